@@ -1,0 +1,84 @@
+package upstream
+
+import "io"
+
+// Roles of an authenticated client, as Request.Role carries them. Zero is
+// deliberately no role: a request whose role was never filled in may do nothing.
+// The names of the authorized-keys file are "readonly", "trader" and "operator".
+const (
+	RoleReadonly uint8 = 1
+	RoleTrader   uint8 = 2
+	RoleOperator uint8 = 3
+)
+
+// Request is one client request, decoded as far as the frame header goes. What Tag
+// and Body mean is the application's business.
+type Request struct {
+	// Conn is the connection the request arrived on, never 0 for a client. It is
+	// part of the journaled event, so a replay sees the number the first run saw.
+	Conn uint64
+	// Seq is the client's own request_seq, copied from the frame and not interpreted.
+	Seq uint64
+	// Role is the role the connection authenticated as (RoleReadonly, ...).
+	Role uint8
+	// Tag is the message type, 0x10..0x2F.
+	Tag uint8
+	// Body is what follows the tag. It belongs to the caller and is valid only
+	// during the call; an application that wants to keep bytes copies them.
+	Body []byte
+}
+
+// Emitter hands an application the slots its outputs go into, so that an output is
+// written once, where the pipeline will read it. Slots are answered to connections in
+// the order they were asked for. The sequencer writes BatchEnd after the last of a
+// request; an application never does.
+type Emitter[R, Q any] interface {
+	// Report returns the next report slot for connection conn, zeroed. The pointer is
+	// valid until the next call of either method. A report leaves the node only
+	// after the event that caused it is durable.
+	Report(conn uint64) *R
+	// Query returns the next answer slot, under the same rules as Report.
+	Query(conn uint64) *Q
+}
+
+// Application is the deterministic state machine behind the sequencer. R is the type
+// of its reports (what journaled events cause) and Q of its answers to queries; both
+// are plain values without pointers, since slots of them are reused for ever.
+//
+// All methods except IsQuery and Check are called from one goroutine, the
+// sequencer's. IsQuery and Check look only at their arguments and at configuration
+// that never changes, and may be called from any goroutine.
+//
+// Determinism is the whole contract: two instances that were restored from equal
+// snapshots (or started empty with the same configuration) and were given the same
+// Apply calls must produce the same outputs and the same snapshot, byte for byte. An
+// application therefore reads no clock, no random source and no map in iteration
+// order, and does no I/O outside Snapshot and Restore.
+type Application[R, Q any] interface {
+	// IsQuery reports whether a request with this tag only reads. Queries are not
+	// journaled; they see the state between two events.
+	IsQuery(tag uint8) bool
+
+	// Check is the cheap static validation before a request is sequenced: unknown
+	// tag, wrong length, role not permitted. An error is answered with
+	// EngineError and BatchEnd and the request goes no further. Check must not
+	// depend on the state, because it runs before the request's place in the order is
+	// known; what depends on the state is an output of Apply.
+	Check(req *Request) error
+
+	// Apply executes the journaled event number seq and emits what it caused, at
+	// least one report to req.Conn. Every request given to Apply passed Check, when
+	// it was sequenced or, in a replay, in the run that journaled it. During a replay the
+	// emitter discards.
+	Apply(seq uint64, req *Request, out Emitter[R, Q])
+
+	// Query answers one query from the current state and changes nothing.
+	Query(req *Request, out Emitter[R, Q])
+
+	// Snapshot writes the whole state to w. The state does not change meanwhile.
+	Snapshot(w io.Writer) error
+
+	// Restore replaces the state by one that Snapshot wrote. On an error the
+	// previous state is untouched and the error says what is wrong with the data.
+	Restore(r io.Reader) error
+}
