@@ -1,0 +1,206 @@
+package mailbox
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+)
+
+const (
+	recordAlign  = 8 // bytes; every record begins at a multiple of it
+	recordHeader = 8 // bytes in front of the payload: its length, little-endian
+	bytesLeast   = 64
+
+	// wrapMarker in place of a length: the rest of the memory up to its end is unused, the next record begins at its start.
+	wrapMarker = ^uint64(0)
+
+	scribbled = 0xDB // fills released records under the invariants tag
+)
+
+// byteRing is what the two ends of a ring of records share.
+//
+//	memory: | len | payload, pad to 8 | len | payload | ... | marker | unused |
+type byteRing struct {
+	memory    []byte
+	published cursor // the writer's, in bytes; everything below is whole records
+	released  cursor // the reader's, in bytes
+	// closed is true once published will never move again. Written by the writer, read by the reader when it is idle.
+	closed atomic.Bool
+}
+
+// NewBytes returns the two ends of a ring of variable-length records from one goroutine to another. Capacity is in bytes,
+// a power of two of at least 64; a record takes 8 bytes more than its payload, rounded up to 8. A record is contiguous
+// in memory and its payload begins at a multiple of 8. The memory is on the Go heap and is allocated here only. Panics if
+// the capacity makes no sense.
+func NewBytes(capacity int) (*BytesWriter, *BytesReader) {
+	checkCapacity("byte ring", capacity, bytesLeast)
+	ring := &byteRing{memory: make([]byte, capacity)}
+	return &BytesWriter{ring: ring}, &BytesReader{ring: ring}
+}
+
+// recordSize is the number of bytes of the ring that a payload of n bytes takes.
+func recordSize(n int) int { return recordHeader + (n+recordAlign-1)&^(recordAlign-1) }
+
+// BytesWriter is the filling end of a ring of records. Its methods belong to one goroutine, except those that say
+// otherwise.
+type BytesWriter struct {
+	_    [cacheLine]byte
+	ring *byteRing
+
+	committed uint64 // end of the last committed record; >= published
+	free      uint64 // what released was when last read
+	start     uint64 // where the claimed record begins: committed, or behind the unused end of the memory
+	claimed   int    // payload bytes of the open claim
+	claiming  bool   // a claim is open
+	closed    bool
+	_         [cacheLine]byte
+}
+
+// MaxRecord is the largest payload in bytes that is certain to fit once the reader has released everything: half the
+// capacity less the header, because a record that does not fit before the end of the memory begins again at its start.
+// Any goroutine.
+func (w *BytesWriter) MaxRecord() int { return len(w.ring.memory)/2 - recordHeader }
+
+// Claim returns n bytes (length and capacity n) for the payload of the next record, in place; nil means there is no room
+// now. The bytes hold anything. The claim replaces an earlier one and ends with Commit, Publish or Close. Panics if n is
+// negative or larger than MaxRecord, which might never fit, and after Close.
+func (w *BytesWriter) Claim(n int) []byte {
+	if w.closed {
+		panic("mailbox: Claim after Close")
+	}
+	if n < 0 || n > w.MaxRecord() {
+		panic(fmt.Sprintf("mailbox: Claim of %d bytes, the largest record of this ring has %d", n, w.MaxRecord()))
+	}
+	size, memory := uint64(recordSize(n)), w.ring.memory
+	capacity := uint64(len(memory))
+	start := w.committed
+	if rest := capacity - start&(capacity-1); rest < size {
+		start += rest
+	}
+	w.claiming = false
+	if start+size-w.free > capacity {
+		// Pairs with the reader's Release: the bytes below are this goroutine's again.
+		w.free = w.ring.released.position.Load()
+		if start+size-w.free > capacity {
+			return nil
+		}
+	}
+	w.start, w.claimed, w.claiming = start, n, true
+	at := int(start&(capacity-1)) + recordHeader
+	return memory[at : at+n : at+n]
+}
+
+// Commit ends the claim: its first n bytes are the record. The reader does not see it before Publish. Panics without a
+// claim of at least n bytes.
+func (w *BytesWriter) Commit(n int) {
+	if !w.claiming || n < 0 || n > w.claimed {
+		panic(fmt.Sprintf("mailbox: Commit of %d bytes, claimed: %t, %d bytes", n, w.claiming, w.claimed))
+	}
+	memory, mask := w.ring.memory, uint64(len(w.ring.memory)-1)
+	if w.start != w.committed {
+		binary.LittleEndian.PutUint64(memory[w.committed&mask:], wrapMarker)
+	}
+	binary.LittleEndian.PutUint64(memory[w.start&mask:], uint64(n))
+	w.committed = w.start + uint64(recordSize(n))
+	w.claiming = false
+}
+
+// Publish shows everything committed to the reader and wakes it if it sleeps. Without anything new it does nothing.
+func (w *BytesWriter) Publish() {
+	w.claiming = false
+	if w.committed != w.ring.published.position.Load() {
+		w.ring.published.advance(w.committed)
+	}
+}
+
+// Close publishes what is committed and says that nothing will follow. Panics if closed before.
+func (w *BytesWriter) Close() {
+	if w.closed {
+		panic("mailbox: second Close of a BytesWriter")
+	}
+	w.Publish()
+	w.closed = true
+	w.ring.closed.Store(true)
+	w.ring.published.signal.Ring()
+}
+
+// Cap is the capacity in bytes. Any goroutine.
+func (w *BytesWriter) Cap() int { return len(w.ring.memory) }
+
+// Len is the number of published bytes the reader has not released yet, headers and unused ends included; already out of
+// date when it returns. Any goroutine.
+func (w *BytesWriter) Len() int { return w.ring.len() }
+
+// SetSignal names the Signal of the writer's goroutine, rung when the reader releases records. Call it before the
+// goroutines start.
+func (w *BytesWriter) SetSignal(s *Signal) { w.ring.released.signal = s }
+
+// BytesReader is the reading end of a ring of records. Its methods belong to one goroutine, except those that say
+// otherwise.
+type BytesReader struct {
+	_    [cacheLine]byte
+	ring *byteRing
+
+	next     uint64 // end of the last record Next returned
+	released uint64 // ring.released; <= next
+	readable uint64 // what published was when last read
+	_        [cacheLine]byte
+}
+
+// Next returns the next record in place (length and capacity are those of its payload); false means there is none now.
+// The record is valid until Release, and so are all that were returned since the last Release.
+func (r *BytesReader) Next() ([]byte, bool) {
+	if r.next == r.readable {
+		// Pairs with the writer's Publish: the records below are this goroutine's now.
+		if r.readable = r.ring.published.position.Load(); r.next == r.readable {
+			return nil, false
+		}
+	}
+	memory := r.ring.memory
+	at := int(r.next) & (len(memory) - 1)
+	length := binary.LittleEndian.Uint64(memory[at:])
+	if length == wrapMarker {
+		// A marker is always published together with the record behind it.
+		r.next += uint64(len(memory) - at)
+		at = 0
+		length = binary.LittleEndian.Uint64(memory)
+	}
+	r.next += uint64(recordSize(int(length)))
+	at += recordHeader
+	return memory[at : at+int(length) : at+int(length)], true
+}
+
+// Release gives the memory of all records returned by Next so far back to the writer and wakes it if it sleeps.
+func (r *BytesReader) Release() {
+	if r.next == r.released {
+		return
+	}
+	if invariants {
+		r.scribble()
+	}
+	r.released = r.next
+	r.ring.released.advance(r.released)
+}
+
+// Done tells whether the ring is closed and every record released. It reads closed first, for the reason given at
+// Reader.Done. Once true it stays true.
+func (r *BytesReader) Done() bool {
+	return r.ring.closed.Load() && r.released == r.ring.published.position.Load()
+}
+
+// Len is BytesWriter.Len. Any goroutine.
+func (r *BytesReader) Len() int { return r.ring.len() }
+
+// SetSignal names the Signal of the reader's goroutine, rung when records become readable and when the ring is closed.
+// Call it before the goroutines start.
+func (r *BytesReader) SetSignal(s *Signal) { r.ring.published.signal = s }
+
+func (b *byteRing) len() int { return between(&b.released, &b.published, len(b.memory)) }
+
+// scribble overwrites the records about to be released, so that a slice kept beyond Release shows.
+func (r *BytesReader) scribble() {
+	memory, mask := r.ring.memory, uint64(len(r.ring.memory)-1)
+	for at := r.released; at != r.next; at++ {
+		memory[at&mask] = scribbled
+	}
+}

@@ -1,0 +1,133 @@
+package mailbox
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// chain is what the ends of one ring of slots share. cursors[0] is the writer's: how far slots are published.
+// cursors[i+1] is reader i's: how far it has released. So the owner of cursors[i] feeds the owner of cursors[i+1], and
+// the last reader feeds the writer:
+//
+//	Invariant: cursors[0] >= cursors[1] >= ... >= cursors[readers] >= cursors[0] - len(slots)
+type chain[T any] struct {
+	slots   []T
+	cursors []cursor
+	// closed is true once cursors[0] will never move again. Written by the writer, read by the readers when they find
+	// nothing to do.
+	closed atomic.Bool
+}
+
+// NewChain returns the ends of a ring of capacity slots which one writer fills and readers see one after the other:
+// reader i sees a slot when reader i-1 has released it, and the writer may use it again when the last reader has.
+// Capacity is in slots, a power of two; every end belongs to one goroutine (several ends may belong to the same one).
+// It panics if capacity or readers make no sense. The slots live on the Go heap, zeroed, and are allocated here only.
+func NewChain[T any](capacity, readers int) (*Writer[T], []*Reader[T]) {
+	checkCapacity("chain", capacity, 1)
+	if readers < 1 {
+		panic(fmt.Sprintf("mailbox: a chain of %d readers; it needs at least 1", readers))
+	}
+	c := &chain[T]{slots: make([]T, capacity), cursors: make([]cursor, readers+1)}
+	ends := make([]*Reader[T], readers)
+	for i := range ends {
+		ends[i] = &Reader[T]{chain: c, upstream: &c.cursors[i], own: &c.cursors[i+1], last: i == readers-1}
+	}
+	return &Writer[T]{chain: c, own: &c.cursors[0], upstream: &c.cursors[readers]}, ends
+}
+
+// NewSPSC returns the two ends of a ring of capacity slots from one goroutine to another: a chain with one reader.
+func NewSPSC[T any](capacity int) (*Writer[T], *Reader[T]) {
+	w, readers := NewChain[T](capacity, 1)
+	return w, readers[0]
+}
+
+// Writer is the filling end of a chain. Its methods belong to one goroutine, except those that say otherwise.
+//
+// Writing takes three steps: Claim gives free slots in place, Commit says how many of them are written, Publish shows
+// everything committed to the first reader. One Publish for many Commits is one atomic store for all of them.
+type Writer[T any] struct {
+	_        [cacheLine]byte
+	chain    *chain[T]
+	own      *cursor // position: how far slots are published
+	upstream *cursor // the last reader's: how far slots are free again
+
+	committed uint64 // position of the next slot to commit; >= own.position
+	free      uint64 // what upstream was when last read: the hot path stays off the reader's line until this runs out
+	claimed   int    // slots of the current claim that are not committed yet
+	closed    bool
+	_         [cacheLine]byte
+}
+
+// Claim returns up to max free slots in place, the first being the slot at Position. They are contiguous, so there may
+// be fewer than are free; nil means the ring is full (or max < 1). A slot still holds what its last use left there: the
+// caller sets every field. The claim replaces an earlier one and ends with Publish or Close. Panics after Close.
+func (w *Writer[T]) Claim(max int) []T {
+	if w.closed {
+		panic("mailbox: Claim after Close")
+	}
+	slots := w.chain.slots
+	at := int(w.committed & uint64(len(slots)-1))
+	want := min(max, len(slots)-at)
+	room := len(slots) - int(w.committed-w.free)
+	if room < want {
+		// Pairs with the last reader's Release: the slots below are this goroutine's again.
+		w.free = w.upstream.position.Load()
+		room = len(slots) - int(w.committed-w.free)
+	}
+	w.claimed = min(room, want)
+	if w.claimed <= 0 {
+		w.claimed = 0
+		return nil
+	}
+	return slots[at : at+w.claimed : at+w.claimed]
+}
+
+// Commit says that the first n slots of the claim which are not committed yet are written. Readers do not see them before
+// Publish. Panics if the claim has fewer.
+func (w *Writer[T]) Commit(n int) {
+	if n < 0 || n > w.claimed {
+		panic(fmt.Sprintf("mailbox: Commit of %d slots, %d are claimed", n, w.claimed))
+	}
+	w.claimed -= n
+	w.committed += uint64(n)
+}
+
+// Publish shows everything committed to the first reader and wakes it if it sleeps. Without anything new it does nothing.
+func (w *Writer[T]) Publish() {
+	w.claimed = 0
+	if w.committed != w.own.position.Load() {
+		w.own.advance(w.committed)
+	}
+}
+
+// Close publishes what is committed and says that nothing will follow. Every reader still gets every slot; afterwards its
+// Done is true. Panics if closed before.
+func (w *Writer[T]) Close() {
+	if w.closed {
+		panic("mailbox: second Close of a Writer")
+	}
+	w.Publish()
+	w.closed = true
+	w.chain.closed.Store(true)
+	// Every reader may be asleep with nothing left to read, not only the first.
+	for i := range len(w.chain.cursors) - 1 {
+		w.chain.cursors[i].signal.Ring()
+	}
+}
+
+// Position is the absolute position of the next slot to commit: the number of slots committed so far.
+func (w *Writer[T]) Position() uint64 { return w.committed }
+
+// Published is the absolute position below which slots are published. Any goroutine.
+func (w *Writer[T]) Published() uint64 { return w.own.position.Load() }
+
+// Cap is the capacity in slots. Any goroutine.
+func (w *Writer[T]) Cap() int { return len(w.chain.slots) }
+
+// Len is the number of published slots the last reader has not released yet, 0..Cap; already out of date when it returns.
+// Any goroutine.
+func (w *Writer[T]) Len() int { return between(w.upstream, w.own, w.Cap()) }
+
+// SetSignal names the Signal of the writer's goroutine, rung when the last reader releases slots. Call it before the
+// goroutines start; without it the writer is never woken for room.
+func (w *Writer[T]) SetSignal(s *Signal) { w.upstream.signal = s }

@@ -1,0 +1,65 @@
+package mailbox
+
+import "sync/atomic"
+
+// Waker wakes one sleeping goroutine. Wake may be called by any goroutine, at any time and more often than needed, and
+// never blocks. A wake-up that arrives while the goroutine is still awake must be kept until its next sleep: a channel
+// of capacity one with a non-blocking send is such a waker.
+type Waker interface{ Wake() }
+
+// Signal is the parking flag of one goroutine, its owner. Every mailbox the owner reads from, or waits for room in,
+// shares the owner's one Signal (SetSignal), so that any of them ends its sleep.
+//
+// The owner sleeps in exactly this way, and a wake-up cannot be lost:
+//
+//	signal.Prepare()
+//	if anyInboxHasWork() {   // the re-check, after Prepare
+//		signal.Cancel()
+//	} else {
+//		<-token              // until the Waker is called; may return without cause
+//	}
+//
+// The other side publishes and then rings. Both sides write first and read second, and Go's atomics have one total
+// order, so at least one of them sees the other:
+//
+//	owner                        publisher
+//	flag = 1                     position = n
+//	reads position: sees n, or   reads flag: sees 1
+//	reads it too early and       and then wakes the owner
+//	sleeps until woken
+//
+// An owner that wakes for another reason (a timer, a token left over) calls Cancel or simply Prepare again.
+type Signal struct {
+	waker Waker
+	_     [cacheLine]byte
+	// parked is 1 while the owner sleeps or is about to. Set by the owner, cleared by the owner (Cancel) or by the
+	// goroutine that wakes it (Ring), read by every goroutine that rings.
+	parked atomic.Uint32
+	_      [cacheLine - 4]byte
+}
+
+// NewSignal returns the Signal of the goroutine that waker wakes. It panics if waker is nil.
+func NewSignal(waker Waker) *Signal {
+	if waker == nil {
+		panic("mailbox: NewSignal with a nil Waker: nothing could ever end the sleep")
+	}
+	return &Signal{waker: waker}
+}
+
+// Prepare announces that the owner is about to sleep. The owner must look at all its inboxes once more between Prepare
+// and its sleep. Owner only.
+func (s *Signal) Prepare() { s.parked.Store(1) }
+
+// Cancel takes Prepare back: the owner stays awake. A wake-up that is already on its way may still arrive and makes one
+// later sleep return at once. Owner only.
+func (s *Signal) Cancel() { s.parked.Store(0) }
+
+// Ring wakes the owner if it sleeps or is about to; otherwise it costs one atomic load. Any goroutine may call it, after
+// it has made visible what the owner should find. One Prepare is answered by at most one Wake. A nil Signal belongs to a
+// goroutine that never sleeps: Ring does nothing.
+func (s *Signal) Ring() {
+	// The load keeps the flag's line shared between all who ring while the owner is busy; only the swap takes it over.
+	if s != nil && s.parked.Load() != 0 && s.parked.Swap(0) != 0 {
+		s.waker.Wake()
+	}
+}
