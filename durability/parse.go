@@ -1,0 +1,139 @@
+package durability
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// blanks may stand around a policy, a clause, "&&" and ">=". Nothing else is lenient.
+const blanks = " \t\r\n"
+
+// quoteLimit bounds, in bytes, how much of a bad input an error repeats.
+const quoteLimit = 64
+
+// Parse reads a policy as String prints it, "persisted>=1 && in_memory>=2", or one of its names: local (alias disk),
+// hybrid (disk+ram), replicated (ram), durably-replicated (two-disks). Levels and names are lower case, counts plain
+// decimal numbers. The cluster size counts this node, 1 to MaxNodes. An error names the clause, what is wrong with it
+// and what to write instead.
+func Parse(text string, nodes int) (Policy, error) {
+	text = strings.Trim(text, blanks)
+	if text == "" {
+		return NewPolicy(nodes) // Its error for "no clause" is ours.
+	}
+	if p, ok := byName(text); ok {
+		if _, err := NewPolicy(nodes, p.list()...); err != nil {
+			return Policy{}, fmt.Errorf("policy %q is %q: %w", text, p, err)
+		}
+		return p, nil
+	}
+	parts := strings.SplitN(text, "&&", MaxClauses+1)
+	if len(parts) > MaxClauses {
+		return Policy{}, fmt.Errorf("durability: clause %d %s is one too many; use at most %d clauses",
+			MaxClauses+1, quote(strings.Trim(parts[MaxClauses], blanks)), MaxClauses)
+	}
+	clauses := make([]Clause, len(parts))
+	for i, part := range parts {
+		part = strings.Trim(part, blanks)
+		c, err := parseClause(part)
+		if err != nil {
+			return Policy{}, fmt.Errorf("durability: clause %d %s: %w", i+1, quote(part), err)
+		}
+		clauses[i] = c
+	}
+	return NewPolicy(nodes, clauses...)
+}
+
+// parseClause reads "level>=count" without blanks around it. The range of the count is judged by NewPolicy.
+func parseClause(text string) (Clause, error) {
+	if text == "" {
+		return Clause{}, errors.New("the clause is empty; write level>=count, as persisted>=1, or drop the \"&&\"")
+	}
+	name, number, ok := strings.Cut(text, ">=")
+	if !ok {
+		return Clause{}, errors.New("not a clause; write level>=count, as persisted>=1, " +
+			"or as the whole policy one of local, hybrid, replicated, durably-replicated")
+	}
+	var level Level
+	switch name = strings.Trim(name, blanks); name {
+	case InMemory.String():
+		level = InMemory
+	case Persisted.String():
+		level = Persisted
+	default:
+		return Clause{}, fmt.Errorf("unknown level %s; use in_memory or persisted", quote(name))
+	}
+	number = strings.Trim(number, blanks)
+	count, err := strconv.ParseUint(number, 10, 31)
+	if errors.Is(err, strconv.ErrRange) {
+		return Clause{}, fmt.Errorf("count %s is above every cluster size; use 1 to %d", quote(number), MaxNodes)
+	}
+	// Comparing the text refuses what ParseUint would let pass: a policy has one spelling.
+	if err != nil || strconv.FormatUint(count, 10) != number {
+		return Clause{}, fmt.Errorf("count %s is not a plain number; use 1 to %d, put nothing after it, "+
+			"and join clauses with \"&&\"", quote(number), MaxNodes)
+	}
+	return Clause{level, int(count)}, nil
+}
+
+// String prints the policy exactly as Parse reads it: clauses in their order, joined by " && ". The zero Policy prints
+// as "no policy", which Parse refuses.
+func (p Policy) String() string {
+	if p.len == 0 {
+		return "no policy"
+	}
+	var b strings.Builder
+	for i := range p.Len() {
+		if i > 0 {
+			b.WriteString(" && ")
+		}
+		b.WriteString(p.Clause(i).String())
+	}
+	return b.String()
+}
+
+// Name gives the name of a policy that has one ("local", "hybrid", "replicated", "durably-replicated"), else "".
+// The clauses count in their order.
+func (p Policy) Name() string {
+	switch p {
+	case Local():
+		return "local"
+	case Hybrid():
+		return "hybrid"
+	case Replicated():
+		return "replicated"
+	case DurablyReplicated():
+		return "durably-replicated"
+	}
+	return ""
+}
+
+func byName(name string) (p Policy, ok bool) {
+	switch name {
+	case "local", "disk":
+		return Local(), true
+	case "hybrid", "disk+ram":
+		return Hybrid(), true
+	case "replicated", "ram":
+		return Replicated(), true
+	case "durably-replicated", "two-disks":
+		return DurablyReplicated(), true
+	}
+	return Policy{}, false
+}
+
+func (p Policy) list() []Clause {
+	clauses := make([]Clause, p.Len())
+	for i := range clauses {
+		clauses[i] = p.Clause(i)
+	}
+	return clauses
+}
+
+func quote(s string) string {
+	if len(s) > quoteLimit {
+		return strconv.Quote(s[:quoteLimit]) + "..."
+	}
+	return strconv.Quote(s)
+}

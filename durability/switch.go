@@ -1,0 +1,126 @@
+package durability
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// ErrSwitchClosed is what Swap returns once the gate has ended: nobody is left to adopt a policy.
+var ErrSwitchClosed = errors.New("durability: the gate has ended, no policy can be adopted any more")
+
+// Switch carries the policy from the operator to the gate at run time. The operator's Swap returns only after the gate
+// took the policy over, because until then slots may still be released under the old one:
+//
+//	operator                      gate
+//	Swap stores the new policy
+//	rings the bell                evaluates the old policy, releases
+//	waits                         Adopt: from here on the new policy only
+//	Swap returns nil
+//
+// Swaps are carried out one after the other, each acknowledged on its own; the last one that returned nil is in force
+// unless a Swap that gave up followed it, see there.
+type Switch struct {
+	belfry belfry
+	turn   chan struct{} // holds one token: the Swap that has it is the only one that stores wanted
+	ended  chan struct{} // closed by Close
+	close  sync.Once
+
+	wanted  atomic.Pointer[order] // written by the Swap that has the turn, read by Adopt and Pending
+	adopted atomic.Pointer[order] // written by Adopt, read by Current, Pending and Adopt
+}
+
+// order is one policy on its way to the gate. It does not change once it was stored.
+type order struct {
+	policy Policy
+	done   chan struct{} // closed by Adopt
+}
+
+// NewSwitch makes a switch whose gate begins with p in force. The zero Policy panics.
+func NewSwitch(p Policy) *Switch {
+	if p.Len() == 0 {
+		panic("durability: NewSwitch with the zero Policy; make one with NewPolicy or Parse")
+	}
+	s := &Switch{turn: make(chan struct{}, 1), ended: make(chan struct{})}
+	first := &order{policy: p}
+	s.wanted.Store(first)
+	s.adopted.Store(first)
+	return s
+}
+
+// SetBell names the bell that a Swap rings to wake a waiting gate. Any goroutine; nil for none.
+func (s *Switch) SetBell(b Bell) { s.belfry.set(b) }
+
+// Swap puts a policy in force and returns nil once the gate adopted it: no slot is released under an earlier policy
+// after that. Any goroutine may call it; concurrent calls take turns. When ctx ends first, the error wraps its cause:
+// a call that was still waiting for its turn has changed nothing, while a policy that was handed over already is not
+// taken back and the gate adopts it when it runs again (the error says which). Once the gate has ended the error is
+// ErrSwitchClosed. Give ctx a deadline: a gate that does not step adopts nothing.
+func (s *Switch) Swap(ctx context.Context, p Policy) error {
+	if p.Len() == 0 {
+		return errors.New("durability: swap to a policy without a clause; make one with NewPolicy or Parse")
+	}
+	select {
+	case s.turn <- struct{}{}:
+	case <-s.ended:
+		return ErrSwitchClosed
+	case <-ctx.Done():
+		return fmt.Errorf("durability: swap to %q gave up behind an earlier swap, nothing changed: %w",
+			p, context.Cause(ctx))
+	}
+	defer func() { <-s.turn }()
+	if ctx.Err() != nil { // A select with several ready cases picks any.
+		return fmt.Errorf("durability: swap to %q not begun, nothing changed: %w", p, context.Cause(ctx))
+	}
+	o := &order{policy: p, done: make(chan struct{})}
+	s.wanted.Store(o)
+	s.belfry.ring()
+	var gaveUp error
+	select {
+	case <-o.done:
+		return nil
+	case <-s.ended:
+		gaveUp = ErrSwitchClosed
+	case <-ctx.Done():
+		gaveUp = fmt.Errorf("durability: swap to %q not acknowledged, the gate adopts it when it steps: %w",
+			p, context.Cause(ctx))
+	}
+	select {
+	case <-o.done:
+		return nil // Adopted after all: say so.
+	default:
+		return gaveUp
+	}
+}
+
+// Adopt gives the policy to evaluate from now on and acknowledges its Swap. changed means that a swap happened, be it
+// to an equal policy: what was proven under the old policy (a cached position, the highest position proven) counts no
+// more. For the gate's goroutine alone, at the start of each step, when everything it let through under the old policy
+// has been handed on. Without a swap it costs two atomic loads.
+func (s *Switch) Adopt() (p Policy, changed bool) {
+	wanted := s.wanted.Load()
+	if wanted == s.adopted.Load() {
+		return wanted.policy, false
+	}
+	s.adopted.Store(wanted)
+	close(wanted.done)
+	return wanted.policy, true
+}
+
+// Current gives the policy in force, the one the gate adopted last. Any goroutine.
+func (s *Switch) Current() Policy { return s.adopted.Load().policy }
+
+// Pending gives a policy that was handed over and that the gate has not adopted yet, if there is one. Any goroutine.
+func (s *Switch) Pending() (p Policy, ok bool) {
+	adopted := s.adopted.Load()
+	if wanted := s.wanted.Load(); wanted != adopted {
+		return wanted.policy, true
+	}
+	return Policy{}, false
+}
+
+// Close ends the switch: waiting and later swaps return ErrSwitchClosed. The gate calls it when it ends, any number of
+// times.
+func (s *Switch) Close() { s.close.Do(func() { close(s.ended) }) }
