@@ -62,8 +62,10 @@ type BytesWriter struct {
 func (w *BytesWriter) MaxRecord() int { return len(w.ring.memory)/2 - recordHeader }
 
 // Claim returns n bytes (length and capacity n) for the payload of the next record, in place; nil means there is no room
-// now. The bytes hold anything. The claim replaces an earlier one and ends with Commit, Publish or Close. Panics if n is
-// negative or larger than MaxRecord, which might never fit, and after Close.
+// now. The bytes hold anything. The claim lasts until Commit, the next Claim or Close. Panics if n is negative or larger
+// than MaxRecord, which might never fit, and after Close.
+//
+// Before waiting for room, publish: records that are only committed never become free.
 func (w *BytesWriter) Claim(n int) []byte {
 	if w.closed {
 		panic("mailbox: Claim after Close")
@@ -107,7 +109,6 @@ func (w *BytesWriter) Commit(n int) {
 
 // Publish shows everything committed to the reader and wakes it if it sleeps. Without anything new it does nothing.
 func (w *BytesWriter) Publish() {
-	w.claiming = false
 	if w.committed != w.ring.published.position.Load() {
 		w.ring.published.advance(w.committed)
 	}
@@ -119,7 +120,7 @@ func (w *BytesWriter) Close() {
 		panic("mailbox: second Close of a BytesWriter")
 	}
 	w.Publish()
-	w.closed = true
+	w.claiming, w.closed = false, true
 	w.ring.closed.Store(true)
 	w.ring.published.signal.Ring()
 }

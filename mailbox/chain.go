@@ -60,7 +60,9 @@ type Writer[T any] struct {
 
 // Claim returns up to max free slots in place, the first being the slot at Position. They are contiguous, so there may
 // be fewer than are free; nil means the ring is full (or max < 1). A slot still holds what its last use left there: the
-// caller sets every field. The claim replaces an earlier one and ends with Publish or Close. Panics after Close.
+// caller sets every field. The claim lasts until the next one or Close. Panics after Close.
+//
+// Before waiting for room, publish: slots that are only committed never become free.
 func (w *Writer[T]) Claim(max int) []T {
 	if w.closed {
 		panic("mailbox: Claim after Close")
@@ -94,7 +96,6 @@ func (w *Writer[T]) Commit(n int) {
 
 // Publish shows everything committed to the first reader and wakes it if it sleeps. Without anything new it does nothing.
 func (w *Writer[T]) Publish() {
-	w.claimed = 0
 	if w.committed != w.own.position.Load() {
 		w.own.advance(w.committed)
 	}
@@ -107,7 +108,7 @@ func (w *Writer[T]) Close() {
 		panic("mailbox: second Close of a Writer")
 	}
 	w.Publish()
-	w.closed = true
+	w.claimed, w.closed = 0, true
 	w.chain.closed.Store(true)
 	// Every reader may be asleep with nothing left to read, not only the first.
 	for i := range len(w.chain.cursors) - 1 {

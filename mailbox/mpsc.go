@@ -13,15 +13,15 @@ const closedBit = uint64(1) << 63
 //	turn == p+capacity    received: free for position p+capacity
 type queue[T any] struct {
 	cells []cell[T]
-	_     [cacheLine]byte
+	// signal wakes the receiver; written once before the goroutines start, read by the senders.
+	signal *Signal
+	_      [cacheLine]byte
 	// tail is the next position to take, and closedBit. Written by every sender and by Close, read by all.
 	tail atomic.Uint64
 	_    [cacheLine - 8]byte
 	// head is the next position to receive. Written by the receiver, read by Len.
 	head atomic.Uint64
-	// signal wakes the receiver; written once before the goroutines start, read by the senders.
-	signal *Signal
-	_      [cacheLine - 16]byte
+	_    [cacheLine - 8]byte
 }
 
 type cell[T any] struct {
@@ -57,7 +57,7 @@ func (s *Sender[T]) TrySend(v T) bool {
 		c := &q.cells[position&uint64(len(q.cells)-1)]
 		switch turn := c.turn.Load(); {
 		case turn < position:
-			// The cell still holds the value of the lap before, so the queue was full when tail was read.
+			// The cell still belongs to the lap before, so the queue was full when tail was read.
 			return false
 		case turn == position && q.tail.CompareAndSwap(position, position+1):
 			c.value = v

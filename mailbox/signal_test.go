@@ -1,0 +1,163 @@
+package mailbox
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// token is the waker of a real goroutine: a channel of capacity one.
+type token chan struct{}
+
+func newToken() token { return make(token, 1) }
+
+func (t token) Wake() {
+	select {
+	case t <- struct{}{}:
+	default: // One is waiting already.
+	}
+}
+
+// wakeFunc is a waker that runs a function in the goroutine that rings.
+type wakeFunc func()
+
+func (f wakeFunc) Wake() { f() }
+
+// sleeper is a goroutine's Signal with the token it sleeps on.
+type sleeper struct {
+	signal *Signal
+	token  token
+}
+
+func newSleeper() *sleeper {
+	t := newToken()
+	return &sleeper{NewSignal(t), t}
+}
+
+// sleepUnless parks the way Signal prescribes.
+func (s *sleeper) sleepUnless(ready func() bool) {
+	s.signal.Prepare()
+	if ready() {
+		s.signal.Cancel()
+		return
+	}
+	<-s.token
+}
+
+// mustPanic runs f and checks that it panics with a text containing all parts.
+func mustPanic(t *testing.T, f func(), parts ...string) {
+	t.Helper()
+	defer func() {
+		t.Helper()
+		text := fmt.Sprint(recover())
+		for _, part := range parts {
+			if !strings.Contains(text, part) {
+				t.Errorf("panic %q does not contain %q", text, part)
+			}
+		}
+	}()
+	f()
+}
+
+func TestSignal(t *testing.T) {
+	cases := []struct {
+		name string
+		do   func(s *Signal)
+		want int // wake-ups
+	}{
+		{"an owner that is awake is not woken", func(s *Signal) { s.Ring() }, 0},
+		{"an owner that prepared is woken", func(s *Signal) { s.Prepare(); s.Ring() }, 1},
+		{"one Prepare is answered by one wake-up", func(s *Signal) { s.Prepare(); s.Ring(); s.Ring() }, 1},
+		{"a cancelled Prepare is not answered", func(s *Signal) { s.Prepare(); s.Cancel(); s.Ring() }, 0},
+		{"Prepare twice asks for one wake-up", func(s *Signal) { s.Prepare(); s.Prepare(); s.Ring() }, 1},
+		{"every sleep is ended again", func(s *Signal) { s.Prepare(); s.Ring(); s.Prepare(); s.Ring() }, 2},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			woken := 0
+			c.do(NewSignal(wakeFunc(func() { woken++ })))
+			if woken != c.want {
+				t.Errorf("woken %d times, want %d", woken, c.want)
+			}
+		})
+	}
+	t.Run("a nil Signal may be rung", func(t *testing.T) { (*Signal)(nil).Ring() })
+	t.Run("a nil Waker is refused", func(t *testing.T) { mustPanic(t, func() { NewSignal(nil) }, "nil Waker") })
+}
+
+// TestWhatIsHandedOverIsVisibleBeforeTheRing looks at the mailbox from inside the wake-up: there the goroutine woken must
+// find what it was woken for. Rung before the store, or not rung at all, one of the cases fails at once.
+func TestWhatIsHandedOverIsVisibleBeforeTheRing(t *testing.T) {
+	type mailboxes struct {
+		writer  *Writer[int]
+		readers []*Reader[int]
+		bytesW  *BytesWriter
+		bytesR  *BytesReader
+		sender  *Sender[int]
+		recv    *Receiver[int]
+	}
+	fill := func(m *mailboxes) { m.writer.Commit(len(m.writer.Claim(2))) }
+	cases := []struct {
+		name  string
+		setup func(m *mailboxes)
+		watch func(m *mailboxes, s *Signal)
+		do    func(m *mailboxes)
+		found func(m *mailboxes) bool
+	}{
+		{"publish wakes the first reader", fill, func(m *mailboxes, s *Signal) { m.readers[0].SetSignal(s) },
+			func(m *mailboxes) { m.writer.Publish() }, func(m *mailboxes) bool { return len(m.readers[0].Batch(9)) == 2 }},
+		{"release of the first reader wakes the second", func(m *mailboxes) { fill(m); m.writer.Publish() },
+			func(m *mailboxes, s *Signal) { m.readers[1].SetSignal(s) },
+			func(m *mailboxes) { m.readers[0].Release(2) }, func(m *mailboxes) bool { return len(m.readers[1].Batch(9)) == 2 }},
+		{"release of the last reader wakes the writer", func(m *mailboxes) { fill(m); m.writer.Publish(); m.readers[0].Release(2) },
+			func(m *mailboxes, s *Signal) { m.writer.SetSignal(s) },
+			func(m *mailboxes) { m.readers[1].Release(1) }, func(m *mailboxes) bool { return len(m.writer.Claim(9)) == 1 }},
+		{"close wakes the first reader", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.readers[0].SetSignal(s) },
+			func(m *mailboxes) { m.writer.Close() }, func(m *mailboxes) bool { return m.readers[0].Done() }},
+		{"close wakes the second reader", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.readers[1].SetSignal(s) },
+			func(m *mailboxes) { m.writer.Close() }, func(m *mailboxes) bool { return m.readers[1].Done() }},
+		{"publish wakes the reader of records", func(m *mailboxes) { m.bytesW.Claim(5); m.bytesW.Commit(5) },
+			func(m *mailboxes, s *Signal) { m.bytesR.SetSignal(s) },
+			func(m *mailboxes) { m.bytesW.Publish() }, func(m *mailboxes) bool { _, ok := m.bytesR.Next(); return ok }},
+		{"release wakes the writer of records", func(m *mailboxes) {
+			for range 2 {
+				m.bytesW.Claim(24)
+				m.bytesW.Commit(24)
+			}
+			m.bytesW.Publish()
+			m.bytesR.Next()
+		}, func(m *mailboxes, s *Signal) { m.bytesW.SetSignal(s) },
+			func(m *mailboxes) { m.bytesR.Release() }, func(m *mailboxes) bool { return m.bytesW.Claim(24) != nil }},
+		{"close wakes the reader of records", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.bytesR.SetSignal(s) },
+			func(m *mailboxes) { m.bytesW.Close() }, func(m *mailboxes) bool { return m.bytesR.Done() }},
+		{"send wakes the receiver", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.recv.SetSignal(s) },
+			func(m *mailboxes) { m.sender.TrySend(1) }, func(m *mailboxes) bool { _, ok := m.recv.Recv(); return ok }},
+		{"close wakes the receiver", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.recv.SetSignal(s) },
+			func(m *mailboxes) { m.sender.Close() }, func(m *mailboxes) bool { return m.recv.Done() }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			var m mailboxes
+			m.writer, m.readers = NewChain[int](2, 2)
+			m.bytesW, m.bytesR = NewBytes(64)
+			m.sender, m.recv = NewMPSC[int](2)
+			woken := 0
+			s := NewSignal(wakeFunc(func() {
+				woken++
+				if !c.found(&m) {
+					t.Error("the goroutine was woken before it could find anything")
+				}
+			}))
+			c.watch(&m, s)
+			c.setup(&m)
+			if c.found(&m) {
+				t.Fatal("there is something to find before the step under test")
+			}
+			s.Prepare()
+			c.do(&m)
+			if woken != 1 {
+				t.Errorf("woken %d times, want 1", woken)
+			}
+		})
+	}
+}
