@@ -1,0 +1,141 @@
+package journal
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"sluice/durability"
+)
+
+// Input is where the committer takes events from: the reading end of a ring of bytes, used by the committer's goroutine only.
+type Input interface {
+	Next() ([]byte, bool) // the next event, valid until Release; false when there is none now
+	Release()             // gives back all events that Next returned
+	Done() bool           // closed and empty
+}
+
+// CommitterOptions say what a Committer works with.
+type CommitterOptions struct {
+	Writer *Writer // required; belongs to the committer from now on
+	Input  Input   // required
+	// Wait returns when there may be something to do: an event, the end of the input, or a snapshot (Committer.Offered).
+	// Required; called on the committer's goroutine. It must look at all three after announcing that it is about to sleep.
+	Wait func()
+	// Wake ends a Wait; called by Offer on its caller's goroutine. nil if snapshots may lie until the next event.
+	Wake func()
+	// OnPersisted is told the last event on disk, after each commit, on the committer's goroutine. Required: this is where
+	// the persisted cursor moves.
+	OnPersisted func(durability.Seq)
+	// OnSnapshot is told the outcome of each snapshot on the committer's goroutine; nil if nobody is interested.
+	OnSnapshot func(durability.Seq, error)
+	// MaxBatchBytes ends a group commit, 0 for DefaultBatchBytes. A batch may exceed it by one event.
+	MaxBatchBytes int
+}
+
+// Committer is the loop of group commit: everything that arrived while the last sync ran shares the next one. Run blocks in
+// fdatasync(2), so it has an ordinary goroutine of its own.
+type Committer struct {
+	CommitterOptions
+	offered atomic.Pointer[Snapshot] // written by any goroutine in Offer, taken by the committer's
+	waiting *Snapshot                // taken, but its events are not on disk yet
+}
+
+// NewCommitter checks the options. Bounds that cannot work are a broken contract and panic.
+func NewCommitter(o CommitterOptions) *Committer {
+	if o.Writer == nil || o.Input == nil || o.Wait == nil || o.OnPersisted == nil {
+		panic("journal: CommitterOptions needs Writer, Input, Wait and OnPersisted")
+	}
+	if o.MaxBatchBytes == 0 {
+		o.MaxBatchBytes = DefaultBatchBytes
+	}
+	if o.MaxBatchBytes < 1 || o.MaxBatchBytes > maxBatchLimit {
+		panic("journal: CommitterOptions.MaxBatchBytes must be between 1 and 16 MiB")
+	}
+	return &Committer{CommitterOptions: o}
+}
+
+// Offer hands over a prepared snapshot; the committer installs it once its events are on disk. A newer offer replaces one that
+// was not looked at yet. Any goroutine. After Run returned it has no effect; Open removes what is left.
+func (c *Committer) Offer(s *Snapshot) error {
+	replaced := c.offered.Swap(s)
+	if c.Wake != nil {
+		c.Wake()
+	}
+	if replaced != nil {
+		return replaced.Discard()
+	}
+	return nil
+}
+
+// Offered reports whether a snapshot waits to be looked at. Any goroutine; meant for Wait.
+func (c *Committer) Offered() bool { return c.offered.Load() != nil }
+
+// Run commits until the input is done, which gives nil, or the journal fails, which gives the PoisonError. Either way nothing
+// is persisted afterwards. Events of the failed batch stay unreleased.
+func (c *Committer) Run() error {
+	for {
+		taken, err := c.fill()
+		if err != nil {
+			return err
+		}
+		if taken {
+			last, err := c.Writer.Commit()
+			if err != nil {
+				return err
+			}
+			c.Input.Release()
+			c.OnPersisted(last)
+		}
+		if err := c.install(); err != nil {
+			return err
+		}
+		if taken {
+			continue
+		}
+		if c.Input.Done() {
+			return nil
+		}
+		c.Wait()
+	}
+}
+
+// fill moves what is there into the pending batch, up to its limit.
+func (c *Committer) fill() (taken bool, err error) {
+	for c.Writer.Pending() < c.MaxBatchBytes {
+		payload, ok := c.Input.Next()
+		if !ok {
+			break
+		}
+		if _, err := c.Writer.Append(payload); err != nil {
+			return false, err
+		}
+		taken = true
+	}
+	return taken, nil
+}
+
+func (c *Committer) install() error {
+	if s := c.offered.Swap(nil); s != nil {
+		if c.waiting != nil {
+			c.report(c.waiting.seq, c.waiting.Discard())
+		}
+		c.waiting = s
+	}
+	s := c.waiting
+	if s == nil || s.seq > c.Writer.Persisted() {
+		return nil
+	}
+	c.waiting = nil
+	err := c.Writer.Install(s)
+	c.report(s.seq, err)
+	if errors.Is(err, ErrPoisoned) {
+		return err
+	}
+	return nil // the log is longer than it need be, and OnSnapshot knows
+}
+
+func (c *Committer) report(seq durability.Seq, err error) {
+	if c.OnSnapshot != nil {
+		c.OnSnapshot(seq, err)
+	}
+}

@@ -1,0 +1,200 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// formatVersion is the version of the directory layout and of the batch encoding.
+const formatVersion = 1
+
+const (
+	formatFile      = "FORMAT"
+	lockFile        = "LOCK"
+	incarnationFile = "INCARNATION"
+	walFolder       = "wal"
+	snapFolder      = "snap"
+	formatPrefix    = "sluice journal "
+	privateFile     = 0o600
+	privateFolder   = 0o700
+)
+
+// directory is the place on disk; it knows names, never contents of log and snapshots.
+type directory struct {
+	path string
+	lock *os.File
+}
+
+func (d *directory) wal() string             { return filepath.Join(d.path, walFolder) }
+func (d *directory) snap() string            { return filepath.Join(d.path, snapFolder) }
+func (d *directory) file(name string) string { return filepath.Join(d.path, name) }
+func (d *directory) has(name string) bool    { _, err := os.Lstat(d.file(name)); return err == nil }
+func (d *directory) unlock() error           { return d.lock.Close() }
+
+// lockDirectory creates the directory if needed and takes the exclusive lock, flock(2), which the kernel drops when the
+// process ends in whatever way.
+func lockDirectory(path string) (*directory, error) {
+	d := &directory{path: path}
+	if err := os.MkdirAll(path, privateFolder); err != nil {
+		return nil, fmt.Errorf("journal: creating the directory: %w", err)
+	}
+	if err := d.refuseForeign(); err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(d.file(lockFile), os.O_RDWR|os.O_CREATE, privateFile)
+	if err != nil {
+		return nil, fmt.Errorf("journal: opening the lock file: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(lock, 64)) // only for the message; an unreadable holder is just not named
+		lock.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s is locked by %s; give each server a directory of its own, or stop the other one",
+				ErrLocked, path, describeHolder(string(holder)))
+		}
+		return nil, fmt.Errorf("journal: locking %s: %w", lock.Name(), err)
+	}
+	d.lock = lock
+	// The process id is a courtesy for the message above, so a failure to write it (full disk) is not a failure to lock.
+	if lock.Truncate(0) == nil {
+		_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return d, nil
+}
+
+func describeHolder(text string) string {
+	if pid, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
+		return "process " + strconv.Itoa(pid)
+	}
+	return "another process"
+}
+
+// refuseForeign keeps the journal out of a directory that belongs to something else.
+func (d *directory) refuseForeign() error {
+	if d.has(formatFile) {
+		return nil
+	}
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return fmt.Errorf("journal: reading the directory: %w", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case lockFile, incarnationFile, walFolder, walFolder + ".tmp", snapFolder, "lost+found",
+			formatFile + ".tmp", incarnationFile + ".tmp":
+		default:
+			return fmt.Errorf("journal: %s is not a journal (no %s file) and holds %q; choose an empty directory",
+				d.path, formatFile, e.Name())
+		}
+	}
+	return nil
+}
+
+// checkFormat accepts a missing file: the directory is not initialised yet.
+func (d *directory) checkFormat() error {
+	text, err := os.ReadFile(d.file(formatFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("journal: reading the format: %w", err)
+	}
+	number, found := strings.CutPrefix(strings.TrimSpace(string(text)), formatPrefix)
+	version, err := strconv.Atoi(number)
+	switch {
+	case !found || err != nil || version < 1:
+		return &CorruptError{File: d.file(formatFile), Offset: -1, Why: fmt.Sprintf("not a format line: %.40q", text)}
+	case version > formatVersion:
+		return fmt.Errorf("%w: %s has format %d, this program reads up to %d; use the version that wrote it, or a later one",
+			ErrNewerFormat, d.path, version, formatVersion)
+	}
+	return nil
+}
+
+func (d *directory) writeFormat() error {
+	return writeFileDurably(d.file(formatFile), fmt.Appendf(nil, "%s%d\n", formatPrefix, formatVersion))
+}
+
+// readIncarnation gives 0 for a new directory.
+func (d *directory) readIncarnation() (uint64, error) {
+	text, err := os.ReadFile(d.file(incarnationFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("journal: reading the incarnation: %w", err)
+	}
+	var n uint64
+	var sum uint32
+	if _, err := fmt.Sscanf(string(text), "%d %08x\n", &n, &sum); err != nil || sum != checksum(strconv.AppendUint(nil, n, 10)) {
+		return 0, &CorruptError{File: d.file(incarnationFile), Offset: -1, Why: fmt.Sprintf("not an incarnation: %.40q", text)}
+	}
+	return n, nil
+}
+
+func (d *directory) writeIncarnation(n uint64) error {
+	return writeFileDurably(d.file(incarnationFile), fmt.Appendf(nil, "%d %08x\n", n, checksum(strconv.AppendUint(nil, n, 10))))
+}
+
+// removeTemporary deletes what a crash left half-written. A leftover preallocated segment must go as well: the log reuses it
+// without clearing it.
+func (d *directory) removeTemporary() error {
+	for _, folder := range []string{d.wal(), d.snap()} {
+		leftovers, err := filepath.Glob(filepath.Join(folder, "*.tmp"))
+		if err != nil {
+			return fmt.Errorf("journal: looking for temporary files: %w", err)
+		}
+		for _, name := range leftovers {
+			if err := os.Remove(name); err != nil {
+				return fmt.Errorf("journal: removing a temporary file: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// writeFileDurably replaces a small file so that after a crash either the old or the new content is there: write a temporary
+// file, fsync, rename, fsync the directory.
+func writeFileDurably(path string, content []byte) error {
+	temporary := path + ".tmp"
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateFile)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if _, err = f.Write(content); err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err == nil {
+		err = syncDirectory(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("journal: writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// syncDirectory makes renames and removals in it durable, fsync(2).
+func syncDirectory(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

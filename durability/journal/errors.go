@@ -1,0 +1,66 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"sluice/durability"
+)
+
+var (
+	// ErrPoisoned marks a journal whose disk refused a write or a sync. Nothing is retried: the kernel may have dropped the dirty
+	// pages and reports success the second time, so only a restart, which reads back what is really there, can tell.
+	ErrPoisoned = errors.New("journal: poisoned")
+	// ErrLocked marks a directory that another process has open.
+	ErrLocked = errors.New("journal: directory is in use")
+	// ErrCorrupt marks a log or a set of snapshots that cannot be trusted. Open changes nothing when it returns it.
+	ErrCorrupt = errors.New("journal: damaged")
+	// ErrNewerFormat marks a directory that a newer version wrote.
+	ErrNewerFormat = errors.New("journal: newer format")
+	// ErrTooLarge marks a payload above MaxPayloadBytes; the journal stays usable.
+	ErrTooLarge = errors.New("journal: payload too large")
+)
+
+// PoisonError is the one error of a poisoned journal: the first failure, returned unchanged by every later call.
+// errors.Is finds ErrPoisoned and the cause, for example syscall.ENOSPC.
+type PoisonError struct {
+	Dir       string         // the journal's directory
+	Op        string         // what failed
+	Persisted durability.Seq // the last event known to be on disk; nothing after it may be acknowledged
+	Cause     error
+}
+
+// Error names the directory, the operation, the last good event and, for a full disk, the remedy.
+func (e *PoisonError) Error() string {
+	advice := "the journal stays closed until a restart reads back what is on disk"
+	if errors.Is(e.Cause, syscall.ENOSPC) || errors.Is(e.Cause, syscall.EDQUOT) {
+		advice = "the disk that holds " + e.Dir + " is full: free space, then restart"
+	}
+	return fmt.Sprintf("journal: poisoned: %s in %s failed: %v; events after %d are not acknowledged; %s",
+		e.Op, e.Dir, e.Cause, e.Persisted, advice)
+}
+
+// Unwrap gives ErrPoisoned and the cause.
+func (e *PoisonError) Unwrap() []error { return []error{ErrPoisoned, e.Cause} }
+
+// CorruptError says where the log or a snapshot stops being trustworthy. errors.Is finds ErrCorrupt.
+type CorruptError struct {
+	File   string         // full path
+	Offset int64          // bytes from the start of the file; -1 when it concerns the file as a whole
+	Good   durability.Seq // events up to here are intact
+	Why    string
+}
+
+// Error names the file, the place, what is intact and what to do.
+func (e *CorruptError) Error() string {
+	place := e.File
+	if e.Offset >= 0 {
+		place = fmt.Sprintf("%s at byte %d", e.File, e.Offset)
+	}
+	return fmt.Sprintf("journal: damaged: %s: %s; events up to %d are intact; nothing was changed: restore the directory from a "+
+		"replica or a backup, or start with an empty directory if losing these events is acceptable", place, e.Why, e.Good)
+}
+
+// Unwrap gives ErrCorrupt.
+func (e *CorruptError) Unwrap() error { return ErrCorrupt }

@@ -1,0 +1,254 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.uber.org/zap"
+)
+
+const (
+	// DefaultSegmentBytes is the size of a file of the log.
+	DefaultSegmentBytes = 64 << 20
+	// MinSegmentBytes keeps a segment above its own header.
+	MinSegmentBytes = 4 << 10
+	// DefaultBatchBytes ends a group commit.
+	DefaultBatchBytes = 1 << 20
+	// maxBatchLimit is the largest batch size that may be configured; a reader refuses records far above it.
+	maxBatchLimit = 16 << 20
+)
+
+// Options configure Open.
+type Options struct {
+	// Dir is the journal's directory; it is created if missing, and belongs to the journal alone.
+	Dir string
+	// SegmentBytes is the size of a file of the log, 0 for DefaultSegmentBytes. The next file is allocated in full ahead of
+	// need, so a full disk is noticed before a batch is half written. All journals open in one process must use the same
+	// size: the log below keeps it in a variable of its package, which Open sets.
+	SegmentBytes int64
+	// Logger gets the log's own messages and repairs; nil for none.
+	Logger *slog.Logger
+	// BeforeSync, if not nil, is called on the writer's goroutine before a batch is written and synced. Tests hold the disk
+	// back with it.
+	BeforeSync func()
+}
+
+// Journal is an open directory. Close it after its writer's goroutine has ended.
+type Journal struct {
+	dir    *directory
+	writer *Writer
+}
+
+// Open locks, verifies and if necessary repairs the directory, and makes the next incarnation durable. It verifies the whole
+// log before it returns, so Recovery's events do not end in a surprise. Errors: ErrLocked, ErrNewerFormat, ErrCorrupt (as
+// *CorruptError where a place can be named), and those of the file system.
+func Open(o Options) (*Journal, *Recovery, error) {
+	if err := o.complete(); err != nil {
+		return nil, nil, err
+	}
+	d, err := lockDirectory(o.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, r, err := open(d, o)
+	if err != nil {
+		return nil, nil, errors.Join(err, d.unlock())
+	}
+	return j, r, nil
+}
+
+func (o *Options) complete() error {
+	if o.Dir == "" {
+		return errors.New("journal: Options.Dir is empty; name the directory that is to hold the journal")
+	}
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = DefaultSegmentBytes
+	}
+	if o.SegmentBytes < MinSegmentBytes {
+		return fmt.Errorf("journal: Options.SegmentBytes is %d; use at least %d, or 0 for %d", o.SegmentBytes, MinSegmentBytes,
+			DefaultSegmentBytes)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if wal.SegmentSizeBytes != o.SegmentBytes { // written only when it changes, so equal settings never race
+		wal.SegmentSizeBytes = o.SegmentBytes
+	}
+	return nil
+}
+
+func open(d *directory, o Options) (*Journal, *Recovery, error) {
+	lg := quietLogger(o.Logger)
+	if err := prepare(d, lg); err != nil {
+		return nil, nil, err
+	}
+	found, r, err := recoverLog(d, lg)
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := openLog(d, lg, found.marker)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := d.writeIncarnation(r.Incarnation); err != nil {
+		return nil, nil, errors.Join(err, guard(log.Close))
+	}
+	if !d.has(formatFile) {
+		if err := d.writeFormat(); err != nil {
+			return nil, nil, errors.Join(err, guard(log.Close))
+		}
+	}
+	for _, note := range r.Notes {
+		o.Logger.Warn("journal recovered", "dir", d.path, "note", note)
+	}
+	w := &Writer{dir: d, log: log, lg: o.Logger, beforeSync: o.BeforeSync, term: r.Incarnation,
+		index: found.index, persisted: r.Last, newest: r.SnapshotSeq}
+	return &Journal{dir: d, writer: w}, r, nil
+}
+
+// prepare checks the format and creates what is missing. The FORMAT file is written last of all, by open: without it the
+// directory counts as new, with it a missing log is damage.
+func prepare(d *directory, lg *zap.Logger) error {
+	if err := d.checkFormat(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.snap(), privateFolder); err != nil {
+		return fmt.Errorf("journal: creating the snapshots' directory: %w", err)
+	}
+	if err := d.removeTemporary(); err != nil {
+		return err
+	}
+	segments, err := listSegments(d.wal())
+	if err != nil {
+		return err
+	}
+	if len(segments) > 0 {
+		return nil
+	}
+	if d.has(formatFile) {
+		return &CorruptError{File: d.wal(), Offset: -1, Why: "the log is missing"}
+	}
+	return createLog(d, lg)
+}
+
+func createLog(d *directory, lg *zap.Logger) error {
+	err := guard(func() error {
+		log, err := wal.Create(lg, d.wal(), []byte(metadata))
+		if err != nil {
+			return err
+		}
+		return log.Close()
+	})
+	if err == nil {
+		err = errors.Join(syncDirectory(d.wal()), syncDirectory(d.path))
+	}
+	if err != nil {
+		return fmt.Errorf("journal: creating the log in %s: %w", d.wal(), err)
+	}
+	return nil
+}
+
+// recoverLog verifies the log, repairs an unfinished last write, and chooses the snapshot.
+func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
+	r := &Recovery{}
+	segments, err := listSegments(d.wal())
+	if err != nil {
+		return contents{}, nil, err
+	}
+	found, err := scan(segments, nil)
+	if err != nil {
+		return found, nil, err
+	}
+	if !d.has(formatFile) && found.last != 0 {
+		return found, nil, &CorruptError{File: d.file(formatFile), Offset: -1, Good: found.last, Why: "the file is missing"}
+	}
+	previous, err := d.readIncarnation()
+	if err != nil {
+		return found, nil, err
+	}
+	if previous < found.term || (previous == 0 && d.has(formatFile)) {
+		return found, nil, &CorruptError{File: d.file(incarnationFile), Offset: -1, Good: found.last,
+			Why: fmt.Sprintf("it says %d, but the log was written by incarnation %d: connection ids would repeat", previous, found.term)}
+	}
+	chosen, damaged, err := chooseSnapshot(d.snap(), found)
+	if err != nil {
+		return found, nil, err
+	}
+	if found.marker == nil {
+		return found, nil, &CorruptError{File: d.wal(), Offset: -1, Good: found.last, Why: "the log holds no snapshot marker"}
+	}
+	if found.torn != nil {
+		if err := repair(d, lg, &found); err != nil {
+			return found, nil, err
+		}
+		r.Notes = append(r.Notes, "dropped an "+found.torn.String()+"; it was not acknowledged")
+	}
+	for _, s := range damaged {
+		if err := os.Rename(s.path, s.path+damagedExtension); err != nil {
+			return found, nil, fmt.Errorf("journal: setting a damaged snapshot aside: %w", err)
+		}
+		r.Notes = append(r.Notes, fmt.Sprintf("snapshot %s is damaged; using an older one and more of the log", s.path))
+	}
+	r.Incarnation, r.Last, r.SnapshotSeq = previous+1, found.last, chosen.seq
+	r.snapshot, r.segments = chosen, found.segments
+	return found, r, nil
+}
+
+// repair cuts an unfinished write off the end of the log, and makes sure that nothing else went with it.
+func repair(d *directory, lg *zap.Logger, found *contents) error {
+	err := guard(func() error {
+		if !wal.Repair(lg, d.wal()) {
+			return errors.New("not repairable")
+		}
+		// Where the missing sector held the length, the log sees its end and leaves the rest; opening it clears that.
+		log, err := wal.Open(lg, d.wal(), found.marker.record())
+		if err != nil {
+			return err
+		}
+		_, _, _, err = log.ReadAll()
+		return errors.Join(err, log.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("journal: repairing the %s: %w", found.torn, err)
+	}
+	after, err := scan(found.segments, nil)
+	if err != nil {
+		return err
+	}
+	if after.last != found.last || after.index != found.index || after.torn != nil {
+		return fmt.Errorf("%w: the repair of the %s left events up to %d instead of %d; the copy beside it has the former content",
+			ErrCorrupt, found.torn, after.last, found.last)
+	}
+	return nil
+}
+
+// openLog opens the log for appending at its newest marker; it must read what follows, which it keeps in memory meanwhile.
+func openLog(d *directory, lg *zap.Logger, at *marker) (log *wal.WAL, err error) {
+	err = guard(func() error {
+		if log, err = wal.Open(lg, d.wal(), at.record()); err != nil {
+			return err
+		}
+		if _, _, _, err = log.ReadAll(); err != nil {
+			return errors.Join(err, log.Close())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: opening the log in %s: %w", d.wal(), err)
+	}
+	return log, nil
+}
+
+// Writer is the one writer of this journal.
+func (j *Journal) Writer() *Writer { return j.writer }
+
+// Close ends the log and gives up the lock. A pending batch is not written. After a failure nothing is synced again.
+func (j *Journal) Close() error {
+	return errors.Join(j.writer.close(), j.dir.unlock())
+}
+
+var _ io.Closer = (*Journal)(nil)

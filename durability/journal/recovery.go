@@ -1,0 +1,170 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"sluice/durability"
+)
+
+// Recovery is what Open found. Restore the application from the snapshot, then apply the events; both before the first
+// snapshot is installed, which may remove what they read.
+type Recovery struct {
+	// Incarnation counts the times this directory was opened, from 1. It is on disk before Open returns, so numbers derived
+	// from it (connection ids) never come twice.
+	Incarnation uint64
+	// Last is the last event of the log; the next one appended gets the number after it. 0: there are none.
+	Last durability.Seq
+	// SnapshotSeq is the last event the snapshot includes. 0: there is no snapshot.
+	SnapshotSeq durability.Seq
+	// Notes say in words what was repaired or passed over. Empty after a clean stop.
+	Notes []string
+
+	snapshot snapshotFile
+	segments []segment
+}
+
+// Restore opens the snapshot, verifies it and hands it to read. Without a snapshot it does nothing.
+func (r *Recovery) Restore(read func(io.Reader) error) error {
+	if r.SnapshotSeq == 0 {
+		return nil
+	}
+	f, err := openSnapshot(r.snapshot)
+	if err != nil {
+		return fmt.Errorf("journal: snapshot %s: %w", r.snapshot.path, err)
+	}
+	defer f.Close()
+	if err := read(f); err != nil {
+		return fmt.Errorf("journal: restoring snapshot %s: %w", r.snapshot.path, err)
+	}
+	return nil
+}
+
+// Events iterates over the events after the snapshot, in order and without a gap. An error ends the iteration.
+func (r *Recovery) Events() iter.Seq2[Event, error] {
+	return iterate(r.segments, r.SnapshotSeq, r.Last)
+}
+
+// iterate reads events after `after` up to `last`.
+func iterate(segments []segment, after, last durability.Seq) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		next, stopped := after+1, false
+		if next > last {
+			return
+		}
+		_, err := scan(segmentsFrom(segments, next), func(e Event) bool {
+			if e.Seq < next {
+				return true // the snapshot includes it, though it shares a batch or a segment with later events
+			}
+			if e.Seq > last {
+				return false
+			}
+			if e.Seq != next {
+				stopped = !yield(Event{}, fmt.Errorf("%w: event %d is missing before event %d", ErrCorrupt, next, e.Seq))
+				stopped = true
+				return false
+			}
+			next++
+			if !yield(e, nil) {
+				stopped = true
+			}
+			return !stopped && next <= last
+		})
+		switch {
+		case stopped:
+		case err != nil:
+			yield(Event{}, err)
+		case next <= last:
+			yield(Event{}, fmt.Errorf("%w: the log ends at event %d instead of %d", ErrCorrupt, next-1, last))
+		}
+	}
+}
+
+// segmentsFrom leaves out segments that end before an event.
+func segmentsFrom(segments []segment, seq durability.Seq) []segment {
+	from := 0
+	for i, s := range segments {
+		if s.first != 0 && s.first <= seq {
+			from = i
+		}
+	}
+	return segments[from:]
+}
+
+// Log is a read-only view of a journal directory for tools.
+type Log struct {
+	First, Last durability.Seq // oldest and newest event kept; 0 and 0 when there are none
+	Snapshots   []durability.Seq
+	Torn        string // the unfinished last write in words, empty if there is none
+
+	segments []segment
+}
+
+// Inspect verifies the log in dir and lists it without the lock and without changing anything. Meant for a stopped journal; on a
+// running one it sees a prefix, or an error when segments are removed meanwhile.
+func Inspect(dir string) (*Log, error) {
+	d := &directory{path: dir}
+	if !d.has(formatFile) {
+		return nil, fmt.Errorf("journal: %s is not a journal: it has no %s file", dir, formatFile)
+	}
+	if err := d.checkFormat(); err != nil {
+		return nil, err
+	}
+	segments, err := listSegments(d.wal())
+	if err != nil {
+		return nil, err
+	}
+	found, err := scan(segments, nil)
+	if err != nil {
+		return nil, err
+	}
+	log := &Log{First: found.first, Last: found.last, segments: found.segments}
+	if found.torn != nil {
+		log.Torn = found.torn.String()
+	}
+	snapshots, err := listSnapshots(d.snap())
+	for _, s := range snapshots {
+		log.Snapshots = append(log.Snapshots, s.seq)
+	}
+	return log, err
+}
+
+// Events iterates over all events kept, in order.
+func (l *Log) Events() iter.Seq2[Event, error] {
+	if l.First == 0 {
+		return func(func(Event, error) bool) {}
+	}
+	return iterate(l.segments, l.First-1, l.Last)
+}
+
+// chooseSnapshot takes the newest snapshot that is intact and that the log continues, and reports the damaged ones.
+func chooseSnapshot(folder string, log contents) (chosen snapshotFile, damaged []snapshotFile, err error) {
+	all, err := listSnapshots(folder)
+	if err != nil {
+		return chosen, nil, err
+	}
+	for _, s := range all {
+		if s.seq > log.last {
+			return chosen, nil, &CorruptError{File: s.path, Offset: -1, Good: log.last,
+				Why: fmt.Sprintf("the snapshot includes event %d, but the log ends at %d: the end of the log was lost", s.seq, log.last)}
+		}
+		f, err := openSnapshot(s)
+		if errors.Is(err, errBadSnapshot) {
+			damaged = append(damaged, s)
+			continue
+		}
+		if err != nil {
+			return chosen, nil, fmt.Errorf("journal: snapshot %s: %w", s.path, err)
+		}
+		f.Close()
+		chosen = s
+		break
+	}
+	if log.first > chosen.seq+1 {
+		return chosen, nil, &CorruptError{File: folder, Offset: -1, Good: chosen.seq,
+			Why: fmt.Sprintf("no intact snapshot reaches event %d, where the log begins (%d damaged)", log.first, len(damaged))}
+	}
+	return chosen, damaged, nil
+}

@@ -1,0 +1,172 @@
+package journal
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"sluice/durability"
+)
+
+// A snapshot file is the application's bytes followed by a trailer, little-endian:
+//
+//	offset  size  field
+//	0       8     "sluicesn"
+//	8       8     sequence number of the last event it includes
+//	16      8     bytes before the trailer
+//	24      4     CRC-32C of these bytes and of the trailer up to here
+//
+// The size is known only at the end, hence a trailer. The name is the sequence number in 16 hexadecimal digits.
+const (
+	snapshotMagic     = "sluicesn"
+	snapshotTrailer   = 28
+	snapshotsKept     = 2
+	snapshotExtension = ".snap"
+	damagedExtension  = ".damaged"
+)
+
+type snapshotFile struct {
+	path string
+	seq  durability.Seq
+}
+
+func snapshotPath(folder string, seq durability.Seq) string {
+	return filepath.Join(folder, fmt.Sprintf("%016x%s", uint64(seq), snapshotExtension))
+}
+
+// listSnapshots gives the installed snapshots, newest first.
+func listSnapshots(folder string) ([]snapshotFile, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("journal: reading the snapshots' directory: %w", err)
+	}
+	var out []snapshotFile
+	for _, e := range entries {
+		var seq uint64
+		if n, err := fmt.Sscanf(e.Name(), "%016x.snap", &seq); n != 1 || err != nil || filepath.Ext(e.Name()) != snapshotExtension {
+			continue
+		}
+		out = append(out, snapshotFile{path: filepath.Join(folder, e.Name()), seq: durability.Seq(seq)})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].seq > out[j].seq })
+	return out, nil
+}
+
+// Snapshot is a snapshot that is on disk under a temporary name. It takes effect when the writer installs it.
+type Snapshot struct {
+	temporary string
+	seq       durability.Seq
+}
+
+// Seq is the last event the snapshot includes.
+func (s *Snapshot) Seq() durability.Seq { return s.seq }
+
+// Discard removes the temporary file of a snapshot that will not be installed.
+func (s *Snapshot) Discard() error { return os.Remove(s.temporary) }
+
+// PrepareSnapshot writes the application's state as of event seq to a temporary file and syncs it. Any goroutine may call it,
+// also several at a time; normally the application's, which is the only one that knows what its state includes. Hand the
+// result to Committer.Offer or Writer.Install. An error leaves the journal as it was.
+func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) error) (*Snapshot, error) {
+	if seq == 0 {
+		return nil, errors.New("journal: a snapshot of no events (seq 0) has no use; take one after the first event")
+	}
+	f, err := os.CreateTemp(j.dir.snap(), fmt.Sprintf("%016x-*.tmp", uint64(seq)))
+	if err != nil {
+		return nil, fmt.Errorf("journal: creating a snapshot: %w", err)
+	}
+	err = writeSnapshot(f, seq, write)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("journal: writing snapshot %d in %s: %w", seq, j.dir.snap(), err), os.Remove(f.Name()))
+	}
+	return &Snapshot{temporary: f.Name(), seq: seq}, nil
+}
+
+// summed passes writes on, and sums and counts them.
+type summed struct {
+	to    io.Writer
+	sum   hash.Hash32
+	bytes uint64
+}
+
+func (s *summed) Write(p []byte) (int, error) {
+	n, err := s.to.Write(p)
+	s.sum.Write(p[:n])
+	s.bytes += uint64(n)
+	return n, err
+}
+
+func writeSnapshot(f *os.File, seq durability.Seq, write func(io.Writer) error) error {
+	buffered := bufio.NewWriterSize(f, 1<<18)
+	body := &summed{to: buffered, sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	if err := write(body); err != nil {
+		return err
+	}
+	trailer := append(make([]byte, 0, snapshotTrailer), snapshotMagic...)
+	trailer = binary.LittleEndian.AppendUint64(trailer, uint64(seq))
+	trailer = binary.LittleEndian.AppendUint64(trailer, body.bytes)
+	body.sum.Write(trailer)
+	trailer = binary.LittleEndian.AppendUint32(trailer, body.sum.Sum32())
+	if _, err := buffered.Write(trailer); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// openSnapshot verifies a snapshot from end to end and gives a reader of the application's bytes.
+func openSnapshot(s snapshotFile) (io.ReadCloser, error) {
+	f, err := os.Open(s.path)
+	if err != nil {
+		return nil, err
+	}
+	size, err := verifySnapshot(f, s.seq)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &snapshotReader{Reader: io.NewSectionReader(f, 0, size), Closer: f}, nil
+}
+
+type snapshotReader struct {
+	io.Reader
+	io.Closer
+}
+
+var errBadSnapshot = errors.New("checksum or size is wrong")
+
+func verifySnapshot(f *os.File, seq durability.Seq) (size int64, err error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size = info.Size() - snapshotTrailer
+	if size < 0 {
+		return 0, errBadSnapshot
+	}
+	trailer := make([]byte, snapshotTrailer)
+	if _, err := f.ReadAt(trailer, size); err != nil {
+		return 0, err
+	}
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size+snapshotTrailer-4)); err != nil {
+		return 0, err
+	}
+	if string(trailer[:8]) != snapshotMagic || binary.LittleEndian.Uint64(trailer[8:]) != uint64(seq) ||
+		binary.LittleEndian.Uint64(trailer[16:]) != uint64(size) || binary.LittleEndian.Uint32(trailer[24:]) != sum.Sum32() {
+		return 0, errBadSnapshot
+	}
+	return size, nil
+}

@@ -1,0 +1,140 @@
+package journal
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"sluice/durability"
+)
+
+// appendLog is the part of the log below that the writer uses; *wal.WAL in production, a failing one in tests.
+type appendLog interface {
+	Save(*raftpb.HardState, []*raftpb.Entry) error
+	SaveSnapshot(*walpb.Snapshot) error
+	ReleaseLockTo(index uint64) error
+	SetUnsafeNoFsync()
+	Close() error
+}
+
+// Writer appends to the journal. It belongs to one goroutine.
+type Writer struct {
+	dir        *directory
+	log        appendLog
+	lg         *slog.Logger
+	beforeSync func()
+	term       uint64
+
+	index     uint64         // of the last entry written
+	persisted durability.Seq // last event known to be on disk
+	batch     []byte         // the pending batch
+	count     uint32         // events in it
+	newest    durability.Seq // last event of the newest snapshot
+	poison    *PoisonError   // set once, never cleared
+}
+
+// Append copies a payload into the pending batch and gives it the next sequence number. Nothing is written before Commit.
+// Errors: ErrTooLarge, which changes nothing, and the PoisonError.
+func (w *Writer) Append(payload []byte) (durability.Seq, error) {
+	if w.poison != nil {
+		return 0, w.poison
+	}
+	if len(payload) > MaxPayloadBytes {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxPayloadBytes)
+	}
+	if len(w.batch) >= maxBatchLimit {
+		panic(fmt.Sprintf("journal: Append to a pending batch of %d bytes, Commit is due at %d", len(w.batch), maxBatchLimit))
+	}
+	if w.count == 0 {
+		w.batch = startBatch(w.batch)
+	}
+	w.batch = appendEvent(w.batch, payload)
+	w.count++
+	return w.persisted + durability.Seq(w.count), nil
+}
+
+// Pending is the size of the pending batch in bytes, 0 when it is empty.
+func (w *Writer) Pending() int {
+	if w.count == 0 {
+		return 0
+	}
+	return len(w.batch)
+}
+
+// Persisted is the last event known to be on disk.
+func (w *Writer) Persisted() durability.Seq { return w.persisted }
+
+// Commit writes the pending batch as one entry and returns after fdatasync(2) succeeded: the result is the last event on disk.
+// With an empty batch it writes nothing. The first failure poisons the journal: it and every later call return the same
+// PoisonError, and the events of that batch must be treated as not written, though a restart may find them.
+func (w *Writer) Commit() (durability.Seq, error) {
+	if w.poison != nil {
+		return w.persisted, w.poison
+	}
+	if w.count == 0 {
+		return w.persisted, nil
+	}
+	first, last := w.persisted+1, w.persisted+durability.Seq(w.count)
+	sealBatch(w.batch, first, w.count)
+	entry := &raftpb.Entry{Term: new(w.term), Index: new(w.index + 1), Data: w.batch}
+	if w.beforeSync != nil {
+		w.beforeSync()
+	}
+	// No hard state is ever passed: with an entry present Save syncs in any case, and the log then holds no record kinds that
+	// a reader would have to pass over.
+	if err := guard(func() error { return w.log.Save(nil, []*raftpb.Entry{entry}) }); err != nil {
+		return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
+	}
+	w.index++
+	w.persisted = last
+	w.count = 0
+	return last, nil
+}
+
+func (w *Writer) fail(op string, cause error) error {
+	w.poison = &PoisonError{Dir: w.dir.path, Op: op, Persisted: w.persisted, Cause: cause}
+	w.lg.Error("journal poisoned: nothing more is acknowledged", "error", w.poison)
+	return w.poison
+}
+
+// Install makes a prepared snapshot take effect: gives it its name, marks the log, and removes what neither this snapshot nor
+// the one before needs. The snapshot's events must be on disk (Persisted); otherwise it panics, because after a crash the
+// state would run ahead of the log. One that is not newer than the newest is discarded. A PoisonError means the log is in
+// doubt; after any other error the journal goes on, with a longer log than necessary.
+func (w *Writer) Install(s *Snapshot) error {
+	if w.poison != nil {
+		return w.poison
+	}
+	if s.seq > w.persisted {
+		panic(fmt.Sprintf("journal: snapshot of event %d, but only %d is on disk", s.seq, w.persisted))
+	}
+	if s.seq <= w.newest {
+		return s.Discard()
+	}
+	path := snapshotPath(w.dir.snap(), s.seq)
+	if err := os.Rename(s.temporary, path); err != nil {
+		return fmt.Errorf("journal: installing snapshot %d: %w", s.seq, err)
+	}
+	if err := syncDirectory(w.dir.snap()); err != nil {
+		// Whether the name survives a crash is unknown, so nothing may come to rely on it.
+		return fmt.Errorf("journal: installing snapshot %d: %w (removed: %v)", s.seq, err, os.Remove(path))
+	}
+	w.newest = s.seq
+	// The marker names the newest entry: the log can be opened there, and what is before it need not be kept in memory.
+	here := &marker{index: w.index, term: w.term}
+	if err := guard(func() error { return w.log.SaveSnapshot(here.record()) }); err != nil {
+		return w.fail(fmt.Sprintf("marking snapshot %d", s.seq), err)
+	}
+	return w.purge()
+}
+
+// close ends the log. A poisoned one is closed without the sync that closing includes: a sync that failed is not retried.
+func (w *Writer) close() error {
+	if w.poison != nil {
+		w.log.SetUnsafeNoFsync()
+	}
+	return guard(w.log.Close)
+}
