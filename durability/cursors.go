@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// snapshotTries bounds how often a Snapshot starts over. A write takes some ten nanoseconds, so a few tries outlast it
-// unless its goroutine was descheduled in the middle, and then more tries would not help.
-const snapshotTries = 8
+// snapshotTries bounds how often a Snapshot looks. A write takes some ten nanoseconds, so these looks outlast one unless
+// its goroutine was descheduled in the middle, and then more of them would not help.
+const snapshotTries = 64
 
 // anyIncarnation stands for whichever incarnation a replica has; real ones count from 1.
 const anyIncarnation = 0

@@ -2,11 +2,11 @@
 // each node has received and persisted, and the arithmetic between the two. It is pure values and a few atomics; the
 // waiting is the gate's business.
 //
-//	 operator --Swap--> Switch --Adopt--> Policy --+
-//	                                               |
-//	 journal --SetPersisted--> Cursors             +--> Evaluate --> Verdict --> Degradation --> gauge, total, log
-//	 replica --Feed.Advance-->    |                |     position, binding node
-//	                              +--Snapshot--> View
+//	operator --Swap--> Switch --Adopt--> Policy --+
+//	                                              |
+//	journal --SetPersisted--> Cursors             +--> Evaluate --> Verdict --> Degradation --> gauge, total, log
+//	replica --Feed.Advance-->    |                |     position, binding node
+//	                             +--Snapshot--> View
 //
 // Promises:
 //   - A position is evaluated over ONE snapshot of all cursors, never over values of different instants.

@@ -19,30 +19,44 @@ const quoteLimit = 64
 // and what to write instead.
 func Parse(text string, nodes int) (Policy, error) {
 	text = strings.Trim(text, blanks)
-	if text == "" {
-		return NewPolicy(nodes) // Its error for "no clause" is ours.
+	p, named := byName(text)
+	clauses := p.list()
+	var err error
+	if !named {
+		clauses, err = parseClauses(text)
 	}
-	if p, ok := byName(text); ok {
-		if _, err := NewPolicy(nodes, p.list()...); err != nil {
-			return Policy{}, fmt.Errorf("policy %q is %q: %w", text, p, err)
-		}
+	if err == nil {
+		p, err = build(nodes, clauses)
+	}
+	switch {
+	case err == nil:
 		return p, nil
+	case named:
+		return Policy{}, fmt.Errorf("durability: policy %q: %w", text, err)
+	}
+	return Policy{}, fmt.Errorf("durability: %w", err)
+}
+
+func parseClauses(text string) ([]Clause, error) {
+	if text == "" {
+		return nil, nil // Judged by build, as any policy without a clause.
 	}
 	parts := strings.SplitN(text, "&&", MaxClauses+1)
+	for i := range parts {
+		parts[i] = strings.Trim(parts[i], blanks)
+	}
 	if len(parts) > MaxClauses {
-		return Policy{}, fmt.Errorf("durability: clause %d %s is one too many; use at most %d clauses",
-			MaxClauses+1, quote(strings.Trim(parts[MaxClauses], blanks)), MaxClauses)
+		return nil, tooMany(quote(parts[MaxClauses]))
 	}
 	clauses := make([]Clause, len(parts))
 	for i, part := range parts {
-		part = strings.Trim(part, blanks)
 		c, err := parseClause(part)
 		if err != nil {
-			return Policy{}, fmt.Errorf("durability: clause %d %s: %w", i+1, quote(part), err)
+			return nil, fmt.Errorf("clause %d %s: %w", i+1, quote(part), err)
 		}
 		clauses[i] = c
 	}
-	return NewPolicy(nodes, clauses...)
+	return clauses, nil
 }
 
 // parseClause reads "level>=count" without blanks around it. The range of the count is judged by NewPolicy.
@@ -67,12 +81,12 @@ func parseClause(text string) (Clause, error) {
 	number = strings.Trim(number, blanks)
 	count, err := strconv.ParseUint(number, 10, 31)
 	if errors.Is(err, strconv.ErrRange) {
-		return Clause{}, fmt.Errorf("count %s is above every cluster size; use 1 to %d", quote(number), MaxNodes)
+		return Clause{}, fmt.Errorf("count %s is above every cluster size; use 1 to %d at most", quote(number), MaxNodes)
 	}
 	// Comparing the text refuses what ParseUint would let pass: a policy has one spelling.
 	if err != nil || strconv.FormatUint(count, 10) != number {
-		return Clause{}, fmt.Errorf("count %s is not a plain number; use 1 to %d, put nothing after it, "+
-			"and join clauses with \"&&\"", quote(number), MaxNodes)
+		return Clause{}, fmt.Errorf("count %s is not a plain number; write it as 2, put nothing after it, "+
+			"and join clauses with \"&&\"", quote(number))
 	}
 	return Clause{level, int(count)}, nil
 }

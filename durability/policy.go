@@ -90,23 +90,35 @@ type Policy struct {
 // NewPolicy makes a policy of the clauses in the order given, for a cluster of so many nodes (1 to MaxNodes, this node
 // included). An error names the first clause that is wrong and what to write instead.
 func NewPolicy(nodes int, clauses ...Clause) (Policy, error) {
+	p, err := build(nodes, clauses)
+	if err != nil {
+		return Policy{}, fmt.Errorf("durability: %w", err)
+	}
+	return p, nil
+}
+
+func build(nodes int, clauses []Clause) (Policy, error) {
 	switch {
 	case nodes < 1 || nodes > MaxNodes:
-		return Policy{}, fmt.Errorf("durability: cluster size %d; use 1 to %d nodes", nodes, MaxNodes)
+		return Policy{}, fmt.Errorf("cluster size %d is out of range; use 1 to %d nodes", nodes, MaxNodes)
 	case len(clauses) == 0:
-		return Policy{}, errors.New("durability: a policy without a clause; write at least one, as persisted>=1")
+		return Policy{}, errors.New("a policy without a clause; write at least one, as persisted>=1")
 	case len(clauses) > MaxClauses:
-		return Policy{}, fmt.Errorf("durability: clause %d %q is one too many; use at most %d clauses",
-			MaxClauses+1, clauses[MaxClauses], MaxClauses)
+		return Policy{}, tooMany(strconv.Quote(clauses[MaxClauses].String()))
 	}
 	p := Policy{len: uint8(len(clauses))}
 	for i, c := range clauses {
 		if err := c.check(nodes); err != nil {
-			return Policy{}, fmt.Errorf("durability: clause %d %q: %w", i+1, c, err)
+			return Policy{}, fmt.Errorf("clause %d %q: %w", i+1, c, err)
 		}
 		p.clauses[i] = clause{c.Level, uint8(c.Count)}
 	}
 	return p, nil
+}
+
+// tooMany is the error for more than MaxClauses clauses; it is given the first one too many, in quotes.
+func tooMany(clause string) error {
+	return fmt.Errorf("clause %d %s is one too many; use at most %d clauses", MaxClauses+1, clause, MaxClauses)
 }
 
 // Local waits for one journal: persisted>=1.
@@ -148,6 +160,9 @@ func (p Policy) Clause(i int) Clause {
 // if not, why. A node checks this when it starts and refuses; an operator who forces it gets a node that releases
 // nothing until it has more nodes or another policy.
 func (p Policy) MetBy(nodes int) error {
+	if p.len == 0 {
+		return errors.New("durability: the zero Policy is met by nothing; make one with NewPolicy or Parse")
+	}
 	for i := range p.Len() {
 		if c := p.Clause(i); c.Count > nodes {
 			return fmt.Errorf("durability: policy %q can never be met here: clause %d %q asks for %d nodes, "+
