@@ -1,0 +1,283 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/wire"
+)
+
+// Errors of the handshake.
+var (
+	ErrAuthFailed = errors.New("client: the server refused the key, or the handshake took too long")
+	ErrNoKey      = errors.New("client: the server asks for authentication and no key is configured")
+)
+
+// Options of a connection; the zero value works with a server that asks for no authentication.
+type Options struct {
+	Key            ed25519.PrivateKey // signs the challenge; nil: none
+	Congestion     string             // TCP_CONGESTION of tcp(7), for example "cubic"; empty: the system's
+	ReadBuffer     int                // bytes at first, default 4096; grows to the largest frame
+	MaxFrame       int                // most bytes after the prefix of a response, default wire.MaxResponse
+	HeartbeatEvery time.Duration      // send a heartbeat when nothing was sent for so long; 0: never
+	ShowHeartbeats bool               // Next returns the server's heartbeats instead of skipping them
+}
+
+// Conn is a connection whose handshake is done. Send, Flush, Heartbeat and CloseWrite belong to one goroutine, Next to one,
+// which may be another; Close and the deadlines are free for any.
+type Conn struct {
+	conn    net.Conn
+	options Options
+
+	in         []byte // in[start:end] was received and not returned yet
+	start, end int
+
+	mu    sync.Mutex // guards what follows, against the heartbeat timer
+	out   []byte     // frames not flushed yet
+	timer *time.Timer
+	busy  bool  // something was sent since the timer was last set
+	err   error // first failure to write
+}
+
+// Dial connects, over "tcp" or "unix", and does the handshake. ctx bounds both and means nothing afterwards.
+func Dial(ctx context.Context, network, address string, o Options) (*Conn, error) {
+	dialer := net.Dialer{}
+	if o.Congestion != "" && network != "unix" {
+		dialer.Control = func(_, _ string, raw syscall.RawConn) error { return setCongestion(raw, o.Congestion) }
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	c, err := New(ctx, conn, o)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func setCongestion(raw syscall.RawConn, name string) (err error) {
+	controlErr := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, name)
+	})
+	if err != nil {
+		err = fmt.Errorf("congestion control %q: %w", name, err)
+	}
+	return errors.Join(controlErr, err)
+}
+
+// New does the handshake on a connection made elsewhere. On an error conn stays the caller's.
+func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
+	if o.Key != nil && len(o.Key) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("client: private key has %d bytes, want %d", len(o.Key), ed25519.PrivateKeySize)
+	}
+	if o.MaxFrame == 0 {
+		o.MaxFrame = wire.MaxResponse
+	}
+	if o.ReadBuffer == 0 {
+		o.ReadBuffer = 4096
+	}
+	c := &Conn{conn: conn, options: o, in: make([]byte, max(o.ReadBuffer, wire.MaxHandshake))}
+	// A context that ends moves the deadline into the past, which interrupts the handshake wherever it is.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	err := c.handshake()
+	if !stop() && ctx.Err() != nil {
+		return nil, fmt.Errorf("client: handshake: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.HeartbeatEvery > 0 {
+		c.mu.Lock()
+		c.timer = time.AfterFunc(o.HeartbeatEvery, c.beat)
+		c.mu.Unlock()
+	}
+	return c, nil
+}
+
+func (c *Conn) handshake() error {
+	for {
+		tag, body, err := c.next()
+		if err == io.EOF {
+			err = errors.New("the server closed the connection (is it full, or stopping?)")
+		}
+		if err != nil {
+			return fmt.Errorf("client: handshake: %w", err)
+		}
+		switch tag {
+		case wire.TagServerReady:
+			return nil
+		case wire.TagAuthFailed:
+			return ErrAuthFailed
+		case wire.TagChallenge:
+			if err := c.answer(body); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("client: handshake: unexpected tag %#02x from the server", tag)
+		}
+	}
+}
+
+// answer signs a challenge.
+func (c *Conn) answer(nonce []byte) error {
+	if c.options.Key == nil {
+		return ErrNoKey
+	}
+	if len(nonce) != wire.NonceSize {
+		return fmt.Errorf("client: handshake: nonce has %d bytes, want %d", len(nonce), wire.NonceSize)
+	}
+	signature := [wire.SignatureSize]byte(ed25519.Sign(c.options.Key, nonce))
+	public := [wire.PublicKeySize]byte(c.options.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
+	if _, err := c.conn.Write(wire.AppendChallengeResponse(nil, &signature, &public)); err != nil {
+		return fmt.Errorf("client: handshake: %w", err)
+	}
+	return nil
+}
+
+// Send buffers a request. Nothing leaves before Flush.
+func (c *Conn) Send(seq uint64, tag uint8, body []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = wire.AppendRequest(c.out, seq, tag, body)
+	return c.err
+}
+
+// Flush sends what is buffered. After an error every Send and Flush returns it.
+func (c *Conn) Flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flush()
+}
+
+func (c *Conn) flush() error {
+	if c.err == nil && len(c.out) > 0 {
+		c.busy = true
+		_, c.err = c.conn.Write(c.out)
+	}
+	c.out = c.out[:0]
+	return c.err
+}
+
+// Heartbeat sends a heartbeat behind what is buffered.
+func (c *Conn) Heartbeat() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = append(c.out, wire.ClientHeartbeat...)
+	return c.flush()
+}
+
+// beat is called by the timer. It leaves requests that are not flushed alone: only their sender knows when they are due.
+func (c *Conn) beat() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer == nil {
+		return
+	}
+	if !c.busy && c.err == nil {
+		_, c.err = c.conn.Write([]byte(wire.ClientHeartbeat))
+	}
+	c.busy = false
+	if c.err == nil {
+		c.timer.Reset(c.options.HeartbeatEvery)
+	}
+}
+
+// Next waits for a frame of the server. body is valid until the next call. The end of the stream is io.EOF between frames
+// and io.ErrUnexpectedEOF inside one. After a deadline the next call continues where this one was.
+func (c *Conn) Next() (tag uint8, body []byte, err error) {
+	for {
+		tag, body, err = c.next()
+		if err == nil && tag == wire.TagHeartbeat && !c.options.ShowHeartbeats {
+			continue
+		}
+		return tag, body, err
+	}
+}
+
+func (c *Conn) next() (uint8, []byte, error) {
+	for {
+		tag, body, size, err := wire.NextResponse(c.in[c.start:c.end], c.options.MaxFrame)
+		if err != nil {
+			return 0, nil, err
+		}
+		if size > 0 {
+			c.start += size
+			return tag, body, nil
+		}
+		if err := c.fill(); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// fill receives more bytes, after making room for them.
+func (c *Conn) fill() error {
+	if c.start == c.end {
+		c.start, c.end = 0, 0
+	}
+	if c.end == len(c.in) {
+		if c.start == 0 {
+			c.in = append(c.in, make([]byte, len(c.in))...)
+		} else {
+			c.end = copy(c.in, c.in[c.start:c.end])
+			c.start = 0
+		}
+	}
+	n, err := c.conn.Read(c.in[c.end:])
+	c.end += n
+	if n > 0 {
+		return nil // an error with it will come again
+	}
+	if err == io.EOF && c.start != c.end {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// SetReadDeadline bounds Next; the zero time is no bound.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline bounds Flush and Heartbeat; the zero time is no bound.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
+
+// NetConn is the connection underneath, for socket options. Reading or writing it breaks the framing.
+func (c *Conn) NetConn() net.Conn { return c.conn }
+
+// CloseWrite flushes and says that no more requests come; answers can still be received. It ends automatic heartbeats.
+func (c *Conn) CloseWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopTimer()
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok {
+		return fmt.Errorf("client: a %T cannot be half-closed", c.conn)
+	}
+	return errors.Join(c.flush(), half.CloseWrite())
+}
+
+// Close closes the connection. What was not flushed is lost.
+func (c *Conn) Close() error {
+	err := c.conn.Close() // first: it frees a Flush or a beat that holds the lock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopTimer()
+	return err
+}
+
+func (c *Conn) stopTimer() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}

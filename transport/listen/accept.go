@@ -1,0 +1,173 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// acceptPause is how long accepting rests when descriptors or memory ran out. Clients wait in the backlog meanwhile.
+	acceptPause = 50 * time.Millisecond
+	// crowdPause bounds the wait for a free place among the handshakes; usually a finished one ends it.
+	crowdPause = 10 * time.Millisecond
+)
+
+// acceptor takes connections from one listening socket, on a goroutine of its own that waits in Go's poller.
+type acceptor struct {
+	server   *Server
+	endpoint uint8
+	bound    bound
+	file     *os.File // owns bound.fd
+	raw      syscall.RawConn
+	turn     int           // the reader that gets the next connection
+	done     chan struct{} // closed when the goroutine is gone
+}
+
+func newAcceptor(s *Server, endpoint int, b bound) (*acceptor, error) {
+	a := &acceptor{
+		server: s, endpoint: uint8(endpoint), bound: b, turn: endpoint,
+		file: os.NewFile(uintptr(b.fd), b.addr), done: make(chan struct{}),
+	}
+	raw, err := a.file.SyscallConn()
+	if err != nil {
+		a.close()
+		return nil, fmt.Errorf("listen: %s cannot be polled: %w", s.cfg.Endpoints[endpoint].Name, err)
+	}
+	a.raw = raw
+	return a, nil
+}
+
+func (a *acceptor) close() {
+	a.file.Close()
+	a.bound.release()
+}
+
+// run is the goroutine of the acceptor. It ends when its file's deadline expires, which only Server.StopAccepting causes.
+func (a *acceptor) run() {
+	defer close(a.done)
+	defer a.close()
+	defer a.rescue()
+	for {
+		select {
+		case <-a.server.stopAccepting:
+			return
+		default:
+		}
+		if a.server.crowded() {
+			a.server.counters.crowdPauses.Add(1)
+			a.server.wakeReaders() // they shorten the time of handshakes
+			a.rest(crowdPause, a.server.room)
+			continue
+		}
+		fd, peer, err := a.accept()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		case err == nil:
+			a.server.counters.accepted.Add(1)
+			a.welcome(fd, peer)
+		case exhausted(err):
+			a.server.counters.acceptPauses.Add(1)
+			a.rest(acceptPause, nil)
+		case errors.Is(err, unix.EBADF) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSOCK):
+			panic(fmt.Errorf("accept4: %w", err))
+		default: // accept(2): errors of the one connection that was about to be accepted
+			a.server.counters.acceptErrors.Add(1)
+		}
+	}
+}
+
+func (a *acceptor) rescue() {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	err := fmt.Errorf("listen: accepting on %s stopped: %v\n%s",
+		a.server.cfg.Endpoints[a.endpoint].Name, cause, debug.Stack())
+	if a.server.cfg.Fatal == nil {
+		panic(err)
+	}
+	a.server.cfg.Fatal(err)
+}
+
+// exhausted reports an error of the whole process or machine, which trying again at once would only repeat.
+func exhausted(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) ||
+		errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+}
+
+// rest waits for the time to pass, for a token, or for the stop.
+func (a *acceptor) rest(d time.Duration, token <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-token:
+	case <-a.server.stopAccepting:
+	}
+}
+
+// accept waits for one connection, accept4(2).
+func (a *acceptor) accept() (fd int, peer unix.Sockaddr, err error) {
+	waitErr := a.raw.Read(func(listening uintptr) bool {
+		for {
+			fd, peer, err = unix.Accept4(int(listening), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err == unix.EINTR {
+				continue
+			}
+			return err != unix.EAGAIN
+		}
+	})
+	if waitErr != nil {
+		return 0, nil, waitErr
+	}
+	return fd, peer, err
+}
+
+// welcome sets a socket up and gives it to the next reader in turn.
+func (a *acceptor) welcome(fd int, peer unix.Sockaddr) {
+	s := a.server
+	s.counters.handshakes.Add(1)
+	arriving := arrival{fd: int32(fd), uid: NoUID, endpoint: a.endpoint}
+	var err error
+	if s.cfg.Endpoints[a.endpoint].Network == "unix" {
+		var credentials *unix.Ucred
+		if credentials, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			arriving.uid = credentials.Uid
+		}
+	} else {
+		addr, port := addressOf(peer)
+		arriving.addr, arriving.port = addr.As16(), port
+		if !s.addresses.allow(addr, s.now()) {
+			s.refuseArrival(arriving, AddressLimited)
+			return
+		}
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	if err != nil {
+		s.refuseArrival(arriving, SetupFailed)
+		return
+	}
+	a.turn = (a.turn + 1) % len(s.readers)
+	if !s.readers[a.turn].give(arriving) {
+		s.refuseArrival(arriving, ServerClosed)
+	}
+}
+
+// addressOf is the IP address in a socket address; the IPv6 unspecified address for anything else.
+func addressOf(name unix.Sockaddr) (netip.Addr, uint16) {
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(name.Addr), uint16(name.Port)
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(name.Addr), uint16(name.Port)
+	}
+	return netip.IPv6Unspecified(), 0
+}

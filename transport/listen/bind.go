@@ -1,0 +1,199 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxUnixPath is the longest path of a unix-domain socket in bytes: sun_path of unix(7) without its final zero.
+const maxUnixPath = 107
+
+func checkUnixPath(path string) error {
+	if path == "" || path == "@" || len(path) > maxUnixPath {
+		return fmt.Errorf("listen: unix socket path %q has %d bytes: want 1..%d", path, len(path), maxUnixPath)
+	}
+	return nil
+}
+
+// bound is a listening socket.
+type bound struct {
+	fd   int
+	addr string      // as bound, with the real port
+	path string      // of a unix-domain socket in the file system, else empty
+	made os.FileInfo // of path, to remove only what this process made
+}
+
+// open binds an endpoint and listens on it.
+func (c *Config) open(e *Endpoint) (bound, error) {
+	if e.Network == "unix" {
+		return c.openUnix(e)
+	}
+	address, err := net.ResolveTCPAddr("tcp", e.Address)
+	if err != nil {
+		return bound{}, fmt.Errorf("listen: address %q: %w", e.Address, err)
+	}
+	b, err := c.openTCP(address)
+	if errors.Is(err, unix.EAFNOSUPPORT) && len(address.IP) == 0 {
+		// Without an address all interfaces are meant, and this kernel has IPv4 only.
+		b, err = c.openTCP(&net.TCPAddr{IP: net.IPv4zero, Port: address.Port})
+	}
+	if err != nil {
+		return bound{}, fmt.Errorf("listen: %s: %w%s", e.Name, err, bindAdvice(err))
+	}
+	return b, nil
+}
+
+func bindAdvice(err error) string {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return ": another process listens there; stop it or choose another port"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return ": no interface of this machine has that address"
+	case errors.Is(err, unix.EACCES):
+		return ": this user may not bind it; ports below 1024 need CAP_NET_BIND_SERVICE"
+	}
+	return ""
+}
+
+func (c *Config) openTCP(address *net.TCPAddr) (b bound, err error) {
+	family, name := unix.AF_INET6, unix.Sockaddr(nil)
+	if ip := address.IP.To4(); ip != nil {
+		family, name = unix.AF_INET, &unix.SockaddrInet4{Port: address.Port, Addr: [4]byte(ip)}
+	} else {
+		sa := &unix.SockaddrInet6{Port: address.Port}
+		copy(sa.Addr[:], address.IP)
+		if address.Zone != "" {
+			nic, err := net.InterfaceByName(address.Zone)
+			if err != nil {
+				return bound{}, err
+			}
+			sa.ZoneId = uint32(nic.Index)
+		}
+		name = sa
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return bound{}, os.NewSyscallError("socket", err)
+	}
+	defer closeOnError(fd, &err)
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return bound{}, os.NewSyscallError("SO_REUSEADDR", err)
+	}
+	if family == unix.AF_INET6 && len(address.IP) == 0 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
+			return bound{}, os.NewSyscallError("IPV6_V6ONLY", err)
+		}
+	}
+	if c.Congestion != "" { // accepted sockets inherit it
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, c.Congestion); err != nil {
+			return bound{}, fmt.Errorf("congestion control %q: %w", c.Congestion, err)
+		}
+	}
+	if err := c.listen(fd, name); err != nil {
+		return bound{}, err
+	}
+	local, err := unix.Getsockname(fd)
+	if err != nil {
+		return bound{}, os.NewSyscallError("getsockname", err)
+	}
+	addr, port := addressOf(local)
+	return bound{fd: fd, addr: net.JoinHostPort(addr.Unmap().String(), fmt.Sprint(port))}, nil
+}
+
+// openUnix makes the socket's file. Between bind(2) and listen(2) nobody can connect, so its permissions are never wider
+// than asked for while they matter.
+func (c *Config) openUnix(e *Endpoint) (b bound, err error) {
+	abstract := e.Address[0] == '@'
+	if !abstract {
+		if err := removeStale(e.Address); err != nil {
+			return bound{}, err
+		}
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return bound{}, os.NewSyscallError("socket", err)
+	}
+	defer closeOnError(fd, &err)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: e.Address}); err != nil {
+		return bound{}, fmt.Errorf("listen: %s: bind: %w%s", e.Name, err, bindAdvice(err))
+	}
+	b = bound{fd: fd, addr: e.Address}
+	if !abstract {
+		b.path = e.Address
+		if err := os.Chmod(e.Address, e.Mode); err != nil {
+			return bound{}, fmt.Errorf("listen: %s: %w", e.Name, err)
+		}
+		if b.made, err = os.Lstat(e.Address); err != nil {
+			return bound{}, fmt.Errorf("listen: %s: %w", e.Name, err)
+		}
+	}
+	if err := c.listen(fd, nil); err != nil {
+		return bound{}, fmt.Errorf("listen: %s: %w", e.Name, err)
+	}
+	return b, nil
+}
+
+// listen binds fd unless name is nil, and starts listening. What is set here is inherited by accepted sockets, socket(7).
+func (c *Config) listen(fd int, name unix.Sockaddr) error {
+	if c.SendBuffer > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBuffer); err != nil {
+			return os.NewSyscallError("SO_SNDBUF", err)
+		}
+	}
+	if name != nil {
+		if err := unix.Bind(fd, name); err != nil {
+			return os.NewSyscallError("bind", err)
+		}
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, c.Backlog))
+}
+
+// removeStale makes the path free: it deletes a socket that nobody answers on, and nothing else.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("listen: unix socket: %w", err)
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("listen: %q exists and is not a socket (%v): it is left alone; choose another path", path, info.Mode())
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err {
+	case unix.ECONNREFUSED: // unix(7): nobody listens
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("listen: removing the stale socket: %w", err)
+		}
+		return nil
+	case nil, unix.EAGAIN: // EAGAIN: somebody listens and the backlog is full
+		return fmt.Errorf("listen: a process answers on unix socket %q: stop it or choose another path", path)
+	default:
+		return fmt.Errorf("listen: unix socket %q exists and cannot be asked whether it is in use: %w", path, err)
+	}
+}
+
+// release closes the socket and removes the file it made, unless another server has put its own there since.
+func (b *bound) release() {
+	if b.path == "" {
+		return
+	}
+	if now, err := os.Lstat(b.path); err == nil && os.SameFile(now, b.made) {
+		_ = os.Remove(b.path) // a socket file left behind is harmless: removeStale handles it
+	}
+}
+
+func closeOnError(fd int, err *error) {
+	if *err != nil {
+		unix.Close(fd)
+	}
+}

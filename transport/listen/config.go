@@ -1,0 +1,191 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"sluice/transport/wire"
+)
+
+// Defaults of Config's zero fields.
+const (
+	DefaultReaders          = 1
+	DefaultReadBuffer       = 64 << 10
+	DefaultBacklog          = 1024
+	DefaultMaxHandshakes    = 1024
+	DefaultHandshakeTimeout = 5 * time.Second
+	DefaultIdleTimeout      = 30 * time.Second
+	DefaultCloseTimeout     = 5 * time.Second
+	DefaultAddressTable     = 4096
+	DefaultSocketMode       = os.FileMode(0o660)
+	maxReaders              = 64
+	maxEndpoints            = 255
+)
+
+// Endpoint is one address to listen on.
+type Endpoint struct {
+	Network string // "tcp" or "unix"
+	Address string // "host:port", or the path of a unix-domain socket ("@name" for an abstract one)
+	Name    string // for Conn.Listener and logs; default Network + " " + Address
+
+	// Open turns authentication off: everyone who can reach the address gets OpenRole. It is allowed on loopback and unix
+	// sockets; anywhere else only with ForceOpen.
+	Open      bool
+	OpenRole  Role // default Trader
+	ForceOpen bool
+
+	Mode os.FileMode // permissions of a unix-domain socket, default DefaultSocketMode
+}
+
+// Rate is a limit of the token-bucket kind. The zero value is no limit.
+type Rate struct {
+	PerSecond float64 // sustained
+	Burst     int     // at once, at least 1
+}
+
+// Config is all a Server needs to know. Zero fields take the defaults.
+type Config struct {
+	Endpoints []Endpoint
+	Keys      *Keyring // nil only if every endpoint is Open
+
+	Readers    int    // reader goroutines, 1..64
+	ReadBuffer int    // bytes each reader reads at most at once; raised to hold two requests
+	Backlog    int    // of listen(2)
+	Congestion string // TCP_CONGESTION of tcp(7), for example "cubic"; empty: the system's
+	SendBuffer int    // SO_SNDBUF of socket(7) in bytes; 0: the system's
+
+	MaxRequest       int           // bytes after the prefix of a request
+	MaxHandshakes    int           // handshakes at the same time, all readers together
+	HandshakeTimeout time.Duration // for the whole handshake
+	IdleTimeout      time.Duration // a client silent for so long is ended
+	CloseTimeout     time.Duration // how long Close waits for a handler that does not return
+
+	RequestRate  Rate // per connection; requests above it are shed
+	ConnectRate  Rate // per IPv4 address or IPv6 /64; connections above it are closed at once
+	AddressTable int  // addresses remembered for ConnectRate
+
+	// NextID gives each connection its id, never 0 and never one in use. Any reader goroutine. Default: 1, 2, 3, ...
+	NextID func() uint64
+	// Reserve takes a permit for a connection whose handshake succeeded, and reports whether there was one. Any reader
+	// goroutine, must not block. Once Handler.Connect took the connection the permit is the handler's to give back;
+	// before, the listener calls Release. Both nil: no limit.
+	Reserve func() bool
+	Release func()
+	// Refused, if set, hears of every connection that ended before Connect took it. Reader and acceptor goroutines, must not
+	// block.
+	Refused func(c Conn, cause Cause)
+	// Fatal, if set, hears of a panic or a kernel error that ended a reader or an acceptor; it names the goroutine. The
+	// server must then be closed. If nil, that goroutine panics.
+	Fatal func(err error)
+}
+
+// withDefaults is the configuration with its zero fields filled in.
+func (c Config) withDefaults() Config {
+	orInt := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orDuration := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orInt(&c.Readers, DefaultReaders)
+	orInt(&c.ReadBuffer, DefaultReadBuffer)
+	orInt(&c.Backlog, DefaultBacklog)
+	orInt(&c.MaxRequest, wire.DefaultMaxRequest)
+	orInt(&c.MaxHandshakes, DefaultMaxHandshakes)
+	orInt(&c.AddressTable, DefaultAddressTable)
+	orDuration(&c.HandshakeTimeout, DefaultHandshakeTimeout)
+	orDuration(&c.IdleTimeout, DefaultIdleTimeout)
+	orDuration(&c.CloseTimeout, DefaultCloseTimeout)
+	c.ReadBuffer = max(c.ReadBuffer, 2*(wire.PrefixSize+c.MaxRequest), 2*wire.MaxHandshake)
+	c.Endpoints = append([]Endpoint(nil), c.Endpoints...)
+	for i := range c.Endpoints {
+		e := &c.Endpoints[i]
+		if e.Name == "" {
+			e.Name = e.Network + " " + e.Address
+		}
+		if e.OpenRole == 0 {
+			e.OpenRole = Trader
+		}
+		if e.Mode == 0 {
+			e.Mode = DefaultSocketMode
+		}
+	}
+	return c
+}
+
+// validate expects the defaults to be filled in.
+func (c *Config) validate() error {
+	if len(c.Endpoints) == 0 || len(c.Endpoints) > maxEndpoints {
+		return fmt.Errorf("listen: %d endpoints: want 1..%d", len(c.Endpoints), maxEndpoints)
+	}
+	if (c.Reserve == nil) != (c.Release == nil) {
+		return errors.New("listen: Reserve and Release belong together: set both or neither")
+	}
+	ranges := []struct {
+		name     string
+		value    int64
+		min, max int64
+	}{
+		{"Readers", int64(c.Readers), 1, maxReaders},
+		{"ReadBuffer", int64(c.ReadBuffer), 1, 16 << 20},
+		{"Backlog", int64(c.Backlog), 1, 1 << 20},
+		{"SendBuffer", int64(c.SendBuffer), 0, 1 << 30},
+		{"MaxRequest", int64(c.MaxRequest), wire.RequestHeaderSize, 1 << 20},
+		{"MaxHandshakes", int64(c.MaxHandshakes), 1, 1 << 20},
+		{"AddressTable", int64(c.AddressTable), 1, 1 << 20},
+		{"HandshakeTimeout", int64(c.HandshakeTimeout), 1, int64(time.Hour)},
+		{"IdleTimeout", int64(c.IdleTimeout), 1, int64(365 * 24 * time.Hour)},
+		{"CloseTimeout", int64(c.CloseTimeout), 1, int64(time.Hour)},
+	}
+	for _, r := range ranges {
+		if r.value < r.min || r.value > r.max {
+			return fmt.Errorf("listen: %s is %d: want %d..%d", r.name, r.value, r.min, r.max)
+		}
+	}
+	for name, rate := range map[string]Rate{"RequestRate": c.RequestRate, "ConnectRate": c.ConnectRate} {
+		if err := rate.validate(); err != nil {
+			return fmt.Errorf("listen: %s: %w", name, err)
+		}
+	}
+	for i := range c.Endpoints {
+		if err := c.Endpoints[i].validate(c.Keys != nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validate refuses an endpoint that cannot work or would let strangers in.
+func (e *Endpoint) validate(haveKeys bool) error {
+	if e.OpenRole < Readonly || e.OpenRole > Operator {
+		return fmt.Errorf("listen: %s: OpenRole is %d: want Readonly, Trader or Operator", e.Name, e.OpenRole)
+	}
+	if !e.Open && !haveKeys {
+		return fmt.Errorf("listen: %s asks for authentication, but there are no authorized keys: "+
+			"configure an authorized-keys file, or open the endpoint (loopback and unix sockets only)", e.Name)
+	}
+	switch e.Network {
+	case "unix":
+		return checkUnixPath(e.Address)
+	case "tcp":
+	default:
+		return fmt.Errorf("listen: network %q of address %q: want tcp or unix", e.Network, e.Address)
+	}
+	address, err := net.ResolveTCPAddr("tcp", e.Address)
+	if err != nil {
+		return fmt.Errorf("listen: address %q: %w", e.Address, err)
+	}
+	if e.Open && !e.ForceOpen && !address.IP.IsLoopback() {
+		return fmt.Errorf("listen: %s is open without authentication, and %q is not a loopback address: "+
+			"configure authorized keys, listen on 127.0.0.1, [::1] or a unix socket, or force it (ForceOpen)",
+			e.Name, e.Address)
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/wire"
+)
+
+// service reads a connection once and handles every complete frame. events is what epoll said, 0 when it was not asked.
+func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
+	if rec.state == handshaking && r.signatures == 0 {
+		return // level-triggered: epoll will say it again in the next round
+	}
+	if events&unix.EPOLLHUP != 0 && rec.uid == NoUID {
+		r.end(slot, hangUp(rec))
+		return
+	}
+	kept := copy(r.buf, r.leftovers.get(rec.leftover))
+	n, err := unix.Read(int(rec.fd), r.buf[kept:])
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return
+	case err != nil:
+		r.end(slot, r.lost(rec, PeerReset))
+		return
+	case n == 0:
+		if kept > 0 {
+			r.server.counters.truncated.Add(1)
+		}
+		r.end(slot, r.lost(rec, PeerClosed))
+		return
+	}
+	r.server.counters.bytes.Add(uint64(n))
+	r.leftovers.drop(rec.leftover)
+	rec.leftover = none
+	r.process(slot, rec, r.buf[:kept+n], now)
+}
+
+// hangUp explains an EPOLLHUP on TCP: both directions are shut. Without an error on the socket it was this process that
+// shut it, and what the client had sent before must not be executed any more. A unix-domain socket reports the same when
+// the peer closed it, so there the bytes are read to their end.
+func hangUp(rec *record) Cause {
+	if code, err := unix.GetsockoptInt(int(rec.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+		return PeerReset
+	}
+	return LocalShutdown
+}
+
+// lost is the cause of a connection that is gone: one that never got through its handshake has a cause of its own.
+func (r *reader) lost(rec *record, cause Cause) Cause {
+	if rec.state == handshaking {
+		return HandshakeLost
+	}
+	return cause
+}
+
+// process handles the frames in data, which starts at a frame, and keeps the beginning of an incomplete one.
+func (r *reader) process(slot int32, rec *record, data []byte, now int64) {
+	var cause Cause
+	if rec.state == handshaking {
+		if data, cause = r.handshake(slot, rec, data, now); cause != 0 {
+			r.end(slot, cause)
+			return
+		}
+	} else {
+		r.touch(slot, rec, now)
+	}
+	if rec.state == established {
+		if data, cause = r.requests(rec, data, now); cause != 0 {
+			r.end(slot, cause)
+			return
+		}
+	}
+	if len(data) > 0 {
+		rec.leftover = r.leftovers.keep(data)
+	}
+}
+
+// touch notes that the client is alive.
+func (r *reader) touch(slot int32, rec *record, now int64) {
+	rec.since = now
+	if r.live.tail != slot {
+		r.live.remove(&r.table, slot)
+		r.live.push(&r.table, slot)
+	}
+}
+
+// requests delivers the complete requests of data and returns the rest. A cause other than 0 ends the connection.
+func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
+	var taken, beats, shed uint64
+	defer func() {
+		rec.requests += taken
+		r.server.counters.requests.Add(taken)
+		if beats|shed != 0 {
+			r.server.counters.heartbeats.Add(beats)
+			r.server.counters.shed.Add(shed)
+		}
+	}()
+	c := r.describe(rec)
+	for {
+		req, size, err := wire.NextRequest(data, r.server.cfg.MaxRequest)
+		if err != nil {
+			return nil, frameCause(err)
+		}
+		if size == 0 {
+			return data, 0
+		}
+		data = data[size:]
+		switch {
+		case req.Tag == wire.TagHeartbeat && len(req.Body) != 0:
+			return nil, FrameMalformed
+		case req.Tag == wire.TagHeartbeat:
+			beats++
+		case r.server.requestRate.interval != 0 && !r.server.requestRate.take(&rec.allowance, now):
+			shed++
+			r.server.handler.Shed(c)
+		default:
+			if err := r.server.handler.Request(c, req); err != nil {
+				return nil, RequestFailed // the handler knows its own error
+			}
+			taken++
+		}
+	}
+}
+
+func frameCause(err error) Cause {
+	var frame *wire.FrameError
+	if errors.As(err, &frame) && frame.TooLong() {
+		return FrameTooLong
+	}
+	return FrameMalformed
+}
+
+// describe is the connection as the handler sees it.
+func (r *reader) describe(rec *record) Conn {
+	return Conn{
+		ID: rec.id, FD: rec.fd, UID: rec.uid, Role: rec.role, Key: rec.key, Remote: rec.remote(),
+		Listener: r.server.cfg.Endpoints[rec.endpoint].Name,
+	}
+}
+
+// end takes a connection out of epoll and the table and tells whoever has to know. It is the only way out of the table.
+func (r *reader) end(slot int32, cause Cause) {
+	rec := r.table.at(slot)
+	c, requests, was := r.describe(rec), rec.requests, rec.state
+	err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_DEL, int(rec.fd), nil)
+	r.leftovers.drop(rec.leftover)
+	if was == handshaking {
+		r.handshakes.remove(&r.table, slot)
+		delete(r.nonces, slot)
+	} else {
+		r.live.remove(&r.table, slot)
+	}
+	r.table.remove(slot)
+	if err != nil {
+		panic(fmt.Sprintf("listen: fd %d of connection %d left epoll with %q: it was closed before Disconnect",
+			c.FD, c.ID, err))
+	}
+	if was == handshaking {
+		r.server.handshakeDone()
+		r.server.refuse(c, cause)
+		return
+	}
+	r.server.counters.live.Add(-1)
+	r.server.counters.ended[cause].Add(1)
+	r.server.handler.Disconnect(c, requests, cause)
+}

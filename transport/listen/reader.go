@@ -1,0 +1,261 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/wire"
+)
+
+const (
+	eventsPerWait    = 128 // epoll events taken at once
+	signaturesPerRun = 16  // signatures checked per round, about 50 us each: others wait less than a millisecond
+	expiriesPerRun   = 16  // deadlines acted on per round
+)
+
+// reader reads the connections given to it, on one goroutine. It waits in Go's own poller: its epoll(7) instance is a
+// descriptor like any other, readable while one of its sockets is, so no processor is ever blocked in a system call (see
+// docs/decisions/0005).
+type reader struct {
+	server *Server
+	index  int
+	epfd   int
+	file   *os.File        // owns epfd
+	raw    syscall.RawConn // of file
+	poll   func(fd uintptr) bool
+
+	table      table
+	handshakes list                           // in order of acceptance
+	live       list                           // in order of last activity
+	nonces     map[int32][wire.NonceSize]byte // by slot, of handshaking connections
+	leftovers  leftovers
+	buf        []byte
+	events     [eventsPerWait]unix.EpollEvent
+	ready      int   // events of this round
+	waitErr    error // of epoll_wait(2)
+	signatures int   // checks left in this round
+	armed      int64 // deadline file is set to; MaxInt64: none
+
+	mu    sync.Mutex
+	inbox []arrival // given by acceptors, taken by the reader
+	// stop ends the reader. Written by Server.Close, read by the reader.
+	stop atomic.Bool
+	done chan struct{} // closed when the goroutine is gone
+}
+
+// arrival is an accepted socket on its way to its reader.
+type arrival struct {
+	fd       int32
+	uid      uint32
+	addr     [16]byte
+	port     uint16
+	endpoint uint8
+}
+
+func newReader(s *Server, index int) (*reader, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("listen: epoll_create1 for reader %d: %w", index, err)
+	}
+	if err := unix.SetNonblock(epfd, true); err != nil { // os.NewFile polls only what is non-blocking
+		unix.Close(epfd)
+		return nil, fmt.Errorf("listen: making epoll of reader %d non-blocking: %w", index, err)
+	}
+	r := &reader{
+		server: s, index: index, epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll"),
+		table: newTable(), handshakes: newList(), live: newList(), nonces: map[int32][wire.NonceSize]byte{},
+		buf: make([]byte, s.cfg.ReadBuffer), armed: math.MaxInt64, done: make(chan struct{}),
+	}
+	if err := r.file.SetReadDeadline(time.Time{}); err != nil {
+		r.file.Close()
+		return nil, fmt.Errorf("listen: epoll of reader %d cannot be polled: %w", index, err)
+	}
+	r.raw, err = r.file.SyscallConn()
+	if err != nil {
+		r.file.Close()
+		return nil, fmt.Errorf("listen: epoll of reader %d: %w", index, err)
+	}
+	r.poll = func(uintptr) bool { return r.collect() }
+	return r, nil
+}
+
+// run is the goroutine of the reader.
+func (r *reader) run() {
+	defer close(r.done)
+	defer r.file.Close()
+	defer r.rescue()
+	for {
+		// Order matters: wake publishes and then expires the file's deadline, so the deadline is set before the flags and the
+		// inbox are read.
+		r.arm()
+		if r.stop.Load() {
+			break
+		}
+		r.adopt(r.server.now())
+		if err := r.wait(); err != nil {
+			panic(fmt.Errorf("epoll: %w", err))
+		}
+		r.step(r.server.now())
+	}
+	r.closeAll()
+}
+
+// rescue reports what ended the reader in the middle and lets go of every connection, so that the shards can close them.
+func (r *reader) rescue() {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	err := fmt.Errorf("listen: reader %d stopped: %v\n%s", r.index, cause, debug.Stack())
+	if r.server.cfg.Fatal == nil {
+		panic(err)
+	}
+	r.server.cfg.Fatal(err)
+	r.closeAll()
+}
+
+// wake makes the reader look at its inbox and flags soon. Any goroutine.
+func (r *reader) wake() {
+	// The error says that the reader is already gone, and then nobody needs to be woken.
+	_ = r.file.SetReadDeadline(time.Unix(1, 0))
+}
+
+// give hands an accepted socket to the reader; false when the reader is closing and the socket stays the caller's.
+func (r *reader) give(a arrival) bool {
+	r.mu.Lock()
+	ok := !r.stop.Load()
+	if ok {
+		r.inbox = append(r.inbox, a)
+	}
+	r.mu.Unlock()
+	if ok {
+		r.wake()
+	}
+	return ok
+}
+
+// arm sets the deadline of the wait to the next deadline of a connection, unless it is set to an earlier moment already.
+// Setting it costs a timer, and the heads of the lists move all the time.
+func (r *reader) arm() {
+	next := r.nextDeadline()
+	if next >= r.armed {
+		return
+	}
+	r.armed = next
+	_ = r.file.SetReadDeadline(r.server.base.Add(time.Duration(next))) // cannot fail: newReader did the same
+}
+
+func (r *reader) nextDeadline() int64 {
+	next := int64(math.MaxInt64)
+	if r.handshakes.head != none {
+		next = r.table.at(r.handshakes.head).since + r.handshakeTime()
+	}
+	if r.live.head != none {
+		next = min(next, r.table.at(r.live.head).since+int64(r.server.cfg.IdleTimeout))
+	}
+	return next
+}
+
+// wait sleeps until a socket is readable, a deadline comes or wake is called.
+func (r *reader) wait() error {
+	r.ready, r.waitErr = 0, nil
+	err := r.raw.Read(r.poll)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// Whatever expired it, the deadline is spent. Events are collected all the same, or a row of deadlines could keep
+		// the sockets from being read.
+		r.armed = math.MaxInt64
+		err = r.file.SetReadDeadline(time.Time{})
+		r.collect()
+	}
+	return errors.Join(err, r.waitErr)
+}
+
+// collect takes the events there are and reports whether there was something to report. It never blocks: epoll_wait(2) with
+// a timeout of 0.
+func (r *reader) collect() bool {
+	for {
+		n, err := unix.EpollWait(r.epfd, r.events[:], 0)
+		if err == unix.EINTR {
+			continue
+		}
+		r.ready, r.waitErr = max(n, 0), err
+		return n != 0
+	}
+}
+
+// step handles the events that wait collected, then the deadlines. now is the time since the server's base, in ns.
+func (r *reader) step(now int64) {
+	r.signatures = signaturesPerRun
+	for i := range r.ready {
+		e := &r.events[i]
+		if rec := r.table.find(e.Fd, uint32(e.Pad)); rec != nil {
+			r.service(e.Fd, rec, e.Events, now)
+		}
+	}
+	r.ready = 0
+	r.expire(now)
+}
+
+// expire ends the connections whose time is over. A reader that was held up by its handler has unread bytes waiting in the
+// kernel, so a connection is read once more before it is judged.
+func (r *reader) expire(now int64) {
+	r.signatures = signaturesPerRun
+	for range expiriesPerRun {
+		slot, cause := r.due(now)
+		if slot == none {
+			return
+		}
+		rec := r.table.at(slot)
+		gen := rec.gen
+		r.service(slot, rec, 0, now)
+		if again, _ := r.due(now); again != slot || rec.gen != gen {
+			continue
+		}
+		if rec.state == handshaking {
+			sendAll(rec.fd, []byte(wire.AuthFailed)) // a courtesy: the close that follows says as much
+		}
+		r.end(slot, cause)
+	}
+}
+
+// due is a connection whose deadline has passed, and what to call it.
+func (r *reader) due(now int64) (int32, Cause) {
+	if slot := r.handshakes.head; slot != none {
+		if age := now - r.table.at(slot).since; age >= int64(r.server.cfg.HandshakeTimeout) {
+			return slot, HandshakeTimeout
+		} else if age >= r.handshakeTime() {
+			return slot, HandshakeCrowded
+		}
+	}
+	if slot := r.live.head; slot != none && now-r.table.at(slot).since >= int64(r.server.cfg.IdleTimeout) {
+		return slot, Idle
+	}
+	return none, 0
+}
+
+// closeAll lets go of every connection. New ones cannot arrive any more.
+func (r *reader) closeAll() {
+	r.stop.Store(true)
+	r.mu.Lock()
+	arrivals := r.inbox
+	r.inbox = nil
+	r.mu.Unlock()
+	for _, a := range arrivals {
+		r.server.refuseArrival(a, ServerClosed)
+	}
+	for r.handshakes.head != none {
+		r.end(r.handshakes.head, ServerClosed)
+	}
+	for r.live.head != none {
+		r.end(r.live.head, ServerClosed)
+	}
+}

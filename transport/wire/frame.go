@@ -1,0 +1,102 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Request is one request frame taken apart.
+type Request struct {
+	Seq  uint64 // request_seq: the client's own number, not interpreted here
+	Tag  uint8
+	Body []byte // points into the buffer the request was read from
+}
+
+// FrameError says that a frame's length is outside what is allowed. Framing is lost with it: nothing after the prefix can
+// be trusted to be a frame, so the connection has to end.
+type FrameError struct {
+	Length   uint32 // what the prefix said, in bytes
+	Min, Max int    // what it may be, inclusive
+}
+
+// TooLong tells a frame above the limit from one too short to hold its header.
+func (e *FrameError) TooLong() bool { return int64(e.Length) > int64(e.Max) }
+
+// Error names the length and the range.
+func (e *FrameError) Error() string {
+	return fmt.Sprintf("wire: frame length %d is outside %d..%d", e.Length, e.Min, e.Max)
+}
+
+// NextRequest reads the first request of b. size is the number of bytes it occupies, prefix included; size 0 without an
+// error means that b ends before the request does. maxLength limits the length after the prefix, in bytes. The error is a
+// *FrameError.
+func NextRequest(b []byte, maxLength int) (r Request, size int, err error) {
+	size, err = frameSize(b, RequestHeaderSize, maxLength)
+	if size == 0 {
+		return Request{}, 0, err
+	}
+	return Request{Seq: binary.LittleEndian.Uint64(b[PrefixSize:]), Tag: b[12], Body: b[13:size:size]}, size, nil
+}
+
+// NextResponse reads the first response frame of b, in the manner of NextRequest.
+func NextResponse(b []byte, maxLength int) (tag uint8, body []byte, size int, err error) {
+	size, err = frameSize(b, ResponseHeaderSize, maxLength)
+	if size == 0 {
+		return 0, nil, 0, err
+	}
+	return b[PrefixSize], b[PrefixSize+ResponseHeaderSize : size : size], size, nil
+}
+
+// frameSize is the size of the frame at the start of b with its prefix, 0 while b does not hold all of it.
+func frameSize(b []byte, min, max int) (int, error) {
+	if len(b) < PrefixSize {
+		return 0, nil
+	}
+	length := binary.LittleEndian.Uint32(b)
+	if int64(length) < int64(min) || int64(length) > int64(max) {
+		return 0, &FrameError{Length: length, Min: min, Max: max}
+	}
+	if len(b)-PrefixSize < int(length) {
+		return 0, nil
+	}
+	return PrefixSize + int(length), nil
+}
+
+// AppendRequest appends a request frame to dst. Whether the receiver's limit allows its length is the caller's matter.
+func AppendRequest(dst []byte, seq uint64, tag uint8, body []byte) []byte {
+	return append(appendRequestHeader(dst, seq, tag, len(body)), body...)
+}
+
+func appendRequestHeader(dst []byte, seq uint64, tag uint8, bodySize int) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(RequestHeaderSize+bodySize))
+	dst = binary.LittleEndian.AppendUint64(dst, seq)
+	return append(dst, tag)
+}
+
+// AppendResponse appends a response frame to dst.
+func AppendResponse(dst []byte, tag uint8, body []byte) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(ResponseHeaderSize+len(body)))
+	dst = append(dst, tag)
+	return append(dst, body...)
+}
+
+// AppendChallenge appends the frame that opens a handshake.
+func AppendChallenge(dst []byte, nonce *[NonceSize]byte) []byte {
+	return AppendResponse(dst, TagChallenge, nonce[:])
+}
+
+// AppendChallengeResponse appends the client's answer to a challenge, with request_seq 0.
+func AppendChallengeResponse(dst []byte, signature *[SignatureSize]byte, key *[PublicKeySize]byte) []byte {
+	dst = appendRequestHeader(dst, 0, TagChallengeResponse, SignatureSize+PublicKeySize)
+	dst = append(dst, signature[:]...)
+	return append(dst, key[:]...)
+}
+
+// ChallengeResponse takes the body of a ChallengeResponse apart; ok is false when it has the wrong length. Both results
+// point into body.
+func ChallengeResponse(body []byte) (signature, key []byte, ok bool) {
+	if len(body) != SignatureSize+PublicKeySize {
+		return nil, nil, false
+	}
+	return body[:SignatureSize], body[SignatureSize:], true
+}
