@@ -1,0 +1,144 @@
+package encode
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"unsafe"
+)
+
+const (
+	// DefaultMaxFrame is the usual limit of one payload frame, in bytes.
+	DefaultMaxFrame = 512
+	// MaxFrameLimit is the largest limit that can be configured: 1 MiB.
+	MaxFrameLimit = 1 << 20
+
+	prefixLen = 4             // the length prefix
+	headerLen = prefixLen + 1 // and the tag
+)
+
+// Framer calls an Encoder and lets out nothing but whole, well-formed frames. It holds no state of a slot and belongs
+// to one goroutine because the Encoder does.
+type Framer[R, Q any] struct {
+	encoder  Encoder[R, Q]
+	maxFrame int
+}
+
+// NewFramer makes a framer for payload frames of at most maxFrame bytes, length prefix and tag included: 5 to
+// MaxFrameLimit.
+func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], error) {
+	if encoder == nil {
+		return nil, errors.New("encode: no encoder: the application must supply one")
+	}
+	if maxFrame < headerLen || maxFrame > MaxFrameLimit {
+		return nil, fmt.Errorf("encode: maximum frame size of %d bytes: want %d to %d", maxFrame, headerLen, MaxFrameLimit)
+	}
+	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame}, nil
+}
+
+// Room returns how many bytes one slot may take at most: a frame of the largest size and BatchEnd. The buffers given
+// to Report and Query have at least so much free capacity.
+func (f *Framer[R, Q]) Room() int { return f.maxFrame + len(BatchEnd) }
+
+// Report appends the frame of a report to dst, and BatchEnd if it is the last of its request. On success the result
+// begins with dst, in the same memory; nothing was allocated. On an error it is dst itself, and the bytes behind it are
+// undefined. The error is a *TooLargeError, a *BadFrameError, a *PanicError, or wraps what the encoder returned.
+//
+// It panics if dst has less free capacity than Room, because the caller claims that space before it asks.
+func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) {
+	room := f.room(dst)
+	frame, err := f.appendReport(room, report)
+	if err != nil {
+		return dst, failed("report", err)
+	}
+	if err := f.check(room, frame, "report"); err != nil {
+		return dst, err
+	}
+	return finish(dst, len(frame), last), nil
+}
+
+// Query does for the result of a query what Report does for a report.
+func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
+	room := f.room(dst)
+	frame, err := f.appendQuery(room, query)
+	if err != nil {
+		return dst, failed("query", err)
+	}
+	if err := f.check(room, frame, "query"); err != nil {
+		return dst, err
+	}
+	return finish(dst, len(frame), last), nil
+}
+
+// room returns the free space of dst that the encoder may fill. It begins behind dst and is capped, so the encoder can
+// reach neither the bytes before it nor the space of BatchEnd, and one that outgrows it ends up in other memory, where
+// check sees it.
+func (f *Framer[R, Q]) room(dst []byte) []byte {
+	if free := cap(dst) - len(dst); free < f.Room() {
+		panic(fmt.Sprintf("encode: %d bytes free behind dst (length %d, capacity %d), and a slot may take %d: claim Room() first",
+			free, len(dst), cap(dst), f.Room()))
+	}
+	return dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
+}
+
+// appendReport calls the encoder and turns a panic into an error.
+func (f *Framer[R, Q]) appendReport(room []byte, report *R) (frame []byte, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Payload: "report", Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return f.encoder.AppendReport(room, report)
+}
+
+// appendQuery calls the encoder and turns a panic into an error.
+func (f *Framer[R, Q]) appendQuery(room []byte, query *Q) (frame []byte, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Payload: "query", Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return f.encoder.AppendQuery(room, query)
+}
+
+// failed says whose error it is, unless it is our own report of a panic.
+func failed(payload string, err error) error {
+	if own, ok := err.(*PanicError); ok {
+		return own
+	}
+	return fmt.Errorf("encode: encoder refused a %s: %w", payload, err)
+}
+
+// check reports what is wrong with the frame the encoder returned for the room it was given.
+func (f *Framer[R, Q]) check(room, frame []byte, payload string) error {
+	if len(frame) > f.maxFrame {
+		return &TooLargeError{Payload: payload, Size: len(frame), Limit: f.maxFrame}
+	}
+	reason := ""
+	switch {
+	case len(frame) < headerLen:
+		reason = fmt.Sprintf("a frame has at least %d bytes", headerLen)
+	case unsafe.SliceData(frame) != unsafe.SliceData(room):
+		// Addresses are compared, never followed: equal ones mean that the frame begins where the room does, and then
+		// its length, already bounded, keeps it inside.
+		reason = "it is not in the buffer the encoder was given"
+	case binary.LittleEndian.Uint32(frame) != uint32(len(frame)-prefixLen):
+		reason = fmt.Sprintf("its length prefix says %d and %d bytes follow it",
+			binary.LittleEndian.Uint32(frame), len(frame)-prefixLen)
+	case frame[prefixLen] < TagApplication:
+		reason = fmt.Sprintf("tag %#02x is not the application's: want %#02x or above", frame[prefixLen], TagApplication)
+	default:
+		return nil
+	}
+	return &BadFrameError{Payload: payload, Size: len(frame), Reason: reason}
+}
+
+// finish extends dst over the frame that was checked, and ends the answer if it is the last.
+func finish(dst []byte, frame int, last bool) []byte {
+	dst = dst[:len(dst)+frame]
+	if last {
+		dst = append(dst, BatchEnd...)
+	}
+	return dst
+}
