@@ -1,0 +1,157 @@
+package telemetry
+
+// Info describes a counter or mark for people and exporters.
+type Info struct {
+	Name  string // what is counted, the same in metrics, dumps and logs
+	Label string // name of the one label, or empty
+	Value string // value of that label
+	Unit  string // what one is
+	Help  string // one sentence; equal for all counters of one name
+}
+
+// Counter names a counter in Block.C. It is an index, so that counting is one
+// addition.
+type Counter uint8
+
+// All counters of all actors; the sentence of each is in counterInfo below.
+const (
+	GateSlots Counter = iota
+	GateBypassed
+	GateOvertaken
+	GateWaits
+	GateOpenedJournal
+	GateOpenedReplication
+	GateSwaps
+	GateTorn
+
+	EncodeFrames
+	EncodeBytes
+	EncodeErrors
+	EncodePanics
+	EncodeOversized
+
+	EgressSlots
+	EgressFramesSent
+	EgressBytesSent
+	EgressSendOK
+	EgressSendShort
+	EgressSendAgain
+	EgressSendError
+	EgressPolls
+	EgressSubmits
+	EgressFlushBytes
+	EgressFlushSlots
+	EgressFlushLull
+	EgressFlushStop
+	EgressHeartbeats
+	EgressBusy
+
+	firstDropped // one per DropReason
+	firstClosed  = firstDropped + Counter(NumDropReasons)
+	afterClosed  = firstClosed + Counter(NumCloseReasons)
+)
+
+// Counters after the two enumerated groups.
+const (
+	RunnerBusy Counter = afterClosed + iota
+	RunnerIdle
+	RunnerParks
+	RunnerBusyTime
+	RunnerSpinTime
+	RunnerParkedTime
+
+	ControlConnected
+	ControlDisconnected
+	ControlBusy
+	ControlKicked
+	ControlRefused
+
+	MailboxFull
+	TracesTaken
+	TracesDropped
+	ClockBackwards
+
+	afterCounters
+	// NumCounters is the number of counters in a block.
+	NumCounters = int(afterCounters)
+)
+
+// Info returns name, label, unit and sentence of the counter.
+func (c Counter) Info() Info { return counterInfo()[c] }
+
+func counterInfo() [NumCounters]Info {
+	var t [NumCounters]Info
+	describeGateAndEncode(&t)
+	describeEgress(&t)
+	describeRest(&t)
+	for r := range DropReason(NumDropReasons) {
+		t[r.Counter()] = Info{"dropped", "reason", r.Name(), "slots", "Slots that will never be delivered, by reason; slots in = delivered + dropped."}
+	}
+	for r := range CloseReason(NumCloseReasons) {
+		t[r.Counter()] = Info{"egress_closed", "reason", r.Name(), "connections", "Connections closed, by reason."}
+	}
+	return t
+}
+
+func describeGateAndEncode(t *[NumCounters]Info) {
+	const opened = "Times the gate opened after a real wait, by whose cursor was the binding one."
+	t[GateSlots] = Info{"gate_slots", "", "", "slots", "Slots the gate released."}
+	t[GateBypassed] = Info{"gate_bypassed", "", "", "slots", "Slots released because they need no durability."}
+	t[GateOvertaken] = Info{"gate_overtaken", "", "", "slots", "Bypass slots delivered ahead of waiting slots of other connections."}
+	t[GateWaits] = Info{"gate_waits", "", "", "waits", "Times the head slot was not yet durable when the gate first looked."}
+	t[GateOpenedJournal] = Info{"gate_opened", "blocker", "journal", "opens", opened}
+	t[GateOpenedReplication] = Info{"gate_opened", "blocker", "replication", "opens", opened}
+	t[GateSwaps] = Info{"gate_policy_swaps", "", "", "swaps", "Durability policies adopted at run time."}
+	t[GateTorn] = Info{"gate_torn_snapshots", "", "", "reads", "Cursor snapshots given up for this step because writers kept moving."}
+
+	t[EncodeFrames] = Info{"encode_frames", "", "", "frames", "Slots encoded and passed on to a shard."}
+	t[EncodeBytes] = Info{"encode_bytes", "", "", "bytes", "Encoded bytes passed on to the shards."}
+	t[EncodeErrors] = Info{"encode_errors", "", "", "slots", "Slots whose encoder returned an error or a malformed frame."}
+	t[EncodePanics] = Info{"encode_panics", "", "", "slots", "Slots whose encoder panicked."}
+	t[EncodeOversized] = Info{"encode_oversized", "", "", "slots", "Slots whose frame was larger than the frame limit."}
+}
+
+func describeEgress(t *[NumCounters]Info) {
+	const (
+		sends   = "Sends completed by the kernel, by outcome."
+		flushes = "Flushes, by what triggered them."
+	)
+	t[EgressSlots] = Info{"egress_slots", "", "", "slots", "Slots appended to a connection's buffer."}
+	t[EgressFramesSent] = Info{"egress_frames_sent", "", "", "slots", "Slots whose last byte the kernel accepted."}
+	t[EgressBytesSent] = Info{"egress_bytes_sent", "", "", "bytes", "Bytes the kernel accepted."}
+	t[EgressSendOK] = Info{"egress_sends", "outcome", "ok", "sends", sends}
+	t[EgressSendShort] = Info{"egress_sends", "outcome", "short", "sends", sends}
+	t[EgressSendAgain] = Info{"egress_sends", "outcome", "again", "sends", sends}
+	t[EgressSendError] = Info{"egress_sends", "outcome", "error", "sends", sends}
+	t[EgressPolls] = Info{"egress_polls", "", "", "polls", "Writability polls armed because a socket was full."}
+	t[EgressSubmits] = Info{"egress_submits", "", "", "submits", "Submits to the ring; one flush can need several."}
+	t[EgressFlushBytes] = Info{"egress_flushes", "reason", "bytes", "flushes", flushes}
+	t[EgressFlushSlots] = Info{"egress_flushes", "reason", "slots", "flushes", flushes}
+	t[EgressFlushLull] = Info{"egress_flushes", "reason", "lull", "flushes", flushes}
+	t[EgressFlushStop] = Info{"egress_flushes", "reason", "stop", "flushes", flushes}
+	t[EgressHeartbeats] = Info{"egress_heartbeats", "", "", "frames", "Heartbeats appended to quiet connections."}
+	t[EgressBusy] = Info{"egress_busy", "", "", "frames", "ServerBusy frames appended."}
+}
+
+func describeRest(t *[NumCounters]Info) {
+	const (
+		rounds = "Steps of the actor, by whether there was work."
+		spent  = "Time of the actor's goroutine, by what it did."
+		events = "Control events handled, by kind."
+	)
+	t[RunnerBusy] = Info{"runner_steps", "state", "busy", "steps", rounds}
+	t[RunnerIdle] = Info{"runner_steps", "state", "idle", "steps", rounds}
+	t[RunnerParks] = Info{"runner_parks", "", "", "parks", "Times the actor's goroutine went to sleep."}
+	t[RunnerBusyTime] = Info{"runner_time", "state", "busy", "ns", spent}
+	t[RunnerSpinTime] = Info{"runner_time", "state", "spin", "ns", spent}
+	t[RunnerParkedTime] = Info{"runner_time", "state", "parked", "ns", spent}
+	t[ControlConnected] = Info{"control_events", "event", "connected", "events", events}
+	t[ControlDisconnected] = Info{"control_events", "event", "disconnected", "events", events}
+	t[ControlBusy] = Info{"control_events", "event", "busy", "events", events}
+	t[ControlKicked] = Info{"control_events", "event", "kick", "events", events}
+	t[ControlRefused] = Info{"control_events", "event", "refused", "events", events}
+	t[MailboxFull] = Info{"mailbox_full", "", "", "events", "Times the actor had something to pass on and no room in the outbox."}
+	t[TracesTaken] = Info{"traces_taken", "", "", "traces", "Sampled slots put into the trace box."}
+	t[TracesDropped] = Info{"traces_dropped", "", "", "traces", "Sampled slots dropped because the trace box was full."}
+	t[ClockBackwards] = Info{"clock_backwards", "", "", "events", "Intervals taken as 0 because two cores' stamps were out of order."}
+}

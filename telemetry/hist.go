@@ -1,0 +1,62 @@
+package telemetry
+
+import "math/bits"
+
+const (
+	subBits    = 5            // 2^5 = 32 buckets in each power of two
+	subBuckets = 1 << subBits // 32
+	octaves    = 32           // powers of two above the exact range
+	histMaxLog = octaves + subBits + 1
+
+	// HistBuckets is the number of buckets of a histogram: values below 64 have
+	// one each, then 32 for every power of two up to HistLimit.
+	HistBuckets = (octaves + 2) * subBuckets
+
+	// HistLimit is the first value beyond the buckets, 2^38 ns or about 275 s.
+	// It and all above count in the last bucket; sum and maximum stay exact.
+	HistLimit = 1 << histMaxLog
+)
+
+// Hist is a histogram of uint64 values (nanoseconds, or counts) that one
+// goroutine writes with plain stores: 4368 bytes, no pointers. Relative bucket
+// width is at most 1/32. Bucket counts are 32 bits wide, so a block has to be
+// collected before one bucket saw 4.29e9 values. The zero Hist is empty.
+type Hist struct {
+	sum, max uint64
+	b        [HistBuckets]uint32
+}
+
+// Record adds one value. Only the owner of the block calls it.
+func (h *Hist) Record(v uint64) {
+	h.b[bucketOf(v)]++
+	h.sum += v
+	h.max = max(h.max, v)
+}
+
+// RecordN adds the same value n times, for an interval that a whole batch
+// shares. Only the owner of the block calls it. n = 0 adds nothing.
+func (h *Hist) RecordN(v uint64, n uint32) {
+	if n != 0 {
+		h.b[bucketOf(v)] += n
+		h.sum += v * uint64(n)
+		h.max = max(h.max, v)
+	}
+}
+
+// bucketOf returns the bucket of v without a branch: below 64 the value itself,
+// above it the power of two and the five bits after the leading one.
+func bucketOf(v uint64) uint {
+	e := uint(bits.Len64(v|subBuckets)) - subBits - 1
+	return min(e<<subBits+uint(v>>(e&63)), HistBuckets-1)
+}
+
+// BucketBounds returns the values of bucket i as a half-open interval
+// [low, high). The last bucket also holds everything from HistLimit up.
+func BucketBounds(i int) (low, high uint64) {
+	if i < 2*subBuckets {
+		return uint64(i), uint64(i) + 1
+	}
+	e := uint(i)>>subBits - 1
+	m := uint64(i) - uint64(e)<<subBits
+	return m << e, (m + 1) << e
+}

@@ -1,0 +1,199 @@
+package telemetry
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Point is a moment in a slot's way that a trace knows, relative to receipt.
+type Point uint8
+
+// Points in the order they are passed.
+const (
+	PointMatched   Point = iota // application done
+	PointSeen                   // gate saw it first
+	PointJournal                // journal's cursor reached it, if it had not
+	PointReplica                // replicas' cursors reached it, if they had not
+	PointReleased               // gate let it pass
+	PointEncoded                // frame complete
+	PointAppended               // in its connection's buffer
+	PointFlushed                // handed to the kernel
+	PointCompleted              // the kernel accepted its last byte
+
+	NumPoints = int(PointCompleted) + 1
+)
+
+// TraceRec is a sampled slot: 96 bytes without pointers, so that it is copied
+// through a box and never seen by the garbage collector.
+type TraceRec struct {
+	Recv    int64             // Clock stamp of receipt, ns
+	D       [NumPoints]uint32 // ns after Recv, at least 1; 0 = not passed; at most 4.29 s
+	Bytes   uint32            // encoded size
+	Seq     uint64            // wire seq
+	Conn    uint64            // connection id
+	TraceID [16]byte          // of the parent, or zero
+	Parent  [8]byte           // parent span id, or zero
+	Batch   uint16            // sends in its submit
+	Shard   uint16
+	Kind    uint8  // slot kind
+	Policy  uint8  // the application's number for the policy in force
+	Reason  Reason // why it was sampled
+	Flags   TraceFlags
+}
+
+// TraceFlags are properties of a sampled slot.
+type TraceFlags uint8
+
+// Flags of TraceRec.
+const (
+	TraceParentSampled    TraceFlags = 1 << iota // the parent was sampled: continue its trace
+	TraceDegraded                                // the policy was degraded
+	TraceBlockedByJournal                        // the journal's cursor bound last
+	TraceBlockedByReplica                        // a replica's cursor bound last
+	TraceFailed                                  // it was dropped
+)
+
+// Stamp notes that the slot passed p at now.
+func (t *TraceRec) Stamp(p Point, now int64) {
+	t.D[p] = uint32(min(max(Since(t.Recv, now), 1), math.MaxUint32))
+}
+
+// At returns the stamp of p, and whether the slot passed it.
+func (t *TraceRec) At(p Point) (stamp int64, passed bool) {
+	return t.Recv + int64(t.D[p]), t.D[p] != 0
+}
+
+// TraceBox is a bounded queue of sampled slots from one goroutine to one other.
+// Full is an answer, never a wait: tracing must not slow what it observes.
+type TraceBox struct {
+	buf []TraceRec
+
+	_    [64]byte
+	tail atomic.Uint64 // written by the producer, read by the consumer: records put
+	seen uint64        // producer only: head as last read
+	full atomic.Uint64 // written by the producer, read by anyone: records refused
+
+	_    [64]byte
+	head atomic.Uint64 // written by the consumer, read by the producer: records got
+}
+
+// NewTraceBox makes a box for size records, a power of two.
+func NewTraceBox(size int) *TraceBox {
+	if size < 1 || size&(size-1) != 0 {
+		panic("telemetry: size of a trace box must be a power of two, such as 1024")
+	}
+	return &TraceBox{buf: make([]TraceRec, size)}
+}
+
+// TryPut copies the record into the box, or returns false and counts it when
+// the box is full. Producer only.
+func (q *TraceBox) TryPut(r *TraceRec) bool {
+	t := q.tail.Load()
+	if t-q.seen == uint64(len(q.buf)) {
+		q.seen = q.head.Load()
+		if t-q.seen == uint64(len(q.buf)) {
+			q.full.Store(q.full.Load() + 1)
+			return false
+		}
+	}
+	q.buf[t&uint64(len(q.buf)-1)] = *r
+	q.tail.Store(t + 1)
+	return true
+}
+
+// TryGet copies the oldest record out and returns false when there is none.
+// Consumer only.
+func (q *TraceBox) TryGet(r *TraceRec) bool {
+	h := q.head.Load()
+	if h == q.tail.Load() {
+		return false
+	}
+	*r = q.buf[h&uint64(len(q.buf)-1)]
+	q.head.Store(h + 1)
+	return true
+}
+
+// Refused returns how many records found the box full. Any goroutine.
+func (q *TraceBox) Refused() uint64 { return q.full.Load() }
+
+// Reason says why a slot is traced.
+type Reason uint8
+
+// Reasons for tracing.
+const (
+	ReasonNone   Reason = iota
+	ReasonParent        // the request came with a sampled parent
+	ReasonRatio         // picked by its wire seq, the same on every node
+	ReasonDebug         // an operator asked for this connection
+	ReasonSlow          // the slowest of its submit, and slower than the threshold
+)
+
+// Name returns the label of the reason.
+func (r Reason) Name() string { return [...]string{"none", "parent", "ratio", "debug", "slow"}[r] }
+
+// Rules decide what is traced; a value that is not changed after Sampler.Set.
+// The zero Rules trace only what has a sampled parent.
+type Rules struct {
+	Below     uint64        // trace a slot whose mixed seq is below it: the ratio times 2^64
+	SlowNS    uint64        // trace the slowest slot of a submit when it took longer; 0 = never
+	DebugConn uint64        // trace this connection; 0 = none
+	DebugLeft *atomic.Int64 // how many of it are still to trace; written by the gate, set by whoever made the rules
+}
+
+// NewRules makes rules for a ratio of 0..1 of all slots and a slow threshold,
+// 0 for none.
+func NewRules(ratio float64, slow time.Duration) Rules {
+	r := Rules{SlowNS: uint64(max(slow, 0))}
+	switch {
+	case ratio >= 1:
+		r.Below = math.MaxUint64
+	case ratio > 0:
+		r.Below = uint64(math.Ldexp(ratio, 64))
+	}
+	return r
+}
+
+// Head decides at the gate whether a slot is traced from here on.
+func (r *Rules) Head(seq, conn uint64, parentSampled bool) (Reason, bool) {
+	switch {
+	case parentSampled:
+		return ReasonParent, true
+	case mix(seq) < r.Below:
+		return ReasonRatio, true
+	case conn != 0 && conn == r.DebugConn && r.DebugLeft != nil && r.DebugLeft.Add(-1) >= 0:
+		return ReasonDebug, true
+	}
+	return ReasonNone, false
+}
+
+// Slow reports whether a slot that took this long is worth a trace. Ask it for
+// the slowest slot of a submit only, which bounds the number of traces.
+func (r *Rules) Slow(wholeNS uint64) bool { return r.SlowNS != 0 && wholeNS > r.SlowNS }
+
+// mix spreads consecutive numbers over all 64 bits (the finalizer of
+// splitmix64), so that every node picks the same evenly spread slots.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// Sampler holds the rules in force; they can be replaced while actors run.
+type Sampler struct {
+	p atomic.Pointer[Rules] // written by whoever configures, read by gate and shards once a batch
+}
+
+// NewSampler makes a sampler with rules.
+func NewSampler(r Rules) *Sampler {
+	s := new(Sampler)
+	s.Set(r)
+	return s
+}
+
+// Set replaces the rules.
+func (s *Sampler) Set(r Rules) { s.p.Store(&r) }
+
+// Load returns the rules in force, never nil. Read it once per batch.
+func (s *Sampler) Load() *Rules { return s.p.Load() }
