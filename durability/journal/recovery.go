@@ -50,34 +50,26 @@ func (r *Recovery) Events() iter.Seq2[Event, error] {
 // iterate reads events after `after` up to `last`.
 func iterate(segments []segment, after, last durability.Seq) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		next, stopped := after+1, false
+		next, more := after+1, true
 		if next > last {
 			return
 		}
 		_, err := scan(segmentsFrom(segments, next), func(e Event) bool {
-			if e.Seq < next {
-				return true // the snapshot includes it, though it shares a batch or a segment with later events
-			}
-			if e.Seq > last {
-				return false
-			}
-			if e.Seq != next {
-				stopped = !yield(Event{}, fmt.Errorf("%w: event %d is missing before event %d", ErrCorrupt, next, e.Seq))
-				stopped = true
+			switch {
+			case e.Seq < next: // the snapshot includes it, though it shares a batch or a segment with later events
+				return true
+			case e.Seq > next: // the segment before was removed since the log was verified
 				return false
 			}
 			next++
-			if !yield(e, nil) {
-				stopped = true
-			}
-			return !stopped && next <= last
+			more = yield(e, nil)
+			return more && next <= last
 		})
-		switch {
-		case stopped:
-		case err != nil:
+		if more && err == nil && next <= last {
+			err = fmt.Errorf("%w: event %d is no longer in the log", ErrCorrupt, next)
+		}
+		if more && err != nil {
 			yield(Event{}, err)
-		case next <= last:
-			yield(Event{}, fmt.Errorf("%w: the log ends at event %d instead of %d", ErrCorrupt, next-1, last))
 		}
 	}
 }

@@ -133,6 +133,9 @@ func (s *scanner) segment(i int) error {
 		default:
 			why = s.body(i, record)
 		}
+		if why == "" && decoder.LastOffset()%8 != 0 {
+			why = "impossible padding" // the checksum does not cover it, and every later record would be misread
+		}
 		if why != "" {
 			return s.corrupt(i, offset, why)
 		}

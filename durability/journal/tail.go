@@ -62,13 +62,17 @@ func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 		}
 		return true, "its first sector was never written"
 	}
+	end := frameHeaderBytes + record + padding
+	if record > maxRecordBytes || end%8 != 0 {
+		return false, "impossible length"
+	}
+	if n := int64(len(rest)); frameHeaderBytes+record <= n && n < end &&
+		proto.Unmarshal(rest[frameHeaderBytes:][:record], &walpb.Record{}) == nil {
+		return true, "the file ends inside the padding"
+	}
 	if b, ok := intactRecord(rest[frameHeaderBytes:]); ok {
 		return false, fmt.Sprintf("the envelope of intact events %d to %d is damaged", b.first, b.last())
 	}
-	if record > maxRecordBytes || (record+padding)%8 != 0 {
-		return false, "impossible length"
-	}
-	end := frameHeaderBytes + record + padding
 	if end > int64(len(rest)) {
 		return true, "the file ends inside a record"
 	}
