@@ -45,6 +45,12 @@ const (
 	EgressFlushStop
 	EgressHeartbeats
 	EgressBusy
+	EgressInterrupted
+	EgressNoMemory
+	EgressStale
+	EgressShutdownErrors
+	EgressCloseErrors
+	EgressNoticesDropped
 
 	firstDropped // one per DropReason
 	firstClosed  = firstDropped + Counter(NumDropReasons)
@@ -131,6 +137,12 @@ func describeEgress(t *[NumCounters]Info) {
 	t[EgressFlushStop] = Info{"egress_flushes", "reason", "stop", "flushes", flushes}
 	t[EgressHeartbeats] = Info{"egress_heartbeats", "", "", "frames", "Heartbeats appended to quiet connections."}
 	t[EgressBusy] = Info{"egress_busy", "", "", "frames", "ServerBusy frames appended."}
+	t[EgressInterrupted] = Info{"egress_sends", "outcome", "interrupted", "sends", sends}
+	t[EgressNoMemory] = Info{"egress_sends", "outcome", "no_memory", "sends", sends}
+	t[EgressStale] = Info{"egress_stale_completions", "", "", "completions", "Completions that matched no connection; always 0 unless the ring is wrong."}
+	t[EgressShutdownErrors] = Info{"egress_shutdown_errors", "", "", "errors", "Sockets that were already disconnected when the shard shut them."}
+	t[EgressCloseErrors] = Info{"egress_close_errors", "", "", "errors", "Sockets whose close returned an error."}
+	t[EgressNoticesDropped] = Info{"egress_notices_dropped", "", "", "notices", "Connection notices dropped because nobody took them in time."}
 }
 
 func describeRest(t *[NumCounters]Info) {

@@ -28,23 +28,29 @@ func (r DropReason) Name() string {
 	}[r]
 }
 
-// CloseReason says why a connection was closed.
+// CloseReason says why a connection was closed. Numbers and names are those of
+// the transport's reasons, which are stable; package actors asserts that they agree.
 type CloseReason uint8
 
 // Reasons for closing a connection.
 const (
-	CloseClientGone  CloseReason = iota // the client closed or reset it
-	CloseHardLimit                      // more bytes waiting than the hard limit
-	CloseSoftLimit                      // more than the soft limit for too long
-	CloseNoProgress                     // bytes waiting and none accepted for too long
-	CloseBudget                         // the worst offender when the shard's budget was exceeded
-	CloseSendError                      // the kernel returned an error for it
+	CloseNone        CloseReason = iota // still open; never counted
+	ClosePeerClosed                     // the client closed its side and got every answer it was owed
+	ClosePeerReset                      // the client is gone
+	CloseSlowHard                       // more bytes waiting than the hard limit
+	CloseSlowSoft                       // more than the soft limit for too long
+	CloseStalled                        // bytes waiting and none accepted for too long
+	CloseShardBudget                    // the worst offender when the shard's budget was exceeded
 	CloseEncodeError                    // one of its slots could not be encoded
+	CloseKicked                         // an operator asked for it
+	CloseProtocol                       // its requests could not be framed or accepted
+	CloseSilent                         // it sent nothing for too long
+	CloseSendError                      // the kernel returned an error for it
 	CloseShutdown                       // the pipeline ended
 	CloseFenced                         // this node was superseded
-	CloseKicked                         // an operator asked for it
+	CloseOther                          // the embedder's own reason
 
-	NumCloseReasons = int(CloseKicked) + 1
+	NumCloseReasons = int(CloseOther) + 1
 )
 
 // Counter returns the counter of the reason.
@@ -53,18 +59,27 @@ func (r CloseReason) Counter() Counter { return firstClosed + Counter(r) }
 // Name returns the label of the reason.
 func (r CloseReason) Name() string {
 	return [NumCloseReasons]string{
-		CloseClientGone: "client_gone", CloseHardLimit: "slow_hard_limit", CloseSoftLimit: "slow_soft_limit",
-		CloseNoProgress: "slow_no_progress", CloseBudget: "slow_budget", CloseSendError: "send_error",
-		CloseEncodeError: "encode_error", CloseShutdown: "shutdown", CloseFenced: "fenced", CloseKicked: "kicked",
+		"open", "peer_closed", "peer_reset", "slow_hard", "slow_soft", "stalled", "shard_budget", "encode_error",
+		"kicked", "protocol_error", "silent", "send_error", "shutdown", "fenced", "other",
 	}[r]
 }
 
 // Drop returns the reason under which slots still waiting for a connection
 // that was closed for r are counted.
 func (r CloseReason) Drop() DropReason {
-	return [NumCloseReasons]DropReason{
-		CloseClientGone: DropClientGone, CloseHardLimit: DropSlowClient, CloseSoftLimit: DropSlowClient,
-		CloseNoProgress: DropSlowClient, CloseBudget: DropSlowClient, CloseSendError: DropSendError,
-		CloseEncodeError: DropEncodeError, CloseShutdown: DropShutdown, CloseFenced: DropFenced, CloseKicked: DropKicked,
-	}[r]
+	switch r {
+	case CloseSlowHard, CloseSlowSoft, CloseStalled, CloseShardBudget:
+		return DropSlowClient
+	case CloseSendError:
+		return DropSendError
+	case CloseEncodeError:
+		return DropEncodeError
+	case CloseShutdown:
+		return DropShutdown
+	case CloseFenced:
+		return DropFenced
+	case CloseKicked:
+		return DropKicked
+	}
+	return DropClientGone
 }
