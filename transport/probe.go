@@ -1,0 +1,184 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// Mode chooses the engine of a ring.
+type Mode uint8
+
+const (
+	ModeAuto  Mode = iota // io_uring, or the portable engine where io_uring is not to be had
+	ModeUring             // io_uring or an error
+	ModePoll              // the portable engine: send(2) and epoll(7)
+)
+
+// ParseMode reads the value of the option --io.
+func ParseMode(text string) (Mode, error) {
+	for _, m := range []Mode{ModeAuto, ModeUring, ModePoll} {
+		if text == m.String() {
+			return m, nil
+		}
+	}
+	return ModeAuto, fmt.Errorf("transport: unknown I/O engine %q; use auto, uring or poll", text)
+}
+
+// String returns "auto", "uring" or "poll".
+func (m Mode) String() string {
+	switch m {
+	case ModeAuto:
+		return "auto"
+	case ModeUring:
+		return "uring"
+	case ModePoll:
+		return "poll"
+	}
+	return fmt.Sprintf("Mode(%d)", uint8(m))
+}
+
+// Diagnosis says which engine a ring got, and why.
+type Diagnosis struct {
+	Mode     Mode   // what was asked for
+	Engine   string // what it became, "uring" or "poll"; "" when there is an error
+	Fallback bool   // ModeAuto had to do without io_uring; worth one warning at start
+	Cause    Cause  // why io_uring is not in use
+	Err      error  // what the kernel said; nil when Cause is CauseNone or CauseAsked
+	Text     string // one sentence for people: the engine, the cause, what to do
+}
+
+// Cause says why io_uring is not in use. String is stable and fit for a metric's label.
+type Cause uint8
+
+const (
+	CauseNone     Cause = iota // it is in use
+	CauseAsked                 // the portable engine was asked for
+	CauseNotBuilt              // the program was built without io_uring
+	CauseSysctl                // the sysctl kernel.io_uring_disabled forbids it
+	CauseSandbox               // a seccomp filter or another sandbox forbids it
+	CauseKernel                // the kernel does not have it, or is too old
+	CauseMemlock               // the locked-memory limit is too small for the ring
+	CauseFiles                 // no file descriptor is left
+	CauseOther                 // an error that no rule here explains
+)
+
+// String returns the name of the cause.
+func (c Cause) String() string {
+	names := [...]string{"none", "asked", "not_built", "sysctl", "sandbox", "kernel", "memlock", "files", "other"}
+	if int(c) < len(names) {
+		return names[c]
+	}
+	return fmt.Sprintf("Cause(%d)", uint8(c))
+}
+
+// fallsBack says whether ModeAuto takes the portable engine instead. A want of memory or descriptors is not a reason:
+// the operator can mend it, and would rather know.
+func (c Cause) fallsBack() bool {
+	return c == CauseNotBuilt || c == CauseSysctl || c == CauseSandbox || c == CauseKernel
+}
+
+// errNotBuilt is the error of the io_uring engine in a program without it.
+var errNotBuilt = errors.New("built without io_uring")
+
+// Open makes a ring. It finds out whether io_uring works by using it: it makes a ring with the real flags and lets it
+// do nothing once and send a byte over a socket pair. The Diagnosis is never nil; with an error it says what to do.
+func Open(mode Mode, cfg RingConfig) (Ring, *Diagnosis, error) {
+	d := &Diagnosis{Mode: mode, Cause: CauseAsked}
+	cfg, err := cfg.normalized()
+	if err != nil {
+		d.Cause, d.Text = CauseOther, err.Error()
+		return nil, d, err
+	}
+	switch mode {
+	case ModePoll:
+		d.Text = "The portable engine (poll) is in use because it was asked for."
+	case ModeAuto, ModeUring:
+		ring, err := openUringLadder(cfg)
+		if err == nil {
+			d.Engine, d.Cause = ring.Info().Engine, CauseNone
+			d.Text = fmt.Sprintf("io_uring is in use with %d entries.", ring.Info().Entries)
+			return ring, d, nil
+		}
+		cause, why := diagnose(err, cfg.Entries, lookAround())
+		d.Cause, d.Err = cause, err
+		if mode == ModeUring || !cause.fallsBack() {
+			d.Text = fmt.Sprintf("io_uring cannot be used: %s.", why)
+			return nil, d, fmt.Errorf("transport: io_uring cannot be used: %s: %w", why, err)
+		}
+		d.Fallback = true
+		d.Text = fmt.Sprintf("The portable engine (poll) is in use instead of io_uring: %s.", why)
+	default:
+		panic(fmt.Sprintf("transport: Open(%v); want ModeAuto, ModeUring or ModePoll", mode))
+	}
+	ring, err := openPoll(cfg)
+	if err != nil {
+		return nil, d, err
+	}
+	d.Engine = ring.Info().Engine
+	return ring, d, nil
+}
+
+// surroundings is what a diagnosis looks at besides the error.
+type surroundings struct {
+	disabled string // kernel.io_uring_disabled: "0", "1", "2"; "" if the kernel has no such sysctl
+	release  string // kernel release, as uname -r; "" if unknown
+	memlock  uint64 // RLIMIT_MEMLOCK of this process, bytes
+}
+
+// diagnose names the cause of an error of io_uring, and says in half a sentence what is the matter and what to do.
+func diagnose(err error, entries int, around surroundings) (Cause, string) {
+	var errno syscall.Errno
+	if errors.Is(err, errNotBuilt) {
+		return CauseNotBuilt, "this program was built without it; build without the tag nogiouring and with -ldflags=-checklinkname=0"
+	}
+	if !errors.As(err, &errno) {
+		return CauseOther, err.Error()
+	}
+	switch errno {
+	case syscall.EPERM, syscall.EACCES:
+		switch around.disabled {
+		case "2":
+			return CauseSysctl, "kernel.io_uring_disabled is 2, which forbids it for everyone, root included; set the sysctl to 0, or accept --io=poll"
+		case "1":
+			return CauseSysctl, "kernel.io_uring_disabled is 1, which forbids it for processes outside kernel.io_uring_group and without CAP_SYS_ADMIN; join the group, set the sysctl to 0, or accept --io=poll"
+		}
+		return CauseSandbox, "a seccomp filter or another sandbox (container runtime, service manager) forbids it; allow the system calls io_uring_setup, io_uring_enter and io_uring_register, or accept --io=poll"
+	case syscall.EOPNOTSUPP:
+		return CauseSandbox, "the sandbox of this platform does not support it; allow it there, or accept --io=poll"
+	case syscall.ENOSYS:
+		return CauseKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox pretends so; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(around.release))
+	case syscall.EINVAL:
+		return CauseKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(around.release))
+	case syscall.ENOMEM:
+		return CauseMemlock, fmt.Sprintf("a ring of %d entries needs about %d KiB of locked memory and this process is allowed %s, shared by all rings of the user; raise LimitMEMLOCK (ulimit -l), use fewer shards or entries, or choose --io=poll",
+			entries, ringMemory(entries)>>10, limitText(around.memlock))
+	case syscall.EMFILE:
+		return CauseFiles, "this process has no file descriptor left; raise LimitNOFILE (ulimit -n)"
+	case syscall.ENFILE:
+		return CauseFiles, "this system has no file descriptor left; raise the sysctl fs.file-max"
+	}
+	return CauseOther, err.Error()
+}
+
+// ringMemory is about what the kernel locks for a ring, in bytes: submission entries of 64 B, twice as many
+// completions of 16 B, an index of 4 B per entry and a header, in pages.
+func ringMemory(entries int) int {
+	const page = 4096
+	pages := func(n int) int { return (n + page - 1) &^ (page - 1) }
+	return pages(64*entries) + pages(320+16*2*entries+4*entries)
+}
+
+func limitText(limit uint64) string {
+	if limit == ^uint64(0) {
+		return "any amount"
+	}
+	return fmt.Sprintf("%d KiB", limit>>10)
+}
+
+func orUnknown(release string) string {
+	if release == "" {
+		return "(unknown)"
+	}
+	return release
+}
