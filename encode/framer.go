@@ -50,7 +50,7 @@ func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) 
 	room := f.room(dst)
 	frame, err := f.appendReport(room, report)
 	if err != nil {
-		return dst, failed("report", err)
+		return dst, err
 	}
 	if err := f.check(room, frame, "report"); err != nil {
 		return dst, err
@@ -63,7 +63,7 @@ func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
 	room := f.room(dst)
 	frame, err := f.appendQuery(room, query)
 	if err != nil {
-		return dst, failed("query", err)
+		return dst, err
 	}
 	if err := f.check(room, frame, "query"); err != nil {
 		return dst, err
@@ -82,32 +82,34 @@ func (f *Framer[R, Q]) room(dst []byte) []byte {
 	return dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
 }
 
-// appendReport calls the encoder and turns a panic into an error.
+// appendReport calls the encoder, names its error, and turns a panic into one.
 func (f *Framer[R, Q]) appendReport(room []byte, report *R) (frame []byte, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			err = &PanicError{Payload: "report", Value: value, Stack: debug.Stack()}
 		}
 	}()
-	return f.encoder.AppendReport(room, report)
+	frame, err = f.encoder.AppendReport(room, report)
+	if err != nil {
+		// The text is made here, where a broken Error method is caught as well.
+		return nil, fmt.Errorf("encode: encoder refused a report: %w", err)
+	}
+	return frame, nil
 }
 
-// appendQuery calls the encoder and turns a panic into an error.
+// appendQuery calls the encoder, names its error, and turns a panic into one.
 func (f *Framer[R, Q]) appendQuery(room []byte, query *Q) (frame []byte, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			err = &PanicError{Payload: "query", Value: value, Stack: debug.Stack()}
 		}
 	}()
-	return f.encoder.AppendQuery(room, query)
-}
-
-// failed says whose error it is, unless it is our own report of a panic.
-func failed(payload string, err error) error {
-	if own, ok := err.(*PanicError); ok {
-		return own
+	frame, err = f.encoder.AppendQuery(room, query)
+	if err != nil {
+		// The text is made here, where a broken Error method is caught as well.
+		return nil, fmt.Errorf("encode: encoder refused a query: %w", err)
 	}
-	return fmt.Errorf("encode: encoder refused a %s: %w", payload, err)
+	return frame, nil
 }
 
 // check reports what is wrong with the frame the encoder returned for the room it was given.
