@@ -183,11 +183,8 @@ func (r *BytesReader) Release() {
 	r.ring.released.advance(r.released)
 }
 
-// Done tells whether the ring is closed and every record released. It reads closed first, for the reason given at
-// Reader.Done. Once true it stays true.
-func (r *BytesReader) Done() bool {
-	return r.ring.closed.Load() && r.released == r.ring.published.position.Load()
-}
+// Done tells whether the ring is closed and every record released. Once true it stays true.
+func (r *BytesReader) Done() bool { return drained(&r.ring.closed, &r.ring.published, r.released) }
 
 // Len is BytesWriter.Len. Any goroutine.
 func (r *BytesReader) Len() int { return r.ring.len() }

@@ -34,6 +34,20 @@ func (c *cursor) advance(to uint64) {
 	c.signal.Ring()
 }
 
+// drained tells whether a mailbox is closed and its reader has released everything up to the writer's cursor.
+//
+// closed is read FIRST. The other way round a slot is lost:
+//
+//	reader                         writer
+//	reads position: nothing new
+//	                               publishes a slot, closes
+//	reads closed: true -> "done"
+//
+// Closed first, and true, the writer's position can no longer move: reading it afterwards gives the final one.
+func drained(closed *atomic.Bool, written *cursor, released uint64) bool {
+	return closed.Load() && released == written.position.Load()
+}
+
 // between is the distance from the cursor behind to the one ahead, both of which may be moving, limited to capacity.
 // It reads the one behind first, so the result is never negative.
 func between(behind, ahead *cursor, capacity int) int {

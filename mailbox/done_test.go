@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"runtime"
-	"sync/atomic"
 	"testing"
 )
 
@@ -53,37 +52,26 @@ func TestTheOrderOfTheReadsInDone(t *testing.T) {
 // closeRounds runs n rounds in which one goroutine commits a slot and closes while another one polls, and tells in how
 // many of them the reader ended without the slot.
 func closeRounds(n int, done func(*Reader[int]) bool) (lost int) {
-	var mailbox atomic.Pointer[Writer[int]]
-	go func() {
-		for range n {
-			w := mailbox.Swap(nil)
-			for ; w == nil; w = mailbox.Swap(nil) {
-				runtime.Gosched()
-			}
+	var w *Writer[int]
+	var r *Reader[int]
+	duel(n,
+		func() { w, r = NewSPSC[int](2) },
+		func() {
 			w.Claim(1)[0] = 42
 			w.Commit(1)
 			w.Close()
-		}
-	}()
-	for i := range n {
-		w, r := NewSPSC[int](2)
-		mailbox.Store(w)
-		got := 0
-		for spins := 0; !done(r); spins++ {
-			if batch := r.Batch(2); batch != nil {
+		},
+		func() {
+			got := 0
+			for ; !done(r); runtime.Gosched() {
+				batch := r.Batch(2)
 				got += len(batch)
 				r.Release(len(batch))
-			} else if spins%64 == i%64 {
-				runtime.Gosched()
 			}
-		}
-		if got == 0 {
-			lost++
-		}
-		for !r.chain.closed.Load() {
-			runtime.Gosched()
-		}
-	}
+			if got == 0 {
+				lost++
+			}
+		}, nil)
 	return lost
 }
 
@@ -96,30 +84,31 @@ func TestCommitThenCloseLosesNothing(t *testing.T) {
 		t.Errorf("%d of %d slots lost", lost, n)
 	}
 	// How often the reordered one loses depends on the machine; that it does is shown by TestTheOrderOfTheReadsInDone.
+	n = rounds(n)
 	lost := closeRounds(n, func(r *Reader[int]) bool { return doneReordered(r, func() {}) })
 	t.Logf("with empty read before closed %d of %d slots are lost", lost, n)
 }
 
 func TestCommitThenCloseOfBytesLosesNothing(t *testing.T) {
-	n := rounds(100_000)
-	for range n {
-		w, r := NewBytes(64)
-		go func() {
+	var w *BytesWriter
+	var r *BytesReader
+	duel(rounds(100_000),
+		func() { w, r = NewBytes(64) },
+		func() {
 			w.Claim(8)
 			w.Commit(8)
 			w.Close()
-		}()
-		got := 0
-		for !r.Done() {
-			if _, ok := r.Next(); ok {
-				got++
-				r.Release()
-			} else {
-				runtime.Gosched()
+		},
+		func() {
+			got := 0
+			for ; !r.Done(); runtime.Gosched() {
+				if _, ok := r.Next(); ok {
+					got++
+					r.Release()
+				}
 			}
-		}
-		if got != 1 {
-			t.Fatalf("%d records, want 1", got)
-		}
-	}
+			if got != 1 {
+				t.Fatalf("%d records, want 1", got)
+			}
+		}, nil)
 }

@@ -73,18 +73,7 @@ func (r *Reader[T]) Len() int { return between(r.own, r.upstream, len(r.chain.sl
 
 // Done tells whether the chain is closed and this reader has released everything, also what a reader before it still
 // holds. Once true it stays true.
-//
-// closed is read FIRST. The other way round a slot is lost:
-//
-//	reader                         writer
-//	reads position: nothing new
-//	                               publishes a slot, closes
-//	reads closed: true -> "done"
-//
-// Closed first, and true, the writer's position can no longer move: reading it afterwards gives the final one.
-func (r *Reader[T]) Done() bool {
-	return r.chain.closed.Load() && r.released == r.chain.cursors[0].position.Load()
-}
+func (r *Reader[T]) Done() bool { return drained(&r.chain.closed, &r.chain.cursors[0], r.released) }
 
 // SetSignal names the Signal of this reader's goroutine, rung when slots become readable and when the chain is closed.
 // Call it before the goroutines start; without it the reader is never woken.

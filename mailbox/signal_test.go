@@ -85,17 +85,27 @@ func TestSignal(t *testing.T) {
 	t.Run("a nil Waker is refused", func(t *testing.T) { mustPanic(t, func() { NewSignal(nil) }, "nil Waker") })
 }
 
+// mailboxes is one small mailbox of each kind.
+type mailboxes struct {
+	writer  *Writer[int]
+	readers []*Reader[int]
+	bytesW  *BytesWriter
+	bytesR  *BytesReader
+	sender  *Sender[int]
+	recv    *Receiver[int]
+}
+
+func newMailboxes() *mailboxes {
+	var m mailboxes
+	m.writer, m.readers = NewChain[int](2, 2)
+	m.bytesW, m.bytesR = NewBytes(64)
+	m.sender, m.recv = NewMPSC[int](2)
+	return &m
+}
+
 // TestWhatIsHandedOverIsVisibleBeforeTheRing looks at the mailbox from inside the wake-up: there the goroutine woken must
 // find what it was woken for. Rung before the store, or not rung at all, one of the cases fails at once.
 func TestWhatIsHandedOverIsVisibleBeforeTheRing(t *testing.T) {
-	type mailboxes struct {
-		writer  *Writer[int]
-		readers []*Reader[int]
-		bytesW  *BytesWriter
-		bytesR  *BytesReader
-		sender  *Sender[int]
-		recv    *Receiver[int]
-	}
 	fill := func(m *mailboxes) { m.writer.Commit(len(m.writer.Claim(2))) }
 	cases := []struct {
 		name  string
@@ -137,24 +147,21 @@ func TestWhatIsHandedOverIsVisibleBeforeTheRing(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			var m mailboxes
-			m.writer, m.readers = NewChain[int](2, 2)
-			m.bytesW, m.bytesR = NewBytes(64)
-			m.sender, m.recv = NewMPSC[int](2)
+			m := newMailboxes()
 			woken := 0
 			s := NewSignal(wakeFunc(func() {
 				woken++
-				if !c.found(&m) {
+				if !c.found(m) {
 					t.Error("the goroutine was woken before it could find anything")
 				}
 			}))
-			c.watch(&m, s)
-			c.setup(&m)
-			if c.found(&m) {
+			c.watch(m, s)
+			c.setup(m)
+			if c.found(m) {
 				t.Fatal("there is something to find before the step under test")
 			}
 			s.Prepare()
-			c.do(&m)
+			c.do(m)
 			if woken != 1 {
 				t.Errorf("woken %d times, want 1", woken)
 			}

@@ -1,0 +1,88 @@
+package mailbox
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+)
+
+// duel runs n rounds of two steps at the same time, left in a goroutine of its own and right in this one, before and after
+// every round the functions of these names (nil for none). The starts are staggered differently each round, by a few
+// nanoseconds, so that the steps meet at every point. On a single core they cannot: then only the model sees a wrong order.
+func duel(n int, before, left, right, after func()) {
+	var started, ended atomic.Int64
+	await := func(v *atomic.Int64, round int64) {
+		for spins := 1; v.Load() != round; spins++ {
+			if spins%4096 == 0 {
+				runtime.Gosched() // There may be fewer cores than goroutines.
+			}
+		}
+	}
+	stagger := func(spins int64) {
+		for range spins {
+			started.Load()
+		}
+	}
+	go func() {
+		for round := range int64(n) {
+			await(&started, round+1)
+			stagger(round % 64)
+			left()
+			ended.Store(round + 1)
+		}
+	}()
+	for round := range int64(n) {
+		if before != nil {
+			before()
+		}
+		started.Store(round + 1)
+		stagger(round / 64 % 64)
+		right()
+		await(&ended, round+1)
+		if after != nil {
+			after()
+		}
+	}
+}
+
+// TestOneSideAlwaysSeesTheOther lets a goroutine go to sleep at the very moment at which something is handed over to it.
+// Either its re-check finds it or it is woken; neither would be a lost wake-up.
+func TestOneSideAlwaysSeesTheOther(t *testing.T) {
+	if runtime.NumCPU() == 1 {
+		t.Skip("needs two cores: on one the two steps never overlap")
+	}
+	woken := false
+	s := NewSignal(wakeFunc(func() { woken = true }))
+	w, r := NewSPSC[int](1)
+	r.SetSignal(s)
+	w.SetSignal(s)
+	send, receive := NewMPSC[int](2)
+	receive.SetSignal(s)
+	cases := []struct {
+		name     string
+		handOver func()
+		recheck  func() bool
+		undo     func()
+	}{
+		{"publish", func() { w.Commit(len(w.Claim(1))); w.Publish() }, func() bool { return r.Batch(1) != nil }, func() { r.Release(1) }},
+		{"send", func() { send.TrySend(1) }, func() bool { _, ok := receive.Recv(); return ok }, func() { receive.Recv() }},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			lost, found, n := 0, false, rounds(400_000)
+			duel(n, func() { woken = false }, c.handOver, func() {
+				s.Prepare()
+				found = c.recheck()
+			}, func() {
+				if !found && !woken {
+					lost++
+				}
+				s.Cancel()
+				c.undo()
+			})
+			if lost != 0 {
+				t.Errorf("%d of %d wake-ups lost", lost, n)
+			}
+		})
+	}
+}
