@@ -1,0 +1,110 @@
+package listen
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"sluice/transport/wire"
+)
+
+// counting is a handler that tells when a number of requests arrived, and answers nothing.
+type counting struct {
+	quiet
+	want, got int // reader goroutine
+	done      chan struct{}
+}
+
+func (c *counting) Request(Conn, wire.Request) error {
+	if c.got++; c.got == c.want {
+		c.got = 0
+		c.done <- struct{}{}
+	}
+	return nil
+}
+
+// BenchmarkOneReader: requests of 64 bytes through one reader, over the real socket and from one sending goroutine on the
+// same cores. perWrite requests leave with each write(2).
+func BenchmarkOneReader(b *testing.B) {
+	for _, network := range networks {
+		for _, conns := range []int{1, 256} {
+			for _, perWrite := range []int{1, 16, 256} {
+				b.Run(fmt.Sprintf("%s/conns=%d/perWrite=%d", network, conns, perWrite), func(b *testing.B) {
+					benchmarkReader(b, network, conns, perWrite)
+				})
+			}
+		}
+	}
+}
+
+func benchmarkReader(b *testing.B, network string, conns, perWrite int) {
+	h := &counting{want: conns * perWrite, done: make(chan struct{}, 1)}
+	s, err := New(Config{Endpoints: []Endpoint{endpoint(b, network, true)}, Congestion: "cubic"}, h)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.Listen(); err != nil {
+		b.Skipf("cannot listen with cubic: %v", err)
+	}
+	s.Serve()
+	defer s.Close()
+	var stream []byte
+	for range perWrite {
+		stream = wire.AppendRequest(stream, 1, 0x10, make([]byte, 51))
+	}
+	peers := make([]net.Conn, conns)
+	for i := range peers {
+		peers[i] = raw(b, network, s.Addresses()[0])
+		peers[i].Read(make([]byte, 5))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, p := range peers {
+			if _, err := p.Write(stream); err != nil {
+				b.Fatal(err)
+			}
+		}
+		<-h.done
+	}
+	b.ReportMetric(float64(h.want)*float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+// BenchmarkProcess is the share of it that is ours: frames of 64 bytes from a full read buffer to the handler.
+func BenchmarkProcess(b *testing.B) {
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}}, quiet{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &reader{server: s, table: newTable(), live: newList()}
+	slot := r.table.add()
+	rec := r.table.at(slot)
+	rec.state = established
+	r.live.push(&r.table, slot)
+	var stream []byte
+	for range 1000 {
+		stream = wire.AppendRequest(stream, 1, 0x10, make([]byte, 51))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.process(slot, rec, stream, 0)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/request")
+}
+
+// BenchmarkHandshake is the cost of bringing one client in, without its socket: dominated by the signature check.
+func BenchmarkHandshake(b *testing.B) {
+	_, key := keyPair(0)
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(b)}, quiet{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &reader{server: s, table: newTable(), nonces: map[int32][32]byte{0: {1, 2, 3}}}
+	rec := &record{}
+	body := signedBody(key, r.nonces[0])
+	b.ReportAllocs()
+	for b.Loop() {
+		if cause := r.verify(0, rec, body); cause != 0 {
+			b.Fatal(cause)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package listen
+
+import (
+	"encoding/base64"
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/transport/client"
+)
+
+func TestConfigurationThatCannotWorkIsRefusedWithAReason(t *testing.T) {
+	local := []Endpoint{{Network: "unix", Address: "/tmp/s", Open: true}}
+	one := func(e Endpoint) Config { return Config{Endpoints: []Endpoint{e}} }
+	for _, v := range []struct {
+		name string
+		cfg  Config
+		want string // part of the error; empty: accepted
+	}{
+		{"a unix socket may be open", Config{Endpoints: local}, ""},
+		{"loopback may be open", one(Endpoint{Network: "tcp", Address: "127.0.0.9:0", Open: true}), ""},
+		{"IPv6 loopback may be open", one(Endpoint{Network: "tcp", Address: "[::1]:0", Open: true}), ""},
+		{"localhost may be open", one(Endpoint{Network: "tcp", Address: "localhost:0", Open: true}), ""},
+		{"all interfaces may not be open", one(Endpoint{Network: "tcp", Address: ":9000", Open: true}), `":9000" is not a loopback`},
+		{"0.0.0.0 may not be open", one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true}), "ForceOpen"},
+		{"a public address may not be open", one(Endpoint{Network: "tcp", Address: "192.0.2.1:9000", Open: true}), "192.0.2.1:9000"},
+		{"it may when forced", one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true, ForceOpen: true}), ""},
+		{"authentication needs keys", one(Endpoint{Network: "tcp", Address: "127.0.0.1:0"}), "no authorized keys"},
+		{"no endpoint", Config{}, "0 endpoints"},
+		{"unknown network", one(Endpoint{Network: "udp", Address: "127.0.0.1:0", Open: true}), `network "udp"`},
+		{"address without a port", one(Endpoint{Network: "tcp", Address: "127.0.0.1", Open: true}), `address "127.0.0.1"`},
+		{"unix path too long", one(Endpoint{Network: "unix", Address: strings.Repeat("x", 108), Open: true}), "108 bytes"},
+		{"unknown role", one(Endpoint{Network: "unix", Address: "s", Open: true, OpenRole: 9}), "OpenRole is 9"},
+		{"too many readers", Config{Endpoints: local, Readers: 65}, "Readers is 65: want 1..64"},
+		{"negative timeout", Config{Endpoints: local, IdleTimeout: -1}, "IdleTimeout is -1"},
+		{"requests too small for a header", Config{Endpoints: local, MaxRequest: 8}, "MaxRequest is 8"},
+		{"a rate without a burst", Config{Endpoints: local, RequestRate: Rate{PerSecond: 1}}, "RequestRate: burst"},
+		{"a rate that is no number", Config{Endpoints: local, ConnectRate: Rate{math.NaN(), 1}}, "ConnectRate: NaN"},
+		{"Reserve without Release", Config{Endpoints: local, Reserve: func() bool { return true }}, "belong together"},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			_, err := New(v.cfg, quiet{})
+			if v.want == "" && err != nil || v.want != "" && (err == nil || !strings.Contains(err.Error(), v.want)) {
+				t.Errorf("%v, want %q", err, v.want)
+			}
+		})
+	}
+	if _, err := New(Config{Endpoints: local}, nil); err == nil {
+		t.Error("a nil handler was accepted")
+	}
+}
+
+func TestAuthorizedKeysNameTheBadLine(t *testing.T) {
+	key := func(n int) string { return base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", n))) }
+	good := "trader " + key(32)
+	for _, v := range []struct{ name, text, want string }{
+		{"comments and blanks are skipped", "# all\n\n  \t\n" + good + " desk 4 # night\r\n", ""},
+		{"no key at all", "# nobody\n", "f: no key in it"},
+		{"unknown role", good + "\nadmin " + key(32), `f:2: unknown role "admin"`},
+		{"role in capitals", "Trader " + key(32), `f:1: unknown role "Trader"`},
+		{"no key on the line", "\n\noperator", "f:3: role \"operator\" without a key"},
+		{"key cut off by a comment", "operator # " + key(32), "f:1: role \"operator\" without a key"},
+		{"key that is not base64", "trader !!!", `f:1: key "!!!" is not base64`},
+		{"key too short", "trader " + key(31), "f:1: key has 31 bytes, want 32"},
+		{"key too long", "trader " + key(33), "f:1: key has 33 bytes, want 32"},
+		{"key twice", good + "\noperator " + key(32), "f:2: key"},
+		{"line too long", good + "\ntrader " + strings.Repeat("A", 5000), "f:2: bufio.Scanner: token too long"},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			keys, err := ParseKeys("f", strings.NewReader(v.text))
+			if v.want == "" {
+				if err != nil || keys.Len() != 1 {
+					t.Fatalf("%v, %v", keys, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), v.want) {
+				t.Errorf("%v, want %q", err, v.want)
+			}
+		})
+	}
+	if _, err := ReadKeys("/does/not/exist"); err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+// FuzzAuthorizedKeys: no input panics, and keys that were accepted survive being written and read again.
+func FuzzAuthorizedKeys(f *testing.F) {
+	public, _ := keyPair(0)
+	f.Add(string(AppendKeyLine(nil, Trader, public, "desk # 1\n2")))
+	f.Add("# nothing\n")
+	f.Add("readonly AAAA\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := ParseKeys("f", strings.NewReader(text))
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "listen: f:") {
+				t.Fatalf("error without a place: %v", err)
+			}
+			return
+		}
+		var again []byte
+		for key, a := range keys.keys {
+			again = AppendKeyLine(again, a.role, key[:], text)
+		}
+		reread, err := ParseKeys("again", strings.NewReader(string(again)))
+		if len(again) > maxKeyLine/2 { // a comment of that length may make a line too long
+			return
+		}
+		if err != nil || reread.Len() != keys.Len() {
+			t.Fatalf("%q became %q: %v", text, again, err)
+		}
+		for key, a := range keys.keys {
+			if reread.keys[key] != a {
+				t.Fatalf("%v became %v", a, reread.keys[key])
+			}
+		}
+	})
+}
+
+func TestBucketGivesItsBurstAndThenItsRate(t *testing.T) {
+	b := Rate{PerSecond: 10, Burst: 3}.bucket()
+	var full int64
+	now := int64(time.Hour)
+	take := func(after time.Duration, want ...bool) {
+		t.Helper()
+		now += int64(after)
+		for i, w := range want {
+			if got := b.take(&full, now); got != w {
+				t.Errorf("at %v, token %d: %v", time.Duration(now), i, got)
+			}
+		}
+	}
+	take(0, true, true, true, false)
+	take(99*time.Millisecond, false)
+	take(time.Millisecond, true, false)
+	take(250*time.Millisecond, true, true, false)
+	take(time.Hour, true, true, true, false)
+}
+
+func TestAddressTableIsBounded(t *testing.T) {
+	l := newAddressLimiter(Rate{PerSecond: 1, Burst: 2}, 100)
+	for i := range 10000 {
+		address := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		if !l.allow(address, int64(i)) {
+			t.Fatalf("a first connection from %v was refused", address)
+		}
+		if len(l.full) > 100 {
+			t.Fatalf("%d addresses are remembered", len(l.full))
+		}
+	}
+	subnet := func(host byte) netip.Addr {
+		return netip.AddrFrom16([16]byte{0x20, 1, 7: 1, 15: host})
+	}
+	if got := fmt.Sprint(l.allow(subnet(1), 0), l.allow(subnet(2), 0), l.allow(subnet(3), 0)); got != "true true false" {
+		t.Errorf("three hosts of one IPv6 network with a burst of two: %s", got)
+	}
+}
+
+func TestConnectionsAboveTheRateOfTheirAddressAreClosed(t *testing.T) {
+	h := newShard(t)
+	s, address := openServer(t, "tcp", h, func(c *Config) { c.ConnectRate = Rate{PerSecond: 0.001, Burst: 2} })
+	dial(t, "tcp", address, client.Options{})
+	dial(t, "tcp", address, client.Options{})
+	third := raw(t, "tcp", address)
+	if n, err := third.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Errorf("read %d bytes, error %v", n, err)
+	}
+	if g := await(t, "refusal", h.refused); g.cause != AddressLimited || g.conn.Remote.String() != third.LocalAddr().String() {
+		t.Errorf("refused with %+v", g)
+	}
+	if n := s.Counters().Ended[AddressLimited]; n != 1 {
+		t.Errorf("counted %d", n)
+	}
+}
+
+func TestCausesHaveNamesAndKeepTheirNumbers(t *testing.T) {
+	for cause, number := range map[Cause]uint8{
+		PeerClosed: 1, PeerReset: 2, LocalShutdown: 3, Idle: 4, FrameTooLong: 5, FrameMalformed: 6, RequestFailed: 7,
+		ServerClosed: 8, HandshakeTimeout: 32, HandshakeCrowded: 33, HandshakeMalformed: 34, UnknownKey: 35,
+		BadSignature: 36, HandshakeLost: 37, LimitReached: 38, ConnectFailed: 39, AddressLimited: 40, SetupFailed: 41,
+	} {
+		if uint8(cause) != number || strings.HasPrefix(cause.String(), "cause") {
+			t.Errorf("%v is %d, want %d", cause, cause, number)
+		}
+	}
+	if got := Cause(200).String() + Cause(0).String(); got != "cause 200cause 0" {
+		t.Error(got)
+	}
+}
+
+func TestTableReusesSlotsUnderANewGeneration(t *testing.T) {
+	table := newTable()
+	slots := map[int32]bool{}
+	for range 3*chunk + 1 {
+		slots[table.add()] = true
+	}
+	if len(slots) != 3*chunk+1 || table.used != len(slots) || len(table.chunks) != 4 {
+		t.Fatalf("%d slots, %d used, %d chunks", len(slots), table.used, len(table.chunks))
+	}
+	rec := table.at(700)
+	rec.state = established
+	gen := rec.gen
+	if table.find(700, gen) != rec {
+		t.Error("a live connection was not found")
+	}
+	table.remove(700)
+	if table.find(700, gen) != nil || table.find(-1, 0) != nil || table.find(4*chunk, 0) != nil {
+		t.Error("a connection was found that is not there")
+	}
+	if slot := table.add(); slot != 700 || table.at(slot).gen == gen {
+		t.Errorf("slot %d under generation %d", slot, table.at(slot).gen)
+	}
+}

@@ -1,0 +1,195 @@
+package listen
+
+import (
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/wire"
+)
+
+const second = int64(time.Second)
+
+// stepped is a reader without its goroutine: the test collects events and moves the clock.
+type stepped struct {
+	*reader
+	h   *shard
+	now int64
+}
+
+func newStepped(t *testing.T, cfg Config) *stepped {
+	t.Helper()
+	noLeak(t)
+	h := newShard(t)
+	cfg.Refused = func(c Conn, cause Cause) { h.refused <- gone{conn: c, cause: cause} }
+	s, err := New(cfg, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newReader(s, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.closeAll(); r.file.Close() })
+	return &stepped{reader: r, h: h}
+}
+
+// connect gives the reader one end of a socket pair and returns the other.
+func (s *stepped) connect(t *testing.T) *os.File {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.server.counters.handshakes.Add(1)
+	s.begin(arrival{fd: int32(pair[0])}, s.now)
+	peer := os.NewFile(uintptr(pair[1]), "peer")
+	t.Cleanup(func() { peer.Close() })
+	return peer
+}
+
+// advance moves the clock and lets the reader do one round.
+func (s *stepped) advance(d time.Duration) {
+	s.now += int64(d)
+	s.collect()
+	s.step(s.now)
+}
+
+func (s *stepped) over() bool { return len(s.h.refused)+len(s.h.ended) > 0 }
+
+func TestHandshakeHasFiveSecondsInTotal(t *testing.T) {
+	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t)})
+	peer := s.connect(t)
+	for i := range 9 { // a byte each half second, which a deadline per read would allow for ever
+		peer.Write([]byte{0x69, 0, 0, 0, 0, 0, 0, 0, 0}[i : i+1])
+		s.advance(time.Second / 2)
+		if s.over() {
+			t.Fatalf("ended after %v", time.Duration(s.now))
+		}
+	}
+	peer.Write([]byte{0})
+	s.advance(time.Second/2 - 1)
+	if s.over() {
+		t.Fatalf("ended after %v", time.Duration(s.now))
+	}
+	if next := s.nextDeadline(); next != 5*second {
+		t.Errorf("the reader would wake at %v", time.Duration(next))
+	}
+	peer.Write([]byte{0})
+	s.advance(1)
+	if g := await(t, "refusal", s.h.refused); g.cause != HandshakeTimeout {
+		t.Errorf("refused with %v", g.cause)
+	}
+	got := make([]byte, 100)
+	n, _ := io.ReadFull(peer, got)
+	if string(got[wire.ChallengeFrameSize:n]) != wire.AuthFailed {
+		t.Errorf("received % x", got[:n])
+	}
+	if s.table.used != 0 || len(s.nonces) != 0 {
+		t.Errorf("%d records and %d nonces are left", s.table.used, len(s.nonces))
+	}
+}
+
+func TestAnswerThatArrivedInTimeCountsEvenIfItIsReadLate(t *testing.T) {
+	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t)})
+	_, key := keyPair(0)
+	peer := s.connect(t)
+	c := fileConn(t, peer)
+	write(t, c, answer(t, c, key))
+	s.now = 60 * second // the reader was held up by its handler
+	s.expire(s.now)
+	await(t, "connection", s.h.connected)
+}
+
+func TestCrowdShortensHandshakes(t *testing.T) {
+	s := newStepped(t, Config{
+		Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t),
+		MaxHandshakes: 2, HandshakeTimeout: 8 * time.Second,
+	})
+	s.connect(t)
+	s.advance(5 * time.Second)
+	if s.over() {
+		t.Fatal("ended without a crowd")
+	}
+	s.connect(t)
+	s.advance(0)
+	if g := await(t, "refusal", s.h.refused); g.cause != HandshakeCrowded {
+		t.Errorf("refused with %v", g.cause)
+	}
+	s.advance(3 * time.Second)
+	if s.over() {
+		t.Error("the second one was ended although its place is not wanted")
+	}
+}
+
+func TestSilentClientIsEndedAndAHeartbeatKeepsOneAlive(t *testing.T) {
+	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
+	silent, alive := s.connect(t), s.connect(t)
+	first, second := await(t, "connection", s.h.connected), await(t, "connection", s.h.connected)
+	s.advance(20 * time.Second)
+	alive.Write([]byte(wire.ClientHeartbeat))
+	s.advance(10*time.Second - 1)
+	if s.over() {
+		t.Fatal("ended early")
+	}
+	s.advance(1)
+	if g := await(t, "end", s.h.ended); g.cause != Idle || g.conn.ID != first.ID || g.requests != 0 {
+		t.Fatalf("ended with %+v", g)
+	}
+	s.advance(30*time.Second - 2)
+	if s.over() {
+		t.Fatal("the second client was ended early")
+	}
+	s.advance(1)
+	if g := await(t, "end", s.h.ended); g.cause != Idle || g.conn.ID != second.ID {
+		t.Fatalf("ended with %+v", g)
+	}
+	_ = silent
+}
+
+func TestClientIsNotIdleWhileItsBytesWaitForTheReader(t *testing.T) {
+	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
+	peer := s.connect(t)
+	peer.Write([]byte(wire.ClientHeartbeat)[:5])
+	s.now = 31 * second
+	s.expire(s.now) // without the events: the reader was held up, and the deadline comes first
+	if s.over() {
+		t.Fatal("ended although bytes were there")
+	}
+	s.advance(30 * time.Second)
+	if !s.over() {
+		t.Fatal("never ended")
+	}
+}
+
+func TestSignaturesOfARoundAreBounded(t *testing.T) {
+	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t)})
+	_, key := keyPair(0)
+	for range 2 * signaturesPerRun {
+		peer := s.connect(t)
+		c := fileConn(t, peer)
+		write(t, c, answer(t, c, key))
+	}
+	for round := 1; round <= 2; round++ {
+		s.advance(0)
+		if n := len(s.h.connected); n != round*signaturesPerRun {
+			t.Fatalf("round %d: %d connections", round, n)
+		}
+	}
+}
+
+func TestExpiriesOfARoundAreBounded(t *testing.T) {
+	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
+	for range 2*expiriesPerRun + 1 {
+		s.connect(t)
+	}
+	for round := 1; round <= 3; round++ {
+		s.advance(time.Minute)
+		if n := len(s.h.ended); n != min(round*expiriesPerRun, 2*expiriesPerRun+1) {
+			t.Fatalf("round %d: %d ended", round, n)
+		}
+	}
+}

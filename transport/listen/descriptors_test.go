@@ -1,0 +1,156 @@
+package listen
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/wire"
+)
+
+// serveAlone makes this test binary a server with few descriptors, instead of running tests.
+const serveAlone = "LISTEN_TEST_SERVE_ALONE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(serveAlone); path != "" {
+		if err := serveWithFewDescriptors(path); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// answering answers each request with a BatchEnd.
+type answering struct{ quiet }
+
+func (answering) Request(c Conn, _ wire.Request) error {
+	sendAll(c.FD, []byte(wire.BatchEnd))
+	return nil
+}
+
+// serveWithFewDescriptors serves until standard input ends, and prints its counters for each line of it.
+func serveWithFewDescriptors(path string) error {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: 40}); err != nil {
+		return err
+	}
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}}}, answering{})
+	if err != nil {
+		return err
+	}
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	s.Serve()
+	fmt.Println("serving")
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		c := s.Counters()
+		fmt.Println(c.AcceptPauses, c.Connected)
+	}
+	return s.Close()
+}
+
+// child is the server process of the test.
+type child struct {
+	t   *testing.T
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func (c *child) line() string {
+	c.t.Helper()
+	line, err := c.out.ReadString('\n')
+	if err != nil {
+		c.t.Fatalf("the server said %q, then %v", line, err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// counters asks for the pauses of accepting and the connections so far.
+func (c *child) counters() (pauses, connected int) {
+	c.t.Helper()
+	fmt.Fprintln(c.in)
+	if line := c.line(); line != "" {
+		if _, err := fmt.Sscan(line, &pauses, &connected); err != nil {
+			c.t.Fatalf("%q: %v", line, err)
+		}
+	}
+	return pauses, connected
+}
+
+func startChild(t *testing.T, path string) *child {
+	t.Helper()
+	command := exec.Command(os.Args[0])
+	command.Env = append(os.Environ(), serveAlone+"="+path)
+	command.Stderr = os.Stderr
+	in, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := command.Wait(); err != nil {
+			t.Error("server process:", err)
+		}
+	})
+	c := &child{t: t, in: in, out: bufio.NewReader(out)}
+	if line := c.line(); line != "serving" {
+		t.Fatal(line)
+	}
+	return c
+}
+
+// More clients come than the server has descriptors. Those that are in are served on; the others wait in the backlog and
+// get in when descriptors become free.
+func TestServerWithoutDescriptorsServesOnAndRecovers(t *testing.T) {
+	path := endpoint(t, "unix", true).Address
+	server := startChild(t, path)
+	const clients = 60
+	ready := make(chan net.Conn, clients)
+	for range clients {
+		c := raw(t, "unix", path)
+		go func() {
+			got := make([]byte, len(wire.ServerReady))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.ServerReady {
+				t.Errorf("received % x, error %v", got, err)
+			}
+			ready <- c
+		}()
+	}
+	pauses, connected := 0, 0
+	for deadline := time.Now().Add(patience); pauses == 0; {
+		if pauses, connected = server.counters(); time.Now().After(deadline) {
+			t.Fatalf("accepting never paused with %d of %d clients in", connected, clients)
+		}
+	}
+	if connected == 0 || connected >= clients {
+		t.Fatalf("%d of %d clients are in", connected, clients)
+	}
+	t.Logf("%d of %d clients are in when descriptors run out", connected, clients)
+	for range clients {
+		c := await(t, "ready client", ready)
+		write(t, c, wire.AppendRequest(nil, 1, 0x10, nil))
+		got := make([]byte, len(wire.BatchEnd))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.BatchEnd {
+			t.Fatalf("received % x, error %v", got, err)
+		}
+		c.Close() // makes room for one that waits
+	}
+}

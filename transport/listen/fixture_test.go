@@ -1,0 +1,268 @@
+package listen
+
+import (
+	"context"
+	"crypto/ed25519"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/client"
+	"sluice/transport/wire"
+)
+
+// patience bounds waits for things that must happen. Reaching it is a failure, so it is generous.
+const patience = 30 * time.Second
+
+// gone is one Disconnect.
+type gone struct {
+	conn     Conn
+	requests uint64
+	cause    Cause
+}
+
+// shard stands for the egress shard: it owns the sockets between Connect and Disconnect, answers every request with a
+// BatchEnd and closes the descriptor in Disconnect, as soon as it may.
+type shard struct {
+	t         testing.TB
+	connect   func(Conn) error // nil: takes everything
+	request   func(Conn, wire.Request) error
+	connected chan Conn
+	ended     chan gone
+	refused   chan gone
+
+	mu       sync.Mutex
+	open     map[uint64]Conn
+	shed     int
+	received []wire.Request // with a copy of the body
+}
+
+func newShard(t testing.TB) *shard {
+	return &shard{
+		t: t, connected: make(chan Conn, 20000), ended: make(chan gone, 20000), refused: make(chan gone, 20000),
+		open: map[uint64]Conn{},
+	}
+}
+
+func (s *shard) Connect(c Conn) error {
+	if s.connect != nil {
+		if err := s.connect(c); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.open[c.ID]; ok || c.ID == 0 {
+		s.t.Errorf("%v connected twice, or has no id", c)
+	}
+	s.open[c.ID] = c
+	s.connected <- c
+	return nil
+}
+
+func (s *shard) Request(c Conn, r wire.Request) error {
+	if s.request != nil {
+		if err := s.request(c, r); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[c.ID] != c {
+		s.t.Errorf("request for %v, which is %v here", c, s.open[c.ID])
+	}
+	s.received = append(s.received, wire.Request{Seq: r.Seq, Tag: r.Tag, Body: append([]byte(nil), r.Body...)})
+	sendAll(c.FD, []byte(wire.BatchEnd))
+	return nil
+}
+
+func (s *shard) Shed(c Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shed++
+	sendAll(c.FD, []byte(wire.ServerBusy))
+}
+
+func (s *shard) Disconnect(c Conn, requests uint64, cause Cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[c.ID] != c {
+		s.t.Errorf("disconnect of %v, which is %v here", c, s.open[c.ID])
+	}
+	delete(s.open, c.ID)
+	if err := unix.Close(int(c.FD)); err != nil {
+		s.t.Errorf("closing %v: %v", c, err)
+	}
+	s.ended <- gone{c, requests, cause}
+}
+
+func (s *shard) requests() []wire.Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]wire.Request(nil), s.received...)
+}
+
+// await receives from a channel with patience.
+func await[T any](t testing.TB, what string, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("no %s after %v", what, patience)
+		panic("unreachable")
+	}
+}
+
+func descriptors(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// noLeak checks at the end of the test that descriptors and goroutines are what they were.
+func noLeak(t testing.TB) {
+	t.Helper()
+	fds, routines := descriptors(t), runtime.NumGoroutine()
+	t.Cleanup(func() {
+		deadline := time.Now().Add(patience)
+		for descriptors(t) > fds || runtime.NumGoroutine() > routines {
+			if time.Now().After(deadline) {
+				stacks := make([]byte, 1<<16)
+				t.Errorf("%d descriptors and %d goroutines, before: %d and %d\n%s", descriptors(t),
+					runtime.NumGoroutine(), fds, routines, stacks[:runtime.Stack(stacks, true)])
+				return
+			}
+			runtime.Gosched()
+		}
+	})
+}
+
+// keyPair is a deterministic key; the same seed gives the same key.
+func keyPair(seed byte) (ed25519.PublicKey, ed25519.PrivateKey) {
+	private := ed25519.NewKeyFromSeed([]byte(strings.Repeat(string(rune('a'+seed)), ed25519.SeedSize)))
+	return private.Public().(ed25519.PublicKey), private
+}
+
+func keyring(t testing.TB) *Keyring {
+	t.Helper()
+	public, _ := keyPair(0)
+	operator, _ := keyPair(1)
+	text := AppendKeyLine(AppendKeyLine(nil, Trader, public, "desk 1"), Operator, operator, "")
+	keys, err := ParseKeys("test", strings.NewReader(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+var networks = [...]string{"tcp", "unix"} // read only
+
+func endpoint(t testing.TB, network string, open bool) Endpoint {
+	e := Endpoint{Network: network, Address: "127.0.0.1:0", Name: network, Open: open}
+	if network == "unix" {
+		e.Address = filepath.Join(t.TempDir(), "s")
+	}
+	return e
+}
+
+// start serves cfg until the end of the test and returns the address of its first endpoint.
+func start(t testing.TB, cfg Config, h *shard) (*Server, string) {
+	t.Helper()
+	noLeak(t)
+	if cfg.Refused == nil {
+		cfg.Refused = func(c Conn, cause Cause) { h.refused <- gone{conn: c, cause: cause} }
+	}
+	s, err := New(cfg, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	s.Serve()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if c := s.Counters(); c.Live != 0 || c.Handshakes != 0 {
+			t.Errorf("after Close %d connections and %d handshakes are left", c.Live, c.Handshakes)
+		}
+	})
+	return s, s.Addresses()[0]
+}
+
+// raw dials without a handshake. Its reads end with an error after patience.
+func raw(t testing.TB, network, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+func write(t testing.TB, c net.Conn, b []byte) {
+	t.Helper()
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dial connects with the protocol's client.
+func dial(t testing.TB, network, address string, o client.Options) *client.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, network, address, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetReadDeadline(time.Now().Add(patience))
+	return c
+}
+
+// expect reads one frame and checks its tag.
+func expect(t testing.TB, c *client.Conn, tag uint8) {
+	t.Helper()
+	got, _, err := c.Next()
+	if err != nil || got != tag {
+		t.Fatalf("received tag %#x, error %v; want tag %#x", got, err, tag)
+	}
+}
+
+// each runs a test over both kinds of sockets.
+func each(t *testing.T, test func(t *testing.T, network string)) {
+	for _, network := range networks {
+		t.Run(network, func(t *testing.T) { test(t, network) })
+	}
+}
+
+// fileConn is a net.Conn on a copy of the file's descriptor.
+func fileConn(t testing.TB, f *os.File) net.Conn {
+	t.Helper()
+	c, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// signedBody is the body of a good answer to a nonce.
+func signedBody(key ed25519.PrivateKey, nonce [32]byte) []byte {
+	return append(ed25519.Sign(key, nonce[:]), key[32:]...)
+}

@@ -1,0 +1,287 @@
+package listen
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/transport/client"
+	"sluice/transport/wire"
+)
+
+func TestKnownKeyGetsItsRole(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+		for seed, role := range []Role{Trader, Operator} {
+			public, private := keyPair(byte(seed))
+			c := dial(t, network, address, client.Options{Key: private})
+			conn := await(t, "connection", h.connected)
+			if conn.Role != role || conn.Key != FingerprintOf(public) || conn.Listener != network {
+				t.Errorf("connected as %v, want role %v and key %v", conn, role, FingerprintOf(public))
+			}
+			if network == "unix" && (conn.UID != uint32(os.Getuid()) || conn.Remote.IsValid()) {
+				t.Errorf("connected as %v, want uid %d and no address", conn, os.Getuid())
+			}
+			if local := c.NetConn().LocalAddr().String(); network == "tcp" && (conn.UID != NoUID || conn.Remote.String() != local) {
+				t.Errorf("connected as %v, want address %s and no uid", conn, local)
+			}
+			c.Close()
+			if g := await(t, "end", h.ended); g.cause != PeerClosed || g.requests != 0 {
+				t.Errorf("ended with %+v", g)
+			}
+		}
+	})
+}
+
+func TestOpenEndpointIsReadyAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, true)}}, h)
+		c := dial(t, network, address, client.Options{})
+		if conn := await(t, "connection", h.connected); conn.Role != Trader || conn.Key != (Fingerprint{}) {
+			t.Errorf("connected as %v", conn)
+		}
+		c.Send(1, 0x10, []byte("x"))
+		c.Flush()
+		expect(t, c, wire.TagBatchEnd)
+	})
+}
+
+// answer is the response of a client with the given key to the challenge it reads.
+func answer(t *testing.T, c net.Conn, key ed25519.PrivateKey) []byte {
+	t.Helper()
+	challenge := make([]byte, wire.ChallengeFrameSize)
+	if _, err := io.ReadFull(c, challenge); err != nil {
+		t.Fatal(err)
+	}
+	tag, nonce, _, err := wire.NextResponse(challenge, wire.MaxHandshake)
+	if err != nil || tag != wire.TagChallenge {
+		t.Fatalf("challenge is % x, error %v", challenge, err)
+	}
+	signature := [64]byte(ed25519.Sign(key, nonce))
+	return wire.AppendChallengeResponse(nil, &signature, (*[32]byte)(key[32:]))
+}
+
+func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
+	_, known := keyPair(0)
+	_, unknown := keyPair(2)
+	for _, v := range []struct {
+		name  string
+		cause Cause
+		frame func(t *testing.T, c net.Conn) []byte
+	}{
+		{"unknown key", UnknownKey, func(t *testing.T, c net.Conn) []byte { return answer(t, c, unknown) }},
+		{"wrong signature", BadSignature, func(t *testing.T, c net.Conn) []byte {
+			b := answer(t, c, known)
+			b[20] ^= 1
+			return b
+		}},
+		{"signature of another key", BadSignature, func(t *testing.T, c net.Conn) []byte {
+			b := answer(t, c, unknown)
+			copy(b[len(b)-32:], known[32:])
+			return b
+		}},
+		{"request instead of an answer", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+			answer(t, c, known)
+			return wire.AppendRequest(nil, 1, 0x10, nil)
+		}},
+		{"answer one byte short", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+			answer(t, c, known)
+			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 95))
+		}},
+		{"frame of 257 bytes", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+			answer(t, c, known)
+			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 257-13))[:4]
+		}},
+		{"frame of 256 bytes that is no answer", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+			answer(t, c, known)
+			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 256-13))
+		}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			each(t, func(t *testing.T, network string) {
+				h := newShard(t)
+				s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+				c := raw(t, network, address)
+				write(t, c, v.frame(t, c))
+				if got, err := io.ReadAll(c); string(got) != wire.AuthFailed || err != nil {
+					t.Errorf("received % x, error %v", got, err)
+				}
+				if g := await(t, "refusal", h.refused); g.cause != v.cause || g.conn.ID != 0 || g.conn.FD != -1 {
+					t.Errorf("refused with %+v, want %v", g, v.cause)
+				}
+				if n := s.Counters().Ended[v.cause]; n != 1 {
+					t.Errorf("counted %d", n)
+				}
+			})
+		})
+	}
+}
+
+func TestClientSaysWhyTheHandshakeFailed(t *testing.T) {
+	h := newShard(t)
+	_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t)}, h)
+	_, unknown := keyPair(2)
+	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: unknown}); !errors.Is(err, client.ErrAuthFailed) {
+		t.Errorf("unknown key: %v", err)
+	}
+	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{}); !errors.Is(err, client.ErrNoKey) {
+		t.Errorf("no key: %v", err)
+	}
+}
+
+func TestNewKeysCountFromTheNextHandshakeOn(t *testing.T) {
+	h := newShard(t)
+	s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t)}, h)
+	public, private := keyPair(3)
+	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: private}); !errors.Is(err, client.ErrAuthFailed) {
+		t.Fatalf("before: %v", err)
+	}
+	keys, err := ParseKeys("new", bytes.NewReader(AppendKeyLine(nil, Readonly, public, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetKeys(keys)
+	dial(t, "tcp", address, client.Options{Key: private})
+	if c := await(t, "connection", h.connected); c.Role != Readonly {
+		t.Errorf("connected as %v", c)
+	}
+}
+
+func TestRequestsSentAheadOfReadyAreDelivered(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+		_, key := keyPair(0)
+		c := raw(t, network, address)
+		b := answer(t, c, key)
+		b = wire.AppendRequest(b, 1, 0x10, make([]byte, 600)) // longer than a frame of the handshake may be
+		b = wire.AppendRequest(b, 2, 0x11, []byte("two"))
+		write(t, c, b)
+		got := make([]byte, len(wire.ServerReady)+2*len(wire.BatchEnd))
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.ServerReady+wire.BatchEnd+wire.BatchEnd {
+			t.Fatalf("received % x, error %v", got, err)
+		}
+		if r := h.requests(); len(r) != 2 || r[0].Seq != 1 || len(r[0].Body) != 600 || string(r[1].Body) != "two" {
+			t.Fatalf("delivered %+v", r)
+		}
+	})
+}
+
+func TestManyHandshakesPassAroundOneThatNeverEnds(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		_, address := start(t, Config{
+			Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t), Readers: 2, HandshakeTimeout: time.Hour,
+		}, h)
+		_, key := keyPair(0)
+		drip := raw(t, network, address)
+		for _, b := range answer(t, drip, key)[:20] {
+			write(t, drip, []byte{b})
+		}
+		var wait sync.WaitGroup
+		for range 200 {
+			wait.Go(func() {
+				c, err := client.Dial(context.Background(), network, address, client.Options{Key: key})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.Close()
+			})
+		}
+		wait.Wait()
+		for range 200 {
+			await(t, "end", h.ended)
+		}
+	})
+}
+
+// Four peers hold all four places for handshakes with an hour of time each. Only because a crowd shortens their time do
+// the others get in; they try again when the crowd ended their own handshake.
+func TestHeldPlacesAreTakenBackWhenOthersWait(t *testing.T) {
+	h := newShard(t)
+	s, address := start(t, Config{
+		Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t), MaxHandshakes: 4,
+		HandshakeTimeout: 4 * crowdedShare * 100 * time.Millisecond,
+	}, h)
+	_, key := keyPair(0)
+	held := make([]net.Conn, 4)
+	for i := range held {
+		held[i] = raw(t, "tcp", address)
+		answer(t, held[i], key)
+	}
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		c, err := client.Dial(ctx, "tcp", address, client.Options{Key: key})
+		cancel()
+		if err == nil {
+			c.Close()
+			break
+		}
+		if !errors.Is(err, client.ErrAuthFailed) {
+			t.Fatal(err)
+		}
+	}
+	if c := s.Counters(); c.Ended[HandshakeCrowded] == 0 || c.CrowdPauses == 0 {
+		t.Errorf("nobody was ended for the crowd: %+v", c)
+	}
+}
+
+func TestPermitsAreTakenAfterTheHandshakeAndGivenBackOnce(t *testing.T) {
+	h := newShard(t)
+	fail := errors.New("no")
+	h.connect = func(c Conn) error {
+		if c.Role == Operator {
+			return fail
+		}
+		return nil
+	}
+	var mu sync.Mutex
+	taken, most := 0, 0
+	_, address := start(t, Config{
+		Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t),
+		Reserve: func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			if taken == 2 {
+				return false
+			}
+			taken++
+			most = max(most, taken)
+			return true
+		},
+		Release: func() { mu.Lock(); taken--; mu.Unlock() },
+	}, h)
+	_, trader := keyPair(0)
+	_, operator := keyPair(1)
+	dial(t, "tcp", address, client.Options{Key: trader})
+	refused := raw(t, "tcp", address)
+	write(t, refused, answer(t, refused, operator)) // Connect fails: its permit comes back
+	if got, _ := io.ReadAll(refused); string(got) != wire.ServerReady {
+		t.Errorf("received % x", got)
+	}
+	if g := await(t, "refusal", h.refused); g.cause != ConnectFailed {
+		t.Errorf("refused with %v", g.cause)
+	}
+	dial(t, "tcp", address, client.Options{Key: trader})
+	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: trader}); err == nil {
+		t.Error("a third connection got in")
+	}
+	if g := await(t, "refusal", h.refused); g.cause != LimitReached {
+		t.Errorf("refused with %v", g.cause)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if taken != 2 || most != 2 {
+		t.Errorf("%d permits taken, at most %d", taken, most)
+	}
+}

@@ -1,0 +1,245 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/client"
+	"sluice/transport/wire"
+)
+
+func openServer(t testing.TB, network string, h *shard, change func(*Config)) (*Server, string) {
+	cfg := Config{Endpoints: []Endpoint{endpoint(t, network, true)}}
+	if change != nil {
+		change(&cfg)
+	}
+	return start(t, cfg, h)
+}
+
+func TestRequestsArriveByteByByte(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		_, address := openServer(t, network, h, nil)
+		c := raw(t, network, address)
+		var stream []byte
+		for i := range 5 {
+			stream = wire.AppendRequest(stream, uint64(i), 0x10, []byte(fmt.Sprint("body ", i)))
+			stream = append(stream, wire.ClientHeartbeat...)
+		}
+		for i := range stream {
+			write(t, c, stream[i:i+1])
+		}
+		got := make([]byte, len(wire.ServerReady)+5*len(wire.BatchEnd))
+		if _, err := io.ReadFull(c, got); err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range h.requests() {
+			if r.Seq != uint64(i) || string(r.Body) != fmt.Sprint("body ", i) {
+				t.Errorf("request %d came as %+v", i, r)
+			}
+		}
+		c.Close()
+		if g := await(t, "end", h.ended); g.requests != 5 || g.cause != PeerClosed {
+			t.Errorf("ended with %+v", g)
+		}
+	})
+}
+
+func TestFramesOutsideTheLimitEndTheConnection(t *testing.T) {
+	for _, v := range []struct {
+		name   string
+		limit  int
+		stream []byte
+		cause  Cause
+		taken  uint64
+	}{
+		{"a request of the limit is delivered", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1015)), PeerClosed, 1},
+		{"one byte above the limit", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1016)), FrameTooLong, 0},
+		{"10,000 bytes", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), FrameTooLong, 0},
+		{"10,000 bytes where they are allowed", 10009, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), PeerClosed, 1},
+		{"200,000 bytes, above the read buffer, where they are allowed", 1 << 18,
+			wire.AppendRequest(nil, 1, 0x10, make([]byte, 200000)), PeerClosed, 1},
+		{"a length without room for the tag", 0, []byte{8, 0, 0, 0}, FrameMalformed, 0},
+		{"a heartbeat with a body", 0, wire.AppendRequest(nil, 0, wire.TagHeartbeat, []byte{1}), FrameMalformed, 0},
+		{"a good request before a bad length", 0,
+			append(wire.AppendRequest(nil, 1, 0x10, nil), 0xff, 0xff, 0xff, 0xff), FrameTooLong, 1},
+		{"the middle of a frame", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 50))[:20], PeerClosed, 0},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			each(t, func(t *testing.T, network string) {
+				h := newShard(t)
+				_, address := openServer(t, network, h, func(c *Config) { c.MaxRequest = v.limit })
+				c := raw(t, network, address)
+				_, _ = c.Write(v.stream) // fails when the server was quicker to close
+				c.(interface{ CloseWrite() error }).CloseWrite()
+				if g := await(t, "end", h.ended); g.cause != v.cause || g.requests != v.taken {
+					t.Errorf("ended with %v after %d requests, want %v after %d", g.cause, g.requests, v.cause, v.taken)
+				}
+			})
+		})
+	}
+}
+
+// The answers are sent only after the reader has reported the end, as a shard behind a durability gate would.
+func TestHalfClosedClientGetsTheAnswersToAllItSent(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		var kept = make(chan int, 1)
+		h.request = func(c Conn, _ wire.Request) error {
+			if len(kept) == 0 {
+				fd, err := unix.Dup(int(c.FD)) // outlives the close in Disconnect
+				kept <- fd
+				return err
+			}
+			return nil
+		}
+		_, address := openServer(t, network, h, nil)
+		c := dial(t, network, address, client.Options{})
+		const sent = 100
+		for i := range sent {
+			c.Send(uint64(i), 0x10, []byte("0123456789"))
+		}
+		if err := c.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		g := await(t, "end", h.ended)
+		if g.cause != PeerClosed || g.requests != sent {
+			t.Errorf("ended with %v after %d requests", g.cause, g.requests)
+		}
+		for range sent {
+			expect(t, c, wire.TagBatchEnd)
+		}
+		fd := <-kept
+		if !sendAll(int32(fd), []byte(wire.EngineError)) {
+			t.Error("nothing can be sent after the half-close")
+		}
+		unix.Close(fd)
+		expect(t, c, wire.TagEngineError)
+	})
+}
+
+func TestErrorOfTheHandlerEndsTheConnection(t *testing.T) {
+	h := newShard(t)
+	h.request = func(_ Conn, r wire.Request) error {
+		if r.Seq == 3 {
+			return errors.New("stopping")
+		}
+		return nil
+	}
+	_, address := openServer(t, "tcp", h, nil)
+	c := dial(t, "tcp", address, client.Options{})
+	for i := range 5 {
+		c.Send(uint64(i+1), 0x10, nil)
+	}
+	c.Flush()
+	if g := await(t, "end", h.ended); g.cause != RequestFailed || g.requests != 2 {
+		t.Errorf("ended with %v after %d requests", g.cause, g.requests)
+	}
+}
+
+// A shard that drops a client shuts its socket down. What the client sent before and the reader has not read must not be
+// executed any more.
+func TestShutDownClientExecutesNothingMore(t *testing.T) {
+	h := newShard(t)
+	more := make(chan struct{})
+	h.request = func(c Conn, r wire.Request) error {
+		if r.Seq == 1 {
+			unix.Shutdown(int(c.FD), unix.SHUT_RDWR)
+			<-more
+		}
+		return nil
+	}
+	_, address := openServer(t, "tcp", h, nil)
+	c := dial(t, "tcp", address, client.Options{})
+	c.Send(1, 0x10, nil)
+	c.Flush()
+	if _, _, err := c.Next(); err != io.EOF {
+		t.Errorf("the client sees %v", err)
+	}
+	c.Send(2, 0x10, nil)
+	c.Flush()
+	close(more)
+	if g := await(t, "end", h.ended); g.requests != 1 || g.cause != LocalShutdown && g.cause != PeerReset {
+		t.Errorf("ended with %v after %d requests", g.cause, g.requests)
+	}
+}
+
+func TestResetIsNotTakenForAClose(t *testing.T) {
+	h := newShard(t)
+	_, address := openServer(t, "tcp", h, nil)
+	c := raw(t, "tcp", address)
+	await(t, "connection", h.connected)
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	if g := await(t, "end", h.ended); g.cause != PeerReset {
+		t.Errorf("ended with %v", g.cause)
+	}
+}
+
+func TestRequestsAboveTheRateAreShed(t *testing.T) {
+	h := newShard(t)
+	s, address := openServer(t, "tcp", h, func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 3} })
+	c := dial(t, "tcp", address, client.Options{})
+	for i := range 5 {
+		c.Send(uint64(i), 0x10, nil)
+		c.Flush()
+	}
+	for i := range 5 {
+		tag := wire.TagBatchEnd
+		if i >= 3 {
+			tag = wire.TagServerBusy
+		}
+		expect(t, c, tag)
+	}
+	c.Close()
+	if g := await(t, "end", h.ended); g.requests != 3 {
+		t.Errorf("%d requests were delivered", g.requests)
+	}
+	if n := s.Counters().Shed; n != 2 || h.shed != 2 {
+		t.Errorf("%d and %d requests were shed", n, h.shed)
+	}
+}
+
+// A handler that does not take a request holds its client back through the socket, and loses nothing.
+func TestBlockedHandlerPushesBack(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		entered, room := make(chan struct{}, 1), make(chan struct{})
+		h.request = func(_ Conn, r wire.Request) error {
+			if r.Seq == 1 {
+				entered <- struct{}{}
+				<-room
+			}
+			return nil
+		}
+		s, address := openServer(t, network, h, nil)
+		c := raw(t, network, address)
+		write(t, c, wire.AppendRequest(nil, 1, 0x10, nil))
+		await(t, "request", entered)
+		frame := wire.AppendRequest(nil, 2, 0x10, make([]byte, 500))
+		c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		sent := 0
+		for {
+			n, err := c.Write(frame[sent%len(frame):])
+			sent += n
+			if err != nil {
+				break // full: the deadline passed
+			}
+		}
+		if n := s.Counters().Requests; n != 0 {
+			t.Errorf("%d requests counted while the handler had not taken one", n)
+		}
+		close(room)
+		go io.Copy(io.Discard, c)
+		c.(interface{ CloseWrite() error }).CloseWrite()
+		if g := await(t, "end", h.ended); g.requests != 1+uint64(sent/len(frame)) {
+			t.Errorf("%d requests delivered, %d sent", g.requests, 1+sent/len(frame))
+		}
+	})
+}
