@@ -16,6 +16,9 @@ const (
 type Request struct {
 	// Conn is the connection the request arrived on, never 0 for a client. It is
 	// part of the journaled event, so a replay sees the number the first run saw.
+	// Applications remember it to report later events to it; therefore a number is never
+	// given to a second connection, not even after a restart, or a stranger would
+	// receive those reports. Reports to a connection that is gone are dropped.
 	Conn uint64
 	// Seq is the client's own request_seq, copied from the frame and not interpreted.
 	Seq uint64
@@ -78,7 +81,8 @@ type Application[R, Q any] interface {
 	// Snapshot writes the whole state to w. The state does not change meanwhile.
 	Snapshot(w io.Writer) error
 
-	// Restore replaces the state by one that Snapshot wrote. On an error the
-	// previous state is untouched and the error says what is wrong with the data.
+	// Restore replaces the state by one that Snapshot wrote, and reads not a byte
+	// more than Snapshot wrote. On an error the previous state is untouched and the
+	// error says what is wrong with the data.
 	Restore(r io.Reader) error
 }

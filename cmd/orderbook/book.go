@@ -1,0 +1,216 @@
+package orderbook
+
+import (
+	"fmt"
+	"math/bits"
+
+	"sluice/cmd/upstream"
+)
+
+// Config bounds everything the book holds. A zero field means the default. The limits
+// decide what is rejected, so they are part of the state machine: a journal must be
+// replayed with the limits it was written under, and Restore insists on it.
+type Config struct {
+	MaxInstruments int    // default 1024; made by the first order accepted in them
+	MaxAccounts    int    // default 1<<20; made by their first command
+	MaxPositions   int    // pairs of account and instrument, default 1<<20
+	MaxOrders      int    // open orders, default 1<<20
+	MaxLevels      int    // prices per side of an instrument, default 4096
+	MaxQuantity    uint64 // of one order, default 1<<40
+}
+
+// tradedMax bounds what an account may ever have bought, and sold, of an instrument,
+// open orders included. The difference of the two then fits an int64.
+const tradedMax = 1 << 62
+
+// limitMax bounds the counts of a Config, so that they fit the slot numbers.
+const limitMax = 1 << 30
+
+func (c Config) withDefaults() Config {
+	for _, f := range []struct {
+		field *int
+		value int
+	}{
+		{&c.MaxInstruments, 1024}, {&c.MaxAccounts, 1 << 20}, {&c.MaxPositions, 1 << 20},
+		{&c.MaxOrders, 1 << 20}, {&c.MaxLevels, 4096},
+	} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	if c.MaxQuantity == 0 {
+		c.MaxQuantity = 1 << 40
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	for _, f := range []struct {
+		name  string
+		value int
+	}{
+		{"MaxInstruments", c.MaxInstruments}, {"MaxAccounts", c.MaxAccounts},
+		{"MaxPositions", c.MaxPositions}, {"MaxOrders", c.MaxOrders}, {"MaxLevels", c.MaxLevels},
+	} {
+		if f.value < 1 || f.value > limitMax {
+			return fmt.Errorf("orderbook: %s is %d, must be 1 to %d", f.name, f.value, limitMax)
+		}
+	}
+	// The quantity of a level is at most that of all open orders.
+	high, low := bits.Mul64(c.MaxQuantity, uint64(c.MaxOrders))
+	if high != 0 || low > 1<<63 || c.MaxQuantity > tradedMax {
+		return fmt.Errorf("orderbook: MaxQuantity is %d with %d orders; their product must be at most 1<<63 and the quantity at most 1<<62",
+			c.MaxQuantity, c.MaxOrders)
+	}
+	return nil
+}
+
+// Book is the order books of all instruments with the accounts that trade in them, as
+// one deterministic state machine. It implements upstream.Application[Report, Answer].
+// Everything but IsQuery and Check belongs to one goroutine.
+type Book struct {
+	config Config
+	*state
+}
+
+// state is what a snapshot keeps. The maps and the index of orders only find things;
+// every walk goes over slices, which are in order of creation.
+type state struct {
+	seq         uint64 // last event applied
+	accounts    []account
+	instruments []instrument
+	positions   []position
+	orders      orders
+
+	accountAt    map[uint64]uint32
+	instrumentAt map[uint32]uint32
+	positionAt   map[holding]uint32
+}
+
+type account struct {
+	id       uint64
+	last     uint64 // client order id of the latest command that was no duplicate
+	accepted uint64 // New orders accepted
+}
+
+type instrument struct {
+	id    uint32
+	sides [2]ladder // by Side.index
+}
+
+// holding identifies a position by places in state.accounts and state.instruments.
+type holding struct{ account, instrument uint32 }
+
+// position is what one account has in one instrument. Arrays are by Side.index.
+// Invariant: traded[i] + open[i] <= tradedMax.
+type position struct {
+	holding
+	traded [2]uint64 // bought, sold
+	open   [2]uint64 // open quantity, of an order being matched too
+	orders uint32    // resting orders
+}
+
+// room reports whether quantity more may be ordered on a side. The sum cannot
+// overflow: it is at most three times tradedMax.
+func (p *position) room(side Side, quantity uint64) bool {
+	return p.traded[side.index()]+p.open[side.index()]+quantity <= tradedMax
+}
+
+func newState() *state {
+	return &state{
+		orders:       newOrders(),
+		accountAt:    make(map[uint64]uint32),
+		instrumentAt: make(map[uint32]uint32),
+		positionAt:   make(map[holding]uint32),
+	}
+}
+
+// New returns an empty book. The error names the limit that is out of range.
+func New(config Config) (*Book, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	return &Book{config: config, state: newState()}, nil
+}
+
+// Seq returns the sequence number of the last event applied, 0 before the first.
+func (b *Book) Seq() uint64 { return b.seq }
+
+// IsQuery reports whether the tag is one of the two queries.
+func (b *Book) IsQuery(tag uint8) bool { return tag == TagQueryTop || tag == TagQueryPosition }
+
+// Check refuses what cannot be decoded, and commands of a role that may only read. Any
+// goroutine may call it.
+func (b *Book) Check(req *upstream.Request) error {
+	var c Command
+	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil {
+		return err
+	}
+	switch req.Role {
+	case upstream.RoleTrader, upstream.RoleOperator:
+		return nil
+	case upstream.RoleReadonly:
+		if !b.IsQuery(req.Tag) {
+			return fmt.Errorf("orderbook: role readonly may not send request 0x%02x; it needs role trader or operator", req.Tag)
+		}
+		return nil
+	}
+	return fmt.Errorf("orderbook: role %d is unknown, must be readonly (1), trader (2) or operator (3)", req.Role)
+}
+
+// Apply executes one event. Sequence numbers must increase; gaps are allowed, as not
+// every event of a journal need concern the book. It panics if they do not, or if the
+// request could not have passed Check: both mean that the journal is not this book's.
+func (b *Book) Apply(seq uint64, req *upstream.Request, out upstream.Emitter[Report, Answer]) {
+	e := event{Book: b, seq: seq, conn: req.Conn, out: out}
+	if err := DecodeRequest(req.Tag, req.Body, &e.cmd); err != nil || b.IsQuery(req.Tag) {
+		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is no command: %v", seq, req.Tag, err))
+	}
+	if seq <= b.seq {
+		panic(fmt.Sprintf("orderbook: event %d after event %d; sequence numbers must increase", seq, b.seq))
+	}
+	b.state.seq = seq
+	e.run()
+}
+
+// Query answers one query; an instrument or account that is not known is one without
+// orders. It panics on a request that could not have passed Check.
+func (b *Book) Query(req *upstream.Request, out upstream.Emitter[Report, Answer]) {
+	var c Command
+	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil || !b.IsQuery(req.Tag) {
+		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is no query: %v", req.Tag, err))
+	}
+	a := out.Query(req.Conn)
+	a.Seq, a.Instrument = b.seq, c.Instrument
+	at, known := b.instrumentAt[c.Instrument]
+	if req.Tag == TagQueryTop {
+		a.Tag = TagTopOfBook
+		if known {
+			a.Bid, a.Ask = b.instruments[at].quote(Buy), b.instruments[at].quote(Sell)
+		}
+		return
+	}
+	a.Tag, a.Account = TagPosition, c.Account
+	owner, ok := b.accountAt[c.Account]
+	if !ok {
+		return
+	}
+	a.Accepted, a.ClientOrderID = b.accounts[owner].accepted, b.accounts[owner].last
+	if !known {
+		return
+	}
+	if at, ok := b.positionAt[holding{owner, at}]; ok {
+		p := &b.positions[at]
+		a.Bought, a.Sold, a.OpenOrders = p.traded[0], p.traded[1], p.orders
+		a.Net = int64(a.Bought) - int64(a.Sold)
+	}
+}
+
+func (i *instrument) quote(side Side) Quote {
+	l := i.sides[side.index()].best()
+	if l == nil {
+		return Quote{}
+	}
+	return Quote{Price: side.price(l.key), Quantity: l.quantity, Orders: l.count}
+}

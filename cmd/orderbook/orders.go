@@ -1,0 +1,157 @@
+package orderbook
+
+import (
+	"math/bits"
+	"math/rand/v2"
+)
+
+// order is one open order. Orders live in a slab and refer to one another by slot
+// number; slot 0 is no order.
+type order struct {
+	id         uint64 // engine's id
+	client     uint64 // client order id of the New that made it
+	conn       uint64 // connection that entered it last: its New or its latest Replace
+	price      int64
+	open       uint64 // Invariant: 0 < open <= total while in the book
+	total      uint64
+	account    uint32 // place in state.accounts
+	position   uint32 // place in state.positions
+	next, prev uint32 // neighbours in the level's queue; next also links the free list
+	side       Side
+}
+
+// orders is the slab of open orders and the index that finds one by its account and
+// client order id. Freed slots are reused, last freed first; slot numbers are never
+// seen outside, so their history is no part of the state. Once grown to its
+// greatest size it allocates nothing.
+//
+// The index is an open-addressing table of slots with linear probing, at most half
+// full. Removal shifts the followers back, so there are no tombstones and the cost of
+// a search does not grow with time.
+type orders struct {
+	slots []order
+	free  uint32 // head of the free list, 0 when empty
+	count int    // open orders
+	table []entry
+	seed  uint64 // of the hash, random
+}
+
+// entry is a table cell; slot 0 means empty. The tag is the hash of the order's key: it
+// spares most looks at the slab, and gives the home cell when entries move.
+type entry struct{ tag, slot uint32 }
+
+func newOrders() orders {
+	return orders{slots: make([]order, 1), table: make([]entry, 64), seed: rand.Uint64()}
+}
+
+// tag hashes an account and a client order id: multiply to 128 bits and fold. Clients
+// choose the ids, so without the seed one could choose many that collide. The
+// order of the table is never seen, so the seed does not touch determinism.
+func (o *orders) tag(account uint32, client uint64) uint32 {
+	high, low := bits.Mul64(client^o.seed, uint64(account)*2+0x9E3779B97F4A7C15)
+	return uint32(high) ^ uint32(low>>32)
+}
+
+// find returns the slot of the account's open order, 0 if there is none.
+func (o *orders) find(account uint32, client uint64) uint32 {
+	tag, mask := o.tag(account, client), uint32(len(o.table)-1)
+	for i := tag & mask; o.table[i].slot != 0; i = (i + 1) & mask {
+		if o.table[i].tag == tag {
+			slot := o.table[i].slot
+			if r := &o.slots[slot]; r.client == client && r.account == account {
+				return slot
+			}
+		}
+	}
+	return 0
+}
+
+// add copies an order into a slot and indexes it. The caller has made sure that its
+// key is not in use.
+func (o *orders) add(r *order) uint32 {
+	slot := o.free
+	if slot != 0 {
+		o.free = o.slots[slot].next
+		o.slots[slot] = *r
+	} else {
+		slot = uint32(len(o.slots))
+		o.slots = append(o.slots, *r)
+	}
+	o.count++
+	if o.count*2 > len(o.table) {
+		o.grow()
+	}
+	o.enter(entry{tag: o.tag(r.account, r.client), slot: slot})
+	return slot
+}
+
+func (o *orders) enter(e entry) {
+	mask := uint32(len(o.table) - 1)
+	i := e.tag & mask
+	for o.table[i].slot != 0 {
+		i = (i + 1) & mask
+	}
+	o.table[i] = e
+}
+
+func (o *orders) grow() {
+	old := o.table
+	o.table = make([]entry, 2*len(old))
+	for _, e := range old {
+		if e.slot != 0 {
+			o.enter(e)
+		}
+	}
+}
+
+// remove frees a slot and takes it out of the index. The order has left its level.
+func (o *orders) remove(slot uint32) {
+	r := &o.slots[slot]
+	mask := uint32(len(o.table) - 1)
+	hole := o.tag(r.account, r.client) & mask
+	for o.table[hole].slot != slot {
+		hole = (hole + 1) & mask
+	}
+	for i := (hole + 1) & mask; o.table[i].slot != 0; i = (i + 1) & mask {
+		// An entry may fill the hole unless its home lies behind the hole.
+		if home := o.table[i].tag & mask; (i-home)&mask >= (i-hole)&mask {
+			o.table[hole] = o.table[i]
+			hole = i
+		}
+	}
+	o.table[hole] = entry{}
+	*r = order{next: o.free}
+	o.free = slot
+	o.count--
+}
+
+// push puts an order at the end of a level's queue.
+func (o *orders) push(l *level, slot uint32) {
+	r := &o.slots[slot]
+	r.prev, r.next = l.tail, 0
+	if l.tail != 0 {
+		o.slots[l.tail].next = slot
+	} else {
+		l.head = slot
+	}
+	l.tail = slot
+	l.count++
+	l.quantity += r.open
+}
+
+// unlink takes an order out of a level's queue.
+func (o *orders) unlink(l *level, slot uint32) {
+	r := &o.slots[slot]
+	if r.prev != 0 {
+		o.slots[r.prev].next = r.next
+	} else {
+		l.head = r.next
+	}
+	if r.next != 0 {
+		o.slots[r.next].prev = r.prev
+	} else {
+		l.tail = r.prev
+	}
+	l.count--
+	l.quantity -= r.open
+}

@@ -1,0 +1,208 @@
+package orderbook
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+)
+
+// Restore replaces the state by a snapshot's. It reads exactly the snapshot from r. On
+// an error the book is as it was, and the error says whether the data is no
+// snapshot, of a newer version, cut short, damaged, or of a book with other limits.
+func (b *Book) Restore(r io.Reader) error {
+	var header [snapshotHeader]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return fmt.Errorf("orderbook: snapshot is cut short in its header: %w", err)
+	}
+	if magic := string(header[:4]); magic != snapshotMagic {
+		return fmt.Errorf("orderbook: not a snapshot of an order book: it begins with %q, not %q", magic, snapshotMagic)
+	}
+	if v := binary.LittleEndian.Uint32(header[4:]); v != snapshotVersion {
+		return fmt.Errorf("orderbook: snapshot has version %d, this program reads version %d; restore it with the program that wrote it", v, snapshotVersion)
+	}
+	length := binary.LittleEndian.Uint64(header[8:])
+	if length > 1<<50 {
+		return fmt.Errorf("orderbook: snapshot is damaged: it claims %d bytes", length)
+	}
+	limited := &io.LimitedReader{R: r, N: int64(length) + 4}
+	s := &snapshotReader{
+		r: bufio.NewReaderSize(limited, 64<<10), left: length,
+		sum: crc32.New(crc32.MakeTable(crc32.Castagnoli)), state: newState(),
+	}
+	s.sum.Write(header[:])
+	s.payload(b.config)
+	if s.err == nil && s.left != 0 {
+		s.fail("%d bytes are left after the last order", s.left)
+	}
+	if s.err == nil {
+		s.checksum()
+	}
+	if s.err != nil {
+		return s.err
+	}
+	b.state = s.state
+	return nil
+}
+
+// snapshotReader builds a state. It keeps the first error, after which it reads zeros,
+// so every loop ends.
+type snapshotReader struct {
+	r    *bufio.Reader
+	left uint64 // payload bytes not yet read
+	sum  hash.Hash32
+	word [8]byte
+	err  error
+	*state
+}
+
+func (s *snapshotReader) fail(format string, args ...any) {
+	if s.err == nil {
+		s.err = fmt.Errorf("orderbook: snapshot is damaged: "+format, args...)
+	}
+}
+
+func (s *snapshotReader) read(n int) []byte {
+	p := s.word[:n]
+	if s.err == nil && s.left < uint64(n) {
+		s.fail("its records need more than the length in its header")
+	}
+	if s.err == nil {
+		if _, err := io.ReadFull(s.r, p); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			s.err = fmt.Errorf("orderbook: snapshot is cut short, %d bytes of its payload are missing: %w", s.left, io.ErrUnexpectedEOF)
+		} else if err != nil {
+			s.err = fmt.Errorf("orderbook: reading a snapshot: %w", err)
+		}
+		s.left -= uint64(n)
+		s.sum.Write(p)
+	}
+	if s.err != nil {
+		clear(p)
+	}
+	return p
+}
+
+func (s *snapshotReader) u32() uint32 { return binary.LittleEndian.Uint32(s.read(4)) }
+func (s *snapshotReader) u64() uint64 { return binary.LittleEndian.Uint64(s.read(8)) }
+
+// count reads a number of records and refuses one above its limit.
+func (s *snapshotReader) count(what string, max int) int {
+	n := s.u32()
+	if uint64(n) > uint64(max) {
+		s.fail("it has %d %s, the limit is %d", n, what, max)
+		return 0
+	}
+	return int(n)
+}
+
+func (s *snapshotReader) checksum() {
+	want := s.sum.Sum32()
+	if _, err := io.ReadFull(s.r, s.word[:4]); err != nil {
+		s.err = fmt.Errorf("orderbook: snapshot is cut short, its checksum is missing: %w", io.ErrUnexpectedEOF)
+	} else if got := binary.LittleEndian.Uint32(s.word[:]); got != want {
+		s.fail("its checksum is %08x, of its bytes it is %08x", got, want)
+	}
+}
+
+func (s *snapshotReader) payload(config Config) {
+	var words [6]uint64
+	for i := range words {
+		words[i] = s.u64()
+	}
+	if s.err == nil && words != config.words() {
+		s.err = fmt.Errorf("orderbook: snapshot is of a book with limits %v, this one has %v"+
+			" (instruments, accounts, positions, orders, levels, quantity); start with the snapshot's", words, config.words())
+	}
+	s.seq = s.u64()
+	for n := s.count("accounts", config.MaxAccounts); n > 0 && s.err == nil; n-- {
+		a := account{id: s.u64(), last: s.u64(), accepted: s.u64()}
+		if _, twice := s.accountAt[a.id]; twice {
+			s.fail("account %d is there twice", a.id)
+		}
+		s.accountAt[a.id] = uint32(len(s.accounts))
+		s.accounts = append(s.accounts, a)
+	}
+	for n := s.count("instruments", config.MaxInstruments); n > 0 && s.err == nil; n-- {
+		id := s.u32()
+		if _, twice := s.instrumentAt[id]; twice {
+			s.fail("instrument %d is there twice", id)
+		}
+		s.instrumentAt[id] = uint32(len(s.instruments))
+		s.instruments = append(s.instruments, instrument{id: id})
+	}
+	for n := s.count("positions", config.MaxPositions); n > 0 && s.err == nil; n-- {
+		s.position()
+	}
+	for i := 0; i < len(s.instruments) && s.err == nil; i++ {
+		s.ladder(config, uint32(i), Buy)
+		s.ladder(config, uint32(i), Sell)
+		buy, sell := s.instruments[i].sides[0].best(), s.instruments[i].sides[1].best()
+		if s.err == nil && buy != nil && sell != nil && buy.key >= Sell.price(sell.key) {
+			s.fail("instrument %d is crossed, best bid %d, best ask %d", s.instruments[i].id, buy.key, Sell.price(sell.key))
+		}
+	}
+}
+
+func (s *snapshotReader) position() {
+	p := position{holding: holding{s.u32(), s.u32()}, traded: [2]uint64{s.u64(), s.u64()}}
+	_, twice := s.positionAt[p.holding]
+	if s.err == nil && (twice || int(p.account) >= len(s.accounts) || int(p.instrument) >= len(s.instruments) ||
+		p.traded[0] > tradedMax || p.traded[1] > tradedMax) {
+		s.fail("position %d of account %d in instrument %d is impossible", len(s.positions), p.account, p.instrument)
+	}
+	s.positionAt[p.holding] = uint32(len(s.positions))
+	s.positions = append(s.positions, p)
+}
+
+// ladder reads the levels of a side. They come best first and are kept best last.
+func (s *snapshotReader) ladder(config Config, at uint32, side Side) {
+	n := s.count("levels", config.MaxLevels)
+	var levels []level
+	for ; n > 0 && s.err == nil; n-- {
+		price := int64(s.u64())
+		l := level{key: side.key(price)}
+		orders := s.count("orders in a level", config.MaxOrders)
+		if s.err == nil && (orders == 0 || len(levels) > 0 && levels[len(levels)-1].key <= l.key) {
+			s.fail("level %d of instrument %d is empty or out of order", price, s.instruments[at].id)
+		}
+		for ; orders > 0 && s.err == nil; orders-- {
+			s.order(config, at, order{price: price, side: side}, &l)
+		}
+		levels = append(levels, l)
+	}
+	for i, j := 0, len(levels)-1; i < j; i, j = i+1, j-1 {
+		levels[i], levels[j] = levels[j], levels[i]
+	}
+	s.instruments[at].sides[side.index()].levels = levels
+}
+
+// order reads one order and puts it at the end of its level.
+func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
+	o.id, o.client, o.conn, o.open, o.total, o.position = s.u64(), s.u64(), s.u64(), s.u64(), s.u64(), s.u32()
+	if s.err != nil {
+		return
+	}
+	if int(o.position) >= len(s.positions) || s.positions[o.position].instrument != at {
+		s.fail("order %d refers to position %d, which is not in its instrument", o.id, o.position)
+		return
+	}
+	p := &s.positions[o.position]
+	o.account = p.account
+	switch {
+	case s.orders.count >= config.MaxOrders:
+		s.fail("it has more than %d orders", config.MaxOrders)
+	case o.open == 0 || o.open > o.total || o.total > config.MaxQuantity || !p.room(o.side, o.open):
+		s.fail("order %d has %d open of %d", o.id, o.open, o.total)
+	case o.id == 0 || o.id > s.seq || o.client == 0 || o.client > s.accounts[o.account].last:
+		s.fail("order %d with client order id %d was never entered", o.id, o.client)
+	case s.orders.find(o.account, o.client) != 0:
+		s.fail("order %d has the client order id %d of another order", o.id, o.client)
+	default:
+		s.orders.push(l, s.orders.add(&o))
+		p.open[o.side.index()] += o.open
+		p.orders++
+	}
+}

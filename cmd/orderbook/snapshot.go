@@ -1,0 +1,134 @@
+package orderbook
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+)
+
+// A snapshot, little-endian (docs/orderbook.md has the records):
+//
+//	magic "OBSN", version u32, length u64 of the payload, payload, CRC-32C u32 of all before
+//
+// The payload holds what cannot be derived; Restore rebuilds indexes, level quantities
+// and open quantities, and so cannot be handed any that disagree.
+const (
+	snapshotMagic   = "OBSN"
+	snapshotVersion = 1
+	snapshotHeader  = 4 + 4 + 8
+
+	configSize     = 6 * 8
+	accountSize    = 3 * 8
+	instrumentSize = 4
+	positionSize   = 2*4 + 2*8
+	levelSize      = 8 + 4
+	orderSize      = 5*8 + 4
+)
+
+func (c Config) words() [6]uint64 {
+	return [6]uint64{uint64(c.MaxInstruments), uint64(c.MaxAccounts), uint64(c.MaxPositions),
+		uint64(c.MaxOrders), uint64(c.MaxLevels), c.MaxQuantity}
+}
+
+// payloadSize is the exact size in bytes of the snapshot's payload.
+func (s *state) payloadSize() uint64 {
+	levels := 0
+	for i := range s.instruments {
+		levels += len(s.instruments[i].sides[0].levels) + len(s.instruments[i].sides[1].levels)
+	}
+	return uint64(configSize + 8 + 3*4 + len(s.accounts)*accountSize +
+		len(s.instruments)*(instrumentSize+2*4) + len(s.positions)*positionSize +
+		levels*levelSize + s.orders.count*orderSize)
+}
+
+// Snapshot writes the whole state. The bytes depend on the state alone, never on how
+// it came about. The error is w's.
+func (b *Book) Snapshot(w io.Writer) error {
+	s := &snapshotWriter{w: bufio.NewWriterSize(w, 64<<10), sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	s.write([]byte(snapshotMagic))
+	s.u32(snapshotVersion)
+	s.u64(b.payloadSize())
+	for _, word := range b.config.words() {
+		s.u64(word)
+	}
+	s.u64(b.seq)
+	s.u32(uint32(len(b.accounts)))
+	for i := range b.accounts {
+		a := &b.accounts[i]
+		s.u64(a.id)
+		s.u64(a.last)
+		s.u64(a.accepted)
+	}
+	s.u32(uint32(len(b.instruments)))
+	for i := range b.instruments {
+		s.u32(b.instruments[i].id)
+	}
+	s.u32(uint32(len(b.positions)))
+	for i := range b.positions {
+		p := &b.positions[i]
+		s.u32(p.account)
+		s.u32(p.instrument)
+		s.u64(p.traded[0])
+		s.u64(p.traded[1])
+	}
+	for i := range b.instruments {
+		s.ladder(&b.orders, Buy, &b.instruments[i])
+		s.ladder(&b.orders, Sell, &b.instruments[i])
+	}
+	s.u32(s.sum.Sum32())
+	if s.err == nil {
+		s.err = s.w.Flush()
+	}
+	if s.err != nil {
+		return fmt.Errorf("orderbook: writing a snapshot: %w", s.err)
+	}
+	return nil
+}
+
+// snapshotWriter keeps the first error and the checksum of what was written.
+type snapshotWriter struct {
+	w    *bufio.Writer
+	sum  hash.Hash32
+	word [8]byte
+	err  error
+}
+
+func (s *snapshotWriter) write(p []byte) {
+	if s.err == nil {
+		s.sum.Write(p) // never fails (hash.Hash)
+		_, s.err = s.w.Write(p)
+	}
+}
+
+func (s *snapshotWriter) u32(v uint32) {
+	binary.LittleEndian.PutUint32(s.word[:], v)
+	s.write(s.word[:4])
+}
+
+func (s *snapshotWriter) u64(v uint64) {
+	binary.LittleEndian.PutUint64(s.word[:], v)
+	s.write(s.word[:])
+}
+
+// ladder writes the levels of a side, best first, each with its orders, oldest first.
+func (s *snapshotWriter) ladder(orders *orders, side Side, i *instrument) {
+	levels := i.sides[side.index()].levels
+	s.u32(uint32(len(levels)))
+	for at := len(levels) - 1; at >= 0; at-- {
+		l := &levels[at]
+		s.u64(uint64(side.price(l.key)))
+		s.u32(l.count)
+		for slot := l.head; slot != 0; slot = orders.slots[slot].next {
+			o := &orders.slots[slot]
+			s.u64(o.id)
+			s.u64(o.client)
+			s.u64(o.conn)
+			s.u64(o.open)
+			s.u64(o.total)
+			s.u32(o.position)
+		}
+	}
+}
