@@ -110,12 +110,21 @@ func (r *Recorder) take() *Block {
 			return r.full.Swap(nil)
 		}
 	}
-	if r.parked.CompareAndSwap(old, r.spare) {
-		r.spare = nil
+	if r.exchange(old) {
 		return old
 	}
 	r.request()
 	return nil
+}
+
+// exchange puts the spare in the place of a block seen parked, and reports
+// whether that block was still there: then the collector owns it.
+func (r *Recorder) exchange(old *Block) bool {
+	if !r.parked.CompareAndSwap(old, r.spare) {
+		return false
+	}
+	r.spare = nil
+	return true
 }
 
 // recycle gives a merged block back, to be zeroed and used for the next request.

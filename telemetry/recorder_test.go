@@ -123,6 +123,21 @@ func TestOpenRequestIsWithdrawnWhenTheActorParks(t *testing.T) {
 	}
 }
 
+// TestExchangeFailsOnceTheActorIsAwake plays the interleaving in which the actor
+// unparks between the collector's look and its exchange.
+func TestExchangeFailsOnceTheActorIsAwake(t *testing.T) {
+	rec := NewRecorder()
+	rec.Park()
+	seen := rec.parked.Load()
+	rec.Unpark()
+	if rec.exchange(seen) {
+		t.Fatal("the collector owns a block that the actor writes")
+	}
+	if rec.spare == nil || rec.parked.Load() != nil {
+		t.Error("the failed exchange moved a block")
+	}
+}
+
 func TestYoungCollectionIsNotRepeated(t *testing.T) {
 	c := NewCollector(NewClock())
 	rec := c.Register("gate", NoShard)
