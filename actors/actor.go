@@ -1,0 +1,24 @@
+package actors
+
+// Actor is one stage of the pipeline: a struct that owns its data and does one bounded batch at a time. It
+// never loops over its input for ever, blocks, sleeps, yields or reads the clock; the runner does all that.
+// All methods are called on one goroutine.
+type Actor interface {
+	// Name is the actor's role, for labels, errors and metrics.
+	Name() string
+	// Step does one bounded batch and returns how much it did; 0 means there was nothing to do. now is
+	// monotonic ns.
+	Step(now int64) (work int)
+	// Done reports that every inbox is closed and empty and nothing is left to do.
+	Done() bool
+	// Close closes the outboxes and frees what is owned. The runner calls it once, as soon as Done is true or
+	// when the pipeline has failed.
+	Close() error
+}
+
+// Parker is implemented by actors that have something to do before their goroutine sleeps: hand over a
+// telemetry block, arm a ring's wake-up. After Park the runner steps every actor once more before it sleeps.
+type Parker interface {
+	Park()
+	Unpark()
+}

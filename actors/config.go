@@ -1,0 +1,219 @@
+package actors
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"sluice/durability"
+	"sluice/encode"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// Placement says which actors share a goroutine.
+type Placement uint8
+
+const (
+	// PlacementAuto takes PlacementSpread where there are cores for it, else PlacementFront.
+	PlacementAuto Placement = iota
+	// PlacementFused runs all actors on one goroutine.
+	PlacementFused
+	// PlacementFront runs control, gate, encoder and the first shard on one goroutine, and each further shard on its own.
+	PlacementFront
+	// PlacementSpread runs control and gate, the encoder, and each shard on goroutines of their own.
+	PlacementSpread
+)
+
+// ParsePlacement reads auto, fused, front or spread.
+func ParsePlacement(text string) (Placement, error) {
+	for p := PlacementAuto; p <= PlacementSpread; p++ {
+		if p.String() == text {
+			return p, nil
+		}
+	}
+	return 0, fmt.Errorf("actors: placement %q is unknown; use auto, fused, front or spread", text)
+}
+
+// String returns the text form.
+func (p Placement) String() string {
+	switch p {
+	case PlacementAuto:
+		return "auto"
+	case PlacementFused:
+		return "fused"
+	case PlacementFront:
+		return "front"
+	case PlacementSpread:
+		return "spread"
+	}
+	return fmt.Sprintf("placement(%d)", uint8(p))
+}
+
+// IdleMode says what goroutines do when there is nothing to do.
+type IdleMode uint8
+
+const (
+	// IdleAdaptive looks a few more times, then sleeps until woken.
+	IdleAdaptive IdleMode = iota
+	// IdleSpin never sleeps and locks each group to a thread: it needs a core for every group.
+	IdleSpin
+)
+
+// ParseIdle reads adaptive or spin.
+func ParseIdle(text string) (IdleMode, error) {
+	switch text {
+	case "adaptive":
+		return IdleAdaptive, nil
+	case "spin":
+		return IdleSpin, nil
+	}
+	return 0, fmt.Errorf("actors: idle strategy %q is unknown; use adaptive or spin", text)
+}
+
+// String returns the text form.
+func (m IdleMode) String() string {
+	if m == IdleSpin {
+		return "spin"
+	}
+	return "adaptive"
+}
+
+// Config is how a pipeline is built. The zero value of a field means its default.
+type Config struct {
+	Policy durability.Policy // required
+
+	Slots    int // slot ring, a power of two; default 65,536
+	Batch    int // slots a step of gate or encoder takes at most; default 1024
+	MaxFrame int // bytes of a payload frame; default 512, at most 1 MiB
+
+	Shards         int           // egress actors, 1..64; default: the number of cores, at most 8
+	FrameRing      int           // bytes of each shard's inbox, a power of two; default 4 MiB, or 8 frames if that is more
+	MaxConnections int           // of the whole pipeline; default 16,384
+	ShardBudget    int64         // bytes of send buffers of a shard; default 256 MiB
+	Heartbeat      time.Duration // default 10 s
+	Egress         EgressConfig  // cadence; Heartbeat is taken from above
+
+	Limits []transport.Limits // slow-client limits by Conn.Class; default one class of DefaultLimits
+
+	IO          transport.Mode // engine; default auto
+	RingEntries int            // requests a shard's ring can queue, not a limit on connections; default 256
+
+	Placement Placement
+	Idle      IdleMode
+	CPUs      []int // with IdleSpin: CPU of each group, in order; empty leaves it to the scheduler
+
+	// OpenRing makes the ring of a shard; default transport.Open. Tests and the simulator set it.
+	OpenRing func(shard int, cfg transport.RingConfig) (transport.Ring, error)
+
+	Clock     telemetry.Clock      // default a new one
+	Collector *telemetry.Collector // default a new one
+	Log       *slog.Logger         // default slog.Default
+
+	// OnNotice is told of closed, slow and recovered connections, on the control actor's goroutine; it must not block.
+	OnNotice func(Notice)
+	// OnFail is called once with the error that ends a pipeline on its own.
+	OnFail func(error)
+}
+
+const (
+	shardsMax       = 64
+	laneSlots       = 1024 // overtaking slots on their way to the encoder
+	controlEvents   = 4096 // control events on their way to the control actor
+	shardEvents     = 1024 // and from there to a shard
+	shardNotices    = 4096
+	adaptiveSpins   = 8
+	frameRingLeast  = 8 // frames of the largest size that a shard's inbox holds at least
+	defaultDrainMax = 16384
+)
+
+// withDefaults fills what is zero and checks the rest.
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.Slots, 1<<16)
+	setDefault(&c.Batch, 1024)
+	setDefault(&c.MaxFrame, encode.DefaultMaxFrame)
+	setDefault(&c.Shards, min(runtime.GOMAXPROCS(0), 8))
+	setDefault(&c.FrameRing, max(4<<20, ceilPower(frameRingLeast*(recordBytes+c.MaxFrame+64))))
+	setDefault(&c.MaxConnections, 1<<14)
+	setDefault(&c.ShardBudget, 256<<20)
+	setDefault(&c.Heartbeat, 10*time.Second)
+	setDefault(&c.RingEntries, 256)
+	setDefault(&c.Egress.FlushBytes, 1400)
+	setDefault(&c.Egress.FlushSlots, 256)
+	setDefault(&c.Egress.DrainMax, defaultDrainMax)
+	setDefault(&c.Egress.Tick, 50*time.Millisecond)
+	c.Egress.Heartbeat = c.Heartbeat
+	if c.Limits == nil {
+		c.Limits = []transport.Limits{transport.DefaultLimits()}
+	}
+	if c.Clock == (telemetry.Clock{}) {
+		c.Clock = telemetry.NewClock()
+	}
+	if c.Collector == nil {
+		c.Collector = telemetry.NewCollector(c.Clock)
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return c, c.validate()
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func ceilPower(n int) int {
+	p := 1
+	for p < n {
+		p *= 2
+	}
+	return p
+}
+
+func (c *Config) validate() error {
+	for _, check := range []struct {
+		bad  bool
+		text string
+	}{
+		{c.Policy.Len() == 0, "no durability policy; set Policy, for example durability.Local()"},
+		{c.Slots < 2 || c.Slots&(c.Slots-1) != 0, fmt.Sprintf("slot ring of %d slots; use a power of two, such as 65536", c.Slots)},
+		{c.Batch < 1, fmt.Sprintf("batch of %d slots; use at least 1", c.Batch)},
+		{c.MaxFrame < 5 || c.MaxFrame > encode.MaxFrameLimit, fmt.Sprintf("largest frame of %d B; use 5..%d", c.MaxFrame, encode.MaxFrameLimit)},
+		{c.Shards < 1 || c.Shards > shardsMax, fmt.Sprintf("%d shards; use 1..%d", c.Shards, shardsMax)},
+		{c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(recordBytes+c.MaxFrame),
+			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B", c.FrameRing, frameRingLeast, c.MaxFrame)},
+		{c.MaxConnections < 1, fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
+		{c.Heartbeat < c.Egress.Tick, fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
+		{c.Egress.FlushBytes < 1 || c.Egress.FlushSlots < 1 || c.Egress.DrainMax < 1 || c.Egress.Tick <= 0, "egress cadence with a value below 1"},
+		{len(c.Limits) == 0 || len(c.Limits) > 256, fmt.Sprintf("%d classes of limits; use 1..256", len(c.Limits))},
+		{len(c.CPUs) > 0 && c.Idle != IdleSpin, "CPUs are given but the idle strategy is not spin; pinned threads that sleep only add latency"},
+	} {
+		if check.bad {
+			return fmt.Errorf("actors: %s", check.text)
+		}
+	}
+	return c.checkLimits(c.Limits)
+}
+
+// checkLimits checks every class of limits against the largest frame and buffer block.
+func (c *Config) checkLimits(classes []transport.Limits) error {
+	for i, l := range classes {
+		if err := l.Validate(c.MaxFrame+len(encode.BatchEnd), slabSegment(classes)); err != nil {
+			return fmt.Errorf("actors: limits class %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// slabSegment is the largest block a connection can need: the largest hard limit, at least 1 MiB.
+func slabSegment(classes []transport.Limits) int {
+	n := 1 << 20
+	for _, l := range classes {
+		n = max(n, ceilPower(l.HardBytes))
+	}
+	return min(n, 64<<20)
+}

@@ -1,0 +1,91 @@
+package actors
+
+import (
+	"sluice/mailbox"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// Control routes events from any goroutine to the shard that owns the connection, and the shards' notices to the
+// embedder. It is the only reader of the bounded control mailbox.
+type Control struct {
+	events  *mailbox.Receiver[event]
+	shards  []*mailbox.Writer[event]
+	notices []*mailbox.Reader[Notice]
+	notify  func(Notice) // may be nil; must not block
+	rec     *telemetry.Recorder
+	batch   int
+
+	held    event // taken from events while its shard's mailbox was full
+	holding bool
+}
+
+// Name implements Actor.
+func (c *Control) Name() string { return "control" }
+
+// Step implements Actor.
+func (c *Control) Step(now int64) int {
+	c.rec.Poll()
+	work := 0
+	for work < c.batch {
+		if !c.holding {
+			var ok bool
+			if c.held, ok = c.events.Recv(); !ok {
+				break
+			}
+		}
+		w := c.shards[transport.Shard(c.held.hash, len(c.shards))]
+		room := w.Claim(1)
+		if c.holding = room == nil; c.holding {
+			break // the shard is behind; its events stay in order
+		}
+		room[0] = c.held
+		w.Commit(1)
+		w.Publish()
+		c.rec.B.C[counterOf(c.held.kind)]++
+		c.held = event{}
+		work++
+	}
+	for _, r := range c.notices {
+		b := r.Batch(c.batch)
+		for i := range b {
+			if c.notify != nil {
+				c.notify(b[i])
+			}
+		}
+		r.Release(len(b))
+		work += len(b)
+	}
+	return work
+}
+
+func counterOf(k eventKind) telemetry.Counter {
+	return [...]telemetry.Counter{
+		eventConnect: telemetry.ControlConnected, eventDisconnect: telemetry.ControlDisconnected,
+		eventBusy: telemetry.ControlBusy, eventKick: telemetry.ControlKicked,
+	}[k]
+}
+
+func (c *Control) recorder() *telemetry.Recorder { return c.rec }
+
+// Park implements Parker.
+func (c *Control) Park() { c.rec.Park() }
+
+// Unpark implements Parker.
+func (c *Control) Unpark() { c.rec.Unpark() }
+
+// Done implements Actor: control is needed until the last shard has ended, since readers let go of sockets until then.
+func (c *Control) Done() bool {
+	for _, r := range c.notices {
+		if !r.Done() {
+			return false
+		}
+	}
+	return true
+}
+
+// Close implements Actor. Events that are still queued are settled by the pipeline.
+func (c *Control) Close() error {
+	c.rec.Park()
+	return nil
+}

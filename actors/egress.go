@@ -1,0 +1,277 @@
+package actors
+
+import (
+	"sync/atomic"
+	"time"
+
+	"sluice/mailbox"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// Egress is one shard: it owns a ring, a slab of send buffers and the connections that hash to it, and is the only
+// writer of their sockets (I13). A step drains its inbox into the connections' buffers, then flushes once: one
+// non-blocking send for each connection with something new, all in one submit. A connection whose socket refuses bytes
+// gets a writability poll instead of further sends, so it costs the others nothing (I6).
+type Egress struct {
+	name   string
+	shard  int
+	cfg    EgressConfig
+	frames *mailbox.BytesReader
+	events *mailbox.Reader[event]
+	notice *mailbox.Writer[Notice]
+	ring   transport.Ring
+	slab   *transport.Slab
+	limits *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
+	permit *atomic.Int64                       // open connections of the whole pipeline; lowered only in release
+	phase  *phase
+	rec    *telemetry.Recorder
+
+	index   transport.Index
+	conns   []transport.Conn // entry 0 is never used
+	free    uint32           // list of free entries
+	live    int              // entries in use
+	dirty   []uint32         // entries with something to send at the next flush
+	spare   []uint32         // the other dirty list: flush works off one while the other fills
+	polls   []uint32         // entries that want a writability poll
+	cancels []uint64         // user data of polls to cancel
+	blocked uint32           // list of connections whose sockets refuse bytes
+	stuck   int              // how many those are
+	entries int              // requests the ring can queue
+	samples []sample         // answers appended since the last settle
+	reaped  [64]transport.Completion
+
+	class   []transport.Limits // this step's limits
+	flushed int64              // when the last flush began
+	tickAt  int64              // when timers are due
+	sweep   uint32             // entry the heartbeat hand looked at last
+	err     error              // the ring is in doubt: nothing may be sent any more
+	closing bool               // all connections were told to close
+	orphans []orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
+	closed  bool               // Close ran
+	Gauges  EgressGauges
+}
+
+// EgressConfig sets the cadence and bounds of a shard.
+type EgressConfig struct {
+	FlushBytes int           // unsent bytes of one connection that queue its send before the inbox is empty
+	FlushSlots int           // answers appended that end a step's drain, if 64 for each dirty connection are fewer
+	DrainMax   int           // answers appended in one step at most
+	Heartbeat  time.Duration // a connection that sent nothing for so long gets a heartbeat
+	Tick       time.Duration // how often limits of blocked connections are judged
+}
+
+// EgressGauges are written by the shard at each tick and read by anyone.
+type EgressGauges struct {
+	Connections atomic.Int64
+	Blocked     atomic.Int64
+	Buffered    atomic.Int64 // bytes of send buffers and answer queues in use
+	Held        atomic.Int64 // bytes of memory the slab holds
+	Fenced      atomic.Bool  // set once not one more byte will leave
+}
+
+// sample is one appended answer that awaits its ledger entry and its end-to-end time.
+type sample struct {
+	entry    uint32
+	bytes    uint32
+	received int64
+	slot     bool
+}
+
+// User data of a kernel request: operation (8 bits), generation (24), table entry (32). Never a pointer.
+const (
+	opSend = 1
+	opPoll = 2
+
+	genMask = 1<<24 - 1
+)
+
+func userData(op uint64, gen, entry uint32) uint64 {
+	return op<<56 | uint64(gen&genMask)<<32 | uint64(entry)
+}
+
+// Name implements Actor.
+func (e *Egress) Name() string { return e.name }
+
+// Step implements Actor.
+func (e *Egress) Step(now int64) int {
+	if e.err != nil {
+		return 0
+	}
+	e.rec.Poll()
+	e.class = *e.limits.Load()
+	work := e.settle(now)
+	if e.phase.fenced() {
+		return work + e.fence(now)
+	}
+	work += e.takeEvents(now)
+	work += e.reap(now)
+	work += e.drain(now)
+	if now >= e.tickAt {
+		e.tick(now)
+	}
+	e.flush(cadence(e.frames.Len()), now)
+	if e.phase.ending() && e.frames.Done() {
+		work += e.end(now)
+	}
+	return work
+}
+
+// drain appends answers from the inbox until it is empty or enough was appended for one flush. The bound grows with the
+// number of dirty connections, because what counts is how many answers share a send (docs/decisions/0009).
+func (e *Egress) drain(now int64) int {
+	n := 0
+	for n < e.cfg.DrainMax && n < max(e.cfg.FlushSlots, 64*len(e.dirty)) && e.err == nil {
+		b, ok := e.frames.Next()
+		if !ok {
+			break
+		}
+		e.deliver(b, now)
+		n++
+		if n%1024 == 0 {
+			e.frames.Release()
+		}
+	}
+	if n > 0 {
+		e.frames.Release()
+		e.rec.B.C[telemetry.EgressSlots] += uint64(n)
+	}
+	return n
+}
+
+// cadence names the reason of a step's flush: the inbox ran empty, or enough was appended.
+func cadence(left int) telemetry.Counter {
+	if left == 0 {
+		return telemetry.EgressFlushLull
+	}
+	return telemetry.EgressFlushSlots
+}
+
+// deliver appends one answer to its connection, or counts why not.
+func (e *Egress) deliver(b []byte, now int64) {
+	var r record
+	r.get(b)
+	entry, ok := e.index.Get(r.hash, r.conn)
+	if !ok {
+		e.rec.B.C[telemetry.DropClientGone.Counter()]++
+		return
+	}
+	c := &e.conns[entry]
+	switch {
+	case r.position < c.Since: // the answer to an earlier owner of this id (I4)
+		e.rec.B.C[telemetry.DropClientGone.Counter()]++
+		return
+	case c.Has(transport.StateClosing):
+		e.drop(c.Reason, 1)
+		return
+	case r.flags&recordFailed != 0:
+		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
+		e.close(entry, transport.ReasonEncodeError, now)
+		return
+	}
+	if !e.append(entry, b[recordBytes:], now) {
+		e.drop(c.Reason, 1)
+		return
+	}
+	c.Unsettled++
+	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(b) - recordBytes), received: r.received, slot: true})
+	if r.flags&recordLast != 0 {
+		c.Ended++
+	}
+	e.rec.B.H[telemetry.StageQueue].Record(uint64(max(now-r.received-int64(r.encoded), 0)))
+}
+
+// append puts p into the connection's buffer and marks it dirty; false means the connection was ended instead. A client
+// that reads is never ended because the pipeline was busy: before its limit is judged, what waits is sent.
+func (e *Egress) append(entry uint32, p []byte, now int64) bool {
+	c := &e.conns[entry]
+	l := &e.class[c.Class]
+	if c.Unsent()+len(p) > l.HardBytes && c.CanSend() {
+		e.push(entry, now)
+		e.submit(now)
+	}
+	if c.Has(transport.StateClosing) {
+		return false
+	}
+	if c.Unsent()+len(p) > l.HardBytes {
+		e.close(entry, transport.ReasonSlowHard, now)
+		return false
+	}
+	for !c.Append(e.slab, l, p, now) {
+		if !e.shed(now) || c.Has(transport.StateClosing) {
+			if !c.Has(transport.StateClosing) {
+				e.close(entry, transport.ReasonShardBudget, now)
+			}
+			return false
+		}
+	}
+	e.mark(entry)
+	if c.Unsent() >= e.cfg.FlushBytes && c.CanSend() {
+		e.push(entry, now)
+	}
+	return true
+}
+
+// control appends a control frame, which the ledger does not count.
+func (e *Egress) control(entry uint32, frame string, now int64) bool {
+	if !e.append(entry, []byte(frame), now) {
+		return false
+	}
+	e.conns[entry].Unsettled++
+	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frame))})
+	return true
+}
+
+// mark notes that the connection has something to send.
+func (e *Egress) mark(entry uint32) {
+	if c := &e.conns[entry]; !c.Has(transport.StateDirty) {
+		c.Set(transport.StateDirty)
+		e.dirty = append(e.dirty, entry)
+	}
+}
+
+// shed frees memory when the shard's budget is spent: healthy connections are flushed, then the worst offender among the
+// blocked ones is ended. false means nothing can be freed.
+func (e *Egress) shed(now int64) bool {
+	before := e.slab.InUse()
+	if len(e.dirty) > 0 {
+		e.flush(telemetry.EgressFlushBytes, now)
+		if e.slab.InUse() < before {
+			return true
+		}
+	}
+	worst := e.blocked
+	for i := e.blocked; i != 0; i = e.conns[i].Next {
+		if e.conns[i].Unsent() > e.conns[worst].Unsent() {
+			worst = i
+		}
+	}
+	if worst == 0 {
+		return false
+	}
+	e.close(worst, transport.ReasonShardBudget, now)
+	return true
+}
+
+// drop counts answers that a connection did not get.
+func (e *Egress) drop(why transport.Reason, n int) {
+	e.rec.B.C[telemetry.CloseReason(why).Drop().Counter()] += uint64(n)
+}
+
+func (e *Egress) recorder() *telemetry.Recorder { return e.rec }
+
+// Park implements Parker.
+func (e *Egress) Park() {
+	e.rec.Park()
+	if e.err == nil {
+		e.ring.Park()
+	}
+}
+
+// Unpark implements Parker.
+func (e *Egress) Unpark() { e.rec.Unpark() }
+
+// Done implements Actor.
+func (e *Egress) Done() bool {
+	return e.err != nil || e.frames.Done() && e.phase.ending() && e.live == 0
+}

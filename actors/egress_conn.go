@@ -1,0 +1,241 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"sluice/encode"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// ErrEnded is returned by the pipeline's methods once it is ending.
+var ErrEnded = errors.New("actors: the pipeline is ending; no connection is taken")
+
+// takeEvents handles the control events that are there.
+func (e *Egress) takeEvents(now int64) int {
+	events := e.events.Batch(eventBatch)
+	for i := range events {
+		ev := &events[i]
+		switch ev.kind {
+		case eventConnect:
+			ev.ack(e.connect(ev, now))
+		case eventDisconnect:
+			e.disconnect(ev, now)
+		case eventBusy:
+			if entry, ok := e.open(ev); ok {
+				e.rec.B.C[telemetry.EgressBusy]++
+				e.control(entry, encode.ServerBusy, now)
+			}
+		case eventKick:
+			if entry, ok := e.open(ev); ok {
+				e.close(entry, ev.reason, now)
+			}
+		}
+		*ev = event{}
+	}
+	e.events.Release(len(events))
+	return len(events)
+}
+
+// eventBatch bounds the control events of one step.
+const eventBatch = 256
+
+// open finds the connection of an event unless it is closing.
+func (e *Egress) open(ev *event) (uint32, bool) {
+	entry, ok := e.index.Get(ev.hash, ev.conn)
+	return entry, ok && !e.conns[entry].Has(transport.StateClosing)
+}
+
+// connect takes ownership of a socket.
+func (e *Egress) connect(ev *event, now int64) error {
+	if e.phase.ending() {
+		return ErrEnded
+	}
+	if int(ev.class) >= len(e.class) {
+		return fmt.Errorf("actors: connection %d has limits class %d; there are %d classes", ev.conn, ev.class, len(e.class))
+	}
+	entry := e.free
+	if entry == 0 {
+		entry = uint32(len(e.conns))
+	}
+	if !e.index.Put(ev.hash, ev.conn, entry) {
+		return fmt.Errorf("actors: connection id %d is live already; an id may be used again after its connection was released", ev.conn)
+	}
+	if entry == uint32(len(e.conns)) {
+		e.conns = append(e.conns, transport.Conn{})
+	} else {
+		e.free = e.conns[entry].Next
+	}
+	c := &e.conns[entry]
+	*c = transport.Conn{
+		ID: ev.conn, Hash: ev.hash, Since: ev.since, FD: ev.fd, Class: ev.class, Gen: c.Gen + 1,
+		OpenedAt: now, LastSent: now, State: transport.StateOpen,
+	}
+	if ev.alone {
+		c.Set(transport.StateReaderGone)
+	}
+	e.live++
+	return nil
+}
+
+// disconnect notes that the reader let go of the socket. After a half-close the client still gets the answers to what it
+// sent (R30); after anything else the connection ends now.
+func (e *Egress) disconnect(ev *event, now int64) {
+	entry, ok := e.index.Get(ev.hash, ev.conn)
+	if !ok {
+		return // forced closed before; the pipeline gives the socket back
+	}
+	c := &e.conns[entry]
+	c.Owed = ev.owed
+	c.Set(transport.StateReaderGone)
+	switch {
+	case c.Has(transport.StateClosing):
+		e.release(entry, now)
+	case ev.reason == transport.ReasonPeerClosed:
+		c.Set(transport.StateHalfClosed)
+		e.finish(entry, now)
+	default:
+		e.close(entry, ev.reason, now)
+	}
+}
+
+// finish ends a half-closed connection that has got all it was owed.
+func (e *Egress) finish(entry uint32, now int64) {
+	if c := &e.conns[entry]; c.Ended >= c.Owed && c.Unsent() == 0 && c.Sending() == 0 {
+		e.close(entry, transport.ReasonPeerClosed, now)
+	}
+}
+
+// close ends a connection: nothing more is sent, the socket is shut down in both directions so that the reader sees it
+// too, and the entry is released once the kernel and the reader have let go. Closing twice keeps the first reason.
+func (e *Egress) close(entry uint32, why transport.Reason, now int64) {
+	c := &e.conns[entry]
+	if c.Has(transport.StateClosing) {
+		return
+	}
+	c.Reason = why
+	e.tell(NoticeClosed, c, now)
+	c.Set(transport.StateClosing)
+	c.Clear(transport.StateRetry | transport.StateHalfClosed)
+	e.unlink(entry)
+	if err := e.ring.Shutdown(c.FD); err != nil {
+		e.rec.B.C[telemetry.EgressShutdownErrors]++ // ENOTCONN: the peer was faster
+	}
+	if c.Has(transport.StatePolling) {
+		e.cancels = append(e.cancels, userData(opPoll, c.Gen, entry))
+	}
+	c.Discard(e.slab)
+	e.rec.B.C[telemetry.CloseReason(why).Counter()]++
+	e.release(entry, now)
+}
+
+// release gives up a closing connection that neither the kernel nor the reader holds any more. It is the only place
+// where an entry, its permit and its socket are given back (I10).
+func (e *Egress) release(entry uint32, now int64) {
+	c := &e.conns[entry]
+	if !c.Has(transport.StateClosing|transport.StateReaderGone) || !c.Idle() {
+		return
+	}
+	e.account(c, now)
+	if err := e.ring.CloseSocket(c.FD); err != nil {
+		e.rec.B.C[telemetry.EgressCloseErrors]++
+	}
+	e.forget(entry)
+}
+
+// account gives the answers still queued on a closing connection their ledger entries.
+func (e *Egress) account(c *transport.Conn, now int64) {
+	e.delivered(c, now)
+	for {
+		u, ok := c.TakeUnsent(e.slab)
+		if !ok {
+			return
+		}
+		if u.Slot {
+			e.drop(c.Reason, 1)
+		}
+	}
+}
+
+// forget frees the table entry and returns the permit.
+func (e *Egress) forget(entry uint32) {
+	c := &e.conns[entry]
+	if !e.index.Delete(c.Hash, c.ID) {
+		panic(fmt.Sprintf("actors: connection %d left its table twice", c.ID))
+	}
+	*c = transport.Conn{Gen: c.Gen, Next: e.free}
+	e.free = entry
+	e.live--
+	if e.permit.Add(-1) < 0 {
+		panic("actors: more connection permits returned than were taken")
+	}
+}
+
+// tell queues a notice; a full mailbox drops it and counts, since nobody may wait for an observer.
+func (e *Egress) tell(kind NoticeKind, c *transport.Conn, now int64) {
+	room := e.notice.Claim(1)
+	if room == nil {
+		e.rec.B.C[telemetry.EgressNoticesDropped]++
+		return
+	}
+	n := Notice{
+		Kind: kind, Reason: c.Reason, Shard: e.shard, Conn: c.ID, At: now, Age: time.Duration(now - c.OpenedAt),
+		Unsent: c.Unsent(), Answers: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent,
+	}
+	if since := c.BlockedSince(); since != 0 {
+		n.Blocked = time.Duration(now - since)
+	}
+	room[0] = n
+	e.notice.Commit(1)
+	e.notice.Publish()
+}
+
+// tick judges blocked connections, retries sends that failed for want of memory, sends heartbeats and updates the gauges.
+func (e *Egress) tick(now int64) {
+	e.tickAt = now + int64(e.cfg.Tick)
+	for i := e.blocked; i != 0; {
+		c, entry := &e.conns[i], i
+		i = c.Next
+		l := &e.class[c.Class]
+		if why := l.Judge(c, now); why != transport.ReasonNone {
+			e.close(entry, why, now)
+			continue
+		}
+		if !c.Has(transport.StateSlow) && (c.Unsent() > l.SoftBytes || now-c.BlockedSince() > int64(l.NoProgress)/4) {
+			c.Set(transport.StateSlow)
+			e.tell(NoticeSlow, c, now)
+		}
+		if c.Has(transport.StateRetry) {
+			c.Clear(transport.StateRetry)
+			e.mark(entry)
+		}
+	}
+	e.heartbeats(now)
+	e.slab.Trim()
+	e.Gauges.Connections.Store(int64(e.live))
+	e.Gauges.Blocked.Store(int64(e.stuck))
+	e.Gauges.Buffered.Store(e.slab.InUse())
+	e.Gauges.Held.Store(e.slab.Held())
+}
+
+// heartbeats moves the hand over a part of the table, so that the whole of it is seen four times an interval. A
+// connection hears from us between one and one and a quarter intervals after its last byte; the spread over that
+// quarter is the jitter. The cost depends on the size of the table alone (R24).
+func (e *Egress) heartbeats(now int64) {
+	n := 1 + int(4*int64(len(e.conns))*int64(e.cfg.Tick)/int64(e.cfg.Heartbeat))
+	for ; n > 0; n-- {
+		if e.sweep++; int(e.sweep) >= len(e.conns) {
+			e.sweep = 0
+			return
+		}
+		c := &e.conns[e.sweep]
+		const quiet = transport.StateOpen
+		if c.State != quiet && c.State != quiet|transport.StateReaderGone || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 {
+			continue
+		}
+		e.rec.B.C[telemetry.EgressHeartbeats]++
+		e.control(e.sweep, encode.Heartbeat, now)
+	}
+}

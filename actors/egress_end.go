@@ -1,0 +1,155 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// end closes what is served, once the inbox is closed and empty: in a drain each connection as soon as it has taken
+// everything, in a stop all of them after this one last flush, past the deadline all of them.
+func (e *Egress) end(now int64) int {
+	force := e.phase.over() || e.phase.expired(now)
+	work := 0
+	for i := 1; i < len(e.conns); i++ {
+		c := &e.conns[i]
+		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
+			continue
+		}
+		if force || c.Unsent() == 0 && c.Sending() == 0 {
+			e.close(uint32(i), transport.ReasonShutdown, now)
+			work++
+		}
+	}
+	e.flush(telemetry.EgressFlushStop, now)
+	return work + e.abandon(now)
+}
+
+// fence sends nothing more (R15): every socket is shut, every buffer discarded, every answer counted as dropped.
+func (e *Egress) fence(now int64) int {
+	work := 0
+	for i := 1; i < len(e.conns) && !e.closing; i++ {
+		if c := &e.conns[i]; c.Has(transport.StateOpen) && !c.Has(transport.StateClosing) {
+			e.close(uint32(i), transport.ReasonFenced, now)
+			work++
+		}
+	}
+	e.closing = true
+	e.Gauges.Fenced.Store(true)
+	work += e.takeEvents(now)
+	for n := 0; n < e.cfg.DrainMax; n++ {
+		b, ok := e.frames.Next()
+		if !ok {
+			break
+		}
+		var r record
+		if r.get(b); r.flags&recordFailed == 0 {
+			e.drop(transport.ReasonFenced, 1)
+		} else {
+			e.drop(transport.ReasonEncodeError, 1)
+		}
+		work++
+	}
+	e.frames.Release()
+	e.submit(now) // cancellations only: no connection has a send left
+	return work + e.abandon(now)
+}
+
+// abandon gives up, past the deadline, on readers and kernel requests that did not let go. The sockets go to the
+// pipeline, which closes each when its reader disconnects.
+func (e *Egress) abandon(now int64) int {
+	if e.live == 0 || !e.phase.expired(now) {
+		return 0
+	}
+	work := 0
+	for i := 1; i < len(e.conns); i++ {
+		if c := &e.conns[i]; c.Has(transport.StateClosing) && c.Unsettled == 0 {
+			e.orphan(uint32(i), now)
+			work++
+		}
+	}
+	return work
+}
+
+// orphan forgets a connection whose socket somebody may still use.
+func (e *Egress) orphan(entry uint32, now int64) {
+	c := &e.conns[entry]
+	e.account(c, now)
+	e.orphans = append(e.orphans, orphan{conn: c.ID, fd: c.FD, free: c.Has(transport.StateReaderGone)})
+	e.forget(entry)
+}
+
+// orphan is a socket that outlived its shard.
+type orphan struct {
+	conn uint64
+	fd   int32
+	free bool // its reader let go: only the kernel still held a request on it
+}
+
+// Close implements Actor: it runs after Done, or when the pipeline has failed and connections are still open.
+func (e *Egress) Close() error {
+	why := transport.ReasonShutdown
+	if e.phase.fenced() {
+		why = transport.ReasonFenced
+	}
+	now := e.tickAt
+	e.settle(now)
+	for i := 1; i < len(e.conns); i++ {
+		c := &e.conns[i]
+		if !c.Has(transport.StateOpen) {
+			continue
+		}
+		if !c.Has(transport.StateClosing) {
+			c.Reason = why
+			e.tell(NoticeClosed, c, now)
+			c.Set(transport.StateClosing)
+			if err := e.ring.Shutdown(c.FD); err != nil && e.err == nil {
+				continue // the peer was faster
+			}
+		}
+	}
+	err := e.ring.Close() // cancels what the kernel still holds; only now may buffers go
+	for i := 1; i < len(e.conns); i++ {
+		if e.conns[i].Has(transport.StateOpen) {
+			e.orphan(uint32(i), now)
+		}
+	}
+	for {
+		b, ok := e.frames.Next()
+		if !ok {
+			break
+		}
+		var r record
+		r.get(b)
+		e.drop(why, 1)
+		e.frames.Release()
+	}
+	e.Gauges.Fenced.Store(true)
+	e.Gauges.Connections.Store(0)
+	e.notice.Close()
+	e.closed = true
+	e.rec.Park()
+	if e.err != nil {
+		return errors.Join(fmt.Errorf("the ring is in doubt, the shard stopped rather than risk a torn stream: %w", e.err), err)
+	}
+	return err
+}
+
+// leftover returns the sockets that outlived the shard, after its goroutine ended. A shard that panicked was not closed;
+// its sockets are shut and returned all the same.
+func (e *Egress) leftover() []orphan {
+	if e.closed {
+		return e.orphans
+	}
+	for i := range e.conns {
+		if c := &e.conns[i]; c.Has(transport.StateOpen) {
+			_ = e.ring.Shutdown(c.FD) // a peer that was faster is no error
+			e.orphans = append(e.orphans, orphan{conn: c.ID, fd: c.FD, free: c.Has(transport.StateReaderGone)})
+			e.permit.Add(-1)
+		}
+	}
+	_ = e.ring.Close() // the panic is the error to report
+	return e.orphans
+}

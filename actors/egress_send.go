@@ -1,0 +1,297 @@
+package actors
+
+import (
+	"golang.org/x/sys/unix"
+
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// flush sends what is new, one send for each connection, and reaps. It never waits: a socket that refuses bytes answers
+// at once and is polled from then on (docs/decisions/0003).
+func (e *Egress) flush(why telemetry.Counter, now int64) {
+	if len(e.dirty) == 0 && !e.owing() {
+		return
+	}
+	if len(e.dirty) > 0 {
+		e.rec.B.C[why]++
+	}
+	e.flushed = now
+	dirty := e.dirty
+	e.dirty = e.spare[:0] // what turns dirty meanwhile is for the next flush
+	for _, entry := range dirty {
+		c := &e.conns[entry]
+		c.Clear(transport.StateDirty)
+		if c.CanSend() {
+			e.push(entry, now)
+		}
+	}
+	e.spare = dirty
+	e.submit(now)
+}
+
+// owing reports that the kernel has yet to be told something.
+func (e *Egress) owing() bool { return len(e.polls) > 0 || len(e.cancels) > 0 || e.ring.Queued() > 0 }
+
+// push queues one send of all that is unsent. When the kernel is short of memory the send is left for the next flush.
+func (e *Egress) push(entry uint32, now int64) {
+	if !e.room(now) {
+		e.mark(entry)
+		return
+	}
+	c := &e.conns[entry]
+	if !c.CanSend() {
+		return // making room ended or blocked it
+	}
+	if !e.ring.Send(c.FD, c.Begin(e.slab), userData(opSend, c.Gen, entry)) {
+		panic("actors: the ring refused a send although it has room")
+	}
+}
+
+// room makes sure that a request can be queued; false means the kernel takes none now.
+func (e *Egress) room(now int64) bool {
+	if e.ring.Queued() >= e.entries {
+		e.submit(now)
+	}
+	return e.err == nil && e.ring.Queued() < e.entries
+}
+
+// submit hands everything to the kernel and takes the completions that are there. Polls and cancellations that those
+// give rise to are handed over too. It is never called while completions are being taken.
+func (e *Egress) submit(now int64) {
+	for e.err == nil {
+		if e.ring.Queued() > 0 {
+			e.rec.B.C[telemetry.EgressSubmits]++
+			if e.err = e.ring.Submit(); e.err != nil {
+				return
+			}
+		}
+		starved := e.ring.Queued() > 0
+		e.reap(now)
+		if starved || !e.queuePolls(now) {
+			return
+		}
+	}
+}
+
+// queuePolls queues wanted polls and cancellations as far as there is room; true means some were.
+func (e *Egress) queuePolls(now int64) (queued bool) {
+	for len(e.polls) > 0 && e.ring.Queued() < e.entries {
+		entry := e.polls[len(e.polls)-1]
+		e.polls = e.polls[:len(e.polls)-1]
+		c := &e.conns[entry]
+		if c.Has(transport.StateClosing) { // ended before its poll was queued
+			c.Clear(transport.StatePolling)
+			e.release(entry, now)
+			continue
+		}
+		if !e.ring.Poll(c.FD, userData(opPoll, c.Gen, entry)) {
+			panic("actors: the ring refused a poll although it has room")
+		}
+		e.rec.B.C[telemetry.EgressPolls]++
+		queued = true
+	}
+	for len(e.cancels) > 0 && e.ring.Queued() < e.entries {
+		user := e.cancels[len(e.cancels)-1]
+		e.cancels = e.cancels[:len(e.cancels)-1]
+		if !e.ring.Cancel(user) {
+			panic("actors: the ring refused a cancellation although it has room")
+		}
+		queued = true
+	}
+	return queued
+}
+
+// reap takes completions until there are none.
+func (e *Egress) reap(now int64) int {
+	total := 0
+	for e.err == nil {
+		n := e.ring.Reap(e.reaped[:])
+		for _, done := range e.reaped[:n] {
+			e.complete(done, now)
+		}
+		total += n
+		if n < len(e.reaped) {
+			break
+		}
+	}
+	return total
+}
+
+// complete matches a completion with its connection. The entry cannot have been reused: it is released only when the
+// kernel holds nothing of it. The generation is checked all the same (I4).
+func (e *Egress) complete(done transport.Completion, now int64) {
+	entry, gen, op := uint32(done.User), uint32(done.User>>32)&genMask, done.User>>56
+	if int(entry) >= len(e.conns) || e.conns[entry].Gen&genMask != gen || !e.conns[entry].Has(transport.StateOpen) {
+		e.rec.B.C[telemetry.EgressStale]++
+		return
+	}
+	c := &e.conns[entry]
+	if op == opPoll {
+		c.Clear(transport.StatePolling)
+		if c.Has(transport.StateClosing) {
+			e.release(entry, now)
+		} else if c.Unsent() > 0 {
+			e.mark(entry)
+		}
+		return
+	}
+	asked := c.Sending()
+	sent := max(int(done.Res), 0)
+	remain := c.Complete(e.slab, &e.class[c.Class], sent, now)
+	e.rec.B.C[telemetry.EgressBytesSent] += uint64(sent)
+	if sent > 0 {
+		e.delivered(c, now)
+	}
+	switch {
+	case c.Has(transport.StateClosing):
+		e.release(entry, now)
+	case done.Res < 0:
+		e.refused(entry, unix.Errno(-done.Res), now)
+	case sent < asked:
+		e.rec.B.C[telemetry.EgressSendShort]++
+		e.block(entry, now)
+	case remain: // appended while the send was in flight
+		e.rec.B.C[telemetry.EgressSendOK]++
+		e.mark(entry)
+	default:
+		e.rec.B.C[telemetry.EgressSendOK]++
+		e.unblock(entry, now)
+	}
+}
+
+// refused deals with a send that failed.
+func (e *Egress) refused(entry uint32, errno unix.Errno, now int64) {
+	c := &e.conns[entry]
+	switch errno {
+	case unix.EAGAIN:
+		e.rec.B.C[telemetry.EgressSendAgain]++
+		e.block(entry, now)
+	case unix.EINTR:
+		e.rec.B.C[telemetry.EgressInterrupted]++
+		e.mark(entry)
+	case unix.ENOBUFS, unix.ENOMEM:
+		e.rec.B.C[telemetry.EgressNoMemory]++
+		c.Set(transport.StateRetry) // memory comes back without an event: the next tick tries again
+		e.block(entry, now)
+	case unix.EPIPE, unix.ECONNRESET, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOTCONN:
+		e.close(entry, transport.ReasonPeerReset, now)
+	default:
+		e.rec.B.C[telemetry.EgressSendError]++
+		e.close(entry, transport.ReasonSendError, now)
+	}
+}
+
+// block puts a connection whose socket refused bytes on the blocked list and asks for its writability.
+func (e *Egress) block(entry uint32, now int64) {
+	c := &e.conns[entry]
+	c.Block(now)
+	if !c.Has(transport.StateBlocked) {
+		c.Set(transport.StateBlocked)
+		c.Next, c.Prev = e.blocked, 0
+		if e.blocked != 0 {
+			e.conns[e.blocked].Prev = entry
+		}
+		e.blocked = entry
+		e.stuck++
+	}
+	if c.State&(transport.StateRetry|transport.StatePolling) == 0 {
+		c.Set(transport.StatePolling)
+		e.polls = append(e.polls, entry)
+	}
+}
+
+// unblock takes a connection that has sent everything off the blocked list.
+func (e *Egress) unblock(entry uint32, now int64) {
+	c := &e.conns[entry]
+	c.Unblock()
+	if c.Has(transport.StateSlow) {
+		c.Clear(transport.StateSlow)
+		e.tell(NoticeRecovered, c, now)
+	}
+	e.unlink(entry)
+	if c.Has(transport.StateHalfClosed) {
+		e.finish(entry, now)
+	}
+}
+
+// unlink takes the entry off the blocked list if it is on it.
+func (e *Egress) unlink(entry uint32) {
+	c := &e.conns[entry]
+	if !c.Has(transport.StateBlocked) {
+		return
+	}
+	c.Clear(transport.StateBlocked)
+	if c.Prev != 0 {
+		e.conns[c.Prev].Next = c.Next
+	} else {
+		e.blocked = c.Next
+	}
+	if c.Next != 0 {
+		e.conns[c.Next].Prev = c.Prev
+	}
+	c.Next, c.Prev = 0, 0
+	e.stuck--
+}
+
+// settle gives the answers of the last step their ledger entries, and those that were sent their end-to-end time: now is
+// the first clock reading after their completion (R37).
+func (e *Egress) settle(now int64) int {
+	n := len(e.samples)
+	if n == 0 {
+		return 0
+	}
+	whole := &e.rec.B.H[telemetry.StageWhole]
+	sent := uint64(0)
+	for i := range e.samples {
+		s := &e.samples[i]
+		c := &e.conns[s.entry]
+		c.Unsettled--
+		u := transport.Unit{Len: s.bytes, Received: uint32(s.received >> receivedShift), Slot: s.slot}
+		done, ok := c.Settle(e.slab, u)
+		switch {
+		case done && s.slot:
+			sent++
+			whole.Record(uint64(max(now-s.received, 0)))
+		case !done && !ok:
+			e.overflow(s.entry, s.slot, now)
+		}
+		if c.Has(transport.StateClosing) && c.Unsettled == 0 {
+			e.release(s.entry, now)
+		}
+	}
+	e.samples = e.samples[:0]
+	b := e.rec.B
+	b.C[telemetry.EgressFramesSent] += sent
+	b.H[telemetry.StageSend].RecordN(uint64(max(now-e.flushed, 0)), uint32(sent))
+	return n
+}
+
+// receivedShift turns ns into the units of transport.Unit.Received.
+const receivedShift = 10
+
+// overflow ends a connection whose queue of unsent answers could not grow.
+func (e *Egress) overflow(entry uint32, slot bool, now int64) {
+	c := &e.conns[entry]
+	if !c.Has(transport.StateClosing) {
+		e.close(entry, transport.ReasonShardBudget, now)
+	}
+	if slot {
+		e.drop(c.Reason, 1)
+	}
+}
+
+// delivered counts queued answers that sent bytes now cover.
+func (e *Egress) delivered(c *transport.Conn, now int64) {
+	for {
+		u, ok := c.TakeSent(e.slab)
+		if !ok {
+			return
+		}
+		if u.Slot {
+			e.rec.B.C[telemetry.EgressFramesSent]++
+			age := uint32(now>>receivedShift) - u.Received
+			e.rec.B.H[telemetry.StageWhole].Record(uint64(age) << receivedShift)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package actors
+
+import (
+	"errors"
+
+	"sluice/encode"
+	"sluice/mailbox"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// Encode turns released slots into frames and routes each to the shard of its connection. It is the last reader of
+// the slot ring. A slot's payload and its BatchEnd are one record: both go out or neither (I13).
+type Encode[R, Q any] struct {
+	slots    *mailbox.Reader[Slot[R, Q]]
+	lane     *mailbox.Reader[laneEntry[R, Q]]
+	shards   []*mailbox.BytesWriter
+	framer   *encode.Framer[R, Q]
+	maxFrame int
+	batch    int
+	rec      *telemetry.Recorder
+	onError  func(conn uint64, err error) // rate-limited by its owner; called on the encoder's goroutine
+
+	touched []bool // shards with committed, unpublished records
+}
+
+// Name implements Actor.
+func (e *Encode[R, Q]) Name() string { return "encode" }
+
+// Step encodes at most one batch. It implements Actor.
+//
+// The gate publishes a lane entry before it releases any slot beyond it. So the ring's limit is read first, then the
+// lane: every entry that belongs before a slot of this batch is visible.
+func (e *Encode[R, Q]) Step(now int64) int {
+	e.rec.Poll()
+	slots := e.slots.Batch(e.batch)
+	entries := e.lane.Batch(e.batch)
+	base := e.slots.Position()
+	taken, n := 0, 0
+	full := false
+	for n <= len(slots) && !full {
+		for taken < len(entries) && entries[taken].after <= base+uint64(n) {
+			if full = !e.one(&entries[taken].slot, entries[taken].position, now); full {
+				break
+			}
+			taken++
+		}
+		if full || n == len(slots) {
+			break
+		}
+		s := &slots[n]
+		if s.overtaken {
+			s.overtaken = false // the slot goes back to the producer as it came
+		} else if full = !e.one(s, base+uint64(n), now); full {
+			break
+		}
+		n++
+	}
+	for i, t := range e.touched {
+		if t {
+			e.shards[i].Publish()
+			e.touched[i] = false
+		}
+	}
+	if taken > 0 {
+		e.lane.Release(taken)
+	}
+	if n > 0 {
+		e.slots.Release(n)
+	}
+	if full {
+		e.rec.B.C[telemetry.MailboxFull]++
+	}
+	return taken + n
+}
+
+// one encodes s into its shard's ring; false means the ring is full and nothing happened.
+func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
+	hash := transport.Hash(s.Conn)
+	shard := transport.Shard(hash, len(e.shards))
+	w := e.shards[shard]
+	room := w.Claim(recordBytes + e.maxFrame + len(encode.BatchEnd))
+	if room == nil {
+		return false
+	}
+	rec := record{
+		conn: s.Conn, hash: hash, position: position, seq: uint64(s.Seq), received: s.Received,
+		matched: since(s.Received, s.Matched), consumed: since(s.Received, s.consumed),
+		opened: since(s.Received, s.opened), encoded: since(s.Received, now),
+		flags: uint32(s.Kind) << recordKind,
+	}
+	if s.Last || s.Kind == KindBatchEnd {
+		rec.flags |= recordLast
+	}
+	frames, err := e.frame(s, room[recordBytes:recordBytes:len(room)])
+	if err != nil {
+		frames = nil
+		rec.flags = rec.flags&^recordLast | recordFailed
+		e.failed(s.Conn, err)
+	}
+	rec.put(room)
+	w.Commit(recordBytes + len(frames))
+	e.touched[shard] = true
+	b := e.rec.B
+	b.C[telemetry.EncodeFrames]++
+	b.C[telemetry.EncodeBytes] += uint64(len(frames))
+	b.H[telemetry.StageEncode].Record(uint64(max(now-s.opened, 0)))
+	return true
+}
+
+// frame appends the slot's payload, and BatchEnd if it is the last of its request, to dst.
+func (e *Encode[R, Q]) frame(s *Slot[R, Q], dst []byte) ([]byte, error) {
+	switch s.Kind {
+	case KindReport:
+		return e.framer.Report(dst, &s.Report, s.Last)
+	case KindQuery:
+		return e.framer.Query(dst, &s.Query, s.Last)
+	case KindEngineError:
+		dst = append(dst, encode.EngineError...)
+		if s.Last {
+			dst = append(dst, encode.BatchEnd...)
+		}
+		return dst, nil
+	case KindBatchEnd:
+		return append(dst, encode.BatchEnd...), nil
+	}
+	panic("actors: slot of an unknown kind; set Slot.Kind to one of the Kind constants")
+}
+
+// failed counts an answer that could not be encoded. Its connection ends, in order, behind the answers before it (R17).
+func (e *Encode[R, Q]) failed(conn uint64, err error) {
+	var panicked *encode.PanicError
+	var large *encode.TooLargeError
+	c := &e.rec.B.C
+	switch {
+	case errors.As(err, &panicked):
+		c[telemetry.EncodePanics]++
+	case errors.As(err, &large):
+		c[telemetry.EncodeOversized]++
+	default:
+		c[telemetry.EncodeErrors]++
+	}
+	if e.onError != nil {
+		e.onError(conn, err)
+	}
+}
+
+func (e *Encode[R, Q]) recorder() *telemetry.Recorder { return e.rec }
+
+// Park implements Parker.
+func (e *Encode[R, Q]) Park() { e.rec.Park() }
+
+// Unpark implements Parker.
+func (e *Encode[R, Q]) Unpark() { e.rec.Unpark() }
+
+// Done implements Actor: the gate ended, and what it released is encoded. The lane is asked first, because the gate
+// releases before it closes the lane.
+func (e *Encode[R, Q]) Done() bool { return e.lane.Done() && e.slots.Len() == 0 }
+
+// Close ends the shards' frame rings. It implements Actor.
+func (e *Encode[R, Q]) Close() error {
+	for _, w := range e.shards {
+		w.Close()
+	}
+	e.rec.Park()
+	return nil
+}

@@ -1,0 +1,223 @@
+package actors
+
+import (
+	"sync/atomic"
+
+	"sluice/durability"
+	"sluice/mailbox"
+	"sluice/telemetry"
+)
+
+// Gate holds every slot back until the durability policy is met for it (I1). It is the first reader of the slot
+// ring: it releases a position and copies nothing, except for the few slots that overtake.
+//
+//	released | waiting ................ | not looked at yet
+//	         position            scanned             published
+//
+// Each slot is judged on its own, against exactly its own sequence number. The highest position proven under the policy
+// in force is remembered, so that only a miss reads the cursors; a swap forgets it (R8, R10, R12).
+type Gate[R, Q any] struct {
+	slots  *mailbox.Reader[Slot[R, Q]]
+	lane   *mailbox.Writer[laneEntry[R, Q]]
+	source durability.Source
+	policy *durability.Switch
+	phase  *phase
+	rec    *telemetry.Recorder
+	batch  int // slots per step at most
+
+	durable durability.Seq // highest position proven under the policy in force
+	view    durability.View
+	verdict durability.Verdict // of the last snapshot; its Journal and Replicas explain the wait
+	alarm   *durability.Degradation
+	onAlarm func(durability.Notice)
+
+	scanned uint64 // ring position up to which slots had their first look
+	crossed uint64 // ring position up to which journal waits were recorded
+	ahead   lookAhead
+	waited  bool // the head slot really waited since the last release
+
+	oldest  atomic.Int64  // written by the gate, read by anyone: when the head slot was first looked at, 0 = none waits
+	pending atomic.Uint64 // written by the gate, read by anyone: seq of the waiting head slot
+	binding atomic.Int64  // written by the gate, read by anyone: node the waiting head slot waits for, -1 none
+}
+
+// below bits of a slot: which cursors were behind it at the first look.
+const (
+	belowJournal = 1 << iota
+	belowReplicas
+)
+
+// Name implements Actor.
+func (g *Gate[R, Q]) Name() string { return "gate" }
+
+// Step releases the slots that may pass, at most one batch, and lets bypass slots overtake (R12). It implements Actor.
+func (g *Gate[R, Q]) Step(now int64) int {
+	if g.phase.over() {
+		return 0 // nothing passes any more; Close accounts for what is left
+	}
+	g.rec.Poll()
+	p, changed := g.policy.Adopt()
+	if changed {
+		g.durable = 0
+	}
+	slots := g.slots.Batch(g.batch)
+	if len(slots) == 0 {
+		g.oldest.Store(0)
+		g.observe(p, now)
+		return 0
+	}
+	released, looked := 0, false
+	for released < len(slots) {
+		s := &slots[released]
+		if s.Seq > g.durable && !s.Bypass && !s.overtaken {
+			if looked {
+				break
+			}
+			looked = true
+			g.look(p, now)
+			continue
+		}
+		g.open(s, g.slots.Position()+uint64(released), now)
+		released++
+	}
+	g.release(slots[:released], now)
+	if released == len(slots) {
+		g.oldest.Store(0)
+		return released
+	}
+	return released + g.wait(&slots[released], now)
+}
+
+// look reads all cursors as one snapshot and remembers what they prove.
+func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
+	if !g.source.Snapshot(&g.view) {
+		return // writers kept moving: stay shut, look again next step
+	}
+	g.verdict = p.Evaluate(&g.view)
+	g.durable = max(g.durable, g.verdict.Position)
+	g.notice(now)
+	if g.crossed < g.scanned {
+		g.recordCrossings(now)
+	}
+}
+
+// open stamps a slot that passes.
+func (g *Gate[R, Q]) open(s *Slot[R, Q], position uint64, now int64) {
+	if s.overtaken {
+		return
+	}
+	b := g.rec.B
+	if position >= g.scanned {
+		s.consumed = now
+		b.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
+	}
+	b.C[telemetry.GateSlots]++
+	s.opened = now
+	b.H[telemetry.StageGate].Record(uint64(now - s.consumed))
+}
+
+// release hands the first slots of the ring to the encoder.
+func (g *Gate[R, Q]) release(slots []Slot[R, Q], now int64) {
+	n := len(slots)
+	if n == 0 {
+		return
+	}
+	if g.ahead.counting {
+		g.forget(slots)
+	}
+	if g.waited {
+		g.waited = false
+		g.blame()
+	}
+	g.slots.Release(n)
+	position := g.slots.Position()
+	g.scanned = max(g.scanned, position)
+	g.crossed = max(g.crossed, position)
+}
+
+// blame counts which node's cursor was the binding one in the snapshot that opened the gate (R13).
+func (g *Gate[R, Q]) blame() {
+	switch {
+	case g.verdict.Binding == 0:
+		g.rec.B.C[telemetry.GateOpenedJournal]++
+	case g.verdict.Binding > 0:
+		g.rec.B.C[telemetry.GateOpenedReplication]++
+	}
+}
+
+// wait notes that head cannot pass, and looks at the slots behind it.
+func (g *Gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
+	if !g.waited {
+		g.waited = true
+		g.rec.B.C[telemetry.GateWaits]++
+	}
+	work := g.scan(now)
+	g.oldest.Store(head.consumed)
+	g.pending.Store(uint64(head.Seq))
+	g.binding.Store(int64(g.verdict.Binding))
+	return work
+}
+
+// recordCrossings records, for slots that were below a cursor at their first look, how long it took to pass them. A
+// replica that dropped out takes its cursor with it and so is never counted as crossed.
+func (g *Gate[R, Q]) recordCrossings(now int64) {
+	base := g.slots.Position()
+	slots := g.slots.Ahead(int(g.crossed-base), min(g.batch, int(g.scanned-g.crossed)))
+	for i := range slots {
+		if !g.cross(&slots[i], now) {
+			return
+		}
+		g.crossed++
+	}
+}
+
+// observe keeps the degraded gauge right while nothing waits (R14).
+func (g *Gate[R, Q]) observe(p durability.Policy, now int64) {
+	if g.source.Snapshot(&g.view) {
+		g.verdict = p.Evaluate(&g.view)
+		g.notice(now)
+	}
+}
+
+func (g *Gate[R, Q]) notice(now int64) {
+	if n := g.alarm.Observe(now, g.verdict.Degraded); n.Kind != durability.Quiet && g.onAlarm != nil {
+		g.onAlarm(n)
+	}
+}
+
+func (g *Gate[R, Q]) recorder() *telemetry.Recorder { return g.rec }
+
+// Park implements Parker.
+func (g *Gate[R, Q]) Park() { g.rec.Park() }
+
+// Unpark implements Parker.
+func (g *Gate[R, Q]) Unpark() { g.rec.Unpark() }
+
+// Done implements Actor: the producer closed the ring and every slot passed, or the pipeline stops.
+func (g *Gate[R, Q]) Done() bool { return g.phase.over() || g.slots.Done() }
+
+// Close ends the lane, which tells the encoder that nothing more is released, and counts the slots that were never
+// released. It implements Actor.
+func (g *Gate[R, Q]) Close() error {
+	reason := telemetry.DropShutdown
+	if g.phase.fenced() {
+		reason = telemetry.DropFenced
+	}
+	for skip := 0; ; { // only counted: a release would hand them to the encoder
+		slots := g.slots.Ahead(skip, g.batch)
+		if len(slots) == 0 {
+			break
+		}
+		for i := range slots {
+			if !slots[i].overtaken {
+				g.rec.B.C[telemetry.GateSlots]++
+				g.rec.B.C[reason.Counter()]++
+			}
+		}
+		skip += len(slots)
+	}
+	g.policy.Close()
+	g.lane.Close()
+	g.rec.Park()
+	return nil
+}

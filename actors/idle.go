@@ -1,0 +1,73 @@
+package actors
+
+import (
+	"runtime"
+	"time"
+)
+
+// Idle is how a group's goroutine spends the time between rounds that found nothing to do. It is also the
+// Waker behind the group's parking signal. Wake is called from any goroutine and never blocks; the rest is
+// the group's.
+type Idle interface {
+	// Wake ends the current or the next Sleep.
+	Wake()
+	// Pause is called after each round without work; empty counts them since the last work. true asks the
+	// runner to park.
+	Pause(empty int) bool
+	// Sleep waits for Wake, at most for max.
+	Sleep(max time.Duration)
+}
+
+// NewSpin returns an idle strategy that never sleeps. It needs a core of its own for every group; with more groups
+// than cores it starves them.
+func NewSpin() Idle { return spin{} }
+
+type spin struct{}
+
+func (spin) Wake()                {}
+func (spin) Pause(empty int) bool { return false }
+func (spin) Sleep(time.Duration)  {}
+
+// NewAdaptive returns an idle strategy that goes round spins more times, then sleeps on a channel token until
+// it is woken. Goroutines that sleep so hand their core on at once, which a raw futex or eventfd wait does not
+// (docs/decisions/0010).
+func NewAdaptive(spins int) Idle {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &adaptive{spins: spins, token: make(chan struct{}, 1), timer: t}
+}
+
+type adaptive struct {
+	spins int
+	token chan struct{}
+	timer *time.Timer
+}
+
+func (a *adaptive) Wake() {
+	select {
+	case a.token <- struct{}{}:
+	default: // a token is there already: the sleeper will see it
+	}
+}
+
+func (a *adaptive) Pause(empty int) bool {
+	if empty <= a.spins {
+		runtime.Gosched()
+		return false
+	}
+	return true
+}
+
+func (a *adaptive) Sleep(max time.Duration) {
+	select {
+	case <-a.token:
+		return
+	default:
+	}
+	a.timer.Reset(max)
+	select {
+	case <-a.token:
+		a.timer.Stop()
+	case <-a.timer.C:
+	}
+}

@@ -1,0 +1,198 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"sluice/transport"
+)
+
+// stopGrace is how long a stop or fence waits for readers to let go of their sockets when its context has no deadline.
+const stopGrace = time.Second
+
+// Conn is a socket on its way into the pipeline.
+type Conn struct {
+	ID    uint64 // never 0; may be used again once its connection was released
+	FD    int    // a connected, non-blocking stream socket
+	Class uint8  // which of Config.Limits apply
+	Alone bool   // nobody reads the socket, so Disconnect will not be called
+}
+
+// Start runs the actors. It may be called once.
+func (p *Pipeline[R, Q]) Start() {
+	p.start.Do(func() {
+		p.runner.Start()
+		go func() {
+			p.finish(p.runner.Wait())
+			close(p.ended)
+		}()
+	})
+}
+
+// Connect hands a socket to its shard, and returns once the shard owns it: a response published afterwards finds its
+// connection (R30). From then on the shard alone writes and closes the socket; the caller may go on reading it until it
+// calls Disconnect. After an error the socket is still the caller's.
+func (p *Pipeline[R, Q]) Connect(c Conn) error {
+	if c.ID == 0 || c.FD < 0 {
+		return fmt.Errorf("actors: connection id %d with descriptor %d; an id is not 0 and a descriptor not negative", c.ID, c.FD)
+	}
+	if n := p.permit.Add(1); n > int64(p.cfg.MaxConnections) {
+		p.permit.Add(-1)
+		return fmt.Errorf("actors: %w: %d", ErrFull, p.cfg.MaxConnections)
+	}
+	done := make(chan error, 1)
+	err := p.send(event{
+		kind: eventConnect, conn: c.ID, fd: int32(c.FD), class: c.Class, alone: c.Alone, since: p.slots.Published(),
+		ack: func(err error) { done <- err },
+	})
+	if err == nil {
+		err = <-done // always answered: by the shard, or by finish
+	}
+	if err != nil {
+		p.permit.Add(-1)
+	}
+	return err
+}
+
+// Disconnect says that the reader has let go of the socket; it must not touch it again. accepted is the number of its
+// requests that were accepted in all. With ReasonPeerClosed the client still gets the answers to those; with any other
+// reason the connection ends now. Exactly one Disconnect belongs to each Connect that was not Alone.
+func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
+	if p.send(event{kind: eventDisconnect, conn: conn, owed: accepted, reason: why}) == nil {
+		return
+	}
+	<-p.ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if fd, ok := p.orphans[conn]; ok {
+		delete(p.orphans, conn)
+		p.closeSocket(conn, fd)
+	}
+}
+
+// Busy makes the shard send ServerBusy at the next frame boundary (R25).
+func (p *Pipeline[R, Q]) Busy(conn uint64) error { return p.send(event{kind: eventBusy, conn: conn}) }
+
+// Kick ends a connection. One that is gone already is no error.
+func (p *Pipeline[R, Q]) Kick(conn uint64, why transport.Reason) error {
+	return p.send(event{kind: eventKick, conn: conn, reason: why})
+}
+
+// send queues a control event. The mailbox is bounded; a full one makes the caller wait, since control events must not be
+// lost and their senders are no actors.
+func (p *Pipeline[R, Q]) send(ev event) error {
+	ev.hash = transport.Hash(ev.conn)
+	for wait := time.Microsecond; !p.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
+		if p.events.Closed() {
+			return ErrEnded
+		}
+		runtime.Gosched()
+		time.Sleep(wait)
+	}
+	return nil
+}
+
+// Ended is closed when the pipeline has ended, for whatever reason.
+func (p *Pipeline[R, Q]) Ended() <-chan struct{} { return p.ended }
+
+// Err says why the pipeline ended; nil after an orderly end. Only after Ended.
+func (p *Pipeline[R, Q]) Err() error {
+	<-p.ended
+	return p.err
+}
+
+// Drain ends the pipeline in order: the producer has closed the slot ring (Slots().Close), everything that becomes
+// durable is delivered, then the connections are closed. When ctx ends first, it stops instead, and returns ctx's error.
+func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
+	p.phase.advance(phaseDraining, p.deadline(ctx, 0))
+	p.runner.Wake()
+	select {
+	case <-p.ended:
+		return p.err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	if err := p.Stop(stop); err != nil {
+		return err
+	}
+	return fmt.Errorf("actors: drain stopped before everything was delivered: %w", ctx.Err())
+}
+
+// Stop ends the pipeline now: what was released is sent once more, what the sockets take at once; the rest is dropped
+// and counted. ctx bounds how long readers and the kernel get to let go of their sockets, by default one second.
+func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, phaseStopping) }
+
+// Fence ends the pipeline without sending another byte, not even of what is buffered (R15): this node was superseded.
+func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, phaseFenced) }
+
+func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
+	p.phase.advance(state, p.deadline(ctx, stopGrace))
+	p.runner.Wake()
+	<-p.ended // within the deadline: shards end by force
+	return p.err
+}
+
+// deadline turns ctx's deadline into the pipeline's clock; grace stands in when there is none, and 0 means none at all.
+func (p *Pipeline[R, Q]) deadline(ctx context.Context, grace time.Duration) int64 {
+	if at, ok := ctx.Deadline(); ok {
+		grace = max(time.Until(at), time.Millisecond)
+	}
+	if grace == 0 {
+		return 0
+	}
+	return p.Now() + int64(grace)
+}
+
+// failed is called when an actor failed: nothing more is sent, every actor ends.
+func (p *Pipeline[R, Q]) failed(err error) {
+	p.phase.advance(phaseFenced, p.Now())
+	p.cfg.Log.Error("the pipeline failed and stops", "error", err)
+	if p.cfg.OnFail != nil {
+		p.cfg.OnFail(err)
+	}
+}
+
+// finish runs after the last goroutine ended: it answers the events that nobody took, and gives back the sockets that
+// outlived their shards.
+func (p *Pipeline[R, Q]) finish(err error) {
+	p.events.Close()
+	gone := map[uint64]bool{}
+	settle := func(ev *event) {
+		switch ev.kind {
+		case eventConnect:
+			ev.ack(ErrEnded)
+		case eventDisconnect:
+			gone[ev.conn] = true
+		}
+	}
+	for _, q := range p.queues {
+		for b := q.Batch(shardEvents); len(b) > 0; b = q.Batch(shardEvents) {
+			for i := range b {
+				settle(&b[i])
+			}
+			q.Release(len(b))
+		}
+	}
+	if p.control.holding {
+		settle(&p.control.held)
+	}
+	for ev, ok := p.inbox.Recv(); ok; ev, ok = p.inbox.Recv() {
+		settle(&ev)
+	}
+	p.err = err
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.shards {
+		for _, o := range e.leftover() {
+			if o.free || gone[o.conn] {
+				p.closeSocket(o.conn, o.fd)
+			} else {
+				p.orphans[o.conn] = o.fd
+			}
+		}
+	}
+	p.policy.Close()
+}

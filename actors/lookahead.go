@@ -1,0 +1,189 @@
+package actors
+
+import "sluice/telemetry"
+
+// laneEntry is a slot on its way around the gate (R12). It is a copy: the original stays in the ring, marked
+// overtaken, until its turn, and is skipped then.
+type laneEntry[R, Q any] struct {
+	after    uint64 // the encoder takes it once it has encoded the ring up to here, and before anything further
+	position uint64 // where the slot stands in the ring
+	slot     Slot[R, Q]
+}
+
+// lookAhead is what the gate knows about the slots behind a waiting head.
+//
+//	position ......... next ........ scanned ........ published
+//	  counted by connection | to count |  not looked at
+//
+// Nothing is counted until the first bypass slot is met behind a shut gate; from then on every waiting slot is counted
+// once, until none waits. A gate without bypass slots pays one flag test per waiting slot.
+type lookAhead struct {
+	next     uint64     // ring position of the next slot to examine
+	counting bool       // waiting holds the slots of [position, next)
+	waiting  connCounts // how many slots wait, by connection
+	held     bool       // a bypass slot waits behind its own connection
+	recheck  bool       // held, and something was released since: it may overtake now
+}
+
+// scan examines slots behind the waiting head, at most one batch: it gives them their first look and lets bypass slots
+// overtake whose connection has no earlier waiting slot. In time it sees the whole ring, which is bounded.
+func (g *Gate[R, Q]) scan(now int64) (work int) {
+	base := g.slots.Position()
+	g.ahead.next = max(g.ahead.next, base)
+	slots := g.slots.Ahead(int(g.ahead.next-base), g.batch)
+	if len(slots) == 0 && g.ahead.recheck {
+		g.restart(base)
+		return 1
+	}
+	for i := range slots {
+		s, position := &slots[i], g.ahead.next
+		if position >= g.scanned {
+			g.firstLook(s, now)
+			g.scanned = position + 1
+		}
+		if s.Bypass && !g.ahead.counting {
+			g.restart(base)
+			return work + 1
+		}
+		if s.Bypass && !s.overtaken && g.ahead.waiting.get(s.Conn) == 0 && !g.overtake(s, now) {
+			return work // the lane is full: the encoder has to catch up first
+		}
+		if g.ahead.counting && !s.overtaken {
+			g.ahead.waiting.add(s.Conn, 1)
+			g.ahead.held = g.ahead.held || s.Bypass
+		}
+		g.ahead.next++
+		work++
+	}
+	return work
+}
+
+// restart begins to count the waiting slots from the head.
+func (g *Gate[R, Q]) restart(base uint64) {
+	g.ahead.counting, g.ahead.held, g.ahead.recheck = true, false, false
+	g.ahead.next = base
+	g.ahead.waiting.reset()
+}
+
+// firstLook stamps a slot that has to wait, and notes which cursors it waits for.
+func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
+	s.consumed, s.below = now, 0
+	g.rec.B.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
+	if s.Bypass {
+		return
+	}
+	if s.Seq > g.verdict.Journal {
+		s.below |= belowJournal
+	}
+	if s.Seq > g.verdict.Replicas {
+		s.below |= belowReplicas
+	}
+}
+
+// cross records the waits of s that ended with the last snapshot; false means some still last.
+func (g *Gate[R, Q]) cross(s *Slot[R, Q], now int64) bool {
+	if s.below&belowJournal != 0 && s.Seq <= g.verdict.Journal {
+		s.below &^= belowJournal
+		g.rec.B.H[telemetry.StageJournalWait].Record(uint64(now - s.consumed))
+	}
+	if s.below&belowReplicas != 0 && s.Seq <= g.verdict.Replicas {
+		s.below &^= belowReplicas
+		g.rec.B.H[telemetry.StageReplicaWait].Record(uint64(now - s.consumed))
+	}
+	return s.below == 0
+}
+
+// overtake sends a copy of s ahead of the slots that wait; false when the lane is full. Its order against earlier slots of
+// its connection holds because those were released before (after), and against later ones because the encoder empties
+// the lane up to its ring position first.
+func (g *Gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
+	room := g.lane.Claim(1)
+	if room == nil {
+		return false
+	}
+	s.opened = now
+	room[0] = laneEntry[R, Q]{after: g.slots.Position(), position: g.ahead.next, slot: *s}
+	s.overtaken = true
+	g.lane.Commit(1)
+	g.lane.Publish()
+	g.rec.B.C[telemetry.GateSlots]++
+	g.rec.B.C[telemetry.GateOvertaken]++
+	return true
+}
+
+// forget takes released slots out of the counts.
+func (g *Gate[R, Q]) forget(slots []Slot[R, Q]) {
+	base := g.slots.Position()
+	for i := range slots {
+		if base+uint64(i) >= g.ahead.next {
+			break
+		}
+		if !slots[i].overtaken {
+			g.ahead.waiting.add(slots[i].Conn, -1)
+		}
+	}
+	if base+uint64(len(slots)) >= g.ahead.next {
+		g.ahead.counting, g.ahead.held, g.ahead.recheck = false, false, false
+		return
+	}
+	g.ahead.recheck = g.ahead.held
+}
+
+// connCounts counts slots by connection: open addressing with linear probing on the connection's id, grown by doubling,
+// emptied as a whole. Entries that fall to zero stay until reset, which keeps probing simple.
+type connCounts struct {
+	entries []connCount
+	used    int
+}
+
+type connCount struct {
+	conn uint64 // 0 = free: a slot's connection is never 0
+	n    int32
+}
+
+func (c *connCounts) reset() {
+	clear(c.entries)
+	c.used = 0
+}
+
+func (c *connCounts) get(conn uint64) int32 {
+	if len(c.entries) == 0 {
+		return 0
+	}
+	return c.entries[c.find(conn)].n
+}
+
+func (c *connCounts) add(conn uint64, n int32) {
+	if 4*c.used >= 3*len(c.entries) {
+		c.grow()
+	}
+	e := &c.entries[c.find(conn)]
+	if e.conn == 0 {
+		e.conn = conn
+		c.used++
+	}
+	if e.n += n; e.n < 0 {
+		panic("actors: more waiting slots released than were counted")
+	}
+}
+
+// find returns the index of conn's entry, or of the free one where it belongs.
+func (c *connCounts) find(conn uint64) int {
+	mask := len(c.entries) - 1
+	i := int(conn*0x9E3779B97F4A7C15>>32) & mask // Fibonacci hashing: ids are often consecutive
+	for c.entries[i].conn != 0 && c.entries[i].conn != conn {
+		i = (i + 1) & mask
+	}
+	return i
+}
+
+func (c *connCounts) grow() {
+	old := c.entries
+	c.entries, c.used = make([]connCount, max(1024, 2*len(old))), 0
+	for _, e := range old {
+		if e.n != 0 {
+			c.entries[c.find(e.conn)] = e
+			c.used++
+		}
+	}
+}

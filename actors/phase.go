@@ -1,0 +1,48 @@
+package actors
+
+import "sync/atomic"
+
+// phase is how far the pipeline's life has gone. It only moves forward. The pipeline's verbs write it (any goroutine),
+// the actors read it every step.
+type phase struct {
+	state    atomic.Uint32 // running .. fencedState
+	deadline atomic.Int64  // monotonic ns at which shards end by force; 0 = no deadline yet
+}
+
+const (
+	phaseRunning  = iota
+	phaseDraining // the producer closed the ring; all that becomes durable is delivered
+	phaseStopping // what was released is sent once more, nothing else
+	phaseFenced   // nothing is sent (R15)
+)
+
+// advance moves to state if that is further, and sets the deadline if it is sooner.
+func (p *phase) advance(state uint32, deadline int64) {
+	for {
+		old := p.state.Load()
+		if old >= state || p.state.CompareAndSwap(old, state) {
+			break
+		}
+	}
+	for deadline != 0 {
+		old := p.deadline.Load()
+		if old != 0 && old <= deadline || p.deadline.CompareAndSwap(old, deadline) {
+			break
+		}
+	}
+}
+
+// over reports that the gate releases nothing more.
+func (p *phase) over() bool { return p.state.Load() >= phaseStopping }
+
+// ending reports that connections are to be closed once they are served.
+func (p *phase) ending() bool { return p.state.Load() >= phaseDraining }
+
+// fenced reports that not one more byte may leave.
+func (p *phase) fenced() bool { return p.state.Load() == phaseFenced }
+
+// expired reports that the deadline has passed.
+func (p *phase) expired(now int64) bool {
+	d := p.deadline.Load()
+	return d != 0 && now >= d
+}

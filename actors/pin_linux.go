@@ -1,0 +1,13 @@
+package actors
+
+import "golang.org/x/sys/unix"
+
+// pin binds the calling thread to one CPU, sched_setaffinity(2). A negative cpu leaves it alone.
+func pin(cpu int) error {
+	if cpu < 0 {
+		return nil
+	}
+	var set unix.CPUSet
+	set.Set(cpu)
+	return unix.SchedSetaffinity(0, &set)
+}

@@ -1,0 +1,250 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/durability"
+	"sluice/encode"
+	"sluice/mailbox"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// Pipeline is the response stage: it takes the application's slots, holds each back until the policy is met for it,
+// encodes it and sends it to its client.
+//
+//	Slots() ==> gate ==> encode ==> shard 0 .. K-1 ==> sockets
+//	Connect, Disconnect, Busy, Kick ==> control ==> shards
+//
+// Its methods may be called from any goroutine, except that the end of the slot ring that Slots returns belongs to one
+// producer.
+type Pipeline[R, Q any] struct {
+	cfg    Config
+	slots  *mailbox.Writer[Slot[R, Q]]
+	policy *durability.Switch
+	phase  *phase
+	alarm  *durability.Degradation
+	limits atomic.Pointer[[]transport.Limits] // written by SetLimits, read by shards once a step
+	permit atomic.Int64                       // connections open or being opened
+
+	gate      *Gate[R, Q]
+	encoder   *Encode[R, Q]
+	control   *Control
+	shards    []*Egress
+	rings     []transport.Info
+	diagnosis transport.Diagnosis
+	runner    *Runner
+	events    *mailbox.Sender[event]
+	inbox     *mailbox.Receiver[event]
+	queues    []*mailbox.Reader[event]
+
+	start sync.Once
+	ended chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
+	err   error         // why it ended; read after ended
+
+	mu      sync.Mutex
+	orphans map[uint64]int32 // sockets that a reader still uses after the end, by connection
+}
+
+// ErrFull is wrapped by Connect's error when the connection limit is reached.
+var ErrFull = errors.New("connection limit reached")
+
+// New builds a pipeline; Start runs it. source tells how far events are durable.
+func New[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	framer, err := encode.NewFramer(encoder, cfg.MaxFrame)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pipeline[R, Q]{
+		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(phase), alarm: new(durability.Degradation),
+		ended: make(chan struct{}), orphans: map[uint64]int32{},
+	}
+	p.limits.Store(&cfg.Limits)
+	if err := p.build(framer, source); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// build makes the actors, the mailboxes between them, and the groups they run in.
+func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.Source) error {
+	cfg := &p.cfg
+	groups, of := place(cfg)
+	signal := func(r role) *mailbox.Signal { return of(r).Signal() }
+
+	writer, readers := mailbox.NewChain[Slot[R, Q]](cfg.Slots, 2)
+	laneIn, laneOut := mailbox.NewSPSC[laneEntry[R, Q]](laneSlots)
+	p.slots = writer
+	p.gate = &Gate[R, Q]{
+		slots: readers[0], lane: laneIn, source: source, policy: p.policy, phase: p.phase,
+		rec: cfg.Collector.Register("gate", telemetry.NoShard), batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
+	}
+	p.encoder = &Encode[R, Q]{
+		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch, maxFrame: cfg.MaxFrame,
+		rec: cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), touched: make([]bool, cfg.Shards),
+	}
+	p.events, p.inbox = mailbox.NewMPSC[event](controlEvents)
+	p.control = &Control{
+		events: p.inbox, notify: cfg.OnNotice, batch: eventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
+	}
+	readers[0].SetSignal(signal(roleGate))
+	readers[1].SetSignal(signal(roleEncode))
+	laneIn.SetSignal(signal(roleGate))
+	laneOut.SetSignal(signal(roleEncode))
+	p.inbox.SetSignal(signal(roleControl))
+	source.SetBell(signal(roleGate))
+	p.policy.SetBell(signal(roleGate))
+	of(roleControl).Actors = append(of(roleControl).Actors, p.control)
+	of(roleGate).Actors = append(of(roleGate).Actors, p.gate)
+	of(roleEncode).Actors = append(of(roleEncode).Actors, p.encoder)
+	for i := range cfg.Shards {
+		if err := p.addShard(i, of, signal); err != nil {
+			for _, e := range p.shards {
+				err = errors.Join(err, e.ring.Close())
+			}
+			return err
+		}
+	}
+	p.gauges()
+	p.runner = NewRunner(cfg.Clock.Now, p.failed, groups...)
+	return nil
+}
+
+// addShard makes one shard and connects its mailboxes.
+func (p *Pipeline[R, Q]) addShard(i int, of func(role) *Group, signal func(role) *mailbox.Signal) error {
+	cfg := &p.cfg
+	own := roleShard + role(i)
+	slab, err := transport.NewSlab(slabSegment(cfg.Limits), cfg.ShardBudget)
+	if err != nil {
+		return err
+	}
+	ring, err := p.openRing(i, transport.RingConfig{Entries: cfg.RingEntries, Wake: of(own).Idle.Wake})
+	if err != nil {
+		return fmt.Errorf("actors: ring of shard %d: %w", i, err)
+	}
+	frames, inbox := mailbox.NewBytes(cfg.FrameRing)
+	events, queue := mailbox.NewSPSC[event](shardEvents)
+	notices, heard := mailbox.NewSPSC[Notice](shardNotices)
+	frames.SetSignal(signal(roleEncode))
+	inbox.SetSignal(signal(own))
+	events.SetSignal(signal(roleControl))
+	queue.SetSignal(signal(own))
+	heard.SetSignal(signal(roleControl))
+	e := &Egress{
+		name: fmt.Sprintf("egress-%d", i), shard: i, cfg: cfg.Egress, frames: inbox, events: queue, notice: notices,
+		ring: ring, slab: slab, limits: &p.limits, permit: &p.permit, phase: p.phase,
+		rec: cfg.Collector.Register("egress", i), conns: make([]transport.Conn, 1), entries: ring.Info().Entries,
+	}
+	p.rings = append(p.rings, ring.Info())
+	p.shards = append(p.shards, e)
+	p.queues = append(p.queues, queue)
+	p.encoder.shards = append(p.encoder.shards, frames)
+	p.control.shards = append(p.control.shards, events)
+	p.control.notices = append(p.control.notices, heard)
+	of(own).Actors = append(of(own).Actors, e)
+	return nil
+}
+
+// openRing opens a shard's ring and says aloud when it is not the one that was hoped for.
+func (p *Pipeline[R, Q]) openRing(shard int, rc transport.RingConfig) (transport.Ring, error) {
+	if p.cfg.OpenRing != nil {
+		return p.cfg.OpenRing(shard, rc)
+	}
+	ring, diagnosis, err := transport.Open(p.cfg.IO, rc)
+	if shard == 0 && diagnosis.Fallback {
+		p.cfg.Log.Warn(diagnosis.Text, "engine", diagnosis.Engine, "cause", diagnosis.Cause.String())
+	}
+	p.diagnosis = *diagnosis
+	return ring, err
+}
+
+// Slots returns the producer's end of the slot ring; it belongs to one goroutine.
+func (p *Pipeline[R, Q]) Slots() *mailbox.Writer[Slot[R, Q]] { return p.slots }
+
+// Now is the pipeline's clock, monotonic ns: slots are stamped with it.
+func (p *Pipeline[R, Q]) Now() int64 { return p.cfg.Clock.Now() }
+
+// Rings describes the engine of each shard.
+func (p *Pipeline[R, Q]) Rings() []transport.Info { return p.rings }
+
+// Diagnosis says which engine the rings got, and why.
+func (p *Pipeline[R, Q]) Diagnosis() transport.Diagnosis { return p.diagnosis }
+
+// Collector holds the pipeline's measurements.
+func (p *Pipeline[R, Q]) Collector() *telemetry.Collector { return p.cfg.Collector }
+
+// Policy is the durability policy in force. Its Swap changes it at run time (R10).
+func (p *Pipeline[R, Q]) Policy() *durability.Switch { return p.policy }
+
+// Connections is the number of connections that hold a permit.
+func (p *Pipeline[R, Q]) Connections() int { return int(p.permit.Load()) }
+
+// Degraded reports whether the policy asks for more nodes than are in view, and for how long in all.
+func (p *Pipeline[R, Q]) Degraded() (now bool, total time.Duration) {
+	return p.alarm.Degraded(), p.alarm.Total(p.Now())
+}
+
+// SetLimits replaces the slow-client limits; classes keep their numbers. Shards take them up at their next step.
+func (p *Pipeline[R, Q]) SetLimits(classes []transport.Limits) error {
+	if len(classes) < len(*p.limits.Load()) {
+		return fmt.Errorf("actors: %d classes of limits; connections use %d", len(classes), len(*p.limits.Load()))
+	}
+	if slabSegment(classes) > slabSegment(p.cfg.Limits) {
+		return fmt.Errorf("actors: a hard limit above %d B needs a restart, because buffers are made of such blocks", slabSegment(p.cfg.Limits))
+	}
+	if err := p.cfg.checkLimits(classes); err != nil {
+		return err
+	}
+	own := append([]transport.Limits(nil), classes...)
+	p.limits.Store(&own)
+	return nil
+}
+
+// encodeErrors returns a logger of encoder errors that writes at most one line a second and says how many it left out.
+// It is used on the encoder's goroutine.
+func (p *Pipeline[R, Q]) encodeErrors() func(uint64, error) {
+	var last int64
+	skipped := 0
+	return func(conn uint64, err error) {
+		now := p.Now()
+		if last != 0 && now-last < int64(time.Second) {
+			skipped++
+			return
+		}
+		attrs := []any{"connection", conn, "error", err, "left_out", skipped}
+		var panicked *encode.PanicError
+		if errors.As(err, &panicked) {
+			attrs = append(attrs, "stack", string(panicked.Stack))
+		}
+		p.cfg.Log.Error("an answer could not be encoded; its connection is closed", attrs...)
+		last, skipped = now, 0
+	}
+}
+
+// logDegraded writes the degradation tracker's lines, on the gate's goroutine, at most one every few seconds.
+func (p *Pipeline[R, Q]) logDegraded(n durability.Notice) {
+	level := slog.LevelWarn
+	if n.Kind == durability.Recovered {
+		level = slog.LevelInfo
+	}
+	p.cfg.Log.Log(context.Background(), level, n.String(), "policy", p.policy.Current().String())
+}
+
+// closeSocket closes a socket that outlived its shard.
+func (p *Pipeline[R, Q]) closeSocket(conn uint64, fd int32) {
+	if err := unix.Close(int(fd)); err != nil {
+		p.cfg.Log.Error("closing a socket failed", "connection", conn, "fd", fd, "error", err)
+	}
+}

@@ -1,0 +1,97 @@
+package actors
+
+import (
+	"fmt"
+	"runtime"
+
+	"sluice/telemetry"
+)
+
+// role names an actor for placement.
+type role int
+
+const (
+	roleControl role = iota
+	roleGate
+	roleEncode
+	roleShard // and up, by shard
+)
+
+// place makes the groups of a placement, and says which one a role runs in.
+func place(cfg *Config) (groups []*Group, of func(role) *Group) {
+	placement := cfg.Placement
+	if placement == PlacementAuto {
+		placement = PlacementFront
+		if runtime.GOMAXPROCS(0) >= cfg.Shards+4 {
+			placement = PlacementSpread
+		}
+	}
+	index := map[role]int{}
+	add := func(name string, roles ...role) {
+		for _, r := range roles {
+			index[r] = len(groups)
+		}
+		groups = append(groups, NewGroup(name, cfg.newIdle()))
+	}
+	all := []role{roleControl, roleGate, roleEncode}
+	switch placement {
+	case PlacementFused:
+		for i := range cfg.Shards {
+			all = append(all, roleShard+role(i))
+		}
+		add("pipeline", all...)
+	case PlacementFront:
+		add("front", append(all, roleShard)...)
+	case PlacementSpread:
+		add("gate", roleControl, roleGate)
+		add("encode", roleEncode)
+	}
+	for i := range cfg.Shards {
+		if _, placed := index[roleShard+role(i)]; !placed {
+			add(fmt.Sprintf("egress-%d", i), roleShard+role(i))
+		}
+	}
+	for i, g := range groups {
+		g.Lock = cfg.Idle == IdleSpin
+		if i < len(cfg.CPUs) {
+			g.CPU = cfg.CPUs[i]
+		}
+	}
+	return groups, func(r role) *Group { return groups[index[r]] }
+}
+
+func (c *Config) newIdle() Idle {
+	if c.Idle == IdleSpin {
+		return NewSpin()
+	}
+	return NewAdaptive(adaptiveSpins)
+}
+
+// gauges registers what histograms cannot show: a gate that never opens ends no wait.
+func (p *Pipeline[R, Q]) gauges() {
+	add := func(name, unit, help string, shard int, read func() float64) {
+		p.cfg.Collector.Gauge(telemetry.Gauge{Name: name, Unit: unit, Help: help, Shard: shard, Read: read})
+	}
+	no := telemetry.NoShard
+	add("gate_pending", "slots", "Slots published and not yet encoded.", no, func() float64 { return float64(p.slots.Len()) })
+	add("gate_oldest_age", "s", "How long the head slot has waited for durability.", no, func() float64 {
+		if since := p.gate.oldest.Load(); since != 0 {
+			return float64(p.Now()-since) / 1e9
+		}
+		return 0
+	})
+	add("ack_policy_degraded", "", "1 while the policy asks for more nodes than are in view.", no, func() float64 {
+		if p.alarm.Degraded() {
+			return 1
+		}
+		return 0
+	})
+	add("ack_policy_degraded_seconds", "s", "Time in all that the policy was degraded.", no, func() float64 { return p.alarm.Total(p.Now()).Seconds() })
+	add("active_connections", "connections", "Connections that hold a permit.", no, func() float64 { return float64(p.permit.Load()) })
+	for i, e := range p.shards {
+		add("egress_connections", "connections", "Connections of the shard.", i, func() float64 { return float64(e.Gauges.Connections.Load()) })
+		add("egress_blocked_connections", "connections", "Connections whose sockets refuse bytes.", i, func() float64 { return float64(e.Gauges.Blocked.Load()) })
+		add("egress_buffered", "bytes", "Send buffers and answer queues in use.", i, func() float64 { return float64(e.Gauges.Buffered.Load()) })
+		add("egress_held", "bytes", "Memory the shard's slab holds.", i, func() float64 { return float64(e.Gauges.Held.Load()) })
+	}
+}

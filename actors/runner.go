@@ -1,0 +1,224 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/mailbox"
+	"sluice/telemetry"
+)
+
+// sleepMax bounds how long a parked group sleeps without being woken. Timers (heartbeats, slow-client limits)
+// are this precise when nothing else happens.
+const sleepMax = 50 * time.Millisecond
+
+// Group is a set of actors that share one goroutine, one idle strategy and one parking signal. Which actors share a
+// group is configuration; the actors do not know.
+type Group struct {
+	Name   string
+	Actors []Actor
+	Idle   Idle
+	Lock   bool // keep the goroutine on one OS thread, for placements with a core per group
+	CPU    int  // with Lock: pin the thread to this CPU; -1 leaves it to the scheduler
+
+	signal *mailbox.Signal
+}
+
+// NewGroup makes a group and its signal. The mailboxes that its actors read (or wait for room in) get Signal.
+func NewGroup(name string, idle Idle, a ...Actor) *Group {
+	return &Group{Name: name, Actors: a, Idle: idle, CPU: -1, signal: mailbox.NewSignal(idle)}
+}
+
+// Signal is the parking flag of the group's goroutine.
+func (g *Group) Signal() *mailbox.Signal { return g.signal }
+
+// Runner owns the goroutines: it loops, reads the clock, idles, guards against panics and stops. The actors
+// only step.
+type Runner struct {
+	clock  func() int64
+	groups []*Group
+	ended  sync.WaitGroup
+
+	failed atomic.Bool // written by the first failing group, read by all every round
+	mu     sync.Mutex  // guards err and onFail
+	err    error
+	onFail func(error)
+}
+
+// PanicError is the end of a pipeline whose actor panicked (R32).
+type PanicError struct {
+	Actor string
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("actors: %s panicked: %v\n%s", e.Actor, e.Value, strings.TrimSpace(string(e.Stack)))
+}
+
+// NewRunner makes a runner. clock gives monotonic ns. onFail is called once, on the failing goroutine, with the first
+// error; by then every group is told to end.
+func NewRunner(clock func() int64, onFail func(error), groups ...*Group) *Runner {
+	return &Runner{clock: clock, groups: groups, onFail: onFail}
+}
+
+// Start starts one goroutine for each group.
+func (r *Runner) Start() {
+	for _, g := range r.groups {
+		r.ended.Add(1)
+		go pprof.Do(context.Background(), pprof.Labels("sluice", g.Name), func(context.Context) {
+			defer r.ended.Done()
+			r.run(g)
+		})
+	}
+}
+
+// Wait returns after every group has ended, with the first error.
+func (r *Runner) Wait() error {
+	r.ended.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// Wake makes every group look at its inboxes and flags. Any goroutine.
+func (r *Runner) Wake() {
+	for _, g := range r.groups {
+		g.Idle.Wake()
+	}
+}
+
+// run is the life of one group: rounds until no actor is left.
+func (r *Runner) run(g *Group) {
+	if g.Lock {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := pin(g.CPU); err != nil {
+			r.fail(fmt.Errorf("actors: group %s cannot be pinned to CPU %d: %w", g.Name, g.CPU, err))
+		}
+	}
+	live := append([]Actor(nil), g.Actors...)
+	empty := 0
+	for len(live) > 0 {
+		var work int
+		live, work = r.round(live)
+		if work > 0 {
+			empty = 0
+			continue
+		}
+		empty++
+		if !g.Idle.Pause(empty) || len(live) == 0 {
+			continue
+		}
+		live = r.park(g, live)
+	}
+}
+
+// park sleeps unless a last look finds work. The order matters: flag, then look, then sleep; a producer publishes, then
+// reads the flag. One of the two sees the other. What a ring completes between the look and the sleep is caught by
+// Ring.Park, which answers at once when something can be reaped.
+func (r *Runner) park(g *Group, live []Actor) []Actor {
+	g.signal.Prepare()
+	var work int
+	live, work = r.round(live)
+	if work == 0 && len(live) > 0 && !r.failed.Load() {
+		for _, a := range live {
+			if p, ok := a.(Parker); ok {
+				p.Park()
+			}
+		}
+		began := r.clock()
+		g.Idle.Sleep(sleepMax)
+		slept := r.clock() - began
+		for _, a := range live {
+			if p, ok := a.(Parker); ok {
+				p.Unpark()
+			}
+			count(a, telemetry.RunnerParks, telemetry.RunnerParkedTime, slept)
+		}
+	}
+	g.signal.Cancel()
+	return live
+}
+
+// round steps every live actor once and closes those that are done. After a failure it closes them all.
+func (r *Runner) round(live []Actor) (left []Actor, work int) {
+	current := 0
+	left = live
+	defer func() {
+		if v := recover(); v != nil {
+			r.fail(&PanicError{Actor: left[current].Name(), Value: v, Stack: debug.Stack()})
+			left, work = append(left[:current:current], left[current+1:]...), 1
+		}
+	}()
+	if r.failed.Load() {
+		for current = range left {
+			r.close(left[current])
+		}
+		return nil, 1
+	}
+	now := r.clock()
+	for current < len(left) {
+		a := left[current]
+		n := a.Step(now)
+		if n > 0 {
+			work += n
+			began := now
+			now = r.clock() // a step that worked took time; the next actor stamps with its own
+			count(a, telemetry.RunnerBusy, telemetry.RunnerBusyTime, now-began)
+		} else {
+			count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 0)
+		}
+		if n == 0 && a.Done() {
+			r.close(a)
+			left = append(left[:current:current], left[current+1:]...)
+			work++ // what it closed may end another one
+			continue
+		}
+		current++
+	}
+	return left, work
+}
+
+// metered is implemented by actors whose steps the runner counts, so that busy and idle are live under permanent load
+// too (R38).
+type metered interface{ recorder() *telemetry.Recorder }
+
+func count(a Actor, steps, spent telemetry.Counter, ns int64) {
+	if m, ok := a.(metered); ok {
+		b := m.recorder().B
+		b.C[steps]++
+		b.C[spent] += uint64(max(ns, 0))
+	}
+}
+
+func (r *Runner) close(a Actor) {
+	if err := a.Close(); err != nil {
+		r.fail(fmt.Errorf("actors: closing %s: %w", a.Name(), err))
+	}
+}
+
+// fail records the first error and tells every group to end.
+func (r *Runner) fail(err error) {
+	r.mu.Lock()
+	first := r.err == nil
+	if first {
+		r.err = err
+	} else {
+		r.err = errors.Join(r.err, err)
+	}
+	r.mu.Unlock()
+	r.failed.Store(true)
+	r.Wake()
+	if first && r.onFail != nil {
+		r.onFail(err)
+	}
+}

@@ -1,0 +1,205 @@
+package transport
+
+// Conn is the state of one connection in its shard's table. It is pointer-free, so that ten thousand of
+// them cost the garbage collector nothing, and it belongs to the shard's goroutine.
+//
+// Unsent bytes live in one contiguous block of the shard's Slab:
+//
+//	block  [ sent | being sent | waiting |  free  ]
+//	              off       off+sending end     cap
+//
+// An idle connection holds no block (R26). While a send is in flight its bytes never move: growth copies to
+// a new block and keeps the old one as orphan until the completion was reaped.
+//
+// Every answer appended is a unit with a length. Units fully covered by sent bytes are delivered; the rest
+// wait in the units queue, which only connections with a refused or partial send have. That makes the
+// ledger (I9) exact to the slot, also for a connection that dies in the middle of a frame.
+type Conn struct {
+	ID    uint64
+	Hash  uint64 // Hash(ID), kept because deletion needs it
+	Since uint64 // slot-ring position at Connect: older slots belong to an earlier owner of ID
+	Owed  uint64 // requests the reader accepted in all; valid once ReaderGone
+	Ended uint64 // requests answered to the end (BatchEnd appended)
+	Sent  uint64 // bytes the kernel took
+
+	OpenedAt     int64 // monotonic ns
+	LastSent     int64 // monotonic ns of the last byte the kernel took, or OpenedAt
+	blockedSince int64 // monotonic ns since which the socket refuses bytes; 0 = it does not
+	progressAt   int64 // monotonic ns of the last progress while blocked
+	softSince    int64 // monotonic ns since which Unsent() > soft limit; 0 = it is not
+
+	Next, Prev uint32 // links of the shard's blocked list, or of its free list; 0 = none
+	FD         int32
+	Gen        uint32 // generation of this table entry, part of the user data of every kernel request
+
+	block   Block
+	orphan  Block  // old block that an in-flight send still reads
+	off     uint32 // first unsent byte in block
+	end     uint32 // one past the last byte in block
+	sending uint32 // bytes in flight, from off (in orphan if there is one)
+
+	units     Block  // queue of answers not fully sent, 8 bytes each
+	unitHead  uint32 // index of the oldest unit in units
+	unitCount uint32
+	credit    uint32 // sent bytes not yet matched to whole units
+	Unsettled uint32 // appended since the last settle; an entry is not reused before they are settled
+
+	Class  uint8 // which Limits apply
+	Reason Reason
+	State  State
+}
+
+// State is a set of facts about a connection; each bit is independent.
+type State uint16
+
+const (
+	StateOpen       State = 1 << iota // the entry is in use
+	StateDirty                        // has bytes to send at the next flush
+	StatePolling                      // a writability poll is pending in the kernel
+	StateRetry                        // a send failed for want of memory: try again at the next tick
+	StateBlocked                      // is in the blocked list
+	StateSlow                         // SLOW was reported and RECOVERED was not yet
+	StateClosing                      // shut down; waits for the kernel and the reader
+	StateReaderGone                   // the reader let go of the socket
+	StateHalfClosed                   // the client closed its sending side and waits for its answers
+)
+
+// Has reports whether all of s is set.
+func (c *Conn) Has(s State) bool { return c.State&s == s }
+
+// Set sets s.
+func (c *Conn) Set(s State) { c.State |= s }
+
+// Clear clears s.
+func (c *Conn) Clear(s State) { c.State &^= s }
+
+// Unsent is the number of bytes the kernel has not taken.
+func (c *Conn) Unsent() int { return int(c.end - c.off) }
+
+// Sending is the number of bytes in flight.
+func (c *Conn) Sending() int { return int(c.sending) }
+
+// CanSend reports whether a send may be queued: something is unsent, and nothing of this connection is with
+// the kernel. At most one send of a connection is ever in flight, so a later one cannot overtake it (I3).
+func (c *Conn) CanSend() bool {
+	return c.end > c.off && c.sending == 0 && c.State&(StatePolling|StateRetry|StateClosing) == 0
+}
+
+// Idle reports whether the kernel holds nothing of this connection and no answer awaits its ledger entry.
+func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.Unsettled == 0 }
+
+// Append copies p behind the unsent bytes; false means the slab's budget is spent and nothing changed.
+// now is monotonic ns.
+func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
+	if c.block == 0 || int(c.end)+len(p) > len(s.Bytes(c.block)) {
+		if !c.makeRoom(s, len(p)) {
+			return false
+		}
+	}
+	copy(s.Bytes(c.block)[c.end:], p)
+	c.end += uint32(len(p))
+	if c.softSince == 0 && c.Unsent() > l.SoftBytes {
+		c.softSince = now
+	}
+	return true
+}
+
+// makeRoom makes n bytes free behind end: by moving the unsent bytes to the front where that frees enough
+// and no send reads them, else by a block of the next size.
+func (c *Conn) makeRoom(s *Slab, n int) bool {
+	unsent := c.Unsent()
+	if c.block != 0 && c.sending == 0 && unsent+n <= len(s.Bytes(c.block)) && int(c.off) >= unsent {
+		b := s.Bytes(c.block)
+		copy(b, b[c.off:c.end])
+		c.off, c.end = 0, uint32(unsent)
+		return true
+	}
+	grown, ok := s.Alloc(unsent + n)
+	if !ok {
+		return false
+	}
+	if c.block != 0 {
+		copy(s.Bytes(grown), s.Bytes(c.block)[c.off:c.end])
+		if c.sending != 0 && c.orphan == 0 {
+			c.orphan = c.block // the kernel still reads it
+		} else {
+			s.Free(c.block)
+		}
+	}
+	c.block, c.off, c.end = grown, 0, uint32(unsent)
+	return true
+}
+
+// Begin marks all unsent bytes as in flight and returns them. They stay in place until Complete.
+func (c *Conn) Begin(s *Slab) []byte {
+	if c.sending != 0 {
+		panic("transport: second send in flight on one connection")
+	}
+	c.sending = c.end - c.off
+	return s.Bytes(c.block)[c.off:c.end]
+}
+
+// Complete takes the result of the send that Begin announced: n bytes left (0 on an error). A drained
+// connection gives its block back. It reports whether unsent bytes remain.
+func (c *Conn) Complete(s *Slab, l *Limits, n int, now int64) (remain bool) {
+	if n < 0 || n > int(c.sending) {
+		panic("transport: completion of more bytes than were sent")
+	}
+	c.sending = 0
+	if c.orphan != 0 {
+		s.Free(c.orphan)
+		c.orphan = 0
+	}
+	c.credit += uint32(n)
+	c.Sent += uint64(n)
+	if n > 0 {
+		c.LastSent, c.progressAt = now, now
+	}
+	if c.block == 0 { // discarded while the send was in flight
+		return false
+	}
+	c.off += uint32(n)
+	if c.softSince != 0 && c.Unsent() <= l.SoftBytes {
+		c.softSince = 0
+	}
+	if c.off < c.end {
+		return true
+	}
+	c.dropBuffer(s)
+	return false
+}
+
+// Block notes that the socket refused bytes at now. The no-progress clock starts at the first refusal and
+// is reset by progress only.
+func (c *Conn) Block(now int64) {
+	if c.blockedSince == 0 {
+		c.blockedSince, c.progressAt = now, now
+	}
+}
+
+// Unblock notes that nothing is unsent any more.
+func (c *Conn) Unblock() { c.blockedSince = 0 }
+
+// BlockedSince is the monotonic ns since which the socket refuses bytes, 0 if it does not.
+func (c *Conn) BlockedSince() int64 { return c.blockedSince }
+
+// Discard frees the buffers of a connection that is closing; in-flight bytes stay until Complete.
+func (c *Conn) Discard(s *Slab) {
+	if c.sending != 0 {
+		if c.orphan == 0 {
+			c.orphan = c.block
+		} else {
+			s.Free(c.block)
+		}
+		c.block, c.off, c.end = 0, 0, 0
+		return
+	}
+	if c.block != 0 {
+		c.dropBuffer(s)
+	}
+}
+
+func (c *Conn) dropBuffer(s *Slab) {
+	s.Free(c.block)
+	c.block, c.off, c.end = 0, 0, 0
+}

@@ -1,0 +1,101 @@
+package transport
+
+import "encoding/binary"
+
+// Unit is one appended answer (payload and BatchEnd together) or control frame, as the ledger counts it.
+type Unit struct {
+	Len      uint32 // bytes on the wire
+	Received uint32 // when its request was received, in units of 1024 ns, modulo 2^32; for the end-to-end time
+	Slot     bool   // false for control frames, which the ledger does not count
+}
+
+// unitBytes is the stored size of a Unit: the length in 31 bits with Slot on top, then Received.
+const unitBytes = 8
+
+// Settle matches the next appended unit with the bytes the kernel took. It reports true when the unit was
+// sent whole; otherwise the unit is queued until later bytes cover it. ok is false when the queue could not
+// grow: the caller ends the connection. Units are settled in the order they were appended.
+func (c *Conn) Settle(s *Slab, u Unit) (sent, ok bool) {
+	if c.unitCount == 0 && c.credit >= u.Len {
+		c.credit -= u.Len
+		return true, true
+	}
+	return false, c.pushUnit(s, u)
+}
+
+// TakeSent returns the oldest queued unit if sent bytes cover it, and forgets it.
+func (c *Conn) TakeSent(s *Slab) (Unit, bool) {
+	if c.unitCount == 0 {
+		return Unit{}, false
+	}
+	u := c.unitAt(s, c.unitHead)
+	if c.credit < u.Len {
+		return Unit{}, false
+	}
+	c.credit -= u.Len
+	c.popUnit(s)
+	return u, true
+}
+
+// TakeUnsent returns the oldest queued unit, sent or not, and forgets it; for a connection that closes.
+func (c *Conn) TakeUnsent(s *Slab) (Unit, bool) {
+	if c.unitCount == 0 {
+		return Unit{}, false
+	}
+	u := c.unitAt(s, c.unitHead)
+	c.popUnit(s)
+	return u, true
+}
+
+// QueuedUnits is the number of appended answers and control frames that wait for their bytes to leave.
+func (c *Conn) QueuedUnits() int { return int(c.unitCount) }
+
+func (c *Conn) unitAt(s *Slab, i uint32) Unit {
+	w := binary.LittleEndian.Uint64(s.Bytes(c.units)[i*unitBytes:])
+	return Unit{Len: uint32(w) & (1<<31 - 1), Received: uint32(w >> 32), Slot: uint32(w)>>31 == 1}
+}
+
+func (c *Conn) popUnit(s *Slab) {
+	c.unitHead++
+	c.unitCount--
+	if c.unitCount == 0 {
+		s.Free(c.units)
+		c.units, c.unitHead = 0, 0
+	}
+}
+
+func (c *Conn) pushUnit(s *Slab, u Unit) bool {
+	if c.units == 0 || int(c.unitHead+c.unitCount+1)*unitBytes > len(s.Bytes(c.units)) {
+		if !c.growUnits(s) {
+			return false
+		}
+	}
+	w := uint64(u.Len) | uint64(u.Received)<<32
+	if u.Slot {
+		w |= 1 << 31
+	}
+	binary.LittleEndian.PutUint64(s.Bytes(c.units)[(c.unitHead+c.unitCount)*unitBytes:], w)
+	c.unitCount++
+	return true
+}
+
+// growUnits moves the queue to the front of its block, or to a larger one when less than half of it is free.
+func (c *Conn) growUnits(s *Slab) bool {
+	used := int(c.unitCount) * unitBytes
+	if c.units != 0 && int(c.unitHead)*unitBytes >= len(s.Bytes(c.units))/2 {
+		b := s.Bytes(c.units)
+		copy(b, b[c.unitHead*unitBytes:][:used])
+		c.unitHead = 0
+		return true
+	}
+	grown, ok := s.Alloc(max(2*used, BlockMin))
+	if !ok {
+		return false
+	}
+	if c.units != 0 {
+		copy(s.Bytes(grown), s.Bytes(c.units)[c.unitHead*unitBytes:][:used])
+		s.Free(c.units)
+	}
+	c.units, c.unitHead = grown, 0
+	return true
+}
