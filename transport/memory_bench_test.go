@@ -142,3 +142,32 @@ func BenchmarkSlabMixed(b *testing.B) {
 		at = (at + 1) & 4095
 	}
 }
+
+// BenchmarkSlabGrow fills a buffer with 64-byte frames up to 256 KiB and drains it, once growing by doubling from the
+// smallest block, as a connection's buffer does, and once in a block of the full size.
+func BenchmarkSlabGrow(b *testing.B) {
+	const frames = 256 << 10 / 64
+	var frame [64]byte
+	for _, first := range []int{BlockMin, 256 << 10} {
+		b.Run(fmt.Sprintf("from %d", first), func(b *testing.B) {
+			b.ReportAllocs()
+			s := newSlab(b, 0, 64<<20)
+			for b.Loop() {
+				block, _ := s.Alloc(first)
+				buffer := s.Bytes(block)
+				used := 0
+				for range frames {
+					if used+len(frame) > len(buffer) {
+						larger, _ := s.Alloc(2 * len(buffer))
+						copy(s.Bytes(larger), buffer[:used])
+						s.Free(block)
+						block, buffer = larger, s.Bytes(larger)
+					}
+					used += copy(buffer[used:], frame[:])
+				}
+				s.Free(block)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/frames, "ns/frame")
+		})
+	}
+}
