@@ -28,7 +28,7 @@ type Options struct {
 	Congestion     string             // TCP_CONGESTION of tcp(7), for example "cubic"; empty: the system's
 	ReadBuffer     int                // bytes at first, default 4096; grows to the largest frame
 	MaxFrame       int                // most bytes after the prefix of a response, default wire.MaxResponse
-	HeartbeatEvery time.Duration      // send a heartbeat when nothing was sent for so long; 0: never
+	HeartbeatEvery time.Duration      // heartbeat after an interval without a Flush, so silence is at most twice it; 0: never
 	ShowHeartbeats bool               // Next returns the server's heartbeats instead of skipping them
 }
 

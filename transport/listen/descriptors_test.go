@@ -27,6 +27,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	// Go's poller opens its own descriptors when it is first used; noLeak must not take them for a leak.
+	if r, w, err := os.Pipe(); err == nil {
+		r.Close()
+		w.Close()
+	}
 	os.Exit(m.Run())
 }
 
@@ -135,12 +140,12 @@ func TestServerWithoutDescriptorsServesOnAndRecovers(t *testing.T) {
 		}()
 	}
 	pauses, connected := 0, 0
-	for deadline := time.Now().Add(patience); pauses == 0; {
+	for deadline := time.Now().Add(patience); pauses == 0 || connected == 0; {
 		if pauses, connected = server.counters(); time.Now().After(deadline) {
 			t.Fatalf("accepting never paused with %d of %d clients in", connected, clients)
 		}
 	}
-	if connected == 0 || connected >= clients {
+	if connected >= clients {
 		t.Fatalf("%d of %d clients are in", connected, clients)
 	}
 	t.Logf("%d of %d clients are in when descriptors run out", connected, clients)

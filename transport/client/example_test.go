@@ -1,0 +1,54 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"sluice/transport/client"
+	"sluice/transport/wire"
+)
+
+// A server of a few lines: it is ready at once, answers one request and leaves.
+func answerOnce(l net.Listener) {
+	c, err := l.Accept()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	io.WriteString(c, wire.ServerReady)
+	io.ReadFull(c, make([]byte, 16))
+	c.Write(append(wire.AppendResponse(nil, 0x30, []byte("filled")), wire.BatchEnd...))
+}
+
+func ExampleDial() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer l.Close()
+	go answerOnce(l)
+
+	c, err := client.Dial(context.Background(), "tcp", l.Addr().String(), client.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	c.Send(1, 0x10, []byte("buy"))
+	c.Flush()
+	for {
+		tag, body, err := c.Next()
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%#x %q\n", tag, body)
+	}
+	// Output:
+	// 0x30 "filled"
+	// 0x2 ""
+	// EOF
+}
