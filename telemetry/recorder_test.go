@@ -188,6 +188,7 @@ func TestViewsResetOnlyTheirOwnMarks(t *testing.T) {
 	}
 	put := func(v uint64) {
 		rec.B.Mark(MarkBuffered, v)
+		rec.B.Mark(MarkBuffered, v/2)
 		rec.Park()
 		c.Collect(0)
 		rec.Unpark()

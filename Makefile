@@ -1,0 +1,83 @@
+# The verbs of the project; continuous integration calls the same ones.
+# `make` alone lists them.
+
+GO          ?= go
+# The pinned io_uring library reaches into package syscall by linkname, which
+# the linker refuses by default. Every build that contains it needs this flag;
+# with -tags nogiouring the library is left out and no flag is needed.
+LINK        := -ldflags=-checklinkname=0
+PORTABLE    := -tags nogiouring
+PKGS        ?= ./...
+TIMEOUT     ?= 10m
+COUNT       ?= 1
+FUZZTIME    ?= 10s
+BENCH       ?= .
+BENCHTIME   ?= 1s
+RUNARGS     ?=
+# Releases that were seen to work with the Go version in go.mod.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# Comment form and naming are ours: tidy_test.go holds them.
+CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo test race lint vuln bench fuzz sim models soak mutants
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+build: ## compile everything, with io_uring and without, and bin/sluice
+	$(GO) build $(LINK) $(PKGS)
+	$(GO) build $(PORTABLE) $(PKGS)
+	@if [ -d cmd/sluice ]; then set -x; mkdir -p bin && $(GO) build $(LINK) -o bin/sluice ./cmd/sluice; fi
+
+run: build ## start the stand-alone server; RUNARGS="..." are its flags
+	bin/sluice serve $(RUNARGS)
+
+demo: build ## server, clients and a slow reader in one process
+	bin/sluice demo $(RUNARGS)
+
+test: ## all tests, without the io_uring library first, then with it
+	$(GO) test -vet=off $(PORTABLE) -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
+	$(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
+
+race: ## all tests under the race detector with the costly assertions; needs gcc
+	@command -v $${CC:-gcc} >/dev/null || { echo "make race: the race detector needs cgo and a C compiler, and there is no $${CC:-gcc}. Install one (Debian: apt-get install gcc libc6-dev) or set CC."; exit 1; }
+	CGO_ENABLED=1 $(GO) test -vet=off -race -tags invariants $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) $(RACEARGS) $(PKGS)
+
+lint: ## gofmt, vet with all tags, staticcheck, module files, known vulnerabilities
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted (gofmt -w them):"; echo "$$bad"; exit 1; fi
+	$(GO) vet $(PKGS)
+	$(GO) vet $(PORTABLE) $(PKGS)
+	$(GO) vet -tags invariants $(PKGS)
+	$(GO) run $(STATICCHECK) -checks $(CHECKS) $(PKGS)
+	$(GO) run $(STATICCHECK) -checks $(CHECKS) $(PORTABLE) $(PKGS)
+	$(GO) mod tidy -diff
+	@$(MAKE) --no-print-directory vuln
+
+vuln: ## known vulnerabilities, skipped in words where the database cannot be reached
+	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then \
+		echo "$(GO) run $(GOVULNCHECK) $(PKGS)"; $(GO) run $(GOVULNCHECK) $(PKGS); \
+	else echo "govulncheck: not run, its database vuln.go.dev cannot be reached from here (or there is no curl)"; fi
+
+bench: ## benchmarks; BENCH=regexp BENCHTIME=1s PKGS=./...
+	$(GO) test -vet=off $(LINK) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(PKGS)
+
+fuzz: ## every Fuzz target for FUZZTIME (10s)
+	@set -e; n=0; for f in $$(grep -rlE --include='*_test.go' '^func Fuzz' . | sort); do \
+		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$f); do \
+			n=$$((n+1)); echo "== $$t in $$(dirname $$f)"; \
+			$(GO) test -vet=off $(LINK) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
+		done; done; echo "fuzzed $$n targets for $(FUZZTIME) each"
+
+sim: ## the deterministic simulator; SIMARGS="-seed=17" replays a run
+	$(GO) test -vet=off $(LINK) -count=1 -timeout 30m ./actors -run 'TestSim' -v $(SIMARGS)
+
+models: ## check the Promela models and their mutants with spin
+	@.ci/models
+
+soak: ## the long variants of the tests, minutes to hours
+	SLUICE_SOAK=1 $(GO) test -vet=off $(LINK) -count=1 -timeout 6h $(PKGS)
+
+mutants: ## plant the known bugs one by one and see each caught
+	@.ci/mutants
