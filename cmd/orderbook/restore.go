@@ -1,11 +1,9 @@
 package orderbook
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 )
@@ -28,15 +26,13 @@ func (b *Book) Restore(r io.Reader) error {
 	if length > 1<<50 {
 		return fmt.Errorf("orderbook: snapshot is damaged: it claims %d bytes", length)
 	}
-	limited := &io.LimitedReader{R: r, N: int64(length) + 4}
 	s := &snapshotReader{
-		r: bufio.NewReaderSize(limited, 64<<10), left: length,
-		sum: crc32.New(crc32.MakeTable(crc32.Castagnoli)), state: newState(),
+		r: r, unread: length, sum: crc32.Checksum(header[:], castagnoli()), state: newState(),
+		buf: make([]byte, min(length, snapshotChunk)),
 	}
-	s.sum.Write(header[:])
 	s.payload(b.config)
-	if s.err == nil && s.left != 0 {
-		s.fail("%d bytes are left after the last order", s.left)
+	if left := s.unread + uint64(len(s.window)); s.err == nil && left != 0 {
+		s.fail("%d bytes are left after the last order", left)
 	}
 	if s.err == nil {
 		s.checksum()
@@ -51,11 +47,12 @@ func (b *Book) Restore(r io.Reader) error {
 // snapshotReader builds a state. It keeps the first error, after which it reads zeros,
 // so every loop ends.
 type snapshotReader struct {
-	r    *bufio.Reader
-	left uint64 // payload bytes not yet read
-	sum  hash.Hash32
-	word [8]byte
-	err  error
+	r      io.Reader
+	unread uint64 // payload bytes still in r
+	buf    []byte
+	window []byte // part of buf: read, summed, not yet used
+	sum    uint32
+	err    error
 	*state
 }
 
@@ -65,28 +62,48 @@ func (s *snapshotReader) fail(format string, args ...any) {
 	}
 }
 
-func (s *snapshotReader) read(n int) []byte {
-	p := s.word[:n]
-	if s.err == nil && s.left < uint64(n) {
-		s.fail("its records need more than the length in its header")
+func (s *snapshotReader) u32() uint32 {
+	if len(s.window) < 4 && !s.refill(4) {
+		return 0
 	}
-	if s.err == nil {
-		if _, err := io.ReadFull(s.r, p); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			s.err = fmt.Errorf("orderbook: snapshot is cut short, %d bytes of its payload are missing: %w", s.left, io.ErrUnexpectedEOF)
-		} else if err != nil {
-			s.err = fmt.Errorf("orderbook: reading a snapshot: %w", err)
-		}
-		s.left -= uint64(n)
-		s.sum.Write(p)
-	}
-	if s.err != nil {
-		clear(p)
-	}
-	return p
+	v := binary.LittleEndian.Uint32(s.window)
+	s.window = s.window[4:]
+	return v
 }
 
-func (s *snapshotReader) u32() uint32 { return binary.LittleEndian.Uint32(s.read(4)) }
-func (s *snapshotReader) u64() uint64 { return binary.LittleEndian.Uint64(s.read(8)) }
+func (s *snapshotReader) u64() uint64 {
+	if len(s.window) < 8 && !s.refill(8) {
+		return 0
+	}
+	v := binary.LittleEndian.Uint64(s.window)
+	s.window = s.window[8:]
+	return v
+}
+
+// refill makes at least n bytes readable; false means there is an error.
+func (s *snapshotReader) refill(n int) bool {
+	rest := copy(s.buf, s.window)
+	s.window = nil // also ends the reading of what came before an error
+	more := int(min(uint64(len(s.buf)-rest), s.unread))
+	if s.err == nil && rest+more < n {
+		s.fail("its records need more than the length in its header")
+	}
+	if s.err != nil {
+		return false
+	}
+	got, err := io.ReadFull(s.r, s.buf[rest:rest+more])
+	switch s.unread -= uint64(got); {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		s.err = fmt.Errorf("orderbook: snapshot is cut short, %d bytes of its payload are missing: %w", s.unread, io.ErrUnexpectedEOF)
+		return false
+	case err != nil:
+		s.err = fmt.Errorf("orderbook: reading a snapshot: %w", err)
+		return false
+	}
+	s.sum = crc32.Update(s.sum, castagnoli(), s.buf[rest:rest+more])
+	s.window = s.buf[:rest+more]
+	return true
+}
 
 // count reads a number of records and refuses one above its limit.
 func (s *snapshotReader) count(what string, max int) int {
@@ -99,11 +116,11 @@ func (s *snapshotReader) count(what string, max int) int {
 }
 
 func (s *snapshotReader) checksum() {
-	want := s.sum.Sum32()
-	if _, err := io.ReadFull(s.r, s.word[:4]); err != nil {
-		s.err = fmt.Errorf("orderbook: snapshot is cut short, its checksum is missing: %w", io.ErrUnexpectedEOF)
-	} else if got := binary.LittleEndian.Uint32(s.word[:]); got != want {
-		s.fail("its checksum is %08x, of its bytes it is %08x", got, want)
+	var trailer [4]byte
+	if _, err := io.ReadFull(s.r, trailer[:]); err != nil {
+		s.err = fmt.Errorf("orderbook: snapshot is cut short, its checksum is missing: %w", err)
+	} else if got := binary.LittleEndian.Uint32(trailer[:]); got != s.sum {
+		s.fail("its checksum is %08x, of its bytes it is %08x", got, s.sum)
 	}
 }
 

@@ -1,10 +1,8 @@
 package orderbook
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 )
@@ -19,6 +17,7 @@ const (
 	snapshotMagic   = "OBSN"
 	snapshotVersion = 1
 	snapshotHeader  = 4 + 4 + 8
+	snapshotChunk   = 64 << 10 // bytes read or written at once
 
 	configSize     = 6 * 8
 	accountSize    = 3 * 8
@@ -27,6 +26,9 @@ const (
 	levelSize      = 8 + 4
 	orderSize      = 5*8 + 4
 )
+
+// castagnoli is the table of CRC-32C, which the standard library keeps.
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 func (c Config) words() [6]uint64 {
 	return [6]uint64{uint64(c.MaxInstruments), uint64(c.MaxAccounts), uint64(c.MaxPositions),
@@ -47,8 +49,8 @@ func (s *state) payloadSize() uint64 {
 // Snapshot writes the whole state. The bytes depend on the state alone, never on how
 // it came about. The error is w's.
 func (b *Book) Snapshot(w io.Writer) error {
-	s := &snapshotWriter{w: bufio.NewWriterSize(w, 64<<10), sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
-	s.write([]byte(snapshotMagic))
+	s := &snapshotWriter{w: w, buf: make([]byte, 0, snapshotChunk+8)}
+	s.buf = append(s.buf, snapshotMagic...)
 	s.u32(snapshotVersion)
 	s.u64(b.payloadSize())
 	for _, word := range b.config.words() {
@@ -78,39 +80,44 @@ func (b *Book) Snapshot(w io.Writer) error {
 		s.ladder(&b.orders, Buy, &b.instruments[i])
 		s.ladder(&b.orders, Sell, &b.instruments[i])
 	}
-	s.u32(s.sum.Sum32())
-	if s.err == nil {
-		s.err = s.w.Flush()
-	}
+	s.flush() // so that the sum is of everything
+	s.u32(s.sum)
+	s.flush()
 	if s.err != nil {
 		return fmt.Errorf("orderbook: writing a snapshot: %w", s.err)
 	}
 	return nil
 }
 
-// snapshotWriter keeps the first error and the checksum of what was written.
+// snapshotWriter collects bytes, sums and writes them a chunk at a time, and keeps the
+// first error.
 type snapshotWriter struct {
-	w    *bufio.Writer
-	sum  hash.Hash32
-	word [8]byte
-	err  error
-}
-
-func (s *snapshotWriter) write(p []byte) {
-	if s.err == nil {
-		s.sum.Write(p) // never fails (hash.Hash)
-		_, s.err = s.w.Write(p)
-	}
+	w   io.Writer
+	buf []byte
+	sum uint32
+	err error
 }
 
 func (s *snapshotWriter) u32(v uint32) {
-	binary.LittleEndian.PutUint32(s.word[:], v)
-	s.write(s.word[:4])
+	s.buf = binary.LittleEndian.AppendUint32(s.buf, v)
+	if len(s.buf) >= snapshotChunk {
+		s.flush()
+	}
 }
 
 func (s *snapshotWriter) u64(v uint64) {
-	binary.LittleEndian.PutUint64(s.word[:], v)
-	s.write(s.word[:])
+	s.buf = binary.LittleEndian.AppendUint64(s.buf, v)
+	if len(s.buf) >= snapshotChunk {
+		s.flush()
+	}
+}
+
+func (s *snapshotWriter) flush() {
+	s.sum = crc32.Update(s.sum, castagnoli(), s.buf)
+	if s.err == nil {
+		_, s.err = s.w.Write(s.buf)
+	}
+	s.buf = s.buf[:0]
 }
 
 // ladder writes the levels of a side, best first, each with its orders, oldest first.

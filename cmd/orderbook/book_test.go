@@ -1,0 +1,192 @@
+package orderbook
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"sluice/cmd/upstream"
+)
+
+// parse reads one line of a script: "connection account what ...". Client order ids
+// count up per account unless the line ends in "id N".
+func parse(t *testing.T, line string, next map[uint64]uint64) (conn uint64, c Command) {
+	t.Helper()
+	var what string
+	f := strings.Fields(line)
+	scan(t, strings.Join(f[:3], " "), "c%d a%d %s", &conn, &c.Account, &what)
+	next[c.Account]++
+	c.ClientOrderID = next[c.Account]
+	if n := len(f); f[n-2] == "id" {
+		scan(t, f[n-1], "%d", &c.ClientOrderID)
+		f = f[:n-2]
+	}
+	c.Tag, c.Type, c.TimeInForce, c.Side = TagNew, Limit, GoodTillCancel, Buy
+	if strings.HasSuffix(what, "sell") {
+		c.Side = Sell
+	}
+	switch what {
+	case "cancel":
+		c = Command{Tag: TagCancel, Account: c.Account, ClientOrderID: c.ClientOrderID}
+		scan(t, f[3], "%d", &c.Target)
+	case "replace":
+		c = Command{Tag: TagReplace, Account: c.Account, ClientOrderID: c.ClientOrderID}
+		scan(t, f[3]+" "+f[4], "%d %d@%d", &c.Target, &c.Quantity, &c.Price)
+	case "market-buy", "market-sell":
+		c.Type, c.TimeInForce = Market, ImmediateOrCancel
+		scan(t, f[3], "%d", &c.Quantity)
+	case "ioc-buy", "ioc-sell":
+		c.TimeInForce = ImmediateOrCancel
+		fallthrough
+	default:
+		scan(t, f[3], "%d@%d", &c.Quantity, &c.Price)
+	}
+	return conn, c
+}
+
+func scan(t *testing.T, text, format string, into ...any) {
+	t.Helper()
+	if _, err := fmt.Sscanf(text, format, into...); err != nil {
+		t.Fatalf("script says %q: %v", text, err)
+	}
+}
+
+// say writes an output as a line of a script's expectation.
+func say(out output) string {
+	r := out.report
+	who := fmt.Sprintf("c%d a%d#%d ", out.conn, r.Account, r.ClientOrderID)
+	switch r.Tag {
+	case TagAccepted:
+		return who + fmt.Sprintf("accepted as %d", r.OrderID)
+	case TagRejected:
+		return who + "rejected: " + r.Reason.String()
+	case TagFill:
+		side, role := "bought", "taking"
+		if r.Side == Sell {
+			side = "sold"
+		}
+		if r.Liquidity == Resting {
+			role = "resting"
+		}
+		return who + fmt.Sprintf("%s %d@%d %s, open %d", side, r.Quantity, r.Price, role, r.Open)
+	case TagCancelled:
+		return who + fmt.Sprintf("cancelled %d by %d: %s", r.Quantity, r.Command, r.Reason)
+	}
+	return who + fmt.Sprintf("replaced by %d: %d@%d, open %d, kept %t", r.Command, r.Quantity, r.Price, r.Open, r.KeptPriority)
+}
+
+func TestScripts(t *testing.T) {
+	for _, s := range scripts {
+		t.Run(s.name, func(t *testing.T) {
+			b, next, seq := mustNew(t, s.config), map[uint64]uint64{}, uint64(0)
+			var said []string
+			for line := range strings.Lines(s.script) {
+				if strings.TrimSpace(line) == "" {
+					continue
+				}
+				seq++
+				conn, c := parse(t, line, next)
+				said = said[:0] // only the last line's outputs are judged
+				for _, out := range do(t, b, seq, conn, c) {
+					said = append(said, say(out))
+				}
+				if err := audit(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, want := strings.Join(said, "\n"), strings.Join(s.want, "\n"); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func TestRolesDecideWhoMayTrade(t *testing.T) {
+	b := mustNew(t, Config{})
+	for _, g := range goldenRequests {
+		for role := uint8(0); role < 5; role++ {
+			req := request(t, 1, g.command)
+			req.Role = role
+			may := role == upstream.RoleTrader || role == upstream.RoleOperator ||
+				role == upstream.RoleReadonly && b.IsQuery(req.Tag)
+			if err := b.Check(req); (err == nil) != may {
+				t.Errorf("%s from role %d: %v", g.name, role, err)
+			}
+		}
+	}
+}
+
+func TestBrokenContractsPanicWithTheEvent(t *testing.T) {
+	b := traded(t)
+	cancel := Command{Tag: TagCancel, Account: 1, ClientOrderID: 9, Target: 1}
+	for name, f := range map[string]func(){
+		"event 6 after event 6":      func() { b.Apply(6, request(t, 1, cancel), &tape{}) },
+		"event 7 with tag 0x13":      func() { b.Apply(7, request(t, 1, Command{Tag: TagQueryTop}), &tape{}) },
+		"event 7 with tag 0x10":      func() { b.Apply(7, &upstream.Request{Tag: TagNew, Body: make([]byte, 40)}, &tape{}) },
+		"request with tag 0x11 is n": func() { b.Query(request(t, 1, cancel), &tape{}) },
+	} {
+		func() {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, name) {
+					t.Errorf("panic is %q, must say %q", got, name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+func TestLimitsThatCannotBeKeptAreRefusedByName(t *testing.T) {
+	for _, c := range []struct {
+		config Config
+		want   string
+	}{
+		{Config{MaxOrders: -1}, "MaxOrders is -1"},
+		{Config{MaxLevels: 1<<30 + 1}, "MaxLevels is 1073741825"},
+		{Config{MaxOrders: 1 << 20, MaxQuantity: 1 << 44}, "MaxQuantity is 17592186044416 with 1048576 orders"},
+		{Config{MaxOrders: 1, MaxQuantity: math.MaxUint64}, "MaxQuantity"},
+	} {
+		if _, err := New(c.config); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error is %v, must say %q", c.config, err, c.want)
+		}
+	}
+}
+
+func TestThePricesAtTheEndsOfTheRangeAreOrdered(t *testing.T) {
+	b := mustNew(t, Config{})
+	for i, price := range []int64{math.MinInt64, 0, math.MaxInt64} {
+		do(t, b, uint64(i+1), 1, Command{Tag: TagNew, Account: 1, ClientOrderID: uint64(i + 1), Side: Sell, Type: Limit, TimeInForce: GoodTillCancel, Price: price, Quantity: 1})
+	}
+	top := do(t, b, 0, 1, Command{Tag: TagQueryTop})[0].answer
+	if top.Ask != (Quote{math.MinInt64, 1, 1}) {
+		t.Errorf("best ask is %+v, must be the smallest integer", top.Ask)
+	}
+	got := do(t, b, 9, 2, Command{Tag: TagNew, Account: 2, ClientOrderID: 1, Side: Buy, Type: Market, TimeInForce: ImmediateOrCancel, Quantity: 3})
+	for i, price := range []int64{math.MinInt64, 0, math.MaxInt64} {
+		if r := got[2+2*i].report; r.Price != price {
+			t.Errorf("trade %d is at %d, must be at %d", i, r.Price, price)
+		}
+	}
+}
+
+// The table must keep finding orders while it grows and shifts entries back.
+func TestTheIndexAgreesWithAMap(t *testing.T) {
+	o, want := newOrders(), map[uint64]uint32{}
+	for i := uint64(1); i <= 20000; i++ {
+		r := order{account: uint32(i % 7), client: i, open: 1}
+		want[i] = o.add(&r)
+		if old := i / 2; i%3 != 0 && want[old] != 0 {
+			o.remove(want[old])
+			delete(want, old)
+		}
+	}
+	for i := uint64(1); i <= 20000; i++ {
+		if got := o.find(uint32(i%7), i); got != want[i] {
+			t.Fatalf("order %d is in slot %d, must be %d", i, got, want[i])
+		}
+	}
+	if o.count != len(want) {
+		t.Fatalf("count is %d, must be %d", o.count, len(want))
+	}
+}

@@ -1,0 +1,70 @@
+package orderbook_test
+
+import (
+	"fmt"
+
+	"sluice/cmd/orderbook"
+	"sluice/cmd/upstream"
+)
+
+// printer is an emitter that prints a report when the next one begins; the sequencer's
+// hands out slots of the ring instead.
+type printer struct {
+	conn   uint64
+	report orderbook.Report
+}
+
+func (p *printer) Report(conn uint64) *orderbook.Report {
+	p.flush()
+	p.conn, p.report = conn, orderbook.Report{}
+	return &p.report
+}
+
+func (p *printer) Query(uint64) *orderbook.Answer { return new(orderbook.Answer) }
+
+func (p *printer) flush() {
+	if p.report.Tag == 0 {
+		return
+	}
+	frame, err := orderbook.Encoder{}.AppendReport(nil, &p.report)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("to connection %d: tag 0x%02x, %d bytes, traded %d, open %d\n",
+		p.conn, p.report.Tag, len(frame), p.report.Quantity, p.report.Open)
+	p.report = orderbook.Report{}
+}
+
+// A buyer rests, a seller meets it; both hear of the trade.
+func Example() {
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var out printer
+	for i, side := range []orderbook.Side{orderbook.Buy, orderbook.Sell} {
+		seq := uint64(i + 1)
+		frame, err := orderbook.AppendRequest(nil, 1, &orderbook.Command{
+			Tag: orderbook.TagNew, Account: 10 * seq, ClientOrderID: 1, Instrument: 7, Side: side,
+			Type: orderbook.Limit, TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 4 + seq,
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		req := &upstream.Request{Conn: seq, Role: upstream.RoleTrader, Tag: frame[12], Body: frame[13:]}
+		if err := book.Check(req); err != nil {
+			fmt.Println(err)
+			return
+		}
+		book.Apply(seq, req, &out)
+	}
+	out.flush()
+	// Output:
+	// to connection 1: tag 0x30, 37 bytes, traded 0, open 0
+	// to connection 2: tag 0x30, 37 bytes, traded 0, open 0
+	// to connection 1: tag 0x32, 71 bytes, traded 5, open 0
+	// to connection 2: tag 0x32, 71 bytes, traded 5, open 1
+}
