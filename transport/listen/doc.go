@@ -5,7 +5,7 @@
 //	clients ==> acceptor (one per endpoint) --inbox--> reader 0 --Connect, Request, Disconnect--> Handler
 //	                                        \--inbox--> reader 1 --------------------------------/
 //
-//	            reader: one goroutine, one epoll(7) inside Go's poller, one read buffer, a table of 96-byte records
+//	            reader: one goroutine, one epoll(7) inside Go's poller, one read buffer, a table of 88-byte records
 //
 // Promises:
 //   - No goroutine per connection. An idle connection takes one record without pointers; only one in the middle of a frame

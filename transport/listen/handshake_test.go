@@ -205,8 +205,8 @@ func TestManyHandshakesPassAroundOneThatNeverEnds(t *testing.T) {
 	})
 }
 
-// Four peers hold all four places for handshakes with an hour of time each. Only because a crowd shortens their time do
-// the others get in; they try again when the crowd ended their own handshake.
+// Four peers hold all four places for handshakes. A crowd shortens their time, so others get in; a client tries again when
+// the crowd ended its own handshake.
 func TestHeldPlacesAreTakenBackWhenOthersWait(t *testing.T) {
 	h := newShard(t)
 	s, address := start(t, Config{

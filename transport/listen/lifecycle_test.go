@@ -26,8 +26,13 @@ func TestCloseLetsGoOfEveryConnectionOnce(t *testing.T) {
 		shaking := raw(t, network, address)
 		answer(t, shaking, key)
 		for range 10 {
-			dial(t, network, address, client.Options{Key: key})
-			dial(t, network, s.Addresses()[1], client.Options{})
+			for _, c := range []*client.Conn{
+				dial(t, network, address, client.Options{Key: key}), dial(t, network, s.Addresses()[1], client.Options{}),
+			} {
+				c.Send(1, 0x10, nil)
+				c.Flush()
+				expect(t, c, wire.TagBatchEnd) // only now is it certain that Connect returned
+			}
 		}
 		if c := s.Counters(); c.Connected != 20 || c.Live != 20 || c.Accepted != 21 || c.Handshakes != 1 {
 			t.Errorf("before Close: %+v", c)
