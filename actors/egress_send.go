@@ -28,6 +28,11 @@ func (e *Egress) flush(why telemetry.Counter, now int64) {
 	}
 	e.spare = dirty
 	e.submit(now)
+	for _, entry := range dirty {
+		if c := &e.conns[entry]; c.Sending() != 0 {
+			e.link(entry, now) // its completion is late: the no-progress clock runs
+		}
+	}
 }
 
 // owing reports that the kernel has yet to be told something.
@@ -184,21 +189,28 @@ func (e *Egress) refused(entry uint32, errno unix.Errno, now int64) {
 
 // block puts a connection whose socket refused bytes on the blocked list and asks for its writability.
 func (e *Egress) block(entry uint32, now int64) {
+	e.link(entry, now)
 	c := &e.conns[entry]
-	c.Block(now)
-	if !c.Has(transport.StateBlocked) {
-		c.Set(transport.StateBlocked)
-		c.Next, c.Prev = e.blocked, 0
-		if e.blocked != 0 {
-			e.conns[e.blocked].Prev = entry
-		}
-		e.blocked = entry
-		e.stuck++
-	}
 	if c.State&(transport.StateRetry|transport.StatePolling) == 0 {
 		c.Set(transport.StatePolling)
 		e.polls = append(e.polls, entry)
 	}
+}
+
+// link puts a connection with bytes that do not leave on the blocked list, whose members' limits are judged by the timer.
+func (e *Egress) link(entry uint32, now int64) {
+	c := &e.conns[entry]
+	c.Block(now)
+	if c.Has(transport.StateBlocked) || c.Has(transport.StateClosing) {
+		return
+	}
+	c.Set(transport.StateBlocked)
+	c.Next, c.Prev = e.blocked, 0
+	if e.blocked != 0 {
+		e.conns[e.blocked].Prev = entry
+	}
+	e.blocked = entry
+	e.stuck++
 }
 
 // unblock takes a connection that has sent everything off the blocked list.

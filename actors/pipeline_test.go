@@ -55,7 +55,9 @@ func (tickEncoder) AppendReport(dst []byte, r *tick) ([]byte, error) {
 	return dst, nil
 }
 
-func (tickEncoder) AppendQuery(dst []byte, q *struct{}) ([]byte, error) { return nil, io.ErrUnexpectedEOF }
+func (tickEncoder) AppendQuery(dst []byte, q *struct{}) ([]byte, error) {
+	return nil, io.ErrUnexpectedEOF
+}
 
 // stage is a running pipeline with a socket pair for each client.
 type stage struct {
