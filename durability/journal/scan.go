@@ -214,18 +214,24 @@ func (s *scanner) entry(i int, data []byte) string {
 
 // end judges why reading stopped after n good records: the segment's end, the unfinished write of a crash, or damage.
 func (s *scanner) end(i int, f *os.File, offset int64, n int, cause error) error {
-	rest, err := readFrom(f, offset)
-	if err != nil {
-		return fmt.Errorf("journal: reading a segment: %w", err)
-	}
 	if n < 2 {
 		return s.corrupt(i, offset, "the segment's header is incomplete")
 	}
-	if errors.Is(cause, io.EOF) && allZero(rest) {
-		return nil
+	if errors.Is(cause, io.EOF) {
+		unused, err := zeroFrom(f, offset)
+		if err != nil {
+			return fmt.Errorf("journal: reading a segment: %w", err)
+		}
+		if unused {
+			return nil
+		}
 	}
 	if i != len(s.segments)-1 {
 		return s.corrupt(i, offset, cause.Error())
+	}
+	rest, err := readFrom(f, offset)
+	if err != nil {
+		return fmt.Errorf("journal: reading a segment: %w", err)
 	}
 	torn, why := judgeTail(rest, offset)
 	if !torn {
@@ -233,6 +239,24 @@ func (s *scanner) end(i int, f *os.File, offset int64, n int, cause error) error
 	}
 	s.torn = &tornTail{path: s.segments[i].path, offset: offset, why: why}
 	return nil
+}
+
+// zeroFrom reports whether a file holds only zeroes from offset on: the preallocated part of a segment.
+func zeroFrom(f *os.File, offset int64) (bool, error) {
+	chunk := make([]byte, 256<<10)
+	for {
+		n, err := f.ReadAt(chunk, offset)
+		if !allZero(chunk[:n]) {
+			return false, nil
+		}
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		offset += int64(n)
+	}
 }
 
 // readFrom gives the file from offset to its end, at most one segment.
