@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"syscall"
 )
 
 // Ring hands the kernel batches of sends and of writability polls for many sockets, and gives their results back.
@@ -27,13 +28,14 @@ type Ring interface {
 	// EAGAIN, EINTR, ENOBUFS and ENOMEM no byte was taken and the stream is whole. See send(2).
 	Send(fd int32, b []byte, user uint64) bool
 
-	// Poll queues a one-shot poll that completes once fd takes bytes again, or has failed. It returns false when the
-	// queue is full. Completion.Res is a set of poll(2) events, or -errno. Any completion means "try to send again"
-	// and nothing more: with io_uring a poll may end with -ECANCELED because an operating-system thread ended.
+	// Poll asks for one completion when fd takes bytes again, or has failed. A peer that only ended its own direction
+	// is no reason. Completion.Res is a set of poll(2) events, or -errno. Any completion means "try to send again" and
+	// nothing more. It takes effect at the next Submit or before. It returns false when the queue is full.
 	Poll(fd int32, user uint64) bool
 
-	// Cancel queues the end of the pending poll of that user value. The poll completes as usual or with -ECANCELED,
-	// exactly once. A Cancel that finds no such poll does nothing. It returns false when the queue is full.
+	// Cancel ends the pending poll of that user value. The poll completes as usual or with -ECANCELED, exactly once; the
+	// cancel has no completion of its own. One that finds no such poll does nothing. It takes effect at the next Submit
+	// or before. It returns false when the queue is full.
 	Cancel(user uint64) bool
 
 	// Submit hands over everything queued. Interrupted and partial hand-overs are continued inside. When the kernel
@@ -85,7 +87,7 @@ type Info struct {
 
 // Counters are plain fields written by the owner's goroutine, in methods of the ring.
 type Counters struct {
-	Sends       uint64 // sends whose completion was reaped
+	Sends       uint64 // sends that completed
 	Refused     uint64 // of these, -EAGAIN: the socket had no room
 	Short       uint64 // of these, fewer bytes taken than asked
 	Failed      uint64 // of these, any other error
@@ -131,7 +133,7 @@ func (c RingConfig) normalized() (RingConfig, error) {
 }
 
 // countSend enters the result of a send of length bytes.
-func (c *Counters) countSend(res, length int32, again int32) {
+func (c *Counters) countSend(res, length int32) {
 	c.Sends++
 	switch {
 	case res >= 0:
@@ -139,7 +141,7 @@ func (c *Counters) countSend(res, length int32, again int32) {
 		if res < length {
 			c.Short++
 		}
-	case res == -again:
+	case res == -int32(syscall.EAGAIN):
 		c.Refused++
 	default:
 		c.Failed++

@@ -1,14 +1,12 @@
 package transport
 
-import "syscall"
-
 // begin collects the completions of one Submit or Tick, so that end can put them in another order.
 func (s *SimRing) begin() { s.batch = s.batch[:0] }
 
 // finish records the result of a request.
 func (s *SimRing) finish(r *simRequest, res int32) {
 	if r.kind == kindSend {
-		s.count.countSend(res, int32(len(r.buffer)), int32(syscall.EAGAIN))
+		s.count.countSend(res, int32(len(r.buffer)))
 	}
 	s.batch = append(s.batch, Completion{User: r.user, Res: res})
 }

@@ -30,8 +30,17 @@ type SimConfig struct {
 	Completions int    // size of the completion queue, at least 1; what does not fit waits until it was reaped
 	Seed        uint64 // decides every fault
 	Faults      Faults
-	Wake        func() // as RingConfig.Wake, but called from Park, Tick, Shutdown and CloseSocket
+	Wake        func() // as RingConfig.Wake, but called from inside Park, Submit and Tick
 }
+
+// kind says what a simulated request is.
+type kind uint8
+
+const (
+	kindSend kind = iota
+	kindPoll
+	kindCancel
+)
 
 // simRequest is one request; socket is found when the request is handed over, as a kernel does.
 type simRequest struct {

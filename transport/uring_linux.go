@@ -4,61 +4,57 @@ package transport
 
 import (
 	"fmt"
-	"time"
 	"unsafe"
 
 	"github.com/pawelgaczynski/giouring"
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// starvedTries is how often one Submit asks again when the kernel is short of memory and nothing moved, before
-	// it leaves the rest to the next Submit.
-	starvedTries = 8
-	// closeWait bounds how long Close waits for the kernel to give back cancelled polls.
-	closeWait = 2 * time.Second
-)
+// starvedTries is how often one Submit asks again when the kernel is short of memory and nothing moved, before it
+// leaves the rest to the next Submit.
+const starvedTries = 8
 
-// uring is the Ring on io_uring(7).
+// uring is the Ring on io_uring(7): all sends of a Submit in one system call, and a pollSet.
 //
-// The ring is a plain one: no kernel thread, no flag that ties it to one thread. Sends run inside io_uring_enter(2)
-// and are complete when it returns. Late completions, of polls, are announced by an epoll descriptor around the
-// ring's own descriptor (decision record 0003).
+// The ring is a plain one, with no kernel thread and no flag that ties it to one thread. Its only requests are sends
+// that never wait, which run inside io_uring_enter(2); so nothing of the owner's is left in the kernel when Submit
+// returns, except if the kernel had no memory to begin with, and then it is counted in Queued.
 type uring struct {
+	*pollSet
 	ring    *giouring.Ring
-	pending pending
-	spill   fifo // completions taken out of a full completion queue by Submit
+	sends   sendTable
 	doubt   error
 	flags   uint32
 	entries int
 	wake    func()
-	bell    ringBell
-	count   Counters
+	counts  Counters
 	closed  bool
 
 	// enter is ring.Submit; tests replace it to return the errors a healthy kernel does not.
 	enter func() (uint, error)
 }
 
-// openUring makes a ring with exactly these flags; errors are errnos of the kernel, wrapped.
+// openUring makes a ring with exactly these flags. Errors wrap the kernel's errno.
 func openUring(cfg RingConfig, flags uint32) (*uring, error) {
 	ring := giouring.NewRing()
 	if err := ring.QueueInit(uint32(cfg.Entries), flags); err != nil {
 		return nil, fmt.Errorf("io_uring_setup(%d entries, flags %#x): %w", cfg.Entries, flags, err)
 	}
-	u := &uring{
-		ring: ring, pending: newPending(cfg.Entries), flags: flags, entries: cfg.Entries, wake: cfg.Wake,
-		enter: ring.Submit,
-	}
-	if err := u.bell.open(ring.RingFd(), cfg.Wake); err != nil {
+	u := &uring{ring: ring, flags: flags, entries: cfg.Entries, wake: cfg.Wake, enter: ring.Submit}
+	u.sends.slots = make([]sendSlot, 0, 2*cfg.Entries)
+	var err error
+	if u.pollSet, err = newPollSet(cfg, &u.counts); err != nil {
 		ring.QueueExit()
 		return nil, err
 	}
 	return u, nil
 }
 
-func (u *uring) Info() Info          { return Info{Engine: "uring", Flags: u.flags, Entries: u.entries} }
-func (u *uring) Counters() *Counters { return &u.count }
+// Info implements Ring.
+func (u *uring) Info() Info { return Info{Engine: "uring", Flags: u.flags, Entries: u.entries} }
+
+// Counters implements Ring.
+func (u *uring) Counters() *Counters { return &u.counts }
 
 // Queued implements Ring.
 func (u *uring) Queued() int {
@@ -88,68 +84,35 @@ func (u *uring) Send(fd int32, b []byte, user uint64) bool {
 	if sqe == nil {
 		return false
 	}
-	r, key := u.pending.take(kindSend, user)
-	r.buffer, r.length = unsafe.SliceData(b), int32(len(b))
-	sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(r.buffer)), uint32(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	slot, key := u.sends.take()
+	slot.user, slot.buffer, slot.length = user, unsafe.SliceData(b), int32(len(b))
+	sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(slot.buffer)), uint32(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	sqe.UserData = key
-	return true
-}
-
-// Poll implements Ring; io_uring_prep_poll_add(3). The kernel adds POLLERR and POLLHUP. POLLRDHUP is left out: a
-// half-closed client still receives its answers, and would complete every poll at once.
-func (u *uring) Poll(fd int32, user uint64) bool {
-	checkPoll(fd, user)
-	sqe := u.entry()
-	if sqe == nil {
-		return false
-	}
-	_, key := u.pending.takePoll(fd, user)
-	sqe.PreparePollAdd(int(fd), unix.POLLOUT)
-	sqe.UserData = key
-	u.count.Polls++
-	return true
-}
-
-// Cancel implements Ring; io_uring_prep_cancel64(3). The cancel's own completion is not reported.
-func (u *uring) Cancel(user uint64) bool {
-	poll, ok := u.pending.pollOf(user)
-	if !ok {
-		return true
-	}
-	sqe := u.entry()
-	if sqe == nil {
-		return false
-	}
-	_, key := u.pending.take(kindCancel, user)
-	sqe.PrepareCancel64(poll, 0)
-	sqe.UserData = key
-	u.count.Cancels++
 	return true
 }
 
 // Submit implements Ring. The library publishes the queue's tail before it enters the kernel and computes what is left
 // from the kernel's head, so entering again after an interruption neither loses nor repeats a request.
 func (u *uring) Submit() error {
-	if u.doubt != nil || u.Queued() == 0 {
+	if u.doubt != nil || u.ring.SQReady() == 0 {
 		return u.doubt
 	}
-	u.bell.disarm()
-	u.count.Submits++
+	u.counts.Submits++
 	for tries := 0; tries < starvedTries; {
 		before := u.ring.SQReady()
 		_, err := u.enter()
-		u.count.Enters++
+		u.counts.Enters++
 		left := u.ring.SQReady()
 		switch {
 		case err == nil && left == 0:
 			return nil
-		case err == unix.EINTR:
-			u.count.Interrupted++
 		case err == nil && left < before:
 			// The kernel stopped half-way; the next entry into it says why.
+		case err == unix.EINTR:
+			u.counts.Interrupted++
 		case err == nil, err == unix.EAGAIN, err == unix.EBUSY, err == unix.ENOMEM:
 			// Full completion queue or no memory. Making room in the queue is the part that is ours.
-			u.count.Starved++
+			u.counts.Starved++
 			u.drain()
 			tries++
 		default:
@@ -160,25 +123,24 @@ func (u *uring) Submit() error {
 	return nil
 }
 
-// drain moves all available completions out of the completion queue.
+// drain moves everything out of the completion queue, for Reap to find.
 func (u *uring) drain() {
-	for {
-		c, ok := u.next()
-		if !ok {
-			return
-		}
-		u.spill.push(c)
+	for c, ok := u.next(); ok; c, ok = u.next() {
+		u.done.push(c)
 	}
 }
 
 // Reap implements Ring.
 func (u *uring) Reap(dst []Completion) int {
 	n := 0
-	for n < len(dst) && !u.closed {
-		c, ok := u.spill.pop()
+	for n < len(dst) {
+		c, ok := u.done.pop()
 		if !ok {
 			if c, ok = u.next(); !ok {
-				break
+				if !u.gather() {
+					break
+				}
+				continue
 			}
 		}
 		dst[n] = c
@@ -190,108 +152,98 @@ func (u *uring) Reap(dst []Completion) int {
 // next takes one completion out of the completion queue. When that is empty but had overflowed, PeekCQE makes the
 // kernel refill it.
 func (u *uring) next() (Completion, bool) {
-	for {
+	for !u.closed {
 		if u.ring.CQReady() == 0 {
 			if !u.ring.CQHasOverflow() {
-				return Completion{}, false
+				break
 			}
-			u.count.Overflows++
+			u.counts.Overflows++
 		}
 		cqe, err := u.ring.PeekCQE()
 		if err == unix.EINTR {
-			u.count.Interrupted++
+			u.counts.Interrupted++
 			continue
 		}
 		if err != nil || cqe == nil {
-			return Completion{}, false
+			break // the kernel could not refill; Park sees the overflow and wakes the owner again
 		}
 		key, res := cqe.UserData, cqe.Res
 		u.ring.CQESeen(cqe)
-		if c, ok := u.complete(key, res); ok {
-			return c, true
+		slot := u.sends.find(key)
+		if slot == nil {
+			panic(fmt.Sprintf("transport: io_uring completed request %#x (result %d), which is not pending", key, res))
 		}
+		u.counts.countSend(res, slot.length)
+		c := Completion{User: slot.user, Res: res}
+		u.sends.release(key)
+		return c, true
 	}
+	return Completion{}, false
 }
 
-// complete ends the request with that key. ok is false for a request that the owner did not make.
-func (u *uring) complete(key uint64, res int32) (c Completion, ok bool) {
-	r := u.pending.find(key)
-	if r == nil {
-		panic(fmt.Sprintf("transport: io_uring completed request %#x (result %d), which is not pending", key, res))
-	}
-	c = Completion{User: r.user, Res: res}
-	ok = r.kind != kindCancel
-	if r.kind == kindSend {
-		u.count.countSend(res, r.length, int32(unix.EAGAIN))
-	}
-	u.pending.release(key)
-	return c, ok
-}
-
-// Park implements Ring.
+// Park implements Ring. The ring itself has nothing that could come later; the watcher is always at work, and looking
+// once more covers what it announced before.
 func (u *uring) Park() {
-	switch {
-	case u.pending.live == 0 || u.closed:
-		// Nothing is in flight, so nothing can complete.
-	case u.spill.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.Queued() > 0:
+	if u.closed {
+		return
+	}
+	if u.done.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.ring.SQReady() > 0 || u.gather() {
 		u.wake()
-	default:
-		u.bell.arm()
 	}
 }
 
-// Shutdown implements Ring.
-func (u *uring) Shutdown(fd int32) error { return shutdownSocket(fd) }
-
-// CloseSocket implements Ring. A poll in the kernel holds the socket open beyond close(2); shutdown(2) ends both.
-func (u *uring) CloseSocket(fd int32) error {
-	if key, ok := u.pending.pollOn(fd); ok {
-		u.pending.detach(key)
-		_ = shutdownSocket(fd) // fails only if there is no connection left to end
-	}
-	return closeSocket(fd)
-}
-
-// Close implements Ring. It cancels the pending polls and waits for them, because the kernel would otherwise keep the
-// polled sockets and the ring's locked memory for a while after the descriptor is closed.
+// Close implements Ring.
 func (u *uring) Close() error {
 	if u.closed {
 		return nil
 	}
-	u.bell.close()
-	var stuck int
-	if u.doubt == nil {
-		u.bell.armed = false
-		stuck = u.cancelAll()
-	}
 	u.closed = true
+	u.pollSet.close()
 	u.ring.QueueExit()
 	if u.doubt == nil {
 		u.doubt = fmt.Errorf("transport: %w: it is closed", ErrRingInDoubt)
 	}
-	if stuck > 0 {
-		return fmt.Errorf("transport: closing the ring: %d requests did not end within %v", stuck, closeWait)
-	}
 	return nil
 }
 
-// cancelAll ends every pending poll and returns how many requests are still in flight after closeWait.
-func (u *uring) cancelAll() int {
-	var scrap [64]Completion
-	users := make([]uint64, 0, len(u.pending.byUser))
-	for user := range u.pending.byUser {
-		users = append(users, user)
+// sendTable holds the sends that were queued and whose completion was not reaped. The kernel knows a send by a key, its
+// slot and the slot's generation, so a completion is never taken for that of a later send.
+type sendTable struct {
+	slots []sendSlot
+	free  uint32 // head of the list of free slots, slot+1; 0 = none
+}
+
+type sendSlot struct {
+	user   uint64
+	buffer *byte // keeps the memory alive: the kernel holds its address as a number that the collector cannot see
+	length int32
+	gen    uint32 // odd while the slot is taken
+	next   uint32 // list of free slots
+}
+
+func (t *sendTable) take() (*sendSlot, uint64) {
+	at := t.free
+	if at == 0 {
+		t.slots = append(t.slots, sendSlot{})
+		at = uint32(len(t.slots))
 	}
-	for deadline := time.Now().Add(closeWait); u.pending.live > 0 && time.Now().Before(deadline); {
-		for len(users) > 0 && u.Cancel(users[0]) {
-			users = users[1:]
-		}
-		if u.Submit() != nil {
-			break
-		}
-		if u.Reap(scrap[:]) == 0 && len(users) == 0 {
-			time.Sleep(50 * time.Microsecond) // a cancelled poll ends on the thread that had queued it
-		}
+	slot := &t.slots[at-1]
+	t.free = slot.next
+	slot.gen++
+	return slot, uint64(slot.gen)<<32 | uint64(at-1)
+}
+
+// find returns the send of a key, or nil if it is not pending.
+func (t *sendTable) find(key uint64) *sendSlot {
+	at := uint32(key)
+	if int(at) >= len(t.slots) || t.slots[at].gen != uint32(key>>32) || t.slots[at].gen&1 == 0 {
+		return nil
 	}
-	return u.pending.live
+	return &t.slots[at]
+}
+
+func (t *sendTable) release(key uint64) {
+	at := uint32(key)
+	t.slots[at] = sendSlot{gen: t.slots[at].gen + 1, next: t.free}
+	t.free = at + 1
 }

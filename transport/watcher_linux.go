@@ -50,12 +50,3 @@ func (w *watcher) stop() {
 	w.file.Close() // its error would be that of close(2) on an epoll descriptor, which has none to report
 	<-w.done
 }
-
-// newEpoll returns an epoll descriptor, see epoll_create1(2).
-func newEpoll() (int, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return -1, fmt.Errorf("transport: epoll_create1: %w", err)
-	}
-	return epfd, nil
-}

@@ -1,0 +1,162 @@
+package transport
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// harvest is how many events one epoll_wait(2) takes.
+const harvest = 64
+
+// pollSet is the writability polls of a ring, for both real engines: an epoll descriptor of its own and a watcher that
+// wakes the ring's owner. It belongs to the owner.
+//
+// A socket's entry in the epoll descriptor carries the poll's user value, EPOLLOUT and EPOLLONESHOT. When it has fired
+// the entry stays, disabled, until the socket is closed; the next poll of that socket enables it again. So the kernel
+// never reports a poll that is not in the two maps, and holds no reference that outlives a close(2).
+//
+// io_uring has a poll of its own, which will not do: it reports a half-closed peer whether asked to or not, at once and
+// for ever, and a half-closed client that is slow must be waited for (decision record 0003).
+type pollSet struct {
+	epfd    int
+	byUser  map[uint64]int32 // descriptor of each pending poll
+	byFD    map[int32]uint64 // user value of each pending poll
+	done    fifo             // completions that wait to be reaped
+	events  []unix.EpollEvent
+	watcher *watcher
+	count   *Counters
+}
+
+func newPollSet(cfg RingConfig, count *Counters) (*pollSet, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("transport: epoll_create1: %w", err)
+	}
+	watcher, err := newWatcher(epfd, cfg.Wake)
+	if err != nil {
+		return nil, err
+	}
+	return &pollSet{
+		epfd: epfd, watcher: watcher, count: count, events: make([]unix.EpollEvent, harvest),
+		byUser: make(map[uint64]int32, cfg.Entries), byFD: make(map[int32]uint64, cfg.Entries),
+	}, nil
+}
+
+// Poll implements Ring. It takes effect at once, so there is no queue to be full.
+func (p *pollSet) Poll(fd int32, user uint64) bool {
+	checkPoll(fd, user)
+	if other, ok := p.byUser[user]; ok {
+		panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of fd %d with that user value is pending", fd, user, other))
+	}
+	if other, ok := p.byFD[fd]; ok {
+		panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of that descriptor is pending, user %#x", fd, user, other))
+	}
+	p.count.Polls++
+	p.count.Enters++
+	event := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(user), Pad: int32(user >> 32)}
+	err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_MOD, int(fd), &event)
+	if err == unix.ENOENT {
+		p.count.Enters++
+		err = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, int(fd), &event)
+	}
+	if err != nil {
+		p.done.push(Completion{User: user, Res: -int32(err.(unix.Errno))})
+		return true
+	}
+	p.byUser[user], p.byFD[fd] = fd, user
+	return true
+}
+
+// Cancel implements Ring. It takes effect at once.
+func (p *pollSet) Cancel(user uint64) bool {
+	fd, ok := p.byUser[user]
+	if !ok {
+		return true
+	}
+	p.count.Cancels++
+	p.count.Enters++
+	// It fails only if the socket was closed behind our back, and then it is out of the set as well.
+	_ = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, int(fd), nil)
+	p.finish(user, fd, -int32(unix.ECANCELED))
+	return true
+}
+
+// finish completes a pending poll.
+func (p *pollSet) finish(user uint64, fd, res int32) {
+	delete(p.byUser, user)
+	delete(p.byFD, fd)
+	p.done.push(Completion{User: user, Res: res})
+}
+
+// gather completes the polls that fired, at most harvest of them, and reports whether there were any. It does not wait.
+func (p *pollSet) gather() bool {
+	if len(p.byUser) == 0 {
+		return false
+	}
+	n, err := unix.EpollWait(p.epfd, p.events, 0)
+	for err == unix.EINTR {
+		p.count.Interrupted++
+		n, err = unix.EpollWait(p.epfd, p.events, 0)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("transport: epoll_wait(fd %d): %v", p.epfd, err))
+	}
+	for _, event := range p.events[:n] {
+		user := uint64(uint32(event.Pad))<<32 | uint64(uint32(event.Fd))
+		fd, ok := p.byUser[user]
+		if !ok {
+			panic(fmt.Sprintf("transport: epoll reported a poll that is not pending, user %#x; was a polled socket closed without CloseSocket?", user))
+		}
+		p.finish(user, fd, int32(event.Events))
+	}
+	return n > 0
+}
+
+// Shutdown implements Ring.
+func (p *pollSet) Shutdown(fd int32) error {
+	if err := unix.Shutdown(int(fd), unix.SHUT_RDWR); err != nil {
+		return fmt.Errorf("transport: shutdown of fd %d: %w", fd, err)
+	}
+	return nil
+}
+
+// CloseSocket implements Ring. The descriptor is gone whatever close(2) reports, so EINTR is no error.
+func (p *pollSet) CloseSocket(fd int32) error {
+	if user, ok := p.byFD[fd]; ok {
+		p.finish(user, fd, -int32(unix.ECANCELED))
+	}
+	if err := unix.Close(int(fd)); err != nil && err != unix.EINTR {
+		return fmt.Errorf("transport: close of fd %d: %w", fd, err)
+	}
+	return nil
+}
+
+// close ends the watcher and forgets the polls.
+func (p *pollSet) close() {
+	p.watcher.stop()
+	clear(p.byUser)
+	clear(p.byFD)
+}
+
+// fifo is a queue of completions. It never shrinks, and allocates only to grow.
+type fifo struct {
+	items []Completion
+	head  int
+}
+
+func (f *fifo) push(c Completion) { f.items = append(f.items, c) }
+
+func (f *fifo) pop() (Completion, bool) {
+	if f.head == len(f.items) {
+		return Completion{}, false
+	}
+	c := f.items[f.head]
+	f.head++
+	if f.head == len(f.items) {
+		f.items, f.head = f.items[:0], 0
+	}
+	return c, true
+}
+
+func (f *fifo) len() int { return len(f.items) - f.head }

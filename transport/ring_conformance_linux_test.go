@@ -1,0 +1,560 @@
+package transport
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// engines are the rings that must all behave the same.
+var engines = [...]string{"uring/unix", "uring/tcp", "poll/unix", "poll/tcp", "sim"}
+
+// TestRingConformance holds each engine to the contract of Ring.
+func TestRingConformance(t *testing.T) {
+	cases := []struct {
+		name    string
+		entries int
+		check   func(*testing.T, *rig)
+	}{
+		{"sends of many connections arrive whole and in order, more of them than entries", 4, checkOrder},
+		{"a full queue turns a request away and takes it after Submit", 8, checkQueueFull},
+		{"a send larger than the room is short, the next is refused, a poll tells when to go on", 8, checkPartial},
+		{"a poll of a socket with room completes at once", 8, checkPollReady},
+		{"a poll of a half-closed client's socket waits for room", 8, checkPollHalfClosed},
+		{"shutdown completes a pending poll", 8, checkPollShutdown},
+		{"closing a socket completes its poll, ends the stream and frees the descriptor for another poll", 8, checkPollClose},
+		{"cancel completes a pending poll exactly once, and only that one", 8, checkCancel},
+		{"a poll that is pending may not be asked for again", 8, checkDuplicate},
+		{"a client that vanished gives an error, not a signal", 8, checkVanished},
+		{"a bad descriptor gives EBADF", 8, checkBadDescriptor},
+		{"user values come back unchanged, whatever their bits", 8, checkUserValues},
+		{"Park wakes at once when something is ready or queued", 8, checkParkReady},
+		{"a completion after Park wakes the owner, every time", 8, checkParkLate},
+		{"counters say what happened", 8, checkCounters},
+		{"sends that cannot be carried out panic", 8, checkBadSends},
+	}
+	for _, engine := range engines {
+		for _, c := range cases {
+			t.Run(engine+"/"+c.name, func(t *testing.T) { c.check(t, newRig(t, engine, c.entries)) })
+		}
+	}
+}
+
+func checkOrder(t *testing.T, r *rig) {
+	const conns, rounds = 7, 30
+	var fds [conns]int32
+	var peers [conns]rigPeer
+	for i := range fds {
+		fds[i], peers[i] = r.open()
+		r.widen(fds[i])
+	}
+	var done [3]Completion
+	reaped := 0
+	flush := func() {
+		r.submit()
+		for n := r.ring.Reap(done[:]); n > 0; n = r.ring.Reap(done[:]) {
+			for _, c := range done[:n] {
+				if c.Res != 16 {
+					t.Fatalf("send %#x: result %d; want 16", c.User, c.Res)
+				}
+			}
+			reaped += n
+		}
+	}
+	for round := range rounds {
+		for i, fd := range fds {
+			b := binary.BigEndian.AppendUint64(nil, uint64(i))
+			b = binary.BigEndian.AppendUint64(b, uint64(round))
+			for !r.ring.Send(fd, b, uint64(i)<<32|uint64(round)) {
+				flush()
+			}
+		}
+		flush()
+	}
+	if reaped != conns*rounds {
+		t.Fatalf("%d completions; want %d", reaped, conns*rounds)
+	}
+	for i, peer := range peers {
+		got := peer.Take(16 * rounds)
+		for round := range rounds {
+			from, nr := binary.BigEndian.Uint64(got[16*round:]), binary.BigEndian.Uint64(got[16*round+8:])
+			if from != uint64(i) || nr != uint64(round) {
+				t.Fatalf("connection %d, frame %d: got frame %d of connection %d", i, round, nr, from)
+			}
+		}
+	}
+	closeAll(t, r, fds[:]...)
+}
+
+func closeAll(t testing.TB, r *rig, fds ...int32) {
+	t.Helper()
+	for _, fd := range fds {
+		if err := r.ring.CloseSocket(fd); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func checkQueueFull(t *testing.T, r *rig) {
+	fd, peer := r.open()
+	r.widen(fd)
+	entries := r.ring.Info().Entries
+	for i := range entries {
+		if !r.ring.Send(fd, []byte{byte(i)}, uint64(i)) {
+			t.Fatalf("send %d of %d was turned away", i, entries)
+		}
+	}
+	if r.ring.Queued() != entries {
+		t.Fatalf("Queued() = %d; want %d", r.ring.Queued(), entries)
+	}
+	if r.ring.Send(fd, []byte{99}, 99) {
+		t.Fatal("a full queue took another request")
+	}
+	r.submit()
+	if r.ring.Queued() != 0 {
+		t.Fatalf("Queued() = %d after Submit; want 0", r.ring.Queued())
+	}
+	if !r.ring.Send(fd, []byte{99}, 99) {
+		t.Fatal("an empty queue turned a send away")
+	}
+	r.submit()
+	r.await(entries + 1)
+	got := peer.Take(entries + 1)
+	if got[entries-1] != byte(entries-1) || got[entries] != 99 {
+		t.Fatalf("peer got % x", got)
+	}
+	closeAll(t, r, fd)
+}
+
+// pattern returns the endless byte stream of the tests from an offset.
+func pattern(at, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte((at + i) * 7 >> 3)
+	}
+	return b
+}
+
+func checkPartial(t *testing.T, r *rig) {
+	fd, peer := r.open()
+	const size = 200_000
+	sent := r.fill(fd, func(at int) []byte { return pattern(at, size) })
+	if sent >= size {
+		t.Fatalf("the socket took %d bytes; the test needs one that takes less", sent)
+	}
+	if r.ring.Counters().Short == 0 {
+		t.Fatal("no send was short")
+	}
+	received := 0
+	for received < size {
+		r.poll(fd, 5)
+		if sent-received > 0 {
+			received += checkPattern(t, peer.Take(sent-received), received)
+		}
+		c := r.await(1)[0]
+		if c.User != 5 || c.Res < 0 || c.Res&unix.POLLOUT == 0 {
+			t.Fatalf("poll completed with %+v; want user 5 and POLLOUT", c)
+		}
+		for sent < size {
+			res := r.send(fd, pattern(sent, size-sent))
+			if res == -int32(unix.EAGAIN) {
+				break
+			}
+			if res <= 0 {
+				t.Fatalf("send: %v", unix.Errno(-res))
+			}
+			sent += int(res)
+		}
+	}
+	closeAll(t, r, fd)
+}
+
+func checkPattern(t *testing.T, got []byte, at int) int {
+	t.Helper()
+	if !bytes.Equal(got, pattern(at, len(got))) {
+		t.Fatalf("the stream differs within bytes %d..%d", at, at+len(got))
+	}
+	return len(got)
+}
+
+func checkPollReady(t *testing.T, r *rig) {
+	fd, _ := r.open()
+	r.poll(fd, 3)
+	if c := r.await(1)[0]; c.User != 3 || c.Res&unix.POLLOUT == 0 || c.Res < 0 {
+		t.Fatalf("completion %+v; want user 3 and POLLOUT", c)
+	}
+	r.none("the poll was a one-shot")
+	closeAll(t, r, fd)
+}
+
+func checkPollHalfClosed(t *testing.T, r *rig) {
+	fd, peer := r.open()
+	r.fill(fd, zeros)
+	peer.HalfClose()
+	r.poll(fd, 4)
+	r.none("the socket has no room, the client only ended its own direction")
+	peer.Drain()
+	if c := r.await(1)[0]; c.User != 4 || c.Res < 0 || c.Res&unix.POLLOUT == 0 {
+		t.Fatalf("completion %+v; want user 4 and POLLOUT", c)
+	}
+	closeAll(t, r, fd)
+}
+
+func checkPollShutdown(t *testing.T, r *rig) {
+	fd, _ := r.open()
+	r.fill(fd, zeros)
+	r.poll(fd, 6)
+	r.none("the socket has no room")
+	if err := r.ring.Shutdown(fd); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.await(1)[0]; c.User != 6 {
+		t.Fatalf("completion %+v; want user 6", c)
+	}
+	if res := r.send(fd, []byte{1}); res != -int32(unix.EPIPE) {
+		t.Fatalf("send after shutdown: %d; want -EPIPE", res)
+	}
+	closeAll(t, r, fd)
+}
+
+func checkPollClose(t *testing.T, r *rig) {
+	fd, peer := r.open()
+	r.fill(fd, zeros)
+	r.poll(fd, 8)
+	if err := r.ring.CloseSocket(fd); err != nil {
+		t.Fatal(err)
+	}
+	// The lowest free descriptor is the one just closed, or the client's end of an earlier test.
+	next, nextPeer := r.open()
+	if c := r.await(1)[0]; c.User != 8 {
+		t.Fatalf("completion %+v; want the poll of the closed socket, user 8", c)
+	}
+	r.fill(next, zeros)
+	r.poll(next, 9)
+	r.none("the new socket has no room")
+	peer.Drain()
+	if !peer.EOF() {
+		t.Fatal("the client did not see the end of the stream")
+	}
+	nextPeer.Drain()
+	if c := r.await(1)[0]; c.User != 9 {
+		t.Fatalf("completion %+v; want user 9", c)
+	}
+	closeAll(t, r, next)
+}
+
+func checkCancel(t *testing.T, r *rig) {
+	one, _ := r.open()
+	two, peer := r.open()
+	r.fill(one, zeros)
+	r.fill(two, zeros)
+	r.poll(one, 1)
+	r.poll(two, 2)
+	if !r.ring.Cancel(1) || !r.ring.Cancel(12345) {
+		t.Fatal("Cancel returned false on an empty queue")
+	}
+	r.submit()
+	if c := r.await(1)[0]; c.User != 1 || c.Res != -int32(unix.ECANCELED) {
+		t.Fatalf("completion %+v; want user 1 and ECANCELED", c)
+	}
+	r.none("one poll was cancelled, once, and a cancel has no completion of its own")
+	r.poll(one, 3) // the socket can be polled again
+	peer.Drain()
+	if c := r.await(1)[0]; c.User != 2 || c.Res < 0 {
+		t.Fatalf("completion %+v; want user 2", c)
+	}
+	closeAll(t, r, one, two)
+	if c := r.await(1)[0]; c.User != 3 {
+		t.Fatalf("completion %+v; want user 3", c)
+	}
+}
+
+func panics(t *testing.T, what string, call func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Errorf("%s did not panic", what)
+		}
+	}()
+	call()
+}
+
+func checkDuplicate(t *testing.T, r *rig) {
+	fd, _ := r.open()
+	other, _ := r.open()
+	r.fill(fd, zeros)
+	r.poll(fd, 1)
+	panics(t, "a second poll of the same descriptor", func() { r.ring.Poll(fd, 2) })
+	panics(t, "a second poll with the same user value", func() { r.ring.Poll(other, 1) })
+	closeAll(t, r, fd, other)
+}
+
+func checkVanished(t *testing.T, r *rig) {
+	for _, leave := range []func(rigPeer){rigPeer.Close, rigPeer.Reset} {
+		fd, peer := r.open()
+		r.fill(fd, zeros)
+		leave(peer)
+		// A socket with queued bytes may still be blocked until it learns of the end; then a poll tells.
+		for {
+			res := r.send(fd, []byte{1})
+			if res == -int32(unix.EPIPE) || res == -int32(unix.ECONNRESET) {
+				break
+			}
+			if res != -int32(unix.EAGAIN) {
+				t.Fatalf("send to a client that vanished: %d; want EPIPE or ECONNRESET", res)
+			}
+			r.poll(fd, 1)
+			r.await(1)
+		}
+		closeAll(t, r, fd)
+	}
+}
+
+func checkBadDescriptor(t *testing.T, r *rig) {
+	const bad = 1 << 20
+	if res := r.send(bad, []byte{1}); res != -int32(unix.EBADF) {
+		t.Fatalf("send: %d; want -EBADF", res)
+	}
+	r.poll(bad, 1)
+	if c := r.await(1)[0]; c.Res != -int32(unix.EBADF) {
+		t.Fatalf("poll: %d; want -EBADF", c.Res)
+	}
+	if err := r.ring.CloseSocket(bad); !errors.Is(err, unix.EBADF) {
+		t.Fatalf("CloseSocket: %v; want EBADF", err)
+	}
+	if err := r.ring.Shutdown(bad); !errors.Is(err, unix.EBADF) {
+		t.Fatalf("Shutdown: %v; want EBADF", err)
+	}
+}
+
+func checkUserValues(t *testing.T, r *rig) {
+	fd, _ := r.open()
+	r.widen(fd)
+	for _, user := range []uint64{0, 1, math.MaxUint32, 1 << 63, 1 << 62, math.MaxUint64, math.MaxUint64 - 1} {
+		r.ring.Send(fd, []byte{1}, user)
+		r.submit()
+		if c := r.await(1)[0]; c != (Completion{user, 1}) {
+			t.Errorf("send with user %#x completed as %+v", user, c)
+		}
+		r.poll(fd, user)
+		if c := r.await(1)[0]; c.User != user {
+			t.Errorf("poll with user %#x completed as %+v", user, c)
+		}
+	}
+	closeAll(t, r, fd)
+}
+
+func (r *rig) woken() bool {
+	select {
+	case <-r.wake:
+		return true
+	default:
+		return false
+	}
+}
+
+func checkParkReady(t *testing.T, r *rig) {
+	fd, _ := r.open()
+	r.ring.Send(fd, []byte{1}, 1)
+	r.woken()
+	r.ring.Park()
+	r.rest() // queued
+	r.submit()
+	r.woken()
+	r.ring.Park()
+	r.rest() // complete
+	r.await(1)
+	closeAll(t, r, fd)
+}
+
+func checkParkLate(t *testing.T, r *rig) {
+	fd, peer := r.open()
+	for range 50 {
+		r.fill(fd, zeros)
+		r.poll(fd, 1)
+		r.none("the socket has no room")
+		r.woken()
+		r.ring.Park()
+		peer.Drain()
+		r.rest()
+		r.await(1)
+	}
+	closeAll(t, r, fd)
+}
+
+func checkCounters(t *testing.T, r *rig) {
+	fd, _ := r.open()
+	sent := r.fill(fd, zeros)
+	r.poll(fd, 1)
+	r.ring.Cancel(1)
+	r.submit()
+	r.await(1)
+	closeAll(t, r, fd)
+	r.send(fd, []byte{1})
+	c := *r.ring.Counters()
+	if c.Bytes != uint64(sent) || c.Refused != 1 || c.Short == 0 || c.Polls != 1 || c.Cancels != 1 || c.Failed != 1 ||
+		c.Sends < 3 || c.Submits < 3 || c.Enters < c.Submits {
+		t.Fatalf("%d bytes sent, counters %+v", sent, c)
+	}
+}
+
+func checkBadSends(t *testing.T, r *rig) {
+	panics(t, "an empty send", func() { r.ring.Send(3, nil, 1) })
+	panics(t, "a send to no descriptor", func() { r.ring.Send(-1, []byte{1}, 1) })
+	panics(t, "a poll of no descriptor", func() { r.ring.Poll(-1, 1) })
+}
+
+// TestRingCloseLeavesNothing closes rings with polls pending and counts descriptors and goroutines.
+func TestRingCloseLeavesNothing(t *testing.T) {
+	for _, engine := range []string{"uring", "poll"} {
+		t.Run(engine, func(t *testing.T) {
+			newRig(t, engine+"/unix", 8) // skips where the engine is not to be had
+			mode, _ := ParseMode(engine)
+			files, goroutines := openFiles(t), runtime.NumGoroutine()
+			for range 20 {
+				ring, _, err := Open(mode, RingConfig{Entries: 8, Wake: func() {}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := &rig{t: t, ring: ring}
+				fd, peer := realPair(t, "unix")
+				for ring.Send(fd, make([]byte, 1<<16), 1) {
+				}
+				r.submit()
+				r.poll(fd, 1)
+				ring.Park()
+				for range 2 {
+					if err := ring.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := ring.Submit(); !errors.Is(err, ErrRingInDoubt) {
+					t.Fatalf("Submit after Close: %v; want ErrRingInDoubt", err)
+				}
+				unix.Close(int(fd))
+				peer.Drain()
+				if !peer.EOF() {
+					t.Fatal("the client did not see the end: the closed ring still holds the socket")
+				}
+				peer.Close()
+			}
+			settles(t, "open descriptors", files, func() int { return openFiles(t) })
+			settles(t, "goroutines", goroutines, runtime.NumGoroutine)
+		})
+	}
+}
+
+// TestRingManyPolls has many more polls pending than the ring has entries, and lets them complete all at once.
+func TestRingManyPolls(t *testing.T) {
+	for _, engine := range []string{"uring/unix", "poll/unix", "sim"} {
+		t.Run(engine, func(t *testing.T) {
+			polls := 10_000
+			var limit unix.Rlimit
+			if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+				t.Fatal(err)
+			}
+			if most := int(limit.Cur-200) / 2; engine != "sim" && polls > most {
+				polls = most
+				t.Logf("%d polls, because RLIMIT_NOFILE is %d", polls, limit.Cur)
+			}
+			manyPolls(t, newRig(t, engine, 256), polls)
+		})
+	}
+}
+
+func manyPolls(t *testing.T, r *rig, polls int) {
+	fds, peers := make([]int32, polls), make([]rigPeer, polls)
+	for i := range fds {
+		fds[i], peers[i] = r.open()
+		if r.sim != nil {
+			r.sim.at(fds[i]).take(make([]byte, 4096), 4096)
+		} else {
+			fillRaw(t, fds[i])
+		}
+		for !r.ring.Poll(fds[i], uint64(i)) {
+			r.submit()
+		}
+	}
+	r.submit()
+	r.none("no socket has room")
+	for _, peer := range peers {
+		peer.Drain()
+	}
+	seen := make([]bool, polls)
+	for _, c := range r.await(polls) {
+		if seen[c.User] || c.Res < 0 || c.Res&unix.POLLOUT == 0 {
+			t.Fatalf("completion %+v (seen before: %t); want POLLOUT once", c, seen[c.User])
+		}
+		seen[c.User] = true
+	}
+	r.none("every poll completed")
+	if c := r.ring.Counters(); c.Polls != uint64(polls) || r.sim != nil && c.Overflows == 0 {
+		t.Fatalf("counters %+v; want %d polls and an overflow", *c, polls)
+	}
+	closeAll(t, r, fds...)
+	for _, peer := range peers {
+		peer.Close()
+	}
+}
+
+// fillRaw fills a socket without the ring.
+func fillRaw(t *testing.T, fd int32) {
+	t.Helper()
+	for b := make([]byte, 1<<14); ; {
+		if _, err := unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != nil {
+			if !errors.Is(err, unix.EAGAIN) {
+				t.Fatal(fmt.Errorf("filling fd %d: %w", fd, err))
+			}
+			return
+		}
+	}
+}
+
+// TestRingDoesNotAllocate counts allocations of the path that every answer takes.
+func TestRingDoesNotAllocate(t *testing.T) {
+	for _, engine := range []string{"uring/unix", "poll/unix"} {
+		t.Run(engine, func(t *testing.T) {
+			r := newRig(t, engine, 64)
+			var fds [32]int32
+			var peers [32]rigPeer
+			for i := range fds {
+				fds[i], peers[i] = r.open()
+			}
+			b, done, scrap := make([]byte, 64), make([]Completion, 64), make([]byte, 64)
+			step := func() {
+				for i, fd := range fds {
+					r.ring.Send(fd, b, uint64(i))
+				}
+				if r.ring.Submit() != nil || r.ring.Reap(done) != len(fds) {
+					t.Fatal("a batch did not complete")
+				}
+				for _, peer := range peers {
+					if n, err := unix.Read(peer.(*realPeer).fd, scrap); n != len(b) {
+						t.Fatal(n, err)
+					}
+				}
+				r.ring.Poll(fds[0], 1)
+				if r.ring.Submit() != nil || r.ring.Reap(done) > 1 {
+					t.Fatal("a poll went wrong")
+				}
+				r.ring.Cancel(1)
+				if r.ring.Submit() != nil {
+					t.Fatal("a cancel went wrong")
+				}
+				r.ring.Reap(done)
+				r.ring.Park()
+			}
+			step()
+			if n := testing.AllocsPerRun(200, step); n != 0 {
+				t.Fatalf("%v allocations per step; want 0", n)
+			}
+			closeAll(t, r, fds[:]...)
+		})
+	}
+}
