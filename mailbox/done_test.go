@@ -76,15 +76,11 @@ func closeRounds(n int, done func(*Reader[int]) bool) (lost int) {
 }
 
 func TestCommitThenCloseLosesNothing(t *testing.T) {
-	n := 200_000
-	if testing.Short() {
-		n /= 10
-	}
+	n := rounds(200_000)
 	if lost := closeRounds(n, (*Reader[int]).Done); lost != 0 {
 		t.Errorf("%d of %d slots lost", lost, n)
 	}
 	// How often the reordered one loses depends on the machine; that it does is shown by TestTheOrderOfTheReadsInDone.
-	n = rounds(n)
 	lost := closeRounds(n, func(r *Reader[int]) bool { return doneReordered(r, func() {}) })
 	t.Logf("with empty read before closed %d of %d slots are lost", lost, n)
 }

@@ -11,11 +11,17 @@ import (
 // nanoseconds, so that the steps meet at every point. On a single core they cannot: then only the model sees a wrong order.
 func duel(n int, before, left, right, after func()) {
 	var started, ended atomic.Int64
-	await := func(v *atomic.Int64, round int64) {
-		for spins := 1; v.Load() != round; spins++ {
-			if spins%4096 == 0 {
-				runtime.Gosched() // There may be fewer cores than goroutines.
+	lefts, rights := newSleeper(), newSleeper()
+	// await spins about as long as a step takes and then sleeps: on a busy machine the other thread may not be running.
+	await := func(v *atomic.Int64, round int64, s *sleeper) {
+		reached := func() bool { return v.Load() == round }
+		for range rounds(2000) {
+			if reached() {
+				return
 			}
+		}
+		for !reached() {
+			s.sleepUnless(reached)
 		}
 	}
 	stagger := func(spins int64) {
@@ -25,10 +31,11 @@ func duel(n int, before, left, right, after func()) {
 	}
 	go func() {
 		for round := range int64(n) {
-			await(&started, round+1)
+			await(&started, round+1, lefts)
 			stagger(round % 64)
 			left()
 			ended.Store(round + 1)
+			rights.signal.Ring()
 		}
 	}()
 	for round := range int64(n) {
@@ -36,9 +43,10 @@ func duel(n int, before, left, right, after func()) {
 			before()
 		}
 		started.Store(round + 1)
+		lefts.signal.Ring()
 		stagger(round / 64 % 64)
 		right()
-		await(&ended, round+1)
+		await(&ended, round+1, rights)
 		if after != nil {
 			after()
 		}
@@ -69,7 +77,7 @@ func TestOneSideAlwaysSeesTheOther(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			lost, found, n := 0, false, rounds(400_000)
+			lost, found, n := 0, false, rounds(200_000)
 			duel(n, func() { woken = false }, c.handOver, func() {
 				s.Prepare()
 				found = c.recheck()
