@@ -1,0 +1,24 @@
+// Package sequencer gives the requests of all connections one order, and carries them out in it. It stands between the
+// readers of connections and the response pipeline.
+//
+//	readers ==> Queue ==> Sequencer ==> [ journal's bytes ] ==> committer --fdatasync--> persisted cursor
+//	            (mutex)    |      |                                                           |
+//	                       v      +==> [ slot ring ] ==> gate <-------------------------------+
+//	                 Application
+//
+// One batch of the sequencer: take requests, check each, give it the next number, copy it into the journal's ring, apply
+// it, let the application write its outputs into the slot ring in place; then publish to the journal, publish to the
+// pipeline. The journal syncs while the next batch is carried out, and the gate holds the outputs back meanwhile.
+//
+// Promises:
+//
+//   - An output carries the number of the event that caused it, an answer to a query that of the last event it can have
+//     seen. So what is not on disk is seen by nobody, whichever way it is asked for.
+//   - Numbers go on where the journal ended; they never begin again.
+//   - Each request is answered by its outputs and exactly one end, on its own connection, in the order of requests.
+//   - A snapshot holds whole events: it is taken between two.
+//   - Full rings make the sequencer wait, and its queue makes the readers wait. Every such wait ends with Stop or Close.
+//   - No allocation per request, no clock or random source near the application.
+//
+// Start reading at Sequencer.handle, then emitter. What is journaled is defined in package upstream (AppendEvent).
+package sequencer

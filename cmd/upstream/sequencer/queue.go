@@ -1,0 +1,114 @@
+package sequencer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"sluice/cmd/upstream"
+	"sluice/mailbox"
+)
+
+// ErrClosed is returned by Queue.Put once the queue is closed: the request was not taken.
+var ErrClosed = errors.New("sequencer: no more requests are taken")
+
+// stampSize is the size of what precedes the event in a record of the queue: when it was received, monotonic ns.
+const stampSize = 8
+
+// Queue carries requests from the readers of connections to the sequencer. It is a ring of bytes with one writing end,
+// which a mutex hands from reader to reader: there are few readers, a put is some tens of ns, and one ring keeps one
+// order (docs/decisions/0011-sequencer.md). The reader that finds it full keeps the mutex and sleeps, and all the
+// others queue up behind it: that is the back-pressure.
+type Queue struct {
+	mu      sync.Mutex // held by the reader that owns the writing end at the moment
+	ring    *mailbox.BytesWriter
+	closed  bool
+	token   token // ends the sleep of the owner
+	signal  *mailbox.Signal
+	closing chan struct{} // closed by Close, before it waits for the mutex
+	once    sync.Once
+}
+
+// NewQueue makes a queue of so many bytes, a power of two of at least 64, and its reading end for the sequencer.
+func NewQueue(capacity int) (*Queue, *mailbox.BytesReader) {
+	w, r := mailbox.NewBytes(capacity)
+	q := &Queue{ring: w, token: newToken(), closing: make(chan struct{})}
+	q.signal = mailbox.NewSignal(q.token)
+	w.SetSignal(q.signal)
+	return q, r
+}
+
+// MaxBody is the size in bytes of the largest body that fits.
+func (q *Queue) MaxBody() int { return q.ring.MaxRecord() - stampSize - upstream.EventHeader }
+
+// Len is the number of bytes waiting for the sequencer. Any goroutine.
+func (q *Queue) Len() int { return q.ring.Len() }
+
+// Put copies a request into the queue, with the time it was received. While the queue is full it waits. Requests of one
+// goroutine are sequenced in the order it put them. Any goroutine. The error is ErrClosed, or says that the body is too
+// large.
+func (q *Queue) Put(req *upstream.Request, received int64) error {
+	n := stampSize + upstream.EventHeader + len(req.Body)
+	if n > q.ring.MaxRecord() {
+		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d", len(req.Body), q.MaxBody())
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	record, err := q.claim(n)
+	if err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint64(record, uint64(received))
+	upstream.AppendEvent(record[:stampSize], req)
+	q.ring.Commit(n)
+	q.ring.Publish()
+	return nil
+}
+
+// claim waits for room, or for Close.
+func (q *Queue) claim(n int) ([]byte, error) {
+	for !q.closed {
+		if room := q.ring.Claim(n); room != nil {
+			return room, nil
+		}
+		q.signal.Prepare()
+		if room := q.ring.Claim(n); room != nil {
+			q.signal.Cancel()
+			return room, nil
+		}
+		select {
+		case <-q.token:
+			q.signal.Cancel()
+		case <-q.closing:
+			q.signal.Cancel()
+			return nil, ErrClosed
+		}
+	}
+	return nil, ErrClosed
+}
+
+// Close ends the queue: a Put that waits returns ErrClosed, and so does every later one; what was taken is still
+// sequenced. Any goroutine, any number of times.
+func (q *Queue) Close() {
+	q.once.Do(func() {
+		close(q.closing)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.closed = true
+		q.ring.Close()
+	})
+}
+
+// token is a waker: a channel of capacity one. A wake-up that comes early is kept.
+type token chan struct{}
+
+func newToken() token { return make(token, 1) }
+
+// Wake implements mailbox.Waker.
+func (t token) Wake() {
+	select {
+	case t <- struct{}{}:
+	default:
+	}
+}
