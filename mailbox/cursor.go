@@ -23,15 +23,20 @@ type cursor struct {
 	_      [cacheLine - 16]byte
 }
 
-// advance hands everything below to over to the goroutine downstream, and then wakes it. The order matters: rung first,
-// the goroutine could look, find nothing and sleep for good. The store must be an atomic one: a plain store may still sit
-// in the processor's store buffer when Ring reads the parking flag.
+// advance hands everything below to over to the goroutine downstream.
 func (c *cursor) advance(to uint64) {
 	if invariants && to < c.position.Load() {
 		panic(fmt.Sprintf("mailbox: cursor moved backwards, from %d to %d", c.position.Load(), to))
 	}
-	c.position.Store(to)
-	c.signal.Ring()
+	handOver(&c.position, to, c.signal)
+}
+
+// handOver gives away what word guards by storing value in it, and then wakes the goroutine that gets it. The order
+// matters: rung first, that goroutine could look, find nothing and sleep for good. The store must be an atomic one: a
+// plain store may still sit in the processor's store buffer when Ring reads the parking flag.
+func handOver(word *atomic.Uint64, value uint64, signal *Signal) {
+	word.Store(value)
+	signal.Ring()
 }
 
 // drained tells whether a mailbox is closed and its reader has released everything up to the writer's cursor.

@@ -61,8 +61,7 @@ func (s *Sender[T]) TrySend(v T) bool {
 			return false
 		case turn == position && q.tail.CompareAndSwap(position, position+1):
 			c.value = v
-			c.turn.Store(position + 1)
-			q.signal.Ring()
+			handOver(&c.turn, position+1, q.signal)
 			return true
 		}
 		// Another sender took the position, or Close came in between. Look again.
