@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,7 +103,7 @@ func (s *stage) publish(conn uint64, r tick, edit func(*Slot[tick, struct{}])) {
 	s.t.Helper()
 	var room []Slot[tick, struct{}]
 	for room = s.Slots().Claim(1); room == nil; room = s.Slots().Claim(1) {
-		time.Sleep(time.Microsecond)
+		runtime.Gosched()
 	}
 	s.seq++
 	now := s.Now()
