@@ -60,17 +60,15 @@ func FuzzResponse(f *testing.F) {
 //     the position limit.
 //  2. Every eight bytes are a command: few accounts, instruments and prices, so that
 //     orders meet; client order ids mostly fresh, sometimes used.
-//  3. After each, outputs and queries must equal the model's, the ledger must agree
-//     with the outputs, and the structures with themselves.
+//  3. After each, outputs must equal the model's, the ledger must agree with them and
+//     the structures with themselves; after every eighth, queries must equal the model's.
 //  4. Halfway a second book is restored from a snapshot; from then on both must answer alike.
 func FuzzBook(f *testing.F) {
 	for seed := uint64(0); seed < 6; seed++ {
 		f.Add(randomBytes(seed, 400))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > 8*400 {
-			data = data[:8*400]
-		}
+		data = data[:min(len(data), 8*200)]
 		trial(t, data)
 	})
 }
@@ -173,7 +171,9 @@ func trial(t *testing.T, data []byte) map[string]int {
 		if err := books.check(seq, conn, c, got, seen); err != nil {
 			t.Fatalf("step %d, %+v: %v", i/8, c, err)
 		}
-		compareQueries(t, book, plain)
+		if i%64 == 0 {
+			compareQueries(t, book, plain)
+		}
 		if err := audit(book); err != nil {
 			t.Fatalf("step %d, %+v: %v", i/8, c, err)
 		}

@@ -144,4 +144,13 @@ var scripts = []struct {
 		c2 a2 sell 4611686018427387904@1
 		c1 a1 buy 1@1`,
 		[]string{"c1 a1#2 rejected: position limit"}},
+	{"a replace cannot take a position past the range either", Config{MaxOrders: 2, MaxQuantity: 1 << 62},
+		`c1 a1 buy 4611686018427387903@1
+		c1 a1 buy 1@2
+		c1 a1 replace 2 2@2`,
+		[]string{"c1 a1#3 rejected: position limit"}},
+	{"a replace to a new price needs a level on a full side", Config{MaxLevels: 1},
+		`c1 a1 buy 5@1
+		c1 a1 replace 1 5@2`,
+		[]string{"c1 a1#2 rejected: too many price levels"}},
 }
