@@ -1,0 +1,142 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/orderbook"
+	"sluice/cmd/upstream"
+	"sluice/durability"
+	"sluice/durability/journal"
+	"sluice/transport/listen"
+	"sluice/transport/wire"
+)
+
+// Defaults of Config's zero fields.
+const (
+	DefaultMaxConnections = 1 << 14
+	DefaultQueueBytes     = 4 << 20
+	DefaultRingBytes      = 8 << 20
+	DefaultSnapshotEvents = 1 << 20
+	DefaultSnapshotBytes  = 256 << 20
+	DefaultFailTimeout    = 5 * time.Second
+)
+
+// Config is all a Server needs to know. Zero fields take the defaults, except where one is required.
+type Config struct {
+	DataDir string // required: holds the journal; created if missing; belongs to one server at a time
+
+	// Listen has the addresses (Endpoints, required) and everything about connections and requests on their way in. The
+	// server sets Keys (from KeysFile, if that is named), NextID, Reserve, Release and Fatal.
+	Listen   listen.Config
+	KeysFile string // authorized keys; needed unless every endpoint is open
+
+	Policy      string // durability policy, a name or clauses; default local: the journal on this node's disk
+	Nodes       int    // cluster size a policy may speak of, default durability.DefaultNodes; this node is alone in view
+	ForcePolicy bool   // start although the policy can never be met: nothing is released until it is swapped
+
+	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The server sets Policy, Log and
+	// OnFail.
+	Pipeline actors.Config
+	Book     orderbook.Config // limits of the order book; a data directory keeps those it was made with
+	Journal  Journal
+	Log      *slog.Logger // default slog.Default
+
+	QueueBytes     int           // of requests on their way to the sequencer, a power of two; full, readers wait; default 4 MiB
+	SnapshotEvents uint64        // events after which the book is put on disk, so that log and restart stay short; default 1 Mi
+	SnapshotBytes  uint64        // or bytes of events, whichever comes first; default 256 MiB
+	FailTimeout    time.Duration // how long ending may take after a component failed; default 5 s
+}
+
+// Journal configures the log on disk.
+type Journal struct {
+	SegmentBytes int64  // of a file of the log; default journal.DefaultSegmentBytes
+	BatchBytes   int    // ends a group commit; default journal.DefaultBatchBytes
+	RingBytes    int    // of events on their way to the disk, a power of two; full, the sequencer waits; default 8 MiB
+	BeforeSync   func() // called on the journal's goroutine before each write and sync; tests hold the disk back with it
+}
+
+func (c Config) withDefaults() Config {
+	orDefault(&c.Pipeline.MaxConnections, DefaultMaxConnections)
+	orDefault(&c.Listen.MaxRequest, wire.DefaultMaxRequest)
+	orDefault(&c.Nodes, durability.DefaultNodes)
+	orDefault(&c.QueueBytes, DefaultQueueBytes)
+	orDefault(&c.Journal.RingBytes, DefaultRingBytes)
+	orDefault(&c.Journal.BatchBytes, journal.DefaultBatchBytes)
+	orDefault(&c.SnapshotEvents, DefaultSnapshotEvents)
+	orDefault(&c.SnapshotBytes, DefaultSnapshotBytes)
+	orDefault(&c.FailTimeout, DefaultFailTimeout)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.Pipeline.Log = c.Log
+	return c
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// complete validates a configuration whose defaults are filled in, and reads what it names.
+func (c *Config) complete() error {
+	if c.DataDir == "" {
+		return errors.New("server: DataDir is empty; name the directory that is to hold the journal")
+	}
+	if c.KeysFile != "" {
+		if c.Listen.Keys != nil {
+			return errors.New("server: both KeysFile and Listen.Keys are set; set one of them")
+		}
+		keys, err := listen.ReadKeys(c.KeysFile)
+		if err != nil {
+			return err
+		}
+		c.Listen.Keys = keys
+	}
+	if err := c.completePolicy(); err != nil {
+		return err
+	}
+	event := upstream.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
+	if event > journal.MaxPayloadBytes {
+		return fmt.Errorf("server: Listen.MaxRequest is %d B; an event of that size does not fit the journal, which takes %d B",
+			c.Listen.MaxRequest, journal.MaxPayloadBytes)
+	}
+	for _, ring := range []struct {
+		name  string
+		bytes int
+	}{{"QueueBytes", c.QueueBytes}, {"Journal.RingBytes", c.Journal.RingBytes}} {
+		if least := 2 * (event + 64); ring.bytes < least || ring.bytes > 1<<30 || ring.bytes&(ring.bytes-1) != 0 {
+			return fmt.Errorf("server: %s is %d; use a power of two from %d, for two of the largest requests (Listen.MaxRequest is %d B), to 1 GiB",
+				ring.name, ring.bytes, least, c.Listen.MaxRequest)
+		}
+	}
+	if b := c.Journal.BatchBytes; b < 1 || b > 16<<20 {
+		return fmt.Errorf("server: Journal.BatchBytes is %d; use 1 to %d", b, 16<<20)
+	}
+	if c.FailTimeout < 0 {
+		return fmt.Errorf("server: FailTimeout is %v; use a positive duration, or 0 for %v", c.FailTimeout, DefaultFailTimeout)
+	}
+	return nil
+}
+
+// completePolicy parses the policy and refuses one that this node can never meet on its own (R7).
+func (c *Config) completePolicy() error {
+	p := durability.Default(0)
+	if c.Policy != "" {
+		var err error
+		if p, err = durability.Parse(c.Policy, c.Nodes); err != nil {
+			return err
+		}
+	}
+	c.Pipeline.Policy = p
+	if err := p.MetBy(1); err != nil && !c.ForcePolicy {
+		return fmt.Errorf("server: policy %q: %w; this node has no replicas; use local, or force it (ForcePolicy), and nothing is answered until the policy is swapped",
+			p, err)
+	}
+	return nil
+}

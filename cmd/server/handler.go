@@ -1,0 +1,112 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/upstream"
+	"sluice/transport"
+	"sluice/transport/listen"
+	"sluice/transport/wire"
+)
+
+// handler is the Server as the listener's readers see it.
+type handler Server
+
+// Connect implements listen.Handler: it returns once a shard owns the socket.
+func (h *handler) Connect(c listen.Conn) error {
+	if c.ID>>connBits != h.recovery.Incarnation {
+		return fmt.Errorf("server: connection ids of this run are used up; restart to get new ones")
+	}
+	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD)})
+	if err != nil && !errors.Is(err, actors.ErrEnded) {
+		h.noisy.log(h.log, slog.LevelWarn, "a connection was refused", "connection", c.String(), "error", err)
+	}
+	return err
+}
+
+// Request implements listen.Handler. It waits while the queue is full, which the client feels as a full socket. The error,
+// once the server ends, makes the reader let go of the connection; what was taken before is still answered.
+func (h *handler) Request(c listen.Conn, r wire.Request) error {
+	return h.queue.Put(&upstream.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body}, h.pipeline.Now())
+}
+
+// Shed implements listen.Handler: the client is told, in order with its answers.
+func (h *handler) Shed(c listen.Conn) { _ = h.pipeline.Busy(c.ID) } // an error says that everything ends
+
+// Disconnect implements listen.Handler.
+func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
+	if cause == listen.FrameTooLong || cause == listen.FrameMalformed {
+		h.noisy.log(h.log, slog.LevelWarn, "a connection is closed because its framing is lost", "connection", c.String(), "cause", cause.String())
+	}
+	h.pipeline.Disconnect(c.ID, requests, reason(cause))
+}
+
+// reason says what a cause means to the shard. Causes that come from this side closing down end a connection as a
+// half-close does: what the client was told is accepted is still answered, as far as the deadline allows.
+func reason(cause listen.Cause) transport.Reason {
+	switch cause {
+	case listen.PeerClosed, listen.ServerClosed, listen.RequestFailed:
+		return transport.ReasonPeerClosed
+	case listen.PeerReset:
+		return transport.ReasonPeerReset
+	case listen.Idle:
+		return transport.ReasonSilent
+	case listen.FrameTooLong, listen.FrameMalformed:
+		return transport.ReasonProtocolError
+	}
+	return transport.ReasonOther // LocalShutdown: the shard has its own reason already, and keeps it
+}
+
+// notice returns the pipeline's observer: connections that this side ended are worth a line.
+func (s *Server) notice(next func(actors.Notice)) func(actors.Notice) {
+	return func(n actors.Notice) {
+		switch n.Reason {
+		case transport.ReasonNone, transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
+			transport.ReasonProtocolError: // logged by Disconnect, with the address
+		default:
+			if n.Kind == actors.NoticeClosed {
+				s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", "connection", n.Conn, "reason", n.Reason.String(),
+					"unsent_bytes", n.Unsent, "unsent_answers", n.Answers, "blocked", n.Blocked, "age", n.Age)
+			}
+		}
+		if next != nil {
+			next(n)
+		}
+	}
+}
+
+// quiet lets ten lines a second through and says how many it left out. Any goroutine.
+type quiet struct {
+	mu      sync.Mutex // guards all below
+	second  int64
+	lines   int
+	skipped int
+}
+
+const linesPerSecond = 10
+
+func (q *quiet) log(to *slog.Logger, level slog.Level, text string, attrs ...any) {
+	q.mu.Lock()
+	now := time.Now().Unix()
+	if now != q.second {
+		q.second, q.lines = now, 0
+	}
+	q.lines++
+	if q.lines > linesPerSecond {
+		q.skipped++
+		q.mu.Unlock()
+		return
+	}
+	if q.skipped > 0 {
+		attrs = append(attrs, "left_out", q.skipped)
+		q.skipped = 0
+	}
+	q.mu.Unlock()
+	to.Log(context.Background(), level, text, attrs...)
+}
