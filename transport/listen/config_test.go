@@ -213,4 +213,8 @@ func TestTableReusesSlotsUnderANewGeneration(t *testing.T) {
 	if slot := table.add(); slot != 700 || table.at(slot).gen == gen {
 		t.Errorf("slot %d under generation %d", slot, table.at(slot).gen)
 	}
+	rec.state = established
+	if table.find(700, gen) != nil || table.find(700, rec.gen) != rec {
+		t.Error("an event of the connection before would reach this one")
+	}
 }

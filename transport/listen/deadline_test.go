@@ -127,8 +127,8 @@ func TestCrowdShortensHandshakes(t *testing.T) {
 
 func TestSilentClientIsEndedAndAHeartbeatKeepsOneAlive(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
-	silent, alive := s.connect(t), s.connect(t)
-	first, second := await(t, "connection", s.h.connected), await(t, "connection", s.h.connected)
+	alive, _ := s.connect(t), s.connect(t) // the older one is the one that stays alive
+	second, first := await(t, "connection", s.h.connected), await(t, "connection", s.h.connected)
 	s.advance(20 * time.Second)
 	alive.Write([]byte(wire.ClientHeartbeat))
 	s.advance(10*time.Second - 1)
@@ -147,7 +147,6 @@ func TestSilentClientIsEndedAndAHeartbeatKeepsOneAlive(t *testing.T) {
 	if g := await(t, "end", s.h.ended); g.cause != Idle || g.conn.ID != second.ID {
 		t.Fatalf("ended with %+v", g)
 	}
-	_ = silent
 }
 
 func TestClientIsNotIdleWhileItsBytesWaitForTheReader(t *testing.T) {
@@ -162,6 +161,29 @@ func TestClientIsNotIdleWhileItsBytesWaitForTheReader(t *testing.T) {
 	s.advance(30 * time.Second)
 	if !s.over() {
 		t.Fatal("never ended")
+	}
+}
+
+func TestBufferOfAnIncompleteFrameGoesWithItsConnection(t *testing.T) {
+	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
+	for range 10 {
+		peer := s.connect(t)
+		if _, err := io.ReadFull(peer, make([]byte, len(wire.ServerReady))); err != nil { // unread, it would be a reset
+			t.Fatal(err)
+		}
+		peer.Write([]byte(wire.ClientHeartbeat)[:5])
+		s.advance(0)
+		peer.Close()
+		s.advance(0)
+		if g := await(t, "end", s.h.ended); g.cause != PeerClosed {
+			t.Errorf("ended with %v", g.cause)
+		}
+	}
+	if all, unused := len(s.leftovers.bufs), len(s.leftovers.free); all != 1 || unused != 1 {
+		t.Errorf("%d buffers, %d of them unused", all, unused)
+	}
+	if n := s.server.counters.truncated.Load(); n != 10 {
+		t.Errorf("%d truncated frames counted", n)
 	}
 }
 
