@@ -153,6 +153,8 @@ type world struct {
 	cursors    *durability.Cursors
 	oracle     oracle
 	peers      []*peer          // every incarnation of every connection
+	open       []*peer          // those that may still read or send
+	calmed     int64            // when the faults ended
 	byID       map[uint64]*peer // current incarnation
 	connecting map[uint64]bool
 	swarm      swarm
@@ -311,7 +313,7 @@ func (w *world) stepActor(i int) {
 
 // calm ends the faults: replicas are whole, or gone for good under a policy that does without them.
 func (w *world) calm() {
-	w.faults = false
+	w.faults, w.calmed = false, w.now
 	for _, ring := range w.rings {
 		ring.SetFaults(transport.Faults{})
 	}

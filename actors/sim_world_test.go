@@ -54,6 +54,9 @@ func (p *peer) satisfied() bool {
 func (w *world) notice(n Notice) {
 	if p := w.byID[n.Conn]; p != nil && n.Kind == NoticeClosed {
 		p.closed = n.Reason
+		if n.Reason.Slow() && !w.faults && w.now > w.calmed+20000 {
+			w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p, n.Reason)
+		}
 	}
 }
 
@@ -109,10 +112,16 @@ func (w *world) recipient() uint64 {
 
 // clients lets a client read, and a reader act on what it sees.
 func (w *world) clients() {
-	if len(w.peers) == 0 {
+	if len(w.open) == 0 {
 		return
 	}
-	p := w.peers[w.r.IntN(len(w.peers))]
+	i := w.r.IntN(len(w.open))
+	p := w.open[i]
+	if p.gone && p.closed != transport.ReasonNone {
+		w.open[i] = w.open[len(w.open)-1] // what is left in its socket is read at the end
+		w.open = w.open[:len(w.open)-1]
+		return
+	}
 	if !p.slow || !w.faults || w.oneIn(w.swarm.slowRead) {
 		p.read(1 + w.r.IntN(2*w.swarm.window))
 	}
@@ -176,6 +185,7 @@ func (w *world) connect(id uint64) {
 			p.owned = true
 			w.byID[id] = p
 			w.peers = append(w.peers, p)
+			w.open = append(w.open, p)
 			w.stats.Connects++
 			return
 		}
@@ -199,10 +209,10 @@ func (w *world) connect(id uint64) {
 
 // leave makes a client go away in one of several ways.
 func (w *world) leave() {
-	if len(w.peers) == 0 {
+	if len(w.open) == 0 {
 		return
 	}
-	p := w.peers[w.r.IntN(len(w.peers))]
+	p := w.open[w.r.IntN(len(w.open))]
 	if p.gone || p.sim.HalfClosed() {
 		return
 	}

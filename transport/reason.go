@@ -36,3 +36,6 @@ func (r Reason) String() string {
 	}
 	return "unknown"
 }
+
+// Slow reports that the connection was ended for what it held back.
+func (r Reason) Slow() bool { return r >= ReasonSlowHard && r <= ReasonShardBudget }
