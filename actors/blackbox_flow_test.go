@@ -120,7 +120,7 @@ func TestTrap05ABurstIsFlushedBeforeAnyLimitIsMet(t *testing.T) {
 		{"8192 slots of 13 B at once", 8192, 13, 1, 512},
 		{"400 slots of 400 B in one step", 400, 400, 1, 512},
 		{"400 slots of 400 B in one step for 8 clients", 400, 400, 8, 512},
-		{"8 frames of 100 KB", 8, 100 << 10, 1, 128 << 10},
+		{"11 frames of 100 KB, more than the hard limit", 11, 100 << 10, 1, 128 << 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, w way) {
