@@ -70,7 +70,8 @@ func (c *Committer) Offer(s *Snapshot) error {
 // Offered reports whether a snapshot waits to be looked at. Any goroutine; meant for Wait.
 func (c *Committer) Offered() bool { return c.offered.Load() != nil }
 
-// Run commits until the input is done, which gives nil, or the journal fails, which gives the PoisonError. Either way nothing
+// Run commits until the input is done, which gives nil, or the journal fails, which gives the PoisonError (or ErrTooLarge, if
+// the input lets through a payload above MaxPayloadBytes). Either way nothing
 // is persisted afterwards. Events of the failed batch stay unreleased.
 func (c *Committer) Run() error {
 	for {

@@ -192,6 +192,20 @@ func TestBitFlipsNeverChangeOrHideAnEvent(t *testing.T) {
 	}
 }
 
+// The log's checksum covers neither a record's length and padding nor its kind, which stand in its first 16 bytes.
+func TestEveryBitOfEveryEnvelope(t *testing.T) {
+	s := makeSpecimen(t)
+	for i := len(s.ends) - 6; i < len(s.ends); i++ {
+		for bit := range int64(16 * 8) {
+			changed := clone(s.bytes)
+			changed[s.ends[i-1]+bit/8] ^= 1 << (bit % 8)
+			if found, err := s.read(t, changed); err == nil && (found.last != s.seq() || found.torn != nil) {
+				t.Fatalf("record %d of %d, bit %d: events up to %d of %d, torn: %v", i, len(s.ends), bit, found.last, s.seq(), found.torn)
+			}
+		}
+	}
+}
+
 func TestFlipsInAnEarlierSegmentAreAlwaysDamage(t *testing.T) {
 	s := makeSpecimen(t)
 	segments, err := listSegments(filepath.Dir(s.path))

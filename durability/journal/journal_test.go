@@ -243,6 +243,9 @@ func TestLeftoverTemporaryFilesGo(t *testing.T) {
 	var last durability.Seq
 	for range 30 { // through the segment that takes the stale file's name
 		last = commit(t, j.Writer(), 5)
+		if log, err := Inspect(dir); err != nil || log.Last != last || log.Torn != "" {
+			t.Fatalf("after event %d: %+v, %v", last, log, err)
+		}
 	}
 	mustClose(t, j)
 	j, r := mustOpen(t, dir)
