@@ -47,6 +47,7 @@ type Egress struct {
 	sweep   uint32             // entry the heartbeat hand looked at last
 	err     error              // the ring is in doubt: nothing may be sent any more
 	closing bool               // all connections were told to close
+	overdue bool               // the deadline of the end passed
 	orphans []orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
 	closed  bool               // Close ran
 	Gauges  EgressGauges
@@ -169,11 +170,12 @@ func (e *Egress) deliver(b []byte, now int64) {
 		e.close(entry, transport.ReasonEncodeError, now)
 		return
 	}
+	c.Unsettled++ // first: an append can end the connection, and the entry must outlive this answer
 	if !e.append(entry, b[recordBytes:], now) {
 		e.drop(c.Reason, 1)
+		e.unpin(entry, now)
 		return
 	}
-	c.Unsettled++
 	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(b) - recordBytes), received: r.received, slot: true})
 	if r.flags&recordLast != 0 {
 		c.Ended++
@@ -186,9 +188,8 @@ func (e *Egress) deliver(b []byte, now int64) {
 func (e *Egress) append(entry uint32, p []byte, now int64) bool {
 	c := &e.conns[entry]
 	l := &e.class[c.Class]
-	if c.Unsent()+len(p) > l.HardBytes && c.CanSend() {
-		e.push(entry, now)
-		e.submit(now)
+	if c.Unsent()+len(p) > l.HardBytes {
+		e.relieve(entry, now)
 	}
 	if c.Has(transport.StateClosing) {
 		return false
@@ -212,14 +213,36 @@ func (e *Egress) append(entry uint32, p []byte, now int64) bool {
 	return true
 }
 
+// relieve sends what a connection holds, before its limit is judged: first a send that is queued already, then the rest.
+func (e *Egress) relieve(entry uint32, now int64) {
+	c := &e.conns[entry]
+	if c.Sending() != 0 {
+		e.submit(now)
+	}
+	if c.CanSend() {
+		e.push(entry, now)
+		e.submit(now)
+	}
+	if c.Sending() != 0 {
+		e.link(entry, now) // its completion is late
+	}
+}
+
 // control appends a control frame, which the ledger does not count.
 func (e *Egress) control(entry uint32, frame string, now int64) bool {
+	e.conns[entry].Unsettled++
 	if !e.append(entry, []byte(frame), now) {
+		e.unpin(entry, now)
 		return false
 	}
-	e.conns[entry].Unsettled++
 	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frame))})
 	return true
+}
+
+// unpin takes back the hold of an answer that was not appended.
+func (e *Egress) unpin(entry uint32, now int64) {
+	e.conns[entry].Unsettled--
+	e.release(entry, now)
 }
 
 // mark notes that the connection has something to send.
@@ -271,7 +294,8 @@ func (e *Egress) Park() {
 // Unpark implements Parker.
 func (e *Egress) Unpark() { e.rec.Unpark() }
 
-// Done implements Actor.
+// Done implements Actor: every connection was released, or the deadline passed and Close hands their sockets to the
+// pipeline, which closes each when its reader disconnects.
 func (e *Egress) Done() bool {
-	return e.err != nil || e.frames.Done() && e.phase.ending() && e.live == 0
+	return e.err != nil || e.frames.Done() && e.phase.ending() && (e.live == 0 || e.overdue)
 }

@@ -24,7 +24,8 @@ func (e *Egress) end(now int64) int {
 		}
 	}
 	e.flush(telemetry.EgressFlushStop, now)
-	return work + e.abandon(now)
+	e.overdue = e.phase.expired(now)
+	return work
 }
 
 // fence sends nothing more (R15): every socket is shut, every buffer discarded, every answer counted as dropped.
@@ -54,29 +55,15 @@ func (e *Egress) fence(now int64) int {
 	}
 	e.frames.Release()
 	e.submit(now) // cancellations only: no connection has a send left
-	return work + e.abandon(now)
-}
-
-// abandon gives up, past the deadline, on readers and kernel requests that did not let go. The sockets go to the
-// pipeline, which closes each when its reader disconnects.
-func (e *Egress) abandon(now int64) int {
-	if e.live == 0 || !e.phase.expired(now) {
-		return 0
-	}
-	work := 0
-	for i := 1; i < len(e.conns); i++ {
-		if c := &e.conns[i]; c.Has(transport.StateClosing) && c.Unsettled == 0 {
-			e.orphan(uint32(i), now)
-			work++
-		}
-	}
+	e.overdue = e.phase.expired(now)
 	return work
 }
 
-// orphan forgets a connection whose socket somebody may still use.
+// orphan forgets a connection whose socket somebody may still use. The ring is closed: the kernel holds no buffer.
 func (e *Egress) orphan(entry uint32, now int64) {
 	c := &e.conns[entry]
 	e.account(c, now)
+	c.Free(e.slab)
 	e.orphans = append(e.orphans, orphan{conn: c.ID, fd: c.FD, free: c.Has(transport.StateReaderGone)})
 	e.forget(entry)
 }

@@ -54,6 +54,9 @@ func (p *peer) satisfied() bool {
 func (w *world) notice(n Notice) {
 	if p := w.byID[n.Conn]; p != nil && n.Kind == NoticeClosed {
 		p.closed = n.Reason
+		if n.Reason == transport.ReasonSlowHard && n.Blocked == 0 {
+			w.fail("%v: closed for %d unsent bytes although its socket refused none", p, n.Unsent)
+		}
 		if n.Reason.Slow() && !w.faults && w.now > w.calmed+20000 {
 			w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p, n.Reason)
 		}

@@ -203,3 +203,13 @@ func (c *Conn) dropBuffer(s *Slab) {
 	s.Free(c.block)
 	c.block, c.off, c.end = 0, 0, 0
 }
+
+// Free gives all buffers back, also those of a send that was in flight when its ring was closed.
+func (c *Conn) Free(s *Slab) {
+	for _, b := range []*Block{&c.block, &c.orphan} {
+		if *b != 0 {
+			s.Free(*b)
+			*b = 0
+		}
+	}
+}
