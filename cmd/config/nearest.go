@@ -1,0 +1,37 @@
+package config
+
+// Nearest returns the candidate that is fewest edits away from name (letters inserted, left out, replaced or swapped with
+// their neighbour), and how many that are. Without candidates it returns "" and a large number.
+func Nearest(name string, candidates []string) (best string, edits int) {
+	edits = 1 << 20
+	for _, c := range candidates {
+		if d := distance(name, c); d < edits {
+			best, edits = c, d
+		}
+	}
+	return best, edits
+}
+
+// distance counts edits by rows: row[j] is the distance of a's first i bytes from b's first j.
+func distance(a, b string) int {
+	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		older := before
+		before, row = row, make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(before[j]+1, row[j-1]+1, before[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], older[j-2]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}

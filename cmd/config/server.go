@@ -1,0 +1,192 @@
+package config
+
+import (
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"sluice/actors"
+	"sluice/durability"
+	"sluice/durability/journal"
+	"sluice/encode"
+	"sluice/transport"
+)
+
+// Server is the configuration of `sluice serve`. All sizes are bytes.
+type Server struct {
+	File string // where the settings below may also stand
+
+	TCP            []string // host:port
+	Unix           []string // paths, @name for an abstract one
+	Keys           string   // path of the authorized keys, "" for no authentication
+	Insecure       bool     // addresses beyond this machine without authentication
+	MaxConnections int
+
+	DataDir        string
+	SegmentBytes   int64
+	SnapshotEvents int
+	SnapshotBytes  uint64
+
+	Policy      string
+	ForcePolicy bool
+
+	Shards      int // 0 is auto
+	Placement   actors.Placement
+	Idle        actors.IdleMode
+	IO          transport.Mode
+	RingEntries int
+	FrameMax    int
+	Heartbeat   time.Duration
+
+	Limits      transport.Limits
+	ShardBudget int64
+
+	DrainFor  time.Duration
+	LogLevel  slog.Level
+	LogFormat Format
+	StatsFile string
+}
+
+// Format is how log lines are written.
+type Format string
+
+// String returns the word of the format.
+func (f Format) String() string { return string(f) }
+
+// Formats of log lines.
+const (
+	FormatText Format = "text"
+	FormatJSON Format = "json"
+)
+
+// DefaultServer returns the configuration that is in force when nothing is configured.
+func DefaultServer() *Server {
+	return &Server{
+		TCP: []string{"127.0.0.1:9876"}, MaxConnections: 1 << 14,
+		DataDir: "./sluice-data", SegmentBytes: journal.DefaultSegmentBytes, SnapshotEvents: 1 << 20, SnapshotBytes: 256 << 20,
+		Policy:      "local",
+		RingEntries: 256, FrameMax: encode.DefaultMaxFrame, Heartbeat: 10 * time.Second,
+		Limits: transport.DefaultLimits(), ShardBudget: 256 << 20,
+		DrainFor: 10 * time.Second, LogFormat: FormatText,
+	}
+}
+
+// Set returns the table of settings over c's fields, whose present values are the defaults.
+func (c *Server) Set() *Set {
+	var all []Setting
+	group := func(name string, settings ...Setting) {
+		for _, s := range settings {
+			s.Group = name
+			all = append(all, s)
+		}
+	}
+	group("Configuration",
+		Setting{Name: "config", Only: true, Value: Text(&c.File, "FILE"),
+			Help: "YAML file with these settings, one `name: value` a line; flags and SLUICE_* variables win over it"},
+	)
+	group("Clients",
+		Setting{Name: "listen-tcp", Value: List(&c.TCP, "ADDR,..."), Help: "addresses for TCP clients, host:port; empty for no TCP; port 0 for any free port"},
+		Setting{Name: "listen-unix", Value: List(&c.Unix, "PATH,..."), Help: "unix-domain sockets for clients on this machine; @name for one without a file"},
+		Setting{Name: "authorized-keys", Value: Text(&c.Keys, "FILE"),
+			Help: "Ed25519 keys that may connect, one `role base64(key) comment` a line; without it everyone who reaches an address may trade. `sluice client keygen` makes keys"},
+		Setting{Name: "insecure", Value: Bool(&c.Insecure), Help: "allow addresses beyond this machine without authorized keys"},
+		Setting{Name: "max-connections", Value: Count(&c.MaxConnections, 1, 1<<20, false), Help: "clients at the same time; each needs a file descriptor"},
+	)
+	group("Data",
+		Setting{Name: "data-dir", Value: Text(&c.DataDir, "DIR"), Help: "journal and snapshots; made if missing, one server at a time"},
+		Setting{Name: "journal-segment", Value: Size(&c.SegmentBytes, journal.MinSegmentBytes, 1<<30), Help: "size of a file of the journal"},
+		Setting{Name: "snapshot-events", Value: Count(&c.SnapshotEvents, 1, 1<<30, false), Help: "snapshot of the book after so many events, which bounds journal and restart"},
+		Setting{Name: "snapshot-bytes", Value: Size(&c.SnapshotBytes, 4<<10, 1<<40), Help: "or after so many bytes of events, whichever comes first"},
+	)
+	group("Durability",
+		Setting{Name: "policy", Value: Checked(&c.Policy, "POLICY", checkPolicy),
+			Help: "copies of an event that must exist before its answer leaves: local (this node's disk), or clauses as persisted>=1 && in_memory>=2"},
+		Setting{Name: "force-policy", Value: Bool(&c.ForcePolicy), Help: "start with a policy that this node cannot meet: nothing is answered until it is swapped"},
+	)
+	group("Response pipeline",
+		Setting{Name: "shards", Value: Count(&c.Shards, 1, 64, true), Help: "sending actors, each with a ring and its share of the clients; auto is the number of cores, at most 8"},
+		Setting{Name: "placement", Value: Choice(&c.Placement, actors.ParsePlacement, "auto", "fused", "front", "spread"),
+			Help: "goroutines: all actors on one (fused), one and one more for each further shard (front), one for each (spread)"},
+		Setting{Name: "idle", Value: Choice(&c.Idle, actors.ParseIdle, "adaptive", "spin"), Help: "without work: sleep after a few looks, or spin, which needs a core for every goroutine"},
+		Setting{Name: "io", Value: Choice(&c.IO, transport.ParseMode, "auto", "uring", "poll"), Help: "engine that sends: io_uring, send and epoll, or the first that works here"},
+		Setting{Name: "ring-entries", Value: Count(&c.RingEntries, transport.EntriesMin, transport.EntriesMax, false), Help: "sends that a shard hands over at once, rounded up to a power of two; no limit on connections"},
+		Setting{Name: "frame-max", Value: Size(&c.FrameMax, 128, encode.MaxFrameLimit), Help: "largest frame of an answer"},
+		Setting{Name: "heartbeat", Value: Duration(&c.Heartbeat, 50*time.Millisecond, time.Hour), Help: "a client that was sent nothing for so long gets a heartbeat"},
+	)
+	group("Slow clients",
+		Setting{Name: "hard-limit", Reload: true, Value: Size(&c.Limits.HardBytes, 512, 64<<20), Help: "unsent bytes that end a connection at once"},
+		Setting{Name: "soft-limit", Reload: true, Value: Size(&c.Limits.SoftBytes, 1, 64<<20), Help: "unsent bytes that end a connection when held for soft-for"},
+		Setting{Name: "soft-for", Reload: true, Value: Duration(&c.Limits.SoftFor, time.Millisecond, time.Hour), Help: "how long soft-limit may be exceeded"},
+		Setting{Name: "no-progress", Reload: true, Value: Duration(&c.Limits.NoProgress, time.Millisecond, time.Hour), Help: "how long a client may take none of its unsent bytes"},
+		Setting{Name: "shard-budget", Value: Size(&c.ShardBudget, 1<<20, 1<<40), Help: "send buffers of one shard in all; beyond it the worst offender is dropped"},
+	)
+	group("Operation",
+		Setting{Name: "drain", Value: Duration(&c.DrainFor, time.Millisecond, time.Hour), Help: "how long SIGTERM waits for answers to leave before it stops by force"},
+		Setting{Name: "log-level", Value: Choice(&c.LogLevel, parseLevel, "debug", "info", "warn", "error"), Help: "least important log line that is written"},
+		Setting{Name: "log-format", Value: Choice(&c.LogFormat, parseFormat, "text", "json"), Help: "form of log lines"},
+		Setting{Name: "stats-file", Value: Text(&c.StatsFile, "FILE"), Help: "file that gets all measurements as JSON on SIGUSR1 and at the end"},
+	)
+	return NewSet("config", all...)
+}
+
+func parseLevel(text string) (l slog.Level, err error) { return l, l.UnmarshalText([]byte(text)) }
+
+func parseFormat(text string) (Format, error) { return Format(text), nil }
+
+func checkPolicy(text string) error {
+	_, err := durability.Parse(text, durability.DefaultNodes)
+	return err
+}
+
+// Validate checks what no single setting can know. Its errors are a *UsageError.
+func (c *Server) Validate() error {
+	if len(c.TCP)+len(c.Unix) == 0 {
+		return Usagef("no address to listen on: set --listen-tcp or --listen-unix")
+	}
+	for _, a := range c.TCP {
+		host, port, err := net.SplitHostPort(a)
+		if n, numErr := strconv.Atoi(port); err != nil || numErr != nil || n < 0 || n > 65535 {
+			return Usagef("--listen-tcp is %q: write host:port with a port from 0 to 65535, as 127.0.0.1:9876", a)
+		}
+		if ip := net.ParseIP(host); c.Keys == "" && !c.Insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return Usagef("--listen-tcp is %q, which others can reach, and nobody would have to authenticate: name the keys that may connect with "+
+				"--authorized-keys, listen on 127.0.0.1, or accept it with --insecure", a)
+		}
+	}
+	if c.DataDir == "" {
+		return Usagef("--data-dir is empty: name the directory that is to hold the journal")
+	}
+	l := c.Limits
+	switch {
+	case l.SoftBytes > l.HardBytes:
+		return Usagef("--soft-limit is %s and --hard-limit %s: the soft limit must not be above the hard one",
+			FormatSize(uint64(l.SoftBytes)), FormatSize(uint64(l.HardBytes)))
+	case l.HardBytes < c.FrameMax+len(encode.BatchEnd):
+		return Usagef("--hard-limit is %s and --frame-max %s: a client must be able to hold one frame; raise the limit",
+			FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.FrameMax)))
+	case int64(l.HardBytes) > c.ShardBudget:
+		return Usagef("--hard-limit is %s and --shard-budget %s: one client could take more than its shard has; raise the budget",
+			FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.ShardBudget)))
+	}
+	return nil
+}
+
+// Reload returns a configuration from the same sources read again, and the names of settings that differ from c in what
+// cannot change while the server runs. c itself is not changed.
+func (c *Server) Reload(args, environ []string) (fresh *Server, fixed []string, err error) {
+	fresh = DefaultServer()
+	set := fresh.Set()
+	if _, err := set.Load(args, environ); err != nil {
+		return nil, nil, err
+	}
+	if err := fresh.Validate(); err != nil {
+		return nil, nil, err
+	}
+	for i, now := range c.Set().Settings {
+		if s := set.Settings[i]; !s.Reload && s.Value.String() != now.Value.String() {
+			fixed = append(fixed, s.Name)
+		}
+	}
+	return fresh, fixed, nil
+}

@@ -1,0 +1,252 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Setting is one thing that can be configured.
+type Setting struct {
+	Name   string // lower case with hyphens: the flag and the key of the file; SLUICE_ and upper case in the environment
+	Group  string // heading in the help text
+	Help   string // a sentence or two; unit and default are added
+	Value  Value  // the field
+	Reload bool   // can change while the server runs
+	Only   bool   // flag and environment only, never in a file
+}
+
+// Variable is the setting's name in the environment.
+func (s *Setting) Variable() string {
+	return "SLUICE_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+}
+
+// UsageError is a mistake in what the user wrote: flags, environment or file.
+type UsageError struct{ Text string }
+
+// Error says where it stands, what it is, and what to write instead.
+func (e *UsageError) Error() string { return e.Text }
+
+// Usagef makes a UsageError.
+func Usagef(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
+
+// ErrHelp is what Load returns when a flag asks for the help text.
+var ErrHelp = errors.New("config: help was asked for")
+
+// Set is the table of settings of one command. It belongs to one goroutine.
+type Set struct {
+	Settings []Setting
+	// Foreign are variables of the environment that belong to other commands of the program, and no mistake here.
+	Foreign []string
+
+	file     string // name of the setting that names the file, "" if the command reads none
+	origins  map[string]string
+	defaults map[string]string
+}
+
+// NewSet makes a set. The present values of the fields are the defaults. file names the setting whose value is the path of
+// the YAML file, "" for a command without one.
+func NewSet(file string, settings ...Setting) *Set {
+	s := &Set{Settings: settings, file: file, defaults: make(map[string]string)}
+	for i := range settings {
+		s.defaults[settings[i].Name] = settings[i].Value.String()
+	}
+	s.forget()
+	return s
+}
+
+func (s *Set) forget() {
+	s.origins = make(map[string]string)
+	for i := range s.Settings {
+		s.origins[s.Settings[i].Name] = "default"
+	}
+}
+
+func (s *Set) find(name string) *Setting {
+	for i := range s.Settings {
+		if s.Settings[i].Name == name {
+			return &s.Settings[i]
+		}
+	}
+	return nil
+}
+
+func (s *Set) names() []string {
+	var names []string
+	for i := range s.Settings {
+		names = append(names, s.Settings[i].Name)
+	}
+	return names
+}
+
+// Origin says where a setting's value came from: "default", "--name", "SLUICE_NAME" or "file:line".
+func (s *Set) Origin(name string) string { return s.origins[name] }
+
+// given is a value and where it stands.
+type given struct{ name, text, origin string }
+
+// Load sets the fields from flags, environment (as os.Environ gives it) and the file they name, and returns what is left of
+// args. Errors: ErrHelp, a *UsageError, or that the file cannot be read.
+func (s *Set) Load(args, environ []string) (rest []string, err error) {
+	flags, rest, err := s.parseFlags(args)
+	if err != nil {
+		return nil, err
+	}
+	variables, err := s.parseEnvironment(environ)
+	if err != nil {
+		return nil, err
+	}
+	var file []given
+	if s.file != "" {
+		path := s.defaults[s.file]
+		for _, g := range slices.Concat(variables, flags) {
+			if g.name == s.file {
+				path = g.text
+			}
+		}
+		if path != "" {
+			if file, err = s.readFile(path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rest, s.apply(slices.Concat(file, variables, flags))
+}
+
+// apply sets the fields, later values over earlier ones, all or none.
+func (s *Set) apply(values []given) error {
+	before := make(map[string]string)
+	for i := range s.Settings {
+		before[s.Settings[i].Name] = s.Settings[i].Value.String()
+	}
+	restore := func(to map[string]string) {
+		for i := range s.Settings {
+			_ = s.Settings[i].Value.Set(to[s.Settings[i].Name]) // it was the field's value, or its default
+		}
+	}
+	restore(s.defaults) // a second Load begins where the first one did
+	origins := s.origins
+	s.forget()
+	for _, g := range values {
+		if err := s.find(g.name).Value.Set(g.text); err != nil {
+			restore(before)
+			s.origins = origins
+			return Usagef("%s is %q: %v", g.place(), g.text, err)
+		}
+		s.origins[g.name] = g.origin
+	}
+	return nil
+}
+
+// place names the origin and, for a line of a file, the setting.
+func (g given) place() string {
+	if strings.HasPrefix(g.origin, "--") || strings.HasPrefix(g.origin, "SLUICE_") {
+		return g.origin
+	}
+	return g.origin + ": " + g.name
+}
+
+// parseFlags reads flags that may stand before, between and after the arguments. What looks like a negative number is an
+// argument, and everything after "--" is.
+func (s *Set) parseFlags(args []string) (values []given, rest []string, err error) {
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() {}
+	for i := range s.Settings {
+		name := s.Settings[i].Name
+		_, isBool := s.Settings[i].Value.(boolean)
+		flags.Var(&collect{isBool, func(text string) { values = append(values, given{name, text, "--" + name}) }}, name, "")
+	}
+	for len(args) > 0 {
+		if a := args[0]; len(a) > 1 && a[0] == '-' && (a[1] >= '0' && a[1] <= '9') || a == "-" || !strings.HasPrefix(a, "-") {
+			rest, args = append(rest, a), args[1:]
+			continue
+		}
+		if args[0] == "--" {
+			return values, append(rest, args[1:]...), nil
+		}
+		one, tail := s.split(args)
+		if err := flags.Parse(one); err != nil {
+			return nil, nil, s.flagError(args[0], err)
+		}
+		args = tail
+	}
+	return values, rest, nil
+}
+
+// split takes one flag off args, with its value if that is the next argument.
+func (s *Set) split(args []string) (one, tail []string) {
+	name := strings.TrimLeft(args[0], "-")
+	n := 1
+	if set := s.find(name); set != nil && len(args) > 1 {
+		if _, isBool := set.Value.(boolean); !isBool {
+			n = 2
+		}
+	}
+	return args[:n], args[n:]
+}
+
+// collect is the value of every flag: it only notes what was given, since values are set in order of precedence.
+type collect struct {
+	isBool bool
+	note   func(string)
+}
+
+func (c *collect) String() string        { return "" }
+func (c *collect) Set(text string) error { c.note(text); return nil }
+func (c *collect) IsBoolFlag() bool      { return c.isBool }
+
+func (s *Set) flagError(arg string, err error) error {
+	if errors.Is(err, flag.ErrHelp) {
+		return ErrHelp
+	}
+	name, _, _ := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+	if set := s.find(name); set != nil {
+		return Usagef("--%s needs a value: write --%s %s", name, name, set.Value.Form())
+	}
+	return Usagef("unknown flag %s; %s--help lists the flags", arg, s.meant(name, "--"))
+}
+
+// meant suggests the nearest name.
+func (s *Set) meant(name, prefix string) string {
+	if best, edits := Nearest(name, s.names()); edits <= max(2, len(best)/2) {
+		return "did you mean " + prefix + best + "? "
+	}
+	return ""
+}
+
+// parseEnvironment takes the variables that begin with SLUICE_. One that is almost a setting's is an error; others may well
+// be somebody else's: a Kubernetes service called sluice puts SLUICE_SERVICE_HOST into every container.
+func (s *Set) parseEnvironment(environ []string) (values []given, err error) {
+	var known []string
+	for i := range s.Settings {
+		known = append(known, s.Settings[i].Variable())
+	}
+	for _, e := range environ {
+		variable, text, _ := strings.Cut(e, "=")
+		i := slices.Index(known, variable)
+		switch {
+		case !strings.HasPrefix(variable, "SLUICE_") || i < 0 && slices.Contains(s.Foreign, variable):
+		case i >= 0:
+			values = append(values, given{s.Settings[i].Name, text, variable})
+		default:
+			if best, edits := Nearest(variable, known); edits <= 2 {
+				return nil, Usagef("unknown variable %s in the environment; did you mean %s?", variable, best)
+			}
+		}
+	}
+	return values, nil
+}
+
+// readFile reads the file of settings.
+func (s *Set) readFile(path string) ([]given, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, Usagef("the configuration file cannot be read: %v", err)
+	}
+	return s.parseFile(path, text)
+}

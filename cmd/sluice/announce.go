@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"sluice/cmd/config"
+	"sluice/cmd/stats"
+
+	"golang.org/x/sys/unix"
+)
+
+// announce prints one block that says what runs, and where. Its first line comes when clients can connect.
+func (s *service) announce(files uint64) {
+	c, p := s.cfg, s.server.Pipeline()
+	var where []string
+	for i, a := range s.addresses {
+		network := "tcp"
+		if i >= len(c.TCP) {
+			network = "unix"
+		}
+		where = append(where, network+" "+a)
+	}
+	keys := "no authentication"
+	if c.Keys != "" {
+		keys = "keys in " + c.Keys
+	}
+	policy := p.Policy().Current()
+	named := policy.String()
+	if policy.Name() != "" {
+		named = policy.Name() + ", " + named
+	}
+	if d := p.Diagnosis(); d.Fallback {
+		s.log.Warn("io_uring is not to be had", "diagnosis", d.Text)
+	}
+	l := c.Limits
+	fmt.Fprintf(s.stdout, "sluice is ready after %s\n", since(s.began))
+	for _, line := range [][2]string{
+		{"clients", strings.Join(where, ", ")},
+		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys, c.MaxConnections, files)},
+		{"data", fmt.Sprintf("%s, at event %.0f", c.DataDir, stats.Take(p.Collector(), p.Diagnosis(), 0).Gauge("journal_last_event"))},
+		{"policy", named},
+		{"engine", p.Diagnosis().Text},
+		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement, c.Idle)},
+		{"slow", fmt.Sprintf("a client ends at %s unsent, at %s for %s, or after %s without progress", config.FormatSize(uint64(l.HardBytes)),
+			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor), config.FormatDuration(l.NoProgress))},
+		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits, kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
+	} {
+		fmt.Fprintf(s.stdout, "  %-9s %s\n", line[0], line[1])
+	}
+}
+
+// raiseFiles makes room for a descriptor per client, and says so when there is none. It returns the limit in force.
+func raiseFiles(log *slog.Logger, clients int) uint64 {
+	const others = 128 // journal, rings, listeners, the runtime
+	need := uint64(clients + others)
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		log.Warn("the limit of file descriptors cannot be read", "error", err)
+		return 0
+	}
+	if l.Cur < need && l.Cur < l.Max {
+		raised := unix.Rlimit{Cur: l.Max, Max: l.Max}
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
+			l = raised
+		}
+	}
+	if l.Cur < need {
+		log.Warn("fewer file descriptors than clients are allowed: the last ones will wait at the door; raise LimitNOFILE (ulimit -n) or lower --max-connections",
+			"limit", l.Cur, "needed", need, "max_connections", clients)
+	}
+	return l.Cur
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluice/cmd/config"
+	"sluice/cmd/server"
+	"sluice/cmd/stats"
+	"sluice/telemetry"
+	"sluice/transport"
+	"sluice/transport/listen"
+)
+
+const serveHead = `usage: sluice serve [flags]
+
+Runs the server in the foreground until SIGTERM or SIGINT.
+
+  SIGTERM, SIGINT   drain: stop accepting, answer what was taken, end; a second one stops at once
+  SIGUSR1           print all measurements to standard error
+  SIGHUP            read environment and configuration file again, for the settings marked below
+
+Exit codes: 0 drained, 1 failed or stopped with answers unsent, 2 asked wrongly.
+Every flag --some-name can also be SLUICE_SOME_NAME in the environment or some-name in the file.
+Sizes are written 512B, 64KiB, 1MiB, times 250ms, 10s, 1m.`
+
+// serve is `sluice serve`.
+func serve(e *env, args []string) error {
+	c := config.DefaultServer()
+	rest, done, err := load(e, c.Set(), args, serveHead)
+	if done || err != nil {
+		return err
+	}
+	if err := noArguments(rest, "serve"); err != nil {
+		return err
+	}
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	s := &service{env: e, args: args, cfg: c, log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP)
+	defer signal.Stop(s.signals)
+	limit := raiseFiles(s.log, c.MaxConnections)
+	if s.server, err = server.New(s.serverConfig()); err != nil {
+		return err
+	}
+	if s.addresses, err = s.server.Start(); err != nil {
+		return err
+	}
+	s.gauges()
+	s.announce(limit)
+	return s.supervise()
+}
+
+func newLog(c *config.Server, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == config.FormatJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// service is a running server with its signals.
+type service struct {
+	*env
+	args      []string // for SIGHUP
+	cfg       *config.Server
+	log       *slog.Logger
+	began     time.Time
+	signals   chan os.Signal
+	server    *server.Server
+	addresses []string
+	syncs     atomic.Uint64 // written by the journal's goroutine, read by anyone: group commits begun
+}
+
+// serverConfig translates the settings.
+func (s *service) serverConfig() server.Config {
+	c := s.cfg
+	sc := server.Config{
+		DataDir: c.DataDir, KeysFile: c.Keys, Policy: c.Policy, ForcePolicy: c.ForcePolicy, Log: s.log,
+		SnapshotEvents: uint64(c.SnapshotEvents), SnapshotBytes: c.SnapshotBytes,
+		Journal: server.Journal{SegmentBytes: c.SegmentBytes, BeforeSync: func() { s.syncs.Add(1) }},
+	}
+	for _, a := range c.TCP {
+		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "tcp", Address: a, Open: c.Keys == "", ForceOpen: c.Insecure})
+	}
+	for _, a := range c.Unix {
+		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "unix", Address: a, Open: c.Keys == ""})
+	}
+	p := &sc.Pipeline
+	p.Shards, p.Placement, p.Idle, p.IO, p.RingEntries = c.Shards, c.Placement, c.Idle, c.IO, c.RingEntries
+	p.MaxFrame, p.MaxConnections, p.Heartbeat = c.FrameMax, c.MaxConnections, c.Heartbeat
+	p.Limits, p.ShardBudget = []transport.Limits{c.Limits}, c.ShardBudget
+	return sc
+}
+
+// gauges adds what only this file knows.
+func (s *service) gauges() {
+	s.server.Pipeline().Collector().Gauge(telemetry.Gauge{
+		Name: stats.JournalCommits, Unit: "commits", Help: "Group commits, one fdatasync each, in this run.",
+		Shard: telemetry.NoShard, Read: func() float64 { return float64(s.syncs.Load()) },
+	})
+}
+
+// supervise runs until the server has ended.
+func (s *service) supervise() error {
+	for {
+		select {
+		case <-s.server.Ended():
+			s.report()
+			return s.server.Err()
+		case got := <-s.signals:
+			switch got {
+			case syscall.SIGUSR1:
+				s.report()
+			case syscall.SIGHUP:
+				s.reload()
+			default:
+				return s.drain(got)
+			}
+		}
+	}
+}
+
+// drain ends the server in order, within the deadline; the next SIGTERM or SIGINT ends it now.
+func (s *service) drain(got os.Signal) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainFor)
+	defer cancel()
+	fmt.Fprintf(s.stderr, "sluice: %v: draining, for at most %s; the same again stops at once\n", got, config.FormatDuration(s.cfg.DrainFor))
+	ended := make(chan error, 2)
+	go func() { ended <- s.server.Drain(ctx) }()
+	progress := time.NewTicker(time.Second)
+	defer progress.Stop()
+	stopping := false
+	for {
+		select {
+		case err := <-ended:
+			s.report()
+			if err != nil {
+				return fmt.Errorf("stopped after %s with answers unsent: %w", since(began), err)
+			}
+			fmt.Fprintf(s.stderr, "sluice: drained in %s\n", since(began))
+			return nil
+		case <-progress.C:
+			fmt.Fprintf(s.stderr, "sluice: draining since %s: %d clients are connected\n", since(began), s.server.Pipeline().Connections())
+		case got := <-s.signals:
+			switch {
+			case got == syscall.SIGUSR1:
+				s.report()
+			case got == syscall.SIGHUP: // too late to matter
+			case stopping:
+				return fmt.Errorf("%v for the third time: ended without waiting for the disk", got)
+			default:
+				stopping = true
+				fmt.Fprintf(s.stderr, "sluice: %v again: stopping now\n", got)
+				go func() {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+					defer cancel()
+					_ = s.server.Stop(ctx) // Drain returns the same error
+				}()
+			}
+		}
+	}
+}
+
+// report prints the measurements, and writes them to the file that wants them.
+func (s *service) report() {
+	if err := s.server.WriteStats(s.stderr); err != nil {
+		return // nobody reads standard error any more
+	}
+	if s.cfg.StatsFile == "" {
+		return
+	}
+	p := s.server.Pipeline()
+	if err := stats.Take(p.Collector(), p.Diagnosis(), len(p.Rings())).WriteFile(s.cfg.StatsFile); err != nil {
+		s.log.Error("the measurements were not written", "error", err)
+	}
+}
+
+// reload takes up the settings that may change while the server runs.
+func (s *service) reload() {
+	fresh, fixed, err := s.cfg.Reload(s.args, s.environ)
+	if err == nil {
+		err = s.server.Pipeline().SetLimits([]transport.Limits{fresh.Limits})
+	}
+	if err != nil {
+		s.log.Error("SIGHUP: nothing is changed", "error", err)
+		return
+	}
+	s.cfg.Limits = fresh.Limits
+	l := fresh.Limits
+	s.log.Info("SIGHUP: limits in force", "hard", config.FormatSize(uint64(l.HardBytes)), "soft", config.FormatSize(uint64(l.SoftBytes)),
+		"soft_for", l.SoftFor, "no_progress", l.NoProgress)
+	if len(fixed) > 0 {
+		s.log.Warn("SIGHUP: settings that need a restart have changed", "settings", fixed)
+	}
+}
+
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
