@@ -109,6 +109,7 @@ type Config struct {
 
 	Clock     telemetry.Clock      // default a new one
 	Collector *telemetry.Collector // default a new one
+	Sampler   *telemetry.Sampler   // what is traced; default only what has a sampled parent
 	Log       *slog.Logger         // default slog.Default
 
 	// OnNotice is told of closed, slow and recovered connections, on the control actor's goroutine; it must not block.
@@ -123,6 +124,7 @@ const (
 	controlEvents   = 4096 // control events on their way to the control actor
 	shardEvents     = 1024 // and from there to a shard
 	shardNotices    = 4096
+	traceRecords    = 1024 // traced answers of a shard that wait for the exporter
 	adaptiveSpins   = 8
 	frameRingLeast  = 8 // frames of the largest size that a shard's inbox holds at least
 	defaultDrainMax = 16384
@@ -152,6 +154,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Collector == nil {
 		c.Collector = telemetry.NewCollector(c.Clock)
+	}
+	if c.Sampler == nil {
+		c.Sampler = telemetry.NewSampler(telemetry.Rules{})
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

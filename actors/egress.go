@@ -38,7 +38,8 @@ type Egress struct {
 	blocked uint32           // list of connections whose sockets refuse bytes
 	stuck   int              // how many those are
 	entries int              // requests the ring can queue
-	samples []sample         // answers appended since the last settle
+	traces  tracer
+	samples []sample // answers appended since the last settle
 	reaped  [64]transport.Completion
 
 	class   []transport.Limits // this step's limits
@@ -71,12 +72,14 @@ type EgressGauges struct {
 	Fenced      atomic.Bool  // set once not one more byte will leave
 }
 
-// sample is one appended answer that awaits its ledger entry and its end-to-end time.
+// sample is one appended answer that awaits its ledger entry and its end-to-end time, with its stamps for a trace.
 type sample struct {
-	entry    uint32
-	bytes    uint32
-	received int64
-	slot     bool
+	entry, bytes                       uint32
+	received, appended                 int64 // monotonic ns
+	seq                                uint64
+	matched, consumed, opened, encoded uint32 // ns after received
+	crossed, flags                     uint32 // as in record
+	slot                               bool
 }
 
 // User data of a kernel request: operation (8 bits), generation (24), table entry (32). Never a pointer.
@@ -170,13 +173,24 @@ func (e *Egress) deliver(b []byte, now int64) {
 		e.close(entry, transport.ReasonEncodeError, now)
 		return
 	}
+	var parent telemetry.Parent
+	if r.flags&recordParent != 0 {
+		parent.Get(b[len(b)-parentBytes:])
+		b = b[:len(b)-parentBytes]
+	}
 	c.Unsettled++ // first: an append can end the connection, and the entry must outlive this answer
 	if !e.append(entry, b[recordBytes:], now) {
 		e.drop(c.Reason, 1)
 		e.unpin(entry, now)
 		return
 	}
-	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(b) - recordBytes), received: r.received, slot: true})
+	e.samples = append(e.samples, sample{
+		entry: entry, bytes: uint32(len(b) - recordBytes), received: r.received, appended: now, seq: r.seq, slot: true,
+		matched: r.matched, consumed: r.consumed, opened: r.opened, encoded: r.encoded, crossed: r.crossed, flags: r.flags,
+	})
+	if r.flags>>recordReason&0xff != 0 {
+		e.traces.add(len(e.samples)-1, parent)
+	}
 	if r.flags&recordLast != 0 {
 		c.Ended++
 	}

@@ -254,7 +254,7 @@ func (e *Egress) settle(now int64) int {
 		return 0
 	}
 	whole := &e.rec.B.H[telemetry.StageWhole]
-	sent := uint64(0)
+	sent, slowest := uint64(0), -1
 	for i := range e.samples {
 		s := &e.samples[i]
 		c := &e.conns[s.entry]
@@ -265,13 +265,18 @@ func (e *Egress) settle(now int64) int {
 		case done && s.slot:
 			sent++
 			whole.Record(uint64(max(now-s.received, 0)))
+			if slowest < 0 || s.received < e.samples[slowest].received {
+				slowest = i
+			}
 		case !done && !ok:
 			e.overflow(s.entry, s.slot, now)
 		}
+		s.slot = s.slot && done // from here on: it was delivered
 		if c.Has(transport.StateClosing) && c.Unsettled == 0 {
 			e.release(s.entry, now)
 		}
 	}
+	e.trace(slowest, int(sent), now)
 	e.samples = e.samples[:0]
 	b := e.rec.B
 	b.C[telemetry.EgressFramesSent] += sent

@@ -79,7 +79,7 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 	hash := transport.Hash(s.Conn)
 	shard := transport.Shard(hash, len(e.shards))
 	w := e.shards[shard]
-	room := w.Claim(recordBytes + e.maxFrame + len(encode.BatchEnd))
+	room := w.Claim(recordBytes + e.maxFrame + len(encode.BatchEnd) + parentBytes)
 	if room == nil {
 		return false
 	}
@@ -87,19 +87,28 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 		conn: s.Conn, hash: hash, position: position, seq: uint64(s.Seq), received: s.Received,
 		matched: since(s.Received, s.Matched), consumed: since(s.Received, s.consumed),
 		opened: since(s.Received, s.opened), encoded: since(s.Received, now),
-		flags: uint32(s.Kind) << recordKind,
+		flags: uint32(s.Kind)<<recordKind | uint32(s.traced)<<recordReason | uint32(s.waited)<<recordWaits,
+	}
+	if s.crossed != 0 {
+		rec.crossed = since(s.Received, s.crossed)
 	}
 	if s.Last || s.Kind == KindBatchEnd {
 		rec.flags |= recordLast
 	}
-	frames, err := e.frame(s, room[recordBytes:recordBytes:len(room)])
+	frames, err := e.frame(s, room[recordBytes:recordBytes:len(room)-parentBytes])
 	if err != nil {
 		frames = nil
 		rec.flags = rec.flags&^recordLast | recordFailed
 		e.failed(s.Conn, err)
 	}
+	size := recordBytes + len(frames)
+	if s.traced != telemetry.ReasonNone && s.Parent != (telemetry.Parent{}) {
+		rec.flags |= recordParent
+		s.Parent.Put(room[size:])
+		size += parentBytes
+	}
 	rec.put(room)
-	w.Commit(recordBytes + len(frames))
+	w.Commit(size)
 	e.touched[shard] = true
 	b := e.rec.B
 	b.C[telemetry.EncodeFrames]++

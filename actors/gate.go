@@ -17,13 +17,15 @@ import (
 // Each slot is judged on its own, against exactly its own sequence number. The highest position proven under the policy
 // in force is remembered, so that only a miss reads the cursors; a swap forgets it (R8, R10, R12).
 type Gate[R, Q any] struct {
-	slots  *mailbox.Reader[Slot[R, Q]]
-	lane   *mailbox.Writer[laneEntry[R, Q]]
-	source durability.Source
-	policy *durability.Switch
-	phase  *phase
-	rec    *telemetry.Recorder
-	batch  int // slots per step at most
+	slots   *mailbox.Reader[Slot[R, Q]]
+	lane    *mailbox.Writer[laneEntry[R, Q]]
+	source  durability.Source
+	policy  *durability.Switch
+	phase   *phase
+	rec     *telemetry.Recorder
+	sampler *telemetry.Sampler
+	rules   *telemetry.Rules // this step's
+	batch   int              // slots per step at most
 
 	durable durability.Seq // highest position proven under the policy in force
 	view    durability.View
@@ -56,6 +58,7 @@ func (g *Gate[R, Q]) Step(now int64) int {
 		return 0 // nothing passes any more; Close accounts for what is left
 	}
 	g.rec.Poll()
+	g.rules = g.sampler.Load()
 	p, changed := g.policy.Adopt()
 	if changed {
 		g.durable = 0
@@ -108,12 +111,18 @@ func (g *Gate[R, Q]) open(s *Slot[R, Q], position uint64, now int64) {
 	}
 	b := g.rec.B
 	if position >= g.scanned {
-		s.consumed = now
+		s.consumed, s.waited, s.crossed = now, 0, 0
 		b.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
 	}
 	b.C[telemetry.GateSlots]++
 	s.opened = now
 	b.H[telemetry.StageGate].Record(uint64(now - s.consumed))
+	g.choose(s)
+}
+
+// choose decides whether a slot that passes is traced.
+func (g *Gate[R, Q]) choose(s *Slot[R, Q]) {
+	s.traced, _ = g.rules.Head(uint64(s.Seq), s.Conn, s.Parent.Sampled())
 }
 
 // release hands the first slots of the ring to the encoder.

@@ -67,7 +67,7 @@ func (g *Gate[R, Q]) restart(base uint64) {
 
 // firstLook stamps a slot that has to wait, and notes which cursors it waits for.
 func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
-	s.consumed, s.below = now, 0
+	s.consumed, s.below, s.waited, s.crossed = now, 0, 0, 0
 	g.rec.B.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
 	if s.Bypass {
 		return
@@ -78,10 +78,12 @@ func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 	if s.Seq > g.verdict.Replicas {
 		s.below |= belowReplicas
 	}
+	s.waited = s.below
 }
 
 // cross records the waits of s that ended with the last snapshot; false means some still last.
 func (g *Gate[R, Q]) cross(s *Slot[R, Q], now int64) bool {
+	before := s.below
 	if s.below&belowJournal != 0 && s.Seq <= g.verdict.Journal {
 		s.below &^= belowJournal
 		g.rec.B.H[telemetry.StageJournalWait].Record(uint64(now - s.consumed))
@@ -89,6 +91,9 @@ func (g *Gate[R, Q]) cross(s *Slot[R, Q], now int64) bool {
 	if s.below&belowReplicas != 0 && s.Seq <= g.verdict.Replicas {
 		s.below &^= belowReplicas
 		g.rec.B.H[telemetry.StageReplicaWait].Record(uint64(now - s.consumed))
+	}
+	if before == belowJournal|belowReplicas && s.below != before {
+		s.crossed = now
 	}
 	return s.below == 0
 }
@@ -102,6 +107,7 @@ func (g *Gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
 		return false
 	}
 	s.opened = now
+	g.choose(s)
 	room[0] = laneEntry[R, Q]{after: g.slots.Position(), position: g.ahead.next, slot: *s}
 	s.overtaken = true
 	g.lane.Commit(1)

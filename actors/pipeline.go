@@ -89,7 +89,7 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	p.slots = writer
 	p.gate = &Gate[R, Q]{
 		slots: readers[0], lane: laneIn, source: source, policy: p.policy, phase: p.phase,
-		rec: cfg.Collector.Register("gate", telemetry.NoShard), batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
+		rec: cfg.Collector.Register("gate", telemetry.NoShard), sampler: cfg.Sampler, batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
 	}
 	p.encoder = &Encode[R, Q]{
 		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch, maxFrame: cfg.MaxFrame,
@@ -146,6 +146,7 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *Group, signal func(role)
 		name: fmt.Sprintf("egress-%d", i), shard: i, cfg: cfg.Egress, frames: inbox, events: queue, notice: notices,
 		ring: ring, slab: slab, limits: &p.limits, permit: &p.permit, phase: p.phase,
 		rec: cfg.Collector.Register("egress", i), conns: make([]transport.Conn, 1), entries: ring.Info().Entries,
+		traces: tracer{box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler},
 	}
 	p.rings = append(p.rings, ring.Info())
 	p.shards = append(p.shards, e)
@@ -184,6 +185,18 @@ func (p *Pipeline[R, Q]) Diagnosis() transport.Diagnosis { return p.diagnosis }
 
 // Collector holds the pipeline's measurements.
 func (p *Pipeline[R, Q]) Collector() *telemetry.Collector { return p.cfg.Collector }
+
+// Traces returns the boxes of sampled answers, one for each shard; each has one consumer. Nobody has to take them.
+func (p *Pipeline[R, Q]) Traces() []*telemetry.TraceBox {
+	var boxes []*telemetry.TraceBox
+	for _, e := range p.shards {
+		boxes = append(boxes, e.traces.box)
+	}
+	return boxes
+}
+
+// Sampler holds the rules of what is traced; they can be replaced at run time.
+func (p *Pipeline[R, Q]) Sampler() *telemetry.Sampler { return p.cfg.Sampler }
 
 // Policy is the durability policy in force. Its Swap changes it at run time (R10).
 func (p *Pipeline[R, Q]) Policy() *durability.Switch { return p.policy }

@@ -1,6 +1,10 @@
 package actors
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"sluice/telemetry"
+)
 
 // record is what the encoder writes before the frame bytes of each entry of a shard's frame ring: all that the
 // shard needs to deliver, time and account for the answer without looking at the slot again.
@@ -14,13 +18,15 @@ import "encoding/binary"
 //	44 consumed  u32   ns after received
 //	48 opened    u32   ns after received
 //	52 encoded   u32   ns after received
-//	56 flags     u32   recordLast, recordFailed, kind
-//	60 reserved  u32
+//	56 crossed   u32   ns after received at which the first of two awaited cursors passed it; 0 = not
+//	60 flags     u32   the record bits below, reason of tracing, kind
+//
+// A record with recordParent ends, behind the frames, with the trace context of its request (parentBytes).
 type record struct {
 	conn, hash, position, seq          uint64
 	received                           int64
 	matched, consumed, opened, encoded uint32
-	flags                              uint32
+	crossed, flags                     uint32
 }
 
 // recordBytes is one cache line.
@@ -29,7 +35,12 @@ const recordBytes = 64
 const (
 	recordLast   = 1 << 0 // the unit ends with BatchEnd: a request is answered
 	recordFailed = 1 << 1 // no frame follows: the encoder failed and the connection has to end
-	recordKind   = 8      // shift of the slot's Kind
+	recordParent = 1 << 2 // the frames are followed by a trace context
+	recordWaits  = 4      // shift of the two bits that say which cursors it waited for
+	recordReason = 8      // shift of the reason of tracing, telemetry.Reason
+	recordKind   = 16     // shift of the slot's Kind
+
+	parentBytes = telemetry.ParentBytes
 )
 
 // put writes the record to the first recordBytes of b.
@@ -43,7 +54,7 @@ func (r *record) put(b []byte) {
 	le.PutUint64(b[32:], uint64(r.received))
 	le.PutUint64(b[40:], uint64(r.matched)|uint64(r.consumed)<<32)
 	le.PutUint64(b[48:], uint64(r.opened)|uint64(r.encoded)<<32)
-	le.PutUint64(b[56:], uint64(r.flags))
+	le.PutUint64(b[56:], uint64(r.crossed)|uint64(r.flags)<<32)
 }
 
 // get reads a record back from b.
@@ -57,7 +68,8 @@ func (r *record) get(b []byte) {
 	r.matched, r.consumed = uint32(w), uint32(w>>32)
 	w = le.Uint64(b[48:])
 	r.opened, r.encoded = uint32(w), uint32(w>>32)
-	r.flags = le.Uint32(b[56:])
+	w = le.Uint64(b[56:])
+	r.crossed, r.flags = uint32(w), uint32(w>>32)
 }
 
 // since is to - from in ns, clamped to 0..2^32-1: clocks of different cores may differ by a few ns.

@@ -1,0 +1,83 @@
+package actors
+
+import "sluice/telemetry"
+
+// tracer is what a shard knows about the traced answers of the current step. The gate chose some by head sampling; the
+// slowest answer of a flush joins them when it was slower than the threshold.
+type tracer struct {
+	box     *telemetry.TraceBox
+	sampler *telemetry.Sampler
+	chosen  []traced // of the current step, in the order of their samples
+}
+
+type traced struct {
+	sample int // index in Egress.samples
+	parent telemetry.Parent
+}
+
+func (t *tracer) add(sample int, parent telemetry.Parent) {
+	t.chosen = append(t.chosen, traced{sample, parent})
+}
+
+// trace puts the traced answers of the last flush into the box. An answer whose bytes have not all left is not traced:
+// its connection is blocked, which the gauges and notices tell. batch is the number of answers that were sent.
+func (e *Egress) trace(slowest, batch int, now int64) {
+	for _, t := range e.traces.chosen {
+		s := &e.samples[t.sample]
+		if t.sample == slowest {
+			slowest = -1
+		}
+		if s.slot {
+			e.put(s, t.parent, telemetry.Reason(s.flags>>recordReason), batch, now)
+		}
+	}
+	e.traces.chosen = e.traces.chosen[:0]
+	if slowest < 0 {
+		return
+	}
+	s := &e.samples[slowest]
+	if e.traces.sampler.Load().Slow(uint64(max(now-s.received, 0))) {
+		e.put(s, telemetry.Parent{}, telemetry.ReasonSlow, batch, now)
+	}
+}
+
+// put builds the record of one traced answer; a full box drops it and counts.
+func (e *Egress) put(s *sample, parent telemetry.Parent, why telemetry.Reason, batch int, now int64) {
+	t := telemetry.TraceRec{
+		Recv: s.received, Bytes: s.bytes, Seq: s.seq, Conn: e.conns[s.entry].ID, TraceID: parent.TraceID, Parent: parent.Span,
+		Batch: uint16(min(batch, 1<<16-1)), Shard: uint16(e.shard), Kind: uint8(s.flags >> recordKind), Reason: why,
+	}
+	if parent.Sampled() {
+		t.Flags |= telemetry.TraceParentSampled
+	}
+	t.D[telemetry.PointMatched] = max(s.matched, 1)
+	t.D[telemetry.PointSeen] = max(s.consumed, 1)
+	t.D[telemetry.PointReleased] = max(s.opened, 1)
+	t.D[telemetry.PointEncoded] = max(s.encoded, 1)
+	t.Stamp(telemetry.PointAppended, s.appended)
+	t.Stamp(telemetry.PointFlushed, e.flushed)
+	t.Stamp(telemetry.PointCompleted, now)
+	waits(&t, s)
+	counter := telemetry.TracesTaken
+	if !e.traces.box.TryPut(&t) {
+		counter = telemetry.TracesDropped
+	}
+	e.rec.B.C[counter]++
+}
+
+// waits stamps the cursors the answer waited for. The one that passed it last opened the gate for it.
+func waits(t *telemetry.TraceRec, s *sample) {
+	first, last := telemetry.PointJournal, telemetry.PointReplica
+	flag := telemetry.TraceBlockedByReplica
+	switch s.flags >> recordWaits & (belowJournal | belowReplicas) {
+	case 0:
+		return
+	case belowJournal:
+		last, flag = telemetry.PointJournal, telemetry.TraceBlockedByJournal
+	}
+	if s.crossed != 0 {
+		t.D[first] = max(s.crossed, 1)
+	}
+	t.D[last] = max(s.opened, 1)
+	t.Flags |= flag
+}
