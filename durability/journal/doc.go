@@ -19,8 +19,8 @@
 //   - An event number that Commit returned is on disk; after a crash at any moment Open finds it (R35).
 //   - Numbers continue where they ended, without a gap, and never begin again.
 //   - A failed write or sync ends the journal: nothing is retried and nothing more is acknowledged (R36).
-//   - What a crash left of an unacknowledged write is dropped; any other damage is an error that names the place. Damage is
-//     never served and never repaired away.
+//   - What a crash left of an unacknowledged write is dropped; any other damage that can be told from it is an error that names
+//     the place, and damaged bytes are never served. judgeTail says what cannot be told apart, both at the very end of the log.
 //   - The newest two snapshots are kept, with the log behind the older, so one damaged snapshot loses nothing.
 //
 // Start reading at Open, then Writer.Commit, Committer.Run and, for what is believed after a crash, judgeTail.

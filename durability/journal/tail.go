@@ -40,7 +40,8 @@ func frameSize(b []byte) (record, padding int64) {
 //	                    file ends inside: torn
 //	                    all there but wrong: damage
 //
-// One thing cannot be told apart: damage to the very last record when its payload has whole sectors of zeroes of its own.
+// Two things cannot be told apart: damage to the very last record when its payload has whole sectors of zeroes of its own, and a
+// file cut short at the end of a record, unless a snapshot proves that there was more.
 func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 	for p := frameHeaderBytes; p+frameHeaderBytes < len(rest); p += 8 {
 		if b, ok := intactFrame(rest[p:]); ok {
