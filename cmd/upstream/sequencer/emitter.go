@@ -110,6 +110,12 @@ func (e *emitter[R, Q]) settle() {
 	e.claim, e.used, e.first = e.claim[e.used:], 0, 0
 }
 
+// forget commits the requests before the one under way, whose slots are lost.
+func (e *emitter[R, Q]) forget() {
+	e.slots.Commit(e.first)
+	e.claim, e.used, e.first = nil, 0, 0
+}
+
 // discard is the emitter of a replay: the outputs were answered in an earlier run.
 type discard[R, Q any] struct {
 	report R

@@ -116,7 +116,9 @@ func (s *Sequencer[R, Q]) Run() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Seq: s.last, Tag: s.req.Tag, Conn: s.req.Conn, Value: v, Stack: debug.Stack()}
+			s.out.forget()
 		}
+		s.sequenced.Store(uint64(s.last))
 		s.share()
 		s.cfg.Journal.Close()
 		s.cfg.Slots.Close()

@@ -1,0 +1,164 @@
+package server
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"sluice/cmd/orderbook"
+	"sluice/transport"
+)
+
+func TestATradeIsAnsweredToBothSides(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		leaks(t)
+		s, at := serve(t, config(t.TempDir(), mode, os.Stderr))
+		seller, buyer := dial(t, "tcp", at[0]), dial(t, "unix", at[1])
+		seller.command(order(1, 1, orderbook.Sell, 100, 5))
+		seller.expect("accepted 1 seq=1", "end")
+		buyer.command(order(2, 1, orderbook.Buy, 101, 3))
+		buyer.expect("accepted 1 seq=2", "fill 1 seq=2 3@100", "end")
+		seller.expect("fill 1 seq=2 3@100")
+		seller.command(position(1))
+		seller.expect("position seq=2 net=-3 last=1 accepted=1", "end")
+		drain(t, s)
+		seller.expect("EOF")
+		buyer.expect("EOF")
+	})
+}
+
+// I1: with the disk held back not one byte of an answer arrives; then all arrive in order.
+func TestNothingIsAnsweredBeforeTheDiskHasIt(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		leaks(t)
+		v := newValve()
+		cfg := config(t.TempDir(), mode, os.Stderr)
+		cfg.Journal.BeforeSync = v.beforeSync
+		s, at := serve(t, cfg)
+		t.Cleanup(v.open)
+		c := dial(t, "tcp", at[0])
+		c.command(order(1, 1, orderbook.Buy, 100, 5))
+		c.expect("accepted 1 seq=1", "end")
+		v.close()
+		const n = 50
+		for i := uint64(2); i < n; i++ {
+			c.command(order(1, i, orderbook.Buy, 100, 5))
+		}
+		c.command(position(1)) // must not tell what is not on disk either
+		<-v.held
+		until(t, "all requests to be sequenced", func() bool { return s.sequencer.Sequenced() == n-1 && s.queue.Len() == 0 })
+		// The gate has looked at all of it once it and the encoder have gone round: a refused request of another client is
+		// answered without waiting, and proves that the whole pipeline has run since.
+		other := dial(t, "unix", at[1])
+		other.send(0x2F, nil)
+		other.expect("error", "end")
+		if err := c.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if tag, _, err := c.conn.Next(); err == nil {
+			t.Fatalf("frame with tag 0x%02x arrived although nothing of it is on disk", tag)
+		}
+		v.open()
+		for i := 2; i < n; i++ {
+			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
+		}
+		c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", n-1, n-1, n-1), "end")
+		drain(t, s)
+	})
+}
+
+func TestRefusedRequestsAreAnsweredInOrder(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		s, at := serve(t, config(t.TempDir(), mode, os.Stderr))
+		c := dial(t, "tcp", at[0])
+		for i := uint64(1); i <= 200; i++ {
+			c.seq++
+			good := order(1, i, orderbook.Buy, 100, 5)
+			_ = c.conn.Send(c.seq, good.Tag, body(good))
+			_ = c.conn.Send(c.seq, orderbook.TagNew, []byte{1, 2, 3})     // too short
+			_ = c.conn.Send(c.seq, 0x2E, nil)                             // no such tag
+			_ = c.conn.Send(c.seq, orderbook.TagPosition, body(good)[:8]) // a response's tag
+		}
+		if err := c.conn.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for i := 1; i <= 200; i++ {
+			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end", "error", "end", "error", "end", "error", "end")
+		}
+		if n := s.sequencer.Counts().Refused; n != 600 {
+			t.Errorf("%d requests refused, want 600", n)
+		}
+		drain(t, s)
+	})
+}
+
+func TestAHalfClosedClientGetsItsAnswers(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		for network := range 2 {
+			s, at := serve(t, config(t.TempDir(), mode, os.Stderr))
+			c := dial(t, []string{"tcp", "unix"}[network], at[network])
+			for i := uint64(1); i <= 300; i++ {
+				cmd := order(1, i, orderbook.Buy, 100, 5)
+				if err := c.conn.Send(i, cmd.Tag, body(cmd)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.conn.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			for i := 1; i <= 300; i++ {
+				c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
+			}
+			c.expect("EOF")
+			drain(t, s)
+		}
+	})
+}
+
+func TestARestartGoesOn(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		leaks(t)
+		dir := t.TempDir()
+		cfg := config(dir, mode, os.Stderr)
+		cfg.SnapshotEvents = 7 // some runs end just after a snapshot, some do not
+		seen := map[uint64]bool{}
+		for run := uint64(0); run < 4; run++ {
+			s, at := serve(t, cfg)
+			if run != s.recovery.Incarnation-1 {
+				t.Fatalf("incarnation %d in run %d", s.recovery.Incarnation, run)
+			}
+			c := dial(t, "tcp", at[0])
+			c.command(position(1))
+			c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", run*10, run*10, run*10), "end")
+			for i := run*10 + 1; i <= run*10+10; i++ {
+				c.command(order(1, i, orderbook.Buy, 100, 5))
+				c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
+			}
+			if id := s.ids.Load(); seen[id] || id>>connBits != run+1 {
+				t.Fatalf("connection id %#x in run %d", id, run)
+			}
+			seen[s.ids.Load()] = true
+			drain(t, s)
+		}
+	})
+}
+
+// A resting order of an earlier run is filled: its report reaches nobody, and above all not the new client whose counter
+// equals that of the old one.
+func TestAFillForAnEarlierRunReachesNobody(t *testing.T) {
+	dir := t.TempDir()
+	s, at := serve(t, config(dir, transport.ModePoll, os.Stderr))
+	old := dial(t, "tcp", at[0])
+	old.command(order(1, 1, orderbook.Sell, 100, 5))
+	old.expect("accepted 1 seq=1", "end")
+	drain(t, s)
+	s, at = serve(t, config(dir, transport.ModePoll, os.Stderr))
+	first := dial(t, "tcp", at[0]) // the first connection, as old was
+	second := dial(t, "tcp", at[0])
+	second.command(order(2, 1, orderbook.Buy, 100, 5))
+	second.expect("accepted 1 seq=2", "fill 1 seq=2 5@100", "end")
+	first.command(position(1))
+	first.expect("position seq=2 net=-5 last=1 accepted=1", "end")
+	drain(t, s)
+}

@@ -1,0 +1,184 @@
+package sequencer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"iter"
+	"testing"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/upstream"
+	"sluice/durability"
+	"sluice/durability/journal"
+	"sluice/mailbox"
+)
+
+const patience = 20 * time.Second
+
+// Tags of the script application.
+const (
+	tagEvent = 0x10 // one report to each connection in the body, one byte each; an empty body reports to nobody
+	tagQuery = 0x11 // the same with answers
+	tagPanic = 0x12
+)
+
+// script is an application whose requests say what to emit. Its state is a sum that depends on every event and its order.
+type script struct {
+	seq, sum uint64
+}
+
+type report struct{ Seq, Sum, N uint64 }
+
+func (*script) IsQuery(tag uint8) bool { return tag == tagQuery }
+
+var errRefused = errors.New("refused")
+
+func (*script) Check(req *upstream.Request) error {
+	if req.Tag < tagEvent || req.Tag > tagPanic {
+		return errRefused
+	}
+	return nil
+}
+
+func (s *script) Apply(seq uint64, req *upstream.Request, out upstream.Emitter[report, report]) {
+	if req.Tag == tagPanic {
+		panic("script says so")
+	}
+	s.seq = seq
+	s.sum = (s.sum^seq^req.Conn^req.Seq<<8)*0x9E3779B97F4A7C15 + uint64(len(req.Body))
+	for i, conn := range req.Body {
+		r := out.Report(uint64(conn))
+		if *r != (report{}) {
+			panic("the slot is not empty")
+		}
+		*r = report{seq, s.sum, uint64(i)}
+	}
+}
+
+func (s *script) Query(req *upstream.Request, out upstream.Emitter[report, report]) {
+	for i, conn := range req.Body {
+		*out.Query(uint64(conn)) = report{s.seq, s.sum, uint64(i)}
+	}
+}
+
+func (s *script) Snapshot(w io.Writer) error {
+	return binary.Write(w, binary.LittleEndian, [2]uint64{s.seq, s.sum})
+}
+
+func (s *script) Restore(r io.Reader) error {
+	var v [2]uint64
+	if err := binary.Read(r, binary.LittleEndian, &v); err != nil {
+		return err
+	}
+	s.seq, s.sum = v[0], v[1]
+	return nil
+}
+
+// stage is a sequencer with the other ends of all its rings. The test plays the journal and the gate.
+type stage struct {
+	t     testing.TB
+	app   *script
+	queue *Queue
+	seq   *Sequencer[report, report]
+	log   *mailbox.BytesReader
+	slots *mailbox.Reader[actors.Slot[report, report]]
+
+	clock  int64
+	events [][]byte // taken from the journal's ring so far
+}
+
+func newStage(t testing.TB, slots int, change func(*Config[report, report])) *stage {
+	st := &stage{t: t, app: &script{}}
+	w, r := mailbox.NewSPSC[actors.Slot[report, report]](slots)
+	ring, log := mailbox.NewBytes(1 << 16)
+	queue, requests := NewQueue(1 << 16)
+	st.queue, st.log, st.slots = queue, log, r
+	cfg := Config[report, report]{
+		Application: st.app, Requests: requests, Journal: ring, Slots: w, Now: func() int64 { st.clock++; return st.clock },
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	st.seq = New(cfg)
+	return st
+}
+
+func (st *stage) put(conn uint64, tag uint8, to ...byte) {
+	st.t.Helper()
+	err := st.queue.Put(&upstream.Request{Conn: conn, Seq: 7, Role: upstream.RoleTrader, Tag: tag, Body: to}, 5)
+	if err != nil {
+		st.t.Fatal(err)
+	}
+}
+
+// take moves what is in the journal's ring to events.
+func (st *stage) take() {
+	for ev, ok := st.log.Next(); ok; ev, ok = st.log.Next() {
+		st.events = append(st.events, bytes.Clone(ev))
+	}
+	st.log.Release()
+}
+
+// pass releases the slots that the events taken so far allow, as the gate does, and returns copies.
+func (st *stage) pass() []actors.Slot[report, report] {
+	var out []actors.Slot[report, report]
+	for {
+		b := st.slots.Batch(1)
+		if len(b) == 0 || !b[0].Bypass && int(b[0].Seq) > len(st.events) {
+			return out
+		}
+		out = append(out, b[0])
+		st.slots.Release(1)
+	}
+}
+
+// recovered is a journal in memory.
+type recovered struct {
+	snapshot []byte
+	after    durability.Seq
+	events   [][]byte // all, from event 1
+}
+
+func (r recovered) Restore(read func(io.Reader) error) error {
+	if r.snapshot == nil {
+		return nil
+	}
+	return read(bytes.NewReader(r.snapshot))
+}
+
+func (r recovered) Events() iter.Seq2[journal.Event, error] {
+	return func(yield func(journal.Event, error) bool) {
+		for i := int(r.after); i < len(r.events); i++ {
+			if !yield(journal.Event{Seq: durability.Seq(i + 1), Payload: r.events[i]}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func snapshotOf(t testing.TB, app *script) []byte {
+	var b bytes.Buffer
+	if err := app.Snapshot(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// run runs the sequencer and returns how to wait for its end.
+func (st *stage) run() (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- st.seq.Run() }()
+	return func() error {
+		st.t.Helper()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(patience):
+			st.t.Fatal("the sequencer does not end")
+			return nil
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package sequencer
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"sluice/actors"
+	"sluice/cmd/upstream"
+)
+
+// Every request is sequenced once, and those of one reader in its order, however full the queue gets.
+func TestTheQueueKeepsEachReadersOrder(t *testing.T) {
+	const readers, each = 4, 3000
+	st := newStage(t, 16, nil)
+	wait := st.run()
+	var all sync.WaitGroup
+	for r := range readers {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for i := range each {
+				req := upstream.Request{Conn: uint64(r + 1), Seq: uint64(i), Tag: tagEvent, Body: make3(byte(r+1), 1+i%40)}
+				if err := st.queue.Put(&req, 1); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	var next [readers]uint64
+	var req upstream.Request
+	ends := 0
+	for seen := 0; ends < readers*each; runtime.Gosched() {
+		st.take()
+		for _, ev := range st.events[seen:] {
+			if err := upstream.DecodeEvent(ev, &req); err != nil {
+				t.Fatal(err)
+			}
+			if r := req.Conn - 1; req.Seq != next[r] {
+				t.Fatalf("reader %d: request %d, want %d", r, req.Seq, next[r])
+			}
+			next[req.Conn-1]++
+		}
+		seen = len(st.events)
+		for _, s := range st.pass() {
+			if s.Last || s.Kind == actors.KindBatchEnd {
+				ends++
+			}
+		}
+	}
+	all.Wait()
+	st.queue.Close()
+	if err := wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCloseReleasesReadersThatWait(t *testing.T) {
+	q, r := NewQueue(1 << 10)
+	req := upstream.Request{Conn: 1, Tag: tagEvent, Body: make3(1, 100)}
+	for q.Len() < 800 {
+		if err := q.Put(&req, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	results := make(chan error, 3)
+	for range 3 {
+		go func() {
+			for {
+				if err := q.Put(&req, 1); err != nil {
+					results <- err
+					return
+				}
+			}
+		}()
+	}
+	for q.mu.TryLock() { // until one of them holds it for good, because it waits
+		q.mu.Unlock()
+		runtime.Gosched()
+	}
+	q.Close()
+	q.Close()
+	for range 3 {
+		if err := <-results; !errors.Is(err, ErrClosed) {
+			t.Errorf("error %v, want ErrClosed", err)
+		}
+	}
+	n := 0
+	for _, ok := r.Next(); ok; _, ok = r.Next() {
+		n++
+	}
+	if r.Release(); !r.Done() || n < 6 {
+		t.Errorf("%d requests taken, ended: %v; what was put must still be read", n, r.Done())
+	}
+}
+
+func TestABodyThatNeverFitsIsRefused(t *testing.T) {
+	q, _ := NewQueue(1 << 10)
+	req := upstream.Request{Conn: 1, Tag: tagEvent, Body: make([]byte, q.MaxBody()+1)}
+	if err := q.Put(&req, 1); err == nil || !strings.Contains(err.Error(), "takes at most") {
+		t.Errorf("error %v, want one that names the limit", err)
+	}
+	req.Body = req.Body[1:]
+	if err := q.Put(&req, 1); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,268 @@
+package sequencer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+
+	"sluice/actors"
+	"sluice/cmd/upstream"
+	"sluice/durability"
+)
+
+// describe is a slot as the tables below write it: connection, kind, seq, and ! for Last, * for Bypass.
+func describe(slots []actors.Slot[report, report]) string {
+	var out []string
+	for _, s := range slots {
+		text := fmt.Sprintf("%d:%s@%d", s.Conn, [...]string{"R", "Q", "E", "B"}[s.Kind], s.Seq)
+		if s.Last {
+			text += "!"
+		}
+		if s.Bypass {
+			text += "*"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestSlotsOfARequest(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		tag  uint8
+		to   []byte
+		want string
+	}{
+		{"the last report to the client ends its request", tagEvent, []byte{1, 1}, "1:R@1 1:R@1!"},
+		{"a report to another connection is nobody's end", tagEvent, []byte{1, 2}, "1:R@1! 2:R@1"},
+		{"reports to others in between", tagEvent, []byte{1, 2, 1, 3}, "1:R@1 2:R@1 1:R@1! 3:R@1"},
+		{"an event that reports only to others still ends", tagEvent, []byte{2}, "2:R@1 1:B@1!"},
+		{"an event that reports to nobody still ends", tagEvent, nil, "1:B@1!"},
+		{"a query carries the last event, of which there is none yet", tagQuery, []byte{1, 1}, "1:Q@0 1:Q@0!"},
+		{"a query without an answer ends", tagQuery, nil, "1:B@0!"},
+		{"a refused request waits for nothing", 0x2F, nil, "1:E@0!*"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st := newStage(t, 64, nil)
+			st.put(1, c.tag, c.to...)
+			st.seq.batch()
+			st.take()
+			if got := describe(st.pass()); got != c.want {
+				t.Errorf("slots %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestSlotsAreStampedAndNumbered(t *testing.T) {
+	st := newStage(t, 64, func(c *Config[report, report]) { c.Last = 41 })
+	st.put(1, tagQuery, 1)
+	st.put(1, tagEvent, 1)
+	st.put(1, tagQuery, 1)
+	st.put(1, 0x2F)
+	st.seq.batch()
+	st.events = make([][]byte, 41)
+	st.take()
+	slots := st.pass()
+	if got, want := describe(slots), "1:Q@41! 1:R@42! 1:Q@42! 1:E@42!*"; got != want {
+		t.Fatalf("slots %s, want %s", got, want)
+	}
+	for i, s := range slots {
+		if s.Received != 5 || s.Matched == 0 {
+			t.Errorf("slot %d is stamped %d, %d; want 5 and a time", i, s.Received, s.Matched)
+		}
+	}
+	if got := st.seq.Counts(); got != (Counts{Events: 1, Queries: 2, Refused: 1}) {
+		t.Errorf("counts %+v", got)
+	}
+	if st.seq.Sequenced() != 42 || len(st.events) != 42 {
+		t.Errorf("sequenced %d with %d events in the journal, want 42", st.seq.Sequenced(), len(st.events))
+	}
+}
+
+// Whatever does not fit the slot ring at once is published in parts, with its event, and still ends exactly once.
+func TestARequestLargerThanTheSlotRing(t *testing.T) {
+	for _, ring := range []int{2, 4, 16} {
+		for _, to := range []string{"own", "others", "mixed", "own first"} {
+			t.Run(fmt.Sprintf("%s over %d slots", to, ring), func(t *testing.T) {
+				st := newStage(t, ring, nil)
+				wait := st.run()
+				for n := range 100 {
+					body := make([]byte, n)
+					for i := range body {
+						own := to == "own" || to == "mixed" && i%3 == 0 || to == "own first" && i == 0
+						body[i] = 2
+						if own {
+							body[i] = 1
+						}
+					}
+					st.put(1, tagEvent, body...)
+					got, ends := 0, 0
+					for ends == 0 || st.slots.Len() > 0 || got < n {
+						st.take()
+						for _, s := range st.pass() {
+							if int(s.Seq) != n+1 {
+								t.Fatalf("slot of event %d among those of %d", s.Seq, n+1)
+							}
+							if s.Kind == actors.KindReport {
+								got++
+							}
+							if s.Last {
+								ends++
+							} else if s.Conn == 1 && ends > 0 {
+								t.Fatal("a slot of the connection after its request's end")
+							}
+						}
+						runtime.Gosched()
+					}
+					if got != n || ends != 1 {
+						t.Fatalf("%d reports and %d ends, want %d and 1", got, ends, n)
+					}
+				}
+				st.queue.Close()
+				if err := wait(); err != nil {
+					t.Fatal(err)
+				}
+				if !st.slots.Done() || !st.log.Done() {
+					t.Error("the rings are not closed")
+				}
+			})
+		}
+	}
+}
+
+func TestEveryWaitEndsWithStop(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fill  func(st *stage)
+		ready func(st *stage) bool
+	}{
+		{"idle", func(*stage) {}, func(*stage) bool { return true }},
+		{"the slot ring is full", func(st *stage) { st.put(1, tagEvent, make3(1, 50)...) }, func(st *stage) bool { return st.slots.Len() == 16 }},
+		{"the journal's ring is full", func(st *stage) {
+			for range 40 {
+				st.put(1, tagEvent, make3(1, 2000)...)
+				st.put(1, tagQuery)
+			}
+		}, func(st *stage) bool { return st.log.Len() > 50_000 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			slots := 16
+			if strings.Contains(c.name, "journal") {
+				slots = 1 << 17
+			}
+			st := newStage(t, slots, nil)
+			wait := st.run()
+			go func() { c.fill(st) }()
+			for !c.ready(st) {
+				runtime.Gosched()
+			}
+			st.seq.Stop()
+			st.seq.Stop()
+			if err := wait(); err != nil {
+				t.Fatal(err)
+			}
+			st.queue.Close()
+		})
+	}
+}
+
+func make3(conn byte, n int) []byte { return bytes.Repeat([]byte{conn}, n) }
+
+func TestAPanicIsNotJournaled(t *testing.T) {
+	st := newStage(t, 64, nil)
+	wait := st.run()
+	st.put(1, tagEvent, 1)
+	st.put(9, tagPanic, 1)
+	var p *PanicError
+	if err := wait(); !errors.As(err, &p) || p.Conn != 9 || p.Tag != tagPanic || !strings.Contains(err.Error(), "script says so") {
+		t.Fatalf("error %v, want a PanicError that names tag and connection", err)
+	}
+	st.take()
+	if len(st.events) != 1 {
+		t.Fatalf("%d events in the journal, want the one before the panic", len(st.events))
+	}
+	if got, want := describe(st.pass()), "1:R@1!"; got != want {
+		t.Errorf("slots %s, want %s", got, want)
+	}
+}
+
+// A replay gives the state of the run, from any snapshot on the way; so a snapshot includes whole events and all of them.
+func TestAReplayEqualsTheRun(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	taken := map[durability.Seq][]byte{}
+	snapshots := NewSnapshots(func(seq durability.Seq, state []byte) error { taken[seq] = state; return nil }, func(err error) { t.Error(err) })
+	st := newStage(t, 1<<12, func(c *Config[report, report]) { c.Snapshots, c.SnapshotEvents, c.SnapshotBytes = snapshots, 10, 600 })
+	for range 300 {
+		for range rng.IntN(40) {
+			tag := []uint8{tagEvent, tagEvent, tagEvent, tagQuery, 0x2F}[rng.IntN(5)]
+			st.put(uint64(1+rng.IntN(5)), tag, make3(byte(1+rng.IntN(5)), rng.IntN(9))...)
+		}
+		st.seq.batch()
+		st.take()
+		st.pass()
+	}
+	snapshots.Close()
+	<-snapshots.Done()
+	if len(taken) < 10 {
+		t.Fatalf("%d snapshots taken, want many", len(taken))
+	}
+	taken[0] = nil
+	want := snapshotOf(t, st.app)
+	for seq, snapshot := range taken {
+		app := &script{}
+		n, err := Replay[report, report](app, recovered{snapshot, seq, st.events})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := snapshotOf(t, app); !bytes.Equal(got, want) || n != uint64(len(st.events))-uint64(seq) {
+			t.Fatalf("replay of %d events from snapshot %d gives %x, the run gave %x", n, seq, got, want)
+		}
+	}
+}
+
+func TestAReplayNamesTheEventItCannotApply(t *testing.T) {
+	good := upstream.AppendEvent(nil, &upstream.Request{Conn: 1, Tag: tagEvent})
+	bad := upstream.AppendEvent(nil, &upstream.Request{Conn: 1, Tag: tagPanic})
+	for _, c := range []struct {
+		name, want string
+		event      []byte
+	}{
+		{"an event that makes the application panic", "event 2 of the journal (tag 0x12) cannot be applied", bad},
+		{"an event of a newer version", "event 2 of the journal: upstream: event has version 7", []byte{7}},
+	} {
+		n, err := Replay[report, report](&script{}, recovered{nil, 0, [][]byte{good, c.event}})
+		if err == nil || !strings.Contains(err.Error(), c.want) || n != 1 {
+			t.Errorf("%s: %d applied, error %v, want 1 and %q", c.name, n, err, c.want)
+		}
+	}
+}
+
+func TestSequencingAllocatesNothing(t *testing.T) {
+	st := newStage(t, 1<<12, nil)
+	req := upstream.Request{Conn: 1, Role: upstream.RoleTrader, Tag: tagEvent, Body: []byte{1, 2, 1}}
+	query := upstream.Request{Conn: 1, Role: upstream.RoleTrader, Tag: tagQuery, Body: []byte{1}}
+	refused := upstream.Request{Conn: 1, Tag: 0x2F}
+	allocs := testing.AllocsPerRun(200, func() {
+		for range 16 {
+			if st.queue.Put(&req, 1) != nil || st.queue.Put(&query, 1) != nil || st.queue.Put(&refused, 1) != nil {
+				t.Fatal("the queue is closed")
+			}
+		}
+		for st.seq.batch() {
+		}
+		for _, ok := st.log.Next(); ok; _, ok = st.log.Next() {
+		}
+		st.log.Release()
+		for b := st.slots.Batch(4096); len(b) > 0; b = st.slots.Batch(4096) {
+			st.slots.Release(len(b))
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations for 48 requests, want none", allocs)
+	}
+}
