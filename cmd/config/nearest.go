@@ -12,6 +12,14 @@ func Nearest(name string, candidates []string) (best string, edits int) {
 	return best, edits
 }
 
+// Meant is the beginning of an advice, "did you mean X? ", or nothing when no candidate is near.
+func Meant(name string, candidates []string) string {
+	if best, edits := Nearest(name, candidates); edits <= max(1, min(len(name), len(best))/3) {
+		return "did you mean " + best + "? "
+	}
+	return ""
+}
+
 // distance counts edits by rows: row[j] is the distance of a's first i bytes from b's first j.
 func distance(a, b string) int {
 	before, row := make([]int, len(b)+1), make([]int, len(b)+1)

@@ -208,15 +208,11 @@ func (s *Set) flagError(arg string, err error) error {
 	if set := s.find(name); set != nil {
 		return Usagef("--%s needs a value: write --%s %s", name, name, set.Value.Form())
 	}
-	return Usagef("unknown flag %s; %s--help lists the flags", arg, s.meant(name, "--"))
-}
-
-// meant suggests the nearest name.
-func (s *Set) meant(name, prefix string) string {
-	if best, edits := Nearest(name, s.names()); edits <= max(2, len(best)/2) {
-		return "did you mean " + prefix + best + "? "
+	var flags []string
+	for _, n := range s.names() {
+		flags = append(flags, "--"+n)
 	}
-	return ""
+	return Usagef("unknown flag %s; %s--help lists the flags", arg, Meant("--"+name, flags))
 }
 
 // parseEnvironment takes the variables that begin with SLUICE_. One that is almost a setting's is an error; others may well

@@ -29,7 +29,9 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the server: listen, sequence, journal, answer", serve},
+		{"client", "trade by hand, watch answers, make keys", trade},
 		{"config", "check a configuration, or print it: config check|print", configure},
+		{"journal", "list or verify the events of a data directory: journal list|verify", inspect},
 		{"version", "print version, engine and kernel", version},
 	}
 }
@@ -83,8 +85,7 @@ func dispatch(e *env, args []string) error {
 		}
 		names = append(names, c.name)
 	}
-	best, _ := config.Nearest(name, names)
-	return config.Usagef("unknown command %q; did you mean %s? The commands are %s", name, best, strings.Join(names, ", "))
+	return config.Usagef("unknown command %q; %sthe commands are %s", name, config.Meant(name, names), strings.Join(names, ", "))
 }
 
 func overview(w io.Writer) {

@@ -1,0 +1,304 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"sluice/cmd/config"
+	"sluice/cmd/orderbook"
+	"sluice/transport/client"
+)
+
+const clientHead = `usage: sluice client [flags] REQUEST
+
+` + orderHelp + `
+  watch                                      the same requests, one a line of standard input; answers appear as they come
+  keygen FILE [ROLE [COMMENT]]               make a key; prints its line for --authorized-keys.
+                                             ROLE: operator, trader (default) or readonly
+
+Prices are whole ticks, quantities whole lots. Exit code 1: the server refused the request or is not there.`
+
+// clientConfig is what `sluice client` can be told.
+type clientConfig struct {
+	Address string
+	Key     string
+	Account int
+	ID      int
+	JSON    bool
+	Timeout time.Duration
+}
+
+func (c *clientConfig) set() *config.Set {
+	return config.NewSet("",
+		config.Setting{Name: "address", Group: "Flags", Value: config.Text(&c.Address, "ADDR"), Help: "server: host:port, or the path of a unix-domain socket"},
+		config.Setting{Name: "key", Group: "Flags", Value: config.Text(&c.Key, "FILE"), Help: "private key, for a server that asks for one"},
+		config.Setting{Name: "account", Group: "Flags", Value: config.Count(&c.Account, 0, 1<<53, false), Help: "account that trades"},
+		config.Setting{Name: "id", Group: "Flags", Value: config.Count(&c.ID, 0, 1<<53, true), Help: "client order id of the request; auto asks for the account's last one and takes the next. " +
+			"Sending an id again executes nothing twice"},
+		config.Setting{Name: "json", Group: "Flags", Value: config.Bool(&c.JSON), Help: "one JSON object a line"},
+		config.Setting{Name: "timeout", Group: "Flags", Value: config.Duration(&c.Timeout, time.Millisecond, time.Hour), Help: "for connecting, and for each answer"},
+	)
+}
+
+// trade is `sluice client`.
+func trade(e *env, args []string) error {
+	c := &clientConfig{Address: "127.0.0.1:9876", Account: 1, Timeout: 5 * time.Second}
+	words, done, err := load(e, c.set(), args, clientHead)
+	if done || err != nil {
+		return err
+	}
+	if len(words) > 0 && words[0] == "keygen" {
+		return keygen(e, words[1:])
+	}
+	watching := len(words) == 1 && words[0] == "watch"
+	var request orderbook.Command
+	if !watching {
+		if request, err = parseOrder(words); err != nil {
+			return err
+		}
+	}
+	var key ed25519.PrivateKey
+	if c.Key != "" {
+		if key, err = readKey(c.Key); err != nil {
+			return err
+		}
+	}
+	s, err := c.dial(key)
+	if err != nil {
+		return err
+	}
+	defer s.conn.Close()
+	s.screen = &screen{w: e.stdout, json: c.JSON, clock: watching && !c.JSON}
+	if watching || isCommand(request.Tag) && c.ID == 0 {
+		if err := s.askLast(); err != nil {
+			return err
+		}
+	} else {
+		s.last = uint64(c.ID) - 1
+	}
+	if watching {
+		return s.watch(e)
+	}
+	if err := s.send(&request); err != nil {
+		return err
+	}
+	return s.answer()
+}
+
+// session is a connection with the requests that wait for their answers.
+type session struct {
+	conn    *client.Conn
+	config  *clientConfig
+	screen  *screen
+	account uint64
+	last    uint64 // client order id last used; the sender's
+	seq     uint64 // request_seq last used; the sender's
+
+	mu   sync.Mutex
+	sent []time.Time // guarded by mu: when the requests were sent that are not answered yet
+}
+
+// dial connects, or says what to do.
+func (c *clientConfig) dial(key ed25519.PrivateKey) (*session, error) {
+	network := "tcp"
+	if strings.ContainsAny(c.Address, "/@") {
+		network = "unix"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	conn, err := client.Dial(ctx, network, c.Address, client.Options{Key: key, HeartbeatEvery: 10 * time.Second})
+	switch {
+	case errors.Is(err, client.ErrNoKey):
+		return nil, fmt.Errorf("the server at %s asks for a key: name yours with --key, or make one with `sluice client keygen FILE`", c.Address)
+	case errors.Is(err, client.ErrAuthFailed):
+		return nil, fmt.Errorf("the server at %s does not know the key %s: put its line into the file that its --authorized-keys names, and restart it", c.Address, c.Key)
+	case err != nil:
+		return nil, fmt.Errorf("no server to talk to at %s %s: %w; start one with `sluice serve`, or name another with --address", network, c.Address, err)
+	}
+	return &session{conn: conn, config: c, account: uint64(c.Account)}, nil
+}
+
+// send sends a request, with the next client order id if it needs one.
+func (s *session) send(c *orderbook.Command) error {
+	c.Account = s.account
+	if isCommand(c.Tag) {
+		s.last++
+		c.ClientOrderID = s.last
+	}
+	s.seq++
+	const header = 4 + 8 + 1
+	frame, err := orderbook.AppendRequest(nil, s.seq, c)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.sent = append(s.sent, time.Now())
+	s.mu.Unlock()
+	_ = s.conn.Send(s.seq, c.Tag, frame[header:]) // Flush returns the same error
+	_ = s.conn.NetConn().SetWriteDeadline(time.Now().Add(s.config.Timeout))
+	if err := s.conn.Flush(); err != nil {
+		return fmt.Errorf("sending to %s: %w", s.config.Address, err)
+	}
+	return nil
+}
+
+// settle takes the oldest request off the list and returns how long its answer took.
+func (s *session) settle() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sent) == 0 {
+		return 0
+	}
+	took := time.Since(s.sent[0])
+	s.sent = s.sent[1:]
+	return took
+}
+
+// answer shows the answer to the one request that was sent.
+func (s *session) answer() error {
+	failed := false
+	for {
+		tag, body, err := s.next()
+		if err != nil {
+			return err
+		}
+		v, err := s.screen.frame(tag, body)
+		if err != nil {
+			return err
+		}
+		failed = failed || v == refused
+		if v == ended {
+			s.screen.done(s.settle())
+			break
+		}
+	}
+	if failed {
+		return errors.New("the request was not carried out")
+	}
+	return nil
+}
+
+func (s *session) next() (tag uint8, body []byte, err error) {
+	_ = s.conn.SetReadDeadline(time.Now().Add(s.config.Timeout))
+	tag, body, err = s.conn.Next()
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("no answer from %s within %v: its disk may be slow, or its policy cannot be met; the request may still be carried out",
+			s.config.Address, s.config.Timeout)
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("%s closed the connection before it answered; the request may have been carried out", s.config.Address)
+	case err != nil:
+		err = fmt.Errorf("waiting for %s: %w", s.config.Address, err)
+	}
+	return tag, body, err
+}
+
+// askLast asks for the client order id that the account used last.
+func (s *session) askLast() error {
+	if err := s.send(&orderbook.Command{Tag: orderbook.TagQueryPosition}); err != nil {
+		return err
+	}
+	var a orderbook.Answer
+	for {
+		tag, body, err := s.next()
+		if err != nil {
+			return err
+		}
+		if tag == orderbook.TagPosition {
+			if err := orderbook.DecodeAnswer(tag, body, &a); err != nil {
+				return err
+			}
+			continue
+		}
+		if v, err := (&screen{w: io.Discard}).frame(tag, body); err != nil || v == ended {
+			s.last = a.ClientOrderID
+			s.settle()
+			return err
+		}
+	}
+}
+
+// watch sends what comes in and shows what comes back, until the input ends and everything is answered.
+func (s *session) watch(e *env) error {
+	if !s.config.JSON {
+		fmt.Fprintf(e.stderr, "connected to %s as account %d, last #%d; type help for the requests, end with ctrl-D\n", s.config.Address, s.account, s.last)
+	}
+	_ = s.conn.SetReadDeadline(time.Time{})
+	over := make(chan error, 1)
+	go func() { over <- s.show() }()
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for scan := bufio.NewScanner(e.stdin); scan.Scan(); {
+			lines <- scan.Text()
+		}
+	}()
+	for {
+		select {
+		case err := <-over:
+			if err == nil {
+				err = fmt.Errorf("%s closed the connection", s.config.Address)
+			}
+			return err
+		case line, ok := <-lines:
+			if !ok || line == "quit" || line == "exit" {
+				_ = s.conn.CloseWrite()
+				select {
+				case err := <-over:
+					return err
+				case <-time.After(s.config.Timeout):
+					return fmt.Errorf("%s has not answered everything within %v", s.config.Address, s.config.Timeout)
+				}
+			}
+			if err := s.typed(e, line); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// typed sends one line of input.
+func (s *session) typed(e *env, line string) error {
+	words := strings.Fields(line)
+	switch {
+	case len(words) == 0 || strings.HasPrefix(words[0], "#"):
+		return nil
+	case words[0] == "help":
+		fmt.Fprintf(e.stderr, "%s\n  quit\n", orderHelp)
+		return nil
+	}
+	request, err := parseOrder(words)
+	if err != nil {
+		fmt.Fprintln(e.stderr, err) // a slip of the fingers ends nothing
+		return nil
+	}
+	return s.send(&request)
+}
+
+// show writes every frame until the connection ends; nil is an end between frames.
+func (s *session) show() error {
+	for {
+		tag, body, err := s.conn.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("waiting for %s: %w", s.config.Address, err)
+		}
+		v, err := s.screen.frame(tag, body)
+		if err != nil {
+			return err
+		}
+		if v == ended {
+			s.screen.done(s.settle())
+		}
+	}
+}

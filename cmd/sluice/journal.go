@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"sluice/cmd/config"
+	"sluice/cmd/orderbook"
+	"sluice/cmd/upstream"
+	"sluice/durability/journal"
+)
+
+const journalHead = `usage: sluice journal [flags] list|verify
+
+list writes the events of a data directory, one a line: number, connection, the client's request number, and the request.
+verify reads everything, checks every checksum and every event, and says what is there.
+Both only read. Meant for a server that is stopped; while one runs they see a part of its journal.`
+
+// inspect is `sluice journal`.
+func inspect(e *env, args []string) error {
+	dir, asJSON := "./sluice-data", false
+	from, to := 1, math.MaxInt
+	set := config.NewSet("",
+		config.Setting{Name: "data-dir", Group: "Flags", Value: config.Text(&dir, "DIR"), Help: "data directory of the server"},
+		config.Setting{Name: "from", Group: "Flags", Value: config.Count(&from, 1, math.MaxInt, false), Help: "list: first event"},
+		config.Setting{Name: "to", Group: "Flags", Value: config.Count(&to, 1, math.MaxInt, false), Help: "list: last event"},
+		config.Setting{Name: "json", Group: "Flags", Value: config.Bool(&asJSON), Help: "list: one JSON object a line"},
+	)
+	rest, done, err := load(e, set, args, journalHead)
+	if done || err != nil {
+		return err
+	}
+	if len(rest) != 1 || rest[0] != "list" && rest[0] != "verify" {
+		return config.Usagef("write sluice journal list or sluice journal verify")
+	}
+	log, err := journal.Inspect(filepath.Join(dir, "journal"))
+	if err != nil {
+		return err
+	}
+	if rest[0] == "verify" {
+		return verify(e.stdout, dir, log)
+	}
+	for event, err := range log.Events() {
+		if err != nil {
+			return err
+		}
+		if n := uint64(event.Seq); n < uint64(from) || n > uint64(to) {
+			continue
+		}
+		if err := list(e.stdout, event, asJSON); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// request decodes what an event carries.
+func request(event journal.Event) (req upstream.Request, c orderbook.Command, err error) {
+	if err = upstream.DecodeEvent(event.Payload, &req); err == nil {
+		err = orderbook.DecodeRequest(req.Tag, req.Body, &c)
+	}
+	if err != nil {
+		err = fmt.Errorf("event %d: %w", event.Seq, err)
+	}
+	return req, c, err
+}
+
+func list(w io.Writer, event journal.Event, asJSON bool) error {
+	req, c, err := request(event)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(w).Encode(map[string]any{"seq": uint64(event.Seq), "connection": req.Conn, "request_seq": req.Seq,
+			"account": c.Account, "client_order_id": c.ClientOrderID, "tag": req.Tag, "target": c.Target, "instrument": c.Instrument,
+			"side": c.Side, "type": c.Type, "time_in_force": c.TimeInForce, "price": c.Price, "quantity": c.Quantity})
+	}
+	_, err = fmt.Fprintf(w, "%8d  conn %d.%-6d req %-6d account %-6d #%-6d %s\n", event.Seq, req.Conn>>40, req.Conn&(1<<40-1), req.Seq, c.Account, c.ClientOrderID, words(&c))
+	return err
+}
+
+// words writes a command as the client takes it.
+func words(c *orderbook.Command) string {
+	switch c.Tag {
+	case orderbook.TagCancel:
+		return fmt.Sprintf("cancel %d", c.Target)
+	case orderbook.TagReplace:
+		return fmt.Sprintf("replace %d %d @ %d", c.Target, c.Quantity, c.Price)
+	}
+	text := fmt.Sprintf("buy %d %d", c.Instrument, c.Quantity)
+	if c.Side == orderbook.Sell {
+		text = "sell" + text[len("buy"):]
+	}
+	if c.Type == orderbook.Limit {
+		text += fmt.Sprintf(" @ %d", c.Price)
+		if c.TimeInForce == orderbook.ImmediateOrCancel {
+			text += " ioc"
+		}
+	}
+	return text
+}
+
+func verify(w io.Writer, dir string, log *journal.Log) error {
+	var events, bytes uint64
+	kinds := make(map[uint8]uint64)
+	accounts := make(map[uint64]uint64) // last client order id
+	for event, err := range log.Events() {
+		if err != nil {
+			return err
+		}
+		req, c, err := request(event)
+		if err != nil {
+			return err
+		}
+		events++
+		bytes += uint64(len(event.Payload))
+		kinds[req.Tag]++
+		accounts[c.Account] = max(accounts[c.Account], c.ClientOrderID)
+	}
+	fmt.Fprintf(w, "%s is intact\n", dir)
+	row := func(name, text string) { fmt.Fprintf(w, "  %-10s %s\n", name, text) }
+	if events == 0 {
+		row("events", "none")
+	} else {
+		row("events", fmt.Sprintf("%d to %d: %d of %s in all, from %d accounts", log.First, log.Last, events, config.FormatSize(bytes), len(accounts)))
+		row("kinds", fmt.Sprintf("%d new, %d cancel, %d replace", kinds[orderbook.TagNew], kinds[orderbook.TagCancel], kinds[orderbook.TagReplace]))
+	}
+	snapshots := "none"
+	if len(log.Snapshots) > 0 {
+		snapshots = strings.Trim(fmt.Sprint("after event ", log.Snapshots), "[]")
+	}
+	row("snapshots", strings.ReplaceAll(snapshots, "[", ""))
+	if log.Torn != "" {
+		row("last write", "unfinished, as after a crash; the next start drops it: "+log.Torn)
+	}
+	return nil
+}
