@@ -21,7 +21,7 @@ import (
 // engine and both families. They wait for facts with generous deadlines, never for time to pass.
 
 // patience bounds every wait for a fact.
-const patience = 60 * time.Second
+const patience = 20 * time.Second
 
 // way is one engine with one family of sockets.
 type way struct {

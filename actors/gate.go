@@ -33,8 +33,8 @@ type Gate[R, Q any] struct {
 	alarm   *durability.Degradation
 	onAlarm func(durability.Notice)
 
-	scanned uint64 // ring position up to which slots had their first look
-	crossed uint64 // ring position up to which journal waits were recorded
+	scanned uint64    // ring position up to which slots had their first look
+	crossed [2]uint64 // ring positions up to which waits for the journal, and for the replicas, were recorded
 	ahead   lookAhead
 	waited  bool // the head slot really waited since the last release
 
@@ -99,9 +99,8 @@ func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
 	g.verdict = p.Evaluate(&g.view)
 	g.durable = max(g.durable, g.verdict.Position)
 	g.notice(now)
-	if g.crossed < g.scanned {
-		g.recordCrossings(now)
-	}
+	g.crossed[0] = g.cross(g.crossed[0], belowJournal, g.verdict.Journal, now)
+	g.crossed[1] = g.cross(g.crossed[1], belowReplicas, g.verdict.Replicas, now)
 }
 
 // open stamps a slot that passes.
@@ -141,7 +140,6 @@ func (g *Gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 	g.slots.Release(n)
 	position := g.slots.Position()
 	g.scanned = max(g.scanned, position)
-	g.crossed = max(g.crossed, position)
 }
 
 // blame counts which node's cursor was the binding one in the snapshot that opened the gate (R13).
@@ -167,17 +165,35 @@ func (g *Gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
 	return work
 }
 
-// recordCrossings records, for slots that were below a cursor at their first look, how long it took to pass them. A
-// replica that dropped out takes its cursor with it and so is never counted as crossed.
-func (g *Gate[R, Q]) recordCrossings(now int64) {
+// cross records, for the slots from a ring position on that waited for one kind of cursor, how long it took that cursor to
+// pass them, and returns the position up to which that is done: the two kinds advance on their own. A replica that dropped
+// out takes its cursor with it and so is never counted as crossed.
+func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now int64) uint64 {
 	base := g.slots.Position()
-	slots := g.slots.Ahead(int(g.crossed-base), min(g.batch, int(g.scanned-g.crossed)))
-	for i := range slots {
-		if !g.cross(&slots[i], now) {
-			return
-		}
-		g.crossed++
+	from = max(from, base)
+	if from >= g.scanned {
+		return from
 	}
+	stage := telemetry.StageJournalWait
+	if kind == belowReplicas {
+		stage = telemetry.StageReplicaWait
+	}
+	slots := g.slots.Ahead(int(from-base), min(g.batch, int(g.scanned-from)))
+	for i := range slots {
+		s := &slots[i]
+		if s.below&kind != 0 {
+			if s.Seq > cursor {
+				break
+			}
+			s.below &^= kind
+			g.rec.B.H[stage].Record(uint64(now - s.consumed))
+			if s.below != 0 {
+				s.crossed = now // the first of two
+			}
+		}
+		from++
+	}
+	return from
 }
 
 // observe keeps the degraded gauge right while nothing waits (R14).

@@ -81,23 +81,6 @@ func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 	s.waited = s.below
 }
 
-// cross records the waits of s that ended with the last snapshot; false means some still last.
-func (g *Gate[R, Q]) cross(s *Slot[R, Q], now int64) bool {
-	before := s.below
-	if s.below&belowJournal != 0 && s.Seq <= g.verdict.Journal {
-		s.below &^= belowJournal
-		g.rec.B.H[telemetry.StageJournalWait].Record(uint64(now - s.consumed))
-	}
-	if s.below&belowReplicas != 0 && s.Seq <= g.verdict.Replicas {
-		s.below &^= belowReplicas
-		g.rec.B.H[telemetry.StageReplicaWait].Record(uint64(now - s.consumed))
-	}
-	if before == belowJournal|belowReplicas && s.below != before {
-		s.crossed = now
-	}
-	return s.below == 0
-}
-
 // overtake sends a copy of s ahead of the slots that wait; false when the lane is full. Its order against earlier slots of
 // its connection holds because those were released before (after), and against later ones because the encoder empties
 // the lane up to its ring position first.
