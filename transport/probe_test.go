@@ -1,16 +1,75 @@
 package transport
 
-import "testing"
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+)
 
-func TestSmoke(t *testing.T) {
-	for _, m := range []Mode{ModeAuto, ModePoll} {
-		r, d, err := Open(m, RingConfig{Entries: 256, Wake: func() {}})
-		if err != nil {
-			t.Fatal(d, err)
+func TestParseMode(t *testing.T) {
+	for _, mode := range []Mode{ModeAuto, ModeUring, ModePoll} {
+		if got, err := ParseMode(mode.String()); got != mode || err != nil {
+			t.Errorf("ParseMode(%q) = %v, %v", mode, got, err)
 		}
-		t.Log(r.Info(), d.Text)
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
+	}
+	for _, bad := range []string{"", "URING", "epoll", "auto "} {
+		if _, err := ParseMode(bad); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", bad)) {
+			t.Errorf("ParseMode(%q): error %v; want one that names the value", bad, err)
 		}
+	}
+}
+
+func TestOpenRefusesBadConfigurations(t *testing.T) {
+	for _, cfg := range []RingConfig{{Entries: 0, Wake: func() {}}, {Entries: 32769, Wake: func() {}}, {Entries: 8}} {
+		for _, mode := range []Mode{ModeAuto, ModeUring, ModePoll} {
+			if ring, d, err := Open(mode, cfg); err == nil || ring != nil || d == nil {
+				t.Errorf("Open(%v, %d entries) = %v, %v, %v; want an error", mode, cfg.Entries, ring, d, err)
+			}
+		}
+	}
+}
+
+// TestDiagnosis checks cause, fallback and advice for each way in which io_uring is missing.
+func TestDiagnosis(t *testing.T) {
+	open := surroundings{disabled: "0", release: "6.1.0", memlock: 8 << 20}
+	cases := []struct {
+		name   string
+		err    error
+		around surroundings
+		cause  Cause
+		falls  bool
+		says   string
+	}{
+		{"a seccomp filter says EPERM", syscall.EPERM, open, CauseSandbox, true, "seccomp"},
+		{"an old kernel without the sysctl says EPERM", syscall.EPERM, surroundings{}, CauseSandbox, true, "seccomp"},
+		{"the sysctl forbids it for all", syscall.EPERM, surroundings{disabled: "2"}, CauseSysctl, true, "io_uring_disabled is 2"},
+		{"the sysctl forbids it for this group", syscall.EPERM, surroundings{disabled: "1"}, CauseSysctl, true, "io_uring_group"},
+		{"a security module says EACCES", syscall.EACCES, open, CauseSandbox, true, "sandbox"},
+		{"a managed platform says EOPNOTSUPP", syscall.EOPNOTSUPP, open, CauseSandbox, true, "sandbox"},
+		{"the kernel has none", syscall.ENOSYS, open, CauseKernel, true, "kernel 6.1.0"},
+		{"the kernel is too old", syscall.EINVAL, open, CauseKernel, true, "too old"},
+		{"the locked-memory limit is too small", syscall.ENOMEM, open, CauseMemlock, false, "is allowed 8192 KiB"},
+		{"the process is out of descriptors", syscall.EMFILE, open, CauseFiles, false, "LimitNOFILE"},
+		{"the system is out of descriptors", syscall.ENFILE, open, CauseFiles, false, "fs.file-max"},
+		{"something else", syscall.EIO, open, CauseOther, false, "input/output error"},
+		{"no errno at all", errors.New("odd"), open, CauseOther, false, "odd"},
+		{"not built in", errNotBuilt, open, CauseNotBuilt, true, "-checklinkname=0"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			cause, text := diagnose(fmt.Errorf("io_uring_setup: %w", c.err), 4096, c.around)
+			if cause != c.cause || cause.fallsBack() != c.falls || !strings.Contains(text, c.says) {
+				t.Errorf("cause %v (falls back: %t): %q; want %v, %t, and %q in the text", cause, cause.fallsBack(), text, c.cause, c.falls, c.says)
+			}
+		})
+	}
+}
+
+func TestRingMemory(t *testing.T) {
+	// 4096 entries: 256 KiB of submissions, 128 KiB of completions, 16 KiB of index, and a header's page.
+	if got := ringMemory(4096); got != 404<<10 {
+		t.Errorf("ringMemory(4096) = %d KiB; want 404", got>>10)
 	}
 }

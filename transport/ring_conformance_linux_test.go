@@ -143,7 +143,7 @@ func pattern(at, n int) []byte {
 
 func checkPartial(t *testing.T, r *rig) {
 	fd, peer := r.open()
-	const size = 200_000
+	const size = 1_000_000
 	sent := r.fill(fd, func(at int) []byte { return pattern(at, size) })
 	if sent >= size {
 		t.Fatalf("the socket took %d bytes; the test needs one that takes less", sent)
@@ -375,7 +375,7 @@ func checkParkReady(t *testing.T, r *rig) {
 
 func checkParkLate(t *testing.T, r *rig) {
 	fd, peer := r.open()
-	for range 50 {
+	for range 10 {
 		r.fill(fd, zeros)
 		r.poll(fd, 1)
 		r.none("the socket has no room")
@@ -398,7 +398,7 @@ func checkCounters(t *testing.T, r *rig) {
 	closeAll(t, r, fd)
 	r.send(fd, []byte{1})
 	c := *r.ring.Counters()
-	if c.Bytes != uint64(sent) || c.Refused != 1 || c.Short == 0 || c.Polls != 1 || c.Cancels != 1 || c.Failed != 1 ||
+	if c.Bytes != uint64(sent) || c.Refused == 0 || c.Short == 0 || c.Polls != 1 || c.Cancels != 1 || c.Failed != 1 ||
 		c.Sends < 3 || c.Submits < 3 || c.Enters < c.Submits {
 		t.Fatalf("%d bytes sent, counters %+v", sent, c)
 	}

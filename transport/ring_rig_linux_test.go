@@ -23,6 +23,7 @@ type rig struct {
 	wake chan struct{}
 	sim  *SimNet // nil for real sockets
 
+	tcp   bool
 	peers []*realPeer // all clients of real sockets
 }
 
@@ -62,7 +63,7 @@ func newRig(t testing.TB, name string, entries int) *rig {
 		}
 		t.Fatal(err)
 	}
-	r.ring = ring
+	r.ring, r.tcp = ring, family == "tcp"
 	t.Cleanup(func() {
 		if err := ring.Close(); err != nil {
 			t.Error(err)
@@ -184,13 +185,25 @@ func (r *rig) fill(fd int32, next func(n int) []byte) int {
 		b := next(total)
 		res := r.send(fd, b)
 		if res == -int32(unix.EAGAIN) {
-			return total
+			if r.quiet(fd) {
+				return total
+			}
+			continue
 		}
 		if res <= 0 {
 			r.t.Fatalf("send: %v", unix.Errno(-res))
 		}
 		total += int(res)
 	}
+}
+
+// quiet says whether a full socket stays full. TCP moves bytes to the client's buffer for a while after it refused some.
+func (r *rig) quiet(fd int32) bool {
+	if !r.tcp {
+		return true
+	}
+	n, _ := unix.Poll([]unix.PollFd{{Fd: fd, Events: unix.POLLOUT}}, 100)
+	return n == 0
 }
 
 // zeros is a source for fill when the bytes do not matter.
@@ -225,7 +238,9 @@ func (p simRigPeer) EOF() bool { return p.Ended() }
 func realPair(t testing.TB, family string) (int32, *realPeer) {
 	t.Helper()
 	var server, client int
+	sndbuf := 4608
 	if family == "tcp" {
+		sndbuf = 1 << 16 // smaller ones make TCP go by its timers, which is slow
 		server, client = tcpPair(t)
 	} else {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -234,10 +249,8 @@ func realPair(t testing.TB, family string) (int32, *realPeer) {
 		}
 		server, client = pair[0], pair[1]
 	}
-	for _, set := range []struct{ fd, option int }{{server, unix.SO_SNDBUF}, {client, unix.SO_RCVBUF}} {
-		if err := unix.SetsockoptInt(set.fd, unix.SOL_SOCKET, set.option, 4608); err != nil {
-			t.Fatal(err)
-		}
+	if err := unix.SetsockoptInt(server, unix.SOL_SOCKET, unix.SO_SNDBUF, sndbuf); err != nil {
+		t.Fatal(err)
 	}
 	peer := &realPeer{t: t, fd: client}
 	t.Cleanup(func() { peer.Close() })
@@ -256,12 +269,16 @@ func tcpPair(t testing.TB) (server, client int) {
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(err)
 	defer unix.Close(listener)
+	// Segments of an Ethernet: with the 64 KiB ones of loopback a window only opens by a timer, seconds later.
+	must(unix.SetsockoptInt(listener, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1460))
 	must(unix.Bind(listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	must(unix.Listen(listener, 1))
 	address, err := unix.Getsockname(listener)
 	must(err)
 	client, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(err)
+	must(unix.SetsockoptInt(client, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1460))
+	must(unix.SetsockoptInt(client, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<16)) // and no growing by itself
 	must(unix.Connect(client, address))
 	server, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 	must(err)
