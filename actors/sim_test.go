@@ -159,6 +159,7 @@ type world struct {
 	connecting map[uint64]bool
 	swarm      swarm
 	faults     bool
+	stuck      bool // sends or polls may never complete, so a client can be stalled through no fault of its own
 	ended      bool // a stop or fence: undelivered slots are dropped lawfully
 	next       uint64
 	stats      simStats
@@ -210,14 +211,15 @@ func newWorld(seed uint64) *world {
 		StuckSend: fault() / 8, StuckPoll: fault() / 8, Reorder: pick(r, 0, 0.5), PartialSubmit: fault(), SignalSubmit: fault(),
 		LateTicks: pick(r, 4, 40),
 	}
+	w.stuck = faults.StuckSend > 0 || faults.StuckPoll > 0
 	limits := transport.Limits{
-		HardBytes: pick(r, 1024, 4096, 16384), SoftFor: 4000, NoProgress: time.Duration(pick(r, 3000, 8000)),
+		HardBytes: pick(r, 1024, 4096, 16384), SoftFor: 8000, NoProgress: time.Duration(pick(r, 10000, 20000)),
 	}
 	limits.SoftBytes = limits.HardBytes / 2
 	cfg := Config{
 		Policy: policies[0], Slots: pick(r, 16, 64, 256), Batch: pick(r, 1, 7, 64), MaxFrame: 256, Shards: shards,
 		FrameRing: 4096, MaxConnections: w.swarm.ids + 2, ShardBudget: pick(r, int64(2<<20), int64(4<<20)), Heartbeat: 5000,
-		Egress: EgressConfig{FlushBytes: pick(r, 100, 1400), FlushSlots: pick(r, 2, 32), DrainMax: pick(r, 4, 64), Tick: 100},
+		Egress: EgressConfig{FlushBytes: pick(r, 100, 1400), FlushSlots: pick(r, 2, 32), DrainMax: pick(r, 4, 64), Tick: 100, DrainSpread: 700},
 		Limits: []transport.Limits{limits}, Placement: PlacementFused, Log: slog.New(slog.DiscardHandler),
 		OnNotice: w.notice,
 		OpenRing: func(shard int, rc transport.RingConfig) (transport.Ring, error) {

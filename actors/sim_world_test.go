@@ -57,7 +57,10 @@ func (w *world) notice(n Notice) {
 		if n.Reason == transport.ReasonSlowHard && n.Blocked == 0 {
 			w.fail("%v: closed for %d unsent bytes although its socket refused none", p, n.Unsent)
 		}
-		if n.Reason.Slow() && !w.faults && w.now > w.calmed+20000 {
+		if n.Reason == transport.ReasonStalled && !p.slow && !w.stuck && p.sim.Waiting() == 0 {
+			w.fail("%v: closed as stalled although its client has read everything", p)
+		}
+		if n.Reason.Slow() && !w.faults && w.now > w.calmed+60000 {
 			w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p, n.Reason)
 		}
 	}
