@@ -119,10 +119,13 @@ func (s *Server) shut(ctx context.Context, m mode) {
 		<-s.sequenced
 	}
 	s.snapshots.Close()
-	if m == draining {
+	switch m {
+	case draining:
 		s.keepWhen("delivering", s.pipeline.Drain(patience))
-	} else {
+	case stopping:
 		s.keepWhen("stopping", s.pipeline.Stop(ctx))
+	case fencing:
+		s.keepWhen("fencing", s.pipeline.Fence(ctx))
 	}
 	s.finish(s.closeJournal(ctx))
 }

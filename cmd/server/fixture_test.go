@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -274,4 +275,17 @@ func (v *valve) beforeSync() {
 		v.held <- struct{}{}
 		<-shut
 	}
+}
+
+// withKeys makes an endpoint that asks for authentication, and the keys file it needs.
+func withKeys(t *testing.T, cfg *Config) listen.Endpoint {
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.KeysFile = filepath.Join(t.TempDir(), "keys")
+	if err := os.WriteFile(cfg.KeysFile, listen.AppendKeyLine(nil, listen.Trader, public, "test"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return listen.Endpoint{Network: "tcp", Address: "127.0.0.1:0"}
 }
