@@ -48,6 +48,9 @@ type Egress struct {
 	sweep   uint32             // entry the heartbeat hand looked at last
 	err     error              // the ring is in doubt: nothing may be sent any more
 	closing bool               // all connections were told to close
+	endAt   int64              // when the closing of connections began in a drain; 0 = it has not
+	spread  int64              // ns over which they are closed
+	list    *listing           // connections that somebody asked for
 	overdue bool               // the deadline of the end passed
 	orphans []orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
 	closed  bool               // Close ran
@@ -61,6 +64,10 @@ type EgressConfig struct {
 	DrainMax   int           // answers appended in one step at most
 	Heartbeat  time.Duration // a connection that sent nothing for so long gets a heartbeat
 	Tick       time.Duration // how often limits of blocked connections are judged
+
+	// DrainSpread is the time over which a drain closes connections, so that clients do not all come back at once; at most
+	// a third of the time to the deadline; default 1 s.
+	DrainSpread time.Duration
 }
 
 // EgressGauges are written by the shard at each tick and read by anyone.
@@ -109,6 +116,7 @@ func (e *Egress) Step(now int64) int {
 		return work + e.fence(now)
 	}
 	work += e.takeEvents(now)
+	work += e.answerList(now)
 	work += e.reap(now)
 	work += e.drain(now)
 	if now >= e.tickAt {
@@ -170,7 +178,10 @@ func (e *Egress) deliver(b []byte, now int64) {
 		return
 	case r.flags&recordFailed != 0:
 		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
+		c.Unsettled++
+		e.relieve(entry, now) // the answers before it leave first
 		e.close(entry, transport.ReasonEncodeError, now)
+		e.unpin(entry, now)
 		return
 	}
 	var parent telemetry.Parent
@@ -227,7 +238,8 @@ func (e *Egress) append(entry uint32, p []byte, now int64) bool {
 	return true
 }
 
-// relieve sends what a connection holds, before its limit is judged: first a send that is queued already, then the rest.
+// relieve sends what a connection holds, before its limit is judged or it is closed: first a send that is queued already,
+// then the rest. It can end the connection: the caller pins the entry.
 func (e *Egress) relieve(entry uint32, now int64) {
 	c := &e.conns[entry]
 	if c.Sending() != 0 {
