@@ -104,7 +104,7 @@ func (v count) Set(text string) error {
 	return nil
 }
 
-// Size is a number of bytes from least to most, written 512B, 64KiB, 1.5MiB or 2GiB; without a unit it is bytes.
+// Size is a number of bytes from least to most, written 512B, 64KiB, 1.5MiB, 2GiB or 1TiB; without a unit it is bytes.
 func Size[T int | int64 | uint64](field *T, least, most T) Value { return size[T]{field, least, most} }
 
 type size[T int | int64 | uint64] struct {
@@ -127,7 +127,7 @@ func (v size[T]) Set(text string) error {
 }
 
 // units are the powers of 1024, the smallest first.
-var units = [...]string{"B", "KiB", "MiB", "GiB"}
+var units = [...]string{"B", "KiB", "MiB", "GiB", "TiB"}
 
 // ParseSize reads a number of bytes: 512, 512B, 64KiB, 1.5MiB, 2GiB.
 func ParseSize(text string) (uint64, error) {
@@ -144,7 +144,7 @@ func ParseSize(text string) (uint64, error) {
 	bytes := n * float64(uint64(1)<<max(shift, 0))
 	switch {
 	case shift < 0 && err == nil:
-		return 0, fmt.Errorf("unit %s is unknown; write B, KiB, MiB or GiB, as 64KiB", unit)
+		return 0, fmt.Errorf("unit %s is unknown; write B, KiB, MiB, GiB or TiB, as 64KiB", unit)
 	case err != nil || n < 0 || n > 1<<40 || bytes != float64(uint64(bytes)):
 		return 0, errors.New("write a number of bytes, as 512B, 64KiB or 1MiB")
 	}

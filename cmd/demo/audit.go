@@ -1,0 +1,208 @@
+package demo
+
+import (
+	"fmt"
+	"hash/maphash"
+
+	"sluice/cmd/orderbook"
+	"sluice/cmd/upstream"
+	"sluice/durability/journal"
+)
+
+// findings is what the audit counted, and every contradiction in words.
+type findings struct {
+	events   uint64 // in the journal
+	acked    int    // acknowledged commands
+	found    int    // of them in the journal under the acknowledged number
+	received int    // reports the traders received
+	same     int    // of them as the replay says
+	lost     int    // reports the crash swallowed: the replay has them, a broken connection did not receive them
+	swallows int    // commands executed whose acknowledgement the crash swallowed
+	repeats  int    // commands sent again after the crash
+	asked    int    // positions the traders asked for
+	agreed   int    // of them as the replay says
+
+	wrong []string // at most maxWrong
+	more  int      // further contradictions
+}
+
+const maxWrong = 10
+
+func (f *findings) blame(format string, args ...any) {
+	if len(f.wrong) == maxWrong {
+		f.more++
+		return
+	}
+	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
+}
+
+// auditor replays a journal, and compares.
+type auditor struct {
+	findings
+	seed     maphash.Seed
+	traders  map[uint64]*trader
+	acks     map[uint64]int       // account: acks found so far
+	begins   map[uint64]*session  // event: the session whose first answer it is
+	sessions map[uint64]*replayed // connection
+	report   orderbook.Report     // what the book fills in
+	query    orderbook.Answer
+	to       uint64 // connection report is for, 0 for none
+	seq      uint64 // event that is applied
+}
+
+// replayed is how far a session was compared.
+type replayed struct {
+	*session
+	account uint64
+	next    int
+}
+
+// audit compares what traders received with the journal in dir. An error says that the journal cannot be read; contradictions
+// are findings.
+func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) {
+	log, err := journal.Inspect(dir)
+	if err != nil {
+		return nil, err
+	}
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		return nil, err
+	}
+	a := &auditor{seed: seed, traders: make(map[uint64]*trader), acks: make(map[uint64]int),
+		begins: make(map[uint64]*session), sessions: make(map[uint64]*replayed)}
+	for _, t := range traders {
+		a.traders[t.account] = t
+		a.acked += len(t.acks)
+		a.swallows += t.swallows
+		a.repeats += t.repeats
+		for _, s := range t.sessions {
+			a.received += len(s.got)
+			if s.first != 0 {
+				a.begins[s.first] = s
+			} else if len(s.got) > 0 {
+				a.blame("account %d received %d reports and no acknowledgement on a connection", t.account, len(s.got))
+			}
+		}
+	}
+	var req upstream.Request
+	for event, err := range log.Events() {
+		if err != nil {
+			return nil, err
+		}
+		if err := upstream.DecodeEvent(event.Payload, &req); err != nil {
+			return nil, fmt.Errorf("event %d: %w", event.Seq, err)
+		}
+		if err := a.event(uint64(event.Seq), &req); err != nil {
+			return nil, err
+		}
+		a.seq = uint64(event.Seq)
+		book.Apply(a.seq, &req, a)
+		a.compare()
+	}
+	a.close(book)
+	return &a.findings, nil
+}
+
+// event checks the acknowledgement of an event, before it is applied.
+func (a *auditor) event(seq uint64, req *upstream.Request) error {
+	a.events++
+	var c orderbook.Command
+	if err := orderbook.DecodeRequest(req.Tag, req.Body, &c); err != nil {
+		return fmt.Errorf("event %d: %w", seq, err)
+	}
+	if s := a.begins[seq]; s != nil {
+		if a.sessions[req.Conn] != nil {
+			a.blame("event %d is the first answer on one connection and comes from another", seq)
+		}
+		a.sessions[req.Conn] = &replayed{session: s, account: c.Account}
+		delete(a.begins, seq)
+	}
+	t := a.traders[c.Account]
+	if t == nil {
+		a.blame("event %d is from account %d, which does not trade", seq, c.Account)
+		return nil
+	}
+	k := a.acks[c.Account]
+	for ; k < len(t.acks) && t.acks[k].seq < seq; k++ {
+		a.blame("account %d, command #%d: acknowledged as event %d, which is not in the journal", c.Account, t.acks[k].id, t.acks[k].seq)
+	}
+	if k < len(t.acks) && t.acks[k].seq == seq {
+		if t.acks[k].id == c.ClientOrderID {
+			a.found++
+		} else {
+			a.blame("account %d, command #%d: acknowledged as event %d, which is command #%d in the journal", c.Account, t.acks[k].id, seq, c.ClientOrderID)
+		}
+		k++
+	}
+	a.acks[c.Account] = k
+	return nil
+}
+
+// Report implements upstream.Emitter for the replay.
+func (a *auditor) Report(conn uint64) *orderbook.Report {
+	a.compare()
+	a.to, a.report = conn, orderbook.Report{}
+	return &a.report
+}
+
+// Query implements upstream.Emitter.
+func (a *auditor) Query(uint64) *orderbook.Answer {
+	a.query = orderbook.Answer{}
+	return &a.query
+}
+
+// compare compares the report that was filled in last with what its connection received.
+func (a *auditor) compare() {
+	s := a.sessions[a.to]
+	a.to = 0
+	if s == nil {
+		return
+	}
+	switch {
+	case s.next < len(s.got) && s.got[s.next] == maphash.Comparable(a.seed, a.report):
+		a.same++
+	case s.next < len(s.got):
+		a.blame("account %d received something else than the journal says as report %d of its connection: event %d causes %+v", s.account, s.next+1, a.seq, a.report)
+	case s.whole:
+		a.blame("account %d never received a report, over a connection that was whole: event %d causes %+v", s.account, a.seq, a.report)
+	default:
+		a.lost++
+	}
+	s.next++
+}
+
+// close checks what must be used up, and the positions.
+func (a *auditor) close(book *orderbook.Book) {
+	for account, t := range a.traders {
+		for _, k := range t.acks[a.acks[account]:] {
+			a.blame("account %d, command #%d: acknowledged as event %d, which is not in the journal", account, k.id, k.seq)
+		}
+		for i := range t.position {
+			a.asked++
+			req := upstream.Request{Role: upstream.RoleTrader, Tag: orderbook.TagQueryPosition, Body: positionBody(account, uint32(1+i))}
+			book.Query(&req, a)
+			if a.query == t.position[i] {
+				a.agreed++
+			} else {
+				a.blame("account %d, instrument %d: the server says %+v, the journal %+v", account, 1+i, t.position[i], a.query)
+			}
+		}
+	}
+	for _, s := range a.sessions {
+		if n := len(s.got) - s.next; n > 0 {
+			a.blame("account %d received %d reports that the journal does not explain", s.account, n)
+		}
+	}
+	for seq := range a.begins {
+		a.blame("event %d was the first answer on a connection, and is not in the journal", seq)
+	}
+}
+
+func positionBody(account uint64, instrument uint32) []byte {
+	const header = 4 + 8 + 1
+	frame, err := orderbook.AppendRequest(nil, 0, &orderbook.Command{Tag: orderbook.TagQueryPosition, Account: account, Instrument: instrument})
+	if err != nil {
+		panic(fmt.Sprintf("demo: %v", err)) // the tag is the book's own
+	}
+	return frame[header:]
+}

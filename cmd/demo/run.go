@@ -1,0 +1,204 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sluice/cmd/stats"
+	"sluice/telemetry"
+)
+
+// Config is what Run needs to know.
+type Config struct {
+	Program  string        // the sluice binary
+	Serve    []string      // flags for its serve, beyond those the demonstration needs
+	For      time.Duration // how long to trade
+	Clients  int           // traders, half over TCP, half over unix-domain sockets
+	Dir      string        // empty: a new directory below the system's for temporary files
+	Keep     bool          // leave Dir behind, also after success
+	Out      io.Writer
+	Terminal bool // Out is one: progress is one line that changes
+}
+
+const (
+	readyTime  = 20 * time.Second // for the server to start or recover
+	settleTime = 15 * time.Second // for the last answers
+	drainTime  = 10 * time.Second // for the server to end
+)
+
+// ErrFailed says that the demonstration found something wrong, which it has printed.
+var ErrFailed = errors.New("demo: something acknowledged is missing or different, see above")
+
+// Run runs the demonstration and prints the results. ErrFailed means that a promise was broken; other errors, that it could
+// not be carried through. ctx ends it early.
+func Run(ctx context.Context, cfg Config) (err error) {
+	r := &run{Config: cfg}
+	if r.Dir == "" {
+		if r.Dir, err = os.MkdirTemp("", "sluice-demo-"); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+	} else if err := os.MkdirAll(r.Dir, 0o700); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer func() {
+		if err == nil && !cfg.Keep {
+			_ = os.RemoveAll(r.Dir) // what is left is below the temporary directory
+			return
+		}
+		fmt.Fprintf(cfg.Out, "\nJournal, measurements and the server's log are in %s; `sluice journal --data-dir %s verify` reads them.\n",
+			r.Dir, filepath.Join(r.Dir, "data"))
+	}()
+	fmt.Fprintf(cfg.Out, "%d clients trade %d instruments for %v, half over TCP, half over unix sockets; kill -9 in the middle\n\n", cfg.Clients, instruments, cfg.For)
+	ctx, cancel := context.WithTimeout(ctx, cfg.For+2*readyTime+settleTime+drainTime)
+	defer cancel()
+	if err := r.trade(ctx); err != nil {
+		return fmt.Errorf("%w\nThe server's log ends:\n%s", err, tail(r.path("server.log"), 5))
+	}
+	r.say("replaying the journal")
+	r.found, err = audit(r.path("data", "journal"), r.seed, r.traders)
+	if err != nil {
+		return fmt.Errorf("demo: the journal cannot be audited: %w", err)
+	}
+	if r.server2, err = stats.ReadFile(r.path("stats.json")); err != nil {
+		return err
+	}
+	r.clear()
+	r.table()
+	if len(r.found.wrong) > 0 {
+		return ErrFailed
+	}
+	return nil
+}
+
+// run is one demonstration.
+type run struct {
+	Config
+	market
+	traders []*trader
+	clock   telemetry.Clock
+	times   *telemetry.Collector // round trips
+
+	began    time.Time
+	kill     int64         // when the server was killed, clock
+	before   time.Duration // trading until the kill
+	recovery time.Duration // from the second start until clients could connect
+	traded   time.Duration // trading in all, without the time nobody served
+	found    *findings
+	server2  *stats.Report // measurements of the second life
+}
+
+func (r *run) path(parts ...string) string {
+	return filepath.Join(append([]string{r.Dir}, parts...)...)
+}
+
+// start starts a server on the data directory.
+func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*child, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	// The audit wants every event, so no snapshot may take one away.
+	return spawn(ctx, r.Program, append([]string{"serve", "--data-dir", r.path("data"), "--listen-tcp", tcp, "--listen-unix", r.path("socket"),
+		"--stats-file", r.path("stats.json"), "--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB"}, r.Serve...), log)
+}
+
+// trade runs the server, the traders and the kill.
+func (r *run) trade(ctx context.Context) error {
+	log, err := os.Create(r.path("server.log"))
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	defer log.Close()
+	server, err := r.start(ctx, "127.0.0.1:0", log)
+	if err != nil {
+		return err
+	}
+	defer func() { server.kill() }()
+	r.server.Store(server)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := r.open(ctx, cancel)
+	if err := r.wait(ctx, "trading", r.For/2); err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+
+	r.killed.Add(1)
+	r.kill, r.before = r.clock.Now(), time.Since(r.began)
+	server.kill()
+	r.say("killed with -9")
+	if server, err = r.start(ctx, server.tcp, log); err != nil {
+		return err
+	}
+	r.recovery = server.ready
+	r.server.Store(server)
+	again := time.Now()
+	if err := r.wait(ctx, "trading again", r.For-r.For/2); err != nil {
+		return err
+	}
+	r.traded = r.before + time.Since(again)
+	close(r.stop)
+	if err := r.settle(ctx, ended); err != nil {
+		return err
+	}
+	return server.drain(drainTime)
+}
+
+// open lets the traders in. The channel is closed when all of them have ended; the first error cancels ctx.
+func (r *run) open(ctx context.Context, cancel context.CancelCauseFunc) (ended chan struct{}) {
+	r.seed, r.clock = maphash.MakeSeed(), telemetry.NewClock()
+	r.stop, r.settled, ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	r.times = telemetry.NewCollector(r.clock)
+	r.began = time.Now()
+	r.quiet.Add(r.Clients)
+	left := make(chan struct{}, r.Clients)
+	for i := range r.Clients {
+		network := "tcp"
+		if i%2 == 1 {
+			network = "unix"
+		}
+		account := uint64(i + 1)
+		t := &trader{market: &r.market, account: account, network: network, strategy: newStrategy(uint64(i/2 + 1)), clock: r.clock,
+			times: r.times.Register("client", i)}
+		r.traders = append(r.traders, t)
+		go func() {
+			if err := t.run(ctx); err != nil {
+				cancel(err)
+			}
+			left <- struct{}{}
+		}()
+	}
+	go func() {
+		for range r.Clients {
+			<-left
+		}
+		close(ended)
+	}()
+	return ended
+}
+
+// settle waits for the last answers, then for the positions.
+func (r *run) settle(ctx context.Context, ended chan struct{}) error {
+	limit := time.NewTimer(settleTime)
+	defer limit.Stop()
+	all := make(chan struct{})
+	go func() { r.quiet.Wait(); close(all) }()
+	select {
+	case <-all:
+	case <-limit.C:
+		return fmt.Errorf("demo: not everything was answered within %v of the last request", settleTime)
+	}
+	close(r.settled)
+	select {
+	case <-ended:
+	case <-limit.C:
+		return fmt.Errorf("demo: not every position was answered within %v", settleTime)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sluice/telemetry"
+)
+
+// wait lets d pass, with a line of progress: on a terminal one that changes, elsewhere one a second.
+func (r *run) wait(ctx context.Context, doing string, d time.Duration) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	every := time.Second
+	if r.Terminal {
+		every = 100 * time.Millisecond
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	answers, at := r.answers.Load(), time.Now()
+	for {
+		select {
+		case <-over.C:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("demo: %w", context.Cause(ctx))
+		case now := <-tick.C:
+			n := r.answers.Load()
+			r.say(fmt.Sprintf("%-14s %2d connected  %10s orders  %10s fills  %8s answers/s", doing, r.connected.Load(),
+				thousands(r.orders.Load()), thousands(r.fills.Load()), thousands(int64(float64(n-answers)/now.Sub(at).Seconds()))))
+			answers, at = n, now
+		}
+	}
+}
+
+// say shows what goes on.
+func (r *run) say(text string) {
+	line := fmt.Sprintf("  %4.1fs  %s", time.Since(r.began).Seconds(), text)
+	if r.Terminal {
+		fmt.Fprintf(r.Out, "\r\x1b[K%s", line)
+		return
+	}
+	fmt.Fprintln(r.Out, line)
+}
+
+// clear makes room for what stays.
+func (r *run) clear() {
+	if r.Terminal {
+		fmt.Fprint(r.Out, "\r\x1b[K")
+		return
+	}
+	fmt.Fprintln(r.Out)
+}
+
+// table prints the results.
+func (r *run) table() {
+	r.traffic()
+	r.latencies()
+	r.promises()
+}
+
+func (r *run) traffic() {
+	w := tabwriter.NewWriter(r.Out, 0, 0, 3, ' ', 0)
+	defer w.Flush()
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	seconds := r.traded.Seconds()
+	rate := func(n int64) string { return thousands(int64(float64(n) / seconds)) }
+	orders, fills, answers := r.orders.Load(), r.fills.Load(), r.answers.Load()
+	row("orders", "%s (%s/s), cancels and replaces included", thousands(orders), rate(orders))
+	row("fills", "%s (%s/s), each side counts", thousands(fills), rate(fills))
+	row("answers", "%s (%s/s)", thousands(answers), rate(answers))
+	s := r.server2
+	row("engine", "%s, %d shards", s.Diagnosis, s.Shards)
+	if commits := s.Gauge("journal_commits"); commits > 0 {
+		row("journal", "%s group commits after the restart, each with one fdatasync; %.1f events in each", thousands(int64(commits)), s.Gauge("sequencer_events")/commits)
+	}
+	row("recovery", "%v from start to ready; %v from kill -9 to the first answer", short(r.recovery), short(time.Duration(r.firstAnswer.Load()-r.kill)))
+}
+
+func (r *run) latencies() {
+	r.times.Final()
+	w := tabwriter.NewWriter(r.Out, 0, 0, 3, ' ', tabwriter.AlignRight)
+	defer w.Flush()
+	fmt.Fprintf(w, "\nlatency\tcount\tp50\tp99\tp99.9\tmax\t\n")
+	row := func(name string, count, p50, p99, p999, most uint64) {
+		fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%v\t%v\t\n", name, thousands(int64(count)), short(time.Duration(p50)), short(time.Duration(p99)),
+			short(time.Duration(p999)), short(time.Duration(most)))
+	}
+	trip := &r.times.Sum().H[telemetry.StageWhole]
+	row("client: round trip", trip.Count, trip.Quantile(0.5), trip.Quantile(0.99), trip.Quantile(0.999), trip.Max)
+	for _, s := range r.server2.Stages {
+		row("server: "+s.Stage, s.Count, s.P50, s.P99, s.P999, s.Max)
+	}
+}
+
+// promises prints what the audit found.
+func (r *run) promises() {
+	f := r.found
+	fmt.Fprintf(r.Out, "\nEvery client keeps %d requests under way, so a round trip includes the queue that makes; the server's stages are those\n"+
+		"after the restart. The journal was replayed through an order book of its own and compared with what clients received:\n\n", window)
+	w := tabwriter.NewWriter(r.Out, 0, 0, 3, ' ', 0)
+	row := func(good bool, name, format string, args ...any) {
+		mark := "ok"
+		if !good {
+			mark = "FAILED"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", mark, name, fmt.Sprintf(format, args...))
+	}
+	row(f.found == f.acked, "acknowledged orders", "%s of %s are in the journal under the acknowledged number", thousands(int64(f.found)), thousands(int64(f.acked)))
+	row(f.same == f.received, "answers", "%s of %s are what the journal says, in its order", thousands(int64(f.same)), thousands(int64(f.received)))
+	row(f.agreed == f.asked, "positions", "%d of %d are what the journal says", f.agreed, f.asked)
+	row(len(f.wrong) == 0, "contradictions", "%d", len(f.wrong)+f.more)
+	_ = w.Flush()
+	fmt.Fprintf(r.Out, "\nThe crash swallowed %s answers to orders that were executed, and %s fills and the like for orders of clients that were away;\n"+
+		"%s orders had not reached the journal, and were sent again.\n", thousands(int64(f.swallows)), thousands(int64(f.lost)), thousands(int64(f.repeats)))
+	for _, text := range f.wrong {
+		fmt.Fprintf(r.Out, "  wrong: %s\n", text)
+	}
+	if f.more > 0 {
+		fmt.Fprintf(r.Out, "  and %d more\n", f.more)
+	}
+	if len(f.wrong) == 0 {
+		fmt.Fprintln(r.Out, "\nNothing acknowledged is missing.")
+	}
+}
+
+// short rounds to three digits.
+func short(d time.Duration) time.Duration {
+	unit := time.Duration(1)
+	for limit := time.Duration(1000); d >= limit; limit *= 10 {
+		unit *= 10
+	}
+	return d.Round(unit)
+}
+
+// thousands writes 1234567 as 1,234,567.
+func thousands(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	var b strings.Builder
+	for i, c := range text {
+		if i > 0 && (len(text)-i)%3 == 0 && text[i-1] != '-' {
+			b.WriteByte(',')
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}

@@ -1,0 +1,344 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/cmd/orderbook"
+	"sluice/telemetry"
+	"sluice/transport/client"
+	"sluice/transport/wire"
+)
+
+const (
+	window     = 4 // requests a trader has under way
+	answerTime = 10 * time.Second
+)
+
+// market is what all traders share.
+type market struct {
+	seed    maphash.Seed
+	stop    chan struct{}  // closed when no new requests are wanted
+	quiet   sync.WaitGroup // traders that have answers to wait for
+	settled chan struct{}  // closed when nobody has
+
+	server atomic.Pointer[child] // written by Run, read by traders: where to connect
+	killed atomic.Int64          // written by Run, read by traders: lives of the server it has ended
+
+	orders, fills, answers, connected atomic.Int64 // written by traders, read by Run
+	firstAnswer                       atomic.Int64 // written by traders, read by Run: ns of the first answer after the kill
+}
+
+// sent is a request on its way.
+type sent struct {
+	command orderbook.Command
+	at      int64 // ns, 0 if it was sent a second time
+	acked   bool
+}
+
+// ack is an acknowledgement: the command with this client order id is event seq.
+type ack struct{ id, seq uint64 }
+
+// trader is one client with an account of its own. Everything is its goroutine's until that has ended.
+type trader struct {
+	*market
+	account  uint64
+	network  string
+	strategy *strategy
+	clock    telemetry.Clock
+	times    *telemetry.Recorder
+
+	last     uint64 // client order id used last
+	pending  []sent // not answered yet, in order
+	acks     []ack
+	sessions []*session
+	swallows int // commands executed whose answers the crash swallowed
+	repeats  int // commands sent again because they had not been executed
+	position [instruments]orderbook.Answer
+
+	frame []byte
+}
+
+// session is what one connection received.
+type session struct {
+	life  int64    // which life of the server
+	first uint64   // event of its first command that was answered, 0 for none
+	got   []uint64 // hashes of all reports, in order
+	whole bool     // ended in order: nothing may be missing
+}
+
+// errLost wraps the loss of a connection, which is nothing bad if the server was killed.
+var errLost = errors.New("connection lost")
+
+// run trades until the market closes, over as many connections as it takes.
+func (t *trader) run(ctx context.Context) error {
+	defer t.times.Park()
+	for quiet := false; ; {
+		s := &session{}
+		conn, err := t.connect(ctx, s)
+		if err == nil {
+			t.sessions = append(t.sessions, s)
+			t.connected.Add(1)
+			err = t.session(ctx, conn, s, &quiet)
+			t.connected.Add(-1)
+			conn.Close()
+		}
+		switch {
+		case err == nil:
+			s.whole = true
+			return nil
+		case ctx.Err() != nil || !errors.Is(err, errLost) || t.killed.Load() < s.life:
+			if !quiet {
+				t.quiet.Done()
+			}
+			return fmt.Errorf("trader %d over %s: %w", t.account, t.network, err)
+		}
+	}
+}
+
+// connect connects to the server of the moment, as often as it takes.
+func (t *trader) connect(ctx context.Context, s *session) (*client.Conn, error) {
+	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		s.life = t.killed.Load() + 1
+		address := t.server.Load().tcp
+		if t.network == "unix" {
+			address = t.server.Load().unix
+		}
+		limit, cancel := context.WithTimeout(ctx, answerTime)
+		conn, err := client.Dial(limit, t.network, address, client.Options{HeartbeatEvery: 10 * time.Second})
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no connection: %w", err)
+		}
+	}
+}
+
+// session trades over one connection. nil means that everything is answered and the positions are known.
+func (t *trader) session(ctx context.Context, conn *client.Conn, s *session, quiet *bool) error {
+	cut := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer cut()
+	if err := t.resume(conn, s); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		stopped := false
+		select {
+		case <-t.stop:
+			stopped = true
+		default:
+		}
+		if stopped && len(t.pending) == 0 {
+			return t.finish(ctx, conn, s, quiet)
+		}
+		for !stopped && len(t.pending) < window {
+			t.decide(conn)
+		}
+		if err := t.flush(conn); err != nil {
+			return err
+		}
+		// Half a window is answered before the next requests leave, so that requests share system calls.
+		for least := len(t.pending) / 2; len(t.pending) > least || stopped && len(t.pending) > 0; {
+			if err := t.receive(conn, s); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// finish waits until every trader has its answers, then asks for the positions.
+func (t *trader) finish(ctx context.Context, conn *client.Conn, s *session, quiet *bool) error {
+	if !*quiet {
+		*quiet = true
+		t.quiet.Done()
+	}
+	select {
+	case <-t.settled:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return t.askPositions(conn, s)
+}
+
+// resume asks a server that was started again what became of the requests under way, and repeats what it never saw.
+func (t *trader) resume(conn *client.Conn, s *session) error {
+	if t.last == 0 {
+		return nil
+	}
+	under := t.pending
+	t.pending = nil
+	t.send(conn, orderbook.Command{Tag: orderbook.TagQueryPosition, Instrument: 1})
+	if err := t.flush(conn); err != nil {
+		t.pending = under
+		return err
+	}
+	for len(t.pending) > 0 {
+		if err := t.receive(conn, s); err != nil {
+			t.pending = under
+			return err
+		}
+	}
+	executed := t.position[0].ClientOrderID
+	if n := len(t.acks); n > 0 && executed < t.acks[n-1].id {
+		return fmt.Errorf("command #%d was acknowledged as event %d, and after the restart the server knows commands up to #%d only", t.acks[n-1].id, t.acks[n-1].seq, executed)
+	}
+	if executed > t.last {
+		return fmt.Errorf("the server knows command #%d, and the last one sent was #%d", executed, t.last)
+	}
+	for _, p := range under {
+		switch {
+		case p.command.ClientOrderID == 0: // a query: asked again some other time
+		case p.command.ClientOrderID <= executed:
+			t.swallows++
+			if p.command.Tag == orderbook.TagNew && t.strategy.maker {
+				t.strategy.open = append(t.strategy.open, p.command.ClientOrderID)
+			}
+		default:
+			t.repeats++
+			t.send(conn, p.command)
+			t.pending[len(t.pending)-1].at = 0
+		}
+	}
+	return nil
+}
+
+// decide sends what the strategy wants next.
+func (t *trader) decide(conn *client.Conn) {
+	var c orderbook.Command
+	t.strategy.next(&c)
+	if c.Tag != orderbook.TagQueryTop {
+		t.last++
+		c.ClientOrderID = t.last
+		t.orders.Add(1)
+	}
+	t.send(conn, c)
+}
+
+// send buffers a request.
+func (t *trader) send(conn *client.Conn, c orderbook.Command) {
+	c.Account = t.account
+	const header = 4 + 8 + 1
+	frame, err := orderbook.AppendRequest(t.frame[:0], c.ClientOrderID, &c)
+	if err != nil {
+		panic(fmt.Sprintf("demo: %v", err)) // strategies make requests the book knows
+	}
+	t.frame = frame
+	_ = conn.Send(c.ClientOrderID, c.Tag, frame[header:]) // Flush returns the same error
+	t.pending = append(t.pending, sent{command: c, at: t.clock.Now()})
+}
+
+func (t *trader) flush(conn *client.Conn) error {
+	_ = conn.NetConn().SetDeadline(time.Now().Add(answerTime))
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
+	return nil
+}
+
+// receive takes one frame.
+func (t *trader) receive(conn *client.Conn, s *session) error {
+	tag, body, err := conn.Next()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
+	switch {
+	case tag == wire.TagBatchEnd:
+		return t.answered()
+	case tag == orderbook.TagPosition || tag == orderbook.TagTopOfBook:
+		var a orderbook.Answer
+		if err := orderbook.DecodeAnswer(tag, body, &a); err != nil {
+			return err
+		}
+		if tag == orderbook.TagPosition && a.Instrument >= 1 && a.Instrument <= instruments {
+			t.position[a.Instrument-1] = a
+		}
+		return nil
+	case tag >= orderbook.TagAccepted && tag <= orderbook.TagReplaced:
+		var r orderbook.Report
+		if err := orderbook.DecodeReport(tag, body, &r); err != nil {
+			return err
+		}
+		t.report(&r, s)
+		return nil
+	}
+	return fmt.Errorf("the server answered with tag %#02x, which no request of this demonstration deserves", tag)
+}
+
+// report notes what the server said about an order.
+func (t *trader) report(r *orderbook.Report, s *session) {
+	s.got = append(s.got, maphash.Comparable(t.seed, *r))
+	if r.Tag == orderbook.TagFill {
+		t.fills.Add(1)
+	}
+	var mine *orderbook.Command
+	if len(t.pending) > 0 && answers(r, &t.pending[0].command) {
+		p := &t.pending[0]
+		mine = &p.command
+		if !p.acked {
+			p.acked = true
+			t.acks = append(t.acks, ack{mine.ClientOrderID, r.Seq})
+			if s.first == 0 {
+				s.first = r.Seq
+			}
+		}
+	}
+	t.strategy.learn(r, mine)
+}
+
+// answers reports whether r is the acknowledgement of c.
+func answers(r *orderbook.Report, c *orderbook.Command) bool {
+	switch r.Tag {
+	case orderbook.TagAccepted, orderbook.TagRejected:
+		return r.ClientOrderID == c.ClientOrderID
+	case orderbook.TagCancelled, orderbook.TagReplaced:
+		return r.Command == c.ClientOrderID && c.Tag != orderbook.TagNew
+	}
+	return false
+}
+
+// answered ends the oldest request.
+func (t *trader) answered() error {
+	if len(t.pending) == 0 {
+		return errors.New("the server ended a request that nobody made")
+	}
+	p := &t.pending[0]
+	if p.command.ClientOrderID != 0 && !p.acked {
+		return fmt.Errorf("command #%d was ended without an answer", p.command.ClientOrderID)
+	}
+	now := t.clock.Now()
+	if p.at != 0 {
+		t.times.B.H[telemetry.StageWhole].Record(uint64(now - p.at))
+	}
+	t.answers.Add(1)
+	if t.killed.Load() > 0 && t.firstAnswer.Load() == 0 && len(t.sessions) > 1 {
+		t.firstAnswer.CompareAndSwap(0, now)
+	}
+	t.pending = t.pending[1:]
+	return nil
+}
+
+// askPositions asks for the account's position in every instrument. Reports about earlier events arrive before the answers.
+func (t *trader) askPositions(conn *client.Conn, s *session) error {
+	for i := range uint32(instruments) {
+		t.send(conn, orderbook.Command{Tag: orderbook.TagQueryPosition, Instrument: 1 + i})
+	}
+	if err := t.flush(conn); err != nil {
+		return err
+	}
+	for len(t.pending) > 0 {
+		if err := t.receive(conn, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"sluice/cmd/config"
+	"sluice/cmd/demo"
+
+	"golang.org/x/sys/unix"
+)
+
+const demoHead = `usage: sluice demo [flags] [-- flags of sluice serve]
+
+Starts a server in a temporary directory, lets clients trade, kills it with -9 in the middle, starts it again, lets the
+clients go on, and compares every answer they received with a replay of the journal. Exit code 1: something is missing.`
+
+// demonstrate is `sluice demo`.
+func demonstrate(e *env, args []string) error {
+	seconds, clients, keep := 10, 64, false
+	set := config.NewSet("",
+		config.Setting{Name: "seconds", Group: "Flags", Value: config.Count(&seconds, 1, 3600, false), Help: "s of trading"},
+		config.Setting{Name: "clients", Group: "Flags", Value: config.Count(&clients, 2, 4096, false), Help: "clients, each with a connection and an account of its own"},
+		config.Setting{Name: "keep", Group: "Flags", Value: config.Bool(&keep), Help: "keep journal, measurements and log"},
+	)
+	rest, done, err := load(e, set, args, demoHead)
+	if done || err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	f, isFile := e.stdout.(*os.File)
+	return demo.Run(ctx, demo.Config{
+		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients, Keep: keep, Out: e.stdout,
+		Terminal: isFile && isTerminal(f),
+	})
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
