@@ -40,6 +40,7 @@ type source struct {
 type Gauge struct {
 	Name, Unit, Help string
 	Shard            int            // NoShard for none
+	Label, Value     string         // one more label and its value, such as mailbox and "gate"; empty for none
 	Read             func() float64 // called on collecting goroutines; reads atomics only
 }
 
@@ -77,11 +78,14 @@ func (c *Collector) Gauge(g Gauge) {
 		if d := strings.Compare(a.Name, b.Name); d != 0 {
 			return d
 		}
-		return a.Shard - b.Shard
+		if a.Shard != b.Shard {
+			return a.Shard - b.Shard
+		}
+		return strings.Compare(a.Value, b.Value)
 	})
 }
 
-// Gauges reads all gauges, ordered by name and shard.
+// Gauges reads all gauges, ordered by name, shard and label.
 func (c *Collector) Gauges(f func(g Gauge, value float64)) {
 	c.mu.Lock()
 	gauges := slices.Clone(c.gauges)

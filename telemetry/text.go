@@ -98,6 +98,9 @@ func writeGauges(out io.Writer, c *Collector) {
 		if g.Shard != NoShard {
 			name += " " + strconv.Itoa(g.Shard)
 		}
+		if g.Label != "" {
+			name += " " + g.Label + "=" + g.Value
+		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, strconv.FormatFloat(v, 'g', -1, 64), g.Unit, g.Help)
 	})
 }

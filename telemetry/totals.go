@@ -74,6 +74,12 @@ func (h *HistTotal) add(d *Hist) {
 	h.Max = max(h.Max, d.max)
 }
 
+// Reset empties the total and keeps its memory.
+func (h *HistTotal) Reset() {
+	clear(h.b)
+	h.Count, h.Sum, h.Max = 0, 0, 0
+}
+
 // Merge adds another total, which stays as it is.
 func (h *HistTotal) Merge(o *HistTotal) {
 	if o.Count == 0 {
@@ -88,6 +94,18 @@ func (h *HistTotal) Merge(o *HistTotal) {
 	h.Count += o.Count
 	h.Sum += o.Sum
 	h.Max = max(h.Max, o.Max)
+}
+
+// Subtract takes an earlier state of the same total away, which leaves what was
+// recorded since; the maximum stays that of the whole time.
+func (h *HistTotal) Subtract(earlier *HistTotal) {
+	for i, v := range earlier.b {
+		if v != 0 {
+			h.b[i] -= v
+		}
+	}
+	h.Count -= earlier.Count
+	h.Sum -= earlier.Sum
 }
 
 // Buckets calls f for every bucket that is not empty, in rising order, with the

@@ -1,0 +1,254 @@
+package otel
+
+import (
+	"strings"
+
+	"sluice/telemetry"
+)
+
+// Kind is what a metric does over time.
+type Kind string
+
+// Kinds of metrics.
+const (
+	Histogram     Kind = "histogram"
+	Counter       Kind = "counter"
+	UpDownCounter Kind = "updowncounter"
+	Gauge         Kind = "gauge"
+)
+
+// Instrument describes one metric.
+type Instrument struct {
+	Name   string   // OpenTelemetry name
+	Kind   Kind     // see the constants
+	Unit   string   // UCUM, or an annotation such as {response}
+	Labels []string // attribute keys, in the order of docs/telemetry.md
+	Help   string   // one sentence
+}
+
+// by says what tells the series of an instrument apart, besides its own label.
+type by uint8
+
+const (
+	byNone  by = iota
+	byShard    // shard
+	byActor    // stage (the actor's kind) and shard
+	byInbox    // mailbox (the actor that reads it) and shard
+	byGauge    // what the gauge says
+)
+
+func (b by) labels() []string {
+	return [][]string{byNone: nil, byShard: {"shard"}, byActor: {"stage", "shard"}, byInbox: {"mailbox", "shard"}, byGauge: nil}[b]
+}
+
+// row is an instrument and where its values come from.
+type row struct {
+	Instrument
+	from   string // name in package telemetry, with " value" if only one of its labels; empty: computed by the view
+	by     by
+	actors string // whose zeros are exported; empty: everybody's
+	float  bool   // seconds: nanoseconds in a counter, seconds in a gauge
+}
+
+const (
+	kindGate   = "gate"
+	kindEncode = "encode"
+	kindEgress = "egress"
+)
+
+// rows is the table of all instruments. Help is taken from package telemetry where
+// it is empty here.
+func rows() []row {
+	var t []row
+	t = append(t, computedRows()...)
+	t = append(t, counterRows()...)
+	t = append(t, markRows()...)
+	t = append(t, gaugeRows()...)
+	describe(t)
+	return t
+}
+
+// Names of the instruments that a view computes.
+const (
+	nameWhole      = "sluice.response.duration"
+	nameStages     = "sluice.response.stage.duration"
+	nameBatch      = "sluice.egress.batch.size"
+	nameSLO        = "sluice.response.slo"
+	nameViolations = "sluice.response.slo.violations"
+	nameSampled    = "sluice.trace.sampled"
+	nameDropped    = "sluice.trace.dropped"
+	nameErrors     = "sluice.telemetry.errors"
+	nameStale      = "sluice.telemetry.stale"
+	nameSilent     = "sluice.actor.silent"
+)
+
+func computedRows() []row {
+	return []row{
+		{Instrument: Instrument{nameWhole, Histogram, "s", nil, "Time from receiving a request to the kernel accepting the last byte of its answer."}},
+		{Instrument: Instrument{nameStages, Histogram, "s", []string{"stage"}, "Time that responses spent in each stage of the pipeline."}},
+		{Instrument: Instrument{nameBatch, Histogram, "{response}", nil, "Responses handed to the kernel in one flush."}},
+		{Instrument: Instrument{nameViolations, Counter, "{response}", nil, "Responses that took at least as long as sluice.response.slo."}},
+		{Instrument: Instrument{nameSLO, Gauge, "s", nil, "Latency objective that violations are counted against: the configured one, rounded up to a histogram bound."}},
+		{Instrument: Instrument{nameSampled, Counter, "{trace}", []string{"reason"}, "Traces handed to the exporter, by why they were sampled."}},
+		{Instrument: Instrument{nameDropped, Counter, "{trace}", []string{"reason"}, "Sampled responses without a trace: trace box full, over the rate, or refused by the collector."}},
+		{Instrument: Instrument{nameErrors, Counter, "{error}", []string{"source"}, "Errors of telemetry itself: exports of metrics or traces that failed, and complaints of the SDK."}},
+		{Instrument: Instrument{nameStale, Counter, "{collection}", nil, "Collections that the actor did not answer in time; its numbers came later."}, by: byActor},
+		{Instrument: Instrument{nameSilent, Gauge, "s", nil, "How long the actor has not answered a collection; seconds mean that it neither polls nor parks."}, by: byActor},
+	}
+}
+
+func counterRows() []row {
+	c := func(from, name, unit string, by by, actors string) row {
+		return row{Instrument: Instrument{Name: name, Kind: Counter, Unit: unit}, from: from, by: by, actors: actors}
+	}
+	t := []row{
+		c("gate_slots", "sluice.gate.released", "{response}", byNone, kindGate),
+		c("gate_bypassed", "sluice.gate.bypassed", "{response}", byNone, kindGate),
+		c("gate_overtaken", "sluice.gate.overtaken", "{response}", byNone, kindGate),
+		c("gate_waits", "sluice.gate.waits", "{wait}", byNone, kindGate),
+		c("gate_opened", "sluice.response.gate", "{open}", byNone, kindGate),
+		c("gate_policy_swaps", "sluice.ack_policy.swaps", "{swap}", byNone, kindGate),
+		c("gate_torn_snapshots", "sluice.gate.torn_snapshots", "{read}", byNone, kindGate),
+		c("encode_frames", "sluice.encode.frames", "{frame}", byNone, kindEncode),
+		c("encode_bytes", "sluice.encode.size", "By", byNone, kindEncode),
+		c("encode_errors", "sluice.encode.errors", "{response}", byNone, kindEncode),
+		c("encode_panics", "sluice.encode.panics", "{response}", byNone, kindEncode),
+		c("encode_oversized", "sluice.encode.oversized", "{response}", byNone, kindEncode),
+		c("egress_slots", "sluice.egress.responses", "{response}", byShard, kindEgress),
+		c("egress_frames_sent", "sluice.response.sent", "{response}", byShard, kindEgress),
+		c("egress_bytes_sent", "sluice.response.sent.size", "By", byShard, kindEgress),
+		c("dropped", "sluice.response.dropped", "{response}", byNone, ""),
+		c("egress_sends", "sluice.egress.sends", "{send}", byShard, kindEgress),
+		c("egress_polls", "sluice.egress.polls", "{poll}", byShard, kindEgress),
+		c("egress_submits", "sluice.egress.submits", "{submit}", byShard, kindEgress),
+		c("egress_flushes", "sluice.egress.flushes", "{flush}", byNone, kindEgress),
+		c("egress_heartbeats", "sluice.egress.heartbeats", "{frame}", byNone, kindEgress),
+		c("egress_busy", "sluice.egress.busy_replies", "{frame}", byNone, kindEgress),
+		c("egress_stale_completions", "sluice.egress.stale_completions", "{completion}", byNone, kindEgress),
+		c("egress_shutdown_errors", "sluice.egress.shutdown.errors", "{error}", byNone, kindEgress),
+		c("egress_close_errors", "sluice.egress.close.errors", "{error}", byNone, kindEgress),
+		c("egress_notices_dropped", "sluice.egress.notices.dropped", "{notice}", byNone, kindEgress),
+		c("egress_closed", "sluice.client.disconnects", "{connection}", byNone, kindEgress),
+		c("control_events", "sluice.control.events", "{event}", byNone, "control"),
+		c("runner_steps busy", "sluice.stage.busy", "{iteration}", byActor, ""),
+		c("runner_steps idle", "sluice.stage.idle", "{iteration}", byActor, ""),
+		c("runner_parks", "sluice.stage.parks", "{park}", byActor, ""),
+		c("runner_time", "sluice.actor.time", "s", byActor, ""),
+		c("mailbox_full", "sluice.mailbox.full", "{event}", byActor, ""),
+		c("clock_backwards", "sluice.clock.backwards", "{event}", byNone, ""),
+	}
+	for i := range t {
+		switch t[i].from {
+		case "runner_steps busy":
+			t[i].Help = "Steps of the actor that found work."
+		case "runner_steps idle":
+			t[i].Help = "Steps of the actor that found none."
+		case "runner_time":
+			t[i].float = true
+		}
+	}
+	return t
+}
+
+// unexported names counters that are shown in dumps only: the trace boxes count
+// these themselves, and one fact has one metric.
+func unexported(name string) bool { return name == "traces_taken" || name == "traces_dropped" }
+
+func markRows() []row {
+	m := func(from, name, unit string, by by, actors string) row {
+		return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit}, from: from, by: by, actors: actors}
+	}
+	return []row{
+		m("mailbox_depth max", "sluice.mailbox.depth.max", "{slot}", byInbox, ""),
+		m("egress_inflight max", "sluice.egress.inflight.max", "{send}", byShard, kindEgress),
+		m("client_send_buffer max", "sluice.client.send_buffer.max", "By", byShard, kindEgress),
+		m("batch max", "sluice.stage.batch.max", "{item}", byActor, ""),
+	}
+}
+
+func gaugeRows() []row {
+	g := func(from, name string, kind Kind, unit, help string, labels ...string) row {
+		return row{Instrument: Instrument{name, kind, unit, labels, help}, from: from, by: byGauge, float: true}
+	}
+	return []row{
+		g("pipeline_healthy", "sluice.pipeline.healthy", Gauge, "", "1 while every actor runs and the node is not fenced."),
+		g("gate_pending", "sluice.gate.pending", Gauge, "{response}", "Responses published and not yet encoded."),
+		g("gate_oldest_age", "sluice.gate.oldest.age", Gauge, "s", "How long the first waiting response has waited for durability; 0 while none waits."),
+		g("ack_policy_degraded", "sluice.ack_policy.degraded", Gauge, "", "1 while the policy asks for more nodes than are in view."),
+		g("ack_policy_degraded_seconds", "sluice.ack_policy.degraded_seconds", Counter, "s", "Time in all that the policy was degraded."),
+		g("active_connections", "sluice.active_connections", UpDownCounter, "{connection}", "Connections that hold a permit."),
+		g("egress_connections", "sluice.egress.connections", Gauge, "{connection}", "Connections of the shard.", "shard"),
+		g("egress_blocked_connections", "sluice.egress.blocked_connections", Gauge, "{connection}", "Connections whose sockets refuse bytes.", "shard"),
+		g("egress_buffered", "sluice.egress.buffered", Gauge, "By", "Send buffers and answer queues in use.", "shard"),
+		g("egress_held", "sluice.egress.held", Gauge, "By", "Memory that the shard holds for send buffers.", "shard"),
+		g("mailbox_depth", "sluice.mailbox.depth", Gauge, "{slot}", "Slots waiting in the mailbox.", "mailbox", "shard"),
+		g("mailbox_capacity", "sluice.mailbox.capacity", Gauge, "{slot}", "Slots the mailbox can hold.", "mailbox", "shard"),
+		g("journal_last_event", "sluice.journal.sequence", Gauge, "", "Last event on this node's disk."),
+		g("replica_lag", "sluice.replica.lag", Gauge, "{event}", "Events sequenced and not yet acknowledged by the replica.", "slot"),
+		g("replica_acked_sequence", "sluice.replica.acked_sequence", Gauge, "", "Last event acknowledged by the replica.", "slot"),
+		g("sequencer_last_event", "sluice.sequencer.sequence", Gauge, "", "Last event sequenced."),
+		g("sequencer_queue", "sluice.sequencer.queue", Gauge, "By", "Requests on their way to the sequencer."),
+		g("sequencer_events", "sluice.sequencer.events", Counter, "{event}", "Events sequenced."),
+		g("sequencer_queries", "sluice.sequencer.queries", Counter, "{query}", "Queries answered."),
+		g("sequencer_refused", "sluice.sequencer.refused", Counter, "{request}", "Requests refused before they were sequenced."),
+		g("sequencer_waits", "sluice.sequencer.waits", Counter, "{wait}", "Times the sequencer waited for the journal or the pipeline."),
+		g("listener_connections", "sluice.listener.connections", Gauge, "{connection}", "Connections that are read."),
+		g("listener_handshakes", "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes going on."),
+		g("listener_requests", "sluice.listener.requests", Counter, "{request}", "Requests read."),
+		g("listener_shed", "sluice.listener.shed", Counter, "{request}", "Requests above a connection's rate."),
+	}
+}
+
+// describe completes the rows of counters and marks from package telemetry, where
+// each has its sentence and the key of its label.
+func describe(t []row) {
+	info := make(map[string]telemetry.Info)
+	for c := range telemetry.Counter(telemetry.NumCounters) {
+		i := c.Info()
+		info[i.Name], info[i.Name+" "+i.Value] = i, telemetry.Info{Help: i.Help}
+	}
+	for m := range telemetry.Mark(telemetry.NumMarks) {
+		i := m.Info()
+		info[i.Name+" max"] = telemetry.Info{Help: strings.TrimSuffix(i.Help, ".") + " since the last export to this reader."}
+	}
+	for n := range t {
+		r := &t[n]
+		r.Labels = append(r.by.labels(), r.Labels...)
+		i, ok := info[r.from]
+		if !ok {
+			continue
+		}
+		if r.Help == "" {
+			r.Help = i.Help
+		}
+		if i.Label != "" {
+			r.Labels = append(r.Labels, i.Label)
+		}
+	}
+}
+
+// Instruments lists every metric of this package, in the order of docs/telemetry.md.
+// A gauge that the program registers under a name not listed is exported as well, under
+// a name made from its own (see the document).
+func Instruments() []Instrument {
+	t := rows()
+	list := make([]Instrument, len(t))
+	for i := range t {
+		list[i] = t[i].Instrument
+	}
+	return list
+}
+
+// derived makes the row of a gauge that is not in the table.
+func derived(g telemetry.Gauge) row {
+	name := "sluice." + strings.Replace(g.Name, "_", ".", 1)
+	unit := g.Unit
+	switch {
+	case unit == "bytes":
+		unit = "By"
+	case unit == "" || unit == "s" || unit == "By" || strings.HasPrefix(unit, "{"):
+	default:
+		unit = "{" + strings.TrimSuffix(unit, "s") + "}"
+	}
+	return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit, Help: g.Help}, from: g.Name, by: byGauge, float: true}
+}

@@ -1,0 +1,79 @@
+package otel
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/otlptranslator"
+	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+)
+
+// scrapes answers /metrics from two registries: one whose histograms have explicit
+// buckets, one whose histograms are native. A registry cannot have both, and a native
+// histogram read as text has neither buckets nor quantiles.
+type scrapes struct {
+	classic, native http.Handler
+	histograms      string
+}
+
+func newScrapes(src *source, c *Config, res *resource.Resource) (*scrapes, error) {
+	s := &scrapes{histograms: c.Histograms}
+	for _, r := range []struct {
+		to    *http.Handler
+		shape shape
+	}{{&s.classic, shape{}}, {&s.native, shape{exponential: true, scale: c.Scale}}} {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		exporter, err := otelprom.New(
+			otelprom.WithRegisterer(registry),
+			otelprom.WithProducer(newView(src, r.shape, deltas{})),
+			otelprom.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes),
+			otelprom.WithoutScopeInfo(),
+		)
+		if err != nil {
+			return nil, fmt.Errorf("otel: prometheus exporter: %w", err)
+		}
+		// The exporter is a reader, and a reader reads once a provider knows it. It holds
+		// nothing that would have to be closed, so /metrics answers to the very end.
+		metric.NewMeterProvider(metric.WithResource(res), metric.WithReader(exporter))
+		*r.to = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+			ErrorLog:            slogPrinter{c.Log},
+			ErrorHandling:       promhttp.ContinueOnError,
+			EnableOpenMetrics:   true,
+			MaxRequestsInFlight: 4,
+		})
+	}
+	return s, nil
+}
+
+// ServeHTTP answers with native histograms who accepts protobuf, with classic ones
+// who does not; ?histograms=classic or native decides for those who know better.
+func (s *scrapes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	want := r.URL.Query().Get("histograms")
+	switch want {
+	case "", HistogramsAuto:
+		want = s.histograms
+	case HistogramsClassic, HistogramsNative:
+	default:
+		http.Error(w, fmt.Sprintf("histograms is %q; use auto, classic or native", want), http.StatusBadRequest)
+		return
+	}
+	if want == HistogramsAuto {
+		want = HistogramsClassic
+		if strings.Contains(strings.Join(r.Header.Values("Accept"), ","), "application/vnd.google.protobuf") {
+			want = HistogramsNative
+		}
+	}
+	w.Header().Add("Vary", "Accept")
+	if want == HistogramsNative {
+		s.native.ServeHTTP(w, r)
+		return
+	}
+	s.classic.ServeHTTP(w, r)
+}

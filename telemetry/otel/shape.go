@@ -1,0 +1,123 @@
+package otel
+
+import (
+	"math"
+
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"sluice/telemetry"
+)
+
+const nanos = 1e9 // nanoseconds in a second
+
+// Classic bounds lie on bounds of the fine buckets, so that no count is estimated:
+// 2^e and 1.5*2^e ns from about 1 us to 1.6 s. A bucket holds what is below its
+// bound; an exporter calls that "at most", which differs for a time of exactly the
+// bound, by less than the clock can tell.
+const (
+	firstOctave = 10
+	lastOctave  = 30
+)
+
+// timeBounds returns the classic bounds of durations in ns, as first values above.
+func timeBounds() []uint64 {
+	var b []uint64
+	for e := firstOctave; e <= lastOctave; e++ {
+		b = append(b, 1<<e, 3<<(e-1))
+	}
+	return b
+}
+
+// countBounds returns the classic bounds of counts of things, as first values
+// above: at most 1, 3, 7 ... 8191. At most 2^e - 1 is exact where at most 2^e is not.
+func countBounds() []uint64 {
+	var b []uint64
+	for e := 1; e <= 13; e++ {
+		b = append(b, 1<<e)
+	}
+	return b
+}
+
+// measure is what a histogram's values are.
+type measure struct {
+	above []uint64  // classic bounds as first values above
+	shown []float64 // the same as exported: seconds, or the highest count below
+	scale float64   // of values when they are exported
+}
+
+func seconds() measure {
+	m := measure{above: timeBounds(), scale: nanos}
+	for _, b := range m.above {
+		m.shown = append(m.shown, float64(b)/nanos)
+	}
+	return m
+}
+
+func things() measure {
+	m := measure{above: countBounds(), scale: 1}
+	for _, b := range m.above {
+		m.shown = append(m.shown, float64(b-1))
+	}
+	return m
+}
+
+// shape is how a reader wants its histograms.
+type shape struct {
+	exponential bool
+	scale       int32
+	maxSize     int // buckets of a data point; 0 = no limit
+}
+
+// shapeOf translates what an exporter asks for. Its explicit bounds are not used:
+// they would have to be estimated, ours are exact.
+func shapeOf(a metric.Aggregation, scale int32) shape {
+	if e, ok := a.(metric.AggregationBase2ExponentialHistogram); ok {
+		return shape{exponential: true, scale: min(scale, e.MaxScale), maxSize: int(e.MaxSize)}
+	}
+	return shape{}
+}
+
+// classic counts a histogram into len(above)+1 buckets.
+func classic(h *telemetry.HistTotal, above []uint64) []uint64 {
+	counts := make([]uint64, len(above)+1)
+	i := 0
+	h.Buckets(func(_, high, n uint64) {
+		for i < len(above) && high > above[i] {
+			i++
+		}
+		counts[i] += n
+	})
+	return counts
+}
+
+// exponential counts a histogram into buckets of base 2^(2^-scale), a fine bucket as
+// a whole where its middle lies: no count is lost, and at scale 3 a quantile is at most 1.5 % off.
+func exponential(h *telemetry.HistTotal, unit float64, s shape) (b metricdata.ExponentialBucket, zeros uint64, scale int32) {
+	scale = s.scale
+	at := make(map[int32]uint64)
+	lowest, highest := int32(math.MaxInt32), int32(math.MinInt32)
+	h.Buckets(func(low, high, n uint64) {
+		if high == 1 { // the bucket of 0
+			zeros = n
+			return
+		}
+		middle := (float64(low) + float64(high-1)) / 2 / unit
+		i := int32(math.Ceil(math.Log2(middle)*math.Exp2(float64(scale)))) - 1
+		at[i] += n
+		lowest, highest = min(lowest, i), max(highest, i)
+	})
+	if len(at) == 0 {
+		return b, zeros, scale
+	}
+	shift := 0
+	for s.maxSize > 0 && int(highest>>shift)-int(lowest>>shift) >= s.maxSize {
+		shift++
+	}
+	b.Offset = lowest >> shift
+	b.Counts = make([]uint64, highest>>shift-b.Offset+1)
+	for i, n := range at {
+		b.Counts[i>>shift-b.Offset] += n
+	}
+	return b, zeros, scale - int32(shift)
+}

@@ -1,0 +1,149 @@
+package otel
+
+import (
+	"context"
+	"math"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"sluice/telemetry"
+)
+
+// Names of spans; below the root they are those of the stages.
+const (
+	spanRoot    = "sluice.response"
+	spanJournal = "gate.journal"
+	spanReplica = "gate.replica"
+)
+
+// leg is a section of a response's way: it ends at a point and began where the one
+// before it ended, so that the legs of a trace add up to its whole.
+type leg struct {
+	end   telemetry.Point
+	stage telemetry.Stage
+}
+
+func legs() [7]leg {
+	return [...]leg{
+		{telemetry.PointMatched, telemetry.StageMatch},
+		{telemetry.PointSeen, telemetry.StageHandoff},
+		{telemetry.PointReleased, telemetry.StageGate},
+		{telemetry.PointEncoded, telemetry.StageEncode},
+		{telemetry.PointAppended, telemetry.StageQueue},
+		{telemetry.PointFlushed, telemetry.StageBatch},
+		{telemetry.PointCompleted, telemetry.StageSend},
+	}
+}
+
+// builder turns records into span trees through a tracer. The trace goroutine owns it.
+type builder struct {
+	tracer    trace.Tracer
+	ids       *ids
+	anchor    *anchor
+	exemplars *exemplars
+	kind      func(uint8) string
+	policy    func(uint8) string
+}
+
+// build makes the spans of one response. Spans end in the order of their ends being
+// known, the root last, so that a batch holds a tree as a whole more often than not.
+func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
+	b.ids.begin(r, ordinal)
+	ctx, options := b.origin(r)
+	options = append(options, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(b.anchor.wall(r.Recv)), trace.WithAttributes(b.attributes(r)...))
+	ctx, root := b.tracer.Start(ctx, spanRoot, options...)
+
+	link := exemplar{at: b.anchor.wall(r.Recv), trace: root.SpanContext().TraceID()}
+	from := r.Recv
+	for _, l := range legs() {
+		to, passed := r.At(l.end)
+		if !passed {
+			continue
+		}
+		to = max(to, from) // stamps of two cores can be out of order by some ns
+		inner, span := b.start(ctx, l.stage.Name(), from)
+		if l.stage == telemetry.StageGate {
+			b.waits(inner, r, from, to)
+		}
+		b.end(span, to)
+		link.ns, link.span = uint64(to-from), span.SpanContext().SpanID()
+		b.exemplars.put(l.stage, link)
+		from = to
+	}
+	if r.Flags&telemetry.TraceFailed != 0 {
+		root.SetStatus(codes.Error, "the response was dropped")
+		root.SetAttributes(attribute.String("error.type", "dropped"))
+	} else {
+		link.ns, link.span = uint64(from-r.Recv), root.SpanContext().SpanID()
+		b.exemplars.put(telemetry.StageWhole, link)
+	}
+	b.end(root, from)
+}
+
+// origin decides whose trace it is: that of a sampled parent, or a new one, linked to
+// the parent if there was one that nobody will see.
+func (b *builder) origin(r *telemetry.TraceRec) (context.Context, []trace.SpanStartOption) {
+	ctx := context.Background()
+	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: r.TraceID, SpanID: r.Parent, Remote: true})
+	switch {
+	case !parent.IsValid():
+		return ctx, nil
+	case r.Flags&telemetry.TraceParentSampled != 0:
+		return trace.ContextWithRemoteSpanContext(ctx, parent.WithTraceFlags(trace.FlagsSampled)), nil
+	}
+	return ctx, []trace.SpanStartOption{trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: parent})}
+}
+
+// waits adds what the gate waited for, within the gate's span.
+func (b *builder) waits(ctx context.Context, r *telemetry.TraceRec, from, to int64) {
+	for _, w := range []struct {
+		end   telemetry.Point
+		stage telemetry.Stage
+		name  string
+	}{{telemetry.PointJournal, telemetry.StageJournalWait, spanJournal}, {telemetry.PointReplica, telemetry.StageReplicaWait, spanReplica}} {
+		at, passed := r.At(w.end)
+		if !passed {
+			continue
+		}
+		at = min(max(at, from), to)
+		_, span := b.start(ctx, w.name, from)
+		b.end(span, at)
+		b.exemplars.put(w.stage, exemplar{
+			ns: uint64(at - from), at: b.anchor.wall(r.Recv), trace: span.SpanContext().TraceID(), span: span.SpanContext().SpanID(),
+		})
+	}
+}
+
+func (b *builder) start(ctx context.Context, name string, at int64) (context.Context, trace.Span) {
+	return b.tracer.Start(ctx, name, trace.WithTimestamp(b.anchor.wall(at)))
+}
+
+func (b *builder) end(s trace.Span, at int64) { s.End(trace.WithTimestamp(b.anchor.wall(at))) }
+
+// attributes describes the response; docs/telemetry.md lists them.
+func (b *builder) attributes(r *telemetry.TraceRec) []attribute.KeyValue {
+	blocker := "none"
+	switch {
+	case r.Flags&telemetry.TraceBlockedByReplica != 0:
+		blocker = "replication"
+	case r.Flags&telemetry.TraceBlockedByJournal != 0:
+		blocker = "journal"
+	}
+	return []attribute.KeyValue{
+		attribute.Int64("sluice.seq", signed(r.Seq)),
+		attribute.Int64("sluice.conn.id", signed(r.Conn)),
+		attribute.Int("sluice.shard", int(r.Shard)),
+		attribute.String("sluice.response.type", b.kind(r.Kind)),
+		attribute.Int64("sluice.response.size", int64(r.Bytes)),
+		attribute.Int("sluice.batch.size", int(r.Batch)),
+		attribute.String("sluice.ack_policy", b.policy(r.Policy)),
+		attribute.Bool("sluice.ack_policy.degraded", r.Flags&telemetry.TraceDegraded != 0),
+		attribute.String("sluice.gate.blocker", blocker),
+		attribute.String("sluice.sampling.reason", r.Reason.Name()),
+	}
+}
+
+// signed clamps to what an attribute can hold.
+func signed(v uint64) int64 { return int64(min(v, math.MaxInt64)) }

@@ -1,0 +1,219 @@
+package otel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/instrumentation"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+)
+
+// Telemetry exports until Shutdown. Its methods may be called from any goroutine.
+type Telemetry struct {
+	config Config
+	src    *source
+	pull   http.Handler
+	push   *metric.MeterProvider // nil: nothing is pushed
+	traces *drainer              // nil: no traces
+
+	giveUp context.CancelFunc // ends exports that are going on
+	stop   chan struct{}      // closed to end the collecting goroutine
+	wg     sync.WaitGroup
+	ending sync.Once
+	ended  error // of the first Shutdown
+}
+
+// Start begins to export. No error means that all settings are good, not that
+// somebody answers at the other end: a collector may come and go. It sets the error
+// handler of the OpenTelemetry SDK, which the process has one of. Context bounds the
+// start only.
+func Start(ctx context.Context, c Config) (*Telemetry, error) {
+	c.defaults()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	giveUpCtx, giveUp := context.WithCancel(context.Background())
+	t := &Telemetry{config: c, giveUp: giveUp, stop: make(chan struct{}), pull: http.HandlerFunc(absent)}
+	t.src = newSource(&c)
+	if c.Disabled {
+		return t, nil
+	}
+	res, err := newResource(ctx, &c)
+	if err != nil {
+		giveUp()
+		return nil, err
+	}
+	otel.SetErrorHandler(&complaints{log: c.Log, count: &t.src.self.sdkErrors})
+	for _, m := range c.Metrics {
+		if m == ExporterPrometheus {
+			t.pull, err = newScrapes(t.src, &c, res)
+		}
+	}
+	if err == nil {
+		t.push, err = newPush(ctx, giveUpCtx, t.src, &c, res)
+	}
+	if err == nil {
+		t.traces, err = newDrainer(ctx, giveUpCtx, &c, t.src, res)
+	}
+	if err != nil {
+		giveUp()
+		if t.push != nil {
+			err = errors.Join(err, t.push.Shutdown(giveUpCtx))
+		}
+		return nil, err
+	}
+	if t.traces != nil {
+		t.wg.Go(t.traces.run)
+	}
+	t.wg.Go(t.collect)
+	return t, nil
+}
+
+func newSource(c *Config) *source {
+	s := &source{
+		collector: c.Collector, now: c.Clock.Now, start: time.Now(), slo: sloBound(c.SLO),
+		scope: instrumentation.Scope{Name: scopeName, Version: c.ServiceVersion, SchemaURL: semconv.SchemaURL},
+		self:  &selfCounts{boxes: c.Boxes},
+	}
+	if !c.NoExemplars && c.Traces != ExporterNone {
+		s.exemplars = newExemplars()
+	}
+	return s
+}
+
+// newResource describes this process. What the variables say comes last and wins.
+func newResource(ctx context.Context, c *Config) (*resource.Resource, error) {
+	version := c.ServiceVersion
+	if version == "" {
+		if info, ok := debug.ReadBuildInfo(); ok {
+			version = info.Main.Version
+		}
+	}
+	kv := []attribute.KeyValue{semconv.ServiceName(c.ServiceName), semconv.ServiceNamespace("sluice")}
+	for _, a := range []struct{ key, value string }{
+		{"service.version", version}, {"service.instance.id", c.InstanceID},
+		{"sluice.cluster.id", c.ClusterID}, {"sluice.node.role", c.NodeRole},
+	} {
+		if a.value != "" {
+			kv = append(kv, attribute.String(a.key, a.value))
+		}
+	}
+	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(), resource.WithAttributes(kv...), resource.WithFromEnv())
+	if err != nil {
+		return nil, fmt.Errorf("otel: resource (OTEL_RESOURCE_ATTRIBUTES is a list of key=value): %w", err)
+	}
+	return res, nil
+}
+
+// absent answers /metrics where it was not asked for.
+func absent(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "metrics are not exported to Prometheus: OTEL_METRICS_EXPORTER does not name prometheus, or OTEL_SDK_DISABLED is true", http.StatusNotFound)
+}
+
+// Handler answers scrapes, for /metrics. It works until the process ends, so that the
+// HTTP server may be closed last and the last scrape sees everything.
+func (t *Telemetry) Handler() http.Handler { return t.pull }
+
+// collect empties the blocks when no reader does.
+func (t *Telemetry) collect() {
+	tick := time.NewTicker(t.config.CollectEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.stop:
+			return
+		case <-tick.C:
+			t.config.Collector.Collect(t.config.CollectEvery / 2)
+		}
+	}
+}
+
+// Flush exports what was recorded so far, metrics and traces, and waits for it, at
+// most until ctx is over. Numbers of actors that run and do not answer in time come later.
+func (t *Telemetry) Flush(ctx context.Context) error {
+	var errs []error
+	if t.traces != nil {
+		errs = append(errs, t.traces.flush(ctx))
+	}
+	t.config.Collector.Final()
+	if t.push != nil {
+		errs = append(errs, t.push.ForceFlush(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Shutdown exports the rest and ends every goroutine of t. Call it when all actors
+// have parked for good: then the last export holds every sample. It takes no longer than
+// Config.ShutdownTimeout or ctx, half of it for traces; a collector that does not answer
+// until then costs its data and makes an error. Handler goes on answering.
+// Calls after the first return the same.
+func (t *Telemetry) Shutdown(ctx context.Context) error {
+	t.ending.Do(func() { t.ended = t.shutdown(ctx) })
+	return t.ended
+}
+
+func (t *Telemetry) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.config.ShutdownTimeout)
+	defer cancel()
+	close(t.stop)
+	var errs []error
+	if t.traces != nil {
+		half, cancel := context.WithTimeout(ctx, remaining(ctx)/2)
+		errs = append(errs, wrap("last traces", t.traces.end(half)))
+		cancel()
+	}
+	t.config.Collector.Final()
+	if t.push != nil {
+		errs = append(errs, wrap("last metrics", t.push.Shutdown(ctx)))
+	}
+	t.giveUp()
+	if t.traces != nil {
+		t.traces.release()
+	}
+	t.wg.Wait()
+	return errors.Join(errs...)
+}
+
+func remaining(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	return time.Until(deadline)
+}
+
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("otel: %s: %w", what, err)
+	}
+	return nil
+}
+
+// complaints is the SDK's error handler: it counts all and logs one a second.
+type complaints struct {
+	log   *slog.Logger
+	count *atomic.Uint64
+	last  atomic.Int64 // written and read by any goroutine of the SDK: unix second of the last line
+}
+
+// Handle counts an error.
+func (c *complaints) Handle(err error) {
+	n := c.count.Add(1)
+	if now := time.Now().Unix(); c.last.Swap(now) != now {
+		c.log.Warn("telemetry export", "error", err, "errors", n)
+	}
+}
+
+// slogPrinter lets the scrape handler log.
+type slogPrinter struct{ log *slog.Logger }
+
+// Println logs a line.
+func (p slogPrinter) Println(v ...any) { p.log.Warn("telemetry scrape", "error", fmt.Sprint(v...)) }
