@@ -145,6 +145,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Egress.FlushSlots, 256)
 	setDefault(&c.Egress.DrainMax, defaultDrainMax)
 	setDefault(&c.Egress.Tick, 50*time.Millisecond)
+	setDefault(&c.Egress.DrainSpread, time.Second)
 	c.Egress.Heartbeat = c.Heartbeat
 	if c.Limits == nil {
 		c.Limits = []transport.Limits{transport.DefaultLimits()}
@@ -193,7 +194,7 @@ func (c *Config) validate() error {
 			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B", c.FrameRing, frameRingLeast, c.MaxFrame)},
 		{c.MaxConnections < 1, fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
 		{c.Heartbeat < c.Egress.Tick, fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
-		{c.Egress.FlushBytes < 1 || c.Egress.FlushSlots < 1 || c.Egress.DrainMax < 1 || c.Egress.Tick <= 0, "egress cadence with a value below 1"},
+		{c.Egress.FlushBytes < 1 || c.Egress.FlushSlots < 1 || c.Egress.DrainMax < 1 || c.Egress.Tick <= 0 || c.Egress.DrainSpread <= 0, "egress cadence with a value below 1"},
 		{len(c.Limits) == 0 || len(c.Limits) > 256, fmt.Sprintf("%d classes of limits; use 1..256", len(c.Limits))},
 		{len(c.CPUs) > 0 && c.Idle != IdleSpin, "CPUs are given but the idle strategy is not spin; pinned threads that sleep only add latency"},
 	} {

@@ -3,7 +3,6 @@ package actors
 import (
 	"sluice/mailbox"
 	"sluice/telemetry"
-	"sluice/transport"
 )
 
 // Control routes events from any goroutine to the shard that owns the connection, and the shards' notices to the
@@ -34,7 +33,7 @@ func (c *Control) Step(now int64) int {
 				break
 			}
 		}
-		w := c.shards[transport.Shard(c.held.hash, len(c.shards))]
+		w := c.shards[c.held.shard(len(c.shards))]
 		room := w.Claim(1)
 		if c.holding = room == nil; c.holding {
 			break // the shard is behind; its events stay in order
@@ -42,7 +41,9 @@ func (c *Control) Step(now int64) int {
 		room[0] = c.held
 		w.Commit(1)
 		w.Publish()
-		c.rec.B.C[counterOf(c.held.kind)]++
+		if c.held.kind <= eventKick {
+			c.rec.B.C[counterOf(c.held.kind)]++
+		}
 		c.held = event{}
 		work++
 	}

@@ -32,6 +32,10 @@ func (e *Egress) takeEvents(now int64) int {
 			if entry, ok := e.open(ev); ok {
 				e.close(entry, ev.reason, now)
 			}
+		case eventAnswer:
+			ev.ack(e.answer(ev, now))
+		case eventList:
+			e.list = ev.list
 		}
 		*ev = event{}
 	}
@@ -81,7 +85,7 @@ func (e *Egress) connect(ev *event, now int64) error {
 }
 
 // disconnect notes that the reader let go of the socket. After a half-close the client still gets the answers to what it
-// sent (R30); after anything else the connection ends now.
+// sent (R30), and so does one that is left because the node ends; after anything else the connection ends now.
 func (e *Egress) disconnect(ev *event, now int64) {
 	entry, ok := e.index.Get(ev.hash, ev.conn)
 	if !ok {
@@ -93,6 +97,7 @@ func (e *Egress) disconnect(ev *event, now int64) {
 	switch {
 	case c.Has(transport.StateClosing):
 		e.release(entry, now)
+	case ev.reason == transport.ReasonShutdown: // the pipeline is about to end, and ends it then
 	case ev.reason == transport.ReasonPeerClosed:
 		c.Set(transport.StateHalfClosed)
 		e.finish(entry, now)

@@ -3,22 +3,27 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"sluice/telemetry"
 	"sluice/transport"
 )
 
-// end closes what is served, once the inbox is closed and empty: in a drain each connection as soon as it has taken
-// everything, in a stop all of them after this one last flush, past the deadline all of them.
+// end closes what is served, once the inbox is closed and empty: in a drain each connection when it has taken everything
+// and its moment has come, in a stop all of them after this one last flush, past the deadline all of them. The moments are
+// spread so that clients do not all come back at once.
 func (e *Egress) end(now int64) int {
 	force := e.phase.over() || e.phase.expired(now)
+	if e.endAt == 0 {
+		e.endAt, e.spread = now, e.phase.spread(int64(e.cfg.DrainSpread), now)
+	}
 	work := 0
 	for i := 1; i < len(e.conns); i++ {
 		c := &e.conns[i]
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 {
+		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= jitter(c.Hash, e.spread) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
@@ -26,6 +31,13 @@ func (e *Egress) end(now int64) int {
 	e.flush(telemetry.EgressFlushStop, now)
 	e.overdue = e.phase.expired(now)
 	return work
+}
+
+// jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash
+// that chose the shard, or each shard would use a part of the window only.
+func jitter(hash uint64, window int64) int64 {
+	high, _ := bits.Mul64(hash<<32, uint64(window))
+	return int64(high)
 }
 
 // fence sends nothing more (R15): every socket is shut, every buffer discarded, every answer counted as dropped.

@@ -14,6 +14,8 @@ const (
 	eventDisconnect                  // the reader let go of the socket
 	eventBusy                        // a request was shed: tell the client at a frame boundary (R25)
 	eventKick                        // end the connection
+	eventAnswer                      // a frame that answers a request and was no slot
+	eventList                        // figures of a shard's connections; fd is the shard
 )
 
 // event is one control event on its way: pipeline method -> control -> shard.
@@ -27,7 +29,17 @@ type event struct {
 	hash   uint64
 	since  uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
 	owed   uint64      // disconnect: requests accepted in all
-	ack    func(error) // connect: called once on the shard's goroutine, must not block; nil after a refusal was sent
+	ack    func(error) // connect, answer: called once on the shard's goroutine, must not block
+	frame  string      // answer
+	list   *listing    // list
+}
+
+// shard is where the event goes.
+func (ev *event) shard(shards int) int {
+	if ev.kind == eventList {
+		return int(ev.fd)
+	}
+	return transport.Shard(ev.hash, shards)
 }
 
 // NoticeKind is what a shard has to tell about a connection.

@@ -57,8 +57,9 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 }
 
 // Disconnect says that the reader has let go of the socket; it must not touch it again. accepted is the number of its
-// requests that were accepted in all. With ReasonPeerClosed the client still gets the answers to those; with any other
-// reason the connection ends now. Exactly one Disconnect belongs to each Connect that was not Alone.
+// requests that were accepted in all. With ReasonPeerClosed the client still gets the answers to those, with ReasonShutdown
+// (the reader ends, and the pipeline is about to) all that can be delivered until the end; with any other reason the
+// connection ends now. Exactly one Disconnect belongs to each Connect that was not Alone.
 func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
 	if p.send(event{kind: eventDisconnect, conn: conn, owed: accepted, reason: why}) == nil {
 		return
@@ -104,7 +105,7 @@ func (p *Pipeline[R, Q]) Err() error {
 }
 
 // Drain ends the pipeline in order: the producer has closed the slot ring (Slots().Close), everything that becomes
-// durable is delivered, then the connections are closed. When ctx ends first, it stops instead, and returns ctx's error.
+// durable is delivered, then the connections are closed, spread over Egress.DrainSpread. When ctx ends first, it stops instead, and returns ctx's error.
 func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
 	p.phase.advance(phaseDraining, p.deadline(ctx, 0))
 	p.runner.Wake()
@@ -162,7 +163,7 @@ func (p *Pipeline[R, Q]) finish(err error) {
 	gone := map[uint64]bool{}
 	settle := func(ev *event) {
 		switch ev.kind {
-		case eventConnect:
+		case eventConnect, eventAnswer:
 			ev.ack(ErrEnded)
 		case eventDisconnect:
 			gone[ev.conn] = true

@@ -41,6 +41,14 @@ func (p *phase) ending() bool { return p.state.Load() >= phaseDraining }
 // fenced reports that not one more byte may leave.
 func (p *phase) fenced() bool { return p.state.Load() == phaseFenced }
 
+// spread is how long closing in a drain may take: what is configured, or a third of the time that is left if that is less.
+func (p *phase) spread(configured, now int64) int64 {
+	if d := p.deadline.Load(); d != 0 {
+		return min(configured, max(d-now, 0)/3)
+	}
+	return configured
+}
+
 // expired reports that the deadline has passed.
 func (p *phase) expired(now int64) bool {
 	d := p.deadline.Load()

@@ -50,6 +50,8 @@ type Pipeline[R, Q any] struct {
 	ended chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
 	err   error         // why it ended; read after ended
 
+	listTurn chan struct{} // holds the token of the one list of connections under way
+
 	mu      sync.Mutex
 	orphans map[uint64]int32 // sockets that a reader still uses after the end, by connection
 }
@@ -69,7 +71,7 @@ func New[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.S
 	}
 	p := &Pipeline[R, Q]{
 		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(phase), alarm: new(durability.Degradation),
-		ended: make(chan struct{}), orphans: map[uint64]int32{},
+		ended: make(chan struct{}), listTurn: make(chan struct{}, 1), orphans: map[uint64]int32{},
 	}
 	p.limits.Store(&cfg.Limits)
 	if err := p.build(framer, source); err != nil {
