@@ -140,7 +140,10 @@ func (r *rig) submit() {
 func (r *rig) await(n int) []Completion {
 	r.t.Helper()
 	got := make([]Completion, 0, n)
-	for len(got) < n {
+	for deadline := time.Now().Add(patience); len(got) < n; {
+		if time.Now().After(deadline) {
+			r.t.Fatalf("%d of %d completions within %v", len(got), n, patience)
+		}
 		k := r.ring.Reap(got[len(got):n])
 		got = got[:len(got)+k]
 		if k == 0 {
