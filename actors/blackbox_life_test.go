@@ -46,7 +46,9 @@ func TestTrap09PermitsReturnWhateverEndsAConnection(t *testing.T) {
 				}
 				unix.Close(fd)
 			}
-			r.each(ids(clients), func(i int, s *Slot[tick, struct{}]) { s.Report = tick{n: round, bad: []fault{0, 0, 0, 0, 0, faultError, faultPanic, faultLarge}[i]} })
+			r.each(ids(clients), func(i int, s *Slot[tick, struct{}]) {
+				s.Report = tick{n: round, bad: []fault{0, 0, 0, 0, 0, faultError, faultPanic, faultLarge}[i]}
+			})
 			clients[0].close()
 			clients[1].halfClose()
 			clients[2].reset()
@@ -332,4 +334,3 @@ func TestAnswersToAnEarlierOwnerOfAnIDAreNotDelivered(t *testing.T) {
 		}
 	})
 }
-

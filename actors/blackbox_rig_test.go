@@ -85,6 +85,7 @@ func newRig(t testing.TB, w way, change func(*Config)) *rig {
 	r.fds, r.goroutines = openFDs(t), runtime.NumGoroutine()
 	cfg := Config{
 		Policy: durability.Local(), IO: w.engine, Shards: 2, Log: slog.New(slog.DiscardHandler),
+		Egress: EgressConfig{DrainSpread: 1},
 		Limits: []transport.Limits{{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: time.Hour}},
 	}
 	if change != nil {

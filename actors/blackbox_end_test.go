@@ -1,0 +1,277 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/durability"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// stuck brings a rig into the worst state to end in: the gate is shut with slots behind it, one client reads nothing and
+// has bytes waiting, one is idle, one is half-closed and still owed an answer.
+func stuck(t *testing.T, w way, placement Placement) (r *rig, blocked *client) {
+	t.Helper()
+	r = newRig(t, w, func(c *Config) { c.MaxFrame, c.Placement = 8192, placement })
+	blocked = r.dial(1, socket{small: true})
+	r.dial(2, socket{})
+	half := r.dial(3, socket{})
+	half.ask(1)
+	half.halfClose()
+	r.until("the reader saw the half-close", func() bool { return r.count(telemetry.ControlDisconnected) == 1 })
+	r.report(1, 0, 50, 7000)
+	r.persist()
+	r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+	r.each([]uint64{1, 2, 3, 99}, func(_ int, s *Slot[tick, struct{}]) {})
+	r.atGate(4)
+	return r, blocked
+}
+
+func eachPlacement(t *testing.T, test func(t *testing.T, w way, p Placement)) {
+	for _, p := range []Placement{PlacementFused, PlacementFront, PlacementSpread} {
+		t.Run(p.String(), func(t *testing.T) {
+			eachWay(t, func(t *testing.T, w way) { test(t, w, p) })
+		})
+	}
+}
+
+func TestStopEndsWhileTheGateIsShutAndAClientIsBlocked(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, w way, p Placement) {
+		r, blocked := stuck(t, w, p)
+		r.stop()
+		if n := blocked.prefix(0); n >= 50 {
+			t.Errorf("the client that read nothing got %d answers of 50", n)
+		}
+		if n := r.dropped(telemetry.DropShutdown); n < 4 {
+			t.Errorf("%d slots dropped by the stop, want at least those behind the gate", n)
+		}
+	})
+}
+
+func TestFenceEndsWhileTheGateIsShutAndAClientIsBlocked(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, w way, p Placement) {
+		r, blocked := stuck(t, w, p)
+		r.fence()
+		blocked.prefix(0)
+	})
+}
+
+func TestDrainStopsAtItsDeadline(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, w way, p Placement) {
+		r, blocked := stuck(t, w, p)
+		r.Slots().Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if err := r.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a drain that could not finish returned %v, want its deadline", err)
+		}
+		r.nothingLeft()
+		blocked.prefix(0)
+	})
+}
+
+func TestDrainWaitsForWhatBecomesDurableAndForSlowReaders(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, w way, p Placement) {
+		r, blocked := stuck(t, w, p)
+		r.Slots().Close()
+		drained := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			drained <- r.Drain(ctx)
+		}()
+		r.persist()
+		blocked.wants(0, 50)
+		blocked.wants(0, 1)
+		blocked.wantsEnd()
+		if err := <-drained; err != nil {
+			t.Errorf("drain: %v", err)
+		}
+		r.nothingLeft()
+	})
+}
+
+func TestAReaderThatDoesNotLetGoDelaysTheEndUntilTheDeadlineOnly(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		for name, end := range map[string]func(*rig, context.Context) error{
+			"stop":  func(r *rig, ctx context.Context) error { return r.Stop(ctx) },
+			"fence": func(r *rig, ctx context.Context) error { return r.Fence(ctx) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t, w, nil)
+				c := r.dial(1, socket{held: true})
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
+				defer cancel()
+				r.must(end(r, ctx))
+				c.wantsEnd()
+				if n := r.Connections(); n != 0 {
+					t.Errorf("%d permits are still out", n)
+				}
+				r.Disconnect(1, 0, transport.ReasonPeerClosed) // now the socket itself can be closed
+				r.nothingLeft()
+			})
+		}
+	})
+}
+
+func TestEndingTwiceIsTheSameEnd(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, nil)
+		r.dialAll(1, 4, socket{})
+		ends := make(chan error, 4)
+		go func() { ends <- r.Stop(context.Background()) }()
+		go func() { ends <- r.Fence(context.Background()) }()
+		go func() { ends <- r.Stop(context.Background()) }()
+		go func() { ends <- r.Drain(context.Background()) }()
+		for range cap(ends) {
+			if err := <-ends; err != nil {
+				t.Error(err)
+			}
+		}
+		r.nothingLeft()
+	})
+}
+
+func TestConnectsThatRaceWithTheEndAreAllAnswered(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, w way, p Placement) {
+		r := newRig(t, w, func(c *Config) { c.Placement = p })
+		const n = 64
+		fds := make([]int, n)
+		for i := range fds {
+			_, fds[i] = r.pair(socket{})
+		}
+		answered := make(chan error, n)
+		var begun atomic.Int64
+		for i, fd := range fds {
+			go func() {
+				begun.Add(1)
+				err := r.Connect(Conn{ID: uint64(i + 1), FD: fd, Alone: i%2 == 0})
+				switch {
+				case err != nil:
+					unix.Close(fd) // still ours
+				case i%2 == 1:
+					r.Disconnect(uint64(i+1), 0, transport.ReasonPeerClosed)
+				}
+				answered <- err
+			}()
+		}
+		r.until("some are on their way", func() bool { return begun.Load() > n/2 })
+		r.must(r.Stop(context.Background()))
+		for range n {
+			if err := <-answered; err != nil && !errors.Is(err, ErrEnded) {
+				t.Error(err)
+			}
+		}
+		r.nothingLeft()
+	})
+}
+
+// failingSource is a durability source that panics when told to, on the gate's goroutine.
+type failingSource struct {
+	*durability.Cursors
+	broken atomic.Bool
+}
+
+func (s *failingSource) Snapshot(v *durability.View) bool {
+	if s.broken.Load() {
+		panic("planted in the source")
+	}
+	return s.Cursors.Snapshot(v)
+}
+
+func TestAPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, w way, p Placement) {
+		source := &failingSource{Cursors: durability.NewCursors(0)}
+		failed := make(chan error, 1)
+		cfg := Config{Policy: durability.Local(), IO: w.engine, Shards: 2, Placement: p, Log: (new(logBook)).logger(), OnFail: func(err error) { failed <- err }}
+		pipeline, err := New(cfg, askEncoder{}, source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipeline.Start()
+		rest := newRig(t, w, nil) // lends its sockets
+		c, fd := rest.pair(socket{})
+		rest.must(pipeline.Connect(Conn{ID: 1, FD: fd, Alone: true}))
+		source.broken.Store(true)
+		source.SetPersisted(1) // wakes the gate
+		err = <-failed
+		<-pipeline.Ended()
+		var panicked *PanicError
+		if !errors.As(err, &panicked) || panicked.Actor != "gate" || !strings.Contains(string(panicked.Stack), "Snapshot") {
+			t.Errorf("the pipeline ended with %v, want the gate's panic with its stack", err)
+		}
+		if err := pipeline.Err(); !errors.As(err, &panicked) {
+			t.Errorf("Err says %v", err)
+		}
+		c.wantsEnd()
+		if n := pipeline.Connections(); n != 0 {
+			t.Errorf("%d permits are still out", n)
+		}
+		if err := pipeline.Connect(Conn{ID: 2, FD: 0}); !errors.Is(err, ErrEnded) {
+			t.Errorf("Connect afterwards: %v, want ErrEnded", err)
+		}
+		rest.stop()
+	})
+}
+
+// doubtful is a ring whose Submit fails when told to, as after an io_uring_enter(2) with an unknown outcome.
+type doubtful struct {
+	transport.Ring
+	broken  *atomic.Bool
+	submits *atomic.Int64 // after it broke
+}
+
+func (d doubtful) Submit() error {
+	if d.broken.Load() {
+		d.submits.Add(1)
+		return fmt.Errorf("planted: %w", transport.ErrRingInDoubt)
+	}
+	return d.Ring.Submit()
+}
+
+func TestTrap04AFailedSubmitStopsTheShardInsteadOfRiskingTheStream(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, w way, p Placement) {
+		var broken atomic.Bool
+		var submits atomic.Int64
+		r := newRig(t, w, func(c *Config) {
+			c.Placement, c.Shards = p, 2
+			c.OpenRing = func(_ int, rc transport.RingConfig) (transport.Ring, error) {
+				rc.Entries = 8
+				ring, _, err := transport.Open(w.engine, rc)
+				return doubtful{ring, &broken, &submits}, err
+			}
+		})
+		clients := r.dialAll(1, 8, socket{})
+		r.each(ids(clients), func(_ int, s *Slot[tick, struct{}]) {})
+		r.persist()
+		allWant(t, clients, 0, 1)
+		broken.Store(true)
+		r.report(1, 1, 1, 20)
+		r.persist()
+		<-r.Ended()
+		err := r.Err()
+		if !errors.Is(err, transport.ErrRingInDoubt) || !strings.Contains(err.Error(), "egress-") {
+			t.Errorf("the pipeline ended with %v, want the shard's name and the ring in doubt", err)
+		}
+		r.mu.Lock()
+		if r.failure == nil {
+			t.Error("OnFail was not told")
+		}
+		r.mu.Unlock()
+		if n := submits.Load(); n > 2 {
+			t.Errorf("%d more submits on a ring in doubt", n)
+		}
+		for _, c := range clients {
+			c.wantsEnd()
+		}
+		r.nothingLeft()
+	})
+}
