@@ -1,0 +1,159 @@
+package trials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/client"
+	"sluice/transport/wire"
+)
+
+// patience bounds every wait for something that must happen. Reaching it is a failure, so it is generous.
+const patience = 90 * time.Second
+
+// reader is a client that checks every byte it receives.
+type reader struct {
+	*client.Conn
+	token uint64
+	size  int    // bytes of its notes
+	next  uint64 // number of the next note
+	seq   uint64
+	beats int // heartbeats seen, if it asked to see them
+}
+
+// how says how a client connects.
+type how struct {
+	network, address string
+	receive          int  // SO_RCVBUF; 0: the system's
+	beats            bool // show heartbeats
+}
+
+// connect dials and does the handshake.
+func connect(h how, token uint64, size int) (*reader, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	d := net.Dialer{}
+	if h.receive > 0 {
+		d.Control = func(_, _ string, raw syscall.RawConn) (err error) {
+			return errors.Join(raw.Control(func(fd uintptr) {
+				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, h.receive)
+			}), err)
+		}
+	}
+	conn, err := d.DialContext(ctx, h.network, h.address)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(ctx, conn, client.Options{ReadBuffer: 1024, ShowHeartbeats: h.beats})
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	r := &reader{Conn: c, token: token, size: size, next: 1}
+	return r, errors.Join(c.SetReadDeadline(time.Now().Add(patience)), c.SetWriteDeadline(time.Now().Add(patience)))
+}
+
+// ask asks for count notes, which continue its numbering.
+func (r *reader) ask(first uint64, count int) error {
+	r.seq++
+	a := ask{token: r.token, first: first, count: uint32(count), size: uint32(r.size)}
+	return r.Send(r.seq, tagAsk, a.body())
+}
+
+// follow makes the client a follower; it is one when follow returns.
+func (r *reader) follow() error {
+	r.seq++
+	a := ask{token: r.token, size: uint32(r.size)}
+	return errors.Join(r.Send(r.seq, tagFollow, a.body()), r.Flush(), r.end())
+}
+
+// frame is Next without heartbeats, which are counted.
+func (r *reader) frame() (uint8, []byte, error) {
+	for {
+		tag, body, err := r.Next()
+		if err != nil || tag != wire.TagHeartbeat {
+			return tag, body, err
+		}
+		r.beats++
+	}
+}
+
+// notes receives n notes and checks them.
+func (r *reader) notes(n int) error {
+	for range n {
+		tag, body, err := r.frame()
+		if err == nil {
+			err = verify(tag, body, r.token, r.next, r.size)
+		}
+		if err != nil {
+			return fmt.Errorf("token %#x, before note %d: %w", r.token, r.next, err)
+		}
+		r.next++
+	}
+	return nil
+}
+
+// end receives the BatchEnd of an answer.
+func (r *reader) end() error {
+	tag, _, err := r.frame()
+	if err != nil || tag != wire.TagBatchEnd {
+		return fmt.Errorf("token %#x, after note %d: tag %#x (%w), want BatchEnd", r.token, r.next-1, tag, err)
+	}
+	return nil
+}
+
+// exchange asks for n notes and receives them.
+func (r *reader) exchange(n int) error {
+	return errors.Join(r.ask(r.next, n), r.Flush(), r.notes(n), r.end())
+}
+
+// prefix receives notes until the stream ends. A note can be cut off by the end, nothing else can be wrong.
+func (r *reader) prefix() error {
+	for {
+		tag, body, err := r.frame()
+		switch {
+		case err == nil && tag == wire.TagBatchEnd:
+		case err == nil:
+			if err := verify(tag, body, r.token, r.next, r.size); err != nil {
+				return fmt.Errorf("token %#x: %w", r.token, err)
+			}
+			r.next++
+		case gone(err):
+			return nil
+		default:
+			return fmt.Errorf("token %#x, after note %d: %w", r.token, r.next-1, err)
+		}
+	}
+}
+
+// gone reports that a stream ended, in whatever manner.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
+}
+
+// reset ends a TCP connection with a reset, a unix one with a close.
+func (r *reader) reset() {
+	if c, ok := r.NetConn().(*net.TCPConn); ok {
+		_ = c.SetLinger(0) // on failure it is an ordinary close
+	}
+	r.Close()
+}
+
+// all runs a step of many clients at the same time and returns their errors.
+func all(readers []*reader, step func(*reader) error) error {
+	errs := make([]error, len(readers))
+	var group sync.WaitGroup
+	for i, r := range readers {
+		group.Go(func() { errs[i] = step(r) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}

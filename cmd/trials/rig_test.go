@@ -1,0 +1,430 @@
+package trials
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/actors"
+	"sluice/durability"
+	"sluice/telemetry"
+	"sluice/transport"
+	"sluice/transport/listen"
+	"sluice/transport/wire"
+)
+
+// scale returns the size of a trial: with -short, normally, with SLUICE_SOAK.
+func scale(short, normal, soak int) int {
+	switch {
+	case os.Getenv("SLUICE_SOAK") != "":
+		return soak
+	case testing.Short():
+		return short
+	}
+	return normal
+}
+
+// engines runs a trial on both engines.
+func engines(t *testing.T, trial func(t *testing.T, engine transport.Mode)) {
+	t.Helper()
+	for _, engine := range []transport.Mode{transport.ModeUring, transport.ModePoll} {
+		t.Run(engine.String(), func(t *testing.T) {
+			ring, diagnosis, err := transport.Open(engine, transport.RingConfig{Entries: 8, Wake: func() {}})
+			if err != nil {
+				t.Skipf("engine %s cannot be had here: %s", engine, diagnosis.Text)
+			}
+			if err := ring.Close(); err != nil {
+				t.Fatal(err)
+			}
+			trial(t, engine)
+		})
+	}
+}
+
+// lenient are limits that no client of a trial meets.
+func lenient() transport.Limits {
+	return transport.Limits{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: time.Hour}
+}
+
+// options are how a rig is built. Zero fields take defaults.
+type options struct {
+	engine     transport.Mode
+	shards     int              // default 2
+	entries    int              // of a ring
+	max        int              // connections, default 1024
+	ids        int              // that connections use in turn, default twice max
+	limits     transport.Limits // default lenient
+	budget     int64
+	heartbeat  time.Duration
+	sendBuffer int // SO_SNDBUF of every accepted socket
+	mute       bool
+	policy     durability.Policy // default local
+}
+
+// rig is a server under trial: listener, readers, feed, pipeline.
+type rig struct {
+	t        testing.TB
+	pipeline *actors.Pipeline[note, struct{}]
+	listener *listen.Server
+	feed     *feed
+	tcp      how
+	unix     how
+	closing  chan struct{} // closed: readers that wait for the feed give up
+	tokens   atomic.Uint64 // written by anyone: last token given out
+
+	mu      sync.Mutex // guards what follows
+	notices []actors.Notice
+	failure error
+	readers []*reader
+
+	fds, goroutines int // before it was built
+}
+
+// newRig builds and starts a server, which is stopped at the end of the test at the latest.
+func newRig(t testing.TB, o options) *rig {
+	t.Helper()
+	r := &rig{t: t, closing: make(chan struct{})}
+	r.fds, r.goroutines = openFiles(t), runtime.NumGoroutine()
+	if o.shards == 0 {
+		o.shards = 2
+	}
+	if o.max == 0 {
+		o.max = 1024
+	}
+	if o.ids == 0 {
+		o.ids = 2 * o.max
+	}
+	if o.limits == (transport.Limits{}) {
+		o.limits = lenient()
+	}
+	if o.policy.Len() == 0 {
+		o.policy = durability.Local()
+	}
+	cursors := durability.NewCursors(2)
+	var err error
+	r.pipeline, err = actors.New(actors.Config{
+		Policy: o.policy, IO: o.engine, Shards: o.shards, RingEntries: o.entries, MaxConnections: o.max, MaxFrame: maxFrame,
+		Limits: []transport.Limits{o.limits}, ShardBudget: o.budget, Heartbeat: o.heartbeat, Log: slog.New(slog.DiscardHandler),
+		OnNotice: func(n actors.Notice) {
+			if !o.mute {
+				r.mu.Lock()
+				r.notices = append(r.notices, n)
+				r.mu.Unlock()
+			}
+		},
+		OnFail: r.fail,
+	}, scribe{}, cursors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.feed = &feed{
+		pipeline: r.pipeline, cursors: cursors, ids: make(chan uint64, o.ids), asks: make(chan ask, 1024),
+		calls: make(chan func(*feed)), hurry: make(chan struct{}), done: make(chan struct{}),
+	}
+	for id := range uint64(o.ids) {
+		r.feed.ids <- id + 1
+	}
+	dir := t.TempDir()
+	r.listener, err = listen.New(listen.Config{
+		Endpoints: []listen.Endpoint{
+			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
+			{Network: "unix", Address: filepath.Join(dir, "s"), Open: true},
+		},
+		Readers: 2, SendBuffer: o.sendBuffer, Backlog: 4096, IdleTimeout: time.Hour, NextID: func() uint64 { return <-r.feed.ids },
+		MaxHandshakes: 4096, Fatal: r.fail,
+	}, (*handler)(r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.pipeline.Start()
+	go r.feed.run()
+	if err := r.listener.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	r.listener.Serve()
+	addresses := r.listener.Addresses()
+	r.tcp, r.unix = how{network: "tcp", address: addresses[0]}, how{network: "unix", address: addresses[1]}
+	t.Cleanup(r.abandon)
+	return r
+}
+
+func (r *rig) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failure = errors.Join(r.failure, err)
+}
+
+// handler is the rig as the listener's readers see it.
+type handler rig
+
+func (h *handler) Connect(c listen.Conn) error {
+	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD)})
+	if err != nil {
+		h.feed.ids <- c.ID
+	}
+	return err
+}
+
+func (h *handler) Request(c listen.Conn, req wire.Request) error {
+	a := ask{conn: c.ID}
+	if err := a.parse(req); err != nil {
+		return err
+	}
+	select {
+	case h.feed.asks <- a:
+		return nil
+	default:
+	}
+	select {
+	case h.feed.asks <- a:
+		return nil
+	case <-h.closing:
+		return errors.New("the server ends")
+	}
+}
+
+func (h *handler) Shed(c listen.Conn) { _ = h.pipeline.Busy(c.ID) } // an error says that everything ends
+
+func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
+	why := transport.ReasonOther
+	switch cause {
+	case listen.PeerClosed, listen.ServerClosed, listen.RequestFailed:
+		why = transport.ReasonPeerClosed
+	case listen.PeerReset:
+		why = transport.ReasonPeerReset
+	}
+	h.pipeline.Disconnect(c.ID, requests, why)
+	select {
+	case h.feed.asks <- ask{conn: c.ID}: // after the event above: whoever gets the id next finds it released, or closing
+	case <-h.closing:
+	}
+}
+
+// dial connects a client that is closed with the rig.
+func (r *rig) dial(h how, size int) *reader {
+	r.t.Helper()
+	c, err := connect(h, r.tokens.Add(1)<<32|0x5A5A, size)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.readers = append(r.readers, c)
+	return c
+}
+
+// followers connects n clients that follow the feed, by turns over TCP and unix-domain sockets.
+func (r *rig) followers(n, size int) []*reader {
+	r.t.Helper()
+	var list []*reader
+	for i := range n {
+		h := r.tcp
+		if i%2 == 1 {
+			h = r.unix
+		}
+		list = append(list, r.dial(h, size))
+	}
+	if err := all(list, (*reader).follow); err != nil {
+		r.t.Fatal(err)
+	}
+	return list
+}
+
+// need fails the test on an error.
+func (r *rig) need(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// conn returns the connection id of a follower.
+func (r *rig) conn(c *reader) (id uint64) {
+	r.call(func(f *feed) { id = f.to(c.token, 0) })
+	return id
+}
+
+// closed waits for the notice that a connection was closed.
+func (r *rig) closed(conn uint64) (notice actors.Notice) {
+	r.t.Helper()
+	until(r.t, fmt.Sprintf("connection %d is closed", conn), func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, n := range r.notices {
+			if n.Conn == conn && n.Kind == actors.NoticeClosed {
+				notice = n
+				return true
+			}
+		}
+		return false
+	})
+	return notice
+}
+
+// gauge adds a gauge up over the shards.
+func (r *rig) gauge(name string) (sum float64) {
+	r.pipeline.Collector().Gauges(func(g telemetry.Gauge, value float64) {
+		if g.Name == name {
+			sum += value
+		}
+	})
+	return sum
+}
+
+// count reads a counter, over all actors.
+func (r *rig) count(c telemetry.Counter) uint64 {
+	r.pipeline.Collector().Collect(0)
+	return r.pipeline.Collector().Sum().C[c]
+}
+
+// until waits for a fact.
+func until(t testing.TB, fact string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", fact)
+		}
+		<-look.C
+	}
+}
+
+// drain ends the rig in order and checks what is left.
+func (r *rig) drain() {
+	r.t.Helper()
+	r.end(false, r.pipeline.Drain)
+}
+
+// end ends the rig by the given method of the pipeline, and checks that nothing is left.
+func (r *rig) end(hurry bool, method func(context.Context) error) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.shut(ctx, hurry, method); err != nil {
+		r.t.Errorf("end: %v", err)
+	}
+	r.nothingLeft()
+}
+
+func (r *rig) shut(ctx context.Context, hurry bool, method func(context.Context) error) error {
+	close(r.closing)
+	err := r.listener.Close()
+	close(r.feed.asks)
+	if hurry {
+		close(r.feed.hurry)
+	}
+	<-r.feed.done
+	return errors.Join(err, method(ctx))
+}
+
+// abandon ends a rig whose test failed before it did.
+func (r *rig) abandon() {
+	select {
+	case <-r.closing:
+	default:
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = r.shut(ctx, true, r.pipeline.Fence) // the test has failed already
+	}
+	r.closeReaders()
+}
+
+func (r *rig) closeReaders() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.readers {
+		c.Close()
+	}
+	r.readers = nil
+}
+
+// nothingLeft checks what must hold after every kind of end (I8, I9, I10).
+func (r *rig) nothingLeft() {
+	r.t.Helper()
+	r.mu.Lock()
+	failure := r.failure
+	r.mu.Unlock()
+	if failure != nil {
+		r.t.Errorf("the server failed: %v", failure)
+	}
+	if n := r.pipeline.Connections(); n != 0 {
+		r.t.Errorf("%d permits are still out", n)
+	}
+	r.pipeline.Collector().Final()
+	sum := r.pipeline.Collector().Sum()
+	delivered, dropped := sum.C[telemetry.EgressFramesSent], uint64(0)
+	for why := range telemetry.DropReason(telemetry.NumDropReasons) {
+		dropped += sum.C[why.Counter()]
+	}
+	if delivered+dropped != r.feed.slots {
+		r.t.Errorf("ledger: %d slots in, %d delivered + %d dropped", r.feed.slots, delivered, dropped)
+	}
+	if n := sum.C[telemetry.EgressStale]; n != 0 {
+		r.t.Errorf("%d completions matched no connection", n)
+	}
+	if n := sum.C[telemetry.EgressCloseErrors]; n != 0 {
+		r.t.Errorf("%d sockets could not be closed: somebody else closed them", n)
+	}
+	r.closeReaders()
+	until(r.t, "all descriptors are closed", func() bool { return openFiles(r.t) <= r.fds })
+	deadline := time.Now().Add(patience)
+	for runtime.NumGoroutine() > r.goroutines {
+		if time.Now().After(deadline) {
+			stacks := make([]byte, 1<<20)
+			r.t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), r.goroutines, stacks[:runtime.Stack(stacks, true)])
+		}
+		runtime.Gosched()
+	}
+}
+
+// openFiles counts the descriptors of this process.
+func openFiles(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries) - 1 // one of them read the directory
+}
+
+// kernelRequests counts the requests that io_uring instances of this process hold, as fdinfo lists them.
+func kernelRequests(t testing.TB) (n int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err != nil || to != "anon_inode:[io_uring]" {
+			continue
+		}
+		text, err := os.ReadFile("/proc/self/fdinfo/" + e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := false
+		for lines := bufio.NewScanner(strings.NewReader(string(text))); lines.Scan(); {
+			switch line := lines.Text(); {
+			case strings.HasPrefix(line, "PollList:"):
+				listed = true
+			case !strings.HasPrefix(line, " "):
+				listed = false
+			case listed && strings.Contains(line, "op="):
+				n++
+			}
+		}
+	}
+	return n
+}

@@ -1,0 +1,65 @@
+package trials
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// 200 clients in an open loop, of which some never read: every frame of the others arrives, and the blocked ones cost next
+// to no refused sends.
+func TestClientsThatNeverReadCostTheOthersNothing(t *testing.T) {
+	engines(t, func(t *testing.T, engine transport.Mode) {
+		for range scale(1, 1, 6) {
+			for _, percent := range []int{0, 1, 10} {
+				t.Run(fmt.Sprintf("%d percent", percent), func(t *testing.T) { neverReading(t, engine, percent) })
+			}
+		}
+	})
+}
+
+func neverReading(t *testing.T, engine transport.Mode, percent int) {
+	const clients, size, sendBuffer, receiveBuffer = 200, 200, 16 << 10, 4 << 10
+	rate, total := scale(10_000, 20_000, 50_000), scale(20_000, 40_000, 500_000)
+	r := newRig(t, options{engine: engine, sendBuffer: sendBuffer, shards: 2})
+	stalled := clients * percent / 100
+	healthy := r.followers(clients-stalled, size)
+	var mutes []*reader
+	for i := range stalled {
+		h := r.tcp
+		if i%2 == 1 {
+			h = r.unix
+		}
+		h.receive = receiveBuffer
+		c := r.dial(h, size)
+		r.need(c.follow())
+		mutes = append(mutes, c)
+	}
+	// They are blocked before it begins: each is owed more than the kernel takes.
+	fill := 400
+	for _, c := range mutes {
+		r.call(func(f *feed) { f.to(c.token, fill) })
+	}
+	until(t, "every stalled client is blocked", func() bool { return r.gauge("egress_blocked_connections") >= float64(stalled) })
+
+	refusals := func() uint64 { return r.count(telemetry.EgressSendAgain) + r.count(telemetry.EgressSendShort) }
+	before, polls, sends, began := refusals(), r.count(telemetry.EgressPolls), r.count(telemetry.EgressSendOK), time.Now()
+	done := r.stream(rate, total)
+	share := total / clients
+	r.need(all(healthy, func(c *reader) error { return c.notes(share) }))
+	<-done
+	took := time.Since(began).Seconds()
+	refused := refusals() - before
+	t.Logf("%d frames to %d clients in %.2f s (%.0f/s), %d never read: %d sends, %d refused or short, %d polls, longest gap of the feed %v",
+		total, clients, took, float64(total)/took, stalled, r.count(telemetry.EgressSendOK)-sends, refused, r.count(telemetry.EgressPolls)-polls, r.feed.gap)
+	if bound := 2*float64(stalled)*took + float64(clients-stalled); float64(refused) > bound {
+		t.Errorf("%d sends were refused, want at most 2 for each of %d blocked clients and second, and one for each other: %.0f", refused, stalled, bound)
+	}
+	for _, c := range mutes { // what they were sent is a prefix all the same
+		go func() { _ = c.prefix() }()
+	}
+	r.drain()
+}
