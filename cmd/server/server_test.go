@@ -1,13 +1,17 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"sluice/cmd/orderbook"
 	"sluice/transport"
+	"sluice/transport/client"
+	"sluice/transport/listen"
 )
 
 func TestATradeIsAnsweredToBothSides(t *testing.T) {
@@ -160,5 +164,126 @@ func TestAFillForAnEarlierRunReachesNobody(t *testing.T) {
 	second.expect("accepted 1 seq=2", "fill 1 seq=2 5@100", "end")
 	first.command(position(1))
 	first.expect("position seq=2 net=-5 last=1 accepted=1", "end")
+	drain(t, s)
+}
+
+// A full queue stops the readers, which the clients feel; nothing is lost when the disk goes on.
+func TestBackPressureReachesTheClients(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		v := newValve()
+		cfg := config(t.TempDir(), mode, os.Stderr)
+		cfg.Journal.BeforeSync = v.beforeSync
+		cfg.QueueBytes, cfg.Pipeline.Slots, cfg.Journal.RingBytes = 1<<14, 1<<8, 1<<14
+		s, at := serve(t, cfg)
+		t.Cleanup(v.open)
+		v.close()
+		const n = 20000
+		c := dial(t, "tcp", at[0])
+		sent := make(chan error, 1)
+		go func() {
+			for i := uint64(1); i <= n; i++ {
+				cmd := order(1, i, orderbook.Buy, 100, 1)
+				if err := c.conn.Send(i, cmd.Tag, body(cmd)); err != nil {
+					sent <- err
+					return
+				}
+			}
+			sent <- c.conn.Flush()
+		}()
+		until(t, "a reader that waits for room", func() bool { return s.queue.Len() > cfg.QueueBytes*9/10 })
+		if got := uint64(s.sequencer.Sequenced()); got > n/2 {
+			t.Fatalf("%d events were sequenced, though the rings have no room for so many", got)
+		}
+		v.open()
+		for i := 1; i <= n; i++ {
+			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
+		}
+		if err := <-sent; err != nil {
+			t.Fatal(err)
+		}
+		drain(t, s)
+	})
+}
+
+func TestRequestsAboveTheRateAreShedAloud(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		cfg := config(t.TempDir(), mode, os.Stderr)
+		cfg.Listen.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 3}
+		s, at := serve(t, cfg)
+		c := dial(t, "tcp", at[0])
+		for i := uint64(1); i <= 5; i++ {
+			c.command(order(1, i, orderbook.Buy, 100, 1))
+		}
+		count := map[string]int{}
+		for range 8 {
+			count[c.next()]++
+		}
+		if count["busy"] != 2 || count["end"] != 3 || count["accepted 3 seq=3"] != 1 {
+			t.Errorf("frames %v, want two busy and three answers", count)
+		}
+		drain(t, s)
+	})
+}
+
+func TestLostFramingEndsTheConnectionAloud(t *testing.T) {
+	log := &lines{}
+	s, at := serve(t, config(t.TempDir(), transport.ModePoll, log))
+	c := dial(t, "tcp", at[0])
+	c.command(order(1, 1, orderbook.Buy, 100, 1))
+	c.expect("accepted 1 seq=1", "end")
+	if _, err := c.conn.NetConn().Write([]byte{0xFF, 0xFF, 0xFF, 0x7F}); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.next(); got != "EOF" && !strings.Contains(got, "reset") {
+		t.Errorf("the client sees %q, want the end", got)
+	}
+	until(t, "a line in the log", func() bool { return strings.Contains(log.String(), "framing is lost") })
+	until(t, "the permit to come back", func() bool { return s.pipeline.Connections() == 0 })
+	drain(t, s)
+}
+
+func TestTheConnectionLimitIsKept(t *testing.T) {
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	cfg.Pipeline.MaxConnections = 2
+	s, at := serve(t, cfg)
+	first := dial(t, "tcp", at[0])
+	dial(t, "unix", at[1])
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if c, err := client.Dial(ctx, "tcp", at[0], client.Options{}); err == nil {
+		c.Close()
+		t.Error("a third connection was taken")
+	}
+	first.conn.Close()
+	until(t, "the permit to come back", func() bool { return s.pipeline.Connections() == 1 })
+	dial(t, "tcp", at[0]).conn.Close()
+	drain(t, s)
+}
+
+func TestStatsTellOfEveryComponent(t *testing.T) {
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := s.WriteStats(&b); err != nil || b.String() != "not started\n" {
+		t.Errorf("stats before the start: %q, %v", b.String(), err)
+	}
+	at, err := s.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, "tcp", at[0])
+	c.command(order(1, 1, orderbook.Buy, 100, 1))
+	c.expect("accepted 1 seq=1", "end")
+	if err := s.WriteStats(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"sequencer_events", "journal_last_event", "listener_requests", "gate"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the stats do not mention %s:\n%s", want, b.String())
+		}
+	}
 	drain(t, s)
 }
