@@ -33,6 +33,7 @@ func commands() []command {
 		{"demo", "server, clients, kill -9 in the middle, and a table", demonstrate},
 		{"config", "check a configuration, or print it: config check|print", configure},
 		{"journal", "list or verify the events of a data directory: journal list|verify", inspect},
+		{"bench", "measure the pipeline, and a plain Go server beside it", benchmark},
 		{"version", "print version, engine and kernel", version},
 	}
 }

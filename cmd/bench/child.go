@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/durability"
+)
+
+// ChildArgument is the hidden first argument that makes a program call Child.
+const ChildArgument = "bench-child"
+
+// progressFD is where a child finds the shared memory.
+const progressFD = 3
+
+// finishTime is how long a server gets to deliver the rest and close.
+const finishTime = 5 * time.Second
+
+// Child is the server process: it reads a Spec from in, serves one run and writes what it measured to out. It returns
+// when the run is over, or when the parent has closed in.
+func Child(in io.Reader, out io.Writer) error {
+	l := newLink(in, out)
+	var spec Spec
+	if err := l.take(&spec); err != nil {
+		return err
+	}
+	// A parent that is killed cannot end its child.
+	most := 2*(spec.Warm+spec.Run) + time.Minute
+	defer time.AfterFunc(most, func() { panic(fmt.Sprintf("bench: the run of %v is not over after %v", spec.Warm+spec.Run, most)) }).Stop()
+	taken, err := openProgress(os.NewFile(progressFD, "progress"))
+	if err != nil {
+		return err
+	}
+	defer taken.close()
+	report, err := serve(&spec, l, taken)
+	if err != nil {
+		report = &ChildReport{Error: err.Error()}
+		err = l.give(report)
+	}
+	return err
+}
+
+// serve runs the child's side of one run.
+func serve(spec *Spec, l *link, taken *progress) (*ChildReport, error) {
+	cursors := durability.NewCursors(0)
+	t, err := newTarget(spec, cursors)
+	if err != nil {
+		return nil, errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
+	}
+	c := newClock()
+	p := newProducer(spec, c, t.slots(), cursors, t.now, taken)
+	if err := connectAll(spec, l, t); err != nil {
+		return nil, errors.Join(err, abort(t))
+	}
+	var start begin
+	if err := l.take(&start); err != nil {
+		return nil, errors.Join(err, abort(t))
+	}
+	report := &ChildReport{}
+	sampled := make(chan error, 1)
+	go func() { sampled <- sample(spec, c, start.At, t, p, report) }()
+	err = errors.Join(p.run(start.At), <-sampled)
+	report.Published = p.counts
+	report.LateP50, report.LateP99, report.LateMax = p.late.ValueAtQuantile(50), p.late.ValueAtQuantile(99), p.late.Max()
+	if err != nil {
+		return nil, errors.Join(err, abort(t))
+	}
+	if err := l.give(report); err != nil {
+		return nil, errors.Join(err, abort(t))
+	}
+	// The parent waits for the last frame, then says that it will read no more.
+	var stop begin
+	if err := l.take(&stop); err != nil && !errors.Is(err, io.EOF) {
+		return nil, errors.Join(err, abort(t))
+	}
+	return report, abort(t)
+}
+
+// abort ends the server, whatever state it is in.
+func abort(t target) error {
+	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
+	defer cancel()
+	t.slots().Close()
+	if err := t.finish(ctx); err != nil {
+		return fmt.Errorf("bench: ending the server: %w", err)
+	}
+	return nil
+}
+
+// sample takes the measurements at both ends of the measured time.
+func sample(spec *Spec, c clock, begin int64, t target, p *producer, r *ChildReport) error {
+	from, to := spec.span(begin)
+	c.sleepUntil(from)
+	before, err := c.usage()
+	counted, inTime, ring, peer := t.counts(), p.inTime.Load(), p.waitRing.Load(), p.waitPeer.Load()
+	if err != nil {
+		return err
+	}
+	c.sleepUntil(to)
+	after, err := c.usage()
+	r.Counts = t.counts().minus(counted)
+	r.Usage = after.minus(before)
+	r.InTime, r.WaitRing, r.WaitPeer = p.inTime.Load()-inTime, p.waitRing.Load()-ring, p.waitPeer.Load()-peer
+	return err
+}
+
+// connectAll listens, takes every client in and hands it to the server.
+func connectAll(spec *Spec, l *link, t target) error {
+	fd, address, err := listen(spec)
+	if err != nil {
+		return errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
+	}
+	defer unix.Close(fd)
+	if err := l.give(listening{Address: address}); err != nil {
+		return err
+	}
+	for range spec.Connections {
+		if err = accept(spec, fd, t); err != nil {
+			break
+		}
+	}
+	answer := ready{Engine: t.engine()}
+	if err != nil {
+		answer.Error = err.Error()
+	}
+	return l.give(answer)
+}
+
+// accept takes one client in.
+func accept(spec *Spec, listener int, t target) error {
+	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("accept: %w", err)
+	}
+	h, err := greet(spec, fd)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err == nil && h.stalled {
+		err = fill(fd)
+	}
+	if err == nil {
+		err = t.connect(uint64(h.index)+1, fd)
+	}
+	if err != nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// greet reads the client's hello and sets the socket up.
+func greet(spec *Spec, fd int) (h hello, err error) {
+	var b [helloSize]byte
+	for n := 0; n < len(b); {
+		k, err := unix.Read(fd, b[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || k == 0 {
+			return h, fmt.Errorf("reading a client's hello: %d bytes came, %w", n, errors.Join(err, io.ErrUnexpectedEOF))
+		}
+		n += k
+	}
+	h = parseHello(b[:])
+	if spec.Net == "tcp" {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	if err == nil && h.stalled {
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4608) // socket(7): the least there is
+	}
+	return h, err
+}
+
+// fill makes the socket of a client that never reads refuse bytes from the first frame on.
+func fill(fd int) error {
+	var b [4096]byte
+	for {
+		switch _, err := unix.Write(fd, b[:]); err {
+		case nil, unix.EINTR:
+		case unix.EAGAIN:
+			return nil
+		default:
+			return fmt.Errorf("filling a stalled client's socket: %w", err)
+		}
+	}
+}

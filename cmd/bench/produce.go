@@ -1,0 +1,203 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+
+	"sluice/actors"
+	"sluice/durability"
+	"sluice/mailbox"
+)
+
+// producer publishes slots as the schedule wants them, and lets the durability cursor follow: it stands for the
+// application and its journal. Everything but the atomics belongs to the goroutine of run.
+type producer struct {
+	spec    *Spec
+	clock   clock
+	slots   *mailbox.Writer[slot]
+	cursors *durability.Cursors
+	now     func() int64 // clock of the pipeline
+	taken   *progress
+
+	seq    uint64   // slots published
+	counts []uint64 // of them, by connection
+	random uint64
+	late   *hdrhistogram.Histogram
+	roomy  *mailbox.Signal
+	token  chan struct{}
+	tick   *os.File
+	from   int64 // the measured time
+	to     int64
+
+	inTime   atomic.Uint64 // written by run, read by the sampler
+	waitRing atomic.Int64  // written by run, read by the sampler; ns
+	waitPeer atomic.Int64  // written by run, read by the sampler; ns
+}
+
+func newProducer(spec *Spec, c clock, slots *mailbox.Writer[slot], cursors *durability.Cursors, now func() int64, taken *progress) *producer {
+	p := &producer{
+		spec: spec, clock: c, slots: slots, cursors: cursors, now: now, taken: taken,
+		counts: make([]uint64, spec.Connections), random: 1, token: make(chan struct{}, 1),
+		late: hdrhistogram.New(1, int64(time.Minute), 3),
+	}
+	p.roomy = mailbox.NewSignal(p)
+	slots.SetSignal(p.roomy)
+	return p
+}
+
+// Wake implements mailbox.Waker.
+func (p *producer) Wake() {
+	select {
+	case p.token <- struct{}{}:
+	default: // a token is there already
+	}
+}
+
+// run publishes from begin to the end of the measured time.
+func (p *producer) run(begin int64) (err error) {
+	p.from, p.to = p.spec.span(begin)
+	every := tickLeast
+	if p.spec.Rate > 0 {
+		every, _ = p.spec.tick()
+	}
+	if p.tick, err = newTicker(begin, every); err != nil {
+		return err
+	}
+	defer p.tick.Close()
+	if p.spec.Rate == 0 {
+		return p.saturate()
+	}
+	return p.schedule(begin, every)
+}
+
+// schedule is the open loop: burst slots every tick, whether or not the server keeps up.
+func (p *producer) schedule(begin int64, every time.Duration) error {
+	_, burst := p.spec.tick()
+	done := 0.0 // slots that the schedule wanted so far
+	for n := int64(0); ; {
+		now := p.clock.now()
+		if now >= begin+n*int64(every) {
+			at := begin + n*int64(every)
+			if at >= p.to || now >= p.to+int64(time.Second) { // a server that cannot keep up does not prolong the run
+				return nil
+			}
+			done += burst
+			due := int(done - float64(p.seq))
+			n++
+			if due == 0 {
+				continue
+			}
+			if at >= p.from {
+				_ = p.late.RecordValues(max(now-at, 1), int64(due)) // beyond a minute it is the target rate that was missed
+			}
+			p.publish(due, at)
+			continue
+		}
+		if err := wait(p.tick); err != nil {
+			return err
+		}
+	}
+}
+
+// saturate publishes as long as there is room in the ring and in the window.
+func (p *producer) saturate() error {
+	const step = 1024
+	for {
+		now := p.clock.now()
+		if now >= p.to {
+			return nil
+		}
+		if int(p.seq-p.taken.sum())+step > p.spec.Window {
+			if err := wait(p.tick); err != nil {
+				return err
+			}
+			if now >= p.from {
+				p.waitPeer.Add(p.clock.now() - now)
+			}
+			continue
+		}
+		p.publish(step, now)
+	}
+}
+
+// publish writes n slots that were wanted at the time at.
+func (p *producer) publish(n int, at int64) {
+	stamp := p.now()
+	if at >= p.from {
+		p.inTime.Add(uint64(n))
+	}
+	for n > 0 {
+		room := p.slots.Claim(n)
+		if room == nil {
+			p.wait()
+			continue
+		}
+		for i := range room {
+			p.seq++
+			conn := p.pick()
+			p.counts[conn]++
+			s := &room[i]
+			s.Conn, s.Seq, s.Kind, s.Last, s.Bypass = uint64(conn)+1, durability.Seq(p.seq), actors.KindReport, false, false
+			s.Received, s.Matched = stamp, stamp
+			s.Report = Report{Conn: s.Conn, Seq: p.counts[conn], Stamp: at, Size: int32(p.spec.Frame)}
+		}
+		p.slots.Commit(len(room))
+		p.slots.Publish()
+		p.cursors.SetPersisted(durability.Seq(p.seq))
+		n -= len(room)
+	}
+}
+
+// pick draws a connection, splitmix64: answers do not come in turn.
+func (p *producer) pick() uint32 {
+	p.random += 0x9e3779b97f4a7c15
+	z := p.random
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return uint32((z >> 32) * uint64(len(p.counts)) >> 32)
+}
+
+// wait sleeps until the server took slots.
+func (p *producer) wait() {
+	began := p.clock.now()
+	p.roomy.Prepare()
+	if p.slots.Len() == p.slots.Cap() {
+		select {
+		case <-p.token:
+		case <-time.After(time.Millisecond): // Len is approximate
+		}
+	}
+	p.roomy.Cancel()
+	if began >= p.from {
+		p.waitRing.Add(p.clock.now() - began)
+	}
+}
+
+// newTicker makes a periodic timer that wakes a goroutine through the poller of Go, timerfd_create(2): the timers of Go
+// are late by up to a millisecond in an idle process, since epoll_wait(2) counts in those.
+func newTicker(begin int64, every time.Duration) (*os.File, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("bench: timerfd_create: %w", err)
+	}
+	spec := &unix.ItimerSpec{Interval: unix.NsecToTimespec(int64(every)), Value: unix.NsecToTimespec(begin)}
+	if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME, spec, nil); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("bench: timerfd_settime to %v: %w", every, err)
+	}
+	return os.NewFile(uintptr(fd), "tick"), nil
+}
+
+// wait returns after the next tick.
+func wait(tick *os.File) error {
+	var expired [8]byte
+	if _, err := tick.Read(expired[:]); err != nil {
+		return fmt.Errorf("bench: reading the timer: %w", err)
+	}
+	return nil
+}

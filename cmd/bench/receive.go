@@ -1,0 +1,258 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+)
+
+// receiver reads some of the connections on one goroutine: an epoll(7) inside the poller of Go, so that waiting holds no
+// thread, and large reads. It checks every frame and records its latency.
+type receiver struct {
+	clock clock
+	cell  *cell
+	epfd  int
+	file  *os.File
+	conns []*client // by position; epoll events carry it
+	buf   []byte
+	latency
+	open   int
+	from   int64 // frames stamped from..to count
+	to     int64
+	events [256]unix.EpollEvent
+	ready  int
+	err    error
+	ended  atomic.Bool // written by the parent once the run is over, read by the receiver: an end is no fault any more
+}
+
+// latency is what a receiver measured.
+type latency struct {
+	hist  *hdrhistogram.Histogram // ns, of frames that were wanted within the measured time
+	inRun uint64                  // frames received within the measured time
+	reads uint64                  // within the measured time
+	full  uint64                  // of them, reads that filled the buffer: more was waiting
+}
+
+// client is one connection as its receiver sees it.
+type client struct {
+	fd    int
+	check checker
+	rest  []byte        // of a frame that has not come completely
+	got   atomic.Uint64 // written by the receiver, read by the parent: number of the last frame
+}
+
+const (
+	readBuffer  = 256 << 10
+	latencyMost = int64(time.Minute)
+)
+
+func newReceiver(c clock, progress *cell, from, to int64) (*receiver, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("bench: epoll_create1: %w", err)
+	}
+	if err := unix.SetNonblock(epfd, true); err != nil { // os.NewFile polls only what is non-blocking
+		unix.Close(epfd)
+		return nil, fmt.Errorf("bench: epoll of a receiver: %w", err)
+	}
+	return &receiver{
+		clock: c, cell: progress, epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll"), from: from, to: to,
+		buf: make([]byte, readBuffer), latency: latency{hist: hdrhistogram.New(1, latencyMost, 3)},
+	}, nil
+}
+
+// add takes a connection; before run.
+func (r *receiver) add(c *client) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(len(r.conns))}
+	if err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_ADD, c.fd, &ev); err != nil {
+		return fmt.Errorf("bench: epoll_ctl: %w", err)
+	}
+	r.conns = append(r.conns, c)
+	r.open++
+	return nil
+}
+
+// run reads until every connection has ended, or deadline is set on the file.
+func (r *receiver) run() error {
+	raw, err := r.file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("bench: epoll of a receiver: %w", err)
+	}
+	for r.open > 0 && r.err == nil {
+		if err := raw.Read(func(uintptr) bool { return r.collect() }); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil
+			}
+			return fmt.Errorf("bench: waiting for frames: %w", err)
+		}
+		for i := range r.ready {
+			r.read(r.conns[r.events[i].Fd])
+		}
+	}
+	return r.err
+}
+
+// collect takes the events that are there; false makes the caller wait.
+func (r *receiver) collect() bool {
+	n, err := unix.EpollWait(r.epfd, r.events[:], 0)
+	for err == unix.EINTR {
+		n, err = unix.EpollWait(r.epfd, r.events[:], 0)
+	}
+	r.ready = max(n, 0)
+	if err != nil {
+		r.err = fmt.Errorf("bench: epoll_wait: %w", err)
+	}
+	return n != 0
+}
+
+// read takes what one socket has, at most one buffer.
+func (r *receiver) read(c *client) {
+	kept := copy(r.buf, c.rest)
+	n, err := unix.Read(c.fd, r.buf[kept:])
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	if err != nil || n == 0 {
+		r.end(c)
+		return
+	}
+	now := r.clock.now()
+	frames, err := r.parse(c, r.buf[:kept+n], now)
+	r.cell.frames.Add(frames)
+	c.got.Store(c.check.next)
+	if now >= r.from && now < r.to {
+		r.inRun += frames
+		r.reads++
+		if n == len(r.buf)-kept {
+			r.full++
+		}
+	}
+	if err != nil {
+		c.check.torn(err)
+		r.end(c)
+	}
+}
+
+// parse checks the frames of b and keeps what is left for the next read.
+func (r *receiver) parse(c *client, b []byte, now int64) (n uint64, err error) {
+	for {
+		f, size, err := nextFrame(b)
+		if size == 0 {
+			c.rest = append(c.rest[:0], b...)
+			return n, err
+		}
+		b = b[size:]
+		if f.Conn == 0 {
+			continue // a heartbeat
+		}
+		n++
+		c.check.frame(&f)
+		if f.Stamp >= r.from && f.Stamp < r.to {
+			_ = r.hist.RecordValue(min(max(now-f.Stamp, 1), latencyMost)) // within the bounds
+		}
+	}
+}
+
+// end forgets a connection.
+func (r *receiver) end(c *client) {
+	if !r.ended.Load() {
+		c.check.faults.Closed++
+		c.check.note("the server closed it early")
+	}
+	_ = unix.EpollCtl(r.epfd, unix.EPOLL_CTL_DEL, c.fd, nil) // the close that follows does the same
+	r.open--
+}
+
+// fleet is all clients of a run and their receivers.
+type fleet struct {
+	receivers []*receiver
+	healthy   []*client
+	stalled   []*client
+	running   sync.WaitGroup
+	errs      []error // by receiver, after running
+}
+
+// isStalled spreads the clients that never read over the indices.
+func isStalled(spec *Spec, index int) bool {
+	return (index+1)*spec.Stalled/spec.Connections > index*spec.Stalled/spec.Connections
+}
+
+// connect makes the connections; on an error the caller closes the fleet.
+func (f *fleet) connect(spec *Spec, address string) error {
+	for i := range spec.Connections {
+		h := hello{index: uint32(i), stalled: isStalled(spec, i)}
+		fd, err := dial(spec, address, h)
+		if err != nil {
+			return err
+		}
+		c := &client{fd: fd, check: checker{conn: uint64(i) + 1}}
+		if h.stalled {
+			f.stalled = append(f.stalled, c)
+		} else {
+			f.healthy = append(f.healthy, c)
+		}
+	}
+	return nil
+}
+
+// start spreads the healthy clients over n receivers and runs them.
+func (f *fleet) start(n int, c clock, shared *progress, from, to int64) error {
+	n = min(n, len(f.healthy), len(shared.cells))
+	for i := range n {
+		r, err := newReceiver(c, shared.cells[i], from, to)
+		if err != nil {
+			return err
+		}
+		f.receivers = append(f.receivers, r)
+	}
+	for i, c := range f.healthy {
+		if err := f.receivers[i%n].add(c); err != nil {
+			return err
+		}
+	}
+	f.errs = make([]error, n)
+	for i, r := range f.receivers {
+		f.running.Go(func() { f.errs[i] = r.run() })
+	}
+	return nil
+}
+
+// complete tells whether every healthy client has got everything, at most until deadline (CLOCK_MONOTONIC, ns).
+func (f *fleet) complete(c clock, published []uint64, deadline int64) {
+	for c.now() < deadline {
+		left := 0
+		for _, cl := range f.healthy {
+			if cl.got.Load() < published[cl.check.conn-1] {
+				left++
+			}
+		}
+		if left == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// stop ends the receivers and closes the sockets, which the server of a stalled client needs to let go.
+func (f *fleet) stop() error {
+	for _, r := range f.receivers {
+		r.ended.Store(true)
+		_ = r.file.SetReadDeadline(time.Unix(1, 0)) // an error says that it has ended
+	}
+	f.running.Wait()
+	for _, r := range f.receivers {
+		r.file.Close()
+	}
+	for _, list := range [][]*client{f.healthy, f.stalled} {
+		for _, c := range list {
+			unix.Close(c.fd)
+		}
+	}
+	return errors.Join(f.errs...)
+}

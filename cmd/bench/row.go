@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Row is all runs of one spec.
+type Row struct {
+	Spec    Spec
+	Results []*Result
+}
+
+// spread is the median of a row's runs, and the bounds.
+type spread struct{ mid, low, high float64 }
+
+func (r *Row) of(f func(*Result) float64) spread {
+	var v []float64
+	for _, res := range r.Results {
+		v = append(v, f(res))
+	}
+	slices.Sort(v)
+	n := len(v)
+	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
+}
+
+// faults adds up the violations of all runs; first describes one.
+func (r *Row) faults() (f Faults, first string) {
+	for _, res := range r.Results {
+		f.add(res.Faults)
+		if first == "" {
+			first = res.First
+		}
+	}
+	return f, first
+}
+
+// Values of the columns.
+func (res *Result) serverCPU() float64 { return perFrame(float64(res.Server.cpu()), res) }
+func (res *Result) clientCPU() float64 { return perFrame(float64(res.Clients.cpu()), res) }
+func (res *Result) allocs() float64    { return perFrame(float64(res.Server.Mallocs), res) }
+
+func perFrame(v float64, res *Result) float64 { return v / max(float64(res.Counts.Frames), 1) }
+
+func (res *Result) framesPerSend() float64 {
+	return float64(res.Counts.Frames) / max(float64(res.Counts.Sends), 1)
+}
+
+func (res *Result) sendsPerSubmit() float64 {
+	return float64(res.Counts.Sends+res.Counts.Refused) / max(float64(res.Counts.Submits), 1)
+}
+
+// refused is the number of sends that took nothing, for each blocked client and second.
+func (res *Result) refused() float64 {
+	return float64(res.Counts.Refused) / max(float64(res.Spec.Stalled), 1) / (float64(res.Server.At) / 1e9)
+}
+
+// wanted is the number of frames a second that the schedule had for clients that read.
+func (s *Spec) wanted() float64 {
+	return float64(s.Rate) * float64(s.Connections-s.Stalled) / float64(s.Connections)
+}
+
+// Bounds of what can be believed.
+const (
+	rateShare   = 0.99 // of the wanted rate that has to be reached
+	lateShare   = 0.5  // of a latency that may come from a late producer
+	waitShare   = 0.1  // of the time that the producer may have waited for receivers
+	fullShare   = 0.2  // of the reads that may have filled the buffer
+	othersCores = 0.15 // that other processes may have used
+	stolenCores = 0.05 // that the hypervisor may have kept
+)
+
+// doubts says why the numbers of a row are not, or not only, the server's. Each is judged by the median, so that one bad
+// run of several does not count.
+func (r *Row) doubts() (texts []string) {
+	mid := func(f func(*Result) float64) float64 { return r.of(f).mid }
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			texts = append(texts, fmt.Sprintf(format, args...))
+		}
+	}
+	if want := r.Spec.wanted(); want > 0 {
+		got := mid(func(res *Result) float64 { return res.Frames })
+		add(got < rateShare*want, "the target rate was missed: %s of %s frames/s", amount(got), amount(want))
+		for i, name := range []string{"p50", "p99"} {
+			late := mid(func(res *Result) float64 { return float64(res.Late[i]) })
+			seen := mid(func(res *Result) float64 { return []float64{res.P50, res.P99}[i] })
+			waited := mid(func(res *Result) float64 { return float64(res.WaitRing) / float64(res.Spec.Run) })
+			add(late > lateShare*seen && waited < 0.01, "%s is for the most part the load generator's: it published late by %s", name, micros(late))
+		}
+	}
+	ring := mid(func(res *Result) float64 { return float64(res.WaitRing) / float64(res.Spec.Run) })
+	peer := mid(func(res *Result) float64 { return float64(res.WaitPeer) / float64(res.Spec.Run) })
+	add(peer > waitShare && peer > ring, "the receivers were the bottleneck: the producer waited for them %.0f %% of the time, for the server %.0f %%", 100*peer, 100*ring)
+	full := mid(func(res *Result) float64 { return res.FullRead })
+	add(full > fullShare, "the receivers fell behind: %.0f %% of their reads filled the buffer", 100*full)
+	others := mid(func(res *Result) float64 { return res.Others })
+	add(others > othersCores, "the machine was busy: other processes used %.2f cores", others)
+	stolen := mid(func(res *Result) float64 { return res.Stolen })
+	add(stolen > stolenCores, "the hypervisor kept %.2f cores for itself", stolen)
+	return texts
+}
+
+// amount writes a count with three digits.
+func amount(v float64) string {
+	switch {
+	case v >= 1e6:
+		return digits(v/1e6) + " M"
+	case v >= 1e4:
+		return digits(v/1e3) + " k"
+	}
+	return digits(v)
+}
+
+// micros writes a time in ns as us.
+func micros(ns float64) string { return digits(ns/1e3) + " us" }
+
+// digits writes v with three significant digits.
+func digits(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case v >= 1 || v == 0:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.3f", v)
+}
+
+// String is the median and the bounds.
+func (s spread) text(unit float64) string {
+	return fmt.Sprintf("%s (%s-%s)", digits(s.mid/unit), digits(s.low/unit), digits(s.high/unit))
+}
+
+const micro = float64(time.Microsecond)

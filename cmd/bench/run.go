@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Result is one run.
+type Result struct {
+	Spec     Spec
+	Engine   string
+	Frames   float64 // received per second, within the measured time
+	P50      float64 // ns from the time the schedule wanted, as the others
+	P99      float64
+	P999     float64
+	Max      float64
+	Server   Usage // of the child, within the measured time
+	Clients  Usage // of this process
+	Counts   Counts
+	Late     [3]int64 // p50, p99 and maximum of the producer's lateness, ns
+	WaitRing int64    // ns that the producer waited for the server
+	WaitPeer int64    // ns that it waited for the receivers
+	InTime   uint64   // frames published within the measured time
+	FullRead float64  // share of reads that filled the buffer
+	Others   float64  // cores that other processes used
+	Stolen   float64  // cores that the hypervisor kept
+	Faults   Faults
+	First    string // the first violation in words
+}
+
+// Runner runs specs, one after the other.
+type Runner struct {
+	Command   []string  // program and arguments that call Child
+	Receivers int       // goroutines that receive
+	Stderr    io.Writer // what children say
+}
+
+// startDelay is the time between "begin" and the first slot, for both sides to be ready.
+const startDelay = 50 * time.Millisecond
+
+// measure does one run: child, connections, schedule, checks. A violation of what the server promises is in
+// Result.Faults; an error means that there is no result.
+func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*(spec.Warm+spec.Run)+30*time.Second)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "sluice-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("bench: directory for the run: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	spec.Socket = filepath.Join(dir, "s")
+	shared, file, err := newProgress()
+	if err != nil {
+		return nil, err
+	}
+	defer shared.close()
+	l, end, err := r.spawn(ctx, file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, end(err != nil)) }()
+
+	f := &fleet{}
+	res = &Result{Spec: spec}
+	address := listening{}
+	answer := ready{}
+	if err := errors.Join(l.give(&spec), l.take(&address)); err != nil {
+		return nil, err
+	}
+	if address.Address != "" {
+		if err := f.connect(&spec, address.Address); err != nil {
+			return nil, errors.Join(err, f.stop())
+		}
+	}
+	if err := l.take(&answer); err != nil || answer.Error != "" {
+		return nil, errors.Join(err, fmt.Errorf("bench: server: %s", answer.Error), f.stop())
+	}
+	res.Engine = answer.Engine
+	runtime.GC() // what connecting left behind
+	if err := r.load(l, f, shared, res); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// load is the time from begin to the last frame. It stops the fleet.
+func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (err error) {
+	c, spec := newClock(), &res.Spec
+	stopped := false
+	defer func() {
+		if !stopped {
+			err = errors.Join(err, f.stop())
+		}
+	}()
+	at := c.now() + int64(startDelay)
+	from, to := spec.span(at)
+	if err := errors.Join(f.start(r.Receivers, c, shared, from, to), l.give(begin{at})); err != nil {
+		return err
+	}
+	c.sleepUntil(from)
+	before, err := c.usage()
+	busy, stolen := machineTime()
+	if err != nil {
+		return err
+	}
+	c.sleepUntil(to)
+	after, err := c.usage()
+	busyAfter, stolenAfter := machineTime()
+	if err != nil {
+		return err
+	}
+	res.Clients = after.minus(before)
+	child := ChildReport{}
+	if err := l.take(&child); err != nil {
+		return err
+	}
+	if child.Error != "" {
+		return fmt.Errorf("bench: server: %s", child.Error)
+	}
+	f.complete(c, child.Published, c.now()+int64(finishTime))
+	stopped = true
+	if err := errors.Join(f.stop(), l.give(begin{})); err != nil {
+		return err
+	}
+	res.take(&child, f)
+	span := float64(res.Clients.At)
+	res.Others = max(float64(busyAfter-busy-res.Clients.cpu()-res.Server.cpu())/span, 0)
+	res.Stolen = float64(stolenAfter-stolen) / span
+	return nil
+}
+
+// take fills in what the child and the receivers measured.
+func (res *Result) take(child *ChildReport, f *fleet) {
+	hist := hdrhistogram.New(1, latencyMost, 3)
+	inRun, reads, full := uint64(0), uint64(0), uint64(0)
+	for _, r := range f.receivers {
+		hist.Merge(r.hist)
+		inRun, reads, full = inRun+r.inRun, reads+r.reads, full+r.full
+	}
+	res.Frames = float64(inRun) / res.Spec.Run.Seconds()
+	res.FullRead = float64(full) / float64(max(reads, 1))
+	res.P50, res.P99 = float64(hist.ValueAtQuantile(50)), float64(hist.ValueAtQuantile(99))
+	res.P999, res.Max = float64(hist.ValueAtQuantile(99.9)), float64(hist.Max())
+	res.Server, res.Counts, res.InTime = child.Usage, child.Counts, child.InTime
+	res.Late = [3]int64{child.LateP50, child.LateP99, child.LateMax}
+	res.WaitRing, res.WaitPeer = child.WaitRing, child.WaitPeer
+	for _, c := range f.healthy {
+		c.check.end(child.Published[c.check.conn-1])
+		res.Faults.add(c.check.faults)
+		if res.First == "" {
+			res.First = c.check.first
+		}
+	}
+}
+
+// spawn starts the child. end waits for it; with kill it is ended first.
+func (r *Runner) spawn(ctx context.Context, shared *os.File) (l *link, end func(kill bool) error, err error) {
+	defer shared.Close()
+	cmd := exec.CommandContext(ctx, r.Command[0], r.Command[1:]...)
+	cmd.Stderr = r.Stderr
+	cmd.ExtraFiles = []*os.File{shared} // becomes progressFD
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("bench: %w", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("bench: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, fmt.Errorf("bench: starting the server process: %w", err)
+	}
+	return newLink(out, in), func(kill bool) error {
+		in.Close() // tells the child that it is over
+		if kill {
+			_ = cmd.Process.Kill() // an error says that it has ended
+		}
+		if err := cmd.Wait(); err != nil && !kill {
+			return fmt.Errorf("bench: server process: %w", err)
+		}
+		return nil
+	}, nil
+}

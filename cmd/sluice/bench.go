@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/cmd/bench"
+)
+
+// benchmark is `sluice bench`: load and server in two processes of this program.
+func benchmark(e *env, args []string) error {
+	if len(args) > 0 && args[0] == bench.ChildArgument {
+		return bench.Child(e.stdin, e.stdout)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("bench: this program's own file, which runs the server too: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	return bench.Main(ctx, bench.Process{
+		Environ: e.environ, Stdout: e.stdout, Stderr: e.stderr, Command: []string{program, "bench", bench.ChildArgument},
+	}, args)
+}
