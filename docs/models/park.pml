@@ -1,0 +1,179 @@
+/* A mailbox between two goroutines that park: mailbox.Writer/Reader, mailbox.Signal, actors.Runner.park, actors.adaptive.
+
+   One step per shared access; Go's atomics are sequentially consistent. Bounds: N slots through a ring of CAP.
+
+     holds: WBOTH
+     mutant: NORECHECK
+     mutant: RINGFIRST
+     mutant: CLOSEWRONG
+     mutant: WEAK
+     mutant: NOTOKEN
+
+   WBOTH: the producer parks too when there is no room. NORECHECK: the runner sleeps without looking again after
+   Signal.Prepare. RINGFIRST: Writer.Publish rings before it stores. CLOSEWRONG: Reader.Done looks whether it is empty
+   before it looks whether it is closed. WEAK: the store of Publish still sits in a store buffer when the flag is read.
+   NOTOKEN: Idle.Wake is lost when the sleeper does not sleep yet.
+
+   Properties: every slot is read once and in order (assertions); nobody sleeps over something unread
+   (Monitor, and no invalid end state); what was committed before Close is read (assertion at the end).
+*/
+#ifndef N
+#define N 5
+#endif
+#define CAP 2
+
+byte published = 0;        /* cursor.position of the writer, by Writer.Publish */
+byte released = 0;         /* cursor.position of the reader, by Reader.Release */
+bit closed = 0;            /* by Writer.Close */
+byte ring[CAP];
+bit parked = 0, token = 0;   /* the reader's Signal.parked and its Idle's channel of one token */
+bit wparked = 0, wtoken = 0; /* the writer's */
+bit asleep = 0;
+
+#ifdef WEAK
+bit buffered = 0; byte buffer = 0;
+active proctype StoreBuffer() {
+end:	do :: atomic { buffered -> published = buffer; buffered = 0 } od
+}
+#define STORE(v) atomic { !buffered -> buffered = 1; buffer = v }
+#else
+#define STORE(v) published = v
+#endif
+
+/* Signal.Ring: load the flag, then swap it, then Idle.Wake: put the token unless there is one. */
+inline ring_reader(f) {
+	f = parked;
+	if
+	:: f -> d_step { f = parked; parked = 0 };
+		if
+#ifdef NOTOKEN
+		:: f -> d_step { if :: asleep -> token = 1 :: else fi }
+#else
+		:: f -> token = 1
+#endif
+		:: else
+		fi
+	:: else
+	fi
+}
+
+inline ring_writer(f) {
+	f = wparked;
+	if
+	:: f -> d_step { f = wparked; wparked = 0 };
+		if :: f -> wtoken = 1 :: else fi
+	:: else
+	fi
+}
+
+proctype Producer() {
+	byte i = 0, r;
+	bit f;
+	do
+	:: i < N ->
+		/* Writer.Claim: room? */
+		do
+		:: r = released;
+			if
+			:: i - r < CAP -> break
+			:: else ->
+#ifdef WBOTH
+				wparked = 1;           /* Signal.Prepare */
+				r = released;          /* look again */
+				if
+				:: i - r < CAP -> wparked = 0
+				:: else -> atomic { wtoken -> wtoken = 0 }; wparked = 0
+				fi
+#else
+				i - released < CAP     /* spins, as a guard */
+#endif
+			fi
+		od;
+		ring[i % CAP] = i + 1;             /* write in place, Writer.Commit */
+#ifdef RINGFIRST
+		ring_reader(f);
+		STORE(i + 1);
+#else
+		STORE(i + 1);                      /* Writer.Publish */
+		ring_reader(f);
+#endif
+		i++
+	:: else -> break
+	od;
+#ifdef WEAK
+	!buffered;
+#endif
+	if
+	:: closed = 1;                             /* Writer.Close */
+	   ring_reader(f)
+	:: skip                                    /* or nothing more comes for now */
+	fi
+}
+
+/* Nothing moves any more: then the reader sleeps only over an empty ring that is open. */
+active proctype Monitor() {
+	timeout -> assert(!asleep || (released == published && !closed))
+}
+
+/* Reader.Done. */
+inline done(d) {
+#ifdef CLOSEWRONG
+	d = (published == next);
+	if :: d -> d = closed :: else fi
+#else
+	d = closed;
+	if :: d -> d = (published == next) :: else fi
+#endif
+}
+
+/* One Step: take one slot if there is one. */
+inline step(work) {
+	p = published;
+	if
+	:: p != next ->
+		assert(ring[next % CAP] == next + 1);
+		next++;
+		released = next;                   /* Reader.Release */
+		ring_writer(f);
+		work = 1
+	:: else -> work = 0
+	fi
+}
+
+proctype Consumer() {
+	byte next = 0, p;
+	bit f, d, work;
+	do
+	:: step(work);
+		if
+		:: work
+		:: else ->
+			done(d);
+			if
+			:: d -> break
+			:: else ->
+				parked = 1;        /* Runner.park: Signal.Prepare */
+#ifdef NORECHECK
+				work = 0; d = 0;
+#else
+				step(work);
+				if
+				:: !work -> done(d)
+				:: else -> d = 0
+				fi;
+#endif
+				if
+				:: d -> break
+				:: work && !d
+				:: !work && !d ->
+					asleep = 1;
+end:					atomic { token -> token = 0; asleep = 0 } /* Idle.Sleep */
+				fi;
+				parked = 0         /* Signal.Cancel */
+			fi
+		fi
+	od;
+	assert(next == N)
+}
+
+init { atomic { run Producer(); run Consumer() } }
