@@ -99,7 +99,7 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
 			r.server.counters.shed.Add(shed)
 		}
 	}()
-	c := r.describe(rec)
+	c, rate := r.describe(rec), r.server.requestRate.Load()
 	for {
 		req, size, err := wire.NextRequest(data, r.server.cfg.MaxRequest)
 		if err != nil {
@@ -114,7 +114,7 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
 			return nil, FrameMalformed
 		case req.Tag == wire.TagHeartbeat:
 			beats++
-		case r.server.requestRate.interval != 0 && !r.server.requestRate.take(&rec.allowance, now):
+		case rate.interval != 0 && !rate.take(&rec.allowance, now):
 			shed++
 			r.server.handler.Shed(c)
 		default:

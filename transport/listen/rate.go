@@ -39,6 +39,7 @@ func (r Rate) bucket() bucket {
 
 // take takes one token at time now and reports whether there was one. *full is the state.
 func (b bucket) take(full *int64, now int64) bool {
+	*full = min(*full, now+b.depth) // under an earlier, slower rate it may owe more
 	next := max(*full, now) + b.interval
 	if next-now > b.depth {
 		return false
@@ -49,11 +50,11 @@ func (b bucket) take(full *int64, now int64) bool {
 
 // addressLimiter limits connections per address in bounded memory. All acceptors share one.
 type addressLimiter struct {
-	bucket bucket
-	limit  int // entries
+	limit int // entries
 
-	mu   sync.Mutex
-	full map[netip.Addr]int64 // address -> state of its bucket
+	mu     sync.Mutex // guards what follows
+	bucket bucket
+	full   map[netip.Addr]int64 // address -> state of its bucket
 }
 
 func newAddressLimiter(r Rate, limit int) *addressLimiter {
@@ -63,12 +64,15 @@ func newAddressLimiter(r Rate, limit int) *addressLimiter {
 // allow takes a token of the address. When the table is full of addresses that still owe time, one of them is forgotten:
 // the limit then is a little generous, the memory never.
 func (l *addressLimiter) allow(address netip.Addr, now int64) bool {
-	if l.bucket.interval == 0 || !address.IsValid() {
+	if !address.IsValid() {
 		return true
 	}
 	address = network(address)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.bucket.interval == 0 {
+		return true
+	}
 	state, known := l.full[address]
 	if !known && len(l.full) >= l.limit {
 		l.makeRoom(now)
@@ -76,6 +80,16 @@ func (l *addressLimiter) allow(address netip.Addr, now int64) bool {
 	ok := l.bucket.take(&state, now)
 	l.full[address] = state
 	return ok
+}
+
+// set replaces the rate. Addresses that still owe time under the old one start afresh.
+func (l *addressLimiter) set(r Rate) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b := r.bucket(); b != l.bucket {
+		l.bucket = b
+		clear(l.full)
+	}
 }
 
 // makeRoom looks at a few entries in the map's random order, so that a spray of addresses costs little per address.

@@ -19,8 +19,8 @@ import (
 type Server struct {
 	cfg         Config // complete and valid
 	handler     Handler
-	base        time.Time // zero of all times in ns
-	requestRate bucket
+	base        time.Time              // zero of all times in ns
+	requestRate atomic.Pointer[bucket] // written by New and SetRates, read by readers
 	addresses   *addressLimiter
 
 	readers   []*reader
@@ -49,11 +49,13 @@ func New(cfg Config, handler Handler) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, handler: handler, base: time.Now(), requestRate: cfg.RequestRate.bucket(),
+		cfg: cfg, handler: handler, base: time.Now(),
 		addresses:     newAddressLimiter(cfg.ConnectRate, cfg.AddressTable),
 		stopAccepting: make(chan struct{}), room: make(chan struct{}, 1),
 	}
 	s.keys.Store(cfg.Keys)
+	requests := cfg.RequestRate.bucket()
+	s.requestRate.Store(&requests)
 	return s, nil
 }
 
@@ -178,6 +180,21 @@ func (s *Server) SetKeys(k *Keyring) {
 		panic("listen: SetKeys(nil)")
 	}
 	s.keys.Store(k)
+}
+
+// SetRates replaces the limits of requests per connection and of connections per address, for what comes from now on; the
+// zero Rate is no limit. On an error nothing changed.
+func (s *Server) SetRates(requests, connects Rate) error {
+	if err := requests.validate(); err != nil {
+		return fmt.Errorf("listen: RequestRate: %w", err)
+	}
+	if err := connects.validate(); err != nil {
+		return fmt.Errorf("listen: ConnectRate: %w", err)
+	}
+	b := requests.bucket()
+	s.requestRate.Store(&b)
+	s.addresses.set(connects)
+	return nil
 }
 
 // now is the time since base in ns, monotonic.
