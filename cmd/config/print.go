@@ -23,7 +23,7 @@ func (s *Set) Usage(w io.Writer) error {
 			left = ""
 		}
 		line := fmt.Sprintf("%-*s", indent-1, left)
-		for word := range strings.FieldsSeq(set.Help + s.notes(set)) {
+		for _, word := range append(strings.Fields(set.Help), s.notes(set)) {
 			if len(line)+1+len(word) > width {
 				fmt.Fprintf(&b, "%s\n", line)
 				line = strings.Repeat(" ", indent-1)
@@ -45,7 +45,7 @@ func (s *Set) notes(set *Setting) string {
 	if text == "" {
 		text = "none"
 	}
-	text = " [default " + text
+	text = "[default " + text
 	if set.Reload {
 		text += "; SIGHUP reloads"
 	}

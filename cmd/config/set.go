@@ -40,8 +40,6 @@ var ErrHelp = errors.New("config: help was asked for")
 // Set is the table of settings of one command. It belongs to one goroutine.
 type Set struct {
 	Settings []Setting
-	// Foreign are variables of the environment that belong to other commands of the program, and no mistake here.
-	Foreign []string
 
 	file     string // name of the setting that names the file, "" if the command reads none
 	origins  map[string]string
@@ -216,7 +214,8 @@ func (s *Set) flagError(arg string, err error) error {
 }
 
 // parseEnvironment takes the variables that begin with SLUICE_. One that is almost a setting's is an error; others may well
-// be somebody else's: a Kubernetes service called sluice puts SLUICE_SERVICE_HOST into every container.
+// be somebody else's: another command's, or that of a Kubernetes service called sluice, which puts SLUICE_SERVICE_HOST into
+// every container.
 func (s *Set) parseEnvironment(environ []string) (values []given, err error) {
 	var known []string
 	for i := range s.Settings {
@@ -226,11 +225,10 @@ func (s *Set) parseEnvironment(environ []string) (values []given, err error) {
 		variable, text, _ := strings.Cut(e, "=")
 		i := slices.Index(known, variable)
 		switch {
-		case !strings.HasPrefix(variable, "SLUICE_") || i < 0 && slices.Contains(s.Foreign, variable):
 		case i >= 0:
 			values = append(values, given{s.Settings[i].Name, text, variable})
-		default:
-			if best, edits := Nearest(variable, known); edits <= 2 {
+		case strings.HasPrefix(variable, "SLUICE_"):
+			if best, edits := Nearest(variable, known); 3*edits <= len(variable)-len("SLUICE_") {
 				return nil, Usagef("unknown variable %s in the environment; did you mean %s?", variable, best)
 			}
 		}

@@ -113,30 +113,32 @@ func (r *run) trade(ctx context.Context) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer log.Close()
-	server, err := r.start(ctx, "127.0.0.1:0", log)
+	first, err := r.start(ctx, "127.0.0.1:0", log)
 	if err != nil {
 		return err
 	}
-	defer func() { server.kill() }()
-	r.server.Store(server)
+	defer first.kill()
+	r.server.Store(first)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := r.open(ctx, cancel)
 	if err := r.wait(ctx, "trading", r.For/2); err != nil {
-		return errors.Join(err, ctx.Err())
+		return err
 	}
 
 	r.killed.Add(1)
 	r.kill, r.before = r.clock.Now(), time.Since(r.began)
-	server.kill()
+	first.kill()
 	r.say("killed with -9")
-	if server, err = r.start(ctx, server.tcp, log); err != nil {
+	second, err := r.start(ctx, first.tcp, log)
+	if err != nil {
 		return err
 	}
-	r.recovery = server.ready
-	r.server.Store(server)
+	defer second.kill()
+	r.recovery = second.ready
+	r.server.Store(second)
 	again := time.Now()
-	if err := r.wait(ctx, "trading again", r.For-r.For/2); err != nil {
+	if err := r.wait(ctx, "resumed", r.For-r.For/2); err != nil {
 		return err
 	}
 	r.traded = r.before + time.Since(again)
@@ -144,7 +146,7 @@ func (r *run) trade(ctx context.Context) error {
 	if err := r.settle(ctx, ended); err != nil {
 		return err
 	}
-	return server.drain(drainTime)
+	return second.drain(drainTime)
 }
 
 // open lets the traders in. The channel is closed when all of them have ended; the first error cancels ctx.

@@ -30,8 +30,8 @@ func (r *run) wait(ctx context.Context, doing string, d time.Duration) error {
 			return fmt.Errorf("demo: %w", context.Cause(ctx))
 		case now := <-tick.C:
 			n := r.answers.Load()
-			r.say(fmt.Sprintf("%-14s %2d connected  %10s orders  %10s fills  %8s answers/s", doing, r.connected.Load(),
-				thousands(r.orders.Load()), thousands(r.fills.Load()), thousands(int64(float64(n-answers)/now.Sub(at).Seconds()))))
+			r.say(fmt.Sprintf("%-8s %10s orders  %10s fills  %7s answers/s", doing, thousands(r.orders.Load()), thousands(r.fills.Load()),
+				thousands(int64(float64(n-answers)/now.Sub(at).Seconds()))))
 			answers, at = n, now
 		}
 	}
@@ -39,7 +39,7 @@ func (r *run) wait(ctx context.Context, doing string, d time.Duration) error {
 
 // say shows what goes on.
 func (r *run) say(text string) {
-	line := fmt.Sprintf("  %4.1fs  %s", time.Since(r.began).Seconds(), text)
+	line := fmt.Sprintf("%5.1fs  %s", time.Since(r.began).Seconds(), text)
 	if r.Terminal {
 		fmt.Fprintf(r.Out, "\r\x1b[K%s", line)
 		return
@@ -74,26 +74,25 @@ func (r *run) traffic() {
 	row("fills", "%s (%s/s), each side counts", thousands(fills), rate(fills))
 	row("answers", "%s (%s/s)", thousands(answers), rate(answers))
 	s := r.server2
-	row("engine", "%s, %d shards", s.Diagnosis, s.Shards)
+	row("engine", "%s", s.Diagnosis)
+	row("shards", "%d", s.Shards)
 	if commits := s.Gauge("journal_commits"); commits > 0 {
 		row("journal", "%s group commits after the restart, each with one fdatasync; %.1f events in each", thousands(int64(commits)), s.Gauge("sequencer_events")/commits)
 	}
-	row("recovery", "%v from start to ready; %v from kill -9 to the first answer", short(r.recovery), short(time.Duration(r.firstAnswer.Load()-r.kill)))
+	row("recovery", "%v from start to ready; %v from kill -9 to the first answer", short(uint64(r.recovery)), short(uint64(r.firstAnswer.Load()-r.kill)))
 }
 
 func (r *run) latencies() {
 	r.times.Final()
-	w := tabwriter.NewWriter(r.Out, 0, 0, 3, ' ', tabwriter.AlignRight)
-	defer w.Flush()
-	fmt.Fprintf(w, "\nlatency\tcount\tp50\tp99\tp99.9\tmax\t\n")
+	const form = "%-22s %10v %8v %8v %8v %8v\n"
+	fmt.Fprintf(r.Out, "\n"+form, "latency", "count", "p50", "p99", "p99.9", "max")
 	row := func(name string, count, p50, p99, p999, most uint64) {
-		fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%v\t%v\t\n", name, thousands(int64(count)), short(time.Duration(p50)), short(time.Duration(p99)),
-			short(time.Duration(p999)), short(time.Duration(most)))
+		fmt.Fprintf(r.Out, form, name, thousands(int64(count)), short(p50), short(p99), short(p999), short(most))
 	}
 	trip := &r.times.Sum().H[telemetry.StageWhole]
-	row("client: round trip", trip.Count, trip.Quantile(0.5), trip.Quantile(0.99), trip.Quantile(0.999), trip.Max)
+	row("client round trip", trip.Count, trip.Quantile(0.5), trip.Quantile(0.99), trip.Quantile(0.999), trip.Max)
 	for _, s := range r.server2.Stages {
-		row("server: "+s.Stage, s.Count, s.P50, s.P99, s.P999, s.Max)
+		row("server "+s.Stage, s.Count, s.P50, s.P99, s.P999, s.Max)
 	}
 }
 
@@ -115,8 +114,8 @@ func (r *run) promises() {
 	row(f.agreed == f.asked, "positions", "%d of %d are what the journal says", f.agreed, f.asked)
 	row(len(f.wrong) == 0, "contradictions", "%d", len(f.wrong)+f.more)
 	_ = w.Flush()
-	fmt.Fprintf(r.Out, "\nThe crash swallowed %s answers to orders that were executed, and %s fills and the like for orders of clients that were away;\n"+
-		"%s orders had not reached the journal, and were sent again.\n", thousands(int64(f.swallows)), thousands(int64(f.lost)), thousands(int64(f.repeats)))
+	fmt.Fprintf(r.Out, "\nThe crash swallowed the acknowledgements of %s orders that were executed (%s messages in all, with fills to connections\n"+
+		"that were gone); %s orders had not reached the journal and were sent again.\n", thousands(int64(f.swallows)), thousands(int64(f.lost)), thousands(int64(f.repeats)))
 	for _, text := range f.wrong {
 		fmt.Fprintf(r.Out, "  wrong: %s\n", text)
 	}
@@ -128,13 +127,13 @@ func (r *run) promises() {
 	}
 }
 
-// short rounds to three digits.
-func short(d time.Duration) time.Duration {
+// short writes nanoseconds with three digits.
+func short(ns uint64) string {
 	unit := time.Duration(1)
-	for limit := time.Duration(1000); d >= limit; limit *= 10 {
+	for limit := uint64(1000); ns >= limit && limit < 1e18; limit *= 10 {
 		unit *= 10
 	}
-	return d.Round(unit)
+	return time.Duration(ns).Round(unit).String()
 }
 
 // thousands writes 1234567 as 1,234,567.

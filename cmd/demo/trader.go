@@ -30,8 +30,8 @@ type market struct {
 	server atomic.Pointer[child] // written by Run, read by traders: where to connect
 	killed atomic.Int64          // written by Run, read by traders: lives of the server it has ended
 
-	orders, fills, answers, connected atomic.Int64 // written by traders, read by Run
-	firstAnswer                       atomic.Int64 // written by traders, read by Run: ns of the first answer after the kill
+	orders, fills, answers atomic.Int64 // written by traders, read by Run
+	firstAnswer            atomic.Int64 // written by traders, read by Run: ns of the first answer after the kill
 }
 
 // sent is a request on its way.
@@ -83,9 +83,7 @@ func (t *trader) run(ctx context.Context) error {
 		conn, err := t.connect(ctx, s)
 		if err == nil {
 			t.sessions = append(t.sessions, s)
-			t.connected.Add(1)
 			err = t.session(ctx, conn, s, &quiet)
-			t.connected.Add(-1)
 			conn.Close()
 		}
 		switch {

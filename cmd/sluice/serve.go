@@ -25,7 +25,7 @@ Runs the server in the foreground until SIGTERM or SIGINT.
 
   SIGTERM, SIGINT   drain: stop accepting, answer what was taken, end; a second one stops at once
   SIGUSR1           print all measurements to standard error
-  SIGHUP            read environment and configuration file again, for the settings marked below
+  SIGHUP            read the configuration file again, for the settings marked below
 
 Exit codes: 0 drained, 1 failed or stopped with answers unsent, 2 asked wrongly.
 Every flag --some-name can also be SLUICE_SOME_NAME in the environment or some-name in the file.
@@ -114,7 +114,7 @@ func (s *service) supervise() error {
 	for {
 		select {
 		case <-s.server.Ended():
-			s.report()
+			s.lastReport()
 			return s.server.Err()
 		case got := <-s.signals:
 			switch got {
@@ -143,7 +143,7 @@ func (s *service) drain(got os.Signal) error {
 	for {
 		select {
 		case err := <-ended:
-			s.report()
+			s.lastReport()
 			if err != nil {
 				return fmt.Errorf("stopped after %s with answers unsent: %w", since(began), err)
 			}
@@ -169,6 +169,12 @@ func (s *service) drain(got os.Signal) error {
 			}
 		}
 	}
+}
+
+// lastReport is the report of a server that has ended, with the last that its actors measured.
+func (s *service) lastReport() {
+	s.server.Pipeline().Collector().Final()
+	s.report()
 }
 
 // report prints the measurements, and writes them to the file that wants them.
