@@ -11,6 +11,7 @@ import (
 	"sluice/cmd/upstream"
 	"sluice/durability"
 	"sluice/durability/journal"
+	"sluice/transport"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
 )
@@ -41,9 +42,12 @@ type Config struct {
 	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The server sets Policy, Log and
 	// OnFail.
 	Pipeline actors.Config
-	Book     orderbook.Config // limits of the order book; a data directory keeps those it was made with
-	Journal  Journal
-	Log      *slog.Logger // default slog.Default
+	// EndpointLimits are the slow-client limits of single endpoints, by Endpoint.Name; the others have Pipeline.Limits, of which
+	// there is at most one.
+	EndpointLimits map[string]transport.Limits
+	Book           orderbook.Config // limits of the order book; a data directory keeps those it was made with
+	Journal        Journal
+	Log            *slog.Logger // default slog.Default
 
 	QueueBytes     int           // of requests on their way to the sequencer, a power of two; full, readers wait; default 4 MiB
 	SnapshotEvents uint64        // events after which the book is put on disk, so that log and restart stay short; default 1 Mi

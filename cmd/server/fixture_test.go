@@ -72,6 +72,7 @@ func config(dir string, mode transport.Mode, log io.Writer) Config {
 	}
 	cfg.Pipeline.IO = mode
 	cfg.Pipeline.Shards = 2
+	cfg.Pipeline.Egress.DrainSpread = 10 * time.Millisecond
 	return cfg
 }
 

@@ -23,7 +23,12 @@ func (h *handler) Connect(c listen.Conn) error {
 	if c.ID>>connBits != h.recovery.Incarnation {
 		return fmt.Errorf("server: connection ids of this run are used up; restart to get new ones")
 	}
-	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD)})
+	class := uint8(max((*Server)(h).class(c.Listener), 0)) // the listener knows no other endpoints
+	h.roster.add(c, class)
+	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class})
+	if err != nil {
+		h.roster.drop(c.ID)
+	}
 	if err != nil && !errors.Is(err, actors.ErrEnded) {
 		h.noisy.log(h.log, slog.LevelWarn, "a connection was refused", "connection", c.String(), "error", err)
 	}
@@ -33,6 +38,9 @@ func (h *handler) Connect(c listen.Conn) error {
 // Request implements listen.Handler. It waits while the queue is full, which the client feels as a full socket. The error,
 // once the server ends, makes the reader let go of the connection; what was taken before is still answered.
 func (h *handler) Request(c listen.Conn, r wire.Request) error {
+	if r.Tag == wire.TagAdminCommand && h.commanded(c, r) {
+		return nil
+	}
 	return h.queue.Put(&upstream.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body}, h.pipeline.Now())
 }
 
@@ -44,15 +52,18 @@ func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause)
 	if cause == listen.FrameTooLong || cause == listen.FrameMalformed {
 		h.noisy.log(h.log, slog.LevelWarn, "a connection is closed because its framing is lost", "connection", c.String(), "cause", cause.String())
 	}
+	h.roster.unread(c.ID)
 	h.pipeline.Disconnect(c.ID, requests, reason(cause))
 }
 
-// reason says what a cause means to the shard. Causes that come from this side closing down end a connection as a
-// half-close does: what the client was told is accepted is still answered, as far as the deadline allows.
+// reason says what a cause means to the shard. Causes that come from this side closing down leave the connection to the end
+// of the pipeline: what the client was told is accepted is still answered, as far as the deadline allows.
 func reason(cause listen.Cause) transport.Reason {
 	switch cause {
-	case listen.PeerClosed, listen.ServerClosed, listen.RequestFailed:
+	case listen.PeerClosed:
 		return transport.ReasonPeerClosed
+	case listen.ServerClosed, listen.RequestFailed: // a request fails when the server ends
+		return transport.ReasonShutdown
 	case listen.PeerReset:
 		return transport.ReasonPeerReset
 	case listen.Idle:
@@ -66,6 +77,9 @@ func reason(cause listen.Cause) transport.Reason {
 // notice returns the pipeline's observer: connections that this side ended are worth a line.
 func (s *Server) notice(next func(actors.Notice)) func(actors.Notice) {
 	return func(n actors.Notice) {
+		if n.Kind == actors.NoticeClosed {
+			s.roster.finish(n, time.Now(), s.endpoint)
+		}
 		switch n.Reason {
 		case transport.ReasonNone, transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
 			transport.ReasonProtocolError: // logged by Disconnect, with the address

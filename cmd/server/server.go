@@ -45,6 +45,13 @@ type Server struct {
 	snapshots *sequencer.Snapshots
 	pipeline  *actors.Pipeline[orderbook.Report, orderbook.Answer]
 	noisy     quiet // limits lines about single connections
+	roster    *roster
+
+	command  atomic.Pointer[Command] // written by SetCommand, read by readers
+	commands chan struct{}           // a token for each command being carried out
+
+	reloading sync.Mutex // guards changes
+	changes   Changes    // in force
 
 	sequenced chan struct{} // closed when the sequencer's goroutine ended
 	committed chan struct{} // closed when the journal's goroutine ended
@@ -73,7 +80,12 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log, book: book, cursors: durability.NewCursors(0),
 		sequenced: make(chan struct{}), committed: make(chan struct{}), ended: make(chan struct{}),
 	}
+	s.roster = newRoster(2*cfg.Pipeline.MaxConnections + 64)
+	s.commands = make(chan struct{}, commandsMax)
 	s.hurried, s.hurry = context.WithCancel(context.Background())
+	if err := s.limits(); err != nil {
+		return nil, err
+	}
 	lc := cfg.Listen
 	lc.NextID = func() uint64 { return s.ids.Add(1) }
 	lc.Reserve = func() bool { return s.pipeline.Connections() < cfg.Pipeline.MaxConnections }

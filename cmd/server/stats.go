@@ -7,7 +7,6 @@ import (
 	"sluice/actors"
 	"sluice/cmd/orderbook"
 	"sluice/telemetry"
-	"sluice/transport"
 	"sluice/transport/listen"
 )
 
@@ -32,9 +31,6 @@ func (s *Server) Pipeline() *actors.Pipeline[orderbook.Report, orderbook.Answer]
 
 // Listener is what takes connections in, for its counters and keys.
 func (s *Server) Listener() *listen.Server { return s.listener }
-
-// Kick ends a connection. One that is gone already is no error.
-func (s *Server) Kick(conn uint64) error { return s.pipeline.Kick(conn, transport.ReasonKicked) }
 
 // collect adds up what the actors measured, until the end.
 func (s *Server) collect() {
