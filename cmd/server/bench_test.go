@@ -2,9 +2,14 @@ package server
 
 import (
 	"io"
+	"iter"
 	"testing"
 
 	"sluice/cmd/orderbook"
+	"sluice/cmd/upstream"
+	"sluice/cmd/upstream/sequencer"
+	"sluice/durability"
+	"sluice/durability/journal"
 	"sluice/transport"
 	"sluice/transport/wire"
 )
@@ -46,6 +51,43 @@ func BenchmarkRequests(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// BenchmarkReplay is what a restart costs for each event after the last snapshot, the reading of the log aside: orders that
+// rest and are then met.
+func BenchmarkReplay(b *testing.B) {
+	var events memory
+	for i := range uint64(100_000) {
+		cmd := order(1+i%2, 1+i, orderbook.Side(1+i%2), int64(100+i%64/2), 1)
+		req := upstream.Request{Conn: 1 + i%2, Seq: i, Role: upstream.RoleTrader, Tag: cmd.Tag, Body: body(cmd)}
+		events = append(events, upstream.AppendEvent(nil, &req))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		book, err := orderbook.New(orderbook.Config{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n, err := sequencer.Replay[orderbook.Report, orderbook.Answer](book, events); err != nil || n != uint64(len(events)) {
+			b.Fatal(n, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(events)), "ns/event")
+}
+
+// memory is a journal without snapshot in memory.
+type memory [][]byte
+
+func (memory) Restore(func(io.Reader) error) error { return nil }
+
+func (m memory) Events() iter.Seq2[journal.Event, error] {
+	return func(yield func(journal.Event, error) bool) {
+		for i, payload := range m {
+			if !yield(journal.Event{Seq: durability.Seq(i + 1), Payload: payload}, nil) {
+				return
+			}
 		}
 	}
 }

@@ -1,7 +1,9 @@
-// Package upstream is everything that stands before the response pipeline when the
-// program runs stand-alone: it takes requests from the readers of client connections,
-// gives each a place in one order, journals them, applies them to an application and
-// puts what the application says into the slot ring.
+// Package upstream is the seam between an application and what stands before the
+// response pipeline when the program runs stand-alone: requests from the readers of
+// client connections get a place in one order, are journaled and applied to the
+// application, which puts what it has to say into the slot ring. It also defines what
+// a journaled event is. The machinery is in package sequencer below, so that an
+// application links nothing of the pipeline.
 //
 //	readers ==> sequencer ==> journal (group commit, fsync) --> cursors --> gate
 //	                |
@@ -23,6 +25,12 @@
 //   - A request that Check refuses is answered and leaves no trace in the journal.
 //   - Queries are answered from the same goroutine as events and are never journaled.
 //   - Outputs are written in place into ring slots; the seam allocates nothing.
+//
+// An event in the journal, little-endian; its sequence number is its place:
+//
+//	+------------+---------+--------+----------------+-----------------+------+
+//	| version u8 | role u8 | tag u8 | connection u64 | request_seq u64 | body |
+//	+------------+---------+--------+----------------+-----------------+------+
 //
 // Start reading at Application. The order book in cmd/orderbook implements it.
 package upstream

@@ -1,0 +1,57 @@
+package sequencer_test
+
+import (
+	"fmt"
+	"io"
+
+	"sluice/actors"
+	"sluice/cmd/upstream"
+	"sluice/cmd/upstream/sequencer"
+	"sluice/mailbox"
+)
+
+// total adds up the bytes it is sent and reports the sum.
+type total struct{ sum uint64 }
+
+func (*total) IsQuery(uint8) bool            { return false }
+func (*total) Check(*upstream.Request) error { return nil }
+func (t *total) Apply(_ uint64, req *upstream.Request, out upstream.Emitter[uint64, struct{}]) {
+	for _, b := range req.Body {
+		t.sum += uint64(b)
+	}
+	*out.Report(req.Conn) = t.sum
+}
+func (*total) Query(*upstream.Request, upstream.Emitter[uint64, struct{}]) {}
+func (*total) Snapshot(io.Writer) error                                    { return nil }
+func (*total) Restore(io.Reader) error                                     { return nil }
+
+// Two requests become two events for the journal and two slots for the pipeline.
+func Example() {
+	queue, requests := sequencer.NewQueue(1 << 12)
+	ring, journal := mailbox.NewBytes(1 << 12)
+	slots, gate := mailbox.NewSPSC[actors.Slot[uint64, struct{}]](16)
+	s := sequencer.New(sequencer.Config[uint64, struct{}]{
+		Application: &total{}, Requests: requests, Journal: ring, Slots: slots,
+		Now:  func() int64 { return 0 }, // of the pipeline, in a program
+		Last: 99,                        // of the journal
+	})
+	for _, body := range []string{"\x01\x02", "\x03"} {
+		if err := queue.Put(&upstream.Request{Conn: 5, Tag: 0x10, Body: []byte(body)}, 0); err != nil {
+			panic(err)
+		}
+	}
+	queue.Close()
+	fmt.Println("ended:", s.Run())
+	for event, ok := journal.Next(); ok; event, ok = journal.Next() {
+		fmt.Printf("journal: %d bytes\n", len(event))
+	}
+	for _, slot := range gate.Batch(16) {
+		fmt.Printf("slot: connection %d, event %d, last %t, report %d\n", slot.Conn, slot.Seq, slot.Last, slot.Report)
+	}
+	// Output:
+	// ended: <nil>
+	// journal: 21 bytes
+	// journal: 20 bytes
+	// slot: connection 5, event 100, last true, report 3
+	// slot: connection 5, event 101, last true, report 6
+}
