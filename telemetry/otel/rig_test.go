@@ -1,0 +1,133 @@
+package otel
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/telemetry"
+)
+
+// rig is a collector with the actors of a pipeline of two shards, parked between
+// records as actors at rest are.
+type rig struct {
+	clock     telemetry.Clock
+	collector *telemetry.Collector
+	actors    map[string]*telemetry.Recorder
+	boxes     []*telemetry.TraceBox
+}
+
+func newRig() *rig {
+	clock := telemetry.NewClock()
+	r := &rig{clock: clock, collector: telemetry.NewCollector(clock), actors: map[string]*telemetry.Recorder{}}
+	for _, name := range []string{"control", "gate", "encode"} {
+		r.actors[name] = r.collector.Register(name, telemetry.NoShard)
+	}
+	r.actors["egress 0"], r.actors["egress 1"] = r.collector.Register("egress", 0), r.collector.Register("egress", 1)
+	for _, a := range r.actors {
+		a.Park()
+	}
+	r.boxes = []*telemetry.TraceBox{telemetry.NewTraceBox(1024), telemetry.NewTraceBox(1024)}
+	for _, g := range gaugeRows() {
+		v := telemetry.Gauge{Name: g.from, Shard: telemetry.NoShard, Read: func() float64 { return 2 }}
+		for _, l := range g.Labels {
+			switch l {
+			case "shard":
+				v.Shard = 0
+			default:
+				v.Label, v.Value = l, "0"
+			}
+		}
+		r.collector.Gauge(v)
+	}
+	return r
+}
+
+// record lets an actor write into its block.
+func (r *rig) record(actor string, f func(b *telemetry.Block)) {
+	a := r.actors[actor]
+	a.Unpark()
+	f(a.B)
+	a.Park()
+}
+
+// responses records n responses sent by a shard, each taking ns.
+func (r *rig) responses(shard string, n int, ns uint64) {
+	r.record("egress "+shard, func(b *telemetry.Block) {
+		b.C[telemetry.EgressFramesSent] += uint64(n)
+		b.C[telemetry.EgressSlots] += uint64(n)
+		b.H[telemetry.StageWhole].RecordN(ns, uint32(n))
+		b.H[telemetry.StageSend].RecordN(ns/2, uint32(n))
+		b.Batch.Record(uint64(n))
+	})
+}
+
+// config is a configuration of the rig that logs nothing.
+func (r *rig) config() Config {
+	return Config{
+		Collector: r.collector, Clock: r.clock, Boxes: r.boxes, ClusterID: "test", Log: slog.New(slog.DiscardHandler),
+		ServiceVersion: "0", ShutdownTimeout: 10 * time.Second, CollectEvery: time.Minute,
+	}
+}
+
+// start starts telemetry that is shut down with the test.
+func start(t testing.TB, c Config) *Telemetry {
+	t.Helper()
+	tel, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tel.Shutdown(t.Context()) })
+	return tel
+}
+
+// scrape asks for /metrics as a scraper does.
+func scrape(t testing.TB, h http.Handler, url, accept string) (body string, header http.Header) {
+	t.Helper()
+	req := httptest.NewRequest(http.MethodGet, url, nil)
+	if accept != "" {
+		req.Header.Set("Accept", accept)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	b, _ := io.ReadAll(w.Result().Body)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%s: %d %s", url, w.Code, b)
+	}
+	return string(b), w.Header()
+}
+
+// line returns the value of a series in the text format, "" if it is absent.
+func line(body, series string) string {
+	for l := range strings.SplitSeq(body, "\n") {
+		if v, ok := strings.CutPrefix(l, series+" "); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// discard is an output that nobody reads.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// blockWithEverything makes every series of an actor exist.
+func blockWithEverything(b *telemetry.Block) {
+	for s := range b.H {
+		b.H[s].Record(uint64(s+1) * 1000)
+	}
+	b.Batch.Record(3)
+	for c := range b.C {
+		if telemetry.Counter(c) != telemetry.CloseNone.Counter() {
+			b.C[c]++
+		}
+	}
+	for m := range b.M {
+		b.Mark(telemetry.Mark(m), 5)
+	}
+}
