@@ -144,6 +144,7 @@ func TestSettingsThatCannotGoTogetherAreRefused(t *testing.T) {
 		{"--data-dir=", "--data-dir is empty"},
 		{"--soft-limit=2MiB", "--soft-limit is 2MiB and --hard-limit 1MiB"},
 		{"--frame-max=1MiB", "--frame-max 1MiB"},
+		{"--policy=hybrid", `--policy is "hybrid", which this node alone can never meet`},
 		{"--shard-budget=1MiB --hard-limit=2MiB", "raise the budget"},
 	} {
 		c := DefaultServer()
@@ -156,7 +157,7 @@ func TestSettingsThatCannotGoTogetherAreRefused(t *testing.T) {
 			t.Errorf("%s: %v; want %q", tt.args, err, tt.want)
 		}
 	}
-	for _, good := range []string{"", "--listen-tcp=localhost:1", "--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
+	for _, good := range []string{"", "--policy=hybrid --force-policy", "--listen-tcp=localhost:1", "--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
 		"--listen-tcp=0.0.0.0:1 --insecure", "--listen-tcp=0.0.0.0:1 --authorized-keys=k"} {
 		c := DefaultServer()
 		if _, err := c.Set().Load(strings.Fields(good), nil); err != nil || c.Validate() != nil {

@@ -157,6 +157,9 @@ func (c *Server) Validate() error {
 	if c.DataDir == "" {
 		return Usagef("--data-dir is empty: name the directory that is to hold the journal")
 	}
+	if err := c.meetPolicy(); err != nil {
+		return err
+	}
 	l := c.Limits
 	switch {
 	case l.SoftBytes > l.HardBytes:
@@ -168,6 +171,19 @@ func (c *Server) Validate() error {
 	case int64(l.HardBytes) > c.ShardBudget:
 		return Usagef("--hard-limit is %s and --shard-budget %s: one client could take more than its shard has; raise the budget",
 			FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.ShardBudget)))
+	}
+	return nil
+}
+
+// meetPolicy refuses a policy that a node without replicas can never meet (R7).
+func (c *Server) meetPolicy() error {
+	p, err := durability.Parse(c.Policy, durability.DefaultNodes)
+	if err != nil {
+		return Usagef("--policy: %v", err)
+	}
+	if p.MetBy(1) != nil && !c.ForcePolicy {
+		return Usagef("--policy is %q, which this node alone can never meet, and it has no replicas: use local, or accept with --force-policy "+
+			"that nothing is answered until the policy is swapped", c.Policy)
 	}
 	return nil
 }

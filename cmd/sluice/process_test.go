@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain makes the test binary a sluice, so that tests run it as a process with flags, signals and an exit code.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_A_SLUICE") != "" {
+		main()
+	}
+	os.Setenv("BE_A_SLUICE", "1") // for every child
+	os.Exit(m.Run())
+}
+
+const patience = 30 * time.Second // for what takes milliseconds on a quiet machine
+
+// output collects what a process writes; tests wait for words in it.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer  // guarded by mu
+	more chan struct{} // closed and replaced by Write, guarded by mu
+}
+
+func newOutput() *output { return &output{more: make(chan struct{})} }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.more)
+	o.more = make(chan struct{})
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// await waits until the words were written.
+func (o *output) await(t *testing.T, words string) {
+	t.Helper()
+	limit := time.After(patience)
+	for {
+		o.mu.Lock()
+		found, more := strings.Contains(o.text.String(), words), o.more
+		o.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-more:
+		case <-limit:
+			t.Fatalf("%q was not written; what was:\n%s", words, o)
+		}
+	}
+}
+
+// process is a running sluice.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	out    *output
+	err    *output
+	exited chan struct{}
+}
+
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), out: newOutput(), err: newOutput(), exited: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.cmd.Wait(); close(p.exited) }()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	})
+	return p
+}
+
+// serving starts a server and returns its TCP address.
+func serving(t *testing.T, dir string, args ...string) (p *process, address string) {
+	t.Helper()
+	p = start(t, append([]string{"serve", "--data-dir", dir, "--listen-tcp", "127.0.0.1:0"}, args...)...)
+	p.out.await(t, "kill drains")
+	_, rest, _ := strings.Cut(p.out.String(), "tcp ")
+	address, _, _ = strings.Cut(rest, "\n")
+	address, _, _ = strings.Cut(address, ",")
+	return p, address
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// code waits for the end and returns the exit code.
+func (p *process) code() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		p.t.Fatalf("the process does not end; it wrote:\n%s\n%s", p.out, p.err)
+		return -1
+	}
+}
+
+// ends checks exit code and words on standard error.
+func (p *process) ends(want int, words ...string) {
+	p.t.Helper()
+	got := p.code()
+	if got != want {
+		p.t.Errorf("exit code %d, want %d; it wrote:\n%s", got, want, p.err)
+	}
+	for _, w := range words {
+		if !strings.Contains(p.err.String(), w) {
+			p.t.Errorf("standard error does not say %q:\n%s", w, p.err)
+		}
+	}
+}
+
+// client runs a request in this process and returns what it wrote and its exit code.
+func ask(t *testing.T, address, stdin string, args ...string) (out string, code int) {
+	t.Helper()
+	var both bytes.Buffer
+	e := &env{strings.NewReader(stdin), &both, &both, nil}
+	code = run(e, append([]string{"client", "--address", address, "--timeout", "20s"}, args...))
+	return both.String(), code
+}
+
+// expect checks the answer to a request.
+func expect(t *testing.T, address string, code int, request string, words ...string) {
+	t.Helper()
+	out, got := ask(t, address, "", strings.Fields(request)...)
+	if got != code {
+		t.Errorf("%s: exit code %d, want %d:\n%s", request, got, code, out)
+	}
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			t.Errorf("%s: the answer does not say %q:\n%s", request, w, out)
+		}
+	}
+}
+
+func TestAServerTradesAndItsJournalTellsIt(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	socket := filepath.Join(t.TempDir(), "s")
+	p, address := serving(t, dir, "--listen-unix", socket)
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted   #1")
+	expect(t, socket, 0, "buy 3 4 @ 105 ioc --account 2", "fill       #1", "bought      4 @ 101", "0 open", "taking")
+	expect(t, address, 0, "top 3", "bid none", "ask 6 @ 101 (1 order)")
+	expect(t, address, 0, "replace 1 12 @ 102", "replaced   #1", "now 12 @ 102, 8 open")
+	expect(t, address, 1, "cancel 9", "rejected   #3", "no such open order", "not carried out")
+	expect(t, address, 1, "sell 3 1 @ 1 --id 2", "rejected   #2", "not above the last one")
+	expect(t, address, 0, "position 3 --json", `"net":-4`, `"last_client_order_id":3`, `"type":"position"`)
+	expect(t, address, 0, "buy 3 1", "accepted   #4", "cancelled  #4", "nothing left to trade with")
+	expect(t, address, 2, "buy 3", "QUANTITY is missing")
+
+	p.signal(syscall.SIGUSR1)
+	p.err.await(t, "journal_commits")
+	p.signal(syscall.SIGTERM)
+	p.ends(0, "draining", "drained in", "stage ", "whole ")
+
+	var list bytes.Buffer
+	if code := run(&env{nil, &list, &list, nil}, []string{"journal", "list", "--data-dir", dir}); code != 0 {
+		t.Error(list.String())
+	}
+	for i, want := range []string{"sell 3 10 @ 101", "buy 3 4 @ 105 ioc", "replace 1 12 @ 102", "cancel 9", "sell 3 1 @ 1", "buy 3 1"} {
+		lines := strings.Split(strings.TrimSpace(list.String()), "\n")
+		if len(lines) != 6 || !strings.HasSuffix(lines[i], want) {
+			t.Errorf("event %d is not %q:\n%s", i+1, want, list.String())
+		}
+	}
+	list.Reset()
+	if code := run(&env{nil, &list, &list, nil}, []string{"journal", "verify", "--data-dir", dir}); code != 0 || !strings.Contains(list.String(), "events     1 to 6: 6 of") {
+		t.Errorf("exit code %d:\n%s", code, &list)
+	}
+
+	p, address = serving(t, dir)
+	if !strings.Contains(p.out.String(), "at event 6") {
+		t.Errorf("the journal's position is missing:\n%s", p.out)
+	}
+	expect(t, address, 0, "position 3", "net -4", "last #4")
+}
+
+func TestWatchTakesRequestsAndShowsAnswers(t *testing.T) {
+	_, address := serving(t, t.TempDir())
+	out, code := ask(t, address, "sell 1 5 @ -7\n# a remark\n\nsel 1 5\nhelp\ntop 1\nquit\nbuy 1 5\n", "watch", "--account", "9")
+	for _, want := range []string{"as account 9, last #0", "accepted   #1", "did you mean sell?", "INSTRUMENT QUANTITY", "ask 5 @ -7 (1 order)", "answered in"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if code != 0 || strings.Contains(out, "#2") {
+		t.Errorf("exit code %d, or a request behind quit was sent:\n%s", code, out)
+	}
+	out, _ = ask(t, address, "top 1\n", "watch", "--json")
+	if !strings.Contains(out, `"ask":{"orders":1,"price":-7,"quantity":5},"bid":null`) {
+		t.Error(out)
+	}
+}
+
+func TestASecondSignalStopsAtOnce(t *testing.T) {
+	p, address := serving(t, t.TempDir(), "--policy", "hybrid", "--force-policy", "--drain", "1h")
+	out, code := ask(t, address, "", "buy", "1", "1", "--id", "1", "--timeout", "200ms")
+	if code != 1 || !strings.Contains(out, "within 200ms") {
+		t.Errorf("an order is answered that no replica has: %d\n%s", code, out)
+	}
+	watcher := start(t, "client", "--address", address, "--timeout", "1h", "buy", "1", "1", "--id", "2")
+	p.out.await(t, "kill drains")
+	awaitEvents(t, p)
+	p.signal(syscall.SIGTERM)
+	p.err.await(t, "draining, for at most 1h")
+	p.err.await(t, "draining since")
+	p.signal(syscall.SIGTERM)
+	p.ends(1, "terminated again: stopping now", "answers unsent")
+	watcher.ends(1, "closed the connection before it answered")
+}
+
+// awaitEvents asks for measurements until the server has sequenced both orders.
+func awaitEvents(t *testing.T, p *process) {
+	t.Helper()
+	limit := time.Now().Add(patience)
+	for n := 1; ; n++ {
+		p.signal(syscall.SIGUSR1)
+		for strings.Count(p.err.String(), "sequencer_waits") < n {
+			if time.Now().After(limit) {
+				t.Fatal(p.err)
+			}
+		}
+		if strings.Contains(p.err.String(), "sequencer_last_event          2 ") {
+			return
+		}
+	}
+}
+
+func TestADrainEndsAtItsDeadline(t *testing.T) {
+	p, address := serving(t, t.TempDir(), "--policy", "hybrid", "--force-policy", "--drain", "600ms")
+	if _, code := ask(t, address, "", "buy", "1", "1", "--id", "1", "--timeout", "200ms"); code != 1 {
+		t.Error("an order is answered that no replica has")
+	}
+	p.signal(syscall.SIGINT)
+	p.ends(1, "interrupt: draining, for at most 600ms", "answers unsent")
+}
+
+func TestHangUpReloadsLimits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sluice.yaml")
+	put := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("soft-limit: 64KiB\nstats-file: " + path + ".json\n")
+	p, _ := serving(t, t.TempDir(), "--config", path)
+	put("soft-limit: 128KiB\nshards: 3\n")
+	p.signal(syscall.SIGHUP)
+	p.err.await(t, "soft=128KiB")
+	p.err.await(t, "need a restart")
+	put("soft-limit: 9MiB\n")
+	p.signal(syscall.SIGHUP)
+	p.err.await(t, "nothing is changed")
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	if text, err := os.ReadFile(path + ".json"); err != nil || !bytes.Contains(text, []byte(`"engine"`)) {
+		t.Errorf("the measurements: %v\n%s", err, text)
+	}
+}

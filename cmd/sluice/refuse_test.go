@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// local runs a command that is expected to end soon, in this process.
+func local(args ...string) (out, problems string, code int) {
+	var o, p bytes.Buffer
+	code = run(&env{strings.NewReader(""), &o, &p, nil}, args)
+	return o.String(), p.String(), code
+}
+
+func TestMistakesGiveExitCode2AndAnAdvice(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"", "name a command"},
+		{"srve", "did you mean serve? the commands are serve, client,"},
+		{"serve --shard 3", "did you mean --shards?"},
+		{"serve --shards 99", `--shards is "99": write auto or a whole number from 1 to 64`},
+		{"serve --policy persisted>=2", "--force-policy"},
+		{"serve --policy hybrid", "this node alone"},
+		{"serve now", `serve takes no arguments, and "now" is one`},
+		{"serve --listen-tcp 0.0.0.0:1", "--insecure"},
+		{"config", "config check or sluice config print"},
+		{"config chek", "config check or sluice config print"},
+		{"config check --soft-limit 2MiB", "must not be above"},
+		{"version 2", "takes no arguments"},
+		{"client", "name what to do"},
+		{"client by 1 1", `unknown request "by"; did you mean buy?`},
+		{"client buy 1", "QUANTITY is missing"},
+		{"client buy x 1", `INSTRUMENT is "x"`},
+		{"client buy 4294967296 1", "0 to 4294967295"},
+		{"client buy 1 1 @ 1.5", `PRICE is "1.5"; write a whole number of ticks`},
+		{"client buy 1 1 @ 2 fok", `"fok" is left over`},
+		{"client replace 1 5", "write the new price behind @"},
+		{"client --acount 3 top 1", "did you mean --account?"},
+		{"client keygen", "name the file"},
+		{"client keygen /tmp/k admin", `ROLE is "admin"; write operator, trader or readonly`},
+		{"journal", "journal list or sluice journal verify"},
+		{"demo --clients 1", `--clients is "1"`},
+	} {
+		out, problems, code := local(strings.Fields(tt.args)...)
+		if code != 2 || !strings.Contains(problems, tt.want) || out != "" {
+			t.Errorf("sluice %s: exit code %d, want 2, and %q:\n%s%s", tt.args, code, tt.want, problems, out)
+		}
+	}
+}
+
+func TestEveryCommandHasAHelpText(t *testing.T) {
+	for _, c := range commands() {
+		if c.name == "version" {
+			continue
+		}
+		for _, args := range [][]string{{c.name, "--help"}, {"help", c.name}} {
+			if out, problems, code := local(args...); code != 0 || problems != "" || !strings.HasPrefix(out, "usage: sluice "+c.name) {
+				t.Errorf("%v: exit code %d:\n%s%s", args, code, problems, out)
+			}
+		}
+	}
+	if out, _, code := local("--help"); code != 0 || !strings.Contains(out, "sluice COMMAND --help") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	if out, _, code := local("version"); code != 0 || !strings.Contains(out, "go1.") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+func TestConfigSaysWhatServeWouldDo(t *testing.T) {
+	out, _, code := local("config", "print", "--shards=3", "--io", "poll")
+	if code != 0 || !strings.Contains(out, "shards: 3 ") || !strings.Contains(out, "# --shards") || !strings.Contains(out, "data-dir: ") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	if out, _, code := local("config", "check", "--shards=3"); code != 0 || !strings.Contains(out, "1 settings are given") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+func TestAServerThatCannotServeSaysWhy(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	newer := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(newer, "journal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(newer, "journal", "FORMAT"), []byte("sluice journal 2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("trader not-a-key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	locked := t.TempDir()
+	serving(t, locked)
+	for _, tt := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"the address is in use", []string{"--listen-tcp", busy.Addr().String()}, []string{busy.Addr().String(), "in use"}},
+		{"the socket's directory is missing", []string{"--listen-unix", "/nonexistent/s"}, []string{"/nonexistent/s"}},
+		{"the data directory is a file", []string{"--data-dir", file}, []string{file}},
+		{"the data directory is of a newer version", []string{"--data-dir", newer}, []string{newer, "newer"}},
+		{"the data directory is another server's", []string{"--data-dir", locked}, []string{locked, "in use"}},
+		{"the keys are no keys", []string{"--authorized-keys", file}, []string{file, "1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--data-dir", t.TempDir()}, tt.args...)...)
+			p.ends(1, tt.want...)
+			if p.out.String() != "" {
+				t.Errorf("it announced itself:\n%s", p.out)
+			}
+		})
+	}
+}
+
+func TestKeysDecideWhoMayWhat(t *testing.T) {
+	dir := t.TempDir()
+	name := func(n string) string { return filepath.Join(dir, n) }
+	lines := ""
+	for _, k := range [][]string{{"anna", "trader", "Anna of desk 4"}, {"ben", "readonly"}} {
+		out, problems, code := local(append([]string{"client", "keygen", name(k[0])}, k[1:]...)...)
+		if code != 0 || !strings.HasPrefix(out, k[1]+" ") {
+			t.Fatalf("exit code %d:\n%s%s", code, out, problems)
+		}
+		lines += out
+	}
+	if _, problems, code := local("client", "keygen", name("anna")); code != 1 || !strings.Contains(problems, "exists") {
+		t.Errorf("a key is replaced: %d %s", code, problems)
+	}
+	if _, _, code := local("client", "keygen", name("stranger")); code != 0 {
+		t.Fatal("no key for the stranger")
+	}
+	if err := os.WriteFile(name("keys"), []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, address := serving(t, name("data"), "--authorized-keys", name("keys"))
+	if !strings.Contains(p.out.String(), "keys in "+name("keys")) {
+		t.Errorf("the block does not say who may connect:\n%s", p.out)
+	}
+	expect(t, address, 0, "buy 1 1 @ 5 --key "+name("anna"), "accepted")
+	expect(t, address, 0, "top 1 --key "+name("ben"), "bid 1 @ 5")
+	expect(t, address, 1, "buy 1 1 @ 5 --key "+name("ben"), "role may not send it")
+	expect(t, address, 1, "top 1 --key "+name("stranger"), "does not know the key "+name("stranger"))
+	expect(t, address, 1, "top 1", "asks for a key", "keygen")
+	expect(t, address, 1, "top 1 --key "+name("keys"), "no private key in PEM form")
+	expect(t, address, 1, "top 1 --key "+name("nobody"), "cannot be read")
+}
+
+func TestAClientWithoutServerSaysWhatToDo(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := gone.Addr().String()
+	gone.Close()
+	expect(t, address, 1, "top 1", "no server to talk to at tcp "+address, "start one with `sluice serve`")
+	expect(t, "/nonexistent/s", 1, "top 1", "unix /nonexistent/s")
+}
+
+func TestTheDemonstrationRunsFromTheCommandLine(t *testing.T) {
+	p := start(t, "demo", "--seconds", "1", "--clients", "4", "--", "--io", "poll")
+	p.ends(0)
+	for _, want := range []string{"4 clients", "kill -9", "asked for", "Nothing acknowledged is missing."} {
+		if !strings.Contains(p.out.String(), want) {
+			t.Errorf("%q is missing:\n%s", want, p.out)
+		}
+	}
+	bad := start(t, "demo", "--seconds", "1", "--", "--io", "epoll")
+	bad.ends(1, `--io is "epoll"`)
+}
