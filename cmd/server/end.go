@@ -22,7 +22,7 @@ const (
 func (s *Server) Drain(ctx context.Context) error { return s.end(ctx, draining) }
 
 // Stop ends the server now: requests not carried out yet are forgotten, outputs that are released are sent if the
-// sockets take them at once. It ends a Drain that is under way.
+// sockets take them at once. It ends a Drain that is under way. Without a deadline it takes FailTimeout at most.
 func (s *Server) Stop(ctx context.Context) error { return s.end(ctx, stopping) }
 
 // Fence ends the server without sending another byte, because another node took over (R15).
@@ -60,6 +60,10 @@ func (s *Server) end(ctx context.Context, m mode) error {
 	})
 	if m != draining {
 		s.hurry()
+		defer context.AfterFunc(ctx, s.giveUp)()
+		if _, bounded := ctx.Deadline(); !bounded {
+			defer time.AfterFunc(s.cfg.FailTimeout, s.giveUp).Stop()
+		}
 	}
 	if m == fencing && started && s.pipeline != nil {
 		_ = s.pipeline.Fence(ctx) // its error is the server's, too
@@ -82,6 +86,7 @@ func (s *Server) fail(err error) {
 	s.log.Error("the server fails and ends", "error", err)
 	s.ready.Store(false)
 	s.hurry()
+	time.AfterFunc(s.cfg.FailTimeout, s.giveUp) // a drain that is under way may have no deadline
 	s.endOnce.Do(func() {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), s.cfg.FailTimeout)
@@ -151,6 +156,7 @@ func (s *Server) closeJournal(ctx context.Context) error {
 		case <-done:
 			continue
 		case <-ctx.Done():
+		case <-s.gaveUp.Done():
 		}
 		select {
 		case <-done:
@@ -160,7 +166,8 @@ func (s *Server) closeJournal(ctx context.Context) error {
 				<-s.snapshots.Done()
 				_ = s.journal.Close() // nobody is left to hear of it
 			}()
-			return fmt.Errorf("server: the disk has not answered in time; events up to %d are on it: %w", s.persists.Load(), ctx.Err())
+			return fmt.Errorf("server: the disk has not answered in time; events up to %d are on it: %w",
+				s.persists.Load(), context.DeadlineExceeded)
 		}
 	}
 	return s.journal.Close()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -160,29 +159,26 @@ func TestAStopEndsADrain(t *testing.T) {
 	v := newValve()
 	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 	cfg.Journal.BeforeSync = v.beforeSync
+	leaks(t)
 	s, at := serve(t, cfg)
+	t.Cleanup(v.open)
 	v.close()
 	dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 	<-v.held
 	drained := make(chan error, 1)
 	go func() { drained <- s.Drain(context.Background()) }() // for ever, as the disk is held back
 	until(t, "the drain to begin", func() bool { return !s.Ready() })
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.Stop(context.Background()) }()
-	until(t, "the pipeline to stop", func() bool {
-		select {
-		case <-s.pipeline.Ended():
-			return true
-		default:
-			runtime.Gosched()
-			return false
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	stopped := s.Stop(ctx)
+	select {
+	case err := <-drained:
+		if err == nil || !errors.Is(stopped, err) {
+			t.Errorf("drain gives %v, stop %v; want one error, that not everything was delivered", err, stopped)
 		}
-	})
-	v.open()
-	if err := <-drained; !errors.Is(err, context.Canceled) {
-		t.Errorf("drain gives %v, want that it was cancelled", err)
+	case <-time.After(patience):
+		t.Fatal("the drain goes on")
 	}
-	<-stopped
 }
 
 func TestAStopBeforeTheStart(t *testing.T) {

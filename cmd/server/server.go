@@ -60,6 +60,8 @@ type Server struct {
 	endOnce  sync.Once
 	hurry    context.CancelFunc // turns a drain into a stop
 	hurried  context.Context
+	giveUp   context.CancelFunc // ends the wait for the disk
+	gaveUp   context.Context
 	ended    chan struct{}
 	errMu    sync.Mutex    // guards err
 	err      error         // first failure; the result of the end
@@ -83,6 +85,7 @@ func New(cfg Config) (*Server, error) {
 	s.roster = newRoster(2*cfg.Pipeline.MaxConnections + 64)
 	s.commands = make(chan struct{}, commandsMax)
 	s.hurried, s.hurry = context.WithCancel(context.Background())
+	s.gaveUp, s.giveUp = context.WithCancel(context.Background())
 	if err := s.limits(); err != nil {
 		return nil, err
 	}
