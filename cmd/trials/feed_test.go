@@ -175,16 +175,29 @@ func (f *feed) answer(a *ask) {
 		f.followers = append(f.followers, &follower{conn: a.conn, token: a.token, next: 1, size: a.size})
 		f.slot(func(s *actors.Slot[note, struct{}]) { s.Conn, s.Kind, s.Last = a.conn, actors.KindBatchEnd, true })
 	case 0:
-		for i, w := range f.followers {
-			if w.conn == a.conn {
-				f.followers = append(f.followers[:i], f.followers[i+1:]...)
-				break
-			}
-		}
+		f.forget(a.conn)
 		f.publish()
-		f.ids <- a.conn // everything for its old owner is published: it may be used again
+		f.giveBack(a.conn) // everything for its old owner is published: it may be used again
 	default:
 		f.slot(func(s *actors.Slot[note, struct{}]) { s.Conn, s.Kind, s.Last = a.conn, actors.KindEngineError, true })
+	}
+}
+
+// forget stops sending to a follower.
+func (f *feed) forget(conn uint64) {
+	for i, w := range f.followers {
+		if w.conn == conn {
+			f.followers = append(f.followers[:i], f.followers[i+1:]...)
+			return
+		}
+	}
+}
+
+// giveBack returns a connection id to the pool.
+func (f *feed) giveBack(id uint64) {
+	select {
+	case f.ids <- id:
+	default: // one from beyond the pool
 	}
 }
 
@@ -251,9 +264,10 @@ func (f *feed) publish() {
 	}
 }
 
-// stream is an open loop: it publishes total notes at the given rate per second, to followers in turn, in a goroutine. The
-// rate is kept on average; a feed that was late catches up.
-func (r *rig) stream(rate, total int) (done <-chan struct{}) {
+// stream is an open loop in a goroutine: it publishes notes at the given rate per second, to followers in turn, until it is
+// told to stop or total is reached; then it ends every follower's stream with a BatchEnd. The rate is kept on average; a
+// feed that was late catches up.
+func (r *rig) stream(rate, total int, stop <-chan struct{}) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -261,8 +275,13 @@ func (r *rig) stream(rate, total int) (done <-chan struct{}) {
 		defer every.Stop()
 		began := time.Now()
 		last := began
-		for sent := 0; sent < total; {
-			<-every.C
+		for sent, stopped := 0, false; sent < total && !stopped; {
+			select {
+			case <-stop:
+				stopped = true
+				continue
+			case <-every.C:
+			}
 			due := min(total, int(time.Since(began).Seconds()*float64(rate))) - sent
 			if due <= 0 {
 				continue
@@ -274,9 +293,17 @@ func (r *rig) stream(rate, total int) (done <-chan struct{}) {
 			})
 			sent += due
 		}
+		r.call(func(f *feed) {
+			for _, w := range f.followers {
+				f.slot(func(s *actors.Slot[note, struct{}]) { s.Conn, s.Kind, s.Last = w.conn, actors.KindBatchEnd, true })
+			}
+		})
 	}()
 	return ended
 }
+
+// endless is a total that no stream reaches.
+const endless = 1 << 40
 
 // call runs fn on the feed's goroutine and waits for it.
 func (r *rig) call(fn func(*feed)) {

@@ -101,6 +101,30 @@ func (r *reader) notes(n int) error {
 	return nil
 }
 
+// whole receives notes up to the BatchEnd of a stream.
+func (r *reader) whole() error {
+	for {
+		tag, body, err := r.frame()
+		if err == nil && tag == wire.TagBatchEnd {
+			return nil
+		}
+		if err == nil {
+			err = verify(tag, body, r.token, r.next, r.size)
+		}
+		if err != nil {
+			return fmt.Errorf("token %#x, before note %d: %w", r.token, r.next, err)
+		}
+		r.next++
+	}
+}
+
+// watch checks clients' whole streams in the background.
+func watch(readers []*reader) <-chan error {
+	checked := make(chan error, 1)
+	go func() { checked <- all(readers, (*reader).whole) }()
+	return checked
+}
+
 // end receives the BatchEnd of an answer.
 func (r *reader) end() error {
 	tag, _, err := r.frame()

@@ -81,6 +81,7 @@ type rig struct {
 	unix     how
 	closing  chan struct{} // closed: readers that wait for the feed give up
 	tokens   atomic.Uint64 // written by anyone: last token given out
+	fresh    atomic.Uint64 // written by readers: ids given out beyond the pool
 
 	mu      sync.Mutex // guards what follows
 	notices []actors.Notice
@@ -140,7 +141,7 @@ func newRig(t testing.TB, o options) *rig {
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
 			{Network: "unix", Address: filepath.Join(dir, "s"), Open: true},
 		},
-		Readers: 2, SendBuffer: o.sendBuffer, Backlog: 4096, IdleTimeout: time.Hour, NextID: func() uint64 { return <-r.feed.ids },
+		Readers: 2, SendBuffer: o.sendBuffer, Backlog: 4096, IdleTimeout: time.Hour, NextID: r.nextID,
 		MaxHandshakes: 4096, Fatal: r.fail,
 	}, (*handler)(r))
 	if err != nil {
@@ -164,13 +165,23 @@ func (r *rig) fail(err error) {
 	r.failure = errors.Join(r.failure, err)
 }
 
+// nextID takes the id that was given back longest ago. A reader must not wait for one: it is who gives them back.
+func (r *rig) nextID() uint64 {
+	select {
+	case id := <-r.feed.ids:
+		return id
+	default:
+		return 1<<40 + r.fresh.Add(1)
+	}
+}
+
 // handler is the rig as the listener's readers see it.
 type handler rig
 
 func (h *handler) Connect(c listen.Conn) error {
 	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD)})
 	if err != nil {
-		h.feed.ids <- c.ID
+		h.feed.giveBack(c.ID)
 	}
 	return err
 }

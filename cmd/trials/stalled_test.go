@@ -22,9 +22,11 @@ func TestClientsThatNeverReadCostTheOthersNothing(t *testing.T) {
 }
 
 func neverReading(t *testing.T, engine transport.Mode, percent int) {
-	const clients, size, sendBuffer, receiveBuffer = 200, 200, 16 << 10, 4 << 10
+	const clients, size, owed, sendBuffer, receiveBuffer = 200, 200, 4000, 16 << 10, 4 << 10
 	rate, total := scale(10_000, 20_000, 50_000), scale(20_000, 40_000, 500_000)
-	r := newRig(t, options{engine: engine, sendBuffer: sendBuffer, shards: 2})
+	limits := lenient()
+	limits.HardBytes, limits.SoftBytes = 8<<20, 8<<20
+	r := newRig(t, options{engine: engine, sendBuffer: sendBuffer, limits: limits})
 	stalled := clients * percent / 100
 	healthy := r.followers(clients-stalled, size)
 	var mutes []*reader
@@ -39,17 +41,15 @@ func neverReading(t *testing.T, engine transport.Mode, percent int) {
 		mutes = append(mutes, c)
 	}
 	// They are blocked before it begins: each is owed more than the kernel takes.
-	fill := 400
 	for _, c := range mutes {
-		r.call(func(f *feed) { f.to(c.token, fill) })
+		r.call(func(f *feed) { f.to(c.token, owed) })
 	}
 	until(t, "every stalled client is blocked", func() bool { return r.gauge("egress_blocked_connections") >= float64(stalled) })
 
 	refusals := func() uint64 { return r.count(telemetry.EgressSendAgain) + r.count(telemetry.EgressSendShort) }
 	before, polls, sends, began := refusals(), r.count(telemetry.EgressPolls), r.count(telemetry.EgressSendOK), time.Now()
-	done := r.stream(rate, total)
-	share := total / clients
-	r.need(all(healthy, func(c *reader) error { return c.notes(share) }))
+	done := r.stream(rate, total, nil)
+	r.need(all(healthy, (*reader).whole))
 	<-done
 	took := time.Since(began).Seconds()
 	refused := refusals() - before
@@ -58,8 +58,16 @@ func neverReading(t *testing.T, engine transport.Mode, percent int) {
 	if bound := 2*float64(stalled)*took + float64(clients-stalled); float64(refused) > bound {
 		t.Errorf("%d sends were refused, want at most 2 for each of %d blocked clients and second, and one for each other: %.0f", refused, stalled, bound)
 	}
-	for _, c := range mutes { // what they were sent is a prefix all the same
-		go func() { _ = c.prefix() }()
+	// Once they read, they get everything, too.
+	r.need(all(mutes, (*reader).whole))
+	for i, c := range append(healthy, mutes...) {
+		want := uint64(total / clients)
+		if i >= len(healthy) {
+			want += owed
+		}
+		if c.next-1 != want {
+			t.Errorf("client %d received %d notes, want %d", i, c.next-1, want)
+		}
 	}
 	r.drain()
 }

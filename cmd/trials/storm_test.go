@@ -1,0 +1,72 @@
+package trials
+
+import (
+	"os"
+	"os/signal"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// Signals rain on the process and on every thread of it while numbered notes stream through sockets that are often full:
+// every stream stays whole.
+func TestASignalStormTearsNoStream(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, unix.SIGUSR2) // else it would end the process
+	defer signal.Stop(heard)
+	engines(t, func(t *testing.T, engine transport.Mode) {
+		const clients, size = 40, 300
+		total := scale(20_000, 60_000, 5_000_000)
+		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10})
+		readers := r.followers(clients, size)
+		stop, stormed := make(chan struct{}), make(chan int)
+		began := time.Now()
+		go storm(stop, stormed)
+		done := r.stream(30_000, total, nil)
+		r.need(all(readers, (*reader).whole))
+		<-done
+		close(stop)
+		signals := <-stormed
+		t.Logf("%d signals (%.0f/s) during %d frames: %d sends, %d short, %d refused, %d interrupted",
+			signals, float64(signals)/time.Since(began).Seconds(), total, r.count(telemetry.EgressSendOK), r.count(telemetry.EgressSendShort),
+			r.count(telemetry.EgressSendAgain), r.count(telemetry.EgressInterrupted))
+		if signals == 0 {
+			t.Error("there was no storm")
+		}
+		r.drain()
+	})
+}
+
+// storm sends about ten thousand signals a second, to the process and to its threads in turn.
+func storm(stop <-chan struct{}, sent chan<- int) {
+	every := time.NewTicker(500 * time.Microsecond)
+	defer every.Stop()
+	pid, n := os.Getpid(), 0
+	for {
+		select {
+		case <-stop:
+			sent <- n
+			return
+		case <-every.C:
+		}
+		for _, s := range []unix.Signal{unix.SIGURG, unix.SIGUSR2} {
+			if unix.Kill(pid, s) == nil {
+				n++
+			}
+		}
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			continue
+		}
+		for i, d := range threads {
+			if tid, err := strconv.Atoi(d.Name()); err == nil && i < 4 && unix.Tgkill(pid, tid, unix.SIGURG) == nil {
+				n++
+			}
+		}
+	}
+}
