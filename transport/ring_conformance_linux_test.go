@@ -127,15 +127,6 @@ func checkQueueFull(t *testing.T, r *rig) {
 	closeAll(t, r, fd)
 }
 
-// pattern returns the endless byte stream of the tests from an offset.
-func pattern(at, n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte((at + i) * 7 >> 3)
-	}
-	return b
-}
-
 func checkPartial(t *testing.T, r *rig) {
 	fd, peer := r.open()
 	const size = 1_000_000

@@ -289,3 +289,12 @@ func TestSimNetSockets(t *testing.T) {
 		t.Fatalf("sends after a reset: %d, %d; want ECONNRESET, EPIPE", first, then)
 	}
 }
+
+// pattern returns the endless byte stream of the tests from an offset.
+func pattern(at, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte((at + i) * 7 >> 3)
+	}
+	return b
+}
