@@ -6,8 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"sluice/telemetry"
 )
@@ -130,4 +134,44 @@ func blockWithEverything(b *telemetry.Block) {
 	for m := range b.M {
 		b.Mark(telemetry.Mark(m), 5)
 	}
+}
+
+// newResponse asks a handler and returns what it answered.
+func newResponse(h http.Handler, url string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, url, nil))
+	return w
+}
+
+// family returns a metric family of a protobuf scrape.
+func family(t testing.TB, body, name string) *dto.MetricFamily {
+	t.Helper()
+	decoder := expfmt.NewDecoder(strings.NewReader(body), expfmt.NewFormat(expfmt.TypeProtoDelim))
+	for {
+		f := new(dto.MetricFamily)
+		if err := decoder.Decode(f); err != nil {
+			t.Fatalf("no %s: %v", name, err)
+		}
+		if f.GetName() == name {
+			return f
+		}
+	}
+}
+
+// lockedBuffer takes what several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

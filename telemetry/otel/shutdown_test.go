@@ -1,0 +1,192 @@
+package otel
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/telemetry"
+)
+
+// badCollectors are the ways in which the other end can fail; each returns an endpoint.
+func badCollectors() map[string]func(t *testing.T) string {
+	return map[string]func(t *testing.T) string{
+		"refuses": func(t *testing.T) string {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close() // nobody listens at this port from here on
+			return "http://" + l.Addr().String()
+		},
+		"hangs": func(t *testing.T) string {
+			l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nobody reads
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			return "http://" + l.Addr().String()
+		},
+		"is overloaded": func(t *testing.T) string {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+			t.Cleanup(s.Close)
+			return s.URL
+		},
+	}
+}
+
+// A collector that fails costs drop counters: putting traces and collecting go on, memory is
+// that of boxes and one queue, and the end comes within its budget.
+func TestBadCollectorChangesNothingButCounters(t *testing.T) {
+	for name, endpoint := range badCollectors() {
+		for _, protocol := range []string{ProtocolHTTP, ProtocolGRPC} {
+			t.Run("collector "+name+", "+protocol, func(t *testing.T) {
+				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint(t))
+				t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
+				t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "32")
+				before := runtime.NumGoroutine()
+				r := newRig()
+				c := r.config()
+				c.Metrics, c.Traces = []string{ExporterPrometheus, ExporterOTLP}, ExporterOTLP
+				c.MetricsProtocol, c.TracesProtocol = protocol, protocol
+				c.TracesPerSecond, c.ExportEvery, c.ShutdownTimeout = 100_000, 20*time.Millisecond, 800*time.Millisecond
+				tel, err := Start(t.Context(), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				put := func(n int) {
+					for i := range n {
+						rec := sampled(r, uint64(i))
+						r.boxes[0].TryPut(&rec)
+					}
+				}
+				put(3000) // more than the box, so that some are refused whatever the exporter does
+				begin := time.Now()
+				body, _ := scrape(t, tel.Handler(), "/metrics", "")
+				if d := time.Since(begin); d > time.Second {
+					t.Errorf("a scrape took %v", d)
+				}
+				if line(body, "sluice_trace_dropped_total{reason=\"mailbox\"}") == "" {
+					t.Error("no counter of refused traces")
+				}
+				begin = time.Now()
+				err = tel.Shutdown(context.Background())
+				if d := time.Since(begin); d > c.ShutdownTimeout+2*time.Second {
+					t.Errorf("shutdown took %v with a budget of %v", d, c.ShutdownTimeout)
+				}
+				if err == nil {
+					t.Error("nothing was delivered and Shutdown reports no error")
+				}
+				checkLedger(t, tel, r, 3000)
+				goroutinesEnd(t, before)
+			})
+		}
+	}
+}
+
+// checkLedger checks that every sampled response is a trace that was exported, or dropped for a reason.
+// Those sampled that the exporter failed for are in both.
+func checkLedger(t *testing.T, tel *Telemetry, r *rig, put uint64) {
+	t.Helper()
+	s := tel.src.self
+	got := s.sampled[telemetry.ReasonRatio].Load() + s.rate.Load() + r.boxes[0].Refused()
+	if got != put {
+		t.Errorf("%d sampled + %d over the rate + %d refused by the box = %d, want %d",
+			s.sampled[telemetry.ReasonRatio].Load(), s.rate.Load(), r.boxes[0].Refused(), got, put)
+	}
+	if s.exporter.Load() == 0 {
+		t.Error("no trace is counted as lost by the exporter")
+	}
+	if s.metricErrors.Load() == 0 {
+		t.Error("no failed export of metrics is counted")
+	}
+}
+
+// goroutinesEnd waits until no more goroutines run than before the test, apart from those of
+// idle connections that end by themselves.
+func goroutinesEnd(t *testing.T, before int) {
+	t.Helper()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	deadline := time.After(10 * time.Second)
+	for {
+		stacks := make([]byte, 1<<20)
+		all := string(stacks[:runtime.Stack(stacks, true)])
+		if !strings.Contains(all, "sluice/telemetry/otel.(*drainer)") && !strings.Contains(all, "batchSpanProcessor") && !strings.Contains(all, "PeriodicReader") && !strings.Contains(all, "otel.(*Telemetry).collect") {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("goroutines are left (%d before):\n%s", before, all)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func TestShutdownObeysAnEarlierDeadline(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", badCollectors()["hangs"](t))
+	r := newRig()
+	c := r.config()
+	c.Metrics, c.Traces, c.ShutdownTimeout = []string{ExporterOTLP}, ExporterOTLP, time.Hour
+	tel, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	begin := time.Now()
+	first := tel.Shutdown(ctx)
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("took %v", d)
+	}
+	if again := tel.Shutdown(context.Background()); first == nil || again != first {
+		t.Errorf("first %v, again %v", first, again)
+	}
+}
+
+// What lies in the boxes when the end begins is exported, and what parked actors recorded.
+func TestShutdownExportsTheRest(t *testing.T) {
+	in := receive(t, ProtocolGRPC)
+	r := newRig()
+	c := r.config()
+	c.Metrics, c.Traces, c.MetricsProtocol, c.TracesProtocol = []string{ExporterOTLP}, ExporterOTLP, ProtocolGRPC, ProtocolGRPC
+	c.ExportEvery = time.Hour
+	tel, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tel.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(50) {
+		rec := sampled(r, i)
+		r.boxes[1].TryPut(&rec)
+	}
+	lateHandOver(r)
+	if err := tel.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(in.trees()); got != 50 {
+		t.Errorf("%d traces, want 50", got)
+	}
+	all := in.points("sluice.response.sent")
+	if got := sum(all[len(all)-1]); got != 3 {
+		t.Errorf("sent %d, want 3: two from the block handed over late, one from the parked one", got)
+	}
+}
+
+// lateHandOver leaves an actor with one block given to a collection that did not wait
+// for it, and a second one parked.
+func lateHandOver(r *rig) {
+	a := r.actors["egress 0"]
+	a.Unpark()
+	a.B.C[telemetry.EgressFramesSent] = 2
+	r.collector.Collect(0) // the actor runs and does not answer
+	a.Poll()               // now it does
+	a.B.C[telemetry.EgressFramesSent] = 1
+	a.Park()
+}
