@@ -145,8 +145,7 @@ func TestEveryWaitEndsWithStop(t *testing.T) {
 		{"the slot ring is full", func(st *stage) { st.put(1, tagEvent, make3(1, 50)...) }, func(st *stage) bool { return st.slots.Len() == 16 }},
 		{"the journal's ring is full", func(st *stage) {
 			for range 40 {
-				st.put(1, tagEvent, make3(1, 2000)...)
-				st.put(1, tagQuery)
+				_ = st.queue.Put(&upstream.Request{Conn: 1, Tag: tagEvent, Body: make3(1, 2000)}, 1) // until it is closed
 			}
 		}, func(st *stage) bool { return st.log.Len() > 50_000 }},
 	} {
@@ -157,7 +156,8 @@ func TestEveryWaitEndsWithStop(t *testing.T) {
 			}
 			st := newStage(t, slots, nil)
 			wait := st.run()
-			go func() { c.fill(st) }()
+			filled := make(chan struct{})
+			go func() { defer close(filled); c.fill(st) }()
 			for !c.ready(st) {
 				runtime.Gosched()
 			}
@@ -167,6 +167,7 @@ func TestEveryWaitEndsWithStop(t *testing.T) {
 				t.Fatal(err)
 			}
 			st.queue.Close()
+			<-filled
 		})
 	}
 }
