@@ -49,10 +49,16 @@ func (o *output) String() string {
 // await waits until the words were written.
 func (o *output) await(t *testing.T, words string) {
 	t.Helper()
+	o.awaitTimes(t, words, 1)
+}
+
+// awaitTimes waits until the words were written n times.
+func (o *output) awaitTimes(t *testing.T, words string, n int) {
+	t.Helper()
 	limit := time.After(patience)
 	for {
 		o.mu.Lock()
-		found, more := strings.Contains(o.text.String(), words), o.more
+		found, more := strings.Count(o.text.String(), words) >= n, o.more
 		o.mu.Unlock()
 		if found {
 			return
@@ -231,20 +237,16 @@ func TestASecondSignalStopsAtOnce(t *testing.T) {
 	watcher.ends(1, "closed the connection before it answered")
 }
 
-// awaitEvents asks for measurements until the server has sequenced both orders.
+// awaitEvents asks for measurements until the server has sequenced two orders.
 func awaitEvents(t *testing.T, p *process) {
 	t.Helper()
 	limit := time.Now().Add(patience)
-	for n := 1; ; n++ {
+	for n := 1; !strings.Contains(p.err.String(), "sequencer_last_event          2 "); n++ {
+		if time.Now().After(limit) {
+			t.Fatalf("two orders are not sequenced:\n%s", p.err)
+		}
 		p.signal(syscall.SIGUSR1)
-		for strings.Count(p.err.String(), "sequencer_waits") < n {
-			if time.Now().After(limit) {
-				t.Fatal(p.err)
-			}
-		}
-		if strings.Contains(p.err.String(), "sequencer_last_event          2 ") {
-			return
-		}
+		p.err.awaitTimes(t, "sequencer_waits", n)
 	}
 }
 

@@ -1,0 +1,182 @@
+package demo
+
+import (
+	"hash/maphash"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice/cmd/orderbook"
+	"sluice/cmd/upstream"
+	"sluice/durability/journal"
+)
+
+// story is a journal and what two traders received while it was written: 1 over connection 11, then 13; 2 over 12.
+type story struct {
+	dir     string
+	seed    maphash.Seed
+	traders []*trader
+}
+
+// recorder notes reports as the traders would.
+type recorder struct {
+	*story
+	sessions map[uint64]*session
+	report   *orderbook.Report
+	to       uint64
+	answer   orderbook.Answer
+}
+
+func (r *recorder) Report(conn uint64) *orderbook.Report {
+	r.flush()
+	r.report, r.to = new(orderbook.Report), conn
+	return r.report
+}
+
+func (r *recorder) Query(uint64) *orderbook.Answer { return &r.answer }
+
+func (r *recorder) flush() {
+	if s := r.sessions[r.to]; s != nil && r.report != nil {
+		s.got = append(s.got, maphash.Comparable(r.seed, *r.report))
+	}
+	r.report = nil
+}
+
+// tell writes a journal of a few trades.
+func tell(t *testing.T) *story {
+	t.Helper()
+	s := &story{dir: t.TempDir(), seed: maphash.MakeSeed()}
+	s.traders = []*trader{{account: 1}, {account: 2}}
+	rec := &recorder{story: s, sessions: map[uint64]*session{11: {}, 12: {whole: true}, 13: {whole: true}}}
+	s.traders[0].sessions = []*session{rec.sessions[11], rec.sessions[13]}
+	s.traders[1].sessions = []*session{rec.sessions[12]}
+	j, _, err := journal.Open(journal.Options{Dir: s.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func(account, conn, id uint64, side orderbook.Side, quantity uint64) {
+		c := orderbook.Command{Tag: orderbook.TagNew, Account: account, ClientOrderID: id, Instrument: 1, Side: side, Type: orderbook.Limit,
+			TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: quantity}
+		frame, err := orderbook.AppendRequest(nil, id, &c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := upstream.Request{Conn: conn, Seq: id, Role: upstream.RoleTrader, Tag: c.Tag, Body: frame[13:]}
+		seq, err := j.Writer().Append(upstream.AppendEvent(nil, &req))
+		if err != nil {
+			t.Fatal(err)
+		}
+		session := rec.sessions[conn]
+		if session.first == 0 {
+			session.first = uint64(seq)
+		}
+		s.traders[account-1].acks = append(s.traders[account-1].acks, ack{id, uint64(seq)})
+		book.Apply(uint64(seq), &req, rec)
+		rec.flush()
+	}
+	limit(1, 11, 1, orderbook.Buy, 10)
+	limit(2, 12, 1, orderbook.Sell, 4)
+	limit(1, 11, 2, orderbook.Buy, 1)
+	limit(1, 13, 3, orderbook.Buy, 5)
+	limit(2, 12, 2, orderbook.Sell, 9)
+	limit(2, 12, 3, orderbook.Sell, 3)
+	for _, tr := range s.traders {
+		for i := range tr.position {
+			req := upstream.Request{Tag: orderbook.TagQueryPosition, Body: positionBody(tr.account, uint32(1+i))}
+			rec.answer = orderbook.Answer{}
+			book.Query(&req, rec)
+			tr.position[i] = rec.answer
+		}
+	}
+	if _, err := j.Writer().Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestTheAuditSeesWhatIsWrong(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		plant func(s *story)
+		want  string // "" when nothing is wrong
+	}{
+		{"everything is as it should be", func(*story) {}, ""},
+		{"a broken connection lacks its last reports", func(s *story) {
+			b := s.traders[0].sessions[0]
+			b.got = b.got[:len(b.got)-2]
+		}, ""},
+		{"an acknowledgement is not in the journal", func(s *story) {
+			s.traders[1].acks = append(s.traders[1].acks, ack{4, 7})
+		}, "account 2, command #4: acknowledged as event 7, which is not in the journal"},
+		{"an acknowledgement names another account's event", func(s *story) {
+			s.traders[0].acks[1].seq = 2
+		}, "account 1, command #2: acknowledged as event 2, which is not in the journal"},
+		{"an acknowledgement names another command's event", func(s *story) {
+			s.traders[1].acks[1].id = 7
+		}, "account 2, command #7: acknowledged as event 5, which is command #2 in the journal"},
+		{"a report is different", func(s *story) { s.traders[1].sessions[0].got[2]++ }, "account 2 received something else than the journal says as report 3"},
+		{"two reports changed places", func(s *story) {
+			g := s.traders[1].sessions[0].got
+			g[1], g[2] = g[2], g[1]
+		}, "account 2 received something else"},
+		{"a report came twice", func(s *story) {
+			b := s.traders[0].sessions[0]
+			b.got = slices.Insert(b.got, 1, b.got[1])
+		}, "account 1 received something else"},
+		{"a report is missing in the middle", func(s *story) {
+			b := s.traders[0].sessions[0]
+			b.got = slices.Delete(b.got, 1, 2)
+		}, "account 1 received something else"},
+		{"a whole connection lacks its last report", func(s *story) {
+			b := s.traders[1].sessions[0]
+			b.got = b.got[:len(b.got)-1]
+		}, "account 2 never received a report, over a connection that was whole"},
+		{"there is a report too many", func(s *story) {
+			b := s.traders[0].sessions[1]
+			b.got = append(b.got, 1)
+		}, "account 1 received 1 reports that the journal does not explain"},
+		{"a connection answers an event that is not there", func(s *story) {
+			s.traders[0].sessions[1].first = 99
+		}, "event 99 was the first answer on a connection"},
+		{"reports without an acknowledgement", func(s *story) {
+			s.traders[0].sessions[1].first = 0
+		}, "no acknowledgement on a connection"},
+		{"a position is different", func(s *story) { s.traders[0].position[0].Net++ }, "account 1, instrument 1: the server says"},
+		{"a trader is unknown", func(s *story) { s.traders = s.traders[:1] }, "event 2 is from account 2, which does not trade"},
+	} {
+		s := tell(t)
+		tt.plant(s)
+		f, err := audit(s.dir, s.seed, s.traders)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		all := strings.Join(f.wrong, "\n")
+		if tt.want == "" && (all != "" || f.acked != 6 || f.found != 6 || f.asked != f.agreed || f.same != f.received || f.events != 6) {
+			t.Errorf("%s: %s\n%+v", tt.name, all, f)
+		}
+		if !strings.Contains(all, tt.want) {
+			t.Errorf("%s: it says\n%s\nwant %q", tt.name, all, tt.want)
+		}
+	}
+}
+
+func TestNumbersAreReadable(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d is written %s", n, got)
+		}
+	}
+	for ns, want := range map[uint64]string{0: "0s", 999: "999ns", 1_234: "1.23µs", 1_234_567: "1.23ms", 123_456_789: "123ms", 12_345_678_901: "12.3s"} {
+		if got := short(ns); got != want {
+			t.Errorf("%d ns is written %s", ns, got)
+		}
+	}
+}
