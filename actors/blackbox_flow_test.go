@@ -253,3 +253,14 @@ func TestEveryKindOfFrameArrivesAsItIs(t *testing.T) {
 		c.wantsEnd()
 	})
 }
+
+func TestSpinningGroupsServeAndEnd(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, func(c *Config) { c.Idle, c.Placement, c.CPUs = IdleSpin, PlacementFused, []int{0} })
+		c := r.dial(1, socket{})
+		r.report(1, 0, 100, 50)
+		r.persist()
+		c.wants(0, 100)
+		r.drain()
+	})
+}

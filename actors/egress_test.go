@@ -1,0 +1,260 @@
+package actors
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+func TestTrap13OneStepServesEveryDirtyConnection(t *testing.T) {
+	b := newTable(t, nil)
+	const n = 1000 // on a ring of 8
+	for id := uint64(1); id <= n; id++ {
+		b.join(id)
+	}
+	for id := uint64(1); id <= n; id++ {
+		b.saySize(id, 100)
+	}
+	b.persist()
+	b.gate.Step(b.now)
+	b.encoder.Step(b.now)
+	for b.shards[0].frames.Len() > 0 {
+		b.shards[0].Step(b.now)
+	}
+	for id := int32(1); id <= n; id++ {
+		if b.ring.bytes[id] != 105 || b.ring.sends[id] != 1 {
+			t.Fatalf("connection %d was sent %d bytes in %d sends, want 105 in one", id, b.ring.bytes[id], b.ring.sends[id])
+		}
+	}
+}
+
+func TestTrap05AQueuedSendDoesNotCountAgainstTheHardLimit(t *testing.T) {
+	b := newTable(t, func(c *Config) { c.MaxFrame = 128 << 10 })
+	b.join(1)
+	const n = 100 // 10 MB for a client that takes everything, under a limit of 1 MiB
+	for range n {
+		b.saySize(1, 100<<10)
+	}
+	b.persist()
+	b.settle()
+	if why, closed := b.closed[1]; closed {
+		t.Fatalf("a client that takes everything was closed as %v", why)
+	}
+	if want := n * (100<<10 + 5); b.ring.bytes[1] != want {
+		t.Errorf("%d bytes were sent, want %d", b.ring.bytes[1], want)
+	}
+}
+
+// blockedTable is a table whose connection 1 has bytes waiting and a socket that takes none.
+func blockedTable(t *testing.T, l transport.Limits) *table {
+	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 4096 })
+	b.join(1)
+	b.refuse(1, unix.EAGAIN)
+	b.saySize(1, 2000)
+	b.persist()
+	b.settle()
+	return b
+}
+
+func TestEgressJudgesABlockedConnectionByTimerAlone(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		edit  func(l *transport.Limits)
+		after time.Duration
+		want  transport.Reason
+	}{
+		{"no progress", func(l *transport.Limits) { l.NoProgress = 5 * time.Second }, 5 * time.Second, transport.ReasonStalled},
+		{"over the soft limit", func(l *transport.Limits) { l.SoftBytes, l.SoftFor = 1000, 2*time.Second }, 2 * time.Second, transport.ReasonSlowSoft},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := lenient()
+			c.edit(&l)
+			b := blockedTable(t, l)
+			b.pass(c.after-100*time.Millisecond, 50*time.Millisecond)
+			if why, closed := b.closed[1]; closed {
+				t.Fatalf("closed as %v before its time", why)
+			}
+			b.pass(200*time.Millisecond, 50*time.Millisecond)
+			if why := b.closed[1]; why != c.want {
+				t.Fatalf("closed as %v, want %v", why, c.want)
+			}
+			b.settle()
+			if b.ring.shut[1] != 1 || b.ring.closed[1] != 1 || b.Connections() != 0 {
+				t.Errorf("shut %d times, closed %d times, %d permits out; want 1, 1, 0", b.ring.shut[1], b.ring.closed[1], b.Connections())
+			}
+			if n := b.sum(telemetry.DropSlowClient.Counter()); n != 1 {
+				t.Errorf("%d answers dropped as of a slow client, want 1", n)
+			}
+		})
+	}
+}
+
+func TestEgressKeepsAClientThatTakesALittleAtATime(t *testing.T) {
+	l := lenient()
+	l.NoProgress = time.Second
+	b := blockedTable(t, l)
+	b.ring.answer = func(int32, int) int32 { return 1 }
+	for i := range 100 { // one byte in every 900 ms
+		b.pass(900*time.Millisecond, 50*time.Millisecond)
+		if why, closed := b.closed[1]; closed {
+			t.Fatalf("closed as %v after %d bytes", why, i)
+		}
+		b.ring.ready(1)
+		b.settle()
+	}
+	if b.ring.bytes[1] < 100 {
+		t.Errorf("%d bytes were taken, want at least 100", b.ring.bytes[1])
+	}
+}
+
+func TestEgressKeepsAClientWhoseKernelSaysThatItReads(t *testing.T) {
+	l := lenient()
+	l.NoProgress = time.Second
+	b := blockedTable(t, l)
+	for b.ring.unread = 200; b.ring.unread > 100; b.ring.unread-- { // its socket takes nothing yet
+		b.pass(400*time.Millisecond, 50*time.Millisecond)
+		if why, closed := b.closed[1]; closed {
+			t.Fatalf("closed as %v with %d bytes unread", why, b.ring.unread)
+		}
+	}
+	b.pass(2*time.Second, 50*time.Millisecond)
+	if why := b.closed[1]; why != transport.ReasonStalled {
+		t.Errorf("closed as %v after it stopped reading, want stalled", why)
+	}
+}
+
+func TestEgressSendsNothingToABlockedSocketUntilItIsReady(t *testing.T) {
+	b := blockedTable(t, lenient())
+	sends := b.ring.sends[1]
+	for range 100 {
+		b.saySize(1, 20)
+		b.persist()
+		b.pass(10*time.Millisecond, 10*time.Millisecond)
+	}
+	if n := b.ring.sends[1] - sends; n != 0 {
+		t.Errorf("%d sends on a socket that refuses bytes", n)
+	}
+	if len(b.ring.polls) != 1 {
+		t.Errorf("%d polls pending, want 1", len(b.ring.polls))
+	}
+	b.refuse(1, 0)
+	b.ring.ready(1)
+	b.settle()
+	if want := 2005 + 100*25; b.ring.bytes[1] != want || b.ring.sends[1] != sends+1 {
+		t.Errorf("%d bytes in %d sends once it was ready, want %d in one", b.ring.bytes[1], b.ring.sends[1]-sends, want)
+	}
+	if got := b.sum(telemetry.EgressFramesSent); got != 101 {
+		t.Errorf("%d answers delivered, want 101", got)
+	}
+}
+
+func TestEgressDealsWithEachErrorOfASend(t *testing.T) {
+	for _, c := range []struct {
+		errno unix.Errno
+		want  transport.Reason // ReasonNone: it is sent in the end
+	}{
+		{unix.EINTR, transport.ReasonNone}, {unix.ENOBUFS, transport.ReasonNone}, {unix.ENOMEM, transport.ReasonNone},
+		{unix.EPIPE, transport.ReasonPeerReset}, {unix.ECONNRESET, transport.ReasonPeerReset},
+		{unix.ETIMEDOUT, transport.ReasonPeerReset}, {unix.EBADF, transport.ReasonSendError}, {unix.EINVAL, transport.ReasonSendError},
+	} {
+		t.Run(unix.ErrnoName(c.errno), func(t *testing.T) {
+			b := newTable(t, nil)
+			b.join(1)
+			failed := 0
+			b.ring.answer = func(_ int32, n int) int32 {
+				if failed++; failed <= 2 {
+					return -int32(c.errno)
+				}
+				return int32(n)
+			}
+			b.saySize(1, 100)
+			b.persist()
+			b.pass(time.Second, 50*time.Millisecond)
+			if why := b.closed[1]; why != c.want {
+				t.Fatalf("closed as %v, want %v", why, c.want)
+			}
+			if sent := b.ring.bytes[1]; (c.want == transport.ReasonNone) != (sent == 105) {
+				t.Errorf("%d bytes were sent", sent)
+			}
+			if n := b.sum(telemetry.EgressFramesSent); (c.want == transport.ReasonNone) != (n == 1) {
+				t.Errorf("%d answers counted as delivered", n)
+			}
+		})
+	}
+}
+
+func TestEgressHeartbeatsKeepToTheIntervalAndTheLimits(t *testing.T) {
+	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
+	for id := uint64(1); id <= 3; id++ {
+		b.join(id)
+	}
+	b.refuse(3, unix.EAGAIN)
+	for range 1200 { // a minute in which connection 2 has traffic
+		b.saySize(2, 13)
+		b.persist()
+		b.pass(50*time.Millisecond, 50*time.Millisecond)
+	}
+	if n := b.ring.sends[1]; n < 4 || n > 6 {
+		t.Errorf("%d heartbeats in a minute of silence, want one for every 10 to 12.5 s", n)
+	}
+	if got, want := b.ring.bytes[2], 1200*18; got != want {
+		t.Errorf("%d bytes to a connection with traffic, want %d and no heartbeat", got, want)
+	}
+	if why := b.closed[3]; why != transport.ReasonStalled {
+		t.Errorf("a quiet client that refuses its heartbeats was closed as %v, want stalled", why)
+	}
+	if n := b.sum(telemetry.EgressHeartbeats); n > 7 {
+		t.Errorf("%d heartbeats in all: the blocked client got more than one", n)
+	}
+}
+
+func TestEgressIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
+	b := blockedTable(t, lenient())
+	stale := b.ring.polls[0]
+	b.shards[0].close(1, transport.ReasonKicked, b.now)
+	b.settle()
+	if b.Connections() != 0 {
+		t.Fatal("the connection was not released")
+	}
+	b.refuse(1, 0)
+	b.join(2) // takes the same entry
+	if e := b.shards[0]; len(e.conns) != 2 {
+		t.Fatalf("%d entries, want the one to be used again", len(e.conns)-1)
+	}
+	b.ring.done = append(b.ring.done, transport.Completion{User: stale.User, Res: 4})
+	b.settle()
+	if n := b.sum(telemetry.EgressStale); n != 1 {
+		t.Errorf("%d stale completions counted, want 1", n)
+	}
+}
+
+func TestEgressAnIdleConnectionHoldsNoBuffer(t *testing.T) {
+	b := newTable(t, nil)
+	for id := uint64(1); id <= 100; id++ {
+		b.join(id)
+		b.saySize(id, 400)
+	}
+	b.persist()
+	b.settle()
+	if n := b.shards[0].slab.InUse(); n != 0 {
+		t.Errorf("100 idle connections hold %d bytes of buffers", n)
+	}
+	if n := b.sum(telemetry.EgressFramesSent); n != 100 {
+		t.Errorf("%d answers delivered, want 100", n)
+	}
+}
+
+func TestCloseReasonsAgreeWithTelemetry(t *testing.T) {
+	if transport.ReasonCount != telemetry.NumCloseReasons {
+		t.Fatalf("%d reasons in transport, %d in telemetry", transport.ReasonCount, telemetry.NumCloseReasons)
+	}
+	for r := range transport.Reason(transport.ReasonCount) {
+		if got := telemetry.CloseReason(r).Name(); got != r.String() {
+			t.Errorf("reason %d is %q in transport and %q in telemetry", r, r, got)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package actors
+
+import (
+	"testing"
+
+	"sluice/encode"
+	"sluice/telemetry"
+)
+
+// encoded publishes slots, lets gate and encoder run, and returns the records and frames that reach the shard.
+func encoded(b *table) (records []record, frames []string) {
+	b.t.Helper()
+	b.persist()
+	for b.gate.Step(b.now)+b.encoder.Step(b.now) > 0 {
+	}
+	inbox := b.shards[0].frames
+	for {
+		raw, ok := inbox.Next()
+		if !ok {
+			inbox.Release()
+			return records, frames
+		}
+		var r record
+		r.get(raw)
+		records, frames = append(records, r), append(frames, string(raw[recordBytes:]))
+	}
+}
+
+func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
+	report, err := askEncoder{}.AppendReport(nil, &tick{n: 1, size: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		kind Kind
+		last bool
+		bad  fault
+		want string
+		flag uint32
+	}{
+		{"a report", KindReport, false, 0, string(report), 0},
+		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd, recordLast},
+		{"a query's answer", KindQuery, true, 0, "\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, recordLast},
+		{"an engine error", KindEngineError, false, 0, encode.EngineError, 0},
+		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd, recordLast},
+		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd, recordLast},
+		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "", recordFailed},
+		{"nor does a panic", KindReport, true, faultPanic, "", recordFailed},
+		{"nor does a frame that is too large", KindReport, true, faultLarge, "", recordFailed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newTable(t, nil)
+			b.say(7, func(s *Slot[tick, struct{}]) {
+				s.Kind, s.Last, s.Report = c.kind, c.last, tick{n: 1, size: 20, bad: c.bad}
+			})
+			records, frames := encoded(b)
+			if len(frames) != 1 || frames[0] != c.want {
+				t.Fatalf("got %q, want %q", frames, c.want)
+			}
+			if r := records[0]; r.conn != 7 || r.flags&(recordLast|recordFailed) != c.flag {
+				t.Errorf("record %+v, want connection 7 with flags %#x", r, c.flag)
+			}
+		})
+	}
+}
+
+func TestEncodeCountsFaultsByKind(t *testing.T) {
+	b := newTable(t, nil)
+	for _, bad := range []fault{faultError, faultPanic, faultPanic, faultLarge, faultLarge, faultLarge, faultNone} {
+		b.say(1, func(s *Slot[tick, struct{}]) { s.Report.bad = bad })
+	}
+	encoded(b)
+	for c, want := range map[telemetry.Counter]uint64{
+		telemetry.EncodeErrors: 1, telemetry.EncodePanics: 2, telemetry.EncodeOversized: 3, telemetry.EncodeFrames: 7,
+	} {
+		if got := b.sum(c); got != want {
+			t.Errorf("%s = %d, want %d", c.Info().Name, got, want)
+		}
+	}
+}
+
+func TestEncodeWaitsForRoomAndLosesNothing(t *testing.T) {
+	b := newTable(t, func(c *Config) { c.FrameRing = 8192; c.MaxFrame = 512 })
+	const n = 100
+	for range n {
+		b.saySize(1, 500)
+	}
+	b.persist()
+	b.gate.Step(b.now)
+	got, last := 0, uint64(0)
+	for got < n {
+		for b.encoder.Step(b.now) > 0 {
+		}
+		inbox := b.shards[0].frames
+		raw, ok := inbox.Next()
+		if !ok {
+			t.Fatalf("%d of %d records came", got, n)
+		}
+		var r record
+		r.get(raw)
+		if r.seq != last+1 {
+			t.Fatalf("seq %d follows %d", r.seq, last)
+		}
+		last = r.seq
+		got++
+		inbox.Release()
+	}
+	if b.sum(telemetry.MailboxFull) == 0 {
+		t.Error("the ring was never full: this run shows nothing")
+	}
+}
+
+func TestEncodePutsOvertakingSlotsBeforeLaterOnesOfTheirConnection(t *testing.T) {
+	b := newTable(t, nil)
+	b.say(1, nil)
+	b.say(2, func(s *Slot[tick, struct{}]) { s.Bypass = true })
+	b.say(2, nil)
+	for b.gate.Step(b.now) > 0 {
+	}
+	if n := b.sum(telemetry.GateOvertaken); n != 1 {
+		t.Fatalf("%d slots overtook, want 1", n)
+	}
+	var order []uint64
+	records, _ := encoded(b) // only now: the lane and the ring are both full of news
+	for _, r := range records {
+		order = append(order, r.seq)
+	}
+	if len(order) != 3 || order[0] != 2 || order[1] != 1 || order[2] != 3 {
+		t.Errorf("encoded in the order %v, want 2 1 3", order)
+	}
+}
+
+func TestEncodeStampsSaturate(t *testing.T) {
+	for _, c := range []struct {
+		from, to int64
+		want     uint32
+	}{{10, 15, 5}, {15, 10, 0}, {0, 1 << 40, 1<<32 - 1}} {
+		if got := since(c.from, c.to); got != c.want {
+			t.Errorf("since(%d, %d) = %d, want %d", c.from, c.to, got, c.want)
+		}
+	}
+	in := record{conn: 1, hash: 2, position: 3, seq: 4, received: 5, matched: 6, consumed: 7, opened: 8, encoded: 9, crossed: 10, flags: 11}
+	var raw [recordBytes]byte
+	in.put(raw[:])
+	var out record
+	if out.get(raw[:]); out != in {
+		t.Errorf("a record came back as %+v, want %+v", out, in)
+	}
+}

@@ -1,0 +1,161 @@
+package actors
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// scripted is an actor that does what a test says.
+type scripted struct {
+	name   string
+	step   func(now int64) int
+	done   func() bool
+	close  func() error
+	closed atomic.Int32 // written by its group, read by the test
+	parked atomic.Int32 // parks minus unparks; written by its group, read by the test
+	parks  atomic.Int32 // written by its group, read by the test
+}
+
+func (s *scripted) Name() string { return s.name }
+func (s *scripted) Step(now int64) int {
+	if s.step == nil {
+		return 0
+	}
+	return s.step(now)
+}
+func (s *scripted) Done() bool { return s.done != nil && s.done() }
+func (s *scripted) Close() error {
+	s.closed.Add(1)
+	if s.close != nil {
+		return s.close()
+	}
+	return nil
+}
+func (s *scripted) Park()   { s.parked.Add(1); s.parks.Add(1) }
+func (s *scripted) Unpark() { s.parked.Add(-1) }
+
+func startRunner(onFail func(error), groups ...*Group) (*Runner, chan error) {
+	var clock atomic.Int64
+	r := NewRunner(func() int64 { return clock.Add(1) }, onFail, groups...)
+	ended := make(chan error, 1)
+	r.Start()
+	go func() { ended <- r.Wait() }()
+	return r, ended
+}
+
+func idles() map[string]func() Idle {
+	return map[string]func() Idle{"adaptive": func() Idle { return NewAdaptive(8) }, "spin": NewSpin}
+}
+
+func TestRunnerStepsUntilDoneAndClosesOnce(t *testing.T) {
+	for name, idle := range idles() {
+		t.Run(name, func(t *testing.T) {
+			left := 1000
+			a := &scripted{name: "a"}
+			a.step = func(int64) int { left--; return max(0, min(1, left)) }
+			a.done = func() bool { return left <= 0 }
+			// b ends when a was closed: the runner closes as soon as an actor is done, also inside a group.
+			b := &scripted{name: "b", done: func() bool { return a.closed.Load() == 1 }}
+			_, ended := startRunner(nil, NewGroup("g", idle(), a, b))
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+			if a.closed.Load() != 1 || b.closed.Load() != 1 {
+				t.Errorf("closed %d and %d times, want once each", a.closed.Load(), b.closed.Load())
+			}
+		})
+	}
+}
+
+func TestRunnerParksAndIsWokenBySignal(t *testing.T) {
+	var work, seen atomic.Int64
+	a := &scripted{name: "a", done: func() bool { return seen.Load() == 1000 }}
+	a.step = func(int64) int {
+		if w := work.Load(); w > seen.Load() {
+			seen.Store(w)
+			return 1
+		}
+		return 0
+	}
+	g := NewGroup("g", NewAdaptive(0), a)
+	_, ended := startRunner(nil, g)
+	for i := int64(1); i <= 1000; i++ {
+		work.Store(i) // publish, then ring
+		g.Signal().Ring()
+		eventually(t, "the work is seen", func() bool { return seen.Load() == i })
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if a.parks.Load() == 0 || a.parked.Load() != 0 {
+		t.Errorf("%d parks, %d without Unpark", a.parks.Load(), a.parked.Load())
+	}
+}
+
+func TestRunnerEndsEveryGroupOnAPanic(t *testing.T) {
+	for name, idle := range idles() {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan error, 2)
+			sick := &scripted{name: "sick", step: func(int64) int { panic("planted") }}
+			mate, other := &scripted{name: "mate"}, &scripted{name: "other"}
+			_, ended := startRunner(func(err error) { told <- err },
+				NewGroup("first", idle(), mate, sick), NewGroup("second", idle(), other))
+			err := <-ended
+			var panicked *PanicError
+			if !errors.As(err, &panicked) || panicked.Actor != "sick" || panicked.Value != "planted" {
+				t.Fatalf("ended with %v, want the panic of sick", err)
+			}
+			if !strings.Contains(string(panicked.Stack), "runner_test.go") || !strings.Contains(err.Error(), "runner_test.go") {
+				t.Errorf("the stack does not lead to the panic:\n%s", panicked.Stack)
+			}
+			if mate.closed.Load() != 1 || other.closed.Load() != 1 || sick.closed.Load() != 0 {
+				t.Errorf("closed %d, %d, %d times; want the two others once", mate.closed.Load(), other.closed.Load(), sick.closed.Load())
+			}
+			if len(told) != 1 {
+				t.Errorf("onFail was called %d times, want once", len(told))
+			}
+		})
+	}
+}
+
+func TestRunnerReportsAFailedCloseAndAPanicInClose(t *testing.T) {
+	broken := errors.New("planted")
+	a := &scripted{name: "a", done: func() bool { return true }, close: func() error { return broken }}
+	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(1), a, &scripted{name: "b"}))
+	if err := <-ended; !errors.Is(err, broken) || !strings.Contains(err.Error(), "closing a") {
+		t.Errorf("ended with %v, want the error of a's Close", err)
+	}
+	c := &scripted{name: "c", done: func() bool { return true }, close: func() error { panic("in Close") }}
+	_, ended = startRunner(nil, NewGroup("g", NewAdaptive(1), c, &scripted{name: "d"}))
+	var panicked *PanicError
+	if err := <-ended; !errors.As(err, &panicked) || panicked.Actor != "c" {
+		t.Errorf("ended with %v, want the panic in c's Close", err)
+	}
+}
+
+func TestAWakeBeforeTheSleepEndsIt(t *testing.T) {
+	a := NewAdaptive(0)
+	a.Wake()
+	a.Wake()
+	a.Sleep(time.Hour) // returns at once, or the test hangs
+	woken := make(chan struct{})
+	go func() { a.Sleep(time.Hour); close(woken) }()
+	a.Wake()
+	<-woken
+	a.Sleep(time.Nanosecond) // and without a wake it ends by time
+}
+
+func TestAdaptivePausesBeforeItParks(t *testing.T) {
+	a := NewAdaptive(3)
+	for empty := 1; empty <= 5; empty++ {
+		if got, want := a.Pause(empty), empty > 3; got != want {
+			t.Errorf("Pause(%d) = %t, want %t", empty, got, want)
+		}
+	}
+	if NewSpin().Pause(1 << 30) {
+		t.Error("spin parks")
+	}
+}
