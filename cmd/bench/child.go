@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -97,6 +98,10 @@ func abort(t target) error {
 func sample(spec *Spec, c clock, begin int64, t target, p *producer, r *ChildReport) error {
 	from, to := spec.span(begin)
 	c.sleepUntil(from)
+	profiled, err := profileCPU(spec.Profile)
+	if err != nil {
+		return err
+	}
 	before, err := c.usage()
 	counted, inTime, ring, peer := t.counts(), p.inTime.Load(), p.waitRing.Load(), p.waitPeer.Load()
 	if err != nil {
@@ -107,7 +112,25 @@ func sample(spec *Spec, c clock, begin int64, t target, p *producer, r *ChildRep
 	r.Counts = t.counts().minus(counted)
 	r.Usage = after.minus(before)
 	r.InTime, r.WaitRing, r.WaitPeer = p.inTime.Load()-inTime, p.waitRing.Load()-ring, p.waitPeer.Load()-peer
-	return err
+	return errors.Join(err, profiled())
+}
+
+// profileCPU starts a CPU profile into the file; stop ends it. Without a name nothing happens.
+func profileCPU(name string) (stop func() error, err error) {
+	if name == "" {
+		return func() error { return nil }, nil
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return nil, fmt.Errorf("bench: CPU profile: %w", err)
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return nil, errors.Join(fmt.Errorf("bench: CPU profile: %w", err), file.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return file.Close()
+	}, nil
 }
 
 // connectAll listens, takes every client in and hands it to the server.

@@ -21,6 +21,13 @@ type section struct {
 	flags string
 }
 
+// plan is what the flags say.
+func (s *section) plan() (*Plan, error) {
+	plan := DefaultPlan()
+	_, err := config.NewSet("", plan.settings()...).Load(strings.Fields(s.flags), nil)
+	return &plan, err
+}
+
 func profile(name string) ([]section, error) {
 	switch name {
 	case "quick":
@@ -64,8 +71,8 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 		}
 	}
 	for _, s := range sections {
-		plan := DefaultPlan()
-		if _, err := config.NewSet("", plan.settings()...).Load(strings.Fields(s.flags), nil); err != nil {
+		plan, err := s.plan()
+		if err != nil {
 			return err
 		}
 		note := plan.withoutMissingEngine()

@@ -21,6 +21,9 @@ type Spec struct {
 	Shards      int
 	Placement   string
 	Idle        string
+	Flush       int    // bytes of one connection that queue a send at once; 0 is the default
+	Batch       int    // slots that gate and encoder take in a step; 0 is the default
+	Profile     string // file for a CPU profile of the child, empty for none
 	Warm, Run   time.Duration
 	Window      int // frames published and not yet received at most, when Rate is 0
 }

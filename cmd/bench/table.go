@@ -126,20 +126,20 @@ func (r *Row) where() string {
 // writeDoubts lists what is wrong with rows, each text once.
 func writeDoubts(w io.Writer, rows []*Row) {
 	var order []string
-	about := map[string][]string{}
-	for _, r := range rows {
+	details := map[string][]string{}
+	for n, r := range rows {
 		for _, d := range r.doubts() {
-			if about[d] == nil {
-				order = append(order, d)
+			if details[d.text] == nil {
+				order = append(order, d.text)
 			}
-			about[d] = append(about[d], r.where())
+			details[d.text] = append(details[d.text], fmt.Sprintf("row %d: %s", n+1, d.detail))
 		}
 		if f, first := r.faults(); f != (Faults{}) {
-			fmt.Fprintf(w, "- FAILED: %s: %v; %s\n", r.where(), f, first)
+			fmt.Fprintf(w, "- FAILED, row %d: %v; %s\n", n+1, f, first)
 		}
 	}
-	for _, d := range order {
-		fmt.Fprintf(w, "- Careful: %s (%s).\n", d, strings.Join(about[d], "; "))
+	for _, text := range order {
+		fmt.Fprintf(w, "- Careful: %s (%s).\n", text, strings.Join(details[text], "; "))
 	}
 	if len(order) > 0 {
 		fmt.Fprintln(w)

@@ -60,11 +60,12 @@ func newPipeline(spec *Spec, cursors *durability.Cursors) (*pipeline, error) {
 		return nil, err
 	}
 	p, err := actors.New(actors.Config{
-		Policy: durability.Local(), IO: io, Placement: placement, Idle: idle, Shards: spec.Shards,
+		Policy: durability.Local(), IO: io, Placement: placement, Idle: idle, Shards: spec.Shards, Batch: spec.Batch,
 		MaxFrame: max(spec.Frame, 512), MaxConnections: spec.Connections, Heartbeat: time.Hour,
 		// Limits are not what is measured: a stalled client stays for the whole run.
 		Limits:      []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 32 << 20, SoftFor: time.Hour, NoProgress: time.Hour}},
 		ShardBudget: 1 << 30,
+		Egress:      actors.EgressConfig{FlushBytes: spec.Flush},
 		Log:         slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}, frames{}, cursors)
 	if err != nil {

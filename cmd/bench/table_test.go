@@ -1,0 +1,131 @@
+package bench
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// made is a row whose runs have the given p50 and p99.9, in us.
+func made(spec Spec, us ...float64) *Row {
+	r := &Row{Spec: spec}
+	for _, v := range us {
+		r.Results = append(r.Results, &Result{
+			Spec: spec, P50: v * 1e3, P99: v * 2e3, P999: v * 3e3, Frames: spec.wanted(), Server: Usage{At: 1e9, User: 1e6}, Counts: Counts{Frames: 10, Sends: 5, Submits: 1},
+		})
+	}
+	return r
+}
+
+func TestMediansAndBounds(t *testing.T) {
+	p50 := func(res *Result) float64 { return res.P50 }
+	for _, tt := range []struct {
+		us   []float64
+		want string
+	}{
+		{[]float64{3}, "3.00 (3.00-3.00)"},
+		{[]float64{30, 1, 2}, "2.00 (1.00-30.0)"},
+		{[]float64{4, 1, 3, 1000}, "3.50 (1.00-1000)"},
+	} {
+		if got := made(Spec{}, tt.us...).of(p50).text(micro); got != tt.want {
+			t.Errorf("median of %v: %s, want %s", tt.us, got, tt.want)
+		}
+	}
+}
+
+func TestDoubts(t *testing.T) {
+	spec := Spec{Server: "sluice", Rate: 1000, Connections: 10, Run: time.Second}
+	for _, tt := range []struct {
+		name   string
+		change func(*Result)
+		want   string // "" for none
+	}{
+		{"a run like any other", func(*Result) {}, ""},
+		{"the rate was missed", func(r *Result) { r.Frames = 900 }, "target rate was missed"},
+		{"the producer was late", func(r *Result) { r.Late[0] = 8e3 }, "p50 is for a good part the load generator's"},
+		{"the producer was late because the server was", func(r *Result) { r.Late[0], r.WaitRing = 8e3, 5e8 }, ""},
+		{"the receivers were slower than the server", func(r *Result) { r.WaitPeer = 5e8 }, "receivers were the bottleneck"},
+		{"the server was slower than the receivers", func(r *Result) { r.WaitPeer, r.WaitRing = 3e8, 5e8 }, ""},
+		{"reads filled their buffer", func(r *Result) { r.FullRead = 0.5 }, "fell behind"},
+		{"other processes were busy", func(r *Result) { r.Others = 1 }, "machine was shared"},
+		{"the hypervisor was busy", func(r *Result) { r.Stolen = 1 }, "hypervisor"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			row := made(spec, 10, 10, 10)
+			for _, r := range row.Results[1:] { // two of three: the median
+				tt.change(r)
+			}
+			texts := ""
+			for _, d := range row.doubts() {
+				texts += d.text + "\n"
+			}
+			if tt.want == "" && texts != "" || !strings.Contains(texts, tt.want) {
+				t.Errorf("doubts %q, want %q", texts, tt.want)
+			}
+		})
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	spec := Spec{Server: "sluice", Rate: 1000, Connections: 10, Run: time.Second}
+	stalled := spec
+	stalled.Stalled = 1
+	for _, tt := range []struct {
+		name   string
+		change func(base, stalled *Row)
+		broken bool
+	}{
+		{"all is well", func(_, _ *Row) {}, false},
+		{"one gap in one run", func(base, _ *Row) { base.Results[1].Faults.Gaps = 1 }, true},
+		{"a stalled client is retried in one run", func(_, s *Row) { s.Results[0].Counts.Refused = 3 }, true},
+		{"a stalled client was tried twice", func(_, s *Row) { s.Results[0].Counts.Refused = 2 }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rows := []*Row{made(spec, 10, 20, 30), made(stalled, 30, 20, 40)}
+			tt.change(rows[0], rows[1])
+			if err := verdict(rows); errors.Is(err, ErrViolated) != tt.broken {
+				t.Errorf("verdict %v", err)
+			}
+		})
+	}
+	if s := stalls([]*Row{made(spec, 10, 20, 30), made(stalled, 30, 20, 40)}); len(s) != 1 || s[0].p50 != 1.5 || s[0].p999 != 1.5 || !s[0].complete {
+		t.Errorf("stalled clients made it %+v, want 1.5 times", s)
+	}
+}
+
+func TestSectionsOfAPageAreReplaced(t *testing.T) {
+	const page = "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n<!-- begin y -->\n<!-- end y -->\n"
+	got, err := replaceSection(page, "x", "new\n\n")
+	if want := strings.Replace(page, "old", "new", 1); err != nil || got != want {
+		t.Errorf("page %q, %v; want %q", got, err, want)
+	}
+	if _, err := replaceSection(page, "z", "new"); err == nil || !strings.Contains(err.Error(), "<!-- begin z -->") {
+		t.Errorf("a section without a place: %v", err)
+	}
+}
+
+func TestProfilesHavePlans(t *testing.T) {
+	for _, name := range []string{"quick", "full"} {
+		sections, err := profile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total := time.Duration(0)
+		for _, s := range sections {
+			plan, err := s.plan()
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, s.name, err)
+			}
+			specs, err := plan.Specs()
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, s.name, err)
+			}
+			total += time.Duration(plan.Runs*len(specs)) * (plan.Warm + plan.Run + time.Second/2)
+		}
+		if most := map[string]time.Duration{"quick": 45 * time.Second, "full": 13 * time.Minute}[name]; total > most {
+			t.Errorf("profile %s takes %v, at most %v", name, total, most)
+		}
+		t.Logf("profile %s takes %v", name, total)
+	}
+}
