@@ -89,7 +89,7 @@ func (c *Server) Set() *Set {
 		Setting{Name: "listen-tcp", Value: List(&c.TCP, "ADDR,..."), Help: "addresses for TCP clients, host:port; empty for no TCP; port 0 for any free port"},
 		Setting{Name: "listen-unix", Value: List(&c.Unix, "PATH,..."), Help: "unix-domain sockets for clients on this machine; @name for one without a file"},
 		Setting{Name: "authorized-keys", Value: Text(&c.Keys, "FILE"),
-			Help: "Ed25519 keys that may connect, one `role base64(key) comment` a line; without it everyone who reaches an address may trade. `sluice client keygen` makes keys"},
+			Help: "Ed25519 keys that may connect, one `role base64(key) comment` a line; without it everyone who reaches an address may trade. `sluice client keygen` makes keys, SIGHUP reads the file again"},
 		Setting{Name: "insecure", Value: Bool(&c.Insecure), Help: "allow addresses beyond this machine without authorized keys"},
 		Setting{Name: "max-connections", Value: Count(&c.MaxConnections, 1, 1<<20, false), Help: "clients at the same time; each needs a file descriptor"},
 	)

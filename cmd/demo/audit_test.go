@@ -50,7 +50,7 @@ func tell(t *testing.T) *story {
 	rec := &recorder{story: s, sessions: map[uint64]*session{11: {}, 12: {whole: true}, 13: {whole: true}}}
 	s.traders[0].sessions = []*session{rec.sessions[11], rec.sessions[13]}
 	s.traders[1].sessions = []*session{rec.sessions[12]}
-	j, _, err := journal.Open(journal.Options{Dir: s.dir})
+	j, _, err := journal.Open(journal.Options{Dir: s.dir, SegmentBytes: 64 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,21 @@ func tell(t *testing.T) *story {
 	return s
 }
 
+// clone returns a story over the same journal whose traders can be changed.
+func (s *story) clone() *story {
+	c := &story{dir: s.dir, seed: s.seed}
+	for _, t := range s.traders {
+		copied := &trader{account: t.account, acks: slices.Clone(t.acks), position: t.position}
+		for _, b := range t.sessions {
+			copied.sessions = append(copied.sessions, &session{first: b.first, got: slices.Clone(b.got), whole: b.whole})
+		}
+		c.traders = append(c.traders, copied)
+	}
+	return c
+}
+
 func TestTheAuditSeesWhatIsWrong(t *testing.T) {
+	told := tell(t)
 	for _, tt := range []struct {
 		name  string
 		plant func(s *story)
@@ -151,7 +165,7 @@ func TestTheAuditSeesWhatIsWrong(t *testing.T) {
 		{"a position is different", func(s *story) { s.traders[0].position[0].Net++ }, "account 1, instrument 1: the server says"},
 		{"a trader is unknown", func(s *story) { s.traders = s.traders[:1] }, "event 2 is from account 2, which does not trade"},
 	} {
-		s := tell(t)
+		s := told.clone()
 		tt.plant(s)
 		f, err := audit(s.dir, s.seed, s.traders)
 		if err != nil {

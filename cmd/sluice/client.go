@@ -119,7 +119,7 @@ func (c *clientConfig) dial(key ed25519.PrivateKey) (*session, error) {
 	case errors.Is(err, client.ErrNoKey):
 		return nil, fmt.Errorf("the server at %s asks for a key: name yours with --key, or make one with `sluice client keygen FILE`", c.Address)
 	case errors.Is(err, client.ErrAuthFailed):
-		return nil, fmt.Errorf("the server at %s does not know the key %s: put its line into the file that its --authorized-keys names, and restart it", c.Address, c.Key)
+		return nil, fmt.Errorf("the server at %s does not know the key %s: put its line into the file that its --authorized-keys names, and send it SIGHUP", c.Address, c.Key)
 	case err != nil:
 		return nil, fmt.Errorf("no server to talk to at %s %s: %w; start one with `sluice serve`, or name another with --address", network, c.Address, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -149,6 +150,13 @@ func TestKeysDecideWhoMayWhat(t *testing.T) {
 	expect(t, address, 0, "top 1 --key "+name("ben"), "bid 1 @ 5")
 	expect(t, address, 1, "buy 1 1 @ 5 --key "+name("ben"), "role may not send it")
 	expect(t, address, 1, "top 1 --key "+name("stranger"), "does not know the key "+name("stranger"))
+	stranger, _, _ := local("client", "keygen", name("late"), "trader")
+	if err := os.WriteFile(name("keys"), []byte(lines+stranger), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	p.err.await(t, "SIGHUP: limits in force")
+	expect(t, address, 0, "top 1 --key "+name("late"), "bid 1 @ 5")
 	expect(t, address, 1, "top 1", "asks for a key", "keygen")
 	expect(t, address, 1, "top 1 --key "+name("keys"), "no private key in PEM form")
 	expect(t, address, 1, "top 1 --key "+name("nobody"), "cannot be read")

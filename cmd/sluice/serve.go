@@ -25,7 +25,7 @@ Runs the server in the foreground until SIGTERM or SIGINT.
 
   SIGTERM, SIGINT   drain: stop accepting, answer what was taken, end; a second one stops at once
   SIGUSR1           print all measurements to standard error
-  SIGHUP            read the configuration file again, for the settings marked below
+  SIGHUP            read authorized keys and configuration file again, the latter for the settings marked below
 
 Exit codes: 0 drained, 1 failed or stopped with answers unsent, 2 asked wrongly.
 Every flag --some-name can also be SLUICE_SOME_NAME in the environment or some-name in the file.
@@ -195,7 +195,7 @@ func (s *service) report() {
 func (s *service) reload() {
 	fresh, fixed, err := s.cfg.Reload(s.args, s.environ)
 	if err == nil {
-		err = s.server.Pipeline().SetLimits([]transport.Limits{fresh.Limits})
+		err = s.server.Reload(server.Changes{Limits: fresh.Limits})
 	}
 	if err != nil {
 		s.log.Error("SIGHUP: nothing is changed", "error", err)
