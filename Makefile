@@ -11,8 +11,11 @@ PKGS        ?= ./...
 TIMEOUT     ?= 10m
 COUNT       ?= 1
 FUZZTIME    ?= 10s
-BENCH       ?= .
-BENCHTIME   ?= 1s
+BENCH       ?= ^Benchmark(Gate|Encode|Egress|Pipeline|Chain|ChainAlone|Bytes|ParkedRoundTrip|Report|Evaluate|Snapshot)$$
+BENCHTIME   ?= 300ms
+BENCHPKGS   ?= ./actors ./mailbox ./encode ./durability
+# BENCHARGS="--into docs/benchmarks.md" puts the tables where they are read.
+BENCHARGS   ?=
 RUNARGS     ?=
 # Releases that were seen to work with the Go version in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -21,7 +24,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint vuln bench fuzz sim models soak mutants
+.PHONY: help build run demo test race lint vuln bench bench-quick fuzz sim models soak mutants
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -60,8 +63,14 @@ vuln: ## known vulnerabilities, skipped in words where the database cannot be re
 		echo "$(GO) run $(GOVULNCHECK) $(PKGS)"; $(GO) run $(GOVULNCHECK) $(PKGS); \
 	else echo "govulncheck: not run, its database vuln.go.dev cannot be reached from here (or there is no curl)"; fi
 
-bench: ## benchmarks; BENCH=regexp BENCHTIME=1s PKGS=./...
-	$(GO) test -vet=off $(LINK) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 60m $(PKGS)
+bench: build ## micro benchmarks and the whole pipeline beside a plain Go server, a quarter of an hour; bench-quick is a minute of it
+	$(GO) test -vet=off $(LINK) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 10m $(BENCHPKGS) > bin/micro.txt || { cat bin/micro.txt; exit 1; }
+	@cat bin/micro.txt
+	bin/sluice bench --profile full --micro bin/micro.txt $(BENCHARGS)
+
+bench-quick: build
+	$(GO) test -vet=off $(LINK) -run '^$$' -bench '^Benchmark(Gate|Encode|Egress|ChainAlone)$$' -benchtime 50ms -timeout 1m ./actors ./mailbox
+	bin/sluice bench --profile quick
 
 fuzz: ## every Fuzz target for FUZZTIME (10s)
 	@set -e; n=0; for f in $$(grep -rlE --include='*_test.go' '^func Fuzz' . | sort); do \
