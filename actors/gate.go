@@ -61,6 +61,7 @@ func (g *Gate[R, Q]) Step(now int64) int {
 	g.rules = g.sampler.Load()
 	p, changed := g.policy.Adopt()
 	if changed {
+		g.rec.B.C[telemetry.GateSwaps]++
 		g.durable = 0
 	}
 	slots := g.slots.Batch(g.batch)
@@ -94,6 +95,7 @@ func (g *Gate[R, Q]) Step(now int64) int {
 // look reads all cursors as one snapshot and remembers what they prove.
 func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
 	if !g.source.Snapshot(&g.view) {
+		g.rec.B.C[telemetry.GateTorn]++
 		return // writers kept moving: stay shut, look again next step
 	}
 	g.verdict = p.Evaluate(&g.view)
@@ -114,6 +116,9 @@ func (g *Gate[R, Q]) open(s *Slot[R, Q], position uint64, now int64) {
 		b.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
 	}
 	b.C[telemetry.GateSlots]++
+	if s.Bypass {
+		b.C[telemetry.GateBypassed]++
+	}
 	s.opened = now
 	b.H[telemetry.StageGate].Record(uint64(now - s.consumed))
 	g.choose(s)

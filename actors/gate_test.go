@@ -166,3 +166,25 @@ func TestGateAccountsForWhatAStopLeavesBehind(t *testing.T) {
 		t.Errorf("%d slots seen in all, want 7", n)
 	}
 }
+
+func TestGateCountsSwapsBypassesAndTornSnapshots(t *testing.T) {
+	b := newTable(t, nil)
+	b.say(1, nil)
+	b.say(2, func(s *Slot[tick, struct{}]) { s.Bypass = true })
+	b.gate.source = tornSource{b.cursors}
+	b.gate.Step(b.now)
+	b.gate.source = b.cursors
+	b.policy.Swap(&handOver{}, durability.DurablyReplicated())
+	b.settle()
+	b.policy.Swap(&handOver{}, durability.Local())
+	b.persist()
+	b.say(2, func(s *Slot[tick, struct{}]) { s.Bypass = true })
+	b.settle()
+	for c, want := range map[telemetry.Counter]uint64{
+		telemetry.GateSwaps: 2, telemetry.GateTorn: 1, telemetry.GateBypassed: 2, telemetry.GateOvertaken: 1, telemetry.GateSlots: 3,
+	} {
+		if got := b.sum(c); got != want {
+			t.Errorf("%s = %d, want %d", c.Info().Name, got, want)
+		}
+	}
+}

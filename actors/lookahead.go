@@ -96,6 +96,7 @@ func (g *Gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
 	g.lane.Commit(1)
 	g.lane.Publish()
 	g.rec.B.C[telemetry.GateSlots]++
+	g.rec.B.C[telemetry.GateBypassed]++
 	g.rec.B.C[telemetry.GateOvertaken]++
 	return true
 }
