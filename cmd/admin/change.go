@@ -1,0 +1,148 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"sluice/cmd/server"
+	"sluice/durability"
+)
+
+// changing carries out a POST. body is read by decode before anything is done.
+type changing func(ctx context.Context, v *visit, decode func(any) error) (page, int, error)
+
+// change adds a command.
+func (a *Admin) change(path string, f changing) {
+	a.api.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+		v := visitOf(r)
+		if !v.may {
+			refuse(w, r, http.StatusForbidden, "POST %s changes the server, and this door is for reading: use the admin socket (sluice admin --socket), "+
+				"or an operator key over the client port (sluice admin --addr, --key)", path)
+			return
+		}
+		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {
+			refuse(w, r, http.StatusBadRequest, "the query says %q; what a command needs stands in its body", r.URL.RawQuery)
+			return
+		}
+		p, code, err := f(r.Context(), v, func(into any) error { return decode(r.Body, into) })
+		if err != nil {
+			a.log.Warn("an operator's command was not carried out", "command", path, "who", v.who, "error", err)
+			refuse(w, r, code, "%v", err)
+			return
+		}
+		a.log.Info("an operator's command was carried out", "command", path, "who", v.who, "done", p.(*Done).Done)
+		answer(w, r, code, p)
+	})
+}
+
+// decode reads exactly one JSON object with known names only.
+func decode(body io.Reader, into any) error {
+	text, err := io.ReadAll(io.LimitReader(body, bodyBytes+1))
+	if err != nil {
+		return fmt.Errorf("the body cannot be read: %w", err)
+	}
+	return decodeText(text, into)
+}
+
+func decodeText(text []byte, into any) error {
+	if len(text) > bodyBytes {
+		return fmt.Errorf("the body has more than %d bytes", bodyBytes)
+	}
+	if err := exact(text); err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}
+
+// swapOrder is the body of POST /policy.
+type swapOrder struct {
+	Policy string `json:"policy"`
+	Force  bool   `json:"force"`
+}
+
+func (a *Admin) swap(ctx context.Context, _ *visit, decode func(any) error) (page, int, error) {
+	var o swapOrder
+	if err := decode(&o); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	if o.Policy == "" {
+		return nil, http.StatusBadRequest, errors.New(`no policy; write {"policy": "persisted>=1"} or a name such as local`)
+	}
+	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
+	defer cancel()
+	old, now, err := a.server.SwapPolicy(ctx, o.Policy, o.Force)
+	switch {
+	case errors.Is(err, server.ErrRefused):
+		return nil, http.StatusUnprocessableEntity, err
+	case errors.Is(err, durability.ErrSwitchClosed):
+		return nil, http.StatusConflict, err
+	case err != nil:
+		return nil, http.StatusGatewayTimeout, err
+	}
+	return &Done{fmt.Sprintf("policy %s is in force; it was %s", now, old)}, http.StatusOK, nil
+}
+
+// kickOrder is the body of POST /kick. The number is a string, because many programs round large numbers.
+type kickOrder struct {
+	Connection string `json:"connection"`
+}
+
+func (a *Admin) kick(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
+	var o kickOrder
+	if err := decode(&o); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	id, err := strconv.ParseUint(o.Connection, 10, 64)
+	if err != nil || id == 0 {
+		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as /connections shows it, in quotes", o.Connection)
+	}
+	if err := a.server.Kick(id); err != nil {
+		if errors.Is(err, server.ErrNoConnection) {
+			return nil, http.StatusNotFound, err
+		}
+		return nil, http.StatusConflict, err
+	}
+	return &Done{fmt.Sprintf("connection %d is being closed", id)}, http.StatusOK, nil
+}
+
+// drainOrder is the body of POST /drain.
+type drainOrder struct {
+	Deadline string `json:"deadline"`
+}
+
+// maxDeadline is the longest drain.
+const maxDeadline = time.Hour
+
+func (a *Admin) drain(_ context.Context, v *visit, decode func(any) error) (page, int, error) {
+	var o drainOrder
+	if err := decode(&o); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	deadline := a.cfg.Deadline
+	if o.Deadline != "" {
+		var err error
+		if deadline, err = time.ParseDuration(o.Deadline); err != nil || deadline < time.Millisecond || deadline > maxDeadline {
+			return nil, http.StatusBadRequest, fmt.Errorf("deadline %q; write a time from 1ms to %v, as 10s", o.Deadline, maxDeadline)
+		}
+	}
+	if !a.server.Ready() {
+		return nil, http.StatusConflict, fmt.Errorf("the server is %s already", a.state())
+	}
+	v.then = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), deadline)
+		go func() {
+			defer cancel()
+			_ = a.server.Drain(ctx) // whoever runs the server hears of it through Ended and Err
+		}()
+	}
+	return &Done{fmt.Sprintf("draining, for at most %v", deadline)}, http.StatusAccepted, nil
+}

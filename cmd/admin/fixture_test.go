@@ -1,0 +1,289 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/orderbook"
+	"sluice/cmd/server"
+	"sluice/transport"
+	"sluice/transport/client"
+	"sluice/transport/listen"
+	"sluice/transport/wire"
+)
+
+// patience bounds every wait of a test that should not take long at all.
+const patience = 20 * time.Second
+
+// rig is a server that asks for keys on TCP and lets traders in on a unix socket, and its admin.
+type rig struct {
+	t                  testing.TB
+	server             *server.Server
+	admin              *Admin
+	web, socket        string // doors of the admin
+	tcp, unix          string // for clients
+	operator, stranger ed25519.PrivateKey
+	trader             ed25519.PrivateKey
+}
+
+// setup changes a rig before it starts.
+type setup func(sc *server.Config, c *Config)
+
+func newRig(t testing.TB, changes ...setup) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	r := &rig{t: t, socket: filepath.Join(dir, "admin"), unix: filepath.Join(dir, "clients")}
+	var keys []byte
+	for _, k := range []struct {
+		to   *ed25519.PrivateKey
+		role listen.Role
+	}{{&r.operator, listen.Operator}, {&r.trader, listen.Trader}, {&r.stranger, 0}} {
+		public, private, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *k.to = private; k.role != 0 {
+			keys = listen.AppendKeyLine(keys, k.role, public, "")
+		}
+	}
+	path := filepath.Join(dir, "keys")
+	if err := os.WriteFile(path, keys, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	sc := server.Config{
+		DataDir: filepath.Join(dir, "data"), KeysFile: path, Log: quiet, Journal: server.Journal{SegmentBytes: 1 << 20},
+		Listen: listen.Config{Endpoints: []listen.Endpoint{
+			{Network: "tcp", Address: "127.0.0.1:0", Name: "desk"}, {Network: "unix", Address: r.unix, Name: "local", Open: true},
+		}},
+	}
+	sc.Pipeline.IO, sc.Pipeline.Shards = transport.ModePoll, 2
+	sc.Pipeline.Egress.DrainSpread = 10 * time.Millisecond
+	c := Config{Address: "127.0.0.1:0", Socket: r.socket, Log: quiet}
+	for _, change := range changes {
+		change(&sc, &c)
+	}
+	var err error
+	if r.server, err = server.New(sc); err != nil {
+		t.Fatal(err)
+	}
+	addresses, err := r.server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tcp = addresses[0]
+	if r.admin, err = New(c, r.server); err != nil {
+		t.Fatal(err)
+	}
+	r.admin.header = 300 * time.Millisecond
+	if r.web, err = r.admin.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := r.admin.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		_ = r.server.Stop(ctx) // tests that care look at it themselves
+	})
+	return r
+}
+
+// doors are the ways in that may change things.
+func (r *rig) doors() map[string]*Client {
+	return map[string]*Client{"unix socket": {Socket: r.socket}, "operator key": {Addr: r.tcp, Key: r.operator}}
+}
+
+// get asks a door of the admin over HTTP, without the client of this package.
+func (r *rig) request(door, method, path, body string) (int, string) {
+	r.t.Helper()
+	h := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	base := "http://" + r.web
+	if door == "unix" {
+		base = "http://admin"
+		h.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", r.socket)
+		}}
+	}
+	req, err := http.NewRequest(method, base+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	answer, err := h.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// trade is a connected client.
+type trade struct {
+	*client.Conn
+	r   *rig
+	seq uint64
+}
+
+func (r *rig) dial(network, address string, key ed25519.PrivateKey) *trade {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, network, address, client.Options{Key: key})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { c.Close() })
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		r.t.Fatal(err)
+	}
+	return &trade{Conn: c, r: r}
+}
+
+func (c *trade) send(tag uint8, body string) {
+	c.r.t.Helper()
+	c.seq++
+	if err := errors.Join(c.Send(c.seq, tag, []byte(body)), c.Flush()); err != nil {
+		c.r.t.Fatal(err)
+	}
+}
+
+// order sends an order that rests.
+func (c *trade) order(id uint64) {
+	c.r.t.Helper()
+	frame, err := orderbook.AppendRequest(nil, 0, &orderbook.Command{
+		Tag: orderbook.TagNew, Account: 1, ClientOrderID: id, Instrument: 1, Side: orderbook.Buy, Type: orderbook.Limit,
+		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
+	})
+	if err != nil {
+		c.r.t.Fatal(err)
+	}
+	c.send(orderbook.TagNew, string(frame[wire.PrefixSize+wire.RequestHeaderSize:]))
+}
+
+// next is the next frame in words.
+func (c *trade) next() string {
+	c.r.t.Helper()
+	tag, body, err := c.Next()
+	switch {
+	case err == io.EOF:
+		return "EOF"
+	case err != nil:
+		return err.Error()
+	case tag == wire.TagAdminAnswer:
+		seq, text, _ := wire.AdminAnswer(body)
+		return fmt.Sprintf("answer %d %s", seq, text)
+	}
+	words := map[uint8]string{wire.TagBatchEnd: "end", wire.TagEngineError: "error", orderbook.TagAccepted: "accepted"}
+	return words[tag]
+}
+
+func (c *trade) expect(want ...string) {
+	c.r.t.Helper()
+	for _, w := range want {
+		if got := c.next(); got != w {
+			c.r.t.Fatalf("got %q, want %q", got, w)
+		}
+	}
+}
+
+// served proves that a connection still is.
+func (c *trade) served(id uint64) {
+	c.r.t.Helper()
+	c.order(id)
+	c.expect("accepted", "end")
+}
+
+// until waits for something another goroutine does.
+func until(t testing.TB, what string, ready func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ready(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for: %s", patience, what)
+		}
+	}
+}
+
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// ids lists the open connections through the admin socket, the oldest first.
+func (r *rig) ids() (all []uint64) {
+	r.t.Helper()
+	var page Connections
+	if err := (&Client{Socket: r.socket}).Get(soon(r.t), "/connections?by=age&top=1000", &page); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, c := range page.Top {
+		all = append(all, c.ID)
+	}
+	return all
+}
+
+// stalled puts everything on one goroutine and blocks it when the first connection ends, until release is called.
+func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
+	reached, gate := make(chan struct{}, 64), make(chan struct{})
+	open := func() {}
+	s = func(sc *server.Config, _ *Config) {
+		sc.Pipeline.Placement, sc.Pipeline.Shards = actors.PlacementFused, 1
+		sc.Pipeline.OnNotice = func(n actors.Notice) {
+			if n.Kind == actors.NoticeClosed {
+				reached <- struct{}{}
+				<-gate
+			}
+		}
+	}
+	done := false
+	open = func() {
+		if !done {
+			done = true
+			close(gate)
+		}
+	}
+	t.Cleanup(open)
+	return s, reached, open
+}
+
+// raw sends bytes to the TCP door and returns the status line of the answer.
+func (r *rig) raw(text string) string {
+	r.t.Helper()
+	c, err := net.Dial("tcp", r.web)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer c.Close()
+	if err := errors.Join(c.SetDeadline(time.Now().Add(patience)), func() error { _, err := io.WriteString(c, text); return err }()); err != nil {
+		r.t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(c).ReadString('\n')
+	return strings.TrimSpace(line)
+}
+
+func mustJSON(t testing.TB, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+}

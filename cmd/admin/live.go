@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"sluice/telemetry"
+)
+
+const (
+	silentMost = 5 * time.Second       // an actor that runs and has not stepped for longer is dead
+	askAgain   = 20 * time.Millisecond // while an actor has not answered
+	askFor     = time.Second           // how long one request waits for it
+)
+
+// pulse remembers since when actors do not answer. An actor that has nothing to do answers through its parked block, so
+// silence means that it runs and does not come round. Silence counts from the first question that stayed unanswered:
+// before it nobody asked.
+type pulse struct {
+	mu    sync.Mutex
+	asked map[who]question
+}
+
+type who struct {
+	actor string
+	shard int
+}
+
+// question is one that an actor owes the answer to.
+type question struct {
+	seen int64 // its last answer when it was asked
+	at   int64 // when
+}
+
+// listen collects once and returns the actors that owe an answer, with how long they do.
+func (p *pulse) listen(c *telemetry.Collector, now func() int64) (silent []Silent) {
+	asked := now()
+	c.Collect(0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked == nil {
+		p.asked = map[who]question{}
+	}
+	c.Each(func(t *telemetry.Totals) {
+		w := who{t.Actor, t.Shard}
+		if t.Seen >= asked {
+			delete(p.asked, w)
+			return
+		}
+		q, known := p.asked[w]
+		if !known || q.seen != t.Seen {
+			q = question{seen: t.Seen, at: asked}
+			p.asked[w] = q
+		}
+		silent = append(silent, Silent{Actor: t.Actor, Shard: t.Shard, Seconds: time.Duration(now() - q.at).Seconds()})
+	})
+	return silent
+}
+
+func (a *Admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
+	p := a.server.Pipeline()
+	life := &Life{Live: true, Ended: a.state() == "ended"}
+	tick := time.NewTicker(askAgain)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		life.Silent = a.pulse.listen(p.Collector(), p.Now)
+		if len(life.Silent) == 0 || time.Since(began) > askFor {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, http.StatusServiceUnavailable, ctx.Err()
+		}
+	}
+	for _, s := range life.Silent {
+		life.Live = life.Live && s.Seconds <= silentMost.Seconds()
+	}
+	if life.Live = life.Live && !life.Ended; !life.Live {
+		return life, http.StatusServiceUnavailable, nil
+	}
+	return life, http.StatusOK, nil
+}
+
+// gaugeInto picks gauges by name.
+func gaugeInto(want map[string]func(float64)) func(telemetry.Gauge, float64) {
+	return func(g telemetry.Gauge, v float64) {
+		if f := want[g.Name]; f != nil {
+			f(v)
+		}
+	}
+}

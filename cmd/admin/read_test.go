@@ -1,0 +1,230 @@
+package admin
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/cmd/server"
+	"sluice/telemetry"
+)
+
+func TestPagesOverBothHTTPDoors(t *testing.T) {
+	r := newRig(t)
+	c := r.dial("tcp", r.tcp, r.trader)
+	c.served(1)
+	for _, door := range []string{"tcp", "unix"} {
+		for path, want := range map[string]string{
+			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; engine poll; up ", "/livez": "live\n",
+			"/readyz": "ready\npolicy local, persisted>=1, degraded 0s in all\ngate open\nThe portable engine",
+			"/policy": "policy local, persisted>=1\nopen to 1, bound by journal\ngate open\n", "/connections": "1 connections are open; the first 1 by buffered:\n",
+			"/connections/closed": "0 connections have ended; the last 0:\n", "/stats": "sequencer_last_event",
+		} {
+			if code, text := r.request(door, "GET", path, ""); code != 200 || !strings.Contains(text, want) {
+				t.Errorf("%s %s: %d %q, want %q", door, path, code, text, want)
+			}
+			code, text := r.request(door, "GET", path+"?format=json", "")
+			var any map[string]any
+			mustJSON(t, text, &any)
+			if code != 200 || len(any) == 0 {
+				t.Errorf("%s %s: %d %q", door, path, code, text)
+			}
+		}
+	}
+}
+
+func TestConnectionsSayWhoAndHowMuch(t *testing.T) {
+	r := newRig(t)
+	first := r.dial("tcp", r.tcp, r.trader)
+	first.served(1)
+	second := r.dial("unix", r.unix, nil)
+	second.served(2)
+	second.served(3)
+	var page Connections
+	if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections?by=age", &page); err != nil {
+		t.Fatal(err)
+	}
+	if page.Open != 2 || len(page.Top) != 2 {
+		t.Fatalf("%+v", page)
+	}
+	a, b := page.Top[0], page.Top[1]
+	if a.From != first.NetConn().LocalAddr().String() || a.Role != "trader" || a.Listener != "desk" || len(a.Key) != 16 || a.Ended != 1 || a.Sent == 0 ||
+		a.State != "open" || a.Unsent != 0 {
+		t.Errorf("first: %+v", a)
+	}
+	if !strings.HasPrefix(b.From, "user id ") || b.Listener != "local" || b.Key != "-" || b.Ended != 2 || b.Sent != 2*a.Sent || b.Age > a.Age {
+		t.Errorf("second: %+v", b)
+	}
+	if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections?top=1&by=age", &page); err != nil || len(page.Top) != 1 || page.Top[0].ID != a.ID || page.Open != 2 {
+		t.Errorf("top=1: %+v, %v", page, err)
+	}
+	second.Close()
+	var closed Closed
+	until(t, "the end to be listed", func() bool {
+		if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections/closed?last=1", &closed); err != nil {
+			t.Fatal(err)
+		}
+		return closed.Total == 1
+	})
+	if e := closed.Last[0]; e.ID != b.ID || e.Reason != "peer_closed" || e.Number != 1 || e.Listener != "local" || e.Sent != b.Sent || e.From != b.From {
+		t.Errorf("closed: %+v", e)
+	}
+}
+
+func TestWhatIsNotUnderstoodIsRefused(t *testing.T) {
+	r := newRig(t)
+	for _, v := range []struct {
+		name, method, path, body string
+		code                     int
+	}{
+		{"unknown path", "GET", "/connection", "", 404},
+		{"unknown key", "GET", "/connections?limit=3", "", 400},
+		{"key twice", "GET", "/connections?top=3&top=4", "", 400},
+		{"no number", "GET", "/connections?top=many", "", 400},
+		{"nothing", "GET", "/connections?top=0", "", 400},
+		{"too many", "GET", "/connections?top=1001", "", 400},
+		{"unknown order", "GET", "/connections?by=name", "", 400},
+		{"unknown form", "GET", "/?format=xml", "", 400},
+		{"broken query", "GET", "/?a=%zz", "", 400},
+		{"key of another page", "GET", "/connections/closed?top=3", "", 400},
+		{"change by GET", "GET", "/kick", "", 404},
+		{"page by POST", "POST", "/connections", "", 404},
+		{"page by DELETE", "DELETE", "/policy", "", 404},
+		{"no body", "POST", "/policy", "", 400},
+		{"no object", "POST", "/policy", `"local"`, 400},
+		{"two objects", "POST", "/policy", `{"policy":"local"}{"policy":"local"}`, 400},
+		{"half an object", "POST", "/policy", `{"policy":"local"`, 400},
+		{"unknown name", "POST", "/policy", `{"policy":"local","forced":true}`, 400},
+		{"name twice", "POST", "/policy", `{"policy":"replicated","policy":"local"}`, 400},
+		{"name in capitals", "POST", "/policy", `{"policy":"replicated","Force":true}`, 400},
+		{"wrong kind", "POST", "/policy", `{"policy":["local"]}`, 400},
+		{"no policy", "POST", "/policy", `{}`, 400},
+		{"policy not understood", "POST", "/policy", `{"policy":"persisted>=0"}`, 422},
+		{"policy never met", "POST", "/policy", `{"policy":"replicated"}`, 422},
+		{"argument in the query", "POST", "/policy?policy=local", `{"policy":"local"}`, 400},
+		{"body too long", "POST", "/policy", `{"policy":"` + strings.Repeat(" ", bodyBytes) + `local"}`, 400},
+		{"connection as a number", "POST", "/kick", `{"connection":1}`, 400},
+		{"connection 0", "POST", "/kick", `{"connection":"0"}`, 400},
+		{"no such connection", "POST", "/kick", `{"connection":"7"}`, 404},
+		{"deadline without unit", "POST", "/drain", `{"deadline":"10"}`, 400},
+		{"deadline too long", "POST", "/drain", `{"deadline":"24h"}`, 400},
+		{"deadline in the past", "POST", "/drain", `{"deadline":"-1s"}`, 400},
+	} {
+		if code, text := r.request("unix", v.method, v.path, v.body); code != v.code || text == "" {
+			t.Errorf("%s: %d %q, want %d", v.name, code, text, v.code)
+		}
+	}
+	if p := r.server.Pipeline().Policy().Current().String(); p != "persisted>=1" || !r.server.Ready() {
+		t.Errorf("policy %s, ready %t", p, r.server.Ready())
+	}
+}
+
+func TestAHostNameIsRefusedOnLoopback(t *testing.T) {
+	r := newRig(t)
+	for host, want := range map[string]string{
+		"127.0.0.1:9464": "200", "localhost": "200", "[::1]:9464": "200", "evil.example:9464": "403", "": "403", "localhost.evil.example": "403", "[": "403",
+	} {
+		if line := r.raw("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"); !strings.Contains(line, want) && (host != "[" || !strings.Contains(line, "400")) {
+			t.Errorf("host %q: %q, want %s", host, line, want)
+		}
+	}
+}
+
+func TestMountedPagesAndProfiles(t *testing.T) {
+	seen := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("measured")) })
+	r := newRig(t, func(_ *server.Config, c *Config) {
+		c.Handlers, c.Pprof = map[string]http.Handler{"/metrics": seen, "/live/": seen}, true
+	})
+	for path, want := range map[string]int{"/metrics": 200, "/live/x": 200, "/debug/pprof/goroutine?debug=1": 200, "/nothing": 404} {
+		if code, _ := r.request("tcp", "GET", path, ""); code != want {
+			t.Errorf("%s: %d, want %d", path, code, want)
+		}
+	}
+	if code, _ := r.request("unix", "POST", "/metrics", ""); code != 405 {
+		t.Errorf("POST /metrics: %d", code)
+	}
+	plain := newRig(t)
+	if code, _ := plain.request("tcp", "GET", "/debug/pprof/", ""); code != 404 {
+		t.Errorf("profiles without being asked for: %d", code)
+	}
+}
+
+func TestConfigurationsThatAreRefused(t *testing.T) {
+	r := newRig(t)
+	for _, v := range []struct {
+		name, want string
+		c          Config
+	}{
+		{"everyone's address", "can be reached from other machines", Config{Address: ":9464"}},
+		{"another machine's view", "can be reached from other machines", Config{Address: "192.0.2.1:9464"}},
+		{"no port", "write host:port", Config{Address: "127.0.0.1"}},
+		{"long socket", "at most 107", Config{Socket: strings.Repeat("x", 108)}},
+		{"pattern with method", "without a method", Config{Handlers: map[string]http.Handler{"GET /x": http.NotFoundHandler()}}},
+		{"pattern that clashes", "handler for", Config{Handlers: map[string]http.Handler{"/": http.NotFoundHandler()}}},
+		{"negative deadline", "positive", Config{Deadline: -1}},
+	} {
+		if _, err := New(v.c, r.server); err == nil || !strings.Contains(err.Error(), v.want) {
+			t.Errorf("%s: %v, want %q", v.name, err, v.want)
+		}
+	}
+	if _, err := New(Config{Address: ":0", Force: true}, r.server); err != nil {
+		t.Errorf("forced: %v", err)
+	}
+}
+
+// An actor that runs and does not come round is named at once and fails the page after five seconds; one that is parked, or
+// comes round late, does not.
+func TestSilence(t *testing.T) {
+	clock := telemetry.NewClock()
+	c := telemetry.NewCollector(clock)
+	parked, stuck := c.Register("gate", telemetry.NoShard), c.Register("egress", 1)
+	parked.Park()
+	var ahead time.Duration
+	now := func() int64 { return clock.Now() + int64(ahead) }
+	var p pulse
+	if s := p.listen(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 || s[0].Seconds > 1 {
+		t.Fatalf("%+v", s)
+	}
+	stuck.Poll() // it comes round
+	if s := p.listen(c, now); len(s) != 0 {
+		t.Fatalf("%+v after it came round", s)
+	}
+	p.listen(c, now)
+	parked.Unpark()
+	ahead = 6 * time.Second
+	silent := p.listen(c, now)
+	found := false
+	for _, s := range silent {
+		found = found || s.Actor == "egress" && s.Seconds > silentMost.Seconds()
+	}
+	if !found {
+		t.Fatalf("%+v after six seconds", silent)
+	}
+}
+
+func TestAServerThatStandsStillIsNotLive(t *testing.T) {
+	s, reached, release := stalled(t)
+	r := newRig(t, s)
+	c := r.dial("unix", r.unix, nil)
+	c.served(1)
+	c.Close()
+	<-reached
+	code, text := r.request("tcp", "GET", "/livez", "")
+	if code != 200 || !strings.Contains(text, "gate -1 has not stepped for ") {
+		t.Fatalf("%d %q", code, text)
+	}
+	r.admin.pulse.mu.Lock()
+	for w, q := range r.admin.pulse.asked { // as if asked long ago
+		q.at -= int64(time.Minute)
+		r.admin.pulse.asked[w] = q
+	}
+	r.admin.pulse.mu.Unlock()
+	if code, text := r.request("tcp", "GET", "/livez", ""); code != 503 || !strings.HasPrefix(text, "not live; ") {
+		t.Fatalf("%d %q", code, text)
+	}
+	release()
+	if code, text := r.request("tcp", "GET", "/livez", ""); code != 200 {
+		t.Fatalf("%d %q after it went on", code, text)
+	}
+}

@@ -1,0 +1,87 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// commandFrame is the body of an AdminCommand.
+type commandFrame struct {
+	Method string          `json:"method"`         // GET or POST
+	Path   string          `json:"path"`           // with its query
+	Body   json.RawMessage `json:"body,omitempty"` // of a POST
+}
+
+// answerFrame is the body of an AdminAnswer.
+type answerFrame struct {
+	Status int             `json:"status"`           // as in HTTP
+	Answer json.RawMessage `json:"answer,omitempty"` // with a status below 300, and of a page that says 503
+	Error  string          `json:"error,omitempty"`
+}
+
+// command carries out an AdminCommand. The server has checked who it is from.
+func (a *Admin) command(ctx context.Context, who string, body []byte) (answer []byte, then func()) {
+	var c commandFrame
+	v := &visit{who: "operator, " + who, may: true}
+	w := &memory{header: http.Header{}, code: http.StatusOK}
+	err := decodeText(body, &c)
+	if err == nil {
+		var r *http.Request
+		if r, err = c.request(context.WithValue(ctx, visitKey{}, v)); err == nil {
+			a.api.ServeHTTP(w, r)
+		}
+	}
+	f := answerFrame{Status: w.code}
+	switch {
+	case err != nil:
+		f.Status, f.Error = http.StatusBadRequest, err.Error()
+	case json.Valid(w.body.Bytes()):
+		var e refusal
+		if f.Answer = bytes.TrimSpace(w.body.Bytes()); json.Unmarshal(f.Answer, &e) == nil && e.Error != "" {
+			f.Answer, f.Error = nil, e.Error
+		}
+	default: // a redirect of the mux
+		f.Error = fmt.Sprintf("%s %s: status %d", c.Method, c.Path, w.code)
+	}
+	if answer, err = json.Marshal(f); err != nil {
+		answer = fmt.Appendf(nil, `{"status":500,"error":%q}`, err.Error())
+	}
+	return answer, v.then
+}
+
+// request makes the HTTP request that the command stands for.
+func (c *commandFrame) request(ctx context.Context) (*http.Request, error) {
+	if c.Method != http.MethodGet && c.Method != http.MethodPost {
+		return nil, fmt.Errorf("method %q; use GET or POST", c.Method)
+	}
+	u, err := url.ParseRequestURI(c.Path)
+	if err != nil || u.Host != "" || u.Scheme != "" {
+		return nil, fmt.Errorf("path %q; write one that begins with /", c.Path)
+	}
+	r, err := http.NewRequestWithContext(ctx, c.Method, u.String(), bytes.NewReader(c.Body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "application/json")
+	return r, nil
+}
+
+// memory keeps a page in memory.
+type memory struct {
+	header http.Header
+	code   int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (p *memory) Header() http.Header { return p.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (p *memory) WriteHeader(code int) { p.code = code }
+
+// Write implements http.ResponseWriter.
+func (p *memory) Write(b []byte) (int, error) { return p.body.Write(b) }
