@@ -41,7 +41,7 @@ func profile(name string) ([]section, error) {
 			{"connections", "--connections 1,1000 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
 			{"full-speed", "--connections 1,64,1000 --rate 0 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
 			{"unix", "--net unix --rate 20000,0 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
-			{"placement", "--peer sluice --rate 20000,0 --io uring --shards 1,2 --placement fused,front,spread --runs 3 --seconds 2s --warm 500ms"},
+			{"placement", "--peer sluice --rate 20000,0 --io uring --placement fused,front,spread --batch 1024,16384 --runs 3 --seconds 2s --warm 500ms"},
 			{"stalled", "--connections 100 --stalled 0,1,10 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
 		}, nil
 	}

@@ -71,8 +71,12 @@ const (
 	stolenCores = 0.05 // that the hypervisor may have kept
 )
 
-// doubt is a reason not to take a number for the server's: the same text for all rows, and what it was in this one.
-type doubt struct{ text, detail string }
+// doubt is a reason not to take a row's numbers for the server's: a text, the same for all rows, and how bad it is in this one.
+type doubt struct {
+	text  string
+	value float64
+	unit  string
+}
 
 // doubts says why the numbers of a row are not, or not only, the server's. Each is judged by the median, so that one bad
 // run of several does not count.
@@ -81,29 +85,29 @@ func (r *Row) doubts() (all []doubt) {
 	share := func(f func(*Result) int64) float64 {
 		return mid(func(res *Result) float64 { return float64(f(res)) / float64(res.Spec.Run) })
 	}
-	add := func(bad bool, text, detail string, args ...any) {
+	add := func(bad bool, text string, value float64, unit string) {
 		if bad {
-			all = append(all, doubt{text, fmt.Sprintf(detail, args...)})
+			all = append(all, doubt{text, value, unit})
 		}
 	}
 	ring := share(func(res *Result) int64 { return res.WaitRing })
 	peer := share(func(res *Result) int64 { return res.WaitPeer })
 	if want := r.Spec.wanted(); want > 0 {
 		got := mid(func(res *Result) float64 { return res.Frames })
-		add(got < rateShare*want, "the target rate was missed", "%s of %s frames/s", amount(got), amount(want))
+		add(got < rateShare*want, "the target rate was missed, reached were", 100*got/want, "%")
 		for i, name := range []string{"p50", "p99"} {
 			late := mid(func(res *Result) float64 { return float64(res.Late[i]) })
 			seen := mid(func(res *Result) float64 { return []float64{res.P50, res.P99}[i] })
-			add(late > lateShare*seen && ring < 0.01, name+" is for a good part the load generator's, which published late", "by %s", micros(late))
+			add(late > lateShare*seen && ring < 0.01, name+" is for a good part the load generator's, which published late by", late/micro, "us")
 		}
 	}
-	add(peer > waitShare && peer > ring, "the receivers were the bottleneck", "the producer waited for them %.0f %% of the time, for the server %.0f %%", 100*peer, 100*ring)
+	add(peer > waitShare && peer > ring, "the receivers were the bottleneck, the producer waited for them for", 100*peer, "% of the time")
 	full := mid(func(res *Result) float64 { return res.FullRead })
-	add(full > fullShare, "the receivers fell behind", "%.0f %% of their reads filled the buffer", 100*full)
+	add(full > fullShare, "the receivers fell behind, the buffer was filled by", 100*full, "% of their reads")
 	others := mid(func(res *Result) float64 { return res.Others })
-	add(others > othersCores, "the machine was shared", "other processes used %.2f cores", others)
+	add(others > othersCores, "the machine was shared, other processes used", others, "cores")
 	stolen := mid(func(res *Result) float64 { return res.Stolen })
-	add(stolen > stolenCores, "the hypervisor took cores away", "%.2f cores", stolen)
+	add(stolen > stolenCores, "the hypervisor kept for itself", stolen, "cores")
 	return all
 }
 

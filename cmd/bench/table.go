@@ -123,23 +123,40 @@ func (r *Row) where() string {
 	return text
 }
 
-// writeDoubts lists what is wrong with rows, each text once.
+// writeDoubts lists what is wrong with rows, each text once, with the rows it is about.
 func writeDoubts(w io.Writer, rows []*Row) {
+	type finding struct {
+		rows      []string
+		low, high doubt
+	}
 	var order []string
-	details := map[string][]string{}
+	found := map[string]*finding{}
 	for n, r := range rows {
 		for _, d := range r.doubts() {
-			if details[d.text] == nil {
-				order = append(order, d.text)
+			f := found[d.text]
+			if f == nil {
+				f = &finding{low: d, high: d}
+				order, found[d.text] = append(order, d.text), f
 			}
-			details[d.text] = append(details[d.text], fmt.Sprintf("row %d: %s", n+1, d.detail))
+			f.rows = append(f.rows, fmt.Sprint(n+1))
+			if d.value < f.low.value {
+				f.low = d
+			}
+			if d.value > f.high.value {
+				f.high = d
+			}
 		}
 		if f, first := r.faults(); f != (Faults{}) {
 			fmt.Fprintf(w, "- FAILED, row %d: %v; %s\n", n+1, f, first)
 		}
 	}
 	for _, text := range order {
-		fmt.Fprintf(w, "- Careful: %s (%s).\n", text, strings.Join(details[text], "; "))
+		f := found[text]
+		amount := digits(f.low.value)
+		if f.high.value > f.low.value {
+			amount += " to " + digits(f.high.value)
+		}
+		fmt.Fprintf(w, "- Careful: %s %s %s (row %s).\n", text, amount, f.low.unit, strings.Join(f.rows, ", "))
 	}
 	if len(order) > 0 {
 		fmt.Fprintln(w)

@@ -49,7 +49,7 @@ func TestDoubts(t *testing.T) {
 		{"the server was slower than the receivers", func(r *Result) { r.WaitPeer, r.WaitRing = 3e8, 5e8 }, ""},
 		{"reads filled their buffer", func(r *Result) { r.FullRead = 0.5 }, "fell behind"},
 		{"other processes were busy", func(r *Result) { r.Others = 1 }, "machine was shared"},
-		{"the hypervisor was busy", func(r *Result) { r.Stolen = 1 }, "hypervisor"},
+		{"the hypervisor was busy", func(r *Result) { r.Stolen = 1 }, "hypervisor kept"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			row := made(spec, 10, 10, 10)
