@@ -88,7 +88,19 @@ func (p *Pipeline[R, Q]) gauges() {
 	})
 	add("ack_policy_degraded_seconds", "s", "Time in all that the policy was degraded.", no, func() float64 { return p.alarm.Total(p.Now()).Seconds() })
 	add("active_connections", "connections", "Connections that hold a permit.", no, func() float64 { return float64(p.permit.Load()) })
+	for _, m := range []struct {
+		name  string
+		depth func() int
+	}{{"gate", p.gate.slots.Len}, {"encode", p.encoder.slots.Len}} {
+		mailbox := func(name, help string, read func() float64) {
+			p.cfg.Collector.Gauge(telemetry.Gauge{Name: name, Unit: "slots", Help: help, Shard: no, Label: "mailbox", Value: m.name, Read: read})
+		}
+		mailbox("mailbox_depth", "Slots waiting in the mailbox.", func() float64 { return float64(m.depth()) })
+		mailbox("mailbox_capacity", "Slots the mailbox can hold.", func() float64 { return float64(p.slots.Cap()) })
+	}
 	for i, e := range p.shards {
+		add("egress_inbox", "bytes", "Encoded answers on their way to the shard.", i, func() float64 { return float64(e.frames.Len()) })
+		add("egress_inbox_capacity", "bytes", "Room for encoded answers on their way to the shard.", i, func() float64 { return float64(p.cfg.FrameRing) })
 		add("egress_connections", "connections", "Connections of the shard.", i, func() float64 { return float64(e.Gauges.Connections.Load()) })
 		add("egress_blocked_connections", "connections", "Connections whose sockets refuse bytes.", i, func() float64 { return float64(e.Gauges.Blocked.Load()) })
 		add("egress_buffered", "bytes", "Send buffers and answer queues in use.", i, func() float64 { return float64(e.Gauges.Buffered.Load()) })

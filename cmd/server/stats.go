@@ -55,6 +55,7 @@ func (s *Server) gauges() {
 	add("sequencer_last_event", "", "Last event sequenced.", func() float64 { return float64(seq.Sequenced()) })
 	add("journal_last_event", "", "Last event on disk.", func() float64 { return float64(s.persists.Load()) })
 	add("sequencer_queue", "By", "Requests on their way to the sequencer.", func() float64 { return float64(s.queue.Len()) })
+	add("sequencer_queue_capacity", "By", "Room for requests on their way to the sequencer.", func() float64 { return float64(s.cfg.QueueBytes) })
 	add("sequencer_events", "events", "Events sequenced in this run.", func() float64 { return float64(seq.Counts().Events) })
 	add("sequencer_queries", "queries", "Queries answered in this run.", func() float64 { return float64(seq.Counts().Queries) })
 	add("sequencer_refused", "requests", "Requests refused before they were sequenced.", func() float64 { return float64(seq.Counts().Refused) })
