@@ -27,6 +27,10 @@ import (
 	"sluice/transport/wire"
 )
 
+type limit = transport.Limits
+
+func limits() limit { return transport.DefaultLimits() }
+
 // patience bounds every wait of a test that should not take long at all.
 const patience = 20 * time.Second
 
@@ -39,6 +43,7 @@ type rig struct {
 	tcp, unix          string // for clients
 	operator, stranger ed25519.PrivateKey
 	trader             ed25519.PrivateKey
+	orders             uint64 // the last client order id
 }
 
 // setup changes a rig before it starts.
@@ -168,10 +173,11 @@ func (c *trade) send(tag uint8, body string) {
 }
 
 // order sends an order that rests.
-func (c *trade) order(id uint64) {
+func (c *trade) order() {
 	c.r.t.Helper()
+	c.r.orders++
 	frame, err := orderbook.AppendRequest(nil, 0, &orderbook.Command{
-		Tag: orderbook.TagNew, Account: 1, ClientOrderID: id, Instrument: 1, Side: orderbook.Buy, Type: orderbook.Limit,
+		Tag: orderbook.TagNew, Account: 1, ClientOrderID: c.r.orders, Instrument: 1, Side: orderbook.Buy, Type: orderbook.Limit,
 		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
 	})
 	if err != nil {
@@ -207,9 +213,9 @@ func (c *trade) expect(want ...string) {
 }
 
 // served proves that a connection still is.
-func (c *trade) served(id uint64) {
+func (c *trade) served() {
 	c.r.t.Helper()
-	c.order(id)
+	c.order()
 	c.expect("accepted", "end")
 }
 

@@ -13,7 +13,7 @@ import (
 func TestPagesOverBothHTTPDoors(t *testing.T) {
 	r := newRig(t)
 	c := r.dial("tcp", r.tcp, r.trader)
-	c.served(1)
+	c.served()
 	for _, door := range []string{"tcp", "unix"} {
 		for path, want := range map[string]string{
 			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; engine poll; up ", "/livez": "live\n",
@@ -37,10 +37,10 @@ func TestPagesOverBothHTTPDoors(t *testing.T) {
 func TestConnectionsSayWhoAndHowMuch(t *testing.T) {
 	r := newRig(t)
 	first := r.dial("tcp", r.tcp, r.trader)
-	first.served(1)
+	first.served()
 	second := r.dial("unix", r.unix, nil)
-	second.served(2)
-	second.served(3)
+	second.served()
+	second.served()
 	var page Connections
 	if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections?by=age", &page); err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ func TestAServerThatStandsStillIsNotLive(t *testing.T) {
 	s, reached, release := stalled(t)
 	r := newRig(t, s)
 	c := r.dial("unix", r.unix, nil)
-	c.served(1)
+	c.served()
 	c.Close()
 	<-reached
 	code, text := r.request("tcp", "GET", "/livez", "")

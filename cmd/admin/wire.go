@@ -47,10 +47,13 @@ func (a *Admin) command(ctx context.Context, who string, body []byte) (answer []
 	default: // a redirect of the mux
 		f.Error = fmt.Sprintf("%s %s: status %d", c.Method, c.Path, w.code)
 	}
-	if answer, err = json.Marshal(f); err != nil {
-		answer = fmt.Appendf(nil, `{"status":500,"error":%q}`, err.Error())
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(f); err != nil {
+		return []byte(`{"status":500,"error":"the answer cannot be written"}`), v.then
 	}
-	return answer, v.then
+	return bytes.TrimSpace(b.Bytes()), v.then
 }
 
 // request makes the HTTP request that the command stands for.

@@ -1,0 +1,253 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/cmd/server"
+	"sluice/transport/wire"
+)
+
+const swapCommand = `{"method":"POST","path":"/policy","body":{"policy":"in_memory>=1"}}`
+
+func policyOf(r *rig) string { return r.server.Pipeline().Policy().Current().String() }
+
+func TestCommandsThroughBothDoors(t *testing.T) {
+	for _, door := range []string{"unix socket", "operator key"} {
+		t.Run(door, func(t *testing.T) {
+			r := newRig(t)
+			c := r.doors()[door]
+			done, err := c.Swap(soon(t), "in_memory>=1", false)
+			if err != nil || done != "policy in_memory>=1 is in force; it was persisted>=1" || policyOf(r) != "in_memory>=1" {
+				t.Fatalf("%q, %v; policy %s", done, err, policyOf(r))
+			}
+			var refused *Error
+			if _, err := c.Swap(soon(t), "replicated", false); !errors.As(err, &refused) || refused.Status != 422 || policyOf(r) != "in_memory>=1" {
+				t.Fatalf("%v; policy %s", err, policyOf(r))
+			}
+			if _, err := c.Swap(soon(t), "replicated", true); err != nil || policyOf(r) != "in_memory>=2" {
+				t.Fatalf("%v; policy %s", err, policyOf(r))
+			}
+			var page Policy
+			if err := c.Get(soon(t), "/policy", &page); err != nil || page.Name != "replicated" || !strings.HasPrefix(page.Verdict, "degraded") {
+				t.Fatalf("%+v, %v", page, err)
+			}
+			var ready Readiness
+			if err := c.Get(soon(t), "/readyz", &ready); err != nil || !ready.Ready {
+				t.Fatalf("%+v, %v", ready, err)
+			}
+			if done, err := c.Drain(soon(t), 5*time.Second); err != nil || done != "draining, for at most 5s" {
+				t.Fatalf("%q, %v", done, err)
+			}
+			<-r.server.Ended()
+			if err := r.server.Err(); err != nil {
+				t.Errorf("the drain: %v", err)
+			}
+			if code, text := r.request("tcp", "GET", "/readyz", ""); code != 503 || !strings.HasPrefix(text, "not ready: ended") {
+				t.Errorf("%d %q after the end", code, text)
+			}
+		})
+	}
+}
+
+func TestKickEndsTheOneThatWasNamed(t *testing.T) {
+	r := newRig(t)
+	for name, door := range r.doors() {
+		var all []*trade
+		for range 4 {
+			c := r.dial("unix", r.unix, nil)
+			c.served()
+			all = append(all, c)
+		}
+		ids := r.ids()
+		victim := ids[len(ids)-2] // all[2]
+		if done, err := door.Kick(soon(t), victim); err != nil || !strings.Contains(done, "is being closed") {
+			t.Fatalf("%s: %q, %v", name, done, err)
+		}
+		all[2].expect("EOF")
+		var closed Closed
+		until(t, "the kick to be listed", func() bool {
+			err := door.Get(soon(t), "/connections/closed?last=1024", &closed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range closed.Last {
+				if e.Reason == "kicked" && e.Number == 8 && e.ID == victim {
+					return true
+				}
+			}
+			return false
+		})
+		for _, i := range []int{0, 1, 3} {
+			all[i].served()
+			all[i].Close()
+		}
+		var gone *Error
+		if _, err := door.Kick(soon(t), victim); !errors.As(err, &gone) || gone.Status != http.StatusNotFound {
+			t.Errorf("%s: second kick: %v", name, err)
+		}
+	}
+}
+
+// Nothing changes over TCP, nor over the client port for anyone but an operator with a key.
+func TestWhoMayNotChangeAnything(t *testing.T) {
+	r := newRig(t)
+	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/drain": `{}`} {
+		if code, text := r.request("tcp", "POST", path, body); code != 403 || !strings.Contains(text, "admin socket") {
+			t.Errorf("POST %s over TCP: %d %q", path, code, text)
+		}
+	}
+	for name, c := range map[string]*trade{"trader": r.dial("tcp", r.tcp, r.trader), "open endpoint": r.dial("unix", r.unix, nil)} {
+		for _, body := range []string{swapCommand, `{"method":"GET","path":"/connections"}`, `{"method":"POST","path":"/drain","body":{}}`} {
+			c.send(wire.TagAdminCommand, body)
+			if c.expect("error", "end"); t.Failed() {
+				t.Fatalf("%s: %s", name, body)
+			}
+		}
+		c.served()
+	}
+	if _, err := (&Client{Addr: r.tcp, Key: r.trader}).Swap(soon(t), "in_memory>=1", false); err == nil || !strings.Contains(err.Error(), "role operator") {
+		t.Errorf("a trader's swap: %v", err)
+	}
+	if _, err := (&Client{Addr: r.tcp, Key: r.stranger}).Swap(soon(t), "in_memory>=1", false); err == nil {
+		t.Error("a stranger's swap was carried out")
+	}
+	if policyOf(r) != "persisted>=1" || !r.server.Ready() {
+		t.Errorf("policy %s, ready %t", policyOf(r), r.server.Ready())
+	}
+}
+
+// The gate stands still: a swap is handed over, but not in force, and nobody is told that it is.
+func TestASwapIsAnsweredOnlyWhenTheGateAdoptedIt(t *testing.T) {
+	s, reached, release := stalled(t)
+	r := newRig(t, s)
+	c := r.dial("unix", r.unix, nil)
+	c.served()
+	c.Close()
+	<-reached
+	answered := make(chan error, 1)
+	go func() {
+		_, err := (&Client{Socket: r.socket}).Swap(soon(t), "in_memory>=1", false)
+		answered <- err
+	}()
+	until(t, "the swap to be handed over", func() bool {
+		_, pending := r.server.Pipeline().Policy().Pending()
+		return pending
+	})
+	code, text := r.request("tcp", "GET", "/policy", "")
+	if code != 200 || !strings.Contains(text, "policy local, persisted>=1\npending in_memory>=1\n") {
+		t.Errorf("%d %q", code, text)
+	}
+	select {
+	case err := <-answered:
+		t.Fatalf("answered (%v) although the gate has not stepped", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	release()
+	if err := <-answered; err != nil || policyOf(r) != "in_memory>=1" {
+		t.Errorf("%v; policy %s", err, policyOf(r))
+	}
+}
+
+// The disk does not answer, so the gate is shut: the operator's own orders wait, but commands and what the gate waits for do
+// not. The swap then opens the gate, and a half-closed operator still gets everything.
+func TestCommandsWhileTheGateIsShut(t *testing.T) {
+	shut, held := make(chan struct{}), make(chan struct{}, 64)
+	r := newRig(t, func(sc *server.Config, _ *Config) {
+		sc.Journal.BeforeSync = func() { held <- struct{}{}; <-shut }
+	})
+	defer close(shut)
+	c := r.dial("tcp", r.tcp, r.operator)
+	c.order()
+	<-held
+	until(t, "the gate to be wedged", func() bool {
+		var ready Readiness
+		if err := (&Client{Socket: r.socket}).Get(soon(t), "/readyz", &ready); err != nil {
+			t.Fatal(err)
+		}
+		return ready.Ready && ready.Gate.Wedged && ready.Gate.Event == 1 && ready.Gate.Why == "waits for journal: needs persisted>=1 at 1, is at 0"
+	})
+	if code, text := r.request("tcp", "GET", "/", ""); code != 200 || !strings.Contains(text, "gate WEDGED for ") {
+		t.Errorf("%d %q", code, text)
+	}
+	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/policy?format=json"}`)
+	if got := c.next(); !strings.HasPrefix(got, `answer 2 {"status":200,"answer":{"policy":"persisted>=1"`) {
+		t.Fatalf("got %q", got)
+	}
+	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/nothing"}`)
+	if got := c.next(); !strings.HasPrefix(got, `answer 3 {"status":404,"error":"no GET /nothing here`) {
+		t.Fatalf("got %q", got)
+	}
+	c.send(wire.TagAdminCommand, swapCommand)
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for range 4 {
+		got = append(got, c.next())
+	}
+	all := strings.Join(got, " ")
+	if !strings.Contains(all, "accepted end") || !strings.Contains(all, `answer 4 {"status":200,"answer":{"done":"policy in_memory>=1 is in force; it was persisted>=1"}}`) || got[3] != "EOF" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// More operators' commands than are carried out at a time are refused in order, and the connection goes on.
+func TestTooManyCommandsAtOnce(t *testing.T) {
+	s, reached, release := stalled(t)
+	r := newRig(t, s)
+	other := r.dial("unix", r.unix, nil)
+	other.served()
+	c := r.dial("tcp", r.tcp, r.operator)
+	c.served()
+	other.Close()
+	<-reached
+	for range 6 { // the gate stands still, so each of these waits
+		c.send(wire.TagAdminCommand, swapCommand)
+	}
+	until(t, "a swap to be handed over", func() bool {
+		_, pending := r.server.Pipeline().Policy().Pending()
+		return pending
+	})
+	release()
+	answers, refused := 0, 0
+	for answers+refused < 6 {
+		switch got := c.next(); {
+		case strings.Contains(got, `"status":200`):
+			answers++
+		case got == "error":
+			c.expect("end")
+			refused++
+		default:
+			t.Fatalf("got %q", got)
+		}
+	}
+	if answers < 4 {
+		t.Errorf("%d answers and %d refusals", answers, refused)
+	}
+	c.served()
+}
+
+// An answer that would not fit is refused with a reason, and the operator stays connected.
+func TestAnAnswerThatIsTooLong(t *testing.T) {
+	r := newRig(t, func(sc *server.Config, _ *Config) {
+		l := limits()
+		l.HardBytes, l.SoftBytes = 1024, 1024
+		sc.EndpointLimits = map[string]limit{"desk": l}
+	})
+	c := r.dial("tcp", r.tcp, r.operator)
+	for range 5 {
+		r.dial("unix", r.unix, nil).served()
+	}
+	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/connections"}`)
+	if got := c.next(); !strings.HasPrefix(got, `answer 1 {"status":413,"error":"the answer has `) {
+		t.Fatalf("got %q", got)
+	}
+	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/connections?top=1"}`)
+	if got := c.next(); !strings.HasPrefix(got, `answer 2 {"status":200,`) {
+		t.Fatalf("got %q", got)
+	}
+}
