@@ -41,7 +41,7 @@ func (h *handler) Request(c listen.Conn, r wire.Request) error {
 	if r.Tag == wire.TagAdminCommand && h.commanded(c, r) {
 		return nil
 	}
-	return h.queue.Put(&upstream.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body}, h.pipeline.Now())
+	return h.queue.Put(&upstream.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
 }
 
 // Shed implements listen.Handler: the client is told, in order with its answers.

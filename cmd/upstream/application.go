@@ -26,6 +26,9 @@ type Request struct {
 	Role uint8
 	// Tag is the message type, 0x10..0x2F.
 	Tag uint8
+	// Trace is the trace context that came with the request (telemetry.Parent, packed), or
+	// nil. It is not journaled, and no business of the application.
+	Trace []byte
 	// Body is what follows the tag. It belongs to the caller and is valid only
 	// during the call; an application that wants to keep bytes copies them.
 	Body []byte

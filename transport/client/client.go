@@ -153,6 +153,15 @@ func (c *Conn) Send(seq uint64, tag uint8, body []byte) error {
 	return c.err
 }
 
+// SendTraced buffers a request with the W3C trace context it belongs to: trace id, span id and flags, as bytes. Nothing
+// leaves before Flush.
+func (c *Conn) SendTraced(seq uint64, trace [wire.TraceSize]byte, tag uint8, body []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = wire.AppendTraced(c.out, seq, &trace, tag, body)
+	return c.err
+}
+
 // Flush sends what is buffered. After an error every Send and Flush returns it.
 func (c *Conn) Flush() error {
 	c.mu.Lock()

@@ -10,6 +10,10 @@ type Request struct {
 	Seq  uint64 // request_seq: the client's own number, not interpreted here
 	Tag  uint8
 	Body []byte // points into the buffer the request was read from
+
+	// Trace is the trace context of a request that came wrapped in a Traced frame, TraceSize bytes that point into the
+	// same buffer; nil without one.
+	Trace []byte
 }
 
 // FrameError says that a frame's length is outside what is allowed. Framing is lost with it: nothing after the prefix can
@@ -35,7 +39,20 @@ func NextRequest(b []byte, maxLength int) (r Request, size int, err error) {
 	if size == 0 {
 		return Request{}, 0, err
 	}
-	return Request{Seq: binary.LittleEndian.Uint64(b[PrefixSize:]), Tag: b[12], Body: b[13:size:size]}, size, nil
+	r = Request{Seq: binary.LittleEndian.Uint64(b[PrefixSize:]), Tag: b[12], Body: b[13:size:size]}
+	r.unwrap()
+	return r, size, nil
+}
+
+// unwrap takes a Traced frame apart. One that is too short, or wraps anything but an application's request, stays as it
+// is: no application knows its tag, so it is answered as a request that cannot be executed.
+func (r *Request) unwrap() {
+	if r.Tag != TagTraced || len(r.Body) <= TraceSize {
+		return
+	}
+	if inner := r.Body[TraceSize]; inner >= RequestFirst && inner <= RequestLast {
+		r.Trace, r.Tag, r.Body = r.Body[:TraceSize:TraceSize], inner, r.Body[TraceSize+1:]
+	}
 }
 
 // NextResponse reads the first response frame of b, in the manner of NextRequest.
@@ -65,6 +82,14 @@ func frameSize(b []byte, min, max int) (int, error) {
 // AppendRequest appends a request frame to dst. Whether the receiver's limit allows its length is the caller's matter.
 func AppendRequest(dst []byte, seq uint64, tag uint8, body []byte) []byte {
 	return append(appendRequestHeader(dst, seq, tag, len(body)), body...)
+}
+
+// AppendTraced appends a request with the trace context it belongs to.
+func AppendTraced(dst []byte, seq uint64, trace *[TraceSize]byte, tag uint8, body []byte) []byte {
+	dst = appendRequestHeader(dst, seq, TagTraced, TraceSize+1+len(body))
+	dst = append(dst, trace[:]...)
+	dst = append(dst, tag)
+	return append(dst, body...)
 }
 
 func appendRequestHeader(dst []byte, seq uint64, tag uint8, bodySize int) []byte {

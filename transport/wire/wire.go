@@ -10,6 +10,7 @@ const (
 	TagChallengeResponse uint8 = 0x06 // client, body: Ed25519 signature over the nonce, then the public key
 	TagAuthFailed        uint8 = 0x07 // server, no body: the handshake failed, the connection is closed
 	TagServerReady       uint8 = 0x08 // server, no body: requests are read from now on
+	TagTraced            uint8 = 0x0B // client, body: trace context of TraceSize bytes, then tag and body of the request
 )
 
 // Limits of the tag ranges, all inclusive.
@@ -29,6 +30,7 @@ const (
 	NonceSize          = 32 // random bytes in a Challenge
 	SignatureSize      = 64 // Ed25519 signature in a ChallengeResponse
 	PublicKeySize      = 32 // Ed25519 public key in a ChallengeResponse
+	TraceSize          = 25 // trace id 16, span id 8, trace-flags 1, as in W3C traceparent
 
 	ChallengeFrameSize         = PrefixSize + ResponseHeaderSize + NonceSize                    // 37
 	ChallengeResponseFrameSize = PrefixSize + RequestHeaderSize + SignatureSize + PublicKeySize // 109

@@ -4,6 +4,7 @@ import (
 	"sluice/actors"
 	"sluice/durability"
 	"sluice/mailbox"
+	"sluice/telemetry"
 )
 
 // slotClaim is the number of slots claimed at once at most.
@@ -30,6 +31,7 @@ type emitter[R, Q any] struct {
 	conn     uint64 // of the request
 	seq      durability.Seq
 	received int64
+	parent   telemetry.Parent   // of the request: its trace context
 	own      *actors.Slot[R, Q] // last unpublished slot to conn
 	scrap    actors.Slot[R, Q]  // takes the outputs once the sequencer was stopped
 }
@@ -37,6 +39,14 @@ type emitter[R, Q any] struct {
 // begin starts a request of conn.
 func (e *emitter[R, Q]) begin(conn uint64, received int64) {
 	e.conn, e.received, e.own, e.first = conn, received, nil, e.used
+}
+
+// trace takes the trace context of the next request, which its answers carry; empty for none.
+func (e *emitter[R, Q]) trace(context []byte) {
+	e.parent = telemetry.Parent{}
+	if len(context) == telemetry.ParentBytes {
+		e.parent.Get(context)
+	}
 }
 
 // Report implements Emitter.
@@ -83,6 +93,7 @@ func (e *emitter[R, Q]) next(conn uint64, kind actors.Kind) *actors.Slot[R, Q] {
 	*s = actors.Slot[R, Q]{Conn: conn, Seq: e.seq, Received: e.received, Kind: kind}
 	if conn == e.conn {
 		e.own = s
+		s.Parent = e.parent
 	}
 	return s
 }

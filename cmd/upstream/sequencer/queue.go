@@ -8,13 +8,15 @@ import (
 
 	"sluice/cmd/upstream"
 	"sluice/mailbox"
+	"sluice/telemetry"
 )
 
 // ErrClosed is returned by Queue.Put once the queue is closed: the request was not taken.
 var ErrClosed = errors.New("sequencer: no more requests are taken")
 
-// stampSize is the size of what precedes the event in a record of the queue: when it was received, monotonic ns.
-const stampSize = 8
+// A record of the queue is when its request was received (monotonic ns, 8 B), the size of its trace context (1 B), that
+// context, and the event.
+const stampSize = 9
 
 // Queue carries requests from the readers of connections to the sequencer. It is a ring of bytes with one writing end,
 // which a mutex hands from reader to reader: there are few readers, a put is some tens of ns, and one ring keeps one
@@ -40,7 +42,9 @@ func NewQueue(capacity int) (*Queue, *mailbox.BytesReader) {
 }
 
 // MaxBody is the size in bytes of the largest body that fits.
-func (q *Queue) MaxBody() int { return q.ring.MaxRecord() - stampSize - upstream.EventHeader }
+func (q *Queue) MaxBody() int {
+	return q.ring.MaxRecord() - stampSize - telemetry.ParentBytes - upstream.EventHeader
+}
 
 // Len is the number of bytes waiting for the sequencer. Any goroutine.
 func (q *Queue) Len() int { return q.ring.Len() }
@@ -49,8 +53,9 @@ func (q *Queue) Len() int { return q.ring.Len() }
 // goroutine are sequenced in the order it put them. Any goroutine. The error is ErrClosed, or says that the body is too
 // large.
 func (q *Queue) Put(req *upstream.Request, received int64) error {
-	n := stampSize + upstream.EventHeader + len(req.Body)
-	if n > q.ring.MaxRecord() {
+	at := stampSize + len(req.Trace)
+	n := at + upstream.EventHeader + len(req.Body)
+	if len(req.Body) > q.MaxBody() {
 		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d", len(req.Body), q.MaxBody())
 	}
 	q.mu.Lock()
@@ -60,7 +65,9 @@ func (q *Queue) Put(req *upstream.Request, received int64) error {
 		return err
 	}
 	binary.LittleEndian.PutUint64(record, uint64(received))
-	upstream.AppendEvent(record[:stampSize], req)
+	record[stampSize-1] = uint8(len(req.Trace))
+	copy(record[stampSize:], req.Trace)
+	upstream.AppendEvent(record[:at], req)
 	q.ring.Commit(n)
 	q.ring.Publish()
 	return nil

@@ -142,7 +142,9 @@ func (s *Sequencer[R, Q]) batch() bool {
 		if !ok {
 			break
 		}
-		s.handle(int64(binary.LittleEndian.Uint64(record)), record[stampSize:])
+		at := stampSize + int(record[stampSize-1])
+		s.out.trace(record[stampSize:at])
+		s.handle(int64(binary.LittleEndian.Uint64(record)), record[at:])
 	}
 	if n == 0 {
 		return false

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"io"
+	"testing"
+
+	"sluice/cmd/orderbook"
+	"sluice/telemetry"
+	"sluice/transport"
+	"sluice/transport/wire"
+)
+
+// A request that comes with a sampled trace context leaves a record of its answer, with every stage in order; one without
+// leaves none.
+func TestATracedRequestLeavesATrace(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		s, addresses := serve(t, config(t.TempDir(), mode, io.Discard))
+		defer drain(t, s)
+		c := dial(t, "tcp", addresses[0])
+		c.command(order(1, 1, orderbook.Buy, 100, 5))
+		c.expect("accepted 1 seq=1", "end")
+
+		var context [wire.TraceSize]byte
+		for i := range 24 {
+			context[i] = byte(i + 1)
+		}
+		context[24] = 1
+		cmd := order(1, 2, orderbook.Buy, 101, 5)
+		if err := c.conn.SendTraced(9, context, cmd.Tag, body(cmd)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.conn.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		var rec telemetry.TraceRec
+		until(t, "the trace", func() bool {
+			for _, box := range s.Pipeline().Traces() {
+				if box.TryGet(&rec) {
+					return true
+				}
+			}
+			return false
+		})
+		if rec.Seq != 2 || [16]byte(context[:16]) != rec.TraceID || [8]byte(context[16:24]) != rec.Parent || rec.Reason != telemetry.ReasonParent {
+			t.Fatalf("%+v", rec)
+		}
+		last := uint32(0)
+		for p := range telemetry.Point(telemetry.NumPoints) {
+			if _, passed := rec.At(p); !passed {
+				if p != telemetry.PointReplica {
+					t.Errorf("point %d was not passed: %+v", p, rec)
+				}
+				continue
+			}
+			if rec.D[p] < last {
+				t.Errorf("point %d is before the one in front of it: %+v", p, rec)
+			}
+			last = rec.D[p]
+		}
+		for _, box := range s.Pipeline().Traces() {
+			if box.TryGet(&rec) {
+				t.Fatalf("a second trace: %+v", rec)
+			}
+		}
+	})
+}
