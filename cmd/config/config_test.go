@@ -109,6 +109,9 @@ func TestAFailedLoadChangesNothing(t *testing.T) {
 	if c.Shards != 7 || set.Origin("shards") != "--shards" {
 		t.Errorf("%d shards from %s, want 7 from --shards", c.Shards, set.Origin("shards"))
 	}
+	if _, err := set.Load([]string{"--drain=1s"}, nil); err != nil || c.Shards != 0 || set.Origin("shards") != "default" {
+		t.Errorf("a value of an earlier Load stays: %d shards from %s, %v", c.Shards, set.Origin("shards"), err)
+	}
 }
 
 func TestVariablesOfOthersAreNoMistake(t *testing.T) {

@@ -174,6 +174,7 @@ func TestAClientWithoutServerSaysWhatToDo(t *testing.T) {
 }
 
 func TestTheDemonstrationRunsFromTheCommandLine(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // a run that fails keeps its directory
 	p := start(t, "demo", "--seconds", "1", "--clients", "4", "--", "--io", "poll")
 	p.ends(0)
 	for _, want := range []string{"4 clients", "kill -9", "asked for", "Nothing acknowledged is missing."} {
