@@ -1,0 +1,237 @@
+package live
+
+import (
+	"sync"
+	"time"
+
+	"sluice/cmd/stats"
+	"sluice/telemetry"
+)
+
+const (
+	kept   = 300 // points of history: 5 minutes
+	window = 10  // points that the table of stages covers
+
+	numStages = telemetry.NumStages
+)
+
+// Point is what happened between two looks, about a second. Rates are per second.
+type Point struct {
+	N         uint64   `json:"n"`         // 1, 2, 3 ... since the server started
+	At        int64    `json:"at"`        // its end, Unix time in ms
+	Requests  float64  `json:"requests"`  // read from clients
+	Events    float64  `json:"events"`    // sequenced
+	Commits   float64  `json:"commits"`   // group commits of the journal
+	Released  float64  `json:"released"`  // answers the gate let pass
+	Encoded   float64  `json:"encoded"`   // answers
+	Responses float64  `json:"responses"` // answers whose last byte the kernel accepted
+	Bytes     float64  `json:"bytes"`     // the kernel accepted
+	Dropped   float64  `json:"dropped"`   // answers, for whatever reason
+	Oldest    float64  `json:"oldest"`    // s that the first waiting answer had waited at the end
+	Whole     *Latency `json:"whole"`     // from receiving a request to the kernel accepting its answer; nil if there was none
+}
+
+// Latency is a distribution of times, in ns.
+type Latency struct {
+	Count uint64  `json:"count"`
+	Mean  float64 `json:"mean"`
+	P50   uint64  `json:"p50"`
+	P99   uint64  `json:"p99"`
+	P999  uint64  `json:"p999"`
+	Max   uint64  `json:"max"` // at most 3 % too high, unless it is a record
+}
+
+func latencyOf(h *telemetry.HistTotal) *Latency {
+	if h.Count == 0 {
+		return nil
+	}
+	return &Latency{Count: h.Count, Mean: h.Mean(), P50: h.Quantile(0.5), P99: h.Quantile(0.99), P999: h.Quantile(0.999), Max: h.Max}
+}
+
+// between sets d to what was recorded between two states of a histogram. The maximum becomes that of the time between:
+// a total's own is of all time, and would stand in for every percentile that falls on the last value.
+func between(d, before, now *telemetry.HistTotal) {
+	d.Reset()
+	d.Merge(now)
+	d.Subtract(before)
+	if now.Max > before.Max {
+		return // the record is of this time
+	}
+	d.Max = 0
+	d.Buckets(func(_, high, _ uint64) { d.Max = min(high-1, now.Max) })
+}
+
+// who is an actor.
+type who struct {
+	kind  string
+	shard int
+}
+
+// what is a gauge.
+type what struct {
+	name, label string
+	shard       int
+}
+
+// tally is everything counted up to a moment.
+type tally struct {
+	at     int64 // clock, ns
+	stages [numStages]telemetry.HistTotal
+	counts map[who][telemetry.NumCounters]uint64
+	gauges map[what]float64
+}
+
+func (t *tally) reset(now int64) {
+	t.at = now
+	for i := range t.stages {
+		t.stages[i].Reset()
+	}
+	t.counts, t.gauges = map[who][telemetry.NumCounters]uint64{}, map[what]float64{}
+}
+
+// count adds up counters over all actors.
+func (t *tally) count(counters ...telemetry.Counter) (sum uint64) {
+	for _, c := range t.counts {
+		for _, i := range counters {
+			sum += c[i]
+		}
+	}
+	return sum
+}
+
+// gauge adds up a gauge over its shards and labels.
+func (t *tally) gauge(name string) (sum float64) {
+	for w, v := range t.gauges {
+		if w.name == name {
+			sum += v
+		}
+	}
+	return sum
+}
+
+// history remembers the last minutes. take belongs to one goroutine; anyone may read.
+type history struct {
+	collector *telemetry.Collector
+	now       func() int64
+	wall      func() time.Time
+
+	mu     sync.Mutex // guards all below
+	points [kept]Point
+	n      uint64 // points so far
+	recent [window][numStages]telemetry.HistTotal
+	before *tally // at the end of the point before the newest
+	last   *tally // at the end of the newest point
+}
+
+// newHistory begins now: what was recorded earlier is in no point.
+func newHistory(c *telemetry.Collector, now func() int64, wall func() time.Time) *history {
+	h := &history{collector: c, now: now, wall: wall, before: new(tally), last: new(tally)}
+	h.read(h.last)
+	h.before.reset(h.last.at)
+	return h
+}
+
+// read sets t to the present state.
+func (h *history) read(t *tally) {
+	h.collector.Collect(0)
+	t.reset(h.now())
+	h.collector.Each(func(a *telemetry.Totals) {
+		for i := range a.H {
+			t.stages[i].Merge(&a.H[i])
+		}
+		t.counts[who{a.Actor, a.Shard}] = a.C
+	})
+	h.collector.Gauges(func(g telemetry.Gauge, v float64) { t.gauges[what{g.Name, g.Value, g.Shard}] += v })
+}
+
+// take adds a point, and returns it.
+func (h *history) take() Point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.before, h.last = h.last, h.before
+	h.read(h.last)
+	seconds := float64(h.last.at-h.before.at) / 1e9
+	recent := &h.recent[h.n%window]
+	for i := range recent {
+		between(&recent[i], &h.before.stages[i], &h.last.stages[i])
+	}
+	h.n++
+	p := &h.points[(h.n-1)%kept]
+	*p = Point{N: h.n, At: h.wall().UnixMilli(), Oldest: h.last.gauge("gate_oldest_age"), Whole: latencyOf(&recent[telemetry.StageWhole])}
+	if seconds <= 0 {
+		return *p
+	}
+	rate := func(counters ...telemetry.Counter) float64 {
+		return float64(h.last.count(counters...)-h.before.count(counters...)) / seconds
+	}
+	change := func(gauge string) float64 { return max(h.last.gauge(gauge)-h.before.gauge(gauge), 0) / seconds }
+	p.Requests, p.Events, p.Commits = change("listener_requests"), change("sequencer_events"), change(stats.JournalCommits)
+	p.Released, p.Encoded = rate(telemetry.GateSlots), rate(telemetry.EncodeFrames)
+	p.Responses, p.Bytes = rate(telemetry.EgressFramesSent), rate(telemetry.EgressBytesSent)
+	p.Dropped = rate(drops()...)
+	return *p
+}
+
+func drops() (all []telemetry.Counter) {
+	for r := range telemetry.DropReason(telemetry.NumDropReasons) {
+		all = append(all, r.Counter())
+	}
+	return all
+}
+
+// after returns the points with numbers above n, oldest first.
+func (h *history) after(n uint64) []Point {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n > h.n {
+		n = 0 // of another run of the server
+	}
+	n = max(n, h.n-min(h.n, kept))
+	list := make([]Point, 0, h.n-n)
+	for ; n < h.n; n++ {
+		list = append(list, h.points[n%kept])
+	}
+	return list
+}
+
+// stages returns the table of the last seconds, and how many they are.
+func (h *history) stages() (table []Stage, seconds int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	seconds = int(min(h.n, window))
+	for s := range telemetry.Stage(numStages) {
+		var sum telemetry.HistTotal
+		for i := range h.recent[:seconds] {
+			sum.Merge(&h.recent[i][s])
+		}
+		table = append(table, Stage{Name: s.Name(), Latency: latencyOf(&sum)})
+	}
+	return table, seconds
+}
+
+// shard is what a shard did in the last point.
+func (h *history) shard(i int) Shard {
+	w := who{"egress", i}
+	seconds := float64(h.last.at-h.before.at) / 1e9
+	rate := func(c telemetry.Counter) float64 {
+		if seconds <= 0 {
+			return 0
+		}
+		return float64(h.last.counts[w][c]-h.before.counts[w][c]) / seconds
+	}
+	g := func(name string) float64 { return h.last.gauges[what{name, "", i}] }
+	return Shard{
+		Shard: i, Responses: rate(telemetry.EgressFramesSent), Bytes: rate(telemetry.EgressBytesSent), Busy: rate(telemetry.RunnerBusyTime) / 1e9,
+		Clients: int(g("egress_connections")), Blocked: int(g("egress_blocked_connections")), Buffered: int64(g("egress_buffered")),
+		Queue: int64(g("egress_inbox")), QueueCap: int64(g("egress_inbox_capacity")),
+	}
+}
+
+// busy is the share of the last point that an actor worked.
+func (h *history) busy(kind string) float64 {
+	w, ns := who{kind, telemetry.NoShard}, float64(h.last.at-h.before.at)
+	if ns <= 0 {
+		return 0
+	}
+	return float64(h.last.counts[w][telemetry.RunnerBusyTime]-h.before.counts[w][telemetry.RunnerBusyTime]) / ns
+}

@@ -1,0 +1,251 @@
+"use strict";
+
+// The page asks for /live.json once a second and draws. Points it has are kept and not asked for again.
+const minutes = 5, seconds = minutes * 60;
+const $ = id => document.getElementById(id);
+let points = [], boot = 0, last = null, since = 0, hover = null;
+
+// Numbers for people. Each returns [digits, unit].
+function time(ns) {
+  for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]]) {
+    if (ns >= size * 0.9995) return [three(ns / size), unit];
+  }
+  return [String(Math.round(ns)), "ns"];
+}
+const three = v => v >= 99.95 ? String(Math.round(v)) : v >= 9.995 ? v.toFixed(1) : v.toFixed(2);
+const whole = v => Math.round(v).toLocaleString("en-US");
+function rate(v) {
+  if (v >= 999950) return three(v / 1e6) + " M";
+  if (v >= 99950) return three(v / 1e3) + " k";
+  return v > 0 && v < 9.95 ? v.toFixed(1) : whole(v);
+}
+function bytes(v) {
+  for (const [unit, size] of [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 1024]]) {
+    if (v >= size) return [three(v / size), unit];
+  }
+  return [String(Math.round(v)), "B"];
+}
+const percent = v => v > 0 && v < 0.01 ? "<1 %" : Math.round(100 * v) + " %";
+function span(s) {
+  s = Math.max(s, 0);
+  if (s < 10) return s.toFixed(1) + " s";
+  if (s < 120) return Math.round(s) + " s";
+  if (s < 7200) return Math.floor(s / 60) + " min";
+  return s < 172800 ? Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " min" : Math.floor(s / 86400) + " d";
+}
+const plural = (n, one) => whole(n) + " " + one + (n === 1 ? "" : "s");
+
+// Elements. Text goes through textContent: a client's name is never markup.
+function text(id, value) { const e = typeof id === "string" ? $(id) : id; if (e.textContent !== value) e.textContent = value; }
+function make(tag, attributes, ...children) {
+  const e = document.createElement(tag);
+  for (const k in attributes) e.setAttribute(k, attributes[k]);
+  e.append(...children);
+  return e;
+}
+function draw(tag, attributes, content) {
+  const e = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const k in attributes) e.setAttribute(k, attributes[k]);
+  if (content !== undefined) e.textContent = content;
+  return e;
+}
+const united = ([digits, unit]) => [digits, make("small", {}, unit)];
+function bar(share) {
+  const s = make("span", {});
+  s.style.width = share > 0 ? "max(1px, " + 100 * Math.min(share, 1) + "%)" : "0";
+  return make("td", { class: "wide" }, s);
+}
+function rows(id, list) { document.querySelector("#" + id + " tbody").replaceChildren(...list); }
+
+function node(id, value, unit, sub, is) {
+  const n = $(id);
+  text(n.querySelector("b"), value);
+  text(n.querySelector("i"), unit);
+  text(n.querySelector(".sub"), sub);
+  n.querySelector(".sub").title = sub;
+  if (is) n.dataset.is = is;
+}
+function pipe(id, depth, cap, label) {
+  const p = $(id), share = cap > 0 ? depth / cap : 0;
+  p.querySelector("u").style.width = share > 0 ? "max(2px, " + 100 * Math.min(share, 1) + "%)" : "0";
+  p.dataset.full = share > 0.8 ? "yes" : "no";
+  text(p.querySelector("em"), label);
+  p.title = cap > 0 ? label + " of " + whole(cap) + ", " + percent(share) + " full" : label;
+}
+
+function header(s) {
+  let state = s.state, say = s.state;
+  if (state === "ready" && s.gate.wedged) { state = "wedged"; say = "gate shut for " + span(s.gate.seconds); }
+  else if (state === "ready" && s.degraded) { state = "degraded"; say = "degraded"; }
+  document.body.dataset.state = state;
+  text("state", say);
+  text("policy", s.policy_name || s.policy);
+  $("policy").title = s.policy;
+  text("engine", s.engine + (s.fallback ? " (fallback)" : ""));
+  $("engine").title = s.note;
+  text("clients", whole(s.clients));
+  text("event", whole(s.sequenced));
+  text("up", span(s.up));
+  document.title = "sluice · " + say;
+}
+
+function flow(s, p) {
+  const q = s.queues, g = s.gate, size = v => bytes(v).join(" ");
+  node("n-readers", rate(p.requests), "requests/s", plural(s.clients, "client"));
+  node("n-sequencer", rate(p.events), "events/s", "event " + whole(s.sequenced));
+  const waits = g.waiting && g.seconds >= 0.05;
+  node("n-gate", rate(p.released), "answers/s", g.wedged ? "shut for " + span(g.seconds) : waits ? "waiting " + span(g.seconds) : "open",
+    g.wedged ? "wedged" : waits ? "waiting" : "open");
+  node("n-encode", rate(p.encoded), "answers/s", "busy " + percent(s.busy.encode));
+  node("n-egress", rate(p.responses), "answers/s", plural(s.shards.length, "shard"));
+  const b = bytes(p.bytes);
+  node("n-sockets", b[0], b[1] + "/s", s.blocked ? s.blocked + " of " + s.clients + " blocked" : "none blocked");
+  node("n-journal", rate(p.commits), "syncs/s", p.commits > 0 ? rate(p.events / p.commits) + " events each" : "event " + whole(s.persisted));
+  pipe("q-requests", q.requests.depth, q.requests.cap, size(q.requests.depth));
+  pipe("q-gate", q.gate.depth, q.gate.cap, plural(q.gate.depth, "answer"));
+  pipe("q-encode", q.encode.depth, q.encode.cap, plural(q.encode.depth, "answer"));
+  pipe("q-egress", q.egress.depth, q.egress.cap, size(q.egress.depth));
+  pipe("q-sockets", 0, 0, size(q.buffered));
+  const behind = Math.max(s.sequenced - s.persisted, 0), w = $("word");
+  const lag = behind ? plural(behind, "event") + " not on disk yet." : "Every event is on disk.";
+  if (waits && g.why) w.replaceChildren(make("b", {}, "The gate " + g.why), ". " + lag);
+  else if (s.degraded) w.replaceChildren(make("b", {}, "Degraded"), ": the policy " + s.policy + " asks for more nodes than are in view.");
+  else w.replaceChildren("An answer passes the gate when ", make("b", {}, s.policy), ". " + lag);
+  if (s.dropped.length) w.append(" Dropped since start: " + s.dropped.map(d => whole(d.count) + " " + d.reason.replace(/_/g, " ")).join(", ") + ".");
+}
+
+function stages(s) {
+  const by = {};
+  for (const x of s.stages) by[x.name] = x.latency;
+  const scale = by.whole ? by.whole.mean : 1;
+  const line = (name, label, kind) => {
+    const l = by[name], first = make("td", {}, label);
+    if (!l) return make("tr", { class: kind }, first, bar(0), ...[1, 2, 3, 4].map(() => make("td", { class: "off" }, "–")));
+    const v = x => make("td", {}, ...united(time(x)));
+    return make("tr", { class: kind }, first, bar(l.mean / scale), v(l.mean), v(l.p50), v(l.p99), v(l.p999));
+  };
+  rows("stages", [line("match", "match", ""), line("handoff", "hand-off", ""), line("gate", "gate", ""), line("journal_wait", "waits for journal", "part"),
+    line("replica_wait", "waits for replicas", "part"), line("encode", "encode", ""), line("queue", "queue", ""), line("batch", "batch", ""),
+    line("send", "send", ""), line("whole", "whole answer", "whole")]);
+  text("covers", by.whole ? "last " + s.seconds + " s, " + plural(by.whole.count, "answer") : "last " + s.seconds + " s");
+}
+
+function shards(s) {
+  const most = Math.max(...s.shards.map(x => x.responses)), sum = s.shards.reduce((a, x) => a + x.responses, 0);
+  text("balance", sum > 0 && s.shards.length > 1 ? "busiest carries " + percent(most / sum) + ", even is " + percent(1 / s.shards.length) : "");
+  rows("shards", s.shards.map(x => make("tr", {}, make("td", {}, String(x.shard)), bar(most > 0 ? x.responses / most : 0), make("td", {}, rate(x.responses)),
+    make("td", {}, whole(x.clients)), make("td", x.blocked ? { class: "state-blocked" } : {}, whole(x.blocked)), make("td", {}, ...united(bytes(x.buffered))),
+    make("td", {}, percent(x.busy)))));
+}
+
+function clients(s) {
+  rows("slow", s.slow.slice(0, 4).map(c => make("tr", {}, make("td", { title: "connection " + c.id + ", shard " + c.shard }, c.from), make("td", { class: "state-" + c.state }, c.state),
+    make("td", {}, ...united(bytes(c.unsent))), make("td", {}, c.lag > 0 ? span(c.lag) : "–"))));
+  $("slow").hidden = !s.slow.length;
+  text("slow-empty", s.slow.length ? "" : s.clients ? "Every client takes its answers as they come." : "Nobody is connected.");
+  $("slow-empty").hidden = s.slow.length > 0;
+  text("slow-note", s.slow.length > 4 ? "the 4 that hold back most" : "");
+  const room = s.slow.length > 2 ? 2 : 4;
+  rows("ended", s.ended.slice(0, room).map(e => make("tr", {}, make("td", { title: "connection " + e.id }, e.from), make("td", {}, e.reason.replace(/_/g, " ")),
+    make("td", {}, ...united(bytes(e.unsent))), make("td", {}, span(e.ago)))));
+  $("ended").hidden = !s.ended.length;
+}
+
+// plot draws lines over the last minutes. y maps a value to 0..1.
+function plot(id, o) {
+  const box = $(id), W = box.clientWidth, H = box.clientHeight, left = 46, right = o.right, top = 10, bottom = 20;
+  const w = W - left - right, h = H - top - bottom, end = points.length ? points[points.length - 1].n : 0;
+  const x = n => left + w * (1 - (end - n) / (seconds - 1)), y = v => top + h * (1 - o.y(v));
+  const svg = draw("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": o.label });
+  for (const [v, label] of o.ticks) {
+    svg.append(draw("line", { class: "axis", x1: left, x2: W - right, y1: y(v), y2: y(v) }), draw("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, label));
+  }
+  for (let m = 0; m <= minutes; m++) {
+    svg.append(draw("text", { x: left + w * (1 - m / minutes), y: H - 4, "text-anchor": m ? m === minutes ? "start" : "middle" : "end" }, m ? "−" + m + " min" : "now"));
+  }
+  const ends = [];
+  for (const line of o.lines) {
+    let d = "", pen = false, area = "", from = 0;
+    for (const p of points) {
+      const v = line.of(p);
+      if (v === null) { if (pen && line.area) area += "V" + y(0) + "H" + from + "Z"; pen = false; continue; }
+      const at = x(p.n).toFixed(1), to = y(v).toFixed(1);
+      if (!pen) { from = at; d += "M" + at + " " + to + "h.01"; area += "M" + at + " " + to; } else { d += "L" + at + " " + to; area += "L" + at + " " + to; }
+      pen = true;
+    }
+    if (pen && line.area) area += "V" + y(0) + "H" + from + "Z";
+    if (line.area) svg.append(draw("path", { class: "area", d: area }));
+    svg.append(draw("path", { class: line.kind, d }));
+    const now = points.length ? line.of(points[points.length - 1]) : null;
+    if (now !== null) ends.push({ y: y(now), kind: line.kind, label: line.name + line.text(now) });
+  }
+  ends.sort((a, b) => a.y - b.y);
+  ends.forEach((e, i) => { if (i) e.y = Math.max(e.y, ends[i - 1].y + 14); });
+  for (let i = ends.length - 1, room = H - bottom; i >= 0; i--, room -= 14) { ends[i].y = Math.min(ends[i].y, room); room = ends[i].y; }
+  for (const e of ends) svg.append(draw("text", { class: "end " + e.kind, x: W - right + 8, y: e.y + 4 }, e.label));
+  if (o.none) svg.append(draw("text", { class: "none", x: left + w / 2, y: top + h / 2 - 4, "text-anchor": "middle" }, o.none));
+  if (hover !== null && o.hover && points.length) {
+    const n = Math.round(end - (1 - (hover - left) / w) * (seconds - 1)), p = points.find(p => p.n === n);
+    if (p) svg.append(draw("line", { class: "cursor", x1: x(n), x2: x(n), y1: top, y2: top + h }));
+    o.hover(p, end - n);
+  }
+  box.replaceChildren(svg);
+}
+
+function charts() {
+  let low = Infinity, high = 0;
+  for (const p of points) if (p.whole) { low = Math.min(low, p.whole.p50); high = Math.max(high, p.whole.p999); }
+  const some = high > 0;
+  if (!some) { low = 1e5; high = 1e6; }
+  // Whole decades, and the halves between them when there is only one.
+  const a = Math.floor(Math.log10(Math.max(low, 1))), b = Math.max(Math.ceil(Math.log10(Math.max(high, 1) * 1.0001)), a + 1), ticks = [];
+  for (let e = a; e <= b; e++) for (const m of b - a > 2 ? [1] : [1, 2, 5]) if (m === 1 || e < b) ticks.push([m * 10 ** e, axisTime(m * 10 ** e)]);
+  const get = k => p => p.whole ? p.whole[k] : null, show = v => time(v).join(" ");
+  if (hover === null) text("at", "");
+  plot("latency", {
+    label: "p50, p99 and p99.9 of the answer latency over the last 5 minutes", right: 96, ticks, y: v => (Math.log10(Math.max(v, 1)) - a) / (b - a),
+    lines: [{ kind: "p999", name: "p99.9 ", of: get("p999"), text: show }, { kind: "p99", name: "p99 ", of: get("p99"), text: show }, { kind: "p50", name: "p50 ", of: get("p50"), text: show }],
+    none: some ? "" : "No answers in the last 5 minutes.",
+    hover: (p, ago) => text("at", !p ? "" : ago + " s ago: " + (p.whole ? "p50 " + show(p.whole.p50) + ", p99 " + show(p.whole.p99) + ", p99.9 " + show(p.whole.p999) + ", worst " + show(p.whole.max) : "no answers")),
+  });
+  const most = Math.max(...points.map(p => p.responses), 1), step = nice(most / 3), top = step * Math.max(Math.ceil(most / step), 1);
+  plot("rate", {
+    label: "answers a second over the last 5 minutes", right: 58, ticks: Array.from({ length: Math.round(top / step) + 1 }, (_, i) => [i * step, axisCount(i * step)]), y: v => v / top,
+    lines: [{ kind: "p50", name: "", of: p => p.responses, text: rate, area: true }], none: "",
+  });
+}
+const axisTime = ns => { for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]]) if (ns >= size) return ns / size + " " + unit; return ns + " ns"; };
+const axisCount = v => v >= 1e6 ? v / 1e6 + " M" : v >= 1e3 ? v / 1e3 + " k" : String(+v.toFixed(1));
+function nice(v) { const e = 10 ** Math.floor(Math.log10(v)), m = v / e; return (m <= 1 ? 1 : m <= 2 ? 2 : m <= 5 ? 5 : 10) * e; }
+
+function show(s) {
+  if (s.boot !== boot) { points = []; boot = s.boot; }
+  points = points.concat(s.points).slice(-seconds);
+  last = s;
+  const p = points[points.length - 1] || { requests: 0, events: 0, commits: 0, released: 0, encoded: 0, responses: 0, bytes: 0 };
+  header(s); flow(s, p); stages(s); shards(s); clients(s); charts();
+}
+
+// One question at a time. Without an answer the page says since when, and goes on asking.
+async function ask() {
+  try {
+    const known = points.length ? points[points.length - 1].n : 0;
+    const answer = await fetch("/live.json?after=" + known, { cache: "no-store", signal: AbortSignal.timeout(5000) });
+    if (!answer.ok) throw new Error("status " + answer.status);
+    const s = await answer.json();
+    if (s.boot !== boot && known) { points = []; boot = s.boot; setTimeout(ask, 0); return; } // it asks for all points of the new run
+    since = Date.now();
+    show(s);
+  } catch (_) {
+    if (!since) since = Date.now();
+    document.body.dataset.state = "lost";
+    text("state", "no answer for " + span((Date.now() - since) / 1000));
+    document.title = "sluice · no answer";
+  }
+  setTimeout(ask, 1000);
+}
+
+$("latency").addEventListener("mousemove", e => { hover = e.clientX - $("latency").getBoundingClientRect().left; charts(); });
+$("latency").addEventListener("mouseleave", () => { hover = null; charts(); });
+new ResizeObserver(() => { if (last) charts(); }).observe($("latency"));
+ask();

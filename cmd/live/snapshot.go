@@ -1,0 +1,268 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/server"
+	"sluice/durability"
+	"sluice/telemetry"
+	"sluice/transport/listen"
+)
+
+// Snapshot is what the page and `sluice top` draw: the present, and the points of the last minutes.
+type Snapshot struct {
+	Boot    int64   `json:"boot"` // changes when the server starts again; then points count from 1
+	State   string  `json:"state"`
+	Up      float64 `json:"up"` // s
+	Engine  string  `json:"engine"`
+	Note    string  `json:"note"` // about the engine, for people
+	Falls   bool    `json:"fallback"`
+	Policy  string  `json:"policy"`
+	Alias   string  `json:"policy_name"`
+	Degrade bool    `json:"degraded"`
+	Gate    Gate    `json:"gate"`
+	Nodes   []Node  `json:"nodes"`
+
+	Clients    int     `json:"clients"`
+	Blocked    int     `json:"blocked"` // clients whose sockets refuse bytes
+	Handshakes int     `json:"handshakes"`
+	Sequenced  uint64  `json:"sequenced"` // last event
+	Persisted  uint64  `json:"persisted"` // last event on this node's disk
+	Queues     Queues  `json:"queues"`
+	Busy       Busy    `json:"busy"`
+	Shards     []Shard `json:"shards"`
+
+	Seconds int     `json:"seconds"` // that the stages cover
+	Stages  []Stage `json:"stages"`
+	Points  []Point `json:"points"` // oldest first
+
+	Slow    []Client `json:"slow"` // most unsent bytes first; only who holds something back
+	Dropped []Drop   `json:"dropped"`
+	Ended   []Ended  `json:"ended"`  // connections, the latest first
+	Closed  uint64   `json:"closed"` // connections in this run
+}
+
+// Gate says what the durability gate does.
+type Gate struct {
+	Waiting bool    `json:"waiting"`
+	Wedged  bool    `json:"wedged"` // for more than a second
+	Event   uint64  `json:"event"`
+	Seconds float64 `json:"seconds"`
+	Why     string  `json:"why"`
+}
+
+// Node is how far events are on a node. Everything is true of this node's memory.
+type Node struct {
+	ID         int    `json:"id"`
+	InMemory   uint64 `json:"in_memory"`
+	Persisted  uint64 `json:"persisted"`
+	Everything bool   `json:"everything"`
+}
+
+// Queue is a bounded mailbox.
+type Queue struct {
+	Depth int64 `json:"depth"`
+	Cap   int64 `json:"cap"`
+}
+
+// Queues are the mailboxes on the way of an answer. Bytes for the first and the last, else answers.
+type Queues struct {
+	Requests Queue `json:"requests"` // readers to sequencer, bytes
+	Gate     Queue `json:"gate"`     // sequencer to gate
+	Encode   Queue `json:"encode"`   // gate to encoder
+	Egress   Queue `json:"egress"`   // encoder to the shards, bytes, all added up
+	Buffered int64 `json:"buffered"` // shards to sockets, bytes
+}
+
+// Busy is the share of the last second that actors worked.
+type Busy struct {
+	Gate   float64 `json:"gate"`
+	Encode float64 `json:"encode"`
+}
+
+// Shard is what one shard did in the last second. Rates are per second.
+type Shard struct {
+	Shard     int     `json:"shard"`
+	Responses float64 `json:"responses"`
+	Bytes     float64 `json:"bytes"`
+	Busy      float64 `json:"busy"` // share of the second
+	Clients   int     `json:"clients"`
+	Blocked   int     `json:"blocked"`
+	Buffered  int64   `json:"buffered"` // bytes
+	Queue     int64   `json:"queue"`    // bytes
+	QueueCap  int64   `json:"queue_cap"`
+}
+
+// Stage is a row of the table of stages.
+type Stage struct {
+	Name    string   `json:"name"`
+	Latency *Latency `json:"latency"` // nil without samples
+}
+
+// Client is a connection that holds something back.
+type Client struct {
+	ID      uint64  `json:"id,string"`
+	From    string  `json:"from"`
+	Shard   int     `json:"shard"`
+	State   string  `json:"state"`
+	Unsent  int     `json:"unsent"`  // bytes
+	Answers int     `json:"answers"` // not fully sent
+	Lag     float64 `json:"lag"`     // s that the socket has refused bytes
+	Age     float64 `json:"age"`     // s
+}
+
+// Drop is how many answers were dropped in this run, for one reason.
+type Drop struct {
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
+}
+
+// Ended is a connection that ended.
+type Ended struct {
+	ID     uint64  `json:"id,string"`
+	From   string  `json:"from"`
+	Reason string  `json:"reason"`
+	Ago    float64 `json:"ago"` // s
+	Unsent int     `json:"unsent"`
+}
+
+const (
+	wedgedFor  = time.Second
+	slowMost   = 8 // rows of clients
+	endedMost  = 5 // rows of ended connections
+	slowWithin = 500 * time.Millisecond
+)
+
+// snapshot assembles the present, and the points after a number.
+func (l *Live) snapshot(ctx context.Context, after uint64) *Snapshot {
+	p, now := l.server.Pipeline(), time.Now()
+	d, policy := p.Diagnosis(), p.Policy().Current()
+	s := &Snapshot{
+		Boot: l.boot.UnixMilli(), State: l.state(), Up: now.Sub(l.boot).Seconds(), Engine: d.Engine, Note: d.Text, Falls: d.Fallback,
+		Policy: policy.String(), Alias: policy.Name(), Gate: l.gate(), Clients: p.Connections(), Nodes: []Node{},
+	}
+	s.Degrade, _ = p.Degraded()
+	var v durability.View
+	if l.server.View(&v) {
+		for _, n := range v.Nodes[:v.Len] {
+			s.Nodes = append(s.Nodes, Node{n.ID, uint64(n.InMemory), uint64(n.Persisted), n.InMemory == durability.Everything})
+		}
+	}
+	s.Points = l.history.after(after)
+	s.Stages, s.Seconds = l.history.stages()
+	l.fill(s, len(p.Rings()))
+	s.Slow = l.slow(ctx, now)
+	ended, total := l.server.LastClosed(endedMost)
+	s.Closed, s.Ended = total, []Ended{}
+	for _, e := range ended {
+		s.Ended = append(s.Ended, Ended{ID: e.Client.ID, From: from(e.Client), Reason: e.Reason.String(), Ago: now.Sub(e.At).Seconds(), Unsent: e.Notice.Unsent})
+	}
+	return s
+}
+
+// fill takes from the newest point's tally.
+func (l *Live) fill(s *Snapshot, shards int) {
+	h := l.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.last.gauge
+	queue := func(mailbox string) Queue {
+		return Queue{int64(h.last.gauges[what{"mailbox_depth", mailbox, telemetry.NoShard}]), int64(h.last.gauges[what{"mailbox_capacity", mailbox, telemetry.NoShard}])}
+	}
+	s.Blocked, s.Handshakes = int(g("egress_blocked_connections")), int(g("listener_handshakes"))
+	s.Sequenced, s.Persisted = uint64(g("sequencer_last_event")), uint64(g("journal_last_event"))
+	s.Queues = Queues{
+		Requests: Queue{int64(g("sequencer_queue")), int64(g("sequencer_queue_capacity"))}, Gate: queue("gate"), Encode: queue("encode"),
+		Egress: Queue{int64(g("egress_inbox")), int64(g("egress_inbox_capacity"))}, Buffered: int64(g("egress_buffered")),
+	}
+	s.Busy = Busy{Gate: h.busy("gate"), Encode: h.busy("encode")}
+	s.Shards = make([]Shard, shards)
+	for i := range s.Shards {
+		s.Shards[i] = h.shard(i)
+	}
+	s.Dropped = []Drop{}
+	for r := range telemetry.DropReason(telemetry.NumDropReasons) {
+		if n := h.last.count(r.Counter()); n > 0 {
+			s.Dropped = append(s.Dropped, Drop{r.Name(), n})
+		}
+	}
+}
+
+func (l *Live) state() string {
+	select {
+	case <-l.server.Ended():
+		return "ended"
+	default:
+	}
+	if l.server.Ready() {
+		return "ready"
+	}
+	return "ending"
+}
+
+// gate asks the gate itself, since a point can be a second old.
+func (l *Live) gate() Gate {
+	wait, waiting := l.server.Pipeline().Waiting()
+	if !waiting {
+		return Gate{}
+	}
+	g := Gate{Waiting: true, Wedged: wait.For > wedgedFor, Event: uint64(wait.Seq), Seconds: wait.For.Seconds()}
+	var v durability.View
+	if l.server.View(&v) {
+		g.Why = l.server.Pipeline().Policy().Current().Explain(&v, wait.Seq)
+	}
+	return g
+}
+
+// slow lists the clients that hold something back, at most once a second for all who look.
+func (l *Live) slow(ctx context.Context, now time.Time) []Client {
+	l.slowMu.Lock()
+	defer l.slowMu.Unlock()
+	if now.Sub(l.slowAt) < time.Second-50*time.Millisecond {
+		return l.slowest
+	}
+	ctx, cancel := context.WithTimeout(ctx, slowWithin)
+	defer cancel()
+	top, _, err := l.server.Top(ctx, actors.ByBuffered, slowMost)
+	if err != nil {
+		return l.slowest // the server is ending, or too busy to say; the list is as old as it was
+	}
+	l.slowAt, l.slowest = now, []Client{}
+	for _, f := range top {
+		if f.Unsent == 0 && f.Lag == 0 && !f.Slow {
+			continue
+		}
+		who, ok := l.server.Client(f.Conn)
+		if !ok {
+			continue // it ended meanwhile
+		}
+		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: "open", Unsent: f.Unsent, Answers: f.Answers, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
+		switch {
+		case f.Closing:
+			c.State = "closing"
+		case f.Slow:
+			c.State = "slow"
+		case f.Lag > 0:
+			c.State = "blocked"
+		}
+		l.slowest = append(l.slowest, c)
+	}
+	slices.SortStableFunc(l.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })
+	return l.slowest
+}
+
+// from says where a client is, in few characters.
+func from(c server.Client) string {
+	switch {
+	case c.UID != listen.NoUID:
+		return fmt.Sprintf("uid %d", c.UID)
+	case c.Remote != netip.AddrPort{}:
+		return c.Remote.String()
+	}
+	return "unknown"
+}
