@@ -71,23 +71,33 @@ func TestARunDeliversEverything(t *testing.T) {
 			if tt.spec.IO == "uring" {
 				needUring(t)
 			}
-			res, err := runner(t).measure(t.Context(), tt.spec)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if res.Faults != (Faults{}) {
-				t.Errorf("faults %v; %s", res.Faults, res.First)
-			}
-			if res.InTime == 0 || res.Frames == 0 || res.P50 == 0 || res.Counts.Sends == 0 || res.Server.cpu() == 0 || res.Clients.cpu() == 0 {
-				t.Errorf("something was not measured: %+v", res)
+			res := measured(t, tt.spec)
+			if res.Faults != (Faults{}) || res.Sent == 0 {
+				t.Errorf("faults %v in %d frames; %s", res.Faults, res.Sent, res.First)
 			}
 			if tt.spec.IO != "" && tt.spec.Server == "sluice" && res.Engine != tt.spec.IO {
 				t.Errorf("engine %q, asked for %q", res.Engine, tt.spec.IO)
 			}
-			if tt.spec.Stalled > 0 && tt.spec.Server == "sluice" && res.refused() > 20 {
+			if tt.spec.Stalled > 0 && tt.spec.Server == "sluice" && res.refused() > 10 {
 				t.Errorf("%.1f refused sends a second for each stalled client: it is not polled but retried", res.refused())
 			}
 		})
+	}
+}
+
+// measured runs the spec, longer each time, until something was measured: a slow machine takes its time to begin.
+func measured(t *testing.T, spec Spec) *Result {
+	for ; ; spec.Run *= 2 {
+		res, err := runner(t).measure(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.InTime > 0 && res.Frames > 0 && res.P50 > 0 && res.Counts.Sends > 0 && res.Server.cpu() > 0 && res.Clients.cpu() > 0 {
+			return res
+		}
+		if spec.Run > 5*time.Second {
+			t.Fatalf("something was not measured: %+v", res)
+		}
 	}
 }
 

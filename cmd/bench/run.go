@@ -30,6 +30,7 @@ type Result struct {
 	WaitRing int64    // ns that the producer waited for the server
 	WaitPeer int64    // ns that it waited for the receivers
 	InTime   uint64   // frames published within the measured time
+	Sent     uint64   // frames published in all, for clients that read
 	FullRead float64  // share of reads that filled the buffer
 	Others   float64  // cores that other processes used
 	Stolen   float64  // cores that the hypervisor kept
@@ -154,6 +155,7 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 	res.Late = [3]int64{child.LateP50, child.LateP99, child.LateMax}
 	res.WaitRing, res.WaitPeer = child.WaitRing, child.WaitPeer
 	for _, c := range f.healthy {
+		res.Sent += child.Published[c.check.conn-1]
 		c.check.end(child.Published[c.check.conn-1])
 		res.Faults.add(c.check.faults)
 		if res.First == "" {
