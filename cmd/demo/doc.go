@@ -13,6 +13,8 @@
 //   - The audit replays the journal through an order book of its own. What each connection received must be a prefix of
 //     what the replay says it was sent, and all of it on connections that ended in order. So an acknowledgement that is
 //     missing from the journal, under another number, or different, is found; and so is an answer that should not exist.
+//   - It shows no more than a kill -9 can: what the kernel was given survives that, synced or not. That nothing is
+//     acknowledged before fdatasync(2) returned is shown by the tests of durability/journal and cmd/server.
 //   - Run ends within its deadlines, whatever the server does, and leaves no process behind.
 //
 // Start reading at Run, then trader.session and audit.
