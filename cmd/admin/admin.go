@@ -41,6 +41,8 @@ type Config struct {
 	Deadline time.Duration           // of a drain that names none; default DefaultDeadline
 	Handlers map[string]http.Handler // more pages, such as /metrics, by http.ServeMux pattern without method; both HTTP doors
 	Log      *slog.Logger            // who changed what; default slog.Default
+	// Front, if not nil, stands before the one-line status at / of both HTTP doors, and may answer in its place.
+	Front func(status http.Handler) http.Handler
 }
 
 // Admin is the open doors of one server. Start and Close belong to one goroutine.
@@ -91,6 +93,10 @@ func (a *Admin) mount() (err error) {
 		}
 	}()
 	a.pages.Handle("/", a.api)
+	if a.cfg.Front != nil {
+		pattern = "/{$}"
+		a.pages.Handle(pattern, readOnly(a.cfg.Front(a.api)))
+	}
 	if a.cfg.Pprof {
 		a.pages.HandleFunc("/debug/pprof/", pprof.Index)
 		a.pages.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

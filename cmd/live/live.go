@@ -70,7 +70,7 @@ func (l *Live) Close() {
 	<-l.done
 }
 
-// Handlers are the pages by http.ServeMux pattern, all but the one at /, which is Page.
+// Handlers are the pages by http.ServeMux pattern, all but the one at /, which is Front.
 func (l *Live) Handlers() map[string]http.Handler {
 	return map[string]http.Handler{
 		"/live.json": http.HandlerFunc(l.serveSnapshot),
@@ -78,17 +78,24 @@ func (l *Live) Handlers() map[string]http.Handler {
 	}
 }
 
-// Page is the page for browsers, for whoever Wants it.
-func (l *Live) Page() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { servePage(w, r, "page.html") })
+// Front answers with the page whoever asks for HTML, as browsers do, and leaves everyone else to next.
+func (l *Live) Front(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Vary", "Accept")
+		if !wantsHTML(r.Header.Get("Accept")) || r.URL.RawQuery != "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		servePage(w, r, "page.html")
+	})
 }
 
-// Wants reports whether a request comes from something that shows HTML. What accepts anything, as curl does, does not.
-func Wants(r *http.Request) bool {
-	for part := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+// wantsHTML reports whether an Accept header names HTML. One that accepts anything, as curl's does, does not.
+func wantsHTML(accept string) bool {
+	for part := range strings.SplitSeq(accept, ",") {
 		kind, weight, _ := strings.Cut(part, ";")
-		if strings.TrimSpace(kind) == "text/html" {
-			return strings.ReplaceAll(weight, " ", "") != "q=0"
+		if strings.EqualFold(strings.TrimSpace(kind), "text/html") {
+			return strings.TrimRight(strings.ReplaceAll(weight, " ", ""), ".0") != "q="
 		}
 	}
 	return false
