@@ -1,0 +1,87 @@
+package flight
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// start records with a clock that the test moves.
+func start(t *testing.T, c Config) (r *Recorder, clock *time.Time) {
+	t.Helper()
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	c.Dir, c.Now, c.Log = filepath.Join(t.TempDir(), "traces"), func() time.Time { return at }, slog.New(slog.DiscardHandler)
+	r, err := Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r, &at
+}
+
+func saved(t *testing.T, r *Recorder) []string {
+	t.Helper()
+	r.saving.Wait()
+	all, err := filepath.Glob(filepath.Join(r.cfg.Dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestSomethingSlowIsKept(t *testing.T) {
+	r, clock := start(t, Config{Slow: 50 * time.Millisecond, Keep: 2, Every: time.Minute})
+	r.Look("answer", 50*time.Millisecond)
+	if got := saved(t, r); len(got) != 0 {
+		t.Fatalf("saved %v although nothing was slower than the limit", got)
+	}
+	r.Look("answer", 51*time.Millisecond)
+	first := saved(t, r)
+	if len(first) != 1 || filepath.Base(first[0]) != "flight-20261123T120000.000Z-answer.trace" {
+		t.Fatalf("saved %v", first)
+	}
+	text, err := os.ReadFile(first[0])
+	if err != nil || !bytes.HasPrefix(text, []byte("go 1.")) {
+		t.Fatalf("not a trace: %q..., %v", text[:min(len(text), 16)], err)
+	}
+	*clock = clock.Add(59 * time.Second)
+	r.Look("gate", time.Hour)
+	if got := saved(t, r); len(got) != 1 {
+		t.Fatalf("saved a second one within a minute: %v", got)
+	}
+	for range 3 {
+		*clock = clock.Add(time.Minute)
+		r.Look("gate", time.Hour)
+		r.saving.Wait()
+	}
+	got := saved(t, r)
+	if len(got) != 2 || !strings.Contains(got[0], "120259") || !strings.Contains(got[1], "120359") {
+		t.Fatalf("want the newest two, have %v", got)
+	}
+}
+
+func TestARecordingThatIsTooLongIsNotKept(t *testing.T) {
+	r, _ := start(t, Config{Slow: 1, Bytes: 1})
+	if _, err := r.Save("now"); !errors.Is(err, errLong) {
+		t.Fatalf("error %v", err)
+	}
+	if got := saved(t, r); len(got) != 0 {
+		t.Fatalf("left %v behind", got)
+	}
+	if _, err := r.Save("now"); !errors.Is(err, ErrBusy) {
+		t.Fatalf("a second one at once: %v", err)
+	}
+}
+
+func TestOneRecorderInAProcess(t *testing.T) {
+	start(t, Config{})
+	if r, err := Start(Config{Dir: t.TempDir()}); err == nil {
+		r.Close()
+		t.Fatal("a second recorder started")
+	}
+}
