@@ -36,7 +36,8 @@ func (s *service) announce(files uint64) {
 		s.log.Warn("io_uring is not to be had", "diagnosis", d.Text)
 	}
 	l := c.Limits
-	fmt.Fprintf(s.stdout, "sluice is ready after %s\n", since(s.began))
+	var b strings.Builder // one write, so that log lines on the same terminal stay outside
+	fmt.Fprintf(&b, "sluice is ready after %s\n", since(s.began))
 	for _, line := range [][2]string{
 		{"clients", strings.Join(where, ", ")},
 		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys, c.MaxConnections, files)},
@@ -48,8 +49,9 @@ func (s *service) announce(files uint64) {
 			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor), config.FormatDuration(l.NoProgress))},
 		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits, kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
 	} {
-		fmt.Fprintf(s.stdout, "  %-9s %s\n", line[0], line[1])
+		fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])
 	}
+	fmt.Fprint(s.stdout, b.String())
 }
 
 // raiseFiles makes room for a descriptor per client, and says so when there is none. It returns the limit in force.

@@ -67,6 +67,9 @@ func newLog(c *config.Server, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// sameSignal is how long after a SIGTERM another one counts as the same: ctrl-C under make, or timeout(1), sends two.
+const sameSignal = 500 * time.Millisecond
+
 // service is a running server with its signals.
 type service struct {
 	*env
@@ -156,6 +159,7 @@ func (s *service) drain(got os.Signal) error {
 			case got == syscall.SIGUSR1:
 				s.report()
 			case got == syscall.SIGHUP: // too late to matter
+			case !stopping && time.Since(began) < sameSignal: // an echo of the first
 			case stopping:
 				return fmt.Errorf("%v for the third time: ended without waiting for the disk", got)
 			default:
