@@ -212,6 +212,28 @@ func TestEgressHeartbeatsKeepToTheIntervalAndTheLimits(t *testing.T) {
 	}
 }
 
+func TestTrap15AFenceSendsNothingOfWhatIsBuffered(t *testing.T) {
+	b := blockedTable(t, lenient()) // connection 1 has 2005 bytes in its buffer
+	b.join(2)
+	b.saySize(2, 100)
+	b.persist()
+	b.gate.Step(b.now)
+	b.encoder.Step(b.now) // and connection 2 has an answer in the shard's inbox
+	b.refuse(1, 0)
+	b.ring.ready(1) // both could be sent now
+	b.phase.advance(phaseFenced, b.now+int64(time.Second))
+	b.settle()
+	if b.ring.bytes[1] != 0 || b.ring.bytes[2] != 0 {
+		t.Errorf("%d and %d bytes were sent after the fence", b.ring.bytes[1], b.ring.bytes[2])
+	}
+	if n := b.sum(telemetry.DropFenced.Counter()); n != 2 {
+		t.Errorf("%d answers dropped as fenced, want 2", n)
+	}
+	if b.ring.shut[1] != 1 || b.ring.shut[2] != 1 || b.Connections() != 0 {
+		t.Errorf("sockets shut %d and %d times, %d permits out", b.ring.shut[1], b.ring.shut[2], b.Connections())
+	}
+}
+
 func TestEgressIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
 	b := blockedTable(t, lenient())
 	stale := b.ring.polls[0]
