@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -240,10 +241,11 @@ func TestASecondSignalStopsAtOnce(t *testing.T) {
 // awaitEvents asks for measurements until the server has sequenced two orders.
 func awaitEvents(t *testing.T, p *process) {
 	t.Helper()
-	limit := time.Now().Add(patience)
-	for n := 1; !strings.Contains(p.err.String(), "sequencer_last_event          2 "); n++ {
+	limit, two := time.Now().Add(patience), regexp.MustCompile(`(?m)^sequencer_last_event +2 `)
+	for n := 1; !two.MatchString(p.err.String()); n++ {
 		if time.Now().After(limit) {
-			t.Fatalf("two orders are not sequenced:\n%s", p.err)
+			all := p.err.String()
+			t.Fatalf("two orders are not sequenced; the last measurements:\n%s", all[max(0, len(all)-6000):])
 		}
 		p.signal(syscall.SIGUSR1)
 		p.err.awaitTimes(t, "sequencer_waits", n)
