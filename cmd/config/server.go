@@ -46,6 +46,8 @@ type Server struct {
 	LogLevel  slog.Level
 	LogFormat Format
 	StatsFile string
+
+	Observe
 }
 
 // Format is how log lines are written.
@@ -68,7 +70,7 @@ func DefaultServer() *Server {
 		Policy:      "local",
 		RingEntries: 256, FrameMax: encode.DefaultMaxFrame, Heartbeat: 10 * time.Second,
 		Limits: transport.DefaultLimits(), ShardBudget: 256 << 20,
-		DrainFor: 10 * time.Second, LogFormat: FormatText,
+		DrainFor: 10 * time.Second, LogFormat: FormatText, Observe: defaultObserve(),
 	}
 }
 
@@ -127,6 +129,7 @@ func (c *Server) Set() *Set {
 		Setting{Name: "log-format", Value: Choice(&c.LogFormat, parseFormat, "text", "json"), Help: "form of log lines"},
 		Setting{Name: "stats-file", Value: Text(&c.StatsFile, "FILE"), Help: "file that gets all measurements as JSON on SIGUSR1 and at the end"},
 	)
+	group("Observation", c.Observe.settings()...)
 	return NewSet("config", all...)
 }
 
