@@ -202,8 +202,8 @@ func TestAPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 		rest.must(pipeline.Connect(Conn{ID: 1, FD: fd, Alone: true}))
 		source.broken.Store(true)
 		source.SetPersisted(1) // wakes the gate
+		eventually(t, "the pipeline ends", func() bool { return isClosed(pipeline.Ended()) })
 		err = <-failed
-		<-pipeline.Ended()
 		var panicked *PanicError
 		if !errors.As(err, &panicked) || panicked.Actor != "gate" || !strings.Contains(string(panicked.Stack), "Snapshot") {
 			t.Errorf("the pipeline ended with %v, want the gate's panic with its stack", err)
@@ -256,7 +256,7 @@ func TestTrap04AFailedSubmitStopsTheShardInsteadOfRiskingTheStream(t *testing.T)
 		broken.Store(true)
 		r.report(1, 1, 1, 20)
 		r.persist()
-		<-r.Ended()
+		eventually(t, "the pipeline ends", func() bool { return isClosed(r.Ended()) })
 		err := r.Err()
 		if !errors.Is(err, transport.ErrRingInDoubt) || !strings.Contains(err.Error(), "egress-") {
 			t.Errorf("the pipeline ended with %v, want the shard's name and the ring in doubt", err)
@@ -274,4 +274,13 @@ func TestTrap04AFailedSubmitStopsTheShardInsteadOfRiskingTheStream(t *testing.T)
 		}
 		r.nothingLeft()
 	})
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
