@@ -103,7 +103,7 @@ func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*child, err
 	defer cancel()
 	// The audit wants every event, so no snapshot may take one away.
 	return spawn(ctx, r.Program, append([]string{"serve", "--data-dir", r.path("data"), "--listen-tcp", tcp, "--listen-unix", r.path("socket"),
-		"--stats-file", r.path("stats.json"), "--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB"}, r.Serve...), log)
+		"--stats-file", r.path("stats.json"), "--admin-addr", "127.0.0.1:0", "--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB"}, r.Serve...), log)
 }
 
 // trade runs the server, the traders and the kill.

@@ -82,7 +82,7 @@ func TestAServerThatForgetsIsFoundOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(between, "past") { // the data directory of a server that was never asked anything
-			c, err := spawn(t.Context(), sluice, []string{"serve", "--data-dir", filepath.Join(dir, "past"), "--listen-tcp", "127.0.0.1:0", "--listen-unix", "@" + dir}, io.Discard)
+			c, err := spawn(t.Context(), sluice, []string{"serve", "--data-dir", filepath.Join(dir, "past"), "--listen-tcp", "127.0.0.1:0", "--listen-unix", "@" + dir, "--admin-addr", "127.0.0.1:0"}, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

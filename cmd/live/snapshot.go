@@ -56,12 +56,12 @@ type Gate struct {
 	Why     string  `json:"why"`
 }
 
-// Node is how far events are on a node. Everything is true of this node's memory.
+// Node is how far events are on a node.
 type Node struct {
 	ID         int    `json:"id"`
 	InMemory   uint64 `json:"in_memory"`
 	Persisted  uint64 `json:"persisted"`
-	Everything bool   `json:"everything"`
+	Everything bool   `json:"everything"` // in memory, as on the primary; InMemory is 0 then
 }
 
 // Queue is a bounded mailbox.
@@ -150,7 +150,7 @@ func (l *Live) snapshot(ctx context.Context, after uint64) *Snapshot {
 	var v durability.View
 	if l.server.View(&v) {
 		for _, n := range v.Nodes[:v.Len] {
-			s.Nodes = append(s.Nodes, Node{n.ID, uint64(n.InMemory), uint64(n.Persisted), n.InMemory == durability.Everything})
+			s.Nodes = append(s.Nodes, nodeOf(n))
 		}
 	}
 	s.Points = l.history.after(after)
@@ -265,4 +265,11 @@ func from(c server.Client) string {
 		return c.Remote.String()
 	}
 	return "unknown"
+}
+
+func nodeOf(n durability.Node) Node {
+	if n.InMemory == durability.Everything {
+		return Node{ID: n.ID, Persisted: uint64(n.Persisted), Everything: true}
+	}
+	return Node{ID: n.ID, InMemory: uint64(n.InMemory), Persisted: uint64(n.Persisted)}
 }

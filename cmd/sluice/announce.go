@@ -37,6 +37,10 @@ func (s *service) announce(files uint64) {
 	}
 	l := c.Limits
 	var b strings.Builder // one write, so that log lines on the same terminal stay outside
+	look := "nowhere: --admin-addr is empty"
+	if at := s.observers.at; at != "" {
+		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --address %s", at, at)
+	}
 	fmt.Fprintf(&b, "sluice is ready after %s\n", since(s.began))
 	for _, line := range [][2]string{
 		{"clients", strings.Join(where, ", ")},
@@ -47,6 +51,7 @@ func (s *service) announce(files uint64) {
 		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement, c.Idle)},
 		{"slow", fmt.Sprintf("a client ends at %s unsent, at %s for %s, or after %s without progress", config.FormatSize(uint64(l.HardBytes)),
 			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor), config.FormatDuration(l.NoProgress))},
+		{"live", look},
 		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits, kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
 	} {
 		fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])

@@ -99,7 +99,7 @@ func start(t *testing.T, args ...string) *process {
 // serving starts a server and returns its TCP address.
 func serving(t *testing.T, dir string, args ...string) (p *process, address string) {
 	t.Helper()
-	p = start(t, append([]string{"serve", "--data-dir", dir, "--listen-tcp", "127.0.0.1:0"}, args...)...)
+	p = start(t, append([]string{"serve", "--data-dir", dir, "--listen-tcp", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}, args...)...)
 	p.out.await(t, "kill drains")
 	_, rest, _ := strings.Cut(p.out.String(), "tcp ")
 	address, _, _ = strings.Cut(rest, "\n")

@@ -113,7 +113,7 @@ func TestAServerThatCannotServeSaysWhy(t *testing.T) {
 		{"the keys are no keys", []string{"--authorized-keys", file}, []string{file, "1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--data-dir", t.TempDir()}, tt.args...)...)
+			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--data-dir", t.TempDir()}, tt.args...)...)
 			p.ends(1, tt.want...)
 			if p.out.String() != "" {
 				t.Errorf("it announced itself:\n%s", p.out)

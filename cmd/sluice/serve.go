@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,7 +35,8 @@ Sizes are written 512B, 64KiB, 1MiB, times 250ms, 10s, 1m.`
 // serve is `sluice serve`.
 func serve(e *env, args []string) error {
 	c := config.DefaultServer()
-	rest, done, err := load(e, c.Set(), args, serveHead)
+	set := c.Set()
+	rest, done, err := load(e, set, args, serveHead)
 	if done || err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func serve(e *env, args []string) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	s := &service{env: e, args: args, cfg: c, log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
+	s := &service{env: e, args: args, cfg: c, set: set, clock: telemetry.NewClock(), log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(s.signals)
 	limit := raiseFiles(s.log, c.MaxConnections)
@@ -55,7 +57,13 @@ func serve(e *env, args []string) error {
 		return err
 	}
 	s.gauges()
+	if err := s.observe(); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return errors.Join(err, s.server.Stop(ctx))
+	}
 	s.announce(limit)
+	defer s.unobserve()
 	return s.supervise()
 }
 
@@ -79,6 +87,9 @@ type service struct {
 	began     time.Time
 	signals   chan os.Signal
 	server    *server.Server
+	set       *config.Set     // where cfg came from
+	clock     telemetry.Clock // of all stamps
+	observers observers
 	addresses []string
 	syncs     atomic.Uint64 // written by the journal's goroutine, read by anyone: group commits begun
 }
@@ -98,6 +109,7 @@ func (s *service) serverConfig() server.Config {
 		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "unix", Address: a, Open: c.Keys == ""})
 	}
 	p := &sc.Pipeline
+	p.Clock = s.clock
 	p.Shards, p.Placement, p.Idle, p.IO, p.RingEntries = c.Shards, c.Placement, c.Idle, c.IO, c.RingEntries
 	p.MaxFrame, p.MaxConnections, p.Heartbeat = c.FrameMax, c.MaxConnections, c.Heartbeat
 	p.Limits, p.ShardBudget = []transport.Limits{c.Limits}, c.ShardBudget

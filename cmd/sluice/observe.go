@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/admin"
+	"sluice/cmd/config"
+	"sluice/cmd/flight"
+	"sluice/cmd/live"
+	"sluice/telemetry/otel"
+)
+
+// observers is everything that looks at the running server. What was not asked for is nil.
+type observers struct {
+	export *otel.Telemetry
+	flight *flight.Recorder
+	live   *live.Live
+	admin  *admin.Admin
+	at     string // address of the admin pages; empty if there is none
+}
+
+const adminCloses = time.Second // for requests under way at the end
+
+// observe starts the observers of a server that runs. On an error those that were started are closed.
+func (s *service) observe() (err error) {
+	o := &s.observers
+	defer func() {
+		if err != nil {
+			s.unobserve()
+		}
+	}()
+	c := s.cfg
+	exports, err := s.exports()
+	if err != nil {
+		return err
+	}
+	if o.export, err = otel.Start(context.Background(), exports); err != nil {
+		return err
+	}
+	s.server.Pipeline().Sampler().Set(exports.Rules())
+	if c.Flight {
+		if o.flight, err = flight.Start(flight.Config{Dir: c.FlightDir(), Slow: c.FlightSlow, Log: s.log}); err != nil {
+			return err
+		}
+	}
+	if c.Admin == "" && c.AdminSocket == "" && o.flight == nil {
+		return nil
+	}
+	o.live = live.Start(s.server, o.look)
+	address := c.Admin
+	if s.set.Origin("admin-addr") == "default" && exports.AdminAddr != "" {
+		address = exports.AdminAddr
+	}
+	handlers := o.live.Handlers()
+	maps.Copy(handlers, map[string]http.Handler{"/metrics": o.export.Handler()})
+	if o.flight != nil {
+		handlers["/debug/flight"] = http.HandlerFunc(o.serveFlight)
+	}
+	if o.admin, err = admin.New(admin.Config{
+		Address: address, Force: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof, Deadline: c.DrainFor,
+		Handlers: handlers, Front: o.live.Front, Log: s.log,
+	}, s.server); err != nil {
+		return err
+	}
+	if o.at, err = o.admin.Start(); err != nil {
+		o.admin = nil // no door is open
+	}
+	return err
+}
+
+// exports says what is exported: flags that were given win over OTEL_* variables, which win over the flags' defaults.
+func (s *service) exports() (otel.Config, error) {
+	c, p := s.cfg, s.server.Pipeline()
+	e, err := otel.FromEnv(otel.Config{
+		Collector: p.Collector(), Clock: s.clock, Boxes: p.Traces(), Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow,
+		TracesPerSecond: c.TracesPerSec, KindName: kindName, Log: s.log,
+	})
+	if err != nil {
+		return e, config.Usagef("the environment: %v", err)
+	}
+	if s.set.Origin("trace-ratio") != "default" {
+		e.TraceRatio = c.Ratio()
+	}
+	return e, nil
+}
+
+// kindName names a slot's kind in traces.
+func kindName(kind uint8) string {
+	switch actors.Kind(kind) {
+	case actors.KindReport:
+		return "report"
+	case actors.KindQuery:
+		return "query"
+	case actors.KindEngineError:
+		return "engine_error"
+	case actors.KindBatchEnd:
+		return "batch_end"
+	}
+	return fmt.Sprint(kind)
+}
+
+// look has the flight recording kept when answers were slow, or one waits and will be.
+func (o *observers) look(p live.Point) {
+	if o.flight == nil {
+		return
+	}
+	if p.Whole != nil {
+		o.flight.Look("answer", time.Duration(p.Whole.Max))
+	}
+	o.flight.Look("gate", time.Duration(p.Oldest*float64(time.Second)))
+}
+
+// serveFlight gives what the flight recorder remembers at this moment.
+func (o *observers) serveFlight(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", `attachment; filename="flight.trace"`)
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = o.flight.WriteTo(w) // nobody is left to hear of an error
+}
+
+// unobserve ends the observers of a server that has ended: the last export holds everything its actors measured. It is
+// bounded by otel's ShutdownTimeout and adminCloses, whatever hangs.
+func (s *service) unobserve() {
+	o := &s.observers
+	if o.export != nil {
+		if err := o.export.Shutdown(context.Background()); err != nil {
+			s.log.Warn("not everything that was measured was exported", "error", err)
+		}
+	}
+	if o.admin != nil { // after the export, so that the last scrape may see everything
+		ctx, cancel := context.WithTimeout(context.Background(), adminCloses)
+		defer cancel()
+		if err := o.admin.Close(ctx); err != nil {
+			s.log.Debug("closing the admin pages", "error", err)
+		}
+	}
+	if o.live != nil {
+		o.live.Close()
+	}
+	if o.flight != nil {
+		o.flight.Close()
+	}
+}
