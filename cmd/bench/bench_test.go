@@ -125,6 +125,7 @@ func TestMistakesAreAnswered(t *testing.T) {
 		{"--stalled 10 --rate 0", "name a rate"},
 		{"--stalled 10 --connections 1", "leaves no client that reads"},
 		{"--profile fast", "use quick or full"},
+		{"--profile full --section unit", "did you mean unix?"},
 		{"--congestion nonsense --runs 1 --seconds 100ms --warm 0s", "tcp_available_congestion_control"},
 		{"now", "takes no arguments"},
 	} {

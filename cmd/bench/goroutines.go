@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -29,7 +30,8 @@ type goroutines struct {
 	policy  durability.Policy
 	cursors *durability.Cursors
 	clock   clock
-	room    int // capacity of a channel
+	room    int   // capacity of a channel
+	patient int64 // how long a full channel is waited for, ns
 	signal  *mailbox.Signal
 	token   chan struct{}
 
@@ -46,14 +48,20 @@ type peerCounts struct {
 }
 
 const (
-	peerBuffer  = 16 << 10               // of a bufio.Writer
-	peerPatient = 250 * time.Millisecond // a connection stuck in a write for so long is closed rather than waited for
+	peerBuffer = 16 << 10 // of a bufio.Writer
+	// A connection whose channel is full and that is stuck in a write for so long is closed rather than waited for. It
+	// matters only where clients never read: elsewhere slow receivers hold everybody back, which is what a closed window does.
+	peerPatience = time.Second
 )
 
 func newGoroutines(spec *Spec, cursors *durability.Cursors) *goroutines {
 	g := &goroutines{
 		policy: durability.Local(), cursors: cursors, clock: newClock(), conns: map[uint64]*peerConn{},
 		room: min(max(1<<16/spec.Connections, 256), 8192), ended: make(chan struct{}), token: make(chan struct{}, 1),
+		patient: int64(peerPatience),
+	}
+	if spec.Stalled == 0 {
+		g.patient = math.MaxInt64
 	}
 	g.ring, g.input = mailbox.NewSPSC[slot](1 << 16)
 	g.signal = mailbox.NewSignal(g)
@@ -187,7 +195,7 @@ func (c *peerConn) put(r *Report) {
 			return
 		default:
 		}
-		if since := c.since.Load(); since != 0 && c.owner.clock.now()-since > int64(peerPatient) {
+		if since := c.since.Load(); since != 0 && c.owner.clock.now()-since > c.owner.patient {
 			c.gone.Store(true)
 			c.owner.all.closed.Add(1)
 			c.conn.Close()

@@ -25,6 +25,7 @@ type Process struct {
 type options struct {
 	Plan
 	profile  string
+	section  []string
 	json     bool
 	markdown bool
 	into     string
@@ -37,6 +38,7 @@ func Main(ctx context.Context, p Process, args []string) error {
 	const output = "What is written"
 	set := config.NewSet("", append(o.settings(),
 		config.Setting{Name: "profile", Group: output, Help: "A list of tables instead of one: quick (half a minute) or full (twelve minutes). Axes are then the profile's.", Value: config.Text(&o.profile, "NAME")},
+		config.Setting{Name: "section", Group: output, Help: "Only these tables of the profile.", Value: config.List(&o.section, "LIST")},
 		config.Setting{Name: "json", Group: output, Help: "Every run as JSON.", Value: config.Bool(&o.json)},
 		config.Setting{Name: "markdown", Group: output, Help: "Name the machine and the command above the table.", Value: config.Bool(&o.markdown)},
 		config.Setting{Name: "into", Group: output, Help: "Replace the profile's sections in this Markdown file, each between <!-- begin NAME --> and <!-- end NAME -->.", Value: config.Text(&o.into, "FILE")},

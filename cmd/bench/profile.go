@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,6 +49,21 @@ func profile(name string) ([]section, error) {
 	return nil, config.Usagef("--profile is %q; use quick or full", name)
 }
 
+// chosen are the sections with the names, or all of them without names.
+func chosen(sections []section, names []string) (some []section, err error) {
+	known := []string{}
+	for _, s := range sections {
+		known = append(known, s.name)
+		if len(names) == 0 || slices.Contains(names, s.name) {
+			some = append(some, s)
+		}
+	}
+	if len(names) > 0 {
+		err = words("section", names, known...)
+	}
+	return some, err
+}
+
 // runProfile makes the tables of a profile, and puts them where they belong.
 func (o *options) runProfile(ctx context.Context, p Process) error {
 	sections, err := profile(o.profile)
@@ -56,6 +72,9 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 	}
 	if o.json || o.markdown {
 		return config.Usagef("--profile writes Markdown; for JSON give the flags of one section: %s", sections[0].flags)
+	}
+	if sections, err = chosen(sections, o.section); err != nil {
+		return err
 	}
 	var broken []error
 	if err := o.put(p, "environment", describe()+"\n"); err != nil {

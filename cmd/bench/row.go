@@ -36,12 +36,16 @@ func (r *Row) faults() (f Faults, first string) {
 	return f, first
 }
 
-// Values of the columns.
-func (res *Result) serverCPU() float64 { return perFrame(float64(res.Server.cpu()), res) }
-func (res *Result) clientCPU() float64 { return perFrame(float64(res.Clients.cpu()), res) }
-func (res *Result) allocs() float64    { return perFrame(float64(res.Server.Mallocs), res) }
+// Values of the columns. What a frame costs is counted by frames received, since the server's own counts can be late when
+// the machine is busy.
+func (res *Result) serverCPU() float64 { return res.perFrame(res.Server.cpu(), &res.Server) }
+func (res *Result) clientCPU() float64 { return res.perFrame(res.Clients.cpu(), &res.Clients) }
+func (res *Result) allocs() float64    { return res.perFrame(int64(res.Server.Mallocs), &res.Server) }
 
-func perFrame(v float64, res *Result) float64 { return v / max(float64(res.Counts.Frames), 1) }
+// perFrame divides what was consumed during u by the frames received in that time.
+func (res *Result) perFrame(consumed int64, u *Usage) float64 {
+	return float64(consumed) / max(res.Frames*float64(u.At)/1e9, 1)
+}
 
 func (res *Result) framesPerSend() float64 {
 	return float64(res.Counts.Frames) / max(float64(res.Counts.Sends), 1)
