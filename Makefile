@@ -37,7 +37,7 @@ build: ## compile everything, with io_uring and without, and bin/sluice
 run: build ## start the stand-alone server; RUNARGS="..." are its flags
 	bin/sluice serve $(RUNARGS)
 
-demo: build ## server, clients and a slow reader in one process
+demo: build ## server, 64 clients, a kill -9 in the middle, and a table
 	bin/sluice demo $(RUNARGS)
 
 test: ## all tests, without the io_uring library first, then with it

@@ -85,7 +85,7 @@ type Config struct {
 	Policy durability.Policy // required
 
 	Slots    int // slot ring, a power of two; default 65,536
-	Batch    int // slots a step of gate or encoder takes at most; default 1024
+	Batch    int // slots a step of gate or encoder takes at most; default 16,384 (docs/decisions/0010)
 	MaxFrame int // bytes of a payload frame; default 512, at most 1 MiB
 
 	Shards         int           // egress actors, 1..64; default: the number of cores, at most 8
@@ -133,7 +133,7 @@ const (
 // withDefaults fills what is zero and checks the rest.
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Slots, 1<<16)
-	setDefault(&c.Batch, 1024)
+	setDefault(&c.Batch, 1<<14)
 	setDefault(&c.MaxFrame, encode.DefaultMaxFrame)
 	setDefault(&c.Shards, min(runtime.GOMAXPROCS(0), 8))
 	setDefault(&c.FrameRing, max(4<<20, ceilPower(frameRingLeast*(recordBytes+c.MaxFrame+64))))
@@ -141,7 +141,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.ShardBudget, 256<<20)
 	setDefault(&c.Heartbeat, 10*time.Second)
 	setDefault(&c.RingEntries, 256)
-	setDefault(&c.Egress.FlushBytes, 1400)
+	setDefault(&c.Egress.FlushBytes, 16<<10)
 	setDefault(&c.Egress.FlushSlots, 256)
 	setDefault(&c.Egress.DrainMax, defaultDrainMax)
 	setDefault(&c.Egress.Tick, 50*time.Millisecond)
