@@ -1,0 +1,201 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"sluice/transport"
+)
+
+func TestTopFindsTheWorstAmongMany(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, nil)
+		const n = 700 // some batches for each shard
+		r.dialAll(1, n, socket{})
+		blocked := []uint64{n + 1, n + 2, n + 3}
+		for i, id := range blocked { // the later, the more is held back
+			c := r.dial(id, socket{small: true})
+			r.report(id, 0, 400+200*i, 500)
+			_ = c
+		}
+		r.persist()
+		r.until("all three are blocked", func() bool {
+			top, open, err := r.Top(context.Background(), ByBuffered, 3)
+			if err != nil || open != n+3 {
+				t.Fatalf("%d open, %v", open, err)
+			}
+			return len(top) == 3 && top[2].Lag > 0 && top[0].Unsent > top[1].Unsent && top[1].Unsent > top[2].Unsent &&
+				top[0].Conn == n+3 && top[1].Conn == n+2 && top[2].Conn == n+1 && top[0].Answers > 0
+		})
+		top, open, err := r.Top(context.Background(), ByAge, MaxTop)
+		if err != nil || open != n+3 || len(top) != n+3 {
+			t.Fatalf("%d of %d listed, %v", len(top), open, err)
+		}
+		var seen []uint64
+		for i, f := range top {
+			if i > 0 && f.Age > top[i-1].Age {
+				t.Errorf("connection %d is older than %d before it", f.Conn, top[i-1].Conn)
+			}
+			seen = append(seen, f.Conn)
+		}
+		if slices.Sort(seen); len(slices.Compact(seen)) != n+3 {
+			t.Errorf("a connection is listed twice")
+		}
+		lag, _, err := r.Top(context.Background(), ByLag, 5)
+		if err != nil || len(lag) != 5 || lag[2].Lag == 0 || lag[3].Lag != 0 || lag[0].Lag < lag[1].Lag {
+			t.Errorf("by lag: %+v, %v", lag, err)
+		}
+		r.stop()
+		if _, _, err := r.Top(context.Background(), ByAge, 1); !errors.Is(err, ErrEnded) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// A list costs a shard a bounded part of each step, however many connections there are, and nothing is allocated for it.
+func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
+	const n = 3*listBatch + 10
+	e := &Egress{conns: make([]transport.Conn, 1+n)}
+	for i := 1; i <= n; i++ {
+		e.conns[i] = transport.Conn{ID: uint64(i), OpenedAt: int64(i), State: transport.StateOpen}
+	}
+	e.conns[7].State = 0            // free
+	lists := make([]*listing, 0, 2) // AllocsPerRun runs once to warm up
+	for range cap(lists) {
+		lists = append(lists, &listing{by: ByAge, next: 1, top: make([]Figures, 0, 5), done: make(chan struct{})})
+	}
+	next, steps := 0, 0
+	allocs := testing.AllocsPerRun(1, func() {
+		l := lists[next]
+		e.list, next = l, next+1
+		for steps = 0; e.answerList(10_000) > 0; steps++ {
+			if l.next > 1+(steps+1)*listBatch {
+				t.Fatalf("step %d looked at %d entries", steps, l.next)
+			}
+		}
+	})
+	for _, l := range lists {
+		<-l.done
+		if l.open != n-1 || len(l.top) != 5 || l.top[0].Conn != 5 {
+			t.Errorf("%d open, %+v", l.open, l.top)
+		}
+	}
+	if steps != 4 || allocs != 0 {
+		t.Errorf("%d steps, %v allocations", steps, allocs)
+	}
+}
+
+// A caller who does not wait leaves nothing behind that the next one could meet.
+func TestAListThatNobodyWaitsForIsForgotten(t *testing.T) {
+	r := newRig(t, way{transport.ModePoll, "unix"}, nil)
+	r.dialAll(1, 600, socket{})
+	for i := range 50 {
+		ctx, cancel := context.WithCancel(context.Background())
+		if i%2 == 0 {
+			cancel()
+		}
+		top, open, err := r.Top(ctx, ByAge, 2)
+		if err == nil && (open != 600 || len(top) != 2) || err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatalf("%d of %d, %v", len(top), open, err)
+		}
+		cancel()
+	}
+	for _, n := range []int{0, -1, MaxTop + 1} {
+		if _, _, err := r.Top(context.Background(), ByAge, n); err == nil {
+			t.Errorf("a list of %d was answered", n)
+		}
+	}
+	r.stop()
+}
+
+// answerFrame is a frame that no slot carries.
+const answerFrame = "\x02\x00\x00\x00\x0aA"
+
+// An answer outside the slots overtakes what waits for durability, at a frame boundary, and counts for a half-closed client.
+func TestAnswersOutsideTheSlots(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, nil)
+		c := r.dial(1, socket{})
+		c.ask(2) // one is answered by a slot, one outside
+		c.halfClose()
+		r.report(1, 0, 1, 100)
+		if err := r.Answer(1, []byte(answerFrame)); err != nil {
+			t.Fatal(err)
+		}
+		c.wantsTag(answerFrame[4])
+		r.persist()
+		c.wants(0, 1)
+		c.wantsEnd()
+		r.untilClosed(1, transport.ReasonPeerClosed)
+		r.until("the connection is gone", func() bool { return r.Answer(1, []byte(answerFrame)) != nil })
+		r.drain()
+		if err := r.Answer(1, []byte(answerFrame)); !errors.Is(err, ErrEnded) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// Moments are spread evenly over the window, also among the connections of one shard.
+func TestJitterFillsTheWindow(t *testing.T) {
+	const window, parts, shards, n = int64(time.Second), 10, 8, 80_000
+	var count [shards][parts]int
+	for id := uint64(1); id <= n; id++ {
+		h := transport.Hash(id)
+		j := jitter(h, window)
+		if j < 0 || j >= window {
+			t.Fatalf("connection %d: %d", id, j)
+		}
+		count[transport.Shard(h, shards)][j*parts/window]++
+	}
+	for s := range count {
+		for p, got := range count[s] {
+			if want := n / shards / parts; got < want*8/10 || got > want*12/10 {
+				t.Errorf("shard %d: %d of about %d in part %d of the window", s, got, want, p)
+			}
+		}
+	}
+	if jitter(^uint64(0), 0) != 0 || jitter(^uint64(0), 1) != 0 {
+		t.Error("an empty window has moments")
+	}
+}
+
+// No connection is closed before its moment in a drain, and none is kept beyond the deadline.
+func TestADrainClosesConnectionsSpreadOverTime(t *testing.T) {
+	for _, v := range []struct {
+		name             string
+		spread, deadline time.Duration
+	}{{"as configured", 300 * time.Millisecond, patience}, {"a third of the time left", time.Hour, 600 * time.Millisecond}} {
+		t.Run(v.name, func(t *testing.T) {
+			r := newRig(t, way{transport.ModePoll, "tcp"}, func(c *Config) { c.Egress.DrainSpread = v.spread })
+			const n = 40
+			clients := r.dialAll(1, n, socket{})
+			r.each(ids(clients), func(_ int, s *Slot[tick, struct{}]) {})
+			r.persist()
+			allWant(t, clients, 0, 1)
+			r.Slots().Close()
+			ctx, cancel := context.WithTimeout(context.Background(), v.deadline)
+			defer cancel()
+			began := r.Now()
+			if err := r.Drain(ctx); err != nil {
+				t.Fatal(err)
+			}
+			window := min(int64(v.spread), int64(v.deadline)/3)
+			last := int64(0)
+			for _, notice := range r.notices {
+				moment := jitter(transport.Hash(notice.Conn), window*9/10) // a little less was left of the deadline when closing began
+				if notice.Reason != transport.ReasonShutdown || notice.At-began < moment {
+					t.Errorf("connection %d: %v after %v, its moment is %v", notice.Conn, notice.Reason, time.Duration(notice.At-began), time.Duration(moment))
+				}
+				last = max(last, moment)
+			}
+			if len(r.notices) != n || last < window/2 {
+				t.Errorf("%s", fmt.Sprint(len(r.notices), " closed, last moment ", time.Duration(last)))
+			}
+			r.nothingLeft()
+		})
+	}
+}
