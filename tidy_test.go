@@ -388,7 +388,7 @@ func words(t *tree) (bad []string) {
 // top holds the listing that shows the architecture.
 func top(t *tree) (bad []string) {
 	must := strings.Fields("actors mailbox transport encode durability telemetry cmd go.mod go.sum README.md Makefile CHANGELOG.md LICENSE docs .ci doc.go tidy_test.go")
-	may := strings.Fields("deploy .git .gitignore bin data")
+	may := strings.Fields("deploy .git .gitignore bin data sluice-data")
 	entries, _ := fs.ReadDir(t.root, ".")
 	for _, e := range entries {
 		i := slices.Index(must, e.Name())
