@@ -190,7 +190,7 @@ func TestTrap20And22WhileTheGateWaitsEverythingElseGoesOn(t *testing.T) {
 				r.must(r.Kick(2, transport.ReasonKicked))
 				r.untilClosed(2, transport.ReasonKicked)
 				gone := r.dial(3, socket{})
-				gone.close() // disconnect
+				gone.halfClose() // disconnect; a close with a heartbeat unread would be a reset
 				r.untilClosed(3, transport.ReasonPeerClosed)
 				r.must(r.SetLimits([]transport.Limits{transport.DefaultLimits()}))
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
