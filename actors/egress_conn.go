@@ -204,6 +204,9 @@ func (e *Egress) tick(now int64) {
 		c, entry := &e.conns[i], i
 		i = c.Next
 		l := &e.class[c.Class]
+		if c.Quiet(now) > int64(l.NoProgress)/4 {
+			c.Look(e.ring.Unread(c.FD), now)
+		}
 		if why := l.Judge(c, now); why != transport.ReasonNone {
 			e.close(entry, why, now)
 			continue

@@ -44,6 +44,8 @@ type Conn struct {
 	credit    uint32 // sent bytes not yet matched to whole units
 	Unsettled uint32 // appended since the last settle; an entry is not reused before they are settled
 
+	unread uint32 // bytes the socket held when Look last asked; 0 = not asked since the kernel took bytes
+
 	Class  uint8 // which Limits apply
 	Reason Reason
 	State  State
@@ -153,7 +155,7 @@ func (c *Conn) Complete(s *Slab, l *Limits, n int, now int64) (remain bool) {
 	c.credit += uint32(n)
 	c.Sent += uint64(n)
 	if n > 0 {
-		c.LastSent, c.progressAt = now, now
+		c.LastSent, c.progressAt, c.unread = now, now, 0
 	}
 	if c.block == 0 { // discarded while the send was in flight
 		return false
@@ -175,6 +177,19 @@ func (c *Conn) Block(now int64) {
 	if c.blockedSince == 0 {
 		c.blockedSince, c.progressAt = now, now
 	}
+}
+
+// Quiet is for how long (ns) a blocked connection has made no progress.
+func (c *Conn) Quiet(now int64) int64 { return now - c.progressAt }
+
+// Look is told how many bytes a blocked connection's socket holds that the peer has not taken. Fewer than the last time is
+// progress: a full socket takes no byte before a good part of it was read, which takes a slow reader many seconds, and in
+// all that time it is not dead.
+func (c *Conn) Look(unread int, now int64) {
+	if c.unread != 0 && uint32(unread) < c.unread {
+		c.progressAt = now
+	}
+	c.unread = uint32(unread)
 }
 
 // Unblock notes that nothing is unsent any more.

@@ -11,7 +11,7 @@ type Limits struct {
 	HardBytes  int           // unsent bytes that end the connection at once
 	SoftBytes  int           // unsent bytes that end it when held for SoftFor
 	SoftFor    time.Duration // how long SoftBytes may be exceeded
-	NoProgress time.Duration // how long a connection with unsent bytes may take none of them
+	NoProgress time.Duration // how long a blocked connection's peer may take nothing
 }
 
 // DefaultLimits returns 1 MiB hard, 256 KiB for 2 s soft, and 5 s without progress.

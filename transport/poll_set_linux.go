@@ -113,6 +113,15 @@ func (p *pollSet) gather() bool {
 	return n > 0
 }
 
+// Unread implements Ring.
+func (p *pollSet) Unread(fd int32) int {
+	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // Shutdown implements Ring.
 func (p *pollSet) Shutdown(fd int32) error {
 	if err := unix.Shutdown(int(fd), unix.SHUT_RDWR); err != nil {

@@ -54,6 +54,11 @@ type Ring interface {
 	// reap or to submit, at once if there is already. It may also be called without need.
 	Park()
 
+	// Unread is the number of bytes that the socket has taken and its peer has not, as far as the kernel knows
+	// (SIOCOUTQ, see tcp(7) and unix(7)); 0 if it does not. It falls when the peer reads, long before a full socket
+	// takes more.
+	Unread(fd int32) int
+
 	// Shutdown ends both directions of a socket, see shutdown(2). A pending poll of it completes.
 	Shutdown(fd int32) error
 

@@ -274,6 +274,14 @@ func (s *SimRing) Tick() {
 	s.end()
 }
 
+// Unread implements Ring.
+func (s *SimRing) Unread(fd int32) int {
+	if socket := s.net.at(fd); socket != nil {
+		return len(socket.bytes)
+	}
+	return 0
+}
+
 // Shutdown implements Ring.
 func (s *SimRing) Shutdown(fd int32) error {
 	socket := s.net.at(fd)

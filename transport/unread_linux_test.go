@@ -1,0 +1,65 @@
+package transport
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestUnreadFallsWhenThePeerReads(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	var set pollSet // needs nothing of it
+	if n := set.Unread(int32(fds[0])); n != 0 {
+		t.Errorf("%d bytes unread on a fresh socket", n)
+	}
+	for range 2 {
+		if _, err := unix.Write(fds[0], make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := set.Unread(int32(fds[0]))
+	if _, err := unix.Read(fds[1], make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if after := set.Unread(int32(fds[0])); before < 2000 || after >= before || after == 0 {
+		t.Errorf("%d bytes unread, after half was read %d", before, after)
+	}
+	if n := set.Unread(-1); n != 0 {
+		t.Errorf("%d bytes unread on no socket", n)
+	}
+}
+
+func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
+	const second = int64(time.Second)
+	limits := Limits{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: 5 * time.Second}
+	for _, tt := range []struct {
+		name   string
+		unread []int // at second 2, 4, 6, ...
+		want   Reason
+	}{
+		{"reads nothing", []int{9000, 9000, 9000}, ReasonStalled},
+		{"reads now and then", []int{9000, 8000, 8000, 7000, 7000, 6000}, ReasonNone},
+		{"read only at first", []int{9000, 8000, 8000, 8000, 8000}, ReasonStalled},
+		{"the kernel does not say", []int{0, 0, 0}, ReasonStalled},
+		{"the socket holds more than before", []int{9000, 9500, 9900}, ReasonStalled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := Conn{}
+			c.Block(0)
+			now := int64(0)
+			for _, n := range tt.unread {
+				now += 2 * second
+				c.Look(n, now)
+			}
+			if got := limits.Judge(&c, now); got != tt.want {
+				t.Errorf("judged %v after %d s, want %v", got, now/second, tt.want)
+			}
+		})
+	}
+}
