@@ -141,6 +141,7 @@ func (a *acceptor) welcome(fd int, peer unix.Sockaddr) {
 		var credentials *unix.Ucred
 		if credentials, err = unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
 			arriving.uid = credentials.Uid
+			err = s.cfg.sendBuffer(fd)
 		}
 	} else {
 		addr, port := addressOf(peer)

@@ -137,12 +137,18 @@ func (c *Config) openUnix(e *Endpoint) (b bound, err error) {
 	return b, nil
 }
 
+// sendBuffer sets the send buffer, if one is configured. Unix-domain sockets do not inherit it.
+func (c *Config) sendBuffer(fd int) error {
+	if c.SendBuffer == 0 {
+		return nil
+	}
+	return os.NewSyscallError("SO_SNDBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBuffer))
+}
+
 // listen binds fd unless name is nil, and starts listening. What is set here is inherited by accepted sockets, socket(7).
 func (c *Config) listen(fd int, name unix.Sockaddr) error {
-	if c.SendBuffer > 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBuffer); err != nil {
-			return os.NewSyscallError("SO_SNDBUF", err)
-		}
+	if err := c.sendBuffer(fd); err != nil {
+		return err
 	}
 	if name != nil {
 		if err := unix.Bind(fd, name); err != nil {
