@@ -32,7 +32,7 @@ type reader struct {
 // how says how a client connects.
 type how struct {
 	network, address string
-	receive          int  // SO_RCVBUF; 0: the system's
+	receive          int  // SO_RCVBUF; 0: the system's. TCP segments are then of 536 B
 	beats            bool // show heartbeats
 }
 
@@ -45,6 +45,9 @@ func connect(h how, token uint64, size int) (*reader, error) {
 		d.Control = func(_, _ string, raw syscall.RawConn) (err error) {
 			return errors.Join(raw.Control(func(fd uintptr) {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, h.receive)
+				if h.network == "tcp" { // with loopback's segments of 64 KiB the window opens in such steps, too
+					err = errors.Join(err, unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 536))
+				}
 			}), err)
 		}
 	}

@@ -13,17 +13,17 @@ import (
 // broke, with its reason; what the others receive does not change.
 func TestASlowReaderStaysAndADeadOneGoes(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
-		const size, progress = 200, 4 * time.Second
+		const size, progress = 200, 5 * time.Second
 		limits := transport.Limits{HardBytes: 1 << 20, SoftBytes: 512 << 10, SoftFor: 2 * time.Second, NoProgress: progress}
 		r := newRig(t, options{engine: engine, sendBuffer: 4608, limits: limits})
-		seconds := scale(9, 11, 120)
+		seconds := scale(12, 12, 120)
 		healthy := r.followers(20, size)
 		stop, checked := make(chan struct{}), watch(healthy)
 		done := r.stream(2000, endless, stop)
 
 		var slow []*reader
 		for _, h := range []how{r.tcp, r.unix} {
-			h.receive = 4 << 10
+			h.receive = 1 // the least there is: what the client has read is seen on this side segment by segment
 			slow = append(slow, r.dial(h, size))
 		}
 		const owed = 1500 // notes, 300 KB: more than the kernel takes, less than the soft limit

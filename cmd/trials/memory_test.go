@@ -1,0 +1,139 @@
+package trials
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"testing"
+
+	"sluice/actors"
+	"sluice/transport"
+)
+
+// An idle connection takes at most 512 B of this process's memory (R26), measured with ten thousand of them as the growth
+// of the resident set, and of heap and stacks.
+func TestMemoryOfAnIdleConnection(t *testing.T) {
+	engines(t, func(t *testing.T, engine transport.Mode) {
+		n := scale(2_000, 10_000, 10_000)
+		needFiles(t, n+200)
+		const most = 512
+		r := newRig(t, options{engine: engine, max: 16 << 10, ids: 16, mute: true})
+		heap, resident := memory(t)
+		c := spawn(t, roleIdle, "tcp", r.tcp.address, n)
+		c.hear("ready")
+		until(t, "all are connected", func() bool { return r.pipeline.Connections() == n })
+		heapThen, residentThen := memory(t)
+		perHeap, perResident := (heapThen-heap)/n, (residentThen-resident)/n
+		t.Logf("%d idle connections: %d B of heap and stacks each, %d B of resident set each", n, perHeap, perResident)
+		if perHeap > most {
+			t.Errorf("%d B of heap and stacks for an idle connection, want at most %d", perHeap, most)
+		}
+		if perResident > most && !testing.Short() { // few connections drown in what the runtime keeps at hand
+			t.Errorf("%d B of resident set for an idle connection, want at most %d", perResident, most)
+		}
+		c.end()
+		until(t, "all are gone", func() bool { return r.pipeline.Connections() == 0 })
+		r.drain()
+	})
+}
+
+// memory returns the bytes of heap and stacks in use and of the resident set, after everything unused was given back.
+func memory(t testing.TB) (heap, resident int) {
+	t.Helper()
+	runtime.GC()
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total, pages int
+	if _, err := fmt.Sscan(string(text), &total, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return int(m.HeapAlloc + m.StackInuse), pages * os.Getpagesize()
+}
+
+// However much many blocked clients are owed, a shard's buffers stay within its budget; who holds back most is ended first,
+// and whoever reads notices nothing.
+func TestAShardsMemoryStaysWithinItsBudget(t *testing.T) {
+	engines(t, func(t *testing.T, engine transport.Mode) {
+		const budget, size, crowd = 8 << 20, 1000, 60
+		limits := lenient()
+		r := newRig(t, options{engine: engine, shards: 1, budget: budget, limits: limits, sendBuffer: 4608})
+		stop, checked := make(chan struct{}), watch(r.followers(10, 200))
+		streamed := r.stream(2000, endless, stop)
+		heap, _ := memory(t)
+
+		mute := func() *reader {
+			h := r.tcp
+			h.receive = 4 << 10
+			c := r.dial(h, size)
+			r.need(c.follow())
+			return c
+		}
+		owe := func(c *reader, bytes int) (conn uint64) { // all at once
+			r.call(func(f *feed) { conn = f.to(c.token, bytes/size); f.forget(conn) })
+			return conn
+		}
+		worst := owe(mute(), 1000<<10) // near the hard limit, in a block of 1 MiB
+		var most float64
+		look := func() { most = max(most, r.gauge("egress_held")) }
+		rounds := scale(1, 1, 50)
+		for range rounds {
+			for range crowd {
+				owe(mute(), 400<<10) // 60 of these come to 24 MiB
+				look()
+			}
+		}
+		until(t, "the budget was enforced", func() bool { look(); return r.ended(transport.ReasonShardBudget) >= crowd/3 })
+		first := r.first(transport.ReasonShardBudget)
+		if first.Conn != worst {
+			t.Errorf("connection %d was ended first, with %d B unsent; connection %d held back more", first.Conn, first.Unsent, worst)
+		}
+		r.closed(worst)
+		heapThen, _ := memory(t)
+		t.Logf("%d blocked clients owed %d MiB: at most %.1f MiB held of a budget of %d MiB, heap grew by %.1f MiB, %d ended for the budget, the first with %d B unsent",
+			rounds*crowd+1, rounds*crowd*400>>10+1, most/(1<<20), budget>>20, float64(heapThen-heap)/(1<<20), r.ended(transport.ReasonShardBudget), first.Unsent)
+		if most > budget {
+			t.Errorf("the shard held %.0f B, its budget is %d", most, budget)
+		}
+		if grown := heapThen - heap; grown > budget+8<<20 {
+			t.Errorf("the heap grew by %d B, with a budget of %d", grown, budget)
+		}
+		close(stop)
+		<-streamed
+		r.need(<-checked)
+		look()
+		if most > budget {
+			t.Errorf("the shard held %.0f B in the end, its budget is %d", most, budget)
+		}
+		r.end(true, r.pipeline.Stop)
+	})
+}
+
+// ended counts the connections that were closed for a reason.
+func (r *rig) ended(why transport.Reason) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, notice := range r.notices {
+		if notice.Kind == actors.NoticeClosed && notice.Reason == why {
+			n++
+		}
+	}
+	return n
+}
+
+// first is the earliest notice of a connection closed for that reason.
+func (r *rig) first(why transport.Reason) actors.Notice {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, notice := range r.notices {
+		if notice.Kind == actors.NoticeClosed && notice.Reason == why {
+			return notice
+		}
+	}
+	return actors.Notice{}
+}
