@@ -40,7 +40,7 @@ func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
 	limits := Limits{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: 5 * time.Second}
 	for _, tt := range []struct {
 		name   string
-		unread []int // at second 2, 4, 6, ...
+		unread []int // 2, 4, 6, ... s after it was blocked
 		want   Reason
 	}{
 		{"reads nothing", []int{9000, 9000, 9000}, ReasonStalled},
@@ -51,8 +51,8 @@ func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := Conn{}
-			c.Block(0)
-			now := int64(0)
+			now := second
+			c.Block(now)
 			for _, n := range tt.unread {
 				now += 2 * second
 				c.Look(n, now)
