@@ -103,12 +103,15 @@ func (s *service) serverConfig() server.Config {
 		Journal: server.Journal{SegmentBytes: c.SegmentBytes, BeforeSync: func() { s.syncs.Add(1) }},
 	}
 	for _, a := range c.TCP {
-		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "tcp", Address: a, Open: c.Keys == "", ForceOpen: c.Insecure})
+		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "", ForceOpen: c.Insecure})
 	}
 	for _, a := range c.Unix {
-		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "unix", Address: a, Open: c.Keys == ""})
+		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "unix", Address: a, Name: a, Open: c.Keys == ""})
 	}
+	sc.Listen.RequestRate, sc.Listen.ConnectRate = c.Rates()
+	sc.EndpointLimits = c.ByListener()
 	p := &sc.Pipeline
+	p.Egress.DrainSpread = c.DrainSpread
 	p.Clock = s.clock
 	p.Shards, p.Placement, p.Idle, p.IO, p.RingEntries = c.Shards, c.Placement, c.Idle, c.IO, c.RingEntries
 	p.MaxFrame, p.MaxConnections, p.Heartbeat = c.FrameMax, c.MaxConnections, c.Heartbeat
@@ -211,16 +214,20 @@ func (s *service) report() {
 func (s *service) reload() {
 	fresh, fixed, err := s.cfg.Reload(s.args, s.environ)
 	if err == nil {
-		err = s.server.Reload(server.Changes{Limits: fresh.Limits})
+		changes := server.Changes{Limits: fresh.Limits, EndpointLimits: fresh.ByListener()}
+		changes.RequestRate, changes.ConnectRate = fresh.Rates()
+		err = s.server.Reload(changes)
 	}
 	if err != nil {
 		s.log.Error("SIGHUP: nothing is changed", "error", err)
 		return
 	}
-	s.cfg.Limits = fresh.Limits
+	spread := s.cfg.DrainSpread
+	s.cfg.Limits, s.cfg.Doors = fresh.Limits, fresh.Doors
+	s.cfg.DrainSpread = spread // needs a restart
 	l := fresh.Limits
 	s.log.Info("SIGHUP: limits in force", "hard", config.FormatSize(uint64(l.HardBytes)), "soft", config.FormatSize(uint64(l.SoftBytes)),
-		"soft_for", l.SoftFor, "no_progress", l.NoProgress)
+		"soft_for", l.SoftFor, "no_progress", l.NoProgress, "listeners", fresh.ListenerLimits, "request_rate", fresh.RequestRate, "connect_rate", fresh.ConnectRate)
 	if len(fixed) > 0 {
 		s.log.Warn("SIGHUP: settings that need a restart have changed", "settings", fixed)
 	}
