@@ -20,7 +20,11 @@ func (e *Egress) takeEvents(now int64) int {
 		ev := &events[i]
 		switch ev.kind {
 		case eventConnect:
-			ev.ack(e.connect(ev, now))
+			err := e.connect(ev, now)
+			if err != nil {
+				e.rec.B.C[telemetry.ControlRefused]++
+			}
+			ev.ack(err)
 		case eventDisconnect:
 			e.disconnect(ev, now)
 		case eventBusy:

@@ -139,6 +139,11 @@ func (e *Egress) Close() error {
 // leftover returns the sockets that outlived the shard, after its goroutine ended. A shard that panicked was not closed;
 // its sockets are shut and returned all the same.
 func (e *Egress) leftover() []orphan {
+	defer unparked(e.rec)()
+	for _, ok := e.frames.Next(); ok; _, ok = e.frames.Next() { // published after the shard failed
+		e.rec.B.C[telemetry.DropFenced.Counter()]++
+		e.frames.Release()
+	}
 	if e.closed {
 		return e.orphans
 	}

@@ -48,6 +48,8 @@ func (e *Egress) push(entry uint32, now int64) {
 	if !c.CanSend() {
 		return // making room ended or blocked it
 	}
+	e.rec.B.Mark(telemetry.MarkBuffered, uint64(c.Unsent()))
+	e.rec.B.Mark(telemetry.MarkInFlight, uint64(e.ring.Queued()+1))
 	if !e.ring.Send(c.FD, c.Begin(e.slab), userData(opSend, c.Gen, entry)) {
 		panic("actors: the ring refused a send although it has room")
 	}
@@ -276,6 +278,9 @@ func (e *Egress) settle(now int64) int {
 			e.release(s.entry, now)
 		}
 	}
+	e.rec.B.H[telemetry.StageBatch].RecordN(uint64(max(e.flushed-e.samples[0].appended, 0)), uint32(sent))
+	e.rec.B.Batch.Record(sent)
+	e.rec.B.Mark(telemetry.MarkBatch, sent)
 	e.trace(slowest, int(sent), now)
 	e.samples = e.samples[:0]
 	b := e.rec.B

@@ -67,13 +67,12 @@ func (e *Egress) put(s *sample, parent telemetry.Parent, why telemetry.Reason, b
 
 // waits stamps the cursors the answer waited for. The one that passed it last opened the gate for it.
 func waits(t *telemetry.TraceRec, s *sample) {
-	first, last := telemetry.PointJournal, telemetry.PointReplica
-	flag := telemetry.TraceBlockedByReplica
-	switch s.flags >> recordWaits & (belowJournal | belowReplicas) {
-	case 0:
+	first, last, flag := telemetry.PointJournal, telemetry.PointReplica, telemetry.TraceBlockedByReplica
+	switch waited := s.flags >> recordWaits & (belowJournal | belowReplicas | journalLast); {
+	case waited == 0:
 		return
-	case belowJournal:
-		last, flag = telemetry.PointJournal, telemetry.TraceBlockedByJournal
+	case waited == belowJournal, waited&journalLast != 0:
+		first, last, flag = telemetry.PointReplica, telemetry.PointJournal, telemetry.TraceBlockedByJournal
 	}
 	if s.crossed != 0 {
 		t.D[first] = max(s.crossed, 1)

@@ -34,6 +34,7 @@ func (e *Encode[R, Q]) Name() string { return "encode" }
 func (e *Encode[R, Q]) Step(now int64) int {
 	e.rec.Poll()
 	slots := e.slots.Batch(e.batch)
+	e.rec.B.Mark(telemetry.MarkInbox, uint64(len(slots)))
 	entries := e.lane.Batch(e.batch)
 	base := e.slots.Position()
 	taken, n := 0, 0
@@ -173,4 +174,29 @@ func (e *Encode[R, Q]) Close() error {
 	}
 	e.rec.Park()
 	return nil
+}
+
+// leftover counts what a pipeline that failed left unencoded, after every goroutine ended.
+func (e *Encode[R, Q]) leftover() {
+	defer unparked(e.rec)()
+	for slots := e.slots.Batch(e.batch); len(slots) > 0; slots = e.slots.Batch(e.batch) {
+		for i := range slots {
+			if !slots[i].overtaken {
+				e.rec.B.C[telemetry.DropFenced.Counter()]++
+			}
+		}
+		e.slots.Release(len(slots))
+	}
+	for entries := e.lane.Batch(e.batch); len(entries) > 0; entries = e.lane.Batch(e.batch) {
+		e.rec.B.C[telemetry.DropFenced.Counter()] += uint64(len(entries))
+		e.lane.Release(len(entries))
+	}
+}
+
+// unparked takes a block back from a recorder that was parked for good, and returns how to park it again.
+func unparked(rec *telemetry.Recorder) (park func()) {
+	if rec.B == nil { // parked; an actor that panicked never was
+		rec.Unpark()
+	}
+	return rec.Park
 }

@@ -47,6 +47,7 @@ type Gate[R, Q any] struct {
 const (
 	belowJournal = 1 << iota
 	belowReplicas
+	journalLast // of Slot.waited: the replicas passed first
 )
 
 // Name implements Actor.
@@ -65,6 +66,7 @@ func (g *Gate[R, Q]) Step(now int64) int {
 		g.durable = 0
 	}
 	slots := g.slots.Batch(g.batch)
+	g.rec.B.Mark(telemetry.MarkInbox, uint64(len(slots)))
 	if len(slots) == 0 {
 		g.oldest.Store(0)
 		g.observe(p, now)
@@ -112,8 +114,8 @@ func (g *Gate[R, Q]) open(s *Slot[R, Q], position uint64, now int64) {
 	}
 	b := g.rec.B
 	if position >= g.scanned {
-		s.consumed, s.waited, s.crossed = now, 0, 0
-		b.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
+		s.waited, s.crossed = 0, 0
+		g.arrive(s, now)
 	}
 	b.C[telemetry.GateSlots]++
 	if s.Bypass {
@@ -122,6 +124,13 @@ func (g *Gate[R, Q]) open(s *Slot[R, Q], position uint64, now int64) {
 	s.opened = now
 	b.H[telemetry.StageGate].Record(uint64(now - s.consumed))
 	g.choose(s)
+}
+
+// arrive stamps a slot at its first look.
+func (g *Gate[R, Q]) arrive(s *Slot[R, Q], now int64) {
+	s.consumed = now
+	g.rec.B.H[telemetry.StageMatch].Record(uint64(max(s.Matched-s.Received, 0)))
+	g.rec.B.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
 }
 
 // choose decides whether a slot that passes is traced.
@@ -194,6 +203,9 @@ func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 			g.rec.B.H[stage].Record(uint64(now - s.consumed))
 			if s.below != 0 {
 				s.crossed = now // the first of two
+				if s.below == belowJournal {
+					s.waited |= journalLast
+				}
 			}
 		}
 		from++

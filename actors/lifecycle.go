@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -23,6 +24,7 @@ type Conn struct {
 // Start runs the actors. It may be called once.
 func (p *Pipeline[R, Q]) Start() {
 	p.start.Do(func() {
+		p.started.Store(true)
 		p.runner.Start()
 		go func() {
 			p.finish(p.runner.Wait())
@@ -37,6 +39,9 @@ func (p *Pipeline[R, Q]) Start() {
 func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	if c.ID == 0 || c.FD < 0 {
 		return fmt.Errorf("actors: connection id %d with descriptor %d; an id is not 0 and a descriptor not negative", c.ID, c.FD)
+	}
+	if !p.started.Load() {
+		return errors.New("actors: connect before the pipeline was started; call Start first")
 	}
 	if n := p.permit.Add(1); n > int64(p.cfg.MaxConnections) {
 		p.permit.Add(-1)
@@ -186,6 +191,7 @@ func (p *Pipeline[R, Q]) finish(err error) {
 	p.err = err
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.encoder.leftover()
 	for _, e := range p.shards {
 		for _, o := range e.leftover() {
 			if o.free || gone[o.conn] {

@@ -67,8 +67,8 @@ func (g *Gate[R, Q]) restart(base uint64) {
 
 // firstLook stamps a slot that has to wait, and notes which cursors it waits for.
 func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
-	s.consumed, s.below, s.waited, s.crossed = now, 0, 0, 0
-	g.rec.B.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
+	s.below, s.waited, s.crossed = 0, 0, 0
+	g.arrive(s, now)
 	if s.Bypass {
 		return
 	}

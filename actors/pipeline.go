@@ -46,9 +46,10 @@ type Pipeline[R, Q any] struct {
 	inbox     *mailbox.Receiver[event]
 	queues    []*mailbox.Reader[event]
 
-	start sync.Once
-	ended chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
-	err   error         // why it ended; read after ended
+	start   sync.Once
+	started atomic.Bool   // written by Start, read by Connect
+	ended   chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
+	err     error         // why it ended; read after ended
 
 	listTurn chan struct{} // holds the token of the one list of connections under way
 

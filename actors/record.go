@@ -36,7 +36,7 @@ const (
 	recordLast   = 1 << 0 // the unit ends with BatchEnd: a request is answered
 	recordFailed = 1 << 1 // no frame follows: the encoder failed and the connection has to end
 	recordParent = 1 << 2 // the frames are followed by a trace context
-	recordWaits  = 4      // shift of the two bits that say which cursors it waited for
+	recordWaits  = 4      // shift of Slot.waited
 	recordReason = 8      // shift of the reason of tracing, telemetry.Reason
 	recordKind   = 16     // shift of the slot's Kind
 
