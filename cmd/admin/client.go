@@ -18,17 +18,20 @@ import (
 	"sluice/transport/wire"
 )
 
-// Client asks a running server, through its admin socket or with an operator key over its client port.
+// Client asks a running server, through its admin socket, with an operator key over its client port, or, for reading only,
+// through the TCP door. The first that is named is taken.
 type Client struct {
 	Socket string // path of the admin socket; or else
 	Addr   string // where clients connect: host:port, or the path of a unix socket
 	Key    ed25519.PrivateKey
+	HTTP   string // host:port of the TCP door
 }
 
 // Error is a refusal by the server, or a page that says no.
 type Error struct {
 	Status int // as in HTTP
 	Text   string
+	Page   bool // the page was read all the same
 }
 
 // Error is what the server said.
@@ -78,32 +81,34 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 	var err error
 	switch {
 	case c.Socket != "":
-		status, text, err = c.overSocket(ctx, method, path, body)
+		status, text, err = c.overHTTP(ctx, "unix", c.Socket, method, path, body)
 	case c.Addr != "":
 		status, text, err = c.overWire(ctx, method, path, body)
+	case c.HTTP != "":
+		status, text, err = c.overHTTP(ctx, "tcp", c.HTTP, method, path, body)
 	default:
-		err = errors.New("admin: neither an admin socket nor an address with a key is named")
+		err = errors.New("admin: no admin socket, no address of the server with a key, and no admin address is named")
 	}
 	if err != nil {
 		return err
 	}
 	var f refusal
 	if json.Unmarshal(text, &f) == nil && f.Error != "" {
-		return &Error{status, f.Error}
+		return &Error{Status: status, Text: f.Error}
 	}
 	if err := json.Unmarshal(text, into); err != nil {
 		return fmt.Errorf("admin: the answer to %s %s (status %d) is not understood: %w", method, path, status, err)
 	}
 	if status >= 300 {
-		return &Error{status, fmt.Sprintf("%s says %d", path, status)}
+		return &Error{Status: status, Text: fmt.Sprintf("%s says no (%d)", path, status), Page: true}
 	}
 	return nil
 }
 
-// overSocket asks through the admin socket.
-func (c *Client) overSocket(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
+// overHTTP asks through one of the HTTP doors.
+func (c *Client) overHTTP(ctx context.Context, network, address, method, path string, body []byte) (int, []byte, error) {
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", c.Socket)
+		return new(net.Dialer).DialContext(ctx, network, address)
 	}}
 	defer t.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
@@ -113,7 +118,7 @@ func (c *Client) overSocket(ctx context.Context, method, path string, body []byt
 	r.Header.Set("Accept", "application/json")
 	answer, err := t.RoundTrip(r)
 	if err != nil {
-		return 0, nil, fmt.Errorf("admin: %s: %w", c.Socket, err)
+		return 0, nil, fmt.Errorf("admin: %s: %w", address, err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
@@ -167,7 +172,7 @@ func unwrap(text []byte) (int, []byte, error) {
 		return 0, nil, fmt.Errorf("admin: the answer is not understood: %w", err)
 	}
 	if f.Error != "" {
-		return 0, nil, &Error{f.Status, f.Error}
+		return 0, nil, &Error{Status: f.Status, Text: f.Error}
 	}
 	return f.Status, append([]byte(nil), f.Answer...), nil
 }

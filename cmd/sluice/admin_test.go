@@ -1,0 +1,114 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sluice/cmd/admin"
+)
+
+// operated starts a server with keys and an admin socket, and returns the flags of both ways in.
+func operated(t *testing.T) (p *process, socket, key []string, address string) {
+	t.Helper()
+	dir := t.TempDir()
+	line, _, code := local("client", "keygen", filepath.Join(dir, "operator"), "operator")
+	if code != 0 {
+		t.Fatal(line)
+	}
+	trader, _, _ := local("client", "keygen", filepath.Join(dir, "trader"))
+	if err := os.WriteFile(filepath.Join(dir, "keys"), []byte(line+trader), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	door := filepath.Join(dir, "admin")
+	p, address = serving(t, filepath.Join(dir, "data"), "--authorized-keys", filepath.Join(dir, "keys"), "--admin-socket", door, "--drain-spread", "1ms")
+	return p, []string{"admin", "--socket", door}, []string{"admin", "--addr", address, "--key", filepath.Join(dir, "operator")}, address
+}
+
+func TestAdminCommandsBothWays(t *testing.T) {
+	p, socket, key, address := operated(t)
+	ask := func(way []string, words ...string) string {
+		t.Helper()
+		out, problems, code := local(append(way, words...)...)
+		if code != 0 {
+			t.Fatalf("%v: exit code %d: %s", words, code, problems)
+		}
+		return out
+	}
+	for name, way := range map[string][]string{"socket": socket, "key": key} {
+		for words, want := range map[string]string{
+			"status": "ready; ", "ready": "ready\npolicy local", "live": "live\n", "connections --top 3 --by lag": " connections are open; the first ",
+			"closed": " connections have ended; the last ", "policy": "policy local, persisted>=1\n",
+		} {
+			if out := ask(way, strings.Fields(words)...); !strings.Contains(out, want) {
+				t.Errorf("%s: admin %s: %q, want %q", name, words, out, want)
+			}
+		}
+		if out := ask(way, "policy", "in_memory>=1"); out != "policy in_memory>=1 is in force; it was persisted>=1\n" {
+			t.Errorf("%s: %q", name, out)
+		}
+		if out := ask(way, "--json", "policy", "local"); out != `{"done":"policy persisted>=1 is in force; it was in_memory>=1"}`+"\n" {
+			t.Errorf("%s: %q", name, out)
+		}
+		if _, problems, code := local(append(way, "policy", "two-disks")...); code != 1 || !strings.Contains(problems, "force it") {
+			t.Errorf("%s: exit code %d, %q", name, code, problems)
+		}
+		var page admin.Connections
+		out := ask(way, "--json", "connections")
+		if err := json.Unmarshal([]byte(out), &page); err != nil {
+			t.Errorf("%s: %q: %v", name, out, err)
+		}
+		if _, problems, code := local(append(way, "kick", "12345")...); code != 1 || !strings.Contains(problems, "no such connection") {
+			t.Errorf("%s: exit code %d, %q", name, code, problems)
+		}
+	}
+	trader := []string{"admin", "--addr", address, "--key", strings.TrimSuffix(key[4], "operator") + "trader", "drain"}
+	if _, problems, code := local(trader...); code != 1 || !strings.Contains(problems, "needs the role operator") {
+		t.Errorf("a trader's drain: exit code %d, %q", code, problems)
+	}
+	if out := ask(key, "drain", "--deadline", "5s"); out != "draining, for at most 5s\n" {
+		t.Errorf("%q", out)
+	}
+	<-p.exited
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d after a drain by an operator:\n%s", code, p.err)
+	}
+}
+
+func TestReloadByListener(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "conf")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("request-rate: 1000/1000\n")
+	p, _ := serving(t, filepath.Join(dir, "data"), "--config", file, "--listen-unix", filepath.Join(dir, "s"))
+	write("request-rate: 5/2\nlistener-limits: " + filepath.Join(dir, "s") + "=64KiB/32KiB/1s/2s\n")
+	_ = p.cmd.Process.Signal(syscall.SIGHUP)
+	p.err.await(t, "request_rate=5/2")
+	write("listener-limits: /elsewhere=64KiB/32KiB/1s/2s\n")
+	_ = p.cmd.Process.Signal(syscall.SIGHUP)
+	p.err.await(t, "nothing is changed")
+	p.err.await(t, "no address of --listen-tcp or --listen-unix")
+}
+
+func TestAdminMistakes(t *testing.T) {
+	for _, v := range []struct{ args, want string }{
+		{"admin", "name what to do"}, {"admin statsu", "did you mean status?"}, {"admin kick", "name the connection"}, {"admin kick x", `ID is "x"`},
+		{"admin policy a b", `"b" is left over`}, {"admin --by name connections", "write buffered, age or lag"}, {"admin --addr x status", "belong together"},
+		{"admin --socket a --addr b --key c status", "give one"}, {"admin --top 0 closed", `--top is "0"`},
+	} {
+		if _, problems, code := local(strings.Fields(v.args)...); code != 2 || !strings.Contains(problems, v.want) {
+			t.Errorf("sluice %s: exit code %d, %q, want %q", v.args, code, problems, v.want)
+		}
+	}
+	if _, problems, code := local("admin", "--socket", "/nowhere/s", "status"); code != 1 || !strings.Contains(problems, "/nowhere/s") {
+		t.Errorf("a socket that is not there: exit code %d, %q", code, problems)
+	}
+}
