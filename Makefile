@@ -68,7 +68,9 @@ bench: build ## micro benchmarks and the whole pipeline beside a plain Go server
 	@cat bin/micro.txt
 	bin/sluice bench --profile full --micro bin/micro.txt $(BENCHARGS)
 
-bench-quick: build
+bench-quick:
+	@mkdir -p bin
+	$(GO) build $(LINK) -o bin/sluice ./cmd/sluice
 	$(GO) test -vet=off $(LINK) -run '^$$' -bench '^Benchmark(Gate|Encode|Egress|ChainAlone)$$' -benchtime 50ms -timeout 1m ./actors ./mailbox
 	bin/sluice bench --profile quick
 
