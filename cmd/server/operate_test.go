@@ -1,0 +1,272 @@
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/orderbook"
+	"sluice/transport"
+	"sluice/transport/client"
+	"sluice/transport/listen"
+)
+
+// changes is what a fixture's server runs with.
+func changes() Changes { return Changes{Limits: transport.DefaultLimits()} }
+
+// Above its rate a client is told ServerBusy between whole answers, and nothing of what was refused is executed; a reload
+// changes the rate of clients that are connected.
+func TestRequestsAboveTheRateAreShedAtFrameBoundaries(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		cfg := config(t.TempDir(), mode, os.Stderr)
+		cfg.Listen.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 5}
+		s, at := serve(t, cfg)
+		c := dial(t, "tcp", at[0])
+		const n = 20
+		for i := range uint64(n) {
+			cmd := order(1, i+1, orderbook.Buy, 100, 5)
+			if err := c.conn.Send(i, cmd.Tag, body(cmd)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.conn.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		busy, accepted := 0, 0
+		for busy+accepted < n {
+			switch got := c.next(); {
+			case got == "busy":
+				busy++
+			case strings.HasPrefix(got, "accepted"):
+				accepted++
+				c.expect("end") // an answer and its end are never torn apart
+			default:
+				t.Fatalf("got %q", got)
+			}
+		}
+		if accepted != 5 || s.listener.Counters().Shed != n-5 {
+			t.Errorf("%d accepted, %d busy, %d shed", accepted, busy, s.listener.Counters().Shed)
+		}
+		change := changes()
+		change.RequestRate = listen.Rate{PerSecond: 1e6, Burst: 100}
+		if err := s.Reload(change); err != nil {
+			t.Fatal(err)
+		}
+		c.command(order(1, 100, orderbook.Buy, 100, 5)) // the debt under the slower rate is forgotten but for one burst
+		if got := c.next(); got == "busy" {
+			until(t, "the new rate to be in force", func() bool {
+				c.command(position(1))
+				return c.next() != "busy"
+			})
+		}
+		drain(t, s)
+	})
+}
+
+func TestConnectionsAboveTheRateOfAnAddressAreClosed(t *testing.T) {
+	cfg := config(t.TempDir(), transport.ModePoll, os.Stderr)
+	cfg.Listen.ConnectRate = listen.Rate{PerSecond: 0.001, Burst: 2}
+	s, at := serve(t, cfg)
+	try := func(network, address string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		c, err := client.Dial(ctx, network, address, client.Options{})
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	for i := range 4 {
+		if err := try("tcp", at[0]); (err != nil) != (i >= 2) {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+	if err := try("unix", at[1]); err != nil {
+		t.Errorf("another endpoint: %v", err)
+	}
+	if n := s.listener.Counters().Ended[listen.AddressLimited]; n != 2 {
+		t.Errorf("%d closed for their address", n)
+	}
+	if err := s.Reload(changes()); err != nil {
+		t.Fatal(err)
+	}
+	if err := try("tcp", at[0]); err != nil {
+		t.Errorf("without a limit: %v", err)
+	}
+	drain(t, s)
+}
+
+// Each endpoint has its own limits, and a reload changes them for clients that are connected.
+func TestLimitsByEndpoint(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		tight := transport.Limits{HardBytes: 2048, SoftBytes: 2048, SoftFor: time.Hour, NoProgress: time.Hour}
+		wide := transport.DefaultLimits()
+		wide.NoProgress, wide.SoftFor = time.Hour, time.Hour
+		cfg := config(t.TempDir(), mode, io.Discard)
+		cfg.Listen.Endpoints[0].Name, cfg.Listen.Endpoints[1].Name = "desk", "local"
+		cfg.Listen.SendBuffer = 4096
+		cfg.Pipeline.Limits, cfg.EndpointLimits = []transport.Limits{wide}, map[string]transport.Limits{"local": tight}
+		s, at := serve(t, cfg)
+		desk, local := dial(t, "tcp", at[0]), dial(t, "unix", at[1])
+		id := uint64(0)
+		ask := func(c *trader) { // for answers that are not read
+			for range 200 {
+				id++
+				cmd := order(1, id, orderbook.Buy, 100, 5)
+				_ = c.conn.Send(id, cmd.Tag, body(cmd))
+			}
+			_ = c.conn.Flush() // an error says that the server has closed it, which is asked below
+		}
+		ended := func() (tcp, unix bool) {
+			last, _ := s.LastClosed(10)
+			for _, x := range last {
+				if x.Reason != transport.ReasonSlowHard {
+					t.Fatalf("%+v", x)
+				}
+				tcp, unix = tcp || x.Client.Listener == "desk", unix || x.Client.Listener == "local"
+			}
+			return tcp, unix
+		}
+		until(t, "the tight endpoint's client to be ended", func() bool {
+			ask(local)
+			tcp, unix := ended()
+			if tcp {
+				t.Fatal("the other endpoint's client was ended")
+			}
+			return unix
+		})
+		again := Changes{Limits: tight, EndpointLimits: map[string]transport.Limits{"local": wide}}
+		if err := s.Reload(again); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the client of the endpoint that is tight now to be ended", func() bool {
+			ask(desk)
+			tcp, _ := ended()
+			return tcp
+		})
+	})
+}
+
+// A reload reads the keys again: a key that is gone cannot connect any more, a new one can, and who is connected stays.
+func TestReloadReadsTheKeys(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keys")
+	var keys [2]ed25519.PrivateKey
+	var lines [2][]byte
+	for i := range keys {
+		public, private, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[i], lines[i] = private, listen.AppendKeyLine(nil, listen.Trader, public, "")
+	}
+	write := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(lines[0])
+	cfg := config(dir, transport.ModePoll, io.Discard)
+	cfg.KeysFile, cfg.Listen.Endpoints[0].Open = path, false
+	s, at := serve(t, cfg)
+	try := func(i int) (*client.Conn, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		return client.Dial(ctx, "tcp", at[0], client.Options{Key: keys[i]})
+	}
+	first, err := try(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := try(1); !errors.Is(err, client.ErrAuthFailed) {
+		t.Fatalf("an unknown key: %v", err)
+	}
+	write([]byte("trader nonsense\n"))
+	bad := changes()
+	bad.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 1}
+	if err := s.Reload(bad); err == nil || !strings.Contains(err.Error(), "keys:1") {
+		t.Fatalf("a broken keys file: %v", err)
+	}
+	write(lines[1])
+	bad = changes()
+	bad.Limits.HardBytes = 1
+	bad.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 1}
+	if err := s.Reload(bad); err == nil {
+		t.Fatal("limits that cannot be were taken")
+	}
+	bad = changes()
+	bad.EndpointLimits = map[string]transport.Limits{"elsewhere": transport.DefaultLimits()}
+	if err := s.Reload(bad); err == nil || !strings.Contains(err.Error(), "no endpoint") {
+		t.Fatalf("limits for nobody: %v", err)
+	}
+	if c, err := try(0); err != nil { // nothing has changed: neither the keys nor the rate
+		t.Fatal(err)
+	} else {
+		trader := &trader{t: t, conn: c}
+		for i := range uint64(3) {
+			trader.command(order(1, i+1, orderbook.Buy, 100, 5))
+			trader.expect(fmt.Sprintf("accepted %d seq=%d", i+1, i+1), "end")
+		}
+		c.Close()
+	}
+	if err := s.Reload(changes()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := try(0); !errors.Is(err, client.ErrAuthFailed) {
+		t.Errorf("a key that is gone: %v", err)
+	}
+	second, err := try(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	old := &trader{t: t, conn: first}
+	old.command(position(1))
+	old.expect("position seq=3 net=0 last=3 accepted=3", "end")
+	drain(t, s)
+}
+
+// The roster forgets a connection once both sides let go, in whichever order, and keeps the last 1024 ends.
+func TestTheRosterForgets(t *testing.T) {
+	r := newRoster(3)
+	name := func(class uint8) string { return string('a' + rune(class)) }
+	end := func(id uint64) { r.finish(actors.Notice{Conn: id}, time.Unix(int64(id), 0), name) }
+	for id := range uint64(2000) {
+		r.add(listen.Conn{ID: id, UID: 7}, 1)
+		if id%2 == 0 {
+			r.unread(id)
+			end(id)
+		} else {
+			end(id)
+			r.unread(id)
+		}
+		if _, ok := r.who(id, name); ok || len(r.live) != 0 {
+			t.Fatalf("connection %d is still on the roster", id)
+		}
+	}
+	last, total := r.last(5000)
+	if total != 2000 || len(last) != closedKept || last[0].Client.ID != 1999 || last[1023].Client.ID != 976 || last[0].Client.UID != 7 || last[0].Client.Listener != "b" {
+		t.Errorf("%d in all, %d kept, first %+v, last %+v", total, len(last), last[0], last[len(last)-1])
+	}
+	for id := range uint64(10) { // their shards never tell of the end
+		r.add(listen.Conn{ID: id}, 0)
+		r.unread(id)
+	}
+	if len(r.live) > 3 {
+		t.Errorf("%d on the roster", len(r.live))
+	}
+	end(500)
+	if last, _ := r.last(1); last[0].Client.ID != 500 || last[0].Client.Listener != "" {
+		t.Errorf("an end of somebody unknown: %+v", last[0])
+	}
+}
