@@ -21,7 +21,6 @@ type oracle struct {
 	slots    map[uint64]slotNote
 	highest  durability.Seq // over all policies that were ever in force
 	stalled  int64          // journal stalls until then
-	slotBase uint64
 }
 
 type node struct {
