@@ -39,12 +39,11 @@ func Child(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer taken.close()
-	report, err := serve(&spec, l, taken)
+	_, err = serve(&spec, l, taken)
 	if err != nil {
-		report = &ChildReport{Error: err.Error()}
-		err = l.give(report)
+		return l.give(&ChildReport{Error: err.Error()})
 	}
-	return err
+	return nil
 }
 
 // serve runs the child's side of one run.

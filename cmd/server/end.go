@@ -110,8 +110,8 @@ func (s *Server) keep(err error) {
 func (s *Server) shut(ctx context.Context, m mode) {
 	patience, cancel := s.patience(ctx)
 	defer cancel()
-	s.mu.Lock() // Start has returned, or is about to find out
-	s.mu.Unlock()
+	s.mu.Lock()
+	s.mu.Unlock() //lint:ignore SA2001 waits until Start has returned, or is about to find out
 	if m != draining {
 		s.sequencer.Stop()
 	}
