@@ -29,7 +29,7 @@ func toxics() []struct {
 		{name: "one byte at a time", kind: "slicer", stream: "downstream", attributes: `"average_size":1,"size_variation":0,"delay":0`},
 		{name: "requests one byte at a time", kind: "slicer", stream: "upstream", attributes: `"average_size":1,"size_variation":0,"delay":0`},
 		{name: "slow close", kind: "slow_close", stream: "downstream", attributes: `"delay":200`},
-		{name: "reset", kind: "reset_peer", stream: "downstream", attributes: `"timeout":50`, cuts: true},
+		{name: "reset", kind: "reset_peer", stream: "downstream", attributes: `"timeout":1`, cuts: true},
 		{name: "cut after some bytes", kind: "limit_data", stream: "downstream", attributes: `"bytes":5000`, cuts: true},
 		{name: "half-open peer", kind: "timeout", stream: "downstream", attributes: `"timeout":300`, cuts: true},
 	}
@@ -42,6 +42,7 @@ func TestToxicNetworks(t *testing.T) {
 		for _, toxic := range toxics() {
 			t.Run(toxic.name, func(t *testing.T) {
 				const size = 120
+				// Few notes: toxiproxy leaves goroutines behind when it cuts a stream with more under way than it takes at once.
 				clients, notes, rounds := 8, 60, scale(1, 1, 100)
 				limits := lenient()
 				limits.NoProgress = 20 * time.Second
