@@ -1,7 +1,7 @@
 "use strict";
 
 // The page asks for /live.json once a second and draws. Points it has are kept and not asked for again.
-const minutes = 5, seconds = minutes * 60;
+const seconds = 300;
 const $ = id => document.getElementById(id);
 let points = [], boot = 0, last = null, since = 0, hover = null;
 
@@ -107,10 +107,10 @@ function flow(s, p) {
   pipe("q-egress", q.egress.depth, q.egress.cap, size(q.egress.depth));
   pipe("q-sockets", 0, 0, size(q.buffered));
   const behind = Math.max(s.sequenced - s.persisted, 0), w = $("word");
-  const lag = behind ? plural(behind, "event") + " not on disk yet." : "Every event is on disk.";
-  if (waits && g.why) w.replaceChildren(make("b", {}, "The gate " + g.why), ". " + lag);
-  else if (s.degraded) w.replaceChildren(make("b", {}, "Degraded"), ": the policy " + s.policy + " asks for more nodes than are in view.");
-  else w.replaceChildren("An answer passes the gate when ", make("b", {}, s.policy), ". " + lag);
+  const lag = behind ? plural(behind, "event") + " on the way to disk." : "Every event is on disk.", policy = s.policy.replace(/>=/g, " ≥ ");
+  if (waits && g.why) w.replaceChildren(make("b", {}, "The gate " + g.why.replace(/>=/g, " ≥ ")), ". " + lag);
+  else if (s.degraded) w.replaceChildren(make("b", {}, "Degraded"), ": the policy " + policy + " asks for more nodes than are in view.");
+  else w.replaceChildren("An answer passes the gate at ", make("b", {}, policy), ". " + lag);
   if (s.dropped.length) w.append(" Dropped since start: " + s.dropped.map(d => whole(d.count) + " " + d.reason.replace(/_/g, " ")).join(", ") + ".");
 }
 
@@ -154,14 +154,17 @@ function clients(s) {
 // plot draws lines over the last minutes. y maps a value to 0..1.
 function plot(id, o) {
   const box = $(id), W = box.clientWidth, H = box.clientHeight, left = 46, right = o.right, top = 10, bottom = 20;
+  const shown = [60, 120, seconds].find(n => n >= points.length) || seconds;
   const w = W - left - right, h = H - top - bottom, end = points.length ? points[points.length - 1].n : 0;
-  const x = n => left + w * (1 - (end - n) / (seconds - 1)), y = v => top + h * (1 - o.y(v));
+  const x = n => left + w * (1 - (end - n) / (shown - 1)), y = v => top + h * (1 - o.y(v));
   const svg = draw("svg", { viewBox: "0 0 " + W + " " + H, role: "img", "aria-label": o.label });
   for (const [v, label] of o.ticks) {
     svg.append(draw("line", { class: "axis", x1: left, x2: W - right, y1: y(v), y2: y(v) }), draw("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, label));
   }
-  for (let m = 0; m <= minutes; m++) {
-    svg.append(draw("text", { x: left + w * (1 - m / minutes), y: H - 4, "text-anchor": m ? m === minutes ? "start" : "middle" : "end" }, m ? "−" + m + " min" : "now"));
+  const step = shown > 60 ? 60 * Math.ceil(shown / 60 * 62 / w) : 15 * Math.ceil(4 * 50 / w);
+  for (let ago = 0; ago <= shown; ago += step) {
+    const label = !ago ? "now" : shown > 60 ? "−" + ago / 60 + " min" : "−" + ago + " s";
+    svg.append(draw("text", { x: left + w * (1 - ago / shown), y: H - 4, "text-anchor": ago === 0 ? "end" : ago === shown ? "start" : "middle" }, label));
   }
   const ends = [];
   for (const line of o.lines) {
@@ -185,7 +188,7 @@ function plot(id, o) {
   for (const e of ends) svg.append(draw("text", { class: "end " + e.kind, x: W - right + 8, y: e.y + 4 }, e.label));
   if (o.none) svg.append(draw("text", { class: "none", x: left + w / 2, y: top + h / 2 - 4, "text-anchor": "middle" }, o.none));
   if (hover !== null && o.hover && points.length) {
-    const n = Math.round(end - (1 - (hover - left) / w) * (seconds - 1)), p = points.find(p => p.n === n);
+    const n = Math.round(end - (1 - (hover - left) / w) * (shown - 1)), p = points.find(p => p.n === n);
     if (p) svg.append(draw("line", { class: "cursor", x1: x(n), x2: x(n), y1: top, y2: top + h }));
     o.hover(p, end - n);
   }
@@ -216,6 +219,7 @@ function charts() {
 }
 const axisTime = ns => { for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]]) if (ns >= size) return ns / size + " " + unit; return ns + " ns"; };
 const axisCount = v => v >= 1e6 ? v / 1e6 + " M" : v >= 1e3 ? v / 1e3 + " k" : String(+v.toFixed(1));
+// nice rounds up to 1, 2 or 5 times a power of ten.
 function nice(v) { const e = 10 ** Math.floor(Math.log10(v)), m = v / e; return (m <= 1 ? 1 : m <= 2 ? 2 : m <= 5 ? 5 : 10) * e; }
 
 function show(s) {

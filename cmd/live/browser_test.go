@@ -1,0 +1,220 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/cmd/server"
+	"sluice/transport"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// browser is a real one with the page open.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string // what the console showed, guarded by mu
+	asked    []string // addresses that were asked for, guarded by mu
+}
+
+// openBrowser skips the test, in words, where there is none.
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	program := os.Getenv("SLUICE_CHROMIUM")
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil && program == "" {
+			program = path
+		}
+	}
+	if program == "" {
+		t.Skip("there is no Chromium here to show the page in: .ci/chromium installs Debian's, or SLUICE_CHROMIUM names one")
+	}
+	b := &browser{t: t}
+	options := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 800), chromedp.WSURLReadTimeout(patience),
+	}
+	for _, flag := range strings.Fields("headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update " +
+		"disable-sync disable-default-apps no-default-browser-check hide-scrollbars") {
+		options = append(options, chromedp.Flag(flag, true))
+	}
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	b.ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	run(b, chromedp.EmulateViewport(1280, 800))
+	if err := chromedp.Listen(b.ctx, b.hear); err != nil {
+		t.Fatal(err)
+	}
+	call(b, network.Enable, network.EnableParams{})
+	call(b, log.Enable, cdp.Empty{})
+	call(b, runtime.Enable, cdp.Empty{})
+	return b
+}
+
+// hear notes what must not happen.
+func (b *browser) hear(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		b.problems = append(b.problems, fmt.Sprintf("exception: %+v", e.ExceptionDetails))
+	case *runtime.EventConsoleAPICalled:
+		b.problems = append(b.problems, fmt.Sprintf("console: %s", e.Args[0].Value))
+	case *log.EventEntryAdded:
+		b.problems = append(b.problems, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
+	case *network.EventRequestWillBeSent:
+		b.asked = append(b.asked, e.Request.URL)
+	}
+}
+
+// run runs an action.
+func run[T any](b *browser, a chromedp.Action[T]) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b.ctx, a)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return value
+}
+
+// call sends a command of the protocol.
+func call[P, R any](b *browser, c cdp.Command[P, R], params P) {
+	b.t.Helper()
+	run(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, c, params) })
+}
+
+// eval evaluates a JavaScript expression.
+func eval[T any](b *browser, expression string) T {
+	b.t.Helper()
+	return run(b, chromedp.Evaluate[T](expression))
+}
+
+// text is what an element says.
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	return eval[string](b, fmt.Sprintf("document.querySelector(%q).textContent", selector))
+}
+
+// until waits until an expression is true.
+func (b *browser) until(what, expression string) {
+	b.t.Helper()
+	until(b.t, what, func() error {
+		if !eval[bool](b, expression) {
+			return errors.New(b.text("body"))
+		}
+		return nil
+	})
+}
+
+// scheme sets what the reader prefers, light or dark.
+func (b *browser) scheme(name string) {
+	b.t.Helper()
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+}
+
+// keep writes a picture of the page where SLUICE_SCREENSHOT says, with a word before its suffix.
+func (b *browser) keep(word string) {
+	b.t.Helper()
+	to := os.Getenv("SLUICE_SCREENSHOT")
+	if to == "" {
+		return
+	}
+	png := run(b, chromedp.CaptureScreenshot())
+	if err := os.WriteFile(strings.TrimSuffix(to, ".png")+word+".png", png, 0o644); err != nil {
+		b.t.Error(err)
+	}
+}
+
+const number = `(s => Number(document.querySelector(s).textContent.replace(/[^0-9.]/g, "")))`
+
+func TestThePageInABrowser(t *testing.T) {
+	b := openBrowser(t)
+	d := newStand(t, func(c *server.Config) {
+		c.Pipeline.Limits = []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 16 << 20, SoftFor: time.Hour, NoProgress: time.Hour}}
+	})
+	run(b, chromedp.Navigate(d.base+"/"))
+	b.until("an empty page that says so", `document.querySelector("#state").textContent === "ready" && document.querySelector("#latency").textContent.includes("No answers") && document.querySelector("#slow-empty").textContent === "Nobody is connected."`)
+	b.keep("-empty")
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	d.trade(ctx, 16, func(time.Duration) float64 { return 2000 })
+	b.until("clients", number+`("#clients") === 16`)
+	for range 3 {
+		before := eval[float64](b, number+`("#event")`)
+		b.until("the numbers to move", fmt.Sprintf(`%s("#event") > %f && %s("#n-egress b") > 0 && %s("#n-journal b") > 0`, number, before, number, number))
+	}
+	b.until("a line of the median", `document.querySelector("#latency path.p50").getAttribute("d").includes("L")`)
+	b.until("every stage that everyone passes", `["hand-off","gate","encode","queue","send","whole answer"].every(name =>
+		[...document.querySelectorAll("#stages tbody tr")].some(r => r.cells[0].textContent === name && /[0-9]/.test(r.cells[2].textContent)))`)
+	if n := eval[int](b, `document.querySelectorAll("#shards tbody tr").length`); n != 4 {
+		t.Errorf("%d rows of shards, want 4", n)
+	}
+	looks(t, b)
+
+	d.disk(false)
+	b.until("a gate that is shut, and why", `document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged" && document.querySelector("#word").textContent.includes("waits for journal")`)
+	b.keep("-wedged")
+	d.disk(true)
+	b.until("the gate to open", `document.body.dataset.state === "ready" && document.querySelector("#n-gate").dataset.is === "open"`)
+	c := d.hoard(50 << 10)
+	b.until("the slow client by its address", fmt.Sprintf(`document.querySelector("#slow tbody").textContent.includes(%q)`, c.NetConn().LocalAddr()))
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.problems {
+		t.Errorf("the browser complains: %s", p)
+	}
+	for _, a := range b.asked {
+		if !strings.HasPrefix(a, d.base+"/") {
+			t.Errorf("the page asked for %s", a)
+		}
+	}
+}
+
+// looks checks what can be checked of looks: both schemes are different and readable, and everything is in the window.
+func looks(t *testing.T, b *browser) {
+	t.Helper()
+	luminance := `(c => { const [r, g, b] = c.match(/[0-9.]+/g).map(v => { v /= 255; return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; }); return .2126 * r + .7152 * g + .0722 * b; })`
+	shade := func(selector, property string) float64 {
+		return eval[float64](b, fmt.Sprintf(`%s(getComputedStyle(document.querySelector(%q)).%s)`, luminance, selector, property))
+	}
+	var backs []float64
+	for _, name := range []string{"light", "dark"} {
+		b.scheme(name)
+		backs = append(backs, shade("body", "backgroundColor"))
+		card := shade(".card", "backgroundColor")
+		for _, selector := range []string{"h1", "h2", "h3 small", "dt", "dd", "td", "th", ".node .sub", ".pipe em", ".word", "tr.part td"} {
+			ink := shade(selector, "color")
+			if contrast := (max(ink, card) + .05) / (min(ink, card) + .05); contrast < 4.5 {
+				t.Errorf("%s: contrast of %s is %.1f, want 4.5", name, selector, contrast)
+			}
+		}
+		b.keep("-" + name)
+	}
+	if backs[0] < .8 || backs[1] > .05 {
+		t.Errorf("background is %.2f in light and %.2f in dark", backs[0], backs[1])
+	}
+	b.scheme("light")
+	if got := eval[string](b, `[document.documentElement.scrollWidth, document.documentElement.scrollHeight].join("x")`); got != "1280x800" {
+		t.Errorf("the page is %s in a window of 1280x800: it scrolls", got)
+	}
+	for _, what := range eval[[]string](b, `[...document.querySelectorAll("h2, h3, .big, .pipe em, td, th, dd")].filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)`) {
+		t.Errorf("%q does not fit its place", what)
+	}
+}

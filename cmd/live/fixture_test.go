@@ -1,0 +1,253 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sluice/actors"
+	"sluice/cmd/admin"
+	"sluice/cmd/orderbook"
+	"sluice/cmd/server"
+	"sluice/cmd/stats"
+	"sluice/telemetry"
+	"sluice/transport/client"
+	"sluice/transport/listen"
+	"sluice/transport/wire"
+)
+
+const patience = 60 * time.Second // for what takes milliseconds on a quiet machine
+
+// stand is a server with its admin pages, and a disk that can be held back.
+type stand struct {
+	t      *testing.T
+	server *server.Server
+	live   *Live
+	tcp    string
+	unix   string
+	base   string // of the pages, http://host:port
+
+	syncs atomic.Uint64 // written by the journal's goroutine, read by anyone
+
+	mu   sync.Mutex
+	shut chan struct{} // the disk waits for it to be closed; nil: it does not wait; guarded by mu
+}
+
+// newStand runs until the end of the test. prepare may change the configuration.
+func newStand(t *testing.T, prepare func(*server.Config)) *stand {
+	t.Helper()
+	d := &stand{t: t, unix: filepath.Join(t.TempDir(), "s")}
+	log := slog.New(slog.DiscardHandler)
+	cfg := server.Config{
+		DataDir: t.TempDir(), Log: log,
+		Listen: listen.Config{Endpoints: []listen.Endpoint{
+			{Network: "tcp", Address: "127.0.0.1:0", Open: true}, {Network: "unix", Address: d.unix, Open: true},
+		}},
+		Journal: server.Journal{BeforeSync: d.beforeSync},
+	}
+	cfg.Pipeline.Shards = 4
+	cfg.Pipeline.Egress.DrainSpread = 10 * time.Millisecond
+	if prepare != nil {
+		prepare(&cfg)
+	}
+	var err error
+	if d.server, err = server.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	addresses, err := d.server.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tcp = addresses[0]
+	d.server.Pipeline().Collector().Gauge(telemetry.Gauge{
+		Name: stats.JournalCommits, Shard: telemetry.NoShard, Read: func() float64 { return float64(d.syncs.Load()) },
+	})
+	d.live = Start(d.server, nil)
+	pages, err := admin.New(admin.Config{Address: "127.0.0.1:0", Handlers: d.live.Handlers(), Front: d.live.Front, Log: log}, d.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := pages.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.base = "http://" + at
+	t.Cleanup(func() {
+		d.disk(true)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = d.server.Stop(ctx) // it has clients that do not read
+		d.live.Close()
+		if err := pages.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// disk lets the journal go on, or holds it back.
+func (d *stand) disk(goes bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case goes && d.shut != nil:
+		close(d.shut)
+		d.shut = nil
+	case !goes && d.shut == nil:
+		d.shut = make(chan struct{})
+	}
+}
+
+func (d *stand) beforeSync() {
+	d.syncs.Add(1)
+	d.mu.Lock()
+	shut := d.shut
+	d.mu.Unlock()
+	if shut != nil {
+		<-shut
+	}
+}
+
+func (d *stand) dial(i int) *client.Conn {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	network, address := "tcp", d.tcp
+	if i%2 == 1 {
+		network, address = "unix", d.unix
+	}
+	c, err := client.Dial(ctx, network, address, client.Options{})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// body is what follows the header of a request.
+func body(c *orderbook.Command) []byte {
+	frame, err := orderbook.AppendRequest(nil, 0, c)
+	if err != nil {
+		panic(err)
+	}
+	return frame[wire.PrefixSize+wire.RequestHeaderSize:]
+}
+
+// trade has clients send orders that meet, rate of them a second in all, until ctx ends, and take the answers.
+func (d *stand) trade(ctx context.Context, clients int, rate func(since time.Duration) float64) {
+	var all sync.WaitGroup
+	began := time.Now()
+	for i := range clients {
+		c := d.dial(i)
+		all.Go(func() { // until the connection is closed
+			for {
+				if _, _, err := c.Next(); err != nil {
+					return
+				}
+			}
+		})
+		all.Go(func() {
+			if err := d.send(ctx, c, i, func() float64 { return rate(time.Since(began)) / float64(clients) }); err != nil && ctx.Err() == nil {
+				d.t.Error(err)
+			}
+			c.Close()
+		})
+	}
+	d.t.Cleanup(all.Wait)
+}
+
+// send sends one client's orders. Neighbours trade with each other, so that the book stays small.
+func (d *stand) send(ctx context.Context, c *client.Conn, i int, rate func() float64) error {
+	const every = 5 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	order := orderbook.Command{
+		Tag: orderbook.TagNew, Account: uint64(i + 1), Instrument: uint32(i/2 + 1), Side: orderbook.Buy, Type: orderbook.Limit,
+		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
+	}
+	if i%2 == 1 {
+		order.Side = orderbook.Sell
+	}
+	owed := math.Mod(float64(i)*0.37, 1) // clients do not send in step
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		for owed += rate() * every.Seconds(); owed >= 1; owed-- {
+			order.ClientOrderID++
+			if err := c.Send(order.ClientOrderID, order.Tag, body(&order)); err != nil {
+				return err
+			}
+		}
+		if err := c.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+// hoard has a client ask for more than it takes, until so many bytes wait for it: the kernel's buffers first.
+func (d *stand) hoard(unsent int) *client.Conn {
+	d.t.Helper()
+	c := d.dial(0)
+	query := orderbook.Command{Tag: orderbook.TagQueryPosition, Account: 1, Instrument: 1}
+	for seq, deadline := uint64(0), time.Now().Add(patience); ; {
+		for range 1000 {
+			seq++
+			if err := c.Send(seq, query.Tag, body(&query)); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+		if err := c.Flush(); err != nil {
+			d.t.Fatal(err)
+		}
+		top, _, err := d.server.Top(context.Background(), actors.ByBuffered, 1)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if len(top) > 0 && top[0].Unsent >= unsent && top[0].Lag > 0 {
+			return c
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatalf("after %d questions nobody is slow: %+v", seq, top)
+		}
+	}
+}
+
+// errNone ends waits.
+var errNone = errors.New("nothing yet")
+
+// until waits for something another goroutine does.
+func until(t *testing.T, what string, try func() error) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(patience)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited %v for %s: %v", patience, what, err)
+		}
+	}
+}
+
+func contains(text, words string) error {
+	if !strings.Contains(text, words) {
+		return fmt.Errorf("%q does not contain %q", text, words)
+	}
+	return nil
+}
