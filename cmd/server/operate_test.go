@@ -128,7 +128,7 @@ func TestLimitsByEndpoint(t *testing.T) {
 		ended := func() (tcp, unix bool) {
 			last, _ := s.LastClosed(10)
 			for _, x := range last {
-				if x.Reason != transport.ReasonSlowHard {
+				if x.Reason != transport.ReasonSlowHard || x.Notice.Unsent > tight.HardBytes {
 					t.Fatalf("%+v", x)
 				}
 				tcp, unix = tcp || x.Client.Listener == "desk", unix || x.Client.Listener == "local"
