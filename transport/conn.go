@@ -33,6 +33,7 @@ type Conn struct {
 	Gen        uint32 // generation of this table entry, part of the user data of every kernel request
 
 	block   Block
+	size    uint32 // bytes of block; 0 without one
 	orphan  Block  // old block that an in-flight send still reads
 	off     uint32 // first unsent byte in block
 	end     uint32 // one past the last byte in block
@@ -93,7 +94,7 @@ func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.
 // Append copies p behind the unsent bytes; false means the slab's budget is spent and nothing changed.
 // now is monotonic ns.
 func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
-	if c.block == 0 || int(c.end)+len(p) > len(s.Bytes(c.block)) {
+	if int(c.end)+len(p) > int(c.size) {
 		if !c.makeRoom(s, len(p)) {
 			return false
 		}
@@ -110,7 +111,7 @@ func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
 // and no send reads them, else by a block of the next size.
 func (c *Conn) makeRoom(s *Slab, n int) bool {
 	unsent := c.Unsent()
-	if c.block != 0 && c.sending == 0 && unsent+n <= len(s.Bytes(c.block)) && int(c.off) >= unsent {
+	if c.block != 0 && c.sending == 0 && unsent+n <= int(c.size) && int(c.off) >= unsent {
 		b := s.Bytes(c.block)
 		copy(b, b[c.off:c.end])
 		c.off, c.end = 0, uint32(unsent)
@@ -128,7 +129,8 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 			s.Free(c.block)
 		}
 	}
-	c.block, c.off, c.end = grown, 0, uint32(unsent)
+	c.block, c.size = grown, uint32(len(s.Bytes(grown)))
+	c.off, c.end = 0, uint32(unsent)
 	return true
 }
 
@@ -206,7 +208,7 @@ func (c *Conn) Discard(s *Slab) {
 		} else {
 			s.Free(c.block)
 		}
-		c.block, c.off, c.end = 0, 0, 0
+		c.block, c.size, c.off, c.end = 0, 0, 0, 0
 		return
 	}
 	if c.block != 0 {
@@ -216,7 +218,7 @@ func (c *Conn) Discard(s *Slab) {
 
 func (c *Conn) dropBuffer(s *Slab) {
 	s.Free(c.block)
-	c.block, c.off, c.end = 0, 0, 0
+	c.block, c.size, c.off, c.end = 0, 0, 0, 0
 }
 
 // Free gives all buffers back, also those of a send that was in flight when its ring was closed.
@@ -227,4 +229,5 @@ func (c *Conn) Free(s *Slab) {
 			*b = 0
 		}
 	}
+	c.size, c.off, c.end = 0, 0, 0
 }
