@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ func (scribe) AppendReport(dst []byte, r *note) ([]byte, error) {
 	dst = binary.LittleEndian.AppendUint64(dst, r.token)
 	dst = binary.LittleEndian.AppendUint64(dst, r.n)
 	at := len(dst)
-	dst = dst[:at+int(r.size)-noteLeast]
+	dst = slices.Grow(dst, int(r.size)-noteLeast)[:at+int(r.size)-noteLeast]
 	filler(dst[at:], r.token, r.n)
 	return dst, nil
 }
