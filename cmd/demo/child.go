@@ -21,6 +21,7 @@ type child struct {
 	err    error         // how it ended; read after exited
 
 	tcp, unix string        // where clients find it
+	live      string        // its live page
 	started   time.Time     // when it was started
 	ready     time.Duration // from then until clients could connect
 }
@@ -60,27 +61,30 @@ func spawn(ctx context.Context, program string, args []string, log io.Writer) (*
 	return c, nil
 }
 
-// readAddresses reads the block that the server prints when it is ready: "  clients   tcp 127.0.0.1:1234, unix /path".
+// readAddresses reads the block that the server prints when it is ready: "  clients   tcp 127.0.0.1:1234, unix /path", and
+// after it "  live      http://127.0.0.1:1235/ in a browser".
 func (c *child) readAddresses(out io.Reader) error {
 	scan := bufio.NewScanner(out)
 	for scan.Scan() {
-		list, ok := strings.CutPrefix(strings.TrimSpace(scan.Text()), "clients ")
-		if !ok {
-			continue
-		}
-		for part := range strings.SplitSeq(list, ",") {
-			network, address, _ := strings.Cut(strings.TrimSpace(part), " ")
-			switch network {
-			case "tcp":
-				c.tcp = address
-			case "unix":
-				c.unix = address
+		name, list, _ := strings.Cut(strings.TrimSpace(scan.Text()), " ")
+		switch name {
+		case "clients":
+			for part := range strings.SplitSeq(list, ",") {
+				network, address, _ := strings.Cut(strings.TrimSpace(part), " ")
+				switch network {
+				case "tcp":
+					c.tcp = address
+				case "unix":
+					c.unix = address
+				}
 			}
+			if c.tcp == "" || c.unix == "" {
+				return fmt.Errorf("demo: the server names its addresses as %q; want a tcp and a unix one", list)
+			}
+		case "live":
+			c.live, _, _ = strings.Cut(strings.TrimSpace(list), " ")
+			return nil
 		}
-		if c.tcp == "" || c.unix == "" {
-			return fmt.Errorf("demo: the server names its addresses as %q; want a tcp and a unix one", list)
-		}
-		return nil
 	}
 	return errors.New("demo: the server ended before it was ready")
 }

@@ -22,6 +22,7 @@ type Config struct {
 	Clients  int           // traders, half over TCP, half over unix-domain sockets
 	Dir      string        // empty: a new directory below the system's for temporary files
 	Keep     bool          // leave Dir behind, also after success
+	Hold     bool          // trade on until the context of Run ends, at most for holdMost, and only then check
 	Out      io.Writer
 	Terminal bool // Out is one: progress is one line that changes
 }
@@ -30,6 +31,7 @@ const (
 	readyTime  = 20 * time.Second // for the server to start or recover
 	settleTime = 15 * time.Second // for the last answers
 	drainTime  = 10 * time.Second // for the server to end
+	holdMost   = 30 * time.Minute // journal and memory grow while the clients trade
 )
 
 // ErrFailed says that the demonstration found something wrong, which it has printed.
@@ -55,8 +57,17 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			r.Dir, filepath.Join(r.Dir, "data"))
 	}()
 	fmt.Fprintf(cfg.Out, "%d clients trade %d instruments for %v, half over TCP, half over unix sockets; kill -9 in the middle\n\n", cfg.Clients, instruments, cfg.For)
-	ctx, cancel := context.WithTimeout(ctx, cfg.For+2*readyTime+settleTime+drainTime)
+	limit := cfg.For + 2*readyTime + settleTime + drainTime
+	if cfg.Hold {
+		limit += holdMost
+		r.held, ctx = ctx, context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if cfg.Hold { // before there is something to hold, the end is the end
+		r.release = context.AfterFunc(r.held, cancel)
+		defer r.release()
+	}
 	if err := r.trade(ctx); err != nil {
 		return fmt.Errorf("%w\nThe server's log ends:\n%s", err, tail(r.path("server.log"), 5))
 	}
@@ -81,6 +92,8 @@ type run struct {
 	Config
 	market
 	traders []*trader
+	held    context.Context // with Hold: ends the trading
+	release func() bool     // with Hold: from here on held ends nothing but the trading
 	clock   telemetry.Clock
 	times   *telemetry.Collector // round trips
 
@@ -95,6 +108,22 @@ type run struct {
 
 func (r *run) path(parts ...string) string {
 	return filepath.Join(append([]string{r.Dir}, parts...)...)
+}
+
+// hold lets the clients trade on until whoever runs the demonstration has seen enough.
+func (r *run) hold(ctx context.Context, live string) error {
+	if !r.Hold || !r.release() {
+		return nil
+	}
+	r.clear()
+	fmt.Fprintf(r.Out, "The clients trade on, for at most %v. ctrl-C ends that and checks every answer.\n  live page   %s\n\n", holdMost, live)
+	ctx, cancel := context.WithTimeout(ctx, holdMost)
+	defer cancel()
+	defer context.AfterFunc(r.held, cancel)()
+	if err := r.wait(ctx, "held", 2*holdMost); err != nil && r.held.Err() == nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	return nil
 }
 
 // start starts a server on the data directory.
@@ -119,6 +148,9 @@ func (r *run) trade(ctx context.Context) error {
 	}
 	defer first.kill()
 	r.server.Store(first)
+	if r.Hold {
+		fmt.Fprintf(r.Out, "live page, until the kill: %s\n", first.live)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := r.open(ctx, cancel)
@@ -139,6 +171,9 @@ func (r *run) trade(ctx context.Context) error {
 	r.server.Store(second)
 	again := time.Now()
 	if err := r.wait(ctx, "resumed", r.For-r.For/2); err != nil {
+		return err
+	}
+	if err := r.hold(ctx, second.live); err != nil {
 		return err
 	}
 	r.traded = r.before + time.Since(again)

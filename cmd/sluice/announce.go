@@ -39,7 +39,7 @@ func (s *service) announce(files uint64) {
 	var b strings.Builder // one write, so that log lines on the same terminal stay outside
 	look := "nowhere: --admin-addr is empty"
 	if at := s.observers.at; at != "" {
-		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --address %s", at, at)
+		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-addr %s", at, at)
 	}
 	fmt.Fprintf(&b, "sluice is ready after %s\n", since(s.began))
 	for _, line := range [][2]string{

@@ -25,7 +25,7 @@ func demonstrate(e *env, args []string) error {
 	set := config.NewSet("",
 		config.Setting{Name: "seconds", Group: "Flags", Value: config.Count(&seconds, 1, 3600, false), Help: "s of trading"},
 		config.Setting{Name: "clients", Group: "Flags", Value: config.Count(&clients, 2, 4096, false), Help: "clients, each with a connection and an account of its own"},
-		config.Setting{Name: "keep", Group: "Flags", Value: config.Bool(&keep), Help: "keep journal, measurements and log"},
+		config.Setting{Name: "keep", Group: "Flags", Value: config.Bool(&keep), Help: "trade on until ctrl-C, at most half an hour, and show the address of the live page; keep journal, measurements and log"},
 	)
 	rest, done, err := load(e, set, args, demoHead)
 	if done || err != nil {
@@ -39,7 +39,7 @@ func demonstrate(e *env, args []string) error {
 	defer stop()
 	f, isFile := e.stdout.(*os.File)
 	return demo.Run(ctx, demo.Config{
-		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients, Keep: keep, Out: e.stdout,
+		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients, Keep: keep, Hold: keep, Out: e.stdout,
 		Terminal: isFile && isTerminal(f),
 	})
 }
