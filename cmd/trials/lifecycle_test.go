@@ -108,6 +108,9 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 				return err
 			}))
 		}
+		// A heartbeat to the blocked one would stand before the answer to this.
+		r.need(errors.Join(mute.ask(owed+1, 1), mute.Flush()))
+		until(t, "all requests are read", func() bool { return r.listener.Counters().Requests == uint64(len(busy)+2) })
 		close(stop)
 		<-streamed
 		r.need(<-checked)
@@ -120,7 +123,7 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 		if beats > 0 && gap < interval/2 {
 			t.Errorf("%d heartbeats to clients that were never idle for more than %v", beats, gap)
 		}
-		r.need(errors.Join(mute.notes(owed), mute.end()))
+		r.need(errors.Join(mute.notes(owed), mute.end(), mute.notes(1), mute.end()))
 		if mute.beats > 0 {
 			t.Errorf("%d heartbeats to a client that was blocked", mute.beats)
 		}
@@ -132,4 +135,36 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 func beating(h how) how {
 	h.beats = true
 	return h
+}
+
+// A client gets the id of one that left while its answers wait behind the shut gate: when the gate opens, the newcomer
+// receives its own answers and none of those.
+func TestAnIDIsUsedAgainWhileAnswersOfItsOldOwnerWait(t *testing.T) {
+	engines(t, func(t *testing.T, engine transport.Mode) {
+		r := newRig(t, options{engine: engine, ids: 1})
+		for range scale(5, 20, 1000) {
+			r.call(func(f *feed) { f.shut = true })
+			old := r.dial(r.tcp, 300)
+			var before uint64
+			r.call(func(f *feed) { before = f.slots })
+			r.need(errors.Join(old.ask(1, 50), old.Flush()))
+			until(t, "its answers are published", func() (all bool) {
+				r.call(func(f *feed) { all = f.slots == before+50 })
+				return all
+			})
+			old.reset()
+			until(t, "it is gone, and its id is free", func() bool { return r.pipeline.Connections() == 0 && len(r.feed.ids) == 1 })
+			c := r.dial(r.unix, 300)
+			r.need(errors.Join(c.ask(1, 50), c.Flush()))
+			r.call(func(f *feed) { f.shut = false })
+			r.need(errors.Join(c.notes(50), c.end()))
+			r.need(c.exchange(1))
+			c.Close()
+			until(t, "the id is free", func() bool { return r.pipeline.Connections() == 0 && len(r.feed.ids) == 1 })
+		}
+		if n := r.fresh.Load(); n != 0 {
+			t.Errorf("%d connections got another id", n)
+		}
+		r.drain()
+	})
 }
