@@ -53,7 +53,7 @@ type Admin struct {
 	began  time.Time
 	api    *http.ServeMux // what every door serves
 	pages  *http.ServeMux // api and the handlers that only HTTP serves
-	pulse  pulse
+	pulse  Pulse
 	header time.Duration // for a request's header
 
 	doors []*door

@@ -16,11 +16,11 @@ const (
 	askFor     = time.Second           // how long one request waits for it
 )
 
-// pulse remembers since when actors do not answer. An actor that has nothing to do answers through its parked block, so
+// Pulse remembers since when actors do not answer. An actor that has nothing to do answers through its parked block, so
 // silence means that it runs and does not come round. Silence counts from the first question that stayed unanswered:
 // before it nobody asked.
-type pulse struct {
-	mu    sync.Mutex
+type Pulse struct {
+	mu    sync.Mutex // guards asked
 	asked map[who]question
 }
 
@@ -35,8 +35,9 @@ type question struct {
 	at   int64 // when
 }
 
-// listen collects once and returns the actors that owe an answer, with how long they do.
-func (p *pulse) listen(c *telemetry.Collector, now func() int64) (silent []Silent) {
+// Listen collects once and returns the actors that owe an answer, with how long they do. now is the pipeline's clock. Any
+// goroutine.
+func (p *Pulse) Listen(c *telemetry.Collector, now func() int64) (silent []Silent) {
 	asked := now()
 	c.Collect(0)
 	p.mu.Lock()
@@ -60,13 +61,23 @@ func (p *pulse) listen(c *telemetry.Collector, now func() int64) (silent []Silen
 	return silent
 }
 
+// Alive reports whether none of the silent actors was silent for more than five seconds.
+func Alive(silent []Silent) bool {
+	for _, s := range silent {
+		if s.Seconds > silentMost.Seconds() {
+			return false
+		}
+	}
+	return true
+}
+
 func (a *Admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
 	p := a.server.Pipeline()
-	life := &Life{Live: true, Ended: a.state() == "ended"}
+	life := &Life{Ended: a.state() == "ended"}
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
 	for began := time.Now(); ; {
-		life.Silent = a.pulse.listen(p.Collector(), p.Now)
+		life.Silent = a.pulse.Listen(p.Collector(), p.Now)
 		if len(life.Silent) == 0 || time.Since(began) > askFor {
 			break
 		}
@@ -76,10 +87,7 @@ func (a *Admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
 			return nil, http.StatusServiceUnavailable, ctx.Err()
 		}
 	}
-	for _, s := range life.Silent {
-		life.Live = life.Live && s.Seconds <= silentMost.Seconds()
-	}
-	if life.Live = life.Live && !life.Ended; !life.Live {
+	if life.Live = Alive(life.Silent) && !life.Ended; !life.Live {
 		return life, http.StatusServiceUnavailable, nil
 	}
 	return life, http.StatusOK, nil

@@ -182,18 +182,18 @@ func TestSilence(t *testing.T) {
 	parked.Park()
 	var ahead time.Duration
 	now := func() int64 { return clock.Now() + int64(ahead) }
-	var p pulse
-	if s := p.listen(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 || s[0].Seconds > 1 {
+	var p Pulse
+	if s := p.Listen(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 || s[0].Seconds > 1 {
 		t.Fatalf("%+v", s)
 	}
 	stuck.Poll() // it comes round
-	if s := p.listen(c, now); len(s) != 0 {
+	if s := p.Listen(c, now); len(s) != 0 {
 		t.Fatalf("%+v after it came round", s)
 	}
-	p.listen(c, now)
+	p.Listen(c, now)
 	parked.Unpark()
 	ahead = 6 * time.Second
-	silent := p.listen(c, now)
+	silent := p.Listen(c, now)
 	found := false
 	for _, s := range silent {
 		found = found || s.Actor == "egress" && s.Seconds > silentMost.Seconds()

@@ -63,6 +63,10 @@ func serve(e *env, args []string) error {
 		return errors.Join(err, s.server.Stop(ctx))
 	}
 	s.announce(limit)
+	s.manager = newNotifier(e.environ)
+	s.manager.tell("READY=1")
+	s.manager.watch(s)
+	defer s.manager.close()
 	defer s.unobserve()
 	return s.supervise()
 }
@@ -90,6 +94,7 @@ type service struct {
 	set       *config.Set     // where cfg came from
 	clock     telemetry.Clock // of all stamps
 	observers observers
+	manager   *notifier
 	addresses []string
 	syncs     atomic.Uint64 // written by the journal's goroutine, read by anyone: group commits begun
 }
@@ -149,6 +154,7 @@ func (s *service) supervise() error {
 
 // drain ends the server in order, within the deadline; the next SIGTERM or SIGINT ends it now.
 func (s *service) drain(got os.Signal) error {
+	s.manager.tell("STOPPING=1")
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainFor)
 	defer cancel()
