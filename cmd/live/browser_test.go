@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -127,15 +129,14 @@ func (b *browser) scheme(name string) {
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
 }
 
-// keep writes a picture of the page where SLUICE_SCREENSHOT says, with a word before its suffix.
-func (b *browser) keep(word string) {
+// keep writes a picture of the page into the directory that SLUICE_PICTURES names.
+func (b *browser) keep(name string) {
 	b.t.Helper()
-	to := os.Getenv("SLUICE_SCREENSHOT")
-	if to == "" {
+	dir := os.Getenv("SLUICE_PICTURES")
+	if dir == "" {
 		return
 	}
-	png := run(b, chromedp.CaptureScreenshot())
-	if err := os.WriteFile(strings.TrimSuffix(to, ".png")+word+".png", png, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), run(b, chromedp.CaptureScreenshot()), 0o644); err != nil {
 		b.t.Error(err)
 	}
 }
@@ -149,7 +150,7 @@ func TestThePageInABrowser(t *testing.T) {
 	})
 	run(b, chromedp.Navigate(d.base+"/"))
 	b.until("an empty page that says so", `document.querySelector("#state").textContent === "ready" && document.querySelector("#latency").textContent.includes("No answers") && document.querySelector("#slow-empty").textContent === "Nobody is connected."`)
-	b.keep("-empty")
+	b.keep("empty")
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -169,7 +170,7 @@ func TestThePageInABrowser(t *testing.T) {
 
 	d.disk(false)
 	b.until("a gate that is shut, and why", `document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged" && document.querySelector("#word").textContent.includes("waits for journal")`)
-	b.keep("-wedged")
+	b.keep("wedged")
 	d.disk(true)
 	b.until("the gate to open", `document.body.dataset.state === "ready" && document.querySelector("#n-gate").dataset.is === "open"`)
 	c := d.hoard(50 << 10)
@@ -205,7 +206,7 @@ func looks(t *testing.T, b *browser) {
 				t.Errorf("%s: contrast of %s is %.1f, want 4.5", name, selector, contrast)
 			}
 		}
-		b.keep("-" + name)
+		b.keep(name)
 	}
 	if backs[0] < .8 || backs[1] > .05 {
 		t.Errorf("background is %.2f in light and %.2f in dark", backs[0], backs[1])
@@ -216,5 +217,40 @@ func looks(t *testing.T, b *browser) {
 	}
 	for _, what := range eval[[]string](b, `[...document.querySelectorAll("h2, h3, .big, .pipe em, td, th, dd")].filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)`) {
 		t.Errorf("%q does not fit its place", what)
+	}
+}
+
+// TestThePictureForTheReadme takes docs/live.png, after minutes of trading that goes up and down, with a slow client.
+func TestThePictureForTheReadme(t *testing.T) {
+	if os.Getenv("SLUICE_PICTURES") == "" {
+		t.Skip("SLUICE_PICTURES names no directory for pictures; make picture does, and takes 5 minutes")
+	}
+	b := openBrowser(t)
+	d := newStand(t, func(c *server.Config) {
+		c.Pipeline.Limits = []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 64 << 10, SoftFor: time.Hour, NoProgress: time.Hour}}
+	})
+	for i := range 5 {
+		d.dial(i).Close()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	d.trade(ctx, 64, func(since time.Duration) float64 {
+		wave := 1 + .6*math.Sin(2*math.Pi*since.Seconds()/150) + .15*math.Sin(2*math.Pi*since.Seconds()/17)
+		if s := int(since.Seconds()) % 97; s > 60 && s < 68 {
+			wave += 1.5 // a burst
+		}
+		return 5000 * wave
+	})
+	run(b, chromedp.Navigate(d.base+"/"))
+	for n := 10; n < kept; n += 10 { // patience is for one of these
+		b.until("more history", fmt.Sprintf("points.length >= %d", n))
+	}
+	d.hoard(100 << 10)
+	d.hoard(20 << 10)
+	b.until("both slow clients", `document.querySelectorAll("#slow tbody tr").length >= 2`)
+	b.until("the newest points", fmt.Sprintf("points.length >= %d", kept))
+	for _, scheme := range []string{"dark", "light"} {
+		b.scheme(scheme)
+		b.keep("live-" + scheme)
 	}
 }

@@ -2,12 +2,9 @@ package live
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"math"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -223,9 +220,6 @@ func (d *stand) hoard(unsent int) *client.Conn {
 	}
 }
 
-// errNone ends waits.
-var errNone = errors.New("nothing yet")
-
 // until waits for something another goroutine does.
 func until(t *testing.T, what string, try func() error) {
 	t.Helper()
@@ -243,11 +237,4 @@ func until(t *testing.T, what string, try func() error) {
 			t.Fatalf("waited %v for %s: %v", patience, what, err)
 		}
 	}
-}
-
-func contains(text, words string) error {
-	if !strings.Contains(text, words) {
-		return fmt.Errorf("%q does not contain %q", text, words)
-	}
-	return nil
 }

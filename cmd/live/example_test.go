@@ -1,0 +1,23 @@
+package live_test
+
+import (
+	"os"
+
+	"sluice/cmd/live"
+)
+
+func ExampleWriteFrame() {
+	s := &live.Snapshot{
+		State: "ready", Engine: "uring", Policy: "persisted>=1", Alias: "local", Clients: 64, Sequenced: 81234, Persisted: 81234, Up: 61,
+		Points: []live.Point{{N: 1, Requests: 12345, Events: 12345, Commits: 310, Released: 24690, Encoded: 24690, Responses: 24690, Bytes: 1.5e6}},
+	}
+	_ = live.WriteFrame(os.Stdout, s, live.Frame{Width: 80, Height: 7})
+	// Output:
+	// sluice  ready  policy local  engine uring  clients 64  event 81,234  up 61 s
+	//
+	// readers      > sequencer  > gate       > encoder    > egress     > sockets
+	// 12,345/s       12,345/s     24,690/s     24,690/s     24,690/s     1.43 MiB/s
+	// waiting:       0 B          0            0            0 B          0 B
+	// journal: 310 syncs/s
+	// gate: open to persisted>=1
+}
