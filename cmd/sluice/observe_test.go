@@ -1,0 +1,154 @@
+package main
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// page is where a server's admin pages are, as it prints it.
+func (p *process) page() string {
+	p.t.Helper()
+	_, rest, found := strings.Cut(p.out.String(), "http://")
+	at, _, _ := strings.Cut(rest, "/")
+	if !found {
+		p.t.Fatalf("no live page:\n%s", p.out)
+	}
+	return at
+}
+
+func get(t *testing.T, url, accept string) (status int, text string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", accept)
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
+
+func TestAServerShowsItself(t *testing.T) {
+	p, address := serving(t, t.TempDir(), "--pprof", "--flight-recorder")
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
+	base := "http://" + p.page()
+	for _, tt := range []struct {
+		path, accept string
+		status       int
+		want         string
+	}{
+		{"/", "text/html", 200, `id="n-gate"`},
+		{"/", "*/*", 200, "ready;"},
+		{"/live.json", "*/*", 200, `"sequenced":`},
+		{"/metrics", "text/plain", 200, `sluice_mailbox_capacity{mailbox="gate"} 65536`},
+		{"/metrics", "text/plain", 200, "sluice_sequencer_events_total 1"},
+		{"/readyz", "*/*", 200, "ready"},
+		{"/debug/pprof/cmdline", "*/*", 200, "serve"},
+		{"/debug/flight", "*/*", 200, "go 1."},
+	} {
+		if status, text := get(t, base+tt.path, tt.accept); status != tt.status || !strings.Contains(text, tt.want) {
+			t.Errorf("GET %s for %s: %d, want %d with %q: %.300s", tt.path, tt.accept, status, tt.status, tt.want, text)
+		}
+	}
+	out, problems, code := local("top", "--once", "--admin-addr", p.page())
+	if code != 0 || !strings.Contains(out, "event 1 ") && !strings.Contains(out, "event 0 ") || !strings.Contains(out, "gate: open to persisted>=1") {
+		t.Errorf("top: %d %s\n%s", code, problems, out)
+	}
+	if _, problems, code := local("top", "--admin-addr", p.page()); code != 2 || !strings.Contains(problems, "--once") {
+		t.Errorf("top without a terminal: %d %s", code, problems)
+	}
+	taken, other := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0", "--admin-addr", p.page()), p.page()
+	taken.ends(1, other, "in use")
+	p.signal(syscall.SIGTERM)
+	p.ends(0, "drained in")
+}
+
+func TestWhatIsNotAskedForIsNotThere(t *testing.T) {
+	p, _ := serving(t, t.TempDir())
+	for _, path := range []string{"/debug/pprof/", "/debug/flight"} {
+		if status, _ := get(t, "http://"+p.page()+path, "*/*"); status != 404 {
+			t.Errorf("GET %s: %d", path, status)
+		}
+	}
+	none, _ := serving(t, t.TempDir(), "--admin-addr", "")
+	if !strings.Contains(none.out.String(), "nowhere") {
+		t.Errorf("no admin address, and yet:\n%s", none.out)
+	}
+	if _, problems, code := local("top", "--once", "--admin-addr", "127.0.0.1:1"); code != 1 || !strings.Contains(problems, "no server answers at 127.0.0.1:1") {
+		t.Errorf("%d %s", code, problems)
+	}
+}
+
+func TestASlowAnswerKeepsItsFlightRecording(t *testing.T) {
+	dir := t.TempDir()
+	p, address := serving(t, filepath.Join(dir, "data"), "--flight-recorder", "--flight-slow", "1us", "--trace-dir", filepath.Join(dir, "traces"))
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
+	p.err.await(t, "go tool trace")
+	found, err := filepath.Glob(filepath.Join(dir, "traces", "flight-*.trace"))
+	if err != nil || len(found) != 1 {
+		t.Errorf("%v %v", found, err)
+	}
+}
+
+// A collector that takes connections and never answers must not hold the end up for long, nor make it a failure.
+func TestAHungCollectorDoesNotHoldTheEnd(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+l.Addr().String())
+	t.Setenv("OTEL_METRICS_EXPORTER", "otlp,prometheus")
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
+	p, address := serving(t, t.TempDir())
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
+	began := time.Now()
+	p.signal(syscall.SIGTERM)
+	p.ends(0, "drained in", "not everything that was measured was exported")
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("the end took %v", took)
+	}
+}
+
+// A terminal is needed for the rest of top: script(1) has one.
+func TestTopDrawsOnATerminalAndEndsWithQ(t *testing.T) {
+	script, err := exec.LookPath("script")
+	if err != nil {
+		t.Skip("there is no script(1) here to make a terminal with (Debian: bsdutils)")
+	}
+	p, _ := serving(t, t.TempDir())
+	in, keys := io.Pipe()
+	out := newOutput()
+	c := exec.Command(script, "-qec", os.Args[0]+" top --admin-addr "+p.page(), "/dev/null")
+	c.Stdin, c.Stdout = in, out
+	c.WaitDelay = patience
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "gate: open")
+	if _, err := keys.Write([]byte("q")); err != nil {
+		t.Fatal(err)
+	}
+	keys.Close()
+	if err := c.Wait(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(out.String(), "\x1b[?1049h") || !strings.HasSuffix(strings.TrimSpace(out.String()), "\x1b[?1049l") {
+		t.Errorf("the terminal is not given back: %q", out)
+	}
+}
