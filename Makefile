@@ -24,7 +24,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint vuln bench bench-quick fuzz sim models soak mutants
+.PHONY: help build run demo test race lint vuln bench bench-quick fuzz sim models soak mutants picture
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ sim: ## the deterministic simulator; SIMARGS="-seed=17" replays a run
 
 models: ## check the Promela models and their mutants with spin
 	@.ci/models
+
+picture: ## docs/live.png, taken in a real browser after 5 minutes of trading
+	@d=$$(mktemp -d) && SLUICE_PICTURES=$$d $(GO) test -vet=off $(LINK) -count=1 -timeout 15m -run ThePictureForTheReadme ./cmd/live && cp $$d/live-light.png docs/live.png && rm -r $$d
 
 soak: ## the long variants of the tests, minutes to hours
 	SLUICE_SOAK=1 $(GO) test -vet=off $(LINK) -count=1 -timeout 6h $(PKGS)

@@ -12,7 +12,7 @@
 // Promises:
 //
 //   - Nobody looking costs one pass over the collector a second, and memory that does not grow: 5 minutes of points and 10
-//     seconds of histograms, about 1.5 MiB.
+//     seconds of histograms, about 1.1 MB.
 //   - However many look, the clients are listed at most once a second.
 //   - A percentile is of its own second (or its own 10 seconds) and of nothing before it.
 //   - The page asks for nothing but these paths: it works without a network, and its content security policy says so.
