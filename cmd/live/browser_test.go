@@ -173,7 +173,7 @@ func TestThePageInABrowser(t *testing.T) {
 	b.keep("wedged")
 	d.disk(true)
 	b.until("the gate to open", `document.body.dataset.state === "ready" && document.querySelector("#n-gate").dataset.is === "open"`)
-	c := d.hoard(50 << 10)
+	c := d.hoard(1, 50<<10)
 	b.until("the slow client by its address", fmt.Sprintf(`document.querySelector("#slow tbody").textContent.includes(%q)`, c.NetConn().LocalAddr()))
 
 	b.mu.Lock()
@@ -242,11 +242,11 @@ func TestThePictureForTheReadme(t *testing.T) {
 		return 5000 * wave
 	})
 	run(b, chromedp.Navigate(d.base+"/"))
-	for n := 10; n < kept; n += 10 { // patience is for one of these
+	for n := 10; n < kept-15; n += 10 { // patience is for one of these
 		b.until("more history", fmt.Sprintf("points.length >= %d", n))
 	}
-	d.hoard(100 << 10)
-	d.hoard(20 << 10)
+	d.hoard(1, 200<<10) // late: a client that says nothing for long is sent away
+	d.hoard(2, 20<<10)
 	b.until("both slow clients", `document.querySelectorAll("#slow tbody tr").length >= 2`)
 	b.until("the newest points", fmt.Sprintf("points.length >= %d", kept))
 	for _, scheme := range []string{"dark", "light"} {

@@ -2,8 +2,10 @@ package live
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -192,32 +194,33 @@ func (d *stand) send(ctx context.Context, c *client.Conn, i int, rate func() flo
 	}
 }
 
-// hoard has a client ask for more than it takes, until so many bytes wait for it: the kernel's buffers first.
-func (d *stand) hoard(unsent int) *client.Conn {
+// hoard has a client ask for more than it takes, until so many bytes wait for it: the kernel's buffers, which are small
+// here, come first. It is the nth that does so.
+func (d *stand) hoard(nth, unsent int) *client.Conn {
 	d.t.Helper()
 	c := d.dial(0)
+	if err := c.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		d.t.Fatal(err)
+	}
 	query := orderbook.Command{Tag: orderbook.TagQueryPosition, Account: 1, Instrument: 1}
-	for seq, deadline := uint64(0), time.Now().Add(patience); ; {
-		for range 1000 {
+	seq := uint64(0)
+	until(d.t, "a slow client", func() error {
+		for range 200 {
 			seq++
 			if err := c.Send(seq, query.Tag, body(&query)); err != nil {
-				d.t.Fatal(err)
+				return err
 			}
 		}
-		if err := c.Flush(); err != nil {
-			d.t.Fatal(err)
+		top, _, err := d.server.Top(context.Background(), actors.ByBuffered, nth)
+		if err == nil {
+			err = c.Flush()
 		}
-		top, _, err := d.server.Top(context.Background(), actors.ByBuffered, 1)
-		if err != nil {
-			d.t.Fatal(err)
+		if err == nil && (len(top) < nth || top[nth-1].Unsent < unsent || top[nth-1].Lag == 0) {
+			err = fmt.Errorf("after %d questions: %+v", seq, top)
 		}
-		if len(top) > 0 && top[0].Unsent >= unsent && top[0].Lag > 0 {
-			return c
-		}
-		if time.Now().After(deadline) {
-			d.t.Fatalf("after %d questions nobody is slow: %+v", seq, top)
-		}
-	}
+		return err
+	})
+	return c
 }
 
 // until waits for something another goroutine does.
