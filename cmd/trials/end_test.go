@@ -116,12 +116,12 @@ func TestASecondSignalEndsADrain(t *testing.T) {
 // house is a whole server, with its order book and its journal, in a state.
 type house struct {
 	*server.Server
-	t                testing.TB
-	at               []string
-	open             func() // lets the disk go on
-	clients          []net.Conn
-	goroutines, disk int
-	slack            time.Duration
+	t          testing.TB
+	at         []string
+	open       func() // lets the disk go on
+	clients    []net.Conn
+	goroutines int
+	slack      time.Duration
 }
 
 func newHouse(t testing.TB, engine transport.Mode, s state) *house {
