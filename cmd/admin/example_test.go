@@ -1,0 +1,54 @@
+package admin_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"sluice/cmd/admin"
+	"sluice/cmd/server"
+	"sluice/transport/listen"
+)
+
+// An operator on the same machine swaps the durability policy and drains the server.
+func Example() {
+	dir, err := os.MkdirTemp("", "admin")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	quiet := slog.New(slog.DiscardHandler)
+	s, err := server.New(server.Config{
+		DataDir: filepath.Join(dir, "data"), Log: quiet,
+		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: "127.0.0.1:0", Open: true}}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := s.Start(); err != nil {
+		panic(err)
+	}
+	doors, err := admin.New(admin.Config{Socket: filepath.Join(dir, "admin"), Log: quiet}, s)
+	if err != nil {
+		panic(err)
+	}
+	if _, err := doors.Start(); err != nil {
+		panic(err)
+	}
+
+	operator := &admin.Client{Socket: filepath.Join(dir, "admin")}
+	fmt.Println(operator.Swap(context.Background(), "in_memory>=1", false))
+	fmt.Println(operator.Swap(context.Background(), "persisted>=9", false))
+	fmt.Println(operator.Kick(context.Background(), 7))
+	fmt.Println(operator.Drain(context.Background(), 0))
+	<-s.Ended()
+	fmt.Println(doors.Close(context.Background()), s.Err())
+	// Output:
+	// policy in_memory>=1 is in force; it was persisted>=1 <nil>
+	//  server: refused: durability: clause 1 "persisted>=9": count 9 is above the cluster size 3; use a count from 1 to 3, or a larger cluster
+	//  server: kick 7: no such connection; it may have ended already
+	// draining, for at most 10s <nil>
+	// <nil> <nil>
+}
