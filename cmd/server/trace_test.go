@@ -14,7 +14,9 @@ import (
 // leaves none.
 func TestATracedRequestLeavesATrace(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
-		s, addresses := serve(t, config(t.TempDir(), mode, io.Discard))
+		cfg, v := config(t.TempDir(), mode, io.Discard), newValve()
+		cfg.Journal.BeforeSync = v.beforeSync
+		s, addresses := serve(t, cfg)
 		defer drain(t, s)
 		c := dial(t, "tcp", addresses[0])
 		c.command(order(1, 1, orderbook.Buy, 100, 5))
@@ -25,6 +27,7 @@ func TestATracedRequestLeavesATrace(t *testing.T) {
 			context[i] = byte(i + 1)
 		}
 		context[24] = 1
+		v.close() // the gate is to see the answer before the disk has its event
 		cmd := order(1, 2, orderbook.Buy, 101, 5)
 		if err := c.conn.SendTraced(9, context, cmd.Tag, body(cmd)); err != nil {
 			t.Fatal(err)
@@ -32,6 +35,8 @@ func TestATracedRequestLeavesATrace(t *testing.T) {
 		if err := c.conn.Flush(); err != nil {
 			t.Fatal(err)
 		}
+		until(t, "the gate waits", func() bool { _, waiting := s.Pipeline().Waiting(); return waiting })
+		v.open()
 		var rec telemetry.TraceRec
 		until(t, "the trace", func() bool {
 			for _, box := range s.Pipeline().Traces() {
