@@ -232,21 +232,24 @@ function show(s) {
 
 // One question at a time. Without an answer the page says since when, and goes on asking.
 async function ask() {
+  const known = points.length ? points[points.length - 1].n : 0;
+  let s;
   try {
-    const known = points.length ? points[points.length - 1].n : 0;
     const answer = await fetch("/live.json?after=" + known, { cache: "no-store", signal: AbortSignal.timeout(5000) });
     if (!answer.ok) throw new Error("status " + answer.status);
-    const s = await answer.json();
-    if (s.boot !== boot && known) { points = []; boot = s.boot; setTimeout(ask, 0); return; } // it asks for all points of the new run
-    since = Date.now();
-    show(s);
+    s = await answer.json();
   } catch (_) {
-    if (!since) since = Date.now();
+    since = since || Date.now();
     document.body.dataset.state = "lost";
     text("state", "no answer for " + span((Date.now() - since) / 1000));
     document.title = "sluice · no answer";
+    setTimeout(ask, 1000);
+    return;
   }
-  setTimeout(ask, 1000);
+  since = 0;
+  const again = s.boot !== boot && known > 0; // another run of the server: its points count from 1
+  setTimeout(ask, again ? 0 : 1000);
+  if (again) { points = []; boot = s.boot; } else show(s);
 }
 
 $("latency").addEventListener("mousemove", e => { hover = e.clientX - $("latency").getBoundingClientRect().left; charts(); });
