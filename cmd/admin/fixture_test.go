@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -251,7 +252,6 @@ func (r *rig) ids() (all []uint64) {
 // stalled puts everything on one goroutine and blocks it when the first connection ends, until release is called.
 func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 	reached, gate := make(chan struct{}, 64), make(chan struct{})
-	open := func() {}
 	s = func(sc *server.Config, _ *Config) {
 		sc.Pipeline.Placement, sc.Pipeline.Shards = actors.PlacementFused, 1
 		sc.Pipeline.OnNotice = func(n actors.Notice) {
@@ -261,13 +261,7 @@ func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 			}
 		}
 	}
-	done := false
-	open = func() {
-		if !done {
-			done = true
-			close(gate)
-		}
-	}
+	open := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(open)
 	return s, reached, open
 }
