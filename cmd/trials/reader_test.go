@@ -22,11 +22,12 @@ const patience = 90 * time.Second
 // reader is a client that checks every byte it receives.
 type reader struct {
 	*client.Conn
-	token uint64
-	size  int    // bytes of its notes
-	next  uint64 // number of the next note
-	seq   uint64
-	beats int // heartbeats seen, if it asked to see them
+	token  uint64
+	size   int    // bytes of its notes
+	next   uint64 // number of the next note
+	seq    uint64
+	beats  int // heartbeats seen, if it asked to see them
+	frames int // frames asked of the connection
 }
 
 // how says how a client connects.
@@ -81,6 +82,11 @@ func (r *reader) follow() error {
 // frame is Next without heartbeats, which are counted.
 func (r *reader) frame() (uint8, []byte, error) {
 	for {
+		if r.frames++; r.frames%256 == 0 { // patience is for the next frames, not for a whole soak
+			if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
+				return 0, nil, err
+			}
+		}
 		tag, body, err := r.Next()
 		if err != nil || tag != wire.TagHeartbeat {
 			return tag, body, err
