@@ -87,6 +87,12 @@ func (p *Pipeline[R, Q]) gauges() {
 		return 0
 	})
 	add("ack_policy_degraded_seconds", "s", "Time in all that the policy was degraded.", no, func() float64 { return p.alarm.Total(p.Now()).Seconds() })
+	add("pipeline_healthy", "", "1 while the pipeline runs; 0 once it was stopped, fenced, or failed.", no, func() float64 {
+		if p.phase.over() {
+			return 0
+		}
+		return 1
+	})
 	add("active_connections", "connections", "Connections that hold a permit.", no, func() float64 { return float64(p.permit.Load()) })
 	for _, m := range []struct {
 		name  string
