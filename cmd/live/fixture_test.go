@@ -160,7 +160,10 @@ func (d *stand) trade(ctx context.Context, clients int, rate func(since time.Dur
 			c.Close()
 		})
 	}
-	d.t.Cleanup(all.Wait)
+	d.t.Cleanup(func() {
+		d.disk(true) // else a client could wait for room that only the disk makes
+		all.Wait()
+	})
 }
 
 // send sends one client's orders. Neighbours trade with each other, so that the book stays small.
