@@ -69,7 +69,7 @@ func connect(h how, token uint64, size int) (*reader, error) {
 func (r *reader) ask(first uint64, count int) error {
 	r.seq++
 	a := ask{token: r.token, first: first, count: uint32(count), size: uint32(r.size)}
-	return r.Send(r.seq, tagAsk, a.body())
+	return errors.Join(r.SetWriteDeadline(time.Now().Add(patience)), r.Send(r.seq, tagAsk, a.body()))
 }
 
 // follow makes the client a follower; it is one when follow returns.

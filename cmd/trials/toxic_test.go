@@ -55,7 +55,7 @@ func TestToxicNetworks(t *testing.T) {
 					for range clients {
 						list = append(list, r.dial(through.how, size))
 					}
-					if round == 0 {
+					if round == 0 || toxic.cuts { // a toxic that cuts would cut the next round's handshakes
 						through.add(t, fmt.Sprintf(`{"name":"it","type":%q,"stream":%q,"toxicity":1,"attributes":{%s}}`, toxic.kind, toxic.stream, toxic.attributes))
 					}
 					err := all(list, func(c *reader) error {
@@ -72,6 +72,9 @@ func TestToxicNetworks(t *testing.T) {
 					}
 					for _, c := range list {
 						c.Close()
+					}
+					if toxic.cuts {
+						r.need(through.Toxics.RemoveToxic(t.Context(), "it"))
 					}
 				}
 				end()
