@@ -150,6 +150,9 @@ func (r *reader) exchange(n int) error {
 
 // prefix receives notes until the stream ends. A note can be cut off by the end, nothing else can be wrong.
 func (r *reader) prefix() error {
+	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
 	for {
 		tag, body, err := r.frame()
 		switch {
