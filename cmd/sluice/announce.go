@@ -32,9 +32,6 @@ func (s *service) announce(files uint64) {
 	if policy.Name() != "" {
 		named = policy.Name() + ", " + named
 	}
-	if d := p.Diagnosis(); d.Fallback {
-		s.log.Warn("io_uring is not to be had", "diagnosis", d.Text)
-	}
 	l := c.Limits
 	var b strings.Builder // one write, so that log lines on the same terminal stay outside
 	look := "nowhere: --admin-addr is empty"
