@@ -18,7 +18,7 @@ import (
 // TestMain makes the test's own program serve as the server process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == ChildArgument {
-		if err := Child(os.Stdin, os.Stdout); err != nil {
+		if err := Child(os.Stdin, os.Stdout, Servers()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -148,7 +148,7 @@ func TestAServerThatDiesIsAnError(t *testing.T) {
 
 // TestReceiversSeeWhatIsWrong plants each violation into the stream of one connection and reads it with a real receiver.
 func TestReceiversSeeWhatIsWrong(t *testing.T) {
-	report := func(n uint64) []byte { return appendFrame(nil, &Report{Conn: 1, Seq: n, Size: 40}) }
+	report := func(n uint64) []byte { return AppendFrame(nil, &Report{Conn: 1, Seq: n, Size: 40}) }
 	join := func(parts ...[]byte) (all []byte) {
 		for _, p := range parts {
 			all = append(all, p...)
@@ -168,7 +168,7 @@ func TestReceiversSeeWhatIsWrong(t *testing.T) {
 		{"a repetition", join(report(1), report(2), report(2)), 2, Faults{Repeats: 1}},
 		{"a reordering", join(report(1), report(3), report(2), report(4)), 4, Faults{Reorder: 1}},
 		{"a gap filled from the middle, then a repetition", join(report(1), report(5), report(3), report(3), report(4), report(2)), 5, Faults{Reorder: 3, Repeats: 1}},
-		{"a frame of another connection", join(report(1), appendFrame(nil, &Report{Conn: 2, Seq: 2, Size: 40}), report(2)), 2, Faults{Foreign: 1}},
+		{"a frame of another connection", join(report(1), AppendFrame(nil, &Report{Conn: 2, Seq: 2, Size: 40}), report(2)), 2, Faults{Foreign: 1}},
 		{"a frame torn by another", join(report(1), report(2)[:20], report(3)), 3, Faults{Torn: 1}},
 		{"frames missing at the end", join(report(1), report(2)), 5, Faults{Short: 3}},
 		{"frames that were never published", join(report(1), report(2)), 1, Faults{Repeats: 1}},

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime/pprof"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,9 +25,10 @@ const progressFD = 3
 // finishTime is how long a server gets to deliver the rest and close.
 const finishTime = 5 * time.Second
 
-// Child is the server process: it reads a Spec from in, serves one run and writes what it measured to out. It returns
-// when the run is over, or when the parent has closed in.
-func Child(in io.Reader, out io.Writer) error {
+// Child is the server process: it reads a Spec from in, serves one run with the server of that name and writes what it
+// measured to out. It returns when the run is over, or when the parent has closed in. The process must have got the
+// parent's shared memory as its first extra file.
+func Child(in io.Reader, out io.Writer, servers map[string]NewTarget) error {
 	l := newLink(in, out)
 	var spec Spec
 	if err := l.take(&spec); err != nil {
@@ -39,7 +42,7 @@ func Child(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer taken.close()
-	_, err = serve(&spec, l, taken)
+	_, err = serve(&spec, l, taken, servers)
 	if err != nil {
 		return l.give(&ChildReport{Error: err.Error()})
 	}
@@ -47,14 +50,20 @@ func Child(in io.Reader, out io.Writer) error {
 }
 
 // serve runs the child's side of one run.
-func serve(spec *Spec, l *link, taken *progress) (*ChildReport, error) {
+func serve(spec *Spec, l *link, taken *progress, servers map[string]NewTarget) (*ChildReport, error) {
 	cursors := durability.NewCursors(0)
-	t, err := newTarget(spec, cursors)
+	create := servers[spec.Server]
+	if create == nil {
+		create = func(*Spec, *durability.Cursors) (Target, error) {
+			return nil, fmt.Errorf("bench: this program has no server %q, only %v", spec.Server, slices.Sorted(maps.Keys(servers)))
+		}
+	}
+	t, err := create(spec, cursors)
 	if err != nil {
 		return nil, errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
 	}
 	c := newClock()
-	p := newProducer(spec, c, t.slots(), cursors, t.now, taken)
+	p := newProducer(spec, c, t.Slots(), cursors, t.Now, taken)
 	if err := connectAll(spec, l, t); err != nil {
 		return nil, errors.Join(err, abort(t))
 	}
@@ -83,18 +92,18 @@ func serve(spec *Spec, l *link, taken *progress) (*ChildReport, error) {
 }
 
 // abort ends the server, whatever state it is in.
-func abort(t target) error {
+func abort(t Target) error {
 	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
 	defer cancel()
-	t.slots().Close()
-	if err := t.finish(ctx); err != nil {
+	t.Slots().Close()
+	if err := t.Finish(ctx); err != nil {
 		return fmt.Errorf("bench: ending the server: %w", err)
 	}
 	return nil
 }
 
 // sample takes the measurements at both ends of the measured time.
-func sample(spec *Spec, c clock, begin int64, t target, p *producer, r *ChildReport) error {
+func sample(spec *Spec, c clock, begin int64, t Target, p *producer, r *ChildReport) error {
 	from, to := spec.span(begin)
 	c.sleepUntil(from)
 	profiled, err := profileCPU(spec.Profile)
@@ -102,13 +111,13 @@ func sample(spec *Spec, c clock, begin int64, t target, p *producer, r *ChildRep
 		return err
 	}
 	before, err := c.usage()
-	counted, inTime, ring, peer := t.counts(), p.inTime.Load(), p.waitRing.Load(), p.waitPeer.Load()
+	counted, inTime, ring, peer := t.Counts(), p.inTime.Load(), p.waitRing.Load(), p.waitPeer.Load()
 	if err != nil {
 		return err
 	}
 	c.sleepUntil(to)
 	after, err := c.usage()
-	r.Counts = t.counts().minus(counted)
+	r.Counts = t.Counts().minus(counted)
 	r.Usage = after.minus(before)
 	r.InTime, r.WaitRing, r.WaitPeer = p.inTime.Load()-inTime, p.waitRing.Load()-ring, p.waitPeer.Load()-peer
 	return errors.Join(err, profiled())
@@ -133,7 +142,7 @@ func profileCPU(name string) (stop func() error, err error) {
 }
 
 // connectAll listens, takes every client in and hands it to the server.
-func connectAll(spec *Spec, l *link, t target) error {
+func connectAll(spec *Spec, l *link, t Target) error {
 	fd, address, err := listen(spec)
 	if err != nil {
 		return errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
@@ -147,7 +156,7 @@ func connectAll(spec *Spec, l *link, t target) error {
 			break
 		}
 	}
-	answer := ready{Engine: t.engine()}
+	answer := ready{Engine: t.Engine()}
 	if err != nil {
 		answer.Error = err.Error()
 	}
@@ -155,7 +164,7 @@ func connectAll(spec *Spec, l *link, t target) error {
 }
 
 // accept takes one client in.
-func accept(spec *Spec, listener int, t target) error {
+func accept(spec *Spec, listener int, t Target) error {
 	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("accept: %w", err)
@@ -168,7 +177,7 @@ func accept(spec *Spec, listener int, t target) error {
 		err = fill(fd)
 	}
 	if err == nil {
-		err = t.connect(uint64(h.index)+1, fd)
+		err = t.Connect(uint64(h.index)+1, fd)
 	}
 	if err != nil {
 		unix.Close(fd)

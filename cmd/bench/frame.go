@@ -16,8 +16,8 @@ type Report struct {
 	Size  int32  // bytes of the frame
 }
 
-// slot is the output slot of the pipeline under test, and of its peer.
-type slot = actors.Slot[Report, struct{}]
+// Slot is the output slot of the pipeline under test, and of its peers.
+type Slot = actors.Slot[Report, struct{}]
 
 // Layout of a frame: length u32, tag u8, connection u64, number u64, stamp i64, zeroes up to its size.
 const (
@@ -30,14 +30,15 @@ const (
 type frames struct{}
 
 // AppendReport appends the frame of r.
-func (frames) AppendReport(dst []byte, r *Report) ([]byte, error) { return appendFrame(dst, r), nil }
+func (frames) AppendReport(dst []byte, r *Report) ([]byte, error) { return AppendFrame(dst, r), nil }
 
 // AppendQuery refuses: a benchmark has no queries.
 func (frames) AppendQuery([]byte, *struct{}) ([]byte, error) {
 	return nil, errors.New("bench: there are no queries")
 }
 
-func appendFrame(dst []byte, r *Report) []byte {
+// AppendFrame appends the frame of r to dst, r.Size bytes in all.
+func AppendFrame(dst []byte, r *Report) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(r.Size)-4)
 	dst = append(dst, frameTag)
 	dst = binary.LittleEndian.AppendUint64(dst, r.Conn)

@@ -13,7 +13,6 @@ import (
 
 	"sluice/actors"
 	"sluice/durability"
-	"sluice/mailbox"
 )
 
 // goroutines is the peer: the server that a Go programmer writes first. One goroutine takes the slots in order, holds
@@ -25,15 +24,9 @@ import (
 //
 // It gets the cheap parts for nothing: slots come through the same ring, and the channels carry values.
 type goroutines struct {
-	ring    *mailbox.Writer[slot]
-	input   *mailbox.Reader[slot]
-	policy  durability.Policy
-	cursors *durability.Cursors
-	clock   clock
+	*Gate
 	room    int   // capacity of a channel
 	patient int64 // how long a full channel is waited for, ns
-	signal  *mailbox.Signal
-	token   chan struct{}
 
 	mu    sync.RWMutex
 	conns map[uint64]*peerConn // filled before slots are published, then only read
@@ -54,36 +47,23 @@ const (
 	peerPatience = time.Second
 )
 
-func newGoroutines(spec *Spec, cursors *durability.Cursors) *goroutines {
+func newGoroutines(spec *Spec, cursors *durability.Cursors) (Target, error) {
 	g := &goroutines{
-		policy: durability.Local(), cursors: cursors, clock: newClock(), conns: map[uint64]*peerConn{},
-		room: min(max(1<<16/spec.Connections, 256), 8192), ended: make(chan struct{}), token: make(chan struct{}, 1),
-		patient: int64(peerPatience),
+		Gate: NewGate(cursors), conns: map[uint64]*peerConn{}, ended: make(chan struct{}),
+		room: min(max(1<<16/spec.Connections, 256), 8192), patient: int64(peerPatience),
 	}
 	if spec.Stalled == 0 {
 		g.patient = math.MaxInt64
 	}
-	g.ring, g.input = mailbox.NewSPSC[slot](1 << 16)
-	g.signal = mailbox.NewSignal(g)
-	g.input.SetSignal(g.signal)
-	cursors.SetBell(g.signal)
 	go g.dispatch()
-	return g
+	return g, nil
 }
 
-// Wake implements mailbox.Waker.
-func (g *goroutines) Wake() {
-	select {
-	case g.token <- struct{}{}:
-	default: // a token is there already
-	}
-}
+// Engine implements Target.
+func (g *goroutines) Engine() string { return "net" }
 
-func (g *goroutines) slots() *mailbox.Writer[slot] { return g.ring }
-func (g *goroutines) now() int64                   { return g.clock.now() }
-func (g *goroutines) engine() string               { return "net" }
-
-func (g *goroutines) connect(id uint64, fd int) error {
+// Connect implements Target.
+func (g *goroutines) Connect(id uint64, fd int) error {
 	file := os.NewFile(uintptr(fd), "client")
 	conn, err := net.FileConn(file)
 	if err != nil {
@@ -103,63 +83,33 @@ func (g *goroutines) connect(id uint64, fd int) error {
 	return nil
 }
 
-// dispatch is the gate and the way to the connections.
+// dispatch is the way through the gate to the connections.
 func (g *goroutines) dispatch() {
 	defer close(g.ended)
-	durable := durability.Seq(0)
-	for {
-		batch := g.input.Batch(1024)
-		n := 0
-		for n < len(batch) {
-			s := &batch[n]
-			if s.Seq > durable && !s.Bypass {
-				if durable = g.look(durable); s.Seq > durable {
-					break
+	for g.Wait(0) {
+		for batch := g.Poll(1024); len(batch) > 0; batch = g.Poll(1024) {
+			for i := range batch {
+				s := &batch[i]
+				g.mu.RLock()
+				c := g.conns[s.Conn]
+				g.mu.RUnlock()
+				if c != nil && s.Kind == actors.KindReport {
+					c.put(&s.Report)
 				}
 			}
-			g.mu.RLock()
-			c := g.conns[s.Conn]
-			g.mu.RUnlock()
-			if c != nil && s.Kind == actors.KindReport {
-				c.put(&s.Report)
-			}
-			n++
-		}
-		g.input.Release(n)
-		if n == 0 {
-			if g.input.Done() {
-				return
-			}
-			g.sleep(durable)
+			g.Release(len(batch))
 		}
 	}
 }
 
-// look reads the cursors as one snapshot.
-func (g *goroutines) look(durable durability.Seq) durability.Seq {
-	var view durability.View
-	if !g.cursors.Snapshot(&view) {
-		return durable
-	}
-	return max(durable, g.policy.Evaluate(&view).Position)
-}
-
-// sleep waits for a slot or for the cursor.
-func (g *goroutines) sleep(durable durability.Seq) {
-	g.signal.Prepare()
-	head := g.input.Batch(1)
-	if len(head) == 0 && !g.input.Done() || len(head) > 0 && head[0].Seq > g.look(durable) {
-		<-g.token
-	}
-	g.signal.Cancel()
-}
-
-func (g *goroutines) counts() Counts {
+// Counts implements Target.
+func (g *goroutines) Counts() Counts {
 	writes := g.all.writes.Load()
 	return Counts{Frames: g.all.frames.Load(), Bytes: g.all.bytes.Load(), Sends: writes, Submits: writes, Closed: g.all.closed.Load()}
 }
 
-func (g *goroutines) finish(ctx context.Context) error {
+// Finish implements Target.
+func (g *goroutines) Finish(ctx context.Context) error {
 	<-g.ended
 	for _, c := range g.conns {
 		close(c.in)
@@ -215,7 +165,7 @@ func (c *peerConn) run() {
 	w := bufio.NewWriterSize(c, peerBuffer)
 	held := uint64(0) // frames that were not flushed
 	for r := range c.in {
-		if _, err := w.Write(appendFrame(w.AvailableBuffer(), &r)); err != nil {
+		if _, err := w.Write(AppendFrame(w.AvailableBuffer(), &r)); err != nil {
 			c.gone.Store(true)
 			continue // takes what dispatch still sends
 		}

@@ -67,7 +67,7 @@ func (o *options) runPlan(ctx context.Context, p Process, args []string) error {
 	if err != nil {
 		return err
 	}
-	rows, err := (&Runner{Command: p.Command, Receivers: o.Receivers, Stderr: p.Stderr}).Rounds(ctx, specs, o.Runs, p.Stderr)
+	rows, err := (&Runner{Command: p.Command, Peers: o.Peers, Receivers: o.Receivers, Stderr: p.Stderr}).Rounds(ctx, specs, o.Runs, p.Stderr)
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,9 @@ func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writ
 	rows := make([]*Row, len(specs))
 	for i := range specs {
 		rows[i] = &Row{Spec: specs[i]}
+		if _, err := r.serverCommand(&specs[i]); err != nil {
+			return nil, err
+		}
 	}
 	each := specs[0].Warm + specs[0].Run + time.Second/2
 	fmt.Fprintf(log, "bench: %d combinations, %d runs of each, about %v\n", len(specs), runs, (each * time.Duration(len(specs)*runs)).Round(time.Second))

@@ -13,7 +13,7 @@ import (
 type Plan struct {
 	Connections, Rate, Frame, Shards, Stalled, Flush, Batch []string // numbers
 	Placement, Idle, IO, Net, Peer                          []string
-	Congestion, Profile                                     string
+	Congestion, Profile, Peers                              string
 	Warm, Run                                               time.Duration
 	Runs, Receivers, Window                                 int
 }
@@ -32,7 +32,7 @@ func DefaultPlan() Plan {
 func (p *Plan) settings() []config.Setting {
 	const axes, runs = "What is compared (every list is an axis, all combinations run)", "How"
 	return []config.Setting{
-		{Name: "peer", Group: axes, Help: "Servers: sluice, goroutines (one with channel and bufio per connection).", Value: config.List(&p.Peer, "LIST")},
+		{Name: "peer", Group: axes, Help: "Servers: sluice, goroutines (one with channel and bufio per connection), single, netpoll, gnet, classic; bare and bare8 only send.", Value: config.List(&p.Peer, "LIST")},
 		{Name: "connections", Group: axes, Help: "Connections.", Value: config.List(&p.Connections, "LIST")},
 		{Name: "rate", Group: axes, Help: "Frames per second, open loop; 0 is as fast as possible, held back by the ring and the window.", Value: config.List(&p.Rate, "LIST")},
 		{Name: "frame", Group: axes, Help: "Bytes of a frame.", Value: config.List(&p.Frame, "LIST")},
@@ -49,6 +49,7 @@ func (p *Plan) settings() []config.Setting {
 		{Name: "warm", Group: runs, Help: "Time before it.", Value: config.Duration(&p.Warm, 0, time.Minute)},
 		{Name: "receivers", Group: runs, Help: "Goroutines that receive.", Value: config.Count(&p.Receivers, 1, 64, false)},
 		{Name: "window", Group: runs, Help: "Frames that may be on their way at --rate 0.", Value: config.Count(&p.Window, 2048, 1<<26, false)},
+		{Name: "peers", Group: runs, Help: "Program with the servers that are not part of sluice (make peers); empty is peers beside this program.", Value: config.Text(&p.Peers, "FILE")},
 		{Name: "cpuprofile", Group: runs, Help: "File for a CPU profile of the last server process.", Value: config.Text(&p.Profile, "FILE")},
 		{Name: "congestion", Group: runs, Help: "TCP_CONGESTION of both sides; empty leaves the kernel's default, which can pace sends and blur every number.", Value: config.Text(&p.Congestion, "NAME")},
 	}
@@ -65,7 +66,7 @@ func (p *Plan) Specs() ([]Spec, error) {
 	shards, e5 := numbers("shards", p.Shards, 1, 64)
 	for _, err := range []error{
 		e1, e2, e3, e4, e5, e6, e7, words("placement", p.Placement, "auto", "fused", "front", "spread"), words("idle", p.Idle, "adaptive", "spin"),
-		words("io", p.IO, "auto", "uring", "poll"), words("net", p.Net, "tcp", "unix"), words("peer", p.Peer, "sluice", "goroutines"),
+		words("io", p.IO, "auto", "uring", "poll"), words("net", p.Net, "tcp", "unix"), words("peer", p.Peer, serverNames()...),
 	} {
 		if err != nil {
 			return nil, err

@@ -19,7 +19,7 @@ import (
 type producer struct {
 	spec    *Spec
 	clock   clock
-	slots   *mailbox.Writer[slot]
+	slots   *mailbox.Writer[Slot]
 	cursors *durability.Cursors
 	now     func() int64 // clock of the pipeline
 	taken   *progress
@@ -39,7 +39,7 @@ type producer struct {
 	waitPeer atomic.Int64  // written by run, read by the sampler; ns
 }
 
-func newProducer(spec *Spec, c clock, slots *mailbox.Writer[slot], cursors *durability.Cursors, now func() int64, taken *progress) *producer {
+func newProducer(spec *Spec, c clock, slots *mailbox.Writer[Slot], cursors *durability.Cursors, now func() int64, taken *progress) *producer {
 	p := &producer{
 		spec: spec, clock: c, slots: slots, cursors: cursors, now: now, taken: taken,
 		counts: make([]uint64, spec.Connections), random: 1, token: make(chan struct{}, 1),

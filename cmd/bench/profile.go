@@ -99,7 +99,7 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 		if err != nil {
 			return err
 		}
-		rows, err := (&Runner{Command: p.Command, Receivers: plan.Receivers, Stderr: p.Stderr}).Rounds(ctx, specs, plan.Runs, p.Stderr)
+		rows, err := (&Runner{Command: p.Command, Peers: o.Peers, Receivers: plan.Receivers, Stderr: p.Stderr}).Rounds(ctx, specs, plan.Runs, p.Stderr)
 		if err != nil {
 			return err
 		}

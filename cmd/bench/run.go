@@ -40,7 +40,8 @@ type Result struct {
 
 // Runner runs specs, one after the other.
 type Runner struct {
-	Command   []string  // program and arguments that call Child
+	Command   []string  // program and arguments that call Child with Servers
+	Peers     string    // program that calls Child with the other servers; empty is "peers" beside the first
 	Receivers int       // goroutines that receive
 	Stderr    io.Writer // what children say
 }
@@ -64,7 +65,7 @@ func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error
 		return nil, err
 	}
 	defer shared.close()
-	l, end, err := r.spawn(ctx, file)
+	l, end, err := r.spawn(ctx, &spec, file)
 	if err != nil {
 		return nil, err
 	}
@@ -165,9 +166,13 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 }
 
 // spawn starts the child. end waits for it; with kill it is ended first.
-func (r *Runner) spawn(ctx context.Context, shared *os.File) (l *link, end func(kill bool) error, err error) {
+func (r *Runner) spawn(ctx context.Context, spec *Spec, shared *os.File) (l *link, end func(kill bool) error, err error) {
 	defer shared.Close()
-	cmd := exec.CommandContext(ctx, r.Command[0], r.Command[1:]...)
+	command, err := r.serverCommand(spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stderr = r.Stderr
 	cmd.ExtraFiles = []*os.File{shared} // becomes progressFD
 	in, err := cmd.StdinPipe()

@@ -9,7 +9,7 @@ import (
 
 // Spec is one run, as the parent tells it to the child.
 type Spec struct {
-	Server      string // "sluice" or "goroutines"
+	Server      string // one of serverNames
 	IO          string // engine of the pipeline: uring, poll or auto
 	Net         string // "tcp" or "unix"
 	Socket      string // path for unix

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"sluice/actors"
@@ -14,31 +15,50 @@ import (
 	"sluice/transport"
 )
 
-// target is a server under test.
-type target interface {
-	// slots is the producer's end of the slot ring.
-	slots() *mailbox.Writer[slot]
-	// now is the clock of Slot.Received.
-	now() int64
-	// connect hands a connected, non-blocking socket over.
-	connect(id uint64, fd int) error
-	// counts may be called from any goroutine.
-	counts() Counts
-	// engine names what sends.
-	engine() string
-	// finish delivers what was published, as far as clients read, and closes everything; the slots are closed before.
-	finish(ctx context.Context) error
+// Target is a server under test. One goroutine calls Connect for every client, then one publishes slots; Counts may be
+// called from any goroutine meanwhile.
+type Target interface {
+	// Slots is the producer's end of the slot ring.
+	Slots() *mailbox.Writer[Slot]
+	// Now is the clock of Slot.Received, ns.
+	Now() int64
+	// Connect hands a connected, non-blocking socket over, set up for the run (TCP_NODELAY, congestion control). Slots for
+	// it carry the id, from 1 to Spec.Connections. The caller closes the descriptor only if there is an error.
+	Connect(id uint64, fd int) error
+	// Counts are those since the start.
+	Counts() Counts
+	// Engine names what sends.
+	Engine() string
+	// Finish delivers what was published, as far as clients read, and closes everything; the slots are closed before.
+	Finish(ctx context.Context) error
 }
 
-// newTarget makes the server of the spec.
-func newTarget(spec *Spec, cursors *durability.Cursors) (target, error) {
-	switch spec.Server {
-	case "sluice":
-		return newPipeline(spec, cursors)
-	case "goroutines":
-		return newGoroutines(spec, cursors), nil
+// NewTarget makes and starts the server of the spec. A slot may be answered once the policy local holds for its Seq.
+type NewTarget func(spec *Spec, cursors *durability.Cursors) (Target, error)
+
+// Servers are those of this package, for Child.
+func Servers() map[string]NewTarget {
+	return map[string]NewTarget{"sluice": newPipeline, "goroutines": newGoroutines}
+}
+
+// serverNames are the words of --peer; those that are not in Servers are served by the program of --peers.
+func serverNames() []string {
+	return []string{"sluice", "goroutines", "single", "netpoll", "gnet", "classic", "bare", "bare8"}
+}
+
+// serverCommand is the program, with arguments, that serves the spec: this one, or the one with the peers.
+func (r *Runner) serverCommand(spec *Spec) ([]string, error) {
+	if Servers()[spec.Server] != nil {
+		return r.Command, nil
 	}
-	return nil, fmt.Errorf("bench: server %q is unknown; use sluice or goroutines", spec.Server)
+	program := r.Peers
+	if program == "" {
+		program = filepath.Join(filepath.Dir(r.Command[0]), "peers")
+	}
+	if _, err := os.Stat(program); err != nil {
+		return nil, fmt.Errorf("bench: server %s is in a program of its own, which is not there (%w): build it with `make peers`, or name it with --peers", spec.Server, err)
+	}
+	return []string{program, ChildArgument}, nil
 }
 
 // pipeline is the response stage as it ships.
@@ -46,7 +66,7 @@ type pipeline struct {
 	*actors.Pipeline[Report, struct{}]
 }
 
-func newPipeline(spec *Spec, cursors *durability.Cursors) (*pipeline, error) {
+func newPipeline(spec *Spec, cursors *durability.Cursors) (Target, error) {
 	io, err := transport.ParseMode(spec.IO)
 	if err != nil {
 		return nil, err
@@ -75,15 +95,16 @@ func newPipeline(spec *Spec, cursors *durability.Cursors) (*pipeline, error) {
 	return &pipeline{p}, nil
 }
 
-func (p *pipeline) slots() *mailbox.Writer[slot] { return p.Slots() }
-func (p *pipeline) now() int64                   { return p.Now() }
-func (p *pipeline) engine() string               { return p.Rings()[0].Engine }
+// Engine implements Target.
+func (p *pipeline) Engine() string { return p.Rings()[0].Engine }
 
-func (p *pipeline) connect(id uint64, fd int) error {
-	return p.Connect(actors.Conn{ID: id, FD: fd, Alone: true})
+// Connect implements Target. It hides the pipeline's own, which takes more.
+func (p *pipeline) Connect(id uint64, fd int) error {
+	return p.Pipeline.Connect(actors.Conn{ID: id, FD: fd, Alone: true})
 }
 
-func (p *pipeline) counts() Counts {
+// Counts implements Target.
+func (p *pipeline) Counts() Counts {
 	for range collections {
 		if p.Collector().Collect(0) == 0 {
 			break // every actor answered
@@ -105,4 +126,5 @@ func (p *pipeline) counts() Counts {
 // collections are the tries to get all actors' counters, 2 ms each; on a busy machine some do not get to answer in one.
 const collections = 50
 
-func (p *pipeline) finish(ctx context.Context) error { return p.Drain(ctx) }
+// Finish implements Target.
+func (p *pipeline) Finish(ctx context.Context) error { return p.Drain(ctx) }

@@ -14,7 +14,7 @@ import (
 // benchmark is `sluice bench`: load and server in two processes of this program.
 func benchmark(e *env, args []string) error {
 	if len(args) > 0 && args[0] == bench.ChildArgument {
-		return bench.Child(e.stdin, e.stdout)
+		return bench.Child(e.stdin, e.stdout, bench.Servers())
 	}
 	program, err := os.Executable()
 	if err != nil {

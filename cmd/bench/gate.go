@@ -1,0 +1,102 @@
+package bench
+
+import (
+	"time"
+
+	"sluice/durability"
+	"sluice/mailbox"
+)
+
+// Gate is what every peer begins with, so that all of them get the same slots and hold them back by the same rule: the
+// ring that the producer fills, the durability gate and a place to park. It belongs to one goroutine, except Slots and Now.
+type Gate struct {
+	ring    *mailbox.Writer[Slot]
+	input   *mailbox.Reader[Slot]
+	policy  durability.Policy
+	cursors *durability.Cursors
+	durable durability.Seq
+	view    durability.View
+	clock   clock
+	signal  *mailbox.Signal
+	token   chan struct{}
+}
+
+// gateRing is the capacity of the slot ring, that of the pipeline.
+const gateRing = 1 << 16
+
+// NewGate returns a gate for the policy local. Without cursors it holds nothing back.
+func NewGate(cursors *durability.Cursors) *Gate {
+	g := &Gate{policy: durability.Local(), cursors: cursors, clock: newClock(), token: make(chan struct{}, 1)}
+	g.ring, g.input = mailbox.NewSPSC[Slot](gateRing)
+	g.signal = mailbox.NewSignal(g)
+	g.input.SetSignal(g.signal)
+	if cursors != nil {
+		cursors.SetBell(g.signal)
+	}
+	return g
+}
+
+// Wake implements mailbox.Waker: it ends a Wait. Any goroutine may call it.
+func (g *Gate) Wake() {
+	select {
+	case g.token <- struct{}{}:
+	default: // a token is there already
+	}
+}
+
+// Slots implements Target.
+func (g *Gate) Slots() *mailbox.Writer[Slot] { return g.ring }
+
+// Now implements Target.
+func (g *Gate) Now() int64 { return g.clock.now() }
+
+// Poll returns slots that may be answered, in order and in place, at most most of them, and does not wait. They stay valid
+// until Release.
+func (g *Gate) Poll(most int) []Slot {
+	batch := g.input.Batch(most)
+	if g.cursors == nil {
+		return batch
+	}
+	for i := range batch {
+		s := &batch[i]
+		if s.Seq > g.durable && !s.Bypass && !g.reached(s.Seq) {
+			return batch[:i]
+		}
+	}
+	return batch
+}
+
+// Release gives the first n slots of the last Poll back to the producer.
+func (g *Gate) Release(n int) { g.input.Release(n) }
+
+// Wait returns when there may be something to Poll, or after most, 0 for no limit. It returns false when the slots are
+// closed and all were released.
+func (g *Gate) Wait(most time.Duration) bool {
+	if g.input.Done() {
+		return false
+	}
+	g.signal.Prepare()
+	head := g.input.Batch(1)
+	switch {
+	case len(head) > 0 && (g.cursors == nil || g.reached(head[0].Seq)), len(head) == 0 && g.input.Done():
+	case most == 0:
+		<-g.token
+	default:
+		limit := time.NewTimer(most)
+		select {
+		case <-g.token:
+		case <-limit.C:
+		}
+		limit.Stop()
+	}
+	g.signal.Cancel()
+	return true
+}
+
+// reached reads the cursors as one snapshot and tells whether seq is durable.
+func (g *Gate) reached(seq durability.Seq) bool {
+	if g.cursors.Snapshot(&g.view) {
+		g.durable = max(g.durable, g.policy.Evaluate(&g.view).Position)
+	}
+	return seq <= g.durable
+}
