@@ -1,0 +1,201 @@
+package chart
+
+import (
+	"fmt"
+	"html"
+	"math"
+	"strings"
+)
+
+// Colours is the number of colours; series beyond it repeat them with another dash.
+const Colours = 8
+
+// Chart is one picture.
+type Chart struct {
+	Title  string // for screen readers, and as the heading
+	X, Y   Axis
+	Series []Series
+	Marks  bool // a dot at each point
+}
+
+// Axis is a direction of a chart.
+type Axis struct {
+	Label string
+	Log   bool
+	Ticks []Tick
+}
+
+// Tick is a place on an axis and what stands there.
+type Tick struct {
+	At   float64
+	Text string
+}
+
+// Series is a line.
+type Series struct {
+	Name   string
+	Style  int // colour and dash; the same number looks the same in all charts
+	Points []Point
+}
+
+// Point is a place on a line. High > Low > 0 gives it a bar.
+type Point struct {
+	X, Y      float64
+	Low, High float64
+	Text      string // tooltip
+}
+
+// Size of a chart in its own units; pages scale it.
+const (
+	width, height            = 640.0, 330.0
+	left, right, top, bottom = 62.0, 16.0, 30.0, 44.0
+	legendLine, legendColumn = 18.0, 270.0
+)
+
+// scale maps values of an axis to places.
+type scale struct {
+	axis     *Axis
+	from, to float64 // values, on the logarithm if there is one
+	begin    float64 // place of from
+	end      float64 // place of to
+}
+
+func (a *Axis) value(v float64) float64 {
+	if a.Log {
+		return math.Log10(v)
+	}
+	return v
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// newScale spans all values and ticks.
+func newScale(a *Axis, values []float64, begin, end float64) scale {
+	s := scale{a, math.Inf(1), math.Inf(-1), begin, end}
+	for _, t := range a.Ticks {
+		values = append(values, t.At)
+	}
+	for _, v := range values {
+		if v = a.value(v); finite(v) {
+			s.from, s.to = min(s.from, v), max(s.to, v)
+		}
+	}
+	if !finite(s.from) || !finite(s.to) {
+		s.from, s.to = 0, 1
+	}
+	if s.to == s.from {
+		s.from, s.to = s.from-0.5, s.to+0.5
+	}
+	return s
+}
+
+// place is false for a value that has none.
+func (s *scale) place(v float64) (float64, bool) {
+	v = s.axis.value(v)
+	return s.begin + (v-s.from)/(s.to-s.from)*(s.end-s.begin), finite(v)
+}
+
+// SVG draws the chart.
+func (c *Chart) SVG() string {
+	var xs, ys []float64
+	for _, s := range c.Series {
+		for _, p := range s.Points {
+			xs, ys = append(xs, p.X), append(ys, p.Y)
+			if p.High > p.Low {
+				ys = append(ys, p.Low, p.High)
+			}
+		}
+	}
+	x := newScale(&c.X, xs, left, width-right)
+	y := newScale(&c.Y, ys, height-bottom, top)
+	legend := legendLine * math.Ceil(float64(len(c.Series))/2)
+	b := &strings.Builder{}
+	fmt.Fprintf(b, `<svg class="chart" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`+"\n",
+		width, height+legend+6, html.EscapeString(c.Title))
+	fmt.Fprintf(b, `<text class="title" x="%.0f" y="16">%s</text>`+"\n", left, html.EscapeString(c.Title))
+	c.grid(b, x, y)
+	for _, s := range c.Series {
+		c.line(b, &s, x, y)
+	}
+	for i, s := range c.Series {
+		at := height + 10 + legendLine*float64(i/2)
+		from := left + legendColumn*float64(i%2)
+		fmt.Fprintf(b, `<path class="series" style="%s" d="M%.1f %.1fh24"/><text x="%.1f" y="%.1f">%s</text>`+"\n",
+			style(s.Style), from, at-4, from+30, at, html.EscapeString(s.Name))
+	}
+	b.WriteString("</svg>\n")
+	return b.String()
+}
+
+// grid draws axes, ticks and labels.
+func (c *Chart) grid(b *strings.Builder, x, y scale) {
+	for _, t := range c.X.Ticks {
+		if at, ok := x.place(t.At); ok {
+			fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fV%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n",
+				at, y.begin, y.end, at, y.begin+16, html.EscapeString(t.Text))
+		}
+	}
+	for _, t := range c.Y.Ticks {
+		if at, ok := y.place(t.At); ok {
+			fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fH%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n",
+				x.begin, at, x.end, x.begin-6, at+4, html.EscapeString(t.Text))
+		}
+	}
+	fmt.Fprintf(b, `<path class="axis" d="M%.1f %.1fV%.1fH%.1f"/>`+"\n", x.begin, y.end, y.begin, x.end)
+	fmt.Fprintf(b, `<text class="label" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", (x.begin+x.end)/2, y.begin+34, html.EscapeString(c.X.Label))
+	middle := (y.begin + y.end) / 2
+	fmt.Fprintf(b, `<text class="label" transform="translate(14 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", middle, html.EscapeString(c.Y.Label))
+}
+
+// line draws one series: bars, line, dots.
+func (c *Chart) line(b *strings.Builder, s *Series, x, y scale) {
+	path, bars, dots := &strings.Builder{}, &strings.Builder{}, &strings.Builder{}
+	step := "M"
+	for _, p := range s.Points {
+		px, okX := x.place(p.X)
+		py, okY := y.place(p.Y)
+		if !okX || !okY {
+			continue
+		}
+		fmt.Fprintf(path, "%s%.1f %.1f", step, px, py)
+		step = "L"
+		low, okLow := y.place(p.Low)
+		high, okHigh := y.place(p.High)
+		if okLow && okHigh && p.High > p.Low {
+			fmt.Fprintf(bars, "M%.1f %.1fV%.1f", px, low, high)
+		}
+		if c.Marks {
+			fmt.Fprintf(dots, `<circle class="dot" style="%s" cx="%.1f" cy="%.1f" r="3.2"><title>%s</title></circle>`+"\n",
+				style(s.Style), px, py, html.EscapeString(s.Name+": "+p.Text))
+		}
+	}
+	if bars.Len() > 0 {
+		fmt.Fprintf(b, `<path class="bar" style="%s" d="%s"/>`+"\n", style(s.Style), bars)
+	}
+	if path.Len() > 0 {
+		fmt.Fprintf(b, `<path class="series" style="%s" d="%s"><title>%s</title></path>`+"\n", style(s.Style), path, html.EscapeString(s.Name))
+	}
+	b.WriteString(dots.String())
+}
+
+// style is the CSS of a series' colour and dash.
+func style(n int) string {
+	dash := []string{"", ";stroke-dasharray:6 3", ";stroke-dasharray:2 3", ";stroke-dasharray:9 3 2 3"}[n/Colours%4]
+	return fmt.Sprintf("--c:var(--series-%d)%s", n%Colours+1, dash)
+}
+
+// Style is the style sheet of charts: colours that can be told apart by most eyes, on light and on dark.
+const Style = `
+:root{--line:#d9dde3;--series-1:#0b63b8;--series-2:#c8500a;--series-3:#087f5b;--series-4:#9c36b5;--series-5:#8a6500;--series-6:#c2255c;--series-7:#2b8a9e;--series-8:#5c6370}
+@media (prefers-color-scheme:dark){:root{--line:#353b45;--series-1:#6cb6ff;--series-2:#ff9a5c;--series-3:#57d9a3;--series-4:#d9a1ef;--series-5:#e3c04a;--series-6:#ff8fb3;--series-7:#6fd3e6;--series-8:#a9b1bd}}
+.chart{display:block;width:100%;height:auto}
+.chart text{fill:currentColor;font:12px system-ui,sans-serif}
+.chart .title{font-weight:600;font-size:13px}
+.chart .tick{font-size:11px;opacity:.8}
+.chart .label{font-size:11.5px;opacity:.8}
+.chart .grid{stroke:var(--line);stroke-width:1;fill:none}
+.chart .axis{stroke:currentColor;opacity:.5;fill:none}
+.chart .series{stroke:var(--c);stroke-width:2;fill:none;stroke-linejoin:round}
+.chart .bar{stroke:var(--c);stroke-width:1.2;opacity:.45;fill:none}
+.chart .dot{fill:var(--c)}
+`

@@ -1,0 +1,68 @@
+package chart
+
+import (
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"testing"
+)
+
+// wellFormed reads the text as XML to its end.
+func wellFormed(text string) error {
+	for d := xml.NewDecoder(strings.NewReader(text)); ; {
+		switch _, err := d.Token(); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("not XML: %w", err)
+		}
+	}
+}
+
+func TestWhateverIsDrawnIsWellFormedAndFinite(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		chart Chart
+	}{
+		{"nothing", Chart{}},
+		{"names with markup", Chart{Title: `<b> & "quotes"`, Series: []Series{{Name: "<script>", Points: []Point{{X: 1, Y: 1, Text: "&"}}}}, Marks: true}},
+		{"one point", Chart{X: Axis{Log: true}, Y: Axis{Log: true}, Series: []Series{{Points: []Point{{X: 1, Y: 1}}}}}},
+		{"values without a place", Chart{Y: Axis{Log: true}, Series: []Series{{Points: []Point{{X: 1, Y: 0}, {X: math.NaN(), Y: 1}, {X: 2, Y: math.Inf(1)}, {X: 3, Y: 4, Low: 0, High: 9}}}}, Marks: true}},
+		{"more series than colours", Chart{Series: []Series{{Style: 0}, {Style: Colours}, {Style: 5 * Colours}}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			svg := tt.chart.SVG()
+			if err := wellFormed(svg); err != nil {
+				t.Errorf("%v in\n%s", err, svg)
+			}
+			if strings.Contains(svg, "NaN") || strings.Contains(svg, "Inf") {
+				t.Errorf("a place that is none in\n%s", svg)
+			}
+		})
+	}
+}
+
+func TestTicksHoldTheValues(t *testing.T) {
+	for _, tt := range []struct {
+		least, most float64
+		want        string
+	}{
+		{3, 40, "2 5 10 20 50"},
+		{1, 1, "1"},
+		{7, 7, "5 10"},
+		{30, 2e6, "10 100 1000 10000 100000 1e+06 1e+07"},
+		{0, 5, ""},
+		{math.NaN(), 5, ""},
+	} {
+		var got []string
+		for _, tick := range LogTicks(tt.least, tt.most, func(v float64) string { return fmt.Sprint(v) }) {
+			got = append(got, tick.Text)
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("ticks of %v to %v are %q, want %q", tt.least, tt.most, got, tt.want)
+		}
+	}
+}
