@@ -1,0 +1,405 @@
+package trials
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/cmd/orderbook"
+	"sluice/cmd/upstream"
+	"sluice/durability/journal"
+	"sluice/transport/wire"
+)
+
+// However often and whenever a server, the real program, is killed: each order it acknowledged is in the journal under
+// the number it was acknowledged with, none is there twice, none is there that nobody sent, and what clients received is
+// what a replay of the journal says.
+//
+// Lives are short and some end before the server was ready. A kill -9 leaves the page cache whole, so the journal may lie
+// in memory, which makes lives shorter still; what a power failure does to it is shown in durability/journal.
+func TestNoKillLosesOrInventsAnOrder(t *testing.T) {
+	const eraLives = 20 // with one data directory, so that no journal grows long
+	kills := scale(4, 10, 2_000)
+	program := buildProgram(t)
+	seed := uint64(time.Now().UnixNano())
+	sum := &tally{}
+	began := time.Now()
+	for sum.kills < kills {
+		e := newEra(t, program, rand.New(rand.NewPCG(seed, uint64(sum.kills))), sum)
+		for range min(eraLives, kills-sum.kills) {
+			e.life()
+			e.inspect()
+		}
+		e.replay()
+		if sum.kills%100 == 0 {
+			t.Logf("%v: %v", time.Since(began).Round(time.Second), sum)
+		}
+	}
+	t.Logf("seed %d, journals in %s, %v: %v", seed, scratch(t), time.Since(began).Round(time.Millisecond), sum)
+	if sum.acked < kills {
+		t.Errorf("%d acknowledgements in %d lives are too few to mean anything", sum.acked, kills)
+	}
+}
+
+// buildProgram builds the program under trial.
+func buildProgram(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sluice")
+	if out, err := exec.Command("go", "build", "-ldflags=-checklinkname=0", "-o", path, "sluice/cmd/sluice").CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	return path
+}
+
+// scratch is where a directory costs no disk, if there is such a place.
+func scratch(t testing.TB) string {
+	if unix.Access("/dev/shm", unix.W_OK) == nil {
+		return "/dev/shm"
+	}
+	return os.TempDir()
+}
+
+// tally counts what happened in all lives.
+type tally struct {
+	kills, early, mute int // lives; killed before they were ready; without an acknowledgement
+	acked, reports     int // orders acknowledged; reports received in all
+	events, unheard    int // orders in the journals; of them those whose acknowledgement the kill swallowed
+	torn, trimmed      int // kills that left an unfinished write; after which a part of the log was gone behind snapshots
+}
+
+func (s *tally) String() string {
+	return fmt.Sprintf("%d kills (%d before the server was ready, %d lives without an answer, %d with an unfinished write, %d behind snapshots): "+
+		"%d orders acknowledged, all found; %d orders in journals (%d unheard of), none twice, none invented; %d reports as replayed",
+		s.kills, s.early, s.mute, s.torn, s.trimmed, s.acked, s.events, s.unheard, s.reports)
+}
+
+// traders is how many clients a life has, each with the account of its number and 1.
+const traders = 4
+
+// placement is an order as clients number them.
+type placement struct{ account, id uint64 }
+
+// era is a sequence of lives with one data directory.
+type era struct {
+	t        testing.TB
+	dir      string
+	cmd      func() *exec.Cmd
+	rng      *rand.Rand
+	sum      *tally
+	events   map[uint64][]byte    // the journal as it was after each kill, by event number
+	placed   map[placement]uint64 // event number of each order in it
+	last     uint64               // newest event
+	used     [traders]uint64      // highest client order id sent
+	sessions []*session           // of all lives
+	checked  int                  // sessions whose acknowledgements were looked up
+}
+
+// session is what one client did in one life.
+type session struct {
+	account, last uint64   // last: highest client order id sent
+	reports       [][]byte // tag and body, in order
+	acks          []orderbook.Report
+}
+
+func newEra(t testing.TB, program string, rng *rand.Rand, sum *tally) *era {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch(t), "sluice-crash-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			_ = os.RemoveAll(dir)
+		}
+	})
+	args := []string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen-tcp", "127.0.0.1:0",
+		"--listen-unix", filepath.Join(dir, "s"), "--admin-addr", "127.0.0.1:0", "--journal-segment", "1MiB", "--log-level", "warn",
+		"--io", []string{"auto", "poll"}[rng.IntN(2)], "--shards", fmt.Sprint(1 + rng.IntN(3)),
+		"--snapshot-events", []string{"1073741824", "12000"}[rng.IntN(2)], // some journals are trimmed behind snapshots
+	}
+	return &era{
+		t: t, dir: dir, rng: rng, sum: sum, events: map[uint64][]byte{}, placed: map[placement]uint64{},
+		cmd: func() *exec.Cmd { return exec.Command(program, args...) },
+	}
+}
+
+// orderOf is the order that an account sends under an id: half the accounts sell what the others buy.
+func orderOf(p placement) *orderbook.Command {
+	c := &orderbook.Command{
+		Tag: orderbook.TagNew, Account: p.account, ClientOrderID: p.id, Instrument: 1 + uint32(p.id%2), Side: orderbook.Buy,
+		Type: orderbook.Limit, TimeInForce: orderbook.GoodTillCancel, Price: 100 + int64(p.id%3), Quantity: 1 + p.id%5,
+	}
+	if p.account%2 == 0 {
+		c.Side = orderbook.Sell
+	}
+	return c
+}
+
+// life starts a server, trades with it and kills it.
+func (e *era) life() {
+	e.t.Helper()
+	cmd := e.cmd()
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	kill := func() { _ = cmd.Process.Kill() } // an error says that it ended, which its status shows
+	early := e.rng.IntN(8) == 0
+	if early {
+		time.AfterFunc(time.Duration(e.rng.IntN(60_000))*time.Microsecond, kill)
+	}
+	tcp, ready := address(out)
+	if ready {
+		var acks atomic.Int64
+		enough := int64(100 + e.rng.IntN(6_000)) // acknowledgements: fast clients would else be done before the kill
+		ended := e.open(tcp, func() {
+			if acks.Add(1) == enough {
+				kill()
+			}
+		})
+		if !early {
+			time.AfterFunc(50*time.Millisecond+time.Duration(e.rng.IntN(250_000))*time.Microsecond, kill)
+		}
+		acked := 0
+		for range traders {
+			s := <-ended
+			acked += len(s.acks)
+			e.used[s.account-1] = s.last
+			e.sessions = append(e.sessions, s)
+		}
+		if acked == 0 {
+			e.sum.mute++
+		}
+	} else {
+		e.sum.early++
+	}
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait() // says how it ended, as the status does
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != unix.SIGKILL || !ready && !early {
+		kill()
+		e.t.Fatalf("life %d ended by itself (%v, ready %t); its data is in %s\n%s", e.sum.kills+1, cmd.ProcessState, ready, e.dir, &log)
+	}
+	e.sum.kills++
+}
+
+// address reads what a server prints when it is ready: "  clients   tcp 127.0.0.1:1234, unix /path", and at last how to
+// end it.
+func address(out io.Reader) (tcp string, ready bool) {
+	for scan := bufio.NewScanner(out); scan.Scan(); {
+		if _, rest, ok := strings.Cut(scan.Text(), "tcp "); ok && tcp == "" {
+			tcp, _, _ = strings.Cut(rest, ",")
+		}
+		if strings.Contains(scan.Text(), "kill drains") {
+			return tcp, true
+		}
+	}
+	return tcp, false
+}
+
+// open lets the clients of a life in, by turns over TCP and unix-domain sockets. Each session is delivered when its
+// connection has ended; acked is called for each acknowledgement.
+func (e *era) open(tcp string, acked func()) <-chan *session {
+	ended := make(chan *session, traders)
+	for i := range uint64(traders) {
+		h := how{network: "tcp", address: tcp}
+		if i%2 == 1 {
+			h = how{network: "unix", address: filepath.Join(e.dir, "s")}
+		}
+		s := &session{account: i + 1, last: e.used[i]}
+		window := 1 << e.rng.IntN(6)
+		go func() {
+			defer func() { ended <- s }()
+			s.trade(h, window, acked)
+		}()
+	}
+	return ended
+}
+
+// trade sends orders, up to window of them without an answer, until the server is gone.
+func (s *session) trade(h how, window int, acked func()) {
+	const most = 2_000 // in one life, so that the journal of a life survives the snapshots taken meanwhile
+	c, err := connect(h, s.account, 0)
+	if err != nil {
+		return // killed already
+	}
+	defer c.Close()
+	first := s.last
+	for open := 0; ; {
+		for ; open < window && s.last < first+most; open++ {
+			s.last++
+			frame, err := orderbook.AppendRequest(nil, s.last, orderOf(placement{s.account, s.last}))
+			if err != nil || c.Send(s.last, orderbook.TagNew, frame[wire.PrefixSize+wire.RequestHeaderSize:]) != nil {
+				break
+			}
+		}
+		_ = c.Flush() // what arrived before the end is still to be read
+		tag, body, err := c.frame()
+		if err != nil {
+			return
+		}
+		var r orderbook.Report
+		if orderbook.DecodeReport(tag, body, &r) != nil {
+			open-- // the end of an answer
+			continue
+		}
+		s.reports = append(s.reports, append([]byte{tag}, body...))
+		if r.Tag == orderbook.TagAccepted || r.Tag == orderbook.TagRejected {
+			s.acks = append(s.acks, r)
+			acked()
+		}
+	}
+}
+
+// inspect compares the journal on disk with what was there before, with what clients sent and with what they were told.
+func (e *era) inspect() {
+	e.t.Helper()
+	log, err := journal.Inspect(filepath.Join(e.dir, "data/journal"))
+	if err != nil && e.last == 0 && e.checked == len(e.sessions) {
+		return // killed while it made its directory; the next life must manage
+	}
+	if err != nil {
+		e.fail("%v", err)
+	}
+	if log.Torn != "" {
+		e.sum.torn++
+	}
+	if log.First > 1 {
+		e.sum.trimmed++
+	}
+	if uint64(log.First) > e.last+1 || uint64(log.Last) < e.last {
+		e.fail("the journal holds %d..%d, it held events up to %d", log.First, log.Last, e.last)
+	}
+	for ev, err := range log.Events() {
+		if err != nil {
+			e.fail("%v", err)
+		}
+		e.event(uint64(ev.Seq), ev.Payload)
+	}
+	e.last = uint64(log.Last)
+	for _, s := range e.sessions[e.checked:] {
+		for _, ack := range s.acks {
+			if seq, ok := e.placed[placement{s.account, ack.ClientOrderID}]; !ok || seq != ack.Seq {
+				e.fail("account %d: order %d was acknowledged as event %d; in the journal it is event %d (0: it is not there)",
+					s.account, ack.ClientOrderID, ack.Seq, seq)
+			}
+			e.sum.unheard--
+		}
+		e.sum.acked += len(s.acks)
+		e.sum.reports += len(s.reports)
+	}
+	e.checked = len(e.sessions)
+}
+
+// event takes one event of the journal, known or new.
+func (e *era) event(seq uint64, payload []byte) {
+	if old, ok := e.events[seq]; ok {
+		if !bytes.Equal(old, payload) {
+			e.fail("event %d is another one than it was", seq)
+		}
+		return
+	}
+	e.events[seq] = bytes.Clone(payload)
+	var req upstream.Request
+	var c orderbook.Command
+	if err := errors.Join(upstream.DecodeEvent(payload, &req), orderbook.DecodeRequest(req.Tag, req.Body, &c)); err != nil {
+		e.fail("event %d: %v", seq, err)
+	}
+	p := placement{c.Account, c.ClientOrderID}
+	if c.Account < 1 || c.Account > traders || c.ClientOrderID > e.used[c.Account-1] || c != *orderOf(p) {
+		e.fail("event %d was sent by nobody: %+v", seq, c)
+	}
+	if other, ok := e.placed[p]; ok {
+		e.fail("order %d of account %d is event %d and event %d", p.id, p.account, other, seq)
+	}
+	e.placed[p] = seq
+	e.sum.events++
+	e.sum.unheard++
+}
+
+// fail ends the test and says where the data is.
+func (e *era) fail(format string, args ...any) {
+	e.t.Helper()
+	e.t.Fatalf("after kill %d, data in %s: %s", e.sum.kills, e.dir, fmt.Sprintf(format, args...))
+}
+
+// replay applies the whole journal to a new book. What each session received must be the beginning of what the book says
+// to its connection, which is that of its first acknowledged order.
+func (e *era) replay() {
+	e.t.Helper()
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	says := &echo{frames: map[uint64][][]byte{}}
+	conns := make(map[uint64]uint64, len(e.events)) // of each event
+	for seq := uint64(1); seq <= e.last; seq++ {
+		var req upstream.Request
+		if err := upstream.DecodeEvent(e.events[seq], &req); err != nil {
+			e.fail("event %d: %v", seq, err)
+		}
+		conns[seq] = req.Conn
+		book.Apply(seq, &req, says)
+		if err := says.keep(); err != nil {
+			e.fail("event %d: %v", seq, err)
+		}
+	}
+	for _, s := range e.sessions {
+		if len(s.acks) == 0 {
+			if len(s.reports) > 0 {
+				e.fail("account %d received reports before its first order was acknowledged", s.account)
+			}
+			continue
+		}
+		want := says.frames[conns[s.acks[0].Seq]]
+		for i, got := range s.reports {
+			if i >= len(want) || !bytes.Equal(got, want[i]) {
+				e.fail("account %d: report %d of a connection is % x; the journal has %d reports for it, and says otherwise", s.account, i+1, got, len(want))
+			}
+		}
+	}
+}
+
+// echo keeps the reports of a replay as bytes. It implements upstream.Emitter.
+type echo struct {
+	frames map[uint64][][]byte
+	conns  []uint64
+	open   []*orderbook.Report
+}
+
+func (r *echo) Report(conn uint64) *orderbook.Report {
+	r.conns, r.open = append(r.conns, conn), append(r.open, new(orderbook.Report))
+	return r.open[len(r.open)-1]
+}
+
+func (r *echo) Query(uint64) *orderbook.Answer { panic("an event has no answers to queries") }
+
+// keep encodes the reports of one event.
+func (r *echo) keep() error {
+	for i, report := range r.open {
+		b, err := orderbook.Encoder{}.AppendReport(nil, report)
+		if err != nil {
+			return err
+		}
+		r.frames[r.conns[i]] = append(r.frames[r.conns[i]], b[4:])
+	}
+	r.conns, r.open = r.conns[:0], r.open[:0]
+	return nil
+}
