@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	"sluice/actors"
@@ -78,7 +80,8 @@ func (s *service) exports() (otel.Config, error) {
 	c, p := s.cfg, s.server.Pipeline()
 	e, err := otel.FromEnv(otel.Config{
 		Collector: p.Collector(), Clock: s.clock, Boxes: p.Traces(), Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow,
-		TracesPerSecond: c.TracesPerSec, KindName: kindName, Log: s.log,
+		TracesPerSecond: c.TracesPerSec, KindName: kindName, PolicyName: s.policyName, InstanceID: instance(c.DataDir), ClusterID: instance(c.DataDir),
+		Log: s.log,
 	})
 	if err != nil {
 		return e, config.Usagef("the environment: %v", err)
@@ -87,6 +90,29 @@ func (s *service) exports() (otel.Config, error) {
 		e.TraceRatio = c.Ratio()
 	}
 	return e, nil
+}
+
+// instance names a server: its data directory on its host, which one server has at a time, and the same after a restart. A
+// server without replicas is a cluster by itself, so it tells its traces from those of other servers, too.
+func instance(dir string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
+	}
+	return host + ":" + dir
+}
+
+// policyName names the policy in force in traces. They are made some milliseconds after their answers left, so an answer of
+// the moment of a swap can be told the policy after it.
+func (s *service) policyName(uint8) string {
+	p := s.server.Pipeline().Policy().Current()
+	if p.Name() != "" {
+		return p.Name()
+	}
+	return p.String()
 }
 
 // kindName names a slot's kind in traces.

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// prometheus is Debian's, running, with the shipped alerts; it scrapes one server.
+type prometheus struct {
+	t    *testing.T
+	base string
+}
+
+// watching starts a Prometheus that scrapes a server five times a second; it ends with the test.
+func watching(t *testing.T, target string, flags ...string) *prometheus {
+	t.Helper()
+	program, err := exec.LookPath("prometheus")
+	if err != nil {
+		t.Skip("there is no prometheus here to scrape a server with: .ci/prometheus installs Debian's")
+	}
+	rules, err := filepath.Abs("../../deploy/prometheus/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	text := fmt.Sprintf("global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}\nrule_files: [%q]\n"+
+		"scrape_configs:\n- job_name: sluice\n  static_configs: [{targets: [%q]}]\n", rules, target)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close() // Prometheus cannot choose a port; this one was free a moment ago
+	log := newOutput()
+	c := exec.Command(program, append([]string{"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address}, flags...)...)
+	c.Stderr = log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		if t.Failed() {
+			t.Logf("prometheus wrote:\n%s", log)
+		}
+	})
+	return &prometheus{t, "http://" + address}
+}
+
+// value is the answer to a query that gives one sample.
+func (p *prometheus) value(query string) (float64, error) {
+	var answer struct {
+		Data struct {
+			Result []struct{ Value [2]any }
+		}
+	}
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.base+"/api/v1/query?"+url.Values{"query": {query}}.Encode(), nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return 0, err
+	}
+	if n := len(answer.Data.Result); response.StatusCode != http.StatusOK || n != 1 {
+		return 0, fmt.Errorf("%s: %s, %d samples", query, response.Status, n)
+	}
+	return strconv.ParseFloat(fmt.Sprint(answer.Data.Result[0].Value[1]), 64)
+}
+
+// becomes waits until a query has an answer.
+func (p *prometheus) becomes(query string, want float64) {
+	p.t.Helper()
+	until(p.t, query, func() error {
+		got, err := p.value(query)
+		if err == nil && got != want {
+			err = fmt.Errorf("it is %v, want %v", got, want)
+		}
+		return err
+	})
+}
+
+// Clients trade with a running server while Prometheus scrapes it, as text and as protobuf with native histograms. What its
+// query API says in the end is what the clients sent and received, to the last answer and byte.
+func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
+	p, address := serving(t, t.TempDir(), "--heartbeat", "1h", "--shards", "3")
+	watchers := map[string]*prometheus{
+		"text, classic histograms":    watching(t, p.page()),
+		"protobuf, native histograms": watching(t, p.page(), "--enable-feature=native-histograms"),
+	}
+	clients, scraped := make([]*trader, 6), make(chan struct{})
+	var all sync.WaitGroup
+	for i := range clients {
+		r := trading(t, address, i)
+		clients[i] = r
+		all.Go(func() {
+			pace := time.NewTicker(20 * time.Millisecond) // to leave room for those who scrape
+			defer pace.Stop()
+			for enough := false; !enough; <-pace.C {
+				r.meets(20)
+				for r.ended < r.asked && r.next() {
+				}
+				if r.ended < r.asked {
+					t.Errorf("a connection ended; %d of %d requests are answered", r.ended, r.asked)
+					return
+				}
+				select {
+				case <-scraped:
+					enough = true
+				default:
+				}
+			}
+		})
+	}
+	for _, w := range watchers {
+		until(t, "a scrape while clients trade", func() error {
+			n, err := w.value("sum(sluice_response_sent_total)")
+			if err == nil && n == 0 {
+				err = fmt.Errorf("nothing is sent yet")
+			}
+			return err
+		})
+	}
+	close(scraped)
+	all.Wait()
+	clients[0].rests(1) // with the trades over, one order that nobody answers but the book
+	clients[0].settle()
+	sum := totals(clients)
+	t.Logf("%d requests, %d answers, %d bytes", sum.asked, sum.frames, sum.bytes)
+	if sum.frames < sum.asked*5/3 { // accepted, accepted, two fills and a position for three requests
+		t.Errorf("%d answers to %d requests: the orders did not meet", sum.frames, sum.asked)
+	}
+	for name, w := range watchers {
+		t.Run(name, func(t *testing.T) {
+			w.t = t
+			count := "sluice_response_duration_seconds_count"
+			if name != "text, classic histograms" {
+				count = "histogram_count(sluice_response_duration_seconds)"
+			}
+			queries := (sum.asked - 1) / 3
+			for query, want := range map[string]uint64{
+				"sum(sluice_response_sent_total)":            sum.frames,
+				"sum(sluice_response_sent_size_bytes_total)": sum.bytes,
+				"sum(sluice_gate_released_total)":            sum.frames,
+				"sum(sluice_encode_size_bytes_total)":        sum.bytes,
+				"sum(sluice_response_dropped_total)":         0,
+				count:                                        sum.frames,
+				"sluice_listener_requests_total":             sum.asked,
+				"sluice_sequencer_queries_total":             queries,
+				"sluice_sequencer_events_total":              sum.asked - queries,
+				"sluice_active_connections":                  uint64(len(clients)),
+				"sum(sluice_egress_connections)":             uint64(len(clients)),
+				"count(sluice_response_sent_total)":          3,
+			} {
+				w.becomes(query, float64(want))
+			}
+		})
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0, "drained in")
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"sluice/cmd/orderbook"
+	"sluice/transport/client"
+	"sluice/transport/wire"
+)
+
+// trader is a client that counts what it receives. It belongs to one goroutine.
+type trader struct {
+	*client.Conn
+	t       *testing.T
+	account uint64 // and the one above it
+	ids     uint64 // last client order id
+	asked   uint64 // requests
+	ended   uint64 // of them answered to the end
+	frames  uint64 // answers received; a BatchEnd is part of the answer before it
+	bytes   uint64 // received, all of them
+}
+
+// trading connects a client of a server, which ends with the test.
+func trading(t *testing.T, address string, number int) *trader {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := client.Dial(ctx, "tcp", address, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &trader{Conn: c, t: t, account: uint64(2*number + 1)}
+}
+
+// command sends a request, to the kernel at the next flush.
+func (r *trader) command(c *orderbook.Command, traced ...[wire.TraceSize]byte) {
+	r.t.Helper()
+	frame, err := orderbook.AppendRequest(nil, 0, c)
+	if err == nil {
+		r.asked++
+		if body := frame[wire.PrefixSize+wire.RequestHeaderSize:]; len(traced) > 0 {
+			err = r.SendTraced(r.asked, traced[0], c.Tag, body)
+		} else {
+			err = r.Send(r.asked, c.Tag, body)
+		}
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// rests sends orders that meet nothing: each is answered by one report.
+func (r *trader) rests(n int) {
+	r.t.Helper()
+	for range n {
+		r.ids++
+		r.command(r.order(r.account, orderbook.Buy, 1))
+	}
+	r.flush()
+}
+
+// meets sends n pairs of orders that trade with each other, both of this connection, and n questions.
+func (r *trader) meets(n int) {
+	r.t.Helper()
+	for range n {
+		r.ids++
+		r.command(r.order(r.account, orderbook.Buy, 100))
+		r.command(r.order(r.account+1, orderbook.Sell, 100))
+		r.command(&orderbook.Command{Tag: orderbook.TagQueryPosition, Account: r.account, Instrument: uint32(r.account)})
+	}
+	r.flush()
+}
+
+func (r *trader) order(account uint64, side orderbook.Side, price int64) *orderbook.Command {
+	return &orderbook.Command{
+		Tag: orderbook.TagNew, Account: account, ClientOrderID: r.ids, Instrument: uint32(r.account), Side: side, Type: orderbook.Limit,
+		TimeInForce: orderbook.GoodTillCancel, Price: price, Quantity: 1,
+	}
+}
+
+func (r *trader) flush() {
+	r.t.Helper()
+	if err := r.Flush(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// next takes one frame; false is the end of the connection.
+func (r *trader) next() bool {
+	r.t.Helper()
+	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return false
+	}
+	tag, body, err := r.Next()
+	if err != nil {
+		return false
+	}
+	r.bytes += uint64(wire.PrefixSize + 1 + len(body))
+	switch tag {
+	case wire.TagBatchEnd:
+		r.ended++
+	case wire.TagHeartbeat:
+		r.t.Error("a heartbeat, which the counts are not to have")
+	default:
+		r.frames++
+	}
+	return true
+}
+
+// settle takes answers until every request has its own.
+func (r *trader) settle() {
+	r.t.Helper()
+	for r.ended < r.asked {
+		if !r.next() {
+			r.t.Fatalf("the connection ended; %d of %d requests are answered", r.ended, r.asked)
+		}
+	}
+}
+
+// vanish ends the connection with a reset, as the kernel does for a process that was killed with answers unread.
+func (r *trader) vanish() {
+	r.t.Helper()
+	if err := r.NetConn().(*net.TCPConn).SetLinger(0); err != nil {
+		r.t.Error(err)
+	}
+	r.Close()
+}
+
+// traffic is what several clients received, added up.
+type traffic struct{ asked, frames, bytes uint64 }
+
+func totals(clients []*trader) (sum traffic) {
+	for _, r := range clients {
+		sum.asked += r.asked
+		sum.frames += r.frames
+		sum.bytes += r.bytes
+	}
+	return sum
+}
