@@ -37,14 +37,17 @@ func (e *Encode[R, Q]) Step(now int64) int {
 	e.rec.B.Mark(telemetry.MarkInbox, uint64(len(slots)))
 	entries := e.lane.Batch(e.batch)
 	base := e.slots.Position()
-	taken, n := 0, 0
+	taken, next, n := 0, 0, 0 // next is an index into entries
 	full := false
 	for n <= len(slots) && !full {
-		for taken < len(entries) && entries[taken].after <= base+uint64(n) {
-			if full = !e.one(&entries[taken].slot, entries[taken].position, now); full {
+		for next < len(entries) && entries[next].after <= base+uint64(n) {
+			if full = !e.one(&entries[next].slot, entries[next].position, now); full {
 				break
 			}
 			taken++
+			if next++; next == len(entries) { // more may follow: the batch was full, or the lane's memory ended there
+				entries, next = e.lane.Ahead(taken, e.batch), 0
+			}
 		}
 		if full || n == len(slots) {
 			break
