@@ -81,8 +81,8 @@ fuzz: ## every Fuzz target for FUZZTIME (10s)
 			$(GO) test -vet=off $(LINK) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
 		done; done; echo "fuzzed $$n targets for $(FUZZTIME) each"
 
-sim: ## the deterministic simulator; SIMARGS="-seed=17" replays a run
-	$(GO) test -vet=off $(LINK) -count=1 -timeout 30m ./actors -run 'TestSim' -v $(SIMARGS)
+sim: ## the deterministic simulator: SEEDS=1000 from FIRST=1 on all cores, or SEED=17 again; STEPS=20000 with faults each
+	$(GO) test -vet=off $(PORTABLE) -count=1 -timeout 24h ./actors -run 'TestSim$$' -v $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FIRST),-first $(FIRST)) $(if $(STEPS),-steps $(STEPS)) $(SIMARGS)
 
 models: ## check the Promela models and their mutants with spin
 	@.ci/models

@@ -17,8 +17,8 @@ type oracle struct {
 	needs    [][2]int // the same policies as plain numbers: nodes that persisted, nodes in memory
 	ever     []durability.Seq
 	nodes    []node
-	want     int // policy last handed over
-	slots    map[uint64]slotNote
+	want     int            // policy last handed over
+	slots    [1024]tickSlot // by ring position, of the last lap
 	highest  durability.Seq // over all policies that were ever in force
 	stalled  int64          // journal stalls until then
 }
@@ -26,11 +26,6 @@ type oracle struct {
 type node struct {
 	active              bool
 	inMemory, persisted durability.Seq
-}
-
-type slotNote struct {
-	slot tickSlot
-	conn uint64
 }
 
 // simPolicies are the policies a world with so many replicas swaps between.
@@ -57,7 +52,6 @@ func (o *oracle) init(w *world, policies []durability.Policy) {
 	o.w, o.policies = w, policies
 	o.ever = make([]durability.Seq, len(policies))
 	o.nodes = make([]node, 1+w.swarm.replicas)
-	o.slots = map[uint64]slotNote{}
 	o.nodes[0].active = true
 	for _, p := range policies {
 		var need [2]int
@@ -103,10 +97,7 @@ func (o *oracle) observe() {
 }
 
 // note remembers a published slot by its ring position.
-func (o *oracle) note(position uint64, s tickSlot, conn uint64) {
-	o.slots[position] = slotNote{s, conn}
-	delete(o.slots, position-4096)
-}
+func (o *oracle) note(position uint64, s tickSlot) { o.slots[position%uint64(len(o.slots))] = s }
 
 // released checks what one step of the gate let through (I1, I2): under the policy in force, which an acknowledged swap
 // has changed already.
@@ -117,7 +108,7 @@ func (o *oracle) released(from, to uint64) {
 	}
 	o.highest = max(o.highest, o.ever[in])
 	for ; from < to; from++ {
-		if s := o.slots[from].slot; !s.bypass && s.seq > o.ever[in] {
+		if s := &o.slots[from%uint64(len(o.slots))]; !s.bypass && s.seq > o.ever[in] {
 			o.w.fail("slot at %d with seq %d released under %q, which held up to %d at most (I1)", from, s.seq, o.policies[in], o.ever[in])
 		}
 	}

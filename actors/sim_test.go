@@ -3,14 +3,17 @@ package actors
 import (
 	"flag"
 	"fmt"
-	"hash/fnv"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"strconv"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/durability"
 	"sluice/telemetry"
@@ -22,8 +25,11 @@ import (
 // producer publishes, how cursors move, when policies are swapped, what clients do. First with faults; then the faults
 // end and everything must drain.
 //
-//	go test ./actors -run TestSim -seeds 1000          many seeds
-//	go test ./actors -run TestSim -seed 42 -v          one seed again
+//	make sim SEEDS=1000          many seeds, on all cores
+//	make sim SEED=42             one seed again
+//
+// A step is one drawn action: one actor steps, or the producer publishes, cursors move, a ring's time passes, a client
+// reads, or something is disturbed.
 
 var (
 	simSeed  = flag.Uint64("seed", 0, "simulator: run this seed alone")
@@ -35,7 +41,7 @@ var (
 func TestSim(t *testing.T) {
 	if *simSeed != 0 {
 		w, err := simulate(*simSeed, *simSteps)
-		t.Logf("seed %d: %+v", *simSeed, w.stats)
+		t.Logf("seed %d, hash %#016x: %+v", *simSeed, w.hash, w.stats)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,25 +53,80 @@ func TestSim(t *testing.T) {
 		if testing.Short() {
 			n = 15
 		}
-		if v, err := strconv.Atoi(os.Getenv("SEEDS")); err == nil {
-			n = v
-		}
 	}
-	var sum simStats
-	began := time.Now()
-	for seed := *simFirst; seed < *simFirst+uint64(n); seed++ {
-		w, err := simulate(seed, *simSteps)
-		if err != nil {
-			t.Fatalf("seed %d: %v\n\nreplay: go test ./actors -run 'TestSim$' -seed %d -steps %d", seed, err, seed, *simSteps)
-		}
-		sum.add(&w.stats)
+	run := simRun{first: *simFirst, seeds: n, steps: *simSteps}
+	run.all()
+	t.Log(run.String())
+	if run.err != nil {
+		t.Fatal(run.err)
 	}
-	took := time.Since(began).Seconds()
-	t.Logf("%d seeds clean, %.1f seeds/s, %.2g slots/s, %.2g faults/s: %+v", n, float64(n)/took,
-		float64(sum.Slots)/took, float64(sum.Faults())/took, sum)
 	if n >= 60 {
-		sum.allHappened(t)
+		run.sum.allHappened(t)
 	}
+}
+
+// simRun runs a range of seeds on all cores.
+type simRun struct {
+	first        uint64
+	seeds, steps int
+
+	next  atomic.Uint64 // seeds taken; written and read by every worker
+	mu    sync.Mutex    // guards what follows
+	sum   simStats
+	clean int
+	bad   uint64 // lowest seed that failed
+	err   error
+	took  time.Duration
+	cpu   time.Duration // of the whole process
+}
+
+// all returns when every seed ran, or the running ones after one failed.
+func (r *simRun) all() {
+	began, spent := time.Now(), cpuTime()
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), r.seeds) {
+		workers.Go(r.work)
+	}
+	workers.Wait()
+	r.took, r.cpu = time.Since(began), cpuTime()-spent
+}
+
+func (r *simRun) work() {
+	for {
+		i := r.next.Add(1) - 1
+		if i >= uint64(r.seeds) {
+			return
+		}
+		seed := r.first + i
+		w, err := simulate(seed, r.steps)
+		r.mu.Lock()
+		r.sum.add(&w.stats)
+		if err == nil {
+			r.clean++
+		} else if r.err == nil || seed < r.bad {
+			r.bad = seed
+			r.err = fmt.Errorf("seed %d: %w\n\nreplay: make sim SEED=%d STEPS=%d", seed, err, seed, r.steps)
+			r.next.Store(uint64(r.seeds))
+		}
+		r.mu.Unlock()
+	}
+}
+
+// cpuTime is what the process has used of all cores.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// String gives the rates; a core is a second of processor time, so that a busy machine does not distort them.
+func (r *simRun) String() string {
+	s := max(r.cpu.Seconds(), 1e-3)
+	return fmt.Sprintf("%d seeds from %d clean at %d fault steps, %.1f s, for each core: %.1f seeds/s, %.0f k slots/s, %.0f k faults/s, %.0f k steps/s\n%v",
+		r.clean, r.first, r.steps, r.took.Seconds(), float64(r.clean)/s, float64(r.sum.Slots)/s/1e3, float64(r.sum.Faults())/s/1e3,
+		float64(r.sum.Steps)/s/1e3, &r.sum)
 }
 
 func TestSimSameSeedSameRun(t *testing.T) {
@@ -75,7 +136,7 @@ func TestSimSameSeedSameRun(t *testing.T) {
 		if errA != nil || errB != nil {
 			t.Fatal(errA, errB)
 		}
-		if a.stats != b.stats || a.trace.Sum64() != b.trace.Sum64() {
+		if a.stats != b.stats || a.hash != b.hash {
 			t.Fatalf("seed %d ran differently:\n%+v\n%+v", seed, a.stats, b.stats)
 		}
 	}
@@ -83,9 +144,9 @@ func TestSimSameSeedSameRun(t *testing.T) {
 
 // simStats counts what happened; a class that never happens over many seeds fails the run.
 type simStats struct {
-	Slots, Sent, Overtaken, Connects, Reuses, Refused, HalfCloses, Vanishes, Resets, Kicks, Busies uint64
-	Swaps, Flaps, Stalls, EncodeFaults, SlowCloses, Drains, Stops, Fences, Heartbeats              uint64
-	Ring                                                                                           transport.FaultCounts
+	Steps, Slots, Sent, Overtaken, Connects, Reuses, Refused, HalfCloses, Vanishes, Resets, Kicks, Busies uint64
+	Swaps, Flaps, Stalls, EncodeFaults, SlowCloses, Drains, Stops, Fences, Heartbeats                     uint64
+	Ring                                                                                                  transport.FaultCounts
 }
 
 func (s *simStats) add(o *simStats) {
@@ -102,7 +163,7 @@ type namedCount struct {
 
 func (s *simStats) fields() []namedCount {
 	return []namedCount{
-		{"Slots", &s.Slots}, {"Sent", &s.Sent}, {"Overtaken", &s.Overtaken}, {"Connects", &s.Connects}, {"Reuses", &s.Reuses},
+		{"Steps", &s.Steps}, {"Slots", &s.Slots}, {"Sent", &s.Sent}, {"Overtaken", &s.Overtaken}, {"Connects", &s.Connects}, {"Reuses", &s.Reuses},
 		{"Refused", &s.Refused}, {"HalfCloses", &s.HalfCloses}, {"Vanishes", &s.Vanishes}, {"Resets", &s.Resets},
 		{"Kicks", &s.Kicks}, {"Busies", &s.Busies}, {"Swaps", &s.Swaps}, {"Flaps", &s.Flaps}, {"Stalls", &s.Stalls},
 		{"EncodeFaults", &s.EncodeFaults}, {"SlowCloses", &s.SlowCloses}, {"Drains", &s.Drains}, {"Stops", &s.Stops},
@@ -133,6 +194,15 @@ func (s *simStats) Faults() (n uint64) {
 	return n + s.Vanishes + s.Resets + s.Flaps + s.Stalls + s.Swaps + s.EncodeFaults + s.Kicks + s.Reuses
 }
 
+// String lists every count.
+func (s *simStats) String() string {
+	var b strings.Builder
+	for _, v := range append(s.fields(), ringFields(&s.Ring)...) {
+		fmt.Fprintf(&b, "%s %d, ", v.name, *v.n)
+	}
+	return strings.TrimSuffix(b.String(), ", ")
+}
+
 func (s *simStats) allHappened(t *testing.T) {
 	t.Helper()
 	for _, v := range append(s.fields(), ringFields(&s.Ring)...) {
@@ -152,22 +222,22 @@ type world struct {
 	live       []Actor
 	cursors    *durability.Cursors
 	oracle     oracle
-	peers      []*peer          // every incarnation of every connection
-	open       []*peer          // those that may still read or send
-	calmed     int64            // when the faults ended
-	byID       map[uint64]*peer // current incarnation
-	connecting map[uint64]bool
+	peers      []*peer // every incarnation of every connection
+	settled    int     // peers before this one have all they must get
+	open       []*peer // those that may still read or send
+	calmed     int64   // when the faults ended
+	byID       []*peer // current incarnation
+	connecting []bool  // by id: Connect has not returned
+	used       []bool  // by id: it had a connection
 	swarm      swarm
 	faults     bool
 	stuck      bool // sends or polls may never complete, so a client can be stalled through no fault of its own
+	late       bool // the kernel may take its time with a send, so that bytes pile up behind it
 	ended      bool // a stop or fence: undelivered slots are dropped lawfully
 	next       uint64
 	stats      simStats
-	trace      interface {
-		io.Writer
-		Sum64() uint64
-	}
-	err error
+	hash       uint64 // of everything that happened
+	err        error
 }
 
 // swarm is the shape of a world, drawn from its seed (swarm testing: each seed leaves out or favours some features).
@@ -193,7 +263,7 @@ func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 // newWorld draws a world.
 func newWorld(seed uint64) *world {
 	r := rand.New(rand.NewPCG(seed, 0x51a1ce))
-	w := &world{r: r, now: 1, net: transport.NewSimNet(), byID: map[uint64]*peer{}, connecting: map[uint64]bool{}, faults: true, trace: fnv.New64a()}
+	w := &world{r: r, now: 1, net: transport.NewSimNet(), faults: true, byID: make([]*peer, 32), connecting: make([]bool, 32), used: make([]bool, 32)}
 	w.swarm = swarm{
 		replicas: r.IntN(3), ids: pick(r, 2, 6, 16), maxBurst: pick(r, 1, 4, 16),
 		slowPct: pick(r, 0, 20, 60), bypassPct: pick(r, 0, 5, 30), badPct: pick(r, 0, 0, 1),
@@ -212,6 +282,7 @@ func newWorld(seed uint64) *world {
 		LateTicks: pick(r, 4, 40),
 	}
 	w.stuck = faults.StuckSend > 0 || faults.StuckPoll > 0
+	w.late = w.stuck || faults.LateSend > 0 || faults.PartialSubmit > 0
 	limits := transport.Limits{
 		HardBytes: pick(r, 1024, 4096, 16384), SoftFor: 8000, NoProgress: time.Duration(pick(r, 10000, 20000)),
 	}
@@ -230,7 +301,7 @@ func newWorld(seed uint64) *world {
 			return ring, nil
 		},
 	}
-	p, err := New(cfg, tickEncoder{}, w.cursors)
+	p, err := New(cfg, &simEncoder{}, w.cursors)
 	if err != nil {
 		panic(err)
 	}
@@ -279,6 +350,7 @@ func simulate(seed uint64, steps int) (w *world, err error) {
 
 // step does one thing.
 func (w *world) step() {
+	w.stats.Steps++
 	w.now += int64(1 + w.r.IntN(3))
 	switch k := w.r.IntN(20); {
 	case k < 10 && len(w.live) > 0:
@@ -296,6 +368,14 @@ func (w *world) step() {
 	}
 }
 
+// note enters numbers into the run's hash: two runs are the same if they noted the same.
+func (w *world) note(of ...uint64) {
+	for _, v := range of {
+		w.hash = (w.hash ^ v) * 0x9E3779B97F4A7C15
+		w.hash ^= w.hash >> 29
+	}
+}
+
 // stepActor does what the runner does.
 func (w *world) stepActor(i int) {
 	a := w.live[i]
@@ -304,7 +384,7 @@ func (w *world) stepActor(i int) {
 	if a == Actor(w.p.gate) {
 		w.oracle.released(before, w.p.gate.slots.Position())
 	}
-	fmt.Fprintf(w.trace, "%d %s %d\n", w.now, a.Name(), n)
+	w.note(uint64(w.now), uint64(i), uint64(n))
 	if n == 0 && a.Done() {
 		if err := a.Close(); err != nil {
 			w.fail("closing %s: %v", a.Name(), err)
@@ -327,12 +407,10 @@ func (w *world) quiet() bool {
 	if w.p.slots.Len() > 0 {
 		return false
 	}
-	for _, p := range w.peers {
-		if !p.satisfied() {
-			return false
-		}
+	for w.settled < len(w.peers) && w.peers[w.settled].satisfied() {
+		w.settled++
 	}
-	return true
+	return w.settled == len(w.peers)
 }
 
 func (w *world) unfinished() string {

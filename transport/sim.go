@@ -85,11 +85,17 @@ func (n *SimNet) release(fd int32) {
 // Read takes up to limit bytes that the server sent, in order, which makes room for as many. The slice belongs to the
 // caller. It is empty when there is nothing.
 func (p *SimPeer) Read(limit int) []byte {
+	return p.Take(nil, limit)
+}
+
+// Take is Read that appends to dst.
+func (p *SimPeer) Take(dst []byte, limit int) []byte {
 	s := p.socket
-	got := append([]byte(nil), s.bytes[:min(limit, len(s.bytes))]...)
-	s.bytes = s.bytes[:copy(s.bytes, s.bytes[len(got):])]
-	p.read += uint64(len(got))
-	return got
+	n := min(limit, len(s.bytes))
+	dst = append(dst, s.bytes[:n]...)
+	s.bytes = s.bytes[:copy(s.bytes, s.bytes[n:])]
+	p.read += uint64(n)
+	return dst
 }
 
 // Waiting is the number of bytes that Read could take now.
