@@ -48,6 +48,9 @@ func lockDirectory(path string) (*directory, error) {
 	if err := d.refuseForeign(); err != nil {
 		return nil, err
 	}
+	if err := d.syncParents(); err != nil {
+		return nil, err
+	}
 	lock, err := os.OpenFile(d.file(lockFile), os.O_RDWR|os.O_CREATE, privateFile)
 	if err != nil {
 		return nil, fmt.Errorf("journal: opening the lock file: %w", err)
@@ -67,6 +70,29 @@ func lockDirectory(path string) (*directory, error) {
 		_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return d, nil
+}
+
+// syncParents makes the name of a new directory durable, and those of the directories above it, which may be new as well: a
+// journal whose own name a power loss takes away has lost everything. It goes by the FORMAT file and not by what this
+// call made, because a process may have been killed between the two. It ends at a mount point, which was there before the mount,
+// and at a directory that may not be read: somebody else made that, and everything above it.
+func (d *directory) syncParents() error {
+	if d.has(formatFile) {
+		return nil
+	}
+	path, err := filepath.Abs(d.path)
+	for parent := filepath.Dir(path); err == nil && parent != path; path, parent = parent, filepath.Dir(parent) {
+		var below, above unix.Stat_t
+		if err = errors.Join(unix.Stat(path, &below), unix.Stat(parent, &above)); err == nil && below.Dev == above.Dev {
+			err = syncDirectory(parent)
+		} else if err == nil {
+			return nil
+		}
+	}
+	if err != nil && !errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("journal: making the name of %s durable: %w", d.path, err)
+	}
+	return nil
 }
 
 func describeHolder(text string) string {

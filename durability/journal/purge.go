@@ -65,11 +65,12 @@ func (w *Writer) removeSegments(old []segment) error {
 		if err := os.Remove(s.path + ".broken"); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("journal: removing an old copy: %w", err)
 		}
+		// One at a time: of several removals a power loss may undo any, and a gap in the log is damage.
+		if err := syncDirectory(w.dir.wal()); err != nil {
+			return fmt.Errorf("journal: removing an old segment: %w", err)
+		}
 	}
-	if len(old) == 0 {
-		return nil
-	}
-	return syncDirectory(w.dir.wal())
+	return nil
 }
 
 func (w *Writer) removeSnapshots(old []snapshotFile, oldest durability.Seq) error {

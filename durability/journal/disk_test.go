@@ -1,0 +1,304 @@
+package journal
+
+import (
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// disk is a model of what a file system has promised. It follows the operations of a program and knows, for each file and each
+// directory apart, what is durable and which operations came after the last sync. From that, crash makes a state that a power
+// loss may leave.
+//
+// Promised (POSIX and what Linux file systems share): fsync and fdatasync of a file make its bytes and its length durable, not
+// its name; fsync of a directory makes the names in it durable; a rename within a directory happens or does not; a sector of 512
+// bytes is written or is not; space that was never written reads as zeroes. Everything else is open: each sector of each
+// unsynced write may be there or not, each unsynced change of length too, and so may names, either in their order (a file
+// system with a journal) or any of them (one without).
+type disk struct {
+	nodes map[int]*node
+	next  int
+}
+
+// node is a file or a directory: its present content, its durable one, and the changes in between.
+type node struct {
+	now, durable content
+	pending      []change
+}
+
+type content struct {
+	bytes []byte         // of a file
+	names map[string]int // of a directory; nil for a file
+}
+
+func (c content) clone() content { return content{slices.Clone(c.bytes), maps.Clone(c.names)} }
+
+// change is one operation. On a file: data at off, or, with data nil, a new length off (grow: never a smaller one). On a
+// directory: add puts a name on a node, remove takes a name away, both together are a rename.
+type change struct {
+	off    int64
+	data   []byte
+	grow   bool
+	add    string
+	node   int
+	remove string
+}
+
+const rootNode = 0
+
+func newDisk() *disk {
+	d := &disk{nodes: map[int]*node{}}
+	d.make(true)
+	return d
+}
+
+func (d *disk) make(directory bool) int {
+	n := &node{}
+	if directory {
+		n.now.names, n.durable.names = map[string]int{}, map[string]int{}
+	}
+	d.nodes[d.next] = n
+	d.next++
+	return d.next - 1
+}
+
+// find gives the node of a path relative to the root, and that of its directory; -1 if there is none.
+func (d *disk) find(path string) (at, folder int, base string) {
+	at, folder = rootNode, -1
+	if path == "" {
+		return at, folder, ""
+	}
+	for part := range strings.SplitSeq(path, "/") {
+		if at < 0 {
+			return -1, -1, ""
+		}
+		folder, base = at, part
+		child, ok := d.nodes[at].now.names[part]
+		if !ok {
+			child = -1
+		}
+		at = child
+	}
+	return at, folder, base
+}
+
+func (d *disk) do(at int, c change) {
+	n := d.nodes[at]
+	n.now.apply(c)
+	n.pending = append(n.pending, c)
+}
+
+func (d *disk) sync(at int) {
+	n := d.nodes[at]
+	n.durable, n.pending = n.now.clone(), nil
+}
+
+func (c *content) apply(x change) {
+	switch {
+	case c.names != nil:
+		if x.remove != "" {
+			delete(c.names, x.remove)
+		}
+		if x.add != "" {
+			c.names[x.add] = x.node
+		}
+	case x.data == nil:
+		if !x.grow || x.off > int64(len(c.bytes)) {
+			c.resize(x.off)
+		}
+	default:
+		if end := x.off + int64(len(x.data)); end > int64(len(c.bytes)) {
+			c.resize(end)
+		}
+		copy(c.bytes[x.off:], x.data)
+	}
+}
+
+func (c *content) resize(n int64) {
+	if n <= int64(len(c.bytes)) {
+		c.bytes = c.bytes[:n:n]
+		return
+	}
+	c.bytes = append(c.bytes, make([]byte, n-int64(len(c.bytes)))...)
+}
+
+// operation brings a call of a program into the model. It is told before the call is executed; one that will fail must not be
+// told. Paths are relative to the root.
+func (d *disk) operation(c syscallSeen) error {
+	at, folder, base := d.find(c.path)
+	switch c.name {
+	case "openat":
+		const create, truncate = os.O_CREATE, os.O_TRUNC
+		if at < 0 && c.flag&create != 0 {
+			d.do(folder, change{add: base, node: d.make(false)})
+		} else if at >= 0 && c.flag&truncate != 0 {
+			d.do(at, change{off: 0})
+		}
+	case "mkdirat":
+		if at < 0 {
+			d.do(folder, change{add: base, node: d.make(true)})
+		}
+	case "unlinkat":
+		if at >= 0 && (len(d.nodes[at].now.names) == 0) { // a directory with names in it is not removed
+			d.do(folder, change{remove: base})
+		}
+	case "renameat", "renameat2":
+		if _, there, target := d.find(c.to); at >= 0 && there == folder {
+			d.do(folder, change{add: target, node: at, remove: base})
+		} else if at >= 0 {
+			return fmt.Errorf("rename of %s to another directory: %s", c.path, c.to)
+		}
+	case "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync", "fdatasync":
+		if at < 0 {
+			if strings.HasSuffix(c.path, " (deleted)") {
+				return nil
+			}
+			return fmt.Errorf("%s on %s, which was never made", c.name, c.path)
+		}
+		d.fileOperation(at, c)
+	}
+	return nil
+}
+
+func (d *disk) fileOperation(at int, c syscallSeen) {
+	switch c.name {
+	case "ftruncate":
+		d.do(at, change{off: c.off})
+	case "fallocate":
+		if c.flag == 0 { // otherwise it keeps the length
+			d.do(at, change{off: c.off + c.size, grow: true})
+		}
+	case "fsync", "fdatasync":
+		d.sync(at)
+	default:
+		if len(c.data) > 0 {
+			d.do(at, change{off: c.off, data: c.data})
+		}
+	}
+}
+
+// crash gives a disk as a power loss may leave it: everything on it is durable.
+func (d *disk) crash(rng *rand.Rand) *disk {
+	out := &disk{nodes: map[int]*node{}, next: d.next}
+	sector := int64(512)
+	if rng.IntN(2) == 0 {
+		sector = 4096
+	}
+	ordered, mood := rng.IntN(2) == 0, rng.IntN(4)
+	keep := func() bool { // nothing, everything, or by chance
+		switch mood {
+		case 0:
+			return false
+		case 1:
+			return true
+		}
+		return rng.IntN(2) == 0
+	}
+	for _, at := range slices.Sorted(maps.Keys(d.nodes)) {
+		n := d.nodes[at]
+		left := n.durable.clone()
+		if left.names != nil {
+			for _, c := range n.pending {
+				if keep() {
+					left.apply(c)
+				} else if ordered {
+					break
+				}
+			}
+		} else {
+			for _, c := range n.pending {
+				left.applyTorn(c, sector, keep)
+			}
+		}
+		out.nodes[at] = &node{now: left, durable: left.clone()}
+	}
+	return out
+}
+
+// applyTorn applies what a power loss left of a change: of a write, some sectors; and length only if that was written too.
+func (c *content) applyTorn(x change, sector int64, keep func() bool) {
+	if x.data == nil {
+		if keep() {
+			c.apply(x)
+		}
+		return
+	}
+	if end := x.off + int64(len(x.data)); end > int64(len(c.bytes)) && keep() {
+		c.resize(end)
+	}
+	for from := x.off; from < x.off+int64(len(x.data)); {
+		to := min(from-from%sector+sector, x.off+int64(len(x.data)))
+		if keep() && from < int64(len(c.bytes)) {
+			copy(c.bytes[from:min(to, int64(len(c.bytes)))], x.data[from-x.off:])
+		}
+		from = to
+	}
+}
+
+// put makes real files of the disk in an empty directory.
+func (d *disk) put(folder string) error { return d.putNode(rootNode, folder) }
+
+func (d *disk) putNode(at int, path string) error {
+	n := d.nodes[at]
+	if n.now.names == nil {
+		return os.WriteFile(path, n.now.bytes, privateFile)
+	}
+	if err := os.Mkdir(path, privateFolder); err != nil && at != rootNode {
+		return err
+	}
+	for name, child := range n.now.names {
+		if err := d.putNode(child, filepath.Join(path, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare checks the model against the real directory: nothing the program did was missed.
+func (d *disk) compare(folder string) error { return d.compareNode(rootNode, folder) }
+
+func (d *disk) compareNode(at int, path string) error {
+	n := d.nodes[at]
+	if n.now.names == nil {
+		real, err := os.ReadFile(path)
+		if err == nil && string(real) != string(n.now.bytes) {
+			err = fmt.Errorf("%s: %d bytes on disk, %d in the model, or different ones", path, len(real), len(n.now.bytes))
+		}
+		return err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	if len(entries) != len(n.now.names) {
+		return fmt.Errorf("%s: %v on disk, %v in the model", path, entries, n.now.names)
+	}
+	for name, child := range n.now.names {
+		if err := d.compareNode(child, filepath.Join(path, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hash tells states apart by what can be reached from the root.
+func (d *disk) hash() uint64 {
+	h := fnv.New64a()
+	var walk func(at int)
+	walk = func(at int) {
+		n := d.nodes[at]
+		for _, name := range slices.Sorted(maps.Keys(n.now.names)) {
+			fmt.Fprintf(h, "%s{", name)
+			walk(n.now.names[name])
+			fmt.Fprint(h, "}")
+		}
+		h.Write(n.now.bytes)
+	}
+	walk(rootNode)
+	return h.Sum64()
+}

@@ -1,0 +1,222 @@
+package journal
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fastFolder is where the directories of these tests live: memory, if there is any, because a fresh one is made per point.
+func fastFolder(t testing.TB) string {
+	t.Helper()
+	shm, err := os.MkdirTemp("/dev/shm", "journal-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(shm) })
+	return shm
+}
+
+// saga is a chain of stories in one directory. A story ends by itself, by a kill at a random operation, or by a kill that is
+// also a power loss: then the next one begins on what that left. While the child stands still at an operation, several power
+// losses are tried at that point, each on a directory of its own.
+type saga struct {
+	t        testing.TB
+	rng      *rand.Rand
+	folder   string // all below it
+	root     string // of the story under way; the journal is in data/journal, which nobody made
+	disk     *disk
+	oracle   *oracle
+	perPoint int
+	killIn   int // operations until the kill, 0: none
+	killed   bool
+	dryTail  []string // the last operations, for the report
+	counts   *counts
+	failure  error
+}
+
+type counts struct {
+	stories, kills, losses int
+	operations             int
+	points, same           int
+	names                  map[string]int
+}
+
+const journalFolder = "data/journal"
+
+func newSaga(t testing.TB, seed uint64, folder string, perPoint int, c *counts) *saga {
+	s := &saga{t: t, rng: rand.New(rand.NewPCG(seed, 2)), folder: folder, disk: newDisk(), oracle: newOracle(), perPoint: perPoint, counts: c}
+	s.root = s.mkdir()
+	return s
+}
+
+func (s *saga) mkdir() string {
+	dir, err := os.MkdirTemp(s.folder, "root-")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return dir
+}
+
+// hook sees each operation and message of the child before it happens.
+func (s *saga) hook(c syscallSeen) answer {
+	switch c.name {
+	case "read", "pread64", "lseek", "fstat", "getdents64", "flock":
+		return answer{}
+	}
+	if s.failure != nil {
+		return answer{kill: true}
+	}
+	if c.says != "" {
+		s.dryTail = append(s.dryTail, c.says)
+		s.failure = s.oracle.hear(c.says)
+	} else {
+		s.counts.operations++
+		if s.killIn--; s.killIn == 0 {
+			s.killed = true
+			return answer{kill: true}
+		}
+		c.path, c.to = s.relative(c.path), s.relative(c.to)
+		s.dryTail = append(s.dryTail, fmt.Sprintf("%s %s %s at %d, %d bytes", c.name, c.path, c.to, c.off, len(c.data)+int(c.size)))
+		s.counts.names[c.name]++
+		s.failure = s.disk.operation(c)
+	}
+	if s.failure == nil {
+		s.failure = s.losePower()
+	}
+	if s.failure != nil {
+		return answer{kill: true}
+	}
+	return answer{}
+}
+
+func (s *saga) relative(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, s.root), "/")
+}
+
+// losePower tries some power losses at this point; equal states count once.
+func (s *saga) losePower() error {
+	seen := map[uint64]bool{}
+	for range s.perPoint {
+		left := s.disk.crash(s.rng)
+		hash := left.hash()
+		if seen[hash] {
+			s.counts.same++
+			continue
+		}
+		seen[hash] = true
+		dir := s.mkdir()
+		if err := left.put(dir); err != nil {
+			return err
+		}
+		s.counts.points++
+		if err := s.oracle.judge(filepath.Join(dir, journalFolder)); err != nil {
+			before := s.mkdir()
+			if err := left.put(before); err != nil {
+				return err
+			}
+			return fmt.Errorf("%w\n%s", err, listing(before))
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func listing(dir string) string {
+	var out strings.Builder
+	out.WriteString("the power loss left:\n")
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if info, err := os.Lstat(path); err == nil {
+			fmt.Fprintf(&out, "  %8d %s\n", info.Size(), strings.TrimPrefix(path, dir))
+		}
+		return nil
+	})
+	return out.String()
+}
+
+// story runs the next one and gives what is wrong.
+func (s *saga) story(seed uint64, steps int) error {
+	s.counts.stories++
+	s.killed, s.killIn = false, 0
+	if s.rng.IntN(3) > 0 {
+		s.killIn = 1 + s.rng.IntN(steps*6)
+	}
+	s.oracle.ended = ""
+	w := watch(s.t, "TestStoryChild", s.root, s.hook)
+	if err := w.tell(fmt.Sprintf("%d %d %s", seed, steps, journalFolder)); err != nil {
+		return err
+	}
+	if err := w.stdin.Close(); err != nil {
+		return err
+	}
+	err := w.wait()
+	switch {
+	case s.failure != nil:
+		return fmt.Errorf("%w\nthe last operations:\n  %s", s.failure, strings.Join(s.dryTail[max(0, len(s.dryTail)-25):], "\n  "))
+	case err != nil:
+		return err
+	case !s.killed && s.oracle.ended != "closed":
+		return fmt.Errorf("the story ended with %q", s.oracle.ended)
+	case !s.killed:
+		return s.disk.compare(s.root)
+	}
+	s.counts.kills++
+	if s.rng.IntN(2) == 0 {
+		s.counts.losses++
+		s.disk = s.disk.crash(s.rng)
+		s.root = s.mkdir()
+		return s.disk.put(s.root)
+	}
+	return nil
+}
+
+// TestPowerLossAtEveryOperation: 100,000 power losses, `SLUICE_SOAK=1 go test -run TestPowerLossAtEveryOperation -v ./durability/journal`.
+// At every operation on a file that a journal makes, and at every acknowledgement, it tries several of the states that a file
+// system may leave behind (see disk), opens each with the real recovery and holds the result against an oracle. The stories
+// before were ended by kills and power losses too, so recovery itself is interrupted at every operation.
+func TestPowerLossAtEveryOperation(t *testing.T) {
+	points, perPoint := 2500, 2
+	switch {
+	case os.Getenv("SLUICE_SOAK") != "":
+		points, perPoint = 100_000, 6
+	case testing.Short():
+		points = 300
+	}
+	c := &counts{names: map[string]int{}}
+	folder := fastFolder(t)
+	begin := time.Now()
+	for seed := uint64(1); c.points < points; seed++ {
+		s := newSaga(t, seed, folder, perPoint, c)
+		for n := range uint64(8) {
+			if err := s.story(seed*100+n, 10+s.rng.IntN(30)); err != nil {
+				t.Fatalf("saga %d, story %d, after %d operations: %v", seed, n, c.operations, err)
+			}
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(folder, privateFolder); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spent := time.Since(begin)
+	t.Logf("%d power-loss points, none lost or invented an event (%d more were equal to one beside them); %d operations of %d stories, "+
+		"%d kills, %d of them with a power loss; %.0f points/s", c.points, c.same, c.operations, c.stories, c.kills, c.losses,
+		float64(c.points)/spent.Seconds())
+	t.Logf("operations: %v", c.names)
+	for _, name := range []string{"write", "fsync", "fdatasync", "ftruncate", "fallocate", "openat", "renameat", "unlinkat", "mkdirat"} {
+		if c.names[name] == 0 {
+			t.Errorf("no %s was seen: the test lost its point", name)
+		}
+	}
+	if c.kills == 0 || c.losses == 0 {
+		t.Errorf("%d kills, %d power losses between stories", c.kills, c.losses)
+	}
+}

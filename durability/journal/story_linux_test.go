@@ -1,0 +1,265 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"sluice/durability"
+)
+
+// storyPayload is what incarnation n writes as event seq: bytes of an event that was given up differ from those of the one that
+// took its number. Lengths from 0 to 1.5 KiB, some all zeroes, which looks like sectors never written.
+func storyPayload(seq durability.Seq, incarnation uint64) []byte {
+	mixed := (uint64(seq)*0x9e3779b97f4a7c15 ^ incarnation*0xbf58476d1ce4e5b9) >> 7
+	p := make([]byte, mixed%700)
+	switch {
+	case mixed>>20%8 == 0:
+		p = make([]byte, 1500)
+	case mixed>>20%256 == 1:
+		p = make([]byte, 150<<10) // more than the log's buffer: one batch, several writes
+	}
+	for i := range p {
+		if mixed>>20%8 != 0 {
+			p[i] = byte(uint64(i)*mixed>>3)%255 + 1
+		}
+	}
+	if len(p) >= 16 {
+		binary.LittleEndian.PutUint64(p, uint64(seq))
+		binary.LittleEndian.PutUint64(p[8:], incarnation)
+	}
+	return p
+}
+
+// story is one life of a server: it opens the journal, commits chunks of events and snapshots through the Committer, and closes.
+type story struct {
+	j        *Journal
+	c        *Committer
+	rng      *rand.Rand
+	steps    int
+	inc      uint64
+	state    uint64         // of an application that depends on every event, see chain
+	appended durability.Seq // last event handed to the committer
+	chunk    [][]byte
+	closed   bool
+	trouble  error // of a snapshot; the story goes on
+}
+
+func (s *story) Next() ([]byte, bool) {
+	if len(s.chunk) == 0 {
+		return nil, false
+	}
+	p := s.chunk[0]
+	s.chunk = s.chunk[1:]
+	return p, true
+}
+
+func (s *story) Release()   {}
+func (s *story) Done() bool { return s.closed && len(s.chunk) == 0 }
+
+// wait is the Committer's Wait: instead of sleeping it thinks of the next thing to do.
+func (s *story) wait() {
+	if s.steps--; s.steps < 0 {
+		s.closed = true
+		return
+	}
+	what := s.rng.IntN(6)
+	if what > 0 {
+		for range 1 + s.rng.IntN(4) {
+			s.appended++
+			p := storyPayload(s.appended, s.inc)
+			s.state = chain(s.state, p)
+			s.chunk = append(s.chunk, p)
+		}
+	}
+	if what < 2 && s.appended > 0 { // with what 1, a snapshot of events that are not on disk yet
+		state := s.state
+		snapshot, err := s.j.PrepareSnapshot(s.appended, func(out io.Writer) error {
+			return binary.Write(out, binary.LittleEndian, state)
+		})
+		if err == nil {
+			err = s.c.Offer(snapshot)
+		}
+		s.trouble = errors.Join(s.trouble, err)
+	}
+}
+
+// live runs a story in a directory and says what happens: "open last incarnation", "try first last incarnation" before a write,
+// "ack last" where the persisted cursor moves, and at the end "closed" or "error ...".
+func live(dir string, seed uint64, steps int) {
+	s := &story{rng: rand.New(rand.NewPCG(seed, 1)), steps: steps}
+	o := testOptions(dir)
+	o.BeforeSync = func() { say("try %d %d %d", s.j.writer.persisted+1, s.appended, s.inc) }
+	j, r, err := Open(o)
+	if err != nil {
+		say("error open: %v", err)
+		return
+	}
+	s.j = j
+	s.state, err = recoverChain(r)
+	if err != nil {
+		say("error replay: %v", errors.Join(err, j.Close()))
+		return
+	}
+	s.inc, s.appended = r.Incarnation, r.Last
+	say("open %d %d", r.Last, r.Incarnation)
+	s.c = NewCommitter(CommitterOptions{Writer: j.Writer(), Input: s, Wait: s.wait,
+		OnPersisted: func(seq durability.Seq) { say("ack %d", seq) },
+		OnSnapshot:  func(_ durability.Seq, err error) { s.trouble = errors.Join(s.trouble, err) }})
+	if err := s.c.Run(); err != nil {
+		say("error run: %v", errors.Join(err, j.Close()))
+		return
+	}
+	if err := j.Close(); err != nil {
+		say("error close: %v", err)
+		return
+	}
+	if s.trouble != nil {
+		say("error snapshot: %v", s.trouble)
+		return
+	}
+	say("closed")
+}
+
+// TestStoryChild lives one story per line "seed steps directory" and ends with its input.
+func TestStoryChild(t *testing.T) {
+	root, lines := beWatched(t)
+	for lines.Scan() {
+		var seed uint64
+		var steps int
+		var dir string
+		if _, err := fmt.Sscan(lines.Text(), &seed, &steps, &dir); err != nil {
+			t.Fatal(err)
+		}
+		live(filepath.Join(root, dir), seed, steps)
+	}
+}
+
+// oracle knows what must and what may be found. It shares no code with recovery.
+type oracle struct {
+	acked, tried durability.Seq // on disk for certain; perhaps (one batch)
+	incs         []uint64       // [seq]: who wrote the event
+	states       []uint64       // [seq]: chain after it
+	inc          uint64         // highest incarnation that was told to anybody
+	ended        string         // the last message of a story
+}
+
+func newOracle() *oracle { return &oracle{incs: []uint64{0}, states: []uint64{0}} }
+
+func (o *oracle) hear(says string) error {
+	var a, b, inc uint64
+	if n, _ := fmt.Sscanf(says, "open %d %d", &a, &inc); n == 2 {
+		last := durability.Seq(a)
+		if last != o.acked && last != o.tried {
+			return fmt.Errorf("opened with event %d last; acknowledged %d, tried %d", last, o.acked, o.tried)
+		}
+		if inc <= o.inc {
+			return fmt.Errorf("incarnation %d after %d", inc, o.inc)
+		}
+		// Whoever opens a journal goes on from what it found, so that counts as acknowledged.
+		o.acked, o.tried, o.inc = last, last, inc
+		o.incs, o.states = o.incs[:last+1], o.states[:last+1]
+		return nil
+	}
+	if n, _ := fmt.Sscanf(says, "try %d %d %d", &a, &b, &inc); n == 3 {
+		if durability.Seq(a) != o.acked+1 || o.tried != o.acked {
+			return fmt.Errorf("a batch from event %d on, acknowledged %d, tried %d", a, o.acked, o.tried)
+		}
+		for seq := durability.Seq(a); seq <= durability.Seq(b); seq++ {
+			o.incs = append(o.incs, inc)
+			o.states = append(o.states, chain(o.states[seq-1], storyPayload(seq, inc)))
+		}
+		o.tried = durability.Seq(b)
+		return nil
+	}
+	if n, _ := fmt.Sscanf(says, "ack %d", &a); n == 1 {
+		if durability.Seq(a) != o.tried {
+			return fmt.Errorf("acknowledged %d, tried %d", a, o.tried)
+		}
+		o.acked = o.tried
+		return nil
+	}
+	o.ended = says
+	return nil
+}
+
+// judge opens a directory after a crash: everything acknowledged is there byte for byte, and besides at most the one batch that
+// was tried, whole. It opens three times: recovery is idempotent, and what is appended after it stays.
+func (o *oracle) judge(dir string) error {
+	first, inc, err := o.reopen(dir, o.tried, o.tried, o.inc, 0)
+	if err != nil {
+		return fmt.Errorf("first opening: %w", err)
+	}
+	if first != o.acked && first != o.tried {
+		return fmt.Errorf("last event %d, acknowledged %d, tried %d", first, o.acked, o.tried)
+	}
+	again, inc, err := o.reopen(dir, first, first, inc, 2)
+	if err == nil && again != first {
+		err = fmt.Errorf("last event %d", again)
+	}
+	if err != nil {
+		return fmt.Errorf("second opening, the first found event %d last: %w", first, err)
+	}
+	again, _, err = o.reopen(dir, first, first+2, inc, 0)
+	if err == nil && again != first+2 {
+		err = fmt.Errorf("last event %d", again)
+	}
+	if err != nil {
+		return fmt.Errorf("third opening, after two more events behind %d: %w", first, err)
+	}
+	return nil
+}
+
+// reopen opens, checks all events, appends so many, closes, and gives the last event found. Events up to story are the story's.
+func (o *oracle) reopen(dir string, story, most durability.Seq, inc uint64, more int) (last durability.Seq, _ uint64, err error) {
+	j, r, err := Open(testOptions(dir))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	if r.Incarnation <= inc {
+		return 0, 0, fmt.Errorf("incarnation %d, but %d was told before", r.Incarnation, inc)
+	}
+	if r.Last < o.acked || r.Last > max(most, o.tried) {
+		return 0, 0, fmt.Errorf("last event %d, acknowledged %d, tried %d (%v)", r.Last, o.acked, o.tried, r.Notes)
+	}
+	want := func(seq durability.Seq) []byte {
+		if seq > story {
+			return fmt.Appendf(nil, "appended after the crash as %d", seq)
+		}
+		return storyPayload(seq, o.incs[seq])
+	}
+	state, seq := uint64(0), r.SnapshotSeq
+	if err := r.Restore(func(in io.Reader) error { return binary.Read(in, binary.LittleEndian, &state) }); err != nil {
+		return 0, 0, err
+	}
+	if seq > story || state != o.states[seq] {
+		return 0, 0, fmt.Errorf("the snapshot of event %d is wrong", seq)
+	}
+	for e, err := range r.Events() {
+		if err != nil {
+			return 0, 0, err
+		}
+		if seq++; e.Seq != seq || !bytes.Equal(e.Payload, want(seq)) {
+			return 0, 0, fmt.Errorf("event %d (want %d) has other bytes than were written", e.Seq, seq)
+		}
+	}
+	if seq != r.Last {
+		return 0, 0, fmt.Errorf("events end at %d, want %d", seq, r.Last)
+	}
+	if more == 0 {
+		return r.Last, r.Incarnation, nil
+	}
+	for seq := r.Last + 1; seq <= r.Last+durability.Seq(more); seq++ {
+		if _, err := j.Writer().Append(want(seq)); err != nil {
+			return 0, 0, err
+		}
+	}
+	_, err = j.Writer().Commit()
+	return r.Last, r.Incarnation, err
+}

@@ -1,0 +1,347 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The seam below the log. The log writes through package os, so the narrowest place where all of it passes is the system call.
+// A child process installs a seccomp filter that hands chosen calls to its parent (seccomp_unotify(2)); the child stands still
+// until the parent answers "carry on" or "this one failed with errno e". Nothing in the product knows about it, no tracer is
+// attached, and the bytes seen are the ones that the log really writes. See docs/decisions/0018-power-loss.md.
+//
+//	child: journal --> write(2) --|filter|--> parent: hook(syscall) --> go on, fail with errno, or kill
+//
+// watchedEnv makes the test binary play the child.
+const watchedEnv = "SLUICE_JOURNAL_WATCHED"
+
+// watchedCalls are those that reach the disk or can fail on it. Go's runtime makes some of them for itself; the parent passes
+// over every call on another file.
+var watchedCalls = map[int]string{
+	unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64", unix.SYS_FSYNC: "fsync", unix.SYS_FDATASYNC: "fdatasync",
+	unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_OPENAT: "openat", unix.SYS_RENAMEAT: "renameat",
+	unix.SYS_RENAMEAT2: "renameat2", unix.SYS_UNLINKAT: "unlinkat", unix.SYS_MKDIRAT: "mkdirat", unix.SYS_FLOCK: "flock",
+	unix.SYS_COPY_FILE_RANGE: "copy_file_range", unix.SYS_READ: "read", unix.SYS_PREAD64: "pread64",
+	unix.SYS_GETDENTS64: "getdents64", unix.SYS_LSEEK: "lseek", unix.SYS_FSTAT: "fstat",
+}
+
+// saysFD is the child's descriptor for messages; what it writes there is a call in the stream like any other, so messages and
+// file operations have one order.
+const saysFD = 4
+
+// syscallSeen is one call of the child, before it is executed.
+type syscallSeen struct {
+	name string
+	path string // of the file, or of the name it is about
+	to   string // renames: the new name
+	off  int64  // write, fallocate: where; ftruncate: the new size
+	size int64  // fallocate: how much
+	data []byte // write
+	flag int    // openat
+	says string // a message instead of a file operation
+}
+
+// answer of a hook.
+type answer struct {
+	errno unix.Errno // not 0: the call is not executed and fails with it
+	kill  bool       // the child dies here, before the call
+}
+
+// watched is a child process under the filter.
+type watched struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stderr bytes.Buffer
+	notify int
+	root   string
+	hook   func(syscallSeen) answer
+	done   chan error // the supervising goroutine's end
+}
+
+// watch starts the test binary as a child that runs the named test under the filter. hook is called on one goroutine for each
+// call on a file below root and for each message. Skips where the kernel does not let a process be watched.
+func watch(t testing.TB, child, root string, hook func(syscallSeen) answer) *watched {
+	t.Helper()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "handover")
+	defer theirs.Close()
+	defer unix.Close(pair[0])
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	w := &watched{cmd: exec.Command(os.Args[0], "-test.run=^"+child+"$"), root: root, hook: hook, done: make(chan error, 1)}
+	w.cmd.Env = append(os.Environ(), watchedEnv+"="+root)
+	w.cmd.ExtraFiles = []*os.File{theirs, null}
+	w.cmd.Stderr = &w.stderr
+	w.cmd.Stdout = &w.stderr
+	if w.stdin, err = w.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	if w.notify, err = receiveDescriptor(pair[0]); err != nil {
+		w.stdin.Close()
+		_ = w.cmd.Wait()
+		t.Skipf("needs a kernel that lets a process watch its child's system calls (seccomp user notification, Linux 5.19): %v %s", err, w.stderr.String())
+	}
+	go func() { w.done <- w.supervise() }()
+	return w
+}
+
+func receiveDescriptor(socket int) (int, error) {
+	control := make([]byte, unix.CmsgSpace(4))
+	text := make([]byte, 256)
+	n, m, _, _, err := unix.Recvmsg(socket, text, control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:m])
+	if err != nil || len(messages) == 0 {
+		return -1, fmt.Errorf("the child says %q", text[:n])
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return -1, err
+	}
+	return fds[0], nil
+}
+
+// tell sends the child a line.
+func (w *watched) tell(line string) error { _, err := io.WriteString(w.stdin, line+"\n"); return err }
+
+// wait lets the child come to its end and gives what the supervisor or, unless it was killed, the child complains about.
+func (w *watched) wait() error {
+	err := <-w.done
+	w.stdin.Close()
+	exit := w.cmd.Wait()
+	unix.Close(w.notify)
+	var status *exec.ExitError
+	if errors.As(exit, &status) && status.Sys().(interface{ Signaled() bool }).Signaled() {
+		exit = nil
+	}
+	if exit != nil {
+		exit = fmt.Errorf("child: %w\n%s", exit, w.stderr.String())
+	}
+	return errors.Join(err, exit)
+}
+
+// notification and its reply as in linux/seccomp.h.
+type notification struct {
+	id         uint64
+	pid, flags uint32
+	nr         int32
+	arch       uint32
+	ip         uint64
+	args       [6]uint64
+}
+
+type reply struct {
+	id    uint64
+	val   int64
+	errno int32
+	flags uint32
+}
+
+func (w *watched) supervise() error {
+	for {
+		poll := []unix.PollFd{{Fd: int32(w.notify), Events: unix.POLLIN}}
+		if _, err := unix.Poll(poll, -1); err != nil && err != unix.EINTR {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if poll[0].Revents&unix.POLLIN == 0 {
+			if poll[0].Revents&unix.POLLHUP != 0 {
+				return nil // no process is left behind the filter
+			}
+			continue
+		}
+		var n notification
+		if err := w.ioctl(unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
+			if err == unix.EINTR || err == unix.ENOENT { // it died meanwhile
+				continue
+			}
+			return fmt.Errorf("receiving a notification: %w", err)
+		}
+		r := reply{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+		if call, ours := w.describe(&n); ours {
+			switch a := w.hook(call); {
+			case a.kill:
+				if err := w.cmd.Process.Kill(); err != nil {
+					return err
+				}
+				continue // a thread that waits for its answer can be killed
+			case a.errno != 0:
+				r.errno, r.flags = -int32(a.errno), 0
+			}
+		}
+		if err := w.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil && err != unix.ENOENT {
+			return fmt.Errorf("answering a notification: %w", err)
+		}
+	}
+}
+
+func (w *watched) ioctl(request uint, argument unsafe.Pointer) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(w.notify), uintptr(request), uintptr(argument))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// describe reads the arguments of a call out of the child; false if it is on none of the journal's files.
+func (w *watched) describe(n *notification) (syscallSeen, bool) {
+	c := syscallSeen{name: watchedCalls[int(n.nr)]}
+	pid, a := int(n.pid), n.args
+	if c.name == "write" && a[0] == saysFD {
+		c.says = strings.TrimSpace(string(memory(pid, a[1], int(a[2]))))
+		return c, true
+	}
+	switch c.name {
+	case "openat", "unlinkat", "mkdirat", "renameat", "renameat2":
+		c.path = name(pid, a[0], a[1])
+		c.flag = int(int32(a[2]))
+		if strings.HasPrefix(c.name, "renameat") {
+			c.to = name(pid, a[2], a[3])
+		}
+	case "copy_file_range":
+		c.path = link(pid, a[2])
+	default:
+		c.path = link(pid, a[0])
+	}
+	if c.path != w.root && !strings.HasPrefix(c.path, w.root+"/") {
+		return c, false
+	}
+	switch c.name {
+	case "write":
+		c.off, c.data = position(pid, a[0]), memory(pid, a[1], int(a[2]))
+	case "pwrite64":
+		c.off, c.data = int64(a[3]), memory(pid, a[1], int(a[2]))
+	case "ftruncate":
+		c.off = int64(a[1])
+	case "fallocate":
+		c.flag, c.off, c.size = int(a[1]), int64(a[2]), int64(a[3])
+	case "copy_file_range": // one file into another: what is there to read is what will be written
+		from, err := os.ReadFile(link(pid, a[0]))
+		at := position(pid, a[0])
+		if a[1] != 0 || a[3] != 0 || err != nil || at > int64(len(from)) {
+			panic(fmt.Sprintf("copy_file_range as nobody expected it: %v, %v", a, err))
+		}
+		c.off, c.data = position(pid, a[2]), from[at:min(int64(len(from)), at+int64(a[4]))]
+	}
+	return c, true
+}
+
+func memory(pid int, at uint64, n int) []byte {
+	out := make([]byte, n)
+	if n == 0 {
+		return out
+	}
+	local := []unix.Iovec{{Base: &out[0]}}
+	local[0].SetLen(n)
+	got, err := unix.ProcessVMReadv(pid, local, []unix.RemoteIovec{{Base: uintptr(at), Len: n}}, 0)
+	if err != nil {
+		got = 0
+	}
+	return out[:got]
+}
+
+// name gives the absolute path of a directory descriptor and a path in the child's memory.
+func name(pid int, dir, at uint64) string {
+	var text []byte
+	for len(text) < unix.PathMax {
+		page := memory(pid, at+uint64(len(text)), 256-int((at+uint64(len(text)))%256))
+		if end := bytes.IndexByte(page, 0); end >= 0 || len(page) == 0 {
+			text = append(text, page[:max(end, 0)]...)
+			break
+		}
+		text = append(text, page...)
+	}
+	path := string(text)
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(link(pid, dir), path)
+	}
+	return filepath.Clean(path)
+}
+
+func link(pid int, fd uint64) string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, int32(fd)))
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+func position(pid int, fd uint64) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd))
+	if err != nil {
+		return -1
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(line, "pos:")), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// beWatched is called by the child: it puts the whole process behind the filter and hands the other end to the parent. It gives
+// the root and the parent's lines.
+func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
+	root = os.Getenv(watchedEnv)
+	if root == "" {
+		t.Skip("runs only as a child of the tests that watch its system calls")
+	}
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
+	for number := range watchedCalls {
+		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
+	}
+	filter = append(filter, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	const flags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
+		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	runtime.LockOSThread() // both calls must come from one thread; the second takes all others along
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		_ = unix.Sendmsg(3, []byte("prctl: "+err.Error()), nil, nil, 0)
+		os.Exit(0)
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		_ = unix.Sendmsg(3, []byte("seccomp: "+errno.Error()), nil, nil, 0)
+		os.Exit(0)
+	}
+	if err := unix.Sendmsg(3, []byte{0}, unix.UnixRights(int(fd)), nil, 0); err != nil {
+		os.Exit(2)
+	}
+	unix.Close(int(fd))
+	unix.Close(3)
+	runtime.UnlockOSThread()
+	return root, bufio.NewScanner(os.Stdin)
+}
+
+// say sends the parent a message, in order with the file operations.
+func say(format string, values ...any) {
+	text := fmt.Appendf(nil, format, values...)
+	if _, err := unix.Write(saysFD, text); err != nil {
+		panic(err)
+	}
+}
