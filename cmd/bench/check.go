@@ -1,6 +1,9 @@
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // checker follows the numbers of one connection: they have to be 1, 2, 3, ... It belongs to the connection's receiver.
 type checker struct {
@@ -20,6 +23,7 @@ type Faults struct {
 	Torn    uint64 // streams that lost their framing
 	Short   uint64 // numbers that were published and had not come at the end
 	Closed  uint64 // connections that ended before their time
+	Early   uint64 // answers that came before their event was durable
 }
 
 // span is the numbers from..to.
@@ -77,6 +81,17 @@ func (c *checker) late(n uint64) bool {
 	return false
 }
 
+// early judges the time from the schedule to the arrival of a report, ns, where cursors lag by lag: it cannot be less.
+func (c *checker) early(took, lag int64) {
+	if lag > 0 && took < lag-clockSlack {
+		c.faults.Early++
+		c.note("an answer came %v after it was asked for, its event was durable after %v", time.Duration(took), time.Duration(lag))
+	}
+}
+
+// clockSlack is how far the clocks of two processes may be apart, ns; see newClock.
+const clockSlack = int64(20 * time.Microsecond)
+
 // end compares with the number of reports that were published for the connection.
 func (c *checker) end(published uint64) {
 	if c.next < published {
@@ -109,6 +124,7 @@ func (f *Faults) add(o Faults) {
 	f.Torn += o.Torn
 	f.Short += o.Short
 	f.Closed += o.Closed
+	f.Early += o.Early
 }
 
 // String lists the counts that are not 0.
@@ -119,7 +135,7 @@ func (f Faults) String() string {
 		name string
 	}{
 		{f.Gaps, "missing"}, {f.Repeats, "repeated"}, {f.Reorder, "out of order"}, {f.Foreign, "of another connection"},
-		{f.Torn, "torn streams"}, {f.Short, "not delivered at the end"}, {f.Closed, "connections closed early"},
+		{f.Torn, "torn streams"}, {f.Short, "not delivered at the end"}, {f.Closed, "connections closed early"}, {f.Early, "answered before durable"},
 	} {
 		if c.n == 0 {
 			continue

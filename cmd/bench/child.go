@@ -51,20 +51,23 @@ func Child(in io.Reader, out io.Writer, servers map[string]NewTarget) error {
 
 // serve runs the child's side of one run.
 func serve(spec *Spec, l *link, taken *progress, servers map[string]NewTarget) (*ChildReport, error) {
-	cursors := durability.NewCursors(0)
+	follow, err := newFollower(spec)
+	if err != nil {
+		return nil, errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
+	}
 	create := servers[spec.Server]
 	if create == nil {
 		create = func(*Spec, *durability.Cursors) (Target, error) {
 			return nil, fmt.Errorf("bench: this program has no server %q, only %v", spec.Server, slices.Sorted(maps.Keys(servers)))
 		}
 	}
-	t, err := create(spec, cursors)
+	t, err := create(spec, follow.cursors)
 	if err != nil {
 		return nil, errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
 	}
 	c := newClock()
-	p := newProducer(spec, c, t.Slots(), cursors, t.Now, taken)
-	if err := connectAll(spec, l, t); err != nil {
+	p := newProducer(spec, c, t, follow, taken)
+	if p.guests, err = connectAll(spec, l, t); err != nil {
 		return nil, errors.Join(err, abort(t))
 	}
 	var start begin
@@ -75,8 +78,7 @@ func serve(spec *Spec, l *link, taken *progress, servers map[string]NewTarget) (
 	sampled := make(chan error, 1)
 	go func() { sampled <- sample(spec, c, start.At, t, p, report) }()
 	err = errors.Join(p.run(start.At), <-sampled)
-	report.Published = p.counts
-	report.LateP50, report.LateP99, report.LateMax = p.late.ValueAtQuantile(50), p.late.ValueAtQuantile(99), p.late.Max()
+	p.report(report)
 	if err != nil {
 		return nil, errors.Join(err, abort(t))
 	}
@@ -85,10 +87,13 @@ func serve(spec *Spec, l *link, taken *progress, servers map[string]NewTarget) (
 	}
 	// The parent waits for the last frame, then says that it will read no more.
 	var stop begin
-	if err := l.take(&stop); err != nil && !errors.Is(err, io.EOF) {
+	settled := p.linger()
+	err = l.take(&stop)
+	settled()
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(err, abort(t))
 	}
-	return report, abort(t)
+	return report, errors.Join(p.guests.end(), abort(t))
 }
 
 // abort ends the server, whatever state it is in.
@@ -141,26 +146,32 @@ func profileCPU(name string) (stop func() error, err error) {
 	}, nil
 }
 
-// connectAll listens, takes every client in and hands it to the server.
-func connectAll(spec *Spec, l *link, t Target) error {
+// connectAll listens, takes every client in and hands it to the server. The door stays open only for guests.
+func connectAll(spec *Spec, l *link, t Target) (*guests, error) {
 	fd, address, err := listen(spec)
 	if err != nil {
-		return errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
+		return nil, errors.Join(l.give(listening{}), l.give(ready{Error: err.Error()}))
 	}
-	defer unix.Close(fd)
 	if err := l.give(listening{Address: address}); err != nil {
-		return err
+		unix.Close(fd)
+		return nil, err
 	}
 	for range spec.Connections {
 		if err = accept(spec, fd, t); err != nil {
 			break
 		}
 	}
+	var g *guests
+	if err != nil {
+		unix.Close(fd)
+	} else {
+		g, err = admit(spec, fd, t)
+	}
 	answer := ready{Engine: t.Engine()}
 	if err != nil {
 		answer.Error = err.Error()
 	}
-	return l.give(answer)
+	return g, l.give(answer)
 }
 
 // accept takes one client in.

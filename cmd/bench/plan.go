@@ -7,13 +7,17 @@ import (
 	"time"
 
 	"sluice/cmd/config"
+	"sluice/durability"
 )
 
 // Plan is a table of measurements: all combinations of its axes, several runs of each.
 type Plan struct {
 	Connections, Rate, Frame, Shards, Stalled, Flush, Batch []string // numbers
-	Placement, Idle, IO, Net, Peer                          []string
-	Congestion, Profile, Peers                              string
+	Burst, Repeat, Churn                                    []string // numbers
+	Lag                                                     []string // times
+	Placement, Idle, IO, Net, Peer, Policy, Pick            []string
+	Congestion, Profile, Peers, Dir                         string
+	Durable                                                 bool
 	Warm, Run                                               time.Duration
 	Runs, Receivers, Window                                 int
 }
@@ -23,6 +27,7 @@ func DefaultPlan() Plan {
 	return Plan{
 		Connections: []string{"64"}, Rate: []string{"20000"}, Frame: []string{"64"}, Shards: []string{"2"}, Stalled: []string{"0"}, Flush: []string{"0"}, Batch: []string{"0"},
 		Placement: []string{"auto"}, Idle: []string{"adaptive"}, IO: []string{"auto"}, Net: []string{"tcp"},
+		Burst: []string{"0"}, Repeat: []string{"1"}, Churn: []string{"0"}, Lag: []string{"0s"}, Policy: []string{"local"}, Pick: []string{"random"}, Dir: ".",
 		Peer: []string{"sluice", "goroutines"}, Congestion: "cubic",
 		Warm: time.Second, Run: 3 * time.Second, Runs: 5, Receivers: 2, Window: 1 << 18,
 	}
@@ -44,6 +49,14 @@ func (p *Plan) settings() []config.Setting {
 		{Name: "idle", Group: axes, Help: "Idle strategies of sluice: adaptive, spin.", Value: config.List(&p.Idle, "LIST")},
 		{Name: "flush", Group: axes, Help: "Bytes of one connection that make sluice queue its send before the inbox is empty; 0 is the default.", Value: config.List(&p.Flush, "LIST")},
 		{Name: "batch", Group: axes, Help: "Slots that gate and encoder of sluice take in a step; 0 is the default.", Value: config.List(&p.Batch, "LIST")},
+		{Name: "policy", Group: axes, Help: "Durability policies of sluice, such as local or hybrid; those that need replicas get two. The others know local only.", Value: config.List(&p.Policy, "LIST")},
+		{Name: "lag", Group: axes, Help: "How long after publication an event is durable: what the cursors of the replicas lag, or for local that of the journal. An answer before that is a fault.", Value: config.List(&p.Lag, "LIST")},
+		{Name: "churn", Group: axes, Help: "Further clients a second that connect, take four frames, check them and leave, beside the steady ones (sluice and goroutines).", Value: config.List(&p.Churn, "LIST")},
+		{Name: "pick", Group: axes, Help: "Which connection is next: random, turn.", Value: config.List(&p.Pick, "LIST")},
+		{Name: "burst", Group: axes, Help: "Frames published together; 0 is one, and from 10000/s what is due every 100 us.", Value: config.List(&p.Burst, "LIST")},
+		{Name: "repeat", Group: axes, Help: "Frames in a row for the same connection.", Value: config.List(&p.Repeat, "LIST")},
+		{Name: "durable", Group: axes, Help: "Instead of all this: one client that sends an order to the whole server and waits for its answer, beside fdatasync alone on the same file system.", Value: config.Bool(&p.Durable)},
+		{Name: "dir", Group: runs, Help: "Directory on the file system that --durable measures.", Value: config.Text(&p.Dir, "DIR")},
 		{Name: "runs", Group: runs, Help: "Runs of each combination; the table shows medians.", Value: config.Count(&p.Runs, 1, 1000, false)},
 		{Name: "seconds", Group: runs, Help: "Measured time of a run.", Value: config.Duration(&p.Run, 100*time.Millisecond, 10*time.Minute)},
 		{Name: "warm", Group: runs, Help: "Time before it.", Value: config.Duration(&p.Warm, 0, time.Minute)},
@@ -55,55 +68,113 @@ func (p *Plan) settings() []config.Setting {
 	}
 }
 
-// Specs are all combinations, without those that would measure the same twice. Rows that are compared are neighbours.
-func (p *Plan) Specs() ([]Spec, error) {
-	connections, e1 := numbers("connections", p.Connections, 1, 1<<17)
-	rate, e2 := numbers("rate", p.Rate, 0, 1e9)
-	frame, e3 := numbers("frame", p.Frame, frameLeast, frameMost)
-	stalled, e4 := numbers("stalled", p.Stalled, 0, 99)
-	flush, e6 := numbers("flush", p.Flush, 0, 1<<20)
-	batch, e7 := numbers("batch", p.Batch, 0, 1<<20)
-	shards, e5 := numbers("shards", p.Shards, 1, 64)
-	for _, err := range []error{
-		e1, e2, e3, e4, e5, e6, e7, words("placement", p.Placement, "auto", "fused", "front", "spread"), words("idle", p.Idle, "adaptive", "spin"),
-		words("io", p.IO, "auto", "uring", "poll"), words("net", p.Net, "tcp", "unix"), words("peer", p.Peer, serverNames()...),
+// axes are the parsed lists of a plan.
+type axes struct {
+	connections, rate, frame, stalled, flush, batch, shards, burst, repeat, churn []int
+	lag                                                                           []time.Duration
+}
+
+// parse reads the lists.
+func (p *Plan) parse() (a axes, err error) {
+	for _, l := range []struct {
+		flag  string
+		texts []string
+		least int
+		most  int
+		into  *[]int
+	}{
+		{"connections", p.Connections, 1, 1 << 17, &a.connections}, {"rate", p.Rate, 0, 1e9, &a.rate}, {"frame", p.Frame, frameLeast, frameMost, &a.frame},
+		{"stalled", p.Stalled, 0, 99, &a.stalled}, {"flush", p.Flush, 0, 1 << 20, &a.flush}, {"batch", p.Batch, 0, 1 << 20, &a.batch},
+		{"shards", p.Shards, 1, 64, &a.shards}, {"burst", p.Burst, 0, 1 << 16, &a.burst}, {"repeat", p.Repeat, 1, 1 << 10, &a.repeat},
+		{"churn", p.Churn, 0, 10000, &a.churn},
 	} {
-		if err != nil {
-			return nil, err
+		if *l.into, err = numbers(l.flag, l.texts, l.least, l.most); err != nil {
+			return a, err
 		}
 	}
-	specs := []Spec{{Congestion: p.Congestion, Warm: p.Warm, Run: p.Run, Window: p.Window, Profile: p.Profile}}
+	for _, l := range []struct {
+		flag  string
+		texts []string
+		known []string
+	}{
+		{"placement", p.Placement, []string{"auto", "fused", "front", "spread"}}, {"idle", p.Idle, []string{"adaptive", "spin"}},
+		{"io", p.IO, []string{"auto", "uring", "poll"}}, {"net", p.Net, []string{"tcp", "unix"}}, {"peer", p.Peer, serverNames()},
+		{"pick", p.Pick, []string{"random", "turn"}},
+	} {
+		if err := words(l.flag, l.texts, l.known...); err != nil {
+			return a, err
+		}
+	}
+	for _, text := range p.Policy {
+		if _, err := durability.Parse(text, durability.DefaultNodes); err != nil {
+			return a, config.Usagef("--policy: %v", err)
+		}
+	}
+	a.lag, err = times("lag", p.Lag, lagMost)
+	return a, err
+}
+
+// Specs are all combinations, without those that would measure the same twice. Rows that are compared are neighbours.
+func (p *Plan) Specs() ([]Spec, error) {
+	a, err := p.parse()
+	if err != nil {
+		return nil, err
+	}
+	specs := []Spec{{Congestion: p.Congestion, Warm: p.Warm, Run: p.Run, Window: p.Window, Profile: p.Profile, Dir: p.Dir}}
+	if p.Durable {
+		return durableSpecs(specs, p), nil
+	}
 	specs = cross(specs, p.Net, func(s *Spec, v string) { s.Net = v })
-	specs = cross(specs, connections, func(s *Spec, v int) { s.Connections = v })
-	specs = cross(specs, frame, func(s *Spec, v int) { s.Frame = v })
-	specs = cross(specs, rate, func(s *Spec, v int) { s.Rate = v })
+	specs = cross(specs, a.connections, func(s *Spec, v int) { s.Connections = v })
+	specs = cross(specs, a.frame, func(s *Spec, v int) { s.Frame = v })
+	specs = cross(specs, a.rate, func(s *Spec, v int) { s.Rate = v })
+	specs = cross(specs, p.Pick, func(s *Spec, v string) { s.Pick = v })
+	specs = cross(specs, a.burst, func(s *Spec, v int) { s.Burst = v })
+	specs = cross(specs, a.repeat, func(s *Spec, v int) { s.Repeat = v })
+	specs = cross(specs, a.lag, func(s *Spec, v time.Duration) { s.Lag = v })
 	specs = cross(specs, p.Peer, func(s *Spec, v string) { s.Server = v })
+	specs = cross(specs, p.Policy, func(s *Spec, v string) { s.Policy = v })
 	specs = cross(specs, p.IO, func(s *Spec, v string) { s.IO = v })
-	specs = cross(specs, shards, func(s *Spec, v int) { s.Shards = v })
+	specs = cross(specs, a.shards, func(s *Spec, v int) { s.Shards = v })
 	specs = cross(specs, p.Placement, func(s *Spec, v string) { s.Placement = v })
 	specs = cross(specs, p.Idle, func(s *Spec, v string) { s.Idle = v })
-	specs = cross(specs, flush, func(s *Spec, v int) { s.Flush = v })
-	specs = cross(specs, batch, func(s *Spec, v int) { s.Batch = v })
-	specs = cross(specs, stalled, func(s *Spec, v int) { s.Stalled = v })
+	specs = cross(specs, a.flush, func(s *Spec, v int) { s.Flush = v })
+	specs = cross(specs, a.batch, func(s *Spec, v int) { s.Batch = v })
+	specs = cross(specs, a.stalled, func(s *Spec, v int) { s.Stalled = v })
+	specs = cross(specs, a.churn, func(s *Spec, v int) { s.Churn = v })
 	var different []Spec
 	for _, s := range specs {
-		if s.Server != "sluice" {
-			s.IO, s.Shards, s.Placement, s.Idle, s.Flush, s.Batch = "", 0, "", "", 0, 0
-		}
-		if s.Stalled > 0 {
-			if s.Rate == 0 {
-				return nil, config.Usagef("--stalled %d with --rate 0: as fast as possible cannot be told from stalled; name a rate", s.Stalled)
-			}
-			s.Stalled = max(s.Connections*s.Stalled/100, 1)
-			if s.Stalled >= s.Connections {
-				return nil, config.Usagef("--stalled with --connections %d leaves no client that reads", s.Connections)
-			}
+		if err := s.settle(); err != nil {
+			return nil, err
 		}
 		if !slices.Contains(different, s) {
 			different = append(different, s)
 		}
 	}
 	return different, nil
+}
+
+// settle takes out what means nothing to the server, and refuses what cannot be.
+func (s *Spec) settle() error {
+	if s.Server != "sluice" {
+		s.IO, s.Shards, s.Placement, s.Idle, s.Flush, s.Batch, s.Policy = "", 0, "", "", 0, 0, "local"
+		if s.Churn > 0 && s.Server != "goroutines" {
+			return config.Usagef("--churn %d with --peer %s: only sluice and goroutines take clients once they serve", s.Churn, s.Server)
+		}
+	}
+	if s.Burst > 0 && s.Rate == 0 {
+		return config.Usagef("--burst %d with --rate 0: as fast as possible has no bursts; name a rate", s.Burst)
+	}
+	if s.Stalled > 0 {
+		if s.Rate == 0 {
+			return config.Usagef("--stalled %d with --rate 0: as fast as possible cannot be told from stalled; name a rate", s.Stalled)
+		}
+		s.Stalled = max(s.Connections*s.Stalled/100, 1)
+		if s.Stalled >= s.Connections {
+			return config.Usagef("--stalled with --connections %d leaves no client that reads", s.Connections)
+		}
+	}
+	return nil
 }
 
 // cross makes one spec for each spec and value.
@@ -122,6 +193,20 @@ func numbers(flag string, texts []string, least, most int) (values []int, err er
 		v, err := strconv.Atoi(t)
 		if err != nil || v < least || v > most {
 			return nil, config.Usagef("--%s has %q; use numbers from %d to %d, such as --%s %d", flag, t, least, most, flag, max(least, 1))
+		}
+		values = append(values, v)
+	}
+	if len(values) == 0 {
+		return nil, config.Usagef("--%s is empty; name at least one value", flag)
+	}
+	return values, nil
+}
+
+func times(flag string, texts []string, most time.Duration) (values []time.Duration, err error) {
+	for _, t := range texts {
+		v, err := time.ParseDuration(t)
+		if err != nil || v < 0 || v > most {
+			return nil, config.Usagef("--%s has %q; use times from 0s to %v, such as --%s 1ms", flag, t, most, flag)
 		}
 		values = append(values, v)
 	}
@@ -161,6 +246,9 @@ func (s *Spec) Name() string {
 	}
 	if s.Batch != 0 {
 		name += fmt.Sprintf(" batch=%d", s.Batch)
+	}
+	if s.Policy != "local" {
+		name += " " + s.Policy
 	}
 	return name
 }

@@ -17,16 +17,19 @@ import (
 // producer publishes slots as the schedule wants them, and lets the durability cursor follow: it stands for the
 // application and its journal. Everything but the atomics belongs to the goroutine of run.
 type producer struct {
-	spec    *Spec
-	clock   clock
-	slots   *mailbox.Writer[Slot]
-	cursors *durability.Cursors
-	now     func() int64 // clock of the pipeline
-	taken   *progress
+	spec   *Spec
+	clock  clock
+	slots  *mailbox.Writer[Slot]
+	now    func() int64 // clock of the pipeline
+	taken  *progress
+	direct direct    // nil for servers that take slots
+	follow *follower // the durability cursors
+	guests *guests   // nil without churn
+	idle   int64     // resident memory before the first client, bytes
 
 	seq    uint64   // slots published
+	wanted uint64   // of them, those that the schedule wanted
 	counts []uint64 // of them, by connection
-	random uint64
 	late   *hdrhistogram.Histogram
 	roomy  *mailbox.Signal
 	token  chan struct{}
@@ -39,14 +42,15 @@ type producer struct {
 	waitPeer atomic.Int64  // written by run, read by the sampler; ns
 }
 
-func newProducer(spec *Spec, c clock, slots *mailbox.Writer[Slot], cursors *durability.Cursors, now func() int64, taken *progress) *producer {
+func newProducer(spec *Spec, c clock, t Target, follow *follower, taken *progress) *producer {
 	p := &producer{
-		spec: spec, clock: c, slots: slots, cursors: cursors, now: now, taken: taken,
-		counts: make([]uint64, spec.Connections), random: 1, token: make(chan struct{}, 1),
+		spec: spec, clock: c, slots: t.Slots(), follow: follow, now: t.Now, taken: taken, idle: resident(),
+		counts: make([]uint64, spec.Connections), token: make(chan struct{}, 1),
 		late: hdrhistogram.New(1, int64(time.Minute), 3),
 	}
 	p.roomy = mailbox.NewSignal(p)
-	slots.SetSignal(p.roomy)
+	p.slots.SetSignal(p.roomy)
+	p.direct, _ = t.(direct)
 	return p
 }
 
@@ -65,14 +69,29 @@ func (p *producer) run(begin int64) (err error) {
 	if p.spec.Rate > 0 {
 		every, _ = p.spec.tick()
 	}
-	if p.tick, err = newTicker(begin, every); err != nil {
+	tick := every
+	if p.spec.Lag > 0 || p.spec.Churn > 0 {
+		tick = min(tick, tickLeast)
+	}
+	if p.tick, err = newTicker(begin, tick); err != nil {
 		return err
 	}
 	defer p.tick.Close()
 	if p.spec.Rate == 0 {
-		return p.saturate()
+		err = p.saturate()
+	} else {
+		err = p.schedule(begin, every)
 	}
-	return p.schedule(begin, every)
+	for err == nil && p.follow.advance(p.clock.now()) {
+		err = wait(p.tick)
+	}
+	return err
+}
+
+// report fills in what the producer knows, after run.
+func (p *producer) report(r *ChildReport) {
+	r.Published, r.Idle = p.counts, p.idle
+	r.LateP50, r.LateP99, r.LateMax = p.late.ValueAtQuantile(50), p.late.ValueAtQuantile(99), p.late.Max()
 }
 
 // schedule is the open loop: burst slots every tick, whether or not the server keeps up.
@@ -81,13 +100,14 @@ func (p *producer) schedule(begin int64, every time.Duration) error {
 	done := 0.0 // slots that the schedule wanted so far
 	for n := int64(0); ; {
 		now := p.clock.now()
+		p.beside(now)
 		if now >= begin+n*int64(every) {
 			at := begin + n*int64(every)
 			if at >= p.to || now >= p.to+int64(time.Second) { // a server that cannot keep up does not prolong the run
 				return nil
 			}
 			done += burst
-			due := int(done - float64(p.seq))
+			due := int(done - float64(p.wanted))
 			n++
 			if due == 0 {
 				continue
@@ -109,10 +129,11 @@ func (p *producer) saturate() error {
 	const step = 1024
 	for {
 		now := p.clock.now()
+		p.beside(now)
 		if now >= p.to {
 			return nil
 		}
-		if int(p.seq-p.taken.sum())+step > p.spec.Window {
+		if int(p.wanted-p.taken.sum())+step > p.spec.Window {
 			if err := wait(p.tick); err != nil {
 				return err
 			}
@@ -125,12 +146,33 @@ func (p *producer) saturate() error {
 	}
 }
 
+// beside does what is due besides the schedule: cursors that lag, guests that came.
+func (p *producer) beside(now int64) {
+	p.follow.advance(now)
+	p.serveGuests(now)
+}
+
 // publish writes n slots that were wanted at the time at.
 func (p *producer) publish(n int, at int64) {
-	stamp := p.now()
 	if at >= p.from {
 		p.inTime.Add(uint64(n))
 	}
+	p.wanted += uint64(n)
+	if p.direct != nil {
+		p.sendDirect(n, at)
+		return
+	}
+	p.write(n, func(s *Slot) {
+		conn := p.pick()
+		p.counts[conn]++
+		s.Conn = uint64(conn) + 1
+		s.Report = Report{Conn: s.Conn, Seq: p.counts[conn], Stamp: at, Size: int32(p.spec.Frame)}
+	})
+}
+
+// write writes n slots, each filled in by fill, and waits for room where there is none.
+func (p *producer) write(n int, fill func(*Slot)) {
+	stamp := p.now()
 	for n > 0 {
 		room := p.slots.Claim(n)
 		if room == nil {
@@ -139,27 +181,39 @@ func (p *producer) publish(n int, at int64) {
 		}
 		for i := range room {
 			p.seq++
-			conn := p.pick()
-			p.counts[conn]++
 			s := &room[i]
-			s.Conn, s.Seq, s.Kind, s.Last, s.Bypass = uint64(conn)+1, durability.Seq(p.seq), actors.KindReport, false, false
+			s.Seq, s.Kind, s.Last, s.Bypass = durability.Seq(p.seq), actors.KindReport, false, false
 			s.Received, s.Matched = stamp, stamp
-			s.Report = Report{Conn: s.Conn, Seq: p.counts[conn], Stamp: at, Size: int32(p.spec.Frame)}
+			fill(s)
 		}
 		p.slots.Commit(len(room))
 		p.slots.Publish()
-		p.cursors.SetPersisted(durability.Seq(p.seq))
+		p.follow.published(durability.Seq(p.seq), p.clock)
 		n -= len(room)
 	}
 }
 
-// pick draws a connection, splitmix64: answers do not come in turn.
+// sendDirect gives the frames to a target that has no stages.
+func (p *producer) sendDirect(n int, at int64) {
+	for range n {
+		p.seq++
+		conn := p.pick()
+		p.counts[conn]++
+		p.direct.Send(&Report{Conn: uint64(conn) + 1, Seq: p.counts[conn], Stamp: at, Size: int32(p.spec.Frame)})
+	}
+}
+
+// pick names the connection of the next slot: in turn, or drawn by splitmix64, since answers do not come in turn.
 func (p *producer) pick() uint32 {
-	p.random += 0x9e3779b97f4a7c15
-	z := p.random
+	n := uint64(len(p.counts))
+	nth := (p.seq - 1) / uint64(max(p.spec.Repeat, 1))
+	if p.spec.Pick == "turn" {
+		return uint32(nth % n)
+	}
+	z := (nth + 2) * 0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return uint32((z >> 32) * uint64(len(p.counts)) >> 32)
+	return uint32((z >> 32) * n >> 32)
 }
 
 // wait sleeps until the server took slots.
@@ -173,6 +227,7 @@ func (p *producer) wait() {
 		}
 	}
 	p.roomy.Cancel()
+	p.follow.advance(p.clock.now()) // the gate may be waiting for it
 	if began >= p.from {
 		p.waitRing.Add(p.clock.now() - began)
 	}

@@ -25,6 +25,7 @@ type receiver struct {
 	open   int
 	from   int64 // frames stamped from..to count
 	to     int64
+	lag    int64 // of the durability cursors, ns
 	events [256]unix.EpollEvent
 	ready  int
 	err    error
@@ -153,6 +154,7 @@ func (r *receiver) parse(c *client, b []byte, now int64) (n uint64, err error) {
 		}
 		n++
 		c.check.frame(&f)
+		c.check.early(now-f.Stamp, r.lag)
 		if f.Stamp >= r.from && f.Stamp < r.to {
 			_ = r.hist.RecordValue(min(max(now-f.Stamp, 1), latencyMost)) // within the bounds
 		}
@@ -171,6 +173,7 @@ func (r *receiver) end(c *client) {
 
 // fleet is all clients of a run and their receivers.
 type fleet struct {
+	address   string // of the server
 	receivers []*receiver
 	healthy   []*client
 	stalled   []*client
@@ -185,6 +188,7 @@ func isStalled(spec *Spec, index int) bool {
 
 // connect makes the connections; on an error the caller closes the fleet.
 func (f *fleet) connect(spec *Spec, address string) error {
+	f.address = address
 	for i := range spec.Connections {
 		h := hello{index: uint32(i), stalled: isStalled(spec, i)}
 		fd, err := dial(spec, address, h)
@@ -202,13 +206,14 @@ func (f *fleet) connect(spec *Spec, address string) error {
 }
 
 // start spreads the healthy clients over n receivers and runs them.
-func (f *fleet) start(n int, c clock, shared *progress, from, to int64) error {
+func (f *fleet) start(n int, c clock, spec *Spec, shared *progress, from, to int64) error {
 	n = min(n, len(f.healthy), len(shared.cells))
 	for i := range n {
 		r, err := newReceiver(c, shared.cells[i], from, to)
 		if err != nil {
 			return err
 		}
+		r.lag = int64(spec.Lag)
 		f.receivers = append(f.receivers, r)
 	}
 	for i, c := range f.healthy {

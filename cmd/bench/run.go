@@ -23,14 +23,17 @@ type Result struct {
 	P99      float64
 	P999     float64
 	Max      float64
-	Server   Usage // of the child, within the measured time
-	Clients  Usage // of this process
+	Curve    []Percentile // the whole distribution
+	Server   Usage        // of the child, within the measured time
+	Clients  Usage        // of this process
 	Counts   Counts
 	Late     [3]int64 // p50, p99 and maximum of the producer's lateness, ns
 	WaitRing int64    // ns that the producer waited for the server
 	WaitPeer int64    // ns that it waited for the receivers
 	InTime   uint64   // frames published within the measured time
 	Sent     uint64   // frames published in all, for clients that read
+	Idle     int64    // resident memory of the server process before the first client came, bytes
+	Guests   Guests   // with churn
 	FullRead float64  // share of reads that filled the buffer
 	Others   float64  // cores that other processes used
 	Stolen   float64  // cores that the hypervisor kept
@@ -105,9 +108,11 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (err err
 	}()
 	at := c.now() + int64(startDelay)
 	from, to := spec.span(at)
-	if err := errors.Join(f.start(r.Receivers, c, shared, from, to), l.give(begin{at})); err != nil {
+	if err := errors.Join(f.start(r.Receivers, c, spec, shared, from, to), l.give(begin{at})); err != nil {
 		return err
 	}
+	visits := startVisits(spec, f.address, c, from, to)
+	defer visits.stop()
 	c.sleepUntil(from)
 	before, err := c.usage()
 	busy, stolen := machineTime()
@@ -128,6 +133,7 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (err err
 	if child.Error != "" {
 		return fmt.Errorf("bench: server: %s", child.Error)
 	}
+	res.Guests = visits.end()
 	f.complete(c, child.Published, c.now()+int64(finishTime))
 	stopped = true
 	if err := errors.Join(f.stop(), l.give(begin{})); err != nil {
@@ -151,10 +157,13 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 	res.Frames = float64(inRun) / res.Spec.Run.Seconds()
 	res.FullRead = float64(full) / float64(max(reads, 1))
 	res.P50, res.P99 = float64(hist.ValueAtQuantile(50)), float64(hist.ValueAtQuantile(99))
-	res.P999, res.Max = float64(hist.ValueAtQuantile(99.9)), float64(hist.Max())
+	res.P999, res.Max, res.Curve = float64(hist.ValueAtQuantile(99.9)), float64(hist.Max()), curve(hist)
+	res.Idle = child.Idle
 	res.Server, res.Counts, res.InTime = child.Usage, child.Counts, child.InTime
 	res.Late = [3]int64{child.LateP50, child.LateP99, child.LateMax}
 	res.WaitRing, res.WaitPeer = child.WaitRing, child.WaitPeer
+	res.Faults.add(res.Guests.Faults)
+	res.First = res.Guests.First
 	for _, c := range f.healthy {
 		res.Sent += child.Published[c.check.conn-1]
 		c.check.end(child.Published[c.check.conn-1])

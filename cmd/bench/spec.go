@@ -23,6 +23,13 @@ type Spec struct {
 	Idle        string
 	Flush       int    // bytes of one connection that queue a send at once; 0 is the default
 	Batch       int    // slots that gate and encoder take in a step; 0 is the default
+	Policy      string // of sluice; the others know local only, and a lag means the same to both
+	Lag         time.Duration
+	Pick        string // order of connections: "random" or "turn"
+	Burst       int    // frames published together; 0 is one, at high rates what is due every 100 us
+	Repeat      int    // frames in a row for the same connection
+	Churn       int    // further clients that connect, take a few frames and leave, a second
+	Dir         string // directory whose file system the journal of "orders" and the file of "fdatasync" lie on
 	Profile     string // file for a CPU profile of the child, empty for none
 	Warm, Run   time.Duration
 	Window      int // frames published and not yet received at most, when Rate is 0
@@ -37,6 +44,9 @@ func (s *Spec) span(begin int64) (from, to int64) {
 // tick is the time between two publications of the schedule: one frame at low rates, bursts above tickLeast. Real
 // applications answer in bursts too, since they are fed by a journal that commits in groups.
 func (s *Spec) tick() (every time.Duration, burst float64) {
+	if s.Burst > 0 {
+		return time.Duration(float64(s.Burst) / float64(s.Rate) * float64(time.Second)), float64(s.Burst)
+	}
 	every = max(time.Second/time.Duration(s.Rate), tickLeast)
 	return every, float64(s.Rate) * every.Seconds()
 }
@@ -69,6 +79,7 @@ type ChildReport struct {
 	LateMax   int64
 	WaitRing  int64 // time the producer waited for the server to take slots, ns; within the measured time
 	WaitPeer  int64 // time it waited for the receivers, ns
+	Idle      int64 // resident memory of the process before the first client came, bytes
 }
 
 // Counts are what a server did.

@@ -38,12 +38,12 @@ type NewTarget func(spec *Spec, cursors *durability.Cursors) (Target, error)
 
 // Servers are those of this package, for Child.
 func Servers() map[string]NewTarget {
-	return map[string]NewTarget{"sluice": newPipeline, "goroutines": newGoroutines}
+	return map[string]NewTarget{"sluice": newPipeline, "goroutines": newGoroutines, "raw": newRaw}
 }
 
 // serverNames are the words of --peer; those that are not in Servers are served by the program of --peers.
 func serverNames() []string {
-	return []string{"sluice", "goroutines", "single", "netpoll", "gnet", "classic", "bare", "bare8"}
+	return []string{"sluice", "goroutines", "single", "netpoll", "gnet", "classic", "bare", "bare8", "raw"}
 }
 
 // serverCommand is the program, with arguments, that serves the spec: this one, or the one with the peers.
@@ -79,9 +79,13 @@ func newPipeline(spec *Spec, cursors *durability.Cursors) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	policy, err := spec.policy()
+	if err != nil {
+		return nil, err
+	}
 	p, err := actors.New(actors.Config{
-		Policy: durability.Local(), IO: io, Placement: placement, Idle: idle, Shards: spec.Shards, Batch: spec.Batch,
-		MaxFrame: max(spec.Frame, 512), MaxConnections: spec.Connections, Heartbeat: time.Hour,
+		Policy: policy, IO: io, Placement: placement, Idle: idle, Shards: spec.Shards, Batch: spec.Batch,
+		MaxFrame: max(spec.Frame, 512), MaxConnections: spec.places(), Heartbeat: time.Hour,
 		// Limits are not what is measured: a stalled client stays for the whole run.
 		Limits:      []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 32 << 20, SoftFor: time.Hour, NoProgress: time.Hour}},
 		ShardBudget: 1 << 30,

@@ -50,6 +50,9 @@ type Usage struct {
 	System  int64  // CPU time in the kernel, ns
 	Mallocs uint64 // heap objects allocated
 	GCs     uint32 // garbage collections
+	Pauses  int64  // time that garbage collections stopped everything, ns
+	Memory  int64  // resident at that moment, bytes
+	Peak    int64  // resident at most since the process began, bytes
 }
 
 // usage reads the usage of this process, getrusage(2).
@@ -59,15 +62,46 @@ func (c clock) usage() (Usage, error) {
 		return Usage{}, fmt.Errorf("bench: getrusage: %w", err)
 	}
 	u := Usage{At: c.now(), User: r.Utime.Nano(), System: r.Stime.Nano()}
+	u.Memory, u.Peak = memory()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	u.Mallocs, u.GCs = m.Mallocs, m.NumGC
+	u.Mallocs, u.GCs, u.Pauses = m.Mallocs, m.NumGC, int64(m.PauseTotalNs)
 	return u, nil
 }
 
-// minus is what was consumed since earlier; At becomes the time between.
+// minus is what was consumed since earlier; At becomes the time between. Memory stays what it is.
 func (u Usage) minus(earlier Usage) Usage {
-	return Usage{u.At - earlier.At, u.User - earlier.User, u.System - earlier.System, u.Mallocs - earlier.Mallocs, u.GCs - earlier.GCs}
+	return Usage{
+		u.At - earlier.At, u.User - earlier.User, u.System - earlier.System, u.Mallocs - earlier.Mallocs, u.GCs - earlier.GCs,
+		u.Pauses - earlier.Pauses, u.Memory, u.Peak,
+	}
+}
+
+// memory is what the process has resident, now and at most so far, in bytes, from /proc/self/status (proc(5)); 0 where it
+// cannot be read.
+func memory() (now, peak int64) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	return field(text, "VmRSS:") << 10, field(text, "VmHWM:") << 10
+}
+
+// field is the number behind a name in a file of /proc, 0 if it is not there. It allocates nothing, since allocations are
+// being counted.
+func field(text []byte, name string) (n int64) {
+	_, rest, _ := bytes.Cut(text, []byte(name))
+	rest = bytes.TrimLeft(rest, " \t")
+	for i := 0; i < len(rest) && rest[i] >= '0' && rest[i] <= '9'; i++ {
+		n = 10*n + int64(rest[i]-'0')
+	}
+	return n
+}
+
+// resident is memory's first value.
+func resident() int64 {
+	now, _ := memory()
+	return now
 }
 
 // cpu is the CPU time in ns.

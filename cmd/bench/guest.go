@@ -1,0 +1,215 @@
+package bench
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/actors"
+	"sluice/transport"
+)
+
+// guestFrames is what a guest gets before it leaves.
+const guestFrames = 4
+
+// host is a target that takes clients while it serves others, and lets them go. Peers of other programs
+// are not: their tables of connections are made for the run.
+type host interface {
+	// Host is Connect for a client that will leave.
+	Host(id uint64, fd int) error
+	// Leave says that the client has closed its end.
+	Leave(id uint64)
+}
+
+// Host implements host.
+func (p *pipeline) Host(id uint64, fd int) error {
+	return p.Pipeline.Connect(actors.Conn{ID: id, FD: fd})
+}
+
+// Leave implements host.
+func (p *pipeline) Leave(id uint64) { p.Disconnect(id, 0, transport.ReasonPeerClosed) }
+
+// Host implements host.
+func (g *goroutines) Host(id uint64, fd int) error { return g.Connect(id, fd) }
+
+// Leave implements host.
+func (g *goroutines) Leave(id uint64) {
+	g.mu.Lock()
+	c := g.conns[id]
+	delete(g.conns, id)
+	g.mu.Unlock()
+	if c != nil {
+		close(c.in) // its last frame is out, or the client would not have closed
+	}
+}
+
+// places is how many connections there may be at a time.
+func (s *Spec) places() int { return s.Connections + 4*s.Churn }
+
+// guests is the child's side of churn: it takes clients in while the schedule runs, has the producer answer each, and lets
+// them go.
+//
+//	accept --> host.Host --> fresh --> producer: guestFrames slots
+//	   \--> epoll: the client closed --> host.Leave
+type guests struct {
+	spec   *Spec
+	host   host
+	door   int // listening socket
+	epfd   int
+	fresh  chan uint64
+	open   map[uint64]bool // belongs to run
+	ending chan struct{}
+	wait   sync.WaitGroup
+	mu     sync.Mutex
+	err    error // guarded by mu: the first
+}
+
+// admit begins to take guests in. Without churn it closes the door and returns nil, as it does after an error.
+func admit(spec *Spec, door int, t Target) (*guests, error) {
+	if spec.Churn == 0 {
+		unix.Close(door)
+		return nil, nil
+	}
+	h, ok := t.(host)
+	if !ok {
+		unix.Close(door)
+		return nil, fmt.Errorf("bench: server %s takes no clients once it serves; use --churn 0 for it", spec.Server)
+	}
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		err = unix.SetNonblock(door, true)
+	}
+	if err != nil {
+		unix.Close(door)
+		return nil, fmt.Errorf("bench: clients that come and go: %w", err)
+	}
+	g := &guests{spec: spec, host: h, door: door, epfd: epfd, fresh: make(chan uint64, 1<<12), open: map[uint64]bool{}, ending: make(chan struct{})}
+	g.wait.Go(g.run)
+	return g, nil
+}
+
+// run is the goroutine that takes in and lets go, every few milliseconds: guests are in no hurry, and a goroutine that is
+// woken for each would be measured too.
+func (g *guests) run() {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	events := make([]unix.EpollEvent, 64)
+	for {
+		for g.take() {
+		}
+		n, _ := unix.EpollWait(g.epfd, events, 0) // an error is one of EINTR
+		for i := range max(n, 0) {
+			g.leave(uint64(events[i].Fd)) // the id
+		}
+		select {
+		case <-g.ending:
+			for id := range g.open {
+				g.leave(id)
+			}
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// take takes one guest in, if there is one.
+func (g *guests) take() bool {
+	fd, _, err := unix.Accept4(g.door, unix.SOCK_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	hello, err := greet(g.spec, fd)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	id := uint64(hello.index) + 1
+	if err == nil {
+		err = g.watch(id, fd)
+	}
+	if err == nil {
+		err = g.host.Host(id, fd)
+	}
+	if err != nil {
+		unix.Close(fd)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.err == nil {
+			g.err = err
+		}
+		return true
+	}
+	g.open[id] = true
+	select {
+	case g.fresh <- id:
+	case <-g.ending:
+	}
+	return true
+}
+
+// leave lets a guest go.
+func (g *guests) leave(id uint64) {
+	g.host.Leave(id)
+	delete(g.open, id)
+}
+
+// watch has the epoll say, once, when the client closes. Closing the socket takes it out again.
+func (g *guests) watch(id uint64, fd int) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(id)}
+	return unix.EpollCtl(g.epfd, unix.EPOLL_CTL_ADD, fd, &ev)
+}
+
+// end stops taking guests in, and returns the first error there was.
+func (g *guests) end() error {
+	if g == nil {
+		return nil
+	}
+	close(g.ending)
+	g.wait.Wait()
+	unix.Close(g.door)
+	unix.Close(g.epfd)
+	return g.err
+}
+
+// serveGuests publishes what the guests that came get.
+func (p *producer) serveGuests(now int64) {
+	if p.guests == nil {
+		return
+	}
+	for {
+		select {
+		case id := <-p.guests.fresh:
+			seq := uint64(0)
+			p.write(guestFrames, func(s *Slot) {
+				seq++
+				s.Conn = id
+				s.Report = Report{Conn: id, Seq: seq, Stamp: now, Size: int32(p.spec.Frame)}
+			})
+		default:
+			return
+		}
+	}
+}
+
+// linger serves guests after the schedule has ended, until the function it returns is called.
+func (p *producer) linger() (stop func()) {
+	if p.guests == nil {
+		return func() {}
+	}
+	ending, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			p.beside(p.clock.now())
+			select {
+			case <-ending:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() { close(ending); <-ended }
+}
