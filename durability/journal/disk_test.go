@@ -302,3 +302,19 @@ func (d *disk) hash() uint64 {
 	walk(rootNode)
 	return h.Sum64()
 }
+
+// listing shows names and lengths.
+func (d *disk) listing() string {
+	var out strings.Builder
+	out.WriteString("the power loss left:\n")
+	var walk func(at int, path string)
+	walk = func(at int, path string) {
+		n := d.nodes[at]
+		fmt.Fprintf(&out, "  %8d %s\n", len(n.now.bytes), path)
+		for _, name := range slices.Sorted(maps.Keys(n.now.names)) {
+			walk(n.now.names[name], path+"/"+name)
+		}
+	}
+	walk(rootNode, "")
+	return out.String()
+}
