@@ -24,7 +24,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint vuln bench bench-quick fuzz sim models soak mutants picture
+.PHONY: help build run demo test race lint vuln bench peers peerstest bench-quick fuzz sim models soak mutants picture
 
 help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -63,10 +63,17 @@ vuln: ## known vulnerabilities, skipped in words where the database cannot be re
 		echo "$(GO) run $(GOVULNCHECK) $(PKGS)"; $(GO) run $(GOVULNCHECK) $(PKGS); \
 	else echo "govulncheck: not run, its database vuln.go.dev cannot be reached from here (or there is no curl)"; fi
 
-bench: build ## micro benchmarks and the whole pipeline beside a plain Go server, a quarter of an hour; bench-quick is a minute of it
+bench: build peers ## micro benchmarks and the whole pipeline beside a plain Go server, a quarter of an hour; bench-quick is a minute of it
 	$(GO) test -vet=off $(LINK) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 10m $(BENCHPKGS) > bin/micro.txt || { cat bin/micro.txt; exit 1; }
 	@cat bin/micro.txt
 	bin/sluice bench --profile full --micro bin/micro.txt $(BENCHARGS)
+
+peers: ## bin/peers, the servers that `sluice bench` compares with; a module of its own
+	@mkdir -p bin
+	cd cmd/peers && $(GO) build $(LINK) -o ../../bin/peers .
+
+peerstest: ## the tests of the peers
+	cd cmd/peers && $(GO) vet . && $(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) .
 
 bench-quick:
 	@mkdir -p bin

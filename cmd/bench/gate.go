@@ -19,6 +19,7 @@ type Gate struct {
 	clock   clock
 	signal  *mailbox.Signal
 	token   chan struct{}
+	limit   *time.Timer
 }
 
 // gateRing is the capacity of the slot ring, that of the pipeline.
@@ -26,7 +27,7 @@ const gateRing = 1 << 16
 
 // NewGate returns a gate for the policy local. Without cursors it holds nothing back.
 func NewGate(cursors *durability.Cursors) *Gate {
-	g := &Gate{policy: durability.Local(), cursors: cursors, clock: newClock(), token: make(chan struct{}, 1)}
+	g := &Gate{policy: durability.Local(), cursors: cursors, clock: newClock(), token: make(chan struct{}, 1), limit: time.NewTimer(time.Hour)}
 	g.ring, g.input = mailbox.NewSPSC[Slot](gateRing)
 	g.signal = mailbox.NewSignal(g)
 	g.input.SetSignal(g.signal)
@@ -82,12 +83,12 @@ func (g *Gate) Wait(most time.Duration) bool {
 	case most == 0:
 		<-g.token
 	default:
-		limit := time.NewTimer(most)
+		g.limit.Reset(most)
 		select {
 		case <-g.token:
-		case <-limit.C:
+		case <-g.limit.C:
 		}
-		limit.Stop()
+		g.limit.Stop()
 	}
 	g.signal.Cancel()
 	return true

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -11,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/actors"
 	"sluice/durability"
 )
 
@@ -29,7 +29,7 @@ type goroutines struct {
 	patient int64 // how long a full channel is waited for, ns
 
 	mu    sync.RWMutex
-	conns map[uint64]*peerConn // filled before slots are published, then only read
+	conns map[uint64]*peerConn // guarded by mu
 	ended chan struct{}        // closed when dispatch has ended
 	wait  sync.WaitGroup       // of the connections' goroutines
 	all   peerCounts
@@ -64,14 +64,8 @@ func (g *goroutines) Engine() string { return "net" }
 
 // Connect implements Target.
 func (g *goroutines) Connect(id uint64, fd int) error {
-	file := os.NewFile(uintptr(fd), "client")
-	conn, err := net.FileConn(file)
+	conn, err := NetConn(fd)
 	if err != nil {
-		file.Close()
-		return fmt.Errorf("bench: connection %d: %w", id, err)
-	}
-	if err := file.Close(); err != nil { // FileConn made a duplicate
-		conn.Close()
 		return fmt.Errorf("bench: connection %d: %w", id, err)
 	}
 	c := &peerConn{owner: g, conn: conn, in: make(chan Report, g.room)}
@@ -81,6 +75,16 @@ func (g *goroutines) Connect(id uint64, fd int) error {
 	g.wait.Add(1)
 	go c.run()
 	return nil
+}
+
+// NetConn makes a net.Conn of a socket and closes the descriptor, also if there is an error.
+func NetConn(fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "client")
+	conn, err := net.FileConn(file) // with a duplicate
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	return conn, nil
 }
 
 // dispatch is the way through the gate to the connections.
@@ -93,7 +97,7 @@ func (g *goroutines) dispatch() {
 				g.mu.RLock()
 				c := g.conns[s.Conn]
 				g.mu.RUnlock()
-				if c != nil && s.Kind == actors.KindReport {
+				if c != nil {
 					c.put(&s.Report)
 				}
 			}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/cmd/bench"
+)
+
+// TestMain makes the test's own program serve as the server process.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == bench.ChildArgument {
+		if err := bench.Child(os.Stdin, os.Stdout, servers()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// measured is one run of a plan that was changed.
+func measured(t *testing.T, peer string, change func(*bench.Plan)) (*bench.Result, error) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := bench.DefaultPlan()
+	plan.Peer, plan.Connections, plan.Rate = []string{peer}, []string{"16"}, []string{"5000"}
+	plan.Warm, plan.Run = 50*time.Millisecond, 300*time.Millisecond
+	change(&plan)
+	specs, err := plan.Specs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &bench.Runner{Command: []string{program, bench.ChildArgument}, Peers: program, Receivers: 2, Stderr: os.Stderr}
+	rows, err := r.Rounds(t.Context(), specs, 1, io.Discard)
+	if err != nil && strings.Contains(err.Error(), "io_uring_setup") {
+		t.Skip("io_uring is not to be had here: ", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rows[0].Results[0], nil
+}
+
+func TestEveryPeerDeliversEverything(t *testing.T) {
+	loads := []struct {
+		name   string
+		change func(*bench.Plan)
+	}{
+		{"at a rate", func(*bench.Plan) {}},
+		{"at full speed", func(p *bench.Plan) { p.Rate = []string{"0"} }},
+		{"to one connection at full speed", func(p *bench.Plan) { p.Rate, p.Connections = []string{"0"}, []string{"1"} }},
+		// More than sockets hold is under way, so sends are short and sockets full all the time.
+		{"large frames to unix sockets at full speed", func(p *bench.Plan) {
+			p.Rate, p.Frame, p.Net, p.Window = []string{"0"}, []string{"5000"}, []string{"unix"}, 1<<14
+		}},
+	}
+	for peer := range servers() {
+		for _, load := range loads {
+			t.Run(peer+" "+load.name, func(t *testing.T) {
+				res, err := measured(t, peer, load.change)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res.Faults != (bench.Faults{}) || res.Sent == 0 {
+					t.Errorf("faults %v in %d frames; %s", res.Faults, res.Sent, res.First)
+				}
+				if res.Counts.Closed > 0 || res.Counts.Frames > res.Sent {
+					t.Errorf("counts %+v for %d frames that were published", res.Counts, res.Sent)
+				}
+			})
+		}
+	}
+}
+
+// TestTheLimitSendsWhatItSays holds the frames per send that the goals are stated for.
+func TestTheLimitSendsWhatItSays(t *testing.T) {
+	for peer, want := range map[string]float64{"bare": 1, "bare8": 8} {
+		t.Run(peer, func(t *testing.T) {
+			res, err := measured(t, peer, func(p *bench.Plan) { p.Rate, p.Run = []string{"0"}, time.Second })
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := float64(res.Counts.Frames) / float64(max(res.Counts.Sends, 1))
+			// What is sampled in the middle of a batch, and short sends, may be off by a little.
+			if math.Abs(got-want) > 0.02*want {
+				t.Errorf("%.3f frames a send in %+v, want %.0f", got, res.Counts, want)
+			}
+		})
+	}
+}
+
+func TestClientsThatNeverReadAreLeftBehind(t *testing.T) {
+	for peer := range servers() {
+		t.Run(peer, func(t *testing.T) {
+			// A second passes until servers that wait close the client.
+			res, err := measured(t, peer, func(p *bench.Plan) { p.Stalled, p.Run = []string{"10"}, 2500*time.Millisecond })
+			if strings.HasPrefix(peer, "bare") {
+				if err == nil || !strings.Contains(err.Error(), "leave --stalled out") {
+					t.Errorf("error %v, want one that says that the limit has no stalled clients", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Faults != (bench.Faults{}) || res.Sent == 0 {
+				t.Errorf("faults %v in %d frames for those who read; %s", res.Faults, res.Sent, res.First)
+			}
+			if want := map[bool]uint64{false: 1}[peer == "gnet"]; res.Counts.Closed != want {
+				t.Errorf("%d connections closed, want %d", res.Counts.Closed, want)
+			}
+		})
+	}
+}
+
+// TestNoAllocationForAFrame counts heap objects of the server process, whose producer and sampler allocate a few too.
+func TestNoAllocationForAFrame(t *testing.T) {
+	for peer := range servers() {
+		t.Run(peer, func(t *testing.T) {
+			res, err := measured(t, peer, func(p *bench.Plan) { p.Rate, p.Run = []string{"0"}, time.Second })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if each := float64(res.Server.Mallocs) / float64(max(res.InTime, 1)); each > 0.05 {
+				t.Errorf("%.3f objects a frame: %d for %d frames", each, res.Server.Mallocs, res.InTime)
+			}
+		})
+	}
+}
+
+func TestAMissingProgramIsNamed(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &bench.Runner{Command: []string{program, bench.ChildArgument}, Peers: "/nowhere/peers", Receivers: 1, Stderr: io.Discard}
+	plan := bench.DefaultPlan()
+	plan.Peer = []string{"gnet"}
+	specs, err := plan.Specs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Rounds(t.Context(), specs, 1, io.Discard); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "make peers") {
+		t.Errorf("error %v, want one that says how the program is made", err)
+	}
+}
