@@ -54,7 +54,7 @@ func (p *peer) satisfied() bool {
 func (w *world) notice(n Notice) {
 	if p := w.byID[n.Conn]; p != nil && n.Kind == NoticeClosed {
 		p.closed = n.Reason
-		if n.Reason == transport.ReasonSlowHard && n.Blocked == 0 && !w.late {
+		if n.Reason == transport.ReasonSlowHard && n.Blocked == 0 && !w.late && !p.sim.Refused() {
 			w.fail("%v: closed for %d unsent bytes although its socket refused none", p, n.Unsent)
 		}
 		if n.Reason == transport.ReasonStalled && !p.slow && !w.stuck && p.sim.Waiting() == 0 {

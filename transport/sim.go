@@ -32,6 +32,7 @@ type simSocket struct {
 	bytes  []byte // sent and not yet read by the peer
 	shut   bool   // our side was shut down or closed
 	gone   bool   // the peer closed or reset: sends fail
+	short  bool   // the last send was not taken whole
 	reset  bool   // the next send or poll reports the reset, ECONNRESET; those after it EPIPE
 }
 
@@ -103,6 +104,9 @@ func (p *SimPeer) Waiting() int { return len(p.socket.bytes) }
 
 // Taken is the number of bytes that Read has returned in all.
 func (p *SimPeer) Taken() uint64 { return p.read }
+
+// Refused says whether the socket did not take the last send whole.
+func (p *SimPeer) Refused() bool { return p.socket.short }
 
 // SetWindow changes how many bytes the connection holds. Bytes beyond it stay.
 func (p *SimPeer) SetWindow(window int) { p.socket.window = window }
