@@ -16,7 +16,7 @@ func (e *Egress) flush(why telemetry.Counter, now int64) {
 	if len(e.dirty) > 0 {
 		e.rec.B.C[why]++
 	}
-	e.flushed = now
+	e.flushed = e.traces.handed(now)
 	dirty := e.dirty
 	e.dirty = e.spare[:0] // what turns dirty meanwhile is for the next flush
 	for _, entry := range dirty {

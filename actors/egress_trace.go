@@ -7,6 +7,7 @@ import "sluice/telemetry"
 type tracer struct {
 	box     *telemetry.TraceBox
 	sampler *telemetry.Sampler
+	clock   telemetry.Clock
 	chosen  []traced // of the current step, in the order of their samples
 }
 
@@ -14,6 +15,10 @@ type traced struct {
 	sample int // index in Egress.samples
 	parent telemetry.Parent
 }
+
+// handed is when a flush begins. Answers are stamped as appended with the beginning of their step, so that one reading of
+// the clock for each flush tells the time it took to gather them from the time the kernel took (docs/telemetry.md).
+func (t *tracer) handed(now int64) int64 { return max(now, t.clock.Now()) }
 
 func (t *tracer) add(sample int, parent telemetry.Parent) {
 	t.chosen = append(t.chosen, traced{sample, parent})
