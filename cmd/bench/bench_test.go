@@ -206,7 +206,7 @@ func receive(t *testing.T, stream []byte, published uint64) Faults {
 		t.Fatal(err)
 	}
 	defer r.file.Close()
-	c := &client{fd: fds[1], check: checker{conn: 1}}
+	c := &reader{fd: fds[1], check: checker{conn: 1}}
 	if err := r.add(c); err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,9 @@ func Child(in io.Reader, out io.Writer, servers map[string]NewTarget) error {
 		return err
 	}
 	defer taken.close()
+	if spec.Server == ordersServer {
+		return serveOrders(&spec, l)
+	}
 	_, err = serve(&spec, l, taken, servers)
 	if err != nil {
 		return l.give(&ChildReport{Error: err.Error()})

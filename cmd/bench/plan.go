@@ -231,7 +231,13 @@ func words(flag string, given []string, known ...string) error {
 
 // Name is what tells a spec from others in a table.
 func (s *Spec) Name() string {
-	if s.Server != "sluice" {
+	switch s.Server {
+	case "sluice":
+	case ordersServer:
+		return fmt.Sprintf("sluice %s, order to answer", s.IO)
+	case syncServer:
+		return "fdatasync alone"
+	default:
 		return s.Server
 	}
 	name := fmt.Sprintf("sluice %s K=%d", s.IO, s.Shards)

@@ -19,7 +19,7 @@ type receiver struct {
 	cell  *cell
 	epfd  int
 	file  *os.File
-	conns []*client // by position; epoll events carry it
+	conns []*reader // by position; epoll events carry it
 	buf   []byte
 	latency
 	open   int
@@ -40,8 +40,8 @@ type latency struct {
 	full  uint64                  // of them, reads that filled the buffer: more was waiting
 }
 
-// client is one connection as its receiver sees it.
-type client struct {
+// reader is one connection as its receiver sees it.
+type reader struct {
 	fd    int
 	check checker
 	rest  []byte        // of a frame that has not come completely
@@ -69,7 +69,7 @@ func newReceiver(c clock, progress *cell, from, to int64) (*receiver, error) {
 }
 
 // add takes a connection; before run.
-func (r *receiver) add(c *client) error {
+func (r *receiver) add(c *reader) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(len(r.conns))}
 	if err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_ADD, c.fd, &ev); err != nil {
 		return fmt.Errorf("bench: epoll_ctl: %w", err)
@@ -113,7 +113,7 @@ func (r *receiver) collect() bool {
 }
 
 // read takes what one socket has, at most one buffer.
-func (r *receiver) read(c *client) {
+func (r *receiver) read(c *reader) {
 	kept := copy(r.buf, c.rest)
 	n, err := unix.Read(c.fd, r.buf[kept:])
 	if err == unix.EAGAIN || err == unix.EINTR {
@@ -141,7 +141,7 @@ func (r *receiver) read(c *client) {
 }
 
 // parse checks the frames of b and keeps what is left for the next read.
-func (r *receiver) parse(c *client, b []byte, now int64) (n uint64, err error) {
+func (r *receiver) parse(c *reader, b []byte, now int64) (n uint64, err error) {
 	for {
 		f, size, err := nextFrame(b)
 		if size == 0 {
@@ -162,7 +162,7 @@ func (r *receiver) parse(c *client, b []byte, now int64) (n uint64, err error) {
 }
 
 // end forgets a connection.
-func (r *receiver) end(c *client) {
+func (r *receiver) end(c *reader) {
 	if !r.ended.Load() {
 		c.check.faults.Closed++
 		c.check.note("the server closed it early")
@@ -175,8 +175,8 @@ func (r *receiver) end(c *client) {
 type fleet struct {
 	address   string // of the server
 	receivers []*receiver
-	healthy   []*client
-	stalled   []*client
+	healthy   []*reader
+	stalled   []*reader
 	running   sync.WaitGroup
 	errs      []error // by receiver, after running
 }
@@ -195,7 +195,7 @@ func (f *fleet) connect(spec *Spec, address string) error {
 		if err != nil {
 			return err
 		}
-		c := &client{fd: fd, check: checker{conn: uint64(i) + 1}}
+		c := &reader{fd: fd, check: checker{conn: uint64(i) + 1}}
 		if h.stalled {
 			f.stalled = append(f.stalled, c)
 		} else {
@@ -254,7 +254,7 @@ func (f *fleet) stop() error {
 	for _, r := range f.receivers {
 		r.file.Close()
 	}
-	for _, list := range [][]*client{f.healthy, f.stalled} {
+	for _, list := range [][]*reader{f.healthy, f.stalled} {
 		for _, c := range list {
 			unix.Close(c.fd)
 		}

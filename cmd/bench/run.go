@@ -55,6 +55,12 @@ const startDelay = 50 * time.Millisecond
 // measure does one run: child, connections, schedule, checks. A violation of what the server promises is in
 // Result.Faults; an error means that there is no result.
 func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error) {
+	switch spec.Server {
+	case ordersServer:
+		return r.measureOrders(ctx, spec)
+	case syncServer:
+		return r.measureSync(ctx, spec)
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*(spec.Warm+spec.Run)+30*time.Second)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "sluice-bench-")
@@ -146,6 +152,12 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (err err
 	return nil
 }
 
+// record reads the latencies out of a histogram.
+func (res *Result) record(hist *hdrhistogram.Histogram) {
+	res.P50, res.P99 = float64(hist.ValueAtQuantile(50)), float64(hist.ValueAtQuantile(99))
+	res.P999, res.Max, res.Curve = float64(hist.ValueAtQuantile(99.9)), float64(hist.Max()), curve(hist)
+}
+
 // take fills in what the child and the receivers measured.
 func (res *Result) take(child *ChildReport, f *fleet) {
 	hist := hdrhistogram.New(1, latencyMost, 3)
@@ -156,8 +168,7 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 	}
 	res.Frames = float64(inRun) / res.Spec.Run.Seconds()
 	res.FullRead = float64(full) / float64(max(reads, 1))
-	res.P50, res.P99 = float64(hist.ValueAtQuantile(50)), float64(hist.ValueAtQuantile(99))
-	res.P999, res.Max, res.Curve = float64(hist.ValueAtQuantile(99.9)), float64(hist.Max()), curve(hist)
+	res.record(hist)
 	res.Idle = child.Idle
 	res.Server, res.Counts, res.InTime = child.Usage, child.Counts, child.InTime
 	res.Late = [3]int64{child.LateP50, child.LateP99, child.LateMax}

@@ -48,7 +48,7 @@ func serverNames() []string {
 
 // serverCommand is the program, with arguments, that serves the spec: this one, or the one with the peers.
 func (r *Runner) serverCommand(spec *Spec) ([]string, error) {
-	if Servers()[spec.Server] != nil {
+	if Servers()[spec.Server] != nil || spec.Server == ordersServer || spec.Server == syncServer {
 		return r.Command, nil
 	}
 	program := r.Peers
