@@ -38,6 +38,9 @@ func newBare(each int) bench.NewTarget {
 		if spec.Stalled > 0 {
 			return nil, errors.New("bare: the limit is not defined with clients that never read; leave --stalled out")
 		}
+		if spec.Lag > 0 {
+			return nil, errors.New("bare: the limit holds nothing back; leave --lag out")
+		}
 		b := &bare{stage: newStage(bench.NewGate(nil)), each: uint64(each), room: make([][]byte, spec.Connections), size: spec.Frame}
 		var err error
 		if b.ring, err = newSendRing(spec.Connections, &b.sent, false); err != nil {

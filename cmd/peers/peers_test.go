@@ -99,6 +99,27 @@ func TestTheLimitSendsWhatItSays(t *testing.T) {
 	}
 }
 
+// TestNothingLeavesBeforeItIsDurable has the checker of package bench compare the time of arrival with the journal's lag.
+func TestNothingLeavesBeforeItIsDurable(t *testing.T) {
+	for peer := range servers() {
+		t.Run(peer, func(t *testing.T) {
+			res, err := measured(t, peer, func(p *bench.Plan) { p.Lag = []string{"3ms"} })
+			if strings.HasPrefix(peer, "bare") {
+				if err == nil || !strings.Contains(err.Error(), "leave --lag out") {
+					t.Errorf("error %v, want one that says that the limit has no gate", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Faults != (bench.Faults{}) || res.Sent == 0 {
+				t.Errorf("faults %v in %d frames; %s", res.Faults, res.Sent, res.First)
+			}
+		})
+	}
+}
+
 func TestClientsThatNeverReadAreLeftBehind(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {
