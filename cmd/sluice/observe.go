@@ -19,6 +19,7 @@ import (
 
 // observers is everything that looks at the running server. What was not asked for is nil.
 type observers struct {
+	gate   *gateWatch
 	export *otel.Telemetry
 	flight *flight.Recorder
 	live   *live.Live
@@ -37,6 +38,7 @@ func (s *service) observe() (err error) {
 		}
 	}()
 	c := s.cfg
+	o.gate = s.watchGate()
 	exports, err := s.exports()
 	if err != nil {
 		return err
@@ -153,6 +155,9 @@ func (o *observers) serveFlight(w http.ResponseWriter, _ *http.Request) {
 // bounded by otel's ShutdownTimeout and adminCloses, whatever hangs.
 func (s *service) unobserve() {
 	o := &s.observers
+	if o.gate != nil {
+		o.gate.close()
+	}
 	if o.export != nil {
 		if err := o.export.Shutdown(context.Background()); err != nil {
 			s.log.Warn("not everything that was measured was exported", "error", err)

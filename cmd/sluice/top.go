@@ -93,39 +93,56 @@ func (f *feed) where() string {
 	return f.Address
 }
 
-// next asks for what is new.
+// next asks for what is new and takes it in.
 func (f *feed) next(ctx context.Context) error {
+	s, err := f.ask(ctx, f.known())
+	if err == nil {
+		f.take(s)
+	}
+	return err
+}
+
+// known is the number of the last point that is known.
+func (f *feed) known() uint64 {
+	if len(f.points) == 0 {
+		return 0
+	}
+	return f.points[len(f.points)-1].N
+}
+
+// ask asks for what is new after a point. Any goroutine.
+func (f *feed) ask(ctx context.Context, known uint64) (*live.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	known := uint64(0)
-	if len(f.points) > 0 {
-		known = f.points[len(f.points)-1].N
-	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/live.json?after="+strconv.FormatUint(known, 10), nil)
 	if err != nil {
-		return fmt.Errorf("top: %w", err)
+		return nil, fmt.Errorf("top: %w", err)
 	}
 	answer, err := f.transport.RoundTrip(r)
 	if err != nil {
-		return fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or name its admin address with --admin-addr", f.where(), err)
+		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or name its admin address with --admin-addr", f.where(), err)
 	}
 	defer answer.Body.Close()
-	var s live.Snapshot
+	s := new(live.Snapshot)
 	if answer.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
-		return fmt.Errorf("%s says %s: %s", f.where(), answer.Status, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("%s says %s: %s", f.where(), answer.Status, strings.TrimSpace(string(text)))
 	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, 4<<20)).Decode(&s); err != nil {
-		return fmt.Errorf("%s: the answer is not understood: %w", f.where(), err)
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 4<<20)).Decode(s); err != nil {
+		return nil, fmt.Errorf("%s: the answer is not understood: %w", f.where(), err)
 	}
+	return s, nil
+}
+
+// take takes in what ask got.
+func (f *feed) take(s *live.Snapshot) {
 	if f.last != nil && f.last.Boot != s.Boot { // it started again: its points count from 1, and the next answer has them
 		f.points = nil
 		s.Points = nil
 	}
 	f.points = append(f.points, s.Points...)
 	f.points = f.points[max(0, len(f.points)-mostPoints):]
-	f.last = &s
-	return nil
+	f.last = s
 }
 
 // frame is the last snapshot with all points that are known.
@@ -137,11 +154,11 @@ func (f *feed) frame() *live.Snapshot {
 
 // Control sequences of terminals.
 const (
-	ownScreen  = "\x1b[?1049h\x1b[?25l" // a screen of its own, no cursor
-	giveBack   = "\x1b[?25h\x1b[?1049l" // both back
-	fromTop    = "\x1b[H"               // draw over what is there: clearing first would flicker
-	clearLine  = "\x1b[K"               // the rest of the line
-	clearBelow = "\x1b[J"               // the rest of the screen
+	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l" // a screen of its own, no cursor, and long lines are cut, not folded
+	giveBack   = "\x1b[?7h\x1b[?25h\x1b[?1049l" // all back
+	fromTop    = "\x1b[H"                       // draw over what is there: clearing first would flicker
+	clearLine  = "\x1b[K"                       // the rest of the line
+	clearBelow = "\x1b[J"                       // the rest of the screen
 )
 
 // watch draws until q or a signal.
@@ -171,14 +188,30 @@ func (f *feed) watch(in, out *os.File) error {
 	}()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	trouble := f.next(context.Background())
-	for {
-		if err := f.draw(out, trouble); err != nil {
-			return err
+	answers, waiting := make(chan answer, 1), false // a server that takes its time must not hold up keys and signals
+	ask := func() {
+		if waiting {
+			return
 		}
+		waiting = true
+		known := f.known()
+		go func() {
+			s, err := f.ask(context.Background(), known) // ends by its timeout
+			answers <- answer{s, err}
+		}()
+	}
+	ask()
+	var trouble error
+	for {
 		select {
 		case <-tick.C:
-			trouble = f.next(context.Background())
+			ask()
+			continue
+		case got := <-answers:
+			waiting, trouble = false, got.err
+			if got.err == nil {
+				f.take(got.snapshot)
+			}
 		case got := <-signals:
 			if got != unix.SIGWINCH {
 				return nil
@@ -188,7 +221,16 @@ func (f *feed) watch(in, out *os.File) error {
 				return nil
 			}
 		}
+		if err := f.draw(out, trouble); err != nil {
+			return err
+		}
 	}
+}
+
+// answer is what a server said, or why it said nothing.
+type answer struct {
+	snapshot *live.Snapshot
+	err      error
 }
 
 // draw writes a frame for the terminal's present size, or what is the trouble below the last one.

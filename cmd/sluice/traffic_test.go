@@ -39,18 +39,26 @@ func trading(t *testing.T, address string, number int) *trader {
 // command sends a request, to the kernel at the next flush.
 func (r *trader) command(c *orderbook.Command, traced ...[wire.TraceSize]byte) {
 	r.t.Helper()
-	frame, err := orderbook.AppendRequest(nil, 0, c)
-	if err == nil {
-		r.asked++
-		if body := frame[wire.PrefixSize+wire.RequestHeaderSize:]; len(traced) > 0 {
-			err = r.SendTraced(r.asked, traced[0], c.Tag, body)
-		} else {
-			err = r.Send(r.asked, c.Tag, body)
-		}
+	r.asked++
+	var err error
+	if len(traced) > 0 {
+		err = r.SendTraced(r.asked, traced[0], c.Tag, bodyOf(r.t, c))
+	} else {
+		err = r.Send(r.asked, c.Tag, bodyOf(r.t, c))
 	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// bodyOf is what follows the header of a request.
+func bodyOf(t *testing.T, c *orderbook.Command) []byte {
+	t.Helper()
+	frame, err := orderbook.AppendRequest(nil, 0, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return frame[wire.PrefixSize+wire.RequestHeaderSize:]
 }
 
 // rests sends orders that meet nothing: each is answered by one report.
@@ -119,6 +127,19 @@ func (r *trader) settle() {
 			r.t.Fatalf("the connection ended; %d of %d requests are answered", r.ended, r.asked)
 		}
 	}
+}
+
+// hoard sends n questions; their answers are not taken. The error says that the connection has ended.
+func (r *trader) hoard(n int) error {
+	r.t.Helper()
+	c := &orderbook.Command{Tag: orderbook.TagQueryPosition, Account: r.account, Instrument: 1}
+	for range n {
+		r.asked++
+		if err := r.Send(r.asked, c.Tag, bodyOf(r.t, c)); err != nil {
+			return err
+		}
+	}
+	return r.Flush()
 }
 
 // vanish ends the connection with a reset, as the kernel does for a process that was killed with answers unread.

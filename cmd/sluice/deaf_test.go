@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// deafCollectors are the ways in which the other end of an export can fail; each returns an address.
+func deafCollectors(t *testing.T) map[string]func() string {
+	listening := func() net.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	return map[string]func() string{
+		"refuses": func() string {
+			l := listening()
+			l.Close() // nobody listens at this port from here on
+			return l.Addr().String()
+		},
+		"hangs": func() string { return listening().Addr().String() }, // the kernel accepts, nobody reads
+		"answers after 5 s": func() string {
+			l, quit := listening(), make(chan struct{})
+			s := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				late := time.NewTimer(5 * time.Second)
+				defer late.Stop()
+				select {
+				case <-late.C:
+				case <-quit:
+				}
+			})}
+			go func() { _ = s.Serve(l) }() // until Close
+			t.Cleanup(func() { close(quit); s.Close() })
+			return l.Addr().String()
+		},
+	}
+}
+
+// Every answer is traced and the collector does not take the traces. Clients do not notice; what is kept for the collector
+// is bounded, so many times as many answers need no more memory and no more goroutines; the end comes in time.
+func TestADeafCollectorCostsNothingButCounters(t *testing.T) {
+	for name, address := range deafCollectors(t) {
+		t.Run(name, func(t *testing.T) {
+			exporting(t, address(), "http/protobuf")
+			t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
+			p, at := serving(t, t.TempDir(), "--pprof", "--trace-max-per-sec", "1000000")
+			r := trading(t, at, 0)
+			round := func(n int) (worst time.Duration) {
+				for range n {
+					began := time.Now()
+					r.meets(50)
+					r.settle()
+					worst = max(worst, time.Since(began))
+				}
+				return worst
+			}
+			until(t, "traces that are not taken", func() error {
+				round(10)
+				if n := p.lost(); n < 4096 { // as many spans as the queue of the SDK holds
+					return fmt.Errorf("%v are lost", n)
+				}
+				return nil
+			})
+			heap, goroutines, lost := p.heap(), p.number("go_goroutines"), p.lost()
+			worst := round(200)
+			grown, more, since := p.heap()-heap, p.number("go_goroutines")-goroutines, p.lost()-lost
+			t.Logf("%d answers; %.0f traces lost in the latter half; the heap holds %.1f MiB and grew by %.2f MiB; %+.0f goroutines; longest of 200 rounds %v",
+				r.frames, since, heap/(1<<20), grown/(1<<20), more, worst.Round(time.Millisecond))
+			const queue = 16 << 20 // more than the SDK's queue needs when it is full; all the lost traces would need ten times that
+			if grown > queue || more > 16 || since == 0 {
+				t.Errorf("the heap grew by %.0f B, there are %+.0f goroutines, %.0f traces are lost", grown, more, since)
+			}
+			began := time.Now()
+			p.signal(syscall.SIGTERM)
+			p.ends(0, "drained in", "not everything that was measured was exported")
+			took := time.Since(began)
+			t.Logf("the end took %v", took.Round(time.Millisecond))
+			if took > patience/2 { // 4 s by the server's own clock
+				t.Errorf("the end took %v", took)
+			}
+		})
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sluice/cmd/admin"
+	"sluice/cmd/stats"
+	"sluice/telemetry"
+)
+
+// books is a server that exports over OTLP and writes its measurements to a file, for its ledger after its end.
+type books struct {
+	t       *testing.T
+	p       *process
+	in      *collector
+	address string
+	door    string // of operators
+	file    string // of the last measurements
+}
+
+func bookkeeping(t *testing.T, args ...string) *books {
+	t.Helper()
+	dir := t.TempDir()
+	b := &books{t: t, in: collecting(t, "http/protobuf"), door: filepath.Join(dir, "admin"), file: filepath.Join(dir, "stats.json")}
+	b.p, b.address = serving(t, filepath.Join(dir, "data"), append([]string{
+		"--admin-socket", b.door, "--stats-file", b.file, "--heartbeat", "1h", "--shards", "2", "--drain-spread", "1ms",
+	}, args...)...)
+	return b
+}
+
+// reaches waits until a metric without labels has a value.
+func (b *books) reaches(name string, want int) {
+	b.t.Helper()
+	until(b.t, name, b.p.metric(name, strconv.Itoa(want)))
+}
+
+// waiting has n clients send orders each, behind a gate that is shut, and returns them when all their orders wait.
+func (b *books) waiting(n, orders int) []*trader {
+	b.t.Helper()
+	operate(b.t, b.door, "--force", "policy", "hybrid")
+	clients := make([]*trader, n)
+	for i := range clients {
+		clients[i] = trading(b.t, b.address, i)
+		clients[i].rests(orders)
+	}
+	b.reaches("sluice_gate_pending", n*orders)
+	return clients
+}
+
+// connections are those that are connected.
+func (b *books) connections() []admin.Connection {
+	b.t.Helper()
+	var page admin.Connections
+	out, problems, code := local("admin", "--socket", b.door, "--json", "connections")
+	if err := json.Unmarshal([]byte(out), &page); err != nil || code != 0 {
+		b.t.Fatalf("exit code %d: %s%s %v", code, out, problems, err)
+	}
+	return page.Top
+}
+
+// close checks the ledger that the server left, the same in the last export and in the file: every answer that the
+// application gave was sent, or dropped for a reason. Every request of these tests has one answer. It returns the counts.
+func (b *books) close() (sent int, dropped map[string]int) {
+	b.t.Helper()
+	written, err := stats.ReadFile(b.file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	given := int(b.in.sum("sluice.sequencer.events") + b.in.sum("sluice.sequencer.queries"))
+	seen := int(b.in.sum("sluice.gate.released"))
+	sent, all := int(b.in.sum("sluice.response.sent")), 0
+	dropped = map[string]int{}
+	for r := range telemetry.DropReason(telemetry.NumDropReasons) {
+		n := int(b.in.sum("sluice.response.dropped", "reason", r.Name()))
+		if n != 0 {
+			dropped[r.Name()] = n
+		}
+		if other := int(written.Counter("dropped", r.Name())); other != n {
+			b.t.Errorf("dropped for %s: %d exported, %d written", r.Name(), n, other)
+		}
+		all += n
+	}
+	b.t.Logf("%d answers given, %d came to the gate, %d sent, dropped %v", given, seen, sent, dropped)
+	if given != sent+all || seen != given || int(b.in.sum("sluice.response.dropped")) != all {
+		b.t.Errorf("%d answers given, %d came to the gate; %d sent and %d dropped %v are %d", given, seen, sent, all, dropped, sent+all)
+	}
+	if n := int(written.Counter("egress_frames_sent")); n != sent {
+		b.t.Errorf("%d sent are written, %d exported", n, sent)
+	}
+	return sent, dropped
+}
+
+// wants checks what the ledger has.
+func (b *books) wants(sent int, dropped map[string]int) {
+	b.t.Helper()
+	if s, d := b.close(); s != sent || fmt.Sprint(d) != fmt.Sprint(dropped) {
+		b.t.Errorf("%d sent, dropped %v; want %d and %v", s, d, sent, dropped)
+	}
+}
+
+func TestTheLedgerOfAQuietEnd(t *testing.T) {
+	b := bookkeeping(t)
+	for i := range 3 {
+		r := trading(t, b.address, i)
+		r.rests(50)
+		r.settle()
+	}
+	b.p.signal(syscall.SIGTERM)
+	b.p.ends(0, "drained in")
+	b.wants(150, map[string]int{})
+}
+
+// Requests are under way when the signal comes: what was taken is answered, and the clients count the same as the server.
+func TestTheLedgerOfADrainUnderLoad(t *testing.T) {
+	b := bookkeeping(t)
+	clients := make([]*trader, 4)
+	for i := range clients {
+		clients[i] = trading(t, b.address, i)
+		clients[i].rests(2000)
+	}
+	b.p.signal(syscall.SIGTERM)
+	for _, r := range clients {
+		for r.next() {
+		}
+	}
+	b.p.ends(0, "drained in")
+	b.wants(int(totals(clients).frames), map[string]int{})
+}
+
+// Clients are killed while their answers wait.
+func TestTheLedgerOfClientsThatVanish(t *testing.T) {
+	b := bookkeeping(t)
+	for _, r := range b.waiting(3, 40) {
+		r.vanish()
+	}
+	b.reaches("sluice_active_connections", 0)
+	operate(t, b.door, "policy", "local")
+	b.reaches("sluice_gate_pending", 0)
+	b.p.signal(syscall.SIGTERM)
+	b.p.ends(0, "drained in")
+	b.wants(0, map[string]int{"client_gone": 120})
+}
+
+// An operator kicks one of two clients; the other gets its answers.
+func TestTheLedgerOfAKick(t *testing.T) {
+	b := bookkeeping(t)
+	clients := b.waiting(2, 40)
+	open := b.connections()
+	if len(open) != 2 {
+		t.Fatalf("connections %v", open)
+	}
+	operate(t, b.door, "kick", strconv.FormatUint(open[0].ID, 10))
+	b.reaches("sluice_active_connections", 1)
+	operate(t, b.door, "policy", "local")
+	for _, r := range clients {
+		for r.ended < r.asked && r.next() {
+		}
+	}
+	b.p.signal(syscall.SIGTERM)
+	b.p.ends(0, "drained in")
+	if got := totals(clients).frames; got != 40 {
+		t.Errorf("both clients together got %d answers, want 40", got)
+	}
+	b.wants(40, map[string]int{"client_gone": 40})
+}
+
+// A client asks and does not read: it ends at its limit, or by an operator. What lay in its buffers is dropped for that
+// reason, what came behind it because the client was gone.
+func TestTheLedgerOfAClientThatDoesNotRead(t *testing.T) {
+	for _, tt := range []struct {
+		reason string
+		args   []string
+		kick   bool
+	}{
+		{"slow_client", []string{"--hard-limit", "16KiB", "--soft-limit", "8KiB"}, false},
+		{"kicked", []string{"--hard-limit", "8MiB", "--soft-limit", "8MiB", "--no-progress", "1h"}, true},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			b := bookkeeping(t, tt.args...)
+			slow := trading(t, b.address, 0)
+			until(t, "a connection with unsent answers", func() error {
+				if err := slow.hoard(500); err != nil && !tt.kick {
+					return nil
+				}
+				if top := b.connections(); tt.kick && len(top) == 1 && top[0].Unsent > 0 && top[0].Lag > 0 { // its socket is full
+					operate(t, b.door, "kick", strconv.FormatUint(top[0].ID, 10))
+					return nil
+				}
+				return fmt.Errorf("%d questions are not too many", slow.asked)
+			})
+			b.reaches("sluice_active_connections", 0)
+			b.p.signal(syscall.SIGTERM)
+			b.p.ends(0, "drained in")
+			sent, dropped := b.close()
+			if others := len(dropped) - 1; sent == 0 || dropped[tt.reason] == 0 || others > 0 && dropped["client_gone"] == 0 || others > 1 {
+				t.Errorf("%d sent, dropped %v; want some for %s, others for client_gone only", sent, dropped, tt.reason)
+			}
+		})
+	}
+}
+
+// The gate is shut when the signal comes, and stays shut: at the deadline all that waits is dropped.
+func TestTheLedgerOfAShutGate(t *testing.T) {
+	for name, again := range map[string]bool{"the deadline ends it": false, "a second signal ends it": true} {
+		t.Run(name, func(t *testing.T) {
+			drain := "300ms"
+			if again {
+				drain = "1h"
+			}
+			b := bookkeeping(t, "--drain", drain)
+			r := trading(t, b.address, 9)
+			r.rests(10)
+			r.settle()
+			b.waiting(3, 40)
+			b.p.signal(syscall.SIGTERM)
+			if again {
+				b.p.err.await(t, "draining since")
+				b.p.signal(syscall.SIGTERM)
+			}
+			b.p.ends(1, "answers unsent")
+			b.wants(10, map[string]int{"shutdown": 120})
+			if !strings.Contains(b.p.err.String(), "dropped") {
+				t.Errorf("the last report does not say what was dropped:\n%s", b.p.err)
+			}
+		})
+	}
+}
