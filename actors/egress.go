@@ -39,7 +39,8 @@ type Egress struct {
 	stuck   int              // how many those are
 	entries int              // requests the ring can queue
 	traces  tracer
-	samples []sample // answers appended since the last settle
+	samples []sample      // answers appended since the last settle
+	queued  telemetry.Run // times in the inbox of the answers of this step
 	reaped  [64]transport.Completion
 
 	class   []transport.Limits // this step's limits
@@ -147,6 +148,7 @@ func (e *Egress) drain(now int64) int {
 	if n > 0 {
 		e.frames.Release()
 		e.rec.B.C[telemetry.EgressSlots] += uint64(n)
+		e.queued.Flush(&e.rec.B.H[telemetry.StageQueue])
 	}
 	return n
 }
@@ -205,7 +207,7 @@ func (e *Egress) deliver(b []byte, now int64) {
 	if r.flags&recordLast != 0 {
 		c.Ended++
 	}
-	e.rec.B.H[telemetry.StageQueue].Record(uint64(max(now-r.received-int64(r.encoded), 0)))
+	e.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.received-int64(r.encoded), 0)))
 }
 
 // append puts p into the connection's buffer and marks it dirty; false means the connection was ended instead. A client
@@ -261,7 +263,7 @@ func (e *Egress) control(entry uint32, frame string, now int64) bool {
 		e.unpin(entry, now)
 		return false
 	}
-	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frame))})
+	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frame)), appended: now})
 	return true
 }
 

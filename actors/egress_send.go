@@ -49,7 +49,6 @@ func (e *Egress) push(entry uint32, now int64) {
 		return // making room ended or blocked it
 	}
 	e.rec.B.Mark(telemetry.MarkBuffered, uint64(c.Unsent()))
-	e.rec.B.Mark(telemetry.MarkInFlight, uint64(e.ring.Queued()+1))
 	if !e.ring.Send(c.FD, c.Begin(e.slab), userData(opSend, c.Gen, entry)) {
 		panic("actors: the ring refused a send although it has room")
 	}
@@ -69,6 +68,7 @@ func (e *Egress) submit(now int64) {
 	for e.err == nil {
 		if e.ring.Queued() > 0 {
 			e.rec.B.C[telemetry.EgressSubmits]++
+			e.rec.B.Mark(telemetry.MarkInFlight, uint64(e.ring.Queued()))
 			if e.err = e.ring.Submit(); e.err != nil {
 				return
 			}

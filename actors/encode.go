@@ -22,6 +22,9 @@ type Encode[R, Q any] struct {
 	onError  func(conn uint64, err error) // rate-limited by its owner; called on the encoder's goroutine
 
 	touched []bool // shards with committed, unpublished records
+
+	frames, bytes uint64        // of this step, not counted yet
+	times         telemetry.Run // of this step's slots, from release to here
 }
 
 // Name implements Actor.
@@ -75,7 +78,16 @@ func (e *Encode[R, Q]) Step(now int64) int {
 	if full {
 		e.rec.B.C[telemetry.MailboxFull]++
 	}
+	e.count()
 	return taken + n
+}
+
+// count tells telemetry of the step's frames.
+func (e *Encode[R, Q]) count() {
+	e.rec.B.C[telemetry.EncodeFrames] += e.frames
+	e.rec.B.C[telemetry.EncodeBytes] += e.bytes
+	e.frames, e.bytes = 0, 0
+	e.times.Flush(&e.rec.B.H[telemetry.StageEncode])
 }
 
 // one encodes s into its shard's ring; false means the ring is full and nothing happened.
@@ -114,10 +126,9 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 	rec.put(room)
 	w.Commit(size)
 	e.touched[shard] = true
-	b := e.rec.B
-	b.C[telemetry.EncodeFrames]++
-	b.C[telemetry.EncodeBytes] += uint64(len(frames))
-	b.H[telemetry.StageEncode].Record(uint64(max(now-s.opened, 0)))
+	e.frames++
+	e.bytes += uint64(len(frames))
+	e.times.Add(&e.rec.B.H[telemetry.StageEncode], uint64(max(now-s.opened, 0)))
 	return true
 }
 

@@ -38,6 +38,9 @@ type Gate[R, Q any] struct {
 	ahead   lookAhead
 	waited  bool // the head slot really waited since the last release
 
+	passed uint64        // slots opened since the last release and not counted yet
+	times  telemetry.Run // their times in the gate
+
 	oldest  atomic.Int64  // written by the gate, read by anyone: when the head slot was first looked at, 0 = none waits
 	pending atomic.Uint64 // written by the gate, read by anyone: seq of the waiting head slot
 	binding atomic.Int64  // written by the gate, read by anyone: node the waiting head slot waits for, -1 none
@@ -112,17 +115,16 @@ func (g *Gate[R, Q]) open(s *Slot[R, Q], position uint64, now int64) {
 	if s.overtaken {
 		return
 	}
-	b := g.rec.B
 	if position >= g.scanned {
 		s.waited, s.crossed = 0, 0
 		g.arrive(s, now)
 	}
-	b.C[telemetry.GateSlots]++
+	g.passed++
 	if s.Bypass {
-		b.C[telemetry.GateBypassed]++
+		g.rec.B.C[telemetry.GateBypassed]++
 	}
 	s.opened = now
-	b.H[telemetry.StageGate].Record(uint64(now - s.consumed))
+	g.times.Add(&g.rec.B.H[telemetry.StageGate], uint64(now-s.consumed))
 	g.choose(s)
 }
 
@@ -144,6 +146,9 @@ func (g *Gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 	if n == 0 {
 		return
 	}
+	g.rec.B.C[telemetry.GateSlots] += g.passed
+	g.passed = 0
+	g.times.Flush(&g.rec.B.H[telemetry.StageGate])
 	if g.ahead.counting {
 		g.forget(slots)
 	}

@@ -74,5 +74,9 @@ func (r *record) get(b []byte) {
 
 // since is to - from in ns, clamped to 0..2^32-1: clocks of different cores may differ by a few ns.
 func since(from, to int64) uint32 {
-	return uint32(min(max(to-from, 0), 1<<32-1))
+	d := to - from
+	if uint64(d) < 1<<32 {
+		return uint32(d)
+	}
+	return ^uint32(d >> 63) // 0 when out of order, else all ones
 }

@@ -107,18 +107,24 @@ func (r *Runner) run(g *Group) {
 	}
 	live := append([]Actor(nil), g.Actors...)
 	empty := 0
-	for len(live) > 0 {
+	for now := r.clock(); len(live) > 0; {
 		var work int
-		live, work = r.round(live)
+		live, work, now = r.round(live, now)
 		if work > 0 {
 			empty = 0
 			continue
 		}
 		empty++
-		if !g.Idle.Pause(empty) || len(live) == 0 {
-			continue
+		sleepy := g.Idle.Pause(empty)
+		then := r.clock()
+		for _, a := range live {
+			count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 0, then-now)
 		}
-		live = r.park(g, live)
+		now = then
+		if sleepy && len(live) > 0 {
+			live = r.park(g, live)
+			now = r.clock()
+		}
 	}
 }
 
@@ -128,7 +134,7 @@ func (r *Runner) run(g *Group) {
 func (r *Runner) park(g *Group, live []Actor) []Actor {
 	g.signal.Prepare()
 	var work int
-	live, work = r.round(live)
+	live, work, _ = r.round(live, r.clock())
 	if work == 0 && len(live) > 0 && !r.failed.Load() {
 		for _, a := range live {
 			if p, ok := a.(Parker); ok {
@@ -142,17 +148,18 @@ func (r *Runner) park(g *Group, live []Actor) []Actor {
 			if p, ok := a.(Parker); ok {
 				p.Unpark()
 			}
-			count(a, telemetry.RunnerParks, telemetry.RunnerParkedTime, slept)
+			count(a, telemetry.RunnerParks, telemetry.RunnerParkedTime, 1, slept)
 		}
 	}
 	g.signal.Cancel()
 	return live
 }
 
-// round steps every live actor once and closes those that are done. After a failure it closes them all.
-func (r *Runner) round(live []Actor) (left []Actor, work int) {
+// round steps every live actor once and closes those that are done. After a failure it closes them all. now is the present
+// time, and what it returns is close to it if there was work.
+func (r *Runner) round(live []Actor, now int64) (left []Actor, work int, then int64) {
 	current := 0
-	left = live
+	left, then = live, now
 	defer func() {
 		if v := recover(); v != nil {
 			r.fail(&PanicError{Actor: left[current].Name(), Value: v, Stack: debug.Stack()})
@@ -163,19 +170,18 @@ func (r *Runner) round(live []Actor) (left []Actor, work int) {
 		for current = range left {
 			r.close(left[current])
 		}
-		return nil, 1
+		return nil, 1, then
 	}
-	now := r.clock()
 	for current < len(left) {
 		a := left[current]
-		n := a.Step(now)
+		n := a.Step(then)
 		if n > 0 {
 			work += n
-			began := now
-			now = r.clock() // a step that worked took time; the next actor stamps with its own
-			count(a, telemetry.RunnerBusy, telemetry.RunnerBusyTime, now-began)
+			began := then
+			then = r.clock() // a step that worked took time; the next actor stamps with its own
+			count(a, telemetry.RunnerBusy, telemetry.RunnerBusyTime, 1, then-began)
 		} else {
-			count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 0)
+			count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 1, 0)
 		}
 		if n == 0 && a.Done() {
 			r.close(a)
@@ -185,17 +191,17 @@ func (r *Runner) round(live []Actor) (left []Actor, work int) {
 		}
 		current++
 	}
-	return left, work
+	return left, work, then
 }
 
 // metered is implemented by actors whose steps the runner counts, so that busy and idle are live under permanent load
 // too (R38).
 type metered interface{ recorder() *telemetry.Recorder }
 
-func count(a Actor, steps, spent telemetry.Counter, ns int64) {
+func count(a Actor, steps, spent telemetry.Counter, n uint64, ns int64) {
 	if m, ok := a.(metered); ok {
 		b := m.recorder().B
-		b.C[steps]++
+		b.C[steps] += n
 		b.C[spent] += uint64(max(ns, 0))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +48,8 @@ type costRig struct {
 
 func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	r := &costRig{ring: ring}
-	cfg := Config{Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Batch: batch}
+	rules := telemetry.NewRules(1e-4, 10*time.Millisecond)
+	cfg := Config{Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Batch: batch, Sampler: telemetry.NewSampler(rules)}
 	if ring == "null" {
 		cfg.OpenRing = func(int, transport.RingConfig) (transport.Ring, error) {
 			return &nullRing{entries: 256, pending: make([]transport.Completion, 0, 256)}, nil
@@ -91,9 +93,10 @@ func (r *costRig) turn(n int) float64 {
 	for i := range n + 1 {
 		r.fill(costSlots, costConns, costSize)
 		r.cursors.SetPersisted(durability.Seq(r.seq))
+		now := r.Now()
 		began := threadTime()
 		for work := 1; work > 0; {
-			live, work = r.runner.round(live)
+			live, work, now = r.runner.round(live, now)
 		}
 		if i > 0 { // the first one warms the caches after the other program's turn
 			spent += threadTime() - began

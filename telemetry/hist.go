@@ -43,6 +43,35 @@ func (h *Hist) RecordN(v uint64, n uint32) {
 	}
 }
 
+// Run gathers equal values that follow each other, as the times of slots that
+// passed in one batch are, so that they are recorded at once. Only the owner of
+// the block uses it, and flushes it before it polls or parks. The zero Run is
+// empty.
+type Run struct {
+	v uint64
+	n uint32
+}
+
+// Add records v in h, now or at the next Flush or Add of another value.
+func (r *Run) Add(h *Hist, v uint64) {
+	if v != r.v {
+		r.next(h, v)
+	}
+	r.n++
+}
+
+// next is not part of Add, so that Add is inlined.
+func (r *Run) next(h *Hist, v uint64) {
+	h.RecordN(r.v, r.n)
+	r.v, r.n = v, 0
+}
+
+// Flush records what is left in h.
+func (r *Run) Flush(h *Hist) {
+	h.RecordN(r.v, r.n)
+	r.n = 0
+}
+
 // bucketOf returns the bucket of v without a branch: below 64 the value itself,
 // above it the power of two and the five bits after the leading one.
 func bucketOf(v uint64) uint {

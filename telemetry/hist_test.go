@@ -165,3 +165,18 @@ func FuzzBuckets(f *testing.F) {
 		}
 	})
 }
+
+// A Run records what single records would have.
+func TestRunRecordsTheSame(t *testing.T) {
+	var one, gathered Hist
+	var run Run
+	for _, v := range []uint64{0, 0, 7, 7, 7, 0, 1 << 40, 1 << 40, 63, 64, 0} {
+		one.Record(v)
+		run.Add(&gathered, v)
+	}
+	run.Flush(&gathered)
+	run.Flush(&gathered)
+	if one != gathered {
+		t.Errorf("%d values that add up to %d, want %d", gathered.b[0], gathered.sum, one.sum)
+	}
+}

@@ -159,7 +159,7 @@ func (r *Rules) Head(seq, conn uint64, parentSampled bool) (Reason, bool) {
 	switch {
 	case parentSampled:
 		return ReasonParent, true
-	case mix(seq) < r.Below:
+	case r.Below != 0 && mix(seq) < r.Below:
 		return ReasonRatio, true
 	case conn != 0 && conn == r.DebugConn && r.DebugLeft != nil && r.DebugLeft.Add(-1) >= 0:
 		return ReasonDebug, true

@@ -1,0 +1,68 @@
+package actors
+
+import (
+	"testing"
+	"time"
+
+	"sluice/durability"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// sum collects what all actors of the bench measured.
+func (s *bench) sum() *telemetry.Totals {
+	s.total(0)
+	return s.Collector().Sum()
+}
+
+// The stages of answers add up to the whole, to the nanosecond, and none of them is always nothing (R37).
+func TestStagesAddUpToTheWhole(t *testing.T) {
+	const conns, batch, rounds = 16, 64, 50
+	s := newBench(t, conns, 1)
+	for range rounds {
+		s.fill(batch, conns, 64)
+		s.cursors.SetPersisted(durability.Seq(s.seq))
+		now := s.Now()
+		for live, work := s.actors, 1; work > 0; {
+			live, work, now = s.runner.round(live, now)
+		}
+	}
+	sum := s.sum()
+	parts, whole := uint64(0), &sum.H[telemetry.StageWhole]
+	for _, stage := range []telemetry.Stage{
+		telemetry.StageMatch, telemetry.StageHandoff, telemetry.StageGate, telemetry.StageEncode,
+		telemetry.StageQueue, telemetry.StageBatch, telemetry.StageSend,
+	} {
+		h := &sum.H[stage]
+		parts += h.Sum
+		if h.Count != whole.Count {
+			t.Errorf("%s holds %d answers, the whole %d", stage.Name(), h.Count, whole.Count)
+		}
+	}
+	if parts != whole.Sum || whole.Count != batch*rounds {
+		t.Errorf("stages add up to %d ns, the whole of %d answers is %d ns", parts, whole.Count, whole.Sum)
+	}
+	for _, stage := range []telemetry.Stage{telemetry.StageEncode, telemetry.StageBatch, telemetry.StageSend} {
+		if sum.H[stage].Sum == 0 {
+			t.Errorf("%s took no time at all", stage.Name())
+		}
+	}
+}
+
+// A frame of the server's own is no answer: one that leaves in front of answers does not count in their batch.
+func TestAControlFrameDoesNotTimeTheBatch(t *testing.T) {
+	s := newBench(t, 4, 1)
+	for range 8 {
+		if !s.events.TrySend(event{kind: eventBusy, conn: 1, hash: transport.Hash(1)}) {
+			t.Fatal("the control mailbox is full")
+		}
+		s.run(16, 4, 64)
+	}
+	sum := s.sum()
+	if n := sum.C[telemetry.EgressBusy]; n != 8 {
+		t.Fatalf("%d ServerBusy frames", n)
+	}
+	if batch, whole := &sum.H[telemetry.StageBatch], &sum.H[telemetry.StageWhole]; batch.Count != 8*16 || batch.Sum > whole.Sum {
+		t.Errorf("%d answers were %v in a batch and %v in all", batch.Count, time.Duration(batch.Sum), time.Duration(whole.Sum))
+	}
+}
