@@ -186,6 +186,22 @@ func (d *directory) removeTemporary() error {
 	return nil
 }
 
+// blame names the file a failure is about: the failing call knows it, except for the bare sync of the segment being written.
+func (d *directory) blame(cause error) string {
+	var onPath *os.PathError
+	var onLink *os.LinkError
+	switch {
+	case errors.As(cause, &onPath) && strings.HasPrefix(onPath.Path, d.path):
+		return onPath.Path
+	case errors.As(cause, &onLink):
+		return onLink.New
+	}
+	if segments, err := listSegments(d.wal()); err == nil && len(segments) > 0 {
+		return segments[len(segments)-1].path
+	}
+	return d.wal()
+}
+
 // writeFileDurably replaces a small file so that after a crash either the old or the new content is there: write a temporary
 // file, fsync, rename, fsync the directory.
 func writeFileDurably(path string, content []byte) error {
@@ -212,13 +228,18 @@ func writeFileDurably(path string, content []byte) error {
 	return nil
 }
 
+// errSync marks a sync that failed, which ends the journal. Failing to open what is to be synced is not that.
+var errSync = errors.New("journal: a sync failed")
+
 // syncDirectory makes renames and removals in it durable, fsync(2).
 func syncDirectory(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	err = f.Sync()
+	if err = f.Sync(); err != nil {
+		err = fmt.Errorf("%w: %w", errSync, err)
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

@@ -29,6 +29,7 @@ type disk struct {
 type node struct {
 	now, durable content
 	pending      []change
+	refused      bool // a sync failed: the pending changes may be gone, and a later success says nothing about them
 }
 
 type content struct {
@@ -95,7 +96,9 @@ func (d *disk) do(at int, c change) {
 
 func (d *disk) sync(at int) {
 	n := d.nodes[at]
-	n.durable, n.pending = n.now.clone(), nil
+	if !n.refused {
+		n.durable, n.pending = n.now.clone(), nil
+	}
 }
 
 func (c *content) apply(x change) {
@@ -204,13 +207,13 @@ func (d *disk) crash(rng *rand.Rand) *disk {
 		left := n.durable.clone()
 		if left.names != nil {
 			for _, c := range n.pending {
-				if keep() {
+				if !n.refused && keep() {
 					left.apply(c)
 				} else if ordered {
 					break
 				}
 			}
-		} else {
+		} else if !n.refused {
 			for _, c := range n.pending {
 				left.applyTorn(c, sector, keep)
 			}
@@ -238,6 +241,15 @@ func (c *content) applyTorn(x change, sector int64, keep func() bool) {
 		}
 		from = to
 	}
+}
+
+// copy gives the same disk with everything on it durable.
+func (d *disk) copy() *disk {
+	out := &disk{nodes: map[int]*node{}, next: d.next}
+	for at, n := range d.nodes {
+		out.nodes[at] = &node{now: n.now.clone(), durable: n.now.clone()}
+	}
+	return out
 }
 
 // put makes real files of the disk in an empty directory.

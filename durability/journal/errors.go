@@ -26,19 +26,20 @@ var (
 // errors.Is finds ErrPoisoned and the cause, for example syscall.ENOSPC.
 type PoisonError struct {
 	Dir       string         // the journal's directory
+	File      string         // the file or directory that refused; the segment being written if the failure does not say
 	Op        string         // what failed
 	Persisted durability.Seq // the last event known to be on disk; nothing after it may be acknowledged
 	Cause     error
 }
 
-// Error names the directory, the operation, the last good event and, for a full disk, the remedy.
+// Error names the file, the operation, the last good event and, for a full disk, the remedy.
 func (e *PoisonError) Error() string {
 	advice := "the journal stays closed until a restart reads back what is on disk"
 	if errors.Is(e.Cause, syscall.ENOSPC) || errors.Is(e.Cause, syscall.EDQUOT) {
 		advice = "the disk that holds " + e.Dir + " is full: free space, then restart"
 	}
 	return fmt.Sprintf("journal: poisoned: %s in %s failed: %v; events after %d are not acknowledged; %s",
-		e.Op, e.Dir, e.Cause, e.Persisted, advice)
+		e.Op, e.File, e.Cause, e.Persisted, advice)
 }
 
 // Unwrap gives ErrPoisoned and the cause.

@@ -127,12 +127,31 @@ func prepare(d *directory, lg *zap.Logger) error {
 		return err
 	}
 	if len(segments) > 0 {
-		return nil
+		return settle(d, segments[len(segments)-1])
 	}
 	if d.has(formatFile) {
 		return &CorruptError{File: d.wal(), Offset: -1, Why: "the log is missing"}
 	}
 	return createLog(d, lg)
+}
+
+// settle makes durable what the log is about to be read from. A process that was killed leaves writes and a new segment's name in the
+// kernel's memory: they read as if they were on disk, and a power loss after the restart would take back events that the restart
+// counted as persisted. Only the newest segment can hold such writes; rolling over syncs the one before. Then the kernel is asked to
+// forget its copy: after a failed sync it may keep pages that never reached the disk and call them clean.
+func settle(d *directory, newest segment) error {
+	f, err := os.OpenFile(newest.path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("journal: opening a segment: %w", err)
+	}
+	if err = f.Sync(); err == nil {
+		forget(f)
+		err = syncDirectory(d.wal())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("journal: making the end of the log durable: %w", err)
+	}
+	return nil
 }
 
 func createLog(d *directory, lg *zap.Logger) error {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
@@ -102,7 +101,10 @@ func firstEvent(path string) (durability.Seq, error) {
 		return 0, fmt.Errorf("journal: opening a segment: %w", err)
 	}
 	defer f.Close()
-	decoder := wal.NewDecoder(fileutil.NewFileReader(f))
+	decoder, err := newDecoder(f)
+	if err != nil {
+		return 0, err
+	}
 	record := &walpb.Record{}
 	for decoder.Decode(record) == nil {
 		switch record.GetType() {

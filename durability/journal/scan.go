@@ -103,6 +103,15 @@ func scan(segments []segment, visit func(Event) bool) (contents, error) {
 	return s.contents, nil
 }
 
+// newDecoder begins to read a segment; the log below panics if it cannot learn the file's length.
+func newDecoder(f *os.File) (decoder wal.Decoder, err error) {
+	err = guard(func() error { decoder = wal.NewDecoder(fileutil.NewFileReader(f)); return nil })
+	if err != nil {
+		return nil, fmt.Errorf("journal: reading %s: %w", f.Name(), err)
+	}
+	return decoder, nil
+}
+
 func (s *scanner) corrupt(i int, offset int64, why string) error {
 	return &CorruptError{File: s.segments[i].path, Offset: offset, Good: s.last, Why: why}
 }
@@ -114,7 +123,10 @@ func (s *scanner) segment(i int) error {
 	}
 	defer f.Close()
 	// One decoder per file, so that offsets and errors name the right one.
-	decoder := wal.NewDecoder(fileutil.NewFileReader(f))
+	decoder, err := newDecoder(f)
+	if err != nil {
+		return err
+	}
 	record := &walpb.Record{}
 	for n := 0; !s.done; n++ {
 		offset := decoder.LastOffset()
@@ -214,6 +226,10 @@ func (s *scanner) entry(i int, data []byte) string {
 
 // end judges why reading stopped after n good records: the segment's end, the unfinished write of a crash, or damage.
 func (s *scanner) end(i int, f *os.File, offset int64, n int, cause error) error {
+	var refused *os.PathError
+	if errors.As(cause, &refused) { // the disk did not answer; what it holds is unknown, not damaged
+		return fmt.Errorf("journal: reading a segment: %w", cause)
+	}
 	if n < 2 {
 		return s.corrupt(i, offset, "the segment's header is incomplete")
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"sluice/durability"
@@ -97,13 +98,13 @@ func live(dir string, seed uint64, steps int) {
 	o.BeforeSync = func() { say("try %d %d %d", s.j.writer.persisted+1, s.appended, s.inc) }
 	j, r, err := Open(o)
 	if err != nil {
-		say("error open: %v", err)
+		say("error open: %s", describe(err))
 		return
 	}
 	s.j = j
 	s.state, err = recoverChain(r)
 	if err != nil {
-		say("error replay: %v", errors.Join(err, j.Close()))
+		say("error replay: %s", describe(errors.Join(err, j.Close())))
 		return
 	}
 	s.inc, s.appended = r.Incarnation, r.Last
@@ -112,18 +113,33 @@ func live(dir string, seed uint64, steps int) {
 		OnPersisted: func(seq durability.Seq) { say("ack %d", seq) },
 		OnSnapshot:  func(_ durability.Seq, err error) { s.trouble = errors.Join(s.trouble, err) }})
 	if err := s.c.Run(); err != nil {
-		say("error run: %v", errors.Join(err, j.Close()))
+		say("error run: %s", describe(errors.Join(err, j.Close())))
 		return
 	}
 	if err := j.Close(); err != nil {
-		say("error close: %v", err)
+		say("error close: %s", describe(err))
 		return
 	}
 	if s.trouble != nil {
-		say("error snapshot: %v", s.trouble)
+		say("error snapshot: %s", describe(s.trouble))
 		return
 	}
 	say("closed")
+}
+
+// describe prints an error with what a program can tell of it.
+func describe(err error) string {
+	var poison *PoisonError
+	var number syscall.Errno
+	kind := "other"
+	switch {
+	case errors.As(err, &poison) && poison.Op != "" && poison.File != "":
+		kind = "poison"
+	case errors.Is(err, ErrCorrupt):
+		kind = "corrupt"
+	}
+	errors.As(err, &number)
+	return fmt.Sprintf("[%s %d] %.300v", kind, number, err)
 }
 
 // TestStoryChild lives one story per line "seed steps directory" and ends with its input.

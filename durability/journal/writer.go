@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -95,7 +96,7 @@ func (w *Writer) Commit() (durability.Seq, error) {
 }
 
 func (w *Writer) fail(op string, cause error) error {
-	w.poison = &PoisonError{Dir: w.dir.path, Op: op, Persisted: w.persisted, Cause: cause}
+	w.poison = &PoisonError{Dir: w.dir.path, File: w.dir.blame(cause), Op: op, Persisted: w.persisted, Cause: cause}
 	w.lg.Error("journal poisoned: nothing more is acknowledged", "error", w.poison)
 	return w.poison
 }
@@ -118,7 +119,9 @@ func (w *Writer) Install(s *Snapshot) error {
 	if err := os.Rename(s.temporary, path); err != nil {
 		return fmt.Errorf("journal: installing snapshot %d: %w", s.seq, err)
 	}
-	if err := syncDirectory(w.dir.snap()); err != nil {
+	if err := syncDirectory(w.dir.snap()); errors.Is(err, errSync) {
+		return w.fail(fmt.Sprintf("installing snapshot %d", s.seq), err)
+	} else if err != nil {
 		// Whether the name survives a crash is unknown, so nothing may come to rely on it.
 		return fmt.Errorf("journal: installing snapshot %d: %w (removed: %v)", s.seq, err, os.Remove(path))
 	}
@@ -128,13 +131,25 @@ func (w *Writer) Install(s *Snapshot) error {
 	if err := guard(func() error { return w.log.SaveSnapshot(here.record()) }); err != nil {
 		return w.fail(fmt.Sprintf("marking snapshot %d", s.seq), err)
 	}
-	return w.purge()
+	// The log's own rollover relies on syncs of the same directory, so one that failed here is as final as one there.
+	err := w.purge()
+	if errors.Is(err, errSync) {
+		return w.fail(fmt.Sprintf("removing what snapshot %d made superfluous", s.seq), err)
+	}
+	return err
 }
 
 // close ends the log. A poisoned one is closed without the sync that closing includes: a sync that failed is not retried.
 func (w *Writer) close() error {
 	if w.poison != nil {
 		w.log.SetUnsafeNoFsync()
+		if err := guard(w.log.Close); err != nil {
+			return fmt.Errorf("journal: closing %s: %w", w.dir.wal(), err)
+		}
+		return nil
 	}
-	return guard(w.log.Close)
+	if err := guard(w.log.Close); err != nil {
+		return w.fail("the sync at the end", err)
+	}
+	return nil
 }

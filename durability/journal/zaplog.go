@@ -67,7 +67,11 @@ func attributes(fields []zapcore.Field) []slog.Attr {
 // instead of losing the process. The log holds its mutex only under defer, so it can still be closed afterwards.
 func guard(call func() error) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case error: // kept, so that errors.Is finds the cause
+			err = fmt.Errorf("panic in the log: %w\n%s", r, debug.Stack())
+		default:
 			err = fmt.Errorf("panic in the log: %v\n%s", r, debug.Stack())
 		}
 	}()

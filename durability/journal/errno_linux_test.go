@@ -1,0 +1,247 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// failures is a row of stories in one child; in each, one system call fails.
+type failures struct {
+	t      *testing.T
+	folder string
+	child  *watched
+	runs   int // of this child
+
+	// Of the run under way, written by the supervisor's goroutine until it sends on ended.
+	run    string // its directory
+	disk   *disk
+	oracle *oracle
+	failAt int // the n-th call on the journal's files, from 1
+	errno  unix.Errno
+	calls  int
+	failed syscallSeen // the call that failed; its name is empty if the story ended before
+	barred string      // a file whose sync failed: no sync may follow
+	wrong  error
+	panics int // of the log below, while it was created
+	ended  chan bool
+}
+
+func (f *failures) hook(c syscallSeen) answer {
+	if c.says != "" {
+		f.wrong = errors.Join(f.wrong, f.oracle.hear(c.says))
+		if c.says == "closed" || strings.HasPrefix(c.says, "error") {
+			f.ended <- true
+		}
+		return answer{}
+	}
+	if c.path != f.run && !strings.HasPrefix(c.path, f.run+"/") {
+		return answer{} // what a story before left running
+	}
+	f.calls++
+	isSync := c.name == "fsync" || c.name == "fdatasync"
+	if isSync && c.path == f.barred {
+		f.wrong = errors.Join(f.wrong, fmt.Errorf("%s of %s again after it failed", c.name, c.path))
+	}
+	relative := c
+	relative.path = strings.TrimPrefix(strings.TrimPrefix(c.path, f.run), "/")
+	relative.to = strings.TrimPrefix(strings.TrimPrefix(c.to, f.run), "/")
+	if f.calls == f.failAt {
+		f.failed = relative
+		// An interrupted sync has not failed: package os repeats it, and may.
+		if at, _, _ := f.disk.find(relative.path); isSync && at >= 0 && f.errno != unix.EINTR {
+			f.barred, f.disk.nodes[at].refused = c.path, true
+		}
+		return answer{errno: f.errno}
+	}
+	f.wrong = errors.Join(f.wrong, f.disk.operation(relative))
+	return answer{}
+}
+
+// live runs one story on a copy of a disk with the n-th call failing, and judges what is left: as the files are, and after a
+// power loss. It reports whether the story got as far as that call.
+func (f *failures) live(n int, errno unix.Errno, base *disk, known *oracle) (reached bool, err error) {
+	if f.child == nil || f.runs == 200 { // failed openings leave descriptors of the log open
+		f.stop()
+		f.child, f.runs = watch(f.t, "TestStoryChild", f.folder, f.hook), 0
+	}
+	f.runs++
+	dir, err := os.MkdirTemp(f.folder, "run-")
+	if err != nil {
+		return false, err
+	}
+	if err := base.put(dir); err != nil {
+		return false, err
+	}
+	oracle := *known
+	oracle.incs, oracle.states = slices.Clone(known.incs), slices.Clone(known.states)
+	f.run, f.disk, f.oracle, f.failAt, f.errno = dir, base.copy(), &oracle, n, errno
+	f.calls, f.failed, f.barred, f.wrong = 0, syscallSeen{}, "", nil
+	if err := f.child.tell(fmt.Sprintf("7 20 %s/%s", filepath.Base(dir), journalFolder)); err != nil {
+		return false, err
+	}
+	select {
+	case <-f.ended:
+	case err := <-f.child.done:
+		f.child.done <- err
+		return false, fmt.Errorf("the child ended: %w %s", err, f.child.stderr.String())
+	}
+	if err := errors.Join(f.wrong, f.complaint()); err != nil {
+		return true, err
+	}
+	return f.failed.name != "", f.judge(dir)
+}
+
+// complaint checks that the error, if the failure led to one, says what it must.
+func (f *failures) complaint() error {
+	says := f.oracle.ended
+	switch {
+	case says == "closed":
+		return nil
+	case f.failed.name == "":
+		return fmt.Errorf("nothing failed, but the story ended with %q", says)
+	case strings.HasPrefix(says, "error run") && !strings.Contains(says, "[poison "):
+		return fmt.Errorf("not a PoisonError with file and operation: %q", says)
+	case strings.Contains(says, "[corrupt "):
+		return fmt.Errorf("a refused call is reported as damage: %q", says)
+	case !strings.Contains(says, f.run):
+		return fmt.Errorf("the error does not say where: %q", says)
+	case strings.HasPrefix(says, "error open") && strings.Contains(says, "panic in the log"):
+		f.panics++ // the log below cannot clean up after a failed sync of its parent; that it failed is all there is to tell
+		return nil
+	case !strings.Contains(says, fmt.Sprintf(" %d]", f.errno)) && !strings.Contains(says, "in use") && !strings.Contains(says, "not repairable"):
+		return fmt.Errorf("the error does not carry its cause, errno %d: %q", f.errno, says)
+	}
+	return nil
+}
+
+func (f *failures) judge(dir string) error {
+	kept := filepath.Join(f.folder, "judged")
+	defer os.RemoveAll(kept)
+	// A copy: a log that failed to open keeps its locks as long as the process lives, and may just be making its next file.
+	err := fs.ErrNotExist
+	for errors.Is(err, fs.ErrNotExist) {
+		if err = os.RemoveAll(kept); err == nil {
+			err = os.CopyFS(kept, os.DirFS(dir))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.oracle.judge(filepath.Join(kept, journalFolder), false); err != nil {
+		return fmt.Errorf("restarted: %w", err)
+	}
+	rng := rand.New(rand.NewPCG(uint64(f.failAt), uint64(f.errno)))
+	for range 2 {
+		if err := os.RemoveAll(kept); err != nil {
+			return err
+		}
+		left := f.disk.crash(rng)
+		if err := left.put(kept); err != nil {
+			return err
+		}
+		if err := f.oracle.judge(filepath.Join(kept, journalFolder), false); err != nil {
+			return fmt.Errorf("restarted after a power loss: %w\n%s", err, left.listing())
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+func (f *failures) stop() {
+	if f.child == nil {
+		return
+	}
+	if err := errors.Join(f.child.stdin.Close(), f.child.wait()); err != nil {
+		f.t.Error(err)
+	}
+	f.child = nil
+}
+
+// bases are the directories that the script begins on: none, one that was closed, one whose last write is torn.
+func (f *failures) bases() (names []string, disks []*disk, known []*oracle) {
+	empty := newDisk()
+	if _, err := f.live(0, 0, empty, newOracle()); err != nil {
+		f.t.Fatal(err)
+	}
+	closed, after := f.disk.copy(), f.oracle
+	torn, halfway := closed.copy(), *after
+	at, _, _ := torn.find(journalFolder + "/" + walFolder)
+	names = slices.Sorted(func(yield func(string) bool) {
+		for name := range torn.nodes[at].now.names {
+			if !yield(name) {
+				return
+			}
+		}
+	})
+	last := torn.nodes[torn.nodes[at].now.names[names[len(names)-1]]]
+	var used int64 // the whole sectors before the last write's end; the write loses what is behind
+	for i, b := range last.now.bytes {
+		if b != 0 {
+			used = int64(i + 1)
+		}
+	}
+	clear(last.now.bytes[(used-1)/512*512:])
+	// The last write is the last batch, or a marker behind it.
+	halfway.acked = 0
+	for halfway.tried = after.acked; halfway.incs[halfway.tried] == 0; halfway.tried-- {
+	}
+	return []string{"no directory", "a closed journal", "a torn last write"}, []*disk{empty, closed, torn}, []*oracle{newOracle(), after, &halfway}
+}
+
+// TestEveryCallFailsOnce: every call on a file of a script of openings, commits, rollovers, snapshots and removals fails once with
+// each of eight errnos; `SLUICE_SOAK=1 go test -run TestEveryCallFailsOnce -v ./durability/journal` does all, without the variable a
+// part. Whatever failed: nothing is acknowledged that a restart or a power loss afterwards does not find, a sync that failed is not
+// tried again on that file, and the error names file, operation and cause.
+func TestEveryCallFailsOnce(t *testing.T) {
+	errnos := []unix.Errno{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EINTR, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.EROFS}
+	stride := 23 // of the pairs, and coprime to 8
+	switch {
+	case os.Getenv("SLUICE_SOAK") != "":
+		stride = 1
+	case testing.Short():
+		stride = 101
+	}
+	f := &failures{t: t, folder: fastFolder(t), ended: make(chan bool)}
+	defer f.stop()
+	names, disks, known := f.bases()
+	total, poisoned, unnoticed := 0, 0, 0
+	failed := map[string]int{}
+	for i, name := range names {
+		if i == 2 {
+			continue
+		}
+		pair, reached := 0, true
+		for ; reached; pair += stride {
+			n, errno := pair/len(errnos)+1, errnos[pair%len(errnos)]
+			var err error
+			if reached, err = f.live(n, errno, disks[i], known[i]); err != nil {
+				t.Fatalf("beginning with %s, call %d (%s %s) fails with %v: %v", name, n, f.failed.name, f.failed.path, errno, err)
+			}
+			if reached {
+				total++
+				failed[f.failed.name]++
+				if strings.Contains(f.oracle.ended, "[poison") {
+					poisoned++
+				} else if f.oracle.ended == "closed" {
+					unnoticed++
+				}
+			}
+		}
+		t.Logf("beginning with %s: %d calls", name, pair/len(errnos))
+	}
+	t.Logf("%d failed calls, none let an acknowledged event be lost; %d poisoned the journal, %d were tried again or did not matter", total, poisoned, unnoticed)
+	t.Logf("failed: %v", failed)
+	for _, name := range []string{"write", "fsync", "fdatasync", "openat", "renameat"} {
+		if failed[name] == 0 && stride < 100 {
+			t.Errorf("no %s failed: the test lost its point", name)
+		}
+	}
+}
