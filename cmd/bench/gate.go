@@ -19,6 +19,7 @@ type Gate struct {
 	clock   clock
 	signal  *mailbox.Signal
 	token   chan struct{}
+	woken   func() // instead of token, nil for none
 	limit   *time.Timer
 }
 
@@ -39,11 +40,32 @@ func NewGate(cursors *durability.Cursors) *Gate {
 
 // Wake implements mailbox.Waker: it ends a Wait. Any goroutine may call it.
 func (g *Gate) Wake() {
+	if g.woken != nil {
+		g.woken()
+		return
+	}
 	select {
 	case g.token <- struct{}{}:
 	default: // a token is there already
 	}
 }
+
+// OnWake has f called instead of ending a Wait, for an owner that has a loop of its own. It is set before slots are
+// published; any goroutine calls it, once for each Arm, and sometimes once more.
+func (g *Gate) OnWake(f func()) { g.woken = f }
+
+// Arm asks to be woken. It returns false if there is something to Poll now, or nothing will come any more, see Done.
+func (g *Gate) Arm() bool {
+	g.signal.Prepare()
+	if head := g.input.Batch(1); len(head) > 0 && (g.cursors == nil || g.reached(head[0].Seq)) || g.input.Done() {
+		g.signal.Cancel()
+		return false
+	}
+	return true
+}
+
+// Done tells whether the slots are closed and all were released.
+func (g *Gate) Done() bool { return g.input.Done() }
 
 // Slots implements Target.
 func (g *Gate) Slots() *mailbox.Writer[Slot] { return g.ring }
@@ -76,13 +98,12 @@ func (g *Gate) Wait(most time.Duration) bool {
 	if g.input.Done() {
 		return false
 	}
-	g.signal.Prepare()
-	head := g.input.Batch(1)
-	switch {
-	case len(head) > 0 && (g.cursors == nil || g.reached(head[0].Seq)), len(head) == 0 && g.input.Done():
-	case most == 0:
+	if !g.Arm() {
+		return true
+	}
+	if most == 0 {
 		<-g.token
-	default:
+	} else {
 		g.limit.Reset(most)
 		select {
 		case <-g.token:

@@ -73,14 +73,14 @@ func (b *bare) loop() {
 		limit = idleMost
 	}
 	for b.Wait(limit) {
-		batch := b.Poll(batchMost)
+		batch := b.Poll(stepMost)
 		if limit > 0 && len(batch) > 0 {
 			last = b.Now()
 		} else if limit > 0 && b.Now()-last >= int64(limit) { // not every Wait that ends early is the limit
 			b.rest()
 			last = b.Now()
 		}
-		for ; len(batch) > 0; batch = b.Poll(batchMost) {
+		for ; len(batch) > 0; batch = b.Poll(stepMost) {
 			b.put(batch)
 			b.Release(len(batch))
 			b.ring.flush()

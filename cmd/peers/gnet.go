@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
@@ -13,69 +13,50 @@ import (
 	"sluice/durability"
 )
 
-// gnetPeer is panjf2000/gnet: one goroutine takes the slots through the gate and deals a batch's reports out to the event
-// loops, one for each core; a loop encodes them into a buffer of the connection and writes to every connection that it got
-// reports for.
+// gnetPeer is panjf2000/gnet: its event loop runs a task that takes all slots there are through the gate, encodes them into
+// a buffer of the connection, and writes to every connection that got some. Then it is an event loop again, until new slots
+// have the task queued.
 //
-//	slots ==> gate ==> reports of loop 0 ==> loop 0: encode ==> buffer of the connection ==> Conn.Write
-//	              \==> reports of loop 1 ==> loop 1: encode ==> buffer of the connection ==> Conn.Write
+//	slots ==(wake-up queues a task)==> event loop: gate ==> encode ==> buffer of the connection ==> Conn.Write
 //
-// This is its best form: only the event loop may write directly, and AsyncWrite, which is for other goroutines, allocates
-// and queues a task for each connection and keeps the bytes until it ran. Here a batch costs one task and one wake-up for
-// each loop, nothing at all while the last task has not run, and the loops encode in parallel. A full socket makes nobody
-// wait: gnet keeps the rest and writes it when the socket has room. A connection for which it keeps more than keepMost is
-// closed, the limit that sluice gets in this benchmark.
+// This is its best form: only the event loop may write directly. AsyncWrite, which is for other goroutines, allocates and
+// queues a task for each connection and copies when it runs; here a batch costs one task. A goroutine for the gate that
+// deals reports out to two loops was measured too: on two cores it costs a tenth to a half more CPU per frame. A full
+// socket makes nobody wait: gnet keeps the rest and writes it when the socket has room. A connection for which it keeps
+// more than keepMost is closed, the limit that sluice gets in this benchmark.
 type gnetPeer struct {
 	gnet.BuiltinEventEngine
 	stage
 	client *gnet.Client
-	conns  []gnetConn // by id - 1; conn and loop are filled before slots are published
-	loops  []*gnetLoop
+	loop   gnet.EventLoop        // set by the first Connect
+	conns  []gnetConn            // by id - 1; conn is set before slots are published, the rest is the event loop's
+	dirty  []uint32              // of the event loop: indices of connections with something in their buffer, some twice
+	over   bool                  // of the event loop: ended is closed
+	failed atomic.Pointer[error] // written by who wakes the loop, read by Finish
 }
 
-const (
-	keepMost = 32 << 20
-	// dealtMost is how many reports may wait for a loop before the gate waits: a slot ring of them.
-	dealtMost = 1 << 16
-)
+// keepMost is in bytes.
+const keepMost = 32 << 20
 
-// gnetConn is a connection. What follows loop belongs to the event loop.
 type gnetConn struct {
 	conn   gnet.Conn
-	loop   *gnetLoop
 	buf    []byte
 	frames uint64 // in buf
 	kept   uint64 // frames that gnet keeps a part of
 	gone   bool
 }
 
-// gnetLoop is the way to one event loop.
-type gnetLoop struct {
-	owner *gnetPeer
-	loop  gnet.EventLoop
-	own   []bench.Report // of the gate's goroutine: what it will deal
-	dirty []uint32       // of the event loop: indices of connections with something in their buffer, some twice
-
-	mu     sync.Mutex
-	roomy  sync.Cond      // with mu: dealt has become shorter
-	dealt  []bench.Report // with mu
-	asked  bool           // with mu: a task that takes dealt is queued
-	spare  []bench.Report // of the event loop: the dealt before
-	failed error          // with mu: the loop takes no tasks any more
-}
-
 func newGnet(spec *bench.Spec, cursors *durability.Cursors) (bench.Target, error) {
 	g := &gnetPeer{stage: newStage(bench.NewGate(cursors)), conns: make([]gnetConn, spec.Connections)}
 	var err error
 	// Its own logger would write to the standard output, which carries the reports.
-	g.client, err = gnet.NewClient(g, gnet.WithMulticore(true), gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(zap.NewNop().Sugar()))
+	g.client, err = gnet.NewClient(g, gnet.WithNumEventLoop(1), gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(zap.NewNop().Sugar()))
 	if err != nil {
 		return nil, fmt.Errorf("gnet: %w", err)
 	}
 	if err := g.client.Start(); err != nil {
 		return nil, fmt.Errorf("gnet: %w", err)
 	}
-	go g.run(g)
 	return g, nil
 }
 
@@ -92,21 +73,23 @@ func (g *gnetPeer) Connect(id uint64, fd int) error {
 	if err != nil {
 		return fmt.Errorf("gnet: connection %d: %w", id, err)
 	}
-	c := &g.conns[id-1]
-	c.conn = conn
-	for _, l := range g.loops {
-		if l.loop == conn.EventLoop() {
-			c.loop = l
-			return nil
-		}
+	g.conns[id-1].conn = conn
+	if g.loop == nil {
+		g.loop = conn.EventLoop()
+		g.OnWake(g.wake)
+		g.wake()
 	}
-	c.loop = &gnetLoop{owner: g, loop: conn.EventLoop()}
-	c.loop.roomy.L = &c.loop.mu
-	g.loops = append(g.loops, c.loop)
 	return nil
 }
 
-// OnClose implements gnet.EventHandler, on the event loop of the connection.
+// wake queues Run.
+func (g *gnetPeer) wake() {
+	if err := g.loop.Execute(context.Background(), g); err != nil {
+		g.failed.Store(&err)
+	}
+}
+
+// OnClose implements gnet.EventHandler, on the event loop.
 func (g *gnetPeer) OnClose(conn gnet.Conn, _ error) gnet.Action {
 	if id, ok := conn.Context().(uint64); ok {
 		g.conns[id-1].gone = true
@@ -115,57 +98,33 @@ func (g *gnetPeer) OnClose(conn gnet.Conn, _ error) gnet.Action {
 	return gnet.None
 }
 
-func (g *gnetPeer) put(slots []bench.Slot) {
-	for i := range slots {
-		r := &slots[i].Report
-		l := g.conns[r.Conn-1].loop
-		l.own = append(l.own, *r)
-	}
-}
-
-func (g *gnetPeer) flush() {
-	for _, l := range g.loops {
-		if len(l.own) > 0 {
-			l.deal()
+// Run implements gnet.Runnable, on the event loop.
+func (g *gnetPeer) Run(context.Context) error {
+	for {
+		g.drain(g)
+		g.sent.submits.Add(1)
+		if g.Done() {
+			if !g.over {
+				g.over = true
+				close(g.ended)
+			}
+			return nil
+		}
+		if g.Arm() {
+			return nil
 		}
 	}
 }
 
-// deal gives the loop what put collected. It waits while the loop has too much.
-func (l *gnetLoop) deal() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.dealt) >= dealtMost && l.failed == nil {
-		l.roomy.Wait()
-	}
-	if len(l.dealt) == 0 {
-		l.dealt, l.own = l.own, l.dealt
-	} else {
-		l.dealt = append(l.dealt, l.own...)
-	}
-	l.own = l.own[:0]
-	if !l.asked && l.failed == nil {
-		l.asked = true
-		l.failed = l.loop.Execute(context.Background(), l)
-	}
-}
-
-// Run implements gnet.Runnable, on the event loop.
-func (l *gnetLoop) Run(context.Context) error {
-	l.mu.Lock()
-	reports := l.dealt
-	l.dealt, l.spare, l.asked = l.spare[:0], reports, false
-	l.mu.Unlock()
-	l.roomy.Signal()
-	g := l.owner
-	for i := range reports {
-		r := &reports[i]
+func (g *gnetPeer) put(slots []bench.Slot) {
+	for i := range slots {
+		r := &slots[i].Report
 		c := &g.conns[r.Conn-1]
 		if c.gone {
 			continue
 		}
 		if len(c.buf) == 0 {
-			l.dirty = append(l.dirty, uint32(r.Conn-1))
+			g.dirty = append(g.dirty, uint32(r.Conn-1))
 		}
 		c.buf = bench.AppendFrame(c.buf, r)
 		c.frames++
@@ -173,15 +132,16 @@ func (l *gnetLoop) Run(context.Context) error {
 			g.write(c)
 		}
 	}
-	g.sent.submits.Add(1)
-	for _, i := range l.dirty {
-		g.write(&g.conns[i])
-	}
-	l.dirty = l.dirty[:0]
-	return nil
 }
 
-// write sends the connection's buffer, on its event loop. A frame counts when gnet has nothing left of it.
+func (g *gnetPeer) flush() {
+	for _, i := range g.dirty {
+		g.write(&g.conns[i])
+	}
+	g.dirty = g.dirty[:0]
+}
+
+// write sends the connection's buffer. A frame counts when gnet has nothing left of it.
 func (g *gnetPeer) write(c *gnetConn) {
 	if len(c.buf) > 0 && !c.gone {
 		if c.conn.OutboundBuffered() == 0 {
@@ -196,7 +156,7 @@ func (g *gnetPeer) write(c *gnetConn) {
 		case left == 0:
 			g.sent.frames.Add(c.frames)
 		case left > keepMost:
-			_ = c.loop.loop.Close(c.conn) // OnClose counts it
+			_ = g.loop.Close(c.conn) // OnClose counts it
 		default:
 			c.kept += c.frames
 		}
@@ -206,24 +166,13 @@ func (g *gnetPeer) write(c *gnetConn) {
 
 // Finish implements bench.Target.
 func (g *gnetPeer) Finish(ctx context.Context) error {
-	err := g.wait(ctx, func() {
-		for _, l := range g.loops {
-			l.mu.Lock()
-			l.failed = context.Cause(ctx)
-			l.mu.Unlock()
-			l.roomy.Signal()
-		}
-	})
-	// A task that is queued now runs after those that deliver the rest.
-	done := sync.WaitGroup{}
-	for _, l := range g.loops {
-		done.Add(1)
-		if failed := l.loop.Execute(context.Background(), gnet.RunnableFunc(func(context.Context) error { done.Done(); return nil })); failed != nil {
-			done.Done()
-			err = errors.Join(err, fmt.Errorf("gnet: ending an event loop: %w", failed))
-		}
+	var err error
+	if g.loop != nil {
+		err = g.wait(ctx, func() {})
 	}
-	done.Wait()
+	if failed := g.failed.Load(); failed != nil {
+		err = errors.Join(err, fmt.Errorf("gnet: waking the event loop: %w", *failed))
+	}
 	if stopped := g.client.Stop(); stopped != nil {
 		err = errors.Join(err, fmt.Errorf("gnet: %w", stopped))
 	}

@@ -9,9 +9,11 @@ import (
 )
 
 const (
+	// stepMost is how many slots are encoded before they are the producer's again.
+	stepMost = 1 << 10
 	// batchMost is how many slots are encoded before what they wrote is sent. What a batch has for one connection shares a
-	// send, so it is large; at low rates it is what there is.
-	batchMost = 1 << 14
+	// send, and nothing makes a frame as cheap as that, so it is a slot ring. At low rates it is what there is.
+	batchMost = 1 << 16
 	// sendMost is the length of a connection's buffer that is sent before the batch ends, for the buffers to stay in the
 	// cache. More in one send is no cheaper.
 	sendMost = 32 << 10
@@ -23,7 +25,7 @@ const (
 type stage struct {
 	*bench.Gate
 	sent  counts
-	ended chan struct{} // closed when the goroutine of run has returned
+	ended chan struct{} // closed when all slots were passed on
 }
 
 // counts are written by the goroutines that send, read by the sampler.
@@ -39,16 +41,26 @@ type sender interface {
 	flush()
 }
 
-// run passes slots on until they end. A batch is what there is, so that a slot never waits for others.
+// run passes slots on until they end.
 func (s *stage) run(to sender) {
 	defer close(s.ended)
 	for s.Wait(0) {
-		for batch := s.Poll(batchMost); len(batch) > 0; batch = s.Poll(batchMost) {
-			to.put(batch)
-			s.Release(len(batch))
+		s.drain(to)
+	}
+}
+
+// drain passes all slots on that there are. A batch never waits for more.
+func (s *stage) drain(to sender) {
+	n := 0
+	for step := s.Poll(stepMost); len(step) > 0; step = s.Poll(stepMost) {
+		to.put(step)
+		s.Release(len(step))
+		if n += len(step); n >= batchMost {
 			to.flush()
+			n = 0
 		}
 	}
+	to.flush()
 }
 
 // Counts implements bench.Target.
@@ -60,7 +72,7 @@ func (s *stage) Counts() bench.Counts {
 	}
 }
 
-// wait returns when run has, or calls interrupt after ctx and waits on.
+// wait returns when the slots have ended; after ctx it calls interrupt, for that to happen soon.
 func (s *stage) wait(ctx context.Context, interrupt func()) error {
 	select {
 	case <-s.ended:
