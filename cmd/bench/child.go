@@ -190,13 +190,11 @@ func accept(spec *Spec, listener int, t Target) error {
 	if err == nil && h.stalled {
 		err = fill(fd)
 	}
-	if err == nil {
-		err = t.Connect(uint64(h.index)+1, fd)
-	}
 	if err != nil {
 		unix.Close(fd)
+		return err
 	}
-	return err
+	return t.Connect(uint64(h.index)+1, fd)
 }
 
 // greet reads the client's hello and sets the socket up.

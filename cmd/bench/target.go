@@ -23,7 +23,7 @@ type Target interface {
 	// Now is the clock of Slot.Received, ns.
 	Now() int64
 	// Connect hands a connected, non-blocking socket over, set up for the run (TCP_NODELAY, congestion control). Slots for
-	// it carry the id, from 1 to Spec.Connections. The caller closes the descriptor only if there is an error.
+	// it carry the id, from 1 to Spec.Connections. The descriptor belongs to the target from here on; an error ends the run.
 	Connect(id uint64, fd int) error
 	// Counts are those since the start.
 	Counts() Counts
