@@ -1,6 +1,9 @@
 package actors
 
-import "sluice/telemetry"
+import (
+	"sluice/durability"
+	"sluice/telemetry"
+)
 
 // tracer is what a shard knows about the traced answers of the current step. The gate chose some by head sampling; the
 // slowest answer of a flush joins them when it was slower than the threshold.
@@ -8,6 +11,7 @@ type tracer struct {
 	box     *telemetry.TraceBox
 	sampler *telemetry.Sampler
 	clock   telemetry.Clock
+	alarm   *durability.Degradation
 	chosen  []traced // of the current step, in the order of their samples
 }
 
@@ -54,6 +58,9 @@ func (e *Egress) put(s *sample, parent telemetry.Parent, why telemetry.Reason, b
 	}
 	if parent.Sampled() {
 		t.Flags |= telemetry.TraceParentSampled
+	}
+	if e.traces.alarm.Degraded() {
+		t.Flags |= telemetry.TraceDegraded
 	}
 	t.D[telemetry.PointMatched] = max(s.matched, 1)
 	t.D[telemetry.PointSeen] = max(s.consumed, 1)

@@ -149,7 +149,7 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *Group, signal func(role)
 		name: fmt.Sprintf("egress-%d", i), shard: i, cfg: cfg.Egress, frames: inbox, events: queue, notice: notices,
 		ring: ring, slab: slab, limits: &p.limits, permit: &p.permit, phase: p.phase,
 		rec: cfg.Collector.Register("egress", i), conns: make([]transport.Conn, 1), entries: ring.Info().Entries,
-		traces: tracer{box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler, clock: cfg.Clock},
+		traces: tracer{box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler, clock: cfg.Clock, alarm: p.alarm},
 	}
 	p.rings = append(p.rings, ring.Info())
 	p.shards = append(p.shards, e)

@@ -139,6 +139,16 @@ type Rules struct {
 	SlowNS    uint64        // trace the slowest slot of a submit when it took longer; 0 = never
 	DebugConn uint64        // trace this connection; 0 = none
 	DebugLeft *atomic.Int64 // how many of it are still to trace; written by the gate, set by whoever made the rules
+	Exported  bool          // somebody makes traces of what is sampled
+}
+
+// Following returns the connection that is traced for an operator and how many
+// of its slots are still to come; 0, 0 if there is none.
+func (r *Rules) Following() (conn uint64, left int64) {
+	if r.DebugConn == 0 || r.DebugLeft == nil || r.DebugLeft.Load() <= 0 {
+		return 0, 0
+	}
+	return r.DebugConn, r.DebugLeft.Load()
 }
 
 // NewRules makes rules for a ratio of 0..1 of all slots and a slow threshold,
@@ -194,6 +204,22 @@ func NewSampler(r Rules) *Sampler {
 
 // Set replaces the rules.
 func (s *Sampler) Set(r Rules) { s.p.Store(&r) }
+
+// Follow has the next n slots of a connection traced besides what the rules
+// say, instead of those of the connection followed before; n = 0 follows none.
+// Any goroutine.
+func (s *Sampler) Follow(conn uint64, n int64) {
+	left := new(atomic.Int64)
+	left.Store(n)
+	for {
+		old := s.p.Load()
+		r := *old
+		r.DebugConn, r.DebugLeft = conn, left
+		if s.p.CompareAndSwap(old, &r) {
+			return
+		}
+	}
+}
 
 // Load returns the rules in force, never nil. Read it once per batch.
 func (s *Sampler) Load() *Rules { return s.p.Load() }

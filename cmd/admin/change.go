@@ -114,6 +114,39 @@ func (a *Admin) kick(_ context.Context, _ *visit, decode func(any) error) (page,
 	return &Done{fmt.Sprintf("connection %d is being closed", id)}, http.StatusOK, nil
 }
 
+// traceOrder is the body of POST /trace.
+type traceOrder struct {
+	Connection string `json:"connection"`
+	Responses  *int   `json:"responses"`
+}
+
+// maxTraced is how many responses of a connection are traced at most.
+const maxTraced = 10000
+
+func (a *Admin) trace(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
+	var o traceOrder
+	if err := decode(&o); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	id, err := strconv.ParseUint(o.Connection, 10, 64)
+	if err != nil || id == 0 {
+		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as /connections shows it, in quotes", o.Connection)
+	}
+	if o.Responses == nil || *o.Responses < 0 || *o.Responses > maxTraced {
+		return nil, http.StatusBadRequest, fmt.Errorf("responses: write how many to trace, from 1 to %d, or 0 to end it", maxTraced)
+	}
+	switch err := a.server.Trace(id, *o.Responses); {
+	case errors.Is(err, server.ErrNoConnection):
+		return nil, http.StatusNotFound, err
+	case err != nil:
+		return nil, http.StatusConflict, err
+	}
+	if *o.Responses == 0 {
+		return &Done{fmt.Sprintf("connection %d is traced no more than others", id)}, http.StatusOK, nil
+	}
+	return &Done{fmt.Sprintf("the next %d responses to connection %d are traced", *o.Responses, id)}, http.StatusOK, nil
+}
+
 // drainOrder is the body of POST /drain.
 type drainOrder struct {
 	Deadline string `json:"deadline"`

@@ -95,7 +95,7 @@ func TestKickEndsTheOneThatWasNamed(t *testing.T) {
 // Nothing changes over TCP, nor over the client port for anyone but an operator with a key.
 func TestWhoMayNotChangeAnything(t *testing.T) {
 	r := newRig(t)
-	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/drain": `{}`} {
+	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/trace": `{"connection":"1","responses":1}`, "/drain": `{}`} {
 		if code, text := r.request("tcp", "POST", path, body); code != 403 || !strings.Contains(text, "admin socket") {
 			t.Errorf("POST %s over TCP: %d %q", path, code, text)
 		}

@@ -55,6 +55,11 @@ func (c *Client) Kick(ctx context.Context, id uint64) (done string, err error) {
 	return c.post(ctx, "/kick", kickOrder{strconv.FormatUint(id, 10)})
 }
 
+// Trace has the next n responses to a connection traced; 0 ends that.
+func (c *Client) Trace(ctx context.Context, id uint64, n int) (done string, err error) {
+	return c.post(ctx, "/trace", traceOrder{strconv.FormatUint(id, 10), &n})
+}
+
 // Drain ends the server in order; a deadline of 0 is the server's own.
 func (c *Client) Drain(ctx context.Context, deadline time.Duration) (done string, err error) {
 	o := drainOrder{}

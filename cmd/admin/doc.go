@@ -11,8 +11,10 @@
 //	GET  /connections/closed  ?last=1024
 //	GET  /policy              the durability policy, and what the gate waits for
 //	GET  /stats               everything that is measured
+//	GET  /trace               which responses are traced
 //	POST /policy              {"policy": "persisted>=1", "force": false}
 //	POST /kick                {"connection": "1099511627777"}
+//	POST /trace               {"connection": "1099511627777", "responses": 100}
 //	POST /drain               {"deadline": "10s"}
 //
 // Answers are text for people; with ?format=json or Accept: application/json they are JSON.

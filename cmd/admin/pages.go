@@ -213,6 +213,32 @@ func (p *Policy) Text(w io.Writer) error {
 	return t.Flush()
 }
 
+// Tracing is the page at /trace: which responses are traced, besides those whose request came with a sampled parent.
+type Tracing struct {
+	Exported   bool    `json:"exported"`     // else no response is
+	Ratio      float64 `json:"ratio"`        // of all
+	Slow       float64 `json:"slow_seconds"` // the slowest of a flush, when it took longer; 0 = never
+	Connection uint64  `json:"connection,string"`
+	Left       int64   `json:"left"` // responses to Connection that are still to be traced
+}
+
+// Text implements page.
+func (t *Tracing) Text(w io.Writer) error {
+	if !t.Exported {
+		_, err := fmt.Fprintln(w, "traces are not exported")
+		return err
+	}
+	text := fmt.Sprintf("%.4g%% of all responses are traced", 100*t.Ratio)
+	if t.Slow > 0 {
+		text += ", those slower than " + span(t.Slow)
+	}
+	if t.Left > 0 {
+		text += fmt.Sprintf(", the next %d to connection %d", t.Left, t.Connection)
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}
+
 // Done is the answer to a change.
 type Done struct {
 	Done string `json:"done"`

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -36,11 +37,13 @@ func (a *Admin) routes() {
 	a.read("/connections/closed", []string{"last"}, a.closed)
 	a.read("/policy", nil, a.policy)
 	a.read("/stats", nil, a.stats)
+	a.read("/trace", nil, a.tracing)
 	a.change("/policy", a.swap)
 	a.change("/kick", a.kick)
+	a.change("/trace", a.trace)
 	a.change("/drain", a.drain)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, r, http.StatusNotFound, "no %s %s here; there are GET / /livez /readyz /connections /connections/closed /policy /stats, and POST /policy /kick /drain", r.Method, r.URL.Path)
+		refuse(w, r, http.StatusNotFound, "no %s %s here; there are GET / /livez /readyz /connections /connections/closed /policy /stats /trace, and POST /policy /kick /trace /drain", r.Method, r.URL.Path)
 	})
 }
 
@@ -304,6 +307,13 @@ func (a *Admin) closed(_ context.Context, query url.Values) (page, int, error) {
 		})
 	}
 	return c, http.StatusOK, nil
+}
+
+func (a *Admin) tracing(context.Context, url.Values) (page, int, error) {
+	r := a.server.Pipeline().Sampler().Load()
+	t := &Tracing{Exported: r.Exported, Ratio: math.Ldexp(float64(r.Below), -64), Slow: time.Duration(r.SlowNS).Seconds()}
+	t.Connection, t.Left = r.Following()
+	return t, http.StatusOK, nil
 }
 
 // measurements is the page at /stats.

@@ -260,6 +260,9 @@ func (p *painter) clients() {
 	for _, c := range p.s.Slow {
 		p.line(fmt.Sprintf("%-22s %-8s unsent %9s  blocked for %7s  shard %d  connection %d", c.From, c.State, size(float64(c.Unsent)), seconds(c.Lag), c.Shard, c.ID))
 	}
+	if t := p.s.Tracing; t.Left > 0 {
+		p.line(fmt.Sprintf("connection %d is traced: %d answers to come", t.Connection, t.Left))
+	}
 	for _, d := range p.s.Dropped {
 		p.line(fmt.Sprintf("dropped since start: %s answers, %s", whole(float64(d.Count)), strings.ReplaceAll(d.Reason, "_", " ")))
 	}

@@ -42,6 +42,7 @@ type Snapshot struct {
 	Points  []Point `json:"points"` // oldest first
 
 	Slow    []Client `json:"slow"` // most unsent bytes first; only who holds something back
+	Tracing Tracing  `json:"tracing"`
 	Dropped []Drop   `json:"dropped"`
 	Ended   []Ended  `json:"ended"`  // connections, the latest first
 	Closed  uint64   `json:"closed"` // connections in this run
@@ -116,6 +117,12 @@ type Client struct {
 	Age     float64 `json:"age"`     // s
 }
 
+// Tracing is the connection that an operator has traced.
+type Tracing struct {
+	Connection uint64 `json:"connection,string"` // 0 for none
+	Left       int64  `json:"left"`              // responses still to be traced
+}
+
 // Drop is how many answers were dropped in this run, for one reason.
 type Drop struct {
 	Reason string `json:"reason"`
@@ -157,6 +164,7 @@ func (l *Live) snapshot(ctx context.Context, after uint64) *Snapshot {
 	s.Stages, s.Seconds = l.history.stages()
 	l.fill(s, len(p.Rings()))
 	s.Slow = l.slow(ctx, now)
+	s.Tracing.Connection, s.Tracing.Left = p.Sampler().Load().Following()
 	ended, total := l.server.LastClosed(endedMost)
 	s.Closed, s.Ended = total, []Ended{}
 	for _, e := range ended {

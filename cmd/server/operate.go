@@ -19,12 +19,29 @@ var ErrNoConnection = errors.New("no such connection")
 // ErrRefused is wrapped by SwapPolicy's error when the policy could never be met.
 var ErrRefused = errors.New("refused")
 
+// ErrUntraced is wrapped by Trace's error when nobody would get the traces.
+var ErrUntraced = errors.New("traces are not exported")
+
 // Kick ends a connection.
 func (s *Server) Kick(conn uint64) error {
 	if _, ok := s.roster.who(conn, s.endpoint); !ok {
 		return fmt.Errorf("server: kick %d: %w; it may have ended already", conn, ErrNoConnection)
 	}
 	return s.pipeline.Kick(conn, transport.ReasonKicked)
+}
+
+// Trace has the next n responses to a connection traced, instead of those to the one that was named before; n = 0 ends that.
+// On an error nothing has changed.
+func (s *Server) Trace(conn uint64, n int) error {
+	if _, ok := s.roster.who(conn, s.endpoint); !ok {
+		return fmt.Errorf("server: trace %d: %w; it may have ended already", conn, ErrNoConnection)
+	}
+	sampler := s.pipeline.Sampler()
+	if !sampler.Load().Exported {
+		return fmt.Errorf("server: trace %d: %w; start the server with OTEL_TRACES_EXPORTER=otlp or console", conn, ErrUntraced)
+	}
+	sampler.Follow(conn, int64(n))
+	return nil
 }
 
 // SwapPolicy puts a durability policy, a name or clauses, in force, and returns once the gate adopted it: no answer leaves

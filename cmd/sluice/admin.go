@@ -23,9 +23,11 @@ const adminHead = `usage: sluice admin [flags] WHAT
   policy             the durability policy and the nodes in view
   policy POLICY      swap it: local, or clauses as "persisted>=1 && in_memory>=2"; done when the gate adopted it
   kick ID            end a connection; its number is in the list of connections
+  trace              which responses are traced
+  trace ID N         trace the next N responses to a connection; 0 ends that
   drain              end the server in order
 
-Whoever may read may ask at the admin address. policy POLICY, kick and drain need the admin socket of the server's own user
+Whoever may read may ask at the admin address. policy POLICY, kick, trace ID N and drain need the admin socket of the server's own user
 (--socket), or a key with the role operator and the address where clients connect (--addr, --key).`
 
 // adminConfig is what `sluice admin` can be told.
@@ -92,7 +94,7 @@ func (c *adminConfig) command(words []string) (asking, error) {
 		return nil, config.Usagef("name what to do: %s", adminVerbs)
 	}
 	verb, rest := words[0], words[1:]
-	most := map[string]int{"policy": 1, "kick": 1}[verb]
+	most := map[string]int{"policy": 1, "kick": 1, "trace": 2}[verb]
 	if len(rest) > most {
 		return nil, config.Usagef("admin %s: %q is left over; a policy of several words needs quotes", verb, rest[most])
 	}
@@ -122,6 +124,10 @@ func (c *adminConfig) command(words []string) (asking, error) {
 		return c.change(func(ctx context.Context, client *admin.Client) (string, error) { return client.Kick(ctx, id) }), nil
 	case verb == "kick":
 		return nil, config.Usagef("admin kick: name the connection; `sluice admin connections` lists them")
+	case verb == "trace" && len(rest) == 0:
+		return c.page("/trace", new(admin.Tracing)), nil
+	case verb == "trace":
+		return c.trace(rest)
 	case verb == "drain":
 		return c.change(func(ctx context.Context, client *admin.Client) (string, error) { return client.Drain(ctx, c.Deadline) }), nil
 	}
@@ -129,7 +135,23 @@ func (c *adminConfig) command(words []string) (asking, error) {
 	return nil, config.Usagef("unknown admin command %q; did you mean %s? They are %s", verb, best, adminVerbs)
 }
 
-const adminVerbs = "status, ready, live, connections, closed, policy, kick, drain"
+const adminVerbs = "status, ready, live, connections, closed, policy, kick, trace, drain"
+
+// trace understands ID N.
+func (c *adminConfig) trace(words []string) (asking, error) {
+	id, err := strconv.ParseUint(words[0], 10, 64)
+	if err != nil || id == 0 {
+		return nil, config.Usagef("admin trace: ID is %q; write the number of a connection as `sluice admin connections` shows it", words[0])
+	}
+	if len(words) < 2 {
+		return nil, config.Usagef("admin trace %d: say how many responses to trace, such as 100, or 0 to end it", id)
+	}
+	n, err := strconv.Atoi(words[1])
+	if err != nil || n < 0 {
+		return nil, config.Usagef("admin trace: N is %q; write how many responses to trace, such as 100, or 0 to end it", words[1])
+	}
+	return c.change(func(ctx context.Context, client *admin.Client) (string, error) { return client.Trace(ctx, id, n) }), nil
+}
 
 func (c *adminConfig) checkBy() error {
 	switch c.By {

@@ -101,6 +101,7 @@ func TestReloadByListener(t *testing.T) {
 func TestAdminMistakes(t *testing.T) {
 	for _, v := range []struct{ args, want string }{
 		{"admin", "name what to do"}, {"admin statsu", "did you mean status?"}, {"admin kick", "name the connection"}, {"admin kick x", `ID is "x"`},
+		{"admin trace x 1", `ID is "x"`}, {"admin trace 1", "say how many"}, {"admin trace 1 many", `N is "many"`}, {"admin trace 1 -- -1", `N is "-1"`}, {"admin trace 1 2 3", `"3" is left over`},
 		{"admin policy a b", `"b" is left over`}, {"admin --by name connections", "write buffered, age or lag"}, {"admin --addr x status", "belong together"},
 		{"admin --socket a --addr b --key c status", "give one"}, {"admin --top 0 closed", `--top is "0"`},
 	} {

@@ -90,7 +90,9 @@ func (c Config) Rules() telemetry.Rules {
 	if c.Disabled || c.Traces == ExporterNone {
 		return telemetry.Rules{}
 	}
-	return telemetry.NewRules(c.TraceRatio, c.TraceSlow)
+	r := telemetry.NewRules(c.TraceRatio, c.TraceSlow)
+	r.Exported = true
+	return r
 }
 
 func (c *Config) defaults() {

@@ -86,6 +86,9 @@ function header(s) {
   text("clients", whole(s.clients));
   text("event", whole(s.sequenced));
   text("up", span(s.up));
+  const t = s.tracing, of = $("tracing");
+  of.hidden = !(t && t.left);
+  if (!of.hidden) text(of.querySelector("dd"), "connection " + t.connection + ", " + plural(t.left, "answer") + " to come");
   document.title = "sluice · " + say;
 }
 
@@ -139,7 +142,7 @@ function shards(s) {
 }
 
 function clients(s) {
-  rows("slow", s.slow.slice(0, 4).map(c => make("tr", {}, make("td", { title: "connection " + c.id + ", shard " + c.shard }, c.from), make("td", { class: "state-" + c.state }, c.state),
+  rows("slow", s.slow.slice(0, 4).map(c => make("tr", {}, make("td", { title: "connection " + c.id + ", shard " + c.shard + "; sluice admin trace " + c.id + " 100" }, c.from), make("td", { class: "state-" + c.state }, c.state),
     make("td", {}, ...united(bytes(c.unsent))), make("td", {}, c.lag > 0 ? span(c.lag) : "–"))));
   $("slow").hidden = !s.slow.length;
   text("slow-empty", s.slow.length ? "" : s.clients ? "Every client takes its answers as they come." : "Nobody is connected.");
