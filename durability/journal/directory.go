@@ -21,6 +21,7 @@ const (
 	incarnationFile = "INCARNATION"
 	walFolder       = "wal"
 	snapFolder      = "snap"
+	brokenPrefix    = walFolder + ".broken." // the log below renames a log to this that it failed to create
 	formatPrefix    = "sluice journal "
 	privateFile     = 0o600
 	privateFolder   = 0o700
@@ -116,6 +117,9 @@ func (d *directory) refuseForeign() error {
 		case lockFile, incarnationFile, walFolder, walFolder + ".tmp", snapFolder, "lost+found",
 			formatFile + ".tmp", incarnationFile + ".tmp":
 		default:
+			if strings.HasPrefix(e.Name(), brokenPrefix) {
+				continue
+			}
 			return fmt.Errorf("journal: %s is not a journal (no %s file) and holds %q; choose an empty directory",
 				d.path, formatFile, e.Name())
 		}
@@ -167,6 +171,18 @@ func (d *directory) readIncarnation() (uint64, error) {
 
 func (d *directory) writeIncarnation(n uint64) error {
 	return writeFileDurably(d.file(incarnationFile), fmt.Appendf(nil, "%d %08x\n", n, checksum(strconv.AppendUint(nil, n, 10))))
+}
+
+// removeBroken deletes what failed attempts to create the log left. There was no FORMAT file, so nobody was given an event number.
+func (d *directory) removeBroken() error {
+	broken, err := filepath.Glob(d.file(brokenPrefix + "*"))
+	for _, name := range broken {
+		err = errors.Join(err, os.RemoveAll(name))
+	}
+	if err != nil {
+		return fmt.Errorf("journal: removing a log that was not completed: %w", err)
+	}
+	return nil
 }
 
 // removeTemporary deletes what a crash left half-written. A leftover preallocated segment must go as well: the log reuses it

@@ -155,6 +155,9 @@ func settle(d *directory, newest segment) error {
 }
 
 func createLog(d *directory, lg *zap.Logger) error {
+	if err := d.removeBroken(); err != nil {
+		return err
+	}
 	err := guard(func() error {
 		log, err := wal.Create(lg, d.wal(), []byte(metadata))
 		if err != nil {

@@ -34,11 +34,17 @@ type saga struct {
 	disk     *disk
 	oracle   *oracle
 	perPoint int
-	killIn   int // operations until the kill, 0: none
-	killed   bool
-	dryTail  []string // the last operations, for the report
-	counts   *counts
-	failure  error
+	deaf     string // syncs of a path with this ending are ignored by the disk; empty for none
+	deafFrom int    // once so many events are acknowledged
+
+	mortal  bool     // the story will be killed,
+	killIn  int      // after so many operations,
+	after   string   // at the first that follows one of this kind, if any
+	last    string   // kind of the operation before
+	killed  bool     // it was
+	recent  []string // operations and messages, for the report
+	failure error
+	counts  *counts
 }
 
 type counts struct {
@@ -74,18 +80,22 @@ func (s *saga) hook(c syscallSeen) answer {
 		return answer{kill: true}
 	}
 	if c.says != "" {
-		s.dryTail = append(s.dryTail, c.says)
+		s.recent = append(s.recent, c.says)
 		s.failure = s.oracle.hear(c.says)
 	} else {
 		s.counts.operations++
-		if s.killIn--; s.killIn == 0 {
+		s.killIn--
+		if due := s.killIn <= 0 && s.mortal; due && (s.after == "" || s.after == s.last) {
 			s.killed = true
 			return answer{kill: true}
 		}
+		s.last = c.name + filepath.Ext(c.path+c.to)
 		c.path, c.to = s.relative(c.path), s.relative(c.to)
-		s.dryTail = append(s.dryTail, fmt.Sprintf("%s %s %s at %d, %d bytes", c.name, c.path, c.to, c.off, len(c.data)+int(c.size)))
+		s.recent = append(s.recent, fmt.Sprintf("%s %s %s at %d, %d bytes", c.name, c.path, c.to, c.off, len(c.data)+int(c.size)))
 		s.counts.names[c.name]++
-		s.failure = s.disk.operation(c)
+		if s.deaf == "" || int(s.oracle.acked) < s.deafFrom || c.name != "fsync" && c.name != "fdatasync" || !strings.HasSuffix(c.path, s.deaf) {
+			s.failure = s.disk.operation(c)
+		}
 	}
 	if s.failure == nil && (c.name != "openat" || c.flag&os.O_CREATE != 0) { // opening alone changes nothing
 		s.failure = s.losePower()
@@ -138,10 +148,9 @@ func (s *saga) try(left *disk, dir string, twice bool) error {
 // story runs the next one and gives what is wrong.
 func (s *saga) story(seed uint64, steps int) error {
 	s.counts.stories++
-	s.killed, s.killIn = false, 0
-	if s.rng.IntN(3) > 0 {
-		s.killIn = 1 + s.rng.IntN(steps*6)
-	}
+	// Kills between a write, or a new name, and its sync are the interesting ones.
+	s.killed, s.mortal, s.last = false, s.rng.IntN(4) > 0, ""
+	s.killIn, s.after = 1+s.rng.IntN(steps*6), [...]string{"", "write.wal", "renameat.wal"}[s.rng.IntN(3)]
 	s.oracle.ended = ""
 	w := watch(s.t, "TestStoryChild", s.root, s.hook)
 	if err := w.tell(fmt.Sprintf("%d %d %s", seed, steps, journalFolder)); err != nil {
@@ -153,7 +162,7 @@ func (s *saga) story(seed uint64, steps int) error {
 	err := w.wait()
 	switch {
 	case s.failure != nil:
-		return fmt.Errorf("%w\nthe last operations:\n  %s", s.failure, strings.Join(s.dryTail[max(0, len(s.dryTail)-25):], "\n  "))
+		return fmt.Errorf("%w\nthe last operations:\n  %s", s.failure, strings.Join(s.recent[max(0, len(s.recent)-25):], "\n  "))
 	case err != nil:
 		return err
 	case !s.killed && s.oracle.ended != "closed":
@@ -171,6 +180,60 @@ func (s *saga) story(seed uint64, steps int) error {
 	return nil
 }
 
+// sagas tells sagas until there are so many points or something is wrong.
+func sagas(t *testing.T, points, perPoint int, deaf string, deafFrom int, c *counts) error {
+	folder := fastFolder(t)
+	for seed := uint64(1); c.points < points; seed++ {
+		s := newSaga(t, seed, folder, perPoint, c)
+		s.deaf, s.deafFrom = deaf, deafFrom
+		for n := uint64(0); n < 12 && c.points < points; n++ {
+			if err := s.story(seed*100+n, 3+s.rng.IntN(25)); err != nil {
+				return fmt.Errorf("saga %d, story %d, after %d operations: %w", seed, n, c.operations, err)
+			}
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			return err
+		}
+		if err := os.Mkdir(folder, privateFolder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Each sync that the journal relies on is needed, and the test above would miss none of them: on a disk that ignores the syncs of
+// one kind of file or directory, it fails.
+func TestAPowerLossIsNoticedWhereASyncIsIgnored(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tells the same stories a dozen times")
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(1000))
+	for _, c := range []struct {
+		deaf string
+		from int
+		what string
+	}{
+		{".wal", 1, "the log: acknowledged before it is on disk"},
+		{"/wal", 1, "the log's directory: a new segment without its name"},
+		{"/wal", 0, "the log's directory, while it is made"},
+		{"/journal", 0, "the directory: INCARNATION, FORMAT and the log itself"},
+		{"data", 0, "the directory above, which is new too"},
+		{"/snap", 0, "the snapshots' directory: the log is cut behind a snapshot without its name"},
+		{"INCARNATION.tmp", 1, "the incarnation"},
+		{".tmp", 1, "whatever gets its name only when it is complete"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			n := &counts{names: map[string]int{}}
+			if err := sagas(t, 6000, 2, c.deaf, c.from, n); err == nil {
+				t.Errorf("%d power losses, and nobody missed what was not synced", n.points)
+			} else {
+				text, _, _ := strings.Cut(err.Error(), "\n")
+				t.Logf("noticed at point %d: %s", n.points, text)
+			}
+		})
+	}
+}
+
 // TestPowerLossAtEveryOperation: 100,000 power losses, `SLUICE_SOAK=1 go test -run TestPowerLossAtEveryOperation -v ./durability/journal`.
 // At every operation on a file that a journal makes, and at every acknowledgement, it tries several of the states that a file
 // system may leave behind (see disk), opens each with the real recovery and holds the result against an oracle. The stories
@@ -185,21 +248,9 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 		points = 200
 	}
 	c := &counts{names: map[string]int{}}
-	folder := fastFolder(t)
 	begin := time.Now()
-	for seed := uint64(1); c.points < points; seed++ {
-		s := newSaga(t, seed, folder, perPoint, c)
-		for n := uint64(0); n < 8 && c.points < points; n++ {
-			if err := s.story(seed*100+n, 10+s.rng.IntN(30)); err != nil {
-				t.Fatalf("saga %d, story %d, after %d operations: %v", seed, n, c.operations, err)
-			}
-		}
-		if err := os.RemoveAll(folder); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Mkdir(folder, privateFolder); err != nil {
-			t.Fatal(err)
-		}
+	if err := sagas(t, points, perPoint, "", 0, c); err != nil {
+		t.Fatal(err)
 	}
 	spent := time.Since(begin)
 	t.Logf("%d power-loss points, none lost or invented an event (%d more were equal to one beside them); %d operations of %d stories, "+
