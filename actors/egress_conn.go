@@ -203,6 +203,7 @@ func (e *Egress) tell(kind NoticeKind, c *transport.Conn, now int64) {
 
 // tick judges blocked connections, retries sends that failed for want of memory, sends heartbeats and updates the gauges.
 func (e *Egress) tick(now int64) {
+	e.excuse(now)
 	e.tickAt = now + int64(e.cfg.Tick)
 	for i := e.blocked; i != 0; {
 		c, entry := &e.conns[i], i
@@ -230,6 +231,21 @@ func (e *Egress) tick(now int64) {
 	e.Gauges.Blocked.Store(int64(e.stuck))
 	e.Gauges.Buffered.Store(e.slab.InUse())
 	e.Gauges.Held.Store(e.slab.Held())
+}
+
+// pauseLeast is how late a tick is, in ns, when the shard had not run: a sleep is at most sleepMax, and steps are short.
+const pauseLeast = int64(250 * time.Millisecond)
+
+// excuse takes the time in which the whole shard did not run (its process was stopped, its machine suspended or starved) from
+// the clocks of blocked connections. What the clients did meanwhile is not known: those who read are heard of at the next flush.
+func (e *Egress) excuse(now int64) {
+	late := now - e.tickAt
+	if late < pauseLeast {
+		return
+	}
+	for i := e.blocked; i != 0; i = e.conns[i].Next {
+		e.conns[i].Excuse(late, now)
+	}
 }
 
 // heartbeats moves the hand over a part of the table, so that the whole of it is seen four times an interval. A

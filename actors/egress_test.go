@@ -127,6 +127,28 @@ func TestEgressKeepsAClientWhoseKernelSaysThatItReads(t *testing.T) {
 	}
 }
 
+// A shard that did not run cannot know what its clients did: a pause counts against no limit, and after it they run on.
+func TestEgressDoesNotBlameClientsForItsOwnPause(t *testing.T) {
+	l := lenient()
+	l.NoProgress, l.SoftBytes, l.SoftFor = time.Second, 1000, time.Second
+	b := blockedTable(t, l)
+	b.pass(300*time.Millisecond, 50*time.Millisecond)
+	for range 3 {
+		b.pass(time.Hour, time.Hour)
+		if why, closed := b.closed[1]; closed {
+			t.Fatalf("closed as %v after an hour in which the shard did not run", why)
+		}
+	}
+	b.pass(400*time.Millisecond, 50*time.Millisecond)
+	if why, closed := b.closed[1]; closed {
+		t.Fatalf("closed as %v after less than its second", why)
+	}
+	b.pass(500*time.Millisecond, 50*time.Millisecond)
+	if why := b.closed[1]; why != transport.ReasonSlowSoft {
+		t.Errorf("closed as %v, want %v: the limits hold again", why, transport.ReasonSlowSoft)
+	}
+}
+
 func TestEgressSendsNothingToABlockedSocketUntilItIsReady(t *testing.T) {
 	b := blockedTable(t, lenient())
 	sends := b.ring.sends[1]

@@ -194,6 +194,16 @@ func (c *Conn) Look(unread int, now int64) {
 	c.unread = uint32(unread)
 }
 
+// Excuse takes d ns that ended at now from the connection's clocks: nobody looked at its socket in that time, so the limits do
+// not count it.
+func (c *Conn) Excuse(d, now int64) {
+	for _, at := range [...]*int64{&c.blockedSince, &c.progressAt, &c.softSince} {
+		if *at != 0 {
+			*at = min(*at+d, now)
+		}
+	}
+}
+
 // Unblock notes that nothing is unsent any more.
 func (c *Conn) Unblock() { c.blockedSince = 0 }
 

@@ -22,6 +22,7 @@ const (
 	roleIdle  = "idle"  // network address n: that many connections that do nothing
 	roleFull  = "watch" // network address n: that many followers that check their streams
 	roleStarv = "files" // engine n: a server that has only so many descriptors
+	rolePause = "pause" // engine: a server with a stream, which is stopped and continued
 )
 
 // TestChild is a child process's part. In an ordinary run there is nothing to do.
@@ -42,6 +43,8 @@ func TestChild(t *testing.T) {
 		dialMany(t, how{network: args[1], address: args[2]}, number(3), args[0] == roleFull)
 	case roleStarv:
 		starve(t, args[1], number(2))
+	case rolePause:
+		paused(t, args[1])
 	}
 }
 
@@ -97,7 +100,7 @@ func starve(t *testing.T, engine string, files int) {
 type child struct {
 	t     testing.TB
 	cmd   *exec.Cmd
-	in    io.Closer
+	in    io.WriteCloser
 	lines *bufio.Scanner
 	said  []string
 }
@@ -105,7 +108,7 @@ type child struct {
 // spawn starts a child in a role.
 func spawn(t testing.TB, role ...any) *child {
 	t.Helper()
-	c := &child{t: t, cmd: exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.timeout=10m")}
+	c := &child{t: t, cmd: exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.timeout=2h")}
 	c.cmd.Env = append(os.Environ(), roleEnv+"="+strings.TrimSuffix(fmt.Sprintln(role...), "\n"))
 	c.cmd.Stderr = os.Stderr
 	in, err := c.cmd.StdinPipe()
@@ -140,6 +143,14 @@ func (c *child) hear(word string) []string {
 	}
 	c.t.Fatalf("the child ended without saying %q:\n%s", word, strings.Join(c.said, "\n"))
 	return nil
+}
+
+// signal sends the child a signal.
+func (c *child) signal(s os.Signal) {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(s); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // end lets the child finish and fails if it did.

@@ -113,18 +113,26 @@ func (r *reader) notes(n int) error {
 // whole receives notes up to the BatchEnd of a stream.
 func (r *reader) whole() error {
 	for {
-		tag, body, err := r.frame()
-		if err == nil && tag == wire.TagBatchEnd {
-			return nil
+		if ended, err := r.one(); ended || err != nil {
+			return err
 		}
-		if err == nil {
-			err = verify(tag, body, r.token, r.next, r.size)
-		}
-		if err != nil {
-			return fmt.Errorf("token %#x, before note %d: %w", r.token, r.next, err)
-		}
-		r.next++
 	}
+}
+
+// one receives the next note of a stream, or its end.
+func (r *reader) one() (ended bool, err error) {
+	tag, body, err := r.frame()
+	if err == nil && tag == wire.TagBatchEnd {
+		return true, nil
+	}
+	if err == nil {
+		err = verify(tag, body, r.token, r.next, r.size)
+	}
+	if err != nil {
+		return false, fmt.Errorf("token %#x, before note %d: %w", r.token, r.next, err)
+	}
+	r.next++
+	return false, nil
 }
 
 // watch checks clients' whole streams in the background.
