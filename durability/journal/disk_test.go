@@ -9,7 +9,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 )
+
+// fastFolder is where the directories of these tests live: memory, if there is any, because a fresh one is made per point.
+func fastFolder(t testing.TB) string {
+	t.Helper()
+	shm, err := os.MkdirTemp("/dev/shm", "journal-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(shm) })
+	return shm
+}
 
 // disk is a model of what a file system has promised. It follows the operations of a program and knows, for each file and each
 // directory apart, what is durable and which operations came after the last sync. From that, crash makes a state that a power

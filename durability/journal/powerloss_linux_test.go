@@ -12,17 +12,6 @@ import (
 	"time"
 )
 
-// fastFolder is where the directories of these tests live: memory, if there is any, because a fresh one is made per point.
-func fastFolder(t testing.TB) string {
-	t.Helper()
-	shm, err := os.MkdirTemp("/dev/shm", "journal-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(shm) })
-	return shm
-}
-
 // saga is a chain of stories in one directory. A story ends by itself, by a kill at a random operation, or by a kill that is
 // also a power loss: then the next one begins on what that left. While the child stands still at an operation, several power
 // losses are tried at that point, each on a directory of its own.
