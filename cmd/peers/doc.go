@@ -3,15 +3,14 @@
 //
 //	slots ==> bench.Gate ==> one of:  single    encode, net.Conn.Write
 //	                                  netpoll   encode into a LinkBuffer, Flush
-//	                                  gnet      hand over to the event loops ==> encode, Conn.Write
+//	                                  gnet      a task on its event loop: encode, Conn.Write
 //	                                  classic   encode, io_uring sends, wait for all of them
 //	          without a gate:         bare      io_uring sends of frames that are prepared
 //
 // Producer, schedule, gate, frames, checker and reports are those of package bench and the same for each. What all peers
 // promise: frames of a connection in order, each once; those of one connection in a batch share a send, except in bare;
 // no allocation for a frame. How each works and why that is its best form is at its type. A client that never reads holds
-// back a server that waits for it; with --stalled such a client is closed after a second, as by the goroutines of package
-// bench, and gnet and bare, which do not wait, say what they do.
+// back a server that waits for it; with --stalled it is closed after 50 ms. gnet keeps its bytes, bare refuses --stalled.
 //
 // Start reading at stage.go. The reasons are in docs/decisions/0019-peers.md.
 package main

@@ -17,8 +17,10 @@ const (
 	// sendMost is the length of a connection's buffer that is sent before the batch ends, for the buffers to stay in the
 	// cache. More in one send is no cheaper.
 	sendMost = 32 << 10
-	// patience is how long a write may be stuck before its connection is closed, in runs with clients that never read.
-	patience = time.Second
+	// patience is how long a write may be stuck before its connection is closed, in runs with clients that never read. It is
+	// short, in favour of servers that wait for a client: everybody waits with them, for one such client after the other.
+	// A client that reads has room for more than it gets in that time.
+	patience = 50 * time.Millisecond
 )
 
 // stage is what the peers have in common: the gate, one goroutine that takes slots, and the counts.
@@ -101,7 +103,7 @@ func (w *watch) start(spec *bench.Spec, s *stage, give func(id uint64)) {
 		return
 	}
 	go func() {
-		look := time.NewTicker(patience / 10)
+		look := time.NewTicker(patience / 5)
 		defer look.Stop()
 		for {
 			select {
