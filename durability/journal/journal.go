@@ -106,7 +106,7 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 		o.Logger.Warn("journal recovered", "dir", d.path, "note", note)
 	}
 	w := &Writer{dir: d, log: log, lg: o.Logger, beforeSync: o.BeforeSync, term: r.Incarnation,
-		index: found.index, persisted: r.Last, newest: r.SnapshotSeq}
+		index: found.index, persisted: r.Last, newest: r.SnapshotSeq, marked: found.marker.index}
 	return &Journal{dir: d, writer: w}, r, nil
 }
 

@@ -180,6 +180,9 @@ func (s *scanner) body(i int, record *walpb.Record) string {
 		if m.GetIndex() > s.index && s.known {
 			return fmt.Sprintf("snapshot marker for entry %d after entry %d", m.GetIndex(), s.index)
 		}
+		if s.marker != nil && m.GetIndex() == s.marker.index && m.GetTerm() != s.marker.term {
+			return fmt.Sprintf("two markers of entry %d, by incarnations %d and %d", m.GetIndex(), s.marker.term, m.GetTerm())
+		}
 		if s.marker == nil || m.GetIndex() >= s.marker.index {
 			s.marker = &marker{index: m.GetIndex(), term: m.GetTerm()}
 		}

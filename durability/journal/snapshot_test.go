@@ -68,6 +68,28 @@ func TestSnapshotAtAnyPlaceWithinABatch(t *testing.T) {
 	}
 }
 
+func TestSnapshotsOfTwoIncarnationsWithoutAnEventBetweenThem(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := mustOpen(t, dir)
+	commit(t, j.Writer(), 10)
+	install(t, j, 8)
+	mustClose(t, j)
+	for seq := durability.Seq(9); seq <= 10; seq++ {
+		j, r := mustOpen(t, dir)
+		checkRecovery(t, r, seq-1, 10)
+		install(t, j, seq)
+		mustClose(t, j)
+	}
+	j, r := mustOpen(t, dir)
+	checkRecovery(t, r, 10, 10)
+	commit(t, j.Writer(), 3)
+	install(t, j, 12)
+	mustClose(t, j)
+	j, r = mustOpen(t, dir)
+	checkRecovery(t, r, 12, 13)
+	mustClose(t, j)
+}
+
 func TestSnapshotsBoundTheLog(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)

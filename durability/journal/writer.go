@@ -34,6 +34,7 @@ type Writer struct {
 	batch     []byte         // the pending batch
 	count     uint32         // events in it
 	newest    durability.Seq // last event of the newest snapshot
+	marked    uint64         // entry that the newest marker names
 	poison    *PoisonError   // set once, never cleared
 }
 
@@ -126,10 +127,14 @@ func (w *Writer) Install(s *Snapshot) error {
 		return fmt.Errorf("journal: installing snapshot %d: %w (removed: %v)", s.seq, err, os.Remove(path))
 	}
 	w.newest = s.seq
-	// The marker names the newest entry: the log can be opened there, and what is before it need not be kept in memory.
-	here := &marker{index: w.index, term: w.term}
-	if err := guard(func() error { return w.log.SaveSnapshot(here.record()) }); err != nil {
-		return w.fail(fmt.Sprintf("marking snapshot %d", s.seq), err)
+	// The marker names the newest entry: the log can be opened there, and what is before it need not be kept in memory. One is
+	// enough for an entry, and the log below does not open where two differ, as those of two incarnations would.
+	if w.marked != w.index {
+		here := &marker{index: w.index, term: w.term}
+		if err := guard(func() error { return w.log.SaveSnapshot(here.record()) }); err != nil {
+			return w.fail(fmt.Sprintf("marking snapshot %d", s.seq), err)
+		}
+		w.marked = w.index
 	}
 	// The log's own rollover relies on syncs of the same directory, so one that failed here is as final as one there.
 	err := w.purge()
