@@ -22,7 +22,7 @@ type prometheus struct {
 	base string
 }
 
-// watching starts a Prometheus that scrapes a server five times a second; it ends with the test.
+// watching starts a Prometheus that scrapes a server as often as the shipped configuration has it; it ends with the test.
 func watching(t *testing.T, target string, flags ...string) *prometheus {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
@@ -35,7 +35,7 @@ func watching(t *testing.T, target string, flags ...string) *prometheus {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}\nrule_files: [%q]\n"+
+	text := fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}\nrule_files: [%q]\n"+
 		"scrape_configs:\n- job_name: sluice\n  static_configs: [{targets: [%q]}]\n", rules, target)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -102,6 +102,7 @@ func (p *prometheus) becomes(query string, want float64) {
 // Clients trade with a running server while Prometheus scrapes it, as text and as protobuf with native histograms. What its
 // query API says in the end is what the clients sent and received, to the last answer and byte.
 func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
+	t.Parallel() // Prometheus takes up its target after 5 s
 	p, address := serving(t, t.TempDir(), "--heartbeat", "1h", "--shards", "3")
 	watchers := map[string]*prometheus{
 		"text, classic histograms":    watching(t, p.page()),

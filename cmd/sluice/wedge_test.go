@@ -72,6 +72,7 @@ type wedge struct {
 // A gate that cannot open, because the policy asks for a replica that is not there, is seen by everybody who may look: one
 // order that waits is followed through gauge, log, readiness, live page and alert, and back.
 func TestEverybodySeesAWedgedGate(t *testing.T) {
+	t.Parallel() // Prometheus takes up its target after 5 s
 	door := filepath.Join(t.TempDir(), "admin")
 	p, address := serving(t, t.TempDir(), "--admin-socket", door)
 	w := &wedge{t: t, p: p, watcher: watching(t, p.page()), browser: showing(t, "http://"+p.page()+"/")}
