@@ -14,11 +14,12 @@ type oracle struct {
 	w        *world
 	seq      durability.Seq // last event
 	policies []durability.Policy
-	needs    [][2]int // the same policies as plain numbers: nodes that persisted, nodes in memory
-	ever     []durability.Seq
+	needs    [][2]int         // the same policies as plain numbers: nodes that persisted, nodes in memory
+	ever     []durability.Seq // by policy: the highest seq for which it ever held
+	now      []durability.Seq // by policy: for which it holds
 	nodes    []node
 	want     int            // policy last handed over
-	slots    [1024]tickSlot // by ring position, of the last lap
+	slots    [1024]passing  // by ring position, of the last laps
 	highest  durability.Seq // over all policies that were ever in force
 	stalled  int64          // journal stalls until then
 }
@@ -26,6 +27,13 @@ type oracle struct {
 type node struct {
 	active              bool
 	inMemory, persisted durability.Seq
+}
+
+// passing is what the gate must know of a slot, and when it let it through.
+type passing struct {
+	seq    durability.Seq
+	at     int64
+	bypass bool
 }
 
 // simPolicies are the policies a world with so many replicas swaps between.
@@ -50,7 +58,7 @@ func simPolicies(replicas int) []durability.Policy {
 
 func (o *oracle) init(w *world, policies []durability.Policy) {
 	o.w, o.policies = w, policies
-	o.ever = make([]durability.Seq, len(policies))
+	o.ever, o.now = make([]durability.Seq, len(policies)), make([]durability.Seq, len(policies))
 	o.nodes = make([]node, 1+w.swarm.replicas)
 	o.nodes[0].active = true
 	for _, p := range policies {
@@ -69,7 +77,8 @@ func (o *oracle) init(w *world, policies []durability.Policy) {
 
 // observe notes what every policy proves at this instant, by sorting, which is not how the gate does it.
 func (o *oracle) observe() {
-	var persisted, inMemory []durability.Seq
+	var room [6]durability.Seq // at most three nodes each
+	persisted, inMemory := room[:0:3], room[3:3]
 	for i, n := range o.nodes {
 		if !n.active {
 			continue
@@ -92,12 +101,23 @@ func (o *oracle) observe() {
 		return of[len(of)-k]
 	}
 	for i, need := range o.needs {
-		o.ever[i] = max(o.ever[i], min(kth(persisted, need[0]), kth(inMemory, need[1])))
+		o.now[i] = min(kth(persisted, need[0]), kth(inMemory, need[1]))
+		o.ever[i] = max(o.ever[i], o.now[i])
 	}
 }
 
-// note remembers a published slot by its ring position.
-func (o *oracle) note(position uint64, s tickSlot) { o.slots[position%uint64(len(o.slots))] = s }
+// publish remembers a slot by its ring position.
+func (o *oracle) publish(s *tickSlot) {
+	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, bypass: s.bypass}
+}
+
+// passedAt is when the gate let a slot pass; one that overtook, or is long gone, counts as just now.
+func (o *oracle) passedAt(s *tickSlot) int64 {
+	if p := &o.slots[s.position%uint64(len(o.slots))]; p.seq == s.seq && p.at >= 0 {
+		return p.at
+	}
+	return o.w.now
+}
 
 // released checks what one step of the gate let through (I1, I2): under the policy in force, which an acknowledged swap
 // has changed already.
@@ -108,9 +128,24 @@ func (o *oracle) released(from, to uint64) {
 	}
 	o.highest = max(o.highest, o.ever[in])
 	for ; from < to; from++ {
-		if s := &o.slots[from%uint64(len(o.slots))]; !s.bypass && s.seq > o.ever[in] {
+		s := &o.slots[from%uint64(len(o.slots))]
+		s.at = o.w.now
+		if !s.bypass && s.seq > o.ever[in] {
 			o.w.fail("slot at %d with seq %d released under %q, which held up to %d at most (I1)", from, s.seq, o.policies[in], o.ever[in])
 		}
+	}
+}
+
+// asleep checks that a gate that goes to sleep holds back nothing that may pass (I12).
+func (o *oracle) asleep() {
+	p := o.w.p
+	if _, pending := p.policy.Pending(); pending || p.gate.slots.Len() == 0 || p.phase.over() {
+		return
+	}
+	position := p.gate.slots.Position()
+	head := &o.slots[position%uint64(len(o.slots))]
+	if in := o.index(p.policy.Current()); head.bypass || head.seq <= o.now[in] {
+		o.w.fail("the gate sleeps, and its head slot at %d with seq %d may pass: %q holds up to %d (I12)", position, head.seq, o.policies[in], o.now[in])
 	}
 }
 
@@ -147,7 +182,7 @@ func (o *oracle) swap() {
 	if _, pending := o.w.p.policy.Pending(); pending {
 		return
 	}
-	o.want = o.w.r.IntN(len(o.policies))
+	o.want = o.w.r.n(len(o.policies))
 	o.w.stats.Swaps++
 	o.w.p.policy.Swap(&handOver{}, o.policies[o.want])
 }
@@ -155,17 +190,17 @@ func (o *oracle) swap() {
 // moveCursors lets journal and replicas advance, stall, flap and come back with an older tail.
 func (w *world) moveCursors() {
 	o := &w.oracle
-	i := w.r.IntN(len(o.nodes))
+	i := w.r.n(len(o.nodes))
 	n := &o.nodes[i]
 	if w.faults && w.now < o.stalled {
 		return
 	}
-	if w.faults && w.swarm.stall > 0 && w.oneIn(w.swarm.stall) {
-		o.stalled = w.now + int64(w.r.IntN(3000))
+	if w.faults && w.swarm.stall > 0 && w.r.oneIn(w.swarm.stall) {
+		o.stalled = w.now + int64(w.r.n(3000))
 		w.stats.Stalls++
 	}
 	upTo := func(from, to durability.Seq) durability.Seq {
-		return from + 1 + durability.Seq(w.r.Uint64N(uint64(to-from)))
+		return from + 1 + durability.Seq(w.r.n(int(to-from)))
 	}
 	switch {
 	case i == 0:
@@ -175,23 +210,25 @@ func (w *world) moveCursors() {
 			w.cursors.SetPersisted(n.persisted)
 		}
 	case !n.active:
-		if w.oneIn(4) || !w.faults {
-			if n.persisted > 0 && w.oneIn(3) {
-				n.persisted -= durability.Seq(w.r.Uint64N(uint64(n.persisted) + 1)) // an older disk
+		if w.faults && w.r.oneIn(4) || !w.faults && !w.swarm.weaken {
+			if n.persisted > 0 && w.r.oneIn(3) {
+				n.persisted -= durability.Seq(w.r.n(int(n.persisted) + 1)) // an older disk
+				w.stats.OlderTails++
 			}
 			n.inMemory, n.active = n.persisted, true
 			o.observe()
 			w.cursors.Activate(i, n.inMemory, n.persisted)
 		}
-	case w.faults && w.oneIn(w.swarm.flap):
+	case w.faults && w.r.oneIn(w.swarm.flap):
 		n.active = false
 		w.stats.Flaps++
+		o.observe()
 		w.cursors.Deactivate(i)
 	default:
 		if n.inMemory < o.seq {
 			n.inMemory = upTo(n.inMemory, o.seq)
 		}
-		if n.persisted < n.inMemory && w.oneIn(2) {
+		if n.persisted < n.inMemory && w.r.oneIn(2) {
 			n.persisted = upTo(n.persisted, n.inMemory)
 		}
 		o.observe()
@@ -202,7 +239,7 @@ func (w *world) moveCursors() {
 // mend makes every policy satisfiable in the end: for half the worlds the replicas come back, for the others the operator
 // weakens the policy.
 func (o *oracle) mend() {
-	if len(o.nodes) == 1 || o.w.swarm.ids == 6 {
+	if len(o.nodes) == 1 || o.w.swarm.weaken {
 		if _, pending := o.w.p.policy.Pending(); !pending && o.want != 0 {
 			o.want = 0
 			o.w.p.policy.Swap(&handOver{}, o.policies[0])

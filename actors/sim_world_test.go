@@ -1,335 +1,353 @@
 package actors
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
+	"time"
 
 	"sluice/durability"
-	"sluice/encode"
 	"sluice/transport"
 )
 
-// peer is one client of the simulated world, for one incarnation of its connection, with what it has to receive.
-type peer struct {
-	w       *world
-	id      uint64
-	fd      int32
-	sim     *transport.SimPeer
-	slow    bool
-	owned   bool // the shard accepted the connection
-	gone    bool // the reader let go of the socket
-	cut     bool // the connection was told to end, or may have been ended lawfully: a prefix is enough
-	slots   []tickSlot
-	got     int    // slots received whole
-	whole   int    // counted by the ledger: slots received whole
-	rx      []byte // received and not yet parsed
-	pending bool   // payload received, its BatchEnd not yet
-	owed    uint64 // requests so far, as the reader counts them
-	due     int    // slots that must arrive although the reader let go: up to the last request's end
-	closed  transport.Reason
+// world is one simulated run.
+type world struct {
+	r       *simRand
+	swarm   swarm
+	now     int64
+	p       *Pipeline[tick, struct{}]
+	net     *transport.SimNet
+	rings   []*transport.SimRing
+	groups  []*simGroup
+	current *simGroup // the one that runs; nil while the world acts
+	cursors *durability.Cursors
+	oracle  oracle
+
+	peers      []*peer // every incarnation of every connection
+	settled    int     // peers before this one have all they must get
+	open       []*peer // those that may still read or send
+	byID       []*peer // current incarnation
+	connecting []bool  // by id: Connect has not returned
+	used       []bool  // by id: it had a connection
+
+	faults   bool
+	calmed   int64 // when the faults ended
+	healthy  bool  // no fault of this world can delay a client that reads
+	late     bool  // the kernel may take its time with a send, so that bytes pile up behind it
+	budget   int64 // bytes of send buffers of a shard
+	tight    bool  // the memory of a shard can be spent
+	stuck    bool  // sends or polls may never complete, so a client can be stalled through no fault of its own
+	next     uint64
+	released uint64 // the gate's position as last seen
+
+	ending   bool
+	cutShort bool     // a stop, a fence or a failure: undelivered slots are dropped lawfully
+	halted   uint64   // the gate's position when a stop or fence was told
+	deadline int64    // of the end, 0 = none
+	asked    []uint64 // by shard: sends asked for when the fence was told, plus one
+	silent   []int64  // by shard: bytes sent when it said that nothing more leaves, -1 before
+
+	stats simStats
+	hash  uint64 // of everything that happened
+	err   error
 }
 
-// tickSlot is what one slot must look like on the wire.
-type tickSlot struct {
-	seq    durability.Seq
-	n      uint64
-	kind   Kind
-	last   bool
-	bypass bool
-	bad    fault
+// swarm is the shape of a world, drawn from its seed (swarm testing: each seed leaves out or favours some features).
+type swarm struct {
+	replicas, ids, maxBurst                int
+	slowPct, bypassPct, badPct, alonePct   int
+	window, slowRead                       int
+	flap, swap, churn, stall, vanish, torn int // one in so many
+	spins, sleep                           int // empty rounds before a group sleeps, and for how long at most
+	midEncode                              int // one in so many frames another goroutine goes on inside the encoder
+	finale                                 finale
+	endStep                                int // the end begins at this step, -1: when all is delivered
+	grace                                  int // ns until the deadline of the end
+	weaken                                 bool
 }
 
-// String names the peer and where it stands.
-func (p *peer) String() string {
-	return fmt.Sprintf("connection %d (fd %d) got %d of %d answers, cut %t, gone %t", p.id, p.fd, p.got, len(p.slots), p.cut, p.gone)
-}
+// finale is how a world ends.
+type finale uint8
 
-// satisfied reports that the peer has everything it must get, or that its connection ended.
-func (p *peer) satisfied() bool {
-	return p.cut || p.closed != transport.ReasonNone || p.got == len(p.slots) || p.gone && p.got >= p.due
-}
+const (
+	finaleDrain finale = iota
+	finaleStop
+	finaleFence
+	finaleDrainStop // a drain that is given up
+)
 
-// notice hears from a shard that a connection ended or is slow.
-func (w *world) notice(n Notice) {
-	if p := w.byID[n.Conn]; p != nil && n.Kind == NoticeClosed {
-		p.closed = n.Reason
-		if n.Reason == transport.ReasonSlowHard && n.Blocked == 0 && !w.late && !p.sim.Refused() {
-			w.fail("%v: closed for %d unsent bytes although its socket refused none", p, n.Unsent)
-		}
-		if n.Reason == transport.ReasonStalled && !p.slow && !w.stuck && p.sim.Waiting() == 0 {
-			w.fail("%v: closed as stalled although its client has read everything", p)
-		}
-		if n.Reason.Slow() && !w.faults && w.now > w.calmed+60000 {
-			w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p, n.Reason)
-		}
+func (w *world) fail(format string, args ...any) {
+	if w.err == nil {
+		w.err = fmt.Errorf(format, args...)
 	}
 }
 
-// produce publishes a burst of slots.
-func (w *world) produce() {
-	if !w.faults {
-		return
+// note enters numbers into the run's hash: two runs are the same if they noted the same.
+func (w *world) note(a, b uint64) {
+	w.hash = (w.hash ^ a) * 0x9E3779B97F4A7C15
+	w.hash = (w.hash ^ w.hash>>29 ^ b) * 0xBF58476D1CE4E5B9
+}
+
+func drawSwarm(r *simRand, steps int) swarm {
+	s := swarm{
+		replicas: r.n(3), ids: pick(r, 2, 6, 16), maxBurst: pick(r, 1, 4, 16),
+		slowPct: pick(r, 0, 20, 60), bypassPct: pick(r, 0, 5, 30), badPct: pick(r, 0, 0, 1), alonePct: pick(r, 0, 0, 20),
+		window: pick(r, 64, 600, 5000), slowRead: pick(r, 10, 100),
+		flap: pick(r, 0, 60, 400), swap: pick(r, 0, 20, 200), churn: pick(r, 2, 10, 60), stall: pick(r, 0, 500),
+		vanish: pick(r, 0, 1, 5), torn: pick(r, 0, 0, 30),
+		spins: r.n(4), sleep: pick(r, 50, 500, 3000), midEncode: pick(r, 0, 0, 4),
+		finale: finale(r.n(4)), endStep: -1, grace: pick(r, 2000, 50000), weaken: r.oneIn(2),
 	}
-	room := w.p.slots.Claim(1 + w.r.IntN(w.swarm.maxBurst))
-	if len(room) == 0 {
-		return
+	if r.oneIn(4) {
+		s.endStep = r.n(steps)
 	}
-	for i := range room {
-		if w.oneIn(2) || w.oracle.seq == 0 {
-			w.oracle.seq++ // a new event; otherwise one more output of the same
+	return s
+}
+
+// drawFaults draws what the rings do wrong, and what may be asked of the pipeline in such a world.
+func (w *world) drawFaults() transport.Faults {
+	r := w.r
+	if r.oneIn(6) { // a kernel without faults, and clients that read: nobody may wait for anybody
+		w.healthy = true
+		return transport.Faults{Reorder: 0.5, LateTicks: 4}
+	}
+	p := func() float64 { return pick(r, 0, 0, 0.002, 0.03) }
+	f := transport.Faults{
+		ShortSend: pick(r, 0, 0.05, 0.4), Again: p(), Interrupted: p(), NoBuffers: p(), NoMemory: p(),
+		Reset: p() / 8, Pipe: p() / 8, LateSend: pick(r, 0, 0.05, 0.5), LatePoll: pick(r, 0, 0.3), LostPoll: p(),
+		StuckSend: p() / 8, StuckPoll: p() / 8, Reorder: pick(r, 0, 0.5), PartialSubmit: p(), SignalSubmit: p(),
+		LateTicks: pick(r, 4, 40),
+	}
+	if r.oneIn(12) {
+		f.Doubt = 0.002
+	}
+	w.stuck = f.StuckSend > 0 || f.StuckPoll > 0
+	w.late = w.stuck || f.LateSend > 0 || f.PartialSubmit > 0
+	return f
+}
+
+// newWorld draws a world.
+func newWorld(seed uint64, steps int) *world {
+	r := simRand(seed * 0x9E3779B97F4A7C15)
+	w := &world{r: &r, now: 1, net: transport.NewSimNet(), faults: true}
+	w.byID, w.connecting, w.used = make([]*peer, 32), make([]bool, 32), make([]bool, 32)
+	w.swarm = drawSwarm(&r, steps)
+	w.cursors = durability.NewCursors(2)
+	policies := simPolicies(w.swarm.replicas)
+	faults := w.drawFaults()
+	limits := transport.Limits{
+		HardBytes: pick(&r, 1024, 4096, 16384), SoftFor: 8000, NoProgress: time.Duration(pick(&r, 10000, 20000)),
+	}
+	limits.SoftBytes = limits.HardBytes / 2
+	if w.healthy {
+		limits.SoftFor, limits.NoProgress = 40000, 40000
+	}
+	cfg := Config{
+		Policy: policies[0], Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256, Shards: 1 + r.n(3),
+		FrameRing: 4096, MaxConnections: w.swarm.ids + 2, Heartbeat: 5000,
+		Egress: EgressConfig{
+			FlushBytes: pick(&r, 100, 1400), FlushSlots: pick(&r, 2, 32), DrainMax: pick(&r, 4, 64), Tick: 100, DrainSpread: 700,
+		},
+		Limits: []transport.Limits{limits}, Log: w.logger(), OnNotice: w.notice,
+		Placement: pick(&r, PlacementFused, PlacementFront, PlacementSpread, PlacementSpread),
+		OpenRing: func(shard int, rc transport.RingConfig) (transport.Ring, error) {
+			ring := transport.NewSimRing(w.net, transport.SimConfig{
+				Entries: pick(&r, 2, 5, 16), Completions: pick(&r, 2, 4, 32), Seed: seed*8 + uint64(shard), Faults: faults, Wake: rc.Wake,
+			})
+			w.rings = append(w.rings, ring)
+			return ring, nil
+		},
+	}
+	p, err := New(cfg, &simEncoder{w: w}, simSource{w.cursors, w})
+	if err != nil {
+		panic(err)
+	}
+	w.p = p
+	w.budget = 8 << 20
+	if w.tight = r.oneIn(4); w.tight {
+		w.budget = pick(&r, int64(16<<10), 64<<10)
+	}
+	for _, e := range p.shards { // small segments cost a world little, and few of them can be spent
+		if e.slab, err = transport.NewSlab(16<<10, w.budget); err != nil {
+			panic(err)
 		}
-		w.next++
-		id := w.recipient()
-		s := tickSlot{seq: w.oracle.seq, n: w.next, last: w.oneIn(2), bypass: w.pct(w.swarm.bypassPct)}
-		if s.kind = KindReport; w.oneIn(8) {
-			s.kind = pick(w.r, KindEngineError, KindBatchEnd)
-		}
-		if s.kind == KindReport && w.pct(w.swarm.badPct) {
-			s.bad = pick(w.r, faultError, faultPanic, faultLarge)
-			w.stats.EncodeFaults++
-		}
-		room[i] = Slot[tick, struct{}]{
-			Conn: id, Seq: s.seq, Received: w.now, Matched: w.now, Kind: s.kind, Last: s.last, Bypass: s.bypass,
-			Report: tick{n: s.n, size: 13 + w.r.IntN(60), bad: s.bad},
-		}
-		w.oracle.note(w.p.slots.Position()+uint64(i), s)
-		if p := w.byID[id]; p != nil && p.owned {
-			p.slots = append(p.slots, s)
-			if s.last || s.kind == KindBatchEnd {
-				p.owed++
+	}
+	p.runner.clock = w.clock
+	for _, g := range p.runner.groups {
+		w.groups = append(w.groups, w.newGroup(p.runner, g))
+	}
+	for range p.shards {
+		w.silent, w.asked = append(w.silent, -1), append(w.asked, 0)
+	}
+	w.oracle.init(w, policies)
+	return w
+}
+
+// simulate runs one seed.
+func simulate(seed uint64, steps int) (w *world, err error) {
+	w = newWorld(seed, steps)
+	defer func() {
+		if v := recover(); v != nil {
+			if os.Getenv("SIM_PANIC") != "" {
+				debug.PrintStack()
 			}
+			err = fmt.Errorf("at %d ns: panic: %v", w.now, v)
+		}
+	}()
+	for i := 0; i < steps && w.going(); i++ {
+		if i == w.swarm.endStep {
+			w.stats.EndsEarly++
+			w.end()
+		}
+		w.step()
+	}
+	w.calm()
+	for !w.ending && w.going() && !w.quiet() {
+		if w.step(); w.now > w.calmed+simSettle {
+			w.fail("not delivered %d ns after the faults ended: %s (I12)", w.now-w.calmed, w.unfinished())
 		}
 	}
-	w.p.slots.Commit(len(room))
-	w.p.slots.Publish()
-}
-
-// recipient picks a connection to answer: one that is open, was, or never existed, but none that Connect has not yet
-// returned for, since no request of it can have been read.
-func (w *world) recipient() uint64 {
-	for {
-		id := uint64(1 + w.r.IntN(w.swarm.ids+1))
-		if !w.connecting[id] {
-			return id
+	w.stats.Settle = w.now - w.calmed
+	began := w.now
+	if !w.ending && w.going() {
+		w.end()
+	}
+	for w.going() {
+		if w.step(); w.now > began+simSettle {
+			w.fail("did not end: %s (I8)", w.unfinished())
 		}
 	}
+	w.stats.End = w.now - began
+	if w.err == nil {
+		w.settleAccounts()
+	}
+	for _, ring := range w.rings {
+		counts := ring.FaultCounts()
+		w.stats.add(&simStats{Ring: counts})
+	}
+	return w, w.err
 }
 
-// clients lets a client read, and a reader act on what it sees.
-func (w *world) clients() {
-	if len(w.open) == 0 {
-		return
+// simSettle is how long (ns) everything takes at most to be delivered once the faults ended: three times the longest
+// of 3,000 clean seeds, which is a send that is stuck until its client is called stalled.
+const simSettle = 90_000
+
+// going reports that the world has somebody left to go on.
+func (w *world) going() bool {
+	if w.err != nil {
+		return false
 	}
-	i := w.r.IntN(len(w.open))
-	p := w.open[i]
-	if p.gone && p.closed != transport.ReasonNone {
-		w.open[i] = w.open[len(w.open)-1] // what is left in its socket is read at the end
-		w.open = w.open[:len(w.open)-1]
-		return
+	for _, g := range w.groups {
+		if !g.over {
+			return true
+		}
 	}
-	if !p.slow || !w.faults || w.oneIn(w.swarm.slowRead) {
-		p.read(1 + w.r.IntN(2*w.swarm.window))
+	return false
+}
+
+// step does one thing.
+func (w *world) step() {
+	w.stats.Steps++
+	w.now += int64(1 + w.r.n(3))
+	if w.stats.Steps%256 == 0 {
+		w.measure()
 	}
-	if p.owned && !p.gone && p.sim.HalfClosed() && w.oneIn(3) {
-		w.letGo(p)
+	switch k := w.r.n(20); {
+	case k < 12:
+		w.stepGroup()
+	case k < 13:
+		w.moveCursors()
+	case k < 14:
+		w.produce()
+	case k < 16:
+		w.rings[w.r.n(len(w.rings))].Tick()
+	case k < 18:
+		w.clients()
+	default:
+		w.disturb()
 	}
 }
 
-// letGo is the reader seeing the end of the stream.
-func (w *world) letGo(p *peer) {
-	why := transport.ReasonPeerClosed
-	if w.oneIn(4) && !w.halfOpen(p) {
-		why = transport.ReasonPeerReset
-		p.cut = true
-	}
-	if w.p.events.TrySend(event{kind: eventDisconnect, conn: p.id, hash: transport.Hash(p.id), owed: p.owed, reason: why}) {
-		p.gone = true
-		for i, s := range p.slots {
-			if s.last || s.kind == KindBatchEnd {
-				p.due = i + 1
+// stepGroup lets one goroutine go on, any that can, and looks at what it did.
+func (w *world) stepGroup() {
+	at := w.r.n(len(w.groups))
+	for range w.groups {
+		g := w.groups[at]
+		if g.ready() {
+			g.step()
+			position := w.p.gate.slots.Position()
+			w.note(uint64(w.now)<<4|uint64(at), position)
+			if position != w.released {
+				w.oracle.released(w.released, position)
+				w.released = position
 			}
-		}
-	}
-}
-
-// halfOpen reports that the client closed only its sending side and still expects answers.
-func (w *world) halfOpen(p *peer) bool { return !p.cut && p.closed == transport.ReasonNone }
-
-// disturb connects, vanishes, kicks and swaps.
-func (w *world) disturb() {
-	if !w.faults {
-		w.oracle.mend()
-		return
-	}
-	s := &w.swarm
-	switch {
-	case w.oneIn(s.swap):
-		w.oracle.swap()
-	case w.oneIn(2):
-		id := uint64(1 + w.r.IntN(s.ids))
-		if p := w.byID[id]; !w.connecting[id] && (p == nil || p.gone || w.oneIn(20)) {
-			w.connect(id)
-		}
-	case w.oneIn(s.churn/10 + 1):
-		w.leave()
-	}
-}
-
-// connect opens a socket and hands it to the pipeline.
-func (w *world) connect(id uint64) {
-	if w.p.permit.Add(1) > int64(w.p.cfg.MaxConnections) {
-		w.p.permit.Add(-1)
-		return
-	}
-	fd, sim := w.net.Open(w.swarm.window)
-	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.pct(w.swarm.slowPct)}
-	ev := event{kind: eventConnect, conn: id, hash: transport.Hash(id), fd: fd, since: w.p.slots.Published()}
-	ev.ack = func(err error) {
-		w.connecting[id] = false
-		if err == nil {
-			p.owned = true
-			w.byID[id] = p
-			w.used[id] = true
-			w.peers = append(w.peers, p)
-			w.open = append(w.open, p)
-			w.stats.Connects++
+			if w.p.phase.over() {
+				w.watchEnd()
+			}
 			return
 		}
-		w.stats.Refused++
-		w.p.permit.Add(-1)
-		if err := w.rings[0].CloseSocket(fd); err != nil && !errors.Is(err, transport.ErrRingInDoubt) {
-			w.fail("closing a refused socket: %v", err)
+		if at++; at == len(w.groups) {
+			at = 0
 		}
-	}
-	w.connecting[id] = true
-	if w.used[id] {
-		w.stats.Reuses++
-	}
-	if !w.p.events.TrySend(ev) {
-		ev.ack(ErrEnded)
 	}
 }
 
-// leave makes a client go away in one of several ways.
-func (w *world) leave() {
-	if len(w.open) == 0 {
-		return
-	}
-	p := w.open[w.r.IntN(len(w.open))]
-	if p.gone || p.sim.HalfClosed() {
-		return
-	}
-	send := func(kind eventKind) {
-		w.p.events.TrySend(event{kind: kind, conn: p.id, hash: transport.Hash(p.id), reason: transport.ReasonKicked})
-	}
-	switch w.r.IntN(5) {
-	case 0:
-		w.stats.HalfCloses++
-		p.sim.HalfClose()
-	case 1:
-		w.stats.Vanishes++
-		p.cut = true
-		p.sim.Close()
-	case 2:
-		w.stats.Resets++
-		p.cut = true
-		p.sim.Reset()
-	case 3:
-		w.stats.Kicks++
-		p.cut = true
-		send(eventKick)
-	case 4:
-		w.stats.Busies++
-		send(eventBusy)
-	}
-}
-
-// read takes bytes off the simulated socket and checks them against what must come (I3, I4).
-func (p *peer) read(limit int) {
-	p.rx = p.sim.Take(p.rx, limit)
-	rest := p.rx
-	for len(rest) >= 5 && p.w.err == nil {
-		size := 4 + int(binary.LittleEndian.Uint32(rest))
-		if size > 256+4 {
-			p.w.fail("%v: torn frame of %d bytes", p, size)
-			return
+// measure compares what connections and shards hold with their bounds (I5).
+func (w *world) measure() {
+	hard := w.p.cfg.Limits[0].HardBytes
+	for _, e := range w.p.shards {
+		if held := e.slab.Held(); held > w.budget {
+			w.fail("%s holds %d bytes of buffers, its budget is %d (I5)", e.name, held, w.budget)
 		}
-		if len(rest) < size {
-			break
-		}
-		p.frame(rest[:size])
-		rest = rest[size:]
-	}
-	p.rx = p.rx[:copy(p.rx, rest)]
-}
-
-// frame checks one whole frame.
-func (p *peer) frame(b []byte) {
-	if s := string(b); !p.pending && (s == encode.Heartbeat || s == encode.ServerBusy) {
-		return
-	}
-	if p.got == len(p.slots) {
-		p.w.fail("%v: frame % x, but no answer is due", p, b)
-		return
-	}
-	s := &p.slots[p.got]
-	if !p.w.oracle.mayPass(s) {
-		p.w.fail("%v: answer %d of seq %d before it was durable (I1)", p, s.n, s.seq)
-	}
-	end := string(b) == encode.BatchEnd
-	switch {
-	case p.pending || s.kind == KindBatchEnd:
-		if !end {
-			p.w.fail("%v: want BatchEnd, got % x", p, b)
-		}
-		p.next()
-		return
-	case s.bad != faultNone:
-		p.w.fail("%v: answer %d could not be encoded, got % x", p, s.n, b)
-	case s.kind == KindEngineError && string(b) != encode.EngineError:
-		p.w.fail("%v: want EngineError, got % x", p, b)
-	case s.kind == KindReport && (b[4] != tickTag || binary.LittleEndian.Uint64(b[5:]) != s.n):
-		p.w.fail("%v: want answer %d, got % x", p, s.n, b)
-	}
-	if s.kind == KindReport {
-		for i := 13; i < len(b); i++ {
-			if b[i] != byte(s.n+uint64(i)) {
-				p.w.fail("%v: answer %d has a wrong byte at %d", p, s.n, i)
+		for i := range e.conns {
+			if c := &e.conns[i]; c.Unsent() > hard+256 {
+				w.fail("connection %d has %d unsent bytes, its hard limit is %d (I5)", c.ID, c.Unsent(), hard)
 			}
 		}
 	}
-	if p.pending = s.last; !s.last {
-		p.next()
-	}
 }
 
-// simEncoder writes a tick as tickEncoder does, and its planted faults without the cost of a megabyte.
-type simEncoder struct{ large [300]byte }
+// calm ends the faults: replicas are whole, or gone for good under a policy that does without them.
+func (w *world) calm() {
+	w.faults, w.calmed = false, w.now
+	for _, ring := range w.rings {
+		ring.SetFaults(transport.Faults{})
+	}
+	w.oracle.mend()
+}
 
-func (e *simEncoder) AppendReport(dst []byte, r *tick) ([]byte, error) {
-	switch r.bad {
-	case faultLarge:
-		return append(dst, e.large[:]...), nil
-	case faultNone:
-		size := max(r.size, 13)
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(size-4))
-		dst = append(dst, tickTag)
-		dst = binary.LittleEndian.AppendUint64(dst, r.n)
-		for i := len(dst); i < size; i++ {
-			dst = append(dst, byte(r.n+uint64(i)))
+// quiet reports that every slot was delivered or lawfully dropped.
+func (w *world) quiet() bool {
+	if w.p.slots.Len() > 0 {
+		return false
+	}
+	for w.settled < len(w.peers) && w.peers[w.settled].satisfied() {
+		w.settled++
+	}
+	return w.settled == len(w.peers)
+}
+
+func (w *world) unfinished() string {
+	s := fmt.Sprintf("%d slots in the ring, gate at %d", w.p.slots.Len(), w.p.gate.slots.Position())
+	for _, g := range w.groups {
+		if !g.over {
+			s += fmt.Sprintf(", %s goes on (asleep %t)", g.group.Name, g.asleep)
 		}
-		return dst, nil
 	}
-	return tickEncoder{}.AppendReport(dst, r)
+	for _, p := range w.peers {
+		if !p.satisfied() {
+			return s + "; " + p.String()
+		}
+	}
+	return s
 }
 
-func (e *simEncoder) AppendQuery(dst []byte, q *struct{}) ([]byte, error) {
-	return tickEncoder{}.AppendQuery(dst, q)
-}
-
-func (p *peer) next() {
-	p.got++
-	p.whole++
-	p.pending = false
+// failed is the runner's error, which only a ring in doubt may cause (I11).
+func (w *world) failed() error {
+	err := w.p.runner.err
+	if err != nil && !errors.Is(err, transport.ErrRingInDoubt) {
+		w.fail("the pipeline failed: %v", err)
+	}
+	return err
 }

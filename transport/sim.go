@@ -16,8 +16,9 @@ type SimNet struct {
 	open    int
 }
 
-// simFirstFD is the first descriptor, as in a process that has its three standard ones.
-const simFirstFD = 3
+// simFirstFD is the first descriptor. No process has it (proc(5), fs.nr_open), so that a real close(2) of a simulated
+// socket fails instead of closing something.
+const simFirstFD = 1 << 20
 
 // poll(2) events, as a real engine reports them.
 const (
@@ -67,6 +68,15 @@ func (n *SimNet) Open(window int) (int32, *SimPeer) {
 
 // Live is the number of descriptors that are open.
 func (n *SimNet) Live() int { return n.open }
+
+// Close closes the server's descriptor outside of any ring, as a process does whose ring is gone. No request may be
+// pending on it. One that is not open is no error.
+func (n *SimNet) Close(fd int32) {
+	if socket := n.at(fd); socket != nil {
+		socket.shut = true
+		n.release(fd)
+	}
+}
 
 // at returns the socket of a descriptor, or nil.
 func (n *SimNet) at(fd int32) *simSocket {

@@ -31,8 +31,9 @@ type FaultCounts struct {
 	LateSend, LatePoll, LostPoll, StuckSend, StuckPoll, Reorder     uint64
 	PartialSubmit, SignalSubmit, Doubt                              uint64
 
-	QueueFull uint64 // requests turned away because the submission queue was full
-	Overflow  uint64 // completions that did not fit into the completion queue
+	QueueFilled uint64 // requests that took the last place of the submission queue
+	QueueFull   uint64 // requests turned away because the submission queue was full
+	Overflow    uint64 // completions that did not fit into the completion queue
 }
 
 // dice draws faults.

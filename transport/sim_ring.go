@@ -19,6 +19,7 @@ type SimRing struct {
 	now    uint64       // Ticks so far
 	parked bool
 	closed bool
+	asked  uint64 // calls of Send
 	doubt  error
 	count  Counters
 	batch  []Completion // completions of the Submit or Tick that runs
@@ -74,6 +75,9 @@ func (s *SimRing) SetFaults(faults Faults) {
 // FaultCounts returns how often each fault happened so far.
 func (s *SimRing) FaultCounts() FaultCounts { return s.dice.counts }
 
+// Asked is how often Send was called.
+func (s *SimRing) Asked() uint64 { return s.asked }
+
 // InFlight is the number of requests that were handed over and are not complete, stuck ones included.
 func (s *SimRing) InFlight() int { return len(s.flight) }
 
@@ -89,6 +93,7 @@ func (s *SimRing) Queued() int { return len(s.queue) }
 // Send implements Ring.
 func (s *SimRing) Send(fd int32, b []byte, user uint64) bool {
 	checkSend(fd, b)
+	s.asked++
 	return s.enqueue(simRequest{kind: kindSend, fd: fd, buffer: b, user: user})
 }
 
@@ -126,7 +131,9 @@ func (s *SimRing) enqueue(r simRequest) bool {
 		s.dice.counts.QueueFull++
 		return false
 	}
-	s.queue = append(s.queue, r)
+	if s.queue = append(s.queue, r); len(s.queue) == s.cfg.Entries {
+		s.dice.counts.QueueFilled++
+	}
 	return true
 }
 

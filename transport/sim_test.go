@@ -212,7 +212,7 @@ func TestSimRingSeeds(t *testing.T) {
 
 func TestSimRingWithoutFaultsCountsNone(t *testing.T) {
 	counts, _ := simRun(t, 7, Faults{})
-	counts.QueueFull, counts.Overflow = 0, 0
+	counts.QueueFilled, counts.QueueFull, counts.Overflow = 0, 0, 0
 	if counts != (FaultCounts{}) {
 		t.Fatalf("faults without having been asked for: %+v", counts)
 	}
@@ -252,8 +252,8 @@ func TestSimNetSockets(t *testing.T) {
 	ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Wake: func() {}})
 	one, _ := net.Open(4)
 	two, _ := net.Open(4)
-	if one != 3 || two != 4 || net.Live() != 2 {
-		t.Fatalf("descriptors %d and %d, %d live; want 3, 4 and 2", one, two, net.Live())
+	if one != simFirstFD || two != simFirstFD+1 || net.Live() != 2 {
+		t.Fatalf("descriptors %d and %d, %d live; want %d, the next and 2", one, two, net.Live(), simFirstFD)
 	}
 	if err := ring.CloseSocket(one); err != nil {
 		t.Fatal(err)

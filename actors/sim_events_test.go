@@ -1,0 +1,210 @@
+package actors
+
+import "sluice/transport"
+
+// produce publishes a burst of slots.
+func (w *world) produce() {
+	if !w.faults || w.p.phase.ending() { // what is published to a pipeline that has ended is nobody's
+		return
+	}
+	r := w.r
+	room := w.p.slots.Claim(1 + r.n(w.swarm.maxBurst))
+	if len(room) == 0 {
+		return
+	}
+	for i := range room {
+		if r.oneIn(2) || w.oracle.seq == 0 {
+			w.oracle.seq++ // a new event; otherwise one more output of the same
+		}
+		w.next++
+		id := w.recipient()
+		s := tickSlot{
+			seq: w.oracle.seq, n: w.next, position: w.p.slots.Position() + uint64(i), last: r.oneIn(2), bypass: r.pct(w.swarm.bypassPct),
+		}
+		if s.kind = KindReport; r.oneIn(8) {
+			s.kind = pick(r, KindEngineError, KindBatchEnd)
+		}
+		if s.kind == KindReport && r.pct(w.swarm.badPct) {
+			s.bad = pick(r, faultError, faultPanic, faultLarge)
+		}
+		room[i] = Slot[tick, struct{}]{
+			Conn: id, Seq: s.seq, Received: w.now, Matched: w.now, Kind: s.kind, Last: s.last, Bypass: s.bypass,
+			Report: tick{n: s.n, size: 13 + r.n(60), bad: s.bad},
+		}
+		w.oracle.publish(&s)
+		if p := w.byID[id]; p != nil && p.owned {
+			p.slots = append(p.slots, s)
+			if s.last || s.kind == KindBatchEnd {
+				p.owed++
+			}
+		}
+	}
+	w.p.slots.Commit(len(room))
+	w.p.slots.Publish()
+}
+
+// recipient picks a connection to answer: mostly one that is open, else any that is, was or never existed, but none that
+// Connect has not yet returned for, since no request of it can have been read.
+func (w *world) recipient() uint64 {
+	if n := len(w.open); n > 0 && !w.r.oneIn(8) {
+		if p := w.open[w.r.n(n)]; !w.connecting[p.id] {
+			return p.id
+		}
+	}
+	for {
+		id := uint64(1 + w.r.n(w.swarm.ids+1))
+		if !w.connecting[id] {
+			return id
+		}
+	}
+}
+
+// clients lets every client read that is quick, and one more; a reader acts on what it sees.
+func (w *world) clients() {
+	if len(w.open) == 0 {
+		return
+	}
+	for _, p := range w.open {
+		if (!p.slow || !w.faults) && p.sim.Waiting() > 0 {
+			p.read(1 + w.r.n(2*w.swarm.window))
+		}
+	}
+	i := w.r.n(len(w.open))
+	p := w.open[i]
+	if (p.gone || p.alone) && p.closed != transport.ReasonNone {
+		p.read(1 << 30)
+		w.open[i] = w.open[len(w.open)-1] // what a late send brings is read at the end
+		w.open = w.open[:len(w.open)-1]
+		return
+	}
+	if p.slow && w.r.oneIn(w.swarm.slowRead) {
+		p.read(1 + w.r.n(2*w.swarm.window))
+	}
+	if p.owned && !p.gone && !p.alone && p.sim.HalfClosed() && w.r.oneIn(3) {
+		w.letGo(p)
+	}
+}
+
+// letGo is the reader seeing the end of the stream.
+func (w *world) letGo(p *peer) {
+	why := transport.ReasonPeerClosed
+	if w.r.oneIn(4) && !w.halfOpen(p) {
+		why = transport.ReasonPeerReset
+		p.cut = true
+	}
+	if w.p.events.TrySend(event{kind: eventDisconnect, conn: p.id, hash: transport.Hash(p.id), owed: p.owed, reason: why}) {
+		p.gone = true
+		for i, s := range p.slots {
+			if s.last || s.kind == KindBatchEnd {
+				p.due = i + 1
+			}
+		}
+	}
+}
+
+// halfOpen reports that the client closed only its sending side and still expects answers.
+func (w *world) halfOpen(p *peer) bool { return !p.cut && p.closed == transport.ReasonNone }
+
+// disturb connects, vanishes, kicks and swaps.
+func (w *world) disturb() {
+	s, r := &w.swarm, w.r
+	if w.ending && r.oneIn(400) {
+		w.giveUp()
+	}
+	if !w.faults {
+		w.oracle.mend()
+		return
+	}
+	switch {
+	case r.oneIn(s.swap):
+		w.oracle.swap()
+	case r.oneIn(s.churn):
+		w.leave()
+	case r.oneIn(2):
+		id := uint64(1 + r.n(s.ids))
+		if p := w.byID[id]; !w.connecting[id] && (p == nil || p.gone || r.oneIn(20)) {
+			w.connect(id)
+		}
+	case r.oneIn(20) && len(w.open) > 0:
+		w.answer(w.open[r.n(len(w.open))])
+	}
+}
+
+// answer sends a frame that answers a request which was no slot.
+func (w *world) answer(p *peer) {
+	ev := event{kind: eventAnswer, conn: p.id, hash: transport.Hash(p.id), frame: simAnswer, ack: func(error) {}}
+	if !p.gone && w.byID[p.id] == p && w.p.events.TrySend(ev) {
+		w.stats.Answers++
+		p.owed++
+	}
+}
+
+// connect opens a socket and hands it to the pipeline.
+func (w *world) connect(id uint64) {
+	if w.p.permit.Add(1) > int64(w.p.cfg.MaxConnections) {
+		w.p.permit.Add(-1)
+		return
+	}
+	fd, sim := w.net.Open(w.swarm.window)
+	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct), alone: w.r.pct(w.swarm.alonePct)}
+	ev := event{kind: eventConnect, conn: id, hash: transport.Hash(id), fd: fd, alone: p.alone, since: w.p.slots.Published()}
+	ev.ack = func(err error) {
+		w.connecting[id] = false
+		if err == nil {
+			p.owned, w.used[id] = true, true
+			w.byID[id] = p
+			w.peers = append(w.peers, p)
+			w.open = append(w.open, p)
+			w.stats.Connects++
+			return
+		}
+		w.stats.Refused++
+		w.p.permit.Add(-1)
+		w.net.Close(fd)
+	}
+	w.connecting[id] = true
+	if w.used[id] {
+		w.stats.Reuses++
+	}
+	if !w.p.events.TrySend(ev) {
+		ev.ack(ErrEnded)
+	}
+}
+
+// leave makes a client go away in one of several ways.
+func (w *world) leave() {
+	if len(w.open) == 0 {
+		return
+	}
+	p := w.open[w.r.n(len(w.open))]
+	if p.gone || p.sim.HalfClosed() {
+		return
+	}
+	send := func(kind eventKind) {
+		w.p.events.TrySend(event{kind: kind, conn: p.id, hash: transport.Hash(p.id), reason: transport.ReasonKicked})
+	}
+	switch w.r.n(5) {
+	case 0:
+		if !p.alone {
+			w.stats.HalfCloses++
+			p.sim.HalfClose()
+		}
+	case 1:
+		if w.r.oneIn(w.swarm.vanish) || w.swarm.vanish == 0 {
+			w.stats.Vanishes++
+			p.cut = true
+			p.sim.Close()
+		}
+	case 2:
+		w.stats.Resets++
+		p.cut = true
+		p.sim.Reset()
+	case 3:
+		w.stats.Kicks++
+		p.cut = true
+		send(eventKick)
+	case 4:
+		w.stats.Busies++
+		send(eventBusy)
+	}
+}

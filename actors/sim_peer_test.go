@@ -1,0 +1,185 @@
+package actors
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"sluice/durability"
+	"sluice/encode"
+	"sluice/transport"
+)
+
+// peer is one client of the simulated world, for one incarnation of its connection, with what it has to receive.
+type peer struct {
+	w       *world
+	id      uint64
+	fd      int32
+	sim     *transport.SimPeer
+	slow    bool
+	alone   bool // nobody reads the socket at our side
+	owned   bool // the shard accepted the connection
+	gone    bool // the reader let go of the socket
+	cut     bool // the connection was told to end, or may have been ended lawfully: a prefix is enough
+	slots   []tickSlot
+	got     int    // slots received whole
+	whole   int    // counted by the ledger: slots received whole
+	rx      []byte // received and not yet parsed
+	pending bool   // payload received, its BatchEnd not yet
+	owed    uint64 // requests so far, as the reader counts them
+	due     int    // slots that must arrive although the reader let go: up to the last request's end
+	closed  transport.Reason
+}
+
+// tickSlot is what one slot must look like on the wire.
+type tickSlot struct {
+	seq      durability.Seq
+	n        uint64
+	position uint64 // in the slot ring
+	kind     Kind
+	last     bool
+	bypass   bool
+	bad      fault
+}
+
+// String names the peer and where it stands.
+func (p *peer) String() string {
+	return fmt.Sprintf("connection %d (fd %d) got %d of %d answers, cut %t, gone %t", p.id, p.fd, p.got, len(p.slots), p.cut, p.gone)
+}
+
+// satisfied reports that the peer has everything it must get, or that its connection ended.
+func (p *peer) satisfied() bool {
+	return p.cut || p.closed != transport.ReasonNone || p.got == len(p.slots) || p.gone && p.got >= p.due
+}
+
+// notice hears from a shard that a connection ended or is slow.
+func (w *world) notice(n Notice) {
+	p := w.byID[n.Conn]
+	if p == nil || n.Kind != NoticeClosed {
+		return
+	}
+	p.closed = n.Reason
+	switch {
+	case n.Reason == transport.ReasonSlowHard && n.Blocked == 0 && !w.late && !p.sim.Refused():
+		w.fail("%v: closed for %d unsent bytes although its socket refused none (I6)", p, n.Unsent)
+	case n.Reason == transport.ReasonStalled && !p.slow && !w.stuck && p.sim.Waiting() == 0:
+		w.fail("%v: closed as stalled although its client has read everything (I6)", p)
+	case n.Reason == transport.ReasonShardBudget && !w.tight:
+		w.fail("%v: closed for want of memory, of which there is enough (I5)", p)
+	case n.Reason.Slow() && !w.faults && w.now > w.calmed+60000:
+		w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p, n.Reason)
+	}
+}
+
+// read takes bytes off the simulated socket and checks them against what must come (I3, I4).
+func (p *peer) read(limit int) {
+	p.rx = p.sim.Take(p.rx, limit)
+	rest := p.rx
+	for len(rest) >= 5 && p.w.err == nil {
+		size := 4 + int(binary.LittleEndian.Uint32(rest))
+		if size > 256+4 {
+			p.w.fail("%v: torn frame of %d bytes", p, size)
+			return
+		}
+		if len(rest) < size {
+			break
+		}
+		p.frame(rest[:size])
+		rest = rest[size:]
+	}
+	p.rx = p.rx[:copy(p.rx, rest)]
+}
+
+// simAnswer answers a request that was no slot.
+const simAnswer = "\x04\x00\x00\x00\xeeyes"
+
+// frame checks one whole frame.
+func (p *peer) frame(b []byte) {
+	if s := string(b); !p.pending && (s == encode.Heartbeat || s == encode.ServerBusy || s == simAnswer) {
+		return
+	}
+	if p.got == len(p.slots) {
+		p.w.fail("%v: frame % x, but no answer is due (I3, I4)", p, b)
+		return
+	}
+	s := &p.slots[p.got]
+	if !p.w.oracle.mayPass(s) {
+		p.w.fail("%v: answer %d of seq %d before it was durable (I1)", p, s.n, s.seq)
+	}
+	end := string(b) == encode.BatchEnd
+	switch {
+	case p.pending || s.kind == KindBatchEnd:
+		if !end {
+			p.w.fail("%v: want BatchEnd of answer %d, got % x (I3, I13)", p, s.n, b)
+		}
+		p.arrived(s)
+		return
+	case s.bad != faultNone:
+		p.w.fail("%v: answer %d could not be encoded, got % x", p, s.n, b)
+	case s.kind == KindEngineError && string(b) != encode.EngineError:
+		p.w.fail("%v: want EngineError, got % x (I3)", p, b)
+	case s.kind == KindReport && (b[4] != tickTag || binary.LittleEndian.Uint64(b[5:]) != s.n):
+		p.w.fail("%v: want answer %d, got % x (I3)", p, s.n, b)
+	}
+	if s.kind == KindReport {
+		for i := 13; i < len(b); i++ {
+			if b[i] != byte(s.n+uint64(i)) {
+				p.w.fail("%v: answer %d has a wrong byte at %d (I3, I4)", p, s.n, i)
+			}
+		}
+	}
+	if p.pending = s.last; !s.last {
+		p.arrived(s)
+	}
+}
+
+// arrived notes that one answer arrived whole, and in a healthy world how long it took since the gate let it pass (I6).
+func (p *peer) arrived(s *tickSlot) {
+	p.got++
+	p.whole++
+	p.pending = false
+	w := p.w
+	if !w.healthy || p.slow || w.swarm.window < 600 {
+		return
+	}
+	wait := w.now - w.oracle.passedAt(s)
+	if w.stats.HealthyWait = max(w.stats.HealthyWait, wait); wait > simHealthyWait {
+		w.fail("%v: answer %d took %d ns from the gate to a client that reads, and its kernel has no fault (I6)", p, s.n, wait)
+	}
+}
+
+// simHealthyWait (ns) is twice the longest wait of clean seeds, 5,062 ns of 900. A client that holds up others does so for
+// longer: in a healthy world it is given 40,000 ns before it is closed.
+const simHealthyWait = 12_000
+
+// simEncoder writes a tick as tickEncoder does, and its planted faults without the cost of a megabyte. Other goroutines may
+// go on while it works.
+type simEncoder struct {
+	w     *world
+	large [300]byte
+}
+
+// AppendReport implements encode.Encoder.
+func (e *simEncoder) AppendReport(dst []byte, r *tick) ([]byte, error) {
+	if s := e.w.current; !s.napped && e.w.r.oneIn(e.w.swarm.midEncode) {
+		s.stop()
+	}
+	switch r.bad {
+	case faultLarge:
+		return append(dst, e.large[:]...), nil
+	case faultNone:
+		size := max(r.size, 13)
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(size-4))
+		dst = append(dst, tickTag)
+		dst = binary.LittleEndian.AppendUint64(dst, r.n)
+		for i := len(dst); i < size; i++ {
+			dst = append(dst, byte(r.n+uint64(i)))
+		}
+		return dst, nil
+	}
+	return tickEncoder{}.AppendReport(dst, r)
+}
+
+// AppendQuery implements encode.Encoder.
+func (e *simEncoder) AppendQuery(dst []byte, q *struct{}) ([]byte, error) {
+	return tickEncoder{}.AppendQuery(dst, q)
+}
