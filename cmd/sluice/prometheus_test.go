@@ -22,8 +22,9 @@ type prometheus struct {
 	base string
 }
 
-// watching starts a Prometheus that scrapes a server as often as the shipped configuration has it; it ends with the test.
-func watching(t *testing.T, target string, flags ...string) *prometheus {
+// watching starts a Prometheus that scrapes a server at an interval, in which it has to answer, and looks at the alerts twice
+// a second; it ends with the test.
+func watching(t *testing.T, target string, every time.Duration, flags ...string) *prometheus {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
@@ -35,8 +36,8 @@ func watching(t *testing.T, target string, flags ...string) *prometheus {
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}\nrule_files: [%q]\n"+
-		"scrape_configs:\n- job_name: sluice\n  static_configs: [{targets: [%q]}]\n", rules, target)
+	text := fmt.Sprintf("global: {scrape_interval: %v, scrape_timeout: %v, evaluation_interval: 500ms}\nrule_files: [%q]\n"+
+		"scrape_configs:\n- job_name: sluice\n  static_configs: [{targets: [%q]}]\n", every, every, rules, target)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +106,8 @@ func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
 	t.Parallel() // Prometheus takes up its target after 5 s
 	p, address := serving(t, t.TempDir(), "--heartbeat", "1h", "--shards", "3")
 	watchers := map[string]*prometheus{
-		"text, classic histograms":    watching(t, p.page()),
-		"protobuf, native histograms": watching(t, p.page(), "--enable-feature=native-histograms"),
+		"text, classic histograms":    watching(t, p.page(), 2*time.Second),
+		"protobuf, native histograms": watching(t, p.page(), 2*time.Second, "--enable-feature=native-histograms"),
 	}
 	clients, scraped := make([]*trader, 6), make(chan struct{})
 	var all sync.WaitGroup

@@ -75,7 +75,7 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 	t.Parallel() // Prometheus takes up its target after 5 s
 	door := filepath.Join(t.TempDir(), "admin")
 	p, address := serving(t, t.TempDir(), "--admin-socket", door)
-	w := &wedge{t: t, p: p, watcher: watching(t, p.page()), browser: showing(t, "http://"+p.page()+"/")}
+	w := &wedge{t: t, p: p, watcher: watching(t, p.page(), 500*time.Millisecond), browser: showing(t, "http://"+p.page()+"/")}
 	r := trading(t, address, 0)
 	r.rests(1)
 	r.settle()
