@@ -25,6 +25,7 @@ func (c *Control) Name() string { return "control" }
 // Step implements Actor.
 func (c *Control) Step(now int64) int {
 	c.rec.Poll()
+	c.rec.B.Mark(telemetry.MarkInbox, uint64(c.events.Len()))
 	work := 0
 	for work < c.batch {
 		if !c.holding {

@@ -111,6 +111,7 @@ func (e *Egress) Step(now int64) int {
 		return 0
 	}
 	e.rec.Poll()
+	e.rec.B.Mark(telemetry.MarkInbox, uint64(e.frames.Len()))
 	e.class = *e.limits.Load()
 	work := e.settle(now)
 	if e.phase.fenced() {

@@ -97,12 +97,13 @@ func (p *Pipeline[R, Q]) gauges() {
 	for _, m := range []struct {
 		name  string
 		depth func() int
-	}{{"gate", p.gate.slots.Len}, {"encode", p.encoder.slots.Len}} {
+		room  int
+	}{{"control", p.inbox.Len, controlEvents}, {"gate", p.gate.slots.Len, p.slots.Cap()}, {"encode", p.encoder.slots.Len, p.slots.Cap()}} {
 		mailbox := func(name, help string, read func() float64) {
 			p.cfg.Collector.Gauge(telemetry.Gauge{Name: name, Unit: "slots", Help: help, Shard: no, Label: "mailbox", Value: m.name, Read: read})
 		}
-		mailbox("mailbox_depth", "Slots waiting in the mailbox.", func() float64 { return float64(m.depth()) })
-		mailbox("mailbox_capacity", "Slots the mailbox can hold.", func() float64 { return float64(p.slots.Cap()) })
+		mailbox("mailbox_depth", "Slots or events waiting in the mailbox.", func() float64 { return float64(m.depth()) })
+		mailbox("mailbox_capacity", "Slots or events the mailbox can hold.", func() float64 { return float64(m.room) })
 	}
 	for i, e := range p.shards {
 		add("egress_inbox", "bytes", "Encoded answers on their way to the shard.", i, func() float64 { return float64(e.frames.Len()) })

@@ -20,7 +20,7 @@ type Mark uint8
 
 // High-water marks. Unit and meaning of each are in MarkInfo.
 const (
-	MarkInbox    Mark = iota // slots waiting in the actor's main inbox
+	MarkInbox    Mark = iota // what waits in the actor's main inbox: slots, for control events, for egress bytes
 	MarkInFlight             // sends in one submit
 	MarkBuffered             // bytes waiting for one connection
 	MarkBatch                // items in one batch
@@ -33,7 +33,7 @@ func (m Mark) Info() Info { return markInfo()[m] }
 
 func markInfo() [NumMarks]Info {
 	return [NumMarks]Info{
-		MarkInbox:    {Name: "mailbox_depth", Unit: "slots", Help: "Most slots seen waiting in the actor's main inbox."},
+		MarkInbox:    {Name: "mailbox_depth", Unit: "items", Help: "Most that was seen waiting in the actor's mailbox: slots, events for control, bytes for egress."},
 		MarkInFlight: {Name: "egress_inflight", Unit: "sends", Help: "Most sends handed to the kernel in one submit."},
 		MarkBuffered: {Name: "client_send_buffer", Unit: "bytes", Help: "Most bytes waiting for one connection."},
 		MarkBatch:    {Name: "batch", Unit: "items", Help: "Most items handled in one batch."},

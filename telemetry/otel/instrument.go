@@ -159,7 +159,7 @@ func markRows() []row {
 		return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit}, from: from, by: by, actors: actors}
 	}
 	return []row{
-		m("mailbox_depth max", "sluice.mailbox.depth.max", "{slot}", byInbox, ""),
+		m("mailbox_depth max", "sluice.mailbox.depth.max", "{item}", byInbox, ""),
 		m("egress_inflight max", "sluice.egress.inflight.max", "{send}", byShard, kindEgress),
 		m("client_send_buffer max", "sluice.client.send_buffer.max", "By", byShard, kindEgress),
 		m("batch max", "sluice.stage.batch.max", "{item}", byActor, ""),
@@ -181,13 +181,15 @@ func gaugeRows() []row {
 		g("egress_blocked_connections", "sluice.egress.blocked_connections", Gauge, "{connection}", "Connections whose sockets refuse bytes.", "shard"),
 		g("egress_buffered", "sluice.egress.buffered", Gauge, "By", "Send buffers and answer queues in use.", "shard"),
 		g("egress_held", "sluice.egress.held", Gauge, "By", "Memory that the shard holds for send buffers.", "shard"),
-		g("mailbox_depth", "sluice.mailbox.depth", Gauge, "{slot}", "Slots waiting in the mailbox.", "mailbox", "shard"),
-		g("mailbox_capacity", "sluice.mailbox.capacity", Gauge, "{slot}", "Slots the mailbox can hold.", "mailbox", "shard"),
+		g("mailbox_depth", "sluice.mailbox.depth", Gauge, "{item}", "What waits in the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
+		g("mailbox_capacity", "sluice.mailbox.capacity", Gauge, "{item}", "What the actor's mailbox can hold: slots, events for control, bytes for egress.", "mailbox", "shard"),
+		g("journal_commits", "sluice.journal.commits", Counter, "{commit}", "Group commits of the journal, one fdatasync each."),
 		g("journal_last_event", "sluice.journal.sequence", Gauge, "", "Last event on this node's disk."),
 		g("replica_lag", "sluice.replica.lag", Gauge, "{event}", "Events sequenced and not yet acknowledged by the replica.", "slot"),
 		g("replica_acked_sequence", "sluice.replica.acked_sequence", Gauge, "", "Last event acknowledged by the replica.", "slot"),
 		g("sequencer_last_event", "sluice.sequencer.sequence", Gauge, "", "Last event sequenced."),
 		g("sequencer_queue", "sluice.sequencer.queue", Gauge, "By", "Requests on their way to the sequencer."),
+		g("sequencer_queue_capacity", "sluice.sequencer.queue.capacity", Gauge, "By", "Room for requests on their way to the sequencer."),
 		g("sequencer_events", "sluice.sequencer.events", Counter, "{event}", "Events sequenced."),
 		g("sequencer_queries", "sluice.sequencer.queries", Counter, "{query}", "Queries answered."),
 		g("sequencer_refused", "sluice.sequencer.refused", Counter, "{request}", "Requests refused before they were sequenced."),
@@ -196,6 +198,14 @@ func gaugeRows() []row {
 		g("listener_handshakes", "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes going on."),
 		g("listener_requests", "sluice.listener.requests", Counter, "{request}", "Requests read."),
 		g("listener_shed", "sluice.listener.shed", Counter, "{request}", "Requests above a connection's rate."),
+	}
+}
+
+// inboxes are gauges that are exported as the mailbox gauges of an actor, so that depth, capacity and the highest depth of
+// every mailbox have the same labels.
+func inboxes() map[string]struct{ gauge, mailbox string } {
+	return map[string]struct{ gauge, mailbox string }{
+		"egress_inbox": {"mailbox_depth", kindEgress}, "egress_inbox_capacity": {"mailbox_capacity", kindEgress},
 	}
 }
 

@@ -1,0 +1,87 @@
+package admin
+
+import (
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice/cmd/stats"
+	"sluice/telemetry"
+	"sluice/telemetry/otel"
+)
+
+// scraped lists the metrics of a running server that has served a client, as Prometheus sees them: name, and the labels of
+// each series.
+func scraped(t *testing.T) map[string][]string {
+	t.Helper()
+	r, _ := traced(t)
+	p := r.server.Pipeline()
+	p.Collector().Gauge(telemetry.Gauge{Name: stats.JournalCommits, Unit: "commits", Shard: telemetry.NoShard, Read: func() float64 { return 1 }})
+	r.dial("unix", r.unix, nil).served()
+	export, err := otel.Start(t.Context(), otel.Config{Collector: p.Collector(), Clock: telemetry.NewClock(), Boxes: p.Traces()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = export.Shutdown(t.Context()) }()
+	w := httptest.NewRecorder()
+	export.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	found, kind := map[string][]string{}, ""
+	for line := range strings.SplitSeq(w.Body.String(), "\n") {
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			kind, _, _ = strings.Cut(rest, " ")
+			continue
+		}
+		if !strings.HasPrefix(line, "sluice_") {
+			continue
+		}
+		series, _, _ := strings.Cut(line, " ")
+		_, labels, _ := strings.Cut(strings.TrimSuffix(series, "}"), "{")
+		found[kind] = append(found[kind], labels)
+	}
+	return found
+}
+
+// elsewhere are metrics that a server by itself does not have, with who has them.
+func elsewhere() map[string]string {
+	return map[string]string{
+		"sluice_replica_lag": "a cluster", "sluice_replica_acked_sequence": "a cluster",
+	}
+}
+
+// docs/telemetry.md lists what a running server exports, all of it and nothing else.
+func TestEveryMetricOfAServerIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/telemetry.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `(sluice_[a-z_]+)` \\|.*\\| ([A-Z0-9][^|]*\\.) \\|$").FindAllStringSubmatch(string(text), -1) {
+		documented[row[1]] = true
+	}
+	found := scraped(t)
+	for name := range found {
+		if !documented[name] {
+			t.Errorf("%s is exported, and docs/telemetry.md has no line with a sentence for it", name)
+		}
+	}
+	for name := range documented {
+		if _, ok := found[name]; !ok && elsewhere()[name] == "" {
+			t.Errorf("docs/telemetry.md lists %s, which a running server does not export", name)
+		}
+	}
+}
+
+// An alert divides the depth of a mailbox by its capacity, which needs the same labels on both.
+func TestMailboxMetricsHaveTheSameLabels(t *testing.T) {
+	found := scraped(t)
+	want := []string{`mailbox="control"`, `mailbox="egress",shard="0"`, `mailbox="egress",shard="1"`, `mailbox="encode"`, `mailbox="gate"`}
+	for _, name := range []string{"sluice_mailbox_depth", "sluice_mailbox_depth_max", "sluice_mailbox_capacity"} {
+		got := slices.Sorted(slices.Values(found[name]))
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has %q, want %q", name, got, want)
+		}
+	}
+}
