@@ -24,10 +24,10 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint vuln bench peers peerstest bench-quick fuzz sim models soak mutants picture
+.PHONY: help build run demo test race lint vuln bench peers peerstest bench-quick bench-telemetry fuzz sim models soak mutants picture
 
 help: ## list the verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 build: ## compile everything, with io_uring and without, and bin/sluice
 	$(GO) build $(LINK) $(PKGS)
@@ -74,6 +74,9 @@ peers: ## bin/peers, the servers that `sluice bench` compares with; a module of 
 
 peerstest: ## the tests of the peers
 	cd cmd/peers && $(GO) vet . && $(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) .
+
+bench-telemetry: ## what telemetry costs: the pipeline with it and without, in turns; TURNS=200
+	.ci/bench-telemetry $(TURNS)
 
 bench-quick:
 	@mkdir -p bin

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/otlptranslator"
+
+	"sluice/telemetry"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden file and the table of docs/telemetry.md")
@@ -175,5 +177,41 @@ func TestNothingIsLabelledByConnection(t *testing.T) {
 	}
 	if lines < 100 || lines > 1200 {
 		t.Errorf("%d series of a pipeline of two shards", lines)
+	}
+}
+
+// The document lists every attribute of a trace's root, and nothing else.
+func TestDocumentListsEverySpanAttribute(t *testing.T) {
+	text, err := os.ReadFile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, ok := strings.Cut(string(text), "| attribute of the root | type | meaning |\n|---|---|---|\n")
+	table, _, end := strings.Cut(table, "\n\n")
+	if !ok || !end {
+		t.Fatalf("%s has no table of attributes", doc)
+	}
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z._]+)` \\| [a-z]+ \\| [^|]+ \\|$").FindAllStringSubmatch(table, -1) {
+		documented = append(documented, row[1])
+	}
+	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
+		rec := sampled(r, 1)
+		rec.Flags |= telemetry.TraceFailed
+		return []telemetry.TraceRec{rec}
+	})
+	for _, spans := range in.trees() {
+		for _, s := range spans {
+			for _, a := range s.Attributes {
+				if i := slices.Index(documented, a.Key); i >= 0 && s.Name == spanRoot {
+					documented = slices.Delete(documented, i, i+1)
+				} else {
+					t.Errorf("span %s has the attribute %s, which %s does not list", s.Name, a.Key, doc)
+				}
+			}
+		}
+	}
+	if len(documented) > 0 {
+		t.Errorf("%s lists %q, which no span has", doc, documented)
 	}
 }
