@@ -152,6 +152,7 @@ func (w *world) connect(id uint64) {
 		w.connecting[id] = false
 		if err == nil {
 			p.owned, w.used[id] = true, true
+			p.opened, p.before = w.now, w.byID[id]
 			w.byID[id] = p
 			w.peers = append(w.peers, p)
 			w.open = append(w.open, p)

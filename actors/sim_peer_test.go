@@ -16,10 +16,12 @@ type peer struct {
 	fd      int32
 	sim     *transport.SimPeer
 	slow    bool
-	alone   bool // nobody reads the socket at our side
-	owned   bool // the shard accepted the connection
-	gone    bool // the reader let go of the socket
-	cut     bool // the connection was told to end, or may have been ended lawfully: a prefix is enough
+	alone   bool  // nobody reads the socket at our side
+	opened  int64 // when the shard accepted it
+	before  *peer // the incarnation before
+	owned   bool  // the shard accepted the connection
+	gone    bool  // the reader let go of the socket
+	cut     bool  // the connection was told to end, or may have been ended lawfully: a prefix is enough
 	slots   []tickSlot
 	got     int    // slots received whole
 	whole   int    // counted by the ledger: slots received whole
@@ -54,6 +56,9 @@ func (p *peer) satisfied() bool {
 // notice hears from a shard that a connection ended or is slow.
 func (w *world) notice(n Notice) {
 	p := w.byID[n.Conn]
+	for p != nil && p.opened != n.At-int64(n.Age) { // it may be of an earlier connection of that id
+		p = p.before
+	}
 	if p == nil || n.Kind != NoticeClosed {
 		return
 	}
