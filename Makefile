@@ -100,8 +100,8 @@ models: ## check the Promela models and their mutants with spin
 picture: ## docs/live.png, taken in a real browser after 5 minutes of trading
 	@d=$$(mktemp -d) && SLUICE_PICTURES=$$d $(GO) test -vet=off $(LINK) -count=1 -timeout 15m -run ThePictureForTheReadme ./cmd/live && cp $$d/live-light.png docs/live.png && rm -r $$d
 
-soak: ## the long variants of the tests, minutes to hours
-	SLUICE_SOAK=1 $(GO) test -vet=off $(LINK) -count=1 -timeout 6h $(PKGS)
+soak: ## for HOURS=2: simulator seeds (from FIRST) on one core, the long variants of the tests beside them; counts at the end
+	@.ci/soak $(or $(HOURS),2) $(or $(FIRST),1000000)
 
-mutants: ## plant the known bugs one by one and see each caught
-	@.ci/mutants
+mutants: ## plant the known bugs one by one and see each caught, and by which seed; MUTANT=words selects
+	@.ci/mutants $(MUTANT)

@@ -3,8 +3,10 @@ package actors
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,7 @@ var (
 	simSeed   = flag.Uint64("seed", 0, "simulator: run this seed alone")
 	simSeeds  = flag.Int("seeds", 0, "simulator: how many seeds to run, 0 for a short run")
 	simFirst  = flag.Uint64("first", 1, "simulator: first seed")
+	simFor    = flag.Duration("for", 0, "simulator: run seeds for so long instead")
 	simGolden = flag.Bool("golden", false, "simulator: record the hashes of the golden seeds")
 	simSteps  = flag.Int("steps", 20000, "simulator: steps with faults of each seed")
 )
@@ -53,6 +56,9 @@ func TestSim(t *testing.T) {
 		}
 	}
 	run := simRun{first: *simFirst, seeds: n, steps: *simSteps}
+	if *simFor > 0 {
+		run.seeds, run.until = math.MaxInt, time.Now().Add(*simFor)
+	}
 	run.all()
 	t.Log(run.String())
 	if run.err != nil {
@@ -96,6 +102,7 @@ func TestSimSameSeedSameRun(t *testing.T) {
 type simRun struct {
 	first        uint64
 	seeds, steps int
+	until        time.Time // when no further seed is begun; zero: never
 
 	next  atomic.Uint64 // seeds taken; written and read by every worker
 	mu    sync.Mutex    // guards what follows
@@ -109,6 +116,7 @@ type simRun struct {
 
 // all returns when every seed ran, or the running ones after one failed.
 func (r *simRun) all() {
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // worlds are small and die young
 	began, spent := time.Now(), cpuTime()
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), r.seeds) {
@@ -121,7 +129,7 @@ func (r *simRun) all() {
 func (r *simRun) work() {
 	for {
 		i := r.next.Add(1) - 1
-		if i >= uint64(r.seeds) {
+		if i >= uint64(r.seeds) || !r.until.IsZero() && time.Now().After(r.until) {
 			return
 		}
 		seed := r.first + i
