@@ -69,9 +69,9 @@ func TestADeafCollectorCostsNothingButCounters(t *testing.T) {
 				return nil
 			})
 			heap, goroutines, lost := p.heap(), p.number("go_goroutines"), p.lost()
-			worst := round(200)
+			worst := round(100)
 			grown, more, since := p.heap()-heap, p.number("go_goroutines")-goroutines, p.lost()-lost
-			t.Logf("%d answers; %.0f traces lost in the latter half; the heap holds %.1f MiB and grew by %.2f MiB; %+.0f goroutines; longest of 200 rounds %v",
+			t.Logf("%d answers; %.0f traces lost in the latter half; the heap holds %.1f MiB and grew by %.2f MiB; %+.0f goroutines; longest of 100 rounds %v",
 				r.frames, since, heap/(1<<20), grown/(1<<20), more, worst.Round(time.Millisecond))
 			const queue = 16 << 20 // more than the SDK's queue needs when it is full; all the lost traces would need ten times that
 			if grown > queue || more > 16 || since == 0 {
