@@ -13,7 +13,7 @@ import (
 type simStats struct {
 	Steps, Slots, Sent, Overtaken, Connects, Reuses, Refused, HalfCloses, Vanishes, Resets, Kicks, Busies, Answers    uint64
 	Swaps, Flaps, OlderTails, Stalls, Torn, EncodeErrors, EncodePanics, EncodeLarge, SlowCloses, BudgetCloses, Orphan uint64
-	Drains, Stops, Fences, EndsEarly, InDoubt, Heartbeats, Parks, Naps                                                uint64
+	Drains, Stops, Fences, EndsEarly, InDoubt, Heartbeats, Parks, Naps, Starved                                       uint64
 
 	Ring transport.FaultCounts
 
@@ -46,7 +46,7 @@ func (s *simStats) fields() []namedCount {
 		{"EncodeErrors", &s.EncodeErrors, true}, {"EncodePanics", &s.EncodePanics, true}, {"EncodeLarge", &s.EncodeLarge, true},
 		{"SlowCloses", &s.SlowCloses, false}, {"BudgetCloses", &s.BudgetCloses, false}, {"Orphans", &s.Orphan, false},
 		{"Drains", &s.Drains, false}, {"Stops", &s.Stops, false}, {"Fences", &s.Fences, false}, {"EndsEarly", &s.EndsEarly, false},
-		{"InDoubt", &s.InDoubt, false}, {"Heartbeats", &s.Heartbeats, false}, {"Parks", &s.Parks, false}, {"Naps", &s.Naps, false},
+		{"InDoubt", &s.InDoubt, false}, {"Heartbeats", &s.Heartbeats, false}, {"Parks", &s.Parks, false}, {"Naps", &s.Naps, false}, {"Starved", &s.Starved, true},
 		{"ShortSend", &r.ShortSend, true}, {"Again", &r.Again, true}, {"Interrupted", &r.Interrupted, true},
 		{"NoBuffers", &r.NoBuffers, true}, {"NoMemory", &r.NoMemory, true}, {"Reset", &r.Reset, true}, {"Pipe", &r.Pipe, true},
 		{"LateSend", &r.LateSend, true}, {"LatePoll", &r.LatePoll, true}, {"LostPoll", &r.LostPoll, true},

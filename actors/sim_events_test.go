@@ -116,6 +116,9 @@ func (w *world) disturb() {
 		return
 	}
 	switch {
+	case r.oneIn(s.starve) && !w.healthy:
+		w.stats.Starved++
+		w.groups[r.n(len(w.groups))].starved = w.now + int64(r.n(1000))
 	case r.oneIn(s.swap):
 		w.oracle.swap()
 	case r.oneIn(s.churn):

@@ -11,14 +11,15 @@ import (
 // simGroup is one goroutine of the real Runner, run as a coroutine: it stops at every look at the clock, between rounds,
 // when it would sleep, and inside the application's encoder, and the world decides who goes on. It is the group's Idle.
 type simGroup struct {
-	w      *world
-	group  *Group
-	resume func() (struct{}, bool)
-	yield  func(struct{}) bool
-	token  chan struct{} // of the adaptive idle strategy that the mailboxes' signal wakes
-	asleep bool
-	until  int64 // asleep at most until then
-	over   bool
+	w       *world
+	group   *Group
+	resume  func() (struct{}, bool)
+	yield   func(struct{}) bool
+	token   chan struct{} // of the adaptive idle strategy that the mailboxes' signal wakes
+	asleep  bool
+	until   int64 // asleep at most until then
+	over    bool
+	starved int64 // gets no processor until then
 
 	// After a sleep that nobody ended the group runs one round without a stop. It must find nothing: everything that
 	// makes work for a group wakes it.
@@ -39,7 +40,7 @@ func (w *world) newGroup(r *Runner, g *Group) *simGroup {
 
 // ready reports that the group can go on.
 func (s *simGroup) ready() bool {
-	return !s.over && (!s.asleep || len(s.token) > 0 || s.w.now >= s.until)
+	return !s.over && s.w.now >= s.starved && (!s.asleep || len(s.token) > 0 || s.w.now >= s.until)
 }
 
 // step lets the group go on to its next stop.

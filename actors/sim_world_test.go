@@ -60,6 +60,7 @@ type swarm struct {
 	window, slowRead                       int
 	flap, swap, churn, stall, vanish, torn int // one in so many
 	spins, sleep                           int // empty rounds before a group sleeps, and for how long at most
+	starve                                 int // one in so many disturbances keeps a goroutine from running for a while
 	midEncode                              int // one in so many frames another goroutine goes on inside the encoder
 	finale                                 finale
 	endStep                                int // the end begins at this step, -1: when all is delivered
@@ -91,12 +92,12 @@ func (w *world) note(a, b uint64) {
 
 func drawSwarm(r *simRand, steps int) swarm {
 	s := swarm{
-		replicas: r.n(3), ids: pick(r, 2, 6, 16), maxBurst: pick(r, 1, 4, 16),
+		replicas: r.n(3), ids: pick(r, 2, 6, 16), maxBurst: pick(r, 1, 4, 16, 64),
 		slowPct: pick(r, 0, 20, 60), bypassPct: pick(r, 0, 5, 30), badPct: pick(r, 0, 0, 1), alonePct: pick(r, 0, 0, 20),
 		window: pick(r, 64, 600, 5000), slowRead: pick(r, 10, 100),
 		flap: pick(r, 0, 60, 400), swap: pick(r, 0, 20, 200), churn: pick(r, 2, 10, 60), stall: pick(r, 0, 500),
 		vanish: pick(r, 0, 1, 5), torn: pick(r, 0, 0, 30),
-		spins: r.n(4), sleep: pick(r, 50, 500, 3000), midEncode: pick(r, 0, 0, 4),
+		spins: r.n(4), sleep: pick(r, 50, 500, 3000), starve: pick(r, 0, 5, 50), midEncode: pick(r, 0, 0, 4),
 		finale: finale(r.n(4)), endStep: -1, grace: pick(r, 2000, 50000), weaken: r.oneIn(2),
 	}
 	if r.oneIn(4) {
