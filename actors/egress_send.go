@@ -136,9 +136,12 @@ func (e *Egress) complete(done transport.Completion, now int64) {
 	c := &e.conns[entry]
 	if op == opPoll {
 		c.Clear(transport.StatePolling)
-		if c.Has(transport.StateClosing) {
+		switch {
+		case c.Has(transport.StateClosing):
 			e.release(entry, now)
-		} else if c.Unsent() > 0 {
+		case done.Res < 0 && c.Has(transport.StateBlocked):
+			c.Set(transport.StateRetry) // the kernel does not poll it, and asking again at once would spin: the next tick sends
+		case c.Unsent() > 0:
 			e.mark(entry)
 		}
 		return

@@ -40,7 +40,12 @@ func (p *pollRing) Info() Info { return Info{Engine: "poll", Entries: p.entries}
 func (p *pollRing) Counters() *Counters { return &p.counts }
 
 // Queued implements Ring.
-func (p *pollRing) Queued() int { return len(p.queue) }
+func (p *pollRing) Queued() int {
+	if p.broken != nil {
+		return max(1, len(p.queue))
+	}
+	return len(p.queue)
+}
 
 // Send implements Ring.
 func (p *pollRing) Send(fd int32, b []byte, user uint64) bool {
@@ -52,13 +57,13 @@ func (p *pollRing) Send(fd int32, b []byte, user uint64) bool {
 	return true
 }
 
-// Submit implements Ring. It cannot fail as a whole: each send has its own result.
+// Submit implements Ring. The sends cannot fail as a whole: each has its own result.
 func (p *pollRing) Submit() error {
 	if p.closed {
 		return fmt.Errorf("transport: %w: it is closed", ErrRingInDoubt)
 	}
-	if len(p.queue) == 0 {
-		return nil
+	if p.broken != nil || len(p.queue) == 0 {
+		return p.broken
 	}
 	p.counts.Submits++
 	for i := range p.queue {
@@ -76,8 +81,11 @@ func (p *pollRing) Submit() error {
 func (p *pollRing) send(fd int32, b []byte) int32 {
 	for {
 		p.counts.Enters++
-		n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
-			uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		n, errno := uintptr(0), p.refused(CallSend)
+		if errno == 0 {
+			n, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+				uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		}
 		switch errno {
 		case 0:
 			return int32(n)
@@ -108,7 +116,7 @@ func (p *pollRing) Reap(dst []Completion) int {
 
 // Park implements Ring. The watcher is always at work; looking once more covers what it announced before.
 func (p *pollRing) Park() {
-	if p.done.len() > 0 || len(p.queue) > 0 || p.gather() {
+	if p.done.len() > 0 || p.gather() || p.Queued() > 0 {
 		p.wake()
 	}
 }

@@ -26,6 +26,8 @@ type pollSet struct {
 	events  []unix.EpollEvent
 	watcher *watcher
 	count   *Counters
+	broken  error                 // the set reports no more: the ring is in doubt, which the next Submit says
+	fail    func(Call) unix.Errno // nil except in tests, see OpenFailing
 }
 
 func newPollSet(cfg RingConfig, count *Counters) (*pollSet, error) {
@@ -55,12 +57,13 @@ func (p *pollSet) Poll(fd int32, user uint64) bool {
 	p.count.Polls++
 	p.count.Enters++
 	event := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(user), Pad: int32(user >> 32)}
-	err := unix.EpollCtl(p.epfd, unix.EPOLL_CTL_MOD, int(fd), &event)
+	err := p.control(CallArm, unix.EPOLL_CTL_MOD, fd, &event)
 	if err == unix.ENOENT {
 		p.count.Enters++
-		err = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, int(fd), &event)
+		err = p.control(CallArm, unix.EPOLL_CTL_ADD, fd, &event)
 	}
 	if err != nil {
+		p.count.Unpolled++
 		p.done.push(Completion{User: user, Res: -int32(err.(unix.Errno))})
 		return true
 	}
@@ -76,10 +79,29 @@ func (p *pollSet) Cancel(user uint64) bool {
 	}
 	p.count.Cancels++
 	p.count.Enters++
-	// It fails only if the socket was closed behind our back, and then it is out of the set as well.
-	_ = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, int(fd), nil)
-	p.finish(user, fd, -int32(unix.ECANCELED))
+	switch err := p.control(CallDisarm, unix.EPOLL_CTL_DEL, fd, nil); err {
+	case nil, unix.EBADF, unix.ENOENT: // a socket that was closed behind our back is out of the set as well
+		p.finish(user, fd, -int32(unix.ECANCELED))
+	default: // the poll is pending still, and completes as usual: a socket that was shut is ready
+		p.count.Unpolled++
+	}
 	return true
+}
+
+// control is epoll_ctl(2) on the set.
+func (p *pollSet) control(c Call, op int, fd int32, event *unix.EpollEvent) error {
+	if errno := p.refused(c); errno != 0 {
+		return errno
+	}
+	return unix.EpollCtl(p.epfd, op, int(fd), event)
+}
+
+// look is epoll_wait(2) on the set, which does not wait.
+func (p *pollSet) look() (int, error) {
+	if errno := p.refused(CallWait); errno != 0 {
+		return 0, errno
+	}
+	return unix.EpollWait(p.epfd, p.events, 0)
 }
 
 // finish completes a pending poll.
@@ -91,16 +113,17 @@ func (p *pollSet) finish(user uint64, fd, res int32) {
 
 // gather completes the polls that fired, at most harvest of them, and reports whether there were any. It does not wait.
 func (p *pollSet) gather() bool {
-	if len(p.byUser) == 0 {
+	if len(p.byUser) == 0 || p.broken != nil {
 		return false
 	}
-	n, err := unix.EpollWait(p.epfd, p.events, 0)
+	n, err := p.look()
 	for err == unix.EINTR {
 		p.count.Interrupted++
-		n, err = unix.EpollWait(p.epfd, p.events, 0)
+		n, err = p.look()
 	}
 	if err != nil {
-		panic(fmt.Sprintf("transport: epoll_wait(fd %d): %v", p.epfd, err))
+		p.broken = fmt.Errorf("transport: epoll_wait(fd %d) with %d polls pending: %w: %w", p.epfd, len(p.byUser), ErrRingInDoubt, err)
+		return false
 	}
 	for _, event := range p.events[:n] {
 		user := uint64(uint32(event.Pad))<<32 | uint64(uint32(event.Fd))
@@ -116,7 +139,7 @@ func (p *pollSet) gather() bool {
 // Unread implements Ring.
 func (p *pollSet) Unread(fd int32) int {
 	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-	if err != nil {
+	if err != nil || p.refused(CallUnread) != 0 {
 		return 0
 	}
 	return n
@@ -124,6 +147,9 @@ func (p *pollSet) Unread(fd int32) int {
 
 // Shutdown implements Ring.
 func (p *pollSet) Shutdown(fd int32) error {
+	if errno := p.refused(CallShutdown); errno != 0 {
+		return fmt.Errorf("transport: shutdown of fd %d: %w", fd, errno)
+	}
 	if err := unix.Shutdown(int(fd), unix.SHUT_RDWR); err != nil {
 		return fmt.Errorf("transport: shutdown of fd %d: %w", fd, err)
 	}
@@ -135,7 +161,11 @@ func (p *pollSet) CloseSocket(fd int32) error {
 	if user, ok := p.byFD[fd]; ok {
 		p.finish(user, fd, -int32(unix.ECANCELED))
 	}
-	if err := unix.Close(int(fd)); err != nil && err != unix.EINTR {
+	err := unix.Close(int(fd))
+	if errno := p.refused(CallClose); errno != 0 {
+		err = errno
+	}
+	if err != nil && err != unix.EINTR {
 		return fmt.Errorf("transport: close of fd %d: %w", fd, err)
 	}
 	return nil

@@ -47,7 +47,8 @@ type Ring interface {
 	// means that there were no more.
 	Reap(dst []Completion) int
 
-	// Queued is the number of requests that the next Submit will hand over.
+	// Queued is the number of requests that the next Submit will hand over; not 0 either while Submit has to be called because
+	// it would return an error, which then need not be of a send.
 	Queued() int
 
 	// Park says that the owner is about to sleep. Wake is then called at least once as soon as there is something to
@@ -99,6 +100,7 @@ type Counters struct {
 	Bytes       uint64 // bytes taken by sockets
 	Polls       uint64 // polls queued
 	Cancels     uint64 // cancels queued
+	Unpolled    uint64 // polls and cancels that the kernel refused
 	Submits     uint64 // calls of Submit that had something to hand over
 	Enters      uint64 // system calls (io_uring_enter, or send and epoll calls) that handed requests over
 	Interrupted uint64 // hand-overs that a signal interrupted (EINTR) and that were repeated

@@ -58,8 +58,11 @@ func (u *uring) Counters() *Counters { return &u.counts }
 
 // Queued implements Ring.
 func (u *uring) Queued() int {
-	if u.closed {
+	switch {
+	case u.closed:
 		return 0
+	case u.broken != nil:
+		return max(1, int(u.ring.SQReady()))
 	}
 	return int(u.ring.SQReady())
 }
@@ -86,7 +89,11 @@ func (u *uring) Send(fd int32, b []byte, user uint64) bool {
 	}
 	slot, key := u.sends.take()
 	slot.user, slot.buffer, slot.length = user, unsafe.SliceData(b), int32(len(b))
-	sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(slot.buffer)), uint32(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	if errno := u.refused(CallSend); errno != 0 {
+		prepareFailed(sqe, errno)
+	} else {
+		sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(slot.buffer)), uint32(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+	}
 	sqe.UserData = key
 	return true
 }
@@ -94,6 +101,9 @@ func (u *uring) Send(fd int32, b []byte, user uint64) bool {
 // Submit implements Ring. The library publishes the queue's tail before it enters the kernel and computes what is left
 // from the kernel's head, so entering again after an interruption neither loses nor repeats a request.
 func (u *uring) Submit() error {
+	if u.doubt == nil {
+		u.doubt = u.broken
+	}
 	if u.doubt != nil || u.ring.SQReady() == 0 {
 		return u.doubt
 	}
@@ -187,7 +197,7 @@ func (u *uring) Park() {
 	if u.closed {
 		return
 	}
-	if u.done.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.ring.SQReady() > 0 || u.gather() {
+	if u.done.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.gather() || u.Queued() > 0 {
 		u.wake()
 	}
 }

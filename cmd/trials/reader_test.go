@@ -26,8 +26,9 @@ type reader struct {
 	size   int    // bytes of its notes
 	next   uint64 // number of the next note
 	seq    uint64
-	beats  int // heartbeats seen, if it asked to see them
-	frames int // frames asked of the connection
+	beats  int    // heartbeats seen, if it asked to see them
+	frames int    // frames asked of the connection
+	each   func() // if set, called by prefix after each note
 }
 
 // how says how a client connects.
@@ -170,6 +171,9 @@ func (r *reader) prefix() error {
 				return fmt.Errorf("token %#x: %w", r.token, err)
 			}
 			r.next++
+			if r.each != nil {
+				r.each()
+			}
 		case gone(err):
 			return nil
 		default:
