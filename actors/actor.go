@@ -16,6 +16,14 @@ type Actor interface {
 	Close() error
 }
 
+// Gatherer is implemented by actors that collect work before they hand it on, as shards do for one flush. Actors that share
+// their goroutine pass them a few hundred slots at a time, which the processor's caches still hold, until there are no
+// more or one has enough; then each gets its Step.
+type Gatherer interface {
+	// Gather takes what is in the inbox and returns how much that was. enough says that Step should come first now.
+	Gather(now int64) (work int, enough bool)
+}
+
 // Parker is implemented by actors that have something to do before their goroutine sleeps: hand over a
 // telemetry block, arm a ring's wake-up. After Park the runner steps every actor once more before it sleeps.
 type Parker interface {

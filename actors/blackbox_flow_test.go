@@ -216,10 +216,10 @@ func TestMoreDirtyConnectionsThanRingEntriesAreSeveralSubmits(t *testing.T) {
 		for _, c := range clients {
 			c.wants(0, rounds)
 		}
+		r.drain()
 		if got := r.count(telemetry.EgressSubmits); got < uint64(n/8) {
 			t.Errorf("%d submits for %d connections on a ring of 8", got, n)
 		}
-		r.drain()
 	})
 }
 

@@ -85,11 +85,11 @@ type Config struct {
 	Policy durability.Policy // required
 
 	Slots    int // slot ring, a power of two; default 65,536
-	Batch    int // slots a step of gate or encoder takes at most; default 16,384 (docs/decisions/0010)
+	Batch    int // slots a step of gate or encoder takes at most; default 512 where they share a goroutine with a shard, else 16,384 (docs/decisions/0010)
 	MaxFrame int // bytes of a payload frame; default 512, at most 1 MiB
 
 	Shards         int           // egress actors, 1..64; default: the number of cores, at most 8
-	FrameRing      int           // bytes of each shard's inbox, a power of two; default 4 MiB, or 8 frames if that is more
+	FrameRing      int           // bytes of each shard's inbox, a power of two; default 4 MiB, less beside the encoder, 8 frames at least
 	MaxConnections int           // of the whole pipeline; default 16,384
 	ShardBudget    int64         // bytes of send buffers of a shard; default 256 MiB
 	Heartbeat      time.Duration // default 10 s
@@ -120,9 +120,11 @@ type Config struct {
 
 const (
 	shardsMax       = 64
-	laneSlots       = 1024 // overtaking slots on their way to the encoder
-	controlEvents   = 4096 // control events on their way to the control actor
-	shardEvents     = 1024 // and from there to a shard
+	batchShared     = 512     // slots and their frames that fit a core's cache beside everything else
+	batchApart      = 1 << 14 // slots that are worth waking another core for
+	laneSlots       = 1024    // overtaking slots on their way to the encoder
+	controlEvents   = 4096    // control events on their way to the control actor
+	shardEvents     = 1024    // and from there to a shard
 	shardNotices    = 4096
 	traceRecords    = 1024 // traced answers of a shard that wait for the exporter
 	adaptiveSpins   = 8
@@ -133,10 +135,8 @@ const (
 // withDefaults fills what is zero and checks the rest.
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Slots, 1<<16)
-	setDefault(&c.Batch, 1<<14)
 	setDefault(&c.MaxFrame, encode.DefaultMaxFrame)
 	setDefault(&c.Shards, min(runtime.GOMAXPROCS(0), 8))
-	setDefault(&c.FrameRing, max(4<<20, ceilPower(frameRingLeast*(recordBytes+c.MaxFrame+64))))
 	setDefault(&c.MaxConnections, 1<<14)
 	setDefault(&c.ShardBudget, 256<<20)
 	setDefault(&c.Heartbeat, 10*time.Second)
@@ -187,10 +187,10 @@ func (c *Config) validate() error {
 	}{
 		{c.Policy.Len() == 0, "no durability policy; set Policy, for example durability.Local()"},
 		{c.Slots < 2 || c.Slots&(c.Slots-1) != 0, fmt.Sprintf("slot ring of %d slots; use a power of two, such as 65536", c.Slots)},
-		{c.Batch < 1, fmt.Sprintf("batch of %d slots; use at least 1", c.Batch)},
+		{c.Batch < 0, fmt.Sprintf("batch of %d slots; use at least 1, or 0 for the default", c.Batch)},
 		{c.MaxFrame < 5 || c.MaxFrame > encode.MaxFrameLimit, fmt.Sprintf("largest frame of %d B; use 5..%d", c.MaxFrame, encode.MaxFrameLimit)},
 		{c.Shards < 1 || c.Shards > shardsMax, fmt.Sprintf("%d shards; use 1..%d", c.Shards, shardsMax)},
-		{c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(recordBytes+c.MaxFrame),
+		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(recordBytes+c.MaxFrame)),
 			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B", c.FrameRing, frameRingLeast, c.MaxFrame)},
 		{c.MaxConnections < 1, fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
 		{c.Heartbeat < c.Egress.Tick, fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
@@ -203,6 +203,20 @@ func (c *Config) validate() error {
 		}
 	}
 	return c.checkLimits(c.Limits)
+}
+
+// frameRing is the size of the inbox of a shard, in bytes. One that shares its goroutine with the encoder is emptied after
+// each batch, and a ring that takes little more than a batch stays in the processor's cache.
+func (c *Config) frameRing(shared bool) int {
+	if c.FrameRing != 0 {
+		return c.FrameRing
+	}
+	answer := recordBytes + c.MaxFrame + 64
+	size := 4 << 20
+	if shared {
+		size = min(size, ceilPower(c.Batch*answer))
+	}
+	return max(size, ceilPower(frameRingLeast*answer))
 }
 
 // checkLimits checks every class of limits against the largest frame and buffer block.

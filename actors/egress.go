@@ -40,22 +40,26 @@ type Egress struct {
 	entries int              // requests the ring can queue
 	traces  tracer
 	samples []sample      // answers appended since the last settle
-	queued  telemetry.Run // times in the inbox of the answers of this step
+	queued  telemetry.Run // times in the inbox of the answers of this drain
+	whole   telemetry.Run // end-to-end times of the answers of this settle
+	batched telemetry.Run // and of their times from append to flush
 	reaped  [64]transport.Completion
 
-	class   []transport.Limits // this step's limits
-	flushed int64              // when the last flush began
-	tickAt  int64              // when timers are due
-	sweep   uint32             // entry the heartbeat hand looked at last
-	err     error              // the ring is in doubt: nothing may be sent any more
-	closing bool               // all connections were told to close
-	endAt   int64              // when the closing of connections began in a drain; 0 = it has not
-	spread  int64              // ns over which they are closed
-	list    *listing           // connections that somebody asked for
-	overdue bool               // the deadline of the end passed
-	orphans []orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
-	closed  bool               // Close ran
-	Gauges  EgressGauges
+	class    []transport.Limits // this step's limits
+	gathered int                // answers appended since the last flush
+	settled  bool               // the answers of the last flush are accounted for
+	flushed  int64              // when the last flush began
+	tickAt   int64              // when timers are due
+	sweep    uint32             // entry the heartbeat hand looked at last
+	err      error              // the ring is in doubt: nothing may be sent any more
+	closing  bool               // all connections were told to close
+	endAt    int64              // when the closing of connections began in a drain; 0 = it has not
+	spread   int64              // ns over which they are closed
+	list     *listing           // connections that somebody asked for
+	overdue  bool               // the deadline of the end passed
+	orphans  []orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
+	closed   bool               // Close ran
+	Gauges   EgressGauges
 }
 
 // EgressConfig sets the cadence and bounds of a shard.
@@ -80,15 +84,15 @@ type EgressGauges struct {
 	Fenced      atomic.Bool  // set once not one more byte will leave
 }
 
-// sample is one appended answer that awaits its ledger entry and its end-to-end time, with its stamps for a trace.
+// sample is one appended answer that awaits its ledger entry and its end-to-end time.
 type sample struct {
-	entry, bytes                       uint32
-	received, appended                 int64 // monotonic ns
-	seq                                uint64
-	matched, consumed, opened, encoded uint32 // ns after received
-	crossed, flags                     uint32 // as in record
-	slot                               bool
+	entry    uint32
+	bytes    uint32 // with sampleSlot for an answer, without for a control frame; 0 once it was delivered not at all
+	received int64  // monotonic ns
+	appended int64  // monotonic ns
 }
+
+const sampleSlot = 1 << 31 // of sample.bytes
 
 // User data of a kernel request: operation (8 bits), generation (24), table entry (32). Never a pointer.
 const (
@@ -110,39 +114,59 @@ func (e *Egress) Step(now int64) int {
 	if e.err != nil {
 		return 0
 	}
-	e.rec.Poll()
-	e.rec.B.Mark(telemetry.MarkInbox, uint64(e.frames.Len()))
-	e.class = *e.limits.Load()
-	work := e.settle(now)
+	work := e.begin(now)
 	if e.phase.fenced() {
 		return work + e.fence(now)
 	}
 	work += e.takeEvents(now)
 	work += e.answerList(now)
 	work += e.reap(now)
-	work += e.drain(now)
+	e.drain(now)
+	work += e.gathered
 	if now >= e.tickAt {
 		e.tick(now)
 	}
 	e.flush(cadence(e.frames.Len()), now)
+	e.gathered, e.settled = 0, false
 	if e.phase.ending() && e.frames.Done() {
 		work += e.end(now)
 	}
 	return work
 }
 
-// drain appends answers from the inbox until it is empty or enough was appended for one flush. The bound grows with the
-// number of dirty connections, because what counts is how many answers share a send (docs/decisions/0009).
+// Gather appends what is in the inbox and leaves the flush to Step. It implements Gatherer.
+func (e *Egress) Gather(now int64) (work int, enough bool) {
+	if e.err != nil || e.phase.fenced() || e.frames.Len() == 0 {
+		return 0, false
+	}
+	work = e.begin(now) + e.drain(now)
+	return work, e.gathered >= e.quota()
+}
+
+// begin takes up what others changed, and accounts for the last flush.
+func (e *Egress) begin(now int64) int {
+	e.rec.Poll()
+	e.rec.B.Mark(telemetry.MarkInbox, uint64(e.frames.Len()))
+	e.class = *e.limits.Load()
+	return e.settle(now)
+}
+
+// drain appends answers from the inbox until it is empty or enough was appended for one flush.
 func (e *Egress) drain(now int64) int {
 	n := 0
-	for n < e.cfg.DrainMax && n < max(e.cfg.FlushSlots, 64*len(e.dirty)) && e.err == nil {
+	for quota := 0; e.err == nil; {
+		if e.gathered >= quota {
+			if quota = e.quota(); e.gathered >= quota {
+				break
+			}
+		}
 		b, ok := e.frames.Next()
 		if !ok {
 			break
 		}
 		e.deliver(b, now)
-		n++
-		if n%1024 == 0 {
+		e.gathered++
+		if n++; n%1024 == 0 {
 			e.frames.Release()
 		}
 	}
@@ -152,6 +176,12 @@ func (e *Egress) drain(now int64) int {
 		e.queued.Flush(&e.rec.B.H[telemetry.StageQueue])
 	}
 	return n
+}
+
+// quota is how many answers are enough for one flush. It grows with the number of dirty connections, because what counts is
+// how many answers share a send (docs/decisions/0009).
+func (e *Egress) quota() int {
+	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, 64*len(e.dirty)))
 }
 
 // cadence names the reason of a step's flush: the inbox ran empty, or enough was appended.
@@ -164,51 +194,53 @@ func cadence(left int) telemetry.Counter {
 
 // deliver appends one answer to its connection, or counts why not.
 func (e *Egress) deliver(b []byte, now int64) {
-	var r record
-	r.get(b)
+	r, frames := recordIn(b), b[recordBytes:]
 	entry, ok := e.index.Get(r.hash, r.conn)
 	if !ok {
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
 		return
 	}
 	c := &e.conns[entry]
+	if r.position < c.Since || r.flags&recordFailed != 0 || c.Has(transport.StateClosing) {
+		e.refuse(r, entry, now)
+		return
+	}
+	var parent telemetry.Parent
+	if r.flags&recordParent != 0 {
+		parent.Get(frames[len(frames)-parentBytes:])
+		frames = frames[:len(frames)-parentBytes]
+	}
+	c.Unsettled++ // first: an append can end the connection, and the entry must outlive this answer
+	if !e.append(entry, frames, now) {
+		e.drop(c.Reason, 1)
+		e.unpin(entry, now)
+		return
+	}
+	if r.flags&recordTraced != 0 || r.received < e.traces.oldest.record.received {
+		e.traces.note(len(e.samples), r, parent, now)
+	}
+	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.received, appended: now})
+	if r.flags&recordLast != 0 {
+		c.Ended++
+	}
+	e.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.received-int64(r.encoded), 0)))
+}
+
+// refuse deals with an answer that its connection does not get.
+func (e *Egress) refuse(r *record, entry uint32, now int64) {
+	c := &e.conns[entry]
 	switch {
 	case r.position < c.Since: // the answer to an earlier owner of this id (I4)
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
-		return
 	case c.Has(transport.StateClosing):
 		e.drop(c.Reason, 1)
-		return
-	case r.flags&recordFailed != 0:
+	default: // it could not be encoded
 		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
 		c.Unsettled++
 		e.relieve(entry, now) // the answers before it leave first
 		e.close(entry, transport.ReasonEncodeError, now)
 		e.unpin(entry, now)
-		return
 	}
-	var parent telemetry.Parent
-	if r.flags&recordParent != 0 {
-		parent.Get(b[len(b)-parentBytes:])
-		b = b[:len(b)-parentBytes]
-	}
-	c.Unsettled++ // first: an append can end the connection, and the entry must outlive this answer
-	if !e.append(entry, b[recordBytes:], now) {
-		e.drop(c.Reason, 1)
-		e.unpin(entry, now)
-		return
-	}
-	e.samples = append(e.samples, sample{
-		entry: entry, bytes: uint32(len(b) - recordBytes), received: r.received, appended: now, seq: r.seq, slot: true,
-		matched: r.matched, consumed: r.consumed, opened: r.opened, encoded: r.encoded, crossed: r.crossed, flags: r.flags,
-	})
-	if r.flags>>recordReason&0xff != 0 {
-		e.traces.add(len(e.samples)-1, parent)
-	}
-	if r.flags&recordLast != 0 {
-		c.Ended++
-	}
-	e.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.received-int64(r.encoded), 0)))
 }
 
 // append puts p into the connection's buffer and marks it dirty; false means the connection was ended instead. A client
@@ -216,14 +248,7 @@ func (e *Egress) deliver(b []byte, now int64) {
 func (e *Egress) append(entry uint32, p []byte, now int64) bool {
 	c := &e.conns[entry]
 	l := &e.class[c.Class]
-	if c.Unsent()+len(p) > l.HardBytes {
-		e.relieve(entry, now)
-	}
-	if c.Has(transport.StateClosing) {
-		return false
-	}
-	if c.Unsent()+len(p) > l.HardBytes {
-		e.close(entry, transport.ReasonSlowHard, now)
+	if c.Unsent()+len(p) > l.HardBytes && !e.ease(entry, len(p), now) {
 		return false
 	}
 	for !c.Append(e.slab, l, p, now) {
@@ -237,6 +262,20 @@ func (e *Egress) append(entry uint32, p []byte, now int64) bool {
 	e.mark(entry)
 	if c.Unsent() >= e.cfg.FlushBytes && c.CanSend() {
 		e.push(entry, now)
+	}
+	return true
+}
+
+// ease makes n bytes fit under the hard limit by sending; false means that the connection was ended.
+func (e *Egress) ease(entry uint32, n int, now int64) bool {
+	e.relieve(entry, now)
+	c := &e.conns[entry]
+	if c.Has(transport.StateClosing) {
+		return false
+	}
+	if c.Unsent()+n > e.class[c.Class].HardBytes {
+		e.close(entry, transport.ReasonSlowHard, now)
+		return false
 	}
 	return true
 }
@@ -264,7 +303,7 @@ func (e *Egress) control(entry uint32, frame string, now int64) bool {
 		e.unpin(entry, now)
 		return false
 	}
-	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frame)), appended: now})
+	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frame))})
 	return true
 }
 

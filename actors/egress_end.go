@@ -57,8 +57,7 @@ func (e *Egress) fence(now int64) int {
 		if !ok {
 			break
 		}
-		var r record
-		if r.get(b); r.flags&recordFailed == 0 {
+		if recordIn(b).flags&recordFailed == 0 {
 			e.drop(transport.ReasonFenced, 1)
 		} else {
 			e.drop(transport.ReasonEncodeError, 1)
@@ -94,6 +93,7 @@ func (e *Egress) Close() error {
 		why = transport.ReasonFenced
 	}
 	now := e.tickAt
+	e.settled = false // whatever was appended last, flushed or not
 	e.settle(now)
 	for i := 1; i < len(e.conns); i++ {
 		c := &e.conns[i]
@@ -116,12 +116,9 @@ func (e *Egress) Close() error {
 		}
 	}
 	for {
-		b, ok := e.frames.Next()
-		if !ok {
+		if _, ok := e.frames.Next(); !ok {
 			break
 		}
-		var r record
-		r.get(b)
 		e.drop(why, 1)
 		e.frames.Release()
 	}

@@ -16,7 +16,7 @@ func (e *Egress) flush(why telemetry.Counter, now int64) {
 	if len(e.dirty) > 0 {
 		e.rec.B.C[why]++
 	}
-	e.flushed = e.traces.handed(now)
+	e.flushed = now
 	dirty := e.dirty
 	e.dirty = e.spare[:0] // what turns dirty meanwhile is for the next flush
 	for _, entry := range dirty {
@@ -255,41 +255,51 @@ func (e *Egress) unlink(entry uint32) {
 // the first clock reading after their completion (R37).
 func (e *Egress) settle(now int64) int {
 	n := len(e.samples)
+	if e.settled {
+		return 0
+	}
+	e.settled = true
 	if n == 0 {
 		return 0
 	}
-	whole := &e.rec.B.H[telemetry.StageWhole]
-	sent, slowest := uint64(0), -1
+	b := e.rec.B
+	whole := &b.H[telemetry.StageWhole]
+	sent := uint64(0)
 	for i := range e.samples {
 		s := &e.samples[i]
 		c := &e.conns[s.entry]
 		c.Unsettled--
-		u := transport.Unit{Len: s.bytes, Received: uint32(s.received >> receivedShift), Slot: s.slot}
-		done, ok := c.Settle(e.slab, u)
 		switch {
-		case done && s.slot:
+		case !c.Covers(s.bytes &^ sampleSlot):
+			e.later(s, now)
+		case s.bytes&sampleSlot != 0:
 			sent++
-			whole.Record(uint64(max(now-s.received, 0)))
-			if slowest < 0 || s.received < e.samples[slowest].received {
-				slowest = i
-			}
-		case !done && !ok:
-			e.overflow(s.entry, s.slot, now)
+			e.whole.Add(whole, uint64(max(now-s.received, 0)))
+			e.batched.Add(&b.H[telemetry.StageBatch], uint64(max(e.flushed-s.appended, 0)))
 		}
-		s.slot = s.slot && done // from here on: it was delivered
 		if c.Has(transport.StateClosing) && c.Unsettled == 0 {
 			e.release(s.entry, now)
 		}
 	}
-	e.rec.B.H[telemetry.StageBatch].RecordN(uint64(max(e.flushed-e.samples[0].appended, 0)), uint32(sent))
-	e.rec.B.Batch.Record(sent)
-	e.rec.B.Mark(telemetry.MarkBatch, sent)
-	e.trace(slowest, int(sent), now)
-	e.samples = e.samples[:0]
-	b := e.rec.B
+	e.whole.Flush(whole)
 	b.C[telemetry.EgressFramesSent] += sent
+	e.batched.Flush(&b.H[telemetry.StageBatch])
 	b.H[telemetry.StageSend].RecordN(uint64(max(now-e.flushed, 0)), uint32(sent))
+	b.Batch.Record(sent)
+	b.Mark(telemetry.MarkBatch, sent)
+	e.trace(int(sent), now)
+	e.samples = e.samples[:0]
 	return n
+}
+
+// later queues an answer whose bytes have not all left.
+func (e *Egress) later(s *sample, now int64) {
+	c := &e.conns[s.entry]
+	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
+	s.bytes = 0 // from here on: it was not delivered
+	if !c.Queue(e.slab, u) {
+		e.overflow(s.entry, u.Slot, now)
+	}
 }
 
 // receivedShift turns ns into the units of transport.Unit.Received.

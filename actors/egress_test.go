@@ -11,8 +11,8 @@ import (
 )
 
 func TestTrap13OneStepServesEveryDirtyConnection(t *testing.T) {
-	b := newTable(t, nil)
 	const n = 1000 // on a ring of 8
+	b := newTable(t, func(c *Config) { c.Batch = n })
 	for id := uint64(1); id <= n; id++ {
 		b.join(id)
 	}

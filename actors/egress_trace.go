@@ -1,59 +1,72 @@
 package actors
 
 import (
+	"math"
+
 	"sluice/durability"
 	"sluice/telemetry"
 )
 
 // tracer is what a shard knows about the traced answers of the current step. The gate chose some by head sampling; the
-// slowest answer of a flush joins them when it was slower than the threshold.
+// oldest answer of a flush joins them when it took longer than the threshold.
 type tracer struct {
 	box     *telemetry.TraceBox
 	sampler *telemetry.Sampler
-	clock   telemetry.Clock
 	alarm   *durability.Degradation
 	chosen  []traced // of the current step, in the order of their samples
+	oldest  traced   // the answer of the current step that was received first; none while never
 }
 
+// traced is an answer with its stamps, which outlive its record in the inbox.
 type traced struct {
-	sample int // index in Egress.samples
-	parent telemetry.Parent
+	sample   int // index in Egress.samples
+	record   record
+	appended int64 // monotonic ns
+	parent   telemetry.Parent
 }
 
-// handed is when a flush begins. Answers are stamped as appended with the beginning of their step, so that one reading of
-// the clock for each flush tells the time it took to gather them from the time the kernel took (docs/telemetry.md).
-func (t *tracer) handed(now int64) int64 { return max(now, t.clock.Now()) }
+// never is later than any answer.
+const never = math.MaxInt64
 
-func (t *tracer) add(sample int, parent telemetry.Parent) {
-	t.chosen = append(t.chosen, traced{sample, parent})
+// note keeps the stamps of an answer that was chosen, or that is the oldest so far.
+func (t *tracer) note(sample int, r *record, parent telemetry.Parent, now int64) {
+	noted := traced{sample: sample, record: *r, appended: now, parent: parent}
+	if r.received < t.oldest.record.received {
+		t.oldest = noted
+	}
+	if r.flags&recordTraced != 0 {
+		t.chosen = append(t.chosen, noted)
+	}
 }
 
 // trace puts the traced answers of the last flush into the box. An answer whose bytes have not all left is not traced:
 // its connection is blocked, which the gauges and notices tell. batch is the number of answers that were sent.
-func (e *Egress) trace(slowest, batch int, now int64) {
-	for _, t := range e.traces.chosen {
-		s := &e.samples[t.sample]
-		if t.sample == slowest {
-			slowest = -1
+func (e *Egress) trace(batch int, now int64) {
+	oldest := &e.traces.oldest
+	for i := range e.traces.chosen {
+		t := &e.traces.chosen[i]
+		if t.sample == oldest.sample {
+			oldest.record.received = never // it is traced already
 		}
-		if s.slot {
-			e.put(s, t.parent, telemetry.Reason(s.flags>>recordReason), batch, now)
-		}
+		e.put(t, telemetry.Reason(t.record.flags>>recordReason), batch, now)
 	}
 	e.traces.chosen = e.traces.chosen[:0]
-	if slowest < 0 {
-		return
+	if oldest.record.received != never && e.traces.sampler.Load().Slow(uint64(max(now-oldest.record.received, 0))) {
+		oldest.parent = telemetry.Parent{}
+		e.put(oldest, telemetry.ReasonSlow, batch, now)
 	}
-	s := &e.samples[slowest]
-	if e.traces.sampler.Load().Slow(uint64(max(now-s.received, 0))) {
-		e.put(s, telemetry.Parent{}, telemetry.ReasonSlow, batch, now)
-	}
+	oldest.record.received = never
 }
 
 // put builds the record of one traced answer; a full box drops it and counts.
-func (e *Egress) put(s *sample, parent telemetry.Parent, why telemetry.Reason, batch int, now int64) {
+func (e *Egress) put(of *traced, why telemetry.Reason, batch int, now int64) {
+	bytes := e.samples[of.sample].bytes &^ sampleSlot
+	if bytes == 0 {
+		return // not delivered
+	}
+	s, parent := &of.record, of.parent
 	t := telemetry.TraceRec{
-		Recv: s.received, Bytes: s.bytes, Seq: s.seq, Conn: e.conns[s.entry].ID, TraceID: parent.TraceID, Parent: parent.Span,
+		Recv: s.received, Bytes: bytes, Seq: s.seq, Conn: s.conn, TraceID: parent.TraceID, Parent: parent.Span,
 		Batch: uint16(min(batch, 1<<16-1)), Shard: uint16(e.shard), Kind: uint8(s.flags >> recordKind), Reason: why,
 	}
 	if parent.Sampled() {
@@ -66,7 +79,7 @@ func (e *Egress) put(s *sample, parent telemetry.Parent, why telemetry.Reason, b
 	t.D[telemetry.PointSeen] = max(s.consumed, 1)
 	t.D[telemetry.PointReleased] = max(s.opened, 1)
 	t.D[telemetry.PointEncoded] = max(s.encoded, 1)
-	t.Stamp(telemetry.PointAppended, s.appended)
+	t.Stamp(telemetry.PointAppended, of.appended)
 	t.Stamp(telemetry.PointFlushed, e.flushed)
 	t.Stamp(telemetry.PointCompleted, now)
 	waits(&t, s)
@@ -78,7 +91,7 @@ func (e *Egress) put(s *sample, parent telemetry.Parent, why telemetry.Reason, b
 }
 
 // waits stamps the cursors the answer waited for. The one that passed it last opened the gate for it.
-func waits(t *telemetry.TraceRec, s *sample) {
+func waits(t *telemetry.TraceRec, s *record) {
 	first, last, flag := telemetry.PointJournal, telemetry.PointReplica, telemetry.TraceBlockedByReplica
 	switch waited := s.flags >> recordWaits & (belowJournal | belowReplicas | journalLast); {
 	case waited == 0:

@@ -42,7 +42,7 @@ func (e *Encode[R, Q]) Step(now int64) int {
 	base := e.slots.Position()
 	taken, next, n := 0, 0, 0 // next is an index into entries
 	full := false
-	for n <= len(slots) && !full {
+	for !full {
 		for next < len(entries) && entries[next].after <= base+uint64(n) {
 			if full = !e.one(&entries[next].slot, entries[next].position, now); full {
 				break
@@ -55,13 +55,13 @@ func (e *Encode[R, Q]) Step(now int64) int {
 		if full || n == len(slots) {
 			break
 		}
-		s := &slots[n]
-		if s.overtaken {
-			s.overtaken = false // the slot goes back to the producer as it came
-		} else if full = !e.one(s, base+uint64(n), now); full {
-			break
+		row := slots[n:]
+		if next < len(entries) {
+			row = row[:min(uint64(len(row)), entries[next].after-base-uint64(n))]
 		}
-		n++
+		done := e.row(row, base+uint64(n), now)
+		n += done
+		full = done < len(row)
 	}
 	for i, t := range e.touched {
 		if t {
@@ -90,6 +90,19 @@ func (e *Encode[R, Q]) count() {
 	e.times.Flush(&e.rec.B.H[telemetry.StageEncode])
 }
 
+// row encodes slots that follow each other in the ring and returns how many; fewer than all when a shard's ring is full.
+func (e *Encode[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int {
+	for i := range slots {
+		s := &slots[i]
+		if s.overtaken {
+			s.overtaken = false // the slot goes back to the producer as it came
+		} else if !e.one(s, position+uint64(i), now) {
+			return i
+		}
+	}
+	return len(slots)
+}
+
 // one encodes s into its shard's ring; false means the ring is full and nothing happened.
 func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 	hash := transport.Hash(s.Conn)
@@ -99,31 +112,37 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 	if room == nil {
 		return false
 	}
-	rec := record{
-		conn: s.Conn, hash: hash, position: position, seq: uint64(s.Seq), received: s.Received,
-		matched: since(s.Received, s.Matched), consumed: since(s.Received, s.consumed),
-		opened: since(s.Received, s.opened), encoded: since(s.Received, now),
-		flags: uint32(s.Kind)<<recordKind | uint32(s.traced)<<recordReason | uint32(s.waited)<<recordWaits,
-	}
+	r := recordIn(room)
+	r.conn, r.hash, r.position, r.seq, r.received = s.Conn, hash, position, uint64(s.Seq), s.Received
+	r.matched, r.consumed = since(s.Received, s.Matched), since(s.Received, s.consumed)
+	r.opened, r.encoded = since(s.Received, s.opened), since(s.Received, now)
+	r.crossed = 0
 	if s.crossed != 0 {
-		rec.crossed = since(s.Received, s.crossed)
+		r.crossed = since(s.Received, s.crossed)
 	}
+	flags := uint32(s.Kind)<<recordKind | uint32(s.traced)<<recordReason | uint32(s.waited)<<recordWaits
 	if s.Last || s.Kind == KindBatchEnd {
-		rec.flags |= recordLast
+		flags |= recordLast
 	}
-	frames, err := e.frame(s, room[recordBytes:recordBytes:len(room)-parentBytes])
+	var frames []byte
+	var err error
+	if dst := room[recordBytes:recordBytes]; s.Kind == KindReport {
+		frames, err = e.framer.Report(dst, &s.Report, s.Last)
+	} else {
+		frames, err = e.rare(s, dst)
+	}
 	if err != nil {
 		frames = nil
-		rec.flags = rec.flags&^recordLast | recordFailed
+		flags = flags&^recordLast | recordFailed
 		e.failed(s.Conn, err)
 	}
 	size := recordBytes + len(frames)
 	if s.traced != telemetry.ReasonNone && s.Parent != (telemetry.Parent{}) {
-		rec.flags |= recordParent
+		flags |= recordParent
 		s.Parent.Put(room[size:])
 		size += parentBytes
 	}
-	rec.put(room)
+	r.flags = flags
 	w.Commit(size)
 	e.touched[shard] = true
 	e.frames++
@@ -132,11 +151,9 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 	return true
 }
 
-// frame appends the slot's payload, and BatchEnd if it is the last of its request, to dst.
-func (e *Encode[R, Q]) frame(s *Slot[R, Q], dst []byte) ([]byte, error) {
+// rare appends the frames of a slot that is no report to dst.
+func (e *Encode[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 	switch s.Kind {
-	case KindReport:
-		return e.framer.Report(dst, &s.Report, s.Last)
 	case KindQuery:
 		return e.framer.Query(dst, &s.Query, s.Last)
 	case KindEngineError:

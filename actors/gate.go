@@ -25,6 +25,7 @@ type Gate[R, Q any] struct {
 	rec     *telemetry.Recorder
 	sampler *telemetry.Sampler
 	rules   *telemetry.Rules // this step's
+	picky   bool             // they trace more than what has a sampled parent
 	batch   int              // slots per step at most
 
 	durable durability.Seq // highest position proven under the policy in force
@@ -38,8 +39,9 @@ type Gate[R, Q any] struct {
 	ahead   lookAhead
 	waited  bool // the head slot really waited since the last release
 
-	passed uint64        // slots opened since the last release and not counted yet
-	times  telemetry.Run // their times in the gate
+	passed         uint64        // slots opened since the last release and not counted yet
+	match, handoff telemetry.Run // of the slots that came in this step
+	times          telemetry.Run // in the gate, of the slots that pass in this step
 
 	oldest  atomic.Int64  // written by the gate, read by anyone: when the head slot was first looked at, 0 = none waits
 	pending atomic.Uint64 // written by the gate, read by anyone: seq of the waiting head slot
@@ -63,6 +65,7 @@ func (g *Gate[R, Q]) Step(now int64) int {
 	}
 	g.rec.Poll()
 	g.rules = g.sampler.Load()
+	g.picky = g.rules.Below != 0 || g.rules.DebugConn != 0
 	p, changed := g.policy.Adopt()
 	if changed {
 		g.rec.B.C[telemetry.GateSwaps]++
@@ -75,26 +78,53 @@ func (g *Gate[R, Q]) Step(now int64) int {
 		g.observe(p, now)
 		return 0
 	}
-	released, looked := 0, false
-	for released < len(slots) {
-		s := &slots[released]
-		if s.Seq > g.durable && !s.Bypass && !s.overtaken {
-			if looked {
-				break
-			}
-			looked = true
-			g.look(p, now)
-			continue
-		}
-		g.open(s, g.slots.Position()+uint64(released), now)
-		released++
-	}
+	released := g.pass(p, slots, now)
 	g.release(slots[:released], now)
+	work := released
 	if released == len(slots) {
 		g.oldest.Store(0)
-		return released
+	} else {
+		work += g.wait(&slots[released], now)
 	}
-	return released + g.wait(&slots[released], now)
+	g.record()
+	return work
+}
+
+// pass stamps the slots that may pass now and returns how many those are. The first that may not is looked at once more
+// against fresh cursors.
+func (g *Gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) int {
+	fresh := int(max(g.scanned, g.slots.Position()) - g.slots.Position()) // from here on nobody looked yet
+	looked := false
+	for i := range slots {
+		s := &slots[i]
+		if s.overtaken {
+			continue
+		}
+		if s.Seq > g.durable && !s.Bypass {
+			if looked {
+				return i
+			}
+			looked = true
+			if g.look(p, now); s.Seq > g.durable {
+				return i
+			}
+		}
+		if i >= fresh {
+			s.waited, s.crossed = 0, 0
+			g.arrive(s, now)
+		}
+		g.passed++
+		if s.Bypass {
+			g.rec.B.C[telemetry.GateBypassed]++
+		}
+		s.opened = now
+		g.times.Add(&g.rec.B.H[telemetry.StageGate], uint64(now-s.consumed))
+		s.traced = telemetry.ReasonNone
+		if g.picky || s.Parent.Sampled() {
+			g.choose(s)
+		}
+	}
+	return len(slots)
 }
 
 // look reads all cursors as one snapshot and remembers what they prove.
@@ -110,29 +140,21 @@ func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
 	g.crossed[1] = g.cross(g.crossed[1], belowReplicas, g.verdict.Replicas, now)
 }
 
-// open stamps a slot that passes.
-func (g *Gate[R, Q]) open(s *Slot[R, Q], position uint64, now int64) {
-	if s.overtaken {
-		return
-	}
-	if position >= g.scanned {
-		s.waited, s.crossed = 0, 0
-		g.arrive(s, now)
-	}
-	g.passed++
-	if s.Bypass {
-		g.rec.B.C[telemetry.GateBypassed]++
-	}
-	s.opened = now
-	g.times.Add(&g.rec.B.H[telemetry.StageGate], uint64(now-s.consumed))
-	g.choose(s)
-}
-
 // arrive stamps a slot at its first look.
 func (g *Gate[R, Q]) arrive(s *Slot[R, Q], now int64) {
 	s.consumed = now
-	g.rec.B.H[telemetry.StageMatch].Record(uint64(max(s.Matched-s.Received, 0)))
-	g.rec.B.H[telemetry.StageHandoff].Record(uint64(max(now-s.Matched, 0)))
+	g.match.Add(&g.rec.B.H[telemetry.StageMatch], uint64(max(s.Matched-s.Received, 0)))
+	g.handoff.Add(&g.rec.B.H[telemetry.StageHandoff], uint64(max(now-s.Matched, 0)))
+}
+
+// record ends the rows of the step.
+func (g *Gate[R, Q]) record() {
+	h := &g.rec.B.H
+	g.match.Flush(&h[telemetry.StageMatch])
+	g.handoff.Flush(&h[telemetry.StageHandoff])
+	g.times.Flush(&h[telemetry.StageGate])
+	g.rec.B.C[telemetry.GateSlots] += g.passed
+	g.passed = 0
 }
 
 // choose decides whether a slot that passes is traced.
@@ -146,9 +168,6 @@ func (g *Gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 	if n == 0 {
 		return
 	}
-	g.rec.B.C[telemetry.GateSlots] += g.passed
-	g.passed = 0
-	g.times.Flush(&g.rec.B.H[telemetry.StageGate])
 	if g.ahead.counting {
 		g.forget(slots)
 	}

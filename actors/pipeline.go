@@ -85,6 +85,12 @@ func New[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.S
 func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.Source) error {
 	cfg := &p.cfg
 	groups, of := place(cfg)
+	if cfg.Batch == 0 {
+		cfg.Batch = batchApart
+		if of(roleGate) == of(roleShard) {
+			cfg.Batch = batchShared
+		}
+	}
 	signal := func(r role) *mailbox.Signal { return of(r).Signal() }
 
 	writer, readers := mailbox.NewChain[Slot[R, Q]](cfg.Slots, 2)
@@ -137,7 +143,7 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *Group, signal func(role)
 	if err != nil {
 		return fmt.Errorf("actors: ring of shard %d: %w", i, err)
 	}
-	frames, inbox := mailbox.NewBytes(cfg.FrameRing)
+	frames, inbox := mailbox.NewBytes(cfg.frameRing(of(own) == of(roleEncode)))
 	events, queue := mailbox.NewSPSC[event](shardEvents)
 	notices, heard := mailbox.NewSPSC[Notice](shardNotices)
 	frames.SetSignal(signal(roleEncode))
@@ -149,7 +155,9 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *Group, signal func(role)
 		name: fmt.Sprintf("egress-%d", i), shard: i, cfg: cfg.Egress, frames: inbox, events: queue, notice: notices,
 		ring: ring, slab: slab, limits: &p.limits, permit: &p.permit, phase: p.phase,
 		rec: cfg.Collector.Register("egress", i), conns: make([]transport.Conn, 1), entries: ring.Info().Entries,
-		traces: tracer{box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler, clock: cfg.Clock, alarm: p.alarm},
+		traces: tracer{
+			box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler, alarm: p.alarm, oldest: traced{record: record{received: never}},
+		},
 	}
 	p.rings = append(p.rings, ring.Info())
 	p.shards = append(p.shards, e)

@@ -107,7 +107,7 @@ func (p *Pipeline[R, Q]) gauges() {
 	}
 	for i, e := range p.shards {
 		add("egress_inbox", "bytes", "Encoded answers on their way to the shard.", i, func() float64 { return float64(e.frames.Len()) })
-		add("egress_inbox_capacity", "bytes", "Room for encoded answers on their way to the shard.", i, func() float64 { return float64(p.cfg.FrameRing) })
+		add("egress_inbox_capacity", "bytes", "Room for encoded answers on their way to the shard.", i, func() float64 { return float64(e.frames.Cap()) })
 		add("egress_connections", "connections", "Connections of the shard.", i, func() float64 { return float64(e.Gauges.Connections.Load()) })
 		add("egress_blocked_connections", "connections", "Connections whose sockets refuse bytes.", i, func() float64 { return float64(e.Gauges.Blocked.Load()) })
 		add("egress_buffered", "bytes", "Send buffers and answer queues in use.", i, func() float64 { return float64(e.Gauges.Buffered.Load()) })

@@ -1,7 +1,7 @@
 package actors
 
 import (
-	"encoding/binary"
+	"unsafe"
 
 	"sluice/telemetry"
 )
@@ -36,41 +36,23 @@ const (
 	recordLast   = 1 << 0 // the unit ends with BatchEnd: a request is answered
 	recordFailed = 1 << 1 // no frame follows: the encoder failed and the connection has to end
 	recordParent = 1 << 2 // the frames are followed by a trace context
-	recordWaits  = 4      // shift of Slot.waited
-	recordReason = 8      // shift of the reason of tracing, telemetry.Reason
-	recordKind   = 16     // shift of the slot's Kind
+	recordTraced = 0xff << recordReason
+	recordWaits  = 4  // shift of Slot.waited
+	recordReason = 8  // shift of the reason of tracing, telemetry.Reason
+	recordKind   = 16 // shift of the slot's Kind
 
 	parentBytes = telemetry.ParentBytes
 )
 
-// put writes the record to the first recordBytes of b.
-func (r *record) put(b []byte) {
+// recordIn is the record at the start of b, in place: both ends of a frame ring are in this process, and its records begin
+// at multiples of 8.
+func recordIn(b []byte) *record {
 	_ = b[recordBytes-1]
-	le := binary.LittleEndian
-	le.PutUint64(b[0:], r.conn)
-	le.PutUint64(b[8:], r.hash)
-	le.PutUint64(b[16:], r.position)
-	le.PutUint64(b[24:], r.seq)
-	le.PutUint64(b[32:], uint64(r.received))
-	le.PutUint64(b[40:], uint64(r.matched)|uint64(r.consumed)<<32)
-	le.PutUint64(b[48:], uint64(r.opened)|uint64(r.encoded)<<32)
-	le.PutUint64(b[56:], uint64(r.crossed)|uint64(r.flags)<<32)
+	return (*record)(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
-// get reads a record back from b.
-func (r *record) get(b []byte) {
-	_ = b[recordBytes-1]
-	le := binary.LittleEndian
-	r.conn, r.hash = le.Uint64(b[0:]), le.Uint64(b[8:])
-	r.position, r.seq = le.Uint64(b[16:]), le.Uint64(b[24:])
-	r.received = int64(le.Uint64(b[32:]))
-	w := le.Uint64(b[40:])
-	r.matched, r.consumed = uint32(w), uint32(w>>32)
-	w = le.Uint64(b[48:])
-	r.opened, r.encoded = uint32(w), uint32(w>>32)
-	w = le.Uint64(b[56:])
-	r.crossed, r.flags = uint32(w), uint32(w>>32)
-}
+// The size of a record is what the table above says.
+var _ = [1]struct{}{}[unsafe.Sizeof(record{})-recordBytes]
 
 // since is to - from in ns, clamped to 0..2^32-1: clocks of different cores may differ by a few ns.
 func since(from, to int64) uint32 {

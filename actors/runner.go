@@ -155,43 +155,110 @@ func (r *Runner) park(g *Group, live []Actor) []Actor {
 	return live
 }
 
-// round steps every live actor once and closes those that are done. After a failure it closes them all. now is the present
-// time, and what it returns is close to it if there was work.
+// passes bounds how often a round gathers.
+const passes = 32
+
+// round steps every live actor at least once and closes those that are done. After a failure it closes them all. now is the
+// present time, and what it returns is close to it if there was work.
 func (r *Runner) round(live []Actor, now int64) (left []Actor, work int, then int64) {
-	current := 0
-	left, then = live, now
+	turn := turn{runner: r, live: live, now: now}
 	defer func() {
 		if v := recover(); v != nil {
-			r.fail(&PanicError{Actor: left[current].Name(), Value: v, Stack: debug.Stack()})
-			left, work = append(left[:current:current], left[current+1:]...), 1
+			r.fail(&PanicError{Actor: turn.live[turn.current].Name(), Value: v, Stack: debug.Stack()})
+			turn.remove()
+			turn.work++
 		}
+		left, work, then = turn.live, turn.work, turn.now
 	}()
 	if r.failed.Load() {
-		for current = range left {
-			r.close(left[current])
+		for turn.current = range live {
+			r.close(live[turn.current])
 		}
-		return nil, 1, then
+		turn.live, turn.work = nil, 1
+		return
 	}
-	for current < len(left) {
-		a := left[current]
-		n := a.Step(then)
-		if n > 0 {
-			work += n
-			began := then
-			then = r.clock() // a step that worked took time; the next actor stamps with its own
-			count(a, telemetry.RunnerBusy, telemetry.RunnerBusyTime, 1, then-began)
-		} else {
-			count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 1, 0)
+	for pass, before := 0, -1; pass < passes && turn.work > before; pass++ {
+		before = turn.work
+		if turn.gather() {
+			break
 		}
-		if n == 0 && a.Done() {
-			r.close(a)
-			left = append(left[:current:current], left[current+1:]...)
-			work++ // what it closed may end another one
+	}
+	turn.flush()
+	return
+}
+
+// turn is one round under way.
+type turn struct {
+	runner  *Runner
+	live    []Actor
+	current int // of live: whose code runs
+	now     int64
+	work    int
+}
+
+// gather steps the actors that hand their work on at once, and lets the others gather; true means one of those has enough.
+func (t *turn) gather() (enough bool) {
+	for t.current = 0; t.current < len(t.live); {
+		a := t.live[t.current]
+		g, ok := a.(Gatherer)
+		if !ok {
+			t.step(a)
 			continue
 		}
-		current++
+		n, full := g.Gather(t.now)
+		if n > 0 {
+			t.worked(a, n)
+		}
+		enough = enough || full
+		t.current++
 	}
-	return left, work, then
+	return enough
+}
+
+// flush steps the actors that gathered.
+func (t *turn) flush() {
+	for t.current = 0; t.current < len(t.live); {
+		if a := t.live[t.current]; !gathers(a) {
+			t.current++
+		} else {
+			t.step(a)
+		}
+	}
+}
+
+func gathers(a Actor) bool {
+	_, ok := a.(Gatherer)
+	return ok
+}
+
+// step steps the current actor and goes on to the next.
+func (t *turn) step(a Actor) {
+	n := a.Step(t.now)
+	if n > 0 {
+		t.worked(a, n)
+	} else {
+		count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 1, 0)
+		if a.Done() {
+			t.runner.close(a)
+			t.remove()
+			t.work++ // what it closed may end another one
+			return
+		}
+	}
+	t.current++
+}
+
+// worked counts work that took time: the next actor stamps with a time of its own.
+func (t *turn) worked(a Actor, n int) {
+	t.work += n
+	began := t.now
+	t.now = t.runner.clock()
+	count(a, telemetry.RunnerBusy, telemetry.RunnerBusyTime, 1, t.now-began)
+}
+
+// remove takes the current actor out.
+func (t *turn) remove() {
+	t.live = append(t.live[:t.current:t.current], t.live[t.current+1:]...)
 }
 
 // metered is implemented by actors whose steps the runner counts, so that busy and idle are live under permanent load

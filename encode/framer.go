@@ -46,29 +46,33 @@ func (f *Framer[R, Q]) Room() int { return f.maxFrame + len(BatchEnd) }
 // undefined. The error is a *TooLargeError, a *BadFrameError, a *PanicError, or wraps what the encoder returned.
 //
 // It panics if dst has less free capacity than Room, because the caller claims that space before it asks.
-func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) {
+func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) (out []byte, err error) {
 	room := f.room(dst)
-	frame, err := f.appendReport(room, report)
-	if err != nil {
-		return dst, err
+	defer func() {
+		if value := recover(); value != nil {
+			out, err = dst, &PanicError{Payload: "report", Value: value, Stack: debug.Stack()}
+		}
+	}()
+	frame, err := f.encoder.AppendReport(room, report)
+	if err == nil && f.whole(room, frame) {
+		return finish(dst, len(frame), last), nil
 	}
-	if err := f.check(room, frame, "report"); err != nil {
-		return dst, err
-	}
-	return finish(dst, len(frame), last), nil
+	return dst, f.fault(room, frame, err, "report")
 }
 
 // Query does for the result of a query what Report does for a report.
-func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
+func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) (out []byte, err error) {
 	room := f.room(dst)
-	frame, err := f.appendQuery(room, query)
-	if err != nil {
-		return dst, err
+	defer func() {
+		if value := recover(); value != nil {
+			out, err = dst, &PanicError{Payload: "query", Value: value, Stack: debug.Stack()}
+		}
+	}()
+	frame, err := f.encoder.AppendQuery(room, query)
+	if err == nil && f.whole(room, frame) {
+		return finish(dst, len(frame), last), nil
 	}
-	if err := f.check(room, frame, "query"); err != nil {
-		return dst, err
-	}
-	return finish(dst, len(frame), last), nil
+	return dst, f.fault(room, frame, err, "query")
 }
 
 // room returns the free space of dst that the encoder may fill. It begins behind dst and is capped, so the encoder can
@@ -82,38 +86,19 @@ func (f *Framer[R, Q]) room(dst []byte) []byte {
 	return dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
 }
 
-// appendReport calls the encoder, names its error, and turns a panic into one.
-func (f *Framer[R, Q]) appendReport(room []byte, report *R) (frame []byte, err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &PanicError{Payload: "report", Value: value, Stack: debug.Stack()}
-		}
-	}()
-	frame, err = f.encoder.AppendReport(room, report)
-	if err != nil {
-		// The text is made here, where a broken Error method is caught as well.
-		return nil, fmt.Errorf("encode: encoder refused a report: %w", err)
-	}
-	return frame, nil
+// whole reports whether the encoder returned a frame as it should be, in the room it was given. Addresses are compared,
+// never followed: equal ones mean that the frame begins where the room does, and then its length keeps it inside.
+func (f *Framer[R, Q]) whole(room, frame []byte) bool {
+	return len(frame) >= headerLen && len(frame) <= f.maxFrame && unsafe.SliceData(frame) == unsafe.SliceData(room) &&
+		binary.LittleEndian.Uint32(frame) == uint32(len(frame)-prefixLen) && frame[prefixLen] >= TagApplication
 }
 
-// appendQuery calls the encoder, names its error, and turns a panic into one.
-func (f *Framer[R, Q]) appendQuery(room []byte, query *Q) (frame []byte, err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = &PanicError{Payload: "query", Value: value, Stack: debug.Stack()}
-		}
-	}()
-	frame, err = f.encoder.AppendQuery(room, query)
-	if err != nil {
-		// The text is made here, where a broken Error method is caught as well.
-		return nil, fmt.Errorf("encode: encoder refused a query: %w", err)
+// fault says what is wrong: the encoder returned an error, or a frame that is not whole. It runs where a panic is caught,
+// because it calls the Error method of an error that is not ours.
+func (f *Framer[R, Q]) fault(room, frame []byte, refused error, payload string) error {
+	if refused != nil {
+		return fmt.Errorf("encode: encoder refused a %s: %w", payload, refused)
 	}
-	return frame, nil
-}
-
-// check reports what is wrong with the frame the encoder returned for the room it was given.
-func (f *Framer[R, Q]) check(room, frame []byte, payload string) error {
 	if len(frame) > f.maxFrame {
 		return &TooLargeError{Payload: payload, Size: len(frame), Limit: f.maxFrame}
 	}
@@ -122,25 +107,23 @@ func (f *Framer[R, Q]) check(room, frame []byte, payload string) error {
 	case len(frame) < headerLen:
 		reason = fmt.Sprintf("a frame has at least %d bytes", headerLen)
 	case unsafe.SliceData(frame) != unsafe.SliceData(room):
-		// Addresses are compared, never followed: equal ones mean that the frame begins where the room does, and then
-		// its length, already bounded, keeps it inside.
 		reason = "it is not in the buffer the encoder was given"
 	case binary.LittleEndian.Uint32(frame) != uint32(len(frame)-prefixLen):
 		reason = fmt.Sprintf("its length prefix says %d and %d bytes follow it",
 			binary.LittleEndian.Uint32(frame), len(frame)-prefixLen)
-	case frame[prefixLen] < TagApplication:
-		reason = fmt.Sprintf("tag %#02x is not the application's: want %#02x or above", frame[prefixLen], TagApplication)
 	default:
-		return nil
+		reason = fmt.Sprintf("tag %#02x is not the application's: want %#02x or above", frame[prefixLen], TagApplication)
 	}
 	return &BadFrameError{Payload: payload, Size: len(frame), Reason: reason}
 }
 
 // finish extends dst over the frame that was checked, and ends the answer if it is the last.
 func finish(dst []byte, frame int, last bool) []byte {
-	dst = dst[:len(dst)+frame]
-	if last {
-		dst = append(dst, BatchEnd...)
+	end := len(dst) + frame
+	if !last {
+		return dst[:end]
 	}
+	dst = dst[:end+len(BatchEnd)]
+	copy(dst[end:], BatchEnd)
 	return dst
 }

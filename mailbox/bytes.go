@@ -35,7 +35,8 @@ type byteRing struct {
 func NewBytes(capacity int) (*BytesWriter, *BytesReader) {
 	checkCapacity("byte ring", capacity, bytesLeast)
 	ring := &byteRing{memory: make([]byte, capacity)}
-	return &BytesWriter{ring: ring}, &BytesReader{ring: ring}
+	return &BytesWriter{ring: ring, memory: ring.memory, claimed: -1, most: capacity/2 - recordHeader},
+		&BytesReader{ring: ring, memory: ring.memory}
 }
 
 // recordSize is the number of bytes of the ring that a payload of n bytes takes.
@@ -44,15 +45,15 @@ func recordSize(n int) int { return recordHeader + (n+recordAlign-1)&^(recordAli
 // BytesWriter is the filling end of a ring of records. Its methods belong to one goroutine, except those that say
 // otherwise.
 type BytesWriter struct {
-	_    [cacheLine]byte
-	ring *byteRing
+	_      [cacheLine]byte
+	ring   *byteRing
+	memory []byte // the ring's
 
 	committed uint64 // end of the last committed record; >= published
-	free      uint64 // what released was when last read
+	limit     uint64 // records up to here are contiguous in memory and known to be free
 	start     uint64 // where the claimed record begins: committed, or behind the unused end of the memory
-	claimed   int    // payload bytes of the open claim
-	claiming  bool   // a claim is open
-	closed    bool
+	claimed   int    // payload bytes of the open claim, -1 without one
+	most      int    // largest payload that may be claimed; -1 once closed
 	_         [cacheLine]byte
 }
 
@@ -67,44 +68,58 @@ func (w *BytesWriter) MaxRecord() int { return len(w.ring.memory)/2 - recordHead
 //
 // Before waiting for room, publish: records that are only committed never become free.
 func (w *BytesWriter) Claim(n int) []byte {
-	if w.closed {
-		panic("mailbox: Claim after Close")
-	}
-	if n < 0 || n > w.MaxRecord() {
-		panic(fmt.Sprintf("mailbox: Claim of %d bytes, the largest record of this ring has %d", n, w.MaxRecord()))
-	}
-	size, memory := uint64(recordSize(n)), w.ring.memory
-	capacity := uint64(len(memory))
-	start := w.committed
-	if rest := capacity - start&(capacity-1); rest < size {
-		start += rest
-	}
-	w.claiming = false
-	if start+size-w.free > capacity {
-		// Pairs with the reader's Release: the bytes below are this goroutine's again.
-		w.free = w.ring.released.position.Load()
-		if start+size-w.free > capacity {
+	w.start, w.claimed = w.committed, n
+	if w.start+uint64(recordSize(n)) > w.limit || uint(n) > uint(w.most) {
+		if !w.makeRoom(n) {
 			return nil
 		}
 	}
-	w.start, w.claimed, w.claiming = start, n, true
-	at := int(start&(capacity-1)) + recordHeader
-	return memory[at : at+n : at+n]
+	at := int(w.start&uint64(len(w.memory)-1)) + recordHeader
+	return w.memory[at : at+n : at+n]
+}
+
+// makeRoom finds out how much of the ring is free, and whether n bytes fit before the end of the memory or only at its
+// start. It sets the claim, or takes it back.
+func (w *BytesWriter) makeRoom(n int) bool {
+	w.claimed = -1
+	switch {
+	case w.most < 0:
+		panic("mailbox: Claim after Close")
+	case n < 0 || n > w.most:
+		panic(fmt.Sprintf("mailbox: Claim of %d bytes, the largest record of this ring has %d", n, w.most))
+	}
+	size, capacity := uint64(recordSize(n)), uint64(len(w.memory))
+	start := w.committed
+	rest := capacity - start&(capacity-1)
+	if rest < size {
+		start += rest
+	}
+	// Pairs with the reader's Release: the bytes below are this goroutine's again.
+	free := w.ring.released.position.Load() + capacity
+	if start+size > free {
+		return false
+	}
+	if start != w.committed {
+		// Not seen before the record behind it is published.
+		binary.LittleEndian.PutUint64(w.memory[w.committed&(capacity-1):], wrapMarker)
+	}
+	w.start, w.claimed = start, n
+	w.limit = w.committed // a claim at the start of the memory may be given up for one that fits before its end
+	if start == w.committed {
+		w.limit = min(free, start+rest)
+	}
+	return true
 }
 
 // Commit ends the claim: its first n bytes are the record. The reader does not see it before Publish. Panics without a
 // claim of at least n bytes.
 func (w *BytesWriter) Commit(n int) {
-	if !w.claiming || n < 0 || n > w.claimed {
-		panic(fmt.Sprintf("mailbox: Commit of %d bytes, claimed: %t, %d bytes", n, w.claiming, w.claimed))
+	if n < 0 || n > w.claimed {
+		panic(fmt.Sprintf("mailbox: Commit of %d bytes, claimed: %t, %d bytes", n, w.claimed >= 0, max(w.claimed, 0)))
 	}
-	memory, mask := w.ring.memory, uint64(len(w.ring.memory)-1)
-	if w.start != w.committed {
-		binary.LittleEndian.PutUint64(memory[w.committed&mask:], wrapMarker)
-	}
-	binary.LittleEndian.PutUint64(memory[w.start&mask:], uint64(n))
+	binary.LittleEndian.PutUint64(w.memory[w.start&uint64(len(w.memory)-1):], uint64(n))
 	w.committed = w.start + uint64(recordSize(n))
-	w.claiming = false
+	w.claimed = -1
 }
 
 // Publish shows everything committed to the reader and wakes it if it sleeps. Without anything new it does nothing.
@@ -116,17 +131,17 @@ func (w *BytesWriter) Publish() {
 
 // Close publishes what is committed and says that nothing will follow. Panics if closed before.
 func (w *BytesWriter) Close() {
-	if w.closed {
+	if w.most < 0 {
 		panic("mailbox: second Close of a BytesWriter")
 	}
 	w.Publish()
-	w.claiming, w.closed = false, true
+	w.claimed, w.most, w.limit = -1, -1, 0
 	w.ring.closed.Store(true)
 	w.ring.published.signal.Ring()
 }
 
 // Cap is the capacity in bytes. Any goroutine.
-func (w *BytesWriter) Cap() int { return len(w.ring.memory) }
+func (w *BytesWriter) Cap() int { return len(w.memory) }
 
 // Len is the number of published bytes the reader has not released yet, headers and unused ends included; already out of
 // date when it returns. Any goroutine.
@@ -139,8 +154,9 @@ func (w *BytesWriter) SetSignal(s *Signal) { w.ring.released.signal = s }
 // BytesReader is the reading end of a ring of records. Its methods belong to one goroutine, except those that say
 // otherwise.
 type BytesReader struct {
-	_    [cacheLine]byte
-	ring *byteRing
+	_      [cacheLine]byte
+	ring   *byteRing
+	memory []byte // the ring's
 
 	next     uint64 // end of the last record Next returned
 	released uint64 // ring.released; <= next
@@ -157,7 +173,7 @@ func (r *BytesReader) Next() ([]byte, bool) {
 			return nil, false
 		}
 	}
-	memory := r.ring.memory
+	memory := r.memory
 	at := int(r.next) & (len(memory) - 1)
 	length := binary.LittleEndian.Uint64(memory[at:])
 	if length == wrapMarker {
@@ -185,6 +201,9 @@ func (r *BytesReader) Release() {
 
 // Done tells whether the ring is closed and every record released. Once true it stays true.
 func (r *BytesReader) Done() bool { return drained(&r.ring.closed, &r.ring.published, r.released) }
+
+// Cap is BytesWriter.Cap. Any goroutine.
+func (r *BytesReader) Cap() int { return len(r.memory) }
 
 // Len is BytesWriter.Len. Any goroutine.
 func (r *BytesReader) Len() int { return r.ring.len() }

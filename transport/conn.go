@@ -14,42 +14,42 @@ package transport
 // Every answer appended is a unit with a length. Units fully covered by sent bytes are delivered; the rest
 // wait in the units queue, which only connections with a refused or partial send have. That makes the
 // ledger (I9) exact to the slot, also for a connection that dies in the middle of a frame.
+//
+// The fields stand in the order of their use: an append touches the first cache line, a flush the second.
 type Conn struct {
-	ID    uint64
-	Hash  uint64 // Hash(ID), kept because deletion needs it
-	Since uint64 // slot-ring position at Connect: older slots belong to an earlier owner of ID
-	Owed  uint64 // requests the reader accepted in all; valid once ReaderGone
-	Ended uint64 // requests answered to the end (BatchEnd appended)
-	Sent  uint64 // bytes the kernel took
-
-	OpenedAt     int64 // monotonic ns
-	LastSent     int64 // monotonic ns of the last byte the kernel took, or OpenedAt
-	blockedSince int64 // monotonic ns since which the socket refuses bytes; 0 = it does not
-	progressAt   int64 // monotonic ns of the last progress while blocked
-	softSince    int64 // monotonic ns since which Unsent() > soft limit; 0 = it is not
-
-	Next, Prev uint32 // links of the shard's blocked list, or of its free list; 0 = none
-	FD         int32
-	Gen        uint32 // generation of this table entry, part of the user data of every kernel request
-
-	block   Block
-	size    uint32 // bytes of block; 0 without one
-	orphan  Block  // old block that an in-flight send still reads
-	off     uint32 // first unsent byte in block
-	end     uint32 // one past the last byte in block
-	sending uint32 // bytes in flight, from off (in orphan if there is one)
-
-	units     Block  // queue of answers not fully sent, 8 bytes each
-	unitHead  uint32 // index of the oldest unit in units
-	unitCount uint32
+	Since     uint64 // slot-ring position at Connect: older slots belong to an earlier owner of ID
+	Ended     uint64 // requests answered to the end (BatchEnd appended)
+	softSince int64  // monotonic ns since which Unsent() > soft limit; 0 = it is not
+	block     Block
+	size      uint32 // bytes of block; 0 without one
+	off       uint32 // first unsent byte in block
+	end       uint32 // one past the last byte in block
+	sending   uint32 // bytes in flight, from off (in orphan if there is one)
+	orphan    Block  // old block that an in-flight send still reads
 	credit    uint32 // sent bytes not yet matched to whole units
+	unitCount uint32 // length of the queue of answers not fully sent
 	Unsettled uint32 // appended since the last settle; an entry is not reused before they are settled
+	State     State
+	Class     uint8 // which Limits apply
+	Reason    Reason
 
-	unread uint32 // bytes the socket held when Look last asked; 0 = not asked since the kernel took bytes
+	Sent         uint64 // bytes the kernel took
+	LastSent     int64  // monotonic ns of the last byte the kernel took, or OpenedAt
+	blockedSince int64  // monotonic ns since which the socket refuses bytes; 0 = it does not
+	progressAt   int64  // monotonic ns of the last progress while blocked
+	FD           int32
+	Gen          uint32 // generation of this table entry, part of the user data of every kernel request
+	Next, Prev   uint32 // links of the shard's blocked list, or of its free list; 0 = none
+	units        Block  // queue of answers not fully sent, 8 bytes each
+	unitHead     uint32 // index of the oldest unit in units
+	unread       uint32 // bytes the socket held when Look last asked; 0 = not asked since the kernel took bytes
+	usual        uint32 // bytes that the last drained block had taken: the next one begins with as many
 
-	Class  uint8 // which Limits apply
-	Reason Reason
-	State  State
+	ID       uint64
+	Hash     uint64 // Hash(ID), kept because deletion needs it
+	Owed     uint64 // requests the reader accepted in all; valid once ReaderGone
+	OpenedAt int64  // monotonic ns
+	_        [32]byte
 }
 
 // State is a set of facts about a connection; each bit is independent.
@@ -94,12 +94,12 @@ func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.
 // Append copies p behind the unsent bytes; false means the slab's budget is spent and nothing changed.
 // now is monotonic ns.
 func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
-	if int(c.end)+len(p) > int(c.size) {
+	if uint32(len(p)) > c.size-c.end {
 		if !c.makeRoom(s, len(p)) {
 			return false
 		}
 	}
-	copy(s.Bytes(c.block)[c.end:], p)
+	copy(s.part(c.block, c.end, c.end+uint32(len(p))), p)
 	c.end += uint32(len(p))
 	if c.softSince == 0 && c.Unsent() > l.SoftBytes {
 		c.softSince = now
@@ -117,7 +117,13 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 		c.off, c.end = 0, uint32(unsent)
 		return true
 	}
-	grown, ok := s.Alloc(unsent + n)
+	grown, ok := Block(0), false
+	if c.block == 0 && n < int(c.usual) {
+		grown, ok = s.Alloc(int(c.usual))
+	}
+	if !ok {
+		grown, ok = s.Alloc(unsent + n)
+	}
 	if !ok {
 		return false
 	}
@@ -140,7 +146,7 @@ func (c *Conn) Begin(s *Slab) []byte {
 		panic("transport: second send in flight on one connection")
 	}
 	c.sending = c.end - c.off
-	return s.Bytes(c.block)[c.off:c.end]
+	return s.part(c.block, c.off, c.end)
 }
 
 // Complete takes the result of the send that Begin announced: n bytes left (0 on an error). A drained
@@ -169,9 +175,13 @@ func (c *Conn) Complete(s *Slab, l *Limits, n int, now int64) (remain bool) {
 	if c.off < c.end {
 		return true
 	}
+	c.usual = min(c.end, usualMax)
 	c.dropBuffer(s)
 	return false
 }
+
+// usualMax bounds what a connection asks for ahead of need, in bytes.
+const usualMax = 16 << 10
 
 // Block notes that the socket refused bytes at now. The no-progress clock starts at the first refusal and
 // is reset by progress only.

@@ -30,7 +30,10 @@ func Hash(id uint64) uint64 {
 // the high 32 bits alone. It panics unless 1 <= k < 1<<31.
 func Shard(hash uint64, k int) int {
 	if k < 1 || k > 1<<31-1 {
-		panic(fmt.Sprintf("transport: Shard: %d shards; want 1 or more", k))
+		badShards(k)
 	}
 	return int((hash >> 32) * uint64(k) >> 32)
 }
+
+// badShards is not part of Shard, so that Shard is inlined.
+func badShards(k int) { panic(fmt.Sprintf("transport: Shard: %d shards; want 1 or more", k)) }

@@ -12,15 +12,14 @@ type Unit struct {
 // unitBytes is the stored size of a Unit: the length in 31 bits with Slot on top, then Received.
 const unitBytes = 8
 
-// Settle matches the next appended unit with the bytes the kernel took. It reports true when the unit was
-// sent whole; otherwise the unit is queued until later bytes cover it. ok is false when the queue could not
-// grow: the caller ends the connection. Units are settled in the order they were appended.
-func (c *Conn) Settle(s *Slab, u Unit) (sent, ok bool) {
-	if c.unitCount == 0 && c.credit >= u.Len {
-		c.credit -= u.Len
-		return true, true
+// Covers matches the next appended unit, n bytes long, with the bytes the kernel took. It reports true when the unit was
+// sent whole; otherwise the caller queues it. Units are settled in the order they were appended.
+func (c *Conn) Covers(n uint32) bool {
+	if c.unitCount != 0 || c.credit < n {
+		return false
 	}
-	return false, c.pushUnit(s, u)
+	c.credit -= n
+	return true
 }
 
 // TakeSent returns the oldest queued unit if sent bytes cover it, and forgets it.
@@ -64,7 +63,9 @@ func (c *Conn) popUnit(s *Slab) {
 	}
 }
 
-func (c *Conn) pushUnit(s *Slab, u Unit) bool {
+// Queue keeps a unit that Covers refused until later bytes cover it; false when the queue could not grow: the caller ends
+// the connection.
+func (c *Conn) Queue(s *Slab, u Unit) bool {
 	if c.units == 0 || int(c.unitHead+c.unitCount+1)*unitBytes > len(s.Bytes(c.units)) {
 		if !c.growUnits(s) {
 			return false
