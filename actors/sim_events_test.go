@@ -80,7 +80,7 @@ func (w *world) clients() {
 	if p.slow && w.r.oneIn(w.swarm.slowRead) {
 		p.read(1 + w.r.n(2*w.swarm.window))
 	}
-	if p.owned && !p.gone && !p.alone && p.sim.HalfClosed() && w.r.oneIn(3) {
+	if p.owned && !p.gone && !p.alone && p.sim.HalfClosed() && w.r.oneIn(3) && !(w.cutShort && w.swarm.stubborn) {
 		w.letGo(p)
 	}
 }
@@ -116,7 +116,7 @@ func (w *world) disturb() {
 		return
 	}
 	switch {
-	case r.oneIn(s.starve) && !w.healthy:
+	case r.oneIn(s.starve) && !w.healthy && !w.cutShort:
 		w.stats.Starved++
 		w.groups[r.n(len(w.groups))].starved = w.now + int64(r.n(1000))
 	case r.oneIn(s.swap):
@@ -136,7 +136,7 @@ func (w *world) disturb() {
 // answer sends a frame that answers a request which was no slot.
 func (w *world) answer(p *peer) {
 	ev := event{kind: eventAnswer, conn: p.id, hash: transport.Hash(p.id), frame: simAnswer, ack: func(error) {}}
-	if !p.gone && w.byID[p.id] == p && w.p.events.TrySend(ev) {
+	if !p.gone && !p.alone && !w.connecting[p.id] && w.byID[p.id] == p && w.p.events.TrySend(ev) {
 		w.stats.Answers++
 		p.owed++
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"sluice/durability"
+	"sluice/mailbox"
 	"sluice/transport"
 )
 
@@ -66,6 +68,7 @@ type swarm struct {
 	endStep                                int // the end begins at this step, -1: when all is delivered
 	grace                                  int // ns until the deadline of the end
 	weaken                                 bool
+	stubborn                               bool // readers do not let go before the pipeline has stopped
 }
 
 // finale is how a world ends.
@@ -93,12 +96,12 @@ func (w *world) note(a, b uint64) {
 func drawSwarm(r *simRand, steps int) swarm {
 	s := swarm{
 		replicas: r.n(3), ids: pick(r, 2, 6, 16), maxBurst: pick(r, 1, 4, 16, 64),
-		slowPct: pick(r, 0, 20, 60), bypassPct: pick(r, 0, 5, 30), badPct: pick(r, 0, 0, 1), alonePct: pick(r, 0, 0, 20),
+		slowPct: pick(r, 0, 20, 60), bypassPct: pick(r, 0, 5, 50), badPct: pick(r, 0, 0, 1), alonePct: pick(r, 0, 0, 20),
 		window: pick(r, 64, 600, 5000), slowRead: pick(r, 10, 100),
 		flap: pick(r, 0, 60, 400), swap: pick(r, 0, 20, 200), churn: pick(r, 2, 10, 60), stall: pick(r, 0, 500),
 		vanish: pick(r, 0, 1, 5), torn: pick(r, 0, 0, 30),
 		spins: r.n(4), sleep: pick(r, 50, 500, 3000), starve: pick(r, 0, 5, 50), midEncode: pick(r, 0, 0, 4),
-		finale: finale(r.n(4)), endStep: -1, grace: pick(r, 2000, 50000), weaken: r.oneIn(2),
+		finale: finale(r.n(4)), endStep: -1, grace: pick(r, 2000, 50000), weaken: r.oneIn(2), stubborn: r.oneIn(4),
 	}
 	if r.oneIn(4) {
 		s.endStep = r.n(steps)
@@ -174,6 +177,7 @@ func newWorld(seed uint64, steps int) *world {
 			panic(err)
 		}
 	}
+	w.shortLane()
 	p.runner.clock = w.clock
 	for _, g := range p.runner.groups {
 		w.groups = append(w.groups, w.newGroup(p.runner, g))
@@ -183,6 +187,21 @@ func newWorld(seed uint64, steps int) *world {
 	}
 	w.oracle.init(w, policies)
 	return w
+}
+
+// shortLane gives most worlds a lane that fills, and whose memory ends often.
+func (w *world) shortLane() {
+	capacity := pick(w.r, 2, 8, 64, laneSlots)
+	in, out := mailbox.NewSPSC[laneEntry[tick, struct{}]](capacity)
+	for _, g := range w.p.runner.groups {
+		if slices.Contains(g.Actors, Actor(w.p.gate)) {
+			in.SetSignal(g.Signal())
+		}
+		if slices.Contains(g.Actors, Actor(w.p.encoder)) {
+			out.SetSignal(g.Signal())
+		}
+	}
+	w.p.gate.lane, w.p.encoder.lane = in, out
 }
 
 // simulate runs one seed.
