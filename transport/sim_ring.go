@@ -183,6 +183,12 @@ func (s *SimRing) start(r *simRequest) {
 		s.finish(r, -int32(syscall.EBADF))
 		return
 	}
+	if r.socket.shut { // nothing sticks to a socket that was shut already
+		if !s.advance(r) {
+			s.flight = append(s.flight, *r)
+		}
+		return
+	}
 	if r.kind == kindPoll {
 		r.stuck = d.throw(d.faults.StuckPoll, &d.counts.StuckPoll)
 	} else {
