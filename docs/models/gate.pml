@@ -243,7 +243,7 @@ torn:	atomic {
 	};
 
 #ifdef ADOPTLATE
-pass:	d_step { if :: next != 0 -> was = adopted; adopted = next; next = 0 :: else -> was = adopted fi };
+pass:	atomic { if :: next != 0 -> was = adopted; adopted = next; next = 0 :: else -> was = adopted fi };
 	if
 #else
 pass:	if                                                     /* Gate.release; Runner.run, Runner.park */
