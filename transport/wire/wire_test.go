@@ -181,7 +181,7 @@ func FuzzFraming(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, limit int) {
 		r, size, err := NextRequest(b, limit)
 		checkFound(t, b, size, limit, RequestHeaderSize, err)
-		if size > 0 && !bytes.Equal(AppendRequest(nil, r.Seq, r.Tag, r.Body), b[:size]) {
+		if size > 0 && len(r.Trace) == 0 && !bytes.Equal(AppendRequest(nil, r.Seq, r.Tag, r.Body), b[:size]) {
 			t.Fatalf("request %+v is not % x", r, b[:size])
 		}
 		tag, body, size, err := NextResponse(b, limit)
