@@ -85,7 +85,7 @@ type Config struct {
 	Policy durability.Policy // required
 
 	Slots    int // slot ring, a power of two; default 65,536
-	Batch    int // slots a step of gate or encoder takes at most; default 512 where they share a goroutine with a shard, else 16,384 (docs/decisions/0010)
+	Batch    int // slots a step of gate or encoder takes at most; default 2,048 where they share a goroutine with a shard, else 16,384 (docs/decisions/0010)
 	MaxFrame int // bytes of a payload frame; default 512, at most 1 MiB
 
 	Shards         int           // egress actors, 1..64; default: the number of cores, at most 8
@@ -120,7 +120,7 @@ type Config struct {
 
 const (
 	shardsMax       = 64
-	batchShared     = 512     // slots and their frames that fit a core's cache beside everything else
+	batchShared     = 2048    // slots and their frames that fit a core's cache beside everything else
 	batchApart      = 1 << 14 // slots that are worth waking another core for
 	laneSlots       = 1024    // overtaking slots on their way to the encoder
 	controlEvents   = 4096    // control events on their way to the control actor
@@ -129,7 +129,7 @@ const (
 	traceRecords    = 1024 // traced answers of a shard that wait for the exporter
 	adaptiveSpins   = 8
 	frameRingLeast  = 8 // frames of the largest size that a shard's inbox holds at least
-	defaultDrainMax = 16384
+	defaultDrainMax = 1 << 16
 )
 
 // withDefaults fills what is zero and checks the rest.
@@ -141,7 +141,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.ShardBudget, 256<<20)
 	setDefault(&c.Heartbeat, 10*time.Second)
 	setDefault(&c.RingEntries, 256)
-	setDefault(&c.Egress.FlushBytes, 16<<10)
+	setDefault(&c.Egress.FlushBytes, 64<<10)
 	setDefault(&c.Egress.FlushSlots, 256)
 	setDefault(&c.Egress.DrainMax, defaultDrainMax)
 	setDefault(&c.Egress.Tick, 50*time.Millisecond)

@@ -65,7 +65,7 @@ type Egress struct {
 // EgressConfig sets the cadence and bounds of a shard.
 type EgressConfig struct {
 	FlushBytes int           // unsent bytes of one connection that queue its send before the inbox is empty
-	FlushSlots int           // answers appended that end a step's drain, if 64 for each dirty connection are fewer
+	FlushSlots int           // answers appended that end a step's drain, if 256 for each dirty connection are fewer
 	DrainMax   int           // answers appended in one step at most
 	Heartbeat  time.Duration // a connection that sent nothing for so long gets a heartbeat
 	Tick       time.Duration // how often limits of blocked connections are judged
@@ -178,10 +178,13 @@ func (e *Egress) drain(now int64) int {
 	return n
 }
 
+// answersShare is how many answers of one connection may share a send before it is made, if as many are there at once.
+const answersShare = 256
+
 // quota is how many answers are enough for one flush. It grows with the number of dirty connections, because what counts is
-// how many answers share a send (docs/decisions/0009).
+// how many answers share a send (docs/decisions/0009, 0021).
 func (e *Egress) quota() int {
-	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, 64*len(e.dirty)))
+	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, answersShare*len(e.dirty)))
 }
 
 // cadence names the reason of a step's flush: the inbox ran empty, or enough was appended.
