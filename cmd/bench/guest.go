@@ -17,7 +17,7 @@ const guestFrames = 4
 // host is a target that takes clients while it serves others, and lets them go. Peers of other programs
 // are not: their tables of connections are made for the run.
 type host interface {
-	// Host is Connect for a client that will leave.
+	// Host is Connect for a client that will leave; like there, the descriptor belongs to the target, also after an error.
 	Host(id uint64, fd int) error
 	// Leave says that the client has closed its end.
 	Leave(id uint64)
@@ -128,11 +128,12 @@ func (g *guests) take() bool {
 	if err == nil {
 		err = g.watch(id, fd)
 	}
-	if err == nil {
-		err = g.host.Host(id, fd)
-	}
 	if err != nil {
 		unix.Close(fd)
+	} else {
+		err = g.host.Host(id, fd) // owns the socket, also if it fails
+	}
+	if err != nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if g.err == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"sluice/cmd/config"
@@ -68,26 +69,27 @@ func (o *options) runPlan(ctx context.Context, p Process, args []string) error {
 		return err
 	}
 	rows, err := (&Runner{Command: p.Command, Peers: o.Peers, Receivers: o.Receivers, Stderr: p.Stderr}).Rounds(ctx, specs, o.Runs, p.Stderr)
-	if err != nil {
+	if len(rows) == 0 {
 		return err
 	}
+	broken := errors.Join(err, verdict(rows))
 	if o.json {
 		e := json.NewEncoder(p.Stdout)
 		e.SetIndent("", " ")
-		if err := e.Encode(map[string]any{"environment": describe(), "rows": rows}); err != nil {
+		if err := e.Encode(map[string]any{"environment": describe(), "command": strings.TrimSpace(commandLine(args)), "rows": summaries(rows)}); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
-		return verdict(rows)
+		return broken
 	}
 	if o.markdown {
 		fmt.Fprintf(p.Stdout, "%s\n\n%s\n\n", describe(), commandLine(args))
 	}
 	writeTable(p.Stdout, rows)
-	return verdict(rows)
+	return broken
 }
 
 // Rounds runs every spec runs times, in rounds over all of them, each beginning with another one; so a minute in which
-// the machine is busy hits all alike. A line a run goes to log.
+// the machine is busy hits all alike. A line a run goes to log. When ctx ends, what was measured until then is returned with the error.
 func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writer) ([]*Row, error) {
 	rows := make([]*Row, len(specs))
 	for i := range specs {
@@ -102,6 +104,9 @@ func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writ
 		for i := range specs {
 			row := rows[(i+round)%len(rows)]
 			res, err := r.measure(ctx, row.Spec)
+			if ctx.Err() != nil {
+				return withResults(rows), fmt.Errorf("bench: stopped in round %d of %d: %w", round+1, runs, ctx.Err())
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", row.where(), err)
 			}
@@ -111,6 +116,16 @@ func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writ
 		}
 	}
 	return rows, nil
+}
+
+// withResults are the rows that have results.
+func withResults(rows []*Row) (some []*Row) {
+	for _, r := range rows {
+		if len(r.Results) > 0 {
+			some = append(some, r)
+		}
+	}
+	return some
 }
 
 // verdict is an error when a promise was broken.

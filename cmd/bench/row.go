@@ -42,6 +42,10 @@ func (res *Result) serverCPU() float64 { return res.perFrame(res.Server.cpu(), &
 func (res *Result) clientCPU() float64 { return res.perFrame(res.Clients.cpu(), &res.Clients) }
 func (res *Result) allocs() float64    { return res.perFrame(int64(res.Server.Mallocs), &res.Server) }
 
+// peak and overIdle are the resident memory of the server process in MiB: at most, and what of it came with the clients.
+func (res *Result) peak() float64     { return float64(res.Server.Peak) / (1 << 20) }
+func (res *Result) overIdle() float64 { return float64(res.Server.Peak-res.Idle) / (1 << 20) }
+
 // perFrame divides what was consumed during u by the frames received in that time.
 func (res *Result) perFrame(consumed int64, u *Usage) float64 {
 	return float64(consumed) / max(res.Frames*float64(u.At)/1e9, 1)
@@ -106,6 +110,10 @@ func (r *Row) doubts() (all []doubt) {
 		}
 	}
 	add(peer > waitShare && peer > ring, "the receivers were the bottleneck, the producer waited for them for", 100*peer, "% of the time")
+	if r.Spec.Churn > 0 {
+		served := mid(func(res *Result) float64 { return float64(res.Guests.Served) / max(float64(res.Guests.Wanted), 1) })
+		add(served < rateShare, "clients that came and went were fewer than wanted,", 100*served, "%")
+	}
 	full := mid(func(res *Result) float64 { return res.FullRead })
 	add(full > fullShare, "the receivers fell behind, the buffer was filled by", 100*full, "% of their reads")
 	others := mid(func(res *Result) float64 { return res.Others })

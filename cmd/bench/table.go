@@ -10,60 +10,92 @@ import (
 type column struct {
 	head string
 	cell func(r *Row) string
-	axis bool // left out, and named in the caption, when it is the same in all rows
+	axis bool   // left out, and named in the caption, when it is the same in all rows
+	rest string // of an axis: the value that is not even named there
 }
 
 func columns() []column {
+	mid := func(f func(*Result) float64) func(*Row) string {
+		return func(r *Row) string { return digits(r.of(f).mid) }
+	}
+	us := func(f func(*Result) float64) func(*Row) string {
+		return func(r *Row) string { return r.of(f).text(micro) }
+	}
+	axis := func(head, rest string, f func(*Spec) any) column {
+		return column{head, func(r *Row) string { return fmt.Sprint(f(&r.Spec)) }, true, rest}
+	}
+	value := func(head string, cell func(*Row) string) column { return column{head: head, cell: cell} }
 	return []column{
-		{"net", func(r *Row) string { return r.Spec.Net }, true},
-		{"connections", func(r *Row) string { return fmt.Sprint(r.Spec.Connections) }, true},
-		{"frame B", func(r *Row) string { return fmt.Sprint(r.Spec.Frame) }, true},
-		{"rate/s", func(r *Row) string { return rateText(r.Spec.Rate) }, true},
-		{"stalled", func(r *Row) string { return fmt.Sprint(r.Spec.Stalled) }, true},
-		{"server", func(r *Row) string { return r.Spec.Name() }, false},
-		{"frames/s", func(r *Row) string {
+		axis("net", "", func(s *Spec) any { return s.Net }),
+		axis("connections", "", func(s *Spec) any { return s.Connections }),
+		axis("frame B", "", func(s *Spec) any { return s.Frame }),
+		axis("rate/s", "", func(s *Spec) any { return s.rateText() }),
+		axis("burst", "0", func(s *Spec) any { return s.Burst }),
+		axis("in a row", "1", func(s *Spec) any { return max(s.Repeat, 1) }),
+		axis("next connection", "random", func(s *Spec) any { return orElse(s.Pick, "random") }),
+		axis("lag", "0s", func(s *Spec) any { return s.Lag }),
+		axis("stalled", "0", func(s *Spec) any { return s.Stalled }),
+		axis("churn/s", "0", func(s *Spec) any { return s.Churn }),
+		value("server", func(r *Row) string { return r.Spec.Name() }),
+		value("frames/s", func(r *Row) string {
 			s := r.of(func(res *Result) float64 { return res.Frames })
 			return amount(s.mid) + fmt.Sprintf(" (%s-%s)", amount(s.low), amount(s.high))
-		}, false},
-		{"p50 us", func(r *Row) string { return r.of(func(res *Result) float64 { return res.P50 }).text(micro) }, false},
-		{"p99 us", func(r *Row) string { return r.of(func(res *Result) float64 { return res.P99 }).text(micro) }, false},
-		{"p99.9 us", func(r *Row) string { return r.of(func(res *Result) float64 { return res.P999 }).text(micro) }, false},
-		{"max us", func(r *Row) string { return digits(r.of(func(res *Result) float64 { return res.Max }).mid / micro) }, false},
-		{"server CPU us/frame", func(r *Row) string { return r.of((*Result).serverCPU).text(micro) }, false},
-		{"client CPU", func(r *Row) string { return digits(r.of((*Result).clientCPU).mid / micro) }, false},
-		{"frames/send", func(r *Row) string { return digits(r.of((*Result).framesPerSend).mid) }, false},
-		{"sends/submit", func(r *Row) string { return digits(r.of((*Result).sendsPerSubmit).mid) }, false},
-		{"allocs/frame", func(r *Row) string { return digits(r.of((*Result).allocs).mid) }, false},
-		{"GCs", func(r *Row) string {
-			return fmt.Sprintf("%.0f", r.of(func(res *Result) float64 { return float64(res.Server.GCs) }).mid)
-		}, false},
+		}),
+		value("p50 us", us(func(res *Result) float64 { return res.P50 })),
+		value("p99 us", us(func(res *Result) float64 { return res.P99 })),
+		value("p99.9 us", us(func(res *Result) float64 { return res.P999 })),
+		value("max us", func(r *Row) string { return digits(r.of(func(res *Result) float64 { return res.Max }).mid / micro) }),
+		value("server CPU us/frame", us((*Result).serverCPU)),
+		value("client CPU", func(r *Row) string { return digits(r.of((*Result).clientCPU).mid / micro) }),
+		value("frames/send", mid((*Result).framesPerSend)),
+		value("sends/submit", mid((*Result).sendsPerSubmit)),
+		value("allocs/frame", mid((*Result).allocs)),
+		value("GCs (us)", func(r *Row) string {
+			gcs := r.of(func(res *Result) float64 { return float64(res.Server.GCs) }).mid
+			return fmt.Sprintf("%.0f (%s)", gcs, digits(r.of(func(res *Result) float64 { return float64(res.Server.Pauses) }).mid/micro))
+		}),
+		value("MiB (over idle)", func(r *Row) string {
+			return fmt.Sprintf("%s (%s)", digits(r.of((*Result).peak).mid), digits(r.of((*Result).overIdle).mid))
+		}),
 	}
 }
 
-func rateText(rate int) string {
-	if rate == 0 {
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// rateText is the rate in words.
+func (s *Spec) rateText() string {
+	switch {
+	case s.Server == ordersServer || s.Server == syncServer:
+		return "one by one"
+	case s.Rate == 0:
 		return "full speed"
 	}
-	return fmt.Sprint(rate)
+	return fmt.Sprint(s.Rate)
 }
 
-// writeTable writes the rows as a Markdown table, with what is the same in all above it and doubts below.
-func writeTable(w io.Writer, rows []*Row) {
+// tabulate makes the cells of a table, the first line its head, and a sentence with what is the same in all rows.
+func tabulate(rows []*Row) (same string, cells [][]string) {
 	var shown []column
-	var same []string
+	var fixed []string
 	for _, c := range columns() {
-		if c.axis && constant(rows, c.cell) {
-			same = append(same, c.head+" "+c.cell(rows[0]))
-		} else {
+		switch {
+		case !c.axis || !constant(rows, c.cell):
 			shown = append(shown, c)
+		case c.cell(rows[0]) != c.rest:
+			fixed = append(fixed, c.head+" "+c.cell(rows[0]))
 		}
 	}
 	s := &rows[0].Spec
 	if s.Net == "tcp" && s.Congestion != "" {
-		same = append(same, "congestion control "+s.Congestion)
+		fixed = append(fixed, "congestion control "+s.Congestion)
 	}
-	fmt.Fprintf(w, "Same in all rows: %s. Medians of %d runs of %v (smallest-largest).\n\n", strings.Join(same, ", "), len(rows[0].Results), s.Run)
-	cells := [][]string{nil}
+	same = fmt.Sprintf("Same in all rows: %s. Medians of %d runs of %v (smallest-largest).", strings.Join(fixed, ", "), len(rows[0].Results), s.Run)
+	cells = [][]string{nil}
 	for _, c := range shown {
 		cells[0] = append(cells[0], c.head)
 	}
@@ -74,9 +106,19 @@ func writeTable(w io.Writer, rows []*Row) {
 		}
 		cells = append(cells, line)
 	}
+	return same, cells
+}
+
+// writeTable writes the rows as a Markdown table, with what is the same in all above it and doubts below.
+func writeTable(w io.Writer, rows []*Row) {
+	same, cells := tabulate(rows)
+	fmt.Fprintf(w, "%s\n\n", same)
 	writeCells(w, cells)
 	writeStalled(w, rows)
-	writeDoubts(w, rows)
+	for _, line := range remarks(rows) {
+		fmt.Fprintf(w, "- %s\n", line)
+	}
+	fmt.Fprintln(w)
 }
 
 func constant(rows []*Row, cell func(*Row) string) bool {
@@ -116,15 +158,15 @@ func writeCells(w io.Writer, cells [][]string) {
 // where names a row among others.
 func (r *Row) where() string {
 	s := &r.Spec
-	text := fmt.Sprintf("%s, %s, %d connections, %d B, rate %s", s.Name(), s.Net, s.Connections, s.Frame, rateText(s.Rate))
+	text := fmt.Sprintf("%s, %s, %d connections, %d B, rate %s", s.Name(), s.Net, s.Connections, s.Frame, s.rateText())
 	if s.Stalled > 0 {
 		text += fmt.Sprintf(", %d stalled", s.Stalled)
 	}
 	return text
 }
 
-// writeDoubts lists what is wrong with rows, each text once, with the rows it is about.
-func writeDoubts(w io.Writer, rows []*Row) {
+// remarks lists what is wrong with rows, each text once, with the rows it is about.
+func remarks(rows []*Row) (lines []string) {
 	type finding struct {
 		rows      []string
 		low, high doubt
@@ -147,7 +189,10 @@ func writeDoubts(w io.Writer, rows []*Row) {
 			}
 		}
 		if f, first := r.faults(); f != (Faults{}) {
-			fmt.Fprintf(w, "- FAILED, row %d: %v; %s\n", n+1, f, first)
+			lines = append(lines, fmt.Sprintf("FAILED, row %d: %v; %s", n+1, f, first))
+		}
+		if g := r.guests(); g != "" {
+			lines = append(lines, fmt.Sprintf("Row %d: %s", n+1, g))
 		}
 	}
 	for _, text := range order {
@@ -156,11 +201,20 @@ func writeDoubts(w io.Writer, rows []*Row) {
 		if f.high.value > f.low.value {
 			amount += " to " + digits(f.high.value)
 		}
-		fmt.Fprintf(w, "- Careful: %s %s %s (row %s).\n", text, amount, f.low.unit, strings.Join(f.rows, ", "))
+		lines = append(lines, fmt.Sprintf("Careful: %s %s %s (row %s).", text, amount, f.low.unit, strings.Join(f.rows, ", ")))
 	}
-	if len(order) > 0 {
-		fmt.Fprintln(w)
+	return lines
+}
+
+// guests says in words what became of clients that came and went, "" without any.
+func (r *Row) guests() string {
+	if r.Spec.Churn == 0 {
+		return ""
 	}
+	of := func(f func(*Guests) float64) spread { return r.of(func(res *Result) float64 { return f(&res.Guests) }) }
+	return fmt.Sprintf("of %.0f clients that came and went in a run %.0f got all their frames, in %s us (p99 %s us) from the wish to connect.",
+		of(func(g *Guests) float64 { return float64(g.Wanted) }).mid, of(func(g *Guests) float64 { return float64(g.Served) }).mid,
+		of(func(g *Guests) float64 { return g.P50 }).text(micro), of(func(g *Guests) float64 { return g.P99 }).text(micro))
 }
 
 // refusedMost is how many sends a second a blocked client may cost.
