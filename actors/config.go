@@ -146,6 +146,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Egress.DrainMax, defaultDrainMax)
 	setDefault(&c.Egress.Tick, 50*time.Millisecond)
 	setDefault(&c.Egress.DrainSpread, time.Second)
+	setDefault(&c.Egress.pause, 5*sleepMax)
 	c.Egress.Heartbeat = c.Heartbeat
 	if c.Limits == nil {
 		c.Limits = []transport.Limits{transport.DefaultLimits()}

@@ -73,6 +73,10 @@ type EgressConfig struct {
 	// DrainSpread is the time over which a drain closes connections, so that clients do not all come back at once; at most
 	// a third of the time to the deadline; default 1 s.
 	DrainSpread time.Duration
+
+	// pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most sleepMax. Worlds with
+	// shorter sleeps set it.
+	pause time.Duration
 }
 
 // EgressGauges are written by the shard at each tick and read by anyone.

@@ -233,14 +233,11 @@ func (e *Egress) tick(now int64) {
 	e.Gauges.Held.Store(e.slab.Held())
 }
 
-// pauseLeast is how late a tick is, in ns, when the shard had not run: a sleep is at most sleepMax, and steps are short.
-const pauseLeast = int64(250 * time.Millisecond)
-
 // excuse takes the time in which the whole shard did not run (its process was stopped, its machine suspended or starved) from
 // the clocks of blocked connections. What the clients did meanwhile is not known: those who read are heard of at the next flush.
 func (e *Egress) excuse(now int64) {
 	late := now - e.tickAt
-	if late < pauseLeast {
+	if late < int64(e.cfg.pause) {
 		return
 	}
 	for i := e.blocked; i != 0; i = e.conns[i].Next {

@@ -151,7 +151,7 @@ func newWorld(seed uint64, steps int) *world {
 		Policy: policies[0], Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256, Shards: 1 + r.n(3),
 		FrameRing: 4096, MaxConnections: w.swarm.ids + 2, Heartbeat: 5000,
 		Egress: EgressConfig{
-			FlushBytes: pick(&r, 100, 1400), FlushSlots: pick(&r, 2, 32), DrainMax: pick(&r, 4, 64), Tick: 100, DrainSpread: 700,
+			FlushBytes: pick(&r, 100, 1400), FlushSlots: pick(&r, 2, 32), DrainMax: pick(&r, 4, 64), Tick: 100, DrainSpread: 700, pause: time.Duration(5 * w.swarm.sleep),
 		},
 		Limits: []transport.Limits{limits}, Log: w.logger(), OnNotice: w.notice,
 		Placement: pick(&r, PlacementFused, PlacementFront, PlacementSpread, PlacementSpread),
