@@ -20,8 +20,8 @@ import (
 	"sluice/transport"
 )
 
-// The cost of telemetry is measured with two programs: these tests, and the same tests compiled from sources in which every
-// measurement is cut out (.ci/bench-telemetry). Both run at once and take turns every few milliseconds, so that what else
+// What telemetry costs, and the assertions that are always on, is measured with two programs: these tests, and the same tests
+// compiled from sources in which that part is cut out (.ci/bench-without). Both run at once and take turns every few milliseconds, so that what else
 // happens on the machine happens to both; each counts the CPU time of its own thread. docs/telemetry.md has the method.
 
 // costBatches are the slots that each actor finds in a step.
@@ -33,9 +33,10 @@ const (
 	costSlots  = 4096 // slots that are published before the clock is started
 	costTurn   = 1e6  // ns of CPU that a turn takes, about
 	costBlocks = 5
-	otherEnv   = "SLUICE_TELEMETRY_OFF"   // path of the program without telemetry
-	turnsEnv   = "SLUICE_TELEMETRY_TURNS" // of each case
-	childEnv   = "SLUICE_TELEMETRY_CHILD"
+	otherEnv   = "SLUICE_COST_WITHOUT" // path of the program without the part
+	turnsEnv   = "SLUICE_COST_TURNS"   // of each case
+	partEnv    = "SLUICE_COST_PART"    // name of the part
+	childEnv   = "SLUICE_COST_CHILD"
 )
 
 // costRig is a pipeline whose actors find batch slots in each step, because gate and encoder take no more at a time. The
@@ -49,7 +50,10 @@ type costRig struct {
 func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	r := &costRig{ring: ring}
 	rules := telemetry.NewRules(1e-4, 10*time.Millisecond)
-	cfg := Config{Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Batch: batch, Sampler: telemetry.NewSampler(rules)}
+	cfg := Config{
+		Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Batch: batch, Sampler: telemetry.NewSampler(rules),
+		Egress: EgressConfig{FlushSlots: 1, DrainMax: batch}, // a flush for each batch, as when no more is there
+	}
 	if ring == "null" {
 		cfg.OpenRing = func(int, transport.RingConfig) (transport.Ring, error) {
 			return &nullRing{entries: 256, pending: make([]transport.Completion, 0, 256)}, nil
@@ -129,7 +133,7 @@ func threadTime() int64 {
 }
 
 // BenchmarkTelemetry is a step of the whole pipeline by the slots it finds, on a ring that costs nothing. That is with
-// telemetry; TestCostOfTelemetry has the comparison.
+// telemetry; TestCost has the comparison.
 func BenchmarkTelemetry(b *testing.B) {
 	for _, batch := range costBatches {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
@@ -161,15 +165,15 @@ func TestAMeasuredStepDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// TestCostOfTelemetry compares; make bench-telemetry runs it.
-func TestCostOfTelemetry(t *testing.T) {
+// TestCost compares; make bench-telemetry and make bench-assertions run it.
+func TestCost(t *testing.T) {
 	if os.Getenv(childEnv) != "" {
 		costChild(t)
 		return
 	}
 	other := os.Getenv(otherEnv)
 	if other == "" {
-		t.Skipf("%s does not name a program without telemetry to compare with; make bench-telemetry does all that", otherEnv)
+		t.Skipf("%s does not name a program to compare with; make bench-telemetry and make bench-assertions do all that", otherEnv)
 	}
 	turns := 200
 	if v := os.Getenv(turnsEnv); v != "" {
@@ -179,7 +183,7 @@ func TestCostOfTelemetry(t *testing.T) {
 	}
 	on, off := startCostChild(t, os.Args[0]), startCostChild(t, other)
 	fmt.Printf("CPU time of a slot through gate, encoder and shard, %d turns each: first deciles of %d blocks, median (least-most)\n\n", turns, costBlocks)
-	fmt.Println("| ring | batch | off, ns | on, ns | telemetry, ns | throughput on / off |")
+	fmt.Println("| ring | batch | without, ns | with, ns | " + os.Getenv(partEnv) + ", ns | throughput with / without |")
 	fmt.Println("|---|---|---|---|---|---|")
 	for _, ring := range []string{"null", "real"} {
 		for _, batch := range costBatches {
@@ -221,7 +225,7 @@ type costProgram struct {
 }
 
 func startCostChild(t *testing.T, path string) *costProgram {
-	cmd := exec.Command(path, "-test.run=^TestCostOfTelemetry$", "-test.timeout=1h")
+	cmd := exec.Command(path, "-test.run=^TestCost$", "-test.timeout=1h")
 	cmd.Env = append(os.Environ(), childEnv+"=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
