@@ -15,7 +15,7 @@ const stopGrace = time.Second
 
 // Conn is a socket on its way into the pipeline.
 type Conn struct {
-	ID    uint64 // never 0; may be used again once its connection was released
+	ID    uint64 // never 0; may be used again once its connection was released and every slot for it was published
 	FD    int    // a connected, non-blocking stream socket
 	Class uint8  // which of Config.Limits apply
 	Alone bool   // nobody reads the socket, so Disconnect will not be called
