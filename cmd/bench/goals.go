@@ -1,9 +1,262 @@
 package bench
 
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// goal is a promise about speed that rows of one section of the profile "full" keep or break.
+type goal struct {
+	what, goal string
+	section    string
+	judge      func(rows []*Row) verdictOf
+}
+
+// verdictOf is what the rows say: share is the measured value relative to the goal, at most 1 when it is met; NaN when the
+// rows for it are not there. reason replaces the share where a goal is missed whatever the value is.
+type verdictOf struct {
+	measured string
+	share    float64
+	reason   string
+}
+
 // goalLine is a goal and what became of it, in words.
 type goalLine struct {
 	what, goal, measured string
-	verdict              string // met, missed, or not measured
+	verdict              string // met, missed, or not measured; and by how much
+}
+
+// goals are those of the project. A ratio is one of medians, out of runs that alternated in one command.
+func goals() []goal {
+	cpu, p50, p999 := (*Result).serverCPU, func(r *Result) float64 { return r.P50 }, func(r *Result) float64 { return r.P999 }
+	all := []goal{
+		{"server CPU per frame, 256 connections, 1 frame a send, against a loop that only sends", "<= 1.25x", "limit", against("bare", cpu, 1.25)},
+		{"the same with 8 frames a send", "<= 1.5x", "limit8", against("bare8", cpu, 1.5)},
+		{"server CPU per frame, 1000 connections, 100,000/s, against a goroutine for each connection", "<= 0.5x", "goroutines", against("goroutines", cpu, 0.5)},
+		{"p99.9 of the same", "<= 0.5x", "goroutines", against("goroutines", p999, 0.5)},
+	}
+	for _, peer := range []string{"netpoll", "gnet", "classic", "single"} {
+		const goal = "< 1x from 64 connections, <= 1x with one"
+		all = append(all, verdictsOfPeer("server CPU per frame against "+peer, goal, peer, cpu), verdictsOfPeer("p99.9 against "+peer, goal, peer, p999))
+	}
+	return append(all,
+		goal{"whole pipeline, coalescing, 256 connections, frames/s delivered and checked", ">= 8 M", "throughput", throughput(8e6)},
+		goal{"p50 at 1000/s with one connection, against a raw send and receive", "<= 1.5x", "pair", against("raw", p50, 1.5)},
+		goal{"p99.9 of healthy clients with 10 % stalled, against none", "<= 1.05x", "stalled", besideStalled(1.05)},
+		goal{"server CPU per frame with 4 shards against 1", "<= 1.1x", "shards", fourShards(1.1)},
+		goal{"10,000 connections, a frame each per 100 ms: steady, no drops, resident memory over idle", "<= 64 MiB", "many", steady(64)},
+		goal{"durable round trip, one client, p50 against fdatasync alone", "<= 2x", "durable", durable(2)},
+	)
+}
+
+// first is the first row that is as wanted, nil without one.
+func first(rows []*Row, wanted func(*Spec) bool) *Row {
+	i := slices.IndexFunc(rows, func(r *Row) bool { return wanted(&r.Spec) && len(r.Results) > 0 })
+	if i < 0 {
+		return nil
+	}
+	return rows[i]
+}
+
+// served is the first row of a server; of sluice that is io_uring, where it is to be had.
+func served(name string) func(*Spec) bool { return func(s *Spec) bool { return s.Server == name } }
+
+// ratio is the ratio of the medians, and the bounds of the ratios in each round.
+func ratio(a, b *Row, of func(*Result) float64) spread {
+	if a == nil || b == nil {
+		return spread{math.NaN(), math.NaN(), math.NaN()}
+	}
+	s := spread{a.of(of).mid / b.of(of).mid, math.Inf(1), math.Inf(-1)}
+	for i := range min(len(a.Results), len(b.Results)) {
+		v := of(a.Results[i]) / of(b.Results[i])
+		s.low, s.high = min(s.low, v), max(s.high, v)
+	}
+	return s
+}
+
+// times writes a ratio.
+func (s spread) times() string { return fmt.Sprintf("%.2fx (%.2f-%.2f)", s.mid, s.low, s.high) }
+
+// atMost judges the ratio of two rows. One that broke a promise has no speed.
+func atMost(limit float64, a, b *Row, of func(*Result) float64) verdictOf {
+	r := ratio(a, b, of)
+	if math.IsNaN(r.mid) {
+		return verdictOf{share: math.NaN()}
+	}
+	return verdictOf{r.times(), r.mid / limit, broken(a, b)}
+}
+
+func broken(rows ...*Row) string {
+	for _, r := range rows {
+		if f, _ := r.faults(); f != (Faults{}) {
+			return fmt.Sprintf("%s broke a promise: %v", r.Spec.Name(), f)
+		}
+	}
+	return ""
+}
+
+func against(peer string, of func(*Result) float64, limit float64) func([]*Row) verdictOf {
+	return func(rows []*Row) verdictOf {
+		return atMost(limit, first(rows, served("sluice")), first(rows, served(peer)), of)
+	}
+}
+
+// verdictsOfPeer is met when sluice is better at every place and rate of the section; what is told is the worst.
+func verdictsOfPeer(what, text, peer string, of func(*Result) float64) goal {
+	return goal{what, text, "peers", func(rows []*Row) verdictOf {
+		worst := verdictOf{share: math.NaN()}
+		met, all := 0, 0
+		for _, r := range rows {
+			if r.Spec.Server != peer || len(r.Results) == 0 {
+				continue
+			}
+			own := first(rows, func(s *Spec) bool {
+				return s.Server == "sluice" && s.Connections == r.Spec.Connections && s.Rate == r.Spec.Rate
+			})
+			v := atMost(1, own, r, of)
+			if math.IsNaN(v.share) {
+				continue
+			}
+			if r.Spec.Connections > 1 && v.share == 1 {
+				v.share = math.Nextafter(1, 2) // equal is not better
+			}
+			v.measured += fmt.Sprintf(" with %d at %s", r.Spec.Connections, r.Spec.rateText())
+			if all++; v.share <= 1 && v.reason == "" {
+				met++
+			}
+			if math.IsNaN(worst.share) || worst.reason == "" && (v.reason != "" || v.share > worst.share) {
+				worst = v
+			}
+		}
+		if all > 0 {
+			worst.measured = fmt.Sprintf("at worst %s; met in %d of %d", worst.measured, met, all)
+		}
+		return worst
+	}}
+}
+
+func throughput(least float64) func([]*Row) verdictOf {
+	return func(rows []*Row) verdictOf {
+		r := first(rows, served("sluice"))
+		if r == nil {
+			return verdictOf{share: math.NaN()}
+		}
+		v := r.of(func(res *Result) float64 { return res.Frames })
+		return verdictOf{fmt.Sprintf("%s (%s-%s)", amount(v.mid), amount(v.low), amount(v.high)), least / v.mid, broken(r)}
+	}
+}
+
+func besideStalled(limit float64) func([]*Row) verdictOf {
+	return func(rows []*Row) verdictOf {
+		none := first(rows, func(s *Spec) bool { return s.Server == "sluice" && s.Stalled == 0 })
+		some := first(rows, func(s *Spec) bool { return s.Server == "sluice" && 10*s.Stalled == s.Connections })
+		return atMost(limit, some, none, func(r *Result) float64 { return r.P999 })
+	}
+}
+
+func fourShards(limit float64) func([]*Row) verdictOf {
+	return func(rows []*Row) verdictOf {
+		shards := func(k int) *Row {
+			return first(rows, func(s *Spec) bool { return s.Server == "sluice" && s.Shards == k })
+		}
+		return atMost(limit, shards(4), shards(1), (*Result).serverCPU)
+	}
+}
+
+func steady(mib float64) func([]*Row) verdictOf {
+	return func(rows []*Row) verdictOf {
+		r := first(rows, served("sluice"))
+		if r == nil {
+			return verdictOf{share: math.NaN()}
+		}
+		frames := r.of(func(res *Result) float64 { return res.Frames })
+		over, p999 := r.of((*Result).overIdle), r.of(func(res *Result) float64 { return res.P999 })
+		closed := r.of(func(res *Result) float64 { return float64(res.Counts.Closed) }).high
+		v := verdictOf{
+			measured: fmt.Sprintf("%s (%s-%s) MiB, p99.9 %s us, %s frames/s, %.0f closed", digits(over.mid), digits(over.low), digits(over.high), p999.text(micro), amount(frames.mid), closed),
+			share:    over.mid / mib, reason: broken(r),
+		}
+		if want := r.Spec.wanted(); v.reason == "" && frames.mid < rateShare*want {
+			v.reason = fmt.Sprintf("%.0f %% of the rate", 100*frames.mid/want)
+		}
+		if v.reason == "" && closed > 0 {
+			v.reason = fmt.Sprintf("%.0f connections were closed", closed)
+		}
+		return v
+	}
+}
+
+func durable(limit float64) func([]*Row) verdictOf {
+	return func(rows []*Row) verdictOf {
+		return atMost(limit, first(rows, served(ordersServer)), first(rows, served(syncServer)), func(r *Result) float64 { return r.P50 })
+	}
+}
+
+// line puts a verdict into words.
+func (v verdictOf) line(what, goal, missing string) goalLine {
+	l := goalLine{what, goal, v.measured, "met"}
+	switch {
+	case math.IsNaN(v.share):
+		l.measured, l.verdict = "-", "not measured"
+		if missing != "" {
+			l.verdict += ": " + missing
+		}
+	case v.reason != "":
+		l.verdict = "missed: " + v.reason
+	case v.share > 1:
+		l.verdict = fmt.Sprintf("missed by %.1f %%", 100*(v.share-1))
+	default:
+		l.verdict = fmt.Sprintf("met, %.1f %% to spare", 100*(1-v.share))
+	}
+	return l
+}
+
+// judge is the table of goals out of what was measured in this command. Without a list of sections each goal has a line,
+// with one only those of its sections.
+func judge(measured []pageSection, micro string, only []string) (lines []goalLine) {
+	for _, g := range goals() {
+		if len(only) > 0 && !slices.Contains(only, g.section) {
+			continue
+		}
+		var rows []*Row
+		missing := "section " + g.section + " was not run"
+		for _, s := range measured {
+			if s.name == g.section {
+				rows, missing = s.rows, strings.Join(strings.Fields(s.note), " ")
+			}
+		}
+		lines = append(lines, g.judge(rows).line(g.what, g.goal, missing))
+	}
+	if len(only) == 0 || micro != "" {
+		const what = "pipeline to a ring that costs nothing (gate, encode, hop, append), one core, each batch size of the benchmark"
+		lines = append(lines, nullRing(micro, 60).line(what, "<= 60 ns a slot (16.7 M slots/s; asked are 15 M)", "give the output of go test -bench with --micro"))
+	}
+	return lines
+}
+
+// nullRing judges the output of BenchmarkPipeline: a batch size beyond the limit is enough to miss it.
+func nullRing(text string, limit float64) verdictOf {
+	least, most, met, all := math.Inf(1), 0.0, 0, 0
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		i := slices.Index(fields, "ns/slot")
+		if i < 1 || !strings.HasPrefix(fields[0], "BenchmarkPipeline/") {
+			continue
+		}
+		if ns, err := strconv.ParseFloat(fields[i-1], 64); err == nil {
+			least, most, all = min(least, ns), max(most, ns), all+1
+			if ns <= limit {
+				met++
+			}
+		}
+	}
+	if all == 0 {
+		return verdictOf{share: math.NaN()}
+	}
+	return verdictOf{fmt.Sprintf("%s to %s ns; met in %d of %d", digits(least), digits(most), met, all), most / limit, ""}
 }
 
 // goalCells are the cells of a table of goals, the first line its head.

@@ -25,7 +25,7 @@ type host interface {
 
 // Host implements host.
 func (p *pipeline) Host(id uint64, fd int) error {
-	return p.Pipeline.Connect(actors.Conn{ID: id, FD: fd})
+	return p.own(actors.Conn{ID: id, FD: fd})
 }
 
 // Leave implements host.

@@ -31,6 +31,7 @@ type options struct {
 	markdown bool
 	into     string
 	micro    string
+	html     string
 }
 
 // Main is the command: it runs a plan or a profile of several and writes tables.
@@ -38,11 +39,12 @@ func Main(ctx context.Context, p Process, args []string) error {
 	o := options{Plan: DefaultPlan()}
 	const output = "What is written"
 	set := config.NewSet("", append(o.settings(),
-		config.Setting{Name: "profile", Group: output, Help: "A list of tables instead of one: quick (half a minute) or full (twelve minutes). Axes are then the profile's.", Value: config.Text(&o.profile, "NAME")},
+		config.Setting{Name: "profile", Group: output, Help: "A list of tables instead of one: quick (half a minute) or full (thirteen minutes, with the goals of the project). Axes are then the profile's.", Value: config.Text(&o.profile, "NAME")},
 		config.Setting{Name: "section", Group: output, Help: "Only these tables of the profile.", Value: config.List(&o.section, "LIST")},
 		config.Setting{Name: "json", Group: output, Help: "Every run as JSON.", Value: config.Bool(&o.json)},
 		config.Setting{Name: "markdown", Group: output, Help: "Name the machine and the command above the table.", Value: config.Bool(&o.markdown)},
 		config.Setting{Name: "into", Group: output, Help: "Replace the profile's sections in this Markdown file, each between <!-- begin NAME --> and <!-- end NAME -->.", Value: config.Text(&o.into, "FILE")},
+		config.Setting{Name: "html", Group: output, Help: "Also a report with pictures, in one file that needs no network.", Value: config.Text(&o.html, "FILE")},
 		config.Setting{Name: "micro", Group: output, Help: "Output of go test -bench for the section \"micro\".", Value: config.Text(&o.micro, "FILE")},
 	)...)
 	rest, err := set.Load(args, p.Environ)
@@ -65,6 +67,9 @@ func Main(ctx context.Context, p Process, args []string) error {
 // runPlan runs one table.
 func (o *options) runPlan(ctx context.Context, p Process, args []string) error {
 	specs, err := o.Specs()
+	if err == nil {
+		err = o.checkHTML()
+	}
 	if err != nil {
 		return err
 	}
@@ -72,7 +77,10 @@ func (o *options) runPlan(ctx context.Context, p Process, args []string) error {
 	if len(rows) == 0 {
 		return err
 	}
-	broken := errors.Join(err, verdict(rows))
+	broken := errors.Join(err, verdict(rows), o.saveHTML(&page{
+		title: "sluice bench", environment: describe(),
+		sections: []pageSection{{name: "results", command: strings.TrimSpace(commandLine(args)), rows: rows}},
+	}))
 	if o.json {
 		e := json.NewEncoder(p.Stdout)
 		e.SetIndent("", " ")

@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -37,13 +35,25 @@ func profile(name string) ([]section, error) {
 			{"stalled", "--connections 100 --stalled 0,10 --peer sluice --io uring --runs 3 --seconds 1s --warm 300ms"},
 		}, nil
 	case "full":
+		const short, long = " --runs 3 --seconds 1s --warm 300ms", " --runs 5 --seconds 1s --warm 300ms"
 		return []section{
-			{"latency", "--rate 1000,20000,100000 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
-			{"connections", "--connections 1,1000 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
-			{"full-speed", "--connections 1,64,1000 --rate 0 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
-			{"unix", "--net unix --rate 20000,0 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
-			{"placement", "--peer sluice --rate 20000,0 --io uring --placement fused,front,spread --batch 1024,16384 --runs 3 --seconds 2s --warm 500ms"},
-			{"stalled", "--connections 100 --stalled 0,1,10 --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
+			{"limit", "--peer sluice,bare --io uring --connections 256 --pick turn --burst 256 --rate 20000" + long},
+			{"limit8", "--peer sluice,bare8 --io uring --connections 256 --pick turn --burst 2048 --repeat 8 --rate 100000" + long},
+			{"goroutines", "--connections 1000 --rate 100000 --io uring --runs 5 --seconds 2s --warm 500ms"},
+			{"peers", "--peer sluice,single,netpoll,gnet,classic --connections 1,64,1000 --rate 100000,0 --io uring" + short},
+			{"throughput", "--connections 256 --rate 0 --peer sluice --io uring,poll --runs 5 --seconds 2s --warm 500ms"},
+			{"pair", "--peer sluice,raw --connections 1 --rate 1000 --io uring --runs 5 --seconds 2s --warm 500ms"},
+			{"stalled", "--connections 200 --rate 50000 --stalled 0,1,10 --io uring,poll" + long},
+			{"shards", "--peer sluice --connections 256 --rate 100000 --shards 1,2,4 --io uring" + long},
+			{"many", "--peer sluice --connections 10000 --pick turn --rate 100000 --io uring --runs 3 --seconds 3s --warm 1s"},
+			{"durable", "--durable --io uring" + long},
+			{"latency", "--rate 1000,20000,100000,300000 --io uring,poll" + short},
+			{"connections", "--connections 1,1000 --io uring,poll" + short},
+			{"full-speed", "--connections 1,64,1000 --rate 0 --io uring,poll" + short},
+			{"unix", "--net unix --rate 20000,0 --io uring,poll" + short},
+			{"placement", "--peer sluice --rate 20000,0 --io uring --placement fused,front,spread --batch 1024,16384" + short},
+			{"policy", "--peer sluice --policy local,hybrid --lag 0s,1ms --io uring" + short},
+			{"churn", "--churn 0,200 --io uring" + short},
 		}, nil
 	}
 	return nil, config.Usagef("--profile is %q; use quick or full", name)
@@ -64,96 +74,29 @@ func chosen(sections []section, names []string) (some []section, err error) {
 	return some, err
 }
 
-// runProfile makes the tables of a profile, and puts them where they belong.
-func (o *options) runProfile(ctx context.Context, p Process) error {
-	sections, err := profile(o.profile)
-	if err != nil {
-		return err
-	}
-	if o.json || o.markdown {
-		return config.Usagef("--profile writes Markdown; for JSON give the flags of one section: %s", sections[0].flags)
-	}
-	if sections, err = chosen(sections, o.section); err != nil {
-		return err
-	}
-	var broken []error
-	if err := o.put(p, "environment", describe()+"\n"); err != nil {
-		return err
-	}
-	if o.micro != "" {
-		text, err := os.ReadFile(o.micro)
-		if err != nil {
-			return fmt.Errorf("bench: output of the micro benchmarks: %w", err)
-		}
-		if err := o.put(p, "micro", "```\n"+strings.TrimSpace(string(text))+"\n```\n"); err != nil {
-			return err
-		}
-	}
-	for _, s := range sections {
-		plan, err := s.plan()
-		if err != nil {
-			return err
-		}
-		note := plan.withoutMissingEngine()
-		specs, err := plan.Specs()
-		if err != nil {
-			return err
-		}
-		rows, err := (&Runner{Command: p.Command, Peers: o.Peers, Receivers: plan.Receivers, Stderr: p.Stderr}).Rounds(ctx, specs, plan.Runs, p.Stderr)
-		if err != nil {
-			return err
-		}
-		text := &strings.Builder{}
-		fmt.Fprintf(text, "%s\n\n%s", commandLine(strings.Fields(s.flags)), note)
-		writeTable(text, rows)
-		if err := o.put(p, s.name, text.String()); err != nil {
-			return err
-		}
-		broken = append(broken, verdict(rows))
-	}
-	return errors.Join(broken...)
-}
-
-// put writes a section: into its place in the file, or to the standard output.
-func (o *options) put(p Process, name, text string) error {
-	if o.into == "" {
-		_, err := fmt.Fprintf(p.Stdout, "## %s\n\n%s\n", name, text)
-		return err
-	}
-	page, err := os.ReadFile(o.into)
-	if err != nil {
-		return fmt.Errorf("bench: page for the results: %w", err)
-	}
-	replaced, err := replaceSection(string(page), name, text)
-	if err != nil {
-		return fmt.Errorf("bench: %s: %w", o.into, err)
-	}
-	if err := os.WriteFile(o.into, []byte(replaced), 0o644); err != nil {
-		return fmt.Errorf("bench: page for the results: %w", err)
-	}
-	return nil
-}
-
-// replaceSection puts text between the markers of the section.
-func replaceSection(page, name, text string) (string, error) {
-	first, last := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
-	head, rest, ok := strings.Cut(page, first)
-	_, tail, ok2 := strings.Cut(rest, last)
-	if !ok || !ok2 {
-		return "", fmt.Errorf("no lines %q and %q; add them where the section %s belongs", strings.TrimSpace(first), last, name)
-	}
-	return head + first + strings.TrimRight(text, "\n") + "\n" + last + tail, nil
-}
-
-// withoutMissingEngine takes io_uring off the list where it is not to be had, and says why.
-func (p *Plan) withoutMissingEngine() (note string) {
+// without takes off the plan what cannot be had here, and says so in words. It is false when nothing is left to compare.
+func (p *Plan) without(r *Runner) (note string, ok bool) {
 	ring, diagnosis, err := transport.Open(transport.ModeUring, transport.RingConfig{Entries: 8, Wake: func() {}})
 	if err == nil {
 		_ = ring.Close() // it was only to see
-		return ""
+	} else {
+		p.IO, note = []string{"poll"}, fmt.Sprintf("Without io_uring: %s\n\n", diagnosis.Text)
 	}
-	p.IO = []string{"poll"}
-	return fmt.Sprintf("Without io_uring: %s\n\n", diagnosis.Text)
+	var some []string
+	for _, name := range p.Peer {
+		_, missing := r.serverCommand(&Spec{Server: name})
+		switch {
+		case err != nil && slices.Contains([]string{"bare", "bare8", "classic"}, name):
+			note += fmt.Sprintf("Without %s, which needs io_uring.\n\n", name)
+		case missing != nil:
+			note += fmt.Sprintf("Without %s: it is in the program with the peers, which is not there; `make peers` builds it.\n\n", name)
+		default:
+			some = append(some, name)
+		}
+	}
+	alone := len(some) < len(p.Peer) && len(some) < 2
+	p.Peer = some
+	return note, !alone
 }
 
 // commandLine is the command that makes a table.

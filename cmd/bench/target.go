@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/actors"
 	"sluice/durability"
 	"sluice/mailbox"
@@ -104,7 +106,16 @@ func (p *pipeline) Engine() string { return p.Rings()[0].Engine }
 
 // Connect implements Target. It hides the pipeline's own, which takes more.
 func (p *pipeline) Connect(id uint64, fd int) error {
-	return p.Pipeline.Connect(actors.Conn{ID: id, FD: fd, Alone: true})
+	return p.own(actors.Conn{ID: id, FD: fd, Alone: true})
+}
+
+// own connects a socket that belongs to this target already; a pipeline that refuses it leaves it with us.
+func (p *pipeline) own(c actors.Conn) error {
+	err := p.Pipeline.Connect(c)
+	if err != nil {
+		unix.Close(c.FD)
+	}
+	return err
 }
 
 // Counts implements Target.

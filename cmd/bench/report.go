@@ -1,0 +1,187 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"sluice/cmd/config"
+)
+
+// runProfile makes the tables of a profile, and puts them where they belong. A section that cannot be measured says why in
+// its place and does not keep the others from being made.
+func (o *options) runProfile(ctx context.Context, p Process) error {
+	all, err := profile(o.profile)
+	if err != nil {
+		return err
+	}
+	if o.json || o.markdown {
+		return config.Usagef("--profile writes Markdown; for JSON give the flags of one section: %s", all[0].flags)
+	}
+	sections, err := chosen(all, o.section)
+	if err != nil {
+		return err
+	}
+	micro, err := o.readMicro()
+	if err == nil {
+		err = o.checkPlaces(sections, micro)
+	}
+	if err != nil {
+		return err
+	}
+	report := page{title: "sluice bench --profile " + o.profile, environment: describe()}
+	broken := []error{o.put(p, "environment", report.environment+"\n")}
+	if micro != "" {
+		broken = append(broken, o.put(p, "micro", "```\n"+micro+"\n```\n"))
+	}
+	for i := range sections {
+		got, err := o.measureSection(ctx, p, &sections[i])
+		report.sections = append(report.sections, got)
+		if broken = append(broken, err); ctx.Err() != nil {
+			break // what is in the file stays
+		}
+		broken = append(broken, o.put(p, got.name, got.markdown()))
+	}
+	if o.profile == "full" {
+		report.goals = judge(report.sections, micro, o.section)
+		text := &strings.Builder{}
+		writeCells(text, goalCells(report.goals))
+		to := *o
+		if len(o.section) > 0 || ctx.Err() != nil {
+			to.into = "" // a part of the goals does not replace all of them
+		}
+		broken = append(broken, to.put(p, "goals", text.String()))
+	}
+	if micro != "" {
+		report.sections = append(report.sections, pageSection{name: "micro", command: micro})
+	}
+	return errors.Join(append(broken, o.saveHTML(&report))...)
+}
+
+// measureSection makes one table.
+func (o *options) measureSection(ctx context.Context, p Process, s *section) (got pageSection, err error) {
+	got = pageSection{name: s.name, command: strings.TrimSpace(commandLine(strings.Fields(s.flags)))}
+	plan, err := s.plan()
+	if err != nil {
+		return got, err
+	}
+	r := &Runner{Command: p.Command, Peers: o.Peers, Receivers: plan.Receivers, Stderr: p.Stderr}
+	ok := false
+	if got.note, ok = plan.without(r); !ok {
+		got.note += "So there is nothing to compare, and nothing was measured.\n\n"
+		return got, nil
+	}
+	specs, err := plan.Specs()
+	if err == nil {
+		got.rows, err = r.Rounds(ctx, specs, plan.Runs, p.Stderr)
+	}
+	if err != nil {
+		got.note += fmt.Sprintf("Not measured, or not in full: %v\n\n", err)
+	}
+	return got, errors.Join(err, verdict(got.rows))
+}
+
+// markdown is the section as Markdown.
+func (s *pageSection) markdown() string {
+	text := &strings.Builder{}
+	fmt.Fprintf(text, "    %s\n\n%s", s.command, s.note)
+	if len(s.rows) > 0 {
+		writeTable(text, s.rows)
+	}
+	return text.String()
+}
+
+// readMicro is the output of the micro benchmarks, "" without.
+func (o *options) readMicro() (string, error) {
+	if o.micro == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(o.micro)
+	if err != nil {
+		return "", fmt.Errorf("bench: output of the micro benchmarks: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// checkPlaces finds out before anything is measured whether the results have where to go.
+func (o *options) checkPlaces(sections []section, micro string) error {
+	if o.into == "" {
+		return o.checkHTML()
+	}
+	names := []string{"environment"}
+	if o.profile == "full" && len(o.section) == 0 {
+		names = append(names, "goals")
+	}
+	if micro != "" {
+		names = append(names, "micro")
+	}
+	for _, s := range sections {
+		names = append(names, s.name)
+	}
+	page, err := os.ReadFile(o.into)
+	if err != nil {
+		return fmt.Errorf("bench: page for the results: %w", err)
+	}
+	for _, name := range names {
+		if _, err := replaceSection(string(page), name, ""); err != nil {
+			return fmt.Errorf("bench: %s: %w", o.into, err)
+		}
+	}
+	return o.checkHTML()
+}
+
+// checkHTML finds out whether the report can be written.
+func (o *options) checkHTML() error {
+	if o.html == "" {
+		return nil
+	}
+	file, err := os.OpenFile(o.html, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("bench: report: %w; name another file with --html", err)
+	}
+	return nil
+}
+
+// saveHTML writes the report where --html wants it.
+func (o *options) saveHTML(report *page) error {
+	if o.html == "" {
+		return nil
+	}
+	return report.save(o.html)
+}
+
+// put writes a section: into its place in the file, or to the standard output.
+func (o *options) put(p Process, name, text string) error {
+	if o.into == "" {
+		_, err := fmt.Fprintf(p.Stdout, "## %s\n\n%s\n", name, text)
+		return err
+	}
+	page, err := os.ReadFile(o.into)
+	if err != nil {
+		return fmt.Errorf("bench: page for the results: %w", err)
+	}
+	replaced, err := replaceSection(string(page), name, text)
+	if err != nil {
+		return fmt.Errorf("bench: %s: %w", o.into, err)
+	}
+	if err := os.WriteFile(o.into, []byte(replaced), 0o644); err != nil {
+		return fmt.Errorf("bench: page for the results: %w", err)
+	}
+	return nil
+}
+
+// replaceSection puts text between the markers of the section.
+func replaceSection(page, name, text string) (string, error) {
+	first, last := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
+	head, rest, ok := strings.Cut(page, first)
+	_, tail, ok2 := strings.Cut(rest, last)
+	if !ok || !ok2 {
+		return "", fmt.Errorf("no lines %q and %q; add them where the section %s belongs", strings.TrimSpace(first), last, name)
+	}
+	return head + first + strings.TrimRight(text, "\n") + "\n" + last + tail, nil
+}
