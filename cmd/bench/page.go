@@ -49,8 +49,8 @@ h3{font-size:15px;margin:22px 0 6px}p,li{max-width:95ch}.soft,figcaption{color:v
 a{color:var(--series-1)}pre{overflow-x:auto;background:var(--head);padding:9px 12px;border-radius:6px;font-size:13px;margin:8px 0}
 .wide{overflow-x:auto;margin:12px 0}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
 th,td{padding:5px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--line)}th{background:var(--head);font-weight:600}
-.goals td:first-child{white-space:normal;min-width:30ch}.good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:18px 26px;margin:14px 0}figure{margin:0}
+.goals td{white-space:normal;min-width:18ch}.goals td:first-child{min-width:30ch}.good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}
+.charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr));gap:18px 26px;margin:14px 0}figure{margin:0}
 @media print{body{max-width:none}.charts{break-inside:avoid}}
 `
 
@@ -62,10 +62,10 @@ func (p *page) write(w io.Writer) {
 	if len(p.sections) > 1 {
 		fmt.Fprint(w, "<nav>")
 		if len(p.goals) > 0 {
-			fmt.Fprint(w, `<a href="#goals">goals</a>`)
+			fmt.Fprint(w, "<a href=\"#goals\">goals</a>\n")
 		}
 		for _, s := range p.sections {
-			fmt.Fprintf(w, `<a href="#%s">%s</a>`, esc(s.name), esc(s.name))
+			fmt.Fprintf(w, "<a href=\"#%s\">%s</a>\n", esc(s.name), esc(s.name))
 		}
 		fmt.Fprintln(w, "</nav>")
 	}

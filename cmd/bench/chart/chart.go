@@ -5,6 +5,7 @@ import (
 	"html"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // Colours is the number of colours; series beyond it repeat them with another dash.
@@ -47,6 +48,7 @@ type Point struct {
 
 // Size of a chart in its own units; pages scale it.
 const (
+	titleMost                = 76 // characters of a title that fit as they are
 	width, height            = 640.0, 330.0
 	left, right, top, bottom = 62.0, 16.0, 30.0, 44.0
 	legendLine, legendColumn = 18.0, 270.0
@@ -112,7 +114,11 @@ func (c *Chart) SVG() string {
 	b := &strings.Builder{}
 	fmt.Fprintf(b, `<svg class="chart" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`+"\n",
 		width, height+legend+6, html.EscapeString(c.Title))
-	fmt.Fprintf(b, `<text class="title" x="%.0f" y="16">%s</text>`+"\n", left, html.EscapeString(c.Title))
+	fit := ""
+	if utf8.RuneCountInString(c.Title) > titleMost { // an SVG cuts what does not fit
+		fit = fmt.Sprintf(` textLength="%.0f" lengthAdjust="spacingAndGlyphs"`, width-2*right)
+	}
+	fmt.Fprintf(b, `<text class="title" x="%.0f" y="16"%s>%s</text>`+"\n", right, fit, html.EscapeString(c.Title))
 	c.grid(b, x, y)
 	for _, s := range c.Series {
 		c.line(b, &s, x, y)
