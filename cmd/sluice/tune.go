@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/cmd/bench"
+	"sluice/cmd/tune"
+)
+
+// tuneUp is `sluice tune`: it measures what `sluice bench` measures, and recommends flags for `sluice serve`.
+func tuneUp(e *env, args []string) error {
+	if len(args) > 0 && args[0] == tune.PinArgument {
+		return tune.Pin(args[1:], e.environ)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("tune: this program's own file, which runs the server too: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
+	defer stop()
+	return tune.Main(ctx, tune.Process{
+		Environ: e.environ, Stdout: e.stdout, Stderr: e.stderr,
+		Command: []string{program, "bench", bench.ChildArgument}, Pin: []string{program, "tune", tune.PinArgument},
+	}, args)
+}

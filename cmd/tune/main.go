@@ -1,0 +1,132 @@
+package tune
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"sluice/cmd/bench"
+	"sluice/cmd/config"
+)
+
+// Process is what Main may use of the process.
+type Process struct {
+	Environ        []string
+	Stdout, Stderr io.Writer
+	Command        []string // program and arguments that call bench.Child
+	Pin            []string // program and arguments that call Pin with the rest
+}
+
+// options are the flags.
+type options struct {
+	connections, frame, rate, net, io string
+	run, warm, target                 time.Duration
+	runs                              int
+	json                              bool
+}
+
+// defaults are those of a table of package bench, except that more is measured.
+func defaults() options {
+	return options{connections: "64", frame: "64", rate: "20000", net: "tcp", io: "auto", run: 2 * time.Second, warm: 500 * time.Millisecond, runs: 5}
+}
+
+func (o *options) set() *config.Set {
+	const load, how = "Your load", "How"
+	return config.NewSet("",
+		config.Setting{Name: "connections", Group: load, Help: "Clients that are connected at the same time.", Value: config.Text(&o.connections, "N")},
+		config.Setting{Name: "frame", Group: load, Help: "Bytes of a frame.", Value: config.Text(&o.frame, "N")},
+		config.Setting{Name: "rate", Group: load, Help: "Frames per second to all clients together, open loop; 0 is as fast as possible.", Value: config.Text(&o.rate, "N")},
+		config.Setting{Name: "latency-target", Group: load, Help: "A p99 that is good enough: among the choices that meet it CPU decides; 0s is as little as possible.", Value: config.Duration(&o.target, 0, time.Minute)},
+		config.Setting{Name: "net", Group: load, Help: "Sockets: tcp (loopback) or unix.", Value: config.Text(&o.net, "tcp|unix")},
+		config.Setting{Name: "io", Group: load, Help: "Engine: auto, uring or poll.", Value: config.Text(&o.io, "auto|uring|poll")},
+		config.Setting{Name: "runs", Group: how, Help: "Runs of each choice; with more, smaller differences can be told from noise.", Value: config.Count(&o.runs, 1, 1000, false)},
+		config.Setting{Name: "seconds", Group: how, Help: "Measured time of a run.", Value: config.Duration(&o.run, 100*time.Millisecond, 10*time.Minute)},
+		config.Setting{Name: "warm", Group: how, Help: "Time before it.", Value: config.Duration(&o.warm, 0, time.Minute)},
+		config.Setting{Name: "json", Group: how, Help: "Every run and the advice as JSON.", Value: config.Bool(&o.json)},
+	)
+}
+
+// spec is the load as package bench wants it, which checks it too.
+func (o *options) spec() (bench.Spec, error) {
+	p := bench.DefaultPlan()
+	p.Peer, p.Shards = []string{"sluice"}, []string{"1"}
+	p.Connections, p.Frame, p.Rate = []string{o.connections}, []string{o.frame}, []string{o.rate}
+	p.Net, p.IO, p.Run, p.Warm = []string{o.net}, []string{o.io}, o.run, o.warm
+	specs, err := p.Specs()
+	if err != nil {
+		return bench.Spec{}, err
+	}
+	if s := &specs[0]; o.target > 0 && s.Rate == 0 {
+		return bench.Spec{}, config.Usagef("--latency-target %v with --rate 0: as fast as possible has full queues, whose latency says nothing; name a rate, such as --rate 20000", o.target)
+	}
+	return specs[0], nil
+}
+
+// Main is the command: it measures all choices that make sense on this machine under the user's load, and recommends one.
+// When ctx ends it writes what it has, and returns an error.
+func Main(ctx context.Context, p Process, args []string) error {
+	o := defaults()
+	set := o.set()
+	rest, err := set.Load(args, p.Environ)
+	if errors.Is(err, config.ErrHelp) {
+		fmt.Fprintln(p.Stdout, "usage: sluice tune [flags]\n\nFinds shard count, placement and idle strategy for your load on this machine, and prints the flags for sluice serve.\n ")
+		return set.Usage(p.Stdout)
+	}
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 {
+		return config.Usagef("tune takes no arguments, and %q is one; flags begin with --", rest[0])
+	}
+	spec, err := o.spec()
+	if err != nil {
+		return err
+	}
+	where, err := thisMachine()
+	if err != nil {
+		return err
+	}
+	return o.tune(ctx, p, spec, where)
+}
+
+// tune measures with the CPUs divided as where says, and reports.
+func (o *options) tune(ctx context.Context, p Process, spec bench.Spec, where layout) (err error) {
+	runner := &bench.Runner{Command: p.Command, Receivers: 2, Stderr: p.Stderr}
+	if len(where.Load) > 0 {
+		undo, err := confine(where.Load)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, undo()) }()
+		runner.Command = append(append(p.Pin[:len(p.Pin):len(p.Pin)], cpuList(where.Server)), p.Command...)
+		runner.Receivers = len(where.Load)
+	}
+	s := &sweep{runner: runner, base: spec, choices: choices(len(where.Server), spec.Connections), runs: o.runs, log: p.Stderr}
+	ended := s.measure(ctx)
+	rows := s.rows()
+	if len(rows) == 0 {
+		return ended
+	}
+	r := report{Load: loadOf(&spec, o.target), Engine: s.engine(), Machine: where, Rows: rows, Doubts: s.doubts(), Complete: ended == nil}
+	r.Advice = Advise(rows, Goal{Rate: spec.Rate, P99: o.target})
+	if r.Advice != nil {
+		r.Flags = r.Advice.Flags()
+		if spec.IO != "auto" {
+			r.Flags += " --io " + spec.IO
+		}
+	}
+	failed := errors.Join(ended, verdict(rows))
+	if o.json {
+		e := json.NewEncoder(p.Stdout)
+		e.SetIndent("", " ")
+		if err := e.Encode(&r); err != nil {
+			return fmt.Errorf("tune: %w", err)
+		}
+		return failed
+	}
+	r.write(p.Stdout)
+	return failed
+}

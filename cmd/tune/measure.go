@@ -1,0 +1,167 @@
+package tune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"sluice/cmd/bench"
+)
+
+// sweep is the measuring of all choices.
+type sweep struct {
+	runner  *bench.Runner
+	base    bench.Spec // the user's load
+	choices []Choice
+	runs    int
+	log     io.Writer
+
+	begun   time.Time
+	done    int // runs that are over
+	results [][]*bench.Result
+}
+
+// measure runs every choice runs times, in rounds over all, each beginning with another one. What was measured stays in
+// results, also when it ends early with an error.
+func (s *sweep) measure(ctx context.Context) error {
+	s.results = make([][]*bench.Result, len(s.choices))
+	s.begun = time.Now()
+	fmt.Fprintf(s.log, "tune: %d choices, %d runs of each, about %v; ctrl-C shows what there is by then\n", len(s.choices), s.runs, s.remaining())
+	for round := range s.runs {
+		var specs []bench.Spec
+		for i := range s.choices {
+			c := s.choices[(i+round)%len(s.choices)]
+			spec := s.base
+			spec.Shards, spec.Placement, spec.Idle = c.Shards, c.Placement, c.Idle
+			specs = append(specs, spec)
+		}
+		rows, err := s.runner.Rounds(ctx, specs, 1, s)
+		for _, r := range rows {
+			s.take(r)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("tune: stopped after %d of %d runs: %w", s.done, s.runs*len(s.choices), ctx.Err())
+		}
+		if err != nil {
+			return fmt.Errorf("tune: after %d of %d runs: %w", s.done, s.runs*len(s.choices), err)
+		}
+	}
+	return nil
+}
+
+// take files a row's results under its choice.
+func (s *sweep) take(r *bench.Row) {
+	for i, c := range s.choices {
+		if c == (Choice{r.Spec.Shards, r.Spec.Placement, r.Spec.Idle}) {
+			s.results[i] = append(s.results[i], r.Results...)
+		}
+	}
+}
+
+// Write implements io.Writer for the lines of Rounds: one for its beginning, one for each run that is over.
+func (s *sweep) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	progress, ok := strings.CutPrefix(text, "bench: 1/1 ")
+	if !ok {
+		return len(line), nil
+	}
+	s.done++
+	_, err := fmt.Fprintf(s.log, "tune: %d/%d, %v left: %s\n", s.done, s.runs*len(s.choices), s.remaining(), progress)
+	return len(line), err
+}
+
+// remaining is how long the rest takes, if its runs take as long as those before.
+func (s *sweep) remaining() time.Duration {
+	each := s.base.Warm + s.base.Run + time.Second/2
+	if s.done > 0 {
+		each = time.Since(s.begun) / time.Duration(s.done)
+	}
+	return (each * time.Duration(s.runs*len(s.choices)-s.done)).Round(time.Second)
+}
+
+// rows are the choices that have results.
+func (s *sweep) rows() (rows []Row) {
+	for i, results := range s.results {
+		if len(results) == 0 {
+			continue
+		}
+		r := Row{Choice: s.choices[i]}
+		for _, res := range results {
+			r.Frames, r.P50 = append(r.Frames, res.Frames), append(r.P50, res.P50)
+			r.P99, r.P999 = append(r.P99, res.P99), append(r.P999, res.P999)
+			received := res.Frames * float64(res.Server.At) / 1e9
+			r.CPU = append(r.CPU, float64(res.Server.User+res.Server.System)/max(received, 1))
+			if res.Faults != (bench.Faults{}) && r.Broken == "" {
+				r.Broken = fmt.Sprintf("%v; %s", res.Faults, res.First)
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// engine is what sent, in the words of --io.
+func (s *sweep) engine() string {
+	for _, results := range s.results {
+		for _, res := range results {
+			return res.Engine
+		}
+	}
+	return ""
+}
+
+// verdict is an error when a choice broke a promise.
+func verdict(rows []Row) error {
+	var all []error
+	for i := range rows {
+		if rows[i].Broken != "" {
+			all = append(all, fmt.Errorf("tune: %w: %v: %s", bench.ErrViolated, rows[i].Choice, rows[i].Broken))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// Bounds of what can be believed, as package bench has them.
+const (
+	othersCores = 0.15 // that other processes may have used
+	stolenCores = 0.05 // that the hypervisor may have kept
+	lateShare   = 0.5  // of p99 that may come from a late publisher
+	peerShare   = 0.1  // of the time that the publisher may have waited for receivers
+	fullShare   = 0.2  // of reads that may have filled the receivers' buffer
+)
+
+// doubts are reasons not to take the numbers for the server's, judged by the median over all runs, or for what can differ
+// between choices by the share of runs.
+func (s *sweep) doubts() (all []string) {
+	var others, stolen []float64
+	all = []string{}
+	late, slow, runs := 0, 0, 0
+	for _, results := range s.results {
+		for _, res := range results {
+			runs++
+			others, stolen = append(others, res.Others), append(stolen, res.Stolen)
+			if float64(res.Late[1]) > lateShare*res.P99 && res.Spec.Rate > 0 {
+				late++
+			}
+			if res.FullRead > fullShare || float64(res.WaitPeer) > peerShare*float64(res.Spec.Run) && res.WaitPeer > res.WaitRing {
+				slow++
+			}
+		}
+	}
+	if v := spreadOf(others).mid; v > othersCores {
+		all = append(all, fmt.Sprintf("other processes used %.2f cores: the machine was shared, and latencies are theirs too", v))
+	}
+	if v := spreadOf(stolen).mid; v > stolenCores {
+		all = append(all, fmt.Sprintf("the hypervisor kept %.2f cores for itself", v))
+	}
+	if late > 0 {
+		all = append(all, fmt.Sprintf("in %d of %d runs the load itself came late, by more than half of p99", late, runs))
+	}
+	if slow > 0 {
+		all = append(all, fmt.Sprintf("in %d of %d runs the clients were slower than the server", slow, runs))
+	}
+	return all
+}

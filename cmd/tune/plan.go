@@ -1,0 +1,99 @@
+package tune
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Choice is one setting of what is tuned, in the words of the flags of `sluice serve`.
+type Choice struct {
+	Shards    int    `json:"shards"`
+	Placement string `json:"placement"` // fused, front or spread
+	Idle      string `json:"idle"`      // adaptive or spin
+}
+
+// Flags are those of `sluice serve` for the choice.
+func (c Choice) Flags() string {
+	return fmt.Sprintf("--shards %d --placement %s --idle %s", c.Shards, c.Placement, c.Idle)
+}
+
+// String names the choice in a sentence.
+func (c Choice) String() string {
+	noun := "shards"
+	if c.Shards == 1 {
+		noun = "shard"
+	}
+	return fmt.Sprintf("%d %s %s %s", c.Shards, noun, c.Placement, c.Idle)
+}
+
+// groups is the number of goroutines that the actors run on.
+func (c Choice) groups() int {
+	switch c.Placement {
+	case "fused":
+		return 1
+	case "front":
+		return c.Shards
+	}
+	return c.Shards + 2
+}
+
+// simpler orders choices: sleeping before spinning, which takes a core for each goroutine whatever the load; then fewer
+// shards; then fewer goroutines.
+func simpler(a, b Choice) int {
+	return cmp.Or(
+		strings.Compare(a.Idle, b.Idle), // adaptive, spin
+		a.Shards-b.Shards,
+		a.groups()-b.groups(),
+	)
+}
+
+const (
+	everyCount  = 4  // shard counts up to this are all tried
+	doubleMost  = 4  // on so few cores twice as many shards are tried too
+	fusedMost   = 2  // more shards on one goroutine are more rings and no more parallel
+	shardsLimit = 64 // of the pipeline
+)
+
+// shardCounts are those tried on so many cores: all up to four, then half octaves, and the number of cores itself; on
+// few cores twice that many too. A shard without a connection has nothing to do, so there are never more than connections.
+func shardCounts(cores, connections int) (counts []int) {
+	for k := 1; k <= min(cores, everyCount); k++ {
+		counts = append(counts, k)
+	}
+	for k := everyCount; k < cores; k *= 2 {
+		counts = append(counts, k+k/2, 2*k)
+	}
+	counts = append(counts, cores)
+	if cores <= doubleMost {
+		counts = append(counts, 2*cores)
+	}
+	most := cores
+	if cores <= doubleMost {
+		most = 2 * cores
+	}
+	most = min(most, connections, shardsLimit)
+	counts = slices.DeleteFunc(counts, func(k int) bool { return k > most })
+	slices.Sort(counts)
+	return slices.Compact(counts)
+}
+
+// choices are what is worth measuring with so many cores for the server, by shards. Placement spread needs a core
+// for every goroutine, and spinning one more, for the application that feeds them. One shard in front is one shard fused.
+func choices(cores, connections int) (all []Choice) {
+	for _, k := range shardCounts(cores, connections) {
+		for _, placement := range []string{"fused", "front", "spread"} {
+			for _, idle := range []string{"adaptive", "spin"} {
+				c := Choice{k, placement, idle}
+				switch {
+				case placement == "fused" && k > fusedMost, placement == "front" && k == 1,
+					placement == "spread" && c.groups() > cores, idle == "spin" && c.groups()+1 > cores:
+				default:
+					all = append(all, c)
+				}
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,132 @@
+package tune
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sluice/cmd/bench"
+)
+
+// report is all that the command says; as JSON its values are in ns, a value a run.
+type report struct {
+	Load     load     `json:"load"`
+	Engine   string   `json:"engine"` // that sent, whatever was asked for
+	Machine  layout   `json:"machine"`
+	Complete bool     `json:"complete"` // false when it was stopped
+	Rows     []Row    `json:"rows"`
+	Advice   *Advice  `json:"advice"` // null when every choice broke a promise
+	Flags    string   `json:"flags"`  // of `sluice serve`
+	Doubts   []string `json:"doubts"` // why the numbers are not, or not only, the server's
+}
+
+// load is what the user asked for.
+type load struct {
+	Connections int     `json:"connections"`
+	Frame       int     `json:"frame_bytes"`
+	Rate        int     `json:"rate"`
+	Net         string  `json:"net"`
+	IO          string  `json:"io"`
+	Seconds     float64 `json:"seconds"`
+	Target      int64   `json:"latency_target_ns"`
+}
+
+func loadOf(s *bench.Spec, target time.Duration) load {
+	return load{s.Connections, s.Frame, s.Rate, s.Net, s.IO, s.Run.Seconds(), int64(target)}
+}
+
+// write is the report as text.
+func (r *report) write(w io.Writer) {
+	l := &r.Load
+	rate := fmt.Sprintf("%d frames/s", l.Rate)
+	if l.Rate == 0 {
+		rate = "as fast as possible"
+	}
+	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s. Medians of the runs of %gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, l.Seconds)
+	fmt.Fprintln(w, r.Machine.sentence())
+	if !r.Complete {
+		fmt.Fprintln(w, "STOPPED EARLY: some runs are missing.")
+	}
+	fmt.Fprintln(w)
+	r.table(w)
+	for _, d := range r.Doubts {
+		fmt.Fprintf(w, "Careful: %s.\n", d)
+	}
+	if r.Advice == nil {
+		fmt.Fprintln(w, "No recommendation: every choice broke a promise.")
+		return
+	}
+	fmt.Fprintf(w, "\nRecommended: %v\n", r.Advice.Choice)
+	for _, reason := range r.Advice.Reasons {
+		fmt.Fprintf(w, "  - %s\n", reason)
+	}
+	if !r.Advice.Clear {
+		fmt.Fprintln(w, "  - Longer and more runs (--seconds, --runs) on a machine without other work tell smaller differences apart.")
+	}
+	fmt.Fprintf(w, "\n  sluice serve %s\n", r.Flags)
+}
+
+// table marks the recommended row.
+func (r *report) table(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "  shards\tplacement\tidle\truns\tframes/s\tp50 us\tp99 us\tp99.9 us\tserver CPU us/frame\t")
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		mark, note := " ", ""
+		if r.Advice != nil && r.Advice.Choice == row.Choice {
+			mark = "*"
+		}
+		if row.Broken != "" {
+			note = "BROKE A PROMISE: " + row.Broken
+		}
+		us := func(v []float64) string { return spreadOf(v).text(func(x float64) string { return digits(x / 1e3) }) }
+		fmt.Fprintf(t, "%s %d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, row.Shards, row.Placement, row.Idle, len(row.Frames),
+			spreadOf(row.Frames).text(amount), us(row.P50), us(row.P99), us(row.P999), us(row.CPU), note)
+	}
+	_ = t.Flush() // an error of w shows at its next use
+	fmt.Fprintln(w)
+}
+
+// sentence says where the load ran, and what shares the server's cores.
+func (l *layout) sentence() string {
+	server := fmt.Sprintf("Server and publisher (which stands for application and journal) on CPUs %s", cpuList(l.Server))
+	if len(l.Load) > 0 {
+		return fmt.Sprintf("%s, clients apart from them on CPUs %s: the server had %d cores, not all %d.", server, cpuList(l.Load), len(l.Server), len(l.Server)+len(l.Load))
+	}
+	return fmt.Sprintf("%s, and the clients too: %s they cannot be kept apart.", server, l.why)
+}
+
+func (s spread) text(f func(float64) string) string {
+	mid, low, high := f(s.mid), f(s.low), f(s.high)
+	if low == high {
+		return mid
+	}
+	return fmt.Sprintf("%s (%s-%s)", mid, low, high)
+}
+
+// amount writes a count with three digits.
+func amount(v float64) string {
+	switch {
+	case v >= 1e6:
+		return digits(v/1e6) + " M"
+	case v >= 1e4:
+		return digits(v/1e3) + " k"
+	}
+	return digits(v)
+}
+
+// micros writes a time in ns as us.
+func micros(ns float64) string { return digits(ns/1e3) + " us" }
+
+// digits writes v with about three significant digits.
+func digits(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.2f", v), ".00")
+}
