@@ -21,8 +21,10 @@
 //   - Both servers get the same slots from the same producer, hold each back until the same cursor allows it, and send the
 //     same bytes. Rounds of all variants alternate within one command, so that a noisy minute hits them alike.
 //   - Everything is bounded in time, and nothing but loopback and unix sockets in a private directory is used.
+//   - Goals are judged from rows of the same command only; a row that broke a promise misses its goal, and what was not
+//     measured is said.
 //   - It says when the numbers are not the server's: a missed rate, late producer, slow receivers, a busy machine.
 //
-// Start reading at Main (main.go), then Plan (plan.go), measure (run.go) and Child (child.go). The reasons are in
+// Start reading at Main (main.go), then Plan (plan.go), measure (run.go), Child (child.go) and goals (goals.go). Reasons are in
 // docs/decisions/0014-benchmark-method.md, results in docs/benchmarks.md.
 package bench

@@ -86,7 +86,16 @@ func atMost(limit float64, a, b *Row, of func(*Result) float64) verdictOf {
 	if math.IsNaN(r.mid) {
 		return verdictOf{share: math.NaN()}
 	}
-	return verdictOf{r.times(), r.mid / limit, broken(a, b)}
+	return verdictOf{r.times() + missed(a) + missed(b), r.mid / limit, broken(a, b)}
+}
+
+// missed says how much of its rate a row reached, "" when that was all.
+func missed(r *Row) string {
+	want, got := r.Spec.wanted(), r.of(func(res *Result) float64 { return res.Frames }).mid
+	if got >= rateShare*want || r.Spec.Server == ordersServer || r.Spec.Server == syncServer {
+		return ""
+	}
+	return fmt.Sprintf(", %s reached %.0f %% of the rate", r.Spec.Name(), 100*got/want)
 }
 
 func broken(rows ...*Row) string {

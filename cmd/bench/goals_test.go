@@ -54,6 +54,8 @@ func TestGoalsAreComputedFromRows(t *testing.T) {
 		{"a ratio is of medians, its bounds are of rounds", "server CPU per frame, 256", "limit", "1.20x (0.50-3.00)", "met, 4.0 % to spare",
 			[]*Row{planted(own, [2]float64{120, 1}, [2]float64{100, 1}, [2]float64{300, 1}), planted(server("bare"), [2]float64{100, 1}, [2]float64{200, 1}, [2]float64{100, 1})}},
 		{"a ratio beyond the goal", "the same with 8", "limit8", "1.80x (1.80-1.80)", "missed by 20.0 %", []*Row{planted(own, [2]float64{180, 1}), planted(server("bare8"), [2]float64{100, 1})}},
+		{"a rate that was missed is said", "server CPU per frame, 256", "limit", ", bare reached 50 % of the rate", "met",
+			[]*Row{planted(own, [2]float64{1, 1}), planted(with(func(s *Spec) { s.Server, s.Rate = "bare", 2e6 }), [2]float64{100, 1})}},
 		{"a peer that was left out", "server CPU per frame, 256", "limit", "-", "not measured", []*Row{planted(own, [2]float64{1, 1})}},
 		{"a fast server that loses something", "server CPU per frame, 256", "limit", "1.00x", "missed: sluice", []*Row{faulty, planted(server("bare"), [2]float64{1, 1})}},
 		{"better than a peer at all places", "server CPU per frame against gnet", "peers", "at worst 0.90x (0.90-0.90) with 64 at full speed; met in 2 of 2", "met, 10.0 % to spare",
