@@ -16,11 +16,12 @@ type Actor interface {
 	Close() error
 }
 
-// Gatherer is implemented by actors that collect work before they hand it on, as shards do for one flush. Actors that share
-// their goroutine pass them a few hundred slots at a time, which the processor's caches still hold, until there are no
-// more or one has enough; then each gets its Step.
+// Gatherer is implemented by actors that collect work before they hand it on, as shards do for one flush and the encoder does
+// for shards on other goroutines. Actors that share a goroutine pass each other a batch of slots at a time, which the
+// processor's caches still hold, until there are no more or one has enough; then each Gatherer gets its Step.
 type Gatherer interface {
-	// Gather takes what is in the inbox and returns how much that was. enough says that Step should come first now.
+	// Gather takes what is in the inbox, up to a batch, and returns how much that was. enough says that Step should come first
+	// now.
 	Gather(now int64) (work int, enough bool)
 }
 

@@ -21,7 +21,8 @@ type Encode[R, Q any] struct {
 	rec      *telemetry.Recorder
 	onError  func(conn uint64, err error) // rate-limited by its owner; called on the encoder's goroutine
 
-	touched []bool // shards with committed, unpublished records
+	apart   []bool // shards on other goroutines
+	waiting []int  // answers of each shard that are committed and not published
 
 	frames, bytes uint64        // of this step, not counted yet
 	times         telemetry.Run // of this step's slots, from release to here
@@ -30,11 +31,43 @@ type Encode[R, Q any] struct {
 // Name implements Actor.
 func (e *Encode[R, Q]) Name() string { return "encode" }
 
-// Step encodes at most one batch. It implements Actor.
+// Step encodes at most one batch, and shows the shards all that is encoded. It implements Actor.
+func (e *Encode[R, Q]) Step(now int64) int {
+	n := e.encode(now)
+	for i := range e.waiting {
+		e.publish(i)
+	}
+	return n
+}
+
+// Gather encodes at most one batch. A shard on this goroutine is shown its answers at once; one on another is woken for many,
+// because it flushes all it finds. It implements Gatherer.
+func (e *Encode[R, Q]) Gather(now int64) (work int, enough bool) {
+	work = e.encode(now)
+	for i, n := range e.waiting {
+		if n >= publishLeast || !e.apart[i] {
+			e.publish(i)
+		}
+	}
+	return work, false
+}
+
+// publishLeast is for how many answers a shard on another goroutine is woken while more are being encoded.
+const publishLeast = 8192
+
+// publish shows a shard its answers.
+func (e *Encode[R, Q]) publish(shard int) {
+	if e.waiting[shard] > 0 {
+		e.shards[shard].Publish()
+		e.waiting[shard] = 0
+	}
+}
+
+// encode encodes at most one batch.
 //
 // The gate publishes a lane entry before it releases any slot beyond it. So the ring's limit is read first, then the
 // lane: every entry that belongs before a slot of this batch is visible.
-func (e *Encode[R, Q]) Step(now int64) int {
+func (e *Encode[R, Q]) encode(now int64) int {
 	e.rec.Poll()
 	slots := e.slots.Batch(e.batch)
 	e.rec.B.Mark(telemetry.MarkInbox, uint64(len(slots)))
@@ -63,12 +96,6 @@ func (e *Encode[R, Q]) Step(now int64) int {
 		n += done
 		full = done < len(row)
 	}
-	for i, t := range e.touched {
-		if t {
-			e.shards[i].Publish()
-			e.touched[i] = false
-		}
-	}
 	if taken > 0 {
 		e.lane.Release(taken)
 	}
@@ -77,6 +104,9 @@ func (e *Encode[R, Q]) Step(now int64) int {
 	}
 	if full {
 		e.rec.B.C[telemetry.MailboxFull]++
+		for i := range e.waiting {
+			e.publish(i) // room comes only from what is read
+		}
 	}
 	e.count()
 	return taken + n
@@ -144,7 +174,7 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 	}
 	r.flags = flags
 	w.Commit(size)
-	e.touched[shard] = true
+	e.waiting[shard]++
 	e.frames++
 	e.bytes += uint64(len(frames))
 	e.times.Add(&e.rec.B.H[telemetry.StageEncode], uint64(max(now-s.opened, 0)))

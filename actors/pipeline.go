@@ -102,7 +102,7 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	}
 	p.encoder = &Encode[R, Q]{
 		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch, maxFrame: cfg.MaxFrame,
-		rec: cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), touched: make([]bool, cfg.Shards),
+		rec: cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), waiting: make([]int, cfg.Shards),
 	}
 	p.events, p.inbox = mailbox.NewMPSC[event](controlEvents)
 	p.control = &Control{
@@ -163,6 +163,7 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *Group, signal func(role)
 	p.shards = append(p.shards, e)
 	p.queues = append(p.queues, queue)
 	p.encoder.shards = append(p.encoder.shards, frames)
+	p.encoder.apart = append(p.encoder.apart, of(own) != of(roleEncode))
 	p.control.shards = append(p.control.shards, events)
 	p.control.notices = append(p.control.notices, heard)
 	of(own).Actors = append(of(own).Actors, e)

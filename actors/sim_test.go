@@ -74,7 +74,7 @@ func TestSim(t *testing.T) {
 func TestSimSameSeedSameRun(t *testing.T) {
 	const file = "testdata/sim.golden"
 	var got strings.Builder
-	for seed := uint64(1); seed <= 5; seed++ {
+	for seed := uint64(1); seed <= 200; seed++ { // a choice left to the Go runtime shows in one seed of a hundred
 		w, err := simulate(seed, 5000)
 		if err != nil {
 			t.Fatal(err)
@@ -82,7 +82,9 @@ func TestSimSameSeedSameRun(t *testing.T) {
 		if again, err := simulate(seed, 5000); err != nil || again.hash != w.hash || again.stats != w.stats {
 			t.Fatalf("seed %d ran differently the second time: hash %#x and %#x, %v", seed, w.hash, again.hash, err)
 		}
-		fmt.Fprintf(&got, "seed %d, 5000 steps: %#016x\n", seed, w.hash)
+		if seed <= 5 {
+			fmt.Fprintf(&got, "seed %d, 5000 steps: %#016x\n", seed, w.hash)
+		}
 	}
 	if *simGolden {
 		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {

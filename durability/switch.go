@@ -63,6 +63,11 @@ func (s *Switch) Swap(ctx context.Context, p Policy) error {
 		return errors.New("durability: swap to a policy without a clause; make one with NewPolicy or Parse")
 	}
 	select {
+	case <-s.ended: // first: of several ready cases a select picks any, and nobody would adopt the policy any more
+		return ErrSwitchClosed
+	default:
+	}
+	select {
 	case s.turn <- struct{}{}:
 	case <-s.ended:
 		return ErrSwitchClosed
