@@ -103,6 +103,7 @@ func (r *Row) doubts() (all []doubt) {
 	if want := r.Spec.wanted(); want > 0 {
 		got := mid(func(res *Result) float64 { return res.Frames })
 		add(got < rateShare*want, "the target rate was missed, reached were", 100*got/want, "%")
+		add(r.unpublished() && ring < 0.1, "the load generator was the bottleneck, of what the schedule wanted it published", 100*r.published(), "%")
 		for i, name := range []string{"p50", "p99"} {
 			late := mid(func(res *Result) float64 { return float64(res.Late[i]) })
 			seen := mid(func(res *Result) float64 { return []float64{res.P50, res.P99}[i] })
@@ -121,6 +122,17 @@ func (r *Row) doubts() (all []doubt) {
 	stolen := mid(func(res *Result) float64 { return res.Stolen })
 	add(stolen > stolenCores, "the hypervisor kept for itself", stolen, "cores")
 	return all
+}
+
+// published is the share of the frames wanted within the measured time that the producer published at all.
+func (r *Row) published() float64 {
+	return r.of(func(res *Result) float64 { return float64(res.InTime) }).mid / (float64(r.Spec.Rate) * r.Spec.Run.Seconds())
+}
+
+// unpublished tells whether that is too little, by more than a burst at each end.
+func (r *Row) unpublished() bool {
+	_, burst := r.Spec.tick()
+	return r.published() < rateShare && (1-r.published())*float64(r.Spec.Rate)*r.Spec.Run.Seconds() > 2*max(burst, 1)
 }
 
 // amount writes a count with three digits.

@@ -12,7 +12,7 @@ func made(spec Spec, us ...float64) *Row {
 	r := &Row{Spec: spec}
 	for _, v := range us {
 		r.Results = append(r.Results, &Result{
-			Spec: spec, P50: v * 1e3, P99: v * 2e3, P999: v * 3e3, Frames: spec.wanted(), Server: Usage{At: 1e9, User: 1e6}, Counts: Counts{Frames: 10, Sends: 5, Submits: 1},
+			Spec: spec, P50: v * 1e3, P99: v * 2e3, P999: v * 3e3, Frames: spec.wanted(), InTime: uint64(float64(spec.Rate) * spec.Run.Seconds()), Server: Usage{At: 1e9, User: 1e6}, Counts: Counts{Frames: 10, Sends: 5, Submits: 1},
 		})
 	}
 	return r
@@ -45,6 +45,9 @@ func TestDoubts(t *testing.T) {
 		{"the rate was missed", func(r *Result) { r.Frames = 900 }, "target rate was missed"},
 		{"the producer was late", func(r *Result) { r.Late[0] = 8e3 }, "p50 is for a good part the load generator's"},
 		{"the producer was late because the server was", func(r *Result) { r.Late[0], r.WaitRing = 8e3, 5e8 }, ""},
+		{"the producer was slower than the schedule", func(r *Result) { r.InTime = 900 }, "load generator was the bottleneck"},
+		{"the producer waited for the server", func(r *Result) { r.InTime, r.WaitRing = 900, 5e8 }, ""},
+		{"the last burst came a moment too late", func(r *Result) { r.InTime = 998 }, ""},
 		{"the receivers were slower than the server", func(r *Result) { r.WaitPeer = 5e8 }, "receivers were the bottleneck"},
 		{"the server was slower than the receivers", func(r *Result) { r.WaitPeer, r.WaitRing = 3e8, 5e8 }, ""},
 		{"reads filled their buffer", func(r *Result) { r.FullRead = 0.5 }, "fell behind"},
