@@ -52,6 +52,7 @@ const (
 	width, height            = 640.0, 330.0
 	left, right, top, bottom = 62.0, 16.0, 30.0, 44.0
 	legendLine, legendColumn = 18.0, 270.0
+	tickWidth                = 7.0 // of a letter, at most
 )
 
 // scale maps values of an axis to places.
@@ -137,8 +138,12 @@ func (c *Chart) SVG() string {
 func (c *Chart) grid(b *strings.Builder, x, y scale) {
 	for _, t := range c.X.Ticks {
 		if at, ok := x.place(t.At); ok {
-			fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fV%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n",
-				at, y.begin, y.end, at, y.begin+16, html.EscapeString(t.Text))
+			from, anchor := at, "middle"
+			if at+tickWidth/2*float64(len(t.Text)) > width {
+				from, anchor = width-1, "end" // the last one would be cut
+			}
+			fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fV%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n",
+				at, y.begin, y.end, from, y.begin+16, anchor, html.EscapeString(t.Text))
 		}
 	}
 	for _, t := range c.Y.Ticks {

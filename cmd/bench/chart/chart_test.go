@@ -45,6 +45,16 @@ func TestWhateverIsDrawnIsWellFormedAndFinite(t *testing.T) {
 	}
 }
 
+func TestTheLastTickIsNotCut(t *testing.T) {
+	c := Chart{X: Axis{Ticks: PercentileTicks(99.999)}}
+	svg := c.SVG()
+	for text, want := range map[string]string{"99.999%": `text-anchor="end">99.999%`, "99%": `text-anchor="middle">99%`} {
+		if !strings.Contains(svg, want) {
+			t.Errorf("tick %s is not drawn as %s in\n%s", text, want, svg)
+		}
+	}
+}
+
 func TestTicksHoldTheValues(t *testing.T) {
 	for _, tt := range []struct {
 		least, most float64
