@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/cmd/stats"
 	"sluice/telemetry"
@@ -21,6 +22,12 @@ func scraped(t *testing.T) map[string][]string {
 	p := r.server.Pipeline()
 	p.Collector().Gauge(telemetry.Gauge{Name: stats.JournalCommits, Unit: "commits", Shard: telemetry.NoShard, Read: func() float64 { return 1 }})
 	r.dial("unix", r.unix, nil).served()
+	// The client may have its answer before its shard has counted it.
+	for deadline := time.Now().Add(30 * time.Second); p.Collector().Sum().Batch.Count == 0; p.Collector().Collect(0) {
+		if time.Now().After(deadline) {
+			t.Fatal("no flush was counted in 30 s")
+		}
+	}
 	export, err := otel.Start(t.Context(), otel.Config{Collector: p.Collector(), Clock: telemetry.NewClock(), Boxes: p.Traces()})
 	if err != nil {
 		t.Fatal(err)
