@@ -94,12 +94,11 @@ func (g *goroutines) dispatch() {
 		for batch := g.Poll(1024); len(batch) > 0; batch = g.Poll(1024) {
 			for i := range batch {
 				s := &batch[i]
-				g.mu.RLock()
-				c := g.conns[s.Conn]
-				g.mu.RUnlock()
-				if c != nil {
+				g.mu.RLock() // until the report is in the channel, which Leave closes
+				if c := g.conns[s.Conn]; c != nil {
 					c.put(&s.Report)
 				}
+				g.mu.RUnlock()
 			}
 			g.Release(len(batch))
 		}

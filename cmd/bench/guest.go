@@ -37,10 +37,9 @@ func (g *goroutines) Host(id uint64, fd int) error { return g.Connect(id, fd) }
 // Leave implements host.
 func (g *goroutines) Leave(id uint64) {
 	g.mu.Lock()
-	c := g.conns[id]
-	delete(g.conns, id)
-	g.mu.Unlock()
-	if c != nil {
+	defer g.mu.Unlock()
+	if c := g.conns[id]; c != nil {
+		delete(g.conns, id)
 		close(c.in) // its last frame is out, or the client would not have closed
 	}
 }
