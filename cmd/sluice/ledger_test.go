@@ -185,7 +185,7 @@ func TestTheLedgerOfAClientThatDoesNotRead(t *testing.T) {
 			b := bookkeeping(t, tt.args...)
 			slow := trading(t, b.address, 0)
 			until(t, "a connection with unsent answers", func() error {
-				if err := slow.hoard(500); err != nil && !tt.kick {
+				if err := slow.hoard(5000); err != nil && !tt.kick {
 					return nil
 				}
 				if top := b.connections(); tt.kick && len(top) == 1 && top[0].Unsent > 0 && top[0].Lag > 0 { // its socket is full
