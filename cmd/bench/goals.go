@@ -154,7 +154,7 @@ func throughput(least float64) func([]*Row) verdictOf {
 			return verdictOf{share: math.NaN()}
 		}
 		v := r.of(func(res *Result) float64 { return res.Frames })
-		return verdictOf{fmt.Sprintf("%s (%s-%s)", amount(v.mid), amount(v.low), amount(v.high)), least / v.mid, broken(r)}
+		return verdictOf{fmt.Sprintf("%s (%s-%s)", Amount(v.mid), Amount(v.low), Amount(v.high)), least / v.mid, broken(r)}
 	}
 }
 
@@ -185,7 +185,7 @@ func steady(mib float64) func([]*Row) verdictOf {
 		over, p999 := r.of((*Result).overIdle), r.of(func(res *Result) float64 { return res.P999 })
 		closed := r.of(func(res *Result) float64 { return float64(res.Counts.Closed) }).high
 		v := verdictOf{
-			measured: fmt.Sprintf("%s (%s-%s) MiB, p99.9 %s us, %s frames/s, %.0f closed", digits(over.mid), digits(over.low), digits(over.high), p999.text(micro), amount(frames.mid), closed),
+			measured: fmt.Sprintf("%s (%s-%s) MiB, p99.9 %s us, %s frames/s, %.0f closed", Digits(over.mid), Digits(over.low), Digits(over.high), p999.text(micro), Amount(frames.mid), closed),
 			share:    over.mid / mib, reason: broken(r),
 		}
 		if want := r.Spec.wanted(); v.reason == "" && frames.mid < rateShare*want {
@@ -265,7 +265,7 @@ func nullRing(text string, limit float64) verdictOf {
 	if all == 0 {
 		return verdictOf{share: math.NaN()}
 	}
-	return verdictOf{fmt.Sprintf("%s to %s ns; met in %d of %d", digits(least), digits(most), met, all), most / limit, ""}
+	return verdictOf{fmt.Sprintf("%s to %s ns; met in %d of %d", Digits(least), Digits(most), met, all), most / limit, ""}
 }
 
 // goalCells are the cells of a table of goals, the first line its head.

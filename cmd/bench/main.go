@@ -120,7 +120,7 @@ func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writ
 			}
 			row.Results = append(row.Results, res)
 			fmt.Fprintf(log, "bench: %d/%d %s: %s frames/s, p50 %s, p99.9 %s, faults %v\n",
-				round+1, runs, row.where(), amount(res.Frames), micros(res.P50), micros(res.P999), res.Faults)
+				round+1, runs, row.where(), Amount(res.Frames), Micros(res.P50), Micros(res.P999), res.Faults)
 		}
 	}
 	return rows, nil

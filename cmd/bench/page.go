@@ -276,7 +276,7 @@ func loadChart(title string, rows []*Row, styles []string, of func(*Result) floa
 		return c, false
 	}
 	for _, rate := range rates {
-		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(rate), Text: amount(float64(rate))})
+		c.X.Ticks = append(c.X.Ticks, chart.Tick{At: float64(rate), Text: Amount(float64(rate))})
 	}
 	c.Y.Ticks = chart.LogTicks(slices.Min(ys), slices.Max(ys), microsText)
 	return c, true

@@ -135,22 +135,22 @@ func (r *Row) unpublished() bool {
 	return r.published() < rateShare && (1-r.published())*float64(r.Spec.Rate)*r.Spec.Run.Seconds() > 2*max(burst, 1)
 }
 
-// amount writes a count with three digits.
-func amount(v float64) string {
+// Amount writes a count with three digits.
+func Amount(v float64) string {
 	switch {
 	case v >= 1e6:
-		return digits(v/1e6) + " M"
+		return Digits(v/1e6) + " M"
 	case v >= 1e4:
-		return digits(v/1e3) + " k"
+		return Digits(v/1e3) + " k"
 	}
-	return digits(v)
+	return Digits(v)
 }
 
-// micros writes a time in ns as us.
-func micros(ns float64) string { return digits(ns/1e3) + " us" }
+// Micros writes a time in ns as us.
+func Micros(ns float64) string { return Digits(ns/1e3) + " us" }
 
-// digits writes v with three significant digits.
-func digits(v float64) string {
+// Digits writes v with three significant digits.
+func Digits(v float64) string {
 	switch {
 	case v >= 100:
 		return fmt.Sprintf("%.0f", v)
@@ -164,7 +164,7 @@ func digits(v float64) string {
 
 // String is the median and the bounds.
 func (s spread) text(unit float64) string {
-	return fmt.Sprintf("%s (%s-%s)", digits(s.mid/unit), digits(s.low/unit), digits(s.high/unit))
+	return fmt.Sprintf("%s (%s-%s)", Digits(s.mid/unit), Digits(s.low/unit), Digits(s.high/unit))
 }
 
 const micro = float64(time.Microsecond)

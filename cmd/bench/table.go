@@ -16,7 +16,7 @@ type column struct {
 
 func columns() []column {
 	mid := func(f func(*Result) float64) func(*Row) string {
-		return func(r *Row) string { return digits(r.of(f).mid) }
+		return func(r *Row) string { return Digits(r.of(f).mid) }
 	}
 	us := func(f func(*Result) float64) func(*Row) string {
 		return func(r *Row) string { return r.of(f).text(micro) }
@@ -39,23 +39,23 @@ func columns() []column {
 		value("server", func(r *Row) string { return r.Spec.Name() }),
 		value("frames/s", func(r *Row) string {
 			s := r.of(func(res *Result) float64 { return res.Frames })
-			return amount(s.mid) + fmt.Sprintf(" (%s-%s)", amount(s.low), amount(s.high))
+			return Amount(s.mid) + fmt.Sprintf(" (%s-%s)", Amount(s.low), Amount(s.high))
 		}),
 		value("p50 us", us(func(res *Result) float64 { return res.P50 })),
 		value("p99 us", us(func(res *Result) float64 { return res.P99 })),
 		value("p99.9 us", us(func(res *Result) float64 { return res.P999 })),
-		value("max us", func(r *Row) string { return digits(r.of(func(res *Result) float64 { return res.Max }).mid / micro) }),
+		value("max us", func(r *Row) string { return Digits(r.of(func(res *Result) float64 { return res.Max }).mid / micro) }),
 		value("server CPU us/frame", us((*Result).serverCPU)),
-		value("client CPU", func(r *Row) string { return digits(r.of((*Result).clientCPU).mid / micro) }),
+		value("client CPU", func(r *Row) string { return Digits(r.of((*Result).clientCPU).mid / micro) }),
 		value("frames/send", mid((*Result).framesPerSend)),
 		value("sends/submit", mid((*Result).sendsPerSubmit)),
 		value("allocs/frame", mid((*Result).allocs)),
 		value("GCs (us)", func(r *Row) string {
 			gcs := r.of(func(res *Result) float64 { return float64(res.Server.GCs) }).mid
-			return fmt.Sprintf("%.0f (%s)", gcs, digits(r.of(func(res *Result) float64 { return float64(res.Server.Pauses) }).mid/micro))
+			return fmt.Sprintf("%.0f (%s)", gcs, Digits(r.of(func(res *Result) float64 { return float64(res.Server.Pauses) }).mid/micro))
 		}),
 		value("MiB (over idle)", func(r *Row) string {
-			return fmt.Sprintf("%s (%s)", digits(r.of((*Result).peak).mid), digits(r.of((*Result).overIdle).mid))
+			return fmt.Sprintf("%s (%s)", Digits(r.of((*Result).peak).mid), Digits(r.of((*Result).overIdle).mid))
 		}),
 	}
 }
@@ -197,9 +197,9 @@ func remarks(rows []*Row) (lines []string) {
 	}
 	for _, text := range order {
 		f := found[text]
-		amount := digits(f.low.value)
+		amount := Digits(f.low.value)
 		if f.high.value > f.low.value {
-			amount += " to " + digits(f.high.value)
+			amount += " to " + Digits(f.high.value)
 		}
 		lines = append(lines, fmt.Sprintf("Careful: %s %s %s (row %s).", text, amount, f.low.unit, strings.Join(f.rows, ", ")))
 	}
@@ -265,7 +265,7 @@ func writeStalled(w io.Writer, rows []*Row) {
 		}
 		closed := s.row.of(func(res *Result) float64 { return float64(res.Counts.Closed) }).high
 		cells = append(cells, []string{s.row.Spec.Name(), fmt.Sprint(s.row.Spec.Connections), fmt.Sprint(s.row.Spec.Stalled),
-			fmt.Sprintf("%.2fx", s.p50), fmt.Sprintf("%.2fx", s.p999), digits(s.refused), fmt.Sprintf("%.0f", closed), yes})
+			fmt.Sprintf("%.2fx", s.p50), fmt.Sprintf("%.2fx", s.p999), Digits(s.refused), fmt.Sprintf("%.0f", closed), yes})
 	}
 	writeCells(w, cells)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"sluice/cmd/bench"
 )
 
 // Row is what was measured of a choice: a value a run, in the order of the runs.
@@ -59,9 +61,9 @@ type figure struct {
 }
 
 func figures() (frames, p99, cpu figure) {
-	return figure{"frames/s", func(r *Row) []float64 { return r.Frames }, amount, true},
-		figure{"p99", func(r *Row) []float64 { return r.P99 }, micros, false},
-		figure{"CPU a frame", func(r *Row) []float64 { return r.CPU }, micros, false}
+	return figure{"frames/s", func(r *Row) []float64 { return r.Frames }, bench.Amount, true},
+		figure{"p99", func(r *Row) []float64 { return r.P99 }, bench.Micros, false},
+		figure{"CPU a frame", func(r *Row) []float64 { return r.CPU }, bench.Micros, false}
 }
 
 // better tells whether row a is clearly better than b: no run of b as good as any of a, and medians far enough apart.
@@ -163,14 +165,14 @@ func (a *Advice) reaching(rows []*Row, rate int, frames, p99 *figure) (left []*R
 	case 0:
 		best := frames.best(rows)
 		a.Missed = true
-		a.say("NO CHOICE REACHED %s frames/s; the most was %s (%v), so frames/s decide.", amount(float64(rate)), amount(frames.bounds(best).mid), best.Choice)
+		a.say("NO CHOICE REACHED %s frames/s; the most was %s (%v), so frames/s decide.", bench.Amount(float64(rate)), bench.Amount(frames.bounds(best).mid), best.Choice)
 		return rows, frames
 	case len(rows):
 	default:
-		a.say("%d of %d choices did not reach %s frames/s in any run and are left out.", len(rows)-len(left), len(rows), amount(float64(rate)))
+		a.say("%d of %d choices did not reach %s frames/s in any run and are left out.", len(rows)-len(left), len(rows), bench.Amount(float64(rate)))
 	}
 	if unsure > 0 {
-		a.say("%d of %d reached %s frames/s in some runs only; being late shows in p99.", unsure, len(left), amount(float64(rate)))
+		a.say("%d of %d reached %s frames/s in some runs only; being late shows in p99.", unsure, len(left), bench.Amount(float64(rate)))
 	}
 	return left, p99
 }
@@ -189,7 +191,7 @@ func (a *Advice) fastEnough(rows []*Row, most time.Duration, p99 *figure) (left 
 	if len(left) == 0 {
 		best := p99.best(rows)
 		a.Missed = true
-		a.say("NO CHOICE MET a p99 of %v; the nearest was %s (%v).", most, micros(p99.bounds(best).mid), best.Choice)
+		a.say("NO CHOICE MET a p99 of %v; the nearest was %s (%v).", most, bench.Micros(p99.bounds(best).mid), best.Choice)
 		return rows, p99
 	}
 	a.say("A p99 of %v is met by %d of %d, so CPU decides among them.", most, len(left), len(rows))

@@ -30,7 +30,7 @@ func TestAdvice(t *testing.T) {
 	}{
 		{"a clear winner by latency wins although it costs more CPU", []Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05), planted(four, 1e4, 200, 6, .05)}, rate, front, true, false, "100 us is clearly better than all others, next is 200 us (4 shards front adaptive)"},
 		{"all noise gives the fewest shards and the simplest placement", []Row{planted(four, 1e4, 100, 5, .3), planted(spread, 1e4, 110, 5.5, .3), planted(spin, 1e4, 115, 5, .3), planted(one, 1e4, 120, 6, .3), planted(front, 1e4, 105, 5, .3)}, rate, one, false, false, "that is noise"},
-		{"equal latency and less CPU wins", []Row{planted(one, 1e4, 100, 9, .05), planted(front, 1e4, 101, 5, .05)}, rate, front, true, false, "CPU a frame: 5 us is clearly better"},
+		{"equal latency and less CPU wins", []Row{planted(one, 1e4, 100, 9, .05), planted(front, 1e4, 101, 5, .05)}, rate, front, true, false, "CPU a frame: 5.00 us is clearly better"},
 		{"a clear difference of a fiftieth is not worth a shard", []Row{planted(one, 1e4, 102, 5.1, .001), planted(front, 1e4, 100, 5, .001)}, rate, one, false, false, "noise"},
 		{"what misses the rate is left out although its latency is the least", []Row{planted(one, 9000, 50, 2, .01), planted(front, 1e4, 100, 5, .01), planted(four, 1e4, 200, 5, .01)}, rate, front, true, false, "1 of 3 choices did not reach 10.0 k frames/s"},
 		{"the rate is reached by none, so the most frames win", []Row{planted(one, 5000, 50, 2, .01), planted(front, 7000, 900, 5, .01)}, rate, front, true, true, "NO CHOICE REACHED 10.0 k frames/s; the most was 7000"},
@@ -39,7 +39,7 @@ func TestAdvice(t *testing.T) {
 		{"what meets the target is compared by CPU alone", []Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05), planted(four, 1e4, 600, 2, .05)}, Goal{10000, 400 * time.Microsecond}, one, true, false, "met by 2 of 3"},
 		{"a target met in some runs only is said, and the median counts", []Row{planted(one, 1e4, 300, 5, .5), planted(front, 1e4, 600, 5, .05), planted(four, 1e4, 450, 1, .5)}, Goal{10000, 400 * time.Microsecond}, one, true, false, "By 1 of these not in every run"},
 		{"a target that none meets is said, and the least latency wins", []Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05)}, Goal{10000, 50 * time.Microsecond}, front, true, true, "NO CHOICE MET a p99 of 50µs; the nearest was 100 us"},
-		{"as fast as possible the most frames win, whatever the latency", []Row{planted(one, 1e6, 100, 1, .01), planted(front, 2e6, 900, 1, .01)}, Goal{}, front, true, false, "frames/s: 2 M is clearly better"},
+		{"as fast as possible the most frames win, whatever the latency", []Row{planted(one, 1e6, 100, 1, .01), planted(front, 2e6, 900, 1, .01)}, Goal{}, front, true, false, "frames/s: 2.00 M is clearly better"},
 		{"a choice that lost frames is never advised", []Row{broken(planted(one, 1e4, 10, 1, .01)), planted(front, 1e4, 100, 9, .01)}, rate, front, true, false, "1 of 2 choices broke a promise"},
 		{"single runs a tenth apart are noise", []Row{{Choice: one, Frames: []float64{1e4}, P99: []float64{110e3}, CPU: []float64{5e3}}, {Choice: front, Frames: []float64{1e4}, P99: []float64{100e3}, CPU: []float64{5e3}}}, rate, one, false, false, "noise"},
 	} {

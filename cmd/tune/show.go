@@ -3,7 +3,6 @@ package tune
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -81,9 +80,11 @@ func (r *report) table(w io.Writer) {
 		if row.Broken != "" {
 			note = "BROKE A PROMISE: " + row.Broken
 		}
-		us := func(v []float64) string { return spreadOf(v).text(func(x float64) string { return digits(x / 1e3) }) }
+		us := func(v []float64) string {
+			return spreadOf(v).text(func(x float64) string { return bench.Digits(x / 1e3) })
+		}
 		fmt.Fprintf(t, "%s %d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, row.Shards, row.Placement, row.Idle, len(row.Frames),
-			spreadOf(row.Frames).text(amount), us(row.P50), us(row.P99), us(row.P999), us(row.CPU), note)
+			spreadOf(row.Frames).text(bench.Amount), us(row.P50), us(row.P99), us(row.P999), us(row.CPU), note)
 	}
 	_ = t.Flush() // an error of w shows at its next use
 	fmt.Fprintln(w)
@@ -104,29 +105,4 @@ func (s spread) text(f func(float64) string) string {
 		return mid
 	}
 	return fmt.Sprintf("%s (%s-%s)", mid, low, high)
-}
-
-// amount writes a count with three digits.
-func amount(v float64) string {
-	switch {
-	case v >= 1e6:
-		return digits(v/1e6) + " M"
-	case v >= 1e4:
-		return digits(v/1e3) + " k"
-	}
-	return digits(v)
-}
-
-// micros writes a time in ns as us.
-func micros(ns float64) string { return digits(ns/1e3) + " us" }
-
-// digits writes v with about three significant digits.
-func digits(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%.2f", v), ".00")
 }
