@@ -57,7 +57,7 @@ func (filler) AppendReport(dst []byte, r *tick) ([]byte, error) {
 type bench struct {
 	*Pipeline[tick, struct{}]
 	cursors *durability.Cursors
-	actors  []Actor
+	actors  []member
 	seq     uint64
 }
 
@@ -72,7 +72,7 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &bench{Pipeline: p, cursors: cursors, actors: p.runner.groups[0].Actors}
+	s := &bench{Pipeline: p, cursors: cursors, actors: members(p.runner.groups[0].Actors)}
 	for id := 1; id <= conns; id++ {
 		acked := false
 		p.permit.Add(1)
@@ -150,13 +150,13 @@ func BenchmarkPipeline(b *testing.B) {
 // total collects and adds up one counter over all actors.
 func (s *bench) total(c telemetry.Counter) uint64 {
 	for _, a := range s.actors {
-		if p, ok := a.(Parker); ok {
+		if p, ok := a.Actor.(Parker); ok {
 			p.Park()
 		}
 	}
 	s.Collector().Collect(0)
 	for _, a := range s.actors {
-		if p, ok := a.(Parker); ok {
+		if p, ok := a.Actor.(Parker); ok {
 			p.Unpark()
 		}
 	}

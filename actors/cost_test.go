@@ -68,7 +68,7 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.bench = &bench{Pipeline: p, cursors: cursors, actors: p.runner.groups[0].Actors}
+	r.bench = &bench{Pipeline: p, cursors: cursors, actors: members(p.runner.groups[0].Actors)}
 	for id := uint64(1); id <= costConns; id++ {
 		fd := int32(1)
 		if ring != "null" {

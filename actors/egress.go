@@ -201,7 +201,7 @@ func cadence(left int) telemetry.Counter {
 
 // deliver appends one answer to its connection, or counts why not.
 func (e *Egress) deliver(b []byte, now int64) {
-	r, frames := recordIn(b), b[recordBytes:]
+	r := recordIn(b)
 	entry, ok := e.index.Get(r.hash, r.conn)
 	if !ok {
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
@@ -212,19 +212,18 @@ func (e *Egress) deliver(b []byte, now int64) {
 		e.refuse(r, entry, now)
 		return
 	}
-	var parent telemetry.Parent
+	frames := b[recordBytes:]
 	if r.flags&recordParent != 0 {
-		parent.Get(frames[len(frames)-parentBytes:])
 		frames = frames[:len(frames)-parentBytes]
 	}
 	c.Unsettled++ // first: an append can end the connection, and the entry must outlive this answer
-	if !e.append(entry, frames, now) {
+	if !e.append(c, entry, frames, now) {
 		e.drop(c.Reason, 1)
 		e.unpin(entry, now)
 		return
 	}
 	if r.flags&recordTraced != 0 || r.received < e.traces.oldest.record.received {
-		e.traces.note(len(e.samples), r, parent, now)
+		e.traces.note(len(e.samples), b, now)
 	}
 	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.received, appended: now})
 	if r.flags&recordLast != 0 {
@@ -250,11 +249,26 @@ func (e *Egress) refuse(r *record, entry uint32, now int64) {
 	}
 }
 
-// append puts p into the connection's buffer and marks it dirty; false means the connection was ended instead. A client
-// that reads is never ended because the pipeline was busy: before its limit is judged, what waits is sent.
-func (e *Egress) append(entry uint32, p []byte, now int64) bool {
-	c := &e.conns[entry]
+// append puts p into the buffer of connection c, which is entry, and marks it dirty; false means the connection was ended
+// instead.
+func (e *Egress) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
 	l := &e.class[c.Class]
+	if !c.Add(e.slab, l, p) && !e.squeeze(entry, l, p, now) {
+		return false
+	}
+	if !c.Has(transport.StateDirty) {
+		e.mark(entry)
+	}
+	if c.Unsent() >= e.cfg.FlushBytes && c.CanSend() {
+		e.push(entry, now)
+	}
+	return true
+}
+
+// squeeze is append where the buffer is full or a limit near. A client that reads is never ended because the pipeline was
+// busy: before its limit is judged, what waits is sent.
+func (e *Egress) squeeze(entry uint32, l *transport.Limits, p []byte, now int64) bool {
+	c := &e.conns[entry]
 	if c.Unsent()+len(p) > l.HardBytes && !e.ease(entry, len(p), now) {
 		return false
 	}
@@ -265,10 +279,6 @@ func (e *Egress) append(entry uint32, p []byte, now int64) bool {
 			}
 			return false
 		}
-	}
-	e.mark(entry)
-	if c.Unsent() >= e.cfg.FlushBytes && c.CanSend() {
-		e.push(entry, now)
 	}
 	return true
 }
@@ -305,8 +315,9 @@ func (e *Egress) relieve(entry uint32, now int64) {
 
 // control appends a control frame, which the ledger does not count.
 func (e *Egress) control(entry uint32, frame string, now int64) bool {
-	e.conns[entry].Unsettled++
-	if !e.append(entry, []byte(frame), now) {
+	c := &e.conns[entry]
+	c.Unsettled++
+	if !e.append(c, entry, []byte(frame), now) {
 		e.unpin(entry, now)
 		return false
 	}

@@ -56,9 +56,10 @@ func (e *Egress) push(entry uint32, now int64) {
 
 // room makes sure that a request can be queued; false means the kernel takes none now.
 func (e *Egress) room(now int64) bool {
-	if e.ring.Queued() >= e.entries {
-		e.submit(now)
+	if e.ring.Queued() < e.entries {
+		return e.err == nil
 	}
+	e.submit(now)
 	return e.err == nil && e.ring.Queued() < e.entries
 }
 
@@ -129,11 +130,14 @@ func (e *Egress) reap(now int64) int {
 // kernel holds nothing of it. The generation is checked all the same (I4).
 func (e *Egress) complete(done transport.Completion, now int64) {
 	entry, gen, op := uint32(done.User), uint32(done.User>>32)&genMask, done.User>>56
-	if int(entry) >= len(e.conns) || e.conns[entry].Gen&genMask != gen || !e.conns[entry].Has(transport.StateOpen) {
+	var c *transport.Conn
+	if int(entry) < len(e.conns) {
+		c = &e.conns[entry]
+	}
+	if c == nil || c.Gen&genMask != gen || !c.Has(transport.StateOpen) {
 		e.rec.B.C[telemetry.EgressStale]++
 		return
 	}
-	c := &e.conns[entry]
 	if op == opPoll {
 		c.Clear(transport.StatePolling)
 		switch {
@@ -150,7 +154,7 @@ func (e *Egress) complete(done transport.Completion, now int64) {
 	sent := max(int(done.Res), 0)
 	remain := c.Complete(e.slab, &e.class[c.Class], sent, now)
 	e.rec.B.C[telemetry.EgressBytesSent] += uint64(sent)
-	if sent > 0 {
+	if sent > 0 && c.QueuedUnits() > 0 {
 		e.delivered(c, now)
 	}
 	switch {
@@ -166,7 +170,9 @@ func (e *Egress) complete(done transport.Completion, now int64) {
 		e.mark(entry)
 	default:
 		e.rec.B.C[telemetry.EgressSendOK]++
-		e.unblock(entry, now)
+		if c.BlockedSince() != 0 || c.State&(transport.StateBlocked|transport.StateSlow|transport.StateHalfClosed) != 0 {
+			e.unblock(entry, now)
+		}
 	}
 }
 

@@ -28,9 +28,13 @@ type traced struct {
 // never is later than any answer.
 const never = math.MaxInt64
 
-// note keeps the stamps of an answer that was chosen, or that is the oldest so far.
-func (t *tracer) note(sample int, r *record, parent telemetry.Parent, now int64) {
-	noted := traced{sample: sample, record: *r, appended: now, parent: parent}
+// note keeps the stamps of an answer, whose record is b, that was chosen, or that is the oldest so far.
+func (t *tracer) note(sample int, b []byte, now int64) {
+	r := recordIn(b)
+	noted := traced{sample: sample, record: *r, appended: now}
+	if r.flags&recordParent != 0 {
+		noted.parent.Get(b[len(b)-parentBytes:])
+	}
 	if r.received < t.oldest.record.received {
 		t.oldest = noted
 	}

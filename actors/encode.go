@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"unsafe"
 
 	"sluice/encode"
 	"sluice/mailbox"
@@ -12,15 +13,16 @@ import (
 // Encode turns released slots into frames and routes each to the shard of its connection. It is the last reader of
 // the slot ring. A slot's payload and its BatchEnd are one record: both go out or neither (I13).
 type Encode[R, Q any] struct {
-	slots    *mailbox.Reader[Slot[R, Q]]
-	lane     *mailbox.Reader[laneEntry[R, Q]]
-	shards   []*mailbox.BytesWriter
-	framer   *encode.Framer[R, Q]
-	maxFrame int
-	batch    int
-	rec      *telemetry.Recorder
-	onError  func(conn uint64, err error) // rate-limited by its owner; called on the encoder's goroutine
+	slots   *mailbox.Reader[Slot[R, Q]]
+	lane    *mailbox.Reader[laneEntry[R, Q]]
+	shards  []*mailbox.BytesWriter
+	framer  *encode.Framer[R, Q]
+	claim   int // bytes of the largest record
+	batch   int
+	rec     *telemetry.Recorder
+	onError func(conn uint64, err error) // rate-limited by its owner; called on the encoder's goroutine
 
+	at      int    // slot of the row under way
 	apart   []bool // shards on other goroutines
 	waiting []int  // answers of each shard that are committed and not published
 
@@ -77,7 +79,7 @@ func (e *Encode[R, Q]) encode(now int64) int {
 	full := false
 	for !full {
 		for next < len(entries) && entries[next].after <= base+uint64(n) {
-			if full = !e.one(&entries[next].slot, entries[next].position, now); full {
+			if full = e.row(unsafe.Slice(&entries[next].slot, 1), entries[next].position, now) == 0; full {
 				break
 			}
 			taken++
@@ -122,23 +124,43 @@ func (e *Encode[R, Q]) count() {
 
 // row encodes slots that follow each other in the ring and returns how many; fewer than all when a shard's ring is full.
 func (e *Encode[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int {
-	for i := range slots {
-		s := &slots[i]
-		if s.overtaken {
-			s.overtaken = false // the slot goes back to the producer as it came
-		} else if !e.one(s, position+uint64(i), now) {
-			return i
-		}
+	e.at = 0
+	for e.guarded(slots, position, now) {
 	}
-	return len(slots)
+	return e.at
 }
 
-// one encodes s into its shard's ring; false means the ring is full and nothing happened.
-func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
-	hash := transport.Hash(s.Conn)
-	shard := transport.Shard(hash, len(e.shards))
+// guarded encodes a row from slot e.at on. A panic of the application's encoder ends it behind the slot at which it happened,
+// whose answer has failed; then it returns true, and the rest of the row is still to be encoded. One guard for a row costs
+// next to nothing, one for each slot as much as what it guards.
+func (e *Encode[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (panicked bool) {
+	defer func() {
+		if err := e.framer.Caught(recover()); err != nil {
+			e.one(&slots[e.at], position+uint64(e.at), now, err) // into the room that it had claimed
+			e.at++
+			panicked = true
+		}
+	}()
+	for ; e.at < len(slots); e.at++ {
+		s := &slots[e.at]
+		if s.overtaken {
+			s.overtaken = false // the slot goes back to the producer as it came
+		} else if !e.one(s, position+uint64(e.at), now, nil) {
+			break
+		}
+	}
+	return false
+}
+
+// one encodes s into its shard's ring; false means the ring is full and nothing happened. An answer that failed before is
+// not tried again.
+func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed error) bool {
+	hash, shard := transport.Hash(s.Conn), 0
+	if len(e.shards) > 1 {
+		shard = transport.Shard(hash, len(e.shards))
+	}
 	w := e.shards[shard]
-	room := w.Claim(recordBytes + e.maxFrame + len(encode.BatchEnd) + parentBytes)
+	room := w.Claim(e.claim)
 	if room == nil {
 		return false
 	}
@@ -155,8 +177,10 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64) bool {
 		flags |= recordLast
 	}
 	var frames []byte
-	var err error
-	if dst := room[recordBytes:recordBytes]; s.Kind == KindReport {
+	err := failed
+	if dst := room[recordBytes:recordBytes]; err != nil {
+		// The encoder is not called a second time.
+	} else if s.Kind == KindReport {
 		frames, err = e.framer.Report(dst, &s.Report, s.Last)
 	} else {
 		frames, err = e.rare(s, dst)

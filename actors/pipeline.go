@@ -101,8 +101,9 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 		rec: cfg.Collector.Register("gate", telemetry.NoShard), sampler: cfg.Sampler, batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
 	}
 	p.encoder = &Encode[R, Q]{
-		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch, maxFrame: cfg.MaxFrame,
-		rec: cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), waiting: make([]int, cfg.Shards),
+		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch,
+		claim: recordBytes + framer.Room() + parentBytes,
+		rec:   cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), waiting: make([]int, cfg.Shards),
 	}
 	p.events, p.inbox = mailbox.NewMPSC[event](controlEvents)
 	p.control = &Control{

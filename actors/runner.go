@@ -105,7 +105,7 @@ func (r *Runner) run(g *Group) {
 			r.fail(fmt.Errorf("actors: group %s cannot be pinned to CPU %d: %w", g.Name, g.CPU, err))
 		}
 	}
-	live := append([]Actor(nil), g.Actors...)
+	live := members(g.Actors)
 	empty := 0
 	for now := r.clock(); len(live) > 0; {
 		var work int
@@ -117,8 +117,8 @@ func (r *Runner) run(g *Group) {
 		empty++
 		sleepy := g.Idle.Pause(empty)
 		then := r.clock()
-		for _, a := range live {
-			count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 0, then-now)
+		for i := range live {
+			live[i].count(telemetry.RunnerIdle, telemetry.RunnerSpinTime, 0, then-now)
 		}
 		now = then
 		if sleepy && len(live) > 0 {
@@ -131,24 +131,24 @@ func (r *Runner) run(g *Group) {
 // park sleeps unless a last look finds work. The order matters: flag, then look, then sleep; a producer publishes, then
 // reads the flag. One of the two sees the other. What a ring completes between the look and the sleep is caught by
 // Ring.Park, which answers at once when something can be reaped.
-func (r *Runner) park(g *Group, live []Actor) []Actor {
+func (r *Runner) park(g *Group, live []member) []member {
 	g.signal.Prepare()
 	var work int
 	live, work, _ = r.round(live, r.clock())
 	if work == 0 && len(live) > 0 && !r.failed.Load() {
-		for _, a := range live {
-			if p, ok := a.(Parker); ok {
+		for i := range live {
+			if p := live[i].parker; p != nil {
 				p.Park()
 			}
 		}
 		began := r.clock()
 		g.Idle.Sleep(sleepMax)
 		slept := r.clock() - began
-		for _, a := range live {
-			if p, ok := a.(Parker); ok {
+		for i := range live {
+			if p := live[i].parker; p != nil {
 				p.Unpark()
 			}
-			count(a, telemetry.RunnerParks, telemetry.RunnerParkedTime, 1, slept)
+			live[i].count(telemetry.RunnerParks, telemetry.RunnerParkedTime, 1, slept)
 		}
 	}
 	g.signal.Cancel()
@@ -160,7 +160,7 @@ const passes = 64
 
 // round steps every live actor at least once and closes those that are done. After a failure it closes them all. now is the
 // present time, and what it returns is close to it if there was work.
-func (r *Runner) round(live []Actor, now int64) (left []Actor, work int, then int64) {
+func (r *Runner) round(live []member, now int64) (left []member, work int, then int64) {
 	turn := turn{runner: r, live: live, now: now}
 	defer func() {
 		if v := recover(); v != nil {
@@ -172,7 +172,7 @@ func (r *Runner) round(live []Actor, now int64) (left []Actor, work int, then in
 	}()
 	if r.failed.Load() {
 		for turn.current = range live {
-			r.close(live[turn.current])
+			r.close(live[turn.current].Actor)
 		}
 		turn.live, turn.work = nil, 1
 		return
@@ -190,7 +190,7 @@ func (r *Runner) round(live []Actor, now int64) (left []Actor, work int, then in
 // turn is one round under way.
 type turn struct {
 	runner  *Runner
-	live    []Actor
+	live    []member
 	current int // of live: whose code runs
 	now     int64
 	work    int
@@ -199,13 +199,12 @@ type turn struct {
 // gather steps the actors that hand their work on at once, and lets the others gather; true means one of those has enough.
 func (t *turn) gather() (enough bool) {
 	for t.current = 0; t.current < len(t.live); {
-		a := t.live[t.current]
-		g, ok := a.(Gatherer)
-		if !ok {
+		a := &t.live[t.current]
+		if a.gatherer == nil {
 			t.step(a)
 			continue
 		}
-		n, full := g.Gather(t.now)
+		n, full := a.gatherer.Gather(t.now)
 		if n > 0 {
 			t.worked(a, n)
 		}
@@ -218,7 +217,7 @@ func (t *turn) gather() (enough bool) {
 // flush steps the actors that gathered.
 func (t *turn) flush() {
 	for t.current = 0; t.current < len(t.live); {
-		if a := t.live[t.current]; !gathers(a) {
+		if a := &t.live[t.current]; a.gatherer == nil {
 			t.current++
 		} else {
 			t.step(a)
@@ -226,20 +225,15 @@ func (t *turn) flush() {
 	}
 }
 
-func gathers(a Actor) bool {
-	_, ok := a.(Gatherer)
-	return ok
-}
-
 // step steps the current actor and goes on to the next.
-func (t *turn) step(a Actor) {
+func (t *turn) step(a *member) {
 	n := a.Step(t.now)
 	if n > 0 {
 		t.worked(a, n)
 	} else {
-		count(a, telemetry.RunnerIdle, telemetry.RunnerSpinTime, 1, 0)
+		a.count(telemetry.RunnerIdle, telemetry.RunnerSpinTime, 1, 0)
 		if a.Done() {
-			t.runner.close(a)
+			t.runner.close(a.Actor)
 			t.remove()
 			t.work++ // what it closed may end another one
 			return
@@ -249,11 +243,11 @@ func (t *turn) step(a Actor) {
 }
 
 // worked counts work that took time: the next actor stamps with a time of its own.
-func (t *turn) worked(a Actor, n int) {
+func (t *turn) worked(a *member, n int) {
 	t.work += n
 	began := t.now
 	t.now = t.runner.clock()
-	count(a, telemetry.RunnerBusy, telemetry.RunnerBusyTime, 1, t.now-began)
+	a.count(telemetry.RunnerBusy, telemetry.RunnerBusyTime, 1, t.now-began)
 }
 
 // remove takes the current actor out.
@@ -265,9 +259,30 @@ func (t *turn) remove() {
 // too (R38).
 type metered interface{ recorder() *telemetry.Recorder }
 
-func count(a Actor, steps, spent telemetry.Counter, n uint64, ns int64) {
-	if m, ok := a.(metered); ok {
-		b := m.recorder().B
+// member is an actor of a group with what else it can do, found out once: a round asks several times for each.
+type member struct {
+	Actor
+	gatherer Gatherer            // nil if it hands its work on in Step
+	parker   Parker              // nil if it need not know of sleeps
+	rec      *telemetry.Recorder // nil if nobody counts its steps
+}
+
+func members(actors []Actor) []member {
+	all := make([]member, len(actors))
+	for i, a := range actors {
+		all[i].Actor = a
+		all[i].gatherer, _ = a.(Gatherer)
+		all[i].parker, _ = a.(Parker)
+		if m, ok := a.(metered); ok {
+			all[i].rec = m.recorder()
+		}
+	}
+	return all
+}
+
+func (m *member) count(steps, spent telemetry.Counter, n uint64, ns int64) {
+	if m.rec != nil {
+		b := m.rec.B
 		b.C[steps] += n
 		b.C[spent] += uint64(max(ns, 0))
 	}

@@ -41,7 +41,7 @@ func BenchmarkRefusal(b *testing.B) {
 	framer := newFramer(b, func([]byte) ([]byte, error) { panic("no") }, encode.DefaultMaxFrame)
 	dst := make([]byte, 0, framer.Room())
 	for b.Loop() {
-		if _, err := framer.Report(dst, new(int), true); err == nil {
+		if _, err := report(framer, dst, new(int), true); err == nil {
 			b.Fatal("no error")
 		}
 	}

@@ -18,11 +18,13 @@ const (
 	headerLen = prefixLen + 1 // and the tag
 )
 
-// Framer calls an Encoder and lets out nothing but whole, well-formed frames. It holds no state of a slot and belongs
-// to one goroutine because the Encoder does.
+// Framer calls an Encoder and lets out nothing but whole, well-formed frames. It belongs to one goroutine because the
+// Encoder does.
 type Framer[R, Q any] struct {
 	encoder  Encoder[R, Q]
 	maxFrame int
+	claim    int // Room
+	calling  call
 }
 
 // NewFramer makes a framer for payload frames of at most maxFrame bytes, length prefix and tag included: 5 to
@@ -34,56 +36,89 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], er
 	if maxFrame < headerLen || maxFrame > MaxFrameLimit {
 		return nil, fmt.Errorf("encode: maximum frame size of %d bytes: want %d to %d", maxFrame, headerLen, MaxFrameLimit)
 	}
-	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame}, nil
+	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame, claim: maxFrame + len(BatchEnd)}, nil
 }
 
 // Room returns how many bytes one slot may take at most: a frame of the largest size and BatchEnd. The buffers given
 // to Report and Query have at least so much free capacity.
-func (f *Framer[R, Q]) Room() int { return f.maxFrame + len(BatchEnd) }
+func (f *Framer[R, Q]) Room() int { return f.claim }
 
 // Report appends the frame of a report to dst, and BatchEnd if it is the last of its request. On success the result
 // begins with dst, in the same memory; nothing was allocated. On an error it is dst itself, and the bytes behind it are
-// undefined. The error is a *TooLargeError, a *BadFrameError, a *PanicError, or wraps what the encoder returned.
+// undefined. The error is a *TooLargeError, a *BadFrameError, or wraps what the encoder returned.
+//
+// The encoder gets an empty buffer that begins behind dst and is capped, so that it can reach neither the bytes before it
+// nor the space of BatchEnd; one that outgrows it ends up in other memory, where that is seen.
+//
+// A panic of the encoder passes through. The caller recovers it in a function that it deferred for many answers, because a
+// guard of its own would cost each as much as the rest of Report, and gives the value to Caught.
 //
 // It panics if dst has less free capacity than Room, because the caller claims that space before it asks.
-func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) (out []byte, err error) {
-	room := f.room(dst)
-	defer func() {
-		if value := recover(); value != nil {
-			out, err = dst, &PanicError{Payload: "report", Value: value, Stack: debug.Stack()}
-		}
-	}()
-	frame, err := f.encoder.AppendReport(room, report)
-	if err == nil && f.whole(room, frame) {
-		return finish(dst, len(frame), last), nil
+func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) {
+	if cap(dst)-len(dst) < f.claim {
+		f.narrow(dst)
 	}
-	return dst, f.fault(room, frame, err, "report")
+	room := dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
+	f.calling = callReport
+	frame, err := f.encoder.AppendReport(room, report)
+	if err != nil || !f.whole(room, frame) {
+		err = f.fault(room, frame, err)
+		f.calling = callNone
+		return dst, err
+	}
+	f.calling = callNone
+	return finish(dst, len(frame), last), nil
 }
 
 // Query does for the result of a query what Report does for a report.
-func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) (out []byte, err error) {
-	room := f.room(dst)
-	defer func() {
-		if value := recover(); value != nil {
-			out, err = dst, &PanicError{Payload: "query", Value: value, Stack: debug.Stack()}
-		}
-	}()
-	frame, err := f.encoder.AppendQuery(room, query)
-	if err == nil && f.whole(room, frame) {
-		return finish(dst, len(frame), last), nil
+func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
+	if cap(dst)-len(dst) < f.claim {
+		f.narrow(dst)
 	}
-	return dst, f.fault(room, frame, err, "query")
+	room := dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
+	f.calling = callQuery
+	frame, err := f.encoder.AppendQuery(room, query)
+	if err != nil || !f.whole(room, frame) {
+		err = f.fault(room, frame, err)
+		f.calling = callNone
+		return dst, err
+	}
+	f.calling = callNone
+	return finish(dst, len(frame), last), nil
 }
 
-// room returns the free space of dst that the encoder may fill. It begins behind dst and is capped, so the encoder can
-// reach neither the bytes before it nor the space of BatchEnd, and one that outgrows it ends up in other memory, where
-// check sees it.
-func (f *Framer[R, Q]) room(dst []byte) []byte {
-	if free := cap(dst) - len(dst); free < f.Room() {
-		panic(fmt.Sprintf("encode: %d bytes free behind dst (length %d, capacity %d), and a slot may take %d: claim Room() first",
-			free, len(dst), cap(dst), f.Room()))
+// Caught makes a *PanicError of what the encoder panicked with: value is what recover returned, in a function deferred by
+// the goroutine that called Report or Query. If the encoder was not running it is not to blame, and Caught panics with value
+// again; nil stays nil.
+func (f *Framer[R, Q]) Caught(value any) error {
+	if value == nil {
+		return nil
 	}
-	return dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
+	if f.calling == callNone {
+		panic(value)
+	}
+	payload := f.calling.String()
+	f.calling = callNone
+	return &PanicError{Payload: payload, Value: value, Stack: debug.Stack()}
+}
+
+// call says which of the encoder's methods runs, or whose result is being looked at.
+type call uint8
+
+const (
+	callNone call = iota
+	callReport
+	callQuery
+)
+
+func (c call) String() string {
+	return [...]string{callNone: "", callReport: "report", callQuery: "query"}[c]
+}
+
+// narrow panics because dst has less than Room free.
+func (f *Framer[R, Q]) narrow(dst []byte) {
+	panic(fmt.Sprintf("encode: %d bytes free behind dst (length %d, capacity %d), and a slot may take %d: claim Room() first",
+		cap(dst)-len(dst), len(dst), cap(dst), f.claim))
 }
 
 // whole reports whether the encoder returned a frame as it should be, in the room it was given. Addresses are compared,
@@ -93,9 +128,10 @@ func (f *Framer[R, Q]) whole(room, frame []byte) bool {
 		binary.LittleEndian.Uint32(frame) == uint32(len(frame)-prefixLen) && frame[prefixLen] >= TagApplication
 }
 
-// fault says what is wrong: the encoder returned an error, or a frame that is not whole. It runs where a panic is caught,
-// because it calls the Error method of an error that is not ours.
-func (f *Framer[R, Q]) fault(room, frame []byte, refused error, payload string) error {
+// fault says what is wrong: the encoder returned an error, or a frame that is not whole. It runs while the encoder counts as
+// running, because it calls the Error method of an error that is not ours.
+func (f *Framer[R, Q]) fault(room, frame []byte, refused error) error {
+	payload := f.calling.String()
 	if refused != nil {
 		return fmt.Errorf("encode: encoder refused a %s: %w", payload, refused)
 	}

@@ -15,7 +15,11 @@ import (
 // function is an encoder that does whatever the test wants, for both payloads.
 type function func(dst []byte) ([]byte, error)
 
-func (f function) AppendReport(dst []byte, _ *int) ([]byte, error)     { return f(dst) }
+func (f function) AppendReport(dst []byte, report *int) ([]byte, error) {
+	_ = *report // panics without one
+	return f(dst)
+}
+
 func (f function) AppendQuery(dst []byte, _ *struct{}) ([]byte, error) { return f(dst) }
 
 // frame returns a well-formed frame of the given whole size.
@@ -41,13 +45,54 @@ func both(t *testing.T, f function, maxFrame int,
 	t.Helper()
 	framer := newFramer(t, f, maxFrame)
 	t.Run("report", func(t *testing.T) {
-		test(t, "report", framer.Room(), func(dst []byte, last bool) ([]byte, error) { return framer.Report(dst, new(int), last) })
+		test(t, "report", framer.Room(), func(dst []byte, last bool) ([]byte, error) { return report(framer, dst, new(int), last) })
 	})
 	t.Run("query", func(t *testing.T) {
-		test(t, "query", framer.Room(), func(dst []byte, last bool) ([]byte, error) {
+		test(t, "query", framer.Room(), func(dst []byte, last bool) (out []byte, err error) {
+			defer catch(framer, dst, &out, &err)
 			return framer.Query(dst, new(struct{}), last)
 		})
 	})
+}
+
+// report asks for a report and catches the encoder's panic, as the caller of a framer has to.
+func report[R, Q any](framer *encode.Framer[R, Q], dst []byte, report *R, last bool) (out []byte, err error) {
+	defer catch(framer, dst, &out, &err)
+	return framer.Report(dst, report, last)
+}
+
+func catch[R, Q any](framer *encode.Framer[R, Q], dst []byte, out *[]byte, err *error) {
+	if caught := framer.Caught(recover()); caught != nil {
+		*out, *err = dst, caught
+	}
+}
+
+func TestAPanicThatIsNotTheEncodersPassesThrough(t *testing.T) {
+	framer := newFramer(t, func(dst []byte) ([]byte, error) { return append(dst, frame(9)...), nil }, 64)
+	for name, before := range map[string]func(){
+		"before the first answer": func() {},
+		"after an answer":         func() { framer.Report(make([]byte, 0, framer.Room()), new(int), false) },
+		"after a panic of the encoder": func() {
+			if _, err := report(framer, make([]byte, 0, framer.Room()), nil, false); !errors.As(err, new(*encode.PanicError)) {
+				t.Errorf("a report that is none: %v, want the encoder's panic", err)
+			}
+		},
+	} {
+		before()
+		func() {
+			defer func() {
+				if value := recover(); value != io.ErrClosedPipe {
+					t.Errorf("%s: recovered %v, want what our own code panicked with", name, value)
+				}
+			}()
+			defer func() {
+				if err := framer.Caught(recover()); err != nil {
+					t.Errorf("%s: the encoder is blamed: %v", name, err)
+				}
+			}()
+			panic(io.ErrClosedPipe)
+		}()
+	}
 }
 
 func TestGoodFramesGoOutWhole(t *testing.T) {
@@ -164,7 +209,7 @@ func TestAnErrorOfTheEncoderCanBeFoundAgain(t *testing.T) {
 
 func TestAPanicCarriesItsValueAndWhereItHappened(t *testing.T) {
 	framer := newFramer(t, explode, 512)
-	_, err := framer.Report(make([]byte, 0, framer.Room()), new(int), true)
+	_, err := report(framer, make([]byte, 0, framer.Room()), new(int), true)
 	var panicked *encode.PanicError
 	if !errors.As(err, &panicked) {
 		t.Fatalf("error is %v", err)
@@ -195,7 +240,7 @@ func TestAFramerGoesOnAfterEveryKindOfFailure(t *testing.T) {
 	}, 512)
 	dst := make([]byte, 0, 1<<16)
 	for range 400 {
-		dst, _ = framer.Report(dst, new(int), true)
+		dst, _ = report(framer, dst, new(int), true)
 		if cap(dst)-len(dst) < framer.Room() {
 			break
 		}

@@ -83,7 +83,7 @@ func FuzzHostileEncoder(f *testing.F) {
 		// The buffer is a piece of a larger one, as a ring's record is: the bytes around it belong to others.
 		ring := bytes.Repeat([]byte{0xA5}, int(before)+framer.Room()+64)
 		dst := ring[:before]
-		out, err := framer.Report(dst, new(int), last)
+		out, err := report(framer, dst, new(int), last)
 
 		if !bytes.Equal(ring[:before], bytes.Repeat([]byte{0xA5}, int(before))) {
 			t.Fatal("bytes before the room were changed")

@@ -91,6 +91,18 @@ func (c *Conn) CanSend() bool {
 // Idle reports whether the kernel holds nothing of this connection and no answer awaits its ledger entry.
 func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.Unsettled == 0 }
 
+// Add copies p behind the unsent bytes if its block has room there and the soft limit is not exceeded by it, as nearly
+// always; false means that neither was tried: Append makes room, and the caller judges the hard limit before.
+func (c *Conn) Add(s *Slab, l *Limits, p []byte) bool {
+	end := c.end + uint32(len(p))
+	if end > c.size || int(end-c.off) > l.SoftBytes {
+		return false
+	}
+	s.put(c.block, c.end, p)
+	c.end = end
+	return true
+}
+
 // Append copies p behind the unsent bytes; false means the slab's budget is spent and nothing changed.
 // now is monotonic ns.
 func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
@@ -117,12 +129,14 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 		c.off, c.end = 0, uint32(unsent)
 		return true
 	}
-	grown, ok := Block(0), false
-	if c.block == 0 && n < int(c.usual) {
-		grown, ok = s.Alloc(int(c.usual))
+	want := unsent + n
+	if c.block == 0 {
+		want = max(want, int(c.usual))
 	}
-	if !ok {
-		grown, ok = s.Alloc(unsent + n)
+	grown, ok := s.Alloc(want)
+	if !ok && want > unsent+n {
+		want = unsent + n
+		grown, ok = s.Alloc(want)
 	}
 	if !ok {
 		return false
@@ -135,7 +149,7 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 			s.Free(c.block)
 		}
 	}
-	c.block, c.size = grown, uint32(len(s.Bytes(grown)))
+	c.block, c.size = grown, BlockMin<<orderOf(want)
 	c.off, c.end = 0, uint32(unsent)
 	return true
 }

@@ -103,7 +103,7 @@ func (s *Slab) Alloc(size int) (Block, bool) {
 	if size <= 0 {
 		panic(fmt.Sprintf("transport: Slab.Alloc(%d): the size must be positive", size))
 	}
-	order := uint(bits.Len(uint(size-1) >> unitShift))
+	order := orderOf(size)
 	if order > s.segShift {
 		return 0, false
 	}
@@ -162,6 +162,19 @@ func (s *Slab) part(block Block, from, to uint32) []byte {
 	base := uint(number&(1<<shift-1)) << unitShift
 	return s.segments[number>>shift].bytes[base+uint(from) : base+uint(to) : base+uint(to)]
 }
+
+// put copies p into a block from byte at on; the caller knows that it fits. Like part it does not look at the book-keeping.
+func (s *Slab) put(block Block, at uint32, p []byte) {
+	if slabChecked {
+		copy(s.Bytes(block)[at:at+uint32(len(p))], p)
+		return
+	}
+	number, shift := uint32(block-1), s.segShift&31
+	copy(s.segments[number>>shift].bytes[uint(number&(1<<shift-1))<<unitShift+uint(at):], p)
+}
+
+// orderOf returns the order of the smallest block of so many bytes, at least 1.
+func orderOf(size int) uint { return uint(bits.Len(uint(size-1) >> unitShift)) }
 
 // BlockMax returns the size of the largest block in bytes, which is the segment size.
 func (s *Slab) BlockMax() int { return BlockMin << s.segShift }
