@@ -82,6 +82,7 @@ const listBatch = 256
 // closes done; then it is the pipeline's again.
 type listing struct {
 	by   Order
+	now  int64     // when it was asked for, monotonic ns; ages are of this moment, so that those of all shards compare
 	next int       // table entry to look at next
 	open int       // connections seen
 	top  []Figures // a heap with the least at the front, in an array that never grows
@@ -121,7 +122,9 @@ func (e *Egress) answerList(now int64) int {
 			continue
 		}
 		l.open++
-		l.offer(e.figures(c, now))
+		f := e.figures(c, now)
+		f.Age = time.Duration(max(l.now-c.OpenedAt, 0))
+		l.offer(f)
 	}
 	if l.next == len(e.conns) {
 		e.list = nil
@@ -156,9 +159,9 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figure
 	case <-p.ended:
 		return nil, 0, ErrEnded
 	}
-	parts := make([]*listing, len(p.shards))
+	parts, now := make([]*listing, len(p.shards)), p.Now()
 	for i := range parts {
-		parts[i] = &listing{by: by, next: 1, top: make([]Figures, 0, n), done: make(chan struct{})}
+		parts[i] = &listing{by: by, now: now, next: 1, top: make([]Figures, 0, n), done: make(chan struct{})}
 		if err := p.send(event{kind: eventList, fd: int32(i), list: parts[i]}); err != nil {
 			return nil, 0, err
 		}

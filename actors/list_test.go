@@ -66,13 +66,13 @@ func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
 	e.conns[7].State = 0            // free
 	lists := make([]*listing, 0, 2) // AllocsPerRun runs once to warm up
 	for range cap(lists) {
-		lists = append(lists, &listing{by: ByAge, next: 1, top: make([]Figures, 0, 5), done: make(chan struct{})})
+		lists = append(lists, &listing{by: ByAge, now: 10_000, next: 1, top: make([]Figures, 0, 5), done: make(chan struct{})})
 	}
 	next, steps := 0, 0
 	allocs := testing.AllocsPerRun(1, func() {
 		l := lists[next]
 		e.list, next = l, next+1
-		for steps = 0; e.answerList(10_000) > 0; steps++ {
+		for steps = 0; e.answerList(int64(10_000*(steps+1))) > 0; steps++ { // time passes, ages are of when it was asked for
 			if l.next > 1+(steps+1)*listBatch {
 				t.Fatalf("step %d looked at %d entries", steps, l.next)
 			}
