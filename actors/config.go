@@ -16,7 +16,8 @@ import (
 type Placement uint8
 
 const (
-	// PlacementAuto takes PlacementSpread where there are cores for it, else PlacementFront.
+	// PlacementAuto takes PlacementSpread where there are cores for it, else PlacementFront with shards that share goroutines,
+	// so that those are not more than cores.
 	PlacementAuto Placement = iota
 	// PlacementFused runs all actors on one goroutine.
 	PlacementFused

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -81,11 +82,15 @@ func TestARingThatCannotBeOpenedNamesItsShardAndClosesTheOthers(t *testing.T) {
 }
 
 func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	for _, c := range []struct {
 		placement Placement
 		shards    int
 		want      []string
 	}{
+		{PlacementAuto, 1, []string{"control gate encode egress-0"}},
+		{PlacementAuto, 2, []string{"control gate encode egress-0", "egress-1"}},
+		{PlacementAuto, 5, []string{"control gate encode egress-0 egress-2 egress-4", "egress-1 egress-3"}},
 		{PlacementFused, 3, []string{"control gate encode egress-0 egress-1 egress-2"}},
 		{PlacementFront, 1, []string{"control gate encode egress-0"}},
 		{PlacementFront, 3, []string{"control gate encode egress-0", "egress-1", "egress-2"}},

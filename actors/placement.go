@@ -19,10 +19,11 @@ const (
 
 // place makes the groups of a placement, and says which one a role runs in.
 func place(cfg *Config) (groups []*Group, of func(role) *Group) {
-	placement := cfg.Placement
+	placement, apart := cfg.Placement, cfg.Shards // goroutines that shards are spread over
 	if placement == PlacementAuto {
-		placement = PlacementFront
-		if runtime.GOMAXPROCS(0) >= cfg.Shards+4 {
+		cores := runtime.GOMAXPROCS(0)
+		placement, apart = PlacementFront, min(apart, cores) // more of them than cores only wake one another
+		if cores >= cfg.Shards+4 {
 			placement = PlacementSpread
 		}
 	}
@@ -34,21 +35,26 @@ func place(cfg *Config) (groups []*Group, of func(role) *Group) {
 		groups = append(groups, NewGroup(name, cfg.newIdle()))
 	}
 	all := []role{roleControl, roleGate, roleEncode}
+	front := true // the first shard runs with them
 	switch placement {
 	case PlacementFused:
-		for i := range cfg.Shards {
-			all = append(all, roleShard+role(i))
-		}
 		add("pipeline", all...)
+		apart = 1
 	case PlacementFront:
-		add("front", append(all, roleShard)...)
+		add("front", all...)
 	case PlacementSpread:
+		front = false
 		add("gate", roleControl, roleGate)
 		add("encode", roleEncode)
 	}
 	for i := range cfg.Shards {
-		if _, placed := index[roleShard+role(i)]; !placed {
-			add(fmt.Sprintf("egress-%d", i), roleShard+role(i))
+		switch own := roleShard + role(i); {
+		case i >= apart:
+			index[own] = index[roleShard+role(i%apart)]
+		case i == 0 && front:
+			index[own] = 0
+		default:
+			add(fmt.Sprintf("egress-%d", i), own)
 		}
 	}
 	for i, g := range groups {
