@@ -27,6 +27,11 @@ type pageSection struct {
 	rows    []*Row
 }
 
+// drawn tells whether the section has its pictures in a Markdown file, too.
+func (s *pageSection) drawn() bool {
+	return slices.Contains([]string{"goroutines", "stalled", "latency"}, s.name)
+}
+
 // save writes the report to the file.
 func (p *page) save(name string) error {
 	file, err := os.Create(name)

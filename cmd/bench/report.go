@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"sluice/cmd/config"
@@ -42,7 +43,8 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 		if broken = append(broken, err); ctx.Err() != nil {
 			break // what is in the file stays
 		}
-		broken = append(broken, o.put(p, got.name, got.markdown()))
+		pictures, err := o.draw(&got)
+		broken = append(broken, err, o.put(p, got.name, got.markdown()+pictures))
 	}
 	if o.profile == "full" {
 		report.goals = judge(report.sections, micro, o.section)
@@ -81,6 +83,25 @@ func (o *options) measureSection(ctx context.Context, p Process, s *section) (go
 		got.note += fmt.Sprintf("Not measured, or not in full: %v\n\n", err)
 	}
 	return got, errors.Join(err, verdict(got.rows))
+}
+
+// draw saves the pictures of a section in a directory named like the file that it goes into, and returns what shows them.
+func (o *options) draw(s *pageSection) (markdown string, err error) {
+	if o.into == "" || !s.drawn() || len(s.rows) == 0 {
+		return "", nil
+	}
+	dir := strings.TrimSuffix(o.into, filepath.Ext(o.into))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("bench: pictures: %w", err)
+	}
+	for i, c := range append(loadCharts(s.rows), percentileCharts(s.rows)...) {
+		name := fmt.Sprintf("%s-%d.svg", s.name, i+1)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(c.File()), 0o644); err != nil {
+			return markdown, fmt.Errorf("bench: pictures: %w", err)
+		}
+		markdown += fmt.Sprintf("![%s](%s/%s)\n", c.Title, filepath.Base(dir), name)
+	}
+	return markdown, nil
 }
 
 // markdown is the section as Markdown.

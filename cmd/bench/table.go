@@ -223,8 +223,8 @@ const refusedMost = 2
 // stall relates a row with stalled clients to the same without.
 type stall struct {
 	row      *Row
-	p50      float64 // medians, relative to those of the row without
-	p999     float64
+	p50      spread // medians, relative to those of the row without; bounds of the rounds
+	p999     spread
 	refused  float64 // the largest of the runs
 	complete bool
 }
@@ -234,15 +234,10 @@ func stalls(rows []*Row) (all []stall) {
 		if r.Spec.Stalled == 0 {
 			continue
 		}
-		for _, base := range rows {
-			spec := r.Spec
-			if spec.Stalled = 0; spec != base.Spec {
-				continue
-			}
-			relative := func(f func(*Result) float64) float64 { return r.of(f).mid / base.of(f).mid }
+		if base := unstalled(rows, r); base != nil {
 			faults, _ := r.faults()
 			all = append(all, stall{
-				row: r, p50: relative(func(res *Result) float64 { return res.P50 }), p999: relative(func(res *Result) float64 { return res.P999 }),
+				row: r, p50: ratio(r, base, func(res *Result) float64 { return res.P50 }), p999: ratio(r, base, func(res *Result) float64 { return res.P999 }),
 				refused: r.of((*Result).refused).high, complete: faults == Faults{},
 			})
 		}
@@ -265,7 +260,7 @@ func writeStalled(w io.Writer, rows []*Row) {
 		}
 		closed := s.row.of(func(res *Result) float64 { return float64(res.Counts.Closed) }).high
 		cells = append(cells, []string{s.row.Spec.Name(), fmt.Sprint(s.row.Spec.Connections), fmt.Sprint(s.row.Spec.Stalled),
-			fmt.Sprintf("%.2fx", s.p50), fmt.Sprintf("%.2fx", s.p999), Digits(s.refused), fmt.Sprintf("%.0f", closed), yes})
+			s.p50.times(), s.p999.times(), Digits(s.refused), fmt.Sprintf("%.0f", closed), yes})
 	}
 	writeCells(w, cells)
 }

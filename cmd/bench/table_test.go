@@ -92,7 +92,7 @@ func TestVerdict(t *testing.T) {
 			}
 		})
 	}
-	if s := stalls([]*Row{made(spec, 10, 20, 30), made(stalled, 30, 20, 40)}); len(s) != 1 || s[0].p50 != 1.5 || s[0].p999 != 1.5 || !s[0].complete {
+	if s := stalls([]*Row{made(spec, 10, 20, 30), made(stalled, 30, 20, 40)}); len(s) != 1 || s[0].p50.mid != 1.5 || s[0].p999.mid != 1.5 || s[0].p50.low != 1 || s[0].p50.high != 3 || !s[0].complete {
 		t.Errorf("stalled clients made it %+v, want 1.5 times", s)
 	}
 }

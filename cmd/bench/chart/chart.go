@@ -134,6 +134,16 @@ func (c *Chart) SVG() string {
 	return b.String()
 }
 
+// File draws the chart as a file of its own: with its style, and on ground of its own, whatever the page that shows it has.
+func (c *Chart) File() string {
+	head, rest, _ := strings.Cut(c.SVG(), ">\n")
+	return head + ">\n<style>" + Style + fileStyle + "</style>\n<path class=\"ground\" d=\"M0 0H9999V9999H0Z\"/>\n" + rest
+}
+
+const fileStyle = `.chart{color:#1c2026}.chart .ground{fill:#fff}
+@media (prefers-color-scheme:dark){.chart{color:#e4e8ee}.chart .ground{fill:#14171c}}
+`
+
 // grid draws axes, ticks and labels.
 func (c *Chart) grid(b *strings.Builder, x, y scale) {
 	for _, t := range c.X.Ticks {

@@ -34,12 +34,13 @@ func TestWhateverIsDrawnIsWellFormedAndFinite(t *testing.T) {
 		{"more series than colours", Chart{Series: []Series{{Style: 0}, {Style: Colours}, {Style: 5 * Colours}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			svg := tt.chart.SVG()
-			if err := wellFormed(svg); err != nil {
-				t.Errorf("%v in\n%s", err, svg)
-			}
-			if strings.Contains(svg, "NaN") || strings.Contains(svg, "Inf") {
-				t.Errorf("a place that is none in\n%s", svg)
+			for _, svg := range []string{tt.chart.SVG(), tt.chart.File()} {
+				if err := wellFormed(svg); err != nil {
+					t.Errorf("%v in\n%s", err, svg)
+				}
+				if strings.Contains(svg, "NaN") || strings.Contains(svg, "Inf") {
+					t.Errorf("a place that is none in\n%s", svg)
+				}
 			}
 		})
 	}
