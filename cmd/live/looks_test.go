@@ -87,7 +87,7 @@ func crowded() *Snapshot {
 		s.Shards = append(s.Shards, Shard{Shard: i, Responses: 99_949 / float64(1+i%3), Busy: .99, Clients: 1024, Blocked: 1023 * (i % 2), Buffered: 255 << 20})
 	}
 	for i := range slowMost {
-		s.Slow = append(s.Slow, Client{ID: 1<<40 + uint64(i), From: fmt.Sprintf("[2001:db8:1234:5678:9abc:def0:1234:%04x]:54321", i), State: []string{"slow", "blocked", "closing", "open"}[i%4], Unsent: 1023 << 10, Lag: 100})
+		s.Slow = append(s.Slow, Client{ID: 1<<40 + uint64(i), From: fmt.Sprintf("[2001:db8:1234:5678:9abc:def0:1234:%04x]:54321", i), State: []string{"slow", "blocked", "closing"}[i%3], Unsent: 1023 << 10, Lag: 100})
 	}
 	for i := range endedMost {
 		s.Ended = append(s.Ended, Ended{From: s.Slow[i].From, Reason: "heartbeat_timeout", Ago: 7000, Unsent: 1023 << 10})
@@ -124,7 +124,9 @@ func TestThePageHoldsWhatItIsGiven(t *testing.T) {
 			s.Gate = Gate{Waiting: true, Wedged: true, Event: s.Persisted + 1, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
 			s.Shards, s.Slow = s.Shards[:6], s.Slow[:1]
 		}},
-		{"degraded", `document.body.dataset.state === "degraded"`, func(s *Snapshot) { s.Degrade, s.Dropped, s.Ended, s.Shards = true, s.Dropped[:1], []Ended{}, s.Shards[:1] }},
+		{"degraded", `document.body.dataset.state === "degraded"`, func(s *Snapshot) {
+			s.Degrade, s.Dropped, s.Ended, s.Shards = true, s.Dropped[:1], []Ended{}, s.Shards[:1]
+		}},
 		{"over", `document.body.dataset.state === "ended"`, func(s *Snapshot) { s.State, s.Slow, s.Tracing = "ended", []Client{}, Tracing{} }},
 	} {
 		s := crowded()
