@@ -27,7 +27,7 @@ func newPush(ctx context.Context, giveUp context.Context, src *source, c *Config
 			continue
 		}
 		guarded := &metricGuard{Exporter: exporter, giveUp: giveUp, errors: &src.self.metricErrors}
-		reader := []metric.PeriodicReaderOption{metric.WithProducer(viewFor(src, exporter, c))}
+		reader := []metric.PeriodicReaderOption{metric.WithProducer(viewFor(src, exporter, c)), metric.WithProducer(runtime.NewProducer())}
 		if os.Getenv("OTEL_METRIC_EXPORT_INTERVAL") == "" {
 			reader = append(reader, metric.WithInterval(c.ExportEvery))
 		}
