@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
@@ -39,6 +41,9 @@ func newPush(ctx context.Context, giveUp context.Context, src *source, c *Config
 	provider := metric.NewMeterProvider(options...)
 	if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
 		return nil, fmt.Errorf("otel: runtime metrics: %w", err)
+	}
+	if strings.EqualFold(os.Getenv("OTEL_GO_X_OBSERVABILITY"), "true") {
+		otel.SetMeterProvider(provider) // where the SDK looks for one to measure itself with
 	}
 	return provider, nil
 }

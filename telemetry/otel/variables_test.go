@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel"
+
 	"sluice/telemetry"
 )
 
@@ -213,5 +215,24 @@ func TestTheExemplarFilterLeavesThemOut(t *testing.T) {
 		if got, want := strings.Contains(body, "trace_id="), filter == ""; got != want {
 			t.Errorf("filter %q: exemplars %v", filter, got)
 		}
+	}
+}
+
+func TestTheSDKMeasuresItselfWhenAsked(t *testing.T) {
+	in := receive(t, ProtocolHTTP)
+	t.Setenv("OTEL_GO_X_OBSERVABILITY", "true")
+	before := otel.GetMeterProvider()
+	t.Cleanup(func() { otel.SetMeterProvider(before) })
+	r, tel := pushing(t)
+	for i := range uint64(3) {
+		rec := sampled(r, i)
+		r.boxes[0].TryPut(&rec)
+	}
+	if err := tel.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	spans := in.points("otel.sdk.processor.span.processed")
+	if len(spans) == 0 || sum(spans[len(spans)-1]) != int64(len(in.spans)) {
+		t.Errorf("the SDK counts %v, want %d spans", spans, len(in.spans))
 	}
 }
