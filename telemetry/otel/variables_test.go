@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"log"
 	"math/big"
 	"net/http/httptest"
 	"os"
@@ -116,7 +118,7 @@ func TestCertificatesAreUsed(t *testing.T) {
 	for _, shown := range []bool{true, false} {
 		in := new(receiver)
 		s := httptest.NewUnstartedServer(in)
-		s.Config.ErrorLog = nil
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // which the client without one would be in
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted}
 		s.StartTLS()
 		defer s.Close()
