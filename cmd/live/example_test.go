@@ -11,10 +11,9 @@ func ExampleWriteFrame() {
 		State: "ready", Engine: "uring", Policy: "persisted>=1", Alias: "local", Clients: 64, Sequenced: 81234, Persisted: 81234, Up: 61,
 		Points: []live.Point{{N: 1, Requests: 12345, Events: 12345, Commits: 310, Released: 24690, Encoded: 24690, Responses: 24690, Bytes: 1.5e6}},
 	}
-	_ = live.WriteFrame(os.Stdout, s, live.Frame{Width: 80, Height: 7})
+	_ = live.WriteFrame(os.Stdout, s, live.Frame{Width: 80, Height: 6})
 	// Output:
-	// sluice  ready  policy local  engine uring  clients 64  event 81,234  up 61 s
-	//
+	// sluice  ready  clients 64  event 81,234  up 61 s  engine uring  policy local
 	// readers      > sequencer  > gate       > encoder    > egress     > sockets
 	// 12,345/s       12,345/s     24,690/s     24,690/s     24,690/s     1.43 MiB/s
 	// waiting:       0 B          0            0            0 B          0 B

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
-	"unicode/utf8"
 )
 
 // Frame is where a Snapshot is drawn with characters.
@@ -18,35 +16,30 @@ type Frame struct {
 }
 
 const (
-	leastWidth = 60
-	plotRows   = 8
+	leastWidth  = 60
+	plotRows    = 8
+	stagesWidth = 51 // of the table of stages
+	shardsWidth = 60 // of the table of shards with all its columns
+	gap         = 3  // of the two when they stand side by side
 )
 
-// WriteFrame draws a snapshot, which needs points for the plot and the rates; lines are cut to the frame.
+// WriteFrame draws a snapshot, which needs points for the plot and the rates; lines are cut to the frame. A frame that is too
+// low for all blocks below each other has a lower plot and the tables side by side.
 func WriteFrame(w io.Writer, s *Snapshot, f Frame) error {
 	p := &painter{Frame: f, s: s}
 	p.Width = max(p.Width, leastWidth)
 	if n := len(s.Points); n > 0 {
 		p.now = s.Points[n-1]
 	}
-	p.head()
-	p.flow()
-	p.plot()
-	p.stages()
-	p.shards()
-	p.clients()
-	lines := p.lines
-	if f.Height > 0 {
+	lines := p.tall()
+	if f.Height > 0 && len(lines) > f.Height {
+		lines = p.low()
 		lines = lines[:min(len(lines), f.Height)]
 	}
 	var b bytes.Buffer
-	for i, line := range lines {
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(line)
+	for _, line := range lines {
+		b.WriteString(line + "\n")
 	}
-	b.WriteByte('\n')
 	_, err := w.Write(b.Bytes())
 	return err
 }
@@ -56,7 +49,60 @@ type painter struct {
 	Frame
 	s     *Snapshot
 	now   Point
-	lines []string
+	lines []string // of the block that is being made
+}
+
+// block collects the lines that draw makes.
+func (p *painter) block(draw func()) []string {
+	p.lines = nil
+	draw()
+	return p.lines
+}
+
+// tall has all blocks below each other.
+func (p *painter) tall() (all []string) {
+	all = append(p.block(p.head), "")
+	for _, b := range [][]string{
+		p.block(p.flow), p.block(func() { p.plot(plotRows, true) }), p.block(p.stages),
+		p.block(func() { p.shards(true) }), p.block(func() { p.clients(slowMost, endedMost) }),
+	} {
+		all = append(append(all, b...), "")
+	}
+	return all[:len(all)-1]
+}
+
+// low keeps all blocks within the height: the tables side by side, and what is left of the height is the plot's.
+func (p *painter) low() []string {
+	top := append(p.block(p.head), p.block(p.flow)...)
+	stages, clients := p.block(p.stages), p.block(func() { p.clients(3, 1) })
+	shards := p.block(func() { p.shards(p.Width >= stagesWidth+gap+shardsWidth) })
+	left := p.Height - len(top) - len(clients)
+	if most := max(len(stages), left-3); len(shards) > most { // a plot needs 3 lines
+		shards = append(shards[:most-1], fmt.Sprintf("  ... %s", count(len(shards)-most+1, "more shard")))
+	}
+	tables := p.beside(stages, shards)
+	left -= len(tables)
+	all := top
+	if left >= 3 {
+		all = append(all, p.block(func() { p.plot(min(left-1, plotRows+plotRows/2), false) })...)
+	}
+	return append(append(all, tables...), clients...)
+}
+
+// beside puts the table of shards to the right of the table of stages.
+func (p *painter) beside(stages, shards []string) []string {
+	return p.block(func() {
+		for i := range max(len(stages), len(shards)) {
+			var l, r string
+			if i < len(stages) {
+				l = stages[i]
+			}
+			if i < len(shards) {
+				r = shards[i]
+			}
+			p.line(l + strings.Repeat(" ", max(stagesWidth-columns(l), 0)+gap) + r)
+		}
+	})
 }
 
 // Colours, as parameters of SGR.
@@ -70,13 +116,29 @@ const (
 )
 
 func (p *painter) paint(text string, how ...string) string {
-	if !p.Color || text == "" {
+	if !p.Color || text == "" || len(how) == 0 {
 		return text
 	}
 	return "\x1b[" + strings.Join(how, ";") + "m" + text + "\x1b[0m"
 }
 
-// line adds a line, cut to the width: escape sequences take no room.
+// columns is how much room a text takes: escape sequences take none.
+func columns(text string) (n int) {
+	escaped := false
+	for _, r := range text {
+		switch {
+		case r == '\x1b':
+			escaped = true
+		case escaped:
+			escaped = r != 'm'
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// line adds a line, cut to the width.
 func (p *painter) line(text string) {
 	width, escaped := 0, false
 	for i, r := range text {
@@ -99,10 +161,20 @@ func (p *painter) line(text string) {
 	p.lines = append(p.lines, strings.TrimRight(text, " "))
 }
 
-// title begins a block.
-func (p *painter) title(text, note string) {
-	p.line("")
-	p.line(p.paint(text, bold) + "  " + p.paint(note, soft))
+// wrap adds a text of words, in at most so many lines.
+func (p *painter) wrap(text string, lines int, how ...string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if lines > 1 && line != "" && columns(line)+1+columns(word) > p.Width {
+			p.line(p.paint(line, how...))
+			line, lines = " ", lines-1
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	p.line(p.paint(line, how...))
 }
 
 func (p *painter) head() {
@@ -115,12 +187,16 @@ func (p *painter) head() {
 	case s.State != "ready":
 		how = gold
 	}
+	engine := s.Engine
+	if s.Falls {
+		engine += " (fallback)"
+	}
 	policy := s.Policy
 	if s.Alias != "" {
 		policy = s.Alias
 	}
-	p.line(fmt.Sprintf("%s  %s  policy %s  engine %s  clients %s  event %s  up %s", p.paint("sluice", bold), p.paint(state, bold, how), policy, s.Engine,
-		whole(float64(s.Clients)), whole(float64(s.Sequenced)), seconds(s.Up)))
+	p.line(fmt.Sprintf("%s  %s  clients %s  event %s  up %s  engine %s  policy %s", p.paint("sluice", bold), p.paint(state, bold, how),
+		whole(float64(s.Clients)), whole(float64(s.Sequenced)), seconds(s.Up), engine, policy))
 }
 
 // flow is the picture: what each part does, and what waits between them.
@@ -130,115 +206,81 @@ func (p *painter) flow() {
 	row := func(cells ...string) {
 		var b strings.Builder
 		for _, c := range cells {
-			b.WriteString(c + strings.Repeat(" ", max(1, column-utf8.RuneCountInString(c))))
+			b.WriteString(c + strings.Repeat(" ", max(1, column-columns(c))))
 		}
 		p.line(b.String())
 	}
-	p.line("")
+	waits := func(q Queue, text string) string {
+		if 5*q.Depth > 4*q.Cap {
+			return "  " + p.paint(text, bold, red)
+		}
+		return "  " + text
+	}
 	row("readers", "> sequencer", "> gate", "> encoder", "> egress", "> sockets")
 	row(rate(p.now.Requests)+"/s", "  "+rate(p.now.Events)+"/s", "  "+rate(p.now.Released)+"/s", "  "+rate(p.now.Encoded)+"/s", "  "+rate(p.now.Responses)+"/s",
 		"  "+size(p.now.Bytes)+"/s")
-	row("waiting:", "  "+size(float64(q.Requests.Depth)), "  "+whole(float64(q.Gate.Depth)), "  "+whole(float64(q.Encode.Depth)), "  "+size(float64(q.Egress.Depth)),
-		"  "+size(float64(q.Buffered)))
+	row("waiting:", waits(q.Requests, size(float64(q.Requests.Depth))), waits(q.Gate, whole(float64(q.Gate.Depth))), waits(q.Encode, whole(float64(q.Encode.Depth))),
+		waits(q.Egress, size(float64(q.Egress.Depth))), "  "+size(float64(q.Buffered)))
 	behind := ""
 	if s.Sequenced > s.Persisted {
-		behind = fmt.Sprintf(", %s events on the way to disk", whole(float64(s.Sequenced-s.Persisted)))
+		behind = fmt.Sprintf(", %s on the way to disk", count(int(s.Sequenced-s.Persisted), "event"))
 	}
 	p.line(fmt.Sprintf("journal: %s syncs/s%s", rate(p.now.Commits), behind))
 	switch {
 	case s.Gate.Wedged:
-		p.line(p.paint("gate: shut for "+seconds(s.Gate.Seconds)+", "+s.Gate.Why, bold, red))
+		p.wrap("gate: shut for "+seconds(s.Gate.Seconds)+", "+s.Gate.Why, 3, bold, red)
 	case s.Degrade:
-		p.line(p.paint("gate: "+s.Policy+" asks for more nodes than are in view", gold))
+		p.wrap("gate: "+s.Policy+" asks for more nodes than are in view", 2, gold)
+	case s.Gate.Waiting && s.Gate.Seconds >= 0.05:
+		p.wrap("gate: waits for "+seconds(s.Gate.Seconds)+", "+s.Gate.Why, 2, gold)
 	default:
-		p.line("gate: open to " + s.Policy)
+		p.wrap("gate: open to "+s.Policy, 2)
 	}
 }
 
-// plot draws p50, p99 and p99.9 over the last minutes on a logarithmic axis. A column stands for the worst of its seconds.
-func (p *painter) plot() {
-	p.title("answer latency", "• p50  + p99  × p99.9, each second")
-	const left, right = 8, 2
-	columns := p.Width - left - right
-	shown := kept
-	for _, n := range []int{120, 60} {
-		if len(p.s.Points) <= n {
-			shown = n
-		}
-	}
-	low, high := math.Inf(1), 0.0
-	for _, x := range p.s.Points {
-		if x.Whole != nil {
-			low, high = min(low, float64(x.Whole.P50)), max(high, float64(x.Whole.P999))
-		}
-	}
-	if high == 0 {
-		p.line(fmt.Sprintf("%*sno answers in the last %d minutes", left, "", kept/60))
-		return
-	}
-	bottom, top := math.Floor(math.Log10(max(low, 1))), math.Ceil(math.Log10(max(high, 1)*1.0001))
-	grid := make([][]rune, plotRows)
-	for i := range grid {
-		grid[i] = []rune(strings.Repeat(" ", columns))
-	}
-	for i, x := range p.s.Points {
-		if x.Whole == nil {
+// stages is the table of stages; the parts of a wait at the gate follow the gate.
+func (p *painter) stages() {
+	const row = "%-15s %8s %8s %8s %8s"
+	p.line(p.paint(fmt.Sprintf(row, fmt.Sprintf("last %d s", p.s.Seconds), "mean", "p50", "p99", "p99.9"), bold))
+	part := func(s Stage) bool { return s.Name == "journal_wait" || s.Name == "replica_wait" }
+	sorted := make([]Stage, 0, len(p.s.Stages))
+	for _, x := range p.s.Stages {
+		if part(x) {
 			continue
 		}
-		at := columns - 1 - (len(p.s.Points)-1-i)*columns/shown
-		for _, mark := range []struct {
-			ns   uint64
-			sign rune
-		}{{x.Whole.P999, '×'}, {x.Whole.P99, '+'}, {x.Whole.P50, '•'}} {
-			up := (math.Log10(max(float64(mark.ns), 1)) - bottom) / max(top-bottom, 1)
-			row := plotRows - 1 - int(math.Round(up*(plotRows-1)))
-			if at >= 0 && row >= 0 && row < plotRows {
-				grid[row][at] = mark.sign
-			}
+		sorted = append(sorted, x)
+		if x.Name == "gate" {
+			sorted = append(sorted, slices.DeleteFunc(slices.Clone(p.s.Stages), func(s Stage) bool { return !part(s) })...)
 		}
 	}
-	for i, row := range grid {
-		label := ""
-		switch i {
-		case 0:
-			label = nanos(math.Pow(10, top))
-		case plotRows - 1:
-			label = nanos(math.Pow(10, bottom))
-		}
-		p.line(fmt.Sprintf("%*s ", left-1, label) + p.signs(row))
-	}
-	ago := fmt.Sprintf("-%d s", shown)
-	p.line(p.paint(fmt.Sprintf("%*s%s%*s", left, "", ago, columns-len(ago), "now"), soft))
-}
-
-// signs colours a row of the plot.
-func (p *painter) signs(row []rune) string {
-	if !p.Color {
-		return string(row)
-	}
-	return strings.NewReplacer("•", p.paint("•", blue), "+", p.paint("+", gold), "×", p.paint("×", red)).Replace(string(row))
-}
-
-func (p *painter) stages() {
-	p.title("stage               mean      p50      p99    p99.9", fmt.Sprintf("last %d s", p.s.Seconds))
-	for _, x := range p.s.Stages {
+	none := true
+	for _, x := range sorted {
 		name, l := x.Name, x.Latency
 		if l == nil {
 			continue
 		}
-		if name == "journal_wait" || name == "replica_wait" {
+		none = false
+		if part(x) {
 			name = "  " + strings.Replace(name, "_", " ", 1)
 		}
-		text := fmt.Sprintf("%-15s %8s %8s %8s %8s", name, nanos(l.Mean), nanos(float64(l.P50)), nanos(float64(l.P99)), nanos(float64(l.P999)))
+		text := fmt.Sprintf(row, name, nanos(l.Mean), nanos(float64(l.P50)), nanos(float64(l.P99)), nanos(float64(l.P999)))
 		if x.Name == "whole" {
 			text = p.paint(text, bold)
 		}
 		p.line(text)
 	}
+	if none {
+		p.line("no answers")
+	}
 }
 
-func (p *painter) shards() {
-	p.title("shard  answers/s            clients  blocked   unsent   busy", "")
+// shards is the table of shards, with all its columns if there is room.
+func (p *painter) shards(wide bool) {
+	title := "shard  answers/s    busy"
+	if wide {
+		title = "shard  answers/s            clients  blocked   unsent   busy"
+	}
+	p.line(p.paint(title, bold))
 	most := 0.0
 	for _, x := range p.s.Shards {
 		most = max(most, x.Responses)
@@ -248,97 +290,46 @@ func (p *painter) shards() {
 		if most > 0 {
 			bar = int(math.Round(10 * x.Responses / most))
 		}
-		p.line(fmt.Sprintf("%5d  %9s %-10s %8d %8d %8s %6s", x.Shard, rate(x.Responses), strings.Repeat("=", bar), x.Clients, x.Blocked, size(float64(x.Buffered)), percent(x.Busy)))
+		text := fmt.Sprintf("%5d  %9s  %6s", x.Shard, rate(x.Responses), percent(x.Busy))
+		if wide {
+			text = fmt.Sprintf("%5d  %9s %-10s %8s %8s %8s %6s", x.Shard, rate(x.Responses), strings.Repeat("=", bar), whole(float64(x.Clients)), whole(float64(x.Blocked)), size(float64(x.Buffered)), percent(x.Busy))
+		}
+		if x.Blocked > 0 {
+			text = p.paint(text, gold)
+		}
+		p.line(text)
 	}
 }
 
-func (p *painter) clients() {
-	p.title("slow clients", "")
-	if len(p.s.Slow) == 0 {
-		p.line("none: every client takes its answers as they come")
+// clients lists those that hold something back, at most so many, and the last that ended.
+func (p *painter) clients(slow, ended int) {
+	none := ""
+	switch {
+	case p.s.Clients == 0:
+		none = "nobody is connected"
+	case len(p.s.Slow) == 0:
+		none = "none: every client takes its answers as they come"
 	}
-	for _, c := range p.s.Slow {
-		p.line(fmt.Sprintf("%-22s %-8s unsent %9s  blocked for %7s  shard %d  connection %d", c.From, c.State, size(float64(c.Unsent)), seconds(c.Lag), c.Shard, c.ID))
+	if none != "" {
+		p.line(p.paint("slow clients", bold) + "  " + p.paint(none, soft))
+	} else {
+		p.line(p.paint(fmt.Sprintf("%-22s %-7s %9s %8s %14s %6s", "slow clients", "state", "unsent", "blocked", "connection", "shard"), bold))
+	}
+	for _, c := range p.s.Slow[:min(slow, len(p.s.Slow))] {
+		text := fmt.Sprintf("%-22s %-7s %9s %8s %14d %6d", short(c.From), c.State, size(float64(c.Unsent)), seconds(c.Lag), c.ID, c.Shard)
+		p.line(p.paint(text, gold))
 	}
 	if t := p.s.Tracing; t.Left > 0 {
-		p.line(fmt.Sprintf("connection %d is traced: %d answers to come", t.Connection, t.Left))
+		p.line(fmt.Sprintf("connection %d is traced: %s to come", t.Connection, count(int(t.Left), "answer")))
 	}
+	var dropped []string
 	for _, d := range p.s.Dropped {
-		p.line(fmt.Sprintf("dropped since start: %s answers, %s", whole(float64(d.Count)), strings.ReplaceAll(d.Reason, "_", " ")))
+		dropped = append(dropped, whole(float64(d.Count))+" "+strings.ReplaceAll(d.Reason, "_", " "))
 	}
-}
-
-// Numbers for people.
-
-// three writes three significant digits.
-func three(v float64) string {
-	switch {
-	case v >= 99.95:
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	case v >= 9.995:
-		return strconv.FormatFloat(v, 'f', 1, 64)
+	if dropped != nil {
+		p.wrap("answers dropped since start: "+strings.Join(dropped, ", "), 2)
 	}
-	return strconv.FormatFloat(v, 'f', 2, 64)
-}
-
-func nanos(ns float64) string {
-	for _, u := range []struct {
-		name string
-		ns   float64
-	}{{"s", 1e9}, {"ms", 1e6}, {"µs", 1e3}} {
-		if ns >= 0.9995*u.ns {
-			return three(ns/u.ns) + " " + u.name
-		}
+	for _, e := range p.s.Ended[:min(ended, len(p.s.Ended))] {
+		p.line(fmt.Sprintf("%-22s ended %s ago, %s, %s unsent", short(e.From), seconds(e.Ago), strings.ReplaceAll(e.Reason, "_", " "), size(float64(e.Unsent))))
 	}
-	return strconv.FormatFloat(ns, 'f', 0, 64) + " ns"
-}
-
-func size(bytes float64) string {
-	for _, u := range []struct {
-		name  string
-		bytes float64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
-		if bytes >= u.bytes {
-			return three(bytes/u.bytes) + " " + u.name
-		}
-	}
-	return strconv.FormatFloat(bytes, 'f', 0, 64) + " B"
-}
-
-// whole groups the digits of a whole number.
-func whole(v float64) string {
-	text := strconv.FormatFloat(math.Round(v), 'f', 0, 64)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}
-
-func rate(v float64) string {
-	switch {
-	case v >= 999_950:
-		return three(v/1e6) + " M"
-	case v >= 99_950:
-		return three(v/1e3) + " k"
-	case v > 0 && v < 9.95:
-		return strconv.FormatFloat(v, 'f', 1, 64)
-	}
-	return whole(v)
-}
-
-func percent(v float64) string {
-	if v > 0 && v < 0.01 {
-		return "<1 %"
-	}
-	return strconv.FormatFloat(100*v, 'f', 0, 64) + " %"
-}
-
-func seconds(s float64) string {
-	switch {
-	case s < 10:
-		return strconv.FormatFloat(s, 'f', 1, 64) + " s"
-	case s < 120:
-		return strconv.FormatFloat(s, 'f', 0, 64) + " s"
-	}
-	return strings.TrimSuffix(time.Duration(s*float64(time.Second)).Round(time.Minute).String(), "0s")
 }

@@ -5,8 +5,14 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"sluice/actors"
 )
 
 func TestWhoAsksForHTMLGetsThePage(t *testing.T) {
@@ -65,24 +71,87 @@ func TestNothingInThePageComesFromElsewhere(t *testing.T) {
 	}
 }
 
+// bare is a frame's lines without their colours.
+func bare(t *testing.T, s *Snapshot, f Frame) []string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteFrame(&b, s, f); err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile("\x1b\\[[0-9;]+m").ReplaceAllString(b.String(), "")
+	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+}
+
+// Whatever there is to show, a frame keeps to its terminal, and in one of 80 by 24 no part of the picture is missing; `sluice
+// top` keeps a line for troubles.
 func TestAFrameKeepsToItsTerminal(t *testing.T) {
-	s := exampleSnapshot()
-	for _, f := range []Frame{{Width: 60, Height: 10}, {Width: 80, Height: 24, Color: true}, {Width: 200}} {
-		var b bytes.Buffer
-		if err := WriteFrame(&b, s, f); err != nil {
-			t.Fatal(err)
+	shut := crowded()
+	shut.Gate = Gate{Waiting: true, Wedged: true, Event: 7, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
+	for name, s := range map[string]*Snapshot{"few": exampleSnapshot(), "crowded": crowded(), "shut": shut, "nothing": {State: "ready"}} {
+		for _, f := range []Frame{{60, 10, false}, {80, 23, true}, {80, 23, false}, {120, 39, true}, {100, 0, false}, {200, 0, true}} {
+			lines := bare(t, s, f)
+			if f.Height > 0 && len(lines) > f.Height {
+				t.Errorf("%s, %+v: %d lines", name, f, len(lines))
+			}
+			for _, line := range lines {
+				if n := len([]rune(line)); n > f.Width || strings.Contains(line, "\x1b") {
+					t.Errorf("%s, %+v: %d wide: %q", name, f, n, line)
+				}
+			}
+			if f.Height == 10 {
+				continue
+			}
+			text := strings.Join(lines, "\n")
+			for _, want := range []string{"sluice  ", "readers ", "journal: ", "gate: ", "p99.9", "shard  answers/s", "slow clients"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s, %+v: no %q in\n%s", name, f, want, text)
+				}
+			}
+			for _, c := range s.Slow[:min(3, len(s.Slow))] {
+				if !strings.Contains(text, strconv.FormatUint(c.ID, 10)) {
+					t.Errorf("%s, %+v: connection %d is missing or cut in\n%s", name, f, c.ID, text)
+				}
+			}
+			if s.Gate.Wedged && !strings.Contains(strings.Join(strings.Fields(text), " "), s.Gate.Why) {
+				t.Errorf("%s, %+v: it does not say what the gate waits for:\n%s", name, f, text)
+			}
 		}
-		lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-		if f.Height > 0 && len(lines) != f.Height {
-			t.Errorf("%+v: %d lines", f, len(lines))
-		}
+	}
+}
+
+// A frame that is too low for the blocks below each other keeps a plot, as high as there is room for.
+func TestALowFrameHasALowPlot(t *testing.T) {
+	s := crowded()
+	s.Shards, s.Slow, s.Ended, s.Dropped, s.Tracing = s.Shards[:2], nil, nil, nil, Tracing{}
+	for _, tt := range []struct{ height, rows int }{{19, 0}, {20, 0}, {21, 2}, {22, 3}, {23, 4}, {25, 6}, {29, 8}} {
+		lines, rows := bare(t, s, Frame{Width: 80, Height: tt.height}), 0
 		for _, line := range lines {
-			for _, code := range []string{bold, soft, red, good, gold, blue, bold + ";" + red, bold + ";" + good, "0"} {
-				line = strings.ReplaceAll(line, "\x1b["+code+"m", "")
+			if len([]rune(line)) > plotLeft && strings.Trim(line[:plotLeft-1], "0123456789mµs ") == "" && strings.ContainsAny(line, "•+×") {
+				rows++
 			}
-			if n := len([]rune(line)); n > f.Width || strings.Contains(line, "\x1b") {
-				t.Errorf("%+v: %d wide: %q", f, n, line)
-			}
+		}
+		if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "answer latency") }) != (tt.rows > 0) || rows > tt.rows || rows < tt.rows/2 {
+			t.Errorf("height %d: %d rows of the plot have signs, want %d at most:\n%s", tt.height, rows, tt.rows, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+// A client that takes its answers has some unsent at almost every moment, and is not slow.
+func TestWhoHoldsBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		given actors.Figures
+		want  string
+	}{
+		{"nothing waits", actors.Figures{}, ""},
+		{"answers on their way", actors.Figures{Unsent: 4096, Answers: 64}, ""},
+		{"a full socket", actors.Figures{Unsent: 100, Lag: time.Millisecond}, "blocked"},
+		{"beyond a limit", actors.Figures{Unsent: 1 << 20, Lag: time.Second, Slow: true}, "slow"},
+		{"leaving, with answers", actors.Figures{Unsent: 1, Slow: true, Closing: true}, "closing"},
+		{"leaving", actors.Figures{Closing: true}, ""},
+	} {
+		if got := holdsBack(tt.given); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

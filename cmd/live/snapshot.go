@@ -236,32 +236,49 @@ func (l *Live) slow(ctx context.Context, now time.Time) []Client {
 	}
 	ctx, cancel := context.WithTimeout(ctx, slowWithin)
 	defer cancel()
-	top, _, err := l.server.Top(ctx, actors.ByBuffered, slowMost)
+	top, _, err := l.server.Top(ctx, actors.ByLag, slowMost) // first: who is blocked with little must not be behind who is busy
+	if err == nil {
+		var more []actors.Figures
+		more, _, err = l.server.Top(ctx, actors.ByBuffered, slowMost)
+		for _, f := range more {
+			if !slices.ContainsFunc(top, func(t actors.Figures) bool { return t.Conn == f.Conn }) {
+				top = append(top, f)
+			}
+		}
+	}
 	if err != nil {
 		return l.slowest // the server is ending, or too busy to say; the list is as old as it was
 	}
 	l.slowAt, l.slowest = now, []Client{}
 	for _, f := range top {
-		if f.Unsent == 0 && f.Lag == 0 && !f.Slow {
+		state := holdsBack(f)
+		if state == "" {
 			continue
 		}
 		who, ok := l.server.Client(f.Conn)
 		if !ok {
 			continue // it ended meanwhile
 		}
-		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: "open", Unsent: f.Unsent, Answers: f.Answers, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
-		switch {
-		case f.Closing:
-			c.State = "closing"
-		case f.Slow:
-			c.State = "slow"
-		case f.Lag > 0:
-			c.State = "blocked"
-		}
+		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent, Answers: f.Answers, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
 		l.slowest = append(l.slowest, c)
 	}
 	slices.SortStableFunc(l.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })
+	l.slowest = l.slowest[:min(slowMost, len(l.slowest))]
 	return l.slowest
+}
+
+// holdsBack says how a connection keeps its answers waiting; empty if it does not. Bytes that its socket has not refused are
+// on their way, which is nothing of the client's doing.
+func holdsBack(f actors.Figures) string {
+	switch {
+	case f.Closing && f.Unsent > 0:
+		return "closing"
+	case f.Slow:
+		return "slow"
+	case f.Lag > 0:
+		return "blocked"
+	}
+	return ""
 }
 
 // from says where a client is, in few characters.

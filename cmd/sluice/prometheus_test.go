@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -177,6 +178,43 @@ func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
 			}
 		})
 	}
+	for name, w := range watchers {
+		t.Run("dashboard, "+name, func(t *testing.T) { w.t = t; w.shows(p.page()) })
+	}
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
+}
+
+// shows checks that each query of the shipped dashboard has something to draw for a server.
+func (p *prometheus) shows(instance string) {
+	p.t.Helper()
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	text, err := os.ReadFile("../../deploy/grafana/dashboards/sluice.json")
+	if err == nil {
+		err = json.Unmarshal(text, &dashboard)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	given, queries := strings.NewReplacer("$__rate_interval", "1m", "$job", "sluice", "$instance", instance), 0
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			if strings.Contains(target.Expr, "sluice_replica_lag") {
+				continue // this server has no replicas
+			}
+			queries++
+			query := "count(" + given.Replace(target.Expr) + ")"
+			if n, err := p.value(query); err != nil || n == 0 {
+				p.t.Errorf("panel %q shows nothing: %v", panel.Title, err)
+			}
+		}
+	}
+	if queries < 40 {
+		p.t.Errorf("%d queries", queries)
+	}
 }

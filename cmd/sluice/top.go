@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -233,7 +234,7 @@ type answer struct {
 	err      error
 }
 
-// draw writes a frame for the terminal's present size, or what is the trouble below the last one.
+// draw writes a frame for the terminal's present size, below what is the trouble, if any.
 func (f *feed) draw(out *os.File, trouble error) error {
 	width, height := 80, 24
 	if size, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 1 {
@@ -241,10 +242,12 @@ func (f *feed) draw(out *os.File, trouble error) error {
 	}
 	var b bytes.Buffer
 	if trouble != nil {
-		fmt.Fprintf(&b, "\x1b[31m%.*s\x1b[0m\n", width, trouble.Error())
-		height--
+		for line := range slices.Chunk([]rune(trouble.Error()), width) {
+			fmt.Fprintf(&b, "\x1b[31m%s\x1b[0m\n", string(line))
+			height--
+		}
 	}
-	if f.last != nil {
+	if f.last != nil && height > 1 {
 		if err := live.WriteFrame(&b, f.frame(), live.Frame{Width: width, Height: height - 1, Color: true}); err != nil {
 			return err
 		}

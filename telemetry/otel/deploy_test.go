@@ -41,7 +41,7 @@ func known(t testing.TB) map[string][]string {
 	body, _ := scrape(t, tel.Handler(), "/metrics", "")
 	for l := range strings.SplitSeq(body, "\n") {
 		if name := regexp.MustCompile(`^(go|process)_[a-z_]+`).FindString(l); name != "" {
-			names[name] = []string{"job", "instance", "quantile"}
+			names[name] = []string{"job", "instance", "quantile", "le"}
 		}
 	}
 	return names
@@ -54,10 +54,9 @@ var (
 	grouping = regexp.MustCompile(`by \(([^)]*)\)`)
 )
 
-// checkQuery complains about metrics and labels that nobody exports.
-func checkQuery(t *testing.T, where, query string, names map[string][]string) {
+// checkQuery complains about metrics and labels that nobody exports. It returns the labels of the metrics in the query.
+func checkQuery(t *testing.T, where, query string, names map[string][]string) (labels []string) {
 	t.Helper()
-	var labels []string
 	found := 0
 	for _, m := range selector.FindAllStringSubmatch(query, -1) {
 		if !exported.MatchString(m[1]) {
@@ -85,6 +84,7 @@ func checkQuery(t *testing.T, where, query string, names map[string][]string) {
 	if found == 0 {
 		t.Errorf("%s: no metric in %q", where, query)
 	}
+	return labels
 }
 
 type dashboard struct {
@@ -94,7 +94,9 @@ type dashboard struct {
 		Type    string
 		Title   string
 		GridPos struct{ X, Y, W, H int }
-		Targets []struct{ Expr, RefID string }
+		Targets []struct{ Expr, RefID, LegendFormat string }
+
+		FieldConfig struct{ Defaults struct{ Unit string } }
 	}
 	Templating struct{ List []struct{ Name, Type string } }
 }
@@ -117,8 +119,19 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 		if p.Type != "row" && len(p.Targets) == 0 {
 			t.Errorf("panel %q shows nothing", p.Title)
 		}
+		if p.Type != "row" && p.FieldConfig.Defaults.Unit == "" {
+			t.Errorf("panel %q has no unit", p.Title)
+		}
 		for _, q := range p.Targets {
-			checkQuery(t, "panel "+p.Title, q.Expr, names)
+			labels := checkQuery(t, "panel "+p.Title, q.Expr, names)
+			for _, l := range regexp.MustCompile(`{{(\w+)}}`).FindAllStringSubmatch(q.LegendFormat, -1) {
+				if !slices.Contains(labels, l[1]) {
+					t.Errorf("panel %q: its legend names %s, which no metric in %s has", p.Title, l[1], q.Expr)
+				}
+			}
+			if len(p.Targets) > 1 && q.LegendFormat == "" {
+				t.Errorf("panel %q: a line without a name: %s", p.Title, q.Expr)
+			}
 		}
 		for _, o := range d.Panels[:i] {
 			if p.GridPos.X < o.GridPos.X+o.GridPos.W && o.GridPos.X < p.GridPos.X+p.GridPos.W && p.GridPos.Y < o.GridPos.Y+o.GridPos.H && o.GridPos.Y < p.GridPos.Y+p.GridPos.H {
@@ -161,6 +174,40 @@ func jsonOf(text string) string {
 	return string(b)
 }
 
+// ruleTests is a file of tests for promtool.
+type ruleTests struct {
+	Tests []struct {
+		Name   string
+		Series []struct{ Series string } `yaml:"input_series"`
+		Exprs  []struct {
+			Expr    string
+			Samples []struct{ Labels string } `yaml:"exp_samples"`
+		} `yaml:"promql_expr_test"`
+	}
+}
+
+// quiet reports whether a test feeds one of a rule's metrics for an instance for which it does not want the alert.
+func (f *ruleTests) quiet(alert, expr string) bool {
+	for _, test := range f.Tests {
+		for _, e := range test.Exprs {
+			wanted := ""
+			for _, s := range e.Samples {
+				if strings.Contains(s.Labels, `"`+alert+`"`) {
+					wanted += s.Labels
+				}
+			}
+			for _, s := range test.Series {
+				metric, labels, _ := strings.Cut(s.Series, "{")
+				instance := regexp.MustCompile(`instance="\w+"`).FindString(labels)
+				if regexp.MustCompile(`\b`+metric+`\b`).MatchString(expr) && !strings.Contains(wanted, instance) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 type ruleFile struct {
 	Groups []struct {
 		Name  string
@@ -180,13 +227,18 @@ func TestAlertsUseMetricsThatExistAndAreAllTested(t *testing.T) {
 	if err := yaml.Unmarshal(text, &rules); err != nil {
 		t.Fatal(err)
 	}
-	tests := ""
+	tests, parsed := "", new(ruleTests)
 	for _, f := range []string{"rules_test.yml", "rules_slow_test.yml"} {
 		b, err := os.ReadFile(deploy + "/prometheus/" + f)
 		if err != nil {
 			t.Fatal(err)
 		}
 		tests += string(b)
+		var one ruleTests
+		if err := yaml.Unmarshal(b, &one); err != nil {
+			t.Fatal(err)
+		}
+		parsed.Tests = append(parsed.Tests, one.Tests...)
 	}
 	names, n := known(t), 0
 	for _, g := range rules.Groups {
@@ -195,6 +247,9 @@ func TestAlertsUseMetricsThatExistAndAreAllTested(t *testing.T) {
 			checkQuery(t, "alert "+r.Alert, r.Expr, names)
 			if !strings.Contains(tests, `alertname="`+r.Alert+`",alertstate="firing"`) {
 				t.Errorf("no test sees %s fire", r.Alert)
+			}
+			if !parsed.quiet(r.Alert, r.Expr) {
+				t.Errorf("no test sees %s keep quiet about values that are as they should be", r.Alert)
 			}
 			if r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
 				t.Errorf("%s does not say what to do", r.Alert)

@@ -46,8 +46,10 @@ func TestLastExportHoldsEverySample(t *testing.T) {
 				if protocol == ProtocolHTTP && !in.zipped {
 					t.Error("OTEL_EXPORTER_OTLP_COMPRESSION was not honoured")
 				}
-				if len(in.points("go.goroutine.count")) == 0 {
-					t.Error("no runtime metrics")
+				for _, name := range []string{"go.goroutine.count", "go.schedule.duration"} {
+					if len(in.points(name)) == 0 {
+						t.Errorf("no %s of the runtime", name)
+					}
 				}
 			})
 		}

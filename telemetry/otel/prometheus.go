@@ -3,6 +3,7 @@ package otel
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,12 +25,14 @@ type scrapes struct {
 
 func newScrapes(src *source, c *Config, res *resource.Resource) (*scrapes, error) {
 	s := &scrapes{histograms: c.Histograms}
+	// What runnable goroutines waited for a processor is what a busy machine adds to every stage.
+	waits := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/sched/latencies:seconds$")}
 	for _, r := range []struct {
 		to    *http.Handler
 		shape shape
 	}{{&s.classic, shape{}}, {&s.native, shape{exponential: true, scale: c.Scale}}} {
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(waits)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 		exporter, err := otelprom.New(
 			otelprom.WithRegisterer(registry),
 			otelprom.WithProducer(newView(src, r.shape, deltas{})),

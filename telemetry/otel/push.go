@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
@@ -27,7 +29,7 @@ func newPush(ctx context.Context, giveUp context.Context, src *source, c *Config
 			continue
 		}
 		guarded := &metricGuard{Exporter: exporter, giveUp: giveUp, errors: &src.self.metricErrors}
-		reader := []metric.PeriodicReaderOption{metric.WithProducer(viewFor(src, exporter, c))}
+		reader := []metric.PeriodicReaderOption{metric.WithProducer(viewFor(src, exporter, c)), metric.WithProducer(runtime.NewProducer())}
 		if os.Getenv("OTEL_METRIC_EXPORT_INTERVAL") == "" {
 			reader = append(reader, metric.WithInterval(c.ExportEvery))
 		}
@@ -39,6 +41,9 @@ func newPush(ctx context.Context, giveUp context.Context, src *source, c *Config
 	provider := metric.NewMeterProvider(options...)
 	if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
 		return nil, fmt.Errorf("otel: runtime metrics: %w", err)
+	}
+	if strings.EqualFold(os.Getenv("OTEL_GO_X_OBSERVABILITY"), "true") {
+		otel.SetMeterProvider(provider) // where the SDK looks for one to measure itself with
 	}
 	return provider, nil
 }

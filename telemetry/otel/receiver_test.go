@@ -17,6 +17,7 @@ import (
 	resourcepb "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -31,6 +32,8 @@ type receiver struct {
 	spans    []*tracepb.Span
 	resource *resourcepb.Resource
 	zipped   bool
+	token    []string // "authorization" of each export
+	requests []int    // spans of each export
 }
 
 // traceService keeps the two services apart, whose methods have one name.
@@ -68,9 +71,12 @@ func setenv(t testing.TB, name, value string) {
 }
 
 // Export receives metrics over gRPC.
-func (r *receiver) Export(_ context.Context, q *metricsrpc.ExportMetricsServiceRequest) (*metricsrpc.ExportMetricsServiceResponse, error) {
+func (r *receiver) Export(ctx context.Context, q *metricsrpc.ExportMetricsServiceRequest) (*metricsrpc.ExportMetricsServiceResponse, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		r.token = append(r.token, md.Get("authorization")...)
+	}
 	r.metrics = append(r.metrics, q.ResourceMetrics...)
 	return &metricsrpc.ExportMetricsServiceResponse{}, nil
 }
@@ -81,6 +87,7 @@ func (s traceService) Export(_ context.Context, q *tracerpc.ExportTraceServiceRe
 	defer s.r.mu.Unlock()
 	for _, rs := range q.ResourceSpans {
 		s.r.resource = rs.Resource
+		s.r.requests = append(s.r.requests, len(rs.ScopeSpans[0].Spans))
 		for _, ss := range rs.ScopeSpans {
 			s.r.spans = append(s.r.spans, ss.Spans...)
 		}
@@ -91,6 +98,11 @@ func (s traceService) Export(_ context.Context, q *tracerpc.ExportTraceServiceRe
 // ServeHTTP receives both over HTTP.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body := io.Reader(req.Body)
+	if token := req.Header.Get("Authorization"); token != "" {
+		r.mu.Lock()
+		r.token = append(r.token, token)
+		r.mu.Unlock()
+	}
 	if req.Header.Get("Content-Encoding") == "gzip" {
 		z, err := gzip.NewReader(req.Body)
 		if err != nil {

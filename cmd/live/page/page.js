@@ -34,6 +34,8 @@ function span(s) {
   return s < 172800 ? Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " min" : Math.floor(s / 86400) + " d";
 }
 const plural = (n, one) => whole(n) + " " + one + (n === 1 ? "" : "s");
+// short keeps what tells long addresses apart: their ends.
+const short = s => s.length > 22 ? s.slice(0, 6) + "…" + s.slice(-12) : s;
 
 // Elements. Text goes through textContent: a client's name is never markup.
 function text(id, value) { const e = typeof id === "string" ? $(id) : id; if (e.textContent !== value) e.textContent = value; }
@@ -65,12 +67,12 @@ function node(id, value, unit, sub, is) {
   n.querySelector(".sub").title = sub;
   if (is) n.dataset.is = is;
 }
-function pipe(id, depth, cap, label) {
-  const p = $(id), share = cap > 0 ? depth / cap : 0;
+function pipe(id, depth, cap, say) {
+  const p = $(id), share = cap > 0 ? depth / cap : 0, label = say(depth);
   p.querySelector("u").style.width = share > 0 ? "max(2px, " + 100 * Math.min(share, 1) + "%)" : "0";
   p.dataset.full = share > 0.8 ? "yes" : "no";
-  text(p.querySelector("em"), label);
-  p.title = cap > 0 ? label + " of " + whole(cap) + ", " + percent(share) + " full" : label;
+  text(p.querySelector("em"), label.length > 13 ? whole(depth) : label); // which is as much as is between two boxes
+  p.title = cap > 0 ? label + " of " + say(cap) + ", " + percent(share) + " full" : label;
 }
 
 function header(s) {
@@ -80,7 +82,7 @@ function header(s) {
   document.body.dataset.state = state;
   text("state", say);
   text("policy", s.policy_name || s.policy);
-  $("policy").title = s.policy;
+  $("policy").title = (s.policy_name ? s.policy_name + ": " : "") + s.policy;
   text("engine", s.engine + (s.fallback ? " (fallback)" : ""));
   $("engine").title = s.note;
   text("clients", whole(s.clients));
@@ -88,12 +90,12 @@ function header(s) {
   text("up", span(s.up));
   const t = s.tracing, of = $("tracing");
   of.hidden = !(t && t.left);
-  if (!of.hidden) text(of.querySelector("dd"), "connection " + t.connection + ", " + plural(t.left, "answer") + " to come");
+  if (!of.hidden) text(of.querySelector("dd"), of.title = "connection " + t.connection + ", " + plural(t.left, "answer") + " to come");
   document.title = "sluice · " + say;
 }
 
 function flow(s, p) {
-  const q = s.queues, g = s.gate, size = v => bytes(v).join(" ");
+  const q = s.queues, g = s.gate, size = v => bytes(v).join(" "), answers = n => plural(n, "answer");
   node("n-readers", rate(p.requests), "requests/s", plural(s.clients, "client"));
   node("n-sequencer", rate(p.events), "events/s", "event " + whole(s.sequenced));
   const waits = g.waiting && g.seconds >= 0.05;
@@ -102,19 +104,21 @@ function flow(s, p) {
   node("n-encode", rate(p.encoded), "answers/s", "busy " + percent(s.busy.encode));
   node("n-egress", rate(p.responses), "answers/s", plural(s.shards.length, "shard"));
   const b = bytes(p.bytes);
-  node("n-sockets", b[0], b[1] + "/s", s.blocked ? s.blocked + " of " + s.clients + " blocked" : "none blocked");
+  node("n-sockets", b[0], b[1] + "/s", s.blocked ? whole(s.blocked) + " blocked" : "none blocked");
   node("n-journal", rate(p.commits), "syncs/s", p.commits > 0 ? rate(p.events / p.commits) + " events each" : "event " + whole(s.persisted));
-  pipe("q-requests", q.requests.depth, q.requests.cap, size(q.requests.depth));
-  pipe("q-gate", q.gate.depth, q.gate.cap, plural(q.gate.depth, "answer"));
-  pipe("q-encode", q.encode.depth, q.encode.cap, plural(q.encode.depth, "answer"));
-  pipe("q-egress", q.egress.depth, q.egress.cap, size(q.egress.depth));
-  pipe("q-sockets", 0, 0, size(q.buffered));
+  pipe("q-requests", q.requests.depth, q.requests.cap, size);
+  pipe("q-gate", q.gate.depth, q.gate.cap, answers);
+  pipe("q-encode", q.encode.depth, q.encode.cap, answers);
+  pipe("q-egress", q.egress.depth, q.egress.cap, size);
+  pipe("q-sockets", q.buffered, 0, size);
   const behind = Math.max(s.sequenced - s.persisted, 0), w = $("word");
   const lag = behind ? plural(behind, "event") + " on the way to disk." : "Every event is on disk.", policy = s.policy.replace(/>=/g, " ≥ ");
   if (waits && g.why) w.replaceChildren(make("b", {}, "The gate " + g.why.replace(/>=/g, " ≥ ")), ". " + lag);
   else if (s.degraded) w.replaceChildren(make("b", {}, "Degraded"), ": the policy " + policy + " asks for more nodes than are in view.");
   else w.replaceChildren("An answer passes the gate at ", make("b", {}, policy), ". " + lag);
-  if (s.dropped.length) w.append(" Dropped since start: " + s.dropped.map(d => whole(d.count) + " " + d.reason.replace(/_/g, " ")).join(", ") + ".");
+  const gone = s.dropped.toSorted((a, b) => b.count - a.count).map(d => whole(d.count) + " " + d.reason.replace(/_/g, " "));
+  w.title = gone.length > 3 ? "Dropped since start: " + gone.join(", ") : "";
+  if (gone.length) w.append(" Dropped since start: " + gone.slice(0, 3).join(", ") + (gone.length > 3 ? " and for " + plural(gone.length - 3, "other reason") : "") + ".");
 }
 
 function stages(s) {
@@ -134,22 +138,33 @@ function stages(s) {
 }
 
 function shards(s) {
-  const most = Math.max(...s.shards.map(x => x.responses)), sum = s.shards.reduce((a, x) => a + x.responses, 0);
-  text("balance", sum > 0 && s.shards.length > 1 ? "busiest carries " + percent(most / sum) + ", even is " + percent(1 / s.shards.length) : "");
-  rows("shards", s.shards.map(x => make("tr", {}, make("td", {}, String(x.shard)), bar(most > 0 ? x.responses / most : 0), make("td", {}, rate(x.responses)),
-    make("td", {}, whole(x.clients)), make("td", x.blocked ? { class: "state-blocked" } : {}, whole(x.blocked)), make("td", {}, ...united(bytes(x.buffered))),
-    make("td", {}, percent(x.busy)))));
+  const all = s.shards, most = Math.max(...all.map(x => x.responses)), sum = all.reduce((a, x) => a + x.responses, 0);
+  text("balance", sum > 0 && all.length > 1 ? "busiest carries " + percent(most / sum) + ", even is " + percent(1 / all.length) : "");
+  const twice = all.length > 6, half = twice ? Math.ceil(all.length / 2) : all.length;
+  const columns = { // of the table, and of the narrow one that stands twice when there are many shards
+    "#": x => make("td", { title: "shard " + x.shard + ": " + plural(x.clients, "client") + ", " + whole(x.blocked) + " blocked, " + bytes(x.buffered).join(" ") + " unsent", class: twice && x.blocked ? "state-blocked" : "" }, String(x.shard)),
+    "": x => bar(most > 0 ? x.responses / most : 0), "answers/s": x => make("td", {}, rate(x.responses)), clients: x => make("td", {}, whole(x.clients)),
+    blocked: x => make("td", x.blocked ? { class: "state-blocked" } : {}, whole(x.blocked)), unsent: x => make("td", {}, ...united(bytes(x.buffered))),
+    busy: x => make("td", {}, percent(x.busy)),
+  };
+  const names = Object.keys(columns).filter(k => !twice || !["clients", "blocked", "unsent"].includes(k));
+  const cells = x => x ? names.map(k => columns[k](x)) : names.map(() => make("td", {}));
+  const titles = names.map(k => [k ? {} : { class: "wide" }, k]), across = twice ? [...titles, ...titles] : titles;
+  $("shards").className = twice ? "twice" : "";
+  document.querySelector("#shards thead").replaceChildren(make("tr", {}, ...across.map(([a, k]) => make("th", a, k))));
+  rows("shards", all.slice(0, half).map((x, i) => make("tr", {}, ...cells(x), ...(twice ? cells(all[half + i]) : []))));
 }
 
 function clients(s) {
-  rows("slow", s.slow.slice(0, 4).map(c => make("tr", {}, make("td", { title: "connection " + c.id + ", shard " + c.shard + "; sluice admin trace " + c.id + " 100" }, c.from), make("td", { class: "state-" + c.state }, c.state),
+  const most = s.ended.length ? 3 : 6; // rows that there is room for
+  rows("slow", s.slow.slice(0, most).map(c => make("tr", {}, make("td", { title: c.from + ", connection " + c.id + ", shard " + c.shard + "; sluice admin trace " + c.id + " 100" }, short(c.from)), make("td", { class: "state-" + c.state }, c.state),
     make("td", {}, ...united(bytes(c.unsent))), make("td", {}, c.lag > 0 ? span(c.lag) : "–"))));
   $("slow").hidden = !s.slow.length;
   text("slow-empty", s.slow.length ? "" : s.clients ? "Every client takes its answers as they come." : "Nobody is connected.");
   $("slow-empty").hidden = s.slow.length > 0;
-  text("slow-note", s.slow.length > 4 ? "the 4 that hold back most" : "");
-  const room = s.slow.length > 2 ? 2 : 4;
-  rows("ended", s.ended.slice(0, room).map(e => make("tr", {}, make("td", { title: "connection " + e.id }, e.from), make("td", {}, e.reason.replace(/_/g, " ")),
+  text("slow-note", s.slow.length > most ? "the " + most + " that hold back most" : "");
+  const room = s.slow.length > 2 ? 2 : s.slow.length ? 3 : 5;
+  rows("ended", s.ended.slice(0, room).map(e => make("tr", {}, make("td", { title: e.from + ", connection " + e.id }, short(e.from)), make("td", {}, e.reason.replace(/_/g, " ")),
     make("td", {}, ...united(bytes(e.unsent))), make("td", {}, span(e.ago)))));
   $("ended").hidden = !s.ended.length;
 }
