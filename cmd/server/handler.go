@@ -74,25 +74,37 @@ func reason(cause listen.Cause) transport.Reason {
 	return transport.ReasonOther // LocalShutdown: the shard has its own reason already, and keeps it
 }
 
-// notice returns the pipeline's observer: connections that this side ended are worth a line.
+// notice returns the pipeline's observer: connections that this side ended are worth a line, and so is a client that becomes
+// slow or recovers. Slow clients have a limit of lines of their own, or a crowd of them would leave the ends out.
 func (s *Server) notice(next func(actors.Notice)) func(actors.Notice) {
 	return func(n actors.Notice) {
-		if n.Kind == actors.NoticeClosed {
+		switch n.Kind {
+		case actors.NoticeClosed:
 			s.roster.finish(n, time.Now(), s.endpoint)
-		}
-		switch n.Reason {
-		case transport.ReasonNone, transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
-			transport.ReasonProtocolError: // logged by Disconnect, with the address
-		default:
-			if n.Kind == actors.NoticeClosed {
-				s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", "connection", n.Conn, "reason", n.Reason.String(),
-					"unsent_bytes", n.Unsent, "unsent_answers", n.Answers, "blocked", n.Blocked, "age", n.Age)
-			}
+			s.logClosed(n)
+		case actors.NoticeSlow:
+			s.sluggish.log(s.log, slog.LevelWarn, "a client is slow", figures(n)...)
+		case actors.NoticeRecovered:
+			s.sluggish.log(s.log, slog.LevelInfo, "a slow client has recovered", figures(n)...)
 		}
 		if next != nil {
 			next(n)
 		}
 	}
+}
+
+func (s *Server) logClosed(n actors.Notice) {
+	switch n.Reason {
+	case transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
+		transport.ReasonProtocolError: // logged by Disconnect, with the address
+		return
+	}
+	s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", append(figures(n), "reason", n.Reason.String())...)
+}
+
+// figures are what a line says about a connection.
+func figures(n actors.Notice) []any {
+	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Answers, "blocked", n.Blocked, "age", n.Age}
 }
 
 // quiet lets ten lines a second through and says how many it left out. Any goroutine.

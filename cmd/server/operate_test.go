@@ -155,6 +155,54 @@ func TestLimitsByEndpoint(t *testing.T) {
 	})
 }
 
+// A client that falls behind is logged once as slow, with its figures, and once as recovered when it has taken everything.
+func TestAClientThatIsSlowForAWhileIsLogged(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		const orders, soft = 2000, 4096 // answers of 100 KB, of which the socket takes a tenth
+		log := &lines{}
+		cfg := config(t.TempDir(), mode, log)
+		cfg.Listen.SendBuffer = 4096
+		cfg.Pipeline.Limits = []transport.Limits{{HardBytes: 1 << 20, SoftBytes: soft, SoftFor: time.Hour, NoProgress: time.Hour}}
+		s, at := serve(t, cfg)
+		c := dial(t, "unix", at[1])
+		for i := uint64(1); i <= orders; i++ {
+			c.command(order(1, i, orderbook.Buy, 100, 1))
+		}
+		line := func(words string) (found []string) {
+			for l := range strings.Lines(log.String()) {
+				if strings.Contains(l, words) {
+					found = append(found, l)
+				}
+			}
+			return found
+		}
+		until(t, "the client to be slow", func() bool { return len(line("a client is slow")) > 0 })
+		if n := len(line("has recovered")); n != 0 {
+			t.Errorf("%d lines say that it has recovered, and it has read nothing", n)
+		}
+		for i := 1; i <= orders; i++ {
+			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
+		}
+		until(t, "the client to recover", func() bool { return len(line("a slow client has recovered")) > 0 })
+		drain(t, s)
+		slow, recovered := line("a client is slow"), line("a slow client has recovered")
+		if len(slow) != 1 || len(recovered) != 1 {
+			t.Fatalf("want each once:\n%s%s", slow, recovered)
+		}
+		unsent, blocked := 0, ""
+		for word := range strings.FieldsSeq(slow[0]) {
+			_, _ = fmt.Sscanf(word, "unsent_bytes=%d", &unsent) // other words do not match
+			_, _ = fmt.Sscanf(word, "blocked=%s", &blocked)
+		}
+		if unsent <= soft || blocked == "" || blocked == "0s" || !strings.Contains(slow[0], "level=WARN") {
+			t.Errorf("the figures are wrong: %s", slow[0])
+		}
+		if !strings.Contains(recovered[0], "unsent_bytes=0 ") || !strings.Contains(recovered[0], "level=INFO") {
+			t.Errorf("the figures are wrong: %s", recovered[0])
+		}
+	})
+}
+
 // A reload reads the keys again: a key that is gone cannot connect any more, a new one can, and who is connected stays.
 func TestReloadReadsTheKeys(t *testing.T) {
 	dir := t.TempDir()

@@ -45,6 +45,7 @@ type Server struct {
 	snapshots *sequencer.Snapshots
 	pipeline  *actors.Pipeline[orderbook.Report, orderbook.Answer]
 	noisy     quiet // limits lines about single connections
+	sluggish  quiet // limits lines about clients that become slow or recover
 	roster    *roster
 
 	command  atomic.Pointer[Command] // written by SetCommand, read by readers
