@@ -74,6 +74,25 @@ func reason(cause listen.Cause) transport.Reason {
 	return transport.ReasonOther // LocalShutdown: the shard has its own reason already, and keeps it
 }
 
+// refused returns the listener's observer: a client that never got in is worth a line, unless it left by itself, or Connect
+// has written one, or the server ends.
+func (s *Server) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn, listen.Cause) {
+	return func(c listen.Conn, cause listen.Cause) {
+		switch cause {
+		case listen.HandshakeLost, listen.ConnectFailed, listen.ServerClosed:
+		default:
+			from := c.Remote.String()
+			if c.UID != listen.NoUID {
+				from = fmt.Sprintf("user id %d", c.UID)
+			}
+			s.atDoor.log(s.log, slog.LevelWarn, "a client was not let in", "from", from, "listener", c.Listener, "cause", cause.String())
+		}
+		if next != nil {
+			next(c, cause)
+		}
+	}
+}
+
 // notice returns the pipeline's observer: connections that this side ended are worth a line, and so is a client that becomes
 // slow or recovers. Slow clients have a limit of lines of their own, or a crowd of them would leave the ends out.
 func (s *Server) notice(next func(actors.Notice)) func(actors.Notice) {

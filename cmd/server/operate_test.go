@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"sluice/actors"
 	"sluice/cmd/orderbook"
+	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/listen"
@@ -153,6 +155,61 @@ func TestLimitsByEndpoint(t *testing.T) {
 			return tcp
 		})
 	})
+}
+
+// Clients that never got in are counted by reason, and logged unless they left by themselves.
+func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
+	log := &lines{}
+	cfg := config(t.TempDir(), transport.ModePoll, log)
+	cfg.Listen.Endpoints = append(cfg.Listen.Endpoints, withKeys(t, &cfg))
+	cfg.Listen.ConnectRate = listen.Rate{PerSecond: 0.001, Burst: 3}
+	cfg.Pipeline.MaxConnections = 1
+	s, at := serve(t, cfg)
+	dial(t, "unix", at[1])
+	_, stranger, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(why string) (n float64) {
+		s.pipeline.Collector().Gauges(func(g telemetry.Gauge, value float64) {
+			if g.Name == "listener_refused" && g.Label == "reason" && g.Value == why {
+				n += value
+			}
+		})
+		return n
+	}
+	try := func(network, address string, key ed25519.PrivateKey) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if c, err := client.Dial(ctx, network, address, client.Options{Key: key}); err == nil {
+			c.Close()
+			t.Errorf("a client got in at %s", address)
+		}
+	}
+	leaver, err := net.Dial("tcp", at[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaver.Close()
+	try("tcp", at[2], stranger)
+	try("tcp", at[0], nil)
+	try("tcp", at[0], nil) // the fourth from this address
+	try("unix", at[1], nil)
+	want := map[string]float64{
+		"unknown_key": 1, "connection_limit_reached": 2, "too_many_connections_from_address": 1, "peer_left_during_handshake": 1, "handshake_timeout": 0,
+	}
+	for why, n := range want {
+		until(t, fmt.Sprintf("%v to be refused for %s", n, why), func() bool { return refused(why) == n })
+	}
+	drain(t, s)
+	for words, n := range map[string]int{
+		`cause="unknown key"`: 1, `cause="connection limit reached"`: 2, `cause="too many connections from address"`: 1, `from="user id `: 1, "from=127.0.0.1:": 3,
+		"a client was not let in": 4,
+	} {
+		if got := strings.Count(log.String(), words); got != n {
+			t.Errorf("%d lines say %s, want %d:\n%s", got, words, n, log)
+		}
+	}
 }
 
 // A client that falls behind is logged once as slow, with its figures, and once as recovered when it has taken everything.
