@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,13 +86,16 @@ func (s *Server) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn,
 			if c.UID != listen.NoUID {
 				from = fmt.Sprintf("user id %d", c.UID)
 			}
-			s.atDoor.log(s.log, slog.LevelWarn, "a client was not let in", "from", from, "listener", c.Listener, "cause", cause.String())
+			s.atDoor.log(s.log, slog.LevelWarn, "a client was not let in", "from", from, "listener", c.Listener, "reason", label(cause), "reason_number", uint8(cause))
 		}
 		if next != nil {
 			next(c, cause)
 		}
 	}
 }
+
+// label is a cause as metrics and the log name it.
+func label(c listen.Cause) string { return strings.ReplaceAll(c.String(), " ", "_") }
 
 // notice returns the pipeline's observer: connections that this side ended are worth a line, and so is a client that becomes
 // slow or recovers. Slow clients have a limit of lines of their own, or a crowd of them would leave the ends out.
@@ -118,7 +122,7 @@ func (s *Server) logClosed(n actors.Notice) {
 		transport.ReasonProtocolError: // logged by Disconnect, with the address
 		return
 	}
-	s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", append(figures(n), "reason", n.Reason.String())...)
+	s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", append(figures(n), "reason", n.Reason.String(), "reason_number", uint8(n.Reason))...)
 }
 
 // figures are what a line says about a connection.

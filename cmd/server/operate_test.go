@@ -203,7 +203,8 @@ func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
 	}
 	drain(t, s)
 	for words, n := range map[string]int{
-		`cause="unknown key"`: 1, `cause="connection limit reached"`: 2, `cause="too many connections from address"`: 1, `from="user id `: 1, "from=127.0.0.1:": 3,
+		"reason=unknown_key reason_number=35": 1, "reason=connection_limit_reached reason_number=38": 2,
+		"reason=too_many_connections_from_address reason_number=40": 1, `from="user id `: 1, "from=127.0.0.1:": 3,
 		"a client was not let in": 4,
 	} {
 		if got := strings.Count(log.String(), words); got != n {

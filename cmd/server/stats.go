@@ -2,7 +2,6 @@ package server
 
 import (
 	"io"
-	"strings"
 	"time"
 
 	"sluice/actors"
@@ -69,7 +68,7 @@ func (s *Server) gauges() {
 	for c := listen.HandshakeTimeout; c <= listen.SetupFailed; c++ {
 		s.pipeline.Collector().Gauge(telemetry.Gauge{
 			Name: "listener_refused", Unit: "connections", Help: "Clients that never got in, by reason.", Shard: telemetry.NoShard,
-			Label: "reason", Value: strings.ReplaceAll(c.String(), " ", "_"), Read: func() float64 { return float64(in.Counters().Ended[c]) },
+			Label: "reason", Value: label(c), Read: func() float64 { return float64(in.Counters().Ended[c]) },
 		})
 	}
 	add("listener_shed", "requests", "Requests above a connection's rate.", func() float64 { return float64(in.Counters().Shed) })
