@@ -51,7 +51,7 @@ func TestTrap12AClientThatStopsReadingIsDroppedInAQuietPeriodToo(t *testing.T) {
 		r.persist()
 		// Nothing else happens from now on: only the timer can see it.
 		r.untilClosed(1, transport.ReasonStalled)
-		if !r.saw(1, NoticeSlow) {
+		if r.told(1, NoticeSlow) != 1 {
 			t.Error("it was not reported as slow before")
 		}
 		c.prefix(0)
@@ -104,8 +104,32 @@ func TestAClientOverTheSoftLimitForTooLongIsDropped(t *testing.T) {
 		r.untilClosed(1, transport.ReasonSlowSoft)
 		over.prefix(0)
 		class.wants(0, 40) // its class has another limit
-		r.until("it recovered", func() bool { return !r.saw(2, NoticeSlow) || r.saw(2, NoticeRecovered) })
 		r.drain()
+	})
+}
+
+func TestASlowClientThatTakesEverythingHasRecovered(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, func(c *Config) {
+			l := lenient()
+			l.SoftBytes = 50 << 10
+			c.Limits, c.MaxFrame = []transport.Limits{l}, 8192
+		})
+		c := r.dial(1, socket{small: true})
+		for round := range uint64(2) { // it can be slow again
+			r.report(1, round*40, 40, 7000)
+			r.persist()
+			r.until("it is slow", func() bool { return r.told(1, NoticeSlow) == int(round)+1 })
+			if n := r.told(1, NoticeRecovered); n != int(round) {
+				t.Fatalf("recovered %d times in round %d, before it took a byte", n, round)
+			}
+			c.wants(round*40, 40)
+			r.until("it recovered", func() bool { return r.told(1, NoticeRecovered) == int(round)+1 })
+		}
+		r.drain()
+		if slow, recovered := r.told(1, NoticeSlow), r.told(1, NoticeRecovered); slow != 2 || recovered != 2 {
+			t.Errorf("slow %d times and recovered %d times, want 2 and 2", slow, recovered)
+		}
 	})
 }
 

@@ -325,15 +325,16 @@ func (r *rig) untilClosed(id uint64, want transport.Reason) {
 	}
 }
 
-func (r *rig) saw(id uint64, kind NoticeKind) bool {
+// told counts the notices of a kind about a connection.
+func (r *rig) told(id uint64, kind NoticeKind) (times int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range r.notices {
 		if n.Conn == id && n.Kind == kind {
-			return true
+			times++
 		}
 	}
-	return false
+	return times
 }
 
 // drain ends the rig in order, and checks that nothing is left and every slot is accounted for.

@@ -234,6 +234,34 @@ func TestEgressHeartbeatsKeepToTheIntervalAndTheLimits(t *testing.T) {
 	}
 }
 
+// Clients that fell silent at one moment do not hear from the server at one moment: their heartbeats fill a quarter of the
+// interval. A tick looks at the same number of connections, however many of them are busy.
+func TestEgressHeartbeatsAreSpread(t *testing.T) {
+	const n, interval, piece = 1000, 10 * time.Second, 50 * time.Millisecond
+	b := newTable(t, func(c *Config) { c.Heartbeat, c.Egress.Tick = interval, piece })
+	for id := uint64(1); id <= n; id++ {
+		b.join(id)
+	}
+	b.pass(piece, piece)
+	most := uint64(0)
+	const parts = int(interval / 4 / piece) // of the quarter
+	for i := range int(interval/piece) + parts + 1 {
+		before := b.sum(telemetry.EgressHeartbeats)
+		b.pass(piece, piece)
+		beats := b.sum(telemetry.EgressHeartbeats) - before
+		if passed := time.Duration(i+2) * piece; passed < interval && beats > 0 {
+			t.Fatalf("%d heartbeats %v after the clients were last sent something", beats, passed)
+		}
+		most = max(most, beats)
+	}
+	if want := uint64(n/parts + 2); most > want {
+		t.Errorf("%d heartbeats in one tick, want at most %d of %d", most, want, n)
+	}
+	if got := b.sum(telemetry.EgressHeartbeats); got != n {
+		t.Errorf("%d heartbeats in an interval and a quarter, want one for each of %d clients", got, n)
+	}
+}
+
 func TestTrap15AFenceSendsNothingOfWhatIsBuffered(t *testing.T) {
 	b := blockedTable(t, lenient()) // connection 1 has 2005 bytes in its buffer
 	b.join(2)

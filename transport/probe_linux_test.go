@@ -38,7 +38,7 @@ func deny(plan string) error {
 		limit := unix.Rlimit{Cur: uint64(number), Max: uint64(number)}
 		return unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit)
 	}
-	calls := map[string]uint32{"setup": unix.SYS_IO_URING_SETUP, "enter": unix.SYS_IO_URING_ENTER}
+	calls := map[string]uint32{"setup": unix.SYS_IO_URING_SETUP, "enter": unix.SYS_IO_URING_ENTER, "register": unix.SYS_IO_URING_REGISTER}
 	// The filter reads the number of the system call and answers with the errno for one of them; see seccomp(2).
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
@@ -71,6 +71,9 @@ func TestOpenWhereUringIsDenied(t *testing.T) {
 		{fmt.Sprintf("setup:%d", unix.EMFILE), "auto=error/files uring=error/files poll=poll/asked"},
 		{fmt.Sprintf("enter:%d", unix.EPERM), "auto=poll/sandbox uring=error/sandbox poll=poll/asked"},
 		{fmt.Sprintf("enter:%d", unix.ENOSYS), "auto=poll/kernel uring=error/kernel poll=poll/asked"},
+		{fmt.Sprintf("enter:%d", unix.EOPNOTSUPP), "auto=poll/sandbox uring=error/sandbox poll=poll/asked"},
+		{fmt.Sprintf("setup:%d", unix.EINVAL), "auto=poll/kernel uring=error/kernel poll=poll/asked"}, // with every set of flags
+		{fmt.Sprintf("register:%d", unix.EPERM), "auto=uring/none uring=uring/none poll=poll/asked"},  // nothing is registered
 		{"memlock:65536", "auto=error/memlock uring=error/memlock poll=poll/asked"},
 	}
 	for _, c := range cases {

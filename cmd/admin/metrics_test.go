@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -12,6 +13,8 @@ import (
 	"sluice/cmd/stats"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
+	"sluice/transport"
+	"sluice/transport/listen"
 )
 
 // scraped lists the metrics of a running server that has served a client, as Prometheus sees them: name, and the labels of
@@ -90,5 +93,34 @@ func TestMailboxMetricsHaveTheSameLabels(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has %q, want %q", name, got, want)
 		}
+	}
+}
+
+// docs/operations.md has a line for each reason of an end, with the number and the name of the code, what it means and what to
+// do about it.
+func TestEveryCloseReasonHasALineInTheRunbook(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	for r := transport.ReasonPeerClosed; r < transport.ReasonCount; r++ {
+		want[fmt.Sprint(uint8(r))] = r.String()
+	}
+	for c := listen.HandshakeTimeout; c <= listen.SetupFailed; c++ {
+		want[fmt.Sprint(uint8(c))] = strings.ReplaceAll(c.String(), " ", "_")
+	}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([0-9]+) \| ([^|]*) \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(string(text), -1) {
+		number, name, meaning, remedy := row[1], row[2], row[3], row[4]
+		if want[number] != name {
+			t.Errorf("the document calls %s %q, the code calls it %q", number, name, want[number])
+		}
+		if len(meaning) < 10 || remedy == "" {
+			t.Errorf("%s %s: %q, %q", number, name, meaning, remedy)
+		}
+		delete(want, number)
+	}
+	for number, name := range want {
+		t.Errorf("the document has no line for %s %s", number, name)
 	}
 }

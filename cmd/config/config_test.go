@@ -145,6 +145,11 @@ func TestSettingsThatCannotGoTogetherAreRefused(t *testing.T) {
 		{"--listen-tcp=[2001:db8::1]:9876", "accept it with --insecure"},
 		{"--listen-tcp=example.com:9876", "accept it with --insecure"},
 		{"--data-dir=", "--data-dir is empty"},
+		{"--admin-addr=9464", `--admin-addr is "9464": write host:port`},
+		{"--admin-addr=127.0.0.1:70000", "a port from 0 to 65535"},
+		{"--admin-addr=0.0.0.0:9464", "accept it with --admin-insecure"},
+		{"--admin-addr=:9464 --insecure", "accept it with --admin-insecure"},
+		{"--admin-addr=example.com:9464", "accept it with --admin-insecure"},
 		{"--soft-limit=2MiB", "--soft-limit is 2MiB and --hard-limit 1MiB"},
 		{"--frame-max=1MiB", "--frame-max 1MiB"},
 		{"--policy=hybrid", `--policy is "hybrid", which this node alone can never meet`},
@@ -161,7 +166,7 @@ func TestSettingsThatCannotGoTogetherAreRefused(t *testing.T) {
 		}
 	}
 	for _, good := range []string{"", "--policy=hybrid --force-policy", "--listen-tcp=localhost:1", "--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
-		"--listen-tcp=0.0.0.0:1 --insecure", "--listen-tcp=0.0.0.0:1 --authorized-keys=k"} {
+		"--admin-addr=", "--admin-addr=localhost:0", "--admin-addr=[::1]:1", "--admin-addr=:1 --admin-insecure", "--listen-tcp=0.0.0.0:1 --insecure", "--listen-tcp=0.0.0.0:1 --authorized-keys=k"} {
 		c := DefaultServer()
 		if _, err := c.Set().Load(strings.Fields(good), nil); err != nil || c.Validate() != nil {
 			t.Errorf("%q: %v, %v", good, err, c.Validate())

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -61,6 +62,22 @@ func (o *Observe) settings() []Setting {
 		{Name: "flight-slow", Value: Duration(&o.FlightSlow, time.Microsecond, time.Hour), Help: "the flight recording is kept when an answer took longer, or has waited for longer; at most one in 30s, the last 8"},
 		{Name: "trace-dir", Value: Text(&o.TraceDir, "DIR"), Help: "flight recordings; empty is traces in the data directory"},
 	}
+}
+
+// validate refuses an address that would show strangers who is connected.
+func (o *Observe) validate() error {
+	if o.Admin == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(o.Admin)
+	if n, numErr := strconv.Atoi(port); err != nil || numErr != nil || n < 0 || n > 65535 {
+		return Usagef("--admin-addr is %q: write host:port with a port from 0 to 65535, as %s", o.Admin, DefaultAdmin)
+	}
+	if !o.AdminInsecure && !loopback(host) {
+		return Usagef("--admin-addr is %q, which others can reach, and its pages show who is connected to everyone who asks: "+
+			"listen on 127.0.0.1 or [::1], or accept it with --admin-insecure", o.Admin)
+	}
+	return nil
 }
 
 func checkHistograms(text string) error {

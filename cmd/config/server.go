@@ -154,7 +154,7 @@ func (c *Server) Validate() error {
 		if n, numErr := strconv.Atoi(port); err != nil || numErr != nil || n < 0 || n > 65535 {
 			return Usagef("--listen-tcp is %q: write host:port with a port from 0 to 65535, as 127.0.0.1:9876", a)
 		}
-		if ip := net.ParseIP(host); c.Keys == "" && !c.Insecure && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		if c.Keys == "" && !c.Insecure && !loopback(host) {
 			return Usagef("--listen-tcp is %q, which others can reach, and nobody would have to authenticate: name the keys that may connect with "+
 				"--authorized-keys, listen on 127.0.0.1, or accept it with --insecure", a)
 		}
@@ -166,6 +166,9 @@ func (c *Server) Validate() error {
 		return err
 	}
 	if err := c.Doors.validate(c); err != nil {
+		return err
+	}
+	if err := c.Observe.validate(); err != nil {
 		return err
 	}
 	l := c.Limits
@@ -181,6 +184,12 @@ func (c *Server) Validate() error {
 			FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.ShardBudget)))
 	}
 	return nil
+}
+
+// loopback reports whether only this machine can reach a host. Names other than localhost are not looked up.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // meetPolicy refuses a policy that a node without replicas can never meet (R7).

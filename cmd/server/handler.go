@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,25 +75,59 @@ func reason(cause listen.Cause) transport.Reason {
 	return transport.ReasonOther // LocalShutdown: the shard has its own reason already, and keeps it
 }
 
-// notice returns the pipeline's observer: connections that this side ended are worth a line.
+// refused returns the listener's observer: a client that never got in is worth a line, unless it left by itself, or Connect
+// has written one, or the server ends.
+func (s *Server) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn, listen.Cause) {
+	return func(c listen.Conn, cause listen.Cause) {
+		switch cause {
+		case listen.HandshakeLost, listen.ConnectFailed, listen.ServerClosed:
+		default:
+			from := c.Remote.String()
+			if c.UID != listen.NoUID {
+				from = fmt.Sprintf("user id %d", c.UID)
+			}
+			s.atDoor.log(s.log, slog.LevelWarn, "a client was not let in", "from", from, "listener", c.Listener, "reason", label(cause), "reason_number", uint8(cause))
+		}
+		if next != nil {
+			next(c, cause)
+		}
+	}
+}
+
+// label is a cause as metrics and the log name it.
+func label(c listen.Cause) string { return strings.ReplaceAll(c.String(), " ", "_") }
+
+// notice returns the pipeline's observer: connections that this side ended are worth a line, and so is a client that becomes
+// slow or recovers. Slow clients have a limit of lines of their own, or a crowd of them would leave the ends out.
 func (s *Server) notice(next func(actors.Notice)) func(actors.Notice) {
 	return func(n actors.Notice) {
-		if n.Kind == actors.NoticeClosed {
+		switch n.Kind {
+		case actors.NoticeClosed:
 			s.roster.finish(n, time.Now(), s.endpoint)
-		}
-		switch n.Reason {
-		case transport.ReasonNone, transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
-			transport.ReasonProtocolError: // logged by Disconnect, with the address
-		default:
-			if n.Kind == actors.NoticeClosed {
-				s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", "connection", n.Conn, "reason", n.Reason.String(),
-					"unsent_bytes", n.Unsent, "unsent_answers", n.Answers, "blocked", n.Blocked, "age", n.Age)
-			}
+			s.logClosed(n)
+		case actors.NoticeSlow:
+			s.sluggish.log(s.log, slog.LevelWarn, "a client is slow", figures(n)...)
+		case actors.NoticeRecovered:
+			s.sluggish.log(s.log, slog.LevelInfo, "a slow client has recovered", figures(n)...)
 		}
 		if next != nil {
 			next(n)
 		}
 	}
+}
+
+func (s *Server) logClosed(n actors.Notice) {
+	switch n.Reason {
+	case transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
+		transport.ReasonProtocolError: // logged by Disconnect, with the address
+		return
+	}
+	s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", append(figures(n), "reason", n.Reason.String(), "reason_number", uint8(n.Reason))...)
+}
+
+// figures are what a line says about a connection.
+func figures(n actors.Notice) []any {
+	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Answers, "blocked", n.Blocked, "age", n.Age}
 }
 
 // quiet lets ten lines a second through and says how many it left out. Any goroutine.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"sluice/actors"
 	"sluice/cmd/orderbook"
+	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/listen"
@@ -152,6 +154,110 @@ func TestLimitsByEndpoint(t *testing.T) {
 			tcp, _ := ended()
 			return tcp
 		})
+	})
+}
+
+// Clients that never got in are counted by reason, and logged unless they left by themselves.
+func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
+	log := &lines{}
+	cfg := config(t.TempDir(), transport.ModePoll, log)
+	cfg.Listen.Endpoints = append(cfg.Listen.Endpoints, withKeys(t, &cfg))
+	cfg.Listen.ConnectRate = listen.Rate{PerSecond: 0.001, Burst: 3}
+	cfg.Pipeline.MaxConnections = 1
+	s, at := serve(t, cfg)
+	dial(t, "unix", at[1])
+	_, stranger, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(why string) (n float64) {
+		s.pipeline.Collector().Gauges(func(g telemetry.Gauge, value float64) {
+			if g.Name == "listener_refused" && g.Label == "reason" && g.Value == why {
+				n += value
+			}
+		})
+		return n
+	}
+	try := func(network, address string, key ed25519.PrivateKey) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if c, err := client.Dial(ctx, network, address, client.Options{Key: key}); err == nil {
+			c.Close()
+			t.Errorf("a client got in at %s", address)
+		}
+	}
+	leaver, err := net.Dial("tcp", at[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaver.Close()
+	try("tcp", at[2], stranger)
+	try("tcp", at[0], nil)
+	try("tcp", at[0], nil) // the fourth from this address
+	try("unix", at[1], nil)
+	want := map[string]float64{
+		"unknown_key": 1, "connection_limit_reached": 2, "too_many_connections_from_address": 1, "peer_left_during_handshake": 1, "handshake_timeout": 0,
+	}
+	for why, n := range want {
+		until(t, fmt.Sprintf("%v to be refused for %s", n, why), func() bool { return refused(why) == n })
+	}
+	drain(t, s)
+	for words, n := range map[string]int{
+		"reason=unknown_key reason_number=35": 1, "reason=connection_limit_reached reason_number=38": 2,
+		"reason=too_many_connections_from_address reason_number=40": 1, `from="user id `: 1, "from=127.0.0.1:": 3,
+		"a client was not let in": 4,
+	} {
+		if got := strings.Count(log.String(), words); got != n {
+			t.Errorf("%d lines say %s, want %d:\n%s", got, words, n, log)
+		}
+	}
+}
+
+// A client that falls behind is logged once as slow, with its figures, and once as recovered when it has taken everything.
+func TestAClientThatIsSlowForAWhileIsLogged(t *testing.T) {
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		const orders, soft = 2000, 4096 // answers of 100 KB, of which the socket takes a tenth
+		log := &lines{}
+		cfg := config(t.TempDir(), mode, log)
+		cfg.Listen.SendBuffer = 4096
+		cfg.Pipeline.Limits = []transport.Limits{{HardBytes: 1 << 20, SoftBytes: soft, SoftFor: time.Hour, NoProgress: time.Hour}}
+		s, at := serve(t, cfg)
+		c := dial(t, "unix", at[1])
+		for i := uint64(1); i <= orders; i++ {
+			c.command(order(1, i, orderbook.Buy, 100, 1))
+		}
+		line := func(words string) (found []string) {
+			for l := range strings.Lines(log.String()) {
+				if strings.Contains(l, words) {
+					found = append(found, l)
+				}
+			}
+			return found
+		}
+		until(t, "the client to be slow", func() bool { return len(line("a client is slow")) > 0 })
+		if n := len(line("has recovered")); n != 0 {
+			t.Errorf("%d lines say that it has recovered, and it has read nothing", n)
+		}
+		for i := 1; i <= orders; i++ {
+			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
+		}
+		until(t, "the client to recover", func() bool { return len(line("a slow client has recovered")) > 0 })
+		drain(t, s)
+		slow, recovered := line("a client is slow"), line("a slow client has recovered")
+		if len(slow) != 1 || len(recovered) != 1 {
+			t.Fatalf("want each once:\n%s%s", slow, recovered)
+		}
+		unsent, blocked := 0, ""
+		for word := range strings.FieldsSeq(slow[0]) {
+			_, _ = fmt.Sscanf(word, "unsent_bytes=%d", &unsent) // other words do not match
+			_, _ = fmt.Sscanf(word, "blocked=%s", &blocked)
+		}
+		if unsent <= soft || blocked == "" || blocked == "0s" || !strings.Contains(slow[0], "level=WARN") {
+			t.Errorf("the figures are wrong: %s", slow[0])
+		}
+		if !strings.Contains(recovered[0], "unsent_bytes=0 ") || !strings.Contains(recovered[0], "level=INFO") {
+			t.Errorf("the figures are wrong: %s", recovered[0])
+		}
 	})
 }
 

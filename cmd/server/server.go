@@ -45,6 +45,8 @@ type Server struct {
 	snapshots *sequencer.Snapshots
 	pipeline  *actors.Pipeline[orderbook.Report, orderbook.Answer]
 	noisy     quiet // limits lines about single connections
+	atDoor    quiet // limits lines about clients that never got in
+	sluggish  quiet // limits lines about clients that become slow or recover
 	roster    *roster
 
 	command  atomic.Pointer[Command] // written by SetCommand, read by readers
@@ -94,6 +96,7 @@ func New(cfg Config) (*Server, error) {
 	lc.Reserve = func() bool { return s.pipeline.Connections() < cfg.Pipeline.MaxConnections }
 	lc.Release = func() {} // Connect takes the permit; Reserve only looks, to refuse before the client is told it is in
 	lc.Fatal = s.fail
+	lc.Refused = s.refused(lc.Refused)
 	if s.listener, err = listen.New(lc, (*handler)(s)); err != nil {
 		return nil, err
 	}

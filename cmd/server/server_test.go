@@ -243,21 +243,23 @@ func TestLostFramingEndsTheConnectionAloud(t *testing.T) {
 }
 
 func TestTheConnectionLimitIsKept(t *testing.T) {
-	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
-	cfg.Pipeline.MaxConnections = 2
-	s, at := serve(t, cfg)
-	first := dial(t, "tcp", at[0])
-	dial(t, "unix", at[1])
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if c, err := client.Dial(ctx, "tcp", at[0], client.Options{}); err == nil {
-		c.Close()
-		t.Error("a third connection was taken")
-	}
-	first.conn.Close()
-	until(t, "the permit to come back", func() bool { return s.pipeline.Connections() == 1 })
-	dial(t, "tcp", at[0]).conn.Close()
-	drain(t, s)
+	engines(t, func(t *testing.T, mode transport.Mode) {
+		cfg := config(t.TempDir(), mode, &lines{})
+		cfg.Pipeline.MaxConnections = 2
+		s, at := serve(t, cfg)
+		first := dial(t, "tcp", at[0])
+		dial(t, "unix", at[1])
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if c, err := client.Dial(ctx, "tcp", at[0], client.Options{}); err == nil {
+			c.Close()
+			t.Error("a third connection was taken")
+		}
+		first.conn.Close()
+		until(t, "the permit to come back", func() bool { return s.pipeline.Connections() == 1 })
+		dial(t, "tcp", at[0]).conn.Close()
+		drain(t, s)
+	})
 }
 
 func TestStatsTellOfEveryComponent(t *testing.T) {

@@ -63,5 +63,13 @@ func (s *Server) gauges() {
 	add("listener_connections", "connections", "Connections a reader reads.", func() float64 { return float64(in.Counters().Live) })
 	add("listener_handshakes", "connections", "Handshakes going on.", func() float64 { return float64(in.Counters().Handshakes) })
 	add("listener_requests", "requests", "Requests read.", func() float64 { return float64(in.Counters().Requests) })
+	add("listener_accept_pauses", "pauses", "Times accepting rested because descriptors or memory had run out.", func() float64 { return float64(in.Counters().AcceptPauses) })
+	add("listener_crowd_pauses", "pauses", "Times accepting rested because all places for handshakes were taken.", func() float64 { return float64(in.Counters().CrowdPauses) })
+	for c := listen.HandshakeTimeout; c <= listen.SetupFailed; c++ {
+		s.pipeline.Collector().Gauge(telemetry.Gauge{
+			Name: "listener_refused", Unit: "connections", Help: "Clients that never got in, by reason.", Shard: telemetry.NoShard,
+			Label: "reason", Value: label(c), Read: func() float64 { return float64(in.Counters().Ended[c]) },
+		})
+	}
 	add("listener_shed", "requests", "Requests above a connection's rate.", func() float64 { return float64(in.Counters().Shed) })
 }

@@ -27,7 +27,10 @@ type observers struct {
 	at     string // address of the admin pages; empty if there is none
 }
 
-const adminCloses = time.Second // for requests under way at the end
+const (
+	adminCloses = time.Second            // for requests under way at the end
+	lastWords   = 250 * time.Millisecond // for the last export of a server that has no time left
+)
 
 // observe starts the observers of a server that runs. On an error those that were started are closed.
 func (s *service) observe() (err error) {
@@ -151,20 +154,22 @@ func (o *observers) serveFlight(w http.ResponseWriter, _ *http.Request) {
 	_, _ = o.flight.WriteTo(w) // nobody is left to hear of an error
 }
 
-// unobserve ends the observers of a server that has ended: the last export holds everything its actors measured. It is
-// bounded by otel's ShutdownTimeout and adminCloses, whatever hangs.
+// unobserve ends the observers of a server that has ended: the last export holds everything its actors measured. Whatever
+// hangs, it is bounded by what is left until s.until, and by otel's ShutdownTimeout and adminCloses.
 func (s *service) unobserve() {
 	o := &s.observers
+	ctx, cancel := s.remaining(time.Now())
+	defer cancel()
 	if o.gate != nil {
 		o.gate.close()
 	}
 	if o.export != nil {
-		if err := o.export.Shutdown(context.Background()); err != nil {
+		if err := o.export.Shutdown(ctx); err != nil {
 			s.log.Warn("not everything that was measured was exported", "error", err)
 		}
 	}
 	if o.admin != nil { // after the export, so that the last scrape may see everything
-		ctx, cancel := context.WithTimeout(context.Background(), adminCloses)
+		ctx, cancel := context.WithTimeout(ctx, adminCloses)
 		defer cancel()
 		if err := o.admin.Close(ctx); err != nil {
 			s.log.Debug("closing the admin pages", "error", err)
@@ -176,4 +181,16 @@ func (s *service) unobserve() {
 	if o.flight != nil {
 		o.flight.Close()
 	}
+}
+
+// remaining ends when the process is to have ended, lastWords from now at the earliest.
+func (s *service) remaining(now time.Time) (context.Context, context.CancelFunc) {
+	if s.until.IsZero() {
+		return context.WithCancel(context.Background())
+	}
+	least := now.Add(lastWords)
+	if s.until.After(least) {
+		least = s.until
+	}
+	return context.WithDeadline(context.Background(), least)
 }

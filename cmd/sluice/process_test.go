@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice/transport"
 )
 
 // TestMain makes the test binary a sluice, so that tests run it as a process with flags, signals and an exit code.
@@ -259,6 +262,74 @@ func TestADrainEndsAtItsDeadline(t *testing.T) {
 	}
 	p.signal(syscall.SIGINT)
 	p.ends(1, "interrupt: draining, for at most 600ms", "answers unsent")
+}
+
+// SIGTERM ends the process although the gate is shut, handshakes and a request to the admin pages are half done, and a
+// collector takes connections and says nothing.
+func TestADrainEndsInTheWorstState(t *testing.T) {
+	collector, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer collector.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+collector.Addr().String())
+	t.Setenv("OTEL_METRICS_EXPORTER", "otlp,prometheus")
+	for _, engine := range []transport.Mode{transport.ModeUring, transport.ModePoll} {
+		t.Run(engine.String(), func(t *testing.T) {
+			ring, diagnosis, err := transport.Open(engine, transport.RingConfig{Entries: 8, Wake: func() {}})
+			if err != nil {
+				t.Skipf("engine %s cannot be had here: %s", engine, diagnosis.Text)
+			}
+			if err := ring.Close(); err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			key := filepath.Join(dir, "key")
+			line, problems, code := local("client", "keygen", key)
+			if code != 0 {
+				t.Fatal(problems)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "keys"), []byte(line), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p, address := serving(t, dir, "--io", engine.String(), "--authorized-keys", filepath.Join(dir, "keys"), "--policy", "hybrid", "--force-policy", "--drain", "600ms")
+			if _, code := ask(t, address, "", "buy", "1", "1", "--id", "1", "--key", key, "--timeout", "200ms"); code != 1 {
+				t.Error("an order is answered that no replica has")
+			}
+			for at, begin := range map[string]string{address: "\x69\x00\x00", p.page(): "GET / HTTP/1.1\r\nHost: 127"} {
+				for range 10 {
+					c, err := net.Dial("tcp", at)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					if _, err := c.Write([]byte(begin)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			began := time.Now()
+			p.signal(syscall.SIGTERM)
+			p.ends(1, "draining, for at most 600ms", "answers unsent", "not everything that was measured was exported")
+			if took := time.Since(began); took > patience/2 { // for a machine that is busy; TestWhatIsLeftOfADrain is exact
+				t.Errorf("the end took %v", took)
+			}
+		})
+	}
+}
+
+// What comes after the server's end has what is left of the drain, and a moment if nothing is.
+func TestWhatIsLeftOfADrain(t *testing.T) {
+	now := time.Now()
+	for _, v := range []struct{ until, want time.Time }{
+		{now.Add(time.Hour), now.Add(time.Hour)}, {now.Add(lastWords), now.Add(lastWords)}, {now, now.Add(lastWords)}, {now.Add(-time.Hour), now.Add(lastWords)}, {},
+	} {
+		ctx, cancel := (&service{until: v.until}).remaining(now)
+		if at, bounded := ctx.Deadline(); !at.Equal(v.want) || bounded == v.want.IsZero() {
+			t.Errorf("until %v: %v, want %v", v.until.Sub(now), at.Sub(now), v.want.Sub(now))
+		}
+		cancel()
+	}
 }
 
 func TestHangUpReloadsLimits(t *testing.T) {

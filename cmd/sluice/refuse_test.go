@@ -27,6 +27,8 @@ func TestMistakesGiveExitCode2AndAnAdvice(t *testing.T) {
 		{"serve --policy hybrid", "this node alone"},
 		{"serve now", `serve takes no arguments, and "now" is one`},
 		{"serve --listen-tcp 0.0.0.0:1", "--insecure"},
+		{"serve --admin-addr 0.0.0.0:1", "--admin-insecure"},
+		{"config check --admin-addr 0.0.0.0:1", "--admin-insecure"},
 		{"config", "config check or sluice config print"},
 		{"config chek", "config check or sluice config print"},
 		{"config check --soft-limit 2MiB", "must not be above"},

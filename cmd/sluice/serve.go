@@ -58,7 +58,7 @@ func serve(e *env, args []string) error {
 	}
 	s.gauges()
 	if err := s.observe(); err != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), stopFor)
 		defer cancel()
 		return errors.Join(err, s.server.Stop(ctx))
 	}
@@ -82,6 +82,9 @@ func newLog(c *config.Server, w io.Writer) *slog.Logger {
 // sameSignal is how long after a SIGTERM another one counts as the same: ctrl-C under make, or timeout(1), sends two.
 const sameSignal = 500 * time.Millisecond
 
+// stopFor is how long a stop may take, when there is no drain or no more.
+const stopFor = time.Second
+
 // service is a running server with its signals.
 type service struct {
 	*env
@@ -96,6 +99,7 @@ type service struct {
 	observers observers
 	manager   *notifier
 	addresses []string
+	until     time.Time     // when a signal wants the process to have ended; zero before one came
 	syncs     atomic.Uint64 // written by the journal's goroutine, read by anyone: group commits begun
 }
 
@@ -156,7 +160,8 @@ func (s *service) supervise() error {
 func (s *service) drain(got os.Signal) error {
 	s.manager.tell("STOPPING=1")
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainFor)
+	s.until = began.Add(s.cfg.DrainFor)
+	ctx, cancel := context.WithDeadline(context.Background(), s.until)
 	defer cancel()
 	fmt.Fprintf(s.stderr, "sluice: %v: draining, for at most %s; the same again stops at once\n", got, config.FormatDuration(s.cfg.DrainFor))
 	ended := make(chan error, 2)
@@ -185,9 +190,10 @@ func (s *service) drain(got os.Signal) error {
 				return fmt.Errorf("%v for the third time: ended without waiting for the disk", got)
 			default:
 				stopping = true
+				s.until = time.Now().Add(stopFor)
 				fmt.Fprintf(s.stderr, "sluice: %v again: stopping now\n", got)
 				go func() {
-					ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+					ctx, cancel := context.WithTimeout(context.Background(), stopFor)
 					defer cancel()
 					_ = s.server.Stop(ctx) // Drain returns the same error
 				}()

@@ -146,9 +146,10 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 				{Network: "unix", Address: filepath.Join(dir, "open"), Open: true},
 				{Network: "tcp", Address: "127.0.0.1:0"},
 			},
-			SendBuffer: 4608, HandshakeTimeout: time.Hour,
+			// Whatever waits for a time of its own instead of the deadline of the end waits too long to be missed.
+			SendBuffer: 4608, HandshakeTimeout: time.Hour, CloseTimeout: time.Hour,
 		},
-		Journal: server.Journal{SegmentBytes: 1 << 20},
+		Journal: server.Journal{SegmentBytes: 1 << 20}, FailTimeout: time.Hour,
 	}
 	cfg.Pipeline.IO, cfg.Pipeline.Shards = engine, 2
 	cfg.Pipeline.Limits = []transport.Limits{lenient()}

@@ -13,22 +13,37 @@ import (
 	"sluice/transport"
 )
 
-// Signals rain on the process and on every thread of it while numbered notes stream through sockets that are often full:
-// every stream stays whole.
+// Signals rain on the process and on every thread of it while numbered notes stream to clients that read at once, and to some
+// that rest, so that their sockets are full: every stream stays whole.
 func TestASignalStormTearsNoStream(t *testing.T) {
 	heard := make(chan os.Signal, 1)
 	signal.Notify(heard, unix.SIGUSR2) // else it would end the process
 	defer signal.Stop(heard)
 	engines(t, func(t *testing.T, engine transport.Mode) {
-		const clients, size = 40, 300
+		const clients, lagging, size = 40, 10, 300
 		total := scale(20_000, 60_000, 5_000_000)
-		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10})
-		readers := r.followers(clients, size)
+		limits := lenient()
+		limits.HardBytes, limits.SoftBytes = 8<<20, 8<<20
+		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10, limits: limits})
+		checked := watch(r.followers(clients-lagging, size))
+		var laggards []*reader
+		for i := range lagging {
+			h := r.tcp
+			if i%2 == 1 {
+				h = r.unix
+			}
+			h.receive = 4 << 10
+			c := r.dial(h, size)
+			r.need(c.follow())
+			laggards = append(laggards, c)
+		}
 		stop, stormed := make(chan struct{}), make(chan int)
 		began := time.Now()
 		go storm(stop, stormed)
 		done := r.stream(30_000, total, nil)
-		r.need(all(readers, (*reader).whole))
+		until(t, "everyone who rests is blocked", func() bool { return r.gauge("egress_blocked_connections") >= lagging })
+		r.need(all(laggards, lag))
+		r.need(<-checked)
 		<-done
 		close(stop)
 		signals := <-stormed

@@ -197,6 +197,9 @@ func gaugeRows() []row {
 		g("listener_connections", "sluice.listener.connections", Gauge, "{connection}", "Connections that are read."),
 		g("listener_handshakes", "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes going on."),
 		g("listener_requests", "sluice.listener.requests", Counter, "{request}", "Requests read."),
+		g("listener_refused", "sluice.listener.refused", Counter, "{connection}", "Clients that never got in, by reason.", "reason"),
+		g("listener_accept_pauses", "sluice.listener.accept_pauses", Counter, "{pause}", "Times accepting rested because descriptors or memory had run out; clients wait meanwhile."),
+		g("listener_crowd_pauses", "sluice.listener.crowd_pauses", Counter, "{pause}", "Times accepting rested because all places for handshakes were taken."),
 		g("listener_shed", "sluice.listener.shed", Counter, "{request}", "Requests above a connection's rate."),
 	}
 }

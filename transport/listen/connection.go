@@ -15,7 +15,7 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 		return // level-triggered: epoll will say it again in the next round
 	}
 	if events&unix.EPOLLHUP != 0 && rec.uid == NoUID {
-		r.end(slot, hangUp(rec))
+		r.end(slot, r.lost(rec, hangUp(rec)))
 		return
 	}
 	kept := copy(r.buf, r.leftovers.get(rec.leftover))

@@ -126,6 +126,40 @@ func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
 	}
 }
 
+// Whether a peer closes or resets, before the challenge reached it or after: it was never the handler's.
+func TestAPeerThatLeavesDuringItsHandshakeHasACauseOfItsOwn(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+		_, key := keyPair(0)
+		const each = 20 // closing races with the challenge
+		leave := map[string]func(c net.Conn){
+			"at once":             func(net.Conn) {},
+			"after the challenge": func(c net.Conn) { answer(t, c, key) },
+			"with a reset": func(c net.Conn) {
+				answer(t, c, key)
+				if tcp, ok := c.(*net.TCPConn); ok {
+					tcp.SetLinger(0)
+				}
+			},
+			"in the middle of its answer": func(c net.Conn) { write(t, c, answer(t, c, key)[:50]) },
+		}
+		for name, before := range leave {
+			for range each {
+				c := raw(t, network, address)
+				before(c)
+				c.Close()
+				if g := await(t, "refusal", h.refused); g.cause != HandshakeLost {
+					t.Fatalf("%s: refused with %v", name, g.cause)
+				}
+			}
+		}
+		if n := s.Counters().Ended[HandshakeLost]; n != each*uint64(len(leave)) {
+			t.Errorf("counted %d", n)
+		}
+	})
+}
+
 func TestClientSaysWhyTheHandshakeFailed(t *testing.T) {
 	h := newShard(t)
 	_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t)}, h)
