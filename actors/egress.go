@@ -218,7 +218,7 @@ func (e *Egress) deliver(b []byte, now int64) {
 	}
 	c.Unsettled++ // first: an append can end the connection, and the entry must outlive this answer
 	if !e.append(c, entry, frames, now) {
-		e.drop(c.Reason, 1)
+		e.drop(blame(c), 1)
 		e.unpin(entry, now)
 		return
 	}
@@ -250,7 +250,7 @@ func (e *Egress) refuse(r *record, entry uint32, now int64) {
 }
 
 // append puts p into the buffer of connection c, which is entry, and marks it dirty; false means the connection was ended
-// instead.
+// instead, or the ring is in doubt, which is no client's fault.
 func (e *Egress) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
 	l := &e.class[c.Class]
 	if !c.Add(e.slab, l, p) && !e.squeeze(entry, l, p, now) {
@@ -274,7 +274,7 @@ func (e *Egress) squeeze(entry uint32, l *transport.Limits, p []byte, now int64)
 	}
 	for !c.Append(e.slab, l, p, now) {
 		if !e.shed(now) || c.Has(transport.StateClosing) {
-			if !c.Has(transport.StateClosing) {
+			if !c.Has(transport.StateClosing) && e.err == nil {
 				e.close(entry, transport.ReasonShardBudget, now)
 			}
 			return false
@@ -283,11 +283,11 @@ func (e *Egress) squeeze(entry uint32, l *transport.Limits, p []byte, now int64)
 	return true
 }
 
-// ease makes n bytes fit under the hard limit by sending; false means that the connection was ended.
+// ease makes n bytes fit under the hard limit by sending; false means that the connection was ended, or the ring is in doubt.
 func (e *Egress) ease(entry uint32, n int, now int64) bool {
 	e.relieve(entry, now)
 	c := &e.conns[entry]
-	if c.Has(transport.StateClosing) {
+	if c.Has(transport.StateClosing) || e.err != nil {
 		return false
 	}
 	if c.Unsent()+n > e.class[c.Class].HardBytes {
@@ -345,8 +345,8 @@ func (e *Egress) shed(now int64) bool {
 	before := e.slab.InUse()
 	if len(e.dirty) > 0 {
 		e.flush(telemetry.EgressFlushBytes, now)
-		if e.slab.InUse() < before {
-			return true
+		if e.slab.InUse() < before || e.err != nil {
+			return e.err == nil
 		}
 	}
 	worst := e.blocked
@@ -360,6 +360,14 @@ func (e *Egress) shed(now int64) bool {
 	}
 	e.close(worst, transport.ReasonShardBudget, now)
 	return true
+}
+
+// blame is why a connection gets no more answers: it was closed, or the ring is in doubt.
+func blame(c *transport.Conn) transport.Reason {
+	if c.Reason == transport.ReasonNone {
+		return transport.ReasonFenced
+	}
+	return c.Reason
 }
 
 // drop counts answers that a connection did not get.

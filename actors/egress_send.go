@@ -314,11 +314,11 @@ const receivedShift = 10
 // overflow ends a connection whose queue of unsent answers could not grow.
 func (e *Egress) overflow(entry uint32, slot bool, now int64) {
 	c := &e.conns[entry]
-	if !c.Has(transport.StateClosing) {
+	if !c.Has(transport.StateClosing) && e.err == nil {
 		e.close(entry, transport.ReasonShardBudget, now)
 	}
 	if slot {
-		e.drop(c.Reason, 1)
+		e.drop(blame(c), 1)
 	}
 }
 

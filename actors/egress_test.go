@@ -49,6 +49,49 @@ func TestTrap05AQueuedSendDoesNotCountAgainstTheHardLimit(t *testing.T) {
 	}
 }
 
+// A client whose bytes pile up because the ring has just failed is not slow, whichever limit its next answer would pass.
+func TestEgressBlamesNobodyForARingInDoubt(t *testing.T) {
+	for name, change := range map[string]func(c *Config){
+		"hard limit": func(c *Config) {
+			l := lenient()
+			l.HardBytes, l.SoftBytes = 8192, 8192
+			c.Limits, c.MaxFrame = []transport.Limits{l}, 4096
+		},
+		"budget of the shard": func(c *Config) { c.ShardBudget, c.MaxFrame = 2<<20, 900<<10 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newTable(t, change)
+			b.join(1)
+			b.join(2)
+			b.ring.broken = transport.ErrRingInDoubt
+			const n = 8
+			size := b.cfg.MaxFrame * 2 / 3
+			for range n {
+				b.saySize(1, size)
+				b.saySize(2, size)
+			}
+			b.persist()
+			b.step()
+			if b.shards[0].err == nil {
+				t.Fatal("the shard did not notice")
+			}
+			if b.shards[0].Close() == nil {
+				t.Error("the shard ended without an error")
+			}
+			b.control.Step(b.now) // brings the notices
+			for id := uint64(1); id <= 2; id++ {
+				if why := b.closed[id]; why != transport.ReasonShutdown {
+					t.Errorf("connection %d was closed as %v", id, why)
+				}
+			}
+			b.shards[0].rec.Unpark()
+			if n := b.sum(telemetry.DropSlowClient.Counter()); n != 0 {
+				t.Errorf("%d answers were dropped as a slow client's", n)
+			}
+		})
+	}
+}
+
 // blockedTable is a table whose connection 1 has bytes waiting and a socket that takes none.
 func blockedTable(t *testing.T, l transport.Limits) *table {
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 4096 })

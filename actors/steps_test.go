@@ -29,6 +29,7 @@ type scriptRing struct {
 	cancels int
 	unread  int // bytes that every peer has yet to read
 	parks   int
+	broken  error // of every Submit
 }
 
 func newScriptRing() *scriptRing {
@@ -79,6 +80,9 @@ func (r *scriptRing) ready(fd int32) {
 }
 
 func (r *scriptRing) Submit() error {
+	if r.broken != nil {
+		return r.broken
+	}
 	r.done = append(r.done, r.queue...)
 	r.queue = r.queue[:0]
 	return nil
