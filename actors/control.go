@@ -17,6 +17,7 @@ type Control struct {
 
 	held    event // taken from events while its shard's mailbox was full
 	holding bool
+	gone    []uint64 // connections whose readers let go when no shard took it any more
 }
 
 // Name implements Actor.
@@ -34,7 +35,14 @@ func (c *Control) Step(now int64) int {
 				break
 			}
 		}
-		w := c.shards[c.held.shard(len(c.shards))]
+		shard := c.held.shard(len(c.shards))
+		if c.notices[shard].Done() { // it has ended, and would keep the events of the others waiting for ever
+			c.settle(&c.held)
+			c.held, c.holding = event{}, false
+			work++
+			continue
+		}
+		w := c.shards[shard]
 		room := w.Claim(1)
 		if c.holding = room == nil; c.holding {
 			break // the shard is behind; its events stay in order
@@ -59,6 +67,16 @@ func (c *Control) Step(now int64) int {
 		work += len(b)
 	}
 	return work
+}
+
+// settle answers an event that no shard will take: its shard has ended, or the whole pipeline has and finish calls.
+func (c *Control) settle(ev *event) {
+	switch ev.kind {
+	case eventConnect, eventAnswer:
+		ev.ack(ErrEnded)
+	case eventDisconnect:
+		c.gone = append(c.gone, ev.conn)
+	}
 }
 
 func counterOf(k eventKind) telemetry.Counter {

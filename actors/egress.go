@@ -349,25 +349,23 @@ func (e *Egress) shed(now int64) bool {
 			return e.err == nil
 		}
 	}
+	return e.shedWorst(now)
+}
+
+// shedWorst ends the worst offender among the blocked connections; false means that there is none, or that the ring is in
+// doubt.
+func (e *Egress) shedWorst(now int64) bool {
 	worst := e.blocked
 	for i := e.blocked; i != 0; i = e.conns[i].Next {
 		if e.conns[i].Unsent() > e.conns[worst].Unsent() {
 			worst = i
 		}
 	}
-	if worst == 0 {
+	if worst == 0 || e.err != nil {
 		return false
 	}
 	e.close(worst, transport.ReasonShardBudget, now)
 	return true
-}
-
-// blame is why a connection gets no more answers: it was closed, or the ring is in doubt.
-func blame(c *transport.Conn) transport.Reason {
-	if c.Reason == transport.ReasonNone {
-		return transport.ReasonFenced
-	}
-	return c.Reason
 }
 
 // drop counts answers that a connection did not get.

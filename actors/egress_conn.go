@@ -264,3 +264,11 @@ func (e *Egress) heartbeats(now int64) {
 		e.control(e.sweep, encode.Heartbeat, now)
 	}
 }
+
+// blame is why a connection gets no more answers: it was closed, or the ring is in doubt.
+func blame(c *transport.Conn) transport.Reason {
+	if c.Reason == transport.ReasonNone {
+		return transport.ReasonFenced
+	}
+	return c.Reason
+}

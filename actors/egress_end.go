@@ -17,6 +17,9 @@ func (e *Egress) end(now int64) int {
 	if e.endAt == 0 {
 		e.endAt, e.spread = now, e.phase.spread(int64(e.cfg.DrainSpread), now)
 	}
+	if force { // where a send was queued early, the last flush left what was appended behind it
+		e.flush(telemetry.EgressFlushStop, now)
+	}
 	work := 0
 	for i := 1; i < len(e.conns); i++ {
 		c := &e.conns[i]

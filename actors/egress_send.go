@@ -302,10 +302,15 @@ func (e *Egress) settle(now int64) int {
 func (e *Egress) later(s *sample, now int64) {
 	c := &e.conns[s.entry]
 	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
-	s.bytes = 0 // from here on: it was not delivered
-	if !c.Queue(e.slab, u) {
-		e.overflow(s.entry, u.Slot, now)
+	s.bytes = 0   // from here on: it was not delivered
+	c.Unsettled++ // pinned: the worst may be this one; settle releases it
+	for !c.Queue(e.slab, u) {
+		if c.Has(transport.StateClosing) || !e.shedWorst(now) {
+			e.overflow(s.entry, u.Slot, now)
+			break
+		}
 	}
+	c.Unsettled--
 }
 
 // receivedShift turns ns into the units of transport.Unit.Received.

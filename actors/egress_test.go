@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/encode"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -371,5 +372,28 @@ func TestCloseReasonsAgreeWithTelemetry(t *testing.T) {
 		if got := telemetry.CloseReason(r).Name(); got != r.String() {
 			t.Errorf("reason %d is %q in transport and %q in telemetry", r, r, got)
 		}
+	}
+}
+
+// A stop flushes once more: also what was appended behind a send that was queued early.
+func TestAStopSendsWhatStandsBehindAQueuedSend(t *testing.T) {
+	b := newTable(t, func(c *Config) { c.Egress.FlushBytes = 100 })
+	b.join(1)
+	const n = 5
+	for range n {
+		b.saySize(1, 200) // the first one's send is queued at once, and waits for the flush
+	}
+	b.persist()
+	b.gate.Step(b.now)
+	b.encoder.Step(b.now)
+	b.phase.advance(phaseStopping, b.now+int64(time.Second))
+	b.gate.Close()
+	b.encoder.Close()
+	b.shards[0].Step(b.now)
+	if want := n * (200 + len(encode.BatchEnd)); b.ring.bytes[1] != want {
+		t.Errorf("%d bytes were sent, want all %d that were released", b.ring.bytes[1], want)
+	}
+	if b.ring.shut[1] != 1 {
+		t.Errorf("shut %d times, want once", b.ring.shut[1])
 	}
 }

@@ -29,7 +29,7 @@ type event struct {
 	hash   uint64
 	since  uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
 	owed   uint64      // disconnect: requests accepted in all
-	ack    func(error) // connect, answer: called once on the shard's goroutine, must not block
+	ack    func(error) // connect, answer: called once on an actor's goroutine, must not block
 	frame  string      // answer
 	list   *listing    // list
 }

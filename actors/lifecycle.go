@@ -165,28 +165,23 @@ func (p *Pipeline[R, Q]) failed(err error) {
 // outlived their shards.
 func (p *Pipeline[R, Q]) finish(err error) {
 	p.events.Close()
-	gone := map[uint64]bool{}
-	settle := func(ev *event) {
-		switch ev.kind {
-		case eventConnect, eventAnswer:
-			ev.ack(ErrEnded)
-		case eventDisconnect:
-			gone[ev.conn] = true
-		}
-	}
 	for _, q := range p.queues {
 		for b := q.Batch(shardEvents); len(b) > 0; b = q.Batch(shardEvents) {
 			for i := range b {
-				settle(&b[i])
+				p.control.settle(&b[i])
 			}
 			q.Release(len(b))
 		}
 	}
 	if p.control.holding {
-		settle(&p.control.held)
+		p.control.settle(&p.control.held)
 	}
 	for ev, ok := p.inbox.Recv(); ok; ev, ok = p.inbox.Recv() {
-		settle(&ev)
+		p.control.settle(&ev)
+	}
+	gone := map[uint64]bool{}
+	for _, conn := range p.control.gone {
+		gone[conn] = true
 	}
 	p.err = err
 	p.mu.Lock()

@@ -11,14 +11,15 @@ import (
 
 // simStats counts what happened; a class that never happens over many seeds fails the run.
 type simStats struct {
-	Steps, Slots, Sent, Overtaken, Connects, Reuses, Refused, HalfCloses, Vanishes, Resets, Kicks, Busies, Answers    uint64
-	Swaps, Flaps, OlderTails, Stalls, Torn, EncodeErrors, EncodePanics, EncodeLarge, SlowCloses, BudgetCloses, Orphan uint64
-	Drains, Stops, Fences, EndsEarly, InDoubt, Heartbeats, Parks, Naps, Starved                                       uint64
+	Steps, Slots, Sent, Overtaken, Connects, Reuses, Refused, HalfCloses, Vanishes, Resets, Kicks, Busies, Answers uint64
+	Swaps, Flaps, OlderTails, Stalls, Torn, EncodeErrors, EncodePanics, EncodeLarge, BudgetCloses, Orphan          uint64
+	Drains, Stops, Fences, EndsEarly, InDoubt, Heartbeats, Parks, Naps, Starved                                    uint64
+	Departs, Lists, Reloads, Traced, ControlFull, SlowHard, SlowSoft, Stalled                                      uint64
 
 	Ring transport.FaultCounts
 
 	// The longest times, in steps' nanoseconds.
-	HealthyWait, Settle, End int64
+	HealthyWait, Settle, End, Silence int64
 }
 
 func (s *simStats) add(o *simStats) {
@@ -27,6 +28,7 @@ func (s *simStats) add(o *simStats) {
 		*sum[i].n += *v.n
 	}
 	s.HealthyWait, s.Settle, s.End = max(s.HealthyWait, o.HealthyWait), max(s.Settle, o.Settle), max(s.End, o.End)
+	s.Silence = max(s.Silence, o.Silence)
 }
 
 type namedCount struct {
@@ -44,9 +46,11 @@ func (s *simStats) fields() []namedCount {
 		{"Busies", &s.Busies, false}, {"Answers", &s.Answers, false}, {"Swaps", &s.Swaps, true}, {"Flaps", &s.Flaps, true},
 		{"OlderTails", &s.OlderTails, true}, {"Stalls", &s.Stalls, true}, {"Torn", &s.Torn, true},
 		{"EncodeErrors", &s.EncodeErrors, true}, {"EncodePanics", &s.EncodePanics, true}, {"EncodeLarge", &s.EncodeLarge, true},
-		{"SlowCloses", &s.SlowCloses, false}, {"BudgetCloses", &s.BudgetCloses, false}, {"Orphans", &s.Orphan, false},
+		{"SlowHard", &s.SlowHard, false}, {"SlowSoft", &s.SlowSoft, false}, {"Stalled", &s.Stalled, false}, {"BudgetCloses", &s.BudgetCloses, false}, {"Orphans", &s.Orphan, false},
 		{"Drains", &s.Drains, false}, {"Stops", &s.Stops, false}, {"Fences", &s.Fences, false}, {"EndsEarly", &s.EndsEarly, false},
 		{"InDoubt", &s.InDoubt, false}, {"Heartbeats", &s.Heartbeats, false}, {"Parks", &s.Parks, false}, {"Naps", &s.Naps, false}, {"Starved", &s.Starved, true},
+		{"Departs", &s.Departs, true}, {"Lists", &s.Lists, false}, {"Reloads", &s.Reloads, true}, {"Traced", &s.Traced, false},
+		{"ControlFull", &s.ControlFull, true},
 		{"ShortSend", &r.ShortSend, true}, {"Again", &r.Again, true}, {"Interrupted", &r.Interrupted, true},
 		{"NoBuffers", &r.NoBuffers, true}, {"NoMemory", &r.NoMemory, true}, {"Reset", &r.Reset, true}, {"Pipe", &r.Pipe, true},
 		{"LateSend", &r.LateSend, true}, {"LatePoll", &r.LatePoll, true}, {"LostPoll", &r.LostPoll, true},
@@ -72,7 +76,7 @@ func (s *simStats) String() string {
 	for _, v := range s.fields() {
 		fmt.Fprintf(&b, "%s %d, ", v.name, *v.n)
 	}
-	fmt.Fprintf(&b, "longest: healthy wait %d ns, settling %d ns, end %d ns", s.HealthyWait, s.Settle, s.End)
+	fmt.Fprintf(&b, "longest: healthy wait %d ns, settling %d ns, end %d ns, silence %d ns", s.HealthyWait, s.Settle, s.End, s.Silence)
 	return b.String()
 }
 

@@ -15,7 +15,15 @@ func (w *world) end() {
 	case finaleDrain, finaleDrainStop:
 		w.stats.Drains++
 		w.p.slots.Close()
-		w.p.phase.advance(phaseDraining, 0)
+		if w.swarm.finale == finaleDrainStop && w.r.oneIn(2) { // its context has a deadline
+			w.patience = w.now + int64(w.swarm.grace)
+		}
+		for _, p := range w.open { // readers that the node's end ended
+			if p.owned && !p.gone && !p.alone && !p.cut && w.r.oneIn(4) {
+				w.depart(p)
+			}
+		}
+		w.p.phase.advance(phaseDraining, w.patience)
 	case finaleStop:
 		w.stats.Stops++
 		w.cut(phaseStopping)
@@ -30,6 +38,9 @@ func (w *world) end() {
 func (w *world) cut(phase uint32) {
 	w.cutShort = true
 	w.deadline = w.now + int64(w.swarm.grace)
+	if w.patience != 0 {
+		w.deadline = min(w.deadline, w.patience) // an earlier one stays
+	}
 	w.halted = w.p.gate.slots.Position()
 	w.p.phase.advance(phase, w.deadline)
 	w.watchEnd()
@@ -113,6 +124,7 @@ func (w *world) ledger() {
 	for r := range telemetry.DropReason(telemetry.NumDropReasons) {
 		dropped += sum.C[r.Counter()]
 	}
+	w.lastFlush = w.healthy && w.cutShort && !w.p.phase.fenced()
 	w.healthy = false // how long ago the rest came is not known
 	delivered, whole := sum.C[telemetry.EgressFramesSent], uint64(0)
 	for _, p := range w.peers {
@@ -120,6 +132,12 @@ func (w *world) ledger() {
 		whole += uint64(p.whole)
 		switch {
 		case p.cut:
+		case p.closed == transport.ReasonPeerClosed && p.answers < p.answered || p.closed == transport.ReasonShutdown && !w.cutShort && p.answers < p.answered:
+			w.fail("%v: got %d of %d answers that were no slots", p, p.answers, p.answered)
+		case p.closed == transport.ReasonShutdown && !w.cutShort && p.slowTold:
+			w.fail("%v: was served and is still called slow", p)
+		case p.closed == transport.ReasonShutdown && w.lastFlush && !p.slow && !p.blocked && !p.sim.Refused() && p.got < p.slotsBefore(w.halted):
+			w.fail("%v: a stop did not send it the %d answers that were released (R31)", p, p.slotsBefore(w.halted))
 		case p.closed == transport.ReasonPeerClosed && p.got < p.due:
 			w.fail("%v: closed as served, %d answers were due", p, p.due)
 		case p.closed == transport.ReasonShutdown && !w.cutShort && p.got < len(p.slots):
@@ -131,9 +149,7 @@ func (w *world) ledger() {
 	s.Overtaken = sum.C[telemetry.GateOvertaken]
 	s.Heartbeats = sum.C[telemetry.EgressHeartbeats]
 	s.EncodeErrors, s.EncodePanics, s.EncodeLarge = sum.C[telemetry.EncodeErrors], sum.C[telemetry.EncodePanics], sum.C[telemetry.EncodeOversized]
-	for _, r := range []telemetry.CloseReason{telemetry.CloseSlowHard, telemetry.CloseSlowSoft, telemetry.CloseStalled} {
-		s.SlowCloses += sum.C[r.Counter()]
-	}
+	s.SlowHard, s.SlowSoft, s.Stalled = sum.C[telemetry.CloseSlowHard.Counter()], sum.C[telemetry.CloseSlowSoft.Counter()], sum.C[telemetry.CloseStalled.Counter()]
 	s.BudgetCloses = sum.C[telemetry.CloseShardBudget.Counter()]
 	if delivered+dropped != w.next {
 		w.fail("ledger: %d slots in, %d delivered + %d dropped (I9)", w.next, delivered, dropped)

@@ -1,6 +1,11 @@
 package actors
 
-import "sluice/transport"
+import (
+	"errors"
+
+	"sluice/telemetry"
+	"sluice/transport"
+)
 
 // produce publishes a burst of slots.
 func (w *world) produce() {
@@ -19,17 +24,22 @@ func (w *world) produce() {
 		w.next++
 		id := w.recipient()
 		s := tickSlot{
-			seq: w.oracle.seq, n: w.next, position: w.p.slots.Position() + uint64(i), last: r.oneIn(2), bypass: r.pct(w.swarm.bypassPct),
+			seq: w.oracle.seq, conn: id, n: w.next, position: w.p.slots.Position() + uint64(i), last: r.oneIn(2), bypass: r.pct(w.swarm.bypassPct),
 		}
 		if s.kind = KindReport; r.oneIn(8) {
-			s.kind = pick(r, KindEngineError, KindBatchEnd)
+			s.kind = pick(r, KindEngineError, KindBatchEnd, KindQuery)
 		}
 		if s.kind == KindReport && r.pct(w.swarm.badPct) {
 			s.bad = pick(r, faultError, faultPanic, faultLarge)
 		}
-		room[i] = Slot[tick, struct{}]{
-			Conn: id, Seq: s.seq, Received: w.now, Matched: w.now, Kind: s.kind, Last: s.last, Bypass: s.bypass,
-			Report: tick{n: s.n, size: 13 + r.n(60), bad: s.bad},
+		// In place, as applications do: what the pipeline left in the slot's other fields stays there.
+		slot := &room[i]
+		slot.Conn, slot.Seq, slot.Received, slot.Matched = id, s.seq, w.now, w.now
+		slot.Kind, slot.Last, slot.Bypass = s.kind, s.last, s.bypass
+		slot.Parent, slot.Report = telemetry.Parent{}, tick{n: s.n, size: 13 + r.n(60), bad: s.bad}
+		if r.pct(w.swarm.tracedPct) {
+			slot.Parent = telemetry.Parent{TraceID: [16]byte{15: 1}, Flags: 1}
+			w.stats.Traced++
 		}
 		w.oracle.publish(&s)
 		if p := w.byID[id]; p != nil && p.owned {
@@ -80,8 +90,19 @@ func (w *world) clients() {
 	if p.slow && w.r.oneIn(w.swarm.slowRead) {
 		p.read(1 + w.r.n(2*w.swarm.window))
 	}
-	if p.owned && !p.gone && !p.alone && p.sim.HalfClosed() && w.r.oneIn(3) && !(w.cutShort && w.swarm.stubborn) {
+	switch reads := p.owned && !p.gone && !p.alone; {
+	case reads && p.sim.HalfClosed() && w.r.oneIn(3) && !(w.cutShort && w.swarm.stubborn):
 		w.letGo(p)
+	case reads && !p.cut && w.ending && !w.cutShort && w.r.oneIn(50):
+		w.depart(p)
+	}
+}
+
+// depart is a reader that ends because the node does: its client gets whatever can be delivered until the end.
+func (w *world) depart(p *peer) {
+	if w.p.events.TrySend(event{kind: eventDisconnect, conn: p.id, hash: transport.Hash(p.id), owed: p.owed, reason: transport.ReasonShutdown}) {
+		w.stats.Departs++
+		p.gone = true
 	}
 }
 
@@ -111,6 +132,9 @@ func (w *world) disturb() {
 	if w.ending && r.oneIn(400) {
 		w.giveUp()
 	}
+	if r.oneIn(100) {
+		w.askList()
+	}
 	if !w.faults {
 		w.oracle.mend()
 		return
@@ -130,12 +154,18 @@ func (w *world) disturb() {
 		}
 	case r.oneIn(20) && len(w.open) > 0:
 		w.answer(w.open[r.n(len(w.open))])
+	case r.oneIn(50):
+		w.reload()
 	}
 }
 
 // answer sends a frame that answers a request which was no slot.
 func (w *world) answer(p *peer) {
-	ev := event{kind: eventAnswer, conn: p.id, hash: transport.Hash(p.id), frame: simAnswer, ack: func(error) {}}
+	ev := event{kind: eventAnswer, conn: p.id, hash: transport.Hash(p.id), frame: simAnswer, ack: func(err error) {
+		if err == nil {
+			p.answered++
+		}
+	}}
 	if !p.gone && !p.alone && !w.connecting[p.id] && w.byID[p.id] == p && w.p.events.TrySend(ev) {
 		w.stats.Answers++
 		p.owed++
@@ -150,12 +180,13 @@ func (w *world) connect(id uint64) {
 	}
 	fd, sim := w.net.Open(w.swarm.window)
 	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct), alone: w.r.pct(w.swarm.alonePct)}
-	ev := event{kind: eventConnect, conn: id, hash: transport.Hash(id), fd: fd, alone: p.alone, since: w.p.slots.Published()}
+	p.class = uint8(w.r.n(simClasses))
+	ev := event{kind: eventConnect, conn: id, hash: transport.Hash(id), fd: fd, class: p.class, alone: p.alone, since: w.p.slots.Published()}
 	ev.ack = func(err error) {
 		w.connecting[id] = false
 		if err == nil {
 			p.owned, w.used[id] = true, true
-			p.opened, p.before = w.now, w.byID[id]
+			p.opened, p.heard, p.before = w.now, w.now, w.byID[id]
 			w.byID[id] = p
 			w.peers = append(w.peers, p)
 			w.open = append(w.open, p)
@@ -163,6 +194,9 @@ func (w *world) connect(id uint64) {
 			return
 		}
 		w.stats.Refused++
+		if !w.used[id] && !errors.Is(err, errSimFull) && !w.p.phase.ending() {
+			w.fail("connection %d was refused although its id is new: %v (R30)", id, err)
+		}
 		w.p.permit.Add(-1)
 		w.net.Close(fd)
 	}
@@ -171,9 +205,12 @@ func (w *world) connect(id uint64) {
 		w.stats.Reuses++
 	}
 	if !w.p.events.TrySend(ev) {
-		ev.ack(ErrEnded)
+		ev.ack(errSimFull)
 	}
 }
+
+// errSimFull is a control event that found no room; outside a world its sender would try again.
+var errSimFull = errors.New("the control mailbox is full")
 
 // leave makes a client go away in one of several ways.
 func (w *world) leave() {
@@ -184,8 +221,8 @@ func (w *world) leave() {
 	if p.gone || p.sim.HalfClosed() {
 		return
 	}
-	send := func(kind eventKind) {
-		w.p.events.TrySend(event{kind: kind, conn: p.id, hash: transport.Hash(p.id), reason: transport.ReasonKicked})
+	send := func(kind eventKind) bool {
+		return w.p.events.TrySend(event{kind: kind, conn: p.id, hash: transport.Hash(p.id), reason: transport.ReasonKicked})
 	}
 	switch w.r.n(5) {
 	case 0:
@@ -204,11 +241,14 @@ func (w *world) leave() {
 		p.cut = true
 		p.sim.Reset()
 	case 3:
-		w.stats.Kicks++
-		p.cut = true
-		send(eventKick)
+		if send(eventKick) {
+			w.stats.Kicks++
+			p.cut, p.kicked = true, true
+		}
 	case 4:
-		w.stats.Busies++
-		send(eventBusy)
+		if send(eventBusy) {
+			w.stats.Busies++
+			w.busy[p.id].asked++
+		}
 	}
 }

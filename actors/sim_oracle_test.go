@@ -33,6 +33,7 @@ type node struct {
 type passing struct {
 	seq    durability.Seq
 	at     int64
+	conn   uint64
 	bypass bool
 }
 
@@ -108,7 +109,7 @@ func (o *oracle) observe() {
 
 // publish remembers a slot by its ring position.
 func (o *oracle) publish(s *tickSlot) {
-	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, bypass: s.bypass}
+	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, conn: s.conn, bypass: s.bypass}
 }
 
 // passedAt is when the gate let a slot pass; one that overtook, or is long gone, counts as just now.
@@ -139,13 +140,63 @@ func (o *oracle) released(from, to uint64) {
 // asleep checks that a gate that goes to sleep holds back nothing that may pass (I12).
 func (o *oracle) asleep() {
 	p := o.w.p
-	if _, pending := p.policy.Pending(); pending || p.gate.slots.Len() == 0 || p.phase.over() {
+	if _, pending := p.policy.Pending(); pending || p.phase.over() {
+		return
+	}
+	if !o.w.ending { // in a drain the gate ends when the ring is empty
+		o.alarmed()
+	}
+	if p.gate.slots.Len() == 0 {
 		return
 	}
 	position := p.gate.slots.Position()
 	head := &o.slots[position%uint64(len(o.slots))]
 	if in := o.index(p.policy.Current()); head.bypass || head.seq <= o.now[in] {
 		o.w.fail("the gate sleeps, and its head slot at %d with seq %d may pass: %q holds up to %d (I12)", position, head.seq, o.policies[in], o.now[in])
+	}
+	o.heldBack(position)
+}
+
+// alarmed checks that a gate which goes to sleep says whether its policy asks for more nodes than are in view (I7, R14).
+func (o *oracle) alarmed() {
+	view := 0
+	for _, n := range o.nodes {
+		if n.active {
+			view++
+		}
+	}
+	in := o.index(o.w.p.policy.Current())
+	if degraded := max(o.needs[in][0], o.needs[in][1]) > view; degraded != o.w.p.alarm.Degraded() {
+		o.w.fail("the gate sleeps and says degraded %t; %q is met by %d nodes in view: %t (R14)", !degraded, o.policies[in], view, !degraded)
+	}
+}
+
+// heldBack checks that no bypass slot waits that may overtake: one without an earlier waiting slot of its connection, while
+// the lane has room (R12).
+func (o *oracle) heldBack(position uint64) {
+	p := o.w.p
+	if p.encoder.lane.Len() == o.w.lane {
+		return
+	}
+	var waits [64]bool // by connection
+	for skip := 0; ; {
+		slots := p.gate.slots.Ahead(skip, len(o.slots))
+		if len(slots) == 0 {
+			return
+		}
+		for i := range slots {
+			s := &o.slots[(position+uint64(skip+i))%uint64(len(o.slots))]
+			switch overtaken := slots[i].overtaken; {
+			case overtaken && waits[s.conn]:
+				o.w.fail("the slot at %d overtook an earlier one of its connection %d (I3)", position+uint64(skip+i), s.conn)
+			case overtaken:
+			case s.bypass && !waits[s.conn]:
+				o.w.fail("the gate sleeps, and the slot at %d of connection %d, which waits for nothing, has not overtaken (R12)", position+uint64(skip+i), s.conn)
+			default:
+				waits[s.conn] = true
+			}
+		}
+		skip += len(slots)
 	}
 }
 

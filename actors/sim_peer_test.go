@@ -30,11 +30,20 @@ type peer struct {
 	owed    uint64 // requests so far, as the reader counts them
 	due     int    // slots that must arrive although the reader let go: up to the last request's end
 	closed  transport.Reason
+	blocked bool // when it was closed, its socket refused bytes
+	class   uint8
+
+	answered, answers uint64 // answers that were no slots: in its send buffer, and received
+	kicked            bool
+	slowTold          bool  // NoticeSlow came and NoticeRecovered did not
+	heard             int64 // when bytes last came, or its connection opened
+	still             still
 }
 
 // tickSlot is what one slot must look like on the wire.
 type tickSlot struct {
 	seq      durability.Seq
+	conn     uint64
 	n        uint64
 	position uint64 // in the slot ring
 	kind     Kind
@@ -50,7 +59,10 @@ func (p *peer) String() string {
 
 // satisfied reports that the peer has everything it must get, or that its connection ended.
 func (p *peer) satisfied() bool {
-	return p.cut || p.closed != transport.ReasonNone || p.got == len(p.slots) || p.gone && p.got >= p.due
+	if p.closed != transport.ReasonNone || p.cut {
+		return p.closed != transport.ReasonNone || !p.kicked
+	}
+	return p.answers == p.answered && p.got == len(p.slots) || p.gone && p.got >= p.due
 }
 
 // notice hears from a shard that a connection ended or is slow.
@@ -59,10 +71,17 @@ func (w *world) notice(n Notice) {
 	for p != nil && p.opened != n.At-int64(n.Age) { // it may be of an earlier connection of that id
 		p = p.before
 	}
-	if p == nil || n.Kind != NoticeClosed {
+	if p == nil {
 		return
 	}
-	p.closed = n.Reason
+	if n.Kind != NoticeClosed {
+		if p.slowTold == (n.Kind == NoticeSlow) {
+			w.fail("%v: notice %v came twice", p, n.Kind)
+		}
+		p.slowTold = n.Kind == NoticeSlow
+		return
+	}
+	p.closed, p.blocked = n.Reason, n.Blocked != 0
 	switch {
 	case n.Reason == transport.ReasonSlowHard && n.Blocked == 0 && !w.late && !p.sim.Refused():
 		w.fail("%v: closed for %d unsent bytes although its socket refused none (I6)", p, n.Unsent)
@@ -78,8 +97,13 @@ func (w *world) notice(n Notice) {
 
 // read takes bytes off the simulated socket and checks them against what must come (I3, I4).
 func (p *peer) read(limit int) {
+	had := len(p.rx)
 	p.rx = p.sim.Take(p.rx, limit)
 	rest := p.rx
+	quiet := p.w.now - p.heard
+	if len(rest) > had {
+		p.heard = p.w.now
+	}
 	for len(rest) >= 5 && p.w.err == nil {
 		size := 4 + int(binary.LittleEndian.Uint32(rest))
 		if size > 256+4 {
@@ -88,6 +112,9 @@ func (p *peer) read(limit int) {
 		}
 		if len(rest) < size {
 			break
+		}
+		if string(rest[:size]) == encode.Heartbeat {
+			p.heartbeat(quiet)
 		}
 		p.frame(rest[:size])
 		rest = rest[size:]
@@ -98,9 +125,32 @@ func (p *peer) read(limit int) {
 // simAnswer answers a request that was no slot.
 const simAnswer = "\x04\x00\x00\x00\xeeyes"
 
+// simQuery answers a query.
+const simQuery = "\x04\x00\x00\x00\xeftop"
+
+// control takes a frame that is no slot's; false if it is one.
+func (p *peer) control(b string) bool {
+	switch b {
+	case encode.Heartbeat:
+	case encode.ServerBusy:
+		if busy := &p.w.busy[p.id]; busy.told == busy.asked {
+			p.w.fail("%v: told %d times that the server is busy, which was asked for as often", p, busy.told+1)
+		} else {
+			busy.told++
+		}
+	case simAnswer:
+		if p.answers++; p.answers > p.answered {
+			p.w.fail("%v: got %d answers that were no slots, of %d (I3)", p, p.answers, p.answered)
+		}
+	default:
+		return false
+	}
+	return true
+}
+
 // frame checks one whole frame.
 func (p *peer) frame(b []byte) {
-	if s := string(b); !p.pending && (s == encode.Heartbeat || s == encode.ServerBusy || s == simAnswer) {
+	if !p.pending && p.control(string(b)) {
 		return
 	}
 	if p.got == len(p.slots) {
@@ -121,6 +171,8 @@ func (p *peer) frame(b []byte) {
 		return
 	case s.bad != faultNone:
 		p.w.fail("%v: answer %d could not be encoded, got % x", p, s.n, b)
+	case s.kind == KindQuery && string(b) != simQuery:
+		p.w.fail("%v: want the answer to a query, got % x (I3)", p, b)
 	case s.kind == KindEngineError && string(b) != encode.EngineError:
 		p.w.fail("%v: want EngineError, got % x (I3)", p, b)
 	case s.kind == KindReport && (b[4] != tickTag || binary.LittleEndian.Uint64(b[5:]) != s.n):
@@ -187,5 +239,5 @@ func (e *simEncoder) AppendReport(dst []byte, r *tick) ([]byte, error) {
 
 // AppendQuery implements encode.Encoder.
 func (e *simEncoder) AppendQuery(dst []byte, q *struct{}) ([]byte, error) {
-	return tickEncoder{}.AppendQuery(dst, q)
+	return append(dst, simQuery...), nil
 }

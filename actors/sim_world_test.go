@@ -33,22 +33,30 @@ type world struct {
 	connecting []bool  // by id: Connect has not returned
 	used       []bool  // by id: it had a connection
 
+	busy [32]struct{ asked, told uint64 } // by id: ServerBusy, asked for and received
+
 	faults   bool
-	calmed   int64 // when the faults ended
-	healthy  bool  // no fault of this world can delay a client that reads
-	late     bool  // the kernel may take its time with a send, so that bytes pile up behind it
-	budget   int64 // bytes of send buffers of a shard
-	tight    bool  // the memory of a shard can be spent
-	stuck    bool  // sends or polls may never complete, so a client can be stalled through no fault of its own
+	calmed   int64                 // when the faults ended
+	healthy  bool                  // no fault of this world can delay a client that reads
+	late     bool                  // the kernel may take its time with a send, so that bytes pile up behind it
+	budget   int64                 // bytes of send buffers of a shard
+	lane     int                   // overtaking slots that the lane holds
+	limits   [2][]transport.Limits // by class; a reload changes between the two
+	lists    listRequest
+	held     bool // control holds an event for which its shard has no room
+	tight    bool // the memory of a shard can be spent
+	stuck    bool // sends or polls may never complete, so a client can be stalled through no fault of its own
 	next     uint64
 	released uint64 // the gate's position as last seen
 
-	ending   bool
-	cutShort bool     // a stop, a fence or a failure: undelivered slots are dropped lawfully
-	halted   uint64   // the gate's position when a stop or fence was told
-	deadline int64    // of the end, 0 = none
-	asked    []uint64 // by shard: sends asked for when the fence was told, plus one
-	silent   []int64  // by shard: bytes sent when it said that nothing more leaves, -1 before
+	ending    bool
+	lastFlush bool     // it was a stop, of a world whose kernel takes what there is room for
+	cutShort  bool     // a stop, a fence or a failure: undelivered slots are dropped lawfully
+	halted    uint64   // the gate's position when a stop or fence was told
+	deadline  int64    // of the end, 0 = none
+	patience  int64    // when a drain is given up, 0 = whenever the world likes
+	asked     []uint64 // by shard: sends asked for when the fence was told, plus one
+	silent    []int64  // by shard: bytes sent when it said that nothing more leaves, -1 before
 
 	stats simStats
 	hash  uint64 // of everything that happened
@@ -63,6 +71,7 @@ type swarm struct {
 	flap, swap, churn, stall, vanish, torn int // one in so many
 	spins, sleep                           int // empty rounds before a group sleeps, and for how long at most
 	starve                                 int // one in so many disturbances keeps a goroutine from running for a while
+	tracedPct                              int // slots whose request came with a trace
 	midEncode                              int // one in so many frames another goroutine goes on inside the encoder
 	finale                                 finale
 	endStep                                int // the end begins at this step, -1: when all is delivered
@@ -106,6 +115,7 @@ func drawSwarm(r *simRand, steps int) swarm {
 	if r.oneIn(4) {
 		s.endStep = r.n(steps)
 	}
+	s.tracedPct = pick(r, 0, 0, 30)
 	return s
 }
 
@@ -140,27 +150,21 @@ func newWorld(seed uint64, steps int) *world {
 	w.cursors = durability.NewCursors(2)
 	policies := simPolicies(w.swarm.replicas)
 	faults := w.drawFaults()
-	limits := transport.Limits{
-		HardBytes: pick(&r, 1024, 4096, 16384), SoftFor: 8000, NoProgress: time.Duration(pick(&r, 10000, 20000)),
-	}
-	limits.SoftBytes = limits.HardBytes / 2
-	if w.healthy {
-		limits.SoftFor, limits.NoProgress = 40000, 40000
-	}
+	w.drawLimits()
 	cfg := Config{
 		Policy: policies[0], Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256, Shards: 1 + r.n(3),
 		FrameRing: 4096, MaxConnections: w.swarm.ids + 2, Heartbeat: 5000,
 		Egress: EgressConfig{
-			FlushBytes: pick(&r, 100, 1400), FlushSlots: pick(&r, 2, 32), DrainMax: pick(&r, 4, 64), Tick: 100, DrainSpread: 700, pause: time.Duration(5 * w.swarm.sleep),
+			FlushBytes: pick(&r, 100, 1400), FlushSlots: pick(&r, 2, 32), DrainMax: pick(&r, 4, 64), Tick: 100, DrainSpread: 700, pause: time.Duration(5 * max(w.swarm.sleep, 500)),
 		},
-		Limits: []transport.Limits{limits}, Log: w.logger(), OnNotice: w.notice,
+		Limits: w.limits[0], Log: w.logger(), OnNotice: w.notice,
 		Placement: pick(&r, PlacementFused, PlacementFront, PlacementSpread, PlacementSpread),
 		OpenRing: func(shard int, rc transport.RingConfig) (transport.Ring, error) {
 			ring := transport.NewSimRing(w.net, transport.SimConfig{
 				Entries: pick(&r, 2, 5, 16), Completions: pick(&r, 2, 4, 32), Seed: seed*8 + uint64(shard), Faults: faults, Wake: rc.Wake,
 			})
 			w.rings = append(w.rings, ring)
-			return ring, nil
+			return simTap{ring, w, shard}, nil
 		},
 	}
 	p, err := New(cfg, &simEncoder{w: w}, simSource{w.cursors, w})
@@ -178,6 +182,7 @@ func newWorld(seed uint64, steps int) *world {
 		}
 	}
 	w.shortLane()
+	w.shortQueues()
 	p.runner.clock = w.clock
 	for _, g := range p.runner.groups {
 		w.groups = append(w.groups, w.newGroup(p.runner, g))
@@ -191,8 +196,8 @@ func newWorld(seed uint64, steps int) *world {
 
 // shortLane gives most worlds a lane that fills, and whose memory ends often.
 func (w *world) shortLane() {
-	capacity := pick(w.r, 2, 8, 64, laneSlots)
-	in, out := mailbox.NewSPSC[laneEntry[tick, struct{}]](capacity)
+	w.lane = pick(w.r, 2, 8, 64, laneSlots)
+	in, out := mailbox.NewSPSC[laneEntry[tick, struct{}]](w.lane)
 	for _, g := range w.p.runner.groups {
 		if slices.Contains(g.Actors, Actor(w.p.gate)) {
 			in.SetSignal(g.Signal())
@@ -202,6 +207,31 @@ func (w *world) shortLane() {
 		}
 	}
 	w.p.gate.lane, w.p.encoder.lane = in, out
+}
+
+// shortQueues gives half the worlds control mailboxes that fill.
+func (w *world) shortQueues() {
+	if w.r.oneIn(2) {
+		return
+	}
+	p := w.p
+	signal := func(a Actor) *mailbox.Signal {
+		for _, g := range p.runner.groups {
+			if slices.Contains(g.Actors, a) {
+				return g.Signal()
+			}
+		}
+		panic("an actor without a group")
+	}
+	p.events, p.inbox = mailbox.NewMPSC[event](pick(w.r, 4, 64))
+	p.inbox.SetSignal(signal(p.control))
+	p.control.events = p.inbox
+	for i, e := range p.shards {
+		in, out := mailbox.NewSPSC[event](pick(w.r, 1, 4))
+		in.SetSignal(signal(p.control))
+		out.SetSignal(signal(e))
+		p.control.shards[i], e.events, p.queues[i] = in, out, out
+	}
 }
 
 // simulate runs one seed.
@@ -269,9 +299,12 @@ func (w *world) going() bool {
 // step does one thing.
 func (w *world) step() {
 	w.stats.Steps++
-	w.now += int64(1 + w.r.n(3))
+	if w.now += int64(1 + w.r.n(3)); w.patience != 0 && w.now >= w.patience {
+		w.giveUp()
+	}
 	if w.stats.Steps%256 == 0 {
 		w.measure()
+		w.takeList()
 	}
 	switch k := w.r.n(20); {
 	case k < 12:
@@ -296,6 +329,10 @@ func (w *world) stepGroup() {
 		g := w.groups[at]
 		if g.ready() {
 			g.step()
+			if held := w.p.control.holding; held != w.held {
+				w.held = held
+				w.stats.ControlFull++
+			}
 			position := w.p.gate.slots.Position()
 			w.note(uint64(w.now)<<4|uint64(at), position)
 			if position != w.released {
@@ -315,15 +352,16 @@ func (w *world) stepGroup() {
 
 // measure compares what connections and shards hold with their bounds (I5).
 func (w *world) measure() {
-	hard := w.p.cfg.Limits[0].HardBytes
 	for _, e := range w.p.shards {
 		if held := e.slab.Held(); held > w.budget {
 			w.fail("%s holds %d bytes of buffers, its budget is %d (I5)", e.name, held, w.budget)
 		}
 		for i := range e.conns {
-			if c := &e.conns[i]; c.Unsent() > hard+256 {
+			c := &e.conns[i]
+			if hard := w.limits[0][c.Class].HardBytes; c.Unsent() > hard+256 {
 				w.fail("connection %d has %d unsent bytes, its hard limit is %d (I5)", c.ID, c.Unsent(), hard)
 			}
+			w.overstayed(c)
 		}
 	}
 }
@@ -345,7 +383,7 @@ func (w *world) quiet() bool {
 	for w.settled < len(w.peers) && w.peers[w.settled].satisfied() {
 		w.settled++
 	}
-	return w.settled == len(w.peers)
+	return w.settled == len(w.peers) && w.lists.answered()
 }
 
 func (w *world) unfinished() string {
@@ -359,6 +397,9 @@ func (w *world) unfinished() string {
 		if !p.satisfied() {
 			return s + "; " + p.String()
 		}
+	}
+	if !w.lists.answered() {
+		return s + "; a list of connections"
 	}
 	return s
 }
