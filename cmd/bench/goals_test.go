@@ -123,6 +123,21 @@ func TestWhatWasNotMeasuredIsSaid(t *testing.T) {
 	}
 }
 
+func TestSomeGoalsReplaceTheirOwnLines(t *testing.T) {
+	was := []goalLine{{"fast", "<= 1x", "2x", "missed by 100.0 %"}, {"small", "<= 1", "1", "met"}, {"steady", "<= 1", "3", "missed"}}
+	text := &strings.Builder{}
+	writeCells(text, goalCells(was))
+	page, err := replaceSection("a\n<!-- begin goals -->\n<!-- end goals -->\n| no | goal | at | all |\n", "goals", text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := []goalLine{{"fast", "<= 1x", "0.50x", "met, 50.0 % to spare"}, {"steady", "<= 1", "-", "not measured: no"}}
+	want := []goalLine{now[0], was[1], was[2]}
+	if got := mergeGoals(page, now); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
 // TestEverySectionHasAPlace: goals name sections that exist, and the page has a place for each.
 func TestEverySectionHasAPlace(t *testing.T) {
 	sections, err := profile("full")

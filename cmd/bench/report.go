@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sluice/cmd/config"
@@ -33,7 +34,10 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 		return err
 	}
 	report := page{title: "sluice bench --profile " + o.profile, environment: describe()}
-	broken := []error{o.put(p, "environment", report.environment+"\n")}
+	var broken []error
+	if len(o.section) == 0 { // a part leaves the page's
+		broken = append(broken, o.put(p, "environment", report.environment+"\n"))
+	}
 	if micro != "" {
 		broken = append(broken, o.put(p, "micro", "```\n"+micro+"\n```\n"))
 	}
@@ -48,18 +52,47 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 	}
 	if o.profile == "full" {
 		report.goals = judge(report.sections, micro, o.section)
-		text := &strings.Builder{}
-		writeCells(text, goalCells(report.goals))
-		to := *o
-		if len(o.section) > 0 || ctx.Err() != nil {
-			to.into = "" // a part of the goals does not replace all of them
-		}
-		broken = append(broken, to.put(p, "goals", text.String()))
+		broken = append(broken, o.putGoals(p, report.goals, len(o.section) > 0 || ctx.Err() != nil))
 	}
 	if micro != "" {
 		report.sections = append(report.sections, pageSection{name: "micro", command: micro})
 	}
 	return errors.Join(append(broken, o.saveHTML(&report))...)
+}
+
+// putGoals puts the goals where they belong. Some of them replace their own lines and leave the others.
+func (o *options) putGoals(p Process, lines []goalLine, some bool) error {
+	if some && o.into != "" {
+		page, err := os.ReadFile(o.into)
+		if err != nil {
+			return fmt.Errorf("bench: page for the results: %w", err)
+		}
+		lines = mergeGoals(string(page), lines)
+	}
+	text := &strings.Builder{}
+	writeCells(text, goalCells(lines))
+	return o.put(p, "goals", text.String())
+}
+
+// mergeGoals is the table of goals of a page, with those lines replaced that were measured now.
+func mergeGoals(page string, now []goalLine) (all []goalLine) {
+	_, rest, _ := strings.Cut(page, "<!-- begin goals -->\n")
+	table, _, _ := strings.Cut(rest, "<!-- end goals -->")
+	for i, line := range strings.Split(strings.TrimSpace(table), "\n") {
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if i < 2 || len(cells) != 4 { // the head and the line under it
+			continue
+		}
+		for j := range cells {
+			cells[j] = strings.TrimSpace(cells[j])
+		}
+		l := goalLine{cells[0], cells[1], cells[2], cells[3]}
+		if k := slices.IndexFunc(now, func(n goalLine) bool { return n.what == l.what && !strings.HasPrefix(n.verdict, "not measured") }); k >= 0 {
+			l = now[k]
+		}
+		all = append(all, l)
+	}
+	return all
 }
 
 // measureSection makes one table.
@@ -132,7 +165,7 @@ func (o *options) checkPlaces(sections []section, micro string) error {
 		return o.checkHTML()
 	}
 	names := []string{"environment"}
-	if o.profile == "full" && len(o.section) == 0 {
+	if o.profile == "full" {
 		names = append(names, "goals")
 	}
 	if micro != "" {
