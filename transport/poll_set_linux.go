@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +17,9 @@ const harvest = 64
 // the entry stays, disabled, until the socket is closed; the next poll of that socket enables it again. So the kernel
 // never reports a poll that is not in the two maps, and holds no reference that outlives a close(2).
 //
+// The owner asks the kernel only when the watcher saw something new: a shard comes by many times for each burst of answers, and
+// a system call each time, for as long as one client is blocked, would be paid by all the others.
+//
 // io_uring has a poll of its own, which will not do: it reports a half-closed peer whether asked to or not, at once and
 // for ever, and a half-closed client that is slow must be waited for (decision record 0003).
 type pollSet struct {
@@ -25,6 +29,7 @@ type pollSet struct {
 	done    fifo             // completions that wait to be reaped
 	events  []unix.EpollEvent
 	watcher *watcher
+	news    atomic.Bool // set by the watcher before it wakes the owner, taken back by the owner before it looks
 	count   *Counters
 	broken  error                 // the set reports no more: the ring is in doubt, which the next Submit says
 	fail    func(Call) unix.Errno // nil except in tests, see OpenFailing
@@ -35,14 +40,18 @@ func newPollSet(cfg RingConfig, count *Counters) (*pollSet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("transport: epoll_create1: %w", err)
 	}
-	watcher, err := newWatcher(epfd, cfg.Wake)
+	p := &pollSet{
+		epfd: epfd, count: count, events: make([]unix.EpollEvent, harvest),
+		byUser: make(map[uint64]int32, cfg.Entries), byFD: make(map[int32]uint64, cfg.Entries),
+	}
+	p.watcher, err = newWatcher(epfd, func() {
+		p.news.Store(true)
+		cfg.Wake()
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &pollSet{
-		epfd: epfd, watcher: watcher, count: count, events: make([]unix.EpollEvent, harvest),
-		byUser: make(map[uint64]int32, cfg.Entries), byFD: make(map[int32]uint64, cfg.Entries),
-	}, nil
+	return p, nil
 }
 
 // Poll implements Ring. It takes effect at once, so there is no queue to be full.
@@ -113,9 +122,10 @@ func (p *pollSet) finish(user uint64, fd, res int32) {
 
 // gather completes the polls that fired, at most harvest of them, and reports whether there were any. It does not wait.
 func (p *pollSet) gather() bool {
-	if len(p.byUser) == 0 || p.broken != nil {
+	if len(p.byUser) == 0 || p.broken != nil || !p.news.Load() {
 		return false
 	}
+	p.news.Store(false) // first: what comes from here on is new again
 	n, err := p.look()
 	for err == unix.EINTR {
 		p.count.Interrupted++
@@ -132,6 +142,9 @@ func (p *pollSet) gather() bool {
 			panic(fmt.Sprintf("transport: epoll reported a poll that is not pending, user %#x; was a polled socket closed without CloseSocket?", user))
 		}
 		p.finish(user, fd, int32(event.Events))
+	}
+	if n == len(p.events) {
+		p.news.Store(true) // there may be more, which is not news to the watcher
 	}
 	return n > 0
 }

@@ -1,0 +1,64 @@
+package transport
+
+import (
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A shard reaps many times for each burst of answers. A pending poll of a socket that stays full costs none of these a system
+// call, and is reported all the same when its time has come.
+func TestAPollThatWaitsCostsNoSystemCalls(t *testing.T) {
+	for _, mode := range []Mode{ModeUring, ModePoll} {
+		t.Run(mode.String(), func(t *testing.T) {
+			looks := 0
+			wake := make(chan struct{}, 1)
+			ring, err := OpenFailing(mode, RingConfig{Entries: 8, Wake: func() {
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+			}}, func(c Call) syscall.Errno {
+				if c == CallWait {
+					looks++
+				}
+				return 0
+			})
+			if err != nil {
+				t.Skipf("no ring of this engine: %v", err)
+			}
+			defer ring.Close()
+			fd, peer := realPair(t, "unix")
+			for full := false; !full; {
+				_, err := unix.SendmsgN(int(fd), make([]byte, 512), nil, nil, unix.MSG_DONTWAIT)
+				full = err == unix.EAGAIN
+			}
+			<-wake // the watcher calls once at its start
+			if !ring.Poll(fd, 7) {
+				t.Fatal("the poll was refused")
+			}
+			var done [4]Completion
+			for range 10_000 {
+				if n := ring.Reap(done[:]); n != 0 {
+					t.Fatalf("%d completions of a socket that is full: %+v", n, done[0])
+				}
+				ring.Park()
+			}
+			if looks > 2 {
+				t.Errorf("%d calls of epoll_wait for 10,000 rounds in which nothing happened", looks)
+			}
+			peer.Drain()
+			for deadline := time.Now().Add(patience); ring.Reap(done[:]) == 0; runtime.Gosched() {
+				if time.Now().After(deadline) {
+					t.Fatal("the poll is never reported")
+				}
+			}
+			if done[0].User != 7 || done[0].Res <= 0 {
+				t.Errorf("completion %+v", done[0])
+			}
+		})
+	}
+}
