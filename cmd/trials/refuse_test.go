@@ -30,7 +30,7 @@ func refusals() []unix.Errno {
 // nothing is left.
 func TestEveryCallOfARingFailsOnce(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
-		stride, dense := scale(41, 23, 1), int64(scale(10, 16, 0)) // the first calls one by one
+		stride, dense := scale(23, 13, 1), int64(scale(10, 16, 0)) // the first calls one by one
 		began, runs, calls, hits := time.Now(), 0, int64(0), map[string]int{}
 		for _, burst := range []int64{1, 20} {
 			for i, errno := range refusals() {
