@@ -41,7 +41,8 @@ type Gate[R, Q any] struct {
 
 	passed         uint64        // slots opened since the last release and not counted yet
 	match, handoff telemetry.Run // of the slots that came in this step
-	times          telemetry.Run // in the gate, of the slots that pass in this step
+	times          telemetry.Run // in the gate, of the slots that waited and pass in this step
+	atOnce         uint32        // slots that pass in this step at their first look: their time in the gate is 0
 
 	oldest  atomic.Int64  // written by the gate, read by anyone: when the head slot was first looked at, 0 = none waits
 	pending atomic.Uint64 // written by the gate, read by anyone: seq of the waiting head slot
@@ -112,15 +113,17 @@ func (g *Gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) in
 		if i >= fresh {
 			s.waited, s.crossed = 0, 0
 			g.arrive(s, now)
+			g.atOnce++
+		} else {
+			g.times.Add(&g.rec.B.H[telemetry.StageGate], uint64(now-s.consumed))
 		}
 		g.passed++
 		if s.Bypass {
 			g.rec.B.C[telemetry.GateBypassed]++
 		}
 		s.opened = now
-		g.times.Add(&g.rec.B.H[telemetry.StageGate], uint64(now-s.consumed))
 		s.traced = telemetry.ReasonNone
-		if g.picky || s.Parent.Sampled() {
+		if g.picky && g.rules.Picks(uint64(s.Seq), s.Conn) || s.Parent.Sampled() {
 			g.choose(s)
 		}
 	}
@@ -153,6 +156,8 @@ func (g *Gate[R, Q]) record() {
 	g.match.Flush(&h[telemetry.StageMatch])
 	g.handoff.Flush(&h[telemetry.StageHandoff])
 	g.times.Flush(&h[telemetry.StageGate])
+	h[telemetry.StageGate].RecordN(0, g.atOnce)
+	g.atOnce = 0
 	g.rec.B.C[telemetry.GateSlots] += g.passed
 	g.passed = 0
 }

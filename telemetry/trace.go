@@ -164,6 +164,10 @@ func NewRules(ratio float64, slow time.Duration) Rules {
 	return r
 }
 
+// Picks reports whether Head may choose a slot for another reason than its parent; it is small enough to be inlined where every
+// slot comes by.
+func (r *Rules) Picks(seq, conn uint64) bool { return mix(seq) < r.Below || conn == r.DebugConn }
+
 // Head decides at the gate whether a slot is traced from here on.
 func (r *Rules) Head(seq, conn uint64, parentSampled bool) (Reason, bool) {
 	switch {
