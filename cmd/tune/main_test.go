@@ -61,9 +61,14 @@ func TestATableWithAdvice(t *testing.T) {
 	if err := Main(t.Context(), process(&out, &log), strings.Fields(quick+" --runs 2")); err != nil {
 		t.Fatal(err, log.String())
 	}
-	for _, want := range []string{"3 connections, frames of 64 B, 1000 frames/s, tcp, engine poll", "Server and publisher", "server CPU us/frame", "\n* ", "Recommended: ", "  sluice serve --shards "} {
+	for _, want := range []string{"3 connections, frames of 64 B, 1000 frames/s, tcp, engine poll", "Server and publisher", "CPU us/frame", "\n* ", "Recommended: ", "  sluice serve --shards "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report does not say %q:\n%s", want, out.String())
+		}
+	}
+	for _, line := range strings.Split(out.String(), "\n") {
+		if table := strings.HasPrefix(line, "* ") || strings.HasPrefix(line, "  shards"); table && len(line) > 100 {
+			t.Errorf("a line of the table has %d columns:\n%s", len(line), line)
 		}
 	}
 	if !strings.Contains(log.String(), "tune: 1/") || !strings.Contains(log.String(), "left: sluice poll K=") {
