@@ -56,7 +56,7 @@ func (w *world) overstayed(c *transport.Conn) {
 		return
 	}
 	l, s := &w.limits[0][c.Class], &p.still
-	moved := c.Sent + p.sim.Taken()
+	moved := c.Sent + p.sim.Taken() + p.sim.Lost() // what a socket drops looks like what its peer takes
 	if s.since == 0 || moved != s.moved || c.Unsent() == 0 {
 		*s = still{moved: moved, since: w.now}
 	}

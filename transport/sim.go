@@ -43,6 +43,7 @@ type SimPeer struct {
 	socket *simSocket
 	half   bool
 	read   uint64
+	lost   uint64 // bytes
 }
 
 // NewSimNet returns a world without sockets.
@@ -115,6 +116,9 @@ func (p *SimPeer) Waiting() int { return len(p.socket.bytes) }
 // Taken is the number of bytes that Read has returned in all.
 func (p *SimPeer) Taken() uint64 { return p.read }
 
+// Lost is the number of bytes that nobody will read, since the client closed the connection.
+func (p *SimPeer) Lost() uint64 { return p.lost }
+
 // Refused says whether the socket did not take the last send whole.
 func (p *SimPeer) Refused() bool { return p.socket.short }
 
@@ -130,6 +134,7 @@ func (p *SimPeer) HalfClosed() bool { return p.half || p.socket.gone || p.socket
 // Close ends the connection from the client's side. What it did not read is lost; sends fail with EPIPE.
 func (p *SimPeer) Close() {
 	p.socket.gone = true
+	p.lost += uint64(len(p.socket.bytes))
 	p.socket.bytes = nil
 }
 
