@@ -24,7 +24,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint vuln bench peers peerstest bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture
+.PHONY: help build run demo test race lint vuln bench peers peerstest collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -80,6 +80,10 @@ bench-telemetry: ## what telemetry costs: the pipeline with it and without, in t
 
 bench-assertions: ## what the checks that are always on cost, in the same way
 	.ci/bench-without assertions $(TURNS)
+
+collector: ## bin/otelcol, the upstream OpenTelemetry collector, for a test that skips without it; a module of its own
+	@mkdir -p bin
+	cd cmd/collector && $(GO) vet . && $(GO) build -o ../../bin/otelcol .
 
 bench-quick:
 	@mkdir -p bin

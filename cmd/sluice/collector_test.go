@@ -3,9 +3,14 @@ package main
 import (
 	"compress/gzip"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +43,14 @@ type spanService struct {
 // collecting starts a collector and names it to the servers that are started after it.
 func collecting(t *testing.T, protocol string) *collector {
 	t.Helper()
+	c, address := listening(t, protocol)
+	exporting(t, address, protocol)
+	return c
+}
+
+// listening starts a collector and tells its address.
+func listening(t *testing.T, protocol string) (_ *collector, address string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +70,77 @@ func collecting(t *testing.T, protocol string) *collector {
 		go func() { _ = s.Serve(l) }() // until Close
 		t.Cleanup(func() { s.Close() })
 	}
-	exporting(t, l.Addr().String(), protocol)
+	return c, l.Addr().String()
+}
+
+// relayed puts the upstream project's collector between the servers that are started after it and a collector of ours. It hands
+// each export on before it answers.
+func relayed(t *testing.T, protocol string) *collector {
+	t.Helper()
+	program, err := filepath.Abs("../../bin/otelcol")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Skip("there is no bin/otelcol here: make collector builds the upstream collector")
+	}
+	c, behind := listening(t, "http/protobuf")
+	name := map[string]string{"http/protobuf": "http", "grpc": "grpc"}[protocol]
+	address := freeAddress(t)
+	config := filepath.Join(t.TempDir(), "otelcol.yml")
+	text := fmt.Sprintf(`receivers: {otlp: {protocols: {%s: {endpoint: %q}}}}
+exporters: {otlphttp: {endpoint: "http://%s", sending_queue: {enabled: false}}}
+service:
+  pipelines:
+    traces: {receivers: [otlp], exporters: [otlphttp]}
+    metrics: {receivers: [otlp], exporters: [otlphttp]}
+`, name, address, behind)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	running(t, program, "--config="+config)
+	until(t, "the upstream collector", func() error {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if conn.LocalAddr().String() == address {
+			return errors.New("the port that was dialled was given to the dialler: connected to itself")
+		}
+		return nil
+	})
+	exporting(t, address, protocol)
 	return c
+}
+
+// freeAddress is one that was free a moment ago, for a program that cannot choose a port.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// running starts a program that ends with the test, which tells what it wrote if it failed.
+func running(t *testing.T, program string, args ...string) {
+	t.Helper()
+	log := newOutput()
+	c := exec.Command(program, args...)
+	c.Stderr = log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		if t.Failed() {
+			t.Logf("%s wrote:\n%s", program, log)
+		}
+	})
 }
 
 // exporting has the servers that are started after it export to an address, and often.

@@ -29,11 +29,19 @@ func tracing(number uint64) (c [wire.TraceSize]byte) {
 }
 
 // A server under the variables of OpenTelemetry exports one whole tree of spans for each order that came with a sampled
-// context, and none for the others.
+// context, and none for the others, to services written here and to the collector of the upstream project.
 func TestACollectorGetsWholeTreesFromAServer(t *testing.T) {
-	for _, protocol := range []string{"http/protobuf", "grpc"} {
-		t.Run(protocol, func(t *testing.T) {
-			in := collecting(t, protocol)
+	for _, tt := range []struct {
+		name, protocol string
+		start          func(t *testing.T, protocol string) *collector
+	}{
+		{"http", "http/protobuf", collecting},
+		{"grpc", "grpc", collecting},
+		{"http upstream", "http/protobuf", relayed},
+		{"grpc upstream", "grpc", relayed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in := tt.start(t, tt.protocol)
 			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
 			dir := t.TempDir()
 			p, address := serving(t, dir, "--trace-ratio", "0", "--trace-slow", "1h")
