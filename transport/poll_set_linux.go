@@ -18,7 +18,9 @@ const harvest = 64
 // never reports a poll that is not in the two maps, and holds no reference that outlives a close(2).
 //
 // The owner asks the kernel only when the watcher saw something new: a shard comes by many times for each burst of answers, and
-// a system call each time, for as long as one client is blocked, would be paid by all the others.
+// a system call each time, for as long as one client is blocked, would be paid by all the others. The price: with all of Go's
+// processors busy its poller is asked every 10 ms only (sysmon), and so long a client that reads again may wait for more. At full
+// speed on two cores throughput and latency were the same with and without (docs/TRACK_RECORD.md, 35).
 //
 // io_uring has a poll of its own, which will not do: it reports a half-closed peer whether asked to or not, at once and
 // for ever, and a half-closed client that is slow must be waited for (decision record 0003).
