@@ -37,6 +37,7 @@ type peer struct {
 	kicked            bool
 	slowTold          bool  // NoticeSlow came and NoticeRecovered did not
 	heard             int64 // when bytes last came, or its connection opened
+	quiet             int64 // for how long (ns) none had come when the frame under way began to arrive
 	still             still
 }
 
@@ -100,7 +101,9 @@ func (p *peer) read(limit int) {
 	had := len(p.rx)
 	p.rx = p.sim.Take(p.rx, limit)
 	rest := p.rx
-	quiet := p.w.now - p.heard
+	if had == 0 { // else the first frame began to arrive before
+		p.quiet = p.w.now - p.heard
+	}
 	if len(rest) > had {
 		p.heard = p.w.now
 	}
@@ -114,7 +117,7 @@ func (p *peer) read(limit int) {
 			break
 		}
 		if string(rest[:size]) == encode.Heartbeat {
-			p.heartbeat(quiet)
+			p.heartbeat()
 		}
 		p.frame(rest[:size])
 		rest = rest[size:]

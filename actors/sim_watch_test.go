@@ -88,9 +88,9 @@ func (w *world) listens(p *peer) bool {
 const simSilence = 20_000
 
 // heartbeat checks that one comes only to a client that heard nothing for the interval (R24).
-func (p *peer) heartbeat(quiet int64) {
-	if p.w.listens(p) && quiet < 5000-1000 {
-		p.w.fail("%v: a heartbeat %d ns after the last byte (R24)", p, quiet)
+func (p *peer) heartbeat() {
+	if p.w.listens(p) && p.quiet < 5000-1000 {
+		p.w.fail("%v: a heartbeat %d ns after the last byte (R24)", p, p.quiet)
 	}
 }
 
