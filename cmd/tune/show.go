@@ -43,7 +43,7 @@ func (r *report) write(w io.Writer) {
 	if l.Rate == 0 {
 		rate = "as fast as possible"
 	}
-	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s.\nMedians of the runs of %gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, l.Seconds)
+	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s.\nMedians of %d runs of %gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, r.runs(), l.Seconds)
 	fmt.Fprintln(w, r.Machine.sentence())
 	if !r.Complete {
 		fmt.Fprintln(w, "STOPPED EARLY: some runs are missing.")
@@ -67,26 +67,37 @@ func (r *report) write(w io.Writer) {
 	fmt.Fprintf(w, "\n  sluice serve %s\n", r.Flags)
 }
 
+// runs is how many the choices had; those that had fewer when it was stopped say so.
+func (r *report) runs() (n int) {
+	for i := range r.Rows {
+		n = max(n, len(r.Rows[i].Frames))
+	}
+	return n
+}
+
 // table marks the recommended row. Bounds of the runs are those of the figures that decide, for a line to fit a terminal of 100
 // columns; the JSON has every run.
 func (r *report) table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "  shards\tplacement\tidle\truns\tframes/s\tp50 us\tp99 us\tp99.9 us\tCPU us/frame\t")
+	fmt.Fprintln(t, "  shards\tplacement\tidle\tframes/s\tp50 us\tp99 us\tp99.9 us\tCPU us/frame\t")
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		mark, note := " ", ""
 		if r.Advice != nil && r.Advice.Choice == row.Choice {
 			mark = "*"
 		}
-		if row.Broken != "" {
+		switch n := len(row.Frames); {
+		case row.Broken != "":
 			note = "BROKE A PROMISE: " + row.Broken
+		case n < r.runs():
+			note = fmt.Sprintf("%d runs", n)
 		}
 		us := func(x float64) string { return bench.Digits(x / 1e3) }
 		frames, p99 := bench.Amount(spreadOf(row.Frames).mid), spreadOf(row.P99).text(us)
 		if r.Load.Rate == 0 {
 			frames, p99 = spreadOf(row.Frames).text(bench.Amount), us(spreadOf(row.P99).mid)
 		}
-		fmt.Fprintf(t, "%s %d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, row.Shards, row.Placement, row.Idle, len(row.Frames),
+		fmt.Fprintf(t, "%s %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, row.Shards, row.Placement, row.Idle,
 			frames, us(spreadOf(row.P50).mid), p99, us(spreadOf(row.P999).mid), spreadOf(row.CPU).text(us), note)
 	}
 	_ = t.Flush() // an error of w shows at its next use
