@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,5 +65,28 @@ func TestAControlFrameDoesNotTimeTheBatch(t *testing.T) {
 	}
 	if batch, whole := &sum.H[telemetry.StageBatch], &sum.H[telemetry.StageWhole]; batch.Count != 8*16 || batch.Sum > whole.Sum {
 		t.Errorf("%d answers were %v in a batch and %v in all", batch.Count, time.Duration(batch.Sum), time.Duration(whole.Sum))
+	}
+}
+
+// What the rules choose at the gate is traced, and nothing else, although the gate asks with a look that is shorter than theirs.
+func TestTheGateTracesWhatTheRulesChoose(t *testing.T) {
+	const conns, slots = 4, 64
+	left := new(atomic.Int64)
+	for _, tt := range []struct {
+		name  string
+		rules telemetry.Rules
+		want  uint64
+	}{
+		{"nothing", telemetry.NewRules(0, 0), 0},
+		{"all", telemetry.NewRules(1, 0), slots},
+		{"five of a connection", telemetry.Rules{DebugConn: 3, DebugLeft: left}, 5},
+	} {
+		s := newBench(t, conns, 1)
+		left.Store(5)
+		s.Sampler().Set(tt.rules)
+		s.run(slots, conns, 64)
+		if got := s.total(telemetry.TracesTaken) + s.total(telemetry.TracesDropped); got != tt.want {
+			t.Errorf("%s: %d traces of %d slots, want %d", tt.name, got, slots, tt.want)
+		}
 	}
 }
