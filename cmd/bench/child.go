@@ -27,12 +27,15 @@ const finishTime = 5 * time.Second
 
 // Child is the server process: it reads a Spec from in, serves one run with the server of that name and writes what it
 // measured to out. It returns when the run is over, or when the parent has closed in. The process must have got the
-// parent's shared memory as its first extra file.
+// parent's shared memory as its first extra file; one that measures hiccups has none.
 func Child(in io.Reader, out io.Writer, servers map[string]NewTarget) error {
 	l := newLink(in, out)
 	var spec Spec
 	if err := l.take(&spec); err != nil {
 		return err
+	}
+	if spec.Server == hiccupMeter {
+		return serveHiccups(l)
 	}
 	// A parent that is killed cannot end its child.
 	most := 2*(spec.Warm+spec.Run) + time.Minute

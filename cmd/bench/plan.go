@@ -17,7 +17,7 @@ type Plan struct {
 	Lag                                                     []string // times
 	Placement, Idle, IO, Net, Peer, Policy, Pick            []string
 	Congestion, Profile, Peers, Dir                         string
-	Durable                                                 bool
+	Durable, Hiccups                                        bool
 	Warm, Run                                               time.Duration
 	Runs, Receivers, Window                                 int
 }
@@ -62,6 +62,7 @@ func (p *Plan) settings() []config.Setting {
 		{Name: "warm", Group: runs, Help: "Time before it.", Value: config.Duration(&p.Warm, 0, time.Minute)},
 		{Name: "receivers", Group: runs, Help: "Goroutines that receive.", Value: config.Count(&p.Receivers, 1, 64, false)},
 		{Name: "window", Group: runs, Help: "Frames that may be on their way at --rate 0.", Value: config.Count(&p.Window, 2048, 1<<26, false)},
+		{Name: "hiccups", Group: runs, Help: "Measure beside each run when the host does not run this machine's processors, and tell what was measured while it does. Needs root or CAP_SYS_NICE.", Value: config.Bool(&p.Hiccups)},
 		{Name: "peers", Group: runs, Help: "Program with the servers that are not part of sluice (make peers); empty is peers beside this program.", Value: config.Text(&p.Peers, "FILE")},
 		{Name: "cpuprofile", Group: runs, Help: "File for a CPU profile of the last server process.", Value: config.Text(&p.Profile, "FILE")},
 		{Name: "congestion", Group: runs, Help: "TCP_CONGESTION of both sides; empty leaves the kernel's default, which can pace sends and blur every number.", Value: config.Text(&p.Congestion, "NAME")},
@@ -120,7 +121,7 @@ func (p *Plan) Specs() ([]Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	specs := []Spec{{Congestion: p.Congestion, Warm: p.Warm, Run: p.Run, Window: p.Window, Profile: p.Profile, Dir: p.Dir}}
+	specs := []Spec{{Congestion: p.Congestion, Warm: p.Warm, Run: p.Run, Window: p.Window, Profile: p.Profile, Dir: p.Dir, Hiccups: p.Hiccups}}
 	if p.Durable {
 		return durableSpecs(specs, p), nil
 	}

@@ -43,7 +43,7 @@ func profile(name string) ([]section, error) {
 			{"peers", "--peer sluice,goroutines,single,netpoll,gnet,classic --connections 1,64,1000 --rate 100000,0 --io uring --shards 1,2" + short},
 			{"throughput", "--connections 256 --rate 0 --peer sluice --io uring --shards 1,2 --runs 5 --seconds 2s --warm 500ms"},
 			{"pair", "--peer sluice,raw --connections 1 --rate 1000 --io uring --shards 1,2 --runs 5 --seconds 2s --warm 500ms"},
-			{"stalled", "--peer sluice --connections 200 --rate 50000 --stalled 0,1,10 --io uring,poll --runs 7 --seconds 2s --warm 500ms"},
+			{"stalled", "--peer sluice --connections 200 --rate 50000 --stalled 0,1,10 --io uring,poll --hiccups --runs 10 --seconds 1s --warm 300ms"},
 			{"shards", "--peer sluice --connections 256 --rate 100000 --shards 1,2,4 --io uring" + long},
 			{"many", "--peer sluice --connections 10000 --pick turn --rate 100000 --io uring --runs 3 --seconds 3s --warm 1s"},
 			{"durable", "--durable --io uring" + long},

@@ -26,6 +26,7 @@ type receiver struct {
 	from   int64 // frames stamped from..to count
 	to     int64
 	lag    int64 // of the durability cursors, ns
+	each   bool  // keep every sample
 	events [256]unix.EpollEvent
 	ready  int
 	err    error
@@ -35,6 +36,7 @@ type receiver struct {
 // latency is what a receiver measured.
 type latency struct {
 	hist  *hdrhistogram.Histogram // ns, of frames that were wanted within the measured time
+	all   []timed                 // the same one by one, with Spec.Hiccups
 	inRun uint64                  // frames received within the measured time
 	reads uint64                  // within the measured time
 	full  uint64                  // of them, reads that filled the buffer: more was waiting
@@ -156,7 +158,11 @@ func (r *receiver) parse(c *reader, b []byte, now int64) (n uint64, err error) {
 		c.check.frame(&f)
 		c.check.early(now-f.Stamp, r.lag)
 		if f.Stamp >= r.from && f.Stamp < r.to {
-			_ = r.hist.RecordValue(min(max(now-f.Stamp, 1), latencyMost)) // within the bounds
+			took := min(max(now-f.Stamp, 1), latencyMost)
+			_ = r.hist.RecordValue(took) // within the bounds
+			if r.each {
+				r.all = append(r.all, timed{f.Stamp, took})
+			}
 		}
 	}
 }
@@ -214,6 +220,9 @@ func (f *fleet) start(n int, c clock, spec *Spec, shared *progress, from, to int
 			return err
 		}
 		r.lag = int64(spec.Lag)
+		if r.each = spec.Hiccups; r.each {
+			r.all = make([]timed, 0, int(spec.wanted()*spec.Run.Seconds())*5/4/n) // growing would stop the receiver
+		}
 		f.receivers = append(f.receivers, r)
 	}
 	for i, c := range f.healthy {

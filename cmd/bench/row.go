@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Row is all runs of one spec.
@@ -23,6 +25,40 @@ func (r *Row) of(f func(*Result) float64) spread {
 	slices.Sort(v)
 	n := len(v)
 	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
+}
+
+// partsMost is how many parts the runs of a row are put together to.
+const partsMost = 5
+
+// parts puts together runs that followed each other. Short runs take turns with those of other rows before the machine has
+// changed; put together, their tail has as many frames as that of a long run. The results have the latencies only.
+func (r *Row) parts() *Row {
+	n := len(r.Results)
+	if n < 2*partsMost {
+		return r
+	}
+	put := &Row{Spec: r.Spec}
+	for i := range partsMost {
+		put.Results = append(put.Results, together(r.Results[i*n/partsMost:(i+1)*n/partsMost]))
+	}
+	return put
+}
+
+// together has the latencies of all results.
+func together(results []*Result) *Result {
+	all := &Result{Spec: results[0].Spec}
+	hist := hdrhistogram.New(1, latencyMost, 3)
+	all.Calm.hist = hdrhistogram.New(1, latencyMost, 3)
+	for _, res := range results {
+		hist.Merge(res.hist)
+		if res.Calm.hist != nil {
+			all.Calm.hist.Merge(res.Calm.hist)
+			all.Calm.Share += res.Calm.Share / float64(len(results))
+		}
+	}
+	all.record(hist)
+	all.Calm.record()
+	return all
 }
 
 // faults adds up the violations of all runs; first describes one.
@@ -64,6 +100,17 @@ func (res *Result) refused() float64 {
 	return float64(res.Counts.Refused) / max(float64(res.Spec.Stalled), 1) / (float64(res.Server.At) / 1e9)
 }
 
+func (res *Result) p50() float64  { return res.P50 }
+func (res *Result) p999() float64 { return res.P999 }
+
+// calmP999 is P999 without the host's hiccups, where they were measured.
+func (res *Result) calmP999() float64 {
+	if res.Calm.Share == 0 {
+		return res.P999
+	}
+	return res.Calm.P999
+}
+
 // wanted is the number of frames a second that the schedule had for clients that read.
 func (s *Spec) wanted() float64 {
 	return float64(s.Rate) * float64(s.Connections-s.Stalled) / float64(s.Connections)
@@ -77,6 +124,7 @@ const (
 	fullShare   = 0.2  // of the reads that may have filled the buffer
 	othersCores = 0.15 // that other processes may have used
 	stolenCores = 0.05 // that the hypervisor may have kept
+	calmShare   = 0.95 // of the time that has to be without hiccups of the host
 )
 
 // doubt is a reason not to take a row's numbers for the server's: a text, the same for all rows, and how bad it is in this one.
@@ -121,6 +169,10 @@ func (r *Row) doubts() (all []doubt) {
 	add(others > othersCores, "the machine was shared, other processes used", others, "cores")
 	stolen := mid(func(res *Result) float64 { return res.Stolen })
 	add(stolen > stolenCores, "the hypervisor kept for itself", stolen, "cores")
+	if calm := mid(func(res *Result) float64 { return res.Calm.Share }); r.Spec.Hiccups {
+		add(calm > 0 && calm < calmShare, "the host did not run all processors, or what had waited was worked off, for", 100*(1-calm), "% of the time")
+		add(calm == 0, "hiccups were not measured: "+orElse(r.Results[len(r.Results)-1].Calm.Why, "there was no time without"), 100, "% of the time")
+	}
 	return all
 }
 

@@ -37,8 +37,10 @@ type Result struct {
 	FullRead float64  // share of reads that filled the buffer
 	Others   float64  // cores that other processes used
 	Stolen   float64  // cores that the hypervisor kept
+	Calm     Calm     // the same while the host ran all processors, with Spec.Hiccups
 	Faults   Faults
-	First    string // the first violation in words
+	First    string                  // the first violation in words
+	hist     *hdrhistogram.Histogram // of all latencies, ns
 }
 
 // Runner runs specs, one after the other.
@@ -97,14 +99,14 @@ func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error
 	}
 	res.Engine = answer.Engine
 	runtime.GC() // what connecting left behind
-	if err := r.load(l, f, shared, res); err != nil {
+	if err := r.watched(ctx, l, f, shared, res); err != nil {
 		return nil, err
 	}
 	return res, nil
 }
 
-// load is the time from begin to the last frame. It stops the fleet.
-func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (err error) {
+// load is the time from begin to the last frame; what is measured begins at from. It stops the fleet.
+func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (from int64, err error) {
 	c, spec := newClock(), &res.Spec
 	stopped := false
 	defer func() {
@@ -115,7 +117,7 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (err err
 	at := c.now() + int64(startDelay)
 	from, to := spec.span(at)
 	if err := errors.Join(f.start(r.Receivers, c, spec, shared, from, to), l.give(begin{at})); err != nil {
-		return err
+		return from, err
 	}
 	visits := startVisits(spec, f.address, c, from, to)
 	defer visits.stop()
@@ -123,37 +125,38 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (err err
 	before, err := c.usage()
 	busy, stolen := machineTime()
 	if err != nil {
-		return err
+		return from, err
 	}
 	c.sleepUntil(to)
 	after, err := c.usage()
 	busyAfter, stolenAfter := machineTime()
 	if err != nil {
-		return err
+		return from, err
 	}
 	res.Clients = after.minus(before)
 	child := ChildReport{}
 	if err := l.take(&child); err != nil {
-		return err
+		return from, err
 	}
 	if child.Error != "" {
-		return fmt.Errorf("bench: server: %s", child.Error)
+		return from, fmt.Errorf("bench: server: %s", child.Error)
 	}
 	res.Guests = visits.end()
 	f.complete(c, child.Published, c.now()+int64(finishTime))
 	stopped = true
 	if err := errors.Join(f.stop(), l.give(begin{})); err != nil {
-		return err
+		return from, err
 	}
 	res.take(&child, f)
 	span := float64(res.Clients.At)
 	res.Others = max(float64(busyAfter-busy-res.Clients.cpu()-res.Server.cpu())/span, 0)
 	res.Stolen = float64(stolenAfter-stolen) / span
-	return nil
+	return from, nil
 }
 
-// record reads the latencies out of a histogram.
+// record reads the latencies out of a histogram and keeps it.
 func (res *Result) record(hist *hdrhistogram.Histogram) {
+	res.hist = hist
 	res.P50, res.P99 = float64(hist.ValueAtQuantile(50)), float64(hist.ValueAtQuantile(99))
 	res.P999, res.Max, res.Curve = float64(hist.ValueAtQuantile(99.9)), float64(hist.Max()), curve(hist)
 }
@@ -185,16 +188,20 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 	}
 }
 
-// spawn starts the child. end waits for it; with kill it is ended first.
+// spawn starts the child; it gets shared, which may be nil, as its progressFD. end waits for it; with kill it is ended first.
 func (r *Runner) spawn(ctx context.Context, spec *Spec, shared *os.File) (l *link, end func(kill bool) error, err error) {
-	defer shared.Close()
+	if shared != nil {
+		defer shared.Close()
+	}
 	command, err := r.serverCommand(spec)
 	if err != nil {
 		return nil, nil, err
 	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stderr = r.Stderr
-	cmd.ExtraFiles = []*os.File{shared} // becomes progressFD
+	if shared != nil {
+		cmd.ExtraFiles = []*os.File{shared} // becomes progressFD
+	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, nil, fmt.Errorf("bench: %w", err)

@@ -29,6 +29,7 @@ type Spec struct {
 	Burst       int    // frames published together; 0 is one, at high rates what is due every 100 us
 	Repeat      int    // frames in a row for the same connection
 	Churn       int    // further clients that connect, take a few frames and leave, a second
+	Hiccups     bool   // tell the host's hiccups from the rest
 	Dir         string // directory whose file system the journal of "orders" and the file of "fdatasync" lie on
 	Profile     string // file for a CPU profile of the child, empty for none
 	Warm, Run   time.Duration

@@ -3,7 +3,9 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 )
 
 // column is one column of the table.
@@ -82,7 +84,13 @@ func (s *Spec) rateText() string {
 func tabulate(rows []*Row) (same string, cells [][]string) {
 	var shown []column
 	var fixed []string
-	for _, c := range columns() {
+	all := columns()
+	if rows[0].Spec.Hiccups {
+		all = append(all,
+			column{head: "p99.9 us while the host ran", cell: func(r *Row) string { return r.of((*Result).calmP999).text(micro) }},
+			column{head: "% of the time", cell: func(r *Row) string { return r.of(func(res *Result) float64 { return 100 * res.Calm.Share }).text(1) }})
+	}
+	for _, c := range all {
 		switch {
 		case !c.axis || !constant(rows, c.cell):
 			shown = append(shown, c)
@@ -223,8 +231,9 @@ const refusedMost = 2
 // stall relates a row with stalled clients to the same without.
 type stall struct {
 	row      *Row
-	p50      spread // medians, relative to those of the row without; bounds of the rounds
+	p50      spread // medians of the parts, relative to those of the row without; bounds of the parts
 	p999     spread
+	calm     spread  // p999 without the host's hiccups
 	refused  float64 // the largest of the runs
 	complete bool
 }
@@ -236,8 +245,9 @@ func stalls(rows []*Row) (all []stall) {
 		}
 		if base := unstalled(rows, r); base != nil {
 			faults, _ := r.faults()
+			beside, alone := r.parts(), base.parts()
 			all = append(all, stall{
-				row: r, p50: ratio(r, base, func(res *Result) float64 { return res.P50 }), p999: ratio(r, base, func(res *Result) float64 { return res.P999 }),
+				row: r, p50: ratio(beside, alone, (*Result).p50), p999: ratio(beside, alone, (*Result).p999), calm: ratio(beside, alone, (*Result).calmP999),
 				refused: r.of((*Result).refused).high, complete: faults == Faults{},
 			})
 		}
@@ -251,7 +261,11 @@ func writeStalled(w io.Writer, rows []*Row) {
 	if len(all) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "Clients that read, with stalled ones beside them, relative to without; a stalled client may cost %d refused sends a second:\n\n", refusedMost)
+	fmt.Fprintf(w, "Clients that read, with stalled ones beside them, relative to without; a stalled client may cost %d refused sends a second.", refusedMost)
+	if runs := len(rows[0].Results); runs >= 2*partsMost {
+		fmt.Fprintf(w, " Runs that followed each other are put together to %d of %v:", partsMost, time.Duration(runs)*rows[0].Spec.Run/partsMost)
+	}
+	fmt.Fprint(w, "\n\n")
 	cells := [][]string{{"server", "connections", "stalled", "p50", "p99.9", "refused sends/stalled client/s", "closed by the server", "all frames of the others arrived"}}
 	for _, s := range all {
 		yes := "yes"
@@ -261,6 +275,12 @@ func writeStalled(w io.Writer, rows []*Row) {
 		closed := s.row.of(func(res *Result) float64 { return float64(res.Counts.Closed) }).high
 		cells = append(cells, []string{s.row.Spec.Name(), fmt.Sprint(s.row.Spec.Connections), fmt.Sprint(s.row.Spec.Stalled),
 			s.p50.times(), s.p999.times(), Digits(s.refused), fmt.Sprintf("%.0f", closed), yes})
+	}
+	if rows[0].Spec.Hiccups {
+		cells[0] = slices.Insert(cells[0], 5, "p99.9 while the host ran")
+		for i, s := range all {
+			cells[i+1] = slices.Insert(cells[i+1], 5, s.calm.times())
+		}
 	}
 	writeCells(w, cells)
 }

@@ -2,9 +2,13 @@ package bench
 
 import (
 	"errors"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // made is a row whose runs have the given p50 and p99.9, in us.
@@ -34,8 +38,39 @@ func TestMediansAndBounds(t *testing.T) {
 	}
 }
 
+// latencies gives a result frames of so many us each, all of them while the host ran.
+func latencies(spec Spec, us ...int64) *Result {
+	res, hist := &Result{Spec: spec}, hdrhistogram.New(1, latencyMost, 3)
+	for _, v := range us {
+		_ = hist.RecordValue(v * 1000) // within the bounds
+	}
+	res.record(hist)
+	res.Calm = Calm{Share: 0.5, hist: hist}
+	return res
+}
+
+func TestRunsThatFollowedEachOtherArePutTogether(t *testing.T) {
+	r := &Row{Spec: Spec{Stalled: 3}}
+	for i := range int64(11) {
+		r.Results = append(r.Results, latencies(r.Spec, i, i, i, 100*i))
+	}
+	var p50, p999 []float64
+	for _, part := range r.parts().Results {
+		p50, p999 = append(p50, math.Round(part.P50/1000)), append(p999, math.Round(part.calmP999()/1000))
+		if part.Spec != r.Spec || part.Calm.Share != 0.5 {
+			t.Errorf("a part has %+v of %+v", part.Calm, part.Spec)
+		}
+	}
+	if !slices.Equal(p50, []float64{0, 3, 5, 7, 9}) || !slices.Equal(p999, []float64{100, 300, 500, 700, 1000}) {
+		t.Errorf("parts have p50 %v and p99.9 %v", p50, p999)
+	}
+	if r.Results = r.Results[:9]; r.parts() != r {
+		t.Errorf("%d runs are too few to be put together", len(r.Results))
+	}
+}
+
 func TestDoubts(t *testing.T) {
-	spec := Spec{Server: "sluice", Rate: 1000, Connections: 10, Run: time.Second}
+	spec := Spec{Server: "sluice", Rate: 1000, Connections: 10, Run: time.Second, Hiccups: true}
 	for _, tt := range []struct {
 		name   string
 		change func(*Result)
@@ -53,9 +88,15 @@ func TestDoubts(t *testing.T) {
 		{"reads filled their buffer", func(r *Result) { r.FullRead = 0.5 }, "fell behind"},
 		{"other processes were busy", func(r *Result) { r.Others = 1 }, "machine was shared"},
 		{"the hypervisor was busy", func(r *Result) { r.Stolen = 1 }, "hypervisor kept"},
+		{"the host stopped processors", func(r *Result) { r.Calm.Share = 0.8 }, "host did not run all processors"},
+		{"the host stopped processors for a moment", func(r *Result) { r.Calm.Share = 0.98 }, ""},
+		{"hiccups cannot be measured", func(r *Result) { r.Calm.Share, r.Calm.Why = 0, "CAP_SYS_NICE" }, "hiccups were not measured: CAP_SYS_NICE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			row := made(spec, 10, 10, 10)
+			for _, r := range row.Results {
+				r.Calm.Share = 1
+			}
 			for _, r := range row.Results[1:] { // two of three: the median
 				tt.change(r)
 			}

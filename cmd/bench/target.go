@@ -50,7 +50,7 @@ func serverNames() []string {
 
 // serverCommand is the program, with arguments, that serves the spec: this one, or the one with the peers.
 func (r *Runner) serverCommand(spec *Spec) ([]string, error) {
-	if Servers()[spec.Server] != nil || spec.Server == ordersServer || spec.Server == syncServer {
+	if Servers()[spec.Server] != nil || spec.Server == ordersServer || spec.Server == syncServer || spec.Server == hiccupMeter {
 		return r.Command, nil
 	}
 	program := r.Peers

@@ -1,0 +1,193 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
+)
+
+// hiccup is a time in which a processor did not run even what has the highest priority, From..To on CLOCK_MONOTONIC, ns:
+// the host ran something else, or the kernel was where nothing interrupts it. No server can do anything about it, and
+// /proc/stat does not tell of it on every host. The idea is jHiccup's (https://github.com/giltene/jHiccup); real-time
+// priority keeps out of it what waits for a processor only because the run itself uses it.
+type hiccup struct{ From, To int64 }
+
+// hiccupReport is what the meter's process saw.
+type hiccupReport struct{ Hiccups []hiccup }
+
+const (
+	hiccupMeter  = "hiccups"            // the Server of the process that measures them
+	hiccupPeriod = 5 * time.Millisecond // between two looks, each of which costs the machine 35 us
+	hiccupLeast  = 2 * time.Millisecond // of delay that counts; who takes 7 ms is always seen
+	hiccupMost   = 1 << 16              // that are kept of a processor
+	hiccupBefore = 5 * time.Millisecond // what was published so long before a hiccup may still be on its way
+	hiccupAfter  = 10                   // lengths of a hiccup after it in which what has waited is worked off
+)
+
+// Calm is what was measured while the host ran all processors. Frames count by the time at which they were wanted, not by
+// what became of them, so that a frame which the server delays is not left out for being late.
+type Calm struct {
+	Share     float64 // of the measured time; 0 when hiccups were not measured
+	P50, P999 float64 // ns
+	Why       string  // hiccups were not measured
+	hist      *hdrhistogram.Histogram
+}
+
+// record reads the latencies out of the histogram.
+func (c *Calm) record() {
+	c.P50, c.P999 = float64(c.hist.ValueAtQuantile(50)), float64(c.hist.ValueAtQuantile(99.9))
+}
+
+// timed is a frame that counts: when it was wanted and how long after that it came, ns.
+type timed struct{ stamp, took int64 }
+
+// calm leaves out the samples around hiccups, in from..to.
+func calm(samples []timed, hiccups []hiccup, from, to int64) Calm {
+	const grain = int64(time.Millisecond)
+	disturbed := make([]bool, (to-from+grain-1)/grain)
+	for _, h := range hiccups {
+		first, last := h.From-int64(hiccupBefore), h.To+hiccupAfter*(h.To-h.From)
+		for i := max(first-from, 0) / grain; i < int64(len(disturbed)) && from+i*grain < last; i++ {
+			disturbed[i] = true
+		}
+	}
+	hist := hdrhistogram.New(1, latencyMost, 3)
+	for _, s := range samples {
+		if !disturbed[(s.stamp-from)/grain] {
+			_ = hist.RecordValue(s.took) // within the bounds
+		}
+	}
+	left := 0
+	for _, d := range disturbed {
+		if !d {
+			left++
+		}
+	}
+	c := Calm{Share: float64(left) / float64(len(disturbed)), hist: hist}
+	c.record()
+	return c
+}
+
+// watched is load, with hiccups measured meanwhile where the spec asks for it.
+func (r *Runner) watched(ctx context.Context, l *link, f *fleet, shared *progress, res *Result) error {
+	if !res.Spec.Hiccups {
+		_, err := r.load(l, f, shared, res)
+		return err
+	}
+	end, why, err := r.watch(ctx)
+	if err != nil {
+		return errors.Join(err, f.stop())
+	}
+	from, err := r.load(l, f, shared, res)
+	hiccups, ended := end()
+	if err := errors.Join(err, ended); err != nil {
+		return err
+	}
+	if res.Calm.Why = why; why == "" {
+		var samples []timed
+		for _, r := range f.receivers {
+			samples = append(samples, r.all...)
+		}
+		res.Calm = calm(samples, hiccups, from, from+int64(res.Spec.Run))
+	}
+	return nil
+}
+
+// watch starts a process that measures hiccups, until end is called. Where it cannot, why says so.
+func (r *Runner) watch(ctx context.Context) (end func() ([]hiccup, error), why string, err error) {
+	nothing := func() ([]hiccup, error) { return nil, nil }
+	spec := Spec{Server: hiccupMeter}
+	l, wait, err := r.spawn(ctx, &spec, nil)
+	if err != nil {
+		return nothing, "", err
+	}
+	var answer ready
+	if err := errors.Join(l.give(&spec), l.take(&answer)); err != nil {
+		return nothing, "", errors.Join(err, wait(true))
+	}
+	if answer.Error != "" {
+		return nothing, answer.Error, wait(false)
+	}
+	return func() ([]hiccup, error) {
+		var report hiccupReport
+		err := errors.Join(l.give(begin{}), l.take(&report))
+		return report.Hiccups, errors.Join(err, wait(err != nil))
+	}, "", nil
+}
+
+// serveHiccups is the child's side: a thread on each processor.
+func serveHiccups(l *link) error {
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return l.give(ready{Error: fmt.Sprintf("sched_getaffinity: %v", err)})
+	}
+	runtime.GOMAXPROCS(all.Count() + 2) // nobody waits for a P when a thread has slept
+	c, ended := newClock(), &atomic.Bool{}
+	started, results := make(chan error), make(chan []hiccup)
+	answer := ready{}
+	threads := 0
+	for cpu := range len(all) * 64 {
+		if !all.IsSet(cpu) {
+			continue
+		}
+		go lookAt(cpu, c, ended, started, results)
+		if err := <-started; err != nil {
+			answer.Error = err.Error()
+			break
+		}
+		threads++
+	}
+	var stop begin
+	err := l.give(answer)
+	if err == nil && answer.Error == "" {
+		err = l.take(&stop)
+	}
+	ended.Store(true)
+	report := hiccupReport{}
+	for range threads {
+		report.Hiccups = append(report.Hiccups, <-results...)
+	}
+	if err != nil || answer.Error != "" {
+		return err
+	}
+	return l.give(&report)
+}
+
+// lookAt wakes once a period on one processor, with real-time priority, and keeps the times in which it was late. It says
+// on started whether it can.
+func lookAt(cpu int, c clock, ended *atomic.Bool, started chan<- error, results chan<- []hiccup) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	var one unix.CPUSet
+	one.Set(cpu)
+	err := unix.SchedSetaffinity(0, &one)
+	if err == nil {
+		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 99, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0)
+	}
+	if err != nil {
+		started <- os.NewSyscallError("real-time priority (root or CAP_SYS_NICE): sched_setattr", err)
+		return
+	}
+	started <- nil
+	var seen []hiccup
+	for at := c.now(); !ended.Load(); {
+		at += int64(hiccupPeriod)
+		until := unix.NsecToTimespec(at)
+		for err := unix.EINTR; err == unix.EINTR; {
+			err, _ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil).(unix.Errno)
+		}
+		if now := c.now(); now-at >= int64(hiccupLeast) {
+			if len(seen) < hiccupMost {
+				seen = append(seen, hiccup{at, now})
+			}
+			at = now
+		}
+	}
+	results <- seen
+}
