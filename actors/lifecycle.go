@@ -176,7 +176,12 @@ func (p *Pipeline[R, Q]) finish(err error) {
 	if p.control.holding {
 		p.control.settle(&p.control.held)
 	}
-	for ev, ok := p.inbox.Recv(); ok; ev, ok = p.inbox.Recv() {
+	for !p.inbox.Done() {
+		ev, ok := p.inbox.Recv()
+		if !ok {
+			runtime.Gosched() // a sender has its place and is about to fill it
+			continue
+		}
 		p.control.settle(&ev)
 	}
 	gone := map[uint64]bool{}

@@ -119,8 +119,9 @@ func (g *Gate[R, Q]) forget(slots []Slot[R, Q]) {
 	g.ahead.recheck = g.ahead.held
 }
 
-// connCounts counts slots by connection: open addressing with linear probing on the connection's id, grown by doubling,
-// emptied as a whole. Entries that fall to zero stay until reset, which keeps probing simple.
+// connCounts counts slots by connection: open addressing with linear probing on the connection's id, emptied as a whole.
+// Entries that fall to zero stay until there is no room, which keeps probing simple; then the others move to a new table, of
+// twice the size only if they need it, so that its size follows the slots that wait and not the connections ever seen.
 type connCounts struct {
 	entries []connCount
 	used    int
@@ -168,8 +169,17 @@ func (c *connCounts) find(conn uint64) int {
 }
 
 func (c *connCounts) grow() {
-	old := c.entries
-	c.entries, c.used = make([]connCount, max(1024, 2*len(old))), 0
+	old, live := c.entries, 0
+	for _, e := range old {
+		if e.n != 0 {
+			live++
+		}
+	}
+	size := max(1024, len(old))
+	if 2*live > len(old) {
+		size = 2 * len(old)
+	}
+	c.entries, c.used = make([]connCount, size), 0
 	for _, e := range old {
 		if e.n != 0 {
 			c.entries[c.find(e.conn)] = e

@@ -171,10 +171,9 @@ func (r *Runner) round(live []member, now int64) (left []member, work int, then 
 		left, work, then = turn.live, turn.work, turn.now
 	}()
 	if r.failed.Load() {
-		for turn.current = range live {
-			r.close(live[turn.current].Actor)
+		for turn.work = 1; len(turn.live) > 0; turn.remove() { // one by one: a Close that panics leaves only those behind it
+			r.close(turn.live[turn.current].Actor)
 		}
-		turn.live, turn.work = nil, 1
 		return
 	}
 	for pass, before := 0, -1; pass < passes && turn.work > before; pass++ {

@@ -136,6 +136,19 @@ func TestRunnerReportsAFailedCloseAndAPanicInClose(t *testing.T) {
 	}
 }
 
+func TestAPanicInCloseClosesNobodyTwice(t *testing.T) {
+	sick := &scripted{name: "sick", step: func(int64) int { panic("planted") }}
+	before, after := &scripted{name: "before"}, &scripted{name: "after"}
+	worse := &scripted{name: "worse", close: func() error { panic("in Close") }}
+	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(1), before, sick, worse, after))
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "planted") || !strings.Contains(err.Error(), "in Close") {
+		t.Errorf("ended with %v, want both panics", err)
+	}
+	if before.closed.Load() != 1 || worse.closed.Load() != 1 || after.closed.Load() != 1 {
+		t.Errorf("closed %d, %d, %d times, want once", before.closed.Load(), worse.closed.Load(), after.closed.Load())
+	}
+}
+
 func TestAWakeBeforeTheSleepEndsIt(t *testing.T) {
 	a := NewAdaptive(0)
 	a.Wake()
