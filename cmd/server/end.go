@@ -51,13 +51,21 @@ func (s *Server) end(ctx context.Context, m mode) error {
 	}
 	s.mu.Unlock()
 	s.ready.Store(false)
+	first := false
 	s.endOnce.Do(func() {
+		first = true
 		if !started {
 			s.finish(s.listener.Close())
 			return
 		}
 		go s.shut(ctx, m)
 	})
+	if m == draining && !first { // the drain that is under way may have more time than this one
+		patience, cancel := s.patience(ctx)
+		defer cancel()
+		defer context.AfterFunc(patience, s.hurry)()
+		defer context.AfterFunc(ctx, s.giveUp)()
+	}
 	if m != draining {
 		s.hurry()
 		defer context.AfterFunc(ctx, s.giveUp)()

@@ -181,6 +181,33 @@ func TestAStopEndsADrain(t *testing.T) {
 	}
 }
 
+// An operator's drain has an hour, the service manager has not.
+func TestAShorterDrainEndsALongerOne(t *testing.T) {
+	v := newValve()
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	cfg.Journal.BeforeSync = v.beforeSync
+	leaks(t)
+	s, at := serve(t, cfg)
+	t.Cleanup(v.open)
+	v.close()
+	dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
+	<-v.held
+	long := make(chan error, 1)
+	go func() { long <- s.Drain(context.Background()) }()
+	until(t, "the drain to begin", func() bool { return !s.Ready() })
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	short := s.Drain(ctx)
+	select {
+	case err := <-long:
+		if err == nil || !errors.Is(short, err) {
+			t.Errorf("the longer gives %v, the shorter %v; want one error, that not everything was delivered", err, short)
+		}
+	case <-time.After(patience):
+		t.Fatal("the longer drain goes on")
+	}
+}
+
 func TestAStopBeforeTheStart(t *testing.T) {
 	s, err := New(config(t.TempDir(), transport.ModePoll, &lines{}))
 	if err != nil {

@@ -52,8 +52,11 @@ func (s *Server) SwapPolicy(ctx context.Context, text string, force bool) (old, 
 	if err != nil {
 		return old, old, fmt.Errorf("server: %w: %w", ErrRefused, err)
 	}
-	var v durability.View
-	if s.cursors.Snapshot(&v) && !force {
+	if !force {
+		var v durability.View
+		if !s.cursors.Snapshot(&v) {
+			return old, old, fmt.Errorf("server: policy %q %w for now: the cursors move too fast to be judged; ask again, or force it", p, ErrRefused)
+		}
 		if err := p.MetBy(v.Len); err != nil {
 			return old, old, fmt.Errorf("server: policy %q %w: %w; nothing would be answered; force it if that is meant", p, ErrRefused, err)
 		}
