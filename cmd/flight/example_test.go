@@ -1,6 +1,7 @@
 package flight_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +22,9 @@ func Example() {
 	}
 	r.Look("answer", 3*time.Millisecond)  // fast enough
 	r.Look("answer", 90*time.Millisecond) // worth a look
-	r.Close()
+	if err := r.Close(context.Background()); err != nil {
+		panic(err)
+	}
 	recordings, _ := filepath.Glob(filepath.Join(dir, "flight-*-answer.trace"))
 	fmt.Println(len(recordings), "recording")
 	// Output: 1 recording

@@ -1,6 +1,8 @@
 package flight
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +41,7 @@ type Recorder struct {
 	cfg     Config
 	runtime *trace.FlightRecorder
 	saving  sync.WaitGroup
+	taking  sync.Mutex // one copy at a time
 
 	mu     sync.Mutex // guards all below
 	closed bool
@@ -134,7 +137,7 @@ func (r *Recorder) save(what string) (name string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("flight: %w", err)
 	}
-	_, err = r.WriteTo(&bounded{w: f, left: 4 * int64(r.cfg.Bytes)})
+	_, err = r.WriteTo(f)
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
@@ -161,16 +164,45 @@ func (r *Recorder) tidy() error {
 	return errors.Join(errs...)
 }
 
-// WriteTo writes what is remembered, in the format of `go tool trace`.
-func (r *Recorder) WriteTo(w io.Writer) (int64, error) { return r.runtime.WriteTo(w) }
+// WriteTo writes what is remembered, in the format of `go tool trace`: nothing when there is an error before the first
+// byte. However slow w is, it keeps nobody else from a recording of his own.
+func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
+	b, err := r.take()
+	if err != nil {
+		return 0, err
+	}
+	return b.WriteTo(w)
+}
 
-// Close ends the recording, after one that is being saved.
-func (r *Recorder) Close() {
+// take copies what is remembered. The runtime writes one copy at a time and refuses others.
+func (r *Recorder) take() (*bytes.Buffer, error) {
+	r.taking.Lock()
+	defer r.taking.Unlock()
+	b := &bytes.Buffer{}
+	if _, err := r.runtime.WriteTo(&bounded{w: b, left: 4 * int64(r.cfg.Bytes)}); err != nil {
+		return nil, fmt.Errorf("flight: %w", err)
+	}
+	return b, nil
+}
+
+// Close ends the recording, after one that is being saved. When ctx ends first, that one is left behind, as a disk that
+// hangs would have it, and the error says so.
+func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
-	r.saving.Wait()
-	r.runtime.Stop()
+	saved := make(chan struct{})
+	go func() {
+		r.saving.Wait()
+		close(saved)
+	}()
+	defer r.runtime.Stop()
+	select {
+	case <-saved:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("flight: a recording is still being saved in %s: %w", r.cfg.Dir, ctx.Err())
+	}
 }
 
 // bounded refuses to write more than so much.

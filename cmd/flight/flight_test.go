@@ -2,7 +2,9 @@ package flight
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -20,7 +22,11 @@ func start(t *testing.T, c Config) (r *Recorder, clock *time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.Close)
+	t.Cleanup(func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	return r, &at
 }
 
@@ -81,7 +87,48 @@ func TestARecordingThatIsTooLongIsNotKept(t *testing.T) {
 func TestOneRecorderInAProcess(t *testing.T) {
 	start(t, Config{})
 	if r, err := Start(Config{Dir: t.TempDir()}); err == nil {
-		r.Close()
+		_ = r.Close(t.Context()) // it is a failure anyway
 		t.Fatal("a second recorder started")
 	}
+}
+
+// One who reads slowly has a recording, and so has everybody else meanwhile.
+func TestRecordingsAreTakenSideBySide(t *testing.T) {
+	r, _ := start(t, Config{Slow: 1})
+	reader, writer := io.Pipe()
+	slow := make(chan error, 1)
+	go func() {
+		_, err := r.WriteTo(writer)
+		slow <- errors.Join(err, writer.Close())
+	}()
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(reader, head); err != nil || string(head) != "go 1." {
+		t.Fatalf("%q, %v", head, err)
+	}
+	var other bytes.Buffer
+	if n, err := r.WriteTo(&other); err != nil || n == 0 || n != int64(other.Len()) || !bytes.HasPrefix(other.Bytes(), head) {
+		t.Errorf("beside a slow reader: %d B, %v", n, err)
+	}
+	if _, err := r.Save("now"); err != nil {
+		t.Errorf("beside a slow reader: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, reader); err != nil {
+		t.Error(err)
+	}
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheEndDoesNotWaitForADiskThatHangs(t *testing.T) {
+	r, _ := start(t, Config{})
+	if !r.begin() { // a recording is under way, and stays so
+		t.Fatal("no turn")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), r.cfg.Dir) {
+		t.Errorf("closed: %v", err)
+	}
+	r.end()
 }
