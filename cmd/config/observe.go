@@ -64,8 +64,14 @@ func (o *Observe) settings() []Setting {
 	}
 }
 
-// validate refuses an address that would show strangers who is connected.
+// unixPathMost is how long the path of a unix socket can be, unix(7), without the 0 behind it.
+const unixPathMost = 107
+
+// validate refuses an address that would show strangers who is connected, and a socket that cannot be.
 func (o *Observe) validate() error {
+	if n := len(o.AdminSocket); n > unixPathMost {
+		return Usagef("--admin-socket has a path of %d bytes, %q; a unix socket's has at most %d", n, o.AdminSocket, unixPathMost)
+	}
 	if o.Admin == "" {
 		return nil
 	}

@@ -28,7 +28,7 @@ type observers struct {
 }
 
 const (
-	adminCloses = time.Second            // for requests under way at the end
+	adminCloses = time.Second            // for requests, and for a recording, under way at the end
 	lastWords   = 250 * time.Millisecond // for the last export of a server that has no time left
 )
 
@@ -59,17 +59,13 @@ func (s *service) observe() (err error) {
 		return nil
 	}
 	o.live = live.Start(s.server, o.look)
-	address := c.Admin
-	if s.set.Origin("admin-addr") == "default" && exports.AdminAddr != "" {
-		address = exports.AdminAddr
-	}
 	handlers := o.live.Handlers()
 	maps.Copy(handlers, map[string]http.Handler{"/metrics": o.export.Handler()})
 	if o.flight != nil {
 		handlers["/debug/flight"] = http.HandlerFunc(o.serveFlight)
 	}
 	if o.admin, err = admin.New(admin.Config{
-		Address: address, Force: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof, Deadline: c.DrainFor,
+		Address: adminAddress(c, s.set, exports.AdminAddr), Force: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof, Deadline: c.DrainFor,
 		Handlers: handlers, Front: o.live.Front, Log: s.log,
 	}, s.server); err != nil {
 		return err
@@ -151,7 +147,10 @@ func (o *observers) serveFlight(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", `attachment; filename="flight.trace"`)
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = o.flight.WriteTo(w) // nobody is left to hear of an error
+	if n, err := o.flight.WriteTo(w); err != nil && n == 0 { // else nobody is left to hear of it
+		w.Header().Del("Content-Disposition")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
 }
 
 // unobserve ends the observers of a server that has ended: the last export holds everything its actors measured. Whatever
@@ -179,7 +178,11 @@ func (s *service) unobserve() {
 		o.live.Close()
 	}
 	if o.flight != nil {
-		o.flight.Close()
+		ctx, cancel := context.WithTimeout(ctx, adminCloses)
+		defer cancel()
+		if err := o.flight.Close(ctx); err != nil {
+			s.log.Warn("the flight recorder's end", "error", err)
+		}
 	}
 }
 

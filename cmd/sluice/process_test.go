@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -239,6 +240,82 @@ func TestASecondSignalStopsAtOnce(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.ends(1, "terminated again: stopping now", "answers unsent")
 	watcher.ends(1, "closed the connection before it answered")
+}
+
+// Ctrl-C under make sends each signal twice.
+func TestAnEchoOfTheSecondSignalIsNotTheThird(t *testing.T) {
+	p, address := serving(t, t.TempDir(), "--policy", "hybrid", "--force-policy", "--drain", "1h")
+	for _, id := range []string{"1", "2"} {
+		start(t, "client", "--address", address, "--timeout", "1h", "buy", "1", "1", "--id", id)
+	}
+	awaitEvents(t, p)
+	p.signal(syscall.SIGTERM)
+	p.err.await(t, "draining since") // longer than an echo takes
+	p.signal(syscall.SIGTERM)
+	p.err.await(t, "again: stopping now")
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	if p.ends(1, "answers unsent"); strings.Contains(p.err.String(), "third time") {
+		t.Errorf("the echo counts:\n%s", p.err)
+	}
+}
+
+// A server that has not begun to serve owes nobody anything: the first signal ends it, whatever it waits for.
+func TestASignalEndsAStartThatHangs(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	if err := syscall.Mkfifo(keys, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0", "--authorized-keys", keys)
+	f, err := os.OpenFile(keys, os.O_WRONLY, 0) // returns once the server reads, and will find nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p.signal(syscall.SIGTERM)
+	if code := p.code(); code != -1 { // by the signal
+		t.Errorf("exit code %d:\n%s", code, p.err)
+	}
+}
+
+// Who reads the log is gone: the server serves on, and writes its measurements to the file.
+func TestNobodyReadsStandardError(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := filepath.Join(t.TempDir(), "stats")
+	p := &process{t: t, out: newOutput(), err: newOutput(), exited: make(chan struct{})}
+	p.cmd = exec.Command(os.Args[0], "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0", "--admin-addr", "", "--stats-file", measured)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, writer
+	if err := errors.Join(p.cmd.Start(), writer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.cmd.Wait(); close(p.exited) }()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended
+		<-p.exited
+	})
+	p.out.await(t, "kill drains")
+	_, rest, _ := strings.Cut(p.out.String(), "tcp ")
+	address, _, _ := strings.Cut(rest, "\n")
+	address, _, _ = strings.Cut(address, ",")
+	reader.Close()
+	p.signal(syscall.SIGUSR1) // has it write
+	until(t, "the measurements", func() error {
+		_, err := os.Stat(measured)
+		return err
+	})
+	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {
+		t.Errorf("an order after that: %d\n%s", code, out)
+	}
+	if err := os.Remove(measured); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	if _, err := os.Stat(measured); err != nil {
+		t.Errorf("no measurements at the end: %v", err)
+	}
 }
 
 // awaitEvents asks for measurements until the server has sequenced two orders.

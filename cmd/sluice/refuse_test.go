@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -119,6 +120,35 @@ func TestAServerThatCannotServeSaysWhy(t *testing.T) {
 			p.ends(1, tt.want...)
 			if p.out.String() != "" {
 				t.Errorf("it announced itself:\n%s", p.out)
+			}
+		})
+	}
+}
+
+// What the environment and the admin doors are asked for is judged before anything is opened, by `config check` as well.
+func TestWhatCannotBeObservedIsRefusedBeforeAnythingIsServed(t *testing.T) {
+	for _, tt := range []struct {
+		name, variable, value string
+		args                  []string
+		want                  string
+	}{
+		{"an address for strangers", "OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", nil, "--admin-insecure"},
+		{"a port that is none", "OTEL_EXPORTER_PROMETHEUS_PORT", "web", nil, "a port from 0 to 65535"},
+		{"attributes without values", "OTEL_RESOURCE_ATTRIBUTES", "region", nil, "OTEL_RESOURCE_ATTRIBUTES"},
+		{"an unknown protocol", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", nil, "http/json"},
+		{"a socket with too long a name", "", "", []string{"--admin-socket", "/" + strings.Repeat("s", 107)}, "at most 107"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.variable != "" {
+				t.Setenv(tt.variable, tt.value)
+			}
+			dir := filepath.Join(t.TempDir(), "data")
+			for _, command := range [][]string{{"config", "check"}, {"serve", "--listen-tcp", "127.0.0.1:0"}} {
+				p := start(t, append(append(command, "--data-dir", dir), tt.args...)...)
+				p.ends(2, tt.want)
+			}
+			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the server began all the same: %v", err)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"sluice/cmd/server"
 	"sluice/cmd/stats"
 	"sluice/telemetry"
+	"sluice/telemetry/otel"
 	"sluice/transport"
 	"sluice/transport/listen"
 )
@@ -43,11 +44,12 @@ func serve(e *env, args []string) error {
 	if err := noArguments(rest, "serve"); err != nil {
 		return err
 	}
-	if err := c.Validate(); err != nil {
+	if err := judge(c, set); err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // who reads the log may end before the server does
 	s := &service{env: e, args: args, cfg: c, set: set, clock: telemetry.NewClock(), log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
-	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1, syscall.SIGHUP)
+	signal.Notify(s.signals, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(s.signals)
 	limit := raiseFiles(s.log, c.MaxConnections)
 	if s.server, err = server.New(s.serverConfig()); err != nil {
@@ -56,6 +58,8 @@ func serve(e *env, args []string) error {
 	if s.addresses, err = s.server.Start(); err != nil {
 		return err
 	}
+	// Not before: until now these end the process at once, however long the recovery would take. Nothing was promised yet.
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)
 	s.gauges()
 	if err := s.observe(); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopFor)
@@ -69,6 +73,25 @@ func serve(e *env, args []string) error {
 	defer s.manager.close()
 	defer s.unobserve()
 	return s.supervise()
+}
+
+// judge refuses settings that cannot work, with the OTEL_* variables, before anything is served.
+func judge(c *config.Server, set *config.Set) error {
+	e, err := otel.FromEnv(otel.Config{})
+	if err != nil {
+		return config.Usagef("the environment: %v", err)
+	}
+	whole := *c
+	whole.Admin = adminAddress(c, set, e.AdminAddr)
+	return whole.Validate()
+}
+
+// adminAddress is the flag, if it was given, before that of a variable, if that was.
+func adminAddress(c *config.Server, set *config.Set, variable string) string {
+	if set.Origin("admin-addr") == "default" && variable != "" {
+		return variable
+	}
+	return c.Admin
 }
 
 func newLog(c *config.Server, w io.Writer) *slog.Logger {
@@ -168,7 +191,7 @@ func (s *service) drain(got os.Signal) error {
 	go func() { ended <- s.server.Drain(ctx) }()
 	progress := time.NewTicker(time.Second)
 	defer progress.Stop()
-	stopping := false
+	stopping, counted := false, began
 	for {
 		select {
 		case err := <-ended:
@@ -185,11 +208,11 @@ func (s *service) drain(got os.Signal) error {
 			case got == syscall.SIGUSR1:
 				s.report()
 			case got == syscall.SIGHUP: // too late to matter
-			case !stopping && time.Since(began) < sameSignal: // an echo of the first
+			case time.Since(counted) < sameSignal: // an echo
 			case stopping:
 				return fmt.Errorf("%v for the third time: ended without waiting for the disk", got)
 			default:
-				stopping = true
+				stopping, counted = true, time.Now()
 				s.until = time.Now().Add(stopFor)
 				fmt.Fprintf(s.stderr, "sluice: %v again: stopping now\n", got)
 				go func() {
@@ -202,17 +225,25 @@ func (s *service) drain(got os.Signal) error {
 	}
 }
 
-// lastReport is the report of a server that has ended, with the last that its actors measured.
+// lastReport is the report of a server that has ended, with the last that its actors measured. A disk that hangs keeps
+// the file of it, and not the process.
 func (s *service) lastReport() {
 	s.server.Pipeline().Collector().Final()
-	s.report()
+	reported := make(chan struct{})
+	go func() {
+		s.report()
+		close(reported)
+	}()
+	select {
+	case <-reported:
+	case <-time.After(stopFor):
+		s.log.Warn("the measurements are not written in time", "file", s.cfg.StatsFile)
+	}
 }
 
 // report prints the measurements, and writes them to the file that wants them.
 func (s *service) report() {
-	if err := s.server.WriteStats(s.stderr); err != nil {
-		return // nobody reads standard error any more
-	}
+	_ = s.server.WriteStats(s.stderr) // an error says that nobody reads it; the file is for others
 	if s.cfg.StatsFile == "" {
 		return
 	}

@@ -131,6 +131,14 @@ func setDefault[T comparable](v *T, to T) {
 
 // check names the first setting that cannot work and says what would.
 func (c *Config) check() error {
+	if c.Collector == nil {
+		return fmt.Errorf("otel: Config.Collector is nil; give the collector of the pipeline")
+	}
+	return c.judge()
+}
+
+// judge is check without what variables cannot say.
+func (c *Config) judge() error {
 	oneOf := func(setting, value string, allowed ...string) error {
 		if slices.Contains(allowed, value) {
 			return nil
@@ -155,8 +163,6 @@ func (c *Config) check() error {
 		return err
 	}
 	switch {
-	case c.Collector == nil:
-		return fmt.Errorf("otel: Config.Collector is nil; give the collector of the pipeline")
 	case c.Scale < -4 || c.Scale > 8:
 		return fmt.Errorf("otel: histogram scale is %d; use -4 to 8, such as %d", c.Scale, DefaultScale)
 	case c.TraceRatio < 0 || c.TraceRatio > 1:

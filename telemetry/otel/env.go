@@ -1,6 +1,7 @@
 package otel
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -10,7 +11,8 @@ import (
 
 // FromEnv completes a configuration from the OTEL_* variables that the SDK and its
 // exporters do not read themselves (docs/telemetry.md lists both). A variable that is
-// set beats what c says; empty counts as unset.
+// set beats what c says; empty counts as unset. An error names a variable that cannot be
+// meant; c needs no Collector for that, so it can be asked before there is a pipeline.
 func FromEnv(c Config) (Config, error) {
 	c.Disabled = c.Disabled || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true")
 	if v := os.Getenv("OTEL_METRICS_EXPORTER"); v != "" {
@@ -45,10 +47,12 @@ func FromEnv(c Config) (Config, error) {
 	}
 	filled := c
 	filled.defaults()
-	if filled.Collector == nil {
-		return c, nil // Start will say so; here the variables are judged
+	if !c.Disabled {
+		if _, err := newResource(context.Background(), &filled); err != nil {
+			return c, err
+		}
 	}
-	return c, filled.check()
+	return c, filled.judge()
 }
 
 // samplerFromEnv reads the head decision. A request's own sampled parent is always

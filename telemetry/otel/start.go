@@ -84,7 +84,10 @@ func newSource(c *Config) *source {
 	s := &source{
 		collector: c.Collector, now: c.Clock.Now, start: time.Now(), slo: sloBound(c.SLO),
 		scope: instrumentation.Scope{Name: scopeName, Version: c.ServiceVersion, SchemaURL: semconv.SchemaURL},
-		self:  &selfCounts{boxes: c.Boxes},
+		self:  &selfCounts{},
+	}
+	if c.Traces != ExporterNone && !c.Disabled { // else nobody empties them, and nothing is lost
+		s.self.boxes = c.Boxes
 	}
 	if !c.NoExemplars && c.Traces != ExporterNone {
 		s.exemplars = newExemplars()
