@@ -146,7 +146,7 @@ func (a *Admin) Start() (address string, err error) {
 			return "", fmt.Errorf("admin: %w; stop what listens there, or choose another address", err)
 		}
 		address = l.Addr().String()
-		a.open(&door{name: "http", listener: l, anyHost: a.cfg.Force})
+		a.open(&door{name: "http", listener: l, anyHost: a.cfg.Force && !l.Addr().(*net.TCPAddr).IP.IsLoopback()})
 	}
 	if a.cfg.Socket != "" {
 		l, err := listenUnix(a.cfg.Socket)

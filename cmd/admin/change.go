@@ -23,11 +23,13 @@ func (a *Admin) change(path string, f changing) {
 	a.api.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		v := visitOf(r)
 		if !v.may {
+			a.log.Warn("an operator's command was refused: this door is for reading", "command", path, "who", v.who)
 			refuse(w, r, http.StatusForbidden, "POST %s changes the server, and this door is for reading: use the admin socket (sluice admin --socket), "+
 				"or an operator key over the client port (sluice admin --addr, --key)", path)
 			return
 		}
 		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {
+			a.log.Warn("an operator's command was refused: it has a query", "command", path, "who", v.who)
 			refuse(w, r, http.StatusBadRequest, "the query says %q; what a command needs stands in its body", r.URL.RawQuery)
 			return
 		}
