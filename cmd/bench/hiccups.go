@@ -174,9 +174,10 @@ func lookAt(cpu int, c clock, ended *atomic.Bool, started chan<- error, results 
 		started <- os.NewSyscallError("real-time priority (root or CAP_SYS_NICE): sched_setattr", err)
 		return
 	}
+	at := c.now() // before anybody is told, so that what delays the first look counts as well
 	started <- nil
 	var seen []hiccup
-	for at := c.now(); !ended.Load(); {
+	for last := false; !last; last = ended.Load() { // also when it has ended before the first look: that is late, too
 		at += int64(hiccupPeriod)
 		until := unix.NsecToTimespec(at)
 		for err := unix.EINTR; err == unix.EINTR; {
