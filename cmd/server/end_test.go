@@ -155,56 +155,34 @@ func TestADrainAnswersWhatWasAccepted(t *testing.T) {
 	})
 }
 
-func TestAStopEndsADrain(t *testing.T) {
-	v := newValve()
-	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
-	cfg.Journal.BeforeSync = v.beforeSync
-	leaks(t)
-	s, at := serve(t, cfg)
-	t.Cleanup(v.open)
-	v.close()
-	dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
-	<-v.held
-	drained := make(chan error, 1)
-	go func() { drained <- s.Drain(context.Background()) }() // for ever, as the disk is held back
-	until(t, "the drain to begin", func() bool { return !s.Ready() })
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	stopped := s.Stop(ctx)
-	select {
-	case err := <-drained:
-		if err == nil || !errors.Is(stopped, err) {
-			t.Errorf("drain gives %v, stop %v; want one error, that not everything was delivered", err, stopped)
-		}
-	case <-time.After(patience):
-		t.Fatal("the drain goes on")
-	}
-}
-
 // An operator's drain has an hour, the service manager has not.
 func TestAShorterDrainEndsALongerOne(t *testing.T) {
-	v := newValve()
-	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
-	cfg.Journal.BeforeSync = v.beforeSync
-	leaks(t)
-	s, at := serve(t, cfg)
-	t.Cleanup(v.open)
-	v.close()
-	dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
-	<-v.held
-	long := make(chan error, 1)
-	go func() { long <- s.Drain(context.Background()) }()
-	until(t, "the drain to begin", func() bool { return !s.Ready() })
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-	defer cancel()
-	short := s.Drain(ctx)
-	select {
-	case err := <-long:
-		if err == nil || !errors.Is(short, err) {
-			t.Errorf("the longer gives %v, the shorter %v; want one error, that not everything was delivered", err, short)
-		}
-	case <-time.After(patience):
-		t.Fatal("the longer drain goes on")
+	for name, end := range map[string]func(*Server, context.Context) error{"stop": (*Server).Stop, "drain": (*Server).Drain} {
+		t.Run(name, func(t *testing.T) {
+			v := newValve()
+			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+			cfg.Journal.BeforeSync = v.beforeSync
+			leaks(t)
+			s, at := serve(t, cfg)
+			t.Cleanup(v.open)
+			v.close()
+			dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
+			<-v.held
+			long := make(chan error, 1)
+			go func() { long <- s.Drain(context.Background()) }() // for ever, as the disk is held back
+			until(t, "the drain to begin", func() bool { return !s.Ready() })
+			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+			defer cancel()
+			short := end(s, ctx)
+			select {
+			case err := <-long:
+				if err == nil || !errors.Is(short, err) {
+					t.Errorf("the longer gives %v, the shorter %v; want one error, that not everything was delivered", err, short)
+				}
+			case <-time.After(patience):
+				t.Fatal("the longer drain goes on")
+			}
+		})
 	}
 }
 
