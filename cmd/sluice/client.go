@@ -106,6 +106,13 @@ type session struct {
 	sent []time.Time // guarded by mu: when the requests were sent that are not answered yet
 }
 
+// forget takes the newest request off the list: a server that sheds tells at once, also while older ones wait for a disk.
+func (s *session) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = s.sent[:max(len(s.sent)-1, 0)]
+}
+
 // dial connects, or says what to do.
 func (c *clientConfig) dial(key ed25519.PrivateKey) (*session, error) {
 	network := "tcp"
@@ -174,16 +181,18 @@ func (s *session) answer() error {
 		if err != nil {
 			return err
 		}
-		failed = failed || v == refused
+		failed = failed || v == refused || v == shed
 		if v == ended {
 			s.screen.done(s.settle())
-			break
+		}
+		switch {
+		case v != ended && v != shed:
+		case failed:
+			return errors.New("the request was not carried out")
+		default:
+			return nil
 		}
 	}
-	if failed {
-		return errors.New("the request was not carried out")
-	}
-	return nil
 }
 
 func (s *session) next() (tag uint8, body []byte, err error) {
@@ -218,10 +227,15 @@ func (s *session) askLast() error {
 			}
 			continue
 		}
-		if v, err := (&screen{w: io.Discard}).frame(tag, body); err != nil || v == ended {
+		switch v, err := (&screen{w: io.Discard}).frame(tag, body); {
+		case err != nil:
+			return err
+		case v == shed:
+			return fmt.Errorf("asking %s for the account's last id: the server shed the request, it is busy; try again, or name the id with --id", s.config.Address)
+		case v == ended:
 			s.last = a.ClientOrderID
 			s.settle()
-			return err
+			return nil
 		}
 	}
 }
@@ -297,8 +311,11 @@ func (s *session) show() error {
 		if err != nil {
 			return err
 		}
-		if v == ended {
+		switch v {
+		case ended:
 			s.screen.done(s.settle())
+		case shed:
+			s.forget()
 		}
 	}
 }

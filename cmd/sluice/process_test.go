@@ -234,6 +234,21 @@ func TestWatchTakesRequestsAndShowsAnswers(t *testing.T) {
 	}
 }
 
+// A request that is shed is answered by ServerBusy alone: nobody waits for more.
+func TestAClientHearsThatItsRequestWasShed(t *testing.T) {
+	_, address := serving(t, t.TempDir(), "--request-rate", "0.001/1")
+	for _, v := range []struct{ request, input, want string }{
+		{"buy 1 1", "", "not carried out"}, // it asks for the last id first
+		{"watch", "top 1\ntop 1\n", "the server shed the request"},
+	} {
+		out, _ := ask(t, address, v.input, strings.Fields(v.request)...)
+		if !strings.Contains(out, v.want) || strings.Contains(out, "within") {
+			t.Errorf("%s: want %q, and no wait for an answer:\n%s", v.request, v.want, out)
+		}
+	}
+	expect(t, address, 0, "top 1")
+}
+
 func TestHangUpReloadsLimits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sluice.yaml")
 	put := func(text string) {

@@ -24,6 +24,7 @@ const (
 	more    verdict = iota // there are more frames
 	ended                  // this was the last frame of a request
 	refused                // the request was not carried out
+	shed                   // nor was this one, and nothing else answers it
 )
 
 // frame writes one frame of the server.
@@ -36,7 +37,7 @@ func (s *screen) frame(tag uint8, body []byte) (verdict, error) {
 		return refused, nil
 	case wire.TagServerBusy:
 		s.line("busy", map[string]any{}, "the server shed the request; nothing was carried out")
-		return refused, nil
+		return shed, nil
 	case wire.TagHeartbeat:
 		s.line("heartbeat", map[string]any{}, "the server is there")
 		return more, nil
