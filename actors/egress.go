@@ -304,6 +304,9 @@ func (e *Egress) relieve(entry uint32, now int64) {
 	if c.Sending() != 0 {
 		e.submit(now)
 	}
+	if c.Has(transport.StatePolling) { // it may have room since a moment ago
+		e.reap(now)
+	}
 	if c.CanSend() {
 		e.push(entry, now)
 		e.submit(now)

@@ -212,6 +212,7 @@ func (e *Egress) tick(now int64) {
 		if c.Quiet(now) > int64(l.NoProgress)/4 {
 			c.Look(e.ring.Unread(c.FD), now)
 		}
+		c.Weigh(l, now)
 		if why := l.Judge(c, now); why != transport.ReasonNone {
 			e.close(entry, why, now)
 			continue
@@ -256,8 +257,7 @@ func (e *Egress) heartbeats(now int64) {
 			return
 		}
 		c := &e.conns[e.sweep]
-		const quiet = transport.StateOpen
-		if c.State != quiet && c.State != quiet|transport.StateReaderGone || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 {
+		if c.State&^(transport.StateReaderGone|transport.StateHalfClosed|transport.StateWoken) != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 {
 			continue
 		}
 		e.rec.B.C[telemetry.EgressHeartbeats]++

@@ -68,7 +68,7 @@ func (e *Egress) fence(now int64) int {
 		work++
 	}
 	e.frames.Release()
-	e.submit(now) // cancellations only: no connection has a send left
+	e.submit(now) // cancellations, and sends that were queued early: their sockets are shut and take nothing
 	e.overdue = e.phase.expired(now)
 	return work
 }
@@ -107,6 +107,7 @@ func (e *Egress) Close() error {
 			c.Reason = why
 			e.tell(NoticeClosed, c, now)
 			c.Set(transport.StateClosing)
+			e.rec.B.C[telemetry.CloseReason(why).Counter()]++
 			if err := e.ring.Shutdown(c.FD); err != nil && e.err == nil {
 				continue // the peer was faster
 			}

@@ -146,6 +146,7 @@ func (e *Egress) complete(done transport.Completion, now int64) {
 		case done.Res < 0 && c.Has(transport.StateBlocked):
 			c.Set(transport.StateRetry) // the kernel does not poll it, and asking again at once would spin: the next tick sends
 		case c.Unsent() > 0:
+			c.Set(transport.StateWoken)
 			e.mark(entry)
 		}
 		return
@@ -165,11 +166,11 @@ func (e *Egress) complete(done transport.Completion, now int64) {
 	case sent < asked:
 		e.rec.B.C[telemetry.EgressSendShort]++
 		e.block(entry, now)
-	case remain: // appended while the send was in flight
-		e.rec.B.C[telemetry.EgressSendOK]++
-		e.mark(entry)
 	default:
 		e.rec.B.C[telemetry.EgressSendOK]++
+		if remain { // appended while the send was in flight
+			e.mark(entry)
+		}
 		if c.BlockedSince() != 0 || c.State&(transport.StateBlocked|transport.StateSlow|transport.StateHalfClosed) != 0 {
 			e.unblock(entry, now)
 		}
@@ -182,6 +183,9 @@ func (e *Egress) refused(entry uint32, errno unix.Errno, now int64) {
 	switch errno {
 	case unix.EAGAIN:
 		e.rec.B.C[telemetry.EgressSendAgain]++
+		if c.Has(transport.StateWoken) { // no room after all: the kernel has no memory for it, and polling again would spin
+			c.Set(transport.StateRetry)
+		}
 		e.block(entry, now)
 	case unix.EINTR:
 		e.rec.B.C[telemetry.EgressInterrupted]++
@@ -224,7 +228,7 @@ func (e *Egress) link(entry uint32, now int64) {
 	e.stuck++
 }
 
-// unblock takes a connection that has sent everything off the blocked list.
+// unblock takes a connection whose socket took all that it was asked to take off the blocked list.
 func (e *Egress) unblock(entry uint32, now int64) {
 	c := &e.conns[entry]
 	c.Unblock()
@@ -305,8 +309,12 @@ func (e *Egress) later(s *sample, now int64) {
 	s.bytes = 0   // from here on: it was not delivered
 	c.Unsettled++ // pinned: the worst may be this one; settle releases it
 	for !c.Queue(e.slab, u) {
+		if c.QueueFull(e.slab) {
+			e.overflow(s.entry, u.Slot, transport.ReasonSlowHard, now)
+			break
+		}
 		if c.Has(transport.StateClosing) || !e.shedWorst(now) {
-			e.overflow(s.entry, u.Slot, now)
+			e.overflow(s.entry, u.Slot, transport.ReasonShardBudget, now)
 			break
 		}
 	}
@@ -317,10 +325,10 @@ func (e *Egress) later(s *sample, now int64) {
 const receivedShift = 10
 
 // overflow ends a connection whose queue of unsent answers could not grow.
-func (e *Egress) overflow(entry uint32, slot bool, now int64) {
+func (e *Egress) overflow(entry uint32, slot bool, why transport.Reason, now int64) {
 	c := &e.conns[entry]
 	if !c.Has(transport.StateClosing) && e.err == nil {
-		e.close(entry, transport.ReasonShardBudget, now)
+		e.close(entry, why, now)
 	}
 	if slot {
 		e.drop(blame(c), 1)

@@ -19,7 +19,7 @@ package transport
 type Conn struct {
 	Since     uint64 // slot-ring position at Connect: older slots belong to an earlier owner of ID
 	Ended     uint64 // requests answered to the end (BatchEnd appended)
-	softSince int64  // monotonic ns since which Unsent() > soft limit; 0 = it is not
+	softSince int64  // monotonic ns since which Unsent() > soft limit and no send was taken whole; 0 = it is not
 	block     Block
 	size      uint32 // bytes of block; 0 without one
 	off       uint32 // first unsent byte in block
@@ -65,6 +65,7 @@ const (
 	StateClosing                      // shut down; waits for the kernel and the reader
 	StateReaderGone                   // the reader let go of the socket
 	StateHalfClosed                   // the client closed its sending side and waits for its answers
+	StateWoken                        // a poll has said that the socket has room, and no byte was taken since
 )
 
 // Has reports whether all of s is set.
@@ -124,9 +125,7 @@ func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
 func (c *Conn) makeRoom(s *Slab, n int) bool {
 	unsent := c.Unsent()
 	if c.block != 0 && c.sending == 0 && unsent+n <= int(c.size) && int(c.off) >= unsent {
-		b := s.Bytes(c.block)
-		copy(b, b[c.off:c.end])
-		c.off, c.end = 0, uint32(unsent)
+		c.moveToFront(s)
 		return true
 	}
 	want := unsent + n
@@ -139,6 +138,10 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 		grown, ok = s.Alloc(want)
 	}
 	if !ok {
+		if c.sending == 0 && unsent+n <= int(c.size) && c.off >= c.size/8 { // costs more than it frees, and nobody his connection
+			c.moveToFront(s)
+			return true
+		}
 		return false
 	}
 	if c.block != 0 {
@@ -152,6 +155,13 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 	c.block, c.size = grown, BlockMin<<orderOf(want)
 	c.off, c.end = 0, uint32(unsent)
 	return true
+}
+
+// moveToFront makes the room that sent bytes have left in the block free behind the unsent ones.
+func (c *Conn) moveToFront(s *Slab) {
+	b := s.Bytes(c.block)
+	copy(b, b[c.off:c.end])
+	c.off, c.end = 0, c.end-c.off
 }
 
 // Begin marks all unsent bytes as in flight and returns them. They stay in place until Complete.
@@ -169,6 +179,7 @@ func (c *Conn) Complete(s *Slab, l *Limits, n int, now int64) (remain bool) {
 	if n < 0 || n > int(c.sending) {
 		panic("transport: completion of more bytes than were sent")
 	}
+	whole := n == int(c.sending)
 	c.sending = 0
 	if c.orphan != 0 {
 		s.Free(c.orphan)
@@ -178,12 +189,13 @@ func (c *Conn) Complete(s *Slab, l *Limits, n int, now int64) (remain bool) {
 	c.Sent += uint64(n)
 	if n > 0 {
 		c.LastSent, c.progressAt, c.unread = now, now, 0
+		c.Clear(StateWoken)
 	}
 	if c.block == 0 { // discarded while the send was in flight
 		return false
 	}
 	c.off += uint32(n)
-	if c.softSince != 0 && c.Unsent() <= l.SoftBytes {
+	if c.softSince != 0 && (whole || c.Unsent() <= l.SoftBytes) { // whole: what is left was appended meanwhile
 		c.softSince = 0
 	}
 	if c.off < c.end {
@@ -228,7 +240,18 @@ func (c *Conn) Excuse(d, now int64) {
 	}
 }
 
-// Unblock notes that nothing is unsent any more.
+// Weigh starts and stops the clock of the soft limit by what is unsent at now, for a blocked connection: the limit may have
+// been changed since the last append, and what stands behind a send that was taken whole may be more than it.
+func (c *Conn) Weigh(l *Limits, now int64) {
+	switch {
+	case c.Unsent() <= l.SoftBytes:
+		c.softSince = 0
+	case c.softSince == 0:
+		c.softSince = now
+	}
+}
+
+// Unblock notes that the socket took all that it was asked to take.
 func (c *Conn) Unblock() { c.blockedSince = 0 }
 
 // BlockedSince is the monotonic ns since which the socket refuses bytes, 0 if it does not.

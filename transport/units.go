@@ -80,23 +80,32 @@ func (c *Conn) Queue(s *Slab, u Unit) bool {
 	return true
 }
 
-// growUnits moves the queue to the front of its block, or to a larger one when less than half of it is free.
+// QueueFull reports that the queue is as long as it can be, whatever memory there is.
+func (c *Conn) QueueFull(s *Slab) bool { return 2*int(c.unitCount)*unitBytes > s.BlockMax() }
+
+// growUnits moves the queue to the front of its block, or to a larger one when less than half of it is free; an eighth is
+// enough where none can be had.
 func (c *Conn) growUnits(s *Slab) bool {
-	used := int(c.unitCount) * unitBytes
-	if c.units != 0 && int(c.unitHead)*unitBytes >= len(s.Bytes(c.units))/2 {
-		b := s.Bytes(c.units)
-		copy(b, b[c.unitHead*unitBytes:][:used])
-		c.unitHead = 0
-		return true
+	used, size := int(c.unitCount)*unitBytes, 0
+	if c.units != 0 {
+		size = len(s.Bytes(c.units))
 	}
-	grown, ok := s.Alloc(max(2*used, BlockMin))
-	if !ok {
+	front := int(c.unitHead) * unitBytes
+	if front < max(size/2, 1) {
+		if grown, ok := s.Alloc(max(2*used, BlockMin)); ok {
+			if c.units != 0 {
+				copy(s.Bytes(grown), s.Bytes(c.units)[front:][:used])
+				s.Free(c.units)
+			}
+			c.units, c.unitHead = grown, 0
+			return true
+		}
+	}
+	if front < max(size/8, 1) {
 		return false
 	}
-	if c.units != 0 {
-		copy(s.Bytes(grown), s.Bytes(c.units)[c.unitHead*unitBytes:][:used])
-		s.Free(c.units)
-	}
-	c.units, c.unitHead = grown, 0
+	b := s.Bytes(c.units)
+	copy(b, b[front:][:used])
+	c.unitHead = 0
 	return true
 }

@@ -1,0 +1,192 @@
+package actors
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/encode"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// A socket that takes all of every send is not blocked, however much stands behind each: it leaves the blocked list, and its
+// soft clock starts anew, so that one short send after a long time of load ends nobody.
+func TestEgressABusyClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
+	l := lenient()
+	l.SoftBytes, l.SoftFor = 1000, 2*time.Second
+	b := newTable(t, func(c *Config) {
+		c.Limits, c.MaxFrame, c.Egress.FlushBytes = []transport.Limits{l}, 4096, 100
+	})
+	b.join(1)
+	load := func(rounds int) {
+		for range rounds {
+			for range 10 {
+				b.saySize(1, 200) // the first is sent early; the others stand behind it
+			}
+			b.persist()
+			b.now += int64(50 * time.Millisecond)
+			b.step() // once: its inbox never runs empty
+		}
+	}
+	load(60) // three seconds over the soft limit
+	short := true
+	b.ring.answer = func(_ int32, n int) int32 {
+		if short {
+			short = false
+			return int32(n / 2)
+		}
+		return int32(n)
+	}
+	load(1)
+	b.ring.ready(1)
+	load(60)
+	if why, closed := b.closed[1]; closed {
+		t.Fatalf("closed as %v, although one send of 120 was short", why)
+	}
+	if shard := b.shards[0]; shard.stuck != 0 {
+		t.Errorf("%d connections are blocked, want none", shard.stuck)
+	}
+}
+
+// Limits that are reloaded hold at the next tick, for what is buffered already too.
+func TestEgressJudgesByTheSoftLimitInForce(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		before, after int // soft limit, B; 2,005 B are unsent
+		want          transport.Reason
+	}{
+		{"raised", 1000, 4096, transport.ReasonNone},
+		{"lowered", 4096, 1000, transport.ReasonSlowSoft},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := lenient()
+			l.HardBytes, l.SoftBytes, l.SoftFor = 8192, c.before, 2*time.Second
+			b := blockedTable(t, l)
+			b.pass(time.Second, 50*time.Millisecond)
+			l.SoftBytes = c.after
+			if err := b.SetLimits([]transport.Limits{l}); err != nil {
+				t.Fatal(err)
+			}
+			b.pass(1900*time.Millisecond, 50*time.Millisecond)
+			if why, closed := b.closed[1]; closed {
+				t.Fatalf("closed as %v before the limit in force had run out", why)
+			}
+			b.pass(300*time.Millisecond, 50*time.Millisecond)
+			if why := b.closed[1]; why != c.want {
+				t.Errorf("closed as %v, want %v", why, c.want)
+			}
+		})
+	}
+}
+
+// What a poll has told is heard before the hard limit ends a client whose socket has room again.
+func TestEgressHearsOfRoomBeforeTheHardLimit(t *testing.T) {
+	l := lenient()
+	l.HardBytes, l.SoftBytes = 8192, 8192
+	b := blockedTable(t, l)
+	b.refuse(1, 0)
+	b.ring.ready(1)
+	for range 4 {
+		b.saySize(1, 2000)
+	}
+	b.persist()
+	b.gate.Step(b.now)
+	b.encoder.Step(b.now)
+	b.shards[0].Gather(b.now) // appends, before any step looks at the ring
+	b.settle()
+	if why, closed := b.closed[1]; closed {
+		t.Fatalf("closed as %v with a socket that takes everything", why)
+	}
+	if want := 5 * (2000 + len(encode.BatchEnd)); b.ring.bytes[1] != want {
+		t.Errorf("%d bytes were sent, want %d", b.ring.bytes[1], want)
+	}
+}
+
+// A client that has closed its sending side and waits behind a shut gate hears that the server is there.
+func TestEgressHeartbeatsToTheHalfClosed(t *testing.T) {
+	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
+	b.join(1)
+	b.events.TrySend(event{kind: eventDisconnect, conn: 1, hash: transport.Hash(1), reason: transport.ReasonPeerClosed, owed: 1})
+	b.settle()
+	b.pass(25*time.Second, 50*time.Millisecond)
+	if n := b.sum(telemetry.EgressHeartbeats); n != 2 {
+		t.Errorf("%d heartbeats in 25 s, want 2", n)
+	}
+	if why, closed := b.closed[1]; closed {
+		t.Fatalf("closed as %v while an answer is owed", why)
+	}
+	b.refuse(1, unix.EPIPE) // it is gone
+	b.pass(13*time.Second, 50*time.Millisecond)
+	if b.closed[1] != transport.ReasonPeerReset || b.Connections() != 0 {
+		t.Errorf("a dead one: closed as %v, %d permits out; want %v and 0", b.closed[1], b.Connections(), transport.ReasonPeerReset)
+	}
+}
+
+// A kernel that is short of memory for TCP says EAGAIN and calls the socket writable all the same (tcp_sendmsg, tcp_poll).
+func TestEgressDoesNotSpinWhereASocketIsWritableAndTakesNothing(t *testing.T) {
+	b := blockedTable(t, lenient())
+	sends := b.ring.sends[1]
+	for range 20 { // of one tick each
+		b.now += int64(b.shards[0].cfg.Tick)
+		for range 100 {
+			b.ring.ready(1)
+			b.step()
+		}
+	}
+	if n := b.ring.sends[1] - sends; n > 2*20 {
+		t.Errorf("%d sends in 20 ticks to a socket that takes nothing", n)
+	}
+	b.refuse(1, 0)
+	b.pass(time.Second, 50*time.Millisecond)
+	if want := 2000 + len(encode.BatchEnd); b.ring.bytes[1] != want {
+		t.Errorf("%d bytes were sent when there was memory again, want %d", b.ring.bytes[1], want)
+	}
+}
+
+// A queue of unsent answers that is as long as one can be ends its own connection, and nobody else's.
+func TestEgressAFullQueueOfAnswersEndsNobodyElse(t *testing.T) {
+	b := newTable(t, func(c *Config) { c.MaxFrame = 4096 })
+	b.join(1)
+	b.join(2)
+	b.refuse(1, unix.EAGAIN)
+	b.refuse(2, unix.EAGAIN)
+	for range 280 { // more bytes than the other will have
+		b.saySize(1, 3000)
+	}
+	b.persist()
+	b.settle()
+	const most = 1 << 20 / 8 // answers that a queue can hold
+	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
+		for range 200 {
+			b.events.TrySend(event{kind: eventBusy, conn: 2, hash: transport.Hash(2)})
+		}
+		b.settle()
+	}
+	if why, closed := b.closed[1]; closed {
+		t.Errorf("the other client was closed as %v", why)
+	}
+	if why := b.closed[2]; why != transport.ReasonSlowHard {
+		t.Errorf("closed as %v with %d unsent answers, want %v", why, most, transport.ReasonSlowHard)
+	}
+}
+
+// Connections that are ended with a failed shard count as closed, too.
+func TestEgressCountsTheConnectionsThatEndWithIt(t *testing.T) {
+	b := newTable(t, nil)
+	for id := uint64(1); id <= 3; id++ {
+		b.join(id)
+	}
+	b.ring.broken = unix.EIO
+	b.saySize(1, 100)
+	b.persist()
+	b.settle()
+	if err := b.shards[0].Close(); err == nil {
+		t.Fatal("a shard whose ring is in doubt ends without an error")
+	}
+	b.Collector().Final()
+	if n := b.Collector().Sum().C[telemetry.CloseShutdown.Counter()]; n != 3 {
+		t.Errorf("%d connections counted as closed, want 3", n)
+	}
+}
