@@ -150,7 +150,7 @@ func TestTrap10ServerBusyStandsBetweenFrames(t *testing.T) {
 		for i := range uint64(rounds) {
 			r.report(1, i, 1, 5000) // the client reads nothing: most of them end within a frame
 			r.persist()
-			r.must(r.Busy(1))
+			r.must(r.Busy(1, 1))
 		}
 		r.until("all of them are appended", func() bool { return r.count(telemetry.EgressBusy) == rounds })
 		c.wants(0, rounds)

@@ -283,7 +283,7 @@ func TestConnectRefusesWhatMakesNoSense(t *testing.T) {
 		if err := r.Connect(Conn{ID: 1, FD: 0}); !errors.Is(err, ErrEnded) {
 			t.Errorf("Connect after the end: %v, want ErrEnded", err)
 		}
-		if err := r.Busy(1); !errors.Is(err, ErrEnded) {
+		if err := r.Busy(1, 1); !errors.Is(err, ErrEnded) {
 			t.Errorf("Busy after the end: %v, want ErrEnded", err)
 		}
 	})

@@ -28,10 +28,7 @@ func (e *Egress) takeEvents(now int64) int {
 		case eventDisconnect:
 			e.disconnect(ev, now)
 		case eventBusy:
-			if entry, ok := e.open(ev); ok {
-				e.rec.B.C[telemetry.EgressBusy]++
-				e.control(entry, encode.ServerBusy, now)
-			}
+			e.busy(ev, now)
 		case eventKick:
 			if entry, ok := e.open(ev); ok {
 				e.close(entry, ev.reason, now)
@@ -54,6 +51,26 @@ const eventBatch = 256
 func (e *Egress) open(ev *event) (uint32, bool) {
 	entry, ok := e.index.Get(ev.hash, ev.conn)
 	return entry, ok && !e.conns[entry].Has(transport.StateClosing)
+}
+
+// busy tells a client of the requests that were shed, up to 64 in one piece, since a reader sheds thousands of one read, and
+// no more than the hard limit lets stand in its buffer.
+func (e *Egress) busy(ev *event, now int64) {
+	const (
+		one  = encode.ServerBusy
+		four = one + one + one + one
+		most = four + four + four + four + four + four + four + four + four + four + four + four + four + four + four + four
+	)
+	for left := int(ev.owed) * len(one); left > 0; {
+		entry, ok := e.open(ev)
+		if !ok {
+			return // gone, or ended by an earlier piece
+		}
+		n := min(left, len(most), e.class[e.conns[entry].Class].HardBytes/len(one)*len(one))
+		e.rec.B.C[telemetry.EgressBusy] += uint64(n / len(one))
+		e.control(entry, most[:n], now)
+		left -= n
+	}
 }
 
 // connect takes ownership of a socket.

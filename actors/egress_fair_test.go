@@ -160,7 +160,7 @@ func TestEgressAFullQueueOfAnswersEndsNobodyElse(t *testing.T) {
 	const most = 1 << 20 / 8 // answers that a queue can hold
 	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
 		for range 200 {
-			b.events.TrySend(event{kind: eventBusy, conn: 2, hash: transport.Hash(2)})
+			b.events.TrySend(event{kind: eventBusy, owed: 1, conn: 2, hash: transport.Hash(2)})
 		}
 		b.settle()
 	}
@@ -169,6 +169,23 @@ func TestEgressAFullQueueOfAnswersEndsNobodyElse(t *testing.T) {
 	}
 	if why := b.closed[2]; why != transport.ReasonSlowHard {
 		t.Errorf("closed as %v with %d unsent answers, want %v", why, most, transport.ReasonSlowHard)
+	}
+}
+
+// Requests are shed by the thousand; a client that reads hears of each, however low its limits are.
+func TestEgressTellsOfEveryRequestThatWasShed(t *testing.T) {
+	l := lenient()
+	l.HardBytes, l.SoftBytes = 69, 69
+	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 64 })
+	b.join(1)
+	const n = 5001
+	b.events.TrySend(event{kind: eventBusy, owed: n, conn: 1, hash: transport.Hash(1)})
+	b.settle()
+	if why, closed := b.closed[1]; closed {
+		t.Fatalf("closed as %v", why)
+	}
+	if sent := b.ring.bytes[1]; sent != n*len(encode.ServerBusy) || b.sum(telemetry.EgressBusy) != n {
+		t.Errorf("%d bytes were sent and %d frames counted, want %d of %d B", sent, b.sum(telemetry.EgressBusy), n, len(encode.ServerBusy))
 	}
 }
 

@@ -28,7 +28,7 @@ type event struct {
 	conn   uint64
 	hash   uint64
 	since  uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
-	owed   uint64      // disconnect: requests accepted in all
+	owed   uint64      // disconnect: requests accepted in all; busy: requests shed
 	ack    func(error) // connect, answer: called once on an actor's goroutine, must not block
 	frame  string      // answer
 	list   *listing    // list

@@ -78,8 +78,13 @@ func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.
 	}
 }
 
-// Busy makes the shard send ServerBusy at the next frame boundary (R25).
-func (p *Pipeline[R, Q]) Busy(conn uint64) error { return p.send(event{kind: eventBusy, conn: conn}) }
+// Busy makes the shard send n times ServerBusy at the next frame boundary (R25).
+func (p *Pipeline[R, Q]) Busy(conn uint64, n int) error {
+	if n < 1 {
+		panic(fmt.Sprintf("actors: Busy(%d, %d): a request at least was shed", conn, n))
+	}
+	return p.send(event{kind: eventBusy, conn: conn, owed: uint64(n)})
+}
 
 // Kick ends a connection. One that is gone already is no error.
 func (p *Pipeline[R, Q]) Kick(conn uint64, why transport.Reason) error {

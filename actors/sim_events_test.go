@@ -221,8 +221,9 @@ func (w *world) leave() {
 	if p.gone || p.sim.HalfClosed() {
 		return
 	}
+	shed := uint64(1 + w.r.n(100)) // if it is told that the server is busy
 	send := func(kind eventKind) bool {
-		return w.p.events.TrySend(event{kind: kind, conn: p.id, hash: transport.Hash(p.id), reason: transport.ReasonKicked})
+		return w.p.events.TrySend(event{kind: kind, conn: p.id, hash: transport.Hash(p.id), owed: shed, reason: transport.ReasonKicked})
 	}
 	switch w.r.n(5) {
 	case 0:
@@ -248,7 +249,7 @@ func (w *world) leave() {
 	case 4:
 		if send(eventBusy) {
 			w.stats.Busies++
-			w.busy[p.id].asked++
+			w.busy[p.id].asked += shed
 		}
 	}
 }

@@ -81,7 +81,7 @@ func (w *world) overstayed(c *transport.Conn) {
 
 // listens reports that every byte to p arrives as soon as it was sent, and that the shards' timers are on time.
 func (w *world) listens(p *peer) bool {
-	return w.healthy && !p.slow && !p.cut && !p.gone && p.closed == transport.ReasonNone && !p.sim.HalfClosed() && w.swarm.window >= 600 && w.swarm.sleep <= 50
+	return w.healthy && !p.slow && !p.cut && !p.gone && p.closed == transport.ReasonNone && w.swarm.window >= 600 && w.swarm.sleep <= 50
 }
 
 // simSilence (ns) is twice the longest silence of clean seeds; a heartbeat is due after 5,000 ns.

@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,11 @@ func newWatcher(epfd int, onEdge func()) (*watcher, error) {
 		return nil, fmt.Errorf("transport: watcher: fcntl: %w", err)
 	}
 	file := os.NewFile(uintptr(epfd), "epoll")
+	// Only this tells whether the poller took it; it may be out of memory or of user watches (epoll(7)).
+	if err := file.SetReadDeadline(time.Time{}); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("transport: watcher: Go's poller does not take the epoll descriptor: %w", err)
+	}
 	conn, err := file.SyscallConn()
 	if err != nil {
 		file.Close()

@@ -46,7 +46,7 @@ func (h *handler) Request(c listen.Conn, r wire.Request) error {
 }
 
 // Shed implements listen.Handler: the client is told, in order with its answers.
-func (h *handler) Shed(c listen.Conn) { _ = h.pipeline.Busy(c.ID) } // an error says that everything ends
+func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error says that everything ends
 
 // Disconnect implements listen.Handler.
 func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {

@@ -208,7 +208,7 @@ func (h *handler) Request(c listen.Conn, req wire.Request) error {
 	}
 }
 
-func (h *handler) Shed(c listen.Conn) { _ = h.pipeline.Busy(c.ID) } // an error says that everything ends
+func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error says that everything ends
 
 func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
 	why := transport.ReasonOther

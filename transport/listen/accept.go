@@ -36,6 +36,9 @@ func newAcceptor(s *Server, endpoint int, b bound) (*acceptor, error) {
 		file: os.NewFile(uintptr(b.fd), b.addr), done: make(chan struct{}),
 	}
 	raw, err := a.file.SyscallConn()
+	if err == nil {
+		err = a.file.SetReadDeadline(time.Time{}) // only this tells whether Go's poller took it
+	}
 	if err != nil {
 		a.close()
 		return nil, fmt.Errorf("listen: %s cannot be polled: %w", s.cfg.Endpoints[endpoint].Name, err)

@@ -126,7 +126,7 @@ type quiet struct{}
 
 func (quiet) Connect(Conn) error                   { return nil }
 func (quiet) Request(Conn, wire.Request) error     { return nil }
-func (quiet) Shed(Conn)                            {}
+func (quiet) Shed(Conn, int)                       {}
 func (quiet) Disconnect(c Conn, _ uint64, _ Cause) { unix.Close(int(c.FD)) }
 
 func TestReadingDoesNotAllocate(t *testing.T) {

@@ -90,8 +90,17 @@ func (r *reader) touch(slot int32, rec *record, now int64) {
 
 // requests delivers the complete requests of data and returns the rest. A cause other than 0 ends the connection.
 func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
+	c, rate := r.describe(rec), r.server.requestRate.Load()
 	var taken, beats, shed uint64
+	told := uint64(0) // of those that were shed
+	tell := func() {
+		if n := shed - told; n > 0 {
+			r.server.handler.Shed(c, int(n))
+			told = shed
+		}
+	}
 	defer func() {
+		tell()
 		rec.requests += taken
 		r.server.counters.requests.Add(taken)
 		if beats|shed != 0 {
@@ -99,7 +108,6 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
 			r.server.counters.shed.Add(shed)
 		}
 	}()
-	c, rate := r.describe(rec), r.server.requestRate.Load()
 	for {
 		req, size, err := wire.NextRequest(data, r.server.cfg.MaxRequest)
 		if err != nil {
@@ -116,8 +124,8 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
 			beats++
 		case rate.interval != 0 && !rate.take(&rec.allowance, now):
 			shed++
-			r.server.handler.Shed(c)
 		default:
+			tell()
 			if err := r.server.handler.Request(c, req); err != nil {
 				return nil, RequestFailed // the handler knows its own error
 			}

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"net"
@@ -40,7 +41,8 @@ type shard struct {
 
 	mu       sync.Mutex
 	open     map[uint64]Conn
-	shed     int
+	shed     int // requests
+	sheds    int // calls of Shed
 	received []wire.Request // with a copy of the body
 }
 
@@ -83,11 +85,12 @@ func (s *shard) Request(c Conn, r wire.Request) error {
 	return nil
 }
 
-func (s *shard) Shed(c Conn) {
+func (s *shard) Shed(c Conn, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shed++
-	sendAll(c.FD, []byte(wire.ServerBusy))
+	s.shed += n
+	s.sheds++
+	sendAll(c.FD, bytes.Repeat([]byte(wire.ServerBusy), n))
 }
 
 func (s *shard) Disconnect(c Conn, requests uint64, cause Cause) {

@@ -27,8 +27,9 @@ type Handler interface {
 	// a full socket. r.Body is valid only during the call. An error ends the connection with cause RequestFailed.
 	Request(c Conn, r wire.Request) error
 
-	// Shed reports a request that was not delivered because the connection is above its request rate. It must not block.
-	Shed(c Conn)
+	// Shed reports that the last n requests, at most one read's, were not delivered because the connection is above its request
+	// rate. It delays the other connections of this reader as long as it takes.
+	Shed(c Conn, n int)
 
 	// Disconnect is called exactly once for each connection that Connect took, after its socket left epoll. requests is
 	// the number of Request calls that returned nil, which is the number of answers the client is still entitled to.

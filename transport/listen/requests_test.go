@@ -206,6 +206,27 @@ func TestRequestsAboveTheRateAreShed(t *testing.T) {
 	}
 }
 
+// A client that floods gets one call of the handler for what one read brought, not one for each request.
+func TestRequestsOfOneReadAreShedTogether(t *testing.T) {
+	h := newShard(t)
+	s, address := openServer(t, "tcp", h, func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 1} })
+	c := dial(t, "tcp", address, client.Options{})
+	const n = 1000 // 13 kB, in one segment
+	for i := range n {
+		c.Send(uint64(i), 0x10, nil)
+	}
+	c.Flush()
+	expect(t, c, wire.TagBatchEnd)
+	for range n - 1 {
+		expect(t, c, wire.TagServerBusy)
+	}
+	c.Close()
+	await(t, "end", h.ended)
+	if h.shed != n-1 || s.Counters().Shed != n-1 || h.sheds > n/20 {
+		t.Errorf("%d and %d requests were shed in %d calls, want %d in a few", h.shed, s.Counters().Shed, h.sheds, n-1)
+	}
+}
+
 // A handler that does not take a request holds its client back through the socket, and loses nothing.
 func TestBlockedHandlerPushesBack(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
