@@ -30,6 +30,7 @@ func (r *nullRing) Submit() error                   { return nil }
 func (r *nullRing) Queued() int                     { return 0 }
 func (r *nullRing) Park()                           {}
 func (r *nullRing) Unread(fd int32) int             { return 0 }
+func (r *nullRing) Unacked(fd int32) int            { return 0 }
 func (r *nullRing) Shutdown(fd int32) error         { return nil }
 func (r *nullRing) CloseSocket(fd int32) error      { return nil }
 func (r *nullRing) Info() transport.Info            { return transport.Info{Engine: "null", Entries: r.entries} }

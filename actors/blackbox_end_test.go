@@ -222,6 +222,40 @@ func TestAPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 	})
 }
 
+// A client that goes on sending while the node drains gets all its answers: Linux would answer the close of its socket with a
+// reset, and drop what the client has not acknowledged, so the close waits for that.
+func TestADrainLosesNothingToAClientThatGoesOnSending(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
+		c, fd := r.pair(socket{small: true})
+		c.id = 1
+		r.must(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 400<<10))
+		r.must(r.Connect(Conn{ID: 1, FD: fd}))
+		const n = 20
+		r.report(1, 0, n, 5000)
+		r.persist()
+		r.until("the kernel has taken everything", func() bool { return r.count(telemetry.EgressFramesSent) == n })
+		r.Disconnect(1, 0, transport.ReasonShutdown) // nobody reads what comes from here on
+		c.ask(13)
+		r.Slots().Close()
+		drained := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			drained <- r.Drain(ctx)
+		}()
+		select { // a drain that does not wait ends at once
+		case err := <-drained:
+			drained <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+		c.wants(0, n)
+		c.wantsEnd()
+		r.must(<-drained)
+		r.nothingLeft()
+	})
+}
+
 // doubtful is a ring whose Submit fails when told to, as after an io_uring_enter(2) with an unknown outcome.
 type doubtful struct {
 	transport.Ring

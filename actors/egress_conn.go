@@ -274,7 +274,7 @@ func (e *Egress) heartbeats(now int64) {
 			return
 		}
 		c := &e.conns[e.sweep]
-		if c.State&^(transport.StateReaderGone|transport.StateHalfClosed|transport.StateWoken) != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 {
+		if c.State&^(transport.StateReaderGone|transport.StateHalfClosed|transport.StateWoken) != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 || c.BlockedSince() != 0 {
 			continue
 		}
 		e.rec.B.C[telemetry.EgressHeartbeats]++

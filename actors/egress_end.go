@@ -9,7 +9,7 @@ import (
 	"sluice/transport"
 )
 
-// end closes what is served, once the inbox is closed and empty: in a drain each connection when it has taken everything
+// end closes what is served, once the inbox is closed and empty: in a drain each connection when its client has everything
 // and its moment has come, in a stop all of them after this one last flush, past the deadline all of them. The moments are
 // spread so that clients do not all come back at once.
 func (e *Egress) end(now int64) int {
@@ -26,7 +26,7 @@ func (e *Egress) end(now int64) int {
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= jitter(c.Hash, e.spread) {
+		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= jitter(c.Hash, e.spread) && e.arrived(c, now) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
@@ -34,6 +34,18 @@ func (e *Egress) end(now int64) int {
 	e.flush(telemetry.EgressFlushStop, now)
 	e.overdue = e.phase.expired(now)
 	return work
+}
+
+// arrived reports that closing the connection loses nothing that the kernel took. A client that takes none of it for as long
+// as it may make no progress is not waited for.
+func (e *Egress) arrived(c *transport.Conn, now int64) bool {
+	left := e.ring.Unacked(c.FD)
+	if left == 0 {
+		return true
+	}
+	c.Block(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
+	c.Look(left, now)
+	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress)
 }
 
 // jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash

@@ -207,3 +207,40 @@ func TestEgressCountsTheConnectionsThatEndWithIt(t *testing.T) {
 		t.Errorf("%d connections counted as closed, want 3", n)
 	}
 }
+
+// In a drain a connection is closed when its client has all that the kernel took, because a close can lose the rest. A client
+// that takes nothing more is waited for as long as it may make no progress, and hears no heartbeat that would begin anew.
+func TestADrainClosesWhenClientsHaveWhatTheKernelTook(t *testing.T) {
+	l := lenient()
+	l.NoProgress = 2 * time.Second
+	b := newTable(t, func(c *Config) { c.Limits, c.Heartbeat = []transport.Limits{l}, time.Second })
+	b.join(1)
+	b.saySize(1, 100)
+	b.persist()
+	b.settle()
+	b.ring.unread = 100
+	b.phase.advance(phaseDraining, 0)
+	b.gate.Close()
+	b.encoder.Close()
+	pass := func(d time.Duration) { // of the one actor that is left
+		for ; d > 0; d -= 50 * time.Millisecond {
+			b.now += int64(50 * time.Millisecond)
+			b.shards[0].Step(b.now)
+		}
+	}
+	for range 10 { // it takes a byte a second
+		pass(time.Second)
+		b.ring.unread--
+		if b.ring.shut[1] != 0 {
+			t.Fatalf("closed with %d bytes not acknowledged", b.ring.unread)
+		}
+	}
+	pass(1900 * time.Millisecond)
+	if b.ring.shut[1] != 0 {
+		t.Fatal("closed before the limit of no progress")
+	}
+	pass(200 * time.Millisecond)
+	if n := b.shards[0].rec.B.C[telemetry.CloseShutdown.Counter()]; b.ring.shut[1] != 1 || n != 1 {
+		t.Errorf("shut %d times, %d times as %v; want once", b.ring.shut[1], n, transport.ReasonShutdown)
+	}
+}

@@ -95,6 +95,7 @@ func (r *scriptRing) Reap(dst []transport.Completion) int {
 }
 
 func (r *scriptRing) Unread(fd int32) int           { return r.unread }
+func (r *scriptRing) Unacked(fd int32) int          { return r.unread }
 func (r *scriptRing) Queued() int                   { return len(r.queue) }
 func (r *scriptRing) Park()                         { r.parks++ }
 func (r *scriptRing) Shutdown(fd int32) error       { r.shut[fd]++; return nil }

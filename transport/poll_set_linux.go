@@ -160,6 +160,18 @@ func (p *pollSet) Unread(fd int32) int {
 	return n
 }
 
+// Unacked implements Ring.
+func (p *pollSet) Unacked(fd int32) int {
+	n := p.Unread(fd)
+	if n == 0 {
+		return 0
+	}
+	if family, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || family == unix.AF_UNIX {
+		return 0
+	}
+	return n
+}
+
 // Shutdown implements Ring.
 func (p *pollSet) Shutdown(fd int32) error {
 	if errno := p.refused(CallShutdown); errno != 0 {

@@ -60,6 +60,11 @@ type Ring interface {
 	// takes more.
 	Unread(fd int32) int
 
+	// Unacked is the number of bytes that closing the socket now could lose: those of a TCP socket that its peer has not
+	// acknowledged (SIOCOUTQ). Linux answers a close with a reset, and drops them, when the peer has sent something that
+	// nobody read, or sends something after it (RFC 1122, 4.2.2.13). 0 for other sockets, whose peers can read on.
+	Unacked(fd int32) int
+
 	// Shutdown ends both directions of a socket, see shutdown(2). A pending poll of it completes.
 	Shutdown(fd int32) error
 

@@ -295,6 +295,9 @@ func (s *SimRing) Unread(fd int32) int {
 	return 0
 }
 
+// Unacked implements Ring: peers can read what was sent before a close.
+func (s *SimRing) Unacked(fd int32) int { return 0 }
+
 // Shutdown implements Ring.
 func (s *SimRing) Shutdown(fd int32) error {
 	socket := s.net.at(fd)
