@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/encode"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -241,6 +242,37 @@ func TestAHalfClosedClientThatReadsLateStillGetsEverything(t *testing.T) {
 		r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
 		c.wants(0, 40)
 		c.wantsEnd()
+		r.drain()
+	})
+}
+
+// A reader cannot tell a client that half-closed from one that left altogether, and then nobody listens to the socket. Behind a
+// shut gate a heartbeat finds out: the one hears from the server, the other's place and socket are free before the gate opens.
+func TestAClientThatLeftDoesNotStayUntilTheGateOpens(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, func(c *Config) { c.Heartbeat, c.Egress.Tick = 20*time.Millisecond, 5*time.Millisecond })
+		waits, gone := r.dial(1, socket{}), r.dial(2, socket{})
+		waits.ask(1)
+		waits.halfClose()
+		gone.ask(1)
+		gone.close()
+		r.until("the readers saw both", func() bool { return r.count(telemetry.ControlDisconnected) == 2 })
+		before := r.count(telemetry.EgressHeartbeats)
+		r.report(1, 0, 1, 20)
+		r.report(2, 0, 1, 20)
+		r.atGate(2)
+		r.untilClosed(2, transport.ReasonPeerReset)
+		r.until("its place is free", func() bool { return r.Connections() == 1 })
+		for uint64(waits.heartbeats) <= before {
+			tag, _, err := waits.frame()
+			if err != nil || tag != encode.TagHeartbeat {
+				t.Fatalf("tag %#x (%v) while the gate is shut", tag, err)
+			}
+			waits.heartbeats++
+		}
+		r.persist()
+		waits.wants(0, 1)
+		waits.wantsEnd()
 		r.drain()
 	})
 }

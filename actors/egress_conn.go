@@ -265,7 +265,8 @@ func (e *Egress) excuse(now int64) {
 
 // heartbeats moves the hand over a part of the table, so that the whole of it is seen four times an interval. A
 // connection hears from us between one and one and a quarter intervals after its last byte; the spread over that
-// quarter is the jitter. The cost depends on the size of the table alone (R24).
+// quarter is the jitter. The cost depends on the size of the table alone (R24). A half-closed client that waits for its answers
+// is heard of by nobody any more: the send that is refused tells of one that left altogether.
 func (e *Egress) heartbeats(now int64) {
 	n := 1 + int(4*int64(len(e.conns))*int64(e.cfg.Tick)/int64(e.cfg.Heartbeat))
 	for ; n > 0; n-- {
@@ -274,7 +275,8 @@ func (e *Egress) heartbeats(now int64) {
 			return
 		}
 		c := &e.conns[e.sweep]
-		if c.State&^(transport.StateReaderGone|transport.StateHalfClosed|transport.StateWoken) != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 || c.BlockedSince() != 0 {
+		const may = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken
+		if c.State&^may != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 || c.BlockedSince() != 0 {
 			continue
 		}
 		e.rec.B.C[telemetry.EgressHeartbeats]++
