@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +22,7 @@ const (
 	roleEnv   = "SLUICE_TRIALS_ROLE"
 	roleIdle  = "idle"  // network address n: that many connections that do nothing
 	roleFull  = "watch" // network address n: that many followers that check their streams
-	roleStarv = "files" // engine n: a server that has only so many descriptors
+	roleStarv = "files" // engine n: a server that has only so many descriptors, and whose gate is shut and opened by a line
 	rolePause = "pause" // engine: a server with a stream, which is stopped and continued
 )
 
@@ -58,6 +59,7 @@ func dialMany(t *testing.T, h how, n int, follow bool) {
 		}
 		list = append(list, c)
 	}
+	fmt.Println("\ndialled")
 	if follow {
 		if err := all(list, (*reader).follow); err != nil {
 			t.Fatal(err)
@@ -89,9 +91,16 @@ func starve(t *testing.T, engine string, files int) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(files), Max: uint64(files)}); err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, options{engine: mode})
+	r := newRig(t, options{engine: mode, heartbeat: 100 * time.Millisecond})
 	fmt.Printf("\nready %s %s\n", r.tcp.address, r.unix.address)
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if in.Text() == "shut" {
+			r.shutGate()
+		} else {
+			r.openGate()
+		}
+		fmt.Printf("\n%s\n", in.Text())
+	}
 	fmt.Printf("\npauses %d\n", r.listener.Counters().AcceptPauses)
 	r.drain()
 }
@@ -143,6 +152,15 @@ func (c *child) hear(word string) []string {
 	}
 	c.t.Fatalf("the child ended without saying %q:\n%s", word, strings.Join(c.said, "\n"))
 	return nil
+}
+
+// tell gives the child a word and waits until it repeats it.
+func (c *child) tell(word string) {
+	c.t.Helper()
+	if _, err := fmt.Fprintln(c.in, word); err != nil {
+		c.t.Fatal(err)
+	}
+	c.hear(word)
 }
 
 // signal sends the child a signal.

@@ -133,7 +133,9 @@ type feed struct {
 
 	seq       uint64 // last wire seq
 	slots     uint64 // published in all; read after done
-	shut      bool   // nothing becomes durable
+	durable   uint64 // last seq that is durable
+	shut      bool   // nothing more becomes durable
+	ended     int    // connections whose end was heard of
 	followers []*follower
 	turn      int           // whose turn it is
 	gap       time.Duration // longest time between two ticks of a stream
@@ -176,6 +178,7 @@ func (f *feed) answer(a *ask) {
 		f.followers = append(f.followers, &follower{conn: a.conn, token: a.token, next: 1, size: a.size})
 		f.slot(func(s *actors.Slot[note, struct{}]) { s.Conn, s.Kind, s.Last = a.conn, actors.KindBatchEnd, true })
 	case 0:
+		f.ended++
 		f.forget(a.conn)
 		f.publish()
 		f.giveBack(a.conn) // everything for its old owner is published: it may be used again
@@ -261,13 +264,15 @@ func (f *feed) slot(fill func(*actors.Slot[note, struct{}])) bool {
 func (f *feed) publish() {
 	f.pipeline.Slots().Publish()
 	if !f.shut {
+		f.durable = f.seq
 		f.cursors.SetPersisted(durability.Seq(f.seq))
 	}
 }
 
 // stream is an open loop in a goroutine: it publishes notes at the given rate per second, to followers in turn, until it is
 // told to stop or total is reached; then it ends every follower's stream with a BatchEnd. The rate is kept on average; a
-// feed that was late catches up.
+// feed that was late catches up. What finds no place behind a shut gate is left out: the feed would wait for it, and nobody
+// could open the gate.
 func (r *rig) stream(rate, total int, stop <-chan struct{}) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
@@ -287,12 +292,15 @@ func (r *rig) stream(rate, total int, stop <-chan struct{}) (done <-chan struct{
 			if due <= 0 {
 				continue
 			}
+			sent += due
 			r.call(func(f *feed) {
+				if f.shut {
+					due = min(due, int(mostHeld-min(mostHeld, f.seq-f.durable)))
+				}
 				f.tick(due)
 				f.gap = max(f.gap, time.Since(last))
 				last = time.Now()
 			})
-			sent += due
 		}
 		r.call(func(f *feed) {
 			for _, w := range f.followers {

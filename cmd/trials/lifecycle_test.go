@@ -9,37 +9,49 @@ import (
 	"sluice/transport"
 )
 
-// A client that half-closes under load still receives every answer to what it sent, and then the end of its stream.
+// A client that half-closes under load still receives every answer to what it sent, and then the end of its stream; behind a
+// shut gate it gets heartbeats until that opens.
 func TestAHalfClosedClientGetsItsAnswersUnderLoad(t *testing.T) {
-	engines(t, func(t *testing.T, engine transport.Mode) {
-		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10})
+	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
+		const clients, requests, each = 20, 5, 40 // 140 KB for each client: more than the sockets take at once
+		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10, heartbeat: 100 * time.Millisecond})
 		stop, checked := make(chan struct{}), watch(r.followers(20, 200))
 		streamed := r.stream(10_000, endless, stop)
-		for range scale(2, 5, 500) {
+		for round := range scale(2, 5, 500) {
+			if shut {
+				r.shutGate()
+			}
 			var list []*reader
-			for i := range 20 {
+			for i := range clients {
 				h := r.tcp
 				if i%2 == 1 {
 					h = r.unix
 				}
-				list = append(list, r.dial(h, 700))
+				list = append(list, r.dial(beating(h), 700))
 			}
 			r.need(all(list, func(c *reader) error {
-				const requests, each = 5, 40 // 140 KB: more than the sockets take at once
 				for i := range requests {
 					if err := c.ask(uint64(i*each+1), each); err != nil {
 						return err
 					}
 				}
-				if err := c.CloseWrite(); err != nil {
-					return err
-				}
+				return c.CloseWrite()
+			}))
+			if shut {
+				until(t, "their ends are heard of", func() (all bool) {
+					r.call(func(f *feed) { all = f.ended == (round+1)*clients })
+					return all
+				})
+				r.need(all(list, (*reader).beat))
+				r.openGate()
+			}
+			r.need(all(list, func(c *reader) error {
 				for range requests {
-					if err := errors.Join(c.notes(each), c.end()); err != nil {
+					if err := c.freed(each); err != nil {
 						return err
 					}
 				}
-				if _, _, err := c.Next(); err != io.EOF {
+				if _, _, err := c.frame(); err != io.EOF {
 					return errors.Join(errors.New("after the last answer: want the end of the stream"), err)
 				}
 				return c.Close()
@@ -53,9 +65,10 @@ func TestAHalfClosedClientGetsItsAnswersUnderLoad(t *testing.T) {
 	})
 }
 
-// A client that is kicked under fire received a prefix; it is gone at once for its reader, too; nobody else is affected.
+// A client that is kicked under fire received a prefix; it is gone at once for its reader, too; nobody else is affected. The
+// kick does not wait for a shut gate, behind which the notes to it are.
 func TestAKickUnderFire(t *testing.T) {
-	engines(t, func(t *testing.T, engine transport.Mode) {
+	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10})
 		victims := r.followers(10, 300)
 		conns := make([]uint64, len(victims))
@@ -63,6 +76,10 @@ func TestAKickUnderFire(t *testing.T) {
 			conns[i] = r.conn(c)
 		}
 		stop, checked := make(chan struct{}), watch(r.followers(20, 300))
+		if shut {
+			r.shutGate()
+			r.call(func(f *feed) { f.tick(len(f.followers)) }) // so that there is something for each
+		}
 		streamed := r.stream(20_000, endless, stop)
 		kicked := make(chan error, 1)
 		go func() { kicked <- all(victims, (*reader).prefix) }()
@@ -75,6 +92,14 @@ func TestAKickUnderFire(t *testing.T) {
 			}
 		}
 		r.need(<-kicked)
+		if shut {
+			for _, c := range victims {
+				if c.next != 1 {
+					t.Errorf("%d notes came from behind the shut gate", c.next-1)
+				}
+			}
+			r.openGate()
+		}
 		r.need(r.pipeline.Kick(conns[0], transport.ReasonKicked)) // one that is gone is no error
 		close(stop)
 		<-streamed
@@ -83,9 +108,10 @@ func TestAKickUnderFire(t *testing.T) {
 	})
 }
 
-// Under permanent load only idle clients get heartbeats: neither the busy ones, nor those that are blocked.
+// Under permanent load only idle clients get heartbeats: neither the busy ones, nor those that are blocked. Those whose answers a
+// shut gate holds are idle.
 func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
-	engines(t, func(t *testing.T, engine transport.Mode) {
+	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const interval, owed, size = time.Second, 3000, 200
 		r := newRig(t, options{engine: engine, heartbeat: interval, sendBuffer: 4608})
 		idle := []*reader{r.dial(beating(r.tcp), size), r.dial(beating(r.unix), size)}
@@ -97,20 +123,24 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 		mute := r.dial(how{network: "tcp", address: r.tcp.address, receive: 1, beats: true}, size)
 		r.need(errors.Join(mute.ask(1, owed), mute.Flush()))
 		until(t, "one is blocked", func() bool { return r.gauge("egress_blocked_connections") >= 1 })
+		asked := len(busy) + 2
+		if shut {
+			r.shutGate()
+			r.need(all(idle, func(c *reader) error { return errors.Join(c.ask(1, 1), c.Flush()) }))
+			asked += len(idle)
+		}
 		stop, checked := make(chan struct{}), watch(busy)
 		streamed := r.stream(5_000, endless, stop)
 		for range 2 { // each idle client hears from the server, again and again
-			r.need(all(idle, func(c *reader) error {
-				tag, _, err := c.Next()
-				if err == nil && tag != 0x01 {
-					err = errors.New("an idle client received something else than a heartbeat")
-				}
-				return err
-			}))
+			r.need(all(idle, (*reader).beat))
 		}
 		// A heartbeat to the blocked one would stand before the answer to this.
 		r.need(errors.Join(mute.ask(owed+1, 1), mute.Flush()))
-		until(t, "all requests are read", func() bool { return r.listener.Counters().Requests == uint64(len(busy)+2) })
+		until(t, "all requests are read", func() bool { return r.listener.Counters().Requests == uint64(asked) })
+		if shut {
+			r.openGate()
+			r.need(all(idle, func(c *reader) error { return c.freed(1) }))
+		}
 		close(stop)
 		<-streamed
 		r.need(<-checked)
@@ -120,7 +150,7 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 		}
 		var gap time.Duration
 		r.call(func(f *feed) { gap = f.gap })
-		if beats > 0 && gap < interval/2 {
+		if !shut && beats > 0 && gap < interval/2 {
 			t.Errorf("%d heartbeats to clients that were never idle for more than %v", beats, gap)
 		}
 		r.need(errors.Join(mute.notes(owed), mute.end(), mute.notes(1), mute.end()))
@@ -143,7 +173,7 @@ func TestAnIDIsUsedAgainWhileAnswersOfItsOldOwnerWait(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		r := newRig(t, options{engine: engine, ids: 1})
 		for range scale(5, 20, 1000) {
-			r.call(func(f *feed) { f.shut = true })
+			r.shutGate()
 			old := r.dial(r.tcp, 300)
 			var before uint64
 			r.call(func(f *feed) { before = f.slots })
@@ -156,7 +186,7 @@ func TestAnIDIsUsedAgainWhileAnswersOfItsOldOwnerWait(t *testing.T) {
 			until(t, "it is gone, and its id is free", func() bool { return r.pipeline.Connections() == 0 && len(r.feed.ids) == 1 })
 			c := r.dial(r.unix, 300)
 			r.need(errors.Join(c.ask(1, 50), c.Flush()))
-			r.call(func(f *feed) { f.shut = false })
+			r.openGate()
 			r.need(errors.Join(c.notes(50), c.end()))
 			r.need(c.exchange(1))
 			c.Close()

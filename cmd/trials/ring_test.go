@@ -10,23 +10,39 @@ import (
 	"sluice/transport"
 )
 
-// A ring of 256 entries serves ten thousand connections that all have something to send at once.
+// A ring of 256 entries serves ten thousand connections that all have something to send at once. Behind a shut gate they all
+// connect and wait; when it opens each gets all that was held for it.
 func TestManyMoreConnectionsThanRingEntries(t *testing.T) {
-	engines(t, func(t *testing.T, engine transport.Mode) {
-		const entries, rounds = 256, 20
-		n := scale(1_000, 10_000, 10_000)
+	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
+		const entries = 256
+		n, rounds := scale(1_000, 10_000, 10_000), 20
 		needFiles(t, n+200)
 		r := newRig(t, options{engine: engine, entries: entries, max: n, ids: n, shards: 1, mute: true})
+		if shut {
+			rounds = 6 // more does not fit into the slot ring
+			r.shutGate()
+		}
 		began := time.Now()
 		c := spawn(t, roleFull, "tcp", r.tcp.address, n)
+		if shut {
+			c.hear("dialled")
+			until(t, "all have asked", func() bool { return r.listener.Counters().Requests == uint64(n) })
+			r.openGate()
+		}
 		c.hear("ready")
 		if live := r.pipeline.Connections(); live != n {
 			t.Errorf("%d connections hold a permit, want %d", live, n)
 		}
 		dialled := time.Since(began)
 		submits := r.count(telemetry.EgressSubmits)
+		if shut {
+			r.shutGate()
+		}
 		for range rounds {
 			r.call(func(f *feed) { f.tick(n) }) // one note to each, in one publish
+		}
+		if shut {
+			r.openGate()
 		}
 		<-r.stream(1, 0, nil) // the end of every stream
 		if got := c.hear("notes"); len(got) != 1 || got[0] != strconv.Itoa(n*rounds) {
@@ -40,13 +56,20 @@ func TestManyMoreConnectionsThanRingEntries(t *testing.T) {
 }
 
 // A server that runs out of descriptors goes on serving who is there, lets the others wait in the backlog, and accepts again
-// when descriptors come back.
+// when descriptors come back. Behind a shut gate those who are there get heartbeats, and their answers when it opens; those who
+// leave without waiting for their answers make room all the same.
 func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
-	engines(t, func(t *testing.T, engine transport.Mode) {
-		const files, clients, served = 96, 120, 20
+	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
+		const files, clients, served, notes = 96, 120, 20, 5
 		c := spawn(t, roleStarv, engine, files)
 		at := c.hear("ready")
-		for i, h := range []how{{network: "tcp", address: at[0]}, {network: "unix", address: at[1]}} {
+		serve := func(r *reader) error { return r.exchange(notes) }
+		if shut {
+			c.tell("shut")
+			serve = func(r *reader) error { return r.held(notes) }
+		}
+		var stayed []*reader
+		for i, h := range []how{{network: "tcp", address: at[0], beats: true}, {network: "unix", address: at[1], beats: true}} {
 			attempts := make(chan *reader, clients)
 			errs := make(chan error, clients)
 			for k := range clients {
@@ -65,15 +88,22 @@ func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 				case err := <-errs:
 					t.Fatal(err)
 				case r := <-attempts:
-					if err := r.exchange(5); err != nil {
+					defer r.Close()
+					if err := serve(r); err != nil {
 						t.Fatal(err)
 					}
 					if k < served { // the first stay until others wait
-						defer r.Close()
+						stayed = append(stayed, r)
 						continue
 					}
 					r.Close()
 				}
+			}
+		}
+		if shut {
+			c.tell("open")
+			if err := all(stayed, func(r *reader) error { return r.freed(notes) }); err != nil {
+				t.Fatal(err)
 			}
 		}
 		c.in.Close()
@@ -84,12 +114,19 @@ func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 	})
 }
 
-// Thousands of clients that connect at the same moment are all let in and served.
+// Thousands of clients that connect at the same moment are all let in and served; behind a shut gate they get heartbeats, and
+// their answers when it opens.
 func TestAConnectStorm(t *testing.T) {
-	engines(t, func(t *testing.T, engine transport.Mode) {
+	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
+		const notes = 3
 		n := scale(500, 2_000, 4_000)
 		needFiles(t, 2*n+200)
-		r := newRig(t, options{engine: engine, max: n, mute: true})
+		r := newRig(t, options{engine: engine, max: n, mute: true, heartbeat: time.Second})
+		serve := func(c *reader) error { return c.exchange(notes) }
+		if shut {
+			r.shutGate()
+			serve = func(c *reader) error { return c.held(notes) }
+		}
 		began := time.Now()
 		slots := make([]*reader, n)
 		errs := make(chan error, n)
@@ -99,10 +136,10 @@ func TestAConnectStorm(t *testing.T) {
 				if i%2 == 1 {
 					h = r.unix
 				}
-				c, err := connect(h, uint64(i+1)<<32|0xBEEF, 100)
+				c, err := connect(beating(h), uint64(i+1)<<32|0xBEEF, 100)
 				if err == nil {
 					slots[i] = c
-					err = c.exchange(3)
+					err = serve(c)
 				}
 				errs <- err
 			}()
@@ -113,6 +150,10 @@ func TestAConnectStorm(t *testing.T) {
 		t.Logf("%d clients connected and served in %.2f s (%.0f/s)", n, time.Since(began).Seconds(), float64(n)/time.Since(began).Seconds())
 		if live := r.pipeline.Connections(); live != n {
 			t.Errorf("%d connections hold a permit, want %d", live, n)
+		}
+		if shut {
+			r.openGate()
+			r.need(all(slots, func(c *reader) error { return c.freed(notes) }))
 		}
 		r.readers = append(r.readers, slots...)
 		r.drain()
