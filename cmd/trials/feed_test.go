@@ -272,7 +272,7 @@ func (f *feed) publish() {
 // stream is an open loop in a goroutine: it publishes notes at the given rate per second, to followers in turn, until it is
 // told to stop or total is reached; then it ends every follower's stream with a BatchEnd. The rate is kept on average; a
 // feed that was late catches up. What finds no place behind a shut gate is left out: the feed would wait for it, and nobody
-// could open the gate.
+// could open the gate. At no time it has sent more than r.most allows.
 func (r *rig) stream(rate, total int, stop <-chan struct{}) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
@@ -288,7 +288,7 @@ func (r *rig) stream(rate, total int, stop <-chan struct{}) (done <-chan struct{
 				continue
 			case <-every.C:
 			}
-			due := min(total, int(time.Since(began).Seconds()*float64(rate))) - sent
+			due := min(total, int(time.Since(began).Seconds()*float64(rate)), r.most()) - sent
 			if due <= 0 {
 				continue
 			}

@@ -85,6 +85,7 @@ type rig struct {
 	closing  chan struct{} // closed: readers that wait for the feed give up
 	tokens   atomic.Uint64 // written by anyone: last token given out
 	fresh    atomic.Uint64 // written by readers: ids given out beyond the pool
+	most     func() int    // notes that a stream may have sent by now; default any number
 
 	mu      sync.Mutex // guards what follows
 	notices []actors.Notice
@@ -98,7 +99,7 @@ type rig struct {
 // newRig builds and starts a server, which is stopped at the end of the test at the latest.
 func newRig(t testing.TB, o options) *rig {
 	t.Helper()
-	r := &rig{t: t, closing: make(chan struct{}), counted: math.MaxUint64}
+	r := &rig{t: t, closing: make(chan struct{}), counted: math.MaxUint64, most: func() int { return endless }}
 	r.fds, r.goroutines = openFiles(t), runtime.NumGoroutine()
 	if o.shards == 0 {
 		o.shards = 2
