@@ -84,6 +84,10 @@ var errNotBuilt = errors.New("built without io_uring")
 // Open makes a ring. It finds out whether io_uring works by using it: it makes a ring with the real flags and lets it
 // do nothing once and send a byte over a socket pair. The Diagnosis is never nil; with an error it says what to do.
 func Open(mode Mode, cfg RingConfig) (Ring, *Diagnosis, error) {
+	return open(mode, cfg, openUringLadder)
+}
+
+func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused, err error)) (Ring, *Diagnosis, error) {
 	d := &Diagnosis{Mode: mode, Cause: CauseAsked}
 	cfg, err := cfg.normalized()
 	if err != nil {
@@ -94,10 +98,13 @@ func Open(mode Mode, cfg RingConfig) (Ring, *Diagnosis, error) {
 	case ModePoll:
 		d.Text = "The portable engine (poll) is in use because it was asked for."
 	case ModeAuto, ModeUring:
-		ring, err := openUringLadder(cfg)
+		ring, refused, err := uring(cfg)
 		if err == nil {
 			d.Engine, d.Cause = ring.Info().Engine, CauseNone
 			d.Text = fmt.Sprintf("io_uring is in use with %d entries.", ring.Info().Entries)
+			if refused != nil {
+				d.Text += fmt.Sprintf(" The kernel refused it with more flags: %v.", refused)
+			}
 			return ring, d, nil
 		}
 		cause, why := diagnose(err, cfg.Entries, lookAround())

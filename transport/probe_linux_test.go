@@ -73,6 +73,7 @@ func TestOpenWhereUringIsDenied(t *testing.T) {
 		{fmt.Sprintf("enter:%d", unix.ENOSYS), "auto=poll/kernel uring=error/kernel poll=poll/asked"},
 		{fmt.Sprintf("enter:%d", unix.EOPNOTSUPP), "auto=poll/sandbox uring=error/sandbox poll=poll/asked"},
 		{fmt.Sprintf("setup:%d", unix.EINVAL), "auto=poll/kernel uring=error/kernel poll=poll/asked"}, // with every set of flags
+		{fmt.Sprintf("enter:%d", unix.EINVAL), "auto=poll/kernel uring=error/kernel poll=poll/asked"}, // the ring of every set of flags was made
 		{fmt.Sprintf("register:%d", unix.EPERM), "auto=uring/none uring=uring/none poll=poll/asked"},  // nothing is registered
 		{"memlock:65536", "auto=error/memlock uring=error/memlock poll=poll/asked"},
 	}

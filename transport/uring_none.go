@@ -3,4 +3,4 @@
 package transport
 
 // openUringLadder fails: this program was built without the io_uring engine.
-func openUringLadder(RingConfig) (Ring, error) { return nil, errNotBuilt }
+func openUringLadder(RingConfig) (ring Ring, refused, err error) { return nil, nil, errNotBuilt }

@@ -12,23 +12,32 @@ import (
 
 // openUringLadder makes a ring that was seen to work. It asks for IORING_SETUP_SUBMIT_ALL (Linux 5.18), with which a
 // refused request does not stop the hand-over of those behind it, and does without on an older kernel: Submit then
-// enters again. No other flag helps sends that complete inline.
-func openUringLadder(cfg RingConfig) (Ring, error) {
-	var last error
-	for _, flags := range []uint32{giouring.SetupSubmitAll, 0} {
+// enters again. No other flag helps sends that complete inline. Beside the ring it returns what was refused before.
+func openUringLadder(cfg RingConfig) (ring Ring, refused, err error) {
+	return descend(cfg, []uint32{giouring.SetupSubmitAll, 0})
+}
+
+// descend makes a ring with the first flags that work. A kernel that does not know some refuses them with EINVAL; any other error
+// would come again.
+func descend(cfg RingConfig, ladder []uint32) (ring Ring, refused, err error) {
+	for _, flags := range ladder {
 		u, err := openUring(cfg, flags)
 		if err == nil {
 			if err = u.prove(); err == nil {
-				return u, nil
+				return u, refused, nil
 			}
-			err = errors.Join(err, u.Close())
+			err = fmt.Errorf("flags %#x: %w", flags, errors.Join(err, u.Close()))
 		}
-		if !errors.Is(err, unix.EINVAL) {
-			return nil, err
+		fewer := errors.Is(err, unix.EINVAL)
+		if refused != nil {
+			err = fmt.Errorf("%w; before that %w", err, refused) // who asks for the errno gets that of the last one
 		}
-		last = err
+		if !fewer {
+			return nil, nil, err
+		}
+		refused = err
 	}
-	return nil, last
+	return nil, nil, refused
 }
 
 // prove lets the ring do nothing once and send one byte over a socket pair.

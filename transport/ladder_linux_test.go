@@ -1,0 +1,74 @@
+//go:build linux && !nogiouring
+
+package transport
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/pawelgaczynski/giouring"
+	"golang.org/x/sys/unix"
+)
+
+// TestLadder goes down ladders of flags whose upper rungs the kernel really refuses: at setup, or by failing the trial of a ring
+// that it made. The first that works is used, and the diagnosis names those before it.
+func TestLadder(t *testing.T) {
+	uringRig(t, 8) // skips where io_uring is not to be had
+	const (
+		none     = 0
+		all      = giouring.SetupSubmitAll
+		unknown  = 1 << 31 // EINVAL at setup
+		unknown2 = 1 << 30
+		polled   = giouring.SetupIOPoll    // a ring of such sends nothing: EINVAL in the trial
+		disabled = giouring.SetupRDisabled // a ring of such hands over nothing: EBADFD in the trial
+	)
+	cases := []struct {
+		name   string
+		ladder []uint32
+		flags  uint32 // of the ring
+		err    error  // nil: there is a ring
+		cause  Cause
+		says   []string
+	}{
+		{"the first is taken", []uint32{all, none}, all, nil, CauseNone, nil},
+		{"the first is refused at setup", []uint32{unknown | all, none}, none, nil, CauseNone, []string{"flags 0x80000080"}},
+		{"the first fails its trial", []uint32{polled, all, none}, all, nil, CauseNone, []string{"flags 0x1:"}},
+		{"two are refused", []uint32{unknown | all, polled, all, none}, all, nil, CauseNone, []string{"flags 0x80000080", "flags 0x1:"}},
+		{"three are refused", []uint32{unknown, unknown2, polled, none}, none, nil, CauseNone, []string{"flags 0x80000000", "flags 0x40000000", "flags 0x1:"}},
+		{"all are refused", []uint32{unknown, polled}, none, unix.EINVAL, CauseKernel, []string{"flags 0x80000000", "flags 0x1:"}},
+		{"fewer flags do not help", []uint32{unknown, disabled, none}, none, unix.EBADFD, CauseOther, []string{"flags 0x80000000", "flags 0x40:"}},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			files, goroutines := openFiles(t), runtime.NumGoroutine()
+			uring := func(cfg RingConfig) (Ring, error, error) { return descend(cfg, c.ladder) }
+			ring, d, err := open(ModeUring, RingConfig{Entries: 8, Wake: func() {}}, uring)
+			text := d.Text
+			if err == nil {
+				if got := ring.Info(); got.Engine != "uring" || got.Flags != c.flags || d.Err != nil {
+					t.Errorf("ring %+v, diagnosis %+v; want flags %#x", got, d, c.flags)
+				}
+				if err := ring.Close(); err != nil {
+					t.Error(err)
+				}
+			} else {
+				text = err.Error()
+			}
+			if !errors.Is(err, c.err) || d.Cause != c.cause {
+				t.Errorf("error %v, cause %v; want %v, %v", err, d.Cause, c.err, c.cause)
+			}
+			for _, says := range append(c.says, "io_uring") {
+				if !strings.Contains(text, says) {
+					t.Errorf("%q does not name %q", text, says)
+				}
+			}
+			if len(c.says) == 0 && strings.Contains(text, "refused") {
+				t.Errorf("%q names what was not refused", text)
+			}
+			settles(t, "open descriptors", files, func() int { return openFiles(t) })
+			settles(t, "goroutines", goroutines, runtime.NumGoroutine)
+		})
+	}
+}
