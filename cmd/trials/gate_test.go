@@ -11,7 +11,7 @@ import (
 )
 
 // mostHeld is how many slots a stream lets wait behind a shut gate. The slot ring takes more, so that there is room for answers.
-const mostHeld = 10_000
+const mostHeld = 20_000
 
 // gates runs a trial on both engines, with an open gate and with one that is shut for a part of the time.
 func gates(t *testing.T, trial func(t *testing.T, engine transport.Mode, shut bool)) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,9 +27,10 @@ type reader struct {
 	size   int    // bytes of its notes
 	next   uint64 // number of the next note
 	seq    uint64
-	beats  int    // heartbeats seen, if it asked to see them
-	frames int    // frames asked of the connection
-	each   func() // if set, called by prefix after each note
+	beats  int          // heartbeats seen, if it asked to see them
+	stream atomic.Int64 // notes of a stream that it checked; read by anyone
+	frames int          // frames asked of the connection
+	each   func()       // if set, called by prefix after each note
 }
 
 // how says how a client connects.
@@ -133,6 +135,7 @@ func (r *reader) one() (ended bool, err error) {
 		return false, fmt.Errorf("token %#x, before note %d: %w", r.token, r.next, err)
 	}
 	r.next++
+	r.stream.Add(1)
 	return false, nil
 }
 
