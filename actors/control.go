@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"runtime"
+
 	"sluice/mailbox"
 	"sluice/telemetry"
 )
@@ -76,6 +78,20 @@ func (c *Control) settle(ev *event) {
 		ev.ack(ErrEnded)
 	case eventDisconnect:
 		c.gone = append(c.gone, ev.conn)
+	}
+}
+
+// settleAll answers what is left in a control mailbox that was closed.
+func (c *Control) settleAll(events interface {
+	Recv() (event, bool)
+	Done() bool
+}) {
+	for !events.Done() {
+		if ev, ok := events.Recv(); ok {
+			c.settle(&ev)
+		} else {
+			runtime.Gosched() // a sender has its place and is about to fill it
+		}
 	}
 }
 

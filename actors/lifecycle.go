@@ -181,14 +181,7 @@ func (p *Pipeline[R, Q]) finish(err error) {
 	if p.control.holding {
 		p.control.settle(&p.control.held)
 	}
-	for !p.inbox.Done() {
-		ev, ok := p.inbox.Recv()
-		if !ok {
-			runtime.Gosched() // a sender has its place and is about to fill it
-			continue
-		}
-		p.control.settle(&ev)
-	}
+	p.control.settleAll(p.inbox)
 	gone := map[uint64]bool{}
 	for _, conn := range p.control.gone {
 		gone[conn] = true
