@@ -248,6 +248,22 @@ func TestAForcedPolicyWaitsForASwap(t *testing.T) {
 	drain(t, s)
 }
 
+// restless are cursors that move whenever somebody looks.
+type restless struct{ durability.Source }
+
+func (restless) Snapshot(*durability.View) bool { return false }
+
+func TestAPolicyThatCannotBeJudgedIsRefused(t *testing.T) {
+	for name, p := range map[string]durability.Policy{"never met": durability.Hybrid(), "met": durability.Local()} {
+		if err := judge(p, restless{}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "ask again") {
+			t.Errorf("%s: %v, want a refusal that says to ask again", name, err)
+		}
+		if err := judge(p, durability.NewCursors(0)); errors.Is(err, ErrRefused) != (name == "never met") {
+			t.Errorf("%s, before a node on its own: %v", name, err)
+		}
+	}
+}
+
 // The panic of one component ends the whole with its error.
 func TestAFailedComponentEndsTheServer(t *testing.T) {
 	for _, c := range []struct {

@@ -53,18 +53,26 @@ func (s *Server) SwapPolicy(ctx context.Context, text string, force bool) (old, 
 		return old, old, fmt.Errorf("server: %w: %w", ErrRefused, err)
 	}
 	if !force {
-		var v durability.View
-		if !s.cursors.Snapshot(&v) {
-			return old, old, fmt.Errorf("server: policy %q %w for now: the cursors move too fast to be judged; ask again, or force it", p, ErrRefused)
-		}
-		if err := p.MetBy(v.Len); err != nil {
-			return old, old, fmt.Errorf("server: policy %q %w: %w; nothing would be answered; force it if that is meant", p, ErrRefused, err)
+		if err := judge(p, s.cursors); err != nil {
+			return old, old, err
 		}
 	}
 	if err := s.pipeline.Policy().Swap(ctx, p); err != nil {
 		return old, s.pipeline.Policy().Current(), err
 	}
 	return old, p, nil
+}
+
+// judge refuses a policy that this node cannot meet now, or of which that cannot be told.
+func judge(p durability.Policy, cursors durability.Source) error {
+	var v durability.View
+	if !cursors.Snapshot(&v) {
+		return fmt.Errorf("server: policy %q %w for now: the cursors move too fast to be judged; ask again, or force it", p, ErrRefused)
+	}
+	if err := p.MetBy(v.Len); err != nil {
+		return fmt.Errorf("server: policy %q %w: %w; nothing would be answered; force it if that is meant", p, ErrRefused, err)
+	}
+	return nil
 }
 
 // View takes a snapshot of the durability cursors; false when they moved too fast, then ask again.
