@@ -158,6 +158,24 @@ func TestBlocksAreEmptiedWithoutAReader(t *testing.T) {
 	}
 }
 
+// Boxes that nobody empties are full soon: that is a loss only where traces are exported.
+func TestAFullBoxIsALossOnlyWhereTracesAreExported(t *testing.T) {
+	for exporter, want := range map[string]string{ExporterNone: "0", ExporterConsole: "1"} {
+		r := newRig()
+		r.boxes = []*telemetry.TraceBox{telemetry.NewTraceBox(1)}
+		c := r.config()
+		c.Traces, c.Console = exporter, discard{}
+		rec := sampled(r, 1)
+		for range 2 { // before anybody empties the box
+			r.boxes[0].TryPut(&rec)
+		}
+		body, _ := scrape(t, start(t, c).Handler(), "/metrics", "")
+		if got := line(body, `sluice_trace_dropped_total{reason="mailbox"}`); got != want {
+			t.Errorf("traces to %s: %q dropped, want %s", exporter, got, want)
+		}
+	}
+}
+
 func TestDisabledExportsNothing(t *testing.T) {
 	t.Setenv("OTEL_SDK_DISABLED", "TRUE")
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
