@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -102,11 +103,18 @@ func TestKickEndsTheOneThatWasNamed(t *testing.T) {
 
 // Nothing changes over TCP, nor over the client port for anyone but an operator with a key.
 func TestWhoMayNotChangeAnything(t *testing.T) {
-	r := newRig(t)
+	log := &logged{}
+	r := newRig(t, func(_ *server.Config, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/trace": `{"connection":"1","responses":1}`, "/drain": `{}`} {
 		if code, text := r.request("tcp", "POST", path, body); code != 403 || !strings.Contains(text, "admin socket") {
 			t.Errorf("POST %s over TCP: %d %q", path, code, text)
 		}
+		if text := log.String(); !strings.Contains(text, `refused: this door is for reading" command=`+path+" who=") {
+			t.Errorf("POST %s over TCP is not in the log:\n%s", path, text)
+		}
+	}
+	if code, text := r.request("unix", "POST", "/drain?deadline=1s", "{}"); code != 400 || !strings.Contains(log.String(), `refused: it has a query" command=/drain who=`) {
+		t.Errorf("a query: %d %q, and in the log\n%s", code, text, log)
 	}
 	for name, c := range map[string]*trade{"trader": r.dial("tcp", r.tcp, r.trader), "open endpoint": r.dial("unix", r.unix, nil)} {
 		for _, body := range []string{swapCommand, `{"method":"GET","path":"/connections"}`, `{"method":"POST","path":"/drain","body":{}}`} {

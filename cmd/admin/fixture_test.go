@@ -287,3 +287,21 @@ func mustJSON(t testing.TB, text string, into any) {
 		t.Fatalf("%q: %v", text, err)
 	}
 }
+
+// logged takes what any goroutine writes.
+type logged struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
