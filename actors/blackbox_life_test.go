@@ -205,6 +205,12 @@ func TestTrap26BusyAndIdleAreCountedUnderPermanentLoad(t *testing.T) {
 		if n := <-read; n != int(sent) {
 			t.Errorf("%d of %d arrived", n, sent)
 		}
+		r.Collector().Final()
+		r.Collector().Each(func(a *telemetry.Totals) {
+			if a.C[telemetry.RunnerBusy] == 0 || a.C[telemetry.RunnerBusyTime] == 0 {
+				t.Errorf("%s was never busy", a.Actor)
+			}
+		})
 	})
 }
 
