@@ -26,8 +26,7 @@ type Gatherer interface {
 }
 
 // Parker is implemented by actors that have something to do before their goroutine sleeps: hand over a
-// telemetry block, arm a ring's wake-up. Before Park the runner has stepped every actor once more,
-// with their mailboxes parked, and after it the group sleeps.
+// telemetry block, arm a ring's wake-up. After Park the runner steps every actor once more before it sleeps.
 type Parker interface {
 	Park()
 	Unpark()

@@ -28,9 +28,6 @@ func (s *Server) Stop(ctx context.Context) error { return s.end(ctx, stopping) }
 // Fence ends the server without sending another byte, because another node took over (R15).
 func (s *Server) Fence(ctx context.Context) error { return s.end(ctx, fencing) }
 
-// Ending is closed when the server begins to end, whoever asked for it: an operator, a signal, a failure.
-func (s *Server) Ending() <-chan struct{} { return s.ending }
-
 // Ended is closed when the server has ended, for whatever reason.
 func (s *Server) Ended() <-chan struct{} { return s.ended }
 
@@ -57,7 +54,6 @@ func (s *Server) end(ctx context.Context, m mode) error {
 	first := false
 	s.endOnce.Do(func() {
 		first = true
-		close(s.ending)
 		if !started {
 			s.finish(s.listener.Close())
 			return
@@ -100,7 +96,6 @@ func (s *Server) fail(err error) {
 	s.hurry()
 	time.AfterFunc(s.cfg.FailTimeout, s.giveUp) // a drain that is under way may have no deadline
 	s.endOnce.Do(func() {
-		close(s.ending)
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), s.cfg.FailTimeout)
 			defer cancel()

@@ -64,7 +64,6 @@ type Server struct {
 	hurried  context.Context
 	giveUp   context.CancelFunc // ends the wait for the disk
 	gaveUp   context.Context
-	ending   chan struct{} // closed when the end begins
 	ended    chan struct{}
 	errMu    sync.Mutex    // guards err
 	err      error         // first failure; the result of the end
@@ -83,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, book: book, cursors: durability.NewCursors(0),
-		sequenced: make(chan struct{}), committed: make(chan struct{}), ending: make(chan struct{}), ended: make(chan struct{}),
+		sequenced: make(chan struct{}), committed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.roster = newRoster(2*cfg.Pipeline.MaxConnections + 64)
 	s.commands = make(chan struct{}, commandsMax)
@@ -115,10 +114,7 @@ func (s *Server) Start() (addresses []string, err error) {
 	s.started = true
 	if err := s.build(); err != nil {
 		s.unbuild()
-		s.endOnce.Do(func() {
-			close(s.ending)
-			s.finish(err)
-		})
+		s.endOnce.Do(func() { s.finish(err) })
 		return nil, err
 	}
 	s.run()

@@ -161,12 +161,8 @@ func (s *service) gauges() {
 
 // supervise runs until the server has ended.
 func (s *service) supervise() error {
-	ending := s.server.Ending()
 	for {
 		select {
-		case <-ending: // an operator's drain, or a failure
-			s.manager.tell("STOPPING=1")
-			ending = nil
 		case <-s.server.Ended():
 			s.lastReport()
 			return s.server.Err()
