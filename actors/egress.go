@@ -55,6 +55,7 @@ type Egress struct {
 	closing  bool               // all connections were told to close
 	endAt    int64              // when the closing of connections began in a drain; 0 = it has not
 	spread   int64              // ns over which they are closed
+	askAt    int64              // when those that wait for acknowledgements are asked about again
 	list     *listing           // connections that somebody asked for
 	overdue  bool               // the deadline of the end passed
 	orphans  []orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
@@ -307,6 +308,7 @@ func (e *Egress) relieve(entry uint32, now int64) {
 	if c.Has(transport.StatePolling) { // it may have room since a moment ago
 		e.reap(now)
 	}
+	c.Clear(transport.StateRetry) // there may be memory again
 	if c.CanSend() {
 		e.push(entry, now)
 		e.submit(now)

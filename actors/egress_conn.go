@@ -261,6 +261,11 @@ func (e *Egress) excuse(now int64) {
 	for i := e.blocked; i != 0; i = e.conns[i].Next {
 		e.conns[i].Excuse(late, now)
 	}
+	for i := 1; i < len(e.conns) && e.endAt != 0; i++ { // a drain waits for these, which are on no list
+		if c := &e.conns[i]; c.BlockedSince() != 0 && !c.Has(transport.StateBlocked) {
+			c.Excuse(late, now)
+		}
+	}
 }
 
 // heartbeats moves the hand over a part of the table, so that the whole of it is seen four times an interval. A

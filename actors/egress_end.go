@@ -20,13 +20,17 @@ func (e *Egress) end(now int64) int {
 	if force { // where a send was queued early, the last flush left what was appended behind it
 		e.flush(telemetry.EgressFlushStop, now)
 	}
+	ask := now >= e.askAt
+	if ask {
+		e.askAt = now + int64(e.cfg.Tick)
+	}
 	work := 0
 	for i := 1; i < len(e.conns); i++ {
 		c := &e.conns[i]
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= jitter(c.Hash, e.spread) && e.arrived(c, now) {
+		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= jitter(c.Hash, e.spread) && e.arrived(c, ask, now) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
@@ -36,16 +40,20 @@ func (e *Egress) end(now int64) int {
 	return work
 }
 
-// arrived reports that closing the connection loses nothing that the kernel took. A client that takes none of it for as long
-// as it may make no progress is not waited for.
-func (e *Egress) arrived(c *transport.Conn, now int64) bool {
+// arrived reports that closing the connection loses nothing that the kernel took (docs/decisions/0024). A client that takes
+// none of it for as long as it may make no progress is not waited for, nor is anybody when the deadline is near. After the
+// first time a connection is asked about when ask is set, once a tick.
+func (e *Egress) arrived(c *transport.Conn, ask bool, now int64) bool {
+	if c.BlockedSince() != 0 && !ask {
+		return false
+	}
 	left := e.ring.Unacked(c.FD)
 	if left == 0 {
 		return true
 	}
 	c.Block(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
 	c.Look(left, now)
-	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress)
+	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress) || e.phase.short(e.endAt, now)
 }
 
 // jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash

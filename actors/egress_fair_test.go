@@ -104,6 +104,24 @@ func TestEgressHearsOfRoomBeforeTheHardLimit(t *testing.T) {
 	}
 }
 
+// So is a socket that polled as writable and took nothing, before its time to be asked again.
+func TestEgressAsksAgainBeforeTheHardLimit(t *testing.T) {
+	l := lenient()
+	l.HardBytes, l.SoftBytes = 8192, 8192
+	b := blockedTable(t, l)
+	b.ring.ready(1)
+	b.settle() // refused again
+	b.refuse(1, 0)
+	for range 4 {
+		b.saySize(1, 2000)
+	}
+	b.persist()
+	b.settle()
+	if why, closed := b.closed[1]; closed {
+		t.Fatalf("closed as %v with a socket that takes everything", why)
+	}
+}
+
 // A client that has closed its sending side and waits behind a shut gate hears that the server is there.
 func TestEgressHeartbeatsToTheHalfClosed(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
@@ -208,39 +226,84 @@ func TestEgressCountsTheConnectionsThatEndWithIt(t *testing.T) {
 	}
 }
 
-// In a drain a connection is closed when its client has all that the kernel took, because a close can lose the rest. A client
-// that takes nothing more is waited for as long as it may make no progress, and hears no heartbeat that would begin anew.
-func TestADrainClosesWhenClientsHaveWhatTheKernelTook(t *testing.T) {
-	l := lenient()
-	l.NoProgress = 2 * time.Second
+// draining is a table in a drain whose connection 1 has been sent everything, of which its peer has yet to take 100 bytes.
+func draining(t *testing.T, l transport.Limits, deadline time.Duration) *table {
 	b := newTable(t, func(c *Config) { c.Limits, c.Heartbeat = []transport.Limits{l}, time.Second })
 	b.join(1)
 	b.saySize(1, 100)
 	b.persist()
 	b.settle()
 	b.ring.unread = 100
-	b.phase.advance(phaseDraining, 0)
+	until := int64(0)
+	if deadline != 0 {
+		until = b.now + int64(deadline)
+	}
+	b.phase.advance(phaseDraining, until)
 	b.gate.Close()
 	b.encoder.Close()
-	pass := func(d time.Duration) { // of the one actor that is left
-		for ; d > 0; d -= 50 * time.Millisecond {
-			b.now += int64(50 * time.Millisecond)
-			b.shards[0].Step(b.now)
-		}
+	return b
+}
+
+// wait lets time pass for the one actor that is left.
+func (b *table) wait(d time.Duration) {
+	for ; d > 0; d -= 50 * time.Millisecond {
+		b.now += int64(50 * time.Millisecond)
+		b.shards[0].Step(b.now)
 	}
+}
+
+// In a drain a connection is closed when its client has all that the kernel took, because a close can lose the rest. A client
+// that takes nothing more is waited for as long as it may make no progress, which a pause of the shard does not count to, and
+// hears no heartbeat that would begin anew.
+func TestADrainClosesWhenClientsHaveWhatTheKernelTook(t *testing.T) {
+	l := lenient()
+	l.NoProgress = 2 * time.Second
+	b := draining(t, l, 0)
 	for range 10 { // it takes a byte a second
-		pass(time.Second)
+		b.wait(time.Second)
 		b.ring.unread--
 		if b.ring.shut[1] != 0 {
 			t.Fatalf("closed with %d bytes not acknowledged", b.ring.unread)
 		}
 	}
-	pass(1900 * time.Millisecond)
+	b.now += int64(time.Hour)
+	b.shards[0].Step(b.now)
+	b.wait(1800 * time.Millisecond)
 	if b.ring.shut[1] != 0 {
 		t.Fatal("closed before the limit of no progress")
 	}
-	pass(200 * time.Millisecond)
+	b.wait(300 * time.Millisecond)
 	if n := b.shards[0].rec.B.C[telemetry.CloseShutdown.Counter()]; b.ring.shut[1] != 1 || n != 1 {
 		t.Errorf("shut %d times, %d times as %v; want once", b.ring.shut[1], n, transport.ReasonShutdown)
+	}
+}
+
+// A drain that has sent everything does not fail because a client is slow to take it.
+func TestADrainStopsWaitingBeforeItsDeadline(t *testing.T) {
+	for _, deadline := range []time.Duration{time.Second, 10 * time.Second} {
+		b := draining(t, lenient(), deadline)
+		margin := min(time.Second, deadline/4)
+		b.wait(deadline - margin - 50*time.Millisecond)
+		if b.ring.shut[1] != 0 {
+			t.Fatalf("of %v: closed before only %v were left", deadline, margin)
+		}
+		b.wait(100 * time.Millisecond)
+		if b.ring.shut[1] != 1 || b.shards[0].overdue {
+			t.Errorf("of %v: shut %d times with %v left, overdue: %v", deadline, b.ring.shut[1], margin, b.shards[0].overdue)
+		}
+	}
+}
+
+func TestADrainAsksOfClientsOnceATick(t *testing.T) {
+	b := draining(t, lenient(), 0)
+	for range 1000 {
+		b.shards[0].Step(b.now)
+	}
+	if n := b.ring.asked; n != 1 {
+		t.Errorf("the kernel was asked %d times at one moment, want once", n)
+	}
+	b.wait(time.Second)
+	if n := b.ring.asked; n > 21 {
+		t.Errorf("the kernel was asked %d times in a second of 50 ms ticks", n)
 	}
 }

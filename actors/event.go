@@ -48,7 +48,7 @@ type NoticeKind uint8
 const (
 	NoticeClosed    NoticeKind = iota // the connection ended; Reason says why
 	NoticeSlow                        // the client holds back more than the soft limit, or takes nothing
-	NoticeRecovered                   // a slow client has taken everything
+	NoticeRecovered                   // the socket of a slow client has taken all that it was asked to
 )
 
 // String returns the kind as it is logged.

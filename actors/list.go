@@ -18,7 +18,7 @@ type Order uint8
 const (
 	ByBuffered Order = iota // most unsent bytes
 	ByAge                   // connected longest
-	ByLag                   // behind longest: socket refuses bytes since
+	ByLag                   // behind longest: socket refuses bytes since, or a drain waits for it since
 )
 
 // String returns the text form.

@@ -1,6 +1,9 @@
 package actors
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // phase is how far the pipeline's life has gone. It only moves forward. The pipeline's verbs write it (any goroutine),
 // the actors read it every step.
@@ -47,6 +50,12 @@ func (p *phase) spread(configured, now int64) int64 {
 		return min(configured, max(d-now, 0)/3)
 	}
 	return configured
+}
+
+// short reports that of the time there was at since a quarter is left, or less than a second: nobody is waited for any more.
+func (p *phase) short(since, now int64) bool {
+	d := p.deadline.Load()
+	return d != 0 && d-now <= min(int64(time.Second), max(d-since, 0)/4)
 }
 
 // expired reports that the deadline has passed.

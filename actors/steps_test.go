@@ -28,6 +28,7 @@ type scriptRing struct {
 	closed  map[int32]int
 	cancels int
 	unread  int // bytes that every peer has yet to read
+	asked   int // calls of Unacked
 	parks   int
 	broken  error // of every Submit
 }
@@ -95,7 +96,7 @@ func (r *scriptRing) Reap(dst []transport.Completion) int {
 }
 
 func (r *scriptRing) Unread(fd int32) int           { return r.unread }
-func (r *scriptRing) Unacked(fd int32) int          { return r.unread }
+func (r *scriptRing) Unacked(fd int32) int          { r.asked++; return r.unread }
 func (r *scriptRing) Queued() int                   { return len(r.queue) }
 func (r *scriptRing) Park()                         { r.parks++ }
 func (r *scriptRing) Shutdown(fd int32) error       { r.shut[fd]++; return nil }

@@ -35,7 +35,7 @@ type Conn struct {
 
 	Sent         uint64 // bytes the kernel took
 	LastSent     int64  // monotonic ns of the last byte the kernel took, or OpenedAt
-	blockedSince int64  // monotonic ns since which the socket refuses bytes; 0 = it does not
+	blockedSince int64  // monotonic ns since which the socket refuses bytes, or a drain waits for its peer; 0 = neither
 	progressAt   int64  // monotonic ns of the last progress while blocked
 	FD           int32
 	Gen          uint32 // generation of this table entry, part of the user data of every kernel request
@@ -254,7 +254,7 @@ func (c *Conn) Weigh(l *Limits, now int64) {
 // Unblock notes that the socket took all that it was asked to take.
 func (c *Conn) Unblock() { c.blockedSince = 0 }
 
-// BlockedSince is the monotonic ns since which the socket refuses bytes, 0 if it does not.
+// BlockedSince is the monotonic ns since which the socket refuses bytes or a drain waits for its peer, 0 if neither.
 func (c *Conn) BlockedSince() int64 { return c.blockedSince }
 
 // Discard frees the buffers of a connection that is closing; in-flight bytes stay until Complete.

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Limits bound what one connection may hold back before it is called slow (R23). All are judged on append,
-// on drain and on a timer; none is judged only on a path that the slow peer itself can block.
+// Limits bound what one connection may hold back before it is called slow (R23). HardBytes is
+// judged on append, the others on a timer; none is judged only on a path that the slow peer itself can block.
 type Limits struct {
 	HardBytes  int           // unsent bytes that end the connection at once
 	SoftBytes  int           // unsent bytes that end it when held for SoftFor

@@ -166,7 +166,9 @@ func (p *pollSet) Unacked(fd int32) int {
 	if n == 0 {
 		return 0
 	}
-	if family, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || family == unix.AF_UNIX {
+	const closed = 7 // TCP_CLOSE of linux/tcp_states.h: the peer has reset it, and acknowledges nothing any more
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil || info.State == closed { // an error: it is not of TCP
 		return 0
 	}
 	return n

@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -61,5 +63,79 @@ func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
 				t.Errorf("judged %v after %d s, want %v", got, now/second, tt.want)
 			}
 		})
+	}
+}
+
+// Closing a TCP socket can lose what its peer has not acknowledged, unless the peer is gone altogether. That of a unix-domain
+// socket loses nothing.
+func TestUnackedIsWhatACloseCouldLose(t *testing.T) {
+	var set pollSet // needs nothing of it
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dialed, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := dialed.(*net.TCPConn)
+	defer client.Close()
+	if err := client.SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer accepted.Close()
+	raw, err := accepted.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unacked := func() (n int) {
+		if err := raw.Control(func(fd uintptr) { n = set.Unacked(int32(fd)) }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := unacked(); n != 0 {
+		t.Errorf("%d bytes of a socket that has sent nothing", n)
+	}
+	var sent int
+	if err := raw.Write(func(fd uintptr) bool {
+		for err = error(nil); err == nil; { // until both kernels are full
+			var n int
+			n, err = unix.SendmsgN(int(fd), make([]byte, 64<<10), nil, nil, unix.MSG_DONTWAIT)
+			sent += max(n, 0)
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if n := unacked(); n == 0 || n > sent {
+		t.Errorf("%d bytes of %d that a client does not read", n, sent)
+	}
+	if err := client.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	for deadline := time.Now().Add(10 * time.Second); unacked() != 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes that a client which reset its socket will never take", unacked())
+		}
+	}
+
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	if _, err := unix.Write(fds[0], make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if n := set.Unacked(int32(fds[0])); n != 0 || set.Unread(int32(fds[0])) == 0 {
+		t.Errorf("%d bytes of a unix-domain socket, %d unread", n, set.Unread(int32(fds[0])))
 	}
 }

@@ -45,7 +45,7 @@ func (h *handler) Request(c listen.Conn, r wire.Request) error {
 	return h.queue.Put(&upstream.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
 }
 
-// Shed implements listen.Handler: the client is told, in order with its answers.
+// Shed implements listen.Handler: the client is told between two answers.
 func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error says that everything ends
 
 // Disconnect implements listen.Handler.
