@@ -81,13 +81,7 @@ func TestDrainStopsAtItsDeadline(t *testing.T) {
 func TestDrainWaitsForWhatBecomesDurableAndForSlowReaders(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		r, blocked := stuck(t, w, p)
-		r.Slots().Close()
-		drained := make(chan error, 1)
-		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			drained <- r.Drain(ctx)
-		}()
+		drained := r.draining()
 		r.persist()
 		blocked.wants(0, 50)
 		blocked.wants(0, 1)
@@ -237,13 +231,7 @@ func TestADrainLosesNothingToAClientThatGoesOnSending(t *testing.T) {
 		r.until("the kernel has taken everything", func() bool { return r.count(telemetry.EgressFramesSent) == n })
 		r.Disconnect(1, 0, transport.ReasonShutdown) // nobody reads what comes from here on
 		c.ask(13)
-		r.Slots().Close()
-		drained := make(chan error, 1)
-		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			drained <- r.Drain(ctx)
-		}()
+		drained := r.draining()
 		select { // a drain that does not wait ends at once
 		case err := <-drained:
 			drained <- err

@@ -340,11 +340,20 @@ func (r *rig) told(id uint64, kind NoticeKind) (times int) {
 // drain ends the rig in order, and checks that nothing is left and every slot is accounted for.
 func (r *rig) drain() {
 	r.t.Helper()
-	r.Slots().Close()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	r.must(r.Drain(ctx))
+	r.must(<-r.draining())
 	r.nothingLeft()
+}
+
+// draining begins to end the rig in order, and tells when that has come to an end.
+func (r *rig) draining() chan error {
+	r.Slots().Close()
+	drained := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		drained <- r.Drain(ctx)
+	}()
+	return drained
 }
 
 // stop ends the rig now.
