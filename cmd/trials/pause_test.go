@@ -56,7 +56,7 @@ func TestAPauseOfTheServerIsNotTheClients(t *testing.T) {
 		go func() {
 			checked <- all(list, func(r *reader) error {
 				if r.token>>32 > brisk {
-					return lag(r)
+					return lag(r, 60)
 				}
 				return r.whole()
 			})
@@ -129,10 +129,11 @@ func heartbeats(t *testing.T, h how) <-chan struct{} {
 }
 
 // lag is whole for a client that rests now and then, for less than its limits, and is blocked in the meantime. It rests after
-// so many notes, not at times of its own: the server may run just at those again and again, and then hardly anything is read.
-func lag(r *reader) error {
-	for notes := r.token >> 32 * 5; ; notes = 60 { // what 300 ms bring; the first time less, and for each client another number
-		for range notes {
+// so many notes, those of some 300 ms, and not at times of its own: the server may run just at those again and again, and then
+// hardly anything is read. The first time it rests sooner, each client at another note.
+func lag(r *reader, notes uint64) error {
+	for n := r.token >> 32 * notes / 12; ; n = notes {
+		for range n {
 			if ended, err := r.one(); ended || err != nil {
 				return err
 			}
