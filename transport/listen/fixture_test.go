@@ -41,8 +41,8 @@ type shard struct {
 
 	mu       sync.Mutex
 	open     map[uint64]Conn
-	shed     int // requests
-	sheds    int // calls of Shed
+	shed     int            // requests
+	sheds    int            // calls of Shed
 	received []wire.Request // with a copy of the body
 }
 
