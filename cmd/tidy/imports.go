@@ -1,0 +1,121 @@
+package tidy
+
+import (
+	"fmt"
+	"go/ast"
+	"path"
+	"slices"
+	"strings"
+)
+
+func leaf(area string) bool {
+	return slices.Contains([]string{"mailbox", "durability", "encode", "transport", "telemetry"}, area)
+}
+
+// imports holds the star: leaves do not know one another, actors sees the
+// leaves, cmd sees everything, and each foreign module has its place.
+func imports(t *tree) (bad []string) {
+	for _, f := range t.files {
+		for _, spec := range f.ast.Imports {
+			p := strings.Trim(spec.Path.Value, `"`)
+			why := ""
+			if own, ok := strings.CutPrefix(p, "sluice/"); ok {
+				why = ownImport(f, own)
+			} else if strings.Contains(strings.SplitN(p, "/", 2)[0], ".") {
+				why = foreignImport(f, p)
+			}
+			if why != "" {
+				bad = append(bad, fmt.Sprintf("%s imports %s: %s", t.at(spec), p, why))
+			}
+		}
+	}
+	return bad
+}
+
+func ownImport(f *source, to string) string {
+	from, _, fromSub := strings.Cut(f.dir, "/")
+	target, _, sub := strings.Cut(to, "/")
+	switch {
+	case from == "cmd":
+		return ""
+	case target == "cmd":
+		return "only cmd wires programs"
+	case from == "actors":
+		if f.test && to == f.dir || leaf(target) && (!sub || f.test) {
+			return ""
+		}
+		return "actors imports the leaves, their subpackages are for cmd (and tests)"
+	case leaf(from) && target == from:
+		if fromSub || f.test || !sub {
+			return ""
+		}
+		return "a subpackage may import its parent, never the other way"
+	}
+	return "the leaves do not know one another, nor who uses them"
+}
+
+func foreignImport(f *source, to string) string {
+	in := func(modules ...string) bool {
+		return slices.ContainsFunc(modules, func(m string) bool { return to == m || strings.HasPrefix(to, m+"/") })
+	}
+	area, _, _ := strings.Cut(f.dir, "/")
+	switch {
+	case in("github.com/pawelgaczynski/giouring"):
+		if f.dir != "transport" && f.dir != "cmd/peers" {
+			return "only package transport touches the io_uring library, and the peers that it is compared with"
+		}
+	case in("go.opentelemetry.io", "github.com/prometheus"):
+		if f.dir != "telemetry/otel" && area != "cmd" && !(f.test && f.dir != area) {
+			return "only telemetry/otel and cmd export"
+		}
+	case in("golang.org/x/sys", "github.com/cespare/xxhash/v2"):
+	case f.dir == "actors" || leaf(f.dir) || f.dir == ".":
+		return "the core needs x/sys, xxhash and the io_uring library only"
+	}
+	return ""
+}
+
+// docs asks for a doc.go with a package comment in every package.
+func docs(t *tree) (bad []string) {
+	for dir, files := range t.packages() {
+		i := slices.IndexFunc(files, func(f *source) bool { return path.Base(f.path) == "doc.go" })
+		switch {
+		case i < 0:
+			bad = append(bad, dir+": no doc.go")
+		case files[i].ast.Doc == nil:
+			bad = append(bad, files[i].path+": no package comment")
+		}
+	}
+	return bad
+}
+
+// examples asks for a runnable example in every package that is not a program.
+func examples(t *tree) (bad []string) {
+	for dir, files := range t.packages() {
+		if dir == "." || slices.ContainsFunc(files, func(f *source) bool { return f.ast.Name.Name == "main" }) {
+			continue
+		}
+		if !slices.ContainsFunc(files, hasExample) {
+			bad = append(bad, dir+": no Example with output")
+		}
+	}
+	return bad
+}
+
+func hasExample(f *source) bool {
+	if !f.test {
+		return false
+	}
+	for _, d := range f.ast.Decls {
+		fn, ok := d.(*ast.FuncDecl)
+		if !ok || fn.Recv != nil || !strings.HasPrefix(fn.Name.Name, "Example") {
+			continue
+		}
+		for _, c := range f.ast.Comments {
+			if c.Pos() > fn.Pos() && c.End() < fn.End() && strings.Contains(strings.ToLower(c.Text()), "output:") {
+				return true
+			}
+		}
+	}
+	return false
+}

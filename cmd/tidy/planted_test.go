@@ -1,0 +1,118 @@
+package tidy
+
+import (
+	"path"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// planted is a tree that keeps every rule, changed by pairs of path and text;
+// an empty text removes the file.
+func planted(change ...string) fstest.MapFS {
+	m := fstest.MapFS{}
+	put := func(name, text string) { m[name] = &fstest.MapFile{Data: []byte(text)} }
+	for _, name := range strings.Fields("go.mod go.sum README.md Makefile CHANGELOG.md LICENSE .ci/run deploy/unit") {
+		put(name, "package sluice\n")
+	}
+	for _, dir := range strings.Fields("mailbox durability durability/journal encode transport transport/wire telemetry telemetry/otel actors cmd/tool") {
+		name := path.Base(dir)
+		put(dir+"/doc.go", "// Package "+name+" is there.\npackage "+name+"\n")
+		put(dir+"/example_test.go", "package "+name+"\nfunc Example() {\n// Output:\n}\n")
+	}
+	put("doc.go", "// Package sluice is the map.\npackage sluice\n")
+	put("docs/decisions/README.md", "[one](0001-one.md) [two](0002-two.md)")
+	put("docs/decisions/0001-one.md", "# 0001: one")
+	put("docs/decisions/0002-two.md", "# 0002: two")
+	for i := 0; i < len(change); i += 2 {
+		put(change[i], change[i+1])
+		if change[i+1] == "" {
+			delete(m, change[i])
+		}
+	}
+	return m
+}
+
+func TestRulesSeeWhatTheyForbid(t *testing.T) {
+	many := func(n int) string { return strings.Repeat("\n", n) }
+	use := func(pkg string) string { return "package p\nimport _ \"" + pkg + "\"\n" }
+	const sleep = "package p\nfunc Test() { time.Sleep(1) }\n"
+	for _, tt := range []struct{ rule, path, text, want string }{
+		{"imports", "mailbox/a.go", use("sluice/telemetry"), "a.go:2:8 imports sluice/telemetry: the leaves do not know one another"},
+		{"imports", "mailbox/a_test.go", use("sluice/encode"), "the leaves do not know one another"},
+		{"imports", "encode/a.go", use("sluice/actors"), "nor who uses them"},
+		{"imports", "transport/a.go", use("sluice/transport/wire"), "never the other way"},
+		{"imports", "transport/wire/a.go", use("sluice/durability/journal"), "do not know one another"},
+		{"imports", "actors/a.go", use("sluice/transport/wire"), "subpackages are for cmd"},
+		{"imports", "actors/a_test.go", use("sluice/cmd/tool"), "only cmd wires"},
+		{"imports", "doc.go", use("sluice/mailbox"), "do not know one another"},
+		{"imports", "transport/wire/a.go", use("github.com/pawelgaczynski/giouring"), "only package transport"},
+		{"imports", "telemetry/a.go", use("go.opentelemetry.io/otel"), "only telemetry/otel"},
+		{"imports", "transport/wire/a.go", use("github.com/prometheus/client_golang/prometheus"), "only telemetry/otel"},
+		{"imports", "mailbox/a.go", use("go.uber.org/zap"), "the core needs"},
+		{"docs", "encode/doc.go", "", "encode: no doc.go"},
+		{"docs", "encode/doc.go", "package encode\n", "no package comment"},
+		{"examples", "actors/example_test.go", "package p\nfunc TestX() {}\n", "actors: no Example"},
+		{"examples", "actors/example_test.go", "package p\nfunc Example() {}\n", "actors: no Example"},
+		{"lengths", "encode/a.go", "package p" + many(401), "a.go: 401 lines"},
+		{"lengths", "encode/a_test.go", "package p" + many(401), "401 lines"},
+		{"lengths", "encode/a.go", "package p\nfunc f() {" + many(70) + "}\n", "f has 71 lines"},
+		{"lengths", "encode/a_test.go", "package p\nfunc (t T) f() {" + many(120) + "}\n", "f has 121 lines"},
+		{"state", "encode/a.go", "package p\nvar n int\n", "a.go:2:5: package variable n"},
+		{"state", "encode/a.go", "package p\nvar cache = map[string]int{}\nfunc f() { cache[\"a\"] = 1 }\n", "variable cache"},
+		{"state", "encode/a.go", "package p\nvar t = [2]int{}\nfunc f() { t[0]++ }\n", "variable t"},
+		{"state", "encode/a.go", "package p\nvar t = [2]int{}\nfunc f() { g(&t) }\n", "variable t"},
+		{"state", "encode/a.go", "package p\nvar ErrX = errors.New(\"x\")\nfunc f() { ErrX = nil }\n", "variable ErrX"},
+		{"state", "encode/a.go", "package p\nvar mu = new(sync.Mutex)\n", "variable mu"},
+		{"names", "encode/util.go", "package encode\n", "encode/util.go: name it"},
+		{"names", "encode/helpers_test.go", "package encode\n", "name it"},
+		{"names", "actors/common/a.go", "package common\n", "name it"},
+		{"words", "encode/a.go", "package p\n// TODO: later\n", "a.go:2:1: a comment says TODO"},
+		{"top", "scratch.txt", "x", "scratch.txt: does not belong"},
+		{"top", "internal/a.go", "package internal\n", "internal: does not belong"},
+		{"top", "LICENSE", "", "LICENSE: missing"},
+		{"sleeps", "encode/a_test.go", sleep, "a_test.go:2:15: a test sleeps"},
+		{"atomics", "encode/a.go", "package p\nfunc f() { atomic.AddUint64(&n, 1) }\n", "atomic.AddUint64: use the typed"},
+		{"decisions", "docs/decisions/0004-four.md", "# 0004", "the next number is 0003"},
+		{"decisions", "docs/decisions/0002-again.md", "# 0002", "the next number is 0003"},
+		{"decisions", "docs/decisions/0003-three.md", "# 0003", "0003-three.md: not in the index"},
+		{"decisions", "docs/decisions/0002-two.md", "# 0003", "does not begin with"},
+		{"decisions", "docs/decisions/notes.md", "x", "called NNNN-title.md"},
+	} {
+		src, err := load(planted(tt.path, tt.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(rules()[tt.rule](src), "\n"); !strings.Contains(got, tt.want) {
+			t.Errorf("%s does not see %q in %s; it says %q, want %q", tt.rule, tt.text, tt.path, got, tt.want)
+		}
+	}
+}
+
+func TestRulesAcceptWhatIsAllowed(t *testing.T) {
+	const sleep = "package p\nfunc Test() { synctest.Test(t, func() { time.Sleep(1) }) }\n"
+	src, err := load(planted(
+		"encode/a_test.go", sleep,
+		"encode/a.go", "package p\nvar ErrX = errors.New(\"x\")\nvar names = [2]string{}\n//go:embed x\nvar page string\nvar _ I = (*T)(nil)\n",
+		"durability/journal/a.go", "package p\nimport _ \"sluice/durability\"\nimport _ \"go.uber.org/zap\"\n",
+		"actors/a.go", "package p\nimport _ \"sluice/transport\"\n",
+		"actors/a_test.go", "package p\nimport _ \"sluice/transport/wire\"\nimport _ \"sluice/actors\"\n",
+		"transport/a.go", "package p\nimport _ \"github.com/pawelgaczynski/giouring\"\nimport _ \"golang.org/x/sys/unix\"\n",
+		"telemetry/otel/a.go", "package p\nimport _ \"go.opentelemetry.io/otel\"\nimport _ \"sluice/telemetry\"\n",
+		"cmd/tool/a.go", "package p\nimport _ \"sluice/actors\"\nimport _ \"sluice/transport/wire\"\n",
+	))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, rule := range rules() {
+		if name == "sleeps" {
+			rule = func(t *tree) []string { return sleeps(t, nil) }
+		}
+		for _, complaint := range rule(src) {
+			t.Errorf("%s: %s", name, complaint)
+		}
+	}
+	if got := sleeps(src, map[string]string{"encode/a_test.go": "no longer"}); len(got) != 1 {
+		t.Errorf("an exception that nothing needs is not seen: %q", got)
+	}
+}

@@ -1,0 +1,106 @@
+package tidy
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Check reads the Go files below root and returns every complaint, as "rule: place: what to do", in order. An error is that of
+// reading or parsing.
+func Check(root fs.FS) ([]string, error) {
+	src, err := load(root)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for name, rule := range rules() {
+		for _, complaint := range rule(src) {
+			all = append(all, name+": "+complaint)
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// rules returns every rule under the name that the self-tests use.
+func rules() map[string]func(*tree) []string {
+	return map[string]func(*tree) []string{
+		"imports":  imports,
+		"docs":     docs,
+		"examples": examples,
+		"lengths":  lengths,
+		"state":    state,
+		"names":    names,
+		"words":    words,
+		"top":      top,
+		"sleeps": func(t *tree) []string {
+			return sleeps(t, map[string]string{}) // path of a test that may sleep outside a synctest bubble: the reason
+		},
+		"atomics":   atomics,
+		"decisions": decisions,
+	}
+}
+
+// tree is the parsed source below a root.
+type tree struct {
+	root  fs.FS
+	set   *token.FileSet
+	files []*source
+}
+
+// source is one Go file.
+type source struct {
+	path  string // slash-separated, relative to the root
+	dir   string // "." for the root
+	test  bool
+	lines int
+	ast   *ast.File
+}
+
+func load(root fs.FS) (*tree, error) {
+	t := &tree{root: root, set: token.NewFileSet()}
+	err := fs.WalkDir(root, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if base := path.Base(p); p != "." && (strings.HasPrefix(base, ".") || base == "testdata" || p == "bin" || p == "data") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		text, err := fs.ReadFile(root, p)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(t.set, p, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		t.files = append(t.files, &source{
+			path: p, dir: path.Dir(p), test: strings.HasSuffix(p, "_test.go"),
+			lines: strings.Count(string(text), "\n"), ast: f,
+		})
+		return nil
+	})
+	return t, err
+}
+
+func (t *tree) at(n ast.Node) string { return t.set.Position(n.Pos()).String() }
+
+// packages groups the files by directory.
+func (t *tree) packages() map[string][]*source {
+	files := make(map[string][]*source)
+	for _, f := range t.files {
+		files[f.dir] = append(files[f.dir], f)
+	}
+	return files
+}
