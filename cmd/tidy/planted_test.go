@@ -15,7 +15,7 @@ func planted(change ...string) fstest.MapFS {
 	for _, name := range strings.Fields("go.mod go.sum README.md Makefile CHANGELOG.md LICENSE .ci/run deploy/unit") {
 		put(name, "package sluice\n")
 	}
-	for _, dir := range strings.Fields("mailbox durability durability/journal encode transport transport/wire telemetry telemetry/otel actors cmd/tool") {
+	for _, dir := range strings.Fields("mailbox durability durability/journal encode transport transport/wire telemetry telemetry/otel actors actors/internal/run actors/sequencer actors/node actors/node/observe cmd/tool") {
 		name := path.Base(dir)
 		put(dir+"/doc.go", "// Package "+name+" is there.\npackage "+name+"\n")
 		put(dir+"/example_test.go", "package "+name+"\nfunc Example() {\n// Output:\n}\n")
@@ -43,7 +43,14 @@ func TestRulesSeeWhatTheyForbid(t *testing.T) {
 		{"imports", "encode/a.go", use("sluice/actors"), "nor who uses them"},
 		{"imports", "transport/a.go", use("sluice/transport/wire"), "never the other way"},
 		{"imports", "transport/wire/a.go", use("sluice/durability/journal"), "do not know one another"},
-		{"imports", "actors/a.go", use("sluice/transport/wire"), "subpackages are for cmd"},
+		{"imports", "actors/a.go", use("sluice/transport/wire"), "subpackages are for its own subpackages"},
+		{"imports", "actors/a.go", use("sluice/actors/sequencer"), "actors lies below actors/sequencer"},
+		{"imports", "actors/internal/run/a.go", use("sluice/actors"), "actors/internal lies below actors"},
+		{"imports", "actors/internal/run/a.go", use("sluice/transport/wire"), "subpackages are for its own subpackages"},
+		{"imports", "actors/sequencer/a.go", use("sluice/actors/node"), "actors/sequencer lies below"},
+		{"imports", "actors/node/a.go", use("sluice/actors/node/observe"), "actors/node lies below"},
+		{"imports", "actors/node/a.go", use("sluice/cmd/orderbook"), "only cmd wires"},
+		{"imports", "actors/node/a.go", use("go.opentelemetry.io/otel"), "only telemetry/otel"},
 		{"imports", "actors/a_test.go", use("sluice/cmd/tool"), "only cmd wires"},
 		{"imports", "doc.go", use("sluice/mailbox"), "do not know one another"},
 		{"imports", "transport/wire/a.go", use("github.com/pawelgaczynski/giouring"), "only package transport"},
@@ -97,6 +104,11 @@ func TestRulesAcceptWhatIsAllowed(t *testing.T) {
 		"durability/journal/a.go", "package p\nimport _ \"sluice/durability\"\nimport _ \"go.uber.org/zap\"\n",
 		"actors/a.go", "package p\nimport _ \"sluice/transport\"\n",
 		"actors/a_test.go", "package p\nimport _ \"sluice/transport/wire\"\nimport _ \"sluice/actors\"\n",
+		"actors/internal/run/a.go", "package p\nimport _ \"sluice/actors/internal/shard\"\n",
+		"actors/sequencer/a.go", "package p\nimport _ \"sluice/actors\"\nimport _ \"sluice/durability/journal\"\n",
+		"actors/node/a.go", "package p\nimport _ \"sluice/actors/sequencer\"\nimport _ \"sluice/transport/wire\"\n",
+		"actors/node/a_test.go", "package p\nimport _ \"sluice/cmd/orderbook\"\n",
+		"actors/node/observe/a.go", "package p\nimport _ \"sluice/actors/node\"\nimport _ \"sluice/telemetry/otel\"\nimport _ \"go.opentelemetry.io/otel\"\n",
 		"transport/a.go", "package p\nimport _ \"github.com/pawelgaczynski/giouring\"\nimport _ \"golang.org/x/sys/unix\"\n",
 		"telemetry/otel/a.go", "package p\nimport _ \"go.opentelemetry.io/otel\"\nimport _ \"sluice/telemetry\"\n",
 		"cmd/tool/a.go", "package p\nimport _ \"sluice/actors\"\nimport _ \"sluice/transport/wire\"\n",
