@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"hash/maphash"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 	"sluice/durability/journal"
 )
 
@@ -84,12 +84,12 @@ func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) 
 			}
 		}
 	}
-	var req upstream.Request
+	var req sequencer.Request
 	for event, err := range log.Events() {
 		if err != nil {
 			return nil, err
 		}
-		if err := upstream.DecodeEvent(event.Payload, &req); err != nil {
+		if err := sequencer.DecodeEvent(event.Payload, &req); err != nil {
 			return nil, fmt.Errorf("event %d: %w", event.Seq, err)
 		}
 		if err := a.event(uint64(event.Seq), &req); err != nil {
@@ -104,7 +104,7 @@ func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) 
 }
 
 // event checks the acknowledgement of an event, before it is applied.
-func (a *auditor) event(seq uint64, req *upstream.Request) error {
+func (a *auditor) event(seq uint64, req *sequencer.Request) error {
 	a.events++
 	var c orderbook.Command
 	if err := orderbook.DecodeRequest(req.Tag, req.Body, &c); err != nil {
@@ -179,7 +179,7 @@ func (a *auditor) close(book *orderbook.Book) {
 		}
 		for i := range t.position {
 			a.asked++
-			req := upstream.Request{Role: upstream.RoleTrader, Tag: orderbook.TagQueryPosition, Body: positionBody(account, uint32(1+i))}
+			req := sequencer.Request{Role: sequencer.RoleTrader, Tag: orderbook.TagQueryPosition, Body: positionBody(account, uint32(1+i))}
 			book.Query(&req, a)
 			if a.query == t.position[i] {
 				a.agreed++

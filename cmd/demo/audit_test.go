@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 	"sluice/durability/journal"
 )
 
@@ -65,8 +65,8 @@ func tell(t *testing.T) *story {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := upstream.Request{Conn: conn, Seq: id, Role: upstream.RoleTrader, Tag: c.Tag, Body: frame[13:]}
-		seq, err := j.Writer().Append(upstream.AppendEvent(nil, &req))
+		req := sequencer.Request{Conn: conn, Seq: id, Role: sequencer.RoleTrader, Tag: c.Tag, Body: frame[13:]}
+		seq, err := j.Writer().Append(sequencer.AppendEvent(nil, &req))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func tell(t *testing.T) *story {
 	limit(2, 12, 3, orderbook.Sell, 3)
 	for _, tr := range s.traders {
 		for i := range tr.position {
-			req := upstream.Request{Tag: orderbook.TagQueryPosition, Body: positionBody(tr.account, uint32(1+i))}
+			req := sequencer.Request{Tag: orderbook.TagQueryPosition, Body: positionBody(tr.account, uint32(1+i))}
 			rec.answer = orderbook.Answer{}
 			book.Query(&req, rec)
 			tr.position[i] = rec.answer

@@ -6,7 +6,7 @@ import (
 	"io"
 	"testing"
 
-	"sluice/cmd/upstream"
+	"sluice/actors/sequencer"
 )
 
 // sink is an emitter that reuses one slot, as cheap as the ring's.
@@ -25,7 +25,7 @@ type driver struct {
 	out  sink
 	seq  uint64
 	buf  []byte
-	req  upstream.Request
+	req  sequencer.Request
 }
 
 func newDriver(t testing.TB) *driver { return &driver{book: mustNew(t, Config{})} }
@@ -34,7 +34,7 @@ func (d *driver) do(c *Command) {
 	d.seq++
 	c.ClientOrderID = d.seq
 	d.buf, _ = AppendRequest(d.buf[:0], d.seq, c) // the tag is one of ours
-	d.req = upstream.Request{Conn: 1, Tag: c.Tag, Body: d.buf[requestHeader:]}
+	d.req = sequencer.Request{Conn: 1, Tag: c.Tag, Body: d.buf[requestHeader:]}
 	d.book.Apply(d.seq, &d.req, &d.out)
 }
 
@@ -57,7 +57,7 @@ func TestSteadyTradingDoesNotAllocate(t *testing.T) {
 	rest, take := gtc(3, Buy, 990, 10), gtc(4, Sell, 1000, 10)
 	replace, cancel := Command{Tag: TagReplace, Account: 3, Price: 980, Quantity: 5}, Command{Tag: TagCancel, Account: 3}
 	refill := gtc(1, Buy, 1000, 10)
-	query := &upstream.Request{Tag: TagQueryPosition, Body: make([]byte, 12)}
+	query := &sequencer.Request{Tag: TagQueryPosition, Body: make([]byte, 12)}
 	frame := make([]byte, 0, 256)
 	round := func() {
 		d.do(&rest)
@@ -158,7 +158,7 @@ func BenchmarkReplace(b *testing.B) {
 func BenchmarkQueryTop(b *testing.B) {
 	d := newDriver(b)
 	d.fill()
-	req := &upstream.Request{Tag: TagQueryTop, Body: make([]byte, 4)}
+	req := &sequencer.Request{Tag: TagQueryTop, Body: make([]byte, 4)}
 	b.ReportAllocs()
 	for b.Loop() {
 		d.book.Query(req, &d.out)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	"sluice/cmd/upstream"
+	"sluice/actors/sequencer"
 )
 
 // Config bounds everything the book holds. A zero field means the default. The limits
@@ -142,15 +142,15 @@ func (b *Book) IsQuery(tag uint8) bool { return tag == TagQueryTop || tag == Tag
 
 // Check refuses what cannot be decoded, and commands of a role that may only read. Any
 // goroutine may call it.
-func (b *Book) Check(req *upstream.Request) error {
+func (b *Book) Check(req *sequencer.Request) error {
 	var c Command
 	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil {
 		return err
 	}
 	switch req.Role {
-	case upstream.RoleTrader, upstream.RoleOperator:
+	case sequencer.RoleTrader, sequencer.RoleOperator:
 		return nil
-	case upstream.RoleReadonly:
+	case sequencer.RoleReadonly:
 		if !b.IsQuery(req.Tag) {
 			return fmt.Errorf("orderbook: role readonly may not send request 0x%02x; it needs role trader or operator", req.Tag)
 		}
@@ -162,7 +162,7 @@ func (b *Book) Check(req *upstream.Request) error {
 // Apply executes one event. Sequence numbers must increase; gaps are allowed, as not
 // every event of a journal need concern the book. It panics if they do not, or if the
 // request could not have passed Check: both mean that the journal is not this book's.
-func (b *Book) Apply(seq uint64, req *upstream.Request, out upstream.Emitter[Report, Answer]) {
+func (b *Book) Apply(seq uint64, req *sequencer.Request, out sequencer.Emitter[Report, Answer]) {
 	e := event{Book: b, seq: seq, conn: req.Conn, out: out}
 	if err := DecodeRequest(req.Tag, req.Body, &e.cmd); err != nil || b.IsQuery(req.Tag) {
 		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is no command: %v", seq, req.Tag, err))
@@ -176,7 +176,7 @@ func (b *Book) Apply(seq uint64, req *upstream.Request, out upstream.Emitter[Rep
 
 // Query answers one query; an instrument or account that is not known is one without
 // orders. It panics on a request that could not have passed Check.
-func (b *Book) Query(req *upstream.Request, out upstream.Emitter[Report, Answer]) {
+func (b *Book) Query(req *sequencer.Request, out sequencer.Emitter[Report, Answer]) {
 	var c Command
 	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil || !b.IsQuery(req.Tag) {
 		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is no query: %v", req.Tag, err))

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/cmd/upstream"
+	"sluice/actors/sequencer"
 )
 
 // parse reads one line of a script: "connection account what ...". Client order ids
@@ -108,8 +108,8 @@ func TestRolesDecideWhoMayTrade(t *testing.T) {
 		for role := uint8(0); role < 5; role++ {
 			req := request(t, 1, g.command)
 			req.Role = role
-			may := role == upstream.RoleTrader || role == upstream.RoleOperator ||
-				role == upstream.RoleReadonly && b.IsQuery(req.Tag)
+			may := role == sequencer.RoleTrader || role == sequencer.RoleOperator ||
+				role == sequencer.RoleReadonly && b.IsQuery(req.Tag)
 			if err := b.Check(req); (err == nil) != may {
 				t.Errorf("%s from role %d: %v", g.name, role, err)
 			}
@@ -123,7 +123,7 @@ func TestBrokenContractsPanicWithTheEvent(t *testing.T) {
 	for name, f := range map[string]func(){
 		"event 6 after event 6":      func() { b.Apply(6, request(t, 1, cancel), &tape{}) },
 		"event 7 with tag 0x13":      func() { b.Apply(7, request(t, 1, Command{Tag: TagQueryTop}), &tape{}) },
-		"event 7 with tag 0x10":      func() { b.Apply(7, &upstream.Request{Tag: TagNew, Body: make([]byte, 40)}, &tape{}) },
+		"event 7 with tag 0x10":      func() { b.Apply(7, &sequencer.Request{Tag: TagNew, Body: make([]byte, 40)}, &tape{}) },
 		"request with tag 0x11 is n": func() { b.Query(request(t, 1, cancel), &tape{}) },
 	} {
 		func() {

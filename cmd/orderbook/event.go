@@ -1,13 +1,13 @@
 package orderbook
 
-import "sluice/cmd/upstream"
+import "sluice/actors/sequencer"
 
 // event is one command being executed.
 type event struct {
 	*Book
 	seq    uint64
 	conn   uint64 // the requester's
-	out    upstream.Emitter[Report, Answer]
+	out    sequencer.Emitter[Report, Answer]
 	cmd    Command
 	trades uint32 // so far
 }

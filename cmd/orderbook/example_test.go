@@ -3,8 +3,8 @@ package orderbook_test
 import (
 	"fmt"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 )
 
 // printer is an emitter that prints a report when the next one begins; the sequencer's
@@ -54,7 +54,7 @@ func Example() {
 			fmt.Println(err)
 			return
 		}
-		req := &upstream.Request{Conn: seq, Role: upstream.RoleTrader, Tag: frame[12], Body: frame[13:]}
+		req := &sequencer.Request{Conn: seq, Role: sequencer.RoleTrader, Tag: frame[12], Body: frame[13:]}
 		if err := book.Check(req); err != nil {
 			fmt.Println(err)
 			return

@@ -7,7 +7,7 @@ import (
 	"reflect"
 	"testing"
 
-	"sluice/cmd/upstream"
+	"sluice/actors/sequencer"
 )
 
 // FuzzRequest: no body makes the decoder panic, and what it takes encodes to the same bytes.
@@ -310,4 +310,4 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-var _ upstream.Application[Report, Answer] = (*Book)(nil)
+var _ sequencer.Application[Report, Answer] = (*Book)(nil)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"sluice/cmd/upstream"
+	"sluice/actors/sequencer"
 )
 
 // output is one slot the book filled.
@@ -53,13 +53,13 @@ func mustNew(t testing.TB, config Config) *Book {
 }
 
 // request encodes a command and cuts the frame as the server's reader does.
-func request(t testing.TB, conn uint64, c Command) *upstream.Request {
+func request(t testing.TB, conn uint64, c Command) *sequencer.Request {
 	t.Helper()
 	frame, err := AppendRequest(nil, 7, &c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &upstream.Request{Conn: conn, Seq: 7, Role: upstream.RoleTrader, Tag: c.Tag, Body: frame[requestHeader:]}
+	return &sequencer.Request{Conn: conn, Seq: 7, Role: sequencer.RoleTrader, Tag: c.Tag, Body: frame[requestHeader:]}
 }
 
 // do sends one command through Check and Apply or Query.

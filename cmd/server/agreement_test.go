@@ -3,8 +3,8 @@ package server
 import (
 	"testing"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 	"sluice/encode"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
@@ -38,9 +38,9 @@ func TestTheLeavesAgreeOnTheProtocol(t *testing.T) {
 		{"tag of ServerReady", encode.TagServerReady, int(wire.TagServerReady)},
 		{"first tag of a response", encode.TagApplication, int(wire.ResponseFirst)},
 		{"largest response", encode.MaxFrameLimit, wire.MaxResponse},
-		{"role readonly", int(upstream.RoleReadonly), int(listen.Readonly)},
-		{"role trader", int(upstream.RoleTrader), int(listen.Trader)},
-		{"role operator", int(upstream.RoleOperator), int(listen.Operator)},
+		{"role readonly", int(sequencer.RoleReadonly), int(listen.Readonly)},
+		{"role trader", int(sequencer.RoleTrader), int(listen.Trader)},
+		{"role operator", int(sequencer.RoleOperator), int(listen.Operator)},
 	} {
 		if n.a != n.b {
 			t.Errorf("%s: %d and %d", n.name, n.a, n.b)

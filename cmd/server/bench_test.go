@@ -5,9 +5,8 @@ import (
 	"iter"
 	"testing"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
-	"sluice/cmd/upstream/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/transport"
@@ -61,8 +60,8 @@ func BenchmarkReplay(b *testing.B) {
 	var events memory
 	for i := range uint64(100_000) {
 		cmd := order(1+i%2, 1+i, orderbook.Side(1+i%2), int64(100+i%64/2), 1)
-		req := upstream.Request{Conn: 1 + i%2, Seq: i, Role: upstream.RoleTrader, Tag: cmd.Tag, Body: body(cmd)}
-		events = append(events, upstream.AppendEvent(nil, &req))
+		req := sequencer.Request{Conn: 1 + i%2, Seq: i, Role: sequencer.RoleTrader, Tag: cmd.Tag, Body: body(cmd)}
+		events = append(events, sequencer.AppendEvent(nil, &req))
 	}
 	b.ReportAllocs()
 	for b.Loop() {

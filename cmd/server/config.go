@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/transport"
@@ -105,7 +105,7 @@ func (c *Config) complete() error {
 	if err := c.completePolicy(); err != nil {
 		return err
 	}
-	event := upstream.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
+	event := sequencer.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
 	if event > journal.MaxPayloadBytes {
 		return fmt.Errorf("server: Listen.MaxRequest is %d B; an event of that size does not fit the journal, which takes %d B",
 			c.Listen.MaxRequest, journal.MaxPayloadBytes)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sluice/actors"
-	"sluice/cmd/upstream"
+	"sluice/actors/sequencer"
 	"sluice/transport"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
@@ -42,7 +42,7 @@ func (h *handler) Request(c listen.Conn, r wire.Request) error {
 	if r.Tag == wire.TagAdminCommand && h.commanded(c, r) {
 		return nil
 	}
-	return h.queue.Put(&upstream.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
+	return h.queue.Put(&sequencer.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
 }
 
 // Shed implements listen.Handler: the client is told between two answers.

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 	"sluice/durability/journal"
 	"sluice/transport"
 	"sluice/transport/client"
@@ -205,8 +205,8 @@ func (k *killed) compare() {
 	}
 	says := &recorder{frames: map[uint64][][]byte{}}
 	for seq := uint64(1); seq <= k.last; seq++ {
-		var req upstream.Request
-		if err := upstream.DecodeEvent(k.events[seq], &req); err != nil {
+		var req sequencer.Request
+		if err := sequencer.DecodeEvent(k.events[seq], &req); err != nil {
 			k.t.Fatalf("event %d: %v", seq, err)
 		}
 		book.Apply(seq, &req, says)

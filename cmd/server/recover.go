@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
 )

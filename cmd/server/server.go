@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/mailbox"

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/config"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 	"sluice/durability/journal"
 )
 
@@ -59,8 +59,8 @@ func inspect(e *env, args []string) error {
 }
 
 // request decodes what an event carries.
-func request(event journal.Event) (req upstream.Request, c orderbook.Command, err error) {
-	if err = upstream.DecodeEvent(event.Payload, &req); err == nil {
+func request(event journal.Event) (req sequencer.Request, c orderbook.Command, err error) {
+	if err = sequencer.DecodeEvent(event.Payload, &req); err == nil {
 		err = orderbook.DecodeRequest(req.Tag, req.Body, &c)
 	}
 	if err != nil {

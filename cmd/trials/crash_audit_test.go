@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/upstream"
 	"sluice/durability/journal"
 )
 
@@ -60,9 +60,9 @@ func (e *era) event(seq uint64, payload []byte) {
 		return
 	}
 	e.events[seq] = bytes.Clone(payload)
-	var req upstream.Request
+	var req sequencer.Request
 	var c orderbook.Command
-	if err := errors.Join(upstream.DecodeEvent(payload, &req), orderbook.DecodeRequest(req.Tag, req.Body, &c)); err != nil {
+	if err := errors.Join(sequencer.DecodeEvent(payload, &req), orderbook.DecodeRequest(req.Tag, req.Body, &c)); err != nil {
 		e.fail("event %d: %v", seq, err)
 	}
 	p := placement{c.Account, c.ClientOrderID}
@@ -94,8 +94,8 @@ func (e *era) replay() {
 	says := &echo{frames: map[uint64][][]byte{}}
 	conns := make(map[uint64]uint64, len(e.events)) // of each event
 	for seq := uint64(1); seq <= e.last; seq++ {
-		var req upstream.Request
-		if err := upstream.DecodeEvent(e.events[seq], &req); err != nil {
+		var req sequencer.Request
+		if err := sequencer.DecodeEvent(e.events[seq], &req); err != nil {
 			e.fail("event %d: %v", seq, err)
 		}
 		conns[seq] = req.Conn

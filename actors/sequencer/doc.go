@@ -20,5 +20,19 @@
 //   - Full rings make the sequencer wait, and its queue makes the readers wait. Every such wait ends with Stop or Close.
 //   - No allocation per request, no clock or random source near the application.
 //
-// Start reading at Sequencer.handle, then emitter. What is journaled is defined in package upstream (AppendEvent).
+// Promises of the Application seam:
+//
+//   - An application is a deterministic state machine; it is rebuilt after a crash by
+//     Restore of the last snapshot and Apply of the journal behind it.
+//   - A request that Check refuses is answered and leaves no trace in the journal.
+//   - Queries are answered from the same goroutine as events and are never journaled.
+//   - Outputs are written in place into ring slots; the seam allocates nothing.
+//
+// An event in the journal, little-endian; its sequence number is its place:
+//
+//	+------------+---------+--------+----------------+-----------------+------+
+//	| version u8 | role u8 | tag u8 | connection u64 | request_seq u64 | body |
+//	+------------+---------+--------+----------------+-----------------+------+
+//
+// Start reading at Application, then Sequencer.handle and emitter. The order book in cmd/orderbook is an application.
 package sequencer

@@ -2,8 +2,6 @@ package sequencer
 
 import (
 	"testing"
-
-	"sluice/cmd/upstream"
 )
 
 // BenchmarkPut is the reader's side, with the sequencer's taking beside it so that the queue never fills up.
@@ -27,7 +25,7 @@ func BenchmarkPut(b *testing.B) {
 					}
 				}
 			}()
-			req := upstream.Request{Conn: 1, Tag: tagEvent, Body: make([]byte, 45)}
+			req := Request{Conn: 1, Tag: tagEvent, Body: make([]byte, 45)}
 			b.ReportAllocs()
 			b.SetParallelism(readers) // times GOMAXPROCS goroutines
 			if readers == 1 {
@@ -51,7 +49,7 @@ func BenchmarkPut(b *testing.B) {
 // slot.
 func BenchmarkBatch(b *testing.B) {
 	st := newStage(b, 1<<12, nil)
-	req := upstream.Request{Conn: 1, Role: upstream.RoleTrader, Tag: tagEvent, Body: []byte{1}}
+	req := Request{Conn: 1, Role: RoleTrader, Tag: tagEvent, Body: []byte{1}}
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"sluice/actors"
-	"sluice/cmd/upstream"
 	"sluice/durability"
 	"sluice/mailbox"
 )
@@ -18,7 +17,7 @@ const batchRequests = 128
 
 // Config is what a Sequencer works with. All but the two thresholds and Snapshots is required.
 type Config[R, Q any] struct {
-	Application upstream.Application[R, Q]
+	Application Application[R, Q]
 	Requests    *mailbox.BytesReader               // of a Queue
 	Journal     *mailbox.BytesWriter               // to the journal's committer; takes the largest request
 	Slots       *mailbox.Writer[actors.Slot[R, Q]] // of the pipeline
@@ -37,7 +36,7 @@ type Config[R, Q any] struct {
 type Sequencer[R, Q any] struct {
 	cfg    Config[R, Q]
 	out    emitter[R, Q]
-	req    upstream.Request // passed to the application by reference, so that it does not move to the heap for each request
+	req    Request // passed to the application by reference, so that it does not move to the heap for each request
 	token  token
 	signal *mailbox.Signal
 	stop   chan struct{} // closed by Stop
@@ -159,7 +158,7 @@ func (s *Sequencer[R, Q]) batch() bool {
 // over it, it is not journaled, and so does not end every restart as well.
 func (s *Sequencer[R, Q]) handle(received int64, event []byte) {
 	app := s.cfg.Application
-	if err := upstream.DecodeEvent(event, &s.req); err != nil {
+	if err := DecodeEvent(event, &s.req); err != nil {
 		panic(err) // the queue wrote it
 	}
 	s.out.begin(s.req.Conn, received)

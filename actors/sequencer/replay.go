@@ -6,7 +6,6 @@ import (
 	"iter"
 	"runtime/debug"
 
-	"sluice/cmd/upstream"
 	"sluice/durability"
 	"sluice/durability/journal"
 )
@@ -20,17 +19,17 @@ type Recovered interface {
 // Replay rebuilds an application: it restores the snapshot and applies the events after it, whose outputs go nowhere,
 // because they were answered in the run that journaled them. It returns the number of events applied. An error names the
 // event that could not be applied.
-func Replay[R, Q any](app upstream.Application[R, Q], from Recovered) (applied uint64, err error) {
+func Replay[R, Q any](app Application[R, Q], from Recovered) (applied uint64, err error) {
 	if err := from.Restore(app.Restore); err != nil {
 		return 0, err
 	}
 	var out discard[R, Q]
-	var req upstream.Request
+	var req Request
 	for ev, err := range from.Events() {
 		if err != nil {
 			return applied, err
 		}
-		if err := upstream.DecodeEvent(ev.Payload, &req); err != nil {
+		if err := DecodeEvent(ev.Payload, &req); err != nil {
 			return applied, fmt.Errorf("event %d of the journal: %w", ev.Seq, err)
 		}
 		if err := apply(app, ev.Seq, &req, &out); err != nil {
@@ -42,7 +41,7 @@ func Replay[R, Q any](app upstream.Application[R, Q], from Recovered) (applied u
 }
 
 // apply turns a panic of the application into an error: the journal is not its own, or was written by another version.
-func apply[R, Q any](app upstream.Application[R, Q], seq durability.Seq, req *upstream.Request, out upstream.Emitter[R, Q]) (err error) {
+func apply[R, Q any](app Application[R, Q], seq durability.Seq, req *Request, out Emitter[R, Q]) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("sequencer: event %d of the journal (tag 0x%02x) cannot be applied; was it written by another application or with other limits? %v\n%s",

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"sluice/cmd/upstream"
 	"sluice/mailbox"
 	"sluice/telemetry"
 )
@@ -43,7 +42,7 @@ func NewQueue(capacity int) (*Queue, *mailbox.BytesReader) {
 
 // MaxBody is the size in bytes of the largest body that fits.
 func (q *Queue) MaxBody() int {
-	return q.ring.MaxRecord() - stampSize - telemetry.ParentBytes - upstream.EventHeader
+	return q.ring.MaxRecord() - stampSize - telemetry.ParentBytes - EventHeader
 }
 
 // Len is the number of bytes waiting for the sequencer. Any goroutine.
@@ -52,9 +51,9 @@ func (q *Queue) Len() int { return q.ring.Len() }
 // Put copies a request into the queue, with the time it was received. While the queue is full it waits. Requests of one
 // goroutine are sequenced in the order it put them. Any goroutine. The error is ErrClosed, or says that the body is too
 // large.
-func (q *Queue) Put(req *upstream.Request, received int64) error {
+func (q *Queue) Put(req *Request, received int64) error {
 	at := stampSize + len(req.Trace)
-	n := at + upstream.EventHeader + len(req.Body)
+	n := at + EventHeader + len(req.Body)
 	if len(req.Body) > q.MaxBody() {
 		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d", len(req.Body), q.MaxBody())
 	}
@@ -67,7 +66,7 @@ func (q *Queue) Put(req *upstream.Request, received int64) error {
 	binary.LittleEndian.PutUint64(record, uint64(received))
 	record[stampSize-1] = uint8(len(req.Trace))
 	copy(record[stampSize:], req.Trace)
-	upstream.AppendEvent(record[:at], req)
+	AppendEvent(record[:at], req)
 	q.ring.Commit(n)
 	q.ring.Publish()
 	return nil

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"sluice/actors"
-	"sluice/cmd/upstream"
 )
 
 // Every request is sequenced once, and those of one reader in its order, however full the queue gets.
@@ -22,7 +21,7 @@ func TestTheQueueKeepsEachReadersOrder(t *testing.T) {
 		go func() {
 			defer all.Done()
 			for i := range each {
-				req := upstream.Request{Conn: uint64(r + 1), Seq: uint64(i), Tag: tagEvent, Body: make3(byte(r+1), 1+i%40)}
+				req := Request{Conn: uint64(r + 1), Seq: uint64(i), Tag: tagEvent, Body: make3(byte(r+1), 1+i%40)}
 				if err := st.queue.Put(&req, 1); err != nil {
 					t.Error(err)
 				}
@@ -30,12 +29,12 @@ func TestTheQueueKeepsEachReadersOrder(t *testing.T) {
 		}()
 	}
 	var next [readers]uint64
-	var req upstream.Request
+	var req Request
 	ends := 0
 	for seen := 0; ends < readers*each; runtime.Gosched() {
 		st.take()
 		for _, ev := range st.events[seen:] {
-			if err := upstream.DecodeEvent(ev, &req); err != nil {
+			if err := DecodeEvent(ev, &req); err != nil {
 				t.Fatal(err)
 			}
 			if r := req.Conn - 1; req.Seq != next[r] {
@@ -59,7 +58,7 @@ func TestTheQueueKeepsEachReadersOrder(t *testing.T) {
 
 func TestCloseReleasesReadersThatWait(t *testing.T) {
 	q, r := NewQueue(1 << 10)
-	req := upstream.Request{Conn: 1, Tag: tagEvent, Body: make3(1, 100)}
+	req := Request{Conn: 1, Tag: tagEvent, Body: make3(1, 100)}
 	for q.Len() < 800 {
 		if err := q.Put(&req, 1); err != nil {
 			t.Fatal(err)
@@ -98,7 +97,7 @@ func TestCloseReleasesReadersThatWait(t *testing.T) {
 
 func TestABodyThatNeverFitsIsRefused(t *testing.T) {
 	q, _ := NewQueue(1 << 10)
-	req := upstream.Request{Conn: 1, Tag: tagEvent, Body: make([]byte, q.MaxBody()+1)}
+	req := Request{Conn: 1, Tag: tagEvent, Body: make([]byte, q.MaxBody()+1)}
 	if err := q.Put(&req, 1); err == nil || !strings.Contains(err.Error(), "takes at most") {
 		t.Errorf("error %v, want one that names the limit", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"sluice/actors"
-	"sluice/cmd/upstream"
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/mailbox"
@@ -36,14 +35,14 @@ func (*script) IsQuery(tag uint8) bool { return tag == tagQuery }
 
 var errRefused = errors.New("refused")
 
-func (*script) Check(req *upstream.Request) error {
+func (*script) Check(req *Request) error {
 	if req.Tag < tagEvent || req.Tag > tagPanic {
 		return errRefused
 	}
 	return nil
 }
 
-func (s *script) Apply(seq uint64, req *upstream.Request, out upstream.Emitter[report, report]) {
+func (s *script) Apply(seq uint64, req *Request, out Emitter[report, report]) {
 	if req.Tag == tagPanic {
 		panic("script says so")
 	}
@@ -58,7 +57,7 @@ func (s *script) Apply(seq uint64, req *upstream.Request, out upstream.Emitter[r
 	}
 }
 
-func (s *script) Query(req *upstream.Request, out upstream.Emitter[report, report]) {
+func (s *script) Query(req *Request, out Emitter[report, report]) {
 	for i, conn := range req.Body {
 		*out.Query(uint64(conn)) = report{s.seq, s.sum, uint64(i)}
 	}
@@ -108,7 +107,7 @@ func newStage(t testing.TB, slots int, change func(*Config[report, report])) *st
 
 func (st *stage) put(conn uint64, tag uint8, to ...byte) {
 	st.t.Helper()
-	err := st.queue.Put(&upstream.Request{Conn: conn, Seq: 7, Role: upstream.RoleTrader, Tag: tag, Body: to}, 5)
+	err := st.queue.Put(&Request{Conn: conn, Seq: 7, Role: RoleTrader, Tag: tag, Body: to}, 5)
 	if err != nil {
 		st.t.Fatal(err)
 	}

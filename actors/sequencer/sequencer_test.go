@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"sluice/actors"
-	"sluice/cmd/upstream"
 	"sluice/durability"
 )
 
@@ -145,7 +144,7 @@ func TestEveryWaitEndsWithStop(t *testing.T) {
 		{"the slot ring is full", func(st *stage) { st.put(1, tagEvent, make3(1, 50)...) }, func(st *stage) bool { return st.slots.Len() == 16 }},
 		{"the journal's ring is full", func(st *stage) {
 			for range 40 {
-				_ = st.queue.Put(&upstream.Request{Conn: 1, Tag: tagEvent, Body: make3(1, 2000)}, 1) // until it is closed
+				_ = st.queue.Put(&Request{Conn: 1, Tag: tagEvent, Body: make3(1, 2000)}, 1) // until it is closed
 			}
 		}, func(st *stage) bool { return st.log.Len() > 50_000 }},
 	} {
@@ -230,8 +229,8 @@ func TestAReplayEqualsTheRun(t *testing.T) {
 }
 
 func TestAReplayNamesTheEventItCannotApply(t *testing.T) {
-	good := upstream.AppendEvent(nil, &upstream.Request{Conn: 1, Tag: tagEvent})
-	bad := upstream.AppendEvent(nil, &upstream.Request{Conn: 1, Tag: tagPanic})
+	good := AppendEvent(nil, &Request{Conn: 1, Tag: tagEvent})
+	bad := AppendEvent(nil, &Request{Conn: 1, Tag: tagPanic})
 	for _, c := range []struct {
 		name, want string
 		event      []byte
@@ -248,9 +247,9 @@ func TestAReplayNamesTheEventItCannotApply(t *testing.T) {
 
 func TestSequencingAllocatesNothing(t *testing.T) {
 	st := newStage(t, 1<<12, nil)
-	req := upstream.Request{Conn: 1, Role: upstream.RoleTrader, Tag: tagEvent, Body: []byte{1, 2, 1}}
-	query := upstream.Request{Conn: 1, Role: upstream.RoleTrader, Tag: tagQuery, Body: []byte{1}}
-	refused := upstream.Request{Conn: 1, Tag: 0x2F}
+	req := Request{Conn: 1, Role: RoleTrader, Tag: tagEvent, Body: []byte{1, 2, 1}}
+	query := Request{Conn: 1, Role: RoleTrader, Tag: tagQuery, Body: []byte{1}}
+	refused := Request{Conn: 1, Tag: 0x2F}
 	allocs := testing.AllocsPerRun(200, func() {
 		for range 16 {
 			if st.queue.Put(&req, 1) != nil || st.queue.Put(&query, 1) != nil || st.queue.Put(&refused, 1) != nil {

@@ -1,4 +1,4 @@
-package upstream
+package sequencer
 
 import (
 	"encoding/binary"

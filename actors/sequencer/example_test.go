@@ -5,25 +5,24 @@ import (
 	"io"
 
 	"sluice/actors"
-	"sluice/cmd/upstream"
-	"sluice/cmd/upstream/sequencer"
+	"sluice/actors/sequencer"
 	"sluice/mailbox"
 )
 
 // total adds up the bytes it is sent and reports the sum.
 type total struct{ sum uint64 }
 
-func (*total) IsQuery(uint8) bool            { return false }
-func (*total) Check(*upstream.Request) error { return nil }
-func (t *total) Apply(_ uint64, req *upstream.Request, out upstream.Emitter[uint64, struct{}]) {
+func (*total) IsQuery(uint8) bool             { return false }
+func (*total) Check(*sequencer.Request) error { return nil }
+func (t *total) Apply(_ uint64, req *sequencer.Request, out sequencer.Emitter[uint64, struct{}]) {
 	for _, b := range req.Body {
 		t.sum += uint64(b)
 	}
 	*out.Report(req.Conn) = t.sum
 }
-func (*total) Query(*upstream.Request, upstream.Emitter[uint64, struct{}]) {}
-func (*total) Snapshot(io.Writer) error                                    { return nil }
-func (*total) Restore(io.Reader) error                                     { return nil }
+func (*total) Query(*sequencer.Request, sequencer.Emitter[uint64, struct{}]) {}
+func (*total) Snapshot(io.Writer) error                                      { return nil }
+func (*total) Restore(io.Reader) error                                       { return nil }
 
 // Two requests become two events for the journal and two slots for the pipeline.
 func Example() {
@@ -36,7 +35,7 @@ func Example() {
 		Last: 99,                        // of the journal
 	})
 	for _, body := range []string{"\x01\x02", "\x03"} {
-		if err := queue.Put(&upstream.Request{Conn: 5, Tag: 0x10, Body: []byte(body)}, 0); err != nil {
+		if err := queue.Put(&sequencer.Request{Conn: 5, Tag: 0x10, Body: []byte(body)}, 0); err != nil {
 			panic(err)
 		}
 	}
