@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/cmd/server"
+	"sluice/actors/node"
 )
 
 // Defaults of Config's zero fields, and limits.
@@ -48,7 +48,7 @@ type Config struct {
 // Admin is the open doors of one server. Start and Close belong to one goroutine.
 type Admin struct {
 	cfg    Config
-	server *server.Server
+	server *node.Server
 	log    *slog.Logger
 	began  time.Time
 	api    *http.ServeMux // what every door serves
@@ -61,7 +61,7 @@ type Admin struct {
 }
 
 // New checks a configuration. s has been started, or will be before Start.
-func New(cfg Config, s *server.Server) (*Admin, error) {
+func New(cfg Config, s *node.Server) (*Admin, error) {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = DefaultDeadline
 	}

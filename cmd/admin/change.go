@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/cmd/server"
+	"sluice/actors/node"
 	"sluice/durability"
 )
 
@@ -83,7 +83,7 @@ func (a *Admin) swap(ctx context.Context, _ *visit, decode func(any) error) (pag
 	defer cancel()
 	old, now, err := a.server.SwapPolicy(ctx, o.Policy, o.Force)
 	switch {
-	case errors.Is(err, server.ErrRefused):
+	case errors.Is(err, node.ErrRefused):
 		return nil, http.StatusUnprocessableEntity, err
 	case errors.Is(err, durability.ErrSwitchClosed):
 		return nil, http.StatusConflict, err
@@ -108,7 +108,7 @@ func (a *Admin) kick(_ context.Context, _ *visit, decode func(any) error) (page,
 		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as /connections shows it, in quotes", o.Connection)
 	}
 	if err := a.server.Kick(id); err != nil {
-		if errors.Is(err, server.ErrNoConnection) {
+		if errors.Is(err, node.ErrNoConnection) {
 			return nil, http.StatusNotFound, err
 		}
 		return nil, http.StatusConflict, err
@@ -138,7 +138,7 @@ func (a *Admin) trace(_ context.Context, _ *visit, decode func(any) error) (page
 		return nil, http.StatusBadRequest, fmt.Errorf("responses: write how many to trace, from 1 to %d, or 0 to end it", maxTraced)
 	}
 	switch err := a.server.Trace(id, *o.Responses); {
-	case errors.Is(err, server.ErrNoConnection):
+	case errors.Is(err, node.ErrNoConnection):
 		return nil, http.StatusNotFound, err
 	case err != nil:
 		return nil, http.StatusConflict, err

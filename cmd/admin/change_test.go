@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/cmd/server"
+	"sluice/actors/node"
 	"sluice/transport/wire"
 )
 
@@ -104,7 +104,7 @@ func TestKickEndsTheOneThatWasNamed(t *testing.T) {
 // Nothing changes over TCP, nor over the client port for anyone but an operator with a key.
 func TestWhoMayNotChangeAnything(t *testing.T) {
 	log := &logged{}
-	r := newRig(t, func(_ *server.Config, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	r := newRig(t, func(_ *node.Config, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/trace": `{"connection":"1","responses":1}`, "/drain": `{}`} {
 		if code, text := r.request("tcp", "POST", path, body); code != 403 || !strings.Contains(text, "admin socket") {
 			t.Errorf("POST %s over TCP: %d %q", path, code, text)
@@ -172,7 +172,7 @@ func TestASwapIsAnsweredOnlyWhenTheGateAdoptedIt(t *testing.T) {
 // not. The swap then opens the gate, and a half-closed operator still gets everything.
 func TestCommandsWhileTheGateIsShut(t *testing.T) {
 	shut, held := make(chan struct{}), make(chan struct{}, 64)
-	r := newRig(t, func(sc *server.Config, _ *Config) {
+	r := newRig(t, func(sc *node.Config, _ *Config) {
 		sc.Journal.BeforeSync = func() { held <- struct{}{}; <-shut }
 	})
 	defer close(shut)
@@ -249,7 +249,7 @@ func TestTooManyCommandsAtOnce(t *testing.T) {
 
 // An answer that would not fit is refused with a reason, and the operator stays connected.
 func TestAnAnswerThatIsTooLong(t *testing.T) {
-	r := newRig(t, func(sc *server.Config, _ *Config) {
+	r := newRig(t, func(sc *node.Config, _ *Config) {
 		l := limits()
 		l.HardBytes, l.SoftBytes = 1024, 1024
 		sc.EndpointLimits = map[string]limit{"desk": l}

@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"sluice/actors/node"
 	"sluice/cmd/admin"
-	"sluice/cmd/server"
 	"sluice/transport/listen"
 )
 
@@ -20,7 +20,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	quiet := slog.New(slog.DiscardHandler)
-	s, err := server.New(server.Config{
+	s, err := node.New(node.Config{
 		DataDir: filepath.Join(dir, "data"), Log: quiet,
 		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: "127.0.0.1:0", Open: true}}},
 	})

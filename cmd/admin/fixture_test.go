@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/node"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/server"
 	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/listen"
@@ -38,7 +38,7 @@ const patience = 20 * time.Second
 // rig is a server that asks for keys on TCP and lets traders in on a unix socket, and its admin.
 type rig struct {
 	t                  testing.TB
-	server             *server.Server
+	server             *node.Server
 	admin              *Admin
 	web, socket        string // doors of the admin
 	tcp, unix          string // for clients
@@ -48,7 +48,7 @@ type rig struct {
 }
 
 // setup changes a rig before it starts.
-type setup func(sc *server.Config, c *Config)
+type setup func(sc *node.Config, c *Config)
 
 func newRig(t testing.TB, changes ...setup) *rig {
 	t.Helper()
@@ -72,8 +72,8 @@ func newRig(t testing.TB, changes ...setup) *rig {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	sc := server.Config{
-		DataDir: filepath.Join(dir, "data"), KeysFile: path, Log: quiet, Journal: server.Journal{SegmentBytes: 1 << 20},
+	sc := node.Config{
+		DataDir: filepath.Join(dir, "data"), KeysFile: path, Log: quiet, Journal: node.Journal{SegmentBytes: 1 << 20},
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Name: "desk"}, {Network: "unix", Address: r.unix, Name: "local", Open: true},
 		}},
@@ -85,7 +85,7 @@ func newRig(t testing.TB, changes ...setup) *rig {
 		change(&sc, &c)
 	}
 	var err error
-	if r.server, err = server.New(sc); err != nil {
+	if r.server, err = node.New(sc); err != nil {
 		t.Fatal(err)
 	}
 	addresses, err := r.server.Start()
@@ -252,7 +252,7 @@ func (r *rig) ids() (all []uint64) {
 // stalled puts everything on one goroutine and blocks it when the first connection ends, until release is called.
 func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 	reached, gate := make(chan struct{}, 64), make(chan struct{})
-	s = func(sc *server.Config, _ *Config) {
+	s = func(sc *node.Config, _ *Config) {
 		sc.Pipeline.Placement, sc.Pipeline.Shards = actors.PlacementFused, 1
 		sc.Pipeline.OnNotice = func(n actors.Notice) {
 			if n.Kind == actors.NoticeClosed {

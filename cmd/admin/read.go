@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"sluice/actors"
-	"sluice/cmd/server"
+	"sluice/actors/node"
 	"sluice/cmd/stats"
 	"sluice/durability"
 	"sluice/transport/listen"
@@ -253,7 +253,7 @@ func (a *Admin) connections(ctx context.Context, query url.Values) (page, int, e
 	for _, f := range top {
 		who, ok := a.server.Client(f.Conn)
 		if !ok {
-			who = server.Client{ID: f.Conn, UID: listen.NoUID} // it ended meanwhile
+			who = node.Client{ID: f.Conn, UID: listen.NoUID} // it ended meanwhile
 		}
 		c.Top = append(c.Top, Connection{
 			Peer: peer(who), Shard: f.Shard, State: condition(&f), Age: f.Age.Seconds(), Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
@@ -278,7 +278,7 @@ func condition(f *actors.Figures) string {
 	return "open"
 }
 
-func peer(c server.Client) Peer {
+func peer(c node.Client) Peer {
 	p := Peer{ID: c.ID, Role: "-", Key: c.Key.String(), Listener: c.Listener, From: "-"}
 	if c.Role != 0 {
 		p.Role = c.Role.String()

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/cmd/server"
+	"sluice/actors/node"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
 )
@@ -19,7 +19,7 @@ import (
 // traced is a rig whose traces are written as text.
 func traced(t *testing.T) (*rig, *spans) {
 	clock, out := telemetry.NewClock(), new(spans)
-	r := newRig(t, func(sc *server.Config, _ *Config) { sc.Pipeline.Clock = clock })
+	r := newRig(t, func(sc *node.Config, _ *Config) { sc.Pipeline.Clock = clock })
 	p := r.server.Pipeline()
 	cfg := otel.Config{
 		Collector: p.Collector(), Clock: clock, Boxes: p.Traces(), Metrics: []string{otel.ExporterNone}, Traces: otel.ExporterConsole,

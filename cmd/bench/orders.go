@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/actors"
+	"sluice/actors/node"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/server"
 	"sluice/durability/journal"
 	"sluice/transport"
 	"sluice/transport/client"
@@ -249,10 +249,10 @@ func serveOrders(spec *Spec, l *link) error {
 	if spec.Net == "tcp" {
 		endpoint.Address = "127.0.0.1:0"
 	}
-	var s *server.Server
+	var s *node.Server
 	addresses := []string{""}
 	if err == nil {
-		s, err = server.New(server.Config{
+		s, err = node.New(node.Config{
 			DataDir: filepath.Join(spec.Dir, "data"), Listen: doors.Config{Endpoints: []doors.Endpoint{endpoint}},
 			Pipeline: actors.Config{IO: mode, Shards: spec.Shards},
 			Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),

@@ -14,7 +14,7 @@
 //     what the replay says it was sent, and all of it on connections that ended in order. So an acknowledgement that is
 //     missing from the journal, under another number, or different, is found; and so is an answer that should not exist.
 //   - It shows no more than a kill -9 can: what the kernel was given survives that, synced or not. That nothing is
-//     acknowledged before fdatasync(2) returned is shown by the tests of durability/journal and cmd/server.
+//     acknowledged before fdatasync(2) returned is shown by the tests of durability/journal and actors/node.
 //   - Run ends within its deadlines, whatever the server does, and leaves no process behind.
 //
 // Start reading at Run, then trader.session and audit.

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/node"
 	"sluice/cmd/admin"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/server"
 	"sluice/cmd/stats"
 	"sluice/telemetry"
 	"sluice/transport/client"
@@ -28,7 +28,7 @@ const patience = 60 * time.Second // for what takes milliseconds on a quiet mach
 // stand is a server with its admin pages, and a disk that can be held back.
 type stand struct {
 	t      *testing.T
-	server *server.Server
+	server *node.Server
 	live   *Live
 	tcp    string
 	unix   string
@@ -41,16 +41,16 @@ type stand struct {
 }
 
 // newStand runs until the end of the test. prepare may change the configuration.
-func newStand(t *testing.T, prepare func(*server.Config)) *stand {
+func newStand(t *testing.T, prepare func(*node.Config)) *stand {
 	t.Helper()
 	d := &stand{t: t, unix: filepath.Join(t.TempDir(), "s")}
 	log := slog.New(slog.DiscardHandler)
-	cfg := server.Config{
+	cfg := node.Config{
 		DataDir: t.TempDir(), Log: log,
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true}, {Network: "unix", Address: d.unix, Open: true},
 		}},
-		Journal: server.Journal{BeforeSync: d.beforeSync},
+		Journal: node.Journal{BeforeSync: d.beforeSync},
 	}
 	cfg.Pipeline.Shards = 4
 	cfg.Pipeline.Egress.DrainSpread = 10 * time.Millisecond
@@ -58,7 +58,7 @@ func newStand(t *testing.T, prepare func(*server.Config)) *stand {
 		prepare(&cfg)
 	}
 	var err error
-	if d.server, err = server.New(cfg); err != nil {
+	if d.server, err = node.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	addresses, err := d.server.Start()

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/cmd/server"
+	"sluice/actors/node"
 )
 
 //go:embed page
@@ -23,7 +23,7 @@ const lookEvery = time.Second
 // Live looks at a server once a second until Close. Its handlers may be used by any number of goroutines, also after Close:
 // they show the last that was seen.
 type Live struct {
-	server  *server.Server
+	server  *node.Server
 	boot    time.Time
 	history *history
 	onPoint func(Point)
@@ -37,7 +37,7 @@ type Live struct {
 }
 
 // Start begins to look at a server that was started. onPoint, if not nil, is told of each point on the looking goroutine.
-func Start(s *server.Server, onPoint func(Point)) *Live {
+func Start(s *node.Server, onPoint func(Point)) *Live {
 	p := s.Pipeline()
 	l := &Live{
 		server: s, boot: time.Now(), onPoint: onPoint, slowest: []Client{},

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sluice/actors"
-	"sluice/cmd/server"
+	"sluice/actors/node"
 	"sluice/durability"
 	"sluice/telemetry"
 	"sluice/transport/listen"
@@ -282,7 +282,7 @@ func holdsBack(f actors.Figures) string {
 }
 
 // from says where a client is, in few characters.
-func from(c server.Client) string {
+func from(c node.Client) string {
 	switch {
 	case c.UID != listen.NoUID:
 		return fmt.Sprintf("uid %d", c.UID)

@@ -1,6 +1,6 @@
 // Command sluice runs the order book server and everything around it.
 //
-//	sluice serve     listens, sequences, journals, answers       cmd/server does the work, cmd/config its settings
+//	sluice serve     listens, sequences, journals, answers       actors/node does the work, cmd/config its settings
 //	sluice client    trades by hand, watches answers
 //	sluice admin     asks a running server, or steers it           cmd/admin
 //	sluice top       shows a running server in the terminal      cmd/live

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/actors/node"
 	"sluice/cmd/config"
-	"sluice/cmd/server"
 	"sluice/cmd/stats"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
@@ -52,7 +52,7 @@ func serve(e *env, args []string) error {
 	signal.Notify(s.signals, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(s.signals)
 	limit := raiseFiles(s.log, c.MaxConnections)
-	if s.server, err = server.New(s.serverConfig()); err != nil {
+	if s.server, err = node.New(s.serverConfig()); err != nil {
 		return err
 	}
 	if s.addresses, err = s.server.Start(); err != nil {
@@ -116,7 +116,7 @@ type service struct {
 	log       *slog.Logger
 	began     time.Time
 	signals   chan os.Signal
-	server    *server.Server
+	server    *node.Server
 	set       *config.Set     // where cfg came from
 	clock     telemetry.Clock // of all stamps
 	observers observers
@@ -127,12 +127,12 @@ type service struct {
 }
 
 // serverConfig translates the settings.
-func (s *service) serverConfig() server.Config {
+func (s *service) serverConfig() node.Config {
 	c := s.cfg
-	sc := server.Config{
+	sc := node.Config{
 		DataDir: c.DataDir, KeysFile: c.Keys, Policy: c.Policy, ForcePolicy: c.ForcePolicy, Log: s.log,
 		SnapshotEvents: uint64(c.SnapshotEvents), SnapshotBytes: c.SnapshotBytes,
-		Journal: server.Journal{SegmentBytes: c.SegmentBytes, BeforeSync: func() { s.syncs.Add(1) }},
+		Journal: node.Journal{SegmentBytes: c.SegmentBytes, BeforeSync: func() { s.syncs.Add(1) }},
 	}
 	for _, a := range c.TCP {
 		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "", ForceOpen: c.Insecure})
@@ -257,7 +257,7 @@ func (s *service) report() {
 func (s *service) reload() {
 	fresh, fixed, err := s.cfg.Reload(s.args, s.environ)
 	if err == nil {
-		changes := server.Changes{Limits: fresh.Limits, EndpointLimits: fresh.ByListener()}
+		changes := node.Changes{Limits: fresh.Limits, EndpointLimits: fresh.ByListener()}
 		changes.RequestRate, changes.ConnectRate = fresh.Rates()
 		err = s.server.Reload(changes)
 	}

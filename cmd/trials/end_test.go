@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors/node"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/server"
 	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/client"
@@ -53,8 +53,8 @@ func (s state) String() string {
 func TestEveryEndKeepsItsDeadline(t *testing.T) {
 	ends := []struct {
 		name   string
-		method func(*server.Server, context.Context) error
-	}{{"drain", (*server.Server).Drain}, {"stop", (*server.Server).Stop}, {"fence", (*server.Server).Fence}}
+		method func(*node.Server, context.Context) error
+	}{{"drain", (*node.Server).Drain}, {"stop", (*node.Server).Stop}, {"fence", (*node.Server).Fence}}
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, end := range ends {
 			for s := range everything + 1 {
@@ -115,7 +115,7 @@ func TestASecondSignalEndsADrain(t *testing.T) {
 
 // house is a whole server, with its order book and its journal, in a state.
 type house struct {
-	*server.Server
+	*node.Server
 	t          testing.TB
 	at         []string
 	open       func() // lets the disk go on
@@ -139,7 +139,7 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	gate, held := make(chan struct{}), make(chan struct{})
 	var first sync.Once
 	h.open = sync.OnceFunc(func() { close(gate) })
-	cfg := server.Config{
+	cfg := node.Config{
 		DataDir: filepath.Join(dir, "data"), KeysFile: keys, Log: slog.New(slog.DiscardHandler),
 		Listen: listen.Config{
 			Endpoints: []listen.Endpoint{
@@ -149,7 +149,7 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 			// Whatever waits for a time of its own instead of the deadline of the end waits too long to be missed.
 			SendBuffer: 4608, HandshakeTimeout: time.Hour, CloseTimeout: time.Hour,
 		},
-		Journal: server.Journal{SegmentBytes: 1 << 20}, FailTimeout: time.Hour,
+		Journal: node.Journal{SegmentBytes: 1 << 20}, FailTimeout: time.Hour,
 	}
 	cfg.Pipeline.IO, cfg.Pipeline.Shards = engine, 2
 	cfg.Pipeline.Limits = []transport.Limits{lenient()}
@@ -159,7 +159,7 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	if s&diskHangs != 0 {
 		cfg.Journal.BeforeSync = func() { first.Do(func() { close(held) }); <-gate }
 	}
-	if h.Server, err = server.New(cfg); err != nil {
+	if h.Server, err = node.New(cfg); err != nil {
 		t.Fatal(err)
 	}
 	if h.at, err = h.Start(); err != nil {

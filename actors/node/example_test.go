@@ -1,4 +1,4 @@
-package server_test
+package node_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"sluice/cmd/server"
+	"sluice/actors/node"
 	"sluice/transport/client"
 	"sluice/transport/listen"
 )
@@ -20,7 +20,7 @@ func Example() {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	s, err := server.New(server.Config{
+	s, err := node.New(node.Config{
 		DataDir: filepath.Join(dir, "data"),
 		Listen:  listen.Config{Endpoints: []listen.Endpoint{{Network: "unix", Address: filepath.Join(dir, "s"), Open: true}}},
 		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)),

@@ -1,4 +1,4 @@
-// Package server composes the listener, the sequencer, the journal and the response pipeline into one order book that serves
+// Package node composes the listener, the sequencer, the journal and the response pipeline into one order book that serves
 // clients. It only wires: what happens to a request is said in the packages it wires.
 //
 //	clients ==> listen ==Request==> queue ==> sequencer ==> journal ring ==> committer --fdatasync--> cursors
@@ -22,4 +22,4 @@
 // pipeline delivers, the journal is closed.
 //
 // Start reading at Config, then Server.Start and Server.shut.
-package server
+package node
