@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/cmd/stats"
+	"sluice/actors/node/observe/stats"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
 	"sluice/transport"

@@ -15,7 +15,7 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node"
-	"sluice/cmd/stats"
+	"sluice/actors/node/observe/stats"
 	"sluice/durability"
 	"sluice/transport/listen"
 )

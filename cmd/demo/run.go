@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"sluice/cmd/stats"
+	"sluice/actors/node/observe/stats"
 	"sluice/telemetry"
 )
 

@@ -14,9 +14,9 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node"
+	"sluice/actors/node/observe/stats"
 	"sluice/cmd/admin"
 	"sluice/cmd/orderbook"
-	"sluice/cmd/stats"
 	"sluice/telemetry"
 	"sluice/transport/client"
 	"sluice/transport/listen"

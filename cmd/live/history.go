@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/cmd/stats"
+	"sluice/actors/node/observe/stats"
 	"sluice/telemetry"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/cmd/stats"
+	"sluice/actors/node/observe/stats"
 	"sluice/telemetry"
 )
 

@@ -6,8 +6,8 @@ import (
 	"os"
 	"strings"
 
+	"sluice/actors/node/observe/stats"
 	"sluice/cmd/config"
-	"sluice/cmd/stats"
 
 	"golang.org/x/sys/unix"
 )

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"sluice/actors/node/observe/stats"
 	"sluice/cmd/admin"
-	"sluice/cmd/stats"
 	"sluice/telemetry"
 )
 

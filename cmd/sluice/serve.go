@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"sluice/actors/node"
+	"sluice/actors/node/observe/stats"
 	"sluice/cmd/config"
-	"sluice/cmd/stats"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
 	"sluice/transport"
