@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/node/observe/flight"
 	"sluice/cmd/admin"
 	"sluice/cmd/config"
-	"sluice/cmd/flight"
 	"sluice/cmd/live"
 	"sluice/telemetry/otel"
 )

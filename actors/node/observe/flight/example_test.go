@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"sluice/cmd/flight"
+	"sluice/actors/node/observe/flight"
 )
 
 func Example() {
