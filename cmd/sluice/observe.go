@@ -11,9 +11,9 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node/observe/flight"
+	"sluice/actors/node/observe/live"
 	"sluice/cmd/admin"
 	"sluice/cmd/config"
-	"sluice/cmd/live"
 	"sluice/telemetry/otel"
 )
 

@@ -19,8 +19,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/actors/node/observe/live"
 	"sluice/cmd/config"
-	"sluice/cmd/live"
 )
 
 const topHead = `usage: sluice top [flags]

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/cmd/live"
+	"sluice/actors/node/observe/live"
 )
 
 // terminal is the far end of a pseudoterminal, pty(7), on which a program draws.

@@ -21,8 +21,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"sluice/actors"
+	"sluice/actors/node/observe/live"
 	"sluice/cmd/admin"
-	"sluice/cmd/live"
 	"sluice/durability"
 )
 

@@ -3,7 +3,7 @@ package live_test
 import (
 	"os"
 
-	"sluice/cmd/live"
+	"sluice/actors/node/observe/live"
 )
 
 func ExampleWriteFrame() {
