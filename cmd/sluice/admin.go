@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"sluice/cmd/admin"
+	"sluice/actors/node/observe"
 	"sluice/cmd/config"
 )
 
@@ -59,7 +59,7 @@ func (c *adminConfig) set() *config.Set {
 
 // administer is `sluice admin`.
 func administer(e *env, args []string) error {
-	c := &adminConfig{HTTP: admin.DefaultAddress, Top: 20, By: "buffered", Timeout: 10 * time.Second}
+	c := &adminConfig{HTTP: observe.DefaultAddress, Top: 20, By: "buffered", Timeout: 10 * time.Second}
 	set := c.set()
 	words, done, err := load(e, set, args, adminHead)
 	if done || err != nil {
@@ -69,7 +69,7 @@ func administer(e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	client := &admin.Client{Socket: c.Socket, Addr: c.Addr, HTTP: c.HTTP}
+	client := &observe.Client{Socket: c.Socket, Addr: c.Addr, HTTP: c.HTTP}
 	switch {
 	case c.Socket != "" && c.Addr != "":
 		return config.Usagef("both --socket and --addr are given; give one")
@@ -86,7 +86,7 @@ func administer(e *env, args []string) error {
 }
 
 // asking asks a server and writes its answer.
-type asking func(ctx context.Context, client *admin.Client, w io.Writer) error
+type asking func(ctx context.Context, client *observe.Client, w io.Writer) error
 
 // command understands the words.
 func (c *adminConfig) command(words []string) (asking, error) {
@@ -101,19 +101,19 @@ func (c *adminConfig) command(words []string) (asking, error) {
 	top := "?top=" + strconv.Itoa(c.Top)
 	switch {
 	case verb == "status":
-		return c.page("/", new(admin.Status)), nil
+		return c.page("/", new(observe.Status)), nil
 	case verb == "ready":
-		return c.page("/readyz", new(admin.Readiness)), nil
+		return c.page("/readyz", new(observe.Readiness)), nil
 	case verb == "live":
-		return c.page("/livez", new(admin.Life)), nil
+		return c.page("/livez", new(observe.Life)), nil
 	case verb == "connections":
-		return c.page("/connections"+top+"&by="+c.By, new(admin.Connections)), c.checkBy()
+		return c.page("/connections"+top+"&by="+c.By, new(observe.Connections)), c.checkBy()
 	case verb == "closed":
-		return c.page("/connections/closed?last="+strconv.Itoa(c.Top), new(admin.Closed)), nil
+		return c.page("/connections/closed?last="+strconv.Itoa(c.Top), new(observe.Closed)), nil
 	case verb == "policy" && len(rest) == 0:
-		return c.page("/policy", new(admin.Policy)), nil
+		return c.page("/policy", new(observe.Policy)), nil
 	case verb == "policy":
-		return c.change(func(ctx context.Context, client *admin.Client) (string, error) {
+		return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
 			return client.Swap(ctx, rest[0], c.Force)
 		}), nil
 	case verb == "kick" && len(rest) == 1:
@@ -121,15 +121,17 @@ func (c *adminConfig) command(words []string) (asking, error) {
 		if err != nil || id == 0 {
 			return nil, config.Usagef("admin kick: ID is %q; write the number of a connection as `sluice admin connections` shows it", rest[0])
 		}
-		return c.change(func(ctx context.Context, client *admin.Client) (string, error) { return client.Kick(ctx, id) }), nil
+		return c.change(func(ctx context.Context, client *observe.Client) (string, error) { return client.Kick(ctx, id) }), nil
 	case verb == "kick":
 		return nil, config.Usagef("admin kick: name the connection; `sluice admin connections` lists them")
 	case verb == "trace" && len(rest) == 0:
-		return c.page("/trace", new(admin.Tracing)), nil
+		return c.page("/trace", new(observe.Tracing)), nil
 	case verb == "trace":
 		return c.trace(rest)
 	case verb == "drain":
-		return c.change(func(ctx context.Context, client *admin.Client) (string, error) { return client.Drain(ctx, c.Deadline) }), nil
+		return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
+			return client.Drain(ctx, c.Deadline)
+		}), nil
 	}
 	best, _ := config.Nearest(verb, strings.Split(adminVerbs, ", "))
 	return nil, config.Usagef("unknown admin command %q; did you mean %s? They are %s", verb, best, adminVerbs)
@@ -150,7 +152,7 @@ func (c *adminConfig) trace(words []string) (asking, error) {
 	if err != nil || n < 0 {
 		return nil, config.Usagef("admin trace: N is %q; write how many responses to trace, such as 100, or 0 to end it", words[1])
 	}
-	return c.change(func(ctx context.Context, client *admin.Client) (string, error) { return client.Trace(ctx, id, n) }), nil
+	return c.change(func(ctx context.Context, client *observe.Client) (string, error) { return client.Trace(ctx, id, n) }), nil
 }
 
 func (c *adminConfig) checkBy() error {
@@ -163,9 +165,9 @@ func (c *adminConfig) checkBy() error {
 
 // page reads and writes a page. One that says no is written too, and is an error.
 func (c *adminConfig) page(path string, page interface{ Text(w io.Writer) error }) asking {
-	return func(ctx context.Context, client *admin.Client, w io.Writer) error {
+	return func(ctx context.Context, client *observe.Client, w io.Writer) error {
 		err := client.Get(ctx, path, page)
-		var refused *admin.Error
+		var refused *observe.Error
 		if err != nil && (!errors.As(err, &refused) || !refused.Page) {
 			return err
 		}
@@ -177,13 +179,13 @@ func (c *adminConfig) page(path string, page interface{ Text(w io.Writer) error 
 }
 
 // change carries out a command.
-func (c *adminConfig) change(f func(ctx context.Context, client *admin.Client) (string, error)) asking {
-	return func(ctx context.Context, client *admin.Client, w io.Writer) error {
+func (c *adminConfig) change(f func(ctx context.Context, client *observe.Client) (string, error)) asking {
+	return func(ctx context.Context, client *observe.Client, w io.Writer) error {
 		done, err := f(ctx, client)
 		if err != nil {
 			return err
 		}
-		return c.write(w, &admin.Done{Done: done})
+		return c.write(w, &observe.Done{Done: done})
 	}
 }
 

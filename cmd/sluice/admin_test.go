@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sluice/cmd/admin"
+	"sluice/actors/node/observe"
 )
 
 // operated starts a server with keys and an admin socket, and returns the flags of both ways in.
@@ -56,7 +56,7 @@ func TestAdminCommandsBothWays(t *testing.T) {
 		if _, problems, code := local(append(way, "policy", "two-disks")...); code != 1 || !strings.Contains(problems, "force it") {
 			t.Errorf("%s: exit code %d, %q", name, code, problems)
 		}
-		var page admin.Connections
+		var page observe.Connections
 		out := ask(way, "--json", "connections")
 		if err := json.Unmarshal([]byte(out), &page); err != nil {
 			t.Errorf("%s: %q: %v", name, out, err)

@@ -2,7 +2,7 @@
 //
 //	sluice serve     listens, sequences, journals, answers       actors/node does the work, cmd/config its settings
 //	sluice client    trades by hand, watches answers
-//	sluice admin     asks a running server, or steers it           cmd/admin
+//	sluice admin     asks a running server, or steers it           actors/node/observe
 //	sluice top       shows a running server in the terminal      actors/node/observe/live
 //	sluice demo      server, 64 clients, kill -9, and a table    cmd/demo
 //	sluice config    checks or prints a configuration

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/stats"
-	"sluice/cmd/admin"
 	"sluice/telemetry"
 )
 
@@ -54,9 +54,9 @@ func (b *books) waiting(n, orders int) []*trader {
 }
 
 // connections are those that are connected.
-func (b *books) connections() []admin.Connection {
+func (b *books) connections() []observe.Connection {
 	b.t.Helper()
-	var page admin.Connections
+	var page observe.Connections
 	out, problems, code := local("admin", "--socket", b.door, "--json", "connections")
 	if err := json.Unmarshal([]byte(out), &page); err != nil || code != 0 {
 		b.t.Fatalf("exit code %d: %s%s %v", code, out, problems, err)

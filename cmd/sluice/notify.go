@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"sluice/cmd/admin"
+	"sluice/actors/node/observe"
 )
 
 // notifier tells the service manager how the server does, sd_notify(3). Without a service manager it does nothing.
@@ -58,7 +58,7 @@ func (n *notifier) watch(s *service) {
 	if n.socket == "" || n.watchdog == 0 {
 		return
 	}
-	p, pulse := s.server.Pipeline(), new(admin.Pulse)
+	p, pulse := s.server.Pipeline(), new(observe.Pulse)
 	tick := time.NewTicker(n.watchdog / 3)
 	go func() {
 		defer tick.Stop()
@@ -67,7 +67,7 @@ func (n *notifier) watch(s *service) {
 			case <-n.quit:
 				return
 			case <-tick.C:
-				if admin.Alive(pulse.Listen(p.Collector(), p.Now)) {
+				if observe.Alive(pulse.Listen(p.Collector(), p.Now)) {
 					n.tell("WATCHDOG=1")
 				}
 			}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/flight"
 	"sluice/actors/node/observe/live"
-	"sluice/cmd/admin"
 	"sluice/cmd/config"
 	"sluice/telemetry/otel"
 )
@@ -23,7 +23,7 @@ type observers struct {
 	export *otel.Telemetry
 	flight *flight.Recorder
 	live   *live.Live
-	admin  *admin.Admin
+	admin  *observe.Admin
 	at     string // address of the admin pages; empty if there is none
 }
 
@@ -64,7 +64,7 @@ func (s *service) observe() (err error) {
 	if o.flight != nil {
 		handlers["/debug/flight"] = http.HandlerFunc(o.serveFlight)
 	}
-	if o.admin, err = admin.New(admin.Config{
+	if o.admin, err = observe.New(observe.Config{
 		Address: adminAddress(c, s.set, exports.AdminAddr), Force: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof, Deadline: c.DrainFor,
 		Handlers: handlers, Front: o.live.Front, Log: s.log,
 	}, s.server); err != nil {

@@ -21,8 +21,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"sluice/actors"
+	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/live"
-	"sluice/cmd/admin"
 	"sluice/durability"
 )
 
@@ -89,7 +89,7 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 		"the gauge above the alert's bound": w.gauge(func(age float64) bool { return age > wedgedFor.Seconds() }),
 		"one answer pending":                p.metric("sluice_gate_pending", "1"),
 		"the log":                           w.wrote("the gate is wedged: answers wait for durability"),
-		"/readyz":                           w.ready(func(g admin.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
+		"/readyz":                           w.ready(func(g observe.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
 		"the feed of the live page":         w.feed(func(g live.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
 		"the live page in a browser":        w.page(`document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged"`),
 		"the alert":                         w.alert(1),
@@ -112,7 +112,7 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 		"the gauge back at 0":         w.gauge(func(age float64) bool { return age == 0 }),
 		"nothing pending":             p.metric("sluice_gate_pending", "0"),
 		"the log, open":               w.wrote("the gate opens again"),
-		"/readyz, open":               w.ready(func(g admin.Gate) bool { return !g.Waiting && !g.Wedged }),
+		"/readyz, open":               w.ready(func(g observe.Gate) bool { return !g.Waiting && !g.Wedged }),
 		"the feed, open":              w.feed(func(g live.Gate) bool { return !g.Waiting && !g.Wedged }),
 		"the page in a browser, open": w.page(`document.body.dataset.state === "ready" && document.querySelector("#n-gate").dataset.is === "open"`),
 		"no alert":                    w.alert(0),
@@ -197,9 +197,9 @@ func (w *wedge) wrote(words string) func() error {
 	}
 }
 
-func (w *wedge) ready(good func(admin.Gate) bool) func() error {
+func (w *wedge) ready(good func(observe.Gate) bool) func() error {
 	return func() error {
-		var page admin.Readiness
+		var page observe.Readiness
 		status, text := get(w.t, "http://"+w.p.page()+"/readyz", "application/json")
 		if err := json.Unmarshal([]byte(text), &page); err != nil || status != 200 || !good(page.Gate) {
 			return fmt.Errorf("%d %s %v", status, text, err)

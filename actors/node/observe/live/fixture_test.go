@@ -14,8 +14,8 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node"
+	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/stats"
-	"sluice/cmd/admin"
 	"sluice/cmd/orderbook"
 	"sluice/telemetry"
 	"sluice/transport/client"
@@ -70,7 +70,7 @@ func newStand(t *testing.T, prepare func(*node.Config)) *stand {
 		Name: stats.JournalCommits, Shard: telemetry.NoShard, Read: func() float64 { return float64(d.syncs.Load()) },
 	})
 	d.live = Start(d.server, nil)
-	pages, err := admin.New(admin.Config{Address: "127.0.0.1:0", Handlers: d.live.Handlers(), Front: d.live.Front, Log: log}, d.server)
+	pages, err := observe.New(observe.Config{Address: "127.0.0.1:0", Handlers: d.live.Handlers(), Front: d.live.Front, Log: log}, d.server)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package admin_test
+package observe_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"sluice/actors/node"
-	"sluice/cmd/admin"
+	"sluice/actors/node/observe"
 	"sluice/transport/listen"
 )
 
@@ -30,7 +30,7 @@ func Example() {
 	if _, err := s.Start(); err != nil {
 		panic(err)
 	}
-	doors, err := admin.New(admin.Config{Socket: filepath.Join(dir, "admin"), Log: quiet}, s)
+	doors, err := observe.New(observe.Config{Socket: filepath.Join(dir, "admin"), Log: quiet}, s)
 	if err != nil {
 		panic(err)
 	}
@@ -38,7 +38,7 @@ func Example() {
 		panic(err)
 	}
 
-	operator := &admin.Client{Socket: filepath.Join(dir, "admin")}
+	operator := &observe.Client{Socket: filepath.Join(dir, "admin")}
 	fmt.Println(operator.Swap(context.Background(), "in_memory>=1", false))
 	fmt.Println(operator.Swap(context.Background(), "persisted>=9", false))
 	fmt.Println(operator.Kick(context.Background(), 7))

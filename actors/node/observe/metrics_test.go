@@ -1,4 +1,4 @@
-package admin
+package observe
 
 import (
 	"fmt"
@@ -63,7 +63,7 @@ func elsewhere() map[string]string {
 
 // docs/telemetry.md lists what a running server exports, all of it and nothing else.
 func TestEveryMetricOfAServerIsDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../docs/telemetry.md")
+	text, err := os.ReadFile("../../../docs/telemetry.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestMailboxMetricsHaveTheSameLabels(t *testing.T) {
 // docs/operations.md has a line for each reason of an end, with the number and the name of the code, what it means and what to
 // do about it.
 func TestEveryCloseReasonHasALineInTheRunbook(t *testing.T) {
-	text, err := os.ReadFile("../../docs/operations.md")
+	text, err := os.ReadFile("../../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package admin is how operators and machines look at a running server and steer it: one small API behind three doors.
+// Package observe is how operators and machines look at a running server and steer it: one small API behind three doors.
 //
 //	curl, probes, Prometheus  ==> TCP on loopback        ==> reading only --+
 //	sluice admin --socket     ==> unix socket, same user ==> everything  ---+--> API --> server.Server
@@ -27,4 +27,4 @@
 //   - A client that is slow, or never finishes its request, costs one of a fixed number of places for a few seconds.
 //
 // Start reading at Config, then New; the API is in read.go and change.go, the doors in door.go and wire.go.
-package admin
+package observe
