@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // ErrViolated is wrapped by Main's error when a run broke a promise: the numbers are written all the same.

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/durability"
 )
 

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/transport"
 )
 

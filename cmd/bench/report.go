@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // runProfile makes the tables of a profile, and puts them where they belong. A section that cannot be measured says why in

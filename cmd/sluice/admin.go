@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sluice/actors/node/observe"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 const adminHead = `usage: sluice admin [flags] WHAT

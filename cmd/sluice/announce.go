@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"sluice/actors/node/observe/stats"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 
 	"golang.org/x/sys/unix"
 )

@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
 	"sluice/transport/client"
 )

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // configure is `sluice config check` and `sluice config print`: what `sluice serve` would do with the same flags,

@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/cmd/config"
 	"sluice/cmd/demo"
+	"sluice/cmd/internal/config"
 
 	"golang.org/x/sys/unix"
 )

@@ -1,6 +1,6 @@
 // Command sluice runs the order book server and everything around it.
 //
-//	sluice serve     listens, sequences, journals, answers       actors/node does the work, cmd/config its settings
+//	sluice serve     listens, sequences, journals, answers       actors/node does the work, cmd/internal/config its settings
 //	sluice client    trades by hand, watches answers
 //	sluice admin     asks a running server, or steers it           actors/node/observe
 //	sluice top       shows a running server in the terminal      actors/node/observe/live

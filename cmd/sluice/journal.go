@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"sluice/actors/sequencer"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
 	"sluice/durability/journal"
 )

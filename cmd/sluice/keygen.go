@@ -9,7 +9,7 @@ import (
 	"os"
 	"strings"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/transport/listen"
 )
 

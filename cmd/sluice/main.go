@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // Exit codes of the program.

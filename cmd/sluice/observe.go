@@ -13,7 +13,7 @@ import (
 	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/flight"
 	"sluice/actors/node/observe/live"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/telemetry/otel"
 )
 

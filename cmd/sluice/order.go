@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
 )
 

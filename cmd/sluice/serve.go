@@ -14,7 +14,7 @@ import (
 
 	"sluice/actors/node"
 	"sluice/actors/node/observe/stats"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
 	"sluice/transport"

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/actors/node/observe/live"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 const topHead = `usage: sluice top [flags]

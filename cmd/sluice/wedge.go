@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"sluice/actors"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 	"sluice/durability"
 )
 

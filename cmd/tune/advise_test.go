@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // planted is a row with three runs around each value: frames/s, p99 in us, CPU in us; spread is the share they differ by.

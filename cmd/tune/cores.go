@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // apartLeast is the number of cores from which on the load gets its own.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"sluice/cmd/bench"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // Process is what Main may use of the process.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/cmd/bench"
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // TestMain makes the test's own program serve as the server process, and as what Pin starts.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"sluice/cmd/config"
+	"sluice/cmd/internal/config"
 )
 
 // A command describes its settings once; flags, environment and help follow.
