@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/cmd/demo"
 	"sluice/cmd/internal/config"
+	"sluice/cmd/internal/demo"
 
 	"golang.org/x/sys/unix"
 )

@@ -4,7 +4,7 @@
 //	sluice client    trades by hand, watches answers
 //	sluice admin     asks a running server, or steers it           actors/node/observe
 //	sluice top       shows a running server in the terminal      actors/node/observe/live
-//	sluice demo      server, 64 clients, kill -9, and a table    cmd/demo
+//	sluice demo      server, 64 clients, kill -9, and a table    cmd/internal/demo
 //	sluice config    checks or prints a configuration
 //	sluice journal   lists or verifies events, read-only         durability/journal
 //	sluice bench     measures the pipeline beside its peers          cmd/bench
