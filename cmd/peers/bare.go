@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 	"sluice/durability"
 )
 

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 	"sluice/durability"
 )
 

@@ -9,7 +9,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"go.uber.org/zap"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 	"sluice/durability"
 )
 

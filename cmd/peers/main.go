@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 )
 
 func main() {

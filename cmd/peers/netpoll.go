@@ -7,7 +7,7 @@ import (
 
 	"github.com/cloudwego/netpoll"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 	"sluice/durability"
 )
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 )
 
 // TestMain makes the test's own program serve as the server process.

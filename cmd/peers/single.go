@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 	"sluice/durability"
 )
 

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 )
 
 const (

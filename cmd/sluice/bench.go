@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 )
 
 // benchmark is `sluice bench`: load and server in two processes of this program.

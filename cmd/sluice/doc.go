@@ -7,7 +7,7 @@
 //	sluice demo      server, 64 clients, kill -9, and a table    cmd/internal/demo
 //	sluice config    checks or prints a configuration
 //	sluice journal   lists or verifies events, read-only         durability/journal
-//	sluice bench     measures the pipeline beside its peers          cmd/bench
+//	sluice bench     measures the pipeline beside its peers          cmd/internal/bench
 //	sluice tune      finds shards and placement for a load          cmd/tune
 //	sluice version
 //

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 	"sluice/cmd/tune"
 )
 

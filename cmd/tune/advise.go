@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 )
 
 // Row is what was measured of a choice: a value a run, in the order of the runs.

@@ -8,7 +8,7 @@ import (
 	"io"
 	"time"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 	"sluice/cmd/internal/config"
 )
 

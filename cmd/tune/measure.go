@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 )
 
 // sweep is the measuring of all choices.

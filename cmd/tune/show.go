@@ -6,7 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"sluice/cmd/bench"
+	"sluice/cmd/internal/bench"
 )
 
 // report is all that the command says; as JSON its values are in ns, a value a run.

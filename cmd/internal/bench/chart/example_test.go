@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"sluice/cmd/bench/chart"
+	"sluice/cmd/internal/bench/chart"
 )
 
 func ExampleChart_SVG() {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/cmd/bench/chart"
+	"sluice/cmd/internal/bench/chart"
 )
 
 // page is the HTML report: everything that was measured, in one file that needs nothing else.
