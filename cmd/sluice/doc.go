@@ -8,7 +8,7 @@
 //	sluice config    checks or prints a configuration
 //	sluice journal   lists or verifies events, read-only         durability/journal
 //	sluice bench     measures the pipeline beside its peers          cmd/internal/bench
-//	sluice tune      finds shards and placement for a load          cmd/tune
+//	sluice tune      finds shards and placement for a load          cmd/internal/tune
 //	sluice version
 //
 // Promises:

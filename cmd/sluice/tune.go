@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/cmd/internal/bench"
-	"sluice/cmd/tune"
+	"sluice/cmd/internal/tune"
 )
 
 // tuneUp is `sluice tune`: it measures what `sluice bench` measures, and recommends flags for `sluice serve`.

@@ -3,7 +3,7 @@ package tune_test
 import (
 	"fmt"
 
-	"sluice/cmd/tune"
+	"sluice/cmd/internal/tune"
 )
 
 // Three choices were run three times each at 20,000 frames a second. One shard takes twice the time; two shards in front and
