@@ -22,7 +22,7 @@ RUNARGS     ?=
 # Releases that were seen to work with the Go version in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-# Comment form and naming are ours: cmd/tidy holds them.
+# Comment form and naming are ours: cmd/lab/tidy holds them.
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help

@@ -2,7 +2,7 @@
 // an application puts out, holds every response back until enough copies of
 // its event exist, encodes it, and sends it to thousands of clients that are
 // sharded over several io_uring rings. Nothing here is code; this page is the
-// map; package cmd/tidy holds the house rules.
+// map; package cmd/lab/tidy holds the house rules.
 //
 //	             control events                        durability cursors
 //	                   |                                      |

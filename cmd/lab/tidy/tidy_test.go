@@ -6,7 +6,7 @@ import (
 )
 
 func TestTidy(t *testing.T) {
-	complaints, err := Check(os.DirFS("../.."))
+	complaints, err := Check(os.DirFS("../../.."))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing/fstest"
 
-	"sluice/cmd/tidy"
+	"sluice/cmd/lab/tidy"
 )
 
 func Example() {
