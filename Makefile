@@ -72,10 +72,10 @@ bench: build peers ## micro benchmarks and the whole pipeline beside a plain Go 
 
 peers: ## bin/peers, the servers that `sluice bench` compares with; a module of its own
 	@mkdir -p bin
-	cd cmd/peers && $(GO) build $(LINK) -o ../../bin/peers .
+	cd cmd/lab/peers && $(GO) build $(LINK) -o ../../bin/peers .
 
 peerstest: ## the tests of the peers
-	cd cmd/peers && $(GO) vet . && $(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) .
+	cd cmd/lab/peers && $(GO) vet . && $(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) .
 
 bench-telemetry: ## what telemetry costs: the pipeline with it and without, in turns; TURNS=200
 	.ci/bench-without telemetry $(TURNS)

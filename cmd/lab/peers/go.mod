@@ -1,4 +1,4 @@
-module sluice/cmd/peers
+module sluice/cmd/lab/peers
 
 go 1.26.0
 
