@@ -85,7 +85,7 @@ bench-assertions: ## what the checks that are always on cost, in the same way
 
 collector: ## bin/otelcol, the upstream OpenTelemetry collector, for a test that skips without it; a module of its own
 	@mkdir -p bin
-	cd cmd/collector && $(GO) vet . && $(GO) build -o ../../bin/otelcol .
+	cd cmd/lab/collector && $(GO) vet . && $(GO) build -o ../../bin/otelcol .
 
 bench-quick:
 	@mkdir -p bin

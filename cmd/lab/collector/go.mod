@@ -1,4 +1,4 @@
-module sluice/cmd/collector
+module sluice/cmd/lab/collector
 
 go 1.26.0
 
