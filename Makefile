@@ -72,7 +72,7 @@ bench: build peers ## micro benchmarks and the whole pipeline beside a plain Go 
 
 peers: ## bin/peers, the servers that `sluice bench` compares with; a module of its own
 	@mkdir -p bin
-	cd cmd/lab/peers && $(GO) build $(LINK) -o ../../bin/peers .
+	cd cmd/lab/peers && $(GO) build $(LINK) -o ../../../bin/peers .
 
 peerstest: ## the tests of the peers
 	cd cmd/lab/peers && $(GO) vet . && $(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) .
@@ -85,7 +85,7 @@ bench-assertions: ## what the checks that are always on cost, in the same way
 
 collector: ## bin/otelcol, the upstream OpenTelemetry collector, for a test that skips without it; a module of its own
 	@mkdir -p bin
-	cd cmd/lab/collector && $(GO) vet . && $(GO) build -o ../../bin/otelcol .
+	cd cmd/lab/collector && $(GO) vet . && $(GO) build -o ../../../bin/otelcol .
 
 bench-quick:
 	@mkdir -p bin

@@ -2,7 +2,7 @@ module sluice/cmd/lab/peers
 
 go 1.26.0
 
-replace sluice => ../..
+replace sluice => ../../..
 
 require (
 	github.com/cloudwego/netpoll v0.7.2
