@@ -2,13 +2,15 @@
 # `make` alone lists them.
 
 GO          ?= go
-# The pinned io_uring library reaches into package syscall by linkname, which
-# the linker refuses by default. Every build that contains it needs this flag;
-# with -tags nogiouring the library is left out and no flag is needed.
+# The io_uring engine is compiled in with the tag giouring. Its pinned library
+# reaches into package syscall by linkname, which the linker refuses by default.
+# Without tag and flag the portable engine is built.
 LINK        := -ldflags=-checklinkname=0
-PORTABLE    := -tags nogiouring
-# The simulator's builds check what costs; SIMTAGS=nogiouring leaves that out.
-SIMTAGS     ?= nogiouring invariants
+ENGINE      := -tags giouring $(LINK)
+# Under this variable a test fails if the io_uring engine is not compiled in.
+WANT        := SLUICE_WANT_IOURING=1
+# The simulator is built with the costly assertions; SIMTAGS= leaves them out.
+SIMTAGS     ?= invariants
 PKGS        ?= ./...
 TIMEOUT     ?= 10m
 COUNT       ?= 1
@@ -31,10 +33,10 @@ CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-build: ## compile everything, with io_uring and without, and bin/sluice
-	$(GO) build $(LINK) $(PKGS)
-	$(GO) build $(PORTABLE) $(PKGS)
-	@if [ -d cmd/sluice ]; then set -x; mkdir -p bin && $(GO) build $(LINK) -o bin/sluice ./cmd/sluice; fi
+build: ## compile all packages without io_uring and with it, and bin/sluice
+	$(GO) build $(PKGS)
+	$(GO) build $(ENGINE) $(PKGS)
+	@if [ -d cmd/sluice ]; then set -x; mkdir -p bin && $(GO) build $(ENGINE) -o bin/sluice ./cmd/sluice; fi
 
 run: build ## start the stand-alone server; RUNARGS="..." are its flags
 	bin/sluice serve $(RUNARGS)
@@ -42,40 +44,41 @@ run: build ## start the stand-alone server; RUNARGS="..." are its flags
 demo: build ## server, 64 clients, a kill -9 in the middle, and a table
 	bin/sluice demo $(RUNARGS)
 
-test: ## all tests, without the io_uring library first, then with it
-	$(GO) test -vet=off $(PORTABLE) -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
-	$(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
+test: ## all tests, without the io_uring engine first, then with it
+	$(GO) test -vet=off -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
+	$(WANT) $(GO) test -vet=off $(ENGINE) -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
 
 race: ## all tests under the race detector with the costly assertions; needs gcc
 	@command -v $${CC:-gcc} >/dev/null || { echo "make race: the race detector needs cgo and a C compiler, and there is no $${CC:-gcc}. Install one (Debian: apt-get install gcc libc6-dev) or set CC."; exit 1; }
-	CGO_ENABLED=1 $(GO) test -vet=off -race -tags invariants $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) $(RACEARGS) $(PKGS)
+	$(WANT) CGO_ENABLED=1 $(GO) test -vet=off -race -tags "giouring invariants" $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) $(RACEARGS) $(PKGS)
 
 lint: ## gofmt, vet with all tags, staticcheck, module files, known vulnerabilities
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted (gofmt -w them):"; echo "$$bad"; exit 1; fi
 	$(GO) vet $(PKGS)
-	$(GO) vet $(PORTABLE) $(PKGS)
+	$(GO) vet -tags giouring $(PKGS)
 	$(GO) vet -tags invariants $(PKGS)
+	$(GO) vet -tags "giouring invariants" $(PKGS)
 	$(GO) run $(STATICCHECK) -checks $(CHECKS) $(PKGS)
-	$(GO) run $(STATICCHECK) -checks $(CHECKS) $(PORTABLE) $(PKGS)
+	$(GO) run $(STATICCHECK) -checks $(CHECKS) -tags giouring $(PKGS)
 	$(GO) mod tidy -diff
 	@$(MAKE) --no-print-directory vuln
 
 vuln: ## known vulnerabilities, skipped in words where the database cannot be reached
 	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then \
-		echo "$(GO) run $(GOVULNCHECK) $(PKGS)"; $(GO) run $(GOVULNCHECK) $(PKGS); \
+		echo "$(GO) run $(GOVULNCHECK) -tags giouring $(PKGS)"; $(GO) run $(GOVULNCHECK) -tags giouring $(PKGS); \
 	else echo "govulncheck: not run, its database vuln.go.dev cannot be reached from here (or there is no curl)"; fi
 
 bench: build peers ## micro benchmarks and the whole pipeline beside a plain Go server, a quarter of an hour; bench-quick is a minute of it
-	$(GO) test -vet=off $(LINK) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 10m $(BENCHPKGS) > bin/micro.txt || { cat bin/micro.txt; exit 1; }
+	$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 10m $(BENCHPKGS) > bin/micro.txt || { cat bin/micro.txt; exit 1; }
 	@cat bin/micro.txt
 	bin/sluice bench --profile full --micro bin/micro.txt $(BENCHARGS)
 
 peers: ## bin/peers, the servers that `sluice bench` compares with; a module of its own
 	@mkdir -p bin
-	cd cmd/lab/peers && $(GO) build $(LINK) -o ../../../bin/peers .
+	cd cmd/lab/peers && $(GO) build $(ENGINE) -o ../../../bin/peers .
 
 peerstest: ## the tests of the peers
-	cd cmd/lab/peers && $(GO) vet . && $(GO) test -vet=off $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) .
+	cd cmd/lab/peers && $(GO) vet . && $(WANT) $(GO) test -vet=off $(ENGINE) -count=$(COUNT) -timeout $(TIMEOUT) .
 
 bench-telemetry: ## what telemetry costs: the pipeline with it and without, in turns; TURNS=200
 	.ci/bench-without telemetry $(TURNS)
@@ -89,25 +92,25 @@ collector: ## bin/otelcol, the upstream OpenTelemetry collector, for a test that
 
 bench-quick:
 	@mkdir -p bin
-	$(GO) build $(LINK) -o bin/sluice ./cmd/sluice
-	$(GO) test -vet=off $(LINK) -run '^$$' -bench '^Benchmark(Gate|Encode|Egress|ChainAlone)$$' -benchtime 50ms -timeout 1m ./actors ./mailbox
+	$(GO) build $(ENGINE) -o bin/sluice ./cmd/sluice
+	$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -bench '^Benchmark(Gate|Encode|Egress|ChainAlone)$$' -benchtime 50ms -timeout 1m ./actors ./mailbox
 	bin/sluice bench --profile quick
 
 fuzz: ## every Fuzz target for FUZZTIME (10s)
 	@set -e; n=0; for f in $$(grep -rlE --include='*_test.go' '^func Fuzz' . | sort); do \
 		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$f); do \
 			n=$$((n+1)); echo "== $$t in $$(dirname $$f)"; \
-			$(GO) test -vet=off $(LINK) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
+			$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
 		done; done; echo "fuzzed $$n targets for $(FUZZTIME) each"
 
 sim: ## the deterministic simulator: SEEDS=1000 from FIRST=1 on all cores, or SEED=17 again; STEPS=20000 with faults each
-	$(GO) test -vet=off -tags "$(SIMTAGS)" -count=1 -timeout 24h ./actors -run 'TestSim$$' -v $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FIRST),-first $(FIRST)) $(if $(STEPS),-steps $(STEPS)) $(SIMARGS)
+	$(GO) test -vet=off $(if $(SIMTAGS),-tags "$(SIMTAGS)") -count=1 -timeout 24h ./actors -run 'TestSim$$' -v $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FIRST),-first $(FIRST)) $(if $(STEPS),-steps $(STEPS)) $(SIMARGS)
 
 models: ## check the Promela models and their mutants with spin
 	@.ci/models
 
 picture: ## docs/live.png, taken in a real browser after 5 minutes of trading
-	@d=$$(mktemp -d) && SLUICE_PICTURES=$$d $(GO) test -vet=off $(LINK) -count=1 -timeout 15m -run ThePictureForTheReadme ./actors/node/observe/live && cp $$d/live-light.png docs/live.png && rm -r $$d
+	@d=$$(mktemp -d) && SLUICE_PICTURES=$$d $(WANT) $(GO) test -vet=off $(ENGINE) -count=1 -timeout 15m -run ThePictureForTheReadme ./actors/node/observe/live && cp $$d/live-light.png docs/live.png && rm -r $$d
 
 soak: ## for HOURS=2: simulator seeds (from FIRST) on one core, the long variants of the tests beside them; counts at the end
 	@.ci/soak $(or $(HOURS),2) $(or $(FIRST),1000000)

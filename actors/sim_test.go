@@ -96,7 +96,7 @@ func TestSimSameSeedSameRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.String() != string(want) {
-		t.Errorf("the seeds run differently than recorded:\n%swant\n%sif that is meant, record them: go test -tags nogiouring ./actors -run SameSeed -golden", &got, want)
+		t.Errorf("the seeds run differently than recorded:\n%swant\n%sif that is meant, record them: go test ./actors -run SameSeed -golden", &got, want)
 	}
 }
 

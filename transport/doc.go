@@ -20,9 +20,10 @@
 //   - Tables and buffers are free of pointers, and an idle connection holds no buffer (R26).
 //   - Sending, submitting and reaping do not allocate.
 //
-// A ring is io_uring, or send(2) and epoll(7) where io_uring is forbidden or left out with the build tag nogiouring;
-// both pass one table of tests, and so does the simulated ring for tests of everything above. Programs that link the
-// io_uring engine need -ldflags=-checklinkname=0.
+// A ring is io_uring, or send(2) and epoll(7) where io_uring is forbidden or not compiled in. Both pass one table of
+// tests, and so does the simulated ring for tests of everything above. The io_uring engine is compiled in with
+// -tags giouring -ldflags=-checklinkname=0, because its library reaches into package syscall by linkname. Without the
+// tag no flag is needed, and Engines names the portable engine alone.
 //
 // Start reading at Ring in ring.go, then Conn in conn.go, then Slab in slab.go. Decision record 0003 explains the ring's
 // contract.

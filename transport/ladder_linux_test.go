@@ -1,4 +1,4 @@
-//go:build linux && !nogiouring
+//go:build linux && giouring
 
 package transport
 

@@ -38,6 +38,15 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", uint8(m))
 }
 
+// Engines returns the engines that this program was built with, as ModeAuto tries them. "uring" takes the build tag
+// giouring.
+func Engines() []string {
+	if uringBuilt {
+		return []string{"uring", "poll"}
+	}
+	return []string{"poll"}
+}
+
 // Diagnosis says which engine a ring got, and why.
 type Diagnosis struct {
 	Mode     Mode   // what was asked for
@@ -137,7 +146,7 @@ type surroundings struct {
 func diagnose(err error, entries int, around surroundings) (Cause, string) {
 	var errno syscall.Errno
 	if errors.Is(err, errNotBuilt) {
-		return CauseNotBuilt, "this program was built without it; build without the tag nogiouring and with -ldflags=-checklinkname=0"
+		return CauseNotBuilt, "this program was built without it; build with -tags giouring -ldflags=-checklinkname=0"
 	}
 	if !errors.As(err, &errno) {
 		return CauseOther, err.Error()

@@ -3,6 +3,8 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +20,22 @@ func TestParseMode(t *testing.T) {
 		if _, err := ParseMode(bad); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", bad)) {
 			t.Errorf("ParseMode(%q): error %v; want one that names the value", bad, err)
 		}
+	}
+}
+
+// The Makefile sets SLUICE_WANT_IOURING for every run of tests that should cover the io_uring engine, so that a lost
+// build tag fails here and does not skip half of the tests.
+func TestWantedEngineIsCompiledIn(t *testing.T) {
+	engines := Engines()
+	if os.Getenv("SLUICE_WANT_IOURING") == "1" && !slices.Contains(engines, ModeUring.String()) {
+		t.Errorf("SLUICE_WANT_IOURING=1 and these tests were built with %v alone; build with -tags giouring", engines)
+	}
+	ring, d, err := Open(ModeUring, RingConfig{Entries: 8, Wake: func() {}})
+	if err == nil {
+		defer ring.Close()
+	}
+	if missing := d.Cause == CauseNotBuilt; missing == slices.Contains(engines, ModeUring.String()) {
+		t.Errorf("Engines() = %v and Open(ModeUring) says: %s", engines, d.Text)
 	}
 }
 

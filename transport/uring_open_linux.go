@@ -1,4 +1,4 @@
-//go:build linux && !nogiouring
+//go:build linux && giouring
 
 package transport
 
@@ -9,6 +9,9 @@ import (
 	"github.com/pawelgaczynski/giouring"
 	"golang.org/x/sys/unix"
 )
+
+// uringBuilt is whether this program contains the io_uring engine.
+const uringBuilt = true
 
 // openUringLadder makes a ring that was seen to work. It asks for IORING_SETUP_SUBMIT_ALL (Linux 5.18), with which a
 // refused request does not stop the hand-over of those behind it, and does without on an older kernel: Submit then

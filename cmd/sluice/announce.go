@@ -44,7 +44,7 @@ func (s *service) announce(files uint64) {
 		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys, c.MaxConnections, files)},
 		{"data", fmt.Sprintf("%s, at event %.0f", c.DataDir, stats.Take(p.Collector(), p.Diagnosis(), 0).Gauge("journal_last_event"))},
 		{"policy", named},
-		{"engine", p.Diagnosis().Text},
+		{"engine", fmt.Sprintf("%s Compiled in: %s.", p.Diagnosis().Text, engines())},
 		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement, c.Idle)},
 		{"slow", fmt.Sprintf("a client ends at %s unsent, at %s for %s, or after %s without progress", config.FormatSize(uint64(l.HardBytes)),
 			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor), config.FormatDuration(l.NoProgress))},

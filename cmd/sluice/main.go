@@ -37,7 +37,7 @@ func commands() []command {
 		{"journal", "list or verify the events of a data directory: journal list|verify", inspect},
 		{"bench", "measure the pipeline, and a plain Go server beside it", benchmark},
 		{"tune", "find shards, placement and idle strategy for your load on this machine", tuneUp},
-		{"version", "print version, engine and kernel", version},
+		{"version", "print version, kernel and engines", version},
 	}
 }
 

@@ -51,6 +51,7 @@ func serve(e *env, args []string) error {
 	s := &service{env: e, args: args, cfg: c, set: set, clock: telemetry.NewClock(), log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
 	signal.Notify(s.signals, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(s.signals)
+	logStart(s.log, c.IO)
 	limit := raiseFiles(s.log, c.MaxConnections)
 	if s.server, err = node.New(s.serverConfig()); err != nil {
 		return err

@@ -13,20 +13,21 @@ type page interface{ Text(w io.Writer) error }
 
 // Status is the page at /.
 type Status struct {
-	State   string  `json:"state"` // ready, ending or ended
-	Clients int     `json:"clients"`
-	Blocked int     `json:"blocked"` // clients whose sockets refuse bytes
-	Policy  string  `json:"policy"`
-	Engine  string  `json:"engine"`
-	Gate    string  `json:"gate"` // what it waits for, or open
-	Event   uint64  `json:"event"`
-	Seconds float64 `json:"up_seconds"`
+	State   string   `json:"state"` // ready, ending or ended
+	Clients int      `json:"clients"`
+	Blocked int      `json:"blocked"` // clients whose sockets refuse bytes
+	Policy  string   `json:"policy"`
+	Engine  string   `json:"engine"`
+	Engines []string `json:"engines"` // compiled in
+	Gate    string   `json:"gate"`    // what it waits for, or open
+	Event   uint64   `json:"event"`
+	Seconds float64  `json:"up_seconds"`
 }
 
 // Text implements page.
 func (s *Status) Text(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s; %d clients, %d blocked; policy %s; gate %s; event %d; engine %s; up %s\n",
-		s.State, s.Clients, s.Blocked, s.Policy, s.Gate, s.Event, s.Engine, span(s.Seconds))
+	_, err := fmt.Fprintf(w, "%s; %d clients, %d blocked; policy %s; gate %s; event %d; engine %s (compiled in: %s); up %s\n",
+		s.State, s.Clients, s.Blocked, s.Policy, s.Gate, s.Event, s.Engine, strings.Join(s.Engines, ", "), span(s.Seconds))
 	return err
 }
 

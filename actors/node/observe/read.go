@@ -17,6 +17,7 @@ import (
 	"sluice/actors/node"
 	"sluice/actors/node/observe/stats"
 	"sluice/durability"
+	"sluice/transport"
 	"sluice/transport/listen"
 )
 
@@ -163,7 +164,7 @@ func (a *Admin) state() string {
 
 func (a *Admin) status(context.Context, url.Values) (page, int, error) {
 	p := a.server.Pipeline()
-	g, s := a.gate(), &Status{State: a.state(), Clients: p.Connections(), Engine: p.Diagnosis().Engine, Seconds: time.Since(a.began).Seconds()}
+	g, s := a.gate(), &Status{State: a.state(), Clients: p.Connections(), Engine: p.Diagnosis().Engine, Engines: transport.Engines(), Seconds: time.Since(a.began).Seconds()}
 	current := p.Policy().Current()
 	s.Policy, s.Gate = named(current.String(), current.Name()), g.Text()
 	p.Collector().Gauges(gaugeInto(map[string]func(float64){

@@ -8,6 +8,7 @@ import (
 
 	"sluice/actors/node"
 	"sluice/telemetry"
+	"sluice/transport"
 )
 
 func TestPagesOverBothHTTPDoors(t *testing.T) {
@@ -16,7 +17,9 @@ func TestPagesOverBothHTTPDoors(t *testing.T) {
 	c.served()
 	for _, door := range []string{"tcp", "unix"} {
 		for path, want := range map[string]string{
-			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; engine poll; up ", "/livez": "live\n",
+			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; engine poll (compiled in: " +
+				strings.Join(transport.Engines(), ", ") + "); up ",
+			"/livez":  "live\n",
 			"/readyz": "ready\npolicy local, persisted>=1, degraded 0s in all\ngate open\nThe portable engine",
 			"/policy": "policy local, persisted>=1\nopen to 1, bound by journal\ngate open\n", "/connections": "1 connections are open; the first 1 by buffered:\n",
 			"/connections/closed": "0 connections have ended; the last 0:\n", "/stats": "sequencer_last_event",

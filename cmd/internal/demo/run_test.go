@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/transport"
 )
 
 // sluice is the program that is demonstrated, built once for all tests.
@@ -24,7 +27,11 @@ func TestMain(m *testing.M) {
 	}
 	sluice = filepath.Join(dir, "sluice")
 	code := 1
-	if out, err := exec.Command("go", "build", "-ldflags=-checklinkname=0", "-o", sluice, "sluice/cmd/sluice").CombinedOutput(); err == nil {
+	build := []string{"build"}
+	if slices.Contains(transport.Engines(), "uring") { // the program gets the engines of its test
+		build = append(build, "-tags", "giouring", "-ldflags=-checklinkname=0")
+	}
+	if out, err := exec.Command("go", append(build, "-o", sluice, "sluice/cmd/sluice")...).CombinedOutput(); err == nil {
 		code = m.Run()
 	} else {
 		fmt.Printf("building the program: %v\n%s\n", err, out)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/cmd/orderbook"
+	"sluice/transport"
 	"sluice/transport/wire"
 )
 
@@ -55,7 +57,11 @@ func TestNoKillLosesOrInventsAnOrder(t *testing.T) {
 func buildProgram(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sluice")
-	if out, err := exec.Command("go", "build", "-ldflags=-checklinkname=0", "-o", path, "sluice/cmd/sluice").CombinedOutput(); err != nil {
+	build := []string{"build"}
+	if slices.Contains(transport.Engines(), "uring") { // the program gets the engines of its test
+		build = append(build, "-tags", "giouring", "-ldflags=-checklinkname=0")
+	}
+	if out, err := exec.Command("go", append(build, "-o", path, "sluice/cmd/sluice")...).CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
 	return path
