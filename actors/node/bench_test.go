@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"io"
 	"iter"
 	"testing"
@@ -69,7 +70,7 @@ func BenchmarkReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if n, err := sequencer.Replay[orderbook.Report, orderbook.Answer](book, events); err != nil || n != uint64(len(events)) {
+		if n, err := sequencer.Replay[orderbook.Report, orderbook.Answer](context.Background(), book, events); err != nil || n != uint64(len(events)) {
 			b.Fatal(n, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"sluice/transport/listen"
 )
 
-// Client says who is at the other end of a connection.
+// Client is the peer of a connection.
 type Client struct {
 	ID       uint64
 	Remote   netip.AddrPort // invalid for a unix-domain socket
@@ -22,7 +22,7 @@ type Client struct {
 
 // Closed is a connection that ended, with the figures of that moment.
 type Closed struct {
-	Client Client // only ID is set if the pipeline told of the end too late
+	Client Client // only ID is set if the notice of the end came too late
 	Reason transport.Reason
 	At     time.Time
 	Notice actors.Notice
@@ -31,12 +31,12 @@ type Closed struct {
 // closedKept is the number of ended connections that are remembered.
 const closedKept = 1024
 
-// roster knows who is connected and who was. A connection is taken off when both its shard and its reader have let go of it,
-// in whichever order. Any goroutine.
-type roster struct {
+// clients is the connection table: the open connections and the last ones that ended. A connection is removed when both its
+// shard and its reader have released it, in whichever order. Any goroutine.
+type clients struct {
 	mu     sync.Mutex // guards all below
 	live   map[uint64]entry
-	most   int // entries; above, those whose shard never told of the end are forgotten
+	most   int // entries; above, those whose end no shard has reported are removed
 	closed [closedKept]Closed
 	ended  uint64 // connections that ended; the last of them are in closed
 }
@@ -49,85 +49,85 @@ type entry struct {
 	port     uint16
 	class    uint8
 	role     listen.Role
-	unread   bool // the reader let go
-	finished bool // the shard told of the end
+	unread   bool // its reader has released it
+	finished bool // its shard has reported the end
 }
 
-func newRoster(most int) *roster { return &roster{live: map[uint64]entry{}, most: most} }
+func newClients(most int) *clients { return &clients{live: map[uint64]entry{}, most: most} }
 
-// add notes a connection.
-func (r *roster) add(c listen.Conn, class uint8) {
+// add inserts a connection.
+func (t *clients) add(c listen.Conn, class uint8) {
 	e := entry{key: c.Key, uid: c.UID, role: c.Role, class: class, port: c.Remote.Port()}
 	if c.Remote.IsValid() {
 		e.addr = c.Remote.Addr().As16()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.live) >= r.most {
-		for id, old := range r.live {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.live) >= t.most {
+		for id, old := range t.live {
 			if old.unread {
-				delete(r.live, id)
+				delete(t.live, id)
 			}
 		}
 	}
-	r.live[c.ID] = e
+	t.live[c.ID] = e
 }
 
-// drop takes back an add whose connection nobody took.
-func (r *roster) drop(id uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.live, id)
+// drop removes a connection that no shard has taken.
+func (t *clients) drop(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.live, id)
 }
 
-// unread notes that the reader let go of a connection.
-func (r *roster) unread(id uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e, ok := r.live[id]; ok {
+// unread records that the reader of a connection has released it.
+func (t *clients) unread(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e, ok := t.live[id]; ok {
 		e.unread = true
-		r.keep(id, e)
+		t.keep(id, e)
 	}
 }
 
-// finish notes that a shard ended a connection.
-func (r *roster) finish(n actors.Notice, at time.Time, name func(class uint8) string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// finish records that a shard ended a connection.
+func (t *clients) finish(n actors.Notice, at time.Time, name func(class uint8) string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	c := Closed{Client: Client{ID: n.Conn, UID: listen.NoUID}, Reason: n.Reason, At: at, Notice: n}
-	if e, ok := r.live[n.Conn]; ok {
+	if e, ok := t.live[n.Conn]; ok {
 		c.Client = e.client(n.Conn, name)
 		e.finished = true
-		r.keep(n.Conn, e)
+		t.keep(n.Conn, e)
 	}
-	r.closed[r.ended%closedKept] = c
-	r.ended++
+	t.closed[t.ended%closedKept] = c
+	t.ended++
 }
 
-func (r *roster) keep(id uint64, e entry) {
+func (t *clients) keep(id uint64, e entry) {
 	if e.unread && e.finished {
-		delete(r.live, id)
+		delete(t.live, id)
 		return
 	}
-	r.live[id] = e
+	t.live[id] = e
 }
 
-// who finds a connection that has not ended.
-func (r *roster) who(id uint64, name func(class uint8) string) (Client, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	e, ok := r.live[id]
+// find returns the client of a connection that has not ended.
+func (t *clients) find(id uint64, name func(class uint8) string) (Client, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, ok := t.live[id]
 	return e.client(id, name), ok && !e.finished
 }
 
 // last returns the connections that ended last, the latest first, and how many ended in all.
-func (r *roster) last(n int) (some []Closed, ended uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for i := r.ended; i > 0 && r.ended-i < min(uint64(max(n, 0)), closedKept); i-- {
-		some = append(some, r.closed[(i-1)%closedKept])
+func (t *clients) last(n int) (some []Closed, ended uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := t.ended; i > 0 && t.ended-i < min(uint64(max(n, 0)), closedKept); i-- {
+		some = append(some, t.closed[(i-1)%closedKept])
 	}
-	return some, r.ended
+	return some, t.ended
 }
 
 func (e *entry) client(id uint64, name func(class uint8) string) Client {

@@ -8,9 +8,9 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/sequencer"
-	"sluice/cmd/orderbook"
 	"sluice/durability"
 	"sluice/durability/journal"
+	"sluice/encode"
 	"sluice/transport"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
@@ -24,46 +24,52 @@ const (
 	DefaultSnapshotEvents = 1 << 20
 	DefaultSnapshotBytes  = 256 << 20
 	DefaultFailTimeout    = 5 * time.Second
+	DefaultDrainTimeout   = 30 * time.Second
 )
 
-// Config is all a Server needs to know. Zero fields take the defaults, except where one is required.
-type Config struct {
-	DataDir string // required: holds the journal; created if missing; belongs to one server at a time
+// Config describes a node. A zero field takes its default, except where it is required.
+type Config[R, Q any] struct {
+	// Application is the state machine that the node runs, empty: Open restores it from the data directory. The node calls it
+	// from one goroutine at a time and owns it until the node has ended. Required.
+	Application sequencer.Application[R, Q]
+	// Encoder writes the application's reports and answers as frames, on the encoder's goroutine. Required.
+	Encoder encode.Encoder[R, Q]
+
+	DataDir string // holds the journal; created if missing; used by one node at a time; required
 
 	// Listen has the addresses (Endpoints, required) and everything about connections and requests on their way in. The
-	// server sets Keys (from KeysFile, if that is named), NextID, Reserve, Release and Fatal.
+	// node sets Keys (from KeysFile, if that is named), NextID, Reserve, Release and Fatal.
 	Listen   listen.Config
 	KeysFile string // authorized keys; needed unless every endpoint is open
 
 	Policy      string // durability policy, a name or clauses; default local: the journal on this node's disk
-	Nodes       int    // cluster size a policy may speak of, default durability.DefaultNodes; this node is alone in view
-	ForcePolicy bool   // start although the policy can never be met: nothing is released until it is swapped
+	Nodes       int    // cluster size a policy may name, default durability.DefaultNodes; this node is alone in view
+	ForcePolicy bool   // open although the policy can never be met: nothing is released until it is swapped
 
-	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The server sets Policy, Log and
-	// OnFail.
+	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The node sets Policy, Log and OnFail.
 	Pipeline actors.Config
-	// EndpointLimits are the slow-client limits of single endpoints, by Endpoint.Name; the others have Pipeline.Limits, of which
-	// there is at most one.
+	// EndpointLimits are the slow-client limits of single endpoints, by Endpoint.Name. The others have Pipeline.Limits, of
+	// which there is at most one.
 	EndpointLimits map[string]transport.Limits
-	Book           orderbook.Config // limits of the order book; a data directory keeps those it was made with
 	Journal        Journal
 	Log            *slog.Logger // default slog.Default
 
-	QueueBytes     int           // of requests on their way to the sequencer, a power of two; full, readers wait; default 4 MiB
-	SnapshotEvents uint64        // events after which the book is put on disk, so that log and restart stay short; default 1 Mi
-	SnapshotBytes  uint64        // or bytes of events, whichever comes first; default 256 MiB
+	QueueBytes     int           // size of the queue of requests, a power of two; if it is full, readers wait; default 4 MiB
+	SnapshotEvents uint64        // snapshot the application every N events; bounds journal and restart; default 1 Mi
+	SnapshotBytes  uint64        // or every N bytes of events, whichever comes first; default 256 MiB
 	FailTimeout    time.Duration // how long ending may take after a component failed; default 5 s
+	DrainTimeout   time.Duration // how long Wait lets its drain take; default 30 s
 }
 
 // Journal configures the log on disk.
 type Journal struct {
 	SegmentBytes int64  // of a file of the log; default journal.DefaultSegmentBytes
 	BatchBytes   int    // ends a group commit; default journal.DefaultBatchBytes
-	RingBytes    int    // of events on their way to the disk, a power of two; full, the sequencer waits; default 8 MiB
+	RingBytes    int    // of events on their way to the disk, a power of two; if it is full, the sequencer waits; default 8 MiB
 	BeforeSync   func() // called on the journal's goroutine before each write and sync; tests hold the disk back with it
 }
 
-func (c Config) withDefaults() Config {
+func (c Config[R, Q]) withDefaults() Config[R, Q] {
 	orDefault(&c.Pipeline.MaxConnections, DefaultMaxConnections)
 	orDefault(&c.Listen.MaxRequest, wire.DefaultMaxRequest)
 	orDefault(&c.Nodes, durability.DefaultNodes)
@@ -73,6 +79,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.SnapshotEvents, DefaultSnapshotEvents)
 	orDefault(&c.SnapshotBytes, DefaultSnapshotBytes)
 	orDefault(&c.FailTimeout, DefaultFailTimeout)
+	orDefault(&c.DrainTimeout, DefaultDrainTimeout)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -88,13 +95,19 @@ func orDefault[T comparable](field *T, value T) {
 }
 
 // complete validates a configuration whose defaults are filled in, and reads what it names.
-func (c *Config) complete() error {
+func (c *Config[R, Q]) complete() error {
+	switch {
+	case c.Application == nil:
+		return errors.New("node: Application is nil; give the state machine that is to run")
+	case c.Encoder == nil:
+		return errors.New("node: Encoder is nil; give what writes the application's outputs as frames")
+	}
 	if c.DataDir == "" {
-		return errors.New("server: DataDir is empty; name the directory that is to hold the journal")
+		return errors.New("node: DataDir is empty; name the directory that is to hold the journal")
 	}
 	if c.KeysFile != "" {
 		if c.Listen.Keys != nil {
-			return errors.New("server: both KeysFile and Listen.Keys are set; set one of them")
+			return errors.New("node: both KeysFile and Listen.Keys are set; set one of them")
 		}
 		keys, err := listen.ReadKeys(c.KeysFile)
 		if err != nil {
@@ -107,7 +120,7 @@ func (c *Config) complete() error {
 	}
 	event := sequencer.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
 	if event > journal.MaxPayloadBytes {
-		return fmt.Errorf("server: Listen.MaxRequest is %d B; an event of that size does not fit the journal, which takes %d B",
+		return fmt.Errorf("node: Listen.MaxRequest is %d B; an event of that size does not fit the journal, which takes %d B",
 			c.Listen.MaxRequest, journal.MaxPayloadBytes)
 	}
 	for _, ring := range []struct {
@@ -115,21 +128,26 @@ func (c *Config) complete() error {
 		bytes int
 	}{{"QueueBytes", c.QueueBytes}, {"Journal.RingBytes", c.Journal.RingBytes}} {
 		if least := 2 * (event + 64); ring.bytes < least || ring.bytes > 1<<30 || ring.bytes&(ring.bytes-1) != 0 {
-			return fmt.Errorf("server: %s is %d; use a power of two from %d, for two of the largest requests (Listen.MaxRequest is %d B), to 1 GiB",
+			return fmt.Errorf("node: %s is %d; use a power of two from %d, for two of the largest requests (Listen.MaxRequest is %d B), to 1 GiB",
 				ring.name, ring.bytes, least, c.Listen.MaxRequest)
 		}
 	}
 	if b := c.Journal.BatchBytes; b < 1 || b > 16<<20 {
-		return fmt.Errorf("server: Journal.BatchBytes is %d; use 1 to %d", b, 16<<20)
+		return fmt.Errorf("node: Journal.BatchBytes is %d; use 1 to %d", b, 16<<20)
 	}
-	if c.FailTimeout < 0 {
-		return fmt.Errorf("server: FailTimeout is %v; use a positive duration, or 0 for %v", c.FailTimeout, DefaultFailTimeout)
+	for _, timeout := range []struct {
+		name      string
+		value, or time.Duration
+	}{{"FailTimeout", c.FailTimeout, DefaultFailTimeout}, {"DrainTimeout", c.DrainTimeout, DefaultDrainTimeout}} {
+		if timeout.value < 0 {
+			return fmt.Errorf("node: %s is %v; use a positive duration, or 0 for %v", timeout.name, timeout.value, timeout.or)
+		}
 	}
 	return nil
 }
 
 // completePolicy parses the policy and refuses one that this node can never meet on its own (R7).
-func (c *Config) completePolicy() error {
+func (c *Config[R, Q]) completePolicy() error {
 	p := durability.Default(0)
 	if c.Policy != "" {
 		var err error
@@ -139,7 +157,7 @@ func (c *Config) completePolicy() error {
 	}
 	c.Pipeline.Policy = p
 	if err := p.MetBy(1); err != nil && !c.ForcePolicy {
-		return fmt.Errorf("server: policy %q: %w; this node has no replicas; use local, or force it (ForcePolicy), and nothing is answered until the policy is swapped",
+		return fmt.Errorf("node: policy %q: %w; this node has no replicas; use local, or force it (ForcePolicy), and nothing is answered until the policy is swapped",
 			p, err)
 	}
 	return nil

@@ -1,25 +1,28 @@
-// Package node composes the listener, the sequencer, the journal and the response pipeline into one order book that serves
-// clients. It only wires: what happens to a request is said in the packages it wires.
+// Package node runs an application of any kind as a server: listener, sequencer, journal and response pipeline in one
+// process. It only wires; what happens to a request is documented in the packages it wires.
 //
 //	clients ==> listen ==Request==> queue ==> sequencer ==> journal ring ==> committer --fdatasync--> cursors
-//	              |                              |  order book                                           |
+//	              |                              |  Application                                          |
 //	              |                              v                                                       v
 //	              +--Connect, Disconnect--> control    slot ring ======================================> gate ==> encode ==> shards ==> clients
 //
 //	DataDir/journal  log and snapshots, see durability/journal
-//	DataDir/genesis  the empty book: the limits every event was judged by
+//	DataDir/genesis  snapshot of the empty application: the configuration under which every event was judged
+//
+// An application implements sequencer.Application (its state machine) and encode.Encoder (its frames); Example shows a whole
+// one. Package observe adds admin pages, metrics and traces to a node.
 //
 // Promises:
 //
-//   - An event that a client was answered is found again by the next Start, and no connection id is ever used twice.
-//   - The failure of any component ends the server with that component's error (Ended, Err); after a failed write or sync
+//   - An event whose response a client has received is found again by the next Open, and no connection id is ever used twice.
+//   - The failure of any component ends the node with that component's error (Ended, Err). After a failed write or sync
 //     nothing is acknowledged any more (R36).
 //   - Drain, Stop and Fence end within their deadline whatever clients and disk do, and leave nothing behind but the
 //     goroutine of a sync that does not return.
-//   - An idle server sleeps.
+//   - An idle node sleeps.
 //
-// The end goes from the sockets to the disk: readers let go, the sequencer empties its queue, the journal commits, the
-// pipeline delivers, the journal is closed.
+// The end goes from the sockets to the disk: readers release their connections, the sequencer empties its queue, the journal
+// commits, the pipeline delivers, the journal is closed.
 //
-// Start reading at Config, then Server.Start and Server.shut.
+// Start reading at Config, then Open and Node.shut.
 package node

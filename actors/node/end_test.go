@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,21 +15,21 @@ import (
 
 type situation struct {
 	name string
-	make func(t *testing.T, s *Server, at []string, v *valve)
+	make func(t *testing.T, s *bookNode, at []string, v *valve)
 	stay bool // the disk is held back: only a deadline ends a drain
 }
 
 func situations() []situation {
 	return []situation{
-		{name: "idle", make: func(*testing.T, *Server, []string, *valve) {}},
-		{name: "with clients", make: func(t *testing.T, s *Server, at []string, _ *valve) {
+		{name: "idle", make: func(*testing.T, *bookNode, []string, *valve) {}},
+		{name: "with clients", make: func(t *testing.T, s *bookNode, at []string, _ *valve) {
 			for i := range 20 {
 				c := dial(t, "tcp", at[0])
 				c.command(order(uint64(i+1), 1, orderbook.Buy, 100, 1))
 				c.expect(fmt.Sprintf("accepted 1 seq=%d", i+1), "end")
 			}
 		}},
-		{name: "handshakes half done", make: func(t *testing.T, s *Server, at []string, _ *valve) {
+		{name: "handshakes half done", make: func(t *testing.T, s *bookNode, at []string, _ *valve) {
 			for range 20 {
 				c, err := net.Dial("tcp", at[2])
 				if err != nil {
@@ -40,13 +39,13 @@ func situations() []situation {
 			}
 			until(t, "handshakes", func() bool { return s.listener.Counters().Handshakes == 20 })
 		}},
-		{name: "a frame half sent", make: func(t *testing.T, s *Server, at []string, _ *valve) {
+		{name: "a frame half sent", make: func(t *testing.T, s *bookNode, at []string, _ *valve) {
 			c := dial(t, "tcp", at[0])
 			if _, err := c.conn.NetConn().Write([]byte{50, 0, 0, 0, 1}); err != nil {
 				t.Fatal(err)
 			}
 		}},
-		{name: "a client that reads nothing", make: func(t *testing.T, s *Server, at []string, _ *valve) {
+		{name: "a client that reads nothing", make: func(t *testing.T, s *bookNode, at []string, _ *valve) {
 			c := dial(t, "unix", at[1])
 			for i := uint64(1); i <= 5000; i++ {
 				c.seq = i
@@ -58,12 +57,12 @@ func situations() []situation {
 			}
 			until(t, "all events", func() bool { return s.sequencer.Sequenced() == 5000 })
 		}},
-		{name: "the disk held back", stay: true, make: func(t *testing.T, s *Server, at []string, v *valve) {
+		{name: "the disk held back", stay: true, make: func(t *testing.T, s *bookNode, at []string, v *valve) {
 			v.close()
 			dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 			<-v.held
 		}},
-		{name: "the disk held back and every ring full", stay: true, make: func(t *testing.T, s *Server, at []string, v *valve) {
+		{name: "the disk held back and every ring full", stay: true, make: func(t *testing.T, s *bookNode, at []string, v *valve) {
 			v.close()
 			for i, c := range []*trader{dial(t, "tcp", at[0]), dial(t, "tcp", at[0]), dial(t, "unix", at[1])} {
 				go func() { // until the socket is closed
@@ -86,8 +85,8 @@ func situations() []situation {
 func TestEndsFromEverySituation(t *testing.T) {
 	for _, end := range []struct {
 		name string
-		call func(*Server, context.Context) error
-	}{{"drain", (*Server).Drain}, {"stop", (*Server).Stop}, {"fence", (*Server).Fence}} {
+		call func(*bookNode, context.Context) error
+	}{{"drain", (*bookNode).Drain}, {"stop", (*bookNode).Stop}, {"fence", (*bookNode).Fence}} {
 		for _, sit := range situations() {
 			t.Run(end.name+" "+sit.name, func(t *testing.T) {
 				leaks(t)
@@ -157,7 +156,7 @@ func TestADrainAnswersWhatWasAccepted(t *testing.T) {
 
 // An operator's drain has an hour, the service manager has not.
 func TestAShorterDrainEndsALongerOne(t *testing.T) {
-	for name, end := range map[string]func(*Server, context.Context) error{"stop": (*Server).Stop, "drain": (*Server).Drain} {
+	for name, end := range map[string]func(*bookNode, context.Context) error{"stop": (*bookNode).Stop, "drain": (*bookNode).Drain} {
 		t.Run(name, func(t *testing.T) {
 			v := newValve()
 			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
@@ -186,15 +185,46 @@ func TestAShorterDrainEndsALongerOne(t *testing.T) {
 	}
 }
 
-func TestAStopBeforeTheStart(t *testing.T) {
-	s, err := New(config(t.TempDir(), transport.ModePoll, &lines{}))
-	if err != nil {
-		t.Fatal(err)
+// A cancelled context ends the opening during the recovery.
+func TestOpenHonoursCancellation(t *testing.T) {
+	leaks(t)
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	s, at := serve(t, cfg)
+	c := dial(t, "tcp", at[0])
+	c.command(order(1, 1, orderbook.Buy, 100, 1))
+	c.expect("accepted 1 seq=1", "end")
+	drain(t, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	cfg.Application = newBook(orderbook.Config{})
+	if n, err := Open(ctx, cfg); n != nil || !errors.Is(err, context.Canceled) {
+		t.Fatalf("opened %v with error %v, want none, because the context was cancelled", n, err)
 	}
-	if err := s.Stop(context.Background()); err != nil {
-		t.Error(err)
+	serve(t, cfg) // nothing is locked
+}
+
+// Wait drains when its context ends, and reports a failure that comes before.
+func TestWaitDrains(t *testing.T) {
+	leaks(t)
+	s, at := serve(t, config(t.TempDir(), transport.ModePoll, &lines{}))
+	c := dial(t, "tcp", at[0])
+	ctx, cancel := context.WithCancel(context.Background())
+	waited := make(chan error, 1)
+	go func() { waited <- s.Wait(ctx) }()
+	c.command(order(1, 1, orderbook.Buy, 100, 1))
+	c.expect("accepted 1 seq=1", "end")
+	if !s.Ready() {
+		t.Error("the node ends although its context has not ended")
 	}
-	if _, err := s.Start(); err == nil || !strings.Contains(err.Error(), "make a new server") {
-		t.Errorf("error %v, want that it cannot start any more", err)
+	cancel()
+	if err := <-waited; err != nil {
+		t.Errorf("the drain failed: %v", err)
+	}
+	c.expect("EOF")
+
+	s, _ = serve(t, config(t.TempDir(), transport.ModePoll, &lines{}))
+	s.fail(errors.New("planted"))
+	if err := s.Wait(context.Background()); err == nil || err.Error() != "planted" {
+		t.Errorf("error %v, want the failure", err)
 	}
 }

@@ -56,19 +56,19 @@ func TestAFullDiskEndsTheServer(t *testing.T) {
 				t.Errorf("the log does not say %q:\n%s", want, log)
 			}
 		}
-		if acked == 0 || acked > s.persists.Load() {
-			t.Fatalf("acknowledged up to %d, on disk up to %d", acked, s.persists.Load())
+		if acked == 0 || acked > s.store.persisted.Load() {
+			t.Fatalf("acknowledged up to %d, on disk up to %d", acked, s.store.persisted.Load())
 		}
 		if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d", 16<<20)); err != nil {
 			t.Fatal(err)
 		}
 		s, at = serve(t, cfg)
-		if got := s.book.Seq(); got < acked {
+		if got := bookOf(s).Seq(); got < acked {
 			t.Errorf("event %d was acknowledged, after the restart the last one is %d", acked, got)
 		}
 		c = dial(t, "tcp", at[0])
 		c.command(position(1))
-		c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", s.recovery.Last, s.recovery.Last, s.recovery.Last), "end")
+		c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", s.store.recovery.Last, s.store.recovery.Last, s.store.recovery.Last), "end")
 		drain(t, s)
 	})
 }
@@ -98,8 +98,8 @@ func fillUp(c *trader) (acked uint64) {
 	}
 }
 
-func TestStartSaysWhatIsWrong(t *testing.T) {
-	used := func(t *testing.T, cfg Config) { // a directory with three events
+func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
+	used := func(t *testing.T, cfg bookConfig) { // a directory with three events
 		s, at := serve(t, cfg)
 		c := dial(t, "tcp", at[0])
 		for i := uint64(1); i <= 3; i++ {
@@ -110,34 +110,34 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		spoil func(t *testing.T, cfg *Config)
+		spoil func(t *testing.T, cfg *bookConfig)
 		is    error
 		want  string
 	}{
-		{"a flipped bit in the log", func(t *testing.T, cfg *Config) {
+		{"a flipped bit in the log", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
 			flip(t, filepath.Join(cfg.DataDir, "journal/wal"))
 		}, journal.ErrCorrupt, "journal/wal"},
-		{"a newer format", func(t *testing.T, cfg *Config) {
+		{"a newer format", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
 			write(t, filepath.Join(cfg.DataDir, "journal/FORMAT"), "sluice journal 99\n")
 		}, journal.ErrNewerFormat, "99"},
-		{"a directory in use", func(t *testing.T, cfg *Config) { serve(t, *cfg) }, journal.ErrLocked, "is locked by process"},
-		{"other limits of the book", func(t *testing.T, cfg *Config) {
+		{"a directory in use", func(t *testing.T, cfg *bookConfig) { serve(t, *cfg) }, journal.ErrLocked, "is locked by process"},
+		{"other limits of the book", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
-			cfg.Book.MaxOrders = 17
-		}, nil, "start with the limits this data directory was made with"},
-		{"the limits' file lost", func(t *testing.T, cfg *Config) {
+			cfg.Application = newBook(orderbook.Config{MaxOrders: 17})
+		}, nil, "open with the configuration of the application that this data directory was made with"},
+		{"the limits' file lost", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
 			if err := os.Remove(filepath.Join(cfg.DataDir, "genesis")); err != nil {
 				t.Fatal(err)
 			}
 		}, nil, "genesis is missing"},
-		{"a data directory that is a file", func(t *testing.T, cfg *Config) { write(t, cfg.DataDir, "x") }, nil, "creating the data directory"},
-		{"a data directory that holds something else", func(t *testing.T, cfg *Config) {
+		{"a data directory that is a file", func(t *testing.T, cfg *bookConfig) { write(t, cfg.DataDir, "x") }, nil, "creating the data directory"},
+		{"a data directory that holds something else", func(t *testing.T, cfg *bookConfig) {
 			write(t, filepath.Join(cfg.DataDir, "journal/photo"), "x")
 		}, nil, "is not a journal"},
-		{"an address in use", func(t *testing.T, cfg *Config) {
+		{"an address in use", func(t *testing.T, cfg *bookConfig) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -145,22 +145,18 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 			t.Cleanup(func() { l.Close() })
 			cfg.Listen.Endpoints[0].Address = l.Addr().String()
 		}, syscall.EADDRINUSE, "127.0.0.1"},
-		{"a pipeline that cannot be", func(t *testing.T, cfg *Config) { cfg.Pipeline.Slots = 1000 }, nil, "slot ring of 1000 slots"},
+		{"a pipeline that cannot be", func(t *testing.T, cfg *bookConfig) { cfg.Pipeline.Slots = 1000 }, nil, "slot ring of 1000 slots"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			leaks(t)
 			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 			c.spoil(t, &cfg)
-			s, err := New(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = s.Start()
+			n, err := Open(context.Background(), cfg)
 			if err == nil || !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("error %v, want one that says %q", err, c.want)
 			}
-			if s.Err() != err || s.Ready() || s.Stop(context.Background()) != err {
-				t.Error("a server that could not start has not ended with that error")
+			if n != nil {
+				t.Error("a node was returned beside the error")
 			}
 		})
 	}
@@ -193,32 +189,34 @@ func flip(t *testing.T, dir string) {
 	}
 }
 
-func TestNewSaysWhatIsWrong(t *testing.T) {
+func TestOpenNamesWhatIsWrongInTheConfiguration(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
-		spoil      func(*Config)
+		spoil      func(*bookConfig)
 	}{
-		{"no data directory", "DataDir is empty", func(c *Config) { c.DataDir = "" }},
-		{"no endpoint", "0 endpoints", func(c *Config) { c.Listen.Endpoints = nil }},
-		{"authentication without keys", "no authorized keys", func(c *Config) { c.Listen.Endpoints[0].Open = false }},
-		{"a keys file that is not there", "no such file", func(c *Config) { c.KeysFile = "/does/not/exist" }},
-		{"an open endpoint to the world", "not a loopback address", func(c *Config) { c.Listen.Endpoints[0].Address = "0.0.0.0:0" }},
-		{"a policy that is none", "persisted", func(c *Config) { c.Policy = "persistent>=1" }},
-		{"a policy that needs more nodes", "this node has no replicas", func(c *Config) { c.Policy = "hybrid" }},
-		{"a queue that is no power of two", "QueueBytes is 3000000; use a power of two", func(c *Config) { c.QueueBytes = 3000000 }},
-		{"a queue too small for a request", "QueueBytes is 1024", func(c *Config) { c.QueueBytes = 1024 }},
-		{"a journal ring too small", "Journal.RingBytes is 64", func(c *Config) { c.Journal.RingBytes = 64 }},
-		{"requests larger than an event", "does not fit the journal", func(c *Config) { c.Listen.MaxRequest = 1 << 20 }},
-		{"a batch of nothing", "Journal.BatchBytes is -1", func(c *Config) { c.Journal.BatchBytes = -1 }},
-		{"a book without orders", "MaxOrders is -1", func(c *Config) { c.Book.MaxOrders = -1 }},
-		{"a time to fail below zero", "FailTimeout is -1s", func(c *Config) { c.FailTimeout = -time.Second }},
-		{"two sources of keys", "both KeysFile and Listen.Keys", func(c *Config) {
+		{"no application", "Application is nil", func(c *bookConfig) { c.Application = nil }},
+		{"no encoder", "Encoder is nil", func(c *bookConfig) { c.Encoder = nil }},
+		{"a negative time for a drain", "DrainTimeout is -1ns", func(c *bookConfig) { c.DrainTimeout = -1 }},
+		{"no data directory", "DataDir is empty", func(c *bookConfig) { c.DataDir = "" }},
+		{"no endpoint", "0 endpoints", func(c *bookConfig) { c.Listen.Endpoints = nil }},
+		{"authentication without keys", "no authorized keys", func(c *bookConfig) { c.Listen.Endpoints[0].Open = false }},
+		{"a keys file that is not there", "no such file", func(c *bookConfig) { c.KeysFile = "/does/not/exist" }},
+		{"an open endpoint to the world", "not a loopback address", func(c *bookConfig) { c.Listen.Endpoints[0].Address = "0.0.0.0:0" }},
+		{"a policy that is none", "persisted", func(c *bookConfig) { c.Policy = "persistent>=1" }},
+		{"a policy that needs more nodes", "this node has no replicas", func(c *bookConfig) { c.Policy = "hybrid" }},
+		{"a queue that is no power of two", "QueueBytes is 3000000; use a power of two", func(c *bookConfig) { c.QueueBytes = 3000000 }},
+		{"a queue too small for a request", "QueueBytes is 1024", func(c *bookConfig) { c.QueueBytes = 1024 }},
+		{"a journal ring too small", "Journal.RingBytes is 64", func(c *bookConfig) { c.Journal.RingBytes = 64 }},
+		{"requests larger than an event", "does not fit the journal", func(c *bookConfig) { c.Listen.MaxRequest = 1 << 20 }},
+		{"a batch of nothing", "Journal.BatchBytes is -1", func(c *bookConfig) { c.Journal.BatchBytes = -1 }},
+		{"a time to fail below zero", "FailTimeout is -1s", func(c *bookConfig) { c.FailTimeout = -time.Second }},
+		{"two sources of keys", "both KeysFile and Listen.Keys", func(c *bookConfig) {
 			c.KeysFile, c.Listen.Keys = "x", new(listen.Keyring)
 		}},
 	} {
 		cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 		c.spoil(&cfg)
-		if _, err := New(cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Open(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one that says %q", c.name, err, c.want)
 		}
 	}
@@ -231,7 +229,7 @@ func TestAForcedPolicyWaitsForASwap(t *testing.T) {
 	s, at := serve(t, cfg)
 	c := dial(t, "tcp", at[0])
 	c.command(order(1, 1, orderbook.Buy, 100, 1))
-	until(t, "the event on disk", func() bool { return s.persists.Load() == 1 })
+	until(t, "the event on disk", func() bool { return s.store.persisted.Load() == 1 })
 	other := dial(t, "tcp", at[0])
 	other.send(0x2F, nil)
 	other.expect("error", "end") // overtakes; and nothing of the order arrived at the other client:
@@ -241,7 +239,7 @@ func TestAForcedPolicyWaitsForASwap(t *testing.T) {
 	if _, _, err := c.conn.Next(); err == nil {
 		t.Fatal("answered under a policy that is not met")
 	}
-	if err := s.Pipeline().Policy().Swap(context.Background(), durability.Local()); err != nil {
+	if err := s.pipeline.Policy().Swap(context.Background(), durability.Local()); err != nil {
 		t.Fatal(err)
 	}
 	c.expect("accepted 1 seq=1", "end")
@@ -268,23 +266,23 @@ func TestAPolicyThatCannotBeJudgedIsRefused(t *testing.T) {
 func TestAFailedComponentEndsTheServer(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
-		cause      func(t *testing.T, cfg *Config)
-		fire       func(t *testing.T, s *Server, at []string)
+		cause      func(t *testing.T, cfg *bookConfig)
+		fire       func(t *testing.T, s *bookNode, at []string)
 	}{
-		{"the journal's goroutine", "the disk is on fire", func(t *testing.T, cfg *Config) {
+		{"the journal's goroutine", "the disk is on fire", func(t *testing.T, cfg *bookConfig) {
 			cfg.Journal.BeforeSync = func() { panic("the disk is on fire") }
-		}, func(t *testing.T, s *Server, at []string) {
+		}, func(t *testing.T, s *bookNode, at []string) {
 			dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 		}},
-		{"the listener", "a reader fell over", func(*testing.T, *Config) {}, func(t *testing.T, s *Server, at []string) {
+		{"the listener", "a reader fell over", func(*testing.T, *bookConfig) {}, func(t *testing.T, s *bookNode, at []string) {
 			s.fail(errors.New("a reader fell over"))
 		}},
-		{"a ring of the pipeline", "ring in doubt", func(t *testing.T, cfg *Config) {
+		{"a ring of the pipeline", "ring in doubt", func(t *testing.T, cfg *bookConfig) {
 			cfg.Pipeline.OpenRing = func(_ int, rc transport.RingConfig) (transport.Ring, error) {
 				r, _, err := transport.Open(transport.ModePoll, rc)
 				return &doubtful{r}, err
 			}
-		}, func(t *testing.T, s *Server, at []string) {
+		}, func(t *testing.T, s *bookNode, at []string) {
 			dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 		}},
 	} {

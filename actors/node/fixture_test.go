@@ -59,9 +59,26 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// config is a small server on loopback and a unix-domain socket, without authentication.
-func config(dir string, mode transport.Mode, log io.Writer) Config {
-	cfg := Config{
+// The tests run the order book.
+type (
+	bookNode   = Node[orderbook.Report, orderbook.Answer]
+	bookConfig = Config[orderbook.Report, orderbook.Answer]
+)
+
+func newBook(limits orderbook.Config) *orderbook.Book {
+	book, err := orderbook.New(limits)
+	if err != nil {
+		panic(err)
+	}
+	return book
+}
+
+func bookOf(n *bookNode) *orderbook.Book { return n.cfg.Application.(*orderbook.Book) }
+
+// config is a small node on loopback and a unix-domain socket, without authentication and with an empty book.
+func config(dir string, mode transport.Mode, log io.Writer) bookConfig {
+	cfg := bookConfig{
+		Application: newBook(orderbook.Config{}), Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"),
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
@@ -76,14 +93,11 @@ func config(dir string, mode transport.Mode, log io.Writer) Config {
 	return cfg
 }
 
-// serve starts a server that is stopped at the end of the test.
-func serve(t testing.TB, cfg Config) (*Server, []string) {
+// serve opens a node that is stopped at the end of the test. A configuration may be used again: each node has a book of its own.
+func serve(t testing.TB, cfg bookConfig) (*bookNode, []string) {
 	t.Helper()
-	s, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addresses, err := s.Start()
+	cfg.Application = newBook(orderbook.Config{})
+	s, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,10 +106,10 @@ func serve(t testing.TB, cfg Config) (*Server, []string) {
 		defer cancel()
 		_ = s.Stop(ctx) // tests that care look at it themselves
 	})
-	return s, addresses
+	return s, s.Addresses()
 }
 
-func drain(t testing.TB, s *Server) {
+func drain(t testing.TB, s *bookNode) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -279,7 +293,7 @@ func (v *valve) beforeSync() {
 }
 
 // withKeys makes an endpoint that asks for authentication, and the keys file it needs.
-func withKeys(t *testing.T, cfg *Config) listen.Endpoint {
+func withKeys(t *testing.T, cfg *bookConfig) listen.Endpoint {
 	public, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,12 +1,10 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"sluice/actors"
@@ -16,49 +14,49 @@ import (
 	"sluice/transport/wire"
 )
 
-// handler is the Server as the listener's readers see it.
-type handler Server
+// handler is the Node as the listener's readers use it.
+type handler[R, Q any] Node[R, Q]
 
 // Connect implements listen.Handler: it returns once a shard owns the socket.
-func (h *handler) Connect(c listen.Conn) error {
-	if c.ID>>connBits != h.recovery.Incarnation {
-		return fmt.Errorf("server: connection ids of this run are used up; restart to get new ones")
+func (h *handler[R, Q]) Connect(c listen.Conn) error {
+	if c.ID>>connBits != h.store.recovery.Incarnation {
+		return fmt.Errorf("node: connection ids of this run are used up; restart to get new ones")
 	}
-	class := uint8(max((*Server)(h).class(c.Listener), 0)) // the listener knows no other endpoints
-	h.roster.add(c, class)
+	class := uint8(max((*Node[R, Q])(h).class(c.Listener), 0)) // the listener knows no other endpoints
+	h.clients.add(c, class)
 	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class})
 	if err != nil {
-		h.roster.drop(c.ID)
+		h.clients.drop(c.ID)
 	}
 	if err != nil && !errors.Is(err, actors.ErrEnded) {
-		h.noisy.log(h.log, slog.LevelWarn, "a connection was refused", "connection", c.String(), "error", err)
+		h.lines.ends.log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(), "error", err)
 	}
 	return err
 }
 
 // Request implements listen.Handler. It waits while the queue is full, which the client feels as a full socket. The error,
-// once the server ends, makes the reader let go of the connection; what was taken before is still answered.
-func (h *handler) Request(c listen.Conn, r wire.Request) error {
+// once the node ends, makes the reader release the connection; what was taken before is still answered.
+func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 	if r.Tag == wire.TagAdminCommand && h.commanded(c, r) {
 		return nil
 	}
 	return h.queue.Put(&sequencer.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
 }
 
-// Shed implements listen.Handler: the client is told between two answers.
-func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error says that everything ends
+// Shed implements listen.Handler: the client gets ServerBusy between two responses.
+func (h *handler[R, Q]) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // fails only while the node ends
 
 // Disconnect implements listen.Handler.
-func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
+func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
 	if cause == listen.FrameTooLong || cause == listen.FrameMalformed {
-		h.noisy.log(h.log, slog.LevelWarn, "a connection is closed because its framing is lost", "connection", c.String(), "cause", cause.String())
+		h.lines.ends.log(h.log, slog.LevelWarn, "connection closed; its framing is lost", "connection", c.String(), "cause", cause.String())
 	}
-	h.roster.unread(c.ID)
+	h.clients.unread(c.ID)
 	h.pipeline.Disconnect(c.ID, requests, reason(cause))
 }
 
-// reason says what a cause means to the shard. Causes that come from this side closing down leave the connection to the end
-// of the pipeline: what the client was told is accepted is still answered, as far as the deadline allows.
+// reason translates a cause for the shard. Causes that come from the end of this node leave the connection to the end of the
+// pipeline: requests that were accepted are still answered, as far as the deadline allows.
 func reason(cause listen.Cause) transport.Reason {
 	switch cause {
 	case listen.PeerClosed:
@@ -72,12 +70,12 @@ func reason(cause listen.Cause) transport.Reason {
 	case listen.FrameTooLong, listen.FrameMalformed:
 		return transport.ReasonProtocolError
 	}
-	return transport.ReasonOther // LocalShutdown: the shard has its own reason already, and keeps it
+	return transport.ReasonOther // LocalShutdown: the shard has its own reason already
 }
 
-// refused returns the listener's observer: a client that never got in is worth a line, unless it left by itself, or Connect
-// has written one, or the server ends.
-func (s *Server) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn, listen.Cause) {
+// refused returns the listener's observer. It logs each client that was never served, unless the client left by itself,
+// Connect has logged it already, or the node ends.
+func (n *Node[R, Q]) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn, listen.Cause) {
 	return func(c listen.Conn, cause listen.Cause) {
 		switch cause {
 		case listen.HandshakeLost, listen.ConnectFailed, listen.ServerClosed:
@@ -86,7 +84,7 @@ func (s *Server) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn,
 			if c.UID != listen.NoUID {
 				from = fmt.Sprintf("user id %d", c.UID)
 			}
-			s.atDoor.log(s.log, slog.LevelWarn, "a client was not let in", "from", from, "listener", c.Listener, "reason", label(cause), "reason_number", uint8(cause))
+			n.lines.rejected.log(n.log, slog.LevelWarn, "client rejected", "from", from, "listener", c.Listener, "reason", label(cause), "reason_number", uint8(cause))
 		}
 		if next != nil {
 			next(c, cause)
@@ -97,65 +95,35 @@ func (s *Server) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn,
 // label is a cause as metrics and the log name it.
 func label(c listen.Cause) string { return strings.ReplaceAll(c.String(), " ", "_") }
 
-// notice returns the pipeline's observer: connections that this side ended are worth a line, and so is a client that becomes
-// slow or recovers. Slow clients have a limit of lines of their own, or a crowd of them would leave the ends out.
-func (s *Server) notice(next func(actors.Notice)) func(actors.Notice) {
-	return func(n actors.Notice) {
-		switch n.Kind {
+// notice returns the pipeline's observer. It logs connections that this side ended, and clients that become slow or
+// recover.
+func (n *Node[R, Q]) notice(next func(actors.Notice)) func(actors.Notice) {
+	return func(note actors.Notice) {
+		switch note.Kind {
 		case actors.NoticeClosed:
-			s.roster.finish(n, time.Now(), s.endpoint)
-			s.logClosed(n)
+			n.clients.finish(note, time.Now(), n.endpoint)
+			n.logClosed(note)
 		case actors.NoticeSlow:
-			s.sluggish.log(s.log, slog.LevelWarn, "a client is slow", figures(n)...)
+			n.lines.slow.log(n.log, slog.LevelWarn, "client is slow", figures(note)...)
 		case actors.NoticeRecovered:
-			s.sluggish.log(s.log, slog.LevelInfo, "a slow client has recovered", figures(n)...)
+			n.lines.slow.log(n.log, slog.LevelInfo, "slow client recovered", figures(note)...)
 		}
 		if next != nil {
-			next(n)
+			next(note)
 		}
 	}
 }
 
-func (s *Server) logClosed(n actors.Notice) {
-	switch n.Reason {
+func (n *Node[R, Q]) logClosed(note actors.Notice) {
+	switch note.Reason {
 	case transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
 		transport.ReasonProtocolError: // logged by Disconnect, with the address
 		return
 	}
-	s.noisy.log(s.log, slog.LevelWarn, "a connection is closed", append(figures(n), "reason", n.Reason.String(), "reason_number", uint8(n.Reason))...)
+	n.lines.ends.log(n.log, slog.LevelWarn, "connection closed", append(figures(note), "reason", note.Reason.String(), "reason_number", uint8(note.Reason))...)
 }
 
-// figures are what a line says about a connection.
+// figures are the attributes of a line about a connection.
 func figures(n actors.Notice) []any {
 	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Answers, "blocked", n.Blocked, "age", n.Age}
-}
-
-// quiet lets ten lines a second through and says how many it left out. Any goroutine.
-type quiet struct {
-	mu      sync.Mutex // guards all below
-	second  int64
-	lines   int
-	skipped int
-}
-
-const linesPerSecond = 10
-
-func (q *quiet) log(to *slog.Logger, level slog.Level, text string, attrs ...any) {
-	q.mu.Lock()
-	now := time.Now().Unix()
-	if now != q.second {
-		q.second, q.lines = now, 0
-	}
-	q.lines++
-	if q.lines > linesPerSecond {
-		q.skipped++
-		q.mu.Unlock()
-		return
-	}
-	if q.skipped > 0 {
-		attrs = append(attrs, "left_out", q.skipped)
-		q.skipped = 0
-	}
-	q.mu.Unlock()
-	to.Log(context.Background(), level, text, attrs...)
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -33,10 +34,7 @@ func TestMain(m *testing.M) {
 func child(dir string) {
 	cfg := config(dir, transport.ModeAuto, os.Stderr)
 	cfg.SnapshotEvents = 300
-	s, err := New(cfg)
-	if err == nil {
-		_, err = s.Start()
-	}
+	s, err := Open(context.Background(), cfg)
 	if err != nil {
 		fmt.Println("failed:", err)
 		os.Exit(1)
@@ -270,13 +268,13 @@ func TestTheStateAfterARestartIsTheSame(t *testing.T) {
 				}
 			}
 			drain(t, s)
-			want := bookBytes(t, s.book)
+			want := bookBytes(t, bookOf(s))
 			for range 2 {
 				s, _ = serve(t, cfg)
-				if got := bookBytes(t, s.book); !bytes.Equal(got, want) {
+				if got := bookBytes(t, bookOf(s)); !bytes.Equal(got, want) {
 					t.Fatalf("the book has %d bytes, %d before, or differs", len(got), len(want))
 				}
-				if every < 500 && s.recovery.SnapshotSeq == 0 {
+				if every < 500 && s.store.recovery.SnapshotSeq == 0 {
 					t.Error("no snapshot was taken")
 				}
 				drain(t, s)

@@ -2,264 +2,214 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"sluice/actors"
 	"sluice/actors/sequencer"
-	"sluice/cmd/orderbook"
 	"sluice/durability"
-	"sluice/durability/journal"
 	"sluice/mailbox"
 	"sluice/transport/listen"
 )
 
-// Server is an order book with clients, a journal and the response pipeline, in one process.
+// Node is a running application with clients, a journal and the response pipeline, in one process. R is the type of the
+// application's reports and Q that of its answers to queries.
 //
-//	New -> Start -> Drain | Stop | Fence
+//	Open -> Wait, or Drain | Stop | Fence
 //
-// All methods may be called from any goroutine; Start once.
-type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	listener *listen.Server
-	ids      atomic.Uint64 // written by readers: last connection id given out
-
-	mu      sync.Mutex // guards started, and Start against the end
-	started bool
-
-	book      *orderbook.Book
-	recovery  *journal.Recovery
-	journal   *journal.Journal
-	committer *journal.Committer
+// Any method may be called from any goroutine at any time, including after the node has ended.
+type Node[R, Q any] struct {
+	cfg       Config[R, Q]
+	log       *slog.Logger
+	lines     lineLimits // limits of log lines about single connections
+	listener  *listen.Server
+	addresses []string
+	ids       atomic.Uint64 // last connection id given out; written by readers
+	clients   *clients
+	store     *store
 	cursors   *durability.Cursors
 	queue     *sequencer.Queue
-	sequencer *sequencer.Sequencer[orderbook.Report, orderbook.Answer]
+	sequencer *sequencer.Sequencer[R, Q]
 	snapshots *sequencer.Snapshots
-	pipeline  *actors.Pipeline[orderbook.Report, orderbook.Answer]
-	noisy     quiet // limits lines about single connections
-	atDoor    quiet // limits lines about clients that never got in
-	sluggish  quiet // limits lines about clients that become slow or recover
-	roster    *roster
-
-	command  atomic.Pointer[Command] // written by SetCommand, read by readers
-	commands chan struct{}           // a token for each command being carried out
-
-	reloading sync.Mutex // guards changes
-	changes   Changes    // in force
-
-	sequenced chan struct{} // closed when the sequencer's goroutine ended
-	committed chan struct{} // closed when the journal's goroutine ended
-
-	ready    atomic.Bool // written by Start and the end, read by anyone
-	endOnce  sync.Once
-	hurry    context.CancelFunc // turns a drain into a stop
-	hurried  context.Context
-	giveUp   context.CancelFunc // ends the wait for the disk
-	gaveUp   context.Context
-	ended    chan struct{}
-	errMu    sync.Mutex    // guards err
-	err      error         // first failure; the result of the end
-	persists atomic.Uint64 // written by the journal's goroutine, read by anyone: last event on disk
+	pipeline  *actors.Pipeline[R, Q]
+	operators operators
+	sequenced chan struct{} // closed when the sequencer's goroutine has ended
+	ending    *ending
 }
 
-// New checks a configuration and reads the keys file. It opens nothing else.
-func New(cfg Config) (*Server, error) {
+// Open recovers the application from the data directory, then listens and serves. It returns once clients are accepted.
+// ctx bounds the opening only; a long recovery ends when it is cancelled. After an error nothing is left running or open, and
+// Application is not to be used again.
+func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	book, err := orderbook.New(cfg.Book)
-	if err != nil {
+	n := &Node[R, Q]{
+		cfg: cfg, log: cfg.Log, cursors: durability.NewCursors(0), sequenced: make(chan struct{}), ending: newEnding(),
+		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
+	}
+	if err := n.limits(); err != nil {
 		return nil, err
 	}
-	s := &Server{
-		cfg: cfg, log: cfg.Log, book: book, cursors: durability.NewCursors(0),
-		sequenced: make(chan struct{}), committed: make(chan struct{}), ended: make(chan struct{}),
-	}
-	s.roster = newRoster(2*cfg.Pipeline.MaxConnections + 64)
-	s.commands = make(chan struct{}, commandsMax)
-	s.hurried, s.hurry = context.WithCancel(context.Background())
-	s.gaveUp, s.giveUp = context.WithCancel(context.Background())
-	if err := s.limits(); err != nil {
+	if err := n.newListener(); err != nil {
 		return nil, err
 	}
-	lc := cfg.Listen
-	lc.NextID = func() uint64 { return s.ids.Add(1) }
-	lc.Reserve = func() bool { return s.pipeline.Connections() < cfg.Pipeline.MaxConnections }
-	lc.Release = func() {} // Connect takes the permit; Reserve only looks, to refuse before the client is told it is in
-	lc.Fatal = s.fail
-	lc.Refused = s.refused(lc.Refused)
-	if s.listener, err = listen.New(lc, (*handler)(s)); err != nil {
+	if err := n.build(ctx); err != nil {
+		n.unbuild()
+		n.ending.finish(err)
 		return nil, err
 	}
-	return s, nil
+	n.run()
+	n.ending.ready.Store(true)
+	if n.ending.first() != nil { // a component failed meanwhile
+		n.ending.ready.Store(false)
+	}
+	close(n.ending.opened)
+	n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine, "policy", n.Policy().Current().String(),
+		"last_event", uint64(n.store.recovery.Last), "incarnation", n.store.recovery.Incarnation)
+	n.warn()
+	return n, nil
 }
 
-// Start recovers the state from disk, then listens and serves. It returns the bound addresses in the order of the
-// endpoints. On an error everything is released and the server cannot be started again.
-func (s *Server) Start() (addresses []string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.started || s.hurried.Err() != nil {
-		return nil, errors.New("server: Start after Start or Stop; make a new server")
-	}
-	s.started = true
-	if err := s.build(); err != nil {
-		s.unbuild()
-		s.endOnce.Do(func() { s.finish(err) })
-		return nil, err
-	}
-	s.run()
-	s.ready.Store(true)
-	addresses = s.listener.Addresses()
-	s.log.Info("serving", "addresses", addresses, "engine", s.pipeline.Diagnosis().Engine, "policy", s.pipeline.Policy().Current().String(),
-		"last_event", uint64(s.recovery.Last), "incarnation", s.recovery.Incarnation)
-	s.warn()
-	return addresses, nil
-}
-
-// build makes everything and starts nothing.
-func (s *Server) build() error {
-	pc := s.cfg.Pipeline
-	pc.OnFail = s.fail
-	pc.OnNotice = s.notice(s.cfg.Pipeline.OnNotice)
+// newListener checks the configuration of the listener and makes it. It opens nothing.
+func (n *Node[R, Q]) newListener() error {
+	c := n.cfg.Listen
+	c.NextID = func() uint64 { return n.ids.Add(1) }
+	c.Reserve = func() bool { return n.pipeline.Connections() < n.cfg.Pipeline.MaxConnections }
+	c.Release = func() {} // Connect takes the permit; Reserve only looks, to reject a client before it is told that it is in
+	c.Fatal = n.fail
+	c.Refused = n.refused(c.Refused)
 	var err error
-	if s.pipeline, err = actors.New(pc, orderbook.Encoder{}, s.cursors); err != nil {
+	n.listener, err = listen.New(c, (*handler[R, Q])(n))
+	return err
+}
+
+// build makes everything. Only the pipeline runs already.
+func (n *Node[R, Q]) build(ctx context.Context) error {
+	pc := n.cfg.Pipeline
+	pc.OnFail = n.fail
+	pc.OnNotice = n.notice(pc.OnNotice)
+	var err error
+	if n.pipeline, err = actors.New(pc, n.cfg.Encoder, n.cursors); err != nil {
 		return err
 	}
-	if err := s.recover(); err != nil {
+	n.pipeline.Start()
+	if err := n.recover(ctx); err != nil {
 		return err
 	}
-	if err := s.listener.Listen(); err != nil {
+	if err := n.listener.Listen(); err != nil {
 		return err
 	}
-	queue, requests := sequencer.NewQueue(s.cfg.QueueBytes)
-	ring, events := mailbox.NewBytes(s.cfg.Journal.RingBytes)
-	s.queue = queue
-	s.committer = s.newCommitter(events)
-	s.snapshots = sequencer.NewSnapshots(s.writeSnapshot, func(err error) {
-		s.log.Error("a snapshot failed; the journal only grows longer until one succeeds", "error", err)
+	n.addresses = n.listener.Addresses()
+	queue, requests := sequencer.NewQueue(n.cfg.QueueBytes)
+	ring, events := mailbox.NewBytes(n.cfg.Journal.RingBytes)
+	n.queue = queue
+	n.store.newCommitter(events, n.cfg.Journal.BatchBytes, n.persisted)
+	n.snapshots = sequencer.NewSnapshots(n.store.writeSnapshot, func(err error) {
+		n.log.Error("snapshot failed; journal keeps growing until one succeeds", "error", err)
 	})
-	s.sequencer = sequencer.New(sequencer.Config[orderbook.Report, orderbook.Answer]{
-		Application: s.book, Requests: requests, Journal: ring, Slots: s.pipeline.Slots(), Now: s.pipeline.Now,
-		Last: s.recovery.Last, Snapshots: s.snapshots,
-		SnapshotEvents: s.cfg.SnapshotEvents, SnapshotBytes: s.cfg.SnapshotBytes,
+	n.sequencer = sequencer.New(sequencer.Config[R, Q]{
+		Application: n.cfg.Application, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(), Now: n.pipeline.Now,
+		Last: n.store.recovery.Last, Snapshots: n.snapshots,
+		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
 	})
-	s.gauges()
+	n.gauges()
 	return nil
 }
 
-// unbuild releases what a failed build left. The rings of a pipeline are given back by running it to its end.
-func (s *Server) unbuild() {
-	if s.pipeline != nil {
-		s.pipeline.Start()
-		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.FailTimeout)
+// unbuild releases what a failed build left.
+func (n *Node[R, Q]) unbuild() {
+	if n.pipeline != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), n.cfg.FailTimeout)
 		defer cancel()
-		_ = s.pipeline.Stop(ctx) // the error that ended the build is the one to report
+		_ = n.pipeline.Stop(ctx) // the error that ended the build is the one to report
 	}
-	_ = s.listener.Close()
-	if s.journal != nil {
-		if err := s.journal.Close(); err != nil {
-			s.log.Error("closing the journal failed", "error", err)
+	_ = n.listener.Close()
+	if n.store != nil && n.store.journal != nil {
+		if err := n.store.journal.Close(); err != nil {
+			n.log.Error("closing the journal failed", "error", err)
 		}
 	}
 }
 
 // run starts every goroutine, the readers last.
-func (s *Server) run() {
-	s.pipeline.Start()
+func (n *Node[R, Q]) run() {
 	go func() {
-		defer close(s.committed)
-		if err := s.commit(); err != nil {
-			s.fail(fmt.Errorf("server: nothing more is acknowledged: %w", err))
+		defer close(n.store.committed)
+		if err := n.commit(); err != nil {
+			n.fail(fmt.Errorf("node: nothing more is acknowledged: %w", err))
 		}
 	}()
 	go func() {
-		defer close(s.sequenced)
-		if err := s.sequencer.Run(); err != nil {
-			s.fail(err)
+		defer close(n.sequenced)
+		if err := n.sequencer.Run(); err != nil {
+			n.fail(err)
 		}
 	}()
-	go s.collect()
-	s.listener.Serve()
+	go n.collect()
+	n.listener.Serve()
 }
 
-// commit is the journal's goroutine. A panic in it must end the server and not the process, so that what is on disk is
-// still answered.
-func (s *Server) commit() (err error) {
+// commit is the journal's goroutine. A panic in it must end the node and not the process, so that what is on disk is still
+// answered.
+func (n *Node[R, Q]) commit() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("server: the journal's goroutine panicked: %v\n%s", v, debug.Stack())
+			err = fmt.Errorf("node: the journal's goroutine panicked: %v\n%s", v, debug.Stack())
 		}
 	}()
-	return s.committer.Run()
+	return n.store.committer.Run()
 }
 
-// newCommitter makes the journal's goroutine's loop. What it says is on disk moves the persisted cursor, which opens the
-// gate.
-func (s *Server) newCommitter(events *mailbox.BytesReader) *journal.Committer {
-	idle := actors.NewAdaptive(0)
-	signal := mailbox.NewSignal(idle)
-	events.SetSignal(signal)
-	var c *journal.Committer
-	c = journal.NewCommitter(journal.CommitterOptions{
-		Writer: s.journal.Writer(), Input: events, MaxBatchBytes: s.cfg.Journal.BatchBytes,
-		Wait: func() {
-			signal.Prepare()
-			if events.Len() == 0 && !events.Done() && !c.Offered() {
-				idle.Sleep(time.Minute)
-			}
-			signal.Cancel()
-		},
-		Wake: idle.Wake,
-		OnPersisted: func(seq durability.Seq) {
-			if sequenced := s.sequencer.Sequenced(); seq > sequenced {
-				panic(fmt.Sprintf("server: the journal persisted event %d, the sequencer is at %d: they do not count alike", seq, sequenced))
-			}
-			s.persists.Store(uint64(seq))
-			s.cursors.SetPersisted(seq)
-		},
-		OnSnapshot: func(seq durability.Seq, err error) {
-			if err != nil {
-				s.log.Error("a snapshot could not be installed; the journal only grows longer until one can", "event", uint64(seq), "error", err)
-			}
-		},
-	})
-	return c
-}
-
-// writeSnapshot puts a copy of the book on disk, on the goroutine of the snapshots.
-func (s *Server) writeSnapshot(seq durability.Seq, state []byte) error {
-	prepared, err := s.journal.PrepareSnapshot(seq, writeAll(state))
-	if err != nil {
-		return err
+// persisted moves the persisted cursor, which opens the gate. It is called on the journal's goroutine.
+func (n *Node[R, Q]) persisted(seq durability.Seq) {
+	if sequenced := n.sequencer.Sequenced(); seq > sequenced {
+		panic(fmt.Sprintf("node: the journal persisted event %d, the sequencer is at %d: they do not count alike", seq, sequenced))
 	}
-	return s.committer.Offer(prepared)
+	n.store.persisted.Store(uint64(seq))
+	n.cursors.SetPersisted(seq)
 }
 
-func (s *Server) journalDir() string { return filepath.Join(s.cfg.DataDir, "journal") }
-
-// warn says aloud what an operator may not have meant.
-func (s *Server) warn() {
+// warn logs what an operator may not have meant.
+func (n *Node[R, Q]) warn() {
 	var v durability.View
-	if s.cursors.Snapshot(&v) && s.pipeline.Policy().Current().Evaluate(&v).NoWait {
-		s.log.Warn("the policy waits for nothing: a response may leave before its event is on disk",
-			"policy", s.pipeline.Policy().Current().String())
+	if policy := n.Policy().Current(); n.cursors.Snapshot(&v) && policy.Evaluate(&v).NoWait {
+		n.log.Warn("the policy waits for nothing; a response may leave before its event is on disk", "policy", policy.String())
 	}
 }
 
-// makeDataDir creates the data directory.
-func (s *Server) makeDataDir() error {
-	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("server: creating the data directory: %w", err)
+// Wait returns when the node has ended, with Err. When ctx ends first, it drains the node, for DrainTimeout at most.
+func (n *Node[R, Q]) Wait(ctx context.Context) error {
+	select {
+	case <-n.ending.ended:
+		return n.Err()
+	case <-ctx.Done():
 	}
-	return nil
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.DrainTimeout)
+	defer cancel()
+	return n.Drain(drain)
+}
+
+// Addresses returns the bound addresses, in the order of the endpoints.
+func (n *Node[R, Q]) Addresses() []string { return n.addresses }
+
+// collectEvery keeps the actors' blocks from overflowing while nothing else reads them.
+const collectEvery = 10 * time.Second
+
+// collect adds up what the actors measured, until the end.
+func (n *Node[R, Q]) collect() {
+	tick := time.NewTicker(collectEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ending.ended:
+			return
+		case <-tick.C:
+			n.pipeline.Collector().Collect(time.Second)
+		}
+	}
 }

@@ -205,7 +205,7 @@ func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
 	for words, n := range map[string]int{
 		"reason=unknown_key reason_number=35": 1, "reason=connection_limit_reached reason_number=38": 2,
 		"reason=too_many_connections_from_address reason_number=40": 1, `from="user id `: 1, "from=127.0.0.1:": 3,
-		"a client was not let in": 4,
+		"client rejected": 4,
 	} {
 		if got := strings.Count(log.String(), words); got != n {
 			t.Errorf("%d lines say %s, want %d:\n%s", got, words, n, log)
@@ -234,16 +234,16 @@ func TestAClientThatIsSlowForAWhileIsLogged(t *testing.T) {
 			}
 			return found
 		}
-		until(t, "the client to be slow", func() bool { return len(line("a client is slow")) > 0 })
-		if n := len(line("has recovered")); n != 0 {
+		until(t, "the client to be slow", func() bool { return len(line("client is slow")) > 0 })
+		if n := len(line("client recovered")); n != 0 {
 			t.Errorf("%d lines say that it has recovered, and it has read nothing", n)
 		}
 		for i := 1; i <= orders; i++ {
 			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
 		}
-		until(t, "the client to recover", func() bool { return len(line("a slow client has recovered")) > 0 })
+		until(t, "the client to recover", func() bool { return len(line("slow client recovered")) > 0 })
 		drain(t, s)
-		slow, recovered := line("a client is slow"), line("a slow client has recovered")
+		slow, recovered := line("client is slow"), line("slow client recovered")
 		if len(slow) != 1 || len(recovered) != 1 {
 			t.Fatalf("want each once:\n%s%s", slow, recovered)
 		}
@@ -342,9 +342,9 @@ func TestReloadReadsTheKeys(t *testing.T) {
 	drain(t, s)
 }
 
-// The roster forgets a connection once both sides let go, in whichever order, and keeps the last 1024 ends.
+// The connection table removes a connection once both sides have released it, in whichever order, and keeps the last 1024 ends.
 func TestTheRosterForgets(t *testing.T) {
-	r := newRoster(3)
+	r := newClients(3)
 	name := func(class uint8) string { return string('a' + rune(class)) }
 	end := func(id uint64) { r.finish(actors.Notice{Conn: id}, time.Unix(int64(id), 0), name) }
 	for id := range uint64(2000) {
@@ -356,8 +356,8 @@ func TestTheRosterForgets(t *testing.T) {
 			end(id)
 			r.unread(id)
 		}
-		if _, ok := r.who(id, name); ok || len(r.live) != 0 {
-			t.Fatalf("connection %d is still on the roster", id)
+		if _, ok := r.find(id, name); ok || len(r.live) != 0 {
+			t.Fatalf("connection %d is still in the table", id)
 		}
 	}
 	last, total := r.last(5000)
@@ -369,7 +369,7 @@ func TestTheRosterForgets(t *testing.T) {
 		r.unread(id)
 	}
 	if len(r.live) > 3 {
-		t.Errorf("%d on the roster", len(r.live))
+		t.Errorf("%d in the table", len(r.live))
 	}
 	end(500)
 	if last, _ := r.last(1); last[0].Client.ID != 500 || last[0].Client.Listener != "" {

@@ -2,89 +2,183 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
+	"sluice/actors"
 	"sluice/actors/sequencer"
-	"sluice/cmd/orderbook"
 	"sluice/durability"
 	"sluice/durability/journal"
+	"sluice/mailbox"
 )
 
 // connBits is the width of the counter in a connection id; what is above it is the incarnation of the journal. So an id is
-// never given out twice, and a fill for an order of an earlier run reaches nobody rather than a stranger. It leaves room
-// for 16 million starts, and for 35 years of 1000 connections a second in one run.
+// never given out twice, and a report for a request of an earlier run reaches no other client. It leaves room for 16 million
+// starts, and for 35 years of 1000 connections a second in one run.
 const connBits = 40
 
-// recover opens the journal and rebuilds the book from it.
-func (s *Server) recover() error {
-	began := time.Now()
-	if err := s.makeDataDir(); err != nil {
-		return err
+// store is the data directory of a node: the journal with its committer, and the snapshots.
+type store struct {
+	log       *slog.Logger
+	journal   *journal.Journal
+	recovery  *journal.Recovery
+	committer *journal.Committer
+	committed chan struct{} // closed when the journal's goroutine has ended
+	persisted atomic.Uint64 // last event on disk; written by the journal's goroutine, read by any
+	commits   atomic.Uint64 // group commits begun; likewise
+}
+
+// openStore opens the journal below dir and finds out what is in it.
+func openStore(dir string, j Journal, log *slog.Logger) (*store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("node: creating the data directory: %w", err)
 	}
+	s := &store{log: log, committed: make(chan struct{})}
+	path := filepath.Join(dir, "journal")
 	var err error
 	s.journal, s.recovery, err = journal.Open(journal.Options{
-		Dir: s.journalDir(), SegmentBytes: s.cfg.Journal.SegmentBytes, Logger: s.log, BeforeSync: s.cfg.Journal.BeforeSync,
+		Dir: path, SegmentBytes: j.SegmentBytes, Logger: log,
+		BeforeSync: func() {
+			s.commits.Add(1)
+			if j.BeforeSync != nil {
+				j.BeforeSync()
+			}
+		},
 	})
 	if err != nil {
+		return nil, err
+	}
+	if n := s.recovery.Incarnation; n >= 1<<(64-connBits) {
+		return s, fmt.Errorf("node: %s was opened %d times; connection ids have room for %d starts; move the application to a new data directory",
+			path, n, 1<<(64-connBits)-1)
+	}
+	return s, nil
+}
+
+// recover opens the journal and rebuilds the application from it.
+func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
+	began := time.Now()
+	if n.store, err = openStore(n.cfg.DataDir, n.cfg.Journal, n.log); err != nil {
 		return err
 	}
-	r := s.recovery
-	if r.Incarnation >= 1<<(64-connBits) {
-		return fmt.Errorf("server: %s was opened %d times; connection ids have room for %d starts, so move the book to a new data directory",
-			s.journalDir(), r.Incarnation, 1<<(64-connBits)-1)
-	}
-	if err := s.genesis(); err != nil {
+	if err := n.genesis(); err != nil {
 		return err
 	}
-	applied, err := sequencer.Replay[orderbook.Report, orderbook.Answer](s.book, r)
+	r := n.store.recovery
+	applied, err := sequencer.Replay(ctx, n.cfg.Application, r)
 	if err != nil {
-		return fmt.Errorf("server: recovering %s: %w", s.cfg.DataDir, err)
+		return fmt.Errorf("node: recovering %s: %w", n.cfg.DataDir, err)
 	}
-	if last := durability.Seq(s.book.Seq()); last != r.Last {
-		return fmt.Errorf("server: recovering %s: the book is at event %d, the journal at %d", s.cfg.DataDir, last, r.Last)
+	if at := r.SnapshotSeq + durability.Seq(applied); at != r.Last {
+		return fmt.Errorf("node: recovering %s: snapshot and journal lead to event %d, the journal ends at %d", n.cfg.DataDir, at, r.Last)
 	}
-	s.ids.Store(r.Incarnation << connBits)
-	s.persists.Store(uint64(r.Last))
-	s.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it
-	s.log.Info("recovered", "dir", s.cfg.DataDir, "snapshot", uint64(r.SnapshotSeq), "applied", applied, "took", time.Since(began))
+	n.ids.Store(r.Incarnation << connBits)
+	n.store.persisted.Store(uint64(r.Last))
+	n.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it
+	n.log.Info("recovered", "dir", n.cfg.DataDir, "snapshot", uint64(r.SnapshotSeq), "applied", applied, "took", time.Since(began))
 	return nil
 }
 
-// genesis keeps the limits of the book: the file is a snapshot of the empty book, which a book with other limits refuses.
-// Without it, a journal that has no snapshot yet could be replayed with other limits, to another state.
-func (s *Server) genesis() error {
-	path := filepath.Join(s.cfg.DataDir, "genesis")
+// genesis keeps what the application was made with: the file is the snapshot of the empty application, which an application
+// of another configuration refuses. Without it, a journal that has no snapshot yet could be replayed to another state.
+func (n *Node[R, Q]) genesis() error {
+	path := filepath.Join(n.cfg.DataDir, "genesis")
 	f, err := os.Open(path)
 	if err == nil {
 		defer f.Close()
-		if err := s.book.Restore(f); err != nil {
-			return fmt.Errorf("server: %s: start with the limits this data directory was made with: %w", path, err)
+		if err := n.cfg.Application.Restore(f); err != nil {
+			return fmt.Errorf("node: %s: open with the configuration of the application that this data directory was made with: %w", path, err)
 		}
 		return nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("server: reading the limits of the book: %w", err)
+		return fmt.Errorf("node: reading the snapshot of the empty application: %w", err)
 	}
-	if s.recovery.Last > 0 {
-		return fmt.Errorf("server: %s is missing, so the limits under which the %d events of the journal were written are unknown; restore the file from a backup",
-			path, s.recovery.Last)
+	if last := n.store.recovery.Last; last > 0 {
+		return fmt.Errorf("node: %s is missing, so the configuration under which the %d events of the journal were written is unknown; restore the file from a backup",
+			path, last)
 	}
 	var b bytes.Buffer
-	if err := s.book.Snapshot(&b); err != nil {
+	if err := n.cfg.Application.Snapshot(&b); err != nil {
 		return err
 	}
 	if err := writeDurably(path, b.Bytes()); err != nil {
-		return fmt.Errorf("server: writing the limits of the book: %w", err)
+		return fmt.Errorf("node: writing the snapshot of the empty application: %w", err)
 	}
 	return nil
 }
 
-// writeDurably makes a file appear with all its bytes or not at all, also after a crash.
+// newCommitter makes the loop of the journal's goroutine. persisted is called on it with each event that is on disk.
+func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int, persisted func(durability.Seq)) {
+	idle := actors.NewAdaptive(0)
+	signal := mailbox.NewSignal(idle)
+	events.SetSignal(signal)
+	s.committer = journal.NewCommitter(journal.CommitterOptions{
+		Writer: s.journal.Writer(), Input: events, MaxBatchBytes: batchBytes,
+		Wait: func() {
+			signal.Prepare()
+			if events.Len() == 0 && !events.Done() && !s.committer.Offered() {
+				idle.Sleep(time.Minute)
+			}
+			signal.Cancel()
+		},
+		Wake:        idle.Wake,
+		OnPersisted: persisted,
+		OnSnapshot: func(seq durability.Seq, err error) {
+			if err != nil {
+				s.log.Error("installing a snapshot failed; journal keeps growing until one succeeds", "event", uint64(seq), "error", err)
+			}
+		},
+	})
+}
+
+// writeSnapshot puts a copy of the application's state on disk, on the goroutine of the snapshots.
+func (s *store) writeSnapshot(seq durability.Seq, state []byte) error {
+	prepared, err := s.journal.PrepareSnapshot(seq, func(w io.Writer) error {
+		_, err := w.Write(state)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.committer.Offer(prepared)
+}
+
+// close waits until everything sequenced is on disk, then closes the journal. A sync that does not return cannot be ended:
+// when ctx or gaveUp ends first, its goroutine is left behind, and the journal stays locked until it returns.
+func (s *store) close(ctx context.Context, gaveUp <-chan struct{}, snapshots <-chan struct{}) error {
+	grace := time.NewTimer(100 * time.Millisecond) // for an end that has no time left: a healthy disk needs less
+	defer grace.Stop()
+	for _, done := range []<-chan struct{}{s.committed, snapshots} {
+		select {
+		case <-done:
+			continue
+		case <-ctx.Done():
+		case <-gaveUp:
+		}
+		select {
+		case <-done:
+		case <-grace.C:
+			go func() {
+				<-s.committed
+				<-snapshots
+				_ = s.journal.Close() // the end has been reported already
+			}()
+			return fmt.Errorf("node: the disk has not answered in time; events up to %d are on it: %w",
+				s.persisted.Load(), context.DeadlineExceeded)
+		}
+	}
+	return s.journal.Close()
+}
+
+// writeDurably makes a file appear with all its bytes or not at all, including after a crash.
 func writeDurably(path string, data []byte) error {
 	temporary := path + ".tmp"
 	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
@@ -106,11 +200,4 @@ func writeDurably(path string, data []byte) error {
 		return err
 	}
 	return errors.Join(dir.Sync(), dir.Close())
-}
-
-func writeAll(b []byte) func(io.Writer) error {
-	return func(w io.Writer) error {
-		_, err := w.Write(b)
-		return err
-	}
 }

@@ -35,11 +35,11 @@ func TestATracedRequestLeavesATrace(t *testing.T) {
 		if err := c.conn.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the gate waits", func() bool { _, waiting := s.Pipeline().Waiting(); return waiting })
+		until(t, "the gate waits", func() bool { _, waiting := s.pipeline.Waiting(); return waiting })
 		v.open()
 		var rec telemetry.TraceRec
 		until(t, "the trace", func() bool {
-			for _, box := range s.Pipeline().Traces() {
+			for _, box := range s.pipeline.Traces() {
 				if box.TryGet(&rec) {
 					return true
 				}
@@ -62,7 +62,7 @@ func TestATracedRequestLeavesATrace(t *testing.T) {
 			}
 			last = rec.D[p]
 		}
-		for _, box := range s.Pipeline().Traces() {
+		for _, box := range s.pipeline.Traces() {
 			if box.TryGet(&rec) {
 				t.Fatalf("a second trace: %+v", rec)
 			}

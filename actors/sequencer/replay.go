@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"iter"
@@ -16,16 +17,22 @@ type Recovered interface {
 	Events() iter.Seq2[journal.Event, error]
 }
 
+// replayLook is after how many events a replay looks for the end of its context.
+const replayLook = 1024
+
 // Replay rebuilds an application: it restores the snapshot and applies the events after it, whose outputs go nowhere,
 // because they were answered in the run that journaled them. It returns the number of events applied. An error names the
 // event that could not be applied.
-func Replay[R, Q any](app Application[R, Q], from Recovered) (applied uint64, err error) {
+func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered) (applied uint64, err error) {
 	if err := from.Restore(app.Restore); err != nil {
 		return 0, err
 	}
 	var out discard[R, Q]
 	var req Request
 	for ev, err := range from.Events() {
+		if err == nil && applied%replayLook == 0 {
+			err = context.Cause(ctx)
+		}
 		if err != nil {
 			return applied, err
 		}

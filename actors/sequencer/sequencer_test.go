@@ -2,6 +2,7 @@ package sequencer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -218,7 +219,7 @@ func TestAReplayEqualsTheRun(t *testing.T) {
 	want := snapshotOf(t, st.app)
 	for seq, snapshot := range taken {
 		app := &script{}
-		n, err := Replay[report, report](app, recovered{snapshot, seq, st.events})
+		n, err := Replay[report, report](context.Background(), app, recovered{snapshot, seq, st.events})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +239,7 @@ func TestAReplayNamesTheEventItCannotApply(t *testing.T) {
 		{"an event that makes the application panic", "event 2 of the journal (tag 0x12) cannot be applied", bad},
 		{"an event of a newer version", "event 2 of the journal: upstream: event has version 7", []byte{7}},
 	} {
-		n, err := Replay[report, report](&script{}, recovered{nil, 0, [][]byte{good, c.event}})
+		n, err := Replay[report, report](context.Background(), &script{}, recovered{nil, 0, [][]byte{good, c.event}})
 		if err == nil || !strings.Contains(err.Error(), c.want) || n != 1 {
 			t.Errorf("%s: %d applied, error %v, want 1 and %q", c.name, n, err, c.want)
 		}

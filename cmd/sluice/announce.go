@@ -14,7 +14,7 @@ import (
 
 // announce prints one block that says what runs, and where. Its first line comes when clients can connect.
 func (s *service) announce(files uint64) {
-	c, p := s.cfg, s.server.Pipeline()
+	c, p := s.cfg, s.server
 	var where []string
 	for i, a := range s.addresses {
 		network := "tcp"

@@ -58,7 +58,7 @@ func (n *notifier) watch(s *service) {
 	if n.socket == "" || n.watchdog == 0 {
 		return
 	}
-	p, pulse := s.server.Pipeline(), new(observe.Pulse)
+	p, pulse := s.server, new(observe.Pulse)
 	tick := time.NewTicker(n.watchdog / 3)
 	go func() {
 		defer tick.Stop()

@@ -49,7 +49,7 @@ func (s *service) observe() (err error) {
 	if o.export, err = otel.Start(context.Background(), exports); err != nil {
 		return err
 	}
-	s.server.Pipeline().Sampler().Set(exports.Rules())
+	s.server.Sampler().Set(exports.Rules())
 	if c.Flight {
 		if o.flight, err = flight.Start(flight.Config{Dir: c.FlightDir(), Slow: c.FlightSlow, Log: s.log}); err != nil {
 			return err
@@ -78,7 +78,7 @@ func (s *service) observe() (err error) {
 
 // exports says what is exported: flags that were given win over OTEL_* variables, which win over the flags' defaults.
 func (s *service) exports() (otel.Config, error) {
-	c, p := s.cfg, s.server.Pipeline()
+	c, p := s.cfg, s.server
 	e, err := otel.FromEnv(otel.Config{
 		Collector: p.Collector(), Clock: s.clock, Boxes: p.Traces(), Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow,
 		TracesPerSecond: c.TracesPerSec, KindName: kindName, PolicyName: s.policyName, InstanceID: instance(c.DataDir), ClusterID: instance(c.DataDir),
@@ -109,7 +109,7 @@ func instance(dir string) string {
 // policyName names the policy in force in traces. They are made some milliseconds after their answers left, so an answer of
 // the moment of a swap can be told the policy after it.
 func (s *service) policyName(uint8) string {
-	p := s.server.Pipeline().Policy().Current()
+	p := s.server.Policy().Current()
 	if p.Name() != "" {
 		return p.Name()
 	}

@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"sluice/actors/node"
 	"sluice/actors/node/observe/stats"
 	"sluice/cmd/internal/config"
+	"sluice/cmd/orderbook"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
 	"sluice/transport"
@@ -53,15 +53,11 @@ func serve(e *env, args []string) error {
 	defer signal.Stop(s.signals)
 	logStart(s.log, c.IO)
 	limit := raiseFiles(s.log, c.MaxConnections)
-	if s.server, err = node.New(s.serverConfig()); err != nil {
-		return err
-	}
-	if s.addresses, err = s.server.Start(); err != nil {
+	if err := s.open(); err != nil {
 		return err
 	}
 	// Not before: until now these end the process at once, however long the recovery would take. Nothing was promised yet.
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)
-	s.gauges()
 	if err := s.observe(); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopFor)
 		defer cancel()
@@ -117,23 +113,41 @@ type service struct {
 	log       *slog.Logger
 	began     time.Time
 	signals   chan os.Signal
-	server    *node.Server
+	server    node.Running
 	set       *config.Set     // where cfg came from
 	clock     telemetry.Clock // of all stamps
 	observers observers
 	manager   *notifier
 	addresses []string
-	until     time.Time     // when a signal wants the process to have ended; zero before one came
-	syncs     atomic.Uint64 // written by the journal's goroutine, read by anyone: group commits begun
+	until     time.Time // when a signal wants the process to have ended; zero before one came
 }
 
-// serverConfig translates the settings.
-func (s *service) serverConfig() node.Config {
+// open opens the node.
+func (s *service) open() error {
+	c, err := s.nodeConfig()
+	if err != nil {
+		return err
+	}
+	n, err := node.Open(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	s.server, s.addresses = n, n.Addresses()
+	return nil
+}
+
+// nodeConfig translates the settings.
+func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answer], err error) {
 	c := s.cfg
-	sc := node.Config{
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		return sc, err
+	}
+	sc = node.Config[orderbook.Report, orderbook.Answer]{
+		Application: book, Encoder: orderbook.Encoder{},
 		DataDir: c.DataDir, KeysFile: c.Keys, Policy: c.Policy, ForcePolicy: c.ForcePolicy, Log: s.log,
 		SnapshotEvents: uint64(c.SnapshotEvents), SnapshotBytes: c.SnapshotBytes,
-		Journal: node.Journal{SegmentBytes: c.SegmentBytes, BeforeSync: func() { s.syncs.Add(1) }},
+		Journal: node.Journal{SegmentBytes: c.SegmentBytes},
 	}
 	for _, a := range c.TCP {
 		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "", ForceOpen: c.Insecure})
@@ -149,15 +163,7 @@ func (s *service) serverConfig() node.Config {
 	p.Shards, p.Placement, p.Idle, p.IO, p.RingEntries = c.Shards, c.Placement, c.Idle, c.IO, c.RingEntries
 	p.MaxFrame, p.MaxConnections, p.Heartbeat = c.FrameMax, c.MaxConnections, c.Heartbeat
 	p.Limits, p.ShardBudget = []transport.Limits{c.Limits}, c.ShardBudget
-	return sc
-}
-
-// gauges adds what only this file knows.
-func (s *service) gauges() {
-	s.server.Pipeline().Collector().Gauge(telemetry.Gauge{
-		Name: stats.JournalCommits, Unit: "commits", Help: "Group commits, one fdatasync each, in this run.",
-		Shard: telemetry.NoShard, Read: func() float64 { return float64(s.syncs.Load()) },
-	})
+	return sc, nil
 }
 
 // supervise runs until the server has ended.
@@ -203,7 +209,7 @@ func (s *service) drain(got os.Signal) error {
 			fmt.Fprintf(s.stderr, "sluice: drained in %s\n", since(began))
 			return nil
 		case <-progress.C:
-			fmt.Fprintf(s.stderr, "sluice: draining since %s: %d clients are connected\n", since(began), s.server.Pipeline().Connections())
+			fmt.Fprintf(s.stderr, "sluice: draining since %s: %d clients are connected\n", since(began), s.server.Connections())
 		case got := <-s.signals:
 			switch {
 			case got == syscall.SIGUSR1:
@@ -229,7 +235,7 @@ func (s *service) drain(got os.Signal) error {
 // lastReport is the report of a server that has ended, with the last that its actors measured. A disk that hangs keeps
 // the file of it, and not the process.
 func (s *service) lastReport() {
-	s.server.Pipeline().Collector().Final()
+	s.server.Collector().Final()
 	reported := make(chan struct{})
 	go func() {
 		s.report()
@@ -248,7 +254,7 @@ func (s *service) report() {
 	if s.cfg.StatsFile == "" {
 		return
 	}
-	p := s.server.Pipeline()
+	p := s.server
 	if err := stats.Take(p.Collector(), p.Diagnosis(), len(p.Rings())).WriteFile(s.cfg.StatsFile); err != nil {
 		s.log.Error("the measurements were not written", "error", err)
 	}

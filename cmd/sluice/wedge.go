@@ -32,7 +32,7 @@ type gateWatch struct {
 
 // watchGate starts to watch the gate of a server that was started, until close.
 func (s *service) watchGate() *gateWatch {
-	p := s.server.Pipeline()
+	p := s.server
 	w := &gateWatch{log: s.log, wait: p.Waiting, quit: make(chan struct{}), done: make(chan struct{}), why: func(event durability.Seq) string {
 		var v durability.View
 		if !s.server.View(&v) {

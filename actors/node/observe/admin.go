@@ -48,7 +48,7 @@ type Config struct {
 // Admin is the open doors of one server. Start and Close belong to one goroutine.
 type Admin struct {
 	cfg    Config
-	server *node.Server
+	server node.Running
 	log    *slog.Logger
 	began  time.Time
 	api    *http.ServeMux // what every door serves
@@ -60,8 +60,8 @@ type Admin struct {
 	ended sync.WaitGroup
 }
 
-// New checks a configuration. s has been started, or will be before Start.
-func New(cfg Config, s *node.Server) (*Admin, error) {
+// New checks a configuration.
+func New(cfg Config, s node.Running) (*Admin, error) {
 	if cfg.Deadline == 0 {
 		cfg.Deadline = DefaultDeadline
 	}

@@ -9,13 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"sluice/actors/node"
 	"sluice/transport/wire"
 )
 
 const swapCommand = `{"method":"POST","path":"/policy","body":{"policy":"in_memory>=1"}}`
 
-func policyOf(r *rig) string { return r.server.Pipeline().Policy().Current().String() }
+func policyOf(r *rig) string { return r.server.Policy().Current().String() }
 
 func TestCommandsThroughBothDoors(t *testing.T) {
 	for _, door := range []string{"unix socket", "operator key"} {
@@ -104,7 +103,7 @@ func TestKickEndsTheOneThatWasNamed(t *testing.T) {
 // Nothing changes over TCP, nor over the client port for anyone but an operator with a key.
 func TestWhoMayNotChangeAnything(t *testing.T) {
 	log := &logged{}
-	r := newRig(t, func(_ *node.Config, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
+	r := newRig(t, func(_ *bookConfig, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/trace": `{"connection":"1","responses":1}`, "/drain": `{}`} {
 		if code, text := r.request("tcp", "POST", path, body); code != 403 || !strings.Contains(text, "admin socket") {
 			t.Errorf("POST %s over TCP: %d %q", path, code, text)
@@ -150,7 +149,7 @@ func TestASwapIsAnsweredOnlyWhenTheGateAdoptedIt(t *testing.T) {
 		answered <- err
 	}()
 	until(t, "the swap to be handed over", func() bool {
-		_, pending := r.server.Pipeline().Policy().Pending()
+		_, pending := r.server.Policy().Pending()
 		return pending
 	})
 	code, text := r.request("tcp", "GET", "/policy", "")
@@ -172,7 +171,7 @@ func TestASwapIsAnsweredOnlyWhenTheGateAdoptedIt(t *testing.T) {
 // not. The swap then opens the gate, and a half-closed operator still gets everything.
 func TestCommandsWhileTheGateIsShut(t *testing.T) {
 	shut, held := make(chan struct{}), make(chan struct{}, 64)
-	r := newRig(t, func(sc *node.Config, _ *Config) {
+	r := newRig(t, func(sc *bookConfig, _ *Config) {
 		sc.Journal.BeforeSync = func() { held <- struct{}{}; <-shut }
 	})
 	defer close(shut)
@@ -225,7 +224,7 @@ func TestTooManyCommandsAtOnce(t *testing.T) {
 		c.send(wire.TagAdminCommand, swapCommand)
 	}
 	until(t, "a swap to be handed over", func() bool {
-		_, pending := r.server.Pipeline().Policy().Pending()
+		_, pending := r.server.Policy().Pending()
 		return pending
 	})
 	release()
@@ -249,7 +248,7 @@ func TestTooManyCommandsAtOnce(t *testing.T) {
 
 // An answer that would not fit is refused with a reason, and the operator stays connected.
 func TestAnAnswerThatIsTooLong(t *testing.T) {
-	r := newRig(t, func(sc *node.Config, _ *Config) {
+	r := newRig(t, func(sc *bookConfig, _ *Config) {
 		l := limits()
 		l.HardBytes, l.SoftBytes = 1024, 1024
 		sc.EndpointLimits = map[string]limit{"desk": l}

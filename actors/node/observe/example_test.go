@@ -9,6 +9,7 @@ import (
 
 	"sluice/actors/node"
 	"sluice/actors/node/observe"
+	"sluice/cmd/orderbook"
 	"sluice/transport/listen"
 )
 
@@ -20,14 +21,16 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	quiet := slog.New(slog.DiscardHandler)
-	s, err := node.New(node.Config{
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		panic(err)
+	}
+	s, err := node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
+		Application: book, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"), Log: quiet,
 		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: "127.0.0.1:0", Open: true}}},
 	})
 	if err != nil {
-		panic(err)
-	}
-	if _, err := s.Start(); err != nil {
 		panic(err)
 	}
 	doors, err := observe.New(observe.Config{Socket: filepath.Join(dir, "admin"), Log: quiet}, s)
@@ -47,8 +50,8 @@ func Example() {
 	fmt.Println(doors.Close(context.Background()), s.Err())
 	// Output:
 	// policy in_memory>=1 is in force; it was persisted>=1 <nil>
-	//  server: refused: durability: clause 1 "persisted>=9": count 9 is above the cluster size 3; use a count from 1 to 3, or a larger cluster
-	//  server: kick 7: no such connection; it may have ended already
+	//  node: refused: durability: clause 1 "persisted>=9": count 9 is above the cluster size 3; use a count from 1 to 3, or a larger cluster
+	//  node: kick 7: no such connection; it may have ended already
 	// draining, for at most 10s <nil>
 	// <nil> <nil>
 }

@@ -38,7 +38,7 @@ const patience = 20 * time.Second
 // rig is a server that asks for keys on TCP and lets traders in on a unix socket, and its admin.
 type rig struct {
 	t                  testing.TB
-	server             *node.Server
+	server             node.Running
 	admin              *Admin
 	web, socket        string // doors of the admin
 	tcp, unix          string // for clients
@@ -47,8 +47,20 @@ type rig struct {
 	orders             uint64 // the last client order id
 }
 
+// bookConfig configures a node that runs the order book.
+type bookConfig = node.Config[orderbook.Report, orderbook.Answer]
+
+func newBook(t testing.TB) *orderbook.Book {
+	t.Helper()
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return book
+}
+
 // setup changes a rig before it starts.
-type setup func(sc *node.Config, c *Config)
+type setup func(sc *bookConfig, c *Config)
 
 func newRig(t testing.TB, changes ...setup) *rig {
 	t.Helper()
@@ -72,7 +84,8 @@ func newRig(t testing.TB, changes ...setup) *rig {
 		t.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	sc := node.Config{
+	sc := bookConfig{
+		Application: newBook(t), Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"), KeysFile: path, Log: quiet, Journal: node.Journal{SegmentBytes: 1 << 20},
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Name: "desk"}, {Network: "unix", Address: r.unix, Name: "local", Open: true},
@@ -84,15 +97,11 @@ func newRig(t testing.TB, changes ...setup) *rig {
 	for _, change := range changes {
 		change(&sc, &c)
 	}
-	var err error
-	if r.server, err = node.New(sc); err != nil {
-		t.Fatal(err)
-	}
-	addresses, err := r.server.Start()
+	n, err := node.Open(context.Background(), sc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.tcp = addresses[0]
+	r.server, r.tcp = n, n.Addresses()[0]
 	if r.admin, err = New(c, r.server); err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +261,7 @@ func (r *rig) ids() (all []uint64) {
 // stalled puts everything on one goroutine and blocks it when the first connection ends, until release is called.
 func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 	reached, gate := make(chan struct{}, 64), make(chan struct{})
-	s = func(sc *node.Config, _ *Config) {
+	s = func(sc *bookConfig, _ *Config) {
 		sc.Pipeline.Placement, sc.Pipeline.Shards = actors.PlacementFused, 1
 		sc.Pipeline.OnNotice = func(n actors.Notice) {
 			if n.Kind == actors.NoticeClosed {

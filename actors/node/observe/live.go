@@ -72,7 +72,7 @@ func Alive(silent []Silent) bool {
 }
 
 func (a *Admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
-	p := a.server.Pipeline()
+	p := a.server
 	life := &Life{Ended: a.state() == "ended"}
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()

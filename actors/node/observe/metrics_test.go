@@ -22,7 +22,7 @@ import (
 func scraped(t *testing.T) map[string][]string {
 	t.Helper()
 	r, _ := traced(t)
-	p := r.server.Pipeline()
+	p := r.server
 	p.Collector().Gauge(telemetry.Gauge{Name: stats.JournalCommits, Unit: "commits", Shard: telemetry.NoShard, Read: func() float64 { return 1 }})
 	r.dial("unix", r.unix, nil).served()
 	// The client may have its answer before its shard has counted it.

@@ -163,7 +163,7 @@ func (a *Admin) state() string {
 }
 
 func (a *Admin) status(context.Context, url.Values) (page, int, error) {
-	p := a.server.Pipeline()
+	p := a.server
 	g, s := a.gate(), &Status{State: a.state(), Clients: p.Connections(), Engine: p.Diagnosis().Engine, Engines: transport.Engines(), Seconds: time.Since(a.began).Seconds()}
 	current := p.Policy().Current()
 	s.Policy, s.Gate = named(current.String(), current.Name()), g.Text()
@@ -175,7 +175,7 @@ func (a *Admin) status(context.Context, url.Values) (page, int, error) {
 }
 
 func (a *Admin) readyz(context.Context, url.Values) (page, int, error) {
-	p := a.server.Pipeline()
+	p := a.server
 	d, current := p.Diagnosis(), p.Policy().Current()
 	r := &Readiness{
 		Ready: a.server.Ready(), State: a.state(), Engine: d.Engine, Fallback: d.Fallback, Diagnosis: d.Text,
@@ -194,7 +194,7 @@ func (a *Admin) readyz(context.Context, url.Values) (page, int, error) {
 
 // gate says what the gate waits for.
 func (a *Admin) gate() Gate {
-	wait, waiting := a.server.Pipeline().Waiting()
+	wait, waiting := a.server.Waiting()
 	if !waiting {
 		return Gate{}
 	}
@@ -206,11 +206,11 @@ func (a *Admin) explain(want durability.Seq) string {
 	if !a.server.View(&v) {
 		return "the cursors move too fast to say"
 	}
-	return a.server.Pipeline().Policy().Current().Explain(&v, want)
+	return a.server.Policy().Current().Explain(&v, want)
 }
 
 func (a *Admin) policy(context.Context, url.Values) (page, int, error) {
-	s := a.server.Pipeline().Policy()
+	s := a.server.Policy()
 	current := s.Current()
 	p := &Policy{Policy: current.String(), Name: current.Name(), Gate: a.gate(), Verdict: "the cursors move too fast to say"}
 	if pending, ok := s.Pending(); ok {
@@ -311,7 +311,7 @@ func (a *Admin) closed(_ context.Context, query url.Values) (page, int, error) {
 }
 
 func (a *Admin) tracing(context.Context, url.Values) (page, int, error) {
-	r := a.server.Pipeline().Sampler().Load()
+	r := a.server.Sampler().Load()
 	t := &Tracing{Exported: r.Exported, Ratio: math.Ldexp(float64(r.Below), -64), Slow: time.Duration(r.SlowNS).Seconds()}
 	t.Connection, t.Left = r.Following()
 	return t, http.StatusOK, nil
@@ -327,6 +327,6 @@ type measurements struct {
 func (m *measurements) Text(w io.Writer) error { return m.text(w) }
 
 func (a *Admin) stats(context.Context, url.Values) (page, int, error) {
-	p := a.server.Pipeline()
+	p := a.server
 	return &measurements{stats.Take(p.Collector(), p.Diagnosis(), len(p.Rings())), a.server.WriteStats}, http.StatusOK, nil
 }

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/actors/node"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -118,13 +117,13 @@ func TestWhatIsNotUnderstoodIsRefused(t *testing.T) {
 			t.Errorf("%s: %d %q, want %d", v.name, code, text, v.code)
 		}
 	}
-	if p := r.server.Pipeline().Policy().Current().String(); p != "persisted>=1" || !r.server.Ready() {
+	if p := r.server.Policy().Current().String(); p != "persisted>=1" || !r.server.Ready() {
 		t.Errorf("policy %s, ready %t", p, r.server.Ready())
 	}
 }
 
 func TestAHostNameIsRefusedOnLoopback(t *testing.T) {
-	r := newRig(t, func(_ *node.Config, c *Config) { c.Force = true }) // which is about other addresses
+	r := newRig(t, func(_ *bookConfig, c *Config) { c.Force = true }) // which is about other addresses
 	for host, want := range map[string]string{
 		"127.0.0.1:9464": "200", "localhost": "200", "[::1]:9464": "200", "evil.example:9464": "403", "": "403", "localhost.evil.example": "403", "[": "403",
 	} {
@@ -136,7 +135,7 @@ func TestAHostNameIsRefusedOnLoopback(t *testing.T) {
 
 func TestMountedPagesAndProfiles(t *testing.T) {
 	seen := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("measured")) })
-	r := newRig(t, func(_ *node.Config, c *Config) {
+	r := newRig(t, func(_ *bookConfig, c *Config) {
 		c.Handlers, c.Pprof = map[string]http.Handler{"/metrics": seen, "/live/": seen}, true
 	})
 	for path, want := range map[string]int{"/metrics": 200, "/live/x": 200, "/debug/pprof/goroutine?debug=1": 200, "/nothing": 404} {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/actors/node"
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
 )
@@ -19,8 +18,8 @@ import (
 // traced is a rig whose traces are written as text.
 func traced(t *testing.T) (*rig, *spans) {
 	clock, out := telemetry.NewClock(), new(spans)
-	r := newRig(t, func(sc *node.Config, _ *Config) { sc.Pipeline.Clock = clock })
-	p := r.server.Pipeline()
+	r := newRig(t, func(sc *bookConfig, _ *Config) { sc.Pipeline.Clock = clock })
+	p := r.server
 	cfg := otel.Config{
 		Collector: p.Collector(), Clock: clock, Boxes: p.Traces(), Metrics: []string{otel.ExporterNone}, Traces: otel.ExporterConsole,
 		TraceSlow: -1, Console: out, Log: slog.New(slog.DiscardHandler),
@@ -119,7 +118,7 @@ func TestTracingRefused(t *testing.T) {
 	c := r.dial("unix", r.unix, nil)
 	c.served()
 	id := r.ids()[0]
-	sampler := r.server.Pipeline().Sampler()
+	sampler := r.server.Sampler()
 	sampler.Follow(id, 7)
 	rules := sampler.Load()
 	for body, want := range map[string]int{

@@ -249,17 +249,22 @@ func serveOrders(spec *Spec, l *link) error {
 	if spec.Net == "tcp" {
 		endpoint.Address = "127.0.0.1:0"
 	}
-	var s *node.Server
+	var s node.Running
 	addresses := []string{""}
+	var book *orderbook.Book
 	if err == nil {
-		s, err = node.New(node.Config{
+		book, err = orderbook.New(orderbook.Config{})
+	}
+	if err == nil {
+		s, err = node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
+			Application: book, Encoder: orderbook.Encoder{},
 			DataDir: filepath.Join(spec.Dir, "data"), Listen: doors.Config{Endpoints: []doors.Endpoint{endpoint}},
 			Pipeline: actors.Config{IO: mode, Shards: spec.Shards},
 			Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		})
 	}
 	if err == nil {
-		addresses, err = s.Start()
+		addresses = s.Addresses()
 	}
 	answer := ready{Engine: spec.IO}
 	if err != nil {

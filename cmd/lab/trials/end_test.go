@@ -53,8 +53,8 @@ func (s state) String() string {
 func TestEveryEndKeepsItsDeadline(t *testing.T) {
 	ends := []struct {
 		name   string
-		method func(*node.Server, context.Context) error
-	}{{"drain", (*node.Server).Drain}, {"stop", (*node.Server).Stop}, {"fence", (*node.Server).Fence}}
+		method func(node.Running, context.Context) error
+	}{{"drain", node.Running.Drain}, {"stop", node.Running.Stop}, {"fence", node.Running.Fence}}
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, end := range ends {
 			for s := range everything + 1 {
@@ -68,7 +68,7 @@ func TestEveryEndKeepsItsDeadline(t *testing.T) {
 					ctx, cancel := context.WithTimeout(context.Background(), deadline)
 					defer cancel()
 					began := time.Now()
-					err := end.method(h.Server, ctx)
+					err := end.method(h.Running, ctx)
 					took := time.Since(began)
 					// The slack is for a machine that is busy with something else; what is tested is that no end waits for a client.
 					if took > deadline+h.slack {
@@ -115,7 +115,7 @@ func TestASecondSignalEndsADrain(t *testing.T) {
 
 // house is a whole server, with its order book and its journal, in a state.
 type house struct {
-	*node.Server
+	node.Running
 	t          testing.TB
 	at         []string
 	open       func() // lets the disk go on
@@ -139,7 +139,12 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	gate, held := make(chan struct{}), make(chan struct{})
 	var first sync.Once
 	h.open = sync.OnceFunc(func() { close(gate) })
-	cfg := node.Config{
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := node.Config[orderbook.Report, orderbook.Answer]{
+		Application: book, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"), KeysFile: keys, Log: slog.New(slog.DiscardHandler),
 		Listen: listen.Config{
 			Endpoints: []listen.Endpoint{
@@ -159,12 +164,10 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	if s&diskHangs != 0 {
 		cfg.Journal.BeforeSync = func() { first.Do(func() { close(held) }); <-gate }
 	}
-	if h.Server, err = node.New(cfg); err != nil {
+	if h.Running, err = node.Open(context.Background(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	if h.at, err = h.Start(); err != nil {
-		t.Fatal(err)
-	}
+	h.at = h.Addresses()
 	if s&halfDone != 0 {
 		h.halfShake()
 	}
@@ -228,7 +231,7 @@ func (h *house) silent(s state) {
 	if s == blocked || s == blocked|halfDone {
 		until(h.t, "the clients are blocked", func() bool {
 			n := 0.0
-			h.Pipeline().Collector().Gauges(func(g telemetry.Gauge, value float64) {
+			h.Collector().Gauges(func(g telemetry.Gauge, value float64) {
 				if g.Name == "egress_blocked_connections" {
 					n += value
 				}
@@ -245,7 +248,7 @@ func (h *house) close() {
 	for _, c := range h.clients {
 		c.Close()
 	}
-	if n := h.Pipeline().Connections(); n != 0 {
+	if n := h.Connections(); n != 0 {
 		h.t.Errorf("%d permits are still out", n)
 	}
 	until(h.t, fmt.Sprintf("at most %d goroutines are left", h.goroutines), func() bool { return runtime.NumGoroutine() <= h.goroutines })

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/actors/node"
 	"sluice/transport"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -145,7 +144,7 @@ const number = `(s => Number(document.querySelector(s).textContent.replace(/[^0-
 
 func TestThePageInABrowser(t *testing.T) {
 	b := openBrowser(t)
-	d := newStand(t, func(c *node.Config) {
+	d := newStand(t, func(c *bookConfig) {
 		c.Pipeline.Limits = []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 16 << 20, SoftFor: time.Hour, NoProgress: time.Hour}}
 	})
 	run(b, chromedp.Navigate(d.base+"/"))
@@ -194,7 +193,7 @@ func TestThePictureForTheReadme(t *testing.T) {
 		t.Skip("SLUICE_PICTURES names no directory for pictures; make picture does, and takes 5 minutes")
 	}
 	b := openBrowser(t)
-	d := newStand(t, func(c *node.Config) {
+	d := newStand(t, func(c *bookConfig) {
 		c.Pipeline.Limits = []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 64 << 10, SoftFor: time.Hour, NoProgress: time.Hour}}
 	})
 	for i := range 5 {

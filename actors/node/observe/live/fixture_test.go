@@ -15,9 +15,7 @@ import (
 	"sluice/actors"
 	"sluice/actors/node"
 	"sluice/actors/node/observe"
-	"sluice/actors/node/observe/stats"
 	"sluice/cmd/orderbook"
-	"sluice/telemetry"
 	"sluice/transport/client"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
@@ -28,7 +26,7 @@ const patience = 60 * time.Second // for what takes milliseconds on a quiet mach
 // stand is a server with its admin pages, and a disk that can be held back.
 type stand struct {
 	t      *testing.T
-	server *node.Server
+	server node.Running
 	live   *Live
 	tcp    string
 	unix   string
@@ -40,12 +38,25 @@ type stand struct {
 	shut chan struct{} // the disk waits for it to be closed; nil: it does not wait; guarded by mu
 }
 
+// bookConfig configures a node that runs the order book.
+type bookConfig = node.Config[orderbook.Report, orderbook.Answer]
+
+func newBook(t testing.TB) *orderbook.Book {
+	t.Helper()
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return book
+}
+
 // newStand runs until the end of the test. prepare may change the configuration.
-func newStand(t *testing.T, prepare func(*node.Config)) *stand {
+func newStand(t *testing.T, prepare func(*bookConfig)) *stand {
 	t.Helper()
 	d := &stand{t: t, unix: filepath.Join(t.TempDir(), "s")}
 	log := slog.New(slog.DiscardHandler)
-	cfg := node.Config{
+	cfg := bookConfig{
+		Application: newBook(t), Encoder: orderbook.Encoder{},
 		DataDir: t.TempDir(), Log: log,
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true}, {Network: "unix", Address: d.unix, Open: true},
@@ -57,18 +68,11 @@ func newStand(t *testing.T, prepare func(*node.Config)) *stand {
 	if prepare != nil {
 		prepare(&cfg)
 	}
-	var err error
-	if d.server, err = node.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	addresses, err := d.server.Start()
+	n, err := node.Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.tcp = addresses[0]
-	d.server.Pipeline().Collector().Gauge(telemetry.Gauge{
-		Name: stats.JournalCommits, Shard: telemetry.NoShard, Read: func() float64 { return float64(d.syncs.Load()) },
-	})
+	d.server, d.tcp = n, n.Addresses()[0]
 	d.live = Start(d.server, nil)
 	pages, err := observe.New(observe.Config{Address: "127.0.0.1:0", Handlers: d.live.Handlers(), Front: d.live.Front, Log: log}, d.server)
 	if err != nil {

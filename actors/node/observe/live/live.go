@@ -23,7 +23,7 @@ const lookEvery = time.Second
 // Live looks at a server once a second until Close. Its handlers may be used by any number of goroutines, also after Close:
 // they show the last that was seen.
 type Live struct {
-	server  *node.Server
+	server  node.Running
 	boot    time.Time
 	history *history
 	onPoint func(Point)
@@ -37,11 +37,10 @@ type Live struct {
 }
 
 // Start begins to look at a server that was started. onPoint, if not nil, is told of each point on the looking goroutine.
-func Start(s *node.Server, onPoint func(Point)) *Live {
-	p := s.Pipeline()
+func Start(s node.Running, onPoint func(Point)) *Live {
 	l := &Live{
 		server: s, boot: time.Now(), onPoint: onPoint, slowest: []Client{},
-		history: newHistory(p.Collector(), p.Now, time.Now), stop: make(chan struct{}), done: make(chan struct{}),
+		history: newHistory(s.Collector(), s.Now, time.Now), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	go l.look()
 	return l

@@ -147,7 +147,7 @@ const (
 
 // snapshot assembles the present, and the points after a number.
 func (l *Live) snapshot(ctx context.Context, after uint64) *Snapshot {
-	p, now := l.server.Pipeline(), time.Now()
+	p, now := l.server, time.Now()
 	d, policy := p.Diagnosis(), p.Policy().Current()
 	s := &Snapshot{
 		Boot: l.boot.UnixMilli(), State: l.state(), Up: now.Sub(l.boot).Seconds(), Engine: d.Engine, Note: d.Text, Falls: d.Fallback,
@@ -215,14 +215,14 @@ func (l *Live) state() string {
 
 // gate asks the gate itself, since a point can be a second old.
 func (l *Live) gate() Gate {
-	wait, waiting := l.server.Pipeline().Waiting()
+	wait, waiting := l.server.Waiting()
 	if !waiting {
 		return Gate{}
 	}
 	g := Gate{Waiting: true, Wedged: wait.For > wedgedFor, Event: uint64(wait.Seq), Seconds: wait.For.Seconds()}
 	var v durability.View
 	if l.server.View(&v) {
-		g.Why = l.server.Pipeline().Policy().Current().Explain(&v, wait.Seq)
+		g.Why = l.server.Policy().Current().Explain(&v, wait.Seq)
 	}
 	return g
 }

@@ -129,8 +129,8 @@ func TestARestartGoesOn(t *testing.T) {
 		seen := map[uint64]bool{}
 		for run := uint64(0); run < 4; run++ {
 			s, at := serve(t, cfg)
-			if run != s.recovery.Incarnation-1 {
-				t.Fatalf("incarnation %d in run %d", s.recovery.Incarnation, run)
+			if run != s.store.recovery.Incarnation-1 {
+				t.Fatalf("incarnation %d in run %d", s.store.recovery.Incarnation, run)
 			}
 			c := dial(t, "tcp", at[0])
 			c.command(position(1))
@@ -262,23 +262,12 @@ func TestTheConnectionLimitIsKept(t *testing.T) {
 	})
 }
 
-func TestStatsTellOfEveryComponent(t *testing.T) {
-	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
-	s, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	if err := s.WriteStats(&b); err != nil || b.String() != "not started\n" {
-		t.Errorf("stats before the start: %q, %v", b.String(), err)
-	}
-	at, err := s.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestStatsNameEveryComponent(t *testing.T) {
+	s, at := serve(t, config(t.TempDir(), transport.ModePoll, &lines{}))
 	c := dial(t, "tcp", at[0])
 	c.command(order(1, 1, orderbook.Buy, 100, 1))
 	c.expect("accepted 1 seq=1", "end")
+	var b strings.Builder
 	if err := s.WriteStats(&b); err != nil {
 		t.Fatal(err)
 	}

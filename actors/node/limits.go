@@ -1,0 +1,109 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"sluice/transport"
+	"sluice/transport/listen"
+)
+
+// Changes are the parts of a configuration that may change while the node runs. All of them are given each time.
+type Changes struct {
+	Limits         transport.Limits            // of endpoints that are not named below
+	EndpointLimits map[string]transport.Limits // by Endpoint.Name
+	RequestRate    listen.Rate
+	ConnectRate    listen.Rate
+}
+
+// Reload puts changes in force, and the keys file as it is now. Connected clients stay, including those whose key is gone:
+// kick them. On an error nothing has changed.
+func (n *Node[R, Q]) Reload(c Changes) error {
+	n.operators.mu.Lock()
+	defer n.operators.mu.Unlock()
+	classes, err := n.classes(c.Limits, c.EndpointLimits)
+	if err != nil {
+		return err
+	}
+	var keys *listen.Keyring
+	if n.cfg.KeysFile != "" {
+		if keys, err = listen.ReadKeys(n.cfg.KeysFile); err != nil {
+			return err
+		}
+	}
+	before := n.operators.changes
+	if err := n.listener.SetRates(c.RequestRate, c.ConnectRate); err != nil {
+		return err
+	}
+	if err := n.pipeline.SetLimits(classes); err != nil {
+		return errors.Join(err, n.listener.SetRates(before.RequestRate, before.ConnectRate))
+	}
+	if keys != nil {
+		n.listener.SetKeys(keys)
+	}
+	n.operators.changes = c
+	return nil
+}
+
+// limits makes a limits class for each endpoint, before anything starts.
+func (n *Node[R, Q]) limits() error {
+	common := transport.DefaultLimits()
+	switch classes := len(n.cfg.Pipeline.Limits); {
+	case classes > 1:
+		return fmt.Errorf("node: Pipeline.Limits has %d classes; there is one for each endpoint, see EndpointLimits", classes)
+	case classes == 1:
+		common = n.cfg.Pipeline.Limits[0]
+	}
+	if count := len(n.cfg.Listen.Endpoints); count > 255 {
+		return fmt.Errorf("node: %d endpoints; at most 255", count)
+	}
+	n.operators.changes = Changes{
+		Limits: common, EndpointLimits: n.cfg.EndpointLimits,
+		RequestRate: n.cfg.Listen.RequestRate, ConnectRate: n.cfg.Listen.ConnectRate,
+	}
+	classes, err := n.classes(common, n.cfg.EndpointLimits)
+	if len(classes) > 0 {
+		n.cfg.Pipeline.Limits = classes
+	}
+	return err
+}
+
+// classes are the limits of each endpoint, in their order: those of its name, else the common ones.
+func (n *Node[R, Q]) classes(common transport.Limits, by map[string]transport.Limits) ([]transport.Limits, error) {
+	all := make([]transport.Limits, len(n.cfg.Listen.Endpoints))
+	named := 0
+	for i := range all {
+		l, ok := by[n.endpoint(uint8(i))]
+		if all[i] = common; ok {
+			all[i] = l
+			named++
+		}
+	}
+	if named < len(by) {
+		for name := range by {
+			if n.class(name) < 0 {
+				return nil, fmt.Errorf("node: limits for %q, which is no endpoint; the first one is %q", name, n.endpoint(0))
+			}
+		}
+	}
+	return all, nil
+}
+
+// endpoint names a limits class: there is one for each endpoint.
+func (n *Node[R, Q]) endpoint(class uint8) string {
+	e := n.cfg.Listen.Endpoints[class]
+	if e.Name != "" {
+		return e.Name
+	}
+	return e.Network + " " + e.Address
+}
+
+// class is the limits class of an endpoint's name, -1 if there is none.
+func (n *Node[R, Q]) class(name string) int {
+	for i := range n.cfg.Listen.Endpoints {
+		if n.endpoint(uint8(i)) == name {
+			return i
+		}
+	}
+	return -1
+}

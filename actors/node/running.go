@@ -1,0 +1,52 @@
+package node
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"sluice/actors"
+	"sluice/durability"
+	"sluice/telemetry"
+	"sluice/transport"
+	"sluice/transport/listen"
+)
+
+// Running is a Node of any application, for code that observes and operates nodes: package observe, and a program's commands.
+// The methods are those of Node.
+type Running interface {
+	Ready() bool
+	Ended() <-chan struct{}
+	Err() error
+	Drain(context.Context) error
+	Stop(context.Context) error
+	Fence(context.Context) error
+	Wait(context.Context) error
+
+	Addresses() []string
+	Rings() []transport.Info
+	Diagnosis() transport.Diagnosis
+	Listener() *listen.Server
+	View(*durability.View) bool
+	Waiting() (actors.Wait, bool)
+	Degraded() (now bool, total time.Duration)
+	Policy() *durability.Switch
+	SwapPolicy(ctx context.Context, text string, force bool) (old, now durability.Policy, err error)
+
+	Connections() int
+	Top(ctx context.Context, by actors.Order, most int) (top []actors.Figures, open int, err error)
+	Client(id uint64) (Client, bool)
+	LastClosed(most int) (some []Closed, ended uint64)
+	Kick(conn uint64) error
+	SetCommand(Command)
+	Reload(Changes) error
+
+	Now() int64
+	Collector() *telemetry.Collector
+	Sampler() *telemetry.Sampler
+	Traces() []*telemetry.TraceBox
+	Trace(conn uint64, responses int) error
+	WriteStats(io.Writer) error
+}
+
+var _ Running = (*Node[struct{}, struct{}])(nil)
