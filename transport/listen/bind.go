@@ -9,12 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxUnixPath is the longest path of a unix-domain socket in bytes: sun_path of unix(7) without its final zero.
-const maxUnixPath = 107
+// MaxSocketPath is the longest path of a unix-domain socket in bytes: sun_path of unix(7) without its final zero.
+const MaxSocketPath = 107
 
-func checkUnixPath(path string) error {
-	if path == "" || path == "@" || len(path) > maxUnixPath {
-		return fmt.Errorf("listen: unix socket path %q has %d bytes: want 1..%d", path, len(path), maxUnixPath)
+// CheckSocketPath reports why a unix-domain socket cannot have a path. "@name" is an abstract socket.
+func CheckSocketPath(path string) error {
+	if path == "" || path == "@" || len(path) > MaxSocketPath {
+		return fmt.Errorf("listen: unix socket path %q has %d bytes; it needs a name, and at most %d bytes",
+			path, len(path), MaxSocketPath)
 	}
 	return nil
 }
@@ -109,7 +111,7 @@ func (c *Config) openTCP(address *net.TCPAddr) (b bound, err error) {
 func (c *Config) openUnix(e *Endpoint) (b bound, err error) {
 	abstract := e.Address[0] == '@'
 	if !abstract {
-		if err := removeStale(e.Address); err != nil {
+		if err := RemoveStaleSocket(e.Address); err != nil {
 			return bound{}, err
 		}
 	}
@@ -158,8 +160,9 @@ func (c *Config) listen(fd int, name unix.Sockaddr) error {
 	return os.NewSyscallError("listen", unix.Listen(fd, c.Backlog))
 }
 
-// removeStale makes the path free: it deletes a socket that nobody answers on, and nothing else.
-func removeStale(path string) error {
+// RemoveStaleSocket makes a path free for a new socket: it deletes a socket that no process listens on, and nothing else.
+// A path that is in use, or is not a socket, is an error.
+func RemoveStaleSocket(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -194,7 +197,7 @@ func (b *bound) release() {
 		return
 	}
 	if now, err := os.Lstat(b.path); err == nil && os.SameFile(now, b.made) {
-		_ = os.Remove(b.path) // a socket file left behind is harmless: removeStale handles it
+		_ = os.Remove(b.path) // a socket file left behind is harmless: RemoveStaleSocket handles it
 	}
 }
 

@@ -173,7 +173,7 @@ func (e *Endpoint) validate(haveKeys bool) error {
 	}
 	switch e.Network {
 	case "unix":
-		return checkUnixPath(e.Address)
+		return CheckSocketPath(e.Address)
 	case "tcp":
 	default:
 		return fmt.Errorf("listen: network %q of address %q: want tcp or unix", e.Network, e.Address)

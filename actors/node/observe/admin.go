@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/actors/node"
+	"sluice/transport/listen"
 )
 
 // Defaults of Config's zero fields, and limits.
@@ -76,8 +77,10 @@ func New(cfg Config, s node.Running) (*Admin, error) {
 			return nil, err
 		}
 	}
-	if len(cfg.Socket) > maxUnixPath {
-		return nil, fmt.Errorf("admin: the path of the socket, %q, has %d bytes; a unix socket's has at most %d", cfg.Socket, len(cfg.Socket), maxUnixPath)
+	if cfg.Socket != "" {
+		if err := listen.CheckSocketPath(cfg.Socket); err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
 	}
 	a := &Admin{cfg: cfg, server: s, log: cfg.Log, began: time.Now(), header: headerTimeout, api: http.NewServeMux(), pages: http.NewServeMux()}
 	a.routes()

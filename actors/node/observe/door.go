@@ -11,10 +11,9 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxUnixPath is the longest path of a unix socket: sun_path of unix(7) without its final zero.
-const maxUnixPath = 107
+	"sluice/transport/listen"
+)
 
 // door is one way in over HTTP.
 type door struct {
@@ -89,8 +88,8 @@ type peerConn struct {
 // listenUnix makes the unix door: a socket file that only its owner may open. Who nevertheless gets through is asked for
 // its user id.
 func listenUnix(path string) (net.Listener, error) {
-	if err := removeStale(path); err != nil {
-		return nil, err
+	if err := listen.RemoveStaleSocket(path); err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -100,32 +99,6 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("admin: %w", err), l.Close())
 	}
 	return &peerListener{UnixListener: l, self: uint32(os.Geteuid())}, nil
-}
-
-// removeStale removes a socket that nobody answers on, and nothing else.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	if info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("admin: %q exists and is not a socket (%v): it is left alone; choose another path", path, info.Mode())
-	}
-	c, err := net.Dial("unix", path)
-	if err == nil {
-		_ = c.Close()
-		return fmt.Errorf("admin: a process answers on %q; stop it or choose another path", path)
-	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("admin: %q exists, and cannot be asked whether it is in use: %w", path, err)
-	}
-	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("admin: removing the stale socket: %w", err)
-	}
-	return nil
 }
 
 // peerListener lets processes of this process's user in, and root's.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"sluice/transport/listen"
 )
 
 // DefaultAdmin is where a server answers people and probes who look at it.
@@ -64,13 +66,12 @@ func (o *Observe) settings() []Setting {
 	}
 }
 
-// unixPathMost is how long the path of a unix socket can be, unix(7), without the 0 behind it.
-const unixPathMost = 107
-
 // validate refuses an address that would show strangers who is connected, and a socket that cannot be.
 func (o *Observe) validate() error {
-	if n := len(o.AdminSocket); n > unixPathMost {
-		return Usagef("--admin-socket has a path of %d bytes, %q; a unix socket's has at most %d", n, o.AdminSocket, unixPathMost)
+	if o.AdminSocket != "" {
+		if err := listen.CheckSocketPath(o.AdminSocket); err != nil {
+			return Usagef("--admin-socket: %v", err)
+		}
 	}
 	if o.Admin == "" {
 		return nil
