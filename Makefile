@@ -21,6 +21,8 @@ BENCHPKGS   ?= ./actors ./mailbox ./encode ./durability
 # BENCHARGS="--into docs/benchmarks.md" puts the tables where they are read.
 BENCHARGS   ?=
 RUNARGS     ?=
+# Arguments for every go test of `make test`, as TESTARGS=-short.
+TESTARGS    ?=
 # Releases that were seen to work with the Go version in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -28,10 +30,10 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint vuln bench peers peerstest collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture
+.PHONY: help build run demo test race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture
 
 help: ## list the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 build: ## compile all packages without io_uring and with it, and bin/sluice
 	$(GO) build $(PKGS)
@@ -44,23 +46,16 @@ run: build ## start the stand-alone server; RUNARGS="..." are its flags
 demo: build ## server, 64 clients, a kill -9 in the middle, and a table
 	bin/sluice demo $(RUNARGS)
 
-test: ## all tests, without the io_uring engine first, then with it
-	$(GO) test -vet=off -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
-	$(WANT) $(GO) test -vet=off $(ENGINE) -count=$(COUNT) -timeout $(TIMEOUT) $(PKGS)
+test: ## all tests: without the io_uring engine, with it, and the modules below cmd/lab; says how long each part took
+	@GO="$(GO)" PKGS="$(PKGS)" COUNT=$(COUNT) TIMEOUT=$(TIMEOUT) TESTARGS="$(TESTARGS)" .ci/test
 
 race: ## all tests under the race detector with the costly assertions; needs gcc
 	@command -v $${CC:-gcc} >/dev/null || { echo "make race: the race detector needs cgo and a C compiler, and there is no $${CC:-gcc}. Install one (Debian: apt-get install gcc libc6-dev) or set CC."; exit 1; }
-	$(WANT) CGO_ENABLED=1 $(GO) test -vet=off -race -tags "giouring invariants" $(LINK) -count=$(COUNT) -timeout $(TIMEOUT) $(RACEARGS) $(PKGS)
+	@RACE=1 GO="$(GO)" PKGS="$(PKGS)" COUNT=$(COUNT) TIMEOUT=$(TIMEOUT) TESTARGS="$(RACEARGS)" .ci/test
 
-lint: ## gofmt, vet with all tags, staticcheck, module files, known vulnerabilities
+lint: ## gofmt, vet and staticcheck with all tags in all modules, module files, known vulnerabilities
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted (gofmt -w them):"; echo "$$bad"; exit 1; fi
-	$(GO) vet $(PKGS)
-	$(GO) vet -tags giouring $(PKGS)
-	$(GO) vet -tags invariants $(PKGS)
-	$(GO) vet -tags "giouring invariants" $(PKGS)
-	$(GO) run $(STATICCHECK) -checks $(CHECKS) $(PKGS)
-	$(GO) run $(STATICCHECK) -checks $(CHECKS) -tags giouring $(PKGS)
-	$(GO) mod tidy -diff
+	@GO="$(GO)" .ci/lint "$(STATICCHECK)" -checks $(CHECKS)
 	@$(MAKE) --no-print-directory vuln
 
 vuln: ## known vulnerabilities, skipped in words where the database cannot be reached
@@ -77,9 +72,6 @@ peers: ## bin/peers, the servers that `sluice bench` compares with; a module of 
 	@mkdir -p bin
 	cd cmd/lab/peers && $(GO) build $(ENGINE) -o ../../../bin/peers .
 
-peerstest: ## the tests of the peers
-	cd cmd/lab/peers && $(GO) vet . && $(WANT) $(GO) test -vet=off $(ENGINE) -count=$(COUNT) -timeout $(TIMEOUT) .
-
 bench-telemetry: ## what telemetry costs: the pipeline with it and without, in turns; TURNS=200
 	.ci/bench-without telemetry $(TURNS)
 
@@ -88,7 +80,7 @@ bench-assertions: ## what the checks that are always on cost, in the same way
 
 collector: ## bin/otelcol, the upstream OpenTelemetry collector, for a test that skips without it; a module of its own
 	@mkdir -p bin
-	cd cmd/lab/collector && $(GO) vet . && $(GO) build -o ../../../bin/otelcol .
+	cd cmd/lab/collector && $(GO) build -o ../../../bin/otelcol .
 
 bench-quick:
 	@mkdir -p bin
@@ -97,7 +89,7 @@ bench-quick:
 	bin/sluice bench --profile quick
 
 fuzz: ## every Fuzz target for FUZZTIME (10s)
-	@set -e; n=0; for f in $$(grep -rlE --include='*_test.go' '^func Fuzz' . | sort); do \
+	@set -e; n=0; for f in $$(grep -rlE --include='*_test.go' --exclude-dir=lab '^func Fuzz' . | sort); do \
 		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$f); do \
 			n=$$((n+1)); echo "== $$t in $$(dirname $$f)"; \
 			$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \

@@ -120,6 +120,7 @@ func spawn(t testing.TB, role ...any) *child {
 	c := &child{t: t, cmd: exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.timeout=2h")}
 	c.cmd.Env = append(os.Environ(), roleEnv+"="+strings.TrimSuffix(fmt.Sprintln(role...), "\n"))
 	c.cmd.Stderr = os.Stderr
+	c.cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL} // no child survives a test that is killed
 	in, err := c.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

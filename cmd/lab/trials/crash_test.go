@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -18,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/cmd/lab/program"
 	"sluice/cmd/orderbook"
-	"sluice/transport"
 	"sluice/transport/wire"
 )
 
@@ -56,13 +55,9 @@ func TestNoKillLosesOrInventsAnOrder(t *testing.T) {
 // buildProgram builds the program under trial.
 func buildProgram(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "sluice")
-	build := []string{"build"}
-	if slices.Contains(transport.Engines(), "uring") { // the program gets the engines of its test
-		build = append(build, "-tags", "giouring", "-ldflags=-checklinkname=0")
-	}
-	if out, err := exec.Command("go", append(build, "-o", path, "sluice/cmd/sluice")...).CombinedOutput(); err != nil {
-		t.Fatalf("building the program: %v\n%s", err, out)
+	path, err := program.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -160,6 +155,7 @@ func (e *era) life() {
 	cmd := e.cmd()
 	var log bytes.Buffer
 	cmd.Stderr = &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -168,6 +164,7 @@ func (e *era) life() {
 		e.t.Fatal(err)
 	}
 	kill := func() { _ = cmd.Process.Kill() } // an error says that it ended, which its status shows
+	defer kill()                              // also where the test fails in between
 	early := e.rng.IntN(8) == 0
 	if early {
 		time.AfterFunc(time.Duration(e.rng.IntN(60_000))*time.Microsecond, kill)
