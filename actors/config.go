@@ -81,6 +81,16 @@ func (m IdleMode) String() string {
 	return "adaptive"
 }
 
+// Defaults of Config's zero fields, and limits.
+const (
+	DefaultMaxConnections = 1 << 14
+	DefaultShardBudget    = 256 << 20
+	DefaultHeartbeat      = 10 * time.Second
+	DefaultRingEntries    = 256
+	DefaultDrainSpread    = time.Second
+	MaxShards             = 64
+)
+
 // Config is how a pipeline is built. The zero value of a field means its default.
 type Config struct {
 	Policy durability.Policy // required
@@ -120,7 +130,6 @@ type Config struct {
 }
 
 const (
-	shardsMax       = 64
 	batchShared     = 2048    // slots and their frames that fit a core's cache beside everything else
 	batchApart      = 1 << 14 // slots that are worth waking another core for
 	laneSlots       = 1024    // overtaking slots on their way to the encoder
@@ -138,15 +147,15 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Slots, 1<<16)
 	setDefault(&c.MaxFrame, encode.DefaultMaxFrame)
 	setDefault(&c.Shards, min(runtime.GOMAXPROCS(0), 8))
-	setDefault(&c.MaxConnections, 1<<14)
-	setDefault(&c.ShardBudget, 256<<20)
-	setDefault(&c.Heartbeat, 10*time.Second)
-	setDefault(&c.RingEntries, 256)
+	setDefault(&c.MaxConnections, DefaultMaxConnections)
+	setDefault(&c.ShardBudget, DefaultShardBudget)
+	setDefault(&c.Heartbeat, DefaultHeartbeat)
+	setDefault(&c.RingEntries, DefaultRingEntries)
 	setDefault(&c.Egress.FlushBytes, 64<<10)
 	setDefault(&c.Egress.FlushSlots, 256)
 	setDefault(&c.Egress.DrainMax, defaultDrainMax)
 	setDefault(&c.Egress.Tick, 50*time.Millisecond)
-	setDefault(&c.Egress.DrainSpread, time.Second)
+	setDefault(&c.Egress.DrainSpread, DefaultDrainSpread)
 	setDefault(&c.Egress.pause, 5*sleepMax)
 	c.Egress.Heartbeat = c.Heartbeat
 	if c.Limits == nil {
@@ -191,7 +200,7 @@ func (c *Config) validate() error {
 		{c.Slots < 2 || c.Slots&(c.Slots-1) != 0, fmt.Sprintf("slot ring of %d slots; use a power of two, such as 65536", c.Slots)},
 		{c.Batch < 0, fmt.Sprintf("batch of %d slots; use at least 1, or 0 for the default", c.Batch)},
 		{c.MaxFrame < 5 || c.MaxFrame > encode.MaxFrameLimit, fmt.Sprintf("largest frame of %d B; use 5..%d", c.MaxFrame, encode.MaxFrameLimit)},
-		{c.Shards < 1 || c.Shards > shardsMax, fmt.Sprintf("%d shards; use 1..%d", c.Shards, shardsMax)},
+		{c.Shards < 1 || c.Shards > MaxShards, fmt.Sprintf("%d shards; use 1..%d", c.Shards, MaxShards)},
 		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(recordBytes+c.MaxFrame)),
 			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B", c.FrameRing, frameRingLeast, c.MaxFrame)},
 		{c.MaxConnections < 1, fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
@@ -233,9 +242,9 @@ func (c *Config) checkLimits(classes []transport.Limits) error {
 
 // slabSegment is the largest block a connection can need: the largest hard limit, at least 1 MiB.
 func slabSegment(classes []transport.Limits) int {
-	n := 1 << 20
+	n := transport.SegmentDefault
 	for _, l := range classes {
 		n = max(n, ceilPower(l.HardBytes))
 	}
-	return min(n, 64<<20)
+	return min(n, transport.SegmentMax)
 }
