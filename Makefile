@@ -30,7 +30,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture
+.PHONY: help build run demo test test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ demo: build ## server, 64 clients, a kill -9 in the middle, and a table
 
 test: ## all tests: without the io_uring engine, with it, and the modules below cmd/lab; says how long each part took
 	@GO="$(GO)" PKGS="$(PKGS)" COUNT=$(COUNT) TIMEOUT=$(TIMEOUT) TESTARGS="$(TESTARGS)" .ci/test
+
+test-embedding: ## a ledger in a module of its own outside this one: built, served, killed in the middle
+	@.ci/embedding
 
 race: ## all tests under the race detector with the costly assertions; needs gcc
 	@command -v $${CC:-gcc} >/dev/null || { echo "make race: the race detector needs cgo and a C compiler, and there is no $${CC:-gcc}. Install one (Debian: apt-get install gcc libc6-dev) or set CC."; exit 1; }
