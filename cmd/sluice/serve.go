@@ -273,7 +273,7 @@ func (s *service) reload() {
 		return
 	}
 	spread := s.cfg.DrainSpread
-	s.cfg.Limits, s.cfg.Doors = fresh.Limits, fresh.Doors
+	s.cfg.Limits, s.cfg.Endpoints = fresh.Limits, fresh.Endpoints
 	s.cfg.DrainSpread = spread // needs a restart
 	l := fresh.Limits
 	s.log.Info("SIGHUP: limits in force", "hard", config.FormatSize(uint64(l.HardBytes)), "soft", config.FormatSize(uint64(l.SoftBytes)),

@@ -12,41 +12,41 @@ import (
 	"sluice/transport/listen"
 )
 
-// Doors bounds what clients may do at the door, and how they are sent away.
-type Doors struct {
+// Endpoints bounds what clients may do, by connection, address and listener, and how a drain closes them.
+type Endpoints struct {
 	RequestRate    string   // of a connection, as ParseRate reads it
 	ConnectRate    string   // of an address
 	ListenerLimits []string // slow-client limits of single addresses, as parseLimits reads them
 	DrainSpread    time.Duration
 }
 
-func defaultDoors() Doors { return Doors{DrainSpread: time.Second} }
+func defaultEndpoints() Endpoints { return Endpoints{DrainSpread: time.Second} }
 
 // settings are listed under Clients.
-func (d *Doors) settings() []Setting {
+func (e *Endpoints) settings() []Setting {
 	return []Setting{
-		{Name: "request-rate", Reload: true, Value: Checked(&d.RequestRate, "N/BURST", checkRate),
+		{Name: "request-rate", Reload: true, Value: Checked(&e.RequestRate, "N/BURST", checkRate),
 			Help: "requests a second of one connection, and how many at once; above it a request is answered ServerBusy; empty for no limit"},
-		{Name: "connect-rate", Reload: true, Value: Checked(&d.ConnectRate, "N/BURST", checkRate),
+		{Name: "connect-rate", Reload: true, Value: Checked(&e.ConnectRate, "N/BURST", checkRate),
 			Help: "connections a second from one address (IPv6: a /64), and how many at once; above it they are closed at once; empty for no limit"},
-		{Name: "listener-limits", Reload: true, Value: limitList{&d.ListenerLimits},
+		{Name: "listener-limits", Reload: true, Value: limitList{&e.ListenerLimits},
 			Help: "other slow-client limits for single addresses: address=hard/soft/soft-for/no-progress, as /run/sluice/clients=4MiB/1MiB/2s/10s"},
-		{Name: "drain-spread", Value: Duration(&d.DrainSpread, time.Nanosecond, time.Hour),
+		{Name: "drain-spread", Value: Duration(&e.DrainSpread, time.Nanosecond, time.Hour),
 			Help: "time over which a drain closes connections, so that clients do not all come back at once; at most a third of drain"},
 	}
 }
 
 // Rates are RequestRate and ConnectRate.
-func (d *Doors) Rates() (requests, connects listen.Rate) {
-	requests, _ = ParseRate(d.RequestRate) // were checked when they were set
-	connects, _ = ParseRate(d.ConnectRate)
+func (e *Endpoints) Rates() (requests, connects listen.Rate) {
+	requests, _ = ParseRate(e.RequestRate) // were checked when they were set
+	connects, _ = ParseRate(e.ConnectRate)
 	return requests, connects
 }
 
 // ByListener gives the limits of the addresses that have their own.
-func (d *Doors) ByListener() map[string]transport.Limits {
+func (e *Endpoints) ByListener() map[string]transport.Limits {
 	all := make(map[string]transport.Limits)
-	for _, text := range d.ListenerLimits {
+	for _, text := range e.ListenerLimits {
 		address, l, err := parseLimits(text)
 		if err == nil { // were checked when they were set
 			all[address] = l
@@ -113,9 +113,9 @@ func (v limitList) Set(text string) error {
 	return nil
 }
 
-// validate checks the doors against the rest of the configuration.
-func (d *Doors) validate(c *Server) error {
-	for address, l := range d.ByListener() {
+// validate checks the limits of listeners against the rest of the configuration.
+func (e *Endpoints) validate(c *Server) error {
+	for address, l := range e.ByListener() {
 		switch {
 		case !slices.Contains(c.TCP, address) && !slices.Contains(c.Unix, address):
 			return Usagef("--listener-limits names %q, which is no address of --listen-tcp or --listen-unix", address)

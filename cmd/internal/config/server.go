@@ -48,7 +48,7 @@ type Server struct {
 	StatsFile string
 
 	Observe
-	Doors
+	Endpoints
 }
 
 // Format is how log lines are written.
@@ -71,7 +71,7 @@ func DefaultServer() *Server {
 		Policy:      "local",
 		RingEntries: 256, FrameMax: encode.DefaultMaxFrame, Heartbeat: 10 * time.Second,
 		Limits: transport.DefaultLimits(), ShardBudget: 256 << 20,
-		DrainFor: 10 * time.Second, LogFormat: FormatText, Observe: defaultObserve(), Doors: defaultDoors(),
+		DrainFor: 10 * time.Second, LogFormat: FormatText, Observe: defaultObserve(), Endpoints: defaultEndpoints(),
 	}
 }
 
@@ -96,7 +96,7 @@ func (c *Server) Set() *Set {
 		Setting{Name: "insecure", Value: Bool(&c.Insecure), Help: "allow addresses beyond this machine without authorized keys"},
 		Setting{Name: "max-connections", Value: Count(&c.MaxConnections, 1, 1<<20, false), Help: "clients at the same time; each needs a file descriptor"},
 	)
-	group("Clients", c.Doors.settings()...)
+	group("Clients", c.Endpoints.settings()...)
 	group("Data",
 		Setting{Name: "data-dir", Value: Text(&c.DataDir, "DIR"), Help: "journal and snapshots; made if missing, one server at a time"},
 		Setting{Name: "journal-segment", Value: Size(&c.SegmentBytes, journal.MinSegmentBytes, 1<<30), Help: "size of a file of the journal"},
@@ -165,7 +165,7 @@ func (c *Server) Validate() error {
 	if err := c.meetPolicy(); err != nil {
 		return err
 	}
-	if err := c.Doors.validate(c); err != nil {
+	if err := c.Endpoints.validate(c); err != nil {
 		return err
 	}
 	if err := c.Observe.validate(); err != nil {
