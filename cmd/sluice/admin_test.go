@@ -95,7 +95,7 @@ func TestReloadByListener(t *testing.T) {
 	write("listener-limits: /elsewhere=64KiB/32KiB/1s/2s\n")
 	_ = p.cmd.Process.Signal(syscall.SIGHUP)
 	p.err.await(t, "nothing is changed")
-	p.err.await(t, "no address of --listen-tcp or --listen-unix")
+	p.err.await(t, "not an address of --listen-tcp or --listen-unix")
 }
 
 func TestAdminMistakes(t *testing.T) {

@@ -50,7 +50,7 @@ func (c *clientConfig) set() *config.Set {
 
 // trade is `sluice client`.
 func trade(e *env, args []string) error {
-	c := &clientConfig{Address: "127.0.0.1:9876", Account: 1, Timeout: 5 * time.Second}
+	c := &clientConfig{Address: config.DefaultAddress, Account: 1, Timeout: 5 * time.Second}
 	words, done, err := load(e, c.set(), args, clientHead)
 	if done || err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/live"
 	"sluice/cmd/internal/config"
 )
@@ -37,7 +38,7 @@ type lookAt struct {
 
 // top is `sluice top`.
 func top(e *env, args []string) error {
-	c := &lookAt{Address: config.DefaultAdmin, Timeout: 5 * time.Second}
+	c := &lookAt{Address: observe.DefaultAddress, Timeout: 5 * time.Second}
 	rest, done, err := load(e, config.NewSet("",
 		config.Setting{Name: "admin-addr", Group: "Flags", Value: config.Text(&c.Address, "ADDR"), Help: "admin address of the server, its --admin-addr"},
 		config.Setting{Name: "socket", Group: "Flags", Value: config.Text(&c.Socket, "PATH"), Help: "or its --admin-socket"},

@@ -150,7 +150,7 @@ func (c *Config) validate() error {
 		}
 	}
 	for name, rate := range map[string]Rate{"RequestRate": c.RequestRate, "ConnectRate": c.ConnectRate} {
-		if err := rate.validate(); err != nil {
+		if err := rate.Validate(); err != nil {
 			return fmt.Errorf("listen: %s: %w", name, err)
 		}
 	}

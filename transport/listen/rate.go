@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-func (r Rate) validate() error {
+// Validate reports why a rate cannot be in force. The zero Rate is valid.
+func (r Rate) Validate() error {
 	if r == (Rate{}) {
 		return nil
 	}

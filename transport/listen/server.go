@@ -185,10 +185,10 @@ func (s *Server) SetKeys(k *Keyring) {
 // SetRates replaces the limits of requests per connection and of connections per address, for what comes from now on; the
 // zero Rate is no limit. On an error nothing changed.
 func (s *Server) SetRates(requests, connects Rate) error {
-	if err := requests.validate(); err != nil {
+	if err := requests.Validate(); err != nil {
 		return fmt.Errorf("listen: RequestRate: %w", err)
 	}
-	if err := connects.validate(); err != nil {
+	if err := connects.Validate(); err != nil {
 		return fmt.Errorf("listen: ConnectRate: %w", err)
 	}
 	b := requests.bucket()

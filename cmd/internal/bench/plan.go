@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"sluice/actors"
 	"sluice/cmd/internal/config"
 	"sluice/durability"
 )
@@ -86,7 +87,7 @@ func (p *Plan) parse() (a axes, err error) {
 	}{
 		{"connections", p.Connections, 1, 1 << 17, &a.connections}, {"rate", p.Rate, 0, 1e9, &a.rate}, {"frame", p.Frame, frameLeast, frameMost, &a.frame},
 		{"stalled", p.Stalled, 0, 99, &a.stalled}, {"flush", p.Flush, 0, 1 << 20, &a.flush}, {"batch", p.Batch, 0, 1 << 20, &a.batch},
-		{"shards", p.Shards, 1, 64, &a.shards}, {"burst", p.Burst, 0, 1 << 16, &a.burst}, {"repeat", p.Repeat, 1, 1 << 10, &a.repeat},
+		{"shards", p.Shards, 1, actors.MaxShards, &a.shards}, {"burst", p.Burst, 0, 1 << 16, &a.burst}, {"repeat", p.Repeat, 1, 1 << 10, &a.repeat},
 		{"churn", p.Churn, 0, 10000, &a.churn},
 	} {
 		if *l.into, err = numbers(l.flag, l.texts, l.least, l.most); err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"sluice/actors"
+	"sluice/encode"
 	"sluice/transport"
 	"sluice/transport/listen"
 )
@@ -20,7 +22,7 @@ type Endpoints struct {
 	DrainSpread    time.Duration
 }
 
-func defaultEndpoints() Endpoints { return Endpoints{DrainSpread: time.Second} }
+func defaultEndpoints() Endpoints { return Endpoints{DrainSpread: actors.DefaultDrainSpread} }
 
 // settings are listed under Clients.
 func (e *Endpoints) settings() []Setting {
@@ -63,10 +65,11 @@ func ParseRate(text string) (r listen.Rate, err error) {
 	rate, burst, _ := strings.Cut(text, "/")
 	per, rateErr := strconv.ParseFloat(rate, 64)
 	n, burstErr := strconv.Atoi(burst)
-	if rateErr != nil || burstErr != nil || !(per >= 0.001 && per <= 1e9) || n < 1 || n > 1<<30 {
-		return r, errors.New("write so many a second and so many at once, as 1000/2000")
+	r = listen.Rate{PerSecond: per, Burst: n}
+	if rateErr != nil || burstErr != nil || r == (listen.Rate{}) || r.Validate() != nil {
+		return listen.Rate{}, errors.New("write a number per second and a burst, as 1000/2000")
 	}
-	return listen.Rate{PerSecond: per, Burst: n}, nil
+	return r, nil
 }
 
 func checkRate(text string) error {
@@ -81,17 +84,22 @@ func parseLimits(text string) (address string, l transport.Limits, err error) {
 	if at < 1 || len(parts) != 4 {
 		return "", l, fmt.Errorf("write address=hard/soft/soft-for/no-progress, as /run/sluice/clients=4MiB/1MiB/2s/10s, and not %q", text)
 	}
-	for i, v := range []Value{
-		Size(&l.HardBytes, 512, 64<<20), Size(&l.SoftBytes, 1, 64<<20), Duration(&l.SoftFor, time.Millisecond, time.Hour), Duration(&l.NoProgress, time.Millisecond, time.Hour),
-	} {
+	for i, v := range limitValues(&l) {
 		if err := v.Set(strings.TrimSpace(parts[i])); err != nil {
 			return "", l, fmt.Errorf("%q: %w", parts[i], err)
 		}
 	}
-	if l.SoftBytes > l.HardBytes {
-		return "", l, fmt.Errorf("in %q the soft limit is above the hard one", text)
-	}
 	return text[:at], l, nil
+}
+
+// limitValues are the fields of slow-client limits in the order hard, soft, soft-for, no-progress.
+func limitValues(l *transport.Limits) [4]Value {
+	return [4]Value{
+		Size(&l.HardBytes, 512, transport.SegmentMax),
+		Size(&l.SoftBytes, 1, transport.SegmentMax),
+		Duration(&l.SoftFor, time.Millisecond, time.Hour),
+		Duration(&l.NoProgress, time.Millisecond, time.Hour),
+	}
 }
 
 // limitList is a list of which each part is checked.
@@ -116,16 +124,27 @@ func (v limitList) Set(text string) error {
 // validate checks the limits of listeners against the rest of the configuration.
 func (e *Endpoints) validate(c *Server) error {
 	for address, l := range e.ByListener() {
-		switch {
-		case !slices.Contains(c.TCP, address) && !slices.Contains(c.Unix, address):
-			return Usagef("--listener-limits names %q, which is no address of --listen-tcp or --listen-unix", address)
-		case l.HardBytes < c.FrameMax+5:
-			return Usagef("--listener-limits of %q: the hard limit is %s and --frame-max %s: a client must be able to hold one frame", address,
-				FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.FrameMax)))
-		case int64(l.HardBytes) > c.ShardBudget:
-			return Usagef("--listener-limits of %q: the hard limit is %s and --shard-budget %s: one client could take more than its shard has", address,
-				FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.ShardBudget)))
+		if !slices.Contains(c.TCP, address) && !slices.Contains(c.Unix, address) {
+			return Usagef("--listener-limits names %q, which is not an address of --listen-tcp or --listen-unix", address)
 		}
+		if err := c.checkLimits(l, fmt.Sprintf("--listener-limits of %q: hard", address), "soft"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLimits checks slow-client limits against one another, the largest frame and the budget of a shard. hard and soft
+// name the limits in the error.
+func (c *Server) checkLimits(l transport.Limits, hard, soft string) error {
+	hardSize, softSize := FormatSize(uint64(l.HardBytes)), FormatSize(uint64(l.SoftBytes))
+	if err := l.Validate(c.FrameMax+len(encode.BatchEnd), transport.SegmentMax); err != nil {
+		return Usagef("%s is %s and %s %s, with --frame-max %s: %v",
+			hard, hardSize, soft, softSize, FormatSize(uint64(c.FrameMax)), err)
+	}
+	if int64(l.HardBytes) > c.ShardBudget {
+		return Usagef("%s is %s and --shard-budget %s: one client could take more than its shard has; raise the budget",
+			hard, hardSize, FormatSize(uint64(c.ShardBudget)))
 	}
 	return nil
 }

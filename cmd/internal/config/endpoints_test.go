@@ -32,9 +32,9 @@ func TestRatesAndListenerLimitsThatAreRefused(t *testing.T) {
 	for _, v := range []struct{ flag, value, want string }{
 		{"--request-rate", "1000", "as 1000/2000"}, {"--request-rate", "0/1", "as 1000/2000"}, {"--request-rate", "1/0", "as 1000/2000"},
 		{"--connect-rate", "NaN/1", "as 1000/2000"}, {"--listener-limits", "127.0.0.1:9876", "hard/soft/soft-for/no-progress"},
-		{"--listener-limits", "=1MiB/1MiB/1s/1s", "hard/soft/soft-for/no-progress"}, {"--listener-limits", "a=1MiB/2MiB/1s/1s", "above the hard one"},
-		{"--listener-limits", "a=1MiB/1MiB/1/1s", "time with its unit"}, {"--listener-limits", "a=1MiB/1MiB/1s/1s", "no address of"},
-		{"--listener-limits", "127.0.0.1:9876=512B/512B/1s/1s", "hold one frame"}, {"--drain-spread", "0s", "write a time"},
+		{"--listener-limits", "=1MiB/1MiB/1s/1s", "hard/soft/soft-for/no-progress"}, {"--listener-limits", "127.0.0.1:9876=1MiB/2MiB/1s/1s", "hard is 1MiB and soft 2MiB"},
+		{"--listener-limits", "a=1MiB/1MiB/1/1s", "time with its unit"}, {"--listener-limits", "a=1MiB/1MiB/1s/1s", "not an address of"},
+		{"--listener-limits", "127.0.0.1:9876=512B/512B/1s/1s", "hard is 512B and soft 512B, with --frame-max 512B"}, {"--drain-spread", "0s", "write a time"},
 	} {
 		c := DefaultServer()
 		_, err := c.Set().Load([]string{v.flag, v.value}, nil)

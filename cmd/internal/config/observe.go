@@ -2,16 +2,14 @@ package config
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"sluice/actors/node/observe"
+	"sluice/telemetry/otel"
 	"sluice/transport/listen"
 )
-
-// DefaultAdmin is where a server answers people and probes who look at it.
-const DefaultAdmin = "127.0.0.1:9464"
 
 // Observe is how a server is looked at.
 type Observe struct {
@@ -31,7 +29,11 @@ type Observe struct {
 }
 
 func defaultObserve() Observe {
-	return Observe{Admin: DefaultAdmin, Histograms: "auto", TraceRatio: "0", TraceSlow: 10 * time.Millisecond, TracesPerSec: 100, FlightSlow: 100 * time.Millisecond}
+	return Observe{
+		Admin: observe.DefaultAddress, Histograms: otel.HistogramsAuto,
+		TraceRatio: "0", TraceSlow: otel.DefaultTraceSlow, TracesPerSec: otel.DefaultTracesPerSecond,
+		FlightSlow: 100 * time.Millisecond,
+	}
 }
 
 // Ratio is TraceRatio as a number.
@@ -76,9 +78,9 @@ func (o *Observe) validate() error {
 	if o.Admin == "" {
 		return nil
 	}
-	host, port, err := net.SplitHostPort(o.Admin)
-	if n, numErr := strconv.Atoi(port); err != nil || numErr != nil || n < 0 || n > 65535 {
-		return Usagef("--admin-addr is %q: write host:port with a port from 0 to 65535, as %s", o.Admin, DefaultAdmin)
+	host, err := checkAddress("--admin-addr", o.Admin, observe.DefaultAddress)
+	if err != nil {
+		return err
 	}
 	if !o.AdminInsecure && !loopback(host) {
 		return Usagef("--admin-addr is %q, which others can reach, and its pages show who is connected to everyone who asks: "+
@@ -89,7 +91,7 @@ func (o *Observe) validate() error {
 
 func checkHistograms(text string) error {
 	switch text {
-	case "auto", "classic", "native":
+	case otel.HistogramsAuto, otel.HistogramsClassic, otel.HistogramsNative:
 		return nil
 	}
 	return fmt.Errorf("write auto, classic or native")

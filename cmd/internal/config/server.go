@@ -7,10 +7,13 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/node"
+	"sluice/actors/node/observe"
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/encode"
 	"sluice/transport"
+	"sluice/transport/listen"
 )
 
 // Server is the configuration of `sluice serve`. All sizes are bytes.
@@ -63,15 +66,19 @@ const (
 	FormatJSON Format = "json"
 )
 
+// DefaultAddress is where a server accepts TCP clients, and where clients expect it.
+const DefaultAddress = "127.0.0.1:9876"
+
 // DefaultServer returns the configuration that is in force when nothing is configured.
 func DefaultServer() *Server {
 	return &Server{
-		TCP: []string{"127.0.0.1:9876"}, MaxConnections: 1 << 14,
-		DataDir: "./sluice-data", SegmentBytes: journal.DefaultSegmentBytes, SnapshotEvents: 1 << 20, SnapshotBytes: 256 << 20,
-		Policy:      "local",
-		RingEntries: 256, FrameMax: encode.DefaultMaxFrame, Heartbeat: 10 * time.Second,
-		Limits: transport.DefaultLimits(), ShardBudget: 256 << 20,
-		DrainFor: 10 * time.Second, LogFormat: FormatText, Observe: defaultObserve(), Endpoints: defaultEndpoints(),
+		TCP: []string{DefaultAddress}, MaxConnections: actors.DefaultMaxConnections,
+		DataDir: "./sluice-data", SegmentBytes: journal.DefaultSegmentBytes,
+		SnapshotEvents: node.DefaultSnapshotEvents, SnapshotBytes: node.DefaultSnapshotBytes,
+		Policy:      durability.Local().Name(),
+		RingEntries: actors.DefaultRingEntries, FrameMax: encode.DefaultMaxFrame, Heartbeat: actors.DefaultHeartbeat,
+		Limits: transport.DefaultLimits(), ShardBudget: actors.DefaultShardBudget,
+		DrainFor: observe.DefaultDeadline, LogFormat: FormatText, Observe: defaultObserve(), Endpoints: defaultEndpoints(),
 	}
 }
 
@@ -109,7 +116,7 @@ func (c *Server) Set() *Set {
 		Setting{Name: "force-policy", Value: Bool(&c.ForcePolicy), Help: "start with a policy that this node cannot meet: nothing is answered until it is swapped"},
 	)
 	group("Response pipeline",
-		Setting{Name: "shards", Value: Count(&c.Shards, 1, 64, true), Help: "sending actors, each with a ring and its share of the clients; auto is the number of cores, at most 8"},
+		Setting{Name: "shards", Value: Count(&c.Shards, 1, actors.MaxShards, true), Help: "sending actors, each with a ring and its share of the clients; auto is the number of cores, at most 8"},
 		Setting{Name: "placement", Value: Choice(&c.Placement, actors.ParsePlacement, "auto", "fused", "front", "spread"),
 			Help: "goroutines: all actors on one (fused), one and one more for each further shard (front), one for each (spread)"},
 		Setting{Name: "idle", Value: Choice(&c.Idle, actors.ParseIdle, "adaptive", "spin"), Help: "without work: sleep after a few looks, or spin, which needs a core for every goroutine"},
@@ -118,11 +125,12 @@ func (c *Server) Set() *Set {
 		Setting{Name: "frame-max", Value: Size(&c.FrameMax, 128, encode.MaxFrameLimit), Help: "largest frame of an answer"},
 		Setting{Name: "heartbeat", Value: Duration(&c.Heartbeat, 50*time.Millisecond, time.Hour), Help: "a client that was sent nothing for so long gets a heartbeat"},
 	)
+	limits := limitValues(&c.Limits)
 	group("Slow clients",
-		Setting{Name: "hard-limit", Reload: true, Value: Size(&c.Limits.HardBytes, 512, 64<<20), Help: "unsent bytes that end a connection at once"},
-		Setting{Name: "soft-limit", Reload: true, Value: Size(&c.Limits.SoftBytes, 1, 64<<20), Help: "unsent bytes that end a connection when held for soft-for"},
-		Setting{Name: "soft-for", Reload: true, Value: Duration(&c.Limits.SoftFor, time.Millisecond, time.Hour), Help: "how long soft-limit may be exceeded"},
-		Setting{Name: "no-progress", Reload: true, Value: Duration(&c.Limits.NoProgress, time.Millisecond, time.Hour), Help: "how long a client may take none of its unsent bytes"},
+		Setting{Name: "hard-limit", Reload: true, Value: limits[0], Help: "unsent bytes that end a connection at once"},
+		Setting{Name: "soft-limit", Reload: true, Value: limits[1], Help: "unsent bytes that end a connection when held for soft-for"},
+		Setting{Name: "soft-for", Reload: true, Value: limits[2], Help: "how long soft-limit may be exceeded"},
+		Setting{Name: "no-progress", Reload: true, Value: limits[3], Help: "how long a client may take none of its unsent bytes"},
 		Setting{Name: "shard-budget", Value: Size(&c.ShardBudget, 1<<20, 1<<40), Help: "send buffers of one shard in all; beyond it the worst offender is dropped"},
 	)
 	group("Operation",
@@ -150,13 +158,18 @@ func (c *Server) Validate() error {
 		return Usagef("no address to listen on: set --listen-tcp or --listen-unix")
 	}
 	for _, a := range c.TCP {
-		host, port, err := net.SplitHostPort(a)
-		if n, numErr := strconv.Atoi(port); err != nil || numErr != nil || n < 0 || n > 65535 {
-			return Usagef("--listen-tcp is %q: write host:port with a port from 0 to 65535, as 127.0.0.1:9876", a)
+		host, err := checkAddress("--listen-tcp", a, DefaultAddress)
+		if err != nil {
+			return err
 		}
 		if c.Keys == "" && !c.Insecure && !loopback(host) {
 			return Usagef("--listen-tcp is %q, which others can reach, and nobody would have to authenticate: name the keys that may connect with "+
 				"--authorized-keys, listen on 127.0.0.1, or accept it with --insecure", a)
+		}
+	}
+	for _, path := range c.Unix {
+		if err := listen.CheckSocketPath(path); err != nil {
+			return Usagef("--listen-unix: %v", err)
 		}
 	}
 	if c.DataDir == "" {
@@ -171,19 +184,17 @@ func (c *Server) Validate() error {
 	if err := c.Observe.validate(); err != nil {
 		return err
 	}
-	l := c.Limits
-	switch {
-	case l.SoftBytes > l.HardBytes:
-		return Usagef("--soft-limit is %s and --hard-limit %s: the soft limit must not be above the hard one",
-			FormatSize(uint64(l.SoftBytes)), FormatSize(uint64(l.HardBytes)))
-	case l.HardBytes < c.FrameMax+len(encode.BatchEnd):
-		return Usagef("--hard-limit is %s and --frame-max %s: a client must be able to hold one frame; raise the limit",
-			FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.FrameMax)))
-	case int64(l.HardBytes) > c.ShardBudget:
-		return Usagef("--hard-limit is %s and --shard-budget %s: one client could take more than its shard has; raise the budget",
-			FormatSize(uint64(l.HardBytes)), FormatSize(uint64(c.ShardBudget)))
+	return c.checkLimits(c.Limits, "--hard-limit", "--soft-limit")
+}
+
+// checkAddress checks the form of an address and returns its host. Names are not looked up, so that checking a
+// configuration needs no network.
+func checkAddress(flag, address, example string) (host string, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if n, numErr := strconv.Atoi(port); err != nil || numErr != nil || n < 0 || n > 65535 {
+		return "", Usagef("%s is %q: write host:port with a port from 0 to 65535, as %s", flag, address, example)
 	}
-	return nil
+	return host, nil
 }
 
 // loopback reports whether only this machine can reach a host. Names other than localhost are not looked up.
