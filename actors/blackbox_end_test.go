@@ -29,7 +29,7 @@ func stuck(t *testing.T, w way, placement Placement) (r *rig, blocked *client) {
 	r.until("the reader saw the half-close", func() bool { return r.count(telemetry.ControlDisconnected) == 1 })
 	r.report(1, 0, 50, 7000)
 	r.persist()
-	r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+	r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 	r.each([]uint64{1, 2, 3, 99}, func(_ int, s *Slot[tick, struct{}]) {})
 	r.atGate(4)
 	return r, blocked

@@ -42,7 +42,7 @@ func TestTrap02APartialSendIsContinuedNotRetriedInALoop(t *testing.T) {
 		slow, quick := r.dial(1, socket{small: true}), r.dial(2, socket{})
 		r.report(1, 0, 60, 7000)
 		r.persist()
-		r.until("the socket refuses bytes", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+		r.until("the socket refuses bytes", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 		refused := func() uint64 { return r.count(telemetry.EgressSendShort) + r.count(telemetry.EgressSendAgain) }
 		before := refused()
 		for i := range uint64(200) { // every one of them is at least a step of the shard
@@ -173,7 +173,7 @@ func TestTrap24ABlockedClientWithTrafficDoesNotSpoilTheBatchingOfOthers(t *testi
 			if blocked {
 				r.report(1, 0, 30, 5000)
 				r.persist()
-				r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+				r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 			}
 			before := r.count(telemetry.EgressSendOK)
 			const rounds, each = 50, 20

@@ -15,7 +15,7 @@ import (
 func (r *rig) atGate(waiting int) {
 	r.t.Helper()
 	r.until("the gate waits", func() bool {
-		return r.gauge("gate_pending") == float64(waiting) && (waiting == 0 || r.gauge("gate_oldest_age") > 0)
+		return r.gauge(telemetry.GatePending) == float64(waiting) && (waiting == 0 || r.gauge(telemetry.GateOldestAge) > 0)
 	})
 }
 
@@ -75,7 +75,7 @@ func TestTrap14ABypassSlotOvertakesOthersButNotItsOwnConnection(t *testing.T) {
 		}
 		r.report(2, 200, 1, 20)
 		bypass(2, 201)
-		r.until("the gate has seen it", func() bool { return r.gauge("gate_pending") == 206 })
+		r.until("the gate has seen it", func() bool { return r.gauge(telemetry.GatePending) == 206 })
 		a.silent()
 		b.silent()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -156,10 +156,10 @@ func TestTrap17AWedgedGateIsSeen(t *testing.T) {
 		r.report(1, 0, 1, 20)
 		r.atGate(1)
 		r.cursors.Deactivate(1)
-		r.until("the gauge rises", func() bool { return r.gauge("ack_policy_degraded") == 1 })
-		age, total := r.gauge("gate_oldest_age"), r.gauge("ack_policy_degraded_seconds")
-		r.until("the age of the oldest slot grows", func() bool { return r.gauge("gate_oldest_age") > age })
-		r.until("the total grows while nothing moves", func() bool { return r.gauge("ack_policy_degraded_seconds") > total })
+		r.until("the gauge rises", func() bool { return r.gauge(telemetry.PolicyDegraded) == 1 })
+		age, total := r.gauge(telemetry.GateOldestAge), r.gauge(telemetry.PolicyDegradedSeconds)
+		r.until("the age of the oldest slot grows", func() bool { return r.gauge(telemetry.GateOldestAge) > age })
+		r.until("the total grows while nothing moves", func() bool { return r.gauge(telemetry.PolicyDegradedSeconds) > total })
 		r.until("a warning once it has held for a second", func() bool { return log.lines("WARN durability is degraded for") == 1 })
 		r.stop()
 	})

@@ -73,7 +73,7 @@ func TestTrap15AFenceSendsNotOneByteMore(t *testing.T) {
 		blocked, waiting := r.dial(1, socket{small: true}), r.dial(2, socket{})
 		r.report(1, 0, 50, 7000)
 		r.persist()
-		r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+		r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 		r.report(2, 0, 10, 20)
 		r.atGate(10)
 		before := r.count(telemetry.EgressBytesSent)
@@ -108,7 +108,7 @@ func TestTrap18EndToEndClosesWhenTheSendCompleted(t *testing.T) {
 		r.report(1, 0, 40, 7000)
 		r.report(2, 0, 40, 7000)
 		r.persist()
-		r.until("both are blocked", func() bool { return r.gauge("egress_blocked_connections") == 2 })
+		r.until("both are blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 2 })
 		taken := whole().Count
 		if taken >= 80 {
 			t.Errorf("%d end-to-end samples while most bytes wait for their clients", taken)
@@ -194,7 +194,7 @@ func TestTrap26BusyAndIdleAreCountedUnderPermanentLoad(t *testing.T) {
 			r.report(1, sent, 100, 13)
 			r.persist()
 			sent += 100
-			r.until("room", func() bool { return r.gauge("gate_pending") < 1000 && r.gauge("egress_buffered") < 1<<18 })
+			r.until("room", func() bool { return r.gauge(telemetry.GatePending) < 1000 && r.gauge(telemetry.EgressBuffered) < 1<<18 })
 			select {
 			case <-stop:
 				loaded = false
@@ -245,7 +245,7 @@ func TestAHalfClosedClientThatReadsLateStillGetsEverything(t *testing.T) {
 		r.until("the reader saw the half-close", func() bool { return r.count(telemetry.ControlDisconnected) == 1 })
 		r.report(1, 0, 40, 7000)
 		r.persist()
-		r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+		r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 		c.wants(0, 40)
 		c.wantsEnd()
 		r.drain()

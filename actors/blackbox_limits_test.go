@@ -21,7 +21,7 @@ func TestTrap11HeartbeatsGoToQuietClientsOnly(t *testing.T) {
 		blocked := r.dial(1, socket{small: true})
 		r.report(1, 0, 40, 7000)
 		r.persist()
-		r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+		r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 		quiet := r.dial(2, socket{})
 		for quiet.heartbeats < 4 {
 			tag, _, err := quiet.frame()
@@ -145,7 +145,7 @@ func TestAClientThatReadsSlowlyStays(t *testing.T) {
 			c := r.dial(1, socket{small: true})
 			r.report(1, 0, 20, 7000)
 			r.persist()
-			r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+			r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 			// 1 KiB a tick, slower than that limit's period in all: what counts is that it takes some.
 			tick := time.NewTicker(100 * time.Millisecond)
 			defer tick.Stop()
@@ -203,7 +203,7 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 		c := r.dial(1, socket{small: true})
 		r.report(1, 0, 40, 7000)
 		r.persist()
-		r.until("the client is blocked", func() bool { return r.gauge("egress_blocked_connections") == 1 })
+		r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 		for _, bad := range [][]transport.Limits{nil, {{HardBytes: 1}}, {{HardBytes: 8 << 20, SoftBytes: 1, SoftFor: 1, NoProgress: 1}}} {
 			if err := r.SetLimits(bad); err == nil {
 				t.Errorf("limits %+v were accepted", bad)

@@ -293,9 +293,9 @@ func (r *rig) count(c telemetry.Counter) uint64 {
 }
 
 // gauge reads a gauge, added up over its shards.
-func (r *rig) gauge(name string) (sum float64) {
+func (r *rig) gauge(id telemetry.GaugeID) (sum float64) {
 	r.Collector().Gauges(func(g telemetry.Gauge, value float64) {
-		if g.Name == name {
+		if g.ID == id {
 			sum += value
 		}
 	})

@@ -75,48 +75,43 @@ func (c *Config) newIdle() Idle {
 
 // gauges registers what histograms cannot show: a gate that never opens ends no wait.
 func (p *Pipeline[R, Q]) gauges() {
-	add := func(name, unit, help string, shard int, read func() float64) {
-		p.cfg.Collector.Gauge(telemetry.Gauge{Name: name, Unit: unit, Help: help, Shard: shard, Read: read})
-	}
+	add := func(id telemetry.GaugeID, shard int, read func() float64) { p.cfg.Collector.Gauge(id, shard, "", read) }
 	no := telemetry.NoShard
-	add("gate_pending", "slots", "Slots published and not yet encoded.", no, func() float64 { return float64(p.slots.Len()) })
-	add("gate_oldest_age", "s", "How long the head slot has waited for durability.", no, func() float64 {
+	add(telemetry.GatePending, no, func() float64 { return float64(p.slots.Len()) })
+	add(telemetry.GateOldestAge, no, func() float64 {
 		if since := p.gate.oldest.Load(); since != 0 {
 			return float64(p.Now()-since) / 1e9
 		}
 		return 0
 	})
-	add("ack_policy_degraded", "", "1 while the policy asks for more nodes than are in view.", no, func() float64 {
+	add(telemetry.PolicyDegraded, no, func() float64 {
 		if p.alarm.Degraded() {
 			return 1
 		}
 		return 0
 	})
-	add("ack_policy_degraded_seconds", "s", "Time in all that the policy was degraded.", no, func() float64 { return p.alarm.Total(p.Now()).Seconds() })
-	add("pipeline_healthy", "", "1 while the pipeline runs; 0 once it was stopped, fenced, or failed.", no, func() float64 {
+	add(telemetry.PolicyDegradedSeconds, no, func() float64 { return p.alarm.Total(p.Now()).Seconds() })
+	add(telemetry.PipelineHealthy, no, func() float64 {
 		if p.phase.over() {
 			return 0
 		}
 		return 1
 	})
-	add("active_connections", "connections", "Connections that hold a permit.", no, func() float64 { return float64(p.permit.Load()) })
+	add(telemetry.ActiveConnections, no, func() float64 { return float64(p.permit.Load()) })
 	for _, m := range []struct {
 		name  string
 		depth func() int
 		room  int
 	}{{"control", p.inbox.Len, controlEvents}, {"gate", p.gate.slots.Len, p.slots.Cap()}, {"encode", p.encoder.slots.Len, p.slots.Cap()}} {
-		mailbox := func(name, help string, read func() float64) {
-			p.cfg.Collector.Gauge(telemetry.Gauge{Name: name, Unit: "slots", Help: help, Shard: no, Label: "mailbox", Value: m.name, Read: read})
-		}
-		mailbox("mailbox_depth", "Slots or events waiting in the mailbox.", func() float64 { return float64(m.depth()) })
-		mailbox("mailbox_capacity", "Slots or events the mailbox can hold.", func() float64 { return float64(m.room) })
+		p.cfg.Collector.Gauge(telemetry.MailboxDepth, no, m.name, func() float64 { return float64(m.depth()) })
+		p.cfg.Collector.Gauge(telemetry.MailboxCapacity, no, m.name, func() float64 { return float64(m.room) })
 	}
 	for i, e := range p.shards {
-		add("egress_inbox", "bytes", "Encoded answers on their way to the shard.", i, func() float64 { return float64(e.frames.Len()) })
-		add("egress_inbox_capacity", "bytes", "Room for encoded answers on their way to the shard.", i, func() float64 { return float64(e.frames.Cap()) })
-		add("egress_connections", "connections", "Connections of the shard.", i, func() float64 { return float64(e.Gauges.Connections.Load()) })
-		add("egress_blocked_connections", "connections", "Connections whose sockets refuse bytes.", i, func() float64 { return float64(e.Gauges.Blocked.Load()) })
-		add("egress_buffered", "bytes", "Send buffers and answer queues in use.", i, func() float64 { return float64(e.Gauges.Buffered.Load()) })
-		add("egress_held", "bytes", "Memory the shard's slab holds.", i, func() float64 { return float64(e.Gauges.Held.Load()) })
+		add(telemetry.EgressInbox, i, func() float64 { return float64(e.frames.Len()) })
+		add(telemetry.EgressInboxCapacity, i, func() float64 { return float64(e.frames.Cap()) })
+		add(telemetry.EgressConnections, i, func() float64 { return float64(e.Gauges.Connections.Load()) })
+		add(telemetry.EgressBlockedConnections, i, func() float64 { return float64(e.Gauges.Blocked.Load()) })
+		add(telemetry.EgressBuffered, i, func() float64 { return float64(e.Gauges.Buffered.Load()) })
+		add(telemetry.EgressHeld, i, func() float64 { return float64(e.Gauges.Held.Load()) })
 	}
 }

@@ -36,17 +36,6 @@ type source struct {
 	totals Totals
 }
 
-// Gauge is a value read at collection, for what only the present matters of.
-type Gauge struct {
-	Name, Unit, Help string
-	Shard            int            // NoShard for none
-	Label, Value     string         // one more label and its value, such as mailbox and "gate"; empty for none
-	Read             func() float64 // called on collecting goroutines; reads atomics only
-}
-
-// NoShard is the shard of what belongs to no shard.
-const NoShard = -1
-
 // NewCollector makes a collector without actors.
 func NewCollector(clock Clock) *Collector {
 	return &Collector{clock: clock, timeout: answerTimeout}
@@ -67,32 +56,6 @@ func (c *Collector) Register(actor string, shard int) *Recorder {
 		return a.totals.Shard - b.totals.Shard
 	})
 	return s.rec
-}
-
-// Gauge adds a gauge.
-func (c *Collector) Gauge(g Gauge) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.gauges = append(c.gauges, g)
-	slices.SortStableFunc(c.gauges, func(a, b Gauge) int {
-		if d := strings.Compare(a.Name, b.Name); d != 0 {
-			return d
-		}
-		if a.Shard != b.Shard {
-			return a.Shard - b.Shard
-		}
-		return strings.Compare(a.Value, b.Value)
-	})
-}
-
-// Gauges reads all gauges, ordered by name, shard and label.
-func (c *Collector) Gauges(f func(g Gauge, value float64)) {
-	c.mu.Lock()
-	gauges := slices.Clone(c.gauges)
-	c.mu.Unlock()
-	for _, g := range gauges {
-		f(g, g.Read())
-	}
 }
 
 // Collect takes every block that an actor gives up within 2 ms, unless the last

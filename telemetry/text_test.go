@@ -68,8 +68,8 @@ func filled() *Collector {
 	for _, r := range []*Recorder{first, second, gate} {
 		r.Park()
 	}
-	c.Gauge(Gauge{Name: "gate_oldest_age", Unit: "s", Help: "Age of the oldest slot the gate holds back.", Shard: NoShard, Read: func() float64 { return 0.25 }})
-	c.Gauge(Gauge{Name: "egress_buffered", Unit: "bytes", Help: "Bytes waiting in all connections of the shard.", Shard: 1, Read: func() float64 { return 4096 }})
+	c.Gauge(GateOldestAge, NoShard, "", func() float64 { return 0.25 })
+	c.Gauge(EgressBuffered, 1, "", func() float64 { return 4096 })
 	c.Final()
 	return c
 }

@@ -35,7 +35,7 @@ func TestDifferenceOfTwoStatesIsWhatCameBetween(t *testing.T) {
 func TestGaugesOfOneNameAreToldApartByTheirLabel(t *testing.T) {
 	c := NewCollector(NewClock())
 	for i, box := range []string{"gate", "encode"} {
-		c.Gauge(Gauge{Name: "mailbox_depth", Unit: "slots", Help: "Depth.", Shard: NoShard, Label: "mailbox", Value: box, Read: func() float64 { return float64(i + 1) }})
+		c.Gauge(MailboxDepth, NoShard, box, func() float64 { return float64(i + 1) })
 	}
 	var out strings.Builder
 	if err := c.WriteText(&out); err != nil {

@@ -7,29 +7,27 @@ import (
 
 // gauges registers what the components before the pipeline count.
 func (n *Node[R, Q]) gauges() {
-	add := func(name, unit, help string, read func() float64) {
-		n.pipeline.Collector().Gauge(telemetry.Gauge{Name: name, Unit: unit, Help: help, Shard: telemetry.NoShard, Read: read})
+	add := func(id telemetry.GaugeID, read func() float64) {
+		n.pipeline.Collector().Gauge(id, telemetry.NoShard, "", read)
 	}
 	seq, in := n.sequencer, n.listener
-	add("sequencer_last_event", "", "Last event sequenced.", func() float64 { return float64(seq.Sequenced()) })
-	add("journal_last_event", "", "Last event on disk.", func() float64 { return float64(n.store.persisted.Load()) })
-	add("journal_commits", "commits", "Group commits, one fdatasync each, in this run.", func() float64 { return float64(n.store.commits.Load()) })
-	add("sequencer_queue", "By", "Requests on their way to the sequencer.", func() float64 { return float64(n.queue.Len()) })
-	add("sequencer_queue_capacity", "By", "Room for requests on their way to the sequencer.", func() float64 { return float64(n.cfg.QueueBytes) })
-	add("sequencer_events", "events", "Events sequenced in this run.", func() float64 { return float64(seq.Counts().Events) })
-	add("sequencer_queries", "queries", "Queries answered in this run.", func() float64 { return float64(seq.Counts().Queries) })
-	add("sequencer_refused", "requests", "Requests refused before they were sequenced.", func() float64 { return float64(seq.Counts().Refused) })
-	add("sequencer_waits", "waits", "Times the sequencer waited for the journal or the pipeline.", func() float64 { return float64(seq.Counts().Waits) })
-	add("listener_connections", "connections", "Connections a reader reads.", func() float64 { return float64(in.Counters().Live) })
-	add("listener_handshakes", "connections", "Handshakes going on.", func() float64 { return float64(in.Counters().Handshakes) })
-	add("listener_requests", "requests", "Requests read.", func() float64 { return float64(in.Counters().Requests) })
-	add("listener_accept_pauses", "pauses", "Times accepting rested because descriptors or memory had run out.", func() float64 { return float64(in.Counters().AcceptPauses) })
-	add("listener_crowd_pauses", "pauses", "Times accepting rested because all places for handshakes were taken.", func() float64 { return float64(in.Counters().CrowdPauses) })
+	add(telemetry.SequencerLastEvent, func() float64 { return float64(seq.Sequenced()) })
+	add(telemetry.JournalLastEvent, func() float64 { return float64(n.store.persisted.Load()) })
+	add(telemetry.JournalCommits, func() float64 { return float64(n.store.commits.Load()) })
+	add(telemetry.SequencerQueue, func() float64 { return float64(n.queue.Len()) })
+	add(telemetry.SequencerQueueCapacity, func() float64 { return float64(n.cfg.QueueBytes) })
+	add(telemetry.SequencerEvents, func() float64 { return float64(seq.Counts().Events) })
+	add(telemetry.SequencerQueries, func() float64 { return float64(seq.Counts().Queries) })
+	add(telemetry.SequencerRefused, func() float64 { return float64(seq.Counts().Refused) })
+	add(telemetry.SequencerWaits, func() float64 { return float64(seq.Counts().Waits) })
+	add(telemetry.ListenerConnections, func() float64 { return float64(in.Counters().Live) })
+	add(telemetry.ListenerHandshakes, func() float64 { return float64(in.Counters().Handshakes) })
+	add(telemetry.ListenerRequests, func() float64 { return float64(in.Counters().Requests) })
+	add(telemetry.ListenerAcceptPauses, func() float64 { return float64(in.Counters().AcceptPauses) })
+	add(telemetry.ListenerCrowdPauses, func() float64 { return float64(in.Counters().CrowdPauses) })
 	for c := listen.HandshakeTimeout; c <= listen.SetupFailed; c++ {
-		n.pipeline.Collector().Gauge(telemetry.Gauge{
-			Name: "listener_refused", Unit: "connections", Help: "Clients that never got in, by reason.", Shard: telemetry.NoShard,
-			Label: "reason", Value: label(c), Read: func() float64 { return float64(in.Counters().Ended[c]) },
-		})
+		n.pipeline.Collector().Gauge(telemetry.ListenerRefused, telemetry.NoShard, label(c),
+			func() float64 { return float64(in.Counters().Ended[c]) })
 	}
-	add("listener_shed", "requests", "Requests above a connection's rate.", func() float64 { return float64(in.Counters().Shed) })
+	add(telemetry.ListenerShed, func() float64 { return float64(in.Counters().Shed) })
 }

@@ -172,7 +172,7 @@ func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
 	}
 	refused := func(why string) (n float64) {
 		s.pipeline.Collector().Gauges(func(g telemetry.Gauge, value float64) {
-			if g.Name == "listener_refused" && g.Label == "reason" && g.Value == why {
+			if g.ID == telemetry.ListenerRefused && g.Value == why {
 				n += value
 			}
 		})

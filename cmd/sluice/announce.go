@@ -8,6 +8,7 @@ import (
 
 	"sluice/actors/node/observe/stats"
 	"sluice/cmd/internal/config"
+	"sluice/telemetry"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func (s *service) announce(files uint64) {
 	for _, line := range [][2]string{
 		{"clients", strings.Join(where, ", ")},
 		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys, c.MaxConnections, files)},
-		{"data", fmt.Sprintf("%s, at event %.0f", c.DataDir, stats.Take(p.Collector(), p.Diagnosis(), 0).Gauge("journal_last_event"))},
+		{"data", fmt.Sprintf("%s, at event %.0f", c.DataDir, stats.Take(p.Collector(), p.Diagnosis(), 0).Gauge(telemetry.JournalLastEvent))},
 		{"policy", named},
 		{"engine", fmt.Sprintf("%s Compiled in: %s.", p.Diagnosis().Text, engines())},
 		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement, c.Idle)},

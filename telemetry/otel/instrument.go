@@ -167,48 +167,55 @@ func markRows() []row {
 }
 
 func gaugeRows() []row {
-	g := func(from, name string, kind Kind, unit, help string, labels ...string) row {
-		return row{Instrument: Instrument{name, kind, unit, labels, help}, from: from, by: byGauge, float: true}
+	g := func(id telemetry.GaugeID, name string, kind Kind, unit, help string, labels ...string) row {
+		return row{Instrument: Instrument{name, kind, unit, labels, help}, from: id.Info().Name, by: byGauge, float: true}
 	}
 	return []row{
-		g("pipeline_healthy", "sluice.pipeline.healthy", Gauge, "", "1 while every actor runs and the node is not fenced."),
-		g("gate_pending", "sluice.gate.pending", Gauge, "{response}", "Responses published and not yet encoded."),
-		g("gate_oldest_age", "sluice.gate.oldest.age", Gauge, "s", "How long the first waiting response has waited for durability; 0 while none waits."),
-		g("ack_policy_degraded", "sluice.ack_policy.degraded", Gauge, "", "1 while the policy asks for more nodes than are in view."),
-		g("ack_policy_degraded_seconds", "sluice.ack_policy.degraded_seconds", Counter, "s", "Time in all that the policy was degraded."),
-		g("active_connections", "sluice.active_connections", UpDownCounter, "{connection}", "Connections that hold a permit."),
-		g("egress_connections", "sluice.egress.connections", Gauge, "{connection}", "Connections of the shard.", "shard"),
-		g("egress_blocked_connections", "sluice.egress.blocked_connections", Gauge, "{connection}", "Connections whose sockets refuse bytes.", "shard"),
-		g("egress_buffered", "sluice.egress.buffered", Gauge, "By", "Send buffers and answer queues in use.", "shard"),
-		g("egress_held", "sluice.egress.held", Gauge, "By", "Memory that the shard holds for send buffers.", "shard"),
-		g("mailbox_depth", "sluice.mailbox.depth", Gauge, "{item}", "What waits in the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
-		g("mailbox_capacity", "sluice.mailbox.capacity", Gauge, "{item}", "What the actor's mailbox can hold: slots, events for control, bytes for egress.", "mailbox", "shard"),
-		g("journal_commits", "sluice.journal.commits", Counter, "{commit}", "Group commits of the journal, one fdatasync each."),
-		g("journal_last_event", "sluice.journal.sequence", Gauge, "", "Last event on this node's disk."),
-		g("replica_lag", "sluice.replica.lag", Gauge, "{event}", "Events sequenced and not yet acknowledged by the replica.", "slot"),
-		g("replica_acked_sequence", "sluice.replica.acked_sequence", Gauge, "", "Last event acknowledged by the replica.", "slot"),
-		g("sequencer_last_event", "sluice.sequencer.sequence", Gauge, "", "Last event sequenced."),
-		g("sequencer_queue", "sluice.sequencer.queue", Gauge, "By", "Requests on their way to the sequencer."),
-		g("sequencer_queue_capacity", "sluice.sequencer.queue.capacity", Gauge, "By", "Room for requests on their way to the sequencer."),
-		g("sequencer_events", "sluice.sequencer.events", Counter, "{event}", "Events sequenced."),
-		g("sequencer_queries", "sluice.sequencer.queries", Counter, "{query}", "Queries answered."),
-		g("sequencer_refused", "sluice.sequencer.refused", Counter, "{request}", "Requests refused before they were sequenced."),
-		g("sequencer_waits", "sluice.sequencer.waits", Counter, "{wait}", "Times the sequencer waited for the journal or the pipeline."),
-		g("listener_connections", "sluice.listener.connections", Gauge, "{connection}", "Connections that are read."),
-		g("listener_handshakes", "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes going on."),
-		g("listener_requests", "sluice.listener.requests", Counter, "{request}", "Requests read."),
-		g("listener_refused", "sluice.listener.refused", Counter, "{connection}", "Clients that never got in, by reason.", "reason"),
-		g("listener_accept_pauses", "sluice.listener.accept_pauses", Counter, "{pause}", "Times accepting rested because descriptors or memory had run out; clients wait meanwhile."),
-		g("listener_crowd_pauses", "sluice.listener.crowd_pauses", Counter, "{pause}", "Times accepting rested because all places for handshakes were taken."),
-		g("listener_shed", "sluice.listener.shed", Counter, "{request}", "Requests above a connection's rate."),
+		g(telemetry.PipelineHealthy, "sluice.pipeline.healthy", Gauge, "", "1 while every actor runs and the node is not fenced."),
+		g(telemetry.GatePending, "sluice.gate.pending", Gauge, "{response}", "Responses published and not yet encoded."),
+		g(telemetry.GateOldestAge, "sluice.gate.oldest.age", Gauge, "s", "How long the first waiting response has waited for durability; 0 while none waits."),
+		g(telemetry.PolicyDegraded, "sluice.ack_policy.degraded", Gauge, "", "1 while the policy asks for more nodes than are in view."),
+		g(telemetry.PolicyDegradedSeconds, "sluice.ack_policy.degraded_seconds", Counter, "s", "Time in all that the policy was degraded."),
+		g(telemetry.ActiveConnections, "sluice.active_connections", UpDownCounter, "{connection}", "Connections that hold a permit."),
+		g(telemetry.EgressConnections, "sluice.egress.connections", Gauge, "{connection}", "Connections of the shard.", "shard"),
+		g(telemetry.EgressBlockedConnections, "sluice.egress.blocked_connections", Gauge, "{connection}", "Connections whose sockets refuse bytes.", "shard"),
+		g(telemetry.EgressBuffered, "sluice.egress.buffered", Gauge, "By", "Send buffers and answer queues in use.", "shard"),
+		g(telemetry.EgressHeld, "sluice.egress.held", Gauge, "By", "Memory that the shard holds for send buffers.", "shard"),
+		g(telemetry.MailboxDepth, "sluice.mailbox.depth", Gauge, "{item}", "What waits in the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
+		g(telemetry.MailboxCapacity, "sluice.mailbox.capacity", Gauge, "{item}", "What the actor's mailbox can hold: slots, events for control, bytes for egress.", "mailbox", "shard"),
+		g(telemetry.JournalCommits, "sluice.journal.commits", Counter, "{commit}", "Group commits of the journal, one fdatasync each."),
+		g(telemetry.JournalLastEvent, "sluice.journal.sequence", Gauge, "", "Last event on this node's disk."),
+		g(telemetry.ReplicaLag, "sluice.replica.lag", Gauge, "{event}", "Events sequenced and not yet acknowledged by the replica.", "slot"),
+		g(telemetry.ReplicaAckedEvent, "sluice.replica.acked_sequence", Gauge, "", "Last event acknowledged by the replica.", "slot"),
+		g(telemetry.SequencerLastEvent, "sluice.sequencer.sequence", Gauge, "", "Last event sequenced."),
+		g(telemetry.SequencerQueue, "sluice.sequencer.queue", Gauge, "By", "Requests on their way to the sequencer."),
+		g(telemetry.SequencerQueueCapacity, "sluice.sequencer.queue.capacity", Gauge, "By", "Room for requests on their way to the sequencer."),
+		g(telemetry.SequencerEvents, "sluice.sequencer.events", Counter, "{event}", "Events sequenced."),
+		g(telemetry.SequencerQueries, "sluice.sequencer.queries", Counter, "{query}", "Queries answered."),
+		g(telemetry.SequencerRefused, "sluice.sequencer.refused", Counter, "{request}", "Requests refused before they were sequenced."),
+		g(telemetry.SequencerWaits, "sluice.sequencer.waits", Counter, "{wait}", "Times the sequencer waited for the journal or the pipeline."),
+		g(telemetry.ListenerConnections, "sluice.listener.connections", Gauge, "{connection}", "Connections that are read."),
+		g(telemetry.ListenerHandshakes, "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes going on."),
+		g(telemetry.ListenerRequests, "sluice.listener.requests", Counter, "{request}", "Requests read."),
+		g(telemetry.ListenerRefused, "sluice.listener.refused", Counter, "{connection}", "Clients that never got in, by reason.", "reason"),
+		g(telemetry.ListenerAcceptPauses, "sluice.listener.accept_pauses", Counter, "{pause}", "Times accepting rested because descriptors or memory had run out; clients wait meanwhile."),
+		g(telemetry.ListenerCrowdPauses, "sluice.listener.crowd_pauses", Counter, "{pause}", "Times accepting rested because all places for handshakes were taken."),
+		g(telemetry.ListenerShed, "sluice.listener.shed", Counter, "{request}", "Requests above a connection's rate."),
 	}
 }
 
 // inboxes are gauges that are exported as the mailbox gauges of an actor, so that depth, capacity and the highest depth of
 // every mailbox have the same labels.
-func inboxes() map[string]struct{ gauge, mailbox string } {
-	return map[string]struct{ gauge, mailbox string }{
-		"egress_inbox": {"mailbox_depth", kindEgress}, "egress_inbox_capacity": {"mailbox_capacity", kindEgress},
+func inboxes() map[telemetry.GaugeID]struct {
+	gauge   telemetry.GaugeID
+	mailbox string
+} {
+	return map[telemetry.GaugeID]struct {
+		gauge   telemetry.GaugeID
+		mailbox string
+	}{
+		telemetry.EgressInbox:         {telemetry.MailboxDepth, kindEgress},
+		telemetry.EgressInboxCapacity: {telemetry.MailboxCapacity, kindEgress},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,17 +37,20 @@ func newRig() *rig {
 		a.Park()
 	}
 	r.boxes = []*telemetry.TraceBox{telemetry.NewTraceBox(1024), telemetry.NewTraceBox(1024)}
-	for _, g := range gaugeRows() {
-		v := telemetry.Gauge{Name: g.from, Shard: telemetry.NoShard, Read: func() float64 { return 2 }}
-		for _, l := range g.Labels {
-			switch l {
-			case "shard":
-				v.Shard = 0
-			default:
-				v.Label, v.Value = l, "0"
+	for id := range telemetry.GaugeID(telemetry.NumGauges) {
+		if _, ok := inboxes()[id]; ok {
+			continue // exported as a mailbox
+		}
+		shard, value := telemetry.NoShard, ""
+		for _, row := range gaugeRows() {
+			if row.from == id.Info().Name && slices.Contains(row.Labels, "shard") {
+				shard = 0
 			}
 		}
-		r.collector.Gauge(v)
+		if id.Info().Label != "" {
+			value = "0"
+		}
+		r.collector.Gauge(id, shard, value, func() float64 { return 2 })
 	}
 	return r
 }

@@ -154,8 +154,8 @@ func owns(r *row, actor string, c telemetry.Counter) bool {
 func (v *view) gauges() {
 	inboxes := inboxes()
 	v.src.collector.Gauges(func(g telemetry.Gauge, value float64) {
-		if in, ok := inboxes[g.Name]; ok {
-			g.Name, g.Label, g.Value = in.gauge, "mailbox", in.mailbox
+		if in, ok := inboxes[g.ID]; ok {
+			g.Name, g.Label, g.Value = in.gauge.Info().Name, "mailbox", in.mailbox
 		}
 		i, ok := v.table.byName[g.Name]
 		if !ok {

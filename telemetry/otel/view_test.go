@@ -231,6 +231,12 @@ func TestEveryCounterOfThePipelineIsExported(t *testing.T) {
 			t.Errorf("mark %q has no instrument: add a row", m.Info().Name)
 		}
 	}
+	inbox := inboxes()
+	for id := range telemetry.GaugeID(telemetry.NumGauges) {
+		if _, ok := v.table.byName[id.Info().Name]; !ok && inbox[id].mailbox == "" {
+			t.Errorf("gauge %q has no instrument: add a row", id.Info().Name)
+		}
+	}
 	used := map[string]bool{}
 	for c := range telemetry.Counter(telemetry.NumCounters) {
 		used[c.Info().Name], used[c.Info().Name+" "+c.Info().Value] = true, true
@@ -272,7 +278,10 @@ func TestNoCountIsLostWhoeverCounts(t *testing.T) {
 func TestUnknownGaugeIsExportedUnderItsOwnName(t *testing.T) {
 	r := newRig()
 	v := testView(r, shape{}, deltas{})
-	r.collector.Gauge(telemetry.Gauge{Name: "ring_entries", Unit: "entries", Help: "Entries.", Shard: 3, Read: func() float64 { return 9 }})
+	info := telemetry.Info{Name: "ring_entries", Unit: "entries", Help: "Entries."}
+	if err := r.collector.CustomGauge(info, 3, func() float64 { return 9 }); err != nil {
+		t.Fatal(err)
+	}
 	m := produce(t, v)["sluice.ring.entries"]
 	if m.Unit != "{entrie}" && m.Unit != "{entries}" || m.Data.(metricdata.Gauge[float64]).DataPoints[0].Value != 9 {
 		t.Errorf("%+v", m)

@@ -93,10 +93,10 @@ func (a *Admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
 	return life, http.StatusOK, nil
 }
 
-// gaugeInto picks gauges by name.
-func gaugeInto(want map[string]func(float64)) func(telemetry.Gauge, float64) {
+// gaugeInto picks gauges by id.
+func gaugeInto(want map[telemetry.GaugeID]func(float64)) func(telemetry.Gauge, float64) {
 	return func(g telemetry.Gauge, v float64) {
-		if f := want[g.Name]; f != nil {
+		if f := want[g.ID]; f != nil {
 			f(v)
 		}
 	}

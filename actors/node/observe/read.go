@@ -17,6 +17,7 @@ import (
 	"sluice/actors/node"
 	"sluice/actors/node/observe/stats"
 	"sluice/durability"
+	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/listen"
 )
@@ -167,9 +168,9 @@ func (a *Admin) status(context.Context, url.Values) (page, int, error) {
 	g, s := a.gate(), &Status{State: a.state(), Clients: p.Connections(), Engine: p.Diagnosis().Engine, Engines: transport.Engines(), Seconds: time.Since(a.began).Seconds()}
 	current := p.Policy().Current()
 	s.Policy, s.Gate = named(current.String(), current.Name()), g.Text()
-	p.Collector().Gauges(gaugeInto(map[string]func(float64){
-		"egress_blocked_connections": func(v float64) { s.Blocked += int(v) },
-		"sequencer_last_event":       func(v float64) { s.Event = uint64(v) },
+	p.Collector().Gauges(gaugeInto(map[telemetry.GaugeID]func(float64){
+		telemetry.EgressBlockedConnections: func(v float64) { s.Blocked += int(v) },
+		telemetry.SequencerLastEvent:       func(v float64) { s.Event = uint64(v) },
 	}))
 	return s, http.StatusOK, nil
 }

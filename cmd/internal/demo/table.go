@@ -76,8 +76,8 @@ func (r *run) traffic() {
 	s := r.server2
 	row("engine", "%s", s.Diagnosis)
 	row("shards", "%d", s.Shards)
-	if commits := s.Gauge("journal_commits"); commits > 0 {
-		row("journal", "%s group commits after the restart, each with one fdatasync; %.1f events in each", thousands(int64(commits)), s.Gauge("sequencer_events")/commits)
+	if commits := s.Gauge(telemetry.JournalCommits); commits > 0 {
+		row("journal", "%s group commits after the restart, each with one fdatasync; %.1f events in each", thousands(int64(commits)), s.Gauge(telemetry.SequencerEvents)/commits)
 	}
 	row("recovery", "%v from start to ready; %v from kill -9 to the first answer", short(uint64(r.recovery)), short(uint64(r.firstAnswer.Load()-r.kill)))
 }

@@ -232,7 +232,7 @@ func (h *house) silent(s state) {
 		until(h.t, "the clients are blocked", func() bool {
 			n := 0.0
 			h.Collector().Gauges(func(g telemetry.Gauge, value float64) {
-				if g.Name == "egress_blocked_connections" {
+				if g.ID == telemetry.EgressBlockedConnections {
 					n += value
 				}
 			})

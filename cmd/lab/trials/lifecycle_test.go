@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/telemetry"
 	"sluice/transport"
 )
 
@@ -130,7 +131,7 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 		r.need(all(busy, (*reader).follow))
 		mute := r.dial(how{network: "tcp", address: r.tcp.address, receive: 1, beats: true}, size)
 		r.need(errors.Join(mute.ask(1, owed), mute.Flush()))
-		until(t, "one is blocked", func() bool { return r.gauge("egress_blocked_connections") >= 1 })
+		until(t, "one is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= 1 })
 		asked := len(busy) + 2
 		if shut {
 			r.shutGate()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sluice/actors"
+	"sluice/telemetry"
 	"sluice/transport"
 )
 
@@ -80,7 +81,7 @@ func TestAShardsMemoryStaysWithinItsBudget(t *testing.T) {
 		}
 		worst := owe(mute(), 1000<<10) // near the hard limit, in a block of 1 MiB
 		var most float64
-		look := func() { most = max(most, r.gauge("egress_held")) }
+		look := func() { most = max(most, r.gauge(telemetry.EgressHeld)) }
 		rounds := scale(1, 1, 50)
 		for range rounds {
 			for range crowd {

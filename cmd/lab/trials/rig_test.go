@@ -285,9 +285,9 @@ func (r *rig) closed(conn uint64) (notice actors.Notice) {
 }
 
 // gauge adds a gauge up over the shards.
-func (r *rig) gauge(name string) (sum float64) {
+func (r *rig) gauge(id telemetry.GaugeID) (sum float64) {
 	r.pipeline.Collector().Gauges(func(g telemetry.Gauge, value float64) {
-		if g.Name == name {
+		if g.ID == id {
 			sum += value
 		}
 	})

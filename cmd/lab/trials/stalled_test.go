@@ -44,7 +44,7 @@ func neverReading(t *testing.T, engine transport.Mode, percent int) {
 	for _, c := range mutes {
 		r.call(func(f *feed) { f.to(c.token, owed) })
 	}
-	until(t, "every stalled client is blocked", func() bool { return r.gauge("egress_blocked_connections") >= float64(stalled) })
+	until(t, "every stalled client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= float64(stalled) })
 
 	refusals := func() uint64 { return r.count(telemetry.EgressSendAgain) + r.count(telemetry.EgressSendShort) }
 	before, polls, sends, began := refusals(), r.count(telemetry.EgressPolls), r.count(telemetry.EgressSendOK), time.Now()

@@ -45,7 +45,7 @@ func TestASignalStormTearsNoStream(t *testing.T) {
 		began := time.Now()
 		go storm(&signals, stop, stormed)
 		done := r.stream(rate, total, nil)
-		until(t, "everyone who rests is blocked", func() bool { return r.gauge("egress_blocked_connections") >= lagging })
+		until(t, "everyone who rests is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= lagging })
 		r.need(all(laggards, func(c *reader) error { return lag(c, rate/clients*3/10) }))
 		r.need(<-checked)
 		<-done

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"sluice/actors/node/observe/stats"
 	"sluice/telemetry"
 )
 
@@ -69,8 +68,9 @@ type who struct {
 
 // what is a gauge.
 type what struct {
-	name, label string
-	shard       int
+	id    telemetry.GaugeID
+	label string
+	shard int
 }
 
 // tally is everything counted up to a moment.
@@ -100,9 +100,9 @@ func (t *tally) count(counters ...telemetry.Counter) (sum uint64) {
 }
 
 // gauge adds up a gauge over its shards and labels.
-func (t *tally) gauge(name string) (sum float64) {
+func (t *tally) gauge(id telemetry.GaugeID) (sum float64) {
 	for w, v := range t.gauges {
-		if w.name == name {
+		if w.id == id {
 			sum += v
 		}
 	}
@@ -141,7 +141,7 @@ func (h *history) read(t *tally) {
 		}
 		t.counts[who{a.Actor, a.Shard}] = a.C
 	})
-	h.collector.Gauges(func(g telemetry.Gauge, v float64) { t.gauges[what{g.Name, g.Value, g.Shard}] += v })
+	h.collector.Gauges(func(g telemetry.Gauge, v float64) { t.gauges[what{g.ID, g.Value, g.Shard}] += v })
 }
 
 // take adds a point, and returns it.
@@ -157,15 +157,17 @@ func (h *history) take() Point {
 	}
 	h.n++
 	p := &h.points[(h.n-1)%kept]
-	*p = Point{N: h.n, At: h.wall().UnixMilli(), Oldest: h.last.gauge("gate_oldest_age"), Whole: latencyOf(&recent[telemetry.StageWhole])}
+	*p = Point{N: h.n, At: h.wall().UnixMilli(), Oldest: h.last.gauge(telemetry.GateOldestAge), Whole: latencyOf(&recent[telemetry.StageWhole])}
 	if seconds <= 0 {
 		return *p
 	}
 	rate := func(counters ...telemetry.Counter) float64 {
 		return float64(h.last.count(counters...)-h.before.count(counters...)) / seconds
 	}
-	change := func(gauge string) float64 { return max(h.last.gauge(gauge)-h.before.gauge(gauge), 0) / seconds }
-	p.Requests, p.Events, p.Commits = change("listener_requests"), change("sequencer_events"), change(stats.JournalCommits)
+	change := func(gauge telemetry.GaugeID) float64 {
+		return max(h.last.gauge(gauge)-h.before.gauge(gauge), 0) / seconds
+	}
+	p.Requests, p.Events, p.Commits = change(telemetry.ListenerRequests), change(telemetry.SequencerEvents), change(telemetry.JournalCommits)
 	p.Released, p.Encoded = rate(telemetry.GateSlots), rate(telemetry.EncodeFrames)
 	p.Responses, p.Bytes = rate(telemetry.EgressFramesSent), rate(telemetry.EgressBytesSent)
 	p.Dropped = rate(drops()...)
@@ -219,11 +221,11 @@ func (h *history) shard(i int) Shard {
 		}
 		return float64(h.last.counts[w][c]-h.before.counts[w][c]) / seconds
 	}
-	g := func(name string) float64 { return h.last.gauges[what{name, "", i}] }
+	g := func(id telemetry.GaugeID) float64 { return h.last.gauges[what{id, "", i}] }
 	return Shard{
 		Shard: i, Responses: rate(telemetry.EgressFramesSent), Bytes: rate(telemetry.EgressBytesSent), Busy: rate(telemetry.RunnerBusyTime) / 1e9,
-		Clients: int(g("egress_connections")), Blocked: int(g("egress_blocked_connections")), Buffered: int64(g("egress_buffered")),
-		Queue: int64(g("egress_inbox")), QueueCap: int64(g("egress_inbox_capacity")),
+		Clients: int(g(telemetry.EgressConnections)), Blocked: int(g(telemetry.EgressBlockedConnections)), Buffered: int64(g(telemetry.EgressBuffered)),
+		Queue: int64(g(telemetry.EgressInbox)), QueueCap: int64(g(telemetry.EgressInboxCapacity)),
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/actors/node/observe/stats"
 	"sluice/telemetry"
 )
 
@@ -23,8 +22,8 @@ func newPast() *past {
 	for _, a := range []who{{"gate", telemetry.NoShard}, {"encode", telemetry.NoShard}, {"egress", 0}, {"egress", 1}} {
 		p.recorders[name(a)] = p.collector.Register(a.kind, a.shard)
 	}
-	p.collector.Gauge(telemetry.Gauge{Name: "listener_requests", Shard: telemetry.NoShard, Read: func() float64 { return p.requests }})
-	p.collector.Gauge(telemetry.Gauge{Name: stats.JournalCommits, Shard: telemetry.NoShard, Read: func() float64 { return p.requests / 10 }})
+	p.collector.Gauge(telemetry.ListenerRequests, telemetry.NoShard, "", func() float64 { return p.requests })
+	p.collector.Gauge(telemetry.JournalCommits, telemetry.NoShard, "", func() float64 { return p.requests / 10 })
 	for _, r := range p.recorders {
 		r.Park()
 	}

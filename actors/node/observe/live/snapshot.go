@@ -180,13 +180,13 @@ func (l *Live) fill(s *Snapshot, shards int) {
 	defer h.mu.Unlock()
 	g := h.last.gauge
 	queue := func(mailbox string) Queue {
-		return Queue{int64(h.last.gauges[what{"mailbox_depth", mailbox, telemetry.NoShard}]), int64(h.last.gauges[what{"mailbox_capacity", mailbox, telemetry.NoShard}])}
+		return Queue{int64(h.last.gauges[what{telemetry.MailboxDepth, mailbox, telemetry.NoShard}]), int64(h.last.gauges[what{telemetry.MailboxCapacity, mailbox, telemetry.NoShard}])}
 	}
-	s.Blocked, s.Handshakes = int(g("egress_blocked_connections")), int(g("listener_handshakes"))
-	s.Sequenced, s.Persisted = uint64(g("sequencer_last_event")), uint64(g("journal_last_event"))
+	s.Blocked, s.Handshakes = int(g(telemetry.EgressBlockedConnections)), int(g(telemetry.ListenerHandshakes))
+	s.Sequenced, s.Persisted = uint64(g(telemetry.SequencerLastEvent)), uint64(g(telemetry.JournalLastEvent))
 	s.Queues = Queues{
-		Requests: Queue{int64(g("sequencer_queue")), int64(g("sequencer_queue_capacity"))}, Gate: queue("gate"), Encode: queue("encode"),
-		Egress: Queue{int64(g("egress_inbox")), int64(g("egress_inbox_capacity"))}, Buffered: int64(g("egress_buffered")),
+		Requests: Queue{int64(g(telemetry.SequencerQueue)), int64(g(telemetry.SequencerQueueCapacity))}, Gate: queue("gate"), Encode: queue("encode"),
+		Egress: Queue{int64(g(telemetry.EgressInbox)), int64(g(telemetry.EgressInboxCapacity))}, Buffered: int64(g(telemetry.EgressBuffered)),
 	}
 	s.Busy = Busy{Gate: h.busy("gate"), Encode: h.busy("encode")}
 	s.Shards = make([]Shard, shards)

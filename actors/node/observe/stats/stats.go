@@ -9,9 +9,6 @@ import (
 	"sluice/transport"
 )
 
-// JournalCommits is the gauge of group commits, one fdatasync each.
-const JournalCommits = "journal_commits"
-
 // Report is everything measured up to a moment.
 type Report struct {
 	Engine    string    `json:"engine"`
@@ -77,8 +74,9 @@ func (r *Report) Counter(name string, label ...string) (sum float64) {
 	return sum
 }
 
-// Gauge adds up a gauge over all shards, 0 if there is none of that name.
-func (r *Report) Gauge(name string) (sum float64) {
+// Gauge adds up a gauge of the catalogue over all shards, 0 if none was registered.
+func (r *Report) Gauge(id telemetry.GaugeID) (sum float64) {
+	name := id.Info().Name
 	for _, v := range r.Gauges {
 		if v.Name == name {
 			sum += v.Value

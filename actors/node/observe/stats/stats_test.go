@@ -19,14 +19,14 @@ func sample() *Report {
 		r.B.C[telemetry.EgressSendAgain] += 1
 		r.Park()
 	}
-	c.Gauge(telemetry.Gauge{Name: JournalCommits, Shard: telemetry.NoShard, Read: func() float64 { return 7 }})
+	c.Gauge(telemetry.JournalCommits, telemetry.NoShard, "", func() float64 { return 7 })
 	return Take(c, transport.Diagnosis{Engine: "poll", Text: "asked for"}, 2)
 }
 
 func Example() {
 	r := sample()
 	fmt.Println(r.Engine, r.Shards, "shards,", r.Stages[0].Stage, r.Stages[0].Count, "samples")
-	fmt.Println(r.Counter("egress_sends"), r.Counter("egress_sends", "ok"), r.Gauge(JournalCommits))
+	fmt.Println(r.Counter("egress_sends"), r.Counter("egress_sends", "ok"), r.Gauge(telemetry.JournalCommits))
 	// Output:
 	// poll 2 shards, send 100 samples
 	// 8 6 7

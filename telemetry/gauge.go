@@ -1,0 +1,191 @@
+package telemetry
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// GaugeID identifies a gauge of the catalogue below. A gauge is registered and looked up by its
+// id, so that a renamed gauge does not compile where it is read.
+type GaugeID uint8
+
+// All gauges of a node; gaugeInfo below has name, label, unit and sentence of each.
+const (
+	PipelineHealthy GaugeID = iota
+	ActiveConnections
+	PolicyDegraded
+	PolicyDegradedSeconds
+	GatePending
+	GateOldestAge
+	MailboxDepth
+	MailboxCapacity
+
+	EgressInbox
+	EgressInboxCapacity
+	EgressConnections
+	EgressBlockedConnections
+	EgressBuffered
+	EgressHeld
+
+	JournalCommits
+	JournalLastEvent
+	ReplicaLag
+	ReplicaAckedEvent
+
+	SequencerLastEvent
+	SequencerQueue
+	SequencerQueueCapacity
+	SequencerEvents
+	SequencerQueries
+	SequencerRefused
+	SequencerWaits
+
+	ListenerConnections
+	ListenerHandshakes
+	ListenerRequests
+	ListenerRefused
+	ListenerShed
+	ListenerAcceptPauses
+	ListenerCrowdPauses
+
+	// CustomGauge is the id of every gauge that the embedding program adds with
+	// Collector.CustomGauge; these are told apart by name.
+	CustomGauge
+	// NumGauges is the number of gauges in the catalogue.
+	NumGauges = int(CustomGauge)
+)
+
+// Info returns name, label, unit and sentence of the gauge. Value is empty: it is chosen where the
+// gauge is registered. The Info of CustomGauge is empty.
+func (id GaugeID) Info() Info {
+	if id >= CustomGauge {
+		return Info{}
+	}
+	return gaugeInfo()[id]
+}
+
+func gaugeInfo() [NumGauges]Info {
+	var t [NumGauges]Info
+	describePipelineGauges(&t)
+	describeNodeGauges(&t)
+	return t
+}
+
+func describePipelineGauges(t *[NumGauges]Info) {
+	describe := func(id GaugeID, name, label, unit, help string) { t[id] = Info{name, label, "", unit, help} }
+	describe(PipelineHealthy, "pipeline_healthy", "", "",
+		"1 while the pipeline runs; 0 once it was stopped, fenced, or failed.")
+	describe(ActiveConnections, "active_connections", "", "connections", "Connections that hold a permit.")
+	describe(PolicyDegraded, "ack_policy_degraded", "", "",
+		"1 while the policy asks for more nodes than are in view.")
+	describe(PolicyDegradedSeconds, "ack_policy_degraded_seconds", "", "s",
+		"Time in all that the policy was degraded.")
+	describe(GatePending, "gate_pending", "", "slots", "Slots published and not yet encoded.")
+	describe(GateOldestAge, "gate_oldest_age", "", "s", "How long the head slot has waited for durability.")
+	describe(MailboxDepth, "mailbox_depth", "mailbox", "slots", "Slots or events waiting in the mailbox.")
+	describe(MailboxCapacity, "mailbox_capacity", "mailbox", "slots",
+		"Slots or events the mailbox can hold.")
+
+	describe(EgressInbox, "egress_inbox", "", "bytes", "Encoded answers on their way to the shard.")
+	describe(EgressInboxCapacity, "egress_inbox_capacity", "", "bytes",
+		"Room for encoded answers on their way to the shard.")
+	describe(EgressConnections, "egress_connections", "", "connections", "Connections of the shard.")
+	describe(EgressBlockedConnections, "egress_blocked_connections", "", "connections",
+		"Connections whose sockets refuse bytes.")
+	describe(EgressBuffered, "egress_buffered", "", "bytes", "Send buffers and answer queues in use.")
+	describe(EgressHeld, "egress_held", "", "bytes", "Memory the shard's slab holds.")
+}
+
+func describeNodeGauges(t *[NumGauges]Info) {
+	describe := func(id GaugeID, name, label, unit, help string) { t[id] = Info{name, label, "", unit, help} }
+	describe(JournalCommits, "journal_commits", "", "commits",
+		"Group commits, one fdatasync each, in this run.")
+	describe(JournalLastEvent, "journal_last_event", "", "", "Last event on disk.")
+	describe(ReplicaLag, "replica_lag", "slot", "events",
+		"Events sequenced and not yet acknowledged by the replica.")
+	describe(ReplicaAckedEvent, "replica_acked_sequence", "slot", "",
+		"Last event acknowledged by the replica.")
+
+	describe(SequencerLastEvent, "sequencer_last_event", "", "", "Last event sequenced.")
+	describe(SequencerQueue, "sequencer_queue", "", "By", "Requests on their way to the sequencer.")
+	describe(SequencerQueueCapacity, "sequencer_queue_capacity", "", "By",
+		"Room for requests on their way to the sequencer.")
+	describe(SequencerEvents, "sequencer_events", "", "events", "Events sequenced in this run.")
+	describe(SequencerQueries, "sequencer_queries", "", "queries", "Queries answered in this run.")
+	describe(SequencerRefused, "sequencer_refused", "", "requests",
+		"Requests refused before they were sequenced.")
+	describe(SequencerWaits, "sequencer_waits", "", "waits",
+		"Times the sequencer waited for the journal or the pipeline.")
+
+	describe(ListenerConnections, "listener_connections", "", "connections", "Connections a reader reads.")
+	describe(ListenerHandshakes, "listener_handshakes", "", "connections", "Handshakes going on.")
+	describe(ListenerRequests, "listener_requests", "", "requests", "Requests read.")
+	describe(ListenerRefused, "listener_refused", "reason", "connections",
+		"Clients that never got in, by reason.")
+	describe(ListenerShed, "listener_shed", "", "requests", "Requests above a connection's rate.")
+	describe(ListenerAcceptPauses, "listener_accept_pauses", "", "pauses",
+		"Times accepting rested because descriptors or memory had run out.")
+	describe(ListenerCrowdPauses, "listener_crowd_pauses", "", "pauses",
+		"Times accepting rested because all places for handshakes were taken.")
+}
+
+// Gauge is a registered gauge: a value that is read at collection and has no history.
+type Gauge struct {
+	ID GaugeID // CustomGauge for one of the embedding program
+	Info
+	Shard int // NoShard for none
+
+	read func() float64
+}
+
+// NoShard is the shard of what belongs to no shard.
+const NoShard = -1
+
+// Gauge registers a gauge of the catalogue for a shard (NoShard for none) and a value of the
+// gauge's label ("" if it has none). Collecting goroutines call read, so it may only load atomics.
+func (c *Collector) Gauge(id GaugeID, shard int, value string, read func() float64) {
+	info := id.Info()
+	if id >= CustomGauge || (info.Label == "") != (value == "") {
+		panic(fmt.Sprintf("telemetry: gauge %d %q with label %q has the value %q; "+
+			"use an id of the catalogue, and a value exactly if it has a label", id, info.Name, info.Label, value))
+	}
+	info.Value = value
+	c.addGauge(Gauge{ID: id, Info: info, Shard: shard, read: read})
+}
+
+// CustomGauge registers a gauge of the embedding program. Its name must not be one of the
+// catalogue's. Collecting goroutines call read, so it may only load atomics.
+func (c *Collector) CustomGauge(info Info, shard int, read func() float64) error {
+	if info.Name == "" {
+		return fmt.Errorf("telemetry: custom gauge without a name: %+v", info)
+	}
+	for _, own := range gaugeInfo() {
+		if own.Name == info.Name {
+			return fmt.Errorf("telemetry: custom gauge %q has the name of a gauge of the node; "+
+				"choose another name", info.Name)
+		}
+	}
+	c.addGauge(Gauge{ID: CustomGauge, Info: info, Shard: shard, read: read})
+	return nil
+}
+
+func (c *Collector) addGauge(g Gauge) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gauges = append(c.gauges, g)
+	slices.SortStableFunc(c.gauges, func(a, b Gauge) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), a.Shard-b.Shard, strings.Compare(a.Value, b.Value))
+	})
+}
+
+// Gauges reads all gauges, ordered by name, shard and label.
+func (c *Collector) Gauges(f func(g Gauge, value float64)) {
+	c.mu.Lock()
+	gauges := slices.Clone(c.gauges)
+	c.mu.Unlock()
+	for _, g := range gauges {
+		f(g, g.read())
+	}
+}
