@@ -105,7 +105,7 @@ models: ## check the Promela models and their mutants with spin
 	@.ci/models
 
 picture: ## docs/live.png, taken in a real browser after 5 minutes of trading
-	@d=$$(mktemp -d) && SLUICE_PICTURES=$$d $(WANT) $(GO) test -vet=off $(ENGINE) -count=1 -timeout 15m -run ThePictureForTheReadme ./actors/node/observe/live && cp $$d/live-light.png docs/live.png && rm -r $$d
+	@d=$$(mktemp -d) && (cd cmd/lab && SLUICE_PICTURES=$$d $(WANT) $(GO) test -vet=off $(ENGINE) -count=1 -timeout 15m -run ThePictureForTheReadme ./browser) && cp $$d/live-light.png docs/live.png && rm -r $$d
 
 soak: ## for HOURS=2: simulator seeds (from FIRST) on one core, the long variants of the tests beside them; counts at the end
 	@.ci/soak $(or $(HOURS),2) $(or $(FIRST),1000000)

@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -17,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
 	"go.yaml.in/yaml/v3"
 
 	"sluice/actors"
@@ -64,18 +61,17 @@ type wedge struct {
 	t       *testing.T
 	p       *process
 	watcher *prometheus
-	browser context.Context // nil: there is none here
-	since   time.Time       // the order that waits was sent
+	since   time.Time // the order that waits was sent
 	seen    map[string]time.Duration
 }
 
 // A gate that cannot open, because the policy asks for a replica that is not there, is seen by everybody who may look: one
-// order that waits is followed through gauge, log, readiness, live page and alert, and back.
+// order that waits is followed through gauge, log, readiness, feed of the live page and alert, and back.
 func TestEverybodySeesAWedgedGate(t *testing.T) {
 	t.Parallel() // Prometheus takes up its target after 5 s
 	door := filepath.Join(t.TempDir(), "admin")
 	p, address := serving(t, t.TempDir(), "--admin-socket", door)
-	w := &wedge{t: t, p: p, watcher: watching(t, p.page(), 500*time.Millisecond), browser: showing(t, "http://"+p.page()+"/")}
+	w := &wedge{t: t, p: p, watcher: watching(t, p.page(), 500*time.Millisecond)}
 	r := trading(t, address, 0)
 	r.rests(1)
 	r.settle()
@@ -91,7 +87,6 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 		"the log":                           w.wrote("the gate is wedged: answers wait for durability"),
 		"/readyz":                           w.ready(func(g observe.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
 		"the feed of the live page":         w.feed(func(g live.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
-		"the live page in a browser":        w.page(`document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged"`),
 		"the alert":                         w.alert(1),
 	})
 	line := regexp.MustCompile(`the gate is wedged.* waiting=(\S+) event=2 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
@@ -109,13 +104,12 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 	w.since, w.seen = time.Now(), map[string]time.Duration{}
 	r.settle()
 	w.sees(map[string]func() error{
-		"the gauge back at 0":         w.gauge(func(age float64) bool { return age == 0 }),
-		"nothing pending":             p.metric("sluice_gate_pending", "0"),
-		"the log, open":               w.wrote("the gate opens again"),
-		"/readyz, open":               w.ready(func(g observe.Gate) bool { return !g.Waiting && !g.Wedged }),
-		"the feed, open":              w.feed(func(g live.Gate) bool { return !g.Waiting && !g.Wedged }),
-		"the page in a browser, open": w.page(`document.body.dataset.state === "ready" && document.querySelector("#n-gate").dataset.is === "open"`),
-		"no alert":                    w.alert(0),
+		"the gauge back at 0": w.gauge(func(age float64) bool { return age == 0 }),
+		"nothing pending":     p.metric("sluice_gate_pending", "0"),
+		"the log, open":       w.wrote("the gate opens again"),
+		"/readyz, open":       w.ready(func(g observe.Gate) bool { return !g.Waiting && !g.Wedged }),
+		"the feed, open":      w.feed(func(g live.Gate) bool { return !g.Waiting && !g.Wedged }),
+		"no alert":            w.alert(0),
 	})
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
@@ -164,7 +158,7 @@ func (w *wedge) sees(lookers map[string]func() error) {
 	w.t.Helper()
 	until(w.t, "everybody to see the gate", func() (all error) {
 		for name, look := range lookers {
-			if look == nil || w.seen[name] != 0 {
+			if w.seen[name] != 0 {
 				continue
 			}
 			if err := look(); err != nil {
@@ -227,42 +221,6 @@ func (w *wedge) alert(firing float64) func() error {
 		}
 		return err
 	}
-}
-
-// page is nil without a browser.
-func (w *wedge) page(expression string) func() error {
-	if w.browser == nil {
-		return nil
-	}
-	return func() error {
-		good, err := chromedp.Run(w.browser, chromedp.Evaluate[bool](expression))
-		if err == nil && !good {
-			err = errors.New("it does not show it")
-		}
-		return err
-	}
-}
-
-// showing opens a page in Chromium; nil, and a line that says so, where there is none.
-func showing(t *testing.T, url string) context.Context {
-	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Log("there is no Chromium here (.ci/chromium installs Debian's): the live page is looked at through its feed only")
-		return nil
-	}
-	options := []chromedp.ExecAllocatorOption{chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(patience)}
-	for _, flag := range []string{"headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking", "disable-component-update"} {
-		options = append(options, chromedp.Flag(flag, true))
-	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if _, err := chromedp.Run(ctx, chromedp.Navigate(url)); err != nil {
-		t.Fatal(err)
-	}
-	return ctx
 }
 
 // lateness measures by how much this machine delays what is due four times a second; the result ends the measurement.

@@ -2,17 +2,13 @@ package live
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"math"
-	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"sluice/actors"
 	"sluice/actors/node"
 	"sluice/actors/node/observe"
 	"sluice/cmd/orderbook"
@@ -142,92 +138,6 @@ func body(c *orderbook.Command) []byte {
 		panic(err)
 	}
 	return frame[wire.PrefixSize+wire.RequestHeaderSize:]
-}
-
-// trade has clients send orders that meet, rate of them a second in all, until ctx ends, and take the answers.
-func (d *stand) trade(ctx context.Context, clients int, rate func(since time.Duration) float64) {
-	var all sync.WaitGroup
-	began := time.Now()
-	for i := range clients {
-		c := d.dial(i)
-		all.Go(func() { // until the connection is closed
-			for {
-				if _, _, err := c.Next(); err != nil {
-					return
-				}
-			}
-		})
-		all.Go(func() {
-			if err := d.send(ctx, c, i, func() float64 { return rate(time.Since(began)) / float64(clients) }); err != nil && ctx.Err() == nil {
-				d.t.Error(err)
-			}
-			c.Close()
-		})
-	}
-	d.t.Cleanup(func() {
-		d.disk(true) // else a client could wait for room that only the disk makes
-		all.Wait()
-	})
-}
-
-// send sends one client's orders. Neighbours trade with each other, so that the book stays small.
-func (d *stand) send(ctx context.Context, c *client.Conn, i int, rate func() float64) error {
-	const every = 5 * time.Millisecond
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	order := orderbook.Command{
-		Tag: orderbook.TagNew, Account: uint64(i + 1), Instrument: uint32(i/2 + 1), Side: orderbook.Buy, Type: orderbook.Limit,
-		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
-	}
-	if i%2 == 1 {
-		order.Side = orderbook.Sell
-	}
-	owed := math.Mod(float64(i)*0.37, 1) // clients do not send in step
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		for owed += rate() * every.Seconds(); owed >= 1; owed-- {
-			order.ClientOrderID++
-			if err := c.Send(order.ClientOrderID, order.Tag, body(&order)); err != nil {
-				return err
-			}
-		}
-		if err := c.Flush(); err != nil {
-			return err
-		}
-	}
-}
-
-// hoard has a client ask for more than it takes, until so many bytes wait for it: the kernel's buffers, which are small
-// here, come first. It is the nth that does so.
-func (d *stand) hoard(nth, unsent int) *client.Conn {
-	d.t.Helper()
-	c := d.dial(0)
-	if err := c.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		d.t.Fatal(err)
-	}
-	query := orderbook.Command{Tag: orderbook.TagQueryPosition, Account: 1, Instrument: 1}
-	seq := uint64(0)
-	until(d.t, "a slow client", func() error {
-		for range 200 {
-			seq++
-			if err := c.Send(seq, query.Tag, body(&query)); err != nil {
-				return err
-			}
-		}
-		top, _, err := d.server.Top(context.Background(), actors.ByBuffered, nth)
-		if err == nil {
-			err = c.Flush()
-		}
-		if err == nil && (len(top) < nth || top[nth-1].Unsent < unsent || top[nth-1].Lag == 0) {
-			err = fmt.Errorf("after %d questions: %+v", seq, top)
-		}
-		return err
-	})
-	return c
 }
 
 // until waits for something another goroutine does.

@@ -3,6 +3,8 @@ package live
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/cmd/orderbook"
 )
 
 func TestWhoAsksForHTMLGetsThePage(t *testing.T) {
@@ -154,6 +157,38 @@ func TestWhoHoldsBack(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+func TestFeedNamesHungDisk(t *testing.T) {
+	d := newStand(t, nil)
+	feed := func(good func(Gate) bool) func() error {
+		return func() error {
+			answer, err := http.Get(d.base + "/live.json")
+			if err != nil {
+				return err
+			}
+			defer answer.Body.Close()
+			var s Snapshot
+			if err := json.NewDecoder(answer.Body).Decode(&s); err != nil || !good(s.Gate) {
+				return fmt.Errorf("%+v %v", s.Gate, err)
+			}
+			return nil
+		}
+	}
+	d.disk(false)
+	c := d.dial(0)
+	order := orderbook.Command{
+		Tag: orderbook.TagNew, Account: 1, ClientOrderID: 1, Instrument: 1, Side: orderbook.Buy, Type: orderbook.Limit,
+		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
+	}
+	if err := errors.Join(c.Send(1, order.Tag, body(&order)), c.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a wedged gate that waits for the journal", feed(func(g Gate) bool {
+		return g.Waiting && g.Wedged && g.Event == 1 && strings.Contains(g.Why, "waits for journal")
+	}))
+	d.disk(true)
+	until(t, "an open gate", feed(func(g Gate) bool { return !g.Waiting && !g.Wedged }))
 }
 
 func TestASnapshotIsItsJSON(t *testing.T) {

@@ -1,4 +1,4 @@
-package live
+package browser
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"sluice/transport"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -144,16 +142,12 @@ const number = `(s => Number(document.querySelector(s).textContent.replace(/[^0-
 
 func TestThePageInABrowser(t *testing.T) {
 	b := openBrowser(t)
-	d := newStand(t, func(c *bookConfig) {
-		c.Pipeline.Limits = []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 16 << 20, SoftFor: time.Hour, NoProgress: time.Hour}}
-	})
+	d := newStand(t, "--hard-limit", "32MiB", "--soft-limit", "16MiB", "--soft-for", "1h", "--no-progress", "1h")
 	run(b, chromedp.Navigate(d.base+"/"))
 	b.until("an empty page that says so", `document.querySelector("#state").textContent === "ready" && document.querySelector("#latency").textContent.includes("No answers") && document.querySelector("#slow-empty").textContent === "Nobody is connected."`)
 	b.keep("empty")
 
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	d.trade(ctx, 16, func(time.Duration) float64 { return 2000 })
+	d.trade(16, func(time.Duration) float64 { return 2000 })
 	b.until("clients", number+`("#clients") === 16`)
 	for range 3 {
 		before := eval[float64](b, number+`("#event")`)
@@ -167,10 +161,10 @@ func TestThePageInABrowser(t *testing.T) {
 	}
 	looks(t, b, "trading")
 
-	d.disk(false)
-	b.until("a gate that is shut, and why", `document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged" && document.querySelector("#word").textContent.includes("waits for journal")`)
+	d.operate("--force", "policy", "hybrid")
+	b.until("a gate that is shut, and why", `document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged" && document.querySelector("#word").textContent.includes("in view")`)
 	b.keep("wedged")
-	d.disk(true)
+	d.operate("policy", "local")
 	b.until("the gate to open", `document.body.dataset.state === "ready" && document.querySelector("#n-gate").dataset.is === "open"`)
 	c := d.hoard(1, 50<<10)
 	b.until("the slow client by its address", fmt.Sprintf(`document.querySelector("#slow tbody").textContent.includes(%q)`, c.NetConn().LocalAddr()))
@@ -193,15 +187,11 @@ func TestThePictureForTheReadme(t *testing.T) {
 		t.Skip("SLUICE_PICTURES names no directory for pictures; make picture does, and takes 5 minutes")
 	}
 	b := openBrowser(t)
-	d := newStand(t, func(c *bookConfig) {
-		c.Pipeline.Limits = []transport.Limits{{HardBytes: 32 << 20, SoftBytes: 64 << 10, SoftFor: time.Hour, NoProgress: time.Hour}}
-	})
+	d := newStand(t, "--hard-limit", "32MiB", "--soft-limit", "64KiB", "--soft-for", "1h", "--no-progress", "1h")
 	for i := range 5 {
 		d.dial(i).Close()
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	d.trade(ctx, 64, func(since time.Duration) float64 {
+	d.trade(64, func(since time.Duration) float64 {
 		wave := 1 + .6*math.Sin(2*math.Pi*since.Seconds()/150) + .15*math.Sin(2*math.Pi*since.Seconds()/17)
 		if s := int(since.Seconds()) % 97; s > 60 && s < 68 {
 			wave += 1.5 // a burst
