@@ -53,18 +53,7 @@ func (r *Runner) measureOrders(ctx context.Context, spec Spec) (res *Result, err
 		return nil, fmt.Errorf("bench: directory for a journal: %w; name one with --dir", err)
 	}
 	defer os.RemoveAll(spec.Dir)
-	sockets, err := os.MkdirTemp("", "sluice-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("bench: directory for the run: %w", err)
-	}
-	defer os.RemoveAll(sockets)
-	spec.Socket = filepath.Join(sockets, "s")
-	shared, file, err := newProgress()
-	if err != nil {
-		return nil, err
-	}
-	defer shared.close()
-	l, end, err := r.spawn(ctx, &spec, file)
+	l, _, end, err := r.launch(ctx, &spec)
 	if err != nil {
 		return nil, err
 	}

@@ -65,18 +65,7 @@ func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*(spec.Warm+spec.Run)+30*time.Second)
 	defer cancel()
-	dir, err := os.MkdirTemp("", "sluice-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("bench: directory for the run: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	spec.Socket = filepath.Join(dir, "s")
-	shared, file, err := newProgress()
-	if err != nil {
-		return nil, err
-	}
-	defer shared.close()
-	l, end, err := r.spawn(ctx, &spec, file)
+	l, shared, end, err := r.launch(ctx, &spec)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +175,32 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 			res.First = c.check.first
 		}
 	}
+}
+
+// launch starts the server process of a run, with a directory for its socket and memory for its progress. end waits for
+// the process, which it kills first if the run failed, and then frees both.
+func (r *Runner) launch(ctx context.Context, spec *Spec) (l *link, shared *progress, end func(failed bool) error, err error) {
+	dir, err := os.MkdirTemp("", "sluice-bench-")
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("bench: directory for the run: %w", err)
+	}
+	spec.Socket = filepath.Join(dir, "s")
+	shared, file, err := newProgress()
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, nil, nil, err
+	}
+	l, wait, err := r.spawn(ctx, spec, file)
+	if err != nil {
+		shared.close()
+		os.RemoveAll(dir)
+		return nil, nil, nil, err
+	}
+	return l, shared, func(failed bool) error {
+		defer os.RemoveAll(dir)
+		defer shared.close()
+		return wait(failed)
+	}, nil
 }
 
 // spawn starts the child; it gets shared, which may be nil, as its progressFD. end waits for it; with kill it is ended first.
