@@ -1,14 +1,17 @@
 package sequencer
 
-import "io"
+import (
+	"io"
 
-// Roles of an authenticated client, as Request.Role carries them. Zero is
+	"sluice/transport/listen"
+)
+
+// Roles of an authenticated client, as Request.Role and the journal carry them. Zero is
 // deliberately no role: a request whose role was never filled in may do nothing.
-// The names of the authorized-keys file are "readonly", "trader" and "operator".
 const (
-	RoleReadonly uint8 = 1
-	RoleTrader   uint8 = 2
-	RoleOperator uint8 = 3
+	RoleReadonly = uint8(listen.Readonly)
+	RoleTrader   = uint8(listen.Trader)
+	RoleOperator = uint8(listen.Operator)
 )
 
 // Request is one client request, decoded as far as the frame header goes. What Tag

@@ -15,6 +15,7 @@ import (
 // Role is what a client may ask for. The listener only carries it; the application judges requests by it.
 type Role uint8
 
+// Roles. The numbers are stored in journals and never change.
 const (
 	Readonly Role = 1
 	Trader   Role = 2
