@@ -20,6 +20,11 @@ func planted(change ...string) fstest.MapFS {
 		put(dir+"/doc.go", "// Package "+name+" is there.\npackage "+name+"\n")
 		put(dir+"/example_test.go", "package "+name+"\nfunc Example() {\n// Output:\n}\n")
 	}
+	put("go.mod", "module sluice\n\nrequire (\n\texample.org/log v1.2.0\n\texample.org/more v1.0.0 // indirect\n)\n")
+	put("durability/journal/log.go", "package journal\nimport _ \"example.org/log/wal\"\n")
+	put("docs/dependencies.md", "| `example.org/log` | `durability/journal` | the log | it is there |\n")
+	put("cmd/lab/go.mod", "module sluice/cmd/lab\n\nrequire example.org/log v1.2.0\n")
+	put("cmd/lab/peers/go.mod", "module sluice/cmd/lab/peers\n\nrequire example.org/log v1.3.0\n")
 	put("doc.go", "// Package sluice is the map.\npackage sluice\n")
 	put("docs/decisions/README.md", "[one](0001-one.md) [two](0002-two.md)")
 	put("docs/decisions/0001-one.md", "# 0001: one")
@@ -57,6 +62,14 @@ func TestRulesSeeWhatTheyForbid(t *testing.T) {
 		{"imports", "telemetry/a.go", use("go.opentelemetry.io/otel"), "only telemetry/otel"},
 		{"imports", "transport/wire/a.go", use("github.com/prometheus/client_golang/prometheus"), "only telemetry/otel"},
 		{"imports", "mailbox/a.go", use("go.uber.org/zap"), "the core needs"},
+		{"imports", "cmd/tool/a_test.go", use("sluice/cmd/lab/program"), "which does not know them"},
+		{"modules", "cmd/tool/go.mod", "module tool", "cmd/tool/go.mod: a module of its own"},
+		{"modules", "cmd/lab/go.mod", "require (\n\texample.org/log v1.2.1\n)\n", "requires example.org/log v1.2.1, the main module v1.2.0"},
+		{"dependencies", "docs/dependencies.md", "", "no row for example.org/log"},
+		{"dependencies", "docs/dependencies.md", "| `example.org/log` | | the log | it is there |\n", "no row for example.org/log"},
+		{"dependencies", "durability/journal/log.go", "package journal\n", "durability/journal does not import example.org/log"},
+		{"dependencies", "go.mod", "module sluice\n", "example.org/log is not a direct requirement"},
+		{"dependencies", "go.mod", "require (\n" + strings.Repeat("\texample.org/log v1.2.0\n", 29) + ")\n", "29 direct requirements"},
 		{"docs", "encode/doc.go", "", "encode: no doc.go"},
 		{"docs", "encode/doc.go", "package encode\n", "no package comment"},
 		{"examples", "actors/example_test.go", "package p\nfunc TestX() {}\n", "actors: no Example"},
@@ -111,6 +124,9 @@ func TestRulesAcceptWhatIsAllowed(t *testing.T) {
 		"actors/node/observe/a.go", "package p\nimport _ \"sluice/actors/node\"\nimport _ \"sluice/telemetry/otel\"\nimport _ \"go.opentelemetry.io/otel\"\n",
 		"transport/a.go", "package p\nimport _ \"github.com/pawelgaczynski/giouring\"\nimport _ \"golang.org/x/sys/unix\"\n",
 		"telemetry/otel/a.go", "package p\nimport _ \"go.opentelemetry.io/otel\"\nimport _ \"sluice/telemetry\"\n",
+		"cmd/lab/trials/a.go", "// Package trials is there.\npackage trials\nimport _ \"sluice/cmd/lab/program\"\n",
+		"cmd/lab/trials/doc.go", "// Package trials is there.\npackage trials\n",
+		"cmd/lab/trials/example_test.go", "package trials\nfunc Example() {\n// Output:\n}\n",
 		"cmd/tool/a.go", "package p\nimport _ \"sluice/actors\"\nimport _ \"sluice/transport/wire\"\n",
 	))
 	if err != nil {

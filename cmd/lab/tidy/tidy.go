@@ -41,8 +41,10 @@ func rules() map[string]func(*tree) []string {
 		"sleeps": func(t *tree) []string {
 			return sleeps(t, map[string]string{}) // path of a test that may sleep outside a synctest bubble: the reason
 		},
-		"atomics":   atomics,
-		"decisions": decisions,
+		"atomics":      atomics,
+		"decisions":    decisions,
+		"modules":      modules,
+		"dependencies": dependencies,
 	}
 }
 
@@ -69,7 +71,7 @@ func load(root fs.FS) (*tree, error) {
 			return err
 		}
 		if d.IsDir() {
-			if base := path.Base(p); p != "." && (strings.HasPrefix(base, ".") || base == "testdata" || p == "bin" || p == "data") {
+			if skipped(p) {
 				return fs.SkipDir
 			}
 			return nil
@@ -92,6 +94,14 @@ func load(root fs.FS) (*tree, error) {
 		return nil
 	})
 	return t, err
+}
+
+// imports returns the import paths of a file.
+func (f *source) imports() (list []string) {
+	for _, spec := range f.ast.Imports {
+		list = append(list, strings.Trim(spec.Path.Value, `"`))
+	}
+	return list
 }
 
 func (t *tree) at(n ast.Node) string { return t.set.Position(n.Pos()).String() }
