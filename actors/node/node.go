@@ -33,6 +33,7 @@ type Node[R, Q any] struct {
 	cursors   *durability.Cursors
 	queue     *sequencer.Queue
 	sequencer *sequencer.Sequencer[R, Q]
+	runner    *actors.Runner // of the sequencer
 	snapshots *sequencer.Snapshots
 	pipeline  *actors.Pipeline[R, Q]
 	operators operators
@@ -112,11 +113,15 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	n.snapshots = sequencer.NewSnapshots(n.store.writeSnapshot, func(err error) {
 		n.log.Error("snapshot failed; journal keeps growing until one succeeds", "error", err)
 	})
+	group := actors.NewGroup("sequencer", actors.NewAdaptive(0))
 	n.sequencer = sequencer.New(sequencer.Config[R, Q]{
-		Application: n.cfg.Application, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(), Now: n.pipeline.Now,
+		Application: n.cfg.Application, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
+		Signal: group.Signal(), Now: n.pipeline.Now,
 		Last: n.store.recovery.Last, Snapshots: n.snapshots,
 		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
 	})
+	group.Actors = append(group.Actors, n.sequencer)
+	n.runner = actors.NewRunner(n.pipeline.Now, n.fail, group)
 	n.gauges()
 	return nil
 }
@@ -144,11 +149,10 @@ func (n *Node[R, Q]) run() {
 			n.fail(fmt.Errorf("node: nothing more is acknowledged: %w", err))
 		}
 	}()
+	n.runner.Start()
 	go func() {
 		defer close(n.sequenced)
-		if err := n.sequencer.Run(); err != nil {
-			n.fail(err)
-		}
+		_ = n.runner.Wait() // fail has been called with the error
 	}()
 	go n.collect()
 	n.listener.Serve()

@@ -57,7 +57,7 @@ func BenchmarkBatch(b *testing.B) {
 		if n++; n%batchRequests != 0 {
 			continue
 		}
-		st.seq.batch()
+		st.seq.Step(0)
 		for _, ok := st.log.Next(); ok; _, ok = st.log.Next() {
 		}
 		st.log.Release()

@@ -6,8 +6,8 @@
 //	                       v      +==> [ slot ring ] ==> gate <-------------------------------+
 //	                 Application
 //
-// One batch of the sequencer: take requests, check each, give it the next number, copy it into the journal's ring, apply
-// it, let the application write its outputs into the slot ring in place; then publish to the journal, publish to the
+// The sequencer is an actor. One step: take requests, check each, give it the next number, copy it into the journal's ring,
+// apply it, let the application write its outputs into the slot ring in place; then publish to the journal, publish to the
 // pipeline. The journal syncs while the next batch is carried out, and the gate holds the outputs back meanwhile.
 //
 // Promises:

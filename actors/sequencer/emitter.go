@@ -7,42 +7,49 @@ import (
 	"sluice/telemetry"
 )
 
-// slotClaim is the number of slots claimed at once at most.
-const slotClaim = 1024
+const (
+	slotClaim = 1024          // slots claimed at once at most
+	spillKept = 4 * slotClaim // slots of memory that the spill keeps between requests
+)
 
-// emitter hands the application slots of the pipeline's ring, to be filled in place, and ends each request with a Last
-// slot. It belongs to the sequencer's goroutine.
+// emitter hands the application slots of the pipeline's ring, to be filled in place, and ends each request with a Last slot.
+// It belongs to the sequencer's goroutine.
 //
-//	claim:  [ written ........ | this request's .... | free ...... ]
-//	                           first                 used
+//	claim:  [ requests before, written ... | this request's .... | free ...... ]
+//	                                       first                 used
+//	spill:  [ this request's, as far as the claim had no room for them ........ ]
 //
-// Which slot is a request's last is known only when the application returned, so the emitter remembers the last one that
-// went to the request's own connection, and marks it then. A request with more slots than the ring has room for is
-// published in parts; what is published cannot be marked any more, and a BatchEnd slot of its own ends such a request if
-// nothing for its connection follows.
+// Which slot is a request's last is known only when the application has returned, so the emitter remembers the last one that
+// went to the request's own connection, and marks it then. Slots are committed after that. A request may have any number of
+// outputs: those that the claim has no room for go to the spill, from where flush copies them into the ring as it gets room.
+// Until the spill is empty no other request is carried out.
 type emitter[R, Q any] struct {
 	slots *mailbox.Writer[actors.Slot[R, Q]]
 	now   func() int64 // monotonic ns, the pipeline's
-	room  func() bool  // publishes everything and waits for free slots; false: the sequencer was stopped
 
 	claim       []actors.Slot[R, Q]
 	used, first int
+	spill       []actors.Slot[R, Q]
+	flushedTo   int // slots of spill that are in the ring
 
 	conn     uint64 // of the request
 	seq      durability.Seq
 	received int64
-	parent   telemetry.Parent   // of the request: its trace context
-	own      *actors.Slot[R, Q] // last unpublished slot to conn
-	scrap    actors.Slot[R, Q]  // takes the outputs once the sequencer was stopped
+	parent   telemetry.Parent // of the request: its trace context
+	own      int              // the last slot to conn: an index of claim, behind it one of spill; -1 if there is none
 }
 
-// begin starts a request of conn.
-func (e *emitter[R, Q]) begin(conn uint64, received int64) {
-	e.conn, e.received, e.own, e.first = conn, received, nil, e.used
+// ready reports whether a request may begin: the spill is empty and the ring has room.
+func (e *emitter[R, Q]) ready() bool {
+	return e.flushed() && (e.used < len(e.claim) || e.take())
 }
 
-// trace takes the trace context of the next request, which its answers carry; empty for none.
-func (e *emitter[R, Q]) trace(context []byte) {
+// flushed reports whether the spill is empty.
+func (e *emitter[R, Q]) flushed() bool { return e.flushedTo == len(e.spill) }
+
+// begin starts a request of conn. context is its trace context, which its responses carry; empty for none.
+func (e *emitter[R, Q]) begin(conn uint64, received int64, context []byte) {
+	e.conn, e.received, e.own, e.first = conn, received, -1, e.used
 	e.parent = telemetry.Parent{}
 	if len(context) == telemetry.ParentBytes {
 		e.parent.Get(context)
@@ -55,29 +62,32 @@ func (e *emitter[R, Q]) Report(conn uint64) *R { return &e.next(conn, actors.Kin
 // Query implements Emitter.
 func (e *emitter[R, Q]) Query(conn uint64) *Q { return &e.next(conn, actors.KindQuery).Query }
 
-// refuse answers a request that is not carried out. The answer says nothing about the state, so it waits for nothing.
+// refuse answers a request that is not carried out. The response reveals nothing about the state, so it waits for nothing.
 func (e *emitter[R, Q]) refuse() {
 	e.next(e.conn, actors.KindEngineError).Bypass = true
 }
 
-// end marks the last slot of the request, and stamps its slots.
+// end marks the last slot of the request, and stamps its slots with the time they were produced.
 func (e *emitter[R, Q]) end() {
-	if e.own == nil {
+	if e.own < 0 {
 		e.next(e.conn, actors.KindBatchEnd)
 	}
-	if e.own != nil {
-		e.own.Last = true
+	if at := e.own - len(e.claim); at >= 0 {
+		e.spill[at].Last = true
+	} else {
+		e.claim[e.own].Last = true
 	}
-	e.stamp()
-}
-
-// stamp notes when the slots of the request were produced.
-func (e *emitter[R, Q]) stamp() {
 	now := e.now()
 	for i := e.first; i < e.used; i++ {
 		e.claim[i].Matched = now
 	}
+	for i := range e.spill {
+		e.spill[i].Matched = now
+	}
 	e.first = e.used
+	if len(e.spill) > 0 {
+		e.flush()
+	}
 }
 
 // next returns the next slot, empty but for its address.
@@ -85,46 +95,56 @@ func (e *emitter[R, Q]) next(conn uint64, kind actors.Kind) *actors.Slot[R, Q] {
 	if conn == 0 {
 		panic("sequencer: the application reported to connection 0; report to the connection of a request")
 	}
-	s := &e.scrap
-	if e.used < len(e.claim) || e.more() {
-		s = &e.claim[e.used]
+	at := e.used
+	var s *actors.Slot[R, Q]
+	if at < len(e.claim) {
+		s = &e.claim[at]
 		e.used++
+	} else {
+		at += len(e.spill)
+		e.spill = append(e.spill, actors.Slot[R, Q]{})
+		s = &e.spill[len(e.spill)-1]
 	}
 	*s = actors.Slot[R, Q]{Conn: conn, Seq: e.seq, Received: e.received, Kind: kind}
 	if conn == e.conn {
-		e.own = s
+		e.own = at
 		s.Parent = e.parent
 	}
 	return s
 }
 
-// more turns over to the next part of the ring; false once the sequencer was stopped.
-func (e *emitter[R, Q]) more() bool {
-	e.settle()
-	if e.take() {
-		return true
-	}
-	e.own = nil // about to be published
-	return e.room()
-}
-
-// take claims free slots, if there are any.
+// take commits what is written and claims free slots, if there are any.
 func (e *emitter[R, Q]) take() bool {
+	e.slots.Commit(e.used)
 	e.claim, e.used, e.first = e.slots.Claim(slotClaim), 0, 0
 	return len(e.claim) > 0
 }
 
-// settle commits what is written. Nobody sees it before it is published.
-func (e *emitter[R, Q]) settle() {
-	e.stamp()
+// flush commits the requests that were carried out, and moves as much of the spill into the ring as has room. It returns the
+// number of slots moved.
+func (e *emitter[R, Q]) flush() (moved int) {
+	for !e.flushed() && e.take() {
+		n := copy(e.claim, e.spill[e.flushedTo:])
+		e.used, e.first = n, n
+		e.flushedTo += n
+		moved += n
+	}
+	if e.flushed() {
+		e.flushedTo = 0
+		if e.spill = e.spill[:0]; cap(e.spill) > spillKept {
+			e.spill = nil
+		}
+	}
 	e.slots.Commit(e.used)
 	e.claim, e.used, e.first = e.claim[e.used:], 0, 0
+	return moved
 }
 
 // forget commits the requests before the one under way, whose slots are lost.
 func (e *emitter[R, Q]) forget() {
 	e.slots.Commit(e.first)
 	e.claim, e.used, e.first = nil, 0, 0
+	e.spill, e.flushedTo = nil, 0
 }
 
 // discard is the emitter of a replay: the outputs were answered in an earlier run.

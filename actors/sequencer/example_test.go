@@ -31,8 +31,9 @@ func Example() {
 	slots, gate := mailbox.NewSPSC[actors.Slot[uint64, struct{}]](16)
 	s := sequencer.New(sequencer.Config[uint64, struct{}]{
 		Application: &total{}, Requests: requests, Journal: ring, Slots: slots,
-		Now:  func() int64 { return 0 }, // of the pipeline, in a program
-		Last: 99,                        // of the journal
+		Signal: mailbox.NewSignal(actors.NewAdaptive(0)), // of the goroutine that steps it, in a program
+		Now:    func() int64 { return 0 },                // of the pipeline
+		Last:   99,                                       // of the journal
 	})
 	for _, body := range []string{"\x01\x02", "\x03"} {
 		if err := queue.Put(&sequencer.Request{Conn: 5, Tag: 0x10, Body: []byte(body)}, 0); err != nil {
@@ -40,7 +41,9 @@ func Example() {
 		}
 	}
 	queue.Close()
-	fmt.Println("ended:", s.Run())
+	for s.Step(0) > 0 { // which a runner does, in a program
+	}
+	fmt.Println("done:", s.Done(), s.Close())
 	for event, ok := journal.Next(); ok; event, ok = journal.Next() {
 		fmt.Printf("journal: %d bytes\n", len(event))
 	}
@@ -48,7 +51,7 @@ func Example() {
 		fmt.Printf("slot: connection %d, event %d, last %t, report %d\n", slot.Conn, slot.Seq, slot.Last, slot.Report)
 	}
 	// Output:
-	// ended: <nil>
+	// done: true <nil>
 	// journal: 21 bytes
 	// journal: 20 bytes
 	// slot: connection 5, event 100, last true, report 3

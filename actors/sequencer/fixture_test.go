@@ -84,19 +84,21 @@ type stage struct {
 	seq   *Sequencer[report, report]
 	log   *mailbox.BytesReader
 	slots *mailbox.Reader[actors.Slot[report, report]]
+	group *actors.Group // runs seq, if the test calls run
 
 	clock  int64
 	events [][]byte // taken from the journal's ring so far
 }
 
 func newStage(t testing.TB, slots int, change func(*Config[report, report])) *stage {
-	st := &stage{t: t, app: &script{}}
+	st := &stage{t: t, app: &script{}, group: actors.NewGroup("sequencer", actors.NewAdaptive(0))}
 	w, r := mailbox.NewSPSC[actors.Slot[report, report]](slots)
 	ring, log := mailbox.NewBytes(1 << 16)
 	queue, requests := NewQueue(1 << 16)
 	st.queue, st.log, st.slots = queue, log, r
 	cfg := Config[report, report]{
-		Application: st.app, Requests: requests, Journal: ring, Slots: w, Now: func() int64 { st.clock++; return st.clock },
+		Application: st.app, Requests: requests, Journal: ring, Slots: w, Signal: st.group.Signal(),
+		Now: func() int64 { st.clock++; return st.clock },
 	}
 	if change != nil {
 		change(&cfg)
@@ -166,10 +168,13 @@ func snapshotOf(t testing.TB, app *script) []byte {
 	return b.Bytes()
 }
 
-// run runs the sequencer and returns how to wait for its end.
+// run runs the sequencer on a goroutine of its own and returns how to wait for its end.
 func (st *stage) run() (wait func() error) {
+	st.group.Actors = append(st.group.Actors, st.seq)
+	runner := actors.NewRunner(func() int64 { return 0 }, nil, st.group)
+	runner.Start()
 	done := make(chan error, 1)
-	go func() { done <- st.seq.Run() }()
+	go func() { done <- runner.Wait() }()
 	return func() error {
 		st.t.Helper()
 		select {

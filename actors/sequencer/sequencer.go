@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 
 	"sluice/actors"
@@ -12,7 +11,7 @@ import (
 	"sluice/mailbox"
 )
 
-// batchRequests is the number of requests after which what they caused is published at the latest.
+// batchRequests is how many requests a step carries out at most; then it publishes what they caused.
 const batchRequests = 128
 
 // Config is what a Sequencer works with. All but the two thresholds and Snapshots is required.
@@ -21,52 +20,50 @@ type Config[R, Q any] struct {
 	Requests    *mailbox.BytesReader               // of a Queue
 	Journal     *mailbox.BytesWriter               // to the journal's committer; takes the largest request
 	Slots       *mailbox.Writer[actors.Slot[R, Q]] // of the pipeline
+	Signal      *mailbox.Signal                    // of the goroutine that steps the sequencer
 	Now         func() int64                       // monotonic ns, the clock of the pipeline
 	Last        durability.Seq                     // last event of the journal, already applied
 
-	// Snapshots, if not nil, gets the application's state after so many events or bytes of events, whichever comes
-	// first; a threshold of 0 does not count.
+	// Snapshots, if not nil, gets the application's state after N events or N bytes of events, whichever comes first; a
+	// threshold of 0 does not count.
 	Snapshots      *Snapshots
 	SnapshotEvents uint64
 	SnapshotBytes  uint64
 }
 
-// Sequencer is the one goroutine that puts requests into an order, journals them, applies them and writes what they
-// caused into the slot ring. It waits when the journal's ring or the slot ring is full, and its queue then fills up.
+// Sequencer puts requests into an order, journals them, applies them and writes what they caused into the slot ring. It is an
+// actor: Step does one bounded batch and never waits. While the journal's ring or the slot ring is full it takes no request,
+// and its queue fills up.
+//
+// A request is carried out whole or not at all: its event is committed after the application returned, and before its slots,
+// so an event that makes the application panic is not journaled and does not end every restart as well.
 type Sequencer[R, Q any] struct {
-	cfg    Config[R, Q]
-	out    emitter[R, Q]
-	req    Request // passed to the application by reference, so that it does not move to the heap for each request
-	token  token
-	signal *mailbox.Signal
-	stop   chan struct{} // closed by Stop
-	once   sync.Once
+	cfg Config[R, Q]
+	out emitter[R, Q]
+	req Request // passed to the application by reference, so that it does not move to the heap for each request
+	err error   // a *PanicError: the application panicked
 
-	claimed bool           // the journal's ring holds a claim for the event being applied
-	size    int            // of that event, in bytes
+	held    []byte         // a record taken from the queue whose event found no room in the journal's ring; nil if none
 	last    durability.Seq // last event sequenced
-	counts  Counts         // of the sequencer's goroutine
-	events  uint64         // since the last snapshot
-	bytes   uint64         // of events since the last snapshot
-	waiting func() bool    // requests are there, or the queue has ended
-	journal func() bool    // the journal's ring has room for size bytes
-	answers func() bool    // the slot ring has room
-	room    []byte         // claimed by journal
+	counts  Counts
+	waiting bool   // the last step took no request for want of room
+	events  uint64 // since the last snapshot
+	bytes   uint64 // of events since the last snapshot
 
-	sequenced atomic.Uint64    // written by the sequencer before it publishes, read by anyone: last event that may be journaled
-	shared    [4]atomic.Uint64 // Counts, written by the sequencer after each batch, read by anyone
+	stop      atomic.Bool      // written by Stop
+	sequenced atomic.Uint64    // last event that may be journaled; written before it is published, read by any goroutine
+	shared    [4]atomic.Uint64 // counts as of the last step, read by any goroutine
 }
 
-// Counts says what a sequencer has done since it was made.
+// Counts is the work of a sequencer since it was made.
 type Counts struct {
 	Events  uint64 // journaled and applied
 	Queries uint64 // answered from the state
 	Refused uint64 // refused by Application.Check
-	Waits   uint64 // times it had to wait for room in the journal's ring or the slot ring
+	Waits   uint64 // times it began to wait for room in the journal's ring or the slot ring
 }
 
-// PanicError is the end of a sequencer whose application panicked. The event at fault is in the journal only if its
-// outputs did not fit the slot ring at once.
+// PanicError is the end of a sequencer whose application panicked. The event at fault is not in the journal.
 type PanicError struct {
 	Seq   durability.Seq // last event sequenced, the one at fault included
 	Tag   uint8          // of the request at fault
@@ -80,17 +77,13 @@ func (e *PanicError) Error() string {
 		e.Seq, e.Tag, e.Conn, e.Value, e.Stack)
 }
 
-// New makes a sequencer; Run runs it. It sets the signals of the ends it was given.
+// New makes a sequencer and sets the signals of the ring ends that it was given.
 func New[R, Q any](cfg Config[R, Q]) *Sequencer[R, Q] {
-	s := &Sequencer[R, Q]{cfg: cfg, token: newToken(), stop: make(chan struct{}), last: cfg.Last}
-	s.signal = mailbox.NewSignal(s.token)
-	cfg.Requests.SetSignal(s.signal)
-	cfg.Journal.SetSignal(s.signal)
-	cfg.Slots.SetSignal(s.signal)
-	s.out = emitter[R, Q]{slots: cfg.Slots, now: cfg.Now, room: s.answerRoom, seq: cfg.Last}
-	s.waiting = func() bool { return cfg.Requests.Len() > 0 || cfg.Requests.Done() }
-	s.journal = func() bool { s.room = cfg.Journal.Claim(s.size); return s.room != nil }
-	s.answers = s.out.take
+	s := &Sequencer[R, Q]{cfg: cfg, last: cfg.Last}
+	cfg.Requests.SetSignal(cfg.Signal)
+	cfg.Journal.SetSignal(cfg.Signal)
+	cfg.Slots.SetSignal(cfg.Signal)
+	s.out = emitter[R, Q]{slots: cfg.Slots, now: cfg.Now, seq: cfg.Last}
 	s.sequenced.Store(uint64(cfg.Last))
 	return s
 }
@@ -98,70 +91,95 @@ func New[R, Q any](cfg Config[R, Q]) *Sequencer[R, Q] {
 // Sequenced is the last event that may be on its way to the journal. Any goroutine.
 func (s *Sequencer[R, Q]) Sequenced() durability.Seq { return durability.Seq(s.sequenced.Load()) }
 
-// Counts is what was done up to the last batch. Any goroutine.
+// Counts is what was done up to the last step. Any goroutine.
 func (s *Sequencer[R, Q]) Counts() Counts {
 	return Counts{s.shared[0].Load(), s.shared[1].Load(), s.shared[2].Load(), s.shared[3].Load()}
 }
 
-// Stop makes Run return soon, also when it waits for room: requests not sequenced yet are never carried out, and outputs
-// of the last one may be missing. Any goroutine, any number of times.
+// Stop ends the sequencer before its next request, including while it waits for room: requests that were not sequenced yet
+// are never carried out, and outputs of the last one may be missing. Any goroutine, any number of times.
 func (s *Sequencer[R, Q]) Stop() {
-	s.once.Do(func() { close(s.stop) })
+	s.stop.Store(true)
+	s.cfg.Signal.Ring()
 }
 
-// Run sequences requests until the queue is closed and empty, or Stop. Before it returns it closes its ends of the
-// journal's ring and of the slot ring. The error is a *PanicError.
-func (s *Sequencer[R, Q]) Run() (err error) {
+// Name implements the runner's Actor.
+func (s *Sequencer[R, Q]) Name() string { return "sequencer" }
+
+// Step carries out a batch of requests and publishes what they caused.
+func (s *Sequencer[R, Q]) Step(int64) (work int) {
+	if s.over() {
+		return 0
+	}
 	defer func() {
 		if v := recover(); v != nil {
-			err = &PanicError{Seq: s.last, Tag: s.req.Tag, Conn: s.req.Conn, Value: v, Stack: debug.Stack()}
+			s.err = &PanicError{Seq: s.last, Tag: s.req.Tag, Conn: s.req.Conn, Value: v, Stack: debug.Stack()}
 			s.out.forget()
+			s.publish()
+			work++
 		}
-		s.sequenced.Store(uint64(s.last))
-		s.share()
-		s.cfg.Journal.Close()
-		s.cfg.Slots.Close()
 	}()
-	for !s.stopped() {
-		if s.batch() {
-			continue
-		}
-		if s.cfg.Requests.Done() || !s.sleep(s.waiting) {
+	for ; work < batchRequests && !s.stop.Load(); work++ {
+		if !s.next() {
 			break
 		}
 	}
-	return nil
-}
-
-// batch handles the requests that are there, and publishes what they caused; false when there were none.
-func (s *Sequencer[R, Q]) batch() bool {
-	n := 0
-	for ; n < batchRequests && !s.stopped(); n++ {
-		record, ok := s.cfg.Requests.Next()
-		if !ok {
-			break
-		}
-		at := stampSize + int(record[stampSize-1])
-		s.out.trace(record[stampSize:at])
-		s.handle(int64(binary.LittleEndian.Uint64(record)), record[at:])
-	}
-	if n == 0 {
-		return false
+	work += s.out.flush()
+	s.share()
+	if work == 0 {
+		return 0
 	}
 	s.publish()
-	s.cfg.Requests.Release()
+	if s.held == nil {
+		s.cfg.Requests.Release()
+	}
 	s.snapshot()
-	return true
+	return work
 }
 
-// handle carries out one request. The event is claimed and copied first and committed last: when the application panics
-// over it, it is not journaled, and so does not end every restart as well.
-func (s *Sequencer[R, Q]) handle(received int64, event []byte) {
+// Done reports that the queue is closed and empty and its outputs are written, or that the sequencer was stopped or failed.
+func (s *Sequencer[R, Q]) Done() bool {
+	return s.over() || s.held == nil && s.cfg.Requests.Done() && s.out.flushed()
+}
+
+// Close closes the sequencer's ends of the journal's ring and of the slot ring. The error is a *PanicError.
+func (s *Sequencer[R, Q]) Close() error {
+	s.publish()
+	s.cfg.Journal.Close()
+	s.cfg.Slots.Close()
+	return s.err
+}
+
+func (s *Sequencer[R, Q]) over() bool { return s.err != nil || s.stop.Load() }
+
+// next carries out one request; false if there is none, or no room for what it causes.
+func (s *Sequencer[R, Q]) next() bool {
+	record := s.held
+	if record == nil {
+		var ok bool
+		if record, ok = s.cfg.Requests.Next(); !ok {
+			return false
+		}
+	}
+	at := stampSize + int(record[stampSize-1])
+	done := s.out.ready() && s.handle(int64(binary.LittleEndian.Uint64(record)), record[stampSize:at], record[at:])
+	if s.held = nil; !done {
+		s.held = record
+	}
+	if !done && !s.waiting {
+		s.counts.Waits++
+	}
+	s.waiting = !done
+	return done
+}
+
+// handle carries out one request; false if the journal's ring has no room for its event.
+func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
 	app := s.cfg.Application
 	if err := DecodeEvent(event, &s.req); err != nil {
 		panic(err) // the queue wrote it
 	}
-	s.out.begin(s.req.Conn, received)
+	s.out.begin(s.req.Conn, received, trace)
 	switch {
 	case app.Check(&s.req) != nil:
 		s.counts.Refused++
@@ -170,61 +188,29 @@ func (s *Sequencer[R, Q]) handle(received int64, event []byte) {
 		s.counts.Queries++
 		app.Query(&s.req, &s.out)
 	default:
-		if !s.claimEvent(len(event)) {
-			return // stopped
-		}
-		copy(s.room, event)
-		s.last++
-		s.counts.Events++
-		s.out.seq = s.last
-		app.Apply(uint64(s.last), &s.req, &s.out)
-		s.commitEvent()
-	}
-	s.out.end()
-}
-
-// claimEvent waits for room in the journal's ring; false once the sequencer was stopped.
-func (s *Sequencer[R, Q]) claimEvent(size int) bool {
-	s.size = size
-	if !s.journal() {
-		s.publish()
-		s.counts.Waits++
-		if !s.sleep(s.journal) {
+		room := s.cfg.Journal.Claim(len(event))
+		if room == nil {
 			return false
 		}
+		copy(room, event)
+		s.last++
+		s.out.seq = s.last
+		app.Apply(uint64(s.last), &s.req, &s.out)
+		s.cfg.Journal.Commit(len(event))
+		s.counts.Events++
+		s.events++
+		s.bytes += uint64(len(event))
 	}
-	s.claimed = true
+	s.out.end()
 	return true
-}
-
-// commitEvent ends the claim of the event being applied, if it was not ended before.
-func (s *Sequencer[R, Q]) commitEvent() {
-	if !s.claimed {
-		return
-	}
-	s.claimed = false
-	s.cfg.Journal.Commit(s.size)
-	s.events++
-	s.bytes += uint64(s.size)
-}
-
-// answerRoom publishes everything and waits for free slots. Without the event being applied in the journal its slots
-// would never become free.
-func (s *Sequencer[R, Q]) answerRoom() bool {
-	s.commitEvent()
-	s.publish()
-	s.counts.Waits++
-	return s.sleep(s.answers)
 }
 
 // publish shows what was done to the journal, then to the pipeline. The journal may not report more than sequenced as
 // persisted, so that is raised first.
 func (s *Sequencer[R, Q]) publish() {
-	s.out.settle()
 	s.sequenced.Store(uint64(s.last))
 	s.cfg.Journal.Publish()
 	s.cfg.Slots.Publish()
-	s.share()
 }
 
 func (s *Sequencer[R, Q]) share() {
@@ -241,30 +227,4 @@ func (s *Sequencer[R, Q]) snapshot() {
 		return
 	}
 	s.events, s.bytes = 0, 0
-}
-
-func (s *Sequencer[R, Q]) stopped() bool {
-	select {
-	case <-s.stop:
-		return true
-	default:
-		return false
-	}
-}
-
-// sleep returns when ready says true, or false once the sequencer was stopped.
-func (s *Sequencer[R, Q]) sleep(ready func() bool) bool {
-	for !s.stopped() {
-		s.signal.Prepare()
-		if ready() {
-			s.signal.Cancel()
-			return true
-		}
-		select {
-		case <-s.token:
-		case <-s.stop:
-		}
-		s.signal.Cancel()
-	}
-	return false
 }

@@ -49,7 +49,7 @@ func TestSlotsOfARequest(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			st := newStage(t, 64, nil)
 			st.put(1, c.tag, c.to...)
-			st.seq.batch()
+			st.seq.Step(0)
 			st.take()
 			if got := describe(st.pass()); got != c.want {
 				t.Errorf("slots %s, want %s", got, c.want)
@@ -64,7 +64,7 @@ func TestSlotsAreStampedAndNumbered(t *testing.T) {
 	st.put(1, tagEvent, 1)
 	st.put(1, tagQuery, 1)
 	st.put(1, 0x2F)
-	st.seq.batch()
+	st.seq.Step(0)
 	st.events = make([][]byte, 41)
 	st.take()
 	slots := st.pass()
@@ -84,7 +84,7 @@ func TestSlotsAreStampedAndNumbered(t *testing.T) {
 	}
 }
 
-// Whatever does not fit the slot ring at once is published in parts, with its event, and still ends exactly once.
+// What does not fit the slot ring at once is written in parts, after its event, and still ends exactly once.
 func TestARequestLargerThanTheSlotRing(t *testing.T) {
 	for _, ring := range []int{2, 4, 16} {
 		for _, to := range []string{"own", "others", "mixed", "own first"} {
@@ -174,6 +174,63 @@ func TestEveryWaitEndsWithStop(t *testing.T) {
 
 func make3(conn byte, n int) []byte { return bytes.Repeat([]byte{conn}, n) }
 
+// A request whose event finds no room in the journal's ring is kept, and carried out once when there is room.
+func TestARequestWaitsForRoomInTheJournal(t *testing.T) {
+	st := newStage(t, 1<<18, nil)
+	const size, all = 3000, 60 // more than the ring of 64 KiB takes
+	sent, want := 0, ""
+	for seen := 0; seen < all; {
+		for st.queue.Len() == 0 && sent < all { // until the ring is full
+			st.put(1, tagEvent, make3(9, size-sent)...)
+			sent++
+			for st.seq.Step(0) > 0 {
+			}
+		}
+		for st.seq.Step(0) > 0 { // with the room of the last round
+		}
+		if st.seq.Done() {
+			t.Fatal("done although the queue is open")
+		}
+		st.take()
+		st.pass()
+		if len(st.events) == seen {
+			t.Fatalf("stuck after %d events", seen)
+		}
+		seen = len(st.events)
+	}
+	for i, ev := range st.events {
+		if got := len(ev) - EventHeader; got != size-i {
+			want += fmt.Sprintf("event %d has %d bytes, want %d\n", i, got, size-i)
+		}
+	}
+	if want != "" {
+		t.Error(want)
+	}
+	if waits := st.seq.Counts().Waits; waits == 0 {
+		t.Error("it never waited, so the test shows nothing")
+	}
+	st.queue.Close()
+	if st.seq.Step(0); !st.seq.Done() {
+		t.Error("not done with the queue closed and empty")
+	}
+}
+
+// A panic in the middle of a large output leaves nothing of its request, neither in the journal nor in the slot ring.
+func TestAPanicLeavesNoPartOfItsRequest(t *testing.T) {
+	st := newStage(t, 16, nil)
+	st.put(1, tagEvent, 1)
+	st.put(9, tagEvent, append(make3(1, 40), 0)...) // the report to connection 0 panics, when 40 slots are written
+	st.seq.Step(0)
+	var p *PanicError
+	if err := st.seq.Close(); !st.seq.Done() || !errors.As(err, &p) || p.Seq != 2 {
+		t.Fatalf("error %v, want a PanicError near event 2", err)
+	}
+	st.take()
+	if got := describe(st.slots.Batch(16)); len(st.events) != 1 || got != "1:R@1!" {
+		t.Errorf("%d events and slots %s, want those of event 1", len(st.events), got)
+	}
+}
+
 func TestAPanicIsNotJournaled(t *testing.T) {
 	st := newStage(t, 64, nil)
 	wait := st.run()
@@ -203,7 +260,7 @@ func TestAReplayEqualsTheRun(t *testing.T) {
 			tag := []uint8{tagEvent, tagEvent, tagEvent, tagQuery, 0x2F}[rng.IntN(5)]
 			st.put(uint64(1+rng.IntN(5)), tag, make3(byte(1+rng.IntN(5)), rng.IntN(9))...)
 		}
-		st.seq.batch()
+		st.seq.Step(0)
 		st.take()
 		st.pass()
 		for snapshots.busy.Load() { // so that every one that is due is taken
@@ -257,7 +314,7 @@ func TestSequencingAllocatesNothing(t *testing.T) {
 				t.Fatal("the queue is closed")
 			}
 		}
-		for st.seq.batch() {
+		for st.seq.Step(0) > 0 {
 		}
 		for _, ok := st.log.Next(); ok; _, ok = st.log.Next() {
 		}
