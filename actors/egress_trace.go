@@ -52,25 +52,25 @@ func (e *Egress) trace(batch int, now int64) {
 		if t.sample == oldest.sample {
 			oldest.record.received = never // it is traced already
 		}
-		e.put(t, telemetry.Reason(t.record.flags>>recordReason), batch, now)
+		e.put(t, telemetry.TraceReason(t.record.flags>>recordReason), batch, now)
 	}
 	e.traces.chosen = e.traces.chosen[:0]
 	if oldest.record.received != never && e.traces.sampler.Load().Slow(uint64(max(now-oldest.record.received, 0))) {
 		oldest.parent = telemetry.Parent{}
-		e.put(oldest, telemetry.ReasonSlow, batch, now)
+		e.put(oldest, telemetry.TraceReasonSlow, batch, now)
 	}
 	oldest.record.received = never
 }
 
 // put builds the record of one traced answer; a full box drops it and counts.
-func (e *Egress) put(of *traced, why telemetry.Reason, batch int, now int64) {
+func (e *Egress) put(of *traced, why telemetry.TraceReason, batch int, now int64) {
 	bytes := e.samples[of.sample].bytes &^ sampleSlot
 	if bytes == 0 {
 		return // not delivered
 	}
 	s, parent := &of.record, of.parent
 	t := telemetry.TraceRec{
-		Recv: s.received, Bytes: bytes, Seq: s.seq, Conn: s.conn, TraceID: parent.TraceID, Parent: parent.Span,
+		Received: s.received, Bytes: bytes, Seq: s.seq, Conn: s.conn, TraceID: parent.TraceID, Parent: parent.Span,
 		Batch: uint16(min(batch, 1<<16-1)), Shard: uint16(e.shard), Kind: uint8(s.flags >> recordKind), Reason: why,
 	}
 	if parent.Sampled() {
@@ -79,10 +79,10 @@ func (e *Egress) put(of *traced, why telemetry.Reason, batch int, now int64) {
 	if e.traces.alarm.Degraded() {
 		t.Flags |= telemetry.TraceDegraded
 	}
-	t.D[telemetry.PointMatched] = max(s.matched, 1)
-	t.D[telemetry.PointSeen] = max(s.consumed, 1)
-	t.D[telemetry.PointReleased] = max(s.opened, 1)
-	t.D[telemetry.PointEncoded] = max(s.encoded, 1)
+	t.AfterNanos[telemetry.PointMatched] = max(s.matched, 1)
+	t.AfterNanos[telemetry.PointSeen] = max(s.consumed, 1)
+	t.AfterNanos[telemetry.PointReleased] = max(s.opened, 1)
+	t.AfterNanos[telemetry.PointEncoded] = max(s.encoded, 1)
 	t.Stamp(telemetry.PointAppended, of.appended)
 	t.Stamp(telemetry.PointFlushed, e.flushed)
 	t.Stamp(telemetry.PointCompleted, now)
@@ -104,8 +104,8 @@ func waits(t *telemetry.TraceRec, s *record) {
 		first, last, flag = telemetry.PointReplica, telemetry.PointJournal, telemetry.TraceBlockedByJournal
 	}
 	if s.crossed != 0 {
-		t.D[first] = max(s.crossed, 1)
+		t.AfterNanos[first] = max(s.crossed, 1)
 	}
-	t.D[last] = max(s.opened, 1)
+	t.AfterNanos[last] = max(s.opened, 1)
 	t.Flags |= flag
 }

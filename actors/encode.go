@@ -191,7 +191,7 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed err
 		e.failed(s.Conn, err)
 	}
 	size := recordBytes + len(frames)
-	if s.traced != telemetry.ReasonNone && s.Parent != (telemetry.Parent{}) {
+	if s.traced != telemetry.TraceReasonNone && s.Parent != (telemetry.Parent{}) {
 		flags |= recordParent
 		s.Parent.Put(room[size:])
 		size += parentBytes

@@ -66,7 +66,7 @@ func (g *Gate[R, Q]) Step(now int64) int {
 	}
 	g.rec.Poll()
 	g.rules = g.sampler.Load()
-	g.picky = g.rules.Below != 0 || g.rules.DebugConn != 0
+	g.picky = g.rules.SampleBelow != 0 || g.rules.DebugConn != 0
 	p, changed := g.policy.Adopt()
 	if changed {
 		g.rec.B.C[telemetry.GateSwaps]++
@@ -122,7 +122,7 @@ func (g *Gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) in
 			g.rec.B.C[telemetry.GateBypassed]++
 		}
 		s.opened = now
-		s.traced = telemetry.ReasonNone
+		s.traced = telemetry.TraceReasonNone
 		if g.picky && g.rules.Picks(uint64(s.Seq), s.Conn) || s.Parent.Sampled() {
 			g.choose(s)
 		}

@@ -38,7 +38,7 @@ const (
 	recordParent = 1 << 2 // the frames are followed by a trace context
 	recordTraced = 0xff << recordReason
 	recordWaits  = 4  // shift of Slot.waited
-	recordReason = 8  // shift of the reason of tracing, telemetry.Reason
+	recordReason = 8  // shift of the reason of tracing, telemetry.TraceReason
 	recordKind   = 16 // shift of the slot's Kind
 
 	parentBytes = telemetry.ParentBytes

@@ -35,13 +35,13 @@ type Slot[R, Q any] struct {
 
 	Parent telemetry.Parent // trace context that came with the request; the zero value is none
 
-	overtaken bool             // the gate already sent it ahead; written and read behind the gate's position
-	below     uint8            // cursors that were below Seq at the gate's first look, and are; the gate's
-	traced    telemetry.Reason // why this slot is traced; the gate's, for the encoder
-	waited    uint8            // cursors it waited for, and which passed last; the gate's, for the encoder
-	crossed   int64            // when the first of two awaited cursors passed it, 0 = none did
-	consumed  int64            // the gate's first look, monotonic ns
-	opened    int64            // the gate's release, monotonic ns
+	overtaken bool                  // the gate already sent it ahead; written and read behind the gate's position
+	below     uint8                 // cursors that were below Seq at the gate's first look, and are; the gate's
+	traced    telemetry.TraceReason // why this slot is traced; the gate's, for the encoder
+	waited    uint8                 // cursors it waited for, and which passed last; the gate's, for the encoder
+	crossed   int64                 // when the first of two awaited cursors passed it, 0 = none did
+	consumed  int64                 // the gate's first look, monotonic ns
+	opened    int64                 // the gate's release, monotonic ns
 
 	Query  Q
 	Report R

@@ -26,7 +26,7 @@ type Collector struct {
 	actors  []*source
 	gauges  []Gauge
 	views   []*View
-	taken   int64 // stamp of the last collection
+	taken   Nanos // moment of the last collection
 	started bool  // whether there was one
 }
 
@@ -47,7 +47,7 @@ func NewCollector(clock Clock) *Collector {
 func (c *Collector) Register(actor string, shard int) *Recorder {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &source{rec: newRecorder(), totals: Totals{Actor: actor, Shard: shard, Seen: c.clock.Now()}}
+	s := &source{rec: newRecorder(), totals: Totals{Actor: actor, Shard: shard, AnsweredAt: c.clock.Now()}}
 	c.actors = append(c.actors, s)
 	slices.SortStableFunc(c.actors, func(a, b *source) int {
 		if d := strings.Compare(a.totals.Actor, b.totals.Actor); d != 0 {
@@ -109,7 +109,7 @@ func (c *Collector) merge(s *source) bool {
 		return false
 	}
 	s.totals.add(b)
-	s.totals.Seen = c.clock.Now()
+	s.totals.AnsweredAt = c.clock.Now()
 	for _, v := range c.views {
 		v.mark(s, b)
 	}

@@ -53,7 +53,7 @@ func ExampleTraceBox() {
 	rules := sampler.Load() // once per batch
 	for seq := range uint64(3) {
 		if reason, ok := rules.Head(seq, 17, false); ok {
-			rec := telemetry.TraceRec{Recv: 100, Seq: seq, Conn: 17, Reason: reason}
+			rec := telemetry.TraceRec{Received: 100, Seq: seq, Conn: 17, Reason: reason}
 			rec.Stamp(telemetry.PointCompleted, 350)
 			fmt.Println("seq", seq, "put", box.TryPut(&rec))
 		}
@@ -61,7 +61,7 @@ func ExampleTraceBox() {
 	var rec telemetry.TraceRec
 	for box.TryGet(&rec) {
 		sent, _ := rec.At(telemetry.PointCompleted)
-		fmt.Println("seq", rec.Seq, rec.Reason.Name(), sent-rec.Recv, "ns")
+		fmt.Println("seq", rec.Seq, rec.Reason.Name(), sent-rec.Received, "ns")
 	}
 	fmt.Println("refused", box.Refused())
 	// Output:

@@ -166,13 +166,13 @@ func TestSilenceGrowsOnlyForAnActorThatStandsStill(t *testing.T) {
 	before := c.clock.Now()
 	c.Collect(0)
 	c.Each(func(a *Totals) {
-		if answered := a.Seen >= before; answered != (a.Shard == 0) {
+		if answered := a.AnsweredAt >= before; answered != (a.Shard == 0) {
 			t.Errorf("shard %d: answered %v, stale %d", a.Shard, answered, a.Stale)
 		}
 		if a.Stale != uint64(a.Shard) {
 			t.Errorf("shard %d: stale %d", a.Shard, a.Stale)
 		}
-		if got := a.Silent(a.Seen + 5); got != 5 {
+		if got := a.Silent(a.AnsweredAt + 5); got != 5 {
 			t.Errorf("silent for %v, want 5ns", got)
 		}
 	})

@@ -15,14 +15,14 @@ type Totals struct {
 	C     [NumCounters]uint64
 	M     [NumMarks]uint64 // highest since the start
 
-	Stale uint64 // collections this actor did not answer in time
-	Seen  int64  // stamp of its last answer: an actor that runs and stands still does not answer
+	Stale      uint64 // collections this actor did not answer in time
+	AnsweredAt Nanos  // moment of its last answer: an actor that runs and stands still does not answer
 }
 
 // Silent returns how long the actor has not answered a collection. It says
 // something only if collections went on: a few periods are normal, more means
 // that the actor neither polls nor parks.
-func (t *Totals) Silent(now int64) time.Duration { return time.Duration(Since(t.Seen, now)) }
+func (t *Totals) Silent(now Nanos) time.Duration { return time.Duration(Since(t.AnsweredAt, now)) }
 
 func (t *Totals) add(b *Block) {
 	for i := range b.H {

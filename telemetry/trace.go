@@ -27,19 +27,19 @@ const (
 // TraceRec is a sampled slot: 96 bytes without pointers, so that it is copied
 // through a box and never seen by the garbage collector.
 type TraceRec struct {
-	Recv    int64             // Clock stamp of receipt, ns
-	D       [NumPoints]uint32 // ns after Recv, at least 1; 0 = not passed; at most 4.29 s
-	Bytes   uint32            // encoded size
-	Seq     uint64            // wire seq
-	Conn    uint64            // connection id
-	TraceID [16]byte          // of the parent, or zero
-	Parent  [8]byte           // parent span id, or zero
-	Batch   uint16            // sends in its submit
-	Shard   uint16
-	Kind    uint8  // slot kind
-	Policy  uint8  // the application's number for the policy in force
-	Reason  Reason // why it was sampled
-	Flags   TraceFlags
+	Received   Nanos             // moment of receipt
+	AfterNanos [NumPoints]uint32 // ns after Received, at least 1; 0 = not passed; at most 4.29 s
+	Bytes      uint32            // encoded size
+	Seq        uint64            // wire seq
+	Conn       uint64            // connection id
+	TraceID    [16]byte          // of the parent, or zero
+	Parent     [8]byte           // parent span id, or zero
+	Batch      uint16            // sends in its submit
+	Shard      uint16
+	Kind       uint8       // slot kind
+	Policy     uint8       // the application's number for the policy in force
+	Reason     TraceReason // why it was sampled
+	Flags      TraceFlags
 }
 
 // TraceFlags are properties of a sampled slot.
@@ -55,13 +55,13 @@ const (
 )
 
 // Stamp notes that the slot passed p at now.
-func (t *TraceRec) Stamp(p Point, now int64) {
-	t.D[p] = uint32(min(max(Since(t.Recv, now), 1), math.MaxUint32))
+func (t *TraceRec) Stamp(p Point, now Nanos) {
+	t.AfterNanos[p] = uint32(min(max(Since(t.Received, now), 1), math.MaxUint32))
 }
 
-// At returns the stamp of p, and whether the slot passed it.
-func (t *TraceRec) At(p Point) (stamp int64, passed bool) {
-	return t.Recv + int64(t.D[p]), t.D[p] != 0
+// At returns the moment of p, and whether the slot passed it.
+func (t *TraceRec) At(p Point) (at Nanos, passed bool) {
+	return t.Received + Nanos(t.AfterNanos[p]), t.AfterNanos[p] != 0
 }
 
 // TraceBox is a bounded queue of sampled slots from one goroutine to one other.
@@ -118,28 +118,28 @@ func (q *TraceBox) TryGet(r *TraceRec) bool {
 func (q *TraceBox) Refused() uint64 { return q.full.Load() }
 
 // Reason says why a slot is traced.
-type Reason uint8
+type TraceReason uint8
 
 // Reasons for tracing.
 const (
-	ReasonNone   Reason = iota
-	ReasonParent        // the request came with a sampled parent
-	ReasonRatio         // picked by its wire seq, the same on every node
-	ReasonDebug         // an operator asked for this connection
-	ReasonSlow          // the slowest of its submit, and slower than the threshold
+	TraceReasonNone   TraceReason = iota
+	TraceReasonParent             // the request came with a sampled parent
+	TraceReasonRatio              // picked by its wire seq, the same on every node
+	TraceReasonDebug              // an operator asked for this connection
+	TraceReasonSlow               // the slowest of its submit, and slower than the threshold
 )
 
 // Name returns the label of the reason.
-func (r Reason) Name() string { return [...]string{"none", "parent", "ratio", "debug", "slow"}[r] }
+func (r TraceReason) Name() string { return [...]string{"none", "parent", "ratio", "debug", "slow"}[r] }
 
 // Rules decide what is traced; a value that is not changed after Sampler.Set.
 // The zero Rules trace only what has a sampled parent.
 type Rules struct {
-	Below     uint64        // trace a slot whose mixed seq is below it: the ratio times 2^64
-	SlowNS    uint64        // trace the slowest slot of a submit when it took longer; 0 = never
-	DebugConn uint64        // trace this connection; 0 = none
-	DebugLeft *atomic.Int64 // how many of it are still to trace; written by the gate, set by whoever made the rules
-	Exported  bool          // somebody makes traces of what is sampled
+	SampleBelow uint64        // trace a slot whose mixed seq is below it: the ratio times 2^64
+	SlowNanos   uint64        // trace the slowest slot of a submit when it took longer; 0 = never
+	DebugConn   uint64        // trace this connection; 0 = none
+	DebugLeft   *atomic.Int64 // how many of it are still to trace; written by the gate, set by whoever made the rules
+	Exported    bool          // somebody makes traces of what is sampled
 }
 
 // Following returns the connection that is traced for an operator and how many
@@ -154,36 +154,36 @@ func (r *Rules) Following() (conn uint64, left int64) {
 // NewRules makes rules for a ratio of 0..1 of all slots and a slow threshold,
 // 0 for none.
 func NewRules(ratio float64, slow time.Duration) Rules {
-	r := Rules{SlowNS: uint64(max(slow, 0))}
+	r := Rules{SlowNanos: uint64(max(slow, 0))}
 	switch {
 	case ratio >= 1:
-		r.Below = math.MaxUint64
+		r.SampleBelow = math.MaxUint64
 	case ratio > 0:
-		r.Below = uint64(math.Ldexp(ratio, 64))
+		r.SampleBelow = uint64(math.Ldexp(ratio, 64))
 	}
 	return r
 }
 
 // Picks reports whether Head may choose a slot for another reason than its parent; it is small enough to be inlined where every
 // slot comes by.
-func (r *Rules) Picks(seq, conn uint64) bool { return mix(seq) < r.Below || conn == r.DebugConn }
+func (r *Rules) Picks(seq, conn uint64) bool { return mix(seq) < r.SampleBelow || conn == r.DebugConn }
 
 // Head decides at the gate whether a slot is traced from here on.
-func (r *Rules) Head(seq, conn uint64, parentSampled bool) (Reason, bool) {
+func (r *Rules) Head(seq, conn uint64, parentSampled bool) (TraceReason, bool) {
 	switch {
 	case parentSampled:
-		return ReasonParent, true
-	case r.Below != 0 && mix(seq) < r.Below:
-		return ReasonRatio, true
+		return TraceReasonParent, true
+	case r.SampleBelow != 0 && mix(seq) < r.SampleBelow:
+		return TraceReasonRatio, true
 	case conn != 0 && conn == r.DebugConn && r.DebugLeft != nil && r.DebugLeft.Add(-1) >= 0:
-		return ReasonDebug, true
+		return TraceReasonDebug, true
 	}
-	return ReasonNone, false
+	return TraceReasonNone, false
 }
 
 // Slow reports whether a slot that took this long is worth a trace. Ask it for
 // the slowest slot of a submit only, which bounds the number of traces.
-func (r *Rules) Slow(wholeNS uint64) bool { return r.SlowNS != 0 && wholeNS > r.SlowNS }
+func (r *Rules) Slow(wholeNanos uint64) bool { return r.SlowNanos != 0 && wholeNanos > r.SlowNanos }
 
 // mix spreads consecutive numbers over all 64 bits (the finalizer of
 // splitmix64), so that every node picks the same evenly spread slots.

@@ -16,7 +16,7 @@ func TestTraceRecordIs96Bytes(t *testing.T) {
 }
 
 func TestStampsAreRelativeAndSaturate(t *testing.T) {
-	rec := TraceRec{Recv: 1000}
+	rec := TraceRec{Received: 1000}
 	if _, passed := rec.At(PointEncoded); passed {
 		t.Error("a point nobody stamped was passed")
 	}
@@ -68,7 +68,7 @@ func TestBoxKeepsOrderBetweenTwoGoroutines(t *testing.T) {
 	go func() {
 		var r TraceRec
 		for i := uint64(1); i <= records; i++ {
-			r.Seq, r.Conn, r.Recv = i, i*3, int64(i*5)
+			r.Seq, r.Conn, r.Received = i, i*3, int64(i*5)
 			for !q.TryPut(&r) {
 				runtime.Gosched()
 			}
@@ -85,8 +85,8 @@ func TestBoxKeepsOrderBetweenTwoGoroutines(t *testing.T) {
 			runtime.Gosched()
 			continue
 		}
-		if r.Seq != want || r.Conn != want*3 || r.Recv != int64(want*5) {
-			t.Fatalf("got %d %d %d, want record %d", r.Seq, r.Conn, r.Recv, want)
+		if r.Seq != want || r.Conn != want*3 || r.Received != int64(want*5) {
+			t.Fatalf("got %d %d %d, want record %d", r.Seq, r.Conn, r.Received, want)
 		}
 		want++
 	}
@@ -102,17 +102,17 @@ func TestHeadSampling(t *testing.T) {
 		rules  *Rules
 		conn   uint64
 		parent bool
-		want   Reason
+		want   TraceReason
 	}{
-		{"a sampled parent is always continued", &none, 5, true, ReasonParent},
-		{"ratio 0 picks nothing", &none, 5, false, ReasonNone},
-		{"ratio 1 picks everything", &all, 5, false, ReasonRatio},
-		{"another connection is not debugged", &debug, 5, false, ReasonNone},
-		{"first of the debugged connection", &debug, 17, false, ReasonDebug},
-		{"second of the debugged connection", &debug, 17, false, ReasonDebug},
-		{"third is one too many", &debug, 17, false, ReasonNone},
+		{"a sampled parent is always continued", &none, 5, true, TraceReasonParent},
+		{"ratio 0 picks nothing", &none, 5, false, TraceReasonNone},
+		{"ratio 1 picks everything", &all, 5, false, TraceReasonRatio},
+		{"another connection is not debugged", &debug, 5, false, TraceReasonNone},
+		{"first of the debugged connection", &debug, 17, false, TraceReasonDebug},
+		{"second of the debugged connection", &debug, 17, false, TraceReasonDebug},
+		{"third is one too many", &debug, 17, false, TraceReasonNone},
 	} {
-		if got, ok := tt.rules.Head(1, tt.conn, tt.parent); got != tt.want || ok != (tt.want != ReasonNone) {
+		if got, ok := tt.rules.Head(1, tt.conn, tt.parent); got != tt.want || ok != (tt.want != TraceReasonNone) {
 			t.Errorf("%s: %s %v", tt.name, got.Name(), ok)
 		}
 	}

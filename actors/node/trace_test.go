@@ -46,7 +46,7 @@ func TestATracedRequestLeavesATrace(t *testing.T) {
 			}
 			return false
 		})
-		if rec.Seq != 2 || [16]byte(context[:16]) != rec.TraceID || [8]byte(context[16:24]) != rec.Parent || rec.Reason != telemetry.ReasonParent {
+		if rec.Seq != 2 || [16]byte(context[:16]) != rec.TraceID || [8]byte(context[16:24]) != rec.Parent || rec.Reason != telemetry.TraceReasonParent {
 			t.Fatalf("%+v", rec)
 		}
 		last := uint32(0)
@@ -57,10 +57,10 @@ func TestATracedRequestLeavesATrace(t *testing.T) {
 				}
 				continue
 			}
-			if rec.D[p] < last {
+			if rec.AfterNanos[p] < last {
 				t.Errorf("point %d is before the one in front of it: %+v", p, rec)
 			}
-			last = rec.D[p]
+			last = rec.AfterNanos[p]
 		}
 		for _, box := range s.pipeline.Traces() {
 			if box.TryGet(&rec) {

@@ -14,7 +14,7 @@ func newBucket(perSecond int, now int64) *bucket {
 
 func (b *bucket) take(now int64) bool {
 	if now > b.last {
-		b.tokens = min(b.perSecond, b.tokens+float64(now-b.last)/nanos*b.perSecond)
+		b.tokens = min(b.perSecond, b.tokens+float64(now-b.last)/nanosPerSecond*b.perSecond)
 		b.last = now
 	}
 	if b.tokens < 1 {

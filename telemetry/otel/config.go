@@ -134,11 +134,11 @@ func (c *Config) check() error {
 	if c.Collector == nil {
 		return fmt.Errorf("otel: Config.Collector is nil; give the collector of the pipeline")
 	}
-	return c.judge()
+	return c.checkSettings()
 }
 
-// judge is check without what variables cannot say.
-func (c *Config) judge() error {
+// checkSettings is check without what variables cannot say.
+func (c *Config) checkSettings() error {
 	oneOf := func(setting, value string, allowed ...string) error {
 		if slices.Contains(allowed, value) {
 			return nil

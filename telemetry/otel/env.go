@@ -24,13 +24,13 @@ func FromEnv(c Config) (Config, error) {
 	switch v := os.Getenv("OTEL_TRACES_EXPORTER"); {
 	case v != "":
 		c.Traces = v
-	case c.Traces == "" && firstOf("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") != "":
+	case c.Traces == "" && firstSet("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") != "":
 		c.Traces = ExporterOTLP
 	}
-	if v := firstOf("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); v != "" {
+	if v := firstSet("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); v != "" {
 		c.MetricsProtocol = v
 	}
-	if v := firstOf("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); v != "" {
+	if v := firstSet("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); v != "" {
 		c.TracesProtocol = v
 	}
 	if os.Getenv("OTEL_METRICS_EXEMPLAR_FILTER") == "always_off" {
@@ -52,7 +52,7 @@ func FromEnv(c Config) (Config, error) {
 			return c, err
 		}
 	}
-	return c, filled.judge()
+	return c, filled.checkSettings()
 }
 
 // samplerFromEnv reads the head decision. A request's own sampled parent is always
@@ -79,7 +79,7 @@ func samplerFromEnv(c *Config) error {
 	return nil
 }
 
-func firstOf(names ...string) string {
+func firstSet(names ...string) string {
 	for _, n := range names {
 		if v := os.Getenv(n); v != "" {
 			return v

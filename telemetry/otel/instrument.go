@@ -30,15 +30,15 @@ type Instrument struct {
 type by uint8
 
 const (
-	byNone  by = iota
-	byShard    // shard
-	byActor    // stage (the actor's kind) and shard
-	byInbox    // mailbox (the actor that reads it) and shard
-	byGauge    // what the gauge says
+	byNone    by = iota
+	byShard      // shard
+	byActor      // stage (the actor's kind) and shard
+	byMailbox    // mailbox (the actor that reads it) and shard
+	byGauge      // what the gauge says
 )
 
 func (b by) labels() []string {
-	return [][]string{byNone: nil, byShard: {"shard"}, byActor: {"stage", "shard"}, byInbox: {"mailbox", "shard"}, byGauge: nil}[b]
+	return [][]string{byNone: nil, byShard: {"shard"}, byActor: {"stage", "shard"}, byMailbox: {"mailbox", "shard"}, byGauge: nil}[b]
 }
 
 // row is an instrument and where its values come from.
@@ -159,7 +159,7 @@ func markRows() []row {
 		return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit}, from: from, by: by, actors: actors}
 	}
 	return []row{
-		m("mailbox_depth max", "sluice.mailbox.depth.max", "{item}", byInbox, ""),
+		m("mailbox_depth max", "sluice.mailbox.depth.max", "{item}", byMailbox, ""),
 		m("egress_inflight max", "sluice.egress.inflight.max", "{send}", byShard, kindEgress),
 		m("client_send_buffer max", "sluice.client.send_buffer.max", "By", byShard, kindEgress),
 		m("batch max", "sluice.stage.batch.max", "{item}", byActor, ""),
@@ -204,9 +204,9 @@ func gaugeRows() []row {
 	}
 }
 
-// inboxes are gauges that are exported as the mailbox gauges of an actor, so that depth, capacity and the highest depth of
+// mailboxGauges are gauges that are exported as the mailbox gauges of an actor, so that depth, capacity and the highest depth of
 // every mailbox have the same labels.
-func inboxes() map[telemetry.GaugeID]struct {
+func mailboxGauges() map[telemetry.GaugeID]struct {
 	gauge   telemetry.GaugeID
 	mailbox string
 } {

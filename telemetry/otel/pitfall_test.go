@@ -186,7 +186,7 @@ func TestDisabledExportsNothing(t *testing.T) {
 	}
 	c.TraceRatio = 1
 	tel := start(t, c)
-	if rules := c.Rules(); rules.Below != 0 || rules.SlowNS != 0 {
+	if rules := c.Rules(); rules.SampleBelow != 0 || rules.SlowNanos != 0 {
 		t.Errorf("traces are sampled: %+v", rules)
 	}
 	if w := newResponse(tel.Handler(), "/metrics"); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "OTEL_SDK_DISABLED") {

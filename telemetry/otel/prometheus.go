@@ -15,16 +15,16 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// scrapes answers /metrics from two registries: one whose histograms have explicit
+// scrapeHandler answers /metrics from two registries: one whose histograms have explicit
 // buckets, one whose histograms are native. A registry cannot have both, and a native
 // histogram read as text has neither buckets nor quantiles.
-type scrapes struct {
+type scrapeHandler struct {
 	classic, native http.Handler
 	histograms      string
 }
 
-func newScrapes(src *source, c *Config, res *resource.Resource) (*scrapes, error) {
-	s := &scrapes{histograms: c.Histograms}
+func newScrapeHandler(src *source, c *Config, res *resource.Resource) (*scrapeHandler, error) {
+	s := &scrapeHandler{histograms: c.Histograms}
 	// What runnable goroutines waited for a processor is what a busy machine adds to every stage.
 	waits := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/sched/latencies:seconds$")}
 	for _, r := range []struct {
@@ -57,7 +57,7 @@ func newScrapes(src *source, c *Config, res *resource.Resource) (*scrapes, error
 
 // ServeHTTP answers with native histograms who accepts protobuf, with classic ones
 // who does not; ?histograms=classic or native decides for those who know better.
-func (s *scrapes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *scrapeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	want := r.URL.Query().Get("histograms")
 	switch want {
 	case "", HistogramsAuto:

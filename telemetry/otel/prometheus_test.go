@@ -193,7 +193,7 @@ func TestPrometheusFollowsABucketToItsTrace(t *testing.T) {
 	target := serve(t, r, func(c *Config) { c.Traces, c.Console = ExporterConsole, discard{} })
 	rec := sampled(r, 4711) // after the start: what is older belongs to nobody's period
 	r.record("egress 0", func(b *telemetry.Block) {
-		b.H[telemetry.StageWhole].Record(uint64(rec.D[telemetry.PointCompleted]))
+		b.H[telemetry.StageWhole].Record(uint64(rec.AfterNanos[telemetry.PointCompleted]))
 	})
 	p := prometheusOf(t, target, "", "--enable-feature=exemplar-storage")
 	r.boxes[0].TryPut(&rec)

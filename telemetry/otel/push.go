@@ -18,7 +18,7 @@ import (
 )
 
 // newPush makes the provider of the readers that export by themselves, nil if there are none.
-func newPush(ctx context.Context, giveUp context.Context, src *source, c *Config, res *resource.Resource) (*metric.MeterProvider, error) {
+func newPush(ctx context.Context, exportCtx context.Context, src *source, c *Config, res *resource.Resource) (*metric.MeterProvider, error) {
 	options := []metric.Option{metric.WithResource(res)}
 	for _, name := range c.Metrics {
 		exporter, err := newMetricExporter(ctx, name, c)
@@ -28,7 +28,7 @@ func newPush(ctx context.Context, giveUp context.Context, src *source, c *Config
 		if exporter == nil {
 			continue
 		}
-		guarded := &metricGuard{Exporter: exporter, giveUp: giveUp, errors: &src.self.metricErrors}
+		guarded := &metricGuard{Exporter: exporter, exportCtx: exportCtx, errors: &src.self.metricErrors}
 		reader := []metric.PeriodicReaderOption{metric.WithProducer(viewFor(src, exporter, c)), metric.WithProducer(runtime.NewProducer())}
 		if os.Getenv("OTEL_METRIC_EXPORT_INTERVAL") == "" {
 			reader = append(reader, metric.WithInterval(c.ExportEvery))
@@ -84,15 +84,15 @@ func viewFor(src *source, e metric.Exporter, c *Config) *view {
 // Shutdown has waited long enough.
 type metricGuard struct {
 	metric.Exporter
-	giveUp context.Context
-	errors *atomic.Uint64
+	exportCtx context.Context
+	errors    *atomic.Uint64
 }
 
 // Export passes on to the exporter.
 func (g *metricGuard) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(g.giveUp, cancel)()
+	defer context.AfterFunc(g.exportCtx, cancel)()
 	err := g.Exporter.Export(ctx, rm)
 	if err != nil {
 		g.errors.Add(1)

@@ -38,7 +38,7 @@ func newRig() *rig {
 	}
 	r.boxes = []*telemetry.TraceBox{telemetry.NewTraceBox(1024), telemetry.NewTraceBox(1024)}
 	for id := range telemetry.GaugeID(telemetry.NumGauges) {
-		if _, ok := inboxes()[id]; ok {
+		if _, ok := mailboxGauges()[id]; ok {
 			continue // exported as a mailbox
 		}
 		shard, value := telemetry.NoShard, ""

@@ -8,7 +8,7 @@ import (
 
 // selfCounts is what telemetry counts about itself.
 type selfCounts struct {
-	sampled  [5]atomic.Uint64 // by telemetry.Reason; written by the trace goroutine, read by views
+	sampled  [5]atomic.Uint64 // by telemetry.TraceReason; written by the trace goroutine, read by views
 	rate     atomic.Uint64    // written by the trace goroutine, read by views
 	exporter atomic.Uint64    // traces; written by the batch processor's goroutine, read by views
 
@@ -21,7 +21,7 @@ type selfCounts struct {
 
 // each calls f with every count, as one series of an instrument.
 func (s *selfCounts) each(f func(name, label, value string, n uint64)) {
-	for r := telemetry.ReasonParent; r <= telemetry.ReasonSlow; r++ {
+	for r := telemetry.TraceReasonParent; r <= telemetry.TraceReasonSlow; r++ {
 		f(nameSampled, "reason", r.Name(), s.sampled[r].Load())
 	}
 	var full uint64

@@ -26,7 +26,7 @@ type instrumentData struct {
 
 // seriesKey is what tells series of one instrument apart.
 type seriesKey struct {
-	actor string // for byActor and byInbox
+	actor string // for byActor and byMailbox
 	shard int
 	value string // of the own label
 }
@@ -79,7 +79,7 @@ func (t *table) at(i int, actor string, shard int, label, value string) *series 
 	if r.by != byNone {
 		k.shard = shard
 	}
-	if r.by == byActor || r.by == byInbox {
+	if r.by == byActor || r.by == byMailbox {
 		k.actor = actor
 	}
 	j, ok := d.index[k]
@@ -96,7 +96,7 @@ func attributesOf(r *row, k seriesKey, label string) attribute.Set {
 	switch r.by {
 	case byActor:
 		kv = append(kv, attribute.String("stage", k.actor))
-	case byInbox:
+	case byMailbox:
 		kv = append(kv, attribute.String("mailbox", k.actor))
 	}
 	if k.shard != telemetry.NoShard {

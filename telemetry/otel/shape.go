@@ -9,7 +9,7 @@ import (
 	"sluice/telemetry"
 )
 
-const nanos = 1e9 // nanoseconds in a second
+const nanosPerSecond = 1e9 // nanoseconds in a second
 
 // Classic bounds lie on bounds of the fine buckets, so that no count is estimated:
 // 2^e and 1.5*2^e ns from about 1 us to 1.6 s. A bucket holds what is below its
@@ -41,23 +41,23 @@ func countBounds() []uint64 {
 
 // measure is what a histogram's values are.
 type measure struct {
-	above []uint64  // classic bounds as first values above
-	shown []float64 // the same as exported: seconds, or the highest count below
-	scale float64   // of values when they are exported
+	bounds   []uint64  // classic bounds as first values above
+	exported []float64 // the same as exported: seconds, or the highest count below
+	scale    float64   // of values when they are exported
 }
 
-func seconds() measure {
-	m := measure{above: timeBounds(), scale: nanos}
-	for _, b := range m.above {
-		m.shown = append(m.shown, float64(b)/nanos)
+func durationMeasure() measure {
+	m := measure{bounds: timeBounds(), scale: nanosPerSecond}
+	for _, b := range m.bounds {
+		m.exported = append(m.exported, float64(b)/nanosPerSecond)
 	}
 	return m
 }
 
-func things() measure {
-	m := measure{above: countBounds(), scale: 1}
-	for _, b := range m.above {
-		m.shown = append(m.shown, float64(b-1))
+func countMeasure() measure {
+	m := measure{bounds: countBounds(), scale: 1}
+	for _, b := range m.bounds {
+		m.exported = append(m.exported, float64(b-1))
 	}
 	return m
 }
@@ -79,11 +79,11 @@ func shapeOf(a metric.Aggregation, scale int32) shape {
 }
 
 // classic counts a histogram into len(above)+1 buckets.
-func classic(h *telemetry.HistTotal, above []uint64) []uint64 {
-	counts := make([]uint64, len(above)+1)
+func classic(h *telemetry.HistTotal, bounds []uint64) []uint64 {
+	counts := make([]uint64, len(bounds)+1)
 	i := 0
 	h.Buckets(func(_, high, n uint64) {
-		for i < len(above) && high > above[i] {
+		for i < len(bounds) && high > bounds[i] {
 			i++
 		}
 		counts[i] += n

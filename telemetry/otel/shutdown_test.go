@@ -117,10 +117,10 @@ func lateness() func() time.Duration {
 func checkLedger(t *testing.T, tel *Telemetry, r *rig, put uint64) {
 	t.Helper()
 	s := tel.src.self
-	got := s.sampled[telemetry.ReasonRatio].Load() + s.rate.Load() + r.boxes[0].Refused()
+	got := s.sampled[telemetry.TraceReasonRatio].Load() + s.rate.Load() + r.boxes[0].Refused()
 	if got != put {
 		t.Errorf("%d sampled + %d over the rate + %d refused by the box = %d, want %d",
-			s.sampled[telemetry.ReasonRatio].Load(), s.rate.Load(), r.boxes[0].Refused(), got, put)
+			s.sampled[telemetry.TraceReasonRatio].Load(), s.rate.Load(), r.boxes[0].Refused(), got, put)
 	}
 	if s.exporter.Load() == 0 {
 		t.Error("no trace is counted as lost by the exporter")

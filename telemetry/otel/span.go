@@ -18,15 +18,15 @@ const (
 	spanReplica = "gate.replica"
 )
 
-// leg is a section of a response's way: it ends at a point and began where the one
-// before it ended, so that the legs of a trace add up to its whole.
-type leg struct {
+// segment is a section of a response's way: it ends at a point and began where the one
+// before it ended, so that the segments of a trace add up to its whole.
+type segment struct {
 	end   telemetry.Point
 	stage telemetry.Stage
 }
 
-func legs() [7]leg {
-	return [...]leg{
+func segments() [7]segment {
+	return [...]segment{
 		{telemetry.PointMatched, telemetry.StageMatch},
 		{telemetry.PointSeen, telemetry.StageHandoff},
 		{telemetry.PointReleased, telemetry.StageGate},
@@ -52,12 +52,12 @@ type builder struct {
 func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
 	b.ids.begin(r, ordinal)
 	ctx, options := b.origin(r)
-	options = append(options, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(b.anchor.wall(r.Recv)), trace.WithAttributes(b.attributes(r)...))
+	options = append(options, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(b.anchor.wall(r.Received)), trace.WithAttributes(b.attributes(r)...))
 	ctx, root := b.tracer.Start(ctx, spanRoot, options...)
 
-	link := exemplar{at: b.anchor.wall(r.Recv), trace: root.SpanContext().TraceID()}
-	from := r.Recv
-	for _, l := range legs() {
+	link := exemplar{at: b.anchor.wall(r.Received), trace: root.SpanContext().TraceID()}
+	from := r.Received
+	for _, l := range segments() {
 		to, passed := r.At(l.end)
 		if !passed {
 			continue
@@ -76,7 +76,7 @@ func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
 		root.SetStatus(codes.Error, "the response was dropped")
 		root.SetAttributes(attribute.String("error.type", "dropped"))
 	} else {
-		link.ns, link.span = uint64(from-r.Recv), root.SpanContext().SpanID()
+		link.ns, link.span = uint64(from-r.Received), root.SpanContext().SpanID()
 		b.exemplars.put(telemetry.StageWhole, link)
 	}
 	b.end(root, from)
@@ -111,7 +111,7 @@ func (b *builder) waits(ctx context.Context, r *telemetry.TraceRec, from, to int
 		_, span := b.start(ctx, w.name, from)
 		b.end(span, at)
 		b.exemplars.put(w.stage, exemplar{
-			ns: uint64(at - from), at: b.anchor.wall(r.Recv), trace: span.SpanContext().TraceID(), span: span.SpanContext().SpanID(),
+			ns: uint64(at - from), at: b.anchor.wall(r.Received), trace: span.SpanContext().TraceID(), span: span.SpanContext().SpanID(),
 		})
 	}
 }

@@ -27,11 +27,11 @@ type Telemetry struct {
 	push   *metric.MeterProvider // nil: nothing is pushed
 	traces *drainer              // nil: no traces
 
-	giveUp context.CancelFunc // ends exports that are going on
-	stop   chan struct{}      // closed to end the collecting goroutine
-	wg     sync.WaitGroup
-	ending sync.Once
-	ended  error // of the first Shutdown
+	cancelExports context.CancelFunc // ends exports that are going on
+	stop          chan struct{}      // closed to end the collecting goroutine
+	wg            sync.WaitGroup
+	ending        sync.Once
+	ended         error // of the first Shutdown
 }
 
 // Start begins to export. No error means that all settings are good, not that
@@ -43,33 +43,33 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	giveUpCtx, giveUp := context.WithCancel(context.Background())
-	t := &Telemetry{config: c, giveUp: giveUp, stop: make(chan struct{}), pull: http.HandlerFunc(absent)}
+	exportCtx, cancelExports := context.WithCancel(context.Background())
+	t := &Telemetry{config: c, cancelExports: cancelExports, stop: make(chan struct{}), pull: http.HandlerFunc(notExported)}
 	t.src = newSource(&c)
 	if c.Disabled {
 		return t, nil
 	}
 	res, err := newResource(ctx, &c)
 	if err != nil {
-		giveUp()
+		cancelExports()
 		return nil, err
 	}
-	otel.SetErrorHandler(&complaints{log: c.Log, count: &t.src.self.sdkErrors})
+	otel.SetErrorHandler(&sdkErrorHandler{log: c.Log, count: &t.src.self.sdkErrors})
 	for _, m := range c.Metrics {
 		if m == ExporterPrometheus {
-			t.pull, err = newScrapes(t.src, &c, res)
+			t.pull, err = newScrapeHandler(t.src, &c, res)
 		}
 	}
 	if err == nil {
-		t.push, err = newPush(ctx, giveUpCtx, t.src, &c, res)
+		t.push, err = newPush(ctx, exportCtx, t.src, &c, res)
 	}
 	if err == nil {
-		t.traces, err = newDrainer(ctx, giveUpCtx, &c, t.src, res)
+		t.traces, err = newDrainer(ctx, exportCtx, &c, t.src, res)
 	}
 	if err != nil {
-		giveUp()
+		cancelExports()
 		if t.push != nil {
-			err = errors.Join(err, t.push.Shutdown(giveUpCtx))
+			err = errors.Join(err, t.push.Shutdown(exportCtx))
 		}
 		return nil, err
 	}
@@ -119,8 +119,8 @@ func newResource(ctx context.Context, c *Config) (*resource.Resource, error) {
 	return res, nil
 }
 
-// absent answers /metrics where it was not asked for.
-func absent(w http.ResponseWriter, _ *http.Request) {
+// notExported answers /metrics where it was not asked for.
+func notExported(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "metrics are not exported to Prometheus: OTEL_METRICS_EXPORTER does not name prometheus, or OTEL_SDK_DISABLED is true", http.StatusNotFound)
 }
 
@@ -180,7 +180,7 @@ func (t *Telemetry) shutdown(ctx context.Context) error {
 	if t.push != nil {
 		errs = append(errs, wrap("last metrics", t.push.Shutdown(ctx)))
 	}
-	t.giveUp()
+	t.cancelExports()
 	if t.traces != nil {
 		t.traces.release()
 	}
@@ -200,15 +200,15 @@ func wrap(what string, err error) error {
 	return nil
 }
 
-// complaints is the SDK's error handler: it counts all and logs one a second.
-type complaints struct {
+// sdkErrorHandler is the SDK's error handler: it counts all and logs one a second.
+type sdkErrorHandler struct {
 	log   *slog.Logger
 	count *atomic.Uint64
 	last  atomic.Int64 // written and read by any goroutine of the SDK: unix second of the last line
 }
 
 // Handle counts an error.
-func (c *complaints) Handle(err error) {
+func (c *sdkErrorHandler) Handle(err error) {
 	n := c.count.Add(1)
 	if now := time.Now().Unix(); c.last.Swap(now) != now {
 		c.log.Warn("telemetry export", "error", err, "errors", n)

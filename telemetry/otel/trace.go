@@ -21,19 +21,19 @@ import (
 // the rate allows. Its goroutine may block on the batch processor, whose exporter may
 // hang; then the boxes fill and count what they refuse, and nobody else notices.
 type drainer struct {
-	boxes    []*telemetry.TraceBox
-	clock    telemetry.Clock
-	self     *selfCounts
-	builder  *builder
-	usual    *bucket
-	asked    *bucket     // sampled parents and operators
-	previous []responses // by box
-	provider *sdktrace.TracerProvider
-	batches  sdktrace.SpanProcessor // the provider's; it has goroutines of its own
+	boxes         []*telemetry.TraceBox
+	clock         telemetry.Clock
+	self          *selfCounts
+	builder       *builder
+	defaultRate   *bucket
+	requestedRate *bucket     // sampled parents and operators
+	previous      []responses // by box
+	provider      *sdktrace.TracerProvider
+	batches       sdktrace.SpanProcessor // the provider's; it has goroutines of its own
 
-	stop chan struct{} // closed to end the goroutine after a last look into the boxes
-	done chan struct{}
-	ask  chan chan struct{} // a look into the boxes now, answered when it is over
+	stop          chan struct{} // closed to end the goroutine after a last look into the boxes
+	done          chan struct{}
+	flushRequests chan chan struct{} // a look into the boxes now, answered when it is over
 }
 
 // responses counts consecutive responses to one connection by one event.
@@ -41,11 +41,11 @@ type responses struct {
 	seq, conn, ordinal uint64
 }
 
-// askedFactor is how many times the usual rate those get who asked for a trace.
-const askedFactor = 10
+// requestedFactor is how many times the usual rate those get who asked for a trace.
+const requestedFactor = 10
 
 // newDrainer returns nil if traces are not exported.
-func newDrainer(ctx, giveUp context.Context, c *Config, src *source, res *resource.Resource) (*drainer, error) {
+func newDrainer(ctx, exportCtx context.Context, c *Config, src *source, res *resource.Resource) (*drainer, error) {
 	exporter, err := newSpanExporter(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("otel: %s exporter for traces: %w", c.Traces, err)
@@ -58,7 +58,7 @@ func newDrainer(ctx, giveUp context.Context, c *Config, src *source, res *resour
 	if os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE") == "" {
 		batch = append(batch, sdktrace.WithMaxQueueSize(spanQueue))
 	}
-	guarded := &spanGuard{SpanExporter: exporter, giveUp: giveUp, errors: &src.self.traceErrors, dropped: &src.self.exporter}
+	guarded := &spanGuard{SpanExporter: exporter, exportCtx: exportCtx, errors: &src.self.traceErrors, dropped: &src.self.exporter}
 	batches := sdktrace.NewBatchSpanProcessor(guarded, batch...)
 	generator := newIDs(c.ClusterID)
 	provider := sdktrace.NewTracerProvider(
@@ -70,9 +70,9 @@ func newDrainer(ctx, giveUp context.Context, c *Config, src *source, res *resour
 	now := c.Clock.Now()
 	d := &drainer{
 		boxes: c.Boxes, clock: c.Clock, self: src.self, provider: provider, batches: batches,
-		usual: newBucket(c.TracesPerSecond, now), asked: newBucket(askedFactor*c.TracesPerSecond, now),
+		defaultRate: newBucket(c.TracesPerSecond, now), requestedRate: newBucket(requestedFactor*c.TracesPerSecond, now),
 		previous: make([]responses, len(c.Boxes)),
-		stop:     make(chan struct{}), done: make(chan struct{}), ask: make(chan chan struct{}),
+		stop:     make(chan struct{}), done: make(chan struct{}), flushRequests: make(chan chan struct{}),
 		builder: &builder{
 			tracer: provider.Tracer(scopeName, trace.WithInstrumentationVersion(src.scope.Version)), ids: generator,
 			anchor: newAnchor(c.Clock), exemplars: src.exemplars, kind: c.KindName, policy: c.PolicyName,
@@ -109,7 +109,7 @@ func (d *drainer) run() {
 		case <-d.stop:
 			d.drain()
 			return
-		case answer := <-d.ask:
+		case answer := <-d.flushRequests:
 			d.drain()
 			close(answer)
 		case <-tick.C:
@@ -136,9 +136,9 @@ func (d *drainer) take(box int, r *telemetry.TraceRec, now int64) {
 	} else {
 		*p = responses{seq: r.Seq, conn: r.Conn}
 	}
-	rate := d.usual
-	if r.Reason == telemetry.ReasonParent || r.Reason == telemetry.ReasonDebug {
-		rate = d.asked
+	rate := d.defaultRate
+	if r.Reason == telemetry.TraceReasonParent || r.Reason == telemetry.TraceReasonDebug {
+		rate = d.requestedRate
 	}
 	if !rate.take(now) {
 		d.self.rate.Add(1)
@@ -154,7 +154,7 @@ func (d *drainer) take(box int, r *telemetry.TraceRec, now int64) {
 func (d *drainer) flush(ctx context.Context) error {
 	answer := make(chan struct{})
 	select {
-	case d.ask <- answer:
+	case d.flushRequests <- answer:
 	case <-d.done:
 		return nil
 	case <-ctx.Done():
@@ -193,7 +193,7 @@ func (d *drainer) release() {
 // on when Shutdown has waited long enough.
 type spanGuard struct {
 	sdktrace.SpanExporter
-	giveUp          context.Context
+	exportCtx       context.Context
 	errors, dropped *atomic.Uint64
 }
 
@@ -201,8 +201,8 @@ type spanGuard struct {
 func (g *spanGuard) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(g.giveUp, cancel)()
-	err := g.giveUp.Err()
+	defer context.AfterFunc(g.exportCtx, cancel)()
+	err := g.exportCtx.Err()
 	if err == nil {
 		err = g.SpanExporter.ExportSpans(ctx, spans)
 	}

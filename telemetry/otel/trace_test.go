@@ -13,9 +13,9 @@ import (
 
 // sampled is the record of a response that passed every point.
 func sampled(r *rig, seq uint64) telemetry.TraceRec {
-	rec := telemetry.TraceRec{Recv: r.clock.Now(), Seq: seq, Conn: 17, Bytes: 120, Batch: 8, Shard: 1, Kind: 2, Policy: 3, Reason: telemetry.ReasonRatio}
+	rec := telemetry.TraceRec{Received: r.clock.Now(), Seq: seq, Conn: 17, Bytes: 120, Batch: 8, Shard: 1, Kind: 2, Policy: 3, Reason: telemetry.TraceReasonRatio}
 	for p := range telemetry.Point(telemetry.NumPoints) {
-		rec.Stamp(p, rec.Recv+int64(p+1)*10_007)
+		rec.Stamp(p, rec.Received+int64(p+1)*10_007)
 	}
 	rec.Flags = telemetry.TraceBlockedByReplica | telemetry.TraceDegraded
 	return rec
@@ -101,7 +101,7 @@ func checkTree(t *testing.T, spans []*tracepb.Span, rec *telemetry.TraceRec) {
 		}
 		at = s.EndTimeUnixNano
 	}
-	if at != root.EndTimeUnixNano || at-root.StartTimeUnixNano != uint64(rec.D[telemetry.PointCompleted]) {
+	if at != root.EndTimeUnixNano || at-root.StartTimeUnixNano != uint64(rec.AfterNanos[telemetry.PointCompleted]) {
 		t.Errorf("the stages end at %d, the whole at %d", at, root.EndTimeUnixNano)
 	}
 	gate := named(spans, "gate")
@@ -128,11 +128,11 @@ func TestMissingPointsLeaveNoHole(t *testing.T) {
 	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
 		rec := sampled(r, 5)
 		for _, p := range []telemetry.Point{telemetry.PointSeen, telemetry.PointJournal, telemetry.PointReplica, telemetry.PointAppended} {
-			rec.D[p] = 0
+			rec.AfterNanos[p] = 0
 		}
-		rec.D[telemetry.PointFlushed] = rec.D[telemetry.PointEncoded] - 5 // out of order by 5 ns
+		rec.AfterNanos[telemetry.PointFlushed] = rec.AfterNanos[telemetry.PointEncoded] - 5 // out of order by 5 ns
 		rec.Flags = telemetry.TraceFailed
-		want = uint64(rec.D[telemetry.PointCompleted])
+		want = uint64(rec.AfterNanos[telemetry.PointCompleted])
 		return []telemetry.TraceRec{rec}
 	})
 	for _, spans := range in.trees() {
@@ -164,8 +164,8 @@ func TestSampledParentIsContinuedAndUnsampledOneIsLinked(t *testing.T) {
 			copy(rec.TraceID[:], parentTrace)
 			copy(rec.Parent[:], parentSpan)
 		}
-		child.Reason, child.Flags = telemetry.ReasonParent, telemetry.TraceParentSampled
-		slow.Reason, slow.Flags = telemetry.ReasonSlow, 0
+		child.Reason, child.Flags = telemetry.TraceReasonParent, telemetry.TraceParentSampled
+		slow.Reason, slow.Flags = telemetry.TraceReasonSlow, 0
 		return []telemetry.TraceRec{child, slow}
 	})
 	trees := in.trees()
@@ -229,7 +229,7 @@ func TestTracesAreLimitedAndTheAskedForHaveTenTimesAsMany(t *testing.T) {
 		for i := range uint64(200) {
 			rec := sampled(r, i)
 			if i%2 == 1 {
-				rec.Reason = telemetry.ReasonDebug
+				rec.Reason = telemetry.TraceReasonDebug
 			}
 			recs = append(recs, rec)
 		}
@@ -275,7 +275,9 @@ func TestHistogramBucketsPointToTraces(t *testing.T) {
 	var rec telemetry.TraceRec
 	in, tel := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
 		rec = sampled(r, 77)
-		r.record("egress 0", func(b *telemetry.Block) { b.H[telemetry.StageWhole].Record(uint64(rec.D[telemetry.PointCompleted])) })
+		r.record("egress 0", func(b *telemetry.Block) {
+			b.H[telemetry.StageWhole].Record(uint64(rec.AfterNanos[telemetry.PointCompleted]))
+		})
 		return []telemetry.TraceRec{rec}
 	})
 	var root *tracepb.Span

@@ -192,7 +192,7 @@ func TestTheSamplerVariableDropsNothingThatWasChosen(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
 	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
 		rec := sampled(r, 1)
-		rec.Reason = telemetry.ReasonSlow
+		rec.Reason = telemetry.TraceReasonSlow
 		return []telemetry.TraceRec{rec}
 	})
 	if len(in.trees()) != 1 {
@@ -210,7 +210,9 @@ func TestTheExemplarFilterLeavesThemOut(t *testing.T) {
 			}
 		}, func(r *rig) []telemetry.TraceRec {
 			rec := sampled(r, 77)
-			r.record("egress 0", func(b *telemetry.Block) { b.H[telemetry.StageWhole].Record(uint64(rec.D[telemetry.PointCompleted])) })
+			r.record("egress 0", func(b *telemetry.Block) {
+				b.H[telemetry.StageWhole].Record(uint64(rec.AfterNanos[telemetry.PointCompleted]))
+			})
 			return []telemetry.TraceRec{rec}
 		})
 		body, _ := scrape(t, tel.Handler(), "/metrics", "application/openmetrics-text;version=1.0.0")

@@ -30,7 +30,7 @@ type view struct {
 	marks   *telemetry.View
 	table   *table
 	hists   [telemetry.NumStages + 1]histSeries // by stage, then batch sizes
-	counter [telemetry.NumCounters]counterTo
+	counter [telemetry.NumCounters]counterTarget
 	from    time.Time // end of the last report
 }
 
@@ -48,8 +48,8 @@ type source struct {
 	slo       uint64 // ns, a bound of the fine buckets
 }
 
-// counterTo says where a counter goes.
-type counterTo struct {
+// counterTarget says where a counter goes.
+type counterTarget struct {
 	row          int // -1: nowhere
 	label, value string
 }
@@ -59,9 +59,9 @@ const batchSize = telemetry.NumStages // index of the batch sizes in view.hists
 func newView(src *source, s shape, d deltas) *view {
 	v := &view{src: src, shape: s, deltas: d, marks: src.collector.NewView(), table: newTable(), from: src.start}
 	for i := range v.hists {
-		v.hists[i].measure = seconds()
+		v.hists[i].measure = durationMeasure()
 		if i == batchSize {
-			v.hists[i].measure = things()
+			v.hists[i].measure = countMeasure()
 		} else if s := telemetry.Stage(i); s != telemetry.StageWhole {
 			v.hists[i].attrs = attribute.NewSet(attribute.String("stage", s.Name()))
 		}
@@ -77,7 +77,7 @@ func newView(src *source, s shape, d deltas) *view {
 		if !ok {
 			i = -1
 		}
-		v.counter[c] = counterTo{i, label, value}
+		v.counter[c] = counterTarget{i, label, value}
 	}
 	return v
 }
@@ -128,7 +128,7 @@ func (v *view) actor(t *telemetry.Totals, marks [telemetry.NumMarks]uint64) {
 		}
 		s := v.table.at(to.row, t.Actor, t.Shard, to.label, to.value)
 		if v.table.rows[to.row].float {
-			s.f += float64(n) / nanos
+			s.f += float64(n) / nanosPerSecond
 		} else {
 			s.n += n
 		}
@@ -152,9 +152,9 @@ func owns(r *row, actor string, c telemetry.Counter) bool {
 }
 
 func (v *view) gauges() {
-	inboxes := inboxes()
+	exportedAs := mailboxGauges()
 	v.src.collector.Gauges(func(g telemetry.Gauge, value float64) {
-		if in, ok := inboxes[g.ID]; ok {
+		if in, ok := exportedAs[g.ID]; ok {
 			g.Name, g.Label, g.Value = in.gauge.Info().Name, "mailbox", in.mailbox
 		}
 		i, ok := v.table.byName[g.Name]
@@ -170,7 +170,7 @@ func (v *view) computed() {
 	set := func(name, label, value string) *series {
 		return v.table.at(v.table.byName[name], "", telemetry.NoShard, label, value)
 	}
-	set(nameSLO, "", "").f = float64(v.src.slo) / nanos
+	set(nameSLO, "", "").f = float64(v.src.slo) / nanosPerSecond
 	var late uint64
 	v.hists[telemetry.StageWhole].total.Buckets(func(low, _, n uint64) {
 		if low >= v.src.slo {

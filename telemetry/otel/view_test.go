@@ -166,11 +166,11 @@ func TestReaderThatWantsDifferencesGetsEachCountOnce(t *testing.T) {
 			}
 			last = m.DataPoints[0].Time
 			sent += uint64(n)
-			count, sum, inBuckets := whole1(all[nameWhole])
+			count, sum, inBuckets := firstHistogram(all[nameWhole])
 			counted, seconds, buckets = counted+count, seconds+sum, buckets+inBuckets
 		}
 		all := produce(t, whole)
-		count, sum, _ := whole1(all[nameWhole])
+		count, sum, _ := firstHistogram(all[nameWhole])
 		if sent != 18 || counted != 18 || buckets != 18 || count != 18 || math.Abs(sum-seconds) > 1e-12 {
 			t.Errorf("exponential %v: sent %d counted %d in buckets %d; cumulative %d; sums %v %v", s.exponential, sent, counted, buckets, count, seconds, sum)
 		}
@@ -180,8 +180,8 @@ func TestReaderThatWantsDifferencesGetsEachCountOnce(t *testing.T) {
 	}
 }
 
-// whole1 returns count, sum and what the buckets hold.
-func whole1(m metricdata.Metrics) (count uint64, sum float64, buckets uint64) {
+// firstHistogram returns count, sum and what the buckets hold.
+func firstHistogram(m metricdata.Metrics) (count uint64, sum float64, buckets uint64) {
 	switch d := m.Data.(type) {
 	case metricdata.Histogram[float64]:
 		for _, n := range d.DataPoints[0].BucketCounts {
@@ -231,7 +231,7 @@ func TestEveryCounterOfThePipelineIsExported(t *testing.T) {
 			t.Errorf("mark %q has no instrument: add a row", m.Info().Name)
 		}
 	}
-	inbox := inboxes()
+	inbox := mailboxGauges()
 	for id := range telemetry.GaugeID(telemetry.NumGauges) {
 		if _, ok := v.table.byName[id.Info().Name]; !ok && inbox[id].mailbox == "" {
 			t.Errorf("gauge %q has no instrument: add a row", id.Info().Name)

@@ -47,13 +47,13 @@ func (p *Pulse) Listen(c *telemetry.Collector, now func() int64) (silent []Silen
 	}
 	c.Each(func(t *telemetry.Totals) {
 		w := who{t.Actor, t.Shard}
-		if t.Seen >= asked {
+		if t.AnsweredAt >= asked {
 			delete(p.asked, w)
 			return
 		}
 		q, known := p.asked[w]
-		if !known || q.seen != t.Seen {
-			q = question{seen: t.Seen, at: asked}
+		if !known || q.seen != t.AnsweredAt {
+			q = question{seen: t.AnsweredAt, at: asked}
 			p.asked[w] = q
 		}
 		silent = append(silent, Silent{Actor: t.Actor, Shard: t.Shard, Seconds: time.Duration(now() - q.at).Seconds()})

@@ -313,7 +313,7 @@ func (a *Admin) closed(_ context.Context, query url.Values) (page, int, error) {
 
 func (a *Admin) tracing(context.Context, url.Values) (page, int, error) {
 	r := a.server.Sampler().Load()
-	t := &Tracing{Exported: r.Exported, Ratio: math.Ldexp(float64(r.Below), -64), Slow: time.Duration(r.SlowNS).Seconds()}
+	t := &Tracing{Exported: r.Exported, Ratio: math.Ldexp(float64(r.SampleBelow), -64), Slow: time.Duration(r.SlowNanos).Seconds()}
 	t.Connection, t.Left = r.Following()
 	return t, http.StatusOK, nil
 }
