@@ -30,7 +30,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture
+.PHONY: help build run demo test test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture module moduletest
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -112,3 +112,9 @@ soak: ## for HOURS=2: simulator seeds (from FIRST) on one core, the long variant
 
 mutants: ## plant the known bugs one by one and see each caught, and by which seed; MUTANT=words selects
 	@.ci/mutants $(MUTANT)
+
+module: ## rename the module in place, for a fork that is published: MODULE=example.org/you/sluice
+	@.ci/module "$(MODULE)"
+
+moduletest: ## check `make module` on a copy
+	@.ci/moduletest

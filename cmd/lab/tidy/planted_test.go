@@ -43,7 +43,7 @@ func TestRulesSeeWhatTheyForbid(t *testing.T) {
 	use := func(pkg string) string { return "package p\nimport _ \"" + pkg + "\"\n" }
 	const sleep = "package p\nfunc Test() { time.Sleep(1) }\n"
 	for _, tt := range []struct{ rule, path, text, want string }{
-		{"imports", "mailbox/a.go", use("sluice/telemetry"), "a.go:2:8 imports sluice/telemetry: the leaves do not know one another"},
+		{"imports", "mailbox/a.go", use("sluice/telemetry"), "a.go:2:8 imports " + "sluice/telemetry" + ": the leaves do not know one another"},
 		{"imports", "mailbox/a_test.go", use("sluice/encode"), "the leaves do not know one another"},
 		{"imports", "encode/a.go", use("sluice/actors"), "nor who uses them"},
 		{"imports", "transport/a.go", use("sluice/transport/wire"), "never the other way"},
