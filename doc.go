@@ -1,8 +1,7 @@
-// Package sluice is the response stage of a durable sequencer: it takes what
-// an application puts out, holds every response back until enough copies of
-// its event exist, encodes it, and sends it to thousands of clients that are
-// sharded over several io_uring rings. Nothing here is code; this page is the
-// map; package cmd/lab/tidy holds the house rules.
+// Package sluice is the response stage of a durable sequencer, and the server around it. It takes
+// the outputs of an application, holds each back until enough copies of its event exist, encodes
+// it, and sends it to thousands of clients that are sharded over several io_uring rings. There is
+// no code here; this page is the map. The module cmd/lab holds the house rules.
 //
 //	             control events                        durability cursors
 //	                   |                                      |
@@ -11,25 +10,24 @@
 //	                   |                                      \==> [frames 1] ==> egress 1 ==> ring 1 ==> sockets
 //	listener   --> [ events ] --> control --> [events 0 .. K-1] -----------------^
 //
-// Imports are a star: the five leaves do not know one another.
+// Imports are a star with floors: the five leaves do not import one another.
 //
-//	cmd ──> actors ──> mailbox     queues whose ends are permissions
-//	               ├─> durability  policies, cursors; durability/journal is the log
-//	               ├─> encode      frames
-//	               ├─> transport   rings, buffers; listen, wire and client around them
-//	               └─> telemetry   what the actors count; telemetry/otel exports it
+//	cmd ──> actors/node/observe ──> actors/node ──> actors/sequencer ──> actors ──> mailbox     queues whose ends are permissions
+//	                                                                            ├─> durability  policies, cursors; durability/journal is the log
+//	                                                                            ├─> encode      frames
+//	                                                                            ├─> transport   rings, buffers; listen, wire and client around them
+//	                                                                            └─> telemetry   what the actors count; telemetry/otel exports it
 //
 // What the whole promises, among others:
 //
-//   - No byte of a response leaves before its event was as durable as the policy
-//     in force asks, at one instant.
+//   - No byte of a response leaves before its event was as durable as the policy in force asks, at
+//     one instant.
 //   - A connection receives a prefix of its frames, in order, complete, once.
 //   - Whatever a client does, no other client waits for it.
-//   - Every queue, batch, buffer and retry is bounded; nothing is allocated per
-//     response.
+//   - Every queue, batch, buffer and retry is bounded; nothing is allocated per response.
 //   - Slots in = delivered + dropped by reason, exactly.
 //
-// Where to start reading: package actors (the pipeline and its four actors),
-// then the leaf you need; docs/decisions for why it is so; Makefile for the
-// verbs. Programs live in cmd.
+// Where to start reading: package actors/node for a server around an application of your own,
+// package actors for the pipeline alone, then the leaf you need. docs/decisions says why it is so;
+// the Makefile lists the verbs.
 package sluice
