@@ -90,7 +90,7 @@ func dispatch(e *env, args []string) error {
 		}
 		names = append(names, c.name)
 	}
-	return config.Usagef("unknown command %q; %sthe commands are %s", name, config.Meant(name, names), strings.Join(names, ", "))
+	return config.Usagef("unknown command %q; %sthe commands are %s", name, config.DidYouMean(name, names), strings.Join(names, ", "))
 }
 
 func overview(w io.Writer) {

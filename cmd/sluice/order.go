@@ -50,7 +50,7 @@ func parseOrder(words []string) (c orderbook.Command, err error) {
 		c = orderbook.Command{Tag: orderbook.TagQueryPosition, Instrument: uint32(p.number("INSTRUMENT", math.MaxUint32))}
 	default:
 		all := []string{"buy", "sell", "cancel", "replace", "top", "position"}
-		return c, config.Usagef("unknown request %q; %swrite one of %s", words[0], config.Meant(words[0], all), strings.Join(all, ", "))
+		return c, config.Usagef("unknown request %q; %swrite one of %s", words[0], config.DidYouMean(words[0], all), strings.Join(all, ", "))
 	}
 	if p.err == nil && len(p.words) > 0 {
 		p.err = config.Usagef("%s: %q is left over", p.verb, strings.Join(p.words, " "))

@@ -217,7 +217,7 @@ func TestEverySettingIsInTheHelpTextWithItsDefault(t *testing.T) {
 		t.Errorf("%d defaults for %d settings", n, len(set.Settings))
 	}
 	for line := range strings.Lines(b.String()) {
-		if len(line) > 118 {
+		if len(line) > 102 {
 			t.Errorf("a line of %d characters: %s", len(line), line)
 		}
 	}
@@ -272,7 +272,7 @@ func TestTheNearestNameIsFound(t *testing.T) {
 	if got, edits := Nearest("ab", []string{"ba"}); got != "ba" || edits != 1 {
 		t.Errorf("swapped letters are %d edits", edits)
 	}
-	if got := Meant("frobnicate", []string{"serve", "client"}); got != "" {
+	if got := DidYouMean("frobnicate", []string{"serve", "client"}); got != "" {
 		t.Errorf("frobnicate: %s", got)
 	}
 }

@@ -27,8 +27,8 @@ func (s *Set) parseFile(path string, text []byte) (values []given, err error) {
 		set := s.find(key.Value)
 		switch {
 		case set == nil:
-			return nil, Usagef("%s: unknown key %q; %s`sluice config print` lists the keys", at, key.Value, Meant(key.Value, s.names()))
-		case set.Only:
+			return nil, Usagef("%s: unknown key %q; %s`sluice config print` lists the keys", at, key.Value, DidYouMean(key.Value, s.names()))
+		case set.NotInFile:
 			return nil, Usagef("%s: %s cannot be set in a file; use --%s or %s", at, key.Value, set.Name, set.Variable())
 		case seen[key.Value] != 0:
 			return nil, Usagef("%s: %s is set in line %d already", at, key.Value, seen[key.Value])

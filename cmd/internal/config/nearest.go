@@ -12,8 +12,8 @@ func Nearest(name string, candidates []string) (best string, edits int) {
 	return best, edits
 }
 
-// Meant is the beginning of an advice, "did you mean X? ", or nothing when no candidate is near.
-func Meant(name string, candidates []string) string {
+// DidYouMean is the beginning of an advice, "did you mean X? ", or nothing when no candidate is near.
+func DidYouMean(name string, candidates []string) string {
 	if best, edits := Nearest(name, candidates); edits <= max(1, min(len(name), len(best))/3) {
 		return "did you mean " + best + "? "
 	}

@@ -8,7 +8,7 @@ import (
 
 // Usage writes the settings for people, by group.
 func (s *Set) Usage(w io.Writer) error {
-	const indent, width = 32, 116
+	const indent, width = 32, 100
 	var b strings.Builder
 	group := ""
 	for i := range s.Settings {
@@ -58,7 +58,7 @@ func (s *Set) Print(w io.Writer) error {
 	group := ""
 	for i := range s.Settings {
 		set := &s.Settings[i]
-		if set.Only {
+		if set.NotInFile {
 			continue
 		}
 		if set.Group != group {

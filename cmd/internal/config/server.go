@@ -92,7 +92,7 @@ func (c *Server) Set() *Set {
 		}
 	}
 	group("Configuration",
-		Setting{Name: "config", Only: true, Value: Text(&c.File, "FILE"),
+		Setting{Name: "config", NotInFile: true, Value: Text(&c.File, "FILE"),
 			Help: "YAML file with these settings, one `name: value` a line; flags and SLUICE_* variables win over it"},
 	)
 	group("Clients",

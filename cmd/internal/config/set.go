@@ -12,12 +12,12 @@ import (
 
 // Setting is one thing that can be configured.
 type Setting struct {
-	Name   string // lower case with hyphens: the flag and the key of the file; SLUICE_ and upper case in the environment
-	Group  string // heading in the help text
-	Help   string // a sentence or two; unit and default are added
-	Value  Value  // the field
-	Reload bool   // can change while the server runs
-	Only   bool   // flag and environment only, never in a file
+	Name      string // lower case with hyphens: the flag and the key of the file; SLUICE_ and upper case in the environment
+	Group     string // heading in the help text
+	Help      string // a sentence or two; unit and default are added
+	Value     Value  // the field
+	Reload    bool   // can change while the server runs
+	NotInFile bool   // flag and environment only, never in a file
 }
 
 // Variable is the setting's name in the environment.
@@ -53,11 +53,11 @@ func NewSet(file string, settings ...Setting) *Set {
 	for i := range settings {
 		s.defaults[settings[i].Name] = settings[i].Value.String()
 	}
-	s.forget()
+	s.resetOrigins()
 	return s
 }
 
-func (s *Set) forget() {
+func (s *Set) resetOrigins() {
 	s.origins = make(map[string]string)
 	for i := range s.Settings {
 		s.origins[s.Settings[i].Name] = "default"
@@ -128,7 +128,7 @@ func (s *Set) apply(values []given) error {
 	}
 	restore(s.defaults) // a second Load begins where the first one did
 	origins := s.origins
-	s.forget()
+	s.resetOrigins()
 	for _, g := range values {
 		if err := s.find(g.name).Value.Set(g.text); err != nil {
 			restore(before)
@@ -210,7 +210,7 @@ func (s *Set) flagError(arg string, err error) error {
 	for _, n := range s.names() {
 		flags = append(flags, "--"+n)
 	}
-	return Usagef("unknown flag %s; %s--help lists the flags", arg, Meant("--"+name, flags))
+	return Usagef("unknown flag %s; %s--help lists the flags", arg, DidYouMean("--"+name, flags))
 }
 
 // parseEnvironment takes the variables that begin with SLUICE_. One that is almost a setting's is an error; others may well
