@@ -32,7 +32,7 @@ func TestMistakesGiveExitCode2AndAnAdvice(t *testing.T) {
 		{"config check --admin-addr 0.0.0.0:1", "--admin-insecure"},
 		{"config", "config check or sluice config print"},
 		{"config chek", "config check or sluice config print"},
-		{"config check --soft-limit 2MiB", "must not be above"},
+		{"config check --soft-limit 2MiB", "--hard-limit is 1MiB and --soft-limit 2MiB"},
 		{"version 2", "takes no arguments"},
 		{"client", "name what to do"},
 		{"client by 1 1", `unknown request "by"; did you mean buy?`},

@@ -21,7 +21,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-func TestTheFirstSourceThatIsGivenWins(t *testing.T) {
+func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
 	path := write(t, "shards: 3\n")
 	for _, tt := range []struct {
 		name         string
@@ -30,13 +30,17 @@ func TestTheFirstSourceThatIsGivenWins(t *testing.T) {
 		want         int
 		origin, last string
 	}{
-		{"nothing is given", nil, nil, 0, "default", ""},
-		{"only the file", []string{"--config", path}, nil, 3, path + ":1", ""},
-		{"the file is named in the environment", nil, []string{"SLUICE_CONFIG=" + path}, 3, path + ":1", ""},
-		{"the environment wins over the file", []string{"--config=" + path}, []string{"SLUICE_SHARDS=4"}, 4, "SLUICE_SHARDS", ""},
-		{"a flag wins over all", []string{"--shards", "5", "--config=" + path}, []string{"SLUICE_SHARDS=4"}, 5, "--shards", ""},
-		{"of two flags the later wins", []string{"--shards=5", "--shards=6"}, nil, 6, "--shards", ""},
-		{"a flag takes back what the environment says", []string{"--shards=auto"}, []string{"SLUICE_SHARDS=4"}, 0, "--shards", ""},
+		{"nothing set", nil, nil, 0, "default", ""},
+		{"file only", []string{"--config", path}, nil, 3, path + ":1", ""},
+		{"file named in the environment", nil, []string{"SLUICE_CONFIG=" + path}, 3,
+			path + ":1", ""},
+		{"environment over file", []string{"--config=" + path},
+			[]string{"SLUICE_SHARDS=4"}, 4, "SLUICE_SHARDS", ""},
+		{"flag over all", []string{"--shards", "5", "--config=" + path},
+			[]string{"SLUICE_SHARDS=4"}, 5, "--shards", ""},
+		{"later of two flags", []string{"--shards=5", "--shards=6"}, nil, 6, "--shards", ""},
+		{"flag resets the environment", []string{"--shards=auto"},
+			[]string{"SLUICE_SHARDS=4"}, 0, "--shards", ""},
 	} {
 		c := DefaultServer()
 		set := c.Set()
@@ -44,40 +48,61 @@ func TestTheFirstSourceThatIsGivenWins(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		if c.Shards != tt.want || set.Origin("shards") != tt.origin {
-			t.Errorf("%s: %d shards from %s, want %d from %s", tt.name, c.Shards, set.Origin("shards"), tt.want, tt.origin)
+			t.Errorf("%s: %d shards from %s, want %d from %s", tt.name, c.Shards,
+				set.Origin("shards"), tt.want, tt.origin)
 		}
 	}
 }
 
-func TestMistakesAreNamedWithPlaceValueAndRemedy(t *testing.T) {
+func TestUsageErrorsNamePlaceValueAndRemedy(t *testing.T) {
 	for _, tt := range []struct {
 		name, file string
 		args, env  []string
 		want       []string
 	}{
-		{name: "unknown flag", args: []string{"--shard=2"}, want: []string{"--shard=2", "did you mean --shards?"}},
-		{name: "unknown flag, nothing near", args: []string{"--frobnicate"}, want: []string{"unknown flag --frobnicate; --help lists"}},
-		{name: "flag without its value", args: []string{"--shards"}, want: []string{"--shards needs a value: write --shards auto|N"}},
-		{name: "unknown variable", env: []string{"SLUICE_SHARD=2"}, want: []string{"SLUICE_SHARD", "did you mean SLUICE_SHARDS?"}},
-		{name: "unknown key", file: "\n\nshard: 2\n", want: []string{"yaml:3: ", `unknown key "shard"`, "did you mean shards?"}},
-		{name: "a key twice", file: "shards: 1\nshards: 2\n", want: []string{"yaml:2: shards is set in line 1 already"}},
-		{name: "a key for flags only", file: "config: x\n", want: []string{"config cannot be set in a file; use --config or SLUICE_CONFIG"}},
-		{name: "no mapping", file: "- a\n", want: []string{"yaml:1: write lines of the form name: value"}},
-		{name: "no YAML", file: "a: [\n", want: []string{"yaml: ", "line"}},
-		{name: "a value that is a mapping", file: "shards: {a: 1}\n", want: []string{"yaml:1: shards: write one value, auto|N"}},
-		{name: "bad count", args: []string{"--shards=65"}, want: []string{`--shards is "65": write auto or a whole number from 1 to 64`}},
-		{name: "bad count in the file", file: "shards: many\n", want: []string{`yaml:1: shards is "many": write auto or`}},
+		{name: "unknown flag", args: []string{"--shard=2"},
+			want: []string{"--shard=2", "did you mean --shards?"}},
+		{name: "unknown flag, nothing near", args: []string{"--frobnicate"},
+			want: []string{"unknown flag --frobnicate; --help lists"}},
+		{name: "flag without its value", args: []string{"--shards"},
+			want: []string{"--shards needs a value: write --shards auto|N"}},
+		{name: "unknown variable", env: []string{"SLUICE_SHARD=2"},
+			want: []string{"SLUICE_SHARD", "did you mean SLUICE_SHARDS?"}},
+		{name: "unknown key", file: "\n\nshard: 2\n",
+			want: []string{"yaml:3: ", `unknown key "shard"`, "did you mean shards?"}},
+		{name: "duplicate key", file: "shards: 1\nshards: 2\n",
+			want: []string{"yaml:2: shards is already set in line 1"}},
+		{name: "key for flags only", file: "config: x\n",
+			want: []string{"config cannot be set in a file; use --config or SLUICE_CONFIG"}},
+		{name: "not a mapping", file: "- a\n",
+			want: []string{"yaml:1: write lines of the form name: value"}},
+		{name: "not YAML", file: "a: [\n", want: []string{"yaml: ", "line"}},
+		{name: "mapping as a value", file: "shards: {a: 1}\n",
+			want: []string{"yaml:1: shards: write one value, auto|N"}},
+		{name: "bad count", args: []string{"--shards=65"},
+			want: []string{`--shards is "65": write auto or a whole number from 1 to 64`}},
+		{name: "bad count in the file", file: "shards: many\n",
+			want: []string{`yaml:1: shards is "many": write auto or`}},
 		{name: "empty value", file: "shards:\n", want: []string{`shards is "": write`}},
-		{name: "bad size", env: []string{"SLUICE_HARD_LIMIT=1XB"}, want: []string{`SLUICE_HARD_LIMIT is "1XB": write a number of bytes, as`}},
-		{name: "bad unit", args: []string{"--hard-limit=1MB"}, want: []string{"unit MB is unknown; write B, KiB, MiB, GiB or TiB"}},
-		{name: "size out of range", args: []string{"--hard-limit=1GiB"}, want: []string{"from 512B to 64MiB"}},
-		{name: "half a byte", args: []string{"--hard-limit=1000.5"}, want: []string{"write a number of bytes"}},
-		{name: "a time without unit", args: []string{"--drain=10"}, want: []string{`--drain is "10": write a time with its unit, as 250ms`}},
+		{name: "bad size", env: []string{"SLUICE_HARD_LIMIT=1XB"},
+			want: []string{`SLUICE_HARD_LIMIT is "1XB": write a number of bytes, such as`}},
+		{name: "bad unit", args: []string{"--hard-limit=1MB"},
+			want: []string{"unit MB is unknown; write B, KiB, MiB, GiB or TiB"}},
+		{name: "size out of range", args: []string{"--hard-limit=1GiB"},
+			want: []string{"from 512B to 64MiB"}},
+		{name: "half a byte", args: []string{"--hard-limit=1000.5"},
+			want: []string{"write a number of bytes"}},
+		{name: "a time without unit", args: []string{"--drain=10"},
+			want: []string{`--drain is "10": write a time with its unit, such as 250ms`}},
 		{name: "a negative time", args: []string{"--drain=-1s"}, want: []string{"from 1ms to 1h"}},
-		{name: "bad choice", args: []string{"--io", "epoll"}, want: []string{`--io is "epoll": write auto, uring or poll`}},
-		{name: "bad truth", args: []string{"--insecure=maybe"}, want: []string{`--insecure is "maybe": write true or false`}},
-		{name: "bad policy", args: []string{"--policy", "persisted>=9"}, want: []string{"--policy", "persisted>=9"}},
-		{name: "no file", args: []string{"--config=/nonexistent.yaml"}, want: []string{"/nonexistent.yaml"}},
+		{name: "bad choice", args: []string{"--io", "epoll"},
+			want: []string{`--io is "epoll": write auto, uring or poll`}},
+		{name: "bad boolean", args: []string{"--insecure=maybe"},
+			want: []string{`--insecure is "maybe": write true or false`}},
+		{name: "bad policy", args: []string{"--policy", "persisted>=9"},
+			want: []string{"--policy", "persisted>=9"}},
+		{name: "missing file", args: []string{"--config=/nonexistent.yaml"},
+			want: []string{"/nonexistent.yaml"}},
 	} {
 		if tt.file != "" {
 			tt.args = append(tt.args, "--config", write(t, tt.file))
@@ -97,35 +122,40 @@ func TestMistakesAreNamedWithPlaceValueAndRemedy(t *testing.T) {
 	}
 }
 
-func TestAFailedLoadChangesNothing(t *testing.T) {
+func TestFailedLoadLeavesFieldsUnchanged(t *testing.T) {
 	c := DefaultServer()
 	set := c.Set()
 	if _, err := set.Load([]string{"--shards=7"}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := set.Load([]string{"--shards=8", "--drain=1"}, nil); err == nil {
-		t.Fatal("a time without unit is taken")
+		t.Fatal("a time without a unit is accepted")
 	}
 	if c.Shards != 7 || set.Origin("shards") != "--shards" {
 		t.Errorf("%d shards from %s, want 7 from --shards", c.Shards, set.Origin("shards"))
 	}
-	if _, err := set.Load([]string{"--drain=1s"}, nil); err != nil || c.Shards != 0 || set.Origin("shards") != "default" {
-		t.Errorf("a value of an earlier Load stays: %d shards from %s, %v", c.Shards, set.Origin("shards"), err)
+	if _, err := set.Load([]string{"--drain=1s"}, nil); err != nil || c.Shards != 0 ||
+		set.Origin("shards") != "default" {
+		t.Errorf("a value of an earlier Load is still there: %d shards from %s, %v", c.Shards,
+			set.Origin("shards"), err)
 	}
 }
 
-func TestVariablesOfOthersAreNoMistake(t *testing.T) {
-	env := []string{"SLUICE_SERVICE_HOST=10.0.0.1", "SLUICE_PORT=tcp://10.0.0.1:9876", "SLUICE_PORT_9876_TCP_ADDR=10.0.0.1", "SLUICE_ID=7", "SLUICE_KEY=k",
+func TestForeignVariablesAreIgnored(t *testing.T) {
+	env := []string{"SLUICE_SERVICE_HOST=10.0.0.1", "SLUICE_PORT=tcp://10.0.0.1:9876",
+		"SLUICE_PORT_9876_TCP_ADDR=10.0.0.1", "SLUICE_ID=7", "SLUICE_KEY=k",
 		"SLUICE_ADDRESS=x", "SLUICE_SOAK=1", "SLUICE_TIMEOUT=1s", "HOME=/"}
 	if _, err := DefaultServer().Set().Load(nil, env); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestArgumentsStandAnywhereAndMayBeNegative(t *testing.T) {
+func TestArgumentsMixWithFlagsAndMayBeNegative(t *testing.T) {
 	c := DefaultServer()
-	rest, err := c.Set().Load([]string{"buy", "--insecure", "3", "--shards", "2", "@", "-5", "--", "--drain"}, nil)
-	if got := strings.Join(rest, " "); err != nil || got != "buy 3 @ -5 --drain" || !c.Insecure || c.Shards != 2 {
+	rest, err := c.Set().Load([]string{"buy", "--insecure", "3", "--shards", "2", "@", "-5", "--",
+		"--drain"}, nil)
+	if got := strings.Join(rest, " "); err != nil || got != "buy 3 @ -5 --drain" || !c.Insecure ||
+		c.Shards != 2 {
 		t.Errorf("rest %q, insecure %v, shards %d, %v", got, c.Insecure, c.Shards, err)
 	}
 	for _, help := range []string{"--help", "-h", "-help"} {
@@ -135,7 +165,7 @@ func TestArgumentsStandAnywhereAndMayBeNegative(t *testing.T) {
 	}
 }
 
-func TestSettingsThatCannotGoTogetherAreRefused(t *testing.T) {
+func TestValidateRejectsConflictingSettings(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--listen-tcp=", "no address to listen on"},
 		{"--listen-tcp=9876", `--listen-tcp is "9876": write host:port`},
@@ -166,8 +196,11 @@ func TestSettingsThatCannotGoTogetherAreRefused(t *testing.T) {
 			t.Errorf("%s: %v; want %q", tt.args, err, tt.want)
 		}
 	}
-	for _, good := range []string{"", "--policy=hybrid --force-policy", "--listen-tcp=localhost:1", "--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
-		"--admin-addr=", "--admin-addr=localhost:0", "--admin-addr=[::1]:1", "--admin-addr=:1 --admin-insecure", "--listen-tcp=0.0.0.0:1 --insecure", "--listen-tcp=0.0.0.0:1 --authorized-keys=k"} {
+	for _, good := range []string{"", "--policy=hybrid --force-policy", "--listen-tcp=localhost:1",
+		"--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
+		"--admin-addr=", "--admin-addr=localhost:0", "--admin-addr=[::1]:1",
+		"--admin-addr=:1 --admin-insecure", "--listen-tcp=0.0.0.0:1 --insecure",
+		"--listen-tcp=0.0.0.0:1 --authorized-keys=k"} {
 		c := DefaultServer()
 		if _, err := c.Set().Load(strings.Fields(good), nil); err != nil || c.Validate() != nil {
 			t.Errorf("%q: %v, %v", good, err, c.Validate())
@@ -175,9 +208,11 @@ func TestSettingsThatCannotGoTogetherAreRefused(t *testing.T) {
 	}
 }
 
-func TestWhatPrintWritesLoadsBack(t *testing.T) {
-	args := []string{"--listen-unix", "/tmp/a b,@c", "--policy", "persisted>=1 && in_memory>=2", "--hard-limit=1.5MiB", "--drain=90s", "--insecure",
-		"--authorized-keys", "key: #1", "--io=poll", "--log-level=debug", "--log-format=json", "--stats-file=-"}
+func TestPrintedFileLoadsBack(t *testing.T) {
+	args := []string{"--listen-unix", "/tmp/a b,@c", "--policy", "persisted>=1 && in_memory>=2",
+		"--hard-limit=1.5MiB", "--drain=90s", "--insecure",
+		"--authorized-keys", "key: #1", "--io=poll", "--log-level=debug", "--log-format=json",
+		"--stats-file=-"}
 	c := DefaultServer()
 	set := c.Set()
 	if _, err := set.Load(args, nil); err != nil {
@@ -197,12 +232,13 @@ func TestWhatPrintWritesLoadsBack(t *testing.T) {
 			t.Errorf("%s: %q became %q\n%s", s.Name, s.Value, got, &printed)
 		}
 	}
-	if again.DrainFor != 90*time.Second || again.Limits.HardBytes != 3<<19 || again.IO != transport.ModePoll {
+	if again.DrainFor != 90*time.Second || again.Limits.HardBytes != 3<<19 ||
+		again.IO != transport.ModePoll {
 		t.Errorf("%+v", again)
 	}
 }
 
-func TestEverySettingIsInTheHelpTextWithItsDefault(t *testing.T) {
+func TestUsageListsEverySettingWithItsDefault(t *testing.T) {
 	var b bytes.Buffer
 	set := DefaultServer().Set()
 	if err := set.Usage(&b); err != nil {
@@ -223,7 +259,7 @@ func TestEverySettingIsInTheHelpTextWithItsDefault(t *testing.T) {
 	}
 }
 
-func TestReloadTakesLimitsAndNamesTheRest(t *testing.T) {
+func TestReloadAppliesLimitsAndNamesSettingsThatNeedARestart(t *testing.T) {
 	path := write(t, "hard-limit: 2MiB\nshards: 2\n")
 	args := []string{"--config", path}
 	c := DefaultServer()
@@ -234,37 +270,41 @@ func TestReloadTakesLimitsAndNamesTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh, fixed, err := c.Reload(args, nil)
-	if err != nil || fresh.Limits.HardBytes != 4<<20 || strings.Join(fixed, " ") != "shards" || c.Limits.HardBytes != 2<<20 {
-		t.Errorf("%d, %v, %v; the old one has %d", fresh.Limits.HardBytes, fixed, err, c.Limits.HardBytes)
+	if err != nil || fresh.Limits.HardBytes != 4<<20 || strings.Join(fixed, " ") != "shards" ||
+		c.Limits.HardBytes != 2<<20 {
+		t.Errorf("%d, %v, %v; the old configuration has %d", fresh.Limits.HardBytes, fixed, err,
+			c.Limits.HardBytes)
 	}
 	if err := os.WriteFile(path, []byte("hard-limit: 1KiB\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := c.Reload(args, nil); err == nil {
-		t.Error("a hard limit below the soft one is taken up")
+		t.Error("a hard limit below the soft limit is accepted")
 	}
 }
 
-func TestSizesAndTimesAreWrittenAsTheyAreRead(t *testing.T) {
+func TestSizesAndDurationsRoundTrip(t *testing.T) {
 	for _, n := range []uint64{0, 1, 1023, 1024, 1536, 1 << 20, 3 << 19, 1<<30 + 1, 1 << 40} {
 		if got, err := ParseSize(FormatSize(n)); err != nil || got != n {
-			t.Errorf("%d is written %s and read %d, %v", n, FormatSize(n), got, err)
+			t.Errorf("%d is formatted as %s and parsed as %d, %v", n, FormatSize(n), got, err)
 		}
 	}
 	for _, bad := range []string{"", "KiB", "-1", "1.5B", "NaN", "Inf", "1e40", "0x10KiB", "1 2"} {
 		if n, err := ParseSize(bad); err == nil {
-			t.Errorf("%q is read as %d", bad, n)
+			t.Errorf("%q is parsed as %d", bad, n)
 		}
 	}
-	for d, want := range map[time.Duration]string{time.Minute: "1m", time.Hour: "1h", 90 * time.Second: "1m30s", 250 * time.Millisecond: "250ms"} {
+	for d, want := range map[time.Duration]string{time.Minute: "1m", time.Hour: "1h",
+		90 * time.Second: "1m30s", 250 * time.Millisecond: "250ms"} {
 		if got := FormatDuration(d); got != want {
-			t.Errorf("%v is written %s, want %s", d, got, want)
+			t.Errorf("%v is formatted as %s, want %s", d, got, want)
 		}
 	}
 }
 
-func TestTheNearestNameIsFound(t *testing.T) {
-	for _, tt := range []struct{ name, want string }{{"srever", "server"}, {"shrads", "shards"}, {"shard", "shards"}, {"x", "shards"}} {
+func TestNearestFindsTheClosestName(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{{"srever", "server"}, {"shrads", "shards"},
+		{"shard", "shards"}, {"x", "shards"}} {
 		if got, _ := Nearest(tt.name, []string{"shards", "server", "placement"}); got != tt.want {
 			t.Errorf("%s: %s", tt.name, got)
 		}

@@ -14,50 +14,58 @@ import (
 	"sluice/transport/listen"
 )
 
-// Endpoints bounds what clients may do, by connection, address and listener, and how a drain closes them.
+// Endpoints bounds what clients may do, by connection, address and listener, and how a drain closes
+// them.
 type Endpoints struct {
-	RequestRate    string   // of a connection, as ParseRate reads it
-	ConnectRate    string   // of an address
-	ListenerLimits []string // slow-client limits of single addresses, as parseLimits reads them
-	DrainSpread    time.Duration
+	RequestRate    string        // requests of one connection, as ParseRate reads it
+	ConnectRate    string        // connections from one address, as ParseRate reads it
+	ListenerLimits []string      // slow-client limits of single listeners, as parseLimits reads them
+	DrainSpread    time.Duration // time over which a drain closes connections
 }
 
 func defaultEndpoints() Endpoints { return Endpoints{DrainSpread: actors.DefaultDrainSpread} }
 
-// settings are listed under Clients.
+// settings are a part of the group Clients of the help text.
 func (e *Endpoints) settings() []Setting {
 	return []Setting{
 		{Name: "request-rate", Reload: true, Value: Checked(&e.RequestRate, "N/BURST", checkRate),
-			Help: "requests a second of one connection, and how many at once; above it a request is answered ServerBusy; empty for no limit"},
+			Help: "limit each connection to N requests per second and a burst; requests above it " +
+				"receive ServerBusy; empty for no limit"},
 		{Name: "connect-rate", Reload: true, Value: Checked(&e.ConnectRate, "N/BURST", checkRate),
-			Help: "connections a second from one address (IPv6: a /64), and how many at once; above it they are closed at once; empty for no limit"},
+			Help: "limit each address (IPv6: each /64) to N new connections per second and a " +
+				"burst; connections above it are closed; " +
+				"empty for no limit"},
 		{Name: "listener-limits", Reload: true, Value: limitList{&e.ListenerLimits},
-			Help: "other slow-client limits for single addresses: address=hard/soft/soft-for/no-progress, as /run/sluice/clients=4MiB/1MiB/2s/10s"},
+			Help: "replace the slow-client limits of single listeners: " +
+				"address=hard/soft/soft-for/no-progress, such as " +
+				"/run/sluice/clients=4MiB/1MiB/2s/10s"},
 		{Name: "drain-spread", Value: Duration(&e.DrainSpread, time.Nanosecond, time.Hour),
-			Help: "time over which a drain closes connections, so that clients do not all come back at once; at most a third of drain"},
+			Help: "close the connections of a drain over this time, so that clients do not all " +
+				"reconnect at once; " +
+				"at most a third of --drain"},
 	}
 }
 
-// Rates are RequestRate and ConnectRate.
+// Rates returns RequestRate and ConnectRate.
 func (e *Endpoints) Rates() (requests, connects listen.Rate) {
-	requests, _ = ParseRate(e.RequestRate) // were checked when they were set
+	requests, _ = ParseRate(e.RequestRate) // both were checked when they were set
 	connects, _ = ParseRate(e.ConnectRate)
 	return requests, connects
 }
 
-// ByListener gives the limits of the addresses that have their own.
+// ByListener returns the limits of the listeners that have their own, by address.
 func (e *Endpoints) ByListener() map[string]transport.Limits {
 	all := make(map[string]transport.Limits)
 	for _, text := range e.ListenerLimits {
 		address, l, err := parseLimits(text)
-		if err == nil { // were checked when they were set
+		if err == nil { // it was checked when it was set
 			all[address] = l
 		}
 	}
 	return all
 }
 
-// ParseRate reads 1000/2000: so many a second, and so many at once. Empty is no limit.
+// ParseRate reads a rate per second and a burst, such as 1000/2000. An empty text is no limit.
 func ParseRate(text string) (r listen.Rate, err error) {
 	if text == "" {
 		return r, nil
@@ -67,7 +75,7 @@ func ParseRate(text string) (r listen.Rate, err error) {
 	n, burstErr := strconv.Atoi(burst)
 	r = listen.Rate{PerSecond: per, Burst: n}
 	if rateErr != nil || burstErr != nil || r == (listen.Rate{}) || r.Validate() != nil {
-		return listen.Rate{}, errors.New("write a number per second and a burst, as 1000/2000")
+		return listen.Rate{}, errors.New("write a rate per second and a burst, such as 1000/2000")
 	}
 	return r, nil
 }
@@ -77,12 +85,14 @@ func checkRate(text string) error {
 	return err
 }
 
-// parseLimits reads address=hard/soft/soft-for/no-progress. An address may hold any sign, so the last = counts.
+// parseLimits reads address=hard/soft/soft-for/no-progress. An address may contain an equals sign,
+// so the last one counts.
 func parseLimits(text string) (address string, l transport.Limits, err error) {
 	at := strings.LastIndexByte(text, '=')
 	parts := strings.Split(text[at+1:], "/")
 	if at < 1 || len(parts) != 4 {
-		return "", l, fmt.Errorf("write address=hard/soft/soft-for/no-progress, as /run/sluice/clients=4MiB/1MiB/2s/10s, and not %q", text)
+		return "", l, fmt.Errorf("%q: write address=hard/soft/soft-for/no-progress, such as "+
+			"/run/sluice/clients=4MiB/1MiB/2s/10s", text)
 	}
 	for i, v := range limitValues(&l) {
 		if err := v.Set(strings.TrimSpace(parts[i])); err != nil {
@@ -102,7 +112,7 @@ func limitValues(l *transport.Limits) [4]Value {
 	}
 }
 
-// limitList is a list of which each part is checked.
+// limitList is a list whose parts are checked by parseLimits.
 type limitList struct{ field *[]string }
 
 func (v limitList) String() string { return strings.Join(*v.field, ",") }
@@ -125,17 +135,19 @@ func (v limitList) Set(text string) error {
 func (e *Endpoints) validate(c *Server) error {
 	for address, l := range e.ByListener() {
 		if !slices.Contains(c.TCP, address) && !slices.Contains(c.Unix, address) {
-			return Usagef("--listener-limits names %q, which is not an address of --listen-tcp or --listen-unix", address)
+			return Usagef("--listener-limits names %q, which is not an address of --listen-tcp "+
+				"or --listen-unix", address)
 		}
-		if err := c.checkLimits(l, fmt.Sprintf("--listener-limits of %q: hard", address), "soft"); err != nil {
+		if err := c.checkLimits(l, fmt.Sprintf("--listener-limits of %q: hard", address),
+			"soft"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkLimits checks slow-client limits against one another, the largest frame and the budget of a shard. hard and soft
-// name the limits in the error.
+// checkLimits checks slow-client limits against one another, the largest frame and the budget of a
+// shard. hard and soft name the limits in the error.
 func (c *Server) checkLimits(l transport.Limits, hard, soft string) error {
 	hardSize, softSize := FormatSize(uint64(l.HardBytes)), FormatSize(uint64(l.SoftBytes))
 	if err := l.Validate(c.FrameMax+len(encode.BatchEnd), transport.SegmentMax); err != nil {
@@ -143,7 +155,8 @@ func (c *Server) checkLimits(l transport.Limits, hard, soft string) error {
 			hard, hardSize, soft, softSize, FormatSize(uint64(c.FrameMax)), err)
 	}
 	if int64(l.HardBytes) > c.ShardBudget {
-		return Usagef("%s is %s and --shard-budget %s: one client could take more than its shard has; raise the budget",
+		return Usagef("%s is %s and --shard-budget %s: one client could take more than its shard "+
+			"has; raise the budget",
 			hard, hardSize, FormatSize(uint64(c.ShardBudget)))
 	}
 	return nil

@@ -7,12 +7,14 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// A command describes its settings once; flags, environment and help follow.
+// A command defines its settings once. Flags, environment and help text follow from that.
 func Example() {
 	greeting, times := "hello", 1
 	set := config.NewSet("",
-		config.Setting{Name: "greeting", Group: "Flags", Value: config.Text(&greeting, "TEXT"), Help: "what to say"},
-		config.Setting{Name: "times", Group: "Flags", Value: config.Count(&times, 1, 9, false), Help: "how often"},
+		config.Setting{Name: "greeting", Group: "Flags", Value: config.Text(&greeting, "TEXT"),
+			Help: "what to say"},
+		config.Setting{Name: "times", Group: "Flags", Value: config.Count(&times, 1, 9, false),
+			Help: "how often"},
 	)
 	_, err := set.Load([]string{"--times=12"}, nil)
 	fmt.Println(err)

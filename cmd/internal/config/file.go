@@ -7,14 +7,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// parseFile reads a mapping of names to values; a list may be a sequence.
+// parseFile reads a mapping of names to values. A list may be written as a sequence.
 func (s *Set) parseFile(path string, text []byte) (values []given, err error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return nil, Usagef("%s: %v", path, err)
 	}
 	if len(doc.Content) == 0 {
-		return nil, nil // nothing but comments
+		return nil, nil // comments only
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode {
@@ -27,11 +27,13 @@ func (s *Set) parseFile(path string, text []byte) (values []given, err error) {
 		set := s.find(key.Value)
 		switch {
 		case set == nil:
-			return nil, Usagef("%s: unknown key %q; %s`sluice config print` lists the keys", at, key.Value, DidYouMean(key.Value, s.names()))
+			return nil, Usagef("%s: unknown key %q; %s`sluice config print` lists the keys", at,
+				key.Value, DidYouMean(key.Value, s.names()))
 		case set.NotInFile:
-			return nil, Usagef("%s: %s cannot be set in a file; use --%s or %s", at, key.Value, set.Name, set.Variable())
+			return nil, Usagef("%s: %s cannot be set in a file; use --%s or %s", at, key.Value,
+				set.Name, set.Variable())
 		case seen[key.Value] != 0:
-			return nil, Usagef("%s: %s is set in line %d already", at, key.Value, seen[key.Value])
+			return nil, Usagef("%s: %s is already set in line %d", at, key.Value, seen[key.Value])
 		}
 		seen[key.Value] = key.Line
 		plain, err := scalar(value, set)
@@ -58,7 +60,7 @@ func scalar(node *yaml.Node, set *Setting) (string, error) {
 		var parts []string
 		for _, item := range node.Content {
 			if item.Kind != yaml.ScalarNode {
-				return "", fmt.Errorf("line %d: write one text in each line of the list", item.Line)
+				return "", fmt.Errorf("line %d: write one value per line of the list", item.Line)
 			}
 			parts = append(parts, item.Value)
 		}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// values are all settings as they are printed, but for the file's own name.
+// values returns all settings in printed form, except the name of the file.
 func values(set *Set) string {
 	var b strings.Builder
 	for _, s := range set.Settings {
@@ -20,11 +20,12 @@ func values(set *Set) string {
 	return b.String()
 }
 
-// Whatever a file, a variable and a flag say: they are refused with a usage error and nothing changed, or what was
-// loaded prints as a file that loads to the same.
+// A file, a variable and a flag are either rejected with a usage error, with all fields unchanged,
+// or the loaded values print as a file that loads to the same values.
 func FuzzLoad(f *testing.F) {
 	f.Add("shards: 3\n", "SLUICE_DRAIN=90s", "--policy=persisted>=1 && in_memory>=2")
-	f.Add("hard-limit: 1.5MiB\nlisten-unix:\n  - /tmp/a b\n  - '@c'\n", "SLUICE_LOG_LEVEL=debug", "--insecure")
+	f.Add("hard-limit: 1.5MiB\nlisten-unix:\n  - /tmp/a b\n  - '@c'\n", "SLUICE_LOG_LEVEL=debug",
+		"--insecure")
 	f.Add("shards: &a 2\nflush-slots: *a\n", "PATH=/bin", "--authorized-keys=key: #1")
 	f.Add("shards: [1, 2]\n", "SLUICE_SHARDS=", "--shards=auto")
 	dir := f.TempDir()
@@ -41,11 +42,11 @@ func FuzzLoad(f *testing.F) {
 		rest, err := set.Load([]string{"--config=" + path, arg}, []string{variable})
 		if err != nil {
 			if after := values(set); after != before {
-				t.Fatalf("refused with %v, and yet\n%s\nbecame\n%s", err, before, after)
+				t.Fatalf("rejected with %v, but\n%s\nbecame\n%s", err, before, after)
 			}
 			var usage *UsageError
 			if !errors.Is(err, ErrHelp) && !errors.As(err, &usage) {
-				t.Fatalf("%q %q %q is no usage error but %v", file, variable, arg, err)
+				t.Fatalf("%q %q %q: %v is not a usage error", file, variable, arg, err)
 			}
 			return
 		}
@@ -64,10 +65,10 @@ func FuzzLoad(f *testing.F) {
 		}
 		again := DefaultServer().Set()
 		if _, err := again.Load([]string{"--config=" + printed}, nil); err != nil {
-			t.Fatalf("what was printed is refused: %v\n%s", err, &text)
+			t.Fatalf("the printed file is rejected: %v\n%s", err, &text)
 		}
 		if got, want := values(again), values(set); got != want {
-			t.Fatalf("printed and loaded again,\n%s\nbecame\n%s", want, got)
+			t.Fatalf("printed and loaded back,\n%s\nbecame\n%s", want, got)
 		}
 	})
 }

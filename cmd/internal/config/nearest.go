@@ -1,7 +1,8 @@
 package config
 
-// Nearest returns the candidate that is fewest edits away from name (letters inserted, left out, replaced or swapped with
-// their neighbour), and how many that are. Without candidates it returns "" and a large number.
+// Nearest returns the candidate with the fewest edits from name, and their number. An edit inserts,
+// removes or replaces a letter, or swaps two neighbours. Without candidates Nearest returns "" and
+// a large number.
 func Nearest(name string, candidates []string) (best string, edits int) {
 	edits = 1 << 20
 	for _, c := range candidates {
@@ -12,7 +13,7 @@ func Nearest(name string, candidates []string) (best string, edits int) {
 	return best, edits
 }
 
-// DidYouMean is the beginning of an advice, "did you mean X? ", or nothing when no candidate is near.
+// DidYouMean returns "did you mean X? ", or "" if no candidate is near.
 func DidYouMean(name string, candidates []string) string {
 	if best, edits := Nearest(name, candidates); edits <= max(1, min(len(name), len(best))/3) {
 		return "did you mean " + best + "? "
@@ -20,7 +21,7 @@ func DidYouMean(name string, candidates []string) string {
 	return ""
 }
 
-// distance counts edits by rows: row[j] is the distance of a's first i bytes from b's first j.
+// distance returns the number of edits between a and b. row[j] is the distance of a[:i] from b[:j].
 func distance(a, b string) int {
 	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {

@@ -7,25 +7,26 @@ import (
 	"time"
 
 	"sluice/actors/node/observe"
+	"sluice/actors/node/observe/flight"
 	"sluice/telemetry/otel"
 	"sluice/transport/listen"
 )
 
-// Observe is how a server is looked at.
+// Observe is the configuration of the admin endpoints, metrics, traces and flight recorder.
 type Observe struct {
-	Admin         string // host:port of the live page, /metrics and the other pages; empty: none
-	AdminInsecure bool   // allow an address beyond this machine
-	AdminSocket   string // path of the unix socket that also takes commands; empty: none
-	Pprof         bool   // profiles at /debug/pprof/
+	Admin         string // host:port of the live page, /metrics and the other pages; "" for none
+	AdminInsecure bool   // allows an Admin address that other machines can reach
+	AdminSocket   string // path of the unix-domain socket that also accepts commands; "" for none
+	Pprof         bool   // serves profiles at /debug/pprof/
 
 	Histograms   string        // form of histograms at /metrics
-	TraceRatio   string        // of answers that are traced, 0 to 1
-	TraceSlow    time.Duration // the slowest answer of a flush is traced when it took longer
-	TracesPerSec int           // traces a second at most
+	TraceRatio   string        // share of responses that are traced, 0 to 1
+	TraceSlow    time.Duration // the slowest response of a flush is traced if it took longer
+	TracesPerSec int           // most traces per second
 
-	Flight     bool          // Go's flight recorder runs
-	FlightSlow time.Duration // its recording is kept when an answer took longer
-	TraceDir   string        // of the recordings; empty: traces in the data directory
+	Flight     bool          // runs Go's flight recorder
+	FlightSlow time.Duration // its recording is saved if a response took longer
+	TraceDir   string        // directory of the recordings; "" for traces in the data directory
 }
 
 func defaultObserve() Observe {
@@ -38,11 +39,11 @@ func defaultObserve() Observe {
 
 // Ratio is TraceRatio as a number.
 func (o *Observe) Ratio() float64 {
-	ratio, _ := strconv.ParseFloat(o.TraceRatio, 64) // was checked when it was set
+	ratio, _ := strconv.ParseFloat(o.TraceRatio, 64) // checked when it was set
 	return ratio
 }
 
-// FlightDir is where flight recordings are kept.
+// FlightDir is the directory of flight recordings.
 func (c *Server) FlightDir() string {
 	if c.TraceDir != "" {
 		return c.TraceDir
@@ -50,25 +51,50 @@ func (c *Server) FlightDir() string {
 	return filepath.Join(c.DataDir, "traces")
 }
 
-// settings are listed under Observation.
+// settings are the group Observation of the help text.
 func (o *Observe) settings() []Setting {
 	return []Setting{
-		{Name: "admin-addr", Value: Text(&o.Admin, "ADDR"), Help: "live page for browsers and `sluice top`, /metrics, /readyz and more, for reading only; empty for none, port 0 for any free port"},
-		{Name: "admin-insecure", Value: Bool(&o.AdminInsecure), Help: "allow an --admin-addr beyond this machine: everyone who reaches it sees who is connected"},
-		{Name: "admin-socket", Value: Text(&o.AdminSocket, "PATH"), Help: "unix-domain socket with the same pages, and commands, for this user only"},
-		{Name: "pprof", Value: Bool(&o.Pprof), Help: "profiles at /debug/pprof/ of the admin address"},
-		{Name: "metrics-histograms", Value: Checked(&o.Histograms, "auto|classic|native", checkHistograms),
-			Help: "histograms at /metrics: native for who accepts protobuf and classic for others (auto), or one of them for all"},
-		{Name: "trace-ratio", Value: Checked(&o.TraceRatio, "RATIO", checkRatio), Help: "part of all answers that is traced, 0 to 1; OTEL_EXPORTER_OTLP_ENDPOINT says where traces go, and without it nothing is traced"},
-		{Name: "trace-slow", Value: Duration(&o.TraceSlow, time.Microsecond, time.Hour), Help: "the slowest answer of a flush is traced, too, when it took longer"},
-		{Name: "trace-max-per-sec", Value: Count(&o.TracesPerSec, 1, 1_000_000, false), Help: "traces a second at most, ten times as many with a sampled parent"},
-		{Name: "flight-recorder", Value: Bool(&o.Flight), Help: "Go's flight recorder remembers the last seconds of the scheduler; GET /debug/flight of the admin address gives them to `go tool trace`"},
-		{Name: "flight-slow", Value: Duration(&o.FlightSlow, time.Microsecond, time.Hour), Help: "the flight recording is kept when an answer took longer, or has waited for longer; at most one in 30s, the last 8"},
-		{Name: "trace-dir", Value: Text(&o.TraceDir, "DIR"), Help: "flight recordings; empty is traces in the data directory"},
+		{Name: "admin-addr", Value: Text(&o.Admin, "ADDR"),
+			Help: "serve the live page for browsers and `sluice top`, /metrics, /readyz and more " +
+				"on this host:port, read-only; " +
+				"empty for none, port 0 for any free port"},
+		{Name: "admin-insecure", Value: Bool(&o.AdminInsecure),
+			Help: "allow an --admin-addr that other machines can reach; its pages show all " +
+				"connected clients"},
+		{Name: "admin-socket", Value: Text(&o.AdminSocket, "PATH"),
+			Help: "serve the same pages and accept commands on this unix-domain socket, for this " +
+				"user only; empty for none"},
+		{Name: "pprof", Value: Bool(&o.Pprof),
+			Help: "serve profiles at /debug/pprof/ of the admin address"},
+		{Name: "metrics-histograms", Value: Checked(&o.Histograms, "auto|classic|native",
+			checkHistograms),
+			Help: "write histograms at /metrics in this form; auto is native for scrapers that " +
+				"accept protobuf and classic for others"},
+		{Name: "trace-ratio", Value: Checked(&o.TraceRatio, "RATIO", checkRatio),
+			Help: "trace this share of all responses, 0 to 1; OTEL_EXPORTER_OTLP_ENDPOINT names " +
+				"the collector, " +
+				"and without it nothing is traced"},
+		{Name: "trace-slow", Value: Duration(&o.TraceSlow, time.Microsecond, time.Hour),
+			Help: "trace the slowest response of a flush as well, if it took longer than this"},
+		{Name: "trace-max-per-sec", Value: Count(&o.TracesPerSec, 1, 1_000_000, false),
+			Help: "export at most N traces per second, and ten times as many that have a " +
+				"sampled parent"},
+		{Name: "flight-recorder", Value: Bool(&o.Flight),
+			Help: "run Go's flight recorder, which keeps the last seconds of the scheduler in " +
+				"memory; " +
+				"GET /debug/flight of the admin address returns them for `go tool trace`"},
+		{Name: "flight-slow", Value: Duration(&o.FlightSlow, time.Microsecond, time.Hour),
+			Help: fmt.Sprintf("save the flight recording when a response takes or has waited "+
+				"longer than this; "+
+				"at most one every %s, and the last %d are kept",
+				FormatDuration(flight.DefaultEvery), flight.DefaultKeep)},
+		{Name: "trace-dir", Value: Text(&o.TraceDir, "DIR"),
+			Help: "keep flight recordings in this directory; empty for traces in the data directory"},
 	}
 }
 
-// validate refuses an address that would show strangers who is connected, and a socket that cannot be.
+// validate rejects an address whose pages other machines could read, and a socket that cannot
+// exist.
 func (o *Observe) validate() error {
 	if o.AdminSocket != "" {
 		if err := listen.CheckSocketPath(o.AdminSocket); err != nil {
@@ -83,7 +109,8 @@ func (o *Observe) validate() error {
 		return err
 	}
 	if !o.AdminInsecure && !loopback(host) {
-		return Usagef("--admin-addr is %q, which others can reach, and its pages show who is connected to everyone who asks: "+
+		return Usagef("--admin-addr is %q, which other machines can reach, and its pages show "+
+			"all connected clients: "+
 			"listen on 127.0.0.1 or [::1], or accept it with --admin-insecure", o.Admin)
 	}
 	return nil
@@ -99,7 +126,7 @@ func checkHistograms(text string) error {
 
 func checkRatio(text string) error {
 	if ratio, err := strconv.ParseFloat(text, 64); err != nil || !(ratio >= 0 && ratio <= 1) {
-		return fmt.Errorf("write a number from 0 to 1, as 0.001")
+		return fmt.Errorf("write a number from 0 to 1, such as 0.001")
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Usage writes the settings for people, by group.
+// Usage writes the help text: the settings by group.
 func (s *Set) Usage(w io.Writer) error {
 	const indent, width = 32, 100
 	var b strings.Builder
@@ -36,7 +36,7 @@ func (s *Set) Usage(w io.Writer) error {
 	return err
 }
 
-// notes is what the table adds to a help text.
+// notes returns the default of a setting, and whether it can be reloaded, for its help text.
 func (s *Set) notes(set *Setting) string {
 	text := s.defaults[set.Name]
 	if _, isBool := set.Value.(boolean); isBool && text == "false" {
@@ -52,7 +52,7 @@ func (s *Set) notes(set *Setting) string {
 	return text + "]"
 }
 
-// Print writes the settings as a file that Load reads, each with where its value came from.
+// Print writes the settings as a file that Load reads, each with the origin of its value.
 func (s *Set) Print(w io.Writer) error {
 	var b strings.Builder
 	group := ""
@@ -75,7 +75,7 @@ func (s *Set) Print(w io.Writer) error {
 	return err
 }
 
-// quoteYAML quotes what a YAML reader could take for something else.
+// quoteYAML quotes a text that YAML would not read back as the same string.
 func quoteYAML(text string) string {
 	plain := text != "" && !strings.ContainsAny(text, "\"'#&*!|>%@`{}[]\n\t\\") && !strings.Contains(text, ": ") &&
 		strings.Trim(text, " -:?,=<>.") == text

@@ -10,32 +10,33 @@ import (
 	"strings"
 )
 
-// Setting is one thing that can be configured.
+// Setting is one configurable value.
 type Setting struct {
-	Name      string // lower case with hyphens: the flag and the key of the file; SLUICE_ and upper case in the environment
-	Group     string // heading in the help text
-	Help      string // a sentence or two; unit and default are added
+	Name      string // flag and file key, lower case with hyphens; see Variable
+	Group     string // heading of the help text that lists it
+	Help      string // one or two clauses that start with a verb; the default is added
 	Value     Value  // the field
 	Reload    bool   // can change while the server runs
 	NotInFile bool   // flag and environment only, never in a file
 }
 
-// Variable is the setting's name in the environment.
+// Variable returns the name of the environment variable: SLUICE_ and the setting's name in upper
+// case.
 func (s *Setting) Variable() string {
 	return "SLUICE_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
 }
 
-// UsageError is a mistake in what the user wrote: flags, environment or file.
+// UsageError is a mistake in the flags, environment or file.
 type UsageError struct{ Text string }
 
-// Error says where it stands, what it is, and what to write instead.
+// Error returns the place of the mistake, the value, and what to write instead.
 func (e *UsageError) Error() string { return e.Text }
 
-// Usagef makes a UsageError.
+// Usagef returns a UsageError.
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
-// ErrHelp is what Load returns when a flag asks for the help text.
-var ErrHelp = errors.New("config: help was asked for")
+// ErrHelp is returned by Load when a flag asks for the help text.
+var ErrHelp = errors.New("config: help requested")
 
 // Set is the table of settings of one command. It belongs to one goroutine.
 type Set struct {
@@ -46,8 +47,8 @@ type Set struct {
 	defaults map[string]string
 }
 
-// NewSet makes a set. The present values of the fields are the defaults. file names the setting whose value is the path of
-// the YAML file, "" for a command without one.
+// NewSet returns a set. The present values of the fields are the defaults. file names the setting
+// whose value is the path of the YAML file, "" for a command without a file.
 func NewSet(file string, settings ...Setting) *Set {
 	s := &Set{Settings: settings, file: file, defaults: make(map[string]string)}
 	for i := range settings {
@@ -81,14 +82,15 @@ func (s *Set) names() []string {
 	return names
 }
 
-// Origin says where a setting's value came from: "default", "--name", "SLUICE_NAME" or "file:line".
+// Origin returns the origin of a setting's value: "default", "--name", "SLUICE_NAME" or
+// "file:line".
 func (s *Set) Origin(name string) string { return s.origins[name] }
 
-// given is a value and where it stands.
+// given is a value and its origin.
 type given struct{ name, text, origin string }
 
-// Load sets the fields from flags, environment (as os.Environ gives it) and the file they name, and returns what is left of
-// args. Errors: ErrHelp, a *UsageError, or that the file cannot be read.
+// Load sets the fields from flags, environment (in the form of os.Environ) and the file that these
+// name. It returns the arguments that are not flags. An error is ErrHelp or a *UsageError.
 func (s *Set) Load(args, environ []string) (rest []string, err error) {
 	flags, rest, err := s.parseFlags(args)
 	if err != nil {
@@ -115,7 +117,7 @@ func (s *Set) Load(args, environ []string) (rest []string, err error) {
 	return rest, s.apply(slices.Concat(file, variables, flags))
 }
 
-// apply sets the fields, later values over earlier ones, all or none.
+// apply sets the fields, all or none. A later value replaces an earlier one.
 func (s *Set) apply(values []given) error {
 	before := make(map[string]string)
 	for i := range s.Settings {
@@ -123,10 +125,11 @@ func (s *Set) apply(values []given) error {
 	}
 	restore := func(to map[string]string) {
 		for i := range s.Settings {
-			_ = s.Settings[i].Value.Set(to[s.Settings[i].Name]) // it was the field's value, or its default
+			// It cannot fail: the text is a former value of the field, or its default.
+			_ = s.Settings[i].Value.Set(to[s.Settings[i].Name])
 		}
 	}
-	restore(s.defaults) // a second Load begins where the first one did
+	restore(s.defaults) // a second Load starts from the defaults too
 	origins := s.origins
 	s.resetOrigins()
 	for _, g := range values {
@@ -140,7 +143,7 @@ func (s *Set) apply(values []given) error {
 	return nil
 }
 
-// place names the origin and, for a line of a file, the setting.
+// place returns the origin and, for a line of a file, the setting.
 func (g given) place() string {
 	if strings.HasPrefix(g.origin, "--") || strings.HasPrefix(g.origin, "SLUICE_") {
 		return g.origin
@@ -148,8 +151,8 @@ func (g given) place() string {
 	return g.origin + ": " + g.name
 }
 
-// parseFlags reads flags that may stand before, between and after the arguments. What looks like a negative number is an
-// argument, and everything after "--" is.
+// parseFlags reads flags before, between and after the arguments. A negative number is an argument,
+// and so is everything after "--".
 func (s *Set) parseFlags(args []string) (values []given, rest []string, err error) {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -157,10 +160,14 @@ func (s *Set) parseFlags(args []string) (values []given, rest []string, err erro
 	for i := range s.Settings {
 		name := s.Settings[i].Name
 		_, isBool := s.Settings[i].Value.(boolean)
-		flags.Var(&collect{isBool, func(text string) { values = append(values, given{name, text, "--" + name}) }}, name, "")
+		flags.Var(&collect{isBool, func(text string) {
+			values = append(values,
+				given{name, text, "--" + name})
+		}}, name, "")
 	}
 	for len(args) > 0 {
-		if a := args[0]; len(a) > 1 && a[0] == '-' && (a[1] >= '0' && a[1] <= '9') || a == "-" || !strings.HasPrefix(a, "-") {
+		if a := args[0]; len(a) > 1 && a[0] == '-' && (a[1] >= '0' && a[1] <= '9') || a == "-" ||
+			!strings.HasPrefix(a, "-") {
 			rest, args = append(rest, a), args[1:]
 			continue
 		}
@@ -176,7 +183,8 @@ func (s *Set) parseFlags(args []string) (values []given, rest []string, err erro
 	return values, rest, nil
 }
 
-// split takes one flag off args, with its value if that is the next argument.
+// split cuts args after its first flag, and after that flag's value if the value is the next
+// argument.
 func (s *Set) split(args []string) (one, tail []string) {
 	name := strings.TrimLeft(args[0], "-")
 	n := 1
@@ -188,7 +196,8 @@ func (s *Set) split(args []string) (one, tail []string) {
 	return args[:n], args[n:]
 }
 
-// collect is the value of every flag: it only notes what was given, since values are set in order of precedence.
+// collect is the value of every flag. It only records the text, because values are set in order of
+// precedence.
 type collect struct {
 	isBool bool
 	note   func(string)
@@ -213,9 +222,9 @@ func (s *Set) flagError(arg string, err error) error {
 	return Usagef("unknown flag %s; %s--help lists the flags", arg, DidYouMean("--"+name, flags))
 }
 
-// parseEnvironment takes the variables that begin with SLUICE_. One that is almost a setting's is an error; others may well
-// be somebody else's: another command's, or that of a Kubernetes service called sluice, which puts SLUICE_SERVICE_HOST into
-// every container.
+// parseEnvironment reads the variables that begin with SLUICE_. A name that is nearly a setting's
+// is an error. Other unknown names are ignored, because they may belong to another command or to
+// Kubernetes, which sets SLUICE_SERVICE_HOST in every container if a service is called sluice.
 func (s *Set) parseEnvironment(environ []string) (values []given, err error) {
 	var known []string
 	for i := range s.Settings {
@@ -229,18 +238,19 @@ func (s *Set) parseEnvironment(environ []string) (values []given, err error) {
 			values = append(values, given{s.Settings[i].Name, text, variable})
 		case strings.HasPrefix(variable, "SLUICE_"):
 			if best, edits := Nearest(variable, known); 3*edits <= len(variable)-len("SLUICE_") {
-				return nil, Usagef("unknown variable %s in the environment; did you mean %s?", variable, best)
+				return nil, Usagef("unknown variable %s in the environment; did you mean %s?",
+					variable, best)
 			}
 		}
 	}
 	return values, nil
 }
 
-// readFile reads the file of settings.
+// readFile reads the configuration file.
 func (s *Set) readFile(path string) ([]given, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, Usagef("the configuration file cannot be read: %v", err)
+		return nil, Usagef("cannot read the configuration file: %v", err)
 	}
 	return s.parseFile(path, text)
 }

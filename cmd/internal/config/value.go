@@ -11,8 +11,8 @@ import (
 // Value reads and writes one field of a configuration.
 type Value interface {
 	String() string
-	Set(text string) error // an error says what is wrong and what to write, and leaves the field as it was
-	Form() string          // what to write, for the help text: SIZE, TIME, auto|uring|poll
+	Set(text string) error // on an error, which says what to write, the field is unchanged
+	Form() string          // placeholder in the help text: SIZE, TIME, auto|uring|poll
 }
 
 // Text is any text.
@@ -27,7 +27,7 @@ func (v text) String() string        { return *v.field }
 func (v text) Form() string          { return v.form }
 func (v text) Set(text string) error { *v.field = text; return nil }
 
-// List is several texts, separated by commas, in a file also as a sequence.
+// List is a list of texts, separated by commas, or in a file written as a sequence.
 func List(field *[]string, form string) Value { return list{field, form} }
 
 type list struct {
@@ -48,7 +48,7 @@ func (v list) Set(text string) error {
 	return nil
 }
 
-// Bool is true or false; as a flag its name alone is enough.
+// Bool is true or false. A flag without a value is true.
 func Bool(field *bool) Value { return boolean{field} }
 
 type boolean struct{ field *bool }
@@ -104,7 +104,8 @@ func (v count) Set(text string) error {
 	return nil
 }
 
-// Size is a number of bytes from least to most, written 512B, 64KiB, 1.5MiB, 2GiB or 1TiB; without a unit it is bytes.
+// Size is a number of bytes from least to most, such as 512B, 64KiB, 1.5MiB, 2GiB or 1TiB. The
+// default unit is bytes.
 func Size[T int | int64 | uint64](field *T, least, most T) Value { return size[T]{field, least, most} }
 
 type size[T int | int64 | uint64] struct {
@@ -120,16 +121,17 @@ func (v size[T]) Set(text string) error {
 		return err
 	}
 	if n < uint64(v.least) || n > uint64(v.most) {
-		return fmt.Errorf("write a size from %s to %s", FormatSize(uint64(v.least)), FormatSize(uint64(v.most)))
+		return fmt.Errorf("write a size from %s to %s", FormatSize(uint64(v.least)),
+			FormatSize(uint64(v.most)))
 	}
 	*v.field = T(n)
 	return nil
 }
 
-// units are the powers of 1024, the smallest first.
+// units are the powers of 1024 in ascending order.
 var units = [...]string{"B", "KiB", "MiB", "GiB", "TiB"}
 
-// ParseSize reads a number of bytes: 512, 512B, 64KiB, 1.5MiB, 2GiB.
+// ParseSize reads a number of bytes, such as 512, 512B, 64KiB, 1.5MiB or 2GiB.
 func ParseSize(text string) (uint64, error) {
 	digits := strings.TrimRight(text, "BKMGTibkmgt ")
 	unit := strings.TrimSpace(text[len(digits):])
@@ -144,14 +146,14 @@ func ParseSize(text string) (uint64, error) {
 	bytes := n * float64(uint64(1)<<max(shift, 0))
 	switch {
 	case shift < 0 && err == nil:
-		return 0, fmt.Errorf("unit %s is unknown; write B, KiB, MiB, GiB or TiB, as 64KiB", unit)
+		return 0, fmt.Errorf("unit %s is unknown; write B, KiB, MiB, GiB or TiB, such as 64KiB", unit)
 	case err != nil || n < 0 || n > 1<<40 || bytes != float64(uint64(bytes)):
-		return 0, errors.New("write a number of bytes, as 512B, 64KiB or 1MiB")
+		return 0, errors.New("write a number of bytes, such as 512B, 64KiB or 1MiB")
 	}
 	return uint64(bytes), nil
 }
 
-// FormatSize writes a number of bytes in the largest unit that needs no fraction.
+// FormatSize formats a number of bytes in the largest unit that needs no fraction.
 func FormatSize(bytes uint64) string {
 	i := 0
 	for i+1 < len(units) && bytes != 0 && bytes%1024 == 0 {
@@ -161,7 +163,7 @@ func FormatSize(bytes uint64) string {
 	return strconv.FormatUint(bytes, 10) + units[i]
 }
 
-// Duration is a time from least to most, written 250ms, 10s or 1m30s.
+// Duration is a time from least to most, such as 250ms, 10s or 1m30s.
 func Duration(field *time.Duration, least, most time.Duration) Value {
 	return duration{field, least, most}
 }
@@ -177,7 +179,7 @@ func (v duration) Set(text string) error {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return errors.New("write a time with its unit, as 250ms, 10s or 1m30s")
+		return errors.New("write a time with its unit, such as 250ms, 10s or 1m30s")
 	case d < v.least || d > v.most:
 		return fmt.Errorf("write a time from %s to %s", FormatDuration(v.least), FormatDuration(v.most))
 	}
@@ -185,7 +187,7 @@ func (v duration) Set(text string) error {
 	return nil
 }
 
-// FormatDuration writes a time without units that are zero: 5m, not 5m0s.
+// FormatDuration formats a time without units that are zero: 5m, not 5m0s.
 func FormatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -197,7 +199,7 @@ func FormatDuration(d time.Duration) string {
 	return s
 }
 
-// Choice is one of a few words, which parse reads.
+// Choice is one of the given words, read by parse.
 func Choice[T fmt.Stringer](field *T, parse func(string) (T, error), words ...string) Value {
 	return choice[T]{field, parse, words}
 }
