@@ -87,107 +87,139 @@ func DefaultServer() *Server {
 // Set returns the table of settings over c's fields. Their present values are the defaults.
 func (c *Server) Set() *Set {
 	var all []Setting
-	group := func(name string, settings ...Setting) {
-		for _, s := range settings {
-			s.Group = name
+	for _, group := range []struct {
+		name     string
+		settings []Setting
+	}{
+		{"Configuration", c.fileSettings()},
+		{"Clients", c.clientSettings()},
+		{"Clients", c.Endpoints.settings()},
+		{"Data", c.dataSettings()},
+		{"Durability", c.durabilitySettings()},
+		{"Response pipeline", c.pipelineSettings()},
+		{"Slow clients", c.limitSettings()},
+		{"Operation", c.operationSettings()},
+		{"Observation", c.Observe.settings()},
+	} {
+		for _, s := range group.settings {
+			s.Group = group.name
 			all = append(all, s)
 		}
 	}
-	group("Configuration",
-		Setting{Name: "config", NotInFile: true, Value: Text(&c.File, "FILE"),
+	return NewSet("config", all...)
+}
+
+func (c *Server) fileSettings() []Setting {
+	return []Setting{
+		{Name: "config", NotInFile: true, Value: Text(&c.File, "FILE"),
 			Help: "read these settings from a YAML file, one `name: value` per line; flags and " +
 				"SLUICE_* variables take precedence"},
-	)
-	group("Clients",
-		Setting{Name: "listen-tcp", Value: List(&c.TCP, "ADDR,..."),
+	}
+}
+
+func (c *Server) clientSettings() []Setting {
+	return []Setting{
+		{Name: "listen-tcp", Value: List(&c.TCP, "ADDR,..."),
 			Help: "listen for TCP clients on these host:port addresses; empty for no TCP, port 0 " +
 				"for any free port"},
-		Setting{Name: "listen-unix", Value: List(&c.Unix, "PATH,..."),
+		{Name: "listen-unix", Value: List(&c.Unix, "PATH,..."),
 			Help: "listen for local clients on these unix-domain sockets; @name for an " +
 				"abstract socket"},
-		Setting{Name: "authorized-keys", Value: Text(&c.Keys, "FILE"),
+		{Name: "authorized-keys", Value: Text(&c.Keys, "FILE"),
 			Help: "accept only clients with an Ed25519 key in this file, one `role base64(key) " +
 				"comment` per line; " +
 				"without it, every client that reaches an address may trade. " +
 				"`sluice client keygen` makes keys; SIGHUP reads the file again"},
-		Setting{Name: "insecure", Value: Bool(&c.Insecure),
+		{Name: "insecure", Value: Bool(&c.Insecure),
 			Help: "allow addresses that other machines can reach without authorized keys"},
-		Setting{Name: "max-connections", Value: Count(&c.MaxConnections, 1, 1<<20, false),
+		{Name: "max-connections", Value: Count(&c.MaxConnections, 1, 1<<20, false),
 			Help: "accept at most N clients at the same time; each needs a file descriptor"},
-	)
-	group("Clients", c.Endpoints.settings()...)
-	group("Data",
-		Setting{Name: "data-dir", Value: Text(&c.DataDir, "DIR"),
+	}
+}
+
+func (c *Server) dataSettings() []Setting {
+	return []Setting{
+		{Name: "data-dir", Value: Text(&c.DataDir, "DIR"),
 			Help: "keep journal and snapshots in this directory; created if missing, used by one " +
 				"server at a time"},
-		Setting{Name: "journal-segment", Value: Size(&c.SegmentBytes, journal.MinSegmentBytes, 1<<30),
+		{Name: "journal-segment", Value: Size(&c.SegmentBytes, journal.MinSegmentBytes, 1<<30),
 			Help: "start a new journal file after this size"},
-		Setting{Name: "snapshot-events", Value: Count(&c.SnapshotEvents, 1, 1<<30, false),
+		{Name: "snapshot-events", Value: Count(&c.SnapshotEvents, 1, 1<<30, false),
 			Help: "snapshot the book every N events; bounds journal size and restart time"},
-		Setting{Name: "snapshot-bytes", Value: Size(&c.SnapshotBytes, 4<<10, 1<<40),
+		{Name: "snapshot-bytes", Value: Size(&c.SnapshotBytes, 4<<10, 1<<40),
 			Help: "snapshot the book after this size of events, if that comes first"},
-	)
-	group("Durability",
-		Setting{Name: "policy", Value: Checked(&c.Policy, "POLICY", checkPolicy),
+	}
+}
+
+func (c *Server) durabilitySettings() []Setting {
+	return []Setting{
+		{Name: "policy", Value: Checked(&c.Policy, "POLICY", checkPolicy),
 			Help: "hold each response back until its event is this durable: local (the disk of " +
 				"this node), or clauses such as " +
 				"persisted>=1 && in_memory>=2"},
-		Setting{Name: "force-policy", Value: Bool(&c.ForcePolicy),
+		{Name: "force-policy", Value: Bool(&c.ForcePolicy),
 			Help: "start with a policy that this node cannot meet; no response leaves until the " +
 				"policy is swapped"},
-	)
-	group("Response pipeline",
-		Setting{Name: "shards", Value: Count(&c.Shards, 1, actors.MaxShards, true),
+	}
+}
+
+func (c *Server) pipelineSettings() []Setting {
+	return []Setting{
+		{Name: "shards", Value: Count(&c.Shards, 1, actors.MaxShards, true),
 			Help: "run N sending actors, each with an I/O ring and its share of the clients; " +
 				"auto is the number of cores, at most 8"},
-		Setting{Name: "placement", Value: Choice(&c.Placement, actors.ParsePlacement, "auto",
+		{Name: "placement", Value: Choice(&c.Placement, actors.ParsePlacement, "auto",
 			"fused", "front", "spread"),
 			Help: "distribute the actors over goroutines: all on one (fused), one plus one for " +
 				"each further shard (front), " +
 				"one each (spread)"},
-		Setting{Name: "idle", Value: Choice(&c.Idle, actors.ParseIdle, "adaptive", "spin"),
+		{Name: "idle", Value: Choice(&c.Idle, actors.ParseIdle, "adaptive", "spin"),
 			Help: "wait for work by polling a few times and then sleeping (adaptive), or by " +
 				"polling only (spin), " +
 				"which needs a core for every goroutine"},
-		Setting{Name: "io", Value: Choice(&c.IO, transport.ParseMode, "auto", "uring", "poll"),
+		{Name: "io", Value: Choice(&c.IO, transport.ParseMode, "auto", "uring", "poll"),
 			Help: "send with io_uring (uring), with send and epoll (poll), or with the first of " +
 				"the two that works here (auto)"},
-		Setting{Name: "ring-entries", Value: Count(&c.RingEntries, transport.EntriesMin,
+		{Name: "ring-entries", Value: Count(&c.RingEntries, transport.EntriesMin,
 			transport.EntriesMax, false),
 			Help: "submit up to N sends per shard at once, rounded up to a power of two; does " +
 				"not limit connections"},
-		Setting{Name: "frame-max", Value: Size(&c.FrameMax, 128, encode.MaxFrameLimit),
+		{Name: "frame-max", Value: Size(&c.FrameMax, 128, encode.MaxFrameLimit),
 			Help: "limit a frame of a response to this size"},
-		Setting{Name: "heartbeat", Value: Duration(&c.Heartbeat, 50*time.Millisecond, time.Hour),
+		{Name: "heartbeat", Value: Duration(&c.Heartbeat, 50*time.Millisecond, time.Hour),
 			Help: "send a heartbeat to a client after this time without other data"},
-	)
+	}
+}
+
+func (c *Server) limitSettings() []Setting {
 	limits := limitValues(&c.Limits)
-	group("Slow clients",
-		Setting{Name: "hard-limit", Reload: true, Value: limits[0],
+	return []Setting{
+		{Name: "hard-limit", Reload: true, Value: limits[0],
 			Help: "close a connection as soon as it has more unsent bytes than this"},
-		Setting{Name: "soft-limit", Reload: true, Value: limits[1],
+		{Name: "soft-limit", Reload: true, Value: limits[1],
 			Help: "close a connection that has had more unsent bytes than this for --soft-for"},
-		Setting{Name: "soft-for", Reload: true, Value: limits[2],
+		{Name: "soft-for", Reload: true, Value: limits[2],
 			Help: "allow --soft-limit to be exceeded for this time"},
-		Setting{Name: "no-progress", Reload: true, Value: limits[3],
+		{Name: "no-progress", Reload: true, Value: limits[3],
 			Help: "close a connection whose client accepts none of its unsent bytes for this time"},
-		Setting{Name: "shard-budget", Value: Size(&c.ShardBudget, 1<<20, 1<<40),
+		{Name: "shard-budget", Value: Size(&c.ShardBudget, 1<<20, 1<<40),
 			Help: "limit the send buffers of one shard to this size in all; beyond it, the " +
 				"slowest client is disconnected"},
-	)
-	group("Operation",
-		Setting{Name: "drain", Value: Duration(&c.DrainFor, time.Millisecond, time.Hour),
+	}
+}
+
+func (c *Server) operationSettings() []Setting {
+	return []Setting{
+		{Name: "drain", Value: Duration(&c.DrainFor, time.Millisecond, time.Hour),
 			Help: "wait at most this time after SIGTERM for responses to leave, then stop by force"},
-		Setting{Name: "log-level", Value: Choice(&c.LogLevel, parseLevel, "debug", "info", "warn",
+		{Name: "log-level", Value: Choice(&c.LogLevel, parseLevel, "debug", "info", "warn",
 			"error"),
 			Help: "write log lines of this level and above"},
-		Setting{Name: "log-format", Value: Choice(&c.LogFormat, parseFormat, "text", "json"),
+		{Name: "log-format", Value: Choice(&c.LogFormat, parseFormat, "text", "json"),
 			Help: "write log lines in this format"},
-		Setting{Name: "stats-file", Value: Text(&c.StatsFile, "FILE"),
+		{Name: "stats-file", Value: Text(&c.StatsFile, "FILE"),
 			Help: "write all measurements to this file as JSON, on SIGUSR1 and at the end"},
-	)
-	group("Observation", c.Observe.settings()...)
-	return NewSet("config", all...)
+	}
 }
 
 func parseLevel(text string) (l slog.Level, err error) { return l, l.UnmarshalText([]byte(text)) }
