@@ -181,8 +181,10 @@ func TestARequestWaitsForRoomInTheJournal(t *testing.T) {
 	sent, want := 0, ""
 	for seen := 0; seen < all; {
 		for st.queue.Len() == 0 && sent < all { // until the ring is full
-			st.put(1, tagEvent, make3(9, size-sent)...)
-			sent++
+			for range 4 { // so that a step carries out some and keeps one
+				st.put(1, tagEvent, make3(9, size-sent)...)
+				sent++
+			}
 			for st.seq.Step(0) > 0 {
 			}
 		}
@@ -212,6 +214,24 @@ func TestARequestWaitsForRoomInTheJournal(t *testing.T) {
 	st.queue.Close()
 	if st.seq.Step(0); !st.seq.Done() {
 		t.Error("not done with the queue closed and empty")
+	}
+}
+
+// Outputs that did not fit the slot ring are written before those of the next request.
+func TestTheNextRequestWaitsForALargeOne(t *testing.T) {
+	st := newStage(t, 16, nil)
+	st.put(1, tagEvent, make3(1, 40)...)
+	st.put(2, tagEvent, 2)
+	st.put(3, 0x2F)
+	var got []actors.Slot[report, report]
+	for range 10 {
+		for st.seq.Step(0) > 0 {
+		}
+		st.take()
+		got = append(got, st.pass()...)
+	}
+	if len(got) != 42 || describe(got[39:]) != "1:R@1! 2:R@2! 3:E@2!*" {
+		t.Errorf("%d slots, the last ones are %s; want 42 in the order of requests", len(got), describe(got[max(len(got)-3, 0):]))
 	}
 }
 
