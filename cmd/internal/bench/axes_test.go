@@ -73,13 +73,13 @@ func TestAVisitSeesWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			address := filepath.Join(t.TempDir(), "s")
-			door, err := net.Listen("unix", address)
+			listener, err := net.Listen("unix", address)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer door.Close()
+			defer listener.Close()
 			go func() {
-				conn, err := door.Accept()
+				conn, err := listener.Accept()
 				if err != nil {
 					return // the test has failed
 				}

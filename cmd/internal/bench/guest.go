@@ -53,38 +53,38 @@ func (s *Spec) places() int { return s.Connections + 4*s.Churn }
 //	accept --> host.Host --> fresh --> producer: guestFrames slots
 //	   \--> epoll: the client closed --> host.Leave
 type guests struct {
-	spec   *Spec
-	host   host
-	door   int // listening socket
-	epfd   int
-	fresh  chan uint64
-	open   map[uint64]bool // belongs to run
-	ending chan struct{}
-	wait   sync.WaitGroup
-	mu     sync.Mutex
-	err    error // guarded by mu: the first
+	spec     *Spec
+	host     host
+	listener int // listening socket
+	epfd     int
+	fresh    chan uint64
+	open     map[uint64]bool // belongs to run
+	ending   chan struct{}
+	wait     sync.WaitGroup
+	mu       sync.Mutex
+	err      error // guarded by mu: the first
 }
 
-// admit begins to take guests in. Without churn it closes the door and returns nil, as it does after an error.
-func admit(spec *Spec, door int, t Target) (*guests, error) {
+// admit begins to take guests in. Without churn it closes the listener and returns nil, as it does after an error.
+func admit(spec *Spec, listener int, t Target) (*guests, error) {
 	if spec.Churn == 0 {
-		unix.Close(door)
+		unix.Close(listener)
 		return nil, nil
 	}
 	h, ok := t.(host)
 	if !ok {
-		unix.Close(door)
+		unix.Close(listener)
 		return nil, fmt.Errorf("bench: server %s takes no clients once it serves; use --churn 0 for it", spec.Server)
 	}
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err == nil {
-		err = unix.SetNonblock(door, true)
+		err = unix.SetNonblock(listener, true)
 	}
 	if err != nil {
-		unix.Close(door)
+		unix.Close(listener)
 		return nil, fmt.Errorf("bench: clients that come and go: %w", err)
 	}
-	g := &guests{spec: spec, host: h, door: door, epfd: epfd, fresh: make(chan uint64, 1<<12), open: map[uint64]bool{}, ending: make(chan struct{})}
+	g := &guests{spec: spec, host: h, listener: listener, epfd: epfd, fresh: make(chan uint64, 1<<12), open: map[uint64]bool{}, ending: make(chan struct{})}
 	g.wait.Go(g.run)
 	return g, nil
 }
@@ -115,7 +115,7 @@ func (g *guests) run() {
 
 // take takes one guest in, if there is one.
 func (g *guests) take() bool {
-	fd, _, err := unix.Accept4(g.door, unix.SOCK_CLOEXEC)
+	fd, _, err := unix.Accept4(g.listener, unix.SOCK_CLOEXEC)
 	if err != nil {
 		return false
 	}
@@ -167,7 +167,7 @@ func (g *guests) end() error {
 	}
 	close(g.ending)
 	g.wait.Wait()
-	unix.Close(g.door)
+	unix.Close(g.listener)
 	unix.Close(g.epfd)
 	return g.err
 }

@@ -27,11 +27,11 @@ func (*refusing) Leave(uint64) {}
 // TestARefusedGuestIsClosedOnce: the host owns the socket also after an error, so nobody else may close that number.
 func TestARefusedGuestIsClosedOnce(t *testing.T) {
 	spec := &Spec{Net: "unix", Socket: filepath.Join(t.TempDir(), "s"), Connections: 1, Churn: 1}
-	door, address, err := listen(spec)
+	listener, address, err := listen(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(door)
+	defer unix.Close(listener)
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestARefusedGuestIsClosedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &refusing{reused: -1}
-	g := &guests{spec: spec, host: h, door: door, epfd: epfd, open: map[uint64]bool{}}
+	g := &guests{spec: spec, host: h, listener: listener, epfd: epfd, open: map[uint64]bool{}}
 	if !g.take() || !errors.Is(g.err, errRefused) {
 		t.Fatalf("the guest was taken, error %v", g.err)
 	}

@@ -137,7 +137,7 @@ func serveHiccups(l *link) error {
 		if !all.IsSet(cpu) {
 			continue
 		}
-		go lookAt(cpu, c, ended, started, results)
+		go watchCPU(cpu, c, ended, started, results)
 		if err := <-started; err != nil {
 			answer.Error = err.Error()
 			break
@@ -160,9 +160,9 @@ func serveHiccups(l *link) error {
 	return l.give(&report)
 }
 
-// lookAt wakes once a period on one processor, with real-time priority, and keeps the times in which it was late. It says
+// watchCPU wakes once a period on one processor, with real-time priority, and keeps the times in which it was late. It says
 // on started whether it can.
-func lookAt(cpu int, c clock, ended *atomic.Bool, started chan<- error, results chan<- []hiccup) {
+func watchCPU(cpu int, c clock, ended *atomic.Bool, started chan<- error, results chan<- []hiccup) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	var one unix.CPUSet
 	one.Set(cpu)

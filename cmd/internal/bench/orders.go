@@ -18,7 +18,7 @@ import (
 	"sluice/durability/journal"
 	"sluice/transport"
 	"sluice/transport/client"
-	doors "sluice/transport/listen"
+	endpoints "sluice/transport/listen"
 	"sluice/transport/wire"
 )
 
@@ -234,7 +234,7 @@ func oneByOne(ctx context.Context, spec *Spec, begun func(at int64) error, once 
 // serveOrders is the child's side: the whole server, with a journal in spec.Dir.
 func serveOrders(spec *Spec, l *link) error {
 	mode, err := transport.ParseMode(spec.IO)
-	endpoint := doors.Endpoint{Network: spec.Net, Address: spec.Socket, Open: true}
+	endpoint := endpoints.Endpoint{Network: spec.Net, Address: spec.Socket, Open: true}
 	if spec.Net == "tcp" {
 		endpoint.Address = "127.0.0.1:0"
 	}
@@ -247,7 +247,7 @@ func serveOrders(spec *Spec, l *link) error {
 	if err == nil {
 		s, err = node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
 			Application: book, Encoder: orderbook.Encoder{},
-			DataDir: filepath.Join(spec.Dir, "data"), Listen: doors.Config{Endpoints: []doors.Endpoint{endpoint}},
+			DataDir: filepath.Join(spec.Dir, "data"), Listen: endpoints.Config{Endpoints: []endpoints.Endpoint{endpoint}},
 			Pipeline: actors.Config{IO: mode, Shards: spec.Shards},
 			Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 		})

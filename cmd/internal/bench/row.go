@@ -116,14 +116,14 @@ func (s *Spec) wanted() float64 {
 	return float64(s.Rate) * float64(s.Connections-s.Stalled) / float64(s.Connections)
 }
 
-// Bounds of what can be believed.
+// Bounds of credible results. Package tune applies the exported ones too.
 const (
 	rateShare   = 0.99 // of the wanted rate that has to be reached
-	lateShare   = 0.5  // of a latency that may come from a late producer
-	waitShare   = 0.1  // of the time that the producer may have waited for receivers
-	fullShare   = 0.2  // of the reads that may have filled the buffer
-	othersCores = 0.15 // that other processes may have used
-	stolenCores = 0.05 // that the hypervisor may have kept
+	LateShare   = 0.5  // of a latency that may come from a late producer
+	WaitShare   = 0.1  // of the time that the producer may have waited for receivers
+	FullShare   = 0.2  // of the reads that may have filled the buffer
+	OthersCores = 0.15 // that other processes may have used
+	StolenCores = 0.05 // that the hypervisor may have kept
 	calmShare   = 0.95 // of the time that has to be without hiccups of the host
 )
 
@@ -155,20 +155,20 @@ func (r *Row) doubts() (all []doubt) {
 		for i, name := range []string{"p50", "p99"} {
 			late := mid(func(res *Result) float64 { return float64(res.Late[i]) })
 			seen := mid(func(res *Result) float64 { return []float64{res.P50, res.P99}[i] })
-			add(late > lateShare*seen && ring < 0.01, name+" is for a good part the load generator's, which published late by", late/micro, "us")
+			add(late > LateShare*seen && ring < 0.01, name+" is for a good part the load generator's, which published late by", late/micro, "us")
 		}
 	}
-	add(peer > waitShare && peer > ring, "the receivers were the bottleneck, the producer waited for them for", 100*peer, "% of the time")
+	add(peer > WaitShare && peer > ring, "the receivers were the bottleneck, the producer waited for them for", 100*peer, "% of the time")
 	if r.Spec.Churn > 0 {
 		served := mid(func(res *Result) float64 { return float64(res.Guests.Served) / max(float64(res.Guests.Wanted), 1) })
 		add(served < rateShare, "clients that came and went were fewer than wanted,", 100*served, "%")
 	}
 	full := mid(func(res *Result) float64 { return res.FullRead })
-	add(full > fullShare, "the receivers fell behind, the buffer was filled by", 100*full, "% of their reads")
+	add(full > FullShare, "the receivers fell behind, the buffer was filled by", 100*full, "% of their reads")
 	others := mid(func(res *Result) float64 { return res.Others })
-	add(others > othersCores, "the machine was shared, other processes used", others, "cores")
+	add(others > OthersCores, "the machine was shared, other processes used", others, "cores")
 	stolen := mid(func(res *Result) float64 { return res.Stolen })
-	add(stolen > stolenCores, "the hypervisor kept for itself", stolen, "cores")
+	add(stolen > StolenCores, "the hypervisor kept for itself", stolen, "cores")
 	if calm := mid(func(res *Result) float64 { return res.Calm.Share }); r.Spec.Hiccups {
 		add(calm > 0 && calm < calmShare, "the host did not run all processors, or what had waited was worked off, for", 100*(1-calm), "% of the time")
 		add(calm == 0, "hiccups were not measured: "+orElse(r.Results[len(r.Results)-1].Calm.Why, "there was no time without"), 100, "% of the time")

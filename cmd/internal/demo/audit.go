@@ -17,7 +17,7 @@ type findings struct {
 	received int    // reports the traders received
 	same     int    // of them as the replay says
 	lost     int    // reports the crash swallowed: the replay has them, a broken connection did not receive them
-	swallows int    // commands executed whose acknowledgement the crash swallowed
+	unacked  int    // commands executed whose acknowledgement the crash swallowed
 	repeats  int    // commands sent again after the crash
 	asked    int    // positions the traders asked for
 	agreed   int    // of them as the replay says
@@ -28,7 +28,7 @@ type findings struct {
 
 const maxWrong = 10
 
-func (f *findings) blame(format string, args ...any) {
+func (f *findings) contradict(format string, args ...any) {
 	if len(f.wrong) == maxWrong {
 		f.more++
 		return
@@ -73,14 +73,14 @@ func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) 
 	for _, t := range traders {
 		a.traders[t.account] = t
 		a.acked += len(t.acks)
-		a.swallows += t.swallows
+		a.unacked += t.unacked
 		a.repeats += t.repeats
 		for _, s := range t.sessions {
 			a.received += len(s.got)
 			if s.first != 0 {
 				a.begins[s.first] = s
 			} else if len(s.got) > 0 {
-				a.blame("account %d received %d reports and no acknowledgement on a connection", t.account, len(s.got))
+				a.contradict("account %d received %d reports and no acknowledgement on a connection", t.account, len(s.got))
 			}
 		}
 	}
@@ -112,25 +112,25 @@ func (a *auditor) event(seq uint64, req *sequencer.Request) error {
 	}
 	if s := a.begins[seq]; s != nil {
 		if a.sessions[req.Conn] != nil {
-			a.blame("event %d is the first answer on one connection and comes from another", seq)
+			a.contradict("event %d is the first answer on one connection and comes from another", seq)
 		}
 		a.sessions[req.Conn] = &replayed{session: s, account: c.Account}
 		delete(a.begins, seq)
 	}
 	t := a.traders[c.Account]
 	if t == nil {
-		a.blame("event %d is from account %d, which does not trade", seq, c.Account)
+		a.contradict("event %d is from account %d, which does not trade", seq, c.Account)
 		return nil
 	}
 	k := a.acks[c.Account]
 	for ; k < len(t.acks) && t.acks[k].seq < seq; k++ {
-		a.blame("account %d, command #%d: acknowledged as event %d, which is not in the journal", c.Account, t.acks[k].id, t.acks[k].seq)
+		a.contradict("account %d, command #%d: acknowledged as event %d, which is not in the journal", c.Account, t.acks[k].id, t.acks[k].seq)
 	}
 	if k < len(t.acks) && t.acks[k].seq == seq {
 		if t.acks[k].id == c.ClientOrderID {
 			a.found++
 		} else {
-			a.blame("account %d, command #%d: acknowledged as event %d, which is command #%d in the journal", c.Account, t.acks[k].id, seq, c.ClientOrderID)
+			a.contradict("account %d, command #%d: acknowledged as event %d, which is command #%d in the journal", c.Account, t.acks[k].id, seq, c.ClientOrderID)
 		}
 		k++
 	}
@@ -162,9 +162,9 @@ func (a *auditor) compare() {
 	case s.next < len(s.got) && s.got[s.next] == maphash.Comparable(a.seed, a.report):
 		a.same++
 	case s.next < len(s.got):
-		a.blame("account %d received something else than the journal says as report %d of its connection: event %d causes %+v", s.account, s.next+1, a.seq, a.report)
+		a.contradict("account %d received something else than the journal says as report %d of its connection: event %d causes %+v", s.account, s.next+1, a.seq, a.report)
 	case s.whole:
-		a.blame("account %d never received a report, over a connection that was whole: event %d causes %+v", s.account, a.seq, a.report)
+		a.contradict("account %d never received a report, over a connection that was whole: event %d causes %+v", s.account, a.seq, a.report)
 	default:
 		a.lost++
 	}
@@ -175,7 +175,7 @@ func (a *auditor) compare() {
 func (a *auditor) close(book *orderbook.Book) {
 	for account, t := range a.traders {
 		for _, k := range t.acks[a.acks[account]:] {
-			a.blame("account %d, command #%d: acknowledged as event %d, which is not in the journal", account, k.id, k.seq)
+			a.contradict("account %d, command #%d: acknowledged as event %d, which is not in the journal", account, k.id, k.seq)
 		}
 		for i := range t.position {
 			a.asked++
@@ -184,17 +184,17 @@ func (a *auditor) close(book *orderbook.Book) {
 			if a.query == t.position[i] {
 				a.agreed++
 			} else {
-				a.blame("account %d, instrument %d: the server says %+v, the journal %+v", account, 1+i, t.position[i], a.query)
+				a.contradict("account %d, instrument %d: the server says %+v, the journal %+v", account, 1+i, t.position[i], a.query)
 			}
 		}
 	}
 	for _, s := range a.sessions {
 		if n := len(s.got) - s.next; n > 0 {
-			a.blame("account %d received %d reports that the journal does not explain", s.account, n)
+			a.contradict("account %d received %d reports that the journal does not explain", s.account, n)
 		}
 	}
 	for seq := range a.begins {
-		a.blame("event %d was the first answer on a connection, and is not in the journal", seq)
+		a.contradict("event %d was the first answer on a connection, and is not in the journal", seq)
 	}
 }
 

@@ -115,7 +115,7 @@ func (r *run) promises() {
 	row(len(f.wrong) == 0, "contradictions", "%d", len(f.wrong)+f.more)
 	_ = w.Flush()
 	fmt.Fprintf(r.Out, "\nThe crash swallowed the acknowledgements of %s orders that were executed (%s messages in all, with fills to connections\n"+
-		"that were gone); %s orders had not reached the journal and were sent again.\n", thousands(int64(f.swallows)), thousands(int64(f.lost)), thousands(int64(f.repeats)))
+		"that were gone); %s orders had not reached the journal and were sent again.\n", thousands(int64(f.unacked)), thousands(int64(f.lost)), thousands(int64(f.repeats)))
 	for _, text := range f.wrong {
 		fmt.Fprintf(r.Out, "  wrong: %s\n", text)
 	}

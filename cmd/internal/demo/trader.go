@@ -57,7 +57,7 @@ type trader struct {
 	pending  []sent // not answered yet, in order
 	acks     []ack
 	sessions []*session
-	swallows int // commands executed whose answers the crash swallowed
+	unacked  int // commands executed whose answers the crash swallowed
 	repeats  int // commands sent again because they had not been executed
 	position [instruments]orderbook.Answer
 
@@ -197,7 +197,7 @@ func (t *trader) resume(conn *client.Conn, s *session) error {
 		switch {
 		case p.command.ClientOrderID == 0: // a query: asked again some other time
 		case p.command.ClientOrderID <= executed:
-			t.swallows++
+			t.unacked++
 			if p.command.Tag == orderbook.TagNew && t.strategy.maker {
 				t.strategy.open = append(t.strategy.open, p.command.ClientOrderID)
 			}

@@ -28,9 +28,13 @@ type options struct {
 	json                              bool
 }
 
-// defaults are those of a table of package bench, except that more is measured.
+// defaults are those of a table of package bench, except that a run is shorter.
 func defaults() options {
-	return options{connections: "64", frame: "64", rate: "20000", net: "tcp", io: "auto", run: 2 * time.Second, warm: 500 * time.Millisecond, runs: 5}
+	p := bench.DefaultPlan()
+	return options{
+		connections: p.Connections[0], frame: p.Frame[0], rate: p.Rate[0], net: p.Net[0], io: p.IO[0],
+		run: 2 * time.Second, warm: 500 * time.Millisecond, runs: p.Runs,
+	}
 }
 
 func (o *options) set() *config.Set {

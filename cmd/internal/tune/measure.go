@@ -124,15 +124,6 @@ func verdict(rows []Row) error {
 	return errors.Join(all...)
 }
 
-// Bounds of what can be believed, as package bench has them.
-const (
-	othersCores = 0.15 // that other processes may have used
-	stolenCores = 0.05 // that the hypervisor may have kept
-	lateShare   = 0.5  // of p99 that may come from a late publisher
-	peerShare   = 0.1  // of the time that the publisher may have waited for receivers
-	fullShare   = 0.2  // of reads that may have filled the receivers' buffer
-)
-
 // doubts are reasons not to take the numbers for the server's, judged by the median over all runs, or for what can differ
 // between choices by the share of runs.
 func (s *sweep) doubts() (all []string) {
@@ -143,18 +134,18 @@ func (s *sweep) doubts() (all []string) {
 		for _, res := range results {
 			runs++
 			others, stolen = append(others, res.Others), append(stolen, res.Stolen)
-			if float64(res.Late[1]) > lateShare*res.P99 && res.Spec.Rate > 0 {
+			if float64(res.Late[1]) > bench.LateShare*res.P99 && res.Spec.Rate > 0 {
 				late++
 			}
-			if res.FullRead > fullShare || float64(res.WaitPeer) > peerShare*float64(res.Spec.Run) && res.WaitPeer > res.WaitRing {
+			if res.FullRead > bench.FullShare || float64(res.WaitPeer) > bench.WaitShare*float64(res.Spec.Run) && res.WaitPeer > res.WaitRing {
 				slow++
 			}
 		}
 	}
-	if v := spreadOf(others).mid; v > othersCores {
+	if v := spreadOf(others).mid; v > bench.OthersCores {
 		all = append(all, fmt.Sprintf("other processes used %.2f cores: the machine was shared, and latencies are theirs too", v))
 	}
-	if v := spreadOf(stolen).mid; v > stolenCores {
+	if v := spreadOf(stolen).mid; v > bench.StolenCores {
 		all = append(all, fmt.Sprintf("the hypervisor kept %.2f cores for itself", v))
 	}
 	if late > 0 {

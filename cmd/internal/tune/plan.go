@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"sluice/actors"
 )
 
 // Choice is one setting of what is tuned, in the words of the flags of `sluice serve`.
@@ -50,10 +52,9 @@ func simpler(a, b Choice) int {
 }
 
 const (
-	everyCount  = 4  // shard counts up to this are all tried
-	doubleMost  = 4  // on so few cores twice as many shards are tried too
-	fusedMost   = 2  // more shards on one goroutine are more rings and no more parallel
-	shardsLimit = 64 // of the pipeline
+	everyCount = 4 // shard counts up to this are all tried
+	doubleMost = 4 // on so few cores twice as many shards are tried too
+	fusedMost  = 2 // more shards on one goroutine are more rings and no more parallel
 )
 
 // shardCounts are those tried on so many cores: all up to four, then half octaves, and the number of cores itself; on
@@ -73,7 +74,7 @@ func shardCounts(cores, connections int) (counts []int) {
 	if cores <= doubleMost {
 		most = 2 * cores
 	}
-	most = min(most, connections, shardsLimit)
+	most = min(most, connections, actors.MaxShards)
 	counts = slices.DeleteFunc(counts, func(k int) bool { return k > most })
 	slices.Sort(counts)
 	return slices.Compact(counts)
