@@ -19,11 +19,12 @@ import (
 // Trials that need more descriptors than one process has, or fewer, run a part of themselves as a child process: this test
 // binary again, with the role in its environment.
 const (
-	roleEnv   = "SLUICE_TRIALS_ROLE"
-	roleIdle  = "idle"  // network address n: that many connections that do nothing
-	roleFull  = "watch" // network address n: that many followers that check their streams
-	roleStarv = "files" // engine n: a server that has only so many descriptors, and whose gate is shut and opened by a line
-	rolePause = "pause" // engine: a server with a stream, which is stopped and continued
+	roleEnv    = "SLUICE_TRIALS_ROLE"
+	roleIdle   = "idle"   // network address n: that many connections that do nothing
+	roleFull   = "watch"  // network address n: that many followers that check their streams
+	roleStarv  = "files"  // engine n: a server that has only so many descriptors, and whose gate is shut and opened by a line
+	roleMemory = "memory" // engine n: a server that measures what that many idle connections take
+	rolePause  = "pause"  // engine: a server with a stream, which is stopped and continued
 )
 
 // TestChild is a child process's part. In an ordinary run there is nothing to do.
@@ -44,6 +45,8 @@ func TestChild(t *testing.T) {
 		dialMany(t, how{network: args[1], address: args[2]}, number(3), args[0] == roleFull)
 	case roleStarv:
 		starve(t, args[1], number(2))
+	case roleMemory:
+		measureIdle(t, args[1], number(2))
 	case rolePause:
 		paused(t, args[1])
 	}

@@ -1,10 +1,12 @@
 package trials
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"testing"
 
 	"sluice/actors"
@@ -12,31 +14,54 @@ import (
 	"sluice/transport"
 )
 
-// An idle connection takes at most 512 B of this process's memory (R26), measured with ten thousand of them as the growth
-// of the resident set, and of heap and stacks.
-func TestMemoryOfAnIdleConnection(t *testing.T) {
+// An idle connection takes at most 512 B of the server's memory (R26), measured with ten thousand of them as the growth of
+// the resident set, and of heap and stacks. The server has a process to itself, in which nothing else runs.
+func TestMemoryOfIdleConnection(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		n := scale(2_000, 10_000, 10_000)
 		needFiles(t, n+200)
 		const most = 512
-		r := newRig(t, options{engine: engine, max: 16 << 10, ids: 16, mute: true})
-		heap, resident := memory(t)
-		c := spawn(t, roleIdle, "tcp", r.tcp.address, n)
-		c.hear("ready")
-		until(t, "all are connected", func() bool { return r.pipeline.Connections() == n })
-		heapThen, residentThen := memory(t)
-		perHeap, perResident := (heapThen-heap)/n, (residentThen-resident)/n
-		t.Logf("%d idle connections: %d B of heap and stacks each, %d B of resident set each", n, perHeap, perResident)
-		if perHeap > most {
-			t.Errorf("%d B of heap and stacks for an idle connection, want at most %d", perHeap, most)
+		server := spawn(t, roleMemory, engine, n)
+		clients := spawn(t, roleIdle, "tcp", server.hear("ready")[0], n)
+		clients.hear("ready")
+		fmt.Fprintln(server.in, "measure")
+		var grown [2]int
+		for i, text := range server.hear("grown") {
+			var err error
+			if grown[i], err = strconv.Atoi(text); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if perResident > most && !testing.Short() { // few connections drown in what the runtime keeps at hand
-			t.Errorf("%d B of resident set for an idle connection, want at most %d", perResident, most)
+		heap, resident := grown[0]/n, grown[1]/n
+		t.Logf("%d idle connections: %d B of heap and stacks each, %d B of resident set each", n, heap, resident)
+		if heap > most {
+			t.Errorf("%d B of heap and stacks for an idle connection, want at most %d", heap, most)
 		}
-		c.end()
-		until(t, "all are gone", func() bool { return r.pipeline.Connections() == 0 })
-		r.drain()
+		if resident > most && !testing.Short() { // few connections drown in what the runtime keeps at hand
+			t.Errorf("%d B of resident set for an idle connection, want at most %d", resident, most)
+		}
+		clients.end()
+		server.end()
 	})
+}
+
+// measureIdle is a server that reports how much it grew by n idle connections, in bytes of heap and stacks and of resident set.
+func measureIdle(t *testing.T, engine string, n int) {
+	mode, err := transport.ParseMode(engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, options{engine: mode, max: 16 << 10, ids: 16, mute: true})
+	heap, resident := memory(t)
+	fmt.Printf("\nready %s\n", r.tcp.address)
+	in := bufio.NewScanner(os.Stdin)
+	in.Scan() // the clients are connected
+	until(t, "all are connected", func() bool { return r.pipeline.Connections() == n })
+	heapThen, residentThen := memory(t)
+	fmt.Printf("\ngrown %d %d\n", heapThen-heap, residentThen-resident)
+	in.Scan() // the end of standard input
+	until(t, "all are gone", func() bool { return r.pipeline.Connections() == 0 })
+	r.drain()
 }
 
 // memory returns the bytes of heap and stacks in use and of the resident set, after everything unused was given back.
