@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +91,7 @@ func (k *killed) run(incarnation uint64, after time.Duration, firstID uint64) (r
 	}
 	var log bytes.Buffer
 	cmd.Stderr = &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
 	if err := cmd.Start(); err != nil {
 		k.t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -131,6 +132,7 @@ func running(t *testing.T, program string, args ...string) {
 	log := newOutput()
 	c := exec.Command(program, args...)
 	c.Stderr = log
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it survives no test that is killed
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -137,9 +137,14 @@ func TestTopDrawsOnATerminalAndEndsWithQ(t *testing.T) {
 	c := exec.Command(script, "-qec", os.Args[0]+" top --admin-addr "+p.page(), "/dev/null")
 	c.Stdin, c.Stdout = in, out
 	c.WaitDelay = patience
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it survives no test that is killed
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait() // a second time says so only
+	})
 	out.await(t, "gate: open")
 	if _, err := keys.Write([]byte("q")); err != nil {
 		t.Fatal(err)

@@ -93,6 +93,7 @@ func (p *process) run() {
 	t := p.t
 	t.Helper()
 	p.cmd.Stdout = p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

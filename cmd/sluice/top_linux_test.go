@@ -52,7 +52,7 @@ func onTerminal(t *testing.T, columns, rows int, args ...string) *terminal {
 	m := &terminal{t: t, file: far, out: newOutput(), cmd: exec.Command(os.Args[0], args...)}
 	m.resize(columns, rows)
 	m.cmd.Stdin, m.cmd.Stdout, m.cmd.Stderr = near, near, near
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true} // so that the kernel knows whom to tell of a new size
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL} // so that the kernel knows whom to tell of a new size
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

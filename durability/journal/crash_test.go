@@ -128,6 +128,10 @@ func runAndKill(t *testing.T, dir string, acknowledgements int, incarnation uint
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		_ = child.Process.Kill() // again, if the test failed in between
+		_ = child.Wait()
+	}()
 	lines := bufio.NewScanner(out)
 	for n := 0; lines.Scan(); n++ {
 		var seq, from uint64

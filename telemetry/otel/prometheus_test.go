@@ -49,6 +49,7 @@ func prometheusOf(t *testing.T, target, params string, flags ...string) *server 
 	log := new(lockedBuffer)
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = log
+	endWithTest(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

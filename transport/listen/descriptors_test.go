@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,6 +99,7 @@ func startChild(t *testing.T, path string) *child {
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), serveAlone+"="+path)
 	command.Stderr = os.Stderr
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
 	in, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

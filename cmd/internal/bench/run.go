@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -214,6 +215,7 @@ func (r *Runner) spawn(ctx context.Context, spec *Spec, shared *os.File) (l *lin
 	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stderr = r.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a benchmark that is killed
 	if shared != nil {
 		cmd.ExtraFiles = []*os.File{shared} // becomes progressFD
 	}
