@@ -82,7 +82,7 @@ func BenchmarkTraceBox(b *testing.B) {
 	})
 }
 
-// benchSlot is as much of a slot as telemetry touches.
+// benchSlot has the fields of a slot that telemetry touches.
 type benchSlot struct {
 	seq, conn uint64
 	recv      int64
@@ -91,9 +91,9 @@ type benchSlot struct {
 	_         [88]byte
 }
 
-// BenchmarkWholeShape is all that the three actors measure, on one goroutine
-// and per slot: four histograms and the head decision for each slot, five
-// intervals, counters, marks, clock reads and polls for each batch.
+// BenchmarkWholeShape measures everything that the three actors record for a slot, on one goroutine:
+// four histograms and the head decision for each slot; five intervals, counters, marks, clock reads
+// and polls for each batch.
 func BenchmarkWholeShape(b *testing.B) {
 	for _, size := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("batch=%d", size), func(b *testing.B) {

@@ -1,10 +1,9 @@
 package telemetry
 
-// Block is what one actor measures between two collections: histograms per
-// stage, batch sizes, counters and high-water marks, about 48 KB of plain
-// words. Exactly one goroutine may touch it at a time: the actor through
-// Recorder.B, the collector once it was handed over. Every kind of actor has the same
-// layout and leaves zero what is not its own.
+// Block holds what one actor measures between two collections: histograms per stage, batch sizes,
+// counters and high-water marks, about 48 KB of plain words. Exactly one goroutine may access it at a
+// time: the actor through Recorder.B, then the collector after the hand-over. All kinds of actors
+// share this layout; an actor leaves the parts it does not use at zero.
 type Block struct {
 	H     [NumStages]Hist     // nanoseconds, by Stage
 	Batch Hist                // items per batch
@@ -12,17 +11,17 @@ type Block struct {
 	M     [NumMarks]uint64    // by Mark
 }
 
-// Mark raises a high-water mark to v if it is above. Owner only.
+// Mark raises a high-water mark to v if v is higher. Owner only.
 func (b *Block) Mark(m Mark, v uint64) { b.M[m] = max(b.M[m], v) }
 
 // Mark names a high-water mark.
 type Mark uint8
 
-// High-water marks. Unit and meaning of each are in MarkInfo.
+// High-water marks; markInfo has unit and meaning of each.
 const (
-	MarkInbox    Mark = iota // what waits in the actor's main inbox: slots, for control events, for egress bytes
+	MarkInbox    Mark = iota // depth of the actor's mailbox: slots, events for control, bytes for egress
 	MarkInFlight             // sends in one submit
-	MarkBuffered             // bytes waiting for one connection
+	MarkBuffered             // bytes buffered for one connection
 	MarkBatch                // items in one batch
 
 	NumMarks = int(MarkBatch) + 1

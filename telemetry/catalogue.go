@@ -1,19 +1,18 @@
 package telemetry
 
-// Info describes a counter or mark for people and exporters.
+// Info describes a counter, mark or gauge for people and exporters.
 type Info struct {
-	Name  string // what is counted, the same in metrics, dumps and logs
-	Label string // name of the one label, or empty
+	Name  string // the same in metrics, dumps and logs
+	Label string // name of the only label; empty if there is none
 	Value string // value of that label
-	Unit  string // what one is
-	Help  string // one sentence; equal for all counters of one name
+	Unit  string // unit of the value, such as slots or ns
+	Help  string // one sentence; the same for all counters with one name
 }
 
-// Counter names a counter in Block.C. It is an index, so that counting is one
-// addition.
+// Counter identifies a counter in Block.C. It is an index, so counting is one addition.
 type Counter uint8
 
-// All counters of all actors; the sentence of each is in counterInfo below.
+// All counters of all actors; counterInfo below has the sentence of each.
 const (
 	GateSlots Counter = iota
 	GateBypassed

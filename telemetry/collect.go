@@ -8,16 +8,15 @@ import (
 )
 
 const (
-	// answerTimeout bounds how long one collection waits for running actors; the
-	// numbers of those that did not answer come with a later one.
+	// answerTimeout bounds how long one collection waits for running actors. The
+	// blocks of actors that did not answer arrive with a later collection.
 	answerTimeout = 2 * time.Millisecond
 	answerPoll    = 20 * time.Microsecond
 )
 
-// Collector owns the cold side: it takes the blocks of all recorders and adds
-// them up. Any goroutine may use it; a mutex orders them, and actors never
-// touch that mutex. Collect at least once a minute (bucket counts in a block
-// are 32 bits wide).
+// Collector takes the blocks of all recorders and adds them up. Any goroutine may use it; a mutex
+// serializes them, and actors never acquire that mutex. Call Collect at least once a minute, because
+// bucket counts in a block are 32 bits wide.
 type Collector struct {
 	clock   Clock
 	timeout time.Duration
@@ -27,23 +26,22 @@ type Collector struct {
 	gauges  []Gauge
 	views   []*View
 	taken   Nanos // moment of the last collection
-	started bool  // whether there was one
+	started bool  // there was a collection
 }
 
-// source is one actor as the collector sees it.
+// source is one actor: its recorder and what was collected from it.
 type source struct {
 	rec    *Recorder
 	totals Totals
 }
 
-// NewCollector makes a collector without actors.
+// NewCollector returns a collector without actors.
 func NewCollector(clock Clock) *Collector {
 	return &Collector{clock: clock, timeout: answerTimeout}
 }
 
-// Register makes the recorder of an actor. Actor is the kind ("gate",
-// "egress"), the same for all shards; Shard tells them apart. Call it before
-// the actor starts.
+// Register returns a new recorder for an actor. The actor argument is its kind ("gate", "egress"), the
+// same for all shards; shard distinguishes them. Call it before the actor starts.
 func (c *Collector) Register(actor string, shard int) *Recorder {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,9 +56,9 @@ func (c *Collector) Register(actor string, shard int) *Recorder {
 	return s.rec
 }
 
-// Collect takes every block that an actor gives up within 2 ms, unless the last
-// collection is younger than minAge. It returns the number of actors that did
-// not answer; what they recorded is not lost, only late.
+// Collect takes every block that an actor hands over within 2 ms. If the last collection is younger
+// than minAge, it does nothing. It returns the number of actors that did not answer; what they
+// recorded arrives with a later collection.
 func (c *Collector) Collect(minAge time.Duration) (stale int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,10 +68,9 @@ func (c *Collector) Collect(minAge time.Duration) (stale int) {
 	return c.collect()
 }
 
-// Final collects what is left after every actor has parked for good. It takes
-// two passes, since an actor that handed a block over late and then parked has
-// left two of them. It returns the number of actors that still run: their
-// numbers may be incomplete.
+// Final collects what is left after every actor has parked for good. It makes two passes, because an
+// actor that handed a block over late and then parked has left two blocks. It returns the number of
+// actors that still run: their numbers may be incomplete.
 func (c *Collector) Final() (running int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,7 +78,7 @@ func (c *Collector) Final() (running int) {
 	return c.collect()
 }
 
-// collect is one pass; it holds the mutex.
+// collect makes one pass. The caller holds the mutex.
 func (c *Collector) collect() (stale int) {
 	waiting := slices.Clone(c.actors)
 	for _, s := range waiting {
@@ -102,7 +99,7 @@ func (c *Collector) collect() (stale int) {
 	return len(waiting)
 }
 
-// merge takes one actor's block if it can be had and reports whether it could.
+// merge takes one actor's block if it is available, and reports whether it was.
 func (c *Collector) merge(s *source) bool {
 	b := s.rec.take()
 	if b == nil {
@@ -117,8 +114,8 @@ func (c *Collector) merge(s *source) bool {
 	return true
 }
 
-// Each calls f with the totals of every actor, ordered by actor and shard. The
-// totals are the collector's: valid during the call, not to be changed.
+// Each calls f with the totals of every actor, ordered by actor and shard. The totals belong to the
+// collector: they are valid during the call only, and f must not change them.
 func (c *Collector) Each(f func(t *Totals)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,22 +124,21 @@ func (c *Collector) Each(f func(t *Totals)) {
 	}
 }
 
-// Sum returns all actors' totals added up; the high-water marks are the highest
-// of any.
+// Sum returns the sum of all actors' totals; a high-water mark is the highest of all actors.
 func (c *Collector) Sum() *Totals {
 	sum := &Totals{Shard: NoShard}
 	c.Each(func(t *Totals) { sum.merge(t) })
 	return sum
 }
 
-// View is one reader's copy of the high-water marks, so that two exporters do
-// not reset each other's.
+// View is one reader's copy of the high-water marks. Each exporter has its own, so that two exporters
+// do not reset each other's marks.
 type View struct {
 	c     *Collector
 	marks map[*source]*[NumMarks]uint64 // guarded by the collector's mutex
 }
 
-// NewView makes a view that starts with empty marks.
+// NewView returns a view whose marks are 0.
 func (c *Collector) NewView() *View {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,8 +158,7 @@ func (v *View) mark(s *source, b *Block) {
 	}
 }
 
-// Each calls f as Collector.Each does, with the marks since this view's
-// previous Each.
+// Each calls f as Collector.Each does, with the marks since the previous Each of this view.
 func (v *View) Each(f func(t *Totals, marks [NumMarks]uint64)) {
 	v.c.mu.Lock()
 	defer v.c.mu.Unlock()

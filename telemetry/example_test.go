@@ -8,7 +8,7 @@ import (
 	"sluice/telemetry"
 )
 
-// One actor records, a collector adds up, and the totals are printed.
+// One actor records, a collector adds up, and the program prints the totals.
 func Example() {
 	collector := telemetry.NewCollector(telemetry.NewClock())
 	rec := collector.Register("gate", telemetry.NoShard) // before the actor starts
@@ -43,7 +43,7 @@ func Example() {
 	// actor  high-water mark  highest  unit  meaning
 }
 
-// Two slots of one connection are traced on request; the box takes one.
+// Two slots of one connection are traced on request; the box has room for one.
 func ExampleTraceBox() {
 	left := new(atomic.Int64)
 	left.Store(2)

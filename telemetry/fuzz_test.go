@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-// A trace context is read and written byte for byte, and touches nothing behind it.
+// Get and Put copy a trace context byte for byte and do not touch the bytes after it.
 func FuzzParent(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xab}, ParentBytes+3))
 	f.Add(make([]byte, ParentBytes))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < ParentBytes {
-			return // the caller's to check: wire.Traced does
+			return // callers check the length: wire.Traced does
 		}
 		var p Parent
 		p.Get(data)

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// GaugeID identifies a gauge of the catalogue below. A gauge is registered and looked up by its
-// id, so that a renamed gauge does not compile where it is read.
+// GaugeID identifies a gauge of the catalogue below. Gauges are registered and looked up by id, so
+// code that reads a gauge which no longer exists does not compile.
 type GaugeID uint8
 
-// All gauges of a node; gaugeInfo below has name, label, unit and sentence of each.
+// All gauges of a node; gaugeInfo has name, label, unit and sentence of each.
 const (
 	PipelineHealthy GaugeID = iota
 	ActiveConnections
@@ -51,14 +51,14 @@ const (
 	ListenerCrowdPauses
 
 	// CustomGauge is the id of every gauge that the embedding program adds with
-	// Collector.CustomGauge; these are told apart by name.
+	// Collector.CustomGauge. Their names distinguish them.
 	CustomGauge
 	// NumGauges is the number of gauges in the catalogue.
 	NumGauges = int(CustomGauge)
 )
 
-// Info returns name, label, unit and sentence of the gauge. Value is empty: it is chosen where the
-// gauge is registered. The Info of CustomGauge is empty.
+// Info returns name, label, unit and sentence of the gauge. Value is empty, because it is chosen at
+// registration. The Info of CustomGauge is empty.
 func (id GaugeID) Info() Info {
 	if id >= CustomGauge {
 		return Info{}
@@ -131,7 +131,7 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Times accepting rested because all places for handshakes were taken.")
 }
 
-// Gauge is a registered gauge: a value that is read at collection and has no history.
+// Gauge is a registered gauge: a value that is read when it is exported and has no history.
 type Gauge struct {
 	ID GaugeID // CustomGauge for one of the embedding program
 	Info
@@ -140,11 +140,11 @@ type Gauge struct {
 	read func() float64
 }
 
-// NoShard is the shard of what belongs to no shard.
+// NoShard is the shard number of actors and gauges that belong to no shard.
 const NoShard = -1
 
-// Gauge registers a gauge of the catalogue for a shard (NoShard for none) and a value of the
-// gauge's label ("" if it has none). Collecting goroutines call read, so it may only load atomics.
+// Gauge registers a gauge of the catalogue for a shard (NoShard for none) and a value of the gauge's
+// label ("" if it has no label). Any goroutine may call read, so it must only load atomics.
 func (c *Collector) Gauge(id GaugeID, shard int, value string, read func() float64) {
 	info := id.Info()
 	if id >= CustomGauge || (info.Label == "") != (value == "") {
@@ -155,8 +155,8 @@ func (c *Collector) Gauge(id GaugeID, shard int, value string, read func() float
 	c.addGauge(Gauge{ID: id, Info: info, Shard: shard, read: read})
 }
 
-// CustomGauge registers a gauge of the embedding program. Its name must not be one of the
-// catalogue's. Collecting goroutines call read, so it may only load atomics.
+// CustomGauge registers a gauge of the embedding program. Names of the catalogue are rejected. Any
+// goroutine may call read, so it must only load atomics.
 func (c *Collector) CustomGauge(info Info, shard int, read func() float64) error {
 	if info.Name == "" {
 		return fmt.Errorf("telemetry: custom gauge without a name: %+v", info)

@@ -37,7 +37,7 @@ func TestCustomGaugeIsReadUnderItsName(t *testing.T) {
 	}
 }
 
-func TestCustomGaugeMustHaveANameOfItsOwn(t *testing.T) {
+func TestCustomGaugeRejectsNamesOfTheCatalogue(t *testing.T) {
 	c := NewCollector(NewClock())
 	for name, want := range map[string]string{"": "without a name", "gate_pending": "choose another name"} {
 		err := c.CustomGauge(Info{Name: name}, NoShard, func() float64 { return 0 })
@@ -48,7 +48,7 @@ func TestCustomGaugeMustHaveANameOfItsOwn(t *testing.T) {
 	c.Gauges(func(g Gauge, _ float64) { t.Errorf("%q was registered", g.Name) })
 }
 
-func TestGaugeRejectsAValueThatDoesNotFitItsLabel(t *testing.T) {
+func TestGaugeRejectsValueThatDoesNotMatchLabel(t *testing.T) {
 	for _, wrong := range []struct {
 		id    GaugeID
 		value string

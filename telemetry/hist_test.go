@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// total moves a histogram into a total as a collection does.
+// total adds a histogram to an empty total, as a collection does.
 func total(h *Hist) *HistTotal {
 	t := new(HistTotal)
 	t.add(h)
 	return t
 }
 
-func TestEveryValueFallsIntoTheBucketThatContainsIt(t *testing.T) {
+func TestBucketOfContainsItsValue(t *testing.T) {
 	check := func(v uint64) {
 		t.Helper()
 		i := int(bucketOf(v))
@@ -37,7 +37,7 @@ func TestEveryValueFallsIntoTheBucketThatContainsIt(t *testing.T) {
 	check(math.MaxUint64)
 }
 
-func TestBucketsFollowOneAnotherWithoutGap(t *testing.T) {
+func TestBucketsAreContiguous(t *testing.T) {
 	var want uint64
 	for i := range HistBuckets {
 		low, high := BucketBounds(i)
@@ -51,7 +51,7 @@ func TestBucketsFollowOneAnotherWithoutGap(t *testing.T) {
 	}
 }
 
-func TestQuantilesAreWithinTwoPercentOfExact(t *testing.T) {
+func TestQuantilesAreWithin2PercentOfExact(t *testing.T) {
 	tables := []struct {
 		name string
 		draw func(r *rand.Rand) uint64
@@ -119,7 +119,7 @@ func TestRecordNEqualsRecordNTimes(t *testing.T) {
 	}
 }
 
-func TestEmptyHistogramAnswersZero(t *testing.T) {
+func TestEmptyHistogramIsZero(t *testing.T) {
 	var h HistTotal
 	h.Merge(&HistTotal{})
 	h.Buckets(func(low, _, _ uint64) { t.Errorf("bucket at %d", low) })
@@ -166,7 +166,7 @@ func FuzzBuckets(f *testing.F) {
 	})
 }
 
-// A Run records what single records would have.
+// A Run records the same as single records.
 func TestRunRecordsTheSame(t *testing.T) {
 	var one, gathered Hist
 	var run Run

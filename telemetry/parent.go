@@ -1,17 +1,17 @@
 package telemetry
 
-// Parent is the W3C trace context that came with a request. The zero Parent is none.
-// See https://www.w3.org/TR/trace-context/.
+// Parent is the W3C trace context that arrived with a request (https://www.w3.org/TR/trace-context/).
+// The zero Parent means that there was none.
 type Parent struct {
 	TraceID [16]byte
 	Span    [8]byte
 	Flags   uint8 // trace-flags; bit 0 = sampled
 }
 
-// ParentBytes is the size of a Parent in Put and Get.
+// ParentBytes is the encoded size of a Parent, as Put and Get use it.
 const ParentBytes = 25
 
-// Sampled reports whether the caller records its trace.
+// Sampled reports whether the client records its trace.
 func (p *Parent) Sampled() bool { return p.Flags&1 != 0 }
 
 // Put writes the context to the first ParentBytes of b: trace id, span id, flags.
@@ -22,7 +22,7 @@ func (p *Parent) Put(b []byte) {
 	b[24] = p.Flags
 }
 
-// Get reads a context back from b.
+// Get reads the context from the first ParentBytes of b.
 func (p *Parent) Get(b []byte) {
 	_ = b[ParentBytes-1]
 	copy(p.TraceID[:], b)

@@ -1,14 +1,14 @@
 package telemetry
 
-// DropReason says why a slot will never be delivered. Whoever drops a slot
-// counts it in its own block: B.C[reason.Counter()]++.
+// DropReason is why a slot will never be delivered. The actor that drops a slot counts it in its own
+// block: B.C[reason.Counter()]++.
 type DropReason uint8
 
 // Reasons for dropping a slot.
 const (
 	DropClientGone  DropReason = iota // its connection had ended
 	DropSlowClient                    // its connection was closed by a slow-client limit
-	DropSendError                     // the kernel refused its connection's bytes
+	DropSendError                     // a send of its connection failed
 	DropEncodeError                   // it could not be encoded, or an earlier one of its connection
 	DropShutdown                      // the stop deadline passed
 	DropFenced                        // this node was superseded
@@ -28,27 +28,27 @@ func (r DropReason) Name() string {
 	}[r]
 }
 
-// CloseReason says why a connection was closed. Numbers and names are those of
-// the transport's reasons, which are stable; package actors asserts that they agree.
+// CloseReason is why a connection was closed. Numbers and names are those of the transport's reasons,
+// which are stable; package actors asserts that they agree.
 type CloseReason uint8
 
 // Reasons for closing a connection.
 const (
 	CloseNone        CloseReason = iota // still open; never counted
-	ClosePeerClosed                     // the client closed its side and got every answer it was owed
+	ClosePeerClosed                     // the client closed its side and received every response
 	ClosePeerReset                      // the client is gone
 	CloseSlowHard                       // more bytes waiting than the hard limit
 	CloseSlowSoft                       // more than the soft limit for too long
 	CloseStalled                        // bytes waiting and none accepted for too long
-	CloseShardBudget                    // the worst offender when the shard's budget was exceeded
+	CloseShardBudget                    // it buffered the most when the shard's budget was exceeded
 	CloseEncodeError                    // one of its slots could not be encoded
-	CloseKicked                         // an operator asked for it
+	CloseKicked                         // an operator closed it
 	CloseProtocol                       // its requests could not be framed or accepted
 	CloseSilent                         // it sent nothing for too long
 	CloseSendError                      // the kernel returned an error for it
 	CloseShutdown                       // the pipeline ended
 	CloseFenced                         // this node was superseded
-	CloseOther                          // the embedder's own reason
+	CloseOther                          // a reason of the embedding program
 
 	NumCloseReasons = int(CloseOther) + 1
 )
@@ -64,8 +64,7 @@ func (r CloseReason) Name() string {
 	}[r]
 }
 
-// Drop returns the reason under which slots still waiting for a connection
-// that was closed for r are counted.
+// Drop returns the reason for which the slots of a connection are dropped after it was closed for r.
 func (r CloseReason) Drop() DropReason {
 	switch r {
 	case CloseSlowHard, CloseSlowSoft, CloseStalled, CloseShardBudget:

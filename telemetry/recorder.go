@@ -2,15 +2,13 @@ package telemetry
 
 import "sync/atomic"
 
-// Recorder is one actor's end of the measurements. The actor writes into *B
-// and calls Poll once a batch and in every loop that waits; the runner calls
-// Park before it sleeps or ends and Unpark after. All four belong to the
-// actor's goroutine; the rest belongs to the collector.
+// Recorder is the actor's side of the measurements. The actor writes into *B and calls Poll once per
+// batch and in every loop that waits. The runner calls Park before it sleeps or ends, and Unpark after
+// it slept. Only the actor's goroutine uses B, Poll, Park and Unpark; only the collector uses the rest.
 //
-// There are two blocks for each recorder. Each of them is, at any time, in
-// exactly one place: with the actor (B), with the collector (spare), or in one
-// of the three exchange words. Taking a pointer out of a word takes the
-// ownership of its block. So neither side waits for the other:
+// Each recorder has two blocks. At any time, each block is in exactly one place: with the actor (B),
+// with the collector (spare), or in one of the three exchange words. Whoever takes a pointer out of a
+// word owns its block, so neither side waits for the other:
 //
 //	actor                                 | collector
 //	                                      | empty.Store(spare)
@@ -22,38 +20,37 @@ import "sync/atomic"
 //	                                      | parked.CAS(old, spare): merge old
 //	Unpark: B = parked.Swap(nil)          | parked.CAS(old, spare): fails, nil is not old
 type Recorder struct {
-	// B is the actor's block; nil between Park and Unpark, so that a record made
-	// while parked crashes instead of racing.
+	// B is the actor's block. It is nil between Park and Unpark, so that recording
+	// while parked panics instead of racing.
 	B *Block
-	_ [56]byte // keeps the collector's stores off the line the actor reads for every slot
+	_ [56]byte // keeps the collector's stores off the cache line that the actor reads for every slot
 
-	empty  atomic.Pointer[Block] // written by collector (request with a zeroed block), taken back by either
-	full   atomic.Pointer[Block] // written by actor, taken by collector
-	parked atomic.Pointer[Block] // written by actor, exchanged by collector, taken back by actor
+	empty  atomic.Pointer[Block] // written by the collector (a request with a zeroed block), taken by either side
+	full   atomic.Pointer[Block] // written by the actor, taken by the collector
+	parked atomic.Pointer[Block] // written by the actor, exchanged by the collector, taken back by the actor
 	_      [40]byte
 
-	spare *Block // collector only; nil while the spare lies in empty, or came back in full
+	spare *Block // collector only; nil while the block is in empty, or in full
 }
 
 func newRecorder() *Recorder {
 	return &Recorder{B: new(Block), spare: new(Block)}
 }
 
-// NewRecorder returns a recorder that nobody collects, for tests and for use
-// without telemetry: everything works and costs the same.
+// NewRecorder returns a recorder without a collector, for tests and for use without telemetry: it
+// works and costs the same.
 func NewRecorder() *Recorder { return newRecorder() }
 
-// Poll hands the block over if the collector asked for it: one atomic load when
-// it did not. B may be another block afterwards, so hold no pointer into it
-// across Poll.
+// Poll hands the block over if the collector requested it; otherwise it costs one atomic load. B may
+// be another block afterwards, so do not keep a pointer into it across Poll.
 func (r *Recorder) Poll() {
 	if r.empty.Load() != nil {
 		r.handOver()
 	}
 }
 
-// handOver cannot overwrite an earlier block in full: the collector asks again
-// only with the block it found there.
+// handOver cannot overwrite an earlier block in full: the collector's next request uses the block that
+// it took from there.
 func (r *Recorder) handOver() {
 	spare := r.empty.Swap(nil)
 	if spare == nil {
@@ -63,8 +60,7 @@ func (r *Recorder) handOver() {
 	r.B = spare
 }
 
-// Park lends the block to the collector until Unpark. An actor that ends parks
-// for good.
+// Park lends the block to the collector until Unpark. An actor that ends parks and does not unpark.
 func (r *Recorder) Park() {
 	if r.B == nil {
 		panic("telemetry: Park of a recorder that is parked")
@@ -83,8 +79,7 @@ func (r *Recorder) Unpark() {
 	r.B = b
 }
 
-// request asks for the block, unless an earlier request is still open.
-// Collector only.
+// request requests the block, unless an earlier request is still open. Collector only.
 func (r *Recorder) request() {
 	if r.spare != nil {
 		r.empty.Store(r.spare)
@@ -92,9 +87,8 @@ func (r *Recorder) request() {
 	}
 }
 
-// take returns a block that the collector now owns, or nil if the actor runs
-// and has not answered yet. The caller gives it back with recycle.
-// Collector only.
+// take returns a block that the collector now owns, or nil if the actor runs and has not answered yet.
+// The caller returns the block with recycle. Collector only.
 func (r *Recorder) take() *Block {
 	if b := r.full.Swap(nil); b != nil {
 		return b
@@ -103,8 +97,8 @@ func (r *Recorder) take() *Block {
 	if old == nil {
 		return nil
 	}
-	// The actor sleeps, or did a moment ago. Withdraw the request; when it is
-	// gone the actor took it, and full holds the block or soon will.
+	// The actor is parked, or was a moment ago. Withdraw the request. If the request
+	// is gone, the actor took it, and full holds the block or soon will.
 	if r.spare == nil {
 		if r.spare = r.empty.Swap(nil); r.spare == nil {
 			return r.full.Swap(nil)
@@ -117,8 +111,8 @@ func (r *Recorder) take() *Block {
 	return nil
 }
 
-// exchange puts the spare in the place of a block seen parked, and reports
-// whether that block was still there: then the collector owns it.
+// exchange replaces a block that was seen parked by the spare. It reports whether that block was still
+// there; if so, the collector owns it.
 func (r *Recorder) exchange(old *Block) bool {
 	if !r.parked.CompareAndSwap(old, r.spare) {
 		return false
@@ -127,7 +121,7 @@ func (r *Recorder) exchange(old *Block) bool {
 	return true
 }
 
-// recycle gives a merged block back, to be zeroed and used for the next request.
+// recycle zeroes a merged block and keeps it for the next request.
 func (r *Recorder) recycle(b *Block) {
 	*b = Block{}
 	r.spare = b

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// TestConcurrentCollectionLosesNothing runs actors that poll, wait without
-// polling, park and unpark at will against a collector with hardly any patience,
-// and compares what arrived with what was recorded.
+// TestConcurrentCollectionLosesNothing runs actors that poll, wait without polling, park and unpark,
+// against a collector with a timeout of 1 µs. It compares the totals with what was recorded.
 func TestConcurrentCollectionLosesNothing(t *testing.T) {
 	const actors, rounds = 3, 3000
 	c := NewCollector(NewClock())
@@ -18,7 +17,7 @@ func TestConcurrentCollectionLosesNothing(t *testing.T) {
 	var running sync.WaitGroup
 	for i := range actors {
 		rec := c.Register("actor", i)
-		running.Go(func() { recordAtWill(rec, i, rounds) })
+		running.Go(func() { recordAndPark(rec, i, rounds) })
 	}
 	var done atomic.Bool
 	go func() {
@@ -30,7 +29,7 @@ func TestConcurrentCollectionLosesNothing(t *testing.T) {
 		runtime.Gosched()
 	}
 	if still := c.Final(); still != 0 {
-		t.Fatalf("%d actors still run after all parked", still)
+		t.Fatalf("%d actors still run after all have parked", still)
 	}
 	c.Each(func(a *Totals) {
 		want := uint64(rounds)
@@ -45,7 +44,7 @@ func TestConcurrentCollectionLosesNothing(t *testing.T) {
 	})
 }
 
-func recordAtWill(rec *Recorder, i, rounds int) {
+func recordAndPark(rec *Recorder, i, rounds int) {
 	for n := range rounds {
 		rec.B.C[GateSlots]++
 		rec.B.H[StageGate].Record(uint64(n))
@@ -66,9 +65,9 @@ func recordAtWill(rec *Recorder, i, rounds int) {
 	rec.Park()
 }
 
-// TestFinalFindsBothBlocks sets up by hand the case that needs two passes: a
-// block handed over late and a second dirty one lent by parking.
-func TestFinalFindsBothBlocks(t *testing.T) {
+// TestFinalCollectsBothBlocks constructs the case that needs two passes: one block was handed over
+// late, and a second one with data was lent by Park.
+func TestFinalCollectsBothBlocks(t *testing.T) {
 	c := NewCollector(NewClock())
 	c.timeout = 0
 	rec := c.Register("gate", NoShard)
@@ -85,7 +84,7 @@ func TestFinalFindsBothBlocks(t *testing.T) {
 	}
 }
 
-func TestParkedActorIsCollectedWithoutItsHelp(t *testing.T) {
+func TestParkedActorIsCollectedWithoutPolling(t *testing.T) {
 	c := NewCollector(NewClock())
 	c.timeout = 0
 	rec := c.Register("egress", 0)
@@ -104,7 +103,7 @@ func TestParkedActorIsCollectedWithoutItsHelp(t *testing.T) {
 	}
 }
 
-func TestOpenRequestIsWithdrawnWhenTheActorParks(t *testing.T) {
+func TestOpenRequestIsWithdrawnAfterPark(t *testing.T) {
 	c := NewCollector(NewClock())
 	c.timeout = 0
 	rec := c.Register("egress", 0)
@@ -123,9 +122,9 @@ func TestOpenRequestIsWithdrawnWhenTheActorParks(t *testing.T) {
 	}
 }
 
-// TestExchangeFailsOnceTheActorIsAwake plays the interleaving in which the actor
-// unparks between the collector's look and its exchange.
-func TestExchangeFailsOnceTheActorIsAwake(t *testing.T) {
+// TestExchangeFailsAfterUnpark executes the interleaving in which the actor unparks between the
+// collector's load and its exchange.
+func TestExchangeFailsAfterUnpark(t *testing.T) {
 	rec := NewRecorder()
 	rec.Park()
 	seen := rec.parked.Load()
@@ -138,7 +137,7 @@ func TestExchangeFailsOnceTheActorIsAwake(t *testing.T) {
 	}
 }
 
-func TestYoungCollectionIsNotRepeated(t *testing.T) {
+func TestCollectHonorsMinAge(t *testing.T) {
 	c := NewCollector(NewClock())
 	rec := c.Register("gate", NoShard)
 	rec.B.C[GateSlots] = 1
@@ -153,11 +152,11 @@ func TestYoungCollectionIsNotRepeated(t *testing.T) {
 	}
 	c.Final()
 	if got := c.Sum().C[GateSlots]; got != 2 {
-		t.Errorf("collected %d, want 2: Final does not look at the age", got)
+		t.Errorf("collected %d, want 2: Final ignores the age", got)
 	}
 }
 
-func TestSilenceGrowsOnlyForAnActorThatStandsStill(t *testing.T) {
+func TestOnlyActorsThatDoNotAnswerAreSilent(t *testing.T) {
 	c := NewCollector(NewClock())
 	c.timeout = 0
 	parked, standing := c.Register("egress", 0), c.Register("egress", 1)
@@ -209,7 +208,7 @@ func TestViewsResetOnlyTheirOwnMarks(t *testing.T) {
 	}
 }
 
-func TestBrokenParkingContractPanics(t *testing.T) {
+func TestViolatedParkContractPanics(t *testing.T) {
 	mustPanic := func(what string, f func()) {
 		t.Helper()
 		defer func() {

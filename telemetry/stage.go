@@ -1,16 +1,16 @@
 package telemetry
 
-// Stage names one section of a response's way, from received to sent. The same
-// names are metric labels and span names.
+// Stage is one section of the path of a response, from received to sent. Its name is a metric label
+// and a span name.
 type Stage uint8
 
-// The stages in the order a slot passes them. StageGate spans journal and
-// replica wait; StageWhole spans all.
+// The stages in the order in which a slot passes them. StageGate includes the journal and replica
+// waits; StageWhole includes all stages.
 const (
 	StageMatch       Stage = iota // received -> matched by the application
 	StageHandoff                  // matched -> first seen by the gate
-	StageJournalWait              // first seen -> the journal's cursor reached it, when it had not
-	StageReplicaWait              // first seen -> the replicas' cursors reached it, when they had not
+	StageJournalWait              // first seen -> reached by the journal's cursor, unless it was already
+	StageReplicaWait              // first seen -> reached by the replicas' cursors, unless it was already
 	StageGate                     // first seen -> released by the gate
 	StageEncode                   // released -> encoded
 	StageQueue                    // encoded -> appended to its connection

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// WriteText writes the totals up to the last collection as aligned tables for
-// people: latencies by stage over all actors, then every counter, mark and
-// gauge that is not zero, always in the same order. It does not collect.
+// WriteText writes the totals up to the last collection as aligned tables: latencies by stage over all
+// actors, then every counter and mark that is not zero, then every gauge, always in the same order. It
+// does not collect.
 func (c *Collector) WriteText(w io.Writer) error {
 	out := &errWriter{w: w}
 	sum := c.Sum()
@@ -119,7 +119,7 @@ func actorName(t *Totals) string {
 	return t.Actor + " " + strconv.Itoa(t.Shard)
 }
 
-// errWriter keeps the first error, so that the tables need not check each line.
+// errWriter keeps the first error, so that the tables do not check each line.
 type errWriter struct {
 	w   io.Writer
 	err error

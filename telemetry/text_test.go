@@ -38,7 +38,7 @@ func TestEveryCounterAndMarkHasAName(t *testing.T) {
 	}
 }
 
-func TestSlotsOfAClosedConnectionAreDroppedForTheRightReason(t *testing.T) {
+func TestCloseReasonDeterminesDropReason(t *testing.T) {
 	want := map[CloseReason]DropReason{
 		ClosePeerReset: DropClientGone, CloseStalled: DropSlowClient, CloseShardBudget: DropSlowClient,
 		CloseSendError: DropSendError, CloseEncodeError: DropEncodeError, CloseFenced: DropFenced,
@@ -51,7 +51,7 @@ func TestSlotsOfAClosedConnectionAreDroppedForTheRightReason(t *testing.T) {
 	}
 }
 
-// filled returns a collector with a little of everything.
+// filled returns a collector with histograms, counters, marks and gauges.
 func filled() *Collector {
 	c := NewCollector(NewClock())
 	second, gate, first := c.Register("egress", 1), c.Register("gate", NoShard), c.Register("egress", 0)
@@ -74,7 +74,7 @@ func filled() *Collector {
 	return c
 }
 
-func TestTextIsTheGoldenOne(t *testing.T) {
+func TestTextMatchesGoldenFile(t *testing.T) {
 	var got strings.Builder
 	if err := filled().WriteText(&got); err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestTextIsTheGoldenOne(t *testing.T) {
 	}
 }
 
-func TestDurationsHaveThreeDigits(t *testing.T) {
+func TestDurationsHaveThreeSignificantDigits(t *testing.T) {
 	for ns, want := range map[uint64]string{
 		0: "0s", 7: "7ns", 999: "999ns", 1234: "1.23µs", 12_345: "12.3µs", 123_456: "123µs", 1_999_999_999: "2s",
 	} {
@@ -110,7 +110,7 @@ var errBroken = errors.New("broken pipe")
 
 func (b *brokenPipe) Write([]byte) (int, error) { b.writes++; return 0, errBroken }
 
-func TestWriteErrorIsReturnedAndEndsTheWriting(t *testing.T) {
+func TestWriteErrorIsReturnedAndStopsWriting(t *testing.T) {
 	w := &brokenPipe{}
 	if err := filled().WriteText(w); !errors.Is(err, errBroken) || w.writes != 1 {
 		t.Errorf("error %v after %d writes", err, w.writes)

@@ -16,12 +16,11 @@ type Totals struct {
 	M     [NumMarks]uint64 // highest since the start
 
 	Stale      uint64 // collections this actor did not answer in time
-	AnsweredAt Nanos  // moment of its last answer: an actor that runs and stands still does not answer
+	AnsweredAt Nanos  // moment of its last answer; an actor that neither polls nor parks does not answer
 }
 
-// Silent returns how long the actor has not answered a collection. It says
-// something only if collections went on: a few periods are normal, more means
-// that the actor neither polls nor parks.
+// Silent returns the time since the actor's last answer. It is meaningful only while collections go
+// on: a few periods are normal, more means that the actor neither polls nor parks.
 func (t *Totals) Silent(now Nanos) time.Duration { return time.Duration(Since(t.AnsweredAt, now)) }
 
 func (t *Totals) add(b *Block) {
@@ -51,7 +50,7 @@ func (t *Totals) merge(o *Totals) {
 	t.Stale += o.Stale
 }
 
-// HistTotal is a cumulative histogram: the buckets of Hist with 64-bit counts.
+// HistTotal is a cumulative histogram with the buckets of Hist and 64-bit counts.
 type HistTotal struct {
 	Count, Sum, Max uint64
 	b               []uint64 // HistBuckets long, or nil while empty
@@ -74,13 +73,13 @@ func (h *HistTotal) add(d *Hist) {
 	h.Max = max(h.Max, d.max)
 }
 
-// Reset empties the total and keeps its memory.
+// Reset sets the total to empty and keeps its memory.
 func (h *HistTotal) Reset() {
 	clear(h.b)
 	h.Count, h.Sum, h.Max = 0, 0, 0
 }
 
-// Merge adds another total, which stays as it is.
+// Merge adds another total, which does not change.
 func (h *HistTotal) Merge(o *HistTotal) {
 	if o.Count == 0 {
 		return
@@ -96,8 +95,8 @@ func (h *HistTotal) Merge(o *HistTotal) {
 	h.Max = max(h.Max, o.Max)
 }
 
-// Subtract takes an earlier state of the same total away, which leaves what was
-// recorded since; the maximum stays that of the whole time.
+// Subtract subtracts an earlier state of the same total, which leaves the values recorded since. The
+// maximum does not change: it is the maximum since the start.
 func (h *HistTotal) Subtract(earlier *HistTotal) {
 	for i, v := range earlier.b {
 		if v != 0 {
@@ -108,8 +107,8 @@ func (h *HistTotal) Subtract(earlier *HistTotal) {
 	h.Sum -= earlier.Sum
 }
 
-// Buckets calls f for every bucket that is not empty, in rising order, with the
-// bounds of BucketBounds.
+// Buckets calls f for every bucket that is not empty, in ascending order, with its bounds as
+// BucketBounds returns them.
 func (h *HistTotal) Buckets(f func(low, high, count uint64)) {
 	for i, n := range h.b {
 		if n != 0 {
@@ -119,9 +118,8 @@ func (h *HistTotal) Buckets(f func(low, high, count uint64)) {
 	}
 }
 
-// Quantile returns the value below or at which the fraction p of all values
-// lies, as the middle of its bucket: at most 1.6 % off. p is clamped to 0..1;
-// 1 gives the exact maximum. An empty histogram gives 0.
+// Quantile returns the p-quantile as the middle of its bucket, at most 1.6 % off. p is clamped to 0..1;
+// the quantile of 1 is the exact maximum. An empty histogram returns 0.
 func (h *HistTotal) Quantile(p float64) uint64 {
 	if h.Count == 0 {
 		return 0
@@ -143,7 +141,7 @@ func (h *HistTotal) Quantile(p float64) uint64 {
 	return h.Max
 }
 
-// Mean returns the exact mean, 0 if empty.
+// Mean returns the exact mean. An empty histogram returns 0.
 func (h *HistTotal) Mean() float64 {
 	if h.Count == 0 {
 		return 0

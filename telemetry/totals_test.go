@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestDifferenceOfTwoStatesIsWhatCameBetween(t *testing.T) {
+func TestSubtractLeavesWhatWasRecordedSince(t *testing.T) {
 	record := func(total *HistTotal, values ...uint64) {
 		h := new(Hist)
 		for _, v := range values {
@@ -32,7 +32,7 @@ func TestDifferenceOfTwoStatesIsWhatCameBetween(t *testing.T) {
 	}
 }
 
-func TestGaugesOfOneNameAreToldApartByTheirLabel(t *testing.T) {
+func TestGaugesWithOneNameDifferByLabel(t *testing.T) {
 	c := NewCollector(NewClock())
 	for i, box := range []string{"gate", "encode"} {
 		c.Gauge(MailboxDepth, NoShard, box, func() float64 { return float64(i + 1) })
@@ -43,6 +43,6 @@ func TestGaugesOfOneNameAreToldApartByTheirLabel(t *testing.T) {
 	}
 	gate, encode := strings.Index(out.String(), "mailbox_depth mailbox=gate    1"), strings.Index(out.String(), "mailbox_depth mailbox=encode  2")
 	if encode < 0 || gate < encode {
-		t.Errorf("not there, or not in order:\n%s", out.String())
+		t.Errorf("missing or out of order:\n%s", out.String())
 	}
 }

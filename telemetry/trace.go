@@ -6,38 +6,38 @@ import (
 	"time"
 )
 
-// Point is a moment in a slot's way that a trace knows, relative to receipt.
+// Point is a moment on the path of a slot that a trace records.
 type Point uint8
 
-// Points in the order they are passed.
+// Points in the order in which a slot passes them.
 const (
-	PointMatched   Point = iota // application done
-	PointSeen                   // gate saw it first
-	PointJournal                // journal's cursor reached it, if it had not
-	PointReplica                // replicas' cursors reached it, if they had not
-	PointReleased               // gate let it pass
-	PointEncoded                // frame complete
-	PointAppended               // in its connection's buffer
+	PointMatched   Point = iota // the application produced it
+	PointSeen                   // first seen by the gate
+	PointJournal                // reached by the journal's cursor, unless it was already
+	PointReplica                // reached by the replicas' cursors, unless it was already
+	PointReleased               // released by the gate
+	PointEncoded                // its frame is complete
+	PointAppended               // appended to its connection's buffer
 	PointFlushed                // handed to the kernel
 	PointCompleted              // the kernel accepted its last byte
 
 	NumPoints = int(PointCompleted) + 1
 )
 
-// TraceRec is a sampled slot: 96 bytes without pointers, so that it is copied
-// through a box and never seen by the garbage collector.
+// TraceRec is a sampled slot: 96 bytes without pointers, so that a box copies it and the garbage
+// collector does not scan it.
 type TraceRec struct {
 	Received   Nanos             // moment of receipt
-	AfterNanos [NumPoints]uint32 // ns after Received, at least 1; 0 = not passed; at most 4.29 s
+	AfterNanos [NumPoints]uint32 // by Point: ns after Received, 1 to 4.29e9; 0 = not passed
 	Bytes      uint32            // encoded size
 	Seq        uint64            // wire seq
 	Conn       uint64            // connection id
-	TraceID    [16]byte          // of the parent, or zero
-	Parent     [8]byte           // parent span id, or zero
+	TraceID    [16]byte          // trace id of the parent, or zero
+	Parent     [8]byte           // span id of the parent, or zero
 	Batch      uint16            // sends in its submit
 	Shard      uint16
 	Kind       uint8       // slot kind
-	Policy     uint8       // the application's number for the policy in force
+	Policy     uint8       // the application's number of the policy in force
 	Reason     TraceReason // why it was sampled
 	Flags      TraceFlags
 }
@@ -47,25 +47,25 @@ type TraceFlags uint8
 
 // Flags of TraceRec.
 const (
-	TraceParentSampled    TraceFlags = 1 << iota // the parent was sampled: continue its trace
+	TraceParentSampled    TraceFlags = 1 << iota // the parent was sampled, so its trace is continued
 	TraceDegraded                                // the policy was degraded
-	TraceBlockedByJournal                        // the journal's cursor bound last
-	TraceBlockedByReplica                        // a replica's cursor bound last
+	TraceBlockedByJournal                        // the journal's cursor was the last to reach it
+	TraceBlockedByReplica                        // a replica's cursor was the last to reach it
 	TraceFailed                                  // it was dropped
 )
 
-// Stamp notes that the slot passed p at now.
+// Stamp records that the slot passed p at now.
 func (t *TraceRec) Stamp(p Point, now Nanos) {
 	t.AfterNanos[p] = uint32(min(max(Since(t.Received, now), 1), math.MaxUint32))
 }
 
-// At returns the moment of p, and whether the slot passed it.
+// At returns the moment of p, and whether the slot passed p.
 func (t *TraceRec) At(p Point) (at Nanos, passed bool) {
 	return t.Received + Nanos(t.AfterNanos[p]), t.AfterNanos[p] != 0
 }
 
-// TraceBox is a bounded queue of sampled slots from one goroutine to one other.
-// Full is an answer, never a wait: tracing must not slow what it observes.
+// TraceBox is a bounded queue of sampled slots from one goroutine to one other. If it is full, TryPut
+// returns at once: tracing must not slow down the pipeline.
 type TraceBox struct {
 	buf []TraceRec
 
@@ -78,7 +78,7 @@ type TraceBox struct {
 	head atomic.Uint64 // written by the consumer, read by the producer: records got
 }
 
-// NewTraceBox makes a box for size records, a power of two.
+// NewTraceBox returns a box for size records. The size must be a power of two.
 func NewTraceBox(size int) *TraceBox {
 	if size < 1 || size&(size-1) != 0 {
 		panic("telemetry: size of a trace box must be a power of two, such as 1024")
@@ -86,8 +86,8 @@ func NewTraceBox(size int) *TraceBox {
 	return &TraceBox{buf: make([]TraceRec, size)}
 }
 
-// TryPut copies the record into the box, or returns false and counts it when
-// the box is full. Producer only.
+// TryPut copies the record into the box. If the box is full, it counts the record and returns false.
+// Producer only.
 func (q *TraceBox) TryPut(r *TraceRec) bool {
 	t := q.tail.Load()
 	if t-q.seen == uint64(len(q.buf)) {
@@ -102,8 +102,7 @@ func (q *TraceBox) TryPut(r *TraceRec) bool {
 	return true
 }
 
-// TryGet copies the oldest record out and returns false when there is none.
-// Consumer only.
+// TryGet moves the oldest record into r. If the box is empty, it returns false. Consumer only.
 func (q *TraceBox) TryGet(r *TraceRec) bool {
 	h := q.head.Load()
 	if h == q.tail.Load() {
@@ -114,10 +113,11 @@ func (q *TraceBox) TryGet(r *TraceRec) bool {
 	return true
 }
 
-// Refused returns how many records found the box full. Any goroutine.
+// Refused returns the number of records that were rejected because the box was full. Any goroutine
+// may call it.
 func (q *TraceBox) Refused() uint64 { return q.full.Load() }
 
-// Reason says why a slot is traced.
+// TraceReason is why a slot is traced.
 type TraceReason uint8
 
 // Reasons for tracing.
@@ -132,18 +132,18 @@ const (
 // Name returns the label of the reason.
 func (r TraceReason) Name() string { return [...]string{"none", "parent", "ratio", "debug", "slow"}[r] }
 
-// Rules decide what is traced; a value that is not changed after Sampler.Set.
-// The zero Rules trace only what has a sampled parent.
+// Rules decide which slots are traced. Do not change them after Sampler.Set. The zero Rules trace only
+// slots with a sampled parent.
 type Rules struct {
-	SampleBelow uint64        // trace a slot whose mixed seq is below it: the ratio times 2^64
-	SlowNanos   uint64        // trace the slowest slot of a submit when it took longer; 0 = never
-	DebugConn   uint64        // trace this connection; 0 = none
-	DebugLeft   *atomic.Int64 // how many of it are still to trace; written by the gate, set by whoever made the rules
-	Exported    bool          // somebody makes traces of what is sampled
+	SampleBelow uint64        // trace slots whose mixed seq is below this: the ratio times 2^64
+	SlowNanos   uint64        // trace the slowest slot of a submit if it took longer; 0 = never
+	DebugConn   uint64        // connection that an operator traces; 0 = none
+	DebugLeft   *atomic.Int64 // number of its slots still to trace; decremented by the gate
+	Exported    bool          // an exporter makes traces of the sampled slots
 }
 
-// Following returns the connection that is traced for an operator and how many
-// of its slots are still to come; 0, 0 if there is none.
+// Following returns the connection that is traced for an operator and the number of its slots still to
+// trace. If there is none, it returns 0, 0.
 func (r *Rules) Following() (conn uint64, left int64) {
 	if r.DebugConn == 0 || r.DebugLeft == nil || r.DebugLeft.Load() <= 0 {
 		return 0, 0
@@ -151,8 +151,7 @@ func (r *Rules) Following() (conn uint64, left int64) {
 	return r.DebugConn, r.DebugLeft.Load()
 }
 
-// NewRules makes rules for a ratio of 0..1 of all slots and a slow threshold,
-// 0 for none.
+// NewRules returns rules for a ratio of 0..1 of all slots and a threshold for slow slots (0 for none).
 func NewRules(ratio float64, slow time.Duration) Rules {
 	r := Rules{SlowNanos: uint64(max(slow, 0))}
 	switch {
@@ -164,11 +163,11 @@ func NewRules(ratio float64, slow time.Duration) Rules {
 	return r
 }
 
-// Picks reports whether Head may choose a slot for another reason than its parent; it is small enough to be inlined where every
-// slot comes by.
+// Picks reports whether Head may choose a slot for another reason than its parent. It is small enough
+// to be inlined into the loop over all slots.
 func (r *Rules) Picks(seq, conn uint64) bool { return mix(seq) < r.SampleBelow || conn == r.DebugConn }
 
-// Head decides at the gate whether a slot is traced from here on.
+// Head decides at the gate whether a slot is traced.
 func (r *Rules) Head(seq, conn uint64, parentSampled bool) (TraceReason, bool) {
 	switch {
 	case parentSampled:
@@ -181,12 +180,12 @@ func (r *Rules) Head(seq, conn uint64, parentSampled bool) (TraceReason, bool) {
 	return TraceReasonNone, false
 }
 
-// Slow reports whether a slot that took this long is worth a trace. Ask it for
-// the slowest slot of a submit only, which bounds the number of traces.
+// Slow reports whether a slot that took wholeNanos is traced. Call it for the slowest slot of a submit
+// only, which bounds the number of traces.
 func (r *Rules) Slow(wholeNanos uint64) bool { return r.SlowNanos != 0 && wholeNanos > r.SlowNanos }
 
-// mix spreads consecutive numbers over all 64 bits (the finalizer of
-// splitmix64), so that every node picks the same evenly spread slots.
+// mix spreads consecutive numbers over all 64 bits (the finalizer of splitmix64), so that every node
+// picks the same, evenly spread slots.
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
@@ -194,12 +193,12 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// Sampler holds the rules in force; they can be replaced while actors run.
+// Sampler holds the rules in force. They can be replaced while actors run.
 type Sampler struct {
-	p atomic.Pointer[Rules] // written by whoever configures, read by gate and shards once a batch
+	p atomic.Pointer[Rules] // written by any goroutine, read by gate and shards once per batch
 }
 
-// NewSampler makes a sampler with rules.
+// NewSampler returns a sampler with the given rules.
 func NewSampler(r Rules) *Sampler {
 	s := new(Sampler)
 	s.Set(r)
@@ -209,9 +208,8 @@ func NewSampler(r Rules) *Sampler {
 // Set replaces the rules.
 func (s *Sampler) Set(r Rules) { s.p.Store(&r) }
 
-// Follow has the next n slots of a connection traced besides what the rules
-// say, instead of those of the connection followed before; n = 0 follows none.
-// Any goroutine.
+// Follow traces the next n slots of a connection in addition to what the rules choose. It replaces the
+// connection of an earlier call; n = 0 follows none. Any goroutine may call it.
 func (s *Sampler) Follow(conn uint64, n int64) {
 	left := new(atomic.Int64)
 	left.Store(n)
@@ -225,5 +223,5 @@ func (s *Sampler) Follow(conn uint64, n int64) {
 	}
 }
 
-// Load returns the rules in force, never nil. Read it once per batch.
+// Load returns the rules in force, never nil. Actors call it once per batch.
 func (s *Sampler) Load() *Rules { return s.p.Load() }

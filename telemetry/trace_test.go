@@ -15,18 +15,18 @@ func TestTraceRecordIs96Bytes(t *testing.T) {
 	}
 }
 
-func TestStampsAreRelativeAndSaturate(t *testing.T) {
+func TestStampsAreRelativeToReceiptAndSaturate(t *testing.T) {
 	rec := TraceRec{Received: 1000}
 	if _, passed := rec.At(PointEncoded); passed {
-		t.Error("a point nobody stamped was passed")
+		t.Error("a point without a stamp was passed")
 	}
 	for _, tt := range []struct {
 		name      string
 		now, want int64
 	}{
 		{"later", 1500, 1500},
-		{"same instant still counts as passed", 1000, 1001},
-		{"out of order counts as passed at once", 900, 1001},
+		{"same instant counts as passed", 1000, 1001},
+		{"out of order counts as passed immediately", 900, 1001},
 		{"too late saturates", 1000 + 1<<40, 1000 + math.MaxUint32},
 	} {
 		rec.Stamp(PointEncoded, tt.now)
@@ -36,7 +36,7 @@ func TestStampsAreRelativeAndSaturate(t *testing.T) {
 	}
 }
 
-func TestFullBoxRefusesAndCounts(t *testing.T) {
+func TestFullBoxRejectsAndCounts(t *testing.T) {
 	q := NewTraceBox(4)
 	var r TraceRec
 	for i := range uint64(6) {
@@ -54,10 +54,10 @@ func TestFullBoxRefusesAndCounts(t *testing.T) {
 		}
 	}
 	if q.TryGet(&r) {
-		t.Error("got a fifth")
+		t.Error("got a fifth record")
 	}
 	if !q.TryPut(&r) {
-		t.Error("no room after it was emptied")
+		t.Error("rejected after the box was emptied")
 	}
 }
 
@@ -110,7 +110,7 @@ func TestHeadSampling(t *testing.T) {
 		{"another connection is not debugged", &debug, 5, false, TraceReasonNone},
 		{"first of the debugged connection", &debug, 17, false, TraceReasonDebug},
 		{"second of the debugged connection", &debug, 17, false, TraceReasonDebug},
-		{"third is one too many", &debug, 17, false, TraceReasonNone},
+		{"third of a connection that is debugged for 2 slots", &debug, 17, false, TraceReasonNone},
 	} {
 		if got, ok := tt.rules.Head(1, tt.conn, tt.parent); got != tt.want || ok != (tt.want != TraceReasonNone) {
 			t.Errorf("%s: %s %v", tt.name, got.Name(), ok)
@@ -118,7 +118,7 @@ func TestHeadSampling(t *testing.T) {
 	}
 }
 
-func TestRatioIsMetAndTheSameForEveryone(t *testing.T) {
+func TestRatioPicksTheSameSlotsOnEveryNode(t *testing.T) {
 	a, b := NewRules(0.01, 0), NewRules(0.01, 0)
 	n := 0
 	for seq := range uint64(1_000_000) {
@@ -138,14 +138,14 @@ func TestRatioIsMetAndTheSameForEveryone(t *testing.T) {
 func TestSlowThreshold(t *testing.T) {
 	r, off := NewRules(0, time.Millisecond), NewRules(0, 0)
 	if r.Slow(1e6) || !r.Slow(1e6+1) || off.Slow(math.MaxUint64) {
-		t.Error("threshold of 1 ms is not kept")
+		t.Error("threshold of 1 ms is not applied")
 	}
 }
 
-func TestSamplerSwapsRules(t *testing.T) {
+func TestSamplerReplacesRules(t *testing.T) {
 	s := NewSampler(Rules{})
 	if s.Load().Slow(10) {
-		t.Error("zero rules are not quiet")
+		t.Error("zero rules trace slow slots")
 	}
 	s.Set(NewRules(0, 5))
 	if !s.Load().Slow(10) {
@@ -153,7 +153,7 @@ func TestSamplerSwapsRules(t *testing.T) {
 	}
 }
 
-func TestClockRunsForwardAndKnowsTheWall(t *testing.T) {
+func TestClockIsMonotonicAndMapsToWallTime(t *testing.T) {
 	c := NewClock()
 	a := c.Now()
 	if b := c.Now(); a < 0 || b < a {
