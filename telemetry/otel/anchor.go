@@ -6,13 +6,13 @@ import (
 	"sluice/telemetry"
 )
 
-// anchor ties stamps of the monotonic clock to the wall clock. One offset is used
-// for a whole trace, so that its durations stay exact; a new one is taken now and then,
-// because the wall clock can be stepped. The trace goroutine owns it.
+// anchor converts stamps of the monotonic clock to wall-clock time. All spans of a trace use the same
+// offset, so their durations are exact. The offset is renewed once a second, because the wall clock
+// can be stepped. The trace goroutine owns it.
 type anchor struct {
 	clock  telemetry.Clock
 	offset int64 // ns of wall clock at stamp 0
-	taken  int64 // stamp of the last look
+	taken  int64 // stamp of the last sync
 }
 
 func newAnchor(clock telemetry.Clock) *anchor {
@@ -21,8 +21,8 @@ func newAnchor(clock telemetry.Clock) *anchor {
 	return a
 }
 
-// sync reads the wall clock between two readings of the monotonic one and keeps the
-// closest of a few tries.
+// sync reads the wall clock between two reads of the monotonic clock, 8 times, and keeps the offset of
+// the attempt with the shortest interval.
 func (a *anchor) sync() {
 	closest := int64(1<<63 - 1)
 	for range 8 {
@@ -36,7 +36,7 @@ func (a *anchor) sync() {
 	a.taken = a.clock.Now()
 }
 
-// refresh syncs once a second.
+// refresh calls sync if the last one is more than a second ago.
 func (a *anchor) refresh(now int64) {
 	if now-a.taken > int64(anchorEvery) {
 		a.sync()

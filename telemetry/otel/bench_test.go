@@ -11,7 +11,7 @@ import (
 	"sluice/telemetry"
 )
 
-// loaded is a rig of eleven actors with everything in it.
+// loaded returns a rig of eleven actors in which every series has values.
 func loaded() *rig {
 	r := newRig()
 	for i := 2; i < 8; i++ {
@@ -32,7 +32,7 @@ func loaded() *rig {
 	return r
 }
 
-// BenchmarkProduce is what a reader costs, without the collection that readers share.
+// BenchmarkProduce measures the cost of one reader, without the collection that readers share.
 func BenchmarkProduce(b *testing.B) {
 	for name, s := range map[string]shape{"classic": {}, "exponential": {exponential: true, scale: 3, maxSize: 160}} {
 		for kind, d := range map[string]deltas{"cumulative": {}, "delta": {counters: true, histograms: true}} {
@@ -55,7 +55,7 @@ func BenchmarkCollect(b *testing.B) {
 	}
 }
 
-// BenchmarkScrape is a whole answer, Go and process metrics included.
+// BenchmarkScrape measures a whole scrape, including Go and process metrics.
 func BenchmarkScrape(b *testing.B) {
 	for name, accept := range map[string]string{"text": "", "protobuf native": acceptProtobuf} {
 		b.Run(name, func(b *testing.B) {
@@ -71,14 +71,15 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
-// BenchmarkTrace is what a sampled response costs the trace goroutine, up to the batch processor.
+// BenchmarkTrace measures the cost of a sampled response for the trace goroutine, up to the batch
+// processor.
 func BenchmarkTrace(b *testing.B) {
 	r := newRig()
 	c := r.config()
 	c.Traces, c.Console, c.TracesPerSecond = ExporterConsole, discard{}, 1<<30
 	b.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "64")
 	tel := start(b, c)
-	close(tel.traces.stop) // the benchmark is the trace goroutine now
+	close(tel.traces.stop) // the benchmark replaces the trace goroutine
 	<-tel.traces.done
 	tel.traces.stop = make(chan struct{})
 	tel.traces.builder.tracer = nopTracer()
@@ -90,7 +91,7 @@ func BenchmarkTrace(b *testing.B) {
 	}
 }
 
-// nopTracer is the SDK's tracer with nobody behind it.
+// nopTracer returns the SDK's tracer with an exporter that does nothing.
 func nopTracer() trace.Tracer {
 	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSyncer(nothing{})).Tracer("bench")
 }

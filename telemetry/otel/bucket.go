@@ -1,6 +1,6 @@
 package otel
 
-// bucket lets through so many events a second on average, at most a second's worth
+// bucket is a token bucket: it admits perSecond events a second on average, and at most a second's worth
 // at once. One goroutine owns it. Time is an argument, in ns of any clock.
 type bucket struct {
 	perSecond float64

@@ -26,8 +26,8 @@ const (
 
 // Values of Config.Histograms.
 const (
-	HistogramsAuto    = "auto"    // native for who accepts protobuf, classic for who reads text
-	HistogramsClassic = "classic" // explicit buckets for everybody
+	HistogramsAuto    = "auto"    // native for scrapers that accept protobuf, else classic
+	HistogramsClassic = "classic" // explicit buckets for all scrapers
 	HistogramsNative  = "native"  // native only; a text scrape shows sum and count
 )
 
@@ -40,51 +40,55 @@ const (
 	DefaultCollectEvery    = time.Second           // see Config.CollectEvery
 	DefaultShutdownTimeout = 4 * time.Second       // see Config.ShutdownTimeout
 	DefaultTraceSlow       = 10 * time.Millisecond // see Config.TraceSlow
-	drainEvery             = 25 * time.Millisecond // between two looks into the trace boxes
-	anchorEvery            = time.Second           // between two looks at the wall clock
-	spanQueue              = 4096                  // spans in the batch processor, unless OTEL_BSP_MAX_QUEUE_SIZE says
+	drainEvery             = 25 * time.Millisecond // interval at which the trace boxes are emptied
+	anchorEvery            = time.Second           // interval at which the wall clock is read
+	spanQueue              = 4096                  // spans in the batch processor, unless OTEL_BSP_MAX_QUEUE_SIZE is set
 )
 
-// Config says what is exported and where to. FromEnv completes it from the OTEL_*
-// variables; a program's flags are applied after that, so that they win.
+// Config is what is exported and where. FromEnv completes it from the OTEL_* variables. A program
+// applies its flags after that, so flags take precedence.
 type Config struct {
 	Collector *telemetry.Collector  // what is exported; required
 	Clock     telemetry.Clock       // the clock of all stamps; required
-	Boxes     []*telemetry.TraceBox // where sampled responses arrive, one box for each producer
+	Boxes     []*telemetry.TraceBox // boxes of sampled responses, one for each producer
 
-	Disabled    bool     // export nothing at all; the pipeline measures as ever
+	Disabled    bool     // export nothing; the pipeline still measures
 	Metrics     []string // exporters: prometheus, otlp, console, none; default prometheus
 	Traces      string   // exporter: otlp, console, none; default none
-	NoExemplars bool     // links from histogram buckets to traces are left out
+	NoExemplars bool     // omit the links from histogram buckets to traces
 
 	MetricsProtocol string // of OTLP: http/protobuf (default) or grpc
 	TracesProtocol  string
-	Histograms      string        // what /metrics shows: auto (default), classic or native
-	Scale           int32         // of exponential histograms, -4 to 8
-	SLO             time.Duration // responses that take as long or longer violate it; rounded up to a histogram bound, at most 3 %
+	Histograms      string // what /metrics shows: auto (default), classic or native
+	Scale           int32  // of exponential histograms, -4 to 8
+	// SLO is the latency objective: responses that take this long or longer violate it. It is
+	// rounded up to a histogram bound, by at most 3 %.
+	SLO time.Duration
 
-	TraceRatio      float64       // of all responses, picked by wire seq, the same on every node; 0 = none
-	TraceSlow       time.Duration // trace the slowest response of a flush when it took longer; negative = never
-	TracesPerSecond int           // at most; ten times as many with a sampled parent or for an operator
+	TraceRatio float64       // fraction of all responses, picked by wire seq, the same on every node
+	TraceSlow  time.Duration // trace the slowest response of a flush if it took longer; negative = never
+	// TracesPerSecond limits the traces; the limit of those with a sampled parent or for an operator
+	// is ten times as high.
+	TracesPerSecond int
 
-	ServiceName, ServiceVersion string // resource attributes; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
+	ServiceName, ServiceVersion string // resource attributes; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence
 	InstanceID, ClusterID       string // ClusterID is also part of trace ids
-	NodeRole                    string // only if it never changes
+	NodeRole                    string // set it only if it never changes
 
 	KindName   func(kind uint8) string   // name of a slot kind in traces; default its number
 	PolicyName func(policy uint8) string // name of a durability policy in traces; default its number
 
-	ExportEvery     time.Duration // to OTLP and the console, unless OTEL_METRIC_EXPORT_INTERVAL says
-	CollectEvery    time.Duration // blocks are emptied at least so often, whoever reads; at most a minute
-	ShutdownTimeout time.Duration // bounds Shutdown when its context has no earlier deadline
+	ExportEvery     time.Duration // export interval of OTLP and console, unless OTEL_METRIC_EXPORT_INTERVAL is set
+	CollectEvery    time.Duration // longest interval between two collections, at most a minute
+	ShutdownTimeout time.Duration // bounds Shutdown unless its context has an earlier deadline
 
-	AdminAddr string       // where OTEL_EXPORTER_PROMETHEUS_HOST and _PORT want /metrics; for whoever mounts Handler
-	Console   io.Writer    // of the console exporters; default standard output
-	Log       *slog.Logger // errors, at most one a second; default slog.Default()
+	AdminAddr string       // address from OTEL_EXPORTER_PROMETHEUS_HOST and _PORT; for the program that mounts Handler
+	Console   io.Writer    // output of the console exporters; default standard output
+	Log       *slog.Logger // receives errors, at most one a second; default slog.Default()
 }
 
-// Rules returns the sampling rules that the configuration asks for, for the pipeline's
-// telemetry.Sampler: none if nobody would export the traces.
+// Rules returns the sampling rules of the configuration for the pipeline's telemetry.Sampler. If no
+// traces are exported, it returns the zero Rules.
 func (c Config) Rules() telemetry.Rules {
 	c.defaults()
 	if c.Disabled || c.Traces == ExporterNone {
@@ -129,15 +133,15 @@ func setDefault[T comparable](v *T, to T) {
 	}
 }
 
-// check names the first setting that cannot work and says what would.
+// check returns an error for the first invalid setting, with a valid value.
 func (c *Config) check() error {
 	if c.Collector == nil {
-		return fmt.Errorf("otel: Config.Collector is nil; give the collector of the pipeline")
+		return fmt.Errorf("otel: Config.Collector is nil; set it to the pipeline's collector")
 	}
 	return c.checkSettings()
 }
 
-// checkSettings is check without what variables cannot say.
+// checkSettings checks everything that variables can set.
 func (c *Config) checkSettings() error {
 	oneOf := func(setting, value string, allowed ...string) error {
 		if slices.Contains(allowed, value) {
@@ -170,7 +174,7 @@ func (c *Config) checkSettings() error {
 	case c.TracesPerSecond < 0:
 		return fmt.Errorf("otel: %d traces per second; use a positive number, such as %d", c.TracesPerSecond, DefaultTracesPerSecond)
 	case c.CollectEvery < 0 || c.CollectEvery > time.Minute:
-		return fmt.Errorf("otel: collecting every %v; use up to 1m, blocks count in 32 bits", c.CollectEvery)
+		return fmt.Errorf("otel: collection interval is %v; use at most 1m, because blocks count in 32 bits", c.CollectEvery)
 	}
 	return nil
 }

@@ -20,12 +20,12 @@ func tool(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not installed (Debian: apt-get install prometheus): not checked here", name)
+		t.Skipf("%s is not installed (Debian: apt-get install prometheus)", name)
 	}
 	return path
 }
 
-// known returns every metric that a scrape can show, histograms with their parts.
+// known returns the labels of every metric that a scrape can contain, with the parts of histograms.
 func known(t testing.TB) map[string][]string {
 	names := map[string][]string{"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "job", "instance"}}
 	for _, i := range Instruments() {
@@ -54,7 +54,8 @@ var (
 	grouping = regexp.MustCompile(`by \(([^)]*)\)`)
 )
 
-// checkQuery complains about metrics and labels that nobody exports. It returns the labels of the metrics in the query.
+// checkQuery reports metrics and labels that are not exported. It returns the labels of the metrics in
+// the query.
 func checkQuery(t *testing.T, where, query string, names map[string][]string) (labels []string) {
 	t.Helper()
 	found := 0
@@ -77,7 +78,7 @@ func checkQuery(t *testing.T, where, query string, names map[string][]string) (l
 	for _, g := range grouping.FindAllStringSubmatch(query, -1) {
 		for l := range strings.SplitSeq(g[1], ",") {
 			if !slices.Contains(labels, strings.TrimSpace(l)) {
-				t.Errorf("%s: groups by %s, which no metric in it has: %s", where, l, query)
+				t.Errorf("%s: groups by %s, which none of its metrics has: %s", where, l, query)
 			}
 		}
 	}
@@ -101,7 +102,7 @@ type dashboard struct {
 	Templating struct{ List []struct{ Name, Type string } }
 }
 
-func TestDashboardShowsMetricsThatExist(t *testing.T) {
+func TestDashboardUsesExistingMetrics(t *testing.T) {
 	text, err := os.ReadFile(deploy + "/grafana/dashboards/sluice.json")
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 		}
 		ids[p.ID] = true
 		if p.Type != "row" && len(p.Targets) == 0 {
-			t.Errorf("panel %q shows nothing", p.Title)
+			t.Errorf("panel %q has no query", p.Title)
 		}
 		if p.Type != "row" && p.FieldConfig.Defaults.Unit == "" {
 			t.Errorf("panel %q has no unit", p.Title)
@@ -126,11 +127,11 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 			labels := checkQuery(t, "panel "+p.Title, q.Expr, names)
 			for _, l := range regexp.MustCompile(`{{(\w+)}}`).FindAllStringSubmatch(q.LegendFormat, -1) {
 				if !slices.Contains(labels, l[1]) {
-					t.Errorf("panel %q: its legend names %s, which no metric in %s has", p.Title, l[1], q.Expr)
+					t.Errorf("panel %q: the legend uses label %s, which no metric in %s has", p.Title, l[1], q.Expr)
 				}
 			}
 			if len(p.Targets) > 1 && q.LegendFormat == "" {
-				t.Errorf("panel %q: a line without a name: %s", p.Title, q.Expr)
+				t.Errorf("panel %q: query without a legend: %s", p.Title, q.Expr)
 			}
 		}
 		for _, o := range d.Panels[:i] {
@@ -149,7 +150,7 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	}
 }
 
-// parses lets Prometheus parse every query, as rules.
+// parses checks that Prometheus parses every query, as recording rules.
 func parses(t *testing.T, promtool string, d dashboard) {
 	var rules strings.Builder
 	rules.WriteString("groups:\n- name: panels\n  rules:\n")
@@ -168,9 +169,9 @@ func parses(t *testing.T, promtool string, d dashboard) {
 	}
 }
 
-// jsonOf quotes for YAML, which contains JSON.
+// jsonOf quotes text for YAML, of which JSON is a subset.
 func jsonOf(text string) string {
-	b, _ := json.Marshal(text) // a string always works
+	b, _ := json.Marshal(text) // a string never fails
 	return string(b)
 }
 
@@ -186,7 +187,8 @@ type ruleTests struct {
 	}
 }
 
-// quiet reports whether a test feeds one of a rule's metrics for an instance for which it does not want the alert.
+// quiet reports whether a test feeds one of the metrics of a rule for an instance and expects that the
+// alert does not fire for it.
 func (f *ruleTests) quiet(alert, expr string) bool {
 	for _, test := range f.Tests {
 		for _, e := range test.Exprs {
@@ -218,7 +220,7 @@ type ruleFile struct {
 	}
 }
 
-func TestAlertsUseMetricsThatExistAndAreAllTested(t *testing.T) {
+func TestEveryAlertUsesExistingMetricsAndIsTested(t *testing.T) {
 	var rules ruleFile
 	text, err := os.ReadFile(deploy + "/prometheus/rules.yml")
 	if err != nil {
@@ -246,13 +248,13 @@ func TestAlertsUseMetricsThatExistAndAreAllTested(t *testing.T) {
 			n++
 			checkQuery(t, "alert "+r.Alert, r.Expr, names)
 			if !strings.Contains(tests, `alertname="`+r.Alert+`",alertstate="firing"`) {
-				t.Errorf("no test sees %s fire", r.Alert)
+				t.Errorf("no test expects that %s fires", r.Alert)
 			}
 			if !parsed.quiet(r.Alert, r.Expr) {
-				t.Errorf("no test sees %s keep quiet about values that are as they should be", r.Alert)
+				t.Errorf("no test expects that %s does not fire for normal values", r.Alert)
 			}
 			if r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
-				t.Errorf("%s does not say what to do", r.Alert)
+				t.Errorf("%s has no severity, summary or description", r.Alert)
 			}
 		}
 	}
@@ -261,12 +263,12 @@ func TestAlertsUseMetricsThatExistAndAreAllTested(t *testing.T) {
 	}
 	for _, m := range regexp.MustCompile(`series: '(\w+)`).FindAllStringSubmatch(tests, -1) {
 		if _, ok := names[m[1]]; !ok {
-			t.Errorf("the tests feed %s, which does not exist", m[1])
+			t.Errorf("the rule tests feed %s, which does not exist", m[1])
 		}
 	}
 }
 
-func TestAlertsFireWhenTheyShould(t *testing.T) {
+func TestAlertRulesAndPrometheusConfig(t *testing.T) {
 	promtool := tool(t, "promtool")
 	cmd := exec.Command(promtool, "test", "rules", "rules_test.yml", "rules_slow_test.yml")
 	cmd.Dir = deploy + "/prometheus"
@@ -278,8 +280,8 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 	}
 }
 
-// The compose file and the provisioning mount what is there.
-func TestComposeMountsWhatExists(t *testing.T) {
+// The paths that the compose file and the provisioning mount exist.
+func TestComposeMountsExistingFiles(t *testing.T) {
 	for _, f := range []string{"dashboards.compose.yml", "grafana/provisioning/dashboards/sluice.yml", "grafana/provisioning/datasources/prometheus.yml"} {
 		text, err := os.ReadFile(filepath.Join(deploy, f))
 		if err != nil {

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// FromEnv completes a configuration from the OTEL_* variables that the SDK and its
-// exporters do not read themselves (docs/telemetry.md lists both). A variable that is
-// set beats what c says; empty counts as unset. An error names a variable that cannot be
-// meant; c needs no Collector for that, so it can be asked before there is a pipeline.
+// FromEnv completes a configuration from the OTEL_* variables that the SDK and its exporters do not
+// read themselves (docs/telemetry.md lists both kinds). A variable that is set overrides c; an empty one
+// counts as unset. An invalid value is an error. c needs no Collector, so FromEnv can be called before
+// the pipeline exists.
 func FromEnv(c Config) (Config, error) {
 	c.Disabled = c.Disabled || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true")
 	if v := os.Getenv("OTEL_METRICS_EXPORTER"); v != "" {
@@ -55,8 +55,8 @@ func FromEnv(c Config) (Config, error) {
 	return c, filled.checkSettings()
 }
 
-// samplerFromEnv reads the head decision. A request's own sampled parent is always
-// honoured, so the parent-based samplers equal the plain ones.
+// samplerFromEnv reads the sampling ratio. A sampled parent of a request is always continued, so the
+// parent-based samplers equal the plain ones.
 func samplerFromEnv(c *Config) error {
 	name := os.Getenv("OTEL_TRACES_SAMPLER")
 	switch strings.TrimPrefix(name, "parentbased_") {

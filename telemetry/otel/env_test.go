@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestVariablesAreHonoured(t *testing.T) {
+func TestFromEnvReadsVariables(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		env  map[string]string
@@ -49,7 +49,7 @@ func TestVariablesAreHonoured(t *testing.T) {
 	}
 }
 
-func TestBadSettingsAreNamed(t *testing.T) {
+func TestInvalidSettingsAreReported(t *testing.T) {
 	for _, c := range []struct{ name, key, value, want string }{
 		{"exporter for metrics", "OTEL_METRICS_EXPORTER", "otlp,jaeger", `"jaeger"`},
 		{"exporter for traces", "OTEL_TRACES_EXPORTER", "zipkin", `"zipkin"`},

@@ -12,8 +12,8 @@ import (
 	"sluice/telemetry/otel"
 )
 
-// A program registers its actors with a collector, starts telemetry and mounts the
-// handler; in the end it parks the actors and shuts telemetry down before the HTTP server.
+// A program registers its actors with a collector, starts telemetry and mounts the handler. At the end
+// it parks the actors and shuts telemetry down before the HTTP server.
 func Example() {
 	clock := telemetry.NewClock()
 	collector := telemetry.NewCollector(clock)

@@ -10,9 +10,8 @@ import (
 	"sluice/telemetry"
 )
 
-// exemplars keeps, for every classic bucket of every stage, the newest trace whose
-// duration lies in it. The trace goroutine writes, views read; a mutex orders them.
-// Nil keeps nothing.
+// exemplars keeps the newest trace of every classic bucket of every stage. The trace goroutine writes,
+// views read; a mutex serializes them. A nil *exemplars keeps nothing.
 type exemplars struct {
 	bounds []uint64
 
@@ -45,7 +44,7 @@ func (x *exemplars) put(s telemetry.Stage, e exemplar) {
 	x.mu.Unlock()
 }
 
-// since returns those that are not older than from, as a reader wants them.
+// since returns the exemplars of a stage that are not older than from.
 func (x *exemplars) since(s telemetry.Stage, from time.Time) []metricdata.Exemplar[float64] {
 	if x == nil {
 		return nil

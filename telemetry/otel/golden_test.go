@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "rewrite the golden file and the table o
 
 const doc = "../../docs/telemetry.md"
 
-// everything returns a text scrape of a rig in which every series exists.
+// everything returns a text scrape of a rig in which every series has values.
 func everything(t testing.TB) string {
 	r := newRig()
 	c := r.config()
@@ -71,7 +71,7 @@ func described(body string) string {
 	return out.String()
 }
 
-func TestNamesUnitsLabelsAndHelpAreAsPublished(t *testing.T) {
+func TestMetricsMatchGoldenFile(t *testing.T) {
 	got := described(everything(t))
 	const file = "testdata/metrics.golden"
 	if *update {
@@ -84,7 +84,7 @@ func TestNamesUnitsLabelsAndHelpAreAsPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("metrics differ from %s; names are an interface. If this is meant: go test ./telemetry/otel -update\n%s", file, difference(string(want), got))
+		t.Errorf("metrics differ from %s. Names are an interface; if the change is intended: go test ./telemetry/otel -update\n%s", file, difference(string(want), got))
 	}
 	if n := strings.Count(got, "\n"); n != len(Instruments()) {
 		t.Errorf("%d metrics scraped, %d in the table", n, len(Instruments()))
@@ -124,11 +124,11 @@ func TestDocumentListsEveryMetric(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if want != string(text) {
-		t.Errorf("the table of %s is not that of the code: go test ./telemetry/otel -update\n%s", doc, difference(string(text), want))
+		t.Errorf("the table of %s differs from the code: go test ./telemetry/otel -update\n%s", doc, difference(string(text), want))
 	}
 }
 
-// metricTable is the table of docs/telemetry.md.
+// metricTable returns the table of docs/telemetry.md.
 func metricTable(t testing.TB) string {
 	var b strings.Builder
 	b.WriteString("| Prometheus | OpenTelemetry | kind | unit | labels | meaning |\n|---|---|---|---|---|---|\n")
@@ -145,7 +145,7 @@ func metricTable(t testing.TB) string {
 	return b.String()
 }
 
-// promName is the name that Prometheus sees.
+// promName returns the Prometheus name of an instrument.
 func promName(t testing.TB, i Instrument) string {
 	t.Helper()
 	kind := map[Kind]otlptranslator.MetricType{
@@ -160,8 +160,8 @@ func promName(t testing.TB, i Instrument) string {
 	return name
 }
 
-// What a response is labelled with must not grow with clients or time.
-func TestNothingIsLabelledByConnection(t *testing.T) {
+// The number of label values must not grow with clients or time.
+func TestLabelsAreBounded(t *testing.T) {
 	allowed := []string{"stage", "shard", "state", "reason", "outcome", "blocker", "mailbox", "slot", "event", "source", "le"}
 	body := everything(t)
 	lines := 0
@@ -180,7 +180,7 @@ func TestNothingIsLabelledByConnection(t *testing.T) {
 	}
 }
 
-// The document lists every attribute of a trace's root, and nothing else.
+// The document lists every attribute of the root span, and no others.
 func TestDocumentListsEverySpanAttribute(t *testing.T) {
 	text, err := os.ReadFile(doc)
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 	"sluice/telemetry"
 )
 
-// ids makes trace and span ids from cluster, wire seq and connection instead of at
-// random: whoever knows a response can name its trace, and every node of a cluster
-// gives the spans of one event the same trace id without a message. It is the SDK's
-// IDGenerator; the trace goroutine alone calls it, between begin and the last span.
+// ids derives trace and span ids from cluster, wire seq and connection instead of choosing them at
+// random. So the trace id of a known response can be computed, and every node of a cluster gives the
+// spans of one event the same trace id without communication. It is the SDK's IDGenerator; only the
+// trace goroutine calls it, between begin and the last span.
 type ids struct {
 	cluster uint64
 	trace   trace.TraceID
-	span    uint64 // root of the span ids of the present response
-	next    uint64 // its next span
+	span    uint64 // base of the span ids of the current response
+	next    uint64 // index of its next span
 }
 
 func newIDs(cluster string) *ids {
@@ -27,8 +27,8 @@ func newIDs(cluster string) *ids {
 	return &ids{cluster: scramble(h.Sum64())}
 }
 
-// begin sets the response whose spans come next. Ordinal tells responses to one
-// connection caused by one event apart.
+// begin sets the response of the following spans. The ordinal distinguishes the responses that one
+// event caused for one connection.
 func (g *ids) begin(r *telemetry.TraceRec, ordinal uint64) {
 	high := scramble(g.cluster ^ scramble(r.Seq))
 	low := scramble(high + r.Seq)

@@ -6,7 +6,7 @@ import (
 	"sluice/telemetry"
 )
 
-// Kind is what a metric does over time.
+// Kind is the kind of a metric, as OpenTelemetry defines it.
 type Kind string
 
 // Kinds of metrics.
@@ -26,28 +26,28 @@ type Instrument struct {
 	Help   string   // one sentence
 }
 
-// by says what tells the series of an instrument apart, besides its own label.
+// by is the set of labels of an instrument, besides its own label.
 type by uint8
 
 const (
 	byNone    by = iota
 	byShard      // shard
-	byActor      // stage (the actor's kind) and shard
+	byActor      // stage (kind of the actor) and shard
 	byMailbox    // mailbox (the actor that reads it) and shard
-	byGauge      // what the gauge says
+	byGauge      // label of the gauge
 )
 
 func (b by) labels() []string {
 	return [][]string{byNone: nil, byShard: {"shard"}, byActor: {"stage", "shard"}, byMailbox: {"mailbox", "shard"}, byGauge: nil}[b]
 }
 
-// row is an instrument and where its values come from.
+// row is an instrument and the source of its values.
 type row struct {
 	Instrument
-	from   string // name in package telemetry, with " value" if only one of its labels; empty: computed by the view
+	from   string // name in package telemetry, and " value" for one value of its label; empty: computed by the view
 	by     by
-	actors string // whose zeros are exported; empty: everybody's
-	float  bool   // seconds: nanoseconds in a counter, seconds in a gauge
+	actors string // kind of actor whose zeros are exported; empty: all
+	float  bool   // exported as float: a counter of nanoseconds as seconds, a gauge as it is
 }
 
 const (
@@ -56,8 +56,7 @@ const (
 	kindEgress = "egress"
 )
 
-// rows is the table of all instruments. Help is taken from package telemetry where
-// it is empty here.
+// rows returns the table of all instruments. Where Help is empty here, it is that of package telemetry.
 func rows() []row {
 	var t []row
 	t = append(t, computedRows()...)
@@ -150,8 +149,8 @@ func counterRows() []row {
 	return t
 }
 
-// unexported names counters that are shown in dumps only: the trace boxes count
-// these themselves, and one fact has one metric.
+// unexported reports whether a counter is shown in dumps only. The trace boxes count these events
+// themselves, and one fact has one metric.
 func unexported(name string) bool { return name == "traces_taken" || name == "traces_dropped" }
 
 func markRows() []row {
@@ -204,8 +203,8 @@ func gaugeRows() []row {
 	}
 }
 
-// mailboxGauges are gauges that are exported as the mailbox gauges of an actor, so that depth, capacity and the highest depth of
-// every mailbox have the same labels.
+// mailboxGauges are gauges that are exported as the mailbox gauges of an actor, so that depth, capacity
+// and highest depth of every mailbox have the same labels.
 func mailboxGauges() map[telemetry.GaugeID]struct {
 	gauge   telemetry.GaugeID
 	mailbox string
@@ -219,8 +218,7 @@ func mailboxGauges() map[telemetry.GaugeID]struct {
 	}
 }
 
-// describe completes the rows of counters and marks from package telemetry, where
-// each has its sentence and the key of its label.
+// describe completes the rows of counters and marks with sentence and label from package telemetry.
 func describe(t []row) {
 	info := make(map[string]telemetry.Info)
 	for c := range telemetry.Counter(telemetry.NumCounters) {
@@ -247,9 +245,8 @@ func describe(t []row) {
 	}
 }
 
-// Instruments lists every metric of this package, in the order of docs/telemetry.md.
-// A gauge that the program registers under a name not listed is exported as well, under
-// a name made from its own (see the document).
+// Instruments lists every metric of this package, in the order of docs/telemetry.md. Custom gauges are
+// exported as well, under a name derived from their own (docs/telemetry.md).
 func Instruments() []Instrument {
 	t := rows()
 	list := make([]Instrument, len(t))
@@ -259,7 +256,7 @@ func Instruments() []Instrument {
 	return list
 }
 
-// derived makes the row of a gauge that is not in the table.
+// derived returns the row of a custom gauge.
 func derived(g telemetry.Gauge) row {
 	name := "sluice." + strings.Replace(g.Name, "_", ".", 1)
 	unit := g.Unit

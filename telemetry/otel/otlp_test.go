@@ -10,8 +10,8 @@ import (
 	"sluice/telemetry"
 )
 
-// An actor records while exports go on; the last export has every record.
-func TestLastExportHoldsEverySample(t *testing.T) {
+// An actor records during exports. The last export contains every sample.
+func TestLastExportContainsEverySample(t *testing.T) {
 	for _, protocol := range []string{ProtocolHTTP, ProtocolGRPC} {
 		for _, temporality := range []string{"cumulative", "delta"} {
 			t.Run(protocol+" "+temporality, func(t *testing.T) {
@@ -44,7 +44,7 @@ func TestLastExportHoldsEverySample(t *testing.T) {
 					t.Errorf("sum %v s, want %v", hsum, w)
 				}
 				if protocol == ProtocolHTTP && !in.zipped {
-					t.Error("OTEL_EXPORTER_OTLP_COMPRESSION was not honoured")
+					t.Error("OTEL_EXPORTER_OTLP_COMPRESSION was not honored")
 				}
 				for _, name := range []string{"go.goroutine.count", "go.schedule.duration"} {
 					if len(in.points(name)) == 0 {
@@ -56,8 +56,8 @@ func TestLastExportHoldsEverySample(t *testing.T) {
 	}
 }
 
-// recordWhile lets a shard that never parks record responses of 2 us until f is over,
-// and returns how many.
+// recordWhile records responses of 2 us in a shard that never parks until f returns. It returns their
+// number.
 func recordWhile(t *testing.T, r *rig, f func()) (n uint64) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -85,7 +85,7 @@ func recordWhile(t *testing.T, r *rig, f func()) (n uint64) {
 	return n
 }
 
-// received adds up differences, or takes the last of cumulative exports.
+// received returns the sum of delta exports, or the last of cumulative exports.
 func received(in *receiver, delta bool) (sent int64, count uint64, total float64) {
 	counters, hists := in.points("sluice.response.sent"), in.points("sluice.response.duration")
 	if !delta {
@@ -109,7 +109,7 @@ func received(in *receiver, delta bool) (sent int64, count uint64, total float64
 	return sent, count, total
 }
 
-func TestOTLPGetsTheAggregationItAsksFor(t *testing.T) {
+func TestOTLPHonorsAggregationAndResourceVariables(t *testing.T) {
 	in := receive(t, ProtocolHTTP)
 	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=from-env,deployment.environment.name=test")
@@ -147,7 +147,7 @@ func TestOTLPGetsTheAggregationItAsksFor(t *testing.T) {
 	}
 }
 
-func TestPrometheusAndOTLPTogetherSayTheSame(t *testing.T) {
+func TestPrometheusAndOTLPExportTheSameValues(t *testing.T) {
 	in := receive(t, ProtocolHTTP)
 	r := newRig()
 	c := r.config()
@@ -166,7 +166,7 @@ func TestPrometheusAndOTLPTogetherSayTheSame(t *testing.T) {
 		t.Errorf("pushed %d", got)
 	}
 	if got := line(body, `sluice_client_send_buffer_max_bytes{shard="1"}`); got != "4096" {
-		t.Errorf("the push took the scrape's mark: %q", got)
+		t.Errorf("the push reset the mark of the scrape: %q", got)
 	}
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
@@ -175,6 +175,6 @@ func TestPrometheusAndOTLPTogetherSayTheSame(t *testing.T) {
 	r.collector.Final()
 	body, _ = scrape(t, tel.Handler(), "/metrics", "")
 	if got := line(body, `sluice_response_sent_total{shard="1"}`); got != "12" {
-		t.Errorf("scraped after the end: %q; the last scrape has to see everything", got)
+		t.Errorf("scraped after Shutdown: %q; the last scrape must contain everything", got)
 	}
 }

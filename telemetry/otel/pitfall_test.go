@@ -12,8 +12,8 @@ import (
 
 const acceptProtobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.8,text/plain;version=0.0.4;q=0.5"
 
-// A reader throws data away that comes with an error, so a late actor is no error.
-func TestLateActorCostsNoData(t *testing.T) {
+// A reader discards data that comes with an error, so a late actor is not an error.
+func TestLateActorDoesNotLoseData(t *testing.T) {
 	r := newRig()
 	r.actors["gate"].Unpark() // runs and never polls
 	tel := start(t, r.config())
@@ -28,7 +28,7 @@ func TestLateActorCostsNoData(t *testing.T) {
 	r.actors["gate"].Park()
 }
 
-func TestSilenceOfAnActorIsVisible(t *testing.T) {
+func TestSilentActorIsExported(t *testing.T) {
 	r := newRig()
 	r.actors["encode"].Unpark()
 	v := testView(r, shape{}, deltas{})
@@ -42,8 +42,8 @@ func TestSilenceOfAnActorIsVisible(t *testing.T) {
 	r.actors["encode"].Park()
 }
 
-// Text shows no buckets of a native histogram, so text gets classic ones.
-func TestScraperGetsTheHistogramsItCanRead(t *testing.T) {
+// The text format has no buckets for native histograms, so it contains classic ones.
+func TestHistogramFormatFollowsAcceptHeader(t *testing.T) {
 	r := newRig()
 	tel := start(t, r.config())
 	r.responses("0", 5, 20_000)
@@ -53,12 +53,12 @@ func TestScraperGetsTheHistogramsItCanRead(t *testing.T) {
 		classic, protobuf bool
 	}{
 		{"text", "/metrics", "text/plain", true, false},
-		{"nothing said", "/metrics", "", true, false},
+		{"no Accept header", "/metrics", "", true, false},
 		{"OpenMetrics", "/metrics", "application/openmetrics-text;version=1.0.0", true, false},
 		{"protobuf", "/metrics", acceptProtobuf, false, true},
-		{"protobuf, classic asked for", "/metrics?histograms=classic", acceptProtobuf, true, true},
-		{"text, native asked for", "/metrics?histograms=native", "text/plain", false, false},
-		{"auto asked for", "/metrics?histograms=auto", acceptProtobuf, false, true},
+		{"protobuf, classic requested", "/metrics?histograms=classic", acceptProtobuf, true, true},
+		{"text, native requested", "/metrics?histograms=native", "text/plain", false, false},
+		{"auto requested", "/metrics?histograms=auto", acceptProtobuf, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			body, header := scrape(t, tel.Handler(), c.url, c.accept)
@@ -71,7 +71,7 @@ func TestScraperGetsTheHistogramsItCanRead(t *testing.T) {
 				h := family(t, body, "sluice_response_duration_seconds").GetMetric()[0].GetHistogram()
 				count, classic = h.GetSampleCount(), len(h.GetBucket())
 				if native := h.Schema != nil; native == c.classic {
-					t.Errorf("native %v, classic asked for %v", native, c.classic)
+					t.Errorf("native %v, classic requested %v", native, c.classic)
 				}
 			} else if got := line(body, bucket); (got == "5") != c.classic {
 				t.Errorf("bucket %q, classic %v", got, c.classic)
@@ -80,13 +80,13 @@ func TestScraperGetsTheHistogramsItCanRead(t *testing.T) {
 				t.Errorf("count %d, %d classic buckets", count, classic)
 			}
 			if header.Get("Vary") == "" {
-				t.Error("no Vary: a cache would mix them up")
+				t.Error("no Vary header: a cache would confuse the formats")
 			}
 		})
 	}
 }
 
-func TestUnknownHistogramsAreAnError(t *testing.T) {
+func TestUnknownHistogramsParameterIsRejected(t *testing.T) {
 	tel := start(t, newRig().config())
 	w := newResponse(tel.Handler(), "/metrics?histograms=tall")
 	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "tall") {
@@ -94,8 +94,8 @@ func TestUnknownHistogramsAreAnError(t *testing.T) {
 	}
 }
 
-// A name that two sources use makes the exporter answer 500; one name, one instrument.
-func TestNoNameIsUsedTwice(t *testing.T) {
+// If two sources use one name, the exporter responds with 500.
+func TestMetricNamesAreUnique(t *testing.T) {
 	seen, prom := map[string]bool{}, map[string]bool{}
 	for _, i := range Instruments() {
 		if seen[i.Name] || prom[promName(t, i)] {
@@ -108,7 +108,7 @@ func TestNoNameIsUsedTwice(t *testing.T) {
 	}
 }
 
-// A reader's delta state is its own, and Prometheus is never given differences.
+// The variable for temporality applies to OTLP only; Prometheus never receives differences.
 func TestScrapesAreCumulative(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")
 	r := newRig()
@@ -125,8 +125,8 @@ func TestScrapesAreCumulative(t *testing.T) {
 	}
 }
 
-// Scope labels would add 85 bytes to every line, a unit of 1 the suffix _ratio.
-func TestLinesAreShortAndBooleansAreNoRatios(t *testing.T) {
+// Scope labels would add 85 bytes to every line; a unit of 1 would add the suffix _ratio.
+func TestScrapeHasNoScopeLabelsAndNoRatioSuffix(t *testing.T) {
 	body := everything(t)
 	for _, bad := range []string{"otel_scope", "_ratio"} {
 		for l := range strings.SplitSeq(body, "\n") {
@@ -143,8 +143,8 @@ func TestLinesAreShortAndBooleansAreNoRatios(t *testing.T) {
 	}
 }
 
-// The block counts in 32 bits: somebody has to empty it even if nobody reads.
-func TestBlocksAreEmptiedWithoutAReader(t *testing.T) {
+// Blocks count in 32 bits, so they are collected even if there is no reader.
+func TestBlocksAreCollectedWithoutReaders(t *testing.T) {
 	r := newRig()
 	c := r.config()
 	c.Metrics, c.CollectEvery = []string{ExporterNone}, 1e6
@@ -158,15 +158,15 @@ func TestBlocksAreEmptiedWithoutAReader(t *testing.T) {
 	}
 }
 
-// Boxes that nobody empties are full soon: that is a loss only where traces are exported.
-func TestAFullBoxIsALossOnlyWhereTracesAreExported(t *testing.T) {
+// Without an exporter of traces, the boxes are not emptied and fill up. That is not a loss.
+func TestFullBoxCountsAsDropOnlyIfTracesAreExported(t *testing.T) {
 	for exporter, want := range map[string]string{ExporterNone: "0", ExporterConsole: "1"} {
 		r := newRig()
 		r.boxes = []*telemetry.TraceBox{telemetry.NewTraceBox(1)}
 		c := r.config()
 		c.Traces, c.Console = exporter, discard{}
 		rec := sampled(r, 1)
-		for range 2 { // before anybody empties the box
+		for range 2 { // before the trace goroutine empties the box
 			r.boxes[0].TryPut(&rec)
 		}
 		body, _ := scrape(t, start(t, c).Handler(), "/metrics", "")

@@ -15,9 +15,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// scrapeHandler answers /metrics from two registries: one whose histograms have explicit
-// buckets, one whose histograms are native. A registry cannot have both, and a native
-// histogram read as text has neither buckets nor quantiles.
+// scrapeHandler serves /metrics from two registries: one whose histograms have explicit buckets, one
+// whose histograms are native. A registry cannot have both, and a native histogram has neither buckets
+// nor quantiles in the text format.
 type scrapeHandler struct {
 	classic, native http.Handler
 	histograms      string
@@ -25,7 +25,7 @@ type scrapeHandler struct {
 
 func newScrapeHandler(src *source, c *Config, res *resource.Resource) (*scrapeHandler, error) {
 	s := &scrapeHandler{histograms: c.Histograms}
-	// What runnable goroutines waited for a processor is what a busy machine adds to every stage.
+	// The time that runnable goroutines wait for a processor is what a busy machine adds to every stage.
 	waits := collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile("^/sched/latencies:seconds$")}
 	for _, r := range []struct {
 		to    *http.Handler
@@ -42,8 +42,8 @@ func newScrapeHandler(src *source, c *Config, res *resource.Resource) (*scrapeHa
 		if err != nil {
 			return nil, fmt.Errorf("otel: prometheus exporter: %w", err)
 		}
-		// The exporter is a reader, and a reader reads once a provider knows it. It holds
-		// nothing that would have to be closed, so /metrics answers to the very end.
+		// The exporter is a reader; a reader works once it is registered with a provider. It has
+		// no resources to close, so /metrics is served until the process ends.
 		metric.NewMeterProvider(metric.WithResource(res), metric.WithReader(exporter))
 		*r.to = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 			ErrorLog:            slogPrinter{c.Log},
@@ -55,8 +55,8 @@ func newScrapeHandler(src *source, c *Config, res *resource.Resource) (*scrapeHa
 	return s, nil
 }
 
-// ServeHTTP answers with native histograms who accepts protobuf, with classic ones
-// who does not; ?histograms=classic or native decides for those who know better.
+// ServeHTTP serves native histograms to scrapers that accept protobuf, and classic ones to all others.
+// ?histograms=classic or ?histograms=native overrides that.
 func (s *scrapeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	want := r.URL.Query().Get("histograms")
 	switch want {

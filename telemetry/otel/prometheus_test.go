@@ -25,7 +25,7 @@ type server struct {
 	base string
 }
 
-// prometheusOf starts Debian's Prometheus; it ends with the test.
+// prometheusOf starts Debian's Prometheus and stops it at the end of the test.
 func prometheusOf(t *testing.T, target, params string, flags ...string) *server {
 	t.Helper()
 	program := tool(t, "prometheus")
@@ -63,7 +63,7 @@ func prometheusOf(t *testing.T, target, params string, flags ...string) *server 
 	return &server{t: t, base: "http://" + addr}
 }
 
-// get asks the HTTP API; false while it does not answer.
+// get queries the HTTP API. It returns false if there is no valid response.
 func (s *server) get(path string, query url.Values, into any) bool {
 	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.base+path+"?"+query.Encode(), nil)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *server) get(path string, query url.Values, into any) bool {
 	return res.StatusCode == http.StatusOK && json.NewDecoder(res.Body).Decode(into) == nil
 }
 
-// value evaluates an instant query that gives one sample.
+// value evaluates an instant query with one sample as its result.
 func (s *server) value(query string) (v float64, ok bool) {
 	var answer struct {
 		Data struct {
@@ -91,7 +91,7 @@ func (s *server) value(query string) (v float64, ok bool) {
 	return v, err == nil
 }
 
-// wait asks until the answer is the wanted one.
+// wait repeats the query until its value is the wanted one.
 func (s *server) wait(query string, want float64) {
 	s.t.Helper()
 	deadline := time.After(30 * time.Second)
@@ -123,9 +123,9 @@ func serve(t *testing.T, r *rig, change func(*Config)) string {
 	return s.Listener.Addr().String()
 }
 
-// A live shard records while Prometheus scrapes; what its query API says in the end is what
-// was recorded, exactly, in text and in protobuf.
-func TestPrometheusCountsWhatWasRecorded(t *testing.T) {
+// A running shard records while Prometheus scrapes. In the end its query API returns exactly what was
+// recorded, for text and for protobuf.
+func TestPrometheusCountsMatchRecordedCounts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, params, count, sum, median string
@@ -137,14 +137,14 @@ func TestPrometheusCountsWhatWasRecorded(t *testing.T) {
 			"histogram_quantile(0.5, sluice_response_duration_seconds)", []string{"--enable-feature=native-histograms"},
 		},
 		{
-			"protobuf, classic histograms asked for", "  params: {histograms: [classic]}\n", "sluice_response_duration_seconds_count", "sluice_response_duration_seconds_sum",
+			"protobuf, classic histograms requested", "  params: {histograms: [classic]}\n", "sluice_response_duration_seconds_count", "sluice_response_duration_seconds_sum",
 			"histogram_quantile(0.5, sluice_response_duration_seconds_bucket)", []string{"--enable-feature=native-histograms"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel() // Prometheus takes its targets up after 5 s
+			t.Parallel() // Prometheus starts to scrape after 5 s
 			r := newRig()
-			r.record("egress 1", func(b *telemetry.Block) { // so that there is a value before the flood
+			r.record("egress 1", func(b *telemetry.Block) { // a value that exists before the shard records
 				b.C[telemetry.DropSlowClient.Counter()] += 5
 			})
 			p := prometheusOf(t, serve(t, r, nil), c.params, c.flags...)
@@ -188,11 +188,11 @@ func (s *server) waitScrapes(n int) {
 	}
 }
 
-func TestPrometheusFollowsABucketToItsTrace(t *testing.T) {
+func TestPrometheusStoresExemplars(t *testing.T) {
 	t.Parallel()
 	r := newRig()
 	target := serve(t, r, func(c *Config) { c.Traces, c.Console = ExporterConsole, discard{} })
-	rec := sampled(r, 4711) // after the start: what is older belongs to nobody's period
+	rec := sampled(r, 4711) // after the start: older exemplars are not exported
 	r.record("egress 0", func(b *telemetry.Block) {
 		b.H[telemetry.StageWhole].Record(uint64(rec.AfterNanos[telemetry.PointCompleted]))
 	})
@@ -225,8 +225,8 @@ func TestPrometheusFollowsABucketToItsTrace(t *testing.T) {
 	}
 }
 
-// A gate that never opens fires the shipped alert in a running Prometheus.
-func TestWedgedGateFiresInPrometheus(t *testing.T) {
+// A gate that never opens fires the shipped alert in Prometheus.
+func TestWedgedGateAlertFires(t *testing.T) {
 	t.Parallel()
 	r := newRig() // its gauges read 2: the oldest response has waited 2 s
 	p := prometheusOf(t, serve(t, r, nil), "")
@@ -234,7 +234,7 @@ func TestWedgedGateFiresInPrometheus(t *testing.T) {
 	p.wait(`count(ALERTS{alertname="SluiceGateWedged",alertstate="firing"})`, 1)
 }
 
-// newIDsOf returns the ids of a record's trace.
+// newIDsOf returns the id generator for a record's trace.
 func newIDsOf(cluster string, rec *telemetry.TraceRec) *ids {
 	g := newIDs(cluster)
 	g.begin(rec, 0)

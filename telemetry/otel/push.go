@@ -17,7 +17,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 )
 
-// newPush makes the provider of the readers that export by themselves, nil if there are none.
+// newPush returns the provider of the periodic readers, nil if there are none. Exports are cancelled
+// when exportCtx ends.
 func newPush(ctx context.Context, exportCtx context.Context, src *source, c *Config, res *resource.Resource) (*metric.MeterProvider, error) {
 	options := []metric.Option{metric.WithResource(res)}
 	for _, name := range c.Metrics {
@@ -43,13 +44,13 @@ func newPush(ctx context.Context, exportCtx context.Context, src *source, c *Con
 		return nil, fmt.Errorf("otel: runtime metrics: %w", err)
 	}
 	if strings.EqualFold(os.Getenv("OTEL_GO_X_OBSERVABILITY"), "true") {
-		otel.SetMeterProvider(provider) // where the SDK looks for one to measure itself with
+		otel.SetMeterProvider(provider) // the SDK measures itself with the global provider
 	}
 	return provider, nil
 }
 
-// newMetricExporter returns nil for names of exporters that do not push. The exporters
-// read the OTEL_EXPORTER_OTLP_* variables themselves.
+// newMetricExporter returns nil for exporters that do not push. The exporters read the
+// OTEL_EXPORTER_OTLP_* variables themselves.
 func newMetricExporter(ctx context.Context, name string, c *Config) (metric.Exporter, error) {
 	switch {
 	case name == ExporterConsole:
@@ -66,8 +67,8 @@ func newMetricExporter(ctx context.Context, name string, c *Config) (metric.Expo
 	return nil, nil
 }
 
-// viewFor makes the view that an exporter asks for. Who asks for nothing gets
-// exponential histograms, which are the smaller and the finer ones.
+// viewFor returns the view for an exporter. Without the variable, histograms are exponential: these
+// are smaller and finer.
 func viewFor(src *source, e metric.Exporter, c *Config) *view {
 	const variable = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 	s := shape{exponential: true, scale: c.Scale, maxSize: 160}
@@ -80,15 +81,14 @@ func viewFor(src *source, e metric.Exporter, c *Config) *view {
 	})
 }
 
-// metricGuard counts exports that failed and ends those that are going on when
-// Shutdown has waited long enough.
+// metricGuard counts failed exports and cancels running ones when exportCtx ends.
 type metricGuard struct {
 	metric.Exporter
 	exportCtx context.Context
 	errors    *atomic.Uint64
 }
 
-// Export passes on to the exporter.
+// Export calls the exporter.
 func (g *metricGuard) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -21,8 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// receiver is an OTLP collector: the protobuf services over a real socket. It keeps
-// what it got.
+// receiver is an OTLP collector: the protobuf services over a real socket. It keeps the exports.
 type receiver struct {
 	metricsrpc.UnimplementedMetricsServiceServer
 	addr string
@@ -36,7 +35,7 @@ type receiver struct {
 	requests []int    // spans of each export
 }
 
-// traceService keeps the two services apart, whose methods have one name.
+// traceService is separate from receiver because both services have a method Export.
 type traceService struct {
 	tracerpc.UnimplementedTraceServiceServer
 	r *receiver
@@ -95,7 +94,7 @@ func (s traceService) Export(_ context.Context, q *tracerpc.ExportTraceServiceRe
 	return &tracerpc.ExportTraceServiceResponse{}, nil
 }
 
-// ServeHTTP receives both over HTTP.
+// ServeHTTP receives metrics and spans over HTTP.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body := io.Reader(req.Body)
 	if token := req.Header.Get("Authorization"); token != "" {
@@ -141,7 +140,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Write(out)
 }
 
-// points returns every data point of a metric, export by export.
+// points returns a metric of all exports, in their order.
 func (r *receiver) points(name string) (exports []*metricspb.Metric) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +164,7 @@ func sum(m *metricspb.Metric) (n int64) {
 	return n
 }
 
-// trees returns the spans by trace, and each trace's by parent.
+// trees returns the spans by trace id.
 func (r *receiver) trees() map[string][]*tracepb.Span {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"sluice/telemetry"
 )
 
-// rig is a collector with the actors of a pipeline of two shards, parked between
-// records as actors at rest are.
+// rig is a collector with the actors of a pipeline of two shards. The actors are parked except while
+// they record.
 type rig struct {
 	clock     telemetry.Clock
 	collector *telemetry.Collector
@@ -55,7 +55,7 @@ func newRig() *rig {
 	return r
 }
 
-// record lets an actor write into its block.
+// record unparks an actor, calls f with its block and parks it.
 func (r *rig) record(actor string, f func(b *telemetry.Block)) {
 	a := r.actors[actor]
 	a.Unpark()
@@ -74,7 +74,7 @@ func (r *rig) responses(shard string, n int, ns uint64) {
 	})
 }
 
-// config is a configuration of the rig that logs nothing.
+// config returns a configuration for the rig that does not log.
 func (r *rig) config() Config {
 	return Config{
 		Collector: r.collector, Clock: r.clock, Boxes: r.boxes, ClusterID: "test", Log: slog.New(slog.DiscardHandler),
@@ -82,7 +82,7 @@ func (r *rig) config() Config {
 	}
 }
 
-// start starts telemetry that is shut down with the test.
+// start starts telemetry and shuts it down at the end of the test.
 func start(t testing.TB, c Config) *Telemetry {
 	t.Helper()
 	tel, err := Start(t.Context(), c)
@@ -93,7 +93,7 @@ func start(t testing.TB, c Config) *Telemetry {
 	return tel
 }
 
-// scrape asks for /metrics as a scraper does.
+// scrape requests url as a scraper does.
 func scrape(t testing.TB, h http.Handler, url, accept string) (body string, header http.Header) {
 	t.Helper()
 	req := httptest.NewRequest(http.MethodGet, url, nil)
@@ -119,12 +119,12 @@ func line(body, series string) string {
 	return ""
 }
 
-// discard is an output that nobody reads.
+// discard is a writer that discards everything.
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// blockWithEverything makes every series of an actor exist.
+// blockWithEverything sets every value of a block.
 func blockWithEverything(b *telemetry.Block) {
 	for s := range b.H {
 		b.H[s].Record(uint64(s+1) * 1000)
@@ -140,7 +140,7 @@ func blockWithEverything(b *telemetry.Block) {
 	}
 }
 
-// newResponse asks a handler and returns what it answered.
+// newResponse calls a handler and returns its response.
 func newResponse(h http.Handler, url string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, url, nil))
@@ -162,7 +162,7 @@ func family(t testing.TB, body, name string) *dto.MetricFamily {
 	}
 }
 
-// lockedBuffer takes what several goroutines write.
+// lockedBuffer is a buffer that several goroutines may write.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  strings.Builder

@@ -6,11 +6,11 @@ import (
 	"sluice/telemetry"
 )
 
-// selfCounts is what telemetry counts about itself.
+// selfCounts counts the traces and errors of telemetry itself.
 type selfCounts struct {
 	sampled  [5]atomic.Uint64 // by telemetry.TraceReason; written by the trace goroutine, read by views
-	rate     atomic.Uint64    // written by the trace goroutine, read by views
-	exporter atomic.Uint64    // traces; written by the batch processor's goroutine, read by views
+	rate     atomic.Uint64    // traces over the rate; written by the trace goroutine, read by views
+	exporter atomic.Uint64    // traces whose export failed; written by the batch processor's goroutine, read by views
 
 	metricErrors atomic.Uint64 // written by the periodic readers' goroutines, read by views
 	traceErrors  atomic.Uint64 // written by the batch processor's goroutine, read by views

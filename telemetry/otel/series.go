@@ -10,9 +10,9 @@ import (
 	"sluice/telemetry"
 )
 
-// table holds the present value of every series of one view, by instrument. Series
-// are made when they are first seen and never forgotten, so that a counter once
-// shown stays. The view's mutex guards it.
+// table holds the current value of every series of one view, by instrument. A series is created when it
+// is first seen and never removed, so a counter that was exported once stays. The view's mutex guards
+// it.
 type table struct {
 	rows   []row
 	byName map[string]int // index in rows, by row.from, or by Instrument.Name where from is empty
@@ -24,15 +24,15 @@ type instrumentData struct {
 	list  []series
 }
 
-// seriesKey is what tells series of one instrument apart.
+// seriesKey identifies a series of one instrument.
 type seriesKey struct {
 	actor string // for byActor and byMailbox
 	shard int
-	value string // of the own label
+	value string // value of the instrument's own label
 }
 
-// series is one line of an instrument. Counters without a unit of time are
-// integers; everything else is a float.
+// series is one series of an instrument. Counters are integers, unless they count time; all other
+// values are floats.
 type series struct {
 	attrs attribute.Set
 	n     uint64
@@ -61,7 +61,7 @@ func (t *table) add(r row) int {
 	return i
 }
 
-// zero forgets values, before the totals of all actors are added up.
+// zero resets all values, before the totals of all actors are added up.
 func (t *table) zero() {
 	for i := range t.data {
 		for j := range t.data[i].list {
@@ -71,8 +71,8 @@ func (t *table) zero() {
 	}
 }
 
-// at returns the series of instrument i for an actor, made if it is new. The pointer
-// is valid until the next call.
+// at returns the series of instrument i for an actor, and creates it if it is new. The pointer is valid
+// until the next call.
 func (t *table) at(i int, actor string, shard int, label, value string) *series {
 	r, d := &t.rows[i], &t.data[i]
 	k := seriesKey{shard: telemetry.NoShard, value: value}
@@ -108,8 +108,8 @@ func attributesOf(r *row, k seriesKey, label string) attribute.Set {
 	return attribute.NewSet(kv...)
 }
 
-// metrics returns the data of instrument i between from (or start, if it is not
-// reported in differences) and now; nil if it has no series.
+// metrics returns the data of instrument i at now: since from if it is reported as differences, since
+// start otherwise. It returns nil if the instrument has no series.
 func (t *table) metrics(i int, delta bool, start, from, now time.Time) metricdata.Aggregation {
 	r, d := &t.rows[i], &t.data[i]
 	if len(d.list) == 0 {

@@ -11,16 +11,16 @@ import (
 
 const nanosPerSecond = 1e9 // nanoseconds in a second
 
-// Classic bounds lie on bounds of the fine buckets, so that no count is estimated:
-// 2^e and 1.5*2^e ns from about 1 us to 1.6 s. A bucket holds what is below its
-// bound; an exporter calls that "at most", which differs for a time of exactly the
-// bound, by less than the clock can tell.
+// Classic bounds are also bounds of the fine buckets, so that no count is estimated: 2^e and 1.5*2^e ns
+// from about 1 us to 1.6 s. A bucket counts the values below its bound, while the exported meaning is
+// "at most the bound". The two differ only for a value of exactly the bound, by less than the
+// resolution of the clock.
 const (
 	firstOctave = 10
 	lastOctave  = 30
 )
 
-// timeBounds returns the classic bounds of durations in ns, as first values above.
+// timeBounds returns the classic bounds of durations in ns: the first value above each bucket.
 func timeBounds() []uint64 {
 	var b []uint64
 	for e := firstOctave; e <= lastOctave; e++ {
@@ -29,8 +29,9 @@ func timeBounds() []uint64 {
 	return b
 }
 
-// countBounds returns the classic bounds of counts of things, as first values
-// above: at most 1, 3, 7 ... 8191. At most 2^e - 1 is exact where at most 2^e is not.
+// countBounds returns the classic bounds of counts: the first value above each bucket. Exported, the
+// buckets are "at most 1, 3, 7 ... 8191", because counts of at most 2^e - 1 are exact and those of at
+// most 2^e are not.
 func countBounds() []uint64 {
 	var b []uint64
 	for e := 1; e <= 13; e++ {
@@ -39,11 +40,11 @@ func countBounds() []uint64 {
 	return b
 }
 
-// measure is what a histogram's values are.
+// measure is the unit and the classic bounds of a histogram's values.
 type measure struct {
-	bounds   []uint64  // classic bounds as first values above
-	exported []float64 // the same as exported: seconds, or the highest count below
-	scale    float64   // of values when they are exported
+	bounds   []uint64  // classic bounds: the first value above each bucket
+	exported []float64 // the same bounds as exported: seconds, or the highest count in the bucket
+	scale    float64   // recorded values per exported unit
 }
 
 func durationMeasure() measure {
@@ -62,15 +63,15 @@ func countMeasure() measure {
 	return m
 }
 
-// shape is how a reader wants its histograms.
+// shape is the form of the histograms of a reader.
 type shape struct {
 	exponential bool
 	scale       int32
 	maxSize     int // buckets of a data point; 0 = no limit
 }
 
-// shapeOf translates what an exporter asks for. Its explicit bounds are not used:
-// they would have to be estimated, ours are exact.
+// shapeOf returns the shape for the aggregation of an exporter. The exporter's explicit bounds are not
+// used: counts at those would be estimates, at our bounds they are exact.
 func shapeOf(a metric.Aggregation, scale int32) shape {
 	if e, ok := a.(metric.AggregationBase2ExponentialHistogram); ok {
 		return shape{exponential: true, scale: min(scale, e.MaxScale), maxSize: int(e.MaxSize)}
@@ -78,7 +79,7 @@ func shapeOf(a metric.Aggregation, scale int32) shape {
 	return shape{}
 }
 
-// classic counts a histogram into len(above)+1 buckets.
+// classic counts a histogram into len(bounds)+1 buckets.
 func classic(h *telemetry.HistTotal, bounds []uint64) []uint64 {
 	counts := make([]uint64, len(bounds)+1)
 	i := 0
@@ -91,8 +92,9 @@ func classic(h *telemetry.HistTotal, bounds []uint64) []uint64 {
 	return counts
 }
 
-// exponential counts a histogram into buckets of base 2^(2^-scale), a fine bucket as
-// a whole where its middle lies: no count is lost, and at scale 3 a quantile is at most 1.5 % off.
+// exponential counts a histogram into buckets of base 2^(2^-scale). A fine bucket counts as a whole in
+// the bucket that contains its middle: no count is lost, and at scale 3 a quantile is at most 1.5 %
+// off.
 func exponential(h *telemetry.HistTotal, unit float64, s shape) (b metricdata.ExponentialBucket, zeros uint64, scale int32) {
 	scale = s.scale
 	at := make(map[int32]uint64)

@@ -13,7 +13,7 @@ import (
 	"sluice/telemetry"
 )
 
-// badCollectors are the ways in which the other end can fail; each returns an endpoint.
+// badCollectors are the ways in which a collector can fail; each function returns an endpoint.
 func badCollectors() map[string]func(t *testing.T) string {
 	return map[string]func(t *testing.T) string{
 		"refuses": func(t *testing.T) string {
@@ -21,11 +21,11 @@ func badCollectors() map[string]func(t *testing.T) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer l.Close() // nobody listens at this port from here on
+			defer l.Close() // the port is closed from here on
 			return "http://" + l.Addr().String()
 		},
 		"hangs": func(t *testing.T) string {
-			l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nobody reads
+			l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, but nothing reads
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,9 +40,9 @@ func badCollectors() map[string]func(t *testing.T) string {
 	}
 }
 
-// A collector that fails costs drop counters: putting traces and collecting go on, memory is
-// that of boxes and one queue, and the end comes within its budget.
-func TestBadCollectorChangesNothingButCounters(t *testing.T) {
+// If a collector fails, only drop counters rise: boxes accept traces, collections and scrapes work,
+// memory is bounded by the boxes and one queue, and Shutdown returns within its timeout.
+func TestFailingCollectorOnlyRaisesCounters(t *testing.T) {
 	for name, endpoint := range badCollectors() {
 		for _, protocol := range []string{ProtocolHTTP, ProtocolGRPC} {
 			t.Run("collector "+name+", "+protocol, func(t *testing.T) {
@@ -65,22 +65,22 @@ func TestBadCollectorChangesNothingButCounters(t *testing.T) {
 						r.boxes[0].TryPut(&rec)
 					}
 				}
-				put(3000) // more than the box, so that some are refused whatever the exporter does
+				put(3000) // more than the box holds, so that it rejects some in any case
 				late, begin := lateness(), time.Now()
 				body, _ := scrape(t, tel.Handler(), "/metrics", "")
 				if d, late := time.Since(begin), late(); d > time.Second+late {
-					t.Errorf("a scrape took %v, on a machine that stood still for %v", d, late)
+					t.Errorf("a scrape took %v, on a machine with %v of delays", d, late)
 				}
 				if line(body, "sluice_trace_dropped_total{reason=\"mailbox\"}") == "" {
-					t.Error("no counter of refused traces")
+					t.Error("no counter of rejected traces")
 				}
 				late, begin = lateness(), time.Now()
 				err = tel.Shutdown(context.Background())
 				if d, late := time.Since(begin), late(); d > c.ShutdownTimeout+2*time.Second+late {
-					t.Errorf("shutdown took %v with a budget of %v, on a machine that stood still for %v", d, c.ShutdownTimeout, late)
+					t.Errorf("shutdown took %v with a timeout of %v, on a machine with %v of delays", d, c.ShutdownTimeout, late)
 				}
 				if err == nil {
-					t.Error("nothing was delivered and Shutdown reports no error")
+					t.Error("nothing was exported and Shutdown returned no error")
 				}
 				checkLedger(t, tel, r, 3000)
 				goroutinesEnd(t, before)
@@ -89,7 +89,8 @@ func TestBadCollectorChangesNothingButCounters(t *testing.T) {
 	}
 }
 
-// lateness adds up by how much this machine delays what is due every 10 ms; the result ends the measurement.
+// lateness adds up the delays of a timer of 10 ms, as a measure of how busy the machine is. The returned
+// function ends the measurement.
 func lateness() func() time.Duration {
 	const every = 10 * time.Millisecond
 	quit, total := make(chan struct{}), make(chan time.Duration)
@@ -112,14 +113,14 @@ func lateness() func() time.Duration {
 	return func() time.Duration { close(quit); return <-total }
 }
 
-// checkLedger checks that every sampled response is a trace that was exported, or dropped for a reason.
-// Those sampled that the exporter failed for are in both.
+// checkLedger checks that every sampled response was made a trace or is counted as dropped. Traces whose
+// export failed are counted in both.
 func checkLedger(t *testing.T, tel *Telemetry, r *rig, put uint64) {
 	t.Helper()
 	s := tel.src.self
 	got := s.sampled[telemetry.TraceReasonRatio].Load() + s.rate.Load() + r.boxes[0].Refused()
 	if got != put {
-		t.Errorf("%d sampled + %d over the rate + %d refused by the box = %d, want %d",
+		t.Errorf("%d sampled + %d over the rate + %d rejected by the box = %d, want %d",
 			s.sampled[telemetry.TraceReasonRatio].Load(), s.rate.Load(), r.boxes[0].Refused(), got, put)
 	}
 	if s.exporter.Load() == 0 {
@@ -130,8 +131,8 @@ func checkLedger(t *testing.T, tel *Telemetry, r *rig, put uint64) {
 	}
 }
 
-// goroutinesEnd waits until no more goroutines run than before the test, apart from those of
-// idle connections that end by themselves.
+// goroutinesEnd waits until the goroutines of telemetry and the SDK have ended. Those of idle
+// connections end by themselves.
 func goroutinesEnd(t *testing.T, before int) {
 	t.Helper()
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -144,13 +145,13 @@ func goroutinesEnd(t *testing.T, before int) {
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("goroutines are left (%d before):\n%s", before, all)
+			t.Fatalf("goroutines still run (%d before the test):\n%s", before, all)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-func TestShutdownObeysAnEarlierDeadline(t *testing.T) {
+func TestShutdownHonorsEarlierDeadline(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", badCollectors()["hangs"](t))
 	r := newRig()
 	c := r.config()
@@ -171,8 +172,8 @@ func TestShutdownObeysAnEarlierDeadline(t *testing.T) {
 	}
 }
 
-// What lies in the boxes when the end begins is exported, and what parked actors recorded.
-func TestShutdownExportsTheRest(t *testing.T) {
+// Shutdown exports the records in the boxes and the samples of parked actors.
+func TestShutdownExportsRemainingData(t *testing.T) {
 	in := receive(t, ProtocolGRPC)
 	r := newRig()
 	c := r.config()
@@ -202,8 +203,8 @@ func TestShutdownExportsTheRest(t *testing.T) {
 	}
 }
 
-// lateHandOver leaves an actor with one block given to a collection that did not wait
-// for it, and a second one parked.
+// lateHandOver leaves an actor with two blocks: one handed over after the collection had timed out,
+// and one parked.
 func lateHandOver(r *rig) {
 	a := r.actors["egress 0"]
 	a.Unpark()

@@ -18,8 +18,8 @@ const (
 	spanReplica = "gate.replica"
 )
 
-// segment is a section of a response's way: it ends at a point and began where the one
-// before it ended, so that the segments of a trace add up to its whole.
+// segment is a section of the path of a response. It starts where the previous one ended and ends at a
+// point, so the segments of a trace add up to its whole duration.
 type segment struct {
 	end   telemetry.Point
 	stage telemetry.Stage
@@ -37,7 +37,7 @@ func segments() [7]segment {
 	}
 }
 
-// builder turns records into span trees through a tracer. The trace goroutine owns it.
+// builder makes span trees of records with a tracer. The trace goroutine owns it.
 type builder struct {
 	tracer    trace.Tracer
 	ids       *ids
@@ -47,8 +47,8 @@ type builder struct {
 	policy    func(uint8) string
 }
 
-// build makes the spans of one response. Spans end in the order of their ends being
-// known, the root last, so that a batch holds a tree as a whole more often than not.
+// build makes the spans of one response. The root ends last, so a batch usually contains the whole
+// tree.
 func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
 	b.ids.begin(r, ordinal)
 	ctx, options := b.origin(r)
@@ -82,8 +82,8 @@ func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
 	b.end(root, from)
 }
 
-// origin decides whose trace it is: that of a sampled parent, or a new one, linked to
-// the parent if there was one that nobody will see.
+// origin decides between continuing the trace of a sampled parent and starting a new one. A new trace
+// links to the parent if the parent was not sampled.
 func (b *builder) origin(r *telemetry.TraceRec) (context.Context, []trace.SpanStartOption) {
 	ctx := context.Background()
 	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: r.TraceID, SpanID: r.Parent, Remote: true})
@@ -96,7 +96,7 @@ func (b *builder) origin(r *telemetry.TraceRec) (context.Context, []trace.SpanSt
 	return ctx, []trace.SpanStartOption{trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: parent})}
 }
 
-// waits adds what the gate waited for, within the gate's span.
+// waits adds the waits for journal and replicas as spans within the gate's span.
 func (b *builder) waits(ctx context.Context, r *telemetry.TraceRec, from, to int64) {
 	for _, w := range []struct {
 		end   telemetry.Point
@@ -122,7 +122,7 @@ func (b *builder) start(ctx context.Context, name string, at int64) (context.Con
 
 func (b *builder) end(s trace.Span, at int64) { s.End(trace.WithTimestamp(b.anchor.wall(at))) }
 
-// attributes describes the response; docs/telemetry.md lists them.
+// attributes returns the attributes of the root span; docs/telemetry.md lists them.
 func (b *builder) attributes(r *telemetry.TraceRec) []attribute.KeyValue {
 	blocker := "none"
 	switch {
@@ -145,5 +145,5 @@ func (b *builder) attributes(r *telemetry.TraceRec) []attribute.KeyValue {
 	}
 }
 
-// signed clamps to what an attribute can hold.
+// signed clamps v to the range of an attribute.
 func signed(v uint64) int64 { return int64(min(v, math.MaxInt64)) }

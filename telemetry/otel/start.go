@@ -19,25 +19,24 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 )
 
-// Telemetry exports until Shutdown. Its methods may be called from any goroutine.
+// Telemetry exports until Shutdown. Any goroutine may call its methods.
 type Telemetry struct {
 	config Config
 	src    *source
 	pull   http.Handler
-	push   *metric.MeterProvider // nil: nothing is pushed
+	push   *metric.MeterProvider // nil: no exporter pushes
 	traces *drainer              // nil: no traces
 
-	cancelExports context.CancelFunc // ends exports that are going on
+	cancelExports context.CancelFunc // cancels running exports
 	stop          chan struct{}      // closed to end the collecting goroutine
 	wg            sync.WaitGroup
 	ending        sync.Once
-	ended         error // of the first Shutdown
+	ended         error // result of the first Shutdown
 }
 
-// Start begins to export. No error means that all settings are good, not that
-// somebody answers at the other end: a collector may come and go. It sets the error
-// handler of the OpenTelemetry SDK, which the process has one of. Context bounds the
-// start only.
+// Start starts to export. It returns an error for invalid settings, but not if a collector does not
+// answer: collectors may come and go. It sets the error handler of the OpenTelemetry SDK, which is
+// global to the process. The context bounds the start only.
 func Start(ctx context.Context, c Config) (*Telemetry, error) {
 	c.defaults()
 	if err := c.check(); err != nil {
@@ -86,7 +85,7 @@ func newSource(c *Config) *source {
 		scope: instrumentation.Scope{Name: scopeName, Version: c.ServiceVersion, SchemaURL: semconv.SchemaURL},
 		self:  &selfCounts{},
 	}
-	if c.Traces != ExporterNone && !c.Disabled { // else nobody empties them, and nothing is lost
+	if c.Traces != ExporterNone && !c.Disabled { // otherwise the boxes are not emptied, and a full box is no loss
 		s.self.boxes = c.Boxes
 	}
 	if !c.NoExemplars && c.Traces != ExporterNone {
@@ -95,7 +94,7 @@ func newSource(c *Config) *source {
 	return s
 }
 
-// newResource describes this process. What the variables say comes last and wins.
+// newResource describes this process. Attributes from variables come last and take precedence.
 func newResource(ctx context.Context, c *Config) (*resource.Resource, error) {
 	version := c.ServiceVersion
 	if version == "" {
@@ -119,16 +118,16 @@ func newResource(ctx context.Context, c *Config) (*resource.Resource, error) {
 	return res, nil
 }
 
-// notExported answers /metrics where it was not asked for.
+// notExported serves /metrics if Prometheus is not an exporter.
 func notExported(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "metrics are not exported to Prometheus: OTEL_METRICS_EXPORTER does not name prometheus, or OTEL_SDK_DISABLED is true", http.StatusNotFound)
 }
 
-// Handler answers scrapes, for /metrics. It works until the process ends, so that the
-// HTTP server may be closed last and the last scrape sees everything.
+// Handler serves /metrics. It works until the process ends, so the HTTP server can be closed last and
+// the last scrape sees everything.
 func (t *Telemetry) Handler() http.Handler { return t.pull }
 
-// collect empties the blocks when no reader does.
+// collect empties the blocks if no reader does.
 func (t *Telemetry) collect() {
 	tick := time.NewTicker(t.config.CollectEvery)
 	defer tick.Stop()
@@ -142,8 +141,8 @@ func (t *Telemetry) collect() {
 	}
 }
 
-// Flush exports what was recorded so far, metrics and traces, and waits for it, at
-// most until ctx is over. Numbers of actors that run and do not answer in time come later.
+// Flush exports the metrics and traces recorded so far. It returns when they are exported or ctx ends.
+// Numbers of running actors that do not answer in time arrive with a later export.
 func (t *Telemetry) Flush(ctx context.Context) error {
 	var errs []error
 	if t.traces != nil {
@@ -156,11 +155,10 @@ func (t *Telemetry) Flush(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Shutdown exports the rest and ends every goroutine of t. Call it when all actors
-// have parked for good: then the last export holds every sample. It takes no longer than
-// Config.ShutdownTimeout or ctx, half of it for traces; a collector that does not answer
-// until then costs its data and makes an error. Handler goes on answering.
-// Calls after the first return the same.
+// Shutdown exports the rest and ends every goroutine of t. Call it after all actors have parked for
+// good: then the last export contains every sample. It is bounded by Config.ShutdownTimeout and ctx; at
+// most half of that time is for traces. If a collector does not answer in time, its data is lost and
+// Shutdown returns an error. Handler continues to work. Later calls return the result of the first.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	t.ending.Do(func() { t.ended = t.shutdown(ctx) })
 	return t.ended
@@ -200,23 +198,25 @@ func wrap(what string, err error) error {
 	return nil
 }
 
-// sdkErrorHandler is the SDK's error handler: it counts all and logs one a second.
+// sdkErrorHandler is the SDK's error handler. It counts all errors and logs at most one a second.
 type sdkErrorHandler struct {
 	log   *slog.Logger
 	count *atomic.Uint64
-	last  atomic.Int64 // written and read by any goroutine of the SDK: unix second of the last line
+	last  atomic.Int64 // unix second of the last log line; written and read by any goroutine of the SDK
 }
 
 // Handle counts an error.
 func (c *sdkErrorHandler) Handle(err error) {
 	n := c.count.Add(1)
 	if now := time.Now().Unix(); c.last.Swap(now) != now {
-		c.log.Warn("telemetry export", "error", err, "errors", n)
+		c.log.Warn("telemetry export failed", "error", err, "errors", n)
 	}
 }
 
-// slogPrinter lets the scrape handler log.
+// slogPrinter is the logger of the scrape handler.
 type slogPrinter struct{ log *slog.Logger }
 
 // Println logs a line.
-func (p slogPrinter) Println(v ...any) { p.log.Warn("telemetry scrape", "error", fmt.Sprint(v...)) }
+func (p slogPrinter) Println(v ...any) {
+	p.log.Warn("telemetry scrape failed", "error", fmt.Sprint(v...))
+}

@@ -17,34 +17,34 @@ import (
 	"sluice/telemetry"
 )
 
-// drainer takes sampled responses out of their boxes and makes traces of those that
-// the rate allows. Its goroutine may block on the batch processor, whose exporter may
-// hang; then the boxes fill and count what they refuse, and nobody else notices.
+// drainer takes sampled responses out of their boxes and makes traces of those within the rate. Its
+// goroutine may block on the batch processor, whose exporter may hang. Then the boxes fill up and count
+// the responses that they reject; no other goroutine is affected.
 type drainer struct {
 	boxes         []*telemetry.TraceBox
 	clock         telemetry.Clock
 	self          *selfCounts
 	builder       *builder
 	defaultRate   *bucket
-	requestedRate *bucket     // sampled parents and operators
+	requestedRate *bucket     // for sampled parents and operators
 	previous      []responses // by box
 	provider      *sdktrace.TracerProvider
-	batches       sdktrace.SpanProcessor // the provider's; it has goroutines of its own
+	batches       sdktrace.SpanProcessor // of the provider; has goroutines of its own
 
-	stop          chan struct{} // closed to end the goroutine after a last look into the boxes
+	stop          chan struct{} // closed to end the goroutine; it empties the boxes once more
 	done          chan struct{}
-	flushRequests chan chan struct{} // a look into the boxes now, answered when it is over
+	flushRequests chan chan struct{} // requests to empty the boxes now; the sent channel is closed afterwards
 }
 
-// responses counts consecutive responses to one connection by one event.
+// responses counts the consecutive responses of one event to one connection.
 type responses struct {
 	seq, conn, ordinal uint64
 }
 
-// requestedFactor is how many times the usual rate those get who asked for a trace.
+// requestedFactor is the rate of requested traces as a multiple of the default rate.
 const requestedFactor = 10
 
-// newDrainer returns nil if traces are not exported.
+// newDrainer returns nil if traces are not exported. Exports are cancelled when exportCtx ends.
 func newDrainer(ctx, exportCtx context.Context, c *Config, src *source, res *resource.Resource) (*drainer, error) {
 	exporter, err := newSpanExporter(ctx, c)
 	if err != nil {
@@ -53,7 +53,7 @@ func newDrainer(ctx, exportCtx context.Context, c *Config, src *source, res *res
 	if exporter == nil {
 		return nil, nil
 	}
-	// A full queue blocks, so that whole traces are dropped in one place, the box.
+	// A full queue blocks, so that traces are dropped in one place, the box, and as a whole.
 	batch := []sdktrace.BatchSpanProcessorOption{sdktrace.WithBlocking()}
 	if os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE") == "" {
 		batch = append(batch, sdktrace.WithMaxQueueSize(spanQueue))
@@ -64,7 +64,7 @@ func newDrainer(ctx, exportCtx context.Context, c *Config, src *source, res *res
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
 		sdktrace.WithIDGenerator(generator),
-		sdktrace.WithSampler(sdktrace.AlwaysSample()), // the pipeline decided
+		sdktrace.WithSampler(sdktrace.AlwaysSample()), // the pipeline has decided
 		sdktrace.WithSpanProcessor(batches),
 	)
 	now := c.Clock.Now()
@@ -128,7 +128,7 @@ func (d *drainer) drain() {
 	}
 }
 
-// take makes a trace of a record if the rate allows.
+// take makes a trace of a record if it is within the rate.
 func (d *drainer) take(box int, r *telemetry.TraceRec, now int64) {
 	p := &d.previous[box]
 	if p.seq == r.Seq && p.conn == r.Conn {
@@ -150,7 +150,7 @@ func (d *drainer) take(box int, r *telemetry.TraceRec, now int64) {
 	d.builder.build(r, p.ordinal)
 }
 
-// flush makes traces of what lies in the boxes and exports them.
+// flush makes traces of the records in the boxes and exports them.
 func (d *drainer) flush(ctx context.Context) error {
 	answer := make(chan struct{})
 	select {
@@ -158,18 +158,18 @@ func (d *drainer) flush(ctx context.Context) error {
 	case <-d.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("otel: the trace goroutine waits for the collector: %w", ctx.Err())
+		return fmt.Errorf("otel: the trace goroutine is waiting for the collector: %w", ctx.Err())
 	}
 	select {
 	case <-answer:
 	case <-ctx.Done():
-		return fmt.Errorf("otel: the trace goroutine waits for the collector: %w", ctx.Err())
+		return fmt.Errorf("otel: the trace goroutine is waiting for the collector: %w", ctx.Err())
 	}
 	return d.provider.ForceFlush(ctx)
 }
 
-// end makes traces of what is left, exports them and ends the goroutine, or gives up
-// when ctx is over.
+// end makes traces of the remaining records, exports them and ends the goroutine. It returns at the
+// latest when ctx ends.
 func (d *drainer) end(ctx context.Context) error {
 	close(d.stop)
 	select {
@@ -179,8 +179,9 @@ func (d *drainer) end(ctx context.Context) error {
 	return d.provider.Shutdown(ctx)
 }
 
-// release ends the goroutines that end left because the collector hung, now that
-// exports fail at once. The provider gives up on a processor when its context is over.
+// release ends the goroutines that end left behind because a collector hung. It is called after the
+// exports were cancelled, so they fail at once. The provider does not wait for a processor after its
+// context has ended.
 func (d *drainer) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -189,15 +190,14 @@ func (d *drainer) release() {
 	}
 }
 
-// spanGuard counts the traces of exports that failed, and ends those that are going
-// on when Shutdown has waited long enough.
+// spanGuard counts failed exports and their traces, and cancels running exports when exportCtx ends.
 type spanGuard struct {
 	sdktrace.SpanExporter
 	exportCtx       context.Context
 	errors, dropped *atomic.Uint64
 }
 
-// ExportSpans passes on to the exporter.
+// ExportSpans calls the exporter.
 func (g *spanGuard) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"sluice/telemetry"
 )
 
-// sampled is the record of a response that passed every point.
+// sampled returns the record of a response that passed every point.
 func sampled(r *rig, seq uint64) telemetry.TraceRec {
 	rec := telemetry.TraceRec{Received: r.clock.Now(), Seq: seq, Conn: 17, Bytes: 120, Batch: 8, Shard: 1, Kind: 2, Policy: 3, Reason: telemetry.TraceReasonRatio}
 	for p := range telemetry.Point(telemetry.NumPoints) {
@@ -90,7 +90,7 @@ func checkTree(t *testing.T, spans []*tracepb.Span, rec *telemetry.TraceRec) {
 			t.Fatalf("%s: %v", name, s)
 		}
 		if s.StartTimeUnixNano != at {
-			t.Errorf("%s begins %d ns after the end of the one before", name, int64(s.StartTimeUnixNano-at))
+			t.Errorf("%s begins %d ns after the end of the previous span", name, int64(s.StartTimeUnixNano-at))
 		}
 		want := uint64(10_007)
 		if name == "gate" {
@@ -122,8 +122,8 @@ func checkTree(t *testing.T, spans []*tracepb.Span, rec *telemetry.TraceRec) {
 	}
 }
 
-// A stage that a response did not pass has no span, and the ones around it still add up.
-func TestMissingPointsLeaveNoHole(t *testing.T) {
+// A stage that a response did not pass has no span, and the other spans still add up.
+func TestMissingPointsLeaveNoGap(t *testing.T) {
 	var want uint64
 	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
 		rec := sampled(r, 5)
@@ -155,7 +155,7 @@ func TestMissingPointsLeaveNoHole(t *testing.T) {
 	}
 }
 
-func TestSampledParentIsContinuedAndUnsampledOneIsLinked(t *testing.T) {
+func TestSampledParentIsContinuedUnsampledParentIsLinked(t *testing.T) {
 	parentTrace, _ := hex.DecodeString("4bf92f3577b34da6a3ce929d0e0e4736")
 	parentSpan, _ := hex.DecodeString("00f067aa0ba902b7")
 	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
@@ -186,7 +186,7 @@ func TestSampledParentIsContinuedAndUnsampledOneIsLinked(t *testing.T) {
 	}
 }
 
-func TestIdsComeFromClusterAndSeq(t *testing.T) {
+func TestIDsAreDerivedFromClusterAndSeq(t *testing.T) {
 	collect := func(cluster string) map[string][]*tracepb.Span {
 		in, _ := traced(t, ProtocolHTTP, func(c *Config) { c.ClusterID = cluster }, func(r *rig) []telemetry.TraceRec {
 			first, second, again, other := sampled(r, 1), sampled(r, 2), sampled(r, 2), sampled(r, 2)
@@ -224,7 +224,7 @@ func TestIdsComeFromClusterAndSeq(t *testing.T) {
 	}
 }
 
-func TestTracesAreLimitedAndTheAskedForHaveTenTimesAsMany(t *testing.T) {
+func TestRequestedTracesHaveTenTimesTheRate(t *testing.T) {
 	in, tel := traced(t, ProtocolHTTP, func(c *Config) { c.TracesPerSecond = 5 }, func(r *rig) (recs []telemetry.TraceRec) {
 		for i := range uint64(200) {
 			rec := sampled(r, i)
@@ -235,18 +235,18 @@ func TestTracesAreLimitedAndTheAskedForHaveTenTimesAsMany(t *testing.T) {
 		}
 		return recs
 	})
-	var usual, asked uint64
+	var byRatio, requested uint64
 	for _, spans := range in.trees() {
 		switch attr(named(spans, "sluice.response").Attributes, "sluice.sampling.reason").GetStringValue() {
 		case "ratio":
-			usual++
+			byRatio++
 		case "debug":
-			asked++
+			requested++
 		}
 	}
 	dropped := tel.src.self.rate.Load()
-	if usual < 5 || usual > 50 || asked < 50 || asked > 100 || usual+asked+dropped != 200 {
-		t.Errorf("%d usual, %d asked for, %d dropped, of 200", usual, asked, dropped)
+	if byRatio < 5 || byRatio > 50 || requested < 50 || requested > 100 || byRatio+requested+dropped != 200 {
+		t.Errorf("%d at the default rate, %d requested, %d dropped, of 200", byRatio, requested, dropped)
 	}
 	body, _ := scrape(t, tel.Handler(), "/metrics", "")
 	if line(body, `sluice_trace_dropped_total{reason="rate"}`) == "0" {
@@ -254,7 +254,7 @@ func TestTracesAreLimitedAndTheAskedForHaveTenTimesAsMany(t *testing.T) {
 	}
 }
 
-func TestBucketLetsThroughItsRate(t *testing.T) {
+func TestBucketAdmitsItsRate(t *testing.T) {
 	b, n := newBucket(100, 0), 0
 	for now := int64(0); now < 10e9; now += 1e6 { // 1000 a second for 10 s
 		if b.take(now) {
@@ -262,16 +262,16 @@ func TestBucketLetsThroughItsRate(t *testing.T) {
 		}
 	}
 	if n < 1090 || n > 1101 {
-		t.Errorf("%d of 10000 let through in 10 s, want 100 and 1000", n)
+		t.Errorf("%d of 10000 admitted in 10 s, want 100 and 1000", n)
 	}
 	for n = 0; b.take(0); n++ {
 		if n > 1 {
-			t.Fatal("time that goes backwards fills the bucket")
+			t.Fatal("the bucket was refilled by time that goes backwards")
 		}
 	}
 }
 
-func TestHistogramBucketsPointToTraces(t *testing.T) {
+func TestExemplarsLinkBucketsToTraces(t *testing.T) {
 	var rec telemetry.TraceRec
 	in, tel := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
 		rec = sampled(r, 77)

@@ -23,8 +23,8 @@ import (
 	"sluice/telemetry"
 )
 
-// The variables that the SDK and its exporters read themselves work only as long as nothing here is set over them, so each
-// that docs/telemetry.md lists is tried against a receiver.
+// The SDK and its exporters read some variables themselves. Options that this package sets would
+// override them, so each variable that docs/telemetry.md lists is tested against a receiver.
 
 func pushing(t *testing.T) (*rig, *Telemetry) {
 	t.Helper()
@@ -38,7 +38,7 @@ func pushing(t *testing.T) (*rig, *Telemetry) {
 	return r, start(t, c)
 }
 
-func TestHeadersGoWithEveryExport(t *testing.T) {
+func TestHeadersAreSentWithEveryExport(t *testing.T) {
 	for _, protocol := range []string{ProtocolHTTP, ProtocolGRPC} {
 		t.Run(protocol, func(t *testing.T) {
 			in := receive(t, protocol)
@@ -70,7 +70,7 @@ func TestEachSignalGoesToItsEndpoint(t *testing.T) {
 	}
 }
 
-// identity makes a key and a certificate that signs itself, as files.
+// identity returns a key and a self-signed certificate, also as files.
 func identity(t *testing.T) (pair tls.Certificate, certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -105,7 +105,7 @@ func identity(t *testing.T) (pair tls.Certificate, certificate, key string) {
 	return pair, certificate, key
 }
 
-// The collector and the server show each other certificates; without the client's it is refused.
+// The exporter and the collector present certificates. An exporter without one is rejected.
 func TestCertificatesAreUsed(t *testing.T) {
 	own, ownFile, _ := identity(t)
 	client, clientFile, clientKey := identity(t)
@@ -118,7 +118,7 @@ func TestCertificatesAreUsed(t *testing.T) {
 	for _, shown := range []bool{true, false} {
 		in := new(receiver)
 		s := httptest.NewUnstartedServer(in)
-		s.Config.ErrorLog = log.New(io.Discard, "", 0) // which the client without one would be in
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // would contain the rejected client
 		s.TLS = &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted}
 		s.StartTLS()
 		defer s.Close()
@@ -135,13 +135,13 @@ func TestCertificatesAreUsed(t *testing.T) {
 		_, tel := pushing(t)
 		err := tel.push.ForceFlush(t.Context())
 		if got := len(in.points("sluice.response.sent")) > 0; got != shown || (err == nil) != shown {
-			t.Errorf("certificate shown: %v, exported: %v, %v", shown, got, err)
+			t.Errorf("certificate presented: %v, exported: %v, %v", shown, got, err)
 		}
 	}
 }
 
-// gRPC needs to be told when an endpoint that names no scheme is not to be spoken to with TLS.
-func TestInsecureIsObeyed(t *testing.T) {
+// For an endpoint without a scheme, gRPC uses TLS unless the variable is set.
+func TestInsecureVariableIsHonored(t *testing.T) {
 	in := receive(t, ProtocolGRPC)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "//"+in.addr)
 	t.Setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
@@ -151,8 +151,8 @@ func TestInsecureIsObeyed(t *testing.T) {
 	}
 }
 
-// The defaults are 30 s for an export and 10 s between two.
-func TestExportIntervalAndTimeoutAreObeyed(t *testing.T) {
+// The defaults are a timeout of 30 s and an interval of 10 s.
+func TestExportIntervalAndTimeoutVariablesAreHonored(t *testing.T) {
 	t.Setenv("OTEL_METRIC_EXPORT_TIMEOUT", "50")
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", badCollectors()["hangs"](t))
 	_, tel := pushing(t)
@@ -175,7 +175,7 @@ func TestExportIntervalAndTimeoutAreObeyed(t *testing.T) {
 	}
 }
 
-func TestSpanVariablesAreObeyed(t *testing.T) {
+func TestSpanVariablesAreHonored(t *testing.T) {
 	t.Setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3")
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
 	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec { return []telemetry.TraceRec{sampled(r, 1)} })
@@ -187,8 +187,9 @@ func TestSpanVariablesAreObeyed(t *testing.T) {
 	}
 }
 
-// The ratio is the pipeline's; in the SDK the variable would drop traces of sampled parents and slow responses once more.
-func TestTheSamplerVariableDropsNothingThatWasChosen(t *testing.T) {
+// The pipeline samples. If the SDK also applied the variable, it would drop traces of sampled parents
+// and slow responses.
+func TestSamplerVariableDoesNotDropSampledTraces(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
 	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
 		rec := sampled(r, 1)
@@ -200,7 +201,7 @@ func TestTheSamplerVariableDropsNothingThatWasChosen(t *testing.T) {
 	}
 }
 
-func TestTheExemplarFilterLeavesThemOut(t *testing.T) {
+func TestExemplarFilterDisablesExemplars(t *testing.T) {
 	for _, filter := range []string{"", "always_off"} {
 		t.Setenv("OTEL_METRICS_EXEMPLAR_FILTER", filter)
 		_, tel := traced(t, ProtocolHTTP, func(c *Config) {
@@ -222,7 +223,7 @@ func TestTheExemplarFilterLeavesThemOut(t *testing.T) {
 	}
 }
 
-func TestTheSDKMeasuresItselfWhenAsked(t *testing.T) {
+func TestSDKMetricsAreExportedOnRequest(t *testing.T) {
 	in := receive(t, ProtocolHTTP)
 	t.Setenv("OTEL_GO_X_OBSERVABILITY", "true")
 	before := otel.GetMeterProvider()

@@ -15,12 +15,12 @@ import (
 // scopeName is the instrumentation scope of all metrics and spans.
 const scopeName = "sluice/telemetry"
 
-// minAge is how old the collector's totals may be when a reader asks: readers that
-// ask at once share one collection.
+// minAge is the maximum age of the totals that a reader accepts: readers that ask at the same time
+// share one collection.
 const minAge = 100 * time.Millisecond
 
-// view turns totals into the data of one reader: it has the reader's shape and
-// temporality, and its own high-water marks. It is a metric.Producer.
+// view converts totals to the data of one reader, with the reader's shape and temporality and its own
+// high-water marks. It is a metric.Producer.
 type view struct {
 	src    *source
 	shape  shape
@@ -34,23 +34,23 @@ type view struct {
 	from    time.Time // end of the last report
 }
 
-// deltas says which kinds a reader wants as differences.
+// deltas are the kinds of metrics that a reader receives as differences.
 type deltas struct{ counters, histograms bool }
 
-// source is what all views of one Telemetry share.
+// source is shared by all views of one Telemetry.
 type source struct {
 	collector *telemetry.Collector
-	now       func() int64 // of the collector's clock
+	now       func() int64 // reads the collector's clock
 	start     time.Time
 	scope     instrumentation.Scope
-	exemplars *exemplars // nil: none
+	exemplars *exemplars // nil: no exemplars
 	self      *selfCounts
-	slo       uint64 // ns, a bound of the fine buckets
+	slo       uint64 // latency objective in ns, a bound of the fine buckets
 }
 
-// counterTarget says where a counter goes.
+// counterTarget is the series of a counter.
 type counterTarget struct {
-	row          int // -1: nowhere
+	row          int // -1: not exported
 	label, value string
 }
 
@@ -82,8 +82,8 @@ func newView(src *source, s shape, d deltas) *view {
 	return v
 }
 
-// Produce reports everything up to now. It never returns an error, since a reader
-// would throw away the data that came with it: an actor that is late is counted.
+// Produce returns all metrics as of now. It never returns an error, because a reader would discard the
+// data that came with it. Actors that did not answer in time are counted as stale.
 func (v *view) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -143,10 +143,10 @@ func (v *view) actor(t *telemetry.Totals, marks [telemetry.NumMarks]uint64) {
 	v.table.at(v.table.byName[nameSilent], t.Actor, t.Shard, "", "").f = t.Silent(v.src.now()).Seconds()
 }
 
-// owns reports whether a zero of this actor says something.
+// owns reports whether a zero of this actor is exported.
 func owns(r *row, actor string, c telemetry.Counter) bool {
 	if c == telemetry.CloseNone.Counter() {
-		return false // connections still open are not closed for a reason
+		return false // an open connection has no reason
 	}
 	return r.actors == "" || r.actors == actor
 }
@@ -165,7 +165,7 @@ func (v *view) gauges() {
 	})
 }
 
-// computed fills the instruments that are not counted by actors.
+// computed sets the instruments that actors do not count.
 func (v *view) computed() {
 	set := func(name, label, value string) *series {
 		return v.table.at(v.table.byName[name], "", telemetry.NoShard, label, value)
@@ -181,8 +181,8 @@ func (v *view) computed() {
 	v.src.self.each(func(name, label, value string, n uint64) { set(name, label, value).n = n })
 }
 
-// sloBound rounds a latency objective up to a bound of the fine buckets, so that
-// violations are counted, not estimated.
+// sloBound rounds a latency objective up to a bound of the fine buckets, so that violations are counted
+// exactly.
 func sloBound(slo time.Duration) uint64 {
 	for i := range telemetry.HistBuckets {
 		if low, _ := telemetry.BucketBounds(i); low >= uint64(max(slo, 0)) {

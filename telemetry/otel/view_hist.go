@@ -9,7 +9,7 @@ import (
 	"sluice/telemetry"
 )
 
-// histSeries adds up one histogram over all actors; previous is for differences.
+// histSeries adds up one histogram over all actors. The total of the previous report is for differences.
 type histSeries struct {
 	measure  measure
 	attrs    attribute.Set
@@ -17,8 +17,8 @@ type histSeries struct {
 	previous telemetry.HistTotal
 }
 
-// histogram returns the data of an instrument's histograms, nil if nothing was
-// recorded yet: a stage that an installation does not have makes no lines.
+// histogram returns the data of an instrument's histograms. If nothing was recorded yet, it returns nil:
+// a stage that an installation does not have is not exported.
 func (v *view) histogram(name string, now time.Time) metricdata.Aggregation {
 	var hists []int
 	switch name {
@@ -37,7 +37,7 @@ func (v *view) histogram(name string, now time.Time) metricdata.Aggregation {
 	return v.classic(hists, now)
 }
 
-// report returns what a data point holds: everything, or the difference to the previous report.
+// report returns the content of a data point: the total, or the difference to the previous report.
 func (h *histSeries) report(delta bool) *telemetry.HistTotal {
 	if !delta {
 		return &h.total
@@ -50,8 +50,8 @@ func (h *histSeries) report(delta bool) *telemetry.HistTotal {
 	return d
 }
 
-// period returns temporality and start of a histogram's data. Exemplars from before
-// the start do not belong to it.
+// period returns temporality and start of a histogram's data. Exemplars older than the start do not
+// belong to it.
 func (v *view) period() (metricdata.Temporality, time.Time) {
 	if v.deltas.histograms {
 		return metricdata.DeltaTemporality, v.from
@@ -59,8 +59,8 @@ func (v *view) period() (metricdata.Temporality, time.Time) {
 	return metricdata.CumulativeTemporality, v.src.start
 }
 
-// each calls f for every histogram that is not left out: one that never held
-// anything makes no lines, except the whole, which readers look for first.
+// each calls f for every histogram that is exported: those with values, and StageWhole, because
+// dashboards expect it.
 func (v *view) each(hists []int, f func(i int, h *histSeries, t *telemetry.HistTotal)) {
 	for _, i := range hists {
 		h := &v.hists[i]
@@ -103,7 +103,7 @@ func (v *view) exponential(hists []int, now time.Time) metricdata.Aggregation {
 	return metricdata.ExponentialHistogram[float64]{DataPoints: points, Temporality: temporality}
 }
 
-// maximum is known since the start only, not for a difference.
+// maximum is exported for totals only: the maximum of a difference is not known.
 func (v *view) maximum(h *histSeries) (m metricdata.Extrema[float64]) {
 	if !v.deltas.histograms && h.total.Count > 0 {
 		m = metricdata.NewExtrema(float64(h.total.Max) / h.measure.scale)

@@ -14,17 +14,17 @@ import (
 	"sluice/telemetry"
 )
 
-// testView makes a view of a rig.
+// testView returns a view of a rig.
 func testView(r *rig, s shape, d deltas) *view {
 	c := r.config()
 	c.defaults()
 	return newView(newSource(&c), s, d)
 }
 
-// produce returns a view's data by name.
+// produce returns the data of a view by metric name.
 func produce(t testing.TB, v *view) map[string]metricdata.Metrics {
 	t.Helper()
-	v.src.collector.Final() // nothing is coalesced away
+	v.src.collector.Final() // so that Produce does not use older totals
 	scopes, err := v.Produce(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -101,9 +101,9 @@ func TestBatchSizesAreExactAtTheirBounds(t *testing.T) {
 	}
 }
 
-// Each value lies in the exponential bucket that has it, or in a neighbour of it by less
-// than a fine bucket.
-func TestExponentialBucketsHoldEveryCountNearItsValue(t *testing.T) {
+// Each value is counted in the exponential bucket that contains it, or in a bucket that is less than a
+// fine bucket away.
+func TestExponentialBucketsCountNearTheValue(t *testing.T) {
 	for _, s := range []shape{{exponential: true, scale: 3}, {exponential: true, scale: 5}, {exponential: true, scale: 3, maxSize: 20}, {exponential: true, scale: -1}} {
 		r := newRig()
 		v := testView(r, s, deltas{})
@@ -144,7 +144,7 @@ func TestExponentialBucketsHoldEveryCountNearItsValue(t *testing.T) {
 	}
 }
 
-func TestReaderThatWantsDifferencesGetsEachCountOnce(t *testing.T) {
+func TestDeltaReaderGetsEachCountOnce(t *testing.T) {
 	for _, s := range []shape{{}, {exponential: true, scale: 3, maxSize: 160}} {
 		r := newRig()
 		v, whole := testView(r, s, deltas{counters: true, histograms: true}), testView(r, s, deltas{})
@@ -180,7 +180,7 @@ func TestReaderThatWantsDifferencesGetsEachCountOnce(t *testing.T) {
 	}
 }
 
-// firstHistogram returns count, sum and what the buckets hold.
+// firstHistogram returns count, sum and the sum of the buckets of the first data point.
 func firstHistogram(m metricdata.Metrics) (count uint64, sum float64, buckets uint64) {
 	switch d := m.Data.(type) {
 	case metricdata.Histogram[float64]:
@@ -197,7 +197,7 @@ func firstHistogram(m metricdata.Metrics) (count uint64, sum float64, buckets ui
 	return 0, 0, 0
 }
 
-func TestHighWaterMarksBelongToOneReader(t *testing.T) {
+func TestHighWaterMarksAreKeptPerReader(t *testing.T) {
 	r := newRig()
 	a, b := testView(r, shape{}, deltas{}), testView(r, shape{}, deltas{})
 	mark := func(v *view) (n float64) {
@@ -215,11 +215,11 @@ func TestHighWaterMarksBelongToOneReader(t *testing.T) {
 		t.Errorf("first reader again: %v, want only what was new", got)
 	}
 	if got := mark(b); got != 42 {
-		t.Errorf("second reader: %v, the first took its mark", got)
+		t.Errorf("second reader: %v, the first one reset its mark", got)
 	}
 }
 
-func TestEveryCounterOfThePipelineIsExported(t *testing.T) {
+func TestEveryCounterMarkAndGaugeIsExported(t *testing.T) {
 	v := testView(newRig(), shape{}, deltas{})
 	for c := range telemetry.Counter(telemetry.NumCounters) {
 		if name := c.Info().Name; v.counter[c].row < 0 && !unexported(name) {
@@ -248,9 +248,9 @@ func TestEveryCounterOfThePipelineIsExported(t *testing.T) {
 	}
 }
 
-// A counter in a block of an actor that usually has none is exported, not lost: the
-// ledger "slots in = sent + dropped" is kept over all of them.
-func TestNoCountIsLostWhoeverCounts(t *testing.T) {
+// A counter of an actor that does not usually count it is exported, not lost: the ledger
+// "slots in = sent + dropped" covers all actors.
+func TestCountsOfUnexpectedActorsAreExported(t *testing.T) {
 	r := newRig()
 	v := testView(r, shape{}, deltas{})
 	for name := range r.actors {
@@ -275,7 +275,7 @@ func TestNoCountIsLostWhoeverCounts(t *testing.T) {
 	}
 }
 
-func TestUnknownGaugeIsExportedUnderItsOwnName(t *testing.T) {
+func TestCustomGaugeIsExportedUnderItsOwnName(t *testing.T) {
 	r := newRig()
 	v := testView(r, shape{}, deltas{})
 	info := telemetry.Info{Name: "ring_entries", Unit: "entries", Help: "Entries."}
@@ -288,7 +288,7 @@ func TestUnknownGaugeIsExportedUnderItsOwnName(t *testing.T) {
 	}
 }
 
-func TestViolationsAreCountedFromTheBoundOn(t *testing.T) {
+func TestSLOViolationsAreCountedFromTheBound(t *testing.T) {
 	r := newRig()
 	v := testView(r, shape{}, deltas{})
 	bound := v.src.slo
@@ -302,7 +302,7 @@ func TestViolationsAreCountedFromTheBoundOn(t *testing.T) {
 	}
 }
 
-func TestShapeIsWhatTheExporterAsksFor(t *testing.T) {
+func TestShapeFollowsAggregation(t *testing.T) {
 	for _, c := range []struct {
 		asked metric.Aggregation
 		want  shape
@@ -317,7 +317,7 @@ func TestShapeIsWhatTheExporterAsksFor(t *testing.T) {
 	}
 }
 
-func TestReadersThatAskAtOnceShareOneCollection(t *testing.T) {
+func TestConcurrentReadersShareOneCollection(t *testing.T) {
 	r := newRig()
 	a, b := testView(r, shape{}, deltas{}), testView(r, shape{}, deltas{})
 	r.responses("0", 1, 1000)
@@ -327,11 +327,11 @@ func TestReadersThatAskAtOnceShareOneCollection(t *testing.T) {
 	for _, s := range [][]metricdata.ScopeMetrics{first, second} {
 		for _, m := range s[0].Metrics {
 			if m.Name == "sluice.response.sent" && sumOf(t, m) != 1 {
-				t.Logf("collected twice: the machine took more than %v between them", minAge)
+				t.Logf("collected twice: more than %v passed between the two", minAge)
 			}
 		}
 	}
 	if got := sumOf(t, produce(t, b)["sluice.response.sent"]); got != 2 {
-		t.Errorf("sent %d, want 2: what was shared must not hide what came after", got)
+		t.Errorf("sent %d, want 2: a shared collection must not hide later samples", got)
 	}
 }
