@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/encode"
 	"sluice/mailbox"
@@ -58,7 +59,7 @@ func (filler) AppendReport(dst []byte, r *tick) ([]byte, error) {
 type bench struct {
 	*Pipeline[tick, struct{}]
 	cursors *durability.Cursors
-	actors  []member
+	actors  []run.Member
 	seq     uint64
 }
 
@@ -73,7 +74,7 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &bench{Pipeline: p, cursors: cursors, actors: members(p.runner.groups[0].Actors)}
+	s := &bench{Pipeline: p, cursors: cursors, actors: run.Members(p.runner.Groups()[0].Actors)}
 	for id := 1; id <= conns; id++ {
 		acked := false
 		p.permit.Add(1)
@@ -87,7 +88,7 @@ func newBench(b testing.TB, conns, shards int) *bench {
 }
 
 func (s *bench) step() (work int) {
-	_, work, _ = s.runner.round(s.actors, s.Now())
+	_, work, _ = s.runner.Round(s.actors, s.Now())
 	return work
 }
 
@@ -151,15 +152,11 @@ func BenchmarkPipeline(b *testing.B) {
 // total collects and adds up one counter over all actors.
 func (s *bench) total(c telemetry.Counter) uint64 {
 	for _, a := range s.actors {
-		if p, ok := a.Actor.(Parker); ok {
-			p.Park()
-		}
+		a.Park()
 	}
 	s.Collector().Collect(0)
 	for _, a := range s.actors {
-		if p, ok := a.Actor.(Parker); ok {
-			p.Unpark()
-		}
+		a.Unpark()
 	}
 	return s.Collector().Sum().C[c]
 }

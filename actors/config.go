@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/encode"
 	"sluice/telemetry"
@@ -156,7 +157,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Egress.DrainMax, defaultDrainMax)
 	setDefault(&c.Egress.Tick, 50*time.Millisecond)
 	setDefault(&c.Egress.DrainSpread, DefaultDrainSpread)
-	setDefault(&c.Egress.pause, 5*sleepMax)
+	setDefault(&c.Egress.pause, 5*run.SleepMax)
 	c.Egress.Heartbeat = c.Heartbeat
 	if c.Limits == nil {
 		c.Limits = []transport.Limits{transport.DefaultLimits()}

@@ -104,7 +104,7 @@ func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, g := range p.runner.groups {
+		for _, g := range p.runner.Groups() {
 			var names []string
 			for _, a := range g.Actors {
 				names = append(names, a.Name())

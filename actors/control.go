@@ -102,12 +102,13 @@ func counterOf(k eventKind) telemetry.Counter {
 	}[k]
 }
 
-func (c *Control) recorder() *telemetry.Recorder { return c.rec }
+// Recorder implements Actor.
+func (c *Control) Recorder() *telemetry.Recorder { return c.rec }
 
-// Park implements Parker.
+// Park implements Actor.
 func (c *Control) Park() { c.rec.Park() }
 
-// Unpark implements Parker.
+// Unpark implements Actor.
 func (c *Control) Unpark() { c.rec.Unpark() }
 
 // Done implements Actor: control is needed until the last shard has ended, since readers let go of sockets until then.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -68,7 +69,7 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.bench = &bench{Pipeline: p, cursors: cursors, actors: members(p.runner.groups[0].Actors)}
+	r.bench = &bench{Pipeline: p, cursors: cursors, actors: run.Members(p.runner.Groups()[0].Actors)}
 	for id := uint64(1); id <= costConns; id++ {
 		fd := int32(1)
 		if ring != "null" {
@@ -101,7 +102,7 @@ func (r *costRig) turn(n int) float64 {
 		now := r.Now()
 		began := threadTime()
 		for work := 1; work > 0; {
-			live, work, now = r.runner.round(live, now)
+			live, work, now = r.runner.Round(live, now)
 		}
 		if i > 0 { // the first one warms the caches after the other program's turn
 			spent += threadTime() - began

@@ -75,7 +75,7 @@ type EgressConfig struct {
 	// a third of the time to the deadline; default 1 s.
 	DrainSpread time.Duration
 
-	// pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most sleepMax. Worlds with
+	// pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most run.SleepMax. Worlds with
 	// shorter sleeps set it.
 	pause time.Duration
 }
@@ -378,9 +378,10 @@ func (e *Egress) drop(why transport.Reason, n int) {
 	e.rec.B.C[telemetry.CloseReason(why).Drop().Counter()] += uint64(n)
 }
 
-func (e *Egress) recorder() *telemetry.Recorder { return e.rec }
+// Recorder implements Actor.
+func (e *Egress) Recorder() *telemetry.Recorder { return e.rec }
 
-// Park implements Parker.
+// Park implements Actor.
 func (e *Egress) Park() {
 	e.rec.Park()
 	if e.err == nil {
@@ -388,7 +389,7 @@ func (e *Egress) Park() {
 	}
 }
 
-// Unpark implements Parker.
+// Unpark implements Actor.
 func (e *Egress) Unpark() { e.rec.Unpark() }
 
 // Done implements Actor: every connection was released, or the deadline passed and Close hands their sockets to the

@@ -240,12 +240,13 @@ func (e *Encode[R, Q]) failed(conn uint64, err error) {
 	}
 }
 
-func (e *Encode[R, Q]) recorder() *telemetry.Recorder { return e.rec }
+// Recorder implements Actor.
+func (e *Encode[R, Q]) Recorder() *telemetry.Recorder { return e.rec }
 
-// Park implements Parker.
+// Park implements Actor.
 func (e *Encode[R, Q]) Park() { e.rec.Park() }
 
-// Unpark implements Parker.
+// Unpark implements Actor.
 func (e *Encode[R, Q]) Unpark() { e.rec.Unpark() }
 
 // Done implements Actor: the gate ended, and what it released is encoded. The lane is asked first, because the gate

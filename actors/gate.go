@@ -256,12 +256,13 @@ func (g *Gate[R, Q]) notice(now int64) {
 	}
 }
 
-func (g *Gate[R, Q]) recorder() *telemetry.Recorder { return g.rec }
+// Recorder implements Actor.
+func (g *Gate[R, Q]) Recorder() *telemetry.Recorder { return g.rec }
 
-// Park implements Parker.
+// Park implements Actor.
 func (g *Gate[R, Q]) Park() { g.rec.Park() }
 
-// Unpark implements Parker.
+// Unpark implements Actor.
 func (g *Gate[R, Q]) Unpark() { g.rec.Unpark() }
 
 // Done implements Actor: the producer closed the ring and every slot passed, or the pipeline stops.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/encode"
 	"sluice/mailbox"
@@ -41,7 +43,7 @@ type Pipeline[R, Q any] struct {
 	shards    []*Egress
 	rings     []transport.Info
 	diagnosis transport.Diagnosis
-	runner    *Runner
+	runner    *run.Runner
 	events    *mailbox.Sender[event]
 	inbox     *mailbox.Receiver[event]
 	queues    []*mailbox.Reader[event]
@@ -55,6 +57,17 @@ type Pipeline[R, Q any] struct {
 
 	mu      sync.Mutex
 	orphans map[uint64]int32 // sockets that a reader still uses after the end, by connection
+}
+
+// PanicError is the end of a pipeline whose actor panicked (R32).
+type PanicError struct {
+	Actor string
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("actors: %s panicked: %v\n%s", e.Actor, e.Value, strings.TrimSpace(string(e.Stack)))
 }
 
 // ErrFull is wrapped by Connect's error when the connection limit is reached.
@@ -128,12 +141,15 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 		}
 	}
 	p.gauges()
-	p.runner = NewRunner(cfg.Clock.Now, p.failed, groups...)
+	p.runner = run.NewRunner(cfg.Clock.Now, p.failed, groups...)
+	p.runner.SetPanicError(func(actor string, value any, stack []byte) error {
+		return &PanicError{Actor: actor, Value: value, Stack: stack}
+	})
 	return nil
 }
 
 // addShard makes one shard and connects its mailboxes.
-func (p *Pipeline[R, Q]) addShard(i int, of func(role) *Group, signal func(role) *mailbox.Signal) error {
+func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(role) *mailbox.Signal) error {
 	cfg := &p.cfg
 	own := roleShard + role(i)
 	slab, err := transport.NewSlab(slabSegment(cfg.Limits), cfg.ShardBudget)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"sluice/actors/internal/run"
 	"sluice/telemetry"
 )
 
@@ -18,7 +19,7 @@ const (
 )
 
 // place makes the groups of a placement, and says which one a role runs in.
-func place(cfg *Config) (groups []*Group, of func(role) *Group) {
+func place(cfg *Config) (groups []*run.Group, of func(role) *run.Group) {
 	placement, apart := cfg.Placement, cfg.Shards // goroutines that shards are spread over
 	if placement == PlacementAuto {
 		cores := runtime.GOMAXPROCS(0)
@@ -32,7 +33,7 @@ func place(cfg *Config) (groups []*Group, of func(role) *Group) {
 		for _, r := range roles {
 			index[r] = len(groups)
 		}
-		groups = append(groups, NewGroup(name, cfg.newIdle()))
+		groups = append(groups, run.NewGroup(name, cfg.newIdle()))
 	}
 	all := []role{roleControl, roleGate, roleEncode}
 	front := true // the first shard runs with them
@@ -63,14 +64,14 @@ func place(cfg *Config) (groups []*Group, of func(role) *Group) {
 			g.CPU = cfg.CPUs[i]
 		}
 	}
-	return groups, func(r role) *Group { return groups[index[r]] }
+	return groups, func(r role) *run.Group { return groups[index[r]] }
 }
 
-func (c *Config) newIdle() Idle {
+func (c *Config) newIdle() run.Idle {
 	if c.Idle == IdleSpin {
-		return NewSpin()
+		return run.NewSpin()
 	}
-	return NewAdaptive(adaptiveSpins)
+	return run.NewAdaptive(adaptiveSpins)
 }
 
 // gauges registers what histograms cannot show: a gate that never opens ends no wait.

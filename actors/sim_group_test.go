@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice/actors/internal/run"
 	"sluice/durability"
 )
 
@@ -12,7 +13,7 @@ import (
 // when it would sleep, and inside the application's encoder, and the world decides who goes on. It is the group's Idle.
 type simGroup struct {
 	w       *world
-	group   *Group
+	group   *run.Group
 	resume  func() (struct{}, bool)
 	yield   func(struct{}) bool
 	token   chan struct{} // of the adaptive idle strategy that the mailboxes' signal wakes
@@ -28,12 +29,12 @@ type simGroup struct {
 }
 
 // newGroup makes the coroutine of a group of the runner.
-func (w *world) newGroup(r *Runner, g *Group) *simGroup {
-	s := &simGroup{w: w, group: g, token: g.Idle.(*adaptive).token}
+func (w *world) newGroup(r *run.Runner, g *run.Group) *simGroup {
+	s := &simGroup{w: w, group: g, token: run.Token(g.Idle)}
 	g.Idle = s
 	s.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
 		s.yield = yield
-		r.run(g)
+		r.RunGroup(g)
 	})
 	return s
 }
@@ -75,7 +76,7 @@ func (s *simGroup) Pause(empty int) bool {
 // Sleep implements Idle.
 func (s *simGroup) Sleep(time.Duration) {
 	s.w.stats.Parks++
-	if len(s.token) == 0 && slices.Contains(s.group.Actors, Actor(s.w.p.gate)) {
+	if len(s.token) == 0 && slices.Contains(s.group.Actors, run.Actor(s.w.p.gate)) {
 		s.w.oracle.asleep()
 	}
 	s.asleep, s.until = true, s.w.now+1+int64(s.w.r.n(s.w.swarm.sleep))

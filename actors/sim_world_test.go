@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/mailbox"
 	"sluice/transport"
@@ -127,8 +128,8 @@ func newWorld(seed uint64, steps int) *world {
 	}
 	w.shortLane()
 	w.shortQueues()
-	p.runner.clock = w.clock
-	for _, g := range p.runner.groups {
+	p.runner.SetClock(w.clock)
+	for _, g := range p.runner.Groups() {
 		w.groups = append(w.groups, w.newGroup(p.runner, g))
 	}
 	for range p.shards {
@@ -142,11 +143,11 @@ func newWorld(seed uint64, steps int) *world {
 func (w *world) shortLane() {
 	w.lane = pick(w.r, 2, 8, 64, laneSlots)
 	in, out := mailbox.NewSPSC[laneEntry[tick, struct{}]](w.lane)
-	for _, g := range w.p.runner.groups {
-		if slices.Contains(g.Actors, Actor(w.p.gate)) {
+	for _, g := range w.p.runner.Groups() {
+		if slices.Contains(g.Actors, run.Actor(w.p.gate)) {
 			in.SetSignal(g.Signal())
 		}
-		if slices.Contains(g.Actors, Actor(w.p.encoder)) {
+		if slices.Contains(g.Actors, run.Actor(w.p.encoder)) {
 			out.SetSignal(g.Signal())
 		}
 	}
@@ -159,8 +160,8 @@ func (w *world) shortQueues() {
 		return
 	}
 	p := w.p
-	signal := func(a Actor) *mailbox.Signal {
-		for _, g := range p.runner.groups {
+	signal := func(a run.Actor) *mailbox.Signal {
+		for _, g := range p.runner.Groups() {
 			if slices.Contains(g.Actors, a) {
 				return g.Signal()
 			}
@@ -350,7 +351,7 @@ func (w *world) unfinished() string {
 
 // failed is the runner's error, which only a ring in doubt may cause (I11).
 func (w *world) failed() error {
-	err := w.p.runner.err
+	err := w.p.runner.Failure()
 	if err != nil && !errors.Is(err, transport.ErrRingInDoubt) {
 		w.fail("the pipeline failed: %v", err)
 	}

@@ -144,7 +144,7 @@ func newTable(t *testing.T, change func(*Config)) *table {
 
 // step steps every actor once.
 func (b *table) step() (work int) {
-	for _, a := range b.runner.groups[0].Actors {
+	for _, a := range b.runner.Groups()[0].Actors {
 		work += a.Step(b.now)
 	}
 	return work
@@ -213,8 +213,8 @@ func (b *table) persist() { b.cursors.SetPersisted(durability.Seq(b.seq)) }
 
 // sum is one counter over all actors.
 func (b *table) sum(c telemetry.Counter) (n uint64) {
-	for _, a := range b.runner.groups[0].Actors {
-		n += a.(metered).recorder().B.C[c]
+	for _, a := range b.runner.Groups()[0].Actors {
+		n += a.Recorder().B.C[c]
 	}
 	return n
 }

@@ -25,7 +25,7 @@ func TestStagesAddUpToTheWhole(t *testing.T) {
 		s.cursors.SetPersisted(durability.Seq(s.seq))
 		now := s.Now()
 		for live, work := s.actors, 1; work > 0; {
-			live, work, now = s.runner.round(live, now)
+			live, work, now = s.runner.Round(live, now)
 		}
 	}
 	sum := s.sum()

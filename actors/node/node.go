@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/internal/run"
 	"sluice/actors/sequencer"
 	"sluice/durability"
 	"sluice/mailbox"
@@ -33,7 +34,7 @@ type Node[R, Q any] struct {
 	cursors   *durability.Cursors
 	queue     *sequencer.Queue
 	sequencer *sequencer.Sequencer[R, Q]
-	runner    *actors.Runner // of the sequencer
+	runner    *run.Runner // of the sequencer
 	snapshots *sequencer.Snapshots
 	pipeline  *actors.Pipeline[R, Q]
 	operators operators
@@ -113,7 +114,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	n.snapshots = sequencer.NewSnapshots(n.store.writeSnapshot, func(err error) {
 		n.log.Error("snapshot failed; journal keeps growing until one succeeds", "error", err)
 	})
-	group := actors.NewGroup("sequencer", actors.NewAdaptive(0))
+	group := run.NewGroup("sequencer", run.NewAdaptive(0))
 	n.sequencer = sequencer.New(sequencer.Config[R, Q]{
 		Application: n.cfg.Application, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
 		Signal: group.Signal(), Now: n.pipeline.Now,
@@ -121,7 +122,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
 	})
 	group.Actors = append(group.Actors, n.sequencer)
-	n.runner = actors.NewRunner(n.pipeline.Now, n.fail, group)
+	n.runner = run.NewRunner(n.pipeline.Now, n.fail, group)
 	n.gauges()
 	return nil
 }

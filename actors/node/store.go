@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/actors"
+	"sluice/actors/internal/run"
 	"sluice/actors/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
@@ -117,7 +117,7 @@ func (n *Node[R, Q]) genesis() error {
 
 // newCommitter makes the loop of the journal's goroutine. persisted is called on it with each event that is on disk.
 func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int, persisted func(durability.Seq)) {
-	idle := actors.NewAdaptive(0)
+	idle := run.NewAdaptive(0)
 	signal := mailbox.NewSignal(idle)
 	events.SetSignal(signal)
 	s.committer = journal.NewCommitter(journal.CommitterOptions{

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"sluice/actors"
+	"sluice/actors/internal/run"
 	"sluice/actors/sequencer"
 	"sluice/mailbox"
 )
@@ -31,9 +32,9 @@ func Example() {
 	slots, gate := mailbox.NewSPSC[actors.Slot[uint64, struct{}]](16)
 	s := sequencer.New(sequencer.Config[uint64, struct{}]{
 		Application: &total{}, Requests: requests, Journal: ring, Slots: slots,
-		Signal: mailbox.NewSignal(actors.NewAdaptive(0)), // of the goroutine that steps it, in a program
-		Now:    func() int64 { return 0 },                // of the pipeline
-		Last:   99,                                       // of the journal
+		Signal: mailbox.NewSignal(run.NewAdaptive(0)), // of the goroutine that steps it, in a program
+		Now:    func() int64 { return 0 },             // of the pipeline
+		Last:   99,                                    // of the journal
 	})
 	for _, body := range []string{"\x01\x02", "\x03"} {
 		if err := queue.Put(&sequencer.Request{Conn: 5, Tag: 0x10, Body: []byte(body)}, 0); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/mailbox"
@@ -84,14 +85,14 @@ type stage struct {
 	seq   *Sequencer[report, report]
 	log   *mailbox.BytesReader
 	slots *mailbox.Reader[actors.Slot[report, report]]
-	group *actors.Group // runs seq, if the test calls run
+	group *run.Group // runs seq, if the test calls run
 
 	clock  int64
 	events [][]byte // taken from the journal's ring so far
 }
 
 func newStage(t testing.TB, slots int, change func(*Config[report, report])) *stage {
-	st := &stage{t: t, app: &script{}, group: actors.NewGroup("sequencer", actors.NewAdaptive(0))}
+	st := &stage{t: t, app: &script{}, group: run.NewGroup("sequencer", run.NewAdaptive(0))}
 	w, r := mailbox.NewSPSC[actors.Slot[report, report]](slots)
 	ring, log := mailbox.NewBytes(1 << 16)
 	queue, requests := NewQueue(1 << 16)
@@ -171,7 +172,7 @@ func snapshotOf(t testing.TB, app *script) []byte {
 // run runs the sequencer on a goroutine of its own and returns how to wait for its end.
 func (st *stage) run() (wait func() error) {
 	st.group.Actors = append(st.group.Actors, st.seq)
-	runner := actors.NewRunner(func() int64 { return 0 }, nil, st.group)
+	runner := run.NewRunner(func() int64 { return 0 }, nil, st.group)
 	runner.Start()
 	done := make(chan error, 1)
 	go func() { done <- runner.Wait() }()

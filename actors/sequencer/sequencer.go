@@ -9,6 +9,7 @@ import (
 	"sluice/actors"
 	"sluice/durability"
 	"sluice/mailbox"
+	"sluice/telemetry"
 )
 
 // batchRequests is how many requests a step carries out at most; then it publishes what they caused.
@@ -141,6 +142,15 @@ func (s *Sequencer[R, Q]) Step(int64) (work int) {
 func (s *Sequencer[R, Q]) Done() bool {
 	return s.over() || s.held == nil && s.cfg.Requests.Done() && s.out.flushed()
 }
+
+// Park implements the runner's Actor; there is nothing to do.
+func (s *Sequencer[R, Q]) Park() {}
+
+// Unpark implements the runner's Actor; there is nothing to do.
+func (s *Sequencer[R, Q]) Unpark() {}
+
+// Recorder implements the runner's Actor: steps are not counted, requests are (Counts).
+func (s *Sequencer[R, Q]) Recorder() *telemetry.Recorder { return nil }
 
 // Close closes the sequencer's ends of the journal's ring and of the slot ring. The error is a *PanicError.
 func (s *Sequencer[R, Q]) Close() error {

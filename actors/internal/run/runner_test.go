@@ -1,11 +1,14 @@
-package actors
+package run
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"sluice/telemetry"
 )
 
 // scripted is an actor that does what a test says.
@@ -36,6 +39,8 @@ func (s *scripted) Close() error {
 }
 func (s *scripted) Park()   { s.parked.Add(1); s.parks.Add(1) }
 func (s *scripted) Unpark() { s.parked.Add(-1) }
+
+func (s *scripted) Recorder() *telemetry.Recorder { return nil }
 
 func startRunner(onFail func(error), groups ...*Group) (*Runner, chan error) {
 	var clock atomic.Int64
@@ -170,5 +175,14 @@ func TestAdaptivePausesBeforeItParks(t *testing.T) {
 	}
 	if NewSpin().Pause(1 << 30) {
 		t.Error("spin parks")
+	}
+}
+
+func eventually(t *testing.T, fact string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", fact)
+		}
 	}
 }

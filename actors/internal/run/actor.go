@@ -1,4 +1,6 @@
-package actors
+package run
+
+import "sluice/telemetry"
 
 // Actor is one stage of the pipeline: a struct that owns its data and does one bounded batch at a time. It
 // never loops over its input for ever, blocks, sleeps, yields or reads the clock; the runner does all that.
@@ -14,6 +16,13 @@ type Actor interface {
 	// Close closes the outboxes and frees what is owned. The runner calls it once, as soon as Done is true or
 	// when the pipeline has failed.
 	Close() error
+	// Park is called before the goroutine sleeps, for what has to be done then: hand over a telemetry block, arm a
+	// ring's wake-up. Unpark is called after the sleep.
+	Park()
+	Unpark()
+	// Recorder is where the runner counts the actor's steps, so that busy and idle are live under permanent load too
+	// (R38); nil if its steps are not counted.
+	Recorder() *telemetry.Recorder
 }
 
 // Gatherer is implemented by actors that collect work before they hand it on, as shards do for one flush and the encoder does
@@ -23,11 +32,4 @@ type Gatherer interface {
 	// Gather takes what is in the inbox, up to a batch, and returns how much that was. enough says that Step should come first
 	// now.
 	Gather(now int64) (work int, enough bool)
-}
-
-// Parker is implemented by actors that have something to do before their goroutine sleeps: hand over a
-// telemetry block, arm a ring's wake-up. After Park the runner steps every actor once more before it sleeps.
-type Parker interface {
-	Park()
-	Unpark()
 }

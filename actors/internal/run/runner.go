@@ -1,4 +1,4 @@
-package actors
+package run
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 	"sluice/telemetry"
 )
 
-// sleepMax bounds how long a parked group sleeps without being woken. Timers (heartbeats, slow-client limits)
+// SleepMax bounds how long a parked group sleeps without being woken. Timers (heartbeats, slow-client limits)
 // are this precise when nothing else happens.
-const sleepMax = 50 * time.Millisecond
+const SleepMax = 50 * time.Millisecond
 
 // Group is a set of actors that share one goroutine, one idle strategy and one parking signal. Which actors share a
 // group is configuration; the actors do not know.
@@ -51,9 +51,11 @@ type Runner struct {
 	mu     sync.Mutex  // guards err and onFail
 	err    error
 	onFail func(error)
+
+	panicked func(actor string, value any, stack []byte) error // makes the error of a panic
 }
 
-// PanicError is the end of a pipeline whose actor panicked (R32).
+// PanicError is the end of a runner whose actor panicked (R32).
 type PanicError struct {
 	Actor string
 	Value any
@@ -61,14 +63,21 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("actors: %s panicked: %v\n%s", e.Actor, e.Value, strings.TrimSpace(string(e.Stack)))
+	return fmt.Sprintf("%s panicked: %v\n%s", e.Actor, e.Value, strings.TrimSpace(string(e.Stack)))
+}
+
+func newPanicError(actor string, value any, stack []byte) error {
+	return &PanicError{Actor: actor, Value: value, Stack: stack}
 }
 
 // NewRunner makes a runner. clock gives monotonic ns. onFail is called once, on the failing goroutine, with the first
 // error; by then every group is told to end.
 func NewRunner(clock func() int64, onFail func(error), groups ...*Group) *Runner {
-	return &Runner{clock: clock, groups: groups, onFail: onFail}
+	return &Runner{clock: clock, groups: groups, onFail: onFail, panicked: newPanicError}
 }
+
+// SetPanicError replaces what makes the error of a panic, which is a *PanicError. Call it before Start.
+func (r *Runner) SetPanicError(f func(actor string, value any, stack []byte) error) { r.panicked = f }
 
 // Start starts one goroutine for each group.
 func (r *Runner) Start() {
@@ -102,14 +111,14 @@ func (r *Runner) run(g *Group) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if err := pin(g.CPU); err != nil {
-			r.fail(fmt.Errorf("actors: group %s cannot be pinned to CPU %d: %w", g.Name, g.CPU, err))
+			r.fail(fmt.Errorf("group %s cannot be pinned to CPU %d: %w", g.Name, g.CPU, err))
 		}
 	}
-	live := members(g.Actors)
+	live := Members(g.Actors)
 	empty := 0
 	for now := r.clock(); len(live) > 0; {
 		var work int
-		live, work, now = r.round(live, now)
+		live, work, now = r.Round(live, now)
 		if work > 0 {
 			empty = 0
 			continue
@@ -131,23 +140,19 @@ func (r *Runner) run(g *Group) {
 // park sleeps unless a last look finds work. The order matters: flag, then look, then sleep; a producer publishes, then
 // reads the flag. One of the two sees the other. What a ring completes between the look and the sleep is caught by
 // Ring.Park, which answers at once when something can be reaped.
-func (r *Runner) park(g *Group, live []member) []member {
+func (r *Runner) park(g *Group, live []Member) []Member {
 	g.signal.Prepare()
 	var work int
-	live, work, _ = r.round(live, r.clock())
+	live, work, _ = r.Round(live, r.clock())
 	if work == 0 && len(live) > 0 && !r.failed.Load() {
 		for i := range live {
-			if p := live[i].parker; p != nil {
-				p.Park()
-			}
+			live[i].Park()
 		}
 		began := r.clock()
-		g.Idle.Sleep(sleepMax)
+		g.Idle.Sleep(SleepMax)
 		slept := r.clock() - began
 		for i := range live {
-			if p := live[i].parker; p != nil {
-				p.Unpark()
-			}
+			live[i].Unpark()
 			live[i].count(telemetry.RunnerParks, telemetry.RunnerParkedTime, 1, slept)
 		}
 	}
@@ -158,13 +163,13 @@ func (r *Runner) park(g *Group, live []member) []member {
 // passes bounds how often a round gathers: a slot ring of the usual size is worked off in half of them.
 const passes = 64
 
-// round steps every live actor at least once and closes those that are done. After a failure it closes them all. now is the
+// Round steps every live actor at least once and closes those that are done. After a failure it closes them all. now is the
 // present time, and what it returns is close to it if there was work.
-func (r *Runner) round(live []member, now int64) (left []member, work int, then int64) {
+func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then int64) {
 	turn := turn{runner: r, live: live, now: now}
 	defer func() {
 		if v := recover(); v != nil {
-			r.fail(&PanicError{Actor: turn.live[turn.current].Name(), Value: v, Stack: debug.Stack()})
+			r.fail(r.panicked(turn.live[turn.current].Name(), v, debug.Stack()))
 			turn.remove()
 			turn.work++
 		}
@@ -189,7 +194,7 @@ func (r *Runner) round(live []member, now int64) (left []member, work int, then 
 // turn is one round under way.
 type turn struct {
 	runner  *Runner
-	live    []member
+	live    []Member
 	current int // of live: whose code runs
 	now     int64
 	work    int
@@ -225,7 +230,7 @@ func (t *turn) flush() {
 }
 
 // step steps the current actor and goes on to the next.
-func (t *turn) step(a *member) {
+func (t *turn) step(a *Member) {
 	n := a.Step(t.now)
 	if n > 0 {
 		t.worked(a, n)
@@ -242,7 +247,7 @@ func (t *turn) step(a *member) {
 }
 
 // worked counts work that took time: the next actor stamps with a time of its own.
-func (t *turn) worked(a *member, n int) {
+func (t *turn) worked(a *Member, n int) {
 	t.work += n
 	began := t.now
 	t.now = t.runner.clock()
@@ -254,32 +259,25 @@ func (t *turn) remove() {
 	t.live = append(t.live[:t.current:t.current], t.live[t.current+1:]...)
 }
 
-// metered is implemented by actors whose steps the runner counts, so that busy and idle are live under permanent load
-// too (R38).
-type metered interface{ recorder() *telemetry.Recorder }
-
-// member is an actor of a group with what else it can do, found out once: a round asks several times for each.
-type member struct {
+// Member is an actor of a group with what else it can do, found out once: a round asks several times for each.
+type Member struct {
 	Actor
 	gatherer Gatherer            // nil if it hands its work on in Step
-	parker   Parker              // nil if it need not know of sleeps
-	rec      *telemetry.Recorder // nil if nobody counts its steps
+	rec      *telemetry.Recorder // nil if its steps are not counted
 }
 
-func members(actors []Actor) []member {
-	all := make([]member, len(actors))
+// Members finds out what each actor can do.
+func Members(actors []Actor) []Member {
+	all := make([]Member, len(actors))
 	for i, a := range actors {
 		all[i].Actor = a
 		all[i].gatherer, _ = a.(Gatherer)
-		all[i].parker, _ = a.(Parker)
-		if m, ok := a.(metered); ok {
-			all[i].rec = m.recorder()
-		}
+		all[i].rec = a.Recorder()
 	}
 	return all
 }
 
-func (m *member) count(steps, spent telemetry.Counter, n uint64, ns int64) {
+func (m *Member) count(steps, spent telemetry.Counter, n uint64, ns int64) {
 	if m.rec != nil {
 		b := m.rec.B
 		b.C[steps] += n
@@ -289,7 +287,7 @@ func (m *member) count(steps, spent telemetry.Counter, n uint64, ns int64) {
 
 func (r *Runner) close(a Actor) {
 	if err := a.Close(); err != nil {
-		r.fail(fmt.Errorf("actors: closing %s: %w", a.Name(), err))
+		r.fail(fmt.Errorf("closing %s: %w", a.Name(), err))
 	}
 }
 
