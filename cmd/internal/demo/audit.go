@@ -9,21 +9,21 @@ import (
 	"sluice/durability/journal"
 )
 
-// findings is what the audit counted, and every contradiction in words.
+// findings are the counts of the audit and the contradictions that it found.
 type findings struct {
-	events   uint64 // in the journal
+	events   uint64 // events in the journal
 	acked    int    // acknowledged commands
-	found    int    // of them in the journal under the acknowledged number
-	received int    // reports the traders received
-	same     int    // of them as the replay says
-	lost     int    // reports the crash swallowed: the replay has them, a broken connection did not receive them
-	unacked  int    // commands executed whose acknowledgement the crash swallowed
+	found    int    // acknowledged commands that the journal has under the acknowledged number
+	received int    // reports that the traders received
+	same     int    // received reports that equal the replay
+	lost     int    // reports of the replay that did not arrive because of the crash
+	unacked  int    // executed commands whose acknowledgement was lost in the crash
 	repeats  int    // commands sent again after the crash
-	asked    int    // positions the traders asked for
-	agreed   int    // of them as the replay says
+	asked    int    // positions that the traders asked for
+	agreed   int    // positions that equal the replay
 
-	wrong []string // at most maxWrong
-	more  int      // further contradictions
+	wrong []string // contradictions in words, at most maxWrong
+	more  int      // number of further contradictions
 }
 
 const maxWrong = 10
@@ -36,29 +36,29 @@ func (f *findings) contradict(format string, args ...any) {
 	f.wrong = append(f.wrong, fmt.Sprintf(format, args...))
 }
 
-// auditor replays a journal, and compares.
+// auditor replays a journal and compares the reports with the received ones.
 type auditor struct {
 	findings
 	seed     maphash.Seed
 	traders  map[uint64]*trader
-	acks     map[uint64]int       // account: acks found so far
-	begins   map[uint64]*session  // event: the session whose first answer it is
-	sessions map[uint64]*replayed // connection
-	report   orderbook.Report     // what the book fills in
+	acks     map[uint64]int       // acks found so far, by account
+	begins   map[uint64]*session  // session, by the event of its first acknowledgement
+	sessions map[uint64]*replayed // by connection
+	report   orderbook.Report     // report that the book fills in
 	query    orderbook.Answer
-	to       uint64 // connection report is for, 0 for none
-	seq      uint64 // event that is applied
+	to       uint64 // connection of report, 0 for none
+	seq      uint64 // event being applied
 }
 
-// replayed is how far a session was compared.
+// replayed is a session and the number of its reports compared so far.
 type replayed struct {
 	*session
 	account uint64
 	next    int
 }
 
-// audit compares what traders received with the journal in dir. An error says that the journal cannot be read; contradictions
-// are findings.
+// audit compares the reports that the traders received with the journal in dir. Contradictions are
+// findings; an error means that the journal cannot be read.
 func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) {
 	log, err := journal.Inspect(dir)
 	if err != nil {
@@ -80,7 +80,7 @@ func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) 
 			if s.first != 0 {
 				a.begins[s.first] = s
 			} else if len(s.got) > 0 {
-				a.contradict("account %d received %d reports and no acknowledgement on a connection", t.account, len(s.got))
+				a.contradict("account %d received %d reports but no acknowledgement on a connection", t.account, len(s.got))
 			}
 		}
 	}
@@ -112,7 +112,7 @@ func (a *auditor) event(seq uint64, req *sequencer.Request) error {
 	}
 	if s := a.begins[seq]; s != nil {
 		if a.sessions[req.Conn] != nil {
-			a.contradict("event %d is the first answer on one connection and comes from another", seq)
+			a.contradict("event %d was acknowledged first on one connection but came from another", seq)
 		}
 		a.sessions[req.Conn] = &replayed{session: s, account: c.Account}
 		delete(a.begins, seq)
@@ -124,13 +124,15 @@ func (a *auditor) event(seq uint64, req *sequencer.Request) error {
 	}
 	k := a.acks[c.Account]
 	for ; k < len(t.acks) && t.acks[k].seq < seq; k++ {
-		a.contradict("account %d, command #%d: acknowledged as event %d, which is not in the journal", c.Account, t.acks[k].id, t.acks[k].seq)
+		a.contradict("account %d, command #%d: acknowledged as event %d, which is not in the "+
+			"journal", c.Account, t.acks[k].id, t.acks[k].seq)
 	}
 	if k < len(t.acks) && t.acks[k].seq == seq {
 		if t.acks[k].id == c.ClientOrderID {
 			a.found++
 		} else {
-			a.contradict("account %d, command #%d: acknowledged as event %d, which is command #%d in the journal", c.Account, t.acks[k].id, seq, c.ClientOrderID)
+			a.contradict("account %d, command #%d: acknowledged as event %d, which is command "+
+				"#%d in the journal", c.Account, t.acks[k].id, seq, c.ClientOrderID)
 		}
 		k++
 	}
@@ -138,20 +140,20 @@ func (a *auditor) event(seq uint64, req *sequencer.Request) error {
 	return nil
 }
 
-// Report implements upstream.Emitter for the replay.
+// Report implements sequencer.Emitter for the replay.
 func (a *auditor) Report(conn uint64) *orderbook.Report {
 	a.compare()
 	a.to, a.report = conn, orderbook.Report{}
 	return &a.report
 }
 
-// Query implements upstream.Emitter.
+// Query implements sequencer.Emitter.
 func (a *auditor) Query(uint64) *orderbook.Answer {
 	a.query = orderbook.Answer{}
 	return &a.query
 }
 
-// compare compares the report that was filled in last with what its connection received.
+// compare compares the report that was filled in last with the one that its connection received.
 func (a *auditor) compare() {
 	s := a.sessions[a.to]
 	a.to = 0
@@ -162,47 +164,54 @@ func (a *auditor) compare() {
 	case s.next < len(s.got) && s.got[s.next] == maphash.Comparable(a.seed, a.report):
 		a.same++
 	case s.next < len(s.got):
-		a.contradict("account %d received something else than the journal says as report %d of its connection: event %d causes %+v", s.account, s.next+1, a.seq, a.report)
+		a.contradict("account %d received another report than the journal as report %d of its "+
+			"connection: event %d causes %+v", s.account, s.next+1, a.seq, a.report)
 	case s.whole:
-		a.contradict("account %d never received a report, over a connection that was whole: event %d causes %+v", s.account, a.seq, a.report)
+		a.contradict("account %d did not receive a report on a connection that was closed in "+
+			"order: event %d causes %+v", s.account, a.seq, a.report)
 	default:
 		a.lost++
 	}
 	s.next++
 }
 
-// close checks what must be used up, and the positions.
+// close checks that no acknowledgement or report is left over, and checks the positions.
 func (a *auditor) close(book *orderbook.Book) {
 	for account, t := range a.traders {
 		for _, k := range t.acks[a.acks[account]:] {
-			a.contradict("account %d, command #%d: acknowledged as event %d, which is not in the journal", account, k.id, k.seq)
+			a.contradict("account %d, command #%d: acknowledged as event %d, which is not in the "+
+				"journal", account, k.id, k.seq)
 		}
 		for i := range t.position {
 			a.asked++
-			req := sequencer.Request{Role: sequencer.RoleTrader, Tag: orderbook.TagQueryPosition, Body: positionBody(account, uint32(1+i))}
+			req := sequencer.Request{Role: sequencer.RoleTrader, Tag: orderbook.TagQueryPosition,
+				Body: positionBody(account, uint32(1+i))}
 			book.Query(&req, a)
 			if a.query == t.position[i] {
 				a.agreed++
 			} else {
-				a.contradict("account %d, instrument %d: the server says %+v, the journal %+v", account, 1+i, t.position[i], a.query)
+				a.contradict("account %d, instrument %d: the server has %+v, the journal %+v",
+					account, 1+i, t.position[i], a.query)
 			}
 		}
 	}
 	for _, s := range a.sessions {
 		if n := len(s.got) - s.next; n > 0 {
-			a.contradict("account %d received %d reports that the journal does not explain", s.account, n)
+			a.contradict("account %d received %d reports that the journal does not explain",
+				s.account, n)
 		}
 	}
 	for seq := range a.begins {
-		a.contradict("event %d was the first answer on a connection, and is not in the journal", seq)
+		a.contradict("event %d was acknowledged first on a connection, but is not in the journal", seq)
 	}
 }
 
 func positionBody(account uint64, instrument uint32) []byte {
 	const header = 4 + 8 + 1
-	frame, err := orderbook.AppendRequest(nil, 0, &orderbook.Command{Tag: orderbook.TagQueryPosition, Account: account, Instrument: instrument})
+	frame, err := orderbook.AppendRequest(nil, 0,
+		&orderbook.Command{Tag: orderbook.TagQueryPosition, Account: account, Instrument: instrument})
 	if err != nil {
-		panic(fmt.Sprintf("demo: %v", err)) // the tag is the book's own
+		panic(fmt.Sprintf("demo: %v", err)) // impossible: the tag is one of the book's own
 	}
 	return frame[header:]
 }

@@ -11,14 +11,15 @@ import (
 	"sluice/durability/journal"
 )
 
-// story is a journal and what two traders received while it was written: 1 over connection 11, then 13; 2 over 12.
+// story is a journal and the reports that two traders received while it was written: trader 1 on
+// connections 11 and 13, trader 2 on connection 12.
 type story struct {
 	dir     string
 	seed    maphash.Seed
 	traders []*trader
 }
 
-// recorder notes reports as the traders would.
+// recorder records reports as the traders do.
 type recorder struct {
 	*story
 	sessions map[uint64]*session
@@ -42,12 +43,13 @@ func (r *recorder) flush() {
 	r.report = nil
 }
 
-// tell writes a journal of a few trades.
-func tell(t *testing.T) *story {
+// newStory writes a journal of a few trades.
+func newStory(t *testing.T) *story {
 	t.Helper()
 	s := &story{dir: t.TempDir(), seed: maphash.MakeSeed()}
 	s.traders = []*trader{{account: 1}, {account: 2}}
-	rec := &recorder{story: s, sessions: map[uint64]*session{11: {}, 12: {whole: true}, 13: {whole: true}}}
+	rec := &recorder{story: s, sessions: map[uint64]*session{11: {}, 12: {whole: true},
+		13: {whole: true}}}
 	s.traders[0].sessions = []*session{rec.sessions[11], rec.sessions[13]}
 	s.traders[1].sessions = []*session{rec.sessions[12]}
 	j, _, err := journal.Open(journal.Options{Dir: s.dir, SegmentBytes: 64 << 10})
@@ -59,13 +61,15 @@ func tell(t *testing.T) *story {
 		t.Fatal(err)
 	}
 	limit := func(account, conn, id uint64, side orderbook.Side, quantity uint64) {
-		c := orderbook.Command{Tag: orderbook.TagNew, Account: account, ClientOrderID: id, Instrument: 1, Side: side, Type: orderbook.Limit,
+		c := orderbook.Command{Tag: orderbook.TagNew, Account: account, ClientOrderID: id,
+			Instrument: 1, Side: side, Type: orderbook.Limit,
 			TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: quantity}
 		frame, err := orderbook.AppendRequest(nil, id, &c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := sequencer.Request{Conn: conn, Seq: id, Role: sequencer.RoleTrader, Tag: c.Tag, Body: frame[13:]}
+		req := sequencer.Request{Conn: conn, Seq: id, Role: sequencer.RoleTrader, Tag: c.Tag,
+			Body: frame[13:]}
 		seq, err := j.Writer().Append(sequencer.AppendEvent(nil, &req))
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +90,8 @@ func tell(t *testing.T) *story {
 	limit(2, 12, 3, orderbook.Sell, 3)
 	for _, tr := range s.traders {
 		for i := range tr.position {
-			req := sequencer.Request{Tag: orderbook.TagQueryPosition, Body: positionBody(tr.account, uint32(1+i))}
+			req := sequencer.Request{Tag: orderbook.TagQueryPosition,
+				Body: positionBody(tr.account, uint32(1+i))}
 			rec.answer = orderbook.Answer{}
 			book.Query(&req, rec)
 			tr.position[i] = rec.answer
@@ -101,71 +106,75 @@ func tell(t *testing.T) *story {
 	return s
 }
 
-// clone returns a story over the same journal whose traders can be changed.
+// clone returns a story with the same journal and a copy of the traders.
 func (s *story) clone() *story {
 	c := &story{dir: s.dir, seed: s.seed}
 	for _, t := range s.traders {
 		copied := &trader{account: t.account, acks: slices.Clone(t.acks), position: t.position}
 		for _, b := range t.sessions {
-			copied.sessions = append(copied.sessions, &session{first: b.first, got: slices.Clone(b.got), whole: b.whole})
+			copied.sessions = append(copied.sessions,
+				&session{first: b.first, got: slices.Clone(b.got), whole: b.whole})
 		}
 		c.traders = append(c.traders, copied)
 	}
 	return c
 }
 
-func TestTheAuditSeesWhatIsWrong(t *testing.T) {
-	told := tell(t)
+func TestAuditFindsContradictions(t *testing.T) {
+	original := newStory(t)
 	for _, tt := range []struct {
 		name  string
 		plant func(s *story)
-		want  string // "" when nothing is wrong
+		want  string // "" for no contradiction
 	}{
-		{"everything is as it should be", func(*story) {}, ""},
-		{"a broken connection lacks its last reports", func(s *story) {
+		{"no contradiction", func(*story) {}, ""},
+		{"last reports missing on a broken connection", func(s *story) {
 			b := s.traders[0].sessions[0]
 			b.got = b.got[:len(b.got)-2]
 		}, ""},
-		{"an acknowledgement is not in the journal", func(s *story) {
+		{"acknowledgement missing from the journal", func(s *story) {
 			s.traders[1].acks = append(s.traders[1].acks, ack{4, 7})
 		}, "account 2, command #4: acknowledged as event 7, which is not in the journal"},
-		{"an acknowledgement names another account's event", func(s *story) {
+		{"acknowledgement with another account's event", func(s *story) {
 			s.traders[0].acks[1].seq = 2
 		}, "account 1, command #2: acknowledged as event 2, which is not in the journal"},
-		{"an acknowledgement names another command's event", func(s *story) {
+		{"acknowledgement with another command's event", func(s *story) {
 			s.traders[1].acks[1].id = 7
 		}, "account 2, command #7: acknowledged as event 5, which is command #2 in the journal"},
-		{"a report is different", func(s *story) { s.traders[1].sessions[0].got[2]++ }, "account 2 received something else than the journal says as report 3"},
-		{"two reports changed places", func(s *story) {
+		{"different report", func(s *story) { s.traders[1].sessions[0].got[2]++ },
+			"account 2 received another report than the journal as report 3"},
+		{"two reports swapped", func(s *story) {
 			g := s.traders[1].sessions[0].got
 			g[1], g[2] = g[2], g[1]
-		}, "account 2 received something else"},
-		{"a report came twice", func(s *story) {
+		}, "account 2 received another report"},
+		{"duplicate report", func(s *story) {
 			b := s.traders[0].sessions[0]
 			b.got = slices.Insert(b.got, 1, b.got[1])
-		}, "account 1 received something else"},
-		{"a report is missing in the middle", func(s *story) {
+		}, "account 1 received another report"},
+		{"report missing in the middle", func(s *story) {
 			b := s.traders[0].sessions[0]
 			b.got = slices.Delete(b.got, 1, 2)
-		}, "account 1 received something else"},
-		{"a whole connection lacks its last report", func(s *story) {
+		}, "account 1 received another report"},
+		{"last report missing on a connection closed in order", func(s *story) {
 			b := s.traders[1].sessions[0]
 			b.got = b.got[:len(b.got)-1]
-		}, "account 2 never received a report, over a connection that was whole"},
-		{"there is a report too many", func(s *story) {
+		}, "account 2 did not receive a report on a connection that was closed in order"},
+		{"report too many", func(s *story) {
 			b := s.traders[0].sessions[1]
 			b.got = append(b.got, 1)
 		}, "account 1 received 1 reports that the journal does not explain"},
-		{"a connection answers an event that is not there", func(s *story) {
+		{"acknowledgement of an event that does not exist", func(s *story) {
 			s.traders[0].sessions[1].first = 99
-		}, "event 99 was the first answer on a connection"},
+		}, "event 99 was acknowledged first on a connection"},
 		{"reports without an acknowledgement", func(s *story) {
 			s.traders[0].sessions[1].first = 0
 		}, "no acknowledgement on a connection"},
-		{"a position is different", func(s *story) { s.traders[0].position[0].Net++ }, "account 1, instrument 1: the server says"},
-		{"a trader is unknown", func(s *story) { s.traders = s.traders[:1] }, "event 2 is from account 2, which does not trade"},
+		{"different position", func(s *story) { s.traders[0].position[0].Net++ },
+			"account 1, instrument 1: the server has"},
+		{"unknown trader", func(s *story) { s.traders = s.traders[:1] },
+			"event 2 is from account 2, which does not trade"},
 	} {
-		s := told.clone()
+		s := original.clone()
 		tt.plant(s)
 		f, err := audit(s.dir, s.seed, s.traders)
 		if err != nil {
@@ -173,24 +182,28 @@ func TestTheAuditSeesWhatIsWrong(t *testing.T) {
 			continue
 		}
 		all := strings.Join(f.wrong, "\n")
-		if tt.want == "" && (all != "" || f.acked != 6 || f.found != 6 || f.asked != f.agreed || f.same != f.received || f.events != 6) {
+		if tt.want == "" &&
+			(all != "" || f.acked != 6 || f.found != 6 || f.asked != f.agreed ||
+				f.same != f.received || f.events != 6) {
 			t.Errorf("%s: %s\n%+v", tt.name, all, f)
 		}
 		if !strings.Contains(all, tt.want) {
-			t.Errorf("%s: it says\n%s\nwant %q", tt.name, all, tt.want)
+			t.Errorf("%s: got\n%s\nwant %q", tt.name, all, tt.want)
 		}
 	}
 }
 
-func TestNumbersAreReadable(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -1000: "-1,000"} {
+func TestNumberFormats(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567",
+		-1000: "-1,000"} {
 		if got := thousands(n); got != want {
-			t.Errorf("%d is written %s", n, got)
+			t.Errorf("%d is formatted as %s", n, got)
 		}
 	}
-	for ns, want := range map[uint64]string{0: "0s", 999: "999ns", 1_234: "1.23µs", 1_234_567: "1.23ms", 123_456_789: "123ms", 12_345_678_901: "12.3s"} {
+	for ns, want := range map[uint64]string{0: "0s", 999: "999ns", 1_234: "1.23µs",
+		1_234_567: "1.23ms", 123_456_789: "123ms", 12_345_678_901: "12.3s"} {
 		if got := short(ns); got != want {
-			t.Errorf("%d ns is written %s", ns, got)
+			t.Errorf("%d ns is formatted as %s", ns, got)
 		}
 	}
 }

@@ -17,22 +17,25 @@ import (
 // child is a running server process.
 type child struct {
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process is gone
-	err    error         // how it ended; read after exited
+	exited chan struct{} // closed when the process has ended
+	err    error         // result of Wait; read after exited
 
-	tcp, unix string        // where clients find it
-	live      string        // its live page
-	started   time.Time     // when it was started
-	ready     time.Duration // from then until clients could connect
+	tcp, unix string        // addresses for clients
+	live      string        // URL of the live page
+	started   time.Time     // time of the start
+	ready     time.Duration // from the start until clients could connect
 }
 
-// spawn starts a server and returns when clients can connect. Its log goes to log.
+// spawn starts a server and returns when clients can connect. log receives the server's log.
 func spawn(ctx context.Context, program string, args []string, log io.Writer) (*child, error) {
 	c := &child{cmd: exec.Command(program, args...), exited: make(chan struct{}), started: time.Now()}
-	// A group of its own keeps ctrl-C for the demonstration; the death signal lets no server survive it.
+	// A process group of its own keeps ctrl-C from the server. The death signal ends the server
+	// with this process.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	c.cmd.Stderr = log
-	c.cmd.Env = slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "SLUICE_") }) // they mean another server
+	// SLUICE_* variables are meant for another server.
+	c.cmd.Env = slices.DeleteFunc(os.Environ(),
+		func(e string) bool { return strings.HasPrefix(e, "SLUICE_") })
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
@@ -61,8 +64,10 @@ func spawn(ctx context.Context, program string, args []string, log io.Writer) (*
 	return c, nil
 }
 
-// readAddresses reads the block that the server prints when it is ready: "  clients   tcp 127.0.0.1:1234, unix /path", and
-// after it "  live      http://127.0.0.1:1235/ in a browser".
+// readAddresses reads the lines that the server prints when it is ready, such as
+//
+//	clients   tcp 127.0.0.1:1234, unix /path
+//	live      http://127.0.0.1:1235/ in a browser
 func (c *child) readAddresses(out io.Reader) error {
 	scan := bufio.NewScanner(out)
 	for scan.Scan() {
@@ -79,7 +84,8 @@ func (c *child) readAddresses(out io.Reader) error {
 				}
 			}
 			if c.tcp == "" || c.unix == "" {
-				return fmt.Errorf("demo: the server names its addresses as %q; want a tcp and a unix one", list)
+				return fmt.Errorf("demo: the server printed the addresses %q; want a tcp and a "+
+					"unix address", list)
 			}
 		case "live":
 			c.live, _, _ = strings.Cut(strings.TrimSpace(list), " ")
@@ -89,13 +95,13 @@ func (c *child) readAddresses(out io.Reader) error {
 	return errors.New("demo: the server ended before it was ready")
 }
 
-// kill ends the process as a power failure would, and returns when it is gone.
+// kill kills the process and returns when it has ended.
 func (c *child) kill() {
-	_ = c.cmd.Process.Kill() // an error says that it is gone
+	_ = c.cmd.Process.Kill() // an error means that it has ended
 	<-c.exited
 }
 
-// drain ends the process in order. An error says that it did not manage.
+// drain ends the process in order. An error means that the process failed or took too long.
 func (c *child) drain(limit time.Duration) error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("demo: ending the server: %w", err)

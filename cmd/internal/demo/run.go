@@ -14,31 +14,31 @@ import (
 	"sluice/telemetry"
 )
 
-// Config is what Run needs to know.
+// Config is the configuration of Run.
 type Config struct {
-	Program  string        // the sluice binary
-	Serve    []string      // flags for its serve, beyond those the demonstration needs
-	For      time.Duration // how long to trade
-	Clients  int           // traders, half over TCP, half over unix-domain sockets
-	Dir      string        // empty: a new directory below the system's for temporary files
-	Keep     bool          // leave Dir behind, also after success
-	Hold     bool          // trade on until the context of Run ends, at most for holdMost, and only then check
+	Program  string        // path of the sluice binary
+	Serve    []string      // additional flags of sluice serve
+	For      time.Duration // time of trading
+	Clients  int           // number of traders, half over TCP, half over unix-domain sockets
+	Dir      string        // working directory; "" for a new temporary one
+	Keep     bool          // keep Dir even after success
+	Hold     bool          // trade until the context of Run ends, at most for holdMost, and check after that
 	Out      io.Writer
-	Terminal bool // Out is one: progress is one line that changes
+	Terminal bool // Out is a terminal: progress is one line that is overwritten
 }
 
 const (
-	readyTime  = 20 * time.Second // for the server to start or recover
-	settleTime = 15 * time.Second // for the last answers
-	drainTime  = 10 * time.Second // for the server to end
-	holdMost   = 30 * time.Minute // journal and memory grow while the clients trade
+	readyTime  = 20 * time.Second // limit for the server to start or recover
+	settleTime = 15 * time.Second // limit for the last responses
+	drainTime  = 10 * time.Second // limit for the server to drain
+	holdMost   = 30 * time.Minute // limit of Hold, since journal and memory grow while the clients trade
 )
 
-// ErrFailed says that the demonstration found something wrong, which it has printed.
+// ErrFailed means that the audit found contradictions. Run has printed them.
 var ErrFailed = errors.New("demo: something acknowledged is missing or different, see above")
 
-// Run runs the demonstration and prints the results. ErrFailed means that a promise was broken; other errors, that it could
-// not be carried through. ctx ends it early.
+// Run runs the demonstration and prints the results. ErrFailed means that a promise was broken; any
+// other error means that the demonstration could not be completed. ctx ends it early.
 func Run(ctx context.Context, cfg Config) (err error) {
 	r := &run{Config: cfg}
 	if r.Dir == "" {
@@ -50,13 +50,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() {
 		if err == nil && !cfg.Keep {
-			_ = os.RemoveAll(r.Dir) // what is left is below the temporary directory
+			_ = os.RemoveAll(r.Dir) // on an error, files remain in a temporary directory
 			return
 		}
-		fmt.Fprintf(cfg.Out, "\nJournal, measurements and the server's log are in %s; `sluice journal --data-dir %s verify` reads them.\n",
-			r.Dir, filepath.Join(r.Dir, "data"))
+		fmt.Fprintf(cfg.Out, "\nJournal, measurements and the server's log are in %s; "+
+			"`sluice journal --data-dir %s verify` checks the journal.\n", r.Dir, filepath.Join(r.Dir, "data"))
 	}()
-	fmt.Fprintf(cfg.Out, "%d clients trade %d instruments for %v, half over TCP, half over unix sockets; kill -9 in the middle\n\n", cfg.Clients, instruments, cfg.For)
+	fmt.Fprintf(cfg.Out, "%d clients trade %d instruments for %v, half over TCP, half over unix "+
+		"sockets; kill -9 in the middle\n\n", cfg.Clients, instruments, cfg.For)
 	limit := cfg.For + 2*readyTime + settleTime + drainTime
 	if cfg.Hold {
 		limit += holdMost
@@ -64,7 +65,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if cfg.Hold { // before there is something to hold, the end is the end
+	if cfg.Hold { // until hold is reached, held ends the whole run
 		r.release = context.AfterFunc(r.held, cancel)
 		defer r.release()
 	}
@@ -74,7 +75,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	r.say("replaying the journal")
 	r.found, err = audit(r.path("data", "journal"), r.seed, r.traders)
 	if err != nil {
-		return fmt.Errorf("demo: the journal cannot be audited: %w", err)
+		return fmt.Errorf("demo: cannot audit the journal: %w", err)
 	}
 	if r.server2, err = stats.ReadFile(r.path("stats.json")); err != nil {
 		return err
@@ -87,40 +88,43 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// run is one demonstration.
+// run is the state of one demonstration.
 type run struct {
 	Config
 	market
 	traders []*trader
-	held    context.Context // with Hold: ends the trading
-	release func() bool     // with Hold: from here on held ends nothing but the trading
+	held    context.Context // with Hold: the context whose end ends the trading
+	release func() bool     // with Hold: makes the end of held end only the trading
 	clock   telemetry.Clock
-	times   *telemetry.Collector // round trips
+	times   *telemetry.Collector // latencies of round trips
 
 	began    time.Time
-	kill     int64         // when the server was killed, clock
-	before   time.Duration // trading until the kill
+	kill     int64         // time of the kill, ns of clock
+	before   time.Duration // time of trading until the kill
 	recovery time.Duration // from the second start until clients could connect
-	traded   time.Duration // trading in all, without the time nobody served
+	traded   time.Duration // time of trading in all, without the time of the restart
 	found    *findings
-	server2  *stats.Report // measurements of the second life
+	server2  *stats.Report // measurements of the second server process
 }
 
 func (r *run) path(parts ...string) string {
 	return filepath.Join(append([]string{r.Dir}, parts...)...)
 }
 
-// hold lets the clients trade on until whoever runs the demonstration has seen enough.
+// hold lets the clients trade until the user ends it with ctrl-C.
 func (r *run) hold(ctx context.Context, live string) error {
 	if !r.Hold || !r.release() {
 		return nil
 	}
 	r.clear()
-	fmt.Fprintf(r.Out, "The clients trade on, for at most %v. ctrl-C ends that and checks every answer.\n  live page   %s\n\n", holdMost, live)
+	fmt.Fprintf(r.Out,
+		"The clients keep trading for at most %v. ctrl-C ends that and checks every response.\n"+
+			"  live page   %s\n\n", holdMost, live)
 	ctx, cancel := context.WithTimeout(ctx, holdMost)
 	defer cancel()
 	defer context.AfterFunc(r.held, cancel)()
-	if err := r.wait(ctx, "held", 2*holdMost); err != nil && r.held.Err() == nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if err := r.wait(ctx, "held", 2*holdMost); err != nil && r.held.Err() == nil &&
+		!errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return err
 	}
 	return nil
@@ -130,9 +134,13 @@ func (r *run) hold(ctx context.Context, live string) error {
 func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*child, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
-	// The audit wants every event, so no snapshot may take one away.
-	return spawn(ctx, r.Program, append([]string{"serve", "--data-dir", r.path("data"), "--listen-tcp", tcp, "--listen-unix", r.path("socket"),
-		"--stats-file", r.path("stats.json"), "--admin-addr", "127.0.0.1:0", "--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB"}, r.Serve...), log)
+	// The audit needs every event, so no snapshot may shorten the journal.
+	args := []string{
+		"serve", "--data-dir", r.path("data"), "--listen-tcp", tcp, "--listen-unix", r.path("socket"),
+		"--stats-file", r.path("stats.json"), "--admin-addr", "127.0.0.1:0",
+		"--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB",
+	}
+	return spawn(ctx, r.Program, append(args, r.Serve...), log)
 }
 
 // trade runs the server, the traders and the kill.
@@ -149,7 +157,7 @@ func (r *run) trade(ctx context.Context) error {
 	defer first.kill()
 	r.server.Store(first)
 	if r.Hold {
-		fmt.Fprintf(r.Out, "live page, until the kill: %s\n", first.live)
+		fmt.Fprintf(r.Out, "live page until the kill: %s\n", first.live)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -184,7 +192,8 @@ func (r *run) trade(ctx context.Context) error {
 	return second.drain(drainTime)
 }
 
-// open lets the traders in. The channel is closed when all of them have ended; the first error cancels ctx.
+// open starts the traders. The channel is closed when all of them have ended. The first error
+// cancels ctx.
 func (r *run) open(ctx context.Context, cancel context.CancelCauseFunc) (ended chan struct{}) {
 	r.seed, r.clock = maphash.MakeSeed(), telemetry.NewClock()
 	r.stop, r.settled, ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -198,7 +207,8 @@ func (r *run) open(ctx context.Context, cancel context.CancelCauseFunc) (ended c
 			network = "unix"
 		}
 		account := uint64(i + 1)
-		t := &trader{market: &r.market, account: account, network: network, strategy: newStrategy(uint64(i/2 + 1)), clock: r.clock,
+		t := &trader{market: &r.market, account: account, network: network,
+			strategy: newStrategy(uint64(i/2 + 1)), clock: r.clock,
 			times: r.times.Register("client", i)}
 		r.traders = append(r.traders, t)
 		go func() {
@@ -217,7 +227,7 @@ func (r *run) open(ctx context.Context, cancel context.CancelCauseFunc) (ended c
 	return ended
 }
 
-// settle waits for the last answers, then for the positions.
+// settle waits for the last responses, then for the positions.
 func (r *run) settle(ctx context.Context, ended chan struct{}) error {
 	limit := time.NewTimer(settleTime)
 	defer limit.Stop()
@@ -226,7 +236,7 @@ func (r *run) settle(ctx context.Context, ended chan struct{}) error {
 	select {
 	case <-all:
 	case <-limit.C:
-		return fmt.Errorf("demo: not everything was answered within %v of the last request", settleTime)
+		return fmt.Errorf("demo: not every request was answered within %v of the last one", settleTime)
 	}
 	close(r.settled)
 	select {

@@ -8,14 +8,15 @@ import (
 
 const (
 	instruments = 8
-	quotes      = 6 // orders a maker keeps in the books
+	quotes      = 6 // orders that a maker keeps open
 )
 
-// strategy decides what a trader does next: three of four make markets around a fixed price, the fourth takes.
+// strategy decides the next request of a trader. Three of four traders make markets around a fixed
+// price; the fourth takes.
 type strategy struct {
 	random *rand.Rand
 	maker  bool
-	open   []uint64 // a maker's orders by client order id, the oldest first; some may be gone without its knowing
+	open   []uint64 // client order ids of a maker, oldest first; some orders may be closed
 }
 
 func newStrategy(account uint64) *strategy {
@@ -26,9 +27,11 @@ func middle(instrument uint32) int64 { return 10_000 + 100*int64(instrument) }
 
 // next fills in a request, without account and client order id.
 func (s *strategy) next(c *orderbook.Command) {
-	*c = orderbook.Command{Tag: orderbook.TagNew, Instrument: 1 + s.random.Uint32N(instruments), Side: orderbook.Buy,
-		Type: orderbook.Limit, TimeInForce: orderbook.GoodTillCancel, Quantity: 1 + s.random.Uint64N(20)}
-	away := int64(1 + s.random.IntN(4)) // ticks from the middle, on the side where an order rests
+	*c = orderbook.Command{Tag: orderbook.TagNew, Instrument: 1 + s.random.Uint32N(instruments),
+		Side: orderbook.Buy,
+		Type: orderbook.Limit, TimeInForce: orderbook.GoodTillCancel,
+		Quantity: 1 + s.random.Uint64N(20)}
+	away := int64(1 + s.random.IntN(4)) // ticks from the middle price, on the side where an order rests
 	if s.maker {
 		away = -away
 	}
@@ -49,7 +52,8 @@ func (s *strategy) next(c *orderbook.Command) {
 	}
 }
 
-// learn takes notice of a report about the trader's own orders.
+// learn updates the open orders from a report. c is the command that the report acknowledges, nil
+// for none.
 func (s *strategy) learn(r *orderbook.Report, c *orderbook.Command) {
 	switch {
 	case !s.maker:
@@ -58,7 +62,7 @@ func (s *strategy) learn(r *orderbook.Report, c *orderbook.Command) {
 	case r.Tag == orderbook.TagFill && r.Open == 0, r.Tag == orderbook.TagCancelled:
 		s.forget(r.ClientOrderID)
 	case r.Tag == orderbook.TagRejected && r.Reason == orderbook.UnknownOrder && c != nil:
-		s.forget(c.Target) // filled or cancelled in a report that the crash swallowed
+		s.forget(c.Target) // filled or cancelled in a report that was lost in the crash
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 	"sluice/telemetry"
 )
 
-// wait lets d pass, with a line of progress: on a terminal one that changes, elsewhere one a second.
+// wait waits for d and prints progress: on a terminal one line that is overwritten, elsewhere a
+// line per second.
 func (r *run) wait(ctx context.Context, doing string, d time.Duration) error {
 	over := time.NewTimer(d)
 	defer over.Stop()
@@ -30,14 +31,15 @@ func (r *run) wait(ctx context.Context, doing string, d time.Duration) error {
 			return fmt.Errorf("demo: %w", context.Cause(ctx))
 		case now := <-tick.C:
 			n := r.answers.Load()
-			r.say(fmt.Sprintf("%-8s %10s orders  %10s fills  %7s answers/s", doing, thousands(r.orders.Load()), thousands(r.fills.Load()),
+			r.say(fmt.Sprintf("%-8s %10s orders  %10s fills  %7s responses/s", doing,
+				thousands(r.orders.Load()), thousands(r.fills.Load()),
 				thousands(int64(float64(n-answers)/now.Sub(at).Seconds()))))
 			answers, at = n, now
 		}
 	}
 }
 
-// say shows what goes on.
+// say prints a line of progress.
 func (r *run) say(text string) {
 	line := fmt.Sprintf("%5.1fs  %s", time.Since(r.began).Seconds(), text)
 	if r.Terminal {
@@ -47,7 +49,7 @@ func (r *run) say(text string) {
 	fmt.Fprintln(r.Out, line)
 }
 
-// clear makes room for what stays.
+// clear removes the line of progress before lasting output.
 func (r *run) clear() {
 	if r.Terminal {
 		fmt.Fprint(r.Out, "\r\x1b[K")
@@ -66,20 +68,24 @@ func (r *run) table() {
 func (r *run) traffic() {
 	w := tabwriter.NewWriter(r.Out, 0, 0, 3, ' ', 0)
 	defer w.Flush()
-	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
 	seconds := r.traded.Seconds()
 	rate := func(n int64) string { return thousands(int64(float64(n) / seconds)) }
 	orders, fills, answers := r.orders.Load(), r.fills.Load(), r.answers.Load()
-	row("orders", "%s (%s/s), cancels and replaces included", thousands(orders), rate(orders))
-	row("fills", "%s (%s/s), each side counts", thousands(fills), rate(fills))
-	row("answers", "%s (%s/s)", thousands(answers), rate(answers))
+	row("orders", "%s (%s/s), including cancels and replaces", thousands(orders), rate(orders))
+	row("fills", "%s (%s/s), counted on both sides", thousands(fills), rate(fills))
+	row("responses", "%s (%s/s)", thousands(answers), rate(answers))
 	s := r.server2
 	row("engine", "%s", s.Diagnosis)
 	row("shards", "%d", s.Shards)
 	if commits := s.Gauge(telemetry.JournalCommits); commits > 0 {
-		row("journal", "%s group commits after the restart, each with one fdatasync; %.1f events in each", thousands(int64(commits)), s.Gauge(telemetry.SequencerEvents)/commits)
+		row("journal", "%s group commits after the restart, one fdatasync and %.1f events each",
+			thousands(int64(commits)), s.Gauge(telemetry.SequencerEvents)/commits)
 	}
-	row("recovery", "%v from start to ready; %v from kill -9 to the first answer", short(uint64(r.recovery)), short(uint64(r.firstAnswer.Load()-r.kill)))
+	row("recovery", "%v from start to ready; %v from kill -9 to the first response",
+		short(uint64(r.recovery)), short(uint64(r.firstAnswer.Load()-r.kill)))
 }
 
 func (r *run) latencies() {
@@ -87,20 +93,24 @@ func (r *run) latencies() {
 	const form = "%-22s %10v %8v %8v %8v %8v\n"
 	fmt.Fprintf(r.Out, "\n"+form, "latency", "count", "p50", "p99", "p99.9", "max")
 	row := func(name string, count, p50, p99, p999, most uint64) {
-		fmt.Fprintf(r.Out, form, name, thousands(int64(count)), short(p50), short(p99), short(p999), short(most))
+		fmt.Fprintf(r.Out, form, name, thousands(int64(count)), short(p50), short(p99), short(p999),
+			short(most))
 	}
 	trip := &r.times.Sum().H[telemetry.StageWhole]
-	row("client round trip", trip.Count, trip.Quantile(0.5), trip.Quantile(0.99), trip.Quantile(0.999), trip.Max)
+	row("client round trip", trip.Count, trip.Quantile(0.5), trip.Quantile(0.99),
+		trip.Quantile(0.999), trip.Max)
 	for _, s := range r.server2.Stages {
 		row("server "+s.Stage, s.Count, s.P50, s.P99, s.P999, s.Max)
 	}
 }
 
-// promises prints what the audit found.
+// promises prints the result of the audit.
 func (r *run) promises() {
 	f := r.found
-	fmt.Fprintf(r.Out, "\nEvery client keeps %d requests under way, so a round trip includes the queue that makes; the server's stages are those\n"+
-		"after the restart. The journal was replayed through an order book of its own and compared with what clients received:\n\n", window)
+	fmt.Fprintf(r.Out,
+		"\nEvery client keeps %d requests in flight, so a round trip includes queueing.\n"+
+			"The stages of the server are those after the restart. The journal was replayed\n"+
+			"through a second order book and compared with what the clients received:\n\n", window)
 	w := tabwriter.NewWriter(r.Out, 0, 0, 3, ' ', 0)
 	row := func(good bool, name, format string, args ...any) {
 		mark := "ok"
@@ -109,13 +119,19 @@ func (r *run) promises() {
 		}
 		fmt.Fprintf(w, "  %s\t%s\t%s\n", mark, name, fmt.Sprintf(format, args...))
 	}
-	row(f.found == f.acked, "acknowledged orders", "%s of %s are in the journal under the acknowledged number", thousands(int64(f.found)), thousands(int64(f.acked)))
-	row(f.same == f.received, "answers", "%s of %s are what the journal says, in its order", thousands(int64(f.same)), thousands(int64(f.received)))
-	row(f.agreed == f.asked, "positions", "%d of %d are what the journal says", f.agreed, f.asked)
+	row(f.found == f.acked, "acknowledged orders",
+		"%s of %s are in the journal under the acknowledged number",
+		thousands(int64(f.found)), thousands(int64(f.acked)))
+	row(f.same == f.received, "reports", "%s of %s equal the replay, in the same order",
+		thousands(int64(f.same)), thousands(int64(f.received)))
+	row(f.agreed == f.asked, "positions", "%d of %d equal the replay", f.agreed, f.asked)
 	row(len(f.wrong) == 0, "contradictions", "%d", len(f.wrong)+f.more)
 	_ = w.Flush()
-	fmt.Fprintf(r.Out, "\nThe crash swallowed the acknowledgements of %s orders that were executed (%s messages in all, with fills to connections\n"+
-		"that were gone); %s orders had not reached the journal and were sent again.\n", thousands(int64(f.unacked)), thousands(int64(f.lost)), thousands(int64(f.repeats)))
+	fmt.Fprintf(r.Out,
+		"\nThe acknowledgements of %s executed orders were lost in the crash (%s reports in all,\n"+
+			"including fills for connections that were gone); %s orders had not reached the journal\n"+
+			"and were sent again.\n",
+		thousands(int64(f.unacked)), thousands(int64(f.lost)), thousands(int64(f.repeats)))
 	for _, text := range f.wrong {
 		fmt.Fprintf(r.Out, "  wrong: %s\n", text)
 	}
@@ -127,7 +143,7 @@ func (r *run) promises() {
 	}
 }
 
-// short writes nanoseconds with three digits.
+// short formats nanoseconds with three digits.
 func short(ns uint64) string {
 	unit := time.Duration(1)
 	for limit := uint64(1000); ns >= limit && limit < 1e18; limit *= 10 {
@@ -136,7 +152,7 @@ func short(ns uint64) string {
 	return time.Duration(ns).Round(unit).String()
 }
 
-// thousands writes 1234567 as 1,234,567.
+// thousands formats 1234567 as 1,234,567.
 func thousands(n int64) string {
 	text := strconv.FormatInt(n, 10)
 	var b strings.Builder

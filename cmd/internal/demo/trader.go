@@ -16,35 +16,36 @@ import (
 )
 
 const (
-	window     = 4 // requests a trader has under way
-	answerTime = 10 * time.Second
+	window     = 4                // requests that a trader has in flight
+	answerTime = 10 * time.Second // limit for a response
 )
 
-// market is what all traders share.
+// market is the state that all traders share.
 type market struct {
 	seed    maphash.Seed
-	stop    chan struct{}  // closed when no new requests are wanted
-	quiet   sync.WaitGroup // traders that have answers to wait for
-	settled chan struct{}  // closed when nobody has
+	stop    chan struct{}  // closed when traders must not send new requests
+	quiet   sync.WaitGroup // traders that wait for responses
+	settled chan struct{}  // closed when no trader waits
 
-	server atomic.Pointer[child] // written by Run, read by traders: where to connect
-	killed atomic.Int64          // written by Run, read by traders: lives of the server it has ended
+	server atomic.Pointer[child] // written by Run, read by traders: the server to connect to
+	killed atomic.Int64          // written by Run, read by traders: number of servers it has killed
 
 	orders, fills, answers atomic.Int64 // written by traders, read by Run
-	firstAnswer            atomic.Int64 // written by traders, read by Run: ns of the first answer after the kill
+	firstAnswer            atomic.Int64 // written by traders, read by Run: first response after the kill, ns
 }
 
-// sent is a request on its way.
+// sent is a request in flight.
 type sent struct {
 	command orderbook.Command
-	at      int64 // ns, 0 if it was sent a second time
+	at      int64 // time of sending, ns; 0 if it was sent again
 	acked   bool
 }
 
 // ack is an acknowledgement: the command with this client order id is event seq.
 type ack struct{ id, seq uint64 }
 
-// trader is one client with an account of its own. Everything is its goroutine's until that has ended.
+// trader is one client with an account of its own. It belongs to its goroutine until that has
+// ended.
 type trader struct {
 	*market
 	account  uint64
@@ -53,29 +54,29 @@ type trader struct {
 	clock    telemetry.Clock
 	times    *telemetry.Recorder
 
-	last     uint64 // client order id used last
-	pending  []sent // not answered yet, in order
+	last     uint64 // last client order id
+	pending  []sent // requests without a response yet, in order
 	acks     []ack
 	sessions []*session
-	unacked  int // commands executed whose answers the crash swallowed
+	unacked  int // executed commands whose acknowledgements were lost in the crash
 	repeats  int // commands sent again because they had not been executed
 	position [instruments]orderbook.Answer
 
 	frame []byte
 }
 
-// session is what one connection received.
+// session is the record of one connection.
 type session struct {
-	life  int64    // which life of the server
-	first uint64   // event of its first command that was answered, 0 for none
-	got   []uint64 // hashes of all reports, in order
-	whole bool     // ended in order: nothing may be missing
+	life  int64    // number of the server process, from 1
+	first uint64   // event of its first acknowledged command, 0 for none
+	got   []uint64 // hashes of all received reports, in order
+	whole bool     // closed in order: no report may be missing
 }
 
-// errLost wraps the loss of a connection, which is nothing bad if the server was killed.
+// errLost wraps the loss of a connection, which is expected if the server was killed.
 var errLost = errors.New("connection lost")
 
-// run trades until the market closes, over as many connections as it takes.
+// run trades until the market closes. It reconnects after a crash.
 func (t *trader) run(ctx context.Context) error {
 	defer t.times.Park()
 	for quiet := false; ; {
@@ -99,7 +100,7 @@ func (t *trader) run(ctx context.Context) error {
 	}
 }
 
-// connect connects to the server of the moment, as often as it takes.
+// connect connects to the current server. It retries until it succeeds or ctx ends.
 func (t *trader) connect(ctx context.Context, s *session) (*client.Conn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		s.life = t.killed.Load() + 1
@@ -108,7 +109,8 @@ func (t *trader) connect(ctx context.Context, s *session) (*client.Conn, error) 
 			address = t.server.Load().unix
 		}
 		limit, cancel := context.WithTimeout(ctx, answerTime)
-		conn, err := client.Dial(limit, t.network, address, client.Options{HeartbeatEvery: 10 * time.Second})
+		conn, err := client.Dial(limit, t.network, address,
+			client.Options{HeartbeatEvery: 10 * time.Second})
 		cancel()
 		if err == nil {
 			return conn, nil
@@ -121,7 +123,8 @@ func (t *trader) connect(ctx context.Context, s *session) (*client.Conn, error) 
 	}
 }
 
-// session trades over one connection. nil means that everything is answered and the positions are known.
+// session trades over one connection. It returns nil when every request is answered and the
+// positions are known.
 func (t *trader) session(ctx context.Context, conn *client.Conn, s *session, quiet *bool) error {
 	cut := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer cut()
@@ -144,7 +147,8 @@ func (t *trader) session(ctx context.Context, conn *client.Conn, s *session, qui
 		if err := t.flush(conn); err != nil {
 			return err
 		}
-		// Half a window is answered before the next requests leave, so that requests share system calls.
+		// Half a window is answered before the next requests leave, so that requests share system
+		// calls.
 		for least := len(t.pending) / 2; len(t.pending) > least || stopped && len(t.pending) > 0; {
 			if err := t.receive(conn, s); err != nil {
 				return err
@@ -154,7 +158,7 @@ func (t *trader) session(ctx context.Context, conn *client.Conn, s *session, qui
 	return ctx.Err()
 }
 
-// finish waits until every trader has its answers, then asks for the positions.
+// finish waits until every trader has its responses, then asks for the positions.
 func (t *trader) finish(ctx context.Context, conn *client.Conn, s *session, quiet *bool) error {
 	if !*quiet {
 		*quiet = true
@@ -168,7 +172,8 @@ func (t *trader) finish(ctx context.Context, conn *client.Conn, s *session, quie
 	return t.askPositions(conn, s)
 }
 
-// resume asks a server that was started again what became of the requests under way, and repeats what it never saw.
+// resume asks a restarted server which commands in flight were executed, and sends the others
+// again.
 func (t *trader) resume(conn *client.Conn, s *session) error {
 	if t.last == 0 {
 		return nil
@@ -188,14 +193,16 @@ func (t *trader) resume(conn *client.Conn, s *session) error {
 	}
 	executed := t.position[0].ClientOrderID
 	if n := len(t.acks); n > 0 && executed < t.acks[n-1].id {
-		return fmt.Errorf("command #%d was acknowledged as event %d, and after the restart the server knows commands up to #%d only", t.acks[n-1].id, t.acks[n-1].seq, executed)
+		return fmt.Errorf("command #%d was acknowledged as event %d, but after the restart the "+
+			"server knows commands up to #%d only", t.acks[n-1].id, t.acks[n-1].seq, executed)
 	}
 	if executed > t.last {
-		return fmt.Errorf("the server knows command #%d, and the last one sent was #%d", executed, t.last)
+		return fmt.Errorf("the server knows command #%d, but the last one sent was #%d", executed,
+			t.last)
 	}
 	for _, p := range under {
 		switch {
-		case p.command.ClientOrderID == 0: // a query: asked again some other time
+		case p.command.ClientOrderID == 0: // a query: it need not be repeated
 		case p.command.ClientOrderID <= executed:
 			t.unacked++
 			if p.command.Tag == orderbook.TagNew && t.strategy.maker {
@@ -210,7 +217,7 @@ func (t *trader) resume(conn *client.Conn, s *session) error {
 	return nil
 }
 
-// decide sends what the strategy wants next.
+// decide sends the next request of the strategy.
 func (t *trader) decide(conn *client.Conn) {
 	var c orderbook.Command
 	t.strategy.next(&c)
@@ -228,7 +235,7 @@ func (t *trader) send(conn *client.Conn, c orderbook.Command) {
 	const header = 4 + 8 + 1
 	frame, err := orderbook.AppendRequest(t.frame[:0], c.ClientOrderID, &c)
 	if err != nil {
-		panic(fmt.Sprintf("demo: %v", err)) // strategies make requests the book knows
+		panic(fmt.Sprintf("demo: %v", err)) // impossible: strategies make only requests that the book knows
 	}
 	t.frame = frame
 	_ = conn.Send(c.ClientOrderID, c.Tag, frame[header:]) // Flush returns the same error
@@ -243,7 +250,7 @@ func (t *trader) flush(conn *client.Conn) error {
 	return nil
 }
 
-// receive takes one frame.
+// receive reads one frame.
 func (t *trader) receive(conn *client.Conn, s *session) error {
 	tag, body, err := conn.Next()
 	if err != nil {
@@ -269,10 +276,11 @@ func (t *trader) receive(conn *client.Conn, s *session) error {
 		t.report(&r, s)
 		return nil
 	}
-	return fmt.Errorf("the server answered with tag %#02x, which no request of this demonstration deserves", tag)
+	return fmt.Errorf("the server sent a frame with tag %#02x, which is not a response to any "+
+		"request of this demonstration", tag)
 }
 
-// report notes what the server said about an order.
+// report records a report about an order.
 func (t *trader) report(r *orderbook.Report, s *session) {
 	s.got = append(s.got, maphash.Comparable(t.seed, *r))
 	if r.Tag == orderbook.TagFill {
@@ -304,14 +312,15 @@ func answers(r *orderbook.Report, c *orderbook.Command) bool {
 	return false
 }
 
-// answered ends the oldest request.
+// answered completes the oldest request.
 func (t *trader) answered() error {
 	if len(t.pending) == 0 {
-		return errors.New("the server ended a request that nobody made")
+		return errors.New("the server completed a request that was not sent")
 	}
 	p := &t.pending[0]
 	if p.command.ClientOrderID != 0 && !p.acked {
-		return fmt.Errorf("command #%d was ended without an answer", p.command.ClientOrderID)
+		return fmt.Errorf("command #%d was completed without an acknowledgement",
+			p.command.ClientOrderID)
 	}
 	now := t.clock.Now()
 	if p.at != 0 {
@@ -325,7 +334,8 @@ func (t *trader) answered() error {
 	return nil
 }
 
-// askPositions asks for the account's position in every instrument. Reports about earlier events arrive before the answers.
+// askPositions asks for the account's position in every instrument. Reports of earlier events
+// arrive before the positions.
 func (t *trader) askPositions(conn *client.Conn, s *session) error {
 	for i := range uint32(instruments) {
 		t.send(conn, orderbook.Command{Tag: orderbook.TagQueryPosition, Instrument: 1 + i})
