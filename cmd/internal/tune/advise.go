@@ -8,7 +8,7 @@ import (
 	"sluice/cmd/internal/bench"
 )
 
-// Row is what was measured of a choice: a value a run, in the order of the runs.
+// Row has the measurements of a choice: one value per run, in the order of the runs.
 type Row struct {
 	Choice
 	Frames []float64 `json:"frames_per_second"`
@@ -16,31 +16,31 @@ type Row struct {
 	P99    []float64 `json:"p99_ns"`
 	P999   []float64 `json:"p99.9_ns"`
 	CPU    []float64 `json:"server_cpu_ns_per_frame"`
-	Broken string    `json:"broken,omitempty"` // the promise that a run broke, in words
+	Broken string    `json:"broken,omitempty"` // promise that a run broke, in words
 }
 
-// Goal is what the user asked for.
+// Goal is the rate and latency that the user asked for.
 type Goal struct {
-	Rate int           // frames a second; 0 is as fast as possible
-	P99  time.Duration // latency that is good enough, 0 for as little as possible
+	Rate int           // frames per second; 0 is as fast as possible
+	P99  time.Duration // latency that is good enough; 0 is as low as possible
 }
 
-// Advice is a choice and why.
+// Advice is a recommended choice, with reasons.
 type Advice struct {
 	Choice
-	Clear   bool     `json:"clear"`   // the numbers decided, and not simplicity among what cannot be told apart
-	Missed  bool     `json:"missed"`  // rate or latency that was asked for was not reached by any choice
+	Clear   bool     `json:"clear"`   // measurements decided, not simplicity among equal choices
+	Missed  bool     `json:"missed"`  // no choice reached the rate or latency of the goal
 	Reasons []string `json:"reasons"` // sentences in the order of the decisions
 }
 
 const (
-	reachedShare = 0.99 // of the rate that counts as reached
-	worthShare   = 0.05 // a smaller difference of medians is not worth a less simple choice
-	fewRuns      = 3    // with fewer runs their spread says little,
-	fewSpread    = 0.2  // so it is taken to be at least this share
+	reachedShare = 0.99 // share of the rate from which it counts as reached
+	worthShare   = 0.05 // a smaller difference of medians does not justify a less simple choice
+	fewRuns      = 3    // with fewer runs the spread is assumed
+	fewSpread    = 0.2  // to be at least this share
 )
 
-// spread is the median of the runs and their bounds.
+// spread is the median of the runs, and the lowest and highest of them.
 type spread struct{ mid, low, high float64 }
 
 func spreadOf(values []float64) spread {
@@ -52,21 +52,22 @@ func spreadOf(values []float64) spread {
 	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
 }
 
-// figure is a column by which rows are compared.
+// figure is a measurement by which rows are compared.
 type figure struct {
 	name string
 	of   func(*Row) []float64
 	text func(float64) string
-	more bool // more is better
+	more bool // higher is better
 }
 
 func figures() (frames, p99, cpu figure) {
 	return figure{"frames/s", func(r *Row) []float64 { return r.Frames }, bench.Amount, true},
 		figure{"p99", func(r *Row) []float64 { return r.P99 }, bench.Micros, false},
-		figure{"CPU a frame", func(r *Row) []float64 { return r.CPU }, bench.Micros, false}
+		figure{"CPU per frame", func(r *Row) []float64 { return r.CPU }, bench.Micros, false}
 }
 
-// better tells whether row a is clearly better than b: no run of b as good as any of a, and medians far enough apart.
+// better reports whether a is clearly better than b: every run of a is better than every run of b,
+// and the medians differ by more than worthShare.
 func (f *figure) better(a, b *Row) bool {
 	x, y := f.bounds(a), f.bounds(b)
 	if f.more {
@@ -75,7 +76,7 @@ func (f *figure) better(a, b *Row) bool {
 	return x.high < y.low && y.mid-x.mid > worthShare*x.mid
 }
 
-// bounds are the spread of a row's runs, or what it is taken to be if they are few.
+// bounds returns the spread of a row's runs. For few runs it is at least fewSpread.
 func (f *figure) bounds(r *Row) spread {
 	v := f.of(r)
 	s := spreadOf(v)
@@ -85,7 +86,7 @@ func (f *figure) bounds(r *Row) spread {
 	return s
 }
 
-// best is the row with the best median.
+// best returns the row with the best median.
 func (f *figure) best(rows []*Row) *Row {
 	return slices.MinFunc(rows, func(a, b *Row) int {
 		d := f.bounds(a).mid - f.bounds(b).mid
@@ -102,9 +103,10 @@ func (f *figure) best(rows []*Row) *Row {
 	})
 }
 
-// Advise chooses among rows: what reaches the rate; then what meets the latency that is good enough, or has the least p99 (as
-// fast as possible: the most frames); then what takes the least CPU; and of what cannot be told apart the simplest. It
-// returns nil when there is nothing to choose from.
+// Advise chooses a row in steps: the rows that reach the rate; of these the rows that meet the
+// latency of the goal, or those with the lowest p99 (without a rate, those with the most frames);
+// of these the rows with the lowest CPU; and of rows that are still equal the simplest. It returns
+// nil if no row is left.
 func Advise(rows []Row, goal Goal) *Advice {
 	a := &Advice{}
 	var left []*Row
@@ -141,7 +143,8 @@ func Advise(rows []Row, goal Goal) *Advice {
 	slices.SortFunc(left, func(x, y *Row) int { return simpler(x.Choice, y.Choice) })
 	a.Choice = left[0].Choice
 	if !a.Clear {
-		a.say("Of the %d that cannot be told apart this is the simplest: sleeping rather than spinning, few shards, few goroutines.", len(left))
+		a.say("Of the %d equal choices this is the simplest: sleeping rather than spinning, few "+
+			"shards, few goroutines.", len(left))
 	}
 	return a
 }
@@ -150,7 +153,9 @@ func (a *Advice) say(format string, args ...any) {
 	a.Reasons = append(a.Reasons, fmt.Sprintf(format, args...))
 }
 
-// reaching keeps rows that reach the rate in at least one run, since a run that does not can be the machine's, to be compared by p99. If there is none it keeps all, to be compared by frames.
+// reaching keeps the rows that reach the rate in at least one run, to be compared by p99. A single
+// run may miss the rate because of the machine. If no row reaches it, reaching keeps all, to be
+// compared by frames.
 func (a *Advice) reaching(rows []*Row, rate int, frames, p99 *figure) (left []*Row, by *figure) {
 	unsure, least := 0, reachedShare*float64(rate)
 	for _, r := range rows {
@@ -165,19 +170,23 @@ func (a *Advice) reaching(rows []*Row, rate int, frames, p99 *figure) (left []*R
 	case 0:
 		best := frames.best(rows)
 		a.Missed = true
-		a.say("NO CHOICE REACHED %s frames/s; the most was %s (%v), so frames/s decide.", bench.Amount(float64(rate)), bench.Amount(frames.bounds(best).mid), best.Choice)
+		a.say("NO CHOICE REACHED %s frames/s; the highest was %s (%v), so frames/s decide.",
+			bench.Amount(float64(rate)), bench.Amount(frames.bounds(best).mid), best.Choice)
 		return rows, frames
 	case len(rows):
 	default:
-		a.say("%d of %d choices did not reach %s frames/s in any run and are left out.", len(rows)-len(left), len(rows), bench.Amount(float64(rate)))
+		a.say("%d of %d choices did not reach %s frames/s in any run and are left out.",
+			len(rows)-len(left), len(rows), bench.Amount(float64(rate)))
 	}
 	if unsure > 0 {
-		a.say("%d of %d reached %s frames/s in some runs only; being late shows in p99.", unsure, len(left), bench.Amount(float64(rate)))
+		a.say("%d of %d reached %s frames/s in some runs only; lateness shows in p99.", unsure,
+			len(left), bench.Amount(float64(rate)))
 	}
 	return left, p99
 }
 
-// fastEnough keeps rows whose p99 is good enough; then it is no longer compared. If there is none it keeps all.
+// fastEnough keeps the rows that meet the p99 of the goal; p99 is not compared after that. If no
+// row meets it, fastEnough keeps all, to be compared by p99.
 func (a *Advice) fastEnough(rows []*Row, most time.Duration, p99 *figure) (left []*Row, by *figure) {
 	unsure := 0
 	for _, r := range rows {
@@ -191,17 +200,18 @@ func (a *Advice) fastEnough(rows []*Row, most time.Duration, p99 *figure) (left 
 	if len(left) == 0 {
 		best := p99.best(rows)
 		a.Missed = true
-		a.say("NO CHOICE MET a p99 of %v; the nearest was %s (%v).", most, bench.Micros(p99.bounds(best).mid), best.Choice)
+		a.say("NO CHOICE MET a p99 of %v; the lowest was %s (%v).", most,
+			bench.Micros(p99.bounds(best).mid), best.Choice)
 		return rows, p99
 	}
-	a.say("A p99 of %v is met by %d of %d, so CPU decides among them.", most, len(left), len(rows))
+	a.say("%[2]d of %[3]d meet a p99 of %[1]v, so CPU decides among them.", most, len(left), len(rows))
 	if unsure > 0 {
-		a.say("By %d of these not in every run.", unsure)
+		a.say("%d of these do not meet it in every run.", unsure)
 	}
 	return left, nil
 }
 
-// narrow keeps the row that is best by the figure, and those that cannot be told from it.
+// narrow keeps the row that is best by the figure, and the rows that are not clearly worse.
 func (a *Advice) narrow(rows []*Row, f *figure) (left []*Row) {
 	if len(rows) == 1 {
 		a.say("Only %v is left to choose.", rows[0].Choice)
@@ -219,18 +229,21 @@ func (a *Advice) narrow(rows []*Row, f *figure) (left []*Row) {
 	text := func(r *Row) string { return f.text(f.bounds(r).mid) }
 	switch {
 	case len(worse) == 0:
-		a.say("%s: the differences are within the spread of the runs, that is noise; medians are %s.", f.name, f.medians(rows))
+		a.say("%s: the differences are noise, within the spread of the runs; medians are %s.",
+			f.name, f.medians(rows))
 	case len(left) == 1:
 		next := f.best(worse)
-		a.say("%s: %s is clearly better than all others, next is %s (%v).", f.name, text(best), text(next), next.Choice)
+		a.say("%s: %s is clearly better than all others; the next is %s (%v).", f.name, text(best),
+			text(next), next.Choice)
 	default:
-		a.say("%s: the best is %s (%v); clearly worse than that: %d of %d; the rest differ by noise, medians are %s.",
+		a.say("%s: the best is %s (%v); %d of %d are clearly worse; the others differ by noise, "+
+			"with medians of %s.",
 			f.name, text(best), best.Choice, len(worse), len(rows), f.medians(left))
 	}
 	return left
 }
 
-// medians writes the bounds of the rows' medians.
+// medians formats the lowest and highest median of the rows.
 func (f *figure) medians(rows []*Row) string {
 	var all []float64
 	for _, r := range rows {

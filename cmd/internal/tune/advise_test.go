@@ -8,14 +8,17 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// planted is a row with three runs around each value: frames/s, p99 in us, CPU in us; spread is the share they differ by.
+// planted is a row with three runs around each value: frames/s, p99 in us and CPU in us. spread is
+// the share by which they differ.
 func planted(c Choice, frames, p99, cpu, spread float64) Row {
 	around := func(v float64) []float64 { return []float64{v, v * (1 - spread), v * (1 + spread)} }
-	return Row{Choice: c, Frames: []float64{frames, frames, frames}, P99: around(p99 * 1e3), CPU: around(cpu * 1e3)}
+	return Row{Choice: c, Frames: []float64{frames, frames, frames}, P99: around(p99 * 1e3),
+		CPU: around(cpu * 1e3)}
 }
 
 func TestAdvice(t *testing.T) {
-	one, front, spread, four := Choice{1, "fused", "adaptive"}, Choice{2, "front", "adaptive"}, Choice{2, "spread", "adaptive"}, Choice{4, "front", "adaptive"}
+	one, front, spread, four := Choice{1, "fused", "adaptive"}, Choice{2, "front",
+		"adaptive"}, Choice{2, "spread", "adaptive"}, Choice{4, "front", "adaptive"}
 	spin := Choice{1, "fused", "spin"}
 	rate := Goal{Rate: 10000}
 	broken := func(r Row) Row { r.Broken = "gaps 1"; return r }
@@ -26,42 +29,81 @@ func TestAdvice(t *testing.T) {
 		want   Choice
 		clear  bool
 		missed bool
-		words  string // of a reason
+		words  string // of one reason
 	}{
-		{"a clear winner by latency wins although it costs more CPU", []Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05), planted(four, 1e4, 200, 6, .05)}, rate, front, true, false, "100 us is clearly better than all others, next is 200 us (4 shards front adaptive)"},
-		{"all noise gives the fewest shards and the simplest placement", []Row{planted(four, 1e4, 100, 5, .3), planted(spread, 1e4, 110, 5.5, .3), planted(spin, 1e4, 115, 5, .3), planted(one, 1e4, 120, 6, .3), planted(front, 1e4, 105, 5, .3)}, rate, one, false, false, "that is noise"},
-		{"equal latency and less CPU wins", []Row{planted(one, 1e4, 100, 9, .05), planted(front, 1e4, 101, 5, .05)}, rate, front, true, false, "CPU a frame: 5.00 us is clearly better"},
-		{"a clear difference of a fiftieth is not worth a shard", []Row{planted(one, 1e4, 102, 5.1, .001), planted(front, 1e4, 100, 5, .001)}, rate, one, false, false, "noise"},
-		{"what misses the rate is left out although its latency is the least", []Row{planted(one, 9000, 50, 2, .01), planted(front, 1e4, 100, 5, .01), planted(four, 1e4, 200, 5, .01)}, rate, front, true, false, "1 of 3 choices did not reach 10.0 k frames/s"},
-		{"the rate is reached by none, so the most frames win", []Row{planted(one, 5000, 50, 2, .01), planted(front, 7000, 900, 5, .01)}, rate, front, true, true, "NO CHOICE REACHED 10.0 k frames/s; the most was 7000"},
-		{"the rate is missed in some runs only, which is said and not judged", []Row{{Choice: one, Frames: []float64{9e3, 9e3, 1e4}, P99: []float64{90e3, 100e3, 130e3}, CPU: []float64{5e3, 5e3, 6e3}}, planted(front, 1e4, 105, 5, .1)}, rate, one, false, false, "1 of 2 reached 10.0 k frames/s in some runs only"},
-		{"noise never makes a machine spin, not even for fewer shards", []Row{planted(spin, 1e4, 100, 5, .3), planted(front, 1e4, 110, 5, .3)}, rate, front, false, false, "sleeping rather than spinning"},
-		{"what meets the target is compared by CPU alone", []Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05), planted(four, 1e4, 600, 2, .05)}, Goal{10000, 400 * time.Microsecond}, one, true, false, "met by 2 of 3"},
-		{"a target met in some runs only is said, and the median counts", []Row{planted(one, 1e4, 300, 5, .5), planted(front, 1e4, 600, 5, .05), planted(four, 1e4, 450, 1, .5)}, Goal{10000, 400 * time.Microsecond}, one, true, false, "By 1 of these not in every run"},
-		{"a target that none meets is said, and the least latency wins", []Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05)}, Goal{10000, 50 * time.Microsecond}, front, true, true, "NO CHOICE MET a p99 of 50µs; the nearest was 100 us"},
-		{"as fast as possible the most frames win, whatever the latency", []Row{planted(one, 1e6, 100, 1, .01), planted(front, 2e6, 900, 1, .01)}, Goal{}, front, true, false, "frames/s: 2.00 M is clearly better"},
-		{"a choice that lost frames is never advised", []Row{broken(planted(one, 1e4, 10, 1, .01)), planted(front, 1e4, 100, 9, .01)}, rate, front, true, false, "1 of 2 choices broke a promise"},
-		{"single runs a tenth apart are noise", []Row{{Choice: one, Frames: []float64{1e4}, P99: []float64{110e3}, CPU: []float64{5e3}}, {Choice: front, Frames: []float64{1e4}, P99: []float64{100e3}, CPU: []float64{5e3}}}, rate, one, false, false, "noise"},
+		{"clearly lower latency wins despite more CPU",
+			[]Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05),
+				planted(four, 1e4, 200, 6, .05)}, rate, front, true, false,
+			"100 us is clearly better than all others; the next is 200 us (4 shards front adaptive)"},
+		{"noise: fewest shards and simplest placement",
+			[]Row{planted(four, 1e4, 100, 5, .3), planted(spread, 1e4, 110, 5.5, .3),
+				planted(spin, 1e4, 115, 5, .3), planted(one, 1e4, 120, 6, .3),
+				planted(front, 1e4, 105, 5, .3)}, rate, one, false, false, "are noise"},
+		{"equal latency: lower CPU wins",
+			[]Row{planted(one, 1e4, 100, 9, .05), planted(front, 1e4, 101, 5, .05)}, rate, front,
+			true, false, "CPU per frame: 5.00 us is clearly better"},
+		{"a clear difference of 2 % does not justify a shard",
+			[]Row{planted(one, 1e4, 102, 5.1, .001), planted(front, 1e4, 100, 5, .001)}, rate, one,
+			false, false, "noise"},
+		{"choices that miss the rate are left out despite lower latency",
+			[]Row{planted(one, 9000, 50, 2, .01), planted(front, 1e4, 100, 5, .01),
+				planted(four, 1e4, 200, 5, .01)}, rate, front, true, false,
+			"1 of 3 choices did not reach 10.0 k frames/s"},
+		{"no choice reaches the rate: most frames win",
+			[]Row{planted(one, 5000, 50, 2, .01), planted(front, 7000, 900, 5, .01)}, rate, front,
+			true, true, "NO CHOICE REACHED 10.0 k frames/s; the highest was 7000"},
+		{"rate missed in some runs: reported, not judged",
+			[]Row{{Choice: one, Frames: []float64{9e3, 9e3, 1e4}, P99: []float64{90e3, 100e3, 130e3},
+				CPU: []float64{5e3, 5e3, 6e3}}, planted(front, 1e4, 105, 5, .1)}, rate, one, false, false,
+			"1 of 2 reached 10.0 k frames/s in some runs only"},
+		{"noise never selects spinning, even for fewer shards",
+			[]Row{planted(spin, 1e4, 100, 5, .3), planted(front, 1e4, 110, 5, .3)}, rate, front,
+			false, false, "sleeping rather than spinning"},
+		{"choices that meet the target are compared by CPU alone",
+			[]Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05),
+				planted(four, 1e4, 600, 2, .05)},
+			Goal{10000, 400 * time.Microsecond}, one, true, false, "2 of 3 meet a p99 of 400µs"},
+		{"target met in some runs: reported, the median counts",
+			[]Row{planted(one, 1e4, 300, 5, .5), planted(front, 1e4, 600, 5, .05),
+				planted(four, 1e4, 450, 1, .5)},
+			Goal{10000, 400 * time.Microsecond}, one, true, false, "1 of these do not meet it in every run"},
+		{"no choice meets the target: lowest latency wins",
+			[]Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05)},
+			Goal{10000, 50 * time.Microsecond}, front, true, true,
+			"NO CHOICE MET a p99 of 50µs; the lowest was 100 us"},
+		{"as fast as possible: most frames win despite latency",
+			[]Row{planted(one, 1e6, 100, 1, .01), planted(front, 2e6, 900, 1, .01)}, Goal{}, front,
+			true, false, "frames/s: 2.00 M is clearly better"},
+		{"a choice that lost frames is never recommended",
+			[]Row{broken(planted(one, 1e4, 10, 1, .01)), planted(front, 1e4, 100, 9, .01)}, rate,
+			front, true, false, "1 of 2 choices broke a promise"},
+		{"single runs that differ by 10 % are noise",
+			[]Row{{Choice: one, Frames: []float64{1e4}, P99: []float64{110e3}, CPU: []float64{5e3}},
+				{Choice: front, Frames: []float64{1e4}, P99: []float64{100e3},
+					CPU: []float64{5e3}}}, rate, one, false, false, "noise"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := Advise(tt.rows, tt.goal)
 			reasons := strings.Join(a.Reasons, "\n")
-			if a.Choice != tt.want || a.Clear != tt.clear || a.Missed != tt.missed || !strings.Contains(reasons, tt.words) {
-				t.Errorf("%v, clear %t, missed %t, want %v, %t, %t and %q; reasons:\n%s", a.Choice, a.Clear, a.Missed, tt.want, tt.clear, tt.missed, tt.words, reasons)
+			if a.Choice != tt.want || a.Clear != tt.clear || a.Missed != tt.missed ||
+				!strings.Contains(reasons, tt.words) {
+				t.Errorf("%v, clear %t, missed %t, want %v, %t, %t and %q; reasons:\n%s", a.Choice,
+					a.Clear, a.Missed, tt.want, tt.clear, tt.missed, tt.words, reasons)
 			}
 		})
 	}
 	if a := Advise([]Row{broken(planted(one, 1e4, 10, 1, .01))}, rate); a != nil {
-		t.Errorf("advice %v out of nothing that works", a)
+		t.Errorf("advice %v without a valid row", a)
 	}
 }
 
-func TestTheAdvisedFlagsAreThoseOfServe(t *testing.T) {
+func TestAdvisedFlagsAreAcceptedByServe(t *testing.T) {
 	for _, c := range choices(12, 1000) {
 		s := config.DefaultServer()
 		rest, err := s.Set().Load(strings.Fields(c.Flags()), nil)
-		if err != nil || len(rest) > 0 || s.Shards != c.Shards || s.Placement.String() != c.Placement || s.Idle.String() != c.Idle {
-			t.Errorf("%s: %v, and it is %d %v %v", c.Flags(), err, s.Shards, s.Placement, s.Idle)
+		if err != nil || len(rest) > 0 || s.Shards != c.Shards ||
+			s.Placement.String() != c.Placement || s.Idle.String() != c.Idle {
+			t.Errorf("%s: %v; parsed as %d %v %v", c.Flags(), err, s.Shards, s.Placement, s.Idle)
 		}
 	}
 }

@@ -14,17 +14,18 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// apartLeast is the number of cores from which on the load gets its own.
+// apartLeast is the number of cores from which on the load has cores of its own.
 const apartLeast = 4
 
-// layout says which CPUs whom belong to. Without Load both processes share all of Server.
+// layout assigns CPUs to the server process and to the load. Without Load, both share the CPUs of
+// Server.
 type layout struct {
-	Server []int `json:"server_cpus"`
-	Load   []int `json:"load_cpus,omitempty"`
-	why    string
+	Server []int  `json:"server_cpus"`
+	Load   []int  `json:"load_cpus,omitempty"`
+	why    string // reason for sharing, for sentence
 }
 
-// thisMachine is the layout for the CPUs that this process may use, sched_getaffinity(2).
+// thisMachine returns the layout for the CPUs that this process may use, sched_getaffinity(2).
 func thisMachine() (layout, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
@@ -36,17 +37,20 @@ func thisMachine() (layout, error) {
 			cpus = append(cpus, cpu)
 		}
 	}
-	if quota := runtime.GOMAXPROCS(0); quota < len(cpus) { // a limit of the control group: time, not CPUs
-		return layout{Server: cpus[:quota], why: fmt.Sprintf("only %d of %d CPUs' time may be used, which cannot be divided", quota, len(cpus))}, nil
+	if quota := runtime.GOMAXPROCS(0); quota < len(cpus) { // the control group limits CPU time, not CPUs
+		return layout{Server: cpus[:quota],
+			why: fmt.Sprintf("the CPU time is limited to %d of %d CPUs, which cannot be divided",
+				quota, len(cpus))}, nil
 	}
 	return divide(cpus, siblings), nil
 }
 
-// divide gives a quarter of the CPUs, at least one and at most four, to the load, where there are enough. Hardware
-// threads of a core stay together as far as that goes: a neighbour that receives would slow the server down.
+// divide assigns a quarter of the CPUs to the load, at least one and at most four, if there are
+// enough. Hardware threads of a core stay together if possible, because a client on the other
+// thread of a core would slow the server down.
 func divide(cpus []int, siblings func(cpu int) []int) layout {
 	if len(cpus) < apartLeast {
-		return layout{Server: cpus, why: fmt.Sprintf("with fewer than %d cores", apartLeast)}
+		return layout{Server: cpus, why: fmt.Sprintf("there are fewer than %d cores", apartLeast)}
 	}
 	want := min(max(len(cpus)/4, 1), 4)
 	var load []int
@@ -60,14 +64,15 @@ func divide(cpus []int, siblings func(cpu int) []int) layout {
 			break
 		}
 	}
-	if len(load) > len(cpus)/2 { // all are threads of one core or two
+	if len(load) > len(cpus)/2 { // all CPUs are threads of one or two cores
 		load = slices.Clone(cpus[len(cpus)-want:])
 	}
 	slices.Sort(load)
-	return layout{Server: slices.DeleteFunc(slices.Clone(cpus), func(c int) bool { return slices.Contains(load, c) }), Load: load}
+	return layout{Server: slices.DeleteFunc(slices.Clone(cpus),
+		func(c int) bool { return slices.Contains(load, c) }), Load: load}
 }
 
-// siblings are the hardware threads of a CPU's core, itself among them.
+// siblings returns the hardware threads of a CPU's core, including the CPU itself.
 func siblings(cpu int) []int {
 	text, err := os.ReadFile(fmt.Sprintf("/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu))
 	if err != nil {
@@ -99,7 +104,7 @@ func parseCPUs(text string) (all []int, err error) {
 	return all, nil
 }
 
-// cpuList writes CPUs as parseCPUs reads them.
+// cpuList formats CPUs as parseCPUs reads them.
 func cpuList(cpus []int) string {
 	var parts []string
 	for i := 0; i < len(cpus); {
@@ -116,8 +121,8 @@ func cpuList(cpus []int) string {
 	return strings.Join(parts, ",")
 }
 
-// confine keeps all threads of this process, and those to come, on the CPUs, sched_setaffinity(2) for each of them. undo
-// gives back what the process had.
+// confine binds all present and future threads of this process to the CPUs, with
+// sched_setaffinity(2) for each. undo restores the former CPUs.
 func confine(cpus []int) (undo func() error, err error) {
 	var before unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
@@ -142,8 +147,8 @@ func setOf(cpus []int) *unix.CPUSet {
 	return set
 }
 
-// setThreads sets the CPUs of each thread. A thread inherits from the one that makes it, so a pass that meets no new thread
-// is the last.
+// setThreads sets the CPUs of each thread. A thread inherits the CPUs of its creator, so a pass
+// that finds no new thread is the last.
 func setThreads(set *unix.CPUSet) error {
 	done := map[string]bool{}
 	for fresh := true; fresh; {
@@ -158,8 +163,9 @@ func setThreads(set *unix.CPUSet) error {
 				continue
 			}
 			done[t.Name()], fresh = true, true
-			if err := unix.SchedSetaffinity(id, set); err != nil && err != unix.ESRCH { // ESRCH: it has ended
-				return fmt.Errorf("tune: keeping the load on its CPUs, sched_setaffinity: %w", err)
+			// ESRCH: the thread has ended.
+			if err := unix.SchedSetaffinity(id, set); err != nil && err != unix.ESRCH {
+				return fmt.Errorf("tune: binding the load to its CPUs, sched_setaffinity: %w", err)
 			}
 		}
 	}
@@ -169,9 +175,9 @@ func setThreads(set *unix.CPUSet) error {
 // PinArgument is the hidden first argument that makes a program call Pin with the rest.
 const PinArgument = "tune-pin"
 
-// Pin becomes another program, on these CPUs only: args are a list of CPUs, a path and its arguments. It is called by a
-// program whose thread's CPUs are its own to change, and returns only with an error. The new program's runtime counts the
-// CPUs it has, which it would not if they were changed later.
+// Pin replaces this process by another program that runs on the given CPUs only. args are a list of
+// CPUs, a path and its arguments. Pin returns only with an error. The runtime of the new program
+// counts these CPUs, which it would not if they were changed after its start.
 func Pin(args, environ []string) error {
 	if len(args) < 2 {
 		return config.Usagef("%s needs a list of CPUs and a program", PinArgument)
@@ -180,10 +186,10 @@ func Pin(args, environ []string) error {
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread() // execve(2) keeps the CPUs of the thread that calls it
+	runtime.LockOSThread() // execve(2) keeps the CPUs of the calling thread
 	defer runtime.UnlockOSThread()
 	if err := unix.SchedSetaffinity(0, setOf(cpus)); err != nil {
-		return fmt.Errorf("tune: keeping the server on CPUs %s, sched_setaffinity: %w", args[0], err)
+		return fmt.Errorf("tune: binding the server to CPUs %s, sched_setaffinity: %w", args[0], err)
 	}
 	return fmt.Errorf("tune: starting %s: %w", args[1], syscall.Exec(args[1], args[1:], environ))
 }

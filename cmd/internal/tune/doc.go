@@ -1,6 +1,7 @@
-// Package tune finds the shard count, placement and idle strategy for a user's own load on this machine.
+// Package tune recommends shard count, placement and idle strategy for a given load on this
+// machine.
 //
-//	cores of this machine ---> choices: shards x placement x idle that make sense here (plan.go)
+//	cores of this machine ---> choices: shards x placement x idle that fit the cores (plan.go)
 //	      |                       |
 //	      | four or more:         v        rounds over all of them, interleaved (measure.go)
 //	      | the load apart     +-------------------+   sockets   +------------------------------+
@@ -9,19 +10,21 @@
 //	                           +-------------------+             +------------------------------+
 //	                              |
 //	                              v
-//	               rows: frames/s, p50, p99, p99.9, CPU a frame of each run ---> Advise (advise.go): one choice and why
+//	  rows: frames/s, p50, p99, p99.9, CPU per frame ---> Advise (advise.go): a choice, with reasons
 //
 // What it promises:
 //
-//   - Every run is checked as in package bench: a choice that loses, repeats or reorders a frame is never recommended.
-//   - A difference counts only when all runs of one choice are better than all runs of the other, and their medians are more
-//     than a twentieth apart. What does not count is called noise, and then the simplest choice is recommended.
+//   - Every run is checked as in package bench. A choice that loses, repeats or reorders a frame is
+//     never recommended.
+//   - A difference counts only if all runs of one choice are better than all runs of the other, and
+//     their medians differ by more than 5 %. Smaller differences are noise; among choices that
+//     differ by noise the simplest one is recommended.
 //   - Advise is a pure function of the rows: the same table gives the same advice.
-//   - When it is stopped, what was measured until then is shown.
+//   - If the command is stopped, it reports the runs completed until then.
 //
-// The publisher of the server process stands for the application and its journal, so it shares the cores of the server; the
-// clients do not where there are four cores or more.
+// The publisher of the server process stands for the application and its journal, so it shares the
+// cores of the server. The clients have cores of their own if there are at least four.
 //
-// Start reading at Main (main.go), then choices (plan.go) and Advise (advise.go). The reasons are in
-// docs/decisions/0020-tune.md.
+// Start reading at Main (main.go), then choices (plan.go) and Advise (advise.go). The reasons are
+// in docs/decisions/0020-tune.md.
 package tune

@@ -12,7 +12,7 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// Process is what Main may use of the process.
+// Process has the parts of the process that Main uses.
 type Process struct {
 	Environ        []string
 	Stdout, Stderr io.Writer
@@ -38,22 +38,49 @@ func defaults() options {
 }
 
 func (o *options) set() *config.Set {
-	const load, how = "Your load", "How"
+	const load, how = "Load", "Measurement"
 	return config.NewSet("",
-		config.Setting{Name: "connections", Group: load, Help: "Clients that are connected at the same time.", Value: config.Text(&o.connections, "N")},
-		config.Setting{Name: "frame", Group: load, Help: "Bytes of a frame.", Value: config.Text(&o.frame, "N")},
-		config.Setting{Name: "rate", Group: load, Help: "Frames per second to all clients together, open loop; 0 is as fast as possible.", Value: config.Text(&o.rate, "N")},
-		config.Setting{Name: "latency-target", Group: load, Help: "A p99 that is good enough: among the choices that meet it CPU decides; 0s is as little as possible.", Value: config.Duration(&o.target, 0, time.Minute)},
-		config.Setting{Name: "net", Group: load, Help: "Sockets: tcp (loopback) or unix.", Value: config.Text(&o.net, "tcp|unix")},
-		config.Setting{Name: "io", Group: load, Help: "Engine: auto, uring or poll.", Value: config.Text(&o.io, "auto|uring|poll")},
-		config.Setting{Name: "runs", Group: how, Help: "Runs of each choice; with more, smaller differences can be told from noise.", Value: config.Count(&o.runs, 1, 1000, false)},
-		config.Setting{Name: "seconds", Group: how, Help: "Measured time of a run.", Value: config.Duration(&o.run, 100*time.Millisecond, 10*time.Minute)},
-		config.Setting{Name: "warm", Group: how, Help: "Time before it.", Value: config.Duration(&o.warm, 0, time.Minute)},
-		config.Setting{Name: "json", Group: how, Help: "Every run and the advice as JSON.", Value: config.Bool(&o.json)},
+		config.Setting{Name: "connections", Group: load,
+			Help: "connect N clients", Value: config.Text(&o.connections, "N")},
+		config.Setting{Name: "frame", Group: load,
+			Help: "send frames of N bytes", Value: config.Text(&o.frame, "N")},
+		config.Setting{Name: "rate", Group: load,
+			Help:  "send N frames per second to all clients together, open loop; 0 is as fast as possible",
+			Value: config.Text(&o.rate, "N")},
+		config.Setting{Name: "latency-target", Group: load,
+			Help:  "accept this p99: among the choices that meet it, CPU decides; 0s is as low as possible",
+			Value: config.Duration(&o.target, 0, time.Minute)},
+		config.Setting{Name: "net", Group: load,
+			Help:  "connect over TCP on loopback (tcp) or unix-domain sockets (unix)",
+			Value: config.Text(&o.net, "tcp|unix")},
+		config.Setting{Name: "io", Group: load,
+			Help: "send with io_uring (uring), with send and epoll (poll), " +
+				"or with the first of the two that works here (auto)",
+			Value: config.Text(&o.io, "auto|uring|poll")},
+		config.Setting{Name: "runs", Group: how,
+			Help:  "measure each choice N times; more runs separate smaller differences from noise",
+			Value: config.Count(&o.runs, 1, 1000, false)},
+		config.Setting{Name: "seconds", Group: how,
+			Help:  "measure for this time in each run",
+			Value: config.Duration(&o.run, 100*time.Millisecond, 10*time.Minute)},
+		config.Setting{Name: "warm", Group: how,
+			Help:  "warm up for this time before each measurement",
+			Value: config.Duration(&o.warm, 0, time.Minute)},
+		config.Setting{Name: "json", Group: how,
+			Help: "print every run and the advice as JSON", Value: config.Bool(&o.json)},
 	)
 }
 
-// spec is the load as package bench wants it, which checks it too.
+// usage is the head of the help text.
+const usage = `usage: sluice tune [flags]
+
+Measures shard counts, placements and idle strategies under your load on this machine, and prints
+the best flags for sluice serve.
+
+Exit codes: 0 done, 1 failed or stopped early, 2 usage error.
+`
+
+// spec returns the load as a spec of package bench, which also checks it.
 func (o *options) spec() (bench.Spec, error) {
 	p := bench.DefaultPlan()
 	p.Peer, p.Shards = []string{"sluice"}, []string{"1"}
@@ -64,26 +91,28 @@ func (o *options) spec() (bench.Spec, error) {
 		return bench.Spec{}, err
 	}
 	if s := &specs[0]; o.target > 0 && s.Rate == 0 {
-		return bench.Spec{}, config.Usagef("--latency-target %v with --rate 0: as fast as possible has full queues, whose latency says nothing; name a rate, such as --rate 20000", o.target)
+		return bench.Spec{}, config.Usagef("--latency-target %v with --rate 0: at full speed all "+
+			"queues are full, so latency has no meaning; name a rate, such as --rate 20000", o.target)
 	}
 	return specs[0], nil
 }
 
-// Main is the command: it measures all choices that make sense on this machine under the user's load, and recommends one.
-// When ctx ends it writes what it has, and returns an error.
+// Main runs the command: it measures all choices that fit this machine under the user's load, and
+// recommends one. If ctx ends early, Main reports the runs completed until then and returns an
+// error.
 func Main(ctx context.Context, p Process, args []string) error {
 	o := defaults()
 	set := o.set()
 	rest, err := set.Load(args, p.Environ)
 	if errors.Is(err, config.ErrHelp) {
-		fmt.Fprintln(p.Stdout, "usage: sluice tune [flags]\n\nFinds shard count, placement and idle strategy for your load on this machine, and prints the flags for sluice serve.\n ")
+		fmt.Fprint(p.Stdout, usage)
 		return set.Usage(p.Stdout)
 	}
 	if err != nil {
 		return err
 	}
 	if len(rest) > 0 {
-		return config.Usagef("tune takes no arguments, and %q is one; flags begin with --", rest[0])
+		return config.Usagef("tune takes no arguments, but got %q; flags begin with --", rest[0])
 	}
 	spec, err := o.spec()
 	if err != nil {
@@ -96,7 +125,7 @@ func Main(ctx context.Context, p Process, args []string) error {
 	return o.tune(ctx, p, spec, where)
 }
 
-// tune measures with the CPUs divided as where says, and reports.
+// tune measures with the CPUs divided as in where, and reports.
 func (o *options) tune(ctx context.Context, p Process, spec bench.Spec, where layout) (err error) {
 	runner := &bench.Runner{Command: p.Command, Receivers: 2, Stderr: p.Stderr}
 	if len(where.Load) > 0 {
@@ -105,16 +134,19 @@ func (o *options) tune(ctx context.Context, p Process, spec bench.Spec, where la
 			return err
 		}
 		defer func() { err = errors.Join(err, undo()) }()
-		runner.Command = append(append(p.Pin[:len(p.Pin):len(p.Pin)], cpuList(where.Server)), p.Command...)
+		runner.Command = append(append(p.Pin[:len(p.Pin):len(p.Pin)], cpuList(where.Server)),
+			p.Command...)
 		runner.Receivers = len(where.Load)
 	}
-	s := &sweep{runner: runner, base: spec, choices: choices(len(where.Server), spec.Connections), runs: o.runs, log: p.Stderr}
+	s := &sweep{runner: runner, base: spec, choices: choices(len(where.Server), spec.Connections),
+		runs: o.runs, log: p.Stderr}
 	ended := s.measure(ctx)
 	rows := s.rows()
 	if len(rows) == 0 {
 		return ended
 	}
-	r := report{Load: loadOf(&spec, o.target), Engine: s.engine(), Machine: where, Rows: rows, Doubts: s.doubts(), Complete: ended == nil}
+	r := report{Load: loadOf(&spec, o.target), Engine: s.engine(), Machine: where, Rows: rows,
+		Doubts: s.doubts(), Complete: ended == nil}
 	r.Advice = Advise(rows, Goal{Rate: spec.Rate, P99: o.target})
 	if r.Advice != nil {
 		r.Flags = r.Advice.Flags()

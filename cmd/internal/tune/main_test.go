@@ -18,7 +18,7 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// TestMain makes the test's own program serve as the server process, and as what Pin starts.
+// TestMain lets the test's own program be the server process and the program that Pin starts.
 func TestMain(m *testing.M) {
 	var err error
 	switch {
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// cpusOf are the CPUs of a thread.
+// cpusOf returns the CPUs of a thread.
 func cpusOf(thread int) (cpus []int) {
 	var set unix.CPUSet
 	if unix.SchedGetaffinity(thread, &set) == nil {
@@ -51,22 +51,25 @@ func cpusOf(thread int) (cpus []int) {
 }
 
 func process(out, log *strings.Builder) Process {
-	return Process{Stdout: out, Stderr: log, Command: []string{os.Args[0], bench.ChildArgument}, Pin: []string{os.Args[0], PinArgument}}
+	return Process{Stdout: out, Stderr: log, Command: []string{os.Args[0], bench.ChildArgument},
+		Pin: []string{os.Args[0], PinArgument}}
 }
 
 const quick = "--io poll --connections 3 --rate 1000 --runs 1 --seconds 100ms --warm 20ms"
 
-func TestATableWithAdvice(t *testing.T) {
+func TestMainPrintsTableAndAdvice(t *testing.T) {
 	var out, log strings.Builder
 	if err := Main(t.Context(), process(&out, &log), strings.Fields(quick+" --runs 2")); err != nil {
 		t.Fatal(err, log.String())
 	}
-	for _, want := range []string{"3 connections, frames of 64 B, 1000 frames/s, tcp, engine poll", "Server and publisher", "CPU us/frame", "\n* ", "Recommended: ", "  sluice serve --shards "} {
+	for _, want := range []string{"3 connections, frames of 64 B, 1000 frames/s, tcp, engine poll",
+		"Server and publisher", "CPU us/frame", "\n* ", "Recommended: ", "  sluice serve --shards "} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the report does not say %q:\n%s", want, out.String())
+			t.Errorf("the report lacks %q:\n%s", want, out.String())
 		}
 	}
-	if !strings.Contains(log.String(), "tune: 1/") || !strings.Contains(log.String(), "left: sluice poll K=") {
+	if !strings.Contains(log.String(), "tune: 1/") ||
+		!strings.Contains(log.String(), "left: sluice poll K=") {
 		t.Errorf("no progress:\n%s", log.String())
 	}
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")[1:]
@@ -77,9 +80,10 @@ func TestATableWithAdvice(t *testing.T) {
 	}
 }
 
-// With five figures and their bounds a line fits a terminal of 100 columns.
-func TestATableFitsATerminal(t *testing.T) {
-	r := report{Load: load{Rate: 20000}, Rows: []Row{planted(Choice{16, "front", "adaptive"}, 1.5e6, 32098, 34.2, .8)}}
+// A line with five figures and their bounds fits a terminal of 100 columns.
+func TestTableFitsATerminal(t *testing.T) {
+	r := report{Load: load{Rate: 20000},
+		Rows: []Row{planted(Choice{16, "front", "adaptive"}, 1.5e6, 32098, 34.2, .8)}}
 	r.Rows[0].P50, r.Rows[0].P999 = []float64{3715e3}, []float64{62792e3}
 	for _, r.Load.Rate = range []int{20000, 0} {
 		var out strings.Builder
@@ -92,8 +96,9 @@ func TestATableFitsATerminal(t *testing.T) {
 	}
 }
 
-// With CPUs divided, the server process and the clients run on theirs, and afterwards this process has back what it had.
-func TestTheLoadIsKeptApart(t *testing.T) {
+// If the CPUs are divided, server process and clients run on theirs, and after the run this process
+// has its former CPUs.
+func TestServerAndLoadRunOnSeparateCPUs(t *testing.T) {
 	cpus := cpusOf(0)
 	if len(cpus) < 2 {
 		t.Skip("one CPU cannot be divided")
@@ -114,7 +119,8 @@ func TestTheLoadIsKeptApart(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
 		t.Fatal(err, out.String())
 	}
-	if len(r.Rows) != 3 || r.Advice == nil || r.Flags != r.Advice.Flags()+" --io poll" || !r.Complete || r.Engine != "poll" || len(r.Rows[0].P99) != 1 || r.Machine.Load[0] != cpus[1] {
+	if len(r.Rows) != 3 || r.Advice == nil || r.Flags != r.Advice.Flags()+" --io poll" ||
+		!r.Complete || r.Engine != "poll" || len(r.Rows[0].P99) != 1 || r.Machine.Load[0] != cpus[1] {
 		t.Errorf("%+v", r)
 	}
 	for _, c := range [][]int{cpusOf(0), cpusOf(os.Getpid())} {
@@ -146,7 +152,7 @@ func TestConfineReachesEveryThread(t *testing.T) {
 	}
 }
 
-func TestAPinnedProgramCountsItsCPUs(t *testing.T) {
+func TestPinnedProgramCountsItsCPUs(t *testing.T) {
 	cpus := cpusOf(0)
 	last := cpuList(cpus[len(cpus)-1:])
 	out, err := exec.Command(os.Args[0], PinArgument, last, os.Args[0], "cpus").CombinedOutput()
@@ -159,7 +165,7 @@ func TestAPinnedProgramCountsItsCPUs(t *testing.T) {
 	}
 }
 
-// stopper ends the context when a first run is over.
+// stopper cancels the context after the first run.
 type stopper struct {
 	strings.Builder
 	stop context.CancelFunc
@@ -172,7 +178,7 @@ func (s *stopper) Write(p []byte) (int, error) {
 	return s.Builder.Write(p)
 }
 
-func TestStoppedItShowsWhatItHas(t *testing.T) {
+func TestStoppedRunReportsPartialResults(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out strings.Builder
 	log := &stopper{stop: cancel}
@@ -184,12 +190,12 @@ func TestStoppedItShowsWhatItHas(t *testing.T) {
 	}
 	for _, want := range []string{"STOPPED EARLY", "Recommended: ", "Only "} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("the report does not say %q:\n%s", want, out.String())
+			t.Errorf("the report lacks %q:\n%s", want, out.String())
 		}
 	}
 }
 
-func TestMistakesAreNamed(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--connections 0", `--connections has "0"; use numbers from 1`},
 		{"--connections 1,64", `--connections has "1,64"; use numbers from 1`},
@@ -200,7 +206,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"--runs 0", "--runs is \"0\""},
 		{"--seconds 1h", "--seconds is \"1h\""},
 		{"--latency 1ms", "unknown flag --latency"},
-		{"now", `tune takes no arguments, and "now" is one`},
+		{"now", `tune takes no arguments, but got "now"`},
 	} {
 		var out, log strings.Builder
 		err := Main(t.Context(), process(&out, &log), strings.Fields(tt.args))
@@ -210,7 +216,8 @@ func TestMistakesAreNamed(t *testing.T) {
 		}
 	}
 	var help strings.Builder
-	if err := Main(t.Context(), process(&help, nil), []string{"--help"}); err != nil || !strings.Contains(help.String(), "--latency-target") {
+	if err := Main(t.Context(), process(&help, nil), []string{"--help"}); err != nil ||
+		!strings.Contains(help.String(), "--latency-target") {
 		t.Errorf("%v: %s", err, help.String())
 	}
 }

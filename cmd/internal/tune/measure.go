@@ -11,7 +11,7 @@ import (
 	"sluice/cmd/internal/bench"
 )
 
-// sweep is the measuring of all choices.
+// sweep measures all choices.
 type sweep struct {
 	runner  *bench.Runner
 	base    bench.Spec // the user's load
@@ -20,16 +20,18 @@ type sweep struct {
 	log     io.Writer
 
 	begun   time.Time
-	done    int // runs that are over
+	done    int // completed runs
 	results [][]*bench.Result
 }
 
-// measure runs every choice runs times, in rounds over all, each beginning with another one. What was measured stays in
-// results, also when it ends early with an error.
+// measure runs every choice runs times, in rounds over all choices. Each round begins with another
+// choice. Completed runs are in results, even if measure ends early with an error.
 func (s *sweep) measure(ctx context.Context) error {
 	s.results = make([][]*bench.Result, len(s.choices))
 	s.begun = time.Now()
-	fmt.Fprintf(s.log, "tune: %d choices, %d runs of each, about %v; ctrl-C shows what there is by then\n", len(s.choices), s.runs, s.remaining())
+	fmt.Fprintf(s.log,
+		"tune: %d choices, %d runs each, about %v; ctrl-C stops and reports the completed runs\n",
+		len(s.choices), s.runs, s.remaining())
 	for round := range s.runs {
 		var specs []bench.Spec
 		for i := range s.choices {
@@ -43,7 +45,8 @@ func (s *sweep) measure(ctx context.Context) error {
 			s.take(r)
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("tune: stopped after %d of %d runs: %w", s.done, s.runs*len(s.choices), ctx.Err())
+			return fmt.Errorf("tune: stopped after %d of %d runs: %w", s.done,
+				s.runs*len(s.choices), ctx.Err())
 		}
 		if err != nil {
 			return fmt.Errorf("tune: after %d of %d runs: %w", s.done, s.runs*len(s.choices), err)
@@ -52,7 +55,7 @@ func (s *sweep) measure(ctx context.Context) error {
 	return nil
 }
 
-// take files a row's results under its choice.
+// take adds a row's results to its choice.
 func (s *sweep) take(r *bench.Row) {
 	for i, c := range s.choices {
 		if c == (Choice{r.Spec.Shards, r.Spec.Placement, r.Spec.Idle}) {
@@ -61,7 +64,7 @@ func (s *sweep) take(r *bench.Row) {
 	}
 }
 
-// Write implements io.Writer for the lines of Rounds: one for its beginning, one for each run that is over.
+// Write implements io.Writer for the lines of Rounds: one at the start, and one per completed run.
 func (s *sweep) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
 	progress, ok := strings.CutPrefix(text, "bench: 1/1 ")
@@ -69,11 +72,12 @@ func (s *sweep) Write(line []byte) (int, error) {
 		return len(line), nil
 	}
 	s.done++
-	_, err := fmt.Fprintf(s.log, "tune: %d/%d, %v left: %s\n", s.done, s.runs*len(s.choices), s.remaining(), progress)
+	_, err := fmt.Fprintf(s.log, "tune: %d/%d, %v left: %s\n", s.done, s.runs*len(s.choices),
+		s.remaining(), progress)
 	return len(line), err
 }
 
-// remaining is how long the rest takes, if its runs take as long as those before.
+// remaining estimates the time for the remaining runs from the completed ones.
 func (s *sweep) remaining() time.Duration {
 	each := s.base.Warm + s.base.Run + time.Second/2
 	if s.done > 0 {
@@ -82,7 +86,7 @@ func (s *sweep) remaining() time.Duration {
 	return (each * time.Duration(s.runs*len(s.choices)-s.done)).Round(time.Second)
 }
 
-// rows are the choices that have results.
+// rows returns a row for each choice that has results.
 func (s *sweep) rows() (rows []Row) {
 	for i, results := range s.results {
 		if len(results) == 0 {
@@ -103,7 +107,7 @@ func (s *sweep) rows() (rows []Row) {
 	return rows
 }
 
-// engine is what sent, in the words of --io.
+// engine returns the engine in use, as named by --io.
 func (s *sweep) engine() string {
 	for _, results := range s.results {
 		for _, res := range results {
@@ -113,19 +117,20 @@ func (s *sweep) engine() string {
 	return ""
 }
 
-// verdict is an error when a choice broke a promise.
+// verdict returns an error if a choice broke a promise.
 func verdict(rows []Row) error {
 	var all []error
 	for i := range rows {
 		if rows[i].Broken != "" {
-			all = append(all, fmt.Errorf("tune: %w: %v: %s", bench.ErrViolated, rows[i].Choice, rows[i].Broken))
+			all = append(all, fmt.Errorf("tune: %w: %v: %s", bench.ErrViolated, rows[i].Choice,
+				rows[i].Broken))
 		}
 	}
 	return errors.Join(all...)
 }
 
-// doubts are reasons not to take the numbers for the server's, judged by the median over all runs, or for what can differ
-// between choices by the share of runs.
+// doubts returns reasons why the results may not be due to the server alone. Conditions of the
+// machine are judged by the median over all runs, conditions of a choice by the number of runs.
 func (s *sweep) doubts() (all []string) {
 	var others, stolen []float64
 	all = []string{}
@@ -137,22 +142,26 @@ func (s *sweep) doubts() (all []string) {
 			if float64(res.Late[1]) > bench.LateShare*res.P99 && res.Spec.Rate > 0 {
 				late++
 			}
-			if res.FullRead > bench.FullShare || float64(res.WaitPeer) > bench.WaitShare*float64(res.Spec.Run) && res.WaitPeer > res.WaitRing {
+			if res.FullRead > bench.FullShare ||
+				float64(res.WaitPeer) > bench.WaitShare*float64(res.Spec.Run) && res.WaitPeer > res.WaitRing {
 				slow++
 			}
 		}
 	}
 	if v := spreadOf(others).mid; v > bench.OthersCores {
-		all = append(all, fmt.Sprintf("other processes used %.2f cores: the machine was shared, and latencies are theirs too", v))
+		all = append(all, fmt.Sprintf("other processes used %.2f cores, which affects latencies", v))
 	}
 	if v := spreadOf(stolen).mid; v > bench.StolenCores {
-		all = append(all, fmt.Sprintf("the hypervisor kept %.2f cores for itself", v))
+		all = append(all, fmt.Sprintf("the hypervisor withheld %.2f cores", v))
 	}
 	if late > 0 {
-		all = append(all, fmt.Sprintf("in %d of %d runs the load itself came late, by more than half of p99", late, runs))
+		all = append(all,
+			fmt.Sprintf("in %d of %d runs the load itself was late, by more than half of p99", late,
+				runs))
 	}
 	if slow > 0 {
-		all = append(all, fmt.Sprintf("in %d of %d runs the clients were slower than the server", slow, runs))
+		all = append(all, fmt.Sprintf("in %d of %d runs the clients were slower than the server",
+			slow, runs))
 	}
 	return all
 }

@@ -9,19 +9,19 @@ import (
 	"sluice/actors"
 )
 
-// Choice is one setting of what is tuned, in the words of the flags of `sluice serve`.
+// Choice is one combination of the tuned settings, as named by the flags of `sluice serve`.
 type Choice struct {
 	Shards    int    `json:"shards"`
 	Placement string `json:"placement"` // fused, front or spread
 	Idle      string `json:"idle"`      // adaptive or spin
 }
 
-// Flags are those of `sluice serve` for the choice.
+// Flags returns the flags of `sluice serve` for the choice.
 func (c Choice) Flags() string {
 	return fmt.Sprintf("--shards %d --placement %s --idle %s", c.Shards, c.Placement, c.Idle)
 }
 
-// String names the choice in a sentence.
+// String returns the choice as it is named in a sentence.
 func (c Choice) String() string {
 	noun := "shards"
 	if c.Shards == 1 {
@@ -30,7 +30,7 @@ func (c Choice) String() string {
 	return fmt.Sprintf("%d %s %s %s", c.Shards, noun, c.Placement, c.Idle)
 }
 
-// groups is the number of goroutines that the actors run on.
+// groups returns the number of goroutines that the actors run on.
 func (c Choice) groups() int {
 	switch c.Placement {
 	case "fused":
@@ -41,8 +41,8 @@ func (c Choice) groups() int {
 	return c.Shards + 2
 }
 
-// simpler orders choices: sleeping before spinning, which takes a core for each goroutine whatever the load; then fewer
-// shards; then fewer goroutines.
+// simpler orders choices: sleeping before spinning, which needs a core for each goroutine at any
+// load; then fewer shards; then fewer goroutines.
 func simpler(a, b Choice) int {
 	return cmp.Or(
 		strings.Compare(a.Idle, b.Idle), // adaptive, spin
@@ -53,12 +53,13 @@ func simpler(a, b Choice) int {
 
 const (
 	everyCount = 4 // shard counts up to this are all tried
-	doubleMost = 4 // on so few cores twice as many shards are tried too
-	fusedMost  = 2 // more shards on one goroutine are more rings and no more parallel
+	doubleMost = 4 // up to this number of cores, twice as many shards are tried too
+	fusedMost  = 2 // more shards on one goroutine add rings but no parallelism
 )
 
-// shardCounts are those tried on so many cores: all up to four, then half octaves, and the number of cores itself; on
-// few cores twice that many too. A shard without a connection has nothing to do, so there are never more than connections.
+// shardCounts returns the shard counts to try: all up to four, then half octaves up to the number
+// of cores, and the number of cores itself. On few cores it also returns twice that number. A shard
+// without a connection has nothing to do, so there are never more shards than connections.
 func shardCounts(cores, connections int) (counts []int) {
 	for k := 1; k <= min(cores, everyCount); k++ {
 		counts = append(counts, k)
@@ -80,8 +81,9 @@ func shardCounts(cores, connections int) (counts []int) {
 	return slices.Compact(counts)
 }
 
-// choices are what is worth measuring with so many cores for the server, by shards. Placement spread needs a core
-// for every goroutine, and spinning one more, for the application that feeds them. One shard in front is one shard fused.
+// choices returns the choices to measure for a server with the given number of cores, by shards.
+// Placement spread needs a core for every goroutine. Spinning needs one more, for the application
+// that feeds them. One shard in front is the same as one shard fused.
 func choices(cores, connections int) (all []Choice) {
 	for _, k := range shardCounts(cores, connections) {
 		for _, placement := range []string{"fused", "front", "spread"} {

@@ -9,19 +9,19 @@ import (
 	"sluice/cmd/internal/bench"
 )
 
-// report is all that the command says; as JSON its values are in ns, a value a run.
+// report is the result of the command. As JSON its times are in ns, one value per run.
 type report struct {
 	Load     load     `json:"load"`
-	Engine   string   `json:"engine"` // that sent, whatever was asked for
+	Engine   string   `json:"engine"` // engine in use
 	Machine  layout   `json:"machine"`
-	Complete bool     `json:"complete"` // false when it was stopped
+	Complete bool     `json:"complete"` // false if the command was stopped early
 	Rows     []Row    `json:"rows"`
-	Advice   *Advice  `json:"advice"` // null when every choice broke a promise
-	Flags    string   `json:"flags"`  // of `sluice serve`
-	Doubts   []string `json:"doubts"` // why the numbers are not, or not only, the server's
+	Advice   *Advice  `json:"advice"` // null if every choice broke a promise
+	Flags    string   `json:"flags"`  // flags of `sluice serve`
+	Doubts   []string `json:"doubts"` // reasons why the results may not be due to the server alone
 }
 
-// load is what the user asked for.
+// load is the load that was measured.
 type load struct {
 	Connections int     `json:"connections"`
 	Frame       int     `json:"frame_bytes"`
@@ -36,14 +36,15 @@ func loadOf(s *bench.Spec, target time.Duration) load {
 	return load{s.Connections, s.Frame, s.Rate, s.Net, s.IO, s.Run.Seconds(), int64(target)}
 }
 
-// write is the report as text.
+// write writes the report as text.
 func (r *report) write(w io.Writer) {
 	l := &r.Load
 	rate := fmt.Sprintf("%d frames/s", l.Rate)
 	if l.Rate == 0 {
 		rate = "as fast as possible"
 	}
-	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s.\nMedians of %d runs of %gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, r.runs(), l.Seconds)
+	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s.\nMedians of %d runs of "+
+		"%gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, r.runs(), l.Seconds)
 	fmt.Fprintln(w, r.Machine.sentence())
 	if !r.Complete {
 		fmt.Fprintln(w, "STOPPED EARLY: some runs are missing.")
@@ -62,12 +63,14 @@ func (r *report) write(w io.Writer) {
 		fmt.Fprintf(w, "  - %s\n", reason)
 	}
 	if !r.Advice.Clear {
-		fmt.Fprintln(w, "  - Longer and more runs (--seconds, --runs) on a machine without other work tell smaller differences apart.")
+		fmt.Fprintln(w,
+			"  - Longer and more runs (--seconds, --runs) on an otherwise idle machine separate "+
+				"smaller differences.")
 	}
 	fmt.Fprintf(w, "\n  sluice serve %s\n", r.Flags)
 }
 
-// runs is how many the choices had; those that had fewer when it was stopped say so.
+// runs returns the number of runs per choice. If the command was stopped, some choices have fewer.
 func (r *report) runs() (n int) {
 	for i := range r.Rows {
 		n = max(n, len(r.Rows[i].Frames))
@@ -75,8 +78,8 @@ func (r *report) runs() (n int) {
 	return n
 }
 
-// table marks the recommended row. Bounds of the runs are those of the figures that decide, for a line to fit a terminal of 100
-// columns; the JSON has every run.
+// table writes the rows and marks the recommended one. Only the figures that decide have bounds, so
+// that a line fits a terminal of 100 columns. The JSON has every run.
 func (r *report) table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  shards\tplacement\tidle\tframes/s\tp50 us\tp99 us\tp99.9 us\tCPU us/frame\t")
@@ -97,20 +100,23 @@ func (r *report) table(w io.Writer) {
 		if r.Load.Rate == 0 {
 			frames, p99 = spreadOf(row.Frames).text(bench.Amount), us(spreadOf(row.P99).mid)
 		}
-		fmt.Fprintf(t, "%s %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, row.Shards, row.Placement, row.Idle,
+		fmt.Fprintf(t, "%s %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, row.Shards, row.Placement,
+			row.Idle,
 			frames, us(spreadOf(row.P50).mid), p99, us(spreadOf(row.P999).mid), spreadOf(row.CPU).text(us), note)
 	}
-	_ = t.Flush() // an error of w shows at its next use
+	_ = t.Flush() // an error of w is returned by its next use
 	fmt.Fprintln(w)
 }
 
-// sentence says where the load ran, and what shares the server's cores.
+// sentence describes which CPUs the server and the load used.
 func (l *layout) sentence() string {
-	server := fmt.Sprintf("Server and publisher (which stands for application and journal) on CPUs %s", cpuList(l.Server))
+	server := fmt.Sprintf("Server and publisher (which stands for application and journal) ran "+
+		"on CPUs %s", cpuList(l.Server))
 	if len(l.Load) > 0 {
-		return fmt.Sprintf("%s, clients apart from them on CPUs %s: the server had %d cores, not all %d.", server, cpuList(l.Load), len(l.Server), len(l.Server)+len(l.Load))
+		return fmt.Sprintf("%s, clients on CPUs %s: the server had %d of %d cores.", server,
+			cpuList(l.Load), len(l.Server), len(l.Server)+len(l.Load))
 	}
-	return fmt.Sprintf("%s, and the clients too: %s they cannot be kept apart.", server, l.why)
+	return fmt.Sprintf("%s, and so did the clients, because %s.", server, l.why)
 }
 
 func (s spread) text(f func(float64) string) string {
