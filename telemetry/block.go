@@ -32,9 +32,9 @@ func (m Mark) Info() Info { return markInfo()[m] }
 
 func markInfo() [NumMarks]Info {
 	return [NumMarks]Info{
-		MarkInbox:    {Name: "mailbox_depth", Unit: "items", Help: "Most that was seen waiting in the actor's mailbox: slots, events for control, bytes for egress."},
+		MarkInbox:    {Name: "mailbox_depth", Unit: "items", Help: "Highest depth of the actor's mailbox (slots, events for control, bytes for egress)."},
 		MarkInFlight: {Name: "egress_inflight", Unit: "sends", Help: "Most sends handed to the kernel in one submit."},
-		MarkBuffered: {Name: "client_send_buffer", Unit: "bytes", Help: "Most bytes waiting for one connection."},
+		MarkBuffered: {Name: "client_send_buffer", Unit: "bytes", Help: "Most bytes buffered for one connection."},
 		MarkBatch:    {Name: "batch", Unit: "items", Help: "Most items handled in one batch."},
 	}
 }

@@ -37,7 +37,7 @@ func Example() {
 	// gate   1000   499ns  499ns  903ns  983ns  999ns  999ns
 	//
 	// actor  counter                total  unit   meaning
-	// gate   gate_slots             1000   slots  Slots the gate released.
+	// gate   gate_slots             1000   slots  Slots released by the gate.
 	// gate   dropped reason=fenced  2      slots  Slots that will never be delivered, by reason; slots in = delivered + dropped.
 	//
 	// actor  high-water mark  highest  unit  meaning

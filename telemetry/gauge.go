@@ -81,21 +81,21 @@ func describePipelineGauges(t *[NumGauges]Info) {
 	describe(PolicyDegraded, "ack_policy_degraded", "", "",
 		"1 while the policy asks for more nodes than are in view.")
 	describe(PolicyDegradedSeconds, "ack_policy_degraded_seconds", "", "s",
-		"Time in all that the policy was degraded.")
+		"Total time that the policy was degraded.")
 	describe(GatePending, "gate_pending", "", "slots", "Slots published and not yet encoded.")
 	describe(GateOldestAge, "gate_oldest_age", "", "s", "How long the head slot has waited for durability.")
 	describe(MailboxDepth, "mailbox_depth", "mailbox", "slots", "Slots or events waiting in the mailbox.")
 	describe(MailboxCapacity, "mailbox_capacity", "mailbox", "slots",
-		"Slots or events the mailbox can hold.")
+		"Capacity of the mailbox in slots or events.")
 
-	describe(EgressInbox, "egress_inbox", "", "bytes", "Encoded answers on their way to the shard.")
+	describe(EgressInbox, "egress_inbox", "", "bytes", "Encoded responses waiting for the shard.")
 	describe(EgressInboxCapacity, "egress_inbox_capacity", "", "bytes",
-		"Room for encoded answers on their way to the shard.")
+		"Capacity for encoded responses waiting for the shard.")
 	describe(EgressConnections, "egress_connections", "", "connections", "Connections of the shard.")
 	describe(EgressBlockedConnections, "egress_blocked_connections", "", "connections",
-		"Connections whose sockets refuse bytes.")
-	describe(EgressBuffered, "egress_buffered", "", "bytes", "Send buffers and answer queues in use.")
-	describe(EgressHeld, "egress_held", "", "bytes", "Memory the shard's slab holds.")
+		"Connections whose sockets accept no more bytes.")
+	describe(EgressBuffered, "egress_buffered", "", "bytes", "Send buffers and response queues in use.")
+	describe(EgressHeld, "egress_held", "", "bytes", "Memory held by the shard's slab.")
 }
 
 func describeNodeGauges(t *[NumGauges]Info) {
@@ -109,26 +109,26 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Last event acknowledged by the replica.")
 
 	describe(SequencerLastEvent, "sequencer_last_event", "", "", "Last event sequenced.")
-	describe(SequencerQueue, "sequencer_queue", "", "By", "Requests on their way to the sequencer.")
+	describe(SequencerQueue, "sequencer_queue", "", "By", "Requests waiting for the sequencer.")
 	describe(SequencerQueueCapacity, "sequencer_queue_capacity", "", "By",
-		"Room for requests on their way to the sequencer.")
+		"Capacity for requests waiting for the sequencer.")
 	describe(SequencerEvents, "sequencer_events", "", "events", "Events sequenced in this run.")
 	describe(SequencerQueries, "sequencer_queries", "", "queries", "Queries answered in this run.")
 	describe(SequencerRefused, "sequencer_refused", "", "requests",
-		"Requests refused before they were sequenced.")
+		"Requests rejected before they were sequenced.")
 	describe(SequencerWaits, "sequencer_waits", "", "waits",
 		"Times the sequencer waited for the journal or the pipeline.")
 
-	describe(ListenerConnections, "listener_connections", "", "connections", "Connections a reader reads.")
-	describe(ListenerHandshakes, "listener_handshakes", "", "connections", "Handshakes going on.")
+	describe(ListenerConnections, "listener_connections", "", "connections", "Connections that are being read.")
+	describe(ListenerHandshakes, "listener_handshakes", "", "connections", "Handshakes in progress.")
 	describe(ListenerRequests, "listener_requests", "", "requests", "Requests read.")
 	describe(ListenerRefused, "listener_refused", "reason", "connections",
-		"Clients that never got in, by reason.")
-	describe(ListenerShed, "listener_shed", "", "requests", "Requests above a connection's rate.")
+		"Clients rejected before or during the handshake, by reason.")
+	describe(ListenerShed, "listener_shed", "", "requests", "Requests rejected because their connection exceeded its rate.")
 	describe(ListenerAcceptPauses, "listener_accept_pauses", "", "pauses",
-		"Times accepting rested because descriptors or memory had run out.")
+		"Times accepting paused because descriptors or memory had run out.")
 	describe(ListenerCrowdPauses, "listener_crowd_pauses", "", "pauses",
-		"Times accepting rested because all places for handshakes were taken.")
+		"Times accepting paused because all places for handshakes were taken.")
 }
 
 // Gauge is a registered gauge: a value that is read when it is exported and has no history.

@@ -83,16 +83,16 @@ const (
 
 func computedRows() []row {
 	return []row{
-		{Instrument: Instrument{nameWhole, Histogram, "s", nil, "Time from receiving a request to the kernel accepting the last byte of its answer."}},
+		{Instrument: Instrument{nameWhole, Histogram, "s", nil, "Time from receiving a request to the kernel accepting the last byte of its response."}},
 		{Instrument: Instrument{nameStages, Histogram, "s", []string{"stage"}, "Time that responses spent in each stage of the pipeline."}},
 		{Instrument: Instrument{nameBatch, Histogram, "{response}", nil, "Responses handed to the kernel in one flush."}},
 		{Instrument: Instrument{nameViolations, Counter, "{response}", nil, "Responses that took at least as long as sluice.response.slo."}},
-		{Instrument: Instrument{nameSLO, Gauge, "s", nil, "Latency objective that violations are counted against: the configured one, rounded up to a histogram bound."}},
-		{Instrument: Instrument{nameSampled, Counter, "{trace}", []string{"reason"}, "Traces handed to the exporter, by why they were sampled."}},
-		{Instrument: Instrument{nameDropped, Counter, "{trace}", []string{"reason"}, "Sampled responses without a trace: trace box full, over the rate, or refused by the collector."}},
-		{Instrument: Instrument{nameErrors, Counter, "{error}", []string{"source"}, "Errors of telemetry itself: exports of metrics or traces that failed, and complaints of the SDK."}},
-		{Instrument: Instrument{nameStale, Counter, "{collection}", nil, "Collections that the actor did not answer in time; its numbers came later."}, by: byActor},
-		{Instrument: Instrument{nameSilent, Gauge, "s", nil, "How long the actor has not answered a collection; seconds mean that it neither polls nor parks."}, by: byActor},
+		{Instrument: Instrument{nameSLO, Gauge, "s", nil, "Latency objective: the configured one, rounded up to a histogram bound."}},
+		{Instrument: Instrument{nameSampled, Counter, "{trace}", []string{"reason"}, "Traces handed to the exporter, by reason of sampling."}},
+		{Instrument: Instrument{nameDropped, Counter, "{trace}", []string{"reason"}, "Sampled responses without a trace: trace box full, over the rate, or export failed."}},
+		{Instrument: Instrument{nameErrors, Counter, "{error}", []string{"source"}, "Errors of telemetry itself: failed exports of metrics or traces, and errors reported by the SDK."}},
+		{Instrument: Instrument{nameStale, Counter, "{collection}", nil, "Collections that the actor did not answer in time; its numbers arrived later."}, by: byActor},
+		{Instrument: Instrument{nameSilent, Gauge, "s", nil, "Time since the actor last answered a collection; seconds mean that it neither polls nor parks."}, by: byActor},
 	}
 }
 
@@ -141,7 +141,7 @@ func counterRows() []row {
 		case "runner_steps busy":
 			t[i].Help = "Steps of the actor that found work."
 		case "runner_steps idle":
-			t[i].Help = "Steps of the actor that found none."
+			t[i].Help = "Steps of the actor that found no work."
 		case "runner_time":
 			t[i].float = true
 		}
@@ -174,32 +174,32 @@ func gaugeRows() []row {
 		g(telemetry.GatePending, "sluice.gate.pending", Gauge, "{response}", "Responses published and not yet encoded."),
 		g(telemetry.GateOldestAge, "sluice.gate.oldest.age", Gauge, "s", "How long the first waiting response has waited for durability; 0 while none waits."),
 		g(telemetry.PolicyDegraded, "sluice.ack_policy.degraded", Gauge, "", "1 while the policy asks for more nodes than are in view."),
-		g(telemetry.PolicyDegradedSeconds, "sluice.ack_policy.degraded_seconds", Counter, "s", "Time in all that the policy was degraded."),
+		g(telemetry.PolicyDegradedSeconds, "sluice.ack_policy.degraded_seconds", Counter, "s", "Total time that the policy was degraded."),
 		g(telemetry.ActiveConnections, "sluice.active_connections", UpDownCounter, "{connection}", "Connections that hold a permit."),
 		g(telemetry.EgressConnections, "sluice.egress.connections", Gauge, "{connection}", "Connections of the shard.", "shard"),
-		g(telemetry.EgressBlockedConnections, "sluice.egress.blocked_connections", Gauge, "{connection}", "Connections whose sockets refuse bytes.", "shard"),
-		g(telemetry.EgressBuffered, "sluice.egress.buffered", Gauge, "By", "Send buffers and answer queues in use.", "shard"),
-		g(telemetry.EgressHeld, "sluice.egress.held", Gauge, "By", "Memory that the shard holds for send buffers.", "shard"),
-		g(telemetry.MailboxDepth, "sluice.mailbox.depth", Gauge, "{item}", "What waits in the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
-		g(telemetry.MailboxCapacity, "sluice.mailbox.capacity", Gauge, "{item}", "What the actor's mailbox can hold: slots, events for control, bytes for egress.", "mailbox", "shard"),
+		g(telemetry.EgressBlockedConnections, "sluice.egress.blocked_connections", Gauge, "{connection}", "Connections whose sockets accept no more bytes.", "shard"),
+		g(telemetry.EgressBuffered, "sluice.egress.buffered", Gauge, "By", "Send buffers and response queues in use.", "shard"),
+		g(telemetry.EgressHeld, "sluice.egress.held", Gauge, "By", "Memory held by the shard for send buffers.", "shard"),
+		g(telemetry.MailboxDepth, "sluice.mailbox.depth", Gauge, "{item}", "Items in the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
+		g(telemetry.MailboxCapacity, "sluice.mailbox.capacity", Gauge, "{item}", "Capacity of the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
 		g(telemetry.JournalCommits, "sluice.journal.commits", Counter, "{commit}", "Group commits of the journal, one fdatasync each."),
 		g(telemetry.JournalLastEvent, "sluice.journal.sequence", Gauge, "", "Last event on this node's disk."),
 		g(telemetry.ReplicaLag, "sluice.replica.lag", Gauge, "{event}", "Events sequenced and not yet acknowledged by the replica.", "slot"),
 		g(telemetry.ReplicaAckedEvent, "sluice.replica.acked_sequence", Gauge, "", "Last event acknowledged by the replica.", "slot"),
 		g(telemetry.SequencerLastEvent, "sluice.sequencer.sequence", Gauge, "", "Last event sequenced."),
-		g(telemetry.SequencerQueue, "sluice.sequencer.queue", Gauge, "By", "Requests on their way to the sequencer."),
-		g(telemetry.SequencerQueueCapacity, "sluice.sequencer.queue.capacity", Gauge, "By", "Room for requests on their way to the sequencer."),
+		g(telemetry.SequencerQueue, "sluice.sequencer.queue", Gauge, "By", "Requests waiting for the sequencer."),
+		g(telemetry.SequencerQueueCapacity, "sluice.sequencer.queue.capacity", Gauge, "By", "Capacity for requests waiting for the sequencer."),
 		g(telemetry.SequencerEvents, "sluice.sequencer.events", Counter, "{event}", "Events sequenced."),
 		g(telemetry.SequencerQueries, "sluice.sequencer.queries", Counter, "{query}", "Queries answered."),
-		g(telemetry.SequencerRefused, "sluice.sequencer.refused", Counter, "{request}", "Requests refused before they were sequenced."),
+		g(telemetry.SequencerRefused, "sluice.sequencer.refused", Counter, "{request}", "Requests rejected before they were sequenced."),
 		g(telemetry.SequencerWaits, "sluice.sequencer.waits", Counter, "{wait}", "Times the sequencer waited for the journal or the pipeline."),
-		g(telemetry.ListenerConnections, "sluice.listener.connections", Gauge, "{connection}", "Connections that are read."),
-		g(telemetry.ListenerHandshakes, "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes going on."),
+		g(telemetry.ListenerConnections, "sluice.listener.connections", Gauge, "{connection}", "Connections that are being read."),
+		g(telemetry.ListenerHandshakes, "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes in progress."),
 		g(telemetry.ListenerRequests, "sluice.listener.requests", Counter, "{request}", "Requests read."),
-		g(telemetry.ListenerRefused, "sluice.listener.refused", Counter, "{connection}", "Clients that never got in, by reason.", "reason"),
-		g(telemetry.ListenerAcceptPauses, "sluice.listener.accept_pauses", Counter, "{pause}", "Times accepting rested because descriptors or memory had run out; clients wait meanwhile."),
-		g(telemetry.ListenerCrowdPauses, "sluice.listener.crowd_pauses", Counter, "{pause}", "Times accepting rested because all places for handshakes were taken."),
-		g(telemetry.ListenerShed, "sluice.listener.shed", Counter, "{request}", "Requests above a connection's rate."),
+		g(telemetry.ListenerRefused, "sluice.listener.refused", Counter, "{connection}", "Clients rejected before or during the handshake, by reason.", "reason"),
+		g(telemetry.ListenerAcceptPauses, "sluice.listener.accept_pauses", Counter, "{pause}", "Times accepting paused because descriptors or memory had run out; clients wait meanwhile."),
+		g(telemetry.ListenerCrowdPauses, "sluice.listener.crowd_pauses", Counter, "{pause}", "Times accepting paused because all places for handshakes were taken."),
+		g(telemetry.ListenerShed, "sluice.listener.shed", Counter, "{request}", "Requests rejected because their connection exceeded its rate."),
 	}
 }
 
