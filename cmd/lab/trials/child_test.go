@@ -16,18 +16,18 @@ import (
 	"sluice/transport"
 )
 
-// Trials that need more descriptors than one process has, or fewer, run a part of themselves as a child process: this test
-// binary again, with the role in its environment.
+// Trials that need more or fewer descriptors than this process has, or a process to themselves, run a part as a child: this
+// test binary again, with its role in the environment.
 const (
 	roleEnv    = "SLUICE_TRIALS_ROLE"
-	roleIdle   = "idle"   // network address n: that many connections that do nothing
-	roleFull   = "watch"  // network address n: that many followers that check their streams
-	roleStarv  = "files"  // engine n: a server that has only so many descriptors, and whose gate is shut and opened by a line
-	roleMemory = "memory" // engine n: a server that measures what that many idle connections take
-	rolePause  = "pause"  // engine: a server with a stream, which is stopped and continued
+	roleIdle   = "idle"   // network address n: n connections that do nothing
+	roleFull   = "watch"  // network address n: n followers that check their streams
+	roleStarv  = "files"  // engine n: a server with n descriptors, whose gate is shut and opened by lines on standard input
+	roleMemory = "memory" // engine n: a server that measures the memory of n idle connections
+	rolePause  = "pause"  // engine: a server with a stream, for a test that stops and continues it
 )
 
-// TestChild is a child process's part. In an ordinary run there is nothing to do.
+// TestChild plays the role of a child process. In an ordinary run it does nothing.
 func TestChild(t *testing.T) {
 	args := strings.Fields(os.Getenv(roleEnv))
 	if len(args) == 0 {
@@ -52,7 +52,7 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// dialMany connects n clients, says so, and lets them check their streams or wait for the end of standard input.
+// dialMany connects n clients, reports that, and lets them check their streams or wait for the end of standard input.
 func dialMany(t *testing.T, h how, n int, follow bool) {
 	var list []*reader
 	for i := range n {
@@ -145,7 +145,7 @@ func spawn(t testing.TB, role ...any) *child {
 	return c
 }
 
-// hear waits for a line that begins with a word and returns the words after it.
+// hear waits for a line that begins with a word and returns the words behind it.
 func (c *child) hear(word string) []string {
 	c.t.Helper()
 	for c.lines.Scan() {
@@ -154,11 +154,11 @@ func (c *child) hear(word string) []string {
 		}
 		c.said = append(c.said, c.lines.Text())
 	}
-	c.t.Fatalf("the child ended without saying %q:\n%s", word, strings.Join(c.said, "\n"))
+	c.t.Fatalf("the child ended without the line %q:\n%s", word, strings.Join(c.said, "\n"))
 	return nil
 }
 
-// tell gives the child a word and waits until it repeats it.
+// tell sends the child a word and waits until it repeats the word.
 func (c *child) tell(word string) {
 	c.t.Helper()
 	if _, err := fmt.Fprintln(c.in, word); err != nil {
@@ -175,7 +175,7 @@ func (c *child) signal(s os.Signal) {
 	}
 }
 
-// end lets the child finish and fails if it did.
+// end lets the child finish; the test fails if the child did.
 func (c *child) end() {
 	c.t.Helper()
 	c.in.Close()
@@ -195,6 +195,6 @@ func needFiles(t testing.TB, n int) {
 		t.Fatal(err)
 	}
 	if limit.Cur < uint64(n) {
-		t.Skipf("%d descriptors are needed here, the limit (RLIMIT_NOFILE) is %d", n, limit.Cur)
+		t.Skipf("%d descriptors are needed, the limit (RLIMIT_NOFILE) is %d", n, limit.Cur)
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"sluice/transport"
 )
 
-// Clients come and go, every tenth with answers in flight; ids, table entries and descriptors are used again and again.
-// Nobody receives a byte of anyone else's, and nothing is left.
-func TestComingAndGoingCrossesNoByteAndLeavesNothing(t *testing.T) {
+// Clients connect and disconnect, one in ten with responses in flight, so that ids, table entries and descriptors are reused
+// many times. No client receives a byte that belongs to another, and nothing is left.
+func TestConnectionChurnCrossesNoByteAndLeavesNothing(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		total := scale(3_000, 10_000, 1_000_000)
 		const workers, ids = 32, 256
@@ -45,12 +45,12 @@ func TestComingAndGoingCrossesNoByteAndLeavesNothing(t *testing.T) {
 		<-done
 		r.need(<-watched)
 		r.closeReaders()
-		until(t, "every permit is back", func() bool { return r.pipeline.Connections() == 0 })
-		until(t, "the kernel holds no request", func() bool { return kernelRequests(t) == 0 })
+		until(t, "all permits to be returned", func() bool { return r.pipeline.Connections() == 0 })
+		until(t, "the kernel to hold no request", func() bool { return kernelRequests(t) == 0 })
 		if refused.Load() > int64(total)/20 {
-			t.Errorf("%d of %d were refused, because their ids were still in use", refused.Load(), total)
+			t.Errorf("%d of %d clients were rejected because their ids were still in use", refused.Load(), total)
 		}
-		t.Logf("%d connects in %.1f s (%.0f/s), %d refused because the id was still in use, %d slots to the gone, %d ids beyond the pool",
+		t.Logf("%d connects in %.1f s (%.0f/s), %d rejected because the id was still in use, %d slots for closed connections, %d ids beyond the pool",
 			total, took.Seconds(), float64(total)/took.Seconds(), refused.Load(), r.count(telemetry.DropClientGone.Counter()), r.fresh.Load())
 		r.drain()
 	})
@@ -67,7 +67,7 @@ func (r *rig) comeAndGo(n int64, refused *atomic.Int64) error {
 		return fmt.Errorf("client %d: %w", n, err)
 	}
 	defer c.Close()
-	if n%10 == 0 { // leaves while its answers are under way, by turns with a reset, a close and a half-read answer
+	if n%10 == 0 { // leaves with responses in flight: a reset, a close and a half-read response in turn
 		err := errors.Join(c.ask(1, 100), c.Flush())
 		switch n / 10 % 3 {
 		case 0:

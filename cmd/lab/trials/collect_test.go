@@ -10,8 +10,8 @@ import (
 	"sluice/transport"
 )
 
-// Streams stay whole and go on while memory is collected every millisecond, on one processor, two and eight.
-func TestCollectionsEveryMillisecondStopNoStream(t *testing.T) {
+// Streams stay whole and continue during a garbage collection every millisecond, on one, two and eight processors.
+func TestStreamsContinueDuringConstantCollections(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, processors := range []int{1, 2, 8} {
 			t.Run(fmt.Sprintf("GOMAXPROCS %d", processors), func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestCollectionsEveryMillisecondStopNoStream(t *testing.T) {
 					}
 				}
 				if n == 0 {
-					t.Error("there was no collection")
+					t.Error("no collection ran")
 				}
 				r.drain()
 			})

@@ -11,12 +11,12 @@ import (
 	"sluice/durability/journal"
 )
 
-// inspect compares the journal on disk with what was there before, with what clients sent and with what they were told.
+// inspect compares the journal on disk with its earlier content, with what clients sent and with what they received.
 func (e *era) inspect() {
 	e.t.Helper()
 	log, err := journal.Inspect(filepath.Join(e.dir, "data/journal"))
 	if err != nil && e.last == 0 && e.checked == len(e.sessions) {
-		return // killed while it made its directory; the next life must manage
+		return // killed while it created its directory; the next life must cope with that
 	}
 	if err != nil {
 		e.fail("%v", err)
@@ -51,7 +51,7 @@ func (e *era) inspect() {
 	e.checked = len(e.sessions)
 }
 
-// event takes one event of the journal, known or new.
+// event checks one event of the journal, known or new.
 func (e *era) event(seq uint64, payload []byte) {
 	if old, ok := e.events[seq]; ok {
 		if !bytes.Equal(old, payload) {
@@ -67,7 +67,7 @@ func (e *era) event(seq uint64, payload []byte) {
 	}
 	p := placement{c.Account, c.ClientOrderID}
 	if c.Account < 1 || c.Account > traders || c.ClientOrderID > e.used[c.Account-1] || c != *orderOf(p) {
-		e.fail("event %d was sent by nobody: %+v", seq, c)
+		e.fail("event %d was not sent by any client: %+v", seq, c)
 	}
 	if other, ok := e.placed[p]; ok {
 		e.fail("order %d of account %d is event %d and event %d", p.id, p.account, other, seq)
@@ -77,14 +77,14 @@ func (e *era) event(seq uint64, payload []byte) {
 	e.sum.unheard++
 }
 
-// fail ends the test and says where the data is.
+// fail ends the test and names the directory of the data.
 func (e *era) fail(format string, args ...any) {
 	e.t.Helper()
 	e.t.Fatalf("after kill %d, data in %s: %s", e.sum.kills, e.dir, fmt.Sprintf(format, args...))
 }
 
-// replay applies the whole journal to a new book. What each session received must be the beginning of what the book says
-// to its connection, which is that of its first acknowledged order.
+// replay applies the whole journal to a new book. What each session received must be a prefix of the book's reports to its
+// connection, which is the connection of its first acknowledged order.
 func (e *era) replay() {
 	e.t.Helper()
 	book, err := orderbook.New(orderbook.Config{})
@@ -92,7 +92,7 @@ func (e *era) replay() {
 		e.t.Fatal(err)
 	}
 	says := &echo{frames: map[uint64][][]byte{}}
-	conns := make(map[uint64]uint64, len(e.events)) // of each event
+	conns := make(map[uint64]uint64, len(e.events)) // connection of each event
 	for seq := uint64(1); seq <= e.last; seq++ {
 		var req sequencer.Request
 		if err := sequencer.DecodeEvent(e.events[seq], &req); err != nil {
@@ -132,7 +132,7 @@ func (r *echo) Report(conn uint64) *orderbook.Report {
 	return r.open[len(r.open)-1]
 }
 
-func (r *echo) Query(uint64) *orderbook.Answer { panic("an event has no answers to queries") }
+func (r *echo) Query(uint64) *orderbook.Answer { panic("an event answers no queries") }
 
 // keep encodes the reports of one event.
 func (r *echo) keep() error {

@@ -22,13 +22,13 @@ import (
 	"sluice/transport/wire"
 )
 
-// However often and whenever a server, the real program, is killed: each order it acknowledged is in the journal under
-// the number it was acknowledged with, none is there twice, none is there that nobody sent, and what clients received is
-// what a replay of the journal says.
+// The real program is killed again and again, at random times. Each order it acknowledged is in the journal under the number
+// of its acknowledgement, none is there twice, each was sent by a client, and what clients received equals what a replay of
+// the journal gives.
 //
-// Lives are short and some end before the server was ready. A kill -9 leaves the page cache whole, so the journal may lie
-// in memory, which makes lives shorter still; what a power failure does to it is shown in durability/journal.
-func TestNoKillLosesOrInventsAnOrder(t *testing.T) {
+// Lives are short, and some end before the server was ready. A kill -9 leaves the page cache intact, so the journal may be on
+// tmpfs, which makes lives shorter still. Tests in durability/journal cover power failures.
+func TestKillsNeitherLoseNorInventOrders(t *testing.T) {
 	const eraLives = 20 // with one data directory, so that no journal grows long
 	kills := scale(4, 10, 2_000)
 	program := buildProgram(t)
@@ -48,7 +48,7 @@ func TestNoKillLosesOrInventsAnOrder(t *testing.T) {
 	}
 	t.Logf("seed %d, journals in %s, %v: %v", seed, scratch(t), time.Since(began).Round(time.Millisecond), sum)
 	if sum.acked < kills {
-		t.Errorf("%d acknowledgements in %d lives are too few to mean anything", sum.acked, kills)
+		t.Errorf("%d acknowledgements in %d lives are too few to prove anything", sum.acked, kills)
 	}
 }
 
@@ -62,7 +62,7 @@ func buildProgram(t testing.TB) string {
 	return path
 }
 
-// scratch is where a directory costs no disk, if there is such a place.
+// scratch returns a directory in memory, if there is one.
 func scratch(t testing.TB) string {
 	if unix.Access("/dev/shm", unix.W_OK) == nil {
 		return "/dev/shm"
@@ -70,24 +70,24 @@ func scratch(t testing.TB) string {
 	return os.TempDir()
 }
 
-// tally counts what happened in all lives.
+// tally counts the events of all lives.
 type tally struct {
-	kills, early, mute int // lives; killed before they were ready; without an acknowledgement
-	acked, reports     int // orders acknowledged; reports received in all
-	events, unheard    int // orders in the journals; of them those whose acknowledgement the kill swallowed
-	torn, trimmed      int // kills that left an unfinished write; after which a part of the log was gone behind snapshots
+	kills, early, mute int // lives; lives killed before they were ready; lives without an acknowledgement
+	acked, reports     int // acknowledged orders; received reports
+	events, unheard    int // orders in the journals; orders there whose acknowledgement was lost with the kill
+	torn, trimmed      int // kills that left an unfinished write; kills after which snapshots had trimmed the log
 }
 
 func (s *tally) String() string {
-	return fmt.Sprintf("%d kills (%d before the server was ready, %d lives without an answer, %d with an unfinished write, %d behind snapshots): "+
-		"%d orders acknowledged, all found; %d orders in journals (%d unheard of), none twice, none invented; %d reports as replayed",
+	return fmt.Sprintf("%d kills (%d before the server was ready, %d lives without an acknowledgement, %d with an unfinished write, %d with a trimmed log): "+
+		"%d orders acknowledged, all found; %d orders in journals (%d unacknowledged), none twice, none invented; %d reports equal to the replay",
 		s.kills, s.early, s.mute, s.torn, s.trimmed, s.acked, s.events, s.unheard, s.reports)
 }
 
-// traders is how many clients a life has, each with the account of its number and 1.
+// traders is the number of clients of a life. Client i trades for account i+1.
 const traders = 4
 
-// placement is an order as clients number them.
+// placement identifies an order by the numbers that its client gave it.
 type placement struct{ account, id uint64 }
 
 // era is a sequence of lives with one data directory.
@@ -95,18 +95,18 @@ type era struct {
 	t        testing.TB
 	dir      string
 	cmd      func() *exec.Cmd
-	most     int // acknowledgements of a life after which it ends early
+	most     int // acknowledgements after which a life ends early
 	rng      *rand.Rand
 	sum      *tally
 	events   map[uint64][]byte    // the journal as it was after each kill, by event number
 	placed   map[placement]uint64 // event number of each order in it
 	last     uint64               // newest event
 	used     [traders]uint64      // highest client order id sent
-	sessions []*session           // of all lives
-	checked  int                  // sessions whose acknowledgements were looked up
+	sessions []*session           // sessions of all lives
+	checked  int                  // sessions whose acknowledgements were checked
 }
 
-// session is what one client did in one life.
+// session is the record of one client in one life.
 type session struct {
 	account, last uint64   // last: highest client order id sent
 	reports       [][]byte // tag and body, in order
@@ -130,14 +130,14 @@ func newEra(t testing.TB, program string, rng *rand.Rand, sum *tally) *era {
 	}
 	e := &era{t: t, dir: dir, rng: rng, sum: sum, most: 6_000, events: map[uint64][]byte{}, placed: map[placement]uint64{}}
 	if rng.IntN(2) == 0 {
-		// Snapshots trim the journal. Less than two fit into a life, so that its events are all there when it has ended.
+		// Snapshots trim the journal. A life has time for fewer than two, so its events are all there when it ends.
 		args, e.most = append(args, "--snapshot-events", "2000"), 3_000
 	}
 	e.cmd = func() *exec.Cmd { return exec.Command(program, args...) }
 	return e
 }
 
-// orderOf is the order that an account sends under an id: half the accounts sell what the others buy.
+// orderOf returns the order that an account sends under an id. Half the accounts sell what the others buy.
 func orderOf(p placement) *orderbook.Command {
 	c := &orderbook.Command{
 		Tag: orderbook.TagNew, Account: p.account, ClientOrderID: p.id, Instrument: 1 + uint32(p.id%2), Side: orderbook.Buy,
@@ -163,8 +163,8 @@ func (e *era) life() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	kill := func() { _ = cmd.Process.Kill() } // an error says that it ended, which its status shows
-	defer kill()                              // also where the test fails in between
+	kill := func() { _ = cmd.Process.Kill() } // an error means that it has ended, which its status shows
+	defer kill()                              // also if the test fails in between
 	early := e.rng.IntN(8) == 0
 	if early {
 		time.AfterFunc(time.Duration(e.rng.IntN(60_000))*time.Microsecond, kill)
@@ -172,7 +172,7 @@ func (e *era) life() {
 	tcp, ready := address(out)
 	if ready {
 		var acks atomic.Int64
-		enough := int64(100 + e.rng.IntN(e.most-100)) // fast clients would else be done before the kill
+		enough := int64(100 + e.rng.IntN(e.most-100)) // otherwise fast clients would finish before the kill
 		ended := e.open(tcp, func() {
 			if acks.Add(1) == enough {
 				kill()
@@ -195,7 +195,7 @@ func (e *era) life() {
 		e.sum.early++
 	}
 	_, _ = io.Copy(io.Discard, out)
-	_ = cmd.Wait() // says how it ended, as the status does
+	_ = cmd.Wait() // returns what the status below shows
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != unix.SIGKILL || !ready && !early {
 		kill()
 		e.t.Fatalf("life %d ended by itself (%v, ready %t); its data is in %s\n%s", e.sum.kills+1, cmd.ProcessState, ready, e.dir, &log)
@@ -203,8 +203,8 @@ func (e *era) life() {
 	e.sum.kills++
 }
 
-// address reads what a server prints when it is ready: "  clients   tcp 127.0.0.1:1234, unix /path", and at last how to
-// end it.
+// address reads the block that a server prints when it is ready: "  clients   tcp 127.0.0.1:1234, unix /path" and, last, how
+// to end it.
 func address(out io.Reader) (tcp string, ready bool) {
 	for scan := bufio.NewScanner(out); scan.Scan(); {
 		if _, rest, ok := strings.Cut(scan.Text(), "tcp "); ok && tcp == "" {
@@ -217,8 +217,8 @@ func address(out io.Reader) (tcp string, ready bool) {
 	return tcp, false
 }
 
-// open lets the clients of a life in, by turns over TCP and unix-domain sockets. Each session is delivered when its
-// connection has ended; acked is called for each acknowledgement.
+// open connects the clients of a life, over TCP and unix-domain sockets in turn. Each session is delivered when its connection
+// has ended; acked is called for each acknowledgement.
 func (e *era) open(tcp string, acked func()) <-chan *session {
 	ended := make(chan *session, traders)
 	for i := range uint64(traders) {
@@ -236,7 +236,7 @@ func (e *era) open(tcp string, acked func()) <-chan *session {
 	return ended
 }
 
-// trade sends orders, up to window of them without an answer, until the server is gone.
+// trade sends orders, at most window of them unacknowledged, until the server is gone.
 func (s *session) trade(h how, window int, acked func()) {
 	c, err := connect(h, s.account, 0)
 	if err != nil {
@@ -251,14 +251,14 @@ func (s *session) trade(h how, window int, acked func()) {
 				break
 			}
 		}
-		_ = c.Flush() // what arrived before the end is still to be read
+		_ = c.Flush() // an error is that of the kill; what arrived before it is still to be read
 		tag, body, err := c.frame()
 		if err != nil {
 			return
 		}
 		var r orderbook.Report
 		if orderbook.DecodeReport(tag, body, &r) != nil {
-			open-- // the end of an answer
+			open-- // the end of a response
 			continue
 		}
 		s.reports = append(s.reports, append([]byte{tag}, body...))

@@ -24,20 +24,20 @@ import (
 	"sluice/transport/wire"
 )
 
-// state is a set of troubles that a server is in when it is told to end.
+// state is the set of problems that a server has when it is asked to end.
 type state uint8
 
 const (
-	gateShut   state = 1 << iota // the policy asks for nodes that there are not
-	blocked                      // clients that read nothing, with answers waiting for them
-	halfDone                     // handshakes that do not go on
+	gateShut   state = 1 << iota // the policy asks for nodes that do not exist
+	blocked                      // clients that read nothing, with responses waiting for them
+	halfDone                     // handshakes that do not continue
 	diskHangs                    // a sync that does not return
 	everything = gateShut | blocked | halfDone | diskHangs
 )
 
 func (s state) String() string {
 	var names []string
-	for i, name := range []string{"gate shut", "clients blocked", "handshakes half done", "disk hangs"} {
+	for i, name := range []string{"gate shut", "clients blocked", "unfinished handshakes", "disk hangs"} {
 		if s&(1<<i) != 0 {
 			names = append(names, name)
 		}
@@ -48,9 +48,8 @@ func (s state) String() string {
 	return strings.Join(names, ", ")
 }
 
-// SIGTERM's drain, a stop and a fence end within their deadline in every state and combination of states, and leave nothing
-// but the sync that hangs.
-func TestEveryEndKeepsItsDeadline(t *testing.T) {
+// Drain, Stop and Fence end within their deadline in every combination of states, and leave nothing but the sync that hangs.
+func TestDrainStopAndFenceKeepTheirDeadline(t *testing.T) {
 	ends := []struct {
 		name   string
 		method func(node.Running, context.Context) error
@@ -70,12 +69,12 @@ func TestEveryEndKeepsItsDeadline(t *testing.T) {
 					began := time.Now()
 					err := end.method(h.Running, ctx)
 					took := time.Since(began)
-					// The slack is for a machine that is busy with something else; what is tested is that no end waits for a client.
+					// The slack is for a loaded machine. The test is that no end waits for a client.
 					if took > deadline+h.slack {
 						t.Errorf("took %v, the deadline was %v: %v", took, deadline, err)
 					}
 					if s == 0 && err != nil {
-						t.Errorf("an end at rest gives %v", err)
+						t.Errorf("ending a server at rest: %v", err)
 					}
 				})
 			}
@@ -83,8 +82,8 @@ func TestEveryEndKeepsItsDeadline(t *testing.T) {
 	})
 }
 
-// A second signal ends a drain that would wait: Stop while Drain waits for a shut gate and for clients that read nothing.
-func TestASecondSignalEndsADrain(t *testing.T) {
+// Stop ends a drain that waits for a shut gate or for clients that read nothing, as a second signal does.
+func TestStopEndsDrain(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, s := range []state{gateShut, blocked, gateShut | halfDone} {
 			t.Run(s.String(), func(t *testing.T) {
@@ -97,28 +96,28 @@ func TestASecondSignalEndsADrain(t *testing.T) {
 				until(t, "the drain to begin", func() bool { return !h.Ready() })
 				select {
 				case err := <-drained:
-					t.Fatalf("the drain ended before the second signal: %v", err)
+					t.Fatalf("the drain ended before the stop: %v", err)
 				default:
 				}
 				short, cancelShort := context.WithTimeout(context.Background(), time.Second)
 				defer cancelShort()
-				_ = h.Stop(short) // says that not everything was delivered
+				_ = h.Stop(short) // the error says that not everything was delivered
 				select {
 				case <-drained:
 				case <-time.After(patience):
-					t.Fatal("the drain goes on after a stop")
+					t.Fatal("the drain continues after the stop")
 				}
 			})
 		}
 	})
 }
 
-// house is a whole server, with its order book and its journal, in a state.
+// house is a whole server, with order book and journal, in a state.
 type house struct {
 	node.Running
 	t          testing.TB
 	at         []string
-	open       func() // lets the disk go on
+	open       func() // lets the disk continue
 	clients    []net.Conn
 	goroutines int
 	slack      time.Duration
@@ -151,7 +150,7 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 				{Network: "unix", Address: filepath.Join(dir, "open"), Open: true},
 				{Network: "tcp", Address: "127.0.0.1:0"},
 			},
-			// Whatever waits for a time of its own instead of the deadline of the end waits too long to be missed.
+			// An hour each, so that an end that waits for one of them and not for its deadline is noticed.
 			SendBuffer: 4608, HandshakeTimeout: time.Hour, CloseTimeout: time.Hour,
 		},
 		Journal: node.Journal{SegmentBytes: 1 << 20}, FailTimeout: time.Hour,
@@ -180,7 +179,7 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	return h
 }
 
-// halfShake leaves handshakes where the server waits for the client, some in the middle of a frame.
+// halfShake starts handshakes and stops where the server waits for the client, some in the middle of a frame.
 func (h *house) halfShake() {
 	h.t.Helper()
 	for i := range 20 {
@@ -195,10 +194,10 @@ func (h *house) halfShake() {
 			}
 		}
 	}
-	until(h.t, "the handshakes have begun", func() bool { return h.Listener().Counters().Handshakes == 20 })
+	until(h.t, "the handshakes to begin", func() bool { return h.Listener().Counters().Handshakes == 20 })
 }
 
-// silent connects clients that ask for much and read nothing, and waits until their sockets are full where answers leave.
+// silent connects clients that send many orders and read nothing. Where responses leave, it waits until their sockets are full.
 func (h *house) silent(s state) {
 	h.t.Helper()
 	const clients, orders = 4, 400
@@ -227,9 +226,9 @@ func (h *house) silent(s state) {
 			h.t.Fatal(err)
 		}
 	}
-	until(h.t, "all orders are read", func() bool { return h.Listener().Counters().Requests == clients*orders })
+	until(h.t, "all orders to be read", func() bool { return h.Listener().Counters().Requests == clients*orders })
 	if s == blocked || s == blocked|halfDone {
-		until(h.t, "the clients are blocked", func() bool {
+		until(h.t, "the clients to be blocked", func() bool {
 			n := 0.0
 			h.Collector().Gauges(func(g telemetry.Gauge, value float64) {
 				if g.ID == telemetry.EgressBlockedConnections {
@@ -241,7 +240,7 @@ func (h *house) silent(s state) {
 	}
 }
 
-// close checks that nothing of the server is left once the disk goes on.
+// close checks that nothing of the server is left once the disk continues.
 func (h *house) close() {
 	h.t.Helper()
 	h.open()
@@ -251,5 +250,5 @@ func (h *house) close() {
 	if n := h.Connections(); n != 0 {
 		h.t.Errorf("%d permits are still out", n)
 	}
-	until(h.t, fmt.Sprintf("at most %d goroutines are left", h.goroutines), func() bool { return runtime.NumGoroutine() <= h.goroutines })
+	until(h.t, fmt.Sprintf("at most %d goroutines", h.goroutines), func() bool { return runtime.NumGoroutine() <= h.goroutines })
 }

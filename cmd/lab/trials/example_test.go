@@ -6,7 +6,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// The checker of every trial: a note is right or it is not, to the byte.
+// The checker of every trial compares every byte of a note.
 func Example() {
 	frame, err := scribe{}.AppendReport(nil, &note{token: 7, n: 1, size: 64})
 	if err != nil {
@@ -28,6 +28,6 @@ func Example() {
 	// Output:
 	// <nil>
 	// note 1, want 2
-	// a note of token 0x7 for token 0x8: a byte crossed
+	// a note of token 0x7 for token 0x8: bytes of another client
 	// note 1 has wrong bytes
 }

@@ -13,7 +13,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// The application under trial sends numbered notes, either as answers or, to followers, without being asked.
+// The application under trial sends numbered notes: as responses or, to followers, without a request.
 const (
 	tagAsk    = wire.RequestFirst     // token, first, count, size: notes first, first+1, ...; then BatchEnd
 	tagFollow = wire.RequestFirst + 1 // token, size: BatchEnd; from then on the next note whenever the feed ticks
@@ -25,14 +25,14 @@ const (
 	maxFrame  = 4096
 )
 
-// note is one numbered frame. Its filler follows from token and number, so a byte that is lost, doubled or another
-// client's cannot pass for the right one.
+// note is one numbered frame. Its filler is computed from token and number, so a byte that is lost, doubled or meant for
+// another client is detected.
 type note struct {
 	token, n uint64
 	size     uint32 // of the whole frame in bytes
 }
 
-// filler writes the bytes behind token and number.
+// filler writes the bytes that follow token and number.
 func filler(dst []byte, token, n uint64) {
 	x := token*0x9E3779B97F4A7C15 ^ n*0xBF58476D1CE4E5B9 | 1
 	for len(dst) > 0 {
@@ -71,7 +71,7 @@ func verify(tag uint8, body []byte, token, n uint64, size int) error {
 		return fmt.Errorf("tag %#x with %d bytes, want note %d", tag, len(body), n)
 	}
 	if got := binary.LittleEndian.Uint64(body); got != token {
-		return fmt.Errorf("a note of token %#x for token %#x: a byte crossed", got, token)
+		return fmt.Errorf("a note of token %#x for token %#x: bytes of another client", got, token)
 	}
 	if got := binary.LittleEndian.Uint64(body[8:]); got != n {
 		return fmt.Errorf("note %d, want %d", got, n)
@@ -87,7 +87,7 @@ func verify(tag uint8, body []byte, token, n uint64, size int) error {
 	return nil
 }
 
-// ask is what a reader hands to the feed: a request, or the end of a connection.
+// ask is a message from a reader to the feed: a request, or the end of a connection.
 type ask struct {
 	tag          uint8 // 0: the connection ended
 	conn         uint64
@@ -115,7 +115,7 @@ func (a *ask) parse(r wire.Request) error {
 	return nil
 }
 
-// follower is a connection that gets notes without asking.
+// follower is a connection that gets notes without a request.
 type follower struct {
 	conn, token, next uint64
 	size              uint32
@@ -128,16 +128,16 @@ type feed struct {
 	ids      chan uint64
 	asks     chan ask         // written by readers; closed when no more come
 	calls    chan func(*feed) // run between two asks
-	hurry    chan struct{}    // closed: publish nothing more
+	hurry    chan struct{}    // closed when nothing more is to be published
 	done     chan struct{}
 
 	seq       uint64 // last wire seq
-	slots     uint64 // published in all; read after done
+	slots     uint64 // number of published slots; read after done
 	durable   uint64 // last seq that is durable
-	shut      bool   // nothing more becomes durable
-	ended     int    // connections whose end was heard of
+	shut      bool   // whether new slots stay without durability
+	ended     int    // connections whose end a reader reported
 	followers []*follower
-	turn      int           // whose turn it is
+	turn      int           // index of the next follower
 	gap       time.Duration // longest time between two ticks of a stream
 }
 
@@ -151,7 +151,7 @@ func (f *feed) run() {
 				return
 			}
 			f.answer(&a)
-			for range len(f.asks) { // what is there shares one publish
+			for range len(f.asks) { // all pending messages share one publish
 				a, ok := <-f.asks
 				if !ok {
 					break
@@ -181,7 +181,7 @@ func (f *feed) answer(a *ask) {
 		f.ended++
 		f.forget(a.conn)
 		f.publish()
-		f.giveBack(a.conn) // everything for its old owner is published: it may be used again
+		f.giveBack(a.conn) // everything for its former owner is published: the id may be reused
 	default:
 		f.slot(func(s *actors.Slot[note, struct{}]) { s.Conn, s.Kind, s.Last = a.conn, actors.KindEngineError, true })
 	}
@@ -205,7 +205,7 @@ func (f *feed) giveBack(id uint64) {
 	}
 }
 
-// tick sends the next note to so many followers in turn.
+// tick sends the next note to n followers in turn.
 func (f *feed) tick(n int) {
 	for range n {
 		if len(f.followers) == 0 {
@@ -238,7 +238,7 @@ func (f *feed) put(conn uint64, n note, last bool) bool {
 	return f.slot(func(s *actors.Slot[note, struct{}]) { s.Conn, s.Report, s.Last = conn, n, last })
 }
 
-// slot fills the next slot. It waits while the ring is full; false means that the feed was told to hurry.
+// slot fills the next slot. It waits while the ring is full; false means that hurry was closed.
 func (f *feed) slot(fill func(*actors.Slot[note, struct{}])) bool {
 	for {
 		select {
@@ -260,7 +260,7 @@ func (f *feed) slot(fill func(*actors.Slot[note, struct{}])) bool {
 	}
 }
 
-// publish hands over what was filled, and makes it durable unless the gate is held shut.
+// publish publishes the filled slots and makes them durable, unless the gate is held shut.
 func (f *feed) publish() {
 	f.pipeline.Slots().Publish()
 	if !f.shut {
@@ -269,10 +269,10 @@ func (f *feed) publish() {
 	}
 }
 
-// stream is an open loop in a goroutine: it publishes notes at the given rate per second, to followers in turn, until it is
-// told to stop or total is reached; then it ends every follower's stream with a BatchEnd. The rate is kept on average; a
-// feed that was late catches up. What finds no place behind a shut gate is left out: the feed would wait for it, and nobody
-// could open the gate. At no time it has sent more than r.most allows.
+// stream is an open loop in a goroutine: it publishes notes at the given rate per second, to followers in turn, until stop is
+// closed or total is reached; then it ends every follower's stream with a BatchEnd. The rate is kept on average; a feed that
+// was late catches up. Notes that do not fit behind a shut gate are left out: a feed that waits for room could not open the
+// gate. The stream never runs further ahead than r.most allows.
 func (r *rig) stream(rate, total int, stop <-chan struct{}) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {

@@ -10,10 +10,11 @@ import (
 	"sluice/transport/wire"
 )
 
-// mostHeld is how many slots a stream lets wait behind a shut gate. The slot ring takes more, so that there is room for answers.
+// mostHeld is the number of slots that a stream leaves behind a shut gate. The slot ring holds more, so there is room for
+// responses.
 const mostHeld = 20_000
 
-// gates runs a trial on both engines, with an open gate and with one that is shut for a part of the time.
+// gates runs a trial on both engines, with an open gate and with a gate that is shut for part of the time.
 func gates(t *testing.T, trial func(t *testing.T, engine transport.Mode, shut bool)) {
 	t.Helper()
 	engines(t, func(t *testing.T, engine transport.Mode) {
@@ -22,30 +23,30 @@ func gates(t *testing.T, trial func(t *testing.T, engine transport.Mode, shut bo
 	})
 }
 
-// shutGate holds back whatever is published from now on.
+// shutGate holds back everything that is published from now on.
 func (r *rig) shutGate() { r.call(func(f *feed) { f.shut = true }) }
 
-// openGate lets go what the gate holds, once it has seen some of it. Nothing of it may have left before.
+// openGate waits until the gate holds something, checks that nothing of it has left, and opens the gate.
 func (r *rig) openGate() {
 	r.t.Helper()
-	var durable uint64 // the seqs are those of the slots, from 1 on
+	var durable uint64 // seqs count slots, from 1
 	r.call(func(f *feed) { durable = f.durable })
-	until(r.t, "the gate holds something", func() bool {
+	until(r.t, "slots behind the gate", func() bool {
 		w, waits := r.pipeline.Waiting()
 		return waits && uint64(w.Seq) > durable
 	})
 	if sent := r.count(telemetry.EgressFramesSent); sent > durable {
-		r.t.Errorf("%d slots were delivered, %d were durable", sent, durable)
+		r.t.Errorf("%d slots were delivered, but only %d were durable", sent, durable)
 	}
 	r.call(func(f *feed) { f.shut = false })
 }
 
-// held asks for n notes that the gate holds back: a heartbeat is all that comes.
+// held requests n notes that the gate holds back, and receives a heartbeat only.
 func (r *reader) held(n int) error {
 	return errors.Join(r.ask(r.next, n), r.Flush(), r.beat())
 }
 
-// beat receives a heartbeat, of a client that is shown them.
+// beat receives a heartbeat; the client must be one that sees them.
 func (r *reader) beat() error {
 	tag, _, err := r.Next()
 	if err == nil && tag != wire.TagHeartbeat {
@@ -54,5 +55,5 @@ func (r *reader) beat() error {
 	return err
 }
 
-// freed receives the notes that held asked for.
+// freed receives the notes that held requested.
 func (r *reader) freed(n int) error { return errors.Join(r.notes(n), r.end()) }

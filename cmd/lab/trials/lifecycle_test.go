@@ -10,14 +10,14 @@ import (
 	"sluice/transport"
 )
 
-// A client that half-closes under load still receives every answer to what it sent, and then the end of its stream; behind a
-// shut gate it gets heartbeats until that opens.
-func TestAHalfClosedClientGetsItsAnswersUnderLoad(t *testing.T) {
+// A client that half-closes under load still receives every response to what it sent, and then the end of its stream. Behind a
+// shut gate it gets heartbeats until the gate opens.
+func TestHalfClosedClientGetsItsResponsesUnderLoad(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
-		const clients, requests, each = 20, 5, 40 // 140 KB for each client: more than the sockets take at once
+		const clients, requests, each = 20, 5, 40 // 140 KB for each client: more than its socket buffers hold
 		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10, heartbeat: 100 * time.Millisecond})
 		load := r.followers(20, 200)
-		r.most = func() int { // 80 KB ahead of each, which is far from its limits however seldom it runs
+		r.most = func() int { // 80 KB ahead of the slowest, far from its limits however rarely it is scheduled
 			least := load[0].stream.Load()
 			for _, c := range load {
 				least = min(least, c.stream.Load())
@@ -47,7 +47,7 @@ func TestAHalfClosedClientGetsItsAnswersUnderLoad(t *testing.T) {
 				return c.CloseWrite()
 			}))
 			if shut {
-				until(t, "their ends are heard of", func() (all bool) {
+				until(t, "the ends of their streams to be read", func() (all bool) {
 					r.call(func(f *feed) { all = f.ended == (round+1)*clients })
 					return all
 				})
@@ -69,14 +69,14 @@ func TestAHalfClosedClientGetsItsAnswersUnderLoad(t *testing.T) {
 		close(stop)
 		<-streamed
 		r.need(<-checked)
-		until(t, "the half-closed are gone", func() bool { return r.pipeline.Connections() == 20 })
+		until(t, "the half-closed connections to end", func() bool { return r.pipeline.Connections() == 20 })
 		r.drain()
 	})
 }
 
-// A client that is kicked under fire received a prefix; it is gone at once for its reader, too; nobody else is affected. The
-// kick does not wait for a shut gate, behind which the notes to it are.
-func TestAKickUnderFire(t *testing.T) {
+// A client that is kicked under load has received a prefix of its stream, its connection is closed at once, and no other client
+// is affected. The kick does not wait for a shut gate that holds notes to the client.
+func TestKickUnderLoad(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10})
 		victims := r.followers(10, 300)
@@ -87,7 +87,7 @@ func TestAKickUnderFire(t *testing.T) {
 		stop, checked := make(chan struct{}), watch(r.followers(20, 300))
 		if shut {
 			r.shutGate()
-			r.call(func(f *feed) { f.tick(len(f.followers)) }) // so that there is something for each
+			r.call(func(f *feed) { f.tick(len(f.followers)) }) // so that each has a note to come
 		}
 		streamed := r.stream(20_000, endless, stop)
 		kicked := make(chan error, 1)
@@ -109,7 +109,7 @@ func TestAKickUnderFire(t *testing.T) {
 			}
 			r.openGate()
 		}
-		r.need(r.pipeline.Kick(conns[0], transport.ReasonKicked)) // one that is gone is no error
+		r.need(r.pipeline.Kick(conns[0], transport.ReasonKicked)) // kicking a closed connection is no error
 		close(stop)
 		<-streamed
 		r.need(<-checked)
@@ -117,8 +117,8 @@ func TestAKickUnderFire(t *testing.T) {
 	})
 }
 
-// Under permanent load only idle clients get heartbeats: neither the busy ones, nor those that are blocked. Those whose answers a
-// shut gate holds are idle.
+// Under permanent load only idle clients get heartbeats, not those that are busy or blocked. A client whose responses are held
+// by a shut gate is idle.
 func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const interval, owed, size = time.Second, 3000, 200
@@ -131,7 +131,7 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 		r.need(all(busy, (*reader).follow))
 		mute := r.dial(how{network: "tcp", address: r.tcp.address, receive: 1, beats: true}, size)
 		r.need(errors.Join(mute.ask(1, owed), mute.Flush()))
-		until(t, "one is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= 1 })
+		until(t, "a blocked client", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= 1 })
 		asked := len(busy) + 2
 		if shut {
 			r.shutGate()
@@ -140,12 +140,12 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 		}
 		stop, checked := make(chan struct{}), watch(busy)
 		streamed := r.stream(5_000, endless, stop)
-		for range 2 { // each idle client hears from the server, again and again
+		for range 2 { // each idle client gets heartbeats repeatedly
 			r.need(all(idle, (*reader).beat))
 		}
-		// A heartbeat to the blocked one would stand before the answer to this.
+		// A heartbeat to the blocked client would come before the response to this request.
 		r.need(errors.Join(mute.ask(owed+1, 1), mute.Flush()))
-		until(t, "all requests are read", func() bool { return r.listener.Counters().Requests == uint64(asked) })
+		until(t, "all requests to be read", func() bool { return r.listener.Counters().Requests == uint64(asked) })
 		if shut {
 			r.openGate()
 			r.need(all(idle, func(c *reader) error { return c.freed(1) }))
@@ -170,15 +170,15 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 	})
 }
 
-// beating shows a client its heartbeats.
+// beating makes the heartbeats visible to the client.
 func beating(h how) how {
 	h.beats = true
 	return h
 }
 
-// A client gets the id of one that left while its answers wait behind the shut gate: when the gate opens, the newcomer
-// receives its own answers and none of those.
-func TestAnIDIsUsedAgainWhileAnswersOfItsOldOwnerWait(t *testing.T) {
+// A client gets the id of a closed connection whose responses wait behind the shut gate. When the gate opens, the new client
+// receives its own responses and none of those.
+func TestReusedIDGetsNoResponsesOfItsFormerOwner(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		r := newRig(t, options{engine: engine, ids: 1})
 		for range scale(5, 20, 1000) {
@@ -187,19 +187,19 @@ func TestAnIDIsUsedAgainWhileAnswersOfItsOldOwnerWait(t *testing.T) {
 			var before uint64
 			r.call(func(f *feed) { before = f.slots })
 			r.need(errors.Join(old.ask(1, 50), old.Flush()))
-			until(t, "its answers are published", func() (all bool) {
+			until(t, "its responses to be published", func() (all bool) {
 				r.call(func(f *feed) { all = f.slots == before+50 })
 				return all
 			})
 			old.reset()
-			until(t, "it is gone, and its id is free", func() bool { return r.pipeline.Connections() == 0 && len(r.feed.ids) == 1 })
+			until(t, "its connection to end and its id to be free", func() bool { return r.pipeline.Connections() == 0 && len(r.feed.ids) == 1 })
 			c := r.dial(r.unix, 300)
 			r.need(errors.Join(c.ask(1, 50), c.Flush()))
 			r.openGate()
 			r.need(errors.Join(c.notes(50), c.end()))
 			r.need(c.exchange(1))
 			c.Close()
-			until(t, "the id is free", func() bool { return r.pipeline.Connections() == 0 && len(r.feed.ids) == 1 })
+			until(t, "the id to be free", func() bool { return r.pipeline.Connections() == 0 && len(r.feed.ids) == 1 })
 		}
 		if n := r.fresh.Load(); n != 0 {
 			t.Errorf("%d connections got another id", n)

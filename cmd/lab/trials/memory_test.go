@@ -37,7 +37,7 @@ func TestMemoryOfIdleConnection(t *testing.T) {
 		if heap > most {
 			t.Errorf("%d B of heap and stacks for an idle connection, want at most %d", heap, most)
 		}
-		if resident > most && !testing.Short() { // few connections drown in what the runtime keeps at hand
+		if resident > most && !testing.Short() { // with few connections the reserves of the runtime dominate
 			t.Errorf("%d B of resident set for an idle connection, want at most %d", resident, most)
 		}
 		clients.end()
@@ -56,15 +56,15 @@ func measureIdle(t *testing.T, engine string, n int) {
 	fmt.Printf("\nready %s\n", r.tcp.address)
 	in := bufio.NewScanner(os.Stdin)
 	in.Scan() // the clients are connected
-	until(t, "all are connected", func() bool { return r.pipeline.Connections() == n })
+	until(t, "all clients to be connected", func() bool { return r.pipeline.Connections() == n })
 	heapThen, residentThen := memory(t)
 	fmt.Printf("\ngrown %d %d\n", heapThen-heap, residentThen-resident)
 	in.Scan() // the end of standard input
-	until(t, "all are gone", func() bool { return r.pipeline.Connections() == 0 })
+	until(t, "all connections to end", func() bool { return r.pipeline.Connections() == 0 })
 	r.drain()
 }
 
-// memory returns the bytes of heap and stacks in use and of the resident set, after everything unused was given back.
+// memory returns the bytes of heap and stacks in use and of the resident set, after unused memory was returned to the system.
 func memory(t testing.TB) (heap, resident int) {
 	t.Helper()
 	runtime.GC()
@@ -82,11 +82,11 @@ func memory(t testing.TB) (heap, resident int) {
 	return int(m.HeapAlloc + m.StackInuse), pages * os.Getpagesize()
 }
 
-// However much many blocked clients are owed, a shard's buffers stay within its budget; who holds back most is ended first,
-// and whoever reads notices nothing.
-func TestAShardsMemoryStaysWithinItsBudget(t *testing.T) {
+// However much blocked clients are owed, the buffers of a shard stay within its budget. The connection with most unsent bytes is
+// closed first, and clients that read are not affected.
+func TestShardMemoryStaysWithinItsBudget(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
-		const budget, size, crowd = 8 << 20, 1000, 60
+		const budget, size, many = 8 << 20, 1000, 60
 		limits := lenient()
 		r := newRig(t, options{engine: engine, shards: 1, budget: budget, limits: limits, sendBuffer: 4608})
 		stop, checked := make(chan struct{}), watch(r.followers(10, 200))
@@ -109,20 +109,20 @@ func TestAShardsMemoryStaysWithinItsBudget(t *testing.T) {
 		look := func() { most = max(most, r.gauge(telemetry.EgressHeld)) }
 		rounds := scale(1, 1, 50)
 		for range rounds {
-			for range crowd {
+			for range many {
 				owe(mute(), 400<<10) // 60 of these come to 24 MiB
 				look()
 			}
 		}
-		until(t, "the budget was enforced", func() bool { look(); return r.ended(transport.ReasonShardBudget) >= crowd/3 })
+		until(t, "the budget to be enforced", func() bool { look(); return r.ended(transport.ReasonShardBudget) >= many/3 })
 		first := r.first(transport.ReasonShardBudget)
 		if first.Conn != worst {
-			t.Errorf("connection %d was ended first, with %d B unsent; connection %d held back more", first.Conn, first.Unsent, worst)
+			t.Errorf("connection %d was ended first, with %d B unsent; connection %d had more", first.Conn, first.Unsent, worst)
 		}
 		r.closed(worst)
 		heapThen, _ := memory(t)
 		t.Logf("%d blocked clients owed %d MiB: at most %.1f MiB held of a budget of %d MiB, heap grew by %.1f MiB, %d ended for the budget, the first with %d B unsent",
-			rounds*crowd+1, rounds*crowd*400>>10+1, most/(1<<20), budget>>20, float64(heapThen-heap)/(1<<20), r.ended(transport.ReasonShardBudget), first.Unsent)
+			rounds*many+1, rounds*many*400>>10+1, most/(1<<20), budget>>20, float64(heapThen-heap)/(1<<20), r.ended(transport.ReasonShardBudget), first.Unsent)
 		if most > budget {
 			t.Errorf("the shard held %.0f B, its budget is %d", most, budget)
 		}
@@ -152,7 +152,7 @@ func (r *rig) ended(why transport.Reason) (n int) {
 	return n
 }
 
-// first is the earliest notice of a connection closed for that reason.
+// first returns the earliest notice of a connection closed for a reason.
 func (r *rig) first(why transport.Reason) actors.Notice {
 	r.mu.Lock()
 	defer r.mu.Unlock()

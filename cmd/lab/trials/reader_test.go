@@ -17,7 +17,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// patience bounds every wait for something that must happen. Reaching it is a failure, so it is generous.
+// patience bounds every wait for an event that must occur. Reaching it is a failure, so it is generous.
 const patience = 90 * time.Second
 
 // reader is a client that checks every byte it receives.
@@ -28,19 +28,19 @@ type reader struct {
 	next   uint64 // number of the next note
 	seq    uint64
 	beats  int          // heartbeats seen, if it asked to see them
-	stream atomic.Int64 // notes of a stream that it checked; read by anyone
-	frames int          // frames asked of the connection
+	stream atomic.Int64 // checked notes of a stream; read by any goroutine
+	frames int          // frames read from the connection
 	each   func()       // if set, called by prefix after each note
 }
 
-// how says how a client connects.
+// how is the way in which a client connects.
 type how struct {
 	network, address string
-	receive          int  // SO_RCVBUF; 0: the system's. TCP segments are then of 536 B
+	receive          int  // SO_RCVBUF; 0 for the default of the system. If set, TCP segments have 536 B
 	beats            bool // show heartbeats
 }
 
-// connect dials and does the handshake.
+// connect dials and makes the handshake.
 func connect(h how, token uint64, size int) (*reader, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -49,7 +49,7 @@ func connect(h how, token uint64, size int) (*reader, error) {
 		d.Control = func(_, _ string, raw syscall.RawConn) (err error) {
 			return errors.Join(raw.Control(func(fd uintptr) {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, h.receive)
-				if h.network == "tcp" { // with loopback's segments of 64 KiB the window opens in such steps, too
+				if h.network == "tcp" { // with the 64 KiB segments of loopback the window would open in steps of that size
 					err = errors.Join(err, unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 536))
 				}
 			}), err)
@@ -68,7 +68,7 @@ func connect(h how, token uint64, size int) (*reader, error) {
 	return r, errors.Join(c.SetReadDeadline(time.Now().Add(patience)), c.SetWriteDeadline(time.Now().Add(patience)))
 }
 
-// ask asks for count notes, which continue its numbering.
+// ask requests count notes, numbered from first.
 func (r *reader) ask(first uint64, count int) error {
 	r.seq++
 	a := ask{token: r.token, first: first, count: uint32(count), size: uint32(r.size)}
@@ -85,7 +85,7 @@ func (r *reader) follow() error {
 // frame is Next without heartbeats, which are counted.
 func (r *reader) frame() (uint8, []byte, error) {
 	for {
-		if r.frames++; r.frames%256 == 0 { // patience is for the next frames, not for a whole soak
+		if r.frames++; r.frames%256 == 0 { // patience applies to the next frames, not to a whole soak
 			if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
 				return 0, nil, err
 			}
@@ -139,7 +139,7 @@ func (r *reader) one() (ended bool, err error) {
 	return false, nil
 }
 
-// watch checks clients' whole streams in the background.
+// watch checks the whole streams of clients in the background.
 func watch(readers []*reader) <-chan error {
 	checked := make(chan error, 1)
 	go func() { checked <- all(readers, (*reader).whole) }()
@@ -155,12 +155,12 @@ func (r *reader) end() error {
 	return nil
 }
 
-// exchange asks for n notes and receives them.
+// exchange requests n notes and receives them.
 func (r *reader) exchange(n int) error {
 	return errors.Join(r.ask(r.next, n), r.Flush(), r.notes(n), r.end())
 }
 
-// prefix receives notes until the stream ends. A note can be cut off by the end, nothing else can be wrong.
+// prefix receives notes until the stream ends. The end may cut a note off; anything else is an error.
 func (r *reader) prefix() error {
 	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (r *reader) prefix() error {
 	}
 }
 
-// gone reports that a stream ended, in whatever manner.
+// gone reports whether an error is the end of a stream, orderly or not.
 func gone(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }

@@ -19,18 +19,18 @@ import (
 	"sluice/transport"
 )
 
-// refusals are what the kernel says instead of doing what it was asked.
+// refusals are the errnos with which the kernel refuses a call.
 func refusals() []unix.Errno {
 	return []unix.Errno{unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EBADF, unix.EPIPE, unix.ECONNRESET}
 }
 
-// The n-th system call of a ring fails, for every n of a script in which clients connect, follow, block, are kicked, come
-// back, half-close and leave. Whatever it was: every client receives a prefix of what it was sent, and all of it unless its
-// own send failed or the ring came to be in doubt; the ring is then in doubt once and not used again; the counters know;
-// nothing is left.
+// The n-th system call of a ring fails, for every n of a script in which clients connect, follow, block, are kicked,
+// reconnect, half-close and disconnect. Whatever the call was, every client receives a prefix of what it was sent, and all of it
+// unless its own send failed or the ring came to be in doubt. A ring in doubt reports that once and is not used again. The
+// counters show the failure, and nothing is left.
 func TestEveryCallOfARingFailsOnce(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
-		stride, dense := scale(23, 13, 1), int64(scale(10, 16, 0)) // the first calls one by one
+		stride, dense := scale(23, 13, 1), int64(scale(10, 16, 0)) // the first calls are all tried
 		began, runs, calls, hits := time.Now(), 0, int64(0), map[string]int{}
 		for _, burst := range []int64{1, 20} {
 			for i, errno := range refusals() {
@@ -57,9 +57,9 @@ func TestEveryCallOfARingFailsOnce(t *testing.T) {
 		}
 		t.Logf("%d runs of a script of at most %d calls, %v: %v", runs, calls, time.Since(began).Round(time.Millisecond), hits)
 		for c := transport.CallSend; int(c) < transport.NumCalls; c++ {
-			rare := c == transport.CallUnread || c == transport.CallDisarm && stride > 1 // a silent client; a race with the poll itself
+			rare := c == transport.CallUnread || c == transport.CallDisarm && stride > 1 // these depend on a silent client, or on a race with the poll itself
 			if !rare && hits[c.String()] == 0 {
-				t.Errorf("%v never failed; the script does not do what it should", c)
+				t.Errorf("%v never failed: the script does not reach it", c)
 			}
 		}
 	})
@@ -72,27 +72,27 @@ type play struct {
 	errno     unix.Errno
 	at, burst int64 // the calls at..at+burst-1 fail
 	calls     atomic.Int64
-	hit       [transport.NumCalls]atomic.Int64 // refusals by call
+	hit       [transport.NumCalls]atomic.Int64 // failed calls by kind
 	ring      *watched
 	out       error // of clients whose connections ended at once
 }
 
-// fail decides about one call.
+// fail returns the errno of one call; 0 lets it happen.
 func (p *play) fail(c transport.Call) syscall.Errno {
 	n := p.calls.Add(1)
 	switch {
 	case n < p.at, n >= p.at+p.burst:
 		return 0
-	case c == transport.CallDisarm && p.errno == unix.EBADF: // that descriptor is ours and open
+	case c == transport.CallDisarm && p.errno == unix.EBADF: // never EBADF: that descriptor is open and belongs to the ring
 		return 0
-	case c == transport.CallShutdown && n > p.at: // a client that no other call told either would wait for ever
+	case c == transport.CallShutdown && n > p.at: // otherwise a client could wait forever for the end of its stream
 		return 0
 	}
 	p.hit[c].Add(1)
 	return p.errno
 }
 
-// what names the calls that were refused.
+// what names the calls that failed.
 func (p *play) what() string {
 	var names []string
 	for c := range p.hit {
@@ -103,32 +103,32 @@ func (p *play) what() string {
 	return strings.Join(names, ", ")
 }
 
-// refused reports whether a call met one of the errnos, or any.
+// refused reports whether a call failed with one of the errnos, or with any if none is given.
 func (p *play) refused(c transport.Call, errnos ...unix.Errno) bool {
 	return p.hit[c].Load() > 0 && (len(errnos) == 0 || slices.Contains(errnos, p.errno))
 }
 
-// mayFail says that the ring may be in doubt: the kernel did not say what it did, or does not report any more.
+// mayFail reports whether the ring may be in doubt: the outcome of a call is unknown, or completions are lost.
 func (p *play) mayFail() bool {
 	return p.refused(transport.CallEnter) && !p.refused(transport.CallEnter, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM) ||
 		p.refused(transport.CallWait) && !p.refused(transport.CallWait, unix.EINTR)
 }
 
-// mayLose says that connections may have ended by their own sends.
+// mayLose reports whether a failed send of its own may have ended a connection.
 func (p *play) mayLose() bool {
 	return p.refused(transport.CallSend) && !p.refused(transport.CallSend, unix.EAGAIN, unix.EINTR, unix.ENOBUFS, unix.ENOMEM)
 }
 
-// player is a client of the script. One that wants nothing is content with its first note.
+// player is a client of the script. One with want 0 is satisfied by its first note.
 type player struct {
 	*reader
 	want  uint64
-	got   chan struct{} // closed: it has all it wants, or its stream ended
+	got   chan struct{} // closed when it has all its notes or its stream has ended
 	ended chan error
 }
 
-// join connects a client that wants so many notes and follows, or asks for them and half-closes. It returns nil when its
-// connection ended at once.
+// join connects a client that waits for a number of notes: as a follower, or after a request and a half-close. It returns nil
+// if its connection ended at once.
 func (p *play) join(h how, want uint64, follow bool) *player {
 	c, err := connect(h, p.r.tokens.Add(1)<<32|0xFA11, 300)
 	switch {
@@ -192,14 +192,14 @@ func (p *play) run(engine transport.Mode) {
 		}
 	}
 	if p.out != nil && !p.mayFail() && !p.mayLose() {
-		p.t.Errorf("clients were not let in: %v", p.out)
+		p.t.Errorf("clients were rejected: %v", p.out)
 	}
 	p.r.balanced()
 	p.counters()
 }
 
-// wait returns when all clients have what they want or hear nothing more. One whose socket was not shut when its connection
-// ended hears of that at the end only.
+// wait returns when all clients have their notes or can receive no more. A client whose socket was not shut down when its
+// connection ended sees that only at the end of the server.
 func (p *play) wait(players []*player) {
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
@@ -221,7 +221,7 @@ func (p *play) wait(players []*player) {
 	}
 }
 
-// script is what happens, up to the end.
+// script is the sequence of events up to the end of the server.
 func (p *play) script() (players []*player) {
 	r := p.r
 	add := func(c *player) *player {
@@ -248,9 +248,9 @@ func (p *play) script() (players []*player) {
 	}
 	owe(kicked, 170)
 	owe(late, 170)
-	until(p.t, "two are blocked", func() bool { return r.count(telemetry.EgressPolls) >= 2 || p.trouble() })
-	owe(glutton, 900) // more than its hard limit: it is closed while it is polled, and before it is looked at
-	until(p.t, "one is closed", p.trouble)
+	until(p.t, "two blocked clients", func() bool { return r.count(telemetry.EgressPolls) >= 2 || p.trouble() })
+	owe(glutton, 900) // more than its hard limit: it is closed while its socket is polled
+	until(p.t, "a closed client", p.trouble)
 	if glutton != nil {
 		go glutton.read()
 	}
@@ -263,7 +263,7 @@ func (p *play) script() (players []*player) {
 	if late != nil {
 		go late.read()
 	}
-	for range 2 { // the entry and the descriptor of the kicked one are used again
+	for range 2 { // reuse entry and descriptor of the kicked client
 		if c := add(p.join(r.tcp, 20, false)); c != nil {
 			go c.read()
 		}
@@ -271,7 +271,7 @@ func (p *play) script() (players []*player) {
 	return players
 }
 
-// trouble reports that the script cannot go on as written.
+// trouble reports whether a failure keeps the script from continuing.
 func (p *play) trouble() bool {
 	if p.r.failed() != nil {
 		return true
@@ -281,27 +281,27 @@ func (p *play) trouble() bool {
 	return slices.ContainsFunc(p.r.notices, func(n actors.Notice) bool { return n.Kind == actors.NoticeClosed })
 }
 
-// end ends the server and judges how it had fared.
+// end ends the server and checks the outcome.
 func (p *play) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	failure := p.r.failed()
 	err := p.r.shut(ctx, failure != nil, p.r.pipeline.Drain)
-	failure = p.r.failed() // it can fail at the end
+	failure = p.r.failed() // it can also fail during the end
 	switch {
 	case failure == nil && err != nil:
 		p.t.Errorf("the end: %v", err)
 	case failure != nil && !p.mayFail():
-		p.t.Errorf("the server failed although the call can be repeated: %v", failure)
+		p.t.Errorf("the server failed although the call can be retried: %v", failure)
 	case failure != nil && !errors.Is(failure, transport.ErrRingInDoubt):
 		p.t.Errorf("the server failed for another reason: %v", failure)
 	}
 	if n := p.ring.doubts.Load(); n > 1 || p.ring.misused.Load() != 0 {
-		p.t.Errorf("the ring came to be in doubt %d times, and was used %d times after it", n, p.ring.misused.Load())
+		p.t.Errorf("the ring reported doubt %d times and was used %d times after it", n, p.ring.misused.Load())
 	}
 }
 
-// counters checks that what was refused was counted.
+// counters checks that the failed calls were counted.
 func (p *play) counters() {
 	ring, sum := p.ring.Counters(), p.r.pipeline.Collector().Sum()
 	for _, c := range []struct {
@@ -326,7 +326,7 @@ func (p *play) counters() {
 	}
 }
 
-// watched is a ring that notes what is asked of it once it is in doubt.
+// watched is a ring that counts its use after it came to be in doubt.
 type watched struct {
 	transport.Ring
 	doubts, misused atomic.Int64 // written by the ring's owner, read at the end

@@ -13,13 +13,13 @@ import (
 	"sluice/telemetry"
 )
 
-// drain ends the rig in order and checks what is left.
+// drain drains the rig and checks that nothing is left.
 func (r *rig) drain() {
 	r.t.Helper()
 	r.end(false, r.pipeline.Drain)
 }
 
-// end ends the rig by the given method of the pipeline, and checks that nothing is left.
+// end ends the rig with a method of the pipeline and checks that nothing is left. With hurry, the feed stops publishing.
 func (r *rig) end(hurry bool, method func(context.Context) error) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -41,7 +41,7 @@ func (r *rig) shut(ctx context.Context, hurry bool, method func(context.Context)
 	return errors.Join(err, method(ctx))
 }
 
-// abandon ends a rig whose test failed before it did.
+// abandon ends a rig whose test failed early.
 func (r *rig) abandon() {
 	select {
 	case <-r.closing:
@@ -62,7 +62,7 @@ func (r *rig) closeReaders() {
 	r.readers = nil
 }
 
-// nothingLeft checks what must hold after every kind of end (I8, I9, I10).
+// nothingLeft checks the invariants that hold after every kind of end (I8, I9, I10).
 func (r *rig) nothingLeft() {
 	r.t.Helper()
 	if failure := r.failed(); failure != nil {
@@ -70,19 +70,19 @@ func (r *rig) nothingLeft() {
 	}
 	r.pipeline.Collector().Final()
 	if n := r.pipeline.Collector().Sum().C[telemetry.EgressCloseErrors]; n != 0 {
-		r.t.Errorf("%d sockets could not be closed: somebody else closed them", n)
+		r.t.Errorf("%d sockets could not be closed: they were closed elsewhere", n)
 	}
 	r.balanced()
 }
 
-// failed is the error of a server that failed.
+// failed returns the error of a server that failed.
 func (r *rig) failed() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.failure
 }
 
-// balanced checks what must hold after the end of a server that failed, too.
+// balanced checks the invariants that hold after every end, including that of a server that failed.
 func (r *rig) balanced() {
 	r.t.Helper()
 	if n := r.pipeline.Connections(); n != 0 {
@@ -101,7 +101,7 @@ func (r *rig) balanced() {
 		r.t.Errorf("%d completions matched no connection", n)
 	}
 	r.closeReaders()
-	until(r.t, "all descriptors are closed", func() bool { return openFiles(r.t) <= r.fds })
+	until(r.t, "all descriptors to be closed", func() bool { return openFiles(r.t) <= r.fds })
 	deadline := time.Now().Add(patience)
 	for runtime.NumGoroutine() > r.goroutines {
 		if time.Now().After(deadline) {
@@ -119,7 +119,7 @@ func openFiles(t testing.TB) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(entries) - 1 // one of them read the directory
+	return len(entries) - 1 // one of them was reading the directory
 }
 
 // kernelRequests counts the requests that io_uring instances of this process hold, as fdinfo lists them.

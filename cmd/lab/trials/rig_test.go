@@ -21,7 +21,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// scale returns the size of a trial: with -short, normally, with SLUICE_SOAK.
+// scale selects the size of a trial: with -short, normally, or with SLUICE_SOAK.
 func scale(short, normal, soak int) int {
 	switch {
 	case os.Getenv("SLUICE_SOAK") != "":
@@ -39,7 +39,7 @@ func engines(t *testing.T, trial func(t *testing.T, engine transport.Mode)) {
 		t.Run(engine.String(), func(t *testing.T) {
 			ring, diagnosis, err := transport.Open(engine, transport.RingConfig{Entries: 8, Wake: func() {}})
 			if err != nil {
-				t.Skipf("engine %s cannot be had here: %s", engine, diagnosis.Text)
+				t.Skipf("engine %s is not available: %s", engine, diagnosis.Text)
 			}
 			if err := ring.Close(); err != nil {
 				t.Fatal(err)
@@ -49,25 +49,25 @@ func engines(t *testing.T, trial func(t *testing.T, engine transport.Mode)) {
 	}
 }
 
-// lenient are limits that no client of a trial meets.
+// lenient returns limits that no client of a trial reaches.
 func lenient() transport.Limits {
 	return transport.Limits{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: time.Hour}
 }
 
-// options are how a rig is built. Zero fields take defaults.
+// options configure a rig. Zero fields take defaults.
 type options struct {
 	engine     transport.Mode
 	shards     int              // default 2
-	entries    int              // of a ring
+	entries    int              // entries of a ring
 	max        int              // connections, default 1024
-	ids        int              // that connections use in turn, default twice max
+	ids        int              // size of the pool of connection ids, default twice max
 	limits     transport.Limits // default lenient
 	budget     int64
 	heartbeat  time.Duration
 	sendBuffer int // SO_SNDBUF of every accepted socket
 	mute       bool
 	policy     durability.Policy // default local
-	tick       time.Duration     // of the slow clients' timer, default the pipeline's
+	tick       time.Duration     // period of the timer for slow clients, default that of the pipeline
 	openRing   func(int, transport.RingConfig) (transport.Ring, error)
 }
 
@@ -79,21 +79,21 @@ type rig struct {
 	feed     *feed
 	tcp      how
 	unix     how
-	closing  chan struct{} // closed: readers that wait for the feed give up
-	tokens   atomic.Uint64 // written by anyone: last token given out
-	fresh    atomic.Uint64 // written by readers: ids given out beyond the pool
-	most     func() int    // notes that a stream may have sent by now; default any number
+	closing  chan struct{} // closed when readers must no longer wait for the feed
+	tokens   atomic.Uint64 // last token given out; written by any goroutine
+	fresh    atomic.Uint64 // ids given out beyond the pool; written by readers
+	most     func() int    // limit for the notes sent by a stream so far; no limit by default
 
 	mu      sync.Mutex // guards what follows
 	notices []actors.Notice
 	failure error
-	counted uint64 // slots that were there when the server failed: those that come later are in nobody's ledger
+	counted uint64 // slots published when the server failed; later ones are in no ledger
 	readers []*reader
 
 	fds, goroutines int // before it was built
 }
 
-// newRig builds and starts a server, which is stopped at the end of the test at the latest.
+// newRig starts a server, which is stopped at the end of the test at the latest.
 func newRig(t testing.TB, o options) *rig {
 	t.Helper()
 	r := &rig{t: t, closing: make(chan struct{}), counted: math.MaxUint64, most: func() int { return endless }}
@@ -167,7 +167,8 @@ func (r *rig) fail(err error) {
 	r.failure, r.counted = errors.Join(r.failure, err), min(r.counted, r.pipeline.Slots().Published())
 }
 
-// nextID takes the id that was given back longest ago. A reader must not wait for one: it is who gives them back.
+// nextID returns the id that has been free for longest. It must not wait for one, because readers, which call it, also free
+// them.
 func (r *rig) nextID() uint64 {
 	select {
 	case id := <-r.feed.ids:
@@ -177,7 +178,7 @@ func (r *rig) nextID() uint64 {
 	}
 }
 
-// handler is the rig as the listener's readers see it.
+// handler is the rig in its role as the handler of the listener.
 type handler rig
 
 func (h *handler) Connect(c listen.Conn) error {
@@ -206,7 +207,7 @@ func (h *handler) Request(c listen.Conn, req wire.Request) error {
 	}
 }
 
-func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error says that everything ends
+func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error means that the pipeline is ending
 
 func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
 	why := transport.ReasonOther
@@ -218,7 +219,7 @@ func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause)
 	}
 	h.pipeline.Disconnect(c.ID, requests, why)
 	select {
-	case h.feed.asks <- ask{conn: c.ID}: // after the event above: whoever gets the id next finds it released, or closing
+	case h.feed.asks <- ask{conn: c.ID}: // after the event above, so that the next owner of the id finds it released or closing
 	case <-h.closing:
 	}
 }
@@ -236,7 +237,7 @@ func (r *rig) dial(h how, size int) *reader {
 	return c
 }
 
-// followers connects n clients that follow the feed, by turns over TCP and unix-domain sockets.
+// followers connects n clients that follow the feed, over TCP and unix-domain sockets in turn.
 func (r *rig) followers(n, size int) []*reader {
 	r.t.Helper()
 	var list []*reader
@@ -270,7 +271,7 @@ func (r *rig) conn(c *reader) (id uint64) {
 // closed waits for the notice that a connection was closed.
 func (r *rig) closed(conn uint64) (notice actors.Notice) {
 	r.t.Helper()
-	until(r.t, fmt.Sprintf("connection %d is closed", conn), func() bool {
+	until(r.t, fmt.Sprintf("the end of connection %d", conn), func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, n := range r.notices {
@@ -284,7 +285,7 @@ func (r *rig) closed(conn uint64) (notice actors.Notice) {
 	return notice
 }
 
-// gauge adds a gauge up over the shards.
+// gauge returns the sum of a gauge over the shards.
 func (r *rig) gauge(id telemetry.GaugeID) (sum float64) {
 	r.pipeline.Collector().Gauges(func(g telemetry.Gauge, value float64) {
 		if g.ID == id {
@@ -294,21 +295,21 @@ func (r *rig) gauge(id telemetry.GaugeID) (sum float64) {
 	return sum
 }
 
-// count reads a counter, over all actors.
+// count returns the sum of a counter over all actors.
 func (r *rig) count(c telemetry.Counter) uint64 {
 	r.pipeline.Collector().Collect(0)
 	return r.pipeline.Collector().Sum().C[c]
 }
 
-// until waits for a fact.
-func until(t testing.TB, fact string, holds func() bool) {
+// until waits until a condition holds. what completes the sentence "waited for".
+func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", fact)
+			t.Fatalf("waited %v for %s", patience, what)
 		}
 		<-look.C
 	}

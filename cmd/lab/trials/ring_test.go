@@ -10,8 +10,8 @@ import (
 	"sluice/transport"
 )
 
-// A ring of 256 entries serves ten thousand connections that all have something to send at once. Behind a shut gate they all
-// connect and wait; when it opens each gets all that was held for it.
+// A ring of 256 entries serves ten thousand connections that all have data to send at once. Behind a shut gate all of them
+// connect and wait; when it opens, each gets everything that was held for it.
 func TestManyMoreConnectionsThanRingEntries(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const entries = 256
@@ -19,14 +19,14 @@ func TestManyMoreConnectionsThanRingEntries(t *testing.T) {
 		needFiles(t, n+200)
 		r := newRig(t, options{engine: engine, entries: entries, max: n, ids: n, shards: 1, mute: true})
 		if shut {
-			rounds = 6 // more does not fit into the slot ring
+			rounds = 6 // more would not fit into the slot ring
 			r.shutGate()
 		}
 		began := time.Now()
 		c := spawn(t, roleFull, "tcp", r.tcp.address, n)
 		if shut {
 			c.hear("dialled")
-			until(t, "all have asked", func() bool { return r.listener.Counters().Requests == uint64(n) })
+			until(t, "all requests to be read", func() bool { return r.listener.Counters().Requests == uint64(n) })
 			r.openGate()
 		}
 		c.hear("ready")
@@ -55,9 +55,9 @@ func TestManyMoreConnectionsThanRingEntries(t *testing.T) {
 	})
 }
 
-// A server that runs out of descriptors goes on serving who is there, lets the others wait in the backlog, and accepts again
-// when descriptors come back. Behind a shut gate those who are there get heartbeats, and their answers when it opens; those who
-// leave without waiting for their answers make room all the same.
+// A server that runs out of descriptors continues to serve its connections, leaves new clients in the backlog, and accepts
+// again when descriptors are free. Behind a shut gate connected clients get heartbeats, and their responses when it opens;
+// clients that leave without their responses free their descriptors as well.
 func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const files, clients, served, notes = 96, 120, 20, 5
@@ -73,7 +73,7 @@ func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 			attempts := make(chan *reader, clients)
 			errs := make(chan error, clients)
 			for k := range clients {
-				go func() { // those beyond the limit wait for their handshake
+				go func() { // clients beyond the limit wait for their handshake
 					r, err := connect(h, uint64(1000*i+k+1)<<32, 300)
 					if err != nil {
 						errs <- fmt.Errorf("client %d on %s: %w", k, h.network, err)
@@ -82,7 +82,7 @@ func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 					attempts <- r
 				}()
 			}
-			// Whoever is let in is served; each that leaves makes room for one that waits.
+			// Every accepted client is served, and each that leaves makes room for a waiting one.
 			for k := range clients {
 				select {
 				case err := <-errs:
@@ -92,7 +92,7 @@ func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 					if err := serve(r); err != nil {
 						t.Fatal(err)
 					}
-					if k < served { // the first stay until others wait
+					if k < served { // the first clients stay until others wait
 						stayed = append(stayed, r)
 						continue
 					}
@@ -114,9 +114,9 @@ func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 	})
 }
 
-// Thousands of clients that connect at the same moment are all let in and served; behind a shut gate they get heartbeats, and
-// their answers when it opens.
-func TestAConnectStorm(t *testing.T) {
+// Thousands of clients that connect at the same time are all accepted and served. Behind a shut gate they get heartbeats, and
+// their responses when it opens.
+func TestConnectStorm(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const notes = 3
 		n := scale(500, 2_000, 4_000)

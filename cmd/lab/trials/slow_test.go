@@ -9,9 +9,9 @@ import (
 	"sluice/transport"
 )
 
-// A client that reads 1 KiB/s stays while it is within its limits, one that reads nothing is gone after the limit that it
-// broke, with its reason; what the others receive does not change.
-func TestASlowReaderStaysAndADeadOneGoes(t *testing.T) {
+// A client that reads 1 KiB/s stays connected while it is within its limits. One that reads nothing is closed after the limit
+// that it exceeded, with that reason. What other clients receive does not change.
+func TestSlowReaderStaysAndSilentReaderIsClosed(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		const size, progress = 200, 5 * time.Second
 		limits := transport.Limits{HardBytes: 1 << 20, SoftBytes: 512 << 10, SoftFor: 2 * time.Second, NoProgress: progress}
@@ -23,14 +23,14 @@ func TestASlowReaderStaysAndADeadOneGoes(t *testing.T) {
 
 		var slow []*reader
 		for _, h := range []how{r.tcp, r.unix} {
-			h.receive = 1 // the least there is: what the client has read is seen on this side segment by segment
+			h.receive = 1 // the minimum, so that the server sees every segment that the client reads
 			slow = append(slow, r.dial(h, size))
 		}
-		const owed = 1500 // notes, 300 KB: more than the kernel takes, less than the soft limit
+		const owed = 1500 // notes, 300 KB: more than the kernel buffers, less than the soft limit
 		dead := []struct {
 			why   transport.Reason
 			notes int
-			least time.Duration // it is not judged before
+			least time.Duration // it must not be closed earlier
 		}{
 			{transport.ReasonStalled, owed, progress},
 			{transport.ReasonSlowSoft, 4500, limits.SoftFor},
@@ -62,7 +62,7 @@ func TestASlowReaderStaysAndADeadOneGoes(t *testing.T) {
 		close(stop)
 		<-done
 		r.need(<-checked)
-		// Whoever is slow but within the limits got nothing less.
+		// Slow clients within their limits received everything.
 		r.need(all(slow, func(c *reader) error { return c.notes(owed - int(c.next-1)) }))
 		r.need(all(slow, (*reader).end))
 		for _, c := range slow {
@@ -72,7 +72,7 @@ func TestASlowReaderStaysAndADeadOneGoes(t *testing.T) {
 	})
 }
 
-// drip reads 1 KiB a second for so many seconds, and checks it.
+// drip reads and checks 1 KiB a second for a number of seconds.
 func drip(c *reader, seconds int) error {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()

@@ -9,9 +9,9 @@ import (
 	"sluice/transport"
 )
 
-// 200 clients in an open loop, of which some never read: every frame of the others arrives, and the blocked ones cost next
-// to no refused sends.
-func TestClientsThatNeverReadCostTheOthersNothing(t *testing.T) {
+// Of 200 clients in an open loop some never read. Every frame of the others arrives, and blocked clients cause almost no
+// refused sends.
+func TestClientsThatNeverReadDoNotAffectOthers(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for range scale(1, 1, 6) {
 			for _, percent := range []int{0, 1, 10} {
@@ -40,11 +40,11 @@ func neverReading(t *testing.T, engine transport.Mode, percent int) {
 		r.need(c.follow())
 		mutes = append(mutes, c)
 	}
-	// They are blocked before it begins: each is owed more than the kernel takes.
+	// They are blocked before the stream begins: each is sent more than the kernel buffers.
 	for _, c := range mutes {
 		r.call(func(f *feed) { f.to(c.token, owed) })
 	}
-	until(t, "every stalled client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= float64(stalled) })
+	until(t, "all stalled clients to be blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= float64(stalled) })
 
 	refusals := func() uint64 { return r.count(telemetry.EgressSendAgain) + r.count(telemetry.EgressSendShort) }
 	before, polls, sends, began := refusals(), r.count(telemetry.EgressPolls), r.count(telemetry.EgressSendOK), time.Now()
@@ -56,9 +56,9 @@ func neverReading(t *testing.T, engine transport.Mode, percent int) {
 	t.Logf("%d frames to %d clients in %.2f s (%.0f/s), %d never read: %d sends, %d refused or short, %d polls, longest gap of the feed %v",
 		total, clients, took, float64(total)/took, stalled, r.count(telemetry.EgressSendOK)-sends, refused, r.count(telemetry.EgressPolls)-polls, r.feed.gap)
 	if bound := 2*float64(stalled)*took + float64(clients-stalled); float64(refused) > bound {
-		t.Errorf("%d sends were refused, want at most 2 for each of %d blocked clients and second, and one for each other: %.0f", refused, stalled, bound)
+		t.Errorf("%d sends were refused; want at most 2 a second for each of %d blocked clients and one for each other: %.0f", refused, stalled, bound)
 	}
-	// Once they read, they get everything, too.
+	// Once they read, they get everything as well.
 	r.need(all(mutes, (*reader).whole))
 	for i, c := range append(healthy, mutes...) {
 		want := uint64(total / clients)

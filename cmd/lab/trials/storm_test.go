@@ -14,15 +14,15 @@ import (
 	"sluice/transport"
 )
 
-// Signals rain on the process and on every thread of it while numbered notes stream to clients that read at once, and to some
-// that rest, so that their sockets are full: every stream stays whole. A stream of 30,000 notes a second waits for a storm of less
-// than 1 kHz.
-func TestASignalStormTearsNoStream(t *testing.T) {
+// Signals are sent at a high rate to the process and to each of its threads, while numbered notes stream to clients that read at
+// once and to some that pause, so that their sockets are full. Every stream stays whole. The stream of 30,000 notes a second
+// slows down if signals come at less than 1 kHz.
+func TestStreamsSurviveSignalStorm(t *testing.T) {
 	heard := make(chan os.Signal, 1)
-	signal.Notify(heard, unix.SIGUSR2) // else it would end the process
+	signal.Notify(heard, unix.SIGUSR2) // without this the signal would end the process
 	defer signal.Stop(heard)
 	engines(t, func(t *testing.T, engine transport.Mode) {
-		const clients, lagging, size, rate, each = 40, 10, 300, 30_000, 30 // each: notes for a signal at most
+		const clients, lagging, size, rate, each = 40, 10, 300, 30_000, 30 // each: most notes for one signal
 		total := scale(20_000, 60_000, 5_000_000)
 		limits := lenient()
 		limits.HardBytes, limits.SoftBytes = 8<<20, 8<<20
@@ -45,7 +45,7 @@ func TestASignalStormTearsNoStream(t *testing.T) {
 		began := time.Now()
 		go storm(&signals, stop, stormed)
 		done := r.stream(rate, total, nil)
-		until(t, "everyone who rests is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= lagging })
+		until(t, "all pausing clients to be blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= lagging })
 		r.need(all(laggards, func(c *reader) error { return lag(c, rate/clients*3/10) }))
 		r.need(<-checked)
 		<-done

@@ -14,7 +14,7 @@ import (
 	"sluice/transport"
 )
 
-// toxics are what stands between clients and server: the name of a toxiproxy toxic, its direction, its attributes.
+// toxics returns the faults of the network between clients and server: kind, direction and attributes of a toxiproxy toxic.
 func toxics() []struct {
 	name, kind, stream, attributes string
 	cuts                           bool
@@ -35,14 +35,14 @@ func toxics() []struct {
 	}
 }
 
-// A proxy delays, slices, throttles, cuts and resets the streams: what arrives is a prefix of what was sent, in order, with
-// nothing of another client; clients beside the proxy notice nothing; the ledger is exact.
+// A proxy delays, slices, throttles, cuts and resets the streams. What arrives is a prefix of what was sent, in order, and
+// contains nothing of another client. Clients beside the proxy are not affected, and the ledger is exact.
 func TestToxicNetworks(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, toxic := range toxics() {
 			t.Run(toxic.name, func(t *testing.T) {
 				const size = 120
-				// Few notes: toxiproxy leaves goroutines behind when it cuts a stream with more under way than it takes at once.
+				// Few notes: toxiproxy leaks goroutines when it cuts a stream with more data than it buffers.
 				clients, notes, rounds := 8, 60, scale(1, 1, 100)
 				limits := lenient()
 				limits.NoProgress = 20 * time.Second
@@ -55,7 +55,7 @@ func TestToxicNetworks(t *testing.T) {
 					for range clients {
 						list = append(list, r.dial(through.how, size))
 					}
-					if round == 0 || toxic.cuts { // a toxic that cuts would cut the next round's handshakes
+					if round == 0 || toxic.cuts { // a toxic that cuts is removed after each round, or it would cut the next handshakes
 						through.add(t, fmt.Sprintf(`{"name":"it","type":%q,"stream":%q,"toxicity":1,"attributes":{%s}}`, toxic.kind, toxic.stream, toxic.attributes))
 					}
 					err := all(list, func(c *reader) error {
@@ -81,7 +81,7 @@ func TestToxicNetworks(t *testing.T) {
 				close(stop)
 				<-streamed
 				r.need(<-checked)
-				until(t, "those behind the proxy are gone", func() bool { return r.pipeline.Connections() == 8 })
+				until(t, "the connections behind the proxy to end", func() bool { return r.pipeline.Connections() == 8 })
 				r.drain()
 			})
 		}
@@ -94,7 +94,7 @@ type proxy struct {
 	how how
 }
 
-// proxied puts a proxy before an address. The function ends it.
+// proxied starts a proxy in front of an address. The function ends it.
 func proxied(t testing.TB, to how) (*proxy, func()) {
 	t.Helper()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
