@@ -65,7 +65,7 @@ type bench struct {
 
 func newBench(b testing.TB, conns, shards int) *bench {
 	cursors := durability.NewCursors(0)
-	p, err := New(Config{
+	p, err := newPipeline(Config{
 		Policy: durability.Local(), Shards: shards, Placement: PlacementFused,
 		OpenRing: func(int, transport.RingConfig) (transport.Ring, error) {
 			return &nullRing{entries: 256, pending: make([]transport.Completion, 0, 256)}, nil

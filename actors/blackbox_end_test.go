@@ -116,6 +116,35 @@ func TestAReaderThatDoesNotLetGoDelaysTheEndUntilTheDeadlineOnly(t *testing.T) {
 	})
 }
 
+// A stop or fence whose context is cancelled ends by force at once, although its deadline is an hour away.
+func TestEndsHonourCancellation(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		for name, end := range map[string]func(*rig, context.Context) error{
+			"stop":  func(r *rig, ctx context.Context) error { return r.Stop(ctx) },
+			"fence": func(r *rig, ctx context.Context) error { return r.Fence(ctx) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				r := newRig(t, w, nil)
+				c := r.dial(1, socket{held: true}) // its reader does not release it
+				ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+				defer cancel()
+				ended := make(chan error, 1)
+				go func() { ended <- end(r, ctx) }()
+				c.wantsEnd() // the end is under way, and waits for the reader
+				cancel()
+				select {
+				case err := <-ended:
+					r.must(err)
+				case <-time.After(patience):
+					t.Fatal("it waits for the deadline")
+				}
+				r.Disconnect(1, 0, transport.ReasonPeerClosed)
+				r.nothingLeft()
+			})
+		}
+	})
+}
+
 func TestEndingTwiceIsTheSameEnd(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
@@ -186,11 +215,10 @@ func TestAPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 		source := &failingSource{Cursors: durability.NewCursors(0)}
 		failed := make(chan error, 1)
 		cfg := Config{Policy: durability.Local(), IO: w.engine, Shards: 2, Placement: p, Log: (new(logBook)).logger(), OnFail: func(err error) { failed <- err }}
-		pipeline, err := New(cfg, askEncoder{}, source)
+		pipeline, err := Open(cfg, askEncoder{}, source)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pipeline.Start()
 		rest := newRig(t, w, nil) // lends its sockets
 		c, fd := rest.pair(socket{})
 		rest.must(pipeline.Connect(Conn{ID: 1, FD: fd, Alone: true}))

@@ -107,14 +107,14 @@ func newRig(t testing.TB, w way, change func(*Config)) *rig {
 			fail(err)
 		}
 	}
-	p, err := New(cfg, askEncoder{}, r.cursors)
+	p, err := newPipeline(cfg, askEncoder{}, r.cursors)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Pipeline = p
 	r.listenOn()
 	r.watch = newWatcher(t, p)
-	p.Start()
+	p.start()
 	t.Cleanup(func() {
 		select {
 		case <-p.Ended():

@@ -45,7 +45,7 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := Config{Policy: durability.Local(), Shards: 1, IO: transport.ModePoll}
 			c.edit(&cfg)
-			p, err := New(cfg, askEncoder{}, durability.NewCursors(0))
+			p, err := newPipeline(cfg, askEncoder{}, durability.NewCursors(0))
 			if err == nil {
 				for _, e := range p.shards {
 					if err := e.ring.Close(); err != nil {
@@ -65,7 +65,7 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 
 func TestARingThatCannotBeOpenedNamesItsShardAndClosesTheOthers(t *testing.T) {
 	before := openFDs(t)
-	_, err := New(Config{
+	_, err := newPipeline(Config{
 		Policy: durability.Local(), Shards: 3,
 		OpenRing: func(shard int, rc transport.RingConfig) (transport.Ring, error) {
 			if shard == 2 {
@@ -96,7 +96,7 @@ func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
 		{PlacementFront, 3, []string{"control gate encode egress-0", "egress-1", "egress-2"}},
 		{PlacementSpread, 2, []string{"control gate", "encode", "egress-0", "egress-1"}},
 	} {
-		p, err := New(Config{
+		p, err := newPipeline(Config{
 			Policy: durability.Local(), Shards: c.shards, Placement: c.placement,
 			OpenRing: func(int, transport.RingConfig) (transport.Ring, error) { return &nullRing{entries: 2}, nil },
 		}, askEncoder{}, durability.NewCursors(0))

@@ -65,7 +65,7 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cursors := durability.NewCursors(0)
-	p, err := New(cfg, tickEncoder{}, cursors)
+	p, err := newPipeline(cfg, tickEncoder{}, cursors)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,12 +33,11 @@ func (Trades) AppendQuery([]byte, *struct{}) ([]byte, error) {
 // A response waits behind the gate until its event is journaled.
 func Example() {
 	cursors := durability.NewCursors(0)
-	p, err := actors.New(actors.Config{Policy: durability.Local(), Shards: 1, IO: transport.ModePoll}, Trades{}, cursors)
+	p, err := actors.Open(actors.Config{Policy: durability.Local(), Shards: 1, IO: transport.ModePoll}, Trades{}, cursors)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	p.Start()
 
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -21,16 +20,13 @@ type Conn struct {
 	Alone bool   // nobody reads the socket, so Disconnect will not be called
 }
 
-// Start runs the actors. It may be called once.
-func (p *Pipeline[R, Q]) Start() {
-	p.start.Do(func() {
-		p.started.Store(true)
-		p.runner.Start()
-		go func() {
-			p.finish(p.runner.Wait())
-			close(p.ended)
-		}()
-	})
+// start runs the actors. It is called once.
+func (p *Pipeline[R, Q]) start() {
+	p.runner.Start()
+	go func() {
+		p.finish(p.runner.Wait())
+		close(p.ended)
+	}()
 }
 
 // Connect hands a socket to its shard, and returns once the shard owns it: a response published afterwards finds its
@@ -39,9 +35,6 @@ func (p *Pipeline[R, Q]) Start() {
 func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	if c.ID == 0 || c.FD < 0 {
 		return fmt.Errorf("actors: connection id %d with descriptor %d; an id is not 0 and a descriptor not negative", c.ID, c.FD)
-	}
-	if !p.started.Load() {
-		return errors.New("actors: connect before the pipeline was started; call Start first")
 	}
 	if n := p.permit.Add(1); n > int64(p.cfg.MaxConnections) {
 		p.permit.Add(-1)
@@ -133,7 +126,8 @@ func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
 }
 
 // Stop ends the pipeline now: what was released is sent once more, what the sockets take at once; the rest is dropped
-// and counted. ctx bounds how long readers and the kernel get to let go of their sockets, by default one second.
+// and counted. ctx bounds how long readers and the kernel get to release their sockets: to its deadline, or to its
+// cancellation; without a deadline one second.
 func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, phaseStopping) }
 
 // Fence ends the pipeline without sending another byte, not even of what is buffered (R15): this node was superseded.
@@ -142,8 +136,21 @@ func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, ph
 func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
 	p.phase.advance(state, p.deadline(ctx, stopGrace))
 	p.runner.Wake()
-	<-p.ended // within the deadline: shards end by force
-	return p.err
+	select {
+	case <-p.ended: // within the deadline: shards end by force
+		return p.err
+	case <-ctx.Done():
+	}
+	p.phase.advance(state, p.Now()) // the deadline has come, or ctx was cancelled before it
+	p.runner.Wake()
+	grace := time.NewTimer(stopGrace)
+	defer grace.Stop()
+	select {
+	case <-p.ended:
+		return p.err
+	case <-grace.C: // an actor does not return, such as an encoder that hangs
+		return fmt.Errorf("actors: the pipeline has not ended: %w", context.Cause(ctx))
+	}
 }
 
 // deadline turns ctx's deadline into the pipeline's clock; grace stands in when there is none, and 0 means none at all.

@@ -26,8 +26,8 @@ import (
 //	Slots() ==> gate ==> encode ==> shard 0 .. K-1 ==> sockets
 //	Connect, Disconnect, Busy, Kick ==> control ==> shards
 //
-// Its methods may be called from any goroutine, except that the end of the slot ring that Slots returns belongs to one
-// producer.
+// Its methods may be called from any goroutine at any time, including after it has ended, except that the end of the slot
+// ring that Slots returns belongs to one producer.
 type Pipeline[R, Q any] struct {
 	cfg    Config
 	slots  *mailbox.Writer[Slot[R, Q]]
@@ -48,10 +48,8 @@ type Pipeline[R, Q any] struct {
 	inbox     *mailbox.Receiver[event]
 	queues    []*mailbox.Reader[event]
 
-	start   sync.Once
-	started atomic.Bool   // written by Start, read by Connect
-	ended   chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
-	err     error         // why it ended; read after ended
+	ended chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
+	err   error         // why it ended; read after ended
 
 	listTurn chan struct{} // holds the token of the one list of connections under way
 
@@ -73,8 +71,19 @@ func (e *PanicError) Error() string {
 // ErrFull is wrapped by Connect's error when the connection limit is reached.
 var ErrFull = errors.New("connection limit reached")
 
-// New builds a pipeline; Start runs it. source tells how far events are durable.
-func New[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
+// Open returns a pipeline that runs. source tells how far events are durable. After an error nothing is left running or
+// open. End the pipeline with Drain, Stop or Fence.
+func Open[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
+	p, err := newPipeline(cfg, encoder, source)
+	if err != nil {
+		return nil, err
+	}
+	p.start()
+	return p, nil
+}
+
+// newPipeline makes a pipeline that does not run: simulators and benchmarks step its actors themselves.
+func newPipeline[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err

@@ -75,11 +75,10 @@ func newStage(t *testing.T, mode transport.Mode, change func(*Config)) *stage {
 		change(&cfg)
 	}
 	cursors := durability.NewCursors(2)
-	p, err := New(cfg, tickEncoder{}, cursors)
+	p, err := Open(cfg, tickEncoder{}, cursors)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Start()
 	return &stage{Pipeline: p, t: t, cursors: cursors}
 }
 

@@ -112,7 +112,7 @@ func newWorld(seed uint64, steps int) *world {
 			return simTap{ring, w, shard}, nil
 		},
 	}
-	p, err := New(cfg, &simEncoder{w: w}, simSource{w.cursors, w})
+	p, err := newPipeline(cfg, &simEncoder{w: w}, simSource{w.cursors, w})
 	if err != nil {
 		panic(err)
 	}

@@ -134,7 +134,7 @@ func newTable(t *testing.T, change func(*Config)) *table {
 	if change != nil {
 		change(&cfg)
 	}
-	p, err := New(cfg, askEncoder{}, b.cursors)
+	p, err := newPipeline(cfg, askEncoder{}, b.cursors)
 	if err != nil {
 		t.Fatal(err)
 	}

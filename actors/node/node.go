@@ -96,10 +96,9 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	pc.OnFail = n.fail
 	pc.OnNotice = n.notice(pc.OnNotice)
 	var err error
-	if n.pipeline, err = actors.New(pc, n.cfg.Encoder, n.cursors); err != nil {
+	if n.pipeline, err = actors.Open(pc, n.cfg.Encoder, n.cursors); err != nil {
 		return err
 	}
-	n.pipeline.Start()
 	if err := n.recover(ctx); err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func newPipeline(spec *Spec, cursors *durability.Cursors) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := actors.New(actors.Config{
+	p, err := actors.Open(actors.Config{
 		Policy: policy, IO: io, Placement: placement, Idle: idle, Shards: spec.Shards, Batch: spec.Batch,
 		MaxFrame: max(spec.Frame, 512), MaxConnections: spec.places(), Heartbeat: time.Hour,
 		// Limits are not what is measured: a stalled client stays for the whole run.
@@ -97,7 +97,6 @@ func newPipeline(spec *Spec, cursors *durability.Cursors) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Start()
 	return &pipeline{p}, nil
 }
 

@@ -115,7 +115,7 @@ func newRig(t testing.TB, o options) *rig {
 	}
 	cursors := durability.NewCursors(2)
 	var err error
-	r.pipeline, err = actors.New(actors.Config{
+	r.pipeline, err = actors.Open(actors.Config{
 		Policy: o.policy, IO: o.engine, Shards: o.shards, RingEntries: o.entries, MaxConnections: o.max, MaxFrame: maxFrame,
 		Limits: []transport.Limits{o.limits}, ShardBudget: o.budget, Heartbeat: o.heartbeat, Log: slog.New(slog.DiscardHandler),
 		OnNotice: func(n actors.Notice) {
@@ -149,7 +149,6 @@ func newRig(t testing.TB, o options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.pipeline.Start()
 	go r.feed.run()
 	if err := r.listener.Listen(); err != nil {
 		t.Fatal(err)
