@@ -1,7 +1,8 @@
-// Package tidy holds the house rules that a program can check: who imports whom, what every package documents, how long files
-// and functions are, what is forbidden, and what lies at the top. Its test is part of every test run.
+// Package tidy holds the house rules that a program can check: allowed imports, modules and dependencies, documentation and
+// examples of packages, lengths of files and functions, forbidden constructs, and the entries at the top of the repository. Its
+// test checks the whole repository.
 //
 //	files below a root ──► load ──► tree ──► rule, rule, ... ──► complaints
 //
-// Start with rules in tidy.go. Each rule has plantings in planted_test.go, trees that break it, so that it can be seen to see.
+// Start reading at rules in tidy.go. For each rule, planted_test.go has trees that break it, to show that the rule finds that.
 package tidy

@@ -12,8 +12,8 @@ func leaf(area string) bool {
 	return slices.Contains([]string{"mailbox", "durability", "encode", "transport", "telemetry"}, area)
 }
 
-// imports holds the star: leaves do not know one another, actors sees the
-// leaves, cmd sees everything, and each foreign module has its place.
+// imports checks the star of packages: leaves do not import one another, actors imports the leaves, cmd imports everything,
+// and each foreign module is imported in its place only.
 func imports(t *tree) (bad []string) {
 	for _, f := range t.files {
 		for _, spec := range f.ast.Imports {
@@ -42,7 +42,7 @@ var floors = map[string][]string{
 	"actors/node/observe": {"actors/internal", "actors", "actors/sequencer", "actors/node", "actors/node/observe"},
 }
 
-// floor is the entry of floors that a package belongs to: the longest that is a prefix of its path.
+// floor returns the entry of floors that a package belongs to: the longest that is a prefix of its path.
 func floor(dir string) string {
 	for ; dir != "."; dir = path.Dir(dir) {
 		if _, ok := floors[dir]; ok {
@@ -57,13 +57,13 @@ func ownImport(f *source, to string) string {
 	target, _, sub := strings.Cut(to, "/")
 	switch {
 	case below(to, "cmd/lab") && !below(f.dir, "cmd/lab"):
-		return "the modules of cmd/lab test the main module, which does not know them"
+		return "the modules of cmd/lab test the main module, which must not import them"
 	case from == "cmd":
 		return ""
 	case to == "cmd/orderbook" && f.test && strings.HasPrefix(f.dir, "actors/node"):
 		return "" // the example application
 	case target == "cmd":
-		return "only cmd wires programs"
+		return "only cmd imports from cmd"
 	case from == "actors":
 		return actorsImport(f, to)
 	case leaf(from) && target == from:
@@ -72,7 +72,7 @@ func ownImport(f *source, to string) string {
 		}
 		return "a subpackage may import its parent, never the other way"
 	}
-	return "the leaves do not know one another, nor who uses them"
+	return "the leaves import neither one another nor their users"
 }
 
 func actorsImport(f *source, to string) string {
@@ -87,7 +87,7 @@ func actorsImport(f *source, to string) string {
 	case target == "actors" && slices.Contains(floors[at], floor(to)):
 		return ""
 	case leaf(target):
-		return "actors imports the leaves, their subpackages are for its own subpackages, for cmd (and tests)"
+		return "package actors imports the leaves; subpackages of leaves are for the subpackages of actors, for cmd and for tests"
 	}
 	return at + " lies below " + to + ", or beside it"
 }
@@ -100,20 +100,20 @@ func foreignImport(f *source, to string) string {
 	switch {
 	case in("github.com/pawelgaczynski/giouring"):
 		if f.dir != "transport" && path.Base(f.dir) != "peers" {
-			return "only package transport touches the io_uring library, and the peers that it is compared with"
+			return "only package transport and the peers import the io_uring library"
 		}
 	case in("go.opentelemetry.io", "github.com/prometheus"):
 		if f.dir != "telemetry/otel" && area != "cmd" && floor(f.dir) != "actors/node/observe" && !(f.test && f.dir != area) {
-			return "only telemetry/otel, actors/node/observe and cmd export"
+			return "only telemetry/otel, actors/node/observe and cmd import exporters"
 		}
 	case in("golang.org/x/sys", "github.com/cespare/xxhash/v2"):
 	case f.dir == "actors" || leaf(f.dir) || f.dir == ".":
-		return "the core needs x/sys, xxhash and the io_uring library only"
+		return "the core imports x/sys, xxhash and the io_uring library only"
 	}
 	return ""
 }
 
-// docs asks for a doc.go with a package comment in every package.
+// docs requires a doc.go with a package comment in every package.
 func docs(t *tree) (bad []string) {
 	for dir, files := range t.packages() {
 		i := slices.IndexFunc(files, func(f *source) bool { return path.Base(f.path) == "doc.go" })
@@ -127,7 +127,7 @@ func docs(t *tree) (bad []string) {
 	return bad
 }
 
-// examples asks for a runnable example in every package that is not a program.
+// examples requires a runnable example in every package that is not a program.
 func examples(t *tree) (bad []string) {
 	for dir, files := range t.packages() {
 		if dir == "." || slices.ContainsFunc(files, func(f *source) bool { return f.ast.Name.Name == "main" }) {

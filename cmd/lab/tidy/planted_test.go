@@ -7,8 +7,7 @@ import (
 	"testing/fstest"
 )
 
-// planted is a tree that keeps every rule, changed by pairs of path and text;
-// an empty text removes the file.
+// planted returns a tree that keeps every rule, changed by pairs of path and text. An empty text removes the file.
 func planted(change ...string) fstest.MapFS {
 	m := fstest.MapFS{}
 	put := func(name, text string) { m[name] = &fstest.MapFile{Data: []byte(text)} }
@@ -38,31 +37,31 @@ func planted(change ...string) fstest.MapFS {
 	return m
 }
 
-func TestRulesSeeWhatTheyForbid(t *testing.T) {
+func TestRulesReportViolations(t *testing.T) {
 	many := func(n int) string { return strings.Repeat("\n", n) }
 	use := func(pkg string) string { return "package p\nimport _ \"" + pkg + "\"\n" }
 	const sleep = "package p\nfunc Test() { time.Sleep(1) }\n"
 	for _, tt := range []struct{ rule, path, text, want string }{
-		{"imports", "mailbox/a.go", use("sluice/telemetry"), "a.go:2:8 imports " + "sluice/telemetry" + ": the leaves do not know one another"},
-		{"imports", "mailbox/a_test.go", use("sluice/encode"), "the leaves do not know one another"},
-		{"imports", "encode/a.go", use("sluice/actors"), "nor who uses them"},
+		{"imports", "mailbox/a.go", use("sluice/telemetry"), "a.go:2:8 imports " + "sluice/telemetry" + ": the leaves import neither one another"},
+		{"imports", "mailbox/a_test.go", use("sluice/encode"), "the leaves import neither one another"},
+		{"imports", "encode/a.go", use("sluice/actors"), "nor their users"},
 		{"imports", "transport/a.go", use("sluice/transport/wire"), "never the other way"},
-		{"imports", "transport/wire/a.go", use("sluice/durability/journal"), "do not know one another"},
-		{"imports", "actors/a.go", use("sluice/transport/wire"), "subpackages are for its own subpackages"},
+		{"imports", "transport/wire/a.go", use("sluice/durability/journal"), "import neither one another"},
+		{"imports", "actors/a.go", use("sluice/transport/wire"), "subpackages of leaves are for the subpackages of actors"},
 		{"imports", "actors/a.go", use("sluice/actors/sequencer"), "actors lies below actors/sequencer"},
 		{"imports", "actors/internal/run/a.go", use("sluice/actors"), "actors/internal lies below actors"},
-		{"imports", "actors/internal/run/a.go", use("sluice/transport/wire"), "subpackages are for its own subpackages"},
+		{"imports", "actors/internal/run/a.go", use("sluice/transport/wire"), "subpackages of leaves are for the subpackages of actors"},
 		{"imports", "actors/sequencer/a.go", use("sluice/actors/node"), "actors/sequencer lies below"},
 		{"imports", "actors/node/a.go", use("sluice/actors/node/observe"), "actors/node lies below"},
-		{"imports", "actors/node/a.go", use("sluice/cmd/orderbook"), "only cmd wires"},
+		{"imports", "actors/node/a.go", use("sluice/cmd/orderbook"), "only cmd imports from cmd"},
 		{"imports", "actors/node/a.go", use("go.opentelemetry.io/otel"), "only telemetry/otel"},
-		{"imports", "actors/a_test.go", use("sluice/cmd/tool"), "only cmd wires"},
-		{"imports", "doc.go", use("sluice/mailbox"), "do not know one another"},
+		{"imports", "actors/a_test.go", use("sluice/cmd/tool"), "only cmd imports from cmd"},
+		{"imports", "doc.go", use("sluice/mailbox"), "import neither one another"},
 		{"imports", "transport/wire/a.go", use("github.com/pawelgaczynski/giouring"), "only package transport"},
 		{"imports", "telemetry/a.go", use("go.opentelemetry.io/otel"), "only telemetry/otel"},
 		{"imports", "transport/wire/a.go", use("github.com/prometheus/client_golang/prometheus"), "only telemetry/otel"},
-		{"imports", "mailbox/a.go", use("go.uber.org/zap"), "the core needs"},
-		{"imports", "cmd/tool/a_test.go", use("sluice/cmd/lab/program"), "which does not know them"},
+		{"imports", "mailbox/a.go", use("go.uber.org/zap"), "the core imports"},
+		{"imports", "cmd/tool/a_test.go", use("sluice/cmd/lab/program"), "which must not import them"},
 		{"modules", "cmd/tool/go.mod", "module tool", "cmd/tool/go.mod: a module of its own"},
 		{"modules", "cmd/lab/go.mod", "require (\n\texample.org/log v1.2.1\n)\n", "requires example.org/log v1.2.1, the main module v1.2.0"},
 		{"dependencies", "docs/dependencies.md", "", "no row for example.org/log"},
@@ -97,19 +96,19 @@ func TestRulesSeeWhatTheyForbid(t *testing.T) {
 		{"decisions", "docs/decisions/0002-again.md", "# 0002", "the next number is 0003"},
 		{"decisions", "docs/decisions/0003-three.md", "# 0003", "0003-three.md: not in the index"},
 		{"decisions", "docs/decisions/0002-two.md", "# 0003", "does not begin with"},
-		{"decisions", "docs/decisions/notes.md", "x", "called NNNN-title.md"},
+		{"decisions", "docs/decisions/notes.md", "x", "named NNNN-title.md"},
 	} {
 		src, err := load(planted(tt.path, tt.text))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Join(rules()[tt.rule](src), "\n"); !strings.Contains(got, tt.want) {
-			t.Errorf("%s does not see %q in %s; it says %q, want %q", tt.rule, tt.text, tt.path, got, tt.want)
+			t.Errorf("%s does not report %q in %s; got %q, want %q", tt.rule, tt.text, tt.path, got, tt.want)
 		}
 	}
 }
 
-func TestRulesAcceptWhatIsAllowed(t *testing.T) {
+func TestRulesAcceptConformingTree(t *testing.T) {
 	const sleep = "package p\nfunc Test() { synctest.Test(t, func() { time.Sleep(1) }) }\n"
 	src, err := load(planted(
 		"encode/a_test.go", sleep,
@@ -141,6 +140,6 @@ func TestRulesAcceptWhatIsAllowed(t *testing.T) {
 		}
 	}
 	if got := sleeps(src, map[string]string{"encode/a_test.go": "no longer"}); len(got) != 1 {
-		t.Errorf("an exception that nothing needs is not seen: %q", got)
+		t.Errorf("an exception that is no longer needed is not reported: %q", got)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// state forbids package variables that can change. What stays: error sentinels,
-// interface assertions, embedded files, and tables that nothing assigns to.
+// state forbids package variables that can change. Allowed are error sentinels, interface assertions, embedded files, and
+// tables that are never assigned to.
 func state(t *tree) (bad []string) {
 	for _, files := range t.packages() {
 		changed := make(map[string]bool)
@@ -56,7 +56,7 @@ func embedded(decl *ast.GenDecl, spec *ast.ValueSpec) bool {
 	return false
 }
 
-// constant tells whether a value would be a constant if the language had it.
+// constant reports whether a value would be a constant if the language allowed that.
 func constant(name string, value ast.Expr) bool {
 	switch v := value.(type) {
 	case *ast.CompositeLit:
@@ -85,8 +85,8 @@ func callee(c *ast.CallExpr) string {
 	return ""
 }
 
-// noteChanges notes every name that is assigned to, incremented, deleted from or whose
-// address is taken. It looks at names only: a local of the same name counts.
+// noteChanges records every name that is assigned to, incremented or deleted from, or whose address is taken. It compares
+// names only, so a local variable of the same name counts.
 func noteChanges(f *ast.File, changed map[string]bool) {
 	note := func(e ast.Expr) { // the first name of a.b[c] is the variable
 		ast.Inspect(e, func(n ast.Node) bool {

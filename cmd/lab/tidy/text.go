@@ -18,7 +18,7 @@ func lengths(t *tree) (bad []string) {
 			funcMax = 120
 		}
 		if f.lines > fileMax {
-			bad = append(bad, fmt.Sprintf("%s: %d lines, at most %d: split it by what it does", f.path, f.lines, fileMax))
+			bad = append(bad, fmt.Sprintf("%s: %d lines, at most %d: split it by content", f.path, f.lines, fileMax))
 		}
 		for _, d := range f.ast.Decls {
 			fn, ok := d.(*ast.FuncDecl)
@@ -34,20 +34,19 @@ func lengths(t *tree) (bad []string) {
 	return bad
 }
 
-// names forbids packages and files that are named after nothing.
+// names forbids names of packages and files that say nothing about their content.
 func names(t *tree) (bad []string) {
 	empty := regexp.MustCompile(`^(util|utils|common|types|helper|helpers|misc)$`)
 	for _, f := range t.files {
 		base := strings.TrimSuffix(strings.TrimSuffix(path.Base(f.path), ".go"), "_test")
 		if empty.MatchString(base) || empty.MatchString(path.Base(f.dir)) || empty.MatchString(f.ast.Name.Name) {
-			bad = append(bad, f.path+": name it after what it does")
+			bad = append(bad, f.path+": name it after its content")
 		}
 	}
 	return bad
 }
 
-// words forbids comments that postpone: an issue is fixed, or it is written
-// down where people look.
+// words forbids comments that postpone work: it is done, or recorded as an issue.
 func words(t *tree) (bad []string) {
 	later := regexp.MustCompile(`\b(TODO|FIXME|XXX)\b`)
 	for _, f := range t.files {
@@ -62,7 +61,7 @@ func words(t *tree) (bad []string) {
 	return bad
 }
 
-// top holds the listing that shows the architecture.
+// top checks the entries at the top of the repository, whose list shows the architecture.
 func top(t *tree) (bad []string) {
 	must := strings.Fields("actors mailbox transport encode durability telemetry cmd go.mod go.sum README.md Makefile CHANGELOG.md LICENSE docs .ci doc.go")
 	may := strings.Fields("deploy .git .gitignore bin data sluice-data")
@@ -81,7 +80,7 @@ func top(t *tree) (bad []string) {
 	return bad
 }
 
-// sleeps forbids tests that depend on speed. Sleeping in a synctest bubble is virtual.
+// sleeps forbids sleeping in tests, which makes them depend on speed. In a synctest bubble time is virtual.
 func sleeps(t *tree, allowed map[string]string) (bad []string) {
 	used := make(map[string]bool)
 	for _, f := range t.files {
@@ -106,14 +105,13 @@ func sleeps(t *tree, allowed map[string]string) (bad []string) {
 	}
 	for p := range allowed {
 		if !used[p] {
-			bad = append(bad, p+": on the list of tests that sleep, and does not")
+			bad = append(bad, p+": listed as a test that sleeps, but does not")
 		}
 	}
 	return bad
 }
 
-// atomics asks for the typed ones: a plain field next to atomic.AddUint64 can be
-// read without it.
+// atomics requires the typed atomics: a field that is used with atomic.AddUint64 can be read without it by mistake.
 func atomics(t *tree) (bad []string) {
 	raw := regexp.MustCompile(`^atomic\.(Load|Store|Add|Swap|CompareAndSwap|And|Or)[A-Z]`)
 	for _, f := range t.files {
@@ -127,14 +125,13 @@ func atomics(t *tree) (bad []string) {
 	return bad
 }
 
-// decisions asks for records 0001, 0002, ... each titled with its number and
-// listed in the index.
+// decisions requires records 0001, 0002, ... without gaps, each titled with its number and listed in the index.
 func decisions(t *tree) (bad []string) {
 	const dir = "docs/decisions"
 	entries, _ := fs.ReadDir(t.root, dir)
 	index, err := fs.ReadFile(t.root, dir+"/README.md")
 	if err != nil {
-		bad = append(bad, dir+": no README.md that lists the records")
+		bad = append(bad, dir+": no README.md with a list of the records")
 	}
 	record := regexp.MustCompile(`^([0-9]{4})-[a-z0-9-]+\.md$`)
 	next := 1
@@ -144,7 +141,7 @@ func decisions(t *tree) (bad []string) {
 		}
 		m := record.FindStringSubmatch(e.Name())
 		if m == nil {
-			bad = append(bad, path.Join(dir, e.Name())+": a record is called NNNN-title.md")
+			bad = append(bad, path.Join(dir, e.Name())+": a record must be named NNNN-title.md")
 			continue
 		}
 		if want := fmt.Sprintf("%04d", next); m[1] != want {

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Check reads the Go files below root and returns every complaint, as "rule: place: what to do", in order. An error is that of
-// reading or parsing.
+// Check reads the files below root and returns all complaints as "rule: place: what to do", sorted. An error is one of reading
+// or parsing.
 func Check(root fs.FS) ([]string, error) {
 	src, err := load(root)
 	if err != nil {
@@ -27,7 +27,7 @@ func Check(root fs.FS) ([]string, error) {
 	return all, nil
 }
 
-// rules returns every rule under the name that the self-tests use.
+// rules returns all rules by name.
 func rules() map[string]func(*tree) []string {
 	return map[string]func(*tree) []string{
 		"imports":  imports,
