@@ -18,15 +18,15 @@ FUZZTIME    ?= 10s
 BENCH       ?= ^Benchmark(Gate|Encode|Egress|Pipeline|Chain|ChainAlone|Bytes|ParkedRoundTrip|Report|Evaluate|Snapshot)$$
 BENCHTIME   ?= 300ms
 BENCHPKGS   ?= ./actors ./mailbox ./encode ./durability
-# BENCHARGS="--into docs/benchmarks.md" puts the tables where they are read.
+# BENCHARGS="--into docs/benchmarks.md" updates the tables there.
 BENCHARGS   ?=
 RUNARGS     ?=
 # Arguments for every go test of `make test`, as TESTARGS=-short.
 TESTARGS    ?=
-# Releases that were seen to work with the Go version in go.mod.
+# Releases that work with the Go version in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
-# Comment form and naming are ours: cmd/lab/tidy holds them.
+# All checks but those of comment form and naming, which cmd/lab/tidy makes.
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
@@ -40,48 +40,48 @@ build: ## compile all packages without io_uring and with it, and bin/sluice
 	$(GO) build $(ENGINE) $(PKGS)
 	@if [ -d cmd/sluice ]; then set -x; mkdir -p bin && $(GO) build $(ENGINE) -o bin/sluice ./cmd/sluice; fi
 
-run: build ## start the stand-alone server; RUNARGS="..." are its flags
+run: build ## start the server; RUNARGS="..." are flags of sluice serve
 	bin/sluice serve $(RUNARGS)
 
-demo: build ## server, 64 clients, a kill -9 in the middle, and a table
+demo: build ## run a server and 64 clients with a kill -9 in the middle, and print a table
 	bin/sluice demo $(RUNARGS)
 
-test: ## all tests: without the io_uring engine, with it, and the modules below cmd/lab; says how long each part took
+test: ## run all tests, without and with the io_uring engine and in cmd/lab; prints the time of each part
 	@GO="$(GO)" PKGS="$(PKGS)" COUNT=$(COUNT) TIMEOUT=$(TIMEOUT) TESTARGS="$(TESTARGS)" .ci/test
 
-test-embedding: ## a ledger in a module of its own outside this one: built, served, killed in the middle
+test-embedding: ## build and run a ledger in a module outside this one, with a kill -9 in the middle
 	@.ci/embedding
 
-race: ## all tests under the race detector with the costly assertions; needs gcc
+race: ## run all tests under the race detector with the costly assertions; needs gcc
 	@command -v $${CC:-gcc} >/dev/null || { echo "make race: the race detector needs cgo and a C compiler, and there is no $${CC:-gcc}. Install one (Debian: apt-get install gcc libc6-dev) or set CC."; exit 1; }
 	@RACE=1 GO="$(GO)" PKGS="$(PKGS)" COUNT=$(COUNT) TIMEOUT=$(TIMEOUT) TESTARGS="$(RACEARGS)" .ci/test
 
-lint: ## gofmt, vet and staticcheck with all tags in all modules, module files, known vulnerabilities
+lint: ## run gofmt, vet and staticcheck with all tags in all modules; check module files and vulnerabilities
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "not formatted (gofmt -w them):"; echo "$$bad"; exit 1; fi
 	@GO="$(GO)" .ci/lint "$(STATICCHECK)" -checks $(CHECKS)
 	@$(MAKE) --no-print-directory vuln
 
-vuln: ## known vulnerabilities, skipped in words where the database cannot be reached
+vuln: ## check for known vulnerabilities, if the database can be reached
 	@if curl -fsS -m 10 -o /dev/null https://vuln.go.dev/index/db.json 2>/dev/null; then \
 		echo "$(GO) run $(GOVULNCHECK) -tags giouring $(PKGS)"; $(GO) run $(GOVULNCHECK) -tags giouring $(PKGS); \
 	else echo "govulncheck: not run, its database vuln.go.dev cannot be reached from here (or there is no curl)"; fi
 
-bench: build peers ## micro benchmarks and the whole pipeline beside a plain Go server, a quarter of an hour; bench-quick is a minute of it
+bench: build peers ## run micro benchmarks and compare the pipeline with other servers, in 15 minutes; bench-quick takes one
 	$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 10m $(BENCHPKGS) > bin/micro.txt || { cat bin/micro.txt; exit 1; }
 	@cat bin/micro.txt
 	bin/sluice bench --profile full --micro bin/micro.txt $(BENCHARGS)
 
-peers: ## bin/peers, the servers that `sluice bench` compares with; a module of its own
+peers: ## build bin/peers, the servers that `sluice bench` compares with
 	@mkdir -p bin
 	cd cmd/lab/peers && $(GO) build $(ENGINE) -o ../../../bin/peers .
 
-bench-telemetry: ## what telemetry costs: the pipeline with it and without, in turns; TURNS=200
+bench-telemetry: ## measure the cost of telemetry: the pipeline with and without it, in turns; TURNS=200
 	.ci/bench-without telemetry $(TURNS)
 
-bench-assertions: ## what the checks that are always on cost, in the same way
+bench-assertions: ## measure the cost of the checks that are always compiled in, in the same way
 	.ci/bench-without assertions $(TURNS)
 
-collector: ## bin/otelcol, the upstream OpenTelemetry collector, for a test that skips without it; a module of its own
+collector: ## build bin/otelcol, the upstream OpenTelemetry collector, for a test that skips without it
 	@mkdir -p bin
 	cd cmd/lab/collector && $(GO) build -o ../../../bin/otelcol .
 
@@ -91,29 +91,29 @@ bench-quick:
 	$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -bench '^Benchmark(Gate|Encode|Egress|ChainAlone)$$' -benchtime 50ms -timeout 1m ./actors ./mailbox
 	bin/sluice bench --profile quick
 
-fuzz: ## every Fuzz target for FUZZTIME (10s)
+fuzz: ## run every Fuzz target for FUZZTIME (10s)
 	@set -e; n=0; for f in $$(grep -rlE --include='*_test.go' --exclude-dir=lab '^func Fuzz' . | sort); do \
 		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$f); do \
 			n=$$((n+1)); echo "== $$t in $$(dirname $$f)"; \
 			$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
 		done; done; echo "fuzzed $$n targets for $(FUZZTIME) each"
 
-sim: ## the deterministic simulator: SEEDS=1000 from FIRST=1 on all cores, or SEED=17 again; STEPS=20000 with faults each
+sim: ## run the simulator: SEEDS=1000 from FIRST=1 on all cores, or SEED=17 alone; STEPS=20000 each
 	$(GO) test -vet=off $(if $(SIMTAGS),-tags "$(SIMTAGS)") -count=1 -timeout 24h ./actors -run 'TestSim$$' -v $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FIRST),-first $(FIRST)) $(if $(STEPS),-steps $(STEPS)) $(SIMARGS)
 
 models: ## check the Promela models and their mutants with spin
 	@.ci/models
 
-picture: ## docs/live.png, taken in a real browser after 5 minutes of trading
+picture: ## take docs/live.png in a real browser after 5 minutes of trading
 	@d=$$(mktemp -d) && (cd cmd/lab && SLUICE_PICTURES=$$d $(WANT) $(GO) test -vet=off $(ENGINE) -count=1 -timeout 15m -run ThePictureForTheReadme ./browser) && cp $$d/live-light.png docs/live.png && rm -r $$d
 
-soak: ## for HOURS=2: simulator seeds (from FIRST) on one core, the long variants of the tests beside them; counts at the end
+soak: ## run simulator seeds (from FIRST) and the long variants of the tests for HOURS=2
 	@.ci/soak $(or $(HOURS),2) $(or $(FIRST),1000000)
 
-mutants: ## plant the known bugs one by one and see each caught, and by which seed; MUTANT=words selects
+mutants: ## plant the known bugs one by one, each of which a test must find; MUTANT=words selects
 	@.ci/mutants $(MUTANT)
 
-module: ## rename the module in place, for a fork that is published: MODULE=example.org/you/sluice
+module: ## rename the module in place, for a published fork: MODULE=example.org/you/sluice
 	@.ci/module "$(MODULE)"
 
 moduletest: ## check `make module` on a copy

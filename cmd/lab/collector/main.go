@@ -31,9 +31,9 @@ func main() {
 	}
 }
 
-// factories are the parts that a configuration may name.
+// factories returns the components that a configuration may name.
 func factories() (f otelcol.Factories, err error) {
-	// Its own factory would bring the SDKs of three clouds and of Kubernetes, to find out where it runs.
+	// The default factory would link the SDKs of three clouds and of Kubernetes, to detect its environment.
 	f.Telemetry = telemetry.NewFactory(func() component.Config { return &struct{}{} }, telemetry.WithCreateLogger(logger))
 	if f.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](otlpreceiver.NewFactory()); err != nil {
 		return f, err
@@ -42,7 +42,7 @@ func factories() (f otelcol.Factories, err error) {
 	return f, err
 }
 
-// logger writes what goes wrong, for the test that failed to show.
+// logger returns a logger of warnings and errors, which a failed test prints.
 func logger(context.Context, telemetry.LoggerSettings, component.Config) (*zap.Logger, component.ShutdownFunc, error) {
 	cfg := zap.NewProductionConfig()
 	cfg.Level.SetLevel(zap.WarnLevel)

@@ -10,29 +10,28 @@ import (
 	"sluice/durability"
 )
 
-// bare is the limit, not a server: the shortest loop on io_uring that gets the same frames to the same connections. It
-// knows no gate, no cursors and no encoding. The frames of a connection are prepared, and get the eight bytes of their
-// number and of their time, so that the checker and the histogram are the same; each send carries the same number of
-// frames, 1 or 8.
+// bare is the limit, not a server: the shortest loop on io_uring that delivers the same frames to the same connections. It
+// has no gate, no cursors and no encoding. The frames of a connection are prepared, and only their number and time, eight bytes
+// each, are filled in, so that checker and histogram are the same. Each send carries the same number of frames, 1 or 8.
 //
 //	slots ==> number and time into a prepared frame ==> send ==> io_uring_enter(2)
 //
-// Sends of different connections share a system call as long as slots wait, as they do in each of the servers. At most one
-// is under way for a connection: a second one could overtake it when the socket is full. With 8 frames a send, slots that
-// do not complete a send go out when nothing was published for idleMost, so that a run ends complete; its latency says
-// nothing, its CPU time is what is looked at.
+// Sends of different connections share a system call while slots wait, as they do in each of the servers. At most one send of
+// a connection is in flight, because a second one could overtake it when the socket is full. With 8 frames a send, slots that
+// do not complete a send leave when nothing was published for idleMost, so that a run ends complete. Such a run is for CPU
+// time; its latency means nothing.
 type bare struct {
 	stage
 	ring *sendRing
-	each uint64   // frames in a send
-	room [][]byte // by id - 1: the prepared frames
-	size int      // of a frame
+	each uint64   // frames of a send
+	room [][]byte // prepared frames, by id - 1
+	size int      // bytes of a frame
 }
 
-// idleMost is the time without slots after which incomplete sends go out.
+// idleMost is the time without slots after which incomplete sends leave.
 const idleMost = 10 * time.Millisecond
 
-// newBare makes the constructor for each frames in a send.
+// newBare returns the constructor of a bare with the given number of frames in a send.
 func newBare(each int) bench.NewTarget {
 	return func(spec *bench.Spec, _ *durability.Cursors) (bench.Target, error) {
 		if spec.Stalled > 0 {
@@ -76,7 +75,7 @@ func (b *bare) loop() {
 		batch := b.Poll(stepMost)
 		if limit > 0 && len(batch) > 0 {
 			last = b.Now()
-		} else if limit > 0 && b.Now()-last >= int64(limit) { // not every Wait that ends early is the limit
+		} else if limit > 0 && b.Now()-last >= int64(limit) { // Wait can also end before the limit
 			b.rest()
 			last = b.Now()
 		}
@@ -105,7 +104,7 @@ func (b *bare) put(slots []bench.Slot) {
 	}
 }
 
-// rest sends what is incomplete.
+// rest sends incomplete sends.
 func (b *bare) rest() {
 	for i := range b.ring.conns {
 		b.ring.send(uint32(i))

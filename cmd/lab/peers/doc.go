@@ -7,10 +7,11 @@
 //	                                  classic   encode, io_uring sends, wait for all of them
 //	          without a gate:         bare      io_uring sends of frames that are prepared
 //
-// Producer, schedule, gate, frames, checker and reports are those of package bench and the same for each. What all peers
-// promise: frames of a connection in order, each once; those of one connection in a batch share a send, except in bare;
-// no allocation for a frame. How each works and why that is its best form is at its type. A client that never reads holds
-// back a server that waits for it; with --stalled it is closed after 50 ms. gnet keeps its bytes, bare refuses --stalled.
+// Producer, schedule, gate, frames, checker and reports are those of package bench and the same for each. All peers promise the
+// frames of a connection in order, each once, one send for the frames of a connection in a batch (except bare), and no
+// allocation for a frame. The comment of each type explains how it works and why that is its best form. A client that never
+// reads blocks a server that waits for it, and with --stalled it is closed after 50 ms. gnet buffers for it, and bare rejects
+// --stalled.
 //
 // Start reading at stage.go. The reasons are in docs/decisions/0019-peers.md.
 package main

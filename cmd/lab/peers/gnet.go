@@ -13,43 +13,43 @@ import (
 	"sluice/durability"
 )
 
-// gnetPeer is panjf2000/gnet: its event loop runs a task that takes all slots there are through the gate, encodes them into
-// a buffer of the connection, and writes to every connection that got some. Then it is an event loop again, until new slots
-// have the task queued.
+// gnetPeer is panjf2000/gnet: its event loop runs a task that passes all available slots through the gate, encodes them into
+// buffers of their connections, and writes to every connection that has some. Then it is an event loop again, until new slots
+// queue the task.
 //
 //	slots ==(wake-up queues a task)==> event loop: gate ==> encode ==> buffer of the connection ==> Conn.Write
 //
 // This is its best form: only the event loop may write directly. AsyncWrite, which is for other goroutines, allocates and
 // queues a task for each connection and copies when it runs; here a batch costs one task. A goroutine for the gate that
-// deals reports out to two loops was measured too: on two cores it costs a tenth to a half more CPU per frame. A full
-// socket makes nobody wait: gnet keeps the rest and writes it when the socket has room. A connection for which it keeps
-// more than keepMost is closed, the limit that sluice gets in this benchmark.
+// distributes reports to two loops was measured as well: on two cores it costs a tenth to a half more CPU per frame. A full
+// socket delays no other connection: gnet buffers the rest and writes it when the socket has room. A connection with more than
+// keepMost buffered is closed, which is the limit of sluice in this benchmark.
 type gnetPeer struct {
 	gnet.BuiltinEventEngine
 	stage
 	client *gnet.Client
 	loop   gnet.EventLoop        // set by the first Connect
-	conns  []gnetConn            // by id - 1; conn is set before slots are published, the rest is the event loop's
-	dirty  []uint32              // of the event loop: indices of connections with something in their buffer, some twice
+	conns  []gnetConn            // by id - 1; conn is set before slots are published, the rest belongs to the event loop
+	dirty  []uint32              // of the event loop: indices of connections with data in their buffer, some twice
 	over   bool                  // of the event loop: ended is closed
-	failed atomic.Pointer[error] // written by who wakes the loop, read by Finish
+	failed atomic.Pointer[error] // written by wake, read by Finish
 }
 
-// keepMost is in bytes.
+// keepMost is the limit for the bytes that gnet buffers for a connection.
 const keepMost = 32 << 20
 
 type gnetConn struct {
 	conn   gnet.Conn
 	buf    []byte
 	frames uint64 // in buf
-	kept   uint64 // frames that gnet keeps a part of
+	kept   uint64 // frames of which gnet still buffers a part
 	gone   bool
 }
 
 func newGnet(spec *bench.Spec, cursors *durability.Cursors) (bench.Target, error) {
 	g := &gnetPeer{stage: newStage(bench.NewGate(cursors)), conns: make([]gnetConn, spec.Connections)}
 	var err error
-	// Its own logger would write to the standard output, which carries the reports.
+	// The default logger would write to standard output, which carries the reports.
 	g.client, err = gnet.NewClient(g, gnet.WithNumEventLoop(1), gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(zap.NewNop().Sugar()))
 	if err != nil {
 		return nil, fmt.Errorf("gnet: %w", err)
@@ -141,7 +141,7 @@ func (g *gnetPeer) flush() {
 	g.dirty = g.dirty[:0]
 }
 
-// write sends the connection's buffer. A frame counts when gnet has nothing left of it.
+// write sends the buffer of a connection. A frame counts as sent when gnet buffers no part of it.
 func (g *gnetPeer) write(c *gnetConn) {
 	if len(c.buf) > 0 && !c.gone {
 		if c.conn.OutboundBuffered() == 0 {
@@ -156,7 +156,7 @@ func (g *gnetPeer) write(c *gnetConn) {
 		case left == 0:
 			g.sent.frames.Add(c.frames)
 		case left > keepMost:
-			_ = g.loop.Close(c.conn) // OnClose counts it
+			_ = g.loop.Close(c.conn) // OnClose counts this
 		default:
 			c.kept += c.frames
 		}

@@ -18,7 +18,7 @@ func main() {
 	}
 }
 
-// servers are the peers by the words of `sluice bench --peer`.
+// servers returns the peers by their names in `sluice bench --peer`.
 func servers() map[string]bench.NewTarget {
 	return map[string]bench.NewTarget{
 		"single": newSingle, "netpoll": newNetpoll, "gnet": newGnet, "classic": newClassic,

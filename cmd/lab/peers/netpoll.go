@@ -11,19 +11,19 @@ import (
 	"sluice/durability"
 )
 
-// netpoller is cloudwego/netpoll: one goroutine takes the slots through the gate, encodes each frame in place into the
-// LinkBuffer of its connection and flushes every connection that a batch has frames for.
+// netpoller is cloudwego/netpoll: one goroutine passes the slots through the gate, encodes each frame in place into the
+// LinkBuffer of its connection and flushes every connection of a batch.
 //
 //	slots ==> gate ==> encode in Writer().Malloc ==> Flush: sendmsg(2) of the buffer's blocks
 //
-// This is its best form for a stage that only answers: Malloc and Flush are the library's path without a copy, its blocks
-// come from its own pool, and Flush sends at once from the goroutine that calls it; its pollers would only add a wake-up.
-// Buffers are flushed at 32 KiB, since a Flush sends at most 32 blocks of 4 KiB and otherwise waits for a poller to send
-// the rest. A Flush to a full socket waits for the client.
+// This is its best form for a stage that only responds: Malloc and Flush are the library's path without a copy, its blocks
+// come from its own pool, and Flush sends at once on the calling goroutine, where its pollers would add a wake-up. Buffers are
+// flushed at 32 KiB, because a Flush sends at most 32 blocks of 4 KiB and otherwise waits for a poller to send the rest. A
+// Flush to a full socket waits for the client.
 type netpoller struct {
 	stage
 	conns []netpollConn // by id - 1; filled before slots are published
-	dirty []uint32      // indices of connections with something in their buffer, some twice
+	dirty []uint32      // indices of connections with data in their buffer, some twice
 	watch watch
 }
 

@@ -13,7 +13,7 @@ import (
 	"sluice/cmd/internal/bench"
 )
 
-// TestMain makes the test's own program serve as the server process.
+// TestMain lets the test binary be the server process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == bench.ChildArgument {
 		if err := bench.Child(os.Stdin, os.Stdout, servers()); err != nil {
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// measured is one run of a plan that was changed.
+// measured runs one changed plan.
 func measured(t *testing.T, peer string, change func(*bench.Plan)) (*bench.Result, error) {
 	t.Helper()
 	program, err := os.Executable()
@@ -59,7 +59,7 @@ func TestEveryPeerDeliversEverything(t *testing.T) {
 		{"at a rate", func(*bench.Plan) {}},
 		{"at full speed", func(p *bench.Plan) { p.Rate = []string{"0"} }},
 		{"to one connection at full speed", func(p *bench.Plan) { p.Rate, p.Connections = []string{"0"}, []string{"1"} }},
-		// More than sockets hold is under way, so sends are short and sockets full all the time.
+		// More data is in flight than sockets hold, so sends are short and sockets are full all the time.
 		{"large frames to unix sockets at full speed", func(p *bench.Plan) {
 			p.Rate, p.Frame, p.Net, p.Window = []string{"0"}, []string{"5000"}, []string{"unix"}, 1<<14
 		}},
@@ -82,8 +82,8 @@ func TestEveryPeerDeliversEverything(t *testing.T) {
 	}
 }
 
-// TestTheLimitSendsWhatItSays holds the frames per send that the goals are stated for.
-func TestTheLimitSendsWhatItSays(t *testing.T) {
+// TestBareSendsFramesAsStated checks the frames per send for which the goals are stated.
+func TestBareSendsFramesAsStated(t *testing.T) {
 	for peer, want := range map[string]float64{"bare": 1, "bare8": 8} {
 		t.Run(peer, func(t *testing.T) {
 			res, err := measured(t, peer, func(p *bench.Plan) { p.Rate, p.Run = []string{"0"}, time.Second })
@@ -91,7 +91,7 @@ func TestTheLimitSendsWhatItSays(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := float64(res.Counts.Frames) / float64(max(res.Counts.Sends, 1))
-			// What is sampled in the middle of a batch, and short sends, may be off by a little.
+			// Samples in the middle of a batch and short sends cause a small error.
 			if math.Abs(got-want) > 0.02*want {
 				t.Errorf("%.3f frames a send in %+v, want %.0f", got, res.Counts, want)
 			}
@@ -99,7 +99,7 @@ func TestTheLimitSendsWhatItSays(t *testing.T) {
 	}
 }
 
-// TestNothingLeavesBeforeItIsDurable has the checker of package bench compare the time of arrival with the journal's lag.
+// TestNothingLeavesBeforeItIsDurable lets the checker of package bench compare the time of arrival with the lag of the journal.
 func TestNothingLeavesBeforeItIsDurable(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestNothingLeavesBeforeItIsDurable(t *testing.T) {
 	}
 }
 
-func TestClientsThatNeverReadAreLeftBehind(t *testing.T) {
+func TestStalledClientsDoNotAffectOthers(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {
 			res, err := measured(t, peer, func(p *bench.Plan) { p.Stalled, p.Run = []string{"25"}, time.Second })
@@ -134,7 +134,7 @@ func TestClientsThatNeverReadAreLeftBehind(t *testing.T) {
 				t.Fatal(err)
 			}
 			if res.Faults != (bench.Faults{}) || res.Sent == 0 {
-				t.Errorf("faults %v in %d frames for those who read; %s", res.Faults, res.Sent, res.First)
+				t.Errorf("faults %v in %d frames for clients that read; %s", res.Faults, res.Sent, res.First)
 			}
 			if want := map[bool]uint64{false: 4}[peer == "gnet"]; res.Counts.Closed != want {
 				t.Errorf("%d connections closed, want %d", res.Counts.Closed, want)
@@ -143,7 +143,7 @@ func TestClientsThatNeverReadAreLeftBehind(t *testing.T) {
 	}
 }
 
-// TestNoAllocationForAFrame counts heap objects of the server process, whose producer and sampler allocate a few too.
+// TestNoAllocationForAFrame counts heap objects of the server process, whose producer and sampler allocate a few as well.
 func TestNoAllocationForAFrame(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {

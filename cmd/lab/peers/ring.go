@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sendRing sends on io_uring(7) and waits for what it sent: at most one send for a connection is under way, and none when
-// flush returns. It belongs to one goroutine, and so do the buffers, which the kernel reads during flush only.
+// sendRing sends on io_uring(7) and waits for completion: at most one send of a connection is in flight, and none when flush
+// returns. It belongs to one goroutine, and so do the buffers, which the kernel reads during flush only.
 type sendRing struct {
 	ring    *giouring.Ring
 	sent    *counts
 	conns   []ringConn // by id - 1
-	entries int        // most sends under way
-	flying  int        // sends that were queued and have not completed
-	watched bool       // completions are taken one by one, for flying of each connection to be exact
+	entries int        // most sends in flight
+	flying  int        // sends that are queued and have not completed
+	watched bool       // completions are processed one by one, so that flying of each connection is exact
 	each    func(*giouring.CompletionQueueEvent)
 	seen    uint32
 }
@@ -25,8 +25,8 @@ type sendRing struct {
 // ringConn is a connection of a sendRing.
 type ringConn struct {
 	fd     int
-	buf    []byte // what to send
-	done   int    // of buf
+	buf    []byte // bytes to send
+	done   int    // sent bytes of buf
 	frames uint64 // in buf
 	gone   bool
 	flying atomic.Bool // written by the owner, read by a watch
@@ -50,8 +50,8 @@ func newSendRing(connections int, sent *counts, watched bool) (*sendRing, error)
 	return r, nil
 }
 
-// send queues what the connection has to send and flushes first if the queue is full. The buffer must not change until
-// flush has returned.
+// send queues the buffer of a connection, and flushes first if the queue is full. The buffer must not change until flush has
+// returned.
 func (r *sendRing) send(i uint32) {
 	c := &r.conns[i]
 	if c.gone || len(c.buf) == 0 {
@@ -71,13 +71,13 @@ func (r *sendRing) queue(i uint32, c *ringConn) {
 	if entry == nil {
 		panic(fmt.Sprintf("peers: no entry for a send with %d of %d under way", r.flying, r.entries))
 	}
-	*entry = giouring.SubmissionQueueEntry{} // the library leaves fields of its last use
+	*entry = giouring.SubmissionQueueEntry{} // the library does not clear fields of the last use
 	rest := c.buf[c.done:]
 	entry.PrepareSend(c.fd, uintptr(unsafe.Pointer(unsafe.SliceData(rest))), uint32(len(rest)), unix.MSG_NOSIGNAL|unix.MSG_WAITALL)
 	entry.UserData = uint64(i)
 }
 
-// flush submits what is queued and waits until all of it is sent, the rest of short sends too.
+// flush submits all queued sends and waits until they are complete, including the rest of short sends.
 func (r *sendRing) flush() {
 	for r.flying > 0 {
 		wait := r.flying
@@ -89,12 +89,12 @@ func (r *sendRing) flush() {
 	}
 }
 
-// enter submits, and waits for the number of completions.
+// enter submits, and waits for a number of completions.
 func (r *sendRing) enter(wait uint32) {
 	_, err := r.ring.SubmitAndWait(wait)
 	r.sent.submits.Add(1)
 	switch err {
-	case nil, unix.EINTR, unix.EAGAIN, unix.EBUSY: // flush counts completions and comes again
+	case nil, unix.EINTR, unix.EAGAIN, unix.EBUSY: // flush counts completions and calls again
 	default:
 		panic(fmt.Sprintf("peers: io_uring_enter with %d sends: %v", r.flying, err))
 	}
@@ -106,7 +106,7 @@ func (r *sendRing) reap() {
 	r.ring.CQAdvance(r.seen)
 }
 
-// complete takes the result of one send.
+// complete processes the result of one send.
 func (r *sendRing) complete(e *giouring.CompletionQueueEvent) {
 	r.seen++
 	i, n := uint32(e.UserData), int(e.Res)
@@ -134,16 +134,16 @@ func (r *sendRing) complete(e *giouring.CompletionQueueEvent) {
 	r.flying--
 }
 
-// interrupt ends the sends under way with an error; any goroutine may call it while flush waits.
+// interrupt ends the sends in flight with an error. Any goroutine may call it while flush waits.
 func (r *sendRing) interrupt() {
 	for i := range r.conns {
 		if c := &r.conns[i]; c.flying.Load() {
-			_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // the client may have gone by itself
+			_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // an error means that the client has closed already
 		}
 	}
 }
 
-// close ends everything; nothing is under way.
+// close releases the ring; no send may be in flight.
 func (r *sendRing) close() {
 	r.ring.QueueExit()
 	for i := range r.conns {

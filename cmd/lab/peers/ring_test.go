@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTheRestOfAShortSendFollows hands completions to the ring that a healthy kernel does not give with MSG_WAITALL.
-func TestTheRestOfAShortSendFollows(t *testing.T) {
+// TestShortSendIsContinued gives the ring completions that a healthy kernel does not return with MSG_WAITALL.
+func TestShortSendIsContinued(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		res   int32
-		want  string // what the kernel is given afterwards
+		want  string // bytes that the kernel is given afterwards
 		count uint64 // frames that count as sent at the end
 		gone  bool
 	}{
@@ -44,7 +44,7 @@ func TestTheRestOfAShortSendFollows(t *testing.T) {
 			r.complete(&giouring.CompletionQueueEvent{Res: tt.res})
 			r.flush()
 			var got [64]byte
-			n, _ := unix.Read(fds[1], got[:]) // EAGAIN says that nothing came
+			n, _ := unix.Read(fds[1], got[:]) // EAGAIN means that nothing came
 			if text := string(bytes.TrimRight(got[:max(n, 0)], "\x00")); text != tt.want {
 				t.Errorf("%q was sent, want %q", text, tt.want)
 			}
@@ -56,7 +56,7 @@ func TestTheRestOfAShortSendFollows(t *testing.T) {
 	}
 }
 
-// TestMoreConnectionsThanEntries sends to so many that the queue is full several times.
+// TestMoreConnectionsThanEntries sends to more connections than the queue holds, several times over.
 func TestMoreConnectionsThanEntries(t *testing.T) {
 	sent := &counts{}
 	r, err := newSendRing(100, sent, false)

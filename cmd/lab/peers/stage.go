@@ -9,41 +9,41 @@ import (
 )
 
 const (
-	// stepMost is how many slots are encoded before they are the producer's again.
+	// stepMost is the number of slots that are encoded before they are returned to the producer.
 	stepMost = 1 << 10
-	// batchMost is how many slots are encoded before what they wrote is sent. What a batch has for one connection shares a
-	// send, and nothing makes a frame as cheap as that, so it is a slot ring. At low rates it is what there is.
+	// batchMost is the number of slots that are encoded before their frames are sent. The frames of a batch for one connection
+	// share a send, which saves more than anything else, so it is a whole slot ring. At low rates a batch is what is available.
 	batchMost = 1 << 16
-	// sendMost is the length of a connection's buffer that is sent before the batch ends, for the buffers to stay in the
-	// cache. More in one send is no cheaper.
+	// sendMost is the length at which a buffer is sent before the batch ends, so that buffers stay in the cache. Longer sends
+	// are no cheaper.
 	sendMost = 32 << 10
-	// patience is how long a write may be stuck before its connection is closed, in runs with clients that never read. It is
-	// short, in favour of servers that wait for a client: everybody waits with them, for one such client after the other.
+	// patience is the time for which a write may be stuck before its connection is closed, in runs with clients that never
+	// read. It is short, in favour of servers that wait for a client: all connections wait for one such client after the other.
 	// A client that reads has room for more than it gets in that time.
 	patience = 50 * time.Millisecond
 )
 
-// stage is what the peers have in common: the gate, one goroutine that takes slots, and the counts.
+// stage is the common part of the peers: the gate, one goroutine that takes slots, and the counts.
 type stage struct {
 	*bench.Gate
 	sent  counts
-	ended chan struct{} // closed when all slots were passed on
+	ended chan struct{} // closed when all slots are processed
 }
 
-// counts are written by the goroutines that send, read by the sampler.
+// counts are written by the sending goroutines and read by the sampler.
 type counts struct{ frames, bytes, sends, submits, refused, closed atomic.Uint64 }
 
 func newStage(gate *bench.Gate) stage { return stage{Gate: gate, ended: make(chan struct{})} }
 
 // sender is the part of a peer that differs.
 type sender interface {
-	// put encodes slots; they are the producer's again when it returns.
+	// put encodes slots; they are returned to the producer when it returns.
 	put(slots []bench.Slot)
-	// flush sends what was put.
+	// flush sends the encoded frames.
 	flush()
 }
 
-// run passes slots on until they end.
+// run processes slots until they end.
 func (s *stage) run(to sender) {
 	defer close(s.ended)
 	for s.Wait(0) {
@@ -51,7 +51,7 @@ func (s *stage) run(to sender) {
 	}
 }
 
-// drain passes all slots on that there are. A batch never waits for more.
+// drain processes all available slots. A batch never waits for more.
 func (s *stage) drain(to sender) {
 	n := 0
 	for step := s.Poll(stepMost); len(step) > 0; step = s.Poll(stepMost) {
@@ -74,7 +74,7 @@ func (s *stage) Counts() bench.Counts {
 	}
 }
 
-// wait returns when the slots have ended; after ctx it calls interrupt, for that to happen soon.
+// wait returns when the slots have ended. When ctx ends, it calls interrupt, so that this happens soon.
 func (s *stage) wait(ctx context.Context, interrupt func()) error {
 	select {
 	case <-s.ended:
@@ -86,17 +86,17 @@ func (s *stage) wait(ctx context.Context, interrupt func()) error {
 	return ctx.Err()
 }
 
-// watch closes connections that a write is stuck in. It costs two readings of the clock a write, and nothing in runs in
-// which every client reads: there, waiting for a client is what its closed window asks for.
+// watch closes connections whose write is stuck. It costs two readings of the clock a write, and nothing in runs in which every
+// client reads: there, waiting for a client is the correct response to its closed window.
 type watch struct {
 	gate  *bench.Gate
 	on    bool
-	id    atomic.Uint64 // written by the goroutine that writes, read by watch's: the connection
-	since atomic.Int64  // written by the goroutine that writes, read by watch's: when the write began, 0 = none
+	id    atomic.Uint64 // connection of the current write; written by the writing goroutine, read by that of watch
+	since atomic.Int64  // begin of the current write, 0 for none; likewise
 }
 
-// start begins to watch if the run has stalled clients. give is called with the connection, again and again while its
-// write is stuck, from another goroutine than the one that writes, until ended is closed.
+// start begins to watch if the run has stalled clients. Until ended is closed, give is called repeatedly with a connection
+// whose write is stuck, on a goroutine other than the writing one.
 func (w *watch) start(spec *bench.Spec, s *stage, give func(id uint64)) {
 	w.gate, w.on = s.Gate, spec.Stalled > 0
 	if !w.on {
@@ -112,7 +112,7 @@ func (w *watch) start(spec *bench.Spec, s *stage, give func(id uint64)) {
 			case <-look.C:
 			}
 			since, id := w.since.Load(), w.id.Load()
-			// A time is never used twice, so the same time twice means that the connection between belongs to it.
+			// Times are unique, so the same time before and after means that the connection read in between belongs to it.
 			if since != 0 && w.since.Load() == since && w.gate.Now()-since > int64(patience) {
 				give(id)
 			}
@@ -120,7 +120,7 @@ func (w *watch) start(spec *bench.Spec, s *stage, give func(id uint64)) {
 	}()
 }
 
-// begin notes that a write to the connection begins, end that it is over.
+// begin records the begin of a write to a connection; end records its end.
 func (w *watch) begin(id uint64) {
 	if w.on {
 		w.id.Store(id)
