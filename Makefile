@@ -105,7 +105,7 @@ models: ## check the Promela models and their mutants with spin
 	@.ci/models
 
 picture: ## take docs/live.png in a real browser after 5 minutes of trading
-	@d=$$(mktemp -d) && (cd cmd/lab && SLUICE_PICTURES=$$d $(WANT) $(GO) test -vet=off $(ENGINE) -count=1 -timeout 15m -run ThePictureForTheReadme ./browser) && cp $$d/live-light.png docs/live.png && rm -r $$d
+	@d=$$(mktemp -d) && (cd cmd/lab && SLUICE_PICTURES=$$d $(WANT) $(GO) test -vet=off $(ENGINE) -count=1 -timeout 15m -run PictureForReadme ./browser) && cp $$d/live-light.png docs/live.png && rm -r $$d
 
 soak: ## run simulator seeds (from FIRST) and the long variants of the tests for HOURS=2
 	@.ci/soak $(or $(HOURS),2) $(or $(FIRST),1000000)

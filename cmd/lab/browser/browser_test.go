@@ -21,17 +21,17 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browser is a real one with the page open.
+// browser is a running Chromium with the page.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
 
 	mu       sync.Mutex
-	problems []string // what the console showed, guarded by mu
-	asked    []string // addresses that were asked for, guarded by mu
+	problems []string // messages on the console, guarded by mu
+	asked    []string // requested addresses, guarded by mu
 }
 
-// openBrowser skips the test, in words, where there is none.
+// openBrowser starts a browser, or skips the test if there is none.
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	program := os.Getenv("SLUICE_CHROMIUM")
@@ -41,7 +41,7 @@ func openBrowser(t *testing.T) *browser {
 		}
 	}
 	if program == "" {
-		t.Skip("there is no Chromium here to show the page in: .ci/chromium installs Debian's, or SLUICE_CHROMIUM names one")
+		t.Skip("there is no Chromium: .ci/chromium installs Debian's, or SLUICE_CHROMIUM names one")
 	}
 	b := &browser{t: t}
 	options := []chromedp.ExecAllocatorOption{
@@ -56,7 +56,7 @@ func openBrowser(t *testing.T) *browser {
 	b.ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
 	run(b, chromedp.EmulateViewport(1280, 800))
-	if err := chromedp.Listen(b.ctx, b.hear); err != nil {
+	if err := chromedp.Listen(b.ctx, b.record); err != nil {
 		t.Fatal(err)
 	}
 	call(b, network.Enable, network.EnableParams{})
@@ -65,8 +65,8 @@ func openBrowser(t *testing.T) *browser {
 	return b
 }
 
-// hear notes what must not happen.
-func (b *browser) hear(event any) {
+// record records problems and requests.
+func (b *browser) record(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch e := event.(type) {
@@ -103,13 +103,13 @@ func eval[T any](b *browser, expression string) T {
 	return run(b, chromedp.Evaluate[T](expression))
 }
 
-// text is what an element says.
+// text returns the text of an element.
 func (b *browser) text(selector string) string {
 	b.t.Helper()
 	return eval[string](b, fmt.Sprintf("document.querySelector(%q).textContent", selector))
 }
 
-// until waits until an expression is true.
+// until waits until an expression is true. what completes the sentence "waited for".
 func (b *browser) until(what, expression string) {
 	b.t.Helper()
 	until(b.t, what, func() error {
@@ -120,13 +120,13 @@ func (b *browser) until(what, expression string) {
 	})
 }
 
-// scheme sets what the reader prefers, light or dark.
+// scheme sets the color scheme that the reader prefers, light or dark.
 func (b *browser) scheme(name string) {
 	b.t.Helper()
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
 }
 
-// keep writes a picture of the page into the directory that SLUICE_PICTURES names.
+// keep writes a picture of the page into the directory SLUICE_PICTURES, if that is set.
 func (b *browser) keep(name string) {
 	b.t.Helper()
 	dir := os.Getenv("SLUICE_PICTURES")
@@ -140,11 +140,11 @@ func (b *browser) keep(name string) {
 
 const number = `(s => Number(document.querySelector(s).textContent.replace(/[^0-9.]/g, "")))`
 
-func TestThePageInABrowser(t *testing.T) {
+func TestPageShowsRunningServer(t *testing.T) {
 	b := openBrowser(t)
 	d := newStand(t, "--hard-limit", "32MiB", "--soft-limit", "16MiB", "--soft-for", "1h", "--no-progress", "1h")
 	run(b, chromedp.Navigate(d.base+"/"))
-	b.until("an empty page that says so", `document.querySelector("#state").textContent === "ready" && document.querySelector("#latency").textContent.includes("No answers") && document.querySelector("#slow-empty").textContent === "Nobody is connected."`)
+	b.until("a page that says it is empty", `document.querySelector("#state").textContent === "ready" && document.querySelector("#latency").textContent.includes("No answers") && document.querySelector("#slow-empty").textContent === "Nobody is connected."`)
 	b.keep("empty")
 
 	d.trade(16, func(time.Duration) float64 { return 2000 })
@@ -154,7 +154,7 @@ func TestThePageInABrowser(t *testing.T) {
 		b.until("the numbers to move", fmt.Sprintf(`%s("#event") > %f && %s("#n-egress b") > 0 && %s("#n-journal b") > 0`, number, before, number, number))
 	}
 	b.until("a line of the median", `document.querySelector("#latency path.p50").getAttribute("d").includes("L")`)
-	b.until("every stage that everyone passes", `["hand-off","gate","encode","queue","send","whole answer"].every(name =>
+	b.until("all stages of an ordinary response", `["hand-off","gate","encode","queue","send","whole answer"].every(name =>
 		[...document.querySelectorAll("#stages tbody tr")].some(r => r.cells[0].textContent === name && /[0-9]/.test(r.cells[2].textContent)))`)
 	if n := eval[int](b, `document.querySelectorAll("#shards tbody tr").length`); n != 4 {
 		t.Errorf("%d rows of shards, want 4", n)
@@ -162,7 +162,7 @@ func TestThePageInABrowser(t *testing.T) {
 	looks(t, b, "trading")
 
 	d.operate("--force", "policy", "hybrid")
-	b.until("a gate that is shut, and why", `document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged" && document.querySelector("#word").textContent.includes("in view")`)
+	b.until("a shut gate with its reason", `document.body.dataset.state === "wedged" && document.querySelector("#n-gate").dataset.is === "wedged" && document.querySelector("#word").textContent.includes("in view")`)
 	b.keep("wedged")
 	d.operate("policy", "local")
 	b.until("the gate to open", `document.body.dataset.state === "ready" && document.querySelector("#n-gate").dataset.is === "open"`)
@@ -172,19 +172,19 @@ func TestThePageInABrowser(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.problems {
-		t.Errorf("the browser complains: %s", p)
+		t.Errorf("the browser reports: %s", p)
 	}
 	for _, a := range b.asked {
 		if !strings.HasPrefix(a, d.base+"/") {
-			t.Errorf("the page asked for %s", a)
+			t.Errorf("the page requested %s", a)
 		}
 	}
 }
 
-// TestThePictureForTheReadme takes docs/live.png, after minutes of trading that goes up and down, with a slow client.
-func TestThePictureForTheReadme(t *testing.T) {
+// TestPictureForReadme takes docs/live.png after minutes of trading at a changing rate, with slow clients.
+func TestPictureForReadme(t *testing.T) {
 	if os.Getenv("SLUICE_PICTURES") == "" {
-		t.Skip("SLUICE_PICTURES names no directory for pictures; make picture does, and takes 5 minutes")
+		t.Skip("SLUICE_PICTURES names no directory for pictures; `make picture` does, and takes 5 minutes")
 	}
 	b := openBrowser(t)
 	d := newStand(t, "--hard-limit", "32MiB", "--soft-limit", "64KiB", "--soft-for", "1h", "--no-progress", "1h")
@@ -199,10 +199,10 @@ func TestThePictureForTheReadme(t *testing.T) {
 		return 5000 * wave
 	})
 	run(b, chromedp.Navigate(d.base+"/"))
-	for n := 10; n < kept-15; n += 10 { // patience is for one of these
+	for n := 10; n < kept-15; n += 10 { // patience bounds one of these waits
 		b.until("more history", fmt.Sprintf("points.length >= %d", n))
 	}
-	d.hoard(1, 200<<10) // late: a client that says nothing for long is sent away
+	d.hoard(1, 200<<10) // late, because a client that sends nothing for long is closed
 	d.hoard(2, 20<<10)
 	b.until("both slow clients", `document.querySelectorAll("#slow tbody tr").length >= 2`)
 	b.until("the newest points", fmt.Sprintf("points.length >= %d", kept))

@@ -17,11 +17,11 @@ import (
 	"sluice/telemetry"
 )
 
-// laptops are windows that the whole page has to fit in, without scrolling.
+// laptops are the windows into which the whole page must fit without scrolling.
 var laptops = [][2]int64{{1280, 800}, {1366, 768}, {1440, 900}}
 
-// looks checks what can be checked of looks, in light and dark: text is readable on what is behind it, everything is in the
-// window, and nothing is cut without a title that has the whole of it.
+// looks checks the appearance of the page, in light and dark: text has enough contrast to its background, everything is inside
+// the window, and nothing is cut without a title that has the whole text.
 func looks(t *testing.T, b *browser, name string) {
 	t.Helper()
 	const contrasts = `(() => {
@@ -58,7 +58,7 @@ func looks(t *testing.T, b *browser, name string) {
 		}
 		for _, what := range eval[[]string](b, `[...document.querySelectorAll("h1, h2, h3, .pill, .big, .sub, .word, em, td, th, dd, .empty")].filter(e => e.getClientRects().length && (e.id === "word" || !e.closest("[title]:not([title=''])")) &&
 			(e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 2)).map(e => e.textContent)`) {
-			t.Errorf("%s, %s: %q does not fit its place", name, window, what)
+			t.Errorf("%s, %s: %q does not fit its element", name, window, what)
 		}
 		for _, what := range eval[[]string](b, `[...document.querySelectorAll(".card, .scroll")].filter(e => e.scrollHeight > e.clientHeight + 1).map(e => e.textContent)`) {
 			t.Errorf("%s, %s: a card cuts %.60q", name, window, what)
@@ -73,7 +73,7 @@ const (
 	endedMost = 5
 )
 
-// crowded is a server at the edge of what the page has to hold, as in the tests of package live.
+// crowded returns the snapshot of a server with as much of everything as the page must hold, as in the tests of package live.
 func crowded() *live.Snapshot {
 	s := &live.Snapshot{State: "ready", Seconds: 10}
 	s.Policy, s.Alias = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
@@ -106,8 +106,8 @@ func crowded() *live.Snapshot {
 	return s
 }
 
-// The page with more of everything than a laptop has room for, and in states that a running server is seldom in.
-func TestThePageHoldsWhatItIsGiven(t *testing.T) {
+// The page shows more of everything than a laptop has room for, and states in which a running server seldom is.
+func TestPageFitsItsWindow(t *testing.T) {
 	b := openBrowser(t)
 	var now atomic.Pointer[live.Snapshot]
 	page, err := url.Parse(newStand(t).base)
@@ -122,7 +122,7 @@ func TestThePageHoldsWhatItIsGiven(t *testing.T) {
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 			return
 		}
-		_ = json.NewEncoder(w).Encode(s) // the browser may have left
+		_ = json.NewEncoder(w).Encode(s) // an error means that the browser has gone
 	})
 	server := httptest.NewServer(fixture)
 	defer server.Close()
@@ -149,10 +149,10 @@ func TestThePageHoldsWhatItIsGiven(t *testing.T) {
 	}
 	b.mu.Lock()
 	for _, p := range b.problems {
-		t.Errorf("the browser complains: %s", p)
+		t.Errorf("the browser reports: %s", p)
 	}
 	b.mu.Unlock()
 	now.Store(nil)
-	b.until("a page that has lost its server", `document.body.dataset.state === "lost" && document.querySelector("#state").textContent.includes("no answer")`)
+	b.until("a page without its server", `document.body.dataset.state === "lost" && document.querySelector("#state").textContent.includes("no answer")`)
 	b.keep("lost")
 }
