@@ -61,7 +61,8 @@ func probe(mode transport.Mode) (*transport.Diagnosis, error) {
 	return d, ring.Close()
 }
 
-// logStart writes the first line of a server's log: the program, its engines, and the engine in use.
+// logStart writes the first line of a server's log: the program, its engines, and the engine in
+// use.
 func logStart(log *slog.Logger, mode transport.Mode) {
 	message := "server starting"
 	if !slices.Contains(transport.Engines(), transport.ModeUring.String()) {

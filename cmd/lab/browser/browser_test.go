@@ -181,7 +181,8 @@ func TestPageShowsRunningServer(t *testing.T) {
 	}
 }
 
-// TestPictureForReadme takes docs/live.png after minutes of trading at a changing rate, with slow clients.
+// TestPictureForReadme takes docs/live.png after minutes of trading at a changing rate, with slow
+// clients.
 func TestPictureForReadme(t *testing.T) {
 	if os.Getenv("SLUICE_PICTURES") == "" {
 		t.Skip("SLUICE_PICTURES names no directory for pictures; `make picture` does, and takes 5 minutes")

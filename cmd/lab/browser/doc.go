@@ -1,5 +1,6 @@
-// Package browser looks at the live page in a real browser. It holds no code of its own, only tests: they start the program,
-// trade with it, and check in Chromium what a reader of the page would see.
+// Package browser looks at the live page in a real browser. It holds no code of its own, only
+// tests: they start the program, trade with it, and check in Chromium what a reader of the page
+// would see.
 //
 //	clients that trade ──► sluice serve ──► live page ──► Chromium ──► text, contrast, sizes, console
 //	                                 ▲

@@ -20,8 +20,9 @@ import (
 // laptops are the windows into which the whole page must fit without scrolling.
 var laptops = [][2]int64{{1280, 800}, {1366, 768}, {1440, 900}}
 
-// looks checks the appearance of the page, in light and dark: text has enough contrast to its background, everything is inside
-// the window, and nothing is cut without a title that has the whole text.
+// looks checks the appearance of the page, in light and dark: text has enough contrast to its
+// background, everything is inside the window, and nothing is cut without a title that has the
+// whole text.
 func looks(t *testing.T, b *browser, name string) {
 	t.Helper()
 	const contrasts = `(() => {
@@ -73,7 +74,8 @@ const (
 	endedMost = 5
 )
 
-// crowded returns the snapshot of a server with as much of everything as the page must hold, as in the tests of package live.
+// crowded returns the snapshot of a server with as much of everything as the page must hold, as in
+// the tests of package live.
 func crowded() *live.Snapshot {
 	s := &live.Snapshot{State: "ready", Seconds: 10}
 	s.Policy, s.Alias = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
@@ -106,7 +108,8 @@ func crowded() *live.Snapshot {
 	return s
 }
 
-// The page shows more of everything than a laptop has room for, and states in which a running server seldom is.
+// The page shows more of everything than a laptop has room for, and states in which a running
+// server seldom is.
 func TestPageFitsItsWindow(t *testing.T) {
 	b := openBrowser(t)
 	var now atomic.Pointer[live.Snapshot]

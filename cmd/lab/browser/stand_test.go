@@ -68,7 +68,8 @@ func newStand(t *testing.T, flags ...string) *stand {
 	return d
 }
 
-// readAddresses reads the block that a server prints when it is ready, up to the line of the live page.
+// readAddresses reads the block that a server prints when it is ready, up to the line of the live
+// page.
 func (d *stand) readAddresses(out io.Reader) error {
 	for scan := bufio.NewScanner(out); scan.Scan(); {
 		name, rest, _ := strings.Cut(strings.TrimSpace(scan.Text()), " ")
@@ -118,8 +119,8 @@ func body(c *orderbook.Command) []byte {
 	return frame[wire.PrefixSize+wire.RequestHeaderSize:]
 }
 
-// trade has clients send orders that match, at a total rate a second, and read the responses. The result ends the trading
-// and waits for it.
+// trade has clients send orders that match, at a total rate a second, and read the responses. The
+// result ends the trading and waits for it.
 func (d *stand) trade(clients int, rate func(since time.Duration) float64) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -146,7 +147,8 @@ func (d *stand) trade(clients int, rate func(since time.Duration) float64) (stop
 	return stop
 }
 
-// send sends the orders of one client. Neighbours trade with each other, so that the book stays small.
+// send sends the orders of one client. Neighbours trade with each other, so that the book stays
+// small.
 func send(ctx context.Context, c *client.Conn, i int, rate func() float64) error {
 	const every = 5 * time.Millisecond
 	tick := time.NewTicker(every)
@@ -178,8 +180,8 @@ func send(ctx context.Context, c *client.Conn, i int, rate func() float64) error
 	}
 }
 
-// hoard has a client request more than it reads, until that many bytes wait for it beyond the kernel's buffers, which are
-// small here. It is the nth client that does so.
+// hoard has a client request more than it reads, until that many bytes wait for it beyond the
+// kernel's buffers, which are small here. It is the nth client that does so.
 func (d *stand) hoard(nth, unsent int) *client.Conn {
 	d.t.Helper()
 	c := d.dial(0)

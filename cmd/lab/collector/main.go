@@ -33,7 +33,8 @@ func main() {
 
 // factories returns the components that a configuration may name.
 func factories() (f otelcol.Factories, err error) {
-	// The default factory would link the SDKs of three clouds and of Kubernetes, to detect its environment.
+	// The default factory would link the SDKs of three clouds and of Kubernetes, to detect its
+	// environment.
 	f.Telemetry = telemetry.NewFactory(func() component.Config { return &struct{}{} }, telemetry.WithCreateLogger(logger))
 	if f.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](otlpreceiver.NewFactory()); err != nil {
 		return f, err

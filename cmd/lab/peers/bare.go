@@ -10,16 +10,18 @@ import (
 	"sluice/durability"
 )
 
-// bare is the limit, not a server: the shortest loop on io_uring that delivers the same frames to the same connections. It
-// has no gate, no cursors and no encoding. The frames of a connection are prepared, and only their number and time, eight bytes
-// each, are filled in, so that checker and histogram are the same. Each send carries the same number of frames, 1 or 8.
+// bare is the limit, not a server: the shortest loop on io_uring that delivers the same frames to
+// the same connections. It has no gate, no cursors and no encoding. The frames of a connection are
+// prepared, and only their number and time, eight bytes each, are filled in, so that checker and
+// histogram are the same. Each send carries the same number of frames, 1 or 8.
 //
 //	slots ==> number and time into a prepared frame ==> send ==> io_uring_enter(2)
 //
-// Sends of different connections share a system call while slots wait, as they do in each of the servers. At most one send of
-// a connection is in flight, because a second one could overtake it when the socket is full. With 8 frames a send, slots that
-// do not complete a send leave when nothing was published for idleMost, so that a run ends complete. Such a run is for CPU
-// time; its latency means nothing.
+// Sends of different connections share a system call while slots wait, as they do in each of the
+// servers. At most one send of a connection is in flight, because a second one could overtake it
+// when the socket is full. With 8 frames a send, slots that do not complete a send leave when
+// nothing was published for idleMost, so that a run ends complete. Such a run is for CPU time; its
+// latency means nothing.
 type bare struct {
 	stage
 	ring *sendRing

@@ -9,15 +9,16 @@ import (
 	"sluice/durability"
 )
 
-// classic is the response stage on io_uring as it is usually built: one goroutine passes the slots through the gate, encodes
-// them into the buffers of their connections, queues a send for every connection of the batch, submits all of them in one
-// system call and waits until they have completed, so that the buffers are free again.
+// classic is the response stage on io_uring as it is usually built: one goroutine passes the slots
+// through the gate, encodes them into the buffers of their connections, queues a send for every
+// connection of the batch, submits all of them in one system call and waits until they have
+// completed, so that the buffers are free again.
 //
 //	slots ==> gate ==> encode ==> buffer of the connection ==> send ==> io_uring_enter(2), wait for all
 //
-// This is its best form: a ring with room for every connection, completions taken from memory, sends that run inside the
-// one system call while sockets have room, MSG_WAITALL so that the kernel continues a short one. Its limit is its design:
-// one client that does not read stops it.
+// This is its best form: a ring with room for every connection, completions taken from memory,
+// sends that run inside the one system call while sockets have room, MSG_WAITALL so that the kernel
+// continues a short one. Its limit is its design: one client that does not read stops it.
 type classic struct {
 	stage
 	ring  *sendRing

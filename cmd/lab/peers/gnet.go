@@ -13,17 +13,18 @@ import (
 	"sluice/durability"
 )
 
-// gnetPeer is panjf2000/gnet: its event loop runs a task that passes all available slots through the gate, encodes them into
-// buffers of their connections, and writes to every connection that has some. Then it is an event loop again, until new slots
-// queue the task.
+// gnetPeer is panjf2000/gnet: its event loop runs a task that passes all available slots through
+// the gate, encodes them into buffers of their connections, and writes to every connection that has
+// some. Then it is an event loop again, until new slots queue the task.
 //
 //	slots ==(wake-up queues a task)==> event loop: gate ==> encode ==> buffer of the connection ==> Conn.Write
 //
-// This is its best form: only the event loop may write directly. AsyncWrite, which is for other goroutines, allocates and
-// queues a task for each connection and copies when it runs; here a batch costs one task. A goroutine for the gate that
-// distributes reports to two loops was measured as well: on two cores it costs a tenth to a half more CPU per frame. A full
-// socket delays no other connection: gnet buffers the rest and writes it when the socket has room. A connection with more than
-// keepMost buffered is closed, which is the limit of sluice in this benchmark.
+// This is its best form: only the event loop may write directly. AsyncWrite, which is for other
+// goroutines, allocates and queues a task for each connection and copies when it runs; here a batch
+// costs one task. A goroutine for the gate that distributes reports to two loops was measured as
+// well: on two cores it costs a tenth to a half more CPU per frame. A full socket delays no other
+// connection: gnet buffers the rest and writes it when the socket has room. A connection with more
+// than keepMost buffered is closed, which is the limit of sluice in this benchmark.
 type gnetPeer struct {
 	gnet.BuiltinEventEngine
 	stage

@@ -11,15 +11,16 @@ import (
 	"sluice/durability"
 )
 
-// netpoller is cloudwego/netpoll: one goroutine passes the slots through the gate, encodes each frame in place into the
-// LinkBuffer of its connection and flushes every connection of a batch.
+// netpoller is cloudwego/netpoll: one goroutine passes the slots through the gate, encodes each
+// frame in place into the LinkBuffer of its connection and flushes every connection of a batch.
 //
 //	slots ==> gate ==> encode in Writer().Malloc ==> Flush: sendmsg(2) of the buffer's blocks
 //
-// This is its best form for a stage that only responds: Malloc and Flush are the library's path without a copy, its blocks
-// come from its own pool, and Flush sends at once on the calling goroutine, where its pollers would add a wake-up. Buffers are
-// flushed at 32 KiB, because a Flush sends at most 32 blocks of 4 KiB and otherwise waits for a poller to send the rest. A
-// Flush to a full socket waits for the client.
+// This is its best form for a stage that only responds: Malloc and Flush are the library's path
+// without a copy, its blocks come from its own pool, and Flush sends at once on the calling
+// goroutine, where its pollers would add a wake-up. Buffers are flushed at 32 KiB, because a Flush
+// sends at most 32 blocks of 4 KiB and otherwise waits for a poller to send the rest. A Flush to a
+// full socket waits for the client.
 type netpoller struct {
 	stage
 	conns []netpollConn // by id - 1; filled before slots are published

@@ -59,7 +59,8 @@ func TestEveryPeerDeliversEverything(t *testing.T) {
 		{"at a rate", func(*bench.Plan) {}},
 		{"at full speed", func(p *bench.Plan) { p.Rate = []string{"0"} }},
 		{"to one connection at full speed", func(p *bench.Plan) { p.Rate, p.Connections = []string{"0"}, []string{"1"} }},
-		// More data is in flight than sockets hold, so sends are short and sockets are full all the time.
+		// More data is in flight than sockets hold, so sends are short and sockets are full all the
+		// time.
 		{"large frames to unix sockets at full speed", func(p *bench.Plan) {
 			p.Rate, p.Frame, p.Net, p.Window = []string{"0"}, []string{"5000"}, []string{"unix"}, 1<<14
 		}},
@@ -99,7 +100,8 @@ func TestBareSendsFramesAsStated(t *testing.T) {
 	}
 }
 
-// TestNothingLeavesBeforeItIsDurable lets the checker of package bench compare the time of arrival with the lag of the journal.
+// TestNothingLeavesBeforeItIsDurable lets the checker of package bench compare the time of arrival
+// with the lag of the journal.
 func TestNothingLeavesBeforeItIsDurable(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {
@@ -143,7 +145,8 @@ func TestStalledClientsDoNotAffectOthers(t *testing.T) {
 	}
 }
 
-// TestNoAllocationForAFrame counts heap objects of the server process, whose producer and sampler allocate a few as well.
+// TestNoAllocationForAFrame counts heap objects of the server process, whose producer and sampler
+// allocate a few as well.
 func TestNoAllocationForAFrame(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sendRing sends on io_uring(7) and waits for completion: at most one send of a connection is in flight, and none when flush
-// returns. It belongs to one goroutine, and so do the buffers, which the kernel reads during flush only.
+// sendRing sends on io_uring(7) and waits for completion: at most one send of a connection is in
+// flight, and none when flush returns. It belongs to one goroutine, and so do the buffers, which
+// the kernel reads during flush only.
 type sendRing struct {
 	ring    *giouring.Ring
 	sent    *counts
@@ -32,7 +33,8 @@ type ringConn struct {
 	flying atomic.Bool // written by the owner, read by a watch
 }
 
-// ringEntries is the number of sends that share a system call, unless one for each connection is less.
+// ringEntries is the number of sends that share a system call, unless one for each connection is
+// less.
 const ringEntries = 4096
 
 func newSendRing(connections int, sent *counts, watched bool) (*sendRing, error) {
@@ -41,8 +43,8 @@ func newSendRing(connections int, sent *counts, watched bool) (*sendRing, error)
 		entries *= 2
 	}
 	r := &sendRing{ring: giouring.NewRing(), sent: sent, conns: make([]ringConn, connections), watched: watched, entries: entries}
-	// No flags: they make no difference to sends that run inside the system call, and those that tie a ring to one thread
-	// would tie the goroutine too.
+	// No flags: they make no difference to sends that run inside the system call, and those that
+	// tie a ring to one thread would tie the goroutine too.
 	if err := r.ring.QueueInit(uint32(entries), 0); err != nil {
 		return nil, fmt.Errorf("io_uring_setup(%d entries): %w", entries, err)
 	}
@@ -50,8 +52,8 @@ func newSendRing(connections int, sent *counts, watched bool) (*sendRing, error)
 	return r, nil
 }
 
-// send queues the buffer of a connection, and flushes first if the queue is full. The buffer must not change until flush has
-// returned.
+// send queues the buffer of a connection, and flushes first if the queue is full. The buffer must
+// not change until flush has returned.
 func (r *sendRing) send(i uint32) {
 	c := &r.conns[i]
 	if c.gone || len(c.buf) == 0 {
@@ -77,7 +79,8 @@ func (r *sendRing) queue(i uint32, c *ringConn) {
 	entry.UserData = uint64(i)
 }
 
-// flush submits all queued sends and waits until they are complete, including the rest of short sends.
+// flush submits all queued sends and waits until they are complete, including the rest of short
+// sends.
 func (r *sendRing) flush() {
 	for r.flying > 0 {
 		wait := r.flying

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestShortSendIsContinued gives the ring completions that a healthy kernel does not return with MSG_WAITALL.
+// TestShortSendIsContinued gives the ring completions that a healthy kernel does not return with
+// MSG_WAITALL.
 func TestShortSendIsContinued(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -56,7 +57,8 @@ func TestShortSendIsContinued(t *testing.T) {
 	}
 }
 
-// TestMoreConnectionsThanEntries sends to more connections than the queue holds, several times over.
+// TestMoreConnectionsThanEntries sends to more connections than the queue holds, several times
+// over.
 func TestMoreConnectionsThanEntries(t *testing.T) {
 	sent := &counts{}
 	r, err := newSendRing(100, sent, false)

@@ -10,14 +10,14 @@ import (
 	"sluice/durability"
 )
 
-// single is one goroutine that does everything with net.Conn: gate, encoding into the buffer of the connection, and one Write
-// for each connection of a batch.
+// single is one goroutine that does everything with net.Conn: gate, encoding into the buffer of the
+// connection, and one Write for each connection of a batch.
 //
 //	slots ==> gate ==> encode ==> buffer of the connection ==> net.Conn.Write
 //
-// This is its best form because nothing is handed over: no channel, no wake-up, one system call for all frames of a connection
-// in a batch, and the buffers are reused. The runtime's poller is used only when a socket is full; then the goroutine waits,
-// and with it all other connections.
+// This is its best form because nothing is handed over: no channel, no wake-up, one system call for
+// all frames of a connection in a batch, and the buffers are reused. The runtime's poller is used
+// only when a socket is full; then the goroutine waits, and with it all other connections.
 type single struct {
 	stage
 	conns []singleConn // by id - 1; filled before slots are published

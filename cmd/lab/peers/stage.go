@@ -11,15 +11,17 @@ import (
 const (
 	// stepMost is the number of slots that are encoded before they are returned to the producer.
 	stepMost = 1 << 10
-	// batchMost is the number of slots that are encoded before their frames are sent. The frames of a batch for one connection
-	// share a send, which saves more than anything else, so it is a whole slot ring. At low rates a batch is what is available.
+	// batchMost is the number of slots that are encoded before their frames are sent. The frames of
+	// a batch for one connection share a send, which saves more than anything else, so it is a
+	// whole slot ring. At low rates a batch is what is available.
 	batchMost = 1 << 16
-	// sendMost is the length at which a buffer is sent before the batch ends, so that buffers stay in the cache. Longer sends
-	// are no cheaper.
+	// sendMost is the length at which a buffer is sent before the batch ends, so that buffers stay
+	// in the cache. Longer sends are no cheaper.
 	sendMost = 32 << 10
-	// patience is the time for which a write may be stuck before its connection is closed, in runs with clients that never
-	// read. It is short, in favour of servers that wait for a client: all connections wait for one such client after the other.
-	// A client that reads has room for more than it gets in that time.
+	// patience is the time for which a write may be stuck before its connection is closed, in runs
+	// with clients that never read. It is short, in favour of servers that wait for a client: all
+	// connections wait for one such client after the other. A client that reads has room for more
+	// than it gets in that time.
 	patience = 50 * time.Millisecond
 )
 
@@ -74,7 +76,8 @@ func (s *stage) Counts() bench.Counts {
 	}
 }
 
-// wait returns when the slots have ended. When ctx ends, it calls interrupt, so that this happens soon.
+// wait returns when the slots have ended. When ctx ends, it calls interrupt, so that this happens
+// soon.
 func (s *stage) wait(ctx context.Context, interrupt func()) error {
 	select {
 	case <-s.ended:
@@ -86,8 +89,9 @@ func (s *stage) wait(ctx context.Context, interrupt func()) error {
 	return ctx.Err()
 }
 
-// watch closes connections whose write is stuck. It costs two readings of the clock a write, and nothing in runs in which every
-// client reads: there, waiting for a client is the correct response to its closed window.
+// watch closes connections whose write is stuck. It costs two readings of the clock a write, and
+// nothing in runs in which every client reads: there, waiting for a client is the correct response
+// to its closed window.
 type watch struct {
 	gate  *bench.Gate
 	on    bool
@@ -95,8 +99,8 @@ type watch struct {
 	since atomic.Int64  // begin of the current write, 0 for none; likewise
 }
 
-// start begins to watch if the run has stalled clients. Until ended is closed, give is called repeatedly with a connection
-// whose write is stuck, on a goroutine other than the writing one.
+// start begins to watch if the run has stalled clients. Until ended is closed, give is called
+// repeatedly with a connection whose write is stuck, on a goroutine other than the writing one.
 func (w *watch) start(spec *bench.Spec, s *stage, give func(id uint64)) {
 	w.gate, w.on = s.Gate, spec.Stalled > 0
 	if !w.on {
@@ -112,7 +116,8 @@ func (w *watch) start(spec *bench.Spec, s *stage, give func(id uint64)) {
 			case <-look.C:
 			}
 			since, id := w.since.Load(), w.id.Load()
-			// Times are unique, so the same time before and after means that the connection read in between belongs to it.
+			// Times are unique, so the same time before and after means that the connection read in
+			// between belongs to it.
 			if since != 0 && w.since.Load() == since && w.gate.Now()-since > int64(patience) {
 				give(id)
 			}

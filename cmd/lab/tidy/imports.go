@@ -12,8 +12,8 @@ func leaf(area string) bool {
 	return slices.Contains([]string{"mailbox", "durability", "encode", "transport", "telemetry"}, area)
 }
 
-// imports checks the star of packages: leaves do not import one another, actors imports the leaves, cmd imports everything,
-// and each foreign module is imported in its place only.
+// imports checks the star of packages: leaves do not import one another, actors imports the leaves,
+// cmd imports everything, and each foreign module is imported in its place only.
 func imports(t *tree) (bad []string) {
 	for _, f := range t.files {
 		for _, spec := range f.ast.Imports {
@@ -32,8 +32,9 @@ func imports(t *tree) (bad []string) {
 	return bad
 }
 
-// floors lists the packages of actors from the bottom up: each may import those that its entry names (with what lies
-// below them), and the leaves. Only package actors and actors/internal keep away from the subpackages of the leaves.
+// floors lists the packages of actors from the bottom up: each may import those that its entry
+// names (with what lies below them), and the leaves. Only package actors and actors/internal keep
+// away from the subpackages of the leaves.
 var floors = map[string][]string{
 	"actors/internal":     {"actors/internal"},
 	"actors":              {"actors/internal"},
@@ -42,7 +43,8 @@ var floors = map[string][]string{
 	"actors/node/observe": {"actors/internal", "actors", "actors/sequencer", "actors/node", "actors/node/observe"},
 }
 
-// floor returns the entry of floors that a package belongs to: the longest that is a prefix of its path.
+// floor returns the entry of floors that a package belongs to: the longest that is a prefix of its
+// path.
 func floor(dir string) string {
 	for ; dir != "."; dir = path.Dir(dir) {
 		if _, ok := floors[dir]; ok {

@@ -28,8 +28,8 @@ func requirements(text string) (list []requirement) {
 	return list
 }
 
-// modules allows go.mod files at the top and below cmd/lab only. The lab runs parts of the main module in its own tests, so
-// it takes them with the versions of the main module.
+// modules allows go.mod files at the top and below cmd/lab only. The lab runs parts of the main
+// module in its own tests, so it takes them with the versions of the main module.
 func modules(t *tree) (bad []string) {
 	err := fs.WalkDir(t.root, ".", func(p string, d fs.DirEntry, err error) error {
 		switch {
@@ -57,7 +57,8 @@ func modules(t *tree) (bad []string) {
 	return bad
 }
 
-// dependencies asks for a table row for each direct requirement of the main module: what needs it, and why it is this one.
+// dependencies asks for a table row for each direct requirement of the main module: what needs it,
+// and why it is this one.
 func dependencies(t *tree) (bad []string) {
 	const page = "docs/dependencies.md"
 	users := make(map[string][]string)

@@ -7,7 +7,8 @@ import (
 	"testing/fstest"
 )
 
-// planted returns a tree that keeps every rule, changed by pairs of path and text. An empty text removes the file.
+// planted returns a tree that keeps every rule, changed by pairs of path and text. An empty text
+// removes the file.
 func planted(change ...string) fstest.MapFS {
 	m := fstest.MapFS{}
 	put := func(name, text string) { m[name] = &fstest.MapFile{Data: []byte(text)} }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// state forbids package variables that can change. Allowed are error sentinels, interface assertions, embedded files, and
-// tables that are never assigned to.
+// state forbids package variables that can change. Allowed are error sentinels, interface
+// assertions, embedded files, and tables that are never assigned to.
 func state(t *tree) (bad []string) {
 	for _, files := range t.packages() {
 		changed := make(map[string]bool)
@@ -85,8 +85,8 @@ func callee(c *ast.CallExpr) string {
 	return ""
 }
 
-// noteChanges records every name that is assigned to, incremented or deleted from, or whose address is taken. It compares
-// names only, so a local variable of the same name counts.
+// noteChanges records every name that is assigned to, incremented or deleted from, or whose address
+// is taken. It compares names only, so a local variable of the same name counts.
 func noteChanges(f *ast.File, changed map[string]bool) {
 	note := func(e ast.Expr) { // the first name of a.b[c] is the variable
 		ast.Inspect(e, func(n ast.Node) bool {

@@ -80,7 +80,8 @@ func top(t *tree) (bad []string) {
 	return bad
 }
 
-// sleeps forbids sleeping in tests, which makes them depend on speed. In a synctest bubble time is virtual.
+// sleeps forbids sleeping in tests, which makes them depend on speed. In a synctest bubble time is
+// virtual.
 func sleeps(t *tree, allowed map[string]string) (bad []string) {
 	used := make(map[string]bool)
 	for _, f := range t.files {
@@ -111,7 +112,8 @@ func sleeps(t *tree, allowed map[string]string) (bad []string) {
 	return bad
 }
 
-// atomics requires the typed atomics: a field that is used with atomic.AddUint64 can be read without it by mistake.
+// atomics requires the typed atomics: a field that is used with atomic.AddUint64 can be read
+// without it by mistake.
 func atomics(t *tree) (bad []string) {
 	raw := regexp.MustCompile(`^atomic\.(Load|Store|Add|Swap|CompareAndSwap|And|Or)[A-Z]`)
 	for _, f := range t.files {
@@ -125,7 +127,8 @@ func atomics(t *tree) (bad []string) {
 	return bad
 }
 
-// decisions requires records 0001, 0002, ... without gaps, each titled with its number and listed in the index.
+// decisions requires records 0001, 0002, ... without gaps, each titled with its number and listed
+// in the index.
 func decisions(t *tree) (bad []string) {
 	const dir = "docs/decisions"
 	entries, _ := fs.ReadDir(t.root, dir)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Check reads the files below root and returns all complaints as "rule: place: what to do", sorted. An error is one of reading
-// or parsing.
+// Check reads the files below root and returns all complaints as "rule: place: what to do", sorted.
+// An error is one of reading or parsing.
 func Check(root fs.FS) ([]string, error) {
 	src, err := load(root)
 	if err != nil {

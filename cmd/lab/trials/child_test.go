@@ -16,8 +16,8 @@ import (
 	"sluice/transport"
 )
 
-// Trials that need more or fewer descriptors than this process has, or a process to themselves, run a part as a child: this
-// test binary again, with its role in the environment.
+// Trials that need more or fewer descriptors than this process has, or a process to themselves, run
+// a part as a child: this test binary again, with its role in the environment.
 const (
 	roleEnv    = "SLUICE_TRIALS_ROLE"
 	roleIdle   = "idle"   // network address n: n connections that do nothing
@@ -52,7 +52,8 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// dialMany connects n clients, reports that, and lets them check their streams or wait for the end of standard input.
+// dialMany connects n clients, reports that, and lets them check their streams or wait for the end
+// of standard input.
 func dialMany(t *testing.T, h how, n int, follow bool) {
 	var list []*reader
 	for i := range n {

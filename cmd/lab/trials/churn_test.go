@@ -12,8 +12,9 @@ import (
 	"sluice/transport"
 )
 
-// Clients connect and disconnect, one in ten with responses in flight, so that ids, table entries and descriptors are reused
-// many times. No client receives a byte that belongs to another, and nothing is left.
+// Clients connect and disconnect, one in ten with responses in flight, so that ids, table entries
+// and descriptors are reused many times. No client receives a byte that belongs to another, and
+// nothing is left.
 func TestConnectionChurnCrossesNoByteAndLeavesNothing(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		total := scale(3_000, 10_000, 1_000_000)

@@ -10,7 +10,8 @@ import (
 	"sluice/transport"
 )
 
-// Streams stay whole and continue during a garbage collection every millisecond, on one, two and eight processors.
+// Streams stay whole and continue during a garbage collection every millisecond, on one, two and
+// eight processors.
 func TestStreamsContinueDuringConstantCollections(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, processors := range []int{1, 2, 8} {

@@ -11,7 +11,8 @@ import (
 	"sluice/durability/journal"
 )
 
-// inspect compares the journal on disk with its earlier content, with what clients sent and with what they received.
+// inspect compares the journal on disk with its earlier content, with what clients sent and with
+// what they received.
 func (e *era) inspect() {
 	e.t.Helper()
 	log, err := journal.Inspect(filepath.Join(e.dir, "data/journal"))
@@ -83,8 +84,8 @@ func (e *era) fail(format string, args ...any) {
 	e.t.Fatalf("after kill %d, data in %s: %s", e.sum.kills, e.dir, fmt.Sprintf(format, args...))
 }
 
-// replay applies the whole journal to a new book. What each session received must be a prefix of the book's reports to its
-// connection, which is the connection of its first acknowledged order.
+// replay applies the whole journal to a new book. What each session received must be a prefix of
+// the book's reports to its connection, which is the connection of its first acknowledged order.
 func (e *era) replay() {
 	e.t.Helper()
 	book, err := orderbook.New(orderbook.Config{})

@@ -22,12 +22,13 @@ import (
 	"sluice/transport/wire"
 )
 
-// The real program is killed again and again, at random times. Each order it acknowledged is in the journal under the number
-// of its acknowledgement, none is there twice, each was sent by a client, and what clients received equals what a replay of
-// the journal gives.
+// The real program is killed again and again, at random times. Each order it acknowledged is in the
+// journal under the number of its acknowledgement, none is there twice, each was sent by a client,
+// and what clients received equals what a replay of the journal gives.
 //
-// Lives are short, and some end before the server was ready. A kill -9 leaves the page cache intact, so the journal may be on
-// tmpfs, which makes lives shorter still. Tests in durability/journal cover power failures.
+// Lives are short, and some end before the server was ready. A kill -9 leaves the page cache
+// intact, so the journal may be on tmpfs, which makes lives shorter still. Tests in
+// durability/journal cover power failures.
 func TestKillsNeitherLoseNorInventOrders(t *testing.T) {
 	const eraLives = 20 // with one data directory, so that no journal grows long
 	kills := scale(4, 10, 2_000)
@@ -130,14 +131,16 @@ func newEra(t testing.TB, program string, rng *rand.Rand, sum *tally) *era {
 	}
 	e := &era{t: t, dir: dir, rng: rng, sum: sum, most: 6_000, events: map[uint64][]byte{}, placed: map[placement]uint64{}}
 	if rng.IntN(2) == 0 {
-		// Snapshots trim the journal. A life has time for fewer than two, so its events are all there when it ends.
+		// Snapshots trim the journal. A life has time for fewer than two, so its events are all
+		// there when it ends.
 		args, e.most = append(args, "--snapshot-events", "2000"), 3_000
 	}
 	e.cmd = func() *exec.Cmd { return exec.Command(program, args...) }
 	return e
 }
 
-// orderOf returns the order that an account sends under an id. Half the accounts sell what the others buy.
+// orderOf returns the order that an account sends under an id. Half the accounts sell what the
+// others buy.
 func orderOf(p placement) *orderbook.Command {
 	c := &orderbook.Command{
 		Tag: orderbook.TagNew, Account: p.account, ClientOrderID: p.id, Instrument: 1 + uint32(p.id%2), Side: orderbook.Buy,
@@ -203,8 +206,8 @@ func (e *era) life() {
 	e.sum.kills++
 }
 
-// address reads the block that a server prints when it is ready: "  clients   tcp 127.0.0.1:1234, unix /path" and, last, how
-// to end it.
+// address reads the block that a server prints when it is ready: "  clients   tcp 127.0.0.1:1234,
+// unix /path" and, last, how to end it.
 func address(out io.Reader) (tcp string, ready bool) {
 	for scan := bufio.NewScanner(out); scan.Scan(); {
 		if _, rest, ok := strings.Cut(scan.Text(), "tcp "); ok && tcp == "" {
@@ -217,8 +220,8 @@ func address(out io.Reader) (tcp string, ready bool) {
 	return tcp, false
 }
 
-// open connects the clients of a life, over TCP and unix-domain sockets in turn. Each session is delivered when its connection
-// has ended; acked is called for each acknowledgement.
+// open connects the clients of a life, over TCP and unix-domain sockets in turn. Each session is
+// delivered when its connection has ended; acked is called for each acknowledgement.
 func (e *era) open(tcp string, acked func()) <-chan *session {
 	ended := make(chan *session, traders)
 	for i := range uint64(traders) {

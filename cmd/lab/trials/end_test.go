@@ -48,7 +48,8 @@ func (s state) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Drain, Stop and Fence end within their deadline in every combination of states, and leave nothing but the sync that hangs.
+// Drain, Stop and Fence end within their deadline in every combination of states, and leave nothing
+// but the sync that hangs.
 func TestDrainStopAndFenceKeepTheirDeadline(t *testing.T) {
 	ends := []struct {
 		name   string
@@ -69,7 +70,8 @@ func TestDrainStopAndFenceKeepTheirDeadline(t *testing.T) {
 					began := time.Now()
 					err := end.method(h.Running, ctx)
 					took := time.Since(began)
-					// The slack is for a loaded machine. The test is that no end waits for a client.
+					// The slack is for a loaded machine. The test is that no end waits for a
+					// client.
 					if took > deadline+h.slack {
 						t.Errorf("took %v, the deadline was %v: %v", took, deadline, err)
 					}
@@ -82,7 +84,8 @@ func TestDrainStopAndFenceKeepTheirDeadline(t *testing.T) {
 	})
 }
 
-// Stop ends a drain that waits for a shut gate or for clients that read nothing, as a second signal does.
+// Stop ends a drain that waits for a shut gate or for clients that read nothing, as a second signal
+// does.
 func TestStopEndsDrain(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, s := range []state{gateShut, blocked, gateShut | halfDone} {
@@ -150,7 +153,8 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 				{Network: "unix", Address: filepath.Join(dir, "open"), Open: true},
 				{Network: "tcp", Address: "127.0.0.1:0"},
 			},
-			// An hour each, so that an end that waits for one of them and not for its deadline is noticed.
+			// An hour each, so that an end that waits for one of them and not for its deadline is
+			// noticed.
 			SendBuffer: 4608, HandshakeTimeout: time.Hour, CloseTimeout: time.Hour,
 		},
 		Journal: node.Journal{SegmentBytes: 1 << 20}, FailTimeout: time.Hour,
@@ -179,7 +183,8 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	return h
 }
 
-// halfShake starts handshakes and stops where the server waits for the client, some in the middle of a frame.
+// halfShake starts handshakes and stops where the server waits for the client, some in the middle
+// of a frame.
 func (h *house) halfShake() {
 	h.t.Helper()
 	for i := range 20 {
@@ -197,7 +202,8 @@ func (h *house) halfShake() {
 	until(h.t, "the handshakes to begin", func() bool { return h.Listener().Counters().Handshakes == 20 })
 }
 
-// silent connects clients that send many orders and read nothing. Where responses leave, it waits until their sockets are full.
+// silent connects clients that send many orders and read nothing. Where responses leave, it waits
+// until their sockets are full.
 func (h *house) silent(s state) {
 	h.t.Helper()
 	const clients, orders = 4, 400

@@ -13,7 +13,8 @@ import (
 	"sluice/transport/wire"
 )
 
-// The application under trial sends numbered notes: as responses or, to followers, without a request.
+// The application under trial sends numbered notes: as responses or, to followers, without a
+// request.
 const (
 	tagAsk    = wire.RequestFirst     // token, first, count, size: notes first, first+1, ...; then BatchEnd
 	tagFollow = wire.RequestFirst + 1 // token, size: BatchEnd; from then on the next note whenever the feed ticks
@@ -25,8 +26,8 @@ const (
 	maxFrame  = 4096
 )
 
-// note is one numbered frame. Its filler is computed from token and number, so a byte that is lost, doubled or meant for
-// another client is detected.
+// note is one numbered frame. Its filler is computed from token and number, so a byte that is lost,
+// doubled or meant for another client is detected.
 type note struct {
 	token, n uint64
 	size     uint32 // of the whole frame in bytes
@@ -269,10 +270,11 @@ func (f *feed) publish() {
 	}
 }
 
-// stream is an open loop in a goroutine: it publishes notes at the given rate per second, to followers in turn, until stop is
-// closed or total is reached; then it ends every follower's stream with a BatchEnd. The rate is kept on average; a feed that
-// was late catches up. Notes that do not fit behind a shut gate are left out: a feed that waits for room could not open the
-// gate. The stream never runs further ahead than r.most allows.
+// stream is an open loop in a goroutine: it publishes notes at the given rate per second, to
+// followers in turn, until stop is closed or total is reached; then it ends every follower's stream
+// with a BatchEnd. The rate is kept on average; a feed that was late catches up. Notes that do not
+// fit behind a shut gate are left out: a feed that waits for room could not open the gate. The
+// stream never runs further ahead than r.most allows.
 func (r *rig) stream(rate, total int, stop <-chan struct{}) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {

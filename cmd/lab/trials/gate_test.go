@@ -10,11 +10,12 @@ import (
 	"sluice/transport/wire"
 )
 
-// mostHeld is the number of slots that a stream leaves behind a shut gate. The slot ring holds more, so there is room for
-// responses.
+// mostHeld is the number of slots that a stream leaves behind a shut gate. The slot ring holds
+// more, so there is room for responses.
 const mostHeld = 20_000
 
-// gates runs a trial on both engines, with an open gate and with a gate that is shut for part of the time.
+// gates runs a trial on both engines, with an open gate and with a gate that is shut for part of
+// the time.
 func gates(t *testing.T, trial func(t *testing.T, engine transport.Mode, shut bool)) {
 	t.Helper()
 	engines(t, func(t *testing.T, engine transport.Mode) {
@@ -26,7 +27,8 @@ func gates(t *testing.T, trial func(t *testing.T, engine transport.Mode, shut bo
 // shutGate holds back everything that is published from now on.
 func (r *rig) shutGate() { r.call(func(f *feed) { f.shut = true }) }
 
-// openGate waits until the gate holds something, checks that nothing of it has left, and opens the gate.
+// openGate waits until the gate holds something, checks that nothing of it has left, and opens the
+// gate.
 func (r *rig) openGate() {
 	r.t.Helper()
 	var durable uint64 // seqs count slots, from 1

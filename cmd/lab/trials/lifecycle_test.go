@@ -10,8 +10,8 @@ import (
 	"sluice/transport"
 )
 
-// A client that half-closes under load still receives every response to what it sent, and then the end of its stream. Behind a
-// shut gate it gets heartbeats until the gate opens.
+// A client that half-closes under load still receives every response to what it sent, and then the
+// end of its stream. Behind a shut gate it gets heartbeats until the gate opens.
 func TestHalfClosedClientGetsItsResponsesUnderLoad(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const clients, requests, each = 20, 5, 40 // 140 KB for each client: more than its socket buffers hold
@@ -74,8 +74,9 @@ func TestHalfClosedClientGetsItsResponsesUnderLoad(t *testing.T) {
 	})
 }
 
-// A client that is kicked under load has received a prefix of its stream, its connection is closed at once, and no other client
-// is affected. The kick does not wait for a shut gate that holds notes to the client.
+// A client that is kicked under load has received a prefix of its stream, its connection is closed
+// at once, and no other client is affected. The kick does not wait for a shut gate that holds notes
+// to the client.
 func TestKickUnderLoad(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		r := newRig(t, options{engine: engine, sendBuffer: 8 << 10})
@@ -117,8 +118,8 @@ func TestKickUnderLoad(t *testing.T) {
 	})
 }
 
-// Under permanent load only idle clients get heartbeats, not those that are busy or blocked. A client whose responses are held
-// by a shut gate is idle.
+// Under permanent load only idle clients get heartbeats, not those that are busy or blocked. A
+// client whose responses are held by a shut gate is idle.
 func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const interval, owed, size = time.Second, 3000, 200
@@ -176,8 +177,8 @@ func beating(h how) how {
 	return h
 }
 
-// A client gets the id of a closed connection whose responses wait behind the shut gate. When the gate opens, the new client
-// receives its own responses and none of those.
+// A client gets the id of a closed connection whose responses wait behind the shut gate. When the
+// gate opens, the new client receives its own responses and none of those.
 func TestReusedIDGetsNoResponsesOfItsFormerOwner(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		r := newRig(t, options{engine: engine, ids: 1})

@@ -14,8 +14,9 @@ import (
 	"sluice/transport"
 )
 
-// An idle connection takes at most 512 B of the server's memory (R26), measured with ten thousand of them as the growth of
-// the resident set, and of heap and stacks. The server has a process to itself, in which nothing else runs.
+// An idle connection takes at most 512 B of the server's memory (R26), measured with ten thousand
+// of them as the growth of the resident set, and of heap and stacks. The server has a process to
+// itself, in which nothing else runs.
 func TestMemoryOfIdleConnection(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		n := scale(2_000, 10_000, 10_000)
@@ -45,7 +46,8 @@ func TestMemoryOfIdleConnection(t *testing.T) {
 	})
 }
 
-// measureIdle is a server that reports how much it grew by n idle connections, in bytes of heap and stacks and of resident set.
+// measureIdle is a server that reports how much it grew by n idle connections, in bytes of heap and
+// stacks and of resident set.
 func measureIdle(t *testing.T, engine string, n int) {
 	mode, err := transport.ParseMode(engine)
 	if err != nil {
@@ -64,7 +66,8 @@ func measureIdle(t *testing.T, engine string, n int) {
 	r.drain()
 }
 
-// memory returns the bytes of heap and stacks in use and of the resident set, after unused memory was returned to the system.
+// memory returns the bytes of heap and stacks in use and of the resident set, after unused memory
+// was returned to the system.
 func memory(t testing.TB) (heap, resident int) {
 	t.Helper()
 	runtime.GC()
@@ -82,8 +85,8 @@ func memory(t testing.TB) (heap, resident int) {
 	return int(m.HeapAlloc + m.StackInuse), pages * os.Getpagesize()
 }
 
-// However much blocked clients are owed, the buffers of a shard stay within its budget. The connection with most unsent bytes is
-// closed first, and clients that read are not affected.
+// However much blocked clients are owed, the buffers of a shard stay within its budget. The
+// connection with most unsent bytes is closed first, and clients that read are not affected.
 func TestShardMemoryStaysWithinItsBudget(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		const budget, size, many = 8 << 20, 1000, 60

@@ -15,13 +15,15 @@ import (
 	"sluice/transport"
 )
 
-// patienceOfPaused returns limits that clients would exceed if a pause of the server counted against them.
+// patienceOfPaused returns limits that clients would exceed if a pause of the server counted
+// against them.
 func patienceOfPaused() transport.Limits {
 	return transport.Limits{HardBytes: 8 << 20, SoftBytes: 8 << 10, SoftFor: 1500 * time.Millisecond, NoProgress: 1500 * time.Millisecond}
 }
 
-// The server's process is stopped and continued at random while frames stream, at times for longer than a client may be slow.
-// Every stream stays whole, no client is closed for the pause, and heartbeats continue.
+// The server's process is stopped and continued at random while frames stream, at times for longer
+// than a client may be slow. Every stream stays whole, no client is closed for the pause, and
+// heartbeats continue.
 func TestPauseOfServerIsNotHeldAgainstClients(t *testing.T) {
 	if raced {
 		t.Skip("under the race detector the readers of this trial cannot keep up, and are rightly closed as slow")
@@ -128,9 +130,10 @@ func heartbeats(t *testing.T, h how) <-chan struct{} {
 	return beats
 }
 
-// lag is whole for a client that pauses now and then, for less than its limits, and is blocked in the meantime. It pauses after
-// a number of notes, about those of 300 ms, and not at fixed times: those could coincide with the times at which the server
-// runs, and then hardly anything would be read. The first pause is earlier, at a different note for each client.
+// lag is whole for a client that pauses now and then, for less than its limits, and is blocked in
+// the meantime. It pauses after a number of notes, about those of 300 ms, and not at fixed times:
+// those could coincide with the times at which the server runs, and then hardly anything would be
+// read. The first pause is earlier, at a different note for each client.
 func lag(r *reader, notes uint64) error {
 	for n := r.token >> 32 * notes / 12; ; n = notes {
 		for range n {
@@ -157,9 +160,10 @@ func paused(t *testing.T, engine string) {
 			words <- in.Text()
 		}
 	}()
-	// Not an open loop: notes of a pause are not sent later, or a client that lags would really be slow. At most 200 kB/s for each
-	// client: one that lags reads 4 KiB at a time and has to catch up after each of its pauses, including on a loaded machine.
-	// While it pauses, it is blocked nevertheless.
+	// Not an open loop: notes of a pause are not sent later, or a client that lags would really be
+	// slow. At most 200 kB/s for each client: one that lags reads 4 KiB at a time and has to catch
+	// up after each of its pauses, including on a loaded machine. While it pauses, it is blocked
+	// nevertheless.
 	every := time.NewTicker(5 * time.Millisecond)
 	defer every.Stop()
 	for on := true; on; {

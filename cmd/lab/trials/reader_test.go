@@ -17,7 +17,8 @@ import (
 	"sluice/transport/wire"
 )
 
-// patience bounds every wait for an event that must occur. Reaching it is a failure, so it is generous.
+// patience bounds every wait for an event that must occur. Reaching it is a failure, so it is
+// generous.
 const patience = 90 * time.Second
 
 // reader is a client that checks every byte it receives.
@@ -160,7 +161,8 @@ func (r *reader) exchange(n int) error {
 	return errors.Join(r.ask(r.next, n), r.Flush(), r.notes(n), r.end())
 }
 
-// prefix receives notes until the stream ends. The end may cut a note off; anything else is an error.
+// prefix receives notes until the stream ends. The end may cut a note off; anything else is an
+// error.
 func (r *reader) prefix() error {
 	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err

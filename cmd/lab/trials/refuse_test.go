@@ -24,10 +24,11 @@ func refusals() []unix.Errno {
 	return []unix.Errno{unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM, unix.ENOBUFS, unix.EIO, unix.EBADF, unix.EPIPE, unix.ECONNRESET}
 }
 
-// The n-th system call of a ring fails, for every n of a script in which clients connect, follow, block, are kicked,
-// reconnect, half-close and disconnect. Whatever the call was, every client receives a prefix of what it was sent, and all of it
-// unless its own send failed or the ring came to be in doubt. A ring in doubt reports that once and is not used again. The
-// counters show the failure, and nothing is left.
+// The n-th system call of a ring fails, for every n of a script in which clients connect, follow,
+// block, are kicked, reconnect, half-close and disconnect. Whatever the call was, every client
+// receives a prefix of what it was sent, and all of it unless its own send failed or the ring came
+// to be in doubt. A ring in doubt reports that once and is not used again. The counters show the
+// failure, and nothing is left.
 func TestEveryCallOfARingFailsOnce(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		stride, dense := scale(23, 13, 1), int64(scale(10, 16, 0)) // the first calls are all tried
@@ -108,7 +109,8 @@ func (p *play) refused(c transport.Call, errnos ...unix.Errno) bool {
 	return p.hit[c].Load() > 0 && (len(errnos) == 0 || slices.Contains(errnos, p.errno))
 }
 
-// mayFail reports whether the ring may be in doubt: the outcome of a call is unknown, or completions are lost.
+// mayFail reports whether the ring may be in doubt: the outcome of a call is unknown, or
+// completions are lost.
 func (p *play) mayFail() bool {
 	return p.refused(transport.CallEnter) && !p.refused(transport.CallEnter, unix.EINTR, unix.EAGAIN, unix.EBUSY, unix.ENOMEM) ||
 		p.refused(transport.CallWait) && !p.refused(transport.CallWait, unix.EINTR)
@@ -127,8 +129,8 @@ type player struct {
 	ended chan error
 }
 
-// join connects a client that waits for a number of notes: as a follower, or after a request and a half-close. It returns nil
-// if its connection ended at once.
+// join connects a client that waits for a number of notes: as a follower, or after a request and a
+// half-close. It returns nil if its connection ended at once.
 func (p *play) join(h how, want uint64, follow bool) *player {
 	c, err := connect(h, p.r.tokens.Add(1)<<32|0xFA11, 300)
 	switch {
@@ -198,8 +200,8 @@ func (p *play) run(engine transport.Mode) {
 	p.counters()
 }
 
-// wait returns when all clients have their notes or can receive no more. A client whose socket was not shut down when its
-// connection ended sees that only at the end of the server.
+// wait returns when all clients have their notes or can receive no more. A client whose socket was
+// not shut down when its connection ended sees that only at the end of the server.
 func (p *play) wait(players []*player) {
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()

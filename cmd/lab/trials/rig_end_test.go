@@ -19,7 +19,8 @@ func (r *rig) drain() {
 	r.end(false, r.pipeline.Drain)
 }
 
-// end ends the rig with a method of the pipeline and checks that nothing is left. With hurry, the feed stops publishing.
+// end ends the rig with a method of the pipeline and checks that nothing is left. With hurry, the
+// feed stops publishing.
 func (r *rig) end(hurry bool, method func(context.Context) error) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -122,7 +123,8 @@ func openFiles(t testing.TB) int {
 	return len(entries) - 1 // one of them was reading the directory
 }
 
-// kernelRequests counts the requests that io_uring instances of this process hold, as fdinfo lists them.
+// kernelRequests counts the requests that io_uring instances of this process hold, as fdinfo lists
+// them.
 func kernelRequests(t testing.TB) (n int) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

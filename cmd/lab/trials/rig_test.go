@@ -166,8 +166,8 @@ func (r *rig) fail(err error) {
 	r.failure, r.counted = errors.Join(r.failure, err), min(r.counted, r.pipeline.Slots().Published())
 }
 
-// nextID returns the id that has been free for longest. It must not wait for one, because readers, which call it, also free
-// them.
+// nextID returns the id that has been free for longest. It must not wait for one, because readers,
+// which call it, also free them.
 func (r *rig) nextID() uint64 {
 	select {
 	case id := <-r.feed.ids:

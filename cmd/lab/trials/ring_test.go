@@ -10,8 +10,9 @@ import (
 	"sluice/transport"
 )
 
-// A ring of 256 entries serves ten thousand connections that all have data to send at once. Behind a shut gate all of them
-// connect and wait; when it opens, each gets everything that was held for it.
+// A ring of 256 entries serves ten thousand connections that all have data to send at once. Behind
+// a shut gate all of them connect and wait; when it opens, each gets everything that was held for
+// it.
 func TestManyMoreConnectionsThanRingEntries(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const entries = 256
@@ -55,9 +56,10 @@ func TestManyMoreConnectionsThanRingEntries(t *testing.T) {
 	})
 }
 
-// A server that runs out of descriptors continues to serve its connections, leaves new clients in the backlog, and accepts
-// again when descriptors are free. Behind a shut gate connected clients get heartbeats, and their responses when it opens;
-// clients that leave without their responses free their descriptors as well.
+// A server that runs out of descriptors continues to serve its connections, leaves new clients in
+// the backlog, and accepts again when descriptors are free. Behind a shut gate connected clients
+// get heartbeats, and their responses when it opens; clients that leave without their responses
+// free their descriptors as well.
 func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const files, clients, served, notes = 96, 120, 20, 5
@@ -114,8 +116,8 @@ func TestAcceptingResumesAfterDescriptorsRanOut(t *testing.T) {
 	})
 }
 
-// Thousands of clients that connect at the same time are all accepted and served. Behind a shut gate they get heartbeats, and
-// their responses when it opens.
+// Thousands of clients that connect at the same time are all accepted and served. Behind a shut
+// gate they get heartbeats, and their responses when it opens.
 func TestConnectStorm(t *testing.T) {
 	gates(t, func(t *testing.T, engine transport.Mode, shut bool) {
 		const notes = 3

@@ -9,8 +9,9 @@ import (
 	"sluice/transport"
 )
 
-// A client that reads 1 KiB/s stays connected while it is within its limits. One that reads nothing is closed after the limit
-// that it exceeded, with that reason. What other clients receive does not change.
+// A client that reads 1 KiB/s stays connected while it is within its limits. One that reads nothing
+// is closed after the limit that it exceeded, with that reason. What other clients receive does not
+// change.
 func TestSlowReaderStaysAndSilentReaderIsClosed(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		const size, progress = 200, 5 * time.Second

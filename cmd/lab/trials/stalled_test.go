@@ -9,8 +9,8 @@ import (
 	"sluice/transport"
 )
 
-// Of 200 clients in an open loop some never read. Every frame of the others arrives, and blocked clients cause almost no
-// refused sends.
+// Of 200 clients in an open loop some never read. Every frame of the others arrives, and blocked
+// clients cause almost no refused sends.
 func TestClientsThatNeverReadDoNotAffectOthers(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for range scale(1, 1, 6) {

@@ -14,9 +14,10 @@ import (
 	"sluice/transport"
 )
 
-// Signals are sent at a high rate to the process and to each of its threads, while numbered notes stream to clients that read at
-// once and to some that pause, so that their sockets are full. Every stream stays whole. The stream of 30,000 notes a second
-// slows down if signals come at less than 1 kHz.
+// Signals are sent at a high rate to the process and to each of its threads, while numbered notes
+// stream to clients that read at once and to some that pause, so that their sockets are full. Every
+// stream stays whole. The stream of 30,000 notes a second slows down if signals come at less than 1
+// kHz.
 func TestStreamsSurviveSignalStorm(t *testing.T) {
 	heard := make(chan os.Signal, 1)
 	signal.Notify(heard, unix.SIGUSR2) // without this the signal would end the process
@@ -58,7 +59,8 @@ func TestStreamsSurviveSignalStorm(t *testing.T) {
 	})
 }
 
-// storm sends about ten thousand signals a second, to the process and to its threads in turn, and counts them.
+// storm sends about ten thousand signals a second, to the process and to its threads in turn, and
+// counts them.
 func storm(sent *atomic.Int64, stop <-chan struct{}, stopped chan<- struct{}) {
 	defer close(stopped)
 	every := time.NewTicker(500 * time.Microsecond)

@@ -14,7 +14,8 @@ import (
 	"sluice/transport"
 )
 
-// toxics returns the faults of the network between clients and server: kind, direction and attributes of a toxiproxy toxic.
+// toxics returns the faults of the network between clients and server: kind, direction and
+// attributes of a toxiproxy toxic.
 func toxics() []struct {
 	name, kind, stream, attributes string
 	cuts                           bool
@@ -35,14 +36,16 @@ func toxics() []struct {
 	}
 }
 
-// A proxy delays, slices, throttles, cuts and resets the streams. What arrives is a prefix of what was sent, in order, and
-// contains nothing of another client. Clients beside the proxy are not affected, and the ledger is exact.
+// A proxy delays, slices, throttles, cuts and resets the streams. What arrives is a prefix of what
+// was sent, in order, and contains nothing of another client. Clients beside the proxy are not
+// affected, and the ledger is exact.
 func TestToxicNetworks(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
 		for _, toxic := range toxics() {
 			t.Run(toxic.name, func(t *testing.T) {
 				const size = 120
-				// Few notes: toxiproxy leaks goroutines when it cuts a stream with more data than it buffers.
+				// Few notes: toxiproxy leaks goroutines when it cuts a stream with more data than
+				// it buffers.
 				clients, notes, rounds := 8, 60, scale(1, 1, 100)
 				limits := lenient()
 				limits.NoProgress = 20 * time.Second
