@@ -11,33 +11,36 @@ import (
 // small is a short run of a server.
 func small(server string, change func(*Spec)) Spec {
 	s := Spec{
-		Server: server, IO: "poll", Net: "tcp", Connections: 5, Rate: 2000, Frame: 64, Shards: 2, Placement: "auto", Idle: "adaptive",
+		Server: server, IO: "poll", Net: "tcp", Connections: 5, Rate: 2000, Frame: 64, Shards: 2,
+		Placement: "auto", Idle: "adaptive",
 		Policy: "local", Warm: 50 * time.Millisecond, Run: 300 * time.Millisecond, Window: 1 << 14,
 	}
 	change(&s)
 	return s
 }
 
-func TestNothingIsAnsweredBeforeLaggingCursors(t *testing.T) {
+func TestNoResponseBeforeLaggingCursors(t *testing.T) {
 	const lag = 20 * time.Millisecond
 	for _, tt := range []struct {
 		name string
 		spec Spec
 	}{
-		{"the journal lags", small("sluice", func(s *Spec) {})},
+		{"journal lags", small("sluice", func(s *Spec) {})},
 		{"two replicas lag", small("sluice", func(s *Spec) { s.Policy = "hybrid" })},
-		{"replicas lag at full speed, beyond the slot ring", small("sluice", func(s *Spec) { s.Policy, s.Rate, s.Window = "hybrid", 0, 1<<18 })},
-		{"the journal of a peer lags", small("goroutines", func(s *Spec) {})},
+		{"replicas lag at full speed, beyond the slot ring",
+			small("sluice", func(s *Spec) { s.Policy, s.Rate, s.Window = "hybrid", 0, 1<<18 })},
+		{"journal of a peer lags", small("goroutines", func(s *Spec) {})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.spec.Lag = lag
 			res := measured(t, tt.spec)
 			if res.Faults != (Faults{}) || res.P50 < float64(lag-time.Duration(clockSlack)) {
-				t.Errorf("faults %v, p50 %v, durable after %v; %s", res.Faults, time.Duration(res.P50), lag, res.First)
+				t.Errorf("faults %v, p50 %v, durable after %v; %s", res.Faults,
+					time.Duration(res.P50), lag, res.First)
 			}
 		})
 	}
-	t.Run("a server without a gate is caught", func(t *testing.T) {
+	t.Run("a server without a gate is detected", func(t *testing.T) {
 		res := measured(t, small("raw", func(s *Spec) { s.Lag = lag }))
 		if res.Faults.Early == 0 || !strings.Contains(res.First, "durable after 20ms") {
 			t.Errorf("faults %v; %s", res.Faults, res.First)
@@ -45,19 +48,20 @@ func TestNothingIsAnsweredBeforeLaggingCursors(t *testing.T) {
 	})
 }
 
-func TestClientsComeAndGo(t *testing.T) {
+func TestTransientClientsAreServed(t *testing.T) {
 	for _, server := range []string{"sluice", "goroutines"} {
 		t.Run(server, func(t *testing.T) {
 			res := measured(t, small(server, func(s *Spec) { s.Churn = 50 }))
-			if g := res.Guests; res.Faults != (Faults{}) || g.Wanted == 0 || g.Served != g.Wanted || g.P50 <= 0 {
+			if g := res.Guests; res.Faults != (Faults{}) || g.Wanted == 0 || g.Served != g.Wanted ||
+				g.P50 <= 0 {
 				t.Errorf("faults %v, guests %+v; %s", res.Faults, g, res.First)
 			}
 		})
 	}
 }
 
-// TestAVisitSeesWhatIsWrong lets a guest visit a server that gives it each kind of nonsense.
-func TestAVisitSeesWhatIsWrong(t *testing.T) {
+// A transient client detects each kind of wrong stream.
+func TestTransientClientsDetectWrongStreams(t *testing.T) {
 	frame := func(conn, seq uint64) string {
 		return string(AppendFrame(nil, &Report{Conn: conn, Seq: seq, Size: 64}))
 	}
@@ -65,11 +69,14 @@ func TestAVisitSeesWhatIsWrong(t *testing.T) {
 		name, answer string
 		want         func(Faults) bool
 	}{
-		{"nothing", frame(8, 1) + frame(8, 2) + frame(8, 3) + frame(8, 4), func(f Faults) bool { return f == Faults{} }},
-		{"a gap", frame(8, 1) + frame(8, 2) + frame(8, 4), func(f Faults) bool { return f.Gaps == 1 }},
-		{"a frame of another", frame(8, 1) + frame(9, 2) + frame(8, 2) + frame(8, 3) + frame(8, 4), func(f Faults) bool { return f.Foreign == 1 }},
-		{"an early end", frame(8, 1), func(f Faults) bool { return f.Closed == 1 && f.Short == 3 }},
-		{"no frames at all", "\xff\xff\xff\xff\xff\xff\xff", func(f Faults) bool { return f.Closed == 1 && f.Short == 4 }},
+		{"correct", frame(8, 1) + frame(8, 2) + frame(8, 3) + frame(8, 4),
+			func(f Faults) bool { return f == Faults{} }},
+		{"gap", frame(8, 1) + frame(8, 2) + frame(8, 4), func(f Faults) bool { return f.Gaps == 1 }},
+		{"foreign frame", frame(8, 1) + frame(9, 2) + frame(8, 2) + frame(8, 3) + frame(8, 4),
+			func(f Faults) bool { return f.Foreign == 1 }},
+		{"early end", frame(8, 1), func(f Faults) bool { return f.Closed == 1 && f.Short == 3 }},
+		{"no frames", "\xff\xff\xff\xff\xff\xff\xff",
+			func(f Faults) bool { return f.Closed == 1 && f.Short == 4 }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			address := filepath.Join(t.TempDir(), "s")
@@ -84,10 +91,11 @@ func TestAVisitSeesWhatIsWrong(t *testing.T) {
 					return // the test has failed
 				}
 				defer conn.Close()
-				_, _ = conn.Read(make([]byte, helloSize)) // what it says is not the matter here
+				_, _ = conn.Read(make([]byte, helloSize)) // its content does not matter here
 				_, _ = conn.Write([]byte(tt.answer))
 			}()
-			v := visits{spec: &Spec{Net: "unix", Socket: address, Frame: 64}, address: address, clock: newClock()}
+			v := visits{spec: &Spec{Net: "unix", Socket: address, Frame: 64}, address: address,
+				clock: newClock()}
 			if f, first := v.visit(7, v.clock.now()); !tt.want(f) {
 				t.Errorf("faults %+v; %s", f, first)
 			}
@@ -95,25 +103,28 @@ func TestAVisitSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestBurstsSetTheFramesOfASend(t *testing.T) {
+func TestBurstsDetermineFramesPerSend(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*Spec)
-		least  float64 // a slow machine has more of them share a send
+		least  float64 // on a slow machine more frames share a send
 	}{
-		{"each connection once", func(s *Spec) { s.Burst = s.Connections }, 0.9},
-		{"eight in a row", func(s *Spec) { s.Burst, s.Repeat, s.Rate = 8*s.Connections, 8, 20000 }, 4},
+		{"one frame per connection", func(s *Spec) { s.Burst = s.Connections }, 0.9},
+		{"eight frames in a row", func(s *Spec) {
+			s.Burst, s.Repeat, s.Rate = 8*s.Connections, 8,
+				20000
+		}, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			res := measured(t, small("sluice", func(s *Spec) { s.Pick = "turn"; tt.change(s) }))
 			if got := res.framesPerSend(); res.Faults != (Faults{}) || got < tt.least {
-				t.Errorf("%.2f frames a send, want at least %v; faults %v", got, tt.least, res.Faults)
+				t.Errorf("%.2f frames per send, want at least %v; faults %v", got, tt.least, res.Faults)
 			}
 		})
 	}
 }
 
-func TestTheNextConnection(t *testing.T) {
+func TestPickOrdersConnections(t *testing.T) {
 	for _, tt := range []struct {
 		pick   string
 		repeat int
@@ -126,7 +137,8 @@ func TestTheNextConnection(t *testing.T) {
 		for i, want := range tt.want {
 			p.seq++
 			if got := p.pick(); got != want {
-				t.Errorf("%s, %d in a row: slot %d is for %d, want %d", tt.pick, tt.repeat, i, got, want)
+				t.Errorf("%s, %d in a row: slot %d is for %d, want %d", tt.pick, tt.repeat, i, got,
+					want)
 			}
 		}
 	}
@@ -137,11 +149,11 @@ func TestTheNextConnection(t *testing.T) {
 		met[p.pick()] = true
 	}
 	if len(met) < 500 || len(met) > 750 { // 1000 draws out of 1000 meet 632
-		t.Errorf("%d of 1000 connections were drawn in 1000 draws", len(met))
+		t.Errorf("%d of 1000 connections were picked in 1000 draws", len(met))
 	}
 }
 
-func TestTheDurableRoundTripIsMeasured(t *testing.T) {
+func TestDurableRoundTripIsMeasured(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		plan := DefaultPlan()
 		plan.Durable, plan.Dir, plan.Net, plan.IO = true, t.TempDir(), []string{network}, []string{"poll"}
@@ -156,7 +168,8 @@ func TestTheDurableRoundTripIsMeasured(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if res.Faults != (Faults{}) || res.Sent == 0 || res.P50 <= 0 || res.P999 < res.P50 || res.Clients.cpu() == 0 {
+				if res.Faults != (Faults{}) || res.Sent == 0 || res.P50 <= 0 ||
+					res.P999 < res.P50 || res.Clients.cpu() == 0 {
 					t.Errorf("%+v", res)
 				}
 			})
@@ -164,14 +177,15 @@ func TestTheDurableRoundTripIsMeasured(t *testing.T) {
 	}
 }
 
-func TestARateBeyondTheMachineIsNamed(t *testing.T) {
+func TestMissedRateIsReported(t *testing.T) {
 	for _, tt := range []struct{ server, want string }{
 		{"goroutines", "Careful: the target rate was missed"},
-		{"raw", "the load generator was the bottleneck"}, // there the generator sends
+		{"raw", "the load generator was the bottleneck"}, // its generator sends
 	} {
 		var out, log strings.Builder
 		p := Process{Stdout: &out, Stderr: &log, Command: runner(t).Command}
-		args := strings.Fields("--connections 3 --rate 100000000 --runs 1 --seconds 100ms --warm 20ms --peer " + tt.server)
+		args := strings.Fields("--connections 3 --rate 100000000 --runs 1 --seconds 100ms --warm " +
+			"20ms --peer " + tt.server)
 		if err := Main(t.Context(), p, args); err != nil {
 			t.Fatal(err)
 		}

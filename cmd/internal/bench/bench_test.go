@@ -15,7 +15,7 @@ import (
 	"sluice/transport"
 )
 
-// TestMain makes the test's own program serve as the server process.
+// TestMain lets the test's own program be the server process.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == ChildArgument {
 		if err := Child(os.Stdin, os.Stdout, Servers()); err != nil {
@@ -36,17 +36,19 @@ func runner(t testing.TB) *Runner {
 }
 
 func needUring(t *testing.T) {
-	ring, diagnosis, err := transport.Open(transport.ModeUring, transport.RingConfig{Entries: 8, Wake: func() {}})
+	ring, diagnosis, err := transport.Open(transport.ModeUring,
+		transport.RingConfig{Entries: 8, Wake: func() {}})
 	if err != nil {
-		t.Skip("io_uring is not to be had here: " + diagnosis.Text)
+		t.Skip("io_uring is not available here: " + diagnosis.Text)
 	}
 	ring.Close()
 }
 
-func TestARunDeliversEverything(t *testing.T) {
+func TestRunDeliversEverything(t *testing.T) {
 	base := Spec{
-		Server: "sluice", IO: "poll", Net: "tcp", Connections: 5, Rate: 2000, Frame: 64, Shards: 2, Placement: "auto",
-		Idle: "adaptive", Warm: 50 * time.Millisecond, Run: 300 * time.Millisecond, Window: 1 << 14,
+		Server: "sluice", IO: "poll", Net: "tcp", Connections: 5, Rate: 2000, Frame: 64, Shards: 2,
+		Placement: "auto",
+		Idle:      "adaptive", Warm: 50 * time.Millisecond, Run: 300 * time.Millisecond, Window: 1 << 14,
 	}
 	with := func(change func(*Spec)) Spec {
 		s := base
@@ -59,13 +61,16 @@ func TestARunDeliversEverything(t *testing.T) {
 	}{
 		{"portable engine over TCP", base},
 		{"io_uring over TCP", with(func(s *Spec) { s.IO = "uring" })},
-		{"portable engine over unix sockets, large frames", with(func(s *Spec) { s.Net, s.Frame = "unix", 5000 })},
+		{"portable engine over unix sockets, large frames",
+			with(func(s *Spec) { s.Net, s.Frame = "unix", 5000 })},
 		{"io_uring at full speed", with(func(s *Spec) { s.IO, s.Rate = "uring", 0 })},
 		{"goroutines over TCP", with(func(s *Spec) { s.Server = "goroutines" })},
-		{"goroutines at full speed over unix sockets", with(func(s *Spec) { s.Server, s.Rate, s.Net = "goroutines", 0, "unix" })},
+		{"goroutines at full speed over unix sockets",
+			with(func(s *Spec) { s.Server, s.Rate, s.Net = "goroutines", 0, "unix" })},
 		{"io_uring with clients that never read", with(func(s *Spec) { s.IO, s.Stalled = "uring", 2 })},
 		{"portable engine with clients that never read", with(func(s *Spec) { s.Stalled = 2 })},
-		{"goroutines with clients that never read", with(func(s *Spec) { s.Server, s.Stalled = "goroutines", 1 })},
+		{"goroutines with clients that never read",
+			with(func(s *Spec) { s.Server, s.Stalled = "goroutines", 1 })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.spec.IO == "uring" {
@@ -79,46 +84,51 @@ func TestARunDeliversEverything(t *testing.T) {
 				t.Errorf("engine %q, asked for %q", res.Engine, tt.spec.IO)
 			}
 			if tt.spec.Stalled > 0 && tt.spec.Server == "sluice" && res.refused() > 10 {
-				t.Errorf("%.1f refused sends a second for each stalled client: it is not polled but retried", res.refused())
+				t.Errorf("%.1f refused sends per second and stalled client: its sends are "+
+					"retried, not polled", res.refused())
 			}
 		})
 	}
 }
 
-// measured runs the spec, longer each time, until something was measured: a slow machine takes its time to begin.
+// measured runs the spec, longer each time, until every figure was measured, because a slow machine
+// starts slowly.
 func measured(t *testing.T, spec Spec) *Result {
 	for ; ; spec.Run *= 2 {
 		res, err := runner(t).measure(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if res.InTime > 0 && res.Frames > 0 && res.P50 > 0 && res.Counts.Sends > 0 && res.Server.cpu() > 0 && res.Clients.cpu() > 0 {
+		if res.InTime > 0 && res.Frames > 0 && res.P50 > 0 && res.Counts.Sends > 0 &&
+			res.Server.cpu() > 0 && res.Clients.cpu() > 0 {
 			return res
 		}
 		if spec.Run > 5*time.Second {
-			t.Fatalf("something was not measured: %+v", res)
+			t.Fatalf("a figure was not measured: %+v", res)
 		}
 	}
 }
 
-func TestTheCommandWritesATable(t *testing.T) {
+func TestMainWritesATable(t *testing.T) {
 	var out, log strings.Builder
 	p := Process{Stdout: &out, Stderr: &log, Command: runner(t).Command}
-	args := strings.Fields("--io poll --connections 3,4 --rate 1000 --runs 2 --seconds 100ms --warm 20ms --stalled 0,34 --peer sluice --markdown")
+	args := strings.Fields("--io poll --connections 3,4 --rate 1000 --runs 2 --seconds 100ms " +
+		"--warm 20ms --stalled 0,34 --peer sluice --markdown")
 	if err := Main(t.Context(), p, args); err != nil && !errors.Is(err, ErrViolated) {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sluice bench --io poll", "Medians of 2 runs", "| connections | stalled |", "sluice poll K=2", "all frames of the others arrived"} {
+	for _, want := range []string{"sluice bench --io poll", "Medians of 2 runs",
+		"| connections | stalled |", "sluice poll K=2", "all frames of the others arrived"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
 	}
-	if !strings.Contains(log.String(), "4 combinations, 2 runs of each") {
-		t.Errorf("progress said %q", log.String())
+	if !strings.Contains(log.String(), "4 combinations, 2 runs each") {
+		t.Errorf("progress was %q", log.String())
 	}
 }
 
-func TestMistakesAreAnswered(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--connections many", `--connections has "many"; use numbers from 1`},
 		{"--io urin", "did you mean uring?"},
@@ -126,7 +136,8 @@ func TestMistakesAreAnswered(t *testing.T) {
 		{"--stalled 10 --connections 1", "leaves no client that reads"},
 		{"--profile fast", "use quick or full"},
 		{"--profile full --section unit", "did you mean unix?"},
-		{"--congestion nonsense --runs 1 --seconds 100ms --warm 0s", "tcp_available_congestion_control"},
+		{"--congestion nonsense --runs 1 --seconds 100ms --warm 0s",
+			"tcp_available_congestion_control"},
 		{"now", "takes no arguments"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
@@ -139,15 +150,16 @@ func TestMistakesAreAnswered(t *testing.T) {
 	}
 }
 
-func TestAServerThatDiesIsAnError(t *testing.T) {
+func TestServerExitIsAnError(t *testing.T) {
 	r := &Runner{Command: []string{"/bin/false"}, Receivers: 1, Stderr: io.Discard}
-	if _, err := r.measure(context.Background(), Spec{Connections: 1, Net: "unix", Frame: 64}); err == nil {
+	if _, err := r.measure(context.Background(),
+		Spec{Connections: 1, Net: "unix", Frame: 64}); err == nil {
 		t.Error("no error")
 	}
 }
 
-// TestReceiversSeeWhatIsWrong plants each violation into the stream of one connection and reads it with a real receiver.
-func TestReceiversSeeWhatIsWrong(t *testing.T) {
+// A real receiver reads the stream of one connection with each violation.
+func TestReceiversDetectViolations(t *testing.T) {
 	report := func(n uint64) []byte { return AppendFrame(nil, &Report{Conn: 1, Seq: n, Size: 40}) }
 	join := func(parts ...[]byte) (all []byte) {
 		for _, p := range parts {
@@ -161,22 +173,25 @@ func TestReceiversSeeWhatIsWrong(t *testing.T) {
 		published uint64
 		want      Faults
 	}{
-		{"nothing", join(report(1), report(2), report(3)), 3, Faults{}},
-		{"a heartbeat between frames is nothing", join(report(1), []byte{1, 0, 0, 0, 1}, report(2)), 2, Faults{}},
-		{"a gap", join(report(1), report(4)), 4, Faults{Gaps: 2}},
-		{"a gap at the start", join(report(2)), 2, Faults{Gaps: 1}},
-		{"a repetition", join(report(1), report(2), report(2)), 2, Faults{Repeats: 1}},
-		{"a reordering", join(report(1), report(3), report(2), report(4)), 4, Faults{Reorder: 1}},
-		{"a gap filled from the middle, then a repetition", join(report(1), report(5), report(3), report(3), report(4), report(2)), 5, Faults{Reorder: 3, Repeats: 1}},
-		{"a frame of another connection", join(report(1), AppendFrame(nil, &Report{Conn: 2, Seq: 2, Size: 40}), report(2)), 2, Faults{Foreign: 1}},
-		{"a frame torn by another", join(report(1), report(2)[:20], report(3)), 3, Faults{Torn: 1}},
+		{"correct", join(report(1), report(2), report(3)), 3, Faults{}},
+		{"heartbeat between frames", join(report(1), []byte{1, 0, 0, 0, 1}, report(2)), 2, Faults{}},
+		{"gap", join(report(1), report(4)), 4, Faults{Gaps: 2}},
+		{"gap at the start", join(report(2)), 2, Faults{Gaps: 1}},
+		{"repetition", join(report(1), report(2), report(2)), 2, Faults{Repeats: 1}},
+		{"reordering", join(report(1), report(3), report(2), report(4)), 4, Faults{Reorder: 1}},
+		{"gap filled from the middle, then a repetition",
+			join(report(1), report(5), report(3), report(3), report(4), report(2)), 5,
+			Faults{Reorder: 3, Repeats: 1}},
+		{"foreign frame", join(report(1), AppendFrame(nil, &Report{Conn: 2, Seq: 2, Size: 40}),
+			report(2)), 2, Faults{Foreign: 1}},
+		{"frame torn by another", join(report(1), report(2)[:20], report(3)), 3, Faults{Torn: 1}},
 		{"frames missing at the end", join(report(1), report(2)), 5, Faults{Short: 3}},
-		{"frames that were never published", join(report(1), report(2)), 1, Faults{Repeats: 1}},
+		{"unpublished frame", join(report(1), report(2)), 1, Faults{Repeats: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := receive(t, tt.stream, tt.published)
 			got.Closed = 0
-			if tt.want.Torn > 0 { // what is read out of a tear can be anything
+			if tt.want.Torn > 0 { // frames after a tear are arbitrary
 				got, tt.want = Faults{Torn: got.Torn}, Faults{Torn: tt.want.Torn}
 			}
 			if got != tt.want {
@@ -184,14 +199,15 @@ func TestReceiversSeeWhatIsWrong(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a connection that ends early", func(t *testing.T) {
+	t.Run("connection that ends early", func(t *testing.T) {
 		if got := receive(t, report(1), 1); got.Closed != 1 {
 			t.Errorf("faults %+v, want one closed early", got)
 		}
 	})
 }
 
-// receive sends stream in small pieces through a socket to a receiver and returns what its checker says.
+// receive sends stream in small pieces through a socket to a receiver and returns the faults that
+// its checker found.
 func receive(t *testing.T, stream []byte, published uint64) Faults {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -215,7 +231,7 @@ func receive(t *testing.T, stream []byte, published uint64) Faults {
 	for len(stream) > 0 {
 		n, err := unix.Write(fds[0], stream[:min(7, len(stream))])
 		if err != nil {
-			break // the receiver gave up on a torn stream
+			break // the receiver closed a torn stream
 		}
 		stream = stream[n:]
 	}

@@ -5,34 +5,35 @@ import (
 	"time"
 )
 
-// checker follows the numbers of one connection: they have to be 1, 2, 3, ... It belongs to the connection's receiver.
+// checker checks the numbers of one connection, which must be 1, 2, 3, ... It belongs to the
+// connection's receiver.
 type checker struct {
 	conn    uint64
-	next    uint64 // number that has to come now, minus 1
-	missing []span // numbers that were skipped, in order, at most missingMost spans
+	next    uint64 // last number in order
+	missing []span // skipped numbers, in order, at most missingMost spans
 	faults  Faults
-	first   string // the first violation in words
+	first   string // description of the first violation
 }
 
 // Faults counts violations of one connection, or of a whole run.
 type Faults struct {
-	Gaps    uint64 // numbers that were skipped and did not come later
-	Repeats uint64 // numbers that came again
-	Reorder uint64 // numbers that came after a later one
+	Gaps    uint64 // skipped numbers that did not arrive later
+	Repeats uint64 // numbers that arrived again
+	Reorder uint64 // numbers that arrived after a later one
 	Foreign uint64 // frames of another connection
-	Torn    uint64 // streams that lost their framing
-	Short   uint64 // numbers that were published and had not come at the end
-	Closed  uint64 // connections that ended before their time
-	Early   uint64 // answers that came before their event was durable
+	Torn    uint64 // streams whose framing was lost
+	Short   uint64 // published numbers that had not arrived at the end
+	Closed  uint64 // connections that ended early
+	Early   uint64 // responses that arrived before their event was durable
 }
 
 // span is the numbers from..to.
 type span struct{ from, to uint64 }
 
-// missingMost bounds what a checker remembers; later numbers of forgotten spans count as repetitions.
+// missingMost bounds the memory of a checker. Late numbers of dropped spans count as repetitions.
 const missingMost = 256
 
-// frame judges one report.
+// frame checks one report.
 func (c *checker) frame(r *Report) {
 	if r.Conn != c.conn {
 		c.faults.Foreign++
@@ -45,7 +46,7 @@ func (c *checker) frame(r *Report) {
 	}
 	if r.Seq > c.next {
 		c.faults.Gaps += r.Seq - c.next - 1
-		c.note("number %d came after %d", r.Seq, c.next)
+		c.note("number %d arrived after %d", r.Seq, c.next)
 		if len(c.missing) < missingMost {
 			c.missing = append(c.missing, span{c.next + 1, r.Seq - 1})
 		}
@@ -58,10 +59,10 @@ func (c *checker) frame(r *Report) {
 		return
 	}
 	c.faults.Repeats++
-	c.note("number %d came again, the latest was %d", r.Seq, c.next)
+	c.note("number %d arrived again, the latest was %d", r.Seq, c.next)
 }
 
-// late takes n out of what is missing; false means it was not missing.
+// late removes n from the missing numbers. It reports false if n was not missing.
 func (c *checker) late(n uint64) bool {
 	for i := range c.missing {
 		s := c.missing[i]
@@ -81,30 +82,31 @@ func (c *checker) late(n uint64) bool {
 	return false
 }
 
-// early judges the time from the schedule to the arrival of a report, ns, where cursors lag by lag: it cannot be less.
+// early checks the time from schedule to arrival of a report, ns, against the lag of the cursors.
 func (c *checker) early(took, lag int64) {
 	if lag > 0 && took < lag-clockSlack {
 		c.faults.Early++
-		c.note("an answer came %v after it was asked for, its event was durable after %v", time.Duration(took), time.Duration(lag))
+		c.note("a response arrived %v after its schedule, but its event was durable after %v",
+			time.Duration(took), time.Duration(lag))
 	}
 }
 
-// clockSlack is how far the clocks of two processes may be apart, ns; see newClock.
+// clockSlack is the most by which the clocks of two processes differ, ns; see newClock.
 const clockSlack = int64(20 * time.Microsecond)
 
-// end compares with the number of reports that were published for the connection.
+// end compares the last number with the number of reports published for the connection.
 func (c *checker) end(published uint64) {
 	if c.next < published {
 		c.faults.Short += published - c.next
-		c.note("%d of %d reports came", c.next, published)
+		c.note("%d of %d reports arrived", c.next, published)
 	}
 	if c.next > published {
 		c.faults.Repeats += c.next - published
-		c.note("number %d came, but only %d were published", c.next, published)
+		c.note("number %d arrived, but only %d were published", c.next, published)
 	}
 }
 
-// torn notes that the stream cannot be read any further.
+// torn records that the stream cannot be read any further.
 func (c *checker) torn(err error) {
 	c.faults.Torn++
 	c.note("%v", err)
@@ -134,8 +136,10 @@ func (f Faults) String() string {
 		n    uint64
 		name string
 	}{
-		{f.Gaps, "missing"}, {f.Repeats, "repeated"}, {f.Reorder, "out of order"}, {f.Foreign, "of another connection"},
-		{f.Torn, "torn streams"}, {f.Short, "not delivered at the end"}, {f.Closed, "connections closed early"}, {f.Early, "answered before durable"},
+		{f.Gaps, "missing"}, {f.Repeats, "repeated"}, {f.Reorder, "out of order"},
+		{f.Foreign, "of another connection"},
+		{f.Torn, "torn streams"}, {f.Short, "not delivered at the end"},
+		{f.Closed, "connections closed early"}, {f.Early, "answered before durable"},
 	} {
 		if c.n == 0 {
 			continue

@@ -19,15 +19,16 @@ import (
 // ChildArgument is the hidden first argument that makes a program call Child.
 const ChildArgument = "bench-child"
 
-// progressFD is where a child finds the shared memory.
+// progressFD is the descriptor of the shared memory in a child.
 const progressFD = 3
 
-// finishTime is how long a server gets to deliver the rest and close.
+// finishTime is the time in which a server must deliver the rest and close.
 const finishTime = 5 * time.Second
 
-// Child is the server process: it reads a Spec from in, serves one run with the server of that name and writes what it
-// measured to out. It returns when the run is over, or when the parent has closed in. The process must have got the
-// parent's shared memory as its first extra file; one that measures hiccups has none.
+// Child is the server process. It reads a Spec from in, serves one run with the server of that name
+// and writes its measurements to out. It returns when the run is over or the parent has closed in.
+// The first extra file of the process must be the parent's shared memory, except in a process that
+// measures hiccups.
 func Child(in io.Reader, out io.Writer, servers map[string]NewTarget) error {
 	l := newLink(in, out)
 	var spec Spec
@@ -37,9 +38,11 @@ func Child(in io.Reader, out io.Writer, servers map[string]NewTarget) error {
 	if spec.Server == hiccupMeter {
 		return serveHiccups(l)
 	}
-	// A parent that is killed cannot end its child.
+	// A killed parent cannot end its child.
 	most := 2*(spec.Warm+spec.Run) + time.Minute
-	defer time.AfterFunc(most, func() { panic(fmt.Sprintf("bench: the run of %v is not over after %v", spec.Warm+spec.Run, most)) }).Stop()
+	defer time.AfterFunc(most, func() {
+		panic(fmt.Sprintf("bench: the run of %v is not over after %v", spec.Warm+spec.Run, most))
+	}).Stop()
 	taken, err := openProgress(os.NewFile(progressFD, "progress"))
 	if err != nil {
 		return err
@@ -64,7 +67,8 @@ func serve(spec *Spec, l *link, taken *progress, servers map[string]NewTarget) (
 	create := servers[spec.Server]
 	if create == nil {
 		create = func(*Spec, *durability.Cursors) (Target, error) {
-			return nil, fmt.Errorf("bench: this program has no server %q, only %v", spec.Server, slices.Sorted(maps.Keys(servers)))
+			return nil, fmt.Errorf("bench: this program has no server %q, only %v", spec.Server,
+				slices.Sorted(maps.Keys(servers)))
 		}
 	}
 	t, err := create(spec, follow.cursors)
@@ -91,7 +95,7 @@ func serve(spec *Spec, l *link, taken *progress, servers map[string]NewTarget) (
 	if err := l.give(report); err != nil {
 		return nil, errors.Join(err, abort(t))
 	}
-	// The parent waits for the last frame, then says that it will read no more.
+	// The parent waits for the last frame, then reports that it stops reading.
 	var stop begin
 	settled := p.linger()
 	err = l.take(&stop)
@@ -102,7 +106,7 @@ func serve(spec *Spec, l *link, taken *progress, servers map[string]NewTarget) (
 	return report, errors.Join(p.guests.end(), abort(t))
 }
 
-// abort ends the server, whatever state it is in.
+// abort ends the server in any state.
 func abort(t Target) error {
 	ctx, cancel := context.WithTimeout(context.Background(), finishTime)
 	defer cancel()
@@ -113,7 +117,7 @@ func abort(t Target) error {
 	return nil
 }
 
-// sample takes the measurements at both ends of the measured time.
+// sample measures at both ends of the measured time.
 func sample(spec *Spec, c clock, begin int64, t Target, p *producer, r *ChildReport) error {
 	from, to := spec.span(begin)
 	c.sleepUntil(from)
@@ -134,7 +138,7 @@ func sample(spec *Spec, c clock, begin int64, t Target, p *producer, r *ChildRep
 	return errors.Join(err, profiled())
 }
 
-// profileCPU starts a CPU profile into the file; stop ends it. Without a name nothing happens.
+// profileCPU starts a CPU profile into the file; stop ends it. Without a name it does nothing.
 func profileCPU(name string) (stop func() error, err error) {
 	if name == "" {
 		return func() error { return nil }, nil
@@ -152,7 +156,8 @@ func profileCPU(name string) (stop func() error, err error) {
 	}, nil
 }
 
-// connectAll listens, takes every client in and hands it to the server. The door stays open only for guests.
+// connectAll listens, accepts every client and passes it to the server. The listener stays open
+// only for transient clients.
 func connectAll(spec *Spec, l *link, t Target) (*guests, error) {
 	fd, address, err := listen(spec)
 	if err != nil {
@@ -180,7 +185,7 @@ func connectAll(spec *Spec, l *link, t Target) (*guests, error) {
 	return g, l.give(answer)
 }
 
-// accept takes one client in.
+// accept accepts one client.
 func accept(spec *Spec, listener int, t Target) error {
 	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 	if err != nil {
@@ -200,7 +205,7 @@ func accept(spec *Spec, listener int, t Target) error {
 	return t.Connect(uint64(h.index)+1, fd)
 }
 
-// greet reads the client's hello and sets the socket up.
+// greet reads the client's hello and configures the socket.
 func greet(spec *Spec, fd int) (h hello, err error) {
 	var b [helloSize]byte
 	for n := 0; n < len(b); {
@@ -209,7 +214,8 @@ func greet(spec *Spec, fd int) (h hello, err error) {
 			continue
 		}
 		if err != nil || k == 0 {
-			return h, fmt.Errorf("reading a client's hello: %d bytes came, %w", n, errors.Join(err, io.ErrUnexpectedEOF))
+			return h, fmt.Errorf("reading a client's hello: got %d bytes, %w", n,
+				errors.Join(err, io.ErrUnexpectedEOF))
 		}
 		n += k
 	}
@@ -218,12 +224,12 @@ func greet(spec *Spec, fd int) (h hello, err error) {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err == nil && h.stalled {
-		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4608) // socket(7): the least there is
+		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4608) // the minimum, socket(7)
 	}
 	return h, err
 }
 
-// fill makes the socket of a client that never reads refuse bytes from the first frame on.
+// fill fills the send buffer of a client that never reads, so that its socket refuses every frame.
 func fill(fd int) error {
 	var b [4096]byte
 	for {

@@ -1,4 +1,5 @@
-// Package bench measures the response pipeline under an open-loop load, and a plain Go server beside it.
+// Package bench measures the response pipeline under an open-loop load, and a plain Go server
+// beside it.
 //
 //	parent: this process                              child: the same program again
 //	+--------------------------------+                +----------------------------------------------+
@@ -10,21 +11,26 @@
 //	+--------------------------------+                +----------------------------------------------+
 //	                \______ frames received so far: shared memory ______^
 //
-// Two processes, because getrusage(2) counts per process: the server's CPU time and the receivers' are told apart. Each
-// frame carries the time at which the schedule wanted it published; the latency runs from there to the return of the
-// read that brought it, both on CLOCK_MONOTONIC, so a server that falls behind cannot slow the clock that judges it.
+// There are two processes because getrusage(2) counts per process, so the CPU time of the server
+// and that of the receivers are separate. Each frame carries the time at which the schedule wanted
+// it published. Its latency is the time from there to the return of the read that delivered it,
+// both on CLOCK_MONOTONIC, so a server that falls behind cannot hide it.
 //
 // What it promises:
 //
-//   - Every connection is checked for gaps, repetitions, reordering and foreign frames during every run, and at its end for
-//     completeness. Any violation fails the run and the command.
-//   - Both servers get the same slots from the same producer, hold each back until the same cursor allows it, and send the
-//     same bytes. Rounds of all variants alternate within one command, so that a noisy minute hits them alike.
-//   - Everything is bounded in time, and nothing but loopback and unix sockets in a private directory is used.
-//   - Goals are judged from rows of the same command only; a row that broke a promise misses its goal, and what was not
-//     measured is said.
-//   - It says when the numbers are not the server's: a missed rate, late producer, slow receivers, a busy machine.
+//   - Every connection is checked for gaps, repetitions, reordering and foreign frames during every
+//     run, and for completeness at its end. Any violation fails the run and the command.
+//   - All servers receive the same slots from the same producer, hold each back until the same
+//     cursor allows it, and send the same bytes. Rounds of all variants alternate within one
+//     command, so that noise affects all of them.
+//   - Everything is bounded in time. Only loopback and unix sockets in a private directory are
+//     used.
+//   - Goals are judged by rows of the same command only. A row that broke a promise misses its
+//     goal, and a goal that was not measured is reported as such.
+//   - Results that are not due to the server alone are marked: a missed rate, a late producer, slow
+//     receivers, a busy machine.
 //
-// Start reading at Main (main.go), then Plan (plan.go), measure (run.go), Child (child.go) and goals (goals.go). Reasons are in
-// docs/decisions/0014-benchmark-method.md, results in docs/benchmarks.md.
+// Start reading at Main (main.go), then Plan (plan.go), measure (run.go), Child (child.go) and
+// goals (goals.go). Reasons are in docs/decisions/0014-benchmark-method.md, results in
+// docs/benchmarks.md.
 package bench

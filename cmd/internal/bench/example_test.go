@@ -2,7 +2,7 @@ package bench
 
 import "fmt"
 
-// A plan is all combinations of its lists, without those that would measure the same twice: the peer has no engines.
+// A plan has all combinations of its lists, without duplicates: the peer has no engines.
 func ExamplePlan_Specs() {
 	plan := DefaultPlan()
 	plan.IO = []string{"uring", "poll"}

@@ -7,9 +7,9 @@ import (
 	"sluice/durability"
 )
 
-// follower moves the durability cursors behind the slots that were published: it stands for the journal, and for replicas
-// where the policy asks for some. What lags is what the policy waits for last: the replicas, or without them the journal.
-// It belongs to the producer's goroutine.
+// follower advances the durability cursors behind the published slots. It stands for the journal,
+// and for replicas if the policy needs them. The lag applies to what the policy waits for last: the
+// replicas, or without them the journal. It belongs to the producer's goroutine.
 type follower struct {
 	cursors  *durability.Cursors
 	replicas []durability.Feed
@@ -17,13 +17,13 @@ type follower struct {
 	waiting  []mark
 }
 
-// mark is a position and when the lagging cursors reach it.
+// mark is a position and the time at which the lagging cursors reach it.
 type mark struct {
 	due int64
 	seq durability.Seq
 }
 
-// policy is the policy of the spec, over a cluster of the usual size.
+// policy returns the policy of the spec for a cluster of the default size.
 func (s *Spec) policy() (durability.Policy, error) {
 	if s.Policy == "" {
 		return durability.Local(), nil
@@ -52,7 +52,7 @@ func newFollower(spec *Spec) (*follower, error) {
 	return f, nil
 }
 
-// published says that everything up to seq is in the ring.
+// published records that the slots up to seq are in the ring.
 func (f *follower) published(seq durability.Seq, c clock) {
 	if len(f.replicas) > 0 {
 		f.cursors.SetPersisted(seq)
@@ -64,7 +64,8 @@ func (f *follower) published(seq durability.Seq, c clock) {
 	f.waiting = append(f.waiting, mark{c.now() + f.lag, seq})
 }
 
-// advance moves the lagging cursors to where they are to be now, and tells whether there is more to wait for.
+// advance moves the lagging cursors to their positions at the time now. It reports whether more
+// positions wait.
 func (f *follower) advance(now int64) (more bool) {
 	n := 0
 	for n < len(f.waiting) && f.waiting[n].due <= now {
@@ -77,7 +78,7 @@ func (f *follower) advance(now int64) (more bool) {
 	return len(f.waiting) > 0
 }
 
-// reach moves what the policy waits for last.
+// reach advances the lagging cursors.
 func (f *follower) reach(seq durability.Seq) {
 	if len(f.replicas) == 0 {
 		f.cursors.SetPersisted(seq)
@@ -87,5 +88,5 @@ func (f *follower) reach(seq durability.Seq) {
 	}
 }
 
-// lagMost bounds --lag: the slot ring holds what is published meanwhile.
+// lagMost bounds --lag, because the slot ring holds the slots published in that time.
 const lagMost = 10 * time.Second

@@ -8,31 +8,32 @@ import (
 	"sluice/actors"
 )
 
-// Report is what the slots of a benchmark carry.
+// Report is the content of the slots of a benchmark.
 type Report struct {
-	Conn  uint64 // connection it is for
+	Conn  uint64 // connection of the report
 	Seq   uint64 // number of the report on its connection, from 1
-	Stamp int64  // when the schedule wanted it published, CLOCK_MONOTONIC ns
+	Stamp int64  // scheduled time of publication, CLOCK_MONOTONIC ns
 	Size  int32  // bytes of the frame
 }
 
 // Slot is the output slot of the pipeline under test, and of its peers.
 type Slot = actors.Slot[Report, struct{}]
 
-// Layout of a frame: length u32, tag u8, connection u64, number u64, stamp i64, zeroes up to its size.
+// Layout of a frame: length u32, tag u8, connection u64, number u64, stamp i64, zeroes up to its
+// size.
 const (
 	frameTag   = 0x30
 	frameLeast = 4 + 1 + 8 + 8 + 8
 	frameMost  = 64 << 10
 )
 
-// frames encodes reports. It implements encode.Encoder, and the peer uses it too.
+// frames encodes reports. It implements encode.Encoder.
 type frames struct{}
 
 // AppendReport appends the frame of r.
 func (frames) AppendReport(dst []byte, r *Report) ([]byte, error) { return AppendFrame(dst, r), nil }
 
-// AppendQuery refuses: a benchmark has no queries.
+// AppendQuery returns an error, because a benchmark has no queries.
 func (frames) AppendQuery([]byte, *struct{}) ([]byte, error) {
 	return nil, errors.New("bench: there are no queries")
 }
@@ -52,7 +53,7 @@ func AppendFrame(dst []byte, r *Report) []byte {
 	return dst
 }
 
-// RenumberFrame makes a frame of AppendFrame another one of the same connection and size.
+// RenumberFrame changes number and time of a frame of AppendFrame.
 func RenumberFrame(frame []byte, seq uint64, stamp int64) {
 	binary.LittleEndian.PutUint64(frame[13:], seq)
 	binary.LittleEndian.PutUint64(frame[21:], uint64(stamp))
@@ -61,10 +62,11 @@ func RenumberFrame(frame []byte, seq uint64, stamp int64) {
 const zeroes = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
 	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// heartbeatTag is the tag of frames that belong to no slot.
+// heartbeatTag is the tag of heartbeats, which belong to no slot.
 const heartbeatTag = 0x01
 
-// nextFrame reads the frame at the start of b. size is 0 when it is not complete yet; r.Conn is 0 for a heartbeat.
+// nextFrame reads the frame at the start of b. size is 0 if the frame is incomplete; r.Conn is 0
+// for a heartbeat.
 func nextFrame(b []byte) (r Report, size int, err error) {
 	if len(b) < 5 {
 		return r, 0, nil

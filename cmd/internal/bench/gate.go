@@ -7,8 +7,9 @@ import (
 	"sluice/mailbox"
 )
 
-// Gate is what every peer begins with, so that all of them get the same slots and hold them back by the same rule: the
-// ring that the producer fills, the durability gate and a place to park. It belongs to one goroutine, except Slots and Now.
+// Gate is the first stage of every peer: the ring that the producer fills, the durability gate and
+// a way to park. With it, all peers receive the same slots and hold them back by the same rule. It
+// belongs to one goroutine, except Slots and Now.
 type Gate struct {
 	ring    *mailbox.Writer[Slot]
 	input   *mailbox.Reader[Slot]
@@ -19,16 +20,17 @@ type Gate struct {
 	clock   clock
 	signal  *mailbox.Signal
 	token   chan struct{}
-	woken   func() // instead of token, nil for none
+	woken   func() // called instead of sending a token; nil for none
 	limit   *time.Timer
 }
 
-// gateRing is the capacity of the slot ring, that of the pipeline.
+// gateRing is the capacity of the slot ring, the same as in the pipeline.
 const gateRing = 1 << 16
 
-// NewGate returns a gate for the policy local. Without cursors it holds nothing back.
+// NewGate returns a gate for the policy local. Without cursors it releases every slot at once.
 func NewGate(cursors *durability.Cursors) *Gate {
-	g := &Gate{policy: durability.Local(), cursors: cursors, clock: newClock(), token: make(chan struct{}, 1), limit: time.NewTimer(time.Hour)}
+	g := &Gate{policy: durability.Local(), cursors: cursors, clock: newClock(),
+		token: make(chan struct{}, 1), limit: time.NewTimer(time.Hour)}
 	g.ring, g.input = mailbox.NewSPSC[Slot](gateRing)
 	g.signal = mailbox.NewSignal(g)
 	g.input.SetSignal(g.signal)
@@ -38,7 +40,7 @@ func NewGate(cursors *durability.Cursors) *Gate {
 	return g
 }
 
-// Wake implements mailbox.Waker: it ends a Wait. Any goroutine may call it.
+// Wake implements mailbox.Waker. It ends a Wait and is safe from any goroutine.
 func (g *Gate) Wake() {
 	if g.woken != nil {
 		g.woken()
@@ -46,25 +48,28 @@ func (g *Gate) Wake() {
 	}
 	select {
 	case g.token <- struct{}{}:
-	default: // a token is there already
+	default: // a token is already there
 	}
 }
 
-// OnWake has f called instead of ending a Wait, for an owner that has a loop of its own. It is set before slots are
-// published; any goroutine calls it, once for each Arm, and sometimes once more.
+// OnWake sets a function that is called instead of ending a Wait, for an owner with a loop of its
+// own. It must be set before slots are published. Any goroutine may call f, once for each Arm and
+// sometimes once more.
 func (g *Gate) OnWake(f func()) { g.woken = f }
 
-// Arm asks to be woken. It returns false if there is something to Poll now, or nothing will come any more, see Done.
+// Arm requests a wake-up. It returns false if a slot is ready for Poll now, or no more slots will
+// come, see Done.
 func (g *Gate) Arm() bool {
 	g.signal.Prepare()
-	if head := g.input.Batch(1); len(head) > 0 && (g.cursors == nil || g.reached(head[0].Seq)) || g.input.Done() {
+	if head := g.input.Batch(1); len(head) > 0 && (g.cursors == nil || g.reached(head[0].Seq)) ||
+		g.input.Done() {
 		g.signal.Cancel()
 		return false
 	}
 	return true
 }
 
-// Done tells whether the slots are closed and all were released.
+// Done reports whether the slots are closed and all were released.
 func (g *Gate) Done() bool { return g.input.Done() }
 
 // Slots implements Target.
@@ -73,8 +78,8 @@ func (g *Gate) Slots() *mailbox.Writer[Slot] { return g.ring }
 // Now implements Target.
 func (g *Gate) Now() int64 { return g.clock.now() }
 
-// Poll returns slots that may be answered, in order and in place, at most most of them, and does not wait. They stay valid
-// until Release.
+// Poll returns at most most slots whose responses may leave, in order and in place. It does not
+// wait. The slots are valid until Release.
 func (g *Gate) Poll(most int) []Slot {
 	batch := g.input.Batch(most)
 	if g.cursors == nil {
@@ -89,11 +94,11 @@ func (g *Gate) Poll(most int) []Slot {
 	return batch
 }
 
-// Release gives the first n slots of the last Poll back to the producer.
+// Release returns the first n slots of the last Poll to the producer.
 func (g *Gate) Release(n int) { g.input.Release(n) }
 
-// Wait returns when there may be something to Poll, or after most, 0 for no limit. It returns false when the slots are
-// closed and all were released.
+// Wait returns when Poll may return slots, or after most; 0 is no limit. It returns false if the
+// slots are closed and all were released.
 func (g *Gate) Wait(most time.Duration) bool {
 	if g.input.Done() {
 		return false
@@ -115,7 +120,7 @@ func (g *Gate) Wait(most time.Duration) bool {
 	return true
 }
 
-// reached reads the cursors as one snapshot and tells whether seq is durable.
+// reached reads the cursors as one snapshot and reports whether seq is durable.
 func (g *Gate) reached(seq durability.Seq) bool {
 	if g.cursors.Snapshot(&g.view) {
 		g.durable = max(g.durable, g.policy.Evaluate(&g.view).Position)

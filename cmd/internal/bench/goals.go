@@ -8,52 +8,63 @@ import (
 	"strings"
 )
 
-// goal is a promise about speed that rows of one section of the profile "full" keep or break.
+// goal is a performance goal that is judged by rows of one section of the profile "full".
 type goal struct {
 	what, goal string
 	section    string
 	judge      func(rows []*Row) verdictOf
 }
 
-// verdictOf is what the rows say: share is the measured value relative to the goal, at most 1 when it is met; NaN when the
-// rows for it are not there. reason replaces the share where a goal is missed whatever the value is.
+// verdictOf is the result of rows for a goal. share is the measured value relative to the goal: at
+// most 1 if the goal is met, NaN if its rows are missing. A reason means that the goal is missed
+// regardless of the share.
 type verdictOf struct {
 	measured string
 	share    float64
 	reason   string
 }
 
-// goalLine is a goal and what became of it, in words.
+// goalLine is a goal and its verdict in words.
 type goalLine struct {
 	what, goal, measured string
-	verdict              string // met, missed, or not measured; and by how much
+	verdict              string // met, missed or not measured, and by how much
 }
 
-// goals are those of the project. A ratio is one of medians, out of runs that alternated in one command.
+// goals returns the goals of the project. A ratio is a ratio of medians of runs that alternated in
+// one command.
 func goals() []goal {
 	cpu, p50, p999 := (*Result).serverCPU, (*Result).p50, (*Result).p999
 	all := []goal{
-		{"server CPU per frame, 256 connections, 1 frame a send, against a loop that only sends", "<= 1.25x", "limit", against("bare", cpu, 1.25)},
+		{"server CPU per frame, 256 connections, 1 frame a send, against a loop that only sends",
+			"<= 1.25x", "limit", against("bare", cpu, 1.25)},
 		{"the same with 8 frames a send", "<= 1.5x", "limit8", against("bare8", cpu, 1.5)},
-		{"server CPU per frame, 1000 connections, 100,000/s, against a goroutine for each connection", "<= 0.5x", "goroutines", against("goroutines", cpu, 0.5)},
+		{"server CPU per frame, 1000 connections, 100,000/s, against a goroutine for each " +
+			"connection", "<= 0.5x", "goroutines", against("goroutines", cpu, 0.5)},
 		{"p99.9 of the same", "<= 0.5x", "goroutines", against("goroutines", p999, 0.5)},
 	}
 	for _, peer := range []string{"netpoll", "gnet", "classic", "single"} {
 		const goal = "< 1x from 64 connections, <= 1x with one"
-		all = append(all, verdictsOfPeer("server CPU per frame against "+peer, goal, peer, cpu), verdictsOfPeer("p99.9 against "+peer, goal, peer, p999))
+		all = append(all, verdictsOfPeer("server CPU per frame against "+peer, goal, peer, cpu),
+			verdictsOfPeer("p99.9 against "+peer, goal, peer, p999))
 	}
 	return append(all,
-		goal{"whole pipeline, coalescing, 256 connections, frames/s delivered and checked", ">= 8 M", "throughput", throughput(8e6)},
-		goal{"p50 at 1000/s with one connection, against a raw send and receive", "<= 1.5x", "pair", against("raw", p50, 1.5)},
-		goal{"p50 of healthy clients with 1 % and 10 % stalled, against none", "<= 1.05x", "stalled", besideStalled(p50, 1.05)},
-		goal{"p99.9 of healthy clients with 1 % and 10 % stalled, against none, while the host ran", "<= 1.05x", "stalled", besideStalled((*Result).calmP999, 1.05)},
+		goal{"whole pipeline, coalescing, 256 connections, frames/s delivered and checked",
+			">= 8 M", "throughput", throughput(8e6)},
+		goal{"p50 at 1000/s with one connection, against a raw send and receive", "<= 1.5x", "pair",
+			against("raw", p50, 1.5)},
+		goal{"p50 of healthy clients with 1 % and 10 % stalled, against none", "<= 1.05x",
+			"stalled", besideStalled(p50, 1.05)},
+		goal{"p99.9 of healthy clients with 1 % and 10 % stalled, against none, while the host ran",
+			"<= 1.05x", "stalled", besideStalled((*Result).calmP999, 1.05)},
 		goal{"server CPU per frame with 4 shards against 1", "<= 1.1x", "shards", fourShards(1.1)},
-		goal{"10,000 connections, a frame each per 100 ms: steady, no drops, resident memory over idle", "<= 64 MiB", "many", steady(64)},
-		goal{"durable round trip, one client, p50 against fdatasync alone", "<= 2x", "durable", durable(2)},
+		goal{"10,000 connections, a frame each per 100 ms: steady, no drops, resident memory " +
+			"over idle", "<= 64 MiB", "many", steady(64)},
+		goal{"durable round trip, one client, p50 against fdatasync alone", "<= 2x", "durable",
+			durable(2)},
 	)
 }
 
-// first is the first row that is as wanted, nil without one.
+// first returns the first row that satisfies wanted, nil for none.
 func first(rows []*Row, wanted func(*Spec) bool) *Row {
 	i := slices.IndexFunc(rows, func(r *Row) bool { return wanted(&r.Spec) && len(r.Results) > 0 })
 	if i < 0 {
@@ -62,17 +73,19 @@ func first(rows []*Row, wanted func(*Spec) bool) *Row {
 	return rows[i]
 }
 
-// served is the first row of a server; of sluice that is io_uring, where it is to be had.
+// served selects the rows of a server.
 func served(name string) func(*Spec) bool { return func(s *Spec) bool { return s.Server == name } }
 
-// own is the row of sluice that is judged where wanted holds: as every peer is in its best form, so is sluice, and that is
-// the row with the least CPU a frame, for whatever is judged. Where io_uring is to be had it is one of that, which come first.
+// own returns the row of sluice that is judged, among those that satisfy wanted. Like every peer,
+// sluice is judged in its best form: the row with the lowest CPU per frame, whatever the goal. If
+// io_uring is available it is one of the io_uring rows, which come first.
 func own(rows []*Row, wanted func(*Spec) bool) (best *Row) {
 	for _, r := range rows {
 		if r.Spec.Server != "sluice" || len(r.Results) == 0 || !wanted(&r.Spec) {
 			continue
 		}
-		if best == nil || r.Spec.IO == best.Spec.IO && r.of((*Result).serverCPU).mid < best.of((*Result).serverCPU).mid {
+		if best == nil || r.Spec.IO == best.Spec.IO &&
+			r.of((*Result).serverCPU).mid < best.of((*Result).serverCPU).mid {
 			best = r
 		}
 	}
@@ -81,7 +94,7 @@ func own(rows []*Row, wanted func(*Spec) bool) (best *Row) {
 
 func anything(*Spec) bool { return true }
 
-// form says which form of sluice a row is.
+// form names the form of sluice in a row.
 func (r *Row) form() string {
 	if r.Spec.Shards == 0 {
 		return ""
@@ -89,7 +102,7 @@ func (r *Row) form() string {
 	return fmt.Sprintf(", K=%d", r.Spec.Shards)
 }
 
-// ratio is the ratio of the medians, and the bounds of the ratios in each round.
+// ratio returns the ratio of the medians, with the lowest and highest ratio of a round.
 func ratio(a, b *Row, of func(*Result) float64) spread {
 	if a == nil || b == nil {
 		return spread{math.NaN(), math.NaN(), math.NaN()}
@@ -102,15 +115,15 @@ func ratio(a, b *Row, of func(*Result) float64) spread {
 	return s
 }
 
-// times writes a ratio.
+// times formats a ratio.
 func (s spread) times() string { return fmt.Sprintf("%.2fx (%.2f-%.2f)", s.mid, s.low, s.high) }
 
-// atMost judges the ratio of two rows. One that broke a promise has no speed.
+// atMost judges the ratio of two rows. A row that broke a promise misses the goal.
 func atMost(limit float64, a, b *Row, of func(*Result) float64) verdictOf {
 	return within(limit, ratio(a, b, of), a, b)
 }
 
-// within judges a ratio that was made of two rows.
+// within judges a ratio of two rows.
 func within(limit float64, r spread, a, b *Row) verdictOf {
 	if math.IsNaN(r.mid) {
 		return verdictOf{share: math.NaN()}
@@ -118,7 +131,7 @@ func within(limit float64, r spread, a, b *Row) verdictOf {
 	return verdictOf{r.times() + missed(a) + missed(b), r.mid / limit, broken(a, b)}
 }
 
-// missed says how much of its rate a row reached, "" when that was all.
+// missed returns how much of its rate a row reached, "" if it reached all of it.
 func missed(r *Row) string {
 	want, got := r.Spec.wanted(), r.of(func(res *Result) float64 { return res.Frames }).mid
 	if got >= rateShare*want || r.Spec.Server == ordersServer || r.Spec.Server == syncServer {
@@ -147,7 +160,8 @@ func against(peer string, of func(*Result) float64, limit float64) func([]*Row) 
 	}
 }
 
-// verdictsOfPeer is met when sluice is better at every place and rate of the section; what is told is the worst.
+// verdictsOfPeer is met if sluice is better at every connection count and rate of the section. It
+// reports the worst result.
 func verdictsOfPeer(what, text, peer string, of func(*Result) float64) goal {
 	return goal{what, text, "peers", func(rows []*Row) verdictOf {
 		worst := verdictOf{share: math.NaN()}
@@ -156,7 +170,8 @@ func verdictsOfPeer(what, text, peer string, of func(*Result) float64) goal {
 			if r.Spec.Server != peer || len(r.Results) == 0 {
 				continue
 			}
-			ours := own(rows, func(s *Spec) bool { return s.Connections == r.Spec.Connections && s.Rate == r.Spec.Rate })
+			ours := own(rows,
+				func(s *Spec) bool { return s.Connections == r.Spec.Connections && s.Rate == r.Spec.Rate })
 			v := atMost(1, ours, r, of)
 			if math.IsNaN(v.share) {
 				continue
@@ -164,11 +179,13 @@ func verdictsOfPeer(what, text, peer string, of func(*Result) float64) goal {
 			if r.Spec.Connections > 1 && v.share == 1 {
 				v.share = math.Nextafter(1, 2) // equal is not better
 			}
-			v.measured += fmt.Sprintf(" with %d at %s", r.Spec.Connections, r.Spec.rateText()) + ours.form()
+			v.measured += fmt.Sprintf(" with %d at %s", r.Spec.Connections,
+				r.Spec.rateText()) + ours.form()
 			if all++; v.share <= 1 && v.reason == "" {
 				met++
 			}
-			if math.IsNaN(worst.share) || worst.reason == "" && (v.reason != "" || v.share > worst.share) {
+			if math.IsNaN(worst.share) ||
+				worst.reason == "" && (v.reason != "" || v.share > worst.share) {
 				worst = v
 			}
 		}
@@ -186,11 +203,13 @@ func throughput(least float64) func([]*Row) verdictOf {
 			return verdictOf{share: math.NaN()}
 		}
 		v := r.of(func(res *Result) float64 { return res.Frames })
-		return verdictOf{fmt.Sprintf("%s (%s-%s)", Amount(v.mid), Amount(v.low), Amount(v.high)) + r.form(), least / v.mid, broken(r)}
+		return verdictOf{fmt.Sprintf("%s (%s-%s)", Amount(v.mid), Amount(v.low),
+			Amount(v.high)) + r.form(), least / v.mid, broken(r)}
 	}
 }
 
-// besideStalled judges every row with stalled clients against the same server's without, and tells the worst.
+// besideStalled judges every row with stalled clients against the row without them. It reports the
+// worst result.
 func besideStalled(of func(*Result) float64, limit float64) func([]*Row) verdictOf {
 	return func(rows []*Row) verdictOf {
 		worst := verdictOf{share: math.NaN()}
@@ -204,7 +223,8 @@ func besideStalled(of func(*Result) float64, limit float64) func([]*Row) verdict
 			}
 			v := within(limit, ratio(r.parts(), base.parts(), of), r, base)
 			v.measured += fmt.Sprintf(", %s, %d stalled", r.Spec.Name(), r.Spec.Stalled)
-			if !math.IsNaN(v.share) && (math.IsNaN(worst.share) || worst.reason == "" && (v.reason != "" || v.share > worst.share)) {
+			if !math.IsNaN(v.share) &&
+				(math.IsNaN(worst.share) || worst.reason == "" && (v.reason != "" || v.share > worst.share)) {
 				worst = v
 			}
 		}
@@ -215,7 +235,8 @@ func besideStalled(of func(*Result) float64, limit float64) func([]*Row) verdict
 	}
 }
 
-// unstalled is the row that differs from r in having no stalled clients, nil without one.
+// unstalled returns the row that equals r except for stalled clients, of which it has none; nil for
+// none.
 func unstalled(rows []*Row, r *Row) *Row {
 	spec := r.Spec
 	spec.Stalled = 0
@@ -241,8 +262,10 @@ func steady(mib float64) func([]*Row) verdictOf {
 		over, p999 := r.of((*Result).overIdle), r.of(func(res *Result) float64 { return res.P999 })
 		closed := r.of(func(res *Result) float64 { return float64(res.Counts.Closed) }).high
 		v := verdictOf{
-			measured: fmt.Sprintf("%s (%s-%s) MiB, p99.9 %s us, %s frames/s, %.0f closed", Digits(over.mid), Digits(over.low), Digits(over.high), p999.text(micro), Amount(frames.mid), closed),
-			share:    over.mid / mib, reason: broken(r),
+			measured: fmt.Sprintf("%s (%s-%s) MiB, p99.9 %s us, %s frames/s, %.0f closed",
+				Digits(over.mid), Digits(over.low), Digits(over.high), p999.text(micro),
+				Amount(frames.mid), closed),
+			share: over.mid / mib, reason: broken(r),
 		}
 		if want := r.Spec.wanted(); v.reason == "" && frames.mid < rateShare*want {
 			v.reason = fmt.Sprintf("%.0f %% of the rate", 100*frames.mid/want)
@@ -256,7 +279,8 @@ func steady(mib float64) func([]*Row) verdictOf {
 
 func durable(limit float64) func([]*Row) verdictOf {
 	return func(rows []*Row) verdictOf {
-		return atMost(limit, first(rows, served(ordersServer)), first(rows, served(syncServer)), func(r *Result) float64 { return r.P50 })
+		return atMost(limit, first(rows, served(ordersServer)), first(rows, served(syncServer)),
+			func(r *Result) float64 { return r.P50 })
 	}
 }
 
@@ -279,8 +303,8 @@ func (v verdictOf) line(what, goal, missing string) goalLine {
 	return l
 }
 
-// judge is the table of goals out of what was measured in this command. Without a list of sections each goal has a line,
-// with one only those of its sections.
+// judge returns the table of goals from the sections measured in this command. With a list of
+// sections, it has only their goals.
 func judge(measured []pageSection, micro string, only []string) (lines []goalLine) {
 	for _, g := range goals() {
 		if len(only) > 0 && !slices.Contains(only, g.section) {
@@ -296,13 +320,16 @@ func judge(measured []pageSection, micro string, only []string) (lines []goalLin
 		lines = append(lines, g.judge(rows).line(g.what, g.goal, missing))
 	}
 	if len(only) == 0 || micro != "" {
-		const what = "pipeline to a ring that costs nothing (gate, encode, hop, append), one core, each batch size of the benchmark"
-		lines = append(lines, nullRing(micro, 60).line(what, "<= 60 ns a slot (16.7 M slots/s; asked are 15 M)", "give the output of go test -bench with --micro"))
+		const what = "pipeline to a ring that costs nothing (gate, encode, hop, append), one " +
+			"core, each batch size of the benchmark"
+		lines = append(lines, nullRing(micro, 60).line(what,
+			"<= 60 ns a slot (16.7 M slots/s; asked are 15 M)",
+			"give the output of go test -bench with --micro"))
 	}
 	return lines
 }
 
-// nullRing judges the output of BenchmarkPipeline: a batch size beyond the limit is enough to miss it.
+// nullRing judges the output of BenchmarkPipeline. One batch size beyond the limit misses the goal.
 func nullRing(text string, limit float64) verdictOf {
 	most, met := 0.0, 0
 	var each []string
@@ -326,10 +353,11 @@ func nullRing(text string, limit float64) verdictOf {
 	if len(each) == 0 {
 		return verdictOf{share: math.NaN()}
 	}
-	return verdictOf{fmt.Sprintf("%s; met in %d of %d", strings.Join(each, ", "), met, len(each)), most / limit, ""}
+	return verdictOf{fmt.Sprintf("%s; met in %d of %d", strings.Join(each, ", "), met, len(each)),
+		most / limit, ""}
 }
 
-// goalCells are the cells of a table of goals, the first line its head.
+// goalCells returns the cells of a table of goals. The first line is the head.
 func goalCells(lines []goalLine) [][]string {
 	cells := [][]string{{"what", "goal", "measured", "verdict"}}
 	for _, l := range lines {

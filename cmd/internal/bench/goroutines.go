@@ -15,35 +15,37 @@ import (
 	"sluice/durability"
 )
 
-// goroutines is the peer: the server that a Go programmer writes first. One goroutine takes the slots in order, holds
-// each back until it is durable and puts it into the channel of its connection; each connection has a goroutine that
+// goroutines is the plain Go server. One goroutine takes the slots in order, holds each back until
+// it is durable and sends it to the channel of its connection. Each connection has a goroutine that
 // encodes into a bufio.Writer and flushes when its channel is empty.
 //
 //	slots ==> dispatch: gate ==> channel ==> encode, bufio ==> net.Conn
 //	                        \==> channel ==> encode, bufio ==> net.Conn
 //
-// It gets the cheap parts for nothing: slots come through the same ring, and the channels carry values.
+// It has two advantages: slots arrive through the same ring, and the channels carry values.
 type goroutines struct {
 	*Gate
 	room    int   // capacity of a channel
-	patient int64 // how long a full channel is waited for, ns
+	patient int64 // longest wait for a full channel, ns
 
 	mu    sync.RWMutex
 	conns map[uint64]*peerConn // guarded by mu
 	ended chan struct{}        // closed when dispatch has ended
-	wait  sync.WaitGroup       // of the connections' goroutines
+	wait  sync.WaitGroup       // goroutines of connections
 	all   peerCounts
 }
 
-// peerCounts are written by all connections' goroutines, once a flush, and read by the sampler.
+// peerCounts are written by the goroutines of all connections, once per flush, and read by the
+// sampler.
 type peerCounts struct {
 	frames, bytes, writes, closed atomic.Uint64
 }
 
 const (
-	peerBuffer = 16 << 10 // of a bufio.Writer
-	// A connection whose channel is full and that is stuck in a write for so long is closed rather than waited for. It
-	// matters only where clients never read: elsewhere slow receivers hold everybody back, which is what a closed window does.
+	peerBuffer = 16 << 10 // bytes of a bufio.Writer
+	// A connection with a full channel whose write has been blocked for this time is closed. It
+	// applies only if clients never read. Otherwise a slow receiver delays all connections, as a
+	// closed window does.
 	peerPatience = time.Second
 )
 
@@ -77,17 +79,17 @@ func (g *goroutines) Connect(id uint64, fd int) error {
 	return nil
 }
 
-// NetConn makes a net.Conn of a socket and closes the descriptor, also if there is an error.
+// NetConn returns a net.Conn of a socket. It closes the descriptor, even on an error.
 func NetConn(fd int) (net.Conn, error) {
 	file := os.NewFile(uintptr(fd), "client")
-	conn, err := net.FileConn(file) // with a duplicate
+	conn, err := net.FileConn(file) // of a duplicate
 	if err := errors.Join(err, file.Close()); err != nil {
 		return nil, err
 	}
 	return conn, nil
 }
 
-// dispatch is the way through the gate to the connections.
+// dispatch passes slots from the gate to the connections.
 func (g *goroutines) dispatch() {
 	defer close(g.ended)
 	for g.Wait(0) {
@@ -108,7 +110,8 @@ func (g *goroutines) dispatch() {
 // Counts implements Target.
 func (g *goroutines) Counts() Counts {
 	writes := g.all.writes.Load()
-	return Counts{Frames: g.all.frames.Load(), Bytes: g.all.bytes.Load(), Sends: writes, Submits: writes, Closed: g.all.closed.Load()}
+	return Counts{Frames: g.all.frames.Load(), Bytes: g.all.bytes.Load(), Sends: writes,
+		Submits: writes, Closed: g.all.closed.Load()}
 }
 
 // Finish implements Target.
@@ -125,7 +128,7 @@ func (g *goroutines) Finish(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	for _, c := range g.conns {
-		c.conn.Close() // ends the write that the goroutine is stuck in
+		c.conn.Close() // unblocks the write of its goroutine
 	}
 	<-done
 	return ctx.Err()
@@ -136,11 +139,12 @@ type peerConn struct {
 	owner *goroutines
 	conn  net.Conn
 	in    chan Report
-	since atomic.Int64 // written by run, read by dispatch: when the present write began, 0 = none
+	since atomic.Int64 // written by run, read by dispatch: start of the current write, 0 for none
 	gone  atomic.Bool  // written by run and dispatch, read by dispatch
 }
 
-// put passes a report on. A full channel makes everybody wait, unless its client has not read for a while.
+// put sends a report to the channel. It waits for a full channel unless the client has not read for
+// too long.
 func (c *peerConn) put(r *Report) {
 	for !c.gone.Load() {
 		select {
@@ -166,11 +170,11 @@ func (c *peerConn) run() {
 	defer c.owner.wait.Done()
 	defer c.conn.Close()
 	w := bufio.NewWriterSize(c, peerBuffer)
-	held := uint64(0) // frames that were not flushed
+	held := uint64(0) // frames not flushed yet
 	for r := range c.in {
 		if _, err := w.Write(AppendFrame(w.AvailableBuffer(), &r)); err != nil {
 			c.gone.Store(true)
-			continue // takes what dispatch still sends
+			continue // drains what dispatch still sends
 		}
 		held++
 		if len(c.in) > 0 {
@@ -188,7 +192,7 @@ func (c *peerConn) run() {
 	}
 }
 
-// Write counts what bufio writes.
+// Write counts the writes of bufio.
 func (c *peerConn) Write(b []byte) (int, error) {
 	c.since.Store(c.owner.clock.now())
 	n, err := c.conn.Write(b)

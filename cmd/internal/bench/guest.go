@@ -11,15 +11,16 @@ import (
 	"sluice/transport"
 )
 
-// guestFrames is what a guest gets before it leaves.
+// guestFrames is the number of frames that a guest receives before it disconnects.
 const guestFrames = 4
 
-// host is a target that takes clients while it serves others, and lets them go. Peers of other programs
-// are not: their tables of connections are made for the run.
+// host is a target that accepts and releases clients during a run. Such a transient client is
+// called a guest. Peers of other programs are not hosts, because their connection tables are fixed
+// for the run.
 type host interface {
-	// Host is Connect for a client that will leave; like there, the descriptor belongs to the target, also after an error.
+	// Host is Connect for a guest. The descriptor belongs to the target, even after an error.
 	Host(id uint64, fd int) error
-	// Leave says that the client has closed its end.
+	// Leave reports that the guest has closed its end.
 	Leave(id uint64)
 }
 
@@ -40,18 +41,18 @@ func (g *goroutines) Leave(id uint64) {
 	defer g.mu.Unlock()
 	if c := g.conns[id]; c != nil {
 		delete(g.conns, id)
-		close(c.in) // its last frame is out, or the client would not have closed
+		close(c.in) // the last frame has left, since the client has closed
 	}
 }
 
-// places is how many connections there may be at a time.
+// places returns the most connections at a time.
 func (s *Spec) places() int { return s.Connections + 4*s.Churn }
 
-// guests is the child's side of churn: it takes clients in while the schedule runs, has the producer answer each, and lets
-// them go.
+// guests is the child's side of churn. It accepts guests while the schedule runs, lets the producer
+// publish their frames, and releases them.
 //
 //	accept --> host.Host --> fresh --> producer: guestFrames slots
-//	   \--> epoll: the client closed --> host.Leave
+//	   \--> epoll: the guest closed --> host.Leave
 type guests struct {
 	spec     *Spec
 	host     host
@@ -62,10 +63,11 @@ type guests struct {
 	ending   chan struct{}
 	wait     sync.WaitGroup
 	mu       sync.Mutex
-	err      error // guarded by mu: the first
+	err      error // first error, guarded by mu
 }
 
-// admit begins to take guests in. Without churn it closes the listener and returns nil, as it does after an error.
+// admit starts to accept guests. Without churn, and after an error, it closes the listener and
+// returns nil.
 func admit(spec *Spec, listener int, t Target) (*guests, error) {
 	if spec.Churn == 0 {
 		unix.Close(listener)
@@ -74,7 +76,8 @@ func admit(spec *Spec, listener int, t Target) (*guests, error) {
 	h, ok := t.(host)
 	if !ok {
 		unix.Close(listener)
-		return nil, fmt.Errorf("bench: server %s takes no clients once it serves; use --churn 0 for it", spec.Server)
+		return nil, fmt.Errorf("bench: server %s accepts no clients during a run; use --churn "+
+			"0 for it", spec.Server)
 	}
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err == nil {
@@ -82,15 +85,16 @@ func admit(spec *Spec, listener int, t Target) (*guests, error) {
 	}
 	if err != nil {
 		unix.Close(listener)
-		return nil, fmt.Errorf("bench: clients that come and go: %w", err)
+		return nil, fmt.Errorf("bench: accepting transient clients: %w", err)
 	}
-	g := &guests{spec: spec, host: h, listener: listener, epfd: epfd, fresh: make(chan uint64, 1<<12), open: map[uint64]bool{}, ending: make(chan struct{})}
+	g := &guests{spec: spec, host: h, listener: listener, epfd: epfd,
+		fresh: make(chan uint64, 1<<12), open: map[uint64]bool{}, ending: make(chan struct{})}
 	g.wait.Go(g.run)
 	return g, nil
 }
 
-// run is the goroutine that takes in and lets go, every few milliseconds: guests are in no hurry, and a goroutine that is
-// woken for each would be measured too.
+// run accepts and releases guests every few milliseconds. A goroutine that wakes up for each guest
+// would distort the measurement.
 func (g *guests) run() {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -98,7 +102,7 @@ func (g *guests) run() {
 	for {
 		for g.take() {
 		}
-		n, _ := unix.EpollWait(g.epfd, events, 0) // an error is one of EINTR
+		n, _ := unix.EpollWait(g.epfd, events, 0) // an error is EINTR
 		for i := range max(n, 0) {
 			g.leave(uint64(events[i].Fd)) // the id
 		}
@@ -113,7 +117,7 @@ func (g *guests) run() {
 	}
 }
 
-// take takes one guest in, if there is one.
+// take accepts one guest. It reports false if none waits.
 func (g *guests) take() bool {
 	fd, _, err := unix.Accept4(g.listener, unix.SOCK_CLOEXEC)
 	if err != nil {
@@ -130,7 +134,7 @@ func (g *guests) take() bool {
 	if err != nil {
 		unix.Close(fd)
 	} else {
-		err = g.host.Host(id, fd) // owns the socket, also if it fails
+		err = g.host.Host(id, fd) // owns the socket, even if it fails
 	}
 	if err != nil {
 		g.mu.Lock()
@@ -148,19 +152,20 @@ func (g *guests) take() bool {
 	return true
 }
 
-// leave lets a guest go.
+// leave releases a guest.
 func (g *guests) leave(id uint64) {
 	g.host.Leave(id)
 	delete(g.open, id)
 }
 
-// watch has the epoll say, once, when the client closes. Closing the socket takes it out again.
+// watch adds the socket to the epoll for one event when the guest closes. Closing the socket
+// removes it.
 func (g *guests) watch(id uint64, fd int) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(id)}
 	return unix.EpollCtl(g.epfd, unix.EPOLL_CTL_ADD, fd, &ev)
 }
 
-// end stops taking guests in, and returns the first error there was.
+// end stops accepting guests and returns the first error.
 func (g *guests) end() error {
 	if g == nil {
 		return nil
@@ -172,7 +177,7 @@ func (g *guests) end() error {
 	return g.err
 }
 
-// serveGuests publishes what the guests that came get.
+// serveGuests publishes the frames of new guests.
 func (p *producer) serveGuests(now int64) {
 	if p.guests == nil {
 		return
@@ -192,7 +197,7 @@ func (p *producer) serveGuests(now int64) {
 	}
 }
 
-// linger serves guests after the schedule has ended, until the function it returns is called.
+// linger serves guests after the schedule has ended, until stop is called.
 func (p *producer) linger() (stop func()) {
 	if p.guests == nil {
 		return func() {}

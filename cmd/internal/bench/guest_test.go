@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refusing is a host that owns the socket and refuses the guest; the number is in use again when Host returns.
+// refusing is a host that rejects the guest. It closes the descriptor and reuses its number before
+// Host returns.
 type refusing struct{ reused int }
 
 var errRefused = errors.New("refused")
@@ -24,8 +25,8 @@ func (r *refusing) Host(_ uint64, fd int) error {
 
 func (*refusing) Leave(uint64) {}
 
-// TestARefusedGuestIsClosedOnce: the host owns the socket also after an error, so nobody else may close that number.
-func TestARefusedGuestIsClosedOnce(t *testing.T) {
+// The host owns the socket even after an error, so the caller must not close the descriptor.
+func TestRefusedGuestIsClosedOnce(t *testing.T) {
 	spec := &Spec{Net: "unix", Socket: filepath.Join(t.TempDir(), "s"), Connections: 1, Churn: 1}
 	listener, address, err := listen(spec)
 	if err != nil {
@@ -51,10 +52,10 @@ func TestARefusedGuestIsClosedOnce(t *testing.T) {
 	h := &refusing{reused: -1}
 	g := &guests{spec: spec, host: h, listener: listener, epfd: epfd, open: map[uint64]bool{}}
 	if !g.take() || !errors.Is(g.err, errRefused) {
-		t.Fatalf("the guest was taken, error %v", g.err)
+		t.Fatalf("the guest was accepted, error %v", g.err)
 	}
 	if _, err := unix.FcntlInt(uintptr(h.reused), unix.F_GETFD, 0); err != nil {
-		t.Fatalf("descriptor %d, which belongs to somebody else by now, was closed: %v", h.reused, err)
+		t.Fatalf("descriptor %d was closed after its number was reused: %v", h.reused, err)
 	}
 	unix.Close(h.reused)
 	if len(g.open) != 0 {

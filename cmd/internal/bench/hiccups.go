@@ -13,42 +13,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hiccup is a time in which a processor did not run even what has the highest priority, From..To on CLOCK_MONOTONIC, ns:
-// the host ran something else, or the kernel was where nothing interrupts it. No server can do anything about it, and
-// /proc/stat does not tell of it on every host. The idea is jHiccup's (https://github.com/giltene/jHiccup); real-time
-// priority keeps out of it what waits for a processor only because the run itself uses it.
+// hiccup is a time From..To, on CLOCK_MONOTONIC in ns, in which a processor did not run even a
+// thread of the highest priority: the host ran another guest, or the kernel was not interruptible.
+// No server can avoid it, and /proc/stat does not show it on every host. The idea is from jHiccup
+// (https://github.com/giltene/jHiccup). With real-time priority, waiting for a processor that the
+// run itself uses does not count.
 type hiccup struct{ From, To int64 }
 
-// hiccupReport is what the meter's process saw.
+// hiccupReport has the hiccups that the measuring process saw.
 type hiccupReport struct{ Hiccups []hiccup }
 
 const (
-	hiccupMeter  = "hiccups"            // the Server of the process that measures them
-	hiccupPeriod = 5 * time.Millisecond // between two looks, each of which costs the machine 35 us
-	hiccupLeast  = 2 * time.Millisecond // of delay that counts; who takes 7 ms is always seen
-	hiccupMost   = 1 << 16              // that are kept of a processor
-	hiccupBefore = 5 * time.Millisecond // what was published so long before a hiccup may still be on its way
-	hiccupAfter  = 10                   // lengths of a hiccup after it in which what has waited is worked off
+	hiccupMeter  = "hiccups"            // Spec.Server of the measuring process
+	hiccupPeriod = 5 * time.Millisecond // interval of wake-ups, each of which costs 35 us
+	hiccupLeast  = 2 * time.Millisecond // shortest delay that counts; a hiccup of 7 ms is always seen
+	hiccupMost   = 1 << 16              // hiccups kept per processor
+	hiccupBefore = 5 * time.Millisecond // frames published within this time before a hiccup may still be in flight
+	hiccupAfter  = 10                   // multiple of its length in which queued work is caught up
 )
 
-// Calm is what was measured while the host ran all processors. Frames count by the time at which they were wanted, not by
-// what became of them, so that a frame which the server delays is not left out for being late.
+// Calm has the latencies while the host ran all processors. A frame counts by its scheduled time,
+// so a frame that the server delays is not left out.
 type Calm struct {
-	Share     float64 // of the measured time; 0 when hiccups were not measured
+	Share     float64 // share of the measured time; 0 if hiccups were not measured
 	P50, P999 float64 // ns
-	Why       string  // hiccups were not measured
+	Why       string  // reason why hiccups were not measured, or ""
 	hist      *hdrhistogram.Histogram
 }
 
-// record reads the latencies out of the histogram.
+// record sets the latencies from the histogram.
 func (c *Calm) record() {
 	c.P50, c.P999 = float64(c.hist.ValueAtQuantile(50)), float64(c.hist.ValueAtQuantile(99.9))
 }
 
-// timed is a frame that counts: when it was wanted and how long after that it came, ns.
+// timed is a frame within the measured time: its scheduled time and its latency, ns.
 type timed struct{ stamp, took int64 }
 
-// calm leaves out the samples around hiccups, in from..to.
+// calm returns the latencies in from..to without the samples around hiccups.
 func calm(samples []timed, hiccups []hiccup, from, to int64) Calm {
 	const grain = int64(time.Millisecond)
 	disturbed := make([]bool, (to-from+grain-1)/grain)
@@ -75,7 +76,7 @@ func calm(samples []timed, hiccups []hiccup, from, to int64) Calm {
 	return c
 }
 
-// watched is load, with hiccups measured meanwhile where the spec asks for it.
+// watched runs load and, if the spec asks for it, measures hiccups meanwhile.
 func (r *Runner) watched(ctx context.Context, l *link, f *fleet, shared *progress, res *Result) error {
 	if !res.Spec.Hiccups {
 		_, err := r.load(l, f, shared, res)
@@ -100,7 +101,8 @@ func (r *Runner) watched(ctx context.Context, l *link, f *fleet, shared *progres
 	return nil
 }
 
-// watch starts a process that measures hiccups, until end is called. Where it cannot, why says so.
+// watch starts a process that measures hiccups until end is called. why is the reason if that is
+// not possible.
 func (r *Runner) watch(ctx context.Context) (end func() ([]hiccup, error), why string, err error) {
 	nothing := func() ([]hiccup, error) { return nil, nil }
 	spec := Spec{Server: hiccupMeter}
@@ -122,13 +124,13 @@ func (r *Runner) watch(ctx context.Context) (end func() ([]hiccup, error), why s
 	}, "", nil
 }
 
-// serveHiccups is the child's side: a thread on each processor.
+// serveHiccups is the child's side: it runs a thread on each processor.
 func serveHiccups(l *link) error {
 	var all unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
 		return l.give(ready{Error: fmt.Sprintf("sched_getaffinity: %v", err)})
 	}
-	runtime.GOMAXPROCS(all.Count() + 2) // nobody waits for a P when a thread has slept
+	runtime.GOMAXPROCS(all.Count() + 2) // no thread waits for a P after sleeping
 	c, ended := newClock(), &atomic.Bool{}
 	started, results := make(chan error), make(chan []hiccup)
 	answer := ready{}
@@ -160,28 +162,31 @@ func serveHiccups(l *link) error {
 	return l.give(&report)
 }
 
-// watchCPU wakes once a period on one processor, with real-time priority, and keeps the times in which it was late. It says
-// on started whether it can.
+// watchCPU wakes up once per period on one processor, with real-time priority, and records the
+// hiccups. It reports on started whether that is possible.
 func watchCPU(cpu int, c clock, ended *atomic.Bool, started chan<- error, results chan<- []hiccup) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	var one unix.CPUSet
 	one.Set(cpu)
 	err := unix.SchedSetaffinity(0, &one)
 	if err == nil {
-		err = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 99, Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0)
+		err = unix.SchedSetAttr(0,
+			&unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 99,
+				Flags: unix.SCHED_FLAG_RESET_ON_FORK}, 0)
 	}
 	if err != nil {
 		started <- os.NewSyscallError("real-time priority (root or CAP_SYS_NICE): sched_setattr", err)
 		return
 	}
-	at := c.now() // before anybody is told, so that what delays the first look counts as well
+	at := c.now() // before started, so that a delay of the first wake-up counts
 	started <- nil
 	var seen []hiccup
-	for last := false; !last; last = ended.Load() { // also when it has ended before the first look: that is late, too
+	for last := false; !last; last = ended.Load() { // at least once, since the first wake-up may be late, too
 		at += int64(hiccupPeriod)
 		until := unix.NsecToTimespec(at)
 		for err := unix.EINTR; err == unix.EINTR; {
-			err, _ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil).(unix.Errno)
+			err, _ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until,
+				nil).(unix.Errno)
 		}
 		if now := c.now(); now-at >= int64(hiccupLeast) {
 			if len(seen) < hiccupMost {

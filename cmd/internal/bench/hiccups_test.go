@@ -15,46 +15,50 @@ import (
 
 const ms = int64(time.Millisecond)
 
-func TestFramesAroundAHiccupAreLeftOut(t *testing.T) {
+func TestFramesAroundHiccupsAreLeftOut(t *testing.T) {
 	const from, to = 1000 * ms, 2000 * ms
 	for _, tt := range []struct {
 		name    string
 		hiccups []hiccup
-		slow    int64   // when the one slow frame was wanted
-		share   float64 // of the time
-		counts  bool    // the slow frame
+		slow    int64   // scheduled time of the one slow frame
+		share   float64 // share of the time
+		counts  bool    // whether the slow frame counts
 	}{
-		{"without any everything counts", nil, 1500 * ms, 1, true},
-		{"5 ms before and ten lengths after do not count", []hiccup{{1500 * ms, 1510 * ms}}, 1505 * ms, 1 - 0.115, false},
-		{"a frame on its way when the hiccup began", []hiccup{{1500 * ms, 1510 * ms}}, 1495 * ms, 1 - 0.115, false},
-		{"a frame that the server had for longer", []hiccup{{1500 * ms, 1510 * ms}}, 1494 * ms, 1 - 0.115, true},
-		{"a frame behind those that had waited", []hiccup{{1500 * ms, 1510 * ms}}, 1609 * ms, 1 - 0.115, false},
-		{"a frame after that", []hiccup{{1500 * ms, 1510 * ms}}, 1610 * ms, 1 - 0.115, true},
-		{"two processors at the same time", []hiccup{{1500 * ms, 1510 * ms}, {1502 * ms, 1510 * ms}}, 1610 * ms, 1 - 0.115, true},
-		{"one of the warm-up", []hiccup{{900 * ms, 950 * ms}}, 1449 * ms, 1 - 0.45, false},
-		{"one long before", []hiccup{{100 * ms, 110 * ms}}, 1000 * ms, 1, true},
-		{"one at the end", []hiccup{{1995 * ms, 2100 * ms}}, 1999 * ms, 1 - 0.01, false},
-		{"one after it", []hiccup{{2005 * ms, 2100 * ms}}, 1999 * ms, 1, true},
-		{"no time without", []hiccup{{0, 3000 * ms}}, 1500 * ms, 0, false},
+		{"no hiccup", nil, 1500 * ms, 1, true},
+		{"5 ms before to ten lengths after", []hiccup{{1500 * ms, 1510 * ms}}, 1505 * ms, 1 - 0.115,
+			false},
+		{"frame in flight when the hiccup began", []hiccup{{1500 * ms, 1510 * ms}}, 1495 * ms,
+			1 - 0.115, false},
+		{"frame scheduled earlier", []hiccup{{1500 * ms, 1510 * ms}}, 1494 * ms, 1 - 0.115, true},
+		{"frame during catching up", []hiccup{{1500 * ms, 1510 * ms}}, 1609 * ms, 1 - 0.115, false},
+		{"frame after catching up", []hiccup{{1500 * ms, 1510 * ms}}, 1610 * ms, 1 - 0.115, true},
+		{"two processors at the same time",
+			[]hiccup{{1500 * ms, 1510 * ms}, {1502 * ms, 1510 * ms}}, 1610 * ms, 1 - 0.115, true},
+		{"during the warm-up", []hiccup{{900 * ms, 950 * ms}}, 1449 * ms, 1 - 0.45, false},
+		{"long before", []hiccup{{100 * ms, 110 * ms}}, 1000 * ms, 1, true},
+		{"at the end", []hiccup{{1995 * ms, 2100 * ms}}, 1999 * ms, 1 - 0.01, false},
+		{"after the end", []hiccup{{2005 * ms, 2100 * ms}}, 1999 * ms, 1, true},
+		{"all the time", []hiccup{{0, 3000 * ms}}, 1500 * ms, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			samples := []timed{{tt.slow, 800 * ms}}
-			for at := from; at < to; at += 10 * ms { // so few that one slow frame is beyond p99.9
+			for at := from; at < to; at += 10 * ms { // few enough for one slow frame to exceed p99.9
 				samples = append(samples, timed{at, ms})
 			}
 			c := calm(samples, tt.hiccups, from, to)
 			if math.Abs(c.Share-tt.share) > 1e-9 {
-				t.Errorf("%v of the time counts, want %v", c.Share, tt.share)
+				t.Errorf("share of the time %v, want %v", c.Share, tt.share)
 			}
 			if counted := c.P999 > float64(ms)*1.01; counted != tt.counts {
-				t.Errorf("p99.9 %v: the slow frame counts: %v, want %v", time.Duration(c.P999), counted, tt.counts)
+				t.Errorf("p99.9 %v: the slow frame counts: %v, want %v", time.Duration(c.P999),
+					counted, tt.counts)
 			}
 		})
 	}
 }
 
-// A process that is stopped runs as little as one whose processor the host has taken.
-func TestTheMeterSeesAStop(t *testing.T) {
+// A stopped process does not run, like one whose processor the host has taken.
+func TestHiccupMeterDetectsAStop(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +82,7 @@ func TestTheMeterSeesAStop(t *testing.T) {
 	}
 	if answer.Error != "" {
 		if !strings.Contains(answer.Error, "CAP_SYS_NICE") {
-			t.Errorf("the meter says %q, want what it needs", answer.Error)
+			t.Errorf("the meter reports %q, want the missing capability", answer.Error)
 		}
 		t.Skip("no real-time priority here: " + answer.Error)
 	}
@@ -87,7 +91,7 @@ func TestTheMeterSeesAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := ""
-	for state != "T" { // until it stands
+	for state != "T" { // until it has stopped
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
 		if err != nil {
 			t.Fatal(err)
@@ -116,13 +120,15 @@ func TestTheMeterSeesAStop(t *testing.T) {
 		}
 	}
 	if seen != all.Count() {
-		t.Errorf("%d of %d threads saw the stop %d..%d: %v", seen, all.Count(), stopped, resumed, report.Hiccups)
+		t.Errorf("%d of %d threads saw the stop %d..%d: %v", seen, all.Count(), stopped, resumed,
+			report.Hiccups)
 	}
 }
 
-func TestARunTellsHiccupsFromTheRest(t *testing.T) {
+func TestRunMeasuresHiccups(t *testing.T) {
 	spec := Spec{
-		Server: "goroutines", Net: "tcp", Connections: 4, Rate: 2000, Frame: 64, Warm: 50 * time.Millisecond, Run: 300 * time.Millisecond,
+		Server: "goroutines", Net: "tcp", Connections: 4, Rate: 2000, Frame: 64,
+		Warm: 50 * time.Millisecond, Run: 300 * time.Millisecond,
 		Window: 1 << 14, Hiccups: true,
 	}
 	res := measured(t, spec)
@@ -131,7 +137,8 @@ func TestARunTellsHiccupsFromTheRest(t *testing.T) {
 		t.Skip("hiccups cannot be measured here: " + res.Calm.Why)
 	case res.Calm.Share < 0 || res.Calm.Share > 1:
 		t.Errorf("%v of the time was calm", res.Calm.Share)
-	case res.Calm.Share > 0 && (res.Calm.P50 <= 0 || res.Calm.P999 < res.Calm.P50 || res.Calm.P999 > res.Max*1.001):
+	case res.Calm.Share > 0 &&
+		(res.Calm.P50 <= 0 || res.Calm.P999 < res.Calm.P50 || res.Calm.P999 > res.Max*1.001):
 		t.Errorf("%+v of a run with p50 %v and at most %v", res.Calm, res.P50, res.Max)
 	}
 }

@@ -12,10 +12,11 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// ErrViolated is wrapped by Main's error when a run broke a promise: the numbers are written all the same.
+// ErrViolated is wrapped by Main's error if a run broke a promise. The results are written
+// nevertheless.
 var ErrViolated = errors.New("a run broke a promise")
 
-// Process is what Main may use of the process.
+// Process has the parts of the process that Main uses.
 type Process struct {
 	Environ        []string
 	Stdout, Stderr io.Writer
@@ -34,29 +35,50 @@ type options struct {
 	html     string
 }
 
-// Main is the command: it runs a plan or a profile of several and writes tables.
+// usage is the head of the help text.
+const usage = `usage: sluice bench [flags]
+
+Measures the response pipeline under an open-loop load, and a plain Go server beside it.
+
+Exit codes: 0 done, 1 failed or a run broke a promise, 2 usage error.
+`
+
+// Main runs the command: a plan, or a profile of several plans. It writes tables.
 func Main(ctx context.Context, p Process, args []string) error {
 	o := options{Plan: DefaultPlan()}
-	const output = "What is written"
+	const output = "Output"
 	set := config.NewSet("", append(o.settings(),
-		config.Setting{Name: "profile", Group: output, Help: "A list of tables instead of one: quick (half a minute) or full (thirteen minutes, with the goals of the project). Axes are then the profile's.", Value: config.Text(&o.profile, "NAME")},
-		config.Setting{Name: "section", Group: output, Help: "Only these tables of the profile.", Value: config.List(&o.section, "LIST")},
-		config.Setting{Name: "json", Group: output, Help: "Every run as JSON.", Value: config.Bool(&o.json)},
-		config.Setting{Name: "markdown", Group: output, Help: "Name the machine and the command above the table.", Value: config.Bool(&o.markdown)},
-		config.Setting{Name: "into", Group: output, Help: "Replace the profile's sections in this Markdown file, each between <!-- begin NAME --> and <!-- end NAME -->.", Value: config.Text(&o.into, "FILE")},
-		config.Setting{Name: "html", Group: output, Help: "Also a report with pictures, in one file that needs no network.", Value: config.Text(&o.html, "FILE")},
-		config.Setting{Name: "micro", Group: output, Help: "Output of go test -bench for the section \"micro\".", Value: config.Text(&o.micro, "FILE")},
+		config.Setting{Name: "profile", Group: output,
+			Help: "run the tables of a profile instead of one: quick (half a minute) or full " +
+				"(thirteen minutes, with the goals of the project); the profile sets the axes",
+			Value: config.Text(&o.profile, "NAME")},
+		config.Setting{Name: "section", Group: output,
+			Help: "run only these tables of the profile", Value: config.List(&o.section, "LIST")},
+		config.Setting{Name: "json", Group: output,
+			Help: "print every run as JSON", Value: config.Bool(&o.json)},
+		config.Setting{Name: "markdown", Group: output,
+			Help: "print machine and command above the table", Value: config.Bool(&o.markdown)},
+		config.Setting{Name: "into", Group: output,
+			Help: "replace the sections of the profile in this Markdown file, each between <!-- " +
+				"begin NAME --> and <!-- end NAME -->",
+			Value: config.Text(&o.into, "FILE")},
+		config.Setting{Name: "html", Group: output,
+			Help:  "write a report with charts to this file as well; it needs no network",
+			Value: config.Text(&o.html, "FILE")},
+		config.Setting{Name: "micro", Group: output,
+			Help:  "read the output of go test -bench for the section \"micro\" from this file",
+			Value: config.Text(&o.micro, "FILE")},
 	)...)
 	rest, err := set.Load(args, p.Environ)
 	if errors.Is(err, config.ErrHelp) {
-		fmt.Fprintln(p.Stdout, "usage: sluice bench [flags]\n\nMeasures the pipeline under an open-loop load, and a plain Go server beside it.\n ")
+		fmt.Fprint(p.Stdout, usage)
 		return set.Usage(p.Stdout)
 	}
 	if err != nil {
 		return err
 	}
 	if len(rest) > 0 {
-		return config.Usagef("bench takes no arguments, and %q is one; flags begin with --", rest[0])
+		return config.Usagef("bench takes no arguments, but got %q; flags begin with --", rest[0])
 	}
 	if o.profile != "" {
 		return o.runProfile(ctx, p)
@@ -73,18 +95,21 @@ func (o *options) runPlan(ctx context.Context, p Process, args []string) error {
 	if err != nil {
 		return err
 	}
-	rows, err := (&Runner{Command: p.Command, Peers: o.Peers, Receivers: o.Receivers, Stderr: p.Stderr}).Rounds(ctx, specs, o.Runs, p.Stderr)
+	rows, err := (&Runner{Command: p.Command, Peers: o.Peers, Receivers: o.Receivers,
+		Stderr: p.Stderr}).Rounds(ctx, specs, o.Runs, p.Stderr)
 	if len(rows) == 0 {
 		return err
 	}
 	broken := errors.Join(err, verdict(rows), o.saveHTML(&page{
 		title: "sluice bench", environment: describe(),
-		sections: []pageSection{{name: "results", command: strings.TrimSpace(commandLine(args)), rows: rows}},
+		sections: []pageSection{{name: "results", command: strings.TrimSpace(commandLine(args)),
+			rows: rows}},
 	}))
 	if o.json {
 		e := json.NewEncoder(p.Stdout)
 		e.SetIndent("", " ")
-		if err := e.Encode(map[string]any{"environment": describe(), "command": strings.TrimSpace(commandLine(args)), "rows": summaries(rows)}); err != nil {
+		if err := e.Encode(map[string]any{"environment": describe(),
+			"command": strings.TrimSpace(commandLine(args)), "rows": summaries(rows)}); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
 		return broken
@@ -96,8 +121,9 @@ func (o *options) runPlan(ctx context.Context, p Process, args []string) error {
 	return broken
 }
 
-// Rounds runs every spec runs times, in rounds over all of them, each beginning with another one; so a minute in which
-// the machine is busy hits all alike. A line a run goes to log. When ctx ends, what was measured until then is returned with the error.
+// Rounds runs every spec runs times, in rounds over all of them, so that noise affects all. Each
+// round begins with another spec. It writes one line per run to log. If ctx ends early, Rounds
+// returns the completed runs with the error.
 func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writer) ([]*Row, error) {
 	rows := make([]*Row, len(specs))
 	for i := range specs {
@@ -107,13 +133,15 @@ func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writ
 		}
 	}
 	each := specs[0].Warm + specs[0].Run + time.Second/2
-	fmt.Fprintf(log, "bench: %d combinations, %d runs of each, about %v\n", len(specs), runs, (each * time.Duration(len(specs)*runs)).Round(time.Second))
+	fmt.Fprintf(log, "bench: %d combinations, %d runs each, about %v\n", len(specs), runs,
+		(each * time.Duration(len(specs)*runs)).Round(time.Second))
 	for round := range runs {
 		for i := range specs {
 			row := rows[(i+round)%len(rows)]
 			res, err := r.measure(ctx, row.Spec)
 			if ctx.Err() != nil {
-				return withResults(rows), fmt.Errorf("bench: stopped in round %d of %d: %w", round+1, runs, ctx.Err())
+				return withResults(rows), fmt.Errorf("bench: stopped in round %d of %d: %w",
+					round+1, runs, ctx.Err())
 			}
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", row.where(), err)
@@ -126,7 +154,7 @@ func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writ
 	return rows, nil
 }
 
-// withResults are the rows that have results.
+// withResults returns the rows that have results.
 func withResults(rows []*Row) (some []*Row) {
 	for _, r := range rows {
 		if len(r.Results) > 0 {
@@ -136,7 +164,7 @@ func withResults(rows []*Row) (some []*Row) {
 	return some
 }
 
-// verdict is an error when a promise was broken.
+// verdict returns an error if a row broke a promise.
 func verdict(rows []*Row) error {
 	for _, r := range rows {
 		if f, first := r.faults(); f != (Faults{}) {
@@ -145,7 +173,7 @@ func verdict(rows []*Row) error {
 	}
 	for _, s := range stalls(rows) {
 		if s.refused > refusedMost {
-			return fmt.Errorf("bench: %w: %s: %.1f refused sends a second for each stalled client, at most %d are allowed",
+			return fmt.Errorf("bench: %w: %s: %.1f refused sends per second and stalled client, more than %d",
 				ErrViolated, s.row.where(), s.refused, refusedMost)
 		}
 	}

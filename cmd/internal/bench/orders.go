@@ -22,8 +22,8 @@ import (
 	"sluice/transport/wire"
 )
 
-// Names of the two measurements of --durable. Both do one thing after the other, so there is no schedule: latency runs from
-// the moment the order is sent, or the record written.
+// Names of the two measurements of --durable. Both do one thing at a time without a schedule.
+// Latency starts when the order is sent or the record written.
 //
 //	orders:    client -- order --> listener, sequencer, journal, fdatasync, cursor, gate, encode, shard --> client
 //	fdatasync: pwrite of one record into a file of full length, fdatasync
@@ -32,15 +32,17 @@ const (
 	syncServer   = "fdatasync"
 )
 
-// recordSize is what an order takes in the log, about, and what is written before each fdatasync.
+// recordSize is the approximate size of an order in the log, and the size of the record before each
+// fdatasync.
 const recordSize = 128
 
-// durableSpecs are the specs of --durable.
+// durableSpecs returns the specs of --durable.
 func durableSpecs(specs []Spec, p *Plan) []Spec {
 	specs[0].Connections, specs[0].Frame, specs[0].Policy = 1, recordSize, "local"
 	base := specs[0]
 	specs = cross(specs, p.Net, func(s *Spec, v string) { s.Net = v })
-	specs = cross(specs, p.IO, func(s *Spec, v string) { s.Server, s.IO, s.Shards = ordersServer, v, 1 })
+	specs = cross(specs, p.IO,
+		func(s *Spec, v string) { s.Server, s.IO, s.Shards = ordersServer, v, 1 })
 	base.Server, base.Net = syncServer, "file"
 	return append(specs, base)
 }
@@ -70,12 +72,12 @@ func (r *Runner) measureOrders(ctx context.Context, spec Spec) (res *Result, err
 	}
 	if uint64(log.Last) < answered {
 		res.Faults.Early += answered - uint64(log.Last)
-		res.First = fmt.Sprintf("%d orders were answered, the journal has %d", answered, log.Last)
+		res.First = fmt.Sprintf("%d orders were answered, but the journal has %d", answered, log.Last)
 	}
 	return res, nil
 }
 
-// loadOrders is the client.
+// loadOrders runs the client.
 func (r *Runner) loadOrders(ctx context.Context, spec *Spec, l *link) (*Result, uint64, error) {
 	address, child := listening{}, ChildReport{}
 	if err := l.take(&address); err != nil {
@@ -113,23 +115,26 @@ func tcpOnly(spec *Spec) string {
 	return spec.Congestion
 }
 
-// orders sends commands one at a time: an order, then its cancellation, so that the book stays as it is.
+// orders sends commands one at a time: an order, then its cancellation, so that the book does not
+// grow.
 type orders struct {
 	conn  *client.Conn
 	last  uint64
 	frame []byte
 }
 
-// next sends one command and waits for the end of its answer.
+// next sends one command and waits for the end of its response.
 func (o *orders) next() (err error) {
 	o.last++
 	c := orderbook.Command{
-		Tag: orderbook.TagNew, Account: 1, ClientOrderID: o.last, Instrument: 1, Side: orderbook.Buy, Type: orderbook.Limit,
+		Tag: orderbook.TagNew, Account: 1, ClientOrderID: o.last, Instrument: 1,
+		Side: orderbook.Buy, Type: orderbook.Limit,
 		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
 	}
 	want := orderbook.TagAccepted
 	if o.last%2 == 0 {
-		c = orderbook.Command{Tag: orderbook.TagCancel, Account: 1, ClientOrderID: o.last, Target: o.last - 1}
+		c = orderbook.Command{Tag: orderbook.TagCancel, Account: 1, ClientOrderID: o.last,
+			Target: o.last - 1}
 		want = orderbook.TagCancelled
 	}
 	if o.frame, err = orderbook.AppendRequest(o.frame[:0], o.last, &c); err != nil {
@@ -143,13 +148,14 @@ func (o *orders) next() (err error) {
 		tag, _, err := o.conn.Next()
 		switch {
 		case err != nil:
-			return fmt.Errorf("bench: answer %d: %w", o.last, err)
+			return fmt.Errorf("bench: response %d: %w", o.last, err)
 		case tag == want:
 			right = true
 		case tag == wire.TagBatchEnd && right:
 			return nil
 		default:
-			return fmt.Errorf("bench: answer %d has a frame 0x%02x, expected 0x%02x", o.last, tag, want)
+			return fmt.Errorf("bench: response %d has a frame 0x%02x, expected 0x%02x", o.last, tag,
+				want)
 		}
 	}
 }
@@ -187,8 +193,9 @@ func (r *Runner) measureSync(ctx context.Context, spec Spec) (*Result, error) {
 	return res, nil
 }
 
-// oneByOne repeats once for the time of the spec and measures what comes after the warm-up.
-func oneByOne(ctx context.Context, spec *Spec, begun func(at int64) error, once func() error) (*Result, error) {
+// oneByOne calls once repeatedly for the time of the spec and measures after the warm-up.
+func oneByOne(ctx context.Context, spec *Spec, begun func(at int64) error,
+	once func() error) (*Result, error) {
 	c := newClock()
 	res := &Result{Spec: *spec}
 	hist := hdrhistogram.New(1, latencyMost, 3)
@@ -224,7 +231,8 @@ func oneByOne(ctx context.Context, spec *Spec, begun func(at int64) error, once 
 	busyAfter, stolenAfter := machineTime()
 	res.Clients = after.minus(before)
 	span := float64(res.Clients.At)
-	res.Others, res.Stolen = max(float64(busyAfter-busy-res.Clients.cpu())/span, 0), float64(stolenAfter-stolen)/span
+	res.Others = max(float64(busyAfter-busy-res.Clients.cpu())/span, 0)
+	res.Stolen = float64(stolenAfter-stolen) / span
 	res.record(hist)
 	res.Frames = float64(hist.TotalCount()) / spec.Run.Seconds()
 	res.Sent = uint64(hist.TotalCount())
@@ -247,9 +255,11 @@ func serveOrders(spec *Spec, l *link) error {
 	if err == nil {
 		s, err = node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
 			Application: book, Encoder: orderbook.Encoder{},
-			DataDir: filepath.Join(spec.Dir, "data"), Listen: endpoints.Config{Endpoints: []endpoints.Endpoint{endpoint}},
+			DataDir:  filepath.Join(spec.Dir, "data"),
+			Listen:   endpoints.Config{Endpoints: []endpoints.Endpoint{endpoint}},
 			Pipeline: actors.Config{IO: mode, Shards: spec.Shards},
-			Log:      slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+			Log: slog.New(slog.NewTextHandler(os.Stderr,
+				&slog.HandlerOptions{Level: slog.LevelError})),
 		})
 	}
 	if err == nil {
@@ -259,7 +269,8 @@ func serveOrders(spec *Spec, l *link) error {
 	if err != nil {
 		answer.Error, addresses = err.Error(), []string{""}
 	}
-	if err := errors.Join(l.give(listening{addresses[0]}), l.give(answer)); err != nil || answer.Error != "" {
+	if err := errors.Join(l.give(listening{addresses[0]}), l.give(answer)); err != nil ||
+		answer.Error != "" {
 		return err
 	}
 	err = sampleOrders(spec, l)
@@ -268,7 +279,7 @@ func serveOrders(spec *Spec, l *link) error {
 	return errors.Join(err, s.Stop(ctx))
 }
 
-// sampleOrders measures this process while the client works, and waits until it has gone.
+// sampleOrders measures this process during the run, and waits until the client has gone.
 func sampleOrders(spec *Spec, l *link) error {
 	c, report := newClock(), ChildReport{Idle: resident()}
 	var start begin
@@ -291,6 +302,6 @@ func sampleOrders(spec *Spec, l *link) error {
 		return err
 	}
 	var stop begin
-	_ = l.take(&stop) // an error says that the parent has closed its end, which is the sign
+	_ = l.take(&stop) // an error means that the parent has closed its end, which ends the run
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"sluice/cmd/internal/bench/chart"
 )
 
-// page is the HTML report: everything that was measured, in one file that needs nothing else.
+// page is the HTML report: all results in one self-contained file.
 type page struct {
 	title       string
 	environment string
@@ -19,7 +19,7 @@ type page struct {
 	sections    []pageSection
 }
 
-// pageSection is one table with its pictures.
+// pageSection is one table with its charts.
 type pageSection struct {
 	name    string
 	command string
@@ -27,7 +27,7 @@ type pageSection struct {
 	rows    []*Row
 }
 
-// drawn tells whether the section has its pictures in a Markdown file, too.
+// drawn reports whether the section has charts in a Markdown file, too.
 func (s *pageSection) drawn() bool {
 	return slices.Contains([]string{"goroutines", "stalled", "latency"}, s.name)
 }
@@ -62,8 +62,11 @@ th,td{padding:5px 10px;text-align:left;white-space:nowrap;border-bottom:1px soli
 // write writes the page.
 func (p *page) write(w io.Writer) {
 	esc := html.EscapeString
-	fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"+
-		"<title>%s</title>\n<style>%s%s</style>\n</head>\n<body>\n<h1>%s</h1>\n<p class=\"soft\">%s</p>\n", esc(p.title), pageStyle, chart.Style, esc(p.title), esc(p.environment))
+	fmt.Fprintf(w, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta "+
+		"charset=\"utf-8\"/>\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"+
+		"<title>%s</title>\n<style>%s%s</style>\n</head>\n<body>\n<h1>%s</h1>\n<p "+
+		"class=\"soft\">%s</p>\n", esc(p.title), pageStyle, chart.Style, esc(p.title),
+		esc(p.environment))
 	if len(p.sections) > 1 {
 		fmt.Fprint(w, "<nav>")
 		if len(p.goals) > 0 {
@@ -80,8 +83,10 @@ func (p *page) write(w io.Writer) {
 	for i := range p.sections {
 		p.sections[i].write(w)
 	}
-	fmt.Fprint(w, "<p class=\"soft\">Latency runs from the time at which the schedule wanted a frame published to the return of the read that brought it. "+
-		"Vertical bars reach from the smallest to the largest run.</p>\n</body>\n</html>\n")
+	fmt.Fprint(w,
+		"<p class=\"soft\">Latency is the time from the scheduled publication of a frame to the "+
+			"return of the read that delivered it. "+
+			"Vertical bars span the smallest to the largest run.</p>\n</body>\n</html>\n")
 }
 
 func (p *page) writeGoals(w io.Writer) {
@@ -95,7 +100,8 @@ func (p *page) writeGoals(w io.Writer) {
 			if n == 0 {
 				tag = "th"
 			} else if i == len(line)-1 {
-				class = map[bool]string{true: ` class="good"`, false: ` class="bad"`}[strings.HasPrefix(c, "met")]
+				class = map[bool]string{true: ` class="good"`,
+					false: ` class="bad"`}[strings.HasPrefix(c, "met")]
 				if strings.HasPrefix(c, "not") {
 					class = ""
 				}
@@ -143,7 +149,8 @@ func (s *pageSection) write(w io.Writer) {
 	}
 }
 
-// variants are the servers of rows, in order; their place gives a series its colour.
+// variants returns the names of the servers of rows, in order. The index determines the colour of a
+// series.
 func variants(rows []*Row) (names []string) {
 	for _, r := range rows {
 		if name := r.Spec.variant(); !slices.Contains(names, name) {
@@ -153,7 +160,7 @@ func variants(rows []*Row) (names []string) {
 	return names
 }
 
-// variant is the name of a spec in a picture: the server, and what may differ beside it.
+// variant returns the name of a spec in a chart: the server, with stalled clients and churn.
 func (s *Spec) variant() string {
 	name := s.Name()
 	if s.Stalled > 0 {
@@ -165,7 +172,7 @@ func (s *Spec) variant() string {
 	return name
 }
 
-// place is the part of a spec that rows in one picture share.
+// place describes the part of a spec that the rows of one chart share.
 func (s *Spec) place() string {
 	text := fmt.Sprintf("%d connections, %d B over %s", s.Connections, s.Frame, s.Net)
 	if s.Lag > 0 {
@@ -180,7 +187,7 @@ func (s *Spec) place() string {
 	return text
 }
 
-// groups puts rows together by a key, in order.
+// groups groups rows by a key, in order.
 func groups(rows []*Row, key func(*Spec) string) (names []string, byName map[string][]*Row) {
 	byName = map[string][]*Row{}
 	for _, r := range rows {
@@ -193,7 +200,7 @@ func groups(rows []*Row, key func(*Spec) string) (names []string, byName map[str
 	return names, byName
 }
 
-// microsText writes a latency at an axis.
+// microsText formats a latency for an axis.
 func microsText(us float64) string {
 	switch {
 	case us >= 1e6:
@@ -204,7 +211,7 @@ func microsText(us float64) string {
 	return fmt.Sprintf("%.3g us", us)
 }
 
-// percentileCharts are the distributions, one picture for each place and rate.
+// percentileCharts returns the distributions, one chart for each place and rate.
 func percentileCharts(rows []*Row) (all []chart.Chart) {
 	styles := variants(rows)
 	names, groups := groups(rows, func(s *Spec) string {
@@ -214,7 +221,8 @@ func percentileCharts(rows []*Row) (all []chart.Chart) {
 		return s.place() + ", rate/s " + s.rateText()
 	})
 	for _, name := range names {
-		c := chart.Chart{Title: "Latency by percentile: " + name, X: chart.Axis{Label: "percentile"}, Y: chart.Axis{Label: "latency", Log: true}}
+		c := chart.Chart{Title: "Latency by percentile: " + name,
+			X: chart.Axis{Label: "percentile"}, Y: chart.Axis{Label: "latency", Log: true}}
 		var ys []float64
 		most := 0.0
 		for _, r := range groups[name] {
@@ -235,7 +243,7 @@ func percentileCharts(rows []*Row) (all []chart.Chart) {
 	return all
 }
 
-// loadCharts are latency over rate, for places that were measured at several rates.
+// loadCharts returns charts of latency over rate, for places that were measured at several rates.
 func loadCharts(rows []*Row) (all []chart.Chart) {
 	styles := variants(rows)
 	names, groups := groups(rows, (*Spec).place)
@@ -244,7 +252,9 @@ func loadCharts(rows []*Row) (all []chart.Chart) {
 			name string
 			of   func(*Result) float64
 		}{
-			{"p50", func(r *Result) float64 { return r.P50 }}, {"p99", func(r *Result) float64 { return r.P99 }}, {"p99.9", func(r *Result) float64 { return r.P999 }},
+			{"p50", func(r *Result) float64 { return r.P50 }},
+			{"p99", func(r *Result) float64 { return r.P99 }},
+			{"p99.9", func(r *Result) float64 { return r.P999 }},
 		} {
 			if c, ok := loadChart(q.name+" by load: "+name, groups[name], styles, q.of); ok {
 				all = append(all, c)
@@ -254,9 +264,11 @@ func loadCharts(rows []*Row) (all []chart.Chart) {
 	return all
 }
 
-// loadChart draws one percentile; false when there is only one rate.
-func loadChart(title string, rows []*Row, styles []string, of func(*Result) float64) (chart.Chart, bool) {
-	c := chart.Chart{Title: title, Marks: true, X: chart.Axis{Label: "frames/s wanted", Log: true}, Y: chart.Axis{Label: "latency", Log: true}}
+// loadChart returns the chart of one percentile. It reports false if there is only one rate.
+func loadChart(title string, rows []*Row, styles []string, of func(*Result) float64) (chart.Chart,
+	bool) {
+	c := chart.Chart{Title: title, Marks: true, X: chart.Axis{Label: "frames/s wanted", Log: true},
+		Y: chart.Axis{Label: "latency", Log: true}}
 	var ys []float64
 	var rates []int
 	for _, r := range rows {
@@ -269,12 +281,14 @@ func loadChart(title string, rows []*Row, styles []string, of func(*Result) floa
 		i := slices.IndexFunc(c.Series, func(s chart.Series) bool { return s.Name == r.Spec.variant() })
 		if i < 0 {
 			i = len(c.Series)
-			c.Series = append(c.Series, chart.Series{Name: r.Spec.variant(), Style: slices.Index(styles, r.Spec.variant())})
+			c.Series = append(c.Series,
+				chart.Series{Name: r.Spec.variant(), Style: slices.Index(styles, r.Spec.variant())})
 		}
 		v := r.of(of)
 		ys = append(ys, v.low/micro, v.high/micro)
 		c.Series[i].Points = append(c.Series[i].Points, chart.Point{
-			X: float64(r.Spec.Rate), Y: v.mid / micro, Low: v.low / micro, High: v.high / micro, Text: fmt.Sprintf("%d/s: %s us", r.Spec.Rate, v.text(micro)),
+			X: float64(r.Spec.Rate), Y: v.mid / micro, Low: v.low / micro, High: v.high / micro,
+			Text: fmt.Sprintf("%d/s: %s us", r.Spec.Rate, v.text(micro)),
 		})
 	}
 	if len(rates) < 2 {

@@ -11,7 +11,7 @@ import (
 	"sluice/durability"
 )
 
-// Plan is a table of measurements: all combinations of its axes, several runs of each.
+// Plan is a table of measurements: several runs of each combination of its axes.
 type Plan struct {
 	Connections, Rate, Frame, Shards, Stalled, Flush, Batch []string // numbers
 	Burst, Repeat, Churn                                    []string // numbers
@@ -23,50 +23,116 @@ type Plan struct {
 	Runs, Receivers, Window                                 int
 }
 
-// DefaultPlan is a latency table of a minute.
+// DefaultPlan returns a latency table that takes a minute.
 func DefaultPlan() Plan {
 	return Plan{
-		Connections: []string{"64"}, Rate: []string{"20000"}, Frame: []string{"64"}, Shards: []string{"2"}, Stalled: []string{"0"}, Flush: []string{"0"}, Batch: []string{"0"},
-		Placement: []string{"auto"}, Idle: []string{"adaptive"}, IO: []string{"auto"}, Net: []string{"tcp"},
-		Burst: []string{"0"}, Repeat: []string{"1"}, Churn: []string{"0"}, Lag: []string{"0s"}, Policy: []string{"local"}, Pick: []string{"random"}, Dir: ".",
+		Connections: []string{"64"}, Rate: []string{"20000"}, Frame: []string{"64"},
+		Shards: []string{"2"}, Stalled: []string{"0"}, Flush: []string{"0"}, Batch: []string{"0"},
+		Placement: []string{"auto"}, Idle: []string{"adaptive"}, IO: []string{"auto"},
+		Net:   []string{"tcp"},
+		Burst: []string{"0"}, Repeat: []string{"1"}, Churn: []string{"0"}, Lag: []string{"0s"},
+		Policy: []string{"local"}, Pick: []string{"random"}, Dir: ".",
 		Peer: []string{"sluice", "goroutines"}, Congestion: "cubic",
 		Warm: time.Second, Run: 3 * time.Second, Runs: 5, Receivers: 2, Window: 1 << 18,
 	}
 }
 
-// settings are the flags of the plan's fields.
+// settings returns the flags of the plan's fields.
 func (p *Plan) settings() []config.Setting {
-	const axes, runs = "What is compared (every list is an axis, all combinations run)", "How"
+	const axes, runs = "Axes (every list is an axis; all combinations run)", "Measurement"
 	return []config.Setting{
-		{Name: "peer", Group: axes, Help: "Servers: sluice, goroutines (one with channel and bufio per connection), single, netpoll, gnet, classic; bare and bare8 only send.", Value: config.List(&p.Peer, "LIST")},
-		{Name: "connections", Group: axes, Help: "Connections.", Value: config.List(&p.Connections, "LIST")},
-		{Name: "rate", Group: axes, Help: "Frames per second, open loop; 0 is as fast as possible, held back by the ring and the window.", Value: config.List(&p.Rate, "LIST")},
-		{Name: "frame", Group: axes, Help: "Bytes of a frame.", Value: config.List(&p.Frame, "LIST")},
-		{Name: "stalled", Group: axes, Help: "Clients that never read, in percent.", Value: config.List(&p.Stalled, "LIST")},
-		{Name: "net", Group: axes, Help: "Sockets: tcp (loopback), unix.", Value: config.List(&p.Net, "LIST")},
-		{Name: "io", Group: axes, Help: "Engines of sluice: uring, poll, auto.", Value: config.List(&p.IO, "LIST")},
-		{Name: "shards", Group: axes, Help: "Shards of sluice.", Value: config.List(&p.Shards, "LIST")},
-		{Name: "placement", Group: axes, Help: "Placements of sluice: auto, fused, front, spread.", Value: config.List(&p.Placement, "LIST")},
-		{Name: "idle", Group: axes, Help: "Idle strategies of sluice: adaptive, spin.", Value: config.List(&p.Idle, "LIST")},
-		{Name: "flush", Group: axes, Help: "Bytes of one connection that make sluice queue its send before the inbox is empty; 0 is the default.", Value: config.List(&p.Flush, "LIST")},
-		{Name: "batch", Group: axes, Help: "Slots that gate and encoder of sluice take in a step; 0 is the default.", Value: config.List(&p.Batch, "LIST")},
-		{Name: "policy", Group: axes, Help: "Durability policies of sluice, such as local or hybrid; those that need replicas get two. The others know local only.", Value: config.List(&p.Policy, "LIST")},
-		{Name: "lag", Group: axes, Help: "How long after publication an event is durable: what the cursors of the replicas lag, or for local that of the journal. An answer before that is a fault.", Value: config.List(&p.Lag, "LIST")},
-		{Name: "churn", Group: axes, Help: "Further clients a second that connect, take four frames, check them and leave, beside the steady ones (sluice and goroutines).", Value: config.List(&p.Churn, "LIST")},
-		{Name: "pick", Group: axes, Help: "Which connection is next: random, turn.", Value: config.List(&p.Pick, "LIST")},
-		{Name: "burst", Group: axes, Help: "Frames published together; 0 is one, and from 10000/s what is due every 100 us.", Value: config.List(&p.Burst, "LIST")},
-		{Name: "repeat", Group: axes, Help: "Frames in a row for the same connection.", Value: config.List(&p.Repeat, "LIST")},
-		{Name: "durable", Group: axes, Help: "Instead of all this: one client that sends an order to the whole server and waits for its answer, beside fdatasync alone on the same file system.", Value: config.Bool(&p.Durable)},
-		{Name: "dir", Group: runs, Help: "Directory on the file system that --durable measures.", Value: config.Text(&p.Dir, "DIR")},
-		{Name: "runs", Group: runs, Help: "Runs of each combination; the table shows medians.", Value: config.Count(&p.Runs, 1, 1000, false)},
-		{Name: "seconds", Group: runs, Help: "Measured time of a run.", Value: config.Duration(&p.Run, 100*time.Millisecond, 10*time.Minute)},
-		{Name: "warm", Group: runs, Help: "Time before it.", Value: config.Duration(&p.Warm, 0, time.Minute)},
-		{Name: "receivers", Group: runs, Help: "Goroutines that receive.", Value: config.Count(&p.Receivers, 1, 64, false)},
-		{Name: "window", Group: runs, Help: "Frames that may be on their way at --rate 0.", Value: config.Count(&p.Window, 2048, 1<<26, false)},
-		{Name: "hiccups", Group: runs, Help: "Measure beside each run when the host does not run this machine's processors, and tell what was measured while it does. Needs root or CAP_SYS_NICE.", Value: config.Bool(&p.Hiccups)},
-		{Name: "peers", Group: runs, Help: "Program with the servers that are not part of sluice (make peers); empty is peers beside this program.", Value: config.Text(&p.Peers, "FILE")},
-		{Name: "cpuprofile", Group: runs, Help: "File for a CPU profile of the last server process.", Value: config.Text(&p.Profile, "FILE")},
-		{Name: "congestion", Group: runs, Help: "TCP_CONGESTION of both sides; empty leaves the kernel's default, which can pace sends and blur every number.", Value: config.Text(&p.Congestion, "NAME")},
+		{Name: "peer", Group: axes,
+			Help: "compare these servers: sluice, goroutines (a goroutine, channel and " +
+				"bufio.Writer per connection), single, netpoll, gnet, classic; bare and bare8 only send",
+			Value: config.List(&p.Peer, "LIST")},
+		{Name: "connections", Group: axes,
+			Help: "connect this number of clients", Value: config.List(&p.Connections, "LIST")},
+		{Name: "rate", Group: axes,
+			Help: "send this number of frames per second, open loop; 0 is as fast as possible, " +
+				"limited by ring and window",
+			Value: config.List(&p.Rate, "LIST")},
+		{Name: "frame", Group: axes,
+			Help: "send frames of this number of bytes", Value: config.List(&p.Frame, "LIST")},
+		{Name: "stalled", Group: axes,
+			Help:  "let this percentage of the clients never read",
+			Value: config.List(&p.Stalled, "LIST")},
+		{Name: "net", Group: axes,
+			Help: "connect over tcp (loopback) or unix sockets", Value: config.List(&p.Net, "LIST")},
+		{Name: "io", Group: axes,
+			Help:  "run sluice with these engines: uring, poll, auto",
+			Value: config.List(&p.IO, "LIST")},
+		{Name: "shards", Group: axes,
+			Help: "run sluice with this number of shards", Value: config.List(&p.Shards, "LIST")},
+		{Name: "placement", Group: axes,
+			Help:  "run sluice with these placements: auto, fused, front, spread",
+			Value: config.List(&p.Placement, "LIST")},
+		{Name: "idle", Group: axes,
+			Help:  "run sluice with these idle strategies: adaptive, spin",
+			Value: config.List(&p.Idle, "LIST")},
+		{Name: "flush", Group: axes,
+			Help: "let sluice queue the send of a connection at this number of bytes, before the " +
+				"inbox is empty; 0 is its default",
+			Value: config.List(&p.Flush, "LIST")},
+		{Name: "batch", Group: axes,
+			Help:  "let gate and encoder of sluice take this number of slots per step; 0 is their default",
+			Value: config.List(&p.Batch, "LIST")},
+		{Name: "policy", Group: axes,
+			Help: "run sluice with these durability policies, such as local or hybrid; policies " +
+				"that need replicas get two; other servers know local only",
+			Value: config.List(&p.Policy, "LIST")},
+		{Name: "lag", Group: axes,
+			Help: "make events durable after this time: the lag of the replicas' cursors, or for " +
+				"local of the journal's; an earlier response is a fault",
+			Value: config.List(&p.Lag, "LIST")},
+		{Name: "churn", Group: axes,
+			Help: "connect this number of additional clients per second, which check four frames " +
+				"and disconnect (sluice and goroutines only)",
+			Value: config.List(&p.Churn, "LIST")},
+		{Name: "pick", Group: axes,
+			Help:  "pick the next connection at random (random) or in turn (turn)",
+			Value: config.List(&p.Pick, "LIST")},
+		{Name: "burst", Group: axes,
+			Help:  "publish this number of frames together; 0 is one, or from 10000/s those due every 100 us",
+			Value: config.List(&p.Burst, "LIST")},
+		{Name: "repeat", Group: axes,
+			Help:  "publish this number of frames in a row for the same connection",
+			Value: config.List(&p.Repeat, "LIST")},
+		{Name: "durable", Group: axes,
+			Help: "measure round trips of one client to the whole server instead, and fdatasync " +
+				"alone on the same file system",
+			Value: config.Bool(&p.Durable)},
+		{Name: "dir", Group: runs,
+			Help:  "use this directory for --durable; its file system is what is measured",
+			Value: config.Text(&p.Dir, "DIR")},
+		{Name: "runs", Group: runs,
+			Help:  "run each combination N times; the table shows medians",
+			Value: config.Count(&p.Runs, 1, 1000, false)},
+		{Name: "seconds", Group: runs,
+			Help:  "measure for this time in each run",
+			Value: config.Duration(&p.Run, 100*time.Millisecond, 10*time.Minute)},
+		{Name: "warm", Group: runs,
+			Help:  "warm up for this time before each measurement",
+			Value: config.Duration(&p.Warm, 0, time.Minute)},
+		{Name: "receivers", Group: runs,
+			Help: "receive on N goroutines", Value: config.Count(&p.Receivers, 1, 64, false)},
+		{Name: "window", Group: runs,
+			Help:  "allow N frames in flight at --rate 0",
+			Value: config.Count(&p.Window, 2048, 1<<26, false)},
+		{Name: "hiccups", Group: runs,
+			Help: "detect times in which the host does not run the processors of this machine, " +
+				"and report results without them as well; needs root or CAP_SYS_NICE",
+			Value: config.Bool(&p.Hiccups)},
+		{Name: "peers", Group: runs,
+			Help: "start servers that are not part of sluice from this program (make peers); " +
+				"empty for peers beside this program",
+			Value: config.Text(&p.Peers, "FILE")},
+		{Name: "cpuprofile", Group: runs,
+			Help:  "write a CPU profile of the last server process to this file",
+			Value: config.Text(&p.Profile, "FILE")},
+		{Name: "congestion", Group: runs,
+			Help: "set TCP_CONGESTION on both sides; empty for the default of the kernel, which " +
+				"may pace sends and distort results",
+			Value: config.Text(&p.Congestion, "NAME")},
 	}
 }
 
@@ -85,9 +151,12 @@ func (p *Plan) parse() (a axes, err error) {
 		most  int
 		into  *[]int
 	}{
-		{"connections", p.Connections, 1, 1 << 17, &a.connections}, {"rate", p.Rate, 0, 1e9, &a.rate}, {"frame", p.Frame, frameLeast, frameMost, &a.frame},
-		{"stalled", p.Stalled, 0, 99, &a.stalled}, {"flush", p.Flush, 0, 1 << 20, &a.flush}, {"batch", p.Batch, 0, 1 << 20, &a.batch},
-		{"shards", p.Shards, 1, actors.MaxShards, &a.shards}, {"burst", p.Burst, 0, 1 << 16, &a.burst}, {"repeat", p.Repeat, 1, 1 << 10, &a.repeat},
+		{"connections", p.Connections, 1, 1 << 17, &a.connections},
+		{"rate", p.Rate, 0, 1e9, &a.rate}, {"frame", p.Frame, frameLeast, frameMost, &a.frame},
+		{"stalled", p.Stalled, 0, 99, &a.stalled}, {"flush", p.Flush, 0, 1 << 20, &a.flush},
+		{"batch", p.Batch, 0, 1 << 20, &a.batch},
+		{"shards", p.Shards, 1, actors.MaxShards, &a.shards},
+		{"burst", p.Burst, 0, 1 << 16, &a.burst}, {"repeat", p.Repeat, 1, 1 << 10, &a.repeat},
 		{"churn", p.Churn, 0, 10000, &a.churn},
 	} {
 		if *l.into, err = numbers(l.flag, l.texts, l.least, l.most); err != nil {
@@ -99,8 +168,10 @@ func (p *Plan) parse() (a axes, err error) {
 		texts []string
 		known []string
 	}{
-		{"placement", p.Placement, []string{"auto", "fused", "front", "spread"}}, {"idle", p.Idle, []string{"adaptive", "spin"}},
-		{"io", p.IO, []string{"auto", "uring", "poll"}}, {"net", p.Net, []string{"tcp", "unix"}}, {"peer", p.Peer, serverNames()},
+		{"placement", p.Placement, []string{"auto", "fused", "front", "spread"}},
+		{"idle", p.Idle, []string{"adaptive", "spin"}},
+		{"io", p.IO, []string{"auto", "uring", "poll"}}, {"net", p.Net, []string{"tcp", "unix"}},
+		{"peer", p.Peer, serverNames()},
 		{"pick", p.Pick, []string{"random", "turn"}},
 	} {
 		if err := words(l.flag, l.texts, l.known...); err != nil {
@@ -116,13 +187,14 @@ func (p *Plan) parse() (a axes, err error) {
 	return a, err
 }
 
-// Specs are all combinations, without those that would measure the same twice. Rows that are compared are neighbours.
+// Specs returns all combinations without duplicates. Rows that are compared are adjacent.
 func (p *Plan) Specs() ([]Spec, error) {
 	a, err := p.parse()
 	if err != nil {
 		return nil, err
 	}
-	specs := []Spec{{Congestion: p.Congestion, Warm: p.Warm, Run: p.Run, Window: p.Window, Profile: p.Profile, Dir: p.Dir, Hiccups: p.Hiccups}}
+	specs := []Spec{{Congestion: p.Congestion, Warm: p.Warm, Run: p.Run, Window: p.Window,
+		Profile: p.Profile, Dir: p.Dir, Hiccups: p.Hiccups}}
 	if p.Durable {
 		return durableSpecs(specs, p), nil
 	}
@@ -156,30 +228,34 @@ func (p *Plan) Specs() ([]Spec, error) {
 	return different, nil
 }
 
-// settle takes out what means nothing to the server, and refuses what cannot be.
+// settle clears settings that do not apply to the server, and rejects combinations that are not
+// possible.
 func (s *Spec) settle() error {
 	if s.Server != "sluice" {
 		s.IO, s.Shards, s.Placement, s.Idle, s.Flush, s.Batch, s.Policy = "", 0, "", "", 0, 0, "local"
 		if s.Churn > 0 && s.Server != "goroutines" {
-			return config.Usagef("--churn %d with --peer %s: only sluice and goroutines take clients once they serve", s.Churn, s.Server)
+			return config.Usagef("--churn %d with --peer %s: only sluice and goroutines accept "+
+				"clients during a run", s.Churn, s.Server)
 		}
 	}
 	if s.Burst > 0 && s.Rate == 0 {
-		return config.Usagef("--burst %d with --rate 0: as fast as possible has no bursts; name a rate", s.Burst)
+		return config.Usagef("--burst %d with --rate 0: full speed has no bursts; name a rate", s.Burst)
 	}
 	if s.Stalled > 0 {
 		if s.Rate == 0 {
-			return config.Usagef("--stalled %d with --rate 0: as fast as possible cannot be told from stalled; name a rate", s.Stalled)
+			return config.Usagef("--stalled %d with --rate 0: at full speed the effect of "+
+				"stalled clients cannot be measured; name a rate", s.Stalled)
 		}
 		s.Stalled = max(s.Connections*s.Stalled/100, 1)
 		if s.Stalled >= s.Connections {
-			return config.Usagef("--stalled with --connections %d leaves no client that reads", s.Connections)
+			return config.Usagef("--stalled with --connections %d leaves no client that reads",
+				s.Connections)
 		}
 	}
 	return nil
 }
 
-// cross makes one spec for each spec and value.
+// cross returns one spec for each spec and value.
 func cross[T any](specs []Spec, values []T, set func(*Spec, T)) (all []Spec) {
 	for _, s := range specs {
 		for _, v := range values {
@@ -194,7 +270,8 @@ func numbers(flag string, texts []string, least, most int) (values []int, err er
 	for _, t := range texts {
 		v, err := strconv.Atoi(t)
 		if err != nil || v < least || v > most {
-			return nil, config.Usagef("--%s has %q; use numbers from %d to %d, such as --%s %d", flag, t, least, most, flag, max(least, 1))
+			return nil, config.Usagef("--%s has %q; use numbers from %d to %d, such as --%s %d",
+				flag, t, least, most, flag, max(least, 1))
 		}
 		values = append(values, v)
 	}
@@ -208,7 +285,8 @@ func times(flag string, texts []string, most time.Duration) (values []time.Durat
 	for _, t := range texts {
 		v, err := time.ParseDuration(t)
 		if err != nil || v < 0 || v > most {
-			return nil, config.Usagef("--%s has %q; use times from 0s to %v, such as --%s 1ms", flag, t, most, flag)
+			return nil, config.Usagef("--%s has %q; use times from 0s to %v, such as --%s 1ms",
+				flag, t, most, flag)
 		}
 		values = append(values, v)
 	}
@@ -231,7 +309,7 @@ func words(flag string, given []string, known ...string) error {
 	return nil
 }
 
-// Name is what tells a spec from others in a table.
+// Name identifies the server and its variant in a table.
 func (s *Spec) Name() string {
 	switch s.Server {
 	case "sluice":

@@ -14,8 +14,9 @@ import (
 	"sluice/mailbox"
 )
 
-// producer publishes slots as the schedule wants them, and lets the durability cursor follow: it stands for the
-// application and its journal. Everything but the atomics belongs to the goroutine of run.
+// producer publishes slots according to the schedule, and advances the durability cursors behind
+// them. It stands for the application and its journal. All fields except the atomics belong to the
+// goroutine of run.
 type producer struct {
 	spec   *Spec
 	clock  clock
@@ -27,15 +28,15 @@ type producer struct {
 	guests *guests   // nil without churn
 	idle   int64     // resident memory before the first client, bytes
 
-	seq    uint64   // slots published
-	wanted uint64   // of them, those that the schedule wanted
-	counts []uint64 // of them, by connection
+	seq    uint64   // number of published slots
+	wanted uint64   // published slots that the schedule wanted
+	counts []uint64 // published slots by connection
 	late   *hdrhistogram.Histogram
 	roomy  *mailbox.Signal
 	token  chan struct{}
 	tick   *os.File
-	from   int64 // the measured time
-	to     int64
+	from   int64 // start of the measured time
+	to     int64 // end of the measured time
 
 	inTime   atomic.Uint64 // written by run, read by the sampler
 	waitRing atomic.Int64  // written by run, read by the sampler; ns
@@ -44,7 +45,8 @@ type producer struct {
 
 func newProducer(spec *Spec, c clock, t Target, follow *follower, taken *progress) *producer {
 	p := &producer{
-		spec: spec, clock: c, slots: t.Slots(), follow: follow, now: t.Now, taken: taken, idle: resident(),
+		spec: spec, clock: c, slots: t.Slots(), follow: follow, now: t.Now, taken: taken,
+		idle:   resident(),
 		counts: make([]uint64, spec.Connections), token: make(chan struct{}, 1),
 		late: hdrhistogram.New(1, int64(time.Minute), 3),
 	}
@@ -58,11 +60,11 @@ func newProducer(spec *Spec, c clock, t Target, follow *follower, taken *progres
 func (p *producer) Wake() {
 	select {
 	case p.token <- struct{}{}:
-	default: // a token is there already
+	default: // a token is already there
 	}
 }
 
-// run publishes from begin to the end of the measured time.
+// run publishes slots from begin to the end of the measured time.
 func (p *producer) run(begin int64) (err error) {
 	p.from, p.to = p.spec.span(begin)
 	every := tickLeast
@@ -88,22 +90,23 @@ func (p *producer) run(begin int64) (err error) {
 	return err
 }
 
-// report fills in what the producer knows, after run.
+// report adds the producer's measurements to r, after run.
 func (p *producer) report(r *ChildReport) {
 	r.Published, r.Idle = p.counts, p.idle
 	r.LateP50, r.LateP99, r.LateMax = p.late.ValueAtQuantile(50), p.late.ValueAtQuantile(99), p.late.Max()
 }
 
-// schedule is the open loop: burst slots every tick, whether or not the server keeps up.
+// schedule is the open loop: it publishes a burst of slots every tick, whether or not the server
+// keeps up.
 func (p *producer) schedule(begin int64, every time.Duration) error {
 	_, burst := p.spec.tick()
-	done := 0.0 // slots that the schedule wanted so far
+	done := 0.0 // slots that the schedule wants until now
 	for n := int64(0); ; {
 		now := p.clock.now()
 		p.beside(now)
 		if now >= begin+n*int64(every) {
 			at := begin + n*int64(every)
-			if at >= p.to || now >= p.to+int64(time.Second) { // a server that cannot keep up does not prolong the run
+			if at >= p.to || now >= p.to+int64(time.Second) { // a server that falls behind does not prolong the run
 				return nil
 			}
 			done += burst
@@ -113,7 +116,7 @@ func (p *producer) schedule(begin int64, every time.Duration) error {
 				continue
 			}
 			if at >= p.from {
-				_ = p.late.RecordValues(max(now-at, 1), int64(due)) // beyond a minute it is the target rate that was missed
+				_ = p.late.RecordValues(max(now-at, 1), int64(due)) // above a minute the rate was missed anyway
 			}
 			p.publish(due, at)
 			continue
@@ -124,7 +127,7 @@ func (p *producer) schedule(begin int64, every time.Duration) error {
 	}
 }
 
-// saturate publishes as long as there is room in the ring and in the window.
+// saturate publishes while there is room in the ring and in the window.
 func (p *producer) saturate() error {
 	const step = 1024
 	for {
@@ -146,13 +149,13 @@ func (p *producer) saturate() error {
 	}
 }
 
-// beside does what is due besides the schedule: cursors that lag, guests that came.
+// beside advances lagging cursors and serves new guests.
 func (p *producer) beside(now int64) {
 	p.follow.advance(now)
 	p.serveGuests(now)
 }
 
-// publish writes n slots that were wanted at the time at.
+// publish writes n slots that are scheduled for the time at.
 func (p *producer) publish(n int, at int64) {
 	if at >= p.from {
 		p.inTime.Add(uint64(n))
@@ -170,7 +173,7 @@ func (p *producer) publish(n int, at int64) {
 	})
 }
 
-// write writes n slots, each filled in by fill, and waits for room where there is none.
+// write writes n slots, filled in by fill. It waits if there is no room.
 func (p *producer) write(n int, fill func(*Slot)) {
 	stamp := p.now()
 	for n > 0 {
@@ -193,17 +196,19 @@ func (p *producer) write(n int, fill func(*Slot)) {
 	}
 }
 
-// sendDirect gives the frames to a target that has no stages.
+// sendDirect passes the frames to a target without stages.
 func (p *producer) sendDirect(n int, at int64) {
 	for range n {
 		p.seq++
 		conn := p.pick()
 		p.counts[conn]++
-		p.direct.Send(&Report{Conn: uint64(conn) + 1, Seq: p.counts[conn], Stamp: at, Size: int32(p.spec.Frame)})
+		p.direct.Send(&Report{Conn: uint64(conn) + 1, Seq: p.counts[conn], Stamp: at,
+			Size: int32(p.spec.Frame)})
 	}
 }
 
-// pick names the connection of the next slot: in turn, or drawn by splitmix64, since answers do not come in turn.
+// pick returns the connection of the next slot: in turn, or at random by splitmix64, as real
+// responses do not come in turn.
 func (p *producer) pick() uint32 {
 	n := uint64(len(p.counts))
 	nth := (p.seq - 1) / uint64(max(p.spec.Repeat, 1))
@@ -216,7 +221,7 @@ func (p *producer) pick() uint32 {
 	return uint32((z >> 32) * n >> 32)
 }
 
-// wait sleeps until the server took slots.
+// wait waits until the server has taken slots.
 func (p *producer) wait() {
 	began := p.clock.now()
 	p.roomy.Prepare()
@@ -227,20 +232,22 @@ func (p *producer) wait() {
 		}
 	}
 	p.roomy.Cancel()
-	p.follow.advance(p.clock.now()) // the gate may be waiting for it
+	p.follow.advance(p.clock.now()) // the gate may wait for it
 	if began >= p.from {
 		p.waitRing.Add(p.clock.now() - began)
 	}
 }
 
-// newTicker makes a periodic timer that wakes a goroutine through the poller of Go, timerfd_create(2): the timers of Go
-// are late by up to a millisecond in an idle process, since epoll_wait(2) counts in those.
+// newTicker returns a periodic timer that wakes a goroutine through the poller of Go,
+// timerfd_create(2). The timers of Go are late by up to a millisecond in an idle process, because
+// epoll_wait(2) has that resolution.
 func newTicker(begin int64, every time.Duration) (*os.File, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("bench: timerfd_create: %w", err)
 	}
-	spec := &unix.ItimerSpec{Interval: unix.NsecToTimespec(int64(every)), Value: unix.NsecToTimespec(begin)}
+	spec := &unix.ItimerSpec{Interval: unix.NsecToTimespec(int64(every)),
+		Value: unix.NsecToTimespec(begin)}
 	if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME, spec, nil); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("bench: timerfd_settime to %v: %w", every, err)

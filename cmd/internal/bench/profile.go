@@ -14,13 +14,13 @@ import (
 	"sluice/transport"
 )
 
-// section is a table of a profile; its flags are what `sluice bench` takes to make it alone.
+// section is a table of a profile. Its flags make the same table with `sluice bench`.
 type section struct {
 	name  string
 	flags string
 }
 
-// plan is what the flags say.
+// plan returns the plan of the flags.
 func (s *section) plan() (*Plan, error) {
 	plan := DefaultPlan()
 	_, err := config.NewSet("", plan.settings()...).Load(strings.Fields(s.flags), nil)
@@ -32,24 +32,42 @@ func profile(name string) ([]section, error) {
 	case "quick":
 		return []section{
 			{"whole", "--rate 20000,0 --io uring --runs 3 --seconds 1s --warm 300ms"},
-			{"stalled", "--connections 100 --stalled 0,10 --peer sluice --io uring --runs 3 --seconds 1s --warm 300ms"},
+			{"stalled",
+				"--connections 100 --stalled 0,10 --peer sluice --io uring --runs 3 --seconds 1s --warm 300ms"},
 		}, nil
 	case "full":
 		const short, long = " --runs 3 --seconds 1s --warm 300ms", " --runs 5 --seconds 1s --warm 300ms"
 		return []section{
-			{"limit", "--peer sluice,bare --io uring --shards 1,2 --connections 256 --pick turn --burst 256 --rate 20000" + long},
-			{"limit8", "--peer sluice,bare8 --io uring --shards 1,2 --connections 256 --pick turn --burst 2048 --repeat 8 --rate 100000" + long},
-			{"goroutines", "--connections 1000 --rate 100000 --io uring --shards 1,2 --runs 5 --seconds 2s --warm 500ms"},
-			{"peers", "--peer sluice,goroutines,single,netpoll,gnet,classic --connections 1,64,1000 --rate 100000,0 --io uring --shards 1,2" + short},
-			{"throughput", "--connections 256 --rate 0 --peer sluice --io uring --shards 1,2 --runs 5 --seconds 2s --warm 500ms"},
-			{"pair", "--peer sluice,raw --connections 1 --rate 1000 --io uring --shards 1,2 --runs 5 --seconds 2s --warm 500ms"},
-			{"stalled", "--peer sluice --connections 200 --rate 50000 --stalled 0,1,10 --io uring,poll --hiccups --runs 10 --seconds 1s --warm 300ms"},
-			{"shards", "--peer sluice --connections 256 --rate 100000 --shards 1,2,4 --io uring" + long},
-			{"many", "--peer sluice --connections 10000 --pick turn --rate 100000 --io uring --runs 3 --seconds 3s --warm 1s"},
+			{"limit",
+				"--peer sluice,bare --io uring --shards 1,2 --connections 256 --pick turn " +
+					"--burst 256 --rate 20000" + long},
+			{"limit8",
+				"--peer sluice,bare8 --io uring --shards 1,2 --connections 256 --pick turn " +
+					"--burst 2048 --repeat 8 --rate 100000" + long},
+			{"goroutines",
+				"--connections 1000 --rate 100000 --io uring --shards 1,2 --runs 5 --seconds 2s --warm 500ms"},
+			{"peers", "--peer sluice,goroutines,single,netpoll,gnet,classic --connections " +
+				"1,64,1000 --rate 100000,0 --io uring --shards 1,2" + short},
+			{"throughput",
+				"--connections 256 --rate 0 --peer sluice --io uring --shards 1,2 --runs 5 " +
+					"--seconds 2s --warm 500ms"},
+			{"pair",
+				"--peer sluice,raw --connections 1 --rate 1000 --io uring --shards 1,2 --runs 5 " +
+					"--seconds 2s --warm 500ms"},
+			{"stalled", "--peer sluice --connections 200 --rate 50000 --stalled 0,1,10 --io " +
+				"uring,poll --hiccups --runs 10 --seconds 1s --warm 300ms"},
+			{"shards",
+				"--peer sluice --connections 256 --rate 100000 --shards 1,2,4 --io uring" + long},
+			{"many",
+				"--peer sluice --connections 10000 --pick turn --rate 100000 --io uring --runs 3 " +
+					"--seconds 3s --warm 1s"},
 			{"durable", "--durable --io uring" + long},
-			{"latency", "--peer sluice,goroutines,single --rate 1000,20000,100000,300000 --io uring --shards 1,2" + short},
+			{"latency",
+				"--peer sluice,goroutines,single --rate 1000,20000,100000,300000 --io uring " +
+					"--shards 1,2" + short},
 			{"unix", "--net unix --rate 20000,0 --io uring,poll" + short},
-			{"placement", "--peer sluice --rate 20000,0 --io uring --placement fused,front,spread" + short},
+			{"placement",
+				"--peer sluice --rate 20000,0 --io uring --placement fused,front,spread" + short},
 			{"policy", "--peer sluice --policy local,hybrid --lag 0s,1ms --io uring" + short},
 			{"churn", "--churn 0,200 --io uring" + short},
 		}, nil
@@ -57,7 +75,7 @@ func profile(name string) ([]section, error) {
 	return nil, config.Usagef("--profile is %q; use quick or full", name)
 }
 
-// chosen are the sections with the names, or all of them without names.
+// chosen returns the sections with the given names, or all of them without names.
 func chosen(sections []section, names []string) (some []section, err error) {
 	known := []string{}
 	for _, s := range sections {
@@ -72,11 +90,13 @@ func chosen(sections []section, names []string) (some []section, err error) {
 	return some, err
 }
 
-// without takes off the plan what cannot be had here, and says so in words. It is false when nothing is left to compare.
+// without removes engines and peers from the plan that are not available, and returns a note about
+// it. It reports false if nothing is left to compare.
 func (p *Plan) without(r *Runner) (note string, ok bool) {
-	ring, diagnosis, err := transport.Open(transport.ModeUring, transport.RingConfig{Entries: 8, Wake: func() {}})
+	ring, diagnosis, err := transport.Open(transport.ModeUring,
+		transport.RingConfig{Entries: 8, Wake: func() {}})
 	if err == nil {
-		_ = ring.Close() // it was only to see
+		_ = ring.Close() // opened only to check
 	} else {
 		p.IO, note = []string{"poll"}, fmt.Sprintf("Without io_uring: %s\n\n", diagnosis.Text)
 	}
@@ -87,7 +107,8 @@ func (p *Plan) without(r *Runner) (note string, ok bool) {
 		case err != nil && slices.Contains([]string{"bare", "bare8", "classic"}, name):
 			note += fmt.Sprintf("Without %s, which needs io_uring.\n\n", name)
 		case missing != nil:
-			note += fmt.Sprintf("Without %s: it is in the program with the peers, which is not there; `make peers` builds it.\n\n", name)
+			note += fmt.Sprintf("Without %s: the program with the peers is missing; `make peers` "+
+				"builds it.\n\n", name)
 		default:
 			some = append(some, name)
 		}
@@ -97,12 +118,12 @@ func (p *Plan) without(r *Runner) (note string, ok bool) {
 	return note, !alone
 }
 
-// commandLine is the command that makes a table.
+// commandLine returns the command that makes a table.
 func commandLine(args []string) string {
 	return "    sluice bench " + strings.Join(args, " ")
 }
 
-// describe names the machine.
+// describe describes the machine.
 func describe() string {
 	var name unix.Utsname
 	kernel := "unknown"
@@ -120,6 +141,7 @@ func describe() string {
 	if text, err := os.ReadFile("/proc/loadavg"); err == nil && len(strings.Fields(string(text))) > 2 {
 		load = strings.Join(strings.Fields(string(text))[:3], " ")
 	}
-	return fmt.Sprintf("%s, %d cores visible; Linux %s; %s, GOMAXPROCS %d in each process; %s; load average before: %s.",
+	return fmt.Sprintf("%s, %d cores visible; Linux %s; %s, GOMAXPROCS %d in each process; %s; "+
+		"load average before: %s.",
 		model, runtime.NumCPU(), kernel, runtime.Version(), runtime.GOMAXPROCS(0), time.Now().UTC().Format("2006-01-02 15:04 UTC"), load)
 }

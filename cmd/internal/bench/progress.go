@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// progress is memory shared by both processes: how many frames each receiver has got. It bounds what is on its way when
-// the rate is "as fast as possible".
+// progress is memory shared by both processes with the number of frames that each receiver has
+// received. It bounds the frames in flight at full speed.
 type progress struct {
 	memory []byte
 	cells  []*cell
 }
 
-// cell is one receiver's count on a cache line of its own.
+// cell is the count of one receiver, on a cache line of its own.
 type cell struct {
 	frames atomic.Uint64 // written by one receiver, read by the producer in the other process
 	_      [56]byte
@@ -24,7 +24,7 @@ type cell struct {
 
 const progressSize = 4096
 
-// newProgress makes the shared memory; the file goes to the child.
+// newProgress creates the shared memory. The file is for the child.
 func newProgress() (*progress, *os.File, error) {
 	fd, err := unix.MemfdCreate("sluice-bench", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -45,7 +45,8 @@ func newProgress() (*progress, *os.File, error) {
 
 // openProgress maps the file of newProgress.
 func openProgress(file *os.File) (*progress, error) {
-	memory, err := unix.Mmap(int(file.Fd()), 0, progressSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	memory, err := unix.Mmap(int(file.Fd()), 0, progressSize, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("bench: mapping the shared memory: %w", err)
 	}
@@ -56,7 +57,7 @@ func openProgress(file *os.File) (*progress, error) {
 	return p, nil
 }
 
-// sum is the number of frames received by all.
+// sum returns the number of frames that all receivers have received.
 func (p *progress) sum() (n uint64) {
 	for _, c := range p.cells {
 		n += c.frames.Load()
@@ -64,5 +65,5 @@ func (p *progress) sum() (n uint64) {
 	return n
 }
 
-// close unmaps the memory; nobody may use it afterwards.
+// close unmaps the memory, which must not be used after that.
 func (p *progress) close() error { return unix.Munmap(p.memory) }

@@ -11,11 +11,11 @@ import (
 	"sluice/mailbox"
 )
 
-// direct is a target without stages: the producer calls it for each report, on its goroutine.
+// direct is a target without stages. The producer calls Send for each report on its own goroutine.
 type direct interface{ Send(r *Report) }
 
-// raw is the least that can be done: the producer itself encodes and sends, one send(2) for each frame. There is no ring,
-// no gate and nobody to wake; what it takes from the schedule to the receiver is the kernel's and the receiver's time.
+// raw is the minimal server: the producer itself encodes and sends, one send(2) per frame, without
+// ring, gate or wake-up. The time from schedule to receiver is that of the kernel and the receiver.
 type raw struct {
 	*Gate
 	fds    map[uint64]int
@@ -28,7 +28,7 @@ func newRaw(*Spec, *durability.Cursors) (Target, error) {
 	return &raw{Gate: NewGate(nil), fds: map[uint64]int{}}, nil
 }
 
-// Slots implements Target: a ring that nobody uses.
+// Slots implements Target. The ring is not used.
 func (r *raw) Slots() *mailbox.Writer[Slot] { return r.ring }
 
 // Connect implements Target.
@@ -37,7 +37,7 @@ func (r *raw) Connect(id uint64, fd int) error {
 	return nil
 }
 
-// Send implements direct. What a full socket refuses is waited for: a pair has nobody else to serve.
+// Send implements direct. It waits for a full socket, because there is only one client to serve.
 func (r *raw) Send(report *Report) {
 	fd := r.fds[report.Conn]
 	r.buffer = AppendFrame(r.buffer[:0], report)
@@ -48,11 +48,12 @@ func (r *raw) Send(report *Report) {
 			rest = rest[n:]
 		case unix.EINTR:
 		case unix.EAGAIN:
-			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1); err != nil && err != unix.EINTR {
-				panic(fmt.Sprintf("bench: poll: %v", err)) // poll(2): nothing of that can happen
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}},
+				-1); err != nil && err != unix.EINTR {
+				panic(fmt.Sprintf("bench: poll: %v", err)) // impossible according to poll(2)
 			}
 		default:
-			return // the client has gone, and will be missed
+			return // the client has gone, and its missing frames will be reported
 		}
 	}
 	r.frames.Add(1)

@@ -12,41 +12,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiver reads some of the connections on one goroutine: an epoll(7) inside the poller of Go, so that waiting holds no
-// thread, and large reads. It checks every frame and records its latency.
+// receiver reads some of the connections on one goroutine, with large reads and an epoll(7) inside
+// the poller of Go, so that waiting blocks no thread. It checks every frame and records its
+// latency.
 type receiver struct {
 	clock clock
 	cell  *cell
 	epfd  int
 	file  *os.File
-	conns []*reader // by position; epoll events carry it
+	conns []*reader // epoll events carry the index
 	buf   []byte
 	latency
 	open   int
-	from   int64 // frames stamped from..to count
+	from   int64 // frames scheduled in from..to count
 	to     int64
-	lag    int64 // of the durability cursors, ns
+	lag    int64 // lag of the durability cursors, ns
 	each   bool  // keep every sample
 	events [256]unix.EpollEvent
 	ready  int
 	err    error
-	ended  atomic.Bool // written by the parent once the run is over, read by the receiver: an end is no fault any more
+	ended  atomic.Bool // written by the parent after the run, read by the receiver: a closed connection is no fault then
 }
 
-// latency is what a receiver measured.
+// latency has the measurements of a receiver.
 type latency struct {
-	hist  *hdrhistogram.Histogram // ns, of frames that were wanted within the measured time
-	all   []timed                 // the same one by one, with Spec.Hiccups
+	hist  *hdrhistogram.Histogram // latencies of frames scheduled in the measured time, ns
+	all   []timed                 // the same frame by frame, with Spec.Hiccups
 	inRun uint64                  // frames received within the measured time
-	reads uint64                  // within the measured time
-	full  uint64                  // of them, reads that filled the buffer: more was waiting
+	reads uint64                  // reads within the measured time
+	full  uint64                  // reads that filled the buffer, so more data waited
 }
 
-// reader is one connection as its receiver sees it.
+// reader is one connection of a receiver.
 type reader struct {
 	fd    int
 	check checker
-	rest  []byte        // of a frame that has not come completely
+	rest  []byte        // bytes of an incomplete frame
 	got   atomic.Uint64 // written by the receiver, read by the parent: number of the last frame
 }
 
@@ -60,17 +61,18 @@ func newReceiver(c clock, progress *cell, from, to int64) (*receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: epoll_create1: %w", err)
 	}
-	if err := unix.SetNonblock(epfd, true); err != nil { // os.NewFile polls only what is non-blocking
+	if err := unix.SetNonblock(epfd, true); err != nil { // os.NewFile polls only non-blocking descriptors
 		unix.Close(epfd)
 		return nil, fmt.Errorf("bench: epoll of a receiver: %w", err)
 	}
 	return &receiver{
-		clock: c, cell: progress, epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll"), from: from, to: to,
+		clock: c, cell: progress, epfd: epfd, file: os.NewFile(uintptr(epfd),
+			"epoll"), from: from, to: to,
 		buf: make([]byte, readBuffer), latency: latency{hist: hdrhistogram.New(1, latencyMost, 3)},
 	}, nil
 }
 
-// add takes a connection; before run.
+// add adds a connection. It must be called before run.
 func (r *receiver) add(c *reader) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(len(r.conns))}
 	if err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_ADD, c.fd, &ev); err != nil {
@@ -101,7 +103,8 @@ func (r *receiver) run() error {
 	return r.err
 }
 
-// collect takes the events that are there; false makes the caller wait.
+// collect reads the pending events. It returns false if there are none, which makes the caller
+// wait.
 func (r *receiver) collect() bool {
 	n, err := unix.EpollWait(r.epfd, r.events[:], 0)
 	for err == unix.EINTR {
@@ -114,7 +117,7 @@ func (r *receiver) collect() bool {
 	return n != 0
 }
 
-// read takes what one socket has, at most one buffer.
+// read reads from one socket, at most one buffer.
 func (r *receiver) read(c *reader) {
 	kept := copy(r.buf, c.rest)
 	n, err := unix.Read(c.fd, r.buf[kept:])
@@ -142,7 +145,7 @@ func (r *receiver) read(c *reader) {
 	}
 }
 
-// parse checks the frames of b and keeps what is left for the next read.
+// parse checks the frames of b and keeps the rest for the next read.
 func (r *receiver) parse(c *reader, b []byte, now int64) (n uint64, err error) {
 	for {
 		f, size, err := nextFrame(b)
@@ -167,32 +170,32 @@ func (r *receiver) parse(c *reader, b []byte, now int64) (n uint64, err error) {
 	}
 }
 
-// end forgets a connection.
+// end removes a connection.
 func (r *receiver) end(c *reader) {
 	if !r.ended.Load() {
 		c.check.faults.Closed++
 		c.check.note("the server closed it early")
 	}
-	_ = unix.EpollCtl(r.epfd, unix.EPOLL_CTL_DEL, c.fd, nil) // the close that follows does the same
+	_ = unix.EpollCtl(r.epfd, unix.EPOLL_CTL_DEL, c.fd, nil) // close does the same later
 	r.open--
 }
 
-// fleet is all clients of a run and their receivers.
+// fleet has all clients of a run and their receivers.
 type fleet struct {
-	address   string // of the server
+	address   string // address of the server
 	receivers []*receiver
 	healthy   []*reader
 	stalled   []*reader
 	running   sync.WaitGroup
-	errs      []error // by receiver, after running
+	errs      []error // by receiver; read after running
 }
 
-// isStalled spreads the clients that never read over the indices.
+// isStalled distributes the clients that never read over the indices.
 func isStalled(spec *Spec, index int) bool {
 	return (index+1)*spec.Stalled/spec.Connections > index*spec.Stalled/spec.Connections
 }
 
-// connect makes the connections; on an error the caller closes the fleet.
+// connect connects all clients. On an error the caller must stop the fleet.
 func (f *fleet) connect(spec *Spec, address string) error {
 	f.address = address
 	for i := range spec.Connections {
@@ -211,7 +214,7 @@ func (f *fleet) connect(spec *Spec, address string) error {
 	return nil
 }
 
-// start spreads the healthy clients over n receivers and runs them.
+// start distributes the healthy clients over n receivers and runs these.
 func (f *fleet) start(n int, c clock, spec *Spec, shared *progress, from, to int64) error {
 	n = min(n, len(f.healthy), len(shared.cells))
 	for i := range n {
@@ -221,7 +224,7 @@ func (f *fleet) start(n int, c clock, spec *Spec, shared *progress, from, to int
 		}
 		r.lag = int64(spec.Lag)
 		if r.each = spec.Hiccups; r.each {
-			r.all = make([]timed, 0, int(spec.wanted()*spec.Run.Seconds())*5/4/n) // growing would stop the receiver
+			r.all = make([]timed, 0, int(spec.wanted()*spec.Run.Seconds())*5/4/n) // growing would delay the receiver
 		}
 		f.receivers = append(f.receivers, r)
 	}
@@ -237,7 +240,8 @@ func (f *fleet) start(n int, c clock, spec *Spec, shared *progress, from, to int
 	return nil
 }
 
-// complete tells whether every healthy client has got everything, at most until deadline (CLOCK_MONOTONIC, ns).
+// complete waits until every healthy client has received all frames, at most until deadline
+// (CLOCK_MONOTONIC, ns).
 func (f *fleet) complete(c clock, published []uint64, deadline int64) {
 	for c.now() < deadline {
 		left := 0
@@ -253,11 +257,11 @@ func (f *fleet) complete(c clock, published []uint64, deadline int64) {
 	}
 }
 
-// stop ends the receivers and closes the sockets, which the server of a stalled client needs to let go.
+// stop ends the receivers and closes the sockets, so that the server can release stalled clients.
 func (f *fleet) stop() error {
 	for _, r := range f.receivers {
 		r.ended.Store(true)
-		_ = r.file.SetReadDeadline(time.Unix(1, 0)) // an error says that it has ended
+		_ = r.file.SetReadDeadline(time.Unix(1, 0)) // an error means that it has ended
 	}
 	f.running.Wait()
 	for _, r := range f.receivers {

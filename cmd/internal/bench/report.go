@@ -12,15 +12,16 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// runProfile makes the tables of a profile, and puts them where they belong. A section that cannot be measured says why in
-// its place and does not keep the others from being made.
+// runProfile makes the tables of a profile and writes them to their places. A section that cannot
+// be measured reports the reason in its place; the others are made nevertheless.
 func (o *options) runProfile(ctx context.Context, p Process) error {
 	all, err := profile(o.profile)
 	if err != nil {
 		return err
 	}
 	if o.json || o.markdown {
-		return config.Usagef("--profile writes Markdown; for JSON give the flags of one section: %s", all[0].flags)
+		return config.Usagef("--profile writes Markdown; for JSON use the flags of one section: %s",
+			all[0].flags)
 	}
 	sections, err := chosen(all, o.section)
 	if err != nil {
@@ -35,7 +36,7 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 	}
 	report := page{title: "sluice bench --profile " + o.profile, environment: describe()}
 	var broken []error
-	if len(o.section) == 0 { // a part leaves the page's
+	if len(o.section) == 0 { // with --section the environment of the page stays
 		broken = append(broken, o.put(p, "environment", report.environment+"\n"))
 	}
 	if micro != "" {
@@ -45,7 +46,7 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 		got, err := o.measureSection(ctx, p, &sections[i])
 		report.sections = append(report.sections, got)
 		if broken = append(broken, err); ctx.Err() != nil {
-			break // what is in the file stays
+			break // the remaining sections of the file stay
 		}
 		pictures, err := o.draw(&got)
 		broken = append(broken, err, o.put(p, got.name, got.markdown()+pictures))
@@ -60,7 +61,8 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 	return errors.Join(append(broken, o.saveHTML(&report))...)
 }
 
-// putGoals puts the goals where they belong. Some of them replace their own lines and leave the others.
+// putGoals writes the goals to their place. If only some were judged, it keeps the lines of the
+// others.
 func (o *options) putGoals(p Process, lines []goalLine, some bool) error {
 	if some && o.into != "" {
 		page, err := os.ReadFile(o.into)
@@ -74,7 +76,7 @@ func (o *options) putGoals(p Process, lines []goalLine, some bool) error {
 	return o.put(p, "goals", text.String())
 }
 
-// mergeGoals is the table of goals of a page, with those lines replaced that were measured now.
+// mergeGoals returns the goals of a page, with the lines replaced that were measured now.
 func mergeGoals(page string, now []goalLine) (all []goalLine) {
 	_, rest, _ := strings.Cut(page, "<!-- begin goals -->\n")
 	table, _, _ := strings.Cut(rest, "<!-- end goals -->")
@@ -87,7 +89,11 @@ func mergeGoals(page string, now []goalLine) (all []goalLine) {
 			cells[j] = strings.TrimSpace(cells[j])
 		}
 		l := goalLine{cells[0], cells[1], cells[2], cells[3]}
-		if k := slices.IndexFunc(now, func(n goalLine) bool { return n.what == l.what && !strings.HasPrefix(n.verdict, "not measured") }); k >= 0 {
+		if k := slices.IndexFunc(now,
+			func(n goalLine) bool {
+				return n.what == l.what && !strings.HasPrefix(n.verdict,
+					"not measured")
+			}); k >= 0 {
 			l = now[k]
 		}
 		all = append(all, l)
@@ -95,8 +101,9 @@ func mergeGoals(page string, now []goalLine) (all []goalLine) {
 	return all
 }
 
-// measureSection makes one table.
-func (o *options) measureSection(ctx context.Context, p Process, s *section) (got pageSection, err error) {
+// measureSection measures one table.
+func (o *options) measureSection(ctx context.Context, p Process, s *section) (got pageSection,
+	err error) {
 	got = pageSection{name: s.name, command: strings.TrimSpace(commandLine(strings.Fields(s.flags)))}
 	plan, err := s.plan()
 	if err != nil {
@@ -105,7 +112,7 @@ func (o *options) measureSection(ctx context.Context, p Process, s *section) (go
 	r := &Runner{Command: p.Command, Peers: o.Peers, Receivers: plan.Receivers, Stderr: p.Stderr}
 	ok := false
 	if got.note, ok = plan.without(r); !ok {
-		got.note += "So there is nothing to compare, and nothing was measured.\n\n"
+		got.note += "There is nothing to compare, so nothing was measured.\n\n"
 		return got, nil
 	}
 	specs, err := plan.Specs()
@@ -113,31 +120,32 @@ func (o *options) measureSection(ctx context.Context, p Process, s *section) (go
 		got.rows, err = r.Rounds(ctx, specs, plan.Runs, p.Stderr)
 	}
 	if err != nil {
-		got.note += fmt.Sprintf("Not measured, or not in full: %v\n\n", err)
+		got.note += fmt.Sprintf("Not measured, or not completely: %v\n\n", err)
 	}
 	return got, errors.Join(err, verdict(got.rows))
 }
 
-// draw saves the pictures of a section in a directory named like the file that it goes into, and returns what shows them.
+// draw saves the charts of a section in a directory with the name of the Markdown file, and returns
+// Markdown that shows them.
 func (o *options) draw(s *pageSection) (markdown string, err error) {
 	if o.into == "" || !s.drawn() || len(s.rows) == 0 {
 		return "", nil
 	}
 	dir := strings.TrimSuffix(o.into, filepath.Ext(o.into))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("bench: pictures: %w", err)
+		return "", fmt.Errorf("bench: charts: %w", err)
 	}
 	for i, c := range append(loadCharts(s.rows), percentileCharts(s.rows)...) {
 		name := fmt.Sprintf("%s-%d.svg", s.name, i+1)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(c.File()), 0o644); err != nil {
-			return markdown, fmt.Errorf("bench: pictures: %w", err)
+			return markdown, fmt.Errorf("bench: charts: %w", err)
 		}
 		markdown += fmt.Sprintf("![%s](%s/%s)\n", c.Title, filepath.Base(dir), name)
 	}
 	return markdown, nil
 }
 
-// markdown is the section as Markdown.
+// markdown returns the section as Markdown.
 func (s *pageSection) markdown() string {
 	text := &strings.Builder{}
 	fmt.Fprintf(text, "    %s\n\n%s", s.command, s.note)
@@ -147,7 +155,7 @@ func (s *pageSection) markdown() string {
 	return text.String()
 }
 
-// readMicro is the output of the micro benchmarks, "" without.
+// readMicro returns the output of the micro benchmarks, "" for none.
 func (o *options) readMicro() (string, error) {
 	if o.micro == "" {
 		return "", nil
@@ -159,7 +167,7 @@ func (o *options) readMicro() (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// checkPlaces finds out before anything is measured whether the results have where to go.
+// checkPlaces checks before the measurement that the results have a place.
 func (o *options) checkPlaces(sections []section, micro string) error {
 	if o.into == "" {
 		return o.checkHTML()
@@ -186,7 +194,7 @@ func (o *options) checkPlaces(sections []section, micro string) error {
 	return o.checkHTML()
 }
 
-// checkHTML finds out whether the report can be written.
+// checkHTML checks that the report can be written.
 func (o *options) checkHTML() error {
 	if o.html == "" {
 		return nil
@@ -201,7 +209,7 @@ func (o *options) checkHTML() error {
 	return nil
 }
 
-// saveHTML writes the report where --html wants it.
+// saveHTML writes the report to the file of --html.
 func (o *options) saveHTML(report *page) error {
 	if o.html == "" {
 		return nil
@@ -209,7 +217,7 @@ func (o *options) saveHTML(report *page) error {
 	return report.save(o.html)
 }
 
-// put writes a section: into its place in the file, or to the standard output.
+// put writes a section to its place in the file, or to the standard output.
 func (o *options) put(p Process, name, text string) error {
 	if o.into == "" {
 		_, err := fmt.Fprintf(p.Stdout, "## %s\n\n%s\n", name, text)
@@ -229,13 +237,13 @@ func (o *options) put(p Process, name, text string) error {
 	return nil
 }
 
-// replaceSection puts text between the markers of the section.
+// replaceSection replaces the text between the markers of the section.
 func replaceSection(page, name, text string) (string, error) {
 	first, last := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
 	head, rest, ok := strings.Cut(page, first)
 	_, tail, ok2 := strings.Cut(rest, last)
 	if !ok || !ok2 {
-		return "", fmt.Errorf("no lines %q and %q; add them where the section %s belongs", strings.TrimSpace(first), last, name)
+		return "", fmt.Errorf("the lines %q and %q are missing; add them at the place of section %s", strings.TrimSpace(first), last, name)
 	}
 	return head + first + strings.TrimRight(text, "\n") + "\n" + last + tail, nil
 }

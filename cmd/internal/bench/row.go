@@ -8,13 +8,13 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Row is all runs of one spec.
+// Row has all runs of one spec.
 type Row struct {
 	Spec    Spec
 	Results []*Result
 }
 
-// spread is the median of a row's runs, and the bounds.
+// spread is the median of the runs of a row, with the lowest and highest run.
 type spread struct{ mid, low, high float64 }
 
 func (r *Row) of(f func(*Result) float64) spread {
@@ -27,11 +27,12 @@ func (r *Row) of(f func(*Result) float64) spread {
 	return spread{(v[(n-1)/2] + v[n/2]) / 2, v[0], v[n-1]}
 }
 
-// partsMost is how many parts the runs of a row are put together to.
+// partsMost is the number of parts that the runs of a row are merged into.
 const partsMost = 5
 
-// parts puts together runs that followed each other. Short runs take turns with those of other rows before the machine has
-// changed; put together, their tail has as many frames as that of a long run. The results have the latencies only.
+// parts merges consecutive runs. Short runs alternate with those of other rows before the machine
+// changes; merged, they have as many frames in their tail as a long run. The results have latencies
+// only.
 func (r *Row) parts() *Row {
 	n := len(r.Results)
 	if n < 2*partsMost {
@@ -44,7 +45,7 @@ func (r *Row) parts() *Row {
 	return put
 }
 
-// together has the latencies of all results.
+// together merges the latencies of results.
 func together(results []*Result) *Result {
 	all := &Result{Spec: results[0].Spec}
 	hist := hdrhistogram.New(1, latencyMost, 3)
@@ -61,7 +62,7 @@ func together(results []*Result) *Result {
 	return all
 }
 
-// faults adds up the violations of all runs; first describes one.
+// faults adds up the violations of all runs. first describes one of them.
 func (r *Row) faults() (f Faults, first string) {
 	for _, res := range r.Results {
 		f.add(res.Faults)
@@ -72,17 +73,18 @@ func (r *Row) faults() (f Faults, first string) {
 	return f, first
 }
 
-// Values of the columns. What a frame costs is counted by frames received, since the server's own counts can be late when
-// the machine is busy.
+// Values of the columns. Costs per frame are relative to received frames, because the counts of the
+// server may be late on a busy machine.
 func (res *Result) serverCPU() float64 { return res.perFrame(res.Server.cpu(), &res.Server) }
 func (res *Result) clientCPU() float64 { return res.perFrame(res.Clients.cpu(), &res.Clients) }
 func (res *Result) allocs() float64    { return res.perFrame(int64(res.Server.Mallocs), &res.Server) }
 
-// peak and overIdle are the resident memory of the server process in MiB: at most, and what of it came with the clients.
+// peak and overIdle return the highest resident memory of the server process in MiB: in all, and
+// above that before the first client.
 func (res *Result) peak() float64     { return float64(res.Server.Peak) / (1 << 20) }
 func (res *Result) overIdle() float64 { return float64(res.Server.Peak-res.Idle) / (1 << 20) }
 
-// perFrame divides what was consumed during u by the frames received in that time.
+// perFrame divides an amount consumed during u by the frames received in that time.
 func (res *Result) perFrame(consumed int64, u *Usage) float64 {
 	return float64(consumed) / max(res.Frames*float64(u.At)/1e9, 1)
 }
@@ -95,15 +97,16 @@ func (res *Result) sendsPerSubmit() float64 {
 	return float64(res.Counts.Sends+res.Counts.Refused) / max(float64(res.Counts.Submits), 1)
 }
 
-// refused is the number of sends that took nothing, for each blocked client and second.
+// refused returns the number of sends that took no bytes, per second and stalled client.
 func (res *Result) refused() float64 {
-	return float64(res.Counts.Refused) / max(float64(res.Spec.Stalled), 1) / (float64(res.Server.At) / 1e9)
+	return float64(res.Counts.Refused) / max(float64(res.Spec.Stalled),
+		1) / (float64(res.Server.At) / 1e9)
 }
 
 func (res *Result) p50() float64  { return res.P50 }
 func (res *Result) p999() float64 { return res.P999 }
 
-// calmP999 is P999 without the host's hiccups, where they were measured.
+// calmP999 returns P999 without hiccups of the host, if these were measured.
 func (res *Result) calmP999() float64 {
 	if res.Calm.Share == 0 {
 		return res.P999
@@ -111,31 +114,32 @@ func (res *Result) calmP999() float64 {
 	return res.Calm.P999
 }
 
-// wanted is the number of frames a second that the schedule had for clients that read.
+// wanted returns the frames per second that the schedule has for clients that read.
 func (s *Spec) wanted() float64 {
 	return float64(s.Rate) * float64(s.Connections-s.Stalled) / float64(s.Connections)
 }
 
 // Bounds of credible results. Package tune applies the exported ones too.
 const (
-	rateShare   = 0.99 // of the wanted rate that has to be reached
-	LateShare   = 0.5  // of a latency that may come from a late producer
-	WaitShare   = 0.1  // of the time that the producer may have waited for receivers
-	FullShare   = 0.2  // of the reads that may have filled the buffer
-	OthersCores = 0.15 // that other processes may have used
-	StolenCores = 0.05 // that the hypervisor may have kept
-	calmShare   = 0.95 // of the time that has to be without hiccups of the host
+	rateShare   = 0.99 // share of the scheduled rate that must be reached
+	LateShare   = 0.5  // share of a latency that may be due to a late producer
+	WaitShare   = 0.1  // share of the time that the producer may wait for receivers
+	FullShare   = 0.2  // share of the reads that may fill the buffer
+	OthersCores = 0.15 // cores that other processes may use
+	StolenCores = 0.05 // cores that the hypervisor may withhold
+	calmShare   = 0.95 // share of the time that must be without hiccups of the host
 )
 
-// doubt is a reason not to take a row's numbers for the server's: a text, the same for all rows, and how bad it is in this one.
+// doubt is a reason why the results of a row may not be due to the server alone: a text, which is
+// the same for all rows, and its extent in this row.
 type doubt struct {
 	text  string
 	value float64
 	unit  string
 }
 
-// doubts says why the numbers of a row are not, or not only, the server's. Each is judged by the median, so that one bad
-// run of several does not count.
+// doubts returns reasons why the results of a row may not be due to the server alone. Each is
+// judged by the median, so that one bad run does not count.
 func (r *Row) doubts() (all []doubt) {
 	mid := func(f func(*Result) float64) float64 { return r.of(f).mid }
 	share := func(f func(*Result) int64) float64 {
@@ -150,44 +154,55 @@ func (r *Row) doubts() (all []doubt) {
 	peer := share(func(res *Result) int64 { return res.WaitPeer })
 	if want := r.Spec.wanted(); want > 0 {
 		got := mid(func(res *Result) float64 { return res.Frames })
-		add(got < rateShare*want, "the target rate was missed, reached were", 100*got/want, "%")
-		add(r.unpublished() && ring < 0.1, "the load generator was the bottleneck, of what the schedule wanted it published", 100*r.published(), "%")
+		add(got < rateShare*want, "the target rate was missed, the server reached", 100*got/want, "%")
+		add(r.unpublished() && ring < 0.1,
+			"the load generator was the bottleneck, of the schedule it published",
+			100*r.published(), "%")
 		for i, name := range []string{"p50", "p99"} {
 			late := mid(func(res *Result) float64 { return float64(res.Late[i]) })
 			seen := mid(func(res *Result) float64 { return []float64{res.P50, res.P99}[i] })
-			add(late > LateShare*seen && ring < 0.01, name+" is for a good part the load generator's, which published late by", late/micro, "us")
+			add(late > LateShare*seen && ring < 0.01,
+				name+" is largely due to the load generator, which was late by", late/micro, "us")
 		}
 	}
-	add(peer > WaitShare && peer > ring, "the receivers were the bottleneck, the producer waited for them for", 100*peer, "% of the time")
+	add(peer > WaitShare && peer > ring,
+		"the receivers were the bottleneck, the producer waited for them for", 100*peer,
+		"% of the time")
 	if r.Spec.Churn > 0 {
 		served := mid(func(res *Result) float64 { return float64(res.Guests.Served) / max(float64(res.Guests.Wanted), 1) })
-		add(served < rateShare, "clients that came and went were fewer than wanted,", 100*served, "%")
+		add(served < rateShare, "not all scheduled transient clients were served, only", 100*served,
+			"%")
 	}
 	full := mid(func(res *Result) float64 { return res.FullRead })
-	add(full > FullShare, "the receivers fell behind, the buffer was filled by", 100*full, "% of their reads")
+	add(full > FullShare, "the receivers fell behind, the buffer was filled by", 100*full,
+		"% of their reads")
 	others := mid(func(res *Result) float64 { return res.Others })
 	add(others > OthersCores, "the machine was shared, other processes used", others, "cores")
 	stolen := mid(func(res *Result) float64 { return res.Stolen })
-	add(stolen > StolenCores, "the hypervisor kept for itself", stolen, "cores")
+	add(stolen > StolenCores, "the hypervisor withheld", stolen, "cores")
 	if calm := mid(func(res *Result) float64 { return res.Calm.Share }); r.Spec.Hiccups {
-		add(calm > 0 && calm < calmShare, "the host did not run all processors, or what had waited was worked off, for", 100*(1-calm), "% of the time")
-		add(calm == 0, "hiccups were not measured: "+orElse(r.Results[len(r.Results)-1].Calm.Why, "there was no time without"), 100, "% of the time")
+		add(calm > 0 && calm < calmShare,
+			"the host did not run all processors, or queued work was caught up, for", 100*(1-calm),
+			"% of the time")
+		add(calm == 0, "hiccups were not measured: "+orElse(r.Results[len(r.Results)-1].Calm.Why,
+			"there was no time without hiccups"), 100, "% of the time")
 	}
 	return all
 }
 
-// published is the share of the frames wanted within the measured time that the producer published at all.
+// published returns the share of the scheduled frames that the producer published.
 func (r *Row) published() float64 {
 	return r.of(func(res *Result) float64 { return float64(res.InTime) }).mid / (float64(r.Spec.Rate) * r.Spec.Run.Seconds())
 }
 
-// unpublished tells whether that is too little, by more than a burst at each end.
+// unpublished reports whether that share is too low, by more than a burst at each end.
 func (r *Row) unpublished() bool {
 	_, burst := r.Spec.tick()
-	return r.published() < rateShare && (1-r.published())*float64(r.Spec.Rate)*r.Spec.Run.Seconds() > 2*max(burst, 1)
+	return r.published() < rateShare &&
+		(1-r.published())*float64(r.Spec.Rate)*r.Spec.Run.Seconds() > 2*max(burst, 1)
 }
 
-// Amount writes a count with three digits.
+// Amount formats a count with three digits.
 func Amount(v float64) string {
 	switch {
 	case v >= 1e6:
@@ -198,10 +213,10 @@ func Amount(v float64) string {
 	return Digits(v)
 }
 
-// Micros writes a time in ns as us.
+// Micros formats a time in ns as us.
 func Micros(ns float64) string { return Digits(ns/1e3) + " us" }
 
-// Digits writes v with three significant digits.
+// Digits formats v with three significant digits.
 func Digits(v float64) string {
 	switch {
 	case v >= 100:
@@ -214,7 +229,7 @@ func Digits(v float64) string {
 	return fmt.Sprintf("%.3f", v)
 }
 
-// String is the median and the bounds.
+// text formats the median, with the lowest and highest run.
 func (s spread) text(unit float64) string {
 	return fmt.Sprintf("%s (%s-%s)", Digits(s.mid/unit), Digits(s.low/unit), Digits(s.high/unit))
 }

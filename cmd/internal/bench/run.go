@@ -15,48 +15,48 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Result is one run.
+// Result is the result of one run.
 type Result struct {
 	Spec     Spec
 	Engine   string
 	Frames   float64 // received per second, within the measured time
-	P50      float64 // ns from the time the schedule wanted, as the others
+	P50      float64 // latency from the scheduled time, ns; so are the others
 	P99      float64
 	P999     float64
 	Max      float64
 	Curve    []Percentile // the whole distribution
-	Server   Usage        // of the child, within the measured time
-	Clients  Usage        // of this process
+	Server   Usage        // usage of the server process, within the measured time
+	Clients  Usage        // usage of this process, within the measured time
 	Counts   Counts
 	Late     [3]int64 // p50, p99 and maximum of the producer's lateness, ns
-	WaitRing int64    // ns that the producer waited for the server
-	WaitPeer int64    // ns that it waited for the receivers
+	WaitRing int64    // time that the producer waited for the server, ns
+	WaitPeer int64    // time that it waited for the receivers, ns
 	InTime   uint64   // frames published within the measured time
 	Sent     uint64   // frames published in all, for clients that read
-	Idle     int64    // resident memory of the server process before the first client came, bytes
+	Idle     int64    // resident memory of the server process before the first client, bytes
 	Guests   Guests   // with churn
 	FullRead float64  // share of reads that filled the buffer
 	Others   float64  // cores that other processes used
-	Stolen   float64  // cores that the hypervisor kept
-	Calm     Calm     // the same while the host ran all processors, with Spec.Hiccups
+	Stolen   float64  // cores that the hypervisor withheld
+	Calm     Calm     // latencies while the host ran all processors, with Spec.Hiccups
 	Faults   Faults
-	First    string                  // the first violation in words
-	hist     *hdrhistogram.Histogram // of all latencies, ns
+	First    string                  // description of the first violation
+	hist     *hdrhistogram.Histogram // all latencies, ns
 }
 
-// Runner runs specs, one after the other.
+// Runner runs specs one after the other.
 type Runner struct {
 	Command   []string  // program and arguments that call Child with Servers
-	Peers     string    // program that calls Child with the other servers; empty is "peers" beside the first
+	Peers     string    // program that calls Child with the other servers; "" for "peers" beside the first
 	Receivers int       // goroutines that receive
-	Stderr    io.Writer // what children say
+	Stderr    io.Writer // standard error of child processes
 }
 
-// startDelay is the time between "begin" and the first slot, for both sides to be ready.
+// startDelay is the time from "begin" to the first slot, in which both sides become ready.
 const startDelay = 50 * time.Millisecond
 
-// measure does one run: child, connections, schedule, checks. A violation of what the server promises is in
-// Result.Faults; an error means that there is no result.
+// measure runs one spec. A broken promise of the server is in Result.Faults; an error means that
+// there is no result.
 func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error) {
 	switch spec.Server {
 	case ordersServer:
@@ -88,14 +88,14 @@ func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error
 		return nil, errors.Join(err, fmt.Errorf("bench: server: %s", answer.Error), f.stop())
 	}
 	res.Engine = answer.Engine
-	runtime.GC() // what connecting left behind
+	runtime.GC() // collects the garbage of connecting
 	if err := r.watched(ctx, l, f, shared, res); err != nil {
 		return nil, err
 	}
 	return res, nil
 }
 
-// load is the time from begin to the last frame; what is measured begins at from. It stops the fleet.
+// load runs from begin to the last frame, and stops the fleet. The measured time starts at from.
 func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (from int64, err error) {
 	c, spec := newClock(), &res.Spec
 	stopped := false
@@ -106,7 +106,8 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (from in
 	}()
 	at := c.now() + int64(startDelay)
 	from, to := spec.span(at)
-	if err := errors.Join(f.start(r.Receivers, c, spec, shared, from, to), l.give(begin{at})); err != nil {
+	if err := errors.Join(f.start(r.Receivers, c, spec, shared, from, to),
+		l.give(begin{at})); err != nil {
 		return from, err
 	}
 	visits := startVisits(spec, f.address, c, from, to)
@@ -144,14 +145,14 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (from in
 	return from, nil
 }
 
-// record reads the latencies out of a histogram and keeps it.
+// record sets the latencies from a histogram and keeps it.
 func (res *Result) record(hist *hdrhistogram.Histogram) {
 	res.hist = hist
 	res.P50, res.P99 = float64(hist.ValueAtQuantile(50)), float64(hist.ValueAtQuantile(99))
 	res.P999, res.Max, res.Curve = float64(hist.ValueAtQuantile(99.9)), float64(hist.Max()), curve(hist)
 }
 
-// take fills in what the child and the receivers measured.
+// take adds the measurements of child and receivers.
 func (res *Result) take(child *ChildReport, f *fleet) {
 	hist := hdrhistogram.New(1, latencyMost, 3)
 	inRun, reads, full := uint64(0), uint64(0), uint64(0)
@@ -178,9 +179,10 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 	}
 }
 
-// launch starts the server process of a run, with a directory for its socket and memory for its progress. end waits for
-// the process, which it kills first if the run failed, and then frees both.
-func (r *Runner) launch(ctx context.Context, spec *Spec) (l *link, shared *progress, end func(failed bool) error, err error) {
+// launch starts the server process of a run, with a directory for its socket and memory for its
+// progress. end waits for the process, which it kills first if the run failed, and then frees both.
+func (r *Runner) launch(ctx context.Context, spec *Spec) (l *link, shared *progress,
+	end func(failed bool) error, err error) {
 	dir, err := os.MkdirTemp("", "sluice-bench-")
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("bench: directory for the run: %w", err)
@@ -204,8 +206,10 @@ func (r *Runner) launch(ctx context.Context, spec *Spec) (l *link, shared *progr
 	}, nil
 }
 
-// spawn starts the child; it gets shared, which may be nil, as its progressFD. end waits for it; with kill it is ended first.
-func (r *Runner) spawn(ctx context.Context, spec *Spec, shared *os.File) (l *link, end func(kill bool) error, err error) {
+// spawn starts the child, with shared as its progressFD unless it is nil. end waits for the child,
+// and kills it first if kill is set.
+func (r *Runner) spawn(ctx context.Context, spec *Spec, shared *os.File) (l *link,
+	end func(kill bool) error, err error) {
 	if shared != nil {
 		defer shared.Close()
 	}
@@ -231,9 +235,9 @@ func (r *Runner) spawn(ctx context.Context, spec *Spec, shared *os.File) (l *lin
 		return nil, nil, fmt.Errorf("bench: starting the server process: %w", err)
 	}
 	return newLink(out, in), func(kill bool) error {
-		in.Close() // tells the child that it is over
+		in.Close() // ends the child
 		if kill {
-			_ = cmd.Process.Kill() // an error says that it has ended
+			_ = cmd.Process.Kill() // an error means that it has ended
 		}
 		if err := cmd.Wait(); err != nil && !kill {
 			return fmt.Errorf("bench: server process: %w", err)

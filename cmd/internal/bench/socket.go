@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listen opens the server's socket on loopback or in the run's private directory.
+// listen opens the socket of the server, on loopback or in the private directory of the run.
 func listen(spec *Spec) (fd int, address string, err error) {
 	fd, at, err := socket(spec)
 	if err != nil {
@@ -30,8 +30,8 @@ func listen(spec *Spec) (fd int, address string, err error) {
 	return fd, spec.Socket, nil
 }
 
-// socket makes a blocking socket and the address that goes with the spec: any port, or the path. What is set before
-// listen(2) is inherited by what it accepts.
+// socket returns a blocking socket and the address of the spec: any port, or the path. Accepted
+// sockets inherit the options that are set before listen(2).
 func socket(spec *Spec) (fd int, at unix.Sockaddr, err error) {
 	family := unix.AF_INET
 	at = &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
@@ -43,16 +43,18 @@ func socket(spec *Spec) (fd int, at unix.Sockaddr, err error) {
 		return -1, nil, fmt.Errorf("bench: socket: %w", err)
 	}
 	if spec.Net == "tcp" && spec.Congestion != "" {
-		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, spec.Congestion); err != nil {
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+			spec.Congestion); err != nil {
 			unix.Close(fd)
-			return -1, nil, fmt.Errorf("bench: congestion control %q: %w; sysctl net.ipv4.tcp_available_congestion_control lists what there is",
+			return -1, nil, fmt.Errorf("bench: congestion control %q: %w; sysctl "+
+				"net.ipv4.tcp_available_congestion_control lists the available ones",
 				spec.Congestion, err)
 		}
 	}
 	return fd, at, nil
 }
 
-// dial connects a client and introduces it.
+// dial connects a client and sends its hello.
 func dial(spec *Spec, address string, h hello) (fd int, err error) {
 	fd, at, err := socket(spec)
 	if err != nil {

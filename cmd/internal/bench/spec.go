@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Spec is one run, as the parent tells it to the child.
+// Spec describes one run. The parent sends it to the child.
 type Spec struct {
 	Server      string // one of serverNames
 	IO          string // engine of the pipeline: uring, poll or auto
@@ -23,17 +23,17 @@ type Spec struct {
 	Idle        string
 	Flush       int    // bytes of one connection that queue a send at once; 0 is the default
 	Batch       int    // slots that gate and encoder take in a step; 0 is the default
-	Policy      string // of sluice; the others know local only, and a lag means the same to both
+	Policy      string // policy of sluice; other servers know local only
 	Lag         time.Duration
 	Pick        string // order of connections: "random" or "turn"
-	Burst       int    // frames published together; 0 is one, at high rates what is due every 100 us
+	Burst       int    // frames published together; 0 is one, or at high rates those due every 100 us
 	Repeat      int    // frames in a row for the same connection
-	Churn       int    // further clients that connect, take a few frames and leave, a second
-	Hiccups     bool   // tell the host's hiccups from the rest
-	Dir         string // directory whose file system the journal of "orders" and the file of "fdatasync" lie on
+	Churn       int    // additional clients per second that connect, receive a few frames and disconnect
+	Hiccups     bool   // measure hiccups of the host
+	Dir         string // directory of the journal of "orders" and the file of "fdatasync"
 	Profile     string // file for a CPU profile of the child, empty for none
 	Warm, Run   time.Duration
-	Window      int // frames published and not yet received at most, when Rate is 0
+	Window      int // most frames in flight if Rate is 0
 }
 
 // span returns the bounds of the measured time for a run that begins at begin.
@@ -42,8 +42,9 @@ func (s *Spec) span(begin int64) (from, to int64) {
 	return from, from + int64(s.Run)
 }
 
-// tick is the time between two publications of the schedule: one frame at low rates, bursts above tickLeast. Real
-// applications answer in bursts too, since they are fed by a journal that commits in groups.
+// tick returns the interval of publications and the frames of each: one frame at low rates, a burst
+// every tickLeast at high rates. Real applications respond in bursts too, because their journal
+// commits in groups.
 func (s *Spec) tick() (every time.Duration, burst float64) {
 	if s.Burst > 0 {
 		return time.Duration(float64(s.Burst) / float64(s.Rate) * float64(time.Second)), float64(s.Burst)
@@ -52,14 +53,14 @@ func (s *Spec) tick() (every time.Duration, burst float64) {
 	return every, float64(s.Rate) * every.Seconds()
 }
 
-// tickLeast is the shortest tick; shorter ones would measure the timer.
+// tickLeast is the shortest tick. Shorter ones would measure the timer.
 const tickLeast = 100 * time.Microsecond
 
-// Messages between the processes, one JSON value a line.
+// Messages between the processes, one JSON value per line.
 type (
-	// listening says where the child's server listens.
+	// listening has the address of the child's server.
 	listening struct{ Address string }
-	// ready says that every client is connected; it fails when Error is not empty.
+	// ready reports that every client is connected, or an error.
 	ready struct {
 		Engine string
 		Error  string
@@ -68,31 +69,31 @@ type (
 	begin struct{ At int64 }
 )
 
-// ChildReport is what the child measured.
+// ChildReport has the measurements of the child.
 type ChildReport struct {
 	Error     string
 	Usage     Usage    // within the measured time
 	Counts    Counts   // within the measured time
-	Published []uint64 // in all, by connection
-	InTime    uint64   // published within the measured time
-	LateP50   int64    // how much later than the schedule wanted slots were published, ns
+	Published []uint64 // slots published in all, by connection
+	InTime    uint64   // slots published within the measured time
+	LateP50   int64    // lateness of publication relative to the schedule, ns
 	LateP99   int64
 	LateMax   int64
-	WaitRing  int64 // time the producer waited for the server to take slots, ns; within the measured time
-	WaitPeer  int64 // time it waited for the receivers, ns
-	Idle      int64 // resident memory of the process before the first client came, bytes
+	WaitRing  int64 // time that the producer waited for the server to take slots, within the measured time, ns
+	WaitPeer  int64 // time that it waited for the receivers, ns
+	Idle      int64 // resident memory of the process before the first client, bytes
 }
 
-// Counts are what a server did.
+// Counts are the counters of a server.
 type Counts struct {
-	Frames  uint64 // whose last byte the kernel took
+	Frames  uint64 // frames whose last byte the kernel accepted
 	Bytes   uint64
-	Sends   uint64 // sends that took bytes, or writes
-	Refused uint64 // sends that took none
-	Submits uint64 // hand-overs of requests to the kernel that a send can share
-	Parks   uint64 // times an actor went to sleep
+	Sends   uint64 // sends or writes that took bytes
+	Refused uint64 // sends that took no bytes
+	Submits uint64 // submissions of requests to the kernel, each for one or more sends
+	Parks   uint64 // times that an actor slept
 	Polls   uint64
-	Closed  uint64 // connections the server closed
+	Closed  uint64 // connections that the server closed
 }
 
 func (c Counts) minus(o Counts) Counts {
@@ -100,7 +101,7 @@ func (c Counts) minus(o Counts) Counts {
 		c.Submits - o.Submits, c.Parks - o.Parks, c.Polls - o.Polls, c.Closed - o.Closed}
 }
 
-// hello is what a client sends when it has connected: its index, and whether it will never read.
+// hello is the first message of a client: its index, and whether it never reads.
 type hello struct {
 	index   uint32
 	stalled bool
@@ -120,7 +121,7 @@ func parseHello(b []byte) hello {
 	return hello{uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24, b[4] == 1}
 }
 
-// link carries the messages.
+// link sends and receives the messages.
 type link struct {
 	in  *json.Decoder
 	out *json.Encoder
@@ -130,14 +131,14 @@ func newLink(r io.Reader, w io.Writer) *link { return &link{json.NewDecoder(r), 
 
 func (l *link) take(message any) error {
 	if err := l.in.Decode(message); err != nil {
-		return fmt.Errorf("bench: the other process sent no %T: %w", message, err)
+		return fmt.Errorf("bench: receiving %T from the other process: %w", message, err)
 	}
 	return nil
 }
 
 func (l *link) give(message any) error {
 	if err := l.out.Encode(message); err != nil {
-		return fmt.Errorf("bench: telling the other process %T: %w", message, err)
+		return fmt.Errorf("bench: sending %T to the other process: %w", message, err)
 	}
 	return nil
 }

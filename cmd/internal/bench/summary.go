@@ -1,20 +1,20 @@
 package bench
 
-// Summary is a row with its medians and bounds, as JSON has it.
+// Summary is a row with its medians and bounds, for JSON.
 type Summary struct {
 	Name    string
 	Spec    Spec
 	Values  map[string]Spread
 	Curve   []Percentile // medians
 	Faults  Faults
-	Doubts  []string // why the numbers are not, or not only, the server's
+	Doubts  []string // reasons why the results may not be due to the server alone
 	Results []*Result
 }
 
-// Spread is a median and the bounds of the runs.
+// Spread is the median of the runs, with the lowest and highest run.
 type Spread struct{ Median, Least, Most float64 }
 
-// values are the figures of a run by name, with the unit in it.
+// values returns the figures of a run by name. The name includes the unit.
 func values() map[string]func(*Result) float64 {
 	return map[string]func(*Result) float64{
 		"frames_per_second":           func(r *Result) float64 { return r.Frames },
@@ -39,10 +39,11 @@ func values() map[string]func(*Result) float64 {
 	}
 }
 
-// summaries are the rows as JSON has them.
+// summaries returns the rows for JSON.
 func summaries(rows []*Row) (all []Summary) {
 	for _, r := range rows {
-		s := Summary{Name: r.Spec.Name(), Spec: r.Spec, Values: map[string]Spread{}, Curve: r.curve(), Doubts: []string{}, Results: r.Results}
+		s := Summary{Name: r.Spec.Name(), Spec: r.Spec, Values: map[string]Spread{},
+			Curve: r.curve(), Doubts: []string{}, Results: r.Results}
 		for name, f := range values() {
 			v := r.of(f)
 			s.Values[name] = Spread{v.mid, v.low, v.high}

@@ -12,8 +12,8 @@ import (
 type column struct {
 	head string
 	cell func(r *Row) string
-	axis bool   // left out, and named in the caption, when it is the same in all rows
-	rest string // of an axis: the value that is not even named there
+	axis bool   // named in the caption instead if it is the same in all rows
+	rest string // value of an axis that is not named in the caption either
 }
 
 func columns() []column {
@@ -46,18 +46,22 @@ func columns() []column {
 		value("p50 us", us(func(res *Result) float64 { return res.P50 })),
 		value("p99 us", us(func(res *Result) float64 { return res.P99 })),
 		value("p99.9 us", us(func(res *Result) float64 { return res.P999 })),
-		value("max us", func(r *Row) string { return Digits(r.of(func(res *Result) float64 { return res.Max }).mid / micro) }),
+		value("max us",
+			func(r *Row) string { return Digits(r.of(func(res *Result) float64 { return res.Max }).mid / micro) }),
 		value("server CPU us/frame", us((*Result).serverCPU)),
-		value("client CPU", func(r *Row) string { return Digits(r.of((*Result).clientCPU).mid / micro) }),
+		value("client CPU",
+			func(r *Row) string { return Digits(r.of((*Result).clientCPU).mid / micro) }),
 		value("frames/send", mid((*Result).framesPerSend)),
 		value("sends/submit", mid((*Result).sendsPerSubmit)),
 		value("allocs/frame", mid((*Result).allocs)),
 		value("GCs (us)", func(r *Row) string {
 			gcs := r.of(func(res *Result) float64 { return float64(res.Server.GCs) }).mid
-			return fmt.Sprintf("%.0f (%s)", gcs, Digits(r.of(func(res *Result) float64 { return float64(res.Server.Pauses) }).mid/micro))
+			return fmt.Sprintf("%.0f (%s)", gcs,
+				Digits(r.of(func(res *Result) float64 { return float64(res.Server.Pauses) }).mid/micro))
 		}),
 		value("MiB (over idle)", func(r *Row) string {
-			return fmt.Sprintf("%s (%s)", Digits(r.of((*Result).peak).mid), Digits(r.of((*Result).overIdle).mid))
+			return fmt.Sprintf("%s (%s)", Digits(r.of((*Result).peak).mid),
+				Digits(r.of((*Result).overIdle).mid))
 		}),
 	}
 }
@@ -69,7 +73,7 @@ func orElse(text, otherwise string) string {
 	return text
 }
 
-// rateText is the rate in words.
+// rateText formats the rate.
 func (s *Spec) rateText() string {
 	switch {
 	case s.Server == ordersServer || s.Server == syncServer:
@@ -80,15 +84,18 @@ func (s *Spec) rateText() string {
 	return fmt.Sprint(s.Rate)
 }
 
-// tabulate makes the cells of a table, the first line its head, and a sentence with what is the same in all rows.
+// tabulate returns the cells of a table, whose first line is the head, and a sentence with the
+// values that are the same in all rows.
 func tabulate(rows []*Row) (same string, cells [][]string) {
 	var shown []column
 	var fixed []string
 	all := columns()
 	if rows[0].Spec.Hiccups {
 		all = append(all,
-			column{head: "p99.9 us while the host ran", cell: func(r *Row) string { return r.of((*Result).calmP999).text(micro) }},
-			column{head: "% of the time", cell: func(r *Row) string { return r.of(func(res *Result) float64 { return 100 * res.Calm.Share }).text(1) }})
+			column{head: "p99.9 us while the host ran",
+				cell: func(r *Row) string { return r.of((*Result).calmP999).text(micro) }},
+			column{head: "% of the time",
+				cell: func(r *Row) string { return r.of(func(res *Result) float64 { return 100 * res.Calm.Share }).text(1) }})
 	}
 	for _, c := range all {
 		switch {
@@ -102,7 +109,8 @@ func tabulate(rows []*Row) (same string, cells [][]string) {
 	if s.Net == "tcp" && s.Congestion != "" {
 		fixed = append(fixed, "congestion control "+s.Congestion)
 	}
-	same = fmt.Sprintf("Same in all rows: %s. Medians of %d runs of %v (smallest-largest).", strings.Join(fixed, ", "), len(rows[0].Results), s.Run)
+	same = fmt.Sprintf("Same in all rows: %s. Medians of %d runs of %v (smallest-largest).",
+		strings.Join(fixed, ", "), len(rows[0].Results), s.Run)
 	cells = [][]string{nil}
 	for _, c := range shown {
 		cells[0] = append(cells[0], c.head)
@@ -117,7 +125,7 @@ func tabulate(rows []*Row) (same string, cells [][]string) {
 	return same, cells
 }
 
-// writeTable writes the rows as a Markdown table, with what is the same in all above it and doubts below.
+// writeTable writes the rows as a Markdown table, with common values above and doubts below.
 func writeTable(w io.Writer, rows []*Row) {
 	same, cells := tabulate(rows)
 	fmt.Fprintf(w, "%s\n\n", same)
@@ -138,7 +146,7 @@ func constant(rows []*Row, cell func(*Row) string) bool {
 	return true
 }
 
-// writeCells aligns the cells; the first line is the head.
+// writeCells writes aligned cells. The first line is the head.
 func writeCells(w io.Writer, cells [][]string) {
 	width := make([]int, len(cells[0]))
 	for _, line := range cells {
@@ -163,17 +171,18 @@ func writeCells(w io.Writer, cells [][]string) {
 	fmt.Fprintln(w)
 }
 
-// where names a row among others.
+// where identifies a row in messages.
 func (r *Row) where() string {
 	s := &r.Spec
-	text := fmt.Sprintf("%s, %s, %d connections, %d B, rate %s", s.Name(), s.Net, s.Connections, s.Frame, s.rateText())
+	text := fmt.Sprintf("%s, %s, %d connections, %d B, rate %s", s.Name(), s.Net, s.Connections,
+		s.Frame, s.rateText())
 	if s.Stalled > 0 {
 		text += fmt.Sprintf(", %d stalled", s.Stalled)
 	}
 	return text
 }
 
-// remarks lists what is wrong with rows, each text once, with the rows it is about.
+// remarks lists faults and doubts of the rows. Each text of a doubt appears once, with its rows.
 func remarks(rows []*Row) (lines []string) {
 	type finding struct {
 		rows      []string
@@ -209,32 +218,35 @@ func remarks(rows []*Row) (lines []string) {
 		if f.high.value > f.low.value {
 			amount += " to " + Digits(f.high.value)
 		}
-		lines = append(lines, fmt.Sprintf("Careful: %s %s %s (row %s).", text, amount, f.low.unit, strings.Join(f.rows, ", ")))
+		lines = append(lines, fmt.Sprintf("Careful: %s %s %s (row %s).", text, amount, f.low.unit,
+			strings.Join(f.rows, ", ")))
 	}
 	return lines
 }
 
-// guests says in words what became of clients that came and went, "" without any.
+// guests describes the results of transient clients, "" without any.
 func (r *Row) guests() string {
 	if r.Spec.Churn == 0 {
 		return ""
 	}
 	of := func(f func(*Guests) float64) spread { return r.of(func(res *Result) float64 { return f(&res.Guests) }) }
-	return fmt.Sprintf("of %.0f clients that came and went in a run %.0f got all their frames, in %s us (p99 %s us) from the wish to connect.",
-		of(func(g *Guests) float64 { return float64(g.Wanted) }).mid, of(func(g *Guests) float64 { return float64(g.Served) }).mid,
+	return fmt.Sprintf("of %.0f transient clients in a run, %.0f received all their frames, in "+
+		"%s us (p99 %s us) from the scheduled connect.",
+		of(func(g *Guests) float64 { return float64(g.Wanted) }).mid,
+		of(func(g *Guests) float64 { return float64(g.Served) }).mid,
 		of(func(g *Guests) float64 { return g.P50 }).text(micro), of(func(g *Guests) float64 { return g.P99 }).text(micro))
 }
 
-// refusedMost is how many sends a second a blocked client may cost.
+// refusedMost is the most refused sends per second that a blocked client may cause.
 const refusedMost = 2
 
-// stall relates a row with stalled clients to the same without.
+// stall relates a row with stalled clients to the same row without them.
 type stall struct {
 	row      *Row
-	p50      spread // medians of the parts, relative to those of the row without; bounds of the parts
+	p50      spread // relative to the row without stalled clients, by parts
 	p999     spread
-	calm     spread  // p999 without the host's hiccups
-	refused  float64 // the largest of the runs
+	calm     spread  // p999 without hiccups of the host
+	refused  float64 // highest of the runs
 	complete bool
 }
 
@@ -247,7 +259,8 @@ func stalls(rows []*Row) (all []stall) {
 			faults, _ := r.faults()
 			beside, alone := r.parts(), base.parts()
 			all = append(all, stall{
-				row: r, p50: ratio(beside, alone, (*Result).p50), p999: ratio(beside, alone, (*Result).p999), calm: ratio(beside, alone, (*Result).calmP999),
+				row: r, p50: ratio(beside, alone, (*Result).p50), p999: ratio(beside, alone,
+					(*Result).p999), calm: ratio(beside, alone, (*Result).calmP999),
 				refused: r.of((*Result).refused).high, complete: faults == Faults{},
 			})
 		}
@@ -255,25 +268,29 @@ func stalls(rows []*Row) (all []stall) {
 	return all
 }
 
-// writeStalled says what stalled clients did to the others.
+// writeStalled writes the effect of stalled clients on the others.
 func writeStalled(w io.Writer, rows []*Row) {
 	all := stalls(rows)
 	if len(all) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "Clients that read, with stalled ones beside them, relative to without; a stalled client may cost %d refused sends a second.", refusedMost)
+	fmt.Fprintf(w, "Clients that read, beside stalled clients, relative to none stalled; a "+
+		"stalled client may cause %d refused sends per second.", refusedMost)
 	if runs := len(rows[0].Results); runs >= 2*partsMost {
-		fmt.Fprintf(w, " Runs that followed each other are put together to %d of %v:", partsMost, time.Duration(runs)*rows[0].Spec.Run/partsMost)
+		fmt.Fprintf(w, " Consecutive runs are merged into %d of %v:", partsMost,
+			time.Duration(runs)*rows[0].Spec.Run/partsMost)
 	}
 	fmt.Fprint(w, "\n\n")
-	cells := [][]string{{"server", "connections", "stalled", "p50", "p99.9", "refused sends/stalled client/s", "closed by the server", "all frames of the others arrived"}}
+	cells := [][]string{{"server", "connections", "stalled", "p50", "p99.9",
+		"refused sends/stalled client/s", "closed by the server", "all frames of the others arrived"}}
 	for _, s := range all {
 		yes := "yes"
 		if !s.complete {
 			yes = "NO"
 		}
 		closed := s.row.of(func(res *Result) float64 { return float64(res.Counts.Closed) }).high
-		cells = append(cells, []string{s.row.Spec.Name(), fmt.Sprint(s.row.Spec.Connections), fmt.Sprint(s.row.Spec.Stalled),
+		cells = append(cells, []string{s.row.Spec.Name(), fmt.Sprint(s.row.Spec.Connections),
+			fmt.Sprint(s.row.Spec.Stalled),
 			s.p50.times(), s.p999.times(), Digits(s.refused), fmt.Sprintf("%.0f", closed), yes})
 	}
 	if rows[0].Spec.Hiccups {

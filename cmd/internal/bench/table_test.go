@@ -11,12 +11,15 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// made is a row whose runs have the given p50 and p99.9, in us.
+// made returns a row whose runs have the given p50, twice that as p99 and three times that as
+// p99.9, in us.
 func made(spec Spec, us ...float64) *Row {
 	r := &Row{Spec: spec}
 	for _, v := range us {
 		r.Results = append(r.Results, &Result{
-			Spec: spec, P50: v * 1e3, P99: v * 2e3, P999: v * 3e3, Frames: spec.wanted(), InTime: uint64(float64(spec.Rate) * spec.Run.Seconds()), Server: Usage{At: 1e9, User: 1e6}, Counts: Counts{Frames: 10, Sends: 5, Submits: 1},
+			Spec: spec, P50: v * 1e3, P99: v * 2e3, P999: v * 3e3, Frames: spec.wanted(),
+			InTime: uint64(float64(spec.Rate) * spec.Run.Seconds()), Server: Usage{At: 1e9,
+				User: 1e6}, Counts: Counts{Frames: 10, Sends: 5, Submits: 1},
 		})
 	}
 	return r
@@ -38,7 +41,7 @@ func TestMediansAndBounds(t *testing.T) {
 	}
 }
 
-// latencies gives a result frames of so many us each, all of them while the host ran.
+// latencies returns a result with a frame of each latency in us, all of them while the host ran.
 func latencies(spec Spec, us ...int64) *Result {
 	res, hist := &Result{Spec: spec}, hdrhistogram.New(1, latencyMost, 3)
 	for _, v := range us {
@@ -49,23 +52,25 @@ func latencies(spec Spec, us ...int64) *Result {
 	return res
 }
 
-func TestRunsThatFollowedEachOtherArePutTogether(t *testing.T) {
+func TestConsecutiveRunsAreMerged(t *testing.T) {
 	r := &Row{Spec: Spec{Stalled: 3}}
 	for i := range int64(11) {
 		r.Results = append(r.Results, latencies(r.Spec, i, i, i, 100*i))
 	}
 	var p50, p999 []float64
 	for _, part := range r.parts().Results {
-		p50, p999 = append(p50, math.Round(part.P50/1000)), append(p999, math.Round(part.calmP999()/1000))
+		p50, p999 = append(p50, math.Round(part.P50/1000)), append(p999,
+			math.Round(part.calmP999()/1000))
 		if part.Spec != r.Spec || part.Calm.Share != 0.5 {
 			t.Errorf("a part has %+v of %+v", part.Calm, part.Spec)
 		}
 	}
-	if !slices.Equal(p50, []float64{0, 3, 5, 7, 9}) || !slices.Equal(p999, []float64{100, 300, 500, 700, 1000}) {
+	if !slices.Equal(p50, []float64{0, 3, 5, 7, 9}) ||
+		!slices.Equal(p999, []float64{100, 300, 500, 700, 1000}) {
 		t.Errorf("parts have p50 %v and p99.9 %v", p50, p999)
 	}
 	if r.Results = r.Results[:9]; r.parts() != r {
-		t.Errorf("%d runs are too few to be put together", len(r.Results))
+		t.Errorf("%d runs are merged, which are too few", len(r.Results))
 	}
 }
 
@@ -76,21 +81,27 @@ func TestDoubts(t *testing.T) {
 		change func(*Result)
 		want   string // "" for none
 	}{
-		{"a run like any other", func(*Result) {}, ""},
-		{"the rate was missed", func(r *Result) { r.Frames = 900 }, "target rate was missed"},
-		{"the producer was late", func(r *Result) { r.Late[0] = 8e3 }, "p50 is for a good part the load generator's"},
-		{"the producer was late because the server was", func(r *Result) { r.Late[0], r.WaitRing = 8e3, 5e8 }, ""},
-		{"the producer was slower than the schedule", func(r *Result) { r.InTime = 900 }, "load generator was the bottleneck"},
-		{"the producer waited for the server", func(r *Result) { r.InTime, r.WaitRing = 900, 5e8 }, ""},
-		{"the last burst came a moment too late", func(r *Result) { r.InTime = 998 }, ""},
-		{"the receivers were slower than the server", func(r *Result) { r.WaitPeer = 5e8 }, "receivers were the bottleneck"},
-		{"the server was slower than the receivers", func(r *Result) { r.WaitPeer, r.WaitRing = 3e8, 5e8 }, ""},
-		{"reads filled their buffer", func(r *Result) { r.FullRead = 0.5 }, "fell behind"},
-		{"other processes were busy", func(r *Result) { r.Others = 1 }, "machine was shared"},
-		{"the hypervisor was busy", func(r *Result) { r.Stolen = 1 }, "hypervisor kept"},
-		{"the host stopped processors", func(r *Result) { r.Calm.Share = 0.8 }, "host did not run all processors"},
-		{"the host stopped processors for a moment", func(r *Result) { r.Calm.Share = 0.98 }, ""},
-		{"hiccups cannot be measured", func(r *Result) { r.Calm.Share, r.Calm.Why = 0, "CAP_SYS_NICE" }, "hiccups were not measured: CAP_SYS_NICE"},
+		{"no doubt", func(*Result) {}, ""},
+		{"missed rate", func(r *Result) { r.Frames = 900 }, "target rate was missed"},
+		{"late producer", func(r *Result) { r.Late[0] = 8e3 },
+			"p50 is largely due to the load generator"},
+		{"producer late because of the server",
+			func(r *Result) { r.Late[0], r.WaitRing = 8e3, 5e8 }, ""},
+		{"producer slower than the schedule", func(r *Result) { r.InTime = 900 },
+			"load generator was the bottleneck"},
+		{"producer waited for the server", func(r *Result) { r.InTime, r.WaitRing = 900, 5e8 }, ""},
+		{"last burst slightly late", func(r *Result) { r.InTime = 998 }, ""},
+		{"receivers slower than the server", func(r *Result) { r.WaitPeer = 5e8 },
+			"receivers were the bottleneck"},
+		{"server slower than the receivers", func(r *Result) { r.WaitPeer, r.WaitRing = 3e8, 5e8 }, ""},
+		{"reads filled the buffer", func(r *Result) { r.FullRead = 0.5 }, "fell behind"},
+		{"busy other processes", func(r *Result) { r.Others = 1 }, "machine was shared"},
+		{"busy hypervisor", func(r *Result) { r.Stolen = 1 }, "hypervisor withheld"},
+		{"host stopped processors", func(r *Result) { r.Calm.Share = 0.8 },
+			"host did not run all processors"},
+		{"host stopped processors briefly", func(r *Result) { r.Calm.Share = 0.98 }, ""},
+		{"hiccups not measurable", func(r *Result) { r.Calm.Share, r.Calm.Why = 0, "CAP_SYS_NICE" },
+			"hiccups were not measured: CAP_SYS_NICE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			row := made(spec, 10, 10, 10)
@@ -120,10 +131,11 @@ func TestVerdict(t *testing.T) {
 		change func(base, stalled *Row)
 		broken bool
 	}{
-		{"all is well", func(_, _ *Row) {}, false},
-		{"one gap in one run", func(base, _ *Row) { base.Results[1].Faults.Gaps = 1 }, true},
-		{"a stalled client is retried in one run", func(_, s *Row) { s.Results[0].Counts.Refused = 3 }, true},
-		{"a stalled client was tried twice", func(_, s *Row) { s.Results[0].Counts.Refused = 2 }, false},
+		{"no violation", func(_, _ *Row) {}, false},
+		{"gap in one run", func(base, _ *Row) { base.Results[1].Faults.Gaps = 1 }, true},
+		{"stalled client retried in one run", func(_, s *Row) { s.Results[0].Counts.Refused = 3 },
+			true},
+		{"stalled client tried twice", func(_, s *Row) { s.Results[0].Counts.Refused = 2 }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			rows := []*Row{made(spec, 10, 20, 30), made(stalled, 30, 20, 40)}
@@ -133,19 +145,21 @@ func TestVerdict(t *testing.T) {
 			}
 		})
 	}
-	if s := stalls([]*Row{made(spec, 10, 20, 30), made(stalled, 30, 20, 40)}); len(s) != 1 || s[0].p50.mid != 1.5 || s[0].p999.mid != 1.5 || s[0].p50.low != 1 || s[0].p50.high != 3 || !s[0].complete {
-		t.Errorf("stalled clients made it %+v, want 1.5 times", s)
+	if s := stalls([]*Row{made(spec, 10, 20, 30), made(stalled, 30, 20, 40)}); len(s) != 1 ||
+		s[0].p50.mid != 1.5 || s[0].p999.mid != 1.5 || s[0].p50.low != 1 || s[0].p50.high != 3 || !s[0].complete {
+		t.Errorf("ratios with stalled clients %+v, want 1.5", s)
 	}
 }
 
-func TestSectionsOfAPageAreReplaced(t *testing.T) {
+func TestReplaceSection(t *testing.T) {
 	const page = "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n<!-- begin y -->\n<!-- end y -->\n"
 	got, err := replaceSection(page, "x", "new\n\n")
 	if want := strings.Replace(page, "old", "new", 1); err != nil || got != want {
 		t.Errorf("page %q, %v; want %q", got, err, want)
 	}
-	if _, err := replaceSection(page, "z", "new"); err == nil || !strings.Contains(err.Error(), "<!-- begin z -->") {
-		t.Errorf("a section without a place: %v", err)
+	if _, err := replaceSection(page, "z", "new"); err == nil ||
+		!strings.Contains(err.Error(), "<!-- begin z -->") {
+		t.Errorf("missing section: %v", err)
 	}
 }
 
@@ -167,7 +181,8 @@ func TestProfilesHavePlans(t *testing.T) {
 			}
 			total += time.Duration(plan.Runs*len(specs)) * (plan.Warm + plan.Run + time.Second/2)
 		}
-		if most := map[string]time.Duration{"quick": 45 * time.Second, "full": 13 * time.Minute}[name]; total > most {
+		if most := map[string]time.Duration{"quick": 45 * time.Second,
+			"full": 13 * time.Minute}[name]; total > most {
 			t.Errorf("profile %s takes %v, at most %v", name, total, most)
 		}
 		t.Logf("profile %s takes %v", name, total)

@@ -12,18 +12,19 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Guests is what became of the clients that came and went during a run.
+// Guests has the results of the transient clients of a run.
 type Guests struct {
-	Wanted uint64  // by the schedule, within the measured time
-	Served uint64  // of them, those that got all of their frames
+	Wanted uint64  // scheduled within the measured time
+	Served uint64  // clients that received all of their frames
 	P50    float64 // ns from the scheduled connect to the last frame
 	P99    float64
 	Faults Faults
-	First  string // the first violation in words
+	First  string // description of the first violation
 }
 
-// visits is the parent's side of churn: at fixed times a client connects, takes its frames, checks them and leaves. Those
-// that are on their way are bounded, so that a server that answers none does not pile them up.
+// visits is the parent's side of churn. At fixed times a client connects, receives its frames,
+// checks them and disconnects. The number of concurrent visits is bounded, in case the server does
+// not respond.
 type visits struct {
 	spec    *Spec
 	address string
@@ -38,13 +39,12 @@ type visits struct {
 	took *hdrhistogram.Histogram // guarded by mu
 }
 
-// Bounds of a visit.
 const (
-	visitsMost    = 512
-	visitPatience = 5 * time.Second
+	visitsMost    = 512             // concurrent visits
+	visitPatience = 5 * time.Second // limit of one visit
 )
 
-// startVisits begins at the time from; without churn there is nothing to do.
+// startVisits starts visits at the time from. Without churn it does nothing.
 func startVisits(spec *Spec, address string, c clock, from, to int64) *visits {
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &visits{
@@ -70,7 +70,7 @@ func (v *visits) run(ctx context.Context, from, to int64) {
 		select {
 		case v.slots <- struct{}{}:
 		default:
-			continue // as many as may be are on their way: this one is missed
+			continue // too many visits are under way: this one is missed
 		}
 		v.running.Go(func() {
 			defer func() { <-v.slots }()
@@ -89,12 +89,12 @@ func (v *visits) run(ctx context.Context, from, to int64) {
 	}
 }
 
-// visit is one client's stay; at is when it was wanted.
+// visit runs one client. at is its scheduled time.
 func (v *visits) visit(index int, at int64) (Faults, string) {
 	c := checker{conn: uint64(index) + 1}
 	if err := v.stay(&c, index, at); err != nil {
 		c.faults.Closed++
-		c.note("a client that came and went: %v", err)
+		c.note("transient client: %v", err)
 	}
 	c.end(guestFrames)
 	return c.faults, c.first
@@ -132,13 +132,13 @@ func (v *visits) stay(c *checker, index int, at int64) error {
 			}
 		}
 		if have == len(buf) {
-			return errors.New("more came than was published")
+			return errors.New("received more than was published")
 		}
 	}
 	return nil
 }
 
-// end waits for those that are on their way; nobody comes any more.
+// end waits for the visits that are under way. No more visits start.
 func (v *visits) end() Guests {
 	<-v.done
 	v.running.Wait()
@@ -146,7 +146,7 @@ func (v *visits) end() Guests {
 	return v.all
 }
 
-// stop ends it early.
+// stop cancels further visits and waits for the others.
 func (v *visits) stop() {
 	v.cancel()
 	<-v.done

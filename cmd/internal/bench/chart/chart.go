@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// Colours is the number of colours; series beyond it repeat them with another dash.
+// Colours is the number of colours. Further series repeat them with another dash.
 const Colours = 8
 
-// Chart is one picture.
+// Chart is one chart.
 type Chart struct {
-	Title  string // for screen readers, and as the heading
+	Title  string // heading, and label for screen readers
 	X, Y   Axis
 	Series []Series
-	Marks  bool // a dot at each point
+	Marks  bool // draws a dot at each point
 }
 
 // Axis is a direction of a chart.
@@ -26,7 +26,7 @@ type Axis struct {
 	Ticks []Tick
 }
 
-// Tick is a place on an axis and what stands there.
+// Tick is a position on an axis and its label.
 type Tick struct {
 	At   float64
 	Text string
@@ -39,7 +39,7 @@ type Series struct {
 	Points []Point
 }
 
-// Point is a place on a line. High > Low > 0 gives it a bar.
+// Point is a point of a line. High > Low > 0 gives it a bar.
 type Point struct {
 	X, Y      float64
 	Low, High float64
@@ -48,19 +48,19 @@ type Point struct {
 
 // Size of a chart in its own units; pages scale it.
 const (
-	titleMost                = 76 // characters of a title that fit as they are
+	titleMost                = 76 // characters of a title that fit without shrinking
 	width, height            = 640.0, 330.0
 	left, right, top, bottom = 62.0, 16.0, 30.0, 44.0
 	legendLine, legendColumn = 18.0, 270.0
-	tickWidth                = 7.0 // of a letter, at most
+	tickWidth                = 7.0 // most of a letter
 )
 
-// scale maps values of an axis to places.
+// scale maps values of an axis to positions.
 type scale struct {
 	axis     *Axis
-	from, to float64 // values, on the logarithm if there is one
-	begin    float64 // place of from
-	end      float64 // place of to
+	from, to float64 // values, or their logarithms
+	begin    float64 // position of from
+	end      float64 // position of to
 }
 
 func (a *Axis) value(v float64) float64 {
@@ -72,7 +72,7 @@ func (a *Axis) value(v float64) float64 {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// newScale spans all values and ticks.
+// newScale returns a scale that spans all values and ticks.
 func newScale(a *Axis, values []float64, begin, end float64) scale {
 	s := scale{a, math.Inf(1), math.Inf(-1), begin, end}
 	for _, t := range a.Ticks {
@@ -92,13 +92,13 @@ func newScale(a *Axis, values []float64, begin, end float64) scale {
 	return s
 }
 
-// place is false for a value that has none.
+// place returns the position of a value. It reports false if the value has none.
 func (s *scale) place(v float64) (float64, bool) {
 	v = s.axis.value(v)
 	return s.begin + (v-s.from)/(s.to-s.from)*(s.end-s.begin), finite(v)
 }
 
-// SVG draws the chart.
+// SVG returns the chart as SVG.
 func (c *Chart) SVG() string {
 	var xs, ys []float64
 	for _, s := range c.Series {
@@ -113,13 +113,15 @@ func (c *Chart) SVG() string {
 	y := newScale(&c.Y, ys, height-bottom, top)
 	legend := legendLine * math.Ceil(float64(len(c.Series))/2)
 	b := &strings.Builder{}
-	fmt.Fprintf(b, `<svg class="chart" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`+"\n",
+	fmt.Fprintf(b,
+		`<svg class="chart" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`+"\n",
 		width, height+legend+6, html.EscapeString(c.Title))
 	fit := ""
-	if utf8.RuneCountInString(c.Title) > titleMost { // an SVG cuts what does not fit
+	if utf8.RuneCountInString(c.Title) > titleMost { // SVG cuts text that does not fit
 		fit = fmt.Sprintf(` textLength="%.0f" lengthAdjust="spacingAndGlyphs"`, width-2*right)
 	}
-	fmt.Fprintf(b, `<text class="title" x="%.0f" y="16"%s>%s</text>`+"\n", right, fit, html.EscapeString(c.Title))
+	fmt.Fprintf(b, `<text class="title" x="%.0f" y="16"%s>%s</text>`+"\n", right, fit,
+		html.EscapeString(c.Title))
 	c.grid(b, x, y)
 	for _, s := range c.Series {
 		c.line(b, &s, x, y)
@@ -127,17 +129,19 @@ func (c *Chart) SVG() string {
 	for i, s := range c.Series {
 		at := height + 10 + legendLine*float64(i/2)
 		from := left + legendColumn*float64(i%2)
-		fmt.Fprintf(b, `<path class="series" style="%s" d="M%.1f %.1fh24"/><text x="%.1f" y="%.1f">%s</text>`+"\n",
+		fmt.Fprintf(b,
+			`<path class="series" style="%s" d="M%.1f %.1fh24"/><text x="%.1f" y="%.1f">%s</text>`+"\n",
 			style(s.Style), from, at-4, from+30, at, html.EscapeString(s.Name))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
 }
 
-// File draws the chart as a file of its own: with its style, and on ground of its own, whatever the page that shows it has.
+// File returns the chart as a standalone file, with its own style and background.
 func (c *Chart) File() string {
 	head, rest, _ := strings.Cut(c.SVG(), ">\n")
-	return head + ">\n<style>" + Style + fileStyle + "</style>\n<path class=\"ground\" d=\"M0 0H9999V9999H0Z\"/>\n" + rest
+	return head + ">\n<style>" + Style + fileStyle + "</style>\n<path class=\"ground\" d=\"M0 " +
+		"0H9999V9999H0Z\"/>\n" + rest
 }
 
 const fileStyle = `.chart{color:#1c2026}.chart .ground{fill:#fff}
@@ -150,22 +154,26 @@ func (c *Chart) grid(b *strings.Builder, x, y scale) {
 		if at, ok := x.place(t.At); ok {
 			from, anchor := at, "middle"
 			if at+tickWidth/2*float64(len(t.Text)) > width {
-				from, anchor = width-1, "end" // the last one would be cut
+				from, anchor = width-1, "end" // the last label would be cut
 			}
-			fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fV%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n",
+			fmt.Fprintf(b,
+				`<path class="grid" d="M%.1f %.1fV%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n",
 				at, y.begin, y.end, from, y.begin+16, anchor, html.EscapeString(t.Text))
 		}
 	}
 	for _, t := range c.Y.Ticks {
 		if at, ok := y.place(t.At); ok {
-			fmt.Fprintf(b, `<path class="grid" d="M%.1f %.1fH%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n",
+			fmt.Fprintf(b,
+				`<path class="grid" d="M%.1f %.1fH%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n",
 				x.begin, at, x.end, x.begin-6, at+4, html.EscapeString(t.Text))
 		}
 	}
 	fmt.Fprintf(b, `<path class="axis" d="M%.1f %.1fV%.1fH%.1f"/>`+"\n", x.begin, y.end, y.begin, x.end)
-	fmt.Fprintf(b, `<text class="label" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", (x.begin+x.end)/2, y.begin+34, html.EscapeString(c.X.Label))
+	fmt.Fprintf(b, `<text class="label" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n",
+		(x.begin+x.end)/2, y.begin+34, html.EscapeString(c.X.Label))
 	middle := (y.begin + y.end) / 2
-	fmt.Fprintf(b, `<text class="label" transform="translate(14 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", middle, html.EscapeString(c.Y.Label))
+	fmt.Fprintf(b,
+		`<text class="label" transform="translate(14 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", middle, html.EscapeString(c.Y.Label))
 }
 
 // line draws one series: bars, line, dots.
@@ -186,7 +194,8 @@ func (c *Chart) line(b *strings.Builder, s *Series, x, y scale) {
 			fmt.Fprintf(bars, "M%.1f %.1fV%.1f", px, low, high)
 		}
 		if c.Marks {
-			fmt.Fprintf(dots, `<circle class="dot" style="%s" cx="%.1f" cy="%.1f" r="3.2"><title>%s</title></circle>`+"\n",
+			fmt.Fprintf(dots,
+				`<circle class="dot" style="%s" cx="%.1f" cy="%.1f" r="3.2"><title>%s</title></circle>`+"\n",
 				style(s.Style), px, py, html.EscapeString(s.Name+": "+p.Text))
 		}
 	}
@@ -194,18 +203,21 @@ func (c *Chart) line(b *strings.Builder, s *Series, x, y scale) {
 		fmt.Fprintf(b, `<path class="bar" style="%s" d="%s"/>`+"\n", style(s.Style), bars)
 	}
 	if path.Len() > 0 {
-		fmt.Fprintf(b, `<path class="series" style="%s" d="%s"><title>%s</title></path>`+"\n", style(s.Style), path, html.EscapeString(s.Name))
+		fmt.Fprintf(b, `<path class="series" style="%s" d="%s"><title>%s</title></path>`+"\n",
+			style(s.Style), path, html.EscapeString(s.Name))
 	}
 	b.WriteString(dots.String())
 }
 
-// style is the CSS of a series' colour and dash.
+// style returns the CSS of a series' colour and dash.
 func style(n int) string {
-	dash := []string{"", ";stroke-dasharray:6 3", ";stroke-dasharray:2 3", ";stroke-dasharray:9 3 2 3"}[n/Colours%4]
+	dash := []string{"", ";stroke-dasharray:6 3", ";stroke-dasharray:2 3",
+		";stroke-dasharray:9 3 2 3"}[n/Colours%4]
 	return fmt.Sprintf("--c:var(--series-%d)%s", n%Colours+1, dash)
 }
 
-// Style is the style sheet of charts: colours that can be told apart by most eyes, on light and on dark.
+// Style is the style sheet of charts. Its colours are distinguishable for most people, on light and
+// dark backgrounds.
 const Style = `
 :root{--line:#d9dde3;--series-1:#0b63b8;--series-2:#c8500a;--series-3:#087f5b;--series-4:#9c36b5;--series-5:#8a6500;--series-6:#c2255c;--series-7:#2b8a9e;--series-8:#5c6370}
 @media (prefers-color-scheme:dark){:root{--line:#353b45;--series-1:#6cb6ff;--series-2:#ff9a5c;--series-3:#57d9a3;--series-4:#d9a1ef;--series-5:#e3c04a;--series-6:#ff8fb3;--series-7:#6fd3e6;--series-8:#a9b1bd}}

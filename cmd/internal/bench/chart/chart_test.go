@@ -22,16 +22,23 @@ func wellFormed(text string) error {
 	}
 }
 
-func TestWhateverIsDrawnIsWellFormedAndFinite(t *testing.T) {
+func TestOutputIsWellFormedAndFinite(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		chart Chart
 	}{
 		{"nothing", Chart{}},
-		{"names with markup", Chart{Title: `<b> & "quotes"`, Series: []Series{{Name: "<script>", Points: []Point{{X: 1, Y: 1, Text: "&"}}}}, Marks: true}},
-		{"one point", Chart{X: Axis{Log: true}, Y: Axis{Log: true}, Series: []Series{{Points: []Point{{X: 1, Y: 1}}}}}},
-		{"values without a place", Chart{Y: Axis{Log: true}, Series: []Series{{Points: []Point{{X: 1, Y: 0}, {X: math.NaN(), Y: 1}, {X: 2, Y: math.Inf(1)}, {X: 3, Y: 4, Low: 0, High: 9}}}}, Marks: true}},
-		{"more series than colours", Chart{Series: []Series{{Style: 0}, {Style: Colours}, {Style: 5 * Colours}}}},
+		{"names with markup", Chart{Title: `<b> & "quotes"`,
+			Series: []Series{{Name: "<script>", Points: []Point{{X: 1, Y: 1, Text: "&"}}}},
+			Marks:  true}},
+		{"one point", Chart{X: Axis{Log: true}, Y: Axis{Log: true},
+			Series: []Series{{Points: []Point{{X: 1, Y: 1}}}}}},
+		{"values without a position",
+			Chart{Y: Axis{Log: true},
+				Series: []Series{{Points: []Point{{X: 1, Y: 0}, {X: math.NaN(), Y: 1},
+					{X: 2, Y: math.Inf(1)}, {X: 3, Y: 4, Low: 0, High: 9}}}}, Marks: true}},
+		{"more series than colours",
+			Chart{Series: []Series{{Style: 0}, {Style: Colours}, {Style: 5 * Colours}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, svg := range []string{tt.chart.SVG(), tt.chart.File()} {
@@ -39,24 +46,25 @@ func TestWhateverIsDrawnIsWellFormedAndFinite(t *testing.T) {
 					t.Errorf("%v in\n%s", err, svg)
 				}
 				if strings.Contains(svg, "NaN") || strings.Contains(svg, "Inf") {
-					t.Errorf("a place that is none in\n%s", svg)
+					t.Errorf("a position that is not finite in\n%s", svg)
 				}
 			}
 		})
 	}
 }
 
-func TestTheLastTickIsNotCut(t *testing.T) {
+func TestLastTickIsNotCut(t *testing.T) {
 	c := Chart{X: Axis{Ticks: PercentileTicks(99.999)}}
 	svg := c.SVG()
-	for text, want := range map[string]string{"99.999%": `text-anchor="end">99.999%`, "99%": `text-anchor="middle">99%`} {
+	for text, want := range map[string]string{"99.999%": `text-anchor="end">99.999%`,
+		"99%": `text-anchor="middle">99%`} {
 		if !strings.Contains(svg, want) {
 			t.Errorf("tick %s is not drawn as %s in\n%s", text, want, svg)
 		}
 	}
 }
 
-func TestTicksHoldTheValues(t *testing.T) {
+func TestTicksSpanTheValues(t *testing.T) {
 	for _, tt := range []struct {
 		least, most float64
 		want        string
@@ -69,7 +77,8 @@ func TestTicksHoldTheValues(t *testing.T) {
 		{math.NaN(), 5, ""},
 	} {
 		var got []string
-		for _, tick := range LogTicks(tt.least, tt.most, func(v float64) string { return fmt.Sprint(v) }) {
+		for _, tick := range LogTicks(tt.least, tt.most,
+			func(v float64) string { return fmt.Sprint(v) }) {
 			got = append(got, tick.Text)
 		}
 		if strings.Join(got, " ") != tt.want {

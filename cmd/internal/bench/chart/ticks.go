@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Percentile is the place of a percentile on an axis that gives each further nine the same room: 0 for 0 %, 1 for 90 %,
-// 2 for 99 %. 100 % has no place.
+// Percentile returns the position of a percentile on an axis that gives each further nine the same
+// space: 0 for 0 %, 1 for 90 %, 2 for 99 %. 100 % has no position.
 func Percentile(percent float64) float64 {
 	if percent >= 100 {
 		return math.NaN()
@@ -14,7 +14,7 @@ func Percentile(percent float64) float64 {
 	return -math.Log10(1 - percent/100)
 }
 
-// PercentileTicks are the ticks of such an axis up to the percentile.
+// PercentileTicks returns the ticks of such an axis up to the percentile.
 func PercentileTicks(most float64) (ticks []Tick) {
 	for _, p := range []float64{0, 50, 90, 99, 99.9, 99.99, 99.999} {
 		if p <= most {
@@ -24,8 +24,9 @@ func PercentileTicks(most float64) (ticks []Tick) {
 	return ticks
 }
 
-// LogTicks are ticks at 1, 2 and 5 times powers of ten, or only at powers of ten where there are many, that hold the
-// values from least to most between them. Values that are not above zero have no place on a logarithm.
+// LogTicks returns ticks at 1, 2 and 5 times powers of ten, or only at powers of ten for a wide
+// range. The ticks span the values from least to most. Values that are not above zero have no
+// position on a logarithmic axis.
 func LogTicks(least, most float64, text func(float64) string) (ticks []Tick) {
 	if !(least > 0) || !finite(most) || most < least {
 		return nil
@@ -45,7 +46,7 @@ func LogTicks(least, most float64, text func(float64) string) (ticks []Tick) {
 	}
 }
 
-// trim leaves one tick at or below least.
+// trim keeps one tick at or below least.
 func trim(ticks []Tick, least float64) []Tick {
 	for len(ticks) > 1 && ticks[1].At <= least {
 		ticks = ticks[1:]
