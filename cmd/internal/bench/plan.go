@@ -37,99 +37,121 @@ func DefaultPlan() Plan {
 	}
 }
 
+// Groups of the help text.
+const (
+	axesGroup = "Axes (every list is an axis; all combinations run)"
+	runsGroup = "Measurement"
+)
+
 // settings returns the flags of the plan's fields.
 func (p *Plan) settings() []config.Setting {
-	const axes, runs = "Axes (every list is an axis; all combinations run)", "Measurement"
+	return slices.Concat(p.serverSettings(), p.loadSettings(), p.runSettings())
+}
+
+// serverSettings returns the axes of servers and clients.
+func (p *Plan) serverSettings() []config.Setting {
 	return []config.Setting{
-		{Name: "peer", Group: axes,
+		{Name: "peer", Group: axesGroup,
 			Help: "compare these servers: sluice, goroutines (a goroutine, channel and " +
 				"bufio.Writer per connection), single, netpoll, gnet, classic; bare and bare8 only send",
 			Value: config.List(&p.Peer, "LIST")},
-		{Name: "connections", Group: axes,
+		{Name: "connections", Group: axesGroup,
 			Help: "connect this number of clients", Value: config.List(&p.Connections, "LIST")},
-		{Name: "rate", Group: axes,
+		{Name: "rate", Group: axesGroup,
 			Help: "send this number of frames per second, open loop; 0 is as fast as possible, " +
 				"limited by ring and window",
 			Value: config.List(&p.Rate, "LIST")},
-		{Name: "frame", Group: axes,
+		{Name: "frame", Group: axesGroup,
 			Help: "send frames of this number of bytes", Value: config.List(&p.Frame, "LIST")},
-		{Name: "stalled", Group: axes,
+		{Name: "stalled", Group: axesGroup,
 			Help:  "let this percentage of the clients never read",
 			Value: config.List(&p.Stalled, "LIST")},
-		{Name: "net", Group: axes,
+		{Name: "net", Group: axesGroup,
 			Help: "connect over tcp (loopback) or unix sockets", Value: config.List(&p.Net, "LIST")},
-		{Name: "io", Group: axes,
+		{Name: "io", Group: axesGroup,
 			Help:  "run sluice with these engines: uring, poll, auto",
 			Value: config.List(&p.IO, "LIST")},
-		{Name: "shards", Group: axes,
+		{Name: "shards", Group: axesGroup,
 			Help: "run sluice with this number of shards", Value: config.List(&p.Shards, "LIST")},
-		{Name: "placement", Group: axes,
+		{Name: "placement", Group: axesGroup,
 			Help:  "run sluice with these placements: auto, fused, front, spread",
 			Value: config.List(&p.Placement, "LIST")},
-		{Name: "idle", Group: axes,
+		{Name: "idle", Group: axesGroup,
 			Help:  "run sluice with these idle strategies: adaptive, spin",
 			Value: config.List(&p.Idle, "LIST")},
-		{Name: "flush", Group: axes,
+		{Name: "flush", Group: axesGroup,
 			Help: "let sluice queue the send of a connection at this number of bytes, before the " +
 				"inbox is empty; 0 is its default",
 			Value: config.List(&p.Flush, "LIST")},
-		{Name: "batch", Group: axes,
+		{Name: "batch", Group: axesGroup,
 			Help:  "let gate and encoder of sluice take this number of slots per step; 0 is their default",
 			Value: config.List(&p.Batch, "LIST")},
-		{Name: "policy", Group: axes,
+	}
+}
+
+// loadSettings returns the axes of durability and of the order of frames.
+func (p *Plan) loadSettings() []config.Setting {
+	return []config.Setting{
+		{Name: "policy", Group: axesGroup,
 			Help: "run sluice with these durability policies, such as local or hybrid; policies " +
 				"that need replicas get two; other servers know local only",
 			Value: config.List(&p.Policy, "LIST")},
-		{Name: "lag", Group: axes,
+		{Name: "lag", Group: axesGroup,
 			Help: "make events durable after this time: the lag of the replicas' cursors, or for " +
 				"local of the journal's; an earlier response is a fault",
 			Value: config.List(&p.Lag, "LIST")},
-		{Name: "churn", Group: axes,
+		{Name: "churn", Group: axesGroup,
 			Help: "connect this number of additional clients per second, which check four frames " +
 				"and disconnect (sluice and goroutines only)",
 			Value: config.List(&p.Churn, "LIST")},
-		{Name: "pick", Group: axes,
+		{Name: "pick", Group: axesGroup,
 			Help:  "pick the next connection at random (random) or in turn (turn)",
 			Value: config.List(&p.Pick, "LIST")},
-		{Name: "burst", Group: axes,
+		{Name: "burst", Group: axesGroup,
 			Help:  "publish this number of frames together; 0 is one, or from 10000/s those due every 100 us",
 			Value: config.List(&p.Burst, "LIST")},
-		{Name: "repeat", Group: axes,
+		{Name: "repeat", Group: axesGroup,
 			Help:  "publish this number of frames in a row for the same connection",
 			Value: config.List(&p.Repeat, "LIST")},
-		{Name: "durable", Group: axes,
+		{Name: "durable", Group: axesGroup,
 			Help: "measure round trips of one client to the whole server instead, and fdatasync " +
 				"alone on the same file system",
 			Value: config.Bool(&p.Durable)},
-		{Name: "dir", Group: runs,
+	}
+}
+
+// runSettings returns the flags that are not axes.
+func (p *Plan) runSettings() []config.Setting {
+	return []config.Setting{
+		{Name: "dir", Group: runsGroup,
 			Help:  "use this directory for --durable; its file system is what is measured",
 			Value: config.Text(&p.Dir, "DIR")},
-		{Name: "runs", Group: runs,
+		{Name: "runs", Group: runsGroup,
 			Help:  "run each combination N times; the table shows medians",
 			Value: config.Count(&p.Runs, 1, 1000, false)},
-		{Name: "seconds", Group: runs,
+		{Name: "seconds", Group: runsGroup,
 			Help:  "measure for this time in each run",
 			Value: config.Duration(&p.Run, 100*time.Millisecond, 10*time.Minute)},
-		{Name: "warm", Group: runs,
+		{Name: "warm", Group: runsGroup,
 			Help:  "warm up for this time before each measurement",
 			Value: config.Duration(&p.Warm, 0, time.Minute)},
-		{Name: "receivers", Group: runs,
+		{Name: "receivers", Group: runsGroup,
 			Help: "receive on N goroutines", Value: config.Count(&p.Receivers, 1, 64, false)},
-		{Name: "window", Group: runs,
+		{Name: "window", Group: runsGroup,
 			Help:  "allow N frames in flight at --rate 0",
 			Value: config.Count(&p.Window, 2048, 1<<26, false)},
-		{Name: "hiccups", Group: runs,
+		{Name: "hiccups", Group: runsGroup,
 			Help: "detect times in which the host does not run the processors of this machine, " +
 				"and report results without them as well; needs root or CAP_SYS_NICE",
 			Value: config.Bool(&p.Hiccups)},
-		{Name: "peers", Group: runs,
+		{Name: "peers", Group: runsGroup,
 			Help: "start servers that are not part of sluice from this program (make peers); " +
 				"empty for peers beside this program",
 			Value: config.Text(&p.Peers, "FILE")},
-		{Name: "cpuprofile", Group: runs,
+		{Name: "cpuprofile", Group: runsGroup,
 			Help:  "write a CPU profile of the last server process to this file",
 			Value: config.Text(&p.Profile, "FILE")},
-		{Name: "congestion", Group: runs,
+		{Name: "congestion", Group: runsGroup,
 			Help: "set TCP_CONGESTION on both sides; empty for the default of the kernel, which " +
 				"may pace sends and distort results",
 			Value: config.Text(&p.Congestion, "NAME")},
