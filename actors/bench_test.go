@@ -78,7 +78,7 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	for id := 1; id <= conns; id++ {
 		acked := false
 		p.permit.Add(1)
-		p.events.TrySend(event{kind: eventConnect, conn: uint64(id), hash: transport.Hash(uint64(id)), fd: 1, alone: true, ack: func(err error) { acked = err == nil }})
+		p.events.TrySend(Event{Kind: EventConnect, Conn: uint64(id), Hash: transport.Hash(uint64(id)), FD: 1, Alone: true, Ack: func(err error) { acked = err == nil }})
 		s.step()
 		if !acked {
 			b.Fatal("connect refused")
@@ -209,10 +209,10 @@ func BenchmarkEgress(b *testing.B) {
 	for b.Loop() {
 		for i := range batch {
 			id := uint64(1 + i%conns)
-			room := w.Claim(recordBytes + len(frame))
-			*recordIn(room) = record{conn: id, hash: transport.Hash(id), flags: recordLast}
-			copy(room[recordBytes:], frame)
-			w.Commit(recordBytes + len(frame))
+			room := w.Claim(RecordBytes + len(frame))
+			*RecordIn(room) = Record{Conn: id, Hash: transport.Hash(id), Flags: RecordLast}
+			copy(room[RecordBytes:], frame)
+			w.Commit(RecordBytes + len(frame))
 		}
 		w.Publish()
 		for e.Step(s.Now()) > 0 {

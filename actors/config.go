@@ -202,7 +202,7 @@ func (c *Config) validate() error {
 		{c.Batch < 0, fmt.Sprintf("batch of %d slots; use at least 1, or 0 for the default", c.Batch)},
 		{c.MaxFrame < 5 || c.MaxFrame > encode.MaxFrameLimit, fmt.Sprintf("largest frame of %d B; use 5..%d", c.MaxFrame, encode.MaxFrameLimit)},
 		{c.Shards < 1 || c.Shards > MaxShards, fmt.Sprintf("%d shards; use 1..%d", c.Shards, MaxShards)},
-		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(recordBytes+c.MaxFrame)),
+		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(RecordBytes+c.MaxFrame)),
 			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B", c.FrameRing, frameRingLeast, c.MaxFrame)},
 		{c.MaxConnections < 1, fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
 		{c.Heartbeat < c.Egress.Tick, fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
@@ -223,7 +223,7 @@ func (c *Config) frameRing(shared bool) int {
 	if c.FrameRing != 0 {
 		return c.FrameRing
 	}
-	answer := recordBytes + c.MaxFrame + 64
+	answer := RecordBytes + c.MaxFrame + 64
 	size := 4 << 20
 	if shared {
 		size = min(size, ceilPower(c.Batch*answer))

@@ -10,14 +10,14 @@ import (
 // Control routes events from any goroutine to the shard that owns the connection, and the shards' notices to the
 // embedder. It is the only reader of the bounded control mailbox.
 type Control struct {
-	events  *mailbox.Receiver[event]
-	shards  []*mailbox.Writer[event]
+	events  *mailbox.Receiver[Event]
+	shards  []*mailbox.Writer[Event]
 	notices []*mailbox.Reader[Notice]
 	notify  func(Notice) // may be nil; must not block
 	rec     *telemetry.Recorder
 	batch   int
 
-	held    event // taken from events while its shard's mailbox was full
+	held    Event // taken from events while its shard's mailbox was full
 	holding bool
 	gone    []uint64 // connections whose readers let go when no shard took it any more
 }
@@ -37,10 +37,10 @@ func (c *Control) Step(now int64) int {
 				break
 			}
 		}
-		shard := c.held.shard(len(c.shards))
+		shard := c.held.Shard(len(c.shards))
 		if c.notices[shard].Done() { // it has ended, and would keep the events of the others waiting for ever
 			c.settle(&c.held)
-			c.held, c.holding = event{}, false
+			c.held, c.holding = Event{}, false
 			work++
 			continue
 		}
@@ -52,10 +52,10 @@ func (c *Control) Step(now int64) int {
 		room[0] = c.held
 		w.Commit(1)
 		w.Publish()
-		if c.held.kind <= eventKick {
-			c.rec.B.C[counterOf(c.held.kind)]++
+		if c.held.Kind <= EventKick {
+			c.rec.B.C[counterOf(c.held.Kind)]++
 		}
-		c.held = event{}
+		c.held = Event{}
 		work++
 	}
 	for _, r := range c.notices {
@@ -72,18 +72,18 @@ func (c *Control) Step(now int64) int {
 }
 
 // settle answers an event that no shard will take: its shard has ended, or the whole pipeline has and finish calls.
-func (c *Control) settle(ev *event) {
-	switch ev.kind {
-	case eventConnect, eventAnswer:
-		ev.ack(ErrEnded)
-	case eventDisconnect:
-		c.gone = append(c.gone, ev.conn)
+func (c *Control) settle(ev *Event) {
+	switch ev.Kind {
+	case EventConnect, EventAnswer:
+		ev.Ack(ErrEnded)
+	case EventDisconnect:
+		c.gone = append(c.gone, ev.Conn)
 	}
 }
 
 // settleAll answers what is left in a control mailbox that was closed.
 func (c *Control) settleAll(events interface {
-	Recv() (event, bool)
+	Recv() (Event, bool)
 	Done() bool
 }) {
 	for !events.Done() {
@@ -95,10 +95,10 @@ func (c *Control) settleAll(events interface {
 	}
 }
 
-func counterOf(k eventKind) telemetry.Counter {
+func counterOf(k EventKind) telemetry.Counter {
 	return [...]telemetry.Counter{
-		eventConnect: telemetry.ControlConnected, eventDisconnect: telemetry.ControlDisconnected,
-		eventBusy: telemetry.ControlBusy, eventKick: telemetry.ControlKicked,
+		EventConnect: telemetry.ControlConnected, EventDisconnect: telemetry.ControlDisconnected,
+		EventBusy: telemetry.ControlBusy, EventKick: telemetry.ControlKicked,
 	}[k]
 }
 

@@ -82,7 +82,7 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 		}
 		acked := false
 		p.permit.Add(1)
-		p.events.TrySend(event{kind: eventConnect, conn: id, hash: transport.Hash(id), fd: fd, alone: true, ack: func(err error) { acked = err == nil }})
+		p.events.TrySend(Event{Kind: EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Alone: true, Ack: func(err error) { acked = err == nil }})
 		r.step()
 		if !acked {
 			t.Fatal("connect refused")

@@ -9,22 +9,22 @@ import (
 	"sluice/transport"
 )
 
-// Egress is one shard: it owns a ring, a slab of send buffers and the connections that hash to it, and is the only
+// Shard is one shard: it owns a ring, a slab of send buffers and the connections that hash to it, and is the only
 // writer of their sockets (I13). A step drains its inbox into the connections' buffers, then flushes once: one
 // non-blocking send for each connection with something new, all in one submit. A connection whose socket refuses bytes
 // gets a writability poll instead of further sends, so it costs the others nothing (I6).
-type Egress struct {
+type Shard struct {
 	name   string
 	shard  int
 	cfg    EgressConfig
 	frames *mailbox.BytesReader
-	events *mailbox.Reader[event]
+	events *mailbox.Reader[Event]
 	notice *mailbox.Writer[Notice]
 	ring   transport.Ring
 	slab   *transport.Slab
 	limits *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
 	permit *atomic.Int64                       // open connections of the whole pipeline; lowered only in release
-	phase  *phase
+	phase  *Phase
 	rec    *telemetry.Recorder
 
 	index   transport.Index
@@ -56,11 +56,11 @@ type Egress struct {
 	endAt    int64              // when the closing of connections began in a drain; 0 = it has not
 	spread   int64              // ns over which they are closed
 	askAt    int64              // when those that wait for acknowledgements are asked about again
-	list     *listing           // connections that somebody asked for
+	list     *Listing           // connections that somebody asked for
 	overdue  bool               // the deadline of the end passed
-	orphans  []orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
+	orphans  []Orphan           // sockets given up past the deadline; the pipeline takes them when the shard has ended
 	closed   bool               // Close ran
-	Gauges   EgressGauges
+	Gauges   Gauges
 }
 
 // EgressConfig sets the cadence and bounds of a shard.
@@ -80,8 +80,8 @@ type EgressConfig struct {
 	pause time.Duration
 }
 
-// EgressGauges are written by the shard at each tick and read by anyone.
-type EgressGauges struct {
+// Gauges are written by the shard at each tick and read by anyone.
+type Gauges struct {
 	Connections atomic.Int64
 	Blocked     atomic.Int64
 	Buffered    atomic.Int64 // bytes of send buffers and answer queues in use
@@ -112,19 +112,19 @@ func userData(op uint64, gen, entry uint32) uint64 {
 }
 
 // Name implements Actor.
-func (e *Egress) Name() string { return e.name }
+func (e *Shard) Name() string { return e.name }
 
 // Step implements Actor.
-func (e *Egress) Step(now int64) int {
+func (e *Shard) Step(now int64) int {
 	if e.err != nil {
 		return 0
 	}
 	work := e.begin(now)
-	if e.phase.fenced() {
+	if e.phase.Fenced() {
 		return work + e.fence(now)
 	}
 	work += e.takeEvents(now)
-	work += e.answerList(now)
+	work += e.AnswerList(now)
 	work += e.reap(now)
 	e.drain(now)
 	work += e.gathered
@@ -133,15 +133,15 @@ func (e *Egress) Step(now int64) int {
 	}
 	e.flush(cadence(e.frames.Len()), now)
 	e.gathered, e.settled = 0, false
-	if e.phase.ending() && e.frames.Done() {
+	if e.phase.Ending() && e.frames.Done() {
 		work += e.end(now)
 	}
 	return work
 }
 
 // Gather appends what is in the inbox and leaves the flush to Step. It implements Gatherer.
-func (e *Egress) Gather(now int64) (work int, enough bool) {
-	if e.err != nil || e.phase.fenced() || e.frames.Len() == 0 {
+func (e *Shard) Gather(now int64) (work int, enough bool) {
+	if e.err != nil || e.phase.Fenced() || e.frames.Len() == 0 {
 		return 0, false
 	}
 	work = e.begin(now) + e.drain(now)
@@ -149,7 +149,7 @@ func (e *Egress) Gather(now int64) (work int, enough bool) {
 }
 
 // begin takes up what others changed, and accounts for the last flush.
-func (e *Egress) begin(now int64) int {
+func (e *Shard) begin(now int64) int {
 	e.rec.Poll()
 	e.rec.B.Mark(telemetry.MarkInbox, uint64(e.frames.Len()))
 	e.class = *e.limits.Load()
@@ -157,7 +157,7 @@ func (e *Egress) begin(now int64) int {
 }
 
 // drain appends answers from the inbox until it is empty or enough was appended for one flush.
-func (e *Egress) drain(now int64) int {
+func (e *Shard) drain(now int64) int {
 	n := 0
 	for quota := 0; e.err == nil; {
 		if e.gathered >= quota {
@@ -188,7 +188,7 @@ const answersShare = 256
 
 // quota is how many answers are enough for one flush. It grows with the number of dirty connections, because what counts is
 // how many answers share a send (docs/decisions/0009, 0021).
-func (e *Egress) quota() int {
+func (e *Shard) quota() int {
 	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, answersShare*len(e.dirty)))
 }
 
@@ -201,21 +201,21 @@ func cadence(left int) telemetry.Counter {
 }
 
 // deliver appends one answer to its connection, or counts why not.
-func (e *Egress) deliver(b []byte, now int64) {
-	r := recordIn(b)
-	entry, ok := e.index.Get(r.hash, r.conn)
+func (e *Shard) deliver(b []byte, now int64) {
+	r := RecordIn(b)
+	entry, ok := e.index.Get(r.Hash, r.Conn)
 	if !ok {
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
 		return
 	}
 	c := &e.conns[entry]
-	if r.position < c.Since || r.flags&recordFailed != 0 || c.Has(transport.StateClosing) {
+	if r.Position < c.Since || r.Flags&RecordFailed != 0 || c.Has(transport.StateClosing) {
 		e.refuse(r, entry, now)
 		return
 	}
-	frames := b[recordBytes:]
-	if r.flags&recordParent != 0 {
-		frames = frames[:len(frames)-parentBytes]
+	frames := b[RecordBytes:]
+	if r.Flags&RecordParent != 0 {
+		frames = frames[:len(frames)-ParentBytes]
 	}
 	c.Unsettled++ // first: an append can end the connection, and the entry must outlive this answer
 	if !e.append(c, entry, frames, now) {
@@ -223,21 +223,21 @@ func (e *Egress) deliver(b []byte, now int64) {
 		e.unpin(entry, now)
 		return
 	}
-	if r.flags&recordTraced != 0 || r.received < e.traces.oldest.record.received {
+	if r.Flags&RecordTraced != 0 || r.Received < e.traces.oldest.record.Received {
 		e.traces.note(len(e.samples), b, now)
 	}
-	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.received, appended: now})
-	if r.flags&recordLast != 0 {
+	e.samples = append(e.samples, sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.Received, appended: now})
+	if r.Flags&RecordLast != 0 {
 		c.Ended++
 	}
-	e.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.received-int64(r.encoded), 0)))
+	e.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.Received-int64(r.Encoded), 0)))
 }
 
 // refuse deals with an answer that its connection does not get.
-func (e *Egress) refuse(r *record, entry uint32, now int64) {
+func (e *Shard) refuse(r *Record, entry uint32, now int64) {
 	c := &e.conns[entry]
 	switch {
-	case r.position < c.Since: // the answer to an earlier owner of this id (I4)
+	case r.Position < c.Since: // the answer to an earlier owner of this id (I4)
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
 	case c.Has(transport.StateClosing):
 		e.drop(c.Reason, 1)
@@ -252,7 +252,7 @@ func (e *Egress) refuse(r *record, entry uint32, now int64) {
 
 // append puts p into the buffer of connection c, which is entry, and marks it dirty; false means the connection was ended
 // instead, or the ring is in doubt, which is no client's fault.
-func (e *Egress) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
+func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
 	l := &e.class[c.Class]
 	if !c.Add(e.slab, l, p) && !e.squeeze(entry, l, p, now) {
 		return false
@@ -268,7 +268,7 @@ func (e *Egress) append(c *transport.Conn, entry uint32, p []byte, now int64) bo
 
 // squeeze is append where the buffer is full or a limit near. A client that reads is never ended because the pipeline was
 // busy: before its limit is judged, what waits is sent.
-func (e *Egress) squeeze(entry uint32, l *transport.Limits, p []byte, now int64) bool {
+func (e *Shard) squeeze(entry uint32, l *transport.Limits, p []byte, now int64) bool {
 	c := &e.conns[entry]
 	if c.Unsent()+len(p) > l.HardBytes && !e.ease(entry, len(p), now) {
 		return false
@@ -285,7 +285,7 @@ func (e *Egress) squeeze(entry uint32, l *transport.Limits, p []byte, now int64)
 }
 
 // ease makes n bytes fit under the hard limit by sending; false means that the connection was ended, or the ring is in doubt.
-func (e *Egress) ease(entry uint32, n int, now int64) bool {
+func (e *Shard) ease(entry uint32, n int, now int64) bool {
 	e.relieve(entry, now)
 	c := &e.conns[entry]
 	if c.Has(transport.StateClosing) || e.err != nil {
@@ -300,7 +300,7 @@ func (e *Egress) ease(entry uint32, n int, now int64) bool {
 
 // relieve sends what a connection holds, before its limit is judged or it is closed: first a send that is queued already,
 // then the rest. It can end the connection: the caller pins the entry.
-func (e *Egress) relieve(entry uint32, now int64) {
+func (e *Shard) relieve(entry uint32, now int64) {
 	c := &e.conns[entry]
 	if c.Sending() != 0 {
 		e.submit(now)
@@ -319,7 +319,7 @@ func (e *Egress) relieve(entry uint32, now int64) {
 }
 
 // control appends a control frame, which the ledger does not count.
-func (e *Egress) control(entry uint32, frame string, now int64) bool {
+func (e *Shard) control(entry uint32, frame string, now int64) bool {
 	c := &e.conns[entry]
 	c.Unsettled++
 	if !e.append(c, entry, []byte(frame), now) {
@@ -331,13 +331,13 @@ func (e *Egress) control(entry uint32, frame string, now int64) bool {
 }
 
 // unpin takes back the hold of an answer that was not appended.
-func (e *Egress) unpin(entry uint32, now int64) {
+func (e *Shard) unpin(entry uint32, now int64) {
 	e.conns[entry].Unsettled--
 	e.release(entry, now)
 }
 
 // mark notes that the connection has something to send.
-func (e *Egress) mark(entry uint32) {
+func (e *Shard) mark(entry uint32) {
 	if c := &e.conns[entry]; !c.Has(transport.StateDirty) {
 		c.Set(transport.StateDirty)
 		e.dirty = append(e.dirty, entry)
@@ -346,7 +346,7 @@ func (e *Egress) mark(entry uint32) {
 
 // shed frees memory when the shard's budget is spent: healthy connections are flushed, then the worst offender among the
 // blocked ones is ended. false means nothing can be freed.
-func (e *Egress) shed(now int64) bool {
+func (e *Shard) shed(now int64) bool {
 	before := e.slab.InUse()
 	if len(e.dirty) > 0 {
 		e.flush(telemetry.EgressFlushBytes, now)
@@ -359,7 +359,7 @@ func (e *Egress) shed(now int64) bool {
 
 // shedWorst ends the worst offender among the blocked connections; false means that there is none, or that the ring is in
 // doubt.
-func (e *Egress) shedWorst(now int64) bool {
+func (e *Shard) shedWorst(now int64) bool {
 	worst := e.blocked
 	for i := e.blocked; i != 0; i = e.conns[i].Next {
 		if e.conns[i].Unsent() > e.conns[worst].Unsent() {
@@ -374,15 +374,15 @@ func (e *Egress) shedWorst(now int64) bool {
 }
 
 // drop counts answers that a connection did not get.
-func (e *Egress) drop(why transport.Reason, n int) {
+func (e *Shard) drop(why transport.Reason, n int) {
 	e.rec.B.C[telemetry.CloseReason(why).Drop().Counter()] += uint64(n)
 }
 
 // Recorder implements Actor.
-func (e *Egress) Recorder() *telemetry.Recorder { return e.rec }
+func (e *Shard) Recorder() *telemetry.Recorder { return e.rec }
 
 // Park implements Actor.
-func (e *Egress) Park() {
+func (e *Shard) Park() {
 	e.rec.Park()
 	if e.err == nil {
 		e.ring.Park()
@@ -390,10 +390,10 @@ func (e *Egress) Park() {
 }
 
 // Unpark implements Actor.
-func (e *Egress) Unpark() { e.rec.Unpark() }
+func (e *Shard) Unpark() { e.rec.Unpark() }
 
 // Done implements Actor: every connection was released, or the deadline passed and Close hands their sockets to the
 // pipeline, which closes each when its reader disconnects.
-func (e *Egress) Done() bool {
-	return e.err != nil || e.frames.Done() && e.phase.ending() && (e.live == 0 || e.overdue)
+func (e *Shard) Done() bool {
+	return e.err != nil || e.frames.Done() && e.phase.Ending() && (e.live == 0 || e.overdue)
 }

@@ -14,31 +14,31 @@ import (
 var ErrEnded = errors.New("actors: the pipeline is ending; no connection is taken")
 
 // takeEvents handles the control events that are there.
-func (e *Egress) takeEvents(now int64) int {
+func (e *Shard) takeEvents(now int64) int {
 	events := e.events.Batch(eventBatch)
 	for i := range events {
 		ev := &events[i]
-		switch ev.kind {
-		case eventConnect:
+		switch ev.Kind {
+		case EventConnect:
 			err := e.connect(ev, now)
 			if err != nil {
 				e.rec.B.C[telemetry.ControlRefused]++
 			}
-			ev.ack(err)
-		case eventDisconnect:
+			ev.Ack(err)
+		case EventDisconnect:
 			e.disconnect(ev, now)
-		case eventBusy:
+		case EventBusy:
 			e.busy(ev, now)
-		case eventKick:
+		case EventKick:
 			if entry, ok := e.open(ev); ok {
-				e.close(entry, ev.reason, now)
+				e.close(entry, ev.Reason, now)
 			}
-		case eventAnswer:
-			ev.ack(e.answer(ev, now))
-		case eventList:
-			e.list = ev.list
+		case EventAnswer:
+			ev.Ack(e.answer(ev, now))
+		case EventList:
+			e.list = ev.List
 		}
-		*ev = event{}
+		*ev = Event{}
 	}
 	e.events.Release(len(events))
 	return len(events)
@@ -48,20 +48,20 @@ func (e *Egress) takeEvents(now int64) int {
 const eventBatch = 256
 
 // open finds the connection of an event unless it is closing.
-func (e *Egress) open(ev *event) (uint32, bool) {
-	entry, ok := e.index.Get(ev.hash, ev.conn)
+func (e *Shard) open(ev *Event) (uint32, bool) {
+	entry, ok := e.index.Get(ev.Hash, ev.Conn)
 	return entry, ok && !e.conns[entry].Has(transport.StateClosing)
 }
 
 // busy tells a client of the requests that were shed, up to 64 in one piece, since a reader sheds thousands of one read, and
 // no more than the hard limit lets stand in its buffer.
-func (e *Egress) busy(ev *event, now int64) {
+func (e *Shard) busy(ev *Event, now int64) {
 	const (
 		one  = encode.ServerBusy
 		four = one + one + one + one
 		most = four + four + four + four + four + four + four + four + four + four + four + four + four + four + four + four
 	)
-	for left := int(ev.owed) * len(one); left > 0; {
+	for left := int(ev.Owed) * len(one); left > 0; {
 		entry, ok := e.open(ev)
 		if !ok {
 			return // gone, or ended by an earlier piece
@@ -74,19 +74,19 @@ func (e *Egress) busy(ev *event, now int64) {
 }
 
 // connect takes ownership of a socket.
-func (e *Egress) connect(ev *event, now int64) error {
-	if e.phase.ending() {
+func (e *Shard) connect(ev *Event, now int64) error {
+	if e.phase.Ending() {
 		return ErrEnded
 	}
-	if int(ev.class) >= len(e.class) {
-		return fmt.Errorf("actors: connection %d has limits class %d; there are %d classes", ev.conn, ev.class, len(e.class))
+	if int(ev.Class) >= len(e.class) {
+		return fmt.Errorf("actors: connection %d has limits class %d; there are %d classes", ev.Conn, ev.Class, len(e.class))
 	}
 	entry := e.free
 	if entry == 0 {
 		entry = uint32(len(e.conns))
 	}
-	if !e.index.Put(ev.hash, ev.conn, entry) {
-		return fmt.Errorf("actors: connection id %d is live already; an id may be used again after its connection was released", ev.conn)
+	if !e.index.Put(ev.Hash, ev.Conn, entry) {
+		return fmt.Errorf("actors: connection id %d is live already; an id may be used again after its connection was released", ev.Conn)
 	}
 	if entry == uint32(len(e.conns)) {
 		e.conns = append(e.conns, transport.Conn{})
@@ -95,10 +95,10 @@ func (e *Egress) connect(ev *event, now int64) error {
 	}
 	c := &e.conns[entry]
 	*c = transport.Conn{
-		ID: ev.conn, Hash: ev.hash, Since: ev.since, FD: ev.fd, Class: ev.class, Gen: c.Gen + 1,
+		ID: ev.Conn, Hash: ev.Hash, Since: ev.Since, FD: ev.FD, Class: ev.Class, Gen: c.Gen + 1,
 		OpenedAt: now, LastSent: now, State: transport.StateOpen,
 	}
-	if ev.alone {
+	if ev.Alone {
 		c.Set(transport.StateReaderGone)
 	}
 	e.live++
@@ -107,28 +107,28 @@ func (e *Egress) connect(ev *event, now int64) error {
 
 // disconnect notes that the reader let go of the socket. After a half-close the client still gets the answers to what it
 // sent (R30), and so does one that is left because the node ends; after anything else the connection ends now.
-func (e *Egress) disconnect(ev *event, now int64) {
-	entry, ok := e.index.Get(ev.hash, ev.conn)
+func (e *Shard) disconnect(ev *Event, now int64) {
+	entry, ok := e.index.Get(ev.Hash, ev.Conn)
 	if !ok {
 		return // forced closed before; the pipeline gives the socket back
 	}
 	c := &e.conns[entry]
-	c.Owed = ev.owed
+	c.Owed = ev.Owed
 	c.Set(transport.StateReaderGone)
 	switch {
 	case c.Has(transport.StateClosing):
 		e.release(entry, now)
-	case ev.reason == transport.ReasonShutdown: // the pipeline is about to end, and ends it then
-	case ev.reason == transport.ReasonPeerClosed:
+	case ev.Reason == transport.ReasonShutdown: // the pipeline is about to end, and ends it then
+	case ev.Reason == transport.ReasonPeerClosed:
 		c.Set(transport.StateHalfClosed)
 		e.finish(entry, now)
 	default:
-		e.close(entry, ev.reason, now)
+		e.close(entry, ev.Reason, now)
 	}
 }
 
 // finish ends a half-closed connection that has got all it was owed.
-func (e *Egress) finish(entry uint32, now int64) {
+func (e *Shard) finish(entry uint32, now int64) {
 	if c := &e.conns[entry]; c.Ended >= c.Owed && c.Unsent() == 0 && c.Sending() == 0 {
 		e.close(entry, transport.ReasonPeerClosed, now)
 	}
@@ -136,7 +136,7 @@ func (e *Egress) finish(entry uint32, now int64) {
 
 // close ends a connection: nothing more is sent, the socket is shut down in both directions so that the reader sees it
 // too, and the entry is released once the kernel and the reader have let go. Closing twice keeps the first reason.
-func (e *Egress) close(entry uint32, why transport.Reason, now int64) {
+func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 	c := &e.conns[entry]
 	if c.Has(transport.StateClosing) {
 		return
@@ -159,7 +159,7 @@ func (e *Egress) close(entry uint32, why transport.Reason, now int64) {
 
 // release gives up a closing connection that neither the kernel nor the reader holds any more. It is the only place
 // where an entry, its permit and its socket are given back (I10).
-func (e *Egress) release(entry uint32, now int64) {
+func (e *Shard) release(entry uint32, now int64) {
 	c := &e.conns[entry]
 	if !c.Has(transport.StateClosing|transport.StateReaderGone) || !c.Idle() {
 		return
@@ -172,7 +172,7 @@ func (e *Egress) release(entry uint32, now int64) {
 }
 
 // account gives the answers still queued on a closing connection their ledger entries.
-func (e *Egress) account(c *transport.Conn, now int64) {
+func (e *Shard) account(c *transport.Conn, now int64) {
 	e.delivered(c, now)
 	for {
 		u, ok := c.TakeUnsent(e.slab)
@@ -186,7 +186,7 @@ func (e *Egress) account(c *transport.Conn, now int64) {
 }
 
 // forget frees the table entry and returns the permit.
-func (e *Egress) forget(entry uint32) {
+func (e *Shard) forget(entry uint32) {
 	c := &e.conns[entry]
 	if !e.index.Delete(c.Hash, c.ID) {
 		panic(fmt.Sprintf("actors: connection %d left its table twice", c.ID))
@@ -200,7 +200,7 @@ func (e *Egress) forget(entry uint32) {
 }
 
 // tell queues a notice; a full mailbox drops it and counts, since nobody may wait for an observer.
-func (e *Egress) tell(kind NoticeKind, c *transport.Conn, now int64) {
+func (e *Shard) tell(kind NoticeKind, c *transport.Conn, now int64) {
 	room := e.notice.Claim(1)
 	if room == nil {
 		e.rec.B.C[telemetry.EgressNoticesDropped]++
@@ -219,7 +219,7 @@ func (e *Egress) tell(kind NoticeKind, c *transport.Conn, now int64) {
 }
 
 // tick judges blocked connections, retries sends that failed for want of memory, sends heartbeats and updates the gauges.
-func (e *Egress) tick(now int64) {
+func (e *Shard) tick(now int64) {
 	e.excuse(now)
 	e.tickAt = now + int64(e.cfg.Tick)
 	for i := e.blocked; i != 0; {
@@ -253,7 +253,7 @@ func (e *Egress) tick(now int64) {
 
 // excuse takes the time in which the whole shard did not run (its process was stopped, its machine suspended or starved) from
 // the clocks of blocked connections. What the clients did meanwhile is not known: those who read are heard of at the next flush.
-func (e *Egress) excuse(now int64) {
+func (e *Shard) excuse(now int64) {
 	late := now - e.tickAt
 	if late < int64(e.cfg.pause) {
 		return
@@ -272,7 +272,7 @@ func (e *Egress) excuse(now int64) {
 // connection hears from us between one and one and a quarter intervals after its last byte; the spread over that
 // quarter is the jitter. The cost depends on the size of the table alone (R24). A half-closed client that waits for its answers
 // is heard of by nobody any more: the send that is refused tells of one that left altogether.
-func (e *Egress) heartbeats(now int64) {
+func (e *Shard) heartbeats(now int64) {
 	n := 1 + int(4*int64(len(e.conns))*int64(e.cfg.Tick)/int64(e.cfg.Heartbeat))
 	for ; n > 0; n-- {
 		if e.sweep++; int(e.sweep) >= len(e.conns) {

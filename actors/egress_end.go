@@ -12,10 +12,10 @@ import (
 // end closes what is served, once the inbox is closed and empty: in a drain each connection when its client has everything
 // and its moment has come, in a stop all of them after this one last flush, past the deadline all of them. The moments are
 // spread so that clients do not all come back at once.
-func (e *Egress) end(now int64) int {
-	force := e.phase.over() || e.phase.expired(now)
+func (e *Shard) end(now int64) int {
+	force := e.phase.Over() || e.phase.Expired(now)
 	if e.endAt == 0 {
-		e.endAt, e.spread = now, e.phase.spread(int64(e.cfg.DrainSpread), now)
+		e.endAt, e.spread = now, e.phase.Spread(int64(e.cfg.DrainSpread), now)
 	}
 	if force { // where a send was queued early, the last flush left what was appended behind it
 		e.flush(telemetry.EgressFlushStop, now)
@@ -36,14 +36,14 @@ func (e *Egress) end(now int64) int {
 		}
 	}
 	e.flush(telemetry.EgressFlushStop, now)
-	e.overdue = e.phase.expired(now)
+	e.overdue = e.phase.Expired(now)
 	return work
 }
 
 // arrived reports that closing the connection loses nothing that the kernel took (docs/decisions/0024). A client that takes
 // none of it for as long as it may make no progress is not waited for, nor is anybody when the deadline is near. After the
 // first time a connection is asked about when ask is set, once a tick.
-func (e *Egress) arrived(c *transport.Conn, ask bool, now int64) bool {
+func (e *Shard) arrived(c *transport.Conn, ask bool, now int64) bool {
 	if c.BlockedSince() != 0 && !ask {
 		return false
 	}
@@ -53,7 +53,7 @@ func (e *Egress) arrived(c *transport.Conn, ask bool, now int64) bool {
 	}
 	c.Block(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
 	c.Look(left, now)
-	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress) || e.phase.short(e.endAt, now)
+	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress) || e.phase.Short(e.endAt, now)
 }
 
 // jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash
@@ -64,7 +64,7 @@ func jitter(hash uint64, window int64) int64 {
 }
 
 // fence sends nothing more (R15): every socket is shut, every buffer discarded, every answer counted as dropped.
-func (e *Egress) fence(now int64) int {
+func (e *Shard) fence(now int64) int {
 	work := 0
 	for i := 1; i < len(e.conns) && !e.closing; i++ {
 		if c := &e.conns[i]; c.Has(transport.StateOpen) && !c.Has(transport.StateClosing) {
@@ -80,7 +80,7 @@ func (e *Egress) fence(now int64) int {
 		if !ok {
 			break
 		}
-		if recordIn(b).flags&recordFailed == 0 {
+		if RecordIn(b).Flags&RecordFailed == 0 {
 			e.drop(transport.ReasonFenced, 1)
 		} else {
 			e.drop(transport.ReasonEncodeError, 1)
@@ -89,30 +89,30 @@ func (e *Egress) fence(now int64) int {
 	}
 	e.frames.Release()
 	e.submit(now) // cancellations, and sends that were queued early: their sockets are shut and take nothing
-	e.overdue = e.phase.expired(now)
+	e.overdue = e.phase.Expired(now)
 	return work
 }
 
 // orphan forgets a connection whose socket somebody may still use. The ring is closed: the kernel holds no buffer.
-func (e *Egress) orphan(entry uint32, now int64) {
+func (e *Shard) orphan(entry uint32, now int64) {
 	c := &e.conns[entry]
 	e.account(c, now)
 	c.Free(e.slab)
-	e.orphans = append(e.orphans, orphan{conn: c.ID, fd: c.FD, free: c.Has(transport.StateReaderGone)})
+	e.orphans = append(e.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 	e.forget(entry)
 }
 
-// orphan is a socket that outlived its shard.
-type orphan struct {
-	conn uint64
-	fd   int32
-	free bool // its reader let go: only the kernel still held a request on it
+// Orphan is a socket that outlived its shard.
+type Orphan struct {
+	Conn uint64
+	FD   int32
+	Free bool // its reader let go: only the kernel still held a request on it
 }
 
 // Close implements Actor: it runs after Done, or when the pipeline has failed and connections are still open.
-func (e *Egress) Close() error {
+func (e *Shard) Close() error {
 	why := transport.ReasonShutdown
-	if e.phase.fenced() {
+	if e.phase.Fenced() {
 		why = transport.ReasonFenced
 	}
 	now := e.tickAt
@@ -157,9 +157,9 @@ func (e *Egress) Close() error {
 	return err
 }
 
-// leftover returns the sockets that outlived the shard, after its goroutine ended. A shard that panicked was not closed;
+// Leftover returns the sockets that outlived the shard, after its goroutine ended. A shard that panicked was not closed;
 // its sockets are shut and returned all the same.
-func (e *Egress) leftover() []orphan {
+func (e *Shard) Leftover() []Orphan {
 	defer unparked(e.rec)()
 	for _, ok := e.frames.Next(); ok; _, ok = e.frames.Next() { // published after the shard failed
 		e.rec.B.C[telemetry.DropFenced.Counter()]++
@@ -171,7 +171,7 @@ func (e *Egress) leftover() []orphan {
 	for i := range e.conns {
 		if c := &e.conns[i]; c.Has(transport.StateOpen) {
 			_ = e.ring.Shutdown(c.FD) // a peer that was faster is no error
-			e.orphans = append(e.orphans, orphan{conn: c.ID, fd: c.FD, free: c.Has(transport.StateReaderGone)})
+			e.orphans = append(e.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 			e.permit.Add(-1)
 		}
 	}

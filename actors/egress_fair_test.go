@@ -126,7 +126,7 @@ func TestEgressAsksAgainBeforeTheHardLimit(t *testing.T) {
 func TestEgressHeartbeatsToTheHalfClosed(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
 	b.join(1)
-	b.events.TrySend(event{kind: eventDisconnect, conn: 1, hash: transport.Hash(1), reason: transport.ReasonPeerClosed, owed: 1})
+	b.events.TrySend(Event{Kind: EventDisconnect, Conn: 1, Hash: transport.Hash(1), Reason: transport.ReasonPeerClosed, Owed: 1})
 	b.settle()
 	b.pass(25*time.Second, 50*time.Millisecond)
 	if n := b.sum(telemetry.EgressHeartbeats); n != 2 {
@@ -178,7 +178,7 @@ func TestEgressAFullQueueOfAnswersEndsNobodyElse(t *testing.T) {
 	const most = 1 << 20 / 8 // answers that a queue can hold
 	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
 		for range 200 {
-			b.events.TrySend(event{kind: eventBusy, owed: 1, conn: 2, hash: transport.Hash(2)})
+			b.events.TrySend(Event{Kind: EventBusy, Owed: 1, Conn: 2, Hash: transport.Hash(2)})
 		}
 		b.settle()
 	}
@@ -197,7 +197,7 @@ func TestEgressTellsOfEveryRequestThatWasShed(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 64 })
 	b.join(1)
 	const n = 5001
-	b.events.TrySend(event{kind: eventBusy, owed: n, conn: 1, hash: transport.Hash(1)})
+	b.events.TrySend(Event{Kind: EventBusy, Owed: n, Conn: 1, Hash: transport.Hash(1)})
 	b.settle()
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("closed as %v", why)
@@ -238,7 +238,7 @@ func draining(t *testing.T, l transport.Limits, deadline time.Duration) *table {
 	if deadline != 0 {
 		until = b.now + int64(deadline)
 	}
-	b.phase.advance(phaseDraining, until)
+	b.phase.Advance(PhaseDraining, until)
 	b.gate.Close()
 	b.encoder.Close()
 	return b

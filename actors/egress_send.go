@@ -9,7 +9,7 @@ import (
 
 // flush sends what is new, one send for each connection, and reaps. It never waits: a socket that refuses bytes answers
 // at once and is polled from then on (docs/decisions/0003).
-func (e *Egress) flush(why telemetry.Counter, now int64) {
+func (e *Shard) flush(why telemetry.Counter, now int64) {
 	if len(e.dirty) == 0 && !e.owing() {
 		return
 	}
@@ -36,10 +36,10 @@ func (e *Egress) flush(why telemetry.Counter, now int64) {
 }
 
 // owing reports that the kernel has yet to be told something.
-func (e *Egress) owing() bool { return len(e.polls) > 0 || len(e.cancels) > 0 || e.ring.Queued() > 0 }
+func (e *Shard) owing() bool { return len(e.polls) > 0 || len(e.cancels) > 0 || e.ring.Queued() > 0 }
 
 // push queues one send of all that is unsent. When the kernel is short of memory the send is left for the next flush.
-func (e *Egress) push(entry uint32, now int64) {
+func (e *Shard) push(entry uint32, now int64) {
 	if !e.room(now) {
 		e.mark(entry)
 		return
@@ -55,7 +55,7 @@ func (e *Egress) push(entry uint32, now int64) {
 }
 
 // room makes sure that a request can be queued; false means the kernel takes none now.
-func (e *Egress) room(now int64) bool {
+func (e *Shard) room(now int64) bool {
 	if e.ring.Queued() < e.entries {
 		return e.err == nil
 	}
@@ -65,7 +65,7 @@ func (e *Egress) room(now int64) bool {
 
 // submit hands everything to the kernel and takes the completions that are there. Polls and cancellations that those
 // give rise to are handed over too. It is never called while completions are being taken.
-func (e *Egress) submit(now int64) {
+func (e *Shard) submit(now int64) {
 	for e.err == nil {
 		if e.ring.Queued() > 0 {
 			e.rec.B.C[telemetry.EgressSubmits]++
@@ -83,7 +83,7 @@ func (e *Egress) submit(now int64) {
 }
 
 // queuePolls queues wanted polls and cancellations as far as there is room; true means some were.
-func (e *Egress) queuePolls(now int64) (queued bool) {
+func (e *Shard) queuePolls(now int64) (queued bool) {
 	for len(e.polls) > 0 && e.ring.Queued() < e.entries {
 		entry := e.polls[len(e.polls)-1]
 		e.polls = e.polls[:len(e.polls)-1]
@@ -111,7 +111,7 @@ func (e *Egress) queuePolls(now int64) (queued bool) {
 }
 
 // reap takes completions until there are none.
-func (e *Egress) reap(now int64) int {
+func (e *Shard) reap(now int64) int {
 	total := 0
 	for e.err == nil {
 		n := e.ring.Reap(e.reaped[:])
@@ -128,7 +128,7 @@ func (e *Egress) reap(now int64) int {
 
 // complete matches a completion with its connection. The entry cannot have been reused: it is released only when the
 // kernel holds nothing of it. The generation is checked all the same (I4).
-func (e *Egress) complete(done transport.Completion, now int64) {
+func (e *Shard) complete(done transport.Completion, now int64) {
 	entry, gen, op := uint32(done.User), uint32(done.User>>32)&genMask, done.User>>56
 	var c *transport.Conn
 	if int(entry) < len(e.conns) {
@@ -178,7 +178,7 @@ func (e *Egress) complete(done transport.Completion, now int64) {
 }
 
 // refused deals with a send that failed.
-func (e *Egress) refused(entry uint32, errno unix.Errno, now int64) {
+func (e *Shard) refused(entry uint32, errno unix.Errno, now int64) {
 	c := &e.conns[entry]
 	switch errno {
 	case unix.EAGAIN:
@@ -203,7 +203,7 @@ func (e *Egress) refused(entry uint32, errno unix.Errno, now int64) {
 }
 
 // block puts a connection whose socket refused bytes on the blocked list and asks for its writability.
-func (e *Egress) block(entry uint32, now int64) {
+func (e *Shard) block(entry uint32, now int64) {
 	e.link(entry, now)
 	c := &e.conns[entry]
 	if c.State&(transport.StateRetry|transport.StatePolling) == 0 {
@@ -213,7 +213,7 @@ func (e *Egress) block(entry uint32, now int64) {
 }
 
 // link puts a connection with bytes that do not leave on the blocked list, whose members' limits are judged by the timer.
-func (e *Egress) link(entry uint32, now int64) {
+func (e *Shard) link(entry uint32, now int64) {
 	c := &e.conns[entry]
 	c.Block(now)
 	if c.Has(transport.StateBlocked) || c.Has(transport.StateClosing) {
@@ -229,7 +229,7 @@ func (e *Egress) link(entry uint32, now int64) {
 }
 
 // unblock takes a connection whose socket took all that it was asked to take off the blocked list.
-func (e *Egress) unblock(entry uint32, now int64) {
+func (e *Shard) unblock(entry uint32, now int64) {
 	c := &e.conns[entry]
 	c.Unblock()
 	if c.Has(transport.StateSlow) {
@@ -243,7 +243,7 @@ func (e *Egress) unblock(entry uint32, now int64) {
 }
 
 // unlink takes the entry off the blocked list if it is on it.
-func (e *Egress) unlink(entry uint32) {
+func (e *Shard) unlink(entry uint32) {
 	c := &e.conns[entry]
 	if !c.Has(transport.StateBlocked) {
 		return
@@ -263,7 +263,7 @@ func (e *Egress) unlink(entry uint32) {
 
 // settle gives the answers of the last step their ledger entries, and those that were sent their end-to-end time: now is
 // the first clock reading after their completion (R37).
-func (e *Egress) settle(now int64) int {
+func (e *Shard) settle(now int64) int {
 	n := len(e.samples)
 	if e.settled {
 		return 0
@@ -303,7 +303,7 @@ func (e *Egress) settle(now int64) int {
 }
 
 // later queues an answer whose bytes have not all left.
-func (e *Egress) later(s *sample, now int64) {
+func (e *Shard) later(s *sample, now int64) {
 	c := &e.conns[s.entry]
 	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
 	s.bytes = 0   // from here on: it was not delivered
@@ -325,7 +325,7 @@ func (e *Egress) later(s *sample, now int64) {
 const receivedShift = 10
 
 // overflow ends a connection whose queue of unsent answers could not grow.
-func (e *Egress) overflow(entry uint32, slot bool, why transport.Reason, now int64) {
+func (e *Shard) overflow(entry uint32, slot bool, why transport.Reason, now int64) {
 	c := &e.conns[entry]
 	if !c.Has(transport.StateClosing) && e.err == nil {
 		e.close(entry, why, now)
@@ -336,7 +336,7 @@ func (e *Egress) overflow(entry uint32, slot bool, why transport.Reason, now int
 }
 
 // delivered counts queued answers that sent bytes now cover.
-func (e *Egress) delivered(c *transport.Conn, now int64) {
+func (e *Shard) delivered(c *transport.Conn, now int64) {
 	for {
 		u, ok := c.TakeSent(e.slab)
 		if !ok {

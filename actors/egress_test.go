@@ -315,7 +315,7 @@ func TestTrap15AFenceSendsNothingOfWhatIsBuffered(t *testing.T) {
 	b.encoder.Step(b.now) // and connection 2 has an answer in the shard's inbox
 	b.refuse(1, 0)
 	b.ring.ready(1) // both could be sent now
-	b.phase.advance(phaseFenced, b.now+int64(time.Second))
+	b.phase.Advance(PhaseFenced, b.now+int64(time.Second))
 	b.settle()
 	if b.ring.bytes[1] != 0 || b.ring.bytes[2] != 0 {
 		t.Errorf("%d and %d bytes were sent after the fence", b.ring.bytes[1], b.ring.bytes[2])
@@ -386,7 +386,7 @@ func TestAStopSendsWhatStandsBehindAQueuedSend(t *testing.T) {
 	b.persist()
 	b.gate.Step(b.now)
 	b.encoder.Step(b.now)
-	b.phase.advance(phaseStopping, b.now+int64(time.Second))
+	b.phase.Advance(PhaseStopping, b.now+int64(time.Second))
 	b.gate.Close()
 	b.encoder.Close()
 	b.shards[0].Step(b.now)

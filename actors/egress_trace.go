@@ -20,7 +20,7 @@ type tracer struct {
 // traced is an answer with its stamps, which outlive its record in the inbox.
 type traced struct {
 	sample   int // index in Egress.samples
-	record   record
+	record   Record
 	appended int64 // monotonic ns
 	parent   telemetry.Parent
 }
@@ -30,48 +30,48 @@ const never = math.MaxInt64
 
 // note keeps the stamps of an answer, whose record is b, that was chosen, or that is the oldest so far.
 func (t *tracer) note(sample int, b []byte, now int64) {
-	r := recordIn(b)
+	r := RecordIn(b)
 	noted := traced{sample: sample, record: *r, appended: now}
-	if r.flags&recordParent != 0 {
-		noted.parent.Get(b[len(b)-parentBytes:])
+	if r.Flags&RecordParent != 0 {
+		noted.parent.Get(b[len(b)-ParentBytes:])
 	}
-	if r.received < t.oldest.record.received {
+	if r.Received < t.oldest.record.Received {
 		t.oldest = noted
 	}
-	if r.flags&recordTraced != 0 {
+	if r.Flags&RecordTraced != 0 {
 		t.chosen = append(t.chosen, noted)
 	}
 }
 
 // trace puts the traced answers of the last flush into the box. An answer whose bytes have not all left is not traced:
 // its connection is blocked, which the gauges and notices tell. batch is the number of answers that were sent.
-func (e *Egress) trace(batch int, now int64) {
+func (e *Shard) trace(batch int, now int64) {
 	oldest := &e.traces.oldest
 	for i := range e.traces.chosen {
 		t := &e.traces.chosen[i]
 		if t.sample == oldest.sample {
-			oldest.record.received = never // it is traced already
+			oldest.record.Received = never // it is traced already
 		}
-		e.put(t, telemetry.TraceReason(t.record.flags>>recordReason), batch, now)
+		e.put(t, telemetry.TraceReason(t.record.Flags>>RecordReason), batch, now)
 	}
 	e.traces.chosen = e.traces.chosen[:0]
-	if oldest.record.received != never && e.traces.sampler.Load().Slow(uint64(max(now-oldest.record.received, 0))) {
+	if oldest.record.Received != never && e.traces.sampler.Load().Slow(uint64(max(now-oldest.record.Received, 0))) {
 		oldest.parent = telemetry.Parent{}
 		e.put(oldest, telemetry.TraceReasonSlow, batch, now)
 	}
-	oldest.record.received = never
+	oldest.record.Received = never
 }
 
 // put builds the record of one traced answer; a full box drops it and counts.
-func (e *Egress) put(of *traced, why telemetry.TraceReason, batch int, now int64) {
+func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64) {
 	bytes := e.samples[of.sample].bytes &^ sampleSlot
 	if bytes == 0 {
 		return // not delivered
 	}
 	s, parent := &of.record, of.parent
 	t := telemetry.TraceRec{
-		Received: s.received, Bytes: bytes, Seq: s.seq, Conn: s.conn, TraceID: parent.TraceID, Parent: parent.Span,
-		Batch: uint16(min(batch, 1<<16-1)), Shard: uint16(e.shard), Kind: uint8(s.flags >> recordKind), Reason: why,
+		Received: s.Received, Bytes: bytes, Seq: s.Seq, Conn: s.Conn, TraceID: parent.TraceID, Parent: parent.Span,
+		Batch: uint16(min(batch, 1<<16-1)), Shard: uint16(e.shard), Kind: uint8(s.Flags >> RecordKind), Reason: why,
 	}
 	if parent.Sampled() {
 		t.Flags |= telemetry.TraceParentSampled
@@ -79,10 +79,10 @@ func (e *Egress) put(of *traced, why telemetry.TraceReason, batch int, now int64
 	if e.traces.alarm.Degraded() {
 		t.Flags |= telemetry.TraceDegraded
 	}
-	t.AfterNanos[telemetry.PointMatched] = max(s.matched, 1)
-	t.AfterNanos[telemetry.PointSeen] = max(s.consumed, 1)
-	t.AfterNanos[telemetry.PointReleased] = max(s.opened, 1)
-	t.AfterNanos[telemetry.PointEncoded] = max(s.encoded, 1)
+	t.AfterNanos[telemetry.PointMatched] = max(s.Matched, 1)
+	t.AfterNanos[telemetry.PointSeen] = max(s.Consumed, 1)
+	t.AfterNanos[telemetry.PointReleased] = max(s.Opened, 1)
+	t.AfterNanos[telemetry.PointEncoded] = max(s.Encoded, 1)
 	t.Stamp(telemetry.PointAppended, of.appended)
 	t.Stamp(telemetry.PointFlushed, e.flushed)
 	t.Stamp(telemetry.PointCompleted, now)
@@ -95,17 +95,17 @@ func (e *Egress) put(of *traced, why telemetry.TraceReason, batch int, now int64
 }
 
 // waits stamps the cursors the answer waited for. The one that passed it last opened the gate for it.
-func waits(t *telemetry.TraceRec, s *record) {
+func waits(t *telemetry.TraceRec, s *Record) {
 	first, last, flag := telemetry.PointJournal, telemetry.PointReplica, telemetry.TraceBlockedByReplica
-	switch waited := s.flags >> recordWaits & (belowJournal | belowReplicas | journalLast); {
+	switch waited := s.Flags >> RecordWaits & (BelowJournal | BelowReplicas | JournalLast); {
 	case waited == 0:
 		return
-	case waited == belowJournal, waited&journalLast != 0:
+	case waited == BelowJournal, waited&JournalLast != 0:
 		first, last, flag = telemetry.PointReplica, telemetry.PointJournal, telemetry.TraceBlockedByJournal
 	}
-	if s.crossed != 0 {
-		t.AfterNanos[first] = max(s.crossed, 1)
+	if s.Crossed != 0 {
+		t.AfterNanos[first] = max(s.Crossed, 1)
 	}
-	t.AfterNanos[last] = max(s.opened, 1)
+	t.AfterNanos[last] = max(s.Opened, 1)
 	t.Flags |= flag
 }

@@ -164,21 +164,21 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed err
 	if room == nil {
 		return false
 	}
-	r := recordIn(room)
-	r.conn, r.hash, r.position, r.seq, r.received = s.Conn, hash, position, uint64(s.Seq), s.Received
-	r.matched, r.consumed = since(s.Received, s.Matched), since(s.Received, s.consumed)
-	r.opened, r.encoded = since(s.Received, s.opened), since(s.Received, now)
-	r.crossed = 0
+	r := RecordIn(room)
+	r.Conn, r.Hash, r.Position, r.Seq, r.Received = s.Conn, hash, position, uint64(s.Seq), s.Received
+	r.Matched, r.Consumed = Since(s.Received, s.Matched), Since(s.Received, s.consumed)
+	r.Opened, r.Encoded = Since(s.Received, s.opened), Since(s.Received, now)
+	r.Crossed = 0
 	if s.crossed != 0 {
-		r.crossed = since(s.Received, s.crossed)
+		r.Crossed = Since(s.Received, s.crossed)
 	}
-	flags := uint32(s.Kind)<<recordKind | uint32(s.traced)<<recordReason | uint32(s.waited)<<recordWaits
+	flags := uint32(s.Kind)<<RecordKind | uint32(s.traced)<<RecordReason | uint32(s.waited)<<RecordWaits
 	if s.Last || s.Kind == KindBatchEnd {
-		flags |= recordLast
+		flags |= RecordLast
 	}
 	var frames []byte
 	err := failed
-	if dst := room[recordBytes:recordBytes]; err != nil {
+	if dst := room[RecordBytes:RecordBytes]; err != nil {
 		// The encoder is not called a second time.
 	} else if s.Kind == KindReport {
 		frames, err = e.framer.Report(dst, &s.Report, s.Last)
@@ -187,16 +187,16 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed err
 	}
 	if err != nil {
 		frames = nil
-		flags = flags&^recordLast | recordFailed
+		flags = flags&^RecordLast | RecordFailed
 		e.failed(s.Conn, err)
 	}
-	size := recordBytes + len(frames)
+	size := RecordBytes + len(frames)
 	if s.traced != telemetry.TraceReasonNone && s.Parent != (telemetry.Parent{}) {
-		flags |= recordParent
+		flags |= RecordParent
 		s.Parent.Put(room[size:])
-		size += parentBytes
+		size += ParentBytes
 	}
-	r.flags = flags
+	r.Flags = flags
 	w.Commit(size)
 	e.waiting[shard]++
 	e.frames++

@@ -8,7 +8,7 @@ import (
 )
 
 // encoded publishes slots, lets gate and encoder run, and returns the records and frames that reach the shard.
-func encoded(b *table) (records []record, frames []string) {
+func encoded(b *table) (records []Record, frames []string) {
 	b.t.Helper()
 	b.persist()
 	for b.gate.Step(b.now)+b.encoder.Step(b.now) > 0 {
@@ -20,7 +20,7 @@ func encoded(b *table) (records []record, frames []string) {
 			inbox.Release()
 			return records, frames
 		}
-		records, frames = append(records, *recordIn(raw)), append(frames, string(raw[recordBytes:]))
+		records, frames = append(records, *RecordIn(raw)), append(frames, string(raw[RecordBytes:]))
 	}
 }
 
@@ -38,14 +38,14 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 		flag uint32
 	}{
 		{"a report", KindReport, false, 0, string(report), 0},
-		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd, recordLast},
-		{"a query's answer", KindQuery, true, 0, "\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, recordLast},
+		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd, RecordLast},
+		{"a query's answer", KindQuery, true, 0, "\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, RecordLast},
 		{"an engine error", KindEngineError, false, 0, encode.EngineError, 0},
-		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd, recordLast},
-		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd, recordLast},
-		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "", recordFailed},
-		{"nor does a panic", KindReport, true, faultPanic, "", recordFailed},
-		{"nor does a frame that is too large", KindReport, true, faultLarge, "", recordFailed},
+		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd, RecordLast},
+		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd, RecordLast},
+		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "", RecordFailed},
+		{"nor does a panic", KindReport, true, faultPanic, "", RecordFailed},
+		{"nor does a frame that is too large", KindReport, true, faultLarge, "", RecordFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newTable(t, nil)
@@ -56,7 +56,7 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 			if len(frames) != 1 || frames[0] != c.want {
 				t.Fatalf("got %q, want %q", frames, c.want)
 			}
-			if r := records[0]; r.conn != 7 || r.flags&(recordLast|recordFailed) != c.flag {
+			if r := records[0]; r.Conn != 7 || r.Flags&(RecordLast|RecordFailed) != c.flag {
 				t.Errorf("record %+v, want connection 7 with flags %#x", r, c.flag)
 			}
 		})
@@ -95,11 +95,11 @@ func TestEncodeWaitsForRoomAndLosesNothing(t *testing.T) {
 		if !ok {
 			t.Fatalf("%d of %d records came", got, n)
 		}
-		r := recordIn(raw)
-		if r.seq != last+1 {
-			t.Fatalf("seq %d follows %d", r.seq, last)
+		r := RecordIn(raw)
+		if r.Seq != last+1 {
+			t.Fatalf("seq %d follows %d", r.Seq, last)
 		}
-		last = r.seq
+		last = r.Seq
 		got++
 		inbox.Release()
 	}
@@ -121,7 +121,7 @@ func TestEncodePutsOvertakingSlotsBeforeLaterOnesOfTheirConnection(t *testing.T)
 	var order []uint64
 	records, _ := encoded(b) // only now: the lane and the ring are both full of news
 	for _, r := range records {
-		order = append(order, r.seq)
+		order = append(order, r.Seq)
 	}
 	if len(order) != 3 || order[0] != 2 || order[1] != 1 || order[2] != 3 {
 		t.Errorf("encoded in the order %v, want 2 1 3", order)
@@ -133,7 +133,7 @@ func TestEncodeStampsSaturate(t *testing.T) {
 		from, to int64
 		want     uint32
 	}{{10, 15, 5}, {15, 10, 0}, {0, 1 << 40, 1<<32 - 1}} {
-		if got := since(c.from, c.to); got != c.want {
+		if got := Since(c.from, c.to); got != c.want {
 			t.Errorf("since(%d, %d) = %d, want %d", c.from, c.to, got, c.want)
 		}
 	}

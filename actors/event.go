@@ -6,40 +6,40 @@ import (
 	"sluice/transport"
 )
 
-// eventKind is what happened to a connection.
-type eventKind uint8
+// EventKind is what happened to a connection.
+type EventKind uint8
 
 const (
-	eventConnect    eventKind = iota // a socket for the shard to own
-	eventDisconnect                  // the reader let go of the socket
-	eventBusy                        // a request was shed: tell the client at a frame boundary (R25)
-	eventKick                        // end the connection
-	eventAnswer                      // a frame that answers a request and was no slot
-	eventList                        // figures of a shard's connections; fd is the shard
+	EventConnect    EventKind = iota // a socket for the shard to own
+	EventDisconnect                  // the reader let go of the socket
+	EventBusy                        // a request was shed: tell the client at a frame boundary (R25)
+	EventKick                        // end the connection
+	EventAnswer                      // a frame that answers a request and was no slot
+	EventList                        // figures of a shard's connections; fd is the shard
 )
 
-// event is one control event on its way: pipeline method -> control -> shard.
-type event struct {
-	kind   eventKind
-	class  uint8            // connect: which limits
-	alone  bool             // connect: nobody reads the socket, so the shard may close it at once
-	reason transport.Reason // disconnect, kick
-	fd     int32            // connect
-	conn   uint64
-	hash   uint64
-	since  uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
-	owed   uint64      // disconnect: requests accepted in all; busy: requests shed
-	ack    func(error) // connect, answer: called once on an actor's goroutine, must not block
-	frame  string      // answer
-	list   *listing    // list
+// Event is one control Event on its way: pipeline method -> control -> shard.
+type Event struct {
+	Kind   EventKind
+	Class  uint8            // connect: which limits
+	Alone  bool             // connect: nobody reads the socket, so the shard may close it at once
+	Reason transport.Reason // disconnect, kick
+	FD     int32            // connect
+	Conn   uint64
+	Hash   uint64
+	Since  uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
+	Owed   uint64      // disconnect: requests accepted in all; busy: requests shed
+	Ack    func(error) // connect, answer: called once on an actor's goroutine, must not block
+	Frame  string      // answer
+	List   *Listing    // list
 }
 
-// shard is where the event goes.
-func (ev *event) shard(shards int) int {
-	if ev.kind == eventList {
-		return int(ev.fd)
+// Shard is where the event goes.
+func (ev *Event) Shard(shards int) int {
+	if ev.Kind == EventList {
+		return int(ev.FD)
 	}
-	return transport.Shard(ev.hash, shards)
+	return transport.Shard(ev.Hash, shards)
 }
 
 // NoticeKind is what a shard has to tell about a connection.

@@ -21,7 +21,7 @@ type Gate[R, Q any] struct {
 	lane    *mailbox.Writer[laneEntry[R, Q]]
 	source  durability.Source
 	policy  *durability.Switch
-	phase   *phase
+	phase   *Phase
 	rec     *telemetry.Recorder
 	sampler *telemetry.Sampler
 	rules   *telemetry.Rules // this step's
@@ -51,9 +51,9 @@ type Gate[R, Q any] struct {
 
 // below bits of a slot: which cursors were behind it at the first look.
 const (
-	belowJournal = 1 << iota
-	belowReplicas
-	journalLast // of Slot.waited: the replicas passed first
+	BelowJournal = 1 << iota
+	BelowReplicas
+	JournalLast // of Slot.waited: the replicas passed first
 )
 
 // Name implements Actor.
@@ -61,7 +61,7 @@ func (g *Gate[R, Q]) Name() string { return "gate" }
 
 // Step releases the slots that may pass, at most one batch, and lets bypass slots overtake (R12). It implements Actor.
 func (g *Gate[R, Q]) Step(now int64) int {
-	if g.phase.over() {
+	if g.phase.Over() {
 		return 0 // nothing passes any more; Close accounts for what is left
 	}
 	g.rec.Poll()
@@ -139,8 +139,8 @@ func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
 	g.verdict = p.Evaluate(&g.view)
 	g.durable = max(g.durable, g.verdict.Position)
 	g.notice(now)
-	g.crossed[0] = g.cross(g.crossed[0], belowJournal, g.verdict.Journal, now)
-	g.crossed[1] = g.cross(g.crossed[1], belowReplicas, g.verdict.Replicas, now)
+	g.crossed[0] = g.cross(g.crossed[0], BelowJournal, g.verdict.Journal, now)
+	g.crossed[1] = g.cross(g.crossed[1], BelowReplicas, g.verdict.Replicas, now)
 }
 
 // arrive stamps a slot at its first look.
@@ -218,7 +218,7 @@ func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 		return from
 	}
 	stage := telemetry.StageJournalWait
-	if kind == belowReplicas {
+	if kind == BelowReplicas {
 		stage = telemetry.StageReplicaWait
 	}
 	slots := g.slots.Ahead(int(from-base), min(g.batch, int(g.scanned-from)))
@@ -232,8 +232,8 @@ func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 			g.rec.B.H[stage].Record(uint64(now - s.consumed))
 			if s.below != 0 {
 				s.crossed = now // the first of two
-				if s.below == belowJournal {
-					s.waited |= journalLast
+				if s.below == BelowJournal {
+					s.waited |= JournalLast
 				}
 			}
 		}
@@ -266,13 +266,13 @@ func (g *Gate[R, Q]) Park() { g.rec.Park() }
 func (g *Gate[R, Q]) Unpark() { g.rec.Unpark() }
 
 // Done implements Actor: the producer closed the ring and every slot passed, or the pipeline stops.
-func (g *Gate[R, Q]) Done() bool { return g.phase.over() || g.slots.Done() }
+func (g *Gate[R, Q]) Done() bool { return g.phase.Over() || g.slots.Done() }
 
 // Close ends the lane, which tells the encoder that nothing more is released, and counts the slots that were never
 // released. It implements Actor.
 func (g *Gate[R, Q]) Close() error {
 	reason := telemetry.DropShutdown
-	if g.phase.fenced() {
+	if g.phase.Fenced() {
 		reason = telemetry.DropFenced
 	}
 	for skip := 0; ; { // only counted: a release would hand them to the encoder

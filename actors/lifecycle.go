@@ -41,9 +41,9 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 		return fmt.Errorf("actors: %w: %d", ErrFull, p.cfg.MaxConnections)
 	}
 	done := make(chan error, 1)
-	err := p.send(event{
-		kind: eventConnect, conn: c.ID, fd: int32(c.FD), class: c.Class, alone: c.Alone, since: p.slots.Published(),
-		ack: func(err error) { done <- err },
+	err := p.send(Event{
+		Kind: EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class, Alone: c.Alone, Since: p.slots.Published(),
+		Ack: func(err error) { done <- err },
 	})
 	if err == nil {
 		err = <-done // always answered: by the shard, or by finish
@@ -59,7 +59,7 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 // (the reader ends, and the pipeline is about to) all that can be delivered until the end; with any other reason the
 // connection ends now. Exactly one Disconnect belongs to each Connect that was not Alone.
 func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
-	if p.send(event{kind: eventDisconnect, conn: conn, owed: accepted, reason: why}) == nil {
+	if p.send(Event{Kind: EventDisconnect, Conn: conn, Owed: accepted, Reason: why}) == nil {
 		return
 	}
 	<-p.ended
@@ -76,18 +76,18 @@ func (p *Pipeline[R, Q]) Busy(conn uint64, n int) error {
 	if n < 1 {
 		panic(fmt.Sprintf("actors: Busy(%d, %d): a request at least was shed", conn, n))
 	}
-	return p.send(event{kind: eventBusy, conn: conn, owed: uint64(n)})
+	return p.send(Event{Kind: EventBusy, Conn: conn, Owed: uint64(n)})
 }
 
 // Kick ends a connection. One that is gone already is no error.
 func (p *Pipeline[R, Q]) Kick(conn uint64, why transport.Reason) error {
-	return p.send(event{kind: eventKick, conn: conn, reason: why})
+	return p.send(Event{Kind: EventKick, Conn: conn, Reason: why})
 }
 
 // send queues a control event. The mailbox is bounded; a full one makes the caller wait, since control events must not be
 // lost and their senders are no actors.
-func (p *Pipeline[R, Q]) send(ev event) error {
-	ev.hash = transport.Hash(ev.conn)
+func (p *Pipeline[R, Q]) send(ev Event) error {
+	ev.Hash = transport.Hash(ev.Conn)
 	for wait := time.Microsecond; !p.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
 		if p.events.Closed() {
 			return ErrEnded
@@ -110,7 +110,7 @@ func (p *Pipeline[R, Q]) Err() error {
 // Drain ends the pipeline in order: the producer has closed the slot ring (Slots().Close), everything that becomes
 // durable is delivered, then the connections are closed, spread over Egress.DrainSpread. When ctx ends first, it stops instead, and returns ctx's error.
 func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
-	p.phase.advance(phaseDraining, p.deadline(ctx, 0))
+	p.phase.Advance(PhaseDraining, p.deadline(ctx, 0))
 	p.runner.Wake()
 	select {
 	case <-p.ended:
@@ -128,20 +128,20 @@ func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
 // Stop ends the pipeline now: what was released is sent once more, what the sockets take at once; the rest is dropped
 // and counted. ctx bounds how long readers and the kernel get to release their sockets: to its deadline, or to its
 // cancellation; without a deadline one second.
-func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, phaseStopping) }
+func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, PhaseStopping) }
 
 // Fence ends the pipeline without sending another byte, not even of what is buffered (R15): this node was superseded.
-func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, phaseFenced) }
+func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, PhaseFenced) }
 
 func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
-	p.phase.advance(state, p.deadline(ctx, stopGrace))
+	p.phase.Advance(state, p.deadline(ctx, stopGrace))
 	p.runner.Wake()
 	select {
 	case <-p.ended: // within the deadline: shards end by force
 		return p.err
 	case <-ctx.Done():
 	}
-	p.phase.advance(state, p.Now()) // the deadline has come, or ctx was cancelled before it
+	p.phase.Advance(state, p.Now()) // the deadline has come, or ctx was cancelled before it
 	p.runner.Wake()
 	grace := time.NewTimer(stopGrace)
 	defer grace.Stop()
@@ -166,7 +166,7 @@ func (p *Pipeline[R, Q]) deadline(ctx context.Context, grace time.Duration) int6
 
 // failed is called when an actor failed: nothing more is sent, every actor ends.
 func (p *Pipeline[R, Q]) failed(err error) {
-	p.phase.advance(phaseFenced, p.Now())
+	p.phase.Advance(PhaseFenced, p.Now())
 	p.cfg.Log.Error("the pipeline failed and stops", "error", err)
 	if p.cfg.OnFail != nil {
 		p.cfg.OnFail(err)
@@ -198,11 +198,11 @@ func (p *Pipeline[R, Q]) finish(err error) {
 	defer p.mu.Unlock()
 	p.encoder.leftover()
 	for _, e := range p.shards {
-		for _, o := range e.leftover() {
-			if o.free || gone[o.conn] {
-				p.closeSocket(o.conn, o.fd)
+		for _, o := range e.Leftover() {
+			if o.Free || gone[o.Conn] {
+				p.closeSocket(o.Conn, o.FD)
 			} else {
-				p.orphans[o.conn] = o.fd
+				p.orphans[o.Conn] = o.FD
 			}
 		}
 	}

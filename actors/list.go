@@ -78,62 +78,62 @@ const MaxTop = 1000
 // listBatch bounds the table entries a shard looks at in one step for a list.
 const listBatch = 256
 
-// listing is one shard's part of a list on its way: the pipeline makes it, the shard fills it over several steps and
+// Listing is one shard's part of a list on its way: the pipeline makes it, the shard fills it over several steps and
 // closes done; then it is the pipeline's again.
-type listing struct {
-	by   Order
-	now  int64     // when it was asked for, monotonic ns; ages are of this moment, so that those of all shards compare
-	next int       // table entry to look at next
-	open int       // connections seen
-	top  []Figures // a heap with the least at the front, in an array that never grows
-	done chan struct{}
+type Listing struct {
+	By   Order
+	Now  int64     // when it was asked for, monotonic ns; ages are of this moment, so that those of all shards compare
+	Next int       // table entry to look at next
+	Open int       // connections seen
+	Top  []Figures // a heap with the least at the front, in an array that never grows
+	Done chan struct{}
 }
 
 // Len, Less, Swap, Push and Pop implement heap.Interface.
-func (l *listing) Len() int           { return len(l.top) }
-func (l *listing) Less(i, j int) bool { return l.by.rank(&l.top[i]) < l.by.rank(&l.top[j]) }
-func (l *listing) Swap(i, j int)      { l.top[i], l.top[j] = l.top[j], l.top[i] }
-func (l *listing) Push(any)           { panic("actors: a list of connections grows in place") }
-func (l *listing) Pop() any           { panic("actors: a list of connections never shrinks") }
+func (l *Listing) Len() int           { return len(l.Top) }
+func (l *Listing) Less(i, j int) bool { return l.By.rank(&l.Top[i]) < l.By.rank(&l.Top[j]) }
+func (l *Listing) Swap(i, j int)      { l.Top[i], l.Top[j] = l.Top[j], l.Top[i] }
+func (l *Listing) Push(any)           { panic("actors: a list of connections grows in place") }
+func (l *Listing) Pop() any           { panic("actors: a list of connections never shrinks") }
 
 // offer takes f into the list if it belongs there.
-func (l *listing) offer(f Figures) {
-	if len(l.top) < cap(l.top) {
-		l.top = append(l.top, f)
-		heap.Fix(l, len(l.top)-1)
+func (l *Listing) offer(f Figures) {
+	if len(l.Top) < cap(l.Top) {
+		l.Top = append(l.Top, f)
+		heap.Fix(l, len(l.Top)-1)
 		return
 	}
-	if len(l.top) > 0 && l.by.rank(&f) > l.by.rank(&l.top[0]) {
-		l.top[0] = f
+	if len(l.Top) > 0 && l.By.rank(&f) > l.By.rank(&l.Top[0]) {
+		l.Top[0] = f
 		heap.Fix(l, 0)
 	}
 }
 
-// answerList does one step's worth of the list that was asked for. Connections that come and go meanwhile may be missing;
+// AnswerList does one step's worth of the list that was asked for. Connections that come and go meanwhile may be missing;
 // each one's figures are of one moment.
-func (e *Egress) answerList(now int64) int {
+func (e *Shard) AnswerList(now int64) int {
 	l := e.list
 	if l == nil {
 		return 0
 	}
-	for last := min(len(e.conns), l.next+listBatch); l.next < last; l.next++ {
-		c := &e.conns[l.next]
+	for last := min(len(e.conns), l.Next+listBatch); l.Next < last; l.Next++ {
+		c := &e.conns[l.Next]
 		if !c.Has(transport.StateOpen) {
 			continue
 		}
-		l.open++
+		l.Open++
 		f := e.figures(c, now)
-		f.Age = time.Duration(max(l.now-c.OpenedAt, 0))
+		f.Age = time.Duration(max(l.Now-c.OpenedAt, 0))
 		l.offer(f)
 	}
-	if l.next == len(e.conns) {
+	if l.Next == len(e.conns) {
 		e.list = nil
-		close(l.done)
+		close(l.Done)
 	}
 	return 1
 }
 
-func (e *Egress) figures(c *transport.Conn, now int64) Figures {
+func (e *Shard) figures(c *transport.Conn, now int64) Figures {
 	f := Figures{
 		Conn: c.ID, Shard: e.shard, Class: c.Class, Age: time.Duration(now - c.OpenedAt), Quiet: time.Duration(now - c.LastSent),
 		Unsent: c.Unsent(), Answers: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent, Ended: c.Ended,
@@ -159,22 +159,22 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figure
 	case <-p.ended:
 		return nil, 0, ErrEnded
 	}
-	parts, now := make([]*listing, len(p.shards)), p.Now()
+	parts, now := make([]*Listing, len(p.shards)), p.Now()
 	for i := range parts {
-		parts[i] = &listing{by: by, now: now, next: 1, top: make([]Figures, 0, n), done: make(chan struct{})}
-		if err := p.send(event{kind: eventList, fd: int32(i), list: parts[i]}); err != nil {
+		parts[i] = &Listing{By: by, Now: now, Next: 1, Top: make([]Figures, 0, n), Done: make(chan struct{})}
+		if err := p.send(Event{Kind: EventList, FD: int32(i), List: parts[i]}); err != nil {
 			return nil, 0, err
 		}
 	}
 	for i, part := range parts {
 		select {
-		case <-part.done:
+		case <-part.Done:
 		case <-ctx.Done():
 			return nil, 0, fmt.Errorf("actors: shard %d has not listed its connections: %w", i, context.Cause(ctx))
 		case <-p.ended:
 			return nil, 0, ErrEnded
 		}
-		top, open = append(top, part.top...), open+part.open
+		top, open = append(top, part.Top...), open+part.Open
 	}
 	slices.SortFunc(top, func(a, b Figures) int {
 		return cmp.Or(cmp.Compare(by.rank(&b), by.rank(&a)), cmp.Compare(a.Conn, b.Conn))
@@ -187,17 +187,17 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figure
 // buffer. A frame above the connection's hard limit ends the connection.
 func (p *Pipeline[R, Q]) Answer(conn uint64, frame []byte) error {
 	done := make(chan error, 1)
-	if err := p.send(event{kind: eventAnswer, conn: conn, frame: string(frame), ack: func(err error) { done <- err }}); err != nil {
+	if err := p.send(Event{Kind: EventAnswer, Conn: conn, Frame: string(frame), Ack: func(err error) { done <- err }}); err != nil {
 		return err
 	}
 	return <-done // always answered: by the shard, or by finish
 }
 
 // answer is the shard's part of Answer.
-func (e *Egress) answer(ev *event, now int64) error {
+func (e *Shard) answer(ev *Event, now int64) error {
 	entry, ok := e.open(ev)
-	if !ok || !e.control(entry, ev.frame, now) {
-		return fmt.Errorf("actors: connection %d is gone", ev.conn)
+	if !ok || !e.control(entry, ev.Frame, now) {
+		return fmt.Errorf("actors: connection %d is gone", ev.Conn)
 	}
 	e.conns[entry].Ended++
 	return nil

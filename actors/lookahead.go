@@ -73,10 +73,10 @@ func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 		return
 	}
 	if s.Seq > g.verdict.Journal {
-		s.below |= belowJournal
+		s.below |= BelowJournal
 	}
 	if s.Seq > g.verdict.Replicas {
-		s.below |= belowReplicas
+		s.below |= BelowReplicas
 	}
 	s.waited = s.below
 }

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// phase is how far the pipeline's life has gone. It only moves forward. The pipeline's verbs write it (any goroutine),
+// Phase is how far the pipeline's life has gone. It only moves forward. The pipeline's verbs write it (any goroutine),
 // the actors read it every step.
-type phase struct {
+type Phase struct {
 	state    atomic.Uint32 // running .. fencedState
 	deadline atomic.Int64  // monotonic ns at which shards end by force; 0 = no deadline yet
 }
 
 const (
-	phaseRunning  = iota
-	phaseDraining // the producer closed the ring; all that becomes durable is delivered
-	phaseStopping // what was released is sent once more, nothing else
-	phaseFenced   // nothing is sent (R15)
+	PhaseRunning  = iota
+	PhaseDraining // the producer closed the ring; all that becomes durable is delivered
+	PhaseStopping // what was released is sent once more, nothing else
+	PhaseFenced   // nothing is sent (R15)
 )
 
-// advance moves to state if that is further, and sets the deadline if it is sooner.
-func (p *phase) advance(state uint32, deadline int64) {
+// Advance moves to state if that is further, and sets the deadline if it is sooner.
+func (p *Phase) Advance(state uint32, deadline int64) {
 	for {
 		old := p.state.Load()
 		if old >= state || p.state.CompareAndSwap(old, state) {
@@ -35,31 +35,31 @@ func (p *phase) advance(state uint32, deadline int64) {
 	}
 }
 
-// over reports that the gate releases nothing more.
-func (p *phase) over() bool { return p.state.Load() >= phaseStopping }
+// Over reports that the gate releases nothing more.
+func (p *Phase) Over() bool { return p.state.Load() >= PhaseStopping }
 
-// ending reports that connections are to be closed once they are served.
-func (p *phase) ending() bool { return p.state.Load() >= phaseDraining }
+// Ending reports that connections are to be closed once they are served.
+func (p *Phase) Ending() bool { return p.state.Load() >= PhaseDraining }
 
-// fenced reports that not one more byte may leave.
-func (p *phase) fenced() bool { return p.state.Load() == phaseFenced }
+// Fenced reports that not one more byte may leave.
+func (p *Phase) Fenced() bool { return p.state.Load() == PhaseFenced }
 
-// spread is how long closing in a drain may take: what is configured, or a third of the time that is left if that is less.
-func (p *phase) spread(configured, now int64) int64 {
+// Spread is how long closing in a drain may take: what is configured, or a third of the time that is left if that is less.
+func (p *Phase) Spread(configured, now int64) int64 {
 	if d := p.deadline.Load(); d != 0 {
 		return min(configured, max(d-now, 0)/3)
 	}
 	return configured
 }
 
-// short reports that of the time there was at since a quarter is left, or less than a second: nobody is waited for any more.
-func (p *phase) short(since, now int64) bool {
+// Short reports that of the time there was at since a quarter is left, or less than a second: nobody is waited for any more.
+func (p *Phase) Short(since, now int64) bool {
 	d := p.deadline.Load()
 	return d != 0 && d-now <= min(int64(time.Second), max(d-since, 0)/4)
 }
 
-// expired reports that the deadline has passed.
-func (p *phase) expired(now int64) bool {
+// Expired reports that the deadline has passed.
+func (p *Phase) Expired(now int64) bool {
 	d := p.deadline.Load()
 	return d != 0 && now >= d
 }

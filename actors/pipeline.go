@@ -32,7 +32,7 @@ type Pipeline[R, Q any] struct {
 	cfg    Config
 	slots  *mailbox.Writer[Slot[R, Q]]
 	policy *durability.Switch
-	phase  *phase
+	phase  *Phase
 	alarm  *durability.Degradation
 	limits atomic.Pointer[[]transport.Limits] // written by SetLimits, read by shards once a step
 	permit atomic.Int64                       // connections open or being opened
@@ -40,13 +40,13 @@ type Pipeline[R, Q any] struct {
 	gate      *Gate[R, Q]
 	encoder   *Encode[R, Q]
 	control   *Control
-	shards    []*Egress
+	shards    []*Shard
 	rings     []transport.Info
 	diagnosis transport.Diagnosis
 	runner    *run.Runner
-	events    *mailbox.Sender[event]
-	inbox     *mailbox.Receiver[event]
-	queues    []*mailbox.Reader[event]
+	events    *mailbox.Sender[Event]
+	inbox     *mailbox.Receiver[Event]
+	queues    []*mailbox.Reader[Event]
 
 	ended chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
 	err   error         // why it ended; read after ended
@@ -93,7 +93,7 @@ func newPipeline[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source dura
 		return nil, err
 	}
 	p := &Pipeline[R, Q]{
-		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(phase), alarm: new(durability.Degradation),
+		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(Phase), alarm: new(durability.Degradation),
 		ended: make(chan struct{}), listTurn: make(chan struct{}, 1), orphans: map[uint64]int32{},
 	}
 	p.limits.Store(&cfg.Limits)
@@ -124,10 +124,10 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	}
 	p.encoder = &Encode[R, Q]{
 		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch,
-		claim: recordBytes + framer.Room() + parentBytes,
+		claim: RecordBytes + framer.Room() + ParentBytes,
 		rec:   cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), waiting: make([]int, cfg.Shards),
 	}
-	p.events, p.inbox = mailbox.NewMPSC[event](controlEvents)
+	p.events, p.inbox = mailbox.NewMPSC[Event](controlEvents)
 	p.control = &Control{
 		events: p.inbox, notify: cfg.OnNotice, batch: eventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
 	}
@@ -170,19 +170,19 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 		return fmt.Errorf("actors: ring of shard %d: %w", i, err)
 	}
 	frames, inbox := mailbox.NewBytes(cfg.frameRing(of(own) == of(roleEncode)))
-	events, queue := mailbox.NewSPSC[event](shardEvents)
+	events, queue := mailbox.NewSPSC[Event](shardEvents)
 	notices, heard := mailbox.NewSPSC[Notice](shardNotices)
 	frames.SetSignal(signal(roleEncode))
 	inbox.SetSignal(signal(own))
 	events.SetSignal(signal(roleControl))
 	queue.SetSignal(signal(own))
 	heard.SetSignal(signal(roleControl))
-	e := &Egress{
+	e := &Shard{
 		name: fmt.Sprintf("egress-%d", i), shard: i, cfg: cfg.Egress, frames: inbox, events: queue, notice: notices,
 		ring: ring, slab: slab, limits: &p.limits, permit: &p.permit, phase: p.phase,
 		rec: cfg.Collector.Register("egress", i), conns: make([]transport.Conn, 1), entries: ring.Info().Entries,
 		traces: tracer{
-			box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler, alarm: p.alarm, oldest: traced{record: record{received: never}},
+			box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler, alarm: p.alarm, oldest: traced{record: Record{Received: never}},
 		},
 	}
 	p.rings = append(p.rings, ring.Info())

@@ -93,7 +93,7 @@ func (p *Pipeline[R, Q]) gauges() {
 	})
 	add(telemetry.PolicyDegradedSeconds, no, func() float64 { return p.alarm.Total(p.Now()).Seconds() })
 	add(telemetry.PipelineHealthy, no, func() float64 {
-		if p.phase.over() {
+		if p.phase.Over() {
 			return 0
 		}
 		return 1

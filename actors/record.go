@@ -6,7 +6,7 @@ import (
 	"sluice/telemetry"
 )
 
-// record is what the encoder writes before the frame bytes of each entry of a shard's frame ring: all that the
+// Record is what the encoder writes before the frame bytes of each entry of a shard's frame ring: all that the
 // shard needs to deliver, time and account for the answer without looking at the slot again.
 //
 //	 0 conn      u64   connection id
@@ -19,43 +19,43 @@ import (
 //	48 opened    u32   ns after received
 //	52 encoded   u32   ns after received
 //	56 crossed   u32   ns after received at which the first of two awaited cursors passed it; 0 = not
-//	60 flags     u32   the record bits below, reason of tracing, kind
+//	60 flags     u32   the Record bits below, reason of tracing, kind
 //
-// A record with recordParent ends, behind the frames, with the trace context of its request (parentBytes).
-type record struct {
-	conn, hash, position, seq          uint64
-	received                           int64
-	matched, consumed, opened, encoded uint32
-	crossed, flags                     uint32
+// A Record with recordParent ends, behind the frames, with the trace context of its request (parentBytes).
+type Record struct {
+	Conn, Hash, Position, Seq          uint64
+	Received                           int64
+	Matched, Consumed, Opened, Encoded uint32
+	Crossed, Flags                     uint32
 }
 
-// recordBytes is one cache line.
-const recordBytes = 64
+// RecordBytes is one cache line.
+const RecordBytes = 64
 
 const (
-	recordLast   = 1 << 0 // the unit ends with BatchEnd: a request is answered
-	recordFailed = 1 << 1 // no frame follows: the encoder failed and the connection has to end
-	recordParent = 1 << 2 // the frames are followed by a trace context
-	recordTraced = 0xff << recordReason
-	recordWaits  = 4  // shift of Slot.waited
-	recordReason = 8  // shift of the reason of tracing, telemetry.TraceReason
-	recordKind   = 16 // shift of the slot's Kind
+	RecordLast   = 1 << 0 // the unit ends with BatchEnd: a request is answered
+	RecordFailed = 1 << 1 // no frame follows: the encoder failed and the connection has to end
+	RecordParent = 1 << 2 // the frames are followed by a trace context
+	RecordTraced = 0xff << RecordReason
+	RecordWaits  = 4  // shift of Slot.waited
+	RecordReason = 8  // shift of the reason of tracing, telemetry.TraceReason
+	RecordKind   = 16 // shift of the slot's Kind
 
-	parentBytes = telemetry.ParentBytes
+	ParentBytes = telemetry.ParentBytes
 )
 
-// recordIn is the record at the start of b, in place: both ends of a frame ring are in this process, and its records begin
+// RecordIn is the record at the start of b, in place: both ends of a frame ring are in this process, and its records begin
 // at multiples of 8.
-func recordIn(b []byte) *record {
-	_ = b[recordBytes-1]
-	return (*record)(unsafe.Pointer(unsafe.SliceData(b)))
+func RecordIn(b []byte) *Record {
+	_ = b[RecordBytes-1]
+	return (*Record)(unsafe.Pointer(unsafe.SliceData(b)))
 }
 
 // The size of a record is what the table above says.
-var _ = [1]struct{}{}[unsafe.Sizeof(record{})-recordBytes]
+var _ = [1]struct{}{}[unsafe.Sizeof(Record{})-RecordBytes]
 
-// since is to - from in ns, clamped to 0..2^32-1: clocks of different cores may differ by a few ns.
-func since(from, to int64) uint32 {
+// Since is to - from in ns, clamped to 0..2^32-1: clocks of different cores may differ by a few ns.
+func Since(from, to int64) uint32 {
 	d := to - from
 	if uint64(d) < 1<<32 {
 		return uint32(d)

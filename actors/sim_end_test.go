@@ -23,13 +23,13 @@ func (w *world) end() {
 				w.depart(p)
 			}
 		}
-		w.p.phase.advance(phaseDraining, w.patience)
+		w.p.phase.Advance(PhaseDraining, w.patience)
 	case finaleStop:
 		w.stats.Stops++
-		w.cut(phaseStopping)
+		w.cut(PhaseStopping)
 	case finaleFence:
 		w.stats.Fences++
-		w.cut(phaseFenced)
+		w.cut(PhaseFenced)
 	}
 	w.p.runner.Wake()
 }
@@ -42,7 +42,7 @@ func (w *world) cut(phase uint32) {
 		w.deadline = min(w.deadline, w.patience) // an earlier one stays
 	}
 	w.halted = w.p.gate.slots.Position()
-	w.p.phase.advance(phase, w.deadline)
+	w.p.phase.Advance(phase, w.deadline)
 	w.watchEnd()
 }
 
@@ -50,7 +50,7 @@ func (w *world) cut(phase uint32) {
 func (w *world) giveUp() {
 	if w.ending && w.swarm.finale == finaleDrainStop && !w.cutShort {
 		w.stats.Stops++
-		w.cut(phaseStopping)
+		w.cut(PhaseStopping)
 		w.p.runner.Wake()
 	}
 }
@@ -74,9 +74,9 @@ func (w *world) watchEnd() {
 	for i, e := range w.p.shards {
 		sent := int64(w.rings[i].Counters().Bytes)
 		switch {
-		case w.p.phase.fenced() && w.asked[i] == 0:
+		case w.p.phase.Fenced() && w.asked[i] == 0:
 			w.asked[i] = w.rings[i].Asked() + 1
-		case w.p.phase.fenced() && w.asked[i] != w.rings[i].Asked()+1:
+		case w.p.phase.Fenced() && w.asked[i] != w.rings[i].Asked()+1:
 			w.fail("shard %d asked for a send after the fence (R15)", i)
 		case !e.Gauges.Fenced.Load():
 		case w.silent[i] < 0:
@@ -124,7 +124,7 @@ func (w *world) ledger() {
 	for r := range telemetry.DropReason(telemetry.NumDropReasons) {
 		dropped += sum.C[r.Counter()]
 	}
-	w.lastFlush = w.healthy && w.cutShort && !w.p.phase.fenced()
+	w.lastFlush = w.healthy && w.cutShort && !w.p.phase.Fenced()
 	w.healthy = false // how long ago the rest came is not known
 	delivered, whole := sum.C[telemetry.EgressFramesSent], uint64(0)
 	for _, p := range w.peers {

@@ -9,7 +9,7 @@ import (
 
 // produce publishes a burst of slots.
 func (w *world) produce() {
-	if !w.faults || w.p.phase.ending() { // what is published to a pipeline that has ended is nobody's
+	if !w.faults || w.p.phase.Ending() { // what is published to a pipeline that has ended is nobody's
 		return
 	}
 	r := w.r
@@ -100,7 +100,7 @@ func (w *world) clients() {
 
 // depart is a reader that ends because the node does: its client gets whatever can be delivered until the end.
 func (w *world) depart(p *peer) {
-	if w.p.events.TrySend(event{kind: eventDisconnect, conn: p.id, hash: transport.Hash(p.id), owed: p.owed, reason: transport.ReasonShutdown}) {
+	if w.p.events.TrySend(Event{Kind: EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
 		w.stats.Departs++
 		p.gone = true
 	}
@@ -113,7 +113,7 @@ func (w *world) letGo(p *peer) {
 		why = transport.ReasonPeerReset
 		p.cut = true
 	}
-	if w.p.events.TrySend(event{kind: eventDisconnect, conn: p.id, hash: transport.Hash(p.id), owed: p.owed, reason: why}) {
+	if w.p.events.TrySend(Event{Kind: EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: why}) {
 		p.gone = true
 		for i, s := range p.slots {
 			if s.last || s.kind == KindBatchEnd {
@@ -161,7 +161,7 @@ func (w *world) disturb() {
 
 // answer sends a frame that answers a request which was no slot.
 func (w *world) answer(p *peer) {
-	ev := event{kind: eventAnswer, conn: p.id, hash: transport.Hash(p.id), frame: simAnswer, ack: func(err error) {
+	ev := Event{Kind: EventAnswer, Conn: p.id, Hash: transport.Hash(p.id), Frame: simAnswer, Ack: func(err error) {
 		if err == nil {
 			p.answered++
 		}
@@ -181,8 +181,8 @@ func (w *world) connect(id uint64) {
 	fd, sim := w.net.Open(w.swarm.window)
 	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct), alone: w.r.pct(w.swarm.alonePct)}
 	p.class = uint8(w.r.n(simClasses))
-	ev := event{kind: eventConnect, conn: id, hash: transport.Hash(id), fd: fd, class: p.class, alone: p.alone, since: w.p.slots.Published()}
-	ev.ack = func(err error) {
+	ev := Event{Kind: EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Class: p.class, Alone: p.alone, Since: w.p.slots.Published()}
+	ev.Ack = func(err error) {
 		w.connecting[id] = false
 		if err == nil {
 			p.owned, w.used[id] = true, true
@@ -194,7 +194,7 @@ func (w *world) connect(id uint64) {
 			return
 		}
 		w.stats.Refused++
-		if !w.used[id] && !errors.Is(err, errSimFull) && !w.p.phase.ending() {
+		if !w.used[id] && !errors.Is(err, errSimFull) && !w.p.phase.Ending() {
 			w.fail("connection %d was refused although its id is new: %v (R30)", id, err)
 		}
 		w.p.permit.Add(-1)
@@ -205,7 +205,7 @@ func (w *world) connect(id uint64) {
 		w.stats.Reuses++
 	}
 	if !w.p.events.TrySend(ev) {
-		ev.ack(errSimFull)
+		ev.Ack(errSimFull)
 	}
 }
 
@@ -222,8 +222,8 @@ func (w *world) leave() {
 		return
 	}
 	shed := uint64(1 + w.r.n(100)) // if it is told that the server is busy
-	send := func(kind eventKind) bool {
-		return w.p.events.TrySend(event{kind: kind, conn: p.id, hash: transport.Hash(p.id), owed: shed, reason: transport.ReasonKicked})
+	send := func(kind EventKind) bool {
+		return w.p.events.TrySend(Event{Kind: kind, Conn: p.id, Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
 	}
 	switch w.r.n(5) {
 	case 0:
@@ -242,12 +242,12 @@ func (w *world) leave() {
 		p.cut = true
 		p.sim.Reset()
 	case 3:
-		if send(eventKick) {
+		if send(EventKick) {
 			w.stats.Kicks++
 			p.cut, p.kicked = true, true
 		}
 	case 4:
-		if send(eventBusy) {
+		if send(EventBusy) {
 			w.stats.Busies++
 			w.busy[p.id].asked += shed
 		}

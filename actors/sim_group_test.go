@@ -96,7 +96,7 @@ func (s *simGroup) Sleep(time.Duration) {
 // sleep and awaits its entry in the ledger.
 func (s *simGroup) timers() bool {
 	for _, a := range s.group.Actors {
-		if e, ok := a.(*Egress); ok && len(e.samples) > 0 {
+		if e, ok := a.(*Shard); ok && len(e.samples) > 0 {
 			return true
 		}
 	}
@@ -112,7 +112,7 @@ func (w *world) clock() int64 {
 	}
 	// The first look ends the sleep, the second begins the round, a third follows a step that did something. At the
 	// end connections are closed by the clock alone.
-	if s.looks++; s.looks > 2 && !w.p.phase.ending() {
+	if s.looks++; s.looks > 2 && !w.p.phase.Ending() {
 		w.fail("%s had work when its sleep timed out, and nobody had woken it: a lost wake-up (I12)", s.group.Name)
 	}
 	return w.now

@@ -140,7 +140,7 @@ func (o *oracle) released(from, to uint64) {
 // asleep checks that a gate that goes to sleep holds back nothing that may pass (I12).
 func (o *oracle) asleep() {
 	p := o.w.p
-	if _, pending := p.policy.Pending(); pending || p.phase.over() {
+	if _, pending := p.policy.Pending(); pending || p.phase.Over() {
 		return
 	}
 	if !o.w.ending { // in a drain the gate ends when the ring is empty

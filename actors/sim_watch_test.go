@@ -71,7 +71,7 @@ func (w *world) overstayed(c *transport.Conn) {
 	case s.over != 0 && w.now-s.over > int64(l.SoftFor)+simPatience:
 		w.fail("%v: has had %d unsent bytes for %d ns, more than the soft limit, and is not closed (R23)", p, c.Unsent(), w.now-s.over)
 	}
-	if w.listens(p) && !w.p.phase.ending() {
+	if w.listens(p) && !w.p.phase.Ending() {
 		silence := w.now - p.heard
 		if w.stats.Silence = max(w.stats.Silence, silence); silence > simSilence {
 			w.fail("%v: heard nothing for %d ns (R24)", p, silence)
@@ -133,7 +133,7 @@ func (t simTap) Shutdown(fd int32) error {
 
 // listRequest is a list of connections under way, as Pipeline.Top asks for it.
 type listRequest struct {
-	parts []*listing
+	parts []*Listing
 	sent  int // of parts: on their way
 }
 
@@ -145,7 +145,7 @@ func (w *world) askList() {
 	l := &w.lists
 	if l.answered() && !w.ending && w.faults {
 		for range w.p.shards {
-			l.parts = append(l.parts, &listing{by: Order(w.r.n(3)), next: 1, top: make([]Figures, 0, 3), done: make(chan struct{})})
+			l.parts = append(l.parts, &Listing{By: Order(w.r.n(3)), Next: 1, Top: make([]Figures, 0, 3), Done: make(chan struct{})})
 		}
 	}
 	w.takeList()
@@ -154,19 +154,19 @@ func (w *world) askList() {
 // takeList asks the shards that were not asked yet, and checks a list that is whole.
 func (w *world) takeList() {
 	l := &w.lists
-	for l.sent < len(l.parts) && w.p.events.TrySend(event{kind: eventList, fd: int32(l.sent), list: l.parts[l.sent]}) {
+	for l.sent < len(l.parts) && w.p.events.TrySend(Event{Kind: EventList, FD: int32(l.sent), List: l.parts[l.sent]}) {
 		l.sent++
 	}
 	for i, part := range l.parts {
 		select {
-		case <-part.done:
+		case <-part.Done:
 		default:
 			return
 		}
-		if len(part.top) != min(part.open, cap(part.top)) {
-			w.fail("shard %d lists %d of %d connections", i, len(part.top), part.open)
+		if len(part.Top) != min(part.Open, cap(part.Top)) {
+			w.fail("shard %d lists %d of %d connections", i, len(part.Top), part.Open)
 		}
-		for _, f := range part.top {
+		for _, f := range part.Top {
 			if int(f.Conn) >= len(w.used) || !w.used[f.Conn] || f.Shard != i {
 				w.fail("shard %d lists connection %d of shard %d", i, f.Conn, f.Shard)
 			}

@@ -168,11 +168,11 @@ func (w *world) shortQueues() {
 		}
 		panic("an actor without a group")
 	}
-	p.events, p.inbox = mailbox.NewMPSC[event](pick(w.r, 4, 64))
+	p.events, p.inbox = mailbox.NewMPSC[Event](pick(w.r, 4, 64))
 	p.inbox.SetSignal(signal(p.control))
 	p.control.events = p.inbox
 	for i, e := range p.shards {
-		in, out := mailbox.NewSPSC[event](pick(w.r, 1, 4))
+		in, out := mailbox.NewSPSC[Event](pick(w.r, 1, 4))
 		in.SetSignal(signal(p.control))
 		out.SetSignal(signal(e))
 		p.control.shards[i], e.events, p.queues[i] = in, out, out
@@ -284,7 +284,7 @@ func (w *world) stepGroup() {
 				w.oracle.released(w.released, position)
 				w.released = position
 			}
-			if w.p.phase.over() {
+			if w.p.phase.Over() {
 				w.watchEnd()
 			}
 			return

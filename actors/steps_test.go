@@ -175,9 +175,9 @@ func (b *table) join(id uint64) {
 	b.t.Helper()
 	answered := false
 	b.permit.Add(1)
-	b.events.TrySend(event{
-		kind: eventConnect, conn: id, hash: transport.Hash(id), fd: int32(id), alone: true, since: b.slots.Published(),
-		ack: func(err error) {
+	b.events.TrySend(Event{
+		Kind: EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id), Alone: true, Since: b.slots.Published(),
+		Ack: func(err error) {
 			if answered = true; err != nil {
 				b.t.Fatal(err)
 			}

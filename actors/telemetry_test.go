@@ -54,7 +54,7 @@ func TestStagesAddUpToTheWhole(t *testing.T) {
 func TestAControlFrameDoesNotTimeTheBatch(t *testing.T) {
 	s := newBench(t, 4, 1)
 	for range 8 {
-		if !s.events.TrySend(event{kind: eventBusy, owed: 1, conn: 1, hash: transport.Hash(1)}) {
+		if !s.events.TrySend(Event{Kind: EventBusy, Owed: 1, Conn: 1, Hash: transport.Hash(1)}) {
 			t.Fatal("the control mailbox is full")
 		}
 		s.run(16, 4, 64)
