@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/encode"
 	"sluice/mailbox"
@@ -78,7 +79,7 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	for id := 1; id <= conns; id++ {
 		acked := false
 		p.permit.Add(1)
-		p.events.TrySend(Event{Kind: EventConnect, Conn: uint64(id), Hash: transport.Hash(uint64(id)), FD: 1, Alone: true, Ack: func(err error) { acked = err == nil }})
+		p.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: uint64(id), Hash: transport.Hash(uint64(id)), FD: 1, Alone: true, Ack: func(err error) { acked = err == nil }})
 		s.step()
 		if !acked {
 			b.Fatal("connect refused")
@@ -179,7 +180,7 @@ func BenchmarkGate(b *testing.B) {
 // BenchmarkEncode is the encoder alone: slots become records in the frame ring.
 func BenchmarkEncode(b *testing.B) {
 	s := newBench(b, 1, 1)
-	inbox := s.shards[0].frames
+	inbox := s.shards[0].Frames()
 	b.ReportAllocs()
 	for b.Loop() {
 		s.fill(1024, 1, 64)
@@ -203,16 +204,16 @@ func BenchmarkEgress(b *testing.B) {
 	s := newBench(b, conns, 1)
 	e := s.shards[0]
 	w, r := mailbox.NewBytes(4 << 20)
-	e.frames = r
+	e.SetFrames(r)
 	frame := []byte(encode.BatchEnd)
 	b.ReportAllocs()
 	for b.Loop() {
 		for i := range batch {
 			id := uint64(1 + i%conns)
-			room := w.Claim(RecordBytes + len(frame))
-			*RecordIn(room) = Record{Conn: id, Hash: transport.Hash(id), Flags: RecordLast}
-			copy(room[RecordBytes:], frame)
-			w.Commit(RecordBytes + len(frame))
+			room := w.Claim(shard.RecordBytes + len(frame))
+			*shard.RecordIn(room) = shard.Record{Conn: id, Hash: transport.Hash(id), Flags: shard.RecordLast}
+			copy(room[shard.RecordBytes:], frame)
+			w.Commit(shard.RecordBytes + len(frame))
 		}
 		w.Publish()
 		for e.Step(s.Now()) > 0 {

@@ -7,11 +7,37 @@ import (
 	"time"
 
 	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/encode"
 	"sluice/telemetry"
 	"sluice/transport"
 )
+
+// EgressConfig sets the cadence and bounds of a shard.
+type EgressConfig struct {
+	FlushBytes int           // unsent bytes of one connection that queue its send before the inbox is empty
+	FlushSlots int           // answers appended that end a step's drain, if 256 for each dirty connection are fewer
+	DrainMax   int           // answers appended in one step at most
+	Heartbeat  time.Duration // a connection that sent nothing for so long gets a heartbeat
+	Tick       time.Duration // how often limits of blocked connections are judged
+
+	// DrainSpread is the time over which a drain closes connections, so that clients do not all come back at once; at most
+	// a third of the time to the deadline; default 1 s.
+	DrainSpread time.Duration
+
+	// pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most run.SleepMax. Worlds with
+	// shorter sleeps set it.
+	pause time.Duration
+}
+
+// parts is the configuration as a shard takes it.
+func (c *EgressConfig) parts() shard.Config {
+	return shard.Config{
+		FlushBytes: c.FlushBytes, FlushSlots: c.FlushSlots, DrainMax: c.DrainMax, Heartbeat: c.Heartbeat, Tick: c.Tick,
+		DrainSpread: c.DrainSpread, Pause: c.pause,
+	}
+}
 
 // Placement says which actors share a goroutine.
 type Placement uint8
@@ -202,7 +228,7 @@ func (c *Config) validate() error {
 		{c.Batch < 0, fmt.Sprintf("batch of %d slots; use at least 1, or 0 for the default", c.Batch)},
 		{c.MaxFrame < 5 || c.MaxFrame > encode.MaxFrameLimit, fmt.Sprintf("largest frame of %d B; use 5..%d", c.MaxFrame, encode.MaxFrameLimit)},
 		{c.Shards < 1 || c.Shards > MaxShards, fmt.Sprintf("%d shards; use 1..%d", c.Shards, MaxShards)},
-		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(RecordBytes+c.MaxFrame)),
+		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(shard.RecordBytes+c.MaxFrame)),
 			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B", c.FrameRing, frameRingLeast, c.MaxFrame)},
 		{c.MaxConnections < 1, fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
 		{c.Heartbeat < c.Egress.Tick, fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
@@ -223,7 +249,7 @@ func (c *Config) frameRing(shared bool) int {
 	if c.FrameRing != 0 {
 		return c.FrameRing
 	}
-	answer := RecordBytes + c.MaxFrame + 64
+	answer := shard.RecordBytes + c.MaxFrame + 64
 	size := 4 << 20
 	if shared {
 		size = min(size, ceilPower(c.Batch*answer))

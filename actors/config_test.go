@@ -48,7 +48,7 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 			p, err := newPipeline(cfg, askEncoder{}, durability.NewCursors(0))
 			if err == nil {
 				for _, e := range p.shards {
-					if err := e.ring.Close(); err != nil {
+					if err := e.CloseRing(); err != nil {
 						t.Error(err)
 					}
 				}

@@ -3,6 +3,7 @@ package actors
 import (
 	"runtime"
 
+	"sluice/actors/internal/shard"
 	"sluice/mailbox"
 	"sluice/telemetry"
 )
@@ -10,14 +11,14 @@ import (
 // Control routes events from any goroutine to the shard that owns the connection, and the shards' notices to the
 // embedder. It is the only reader of the bounded control mailbox.
 type Control struct {
-	events  *mailbox.Receiver[Event]
-	shards  []*mailbox.Writer[Event]
-	notices []*mailbox.Reader[Notice]
+	events  *mailbox.Receiver[shard.Event]
+	shards  []*mailbox.Writer[shard.Event]
+	notices []*mailbox.Reader[shard.Notice]
 	notify  func(Notice) // may be nil; must not block
 	rec     *telemetry.Recorder
 	batch   int
 
-	held    Event // taken from events while its shard's mailbox was full
+	held    shard.Event // taken from events while its shard's mailbox was full
 	holding bool
 	gone    []uint64 // connections whose readers let go when no shard took it any more
 }
@@ -37,14 +38,14 @@ func (c *Control) Step(now int64) int {
 				break
 			}
 		}
-		shard := c.held.Shard(len(c.shards))
-		if c.notices[shard].Done() { // it has ended, and would keep the events of the others waiting for ever
+		to := c.held.Shard(len(c.shards))
+		if c.notices[to].Done() { // it has ended, and would keep the events of the others waiting for ever
 			c.settle(&c.held)
-			c.held, c.holding = Event{}, false
+			c.held, c.holding = shard.Event{}, false
 			work++
 			continue
 		}
-		w := c.shards[shard]
+		w := c.shards[to]
 		room := w.Claim(1)
 		if c.holding = room == nil; c.holding {
 			break // the shard is behind; its events stay in order
@@ -52,17 +53,17 @@ func (c *Control) Step(now int64) int {
 		room[0] = c.held
 		w.Commit(1)
 		w.Publish()
-		if c.held.Kind <= EventKick {
+		if c.held.Kind <= shard.EventKick {
 			c.rec.B.C[counterOf(c.held.Kind)]++
 		}
-		c.held = Event{}
+		c.held = shard.Event{}
 		work++
 	}
 	for _, r := range c.notices {
 		b := r.Batch(c.batch)
 		for i := range b {
 			if c.notify != nil {
-				c.notify(b[i])
+				c.notify(noticeOf(&b[i]))
 			}
 		}
 		r.Release(len(b))
@@ -72,18 +73,18 @@ func (c *Control) Step(now int64) int {
 }
 
 // settle answers an event that no shard will take: its shard has ended, or the whole pipeline has and finish calls.
-func (c *Control) settle(ev *Event) {
+func (c *Control) settle(ev *shard.Event) {
 	switch ev.Kind {
-	case EventConnect, EventAnswer:
+	case shard.EventConnect, shard.EventAnswer:
 		ev.Ack(ErrEnded)
-	case EventDisconnect:
+	case shard.EventDisconnect:
 		c.gone = append(c.gone, ev.Conn)
 	}
 }
 
 // settleAll answers what is left in a control mailbox that was closed.
 func (c *Control) settleAll(events interface {
-	Recv() (Event, bool)
+	Recv() (shard.Event, bool)
 	Done() bool
 }) {
 	for !events.Done() {
@@ -95,10 +96,10 @@ func (c *Control) settleAll(events interface {
 	}
 }
 
-func counterOf(k EventKind) telemetry.Counter {
+func counterOf(k shard.EventKind) telemetry.Counter {
 	return [...]telemetry.Counter{
-		EventConnect: telemetry.ControlConnected, EventDisconnect: telemetry.ControlDisconnected,
-		EventBusy: telemetry.ControlBusy, EventKick: telemetry.ControlKicked,
+		shard.EventConnect: telemetry.ControlConnected, shard.EventDisconnect: telemetry.ControlDisconnected,
+		shard.EventBusy: telemetry.ControlBusy, shard.EventKick: telemetry.ControlKicked,
 	}[k]
 }
 

@@ -4,20 +4,21 @@ import (
 	"errors"
 	"testing"
 
+	"sluice/actors/internal/shard"
 	"sluice/transport"
 )
 
 // unfilled is a closed mailbox with a sender that has its place and fills it only after some looks.
 type unfilled struct {
 	looks int
-	left  []Event
+	left  []shard.Event
 }
 
 func (u *unfilled) Done() bool { return len(u.left) == 0 }
 
-func (u *unfilled) Recv() (ev Event, ok bool) {
+func (u *unfilled) Recv() (ev shard.Event, ok bool) {
 	if u.looks--; u.looks >= 0 || u.Done() {
-		return Event{}, false
+		return shard.Event{}, false
 	}
 	ev, u.left = u.left[0], u.left[1:]
 	return ev, true
@@ -27,13 +28,13 @@ func (u *unfilled) Recv() (ev Event, ok bool) {
 // ever, and a socket stay open.
 func TestTheEndWaitsForASenderThatFillsItsPlace(t *testing.T) {
 	answers := 0
-	u := &unfilled{looks: 3, left: []Event{
-		{Kind: EventConnect, Conn: 1, Ack: func(err error) {
+	u := &unfilled{looks: 3, left: []shard.Event{
+		{Kind: shard.EventConnect, Conn: 1, Ack: func(err error) {
 			if answers++; !errors.Is(err, ErrEnded) {
 				t.Errorf("connect: %v", err)
 			}
 		}},
-		{Kind: EventDisconnect, Conn: 2, Reason: transport.ReasonPeerClosed},
+		{Kind: shard.EventDisconnect, Conn: 2, Reason: transport.ReasonPeerClosed},
 	}}
 	c := &Control{}
 	c.settleAll(u)

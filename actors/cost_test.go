@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -82,7 +83,7 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 		}
 		acked := false
 		p.permit.Add(1)
-		p.events.TrySend(Event{Kind: EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Alone: true, Ack: func(err error) { acked = err == nil }})
+		p.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Alone: true, Ack: func(err error) { acked = err == nil }})
 		r.step()
 		if !acked {
 			t.Fatal("connect refused")

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/encode"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -45,8 +47,8 @@ func TestEgressABusyClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("closed as %v, although one send of 120 was short", why)
 	}
-	if shard := b.shards[0]; shard.stuck != 0 {
-		t.Errorf("%d connections are blocked, want none", shard.stuck)
+	if shard := b.shards[0]; shard.Blocked() != 0 {
+		t.Errorf("%d connections are blocked, want none", shard.Blocked())
 	}
 }
 
@@ -126,7 +128,7 @@ func TestEgressAsksAgainBeforeTheHardLimit(t *testing.T) {
 func TestEgressHeartbeatsToTheHalfClosed(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
 	b.join(1)
-	b.events.TrySend(Event{Kind: EventDisconnect, Conn: 1, Hash: transport.Hash(1), Reason: transport.ReasonPeerClosed, Owed: 1})
+	b.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: 1, Hash: transport.Hash(1), Reason: transport.ReasonPeerClosed, Owed: 1})
 	b.settle()
 	b.pass(25*time.Second, 50*time.Millisecond)
 	if n := b.sum(telemetry.EgressHeartbeats); n != 2 {
@@ -147,7 +149,7 @@ func TestEgressDoesNotSpinWhereASocketIsWritableAndTakesNothing(t *testing.T) {
 	b := blockedTable(t, lenient())
 	sends := b.ring.sends[1]
 	for range 20 { // of one tick each
-		b.now += int64(b.shards[0].cfg.Tick)
+		b.now += int64(b.cfg.Egress.Tick)
 		for range 100 {
 			b.ring.ready(1)
 			b.step()
@@ -178,7 +180,7 @@ func TestEgressAFullQueueOfAnswersEndsNobodyElse(t *testing.T) {
 	const most = 1 << 20 / 8 // answers that a queue can hold
 	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
 		for range 200 {
-			b.events.TrySend(Event{Kind: EventBusy, Owed: 1, Conn: 2, Hash: transport.Hash(2)})
+			b.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 2, Hash: transport.Hash(2)})
 		}
 		b.settle()
 	}
@@ -197,7 +199,7 @@ func TestEgressTellsOfEveryRequestThatWasShed(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 64 })
 	b.join(1)
 	const n = 5001
-	b.events.TrySend(Event{Kind: EventBusy, Owed: n, Conn: 1, Hash: transport.Hash(1)})
+	b.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: n, Conn: 1, Hash: transport.Hash(1)})
 	b.settle()
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("closed as %v", why)
@@ -238,7 +240,7 @@ func draining(t *testing.T, l transport.Limits, deadline time.Duration) *table {
 	if deadline != 0 {
 		until = b.now + int64(deadline)
 	}
-	b.phase.Advance(PhaseDraining, until)
+	b.phase.Advance(run.PhaseDraining, until)
 	b.gate.Close()
 	b.encoder.Close()
 	return b
@@ -274,7 +276,7 @@ func TestADrainClosesWhenClientsHaveWhatTheKernelTook(t *testing.T) {
 		t.Fatal("closed before the limit of no progress")
 	}
 	b.wait(300 * time.Millisecond)
-	if n := b.shards[0].rec.B.C[telemetry.CloseShutdown.Counter()]; b.ring.shut[1] != 1 || n != 1 {
+	if n := b.shards[0].Recorder().B.C[telemetry.CloseShutdown.Counter()]; b.ring.shut[1] != 1 || n != 1 {
 		t.Errorf("shut %d times, %d times as %v; want once", b.ring.shut[1], n, transport.ReasonShutdown)
 	}
 }
@@ -289,8 +291,8 @@ func TestADrainStopsWaitingBeforeItsDeadline(t *testing.T) {
 			t.Fatalf("of %v: closed before only %v were left", deadline, margin)
 		}
 		b.wait(100 * time.Millisecond)
-		if b.ring.shut[1] != 1 || b.shards[0].overdue {
-			t.Errorf("of %v: shut %d times with %v left, overdue: %v", deadline, b.ring.shut[1], margin, b.shards[0].overdue)
+		if b.ring.shut[1] != 1 || b.shards[0].Overdue() {
+			t.Errorf("of %v: shut %d times with %v left, overdue: %v", deadline, b.ring.shut[1], margin, b.shards[0].Overdue())
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/actors/internal/run"
 	"sluice/encode"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -23,7 +24,7 @@ func TestTrap13OneStepServesEveryDirtyConnection(t *testing.T) {
 	b.persist()
 	b.gate.Step(b.now)
 	b.encoder.Step(b.now)
-	for b.shards[0].frames.Len() > 0 {
+	for b.shards[0].Frames().Len() > 0 {
 		b.shards[0].Step(b.now)
 	}
 	for id := int32(1); id <= n; id++ {
@@ -73,7 +74,7 @@ func TestEgressBlamesNobodyForARingInDoubt(t *testing.T) {
 			}
 			b.persist()
 			b.step()
-			if b.shards[0].err == nil {
+			if b.shards[0].Err() == nil {
 				t.Fatal("the shard did not notice")
 			}
 			if b.shards[0].Close() == nil {
@@ -85,7 +86,7 @@ func TestEgressBlamesNobodyForARingInDoubt(t *testing.T) {
 					t.Errorf("connection %d was closed as %v", id, why)
 				}
 			}
-			b.shards[0].rec.Unpark()
+			b.shards[0].Recorder().Unpark()
 			if n := b.sum(telemetry.DropSlowClient.Counter()); n != 0 {
 				t.Errorf("%d answers were dropped as a slow client's", n)
 			}
@@ -315,7 +316,7 @@ func TestTrap15AFenceSendsNothingOfWhatIsBuffered(t *testing.T) {
 	b.encoder.Step(b.now) // and connection 2 has an answer in the shard's inbox
 	b.refuse(1, 0)
 	b.ring.ready(1) // both could be sent now
-	b.phase.Advance(PhaseFenced, b.now+int64(time.Second))
+	b.phase.Advance(run.PhaseFenced, b.now+int64(time.Second))
 	b.settle()
 	if b.ring.bytes[1] != 0 || b.ring.bytes[2] != 0 {
 		t.Errorf("%d and %d bytes were sent after the fence", b.ring.bytes[1], b.ring.bytes[2])
@@ -331,15 +332,15 @@ func TestTrap15AFenceSendsNothingOfWhatIsBuffered(t *testing.T) {
 func TestEgressIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
 	b := blockedTable(t, lenient())
 	stale := b.ring.polls[0]
-	b.shards[0].close(1, transport.ReasonKicked, b.now)
+	b.shards[0].End(1, transport.ReasonKicked, b.now)
 	b.settle()
 	if b.Connections() != 0 {
 		t.Fatal("the connection was not released")
 	}
 	b.refuse(1, 0)
 	b.join(2) // takes the same entry
-	if e := b.shards[0]; len(e.conns) != 2 {
-		t.Fatalf("%d entries, want the one to be used again", len(e.conns)-1)
+	if e := b.shards[0]; len(e.Table()) != 2 {
+		t.Fatalf("%d entries, want the one to be used again", len(e.Table())-1)
 	}
 	b.ring.done = append(b.ring.done, transport.Completion{User: stale.User, Res: 4})
 	b.settle()
@@ -356,7 +357,7 @@ func TestEgressAnIdleConnectionHoldsNoBuffer(t *testing.T) {
 	}
 	b.persist()
 	b.settle()
-	if n := b.shards[0].slab.InUse(); n != 0 {
+	if n := b.shards[0].Slab().InUse(); n != 0 {
 		t.Errorf("100 idle connections hold %d bytes of buffers", n)
 	}
 	if n := b.sum(telemetry.EgressFramesSent); n != 100 {
@@ -386,7 +387,7 @@ func TestAStopSendsWhatStandsBehindAQueuedSend(t *testing.T) {
 	b.persist()
 	b.gate.Step(b.now)
 	b.encoder.Step(b.now)
-	b.phase.Advance(PhaseStopping, b.now+int64(time.Second))
+	b.phase.Advance(run.PhaseStopping, b.now+int64(time.Second))
 	b.gate.Close()
 	b.encoder.Close()
 	b.shards[0].Step(b.now)

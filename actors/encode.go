@@ -4,6 +4,8 @@ import (
 	"errors"
 	"unsafe"
 
+	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
@@ -58,10 +60,10 @@ func (e *Encode[R, Q]) Gather(now int64) (work int, enough bool) {
 const publishLeast = 8192
 
 // publish shows a shard its answers.
-func (e *Encode[R, Q]) publish(shard int) {
-	if e.waiting[shard] > 0 {
-		e.shards[shard].Publish()
-		e.waiting[shard] = 0
+func (e *Encode[R, Q]) publish(to int) {
+	if e.waiting[to] > 0 {
+		e.shards[to].Publish()
+		e.waiting[to] = 0
 	}
 }
 
@@ -155,30 +157,30 @@ func (e *Encode[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (
 // one encodes s into its shard's ring; false means the ring is full and nothing happened. An answer that failed before is
 // not tried again.
 func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed error) bool {
-	hash, shard := transport.Hash(s.Conn), 0
+	hash, to := transport.Hash(s.Conn), 0
 	if len(e.shards) > 1 {
-		shard = transport.Shard(hash, len(e.shards))
+		to = transport.Shard(hash, len(e.shards))
 	}
-	w := e.shards[shard]
+	w := e.shards[to]
 	room := w.Claim(e.claim)
 	if room == nil {
 		return false
 	}
-	r := RecordIn(room)
+	r := shard.RecordIn(room)
 	r.Conn, r.Hash, r.Position, r.Seq, r.Received = s.Conn, hash, position, uint64(s.Seq), s.Received
-	r.Matched, r.Consumed = Since(s.Received, s.Matched), Since(s.Received, s.consumed)
-	r.Opened, r.Encoded = Since(s.Received, s.opened), Since(s.Received, now)
+	r.Matched, r.Consumed = shard.Since(s.Received, s.Matched), shard.Since(s.Received, s.consumed)
+	r.Opened, r.Encoded = shard.Since(s.Received, s.opened), shard.Since(s.Received, now)
 	r.Crossed = 0
 	if s.crossed != 0 {
-		r.Crossed = Since(s.Received, s.crossed)
+		r.Crossed = shard.Since(s.Received, s.crossed)
 	}
-	flags := uint32(s.Kind)<<RecordKind | uint32(s.traced)<<RecordReason | uint32(s.waited)<<RecordWaits
+	flags := uint32(s.Kind)<<shard.RecordKind | uint32(s.traced)<<shard.RecordReason | uint32(s.waited)<<shard.RecordWaits
 	if s.Last || s.Kind == KindBatchEnd {
-		flags |= RecordLast
+		flags |= shard.RecordLast
 	}
 	var frames []byte
 	err := failed
-	if dst := room[RecordBytes:RecordBytes]; err != nil {
+	if dst := room[shard.RecordBytes:shard.RecordBytes]; err != nil {
 		// The encoder is not called a second time.
 	} else if s.Kind == KindReport {
 		frames, err = e.framer.Report(dst, &s.Report, s.Last)
@@ -187,18 +189,18 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed err
 	}
 	if err != nil {
 		frames = nil
-		flags = flags&^RecordLast | RecordFailed
+		flags = flags&^shard.RecordLast | shard.RecordFailed
 		e.failed(s.Conn, err)
 	}
-	size := RecordBytes + len(frames)
+	size := shard.RecordBytes + len(frames)
 	if s.traced != telemetry.TraceReasonNone && s.Parent != (telemetry.Parent{}) {
-		flags |= RecordParent
+		flags |= shard.RecordParent
 		s.Parent.Put(room[size:])
-		size += ParentBytes
+		size += shard.ParentBytes
 	}
 	r.Flags = flags
 	w.Commit(size)
-	e.waiting[shard]++
+	e.waiting[to]++
 	e.frames++
 	e.bytes += uint64(len(frames))
 	e.times.Add(&e.rec.B.H[telemetry.StageEncode], uint64(max(now-s.opened, 0)))
@@ -264,7 +266,7 @@ func (e *Encode[R, Q]) Close() error {
 
 // leftover counts what a pipeline that failed left unencoded, after every goroutine ended.
 func (e *Encode[R, Q]) leftover() {
-	defer unparked(e.rec)()
+	defer run.Unparked(e.rec)()
 	for slots := e.slots.Batch(e.batch); len(slots) > 0; slots = e.slots.Batch(e.batch) {
 		for i := range slots {
 			if !slots[i].overtaken {
@@ -277,12 +279,4 @@ func (e *Encode[R, Q]) leftover() {
 		e.rec.B.C[telemetry.DropFenced.Counter()] += uint64(len(entries))
 		e.lane.Release(len(entries))
 	}
-}
-
-// unparked takes a block back from a recorder that was parked for good, and returns how to park it again.
-func unparked(rec *telemetry.Recorder) (park func()) {
-	if rec.B == nil { // parked; an actor that panicked never was
-		rec.Unpark()
-	}
-	return rec.Park
 }

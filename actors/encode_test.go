@@ -3,24 +3,25 @@ package actors
 import (
 	"testing"
 
+	"sluice/actors/internal/shard"
 	"sluice/encode"
 	"sluice/telemetry"
 )
 
 // encoded publishes slots, lets gate and encoder run, and returns the records and frames that reach the shard.
-func encoded(b *table) (records []Record, frames []string) {
+func encoded(b *table) (records []shard.Record, frames []string) {
 	b.t.Helper()
 	b.persist()
 	for b.gate.Step(b.now)+b.encoder.Step(b.now) > 0 {
 	}
-	inbox := b.shards[0].frames
+	inbox := b.shards[0].Frames()
 	for {
 		raw, ok := inbox.Next()
 		if !ok {
 			inbox.Release()
 			return records, frames
 		}
-		records, frames = append(records, *RecordIn(raw)), append(frames, string(raw[RecordBytes:]))
+		records, frames = append(records, *shard.RecordIn(raw)), append(frames, string(raw[shard.RecordBytes:]))
 	}
 }
 
@@ -38,14 +39,14 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 		flag uint32
 	}{
 		{"a report", KindReport, false, 0, string(report), 0},
-		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd, RecordLast},
-		{"a query's answer", KindQuery, true, 0, "\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, RecordLast},
+		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd, shard.RecordLast},
+		{"a query's answer", KindQuery, true, 0, "\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, shard.RecordLast},
 		{"an engine error", KindEngineError, false, 0, encode.EngineError, 0},
-		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd, RecordLast},
-		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd, RecordLast},
-		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "", RecordFailed},
-		{"nor does a panic", KindReport, true, faultPanic, "", RecordFailed},
-		{"nor does a frame that is too large", KindReport, true, faultLarge, "", RecordFailed},
+		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd, shard.RecordLast},
+		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd, shard.RecordLast},
+		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "", shard.RecordFailed},
+		{"nor does a panic", KindReport, true, faultPanic, "", shard.RecordFailed},
+		{"nor does a frame that is too large", KindReport, true, faultLarge, "", shard.RecordFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newTable(t, nil)
@@ -56,7 +57,7 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 			if len(frames) != 1 || frames[0] != c.want {
 				t.Fatalf("got %q, want %q", frames, c.want)
 			}
-			if r := records[0]; r.Conn != 7 || r.Flags&(RecordLast|RecordFailed) != c.flag {
+			if r := records[0]; r.Conn != 7 || r.Flags&(shard.RecordLast|shard.RecordFailed) != c.flag {
 				t.Errorf("record %+v, want connection 7 with flags %#x", r, c.flag)
 			}
 		})
@@ -90,12 +91,12 @@ func TestEncodeWaitsForRoomAndLosesNothing(t *testing.T) {
 	for got < n {
 		for b.encoder.Step(b.now) > 0 {
 		}
-		inbox := b.shards[0].frames
+		inbox := b.shards[0].Frames()
 		raw, ok := inbox.Next()
 		if !ok {
 			t.Fatalf("%d of %d records came", got, n)
 		}
-		r := RecordIn(raw)
+		r := shard.RecordIn(raw)
 		if r.Seq != last+1 {
 			t.Fatalf("seq %d follows %d", r.Seq, last)
 		}
@@ -125,16 +126,5 @@ func TestEncodePutsOvertakingSlotsBeforeLaterOnesOfTheirConnection(t *testing.T)
 	}
 	if len(order) != 3 || order[0] != 2 || order[1] != 1 || order[2] != 3 {
 		t.Errorf("encoded in the order %v, want 2 1 3", order)
-	}
-}
-
-func TestEncodeStampsSaturate(t *testing.T) {
-	for _, c := range []struct {
-		from, to int64
-		want     uint32
-	}{{10, 15, 5}, {15, 10, 0}, {0, 1 << 40, 1<<32 - 1}} {
-		if got := Since(c.from, c.to); got != c.want {
-			t.Errorf("since(%d, %d) = %d, want %d", c.from, c.to, got, c.want)
-		}
 	}
 }

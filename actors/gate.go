@@ -3,6 +3,8 @@ package actors
 import (
 	"sync/atomic"
 
+	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/mailbox"
 	"sluice/telemetry"
@@ -21,7 +23,7 @@ type Gate[R, Q any] struct {
 	lane    *mailbox.Writer[laneEntry[R, Q]]
 	source  durability.Source
 	policy  *durability.Switch
-	phase   *Phase
+	phase   *run.Phase
 	rec     *telemetry.Recorder
 	sampler *telemetry.Sampler
 	rules   *telemetry.Rules // this step's
@@ -48,13 +50,6 @@ type Gate[R, Q any] struct {
 	pending atomic.Uint64 // written by the gate, read by anyone: seq of the waiting head slot
 	binding atomic.Int64  // written by the gate, read by anyone: node the waiting head slot waits for, -1 none
 }
-
-// below bits of a slot: which cursors were behind it at the first look.
-const (
-	BelowJournal = 1 << iota
-	BelowReplicas
-	JournalLast // of Slot.waited: the replicas passed first
-)
 
 // Name implements Actor.
 func (g *Gate[R, Q]) Name() string { return "gate" }
@@ -139,8 +134,8 @@ func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
 	g.verdict = p.Evaluate(&g.view)
 	g.durable = max(g.durable, g.verdict.Position)
 	g.notice(now)
-	g.crossed[0] = g.cross(g.crossed[0], BelowJournal, g.verdict.Journal, now)
-	g.crossed[1] = g.cross(g.crossed[1], BelowReplicas, g.verdict.Replicas, now)
+	g.crossed[0] = g.cross(g.crossed[0], shard.BelowJournal, g.verdict.Journal, now)
+	g.crossed[1] = g.cross(g.crossed[1], shard.BelowReplicas, g.verdict.Replicas, now)
 }
 
 // arrive stamps a slot at its first look.
@@ -218,7 +213,7 @@ func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 		return from
 	}
 	stage := telemetry.StageJournalWait
-	if kind == BelowReplicas {
+	if kind == shard.BelowReplicas {
 		stage = telemetry.StageReplicaWait
 	}
 	slots := g.slots.Ahead(int(from-base), min(g.batch, int(g.scanned-from)))
@@ -232,8 +227,8 @@ func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 			g.rec.B.H[stage].Record(uint64(now - s.consumed))
 			if s.below != 0 {
 				s.crossed = now // the first of two
-				if s.below == BelowJournal {
-					s.waited |= JournalLast
+				if s.below == shard.BelowJournal {
+					s.waited |= shard.JournalLast
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/telemetry"
 )
@@ -151,7 +152,7 @@ func TestGateAccountsForWhatAStopLeavesBehind(t *testing.T) {
 	}
 	b.cursors.SetPersisted(3)
 	b.gate.Step(b.now)
-	b.phase.Advance(PhaseStopping, b.now+1)
+	b.phase.Advance(run.PhaseStopping, b.now+1)
 	if b.gate.Step(b.now) != 0 || !b.gate.Done() {
 		t.Error("the gate goes on after a stop")
 	}

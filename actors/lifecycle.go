@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"time"
 
+	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/transport"
 )
 
@@ -41,8 +43,8 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 		return fmt.Errorf("actors: %w: %d", ErrFull, p.cfg.MaxConnections)
 	}
 	done := make(chan error, 1)
-	err := p.send(Event{
-		Kind: EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class, Alone: c.Alone, Since: p.slots.Published(),
+	err := p.send(shard.Event{
+		Kind: shard.EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class, Alone: c.Alone, Since: p.slots.Published(),
 		Ack: func(err error) { done <- err },
 	})
 	if err == nil {
@@ -59,7 +61,7 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 // (the reader ends, and the pipeline is about to) all that can be delivered until the end; with any other reason the
 // connection ends now. Exactly one Disconnect belongs to each Connect that was not Alone.
 func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
-	if p.send(Event{Kind: EventDisconnect, Conn: conn, Owed: accepted, Reason: why}) == nil {
+	if p.send(shard.Event{Kind: shard.EventDisconnect, Conn: conn, Owed: accepted, Reason: why}) == nil {
 		return
 	}
 	<-p.ended
@@ -76,17 +78,17 @@ func (p *Pipeline[R, Q]) Busy(conn uint64, n int) error {
 	if n < 1 {
 		panic(fmt.Sprintf("actors: Busy(%d, %d): a request at least was shed", conn, n))
 	}
-	return p.send(Event{Kind: EventBusy, Conn: conn, Owed: uint64(n)})
+	return p.send(shard.Event{Kind: shard.EventBusy, Conn: conn, Owed: uint64(n)})
 }
 
 // Kick ends a connection. One that is gone already is no error.
 func (p *Pipeline[R, Q]) Kick(conn uint64, why transport.Reason) error {
-	return p.send(Event{Kind: EventKick, Conn: conn, Reason: why})
+	return p.send(shard.Event{Kind: shard.EventKick, Conn: conn, Reason: why})
 }
 
 // send queues a control event. The mailbox is bounded; a full one makes the caller wait, since control events must not be
 // lost and their senders are no actors.
-func (p *Pipeline[R, Q]) send(ev Event) error {
+func (p *Pipeline[R, Q]) send(ev shard.Event) error {
 	ev.Hash = transport.Hash(ev.Conn)
 	for wait := time.Microsecond; !p.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
 		if p.events.Closed() {
@@ -107,10 +109,13 @@ func (p *Pipeline[R, Q]) Err() error {
 	return p.err
 }
 
+// ErrEnded is returned by the pipeline's methods once it is ending.
+var ErrEnded = shard.ErrEnded
+
 // Drain ends the pipeline in order: the producer has closed the slot ring (Slots().Close), everything that becomes
 // durable is delivered, then the connections are closed, spread over Egress.DrainSpread. When ctx ends first, it stops instead, and returns ctx's error.
 func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
-	p.phase.Advance(PhaseDraining, p.deadline(ctx, 0))
+	p.phase.Advance(run.PhaseDraining, p.deadline(ctx, 0))
 	p.runner.Wake()
 	select {
 	case <-p.ended:
@@ -128,10 +133,10 @@ func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
 // Stop ends the pipeline now: what was released is sent once more, what the sockets take at once; the rest is dropped
 // and counted. ctx bounds how long readers and the kernel get to release their sockets: to its deadline, or to its
 // cancellation; without a deadline one second.
-func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, PhaseStopping) }
+func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, run.PhaseStopping) }
 
 // Fence ends the pipeline without sending another byte, not even of what is buffered (R15): this node was superseded.
-func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, PhaseFenced) }
+func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, run.PhaseFenced) }
 
 func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
 	p.phase.Advance(state, p.deadline(ctx, stopGrace))
@@ -166,7 +171,7 @@ func (p *Pipeline[R, Q]) deadline(ctx context.Context, grace time.Duration) int6
 
 // failed is called when an actor failed: nothing more is sent, every actor ends.
 func (p *Pipeline[R, Q]) failed(err error) {
-	p.phase.Advance(PhaseFenced, p.Now())
+	p.phase.Advance(run.PhaseFenced, p.Now())
 	p.cfg.Log.Error("the pipeline failed and stops", "error", err)
 	if p.cfg.OnFail != nil {
 		p.cfg.OnFail(err)

@@ -2,14 +2,13 @@ package actors
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"fmt"
 	"slices"
 	"time"
 
+	"sluice/actors/internal/shard"
 	"sluice/durability"
-	"sluice/transport"
 )
 
 // Order says which connections come first in a list.
@@ -75,76 +74,6 @@ func (o Order) rank(f *Figures) int64 {
 // MaxTop is the longest list of connections.
 const MaxTop = 1000
 
-// listBatch bounds the table entries a shard looks at in one step for a list.
-const listBatch = 256
-
-// Listing is one shard's part of a list on its way: the pipeline makes it, the shard fills it over several steps and
-// closes done; then it is the pipeline's again.
-type Listing struct {
-	By   Order
-	Now  int64     // when it was asked for, monotonic ns; ages are of this moment, so that those of all shards compare
-	Next int       // table entry to look at next
-	Open int       // connections seen
-	Top  []Figures // a heap with the least at the front, in an array that never grows
-	Done chan struct{}
-}
-
-// Len, Less, Swap, Push and Pop implement heap.Interface.
-func (l *Listing) Len() int           { return len(l.Top) }
-func (l *Listing) Less(i, j int) bool { return l.By.rank(&l.Top[i]) < l.By.rank(&l.Top[j]) }
-func (l *Listing) Swap(i, j int)      { l.Top[i], l.Top[j] = l.Top[j], l.Top[i] }
-func (l *Listing) Push(any)           { panic("actors: a list of connections grows in place") }
-func (l *Listing) Pop() any           { panic("actors: a list of connections never shrinks") }
-
-// offer takes f into the list if it belongs there.
-func (l *Listing) offer(f Figures) {
-	if len(l.Top) < cap(l.Top) {
-		l.Top = append(l.Top, f)
-		heap.Fix(l, len(l.Top)-1)
-		return
-	}
-	if len(l.Top) > 0 && l.By.rank(&f) > l.By.rank(&l.Top[0]) {
-		l.Top[0] = f
-		heap.Fix(l, 0)
-	}
-}
-
-// AnswerList does one step's worth of the list that was asked for. Connections that come and go meanwhile may be missing;
-// each one's figures are of one moment.
-func (e *Shard) AnswerList(now int64) int {
-	l := e.list
-	if l == nil {
-		return 0
-	}
-	for last := min(len(e.conns), l.Next+listBatch); l.Next < last; l.Next++ {
-		c := &e.conns[l.Next]
-		if !c.Has(transport.StateOpen) {
-			continue
-		}
-		l.Open++
-		f := e.figures(c, now)
-		f.Age = time.Duration(max(l.Now-c.OpenedAt, 0))
-		l.offer(f)
-	}
-	if l.Next == len(e.conns) {
-		e.list = nil
-		close(l.Done)
-	}
-	return 1
-}
-
-func (e *Shard) figures(c *transport.Conn, now int64) Figures {
-	f := Figures{
-		Conn: c.ID, Shard: e.shard, Class: c.Class, Age: time.Duration(now - c.OpenedAt), Quiet: time.Duration(now - c.LastSent),
-		Unsent: c.Unsent(), Answers: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent, Ended: c.Ended,
-		Slow: c.Has(transport.StateSlow), Half: c.Has(transport.StateHalfClosed), Closing: c.Has(transport.StateClosing),
-	}
-	if since := c.BlockedSince(); since != 0 {
-		f.Lag = time.Duration(now - since)
-	}
-	return f
-}
-
 // Top returns the first n connections in an order, 1..MaxTop, and how many there are in all. Each shard looks through its
 // table a part at a time between its other work, so the answer takes a few steps and is not of one instant.
 func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figures, open int, err error) {
@@ -159,10 +88,11 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figure
 	case <-p.ended:
 		return nil, 0, ErrEnded
 	}
-	parts, now := make([]*Listing, len(p.shards)), p.Now()
+	rank := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }
+	parts, now := make([]*shard.Listing, len(p.shards)), p.Now()
 	for i := range parts {
-		parts[i] = &Listing{By: by, Now: now, Next: 1, Top: make([]Figures, 0, n), Done: make(chan struct{})}
-		if err := p.send(Event{Kind: EventList, FD: int32(i), List: parts[i]}); err != nil {
+		parts[i] = &shard.Listing{Rank: rank, Now: now, Next: 1, Top: make([]shard.Figures, 0, n), Done: make(chan struct{})}
+		if err := p.send(shard.Event{Kind: shard.EventList, FD: int32(i), List: parts[i]}); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -174,7 +104,10 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figure
 		case <-p.ended:
 			return nil, 0, ErrEnded
 		}
-		top, open = append(top, part.Top...), open+part.Open
+		for i := range part.Top {
+			top = append(top, Figures(part.Top[i]))
+		}
+		open += part.Open
 	}
 	slices.SortFunc(top, func(a, b Figures) int {
 		return cmp.Or(cmp.Compare(by.rank(&b), by.rank(&a)), cmp.Compare(a.Conn, b.Conn))
@@ -187,20 +120,10 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figure
 // buffer. A frame above the connection's hard limit ends the connection.
 func (p *Pipeline[R, Q]) Answer(conn uint64, frame []byte) error {
 	done := make(chan error, 1)
-	if err := p.send(Event{Kind: EventAnswer, Conn: conn, Frame: string(frame), Ack: func(err error) { done <- err }}); err != nil {
+	if err := p.send(shard.Event{Kind: shard.EventAnswer, Conn: conn, Frame: string(frame), Ack: func(err error) { done <- err }}); err != nil {
 		return err
 	}
 	return <-done // always answered: by the shard, or by finish
-}
-
-// answer is the shard's part of Answer.
-func (e *Shard) answer(ev *Event, now int64) error {
-	entry, ok := e.open(ev)
-	if !ok || !e.control(entry, ev.Frame, now) {
-		return fmt.Errorf("actors: connection %d is gone", ev.Conn)
-	}
-	e.conns[entry].Ended++
-	return nil
 }
 
 // Wait is what the gate's head slot waits for.

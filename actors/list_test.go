@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors/internal/shard"
 	"sluice/transport"
 )
 
@@ -54,39 +55,6 @@ func TestTopFindsTheWorstAmongMany(t *testing.T) {
 			t.Errorf("after the end: %v", err)
 		}
 	})
-}
-
-// A list costs a shard a bounded part of each step, however many connections there are, and nothing is allocated for it.
-func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
-	const n = 3*listBatch + 10
-	e := &Shard{conns: make([]transport.Conn, 1+n)}
-	for i := 1; i <= n; i++ {
-		e.conns[i] = transport.Conn{ID: uint64(i), OpenedAt: int64(i), State: transport.StateOpen}
-	}
-	e.conns[7].State = 0            // free
-	lists := make([]*Listing, 0, 2) // AllocsPerRun runs once to warm up
-	for range cap(lists) {
-		lists = append(lists, &Listing{By: ByAge, Now: 10_000, Next: 1, Top: make([]Figures, 0, 5), Done: make(chan struct{})})
-	}
-	next, steps := 0, 0
-	allocs := testing.AllocsPerRun(1, func() {
-		l := lists[next]
-		e.list, next = l, next+1
-		for steps = 0; e.AnswerList(int64(10_000*(steps+1))) > 0; steps++ { // time passes, ages are of when it was asked for
-			if l.Next > 1+(steps+1)*listBatch {
-				t.Fatalf("step %d looked at %d entries", steps, l.Next)
-			}
-		}
-	})
-	for _, l := range lists {
-		<-l.Done
-		if l.Open != n-1 || len(l.Top) != 5 || l.Top[0].Conn != 5 {
-			t.Errorf("%d open, %+v", l.Open, l.Top)
-		}
-	}
-	if steps != 4 || allocs != 0 {
-		t.Errorf("%d steps, %v allocations", steps, allocs)
-	}
 }
 
 // A caller who does not wait leaves nothing behind that the next one could meet.
@@ -139,30 +107,6 @@ func TestAnswersOutsideTheSlots(t *testing.T) {
 	})
 }
 
-// Moments are spread evenly over the window, also among the connections of one shard.
-func TestJitterFillsTheWindow(t *testing.T) {
-	const window, parts, shards, n = int64(time.Second), 10, 8, 80_000
-	var count [shards][parts]int
-	for id := uint64(1); id <= n; id++ {
-		h := transport.Hash(id)
-		j := jitter(h, window)
-		if j < 0 || j >= window {
-			t.Fatalf("connection %d: %d", id, j)
-		}
-		count[transport.Shard(h, shards)][j*parts/window]++
-	}
-	for s := range count {
-		for p, got := range count[s] {
-			if want := n / shards / parts; got < want*8/10 || got > want*12/10 {
-				t.Errorf("shard %d: %d of about %d in part %d of the window", s, got, want, p)
-			}
-		}
-	}
-	if jitter(^uint64(0), 0) != 0 || jitter(^uint64(0), 1) != 0 {
-		t.Error("an empty window has moments")
-	}
-}
-
 // No connection is closed before its moment in a drain, and none is kept beyond the deadline.
 func TestADrainClosesConnectionsSpreadOverTime(t *testing.T) {
 	for _, v := range []struct {
@@ -187,7 +131,7 @@ func TestADrainClosesConnectionsSpreadOverTime(t *testing.T) {
 				window := min(int64(v.spread), int64(v.deadline)/3)
 				last := int64(0)
 				for _, notice := range r.notices {
-					moment := jitter(transport.Hash(notice.Conn), window*9/10) // a little less was left of the deadline when closing began
+					moment := shard.Jitter(transport.Hash(notice.Conn), window*9/10) // a little less was left of the deadline when closing began
 					if notice.Reason != transport.ReasonShutdown || notice.At-began < moment {
 						t.Errorf("connection %d: %v after %v, its moment is %v", notice.Conn, notice.Reason, time.Duration(notice.At-began), time.Duration(moment))
 					}

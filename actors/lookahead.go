@@ -1,6 +1,9 @@
 package actors
 
-import "sluice/telemetry"
+import (
+	"sluice/actors/internal/shard"
+	"sluice/telemetry"
+)
 
 // laneEntry is a slot on its way around the gate (R12). It is a copy: the original stays in the ring, marked
 // overtaken, until its turn, and is skipped then.
@@ -73,10 +76,10 @@ func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 		return
 	}
 	if s.Seq > g.verdict.Journal {
-		s.below |= BelowJournal
+		s.below |= shard.BelowJournal
 	}
 	if s.Seq > g.verdict.Replicas {
-		s.below |= BelowReplicas
+		s.below |= shard.BelowReplicas
 	}
 	s.waited = s.below
 }

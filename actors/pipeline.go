@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/encode"
 	"sluice/mailbox"
@@ -32,7 +33,7 @@ type Pipeline[R, Q any] struct {
 	cfg    Config
 	slots  *mailbox.Writer[Slot[R, Q]]
 	policy *durability.Switch
-	phase  *Phase
+	phase  *run.Phase
 	alarm  *durability.Degradation
 	limits atomic.Pointer[[]transport.Limits] // written by SetLimits, read by shards once a step
 	permit atomic.Int64                       // connections open or being opened
@@ -40,13 +41,13 @@ type Pipeline[R, Q any] struct {
 	gate      *Gate[R, Q]
 	encoder   *Encode[R, Q]
 	control   *Control
-	shards    []*Shard
+	shards    []*shard.Shard
 	rings     []transport.Info
 	diagnosis transport.Diagnosis
 	runner    *run.Runner
-	events    *mailbox.Sender[Event]
-	inbox     *mailbox.Receiver[Event]
-	queues    []*mailbox.Reader[Event]
+	events    *mailbox.Sender[shard.Event]
+	inbox     *mailbox.Receiver[shard.Event]
+	queues    []*mailbox.Reader[shard.Event]
 
 	ended chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
 	err   error         // why it ended; read after ended
@@ -93,7 +94,7 @@ func newPipeline[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source dura
 		return nil, err
 	}
 	p := &Pipeline[R, Q]{
-		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(Phase), alarm: new(durability.Degradation),
+		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(run.Phase), alarm: new(durability.Degradation),
 		ended: make(chan struct{}), listTurn: make(chan struct{}, 1), orphans: map[uint64]int32{},
 	}
 	p.limits.Store(&cfg.Limits)
@@ -124,12 +125,12 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	}
 	p.encoder = &Encode[R, Q]{
 		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch,
-		claim: RecordBytes + framer.Room() + ParentBytes,
+		claim: shard.RecordBytes + framer.Room() + shard.ParentBytes,
 		rec:   cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), waiting: make([]int, cfg.Shards),
 	}
-	p.events, p.inbox = mailbox.NewMPSC[Event](controlEvents)
+	p.events, p.inbox = mailbox.NewMPSC[shard.Event](controlEvents)
 	p.control = &Control{
-		events: p.inbox, notify: cfg.OnNotice, batch: eventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
+		events: p.inbox, notify: cfg.OnNotice, batch: shard.EventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
 	}
 	readers[0].SetSignal(signal(roleGate))
 	readers[1].SetSignal(signal(roleEncode))
@@ -144,7 +145,7 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	for i := range cfg.Shards {
 		if err := p.addShard(i, of, signal); err != nil {
 			for _, e := range p.shards {
-				err = errors.Join(err, e.ring.Close())
+				err = errors.Join(err, e.CloseRing())
 			}
 			return err
 		}
@@ -170,21 +171,18 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 		return fmt.Errorf("actors: ring of shard %d: %w", i, err)
 	}
 	frames, inbox := mailbox.NewBytes(cfg.frameRing(of(own) == of(roleEncode)))
-	events, queue := mailbox.NewSPSC[Event](shardEvents)
-	notices, heard := mailbox.NewSPSC[Notice](shardNotices)
+	events, queue := mailbox.NewSPSC[shard.Event](shardEvents)
+	notices, heard := mailbox.NewSPSC[shard.Notice](shardNotices)
 	frames.SetSignal(signal(roleEncode))
 	inbox.SetSignal(signal(own))
 	events.SetSignal(signal(roleControl))
 	queue.SetSignal(signal(own))
 	heard.SetSignal(signal(roleControl))
-	e := &Shard{
-		name: fmt.Sprintf("egress-%d", i), shard: i, cfg: cfg.Egress, frames: inbox, events: queue, notice: notices,
-		ring: ring, slab: slab, limits: &p.limits, permit: &p.permit, phase: p.phase,
-		rec: cfg.Collector.Register("egress", i), conns: make([]transport.Conn, 1), entries: ring.Info().Entries,
-		traces: tracer{
-			box: telemetry.NewTraceBox(traceRecords), sampler: cfg.Sampler, alarm: p.alarm, oldest: traced{record: Record{Received: never}},
-		},
-	}
+	e := shard.New(shard.Parts{
+		Name: fmt.Sprintf("egress-%d", i), Shard: i, Config: cfg.Egress.parts(), Frames: inbox, Events: queue, Notices: notices,
+		Ring: ring, Slab: slab, Limits: &p.limits, Permit: &p.permit, Phase: p.phase,
+		Recorder: cfg.Collector.Register("egress", i), Box: telemetry.NewTraceBox(traceRecords), Sampler: cfg.Sampler, Alarm: p.alarm,
+	})
 	p.rings = append(p.rings, ring.Info())
 	p.shards = append(p.shards, e)
 	p.queues = append(p.queues, queue)
@@ -228,7 +226,7 @@ func (p *Pipeline[R, Q]) Collector() *telemetry.Collector { return p.cfg.Collect
 func (p *Pipeline[R, Q]) Traces() []*telemetry.TraceBox {
 	var boxes []*telemetry.TraceBox
 	for _, e := range p.shards {
-		boxes = append(boxes, e.traces.box)
+		boxes = append(boxes, e.TraceBox())
 	}
 	return boxes
 }

@@ -108,8 +108,8 @@ func (p *Pipeline[R, Q]) gauges() {
 		p.cfg.Collector.Gauge(telemetry.MailboxCapacity, no, m.name, func() float64 { return float64(m.room) })
 	}
 	for i, e := range p.shards {
-		add(telemetry.EgressInbox, i, func() float64 { return float64(e.frames.Len()) })
-		add(telemetry.EgressInboxCapacity, i, func() float64 { return float64(e.frames.Cap()) })
+		add(telemetry.EgressInbox, i, func() float64 { return float64(e.InboxLen()) })
+		add(telemetry.EgressInboxCapacity, i, func() float64 { return float64(e.InboxCap()) })
 		add(telemetry.EgressConnections, i, func() float64 { return float64(e.Gauges.Connections.Load()) })
 		add(telemetry.EgressBlockedConnections, i, func() float64 { return float64(e.Gauges.Blocked.Load()) })
 		add(telemetry.EgressBuffered, i, func() float64 { return float64(e.Gauges.Buffered.Load()) })

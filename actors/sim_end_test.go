@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"sluice/actors/internal/run"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -23,13 +24,13 @@ func (w *world) end() {
 				w.depart(p)
 			}
 		}
-		w.p.phase.Advance(PhaseDraining, w.patience)
+		w.p.phase.Advance(run.PhaseDraining, w.patience)
 	case finaleStop:
 		w.stats.Stops++
-		w.cut(PhaseStopping)
+		w.cut(run.PhaseStopping)
 	case finaleFence:
 		w.stats.Fences++
-		w.cut(PhaseFenced)
+		w.cut(run.PhaseFenced)
 	}
 	w.p.runner.Wake()
 }
@@ -50,7 +51,7 @@ func (w *world) cut(phase uint32) {
 func (w *world) giveUp() {
 	if w.ending && w.swarm.finale == finaleDrainStop && !w.cutShort {
 		w.stats.Stops++
-		w.cut(PhaseStopping)
+		w.cut(run.PhaseStopping)
 		w.p.runner.Wake()
 	}
 }
@@ -109,8 +110,8 @@ func (w *world) settleAccounts() {
 		w.fail("%d sockets are still open (I8)", n)
 	}
 	for _, e := range w.p.shards {
-		if n := e.slab.InUse(); n != 0 {
-			w.fail("%s: %d bytes of buffers were not freed (I5)", e.name, n)
+		if n := e.Slab().InUse(); n != 0 {
+			w.fail("%s: %d bytes of buffers were not freed (I5)", e.Name(), n)
 		}
 	}
 	w.ledger()

@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 
+	"sluice/actors/internal/shard"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -100,7 +101,7 @@ func (w *world) clients() {
 
 // depart is a reader that ends because the node does: its client gets whatever can be delivered until the end.
 func (w *world) depart(p *peer) {
-	if w.p.events.TrySend(Event{Kind: EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
+	if w.p.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
 		w.stats.Departs++
 		p.gone = true
 	}
@@ -113,7 +114,7 @@ func (w *world) letGo(p *peer) {
 		why = transport.ReasonPeerReset
 		p.cut = true
 	}
-	if w.p.events.TrySend(Event{Kind: EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: why}) {
+	if w.p.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: why}) {
 		p.gone = true
 		for i, s := range p.slots {
 			if s.last || s.kind == KindBatchEnd {
@@ -161,7 +162,7 @@ func (w *world) disturb() {
 
 // answer sends a frame that answers a request which was no slot.
 func (w *world) answer(p *peer) {
-	ev := Event{Kind: EventAnswer, Conn: p.id, Hash: transport.Hash(p.id), Frame: simAnswer, Ack: func(err error) {
+	ev := shard.Event{Kind: shard.EventAnswer, Conn: p.id, Hash: transport.Hash(p.id), Frame: simAnswer, Ack: func(err error) {
 		if err == nil {
 			p.answered++
 		}
@@ -181,7 +182,7 @@ func (w *world) connect(id uint64) {
 	fd, sim := w.net.Open(w.swarm.window)
 	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct), alone: w.r.pct(w.swarm.alonePct)}
 	p.class = uint8(w.r.n(simClasses))
-	ev := Event{Kind: EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Class: p.class, Alone: p.alone, Since: w.p.slots.Published()}
+	ev := shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Class: p.class, Alone: p.alone, Since: w.p.slots.Published()}
 	ev.Ack = func(err error) {
 		w.connecting[id] = false
 		if err == nil {
@@ -222,8 +223,8 @@ func (w *world) leave() {
 		return
 	}
 	shed := uint64(1 + w.r.n(100)) // if it is told that the server is busy
-	send := func(kind EventKind) bool {
-		return w.p.events.TrySend(Event{Kind: kind, Conn: p.id, Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
+	send := func(kind shard.EventKind) bool {
+		return w.p.events.TrySend(shard.Event{Kind: kind, Conn: p.id, Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
 	}
 	switch w.r.n(5) {
 	case 0:
@@ -242,12 +243,12 @@ func (w *world) leave() {
 		p.cut = true
 		p.sim.Reset()
 	case 3:
-		if send(EventKick) {
+		if send(shard.EventKick) {
 			w.stats.Kicks++
 			p.cut, p.kicked = true, true
 		}
 	case 4:
-		if send(EventBusy) {
+		if send(shard.EventBusy) {
 			w.stats.Busies++
 			w.busy[p.id].asked += shed
 		}

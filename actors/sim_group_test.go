@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 )
 
@@ -96,7 +97,7 @@ func (s *simGroup) Sleep(time.Duration) {
 // sleep and awaits its entry in the ledger.
 func (s *simGroup) timers() bool {
 	for _, a := range s.group.Actors {
-		if e, ok := a.(*Shard); ok && len(e.samples) > 0 {
+		if e, ok := a.(*shard.Shard); ok && e.Unaccounted() > 0 {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"sluice/actors/internal/shard"
 	"sluice/transport"
 )
 
@@ -116,13 +117,13 @@ type simTap struct {
 // refuses bytes has more unsent (R23).
 func (t simTap) Shutdown(fd int32) error {
 	e := t.w.p.shards[t.shard]
-	for i := range e.conns {
-		c := &e.conns[i]
+	for i := range e.Table() {
+		c := &e.Table()[i]
 		if c.FD != fd || !c.Has(transport.StateOpen) || c.Reason != transport.ReasonShardBudget {
 			continue
 		}
-		for j := range e.conns {
-			o := &e.conns[j]
+		for j := range e.Table() {
+			o := &e.Table()[j]
 			if o.Has(transport.StateOpen) && !o.Has(transport.StateClosing) && o.BlockedSince() != 0 && o.Unsent() > c.Unsent() {
 				t.w.fail("connection %d with %d unsent bytes is ended for want of memory; %d, whose socket refuses bytes, has %d (R23)", c.ID, c.Unsent(), o.ID, o.Unsent())
 			}
@@ -133,7 +134,7 @@ func (t simTap) Shutdown(fd int32) error {
 
 // listRequest is a list of connections under way, as Pipeline.Top asks for it.
 type listRequest struct {
-	parts []*Listing
+	parts []*shard.Listing
 	sent  int // of parts: on their way
 }
 
@@ -145,7 +146,9 @@ func (w *world) askList() {
 	l := &w.lists
 	if l.answered() && !w.ending && w.faults {
 		for range w.p.shards {
-			l.parts = append(l.parts, &Listing{By: Order(w.r.n(3)), Next: 1, Top: make([]Figures, 0, 3), Done: make(chan struct{})})
+			by := Order(w.r.n(3))
+			rank := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }
+			l.parts = append(l.parts, &shard.Listing{Rank: rank, Next: 1, Top: make([]shard.Figures, 0, 3), Done: make(chan struct{})})
 		}
 	}
 	w.takeList()
@@ -154,7 +157,7 @@ func (w *world) askList() {
 // takeList asks the shards that were not asked yet, and checks a list that is whole.
 func (w *world) takeList() {
 	l := &w.lists
-	for l.sent < len(l.parts) && w.p.events.TrySend(Event{Kind: EventList, FD: int32(l.sent), List: l.parts[l.sent]}) {
+	for l.sent < len(l.parts) && w.p.events.TrySend(shard.Event{Kind: shard.EventList, FD: int32(l.sent), List: l.parts[l.sent]}) {
 		l.sent++
 	}
 	for i, part := range l.parts {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/actors/internal/run"
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/mailbox"
 	"sluice/transport"
@@ -122,9 +123,11 @@ func newWorld(seed uint64, steps int) *world {
 		w.budget = pick(&r, int64(16<<10), 64<<10)
 	}
 	for _, e := range p.shards { // small segments cost a world little, and few of them can be spent
-		if e.slab, err = transport.NewSlab(16<<10, w.budget); err != nil {
+		slab, err := transport.NewSlab(16<<10, w.budget)
+		if err != nil {
 			panic(err)
 		}
+		e.SetSlab(slab)
 	}
 	w.shortLane()
 	w.shortQueues()
@@ -168,14 +171,15 @@ func (w *world) shortQueues() {
 		}
 		panic("an actor without a group")
 	}
-	p.events, p.inbox = mailbox.NewMPSC[Event](pick(w.r, 4, 64))
+	p.events, p.inbox = mailbox.NewMPSC[shard.Event](pick(w.r, 4, 64))
 	p.inbox.SetSignal(signal(p.control))
 	p.control.events = p.inbox
 	for i, e := range p.shards {
-		in, out := mailbox.NewSPSC[Event](pick(w.r, 1, 4))
+		in, out := mailbox.NewSPSC[shard.Event](pick(w.r, 1, 4))
 		in.SetSignal(signal(p.control))
 		out.SetSignal(signal(e))
-		p.control.shards[i], e.events, p.queues[i] = in, out, out
+		e.SetEvents(out)
+		p.control.shards[i], p.queues[i] = in, out
 	}
 }
 
@@ -298,11 +302,11 @@ func (w *world) stepGroup() {
 // measure compares what connections and shards hold with their bounds (I5).
 func (w *world) measure() {
 	for _, e := range w.p.shards {
-		if held := e.slab.Held(); held > w.budget {
-			w.fail("%s holds %d bytes of buffers, its budget is %d (I5)", e.name, held, w.budget)
+		if held := e.Slab().Held(); held > w.budget {
+			w.fail("%s holds %d bytes of buffers, its budget is %d (I5)", e.Name(), held, w.budget)
 		}
-		for i := range e.conns {
-			c := &e.conns[i]
+		for i := range e.Table() {
+			c := &e.Table()[i]
 			if hard := w.limits[0][c.Class].HardBytes; c.Unsent() > hard+256 {
 				w.fail("connection %d has %d unsent bytes, its hard limit is %d (I5)", c.ID, c.Unsent(), hard)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -175,8 +176,8 @@ func (b *table) join(id uint64) {
 	b.t.Helper()
 	answered := false
 	b.permit.Add(1)
-	b.events.TrySend(Event{
-		Kind: EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id), Alone: true, Since: b.slots.Published(),
+	b.events.TrySend(shard.Event{
+		Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id), Alone: true, Since: b.slots.Published(),
 		Ack: func(err error) {
 			if answered = true; err != nil {
 				b.t.Fatal(err)

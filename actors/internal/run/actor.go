@@ -33,3 +33,11 @@ type Gatherer interface {
 	// now.
 	Gather(now int64) (work int, enough bool)
 }
+
+// Unparked takes a block back from a recorder that was parked for good, and returns how to park it again.
+func Unparked(rec *telemetry.Recorder) (park func()) {
+	if rec.B == nil { // parked; an actor that panicked never was
+		rec.Unpark()
+	}
+	return rec.Park
+}

@@ -1,9 +1,11 @@
-package actors
+package shard
 
 import (
 	"sync/atomic"
 	"time"
 
+	"sluice/actors/internal/run"
+	"sluice/durability"
 	"sluice/mailbox"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -16,7 +18,7 @@ import (
 type Shard struct {
 	name   string
 	shard  int
-	cfg    EgressConfig
+	cfg    Config
 	frames *mailbox.BytesReader
 	events *mailbox.Reader[Event]
 	notice *mailbox.Writer[Notice]
@@ -24,7 +26,7 @@ type Shard struct {
 	slab   *transport.Slab
 	limits *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
 	permit *atomic.Int64                       // open connections of the whole pipeline; lowered only in release
-	phase  *Phase
+	phase  *run.Phase
 	rec    *telemetry.Recorder
 
 	index   transport.Index
@@ -63,21 +65,47 @@ type Shard struct {
 	Gauges   Gauges
 }
 
-// EgressConfig sets the cadence and bounds of a shard.
-type EgressConfig struct {
-	FlushBytes int           // unsent bytes of one connection that queue its send before the inbox is empty
-	FlushSlots int           // answers appended that end a step's drain, if 256 for each dirty connection are fewer
-	DrainMax   int           // answers appended in one step at most
-	Heartbeat  time.Duration // a connection that sent nothing for so long gets a heartbeat
-	Tick       time.Duration // how often limits of blocked connections are judged
-
-	// DrainSpread is the time over which a drain closes connections, so that clients do not all come back at once; at most
-	// a third of the time to the deadline; default 1 s.
+// Config sets the cadence and bounds of a shard; the fields are those of actors.EgressConfig.
+type Config struct {
+	FlushBytes  int
+	FlushSlots  int
+	DrainMax    int
+	Heartbeat   time.Duration
+	Tick        time.Duration
 	DrainSpread time.Duration
 
-	// pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most run.SleepMax. Worlds with
-	// shorter sleeps set it.
-	pause time.Duration
+	// Pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most run.SleepMax. Worlds
+	// with shorter sleeps set it.
+	Pause time.Duration
+}
+
+// Parts is what a shard is made of. The mailboxes' signals are set by their owner.
+type Parts struct {
+	Name     string
+	Shard    int
+	Config   Config
+	Frames   *mailbox.BytesReader
+	Events   *mailbox.Reader[Event]
+	Notices  *mailbox.Writer[Notice]
+	Ring     transport.Ring
+	Slab     *transport.Slab
+	Limits   *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
+	Permit   *atomic.Int64                       // open connections of the whole pipeline; lowered only in release
+	Phase    *run.Phase
+	Recorder *telemetry.Recorder
+	Box      *telemetry.TraceBox
+	Sampler  *telemetry.Sampler
+	Alarm    *durability.Degradation
+}
+
+// New makes a shard without connections, which owns the ring and the slab from here on.
+func New(p Parts) *Shard {
+	return &Shard{
+		name: p.Name, shard: p.Shard, cfg: p.Config, frames: p.Frames, events: p.Events, notice: p.Notices,
+		ring: p.Ring, slab: p.Slab, limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
+		conns: make([]transport.Conn, 1), entries: p.Ring.Info().Entries,
+		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm, oldest: traced{record: Record{Received: never}}},
+	}
 }
 
 // Gauges are written by the shard at each tick and read by anyone.

@@ -1,4 +1,4 @@
-package actors
+package shard
 
 import (
 	"errors"
@@ -10,12 +10,12 @@ import (
 	"sluice/transport"
 )
 
-// ErrEnded is returned by the pipeline's methods once it is ending.
+// ErrEnded is the answer to a connect that comes when the pipeline is ending.
 var ErrEnded = errors.New("actors: the pipeline is ending; no connection is taken")
 
 // takeEvents handles the control events that are there.
 func (e *Shard) takeEvents(now int64) int {
-	events := e.events.Batch(eventBatch)
+	events := e.events.Batch(EventBatch)
 	for i := range events {
 		ev := &events[i]
 		switch ev.Kind {
@@ -44,8 +44,8 @@ func (e *Shard) takeEvents(now int64) int {
 	return len(events)
 }
 
-// eventBatch bounds the control events of one step.
-const eventBatch = 256
+// EventBatch bounds the control events of one step.
+const EventBatch = 256
 
 // open finds the connection of an event unless it is closing.
 func (e *Shard) open(ev *Event) (uint32, bool) {
@@ -255,7 +255,7 @@ func (e *Shard) tick(now int64) {
 // the clocks of blocked connections. What the clients did meanwhile is not known: those who read are heard of at the next flush.
 func (e *Shard) excuse(now int64) {
 	late := now - e.tickAt
-	if late < int64(e.cfg.pause) {
+	if late < int64(e.cfg.Pause) {
 		return
 	}
 	for i := e.blocked; i != 0; i = e.conns[i].Next {

@@ -1,10 +1,11 @@
-package actors
+package shard
 
 import (
 	"errors"
 	"fmt"
 	"math/bits"
 
+	"sluice/actors/internal/run"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -30,7 +31,7 @@ func (e *Shard) end(now int64) int {
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= jitter(c.Hash, e.spread) && e.arrived(c, ask, now) {
+		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= Jitter(c.Hash, e.spread) && e.arrived(c, ask, now) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
@@ -56,9 +57,9 @@ func (e *Shard) arrived(c *transport.Conn, ask bool, now int64) bool {
 	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress) || e.phase.Short(e.endAt, now)
 }
 
-// jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash
+// Jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash
 // that chose the shard, or each shard would use a part of the window only.
-func jitter(hash uint64, window int64) int64 {
+func Jitter(hash uint64, window int64) int64 {
 	high, _ := bits.Mul64(hash<<32, uint64(window))
 	return int64(high)
 }
@@ -160,7 +161,7 @@ func (e *Shard) Close() error {
 // Leftover returns the sockets that outlived the shard, after its goroutine ended. A shard that panicked was not closed;
 // its sockets are shut and returned all the same.
 func (e *Shard) Leftover() []Orphan {
-	defer unparked(e.rec)()
+	defer run.Unparked(e.rec)()
 	for _, ok := e.frames.Next(); ok; _, ok = e.frames.Next() { // published after the shard failed
 		e.rec.B.C[telemetry.DropFenced.Counter()]++
 		e.frames.Release()

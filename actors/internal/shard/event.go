@@ -1,4 +1,4 @@
-package actors
+package shard
 
 import (
 	"time"
@@ -50,19 +50,6 @@ const (
 	NoticeSlow                        // the client holds back more than the soft limit, or takes nothing
 	NoticeRecovered                   // the socket of a slow client has taken all that it was asked to
 )
-
-// String returns the kind as it is logged.
-func (k NoticeKind) String() string {
-	switch k {
-	case NoticeClosed:
-		return "closed"
-	case NoticeSlow:
-		return "slow"
-	case NoticeRecovered:
-		return "recovered"
-	}
-	return "unknown"
-}
 
 // Notice is what a shard tells about a connection, with the figures of that moment.
 type Notice struct {

@@ -1,4 +1,4 @@
-package actors
+package shard
 
 import (
 	"unsafe"
@@ -42,6 +42,13 @@ const (
 	RecordKind   = 16 // shift of the slot's Kind
 
 	ParentBytes = telemetry.ParentBytes
+)
+
+// Bits of a slot at the gate, which the record carries at RecordWaits: the cursors that were behind it at the first look.
+const (
+	BelowJournal = 1 << iota
+	BelowReplicas
+	JournalLast // the replicas passed first
 )
 
 // RecordIn is the record at the start of b, in place: both ends of a frame ring are in this process, and its records begin

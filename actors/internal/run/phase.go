@@ -1,4 +1,4 @@
-package actors
+package run
 
 import (
 	"sync/atomic"

@@ -1,0 +1,55 @@
+package shard
+
+import (
+	"sluice/mailbox"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// What the pipeline's gauges, simulators, benchmarks and tests see of a shard. Only InboxLen, InboxCap and TraceBox may be
+// called while the shard runs.
+
+// InboxLen is the number of bytes waiting in the frame ring. Any goroutine.
+func (e *Shard) InboxLen() int { return e.frames.Len() }
+
+// InboxCap is the size of the frame ring in bytes. Any goroutine.
+func (e *Shard) InboxCap() int { return e.frames.Cap() }
+
+// TraceBox holds the sampled responses.
+func (e *Shard) TraceBox() *telemetry.TraceBox { return e.traces.box }
+
+// CloseRing closes the ring of a shard that never ran.
+func (e *Shard) CloseRing() error { return e.ring.Close() }
+
+// Table is the connection table; entry 0 is never used.
+func (e *Shard) Table() []transport.Conn { return e.conns }
+
+// Slab is the memory of send buffers.
+func (e *Shard) Slab() *transport.Slab { return e.slab }
+
+// SetSlab replaces the memory of send buffers of a shard that has no connections.
+func (e *Shard) SetSlab(s *transport.Slab) { e.slab = s }
+
+// Frames is the reading end of the frame ring.
+func (e *Shard) Frames() *mailbox.BytesReader { return e.frames }
+
+// SetFrames replaces it in a shard that has read nothing.
+func (e *Shard) SetFrames(r *mailbox.BytesReader) { e.frames = r }
+
+// SetEvents replaces the reading end of the control events in a shard that has read nothing.
+func (e *Shard) SetEvents(r *mailbox.Reader[Event]) { e.events = r }
+
+// End ends the connection of a table entry.
+func (e *Shard) End(entry uint32, why transport.Reason, now int64) { e.close(entry, why, now) }
+
+// Overdue reports that the deadline of the end has passed.
+func (e *Shard) Overdue() bool { return e.overdue }
+
+// Unaccounted is the number of responses that await their ledger entry.
+func (e *Shard) Unaccounted() int { return len(e.samples) }
+
+// Blocked is the number of connections on the blocked list.
+func (e *Shard) Blocked() int { return e.stuck }
+
+// Err is why the ring is in doubt, nil if it is not.
+func (e *Shard) Err() error { return e.err }

@@ -1,0 +1,52 @@
+package actors
+
+import (
+	"time"
+
+	"sluice/actors/internal/shard"
+	"sluice/transport"
+)
+
+// NoticeKind is what a shard has to tell about a connection.
+type NoticeKind uint8
+
+const (
+	NoticeClosed    NoticeKind = iota // the connection ended; Reason says why
+	NoticeSlow                        // the client holds back more than the soft limit, or takes nothing
+	NoticeRecovered                   // the socket of a slow client has taken all that it was asked to
+)
+
+// String returns the kind as it is logged.
+func (k NoticeKind) String() string {
+	switch k {
+	case NoticeClosed:
+		return "closed"
+	case NoticeSlow:
+		return "slow"
+	case NoticeRecovered:
+		return "recovered"
+	}
+	return "unknown"
+}
+
+// Notice is what a shard tells about a connection, with the figures of that moment.
+type Notice struct {
+	Kind    NoticeKind
+	Reason  transport.Reason
+	Shard   int
+	Conn    uint64
+	At      int64         // monotonic ns
+	Age     time.Duration // since Connect
+	Blocked time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Unsent  int           // bytes
+	Answers int           // answers not fully sent
+	Sent    uint64        // bytes
+}
+
+// noticeOf is a shard's notice as embedders see it.
+func noticeOf(n *shard.Notice) Notice {
+	return Notice{
+		Kind: NoticeKind(n.Kind), Reason: n.Reason, Shard: n.Shard, Conn: n.Conn, At: n.At, Age: n.Age, Blocked: n.Blocked,
+		Unsent: n.Unsent, Answers: n.Answers, Sent: n.Sent,
+	}
+}
