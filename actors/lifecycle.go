@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -49,6 +50,9 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	})
 	if err == nil {
 		err = <-done // always answered: by the shard, or by finish
+		if errors.Is(err, shard.ErrEnding) {
+			err = ErrEnded
+		}
 	}
 	if err != nil {
 		p.permit.Add(-1)
@@ -110,7 +114,7 @@ func (p *Pipeline[R, Q]) Err() error {
 }
 
 // ErrEnded is returned by the pipeline's methods once it is ending.
-var ErrEnded = shard.ErrEnded
+var ErrEnded = errors.New("actors: the pipeline is ending; no connection is taken")
 
 // Drain ends the pipeline in order: the producer has closed the slot ring (Slots().Close), everything that becomes
 // durable is delivered, then the connections are closed, spread over Egress.DrainSpread. When ctx ends first, it stops instead, and returns ctx's error.

@@ -10,8 +10,8 @@ import (
 	"sluice/transport"
 )
 
-// ErrEnded is the answer to a connect that comes when the pipeline is ending.
-var ErrEnded = errors.New("actors: the pipeline is ending; no connection is taken")
+// ErrEnding is the answer to a connect that comes while the pipeline is ending.
+var ErrEnding = errors.New("the pipeline is ending")
 
 // takeEvents handles the control events that are there.
 func (e *Shard) takeEvents(now int64) int {
@@ -76,7 +76,7 @@ func (e *Shard) busy(ev *Event, now int64) {
 // connect takes ownership of a socket.
 func (e *Shard) connect(ev *Event, now int64) error {
 	if e.phase.Ending() {
-		return ErrEnded
+		return ErrEnding
 	}
 	if int(ev.Class) >= len(e.class) {
 		return fmt.Errorf("actors: connection %d has limits class %d; there are %d classes", ev.Conn, ev.Class, len(e.class))
