@@ -9,7 +9,7 @@ import (
 	"sluice/actors/sequencer"
 )
 
-// sink is an emitter that reuses one slot, as cheap as the ring's.
+// sink is an emitter that reuses one slot, at about the cost of the ring.
 type sink struct {
 	report Report
 	answer Answer
@@ -19,7 +19,7 @@ type sink struct {
 func (s *sink) Report(uint64) *Report { s.count++; s.report = Report{}; return &s.report }
 func (s *sink) Query(uint64) *Answer  { s.count++; s.answer = Answer{}; return &s.answer }
 
-// driver applies commands without making a new request for each.
+// driver applies commands without a new request for each.
 type driver struct {
 	book *Book
 	out  sink
@@ -39,10 +39,11 @@ func (d *driver) do(c *Command) {
 }
 
 func gtc(account uint64, side Side, price int64, quantity uint64) Command {
-	return Command{Tag: TagNew, Account: account, Side: side, Type: Limit, TimeInForce: GoodTillCancel, Price: price, Quantity: quantity}
+	return Command{Tag: TagNew, Account: account, Side: side, Type: Limit,
+		TimeInForce: GoodTillCancel, Price: price, Quantity: quantity}
 }
 
-// fill makes a book of 64 levels a side with 32 orders in each.
+// fill returns a book with 64 levels per side and 32 orders in each.
 func (d *driver) fill() {
 	for i := int64(0); i < 64*32; i++ {
 		buy, sell := gtc(1, Buy, 1000-i%64, 10), gtc(2, Sell, 1001+i%64, 10)
@@ -55,7 +56,8 @@ func TestSteadyTradingDoesNotAllocate(t *testing.T) {
 	d := newDriver(t)
 	d.fill()
 	rest, take := gtc(3, Buy, 990, 10), gtc(4, Sell, 1000, 10)
-	replace, cancel := Command{Tag: TagReplace, Account: 3, Price: 980, Quantity: 5}, Command{Tag: TagCancel, Account: 3}
+	replace, cancel := Command{Tag: TagReplace, Account: 3, Price: 980,
+		Quantity: 5}, Command{Tag: TagCancel, Account: 3}
 	refill := gtc(1, Buy, 1000, 10)
 	query := &sequencer.Request{Tag: TagQueryPosition, Body: make([]byte, 12)}
 	frame := make([]byte, 0, 256)
@@ -74,7 +76,7 @@ func TestSteadyTradingDoesNotAllocate(t *testing.T) {
 		round()
 	}
 	if n := testing.AllocsPerRun(1000, round); n != 0 {
-		t.Errorf("a round of trading allocates %v times, must not", n)
+		t.Errorf("a round of trading allocates %v times, want 0", n)
 	}
 }
 
@@ -92,7 +94,7 @@ func BenchmarkRestAndCancel(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(2*b.N), "ns/event")
 }
 
-// BenchmarkRest is one event; the book grows to 65,536 orders and starts anew.
+// BenchmarkRest is one event. The book grows to 65,536 orders and is then replaced.
 func BenchmarkRest(b *testing.B) {
 	d := newDriver(b)
 	b.ReportAllocs()
@@ -109,8 +111,8 @@ func BenchmarkRest(b *testing.B) {
 	}
 }
 
-// BenchmarkMatch is one event: an order that trades with a resting one it does not use
-// up, three reports.
+// BenchmarkMatch is one event with three reports: an order that trades with a part of a
+// resting order.
 func BenchmarkMatch(b *testing.B) {
 	d := newDriver(b)
 	d.fill()
@@ -126,8 +128,8 @@ func BenchmarkMatch(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeAndRefill is two events: an order that uses up a resting one, and one that
-// rests in its place.
+// BenchmarkTakeAndRefill is two events: an order that fills a resting order completely, and
+// one that rests in its place.
 func BenchmarkTakeAndRefill(b *testing.B) {
 	d := newDriver(b)
 	d.fill()
@@ -150,7 +152,8 @@ func BenchmarkReplace(b *testing.B) {
 	target := d.seq
 	b.ReportAllocs()
 	for b.Loop() {
-		c = Command{Tag: TagReplace, Account: 3, Target: target, Price: 1000 - int64(d.seq*7%64), Quantity: 10}
+		c = Command{Tag: TagReplace, Account: 3, Target: target, Price: 1000 - int64(d.seq*7%64),
+			Quantity: 10}
 		d.do(&c)
 	}
 }
@@ -192,7 +195,7 @@ func BenchmarkSnapshotAndRestore(b *testing.B) {
 		b.Fatal(err)
 	}
 	if got := binary.LittleEndian.Uint64(buf.Bytes()[8:]); int(got)+snapshotHeader+4 != buf.Len() {
-		b.Fatalf("length says %d of %d bytes", got, buf.Len())
+		b.Fatalf("length is %d of %d bytes", got, buf.Len())
 	}
 	b.Run("restore of 100,000 orders", func(b *testing.B) {
 		for b.Loop() {

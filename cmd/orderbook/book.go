@@ -7,20 +7,20 @@ import (
 	"sluice/actors/sequencer"
 )
 
-// Config bounds everything the book holds. A zero field means the default. The limits
-// decide what is rejected, so they are part of the state machine: a journal must be
-// replayed with the limits it was written under, and Restore insists on it.
+// Config bounds the size of the book. A zero field means the default. The limits decide
+// which commands are rejected, so they are part of the state machine: a journal must be
+// replayed with the limits that it was written with. Restore checks that.
 type Config struct {
-	MaxInstruments int    // default 1024; made by the first order accepted in them
-	MaxAccounts    int    // default 1<<20; made by their first command
+	MaxInstruments int    // default 1024; an instrument is created by its first accepted order
+	MaxAccounts    int    // default 1<<20; an account is created by its first command
 	MaxPositions   int    // pairs of account and instrument, default 1<<20
 	MaxOrders      int    // open orders, default 1<<20
 	MaxLevels      int    // prices per side of an instrument, default 4096
 	MaxQuantity    uint64 // of one order, default 1<<40
 }
 
-// tradedMax bounds what an account may ever have bought, and sold, of an instrument,
-// open orders included. The difference of the two then fits an int64.
+// tradedMax bounds the quantity that an account may buy of an instrument, and the quantity
+// that it may sell, including open orders. Their difference therefore fits an int64.
 const tradedMax = 1 << 62
 
 // limitMax bounds the counts of a Config, so that they fit the slot numbers.
@@ -56,25 +56,26 @@ func (c Config) validate() error {
 			return fmt.Errorf("orderbook: %s is %d, must be 1 to %d", f.name, f.value, limitMax)
 		}
 	}
-	// The quantity of a level is at most that of all open orders.
+	// The quantity of a level is at most the quantity of all open orders.
 	high, low := bits.Mul64(c.MaxQuantity, uint64(c.MaxOrders))
 	if high != 0 || low > 1<<63 || c.MaxQuantity > tradedMax {
-		return fmt.Errorf("orderbook: MaxQuantity is %d with %d orders; their product must be at most 1<<63 and the quantity at most 1<<62",
+		return fmt.Errorf("orderbook: MaxQuantity is %d with %d orders; "+
+			"their product must be at most 1<<63 and the quantity at most 1<<62",
 			c.MaxQuantity, c.MaxOrders)
 	}
 	return nil
 }
 
-// Book is the order books of all instruments with the accounts that trade in them, as
-// one deterministic state machine. It implements upstream.Application[Report, Answer].
-// Everything but IsQuery and Check belongs to one goroutine.
+// Book has the order books of all instruments and the accounts that trade in them, as one
+// deterministic state machine. It implements sequencer.Application[Report, Answer]. All
+// methods except IsQuery and Check belong to one goroutine.
 type Book struct {
 	config Config
 	*state
 }
 
-// state is what a snapshot keeps. The maps and the index of orders only find things;
-// every walk goes over slices, which are in order of creation.
+// state is the content of a snapshot. The maps and the index of orders are used only for
+// lookups. Every iteration is over slices, which are in order of creation.
 type state struct {
 	seq         uint64 // last event applied
 	accounts    []account
@@ -89,8 +90,8 @@ type state struct {
 
 type account struct {
 	id       uint64
-	last     uint64 // client order id of the latest command that was no duplicate
-	accepted uint64 // New orders accepted
+	last     uint64 // client order id of the last command that was not a duplicate
+	accepted uint64 // number of accepted New orders
 }
 
 type instrument struct {
@@ -98,20 +99,20 @@ type instrument struct {
 	sides [2]ladder // by Side.index
 }
 
-// holding identifies a position by places in state.accounts and state.instruments.
+// holding identifies a position by indices into state.accounts and state.instruments.
 type holding struct{ account, instrument uint32 }
 
-// position is what one account has in one instrument. Arrays are by Side.index.
+// position is the position of one account in one instrument. Arrays are by Side.index.
 // Invariant: traded[i] + open[i] <= tradedMax.
 type position struct {
 	holding
-	traded [2]uint64 // bought, sold
-	open   [2]uint64 // open quantity, of an order being matched too
-	orders uint32    // resting orders
+	traded [2]uint64 // quantity bought and sold
+	open   [2]uint64 // open quantity, including an order that is being matched
+	orders uint32    // number of resting orders
 }
 
-// room reports whether quantity more may be ordered on a side. The sum cannot
-// overflow: it is at most three times tradedMax.
+// room reports whether a further quantity may be ordered on a side. The sum cannot
+// overflow, because it is at most three times tradedMax.
 func (p *position) room(side Side, quantity uint64) bool {
 	return p.traded[side.index()]+p.open[side.index()]+quantity <= tradedMax
 }
@@ -140,8 +141,8 @@ func (b *Book) Seq() uint64 { return b.seq }
 // IsQuery reports whether the tag is one of the two queries.
 func (b *Book) IsQuery(tag uint8) bool { return tag == TagQueryTop || tag == TagQueryPosition }
 
-// Check refuses what cannot be decoded, and commands of a role that may only read. Any
-// goroutine may call it.
+// Check rejects requests that cannot be decoded, and commands of a role that may only
+// read. It is safe from any goroutine.
 func (b *Book) Check(req *sequencer.Request) error {
 	var c Command
 	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil {
@@ -152,34 +153,39 @@ func (b *Book) Check(req *sequencer.Request) error {
 		return nil
 	case sequencer.RoleReadonly:
 		if !b.IsQuery(req.Tag) {
-			return fmt.Errorf("orderbook: role readonly may not send request 0x%02x; it needs role trader or operator", req.Tag)
+			return fmt.Errorf("orderbook: role readonly may not send request 0x%02x; "+
+				"it needs role trader or operator", req.Tag)
 		}
 		return nil
 	}
-	return fmt.Errorf("orderbook: role %d is unknown, must be readonly (1), trader (2) or operator (3)", req.Role)
+	return fmt.Errorf("orderbook: role %d is unknown, must be readonly (1), trader (2) or operator (3)",
+		req.Role)
 }
 
-// Apply executes one event. Sequence numbers must increase; gaps are allowed, as not
-// every event of a journal need concern the book. It panics if they do not, or if the
-// request could not have passed Check: both mean that the journal is not this book's.
+// Apply executes one event. Sequence numbers must increase; gaps are allowed, because a
+// journal may have events that do not concern the book. It panics if they do not increase,
+// or if the request cannot have passed Check: both mean that the journal belongs to
+// another application.
 func (b *Book) Apply(seq uint64, req *sequencer.Request, out sequencer.Emitter[Report, Answer]) {
 	e := event{Book: b, seq: seq, conn: req.Conn, out: out}
 	if err := DecodeRequest(req.Tag, req.Body, &e.cmd); err != nil || b.IsQuery(req.Tag) {
-		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is no command: %v", seq, req.Tag, err))
+		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is not a command: %v", seq, req.Tag,
+			err))
 	}
 	if seq <= b.seq {
-		panic(fmt.Sprintf("orderbook: event %d after event %d; sequence numbers must increase", seq, b.seq))
+		panic(fmt.Sprintf("orderbook: event %d after event %d; sequence numbers must increase", seq,
+			b.seq))
 	}
 	b.state.seq = seq
 	e.run()
 }
 
-// Query answers one query; an instrument or account that is not known is one without
-// orders. It panics on a request that could not have passed Check.
+// Query answers one query. An unknown instrument or account has no orders. It panics on a
+// request that cannot have passed Check.
 func (b *Book) Query(req *sequencer.Request, out sequencer.Emitter[Report, Answer]) {
 	var c Command
 	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil || !b.IsQuery(req.Tag) {
-		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is no query: %v", req.Tag, err))
+		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is not a query: %v", req.Tag, err))
 	}
 	a := out.Query(req.Conn)
 	a.Seq, a.Instrument = b.seq, c.Instrument

@@ -9,8 +9,8 @@ import (
 	"sluice/actors/sequencer"
 )
 
-// parse reads one line of a script: "connection account what ...". Client order ids
-// count up per account unless the line ends in "id N".
+// parse reads one line of a script: "connection account what ...". The client order ids of
+// an account count up from 1 unless the line ends in "id N".
 func parse(t *testing.T, line string, next map[uint64]uint64) (conn uint64, c Command) {
 	t.Helper()
 	var what string
@@ -48,12 +48,12 @@ func parse(t *testing.T, line string, next map[uint64]uint64) (conn uint64, c Co
 func scan(t *testing.T, text, format string, into ...any) {
 	t.Helper()
 	if _, err := fmt.Sscanf(text, format, into...); err != nil {
-		t.Fatalf("script says %q: %v", text, err)
+		t.Fatalf("script line %q: %v", text, err)
 	}
 }
 
-// say writes an output as a line of a script's expectation.
-func say(out output) string {
+// format formats an output as a line of a script.
+func format(out output) string {
 	r := out.report
 	who := fmt.Sprintf("c%d a%d#%d ", out.conn, r.Account, r.ClientOrderID)
 	switch r.Tag {
@@ -73,7 +73,8 @@ func say(out output) string {
 	case TagCancelled:
 		return who + fmt.Sprintf("cancelled %d by %d: %s", r.Quantity, r.Command, r.Reason)
 	}
-	return who + fmt.Sprintf("replaced by %d: %d@%d, open %d, kept %t", r.Command, r.Quantity, r.Price, r.Open, r.KeptPriority)
+	return who + fmt.Sprintf("replaced by %d: %d@%d, open %d, kept %t", r.Command, r.Quantity,
+		r.Price, r.Open, r.KeptPriority)
 }
 
 func TestScripts(t *testing.T) {
@@ -89,7 +90,7 @@ func TestScripts(t *testing.T) {
 				conn, c := parse(t, line, next)
 				said = said[:0] // only the last line's outputs are judged
 				for _, out := range do(t, b, seq, conn, c) {
-					said = append(said, say(out))
+					said = append(said, format(out))
 				}
 				if err := audit(b); err != nil {
 					t.Fatal(err)
@@ -102,7 +103,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-func TestRolesDecideWhoMayTrade(t *testing.T) {
+func TestReadonlyRoleCannotTrade(t *testing.T) {
 	b := mustNew(t, Config{})
 	for _, g := range goldenRequests {
 		for role := uint8(0); role < 5; role++ {
@@ -121,15 +122,21 @@ func TestBrokenContractsPanicWithTheEvent(t *testing.T) {
 	b := traded(t)
 	cancel := Command{Tag: TagCancel, Account: 1, ClientOrderID: 9, Target: 1}
 	for name, f := range map[string]func(){
-		"event 6 after event 6":      func() { b.Apply(6, request(t, 1, cancel), &tape{}) },
-		"event 7 with tag 0x13":      func() { b.Apply(7, request(t, 1, Command{Tag: TagQueryTop}), &tape{}) },
-		"event 7 with tag 0x10":      func() { b.Apply(7, &sequencer.Request{Tag: TagNew, Body: make([]byte, 40)}, &tape{}) },
+		"event 6 after event 6": func() { b.Apply(6, request(t, 1, cancel), &tape{}) },
+		"event 7 with tag 0x13": func() {
+			b.Apply(7, request(t, 1, Command{Tag: TagQueryTop}),
+				&tape{})
+		},
+		"event 7 with tag 0x10": func() {
+			b.Apply(7,
+				&sequencer.Request{Tag: TagNew, Body: make([]byte, 40)}, &tape{})
+		},
 		"request with tag 0x11 is n": func() { b.Query(request(t, 1, cancel), &tape{}) },
 	} {
 		func() {
 			defer func() {
 				if got := fmt.Sprint(recover()); !strings.Contains(got, name) {
-					t.Errorf("panic is %q, must say %q", got, name)
+					t.Errorf("panic is %q, want %q in it", got, name)
 				}
 			}()
 			f()
@@ -137,41 +144,44 @@ func TestBrokenContractsPanicWithTheEvent(t *testing.T) {
 	}
 }
 
-func TestLimitsThatCannotBeKeptAreRefusedByName(t *testing.T) {
+func TestNewRejectsLimitsByName(t *testing.T) {
 	for _, c := range []struct {
 		config Config
 		want   string
 	}{
 		{Config{MaxOrders: -1}, "MaxOrders is -1"},
 		{Config{MaxLevels: 1<<30 + 1}, "MaxLevels is 1073741825"},
-		{Config{MaxOrders: 1 << 20, MaxQuantity: 1 << 44}, "MaxQuantity is 17592186044416 with 1048576 orders"},
+		{Config{MaxOrders: 1 << 20, MaxQuantity: 1 << 44},
+			"MaxQuantity is 17592186044416 with 1048576 orders"},
 		{Config{MaxOrders: 1, MaxQuantity: math.MaxUint64}, "MaxQuantity"},
 	} {
 		if _, err := New(c.config); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: error is %v, must say %q", c.config, err, c.want)
+			t.Errorf("%+v: error is %v, want %q in it", c.config, err, c.want)
 		}
 	}
 }
 
-func TestThePricesAtTheEndsOfTheRangeAreOrdered(t *testing.T) {
+func TestExtremePricesAreOrdered(t *testing.T) {
 	b := mustNew(t, Config{})
 	for i, price := range []int64{math.MinInt64, 0, math.MaxInt64} {
-		do(t, b, uint64(i+1), 1, Command{Tag: TagNew, Account: 1, ClientOrderID: uint64(i + 1), Side: Sell, Type: Limit, TimeInForce: GoodTillCancel, Price: price, Quantity: 1})
+		do(t, b, uint64(i+1), 1, Command{Tag: TagNew, Account: 1, ClientOrderID: uint64(i + 1),
+			Side: Sell, Type: Limit, TimeInForce: GoodTillCancel, Price: price, Quantity: 1})
 	}
 	top := do(t, b, 0, 1, Command{Tag: TagQueryTop})[0].answer
 	if top.Ask != (Quote{math.MinInt64, 1, 1}) {
-		t.Errorf("best ask is %+v, must be the smallest integer", top.Ask)
+		t.Errorf("best ask is %+v, want the smallest integer", top.Ask)
 	}
-	got := do(t, b, 9, 2, Command{Tag: TagNew, Account: 2, ClientOrderID: 1, Side: Buy, Type: Market, TimeInForce: ImmediateOrCancel, Quantity: 3})
+	got := do(t, b, 9, 2, Command{Tag: TagNew, Account: 2, ClientOrderID: 1, Side: Buy,
+		Type: Market, TimeInForce: ImmediateOrCancel, Quantity: 3})
 	for i, price := range []int64{math.MinInt64, 0, math.MaxInt64} {
 		if r := got[2+2*i].report; r.Price != price {
-			t.Errorf("trade %d is at %d, must be at %d", i, r.Price, price)
+			t.Errorf("trade %d is at %d, want %d", i, r.Price, price)
 		}
 	}
 }
 
-// The table must keep finding orders while it grows and shifts entries back.
-func TestTheIndexAgreesWithAMap(t *testing.T) {
+// The table must find all orders while it grows and shifts entries back.
+func TestIndexAgreesWithAMap(t *testing.T) {
 	o, want := newOrders(), map[uint64]uint32{}
 	for i := uint64(1); i <= 20000; i++ {
 		r := order{account: uint32(i % 7), client: i, open: 1}
@@ -183,10 +193,10 @@ func TestTheIndexAgreesWithAMap(t *testing.T) {
 	}
 	for i := uint64(1); i <= 20000; i++ {
 		if got := o.find(uint32(i%7), i); got != want[i] {
-			t.Fatalf("order %d is in slot %d, must be %d", i, got, want[i])
+			t.Fatalf("order %d is in slot %d, want %d", i, got, want[i])
 		}
 	}
 	if o.count != len(want) {
-		t.Fatalf("count is %d, must be %d", o.count, len(want))
+		t.Fatalf("count is %d, want %d", o.count, len(want))
 	}
 }

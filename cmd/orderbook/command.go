@@ -22,7 +22,7 @@ const (
 	Sell Side = 2
 )
 
-// OrderType says whether an order has a price limit.
+// OrderType determines whether an order has a price limit.
 type OrderType uint8
 
 const (
@@ -30,7 +30,7 @@ const (
 	Market OrderType = 2
 )
 
-// TimeInForce says what becomes of the quantity that does not trade at once.
+// TimeInForce determines what happens to the quantity that does not trade at once.
 type TimeInForce uint8
 
 const (
@@ -38,25 +38,25 @@ const (
 	ImmediateOrCancel TimeInForce = 2 // it is cancelled
 )
 
-// Command is any request of a client. Tag says which, and which fields it uses;
-// docs/orderbook.md has the layouts.
+// Command is any request of a client. Tag determines the request and the fields that it
+// uses; docs/orderbook.md has the layouts.
 type Command struct {
 	Tag           uint8
 	Account       uint64
-	ClientOrderID uint64 // of this command; strictly increasing per account
-	Target        uint64 // Cancel, Replace: ClientOrderID of the New that made the order
+	ClientOrderID uint64 // id of this command, strictly increasing per account
+	Target        uint64 // Cancel, Replace: ClientOrderID of the New that created the order
 	Instrument    uint32
 	Side          Side
 	Type          OrderType
 	TimeInForce   TimeInForce
 	Price         int64  // ticks, may be negative; 0 for a market order
-	Quantity      uint64 // New, Replace: total of the order, executed part included
+	Quantity      uint64 // New, Replace: total of the order, including the executed part
 }
 
 const requestHeader = 4 + 8 + 1 // len, request_seq, tag
 
-// bodySize returns the exact size in bytes of a request body, and whether there is
-// such a request.
+// bodySize returns the exact size of a request body in bytes. It reports false for an
+// unknown tag.
 func bodySize(tag uint8) (int, bool) {
 	switch tag {
 	case TagNew, TagReplace:
@@ -71,9 +71,9 @@ func bodySize(tag uint8) (int, bool) {
 	return 0, false
 }
 
-// AppendRequest appends the whole frame of a request, length prefix included. The
-// values are not judged: a client may send what the server will refuse. An unknown
-// Tag is an error and leaves dst as it was.
+// AppendRequest appends the whole frame of a request, including the length prefix. It does
+// not validate the values: a client may send a request that the server rejects. An unknown
+// Tag is an error and leaves dst unchanged.
 func AppendRequest(dst []byte, requestSeq uint64, c *Command) ([]byte, error) {
 	size, ok := bodySize(c.Tag)
 	if !ok {
@@ -108,17 +108,18 @@ func AppendRequest(dst []byte, requestSeq uint64, c *Command) ([]byte, error) {
 	return dst, nil
 }
 
-// DecodeRequest reads the body of a request with the given tag into c, every field of
-// which is overwritten. It refuses what no state of the book could make meaningful: an
-// unknown tag, a wrong length, an undefined enumeration value, a market order that has a
-// price or is meant to rest.
+// DecodeRequest reads the body of a request with the given tag into c, and overwrites every
+// field of c. It rejects requests that are invalid in any state of the book: an unknown
+// tag, a wrong length, an undefined enumeration value, a market order with a price, a
+// market order that would rest.
 func DecodeRequest(tag uint8, body []byte, c *Command) error {
 	size, ok := bodySize(tag)
 	if !ok {
 		return fmt.Errorf("orderbook: request tag 0x%02x is unknown; requests are 0x10 to 0x14", tag)
 	}
 	if len(body) != size {
-		return fmt.Errorf("orderbook: body of request 0x%02x has %d bytes, must have %d", tag, len(body), size)
+		return fmt.Errorf("orderbook: body of request 0x%02x has %d bytes, must have %d", tag,
+			len(body), size)
 	}
 	le := binary.LittleEndian
 	*c = Command{Tag: tag}
@@ -128,7 +129,7 @@ func DecodeRequest(tag uint8, body []byte, c *Command) error {
 		c.Instrument = le.Uint32(body[16:])
 		c.Side, c.Type, c.TimeInForce = Side(body[20]), OrderType(body[21]), TimeInForce(body[22])
 		c.Price, c.Quantity = int64(le.Uint64(body[24:])), le.Uint64(body[32:])
-		return c.judge(body[23])
+		return c.validate(body[23])
 	case TagCancel, TagReplace:
 		c.Account, c.ClientOrderID, c.Target = le.Uint64(body), le.Uint64(body[8:]), le.Uint64(body[16:])
 		if tag == TagReplace {
@@ -142,14 +143,16 @@ func DecodeRequest(tag uint8, body []byte, c *Command) error {
 	return nil
 }
 
-func (c *Command) judge(reserved byte) error {
+// validate rejects undefined values of a New.
+func (c *Command) validate(reserved byte) error {
 	switch {
 	case c.Side != Buy && c.Side != Sell:
 		return fmt.Errorf("orderbook: side is %d, must be 1 (buy) or 2 (sell)", c.Side)
 	case c.Type != Limit && c.Type != Market:
 		return fmt.Errorf("orderbook: order type is %d, must be 1 (limit) or 2 (market)", c.Type)
 	case c.TimeInForce != GoodTillCancel && c.TimeInForce != ImmediateOrCancel:
-		return fmt.Errorf("orderbook: time in force is %d, must be 1 (good till cancel) or 2 (immediate or cancel)", c.TimeInForce)
+		return fmt.Errorf("orderbook: time in force is %d, must be 1 (good till cancel) "+
+			"or 2 (immediate or cancel)", c.TimeInForce)
 	case reserved != 0:
 		return fmt.Errorf("orderbook: reserved byte 23 of a new order is %d, must be 0", reserved)
 	case c.Type == Market && c.TimeInForce != ImmediateOrCancel:

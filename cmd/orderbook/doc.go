@@ -1,10 +1,9 @@
 // Package orderbook is a limit order book with price-time priority for several
-// instruments, with accounts, positions and fills reported to both sides. It is the
-// application that ships with the program, and an example of what an application
-// behind the sequencer looks like: a deterministic state machine without clocks, I/O
-// or goroutines.
+// instruments, with accounts and positions. Fills are reported to both sides. It is the
+// application that ships with the program, and an example of an application behind the
+// sequencer: a deterministic state machine without clocks, I/O or goroutines.
 //
-//	Command ──> event ──> account ──> refuse │ accept
+//	Command ──> event ──> account ──> reject │ accept
 //	                                            │
 //	             instrument                     v
 //	        Buy ladder │ Sell ladder  <──── match ───> Report, Report, ...
@@ -12,23 +11,24 @@
 //	                │                           v
 //	       oldest ──┴─> newest               position
 //
-// A ladder is one side: price levels in a sorted slice, the best last. A level is a
-// queue of orders, linked by slot numbers in a slab. An order is found by its account
-// and client order id in a hash index over the slab.
+// A ladder is one side: price levels in a sorted slice, with the best price last. A level
+// is a queue of orders, linked by slot numbers in a slab. A hash index over the slab finds
+// an order by its account and client order id.
 //
 // Promises:
 //
 //   - A trade takes the best price first, the oldest order within it, at the price
 //     of the resting order. The book is never crossed after an event.
-//   - What one side of an instrument buys the other sells: net positions add to zero.
-//   - A client order id is used once per account, also when the command was rejected;
-//     sending commands again after a crash executes none twice.
-//   - Reports come in the order things happen. They go to the connection of the
-//     command, and to the connection that entered the resting order last.
-//   - Equal events make equal reports and equal snapshots, byte for byte; Restore of a
-//     snapshot goes on as the original would have.
-//   - Everything is bounded by Config, and an order costs no allocation once the
-//     slab, the levels and the tables have grown.
+//   - The quantity bought equals the quantity sold: net positions of an instrument add to
+//     zero.
+//   - A client order id is used once per account, even if the command was rejected, so a
+//     command that is sent again after a crash is not executed twice.
+//   - Reports are in the order of execution. They go to the connection of the command, and
+//     to the connection that entered the resting order last.
+//   - Equal events cause equal reports and equal snapshots, byte for byte. A restored book
+//     continues exactly like the original.
+//   - All memory is bounded by Config. An order does not allocate once the slab, the levels
+//     and the tables have grown.
 //
 // Start reading at Book.Apply, then event.match. The messages and their bytes are
 // specified in docs/orderbook.md.

@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// Encoder turns reports and answers into frames; it has the methods of
-// encode.Encoder[Report, Answer]. It has no state and may be used by any goroutine.
+// Encoder encodes reports and answers as frames. It implements
+// encode.Encoder[Report, Answer]. It has no state and is safe from any goroutine.
 type Encoder struct{}
 
-// MaxFrame is the size in bytes of the largest response frame, length prefix included.
+// MaxFrame is the size of the largest response frame in bytes, including the length prefix.
 const MaxFrame = 4 + 1 + 66
 
-// responseSize returns the exact size in bytes of a response body, and whether there is
-// such a response.
+// responseSize returns the exact size of a response body in bytes. It reports false for an
+// unknown tag.
 func responseSize(tag uint8) (int, bool) {
 	switch tag {
 	case TagAccepted:
@@ -34,7 +34,7 @@ func responseSize(tag uint8) (int, bool) {
 	return 0, false
 }
 
-// AppendReport appends the whole frame of r. A Report whose Tag is no report's is an error.
+// AppendReport appends the whole frame of r. A Tag that is not a report's is an error.
 func (Encoder) AppendReport(dst []byte, r *Report) ([]byte, error) {
 	size, ok := responseSize(r.Tag)
 	if !ok || r.Tag >= TagTopOfBook {
@@ -113,7 +113,8 @@ func DecodeReport(tag uint8, body []byte, r *Report) error {
 		return fmt.Errorf("orderbook: response tag 0x%02x is no report; reports are 0x30 to 0x34", tag)
 	}
 	if len(body) != size {
-		return fmt.Errorf("orderbook: body of response 0x%02x has %d bytes, must have %d", tag, len(body), size)
+		return fmt.Errorf("orderbook: body of response 0x%02x has %d bytes, must have %d", tag,
+			len(body), size)
 	}
 	le := binary.LittleEndian
 	*r = Report{
@@ -131,7 +132,8 @@ func DecodeReport(tag uint8, body []byte, r *Report) error {
 		r.Price, r.Quantity, r.Open = int64(le.Uint64(body[40:])), le.Uint64(body[48:]), le.Uint64(body[56:])
 		r.Side, r.Liquidity = Side(body[64]), Liquidity(body[65])
 		if r.Side != Buy && r.Side != Sell || r.Liquidity != Resting && r.Liquidity != Taking {
-			return fmt.Errorf("orderbook: fill has side %d and liquidity %d, each must be 1 or 2", r.Side, r.Liquidity)
+			return fmt.Errorf("orderbook: fill has side %d and liquidity %d, each must be 1 or 2",
+				r.Side, r.Liquidity)
 		}
 	case TagCancelled:
 		r.Command, r.Quantity, r.Reason = le.Uint64(body[32:]), le.Uint64(body[40:]), Reason(body[48])
@@ -156,7 +158,8 @@ func DecodeAnswer(tag uint8, body []byte, q *Answer) error {
 		return fmt.Errorf("orderbook: response tag 0x%02x is no answer; answers are 0x35 and 0x36", tag)
 	}
 	if len(body) != size {
-		return fmt.Errorf("orderbook: body of response 0x%02x has %d bytes, must have %d", tag, len(body), size)
+		return fmt.Errorf("orderbook: body of response 0x%02x has %d bytes, must have %d", tag,
+			len(body), size)
 	}
 	le := binary.LittleEndian
 	*q = Answer{Tag: tag, Seq: le.Uint64(body)}

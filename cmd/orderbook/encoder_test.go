@@ -17,17 +17,22 @@ import (
 
 var _ encode.Encoder[Report, Answer] = Encoder{}
 
-var update = flag.Bool("update", false, "rewrite testdata/*.hex from what the code encodes")
+var update = flag.Bool("update", false, "rewrite testdata/*.hex from the current encoding")
 
 var goldenRequests = []struct {
 	name    string
 	command Command
 }{
-	{"new-limit", Command{Tag: TagNew, Account: 1, ClientOrderID: 2, Instrument: 3, Side: Buy, Type: Limit, TimeInForce: GoodTillCancel, Price: 100, Quantity: 10}},
-	{"new-limit-ioc-negative-price", Command{Tag: TagNew, Account: math.MaxUint64, ClientOrderID: 5, Instrument: math.MaxUint32, Side: Sell, Type: Limit, TimeInForce: ImmediateOrCancel, Price: -2, Quantity: 1}},
-	{"new-market", Command{Tag: TagNew, Account: 1, ClientOrderID: 6, Instrument: 3, Side: Sell, Type: Market, TimeInForce: ImmediateOrCancel, Quantity: 7}},
+	{"new-limit", Command{Tag: TagNew, Account: 1, ClientOrderID: 2, Instrument: 3, Side: Buy,
+		Type: Limit, TimeInForce: GoodTillCancel, Price: 100, Quantity: 10}},
+	{"new-limit-ioc-negative-price",
+		Command{Tag: TagNew, Account: math.MaxUint64, ClientOrderID: 5, Instrument: math.MaxUint32,
+			Side: Sell, Type: Limit, TimeInForce: ImmediateOrCancel, Price: -2, Quantity: 1}},
+	{"new-market", Command{Tag: TagNew, Account: 1, ClientOrderID: 6, Instrument: 3, Side: Sell,
+		Type: Market, TimeInForce: ImmediateOrCancel, Quantity: 7}},
 	{"cancel", Command{Tag: TagCancel, Account: 1, ClientOrderID: 3, Target: 2}},
-	{"replace", Command{Tag: TagReplace, Account: 1, ClientOrderID: 4, Target: 2, Price: 101, Quantity: 12}},
+	{"replace", Command{Tag: TagReplace, Account: 1, ClientOrderID: 4, Target: 2, Price: 101,
+		Quantity: 12}},
 	{"query-top", Command{Tag: TagQueryTop, Instrument: 3}},
 	{"query-position", Command{Tag: TagQueryPosition, Account: 1, Instrument: 3}},
 }
@@ -37,12 +42,18 @@ var goldenResponses = []struct {
 	value any
 }{
 	{"accepted", Report{Tag: TagAccepted, Seq: 9, Account: 1, ClientOrderID: 2, OrderID: 9}},
-	{"rejected", Report{Tag: TagRejected, Seq: 10, Account: 1, ClientOrderID: 2, Request: TagNew, Reason: Duplicate}},
-	{"fill", Report{Tag: TagFill, Seq: 11, Account: 1, ClientOrderID: 2, OrderID: 9, Instrument: 3, Trade: 1, Side: Buy, Liquidity: Resting, Price: -100, Quantity: 4, Open: 6}},
-	{"cancelled", Report{Tag: TagCancelled, Seq: 12, Account: 1, ClientOrderID: 2, OrderID: 9, Command: 3, Quantity: 6, Reason: Requested}},
-	{"replaced", Report{Tag: TagReplaced, Seq: 13, Account: 1, ClientOrderID: 2, OrderID: 9, Command: 4, Price: 101, Quantity: 12, Open: 8, KeptPriority: true}},
-	{"top-of-book", Answer{Tag: TagTopOfBook, Seq: 13, Instrument: 3, Bid: Quote{100, 10, 1}, Ask: Quote{101, 25, 2}}},
-	{"position", Answer{Tag: TagPosition, Seq: 13, Account: 1, Instrument: 3, OpenOrders: 1, Net: -3, Bought: 4, Sold: 7, Accepted: 5, ClientOrderID: 4}},
+	{"rejected", Report{Tag: TagRejected, Seq: 10, Account: 1, ClientOrderID: 2, Request: TagNew,
+		Reason: Duplicate}},
+	{"fill", Report{Tag: TagFill, Seq: 11, Account: 1, ClientOrderID: 2, OrderID: 9, Instrument: 3,
+		Trade: 1, Side: Buy, Liquidity: Resting, Price: -100, Quantity: 4, Open: 6}},
+	{"cancelled", Report{Tag: TagCancelled, Seq: 12, Account: 1, ClientOrderID: 2, OrderID: 9,
+		Command: 3, Quantity: 6, Reason: Requested}},
+	{"replaced", Report{Tag: TagReplaced, Seq: 13, Account: 1, ClientOrderID: 2, OrderID: 9,
+		Command: 4, Price: 101, Quantity: 12, Open: 8, KeptPriority: true}},
+	{"top-of-book", Answer{Tag: TagTopOfBook, Seq: 13, Instrument: 3, Bid: Quote{100, 10, 1},
+		Ask: Quote{101, 25, 2}}},
+	{"position", Answer{Tag: TagPosition, Seq: 13, Account: 1, Instrument: 3, OpenOrders: 1,
+		Net: -3, Bought: 4, Sold: 7, Accepted: 5, ClientOrderID: 4}},
 }
 
 func encodeResponse(t testing.TB, value any) []byte {
@@ -75,11 +86,12 @@ func golden(t *testing.T, file string, lines []string) {
 		t.Fatal(err)
 	}
 	if text != string(want) {
-		t.Errorf("%s differs; if the protocol is meant to change, run with -update\n got\n%swant\n%s", path, text, want)
+		t.Errorf("%s differs; if the change of the protocol is intended, run with -update\n "+
+			"got\n%swant\n%s", path, text, want)
 	}
 }
 
-func TestRequestsKeepTheirBytes(t *testing.T) {
+func TestGoldenRequests(t *testing.T) {
 	var lines []string
 	for _, g := range goldenRequests {
 		frame, err := AppendRequest([]byte("kept"), 42, &g.command)
@@ -88,7 +100,8 @@ func TestRequestsKeepTheirBytes(t *testing.T) {
 		}
 		frame = frame[4:]
 		lines = append(lines, g.name+" "+hex.EncodeToString(frame))
-		if n := binary.LittleEndian.Uint32(frame); int(n) != len(frame)-4 || binary.LittleEndian.Uint64(frame[4:]) != 42 {
+		if n := binary.LittleEndian.Uint32(frame); int(n) != len(frame)-4 ||
+			binary.LittleEndian.Uint64(frame[4:]) != 42 {
 			t.Errorf("%s: header of %x is wrong", g.name, frame)
 		}
 		var c Command
@@ -99,7 +112,7 @@ func TestRequestsKeepTheirBytes(t *testing.T) {
 	golden(t, "requests.hex", lines)
 }
 
-func TestResponsesKeepTheirBytes(t *testing.T) {
+func TestGoldenResponses(t *testing.T) {
 	var lines []string
 	for _, g := range goldenResponses {
 		frame := encodeResponse(t, g.value)
@@ -120,8 +133,8 @@ func TestResponsesKeepTheirBytes(t *testing.T) {
 	golden(t, "responses.hex", lines)
 }
 
-// The page is the specification: its vectors are the golden ones.
-func TestTheDocumentationShowsTheGoldenVectors(t *testing.T) {
+// docs/orderbook.md is the specification, so it must show the golden vectors.
+func TestDocumentationHasTheGoldenVectors(t *testing.T) {
 	page, err := os.ReadFile("../../docs/orderbook.md")
 	if err != nil {
 		t.Fatal(err)
@@ -132,14 +145,15 @@ func TestTheDocumentationShowsTheGoldenVectors(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(string(lines)) {
-			if _, vector, _ := strings.Cut(strings.TrimSpace(line), " "); !strings.Contains(string(page), vector) {
+			if _, vector, _ := strings.Cut(strings.TrimSpace(line),
+				" "); !strings.Contains(string(page), vector) {
 				t.Errorf("docs/orderbook.md lacks the vector %s", line)
 			}
 		}
 	}
 }
 
-func TestMalformedRequestsAreRefusedWithTheReason(t *testing.T) {
+func TestMalformedRequestsAreRejectedWithAReason(t *testing.T) {
 	edit := func(at int, value byte) []byte {
 		frame, err := AppendRequest(nil, 1, &goldenRequests[0].command)
 		if err != nil {
@@ -156,25 +170,26 @@ func TestMalformedRequestsAreRefusedWithTheReason(t *testing.T) {
 		body []byte
 		want string
 	}{
-		{"a tag below the requests", 0x0F, nil, "tag 0x0f is unknown"},
-		{"a response tag", TagAccepted, make([]byte, 32), "tag 0x30 is unknown"},
-		{"a body that is too short", TagNew, make([]byte, 39), "39 bytes, must have 40"},
-		{"a body that is too long", TagCancel, make([]byte, 25), "25 bytes, must have 24"},
+		{"tag below the requests", 0x0F, nil, "tag 0x0f is unknown"},
+		{"response tag", TagAccepted, make([]byte, 32), "tag 0x30 is unknown"},
+		{"short body", TagNew, make([]byte, 39), "39 bytes, must have 40"},
+		{"long body", TagCancel, make([]byte, 25), "25 bytes, must have 24"},
 		{"no side", TagNew, edit(20, 0), "side is 0"},
-		{"an unknown type", TagNew, edit(21, 3), "order type is 3"},
-		{"an unknown time in force", TagNew, edit(22, 9), "time in force is 9"},
-		{"a reserved byte that is set", TagNew, edit(23, 1), "reserved byte 23 of a new order is 1"},
-		{"a market order that would rest", TagNew, edit(21, byte(Market)), "cannot rest"},
-		{"a market order with a price", TagNew, market, "has price 100"},
+		{"unknown type", TagNew, edit(21, 3), "order type is 3"},
+		{"unknown time in force", TagNew, edit(22, 9), "time in force is 9"},
+		{"reserved byte set", TagNew, edit(23, 1), "reserved byte 23 of a new order is 1"},
+		{"market order that would rest", TagNew, edit(21, byte(Market)), "cannot rest"},
+		{"market order with a price", TagNew, market, "has price 100"},
 	} {
 		var command Command
-		if err := DecodeRequest(c.tag, c.body, &command); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: error is %v, must say %q", c.name, err, c.want)
+		if err := DecodeRequest(c.tag, c.body, &command); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want %q in it", c.name, err, c.want)
 		}
 	}
 }
 
-func TestMalformedResponsesAreRefused(t *testing.T) {
+func TestMalformedResponsesAreRejected(t *testing.T) {
 	var r Report
 	var a Answer
 	bad := func(index, at int, value byte) (uint8, []byte) {
@@ -182,20 +197,22 @@ func TestMalformedResponsesAreRefused(t *testing.T) {
 		frame[5+at] = value
 		return frame[4], frame[5:]
 	}
-	for _, c := range []struct{ index, at, value int }{{1, 33, 0}, {1, 33, 32}, {2, 64, 3}, {2, 65, 0}, {3, 48, 1}, {4, 64, 2}} {
+	for _, c := range []struct{ index, at, value int }{{1, 33, 0}, {1, 33, 32}, {2, 64, 3},
+		{2, 65, 0}, {3, 48, 1}, {4, 64, 2}} {
 		tag, body := bad(c.index, c.at, byte(c.value))
 		if DecodeReport(tag, body, &r) == nil {
-			t.Errorf("response 0x%02x with byte %d = %d is taken", tag, c.at, c.value)
+			t.Errorf("response 0x%02x with byte %d = %d is accepted", tag, c.at, c.value)
 		}
 	}
 	for tag := range 256 {
-		if DecodeReport(uint8(tag), make([]byte, 3), &r) == nil || DecodeAnswer(uint8(tag), make([]byte, 3), &a) == nil {
-			t.Errorf("response 0x%02x of 3 bytes is taken", tag)
+		if DecodeReport(uint8(tag), make([]byte, 3), &r) == nil ||
+			DecodeAnswer(uint8(tag), make([]byte, 3), &a) == nil {
+			t.Errorf("response 0x%02x of 3 bytes is accepted", tag)
 		}
 	}
 }
 
-func TestAnUnknownTagIsAnErrorAndAppendsNothing(t *testing.T) {
+func TestUnknownTagIsAnErrorAndAppendsNothing(t *testing.T) {
 	dst := []byte("x")
 	for _, tag := range []uint8{0, 2, TagTopOfBook, 0x37, 0xFF} {
 		if out, err := (Encoder{}).AppendReport(dst, &Report{Tag: tag}); err == nil || len(out) != 1 {
@@ -212,7 +229,7 @@ func TestAnUnknownTagIsAnErrorAndAppendsNothing(t *testing.T) {
 	}
 }
 
-// Slots are reused for ever, so a pointer in a payload would keep garbage alive.
+// Slots are reused, so a pointer in a payload would keep garbage alive.
 func TestPayloadsHoldNoPointers(t *testing.T) {
 	var walk func(reflect.Type) error
 	walk = func(typ reflect.Type) error {

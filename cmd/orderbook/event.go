@@ -6,10 +6,10 @@ import "sluice/actors/sequencer"
 type event struct {
 	*Book
 	seq    uint64
-	conn   uint64 // the requester's
+	conn   uint64 // connection of the request
 	out    sequencer.Emitter[Report, Answer]
 	cmd    Command
-	trades uint32 // so far
+	trades uint32 // number of trades so far
 }
 
 func (e *event) run() {
@@ -28,8 +28,8 @@ func (e *event) run() {
 		e.reject(Duplicate, 0)
 		return
 	}
-	// The id is used up whatever becomes of the command, so that a command sent
-	// again after a crash is executed once at most.
+	// The id is used up even if the command is rejected, so that a command that is sent
+	// again after a crash is executed at most once.
 	a.last = e.cmd.ClientOrderID
 	if e.cmd.Tag == TagNew {
 		e.enter(owner)
@@ -46,7 +46,7 @@ func (e *event) run() {
 	}
 }
 
-// enter executes a New: accepted, matched, and what is left rests or is cancelled.
+// enter executes a New: it accepts and matches the order, and the rest rests or is cancelled.
 func (e *event) enter(owner uint32) {
 	c := &e.cmd
 	if reason := e.refusal(owner); reason != 0 {
@@ -54,7 +54,8 @@ func (e *event) enter(owner uint32) {
 		return
 	}
 	o := order{
-		id: e.seq, client: c.ClientOrderID, conn: e.conn, price: c.Price, open: c.Quantity, total: c.Quantity,
+		id: e.seq, client: c.ClientOrderID, conn: e.conn, price: c.Price, open: c.Quantity,
+		total:   c.Quantity,
 		account: owner, position: e.hold(owner, c.Instrument), side: c.Side,
 	}
 	e.accounts[owner].accepted++
@@ -73,9 +74,9 @@ func (e *event) enter(owner uint32) {
 	}
 }
 
-// refusal says why a New cannot be accepted, 0 if it can. An order that may rest needs
-// its place in advance, also if it would trade in full: what is accepted is never
-// taken back for want of room.
+// refusal returns why a New cannot be accepted, 0 if it can. An order that may rest needs
+// room in advance, even if it would trade in full, so that an accepted order is never
+// cancelled for lack of room.
 func (e *event) refusal(owner uint32) Reason {
 	c := &e.cmd
 	if c.Quantity == 0 || c.Quantity > e.config.MaxQuantity {
@@ -91,11 +92,13 @@ func (e *event) refusal(owner uint32) Reason {
 	}
 	held := false
 	if known {
-		if rests && !e.instruments[at].sides[c.Side.index()].fits(c.Side.key(c.Price), e.config.MaxLevels) {
+		if rests &&
+			!e.instruments[at].sides[c.Side.index()].fits(c.Side.key(c.Price), e.config.MaxLevels) {
 			return TooManyLevels
 		}
 		var p uint32
-		if p, held = e.positionAt[holding{owner, at}]; held && !e.positions[p].room(c.Side, c.Quantity) {
+		if p, held = e.positionAt[holding{owner, at}]; held &&
+			!e.positions[p].room(c.Side, c.Quantity) {
 			return PositionLimit
 		}
 	}
@@ -105,8 +108,8 @@ func (e *event) refusal(owner uint32) Reason {
 	return 0
 }
 
-// hold returns the place of the account's position in an instrument; it makes the
-// position and the instrument if necessary.
+// hold returns the index of the account's position in an instrument. It creates position
+// and instrument if necessary.
 func (e *event) hold(owner, id uint32) uint32 {
 	at, known := e.instrumentAt[id]
 	if !known {
@@ -124,14 +127,14 @@ func (e *event) hold(owner, id uint32) uint32 {
 	return p
 }
 
-// ladder returns one side of the instrument an order is in.
+// ladder returns one side of the instrument of an order.
 func (e *event) ladder(o *order, side Side) *ladder {
 	return &e.instruments[e.positions[o.position].instrument].sides[side.index()]
 }
 
-// match trades an arriving order, which is in no level, against the other side: best
-// price first, oldest first within a price, each trade at the resting order's price.
-// A resting order of the same account is cancelled instead of traded with.
+// match trades an arriving order, which is in no level, against the other side: best price
+// first, oldest first within a price, each trade at the price of the resting order. A
+// resting order of the same account is cancelled instead.
 func (e *event) match(o *order, anyPrice bool) {
 	side := o.side.opposite()
 	opposite := e.ladder(o, side)
@@ -158,7 +161,7 @@ func (e *event) match(o *order, anyPrice bool) {
 	}
 }
 
-// trade books one side of a trade and reports it to that side.
+// trade records one side of a trade and reports it to that side.
 func (e *event) trade(o *order, quantity uint64, price int64, liquidity Liquidity) {
 	o.open -= quantity
 	p := &e.positions[o.position]
@@ -170,9 +173,9 @@ func (e *event) trade(o *order, quantity uint64, price int64, liquidity Liquidit
 	r.Price, r.Quantity, r.Open = price, quantity, o.open
 }
 
-// replace gives an order a new price and total. It keeps its place in the queue if the
-// price stays and the total does not grow; otherwise it leaves the book and arrives
-// anew, and may trade at once.
+// replace gives an order a new price and total. The order keeps its place in the queue if
+// the price is the same and the total does not grow. Otherwise it leaves the book and
+// arrives again, and may trade at once.
 func (e *event) replace(slot uint32) {
 	c, r := &e.cmd, &e.orders.slots[slot]
 	p, own := &e.positions[r.position], e.ladder(r, r.side)
@@ -193,7 +196,7 @@ func (e *event) replace(slot uint32) {
 		e.reject(TooManyLevels, r.id)
 		return
 	}
-	p.open[r.side.index()] += open - r.open // wraps to a subtraction when it shrinks
+	p.open[r.side.index()] += open - r.open // unsigned: subtracts if the order shrinks
 	if keeps {
 		at, _ := own.find(r.side.key(r.price))
 		own.levels[at].quantity -= r.open - open
@@ -211,14 +214,14 @@ func (e *event) replace(slot uint32) {
 	}
 }
 
-// rest puts an order into the book, last at its price.
+// rest adds an order to the book, last at its price.
 func (e *event) rest(o *order) {
 	slot := e.orders.add(o)
 	e.orders.push(e.ladder(o, o.side).at(o.side.key(o.price)), slot)
 	e.positions[o.position].orders++
 }
 
-// forget takes an order out of the book. Its open quantity stays in the position.
+// forget removes an order from the book. Its open quantity stays in the position.
 func (e *event) forget(slot uint32) {
 	r := &e.orders.slots[slot]
 	l := e.ladder(r, r.side)

@@ -7,8 +7,8 @@ import (
 	"sluice/cmd/orderbook"
 )
 
-// printer is an emitter that prints a report when the next one begins; the sequencer's
-// hands out slots of the ring instead.
+// printer is an emitter that prints a report when the next one begins. The emitter of the
+// sequencer returns slots of the ring instead.
 type printer struct {
 	conn   uint64
 	report orderbook.Report
@@ -36,7 +36,7 @@ func (p *printer) flush() {
 	p.report = orderbook.Report{}
 }
 
-// A buyer rests, a seller meets it; both hear of the trade.
+// A buy order rests, a sell order trades with it, and both sides receive a report.
 func Example() {
 	book, err := orderbook.New(orderbook.Config{})
 	if err != nil {
@@ -54,7 +54,8 @@ func Example() {
 			fmt.Println(err)
 			return
 		}
-		req := &sequencer.Request{Conn: seq, Role: sequencer.RoleTrader, Tag: frame[12], Body: frame[13:]}
+		req := &sequencer.Request{Conn: seq, Role: sequencer.RoleTrader, Tag: frame[12],
+			Body: frame[13:]}
 		if err := book.Check(req); err != nil {
 			fmt.Println(err)
 			return

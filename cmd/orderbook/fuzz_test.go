@@ -10,7 +10,8 @@ import (
 	"sluice/actors/sequencer"
 )
 
-// FuzzRequest: no body makes the decoder panic, and what it takes encodes to the same bytes.
+// FuzzRequest checks that no body makes the decoder panic, and that a decoded request
+// encodes to the same bytes.
 func FuzzRequest(f *testing.F) {
 	for _, c := range goldenRequests {
 		frame, err := AppendRequest(nil, 1, &c.command)
@@ -31,7 +32,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzResponse: the same for what a client decodes.
+// FuzzResponse checks the same for responses.
 func FuzzResponse(f *testing.F) {
 	for _, g := range goldenResponses {
 		frame := encodeResponse(f, g.value)
@@ -54,15 +55,17 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// FuzzBook runs the command sequence that the bytes spell on the book and on the naive
+// FuzzBook runs the command sequence encoded in the bytes on the book and on a naive
 // model:
-//  1. The first byte chooses limits: wide, so narrow that each is hit, or quantities near
+//  1. The first byte selects limits: wide, narrow enough to reach each, or quantities near
 //     the position limit.
-//  2. Every eight bytes are a command: few accounts, instruments and prices, so that
-//     orders meet; client order ids mostly fresh, sometimes used.
-//  3. After each, outputs must equal the model's, the ledger must agree with them and
-//     the structures with themselves; after every eighth, queries must equal the model's.
-//  4. Halfway a second book is restored from a snapshot; from then on both must answer alike.
+//  2. Every eight bytes are a command with few accounts, instruments and prices, so that
+//     orders trade. Client order ids are mostly new, sometimes used.
+//  3. After each command, the outputs must equal the model's, the ledger must agree with
+//     them, and the structures must be consistent. After every eighth, queries must equal
+//     the model's.
+//  4. Halfway a second book is restored from a snapshot. From then on both must produce
+//     the same outputs.
 func FuzzBook(f *testing.F) {
 	for seed := uint64(0); seed < 6; seed++ {
 		f.Add(randomBytes(seed, 400))
@@ -83,7 +86,7 @@ func randomBytes(seed uint64, n int) []byte {
 	return data
 }
 
-func TestTheBookDoesWhatTheNaiveModelDoes(t *testing.T) {
+func TestBookEqualsTheNaiveModel(t *testing.T) {
 	seeds := uint64(120)
 	if testing.Short() {
 		seeds = 20
@@ -119,7 +122,8 @@ func spell(b []byte, next map[uint64]uint64, scale uint) (conn uint64, c Command
 	c.Price, c.Quantity = int64(b[4]%8)-3, uint64(b[5]%10)<<scale
 	switch b[3] % 16 {
 	case 0, 1:
-		return conn, Command{Tag: TagCancel, Account: c.Account, ClientOrderID: c.ClientOrderID, Target: target(b[6], c.ClientOrderID)}
+		return conn, Command{Tag: TagCancel, Account: c.Account, ClientOrderID: c.ClientOrderID,
+			Target: target(b[6], c.ClientOrderID)}
 	case 2, 3, 4, 5:
 		return conn, Command{Tag: TagReplace, Account: c.Account, ClientOrderID: c.ClientOrderID,
 			Target: target(b[6], c.ClientOrderID), Price: c.Price, Quantity: c.Quantity}
@@ -134,7 +138,7 @@ func spell(b []byte, next map[uint64]uint64, scale uint) (conn uint64, c Command
 	return conn, c
 }
 
-// target names one of the account's recent orders.
+// target returns one of the account's recent orders.
 func target(b byte, id uint64) uint64 { return id - min(id, uint64(b%12)) }
 
 func trial(t *testing.T, data []byte) map[string]int {
@@ -146,7 +150,8 @@ func trial(t *testing.T, data []byte) map[string]int {
 	config, scale := Config{}, uint(0)
 	switch data[0] % 3 {
 	case 1:
-		config = Config{MaxInstruments: 3, MaxAccounts: 4, MaxPositions: 9, MaxOrders: 12, MaxLevels: 3, MaxQuantity: 8}
+		config = Config{MaxInstruments: 3, MaxAccounts: 4, MaxPositions: 9, MaxOrders: 12,
+			MaxLevels: 3, MaxQuantity: 8}
 	case 2:
 		config, scale = Config{MaxOrders: 4, MaxQuantity: 1 << 61}, 58
 	}
@@ -179,7 +184,8 @@ func trial(t *testing.T, data []byte) map[string]int {
 		}
 		if twin != nil {
 			if again := do(t, twin, seq, conn, c); !reflect.DeepEqual(got, again) {
-				t.Fatalf("step %d, %+v: the restored book says %+v, the original %+v", i/8, c, again, got)
+				t.Fatalf("step %d, %+v: the restored book has %+v, the original %+v", i/8, c, again,
+					got)
 			}
 		}
 	}
@@ -201,7 +207,8 @@ func compareQueries(t *testing.T, book *Book, plain *model) {
 		}
 		var net int64
 		for owner := uint64(100); owner < 105; owner++ {
-			got := do(t, book, 0, 1, Command{Tag: TagQueryPosition, Account: owner, Instrument: instrument})[0].answer
+			got := do(t, book, 0, 1, Command{Tag: TagQueryPosition, Account: owner,
+				Instrument: instrument})[0].answer
 			if want := plain.position(owner, instrument); got != want {
 				t.Fatalf("position is %+v, want %+v", got, want)
 			}
@@ -213,7 +220,7 @@ func compareQueries(t *testing.T, book *Book, plain *model) {
 	}
 }
 
-// ledger follows orders by outputs alone, as a client or a checker could.
+// ledger follows orders by outputs only, as a client or a checker could.
 type ledger map[uint64]*entered
 
 type entered struct {
@@ -265,11 +272,12 @@ func (l ledger) check(seq, conn uint64, c Command, outputs []output, seen map[st
 			}
 		}
 		if r.Seq != seq || out.conn != o.conn || r.Account != o.account {
-			return fmt.Errorf("event %d: %+v went to connection %d, belongs to %+v", seq, r, out.conn, *o)
+			return fmt.Errorf("event %d: %+v went to connection %d, belongs to %+v", seq, r,
+				out.conn, *o)
 		}
 	}
 	if len(outputs) == 0 || outputs[0].conn != conn {
-		return fmt.Errorf("no answer to the requester: %+v", outputs)
+		return fmt.Errorf("no response to the connection of the request: %+v", outputs)
 	}
 	if c.TimeInForce == ImmediateOrCancel && l[seq] != nil && l[seq].open != 0 {
 		return fmt.Errorf("order %d was immediate or cancel and has %d open", seq, l[seq].open)
@@ -277,9 +285,11 @@ func (l ledger) check(seq, conn uint64, c Command, outputs []output, seen map[st
 	return nil
 }
 
-// FuzzRestore: damaged snapshots are refused without a panic, and leave the book as it was.
+// FuzzRestore checks that damaged snapshots are rejected without a panic and leave the book
+// unchanged.
 func FuzzRestore(f *testing.F) {
-	config := Config{MaxInstruments: 3, MaxAccounts: 4, MaxPositions: 9, MaxOrders: 12, MaxLevels: 3, MaxQuantity: 8}
+	config := Config{MaxInstruments: 3, MaxAccounts: 4, MaxPositions: 9, MaxOrders: 12,
+		MaxLevels: 3, MaxQuantity: 8}
 	b := mustNew(f, config)
 	next := map[uint64]uint64{}
 	data := randomBytes(3, 8*40)
@@ -297,15 +307,15 @@ func FuzzRestore(f *testing.F) {
 		data = withChecksum(data)
 		if err := fresh.Restore(bytes.NewReader(data)); err != nil {
 			if !bytes.Equal(before, snapshot(t, fresh)) {
-				t.Fatalf("a refused snapshot (%v) changed the book", err)
+				t.Fatalf("a rejected snapshot (%v) changed the book", err)
 			}
 			return
 		}
 		if err := audit(fresh); err != nil {
-			t.Fatalf("restored a book that contradicts itself: %v", err)
+			t.Fatalf("the restored book is inconsistent: %v", err)
 		}
 		if again := snapshot(t, fresh); !bytes.Equal(again, data[:len(again)]) {
-			t.Fatal("a restored snapshot is written differently")
+			t.Fatal("the snapshot of the restored book differs")
 		}
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"sluice/actors/sequencer"
 )
 
-// output is one slot the book filled.
+// output is one slot that the book filled.
 type output struct {
 	conn    uint64
 	isQuery bool
@@ -16,8 +16,8 @@ type output struct {
 	answer  Answer
 }
 
-// tape is an emitter that copies a slot at the next call, when the contract says it is
-// complete, and hands out the same memory again.
+// tape is an emitter that copies a slot at the next call, when it must be complete, and
+// returns the same memory again.
 type tape struct {
 	slot    output
 	pending bool
@@ -52,14 +52,15 @@ func mustNew(t testing.TB, config Config) *Book {
 	return b
 }
 
-// request encodes a command and cuts the frame as the server's reader does.
+// request encodes a command and returns the parts of the frame, like the reader of a server.
 func request(t testing.TB, conn uint64, c Command) *sequencer.Request {
 	t.Helper()
 	frame, err := AppendRequest(nil, 7, &c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &sequencer.Request{Conn: conn, Seq: 7, Role: sequencer.RoleTrader, Tag: c.Tag, Body: frame[requestHeader:]}
+	return &sequencer.Request{Conn: conn, Seq: 7, Role: sequencer.RoleTrader, Tag: c.Tag,
+		Body: frame[requestHeader:]}
 }
 
 // do sends one command through Check and Apply or Query.
@@ -68,7 +69,7 @@ func do(t testing.TB, b *Book, seq, conn uint64, c Command) []output {
 	var out tape
 	req := request(t, conn, c)
 	if err := b.Check(req); err != nil {
-		t.Fatalf("command %+v is refused: %v", c, err)
+		t.Fatalf("command %+v is rejected: %v", c, err)
 	}
 	if b.IsQuery(c.Tag) {
 		b.Query(req, &out)
@@ -87,8 +88,8 @@ func snapshot(t testing.TB, b *Book) []byte {
 	return buf.Bytes()
 }
 
-// audit walks the book's structures and compares everything derived with what it is
-// derived from.
+// audit checks the structures of the book: all derived values must match the values that
+// they derive from.
 func audit(b *Book) error {
 	type sums struct {
 		open   [2]uint64
@@ -110,7 +111,8 @@ func audit(b *Book) error {
 				for slot := l.head; slot != 0; slot = b.orders.slots[slot].next {
 					o := &b.orders.slots[slot]
 					p := &b.positions[o.position]
-					if o.open == 0 || o.open > o.total || o.side != side || side.key(o.price) != l.key ||
+					if o.open == 0 || o.open > o.total || o.side != side ||
+						side.key(o.price) != l.key ||
 						o.prev != before || p.instrument != uint32(i) || p.account != o.account {
 						return fmt.Errorf("order %+v does not belong at level %+v", *o, *l)
 					}
@@ -137,7 +139,8 @@ func audit(b *Book) error {
 		}
 	}
 	if count != b.orders.count || indexed != count {
-		return fmt.Errorf("%d orders in levels, %d counted, %d in the index", count, b.orders.count, indexed)
+		return fmt.Errorf("%d orders in levels, %d counted, %d in the index", count, b.orders.count,
+			indexed)
 	}
 	for i, p := range b.positions {
 		if (sums{p.open, p.orders}) != found[i] {

@@ -1,7 +1,7 @@
 package orderbook
 
 // level is one price of one side: a first-in first-out queue of orders.
-// Invariant: quantity is the sum of open over the orders of the queue, count > 0.
+// Invariant: quantity is the sum of open of the orders in the queue, and count > 0.
 type level struct {
 	key        int64
 	quantity   uint64
@@ -9,14 +9,14 @@ type level struct {
 	count      uint32
 }
 
-// ladder is the price levels of one side, a slice sorted by key with the best price
-// last, so that a level used up by matching is dropped without moving any other. A
-// new price is a binary search and a move of the levels better than it, which are few
-// where orders usually arrive; Config.MaxLevels bounds the worst case.
+// ladder has the price levels of one side: a slice sorted by key with the best price last,
+// so that a level whose orders are all filled is removed without moving any other. A new
+// price takes a binary search and a move of the better levels, which are few where orders
+// usually arrive. Config.MaxLevels bounds the worst case.
 type ladder struct{ levels []level }
 
-// key maps a price to an integer that is larger for a better price. Complement
-// reverses the order of all int64 values; negation would not, at the smallest.
+// key maps a price to an integer that is larger for a better price. The complement reverses
+// the order of all int64 values; negation would not for the smallest one.
 func (s Side) key(price int64) int64 {
 	if s == Buy {
 		return price
@@ -29,7 +29,7 @@ func (s Side) price(key int64) int64 { return s.key(key) }
 
 func (s Side) opposite() Side { return Buy + Sell - s }
 
-// index is the place of the side in arrays of two.
+// index returns the index of the side in arrays of two.
 func (s Side) index() int { return int(s - Buy) }
 
 // best returns the level with the best price, nil if the side is empty. The pointer is
@@ -41,7 +41,7 @@ func (l *ladder) best() *level {
 	return &l.levels[len(l.levels)-1]
 }
 
-// find returns the place of the level with this key, or where it belongs.
+// find returns the index of the level with this key, or the index at which it belongs.
 func (l *ladder) find(key int64) (at int, found bool) {
 	low, high := 0, len(l.levels)
 	for low < high {
@@ -55,7 +55,7 @@ func (l *ladder) find(key int64) (at int, found bool) {
 	return low, low < len(l.levels) && l.levels[low].key == key
 }
 
-// fits reports whether an order at this key finds or may make its level.
+// fits reports whether the level with this key exists or may be created.
 func (l *ladder) fits(key int64, max int) bool {
 	if len(l.levels) < max {
 		return true
@@ -64,7 +64,7 @@ func (l *ladder) fits(key int64, max int) bool {
 	return found
 }
 
-// at returns the level with this key, made if necessary.
+// at returns the level with this key. It creates the level if necessary.
 func (l *ladder) at(key int64) *level {
 	at, found := l.find(key)
 	if !found {
@@ -75,7 +75,7 @@ func (l *ladder) at(key int64) *level {
 	return &l.levels[at]
 }
 
-// remove drops the level at place at.
+// remove removes the level at index at.
 func (l *ladder) remove(at int) {
 	copy(l.levels[at:], l.levels[at+1:])
 	l.levels = l.levels[:len(l.levels)-1]

@@ -1,12 +1,12 @@
 package orderbook
 
-// model is the book again, as slowly and plainly as possible: one list of open orders
-// in order of priority at equal price, and a scan for everything. It shares no code with Book except
-// the message structs.
+// model is a second implementation of the book, as simple as possible: one list of open
+// orders in order of priority at equal price, and a scan for every lookup. It shares no code
+// with Book except the message structs.
 type model struct {
 	config      Config
 	seq         uint64
-	last, count map[uint64]uint64 // by account: client order id, accepted
+	last, count map[uint64]uint64 // by account: client order id, number of accepted orders
 	seen        map[uint32]bool   // instruments
 	positions   map[[2]uint64]*modelPosition
 	open        []*modelOrder
@@ -30,7 +30,7 @@ func newModel(config Config) *model {
 	}
 }
 
-func (m *model) say(conn uint64, r Report) {
+func (m *model) report(conn uint64, r Report) {
 	r.Seq = m.seq
 	m.out = append(m.out, output{conn: conn, report: r})
 }
@@ -38,7 +38,8 @@ func (m *model) say(conn uint64, r Report) {
 func (m *model) apply(seq, conn uint64, c Command) []output {
 	m.seq, m.out = seq, nil
 	no := func(reason Reason, id uint64) {
-		m.say(conn, Report{Tag: TagRejected, Account: c.Account, ClientOrderID: c.ClientOrderID, OrderID: id, Request: c.Tag, Reason: reason})
+		m.report(conn, Report{Tag: TagRejected, Account: c.Account, ClientOrderID: c.ClientOrderID,
+			OrderID: id, Request: c.Tag, Reason: reason})
 	}
 	if _, ok := m.last[c.Account]; !ok {
 		if len(m.last) == m.config.MaxAccounts {
@@ -100,7 +101,8 @@ func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
 	m.count[c.Account]++
 	o := &modelOrder{id: m.seq, client: c.ClientOrderID, account: c.Account, conn: conn,
 		instrument: c.Instrument, buy: c.Side == Buy, price: c.Price, total: c.Quantity}
-	m.say(conn, Report{Tag: TagAccepted, Account: c.Account, ClientOrderID: c.ClientOrderID, OrderID: o.id})
+	m.report(conn, Report{Tag: TagAccepted, Account: c.Account, ClientOrderID: c.ClientOrderID,
+		OrderID: o.id})
 	m.trade(o, c.Type == Market)
 	if o.done < o.total {
 		m.open = append(m.open, o)
@@ -110,7 +112,7 @@ func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
 	}
 }
 
-// levelsWith counts the prices of a side, one more price included.
+// levelsWith counts the prices of a side, including one more price.
 func (m *model) levelsWith(instrument uint32, buy bool, price int64) int {
 	prices := map[int64]bool{price: true}
 	for _, o := range m.open {
@@ -121,7 +123,7 @@ func (m *model) levelsWith(instrument uint32, buy bool, price int64) int {
 	return len(prices)
 }
 
-// exposure is what an account traded and still has open on a side.
+// exposure returns the quantity that an account has traded and has open on a side.
 func (m *model) exposure(account uint64, instrument uint32, buy bool) (sum uint64) {
 	if p := m.positions[[2]uint64{account, uint64(instrument)}]; p != nil && buy {
 		sum = p.bought
@@ -136,7 +138,7 @@ func (m *model) exposure(account uint64, instrument uint32, buy bool) (sum uint6
 	return sum
 }
 
-// best is the open order that an order of the other side meets first, nil if none.
+// best returns the open order that an order of the other side trades with first, nil for none.
 func (m *model) best(instrument uint32, buy bool) (best *modelOrder) {
 	for _, o := range m.open {
 		if o.instrument != instrument || o.buy != buy {
@@ -162,7 +164,8 @@ func (m *model) trade(o *modelOrder, anyPrice bool) {
 		n := min(o.total-o.done, r.total-r.done)
 		for _, side := range []*modelOrder{r, o} {
 			side.done += n
-			fill := Report{Tag: TagFill, Account: side.account, ClientOrderID: side.client, OrderID: side.id,
+			fill := Report{Tag: TagFill, Account: side.account, ClientOrderID: side.client,
+				OrderID:    side.id,
 				Instrument: o.instrument, Trade: number, Side: Sell, Liquidity: Taking,
 				Price: r.price, Quantity: n, Open: side.total - side.done}
 			if side == r {
@@ -175,7 +178,7 @@ func (m *model) trade(o *modelOrder, anyPrice bool) {
 			} else {
 				p.sold += n
 			}
-			m.say(side.conn, fill)
+			m.report(side.conn, fill)
 		}
 		if r.done == r.total {
 			m.remove(r)
@@ -199,7 +202,8 @@ func (m *model) replace(o *modelOrder, conn uint64, c Command, no func(Reason, u
 	case c.Quantity <= o.done:
 		no(AlreadyExecuted, o.id)
 		return
-	case c.Quantity > wasTotal && m.exposure(o.account, o.instrument, o.buy)+(c.Quantity-wasTotal) > 1<<62:
+	case c.Quantity > wasTotal &&
+		m.exposure(o.account, o.instrument, o.buy)+(c.Quantity-wasTotal) > 1<<62:
 		no(PositionLimit, o.id)
 		return
 	case m.levelsWith(o.instrument, o.buy, c.Price) > m.config.MaxLevels:
@@ -208,7 +212,7 @@ func (m *model) replace(o *modelOrder, conn uint64, c Command, no func(Reason, u
 	}
 	kept := c.Price == wasPrice && c.Quantity <= wasTotal
 	o.price, o.total, o.conn = c.Price, c.Quantity, conn
-	m.say(conn, Report{Tag: TagReplaced, Account: o.account, ClientOrderID: o.client, OrderID: o.id,
+	m.report(conn, Report{Tag: TagReplaced, Account: o.account, ClientOrderID: o.client, OrderID: o.id,
 		Command: c.ClientOrderID, Price: o.price, Quantity: o.total, Open: o.total - o.done, KeptPriority: kept})
 	if kept {
 		return
@@ -221,7 +225,7 @@ func (m *model) replace(o *modelOrder, conn uint64, c Command, no func(Reason, u
 }
 
 func (m *model) cancel(o *modelOrder, conn, command uint64, reason Reason) {
-	m.say(conn, Report{Tag: TagCancelled, Account: o.account, ClientOrderID: o.client, OrderID: o.id,
+	m.report(conn, Report{Tag: TagCancelled, Account: o.account, ClientOrderID: o.client, OrderID: o.id,
 		Command: command, Quantity: o.total - o.done, Reason: reason})
 	m.remove(o)
 }

@@ -8,51 +8,50 @@ import (
 // order is one open order. Orders live in a slab and refer to one another by slot
 // number; slot 0 is no order.
 type order struct {
-	id         uint64 // engine's id
-	client     uint64 // client order id of the New that made it
-	conn       uint64 // connection that entered it last: its New or its latest Replace
+	id         uint64 // id given by the book: event number of its New
+	client     uint64 // client order id of its New
+	conn       uint64 // connection of its New or of its latest Replace
 	price      int64
 	open       uint64 // Invariant: 0 < open <= total while in the book
 	total      uint64
-	account    uint32 // place in state.accounts
-	position   uint32 // place in state.positions
+	account    uint32 // index into state.accounts
+	position   uint32 // index into state.positions
 	next, prev uint32 // neighbours in the level's queue; next also links the free list
 	side       Side
 }
 
-// orders is the slab of open orders and the index that finds one by its account and
-// client order id. Freed slots are reused, last freed first; slot numbers are never
-// seen outside, so their history is no part of the state. Once grown to its
-// greatest size it allocates nothing.
+// orders has the slab of open orders and the index that finds one by its account and client
+// order id. Freed slots are reused, last freed first. Slot numbers are not visible outside,
+// so they are not part of the state. Once grown to its greatest size it does not allocate.
 //
-// The index is an open-addressing table of slots with linear probing, at most half
-// full. Removal shifts the followers back, so there are no tombstones and the cost of
-// a search does not grow with time.
+// The index is an open-addressing table of slots with linear probing, at most half full.
+// Removal shifts the following entries back, so there are no tombstones and the cost of a
+// search does not grow with time.
 type orders struct {
 	slots []order
-	free  uint32 // head of the free list, 0 when empty
-	count int    // open orders
+	free  uint32 // head of the free list, 0 if empty
+	count int    // number of open orders
 	table []entry
 	seed  uint64 // of the hash, random
 }
 
-// entry is a table cell; slot 0 means empty. The tag is the hash of the order's key: it
-// spares most looks at the slab, and gives the home cell when entries move.
+// entry is a table cell; slot 0 means empty. The tag is the hash of the order's key. It
+// avoids most accesses to the slab, and determines the home cell when entries move.
 type entry struct{ tag, slot uint32 }
 
 func newOrders() orders {
 	return orders{slots: make([]order, 1), table: make([]entry, 64), seed: rand.Uint64()}
 }
 
-// tag hashes an account and a client order id: multiply to 128 bits and fold. Clients
-// choose the ids, so without the seed one could choose many that collide. The
-// order of the table is never seen, so the seed does not touch determinism.
+// tag hashes an account and a client order id: it multiplies to 128 bits and folds. Clients
+// choose the ids, so without the seed a client could choose ids that collide. The order of
+// the table is not visible, so the seed does not affect determinism.
 func (o *orders) tag(account uint32, client uint64) uint32 {
 	high, low := bits.Mul64(client^o.seed, uint64(account)*2+0x9E3779B97F4A7C15)
 	return uint32(high) ^ uint32(low>>32)
 }
 
-// find returns the slot of the account's open order, 0 if there is none.
+// find returns the slot of the account's open order, 0 for none.
 func (o *orders) find(account uint32, client uint64) uint32 {
 	tag, mask := o.tag(account, client), uint32(len(o.table)-1)
 	for i := tag & mask; o.table[i].slot != 0; i = (i + 1) & mask {
@@ -66,8 +65,7 @@ func (o *orders) find(account uint32, client uint64) uint32 {
 	return 0
 }
 
-// add copies an order into a slot and indexes it. The caller has made sure that its
-// key is not in use.
+// add copies an order into a slot and adds it to the index. Its key must not be in use.
 func (o *orders) add(r *order) uint32 {
 	slot := o.free
 	if slot != 0 {
@@ -104,7 +102,7 @@ func (o *orders) grow() {
 	}
 }
 
-// remove frees a slot and takes it out of the index. The order has left its level.
+// remove frees a slot and removes it from the index. The order must have left its level.
 func (o *orders) remove(slot uint32) {
 	r := &o.slots[slot]
 	mask := uint32(len(o.table) - 1)
@@ -113,7 +111,7 @@ func (o *orders) remove(slot uint32) {
 		hole = (hole + 1) & mask
 	}
 	for i := (hole + 1) & mask; o.table[i].slot != 0; i = (i + 1) & mask {
-		// An entry may fill the hole unless its home lies behind the hole.
+		// An entry may fill the hole unless its home is after the hole.
 		if home := o.table[i].tag & mask; (i-home)&mask >= (i-hole)&mask {
 			o.table[hole] = o.table[i]
 			hole = i
@@ -125,7 +123,7 @@ func (o *orders) remove(slot uint32) {
 	o.count--
 }
 
-// push puts an order at the end of a level's queue.
+// push adds an order to the end of a level's queue.
 func (o *orders) push(l *level, slot uint32) {
 	r := &o.slots[slot]
 	r.prev, r.next = l.tail, 0
@@ -139,7 +137,7 @@ func (o *orders) push(l *level, slot uint32) {
 	l.quantity += r.open
 }
 
-// unlink takes an order out of a level's queue.
+// unlink removes an order from a level's queue.
 func (o *orders) unlink(l *level, slot uint32) {
 	r := &o.slots[slot]
 	if r.prev != 0 {

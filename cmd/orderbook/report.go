@@ -13,22 +13,22 @@ const (
 	TagPosition  uint8 = 0x36
 )
 
-// Reason says why a command was rejected (below 32) or an order cancelled (from 32).
+// Reason is why a command was rejected (below 32) or an order cancelled (from 32).
 type Reason uint8
 
 const (
 	Duplicate          Reason = 1  // client order id not above the account's last
 	UnknownOrder       Reason = 2  // the account has no such open order
 	BadQuantity        Reason = 3  // 0 or above Config.MaxQuantity
-	AlreadyExecuted    Reason = 4  // replace to a total that is executed already
-	PositionLimit      Reason = 5  // bought or sold could pass 1<<62
+	AlreadyExecuted    Reason = 4  // replace to a total that is already executed
+	PositionLimit      Reason = 5  // the quantity bought or sold could exceed 1<<62
 	TooManyAccounts    Reason = 6  // Config.MaxAccounts
 	TooManyInstruments Reason = 7  // Config.MaxInstruments
 	TooManyPositions   Reason = 8  // Config.MaxPositions
 	TooManyOrders      Reason = 9  // Config.MaxOrders
 	TooManyLevels      Reason = 10 // Config.MaxLevels
 
-	Requested Reason = 32 // a Cancel asked for it
+	Requested Reason = 32 // by a Cancel
 	Unfilled  Reason = 33 // rest of an immediate-or-cancel or market order
 	SelfTrade Reason = 34 // an order of the same account would have traded with it
 )
@@ -43,7 +43,7 @@ func (r Reason) String() string {
 	case BadQuantity:
 		return "quantity is zero or above the limit"
 	case AlreadyExecuted:
-		return "so much is executed already"
+		return "the quantity is already executed"
 	case PositionLimit:
 		return "position limit"
 	case TooManyAccounts:
@@ -69,25 +69,25 @@ func (r Reason) String() string {
 func (r Reason) rejects() bool { return r >= Duplicate && r <= TooManyLevels }
 func (r Reason) cancels() bool { return r >= Requested && r <= SelfTrade }
 
-// Liquidity says on which side of a trade an order stood.
+// Liquidity is the side of a trade that an order was on.
 type Liquidity uint8
 
 const (
-	Resting Liquidity = 1 // it was in the book
-	Taking  Liquidity = 2 // it arrived
+	Resting Liquidity = 1 // the order was in the book
+	Taking  Liquidity = 2 // the order arrived
 )
 
-// Report is one output of a journaled event: Tag says which message (Accepted,
-// Rejected, Fill, Cancelled, Replaced) and which fields it uses; the others are zero.
+// Report is one output of a journaled event. Tag determines the message (Accepted, Rejected,
+// Fill, Cancelled, Replaced) and the fields that it uses; the others are zero.
 type Report struct {
 	Seq           uint64 // journal sequence number of the event that caused it
 	Account       uint64
-	ClientOrderID uint64 // of the order; Rejected: of the command
-	OrderID       uint64 // engine's id: sequence number of the New that made the order; Rejected: 0 if no order is concerned
-	Command       uint64 // Cancelled, Replaced: ClientOrderID of the command that asked for it; 0 for self-trade prevention
-	Price         int64  // Fill: of the trade, in ticks; Replaced: new limit
-	Quantity      uint64 // Fill: traded; Cancelled: taken out; Replaced: new total
-	Open          uint64 // Fill, Replaced: still open afterwards, before any later message of the same event
+	ClientOrderID uint64 // id of the order; Rejected: id of the command
+	OrderID       uint64 // sequence number of the New that created the order; Rejected: 0 if no order is named
+	Command       uint64 // Cancelled, Replaced: ClientOrderID of the command; 0 for self-trade prevention
+	Price         int64  // Fill: price of the trade in ticks; Replaced: new limit
+	Quantity      uint64 // Fill: traded; Cancelled: cancelled; Replaced: new total
+	Open          uint64 // Fill, Replaced: open quantity after this message of the event
 	Instrument    uint32 // Fill
 	Trade         uint32 // Fill: number of the trade within the event, from 1; equal on both sides
 	Tag           uint8
@@ -98,24 +98,24 @@ type Report struct {
 	KeptPriority  bool      // Replaced
 }
 
-// Quote is the best price of one side. Orders is 0 when the side is empty.
+// Quote is the best price of one side. Orders is 0 if the side is empty.
 type Quote struct {
 	Price    int64
 	Quantity uint64
 	Orders   uint32
 }
 
-// Answer is the answer to a query, TopOfBook or Position by Tag.
+// Answer is the output of a query: TopOfBook or Position, by Tag.
 type Answer struct {
-	Seq           uint64 // last event the answer takes into account
+	Seq           uint64 // last event that the answer takes into account
 	Account       uint64 // Position
 	Net           int64  // Position: Bought - Sold
 	Bought        uint64 // Position: quantity ever bought in the instrument
 	Sold          uint64 // Position
-	Accepted      uint64 // Position: New orders accepted from the account, all instruments
-	ClientOrderID uint64 // Position: last one the account used up
+	Accepted      uint64 // Position: number of accepted New orders of the account in all instruments
+	ClientOrderID uint64 // Position: last id that the account has used
 	Bid, Ask      Quote  // TopOfBook
 	Instrument    uint32
-	OpenOrders    uint32 // Position: resting orders of the account in the instrument
+	OpenOrders    uint32 // Position: number of resting orders of the account in the instrument
 	Tag           uint8
 }

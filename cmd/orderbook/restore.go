@@ -8,19 +8,21 @@ import (
 	"io"
 )
 
-// Restore replaces the state by a snapshot's. It reads exactly the snapshot from r. On
-// an error the book is as it was, and the error says whether the data is no
-// snapshot, of a newer version, cut short, damaged, or of a book with other limits.
+// Restore replaces the state by that of a snapshot. It reads exactly the snapshot from r. On
+// an error the book is unchanged. The error distinguishes data that is not a snapshot, has
+// a newer version, is truncated or damaged, or is from a book with other limits.
 func (b *Book) Restore(r io.Reader) error {
 	var header [snapshotHeader]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
-		return fmt.Errorf("orderbook: snapshot is cut short in its header: %w", err)
+		return fmt.Errorf("orderbook: snapshot is truncated in its header: %w", err)
 	}
 	if magic := string(header[:4]); magic != snapshotMagic {
-		return fmt.Errorf("orderbook: not a snapshot of an order book: it begins with %q, not %q", magic, snapshotMagic)
+		return fmt.Errorf("orderbook: not a snapshot of an order book: it begins with %q, not %q",
+			magic, snapshotMagic)
 	}
 	if v := binary.LittleEndian.Uint32(header[4:]); v != snapshotVersion {
-		return fmt.Errorf("orderbook: snapshot has version %d, this program reads version %d; restore it with the program that wrote it", v, snapshotVersion)
+		return fmt.Errorf("orderbook: snapshot has version %d, this program reads version %d; "+
+			"restore it with the program that wrote it", v, snapshotVersion)
 	}
 	length := binary.LittleEndian.Uint64(header[8:])
 	if length > 1<<50 {
@@ -44,13 +46,13 @@ func (b *Book) Restore(r io.Reader) error {
 	return nil
 }
 
-// snapshotReader builds a state. It keeps the first error, after which it reads zeros,
-// so every loop ends.
+// snapshotReader builds a state. It keeps the first error. After an error it reads zeros, so
+// that every loop ends.
 type snapshotReader struct {
 	r      io.Reader
-	unread uint64 // payload bytes still in r
+	unread uint64 // bytes of the payload that are still in r
 	buf    []byte
-	window []byte // part of buf: read, summed, not yet used
+	window []byte // part of buf that is read and summed but not yet used
 	sum    uint32
 	err    error
 	*state
@@ -80,13 +82,13 @@ func (s *snapshotReader) u64() uint64 {
 	return v
 }
 
-// refill makes at least n bytes readable; false means there is an error.
+// refill makes at least n bytes readable. It returns false on an error.
 func (s *snapshotReader) refill(n int) bool {
 	rest := copy(s.buf, s.window)
-	s.window = nil // also ends the reading of what came before an error
+	s.window = nil // drops bytes that precede an error
 	more := int(min(uint64(len(s.buf)-rest), s.unread))
 	if s.err == nil && rest+more < n {
-		s.fail("its records need more than the length in its header")
+		s.fail("its records exceed the length in its header")
 	}
 	if s.err != nil {
 		return false
@@ -94,7 +96,8 @@ func (s *snapshotReader) refill(n int) bool {
 	got, err := io.ReadFull(s.r, s.buf[rest:rest+more])
 	switch s.unread -= uint64(got); {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		s.err = fmt.Errorf("orderbook: snapshot is cut short, %d bytes of its payload are missing: %w", s.unread, io.ErrUnexpectedEOF)
+		s.err = fmt.Errorf("orderbook: snapshot is truncated, %d bytes of its payload are missing: %w",
+			s.unread, io.ErrUnexpectedEOF)
 		return false
 	case err != nil:
 		s.err = fmt.Errorf("orderbook: reading a snapshot: %w", err)
@@ -105,11 +108,11 @@ func (s *snapshotReader) refill(n int) bool {
 	return true
 }
 
-// count reads a number of records and refuses one above its limit.
+// count reads a number of records and rejects one above its limit.
 func (s *snapshotReader) count(what string, max int) int {
 	n := s.u32()
 	if uint64(n) > uint64(max) {
-		s.fail("it has %d %s, the limit is %d", n, what, max)
+		s.fail("it has %d %s, above the limit of %d", n, what, max)
 		return 0
 	}
 	return int(n)
@@ -118,9 +121,9 @@ func (s *snapshotReader) count(what string, max int) int {
 func (s *snapshotReader) checksum() {
 	var trailer [4]byte
 	if _, err := io.ReadFull(s.r, trailer[:]); err != nil {
-		s.err = fmt.Errorf("orderbook: snapshot is cut short, its checksum is missing: %w", err)
+		s.err = fmt.Errorf("orderbook: snapshot is truncated, its checksum is missing: %w", err)
 	} else if got := binary.LittleEndian.Uint32(trailer[:]); got != s.sum {
-		s.fail("its checksum is %08x, of its bytes it is %08x", got, s.sum)
+		s.fail("its checksum is %08x, that of its bytes is %08x", got, s.sum)
 	}
 }
 
@@ -130,14 +133,15 @@ func (s *snapshotReader) payload(config Config) {
 		words[i] = s.u64()
 	}
 	if s.err == nil && words != config.words() {
-		s.err = fmt.Errorf("orderbook: snapshot is of a book with limits %v, this one has %v"+
-			" (instruments, accounts, positions, orders, levels, quantity); start with the snapshot's", words, config.words())
+		s.err = fmt.Errorf("orderbook: snapshot is from a book with limits %v, this one has %v"+
+			" (instruments, accounts, positions, orders, levels, quantity); start with the "+
+			"limits of the snapshot", words, config.words())
 	}
 	s.seq = s.u64()
 	for n := s.count("accounts", config.MaxAccounts); n > 0 && s.err == nil; n-- {
 		a := account{id: s.u64(), last: s.u64(), accepted: s.u64()}
 		if _, twice := s.accountAt[a.id]; twice {
-			s.fail("account %d is there twice", a.id)
+			s.fail("account %d occurs twice", a.id)
 		}
 		s.accountAt[a.id] = uint32(len(s.accounts))
 		s.accounts = append(s.accounts, a)
@@ -145,7 +149,7 @@ func (s *snapshotReader) payload(config Config) {
 	for n := s.count("instruments", config.MaxInstruments); n > 0 && s.err == nil; n-- {
 		id := s.u32()
 		if _, twice := s.instrumentAt[id]; twice {
-			s.fail("instrument %d is there twice", id)
+			s.fail("instrument %d occurs twice", id)
 		}
 		s.instrumentAt[id] = uint32(len(s.instruments))
 		s.instruments = append(s.instruments, instrument{id: id})
@@ -158,7 +162,8 @@ func (s *snapshotReader) payload(config Config) {
 		s.ladder(config, uint32(i), Sell)
 		buy, sell := s.instruments[i].sides[0].best(), s.instruments[i].sides[1].best()
 		if s.err == nil && buy != nil && sell != nil && buy.key >= Sell.price(sell.key) {
-			s.fail("instrument %d is crossed, best bid %d, best ask %d", s.instruments[i].id, buy.key, Sell.price(sell.key))
+			s.fail("instrument %d is crossed, best bid %d, best ask %d", s.instruments[i].id,
+				buy.key, Sell.price(sell.key))
 		}
 	}
 }
@@ -166,15 +171,17 @@ func (s *snapshotReader) payload(config Config) {
 func (s *snapshotReader) position() {
 	p := position{holding: holding{s.u32(), s.u32()}, traded: [2]uint64{s.u64(), s.u64()}}
 	_, twice := s.positionAt[p.holding]
-	if s.err == nil && (twice || int(p.account) >= len(s.accounts) || int(p.instrument) >= len(s.instruments) ||
-		p.traded[0] > tradedMax || p.traded[1] > tradedMax) {
-		s.fail("position %d of account %d in instrument %d is impossible", len(s.positions), p.account, p.instrument)
+	if s.err == nil &&
+		(twice || int(p.account) >= len(s.accounts) || int(p.instrument) >= len(s.instruments) ||
+			p.traded[0] > tradedMax || p.traded[1] > tradedMax) {
+		s.fail("position %d of account %d in instrument %d is impossible", len(s.positions),
+			p.account, p.instrument)
 	}
 	s.positionAt[p.holding] = uint32(len(s.positions))
 	s.positions = append(s.positions, p)
 }
 
-// ladder reads the levels of a side. They come best first and are kept best last.
+// ladder reads the levels of a side. They are written best first and stored best last.
 func (s *snapshotReader) ladder(config Config, at uint32, side Side) {
 	n := s.count("levels", config.MaxLevels)
 	var levels []level
@@ -196,7 +203,7 @@ func (s *snapshotReader) ladder(config Config, at uint32, side Side) {
 	s.instruments[at].sides[side.index()].levels = levels
 }
 
-// order reads one order and puts it at the end of its level.
+// order reads one order and adds it to the end of its level.
 func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
 	o.id, o.client, o.conn, o.open, o.total, o.position = s.u64(), s.u64(), s.u64(), s.u64(), s.u64(), s.u32()
 	if s.err != nil {
@@ -214,7 +221,7 @@ func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
 	case o.open == 0 || o.open > o.total || o.total > config.MaxQuantity || !p.room(o.side, o.open):
 		s.fail("order %d has %d open of %d", o.id, o.open, o.total)
 	case o.id == 0 || o.id > s.seq || o.client == 0 || o.client > s.accounts[o.account].last:
-		s.fail("order %d with client order id %d was never entered", o.id, o.client)
+		s.fail("order %d with client order id %d was not entered", o.id, o.client)
 	case s.orders.find(o.account, o.client) != 0:
 		s.fail("order %d has the client order id %d of another order", o.id, o.client)
 	default:

@@ -1,16 +1,16 @@
 package orderbook
 
-// scripts: the outputs of the last line are judged.
+// scripts are commands and the expected outputs of the last one.
 var scripts = []struct {
 	name   string
 	config Config
 	script string
 	want   []string
 }{
-	{"an order with nobody to trade with rests and is acknowledged", Config{},
+	{"an order without a match rests and is acknowledged", Config{},
 		`c1 a1 buy 10@100`,
 		[]string{"c1 a1#1 accepted as 1"}},
-	{"the older order at a price trades first and both sides hear of it", Config{},
+	{"the older order at a price trades first and both sides receive a fill", Config{},
 		`c1 a1 sell 5@100
 		c2 a2 sell 5@100
 		c3 a3 buy 7@100`,
@@ -28,7 +28,7 @@ var scripts = []struct {
 			"c2 a2#1 sold 5@99 resting, open 0", "c3 a3#1 bought 5@99 taking, open 1",
 			"c1 a1#1 sold 1@101 resting, open 4", "c3 a3#1 bought 1@101 taking, open 0",
 		}},
-	{"what an immediate-or-cancel order cannot trade is cancelled last", Config{},
+	{"the rest of an immediate-or-cancel order is cancelled last", Config{},
 		`c1 a1 buy 5@100
 		c2 a2 ioc-sell 8@100`,
 		[]string{
@@ -77,7 +77,7 @@ var scripts = []struct {
 	{"a client order id of zero is never new", Config{},
 		`c1 a1 buy 5@100 id 0`,
 		[]string{"c1 a1#0 rejected: client order id is not above the last one of the account"}},
-	{"a rejected command has used up its id", Config{},
+	{"a rejected command uses up its id", Config{},
 		`c1 a1 buy 0@100 id 3
 		c1 a1 buy 5@100 id 3`,
 		[]string{"c1 a1#3 rejected: client order id is not above the last one of the account"}},
@@ -86,30 +86,33 @@ var scripts = []struct {
 		c2 a2 sell 5@100
 		c1 a1 replace 1 3@100
 		c3 a3 buy 1@100`,
-		[]string{"c3 a3#1 accepted as 4", "c1 a1#1 sold 1@100 resting, open 2", "c3 a3#1 bought 1@100 taking, open 0"}},
+		[]string{"c3 a3#1 accepted as 4", "c1 a1#1 sold 1@100 resting, open 2",
+			"c3 a3#1 bought 1@100 taking, open 0"}},
 	{"raising the quantity loses the place in the queue", Config{},
 		`c1 a1 sell 5@100
 		c2 a2 sell 5@100
 		c1 a1 replace 1 6@100
 		c3 a3 buy 1@100`,
-		[]string{"c3 a3#1 accepted as 4", "c2 a2#1 sold 1@100 resting, open 4", "c3 a3#1 bought 1@100 taking, open 0"}},
-	{"going away from a price and back loses the place in the queue", Config{},
+		[]string{"c3 a3#1 accepted as 4", "c2 a2#1 sold 1@100 resting, open 4",
+			"c3 a3#1 bought 1@100 taking, open 0"}},
+	{"replacing to another price and back loses the place in the queue", Config{},
 		`c1 a1 sell 5@100
 		c2 a2 sell 5@100
 		c1 a1 replace 1 5@101
 		c1 a1 replace 1 5@100
 		c3 a3 buy 1@100`,
-		[]string{"c3 a3#1 accepted as 5", "c2 a2#1 sold 1@100 resting, open 4", "c3 a3#1 bought 1@100 taking, open 0"}},
-	{"a replace counts what is executed already", Config{},
+		[]string{"c3 a3#1 accepted as 5", "c2 a2#1 sold 1@100 resting, open 4",
+			"c3 a3#1 bought 1@100 taking, open 0"}},
+	{"a replace includes the executed quantity", Config{},
 		`c1 a1 sell 5@100
 		c2 a2 buy 2@100
 		c1 a1 replace 1 4@100`,
 		[]string{"c1 a1#1 replaced by 2: 4@100, open 2, kept true"}},
-	{"a replace to what is executed already is rejected", Config{},
+	{"a replace to the executed quantity is rejected", Config{},
 		`c1 a1 sell 5@100
 		c2 a2 buy 2@100
 		c1 a1 replace 1 2@100`,
-		[]string{"c1 a1#2 rejected: so much is executed already"}},
+		[]string{"c1 a1#2 rejected: the quantity is already executed"}},
 	{"a replace across the spread trades at once and rests with the remainder", Config{},
 		`c1 a1 sell 5@100
 		c2 a2 buy 7@99
@@ -122,29 +125,31 @@ var scripts = []struct {
 		`c1 a1 sell 5@100
 		c9 a1 replace 1 5@100
 		c3 a3 buy 5@100`,
-		[]string{"c3 a3#1 accepted as 3", "c9 a1#1 sold 5@100 resting, open 0", "c3 a3#1 bought 5@100 taking, open 0"}},
-	{"a full book takes no order that may rest", Config{MaxOrders: 1},
+		[]string{"c3 a3#1 accepted as 3", "c9 a1#1 sold 5@100 resting, open 0",
+			"c3 a3#1 bought 5@100 taking, open 0"}},
+	{"a full book rejects an order that may rest", Config{MaxOrders: 1},
 		`c1 a1 sell 5@100
 		c2 a2 buy 5@100`,
 		[]string{"c2 a2#1 rejected: too many open orders"}},
-	{"a full book takes an order that cannot rest", Config{MaxOrders: 1},
+	{"a full book accepts an order that cannot rest", Config{MaxOrders: 1},
 		`c1 a1 sell 5@100
 		c2 a2 ioc-buy 5@100`,
-		[]string{"c2 a2#1 accepted as 2", "c1 a1#1 sold 5@100 resting, open 0", "c2 a2#1 bought 5@100 taking, open 0"}},
-	{"a price that is there already needs no new level", Config{MaxLevels: 1},
+		[]string{"c2 a2#1 accepted as 2", "c1 a1#1 sold 5@100 resting, open 0",
+			"c2 a2#1 bought 5@100 taking, open 0"}},
+	{"an existing price needs no new level", Config{MaxLevels: 1},
 		`c1 a1 sell 5@100
 		c2 a2 sell 5@100`,
 		[]string{"c2 a2#1 accepted as 2"}},
-	{"a side full of prices takes no other price", Config{MaxLevels: 1},
+	{"a side with the most levels rejects another price", Config{MaxLevels: 1},
 		`c1 a1 sell 5@100
 		c2 a2 sell 5@101`,
 		[]string{"c2 a2#1 rejected: too many price levels"}},
-	{"a position cannot pass the range of its sums", Config{MaxOrders: 2, MaxQuantity: 1 << 62},
+	{"a New cannot exceed the position limit", Config{MaxOrders: 2, MaxQuantity: 1 << 62},
 		`c1 a1 buy 4611686018427387904@1
 		c2 a2 sell 4611686018427387904@1
 		c1 a1 buy 1@1`,
 		[]string{"c1 a1#2 rejected: position limit"}},
-	{"a replace cannot take a position past the range either", Config{MaxOrders: 2, MaxQuantity: 1 << 62},
+	{"a replace cannot exceed the position limit", Config{MaxOrders: 2, MaxQuantity: 1 << 62},
 		`c1 a1 buy 4611686018427387903@1
 		c1 a1 buy 1@2
 		c1 a1 replace 2 2@2`,

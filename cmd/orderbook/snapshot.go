@@ -11,13 +11,13 @@ import (
 //
 //	magic "OBSN", version u32, length u64 of the payload, payload, CRC-32C u32 of all before
 //
-// The payload holds what cannot be derived; Restore rebuilds indexes, level quantities
-// and open quantities, and so cannot be handed any that disagree.
+// The payload has no derived values. Restore rebuilds indexes, level quantities and open
+// quantities, so these cannot disagree with the payload.
 const (
 	snapshotMagic   = "OBSN"
 	snapshotVersion = 1
 	snapshotHeader  = 4 + 4 + 8
-	snapshotChunk   = 64 << 10 // bytes read or written at once
+	snapshotChunk   = 64 << 10 // bytes per read or write
 
 	configSize     = 6 * 8
 	accountSize    = 3 * 8
@@ -27,7 +27,7 @@ const (
 	orderSize      = 5*8 + 4
 )
 
-// castagnoli is the table of CRC-32C, which the standard library keeps.
+// castagnoli returns the table of CRC-32C, which the standard library caches.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 func (c Config) words() [6]uint64 {
@@ -35,7 +35,7 @@ func (c Config) words() [6]uint64 {
 		uint64(c.MaxOrders), uint64(c.MaxLevels), c.MaxQuantity}
 }
 
-// payloadSize is the exact size in bytes of the snapshot's payload.
+// payloadSize returns the exact size of the payload of a snapshot in bytes.
 func (s *state) payloadSize() uint64 {
 	levels := 0
 	for i := range s.instruments {
@@ -46,8 +46,8 @@ func (s *state) payloadSize() uint64 {
 		levels*levelSize + s.orders.count*orderSize)
 }
 
-// Snapshot writes the whole state. The bytes depend on the state alone, never on how
-// it came about. The error is w's.
+// Snapshot writes the whole state. The bytes depend only on the state, not on its history.
+// An error is from w.
 func (b *Book) Snapshot(w io.Writer) error {
 	s := &snapshotWriter{w: w, buf: make([]byte, 0, snapshotChunk+8)}
 	s.buf = append(s.buf, snapshotMagic...)
@@ -80,7 +80,7 @@ func (b *Book) Snapshot(w io.Writer) error {
 		s.ladder(&b.orders, Buy, &b.instruments[i])
 		s.ladder(&b.orders, Sell, &b.instruments[i])
 	}
-	s.flush() // so that the sum is of everything
+	s.flush() // so that the sum includes everything
 	s.u32(s.sum)
 	s.flush()
 	if s.err != nil {
@@ -89,8 +89,8 @@ func (b *Book) Snapshot(w io.Writer) error {
 	return nil
 }
 
-// snapshotWriter collects bytes, sums and writes them a chunk at a time, and keeps the
-// first error.
+// snapshotWriter buffers bytes, and sums and writes them in chunks. It keeps the first
+// error.
 type snapshotWriter struct {
 	w   io.Writer
 	buf []byte

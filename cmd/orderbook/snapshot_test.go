@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// withChecksum puts length and checksum of a snapshot right.
+// withChecksum corrects length and checksum of a snapshot.
 func withChecksum(data []byte) []byte {
 	if len(data) < snapshotHeader+4 {
 		return data
@@ -18,11 +18,12 @@ func withChecksum(data []byte) []byte {
 	data = bytes.Clone(data)
 	end := len(data) - 4
 	binary.LittleEndian.PutUint64(data[8:], uint64(end-snapshotHeader))
-	binary.LittleEndian.PutUint32(data[end:], crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)))
+	binary.LittleEndian.PutUint32(data[end:],
+		crc32.Checksum(data[:end], crc32.MakeTable(crc32.Castagnoli)))
 	return data
 }
 
-// traded is a book with orders at several prices, trades, and two at one price.
+// traded returns a book with trades, and with orders at several prices, two of them at one price.
 func traded(t testing.TB) *Book {
 	b := mustNew(t, Config{})
 	for i, c := range []Command{
@@ -39,7 +40,7 @@ func traded(t testing.TB) *Book {
 	return b
 }
 
-func TestARestoredBookWritesTheSameSnapshot(t *testing.T) {
+func TestRestoredBookWritesTheSameSnapshot(t *testing.T) {
 	for name, b := range map[string]*Book{"empty": mustNew(t, Config{}), "traded": traded(t)} {
 		data := snapshot(t, b)
 		// What follows in the stream is not the book's.
@@ -49,41 +50,41 @@ func TestARestoredBookWritesTheSameSnapshot(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if rest, _ := io.ReadAll(stream); string(rest) != "next" {
-			t.Errorf("%s: restore left %q in the stream, must leave what follows the snapshot", name, rest)
+			t.Errorf("%s: restore left %q in the stream, want the bytes after the snapshot", name, rest)
 		}
 		if !bytes.Equal(data, snapshot(t, again)) || audit(again) != nil || again.Seq() != b.Seq() {
-			t.Errorf("%s: the restored book differs, audit says %v", name, audit(again))
+			t.Errorf("%s: the restored book differs, audit: %v", name, audit(again))
 		}
 	}
 }
 
-func TestASnapshotCutAnywhereIsRefusedAndChangesNothing(t *testing.T) {
+func TestTruncatedSnapshotIsRejected(t *testing.T) {
 	data := snapshot(t, traded(t))
 	b := traded(t)
 	for n := range len(data) {
 		err := b.Restore(bytes.NewReader(data[:n]))
-		if err == nil || !strings.Contains(err.Error(), "cut short") {
+		if err == nil || !strings.Contains(err.Error(), "truncated") {
 			t.Fatalf("first %d of %d bytes: %v", n, len(data), err)
 		}
 	}
 	if !bytes.Equal(data, snapshot(t, b)) {
-		t.Fatal("refused snapshots changed the book")
+		t.Fatal("rejected snapshots changed the book")
 	}
 }
 
-func TestASnapshotWithAnyBitFlippedIsRefused(t *testing.T) {
+func TestSnapshotWithAFlippedBitIsRejected(t *testing.T) {
 	data := snapshot(t, traded(t))
 	b := mustNew(t, Config{})
 	for bit := range len(data) * 8 {
 		data[bit/8] ^= 1 << (bit % 8)
 		if err := b.Restore(bytes.NewReader(data)); err == nil {
-			t.Fatalf("bit %d flipped and not noticed", bit)
+			t.Fatalf("flipped bit %d was not detected", bit)
 		}
 		data[bit/8] ^= 1 << (bit % 8)
 	}
 }
 
-func TestSnapshotsOfOthersAreRefusedByName(t *testing.T) {
+func TestForeignSnapshotsAreRejectedByName(t *testing.T) {
 	good := snapshot(t, traded(t))
 	edit := func(at int, text string) []byte {
 		data := bytes.Clone(good)
@@ -96,26 +97,32 @@ func TestSnapshotsOfOthersAreRefusedByName(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{"another kind of file", edit(0, "PK\x03\x04"), Config{}, "not a snapshot"},
-		{"a newer version", edit(4, "\x02"), Config{}, "version 2, this program reads version 1"},
-		{"a book with other limits", good, Config{MaxOrders: 5}, "start with the snapshot's"},
-		{"a payload with bytes to spare", withChecksum(append(bytes.Clone(good), "spare"...)), Config{}, "5 bytes are left"},
+		{"other file type", edit(0, "PK\x03\x04"), Config{}, "not a snapshot"},
+		{"newer version", edit(4, "\x02"), Config{}, "version 2, this program reads version 1"},
+		{"other limits", good, Config{MaxOrders: 5}, "start with the limits of the snapshot"},
+		{"extra bytes in the payload", withChecksum(append(bytes.Clone(good), "spare"...)),
+			Config{}, "5 bytes are left"},
 	} {
-		if err := mustNew(t, c.config).Restore(bytes.NewReader(c.data)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: error is %v, must say %q", c.name, err, c.want)
+		if err := mustNew(t, c.config).Restore(bytes.NewReader(c.data)); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error is %v, want %q in it", c.name, err, c.want)
 		}
 	}
 }
 
-func TestAFailingWriterOrReaderIsReported(t *testing.T) {
+func TestReadAndWriteErrorsAreReported(t *testing.T) {
 	broken := errors.New("disk on fire")
-	if err := traded(t).Snapshot(writerFunc(func([]byte) (int, error) { return 0, broken })); !errors.Is(err, broken) {
-		t.Errorf("snapshot says %v", err)
+	if err := traded(t).Snapshot(writerFunc(func([]byte) (int, error) {
+		return 0,
+			broken
+	})); !errors.Is(err, broken) {
+		t.Errorf("snapshot returned %v", err)
 	}
 	data := snapshot(t, traded(t))
-	r := io.MultiReader(bytes.NewReader(data[:60]), readerFunc(func([]byte) (int, error) { return 0, broken }))
+	r := io.MultiReader(bytes.NewReader(data[:60]),
+		readerFunc(func([]byte) (int, error) { return 0, broken }))
 	if err := mustNew(t, Config{}).Restore(r); !errors.Is(err, broken) {
-		t.Errorf("restore says %v", err)
+		t.Errorf("restore returned %v", err)
 	}
 }
 
