@@ -119,8 +119,8 @@ func (w *world) clock() int64 {
 	return w.now
 }
 
-// simSource is the cursors as the gate sees them: now and then a snapshot is refused because a writer is at work, who
-// rings the gate's bell when done.
+// simSource is the cursors as the gate sees them: now and then a snapshot is refused because a writer is at work, which
+// wakes the gate when done.
 type simSource struct {
 	*durability.Cursors
 	w *world

@@ -31,7 +31,7 @@ const anyIncarnation = 0
 // orders them without further fences.
 type Cursors struct {
 	replicas int // fixed at construction
-	belfry   belfry
+	waker    atomicWaker
 
 	mu           sync.Mutex       // serialises writers
 	incarnations [MaxNodes]uint64 // under mu: times the node was activated
@@ -70,8 +70,8 @@ func NewCursors(replicas int) *Cursors {
 	return c
 }
 
-// SetBell names the bell that every change rings, after the change can be seen. Any goroutine; nil for none.
-func (c *Cursors) SetBell(b Bell) { c.belfry.set(b) }
+// SetWaker sets the waker that every change calls, after the change is visible. Any goroutine; nil for none.
+func (c *Cursors) SetWaker(w Waker) { c.waker.set(w) }
 
 // Snapshot fills v with the cursors of one instant; see Source.
 func (c *Cursors) Snapshot(v *View) bool {
@@ -116,7 +116,7 @@ func (c *Cursors) Activate(replica int, inMemory, persisted Seq) Feed {
 	c.active.Or(1 << replica)
 	c.version.Add(1)
 	c.mu.Unlock()
-	c.belfry.ring()
+	c.waker.wake()
 	return feed
 }
 
@@ -149,11 +149,11 @@ func (f Feed) Advance(inMemory, persisted Seq) bool {
 // Deactivate takes the replica out of view; false if this incarnation was over before.
 func (f Feed) Deactivate() bool { return f.cursors.remove(f.replica, f.incarnation) }
 
-// move writes the cursors of a node in view and rings the bell if that changed them. False: the incarnation is over.
+// move writes the cursors of a node in view and calls the waker if that changed them. False: the incarnation is over.
 func (c *Cursors) move(id int, incarnation uint64, inMemory, persisted Seq) bool {
 	live, changed := c.writeMove(id, incarnation, inMemory, persisted)
 	if changed {
-		c.belfry.ring()
+		c.waker.wake()
 	}
 	return live
 }
@@ -179,7 +179,7 @@ func (c *Cursors) writeMove(id int, incarnation uint64, inMemory, persisted Seq)
 	return true, true
 }
 
-// remove takes a node out of view and rings the bell. False: the incarnation was over.
+// remove takes a node out of view and calls the waker. False: the incarnation was over.
 func (c *Cursors) remove(id int, incarnation uint64) bool {
 	c.mu.Lock()
 	if !c.live(id, incarnation) {
@@ -191,7 +191,7 @@ func (c *Cursors) remove(id int, incarnation uint64) bool {
 	c.active.And(^uint32(1 << id))
 	c.version.Add(1)
 	c.mu.Unlock()
-	c.belfry.ring()
+	c.waker.wake()
 	return true
 }
 

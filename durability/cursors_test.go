@@ -7,16 +7,16 @@ import (
 	"testing"
 )
 
-// countingBell counts its rings and can look around while it rings.
-type countingBell struct {
-	rings atomic.Int64
+// countingWaker counts its wake-ups and can look around during one.
+type countingWaker struct {
+	wakes atomic.Int64
 	look  func()
 }
 
-func (b *countingBell) Ring() {
-	b.rings.Add(1)
-	if b.look != nil {
-		b.look()
+func (w *countingWaker) Wake() {
+	w.wakes.Add(1)
+	if w.look != nil {
+		w.look()
 	}
 }
 
@@ -106,16 +106,16 @@ func TestCursorsNeverFallWithinAnIncarnation(t *testing.T) {
 	}
 }
 
-func TestEveryChangeRingsTheBellAfterItCanBeSeen(t *testing.T) {
+func TestEveryChangeWakesAfterItIsVisible(t *testing.T) {
 	c := NewCursors(1)
-	c.SetPersisted(1) // Before there is a bell: nothing to ring, nothing to crash.
-	bell := &countingBell{}
-	c.SetBell(bell)
+	c.SetPersisted(1) // Before there is a waker: nothing to wake, nothing to crash.
+	waker := &countingWaker{}
+	c.SetWaker(waker)
 	var feed Feed
 	for _, step := range []struct {
 		sentence string
 		do       func()
-		rings    int64
+		wakes    int64
 		want     []Node
 	}{
 		{"the journal", func() { c.SetPersisted(2) }, 1, []Node{{0, Everything, 2}}},
@@ -127,14 +127,14 @@ func TestEveryChangeRingsTheBellAfterItCanBeSeen(t *testing.T) {
 		{"a replica goes", func() { feed.Deactivate() }, 1, []Node{{0, Everything, 2}}},
 		{"it is gone already", func() { c.Deactivate(1) }, 0, nil},
 	} {
-		before := bell.rings.Load()
-		bell.look = func() { wantView(t, c, step.want...) }
+		before := waker.wakes.Load()
+		waker.look = func() { wantView(t, c, step.want...) }
 		step.do()
-		if rang := bell.rings.Load() - before; rang != step.rings {
-			t.Errorf("%s: rang %d times, want %d", step.sentence, rang, step.rings)
+		if woken := waker.wakes.Load() - before; woken != step.wakes {
+			t.Errorf("%s: woken %d times, want %d", step.sentence, woken, step.wakes)
 		}
 	}
-	c.SetBell(nil)
+	c.SetWaker(nil)
 	c.SetPersisted(3)
 }
 
@@ -253,9 +253,9 @@ func TestNothingOnTheStepAllocates(t *testing.T) {
 	c.Activate(1, 5, 5)
 	feed := c.Activate(2, 5, 5)
 	s := NewSwitch(Hybrid())
-	bell := &countingBell{}
-	c.SetBell(bell)
-	s.SetBell(bell)
+	waker := &countingWaker{}
+	c.SetWaker(waker)
+	s.SetWaker(waker)
 	var v View
 	var d Degradation
 	var n Seq = 5

@@ -13,7 +13,7 @@
 //   - Fail closed: an empty view, a view with too few nodes and a snapshot that failed all open nothing.
 //   - No release under an older policy after Swap returned nil, given a gate that adopts at the start of each step.
 //   - Evaluate, Snapshot, Adopt and Observe neither block nor allocate; the number of tries is bounded.
-//   - Every change rings the bell after it can be seen.
+//   - Every change calls the waker after it is visible.
 //
 // Start reading at Policy.Evaluate (evaluate.go), then Cursors (cursors.go) and Switch (switch.go). The journal that
 // moves the primary's cursor is in the subpackage journal.

@@ -16,17 +16,17 @@ var ErrSwitchClosed = errors.New("durability: the gate has ended, no policy can 
 //
 //	operator                      gate
 //	Swap stores the new policy
-//	rings the bell                evaluates the old policy, releases
+//	calls the waker               evaluates the old policy, releases
 //	waits                         Adopt: from here on the new policy only
 //	Swap returns nil
 //
 // Swaps are carried out one after the other, each acknowledged on its own; the last one that returned nil is in force
 // unless a Swap that gave up followed it, see there.
 type Switch struct {
-	belfry belfry
-	turn   chan struct{} // holds one token: the Swap that has it is the only one that stores wanted
-	ended  chan struct{} // closed by Close
-	close  sync.Once
+	waker atomicWaker
+	turn  chan struct{} // holds one token: the Swap that has it is the only one that stores wanted
+	ended chan struct{} // closed by Close
+	close sync.Once
 
 	wanted  atomic.Pointer[order] // written by the Swap that has the turn, read by Adopt and Pending
 	adopted atomic.Pointer[order] // written by Adopt, read by Current, Pending and Adopt
@@ -50,8 +50,8 @@ func NewSwitch(p Policy) *Switch {
 	return s
 }
 
-// SetBell names the bell that a Swap rings to wake a waiting gate. Any goroutine; nil for none.
-func (s *Switch) SetBell(b Bell) { s.belfry.set(b) }
+// SetWaker sets the waker that a Swap calls to wake a waiting gate. Any goroutine; nil for none.
+func (s *Switch) SetWaker(w Waker) { s.waker.set(w) }
 
 // Swap puts a policy in force and returns nil once the gate adopted it: no slot is released under an earlier policy
 // after that. Any goroutine may call it; concurrent calls take turns. When ctx ends first, the error wraps its cause:
@@ -81,7 +81,7 @@ func (s *Switch) Swap(ctx context.Context, p Policy) error {
 	}
 	o := &order{policy: p, done: make(chan struct{})}
 	s.wanted.Store(o)
-	s.belfry.ring()
+	s.waker.wake()
 	var gaveUp error
 	select {
 	case <-o.done:

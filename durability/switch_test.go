@@ -166,12 +166,12 @@ func TestClosedSwitchAnswersEverySwap(t *testing.T) {
 	})
 }
 
-func TestSwapRingsTheBellOnceItsPolicyCanBeAdopted(t *testing.T) {
+func TestSwapWakesOnceItsPolicyCanBeAdopted(t *testing.T) {
 	s := NewSwitch(Local())
-	bell := &countingBell{look: func() { wantAdopt(t, s, Hybrid(), true) }} // The gate wakes and adopts at once.
-	s.SetBell(bell)
-	if err := s.Swap(t.Context(), Hybrid()); err != nil || bell.rings.Load() != 1 {
-		t.Errorf("Swap: %v, %d rings", err, bell.rings.Load())
+	waker := &countingWaker{look: func() { wantAdopt(t, s, Hybrid(), true) }} // The gate wakes and adopts at once.
+	s.SetWaker(waker)
+	if err := s.Swap(t.Context(), Hybrid()); err != nil || waker.wakes.Load() != 1 {
+		t.Errorf("Swap: %v, %d wake-ups", err, waker.wakes.Load())
 	}
 }
 

@@ -137,7 +137,7 @@ func (w *BytesWriter) Close() {
 	w.Publish()
 	w.claimed, w.most, w.limit = -1, -1, 0
 	w.ring.closed.Store(true)
-	w.ring.published.signal.Ring()
+	w.ring.published.signal.Wake()
 }
 
 // Cap is the capacity in bytes. Any goroutine.

@@ -112,7 +112,7 @@ func (w *Writer[T]) Close() {
 	w.chain.closed.Store(true)
 	// Every reader may be asleep with nothing left to read, not only the first.
 	for i := range len(w.chain.cursors) - 1 {
-		w.chain.cursors[i].signal.Ring()
+		w.chain.cursors[i].signal.Wake()
 	}
 }
 

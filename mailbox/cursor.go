@@ -36,7 +36,7 @@ func (c *cursor) advance(to uint64) {
 // plain store may still sit in the processor's store buffer when Ring reads the parking flag.
 func handOver(word *atomic.Uint64, value uint64, signal *Signal) {
 	word.Store(value)
-	signal.Ring()
+	signal.Wake()
 }
 
 // drained tells whether a mailbox is closed and its reader has released everything up to the writer's cursor.

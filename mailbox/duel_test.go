@@ -35,7 +35,7 @@ func duel(n int, before, left, right, after func()) {
 			stagger(round % 64)
 			left()
 			ended.Store(round + 1)
-			rights.signal.Ring()
+			rights.signal.Wake()
 		}
 	}()
 	for round := range int64(n) {
@@ -43,7 +43,7 @@ func duel(n int, before, left, right, after func()) {
 			before()
 		}
 		started.Store(round + 1)
-		lefts.signal.Ring()
+		lefts.signal.Wake()
 		stagger(round / 64 % 64)
 		right()
 		await(&ended, round+1, rights)

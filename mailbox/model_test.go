@@ -15,12 +15,12 @@ import (
 type variant int
 
 const (
-	asBuilt        variant = iota
-	noRecheck              // the sleeper does not look again between Prepare and its sleep
-	flagReadFirst          // the parking flag is read before the store, and acted on after it
-	rungFirst              // Ring, then the store
-	closedReadLast         // Done reads the position, then closed
-	closeNotRung           // Close sets the flag and wakes nobody
+	asBuilt          variant = iota
+	noRecheck                // the sleeper does not look again between Prepare and its sleep
+	flagReadFirst            // the parking flag is read before the store, and acted on after it
+	wakeFirst                // Wake, then the store
+	closedReadLast           // Done reads the position, then closed
+	closeWithoutWake         // Close sets the flag and wakes nobody
 )
 
 const (
@@ -37,7 +37,7 @@ type model struct {
 	closes              bool // constant: the producer closes at the end
 
 	pc                [2]int8 // consumer, producer; see step functions
-	flag              [2]bool // what Ring's load returned
+	flag              [2]bool // what Wake's load returned
 	closedRead, empty bool    // what Done has read
 }
 
@@ -47,8 +47,8 @@ const (
 	ended    = int8(99)
 )
 
-// ring is Signal.Ring of the other side, in two steps beginning at pc at; it goes on to next.
-func (m *model) ring(self int, at, next int8) {
+// ring is Signal.Wake of the other side, in two steps beginning at pc at; it goes on to next.
+func (m *model) wake(self int, at, next int8) {
 	other := 1 - self
 	switch {
 	case m.pc[self] == at:
@@ -85,7 +85,7 @@ func (m *model) produce(v variant) bool {
 			*pc = ended
 		case full:
 			*pc = 10
-		case v == flagReadFirst || v == rungFirst:
+		case v == flagReadFirst || v == wakeFirst:
 			*pc = 21
 		default:
 			*pc = 20
@@ -104,15 +104,15 @@ func (m *model) produce(v variant) bool {
 		}
 	case 12:
 		return m.sleep(producer, 0)
-	case 20: // advance: the store, then Ring at 21 and 22.
+	case 20: // advance: the store, then Wake at 21 and 22.
 		m.published++
 		*pc = 21
 	case 21, 22:
 		if v == flagReadFirst && *pc == 22 {
-			m.published++ // Between Ring's load and its swap.
+			m.published++ // Between Wake's load and its swap.
 		}
-		m.ring(producer, 21, 0)
-		if v == rungFirst && *pc == 0 {
+		m.wake(producer, 21, 0)
+		if v == wakeFirst && *pc == 0 {
 			*pc = 23
 		}
 	case 23:
@@ -121,11 +121,11 @@ func (m *model) produce(v variant) bool {
 	case 30:
 		m.closed = true
 		*pc = 31
-		if v == closeNotRung {
+		if v == closeWithoutWake {
 			*pc = ended
 		}
 	case 31, 32:
-		m.ring(producer, 31, ended)
+		m.wake(producer, 31, ended)
 	default:
 		return false
 	}
@@ -147,11 +147,11 @@ func (m *model) consume(v variant) bool {
 		default:
 			*pc = 1
 		}
-	case 1: // Release and Ring.
+	case 1: // Release and Wake.
 		m.released++
 		*pc = 40
 	case 40, 41:
-		m.ring(consumer, 40, 0)
+		m.wake(consumer, 40, 0)
 	case 3, 23: // Done, first read.
 		m.closedRead, m.empty = m.closed, empty
 		*pc++
@@ -225,9 +225,9 @@ func TestParkingModel(t *testing.T) {
 		{"as built nobody sleeps for good and nothing is lost", asBuilt, false, false},
 		{"without the re-check a wake-up is lost", noRecheck, true, false},
 		{"with the flag read before the store a wake-up is lost", flagReadFirst, true, false},
-		{"rung before the store a wake-up is lost", rungFirst, true, false},
+		{"with Wake before the store a wake-up is lost", wakeFirst, true, false},
 		{"with closed read last a slot is lost", closedReadLast, false, true},
-		{"with a close that does not ring the consumer never ends", closeNotRung, true, false},
+		{"with a close that does not wake, the consumer never ends", closeWithoutWake, true, false},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -244,10 +244,10 @@ func TestParkingModel(t *testing.T) {
 // with two cores to see one of them exchanged; whoever changes them changes the model first.
 func TestTheModelIsTheCode(t *testing.T) {
 	cases := []struct{ name, file, function, body string }{
-		{"the store comes before the ring, and nothing between", "cursor.go", "func handOver(", "word.Store(value)\n\tsignal.Ring()"},
+		{"the store comes before Wake, and nothing between", "cursor.go", "func handOver(", "word.Store(value)\n\tsignal.Wake()"},
 		{"closed is read before the position", "cursor.go", "func drained(",
 			"return closed.Load() && released == written.position.Load()"},
-		{"the flag is read when Ring is called, and cleared by one", "signal.go", "func (s *Signal) Ring(",
+		{"the flag is read when Wake is called, and cleared by one", "signal.go", "func (s *Signal) Wake(",
 			"if s != nil && s.parked.Load() != 0 && s.parked.Swap(0) != 0 {\n\t\ts.waker.Wake()\n\t}"},
 	}
 	for _, c := range cases {

@@ -73,7 +73,7 @@ func (s *Sender[T]) TrySend(v T) bool {
 // goroutines may close; only the first makes a difference.
 func (s *Sender[T]) Close() {
 	s.queue.tail.Or(closedBit)
-	s.queue.signal.Ring()
+	s.queue.signal.Wake()
 }
 
 // Closed tells whether Close was called.

@@ -57,7 +57,7 @@ func (s *Signal) Cancel() { s.parked.Store(0) }
 // Ring wakes the owner if it sleeps or is about to; otherwise it costs one atomic load. Any goroutine may call it, after
 // it has made visible what the owner should find. One Prepare is answered by at most one Wake. A nil Signal belongs to a
 // goroutine that never sleeps: Ring does nothing.
-func (s *Signal) Ring() {
+func (s *Signal) Wake() {
 	// The load keeps the flag's line shared between all who ring while the owner is busy; only the swap takes it over.
 	if s != nil && s.parked.Load() != 0 && s.parked.Swap(0) != 0 {
 		s.waker.Wake()

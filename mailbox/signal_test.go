@@ -65,12 +65,12 @@ func TestSignal(t *testing.T) {
 		do   func(s *Signal)
 		want int // wake-ups
 	}{
-		{"an owner that is awake is not woken", func(s *Signal) { s.Ring() }, 0},
-		{"an owner that prepared is woken", func(s *Signal) { s.Prepare(); s.Ring() }, 1},
-		{"one Prepare is answered by one wake-up", func(s *Signal) { s.Prepare(); s.Ring(); s.Ring() }, 1},
-		{"a cancelled Prepare is not answered", func(s *Signal) { s.Prepare(); s.Cancel(); s.Ring() }, 0},
-		{"Prepare twice asks for one wake-up", func(s *Signal) { s.Prepare(); s.Prepare(); s.Ring() }, 1},
-		{"every sleep is ended again", func(s *Signal) { s.Prepare(); s.Ring(); s.Prepare(); s.Ring() }, 2},
+		{"an owner that is awake is not woken", func(s *Signal) { s.Wake() }, 0},
+		{"an owner that prepared is woken", func(s *Signal) { s.Prepare(); s.Wake() }, 1},
+		{"one Prepare is answered by one wake-up", func(s *Signal) { s.Prepare(); s.Wake(); s.Wake() }, 1},
+		{"a cancelled Prepare is not answered", func(s *Signal) { s.Prepare(); s.Cancel(); s.Wake() }, 0},
+		{"Prepare twice asks for one wake-up", func(s *Signal) { s.Prepare(); s.Prepare(); s.Wake() }, 1},
+		{"every sleep is ended again", func(s *Signal) { s.Prepare(); s.Wake(); s.Prepare(); s.Wake() }, 2},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestSignal(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a nil Signal may be rung", func(t *testing.T) { (*Signal)(nil).Ring() })
+	t.Run("a nil Signal may be rung", func(t *testing.T) { (*Signal)(nil).Wake() })
 	t.Run("a nil Waker is refused", func(t *testing.T) { mustPanic(t, func() { NewSignal(nil) }, "nil Waker") })
 }
 

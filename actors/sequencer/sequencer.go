@@ -101,7 +101,7 @@ func (s *Sequencer[R, Q]) Counts() Counts {
 // are never carried out, and outputs of the last one may be missing. Any goroutine, any number of times.
 func (s *Sequencer[R, Q]) Stop() {
 	s.stop.Store(true)
-	s.cfg.Signal.Ring()
+	s.cfg.Signal.Wake()
 }
 
 // Name implements the runner's Actor.

@@ -89,7 +89,7 @@ func TestRunnerParksAndIsWokenBySignal(t *testing.T) {
 	_, ended := startRunner(nil, g)
 	for i := int64(1); i <= 1000; i++ {
 		work.Store(i) // publish, then ring
-		g.Signal().Ring()
+		g.Signal().Wake()
 		eventually(t, "the work is seen", func() bool { return seen.Load() == i })
 	}
 	if err := <-ended; err != nil {

@@ -35,7 +35,7 @@ func NewGate(cursors *durability.Cursors) *Gate {
 	g.signal = mailbox.NewSignal(g)
 	g.input.SetSignal(g.signal)
 	if cursors != nil {
-		cursors.SetBell(g.signal)
+		cursors.SetWaker(g.signal)
 	}
 	return g
 }
