@@ -200,8 +200,8 @@ func (p *Pipeline[R, Q]) openRing(shard int, rc transport.RingConfig) (transport
 		return p.cfg.OpenRing(shard, rc)
 	}
 	ring, diagnosis, err := transport.Open(p.cfg.IO, rc)
-	if shard == 0 && diagnosis.Fallback {
-		p.cfg.Log.Warn(diagnosis.Text, "engine", diagnosis.Engine, "cause", diagnosis.Cause.String())
+	if shard == 0 && diagnosis.FellBack {
+		p.cfg.Log.Warn(diagnosis.Text, "engine", diagnosis.Engine, "cause", diagnosis.Fallback.String())
 	}
 	p.diagnosis = *diagnosis
 	return ring, err

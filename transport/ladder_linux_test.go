@@ -25,20 +25,20 @@ func TestLadder(t *testing.T) {
 		disabled = giouring.SetupRDisabled // a ring of such hands over nothing: EBADFD in the trial
 	)
 	cases := []struct {
-		name   string
-		ladder []uint32
-		flags  uint32 // of the ring
-		err    error  // nil: there is a ring
-		cause  Cause
-		says   []string
+		name     string
+		ladder   []uint32
+		flags    uint32 // of the ring
+		err      error  // nil: there is a ring
+		fallback Fallback
+		says     []string
 	}{
-		{"the first is taken", []uint32{all, none}, all, nil, CauseNone, nil},
-		{"the first is refused at setup", []uint32{unknown | all, none}, none, nil, CauseNone, []string{"flags 0x80000080"}},
-		{"the first fails its trial", []uint32{polled, all, none}, all, nil, CauseNone, []string{"flags 0x1:"}},
-		{"two are refused", []uint32{unknown | all, polled, all, none}, all, nil, CauseNone, []string{"flags 0x80000080", "flags 0x1:"}},
-		{"three are refused", []uint32{unknown, unknown2, polled, none}, none, nil, CauseNone, []string{"flags 0x80000000", "flags 0x40000000", "flags 0x1:"}},
-		{"all are refused", []uint32{unknown, polled}, none, unix.EINVAL, CauseKernel, []string{"flags 0x80000000", "flags 0x1:"}},
-		{"fewer flags do not help", []uint32{unknown, disabled, none}, none, unix.EBADFD, CauseOther, []string{"flags 0x80000000", "flags 0x40:"}},
+		{"the first is taken", []uint32{all, none}, all, nil, FallbackNone, nil},
+		{"the first is refused at setup", []uint32{unknown | all, none}, none, nil, FallbackNone, []string{"flags 0x80000080"}},
+		{"the first fails its trial", []uint32{polled, all, none}, all, nil, FallbackNone, []string{"flags 0x1:"}},
+		{"two are refused", []uint32{unknown | all, polled, all, none}, all, nil, FallbackNone, []string{"flags 0x80000080", "flags 0x1:"}},
+		{"three are refused", []uint32{unknown, unknown2, polled, none}, none, nil, FallbackNone, []string{"flags 0x80000000", "flags 0x40000000", "flags 0x1:"}},
+		{"all are refused", []uint32{unknown, polled}, none, unix.EINVAL, FallbackKernel, []string{"flags 0x80000000", "flags 0x1:"}},
+		{"fewer flags do not help", []uint32{unknown, disabled, none}, none, unix.EBADFD, FallbackOther, []string{"flags 0x80000000", "flags 0x40:"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -56,8 +56,8 @@ func TestLadder(t *testing.T) {
 			} else {
 				text = err.Error()
 			}
-			if !errors.Is(err, c.err) || d.Cause != c.cause {
-				t.Errorf("error %v, cause %v; want %v, %v", err, d.Cause, c.err, c.cause)
+			if !errors.Is(err, c.err) || d.Fallback != c.fallback {
+				t.Errorf("error %v, fallback %v; want %v, %v", err, d.Fallback, c.err, c.fallback)
 			}
 			for _, says := range append(c.says, "io_uring") {
 				if !strings.Contains(text, says) {

@@ -49,42 +49,42 @@ func Engines() []string {
 
 // Diagnosis says which engine a ring got, and why.
 type Diagnosis struct {
-	Mode     Mode   // what was asked for
-	Engine   string // what it became, "uring" or "poll"; "" when there is an error
-	Fallback bool   // ModeAuto had to do without io_uring; worth one warning at start
-	Cause    Cause  // why io_uring is not in use
-	Err      error  // what the kernel said; nil when Cause is CauseNone or CauseAsked
-	Text     string // one sentence for people: the engine, the cause, what to do
+	Mode     Mode     // what was asked for
+	Engine   string   // what it became, "uring" or "poll"; "" when there is an error
+	FellBack bool     // ModeAuto had to do without io_uring; worth one warning at start
+	Fallback Fallback // why io_uring is not in use
+	Err      error    // what the kernel said; nil when Fallback is FallbackNone or FallbackAsked
+	Text     string   // one sentence for people: the engine, the cause, what to do
 }
 
-// Cause says why io_uring is not in use. String is stable and fit for a metric's label.
-type Cause uint8
+// Fallback says why io_uring is not in use. String is stable and fit for a metric's label.
+type Fallback uint8
 
 const (
-	CauseNone     Cause = iota // it is in use
-	CauseAsked                 // the portable engine was asked for
-	CauseNotBuilt              // the program was built without io_uring
-	CauseSysctl                // the sysctl kernel.io_uring_disabled forbids it
-	CauseSandbox               // a seccomp filter or another sandbox forbids it
-	CauseKernel                // the kernel does not have it, or is too old
-	CauseMemlock               // the locked-memory limit is too small for the ring
-	CauseFiles                 // no file descriptor is left
-	CauseOther                 // an error that no rule here explains
+	FallbackNone     Fallback = iota // it is in use
+	FallbackAsked                    // the portable engine was asked for
+	FallbackNotBuilt                 // the program was built without io_uring
+	FallbackSysctl                   // the sysctl kernel.io_uring_disabled forbids it
+	FallbackSandbox                  // a seccomp filter or another sandbox forbids it
+	FallbackKernel                   // the kernel does not have it, or is too old
+	FallbackMemlock                  // the locked-memory limit is too small for the ring
+	FallbackFiles                    // no file descriptor is left
+	FallbackOther                    // an error that no rule here explains
 )
 
 // String returns the name of the cause.
-func (c Cause) String() string {
+func (f Fallback) String() string {
 	names := [...]string{"none", "asked", "not_built", "sysctl", "sandbox", "kernel", "memlock", "files", "other"}
-	if int(c) < len(names) {
-		return names[c]
+	if int(f) < len(names) {
+		return names[f]
 	}
-	return fmt.Sprintf("Cause(%d)", uint8(c))
+	return fmt.Sprintf("Fallback(%d)", uint8(f))
 }
 
 // fallsBack says whether ModeAuto takes the portable engine instead. A want of memory or descriptors is not a reason:
 // the operator can mend it, and would rather know.
-func (c Cause) fallsBack() bool {
-	return c == CauseNotBuilt || c == CauseSysctl || c == CauseSandbox || c == CauseKernel
+func (f Fallback) fallsBack() bool {
+	return f == FallbackNotBuilt || f == FallbackSysctl || f == FallbackSandbox || f == FallbackKernel
 }
 
 // errNotBuilt is the error of the io_uring engine in a program without it.
@@ -97,10 +97,10 @@ func Open(mode Mode, cfg RingConfig) (Ring, *Diagnosis, error) {
 }
 
 func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused, err error)) (Ring, *Diagnosis, error) {
-	d := &Diagnosis{Mode: mode, Cause: CauseAsked}
+	d := &Diagnosis{Mode: mode, Fallback: FallbackAsked}
 	cfg, err := cfg.normalized()
 	if err != nil {
-		d.Cause, d.Text = CauseOther, err.Error()
+		d.Fallback, d.Text = FallbackOther, err.Error()
 		return nil, d, err
 	}
 	switch mode {
@@ -109,20 +109,21 @@ func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused,
 	case ModeAuto, ModeUring:
 		ring, refused, err := uring(cfg)
 		if err == nil {
-			d.Engine, d.Cause = ring.Info().Engine, CauseNone
+			d.Engine, d.Fallback = ring.Info().Engine, FallbackNone
 			d.Text = fmt.Sprintf("io_uring is in use with %d entries.", ring.Info().Entries)
 			if refused != nil {
 				d.Text += fmt.Sprintf(" The kernel refused it with more flags: %v.", refused)
 			}
 			return ring, d, nil
 		}
-		cause, why := diagnose(err, cfg.Entries, lookAround())
-		d.Cause, d.Err = cause, err
-		if mode == ModeUring || !cause.fallsBack() {
+		var why string
+		d.Fallback, why = diagnose(err, cfg.Entries, lookAround())
+		d.Err = err
+		if mode == ModeUring || !d.Fallback.fallsBack() {
 			d.Text = fmt.Sprintf("io_uring cannot be used: %s.", why)
 			return nil, d, fmt.Errorf("transport: io_uring cannot be used: %s: %w", why, err)
 		}
-		d.Fallback = true
+		d.FellBack = true
 		d.Text = fmt.Sprintf("The portable engine (poll) is in use instead of io_uring: %s.", why)
 	default:
 		panic(fmt.Sprintf("transport: Open(%v); want ModeAuto, ModeUring or ModePoll", mode))
@@ -143,38 +144,38 @@ type surroundings struct {
 }
 
 // diagnose names the cause of an error of io_uring, and says in half a sentence what is the matter and what to do.
-func diagnose(err error, entries int, around surroundings) (Cause, string) {
+func diagnose(err error, entries int, around surroundings) (Fallback, string) {
 	var errno syscall.Errno
 	if errors.Is(err, errNotBuilt) {
-		return CauseNotBuilt, "this program was built without it; build with -tags giouring -ldflags=-checklinkname=0"
+		return FallbackNotBuilt, "this program was built without it; build with -tags giouring -ldflags=-checklinkname=0"
 	}
 	if !errors.As(err, &errno) {
-		return CauseOther, err.Error()
+		return FallbackOther, err.Error()
 	}
 	switch errno {
 	case syscall.EPERM, syscall.EACCES:
 		switch around.disabled {
 		case "2":
-			return CauseSysctl, "kernel.io_uring_disabled is 2, which forbids it for everyone, root included; set the sysctl to 0, or accept --io=poll"
+			return FallbackSysctl, "kernel.io_uring_disabled is 2, which forbids it for everyone, root included; set the sysctl to 0, or accept --io=poll"
 		case "1":
-			return CauseSysctl, "kernel.io_uring_disabled is 1, which forbids it for processes outside kernel.io_uring_group and without CAP_SYS_ADMIN; join the group, set the sysctl to 0, or accept --io=poll"
+			return FallbackSysctl, "kernel.io_uring_disabled is 1, which forbids it for processes outside kernel.io_uring_group and without CAP_SYS_ADMIN; join the group, set the sysctl to 0, or accept --io=poll"
 		}
-		return CauseSandbox, "a seccomp filter or another sandbox (container runtime, service manager) forbids it; allow the system calls io_uring_setup, io_uring_enter and io_uring_register, or accept --io=poll"
+		return FallbackSandbox, "a seccomp filter or another sandbox (container runtime, service manager) forbids it; allow the system calls io_uring_setup, io_uring_enter and io_uring_register, or accept --io=poll"
 	case syscall.EOPNOTSUPP:
-		return CauseSandbox, "the sandbox of this platform does not support it; allow it there, or accept --io=poll"
+		return FallbackSandbox, "the sandbox of this platform does not support it; allow it there, or accept --io=poll"
 	case syscall.ENOSYS:
-		return CauseKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox pretends so; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(around.release))
+		return FallbackKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox pretends so; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(around.release))
 	case syscall.EINVAL:
-		return CauseKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(around.release))
+		return FallbackKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(around.release))
 	case syscall.ENOMEM:
-		return CauseMemlock, fmt.Sprintf("a ring of %d entries needs about %d KiB of locked memory and this process is allowed %s, shared by all rings of the user; raise LimitMEMLOCK (ulimit -l), use fewer shards or entries, or choose --io=poll",
+		return FallbackMemlock, fmt.Sprintf("a ring of %d entries needs about %d KiB of locked memory and this process is allowed %s, shared by all rings of the user; raise LimitMEMLOCK (ulimit -l), use fewer shards or entries, or choose --io=poll",
 			entries, ringMemory(entries)>>10, limitText(around.memlock))
 	case syscall.EMFILE:
-		return CauseFiles, "this process has no file descriptor left; raise LimitNOFILE (ulimit -n)"
+		return FallbackFiles, "this process has no file descriptor left; raise LimitNOFILE (ulimit -n)"
 	case syscall.ENFILE:
-		return CauseFiles, "this system has no file descriptor left; raise the sysctl fs.file-max"
+		return FallbackFiles, "this system has no file descriptor left; raise the sysctl fs.file-max"
 	}
-	return CauseOther, err.Error()
+	return FallbackOther, err.Error()
 }
 
 // ringMemory is about what the kernel locks for a ring, in bytes: submission entries of 64 B, twice as many

@@ -137,7 +137,7 @@ func TestDeniedChild(t *testing.T) {
 		engine := "error"
 		if err == nil {
 			engine = d.Engine
-			if got := ring.Info().Engine; got != engine || d.Fallback != (mode == ModeAuto && engine == "poll") {
+			if got := ring.Info().Engine; got != engine || d.FellBack != (mode == ModeAuto && engine == "poll") {
 				t.Errorf("ring %q, diagnosis %+v", got, d)
 			}
 			if err := ring.Close(); err != nil {
@@ -145,7 +145,7 @@ func TestDeniedChild(t *testing.T) {
 			}
 		}
 		t.Log(d.Text)
-		said = append(said, fmt.Sprintf("%v=%s/%v", mode, engine, d.Cause))
+		said = append(said, fmt.Sprintf("%v=%s/%v", mode, engine, d.Fallback))
 	}
 	if now := openFiles(t); now > files {
 		t.Errorf("%d descriptors open; %d before", now, files)

@@ -34,7 +34,7 @@ func TestWantedEngineIsCompiledIn(t *testing.T) {
 	if err == nil {
 		defer ring.Close()
 	}
-	if missing := d.Cause == CauseNotBuilt; missing == slices.Contains(engines, ModeUring.String()) {
+	if missing := d.Fallback == FallbackNotBuilt; missing == slices.Contains(engines, ModeUring.String()) {
 		t.Errorf("Engines() = %v and Open(ModeUring) says: %s", engines, d.Text)
 	}
 }
@@ -53,33 +53,33 @@ func TestOpenRefusesBadConfigurations(t *testing.T) {
 func TestDiagnosis(t *testing.T) {
 	open := surroundings{disabled: "0", release: "6.1.0", memlock: 8 << 20}
 	cases := []struct {
-		name   string
-		err    error
-		around surroundings
-		cause  Cause
-		falls  bool
-		says   string
+		name     string
+		err      error
+		around   surroundings
+		fallback Fallback
+		falls    bool
+		says     string
 	}{
-		{"a seccomp filter says EPERM", syscall.EPERM, open, CauseSandbox, true, "seccomp"},
-		{"an old kernel without the sysctl says EPERM", syscall.EPERM, surroundings{}, CauseSandbox, true, "seccomp"},
-		{"the sysctl forbids it for all", syscall.EPERM, surroundings{disabled: "2"}, CauseSysctl, true, "io_uring_disabled is 2"},
-		{"the sysctl forbids it for this group", syscall.EPERM, surroundings{disabled: "1"}, CauseSysctl, true, "io_uring_group"},
-		{"a security module says EACCES", syscall.EACCES, open, CauseSandbox, true, "sandbox"},
-		{"a managed platform says EOPNOTSUPP", syscall.EOPNOTSUPP, open, CauseSandbox, true, "sandbox"},
-		{"the kernel has none", syscall.ENOSYS, open, CauseKernel, true, "kernel 6.1.0"},
-		{"the kernel is too old", syscall.EINVAL, open, CauseKernel, true, "too old"},
-		{"the locked-memory limit is too small", syscall.ENOMEM, open, CauseMemlock, false, "is allowed 8192 KiB"},
-		{"the process is out of descriptors", syscall.EMFILE, open, CauseFiles, false, "LimitNOFILE"},
-		{"the system is out of descriptors", syscall.ENFILE, open, CauseFiles, false, "fs.file-max"},
-		{"something else", syscall.EIO, open, CauseOther, false, "input/output error"},
-		{"no errno at all", errors.New("odd"), open, CauseOther, false, "odd"},
-		{"not built in", errNotBuilt, open, CauseNotBuilt, true, "-checklinkname=0"},
+		{"a seccomp filter says EPERM", syscall.EPERM, open, FallbackSandbox, true, "seccomp"},
+		{"an old kernel without the sysctl says EPERM", syscall.EPERM, surroundings{}, FallbackSandbox, true, "seccomp"},
+		{"the sysctl forbids it for all", syscall.EPERM, surroundings{disabled: "2"}, FallbackSysctl, true, "io_uring_disabled is 2"},
+		{"the sysctl forbids it for this group", syscall.EPERM, surroundings{disabled: "1"}, FallbackSysctl, true, "io_uring_group"},
+		{"a security module says EACCES", syscall.EACCES, open, FallbackSandbox, true, "sandbox"},
+		{"a managed platform says EOPNOTSUPP", syscall.EOPNOTSUPP, open, FallbackSandbox, true, "sandbox"},
+		{"the kernel has none", syscall.ENOSYS, open, FallbackKernel, true, "kernel 6.1.0"},
+		{"the kernel is too old", syscall.EINVAL, open, FallbackKernel, true, "too old"},
+		{"the locked-memory limit is too small", syscall.ENOMEM, open, FallbackMemlock, false, "is allowed 8192 KiB"},
+		{"the process is out of descriptors", syscall.EMFILE, open, FallbackFiles, false, "LimitNOFILE"},
+		{"the system is out of descriptors", syscall.ENFILE, open, FallbackFiles, false, "fs.file-max"},
+		{"something else", syscall.EIO, open, FallbackOther, false, "input/output error"},
+		{"no errno at all", errors.New("odd"), open, FallbackOther, false, "odd"},
+		{"not built in", errNotBuilt, open, FallbackNotBuilt, true, "-checklinkname=0"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			cause, text := diagnose(fmt.Errorf("io_uring_setup: %w", c.err), 4096, c.around)
-			if cause != c.cause || cause.fallsBack() != c.falls || !strings.Contains(text, c.says) {
-				t.Errorf("cause %v (falls back: %t): %q; want %v, %t, and %q in the text", cause, cause.fallsBack(), text, c.cause, c.falls, c.says)
+			fallback, text := diagnose(fmt.Errorf("io_uring_setup: %w", c.err), 4096, c.around)
+			if fallback != c.fallback || fallback.fallsBack() != c.falls || !strings.Contains(text, c.says) {
+				t.Errorf("fallback %v (falls back: %t): %q; want %v, %t, and %q in the text", fallback, fallback.fallsBack(), text, c.fallback, c.falls, c.says)
 			}
 		})
 	}

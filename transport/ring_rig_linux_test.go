@@ -58,7 +58,7 @@ func newRig(t testing.TB, name string, entries int) *rig {
 	}
 	ring, diagnosis, err := Open(mode, RingConfig{Entries: entries, Wake: wake})
 	if err != nil {
-		if diagnosis.Cause.fallsBack() {
+		if diagnosis.Fallback.fallsBack() {
 			t.Skip(diagnosis.Text)
 		}
 		t.Fatal(err)

@@ -179,7 +179,7 @@ func (a *Admin) readyz(context.Context, url.Values) (page, int, error) {
 	p := a.server
 	d, current := p.Diagnosis(), p.Policy().Current()
 	r := &Readiness{
-		Ready: a.server.Ready(), State: a.state(), Engine: d.Engine, Fallback: d.Fallback, Diagnosis: d.Text,
+		Ready: a.server.Ready(), State: a.state(), Engine: d.Engine, Fallback: d.FellBack, Diagnosis: d.Text,
 		Policy: named(current.String(), current.Name()), Gate: a.gate(),
 	}
 	degraded, total := p.Degraded()

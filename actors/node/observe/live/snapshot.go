@@ -150,7 +150,7 @@ func (l *Live) snapshot(ctx context.Context, after uint64) *Snapshot {
 	p, now := l.server, time.Now()
 	d, policy := p.Diagnosis(), p.Policy().Current()
 	s := &Snapshot{
-		Boot: l.boot.UnixMilli(), State: l.state(), Up: now.Sub(l.boot).Seconds(), Engine: d.Engine, Note: d.Text, Falls: d.Fallback,
+		Boot: l.boot.UnixMilli(), State: l.state(), Up: now.Sub(l.boot).Seconds(), Engine: d.Engine, Note: d.Text, Falls: d.FellBack,
 		Policy: policy.String(), Alias: policy.Name(), Gate: l.gate(), Clients: p.Connections(), Nodes: []Node{},
 	}
 	s.Degrade, _ = p.Degraded()
