@@ -8,9 +8,9 @@ import (
 	"sluice/telemetry"
 )
 
-// Control routes events from any goroutine to the shard that owns the connection, and the shards' notices to the
+// control routes events from any goroutine to the shard that owns the connection, and the shards' notices to the
 // embedder. It is the only reader of the bounded control mailbox.
-type Control struct {
+type control struct {
 	events  *mailbox.Receiver[shard.Event]
 	shards  []*mailbox.Writer[shard.Event]
 	notices []*mailbox.Reader[shard.Notice]
@@ -24,10 +24,10 @@ type Control struct {
 }
 
 // Name implements Actor.
-func (c *Control) Name() string { return "control" }
+func (c *control) Name() string { return "control" }
 
 // Step implements Actor.
-func (c *Control) Step(now int64) int {
+func (c *control) Step(now int64) int {
 	c.rec.Poll()
 	c.rec.B.Mark(telemetry.MarkInbox, uint64(c.events.Len()))
 	work := 0
@@ -73,7 +73,7 @@ func (c *Control) Step(now int64) int {
 }
 
 // settle answers an event that no shard will take: its shard has ended, or the whole pipeline has and finish calls.
-func (c *Control) settle(ev *shard.Event) {
+func (c *control) settle(ev *shard.Event) {
 	switch ev.Kind {
 	case shard.EventConnect, shard.EventAnswer:
 		ev.Ack(ErrEnded)
@@ -83,7 +83,7 @@ func (c *Control) settle(ev *shard.Event) {
 }
 
 // settleAll answers what is left in a control mailbox that was closed.
-func (c *Control) settleAll(events interface {
+func (c *control) settleAll(events interface {
 	Recv() (shard.Event, bool)
 	Done() bool
 }) {
@@ -104,16 +104,16 @@ func counterOf(k shard.EventKind) telemetry.Counter {
 }
 
 // Recorder implements Actor.
-func (c *Control) Recorder() *telemetry.Recorder { return c.rec }
+func (c *control) Recorder() *telemetry.Recorder { return c.rec }
 
 // Park implements Actor.
-func (c *Control) Park() { c.rec.Park() }
+func (c *control) Park() { c.rec.Park() }
 
 // Unpark implements Actor.
-func (c *Control) Unpark() { c.rec.Unpark() }
+func (c *control) Unpark() { c.rec.Unpark() }
 
 // Done implements Actor: control is needed until the last shard has ended, since readers let go of sockets until then.
-func (c *Control) Done() bool {
+func (c *control) Done() bool {
 	for _, r := range c.notices {
 		if !r.Done() {
 			return false
@@ -123,7 +123,7 @@ func (c *Control) Done() bool {
 }
 
 // Close implements Actor. Events that are still queued are settled by the pipeline.
-func (c *Control) Close() error {
+func (c *control) Close() error {
 	c.rec.Park()
 	return nil
 }

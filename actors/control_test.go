@@ -36,7 +36,7 @@ func TestTheEndWaitsForASenderThatFillsItsPlace(t *testing.T) {
 		}},
 		{Kind: shard.EventDisconnect, Conn: 2, Reason: transport.ReasonPeerClosed},
 	}}
-	c := &Control{}
+	c := &control{}
 	c.settleAll(u)
 	if answers != 1 || len(c.gone) != 1 || c.gone[0] != 2 {
 		t.Errorf("%d connects answered, %v gone; want 1, [2]", answers, c.gone)

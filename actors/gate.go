@@ -10,7 +10,7 @@ import (
 	"sluice/telemetry"
 )
 
-// Gate holds every slot back until the durability policy is met for it (I1). It is the first reader of the slot
+// gate holds every slot back until the durability policy is met for it (I1). It is the first reader of the slot
 // ring: it releases a position and copies nothing, except for the few slots that overtake.
 //
 //	released | waiting ................ | not looked at yet
@@ -18,7 +18,7 @@ import (
 //
 // Each slot is judged on its own, against exactly its own sequence number. The highest position proven under the policy
 // in force is remembered, so that only a miss reads the cursors; a swap forgets it (R8, R10, R12).
-type Gate[R, Q any] struct {
+type gate[R, Q any] struct {
 	slots   *mailbox.Reader[Slot[R, Q]]
 	lane    *mailbox.Writer[laneEntry[R, Q]]
 	source  durability.Source
@@ -52,10 +52,10 @@ type Gate[R, Q any] struct {
 }
 
 // Name implements Actor.
-func (g *Gate[R, Q]) Name() string { return "gate" }
+func (g *gate[R, Q]) Name() string { return "gate" }
 
 // Step releases the slots that may pass, at most one batch, and lets bypass slots overtake (R12). It implements Actor.
-func (g *Gate[R, Q]) Step(now int64) int {
+func (g *gate[R, Q]) Step(now int64) int {
 	if g.phase.Over() {
 		return 0 // nothing passes any more; Close accounts for what is left
 	}
@@ -88,7 +88,7 @@ func (g *Gate[R, Q]) Step(now int64) int {
 
 // pass stamps the slots that may pass now and returns how many those are. The first that may not is looked at once more
 // against fresh cursors.
-func (g *Gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) int {
+func (g *gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) int {
 	fresh := int(max(g.scanned, g.slots.Position()) - g.slots.Position()) // from here on nobody looked yet
 	looked := false
 	for i := range slots {
@@ -126,7 +126,7 @@ func (g *Gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) in
 }
 
 // look reads all cursors as one snapshot and remembers what they prove.
-func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
+func (g *gate[R, Q]) look(p durability.Policy, now int64) {
 	if !g.source.Snapshot(&g.view) {
 		g.rec.B.C[telemetry.GateTorn]++
 		return // writers kept moving: stay shut, look again next step
@@ -139,14 +139,14 @@ func (g *Gate[R, Q]) look(p durability.Policy, now int64) {
 }
 
 // arrive stamps a slot at its first look.
-func (g *Gate[R, Q]) arrive(s *Slot[R, Q], now int64) {
+func (g *gate[R, Q]) arrive(s *Slot[R, Q], now int64) {
 	s.consumed = now
 	g.match.Add(&g.rec.B.H[telemetry.StageMatch], uint64(max(s.Matched-s.Received, 0)))
 	g.handoff.Add(&g.rec.B.H[telemetry.StageHandoff], uint64(max(now-s.Matched, 0)))
 }
 
 // record ends the rows of the step.
-func (g *Gate[R, Q]) record() {
+func (g *gate[R, Q]) record() {
 	h := &g.rec.B.H
 	g.match.Flush(&h[telemetry.StageMatch])
 	g.handoff.Flush(&h[telemetry.StageHandoff])
@@ -158,12 +158,12 @@ func (g *Gate[R, Q]) record() {
 }
 
 // choose decides whether a slot that passes is traced.
-func (g *Gate[R, Q]) choose(s *Slot[R, Q]) {
+func (g *gate[R, Q]) choose(s *Slot[R, Q]) {
 	s.traced, _ = g.rules.Head(uint64(s.Seq), s.Conn, s.Parent.Sampled())
 }
 
 // release hands the first slots of the ring to the encoder.
-func (g *Gate[R, Q]) release(slots []Slot[R, Q], now int64) {
+func (g *gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 	n := len(slots)
 	if n == 0 {
 		return
@@ -181,7 +181,7 @@ func (g *Gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 }
 
 // blame counts which node's cursor was the binding one in the snapshot that opened the gate (R13).
-func (g *Gate[R, Q]) blame() {
+func (g *gate[R, Q]) blame() {
 	switch {
 	case g.verdict.Binding == 0:
 		g.rec.B.C[telemetry.GateOpenedJournal]++
@@ -191,7 +191,7 @@ func (g *Gate[R, Q]) blame() {
 }
 
 // wait notes that head cannot pass, and looks at the slots behind it.
-func (g *Gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
+func (g *gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
 	if !g.waited {
 		g.waited = true
 		g.rec.B.C[telemetry.GateWaits]++
@@ -206,7 +206,7 @@ func (g *Gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
 // cross records, for the slots from a ring position on that waited for one kind of cursor, how long it took that cursor to
 // pass them, and returns the position up to which that is done: the two kinds advance on their own. A replica that dropped
 // out takes its cursor with it and so is never counted as crossed.
-func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now int64) uint64 {
+func (g *gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now int64) uint64 {
 	base := g.slots.Position()
 	from = max(from, base)
 	if from >= g.scanned {
@@ -238,34 +238,34 @@ func (g *Gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 }
 
 // observe keeps the degraded gauge right while nothing waits (R14).
-func (g *Gate[R, Q]) observe(p durability.Policy, now int64) {
+func (g *gate[R, Q]) observe(p durability.Policy, now int64) {
 	if g.source.Snapshot(&g.view) {
 		g.verdict = p.Evaluate(&g.view)
 		g.notice(now)
 	}
 }
 
-func (g *Gate[R, Q]) notice(now int64) {
+func (g *gate[R, Q]) notice(now int64) {
 	if n := g.alarm.Observe(now, g.verdict.Degraded); n.Kind != durability.Quiet && g.onAlarm != nil {
 		g.onAlarm(n)
 	}
 }
 
 // Recorder implements Actor.
-func (g *Gate[R, Q]) Recorder() *telemetry.Recorder { return g.rec }
+func (g *gate[R, Q]) Recorder() *telemetry.Recorder { return g.rec }
 
 // Park implements Actor.
-func (g *Gate[R, Q]) Park() { g.rec.Park() }
+func (g *gate[R, Q]) Park() { g.rec.Park() }
 
 // Unpark implements Actor.
-func (g *Gate[R, Q]) Unpark() { g.rec.Unpark() }
+func (g *gate[R, Q]) Unpark() { g.rec.Unpark() }
 
 // Done implements Actor: the producer closed the ring and every slot passed, or the pipeline stops.
-func (g *Gate[R, Q]) Done() bool { return g.phase.Over() || g.slots.Done() }
+func (g *gate[R, Q]) Done() bool { return g.phase.Over() || g.slots.Done() }
 
 // Close ends the lane, which tells the encoder that nothing more is released, and counts the slots that were never
 // released. It implements Actor.
-func (g *Gate[R, Q]) Close() error {
+func (g *gate[R, Q]) Close() error {
 	reason := telemetry.DropShutdown
 	if g.phase.Fenced() {
 		reason = telemetry.DropFenced

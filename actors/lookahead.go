@@ -30,7 +30,7 @@ type lookAhead struct {
 
 // scan examines slots behind the waiting head, at most one batch: it gives them their first look and lets bypass slots
 // overtake whose connection has no earlier waiting slot. In time it sees the whole ring, which is bounded.
-func (g *Gate[R, Q]) scan(now int64) (work int) {
+func (g *gate[R, Q]) scan(now int64) (work int) {
 	base := g.slots.Position()
 	g.ahead.next = max(g.ahead.next, base)
 	slots := g.slots.Ahead(int(g.ahead.next-base), g.batch)
@@ -62,14 +62,14 @@ func (g *Gate[R, Q]) scan(now int64) (work int) {
 }
 
 // restart begins to count the waiting slots from the head.
-func (g *Gate[R, Q]) restart(base uint64) {
+func (g *gate[R, Q]) restart(base uint64) {
 	g.ahead.counting, g.ahead.held, g.ahead.recheck = true, false, false
 	g.ahead.next = base
 	g.ahead.waiting.reset()
 }
 
 // firstLook stamps a slot that has to wait, and notes which cursors it waits for.
-func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
+func (g *gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 	s.below, s.waited, s.crossed = 0, 0, 0
 	g.arrive(s, now)
 	if s.Bypass {
@@ -87,7 +87,7 @@ func (g *Gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 // overtake sends a copy of s ahead of the slots that wait; false when the lane is full. Its order against earlier slots of
 // its connection holds because those were released before (after), and against later ones because the encoder empties
 // the lane up to its ring position first.
-func (g *Gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
+func (g *gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
 	room := g.lane.Claim(1)
 	if room == nil {
 		return false
@@ -105,7 +105,7 @@ func (g *Gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
 }
 
 // forget takes released slots out of the counts.
-func (g *Gate[R, Q]) forget(slots []Slot[R, Q]) {
+func (g *gate[R, Q]) forget(slots []Slot[R, Q]) {
 	base := g.slots.Position()
 	for i := range slots {
 		if base+uint64(i) >= g.ahead.next {

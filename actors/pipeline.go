@@ -38,9 +38,9 @@ type Pipeline[R, Q any] struct {
 	limits atomic.Pointer[[]transport.Limits] // written by SetLimits, read by shards once a step
 	permit atomic.Int64                       // connections open or being opened
 
-	gate      *Gate[R, Q]
-	encoder   *Encode[R, Q]
-	control   *Control
+	gate      *gate[R, Q]
+	encoder   *encoder[R, Q]
+	control   *control
 	shards    []*shard.Shard
 	rings     []transport.Info
 	diagnosis transport.Diagnosis
@@ -119,17 +119,17 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	writer, readers := mailbox.NewChain[Slot[R, Q]](cfg.Slots, 2)
 	laneIn, laneOut := mailbox.NewSPSC[laneEntry[R, Q]](laneSlots)
 	p.slots = writer
-	p.gate = &Gate[R, Q]{
+	p.gate = &gate[R, Q]{
 		slots: readers[0], lane: laneIn, source: source, policy: p.policy, phase: p.phase,
 		rec: cfg.Collector.Register("gate", telemetry.NoShard), sampler: cfg.Sampler, batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
 	}
-	p.encoder = &Encode[R, Q]{
+	p.encoder = &encoder[R, Q]{
 		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch,
 		claim: shard.RecordBytes + framer.Room() + shard.ParentBytes,
 		rec:   cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), waiting: make([]int, cfg.Shards),
 	}
 	p.events, p.inbox = mailbox.NewMPSC[shard.Event](controlEvents)
-	p.control = &Control{
+	p.control = &control{
 		events: p.inbox, notify: cfg.OnNotice, batch: shard.EventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
 	}
 	readers[0].SetSignal(signal(roleGate))

@@ -12,9 +12,9 @@ import (
 	"sluice/transport"
 )
 
-// Encode turns released slots into frames and routes each to the shard of its connection. It is the last reader of
+// encoder turns released slots into frames and routes each to the shard of its connection. It is the last reader of
 // the slot ring. A slot's payload and its BatchEnd are one record: both go out or neither (I13).
-type Encode[R, Q any] struct {
+type encoder[R, Q any] struct {
 	slots   *mailbox.Reader[Slot[R, Q]]
 	lane    *mailbox.Reader[laneEntry[R, Q]]
 	shards  []*mailbox.BytesWriter
@@ -33,10 +33,10 @@ type Encode[R, Q any] struct {
 }
 
 // Name implements Actor.
-func (e *Encode[R, Q]) Name() string { return "encode" }
+func (e *encoder[R, Q]) Name() string { return "encode" }
 
 // Step encodes at most one batch, and shows the shards all that is encoded. It implements Actor.
-func (e *Encode[R, Q]) Step(now int64) int {
+func (e *encoder[R, Q]) Step(now int64) int {
 	n := e.encode(now)
 	for i := range e.waiting {
 		e.publish(i)
@@ -46,7 +46,7 @@ func (e *Encode[R, Q]) Step(now int64) int {
 
 // Gather encodes at most one batch. A shard on this goroutine is shown its answers at once; one on another is woken for many,
 // because it flushes all it finds. It implements Gatherer.
-func (e *Encode[R, Q]) Gather(now int64) (work int, enough bool) {
+func (e *encoder[R, Q]) Gather(now int64) (work int, enough bool) {
 	work = e.encode(now)
 	for i, n := range e.waiting {
 		if n >= publishLeast || !e.apart[i] {
@@ -60,7 +60,7 @@ func (e *Encode[R, Q]) Gather(now int64) (work int, enough bool) {
 const publishLeast = 8192
 
 // publish shows a shard its answers.
-func (e *Encode[R, Q]) publish(to int) {
+func (e *encoder[R, Q]) publish(to int) {
 	if e.waiting[to] > 0 {
 		e.shards[to].Publish()
 		e.waiting[to] = 0
@@ -71,7 +71,7 @@ func (e *Encode[R, Q]) publish(to int) {
 //
 // The gate publishes a lane entry before it releases any slot beyond it. So the ring's limit is read first, then the
 // lane: every entry that belongs before a slot of this batch is visible.
-func (e *Encode[R, Q]) encode(now int64) int {
+func (e *encoder[R, Q]) encode(now int64) int {
 	e.rec.Poll()
 	slots := e.slots.Batch(e.batch)
 	e.rec.B.Mark(telemetry.MarkInbox, uint64(len(slots)))
@@ -117,7 +117,7 @@ func (e *Encode[R, Q]) encode(now int64) int {
 }
 
 // count tells telemetry of the step's frames.
-func (e *Encode[R, Q]) count() {
+func (e *encoder[R, Q]) count() {
 	e.rec.B.C[telemetry.EncodeFrames] += e.frames
 	e.rec.B.C[telemetry.EncodeBytes] += e.bytes
 	e.frames, e.bytes = 0, 0
@@ -125,7 +125,7 @@ func (e *Encode[R, Q]) count() {
 }
 
 // row encodes slots that follow each other in the ring and returns how many; fewer than all when a shard's ring is full.
-func (e *Encode[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int {
+func (e *encoder[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int {
 	e.at = 0
 	for e.guarded(slots, position, now) {
 	}
@@ -135,7 +135,7 @@ func (e *Encode[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int {
 // guarded encodes a row from slot e.at on. A panic of the application's encoder ends it behind the slot at which it happened,
 // whose answer has failed; then it returns true, and the rest of the row is still to be encoded. One guard for a row costs
 // next to nothing, one for each slot as much as what it guards.
-func (e *Encode[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (panicked bool) {
+func (e *encoder[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (panicked bool) {
 	defer func() {
 		if err := e.framer.Caught(recover()); err != nil {
 			e.one(&slots[e.at], position+uint64(e.at), now, err) // into the room that it had claimed
@@ -156,7 +156,7 @@ func (e *Encode[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (
 
 // one encodes s into its shard's ring; false means the ring is full and nothing happened. An answer that failed before is
 // not tried again.
-func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed error) bool {
+func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed error) bool {
 	hash, to := transport.Hash(s.Conn), 0
 	if len(e.shards) > 1 {
 		to = transport.Shard(hash, len(e.shards))
@@ -208,7 +208,7 @@ func (e *Encode[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed err
 }
 
 // rare appends the frames of a slot that is no report to dst.
-func (e *Encode[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
+func (e *encoder[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 	switch s.Kind {
 	case KindQuery:
 		return e.framer.Query(dst, &s.Query, s.Last)
@@ -225,7 +225,7 @@ func (e *Encode[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 }
 
 // failed counts an answer that could not be encoded. Its connection ends, in order, behind the answers before it (R17).
-func (e *Encode[R, Q]) failed(conn uint64, err error) {
+func (e *encoder[R, Q]) failed(conn uint64, err error) {
 	var panicked *encode.PanicError
 	var large *encode.TooLargeError
 	c := &e.rec.B.C
@@ -243,20 +243,20 @@ func (e *Encode[R, Q]) failed(conn uint64, err error) {
 }
 
 // Recorder implements Actor.
-func (e *Encode[R, Q]) Recorder() *telemetry.Recorder { return e.rec }
+func (e *encoder[R, Q]) Recorder() *telemetry.Recorder { return e.rec }
 
 // Park implements Actor.
-func (e *Encode[R, Q]) Park() { e.rec.Park() }
+func (e *encoder[R, Q]) Park() { e.rec.Park() }
 
 // Unpark implements Actor.
-func (e *Encode[R, Q]) Unpark() { e.rec.Unpark() }
+func (e *encoder[R, Q]) Unpark() { e.rec.Unpark() }
 
 // Done implements Actor: the gate ended, and what it released is encoded. The lane is asked first, because the gate
 // releases before it closes the lane.
-func (e *Encode[R, Q]) Done() bool { return e.lane.Done() && e.slots.Len() == 0 }
+func (e *encoder[R, Q]) Done() bool { return e.lane.Done() && e.slots.Len() == 0 }
 
 // Close ends the shards' frame rings. It implements Actor.
-func (e *Encode[R, Q]) Close() error {
+func (e *encoder[R, Q]) Close() error {
 	for _, w := range e.shards {
 		w.Close()
 	}
@@ -265,7 +265,7 @@ func (e *Encode[R, Q]) Close() error {
 }
 
 // leftover counts what a pipeline that failed left unencoded, after every goroutine ended.
-func (e *Encode[R, Q]) leftover() {
+func (e *encoder[R, Q]) leftover() {
 	defer run.Unparked(e.rec)()
 	for slots := e.slots.Batch(e.batch); len(slots) > 0; slots = e.slots.Batch(e.batch) {
 		for i := range slots {
