@@ -179,7 +179,7 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 	queue.SetSignal(signal(own))
 	heard.SetSignal(signal(roleControl))
 	e := shard.New(shard.Parts{
-		Name: fmt.Sprintf("egress-%d", i), Shard: i, Config: cfg.Egress.parts(), Frames: inbox, Events: queue, Notices: notices,
+		Shard: i, Config: cfg.Egress.parts(), Frames: inbox, Events: queue, Notices: notices,
 		Ring: ring, Slab: slab, Limits: &p.limits, Permit: &p.permit, Phase: p.phase,
 		Recorder: cfg.Collector.Register("egress", i), Box: telemetry.NewTraceBox(traceRecords), Sampler: cfg.Sampler, Alarm: p.alarm,
 	})

@@ -68,6 +68,12 @@ const (
 	StateWoken                        // a poll has said that the socket has room, and no byte was taken since
 )
 
+// Pin keeps the connection's entry in its table until Unpin: a response of it is under way.
+func (c *Conn) Pin() { c.Unsettled++ }
+
+// Unpin takes back a Pin.
+func (c *Conn) Unpin() { c.Unsettled-- }
+
 // Has reports whether all of s is set.
 func (c *Conn) Has(s State) bool { return c.State&s == s }
 

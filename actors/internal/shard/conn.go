@@ -15,7 +15,7 @@ var ErrEnding = errors.New("the pipeline is ending")
 
 // takeEvents handles the control events that are there.
 func (e *Shard) takeEvents(now int64) int {
-	events := e.events.Batch(EventBatch)
+	events := e.mail.events.Batch(EventBatch)
 	for i := range events {
 		ev := &events[i]
 		switch ev.Kind {
@@ -40,7 +40,7 @@ func (e *Shard) takeEvents(now int64) int {
 		}
 		*ev = Event{}
 	}
-	e.events.Release(len(events))
+	e.mail.events.Release(len(events))
 	return len(events)
 }
 
@@ -49,8 +49,8 @@ const EventBatch = 256
 
 // open finds the connection of an event unless it is closing.
 func (e *Shard) open(ev *Event) (uint32, bool) {
-	entry, ok := e.index.Get(ev.Hash, ev.Conn)
-	return entry, ok && !e.conns[entry].Has(transport.StateClosing)
+	entry, ok := e.table.index.Get(ev.Hash, ev.Conn)
+	return entry, ok && !e.table.conns[entry].Has(transport.StateClosing)
 }
 
 // busy tells a client of the requests that were shed, up to 64 in one piece, since a reader sheds thousands of one read, and
@@ -66,7 +66,7 @@ func (e *Shard) busy(ev *Event, now int64) {
 		if !ok {
 			return // gone, or ended by an earlier piece
 		}
-		n := min(left, len(most), e.class[e.conns[entry].Class].HardBytes/len(one)*len(one))
+		n := min(left, len(most), e.class[e.table.conns[entry].Class].HardBytes/len(one)*len(one))
 		e.rec.B.C[telemetry.EgressBusy] += uint64(n / len(one))
 		e.control(entry, most[:n], now)
 		left -= n
@@ -81,19 +81,19 @@ func (e *Shard) connect(ev *Event, now int64) error {
 	if int(ev.Class) >= len(e.class) {
 		return fmt.Errorf("actors: connection %d has limits class %d; there are %d classes", ev.Conn, ev.Class, len(e.class))
 	}
-	entry := e.free
+	entry := e.table.free
 	if entry == 0 {
-		entry = uint32(len(e.conns))
+		entry = uint32(len(e.table.conns))
 	}
-	if !e.index.Put(ev.Hash, ev.Conn, entry) {
+	if !e.table.index.Put(ev.Hash, ev.Conn, entry) {
 		return fmt.Errorf("actors: connection id %d is live already; an id may be used again after its connection was released", ev.Conn)
 	}
-	if entry == uint32(len(e.conns)) {
-		e.conns = append(e.conns, transport.Conn{})
+	if entry == uint32(len(e.table.conns)) {
+		e.table.conns = append(e.table.conns, transport.Conn{})
 	} else {
-		e.free = e.conns[entry].Next
+		e.table.free = e.table.conns[entry].Next
 	}
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	*c = transport.Conn{
 		ID: ev.Conn, Hash: ev.Hash, Since: ev.Since, FD: ev.FD, Class: ev.Class, Gen: c.Gen + 1,
 		OpenedAt: now, LastSent: now, State: transport.StateOpen,
@@ -101,18 +101,18 @@ func (e *Shard) connect(ev *Event, now int64) error {
 	if ev.Alone {
 		c.Set(transport.StateReaderGone)
 	}
-	e.live++
+	e.table.live++
 	return nil
 }
 
 // disconnect notes that the reader let go of the socket. After a half-close the client still gets the answers to what it
 // sent (R30), and so does one that is left because the node ends; after anything else the connection ends now.
 func (e *Shard) disconnect(ev *Event, now int64) {
-	entry, ok := e.index.Get(ev.Hash, ev.Conn)
+	entry, ok := e.table.index.Get(ev.Hash, ev.Conn)
 	if !ok {
 		return // forced closed before; the pipeline gives the socket back
 	}
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	c.Owed = ev.Owed
 	c.Set(transport.StateReaderGone)
 	switch {
@@ -129,7 +129,7 @@ func (e *Shard) disconnect(ev *Event, now int64) {
 
 // finish ends a half-closed connection that has got all it was owed.
 func (e *Shard) finish(entry uint32, now int64) {
-	if c := &e.conns[entry]; c.Ended >= c.Owed && c.Unsent() == 0 && c.Sending() == 0 {
+	if c := &e.table.conns[entry]; c.Ended >= c.Owed && c.Unsent() == 0 && c.Sending() == 0 {
 		e.close(entry, transport.ReasonPeerClosed, now)
 	}
 }
@@ -137,7 +137,7 @@ func (e *Shard) finish(entry uint32, now int64) {
 // close ends a connection: nothing more is sent, the socket is shut down in both directions so that the reader sees it
 // too, and the entry is released once the kernel and the reader have let go. Closing twice keeps the first reason.
 func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	if c.Has(transport.StateClosing) {
 		return
 	}
@@ -150,7 +150,7 @@ func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 		e.rec.B.C[telemetry.EgressShutdownErrors]++ // ENOTCONN: the peer was faster
 	}
 	if c.Has(transport.StatePolling) {
-		e.cancels = append(e.cancels, userData(opPoll, c.Gen, entry))
+		e.outbox.cancels = append(e.outbox.cancels, userData(opPoll, c.Gen, entry))
 	}
 	c.Discard(e.slab)
 	e.rec.B.C[telemetry.CloseReason(why).Counter()]++
@@ -160,7 +160,7 @@ func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 // release gives up a closing connection that neither the kernel nor the reader holds any more. It is the only place
 // where an entry, its permit and its socket are given back (I10).
 func (e *Shard) release(entry uint32, now int64) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	if !c.Has(transport.StateClosing|transport.StateReaderGone) || !c.Idle() {
 		return
 	}
@@ -187,13 +187,13 @@ func (e *Shard) account(c *transport.Conn, now int64) {
 
 // forget frees the table entry and returns the permit.
 func (e *Shard) forget(entry uint32) {
-	c := &e.conns[entry]
-	if !e.index.Delete(c.Hash, c.ID) {
+	c := &e.table.conns[entry]
+	if !e.table.index.Delete(c.Hash, c.ID) {
 		panic(fmt.Sprintf("actors: connection %d left its table twice", c.ID))
 	}
-	*c = transport.Conn{Gen: c.Gen, Next: e.free}
-	e.free = entry
-	e.live--
+	*c = transport.Conn{Gen: c.Gen, Next: e.table.free}
+	e.table.free = entry
+	e.table.live--
 	if e.permit.Add(-1) < 0 {
 		panic("actors: more connection permits returned than were taken")
 	}
@@ -201,7 +201,7 @@ func (e *Shard) forget(entry uint32) {
 
 // tell queues a notice; a full mailbox drops it and counts, since nobody may wait for an observer.
 func (e *Shard) tell(kind NoticeKind, c *transport.Conn, now int64) {
-	room := e.notice.Claim(1)
+	room := e.mail.notices.Claim(1)
 	if room == nil {
 		e.rec.B.C[telemetry.EgressNoticesDropped]++
 		return
@@ -214,16 +214,16 @@ func (e *Shard) tell(kind NoticeKind, c *transport.Conn, now int64) {
 		n.Blocked = time.Duration(now - since)
 	}
 	room[0] = n
-	e.notice.Commit(1)
-	e.notice.Publish()
+	e.mail.notices.Commit(1)
+	e.mail.notices.Publish()
 }
 
 // tick judges blocked connections, retries sends that failed for want of memory, sends heartbeats and updates the gauges.
 func (e *Shard) tick(now int64) {
 	e.excuse(now)
-	e.tickAt = now + int64(e.cfg.Tick)
-	for i := e.blocked; i != 0; {
-		c, entry := &e.conns[i], i
+	e.timers.tickAt = now + int64(e.cfg.Tick)
+	for i := e.blocked.first; i != 0; {
+		c, entry := &e.table.conns[i], i
 		i = c.Next
 		l := &e.class[c.Class]
 		if c.Quiet(now) > int64(l.NoProgress)/4 {
@@ -245,8 +245,8 @@ func (e *Shard) tick(now int64) {
 	}
 	e.heartbeats(now)
 	e.slab.Trim()
-	e.Gauges.Connections.Store(int64(e.live))
-	e.Gauges.Blocked.Store(int64(e.stuck))
+	e.Gauges.Connections.Store(int64(e.table.live))
+	e.Gauges.Blocked.Store(int64(e.blocked.count))
 	e.Gauges.Buffered.Store(e.slab.InUse())
 	e.Gauges.Held.Store(e.slab.Held())
 }
@@ -254,15 +254,15 @@ func (e *Shard) tick(now int64) {
 // excuse takes the time in which the whole shard did not run (its process was stopped, its machine suspended or starved) from
 // the clocks of blocked connections. What the clients did meanwhile is not known: those who read are heard of at the next flush.
 func (e *Shard) excuse(now int64) {
-	late := now - e.tickAt
+	late := now - e.timers.tickAt
 	if late < int64(e.cfg.Pause) {
 		return
 	}
-	for i := e.blocked; i != 0; i = e.conns[i].Next {
-		e.conns[i].Excuse(late, now)
+	for i := e.blocked.first; i != 0; i = e.table.conns[i].Next {
+		e.table.conns[i].Excuse(late, now)
 	}
-	for i := 1; i < len(e.conns) && e.endAt != 0; i++ { // a drain waits for these, which are on no list
-		if c := &e.conns[i]; c.BlockedSince() != 0 && !c.Has(transport.StateBlocked) {
+	for i := 1; i < len(e.table.conns) && e.ending.began != 0; i++ { // a drain waits for these, which are on no list
+		if c := &e.table.conns[i]; c.BlockedSince() != 0 && !c.Has(transport.StateBlocked) {
 			c.Excuse(late, now)
 		}
 	}
@@ -273,19 +273,19 @@ func (e *Shard) excuse(now int64) {
 // quarter is the jitter. The cost depends on the size of the table alone (R24). A half-closed client that waits for its answers
 // is heard of by nobody any more: the send that is refused tells of one that left altogether.
 func (e *Shard) heartbeats(now int64) {
-	n := 1 + int(4*int64(len(e.conns))*int64(e.cfg.Tick)/int64(e.cfg.Heartbeat))
+	n := 1 + int(4*int64(len(e.table.conns))*int64(e.cfg.Tick)/int64(e.cfg.Heartbeat))
 	for ; n > 0; n-- {
-		if e.sweep++; int(e.sweep) >= len(e.conns) {
-			e.sweep = 0
+		if e.timers.sweep++; int(e.timers.sweep) >= len(e.table.conns) {
+			e.timers.sweep = 0
 			return
 		}
-		c := &e.conns[e.sweep]
+		c := &e.table.conns[e.timers.sweep]
 		const may = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken
 		if c.State&^may != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 || c.BlockedSince() != 0 {
 			continue
 		}
 		e.rec.B.C[telemetry.EgressHeartbeats]++
-		e.control(e.sweep, encode.Heartbeat, now)
+		e.control(e.timers.sweep, encode.Heartbeat, now)
 	}
 }
 

@@ -15,29 +15,29 @@ import (
 // spread so that clients do not all come back at once.
 func (e *Shard) end(now int64) int {
 	force := e.phase.Over() || e.phase.Expired(now)
-	if e.endAt == 0 {
-		e.endAt, e.spread = now, e.phase.Spread(int64(e.cfg.DrainSpread), now)
+	if e.ending.began == 0 {
+		e.ending.began, e.ending.spread = now, e.phase.Spread(int64(e.cfg.DrainSpread), now)
 	}
 	if force { // where a send was queued early, the last flush left what was appended behind it
 		e.flush(telemetry.EgressFlushStop, now)
 	}
-	ask := now >= e.askAt
+	ask := now >= e.timers.askAt
 	if ask {
-		e.askAt = now + int64(e.cfg.Tick)
+		e.timers.askAt = now + int64(e.cfg.Tick)
 	}
 	work := 0
-	for i := 1; i < len(e.conns); i++ {
-		c := &e.conns[i]
+	for i := 1; i < len(e.table.conns); i++ {
+		c := &e.table.conns[i]
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.endAt >= Jitter(c.Hash, e.spread) && e.arrived(c, ask, now) {
+		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.ending.began >= Jitter(c.Hash, e.ending.spread) && e.arrived(c, ask, now) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
 	}
 	e.flush(telemetry.EgressFlushStop, now)
-	e.overdue = e.phase.Expired(now)
+	e.ending.overdue = e.phase.Expired(now)
 	return work
 }
 
@@ -54,7 +54,7 @@ func (e *Shard) arrived(c *transport.Conn, ask bool, now int64) bool {
 	}
 	c.Block(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
 	c.Look(left, now)
-	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress) || e.phase.Short(e.endAt, now)
+	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress) || e.phase.Short(e.ending.began, now)
 }
 
 // Jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash
@@ -67,17 +67,17 @@ func Jitter(hash uint64, window int64) int64 {
 // fence sends nothing more (R15): every socket is shut, every buffer discarded, every answer counted as dropped.
 func (e *Shard) fence(now int64) int {
 	work := 0
-	for i := 1; i < len(e.conns) && !e.closing; i++ {
-		if c := &e.conns[i]; c.Has(transport.StateOpen) && !c.Has(transport.StateClosing) {
+	for i := 1; i < len(e.table.conns) && !e.ending.closing; i++ {
+		if c := &e.table.conns[i]; c.Has(transport.StateOpen) && !c.Has(transport.StateClosing) {
 			e.close(uint32(i), transport.ReasonFenced, now)
 			work++
 		}
 	}
-	e.closing = true
+	e.ending.closing = true
 	e.Gauges.Fenced.Store(true)
 	work += e.takeEvents(now)
 	for n := 0; n < e.cfg.DrainMax; n++ {
-		b, ok := e.frames.Next()
+		b, ok := e.mail.frames.Next()
 		if !ok {
 			break
 		}
@@ -88,18 +88,18 @@ func (e *Shard) fence(now int64) int {
 		}
 		work++
 	}
-	e.frames.Release()
+	e.mail.frames.Release()
 	e.submit(now) // cancellations, and sends that were queued early: their sockets are shut and take nothing
-	e.overdue = e.phase.Expired(now)
+	e.ending.overdue = e.phase.Expired(now)
 	return work
 }
 
 // orphan forgets a connection whose socket somebody may still use. The ring is closed: the kernel holds no buffer.
 func (e *Shard) orphan(entry uint32, now int64) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	e.account(c, now)
 	c.Free(e.slab)
-	e.orphans = append(e.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
+	e.ending.orphans = append(e.ending.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 	e.forget(entry)
 }
 
@@ -116,11 +116,11 @@ func (e *Shard) Close() error {
 	if e.phase.Fenced() {
 		why = transport.ReasonFenced
 	}
-	now := e.tickAt
-	e.settled = false // whatever was appended last, flushed or not
+	now := e.timers.tickAt
+	e.ledger.settled = false // whatever was appended last, flushed or not
 	e.settle(now)
-	for i := 1; i < len(e.conns); i++ {
-		c := &e.conns[i]
+	for i := 1; i < len(e.table.conns); i++ {
+		c := &e.table.conns[i]
 		if !c.Has(transport.StateOpen) {
 			continue
 		}
@@ -135,22 +135,22 @@ func (e *Shard) Close() error {
 		}
 	}
 	err := e.ring.Close() // cancels what the kernel still holds; only now may buffers go
-	for i := 1; i < len(e.conns); i++ {
-		if e.conns[i].Has(transport.StateOpen) {
+	for i := 1; i < len(e.table.conns); i++ {
+		if e.table.conns[i].Has(transport.StateOpen) {
 			e.orphan(uint32(i), now)
 		}
 	}
 	for {
-		if _, ok := e.frames.Next(); !ok {
+		if _, ok := e.mail.frames.Next(); !ok {
 			break
 		}
 		e.drop(why, 1)
-		e.frames.Release()
+		e.mail.frames.Release()
 	}
 	e.Gauges.Fenced.Store(true)
 	e.Gauges.Connections.Store(0)
-	e.notice.Close()
-	e.closed = true
+	e.mail.notices.Close()
+	e.ending.closed = true
 	e.rec.Park()
 	if e.err != nil {
 		return errors.Join(fmt.Errorf("the ring is in doubt, the shard stopped rather than risk a torn stream: %w", e.err), err)
@@ -162,20 +162,20 @@ func (e *Shard) Close() error {
 // its sockets are shut and returned all the same.
 func (e *Shard) Leftover() []Orphan {
 	defer run.Unparked(e.rec)()
-	for _, ok := e.frames.Next(); ok; _, ok = e.frames.Next() { // published after the shard failed
+	for _, ok := e.mail.frames.Next(); ok; _, ok = e.mail.frames.Next() { // published after the shard failed
 		e.rec.B.C[telemetry.DropFenced.Counter()]++
-		e.frames.Release()
+		e.mail.frames.Release()
 	}
-	if e.closed {
-		return e.orphans
+	if e.ending.closed {
+		return e.ending.orphans
 	}
-	for i := range e.conns {
-		if c := &e.conns[i]; c.Has(transport.StateOpen) {
+	for i := range e.table.conns {
+		if c := &e.table.conns[i]; c.Has(transport.StateOpen) {
 			_ = e.ring.Shutdown(c.FD) // a peer that was faster is no error
-			e.orphans = append(e.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
+			e.ending.orphans = append(e.ending.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 			e.permit.Add(-1)
 		}
 	}
 	_ = e.ring.Close() // the panic is the error to report
-	return e.orphans
+	return e.ending.orphans
 }

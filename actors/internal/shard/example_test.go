@@ -67,7 +67,7 @@ func parts(inbox *mailbox.BytesReader, queue *mailbox.Reader[shard.Event], notic
 	var permit atomic.Int64
 	permit.Store(1)
 	return shard.Parts{
-		Name: "egress-0", Config: shard.Config{FlushBytes: 1 << 16, FlushSlots: 256, DrainMax: 1024, Tick: 1e9, Heartbeat: 1e10, Pause: 1e9},
+		Config: shard.Config{FlushBytes: 1 << 16, FlushSlots: 256, DrainMax: 1024, Tick: 1e9, Heartbeat: 1e10, Pause: 1e9},
 		Frames: inbox, Events: queue, Notices: notices, Ring: ring, Slab: slab, Limits: &limits, Permit: &permit, Phase: new(run.Phase),
 		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0), Box: telemetry.NewTraceBox(8),
 		Sampler: telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),

@@ -10,10 +10,10 @@ import (
 // called while the shard runs.
 
 // InboxLen is the number of bytes waiting in the frame ring. Any goroutine.
-func (e *Shard) InboxLen() int { return e.frames.Len() }
+func (e *Shard) InboxLen() int { return e.mail.frames.Len() }
 
 // InboxCap is the size of the frame ring in bytes. Any goroutine.
-func (e *Shard) InboxCap() int { return e.frames.Cap() }
+func (e *Shard) InboxCap() int { return e.mail.frames.Cap() }
 
 // TraceBox holds the sampled responses.
 func (e *Shard) TraceBox() *telemetry.TraceBox { return e.traces.box }
@@ -22,7 +22,7 @@ func (e *Shard) TraceBox() *telemetry.TraceBox { return e.traces.box }
 func (e *Shard) CloseRing() error { return e.ring.Close() }
 
 // Table is the connection table; entry 0 is never used.
-func (e *Shard) Table() []transport.Conn { return e.conns }
+func (e *Shard) Table() []transport.Conn { return e.table.conns }
 
 // Slab is the memory of send buffers.
 func (e *Shard) Slab() *transport.Slab { return e.slab }
@@ -31,25 +31,25 @@ func (e *Shard) Slab() *transport.Slab { return e.slab }
 func (e *Shard) SetSlab(s *transport.Slab) { e.slab = s }
 
 // Frames is the reading end of the frame ring.
-func (e *Shard) Frames() *mailbox.BytesReader { return e.frames }
+func (e *Shard) Frames() *mailbox.BytesReader { return e.mail.frames }
 
 // SetFrames replaces it in a shard that has read nothing.
-func (e *Shard) SetFrames(r *mailbox.BytesReader) { e.frames = r }
+func (e *Shard) SetFrames(r *mailbox.BytesReader) { e.mail.frames = r }
 
 // SetEvents replaces the reading end of the control events in a shard that has read nothing.
-func (e *Shard) SetEvents(r *mailbox.Reader[Event]) { e.events = r }
+func (e *Shard) SetEvents(r *mailbox.Reader[Event]) { e.mail.events = r }
 
 // End ends the connection of a table entry.
 func (e *Shard) End(entry uint32, why transport.Reason, now int64) { e.close(entry, why, now) }
 
 // Overdue reports that the deadline of the end has passed.
-func (e *Shard) Overdue() bool { return e.overdue }
+func (e *Shard) Overdue() bool { return e.ending.overdue }
 
 // Unaccounted is the number of responses that await their ledger entry.
-func (e *Shard) Unaccounted() int { return len(e.samples) }
+func (e *Shard) Unaccounted() int { return len(e.ledger.samples) }
 
 // Blocked is the number of connections on the blocked list.
-func (e *Shard) Blocked() int { return e.stuck }
+func (e *Shard) Blocked() int { return e.blocked.count }
 
 // Err is why the ring is in doubt, nil if it is not.
 func (e *Shard) Err() error { return e.err }

@@ -69,8 +69,8 @@ func (e *Shard) AnswerList(now int64) int {
 	if l == nil {
 		return 0
 	}
-	for last := min(len(e.conns), l.Next+listBatch); l.Next < last; l.Next++ {
-		c := &e.conns[l.Next]
+	for last := min(len(e.table.conns), l.Next+listBatch); l.Next < last; l.Next++ {
+		c := &e.table.conns[l.Next]
 		if !c.Has(transport.StateOpen) {
 			continue
 		}
@@ -79,7 +79,7 @@ func (e *Shard) AnswerList(now int64) int {
 		f.Age = time.Duration(max(l.Now-c.OpenedAt, 0))
 		l.offer(f)
 	}
-	if l.Next == len(e.conns) {
+	if l.Next == len(e.table.conns) {
 		e.list = nil
 		close(l.Done)
 	}
@@ -104,6 +104,6 @@ func (e *Shard) answer(ev *Event, now int64) error {
 	if !ok || !e.control(entry, ev.Frame, now) {
 		return fmt.Errorf("actors: connection %d is gone", ev.Conn)
 	}
-	e.conns[entry].Ended++
+	e.table.conns[entry].Ended++
 	return nil
 }

@@ -9,11 +9,11 @@ import (
 // A list costs a shard a bounded part of each step, however many connections there are, and nothing is allocated for it.
 func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
 	const n = 3*listBatch + 10
-	e := &Shard{conns: make([]transport.Conn, 1+n)}
+	e := &Shard{table: table{conns: make([]transport.Conn, 1+n)}}
 	for i := 1; i <= n; i++ {
-		e.conns[i] = transport.Conn{ID: uint64(i), OpenedAt: int64(i), State: transport.StateOpen}
+		e.table.conns[i] = transport.Conn{ID: uint64(i), OpenedAt: int64(i), State: transport.StateOpen}
 	}
-	e.conns[7].State = 0            // free
+	e.table.conns[7].State = 0      // free
 	lists := make([]*Listing, 0, 2) // AllocsPerRun runs once to warm up
 	for range cap(lists) {
 		lists = append(lists, &Listing{Rank: func(f *Figures) int64 { return int64(f.Age) }, Now: 10_000, Next: 1, Top: make([]Figures, 0, 5), Done: make(chan struct{})})

@@ -27,7 +27,6 @@ type Config struct {
 
 // Parts is what a shard is made of. The mailboxes' signals are set by their owner.
 type Parts struct {
-	Name     string
 	Shard    int
 	Config   Config
 	Frames   *mailbox.BytesReader
@@ -47,9 +46,10 @@ type Parts struct {
 // New makes a shard without connections, which owns the ring and the slab from here on.
 func New(p Parts) *Shard {
 	return &Shard{
-		name: p.Name, shard: p.Shard, cfg: p.Config, frames: p.Frames, events: p.Events, notice: p.Notices,
-		ring: p.Ring, slab: p.Slab, limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
-		conns: make([]transport.Conn, 1), entries: p.Ring.Info().Entries,
+		shard: p.Shard, cfg: p.Config, mail: mail{p.Frames, p.Events, p.Notices}, ring: p.Ring, slab: p.Slab,
+		limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
+		table:  table{conns: make([]transport.Conn, 1)},
+		outbox: outbox{entries: p.Ring.Info().Entries},
 		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm, oldest: traced{record: Record{Received: never}}},
 	}
 }

@@ -10,33 +10,35 @@ import (
 // flush sends what is new, one send for each connection, and reaps. It never waits: a socket that refuses bytes answers
 // at once and is polled from then on (docs/decisions/0003).
 func (e *Shard) flush(why telemetry.Counter, now int64) {
-	if len(e.dirty) == 0 && !e.owing() {
+	if len(e.outbox.dirty) == 0 && !e.owing() {
 		return
 	}
-	if len(e.dirty) > 0 {
+	if len(e.outbox.dirty) > 0 {
 		e.rec.B.C[why]++
 	}
-	e.flushed = now
-	dirty := e.dirty
-	e.dirty = e.spare[:0] // what turns dirty meanwhile is for the next flush
+	e.outbox.flushed = now
+	dirty := e.outbox.dirty
+	e.outbox.dirty = e.outbox.spare[:0] // what turns dirty meanwhile is for the next flush
 	for _, entry := range dirty {
-		c := &e.conns[entry]
+		c := &e.table.conns[entry]
 		c.Clear(transport.StateDirty)
 		if c.CanSend() {
 			e.push(entry, now)
 		}
 	}
-	e.spare = dirty
+	e.outbox.spare = dirty
 	e.submit(now)
 	for _, entry := range dirty {
-		if c := &e.conns[entry]; c.Sending() != 0 {
+		if c := &e.table.conns[entry]; c.Sending() != 0 {
 			e.link(entry, now) // its completion is late: the no-progress clock runs
 		}
 	}
 }
 
 // owing reports that the kernel has yet to be told something.
-func (e *Shard) owing() bool { return len(e.polls) > 0 || len(e.cancels) > 0 || e.ring.Queued() > 0 }
+func (e *Shard) owing() bool {
+	return len(e.outbox.polls) > 0 || len(e.outbox.cancels) > 0 || e.ring.Queued() > 0
+}
 
 // push queues one send of all that is unsent. When the kernel is short of memory the send is left for the next flush.
 func (e *Shard) push(entry uint32, now int64) {
@@ -44,7 +46,7 @@ func (e *Shard) push(entry uint32, now int64) {
 		e.mark(entry)
 		return
 	}
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	if !c.CanSend() {
 		return // making room ended or blocked it
 	}
@@ -56,11 +58,11 @@ func (e *Shard) push(entry uint32, now int64) {
 
 // room makes sure that a request can be queued; false means the kernel takes none now.
 func (e *Shard) room(now int64) bool {
-	if e.ring.Queued() < e.entries {
+	if e.ring.Queued() < e.outbox.entries {
 		return e.err == nil
 	}
 	e.submit(now)
-	return e.err == nil && e.ring.Queued() < e.entries
+	return e.err == nil && e.ring.Queued() < e.outbox.entries
 }
 
 // submit hands everything to the kernel and takes the completions that are there. Polls and cancellations that those
@@ -84,10 +86,10 @@ func (e *Shard) submit(now int64) {
 
 // queuePolls queues wanted polls and cancellations as far as there is room; true means some were.
 func (e *Shard) queuePolls(now int64) (queued bool) {
-	for len(e.polls) > 0 && e.ring.Queued() < e.entries {
-		entry := e.polls[len(e.polls)-1]
-		e.polls = e.polls[:len(e.polls)-1]
-		c := &e.conns[entry]
+	for len(e.outbox.polls) > 0 && e.ring.Queued() < e.outbox.entries {
+		entry := e.outbox.polls[len(e.outbox.polls)-1]
+		e.outbox.polls = e.outbox.polls[:len(e.outbox.polls)-1]
+		c := &e.table.conns[entry]
 		if c.Has(transport.StateClosing) { // ended before its poll was queued
 			c.Clear(transport.StatePolling)
 			e.release(entry, now)
@@ -99,9 +101,9 @@ func (e *Shard) queuePolls(now int64) (queued bool) {
 		e.rec.B.C[telemetry.EgressPolls]++
 		queued = true
 	}
-	for len(e.cancels) > 0 && e.ring.Queued() < e.entries {
-		user := e.cancels[len(e.cancels)-1]
-		e.cancels = e.cancels[:len(e.cancels)-1]
+	for len(e.outbox.cancels) > 0 && e.ring.Queued() < e.outbox.entries {
+		user := e.outbox.cancels[len(e.outbox.cancels)-1]
+		e.outbox.cancels = e.outbox.cancels[:len(e.outbox.cancels)-1]
 		if !e.ring.Cancel(user) {
 			panic("actors: the ring refused a cancellation although it has room")
 		}
@@ -114,12 +116,12 @@ func (e *Shard) queuePolls(now int64) (queued bool) {
 func (e *Shard) reap(now int64) int {
 	total := 0
 	for e.err == nil {
-		n := e.ring.Reap(e.reaped[:])
-		for _, done := range e.reaped[:n] {
+		n := e.ring.Reap(e.outbox.reaped[:])
+		for _, done := range e.outbox.reaped[:n] {
 			e.complete(done, now)
 		}
 		total += n
-		if n < len(e.reaped) {
+		if n < len(e.outbox.reaped) {
 			break
 		}
 	}
@@ -131,8 +133,8 @@ func (e *Shard) reap(now int64) int {
 func (e *Shard) complete(done transport.Completion, now int64) {
 	entry, gen, op := uint32(done.User), uint32(done.User>>32)&genMask, done.User>>56
 	var c *transport.Conn
-	if int(entry) < len(e.conns) {
-		c = &e.conns[entry]
+	if int(entry) < len(e.table.conns) {
+		c = &e.table.conns[entry]
 	}
 	if c == nil || c.Gen&genMask != gen || !c.Has(transport.StateOpen) {
 		e.rec.B.C[telemetry.EgressStale]++
@@ -179,7 +181,7 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 
 // refused deals with a send that failed.
 func (e *Shard) refused(entry uint32, errno unix.Errno, now int64) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	switch errno {
 	case unix.EAGAIN:
 		e.rec.B.C[telemetry.EgressSendAgain]++
@@ -205,32 +207,32 @@ func (e *Shard) refused(entry uint32, errno unix.Errno, now int64) {
 // block puts a connection whose socket refused bytes on the blocked list and asks for its writability.
 func (e *Shard) block(entry uint32, now int64) {
 	e.link(entry, now)
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	if c.State&(transport.StateRetry|transport.StatePolling) == 0 {
 		c.Set(transport.StatePolling)
-		e.polls = append(e.polls, entry)
+		e.outbox.polls = append(e.outbox.polls, entry)
 	}
 }
 
 // link puts a connection with bytes that do not leave on the blocked list, whose members' limits are judged by the timer.
 func (e *Shard) link(entry uint32, now int64) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	c.Block(now)
 	if c.Has(transport.StateBlocked) || c.Has(transport.StateClosing) {
 		return
 	}
 	c.Set(transport.StateBlocked)
-	c.Next, c.Prev = e.blocked, 0
-	if e.blocked != 0 {
-		e.conns[e.blocked].Prev = entry
+	c.Next, c.Prev = e.blocked.first, 0
+	if e.blocked.first != 0 {
+		e.table.conns[e.blocked.first].Prev = entry
 	}
-	e.blocked = entry
-	e.stuck++
+	e.blocked.first = entry
+	e.blocked.count++
 }
 
 // unblock takes a connection whose socket took all that it was asked to take off the blocked list.
 func (e *Shard) unblock(entry uint32, now int64) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	c.Unblock()
 	if c.Has(transport.StateSlow) {
 		c.Clear(transport.StateSlow)
@@ -244,70 +246,70 @@ func (e *Shard) unblock(entry uint32, now int64) {
 
 // unlink takes the entry off the blocked list if it is on it.
 func (e *Shard) unlink(entry uint32) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	if !c.Has(transport.StateBlocked) {
 		return
 	}
 	c.Clear(transport.StateBlocked)
 	if c.Prev != 0 {
-		e.conns[c.Prev].Next = c.Next
+		e.table.conns[c.Prev].Next = c.Next
 	} else {
-		e.blocked = c.Next
+		e.blocked.first = c.Next
 	}
 	if c.Next != 0 {
-		e.conns[c.Next].Prev = c.Prev
+		e.table.conns[c.Next].Prev = c.Prev
 	}
 	c.Next, c.Prev = 0, 0
-	e.stuck--
+	e.blocked.count--
 }
 
 // settle gives the answers of the last step their ledger entries, and those that were sent their end-to-end time: now is
 // the first clock reading after their completion (R37).
 func (e *Shard) settle(now int64) int {
-	n := len(e.samples)
-	if e.settled {
+	n := len(e.ledger.samples)
+	if e.ledger.settled {
 		return 0
 	}
-	e.settled = true
+	e.ledger.settled = true
 	if n == 0 {
 		return 0
 	}
 	b := e.rec.B
 	whole := &b.H[telemetry.StageWhole]
 	sent := uint64(0)
-	for i := range e.samples {
-		s := &e.samples[i]
-		c := &e.conns[s.entry]
-		c.Unsettled--
+	for i := range e.ledger.samples {
+		s := &e.ledger.samples[i]
+		c := &e.table.conns[s.entry]
+		c.Unpin()
 		switch {
 		case !c.Covers(s.bytes &^ sampleSlot):
 			e.later(s, now)
 		case s.bytes&sampleSlot != 0:
 			sent++
-			e.whole.Add(whole, uint64(max(now-s.received, 0)))
-			e.batched.Add(&b.H[telemetry.StageBatch], uint64(max(e.flushed-s.appended, 0)))
+			e.ledger.whole.Add(whole, uint64(max(now-s.received, 0)))
+			e.ledger.batched.Add(&b.H[telemetry.StageBatch], uint64(max(e.outbox.flushed-s.appended, 0)))
 		}
 		if c.Has(transport.StateClosing) && c.Unsettled == 0 {
 			e.release(s.entry, now)
 		}
 	}
-	e.whole.Flush(whole)
+	e.ledger.whole.Flush(whole)
 	b.C[telemetry.EgressFramesSent] += sent
-	e.batched.Flush(&b.H[telemetry.StageBatch])
-	b.H[telemetry.StageSend].RecordN(uint64(max(now-e.flushed, 0)), uint32(sent))
+	e.ledger.batched.Flush(&b.H[telemetry.StageBatch])
+	b.H[telemetry.StageSend].RecordN(uint64(max(now-e.outbox.flushed, 0)), uint32(sent))
 	b.Batch.Record(sent)
 	b.Mark(telemetry.MarkBatch, sent)
 	e.trace(int(sent), now)
-	e.samples = e.samples[:0]
+	e.ledger.samples = e.ledger.samples[:0]
 	return n
 }
 
 // later queues an answer whose bytes have not all left.
 func (e *Shard) later(s *sample, now int64) {
-	c := &e.conns[s.entry]
+	c := &e.table.conns[s.entry]
 	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
-	s.bytes = 0   // from here on: it was not delivered
-	c.Unsettled++ // pinned: the worst may be this one; settle releases it
+	s.bytes = 0 // from here on: it was not delivered
+	c.Pin()     // pinned: the worst may be this one; settle releases it
 	for !c.Queue(e.slab, u) {
 		if c.QueueFull(e.slab) {
 			e.overflow(s.entry, u.Slot, transport.ReasonSlowHard, now)
@@ -318,7 +320,7 @@ func (e *Shard) later(s *sample, now int64) {
 			break
 		}
 	}
-	c.Unsettled--
+	c.Unpin()
 }
 
 // receivedShift turns ns into the units of transport.Unit.Received.
@@ -326,7 +328,7 @@ const receivedShift = 10
 
 // overflow ends a connection whose queue of unsent answers could not grow.
 func (e *Shard) overflow(entry uint32, slot bool, why transport.Reason, now int64) {
-	c := &e.conns[entry]
+	c := &e.table.conns[entry]
 	if !c.Has(transport.StateClosing) && e.err == nil {
 		e.close(entry, why, now)
 	}

@@ -64,7 +64,7 @@ func (e *Shard) trace(batch int, now int64) {
 
 // put builds the record of one traced answer; a full box drops it and counts.
 func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64) {
-	bytes := e.samples[of.sample].bytes &^ sampleSlot
+	bytes := e.ledger.samples[of.sample].bytes &^ sampleSlot
 	if bytes == 0 {
 		return // not delivered
 	}
@@ -84,7 +84,7 @@ func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64)
 	t.AfterNanos[telemetry.PointReleased] = max(s.Opened, 1)
 	t.AfterNanos[telemetry.PointEncoded] = max(s.Encoded, 1)
 	t.Stamp(telemetry.PointAppended, of.appended)
-	t.Stamp(telemetry.PointFlushed, e.flushed)
+	t.Stamp(telemetry.PointFlushed, e.outbox.flushed)
 	t.Stamp(telemetry.PointCompleted, now)
 	waits(&t, s)
 	counter := telemetry.TracesTaken

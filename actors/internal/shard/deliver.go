@@ -1,0 +1,150 @@
+package shard
+
+import (
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// deliver appends one answer to its connection, or counts why not.
+func (e *Shard) deliver(b []byte, now int64) {
+	r := RecordIn(b)
+	entry, ok := e.table.index.Get(r.Hash, r.Conn)
+	if !ok {
+		e.rec.B.C[telemetry.DropClientGone.Counter()]++
+		return
+	}
+	c := &e.table.conns[entry]
+	if r.Position < c.Since || r.Flags&RecordFailed != 0 || c.Has(transport.StateClosing) {
+		e.refuse(r, entry, now)
+		return
+	}
+	frames := b[RecordBytes:]
+	if r.Flags&RecordParent != 0 {
+		frames = frames[:len(frames)-ParentBytes]
+	}
+	c.Pin() // first: an append can end the connection, and the entry must outlive this answer
+	if !e.append(c, entry, frames, now) {
+		e.drop(blame(c), 1)
+		e.unpin(entry, now)
+		return
+	}
+	if r.Flags&RecordTraced != 0 || r.Received < e.traces.oldest.record.Received {
+		e.traces.note(len(e.ledger.samples), b, now)
+	}
+	e.ledger.samples = append(e.ledger.samples, sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.Received, appended: now})
+	if r.Flags&RecordLast != 0 {
+		c.Ended++
+	}
+	e.ledger.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.Received-int64(r.Encoded), 0)))
+}
+
+// refuse deals with an answer that its connection does not get.
+func (e *Shard) refuse(r *Record, entry uint32, now int64) {
+	c := &e.table.conns[entry]
+	switch {
+	case r.Position < c.Since: // the answer to an earlier owner of this id (I4)
+		e.rec.B.C[telemetry.DropClientGone.Counter()]++
+	case c.Has(transport.StateClosing):
+		e.drop(c.Reason, 1)
+	default: // it could not be encoded
+		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
+		c.Pin()
+		e.relieve(entry, now) // the answers before it leave first
+		e.close(entry, transport.ReasonEncodeError, now)
+		e.unpin(entry, now)
+	}
+}
+
+// append puts p into the buffer of connection c, which is entry, and marks it dirty; false means the connection was ended
+// instead, or the ring is in doubt, which is no client's fault.
+func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
+	l := &e.class[c.Class]
+	if !c.Add(e.slab, l, p) && !e.squeeze(entry, l, p, now) {
+		return false
+	}
+	if !c.Has(transport.StateDirty) {
+		e.mark(entry)
+	}
+	if c.Unsent() >= e.cfg.FlushBytes && c.CanSend() {
+		e.push(entry, now)
+	}
+	return true
+}
+
+// squeeze is append where the buffer is full or a limit near. A client that reads is never ended because the pipeline was
+// busy: before its limit is judged, what waits is sent.
+func (e *Shard) squeeze(entry uint32, l *transport.Limits, p []byte, now int64) bool {
+	c := &e.table.conns[entry]
+	if c.Unsent()+len(p) > l.HardBytes && !e.ease(entry, len(p), now) {
+		return false
+	}
+	for !c.Append(e.slab, l, p, now) {
+		if !e.shed(now) || c.Has(transport.StateClosing) {
+			if !c.Has(transport.StateClosing) && e.err == nil {
+				e.close(entry, transport.ReasonShardBudget, now)
+			}
+			return false
+		}
+	}
+	return true
+}
+
+// ease makes n bytes fit under the hard limit by sending; false means that the connection was ended, or the ring is in doubt.
+func (e *Shard) ease(entry uint32, n int, now int64) bool {
+	e.relieve(entry, now)
+	c := &e.table.conns[entry]
+	if c.Has(transport.StateClosing) || e.err != nil {
+		return false
+	}
+	if c.Unsent()+n > e.class[c.Class].HardBytes {
+		e.close(entry, transport.ReasonSlowHard, now)
+		return false
+	}
+	return true
+}
+
+// relieve sends what a connection holds, before its limit is judged or it is closed: first a send that is queued already,
+// then the rest. It can end the connection: the caller pins the entry.
+func (e *Shard) relieve(entry uint32, now int64) {
+	c := &e.table.conns[entry]
+	if c.Sending() != 0 {
+		e.submit(now)
+	}
+	if c.Has(transport.StatePolling) { // it may have room since a moment ago
+		e.reap(now)
+	}
+	c.Clear(transport.StateRetry) // there may be memory again
+	if c.CanSend() {
+		e.push(entry, now)
+		e.submit(now)
+	}
+	if c.Sending() != 0 {
+		e.link(entry, now) // its completion is late
+	}
+}
+
+// control appends a control frame, which the ledger does not count.
+func (e *Shard) control(entry uint32, frame string, now int64) bool {
+	c := &e.table.conns[entry]
+	c.Pin()
+	if !e.append(c, entry, []byte(frame), now) {
+		e.unpin(entry, now)
+		return false
+	}
+	e.ledger.samples = append(e.ledger.samples, sample{entry: entry, bytes: uint32(len(frame))})
+	return true
+}
+
+// unpin takes back the hold of an answer that was not appended.
+func (e *Shard) unpin(entry uint32, now int64) {
+	e.table.conns[entry].Unpin()
+	e.release(entry, now)
+}
+
+// mark notes that the connection has something to send.
+func (e *Shard) mark(entry uint32) {
+	if c := &e.table.conns[entry]; !c.Has(transport.StateDirty) {
+		c.Set(transport.StateDirty)
+		e.outbox.dirty = append(e.outbox.dirty, entry)
+	}
+}
