@@ -58,45 +58,45 @@ type Degradation struct {
 	// the moment (ns) at which the total would have been 0, had it only ever accrued. Bit 0 clear: the number is the
 	// total (ns). Written by Observe, read by Degraded and Total.
 	state atomic.Int64
-	// told is the highest total (ns) given so far, written and read by Total: a reader's clock may be ahead of the
+	// reported is the highest total (ns) returned so far, written and read by Total: a reader's clock may be ahead of the
 	// gate's, and a total that falls looks like a restart to a monitoring system.
-	told atomic.Int64
+	reported atomic.Int64
 
 	// The rest belongs to the goroutine that observes; all times in ns.
-	started  bool
-	degraded bool  // the last observation
-	last     int64 // when it was
-	changed  int64 // when degraded last changed
-	warned   bool  // the log says degraded
-	began    int64 // when the degradation that the log speaks of began
-	spoke    int64 // when the last warning was given
+	started       bool
+	degraded      bool  // the last observation
+	observedAt    int64 // when it was
+	changedAt     int64 // when degraded last changed
+	warned        bool  // the log says degraded
+	degradedSince int64 // when the degradation that the log speaks of began
+	warnedAt      int64 // when the last warning was given
 }
 
 // Observe takes in a verdict at now (monotonic, ns) and says what to log. For one goroutine. A now before an earlier one
 // counts as that one.
 func (d *Degradation) Observe(now int64, degraded bool) Notice {
 	if !d.started {
-		d.started, d.last, d.changed = true, now, now
+		d.started, d.observedAt, d.changedAt = true, now, now
 		if degraded {
 			d.flip(now)
 			return d.warn(StartedDegraded, now)
 		}
 		return Notice{}
 	}
-	now = max(now, d.last)
-	d.last = now
+	now = max(now, d.observedAt)
+	d.observedAt = now
 	if degraded != d.degraded {
 		d.flip(now)
 	}
-	held := now - d.changed
+	held := now - d.changedAt
 	switch {
 	case d.degraded && !d.warned && held >= noticeHold:
 		return d.warn(BecameDegraded, now)
-	case d.degraded && d.warned && now-d.spoke >= noticeReminder:
+	case d.degraded && d.warned && now-d.warnedAt >= noticeReminder:
 		return d.warn(StillDegraded, now)
 	case !d.degraded && d.warned && held >= noticeHold:
 		d.warned = false
-		return Notice{Recovered, time.Duration(d.changed - d.began)}
+		return Notice{Recovered, time.Duration(d.changedAt - d.degradedSince)}
 	}
 	return Notice{}
 }
@@ -113,11 +113,11 @@ func (d *Degradation) Total(now int64) time.Duration {
 		total = now - total
 	}
 	for {
-		told := d.told.Load()
-		if total <= told {
-			return time.Duration(told)
+		reported := d.reported.Load()
+		if total <= reported {
+			return time.Duration(reported)
 		}
-		if d.told.CompareAndSwap(told, total) {
+		if d.reported.CompareAndSwap(reported, total) {
 			return time.Duration(total)
 		}
 	}
@@ -126,9 +126,9 @@ func (d *Degradation) Total(now int64) time.Duration {
 // flip changes the state at now. The same subtraction serves both ways: the origin is now less the total, and the total
 // is now less the origin.
 func (d *Degradation) flip(now int64) {
-	d.degraded, d.changed = !d.degraded, now
+	d.degraded, d.changedAt = !d.degraded, now
 	if d.degraded && !d.warned {
-		d.began = now
+		d.degradedSince = now
 	}
 	state := (now - d.state.Load()>>1) << 1
 	if d.degraded {
@@ -138,6 +138,6 @@ func (d *Degradation) flip(now int64) {
 }
 
 func (d *Degradation) warn(kind NoticeKind, now int64) Notice {
-	d.warned, d.spoke = true, now
-	return Notice{kind, time.Duration(now - d.began)}
+	d.warned, d.warnedAt = true, now
+	return Notice{kind, time.Duration(now - d.degradedSince)}
 }

@@ -122,16 +122,16 @@ func tooMany(clause string) error {
 }
 
 // Local waits for one journal: persisted>=1.
-func Local() Policy { return made(clause{Persisted, 1}) }
+func Local() Policy { return policyOf(clause{Persisted, 1}) }
 
 // Hybrid waits for one journal and a second node's memory: persisted>=1 && in_memory>=2.
-func Hybrid() Policy { return made(clause{Persisted, 1}, clause{InMemory, 2}) }
+func Hybrid() Policy { return policyOf(clause{Persisted, 1}, clause{InMemory, 2}) }
 
 // Replicated waits for the memory of two nodes: in_memory>=2.
-func Replicated() Policy { return made(clause{InMemory, 2}) }
+func Replicated() Policy { return policyOf(clause{InMemory, 2}) }
 
 // DurablyReplicated waits for two journals: persisted>=2.
-func DurablyReplicated() Policy { return made(clause{Persisted, 2}) }
+func DurablyReplicated() Policy { return policyOf(clause{Persisted, 2}) }
 
 // Default is the policy of a node that was given none: Local without replicas, Hybrid with any.
 func Default(replicas int) Policy {
@@ -141,7 +141,7 @@ func Default(replicas int) Policy {
 	return Hybrid()
 }
 
-func made(clauses ...clause) Policy {
+func policyOf(clauses ...clause) Policy {
 	p := Policy{len: uint8(len(clauses))}
 	copy(p.clauses[:], clauses)
 	return p

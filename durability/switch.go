@@ -28,12 +28,12 @@ type Switch struct {
 	ended chan struct{} // closed by Close
 	close sync.Once
 
-	wanted  atomic.Pointer[order] // written by the Swap that has the turn, read by Adopt and Pending
-	adopted atomic.Pointer[order] // written by Adopt, read by Current, Pending and Adopt
+	wanted  atomic.Pointer[swapRequest] // written by the Swap that has the turn, read by Adopt and Pending
+	adopted atomic.Pointer[swapRequest] // written by Adopt, read by Current, Pending and Adopt
 }
 
-// order is one policy on its way to the gate. It does not change once it was stored.
-type order struct {
+// swapRequest is one policy on its way to the gate. It does not change once it was stored.
+type swapRequest struct {
 	policy Policy
 	done   chan struct{} // closed by Adopt
 }
@@ -44,7 +44,7 @@ func NewSwitch(p Policy) *Switch {
 		panic("durability: NewSwitch with the zero Policy; make one with NewPolicy or Parse")
 	}
 	s := &Switch{turn: make(chan struct{}, 1), ended: make(chan struct{})}
-	first := &order{policy: p}
+	first := &swapRequest{policy: p}
 	s.wanted.Store(first)
 	s.adopted.Store(first)
 	return s
@@ -79,24 +79,24 @@ func (s *Switch) Swap(ctx context.Context, p Policy) error {
 	if ctx.Err() != nil { // A select with several ready cases picks any.
 		return fmt.Errorf("durability: swap to %q not begun, nothing changed: %w", p, context.Cause(ctx))
 	}
-	o := &order{policy: p, done: make(chan struct{})}
-	s.wanted.Store(o)
+	request := &swapRequest{policy: p, done: make(chan struct{})}
+	s.wanted.Store(request)
 	s.waker.wake()
-	var gaveUp error
+	var failed error
 	select {
-	case <-o.done:
+	case <-request.done:
 		return nil
 	case <-s.ended:
-		gaveUp = ErrSwitchClosed
+		failed = ErrSwitchClosed
 	case <-ctx.Done():
-		gaveUp = fmt.Errorf("durability: swap to %q not acknowledged, the gate adopts it when it steps: %w",
+		failed = fmt.Errorf("durability: swap to %q not acknowledged, the gate adopts it when it steps: %w",
 			p, context.Cause(ctx))
 	}
 	select {
-	case <-o.done:
+	case <-request.done:
 		return nil // Adopted after all: say so.
 	default:
-		return gaveUp
+		return failed
 	}
 }
 
