@@ -6,19 +6,22 @@ import (
 	"sync/atomic"
 )
 
-// snapshotTries bounds how often a Snapshot looks. A write takes some ten nanoseconds, so these looks outlast one unless
-// its goroutine was descheduled in the middle, and then more of them would not help.
+// snapshotTries bounds the attempts of one Snapshot. A write takes about ten nanoseconds, so this
+// many attempts outlast it, unless its goroutine was descheduled in the middle; then more attempts
+// would not help.
 const snapshotTries = 64
 
-// anyIncarnation stands for whichever incarnation a replica has; real ones count from 1.
+// anyIncarnation matches every incarnation of a replica; real ones count from 1.
 const anyIncarnation = 0
 
-// Cursors keeps the cursors of the primary and its replicas and is the Source of a node that runs on its own or is fed
-// by replica links in the same process. Any goroutine may write; one write is seen whole or not at all.
+// Cursors keeps the cursors of the primary and its replicas and is the Source of a node that runs
+// on its own or is fed by replica links in the same process. Any goroutine may write; one write is
+// seen whole or not at all.
 //
-// It is a sequence lock: a writer makes the version odd, writes, and makes it even again; a reader that saw the same
-// even version before and after its reads has the values of one instant. Without it the gate could combine an in-memory
-// cursor from before a replica's crash with a persisted cursor from after it, and release what no instant allowed:
+// It is a sequence lock. A writer makes the version odd, writes, and makes it even again. A reader
+// that sees the same even version before and after its reads has the values of one instant. Without
+// it the gate could combine an in-memory cursor from before a replica's crash with a persisted
+// cursor from after it, and release what no instant allowed:
 //
 //	gate                          replica link
 //	reads in_memory of node 1
@@ -27,14 +30,14 @@ const anyIncarnation = 0
 //	reads persisted of node 2
 //	both clauses "hold"           they never held together
 //
-// All fields that a reader reads are atomics, so the race detector finds nothing to report and Go's memory model
-// orders them without further fences.
+// All fields that a reader reads are atomics: there is no data race, and Go's memory model orders
+// them without further fences.
 type Cursors struct {
 	replicas int // fixed at construction
 	waker    atomicWaker
 
 	mu           sync.Mutex       // serialises writers
-	incarnations [MaxNodes]uint64 // under mu: times the node was activated
+	incarnations [MaxNodes]uint64 // under mu: activations of each node
 
 	version atomic.Uint64    // odd while a write is under way; written by writers under mu, read by Snapshot
 	active  atomic.Uint32    // bit i: node i is in view; written by writers under mu, read by Snapshot
@@ -58,8 +61,9 @@ func (c *cursor) store(inMemory, persisted Seq) {
 
 var _ Source = (*Cursors)(nil)
 
-// NewCursors makes the cursors of a primary with so many replicas, 0 to MaxNodes-1; replicas are numbered from 1. The
-// primary is active with nothing persisted, the replicas are not active.
+// NewCursors returns the cursors of a primary with the given number of replicas, 0 to MaxNodes-1.
+// Replicas are numbered from 1. The primary is active with nothing persisted; the replicas are not
+// active.
 func NewCursors(replicas int) *Cursors {
 	if replicas < 0 || replicas > MaxNodes-1 {
 		panic(fmt.Sprintf("durability: cursors for %d replicas; 0 to %d are possible", replicas, MaxNodes-1))
@@ -70,7 +74,8 @@ func NewCursors(replicas int) *Cursors {
 	return c
 }
 
-// SetWaker sets the waker that every change calls, after the change is visible. Any goroutine; nil for none.
+// SetWaker sets the waker that every change calls, after the change is visible. Any goroutine; nil
+// for none.
 func (c *Cursors) SetWaker(w Waker) { c.waker.set(w) }
 
 // Snapshot fills v with the cursors of one instant; see Source.
@@ -95,17 +100,18 @@ func (c *Cursors) Snapshot(v *View) bool {
 			return true
 		}
 	}
-	v.Len = 0 // A caller that overlooks the answer must not open.
+	v.Len = 0 // A caller that ignores the result must not open the gate.
 	return false
 }
 
-// SetPersisted moves the primary's persisted cursor, in its journal's order: it panics if the cursor would fall,
-// because responses may have left on its word.
+// SetPersisted moves the primary's persisted cursor in the order of its journal. It panics if the
+// cursor would fall, because responses may already have been released on it.
 func (c *Cursors) SetPersisted(persisted Seq) { c.move(0, anyIncarnation, Everything, persisted) }
 
-// Activate brings a replica into view with the cursors it has now, and starts a new incarnation of it: the Feed given
-// back is the only one that still counts. A replica that is active already is replaced in one write, and may come back
-// with less than it had, having lost its memory or its disk.
+// Activate brings a replica into view with the cursors it has now and starts a new incarnation of
+// it. Only the returned Feed has an effect from then on. A replica that is already active is
+// replaced in one write. Its cursors may be lower than before, because it may have lost its memory
+// or its disk.
 func (c *Cursors) Activate(replica int, inMemory, persisted Seq) Feed {
 	c.checkReplica(replica)
 	c.mu.Lock()
@@ -120,8 +126,8 @@ func (c *Cursors) Activate(replica int, inMemory, persisted Seq) Feed {
 	return feed
 }
 
-// Advance moves the cursors of an active replica, whichever its incarnation; false if it is not active. It panics if
-// one of them would fall: only Activate may take back what a replica said.
+// Advance moves the cursors of an active replica of any incarnation; false if it is not active. It
+// panics if one of them would fall: only Activate may lower a replica's cursors.
 func (c *Cursors) Advance(replica int, inMemory, persisted Seq) bool {
 	c.checkReplica(replica)
 	return c.move(replica, anyIncarnation, inMemory, persisted)
@@ -133,15 +139,16 @@ func (c *Cursors) Deactivate(replica int) bool {
 	return c.remove(replica, anyIncarnation)
 }
 
-// Feed writes the cursors of one incarnation of a replica. A link that lost its replica to a newer one may hold its old
-// Feed for a while: what it still says then changes nothing. Any goroutine may use it; the zero Feed is not usable.
+// Feed writes the cursors of one incarnation of a replica. A link whose replica has reconnected
+// elsewhere may hold its old Feed for a while; calls on it then change nothing. Any goroutine may
+// use a Feed. The zero Feed is not usable.
 type Feed struct {
 	cursors     *Cursors
 	replica     int
 	incarnation uint64
 }
 
-// Advance moves the replica's cursors as Cursors.Advance; false if this incarnation is over.
+// Advance moves the replica's cursors as Cursors.Advance does; false if this incarnation is over.
 func (f Feed) Advance(inMemory, persisted Seq) bool {
 	return f.cursors.move(f.replica, f.incarnation, inMemory, persisted)
 }
@@ -149,7 +156,8 @@ func (f Feed) Advance(inMemory, persisted Seq) bool {
 // Deactivate takes the replica out of view; false if this incarnation was over before.
 func (f Feed) Deactivate() bool { return f.cursors.remove(f.replica, f.incarnation) }
 
-// move writes the cursors of a node in view and calls the waker if that changed them. False: the incarnation is over.
+// move writes the cursors of a node in view and calls the waker if that changed them. False: the
+// incarnation is over.
 func (c *Cursors) move(id int, incarnation uint64, inMemory, persisted Seq) bool {
 	live, changed := c.writeMove(id, incarnation, inMemory, persisted)
 	if changed {
@@ -195,7 +203,7 @@ func (c *Cursors) remove(id int, incarnation uint64) bool {
 	return true
 }
 
-// live tells, under mu, whether the node is in view and still the incarnation that is meant.
+// live reports whether the node is in view and has the given incarnation. Called under mu.
 func (c *Cursors) live(id int, incarnation uint64) bool {
 	return c.active.Load()&(1<<id) != 0 && (incarnation == anyIncarnation || incarnation == c.incarnations[id])
 }

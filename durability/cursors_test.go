@@ -55,7 +55,7 @@ func TestViewHoldsThePrimaryAndActiveReplicasOnly(t *testing.T) {
 	}
 	wantView(t, c, Node{0, Everything, 10}, Node{1, 6, 5}, Node{3, 9, 9})
 	if !c.Deactivate(1) || c.Deactivate(1) {
-		t.Fatal("Deactivate tells whether the replica was in view")
+		t.Fatal("Deactivate does not report whether the replica was in view")
 	}
 	wantView(t, c, Node{0, Everything, 10}, Node{3, 9, 9})
 	if c.Advance(1, 7, 7) || c.Advance(2, 7, 7) {
@@ -68,17 +68,17 @@ func TestViewHoldsThePrimaryAndActiveReplicasOnly(t *testing.T) {
 	wantView(t, c, Node{0, Everything, 10})
 }
 
-func TestAnOldIncarnationChangesNothing(t *testing.T) {
+func TestOldIncarnationIsIgnored(t *testing.T) {
 	c := NewCursors(1)
 	old := c.Activate(1, 100, 90)
-	young := c.Activate(1, 40, 30) // Back with an older disk, before its old link noticed.
+	young := c.Activate(1, 40, 30) // It is back with an older disk before its old link noticed.
 	wantView(t, c, Node{0, Everything, 0}, Node{1, 40, 30})
 	if old.Advance(101, 91) || old.Deactivate() {
-		t.Error("the old incarnation still counts")
+		t.Error("the old incarnation still has an effect")
 	}
 	wantView(t, c, Node{0, Everything, 0}, Node{1, 40, 30})
 	if !young.Advance(41, 30) || !young.Deactivate() {
-		t.Error("the young incarnation does not count")
+		t.Error("the new incarnation has no effect")
 	}
 	again := c.Activate(1, 1, 1)
 	if young.Advance(50, 50) || !again.Advance(2, 1) {
@@ -100,7 +100,7 @@ func TestCursorsNeverFallWithinAnIncarnation(t *testing.T) {
 			c.SetPersisted(10)
 			c.Activate(1, 20, 15)
 			wantPanic(t, test.says, func() { test.do(c) })
-			wantView(t, c, Node{0, Everything, 10}, Node{1, 20, 15}) // Nothing written, nothing locked.
+			wantView(t, c, Node{0, Everything, 10}, Node{1, 20, 15}) // Nothing was written and no lock is held.
 			c.SetPersisted(11)
 		})
 	}
@@ -108,7 +108,7 @@ func TestCursorsNeverFallWithinAnIncarnation(t *testing.T) {
 
 func TestEveryChangeWakesAfterItIsVisible(t *testing.T) {
 	c := NewCursors(1)
-	c.SetPersisted(1) // Before there is a waker: nothing to wake, nothing to crash.
+	c.SetPersisted(1) // Without a waker.
 	waker := &countingWaker{}
 	c.SetWaker(waker)
 	var feed Feed
@@ -118,14 +118,14 @@ func TestEveryChangeWakesAfterItIsVisible(t *testing.T) {
 		wakes    int64
 		want     []Node
 	}{
-		{"the journal", func() { c.SetPersisted(2) }, 1, []Node{{0, Everything, 2}}},
-		{"the same again is no change", func() { c.SetPersisted(2) }, 0, nil},
-		{"a replica comes", func() { feed = c.Activate(1, 1, 1) }, 1, []Node{{0, Everything, 2}, {1, 1, 1}}},
+		{"the journal moves", func() { c.SetPersisted(2) }, 1, []Node{{0, Everything, 2}}},
+		{"the journal again, without a change", func() { c.SetPersisted(2) }, 0, nil},
+		{"a replica is activated", func() { feed = c.Activate(1, 1, 1) }, 1, []Node{{0, Everything, 2}, {1, 1, 1}}},
 		{"a replica moves", func() { c.Advance(1, 2, 1) }, 1, []Node{{0, Everything, 2}, {1, 2, 1}}},
 		{"its feed moves it", func() { feed.Advance(2, 2) }, 1, []Node{{0, Everything, 2}, {1, 2, 2}}},
-		{"it does not move", func() { feed.Advance(2, 2) }, 0, nil},
-		{"a replica goes", func() { feed.Deactivate() }, 1, []Node{{0, Everything, 2}}},
-		{"it is gone already", func() { c.Deactivate(1) }, 0, nil},
+		{"its feed, without a change", func() { feed.Advance(2, 2) }, 0, nil},
+		{"the replica is deactivated", func() { feed.Deactivate() }, 1, []Node{{0, Everything, 2}}},
+		{"it is deactivated already", func() { c.Deactivate(1) }, 0, nil},
 	} {
 		before := waker.wakes.Load()
 		waker.look = func() { wantView(t, c, step.want...) }
@@ -138,10 +138,10 @@ func TestEveryChangeWakesAfterItIsVisible(t *testing.T) {
 	c.SetPersisted(3)
 }
 
-func TestSnapshotDuringAWriteGivesUpWithAnEmptyView(t *testing.T) {
+func TestSnapshotDuringWriteFailsWithEmptyView(t *testing.T) {
 	c := NewCursors(1)
 	c.SetPersisted(5)
-	c.version.Add(1) // A writer is inside, and is not running.
+	c.version.Add(1) // A writer is in the middle of a write and is not running.
 	v := View{Len: 2}
 	if c.Snapshot(&v) || v.Len != 0 {
 		t.Errorf("a snapshot was taken in the middle of a write: %v", v.Nodes[:v.Len])
@@ -150,7 +150,7 @@ func TestSnapshotDuringAWriteGivesUpWithAnEmptyView(t *testing.T) {
 	wantView(t, c, Node{0, Everything, 5})
 }
 
-// stress takes snapshots while write runs and gives each one to check.
+// stress takes snapshots while write runs and passes each one to check.
 func stress(t *testing.T, c *Cursors, write func(), check func(view []Node) bool) {
 	t.Helper()
 	var done atomic.Bool
@@ -181,8 +181,9 @@ func stress(t *testing.T, c *Cursors, write func(), check func(view []Node) bool
 	t.Logf("%d snapshots taken, %d refused", taken, refused)
 }
 
-// The writer keeps two invariants over several cursors, which only values of one instant show kept: within a replica,
-// in_memory is persisted+1; and replica 1 is moved first and replica 2 follows, so that 1 leads by 0 or 1.
+// The writer maintains two invariants over several cursors, which hold only for values of one
+// instant: within a replica, in_memory is persisted+1; and replica 1 moves before replica 2, so
+// that it leads by 0 or 1.
 func TestSnapshotIsNeverTorn(t *testing.T) {
 	const moves = 100_000
 	c := NewCursors(2)
@@ -201,8 +202,9 @@ func TestSnapshotIsNeverTorn(t *testing.T) {
 	wantView(t, c, Node{0, Everything, 0}, Node{1, moves + 1, moves}, Node{2, moves + 1, moves})
 }
 
-// A replica comes, is replaced and goes; in view it shows the seeds of one incarnation, which are never 0.
-func TestReplicaInViewShowsTheSeedsOfOneIncarnation(t *testing.T) {
+// A replica is activated, replaced and deactivated. In view it has the cursors of one incarnation,
+// which are never 0.
+func TestReplicaInViewShowsOneIncarnation(t *testing.T) {
 	const incarnations = 200_000
 	c := NewCursors(1)
 	stress(t, c, func() {
@@ -217,8 +219,8 @@ func TestReplicaInViewShowsTheSeedsOfOneIncarnation(t *testing.T) {
 	})
 }
 
-// Several writers at once: all their writes arrive, none is mixed with another.
-func TestWritersDoNotDisturbOneAnother(t *testing.T) {
+// With several writers at once, all writes arrive and none is mixed with another.
+func TestConcurrentWritersAreNotMixed(t *testing.T) {
 	const moves = 20_000
 	c := NewCursors(3)
 	stress(t, c, func() {
@@ -248,7 +250,7 @@ func TestWritersDoNotDisturbOneAnother(t *testing.T) {
 	wantView(t, c, Node{0, Everything, moves}, Node{1, moves, moves}, Node{2, moves, moves}, Node{3, moves, moves})
 }
 
-func TestNothingOnTheStepAllocates(t *testing.T) {
+func TestStepDoesNotAllocate(t *testing.T) {
 	c := NewCursors(2)
 	c.Activate(1, 5, 5)
 	feed := c.Activate(2, 5, 5)

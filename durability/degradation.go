@@ -6,33 +6,34 @@ import (
 	"time"
 )
 
-// How long a state holds before it is worth a line, and how often a lasting one is repeated.
+// How long a state must hold before it is logged, and the interval at which a lasting one is
+// repeated.
 const (
 	noticeHold     = int64(time.Second)
 	noticeReminder = int64(5 * time.Second)
 )
 
-// NoticeKind says which line, if any, is due in the log.
+// NoticeKind identifies the line, if any, that is due in the log.
 type NoticeKind uint8
 
 // The kinds of notices. All but Quiet and Recovered are warnings.
 const (
 	Quiet           NoticeKind = iota // nothing to log
-	StartedDegraded                   // warning: degraded at the first look
-	BecameDegraded                    // warning: degraded for a second now
-	StillDegraded                     // warning: the reminder, every 5 s
-	Recovered                         // information: whole again for a second now
+	StartedDegraded                   // warning: degraded at the first observation
+	BecameDegraded                    // warning: degraded for a second
+	StillDegraded                     // warning: reminder, every 5 s
+	Recovered                         // information: not degraded for a second
 )
 
 // Notice is what the caller of Observe logs. The zero Notice is Quiet.
 type Notice struct {
 	Kind NoticeKind
-	// Held is how long the degradation has held, or had held when it ended. Recoveries of less than a second in between
-	// do not end it.
+	// Held is the duration of the degradation so far, or its whole duration once it ended.
+	// Recoveries of less than a second do not end it.
 	Held time.Duration
 }
 
-// String gives the line to log, "" for Quiet.
+// String returns the line to log, "" for Quiet.
 func (n Notice) String() string {
 	held := n.Held.Round(time.Millisecond)
 	switch n.Kind {
@@ -50,30 +51,32 @@ func (n Notice) String() string {
 	return ""
 }
 
-// Degradation turns the gate's Degraded verdicts into a gauge, a total and a few lines in the log. The gate calls
-// Observe on each step, and at least once a second while it is idle, so that gauge and lines are never later than that.
-// The zero value is ready: not degraded, nothing observed.
+// Degradation turns the gate's Degraded verdicts into a gauge, a total and a few log lines. The
+// gate calls Observe on each step, and at least once a second while it is idle, so gauge and lines
+// are at most a second late. The zero value is ready for use: not degraded, nothing observed.
 type Degradation struct {
-	// state holds one number and one bit, so that both are read at one instant. Bit 0 set: degraded, and the number is
-	// the moment (ns) at which the total would have been 0, had it only ever accrued. Bit 0 clear: the number is the
+	// state holds a number and a bit, so that both are read at one instant. If bit 0 is set, the
+	// state is degraded and the number is the moment (ns) of the last change minus the total at
+	// that moment, so that now minus the number is the total. If bit 0 is clear, the number is the
 	// total (ns). Written by Observe, read by Degraded and Total.
 	state atomic.Int64
-	// reported is the highest total (ns) returned so far, written and read by Total: a reader's clock may be ahead of the
-	// gate's, and a total that falls looks like a restart to a monitoring system.
+	// reported is the highest total (ns) returned so far, written and read by Total: a reader's
+	// clock may be ahead of the gate's, and a monitoring system takes a total that falls for a
+	// restart.
 	reported atomic.Int64
 
-	// The rest belongs to the goroutine that observes; all times in ns.
+	// The fields below belong to the goroutine that calls Observe; all times are in ns.
 	started       bool
-	degraded      bool  // the last observation
-	observedAt    int64 // when it was
-	changedAt     int64 // when degraded last changed
-	warned        bool  // the log says degraded
-	degradedSince int64 // when the degradation that the log speaks of began
-	warnedAt      int64 // when the last warning was given
+	degraded      bool  // result of the last observation
+	observedAt    int64 // moment of the last observation
+	changedAt     int64 // moment of the last change of degraded
+	warned        bool  // the last line logged was a warning
+	degradedSince int64 // start of the degradation that is logged
+	warnedAt      int64 // moment of the last warning
 }
 
-// Observe takes in a verdict at now (monotonic, ns) and says what to log. For one goroutine. A now before an earlier one
-// counts as that one.
+// Observe records a verdict at now (monotonic, ns) and returns what to log. For one goroutine. If
+// now is before an earlier now, the earlier one is used.
 func (d *Degradation) Observe(now int64, degraded bool) Notice {
 	if !d.started {
 		d.started, d.observedAt, d.changedAt = true, now, now
@@ -101,11 +104,11 @@ func (d *Degradation) Observe(now int64, degraded bool) Notice {
 	return Notice{}
 }
 
-// Degraded is the gauge: the verdict observed last. Any goroutine.
+// Degraded is the gauge: the verdict of the last observation. Any goroutine.
 func (d *Degradation) Degraded() bool { return d.state.Load()&1 != 0 }
 
-// Total is the time spent degraded until now (the clock of Observe, ns), also while the gate stalls and observes
-// nothing. It never falls. Any goroutine.
+// Total is the time spent degraded until now (the clock of Observe, ns), including time in which
+// the gate is stalled and observes nothing. It never falls. Any goroutine.
 func (d *Degradation) Total(now int64) time.Duration {
 	state := d.state.Load()
 	total := state >> 1
@@ -123,8 +126,8 @@ func (d *Degradation) Total(now int64) time.Duration {
 	}
 }
 
-// flip changes the state at now. The same subtraction serves both ways: the origin is now less the total, and the total
-// is now less the origin.
+// flip changes the state at now. The same subtraction works in both directions: the origin is now
+// minus the total, and the total is now minus the origin.
 func (d *Degradation) flip(now int64) {
 	d.degraded, d.changedAt = !d.degraded, now
 	if d.degraded && !d.warned {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestDegradationLogsWhatHeld(t *testing.T) {
+func TestDegradationNotices(t *testing.T) {
 	type step struct {
 		at       time.Duration // since the first observation
 		degraded bool
@@ -20,7 +20,7 @@ func TestDegradationLogsWhatHeld(t *testing.T) {
 		sentence string
 		steps    []step
 	}{
-		{"healthy for good logs nothing", []step{{0, up, Quiet, 0}, {10 * s, up, Quiet, 0}}},
+		{"healthy throughout logs nothing", []step{{0, up, Quiet, 0}, {10 * s, up, Quiet, 0}}},
 		{"degraded at the start warns at once, and only once", []step{
 			{0, down, StartedDegraded, 0}, {1 * s, down, Quiet, 0}, {4999 * ms, down, Quiet, 0}, {5 * s, down, StillDegraded, 5 * s}}},
 		{"degraded later warns after a second", []step{
@@ -28,26 +28,26 @@ func TestDegradationLogsWhatHeld(t *testing.T) {
 			{11*s + 1, down, Quiet, 0}}},
 		{"a flap shorter than a second logs nothing", []step{
 			{0, up, Quiet, 0}, {1 * s, down, Quiet, 0}, {1999 * ms, down, Quiet, 0}, {2 * s, up, Quiet, 0}, {9 * s, up, Quiet, 0}}},
-		{"many flaps log nothing", []step{
+		{"repeated flaps log nothing", []step{
 			{0, up, Quiet, 0}, {1 * s, down, Quiet, 0}, {1900 * ms, up, Quiet, 0}, {2 * s, down, Quiet, 0}, {2900 * ms, up, Quiet, 0},
 			{3 * s, down, Quiet, 0}, {3900 * ms, up, Quiet, 0}, {8 * s, up, Quiet, 0}}},
 		{"reminders come every 5 s from the warning on", []step{
 			{0, up, Quiet, 0}, {1 * s, down, Quiet, 0}, {2 * s, down, BecameDegraded, 1 * s}, {6999 * ms, down, Quiet, 0},
 			{7 * s, down, StillDegraded, 6 * s}, {11999 * ms, down, Quiet, 0}, {12 * s, down, StillDegraded, 11 * s}}},
-		{"a stall owes one reminder, not many", []step{
+		{"after a stall there is one reminder, not several", []step{
 			{0, down, StartedDegraded, 0}, {60 * s, down, StillDegraded, 60 * s}, {61 * s, down, Quiet, 0}, {65 * s, down, StillDegraded, 65 * s}}},
-		{"a recovery is told once it held a second", []step{
+		{"a recovery is logged after it held for a second", []step{
 			{0, up, Quiet, 0}, {1 * s, down, Quiet, 0}, {3 * s, down, BecameDegraded, 2 * s}, {4 * s, up, Quiet, 0},
 			{4999 * ms, up, Quiet, 0}, {5 * s, up, Recovered, 3 * s}, {6 * s, up, Quiet, 0}}},
-		{"a recovery of less than a second is not told and ends nothing", []step{
+		{"a recovery of less than a second is not logged and ends nothing", []step{
 			{0, down, StartedDegraded, 0}, {3 * s, up, Quiet, 0}, {3900 * ms, down, Quiet, 0}, {5 * s, down, StillDegraded, 5 * s},
 			{7 * s, up, Quiet, 0}, {8 * s, up, Recovered, 7 * s}}},
-		{"a start that recovers within a second is told too, since it was warned of", []step{
+		{"a degraded start that recovers within a second is logged, because the warning was", []step{
 			{0, down, StartedDegraded, 0}, {500 * ms, up, Quiet, 0}, {1500 * ms, up, Recovered, 500 * ms}}},
-		{"after a recovery everything begins anew", []step{
+		{"after a recovery the rules apply from the start", []step{
 			{0, down, StartedDegraded, 0}, {1 * s, up, Quiet, 0}, {2 * s, up, Recovered, 1 * s}, {3 * s, down, Quiet, 0},
 			{3500 * ms, up, Quiet, 0}, {5 * s, down, Quiet, 0}, {6 * s, down, BecameDegraded, 1 * s}}},
-		{"a clock that steps back counts as standing still", []step{
+		{"a clock that steps back is treated as standing still", []step{
 			{0, up, Quiet, 0}, {10 * s, down, Quiet, 0}, {1 * s, down, Quiet, 0}, {11 * s, down, BecameDegraded, 1 * s}}},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestDegradationLogsWhatHeld(t *testing.T) {
 						t.Fatalf("origin %d, step %d at %v: %+v, want %+v", origin, i, step.at, got, want)
 					}
 					if d.Degraded() != step.degraded {
-						t.Fatalf("step %d: the gauge says %v", i, d.Degraded())
+						t.Fatalf("step %d: the gauge is %v", i, d.Degraded())
 					}
 				}
 			}
@@ -67,7 +67,7 @@ func TestDegradationLogsWhatHeld(t *testing.T) {
 	}
 }
 
-func TestDegradedTotalAccruesAlsoDuringAStall(t *testing.T) {
+func TestDegradedTotalAccruesDuringStall(t *testing.T) {
 	const s = int64(time.Second)
 	for _, origin := range []int64{0, -3 * s, 1_790_000_000 * s} {
 		var d Degradation
@@ -84,7 +84,7 @@ func TestDegradedTotalAccruesAlsoDuringAStall(t *testing.T) {
 		want(10, 0)
 		want(12, 2)
 		want(50, 40) // Nothing was observed for 40 s.
-		want(45, 40) // A reader's clock that is behind does not take back what was told.
+		want(45, 40) // A reader's clock that is behind does not lower the total.
 		d.Observe(origin+60*s, false)
 		want(60, 50)
 		want(100, 50)
@@ -95,7 +95,7 @@ func TestDegradedTotalAccruesAlsoDuringAStall(t *testing.T) {
 	}
 }
 
-func TestDegradedTotalIsRightWhenDegradedFromTheStart(t *testing.T) {
+func TestDegradedTotalFromDegradedStart(t *testing.T) {
 	var d Degradation
 	d.Observe(1e9, true)
 	if got := d.Total(4e9); got != 3*time.Second {
@@ -103,7 +103,7 @@ func TestDegradedTotalIsRightWhenDegradedFromTheStart(t *testing.T) {
 	}
 }
 
-func TestDegradedTotalNeverFallsForAnyReader(t *testing.T) {
+func TestDegradedTotalNeverFalls(t *testing.T) {
 	var d Degradation
 	var clock atomic.Int64
 	var done atomic.Bool
@@ -131,7 +131,7 @@ func TestDegradedTotalNeverFallsForAnyReader(t *testing.T) {
 	readers.Wait()
 }
 
-func TestNoticesReadAsSentences(t *testing.T) {
+func TestNoticeText(t *testing.T) {
 	for want, notice := range map[string]Notice{
 		"": {},
 		"durability is degraded from the start: the policy asks for more nodes than are in view, nothing is released": {StartedDegraded, 0},

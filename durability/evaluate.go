@@ -2,15 +2,15 @@ package durability
 
 import "fmt"
 
-// Node is one node of a view with how far it holds the journal at each level.
+// Node is one node of a view with its cursor at each level.
 type Node struct {
 	ID        int // 0 is this node, the primary; replicas are 1 and up
-	InMemory  Seq // highest event it has received, and all before it
-	Persisted Seq // highest event in its journal, and all before it
+	InMemory  Seq // it has received every event up to this one
+	Persisted Seq // its journal holds every event up to this one
 }
 
-// effective is the node's cursor at a level: the maximum of its cursors there and above, because an event in a node's
-// journal counts as held by that node even where its in-memory cursor lags.
+// effective is the node's cursor at a level: the maximum of its cursors there and above, because an
+// event in a node's journal is held by that node even if its in-memory cursor lags.
 func (n *Node) effective(l Level) Seq {
 	if l == Persisted {
 		return n.Persisted
@@ -18,36 +18,39 @@ func (n *Node) effective(l Level) Seq {
 	return max(n.InMemory, n.Persisted)
 }
 
-// View is what the nodes held at one instant. Index 0 is the primary, whose InMemory is Everything because a slot
-// exists only after its event is in memory; then every active replica in the order of its ID. A replica that is not
-// active is left out, never entered as zero. The view belongs to the goroutine that took it.
+// View holds the cursors of the nodes at one instant. Index 0 is the primary, whose InMemory is
+// Everything because a slot exists only after its event is in memory; then follow the active
+// replicas in the order of their IDs. A replica that is not active is left out, never entered as
+// zero. The view belongs to the goroutine that took it.
 type View struct {
 	Nodes [MaxNodes]Node
-	Len   int // nodes in view, from the start of Nodes; 0 (nothing known) opens no gate
+	Len   int // nodes in view, from the start of Nodes; with 0, nothing is released
 }
 
-// Verdict is what a policy says about a view.
+// Verdict is the result of a policy for a view.
 type Verdict struct {
-	// Position is the durable position: the policy holds for exactly the events with a sequence <= Position.
+	// Position is the durable position: the policy holds for exactly the events with a sequence <=
+	// Position.
 	Position Seq
-	// Degraded: some clause asks for more nodes than are in view. Position is 0 then.
+	// Degraded is true if a clause asks for more nodes than are in view. Position is 0 then.
 	Degraded bool
-	// NoWait: no finite cursor binds, so every slot passes. Position is Everything then.
+	// NoWait is true if no finite cursor binds, so every slot passes. Position is Everything then.
 	NoWait bool
-	// Binding is the ID of the node whose cursor is the Position, -1 when Degraded or NoWait. Where several cursors are
-	// the Position, the node that comes first in the view is named.
+	// Binding is the ID of the node whose cursor is the Position, -1 when Degraded or NoWait. If
+	// several cursors equal the Position, Binding is the first of these nodes in the view.
 	Binding int
-	// Journal is the primary's persisted cursor if the policy has a persisted clause, else Everything: where it is below
-	// a slot's sequence, the slot waits for the journal.
+	// Journal is the primary's persisted cursor if the policy has a persisted clause, else
+	// Everything. If it is below a slot's sequence, the slot waits for the journal.
 	Journal Seq
-	// Replicas is the position with the primary counted as Everything at every level, that is, what the replicas alone
-	// allow: where it is below a slot's sequence, the slot waits for a replica. 0 when Degraded.
+	// Replicas is the position with the primary counted as Everything at every level: what the
+	// replicas alone allow. If it is below a slot's sequence, the slot waits for a replica. 0 when
+	// Degraded.
 	Replicas Seq
 }
 
-// Evaluate applies the policy to a view. A clause's value is its count-th largest effective cursor, and the position is
-// the minimum over the clauses. It is a pure function without allocation. The zero Policy panics: it would promise
-// nothing and so open the gate.
+// Evaluate applies the policy to a view. A clause's value is its count-th largest effective cursor,
+// and the position is the minimum over the clauses. It is a pure function and does not allocate.
+// The zero Policy panics: it has no clause, so it would release everything.
 func (p Policy) Evaluate(v *View) Verdict {
 	if p.len == 0 {
 		panic("durability: Evaluate of the zero Policy; make one with NewPolicy or Parse")
@@ -91,8 +94,9 @@ func (p Policy) Evaluate(v *View) Verdict {
 	return verdict
 }
 
-// ranked finds the node whose effective cursor is the n-th largest (n from 1 to len(nodes)), and that cursor. Among
-// equal cursors the lower index ranks first. Picking n times is quickest for the few nodes there are.
+// ranked finds the node whose effective cursor is the n-th largest (n from 1 to len(nodes)), and
+// that cursor. Among equal cursors the lower index ranks first. Selecting n times is fastest for so
+// small a number of nodes.
 func ranked(nodes []Node, l Level, n int) (index int, cursor Seq) {
 	var taken uint32
 	for range n {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// view makes a view of a primary with this persisted cursor and of replicas {in_memory, persisted}, IDs 1 and up.
+// view returns a view of a primary with the persisted cursor journal and of replicas {in_memory,
+// persisted} with IDs from 1.
 func view(journal Seq, replicas ...[2]Seq) *View {
 	v := &View{Len: 1 + len(replicas)}
 	v.Nodes[0] = Node{0, Everything, journal}
@@ -28,11 +29,11 @@ func TestEvaluate(t *testing.T) {
 		want     Verdict
 	}{
 		{"a local policy follows the journal", "local", view(100), Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: all}},
-		{"a replica's disk counts as one journal too", "local", view(100, replica{120, 110}), Verdict{Position: 110, Binding: 1, Journal: 100, Replicas: all}},
+		{"a replica's journal satisfies persisted>=1", "local", view(100, replica{120, 110}), Verdict{Position: 110, Binding: 1, Journal: 100, Replicas: all}},
 		{"hybrid waits for the journal when it is last", "hybrid", view(100, replica{120, 90}), Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: 120}},
 		{"hybrid waits for the replica when it is last", "hybrid", view(100, replica{70, 60}), Verdict{Position: 70, Binding: 1, Journal: 100, Replicas: 70}},
 		{"hybrid takes the best of two replicas", "hybrid", view(100, replica{70, 60}, replica{95, 0}), Verdict{Position: 95, Binding: 2, Journal: 100, Replicas: 95}},
-		{"what is on disk counts as in memory", "replicated", view(0, replica{5, 9}), Verdict{Position: 9, Binding: 1, Journal: all, Replicas: 9}},
+		{"a persisted event is also held in memory", "replicated", view(0, replica{5, 9}), Verdict{Position: 9, Binding: 1, Journal: all, Replicas: 9}},
 		{"the primary's memory covers everything", "in_memory>=1", view(0, replica{5, 9}), Verdict{Position: all, NoWait: true, Binding: -1, Journal: all, Replicas: all}},
 		{"two disks wait for the second largest", "two-disks", view(100, replica{0, 70}, replica{0, 80}), Verdict{Position: 80, Binding: 2, Journal: 100, Replicas: 80}},
 		{"two disks wait for the journal if replicas are ahead", "two-disks", view(100, replica{0, 170}, replica{0, 80}), Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: 170}},
@@ -41,13 +42,13 @@ func TestEvaluate(t *testing.T) {
 		{"a tie of three names the middle one for the second rank", "two-disks", view(50, replica{50, 50}, replica{50, 50}), Verdict{Position: 50, Binding: 1, Journal: 50, Replicas: 50}},
 		{"a tie of clauses names the lower index", "in_memory>=2 && persisted>=1", view(50, replica{50, 0}), Verdict{Position: 50, Binding: 0, Journal: 50, Replicas: 50}},
 		{"the minimum of the clauses counts", "persisted>=2 && in_memory>=3", view(100, replica{60, 55}, replica{50, 20}), Verdict{Position: 50, Binding: 2, Journal: 100, Replicas: 50}},
-		{"a missing node shuts the gate", "hybrid", view(100), Verdict{Degraded: true, Binding: -1, Journal: 100}},
-		{"a missing node shuts it also if other clauses hold", "in_memory>=1 && persisted>=3", view(100, replica{90, 90}), Verdict{Degraded: true, Binding: -1, Journal: 100}},
-		{"an empty view opens nothing", "local", &View{}, Verdict{Degraded: true, Binding: -1}},
-		{"an empty view opens nothing under no wait either", "in_memory>=1", &View{}, Verdict{Degraded: true, Binding: -1, Journal: all}},
-		{"an active replica at 0 stalls and never opens", "hybrid", view(100, replica{0, 0}), Verdict{Position: 0, Binding: 1, Journal: 100, Replicas: 0}},
+		{"a missing node releases nothing", "hybrid", view(100), Verdict{Degraded: true, Binding: -1, Journal: 100}},
+		{"a missing node releases nothing even if other clauses hold", "in_memory>=1 && persisted>=3", view(100, replica{90, 90}), Verdict{Degraded: true, Binding: -1, Journal: 100}},
+		{"an empty view releases nothing", "local", &View{}, Verdict{Degraded: true, Binding: -1}},
+		{"an empty view releases nothing even under a policy without a wait", "in_memory>=1", &View{}, Verdict{Degraded: true, Binding: -1, Journal: all}},
+		{"an active replica at 0 holds everything back", "hybrid", view(100, replica{0, 0}), Verdict{Position: 0, Binding: 1, Journal: 100, Replicas: 0}},
 		{"an ID is not an index", "replicated", &View{Len: 2, Nodes: [MaxNodes]Node{{0, all, 9}, {7, 4, 2}}}, Verdict{Position: 4, Binding: 7, Journal: all, Replicas: 4}},
-		{"what lies behind Len is not in view", "replicated", &View{Len: 1, Nodes: [MaxNodes]Node{{0, all, 9}, {1, 4, 2}}}, Verdict{Degraded: true, Binding: -1, Journal: all}},
+		{"nodes beyond Len are not in view", "replicated", &View{Len: 1, Nodes: [MaxNodes]Node{{0, all, 9}, {1, 4, 2}}}, Verdict{Degraded: true, Binding: -1, Journal: all}},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {
 			if got := must(t, test.policy, 3).Evaluate(test.view); got != test.want {
@@ -57,7 +58,8 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// naive evaluates by the letter of the definition: sort by effective cursor, take the count-th, take the minimum.
+// naive evaluates as the definition says: sort by effective cursor, take the count-th, take the
+// minimum.
 func naive(p Policy, v *View) Verdict {
 	want := Verdict{Journal: Everything}
 	for _, c := range p.list() {
@@ -116,7 +118,7 @@ func compare(t *testing.T, p Policy, v *View) {
 	}
 }
 
-// policies calls do with every policy of exactly so many clauses over counts 1 to maxCount.
+// policies calls do with every policy of that many clauses over counts 1 to maxCount.
 func policies(clauses, maxCount int, do func(Policy)) {
 	list := make([]Clause, clauses)
 	var fill func(int)
@@ -139,8 +141,8 @@ func policies(clauses, maxCount int, do func(Policy)) {
 	fill(0)
 }
 
-// views calls do with every view of exactly so many nodes whose cursors are below values (the primary's memory is
-// Everything, as always).
+// views calls do with every view of that many nodes with cursors below values. The primary's memory
+// is Everything.
 func views(nodes int, values Seq, do func(*View)) {
 	v := &View{Len: nodes}
 	var fill func(int)
@@ -164,7 +166,7 @@ func views(nodes int, values Seq, do func(*View)) {
 	fill(0)
 }
 
-func TestEvaluateAgreesWithTheDefinitionOnEverySmallCase(t *testing.T) {
+func TestEvaluateMatchesDefinitionOnSmallCases(t *testing.T) {
 	for nodes := 0; nodes <= 4; nodes++ {
 		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
 			cases := 0

@@ -7,7 +7,7 @@ import (
 	"sluice/durability"
 )
 
-// A gate's view of one slot: what the policy waits for, and what opens it.
+// How a gate sees one slot: what the policy waits for, and what releases it.
 func Example() {
 	policy, err := durability.Parse("persisted>=1 && in_memory>=2", 3)
 	if err != nil {
@@ -18,7 +18,7 @@ func Example() {
 	var view durability.View
 	look := func() {
 		if !cursors.Snapshot(&view) {
-			return // Writers kept moving: try again on the next step.
+			return // Writers kept moving; try again on the next step.
 		}
 		fmt.Println(policy.Explain(&view, 120))
 	}
@@ -49,10 +49,10 @@ func ExampleSwitch() {
 			break
 		}
 	}
-	fmt.Println("the operator hears", <-answer)
+	fmt.Println("Swap returned", <-answer)
 	// Output:
 	// the gate evaluates persisted>=1
-	// the operator hears <nil>
+	// Swap returned <nil>
 }
 
 func ExampleParse() {

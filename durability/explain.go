@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// String gives the verdict for people: "open to 120, bound by journal", "no wait", "degraded".
+// String returns the verdict as text: "open to 120, bound by journal", "no wait", "degraded".
 func (v Verdict) String() string {
 	switch {
 	case v.Degraded:
@@ -16,9 +16,9 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("open to %v, bound by %s", v.Position, nodeName(v.Binding))
 }
 
-// Explain says for people what the policy makes of a slot with sequence want: for example
-// "waits for journal: needs persisted>=1 at 120, is at 100". Every clause that holds the slot back is named. It
-// allocates; not for the gate's step.
+// Explain describes the policy's verdict for a slot with sequence want, for example "waits for
+// journal: needs persisted>=1 at 120, is at 100". It names every clause that holds the slot back.
+// It allocates, so the gate's step must not call it.
 func (p Policy) Explain(v *View, want Seq) string {
 	verdict := p.Evaluate(v)
 	if verdict.NoWait {

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// blanks may stand around a policy, a clause, "&&" and ">=". Nothing else is lenient.
+// blanks are accepted around a policy, a clause, "&&" and ">=". No other deviation is.
 const blanks = " \t\r\n"
 
-// quoteLimit bounds, in bytes, how much of a bad input an error repeats.
+// quoteLimit bounds, in bytes, the part of an invalid input that an error repeats.
 const quoteLimit = 64
 
-// Parse reads a policy as String prints it, "persisted>=1 && in_memory>=2", or one of its names: local (alias disk),
-// hybrid (disk+ram), replicated (ram), durably-replicated (two-disks). Levels and names are lower case, counts plain
-// decimal numbers. The cluster size counts this node, 1 to MaxNodes. An error names the clause, what is wrong with it
-// and what to write instead.
+// Parse reads a policy as String prints it, "persisted>=1 && in_memory>=2", or one of its names:
+// local (alias disk), hybrid (disk+ram), replicated (ram), durably-replicated (two-disks). Levels
+// and names are lower case, counts are plain decimal numbers. The cluster size includes this node
+// and is 1 to MaxNodes. An error names the clause, what is wrong with it and what to write instead.
 func Parse(text string, nodes int) (Policy, error) {
 	text = strings.Trim(text, blanks)
 	p, named := byName(text)
@@ -39,7 +39,7 @@ func Parse(text string, nodes int) (Policy, error) {
 
 func parseClauses(text string) ([]Clause, error) {
 	if text == "" {
-		return nil, nil // Judged by build, as any policy without a clause.
+		return nil, nil // build rejects it, as any policy without a clause.
 	}
 	parts := strings.SplitN(text, "&&", MaxClauses+1)
 	for i := range parts {
@@ -59,7 +59,8 @@ func parseClauses(text string) ([]Clause, error) {
 	return clauses, nil
 }
 
-// parseClause reads "level>=count" without blanks around it. The range of the count is judged by NewPolicy.
+// parseClause reads "level>=count" without blanks around it. NewPolicy checks the range of the
+// count.
 func parseClause(text string) (Clause, error) {
 	if text == "" {
 		return Clause{}, errors.New("the clause is empty; write level>=count, as persisted>=1, or drop the \"&&\"")
@@ -83,7 +84,8 @@ func parseClause(text string) (Clause, error) {
 	if errors.Is(err, strconv.ErrRange) {
 		return Clause{}, fmt.Errorf("count %s is above every cluster size; use 1 to %d at most", quote(number), MaxNodes)
 	}
-	// Comparing the text refuses what ParseUint would let pass: a policy has one spelling.
+	// Comparing the text rejects the other spellings that ParseUint accepts: a policy has one
+	// spelling.
 	if err != nil || strconv.FormatUint(count, 10) != number {
 		return Clause{}, fmt.Errorf("count %s is not a plain number; write it as 2, put nothing after it, "+
 			"and join clauses with \"&&\"", quote(number))
@@ -91,8 +93,8 @@ func parseClause(text string) (Clause, error) {
 	return Clause{level, int(count)}, nil
 }
 
-// String prints the policy exactly as Parse reads it: clauses in their order, joined by " && ". The zero Policy prints
-// as "no policy", which Parse refuses.
+// String prints the policy exactly as Parse reads it: clauses in their order, joined by " && ". The
+// zero Policy prints as "no policy", which Parse rejects.
 func (p Policy) String() string {
 	if p.len == 0 {
 		return "no policy"
@@ -107,8 +109,8 @@ func (p Policy) String() string {
 	return b.String()
 }
 
-// Name gives the name of a policy that has one ("local", "hybrid", "replicated", "durably-replicated"), else "".
-// The clauses count in their order.
+// Name returns the name of a policy that has one ("local", "hybrid", "replicated",
+// "durably-replicated"), else "". The order of the clauses matters.
 func (p Policy) Name() string {
 	switch p {
 	case Local():

@@ -7,11 +7,11 @@ import (
 	"strconv"
 )
 
-// Seq is a journal sequence number, the unit of every cursor in this package. The first event is 1; a cursor of 0
-// covers nothing.
+// Seq is a journal sequence number, the unit of every cursor in this package. The first event is 1;
+// a cursor of 0 covers nothing.
 type Seq uint64
 
-// Everything is a cursor that covers every event, also future ones: it never binds.
+// Everything is a cursor that covers every event, including future ones; it never binds.
 const Everything = Seq(math.MaxUint64)
 
 // String prints the number, or "everything".
@@ -25,12 +25,12 @@ func (s Seq) String() string {
 // Limits of a policy and of a cluster.
 const (
 	MaxNodes     = 16 // nodes in a view, this node included
-	DefaultNodes = 3  // cluster size where none is configured
+	DefaultNodes = 3  // cluster size if none is configured
 	MaxClauses   = 4  // clauses of one policy
 )
 
-// Level says how safely a node holds an event. A higher level includes the lower ones. The zero Level is none of them,
-// so that a forgotten field is refused instead of meaning the weakest promise.
+// Level is how safely a node holds an event. A higher level includes the lower ones. The zero Level
+// is not valid, so a field that was not set is rejected instead of meaning the weakest level.
 type Level uint8
 
 // The levels, weakest first.
@@ -39,7 +39,7 @@ const (
 	Persisted                  // the event is in the node's journal and fsync returned
 )
 
-// String gives the level as it stands in a policy's text.
+// String returns the level as in a policy's text.
 func (l Level) String() string {
 	switch l {
 	case InMemory:
@@ -59,7 +59,7 @@ type Clause struct {
 // String prints the clause as in a policy's text, for example "persisted>=1".
 func (c Clause) String() string { return c.Level.String() + ">=" + strconv.Itoa(c.Count) }
 
-// check gives the reason for which the clause cannot stand in a policy of a cluster of so many nodes, or nil.
+// check returns why the clause is not valid in a policy of a cluster of that many nodes, or nil.
 func (c Clause) check(nodes int) error {
 	switch {
 	case c.Level != InMemory && c.Level != Persisted:
@@ -79,16 +79,18 @@ type clause struct {
 	count uint8
 }
 
-// Policy is the promise behind every response: all of its 1 to MaxClauses clauses hold for an event before its response
-// leaves. It is a small value, compared with ==, and holds no pointers. Make one with NewPolicy, Parse or one of the
-// named constructors; the zero Policy promises nothing and is refused with a panic wherever it would be used.
+// Policy is the condition for every response: all of its 1 to MaxClauses clauses hold for an event
+// before its response is released. It is a small value, compared with ==, and holds no pointers.
+// Make one with NewPolicy, Parse or one of the named constructors. The zero Policy has no clause;
+// using it panics.
 type Policy struct {
 	clauses [MaxClauses]clause
 	len     uint8
 }
 
-// NewPolicy makes a policy of the clauses in the order given, for a cluster of so many nodes (1 to MaxNodes, this node
-// included). An error names the first clause that is wrong and what to write instead.
+// NewPolicy returns a policy of the clauses in the given order, for a cluster of that many nodes (1
+// to MaxNodes, this node included). An error names the first invalid clause and what to write
+// instead.
 func NewPolicy(nodes int, clauses ...Clause) (Policy, error) {
 	p, err := build(nodes, clauses)
 	if err != nil {
@@ -116,7 +118,8 @@ func build(nodes int, clauses []Clause) (Policy, error) {
 	return p, nil
 }
 
-// tooMany is the error for more than MaxClauses clauses; it is given the first one too many, in quotes.
+// tooMany returns the error for more than MaxClauses clauses; clause is the first one above the
+// limit, in quotes.
 func tooMany(clause string) error {
 	return fmt.Errorf("clause %d %s is one too many; use at most %d clauses", MaxClauses+1, clause, MaxClauses)
 }
@@ -133,7 +136,8 @@ func Replicated() Policy { return policyOf(clause{InMemory, 2}) }
 // DurablyReplicated waits for two journals: persisted>=2.
 func DurablyReplicated() Policy { return policyOf(clause{Persisted, 2}) }
 
-// Default is the policy of a node that was given none: Local without replicas, Hybrid with any.
+// Default is the policy of a node that has none configured: Local without replicas, Hybrid with
+// any.
 func Default(replicas int) Policy {
 	if replicas == 0 {
 		return Local()
@@ -150,15 +154,16 @@ func policyOf(clauses ...clause) Policy {
 // Len is the number of clauses; 0 only for the zero Policy.
 func (p Policy) Len() int { return int(p.len) }
 
-// Clause gives clause i, counted from 0.
+// Clause returns clause i, counted from 0.
 func (p Policy) Clause(i int) Clause {
 	c := p.clauses[:p.len][i]
 	return Clause{c.level, int(c.count)}
 }
 
-// MetBy tells whether a view of so many nodes (this node and all its replicas, active) could ever meet the policy, and
-// if not, why. A node checks this when it starts and refuses; an operator who forces it gets a node that releases
-// nothing until it has more nodes or another policy.
+// MetBy returns nil if a view of that many nodes (this node and all its replicas, active) can meet
+// the policy, else an error that says why not. A node checks this when it starts and refuses to
+// run. If an operator forces it, the node releases nothing until it has more nodes or another
+// policy.
 func (p Policy) MetBy(nodes int) error {
 	if p.len == 0 {
 		return errors.New("durability: the zero Policy is met by nothing; make one with NewPolicy or Parse")

@@ -18,7 +18,7 @@ func TestParseAccepts(t *testing.T) {
 	for _, test := range []struct{ sentence, text, prints, name string }{
 		{"a single clause", "persisted>=1", "persisted>=1", "local"},
 		{"two clauses", "persisted>=1 && in_memory>=2", "persisted>=1 && in_memory>=2", "hybrid"},
-		{"the order of clauses is kept and names need theirs", "in_memory>=2 && persisted>=1", "in_memory>=2 && persisted>=1", ""},
+		{"the order of clauses is kept, and a name applies only to its own order", "in_memory>=2 && persisted>=1", "in_memory>=2 && persisted>=1", ""},
 		{"four clauses", "in_memory>=1 && in_memory>=2 && persisted>=1 && persisted>=3", "in_memory>=1 && in_memory>=2 && persisted>=1 && persisted>=3", ""},
 		{"the same clause twice", "persisted>=1&&persisted>=1", "persisted>=1 && persisted>=1", ""},
 		{"blanks around the parts", "\t persisted >= 1&&  in_memory>= 2\n", "persisted>=1 && in_memory>=2", "hybrid"},
@@ -44,7 +44,7 @@ func TestParseAccepts(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWithClauseValueAndFix(t *testing.T) {
+func TestParseErrorsNameClauseValueAndFix(t *testing.T) {
 	for _, test := range []struct {
 		sentence, text string
 		nodes          int
@@ -73,7 +73,7 @@ func TestParseRefusesWithClauseValueAndFix(t *testing.T) {
 		{"a name too large for the cluster", "hybrid", 1, []string{`policy "hybrid"`, `clause 2 "in_memory>=2"`, "cluster size 1"}},
 		{"a cluster of none", "local", 0, []string{"cluster size 0", "1 to 16"}},
 		{"a cluster too large", "local", 17, []string{"cluster size 17", "1 to 16"}},
-		{"long rubbish is cut", strings.Repeat("x", 10_000), 3, []string{`..."`[:3]}},
+		{"a long invalid text is cut", strings.Repeat("x", 10_000), 3, []string{`..."`[:3]}},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {
 			p, err := Parse(test.text, test.nodes)
@@ -92,14 +92,14 @@ func TestParseRefusesWithClauseValueAndFix(t *testing.T) {
 	}
 }
 
-func TestNewPolicyRefuses(t *testing.T) {
+func TestNewPolicyRejectsInvalidClauses(t *testing.T) {
 	for _, test := range []struct {
 		sentence string
 		clauses  []Clause
 		says     string
 	}{
 		{"no clause", nil, "without a clause"},
-		{"a forgotten level", []Clause{{Count: 1}}, `clause 1 "level(0)>=1": unknown level`},
+		{"a level that was not set", []Clause{{Count: 1}}, `clause 1 "level(0)>=1": unknown level`},
 		{"a level above all", []Clause{{Persisted, 1}, {Level(9), 1}}, `clause 2 "level(9)>=1"`},
 		{"a negative count", []Clause{{Persisted, -1}}, `clause 1 "persisted>=-1": count -1 asks for no node`},
 		{"a count that would not fit a byte", []Clause{{Persisted, 257}}, "count 257 is above the cluster size 3"},
@@ -124,7 +124,7 @@ func TestDefaultIsLocalWithoutReplicasAndHybridWithAny(t *testing.T) {
 	}
 }
 
-func TestPolicyThatCanNeverBeMetIsRefusedWithTheReason(t *testing.T) {
+func TestMetByExplainsWhatCannotBeMet(t *testing.T) {
 	p := must(t, "persisted>=1 && in_memory>=3", 3)
 	if err := p.MetBy(3); err != nil {
 		t.Errorf("three nodes meet %q: %v", p, err)
@@ -139,7 +139,7 @@ func TestPolicyThatCanNeverBeMetIsRefusedWithTheReason(t *testing.T) {
 		}
 	}
 	if err := (Policy{}).MetBy(16); err == nil {
-		t.Error("the zero Policy was said to be met")
+		t.Error("the zero Policy is reported as met")
 	}
 }
 
@@ -179,7 +179,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q is named %q, which parses to %q, %v", p, name, again, err)
 			}
 		}
-		// What String does not print, apart from blanks, is a name.
+		// A text that String does not print, apart from blanks, must be a name.
 		squeezed := strings.NewReplacer(" ", "", "\t", "", "\r", "", "\n", "")
 		if s := squeezed.Replace(text); s != squeezed.Replace(p.String()) && p.Name() == "" {
 			t.Fatalf("%q was read as %q", text, p)

@@ -10,12 +10,12 @@ type Waker interface{ Wake() }
 type Source interface {
 	// Snapshot fills v with the cursors of one instant. It never blocks and tries a bounded number
 	// of times. False means that writers kept moving: v is empty then, which opens nothing, and the
-	// caller tries again on its next step. A caller that parks instead re-reads after it prepared to
-	// sleep, as with any inbox, since the writer that was in the way wakes only once. One goroutine
-	// calls it.
+	// caller tries again on its next step. A caller that parks instead reads again after it
+	// prepared to sleep, as with any inbox, because the writer that was in progress wakes it only
+	// once. One goroutine calls it.
 	Snapshot(v *View) bool
 	// SetWaker sets the waker to call after every change that a Snapshot would show. Set it before
-	// the first Snapshot: what changed earlier is in that Snapshot.
+	// the first Snapshot: that Snapshot contains all earlier changes.
 	SetWaker(Waker)
 }
 

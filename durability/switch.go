@@ -8,11 +8,12 @@ import (
 	"sync/atomic"
 )
 
-// ErrSwitchClosed is what Swap returns once the gate has ended: nobody is left to adopt a policy.
+// ErrSwitchClosed is returned by Swap once the gate has ended: no policy can be adopted any more.
 var ErrSwitchClosed = errors.New("durability: the gate has ended, no policy can be adopted any more")
 
-// Switch carries the policy from the operator to the gate at run time. The operator's Swap returns only after the gate
-// took the policy over, because until then slots may still be released under the old one:
+// Switch carries the policy from the operator to the gate at run time. The operator's Swap returns
+// only after the gate adopted the policy, because until then slots may still be released under the
+// old one:
 //
 //	operator                      gate
 //	Swap stores the new policy
@@ -20,11 +21,11 @@ var ErrSwitchClosed = errors.New("durability: the gate has ended, no policy can 
 //	waits                         Adopt: from here on the new policy only
 //	Swap returns nil
 //
-// Swaps are carried out one after the other, each acknowledged on its own; the last one that returned nil is in force
-// unless a Swap that gave up followed it, see there.
+// Swaps are carried out one after the other, and each is acknowledged separately. The last one that
+// returned nil is in force, unless a Swap whose context ended followed it; see Swap.
 type Switch struct {
 	waker atomicWaker
-	turn  chan struct{} // holds one token: the Swap that has it is the only one that stores wanted
+	turn  chan struct{} // holds one token; only the Swap that has it stores wanted
 	ended chan struct{} // closed by Close
 	close sync.Once
 
@@ -32,13 +33,13 @@ type Switch struct {
 	adopted atomic.Pointer[swapRequest] // written by Adopt, read by Current, Pending and Adopt
 }
 
-// swapRequest is one policy on its way to the gate. It does not change once it was stored.
+// swapRequest is one policy on its way to the gate. It does not change after it is stored.
 type swapRequest struct {
 	policy Policy
 	done   chan struct{} // closed by Adopt
 }
 
-// NewSwitch makes a switch whose gate begins with p in force. The zero Policy panics.
+// NewSwitch returns a switch with p in force. The zero Policy panics.
 func NewSwitch(p Policy) *Switch {
 	if p.Len() == 0 {
 		panic("durability: NewSwitch with the zero Policy; make one with NewPolicy or Parse")
@@ -53,17 +54,18 @@ func NewSwitch(p Policy) *Switch {
 // SetWaker sets the waker that a Swap calls to wake a waiting gate. Any goroutine; nil for none.
 func (s *Switch) SetWaker(w Waker) { s.waker.set(w) }
 
-// Swap puts a policy in force and returns nil once the gate adopted it: no slot is released under an earlier policy
-// after that. Any goroutine may call it; concurrent calls take turns. When ctx ends first, the error wraps its cause:
-// a call that was still waiting for its turn has changed nothing, while a policy that was handed over already is not
-// taken back and the gate adopts it when it runs again (the error says which). Once the gate has ended the error is
+// Swap puts a policy in force and returns nil once the gate adopted it: no slot is released under
+// an earlier policy after that. Any goroutine may call it; concurrent calls take turns. If ctx ends
+// first, the error wraps its cause. A call that was still waiting for its turn has then changed
+// nothing. A policy that was already handed over is not taken back, and the gate adopts it when it
+// runs again. The error says which of the two happened. Once the gate has ended, the error is
 // ErrSwitchClosed. Give ctx a deadline: a gate that does not step adopts nothing.
 func (s *Switch) Swap(ctx context.Context, p Policy) error {
 	if p.Len() == 0 {
 		return errors.New("durability: swap to a policy without a clause; make one with NewPolicy or Parse")
 	}
 	select {
-	case <-s.ended: // first: of several ready cases a select picks any, and nobody would adopt the policy any more
+	case <-s.ended: // checked first, because a select picks any of several ready cases
 		return ErrSwitchClosed
 	default:
 	}
@@ -94,16 +96,17 @@ func (s *Switch) Swap(ctx context.Context, p Policy) error {
 	}
 	select {
 	case <-request.done:
-		return nil // Adopted after all: say so.
+		return nil // Adopted after all.
 	default:
 		return failed
 	}
 }
 
-// Adopt gives the policy to evaluate from now on and acknowledges its Swap. changed means that a swap happened, be it
-// to an equal policy: what was proven under the old policy (a cached position, the highest position proven) counts no
-// more. For the gate's goroutine alone, at the start of each step, when everything it let through under the old policy
-// has been handed on. Without a swap it costs two atomic loads.
+// Adopt returns the policy to evaluate from now on and acknowledges its Swap. changed means that a
+// swap happened, even if to an equal policy: results under the old policy (a cached position, the
+// highest position proven) are no longer valid. Only the gate's goroutine calls it, at the start of
+// each step, when everything released under the old policy has been handed on. Without a swap it
+// costs two atomic loads.
 func (s *Switch) Adopt() (p Policy, changed bool) {
 	wanted := s.wanted.Load()
 	if wanted == s.adopted.Load() {
@@ -114,10 +117,11 @@ func (s *Switch) Adopt() (p Policy, changed bool) {
 	return wanted.policy, true
 }
 
-// Current gives the policy in force, the one the gate adopted last. Any goroutine.
+// Current returns the policy in force, the one the gate adopted last. Any goroutine.
 func (s *Switch) Current() Policy { return s.adopted.Load().policy }
 
-// Pending gives a policy that was handed over and that the gate has not adopted yet, if there is one. Any goroutine.
+// Pending returns the policy that was handed over and is not adopted yet, if there is one. Any
+// goroutine.
 func (s *Switch) Pending() (p Policy, ok bool) {
 	adopted := s.adopted.Load()
 	if wanted := s.wanted.Load(); wanted != adopted {
@@ -126,6 +130,6 @@ func (s *Switch) Pending() (p Policy, ok bool) {
 	return Policy{}, false
 }
 
-// Close ends the switch: waiting and later swaps return ErrSwitchClosed. The gate calls it when it ends, any number of
-// times.
+// Close ends the switch: waiting and later swaps return ErrSwitchClosed. The gate calls it when it
+// ends, any number of times.
 func (s *Switch) Close() { s.close.Do(func() { close(s.ended) }) }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// swapping starts a Swap and gives the place where its answer arrives.
+// swapping starts a Swap and returns where its result is stored.
 func swapping(ctx context.Context, s *Switch, p Policy) *atomic.Pointer[error] {
 	answer := new(atomic.Pointer[error])
 	go func() {
@@ -71,7 +71,7 @@ func TestSwapReturnsOnlyAfterTheGateAdopted(t *testing.T) {
 	})
 }
 
-func TestSwapToTheSamePolicyIsAChangeToo(t *testing.T) {
+func TestSwapToSamePolicyIsAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSwitch(Local())
 		answer := swapping(t.Context(), s, Local())
@@ -97,7 +97,7 @@ func TestConcurrentSwapsTakeTurnsAndEachIsAdopted(t *testing.T) {
 	})
 }
 
-func TestSwapGivesUpWithItsContext(t *testing.T) {
+func TestSwapReturnsWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSwitch(Local())
 		minute, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -120,12 +120,12 @@ func TestSwapGivesUpWithItsContext(t *testing.T) {
 
 		next := swapping(t.Context(), s, DurablyReplicated())
 		wantWaiting(t, next)
-		wantAdopt(t, s, DurablyReplicated(), true) // The one handed over last counts.
+		wantAdopt(t, s, DurablyReplicated(), true) // The last one handed over is adopted.
 		wantAnswer(t, next, nil, "")
 	})
 }
 
-func TestSwapThatGaveUpIsStillAdopted(t *testing.T) {
+func TestTimedOutSwapIsStillAdopted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSwitch(Local())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -152,7 +152,7 @@ func TestSwapWithAnEndedContextOrWithoutAPolicyChangesNothing(t *testing.T) {
 	wantAdopt(t, s, Local(), false)
 }
 
-func TestClosedSwitchAnswersEverySwap(t *testing.T) {
+func TestClosedSwitchRejectsEverySwap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := NewSwitch(Local())
 		waiting, behind := swapping(t.Context(), s, Hybrid()), swapping(t.Context(), s, Replicated())
@@ -175,7 +175,7 @@ func TestSwapWakesOnceItsPolicyCanBeAdopted(t *testing.T) {
 	}
 }
 
-// numbered is a policy that carries a number below 16^4 in its counts.
+// numbered returns a policy that carries a number below 16^4 in its counts.
 func numbered(t *testing.T, n int) Policy {
 	clauses := make([]Clause, MaxClauses)
 	for i := range clauses {
@@ -195,9 +195,9 @@ func number(p Policy) (n int) {
 	return n
 }
 
-// TestNoEvaluationUnderAnOlderPolicyAfterSwapReturned runs a gate against several operators with policies of their own,
-// numbered in the order in which they ask. What an operator was acknowledged, the gate must have adopted by the time it
-// evaluates, or a later one.
+// TestNoEvaluationUnderAnOlderPolicyAfterSwapReturned runs a gate against several operators with
+// policies of their own, numbered in the order of their calls. When the gate evaluates, it must
+// have adopted every policy that was acknowledged before, or a later one.
 func TestNoEvaluationUnderAnOlderPolicyAfterSwapReturned(t *testing.T) {
 	const operators, swaps = 3, 2000
 	s := NewSwitch(Hybrid())
