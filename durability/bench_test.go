@@ -7,14 +7,16 @@ import (
 )
 
 func BenchmarkEvaluate(b *testing.B) {
-	full := view(1<<40, [][2]Seq{{5, 5}, {4, 4}, {7, 7}, {2, 2}, {9, 9}, {6, 6}, {8, 8}, {3, 3}, {5, 5}, {4, 4}, {7, 7}, {2, 2}, {9, 9}, {6, 6}, {8, 8}}...)
+	full := view(1<<40, [][2]Seq{{5, 5}, {4, 4}, {7, 7}, {2, 2}, {9, 9}, {6, 6}, {8, 8}, {3, 3},
+		{5, 5}, {4, 4}, {7, 7}, {2, 2}, {9, 9}, {6, 6}, {8, 8}}...)
 	for _, bench := range []struct {
 		name, policy string
 		view         *View
 	}{
 		{"local-1node", "local", view(100)},
 		{"hybrid-3nodes", "hybrid", view(100, [2]Seq{90, 80}, [2]Seq{95, 70})},
-		{"4clauses-3nodes", "persisted>=1 && persisted>=2 && in_memory>=2 && in_memory>=3", view(100, [2]Seq{90, 80}, [2]Seq{95, 70})},
+		{"4clauses-3nodes", "persisted>=1 && persisted>=2 && in_memory>=2 && in_memory>=3",
+			view(100, [2]Seq{90, 80}, [2]Seq{95, 70})},
 		{"persisted9-16nodes", "persisted>=9", full},
 	} {
 		b.Run(bench.name, func(b *testing.B) {

@@ -66,7 +66,8 @@ var _ Source = (*Cursors)(nil)
 // active.
 func NewCursors(replicas int) *Cursors {
 	if replicas < 0 || replicas > MaxNodes-1 {
-		panic(fmt.Sprintf("durability: cursors for %d replicas; 0 to %d are possible", replicas, MaxNodes-1))
+		panic(fmt.Sprintf("durability: cursors for %d replicas; 0 to %d are possible", replicas,
+			MaxNodes-1))
 	}
 	c := &Cursors{replicas: replicas}
 	c.nodes[0].inMemory.Store(uint64(Everything))
@@ -175,7 +176,8 @@ func (c *Cursors) writeMove(id int, incarnation uint64, inMemory, persisted Seq)
 	node := &c.nodes[id]
 	wasInMemory, wasPersisted := node.load()
 	if inMemory < wasInMemory || persisted < wasPersisted {
-		panic(fmt.Sprintf("durability: cursors of node %d would fall from in_memory %v, persisted %v to %v, %v",
+		panic(fmt.Sprintf("durability: cursors of node %d would fall from in_memory %v, "+
+			"persisted %v to %v, %v",
 			id, wasInMemory, wasPersisted, inMemory, persisted))
 	}
 	if inMemory == wasInMemory && persisted == wasPersisted {
@@ -205,7 +207,8 @@ func (c *Cursors) remove(id int, incarnation uint64) bool {
 
 // live reports whether the node is in view and has the given incarnation. Called under mu.
 func (c *Cursors) live(id int, incarnation uint64) bool {
-	return c.active.Load()&(1<<id) != 0 && (incarnation == anyIncarnation || incarnation == c.incarnations[id])
+	return c.active.Load()&(1<<id) != 0 &&
+		(incarnation == anyIncarnation || incarnation == c.incarnations[id])
 }
 
 func (c *Cursors) checkReplica(replica int) {

@@ -91,9 +91,13 @@ func TestCursorsNeverFallWithinAnIncarnation(t *testing.T) {
 		sentence, says string
 		do             func(*Cursors)
 	}{
-		{"the journal", "node 0 would fall from in_memory everything, persisted 10 to everything, 9", func(c *Cursors) { c.SetPersisted(9) }},
-		{"a replica's disk", "node 1 would fall from in_memory 20, persisted 15 to 21, 14", func(c *Cursors) { c.Advance(1, 21, 14) }},
-		{"a replica's memory", "node 1 would fall from in_memory 20, persisted 15 to 19, 15", func(c *Cursors) { c.Advance(1, 19, 15) }},
+		{"the journal",
+			"node 0 would fall from in_memory everything, persisted 10 to everything, 9",
+			func(c *Cursors) { c.SetPersisted(9) }},
+		{"a replica's disk", "node 1 would fall from in_memory 20, persisted 15 to 21, 14",
+			func(c *Cursors) { c.Advance(1, 21, 14) }},
+		{"a replica's memory", "node 1 would fall from in_memory 20, persisted 15 to 19, 15",
+			func(c *Cursors) { c.Advance(1, 19, 15) }},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {
 			c := NewCursors(1)
@@ -120,7 +124,8 @@ func TestEveryChangeWakesAfterItIsVisible(t *testing.T) {
 	}{
 		{"the journal moves", func() { c.SetPersisted(2) }, 1, []Node{{0, Everything, 2}}},
 		{"the journal again, without a change", func() { c.SetPersisted(2) }, 0, nil},
-		{"a replica is activated", func() { feed = c.Activate(1, 1, 1) }, 1, []Node{{0, Everything, 2}, {1, 1, 1}}},
+		{"a replica is activated", func() { feed = c.Activate(1, 1, 1) }, 1,
+			[]Node{{0, Everything, 2}, {1, 1, 1}}},
 		{"a replica moves", func() { c.Advance(1, 2, 1) }, 1, []Node{{0, Everything, 2}, {1, 2, 1}}},
 		{"its feed moves it", func() { feed.Advance(2, 2) }, 1, []Node{{0, Everything, 2}, {1, 2, 2}}},
 		{"its feed, without a change", func() { feed.Advance(2, 2) }, 0, nil},
@@ -197,7 +202,8 @@ func TestSnapshotIsNeverTorn(t *testing.T) {
 	}, func(view []Node) bool {
 		one, two := view[1], view[2]
 		lead := one.Persisted - two.Persisted
-		return one.InMemory == one.Persisted+1 && two.InMemory == two.Persisted+1 && (lead == 0 || lead == 1)
+		return one.InMemory == one.Persisted+1 && two.InMemory == two.Persisted+1 &&
+			(lead == 0 || lead == 1)
 	})
 	wantView(t, c, Node{0, Everything, 0}, Node{1, moves + 1, moves}, Node{2, moves + 1, moves})
 }
@@ -247,7 +253,8 @@ func TestConcurrentWritersAreNotMixed(t *testing.T) {
 		}
 		return true
 	})
-	wantView(t, c, Node{0, Everything, moves}, Node{1, moves, moves}, Node{2, moves, moves}, Node{3, moves, moves})
+	wantView(t, c, Node{0, Everything, moves}, Node{1, moves, moves}, Node{2, moves, moves},
+		Node{3, moves, moves})
 }
 
 func TestStepDoesNotAllocate(t *testing.T) {

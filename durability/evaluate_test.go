@@ -28,27 +28,55 @@ func TestEvaluate(t *testing.T) {
 		view     *View
 		want     Verdict
 	}{
-		{"a local policy follows the journal", "local", view(100), Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: all}},
-		{"a replica's journal satisfies persisted>=1", "local", view(100, replica{120, 110}), Verdict{Position: 110, Binding: 1, Journal: 100, Replicas: all}},
-		{"hybrid waits for the journal when it is last", "hybrid", view(100, replica{120, 90}), Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: 120}},
-		{"hybrid waits for the replica when it is last", "hybrid", view(100, replica{70, 60}), Verdict{Position: 70, Binding: 1, Journal: 100, Replicas: 70}},
-		{"hybrid takes the best of two replicas", "hybrid", view(100, replica{70, 60}, replica{95, 0}), Verdict{Position: 95, Binding: 2, Journal: 100, Replicas: 95}},
-		{"a persisted event is also held in memory", "replicated", view(0, replica{5, 9}), Verdict{Position: 9, Binding: 1, Journal: all, Replicas: 9}},
-		{"the primary's memory covers everything", "in_memory>=1", view(0, replica{5, 9}), Verdict{Position: all, NoWait: true, Binding: -1, Journal: all, Replicas: all}},
-		{"two disks wait for the second largest", "two-disks", view(100, replica{0, 70}, replica{0, 80}), Verdict{Position: 80, Binding: 2, Journal: 100, Replicas: 80}},
-		{"two disks wait for the journal if replicas are ahead", "two-disks", view(100, replica{0, 170}, replica{0, 80}), Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: 170}},
-		{"a tie ranks the lower index first, so the second of two is the replica", "two-disks", view(50, replica{50, 50}), Verdict{Position: 50, Binding: 1, Journal: 50, Replicas: 50}},
-		{"a tie for the first rank names the primary", "local", view(50, replica{50, 50}), Verdict{Position: 50, Binding: 0, Journal: 50, Replicas: all}},
-		{"a tie of three names the middle one for the second rank", "two-disks", view(50, replica{50, 50}, replica{50, 50}), Verdict{Position: 50, Binding: 1, Journal: 50, Replicas: 50}},
-		{"a tie of clauses names the lower index", "in_memory>=2 && persisted>=1", view(50, replica{50, 0}), Verdict{Position: 50, Binding: 0, Journal: 50, Replicas: 50}},
-		{"the minimum of the clauses counts", "persisted>=2 && in_memory>=3", view(100, replica{60, 55}, replica{50, 20}), Verdict{Position: 50, Binding: 2, Journal: 100, Replicas: 50}},
-		{"a missing node releases nothing", "hybrid", view(100), Verdict{Degraded: true, Binding: -1, Journal: 100}},
-		{"a missing node releases nothing even if other clauses hold", "in_memory>=1 && persisted>=3", view(100, replica{90, 90}), Verdict{Degraded: true, Binding: -1, Journal: 100}},
+		{"a local policy follows the journal", "local", view(100),
+			Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: all}},
+		{"a replica's journal satisfies persisted>=1", "local", view(100, replica{120, 110}),
+			Verdict{Position: 110, Binding: 1, Journal: 100, Replicas: all}},
+		{"hybrid waits for the journal when it is last", "hybrid", view(100, replica{120, 90}),
+			Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: 120}},
+		{"hybrid waits for the replica when it is last", "hybrid", view(100, replica{70, 60}),
+			Verdict{Position: 70, Binding: 1, Journal: 100, Replicas: 70}},
+		{"hybrid takes the best of two replicas", "hybrid",
+			view(100, replica{70, 60}, replica{95, 0}),
+			Verdict{Position: 95, Binding: 2, Journal: 100, Replicas: 95}},
+		{"a persisted event is also held in memory", "replicated", view(0, replica{5, 9}),
+			Verdict{Position: 9, Binding: 1, Journal: all, Replicas: 9}},
+		{"the primary's memory covers everything", "in_memory>=1", view(0, replica{5, 9}),
+			Verdict{Position: all, NoWait: true, Binding: -1, Journal: all, Replicas: all}},
+		{"two disks wait for the second largest", "two-disks",
+			view(100, replica{0, 70}, replica{0, 80}),
+			Verdict{Position: 80, Binding: 2, Journal: 100, Replicas: 80}},
+		{"two disks wait for the journal if replicas are ahead", "two-disks",
+			view(100, replica{0, 170}, replica{0, 80}),
+			Verdict{Position: 100, Binding: 0, Journal: 100, Replicas: 170}},
+		{"a tie ranks the lower index first, so the second of two is the replica", "two-disks",
+			view(50, replica{50, 50}), Verdict{Position: 50, Binding: 1, Journal: 50, Replicas: 50}},
+		{"a tie for the first rank names the primary", "local", view(50, replica{50, 50}),
+			Verdict{Position: 50, Binding: 0, Journal: 50, Replicas: all}},
+		{"a tie of three names the middle one for the second rank", "two-disks",
+			view(50, replica{50, 50}, replica{50, 50}),
+			Verdict{Position: 50, Binding: 1, Journal: 50, Replicas: 50}},
+		{"a tie of clauses names the lower index", "in_memory>=2 && persisted>=1",
+			view(50, replica{50, 0}), Verdict{Position: 50, Binding: 0, Journal: 50, Replicas: 50}},
+		{"the minimum of the clauses counts", "persisted>=2 && in_memory>=3",
+			view(100, replica{60, 55}, replica{50, 20}),
+			Verdict{Position: 50, Binding: 2, Journal: 100, Replicas: 50}},
+		{"a missing node releases nothing", "hybrid", view(100),
+			Verdict{Degraded: true, Binding: -1, Journal: 100}},
+		{"a missing node releases nothing even if other clauses hold",
+			"in_memory>=1 && persisted>=3", view(100, replica{90, 90}),
+			Verdict{Degraded: true, Binding: -1, Journal: 100}},
 		{"an empty view releases nothing", "local", &View{}, Verdict{Degraded: true, Binding: -1}},
-		{"an empty view releases nothing even under a policy without a wait", "in_memory>=1", &View{}, Verdict{Degraded: true, Binding: -1, Journal: all}},
-		{"an active replica at 0 holds everything back", "hybrid", view(100, replica{0, 0}), Verdict{Position: 0, Binding: 1, Journal: 100, Replicas: 0}},
-		{"an ID is not an index", "replicated", &View{Len: 2, Nodes: [MaxNodes]Node{{0, all, 9}, {7, 4, 2}}}, Verdict{Position: 4, Binding: 7, Journal: all, Replicas: 4}},
-		{"nodes beyond Len are not in view", "replicated", &View{Len: 1, Nodes: [MaxNodes]Node{{0, all, 9}, {1, 4, 2}}}, Verdict{Degraded: true, Binding: -1, Journal: all}},
+		{"an empty view releases nothing even under a policy without a wait", "in_memory>=1",
+			&View{}, Verdict{Degraded: true, Binding: -1, Journal: all}},
+		{"an active replica at 0 holds everything back", "hybrid", view(100, replica{0, 0}),
+			Verdict{Position: 0, Binding: 1, Journal: 100, Replicas: 0}},
+		{"an ID is not an index", "replicated",
+			&View{Len: 2, Nodes: [MaxNodes]Node{{0, all, 9}, {7, 4, 2}}},
+			Verdict{Position: 4, Binding: 7, Journal: all, Replicas: 4}},
+		{"nodes beyond Len are not in view", "replicated",
+			&View{Len: 1, Nodes: [MaxNodes]Node{{0, all, 9}, {1, 4, 2}}},
+			Verdict{Degraded: true, Binding: -1, Journal: all}},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {
 			if got := must(t, test.policy, 3).Evaluate(test.view); got != test.want {
@@ -226,7 +254,8 @@ func TestEvaluatePanicsOnBrokenContracts(t *testing.T) {
 		{"cursors for 16 replicas", "16 replicas", func() { NewCursors(16) }},
 		{"cursors for -1 replicas", "-1 replicas", func() { NewCursors(-1) }},
 		{"the primary as a replica", "replica 0", func() { NewCursors(2).Activate(0, 1, 1) }},
-		{"a replica out of range", "replica 3 of a cluster with 2", func() { NewCursors(2).Advance(3, 1, 1) }},
+		{"a replica out of range", "replica 3 of a cluster with 2",
+			func() { NewCursors(2).Advance(3, 1, 1) }},
 		{"a switch of the zero Policy", "zero Policy", func() { NewSwitch(Policy{}) }},
 	} {
 		t.Run(test.sentence, func(t *testing.T) { wantPanic(t, test.says, test.do) })
@@ -237,7 +266,8 @@ func wantPanic(t *testing.T, says string, do func()) {
 	t.Helper()
 	defer func() {
 		t.Helper()
-		if text := fmt.Sprint(recover()); !strings.HasPrefix(text, "durability: ") || !strings.Contains(text, says) {
+		if text := fmt.Sprint(recover()); !strings.HasPrefix(text, "durability: ") ||
+			!strings.Contains(text, says) {
 			t.Errorf("panic is %q, want it to say %q", text, says)
 		}
 	}()
@@ -251,12 +281,17 @@ func TestExplain(t *testing.T) {
 		view             *View
 		want             string
 	}{
-		{"waiting for the journal", "local", view(100), "waits for journal: needs persisted>=1 at 120, is at 100"},
-		{"waiting for a replica", "hybrid", view(150, replica{90, 80}), "waits for replica 1: needs in_memory>=2 at 120, is at 90"},
-		{"waiting for both", "hybrid", view(100, replica{90, 80}), "waits for journal: needs persisted>=1 at 120, is at 100; waits for replica 1: needs in_memory>=2 at 120, is at 90"},
+		{"waiting for the journal", "local", view(100),
+			"waits for journal: needs persisted>=1 at 120, is at 100"},
+		{"waiting for a replica", "hybrid", view(150, replica{90, 80}),
+			"waits for replica 1: needs in_memory>=2 at 120, is at 90"},
+		{"waiting for both", "hybrid", view(100, replica{90, 80}),
+			"waits for journal: needs persisted>=1 at 120, is at 100; waits for replica 1: needs " +
+				"in_memory>=2 at 120, is at 90"},
 		{"degraded", "hybrid", view(150), "degraded: in_memory>=2 asks for 2 nodes, 1 in view"},
 		{"passing", "local", view(120), "passes: 120 is durable, open to 120, bound by journal"},
-		{"not waiting at all", "in_memory>=1", view(0), `no wait: "in_memory>=1" binds no cursor, everything passes`},
+		{"not waiting at all", "in_memory>=1", view(0),
+			`no wait: "in_memory>=1" binds no cursor, everything passes`},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {
 			if got := must(t, test.policy, 3).Explain(test.view, 120); got != test.want {
@@ -267,7 +302,8 @@ func TestExplain(t *testing.T) {
 	if got := Hybrid().Evaluate(view(7)).String(); !strings.HasPrefix(got, "degraded") {
 		t.Errorf("a degraded verdict prints %q", got)
 	}
-	if got := must(t, "in_memory>=1", 1).Evaluate(view(7)).String(); !strings.HasPrefix(got, "no wait") {
+	got := must(t, "in_memory>=1", 1).Evaluate(view(7)).String()
+	if !strings.HasPrefix(got, "no wait") {
 		t.Errorf("a verdict without a wait prints %q", got)
 	}
 }

@@ -32,7 +32,8 @@ func (p Policy) Explain(v *View, want Seq) string {
 	for i := range p.Len() {
 		c := p.Clause(i)
 		if c.Count > len(nodes) {
-			reasons = append(reasons, fmt.Sprintf("degraded: %s asks for %d nodes, %d in view", c, c.Count, len(nodes)))
+			reasons = append(reasons, fmt.Sprintf("degraded: %s asks for %d nodes, %d in view", c,
+				c.Count, len(nodes)))
 			continue
 		}
 		if at, cursor := ranked(nodes, c.Level, c.Count); cursor < want {

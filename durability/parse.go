@@ -63,7 +63,8 @@ func parseClauses(text string) ([]Clause, error) {
 // count.
 func parseClause(text string) (Clause, error) {
 	if text == "" {
-		return Clause{}, errors.New("the clause is empty; write level>=count, as persisted>=1, or drop the \"&&\"")
+		return Clause{}, errors.New("the clause is empty; write level>=count, as persisted>=1, " +
+			"or drop the \"&&\"")
 	}
 	name, number, ok := strings.Cut(text, ">=")
 	if !ok {
@@ -82,7 +83,8 @@ func parseClause(text string) (Clause, error) {
 	number = strings.Trim(number, blanks)
 	count, err := strconv.ParseUint(number, 10, 31)
 	if errors.Is(err, strconv.ErrRange) {
-		return Clause{}, fmt.Errorf("count %s is above every cluster size; use 1 to %d at most", quote(number), MaxNodes)
+		return Clause{}, fmt.Errorf("count %s is above every cluster size; use 1 to %d at most",
+			quote(number), MaxNodes)
 	}
 	// Comparing the text rejects the other spellings that ParseUint accepts: a policy has one
 	// spelling.

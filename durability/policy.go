@@ -102,7 +102,8 @@ func NewPolicy(nodes int, clauses ...Clause) (Policy, error) {
 func build(nodes int, clauses []Clause) (Policy, error) {
 	switch {
 	case nodes < 1 || nodes > MaxNodes:
-		return Policy{}, fmt.Errorf("cluster size %d is out of range; use 1 to %d nodes", nodes, MaxNodes)
+		return Policy{}, fmt.Errorf("cluster size %d is out of range; use 1 to %d nodes", nodes,
+			MaxNodes)
 	case len(clauses) == 0:
 		return Policy{}, errors.New("a policy without a clause; write at least one, as persisted>=1")
 	case len(clauses) > MaxClauses:
@@ -121,7 +122,8 @@ func build(nodes int, clauses []Clause) (Policy, error) {
 // tooMany returns the error for more than MaxClauses clauses; clause is the first one above the
 // limit, in quotes.
 func tooMany(clause string) error {
-	return fmt.Errorf("clause %d %s is one too many; use at most %d clauses", MaxClauses+1, clause, MaxClauses)
+	return fmt.Errorf("clause %d %s is one too many; use at most %d clauses", MaxClauses+1, clause,
+		MaxClauses)
 }
 
 // Local waits for one journal: persisted>=1.
@@ -166,13 +168,14 @@ func (p Policy) Clause(i int) Clause {
 // policy.
 func (p Policy) MetBy(nodes int) error {
 	if p.len == 0 {
-		return errors.New("durability: the zero Policy is met by nothing; make one with NewPolicy or Parse")
+		return errors.New("durability: the zero Policy is met by nothing; make one with " +
+			"NewPolicy or Parse")
 	}
 	for i := range p.Len() {
 		if c := p.Clause(i); c.Count > nodes {
 			return fmt.Errorf("durability: policy %q can never be met here: clause %d %q asks for %d nodes, "+
-				"this node with %d replicas makes %d; add replicas, choose a weaker policy such as local, or force it "+
-				"and nothing is released", p, i+1, c, c.Count, max(nodes-1, 0), nodes)
+				"this node with %d replicas makes %d; add replicas, choose a weaker policy such "+
+				"as local, or force it and nothing is released", p, i+1, c, c.Count, max(nodes-1, 0), nodes)
 		}
 	}
 	return nil

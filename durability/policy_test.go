@@ -18,10 +18,13 @@ func TestParseAccepts(t *testing.T) {
 	for _, test := range []struct{ sentence, text, prints, name string }{
 		{"a single clause", "persisted>=1", "persisted>=1", "local"},
 		{"two clauses", "persisted>=1 && in_memory>=2", "persisted>=1 && in_memory>=2", "hybrid"},
-		{"the order of clauses is kept, and a name applies only to its own order", "in_memory>=2 && persisted>=1", "in_memory>=2 && persisted>=1", ""},
-		{"four clauses", "in_memory>=1 && in_memory>=2 && persisted>=1 && persisted>=3", "in_memory>=1 && in_memory>=2 && persisted>=1 && persisted>=3", ""},
+		{"the order of clauses is kept, and a name applies only to its own order",
+			"in_memory>=2 && persisted>=1", "in_memory>=2 && persisted>=1", ""},
+		{"four clauses", "in_memory>=1 && in_memory>=2 && persisted>=1 && persisted>=3",
+			"in_memory>=1 && in_memory>=2 && persisted>=1 && persisted>=3", ""},
 		{"the same clause twice", "persisted>=1&&persisted>=1", "persisted>=1 && persisted>=1", ""},
-		{"blanks around the parts", "\t persisted >= 1&&  in_memory>= 2\n", "persisted>=1 && in_memory>=2", "hybrid"},
+		{"blanks around the parts", "\t persisted >= 1&&  in_memory>= 2\n",
+			"persisted>=1 && in_memory>=2", "hybrid"},
 		{"the name local", "local", "persisted>=1", "local"},
 		{"the name hybrid", "hybrid", "persisted>=1 && in_memory>=2", "hybrid"},
 		{"the name replicated", "replicated", "in_memory>=2", "replicated"},
@@ -35,7 +38,8 @@ func TestParseAccepts(t *testing.T) {
 		t.Run(test.sentence, func(t *testing.T) {
 			p := must(t, test.text, DefaultNodes)
 			if p.String() != test.prints || p.Name() != test.name {
-				t.Errorf("Parse(%q) prints %q named %q, want %q named %q", test.text, p, p.Name(), test.prints, test.name)
+				t.Errorf("Parse(%q) prints %q named %q, want %q named %q", test.text, p, p.Name(),
+					test.prints, test.name)
 			}
 			if again := must(t, p.String(), DefaultNodes); again != p {
 				t.Errorf("%q parsed again is %q", p, again)
@@ -53,24 +57,32 @@ func TestParseErrorsNameClauseValueAndFix(t *testing.T) {
 		{"no text", "", 3, []string{"without a clause", "write at least one"}},
 		{"blanks only", " \t", 3, []string{"without a clause"}},
 		{"count 0", "persisted>=0", 3, []string{`clause 1 "persisted>=0"`, "count 0", "1 to 3"}},
-		{"a count above the cluster", "persisted>=1 && in_memory>=4", 3, []string{`clause 2 "in_memory>=4"`, "count 4", "cluster size 3", "1 to 3"}},
-		{"a count above every cluster", "persisted>=99999999999", 3, []string{`clause 1`, `"99999999999"`, "1 to 16"}},
-		{"an unknown level", "persisted>=1 && on_tape>=2", 3, []string{`clause 2 "on_tape>=2"`, `unknown level "on_tape"`, "in_memory or persisted"}},
+		{"a count above the cluster", "persisted>=1 && in_memory>=4", 3,
+			[]string{`clause 2 "in_memory>=4"`, "count 4", "cluster size 3", "1 to 3"}},
+		{"a count above every cluster", "persisted>=99999999999", 3,
+			[]string{`clause 1`, `"99999999999"`, "1 to 16"}},
+		{"an unknown level", "persisted>=1 && on_tape>=2", 3,
+			[]string{`clause 2 "on_tape>=2"`, `unknown level "on_tape"`, "in_memory or persisted"}},
 		{"a level in capitals", "Persisted>=1", 3, []string{`unknown level "Persisted"`}},
 		{"no level", ">=1", 3, []string{`clause 1 ">=1"`, `unknown level ""`}},
-		{"trailing text", "persisted>=1 please", 3, []string{`clause 1 "persisted>=1 please"`, `"1 please"`, "nothing after it"}},
-		{"one ampersand", "persisted>=1 & in_memory>=2", 3, []string{"clause 1", `join clauses with "&&"`}},
+		{"trailing text", "persisted>=1 please", 3,
+			[]string{`clause 1 "persisted>=1 please"`, `"1 please"`, "nothing after it"}},
+		{"one ampersand", "persisted>=1 & in_memory>=2", 3,
+			[]string{"clause 1", `join clauses with "&&"`}},
 		{"a signed count", "persisted>=+1", 3, []string{`"+1" is not a plain number`}},
 		{"a negative count", "persisted>=-1", 3, []string{`"-1" is not a plain number`}},
 		{"a leading zero", "persisted>=01", 3, []string{`"01" is not a plain number`}},
 		{"no count", "persisted>=", 3, []string{`"" is not a plain number`}},
 		{"another comparison", "persisted>1", 3, []string{`clause 1 "persisted>1"`, "level>=count"}},
 		{"an unknown name", "hybird", 3, []string{`"hybird"`, "hybrid"}},
-		{"a name in a clause", "local && in_memory>=2", 3, []string{`clause 1 "local"`, "whole policy"}},
+		{"a name in a clause", "local && in_memory>=2", 3,
+			[]string{`clause 1 "local"`, "whole policy"}},
 		{"an empty clause at the end", "persisted>=1 &&", 3, []string{`clause 2 ""`, "drop the"}},
 		{"an empty clause in front", "&& persisted>=1", 3, []string{`clause 1 ""`}},
-		{"five clauses", "persisted>=1&&persisted>=1&&persisted>=1&&persisted>=1&&persisted>=2", 3, []string{`clause 5 "persisted>=2"`, "at most 4"}},
-		{"a name too large for the cluster", "hybrid", 1, []string{`policy "hybrid"`, `clause 2 "in_memory>=2"`, "cluster size 1"}},
+		{"five clauses", "persisted>=1&&persisted>=1&&persisted>=1&&persisted>=1&&persisted>=2", 3,
+			[]string{`clause 5 "persisted>=2"`, "at most 4"}},
+		{"a name too large for the cluster", "hybrid", 1,
+			[]string{`policy "hybrid"`, `clause 2 "in_memory>=2"`, "cluster size 1"}},
 		{"a cluster of none", "local", 0, []string{"cluster size 0", "1 to 16"}},
 		{"a cluster too large", "local", 17, []string{"cluster size 17", "1 to 16"}},
 		{"a long invalid text is cut", strings.Repeat("x", 10_000), 3, []string{`..."`[:3]}},
@@ -101,12 +113,15 @@ func TestNewPolicyRejectsInvalidClauses(t *testing.T) {
 		{"no clause", nil, "without a clause"},
 		{"a level that was not set", []Clause{{Count: 1}}, `clause 1 "level(0)>=1": unknown level`},
 		{"a level above all", []Clause{{Persisted, 1}, {Level(9), 1}}, `clause 2 "level(9)>=1"`},
-		{"a negative count", []Clause{{Persisted, -1}}, `clause 1 "persisted>=-1": count -1 asks for no node`},
-		{"a count that would not fit a byte", []Clause{{Persisted, 257}}, "count 257 is above the cluster size 3"},
+		{"a negative count", []Clause{{Persisted, -1}},
+			`clause 1 "persisted>=-1": count -1 asks for no node`},
+		{"a count that would not fit a byte", []Clause{{Persisted, 257}},
+			"count 257 is above the cluster size 3"},
 		{"five clauses", make([]Clause, 5), "clause 5"},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {
-			if _, err := NewPolicy(3, test.clauses...); err == nil || !strings.Contains(err.Error(), test.says) {
+			if _, err := NewPolicy(3, test.clauses...); err == nil ||
+				!strings.Contains(err.Error(), test.says) {
 				t.Errorf("error is %v, want it to say %q", err, test.says)
 			}
 		})
@@ -133,7 +148,8 @@ func TestMetByExplainsWhatCannotBeMet(t *testing.T) {
 	if err == nil {
 		t.Fatalf("one node cannot meet %q", p)
 	}
-	for _, part := range []string{`"persisted>=1 && in_memory>=3"`, `clause 2 "in_memory>=3"`, "3 nodes", "0 replicas", "force"} {
+	for _, part := range []string{`"persisted>=1 && in_memory>=3"`, `clause 2 "in_memory>=3"`,
+		"3 nodes", "0 replicas", "force"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q does not say %q", err, part)
 		}
@@ -150,7 +166,8 @@ func TestLevelsAreOrdered(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{"", "local", "disk+ram", "persisted>=1 && in_memory>=2", "persisted>=01", "in_memory >= 16&&",
+	for _, seed := range []string{"", "local", "disk+ram", "persisted>=1 && in_memory>=2",
+		"persisted>=01", "in_memory >= 16&&",
 		"persisted>=1 && in_memory>=2 x", "&&&&", "persisted>=99999999999999999999"} {
 		f.Add(seed, 3)
 	}
@@ -166,7 +183,8 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Parse(%q) has %d clauses", text, p.Len())
 		}
 		for i := range p.Len() {
-			if c := p.Clause(i); c.Count < 1 || c.Count > nodes || (c.Level != InMemory && c.Level != Persisted) {
+			if c := p.Clause(i); c.Count < 1 || c.Count > nodes ||
+				(c.Level != InMemory && c.Level != Persisted) {
 				t.Fatalf("Parse(%q, %d) let clause %q pass", text, nodes, c)
 			}
 		}

@@ -62,7 +62,8 @@ func (s *Switch) SetWaker(w Waker) { s.waker.set(w) }
 // ErrSwitchClosed. Give ctx a deadline: a gate that does not step adopts nothing.
 func (s *Switch) Swap(ctx context.Context, p Policy) error {
 	if p.Len() == 0 {
-		return errors.New("durability: swap to a policy without a clause; make one with NewPolicy or Parse")
+		return errors.New("durability: swap to a policy without a clause; make one with " +
+			"NewPolicy or Parse")
 	}
 	select {
 	case <-s.ended: // checked first, because a select picks any of several ready cases
@@ -79,7 +80,8 @@ func (s *Switch) Swap(ctx context.Context, p Policy) error {
 	}
 	defer func() { <-s.turn }()
 	if ctx.Err() != nil { // A select with several ready cases picks any.
-		return fmt.Errorf("durability: swap to %q not begun, nothing changed: %w", p, context.Cause(ctx))
+		return fmt.Errorf("durability: swap to %q not begun, nothing changed: %w", p,
+			context.Cause(ctx))
 	}
 	request := &swapRequest{policy: p, done: make(chan struct{})}
 	s.wanted.Store(request)

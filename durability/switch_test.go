@@ -132,7 +132,8 @@ func TestTimedOutSwapIsStillAdopted(t *testing.T) {
 		defer cancel()
 		answer := swapping(ctx, s, Hybrid())
 		time.Sleep(2 * time.Second)
-		wantAnswer(t, answer, context.DeadlineExceeded, `swap to "persisted>=1 && in_memory>=2" not acknowledged`)
+		wantAnswer(t, answer, context.DeadlineExceeded,
+			`swap to "persisted>=1 && in_memory>=2" not acknowledged`)
 		wantAdopt(t, s, Hybrid(), true)
 	})
 }
