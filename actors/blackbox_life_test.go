@@ -36,6 +36,22 @@ func TestTrap08ADroppedConnectionIsShutForItsReaderToo(t *testing.T) {
 	})
 }
 
+func TestDisconnectCountsAReasonOfTheListenerAsItsClosing(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, nil)
+		for i, reason := range []transport.Reason{
+			transport.ReasonFrameTooLong, transport.ReasonLocalShutdown, transport.ReasonSetupFailed, 255,
+		} {
+			id := uint64(i + 1)
+			_, fd := r.pair(socket{})
+			r.must(r.Connect(Conn{ID: id, FD: fd}))
+			r.Disconnect(id, 0, reason)
+			r.untilClosed(id, reason.Closing())
+		}
+		r.drain()
+	})
+}
+
 func TestTrap09PermitsReturnWhateverEndsAConnection(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxConnections = 8 })

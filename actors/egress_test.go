@@ -366,10 +366,10 @@ func TestEgressAnIdleConnectionHoldsNoBuffer(t *testing.T) {
 }
 
 func TestCloseReasonsAgreeWithTelemetry(t *testing.T) {
-	if transport.ReasonCount != telemetry.NumCloseReasons {
-		t.Fatalf("%d reasons in transport, %d in telemetry", transport.ReasonCount, telemetry.NumCloseReasons)
+	if transport.NumCloseReasons != telemetry.NumCloseReasons {
+		t.Fatalf("%d reasons in transport, %d in telemetry", transport.NumCloseReasons, telemetry.NumCloseReasons)
 	}
-	for r := range transport.Reason(transport.ReasonCount) {
+	for r := range transport.Reason(transport.NumCloseReasons) {
 		if got := telemetry.CloseReason(r).Name(); got != r.String() {
 			t.Errorf("reason %d is %q in transport and %q in telemetry", r, r, got)
 		}

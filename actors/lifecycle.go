@@ -63,7 +63,8 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 // Disconnect says that the reader has let go of the socket; it must not touch it again. accepted is the number of its
 // requests that were accepted in all. With ReasonPeerClosed the client still gets the answers to those, with ReasonShutdown
 // (the reader ends, and the pipeline is about to) all that can be delivered until the end; with any other reason the
-// connection ends now. Exactly one Disconnect belongs to each Connect that was not Alone.
+// connection ends now. A Reason of the listener may be passed on as it is: it is counted as its Closing. Exactly one
+// Disconnect belongs to each Connect that was not Alone.
 func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
 	if p.send(shard.Event{Kind: shard.EventDisconnect, Conn: conn, Owed: accepted, Reason: why}) == nil {
 		return
@@ -93,7 +94,7 @@ func (p *Pipeline[R, Q]) Kick(conn uint64, why transport.Reason) error {
 // send queues a control event. The mailbox is bounded; a full one makes the caller wait, since control events must not be
 // lost and their senders are no actors.
 func (p *Pipeline[R, Q]) send(ev shard.Event) error {
-	ev.Hash = transport.Hash(ev.Conn)
+	ev.Hash, ev.Reason = transport.Hash(ev.Conn), ev.Reason.Closing()
 	for wait := time.Microsecond; !p.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
 		if p.events.Closed() {
 			return ErrEnded

@@ -1,7 +1,12 @@
 package transport
 
-// Reason says why a connection was ended. The numbers are stable: they appear in logs, metrics and the
-// admin endpoint, so a new reason takes the next free number and none is ever reused.
+// Reason says why a connection ended, or why a client was never served. Listener and shard use the same reasons. The
+// numbers are stable: they appear in logs, metrics and the admin endpoint, so a new reason takes the next free number of
+// its range and none is ever reused.
+//
+//	 1..14  a shard closes a connection; the listener reports some of them for a connection that a handler owns
+//	24..27  only the listener reports them, for a connection that a handler owns
+//	32..41  the listener rejects a client before a handler owns the connection
 type Reason uint8
 
 const (
@@ -21,21 +26,73 @@ const (
 	ReasonFenced        Reason = 13 // this node was superseded
 	ReasonOther         Reason = 14 // the embedder's own reason
 
-	// ReasonCount is the number of reasons, for tables indexed by Reason.
-	ReasonCount = 15
+	// NumCloseReasons is the number of reasons with which a shard closes a connection, ReasonNone included; for tables
+	// indexed by such a Reason.
+	NumCloseReasons = 15
 )
+
+// Reasons of the listener for a connection that a handler owns; Closing returns the more general reason of each.
+const (
+	ReasonLocalShutdown  Reason = 24 // this process shut the socket down; the shard has the reason
+	ReasonFrameTooLong   Reason = 25 // a request's length is above the limit
+	ReasonFrameMalformed Reason = 26 // a length too short for its header, or a heartbeat with a body
+	ReasonRequestFailed  Reason = 27 // the handler returned an error for a request
+)
+
+// Reasons of the listener for a client that was never served.
+const (
+	ReasonHandshakeTimeout   Reason = 32 // the handshake was not done in time
+	ReasonTooManyHandshakes  Reason = 33 // ended before its time because all places for handshakes were taken
+	ReasonHandshakeMalformed Reason = 34 // the first frame is not a ChallengeResponse of the right size
+	ReasonUnknownKey         Reason = 35 // the public key is not in the authorized keys
+	ReasonBadSignature       Reason = 36 // the signature does not fit nonce and key
+	ReasonHandshakeLost      Reason = 37 // the peer left, or the socket failed, during the handshake
+	ReasonConnectionLimit    Reason = 38 // no permit was left for another connection
+	ReasonConnectFailed      Reason = 39 // the handler returned an error for the connection
+	ReasonAddressLimit       Reason = 40 // too many connections from this address in too short a time
+	ReasonSetupFailed        Reason = 41 // the kernel refused an option or a place in epoll(7)
+
+	// NumReasons bounds the numbers of all reasons, for tables indexed by Reason.
+	NumReasons = 42
+)
+
+// reasonNames are the names of all reasons. It is never written.
+var reasonNames = [NumReasons]string{
+	ReasonNone: "open", ReasonPeerClosed: "peer_closed", ReasonPeerReset: "peer_reset", ReasonSlowHard: "slow_hard",
+	ReasonSlowSoft: "slow_soft", ReasonStalled: "stalled", ReasonShardBudget: "shard_budget",
+	ReasonEncodeError: "encode_error", ReasonKicked: "kicked", ReasonProtocolError: "protocol_error",
+	ReasonSilent: "silent", ReasonSendError: "send_error", ReasonShutdown: "shutdown", ReasonFenced: "fenced",
+	ReasonOther: "other",
+
+	ReasonLocalShutdown: "local_shutdown", ReasonFrameTooLong: "frame_too_long",
+	ReasonFrameMalformed: "malformed_frame", ReasonRequestFailed: "request_refused_by_handler",
+
+	ReasonHandshakeTimeout: "handshake_timeout", ReasonTooManyHandshakes: "too_many_handshakes",
+	ReasonHandshakeMalformed: "malformed_handshake", ReasonUnknownKey: "unknown_key",
+	ReasonBadSignature: "wrong_signature", ReasonHandshakeLost: "peer_left_during_handshake",
+	ReasonConnectionLimit: "connection_limit_reached", ReasonConnectFailed: "connect_refused_by_handler",
+	ReasonAddressLimit: "too_many_connections_from_address", ReasonSetupFailed: "socket_setup_failed",
+}
 
 // String returns the reason's stable name, as metrics and logs show it.
 func (r Reason) String() string {
-	names := [ReasonCount]string{
-		"open", "peer_closed", "peer_reset", "slow_hard", "slow_soft", "stalled", "shard_budget", "encode_error",
-		"kicked", "protocol_error", "silent", "send_error", "shutdown", "fenced", "other",
-	}
-	if int(r) < len(names) {
-		return names[r]
+	if int(r) < NumReasons && reasonNames[r] != "" {
+		return reasonNames[r]
 	}
 	return "unknown"
 }
 
 // Slow reports that the connection was ended for what it held back.
 func (r Reason) Slow() bool { return r >= ReasonSlowHard && r <= ReasonShardBudget }
+
+// Closing returns the reason with which a shard closes a connection for r: less than NumCloseReasons, ReasonProtocolError
+// for both errors of framing, ReasonOther for what no shard knows.
+func (r Reason) Closing() Reason {
+	switch {
+	case r < NumCloseReasons:
+		return r
+	case r == ReasonFrameTooLong || r == ReasonFrameMalformed:
+		return ReasonProtocolError
+	}
+	return ReasonOther
+}

@@ -2,7 +2,7 @@ package node
 
 import (
 	"sluice/telemetry"
-	"sluice/transport/listen"
+	"sluice/transport"
 )
 
 // gauges registers what the components before the pipeline count.
@@ -25,9 +25,9 @@ func (n *Node[R, Q]) gauges() {
 	add(telemetry.ListenerRequests, func() float64 { return float64(in.Counters().Requests) })
 	add(telemetry.ListenerAcceptPauses, func() float64 { return float64(in.Counters().AcceptPauses) })
 	add(telemetry.ListenerCrowdPauses, func() float64 { return float64(in.Counters().CrowdPauses) })
-	for c := listen.HandshakeTimeout; c <= listen.SetupFailed; c++ {
-		n.pipeline.Collector().Gauge(telemetry.ListenerRefused, telemetry.NoShard, label(c),
-			func() float64 { return float64(in.Counters().Ended[c]) })
+	for r := transport.ReasonHandshakeTimeout; r <= transport.ReasonSetupFailed; r++ {
+		n.pipeline.Collector().Gauge(telemetry.ListenerRefused, telemetry.NoShard, r.String(),
+			func() float64 { return float64(in.Counters().Ended[r]) })
 	}
 	add(telemetry.ListenerShed, func() float64 { return float64(in.Counters().Shed) })
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"sluice/actors"
@@ -46,54 +45,39 @@ func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 // Shed implements listen.Handler: the client gets ServerBusy between two responses.
 func (h *handler[R, Q]) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // fails only while the node ends
 
-// Disconnect implements listen.Handler.
-func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
-	if cause == listen.FrameTooLong || cause == listen.FrameMalformed {
-		h.lines.ends.log(h.log, slog.LevelWarn, "connection closed; its framing is lost", "connection", c.String(), "cause", cause.String())
+// Disconnect implements listen.Handler. A request fails only when this node ends. Its connection is then left to the end of
+// the pipeline: requests that were accepted are still answered, as far as the deadline allows.
+func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
+	switch reason {
+	case transport.ReasonFrameTooLong, transport.ReasonFrameMalformed:
+		h.lines.ends.log(h.log, slog.LevelWarn, "connection closed; its framing is lost",
+			"connection", c.String(), "reason", reason.String())
+	case transport.ReasonRequestFailed:
+		reason = transport.ReasonShutdown
 	}
 	h.clients.unread(c.ID)
-	h.pipeline.Disconnect(c.ID, requests, reason(cause))
-}
-
-// reason translates a cause for the shard. Causes that come from the end of this node leave the connection to the end of the
-// pipeline: requests that were accepted are still answered, as far as the deadline allows.
-func reason(cause listen.Cause) transport.Reason {
-	switch cause {
-	case listen.PeerClosed:
-		return transport.ReasonPeerClosed
-	case listen.ServerClosed, listen.RequestFailed: // a request fails when the server ends
-		return transport.ReasonShutdown
-	case listen.PeerReset:
-		return transport.ReasonPeerReset
-	case listen.Idle:
-		return transport.ReasonSilent
-	case listen.FrameTooLong, listen.FrameMalformed:
-		return transport.ReasonProtocolError
-	}
-	return transport.ReasonOther // LocalShutdown: the shard has its own reason already
+	h.pipeline.Disconnect(c.ID, requests, reason)
 }
 
 // refused returns the listener's observer. It logs each client that was never served, unless the client left by itself,
 // Connect has logged it already, or the node ends.
-func (n *Node[R, Q]) refused(next func(listen.Conn, listen.Cause)) func(listen.Conn, listen.Cause) {
-	return func(c listen.Conn, cause listen.Cause) {
-		switch cause {
-		case listen.HandshakeLost, listen.ConnectFailed, listen.ServerClosed:
+func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(listen.Conn, transport.Reason) {
+	return func(c listen.Conn, reason transport.Reason) {
+		switch reason {
+		case transport.ReasonHandshakeLost, transport.ReasonConnectFailed, transport.ReasonShutdown:
 		default:
 			from := c.Remote.String()
 			if c.UID != listen.NoUID {
 				from = fmt.Sprintf("user id %d", c.UID)
 			}
-			n.lines.rejected.log(n.log, slog.LevelWarn, "client rejected", "from", from, "listener", c.Listener, "reason", label(cause), "reason_number", uint8(cause))
+			n.lines.rejected.log(n.log, slog.LevelWarn, "client rejected", "from", from,
+				"listener", c.Listener, "reason", reason.String(), "reason_number", uint8(reason))
 		}
 		if next != nil {
-			next(c, cause)
+			next(c, reason)
 		}
 	}
 }
-
-// label is a cause as metrics and the log name it.
-func label(c listen.Cause) string { return strings.ReplaceAll(c.String(), " ", "_") }
 
 // notice returns the pipeline's observer. It logs connections that this side ended, and clients that become slow or
 // recover.

@@ -94,7 +94,7 @@ func TestConnectionsAboveTheRateOfAnAddressAreClosed(t *testing.T) {
 	if err := try("unix", at[1]); err != nil {
 		t.Errorf("another endpoint: %v", err)
 	}
-	if n := s.listener.Counters().Ended[listen.AddressLimited]; n != 2 {
+	if n := s.listener.Counters().Ended[transport.ReasonAddressLimit]; n != 2 {
 		t.Errorf("%d closed for their address", n)
 	}
 	if err := s.Reload(changes()); err != nil {

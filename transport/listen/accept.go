@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/transport"
 )
 
 const (
@@ -150,18 +152,18 @@ func (a *acceptor) welcome(fd int, peer unix.Sockaddr) {
 		addr, port := addressOf(peer)
 		arriving.addr, arriving.port = addr.As16(), port
 		if !s.addresses.allow(addr, s.now()) {
-			s.refuseArrival(arriving, AddressLimited)
+			s.refuseArrival(arriving, transport.ReasonAddressLimit)
 			return
 		}
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err != nil {
-		s.refuseArrival(arriving, SetupFailed)
+		s.refuseArrival(arriving, transport.ReasonSetupFailed)
 		return
 	}
 	a.turn = (a.turn + 1) % len(s.readers)
 	if !s.readers[a.turn].give(arriving) {
-		s.refuseArrival(arriving, ServerClosed)
+		s.refuseArrival(arriving, transport.ReasonShutdown)
 	}
 }
 

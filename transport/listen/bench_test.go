@@ -103,8 +103,8 @@ func BenchmarkHandshake(b *testing.B) {
 	body := signedBody(key, r.nonces[0])
 	b.ReportAllocs()
 	for b.Loop() {
-		if cause := r.verify(0, rec, body); cause != 0 {
-			b.Fatal(cause)
+		if reason := r.verify(0, rec, body); reason != 0 {
+			b.Fatal(reason)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/wire"
 )
@@ -60,7 +61,7 @@ func TestDescriptorsAreReusedWithoutCrossing(t *testing.T) {
 		wait.Wait()
 		for range workers * rounds {
 			g := await(t, "end", h.ended)
-			if g.cause == PeerClosed && g.requests != requests {
+			if g.reason == transport.ReasonPeerClosed && g.requests != requests {
 				t.Errorf("a client that closed had %d requests delivered", g.requests)
 			}
 		}
@@ -124,10 +125,10 @@ func heap() uint64 {
 // quiet takes everything, keeps nothing, and closes what it was given.
 type quiet struct{}
 
-func (quiet) Connect(Conn) error                   { return nil }
-func (quiet) Request(Conn, wire.Request) error     { return nil }
-func (quiet) Shed(Conn, int)                       {}
-func (quiet) Disconnect(c Conn, _ uint64, _ Cause) { unix.Close(int(c.FD)) }
+func (quiet) Connect(Conn) error                              { return nil }
+func (quiet) Request(Conn, wire.Request) error                { return nil }
+func (quiet) Shed(Conn, int)                                  {}
+func (quiet) Disconnect(c Conn, _ uint64, _ transport.Reason) { unix.Close(int(c.FD)) }
 
 func TestReadingDoesNotAllocate(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"sluice/transport"
 	"sluice/transport/wire"
 )
 
@@ -76,7 +77,7 @@ type Config struct {
 	Release func()
 	// Refused, if set, hears of every connection that ended before Connect took it. Reader and acceptor goroutines, must not
 	// block.
-	Refused func(c Conn, cause Cause)
+	Refused func(c Conn, reason transport.Reason)
 	// Fatal, if set, hears of a panic or a kernel error that ended a reader or an acceptor; it names the goroutine. The
 	// server must then be closed. If nil, that goroutine panics.
 	Fatal func(err error)

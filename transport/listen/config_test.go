@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/transport"
 	"sluice/transport/client"
 )
 
@@ -168,26 +169,11 @@ func TestConnectionsAboveTheRateOfTheirAddressAreClosed(t *testing.T) {
 	if n, err := third.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("read %d bytes, error %v", n, err)
 	}
-	if g := await(t, "refusal", h.refused); g.cause != AddressLimited || g.conn.Remote.String() != third.LocalAddr().String() {
+	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonAddressLimit || g.conn.Remote.String() != third.LocalAddr().String() {
 		t.Errorf("refused with %+v", g)
 	}
-	if n := s.Counters().Ended[AddressLimited]; n != 1 {
+	if n := s.Counters().Ended[transport.ReasonAddressLimit]; n != 1 {
 		t.Errorf("counted %d", n)
-	}
-}
-
-func TestCausesHaveNamesAndKeepTheirNumbers(t *testing.T) {
-	for cause, number := range map[Cause]uint8{
-		PeerClosed: 1, PeerReset: 2, LocalShutdown: 3, Idle: 4, FrameTooLong: 5, FrameMalformed: 6, RequestFailed: 7,
-		ServerClosed: 8, HandshakeTimeout: 32, HandshakeCrowded: 33, HandshakeMalformed: 34, UnknownKey: 35,
-		BadSignature: 36, HandshakeLost: 37, LimitReached: 38, ConnectFailed: 39, AddressLimited: 40, SetupFailed: 41,
-	} {
-		if uint8(cause) != number || strings.HasPrefix(cause.String(), "cause") {
-			t.Errorf("%v is %d, want %d", cause, cause, number)
-		}
-	}
-	if got := Cause(200).String() + Cause(0).String(); got != "cause 200cause 0" {
-		t.Error(got)
 	}
 }
 

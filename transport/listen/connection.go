@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/wire"
 )
 
@@ -24,13 +25,13 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return
 	case err != nil:
-		r.end(slot, r.lost(rec, PeerReset))
+		r.end(slot, r.lost(rec, transport.ReasonPeerReset))
 		return
 	case n == 0:
 		if kept > 0 {
 			r.server.counters.truncated.Add(1)
 		}
-		r.end(slot, r.lost(rec, PeerClosed))
+		r.end(slot, r.lost(rec, transport.ReasonPeerClosed))
 		return
 	}
 	r.server.counters.bytes.Add(uint64(n))
@@ -42,35 +43,35 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 // hangUp explains an EPOLLHUP on TCP: both directions are shut. Without an error on the socket it was this process that
 // shut it, and what the client had sent before must not be executed any more. A unix-domain socket reports the same when
 // the peer closed it, so there the bytes are read to their end.
-func hangUp(rec *record) Cause {
+func hangUp(rec *record) transport.Reason {
 	if code, err := unix.GetsockoptInt(int(rec.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
-		return PeerReset
+		return transport.ReasonPeerReset
 	}
-	return LocalShutdown
+	return transport.ReasonLocalShutdown
 }
 
-// lost is the cause of a connection that is gone: one that never got through its handshake has a cause of its own.
-func (r *reader) lost(rec *record, cause Cause) Cause {
+// lost is the reason of a connection that is gone: one that never got through its handshake has a reason of its own.
+func (r *reader) lost(rec *record, reason transport.Reason) transport.Reason {
 	if rec.state == handshaking {
-		return HandshakeLost
+		return transport.ReasonHandshakeLost
 	}
-	return cause
+	return reason
 }
 
 // process handles the frames in data, which starts at a frame, and keeps the beginning of an incomplete one.
 func (r *reader) process(slot int32, rec *record, data []byte, now int64) {
-	var cause Cause
+	var reason transport.Reason
 	if rec.state == handshaking {
-		if data, cause = r.handshake(slot, rec, data, now); cause != 0 {
-			r.end(slot, cause)
+		if data, reason = r.handshake(slot, rec, data, now); reason != 0 {
+			r.end(slot, reason)
 			return
 		}
 	} else {
 		r.touch(slot, rec, now)
 	}
 	if rec.state == established {
-		if data, cause = r.requests(rec, data, now); cause != 0 {
-			r.end(slot, cause)
+		if data, reason = r.requests(rec, data, now); reason != 0 {
+			r.end(slot, reason)
 			return
 		}
 	}
@@ -88,8 +89,8 @@ func (r *reader) touch(slot int32, rec *record, now int64) {
 	}
 }
 
-// requests delivers the complete requests of data and returns the rest. A cause other than 0 ends the connection.
-func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
+// requests delivers the complete requests of data and returns the rest. A reason other than 0 ends the connection.
+func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transport.Reason) {
 	c, rate := r.describe(rec), r.server.requestRate.Load()
 	var taken, beats, shed uint64
 	told := uint64(0) // of those that were shed
@@ -111,7 +112,7 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
 	for {
 		req, size, err := wire.NextRequest(data, r.server.cfg.MaxRequest)
 		if err != nil {
-			return nil, frameCause(err)
+			return nil, frameReason(err)
 		}
 		if size == 0 {
 			return data, 0
@@ -119,7 +120,7 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
 		data = data[size:]
 		switch {
 		case req.Tag == wire.TagHeartbeat && len(req.Body) != 0:
-			return nil, FrameMalformed
+			return nil, transport.ReasonFrameMalformed
 		case req.Tag == wire.TagHeartbeat:
 			beats++
 		case rate.interval != 0 && !rate.take(&rec.allowance, now):
@@ -127,19 +128,19 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, Cause) {
 		default:
 			tell()
 			if err := r.server.handler.Request(c, req); err != nil {
-				return nil, RequestFailed // the handler knows its own error
+				return nil, transport.ReasonRequestFailed // the handler knows its own error
 			}
 			taken++
 		}
 	}
 }
 
-func frameCause(err error) Cause {
+func frameReason(err error) transport.Reason {
 	var frame *wire.FrameError
 	if errors.As(err, &frame) && frame.TooLong() {
-		return FrameTooLong
+		return transport.ReasonFrameTooLong
 	}
-	return FrameMalformed
+	return transport.ReasonFrameMalformed
 }
 
 // describe is the connection as the handler sees it.
@@ -151,7 +152,7 @@ func (r *reader) describe(rec *record) Conn {
 }
 
 // end takes a connection out of epoll and the table and tells whoever has to know. It is the only way out of the table.
-func (r *reader) end(slot int32, cause Cause) {
+func (r *reader) end(slot int32, reason transport.Reason) {
 	rec := r.table.at(slot)
 	c, requests, was := r.describe(rec), rec.requests, rec.state
 	err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_DEL, int(rec.fd), nil)
@@ -169,10 +170,10 @@ func (r *reader) end(slot int32, cause Cause) {
 	}
 	if was == handshaking {
 		r.server.handshakeDone()
-		r.server.refuse(c, cause)
+		r.server.refuse(c, reason)
 		return
 	}
 	r.server.counters.live.Add(-1)
-	r.server.counters.ended[cause].Add(1)
-	r.server.handler.Disconnect(c, requests, cause)
+	r.server.counters.ended[reason].Add(1)
+	r.server.handler.Disconnect(c, requests, reason)
 }

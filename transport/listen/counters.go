@@ -1,20 +1,24 @@
 package listen
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"sluice/transport"
+)
 
 // Counters is a snapshot of what a server counted since New, except for the two gauges.
 type Counters struct {
-	Accepted     uint64         // connections accept4(2) returned
-	AcceptErrors uint64         // accept4(2) failures of single connections, such as ECONNABORTED
-	AcceptPauses uint64         // times accepting paused for want of descriptors or memory; clients wait in the backlog
-	CrowdPauses  uint64         // times accepting paused because all places for handshakes were taken
-	Requests     uint64         // requests the handler took
-	Heartbeats   uint64         // heartbeats consumed
-	Shed         uint64         // requests above the connection's rate
-	Bytes        uint64         // bytes read from clients
-	Truncated    uint64         // connections whose peer closed in the middle of a frame
-	Connected    uint64         // connections the handler took
-	Ended        [causes]uint64 // connections ended, by Cause
+	Accepted     uint64                       // connections accept4(2) returned
+	AcceptErrors uint64                       // accept4(2) failures of single connections, such as ECONNABORTED
+	AcceptPauses uint64                       // times accepting paused for want of descriptors or memory; clients wait in the backlog
+	CrowdPauses  uint64                       // times accepting paused because all places for handshakes were taken
+	Requests     uint64                       // requests the handler took
+	Heartbeats   uint64                       // heartbeats consumed
+	Shed         uint64                       // requests above the connection's rate
+	Bytes        uint64                       // bytes read from clients
+	Truncated    uint64                       // connections whose peer closed in the middle of a frame
+	Connected    uint64                       // connections the handler took
+	Ended        [transport.NumReasons]uint64 // connections ended, by Reason
 
 	Handshakes int64 // gauge: handshakes going on
 	Live       int64 // gauge: connections the handler owns and a reader reads
@@ -24,7 +28,7 @@ type Counters struct {
 type counters struct {
 	accepted, acceptErrors, acceptPauses, crowdPauses    atomic.Uint64
 	requests, heartbeats, shed, bytes, truncated, opened atomic.Uint64
-	ended                                                [causes]atomic.Uint64
+	ended                                                [transport.NumReasons]atomic.Uint64
 	handshakes, live                                     atomic.Int64
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/wire"
 )
 
@@ -24,7 +25,7 @@ func newStepped(t *testing.T, cfg Config) *stepped {
 	t.Helper()
 	noLeak(t)
 	h := newShard(t)
-	cfg.Refused = func(c Conn, cause Cause) { h.refused <- gone{conn: c, cause: cause} }
+	cfg.Refused = func(c Conn, reason transport.Reason) { h.refused <- gone{conn: c, reason: reason} }
 	s, err := New(cfg, h)
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +81,8 @@ func TestHandshakeHasFiveSecondsInTotal(t *testing.T) {
 	}
 	peer.Write([]byte{0})
 	s.advance(1)
-	if g := await(t, "refusal", s.h.refused); g.cause != HandshakeTimeout {
-		t.Errorf("refused with %v", g.cause)
+	if g := await(t, "refusal", s.h.refused); g.reason != transport.ReasonHandshakeTimeout {
+		t.Errorf("refused with %v", g.reason)
 	}
 	got := make([]byte, 100)
 	n, _ := io.ReadFull(peer, got)
@@ -116,8 +117,8 @@ func TestCrowdShortensHandshakes(t *testing.T) {
 	}
 	s.connect(t)
 	s.advance(0)
-	if g := await(t, "refusal", s.h.refused); g.cause != HandshakeCrowded {
-		t.Errorf("refused with %v", g.cause)
+	if g := await(t, "refusal", s.h.refused); g.reason != transport.ReasonTooManyHandshakes {
+		t.Errorf("refused with %v", g.reason)
 	}
 	s.advance(3 * time.Second)
 	if s.over() {
@@ -136,7 +137,7 @@ func TestSilentClientIsEndedAndAHeartbeatKeepsOneAlive(t *testing.T) {
 		t.Fatal("ended early")
 	}
 	s.advance(1)
-	if g := await(t, "end", s.h.ended); g.cause != Idle || g.conn.ID != first.ID || g.requests != 0 {
+	if g := await(t, "end", s.h.ended); g.reason != transport.ReasonSilent || g.conn.ID != first.ID || g.requests != 0 {
 		t.Fatalf("ended with %+v", g)
 	}
 	s.advance(30*time.Second - 2)
@@ -144,7 +145,7 @@ func TestSilentClientIsEndedAndAHeartbeatKeepsOneAlive(t *testing.T) {
 		t.Fatal("the second client was ended early")
 	}
 	s.advance(1)
-	if g := await(t, "end", s.h.ended); g.cause != Idle || g.conn.ID != second.ID {
+	if g := await(t, "end", s.h.ended); g.reason != transport.ReasonSilent || g.conn.ID != second.ID {
 		t.Fatalf("ended with %+v", g)
 	}
 }
@@ -175,8 +176,8 @@ func TestBufferOfAnIncompleteFrameGoesWithItsConnection(t *testing.T) {
 		s.advance(0)
 		peer.Close()
 		s.advance(0)
-		if g := await(t, "end", s.h.ended); g.cause != PeerClosed {
-			t.Errorf("ended with %v", g.cause)
+		if g := await(t, "end", s.h.ended); g.reason != transport.ReasonPeerClosed {
+			t.Errorf("ended with %v", g.reason)
 		}
 	}
 	if all, unused := len(s.leftovers.bufs), len(s.leftovers.free); all != 1 || unused != 1 {

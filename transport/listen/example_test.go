@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
@@ -20,9 +21,9 @@ func (e echo) Request(c listen.Conn, r wire.Request) error {
 	return err
 }
 func (e echo) Shed(c listen.Conn, n int) {}
-func (e echo) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
+func (e echo) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	unix.Close(int(c.FD))
-	e.ended <- fmt.Sprintf("%d request, %v", requests, cause)
+	e.ended <- fmt.Sprintf("%d request, %v", requests, reason)
 }
 
 func ExampleServer() {
@@ -55,5 +56,5 @@ func ExampleServer() {
 	fmt.Println(<-handler.ended)
 	// Output:
 	// 0x30 hello
-	// 1 request, peer closed
+	// 1 request, peer_closed
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/wire"
 )
@@ -26,7 +27,7 @@ const patience = 30 * time.Second
 type gone struct {
 	conn     Conn
 	requests uint64
-	cause    Cause
+	reason   transport.Reason
 }
 
 // shard stands for the egress shard: it owns the sockets between Connect and Disconnect, answers every request with a
@@ -93,7 +94,7 @@ func (s *shard) Shed(c Conn, n int) {
 	sendAll(c.FD, bytes.Repeat([]byte(wire.ServerBusy), n))
 }
 
-func (s *shard) Disconnect(c Conn, requests uint64, cause Cause) {
+func (s *shard) Disconnect(c Conn, requests uint64, reason transport.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[c.ID] != c {
@@ -103,7 +104,7 @@ func (s *shard) Disconnect(c Conn, requests uint64, cause Cause) {
 	if err := unix.Close(int(c.FD)); err != nil {
 		s.t.Errorf("closing %v: %v", c, err)
 	}
-	s.ended <- gone{c, requests, cause}
+	s.ended <- gone{c, requests, reason}
 }
 
 func (s *shard) requests() []wire.Request {
@@ -184,7 +185,7 @@ func start(t testing.TB, cfg Config, h *shard) (*Server, string) {
 	t.Helper()
 	noLeak(t)
 	if cfg.Refused == nil {
-		cfg.Refused = func(c Conn, cause Cause) { h.refused <- gone{conn: c, cause: cause} }
+		cfg.Refused = func(c Conn, reason transport.Reason) { h.refused <- gone{conn: c, reason: reason} }
 	}
 	s, err := New(cfg, h)
 	if err != nil {

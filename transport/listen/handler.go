@@ -1,6 +1,9 @@
 package listen
 
-import "sluice/transport/wire"
+import (
+	"sluice/transport"
+	"sluice/transport/wire"
+)
 
 // Handler receives what the readers read. All calls for one connection come from one reader goroutine, one after the
 // other; with several readers different connections call at the same time.
@@ -24,7 +27,7 @@ type Handler interface {
 	Connect(c Conn) error
 
 	// Request delivers one request. It may block until there is room: that is the back-pressure, and the client feels it as
-	// a full socket. r.Body is valid only during the call. An error ends the connection with cause RequestFailed.
+	// a full socket. r.Body is valid only during the call. An error ends the connection with ReasonRequestFailed.
 	Request(c Conn, r wire.Request) error
 
 	// Shed reports that the last n requests, at most one read's, were not delivered because the connection is above its request
@@ -33,5 +36,5 @@ type Handler interface {
 
 	// Disconnect is called exactly once for each connection that Connect took, after its socket left epoll. requests is
 	// the number of Request calls that returned nil, which is the number of answers the client is still entitled to.
-	Disconnect(c Conn, requests uint64, cause Cause)
+	Disconnect(c Conn, requests uint64, reason transport.Reason)
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/wire"
 )
 
@@ -53,14 +54,14 @@ func (r *reader) begin(a arrival, now int64) {
 	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: slot, Pad: int32(rec.gen)}
 	if err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_ADD, int(a.fd), &event); err != nil {
 		r.table.remove(slot)
-		r.server.refuseArrival(a, SetupFailed)
+		r.server.refuseArrival(a, transport.ReasonSetupFailed)
 		return
 	}
 	rec.state, rec.since = handshaking, now
 	r.handshakes.push(&r.table, slot)
 	if endpoint.Open {
-		if cause := r.establish(slot, rec, now); cause != 0 {
-			r.end(slot, cause)
+		if reason := r.establish(slot, rec, now); reason != 0 {
+			r.end(slot, reason)
 		}
 		return
 	}
@@ -69,67 +70,67 @@ func (r *reader) begin(a arrival, now int64) {
 	r.nonces[slot] = nonce
 	var frame [wire.ChallengeFrameSize]byte
 	if !sendAll(a.fd, wire.AppendChallenge(frame[:0], &nonce)) {
-		r.end(slot, HandshakeLost)
+		r.end(slot, transport.ReasonHandshakeLost)
 	}
 }
 
 // handshake looks for the client's answer in data. On success the connection is established and the bytes behind the answer,
-// which are requests sent ahead, are returned; a cause other than 0 ends the connection.
-func (r *reader) handshake(slot int32, rec *record, data []byte, now int64) ([]byte, Cause) {
+// which are requests sent ahead, are returned; a reason other than 0 ends the connection.
+func (r *reader) handshake(slot int32, rec *record, data []byte, now int64) ([]byte, transport.Reason) {
 	req, size, err := wire.NextRequest(data, wire.MaxHandshake-wire.PrefixSize)
 	if err == nil && size == 0 {
 		return data, 0
 	}
-	cause := HandshakeMalformed
+	reason := transport.ReasonHandshakeMalformed
 	if err == nil && req.Tag == wire.TagChallengeResponse {
-		cause = r.verify(slot, rec, req.Body)
+		reason = r.verify(slot, rec, req.Body)
 	}
-	if cause == 0 {
+	if reason == 0 {
 		return data[size:], r.establish(slot, rec, now)
 	}
 	sendAll(rec.fd, []byte(wire.AuthFailed)) // a courtesy: the close that follows says as much
-	return nil, cause
+	return nil, reason
 }
 
 // verify checks the answer to the challenge; 0 is success.
-func (r *reader) verify(slot int32, rec *record, body []byte) Cause {
+func (r *reader) verify(slot int32, rec *record, body []byte) transport.Reason {
 	signature, public, ok := wire.ChallengeResponse(body)
 	if !ok {
-		return HandshakeMalformed
+		return transport.ReasonHandshakeMalformed
 	}
 	known, ok := r.server.keys.Load().lookup(public)
 	if !ok {
-		return UnknownKey
+		return transport.ReasonUnknownKey
 	}
 	nonce := r.nonces[slot]
 	r.signatures = max(0, r.signatures-1)
 	if !ed25519.Verify(public, nonce[:], signature) {
-		return BadSignature
+		return transport.ReasonBadSignature
 	}
 	rec.role, rec.key = known.role, known.key
 	return 0
 }
 
-// establish gives the connection to the handler. Any cause it returns must end the connection, which is still the listener's.
-func (r *reader) establish(slot int32, rec *record, now int64) Cause {
+// establish gives the connection to the handler. Any reason it returns must end the connection, which is still the listener's.
+func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason {
 	s := r.server
 	if s.cfg.Reserve != nil && !s.cfg.Reserve() {
-		return LimitReached
+		return transport.ReasonConnectionLimit
 	}
 	// ServerReady goes out before the shard owns the socket, so that one goroutine writes at any time.
-	cause := HandshakeLost
+	reason := transport.ReasonHandshakeLost
 	if sendAll(rec.fd, []byte(wire.ServerReady)) {
 		rec.id = s.nextID()
-		cause = ConnectFailed
+		reason = transport.ReasonConnectFailed
 		if s.handler.Connect(r.describe(rec)) == nil {
-			cause = 0
+			reason = 0
 		}
 	}
-	if cause != 0 {
+	if reason != 0 {
 		if s.cfg.Release != nil {
 			s.cfg.Release()
 		}
-		return cause
+		return reason
 	}
 	r.handshakes.remove(&r.table, slot)
 	delete(r.nonces, slot)

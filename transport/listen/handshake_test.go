@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/wire"
 )
@@ -34,7 +35,7 @@ func TestKnownKeyGetsItsRole(t *testing.T) {
 				t.Errorf("connected as %v, want address %s and no uid", conn, local)
 			}
 			c.Close()
-			if g := await(t, "end", h.ended); g.cause != PeerClosed || g.requests != 0 {
+			if g := await(t, "end", h.ended); g.reason != transport.ReasonPeerClosed || g.requests != 0 {
 				t.Errorf("ended with %+v", g)
 			}
 		}
@@ -74,34 +75,34 @@ func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
 	_, known := keyPair(0)
 	_, unknown := keyPair(2)
 	for _, v := range []struct {
-		name  string
-		cause Cause
-		frame func(t *testing.T, c net.Conn) []byte
+		name   string
+		reason transport.Reason
+		frame  func(t *testing.T, c net.Conn) []byte
 	}{
-		{"unknown key", UnknownKey, func(t *testing.T, c net.Conn) []byte { return answer(t, c, unknown) }},
-		{"wrong signature", BadSignature, func(t *testing.T, c net.Conn) []byte {
+		{"unknown key", transport.ReasonUnknownKey, func(t *testing.T, c net.Conn) []byte { return answer(t, c, unknown) }},
+		{"wrong signature", transport.ReasonBadSignature, func(t *testing.T, c net.Conn) []byte {
 			b := answer(t, c, known)
 			b[20] ^= 1
 			return b
 		}},
-		{"signature of another key", BadSignature, func(t *testing.T, c net.Conn) []byte {
+		{"signature of another key", transport.ReasonBadSignature, func(t *testing.T, c net.Conn) []byte {
 			b := answer(t, c, unknown)
 			copy(b[len(b)-32:], known[32:])
 			return b
 		}},
-		{"request instead of an answer", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+		{"request instead of an answer", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 1, 0x10, nil)
 		}},
-		{"answer one byte short", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+		{"answer one byte short", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 95))
 		}},
-		{"frame of 257 bytes", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+		{"frame of 257 bytes", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 257-13))[:4]
 		}},
-		{"frame of 256 bytes that is no answer", HandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+		{"frame of 256 bytes that is no answer", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 256-13))
 		}},
@@ -115,10 +116,10 @@ func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
 				if got, err := io.ReadAll(c); string(got) != wire.AuthFailed || err != nil {
 					t.Errorf("received % x, error %v", got, err)
 				}
-				if g := await(t, "refusal", h.refused); g.cause != v.cause || g.conn.ID != 0 || g.conn.FD != -1 {
-					t.Errorf("refused with %+v, want %v", g, v.cause)
+				if g := await(t, "refusal", h.refused); g.reason != v.reason || g.conn.ID != 0 || g.conn.FD != -1 {
+					t.Errorf("refused with %+v, want %v", g, v.reason)
 				}
-				if n := s.Counters().Ended[v.cause]; n != 1 {
+				if n := s.Counters().Ended[v.reason]; n != 1 {
 					t.Errorf("counted %d", n)
 				}
 			})
@@ -149,12 +150,12 @@ func TestAPeerThatLeavesDuringItsHandshakeHasACauseOfItsOwn(t *testing.T) {
 				c := raw(t, network, address)
 				before(c)
 				c.Close()
-				if g := await(t, "refusal", h.refused); g.cause != HandshakeLost {
-					t.Fatalf("%s: refused with %v", name, g.cause)
+				if g := await(t, "refusal", h.refused); g.reason != transport.ReasonHandshakeLost {
+					t.Fatalf("%s: refused with %v", name, g.reason)
 				}
 			}
 		}
-		if n := s.Counters().Ended[HandshakeLost]; n != each*uint64(len(leave)) {
+		if n := s.Counters().Ended[transport.ReasonHandshakeLost]; n != each*uint64(len(leave)) {
 			t.Errorf("counted %d", n)
 		}
 	})
@@ -265,7 +266,7 @@ func TestHeldPlacesAreTakenBackWhenOthersWait(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c := s.Counters(); c.Ended[HandshakeCrowded] == 0 || c.CrowdPauses == 0 {
+	if c := s.Counters(); c.Ended[transport.ReasonTooManyHandshakes] == 0 || c.CrowdPauses == 0 {
 		t.Errorf("nobody was ended for the crowd: %+v", c)
 	}
 }
@@ -303,15 +304,15 @@ func TestPermitsAreTakenAfterTheHandshakeAndGivenBackOnce(t *testing.T) {
 	if got, _ := io.ReadAll(refused); string(got) != wire.ServerReady {
 		t.Errorf("received % x", got)
 	}
-	if g := await(t, "refusal", h.refused); g.cause != ConnectFailed {
-		t.Errorf("refused with %v", g.cause)
+	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectFailed {
+		t.Errorf("refused with %v", g.reason)
 	}
 	dial(t, "tcp", address, client.Options{Key: trader})
 	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: trader}); err == nil {
 		t.Error("a third connection got in")
 	}
-	if g := await(t, "refusal", h.refused); g.cause != LimitReached {
-		t.Errorf("refused with %v", g.cause)
+	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectionLimit {
+		t.Errorf("refused with %v", g.reason)
 	}
 	mu.Lock()
 	defer mu.Unlock()

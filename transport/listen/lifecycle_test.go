@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/wire"
 )
@@ -45,13 +46,13 @@ func TestCloseLetsGoOfEveryConnectionOnce(t *testing.T) {
 		seen := map[uint64]bool{}
 		for range 20 {
 			g := await(t, "end", h.ended)
-			if g.cause != ServerClosed || seen[g.conn.ID] {
+			if g.reason != transport.ReasonShutdown || seen[g.conn.ID] {
 				t.Errorf("ended with %+v", g)
 			}
 			seen[g.conn.ID] = true
 		}
-		if g := await(t, "refusal", h.refused); g.cause != ServerClosed || len(h.ended)+len(h.refused) != 0 {
-			t.Errorf("refused with %v, and %d ends too many", g.cause, len(h.ended)+len(h.refused))
+		if g := await(t, "refusal", h.refused); g.reason != transport.ReasonShutdown || len(h.ended)+len(h.refused) != 0 {
+			t.Errorf("refused with %v, and %d ends too many", g.reason, len(h.ended)+len(h.refused))
 		}
 		if _, err := io.ReadAll(shaking); err != nil {
 			t.Error(err)
@@ -106,7 +107,7 @@ func TestCloseReportsAHandlerThatDoesNotReturn(t *testing.T) {
 		t.Errorf("Close says %v", err)
 	}
 	close(leave)
-	if g := await(t, "end", h.ended); g.cause != ServerClosed || g.requests != 1 {
+	if g := await(t, "end", h.ended); g.reason != transport.ReasonShutdown || g.requests != 1 {
 		t.Errorf("ended with %+v", g)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/wire"
 )
 
@@ -210,7 +211,7 @@ func (r *reader) step(now int64) {
 func (r *reader) expire(now int64) {
 	r.signatures = signaturesPerRun
 	for range expiriesPerRun {
-		slot, cause := r.due(now)
+		slot, reason := r.due(now)
 		if slot == none {
 			return
 		}
@@ -223,21 +224,21 @@ func (r *reader) expire(now int64) {
 		if rec.state == handshaking {
 			sendAll(rec.fd, []byte(wire.AuthFailed)) // a courtesy: the close that follows says as much
 		}
-		r.end(slot, cause)
+		r.end(slot, reason)
 	}
 }
 
 // due is a connection whose deadline has passed, and what to call it.
-func (r *reader) due(now int64) (int32, Cause) {
+func (r *reader) due(now int64) (int32, transport.Reason) {
 	if slot := r.handshakes.head; slot != none {
 		if age := now - r.table.at(slot).since; age >= int64(r.server.cfg.HandshakeTimeout) {
-			return slot, HandshakeTimeout
+			return slot, transport.ReasonHandshakeTimeout
 		} else if age >= r.handshakeTime() {
-			return slot, HandshakeCrowded
+			return slot, transport.ReasonTooManyHandshakes
 		}
 	}
 	if slot := r.live.head; slot != none && now-r.table.at(slot).since >= int64(r.server.cfg.IdleTimeout) {
-		return slot, Idle
+		return slot, transport.ReasonSilent
 	}
 	return none, 0
 }
@@ -250,12 +251,12 @@ func (r *reader) closeAll() {
 	r.inbox = nil
 	r.mu.Unlock()
 	for _, a := range arrivals {
-		r.server.refuseArrival(a, ServerClosed)
+		r.server.refuseArrival(a, transport.ReasonShutdown)
 	}
 	for r.handshakes.head != none {
-		r.end(r.handshakes.head, ServerClosed)
+		r.end(r.handshakes.head, transport.ReasonShutdown)
 	}
 	for r.live.head != none {
-		r.end(r.live.head, ServerClosed)
+		r.end(r.live.head, transport.ReasonShutdown)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/wire"
 )
@@ -45,7 +46,7 @@ func TestRequestsArriveByteByByte(t *testing.T) {
 			}
 		}
 		c.Close()
-		if g := await(t, "end", h.ended); g.requests != 5 || g.cause != PeerClosed {
+		if g := await(t, "end", h.ended); g.requests != 5 || g.reason != transport.ReasonPeerClosed {
 			t.Errorf("ended with %+v", g)
 		}
 	})
@@ -56,20 +57,20 @@ func TestFramesOutsideTheLimitEndTheConnection(t *testing.T) {
 		name   string
 		limit  int
 		stream []byte
-		cause  Cause
+		reason transport.Reason
 		taken  uint64
 	}{
-		{"a request of the limit is delivered", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1015)), PeerClosed, 1},
-		{"one byte above the limit", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1016)), FrameTooLong, 0},
-		{"10,000 bytes", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), FrameTooLong, 0},
-		{"10,000 bytes where they are allowed", 10009, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), PeerClosed, 1},
+		{"a request of the limit is delivered", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1015)), transport.ReasonPeerClosed, 1},
+		{"one byte above the limit", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1016)), transport.ReasonFrameTooLong, 0},
+		{"10,000 bytes", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), transport.ReasonFrameTooLong, 0},
+		{"10,000 bytes where they are allowed", 10009, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), transport.ReasonPeerClosed, 1},
 		{"200,000 bytes, above the read buffer, where they are allowed", 1 << 18,
-			wire.AppendRequest(nil, 1, 0x10, make([]byte, 200000)), PeerClosed, 1},
-		{"a length without room for the tag", 0, []byte{8, 0, 0, 0}, FrameMalformed, 0},
-		{"a heartbeat with a body", 0, wire.AppendRequest(nil, 0, wire.TagHeartbeat, []byte{1}), FrameMalformed, 0},
+			wire.AppendRequest(nil, 1, 0x10, make([]byte, 200000)), transport.ReasonPeerClosed, 1},
+		{"a length without room for the tag", 0, []byte{8, 0, 0, 0}, transport.ReasonFrameMalformed, 0},
+		{"a heartbeat with a body", 0, wire.AppendRequest(nil, 0, wire.TagHeartbeat, []byte{1}), transport.ReasonFrameMalformed, 0},
 		{"a good request before a bad length", 0,
-			append(wire.AppendRequest(nil, 1, 0x10, nil), 0xff, 0xff, 0xff, 0xff), FrameTooLong, 1},
-		{"the middle of a frame", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 50))[:20], PeerClosed, 0},
+			append(wire.AppendRequest(nil, 1, 0x10, nil), 0xff, 0xff, 0xff, 0xff), transport.ReasonFrameTooLong, 1},
+		{"the middle of a frame", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 50))[:20], transport.ReasonPeerClosed, 0},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
@@ -78,8 +79,8 @@ func TestFramesOutsideTheLimitEndTheConnection(t *testing.T) {
 				c := raw(t, network, address)
 				_, _ = c.Write(v.stream) // fails when the server was quicker to close
 				c.(interface{ CloseWrite() error }).CloseWrite()
-				if g := await(t, "end", h.ended); g.cause != v.cause || g.requests != v.taken {
-					t.Errorf("ended with %v after %d requests, want %v after %d", g.cause, g.requests, v.cause, v.taken)
+				if g := await(t, "end", h.ended); g.reason != v.reason || g.requests != v.taken {
+					t.Errorf("ended with %v after %d requests, want %v after %d", g.reason, g.requests, v.reason, v.taken)
 				}
 			})
 		})
@@ -109,8 +110,8 @@ func TestHalfClosedClientGetsTheAnswersToAllItSent(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := await(t, "end", h.ended)
-		if g.cause != PeerClosed || g.requests != sent {
-			t.Errorf("ended with %v after %d requests", g.cause, g.requests)
+		if g.reason != transport.ReasonPeerClosed || g.requests != sent {
+			t.Errorf("ended with %v after %d requests", g.reason, g.requests)
 		}
 		for range sent {
 			expect(t, c, wire.TagBatchEnd)
@@ -138,8 +139,8 @@ func TestErrorOfTheHandlerEndsTheConnection(t *testing.T) {
 		c.Send(uint64(i+1), 0x10, nil)
 	}
 	c.Flush()
-	if g := await(t, "end", h.ended); g.cause != RequestFailed || g.requests != 2 {
-		t.Errorf("ended with %v after %d requests", g.cause, g.requests)
+	if g := await(t, "end", h.ended); g.reason != transport.ReasonRequestFailed || g.requests != 2 {
+		t.Errorf("ended with %v after %d requests", g.reason, g.requests)
 	}
 }
 
@@ -165,8 +166,8 @@ func TestShutDownClientExecutesNothingMore(t *testing.T) {
 	c.Send(2, 0x10, nil)
 	c.Flush()
 	close(more)
-	if g := await(t, "end", h.ended); g.requests != 1 || g.cause != LocalShutdown && g.cause != PeerReset {
-		t.Errorf("ended with %v after %d requests", g.cause, g.requests)
+	if g := await(t, "end", h.ended); g.requests != 1 || g.reason != transport.ReasonLocalShutdown && g.reason != transport.ReasonPeerReset {
+		t.Errorf("ended with %v after %d requests", g.reason, g.requests)
 	}
 }
 
@@ -177,8 +178,8 @@ func TestResetIsNotTakenForAClose(t *testing.T) {
 	await(t, "connection", h.connected)
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
-	if g := await(t, "end", h.ended); g.cause != PeerReset {
-		t.Errorf("ended with %v", g.cause)
+	if g := await(t, "end", h.ended); g.reason != transport.ReasonPeerReset {
+		t.Errorf("ended with %v", g.reason)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/transport"
 )
 
 // Server listens on endpoints, brings clients through the handshake and delivers their requests to a Handler.
@@ -139,7 +141,7 @@ func (s *Server) StopAccepting() {
 	})
 }
 
-// Close stops accepting, takes every connection out of epoll, calls Disconnect with cause ServerClosed for each that the
+// Close stops accepting, takes every connection out of epoll, calls Disconnect with ReasonShutdown for each that the
 // handler owns, closes the others, and ends all goroutines. Sockets the handler owns stay open: it can still send. A
 // handler that does not return within Config.CloseTimeout is reported as an error. Later calls return the same.
 func (s *Server) Close() error {
@@ -226,20 +228,20 @@ func (s *Server) wakeReaders() {
 }
 
 // refuseArrival closes a socket that never got into a reader's table.
-func (s *Server) refuseArrival(a arrival, cause Cause) {
+func (s *Server) refuseArrival(a arrival, reason transport.Reason) {
 	s.handshakeDone()
 	rec := record{fd: a.fd, uid: a.uid, addr: a.addr, port: a.port}
 	s.refuse(Conn{
 		FD: a.fd, UID: a.uid, Remote: rec.remote(), Listener: s.cfg.Endpoints[a.endpoint].Name,
-	}, cause)
+	}, reason)
 }
 
 // refuse closes a socket the handler never owned and says so.
-func (s *Server) refuse(c Conn, cause Cause) {
-	s.counters.ended[cause].Add(1)
+func (s *Server) refuse(c Conn, reason transport.Reason) {
+	s.counters.ended[reason].Add(1)
 	unix.Close(int(c.FD))
 	if s.cfg.Refused != nil {
 		c.FD = -1
-		s.cfg.Refused(c, cause)
+		s.cfg.Refused(c, reason)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"sluice/telemetry"
 	"sluice/telemetry/otel"
 	"sluice/transport"
-	"sluice/transport/listen"
 )
 
 // scraped lists the metrics of a running server that has served a client, as Prometheus sees them: name, and the labels of
@@ -102,11 +101,11 @@ func TestEveryCloseReasonHasALineInTheRunbook(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{}
-	for r := transport.ReasonPeerClosed; r < transport.ReasonCount; r++ {
+	for r := transport.ReasonPeerClosed; r < transport.NumCloseReasons; r++ {
 		want[fmt.Sprint(uint8(r))] = r.String()
 	}
-	for c := listen.HandshakeTimeout; c <= listen.SetupFailed; c++ {
-		want[fmt.Sprint(uint8(c))] = strings.ReplaceAll(c.String(), " ", "_")
+	for r := transport.ReasonHandshakeTimeout; r <= transport.ReasonSetupFailed; r++ {
+		want[fmt.Sprint(uint8(r))] = r.String()
 	}
 	for _, row := range regexp.MustCompile(`(?m)^\| ([0-9]+) \| ([^|]*) \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(string(text), -1) {
 		number, name, meaning, remedy := row[1], row[2], row[3], row[4]

@@ -208,12 +208,12 @@ func (h *handler) Request(c listen.Conn, req wire.Request) error {
 
 func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error means that the pipeline is ending
 
-func (h *handler) Disconnect(c listen.Conn, requests uint64, cause listen.Cause) {
+func (h *handler) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	why := transport.ReasonOther
-	switch cause {
-	case listen.PeerClosed, listen.ServerClosed, listen.RequestFailed:
+	switch reason {
+	case transport.ReasonPeerClosed, transport.ReasonShutdown, transport.ReasonRequestFailed:
 		why = transport.ReasonPeerClosed
-	case listen.PeerReset:
+	case transport.ReasonPeerReset:
 		why = transport.ReasonPeerReset
 	}
 	h.pipeline.Disconnect(c.ID, requests, why)
