@@ -25,5 +25,6 @@
 //   - I11: an encoder's error or panic costs one connection; any other panic ends the pipeline and names the actor.
 //
 // Start reading at Pipeline (pipeline.go, lifecycle.go), then gate, encoder and control, each in
-// the file of its name, and internal/shard for what sends. internal/run owns the goroutines.
+// the file of its name, and internal/shard for what sends. internal/run owns the goroutines. The
+// transcripts in testdata/gate_*.txt show the gate at work, command by command.
 package actors
