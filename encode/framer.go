@@ -23,7 +23,7 @@ const (
 type Framer[R, Q any] struct {
 	encoder  Encoder[R, Q]
 	maxFrame int
-	claim    int // Room
+	room     int // result of Room
 	calling  call
 }
 
@@ -36,12 +36,12 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], er
 	if maxFrame < headerLen || maxFrame > MaxFrameLimit {
 		return nil, fmt.Errorf("encode: maximum frame size of %d bytes: want %d to %d", maxFrame, headerLen, MaxFrameLimit)
 	}
-	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame, claim: maxFrame + len(BatchEnd)}, nil
+	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame, room: maxFrame + len(BatchEnd)}, nil
 }
 
 // Room returns how many bytes one slot may take at most: a frame of the largest size and BatchEnd. The buffers given
 // to Report and Query have at least so much free capacity.
-func (f *Framer[R, Q]) Room() int { return f.claim }
+func (f *Framer[R, Q]) Room() int { return f.room }
 
 // Report appends the frame of a report to dst, and BatchEnd if it is the last of its request. On success the result
 // begins with dst, in the same memory; nothing was allocated. On an error it is dst itself, and the bytes behind it are
@@ -55,13 +55,13 @@ func (f *Framer[R, Q]) Room() int { return f.claim }
 //
 // It panics if dst has less free capacity than Room, because the caller claims that space before it asks.
 func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) {
-	if cap(dst)-len(dst) < f.claim {
-		f.narrow(dst)
+	if cap(dst)-len(dst) < f.room {
+		f.panicNoRoom(dst)
 	}
 	room := dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
 	f.calling = callReport
 	frame, err := f.encoder.AppendReport(room, report)
-	if err != nil || !f.whole(room, frame) {
+	if err != nil || !f.wellFormed(room, frame) {
 		err = f.fault(room, frame, err)
 		f.calling = callNone
 		return dst, err
@@ -72,13 +72,13 @@ func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) 
 
 // Query does for the result of a query what Report does for a report.
 func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
-	if cap(dst)-len(dst) < f.claim {
-		f.narrow(dst)
+	if cap(dst)-len(dst) < f.room {
+		f.panicNoRoom(dst)
 	}
 	room := dst[len(dst) : len(dst) : len(dst)+f.maxFrame]
 	f.calling = callQuery
 	frame, err := f.encoder.AppendQuery(room, query)
-	if err != nil || !f.whole(room, frame) {
+	if err != nil || !f.wellFormed(room, frame) {
 		err = f.fault(room, frame, err)
 		f.calling = callNone
 		return dst, err
@@ -115,15 +115,15 @@ func (c call) String() string {
 	return [...]string{callNone: "", callReport: "report", callQuery: "query"}[c]
 }
 
-// narrow panics because dst has less than Room free.
-func (f *Framer[R, Q]) narrow(dst []byte) {
+// panicNoRoom panics because dst has less than Room free.
+func (f *Framer[R, Q]) panicNoRoom(dst []byte) {
 	panic(fmt.Sprintf("encode: %d bytes free behind dst (length %d, capacity %d), and a slot may take %d: claim Room() first",
-		cap(dst)-len(dst), len(dst), cap(dst), f.claim))
+		cap(dst)-len(dst), len(dst), cap(dst), f.room))
 }
 
-// whole reports whether the encoder returned a frame as it should be, in the room it was given. Addresses are compared,
+// wellFormed reports whether the encoder returned a frame as it should be, in the room it was given. Addresses are compared,
 // never followed: equal ones mean that the frame begins where the room does, and then its length keeps it inside.
-func (f *Framer[R, Q]) whole(room, frame []byte) bool {
+func (f *Framer[R, Q]) wellFormed(room, frame []byte) bool {
 	return len(frame) >= headerLen && len(frame) <= f.maxFrame && unsafe.SliceData(frame) == unsafe.SliceData(room) &&
 		binary.LittleEndian.Uint32(frame) == uint32(len(frame)-prefixLen) && frame[prefixLen] >= TagApplication
 }

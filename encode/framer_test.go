@@ -12,15 +12,15 @@ import (
 	"sluice/encode"
 )
 
-// function is an encoder that does whatever the test wants, for both payloads.
-type function func(dst []byte) ([]byte, error)
+// encoderFunc is an encoder that does whatever the test wants, for both payloads.
+type encoderFunc func(dst []byte) ([]byte, error)
 
-func (f function) AppendReport(dst []byte, report *int) ([]byte, error) {
+func (f encoderFunc) AppendReport(dst []byte, report *int) ([]byte, error) {
 	_ = *report // panics without one
 	return f(dst)
 }
 
-func (f function) AppendQuery(dst []byte, _ *struct{}) ([]byte, error) { return f(dst) }
+func (f encoderFunc) AppendQuery(dst []byte, _ *struct{}) ([]byte, error) { return f(dst) }
 
 // frame returns a well-formed frame of the given whole size.
 func frame(size int) []byte {
@@ -30,7 +30,7 @@ func frame(size int) []byte {
 	return b
 }
 
-func newFramer(t testing.TB, f function, maxFrame int) *encode.Framer[int, struct{}] {
+func newFramer(t testing.TB, f encoderFunc, maxFrame int) *encode.Framer[int, struct{}] {
 	t.Helper()
 	framer, err := encode.NewFramer(encode.Encoder[int, struct{}](f), maxFrame)
 	if err != nil {
@@ -40,7 +40,7 @@ func newFramer(t testing.TB, f function, maxFrame int) *encode.Framer[int, struc
 }
 
 // both runs a test for the two payloads.
-func both(t *testing.T, f function, maxFrame int,
+func both(t *testing.T, f encoderFunc, maxFrame int,
 	test func(t *testing.T, payload string, room int, call func(dst []byte, last bool) ([]byte, error))) {
 	t.Helper()
 	framer := newFramer(t, f, maxFrame)
@@ -135,7 +135,7 @@ func TestGoodFramesGoOutWhole(t *testing.T) {
 func TestMistakesOfTheEncoderLetNothingOut(t *testing.T) {
 	for _, test := range []struct {
 		name    string
-		encoder function
+		encoder encoderFunc
 		reason  string // part of the error's text
 		kind    any    // pointer to the error type that is expected, or nil
 	}{
@@ -256,7 +256,7 @@ func TestNewFramerNamesWhatIsWrong(t *testing.T) {
 		t.Errorf("nil encoder: error is %v", err)
 	}
 	for _, size := range []int{-1, 0, 4, 1<<20 + 1} {
-		_, err := encode.NewFramer(encode.Encoder[int, struct{}](function(explode)), size)
+		_, err := encode.NewFramer(encode.Encoder[int, struct{}](encoderFunc(explode)), size)
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprint(size)) || !strings.Contains(err.Error(), "5 to 1048576") {
 			t.Errorf("frames of %d bytes: error is %v", size, err)
 		}
