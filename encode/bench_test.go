@@ -22,7 +22,8 @@ func BenchmarkReport(b *testing.B) {
 	}
 }
 
-// BenchmarkEncoderAlone is what Report costs without the framer: the interface call and the encoding.
+// BenchmarkEncoderAlone is the cost of Report without the framer: the interface call and the
+// encoding.
 func BenchmarkEncoderAlone(b *testing.B) {
 	b.ReportAllocs()
 	var encoder encode.Encoder[trade, int] = tradeEncoder{}
@@ -35,7 +36,8 @@ func BenchmarkEncoderAlone(b *testing.B) {
 	}
 }
 
-// BenchmarkRefusal is what a client pays for once, because it ends the connection.
+// BenchmarkRefusal is the cost of an encoder's panic, which a client causes once, because it ends
+// the connection.
 func BenchmarkRefusal(b *testing.B) {
 	b.ReportAllocs()
 	framer := newFramer(b, func([]byte) ([]byte, error) { panic("no") }, encode.DefaultMaxFrame)

@@ -10,7 +10,7 @@ import (
 	"sluice/encode"
 )
 
-func TestControlFramesMatchTheGoldenBytes(t *testing.T) {
+func TestControlFramesMatchGoldenFile(t *testing.T) {
 	frames := map[string]struct {
 		tag   byte
 		frame string
@@ -50,7 +50,7 @@ func TestControlFramesMatchTheGoldenBytes(t *testing.T) {
 	}
 }
 
-func TestTagsAreTheProtocolsNumbers(t *testing.T) {
+func TestTagsHaveTheirProtocolNumbers(t *testing.T) {
 	tags := []int{encode.TagHeartbeat, encode.TagBatchEnd, encode.TagEngineError, encode.TagServerBusy,
 		encode.TagChallenge, encode.TagChallengeResponse, encode.TagAuthFailed, encode.TagServerReady}
 	for i, tag := range tags {

@@ -1,9 +1,10 @@
-// Package encode turns the application's outputs into the bytes a client receives, and keeps the application's encoder
-// from harming anybody but the one client its mistake belongs to.
+// Package encode turns the application's outputs into the bytes that a client receives. It limits
+// the effect of an encoder's mistake to the one client whose output it was.
 //
-// The application implements [Encoder]: one method per payload, each appending one frame to the buffer it is given.
-// The pipeline calls it through a [Framer], which hands out exactly the space a frame may take, checks what came back,
-// adds the end of the answer, and turns errors, panics and malformed frames into error values.
+// The application implements [Encoder]: one method per payload, each appending one frame to the
+// buffer it is given. The pipeline calls it through a [Framer], which gives it exactly the space a
+// frame may take, checks the result, adds BatchEnd after the last frame of a response, and turns
+// errors, panics and malformed frames into error values.
 //
 //	                          room of the frame ring's record, claimed by the caller
 //	     dst ................ |<------------ maxFrame ------------>|<- 5 ->|
@@ -14,12 +15,12 @@
 //	 or moves these bytes     and body    or up  own layout         this slot is the last
 //
 // Promises:
-//   - A slot becomes one payload frame, followed by BatchEnd if it is the last of its request, or nothing at all
-//     (R16, invariant I13). On an error the caller gets dst back as it was.
-//   - The encoder sees the space of its own frame and nothing before it, so no mistake of its can change the connection
-//     a record is addressed to, or another record (I4).
-//   - A frame that goes out is at most maxFrame bytes, its length prefix is true and its tag is one of the
-//     application's, so a client's framing cannot be lost by an encoder's mistake (R17).
+//   - A slot becomes one payload frame, followed by BatchEnd if it is the last of its request, or
+//     nothing at all (R16, invariant I13). On an error the caller gets dst back unchanged.
+//   - The encoder sees the space of its own frame and nothing before it, so its mistakes cannot change
+//     the connection a record is addressed to, or another record (I4).
+//   - A frame that is sent has at most maxFrame bytes, a correct length prefix and a tag of the
+//     application, so an encoder's mistake cannot break a client's framing (R17).
 //   - An encoder that panics costs one connection, not the actor (R17, I11).
 //   - Encoding a slot allocates nothing; only errors do.
 //   - The frames of the transport itself are constants (R18).

@@ -14,26 +14,27 @@ func (e *TooLargeError) Error() string {
 		e.Payload, e.Size, e.Limit)
 }
 
-// BadFrameError reports an encoder's output that is not one well-formed frame in the buffer it was given. It means
-// that the encoder is wrong, whatever the payload was.
+// BadFrameError reports an encoder's output that is not one well-formed frame in the buffer it was
+// given. The encoder is at fault, whatever the payload was.
 type BadFrameError struct {
 	Payload string // "report" or "query"
 	Size    int    // bytes the encoder returned
-	Reason  string // what is wrong with them
+	Reason  string // description of what is wrong with them
 }
 
 func (e *BadFrameError) Error() string {
 	return fmt.Sprintf("encode: encoder returned a bad frame of %d bytes for a %s: %s", e.Size, e.Payload, e.Reason)
 }
 
-// PanicError reports that the encoder panicked. If the value it panicked with is an error, Unwrap returns it.
+// PanicError reports that the encoder panicked. If the value it panicked with is an error, Unwrap
+// returns it.
 type PanicError struct {
 	Payload string // "report" or "query"
-	Value   any    // what the encoder panicked with
+	Value   any    // value of the panic
 	Stack   []byte // the goroutine's stack at the panic, as runtime/debug.Stack prints it
 }
 
-// Error names the value but not the stack, which the caller logs on its own.
+// Error names the value but not the stack, which the caller logs separately.
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("encode: encoder panicked on a %s: %v", e.Payload, e.Value)
 }

@@ -31,7 +31,8 @@ func (tradeEncoder) AppendQuery(dst []byte, query *int) ([]byte, error) {
 	return binary.LittleEndian.AppendUint64(dst, uint64(*query)), nil
 }
 
-// The caller claims room for one slot, has it filled, and keeps only what was used.
+// The caller claims room for one slot, lets the framer fill it, and keeps only the part that was
+// used.
 func Example() {
 	framer, err := encode.NewFramer[trade, int](tradeEncoder{}, encode.DefaultMaxFrame)
 	if err != nil {
@@ -40,11 +41,11 @@ func Example() {
 	}
 	claimed := make([]byte, framer.Room())
 
-	answer, _ := framer.Report(claimed[:0], &trade{Price: 100, Quantity: 7}, true)
-	fmt.Printf("% x\n", answer)
+	response, _ := framer.Report(claimed[:0], &trade{Price: 100, Quantity: 7}, true)
+	fmt.Printf("% x\n", response)
 
-	answer, err = framer.Report(claimed[:0], &trade{Price: 100, Quantity: 5000}, true)
-	fmt.Println(len(answer), err)
+	response, err = framer.Report(claimed[:0], &trade{Price: 100, Quantity: 5000}, true)
+	fmt.Println(len(response), err)
 	// Output:
 	// 09 00 00 00 30 64 00 00 00 07 00 00 00 01 00 00 00 02
 	// 0 encode: encoder refused a report: quantity 5000 is more than 1000

@@ -9,17 +9,17 @@ import (
 )
 
 const (
-	// DefaultMaxFrame is the usual limit of one payload frame, in bytes.
+	// DefaultMaxFrame is the default limit of one payload frame, in bytes.
 	DefaultMaxFrame = 512
 	// MaxFrameLimit is the largest limit that can be configured: 1 MiB.
 	MaxFrameLimit = 1 << 20
 
-	prefixLen = 4             // the length prefix
-	headerLen = prefixLen + 1 // and the tag
+	prefixLen = 4             // length prefix
+	headerLen = prefixLen + 1 // length prefix and tag
 )
 
-// Framer calls an Encoder and lets out nothing but whole, well-formed frames. It belongs to one goroutine because the
-// Encoder does.
+// Framer calls an Encoder and returns only whole, well-formed frames. It belongs to one goroutine
+// because the Encoder does.
 type Framer[R, Q any] struct {
 	encoder  Encoder[R, Q]
 	maxFrame int
@@ -27,8 +27,8 @@ type Framer[R, Q any] struct {
 	calling  call
 }
 
-// NewFramer makes a framer for payload frames of at most maxFrame bytes, length prefix and tag included: 5 to
-// MaxFrameLimit.
+// NewFramer returns a framer for payload frames of at most maxFrame bytes, length prefix and tag
+// included: 5 to MaxFrameLimit.
 func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], error) {
 	if encoder == nil {
 		return nil, errors.New("encode: no encoder: the application must supply one")
@@ -39,21 +39,24 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], er
 	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame, room: maxFrame + len(BatchEnd)}, nil
 }
 
-// Room returns how many bytes one slot may take at most: a frame of the largest size and BatchEnd. The buffers given
-// to Report and Query have at least so much free capacity.
+// Room returns the largest number of bytes that one slot can take: a frame of the largest size and
+// BatchEnd. The buffers passed to Report and Query must have at least that much free capacity.
 func (f *Framer[R, Q]) Room() int { return f.room }
 
-// Report appends the frame of a report to dst, and BatchEnd if it is the last of its request. On success the result
-// begins with dst, in the same memory; nothing was allocated. On an error it is dst itself, and the bytes behind it are
-// undefined. The error is a *TooLargeError, a *BadFrameError, or wraps what the encoder returned.
+// Report appends the frame of a report to dst, and BatchEnd if it is the last of its request. On
+// success the result begins with dst, in the same memory; nothing was allocated. On an error it is
+// dst itself, and the bytes behind it are undefined. The error is a *TooLargeError, a
+// *BadFrameError, or wraps the encoder's error.
 //
-// The encoder gets an empty buffer that begins behind dst and is capped, so that it can reach neither the bytes before it
-// nor the space of BatchEnd; one that outgrows it ends up in other memory, where that is seen.
+// The encoder gets an empty buffer that begins behind dst and whose capacity is limited, so that it
+// can reach neither the bytes before it nor the space of BatchEnd. If it appends more, the result
+// is in other memory, which Report detects.
 //
-// A panic of the encoder passes through. The caller recovers it in a function that it deferred for many answers, because a
-// guard of its own would cost each as much as the rest of Report, and gives the value to Caught.
+// Report does not recover a panic of the encoder. The caller recovers it in a function that it
+// deferred once for many slots, because a deferred function for each would cost as much as the rest
+// of Report, and passes the value to Caught.
 //
-// It panics if dst has less free capacity than Room, because the caller claims that space before it asks.
+// It panics if dst has less free capacity than Room: the caller must claim that space first.
 func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) {
 	if cap(dst)-len(dst) < f.room {
 		f.panicNoRoom(dst)
@@ -87,9 +90,10 @@ func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
 	return finish(dst, len(frame), last), nil
 }
 
-// Caught makes a *PanicError of what the encoder panicked with: value is what recover returned, in a function deferred by
-// the goroutine that called Report or Query. If the encoder was not running it is not to blame, and Caught panics with value
-// again; nil stays nil.
+// Caught returns a *PanicError for a panic of the encoder. value is the result of recover in a
+// function deferred by the goroutine that called Report or Query. If the encoder was not running,
+// the panic is not the encoder's, and Caught panics with value again. If value is nil, Caught
+// returns nil.
 func (f *Framer[R, Q]) Caught(value any) error {
 	if value == nil {
 		return nil
@@ -102,7 +106,7 @@ func (f *Framer[R, Q]) Caught(value any) error {
 	return &PanicError{Payload: payload, Value: value, Stack: debug.Stack()}
 }
 
-// call says which of the encoder's methods runs, or whose result is being looked at.
+// call identifies the method of the encoder that is running or whose result is being checked.
 type call uint8
 
 const (
@@ -121,15 +125,17 @@ func (f *Framer[R, Q]) panicNoRoom(dst []byte) {
 		cap(dst)-len(dst), len(dst), cap(dst), f.room))
 }
 
-// wellFormed reports whether the encoder returned a frame as it should be, in the room it was given. Addresses are compared,
-// never followed: equal ones mean that the frame begins where the room does, and then its length keeps it inside.
+// wellFormed reports whether the encoder returned a well-formed frame in the room it was given.
+// Addresses are compared, never dereferenced: if they are equal, the frame begins where the room
+// does, and its length keeps it inside.
 func (f *Framer[R, Q]) wellFormed(room, frame []byte) bool {
 	return len(frame) >= headerLen && len(frame) <= f.maxFrame && unsafe.SliceData(frame) == unsafe.SliceData(room) &&
 		binary.LittleEndian.Uint32(frame) == uint32(len(frame)-prefixLen) && frame[prefixLen] >= TagApplication
 }
 
-// fault says what is wrong: the encoder returned an error, or a frame that is not whole. It runs while the encoder counts as
-// running, because it calls the Error method of an error that is not ours.
+// fault returns the error: the encoder returned one, or a frame that is not well-formed. The
+// encoder still counts as running, because fault calls the Error method of the encoder's error,
+// which may panic.
 func (f *Framer[R, Q]) fault(room, frame []byte, refused error) error {
 	payload := f.calling.String()
 	if refused != nil {
@@ -145,7 +151,7 @@ func (f *Framer[R, Q]) fault(room, frame []byte, refused error) error {
 	case unsafe.SliceData(frame) != unsafe.SliceData(room):
 		reason = "it is not in the buffer the encoder was given"
 	case binary.LittleEndian.Uint32(frame) != uint32(len(frame)-prefixLen):
-		reason = fmt.Sprintf("its length prefix says %d and %d bytes follow it",
+		reason = fmt.Sprintf("its length prefix says %d but %d bytes follow it",
 			binary.LittleEndian.Uint32(frame), len(frame)-prefixLen)
 	default:
 		reason = fmt.Sprintf("tag %#02x is not the application's: want %#02x or above", frame[prefixLen], TagApplication)
@@ -153,7 +159,8 @@ func (f *Framer[R, Q]) fault(room, frame []byte, refused error) error {
 	return &BadFrameError{Payload: payload, Size: len(frame), Reason: reason}
 }
 
-// finish extends dst over the frame that was checked, and ends the answer if it is the last.
+// finish extends dst over the checked frame, and appends BatchEnd if it is the last of the
+// response.
 func finish(dst []byte, frame int, last bool) []byte {
 	end := len(dst) + frame
 	if !last {

@@ -12,11 +12,11 @@ import (
 	"sluice/encode"
 )
 
-// encoderFunc is an encoder that does whatever the test wants, for both payloads.
+// encoderFunc is an encoder that calls the test's function, for both payloads.
 type encoderFunc func(dst []byte) ([]byte, error)
 
 func (f encoderFunc) AppendReport(dst []byte, report *int) ([]byte, error) {
-	_ = *report // panics without one
+	_ = *report // panics if it is nil
 	return f(dst)
 }
 
@@ -39,7 +39,7 @@ func newFramer(t testing.TB, f encoderFunc, maxFrame int) *encode.Framer[int, st
 	return framer
 }
 
-// both runs a test for the two payloads.
+// both runs a test for each of the two payloads.
 func both(t *testing.T, f encoderFunc, maxFrame int,
 	test func(t *testing.T, payload string, room int, call func(dst []byte, last bool) ([]byte, error))) {
 	t.Helper()
@@ -55,7 +55,7 @@ func both(t *testing.T, f encoderFunc, maxFrame int,
 	})
 }
 
-// report asks for a report and catches the encoder's panic, as the caller of a framer has to.
+// report encodes a report and recovers the encoder's panic, as the caller of a framer must.
 func report[R, Q any](framer *encode.Framer[R, Q], dst []byte, report *R, last bool) (out []byte, err error) {
 	defer catch(framer, dst, &out, &err)
 	return framer.Report(dst, report, last)
@@ -67,14 +67,14 @@ func catch[R, Q any](framer *encode.Framer[R, Q], dst []byte, out *[]byte, err *
 	}
 }
 
-func TestAPanicThatIsNotTheEncodersPassesThrough(t *testing.T) {
+func TestPanicOutsideEncoderIsNotCaught(t *testing.T) {
 	framer := newFramer(t, func(dst []byte) ([]byte, error) { return append(dst, frame(9)...), nil }, 64)
 	for name, before := range map[string]func(){
-		"before the first answer": func() {},
-		"after an answer":         func() { framer.Report(make([]byte, 0, framer.Room()), new(int), false) },
+		"before the first report": func() {},
+		"after a report":          func() { framer.Report(make([]byte, 0, framer.Room()), new(int), false) },
 		"after a panic of the encoder": func() {
 			if _, err := report(framer, make([]byte, 0, framer.Room()), nil, false); !errors.As(err, new(*encode.PanicError)) {
-				t.Errorf("a report that is none: %v, want the encoder's panic", err)
+				t.Errorf("a nil report: %v, want the encoder's panic", err)
 			}
 		},
 	} {
@@ -82,12 +82,12 @@ func TestAPanicThatIsNotTheEncodersPassesThrough(t *testing.T) {
 		func() {
 			defer func() {
 				if value := recover(); value != io.ErrClosedPipe {
-					t.Errorf("%s: recovered %v, want what our own code panicked with", name, value)
+					t.Errorf("%s: recovered %v, want the value that the test panicked with", name, value)
 				}
 			}()
 			defer func() {
 				if err := framer.Caught(recover()); err != nil {
-					t.Errorf("%s: the encoder is blamed: %v", name, err)
+					t.Errorf("%s: attributed to the encoder: %v", name, err)
 				}
 			}()
 			panic(io.ErrClosedPipe)
@@ -95,17 +95,17 @@ func TestAPanicThatIsNotTheEncodersPassesThrough(t *testing.T) {
 	}
 }
 
-func TestGoodFramesGoOutWhole(t *testing.T) {
+func TestWellFormedFramesAreReturnedUnchanged(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		size     int
 		maxFrame int
 		last     bool
 	}{
-		{"a frame in the middle of an answer stands alone", 64, 512, false},
-		{"the last frame of an answer carries BatchEnd", 64, 512, true},
+		{"a frame in the middle of a response has no BatchEnd", 64, 512, false},
+		{"the last frame of a response is followed by BatchEnd", 64, 512, true},
 		{"the smallest frame is a prefix and a tag", 5, 5, true},
-		{"a frame may take the limit exactly", 512, 512, true},
+		{"a frame may have exactly the limit", 512, 512, true},
 		{"the limit may be 1 MiB", 1 << 20, 1 << 20, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -132,12 +132,12 @@ func TestGoodFramesGoOutWhole(t *testing.T) {
 	}
 }
 
-func TestMistakesOfTheEncoderLetNothingOut(t *testing.T) {
+func TestEncoderMistakesReturnNothing(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		encoder encoderFunc
 		reason  string // part of the error's text
-		kind    any    // pointer to the error type that is expected, or nil
+		kind    any    // pointer to the expected error type, or nil
 	}{
 		{"an error although a whole frame was written",
 			func(dst []byte) ([]byte, error) { return append(dst, frame(64)...), io.ErrShortBuffer }, "short buffer", nil},
@@ -145,14 +145,14 @@ func TestMistakesOfTheEncoderLetNothingOut(t *testing.T) {
 			func(dst []byte) ([]byte, error) { return append(dst, frame(513)...), nil }, "513 bytes", new(*encode.TooLargeError)},
 		{"two frames instead of one",
 			func(dst []byte) ([]byte, error) { return append(append(dst, frame(64)...), frame(64)...), nil },
-			"says 60 and 124", new(*encode.BadFrameError)},
+			"says 60 but 124", new(*encode.BadFrameError)},
 		{"a length prefix that is too small",
-			func(dst []byte) ([]byte, error) { return append(dst, frame(64)[:63]...), nil }, "says 60 and 59", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, frame(64)[:63]...), nil }, "says 60 but 59", new(*encode.BadFrameError)},
 		{"a length prefix that counts itself",
-			func(dst []byte) ([]byte, error) { return append(dst, 6, 0, 0, 0, 0x30, 1), nil }, "says 6 and 2", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, 6, 0, 0, 0, 0x30, 1), nil }, "says 6 but 2", new(*encode.BadFrameError)},
 		{"a length prefix that is negative",
 			func(dst []byte) ([]byte, error) { return append(dst, 0xff, 0xff, 0xff, 0xff, 0x30), nil },
-			"says 4294967295 and 1", new(*encode.BadFrameError)},
+			"says 4294967295 but 1", new(*encode.BadFrameError)},
 		{"a length prefix in big-endian",
 			func(dst []byte) ([]byte, error) { return append(dst, 0, 0, 0, 1, 0x30), nil }, "says 16777216", new(*encode.BadFrameError)},
 		{"a tag of the transport",
@@ -169,11 +169,11 @@ func TestMistakesOfTheEncoderLetNothingOut(t *testing.T) {
 			func(dst []byte) ([]byte, error) { return append(dst, frame(65)...)[1:], nil }, "not in the buffer", new(*encode.BadFrameError)},
 		{"a panic with a text", func([]byte) ([]byte, error) { panic("book is empty") }, "book is empty", new(*encode.PanicError)},
 		{"a panic with nil", func([]byte) ([]byte, error) { panic(nil) }, "panic called with nil", new(*encode.PanicError)},
-		{"a panic of the run time", func(dst []byte) ([]byte, error) { dst[len(dst)] = 1; return dst, nil },
+		{"a panic of the runtime", func(dst []byte) ([]byte, error) { dst[len(dst)] = 1; return dst, nil },
 			"index out of range [0]", new(*encode.PanicError)},
-		{"a reach before the buffer", func(dst []byte) ([]byte, error) { return dst[len(dst)-1:], nil },
+		{"access before the buffer", func(dst []byte) ([]byte, error) { return dst[len(dst)-1:], nil },
 			"out of range [-1", new(*encode.PanicError)},
-		{"a reach into the space of BatchEnd", func(dst []byte) ([]byte, error) { return dst[:513], nil },
+		{"access to the space of BatchEnd", func(dst []byte) ([]byte, error) { return dst[:513], nil },
 			"out of range [:513]", new(*encode.PanicError)},
 		{"an error whose text panics", func(dst []byte) ([]byte, error) { return dst, (*encode.PanicError)(nil) }, "refused", nil},
 	} {
@@ -200,14 +200,14 @@ func TestMistakesOfTheEncoderLetNothingOut(t *testing.T) {
 	}
 }
 
-func TestAnErrorOfTheEncoderCanBeFoundAgain(t *testing.T) {
+func TestEncoderErrorIsWrapped(t *testing.T) {
 	framer := newFramer(t, func(dst []byte) ([]byte, error) { return dst, io.ErrShortBuffer }, 512)
 	if _, err := framer.Report(make([]byte, 0, framer.Room()), new(int), true); !errors.Is(err, io.ErrShortBuffer) {
 		t.Errorf("errors.Is does not find the encoder's error in %v", err)
 	}
 }
 
-func TestAPanicCarriesItsValueAndWhereItHappened(t *testing.T) {
+func TestPanicErrorHasValueAndStack(t *testing.T) {
 	framer := newFramer(t, explode, 512)
 	_, err := report(framer, make([]byte, 0, framer.Room()), new(int), true)
 	var panicked *encode.PanicError
@@ -224,7 +224,7 @@ func TestAPanicCarriesItsValueAndWhereItHappened(t *testing.T) {
 
 func explode([]byte) ([]byte, error) { panic(io.ErrUnexpectedEOF) }
 
-func TestAFramerGoesOnAfterEveryKindOfFailure(t *testing.T) {
+func TestFramerContinuesAfterEveryFailure(t *testing.T) {
 	calls := 0
 	framer := newFramer(t, func(dst []byte) ([]byte, error) {
 		calls++
@@ -247,11 +247,11 @@ func TestAFramerGoesOnAfterEveryKindOfFailure(t *testing.T) {
 	}
 	unit := string(frame(32)) + encode.BatchEnd
 	if want := strings.Repeat(unit, 100); string(dst) != want {
-		t.Errorf("got %d bytes, want the %d bytes of 100 good answers", len(dst), len(want))
+		t.Errorf("got %d bytes, want the %d bytes of 100 responses", len(dst), len(want))
 	}
 }
 
-func TestNewFramerNamesWhatIsWrong(t *testing.T) {
+func TestNewFramerRejectsInvalidArguments(t *testing.T) {
 	if _, err := encode.NewFramer[int, int](nil, 512); err == nil || !strings.Contains(err.Error(), "no encoder") {
 		t.Errorf("nil encoder: error is %v", err)
 	}
@@ -263,11 +263,11 @@ func TestNewFramerNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestTooLittleRoomIsTheCallersMistake(t *testing.T) {
+func TestTooLittleRoomPanics(t *testing.T) {
 	framer := newFramer(t, func(dst []byte) ([]byte, error) { return append(dst, frame(5)...), nil }, 512)
 	defer func() {
 		if text := fmt.Sprint(recover()); !strings.Contains(text, "516 bytes free") || !strings.Contains(text, "517") {
-			t.Errorf("panic is %q, want the room there is and the room it takes", text)
+			t.Errorf("panic is %q, want the free bytes and the bytes required", text)
 		}
 	}()
 	_, _ = framer.Report(make([]byte, 8, 8+framer.Room()-1), new(int), false)

@@ -9,12 +9,12 @@ import (
 	"sluice/encode"
 )
 
-// hostile is an encoder that carries out a script. How it works:
+// hostile is an encoder that executes a script:
 //
 //  1. Two bytes choose an action and a number.
-//  2. Actions write good and bad headers, append, cut, shift, move the output to other memory, and scribble over the
-//     whole capacity it can reach, forwards from wherever its output begins.
-//  3. It ends with the output as it is then, an error, or a panic.
+//  2. Actions write valid and invalid headers, append, truncate, shift, move the output to other
+//     memory, and overwrite the whole capacity from the beginning of the output.
+//  3. It ends with the output so far, an error, or a panic.
 type hostile struct {
 	script []byte
 	other  []byte
@@ -80,7 +80,8 @@ func FuzzHostileEncoder(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The buffer is a piece of a larger one, as a ring's record is: the bytes around it belong to others.
+		// The buffer is part of a larger one, as a record of a ring is: the bytes around it belong
+		// to others.
 		ring := bytes.Repeat([]byte{0xA5}, int(before)+framer.Room()+64)
 		dst := ring[:before]
 		out, err := report(framer, dst, new(int), last)
@@ -94,7 +95,7 @@ func FuzzHostileEncoder(f *testing.F) {
 		}
 		if err != nil {
 			if len(out) != len(dst) {
-				t.Fatalf("error %v, and %d bytes went out", err, len(out)-len(dst))
+				t.Fatalf("error %v, but %d bytes were returned", err, len(out)-len(dst))
 			}
 			return
 		}
@@ -102,7 +103,8 @@ func FuzzHostileEncoder(f *testing.F) {
 	})
 }
 
-// checkOutput is the client's view: exactly one application frame within the limit, then BatchEnd or nothing.
+// checkOutput checks what a client would receive: one application frame within the limit, then
+// BatchEnd or nothing.
 func checkOutput(t *testing.T, ring, out []byte, before, maxFrame int, last bool) {
 	t.Helper()
 	if &out[:1][0] != &ring[0] {
@@ -117,7 +119,7 @@ func checkOutput(t *testing.T, ring, out []byte, before, maxFrame int, last bool
 		t.Fatalf("a frame of %d bytes in an output of %d", size, len(sent))
 	}
 	if sent[4] < encode.TagApplication {
-		t.Fatalf("tag %#02x went out", sent[4])
+		t.Fatalf("tag %#02x was returned", sent[4])
 	}
 	want := ""
 	if last {
