@@ -10,7 +10,8 @@ type TooLargeError struct {
 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("encode: %s of %d bytes is larger than the limit of %d: raise the maximum frame size or send less",
+	return fmt.Sprintf("encode: %s of %d bytes is larger than the limit of %d: raise the maximum "+
+		"frame size or send less",
 		e.Payload, e.Size, e.Limit)
 }
 
@@ -23,7 +24,8 @@ type BadFrameError struct {
 }
 
 func (e *BadFrameError) Error() string {
-	return fmt.Sprintf("encode: encoder returned a bad frame of %d bytes for a %s: %s", e.Size, e.Payload, e.Reason)
+	return fmt.Sprintf("encode: encoder returned a bad frame of %d bytes for a %s: %s", e.Size,
+		e.Payload, e.Reason)
 }
 
 // PanicError reports that the encoder panicked. If the value it panicked with is an error, Unwrap

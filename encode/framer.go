@@ -34,7 +34,8 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], er
 		return nil, errors.New("encode: no encoder: the application must supply one")
 	}
 	if maxFrame < headerLen || maxFrame > MaxFrameLimit {
-		return nil, fmt.Errorf("encode: maximum frame size of %d bytes: want %d to %d", maxFrame, headerLen, MaxFrameLimit)
+		return nil, fmt.Errorf("encode: maximum frame size of %d bytes: want %d to %d", maxFrame,
+			headerLen, MaxFrameLimit)
 	}
 	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame, room: maxFrame + len(BatchEnd)}, nil
 }
@@ -121,7 +122,8 @@ func (c call) String() string {
 
 // panicNoRoom panics because dst has less than Room free.
 func (f *Framer[R, Q]) panicNoRoom(dst []byte) {
-	panic(fmt.Sprintf("encode: %d bytes free behind dst (length %d, capacity %d), and a slot may take %d: claim Room() first",
+	panic(fmt.Sprintf("encode: %d bytes free behind dst (length %d, capacity %d), and a slot may "+
+		"take %d: claim Room() first",
 		cap(dst)-len(dst), len(dst), cap(dst), f.room))
 }
 
@@ -129,7 +131,8 @@ func (f *Framer[R, Q]) panicNoRoom(dst []byte) {
 // Addresses are compared, never dereferenced: if they are equal, the frame begins where the room
 // does, and its length keeps it inside.
 func (f *Framer[R, Q]) wellFormed(room, frame []byte) bool {
-	return len(frame) >= headerLen && len(frame) <= f.maxFrame && unsafe.SliceData(frame) == unsafe.SliceData(room) &&
+	return len(frame) >= headerLen && len(frame) <= f.maxFrame &&
+		unsafe.SliceData(frame) == unsafe.SliceData(room) &&
 		binary.LittleEndian.Uint32(frame) == uint32(len(frame)-prefixLen) && frame[prefixLen] >= TagApplication
 }
 
@@ -154,7 +157,8 @@ func (f *Framer[R, Q]) fault(room, frame []byte, refused error) error {
 		reason = fmt.Sprintf("its length prefix says %d but %d bytes follow it",
 			binary.LittleEndian.Uint32(frame), len(frame)-prefixLen)
 	default:
-		reason = fmt.Sprintf("tag %#02x is not the application's: want %#02x or above", frame[prefixLen], TagApplication)
+		reason = fmt.Sprintf("tag %#02x is not the application's: want %#02x or above",
+			frame[prefixLen], TagApplication)
 	}
 	return &BadFrameError{Payload: payload, Size: len(frame), Reason: reason}
 }

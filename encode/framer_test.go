@@ -45,7 +45,8 @@ func both(t *testing.T, f encoderFunc, maxFrame int,
 	t.Helper()
 	framer := newFramer(t, f, maxFrame)
 	t.Run("report", func(t *testing.T) {
-		test(t, "report", framer.Room(), func(dst []byte, last bool) ([]byte, error) { return report(framer, dst, new(int), last) })
+		test(t, "report", framer.Room(),
+			func(dst []byte, last bool) ([]byte, error) { return report(framer, dst, new(int), last) })
 	})
 	t.Run("query", func(t *testing.T) {
 		test(t, "query", framer.Room(), func(dst []byte, last bool) (out []byte, err error) {
@@ -56,7 +57,8 @@ func both(t *testing.T, f encoderFunc, maxFrame int,
 }
 
 // report encodes a report and recovers the encoder's panic, as the caller of a framer must.
-func report[R, Q any](framer *encode.Framer[R, Q], dst []byte, report *R, last bool) (out []byte, err error) {
+func report[R, Q any](framer *encode.Framer[R, Q], dst []byte, report *R,
+	last bool) (out []byte, err error) {
 	defer catch(framer, dst, &out, &err)
 	return framer.Report(dst, report, last)
 }
@@ -68,12 +70,16 @@ func catch[R, Q any](framer *encode.Framer[R, Q], dst []byte, out *[]byte, err *
 }
 
 func TestPanicOutsideEncoderIsNotCaught(t *testing.T) {
-	framer := newFramer(t, func(dst []byte) ([]byte, error) { return append(dst, frame(9)...), nil }, 64)
+	framer := newFramer(t,
+		func(dst []byte) ([]byte, error) { return append(dst, frame(9)...), nil }, 64)
 	for name, before := range map[string]func(){
 		"before the first report": func() {},
-		"after a report":          func() { framer.Report(make([]byte, 0, framer.Room()), new(int), false) },
+		"after a report": func() {
+			framer.Report(make([]byte, 0, framer.Room()), new(int), false)
+		},
 		"after a panic of the encoder": func() {
-			if _, err := report(framer, make([]byte, 0, framer.Room()), nil, false); !errors.As(err, new(*encode.PanicError)) {
+			_, err := report(framer, make([]byte, 0, framer.Room()), nil, false)
+			if !errors.As(err, new(*encode.PanicError)) {
 				t.Errorf("a nil report: %v, want the encoder's panic", err)
 			}
 		},
@@ -82,7 +88,8 @@ func TestPanicOutsideEncoderIsNotCaught(t *testing.T) {
 		func() {
 			defer func() {
 				if value := recover(); value != io.ErrClosedPipe {
-					t.Errorf("%s: recovered %v, want the value that the test panicked with", name, value)
+					t.Errorf("%s: recovered %v, want the value that the test panicked with", name,
+						value)
 				}
 			}()
 			defer func() {
@@ -111,23 +118,24 @@ func TestWellFormedFramesAreReturnedUnchanged(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			good := frame(test.size)
 			encoder := func(dst []byte) ([]byte, error) { return append(dst, good...), nil }
-			both(t, encoder, test.maxFrame, func(t *testing.T, _ string, room int, call func([]byte, bool) ([]byte, error)) {
-				dst := append(make([]byte, 0, 8+room), "address:"...)
-				out, err := call(dst, test.last)
-				if err != nil {
-					t.Fatal(err)
-				}
-				want := "address:" + string(good)
-				if test.last {
-					want += encode.BatchEnd
-				}
-				if string(out) != want {
-					t.Errorf("got %d bytes, want %d, or they differ", len(out), len(want))
-				}
-				if &out[0] != &dst[0] {
-					t.Error("the result is in other memory than dst")
-				}
-			})
+			both(t, encoder, test.maxFrame,
+				func(t *testing.T, _ string, room int, call func([]byte, bool) ([]byte, error)) {
+					dst := append(make([]byte, 0, 8+room), "address:"...)
+					out, err := call(dst, test.last)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want := "address:" + string(good)
+					if test.last {
+						want += encode.BatchEnd
+					}
+					if string(out) != want {
+						t.Errorf("got %d bytes, want %d, or they differ", len(out), len(want))
+					}
+					if &out[0] != &dst[0] {
+						t.Error("the result is in other memory than dst")
+					}
+				})
 		})
 	}
 }
@@ -142,67 +150,84 @@ func TestEncoderMistakesReturnNothing(t *testing.T) {
 		{"an error although a whole frame was written",
 			func(dst []byte) ([]byte, error) { return append(dst, frame(64)...), io.ErrShortBuffer }, "short buffer", nil},
 		{"one byte more than the limit",
-			func(dst []byte) ([]byte, error) { return append(dst, frame(513)...), nil }, "513 bytes", new(*encode.TooLargeError)},
+			func(dst []byte) ([]byte, error) { return append(dst, frame(513)...), nil },
+			"513 bytes", new(*encode.TooLargeError)},
 		{"two frames instead of one",
 			func(dst []byte) ([]byte, error) { return append(append(dst, frame(64)...), frame(64)...), nil },
 			"says 60 but 124", new(*encode.BadFrameError)},
 		{"a length prefix that is too small",
-			func(dst []byte) ([]byte, error) { return append(dst, frame(64)[:63]...), nil }, "says 60 but 59", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, frame(64)[:63]...), nil },
+			"says 60 but 59", new(*encode.BadFrameError)},
 		{"a length prefix that counts itself",
-			func(dst []byte) ([]byte, error) { return append(dst, 6, 0, 0, 0, 0x30, 1), nil }, "says 6 but 2", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, 6, 0, 0, 0, 0x30, 1), nil },
+			"says 6 but 2", new(*encode.BadFrameError)},
 		{"a length prefix that is negative",
 			func(dst []byte) ([]byte, error) { return append(dst, 0xff, 0xff, 0xff, 0xff, 0x30), nil },
 			"says 4294967295 but 1", new(*encode.BadFrameError)},
 		{"a length prefix in big-endian",
-			func(dst []byte) ([]byte, error) { return append(dst, 0, 0, 0, 1, 0x30), nil }, "says 16777216", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, 0, 0, 0, 1, 0x30), nil },
+			"says 16777216", new(*encode.BadFrameError)},
 		{"a tag of the transport",
-			func(dst []byte) ([]byte, error) { return append(dst, encode.BatchEnd...), nil }, "tag 0x02", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, encode.BatchEnd...), nil },
+			"tag 0x02", new(*encode.BadFrameError)},
 		{"a tag of a request",
-			func(dst []byte) ([]byte, error) { return append(dst, 1, 0, 0, 0, 0x2f), nil }, "tag 0x2f", new(*encode.BadFrameError)},
-		{"nothing", func(dst []byte) ([]byte, error) { return dst, nil }, "at least 5", new(*encode.BadFrameError)},
-		{"nil", func([]byte) ([]byte, error) { return nil, nil }, "at least 5", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, 1, 0, 0, 0, 0x2f), nil },
+			"tag 0x2f", new(*encode.BadFrameError)},
+		{"nothing", func(dst []byte) ([]byte, error) { return dst, nil }, "at least 5",
+			new(*encode.BadFrameError)},
+		{"nil", func([]byte) ([]byte, error) { return nil, nil }, "at least 5",
+			new(*encode.BadFrameError)},
 		{"a prefix without a tag",
-			func(dst []byte) ([]byte, error) { return append(dst, 0, 0, 0, 0), nil }, "at least 5", new(*encode.BadFrameError)},
+			func(dst []byte) ([]byte, error) { return append(dst, 0, 0, 0, 0), nil }, "at least 5",
+			new(*encode.BadFrameError)},
 		{"a good frame in a buffer of its own",
-			func([]byte) ([]byte, error) { return frame(64), nil }, "not in the buffer", new(*encode.BadFrameError)},
+			func([]byte) ([]byte, error) { return frame(64), nil }, "not in the buffer",
+			new(*encode.BadFrameError)},
 		{"a good frame a byte further on",
-			func(dst []byte) ([]byte, error) { return append(dst, frame(65)...)[1:], nil }, "not in the buffer", new(*encode.BadFrameError)},
-		{"a panic with a text", func([]byte) ([]byte, error) { panic("book is empty") }, "book is empty", new(*encode.PanicError)},
-		{"a panic with nil", func([]byte) ([]byte, error) { panic(nil) }, "panic called with nil", new(*encode.PanicError)},
-		{"a panic of the runtime", func(dst []byte) ([]byte, error) { dst[len(dst)] = 1; return dst, nil },
+			func(dst []byte) ([]byte, error) { return append(dst, frame(65)...)[1:], nil },
+			"not in the buffer", new(*encode.BadFrameError)},
+		{"a panic with a text", func([]byte) ([]byte, error) { panic("book is empty") },
+			"book is empty", new(*encode.PanicError)},
+		{"a panic with nil", func([]byte) ([]byte, error) { panic(nil) }, "panic called with nil",
+			new(*encode.PanicError)},
+		{"a panic of the runtime",
+			func(dst []byte) ([]byte, error) { dst[len(dst)] = 1; return dst, nil },
 			"index out of range [0]", new(*encode.PanicError)},
 		{"access before the buffer", func(dst []byte) ([]byte, error) { return dst[len(dst)-1:], nil },
 			"out of range [-1", new(*encode.PanicError)},
 		{"access to the space of BatchEnd", func(dst []byte) ([]byte, error) { return dst[:513], nil },
 			"out of range [:513]", new(*encode.PanicError)},
-		{"an error whose text panics", func(dst []byte) ([]byte, error) { return dst, (*encode.PanicError)(nil) }, "refused", nil},
+		{"an error whose text panics",
+			func(dst []byte) ([]byte, error) { return dst, (*encode.PanicError)(nil) }, "refused", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			both(t, test.encoder, 512, func(t *testing.T, payload string, room int, call func([]byte, bool) ([]byte, error)) {
-				dst := append(make([]byte, 0, 8+room), "address:"...)
-				out, err := call(dst, true)
-				if err == nil {
-					t.Fatal("no error")
-				}
-				if string(out) != "address:" || &out[0] != &dst[0] {
-					t.Errorf("got back %q, want dst as it was", out)
-				}
-				for _, want := range []string{test.reason, payload, "encode:"} {
-					if !strings.Contains(err.Error(), want) {
-						t.Errorf("error %q does not contain %q", err, want)
+			both(t, test.encoder, 512,
+				func(t *testing.T, payload string, room int, call func([]byte, bool) ([]byte, error)) {
+					dst := append(make([]byte, 0, 8+room), "address:"...)
+					out, err := call(dst, true)
+					if err == nil {
+						t.Fatal("no error")
 					}
-				}
-				if test.kind != nil && !errors.As(err, test.kind) {
-					t.Errorf("error is a %T, want %T", err, test.kind)
-				}
-			})
+					if string(out) != "address:" || &out[0] != &dst[0] {
+						t.Errorf("got back %q, want dst as it was", out)
+					}
+					for _, want := range []string{test.reason, payload, "encode:"} {
+						if !strings.Contains(err.Error(), want) {
+							t.Errorf("error %q does not contain %q", err, want)
+						}
+					}
+					if test.kind != nil && !errors.As(err, test.kind) {
+						t.Errorf("error is a %T, want %T", err, test.kind)
+					}
+				})
 		})
 	}
 }
 
 func TestEncoderErrorIsWrapped(t *testing.T) {
 	framer := newFramer(t, func(dst []byte) ([]byte, error) { return dst, io.ErrShortBuffer }, 512)
-	if _, err := framer.Report(make([]byte, 0, framer.Room()), new(int), true); !errors.Is(err, io.ErrShortBuffer) {
+	_, err := framer.Report(make([]byte, 0, framer.Room()), new(int), true)
+	if !errors.Is(err, io.ErrShortBuffer) {
 		t.Errorf("errors.Is does not find the encoder's error in %v", err)
 	}
 }
@@ -252,21 +277,25 @@ func TestFramerContinuesAfterEveryFailure(t *testing.T) {
 }
 
 func TestNewFramerRejectsInvalidArguments(t *testing.T) {
-	if _, err := encode.NewFramer[int, int](nil, 512); err == nil || !strings.Contains(err.Error(), "no encoder") {
+	if _, err := encode.NewFramer[int, int](nil, 512); err == nil ||
+		!strings.Contains(err.Error(), "no encoder") {
 		t.Errorf("nil encoder: error is %v", err)
 	}
 	for _, size := range []int{-1, 0, 4, 1<<20 + 1} {
 		_, err := encode.NewFramer(encode.Encoder[int, struct{}](encoderFunc(explode)), size)
-		if err == nil || !strings.Contains(err.Error(), fmt.Sprint(size)) || !strings.Contains(err.Error(), "5 to 1048576") {
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprint(size)) ||
+			!strings.Contains(err.Error(), "5 to 1048576") {
 			t.Errorf("frames of %d bytes: error is %v", size, err)
 		}
 	}
 }
 
 func TestTooLittleRoomPanics(t *testing.T) {
-	framer := newFramer(t, func(dst []byte) ([]byte, error) { return append(dst, frame(5)...), nil }, 512)
+	framer := newFramer(t,
+		func(dst []byte) ([]byte, error) { return append(dst, frame(5)...), nil }, 512)
 	defer func() {
-		if text := fmt.Sprint(recover()); !strings.Contains(text, "516 bytes free") || !strings.Contains(text, "517") {
+		if text := fmt.Sprint(recover()); !strings.Contains(text, "516 bytes free") ||
+			!strings.Contains(text, "517") {
 			t.Errorf("panic is %q, want the free bytes and the bytes required", text)
 		}
 	}()

@@ -76,7 +76,8 @@ func FuzzHostileEncoder(f *testing.F) {
 	f.Add([]byte{3, 5, 1, 48}, uint8(1), true)
 	f.Fuzz(func(t *testing.T, script []byte, before uint8, last bool) {
 		const maxFrame = 128
-		framer, err := encode.NewFramer[int, int](&hostile{script: script, other: make([]byte, 0, 4096)}, maxFrame)
+		framer, err := encode.NewFramer[int, int](&hostile{script: script,
+			other: make([]byte, 0, 4096)}, maxFrame)
 		if err != nil {
 			t.Fatal(err)
 		}
