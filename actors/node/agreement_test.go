@@ -10,8 +10,9 @@ import (
 	"sluice/transport/wire"
 )
 
-// The leaves do not import one another, so the protocol's constants exist twice. Here is where they are compared.
-func TestTheLeavesAgreeOnTheProtocol(t *testing.T) {
+// The leaves do not import one another, so the protocol's constants exist twice. Here is where they
+// are compared.
+func TestPackagesAgreeOnProtocol(t *testing.T) {
 	for _, f := range []struct{ name, encode, wire string }{
 		{"Heartbeat", encode.Heartbeat, wire.Heartbeat},
 		{"BatchEnd", encode.BatchEnd, wire.BatchEnd},
@@ -46,18 +47,21 @@ func TestTheLeavesAgreeOnTheProtocol(t *testing.T) {
 			t.Errorf("%s: %d and %d", n.name, n.a, n.b)
 		}
 	}
-	for _, tag := range []uint8{orderbook.TagNew, orderbook.TagCancel, orderbook.TagReplace, orderbook.TagQueryTop, orderbook.TagQueryPosition} {
+	for _, tag := range []uint8{orderbook.TagNew, orderbook.TagCancel, orderbook.TagReplace,
+		orderbook.TagQueryTop, orderbook.TagQueryPosition} {
 		if tag < wire.RequestFirst || tag > wire.RequestLast {
 			t.Errorf("the order book's request tag 0x%02x is outside the range of requests", tag)
 		}
 	}
-	for _, tag := range []uint8{orderbook.TagAccepted, orderbook.TagRejected, orderbook.TagFill, orderbook.TagCancelled,
+	for _, tag := range []uint8{orderbook.TagAccepted, orderbook.TagRejected, orderbook.TagFill,
+		orderbook.TagCancelled,
 		orderbook.TagReplaced, orderbook.TagTopOfBook, orderbook.TagPosition} {
 		if tag < wire.ResponseFirst {
 			t.Errorf("the order book's response tag 0x%02x is outside the range of responses", tag)
 		}
 	}
 	if orderbook.MaxFrame > encode.DefaultMaxFrame {
-		t.Errorf("the order book's largest frame has %d bytes, the default limit is %d", orderbook.MaxFrame, encode.DefaultMaxFrame)
+		t.Errorf("the order book's largest frame has %d bytes, the default limit is %d",
+			orderbook.MaxFrame, encode.DefaultMaxFrame)
 	}
 }

@@ -31,8 +31,9 @@ type Closed struct {
 // closedKept is the number of ended connections that are remembered.
 const closedKept = 1024
 
-// clients is the connection table: the open connections and the last ones that ended. A connection is removed when both its
-// shard and its reader have released it, in whichever order. Any goroutine.
+// clients is the connection table: the open connections and the last ones that ended. A connection
+// is removed when both its shard and its reader have released it, in whichever order. Any
+// goroutine.
 type clients struct {
 	mu     sync.Mutex // guards all below
 	live   map[uint64]entry

@@ -11,8 +11,9 @@ import (
 	"sluice/transport/wire"
 )
 
-// Command carries out an operator's command that came over a client connection, docs/wire.md, and returns the body of the
-// frame that answers it. then, if not nil, is called after that was handed to the client's shard.
+// Command carries out an operator's command that came over a client connection, docs/wire.md, and
+// returns the body of the frame that answers it. then, if not nil, is called after that was handed
+// to the client's shard.
 type Command func(ctx context.Context, operator string, body []byte) (answer []byte, then func())
 
 const (
@@ -42,7 +43,8 @@ func (o *operators) leastHard() int {
 	return least
 }
 
-// SetCommand sets what carries out operators' commands; nil refuses them as unknown requests, which is how a node begins.
+// SetCommand sets what carries out operators' commands; nil refuses them as unknown requests, which
+// is how a node begins.
 func (n *Node[R, Q]) SetCommand(c Command) {
 	if c == nil {
 		n.operators.command.Store(nil)
@@ -51,14 +53,16 @@ func (n *Node[R, Q]) SetCommand(c Command) {
 	n.operators.command.Store(&c)
 }
 
-// operator reports whether a connection may send commands: it has the role, and proved its identity by a key, or by the user
-// id of a process on this machine.
+// operator reports whether a connection may send commands: it has the role, and proved its identity
+// by a key, or by the user id of a process on this machine.
 func operator(c listen.Conn) bool {
-	return c.Role == listen.Operator && (c.Key != listen.Fingerprint{} || c.UID == uint32(os.Geteuid()) || c.UID == 0)
+	return c.Role == listen.Operator &&
+		(c.Key != listen.Fingerprint{} || c.UID == uint32(os.Geteuid()) || c.UID == 0)
 }
 
-// commanded takes an AdminCommand. The reader never waits for it; the answer comes through the shard, at a frame boundary.
-// false hands the request on to the application, which refuses it in order.
+// commanded takes an AdminCommand. The reader never waits for it; the answer comes through the
+// shard, at a frame boundary. false hands the request on to the application, which refuses it in
+// order.
 func (h *handler[R, Q]) commanded(c listen.Conn, r wire.Request) bool {
 	command := h.operators.command.Load()
 	if command == nil || !operator(c) {
@@ -76,7 +80,8 @@ func (h *handler[R, Q]) commanded(c listen.Conn, r wire.Request) bool {
 		frame := wire.AppendAdminAnswer(nil, r.Seq, answer)
 		if most := min(commandBytes, h.operators.leastHard()); len(frame) > most {
 			frame = wire.AppendAdminAnswer(nil, r.Seq, fmt.Appendf(nil,
-				`{"status":413,"error":"the answer has %d bytes, more than %d: ask for fewer entries"}`, len(frame), most))
+				`{"status":413,"error":"the answer has %d bytes, more than %d: ask for fewer " +
+					"entries"}`, len(frame), most))
 		}
 		_ = h.pipeline.Answer(c.ID, frame) // fails if the operator is gone; the command stands
 		if then != nil {

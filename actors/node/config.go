@@ -29,16 +29,19 @@ const (
 
 // Config describes a node. A zero field takes its default, except where it is required.
 type Config[R, Q any] struct {
-	// Application is the state machine that the node runs, empty: Open restores it from the data directory. The node calls it
-	// from one goroutine at a time and owns it until the node has ended. Required.
+	// Application is the state machine that the node runs, empty: Open restores it from the data
+	// directory. The node calls it from one goroutine at a time and owns it until the node has
+	// ended. Required.
 	Application sequencer.Application[R, Q]
-	// Encoder writes the application's reports and answers as frames, on the encoder's goroutine. Required.
+	// Encoder writes the application's reports and answers as frames, on the encoder's goroutine.
+	// Required.
 	Encoder encode.Encoder[R, Q]
 
 	DataDir string // holds the journal; created if missing; used by one node at a time; required
 
-	// Listen has the addresses (Endpoints, required) and everything about connections and requests on their way in. The
-	// node sets Keys (from KeysFile, if that is named), NextID, Reserve, Release and Fatal.
+	// Listen has the addresses (Endpoints, required) and everything about connections and requests
+	// on their way in. The node sets Keys (from KeysFile, if that is named), NextID, Reserve,
+	// Release and Fatal.
 	Listen   listen.Config
 	KeysFile string // authorized keys; needed unless every endpoint is open
 
@@ -46,10 +49,11 @@ type Config[R, Q any] struct {
 	Nodes       int    // cluster size a policy may name, default durability.DefaultNodes; this node is alone in view
 	ForcePolicy bool   // open although the policy can never be met: nothing is released until it is swapped
 
-	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The node sets Policy, Log and OnFail.
+	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The node sets
+	// Policy, Log and OnFail.
 	Pipeline actors.Config
-	// EndpointLimits are the slow-client limits of single endpoints, by Endpoint.Name. The others have Pipeline.Limits, of
-	// which there is at most one.
+	// EndpointLimits are the slow-client limits of single endpoints, by Endpoint.Name. The others
+	// have Pipeline.Limits, of which there is at most one.
 	EndpointLimits map[string]transport.Limits
 	Journal        Journal
 	Log            *slog.Logger // default slog.Default
@@ -120,15 +124,18 @@ func (c *Config[R, Q]) complete() error {
 	}
 	event := sequencer.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
 	if event > journal.MaxPayloadBytes {
-		return fmt.Errorf("node: Listen.MaxRequest is %d B; an event of that size does not fit the journal, which takes %d B",
+		return fmt.Errorf("node: Listen.MaxRequest is %d B; an event of that size does not fit "+
+			"the journal, which takes %d B",
 			c.Listen.MaxRequest, journal.MaxPayloadBytes)
 	}
 	for _, ring := range []struct {
 		name  string
 		bytes int
 	}{{"QueueBytes", c.QueueBytes}, {"Journal.RingBytes", c.Journal.RingBytes}} {
-		if least := 2 * (event + 64); ring.bytes < least || ring.bytes > 1<<30 || ring.bytes&(ring.bytes-1) != 0 {
-			return fmt.Errorf("node: %s is %d; use a power of two from %d, for two of the largest requests (Listen.MaxRequest is %d B), to 1 GiB",
+		if least := 2 * (event + 64); ring.bytes < least || ring.bytes > 1<<30 ||
+			ring.bytes&(ring.bytes-1) != 0 {
+			return fmt.Errorf("node: %s is %d; use a power of two from %d, for two of the "+
+				"largest requests (Listen.MaxRequest is %d B), to 1 GiB",
 				ring.name, ring.bytes, least, c.Listen.MaxRequest)
 		}
 	}
@@ -138,9 +145,11 @@ func (c *Config[R, Q]) complete() error {
 	for _, timeout := range []struct {
 		name      string
 		value, or time.Duration
-	}{{"FailTimeout", c.FailTimeout, DefaultFailTimeout}, {"DrainTimeout", c.DrainTimeout, DefaultDrainTimeout}} {
+	}{{"FailTimeout", c.FailTimeout, DefaultFailTimeout}, {"DrainTimeout", c.DrainTimeout,
+		DefaultDrainTimeout}} {
 		if timeout.value < 0 {
-			return fmt.Errorf("node: %s is %v; use a positive duration, or 0 for %v", timeout.name, timeout.value, timeout.or)
+			return fmt.Errorf("node: %s is %v; use a positive duration, or 0 for %v", timeout.name,
+				timeout.value, timeout.or)
 		}
 	}
 	return nil
@@ -157,7 +166,8 @@ func (c *Config[R, Q]) completePolicy() error {
 	}
 	c.Pipeline.Policy = p
 	if err := p.MetBy(1); err != nil && !c.ForcePolicy {
-		return fmt.Errorf("node: policy %q: %w; this node has no replicas; use local, or force it (ForcePolicy), and nothing is answered until the policy is swapped",
+		return fmt.Errorf("node: policy %q: %w; this node has no replicas; use local, or force "+
+			"it (ForcePolicy), and nothing is answered until the policy is swapped",
 			p, err)
 	}
 	return nil

@@ -1,5 +1,6 @@
-// Package node runs an application of any kind as a server: listener, sequencer, journal and response pipeline in one
-// process. It only wires; what happens to a request is documented in the packages it wires.
+// Package node runs an application of any kind as a server: listener, sequencer, journal and
+// response pipeline in one process. It only wires; what happens to a request is documented in the
+// packages it wires.
 //
 //	clients ==> listen ==Request==> queue ==> sequencer ==> journal ring ==> committer --fdatasync--> cursors
 //	              |                              |  Application                                          |
@@ -9,8 +10,9 @@
 //	DataDir/journal  log and snapshots, see durability/journal
 //	DataDir/genesis  snapshot of the empty application: the configuration under which every event was judged
 //
-// An application implements sequencer.Application (its state machine) and encode.Encoder (its frames); Example shows a whole
-// one. Package observe adds admin pages, metrics and traces to a node.
+// An application implements sequencer.Application (its state machine) and encode.Encoder (its
+// frames); Example shows a whole one. Package observe adds admin pages, metrics and traces to a
+// node.
 //
 // Promises:
 //
@@ -21,8 +23,8 @@
 //     goroutine of a sync that does not return.
 //   - An idle node sleeps.
 //
-// The end goes from the sockets to the disk: readers release their connections, the sequencer empties its queue, the journal
-// commits, the pipeline delivers, the journal is closed.
+// The end goes from the sockets to the disk: readers release their connections, the sequencer
+// empties its queue, the journal commits, the pipeline delivers, the journal is closed.
 //
 // Start reading at Config, then Open and Node.shut.
 package node

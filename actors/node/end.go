@@ -71,7 +71,8 @@ func (e *ending) finish(err error) {
 	close(e.ended)
 }
 
-// patience is ctx without its last moments, which are for ending by force. It ends early when the end is hurried.
+// patience is ctx without its last moments, which are for ending by force. It ends early when the
+// end is hurried.
 func (e *ending) patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	p, cancel := context.WithCancel(ctx)
 	if at, ok := ctx.Deadline(); ok {
@@ -82,13 +83,15 @@ func (e *ending) patience(ctx context.Context) (context.Context, context.CancelF
 	return p, func() { stop(); cancel() }
 }
 
-// Drain ends the node in order: it stops accepting, carries out the requests it took, commits and answers them, and closes
-// the connections. When ctx ends first, what is left is dropped, and the error says so. It returns within ctx's deadline, or
-// soon after its cancellation, unless the disk does not answer.
+// Drain ends the node in order: it stops accepting, carries out the requests it took, commits and
+// answers them, and closes the connections. When ctx ends first, what is left is dropped, and the
+// error says so. It returns within ctx's deadline, or soon after its cancellation, unless the disk
+// does not answer.
 func (n *Node[R, Q]) Drain(ctx context.Context) error { return n.end(ctx, draining) }
 
-// Stop ends the node now: requests that were not carried out yet are dropped, released outputs are sent if the sockets take
-// them at once. It ends a Drain that is under way. Without a deadline it takes FailTimeout at most.
+// Stop ends the node now: requests that were not carried out yet are dropped, released outputs are
+// sent if the sockets take them at once. It ends a Drain that is under way. Without a deadline it
+// takes FailTimeout at most.
 func (n *Node[R, Q]) Stop(ctx context.Context) error { return n.end(ctx, stopping) }
 
 // Fence ends the node without sending another byte, because another node took over (R15).
@@ -97,7 +100,8 @@ func (n *Node[R, Q]) Fence(ctx context.Context) error { return n.end(ctx, fencin
 // Ended is closed when the node has ended, for whatever reason.
 func (n *Node[R, Q]) Ended() <-chan struct{} { return n.ending.ended }
 
-// Err says why the node ended: nil after an orderly end with everything answered. It waits for Ended.
+// Err says why the node ended: nil after an orderly end with everything answered. It waits for
+// Ended.
 func (n *Node[R, Q]) Err() error {
 	<-n.ending.ended
 	return n.ending.first()
@@ -165,8 +169,8 @@ func (n *Node[R, Q]) fail(err error) {
 	})
 }
 
-// shut takes the node down from the sockets to the disk, once. Every step ends when patience does, so the whole ends within
-// ctx's deadline.
+// shut takes the node down from the sockets to the disk, once. Every step ends when patience does,
+// so the whole ends within ctx's deadline.
 func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	e := n.ending
 	patience, cancel := e.patience(ctx)

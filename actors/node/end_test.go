@@ -45,39 +45,44 @@ func situations() []situation {
 				t.Fatal(err)
 			}
 		}},
-		{name: "a client that reads nothing", make: func(t *testing.T, s *bookNode, at []string, _ *valve) {
-			c := dial(t, "unix", at[1])
-			for i := uint64(1); i <= 5000; i++ {
-				c.seq = i
-				cmd := order(1, i, orderbook.Buy, 100, 1)
-				_ = c.conn.Send(i, cmd.Tag, body(cmd))
-			}
-			if err := c.conn.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			until(t, "all events", func() bool { return s.sequencer.Sequenced() == 5000 })
-		}},
-		{name: "the disk held back", stay: true, make: func(t *testing.T, s *bookNode, at []string, v *valve) {
-			v.close()
-			dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
-			<-v.held
-		}},
-		{name: "the disk held back and every ring full", stay: true, make: func(t *testing.T, s *bookNode, at []string, v *valve) {
-			v.close()
-			for i, c := range []*trader{dial(t, "tcp", at[0]), dial(t, "tcp", at[0]), dial(t, "unix", at[1])} {
-				go func() { // until the socket is closed
-					for n := uint64(1); ; n++ {
-						cmd := order(uint64(i+1), n, orderbook.Buy, 100, 1)
-						if c.conn.Send(n, cmd.Tag, body(cmd)) != nil || c.conn.Flush() != nil {
-							return
+		{name: "a client that reads nothing",
+			make: func(t *testing.T, s *bookNode, at []string, _ *valve) {
+				c := dial(t, "unix", at[1])
+				for i := uint64(1); i <= 5000; i++ {
+					c.seq = i
+					cmd := order(1, i, orderbook.Buy, 100, 1)
+					_ = c.conn.Send(i, cmd.Tag, body(cmd))
+				}
+				if err := c.conn.Flush(); err != nil {
+					t.Fatal(err)
+				}
+				until(t, "all events", func() bool { return s.sequencer.Sequenced() == 5000 })
+			}},
+		{name: "the disk held back", stay: true,
+			make: func(t *testing.T, s *bookNode, at []string, v *valve) {
+				v.close()
+				dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
+				<-v.held
+			}},
+		{name: "the disk held back and every ring full", stay: true,
+			make: func(t *testing.T, s *bookNode, at []string, v *valve) {
+				v.close()
+				for i, c := range []*trader{dial(t, "tcp", at[0]), dial(t, "tcp", at[0]),
+					dial(t, "unix", at[1])} {
+					go func() { // until the socket is closed
+						for n := uint64(1); ; n++ {
+							cmd := order(uint64(i+1), n, orderbook.Buy, 100, 1)
+							if c.conn.Send(n, cmd.Tag, body(cmd)) != nil || c.conn.Flush() != nil {
+								return
+							}
 						}
-					}
-				}()
-				t.Cleanup(func() { c.conn.Close() })
-			}
-			<-v.held
-			until(t, "a reader that waits for room", func() bool { return s.queue.Len() > s.cfg.QueueBytes*9/10 })
-		}},
+					}()
+					t.Cleanup(func() { c.conn.Close() })
+				}
+				<-v.held
+				until(t, "a reader that waits for room",
+					func() bool { return s.queue.Len() > s.cfg.QueueBytes*9/10 })
+			}},
 	}
 }
 
@@ -129,7 +134,7 @@ func TestEndsFromEverySituation(t *testing.T) {
 }
 
 // A drain answers what was accepted, although clients go on sending.
-func TestADrainAnswersWhatWasAccepted(t *testing.T) {
+func TestDrainAnswersAcceptedRequests(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		v := newValve()
 		cfg := config(t.TempDir(), mode, os.Stderr)
@@ -155,7 +160,7 @@ func TestADrainAnswersWhatWasAccepted(t *testing.T) {
 }
 
 // An operator's drain has an hour, the service manager has not.
-func TestAShorterDrainEndsALongerOne(t *testing.T) {
+func TestShorterDrainEndsLongerOne(t *testing.T) {
 	for name, end := range map[string]func(*bookNode, context.Context) error{"stop": (*bookNode).Stop, "drain": (*bookNode).Drain} {
 		t.Run(name, func(t *testing.T) {
 			v := newValve()
@@ -176,7 +181,8 @@ func TestAShorterDrainEndsALongerOne(t *testing.T) {
 			select {
 			case err := <-long:
 				if err == nil || !errors.Is(short, err) {
-					t.Errorf("the longer gives %v, the shorter %v; want one error, that not everything was delivered", err, short)
+					t.Errorf("the longer gives %v, the shorter %v; want one error, that not "+
+						"everything was delivered", err, short)
 				}
 			case <-time.After(patience):
 				t.Fatal("the longer drain goes on")

@@ -37,8 +37,10 @@ func newLedger() *ledger { return &ledger{map[uint64]uint64{}} }
 func (*ledger) IsQuery(tag uint8) bool { return tag == tagBalance }
 
 func (*ledger) Check(req *sequencer.Request) error {
-	if want, ok := map[uint8]int{tagOpen: 16, tagTransfer: 24, tagBalance: 8}[req.Tag]; !ok || len(req.Body) != want {
-		return fmt.Errorf("request 0x%02x with a body of %d bytes; requests are open (16 B), transfer (24 B), balance (8 B)", req.Tag, len(req.Body))
+	if want, ok := map[uint8]int{tagOpen: 16, tagTransfer: 24, tagBalance: 8}[req.Tag]; !ok ||
+		len(req.Body) != want {
+		return fmt.Errorf("request 0x%02x with a body of %d bytes; requests are open (16 B), "+
+			"transfer (24 B), balance (8 B)", req.Tag, len(req.Body))
 	}
 	return nil
 }
@@ -72,8 +74,8 @@ func (l *ledger) Query(req *sequencer.Request, out sequencer.Emitter[result, res
 	*out.Query(req.Conn) = result{tagAnswer, account, l.balances[account]}
 }
 
-// Snapshot writes the number of accounts and each account with its balance, in order of accounts: equal states have equal
-// snapshots.
+// Snapshot writes the number of accounts and each account with its balance, in order of accounts:
+// equal states have equal snapshots.
 func (l *ledger) Snapshot(w io.Writer) error {
 	b := le.AppendUint64(nil, uint64(len(l.balances)))
 	for _, account := range slices.Sorted(maps.Keys(l.balances)) {
@@ -121,8 +123,8 @@ type ledgerClient struct {
 	seq uint64
 }
 
-// do sends a request and returns its response. An error means that the connection has ended, and that it is not known
-// whether the request was carried out.
+// do sends a request and returns its response. An error means that the connection has ended, and
+// that it is not known whether the request was carried out.
 func (c *ledgerClient) do(tag uint8, numbers ...uint64) (r result, err error) {
 	var body []byte
 	for _, n := range numbers {

@@ -13,8 +13,8 @@ import (
 	"sluice/transport/listen"
 )
 
-// A node for an application of one's own: the ledger of example_ledger_test.go. It is closed and opened again, and has
-// forgotten nothing.
+// A node for an application of one's own: the ledger of example_ledger_test.go. It is closed and
+// opened again, and has forgotten nothing.
 func Example() {
 	dir, err := os.MkdirTemp("", "ledger")
 	if err != nil {
@@ -43,8 +43,9 @@ func session(dir string, work func(c *ledgerClient)) {
 		DataDir:     filepath.Join(dir, "data"),
 		Application: newLedger(),
 		Encoder:     ledgerEncoder{},
-		Listen:      listen.Config{Endpoints: []listen.Endpoint{{Network: "unix", Address: filepath.Join(dir, "socket"), Open: true}}},
-		Log:         slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "unix",
+			Address: filepath.Join(dir, "socket"), Open: true}}},
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		panic(err)

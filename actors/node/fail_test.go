@@ -21,8 +21,9 @@ import (
 	"sluice/transport/listen"
 )
 
-// R36: a disk that is full ends acknowledgements and the server, with a message; nothing acknowledged is lost.
-func TestAFullDiskEndsTheServer(t *testing.T) {
+// R36: a disk that is full ends acknowledgements and the server, with a message; nothing
+// acknowledged is lost.
+func TestFullDiskEndsNode(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		leaks(t)
 		dir := t.TempDir()
@@ -59,7 +60,8 @@ func TestAFullDiskEndsTheServer(t *testing.T) {
 		if acked == 0 || acked > s.store.persisted.Load() {
 			t.Fatalf("acknowledged up to %d, on disk up to %d", acked, s.store.persisted.Load())
 		}
-		if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d", 16<<20)); err != nil {
+		if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT,
+			fmt.Sprintf("size=%d", 16<<20)); err != nil {
 			t.Fatal(err)
 		}
 		s, at = serve(t, cfg)
@@ -68,12 +70,14 @@ func TestAFullDiskEndsTheServer(t *testing.T) {
 		}
 		c = dial(t, "tcp", at[0])
 		c.command(position(1))
-		c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", s.store.recovery.Last, s.store.recovery.Last, s.store.recovery.Last), "end")
+		c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", s.store.recovery.Last,
+			s.store.recovery.Last, s.store.recovery.Last), "end")
 		drain(t, s)
 	})
 }
 
-// fillUp sends orders, 64 at a time, until the connection ends, and returns the last one acknowledged.
+// fillUp sends orders, 64 at a time, until the connection ends, and returns the last one
+// acknowledged.
 func fillUp(c *trader) (acked uint64) {
 	for id := uint64(1); ; {
 		for range 64 {
@@ -122,7 +126,8 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 			used(t, *cfg)
 			write(t, filepath.Join(cfg.DataDir, "journal/FORMAT"), "sluice journal 99\n")
 		}, journal.ErrNewerFormat, "99"},
-		{"a directory in use", func(t *testing.T, cfg *bookConfig) { serve(t, *cfg) }, journal.ErrLocked, "is locked by process"},
+		{"a directory in use", func(t *testing.T, cfg *bookConfig) { serve(t, *cfg) },
+			journal.ErrLocked, "is locked by process"},
 		{"other limits of the book", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
 			cfg.Application = newBook(orderbook.Config{MaxOrders: 17})
@@ -133,7 +138,9 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, nil, "genesis is missing"},
-		{"a data directory that is a file", func(t *testing.T, cfg *bookConfig) { write(t, cfg.DataDir, "x") }, nil, "creating the data directory"},
+		{"a data directory that is a file",
+			func(t *testing.T, cfg *bookConfig) { write(t, cfg.DataDir, "x") }, nil,
+			"creating the data directory"},
 		{"a data directory that holds something else", func(t *testing.T, cfg *bookConfig) {
 			write(t, filepath.Join(cfg.DataDir, "journal/photo"), "x")
 		}, nil, "is not a journal"},
@@ -145,14 +152,17 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 			t.Cleanup(func() { l.Close() })
 			cfg.Listen.Endpoints[0].Address = l.Addr().String()
 		}, syscall.EADDRINUSE, "127.0.0.1"},
-		{"a pipeline that cannot be", func(t *testing.T, cfg *bookConfig) { cfg.Pipeline.Slots = 1000 }, nil, "slot ring of 1000 slots"},
+		{"a pipeline that cannot be",
+			func(t *testing.T, cfg *bookConfig) { cfg.Pipeline.Slots = 1000 }, nil,
+			"slot ring of 1000 slots"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			leaks(t)
 			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 			c.spoil(t, &cfg)
 			n, err := Open(context.Background(), cfg)
-			if err == nil || !strings.Contains(err.Error(), c.want) || c.is != nil && !errors.Is(err, c.is) {
+			if err == nil || !strings.Contains(err.Error(), c.want) ||
+				c.is != nil && !errors.Is(err, c.is) {
 				t.Errorf("error %v, want one that says %q", err, c.want)
 			}
 			if n != nil {
@@ -164,7 +174,8 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700),
+		os.WriteFile(path, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -196,34 +207,46 @@ func TestOpenNamesWhatIsWrongInTheConfiguration(t *testing.T) {
 	}{
 		{"no application", "Application is nil", func(c *bookConfig) { c.Application = nil }},
 		{"no encoder", "Encoder is nil", func(c *bookConfig) { c.Encoder = nil }},
-		{"a negative time for a drain", "DrainTimeout is -1ns", func(c *bookConfig) { c.DrainTimeout = -1 }},
+		{"a negative time for a drain", "DrainTimeout is -1ns",
+			func(c *bookConfig) { c.DrainTimeout = -1 }},
 		{"no data directory", "DataDir is empty", func(c *bookConfig) { c.DataDir = "" }},
 		{"no endpoint", "0 endpoints", func(c *bookConfig) { c.Listen.Endpoints = nil }},
-		{"authentication without keys", "no authorized keys", func(c *bookConfig) { c.Listen.Endpoints[0].Open = false }},
-		{"a keys file that is not there", "no such file", func(c *bookConfig) { c.KeysFile = "/does/not/exist" }},
-		{"an open endpoint to the world", "not a loopback address", func(c *bookConfig) { c.Listen.Endpoints[0].Address = "0.0.0.0:0" }},
+		{"authentication without keys", "no authorized keys",
+			func(c *bookConfig) { c.Listen.Endpoints[0].Open = false }},
+		{"a keys file that is not there", "no such file",
+			func(c *bookConfig) { c.KeysFile = "/does/not/exist" }},
+		{"an open endpoint to the world", "not a loopback address",
+			func(c *bookConfig) { c.Listen.Endpoints[0].Address = "0.0.0.0:0" }},
 		{"a policy that is none", "persisted", func(c *bookConfig) { c.Policy = "persistent>=1" }},
-		{"a policy that needs more nodes", "this node has no replicas", func(c *bookConfig) { c.Policy = "hybrid" }},
-		{"a queue that is no power of two", "QueueBytes is 3000000; use a power of two", func(c *bookConfig) { c.QueueBytes = 3000000 }},
-		{"a queue too small for a request", "QueueBytes is 1024", func(c *bookConfig) { c.QueueBytes = 1024 }},
-		{"a journal ring too small", "Journal.RingBytes is 64", func(c *bookConfig) { c.Journal.RingBytes = 64 }},
-		{"requests larger than an event", "does not fit the journal", func(c *bookConfig) { c.Listen.MaxRequest = 1 << 20 }},
-		{"a batch of nothing", "Journal.BatchBytes is -1", func(c *bookConfig) { c.Journal.BatchBytes = -1 }},
-		{"a time to fail below zero", "FailTimeout is -1s", func(c *bookConfig) { c.FailTimeout = -time.Second }},
+		{"a policy that needs more nodes", "this node has no replicas",
+			func(c *bookConfig) { c.Policy = "hybrid" }},
+		{"a queue that is no power of two", "QueueBytes is 3000000; use a power of two",
+			func(c *bookConfig) { c.QueueBytes = 3000000 }},
+		{"a queue too small for a request", "QueueBytes is 1024",
+			func(c *bookConfig) { c.QueueBytes = 1024 }},
+		{"a journal ring too small", "Journal.RingBytes is 64",
+			func(c *bookConfig) { c.Journal.RingBytes = 64 }},
+		{"requests larger than an event", "does not fit the journal",
+			func(c *bookConfig) { c.Listen.MaxRequest = 1 << 20 }},
+		{"a batch of nothing", "Journal.BatchBytes is -1",
+			func(c *bookConfig) { c.Journal.BatchBytes = -1 }},
+		{"a time to fail below zero", "FailTimeout is -1s",
+			func(c *bookConfig) { c.FailTimeout = -time.Second }},
 		{"two sources of keys", "both KeysFile and Listen.Keys", func(c *bookConfig) {
 			c.KeysFile, c.Listen.Keys = "x", new(listen.Keyring)
 		}},
 	} {
 		cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 		c.spoil(&cfg)
-		if _, err := Open(context.Background(), cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Open(context.Background(), cfg); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one that says %q", c.name, err, c.want)
 		}
 	}
 }
 
 // A policy that can never be met answers nothing when forced, and everything once it is swapped.
-func TestAForcedPolicyWaitsForASwap(t *testing.T) {
+func TestForcedPolicyWaitsForSwap(t *testing.T) {
 	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 	cfg.Policy, cfg.ForcePolicy = "hybrid", true
 	s, at := serve(t, cfg)
@@ -246,24 +269,27 @@ func TestAForcedPolicyWaitsForASwap(t *testing.T) {
 	drain(t, s)
 }
 
-// restless are cursors that move whenever somebody looks.
+// restless are cursors that move at every look.
 type restless struct{ durability.Source }
 
 func (restless) Snapshot(*durability.View) bool { return false }
 
-func TestAPolicyThatCannotBeJudgedIsRefused(t *testing.T) {
-	for name, p := range map[string]durability.Policy{"never met": durability.Hybrid(), "met": durability.Local()} {
-		if err := judge(p, restless{}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "ask again") {
+func TestPolicyThatCannotBeJudgedIsRefused(t *testing.T) {
+	for name, p := range map[string]durability.Policy{"never met": durability.Hybrid(),
+		"met": durability.Local()} {
+		if err := judge(p, restless{}); !errors.Is(err, ErrRefused) ||
+			!strings.Contains(err.Error(), "ask again") {
 			t.Errorf("%s: %v, want a refusal that says to ask again", name, err)
 		}
-		if err := judge(p, durability.NewCursors(0)); errors.Is(err, ErrRefused) != (name == "never met") {
+		if err := judge(p, durability.NewCursors(0)); errors.Is(err,
+			ErrRefused) != (name == "never met") {
 			t.Errorf("%s, before a node on its own: %v", name, err)
 		}
 	}
 }
 
 // The panic of one component ends the whole with its error.
-func TestAFailedComponentEndsTheServer(t *testing.T) {
+func TestFailedComponentEndsNode(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		cause      func(t *testing.T, cfg *bookConfig)
@@ -274,9 +300,10 @@ func TestAFailedComponentEndsTheServer(t *testing.T) {
 		}, func(t *testing.T, s *bookNode, at []string) {
 			dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 		}},
-		{"the listener", "a reader fell over", func(*testing.T, *bookConfig) {}, func(t *testing.T, s *bookNode, at []string) {
-			s.fail(errors.New("a reader fell over"))
-		}},
+		{"the listener", "a reader fell over", func(*testing.T, *bookConfig) {},
+			func(t *testing.T, s *bookNode, at []string) {
+				s.fail(errors.New("a reader fell over"))
+			}},
 		{"a ring of the pipeline", "ring in doubt", func(t *testing.T, cfg *bookConfig) {
 			cfg.Pipeline.OpenRing = func(_ int, rc transport.RingConfig) (transport.Ring, error) {
 				r, _, err := transport.Open(transport.ModePoll, rc)
@@ -298,7 +325,8 @@ func TestAFailedComponentEndsTheServer(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("the server goes on")
 			}
-			if err := s.Err(); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(log.String(), c.want) {
+			if err := s.Err(); err == nil || !strings.Contains(err.Error(), c.want) ||
+				!strings.Contains(log.String(), c.want) {
 				t.Errorf("error %v, want one that says %q, also in the log:\n%s", err, c.want, log)
 			}
 			if s.Ready() {

@@ -25,11 +25,13 @@ import (
 // patience bounds every wait of a test that should not take long at all.
 const patience = 20 * time.Second
 
-// engines runs a test on both engines; io_uring is skipped, with the reason, where it cannot be had.
+// engines runs a test on both engines; io_uring is skipped, with the reason, where it cannot be
+// had.
 func engines(t *testing.T, test func(t *testing.T, mode transport.Mode)) {
 	for _, mode := range []transport.Mode{transport.ModePoll, transport.ModeUring} {
 		t.Run(mode.String(), func(t *testing.T) {
-			ring, diagnosis, err := transport.Open(mode, transport.RingConfig{Entries: 8, Wake: func() {}})
+			ring, diagnosis, err := transport.Open(mode,
+				transport.RingConfig{Entries: 8, Wake: func() {}})
 			if err != nil {
 				t.Skipf("engine %s cannot be had here: %s", mode, diagnosis.Text)
 			}
@@ -75,7 +77,8 @@ func newBook(limits orderbook.Config) *orderbook.Book {
 
 func bookOf(n *bookNode) *orderbook.Book { return n.cfg.Application.(*orderbook.Book) }
 
-// config is a small node on loopback and a unix-domain socket, without authentication and with an empty book.
+// config is a small node on loopback and a unix-domain socket, without authentication and with an
+// empty book.
 func config(dir string, mode transport.Mode, log io.Writer) bookConfig {
 	cfg := bookConfig{
 		Application: newBook(orderbook.Config{}), Encoder: orderbook.Encoder{},
@@ -93,7 +96,8 @@ func config(dir string, mode transport.Mode, log io.Writer) bookConfig {
 	return cfg
 }
 
-// serve opens a node that is stopped at the end of the test. A configuration may be used again: each node has a book of its own.
+// serve opens a node that is stopped at the end of the test. A configuration may be used again:
+// each node has a book of its own.
 func serve(t testing.TB, cfg bookConfig) (*bookNode, []string) {
 	t.Helper()
 	cfg.Application = newBook(orderbook.Config{})
@@ -148,7 +152,8 @@ func body(c *orderbook.Command) []byte {
 
 func order(account, id uint64, side orderbook.Side, price int64, quantity uint64) *orderbook.Command {
 	return &orderbook.Command{
-		Tag: orderbook.TagNew, Account: account, ClientOrderID: id, Instrument: 1, Side: side, Type: orderbook.Limit,
+		Tag: orderbook.TagNew, Account: account, ClientOrderID: id, Instrument: 1, Side: side,
+		Type:        orderbook.Limit,
 		TimeInForce: orderbook.GoodTillCancel, Price: price, Quantity: quantity,
 	}
 }
@@ -193,7 +198,8 @@ func words(tag uint8, b []byte) string {
 		if err := orderbook.DecodeAnswer(tag, b, &a); err != nil {
 			return err.Error()
 		}
-		return fmt.Sprintf("position seq=%d net=%d last=%d accepted=%d", a.Seq, a.Net, a.ClientOrderID, a.Accepted)
+		return fmt.Sprintf("position seq=%d net=%d last=%d accepted=%d", a.Seq, a.Net,
+			a.ClientOrderID, a.Accepted)
 	}
 	var r orderbook.Report
 	if err := orderbook.DecodeReport(tag, b, &r); err != nil {
@@ -299,7 +305,8 @@ func withKeys(t *testing.T, cfg *bookConfig) listen.Endpoint {
 		t.Fatal(err)
 	}
 	cfg.KeysFile = filepath.Join(t.TempDir(), "keys")
-	if err := os.WriteFile(cfg.KeysFile, listen.AppendKeyLine(nil, listen.Trader, public, "test"), 0o600); err != nil {
+	if err := os.WriteFile(cfg.KeysFile, listen.AppendKeyLine(nil, listen.Trader, public, "test"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return listen.Endpoint{Network: "tcp", Address: "127.0.0.1:0"}

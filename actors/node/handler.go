@@ -28,25 +28,29 @@ func (h *handler[R, Q]) Connect(c listen.Conn) error {
 		h.clients.drop(c.ID)
 	}
 	if err != nil && !errors.Is(err, actors.ErrEnded) {
-		h.lines.ends.log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(), "error", err)
+		h.lines.ends.log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(),
+			"error", err)
 	}
 	return err
 }
 
-// Request implements listen.Handler. It waits while the queue is full, which the client feels as a full socket. The error,
-// once the node ends, makes the reader release the connection; what was taken before is still answered.
+// Request implements listen.Handler. It waits while the queue is full, which the client feels as a
+// full socket. The error, once the node ends, makes the reader release the connection; what was
+// taken before is still answered.
 func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 	if r.Tag == wire.TagAdminCommand && h.commanded(c, r) {
 		return nil
 	}
-	return h.queue.Put(&sequencer.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag, Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
+	return h.queue.Put(&sequencer.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag,
+		Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
 }
 
 // Shed implements listen.Handler: the client gets ServerBusy between two responses.
 func (h *handler[R, Q]) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // fails only while the node ends
 
-// Disconnect implements listen.Handler. A request fails only when this node ends. Its connection is then left to the end of
-// the pipeline: requests that were accepted are still answered, as far as the deadline allows.
+// Disconnect implements listen.Handler. A request fails only when this node ends. Its connection is
+// then left to the end of the pipeline: requests that were accepted are still answered, as far as
+// the deadline allows.
 func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	switch reason {
 	case transport.ReasonFrameTooLong, transport.ReasonFrameMalformed:
@@ -59,8 +63,8 @@ func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transp
 	h.pipeline.Disconnect(c.ID, requests, reason)
 }
 
-// refused returns the listener's observer. It logs each client that was never served, unless the client left by itself,
-// Connect has logged it already, or the node ends.
+// refused returns the listener's observer. It logs each client that was never served, unless the
+// client left by itself, Connect has logged it already, or the node ends.
 func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(listen.Conn, transport.Reason) {
 	return func(c listen.Conn, reason transport.Reason) {
 		switch reason {
@@ -79,8 +83,8 @@ func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(list
 	}
 }
 
-// notice returns the pipeline's observer. It logs connections that this side ended, and clients that become slow or
-// recover.
+// notice returns the pipeline's observer. It logs connections that this side ended, and clients
+// that become slow or recover.
 func (n *Node[R, Q]) notice(next func(actors.Notice)) func(actors.Notice) {
 	return func(note actors.Notice) {
 		switch note.Kind {
@@ -104,10 +108,12 @@ func (n *Node[R, Q]) logClosed(note actors.Notice) {
 		transport.ReasonProtocolError: // logged by Disconnect, with the address
 		return
 	}
-	n.lines.ends.log(n.log, slog.LevelWarn, "connection closed", append(figures(note), "reason", note.Reason.String(), "reason_number", uint8(note.Reason))...)
+	n.lines.ends.log(n.log, slog.LevelWarn, "connection closed",
+		append(figures(note), "reason", note.Reason.String(), "reason_number", uint8(note.Reason))...)
 }
 
 // figures are the attributes of a line about a connection.
 func figures(n actors.Notice) []any {
-	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Answers, "blocked", n.Blocked, "age", n.Age}
+	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Answers,
+		"blocked", n.Blocked, "age", n.Age}
 }

@@ -50,7 +50,8 @@ const (
 	ordersPerRun = 250 // of each client, so that the log of a run is still there when the next one has ended
 )
 
-// killed is what the whole test knows: the journal as it was after each kill, and what clients received.
+// killed is what the whole test knows: the journal as it was after each kill, and what clients
+// received.
 type killed struct {
 	t      *testing.T
 	dir    string
@@ -61,7 +62,8 @@ type killed struct {
 	acks   int
 }
 
-// R35: whenever the server is killed, what clients were told is in the journal, and the next run goes on from there.
+// R35: whenever the server is killed, what clients were told is in the journal, and the next run
+// goes on from there.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
 	k := &killed{t: t, dir: t.TempDir(), events: map[uint64][]byte{}, got: map[uint64][][]byte{}}
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
@@ -78,10 +80,12 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	if k.acks < kills || quick == kills {
 		t.Errorf("only %d acknowledgements in %d runs: too few to mean anything", k.acks, kills)
 	}
-	t.Logf("%d kills, %d events in the journal, %d reports received, %d runs without any", kills, k.last, k.acks, quick)
+	t.Logf("%d kills, %d events in the journal, %d reports received, %d runs without any", kills,
+		k.last, k.acks, quick)
 }
 
-// run starts a server, checks that it knows what was acknowledged before, trades with it and kills it.
+// run starts a server, checks that it knows what was acknowledged before, trades with it and kills
+// it.
 func (k *killed) run(incarnation uint64, after time.Duration, firstID uint64) (received int) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childDir+"="+k.dir)
@@ -103,7 +107,8 @@ func (k *killed) run(incarnation uint64, after time.Duration, firstID uint64) (r
 	if !lines.Scan() || lines.Text() != "ready" {
 		k.t.Fatalf("run %d does not start: %s\n%s", incarnation, lines.Text(), &log)
 	}
-	seller, buyer := dial(k.t, "unix", filepath.Join(k.dir, "s")), dial(k.t, "unix", filepath.Join(k.dir, "s"))
+	seller, buyer := dial(k.t, "unix", filepath.Join(k.dir, "s")), dial(k.t, "unix",
+		filepath.Join(k.dir, "s"))
 	k.checkPosition(seller)
 	done := make(chan [][]byte, 2)
 	go func() { done <- trade(seller.conn, 1, orderbook.Sell, firstID) }()
@@ -143,14 +148,15 @@ func (k *killed) checkPosition(c *trader) {
 		k.t.Fatal(err)
 	}
 	if a.ClientOrderID < k.acked || a.Seq != k.last {
-		k.t.Fatalf("the new run is at event %d with order %d; the journal ends at %d, and order %d was acknowledged",
+		k.t.Fatalf("the new run is at event %d with order %d; the journal ends at %d, and order "+
+			"%d was acknowledged",
 			a.Seq, a.ClientOrderID, k.last, k.acked)
 	}
 	c.expect("end")
 }
 
-// trade sends orders, up to 16 without an answer, until the server is gone. It returns the reports, each with the account
-// in front.
+// trade sends orders, up to 16 without an answer, until the server is gone. It returns the reports,
+// each with the account in front.
 func trade(c *client.Conn, account uint64, side orderbook.Side, firstID uint64) (frames [][]byte) {
 	defer c.Close()
 	open, id := 0, firstID
@@ -182,7 +188,8 @@ func (k *killed) readJournal(run uint64) {
 		k.t.Fatalf("after kill %d: %v", run, err)
 	}
 	if uint64(log.First) > k.last+1 || uint64(log.Last) < k.last {
-		k.t.Fatalf("after kill %d the journal holds %d..%d, it held events up to %d", run, log.First, log.Last, k.last)
+		k.t.Fatalf("after kill %d the journal holds %d..%d, it held events up to %d", run,
+			log.First, log.Last, k.last)
 	}
 	for ev, err := range log.Events() {
 		if err != nil {
@@ -196,8 +203,8 @@ func (k *killed) readJournal(run uint64) {
 	k.last = uint64(log.Last)
 }
 
-// compare applies the whole journal to a new book. What every client received must be the beginning of what the book says
-// to its connection.
+// compare applies the whole journal to a new book. What every client received must be the beginning
+// of what the book says to its connection.
 func (k *killed) compare() {
 	book, err := orderbook.New(orderbook.Config{})
 	if err != nil {
@@ -215,7 +222,8 @@ func (k *killed) compare() {
 	for conn, got := range k.got {
 		want := says.frames[conn]
 		if len(got) > len(want) {
-			k.t.Fatalf("connection %#x received %d reports, the journal gives it %d", conn, len(got), len(want))
+			k.t.Fatalf("connection %#x received %d reports, the journal gives it %d", conn,
+				len(got), len(want))
 		}
 		for i := range got {
 			if !bytes.Equal(got[i], want[i]) {
@@ -251,8 +259,9 @@ func (r *recorder) flush(t *testing.T) {
 	r.conns, r.open = r.conns[:0], r.open[:0]
 }
 
-// The book after a restart is byte for byte the one before, whether it comes from the journal, a snapshot or both.
-func TestTheStateAfterARestartIsTheSame(t *testing.T) {
+// The book after a restart is byte for byte the one before, whether it comes from the journal, a
+// snapshot or both.
+func TestStateIsTheSameAfterRestart(t *testing.T) {
 	for _, every := range []uint64{1 << 30, 100, 1} {
 		t.Run(fmt.Sprintf("a snapshot every %d events", every), func(t *testing.T) {
 			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
@@ -263,7 +272,8 @@ func TestTheStateAfterARestartIsTheSame(t *testing.T) {
 			rng := rand.New(rand.NewPCG(3, every))
 			for i := range uint64(500) {
 				side := 1 + rng.IntN(2)
-				cmd := order(uint64(side), i+1, orderbook.Side(side), 100+int64(rng.IntN(5)), 1+rng.Uint64N(9))
+				cmd := order(uint64(side), i+1, orderbook.Side(side), 100+int64(rng.IntN(5)),
+					1+rng.Uint64N(9))
 				c := clients[side-1]
 				c.command(cmd)
 				for c.next() != "end" {

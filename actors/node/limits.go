@@ -8,7 +8,8 @@ import (
 	"sluice/transport/listen"
 )
 
-// Changes are the parts of a configuration that may change while the node runs. All of them are given each time.
+// Changes are the parts of a configuration that may change while the node runs. All of them are
+// given each time.
 type Changes struct {
 	Limits         transport.Limits            // of endpoints that are not named below
 	EndpointLimits map[string]transport.Limits // by Endpoint.Name
@@ -16,8 +17,8 @@ type Changes struct {
 	ConnectRate    listen.Rate
 }
 
-// Reload puts changes in force, and the keys file as it is now. Connected clients stay, including those whose key is gone:
-// kick them. On an error nothing has changed.
+// Reload puts changes in force, and the keys file as it is now. Connected clients stay, including
+// those whose key is gone: kick them. On an error nothing has changed.
 func (n *Node[R, Q]) Reload(c Changes) error {
 	n.operators.mu.Lock()
 	defer n.operators.mu.Unlock()
@@ -50,7 +51,8 @@ func (n *Node[R, Q]) limits() error {
 	common := transport.DefaultLimits()
 	switch classes := len(n.cfg.Pipeline.Limits); {
 	case classes > 1:
-		return fmt.Errorf("node: Pipeline.Limits has %d classes; there is one for each endpoint, see EndpointLimits", classes)
+		return fmt.Errorf("node: Pipeline.Limits has %d classes; there is one for each endpoint, "+
+			"see EndpointLimits", classes)
 	case classes == 1:
 		common = n.cfg.Pipeline.Limits[0]
 	}
@@ -69,7 +71,8 @@ func (n *Node[R, Q]) limits() error {
 }
 
 // classes are the limits of each endpoint, in their order: those of its name, else the common ones.
-func (n *Node[R, Q]) classes(common transport.Limits, by map[string]transport.Limits) ([]transport.Limits, error) {
+func (n *Node[R, Q]) classes(common transport.Limits,
+	by map[string]transport.Limits) ([]transport.Limits, error) {
 	all := make([]transport.Limits, len(n.cfg.Listen.Endpoints))
 	named := 0
 	for i := range all {
@@ -82,7 +85,8 @@ func (n *Node[R, Q]) classes(common transport.Limits, by map[string]transport.Li
 	if named < len(by) {
 		for name := range by {
 			if n.class(name) < 0 {
-				return nil, fmt.Errorf("node: limits for %q, which is no endpoint; the first one is %q", name, n.endpoint(0))
+				return nil, fmt.Errorf("node: limits for %q, which is no endpoint; the first "+
+					"one is %q", name, n.endpoint(0))
 			}
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// lineLimits limits the log lines about single connections. Each kind has a limit of its own, so that many lines of one kind do
-// not suppress the others.
+// lineLimits limits the log lines about single connections. Each kind has a limit of its own, so
+// that many lines of one kind do not suppress the others.
 type lineLimits struct {
 	ends     limiter // of connections
 	rejected limiter // clients that were never served
@@ -18,7 +18,8 @@ type lineLimits struct {
 // linesPerSecond is how many lines of a kind are written in a second.
 const linesPerSecond = 10
 
-// limiter writes linesPerSecond lines and adds the number of those it left out to the next one. Any goroutine.
+// limiter writes linesPerSecond lines and adds the number of those it left out to the next one. Any
+// goroutine.
 type limiter struct {
 	mu      sync.Mutex // guards all below
 	second  int64

@@ -16,8 +16,8 @@ import (
 	"sluice/transport/listen"
 )
 
-// Node is a running application with clients, a journal and the response pipeline, in one process. R is the type of the
-// application's reports and Q that of its answers to queries.
+// Node is a running application with clients, a journal and the response pipeline, in one process.
+// R is the type of the application's reports and Q that of its answers to queries.
 //
 //	Open -> Wait, or Drain | Stop | Fence
 //
@@ -42,16 +42,17 @@ type Node[R, Q any] struct {
 	ending    *ending
 }
 
-// Open recovers the application from the data directory, then listens and serves. It returns once clients are accepted.
-// ctx bounds the opening only; a long recovery ends when it is cancelled. After an error nothing is left running or open, and
-// Application is not to be used again.
+// Open recovers the application from the data directory, then listens and serves. It returns once
+// clients are accepted. ctx bounds the opening only; a long recovery ends when it is cancelled.
+// After an error nothing is left running or open, and Application is not to be used again.
 func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
 	n := &Node[R, Q]{
-		cfg: cfg, log: cfg.Log, cursors: durability.NewCursors(0), sequenced: make(chan struct{}), ending: newEnding(),
+		cfg: cfg, log: cfg.Log, cursors: durability.NewCursors(0), sequenced: make(chan struct{}),
+		ending:  newEnding(),
 		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
 	}
 	if err := n.limits(); err != nil {
@@ -71,7 +72,8 @@ func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) 
 		n.ending.ready.Store(false)
 	}
 	close(n.ending.opened)
-	n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine, "policy", n.Policy().Current().String(),
+	n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine,
+		"policy", n.Policy().Current().String(),
 		"last_event", uint64(n.store.recovery.Last), "incarnation", n.store.recovery.Incarnation)
 	n.warn()
 	return n, nil
@@ -158,8 +160,8 @@ func (n *Node[R, Q]) run() {
 	n.listener.Serve()
 }
 
-// commit is the journal's goroutine. A panic in it must end the node and not the process, so that what is on disk is still
-// answered.
+// commit is the journal's goroutine. A panic in it must end the node and not the process, so that
+// what is on disk is still answered.
 func (n *Node[R, Q]) commit() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -169,10 +171,12 @@ func (n *Node[R, Q]) commit() (err error) {
 	return n.store.committer.Run()
 }
 
-// persisted moves the persisted cursor, which opens the gate. It is called on the journal's goroutine.
+// persisted moves the persisted cursor, which opens the gate. It is called on the journal's
+// goroutine.
 func (n *Node[R, Q]) persisted(seq durability.Seq) {
 	if sequenced := n.sequencer.Sequenced(); seq > sequenced {
-		panic(fmt.Sprintf("node: the journal persisted event %d, the sequencer is at %d: they do not count alike", seq, sequenced))
+		panic(fmt.Sprintf("node: the journal persisted event %d, the sequencer is at %d: they do "+
+			"not count alike", seq, sequenced))
 	}
 	n.store.persisted.Store(uint64(seq))
 	n.cursors.SetPersisted(seq)
@@ -182,11 +186,13 @@ func (n *Node[R, Q]) persisted(seq durability.Seq) {
 func (n *Node[R, Q]) warn() {
 	var v durability.View
 	if policy := n.Policy().Current(); n.cursors.Snapshot(&v) && policy.Evaluate(&v).NoWait {
-		n.log.Warn("the policy waits for nothing; a response may leave before its event is on disk", "policy", policy.String())
+		n.log.Warn("the policy waits for nothing; a response may leave before its event is on disk",
+			"policy", policy.String())
 	}
 }
 
-// Wait returns when the node has ended, with Err. When ctx ends first, it drains the node, for DrainTimeout at most.
+// Wait returns when the node has ended, with Err. When ctx ends first, it drains the node, for
+// DrainTimeout at most.
 func (n *Node[R, Q]) Wait(ctx context.Context) error {
 	select {
 	case <-n.ending.ended:

@@ -14,7 +14,7 @@ import (
 	"sluice/transport/listen"
 )
 
-func TestATradeIsAnsweredToBothSides(t *testing.T) {
+func TestBothSidesOfATradeAreAnswered(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		leaks(t)
 		s, at := serve(t, config(t.TempDir(), mode, os.Stderr))
@@ -33,7 +33,7 @@ func TestATradeIsAnsweredToBothSides(t *testing.T) {
 }
 
 // I1: with the disk held back not one byte of an answer arrives; then all arrive in order.
-func TestNothingIsAnsweredBeforeTheDiskHasIt(t *testing.T) {
+func TestNoResponseBeforeEventIsOnDisk(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		leaks(t)
 		v := newValve()
@@ -51,9 +51,11 @@ func TestNothingIsAnsweredBeforeTheDiskHasIt(t *testing.T) {
 		}
 		c.command(position(1)) // must not tell what is not on disk either
 		<-v.held
-		until(t, "all requests to be sequenced", func() bool { return s.sequencer.Sequenced() == n-1 && s.queue.Len() == 0 })
-		// The gate has looked at all of it once it and the encoder have gone round: a refused request of another client is
-		// answered without waiting, and proves that the whole pipeline has run since.
+		until(t, "all requests to be sequenced",
+			func() bool { return s.sequencer.Sequenced() == n-1 && s.queue.Len() == 0 })
+		// The gate has looked at all of it once it and the encoder have gone round: a refused
+		// request of another client is answered without waiting, and proves that the whole pipeline
+		// has run since.
 		other := dial(t, "unix", at[1])
 		other.send(0x2F, nil)
 		other.expect("error", "end")
@@ -72,7 +74,7 @@ func TestNothingIsAnsweredBeforeTheDiskHasIt(t *testing.T) {
 	})
 }
 
-func TestRefusedRequestsAreAnsweredInOrder(t *testing.T) {
+func TestRejectedRequestsAreAnsweredInOrder(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		s, at := serve(t, config(t.TempDir(), mode, os.Stderr))
 		c := dial(t, "tcp", at[0])
@@ -88,7 +90,8 @@ func TestRefusedRequestsAreAnsweredInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := 1; i <= 200; i++ {
-			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end", "error", "end", "error", "end", "error", "end")
+			c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end", "error", "end", "error", "end",
+				"error", "end")
 		}
 		if n := s.sequencer.Counts().Refused; n != 600 {
 			t.Errorf("%d requests refused, want 600", n)
@@ -97,7 +100,7 @@ func TestRefusedRequestsAreAnsweredInOrder(t *testing.T) {
 	})
 }
 
-func TestAHalfClosedClientGetsItsAnswers(t *testing.T) {
+func TestHalfClosedClientGetsItsResponses(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		for network := range 2 {
 			s, at := serve(t, config(t.TempDir(), mode, os.Stderr))
@@ -120,7 +123,7 @@ func TestAHalfClosedClientGetsItsAnswers(t *testing.T) {
 	})
 }
 
-func TestARestartGoesOn(t *testing.T) {
+func TestRestartContinues(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		leaks(t)
 		dir := t.TempDir()
@@ -134,7 +137,8 @@ func TestARestartGoesOn(t *testing.T) {
 			}
 			c := dial(t, "tcp", at[0])
 			c.command(position(1))
-			c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", run*10, run*10, run*10), "end")
+			c.expect(fmt.Sprintf("position seq=%d net=0 last=%d accepted=%d", run*10, run*10,
+				run*10), "end")
 			for i := run*10 + 1; i <= run*10+10; i++ {
 				c.command(order(1, i, orderbook.Buy, 100, 5))
 				c.expect(fmt.Sprintf("accepted %d seq=%d", i, i), "end")
@@ -148,9 +152,9 @@ func TestARestartGoesOn(t *testing.T) {
 	})
 }
 
-// A resting order of an earlier run is filled: its report reaches nobody, and above all not the new client whose counter
-// equals that of the old one.
-func TestAFillForAnEarlierRunReachesNobody(t *testing.T) {
+// A resting order of an earlier run is filled: its report reaches nobody, and above all not the new
+// client whose counter equals that of the old one.
+func TestReportForEarlierRunReachesNoClient(t *testing.T) {
 	dir := t.TempDir()
 	s, at := serve(t, config(dir, transport.ModePoll, os.Stderr))
 	old := dial(t, "tcp", at[0])
@@ -168,7 +172,7 @@ func TestAFillForAnEarlierRunReachesNobody(t *testing.T) {
 }
 
 // A full queue stops the readers, which the clients feel; nothing is lost when the disk goes on.
-func TestBackPressureReachesTheClients(t *testing.T) {
+func TestBackpressureReachesClients(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		v := newValve()
 		cfg := config(t.TempDir(), mode, os.Stderr)
@@ -190,9 +194,10 @@ func TestBackPressureReachesTheClients(t *testing.T) {
 			}
 			sent <- c.conn.Flush()
 		}()
-		until(t, "a reader that waits for room", func() bool { return s.queue.Len() > cfg.QueueBytes*9/10 })
+		until(t, "a reader that waits for room",
+			func() bool { return s.queue.Len() > cfg.QueueBytes*9/10 })
 		if got := uint64(s.sequencer.Sequenced()); got > n/2 {
-			t.Fatalf("%d events were sequenced, though the rings have no room for so many", got)
+			t.Fatalf("%d events were sequenced, more than the rings have room for", got)
 		}
 		v.open()
 		for i := 1; i <= n; i++ {
@@ -205,7 +210,7 @@ func TestBackPressureReachesTheClients(t *testing.T) {
 	})
 }
 
-func TestRequestsAboveTheRateAreShedAloud(t *testing.T) {
+func TestRequestsAboveRateGetServerBusy(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		cfg := config(t.TempDir(), mode, os.Stderr)
 		cfg.Listen.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 3}
@@ -225,7 +230,7 @@ func TestRequestsAboveTheRateAreShedAloud(t *testing.T) {
 	})
 }
 
-func TestLostFramingEndsTheConnectionAloud(t *testing.T) {
+func TestMalformedFrameEndsConnectionWithLogLine(t *testing.T) {
 	log := &lines{}
 	s, at := serve(t, config(t.TempDir(), transport.ModePoll, log))
 	c := dial(t, "tcp", at[0])
@@ -237,12 +242,13 @@ func TestLostFramingEndsTheConnectionAloud(t *testing.T) {
 	if got := c.next(); got != "EOF" && !strings.Contains(got, "reset") {
 		t.Errorf("the client sees %q, want the end", got)
 	}
-	until(t, "a line in the log", func() bool { return strings.Contains(log.String(), "framing is lost") })
+	until(t, "a line in the log",
+		func() bool { return strings.Contains(log.String(), "framing is lost") })
 	until(t, "the permit to come back", func() bool { return s.pipeline.Connections() == 0 })
 	drain(t, s)
 }
 
-func TestTheConnectionLimitIsKept(t *testing.T) {
+func TestConnectionLimit(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		cfg := config(t.TempDir(), mode, &lines{})
 		cfg.Pipeline.MaxConnections = 2
@@ -271,7 +277,8 @@ func TestStatsNameEveryComponent(t *testing.T) {
 	if err := s.WriteStats(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sequencer_events", "journal_last_event", "listener_requests", "gate"} {
+	for _, want := range []string{"sequencer_events", "journal_last_event", "listener_requests",
+		"gate"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the stats do not mention %s:\n%s", want, b.String())
 		}

@@ -31,23 +31,26 @@ func (n *Node[R, Q]) Kick(conn uint64) error {
 	return n.pipeline.Kick(conn, transport.ReasonKicked)
 }
 
-// Trace has the next responses to a connection traced, instead of those to the connection that was named before; 0 ends
-// that. On an error nothing has changed.
+// Trace has the next responses to a connection traced, instead of those to the connection that was
+// named before; 0 ends that. On an error nothing has changed.
 func (n *Node[R, Q]) Trace(conn uint64, responses int) error {
 	if _, ok := n.Client(conn); !ok {
 		return fmt.Errorf("node: trace %d: %w; it may have ended already", conn, ErrNoConnection)
 	}
 	sampler := n.pipeline.Sampler()
 	if !sampler.Load().Exported {
-		return fmt.Errorf("node: trace %d: %w; start the server with OTEL_TRACES_EXPORTER=otlp or console", conn, ErrUntraced)
+		return fmt.Errorf("node: trace %d: %w; start the server with OTEL_TRACES_EXPORTER=otlp "+
+			"or console", conn, ErrUntraced)
 	}
 	sampler.Follow(conn, int64(responses))
 	return nil
 }
 
-// SwapPolicy puts a durability policy, a name or clauses, in force, and returns once the gate adopted it: no response leaves
-// under the old one after that. A policy that this node cannot meet is refused unless forced (R7).
-func (n *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (old, now durability.Policy, err error) {
+// SwapPolicy puts a durability policy, a name or clauses, in force, and returns once the gate
+// adopted it: no response leaves under the old one after that. A policy that this node cannot meet
+// is refused unless forced (R7).
+func (n *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (old,
+	now durability.Policy, err error) {
 	old = n.pipeline.Policy().Current()
 	p, err := durability.Parse(text, n.cfg.Nodes)
 	if err != nil {
@@ -68,10 +71,12 @@ func (n *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (o
 func judge(p durability.Policy, cursors durability.Source) error {
 	var v durability.View
 	if !cursors.Snapshot(&v) {
-		return fmt.Errorf("node: policy %q %w for now: the cursors move too fast to be judged; ask again, or force it", p, ErrRefused)
+		return fmt.Errorf("node: policy %q %w for now: the cursors move too fast to be judged; "+
+			"ask again, or force it", p, ErrRefused)
 	}
 	if err := p.MetBy(v.Len); err != nil {
-		return fmt.Errorf("node: policy %q %w: %w; nothing would be answered; force it if that is meant", p, ErrRefused, err)
+		return fmt.Errorf("node: policy %q %w: %w; nothing would be answered; force it if that "+
+			"is meant", p, ErrRefused, err)
 	}
 	return nil
 }
@@ -82,15 +87,18 @@ func (n *Node[R, Q]) View(v *durability.View) bool { return n.cursors.Snapshot(v
 // Policy is the durability policy in force; change it with SwapPolicy.
 func (n *Node[R, Q]) Policy() *durability.Switch { return n.pipeline.Policy() }
 
-// Top lists the first most connections in an order, with the figures of their shards, and says how many are open.
-func (n *Node[R, Q]) Top(ctx context.Context, by actors.Order, most int) (top []actors.Figures, open int, err error) {
+// Top lists the first most connections in an order, with the figures of their shards, and says how
+// many are open.
+func (n *Node[R, Q]) Top(ctx context.Context, by actors.Order, most int) (top []actors.Figures,
+	open int, err error) {
 	return n.pipeline.Top(ctx, by, most)
 }
 
 // Client returns the peer of an open connection.
 func (n *Node[R, Q]) Client(id uint64) (Client, bool) { return n.clients.find(id, n.endpoint) }
 
-// LastClosed returns the connections that ended last, at most 1024 and the latest first, and how many ended in all.
+// LastClosed returns the connections that ended last, at most 1024 and the latest first, and how
+// many ended in all.
 func (n *Node[R, Q]) LastClosed(most int) (some []Closed, ended uint64) { return n.clients.last(most) }
 
 // Listener accepts the connections; it is here for its counters and keys.
@@ -102,7 +110,8 @@ func (n *Node[R, Q]) Connections() int { return n.pipeline.Connections() }
 // Waiting is what the slot ring's head waits for; false if it is empty.
 func (n *Node[R, Q]) Waiting() (actors.Wait, bool) { return n.pipeline.Waiting() }
 
-// Degraded reports whether the policy asks for more nodes than are in view, and for how long in all.
+// Degraded reports whether the policy asks for more nodes than are in view, and for how long in
+// all.
 func (n *Node[R, Q]) Degraded() (now bool, total time.Duration) { return n.pipeline.Degraded() }
 
 // Now is the node's clock, monotonic ns: measurements and traces are stamped with it.
@@ -120,7 +129,8 @@ func (n *Node[R, Q]) Collector() *telemetry.Collector { return n.pipeline.Collec
 // Sampler holds the rules of what is traced; they can be replaced at run time.
 func (n *Node[R, Q]) Sampler() *telemetry.Sampler { return n.pipeline.Sampler() }
 
-// Traces returns the boxes of sampled responses, one for each shard; each has one consumer. Consuming them is optional.
+// Traces returns the boxes of sampled responses, one for each shard; each has one consumer.
+// Consuming them is optional.
 func (n *Node[R, Q]) Traces() []*telemetry.TraceBox { return n.pipeline.Traces() }
 
 // WriteStats writes everything that is measured, for people.

@@ -24,9 +24,9 @@ import (
 // changes is what a fixture's server runs with.
 func changes() Changes { return Changes{Limits: transport.DefaultLimits()} }
 
-// Above its rate a client is told ServerBusy between whole answers, and nothing of what was refused is executed; a reload
-// changes the rate of clients that are connected.
-func TestRequestsAboveTheRateAreShedAtFrameBoundaries(t *testing.T) {
+// Above its rate a client is told ServerBusy between whole answers, and nothing of what was refused
+// is executed; a reload changes the rate of clients that are connected.
+func TestServerBusyComesAtFrameBoundaries(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		cfg := config(t.TempDir(), mode, os.Stderr)
 		cfg.Listen.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 5}
@@ -73,7 +73,7 @@ func TestRequestsAboveTheRateAreShedAtFrameBoundaries(t *testing.T) {
 	})
 }
 
-func TestConnectionsAboveTheRateOfAnAddressAreClosed(t *testing.T) {
+func TestConnectRatePerAddress(t *testing.T) {
 	cfg := config(t.TempDir(), transport.ModePoll, os.Stderr)
 	cfg.Listen.ConnectRate = listen.Rate{PerSecond: 0.001, Burst: 2}
 	s, at := serve(t, cfg)
@@ -109,7 +109,8 @@ func TestConnectionsAboveTheRateOfAnAddressAreClosed(t *testing.T) {
 // Each endpoint has its own limits, and a reload changes them for clients that are connected.
 func TestLimitsByEndpoint(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
-		tight := transport.Limits{HardBytes: 2048, SoftBytes: 2048, SoftFor: time.Hour, NoProgress: time.Hour}
+		tight := transport.Limits{HardBytes: 2048, SoftBytes: 2048, SoftFor: time.Hour,
+			NoProgress: time.Hour}
 		wide := transport.DefaultLimits()
 		wide.NoProgress, wide.SoftFor = time.Hour, time.Hour
 		cfg := config(t.TempDir(), mode, io.Discard)
@@ -158,7 +159,7 @@ func TestLimitsByEndpoint(t *testing.T) {
 }
 
 // Clients that never got in are counted by reason, and logged unless they left by themselves.
-func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
+func TestRejectedClientsAreCountedAndLogged(t *testing.T) {
 	log := &lines{}
 	cfg := config(t.TempDir(), transport.ModePoll, log)
 	cfg.Listen.Endpoints = append(cfg.Listen.Endpoints, withKeys(t, &cfg))
@@ -166,7 +167,7 @@ func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
 	cfg.Pipeline.MaxConnections = 1
 	s, at := serve(t, cfg)
 	dial(t, "unix", at[1])
-	_, stranger, err := ed25519.GenerateKey(nil)
+	_, unknown, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,20 +192,23 @@ func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaver.Close()
-	try("tcp", at[2], stranger)
+	try("tcp", at[2], unknown)
 	try("tcp", at[0], nil)
 	try("tcp", at[0], nil) // the fourth from this address
 	try("unix", at[1], nil)
 	want := map[string]float64{
-		"unknown_key": 1, "connection_limit_reached": 2, "too_many_connections_from_address": 1, "peer_left_during_handshake": 1, "handshake_timeout": 0,
+		"unknown_key": 1, "connection_limit_reached": 2, "too_many_connections_from_address": 1,
+		"peer_left_during_handshake": 1, "handshake_timeout": 0,
 	}
 	for why, n := range want {
-		until(t, fmt.Sprintf("%v to be refused for %s", n, why), func() bool { return refused(why) == n })
+		until(t, fmt.Sprintf("%v to be refused for %s", n, why),
+			func() bool { return refused(why) == n })
 	}
 	drain(t, s)
 	for words, n := range map[string]int{
 		"reason=unknown_key reason_number=35": 1, "reason=connection_limit_reached reason_number=38": 2,
-		"reason=too_many_connections_from_address reason_number=40": 1, `from="user id `: 1, "from=127.0.0.1:": 3,
+		"reason=too_many_connections_from_address reason_number=40": 1, `from="user id `: 1,
+		"from=127.0.0.1:": 3,
 		"client rejected": 4,
 	} {
 		if got := strings.Count(log.String(), words); got != n {
@@ -213,14 +217,16 @@ func TestClientsThatAreNotLetInAreCountedAndLogged(t *testing.T) {
 	}
 }
 
-// A client that falls behind is logged once as slow, with its figures, and once as recovered when it has taken everything.
-func TestAClientThatIsSlowForAWhileIsLogged(t *testing.T) {
+// A client that falls behind is logged once as slow, with its figures, and once as recovered when
+// it has taken everything.
+func TestSlowClientIsLogged(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		const orders, soft = 2000, 4096 // answers of 100 KB, of which the socket takes a tenth
 		log := &lines{}
 		cfg := config(t.TempDir(), mode, log)
 		cfg.Listen.SendBuffer = 4096
-		cfg.Pipeline.Limits = []transport.Limits{{HardBytes: 1 << 20, SoftBytes: soft, SoftFor: time.Hour, NoProgress: time.Hour}}
+		cfg.Pipeline.Limits = []transport.Limits{{HardBytes: 1 << 20, SoftBytes: soft,
+			SoftFor: time.Hour, NoProgress: time.Hour}}
 		s, at := serve(t, cfg)
 		c := dial(t, "unix", at[1])
 		for i := uint64(1); i <= orders; i++ {
@@ -252,16 +258,19 @@ func TestAClientThatIsSlowForAWhileIsLogged(t *testing.T) {
 			_, _ = fmt.Sscanf(word, "unsent_bytes=%d", &unsent) // other words do not match
 			_, _ = fmt.Sscanf(word, "blocked=%s", &blocked)
 		}
-		if unsent <= soft || blocked == "" || blocked == "0s" || !strings.Contains(slow[0], "level=WARN") {
+		if unsent <= soft || blocked == "" || blocked == "0s" ||
+			!strings.Contains(slow[0], "level=WARN") {
 			t.Errorf("the figures are wrong: %s", slow[0])
 		}
-		if !strings.Contains(recovered[0], "unsent_bytes=0 ") || !strings.Contains(recovered[0], "level=INFO") {
+		if !strings.Contains(recovered[0], "unsent_bytes=0 ") ||
+			!strings.Contains(recovered[0], "level=INFO") {
 			t.Errorf("the figures are wrong: %s", recovered[0])
 		}
 	})
 }
 
-// A reload reads the keys again: a key that is gone cannot connect any more, a new one can, and who is connected stays.
+// A reload reads the keys again: a key that is gone cannot connect any more, a new one can, and who
+// is connected stays.
 func TestReloadReadsTheKeys(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keys")
@@ -313,7 +322,7 @@ func TestReloadReadsTheKeys(t *testing.T) {
 	bad = changes()
 	bad.EndpointLimits = map[string]transport.Limits{"elsewhere": transport.DefaultLimits()}
 	if err := s.Reload(bad); err == nil || !strings.Contains(err.Error(), "no endpoint") {
-		t.Fatalf("limits for nobody: %v", err)
+		t.Fatalf("limits for an unknown endpoint: %v", err)
 	}
 	if c, err := try(0); err != nil { // nothing has changed: neither the keys nor the rate
 		t.Fatal(err)
@@ -342,8 +351,9 @@ func TestReloadReadsTheKeys(t *testing.T) {
 	drain(t, s)
 }
 
-// The connection table removes a connection once both sides have released it, in whichever order, and keeps the last 1024 ends.
-func TestTheRosterForgets(t *testing.T) {
+// The connection table removes a connection once both sides have released it, in whichever order,
+// and keeps the last 1024 ends.
+func TestConnectionTableForgets(t *testing.T) {
 	r := newClients(3)
 	name := func(class uint8) string { return string('a' + rune(class)) }
 	end := func(id uint64) { r.finish(actors.Notice{Conn: id}, time.Unix(int64(id), 0), name) }
@@ -361,8 +371,10 @@ func TestTheRosterForgets(t *testing.T) {
 		}
 	}
 	last, total := r.last(5000)
-	if total != 2000 || len(last) != closedKept || last[0].Client.ID != 1999 || last[1023].Client.ID != 976 || last[0].Client.UID != 7 || last[0].Client.Listener != "b" {
-		t.Errorf("%d in all, %d kept, first %+v, last %+v", total, len(last), last[0], last[len(last)-1])
+	if total != 2000 || len(last) != closedKept || last[0].Client.ID != 1999 ||
+		last[1023].Client.ID != 976 || last[0].Client.UID != 7 || last[0].Client.Listener != "b" {
+		t.Errorf("%d in all, %d kept, first %+v, last %+v", total, len(last), last[0],
+			last[len(last)-1])
 	}
 	for id := range uint64(10) { // their shards never tell of the end
 		r.add(listen.Conn{ID: id}, 0)
@@ -373,6 +385,6 @@ func TestTheRosterForgets(t *testing.T) {
 	}
 	end(500)
 	if last, _ := r.last(1); last[0].Client.ID != 500 || last[0].Client.Listener != "" {
-		t.Errorf("an end of somebody unknown: %+v", last[0])
+		t.Errorf("an end of an unknown connection: %+v", last[0])
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"sluice/transport/listen"
 )
 
-// Running is a Node of any application, for code that observes and operates nodes: package observe, and a program's commands.
-// The methods are those of Node.
+// Running is a Node of any application, for code that observes and operates nodes: package observe,
+// and a program's commands. The methods are those of Node.
 type Running interface {
 	Ready() bool
 	Ended() <-chan struct{}

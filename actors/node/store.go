@@ -19,9 +19,10 @@ import (
 	"sluice/mailbox"
 )
 
-// connBits is the width of the counter in a connection id; what is above it is the incarnation of the journal. So an id is
-// never given out twice, and a report for a request of an earlier run reaches no other client. It leaves room for 16 million
-// starts, and for 35 years of 1000 connections a second in one run.
+// connBits is the width of the counter in a connection id; what is above it is the incarnation of
+// the journal. So an id is never given out twice, and a report for a request of an earlier run
+// reaches no other client. It leaves room for 16 million starts, and for 35 years of 1000
+// connections a second in one run.
 const connBits = 40
 
 // store is the data directory of a node: the journal with its committer, and the snapshots.
@@ -56,7 +57,8 @@ func openStore(dir string, j Journal, log *slog.Logger) (*store, error) {
 		return nil, err
 	}
 	if n := s.recovery.Incarnation; n >= 1<<(64-connBits) {
-		return s, fmt.Errorf("node: %s was opened %d times; connection ids have room for %d starts; move the application to a new data directory",
+		return s, fmt.Errorf("node: %s was opened %d times; connection ids have room for %d "+
+			"starts; move the application to a new data directory",
 			path, n, 1<<(64-connBits)-1)
 	}
 	return s, nil
@@ -77,24 +79,28 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		return fmt.Errorf("node: recovering %s: %w", n.cfg.DataDir, err)
 	}
 	if at := r.SnapshotSeq + durability.Seq(applied); at != r.Last {
-		return fmt.Errorf("node: recovering %s: snapshot and journal lead to event %d, the journal ends at %d", n.cfg.DataDir, at, r.Last)
+		return fmt.Errorf("node: recovering %s: snapshot and journal lead to event %d, the "+
+			"journal ends at %d", n.cfg.DataDir, at, r.Last)
 	}
 	n.ids.Store(r.Incarnation << connBits)
 	n.store.persisted.Store(uint64(r.Last))
 	n.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it
-	n.log.Info("recovered", "dir", n.cfg.DataDir, "snapshot", uint64(r.SnapshotSeq), "applied", applied, "took", time.Since(began))
+	n.log.Info("recovered", "dir", n.cfg.DataDir, "snapshot", uint64(r.SnapshotSeq), "applied",
+		applied, "took", time.Since(began))
 	return nil
 }
 
-// genesis keeps what the application was made with: the file is the snapshot of the empty application, which an application
-// of another configuration refuses. Without it, a journal that has no snapshot yet could be replayed to another state.
+// genesis keeps what the application was made with: the file is the snapshot of the empty
+// application, which an application of another configuration refuses. Without it, a journal that
+// has no snapshot yet could be replayed to another state.
 func (n *Node[R, Q]) genesis() error {
 	path := filepath.Join(n.cfg.DataDir, "genesis")
 	f, err := os.Open(path)
 	if err == nil {
 		defer f.Close()
 		if err := n.cfg.Application.Restore(f); err != nil {
-			return fmt.Errorf("node: %s: open with the configuration of the application that this data directory was made with: %w", path, err)
+			return fmt.Errorf("node: %s: open with the configuration of the application that "+
+				"this data directory was made with: %w", path, err)
 		}
 		return nil
 	}
@@ -102,7 +108,8 @@ func (n *Node[R, Q]) genesis() error {
 		return fmt.Errorf("node: reading the snapshot of the empty application: %w", err)
 	}
 	if last := n.store.recovery.Last; last > 0 {
-		return fmt.Errorf("node: %s is missing, so the configuration under which the %d events of the journal were written is unknown; restore the file from a backup",
+		return fmt.Errorf("node: %s is missing, so the configuration under which the %d events "+
+			"of the journal were written is unknown; restore the file from a backup",
 			path, last)
 	}
 	var b bytes.Buffer
@@ -115,8 +122,10 @@ func (n *Node[R, Q]) genesis() error {
 	return nil
 }
 
-// newCommitter makes the loop of the journal's goroutine. persisted is called on it with each event that is on disk.
-func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int, persisted func(durability.Seq)) {
+// newCommitter makes the loop of the journal's goroutine. persisted is called on it with each event
+// that is on disk.
+func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int,
+	persisted func(durability.Seq)) {
 	idle := run.NewAdaptive(0)
 	signal := mailbox.NewSignal(idle)
 	events.SetSignal(signal)
@@ -151,8 +160,9 @@ func (s *store) writeSnapshot(seq durability.Seq, state []byte) error {
 	return s.committer.Offer(prepared)
 }
 
-// close waits until everything sequenced is on disk, then closes the journal. A sync that does not return cannot be ended:
-// when ctx or gaveUp ends first, its goroutine is left behind, and the journal stays locked until it returns.
+// close waits until everything sequenced is on disk, then closes the journal. A sync that does not
+// return cannot be ended: when ctx or gaveUp ends first, its goroutine is left behind, and the
+// journal stays locked until it returns.
 func (s *store) close(ctx context.Context, gaveUp <-chan struct{}, snapshots <-chan struct{}) error {
 	grace := time.NewTimer(100 * time.Millisecond) // for an end that has no time left: a healthy disk needs less
 	defer grace.Stop()

@@ -10,9 +10,9 @@ import (
 	"sluice/transport/wire"
 )
 
-// A request that comes with a sampled trace context leaves a record of its answer, with every stage in order; one without
-// leaves none.
-func TestATracedRequestLeavesATrace(t *testing.T) {
+// A request that comes with a sampled trace context leaves a record of its answer, with every stage
+// in order; one without leaves none.
+func TestTracedRequestLeavesATrace(t *testing.T) {
 	engines(t, func(t *testing.T, mode transport.Mode) {
 		cfg, v := config(t.TempDir(), mode, io.Discard), newValve()
 		cfg.Journal.BeforeSync = v.beforeSync
@@ -46,7 +46,8 @@ func TestATracedRequestLeavesATrace(t *testing.T) {
 			}
 			return false
 		})
-		if rec.Seq != 2 || [16]byte(context[:16]) != rec.TraceID || [8]byte(context[16:24]) != rec.Parent || rec.Reason != telemetry.TraceReasonParent {
+		if rec.Seq != 2 || [16]byte(context[:16]) != rec.TraceID ||
+			[8]byte(context[16:24]) != rec.Parent || rec.Reason != telemetry.TraceReasonParent {
 			t.Fatalf("%+v", rec)
 		}
 		last := uint32(0)

@@ -20,7 +20,7 @@ type Request struct {
 	// Conn is the connection the request arrived on, never 0 for a client. It is
 	// part of the journaled event, so a replay sees the number the first run saw.
 	// Applications remember it to report later events to it; therefore a number is never
-	// given to a second connection, not even after a restart, or a stranger would
+	// given to a second connection, including after a restart, or another client would
 	// receive those reports. Reports to a connection that is gone are dropped.
 	Conn uint64
 	// Seq is the client's own request_seq, copied from the frame and not interpreted.
@@ -30,16 +30,16 @@ type Request struct {
 	// Tag is the message type, 0x10..0x2F.
 	Tag uint8
 	// Trace is the trace context that came with the request (telemetry.Parent, packed), or
-	// nil. It is not journaled, and no business of the application.
+	// nil. It is not journaled, and the application ignores it.
 	Trace []byte
 	// Body is what follows the tag. It belongs to the caller and is valid only
 	// during the call; an application that wants to keep bytes copies them.
 	Body []byte
 }
 
-// Emitter hands an application the slots its outputs go into, so that an output is
-// written once, where the pipeline will read it. Slots are answered to connections in
-// the order they were asked for. The sequencer writes BatchEnd after the last of a
+// Emitter gives an application the slots for its outputs, so that an output is written
+// once, where the pipeline reads it. A connection receives its slots in the order in
+// which they were requested. The sequencer writes BatchEnd after the last of a
 // request; an application never does.
 type Emitter[R, Q any] interface {
 	// Report returns the next report slot for connection conn, zeroed. The pointer is
@@ -52,13 +52,13 @@ type Emitter[R, Q any] interface {
 
 // Application is the deterministic state machine behind the sequencer. R is the type
 // of its reports (what journaled events cause) and Q of its answers to queries; both
-// are plain values without pointers, since slots of them are reused for ever.
+// are plain values without pointers, since their slots are reused.
 //
 // All methods except IsQuery and Check are called from one goroutine, the
 // sequencer's. IsQuery and Check look only at their arguments and at configuration
 // that never changes, and may be called from any goroutine.
 //
-// Determinism is the whole contract: two instances that were restored from equal
+// Determinism is the contract: two instances that were restored from equal
 // snapshots (or started empty with the same configuration) and were given the same
 // Apply calls must produce the same outputs and the same snapshot, byte for byte. An
 // application therefore reads no clock, no random source and no map in iteration

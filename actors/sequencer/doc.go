@@ -1,20 +1,21 @@
-// Package sequencer gives the requests of all connections one order, and carries them out in it. It stands between the
-// readers of connections and the response pipeline.
+// Package sequencer gives the requests of all connections one order, and carries them out in it. It
+// stands between the readers of connections and the response pipeline.
 //
 //	readers ==> Queue ==> Sequencer ==> [ journal's bytes ] ==> committer --fdatasync--> persisted cursor
 //	            (mutex)    |      |                                                           |
 //	                       v      +==> [ slot ring ] ==> gate <-------------------------------+
 //	                 Application
 //
-// The sequencer is an actor. One step: take requests, check each, give it the next number, copy it into the journal's ring,
-// apply it, let the application write its outputs into the slot ring in place; then publish to the journal, publish to the
-// pipeline. The journal syncs while the next batch is carried out, and the gate holds the outputs back meanwhile.
+// The sequencer is an actor. One step: take requests, check each, give it the next number, copy it
+// into the journal's ring, apply it, let the application write its outputs into the slot ring in
+// place; then publish to the journal, publish to the pipeline. The journal syncs while the next
+// batch is carried out, and the gate holds the outputs back meanwhile.
 //
 // Promises:
 //
 //   - An output carries the number of the event that caused it, an answer to a query that of the last event it can have
-//     seen. So what is not on disk is seen by nobody, whichever way it is asked for.
-//   - Numbers go on where the journal ended; they never begin again.
+//     seen. So no client sees what is not on disk, whichever way it asks.
+//   - Numbers continue where the journal ended; they never begin again.
 //   - Each request is answered by its outputs and exactly one end, on its own connection, in the order of requests.
 //   - A snapshot holds whole events: it is taken between two.
 //   - Full rings make the sequencer wait, and its queue makes the readers wait. Every such wait ends with Stop or Close.
@@ -34,5 +35,6 @@
 //	| version u8 | role u8 | tag u8 | connection u64 | request_seq u64 | body |
 //	+------------+---------+--------+----------------+-----------------+------+
 //
-// Start reading at Application, then Sequencer.handle and emitter. The order book in cmd/orderbook is an application.
+// Start reading at Application, then Sequencer.handle and emitter. The order book in cmd/orderbook
+// is an application.
 package sequencer

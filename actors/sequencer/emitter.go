@@ -12,17 +12,18 @@ const (
 	spillKept = 4 * slotClaim // slots of memory that the spill keeps between requests
 )
 
-// emitter hands the application slots of the pipeline's ring, to be filled in place, and ends each request with a Last slot.
-// It belongs to the sequencer's goroutine.
+// emitter hands the application slots of the pipeline's ring, to be filled in place, and ends each
+// request with a Last slot. It belongs to the sequencer's goroutine.
 //
 //	claim:  [ requests before, written ... | this request's .... | free ...... ]
 //	                                       first                 used
 //	spill:  [ this request's, as far as the claim had no room for them ........ ]
 //
-// Which slot is a request's last is known only when the application has returned, so the emitter remembers the last one that
-// went to the request's own connection, and marks it then. Slots are committed after that. A request may have any number of
-// outputs: those that the claim has no room for go to the spill, from where flush copies them into the ring as it gets room.
-// Until the spill is empty no other request is carried out.
+// Which slot is a request's last is known only when the application has returned, so the emitter
+// remembers the last one that went to the request's own connection, and marks it then. Slots are
+// committed after that. A request may have any number of outputs: those that the claim has no room
+// for go to the spill, from where flush copies them into the ring as it gets room. Until the spill
+// is empty no other request is carried out.
 type emitter[R, Q any] struct {
 	slots *mailbox.Writer[actors.Slot[R, Q]]
 	now   func() int64 // monotonic ns, the pipeline's
@@ -47,7 +48,8 @@ func (e *emitter[R, Q]) ready() bool {
 // flushed reports whether the spill is empty.
 func (e *emitter[R, Q]) flushed() bool { return e.flushedTo == len(e.spill) }
 
-// begin starts a request of conn. context is its trace context, which its responses carry; empty for none.
+// begin starts a request of conn. context is its trace context, which its responses carry; empty
+// for none.
 func (e *emitter[R, Q]) begin(conn uint64, received int64, context []byte) {
 	e.conn, e.received, e.own, e.first = conn, received, -1, e.used
 	e.parent = telemetry.Parent{}
@@ -62,7 +64,8 @@ func (e *emitter[R, Q]) Report(conn uint64) *R { return &e.next(conn, actors.Kin
 // Query implements Emitter.
 func (e *emitter[R, Q]) Query(conn uint64) *Q { return &e.next(conn, actors.KindQuery).Query }
 
-// refuse answers a request that is not carried out. The response reveals nothing about the state, so it waits for nothing.
+// refuse answers a request that is not carried out. The response reveals nothing about the state,
+// so it waits for nothing.
 func (e *emitter[R, Q]) refuse() {
 	e.next(e.conn, actors.KindEngineError).Bypass = true
 }
@@ -120,8 +123,8 @@ func (e *emitter[R, Q]) take() bool {
 	return len(e.claim) > 0
 }
 
-// flush commits the requests that were carried out, and moves as much of the spill into the ring as has room. It returns the
-// number of slots moved.
+// flush commits the requests that were carried out, and moves as much of the spill into the ring as
+// has room. It returns the number of slots moved.
 func (e *emitter[R, Q]) flush() (moved int) {
 	for !e.flushed() && e.take() {
 		n := copy(e.claim, e.spill[e.flushedTo:])

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// EventVersion is the version byte that a journaled event begins with. A program reads the versions up to its own.
+// EventVersion is the version byte that a journaled event begins with. A program reads the versions
+// up to its own.
 const EventVersion = 1
 
 // EventHeader is the size in bytes of an event without its body.
@@ -21,8 +22,9 @@ const EventHeader = 19
 //	11      8     request_seq of the client
 //	19      ...   body, to the end of the event
 //
-// Its sequence number is its place in the journal and is not repeated here. Fields have fixed places, because the
-// reader of a connection writes the event once, and from there on it is only copied.
+// Its sequence number is its place in the journal and is not repeated here. Fields have fixed
+// places, because the reader of a connection writes the event once, and from there on it is only
+// copied.
 
 // AppendEvent appends the journal's form of a request to dst.
 func AppendEvent(dst []byte, req *Request) []byte {
@@ -32,17 +34,20 @@ func AppendEvent(dst []byte, req *Request) []byte {
 	return append(dst, req.Body...)
 }
 
-// DecodeEvent reads an event of the journal into req, every field of which is overwritten. Body points into event.
+// DecodeEvent reads an event of the journal into req, every field of which is overwritten. Body
+// points into event.
 func DecodeEvent(event []byte, req *Request) error {
 	if len(event) == 0 {
-		return fmt.Errorf("upstream: event is empty; an event has at least %d bytes", EventHeader)
+		return fmt.Errorf("sequencer: event is empty; an event has at least %d bytes", EventHeader)
 	}
 	if v := event[0]; v != EventVersion {
-		return fmt.Errorf("upstream: event has version %d, this program reads version %d; start the program that wrote it, or a newer one",
+		return fmt.Errorf("sequencer: event has version %d, this program reads version %d; start "+
+			"the program that wrote it, or a newer one",
 			v, EventVersion)
 	}
 	if len(event) < EventHeader {
-		return fmt.Errorf("upstream: event has %d bytes; an event has at least %d", len(event), EventHeader)
+		return fmt.Errorf("sequencer: event has %d bytes; an event has at least %d", len(event),
+			EventHeader)
 	}
 	req.Role, req.Tag = event[1], event[2]
 	req.Conn = binary.LittleEndian.Uint64(event[3:])

@@ -7,11 +7,13 @@ import (
 	"testing"
 )
 
-// The golden vector of the journal's form: it may never change under version 1, or journals could not be read any more.
+// The golden vector of the journal's form: it may never change under version 1, or journals could
+// not be read any more.
 const goldenEvent = "01" + "02" + "10" + "0100000000010000" + "efcdab8967452301" + "aabbcc"
 
 func golden() Request {
-	return Request{Conn: 1<<40 + 1, Seq: 0x0123456789ABCDEF, Role: RoleTrader, Tag: 0x10, Body: []byte{0xAA, 0xBB, 0xCC}}
+	return Request{Conn: 1<<40 + 1, Seq: 0x0123456789ABCDEF, Role: RoleTrader, Tag: 0x10,
+		Body: []byte{0xAA, 0xBB, 0xCC}}
 }
 
 func TestEventGoldenVector(t *testing.T) {
@@ -24,12 +26,13 @@ func TestEventGoldenVector(t *testing.T) {
 	if err := DecodeEvent(raw, &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Conn != req.Conn || got.Seq != req.Seq || got.Role != req.Role || got.Tag != req.Tag || !bytes.Equal(got.Body, req.Body) {
+	if got.Conn != req.Conn || got.Seq != req.Seq || got.Role != req.Role || got.Tag != req.Tag ||
+		!bytes.Equal(got.Body, req.Body) {
 		t.Errorf("decoded %+v, want %+v", got, req)
 	}
 }
 
-func TestEventsThatCannotBeReadAreNamed(t *testing.T) {
+func TestDecodeEventNamesWhatIsWrong(t *testing.T) {
 	raw, _ := hex.DecodeString(goldenEvent)
 	newer := bytes.Clone(raw)
 	newer[0] = 2

@@ -49,7 +49,8 @@ func Example() {
 		fmt.Printf("journal: %d bytes\n", len(event))
 	}
 	for _, slot := range gate.Batch(16) {
-		fmt.Printf("slot: connection %d, event %d, last %t, report %d\n", slot.Conn, slot.Seq, slot.Last, slot.Report)
+		fmt.Printf("slot: connection %d, event %d, last %t, report %d\n", slot.Conn, slot.Seq,
+			slot.Last, slot.Report)
 	}
 	// Output:
 	// done: true <nil>

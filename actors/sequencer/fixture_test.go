@@ -20,12 +20,13 @@ const patience = 20 * time.Second
 
 // Tags of the script application.
 const (
-	tagEvent = 0x10 // one report to each connection in the body, one byte each; an empty body reports to nobody
+	tagEvent = 0x10 // one report to each connection in the body, one byte each; an empty body reports to none
 	tagQuery = 0x11 // the same with answers
 	tagPanic = 0x12
 )
 
-// script is an application whose requests say what to emit. Its state is a sum that depends on every event and its order.
+// script is an application whose requests say what to emit. Its state is a sum that depends on
+// every event and its order.
 type script struct {
 	seq, sum uint64
 }
@@ -45,7 +46,7 @@ func (*script) Check(req *Request) error {
 
 func (s *script) Apply(seq uint64, req *Request, out Emitter[report, report]) {
 	if req.Tag == tagPanic {
-		panic("script says so")
+		panic("planted")
 	}
 	s.seq = seq
 	s.sum = (s.sum^seq^req.Conn^req.Seq<<8)*0x9E3779B97F4A7C15 + uint64(len(req.Body))
@@ -77,7 +78,8 @@ func (s *script) Restore(r io.Reader) error {
 	return nil
 }
 
-// stage is a sequencer with the other ends of all its rings. The test plays the journal and the gate.
+// stage is a sequencer with the other ends of all its rings. The test plays the journal and the
+// gate.
 type stage struct {
 	t     testing.TB
 	app   *script

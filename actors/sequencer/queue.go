@@ -13,16 +13,17 @@ import (
 // ErrClosed is returned by Queue.Put once the queue is closed: the request was not taken.
 var ErrClosed = errors.New("sequencer: no more requests are taken")
 
-// A record of the queue is when its request was received (monotonic ns, 8 B), the size of its trace context (1 B), that
-// context, and the event.
+// A record of the queue: the time its request was received (monotonic ns, 8 B), the size of its
+// trace context (1 B), that context, the event.
 const stampSize = 9
 
-// Queue carries requests from the readers of connections to the sequencer. It is a ring of bytes with one writing end,
-// which a mutex hands from reader to reader: there are few readers, a put is some tens of ns, and one ring keeps one
-// order (docs/decisions/0011-sequencer.md). The reader that finds it full keeps the mutex and sleeps, and all the
-// others queue up behind it: that is the back-pressure.
+// Queue carries requests from the readers of connections to the sequencer. It is a ring of bytes
+// with one writing end, which a mutex hands from reader to reader: there are few readers, a put is
+// some tens of ns, and one ring keeps one order (docs/decisions/0011-sequencer.md). A reader that
+// finds the ring full keeps the mutex and sleeps, and the other readers queue up behind it: that is
+// the backpressure.
 type Queue struct {
-	mu      sync.Mutex // held by the reader that owns the writing end at the moment
+	mu      sync.Mutex // held by the reader that owns the writing end
 	ring    *mailbox.BytesWriter
 	closed  bool
 	token   token // ends the sleep of the owner
@@ -31,7 +32,8 @@ type Queue struct {
 	once    sync.Once
 }
 
-// NewQueue makes a queue of so many bytes, a power of two of at least 64, and its reading end for the sequencer.
+// NewQueue makes a queue of capacity bytes, a power of two of at least 64, and its reading end for
+// the sequencer.
 func NewQueue(capacity int) (*Queue, *mailbox.BytesReader) {
 	w, r := mailbox.NewBytes(capacity)
 	q := &Queue{ring: w, token: newToken(), closing: make(chan struct{})}
@@ -48,14 +50,15 @@ func (q *Queue) MaxBody() int {
 // Len is the number of bytes waiting for the sequencer. Any goroutine.
 func (q *Queue) Len() int { return q.ring.Len() }
 
-// Put copies a request into the queue, with the time it was received. While the queue is full it waits. Requests of one
-// goroutine are sequenced in the order it put them. Any goroutine. The error is ErrClosed, or says that the body is too
-// large.
+// Put copies a request into the queue, with the time it was received. While the queue is full it
+// waits. Requests of one goroutine are sequenced in the order it put them. Any goroutine. The error
+// is ErrClosed, or says that the body is too large.
 func (q *Queue) Put(req *Request, received int64) error {
 	at := stampSize + len(req.Trace)
 	n := at + EventHeader + len(req.Body)
 	if len(req.Body) > q.MaxBody() {
-		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d", len(req.Body), q.MaxBody())
+		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d",
+			len(req.Body), q.MaxBody())
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -94,8 +97,8 @@ func (q *Queue) claim(n int) ([]byte, error) {
 	return nil, ErrClosed
 }
 
-// Close ends the queue: a Put that waits returns ErrClosed, and so does every later one; what was taken is still
-// sequenced. Any goroutine, any number of times.
+// Close ends the queue: a Put that waits returns ErrClosed, and so does every later one; requests
+// in the queue are still sequenced. Any goroutine, any number of times.
 func (q *Queue) Close() {
 	q.once.Do(func() {
 		close(q.closing)

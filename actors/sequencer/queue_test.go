@@ -10,8 +10,9 @@ import (
 	"sluice/actors"
 )
 
-// Every request is sequenced once, and those of one reader in its order, however full the queue gets.
-func TestTheQueueKeepsEachReadersOrder(t *testing.T) {
+// Every request is sequenced once, and those of one reader in its order, however full the queue
+// gets.
+func TestQueueKeepsEachReadersOrder(t *testing.T) {
 	const readers, each = 4, 3000
 	st := newStage(t, 16, nil)
 	wait := st.run()
@@ -21,7 +22,8 @@ func TestTheQueueKeepsEachReadersOrder(t *testing.T) {
 		go func() {
 			defer all.Done()
 			for i := range each {
-				req := Request{Conn: uint64(r + 1), Seq: uint64(i), Tag: tagEvent, Body: make3(byte(r+1), 1+i%40)}
+				req := Request{Conn: uint64(r + 1), Seq: uint64(i), Tag: tagEvent,
+					Body: make3(byte(r+1), 1+i%40)}
 				if err := st.queue.Put(&req, 1); err != nil {
 					t.Error(err)
 				}
@@ -56,7 +58,7 @@ func TestTheQueueKeepsEachReadersOrder(t *testing.T) {
 	}
 }
 
-func TestCloseReleasesReadersThatWait(t *testing.T) {
+func TestCloseReleasesWaitingReaders(t *testing.T) {
 	q, r := NewQueue(1 << 10)
 	req := Request{Conn: 1, Tag: tagEvent, Body: make3(1, 100)}
 	for q.Len() < 800 {
@@ -95,7 +97,7 @@ func TestCloseReleasesReadersThatWait(t *testing.T) {
 	}
 }
 
-func TestABodyThatNeverFitsIsRefused(t *testing.T) {
+func TestQueueRejectsOversizedBody(t *testing.T) {
 	q, _ := NewQueue(1 << 10)
 	req := Request{Conn: 1, Tag: tagEvent, Body: make([]byte, q.MaxBody()+1)}
 	if err := q.Put(&req, 1); err == nil || !strings.Contains(err.Error(), "takes at most") {

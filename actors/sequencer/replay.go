@@ -20,10 +20,11 @@ type Recovered interface {
 // replayLook is after how many events a replay looks for the end of its context.
 const replayLook = 1024
 
-// Replay rebuilds an application: it restores the snapshot and applies the events after it, whose outputs go nowhere,
-// because they were answered in the run that journaled them. It returns the number of events applied. An error names the
-// event that could not be applied.
-func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered) (applied uint64, err error) {
+// Replay rebuilds an application: it restores the snapshot and applies the events after it, whose
+// outputs go nowhere, because they were answered in the run that journaled them. It returns the
+// number of events applied. An error names the event that could not be applied.
+func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered) (applied uint64,
+	err error) {
 	if err := from.Restore(app.Restore); err != nil {
 		return 0, err
 	}
@@ -47,11 +48,14 @@ func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered
 	return applied, nil
 }
 
-// apply turns a panic of the application into an error: the journal is not its own, or was written by another version.
-func apply[R, Q any](app Application[R, Q], seq durability.Seq, req *Request, out Emitter[R, Q]) (err error) {
+// apply turns a panic of the application into an error: the journal is not its own, or was written
+// by another version.
+func apply[R, Q any](app Application[R, Q], seq durability.Seq, req *Request,
+	out Emitter[R, Q]) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("sequencer: event %d of the journal (tag 0x%02x) cannot be applied; was it written by another application or with other limits? %v\n%s",
+			err = fmt.Errorf("sequencer: event %d of the journal (tag 0x%02x) cannot be applied; "+
+				"was it written by another application or with other limits? %v\n%s",
 				seq, req.Tag, v, debug.Stack())
 		}
 	}()

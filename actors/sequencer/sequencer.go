@@ -12,7 +12,8 @@ import (
 	"sluice/telemetry"
 )
 
-// batchRequests is how many requests a step carries out at most; then it publishes what they caused.
+// batchRequests is how many requests a step carries out at most; then it publishes what they
+// caused.
 const batchRequests = 128
 
 // Config is what a Sequencer works with. All but the two thresholds and Snapshots is required.
@@ -25,19 +26,20 @@ type Config[R, Q any] struct {
 	Now         func() int64                       // monotonic ns, the clock of the pipeline
 	Last        durability.Seq                     // last event of the journal, already applied
 
-	// Snapshots, if not nil, gets the application's state after N events or N bytes of events, whichever comes first; a
-	// threshold of 0 does not count.
+	// Snapshots, if not nil, gets the application's state after N events or N bytes of events,
+	// whichever comes first; a threshold of 0 does not count.
 	Snapshots      *Snapshots
 	SnapshotEvents uint64
 	SnapshotBytes  uint64
 }
 
-// Sequencer puts requests into an order, journals them, applies them and writes what they caused into the slot ring. It is an
-// actor: Step does one bounded batch and never waits. While the journal's ring or the slot ring is full it takes no request,
-// and its queue fills up.
+// Sequencer puts requests into an order, journals them, applies them and writes what they caused
+// into the slot ring. It is an actor: Step does one bounded batch and never waits. While the
+// journal's ring or the slot ring is full it takes no request, and its queue fills up.
 //
-// A request is carried out whole or not at all: its event is committed after the application returned, and before its slots,
-// so an event that makes the application panic is not journaled and does not end every restart as well.
+// A request is carried out whole or not at all: its event is committed after the application
+// returned, and before its slots, so an event that makes the application panic is not journaled and
+// does not end every restart as well.
 type Sequencer[R, Q any] struct {
 	cfg Config[R, Q]
 	out emitter[R, Q]
@@ -64,7 +66,8 @@ type Counts struct {
 	Waits   uint64 // times it began to wait for room in the journal's ring or the slot ring
 }
 
-// PanicError is the end of a sequencer whose application panicked. The event at fault is not in the journal.
+// PanicError is the end of a sequencer whose application panicked. The event at fault is not in the
+// journal.
 type PanicError struct {
 	Seq   durability.Seq // last event sequenced, the one at fault included
 	Tag   uint8          // of the request at fault
@@ -74,7 +77,8 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("sequencer: the application panicked near event %d (tag 0x%02x of connection %d): %v\n%s",
+	return fmt.Sprintf("sequencer: the application panicked near event %d (tag 0x%02x of "+
+		"connection %d): %v\n%s",
 		e.Seq, e.Tag, e.Conn, e.Value, e.Stack)
 }
 
@@ -97,8 +101,9 @@ func (s *Sequencer[R, Q]) Counts() Counts {
 	return Counts{s.shared[0].Load(), s.shared[1].Load(), s.shared[2].Load(), s.shared[3].Load()}
 }
 
-// Stop ends the sequencer before its next request, including while it waits for room: requests that were not sequenced yet
-// are never carried out, and outputs of the last one may be missing. Any goroutine, any number of times.
+// Stop ends the sequencer before its next request, including while it waits for room: requests that
+// were not sequenced yet are never carried out, and outputs of the last one may be missing. Any
+// goroutine, any number of times.
 func (s *Sequencer[R, Q]) Stop() {
 	s.stop.Store(true)
 	s.cfg.Signal.Wake()
@@ -114,7 +119,8 @@ func (s *Sequencer[R, Q]) Step(int64) (work int) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.err = &PanicError{Seq: s.last, Tag: s.req.Tag, Conn: s.req.Conn, Value: v, Stack: debug.Stack()}
+			s.err = &PanicError{Seq: s.last, Tag: s.req.Tag, Conn: s.req.Conn, Value: v,
+				Stack: debug.Stack()}
 			s.out.forget()
 			s.publish()
 			work++
@@ -138,7 +144,8 @@ func (s *Sequencer[R, Q]) Step(int64) (work int) {
 	return work
 }
 
-// Done reports that the queue is closed and empty and its outputs are written, or that the sequencer was stopped or failed.
+// Done reports that the queue is closed and empty and its outputs are written, or that the
+// sequencer was stopped or failed.
 func (s *Sequencer[R, Q]) Done() bool {
 	return s.over() || s.held == nil && s.cfg.Requests.Done() && s.out.flushed()
 }
@@ -152,7 +159,8 @@ func (s *Sequencer[R, Q]) Unpark() {}
 // Recorder implements the runner's Actor: steps are not counted, requests are (Counts).
 func (s *Sequencer[R, Q]) Recorder() *telemetry.Recorder { return nil }
 
-// Close closes the sequencer's ends of the journal's ring and of the slot ring. The error is a *PanicError.
+// Close closes the sequencer's ends of the journal's ring and of the slot ring. The error is a
+// *PanicError.
 func (s *Sequencer[R, Q]) Close() error {
 	s.publish()
 	s.cfg.Journal.Close()
@@ -172,7 +180,8 @@ func (s *Sequencer[R, Q]) next() bool {
 		}
 	}
 	at := stampSize + int(record[stampSize-1])
-	done := s.out.ready() && s.handle(int64(binary.LittleEndian.Uint64(record)), record[stampSize:at], record[at:])
+	done := s.out.ready() &&
+		s.handle(int64(binary.LittleEndian.Uint64(record)), record[stampSize:at], record[at:])
 	if s.held = nil; !done {
 		s.held = record
 	}
@@ -215,8 +224,8 @@ func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
 	return true
 }
 
-// publish shows what was done to the journal, then to the pipeline. The journal may not report more than sequenced as
-// persisted, so that is raised first.
+// publish shows what was done to the journal, then to the pipeline. The journal may not report more
+// than sequenced as persisted, so that is raised first.
 func (s *Sequencer[R, Q]) publish() {
 	s.sequenced.Store(uint64(s.last))
 	s.cfg.Journal.Publish()
@@ -232,7 +241,8 @@ func (s *Sequencer[R, Q]) share() {
 // snapshot hands the state over when one is due, between two events, when everything is published.
 func (s *Sequencer[R, Q]) snapshot() {
 	c := &s.cfg
-	due := c.SnapshotEvents > 0 && s.events >= c.SnapshotEvents || c.SnapshotBytes > 0 && s.bytes >= c.SnapshotBytes
+	due := c.SnapshotEvents > 0 && s.events >= c.SnapshotEvents ||
+		c.SnapshotBytes > 0 && s.bytes >= c.SnapshotBytes
 	if c.Snapshots == nil || !due || !c.Snapshots.take(s.last, c.Application.Snapshot) {
 		return
 	}

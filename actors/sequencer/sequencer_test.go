@@ -14,7 +14,8 @@ import (
 	"sluice/durability"
 )
 
-// describe is a slot as the tables below write it: connection, kind, seq, and ! for Last, * for Bypass.
+// describe is a slot as the tables below write it: connection, kind, seq, and ! for Last, * for
+// Bypass.
 func describe(slots []actors.Slot[report, report]) string {
 	var out []string
 	for _, s := range slots {
@@ -38,11 +39,12 @@ func TestSlotsOfARequest(t *testing.T) {
 		want string
 	}{
 		{"the last report to the client ends its request", tagEvent, []byte{1, 1}, "1:R@1 1:R@1!"},
-		{"a report to another connection is nobody's end", tagEvent, []byte{1, 2}, "1:R@1! 2:R@1"},
+		{"a report to another connection ends no request", tagEvent, []byte{1, 2}, "1:R@1! 2:R@1"},
 		{"reports to others in between", tagEvent, []byte{1, 2, 1, 3}, "1:R@1 2:R@1 1:R@1! 3:R@1"},
 		{"an event that reports only to others still ends", tagEvent, []byte{2}, "2:R@1 1:B@1!"},
-		{"an event that reports to nobody still ends", tagEvent, nil, "1:B@1!"},
-		{"a query carries the last event, of which there is none yet", tagQuery, []byte{1, 1}, "1:Q@0 1:Q@0!"},
+		{"an event without reports still ends", tagEvent, nil, "1:B@1!"},
+		{"a query carries the last event, of which there is none yet", tagQuery, []byte{1, 1},
+			"1:Q@0 1:Q@0!"},
 		{"a query without an answer ends", tagQuery, nil, "1:B@0!"},
 		{"a refused request waits for nothing", 0x2F, nil, "1:E@0!*"},
 	} {
@@ -80,12 +82,14 @@ func TestSlotsAreStampedAndNumbered(t *testing.T) {
 		t.Errorf("counts %+v", got)
 	}
 	if st.seq.Sequenced() != 42 || len(st.events) != 42 {
-		t.Errorf("sequenced %d with %d events in the journal, want 42", st.seq.Sequenced(), len(st.events))
+		t.Errorf("sequenced %d with %d events in the journal, want 42", st.seq.Sequenced(),
+			len(st.events))
 	}
 }
 
-// What does not fit the slot ring at once is written in parts, after its event, and still ends exactly once.
-func TestARequestLargerThanTheSlotRing(t *testing.T) {
+// What does not fit the slot ring at once is written in parts, after its event, and still ends
+// exactly once.
+func TestRequestLargerThanSlotRing(t *testing.T) {
 	for _, ring := range []int{2, 4, 16} {
 		for _, to := range []string{"own", "others", "mixed", "own first"} {
 			t.Run(fmt.Sprintf("%s over %d slots", to, ring), func(t *testing.T) {
@@ -135,14 +139,15 @@ func TestARequestLargerThanTheSlotRing(t *testing.T) {
 	}
 }
 
-func TestEveryWaitEndsWithStop(t *testing.T) {
+func TestStopEndsEveryWait(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		fill  func(st *stage)
 		ready func(st *stage) bool
 	}{
 		{"idle", func(*stage) {}, func(*stage) bool { return true }},
-		{"the slot ring is full", func(st *stage) { st.put(1, tagEvent, make3(1, 50)...) }, func(st *stage) bool { return st.slots.Len() == 16 }},
+		{"the slot ring is full", func(st *stage) { st.put(1, tagEvent, make3(1, 50)...) },
+			func(st *stage) bool { return st.slots.Len() == 16 }},
 		{"the journal's ring is full", func(st *stage) {
 			for range 40 {
 				_ = st.queue.Put(&Request{Conn: 1, Tag: tagEvent, Body: make3(1, 2000)}, 1) // until it is closed
@@ -174,8 +179,9 @@ func TestEveryWaitEndsWithStop(t *testing.T) {
 
 func make3(conn byte, n int) []byte { return bytes.Repeat([]byte{conn}, n) }
 
-// A request whose event finds no room in the journal's ring is kept, and carried out once when there is room.
-func TestARequestWaitsForRoomInTheJournal(t *testing.T) {
+// A request whose event finds no room in the journal's ring is kept, and carried out once when
+// there is room.
+func TestRequestWaitsForRoomInJournalRing(t *testing.T) {
 	st := newStage(t, 1<<18, nil)
 	const size, all = 3000, 60 // more than the ring of 64 KiB takes
 	sent, want := 0, ""
@@ -218,7 +224,7 @@ func TestARequestWaitsForRoomInTheJournal(t *testing.T) {
 }
 
 // Outputs that did not fit the slot ring are written before those of the next request.
-func TestTheNextRequestWaitsForALargeOne(t *testing.T) {
+func TestNextRequestWaitsForSpill(t *testing.T) {
 	st := newStage(t, 16, nil)
 	st.put(1, tagEvent, make3(1, 40)...)
 	st.put(2, tagEvent, 2)
@@ -231,12 +237,14 @@ func TestTheNextRequestWaitsForALargeOne(t *testing.T) {
 		got = append(got, st.pass()...)
 	}
 	if len(got) != 42 || describe(got[39:]) != "1:R@1! 2:R@2! 3:E@2!*" {
-		t.Errorf("%d slots, the last ones are %s; want 42 in the order of requests", len(got), describe(got[max(len(got)-3, 0):]))
+		t.Errorf("%d slots, the last ones are %s; want 42 in the order of requests", len(got),
+			describe(got[max(len(got)-3, 0):]))
 	}
 }
 
-// A panic in the middle of a large output leaves nothing of its request, neither in the journal nor in the slot ring.
-func TestAPanicLeavesNoPartOfItsRequest(t *testing.T) {
+// A panic in the middle of a large output leaves nothing of its request, neither in the journal nor
+// in the slot ring.
+func TestPanicLeavesNoPartOfItsRequest(t *testing.T) {
 	st := newStage(t, 16, nil)
 	st.put(1, tagEvent, 1)
 	st.put(9, tagEvent, append(make3(1, 40), 0)...) // the report to connection 0 panics, when 40 slots are written
@@ -251,13 +259,14 @@ func TestAPanicLeavesNoPartOfItsRequest(t *testing.T) {
 	}
 }
 
-func TestAPanicIsNotJournaled(t *testing.T) {
+func TestPanicIsNotJournaled(t *testing.T) {
 	st := newStage(t, 64, nil)
 	wait := st.run()
 	st.put(1, tagEvent, 1)
 	st.put(9, tagPanic, 1)
 	var p *PanicError
-	if err := wait(); !errors.As(err, &p) || p.Conn != 9 || p.Tag != tagPanic || !strings.Contains(err.Error(), "script says so") {
+	if err := wait(); !errors.As(err, &p) || p.Conn != 9 || p.Tag != tagPanic ||
+		!strings.Contains(err.Error(), "planted") {
 		t.Fatalf("error %v, want a PanicError that names tag and connection", err)
 	}
 	st.take()
@@ -269,12 +278,16 @@ func TestAPanicIsNotJournaled(t *testing.T) {
 	}
 }
 
-// A replay gives the state of the run, from any snapshot on the way; so a snapshot includes whole events and all of them.
-func TestAReplayEqualsTheRun(t *testing.T) {
+// A replay gives the state of the run, from any snapshot on the way; so a snapshot includes whole
+// events and all of them.
+func TestReplayEqualsRun(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	taken := map[durability.Seq][]byte{}
 	snapshots := NewSnapshots(func(seq durability.Seq, state []byte) error { taken[seq] = state; return nil }, func(err error) { t.Error(err) })
-	st := newStage(t, 1<<12, func(c *Config[report, report]) { c.Snapshots, c.SnapshotEvents, c.SnapshotBytes = snapshots, 10, 600 })
+	st := newStage(t, 1<<12, func(c *Config[report, report]) {
+		c.Snapshots, c.SnapshotEvents,
+			c.SnapshotBytes = snapshots, 10, 600
+	})
 	for range 300 {
 		for range rng.IntN(40) {
 			tag := []uint8{tagEvent, tagEvent, tagEvent, tagQuery, 0x2F}[rng.IntN(5)]
@@ -300,23 +313,28 @@ func TestAReplayEqualsTheRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := snapshotOf(t, app); !bytes.Equal(got, want) || n != uint64(len(st.events))-uint64(seq) {
-			t.Fatalf("replay of %d events from snapshot %d gives %x, the run gave %x", n, seq, got, want)
+		if got := snapshotOf(t, app); !bytes.Equal(got, want) ||
+			n != uint64(len(st.events))-uint64(seq) {
+			t.Fatalf("replay of %d events from snapshot %d gives %x, the run gave %x", n, seq, got,
+				want)
 		}
 	}
 }
 
-func TestAReplayNamesTheEventItCannotApply(t *testing.T) {
+func TestReplayNamesEventThatCannotBeApplied(t *testing.T) {
 	good := AppendEvent(nil, &Request{Conn: 1, Tag: tagEvent})
 	bad := AppendEvent(nil, &Request{Conn: 1, Tag: tagPanic})
 	for _, c := range []struct {
 		name, want string
 		event      []byte
 	}{
-		{"an event that makes the application panic", "event 2 of the journal (tag 0x12) cannot be applied", bad},
-		{"an event of a newer version", "event 2 of the journal: upstream: event has version 7", []byte{7}},
+		{"an event that makes the application panic",
+			"event 2 of the journal (tag 0x12) cannot be applied", bad},
+		{"an event of a newer version", "event 2 of the journal: sequencer: event has version 7",
+			[]byte{7}},
 	} {
-		n, err := Replay[report, report](context.Background(), &script{}, recovered{nil, 0, [][]byte{good, c.event}})
+		n, err := Replay[report, report](context.Background(), &script{},
+			recovered{nil, 0, [][]byte{good, c.event}})
 		if err == nil || !strings.Contains(err.Error(), c.want) || n != 1 {
 			t.Errorf("%s: %d applied, error %v, want 1 and %q", c.name, n, err, c.want)
 		}
@@ -330,7 +348,8 @@ func TestSequencingAllocatesNothing(t *testing.T) {
 	refused := Request{Conn: 1, Tag: 0x2F}
 	allocs := testing.AllocsPerRun(200, func() {
 		for range 16 {
-			if st.queue.Put(&req, 1) != nil || st.queue.Put(&query, 1) != nil || st.queue.Put(&refused, 1) != nil {
+			if st.queue.Put(&req, 1) != nil || st.queue.Put(&query, 1) != nil ||
+				st.queue.Put(&refused, 1) != nil {
 				t.Fatal("the queue is closed")
 			}
 		}

@@ -9,11 +9,11 @@ import (
 	"sluice/durability"
 )
 
-// Snapshots writes the application's state to disk beside the sequencer, which only copies it to memory. One snapshot is
-// under way at a time; while it is, none is taken.
+// Snapshots writes the application's state to disk beside the sequencer, which only copies it to
+// memory. One snapshot is under way at a time; while it is, none is taken.
 type Snapshots struct {
 	write func(seq durability.Seq, state []byte) error
-	fail  func(error) // hears of a snapshot that could not be taken or written
+	fail  func(error) // called for a snapshot that could not be taken or written
 	busy  atomic.Bool // written by both sides: true from take until it is written
 	size  int         // of the last state in bytes, sequencer only
 	work  chan state
@@ -26,8 +26,9 @@ type state struct {
 	data []byte
 }
 
-// NewSnapshots makes the writer and starts its goroutine. write puts a state on disk; failed hears of those that failed,
-// which only makes the log longer. Both are called on that goroutine, failed also on the sequencer's.
+// NewSnapshots makes the writer and starts its goroutine. write puts a state on disk; failed is
+// called for snapshots that failed, which only makes the log longer. Both are called on that
+// goroutine, failed also on the sequencer's.
 func NewSnapshots(write func(seq durability.Seq, state []byte) error, failed func(error)) *Snapshots {
 	s := &Snapshots{write: write, fail: failed, work: make(chan state, 1), done: make(chan struct{})}
 	go s.run()
@@ -44,8 +45,8 @@ func (s *Snapshots) run() {
 	}
 }
 
-// take copies the state as of event seq and hands it over; false while the last one is still being written. Only the
-// sequencer calls it, and not after Close.
+// take copies the state as of event seq and hands it over; false while the last one is still being
+// written. Only the sequencer calls it, and not after Close.
 func (s *Snapshots) take(seq durability.Seq, copyTo func(io.Writer) error) bool {
 	if s.busy.Load() {
 		return false
@@ -61,7 +62,8 @@ func (s *Snapshots) take(seq durability.Seq, copyTo func(io.Writer) error) bool 
 	return true
 }
 
-// Close ends the goroutine once it has written what it was given; Done says when. Call it after the sequencer has ended.
+// Close ends the goroutine once it has written the last state; Done says when. Call it after the
+// sequencer has ended.
 func (s *Snapshots) Close() { s.once.Do(func() { close(s.work) }) }
 
 // Done is closed when the goroutine has ended.
