@@ -76,8 +76,8 @@ func (w *world) watchEnd() {
 		sent := int64(w.rings[i].Counters().Bytes)
 		switch {
 		case w.p.phase.Fenced() && w.asked[i] == 0:
-			w.asked[i] = w.rings[i].Asked() + 1
-		case w.p.phase.Fenced() && w.asked[i] != w.rings[i].Asked()+1:
+			w.asked[i] = w.rings[i].SendCalls() + 1
+		case w.p.phase.Fenced() && w.asked[i] != w.rings[i].SendCalls()+1:
 			w.fail("shard %d asked for a send after the fence (R15)", i)
 		case !e.Gauges.Fenced.Load():
 		case w.silent[i] < 0:

@@ -42,8 +42,8 @@ type Conn struct {
 	Next, Prev   uint32 // links of the shard's blocked list, or of its free list; 0 = none
 	units        Block  // queue of answers not fully sent, 8 bytes each
 	unitHead     uint32 // index of the oldest unit in units
-	unread       uint32 // bytes the socket held when Look last asked; 0 = not asked since the kernel took bytes
-	usual        uint32 // bytes that the last drained block had taken: the next one begins with as many
+	unread       uint32 // bytes the socket held when ObserveUnread was last called; 0 = not asked since the kernel took bytes
+	sizeHint     uint32 // bytes that the last drained block had taken: the next one begins with as many
 
 	ID       uint64
 	Hash     uint64 // Hash(ID), kept because deletion needs it
@@ -98,9 +98,9 @@ func (c *Conn) CanSend() bool {
 // Idle reports whether the kernel holds nothing of this connection and no answer awaits its ledger entry.
 func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.Unsettled == 0 }
 
-// Add copies p behind the unsent bytes if its block has room there and the soft limit is not exceeded by it, as nearly
+// AppendInPlace copies p behind the unsent bytes if its block has room there and the soft limit is not exceeded by it, as nearly
 // always; false means that neither was tried: Append makes room, and the caller judges the hard limit before.
-func (c *Conn) Add(s *Slab, l *Limits, p []byte) bool {
+func (c *Conn) AppendInPlace(s *Slab, l *Limits, p []byte) bool {
 	end := c.end + uint32(len(p))
 	if end > c.size || int(end-c.off) > l.SoftBytes {
 		return false
@@ -136,7 +136,7 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 	}
 	want := unsent + n
 	if c.block == 0 {
-		want = max(want, int(c.usual))
+		want = max(want, int(c.sizeHint))
 	}
 	grown, ok := s.Alloc(want)
 	if !ok && want > unsent+n {
@@ -170,8 +170,8 @@ func (c *Conn) moveToFront(s *Slab) {
 	c.off, c.end = 0, c.end-c.off
 }
 
-// Begin marks all unsent bytes as in flight and returns them. They stay in place until Complete.
-func (c *Conn) Begin(s *Slab) []byte {
+// BeginSend marks all unsent bytes as in flight and returns them. They stay in place until CompleteSend.
+func (c *Conn) BeginSend(s *Slab) []byte {
 	if c.sending != 0 {
 		panic("transport: second send in flight on one connection")
 	}
@@ -179,9 +179,9 @@ func (c *Conn) Begin(s *Slab) []byte {
 	return s.part(c.block, c.off, c.end)
 }
 
-// Complete takes the result of the send that Begin announced: n bytes left (0 on an error). A drained
+// CompleteSend takes the result of the send that BeginSend announced: n bytes left (0 on an error). A drained
 // connection gives its block back. It reports whether unsent bytes remain.
-func (c *Conn) Complete(s *Slab, l *Limits, n int, now int64) (remain bool) {
+func (c *Conn) CompleteSend(s *Slab, l *Limits, n int, now int64) (remain bool) {
 	if n < 0 || n > int(c.sending) {
 		panic("transport: completion of more bytes than were sent")
 	}
@@ -207,38 +207,38 @@ func (c *Conn) Complete(s *Slab, l *Limits, n int, now int64) (remain bool) {
 	if c.off < c.end {
 		return true
 	}
-	c.usual = min(c.end, usualMax)
+	c.sizeHint = min(c.end, sizeHintMax)
 	c.dropBuffer(s)
 	return false
 }
 
-// usualMax bounds what a connection asks for ahead of need, in bytes.
-const usualMax = 16 << 10
+// sizeHintMax bounds what a connection asks for ahead of need, in bytes.
+const sizeHintMax = 16 << 10
 
-// Block notes that the socket refused bytes at now. The no-progress clock starts at the first refusal and
+// MarkBlocked notes that the socket refused bytes at now. The no-progress clock starts at the first refusal and
 // is reset by progress only.
-func (c *Conn) Block(now int64) {
+func (c *Conn) MarkBlocked(now int64) {
 	if c.blockedSince == 0 {
 		c.blockedSince, c.progressAt = now, now
 	}
 }
 
-// Quiet is for how long (ns) a blocked connection has made no progress.
-func (c *Conn) Quiet(now int64) int64 { return now - c.progressAt }
+// SinceProgress is for how long (ns) a blocked connection has made no progress.
+func (c *Conn) SinceProgress(now int64) int64 { return now - c.progressAt }
 
-// Look is told how many bytes a blocked connection's socket holds that the peer has not taken. Fewer than the last time is
+// ObserveUnread is told how many bytes a blocked connection's socket holds that the peer has not taken. Fewer than the last time is
 // progress: a full socket takes no byte before a good part of it was read, which takes a slow reader many seconds, and in
 // all that time it is not dead.
-func (c *Conn) Look(unread int, now int64) {
+func (c *Conn) ObserveUnread(unread int, now int64) {
 	if c.unread != 0 && uint32(unread) < c.unread {
 		c.progressAt = now
 	}
 	c.unread = uint32(unread)
 }
 
-// Excuse takes d ns that ended at now from the connection's clocks: nobody looked at its socket in that time, so the limits do
+// ShiftClocks takes d ns that ended at now from the connection's clocks: nobody looked at its socket in that time, so the limits do
 // not count it.
-func (c *Conn) Excuse(d, now int64) {
+func (c *Conn) ShiftClocks(d, now int64) {
 	for _, at := range [...]*int64{&c.blockedSince, &c.progressAt, &c.softSince} {
 		if *at != 0 {
 			*at = min(*at+d, now)
@@ -246,9 +246,9 @@ func (c *Conn) Excuse(d, now int64) {
 	}
 }
 
-// Weigh starts and stops the clock of the soft limit by what is unsent at now, for a blocked connection: the limit may have
+// UpdateSoftClock starts and stops the clock of the soft limit by what is unsent at now, for a blocked connection: the limit may have
 // been changed since the last append, and what stands behind a send that was taken whole may be more than it.
-func (c *Conn) Weigh(l *Limits, now int64) {
+func (c *Conn) UpdateSoftClock(l *Limits, now int64) {
 	switch {
 	case c.Unsent() <= l.SoftBytes:
 		c.softSince = 0
@@ -257,13 +257,13 @@ func (c *Conn) Weigh(l *Limits, now int64) {
 	}
 }
 
-// Unblock notes that the socket took all that it was asked to take.
-func (c *Conn) Unblock() { c.blockedSince = 0 }
+// ClearBlocked notes that the socket took all that it was asked to take.
+func (c *Conn) ClearBlocked() { c.blockedSince = 0 }
 
 // BlockedSince is the monotonic ns since which the socket refuses bytes or a drain waits for its peer, 0 if neither.
 func (c *Conn) BlockedSince() int64 { return c.blockedSince }
 
-// Discard frees the buffers of a connection that is closing; in-flight bytes stay until Complete.
+// Discard frees the buffers of a connection that is closing; in-flight bytes stay until CompleteSend.
 func (c *Conn) Discard(s *Slab) {
 	if c.sending != 0 {
 		if c.orphan == 0 {

@@ -37,9 +37,9 @@ func (l Limits) Validate(maxFrame, maxBlock int) error {
 	return nil
 }
 
-// Judge says whether the connection has to end at now (monotonic ns), and why. It is a pure function of the
+// Check says whether the connection has to end at now (monotonic ns), and why. It is a pure function of the
 // connection's state: the caller decides when to ask.
-func (l *Limits) Judge(c *Conn, now int64) Reason {
+func (l *Limits) Check(c *Conn, now int64) Reason {
 	switch {
 	case c.Unsent() > l.HardBytes:
 		return ReasonSlowHard

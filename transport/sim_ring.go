@@ -9,20 +9,20 @@ import (
 // It is harsher than the real engines where the contract of Ring allows it: a send may run long after Submit, and its
 // bytes are read when it runs, so a buffer that was recycled too early shows in the client's stream.
 type SimRing struct {
-	net    *SimNet
-	dice   dice
-	cfg    SimConfig
-	queue  []simRequest // for the next Submit
-	flight []simRequest // handed over, not complete
-	ready  []Completion // the completion queue
-	excess []Completion // completions that did not fit
-	now    uint64       // Ticks so far
-	parked bool
-	closed bool
-	asked  uint64 // calls of Send
-	doubt  error
-	count  Counters
-	batch  []Completion // completions of the Submit or Tick that runs
+	net       *SimNet
+	dice      dice
+	cfg       SimConfig
+	queue     []simRequest // for the next Submit
+	flight    []simRequest // handed over, not complete
+	ready     []Completion // the completion queue
+	excess    []Completion // completions that did not fit
+	now       uint64       // Ticks so far
+	parked    bool
+	closed    bool
+	sendCalls uint64 // calls of Send
+	doubt     error
+	count     Counters
+	batch     []Completion // completions of the Submit or Tick that runs
 }
 
 // SimConfig are the parameters of a SimRing.
@@ -75,8 +75,8 @@ func (s *SimRing) SetFaults(faults Faults) {
 // FaultCounts returns how often each fault happened so far.
 func (s *SimRing) FaultCounts() FaultCounts { return s.dice.counts }
 
-// Asked is how often Send was called.
-func (s *SimRing) Asked() uint64 { return s.asked }
+// SendCalls is how often Send was called.
+func (s *SimRing) SendCalls() uint64 { return s.sendCalls }
 
 // InFlight is the number of requests that were handed over and are not complete, stuck ones included.
 func (s *SimRing) InFlight() int { return len(s.flight) }
@@ -93,7 +93,7 @@ func (s *SimRing) Queued() int { return len(s.queue) }
 // Send implements Ring.
 func (s *SimRing) Send(fd int32, b []byte, user uint64) bool {
 	checkSend(fd, b)
-	s.asked++
+	s.sendCalls++
 	return s.enqueue(simRequest{kind: kindSend, fd: fd, buffer: b, user: user})
 }
 

@@ -12,9 +12,9 @@ type Unit struct {
 // unitBytes is the stored size of a Unit: the length in 31 bits with Slot on top, then Received.
 const unitBytes = 8
 
-// Covers matches the next appended unit, n bytes long, with the bytes the kernel took. It reports true when the unit was
+// TakeCredit matches the next appended unit, n bytes long, with the bytes the kernel took. It reports true when the unit was
 // sent whole; otherwise the caller queues it. Units are settled in the order they were appended.
-func (c *Conn) Covers(n uint32) bool {
+func (c *Conn) TakeCredit(n uint32) bool {
 	if c.unitCount != 0 || c.credit < n {
 		return false
 	}
@@ -63,9 +63,9 @@ func (c *Conn) popUnit(s *Slab) {
 	}
 }
 
-// Queue keeps a unit that Covers refused until later bytes cover it; false when the queue could not grow: the caller ends
+// QueueUnit keeps a unit that TakeCredit refused until later bytes cover it; false when the queue could not grow: the caller ends
 // the connection.
-func (c *Conn) Queue(s *Slab, u Unit) bool {
+func (c *Conn) QueueUnit(s *Slab, u Unit) bool {
 	if c.units == 0 || int(c.unitHead+c.unitCount+1)*unitBytes > len(s.Bytes(c.units)) {
 		if !c.growUnits(s) {
 			return false
@@ -80,8 +80,8 @@ func (c *Conn) Queue(s *Slab, u Unit) bool {
 	return true
 }
 
-// QueueFull reports that the queue is as long as it can be, whatever memory there is.
-func (c *Conn) QueueFull(s *Slab) bool { return 2*int(c.unitCount)*unitBytes > s.BlockMax() }
+// UnitQueueFull reports that the queue is as long as it can be, whatever memory there is.
+func (c *Conn) UnitQueueFull(s *Slab) bool { return 2*int(c.unitCount)*unitBytes > s.BlockMax() }
 
 // growUnits moves the queue to the front of its block, or to a larger one when less than half of it is free; an eighth is
 // enough where none can be had.

@@ -54,12 +54,12 @@ func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := Conn{}
 			now := second
-			c.Block(now)
+			c.MarkBlocked(now)
 			for _, n := range tt.unread {
 				now += 2 * second
-				c.Look(n, now)
+				c.ObserveUnread(n, now)
 			}
-			if got := limits.Judge(&c, now); got != tt.want {
+			if got := limits.Check(&c, now); got != tt.want {
 				t.Errorf("judged %v after %d s, want %v", got, now/second, tt.want)
 			}
 		})

@@ -249,7 +249,7 @@ end_step: do
 	:: atomic { pollq[1] -> i = 1; goto arm }
 	:: d_step { cancel[0] && !pollq[0] && !wanted[ent[0]] -> cancel[0] = 0; if :: armed[0] -> armed[0] = 0; fired[0] = 1 :: else fi }
 	:: d_step { cancel[1] && !pollq[1] && !wanted[ent[1]] -> cancel[1] = 0; if :: armed[1] -> armed[1] = 0; fired[1] = 1 :: else fi }
-	/* Egress.tick: Limits.Judge closes a connection that makes no progress */
+	/* Egress.tick: Limits.Check closes a connection that makes no progress */
 	:: atomic { inst[0] != 0 && polling[0] && !closing[0] && hung[OWNED(0)] -> e = 0; close(e); goto release }
 	:: atomic { inst[1] != 0 && polling[1] && !closing[1] && hung[OWNED(1)] -> e = 1; close(e); goto release }
 #ifdef STOP

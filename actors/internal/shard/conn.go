@@ -226,11 +226,11 @@ func (e *Shard) tick(now int64) {
 		c, entry := &e.table.conns[i], i
 		i = c.Next
 		l := &e.class[c.Class]
-		if c.Quiet(now) > int64(l.NoProgress)/4 {
-			c.Look(e.ring.Unread(c.FD), now)
+		if c.SinceProgress(now) > int64(l.NoProgress)/4 {
+			c.ObserveUnread(e.ring.Unread(c.FD), now)
 		}
-		c.Weigh(l, now)
-		if why := l.Judge(c, now); why != transport.ReasonNone {
+		c.UpdateSoftClock(l, now)
+		if why := l.Check(c, now); why != transport.ReasonNone {
 			e.close(entry, why, now)
 			continue
 		}
@@ -259,11 +259,11 @@ func (e *Shard) excuse(now int64) {
 		return
 	}
 	for i := e.blocked.first; i != 0; i = e.table.conns[i].Next {
-		e.table.conns[i].Excuse(late, now)
+		e.table.conns[i].ShiftClocks(late, now)
 	}
 	for i := 1; i < len(e.table.conns) && e.ending.began != 0; i++ { // a drain waits for these, which are on no list
 		if c := &e.table.conns[i]; c.BlockedSince() != 0 && !c.Has(transport.StateBlocked) {
-			c.Excuse(late, now)
+			c.ShiftClocks(late, now)
 		}
 	}
 }

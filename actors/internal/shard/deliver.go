@@ -59,7 +59,7 @@ func (e *Shard) refuse(r *Record, entry uint32, now int64) {
 // instead, or the ring is in doubt, which is no client's fault.
 func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
 	l := &e.class[c.Class]
-	if !c.Add(e.slab, l, p) && !e.squeeze(entry, l, p, now) {
+	if !c.AppendInPlace(e.slab, l, p) && !e.squeeze(entry, l, p, now) {
 		return false
 	}
 	if !c.Has(transport.StateDirty) {

@@ -52,9 +52,9 @@ func (e *Shard) arrived(c *transport.Conn, ask bool, now int64) bool {
 	if left == 0 {
 		return true
 	}
-	c.Block(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
-	c.Look(left, now)
-	return c.Quiet(now) >= int64(e.class[c.Class].NoProgress) || e.phase.Short(e.ending.began, now)
+	c.MarkBlocked(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
+	c.ObserveUnread(left, now)
+	return c.SinceProgress(now) >= int64(e.class[c.Class].NoProgress) || e.phase.Short(e.ending.began, now)
 }
 
 // Jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash

@@ -51,7 +51,7 @@ func (e *Shard) push(entry uint32, now int64) {
 		return // making room ended or blocked it
 	}
 	e.rec.B.Mark(telemetry.MarkBuffered, uint64(c.Unsent()))
-	if !e.ring.Send(c.FD, c.Begin(e.slab), userData(opSend, c.Gen, entry)) {
+	if !e.ring.Send(c.FD, c.BeginSend(e.slab), userData(opSend, c.Gen, entry)) {
 		panic("actors: the ring refused a send although it has room")
 	}
 }
@@ -155,7 +155,7 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 	}
 	asked := c.Sending()
 	sent := max(int(done.Res), 0)
-	remain := c.Complete(e.slab, &e.class[c.Class], sent, now)
+	remain := c.CompleteSend(e.slab, &e.class[c.Class], sent, now)
 	e.rec.B.C[telemetry.EgressBytesSent] += uint64(sent)
 	if sent > 0 && c.QueuedUnits() > 0 {
 		e.delivered(c, now)
@@ -217,7 +217,7 @@ func (e *Shard) block(entry uint32, now int64) {
 // link puts a connection with bytes that do not leave on the blocked list, whose members' limits are judged by the timer.
 func (e *Shard) link(entry uint32, now int64) {
 	c := &e.table.conns[entry]
-	c.Block(now)
+	c.MarkBlocked(now)
 	if c.Has(transport.StateBlocked) || c.Has(transport.StateClosing) {
 		return
 	}
@@ -233,7 +233,7 @@ func (e *Shard) link(entry uint32, now int64) {
 // unblock takes a connection whose socket took all that it was asked to take off the blocked list.
 func (e *Shard) unblock(entry uint32, now int64) {
 	c := &e.table.conns[entry]
-	c.Unblock()
+	c.ClearBlocked()
 	if c.Has(transport.StateSlow) {
 		c.Clear(transport.StateSlow)
 		e.tell(NoticeRecovered, c, now)
@@ -282,7 +282,7 @@ func (e *Shard) settle(now int64) int {
 		c := &e.table.conns[s.entry]
 		c.Unpin()
 		switch {
-		case !c.Covers(s.bytes &^ sampleSlot):
+		case !c.TakeCredit(s.bytes &^ sampleSlot):
 			e.later(s, now)
 		case s.bytes&sampleSlot != 0:
 			sent++
@@ -310,8 +310,8 @@ func (e *Shard) later(s *sample, now int64) {
 	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
 	s.bytes = 0 // from here on: it was not delivered
 	c.Pin()     // pinned: the worst may be this one; settle releases it
-	for !c.Queue(e.slab, u) {
-		if c.QueueFull(e.slab) {
+	for !c.QueueUnit(e.slab, u) {
+		if c.UnitQueueFull(e.slab) {
 			e.overflow(s.entry, u.Slot, transport.ReasonSlowHard, now)
 			break
 		}
