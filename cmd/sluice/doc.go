@@ -3,7 +3,7 @@
 //	sluice serve     listens, sequences, journals, answers       actors/node does the work, cmd/internal/config its settings
 //	sluice client    trades by hand, watches answers
 //	sluice admin     asks a running server, or steers it           actors/node/observe
-//	sluice top       shows a running server in the terminal      actors/node/observe/live
+//	sluice top       shows a running server in the terminal      cmd/internal/top
 //	sluice demo      server, 64 clients, kill -9, and a table    cmd/internal/demo
 //	sluice config    checks or prints a configuration
 //	sluice journal   lists or verifies events, read-only         durability/journal

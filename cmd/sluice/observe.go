@@ -12,7 +12,7 @@ import (
 	"sluice/actors"
 	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/flight"
-	"sluice/actors/node/observe/live"
+	"sluice/actors/node/observe/status"
 	"sluice/cmd/internal/config"
 	"sluice/telemetry/otel"
 )
@@ -22,7 +22,7 @@ type observers struct {
 	gate   *gateWatch
 	export *otel.Telemetry
 	flight *flight.Recorder
-	live   *live.Live
+	live   *status.Live
 	admin  *observe.Admin
 	at     string // address of the admin pages; empty if there is none
 }
@@ -58,7 +58,7 @@ func (s *service) observe() (err error) {
 	if c.Admin == "" && c.AdminSocket == "" && o.flight == nil {
 		return nil
 	}
-	o.live = live.Start(s.server, o.look)
+	o.live = status.Start(s.server, o.look)
 	handlers := o.live.Handlers()
 	maps.Copy(handlers, map[string]http.Handler{"/metrics": o.export.Handler()})
 	if o.flight != nil {
@@ -132,7 +132,7 @@ func kindName(kind uint8) string {
 }
 
 // look has the flight recording kept when answers were slow, or one waits and will be.
-func (o *observers) look(p live.Point) {
+func (o *observers) look(p status.Point) {
 	if o.flight == nil {
 		return
 	}

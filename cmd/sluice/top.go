@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/actors/node/observe"
-	"sluice/actors/node/observe/live"
+	"sluice/actors/node/observe/status"
 	"sluice/cmd/internal/config"
 )
 
@@ -57,7 +57,7 @@ func top(e *env, args []string) error {
 		if err := f.next(context.Background()); err != nil {
 			return err
 		}
-		return live.WriteFrame(e.stdout, f.frame(), live.Frame{Width: 100})
+		return status.WriteFrame(e.stdout, f.frame(), status.Frame{Width: 100})
 	}
 	out, isFile := e.stdout.(*os.File)
 	in, fromFile := e.stdin.(*os.File)
@@ -71,8 +71,8 @@ func top(e *env, args []string) error {
 type feed struct {
 	*lookAt
 	transport *http.Transport
-	last      *live.Snapshot
-	points    []live.Point // of the last minutes
+	last      *status.Snapshot
+	points    []status.Point // of the last minutes
 }
 
 const mostPoints = 300
@@ -113,7 +113,7 @@ func (f *feed) known() uint64 {
 }
 
 // ask asks for what is new after a point. Any goroutine.
-func (f *feed) ask(ctx context.Context, known uint64) (*live.Snapshot, error) {
+func (f *feed) ask(ctx context.Context, known uint64) (*status.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/live.json?after="+strconv.FormatUint(known, 10), nil)
@@ -125,7 +125,7 @@ func (f *feed) ask(ctx context.Context, known uint64) (*live.Snapshot, error) {
 		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or name its admin address with --admin-addr", f.where(), err)
 	}
 	defer answer.Body.Close()
-	s := new(live.Snapshot)
+	s := new(status.Snapshot)
 	if answer.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
 		return nil, fmt.Errorf("%s says %s: %s", f.where(), answer.Status, strings.TrimSpace(string(text)))
@@ -137,7 +137,7 @@ func (f *feed) ask(ctx context.Context, known uint64) (*live.Snapshot, error) {
 }
 
 // take takes in what ask got.
-func (f *feed) take(s *live.Snapshot) {
+func (f *feed) take(s *status.Snapshot) {
 	if f.last != nil && f.last.Boot != s.Boot { // it started again: its points count from 1, and the next answer has them
 		f.points = nil
 		s.Points = nil
@@ -148,7 +148,7 @@ func (f *feed) take(s *live.Snapshot) {
 }
 
 // frame is the last snapshot with all points that are known.
-func (f *feed) frame() *live.Snapshot {
+func (f *feed) frame() *status.Snapshot {
 	s := *f.last
 	s.Points = f.points
 	return &s
@@ -231,7 +231,7 @@ func (f *feed) watch(in, out *os.File) error {
 
 // answer is what a server said, or why it said nothing.
 type answer struct {
-	snapshot *live.Snapshot
+	snapshot *status.Snapshot
 	err      error
 }
 
@@ -249,7 +249,7 @@ func (f *feed) draw(out *os.File, trouble error) error {
 		}
 	}
 	if f.last != nil && height > 1 {
-		if err := live.WriteFrame(&b, f.frame(), live.Frame{Width: width, Height: height - 1, Color: true}); err != nil {
+		if err := status.WriteFrame(&b, f.frame(), status.Frame{Width: width, Height: height - 1, Color: true}); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sluice/actors/node/observe/live"
+	"sluice/actors/node/observe/status"
 )
 
 // terminal is the far end of a pseudoterminal, pty(7), on which a program draws.
@@ -118,7 +118,7 @@ func TestTopDrawsAgainWhenItsTerminalChanges(t *testing.T) {
 	r.settle()
 	var text string
 	until(t, "a point to draw", func() error {
-		var s live.Snapshot
+		var s status.Snapshot
 		_, text = get(t, "http://"+p.page()+"/live.json", "*/*")
 		if err := json.Unmarshal([]byte(text), &s); err != nil || len(s.Points) == 0 {
 			return fmt.Errorf("%v: %s", err, text)

@@ -19,7 +19,7 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node/observe"
-	"sluice/actors/node/observe/live"
+	"sluice/actors/node/observe/status"
 	"sluice/durability"
 )
 
@@ -86,7 +86,7 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 		"one answer pending":                p.metric("sluice_gate_pending", "1"),
 		"the log":                           w.wrote("the gate is wedged: answers wait for durability"),
 		"/readyz":                           w.ready(func(g observe.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
-		"the feed of the live page":         w.feed(func(g live.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
+		"the feed of the live page":         w.feed(func(g status.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
 		"the alert":                         w.alert(1),
 	})
 	line := regexp.MustCompile(`the gate is wedged.* waiting=(\S+) event=2 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
@@ -108,7 +108,7 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 		"nothing pending":     p.metric("sluice_gate_pending", "0"),
 		"the log, open":       w.wrote("the gate opens again"),
 		"/readyz, open":       w.ready(func(g observe.Gate) bool { return !g.Waiting && !g.Wedged }),
-		"the feed, open":      w.feed(func(g live.Gate) bool { return !g.Waiting && !g.Wedged }),
+		"the feed, open":      w.feed(func(g status.Gate) bool { return !g.Waiting && !g.Wedged }),
 		"no alert":            w.alert(0),
 	})
 	p.signal(syscall.SIGTERM)
@@ -202,9 +202,9 @@ func (w *wedge) ready(good func(observe.Gate) bool) func() error {
 	}
 }
 
-func (w *wedge) feed(good func(live.Gate) bool) func() error {
+func (w *wedge) feed(good func(status.Gate) bool) func() error {
 	return func() error {
-		var s live.Snapshot
+		var s status.Snapshot
 		_, text := get(w.t, "http://"+w.p.page()+"/live.json", "*/*")
 		if err := json.Unmarshal([]byte(text), &s); err != nil || !good(s.Gate) {
 			return fmt.Errorf("%+v %v", s.Gate, err)

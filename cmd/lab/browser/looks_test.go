@@ -13,7 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"sluice/actors/node/observe/live"
+	"sluice/actors/node/observe/status"
 	"sluice/telemetry"
 )
 
@@ -75,35 +75,35 @@ const (
 )
 
 // crowded returns the snapshot of a server with as much of everything as the page must hold, as in
-// the tests of package live.
-func crowded() *live.Snapshot {
-	s := &live.Snapshot{State: "ready", Seconds: 10}
+// the tests of package top.
+func crowded() *status.Snapshot {
+	s := &status.Snapshot{State: "ready", Seconds: 10}
 	s.Policy, s.Alias = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
 	s.Engine, s.Falls, s.Note = "poll", true, "io_uring is not to be had"
 	s.Clients, s.Blocked, s.Sequenced, s.Persisted, s.Up = 16384, 12345, 98_765_432_101, 98_765_420_000, 1e7
-	s.Queues = live.Queues{Requests: live.Queue{Depth: 4_000_000, Cap: 4 << 20}, Gate: live.Queue{Depth: 65_536, Cap: 65_536}, Encode: live.Queue{Depth: 65_000, Cap: 65_536}, Egress: live.Queue{Depth: 15 << 20, Cap: 16 << 20}, Buffered: 3 << 30}
-	s.Tracing = live.Tracing{Connection: 1<<40 + 12345, Left: 1_000_000}
+	s.Queues = status.Queues{Requests: status.Queue{Depth: 4_000_000, Cap: 4 << 20}, Gate: status.Queue{Depth: 65_536, Cap: 65_536}, Encode: status.Queue{Depth: 65_000, Cap: 65_536}, Egress: status.Queue{Depth: 15 << 20, Cap: 16 << 20}, Buffered: 3 << 30}
+	s.Tracing = status.Tracing{Connection: 1<<40 + 12345, Left: 1_000_000}
 	for i := range kept {
 		wave := 1 + .5*math.Sin(float64(i)/20)
-		s.Points = append(s.Points, live.Point{
+		s.Points = append(s.Points, status.Point{
 			N: uint64(i + 1), Requests: 987_654 * wave, Events: 987_654 * wave, Commits: 1234, Released: 1.2e6 * wave, Encoded: 1.2e6 * wave, Responses: 1.2e6 * wave, Bytes: 1.5e9,
-			Whole: &live.Latency{Count: 1, Mean: 5e5, P50: uint64(4e5 * wave), P99: uint64(3e6 * wave), P999: uint64(2e7 * wave), Max: 5e7},
+			Whole: &status.Latency{Count: 1, Mean: 5e5, P50: uint64(4e5 * wave), P99: uint64(3e6 * wave), P999: uint64(2e7 * wave), Max: 5e7},
 		})
 	}
 	for stage := range telemetry.Stage(telemetry.NumStages) {
-		s.Stages = append(s.Stages, live.Stage{Name: stage.Name(), Latency: &live.Latency{Count: 12_345_678, Mean: 999e3, P50: 999e3, P99: 99.9e6, P999: 999e6, Max: 2e9}})
+		s.Stages = append(s.Stages, status.Stage{Name: stage.Name(), Latency: &status.Latency{Count: 12_345_678, Mean: 999e3, P50: 999e3, P99: 99.9e6, P999: 999e6, Max: 2e9}})
 	}
 	for i := range 16 {
-		s.Shards = append(s.Shards, live.Shard{Shard: i, Responses: 99_949 / float64(1+i%3), Busy: .99, Clients: 1024, Blocked: 1023 * (i % 2), Buffered: 255 << 20})
+		s.Shards = append(s.Shards, status.Shard{Shard: i, Responses: 99_949 / float64(1+i%3), Busy: .99, Clients: 1024, Blocked: 1023 * (i % 2), Buffered: 255 << 20})
 	}
 	for i := range slowMost {
-		s.Slow = append(s.Slow, live.Client{ID: 1<<40 + uint64(i), From: fmt.Sprintf("[2001:db8:1234:5678:9abc:def0:1234:%04x]:54321", i), State: []string{"slow", "blocked", "closing"}[i%3], Unsent: 1023 << 10, Lag: 100})
+		s.Slow = append(s.Slow, status.Client{ID: 1<<40 + uint64(i), From: fmt.Sprintf("[2001:db8:1234:5678:9abc:def0:1234:%04x]:54321", i), State: []string{"slow", "blocked", "closing"}[i%3], Unsent: 1023 << 10, Lag: 100})
 	}
 	for i := range endedMost {
-		s.Ended = append(s.Ended, live.Ended{From: s.Slow[i].From, Reason: "heartbeat_timeout", Ago: 7000, Unsent: 1023 << 10})
+		s.Ended = append(s.Ended, status.Ended{From: s.Slow[i].From, Reason: "heartbeat_timeout", Ago: 7000, Unsent: 1023 << 10})
 	}
 	for r := range telemetry.DropReason(telemetry.NumDropReasons) {
-		s.Dropped = append(s.Dropped, live.Drop{Reason: r.Name(), Count: 1_234_567})
+		s.Dropped = append(s.Dropped, status.Drop{Reason: r.Name(), Count: 1_234_567})
 	}
 	return s
 }
@@ -112,7 +112,7 @@ func crowded() *live.Snapshot {
 // server seldom is.
 func TestPageFitsItsWindow(t *testing.T) {
 	b := openBrowser(t)
-	var now atomic.Pointer[live.Snapshot]
+	var now atomic.Pointer[status.Snapshot]
 	page, err := url.Parse(newStand(t).base)
 	if err != nil {
 		t.Fatal(err)
@@ -131,17 +131,17 @@ func TestPageFitsItsWindow(t *testing.T) {
 	defer server.Close()
 	for _, tt := range []struct {
 		name, ready string
-		change      func(*live.Snapshot)
+		change      func(*status.Snapshot)
 	}{
-		{"crowded", `document.body.dataset.state === "ready" && document.querySelectorAll("#shards tbody tr").length === 8`, func(*live.Snapshot) {}},
-		{"shut", `document.body.dataset.state === "wedged"`, func(s *live.Snapshot) {
-			s.Gate = live.Gate{Waiting: true, Wedged: true, Event: s.Persisted + 1, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
+		{"crowded", `document.body.dataset.state === "ready" && document.querySelectorAll("#shards tbody tr").length === 8`, func(*status.Snapshot) {}},
+		{"shut", `document.body.dataset.state === "wedged"`, func(s *status.Snapshot) {
+			s.Gate = status.Gate{Waiting: true, Wedged: true, Event: s.Persisted + 1, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
 			s.Shards, s.Slow = s.Shards[:6], s.Slow[:1]
 		}},
-		{"degraded", `document.body.dataset.state === "degraded"`, func(s *live.Snapshot) {
-			s.Degrade, s.Dropped, s.Ended, s.Shards = true, s.Dropped[:1], []live.Ended{}, s.Shards[:1]
+		{"degraded", `document.body.dataset.state === "degraded"`, func(s *status.Snapshot) {
+			s.Degrade, s.Dropped, s.Ended, s.Shards = true, s.Dropped[:1], []status.Ended{}, s.Shards[:1]
 		}},
-		{"over", `document.body.dataset.state === "ended"`, func(s *live.Snapshot) { s.State, s.Slow, s.Tracing = "ended", []live.Client{}, live.Tracing{} }},
+		{"over", `document.body.dataset.state === "ended"`, func(s *status.Snapshot) { s.State, s.Slow, s.Tracing = "ended", []status.Client{}, status.Tracing{} }},
 	} {
 		s := crowded()
 		tt.change(s)

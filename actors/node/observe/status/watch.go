@@ -1,4 +1,4 @@
-package live
+package status
 
 import (
 	"bytes"

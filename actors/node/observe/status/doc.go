@@ -1,4 +1,4 @@
-// Package live shows a running server to people: a page for browsers and the same picture for terminals.
+// Package status shows a running server to people: a page for browsers and the same picture for terminals.
 //
 //	Collector --once a second--> tally --minus the one before--> Point --> ring of 300
 //	                                                                          |
@@ -19,4 +19,4 @@
 //   - A gate that does not open shows within a second, although no histogram knows of it.
 //
 // Start reading at Point and history.take in history.go, then Snapshot; WriteFrame draws it with characters.
-package live
+package status

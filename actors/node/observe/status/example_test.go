@@ -1,17 +1,17 @@
-package live_test
+package status_test
 
 import (
 	"os"
 
-	"sluice/actors/node/observe/live"
+	"sluice/actors/node/observe/status"
 )
 
 func ExampleWriteFrame() {
-	s := &live.Snapshot{
+	s := &status.Snapshot{
 		State: "ready", Engine: "uring", Policy: "persisted>=1", Alias: "local", Clients: 64, Sequenced: 81234, Persisted: 81234, Up: 61,
-		Points: []live.Point{{N: 1, Requests: 12345, Events: 12345, Commits: 310, Released: 24690, Encoded: 24690, Responses: 24690, Bytes: 1.5e6}},
+		Points: []status.Point{{N: 1, Requests: 12345, Events: 12345, Commits: 310, Released: 24690, Encoded: 24690, Responses: 24690, Bytes: 1.5e6}},
 	}
-	_ = live.WriteFrame(os.Stdout, s, live.Frame{Width: 80, Height: 6})
+	_ = status.WriteFrame(os.Stdout, s, status.Frame{Width: 80, Height: 6})
 	// Output:
 	// sluice  ready  clients 64  event 81,234  up 61 s  engine uring  policy local
 	// readers      > sequencer  > gate       > encoder    > egress     > sockets
