@@ -31,7 +31,7 @@ func commands() []command {
 		{"serve", "run the server: listen, sequence, journal, answer", serve},
 		{"client", "trade by hand, watch answers, make keys", trade},
 		{"admin", "ask a running server, or steer it: status, connections, policy, kick, drain", administer},
-		{"top", "watch a running server in this terminal", top},
+		{"top", "watch a running server in this terminal", watch},
 		{"demo", "server, clients, kill -9 in the middle, and a table", demonstrate},
 		{"config", "check a configuration, or print it: config check|print", configure},
 		{"journal", "list or verify the events of a data directory: journal list|verify", inspect},

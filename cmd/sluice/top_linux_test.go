@@ -21,6 +21,14 @@ import (
 	"sluice/actors/node/observe/status"
 )
 
+// Control sequences of a frame, as package top writes them.
+const (
+	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	giveBack   = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+	fromTop    = "\x1b[H"
+	clearBelow = "\x1b[J"
+)
+
 // terminal is the far end of a pseudoterminal, pty(7), on which a program draws.
 type terminal struct {
 	t    *testing.T

@@ -50,14 +50,14 @@ func BenchmarkTake(b *testing.B) {
 // What a viewer costs, apart from the list of clients: stages and the newest point, or all of them.
 func BenchmarkRead(b *testing.B) {
 	h, record := filled(b)
-	for range kept {
+	for range Kept {
 		record()
 		h.take()
 	}
 	for _, bb := range []struct {
 		name  string
 		after uint64
-	}{{"the newest", kept - 1}, {"all", 0}} {
+	}{{"the newest", Kept - 1}, {"all", 0}} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
 			size := 0

@@ -7,9 +7,11 @@ import (
 	"sluice/telemetry"
 )
 
+// Kept is the number of points of history: 5 minutes.
+const Kept = 300
+
 const (
-	kept   = 300 // points of history: 5 minutes
-	window = 10  // points that the table of stages covers
+	window = 10 // points that the table of stages covers
 
 	numStages = telemetry.NumStages
 )
@@ -116,7 +118,7 @@ type history struct {
 	wall      func() time.Time
 
 	mu     sync.Mutex // guards all below
-	points [kept]Point
+	points [Kept]Point
 	n      uint64 // points so far
 	recent [window][numStages]telemetry.HistTotal
 	before *tally // at the end of the point before the newest
@@ -156,7 +158,7 @@ func (h *history) take() Point {
 		between(&recent[i], &h.before.stages[i], &h.last.stages[i])
 	}
 	h.n++
-	p := &h.points[(h.n-1)%kept]
+	p := &h.points[(h.n-1)%Kept]
 	*p = Point{N: h.n, At: h.wall().UnixMilli(), Oldest: h.last.gauge(telemetry.GateOldestAge), Whole: latencyOf(&recent[telemetry.StageWhole])}
 	if seconds <= 0 {
 		return *p
@@ -188,10 +190,10 @@ func (h *history) after(n uint64) []Point {
 	if n > h.n {
 		n = 0 // of another run of the server
 	}
-	n = max(n, h.n-min(h.n, kept))
+	n = max(n, h.n-min(h.n, Kept))
 	list := make([]Point, 0, h.n-n)
 	for ; n < h.n; n++ {
-		list = append(list, h.points[n%kept])
+		list = append(list, h.points[n%Kept])
 	}
 	return list
 }

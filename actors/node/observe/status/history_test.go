@@ -157,7 +157,7 @@ func TestThePointsAfterANumber(t *testing.T) {
 	if got := p.after(0); len(got) != 0 {
 		t.Fatalf("points before the first: %v", got)
 	}
-	for range kept + 20 {
+	for range Kept + 20 {
 		p.next(time.Second)
 	}
 	for _, tt := range []struct {
@@ -165,12 +165,12 @@ func TestThePointsAfterANumber(t *testing.T) {
 		n           uint64
 		first, many uint64
 	}{
-		{"everything that is kept", 0, 21, kept}, {"one that is forgotten", 7, 21, kept}, {"the last few", kept + 17, kept + 18, 3}, {"the newest", kept + 20, 0, 0},
-		{"of another run", kept + 999, 21, kept},
+		{"everything that is Kept", 0, 21, Kept}, {"one that is forgotten", 7, 21, Kept}, {"the last few", Kept + 17, Kept + 18, 3}, {"the newest", Kept + 20, 0, 0},
+		{"of another run", Kept + 999, 21, Kept},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := p.after(tt.n)
-			if uint64(len(got)) != tt.many || tt.many > 0 && (got[0].N != tt.first || got[len(got)-1].N != kept+20) {
+			if uint64(len(got)) != tt.many || tt.many > 0 && (got[0].N != tt.first || got[len(got)-1].N != Kept+20) {
 				t.Fatalf("%d points from %v", len(got), got[:min(len(got), 1)])
 			}
 		})

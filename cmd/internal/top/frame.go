@@ -1,4 +1,4 @@
-package status
+package top
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"sluice/actors/node/observe/status"
 )
 
 // Frame is where a Snapshot is drawn with characters.
@@ -25,7 +27,7 @@ const (
 
 // WriteFrame draws a snapshot, which needs points for the plot and the rates; lines are cut to the frame. A frame that is too
 // low for all blocks below each other has a lower plot and the tables side by side.
-func WriteFrame(w io.Writer, s *Snapshot, f Frame) error {
+func WriteFrame(w io.Writer, s *status.Snapshot, f Frame) error {
 	p := &painter{Frame: f, s: s}
 	p.Width = max(p.Width, leastWidth)
 	if n := len(s.Points); n > 0 {
@@ -47,8 +49,8 @@ func WriteFrame(w io.Writer, s *Snapshot, f Frame) error {
 // painter makes the lines of a frame.
 type painter struct {
 	Frame
-	s     *Snapshot
-	now   Point
+	s     *status.Snapshot
+	now   status.Point
 	lines []string // of the block that is being made
 }
 
@@ -64,7 +66,7 @@ func (p *painter) tall() (all []string) {
 	all = append(p.block(p.head), "")
 	for _, b := range [][]string{
 		p.block(p.flow), p.block(func() { p.plot(plotRows, true) }), p.block(p.stages),
-		p.block(func() { p.shards(true) }), p.block(func() { p.clients(slowMost, endedMost) }),
+		p.block(func() { p.shards(true) }), p.block(func() { p.clients(len(p.s.Slow), len(p.s.Ended)) }),
 	} {
 		all = append(append(all, b...), "")
 	}
@@ -210,7 +212,7 @@ func (p *painter) flow() {
 		}
 		p.line(b.String())
 	}
-	waits := func(q Queue, text string) string {
+	waits := func(q status.Queue, text string) string {
 		if 5*q.Depth > 4*q.Cap {
 			return "  " + p.paint(text, bold, red)
 		}
@@ -242,15 +244,15 @@ func (p *painter) flow() {
 func (p *painter) stages() {
 	const row = "%-15s %8s %8s %8s %8s"
 	p.line(p.paint(fmt.Sprintf(row, fmt.Sprintf("last %d s", p.s.Seconds), "mean", "p50", "p99", "p99.9"), bold))
-	part := func(s Stage) bool { return s.Name == "journal_wait" || s.Name == "replica_wait" }
-	sorted := make([]Stage, 0, len(p.s.Stages))
+	part := func(s status.Stage) bool { return s.Name == "journal_wait" || s.Name == "replica_wait" }
+	sorted := make([]status.Stage, 0, len(p.s.Stages))
 	for _, x := range p.s.Stages {
 		if part(x) {
 			continue
 		}
 		sorted = append(sorted, x)
 		if x.Name == "gate" {
-			sorted = append(sorted, slices.DeleteFunc(slices.Clone(p.s.Stages), func(s Stage) bool { return !part(s) })...)
+			sorted = append(sorted, slices.DeleteFunc(slices.Clone(p.s.Stages), func(s status.Stage) bool { return !part(s) })...)
 		}
 	}
 	none := true

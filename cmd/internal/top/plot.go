@@ -1,9 +1,11 @@
-package status
+package top
 
 import (
 	"fmt"
 	"math"
 	"strings"
+
+	"sluice/actors/node/observe/status"
 )
 
 const (
@@ -14,7 +16,7 @@ const (
 // plot draws p50, p99 and p99.9 over the last minutes on a logarithmic axis of decades. A column stands for the worst of its
 // seconds.
 func (p *painter) plot(rows int, axis bool) {
-	shown := kept
+	shown := status.Kept
 	for _, n := range []int{120, 60} {
 		if len(p.s.Points) <= n {
 			shown = n
@@ -29,7 +31,7 @@ func (p *painter) plot(rows int, axis bool) {
 		}
 	}
 	if high == 0 {
-		p.line(fmt.Sprintf("%*sno answers in the last %d minutes", plotLeft, "", kept/60))
+		p.line(fmt.Sprintf("%*sno answers in the last %d minutes", plotLeft, "", status.Kept/60))
 		return
 	}
 	bottom := math.Floor(math.Log10(max(low, 1)))

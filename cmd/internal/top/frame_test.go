@@ -1,0 +1,88 @@
+package top
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"sluice/actors/node/observe/status"
+)
+
+// bare is a frame's lines without their colours.
+func bare(t *testing.T, s *status.Snapshot, f Frame) []string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := WriteFrame(&b, s, f); err != nil {
+		t.Fatal(err)
+	}
+	text := regexp.MustCompile("\x1b\\[[0-9;]+m").ReplaceAllString(b.String(), "")
+	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+}
+
+// Whatever there is to show, a frame keeps to its terminal, and in one of 80 by 24 no part of the picture is missing; `sluice
+// top` keeps a line for troubles.
+func TestAFrameKeepsToItsTerminal(t *testing.T) {
+	shut := crowded()
+	shut.Gate = status.Gate{Waiting: true, Wedged: true, Event: 7, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
+	for name, s := range map[string]*status.Snapshot{"few": exampleSnapshot(), "crowded": crowded(), "shut": shut, "nothing": {State: "ready"}} {
+		for _, f := range []Frame{{60, 10, false}, {80, 23, true}, {80, 23, false}, {120, 39, true}, {100, 0, false}, {200, 0, true}} {
+			lines := bare(t, s, f)
+			if f.Height > 0 && len(lines) > f.Height {
+				t.Errorf("%s, %+v: %d lines", name, f, len(lines))
+			}
+			for _, line := range lines {
+				if n := len([]rune(line)); n > f.Width || strings.Contains(line, "\x1b") {
+					t.Errorf("%s, %+v: %d wide: %q", name, f, n, line)
+				}
+			}
+			if f.Height == 10 {
+				continue
+			}
+			text := strings.Join(lines, "\n")
+			for _, want := range []string{"sluice  ", "readers ", "journal: ", "gate: ", "p99.9", "shard  answers/s", "slow clients"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s, %+v: no %q in\n%s", name, f, want, text)
+				}
+			}
+			for _, c := range s.Slow[:min(3, len(s.Slow))] {
+				if !strings.Contains(text, strconv.FormatUint(c.ID, 10)) {
+					t.Errorf("%s, %+v: connection %d is missing or cut in\n%s", name, f, c.ID, text)
+				}
+			}
+			if s.Gate.Wedged && !strings.Contains(strings.Join(strings.Fields(text), " "), s.Gate.Why) {
+				t.Errorf("%s, %+v: it does not say what the gate waits for:\n%s", name, f, text)
+			}
+		}
+	}
+}
+
+// A frame that is too low for the blocks below each other keeps a plot, as high as there is room for.
+func TestALowFrameHasALowPlot(t *testing.T) {
+	s := crowded()
+	s.Shards, s.Slow, s.Ended, s.Dropped, s.Tracing = s.Shards[:2], nil, nil, nil, status.Tracing{}
+	for _, tt := range []struct{ height, rows int }{{19, 0}, {20, 0}, {21, 2}, {22, 3}, {23, 4}, {25, 6}, {29, 8}} {
+		lines, rows := bare(t, s, Frame{Width: 80, Height: tt.height}), 0
+		for _, line := range lines {
+			if len([]rune(line)) > plotLeft && strings.Trim(line[:plotLeft-1], "0123456789mµs ") == "" && strings.ContainsAny(line, "•+×") {
+				rows++
+			}
+		}
+		if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "answer latency") }) != (tt.rows > 0) || rows > tt.rows || rows < tt.rows/2 {
+			t.Errorf("height %d: %d rows of the plot have signs, want %d at most:\n%s", tt.height, rows, tt.rows, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+func exampleSnapshot() *status.Snapshot {
+	return &status.Snapshot{
+		State: "ready", Up: 4000, Engine: "uring", Policy: "persisted>=1", Alias: "local", Clients: 64, Sequenced: 1234567, Persisted: 1234500,
+		Gate:   status.Gate{Waiting: true, Wedged: true, Event: 1234501, Seconds: 2.5, Why: "waits for journal: needs persisted>=1 at 1234501, is at 1234500"},
+		Points: []status.Point{{N: 1}, {N: 2, Requests: 12345, Whole: &status.Latency{Count: 5, P50: 400_000, P99: 9_000_000, P999: 20_000_000}}},
+		Shards: []status.Shard{{Shard: 0, Responses: 100}, {Shard: 1, Responses: 50, Blocked: 1}}, Seconds: 10,
+		Stages: []status.Stage{{Name: "gate", Latency: &status.Latency{Mean: 1e6, P50: 5e5, P99: 9e6, P999: 2e7}}, {Name: "send"}},
+		Slow:   []status.Client{{ID: 1<<40 + 7, From: "127.0.0.1:4711", State: "blocked", Unsent: 123456, Lag: 3}},
+	}
+}

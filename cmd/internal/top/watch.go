@@ -1,0 +1,254 @@
+package top
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/actors/node/observe/status"
+)
+
+// Server is the running server to show.
+type Server struct {
+	Address string        // admin address of the server, host:port
+	Socket  string        // path of its admin socket; if set, Address is not used
+	Timeout time.Duration // for each response of the server
+}
+
+// Once writes one frame without colours, for scripts.
+func (c Server) Once(ctx context.Context, w io.Writer) error {
+	f := c.feed()
+	defer f.transport.CloseIdleConnections()
+	if err := f.next(ctx); err != nil {
+		return err
+	}
+	return WriteFrame(w, f.frame(), Frame{Width: 100})
+}
+
+// Watch draws a frame a second on a terminal until q or a signal. in is its keyboard.
+func (c Server) Watch(in, out *os.File) error {
+	f := c.feed()
+	defer f.transport.CloseIdleConnections()
+	return f.watch(in, out)
+}
+
+// feed is the server's numbers as they come. It belongs to one goroutine.
+type feed struct {
+	Server
+	transport *http.Transport
+	last      *status.Snapshot
+	points    []status.Point // of the last minutes
+}
+
+func (c Server) feed() *feed {
+	network, address := "tcp", c.Address
+	if c.Socket != "" {
+		network, address = "unix", c.Socket
+	}
+	return &feed{Server: c, transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}}
+}
+
+// where names the server in errors.
+func (f *feed) where() string {
+	if f.Socket != "" {
+		return f.Socket
+	}
+	return f.Address
+}
+
+// next asks for what is new and takes it in.
+func (f *feed) next(ctx context.Context) error {
+	s, err := f.ask(ctx, f.known())
+	if err == nil {
+		f.take(s)
+	}
+	return err
+}
+
+// known is the number of the last point that is known.
+func (f *feed) known() uint64 {
+	if len(f.points) == 0 {
+		return 0
+	}
+	return f.points[len(f.points)-1].N
+}
+
+// ask asks for what is new after a point. Any goroutine.
+func (f *feed) ask(ctx context.Context, known uint64) (*status.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/live.json?after="+strconv.FormatUint(known, 10), nil)
+	if err != nil {
+		return nil, fmt.Errorf("top: %w", err)
+	}
+	answer, err := f.transport.RoundTrip(r)
+	if err != nil {
+		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or name its admin address with --admin-addr", f.where(), err)
+	}
+	defer answer.Body.Close()
+	s := new(status.Snapshot)
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
+		return nil, fmt.Errorf("%s says %s: %s", f.where(), answer.Status, strings.TrimSpace(string(text)))
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 4<<20)).Decode(s); err != nil {
+		return nil, fmt.Errorf("%s: the answer is not understood: %w", f.where(), err)
+	}
+	return s, nil
+}
+
+// take takes in what ask got.
+func (f *feed) take(s *status.Snapshot) {
+	if f.last != nil && f.last.Boot != s.Boot { // it started again: its points count from 1, and the next answer has them
+		f.points = nil
+		s.Points = nil
+	}
+	f.points = append(f.points, s.Points...)
+	f.points = f.points[max(0, len(f.points)-status.Kept):]
+	f.last = s
+}
+
+// frame is the last snapshot with all points that are known.
+func (f *feed) frame() *status.Snapshot {
+	s := *f.last
+	s.Points = f.points
+	return &s
+}
+
+// Control sequences of terminals.
+const (
+	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l" // a screen of its own, no cursor, and long lines are cut, not folded
+	giveBack   = "\x1b[?7h\x1b[?25h\x1b[?1049l" // all back
+	fromTop    = "\x1b[H"                       // draw over what is there: clearing first would flicker
+	clearLine  = "\x1b[K"                       // the rest of the line
+	clearBelow = "\x1b[J"                       // the rest of the screen
+)
+
+// watch draws until q or a signal.
+func (f *feed) watch(in, out *os.File) error {
+	restore, err := keysAtOnce(in)
+	if err != nil {
+		return err
+	}
+	defer restore()
+	if _, err := io.WriteString(out, ownScreen); err != nil {
+		return fmt.Errorf("top: %w", err)
+	}
+	defer io.WriteString(out, giveBack)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH)
+	defer signal.Stop(signals)
+	keys := make(chan byte)
+	go func() { // ends with the process: a read of a terminal cannot be taken back
+		var b [1]byte
+		for {
+			if n, err := in.Read(b[:]); err != nil || n == 0 {
+				close(keys)
+				return
+			}
+			keys <- b[0]
+		}
+	}()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	answers, waiting := make(chan answer, 1), false // a server that takes its time must not hold up keys and signals
+	ask := func() {
+		if waiting {
+			return
+		}
+		waiting = true
+		known := f.known()
+		go func() {
+			s, err := f.ask(context.Background(), known) // ends by its timeout
+			answers <- answer{s, err}
+		}()
+	}
+	ask()
+	var trouble error
+	for {
+		select {
+		case <-tick.C:
+			ask()
+			continue
+		case got := <-answers:
+			waiting, trouble = false, got.err
+			if got.err == nil {
+				f.take(got.snapshot)
+			}
+		case got := <-signals:
+			if got != unix.SIGWINCH {
+				return nil
+			}
+		case key, ok := <-keys:
+			if !ok || key == 'q' || key == 3 || key == 4 { // ctrl-C, ctrl-D
+				return nil
+			}
+		}
+		if err := f.draw(out, trouble); err != nil {
+			return err
+		}
+	}
+}
+
+// answer is what a server said, or why it said nothing.
+type answer struct {
+	snapshot *status.Snapshot
+	err      error
+}
+
+// draw writes a frame for the terminal's present size, below what is the trouble, if any.
+func (f *feed) draw(out *os.File, trouble error) error {
+	width, height := 80, 24
+	if size, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 1 {
+		width, height = int(size.Col), int(size.Row)
+	}
+	var b bytes.Buffer
+	if trouble != nil {
+		for line := range slices.Chunk([]rune(trouble.Error()), width) {
+			fmt.Fprintf(&b, "\x1b[31m%s\x1b[0m\n", string(line))
+			height--
+		}
+	}
+	if f.last != nil && height > 1 {
+		if err := WriteFrame(&b, f.frame(), Frame{Width: width, Height: height - 1, Color: true}); err != nil {
+			return err
+		}
+	}
+	text := strings.ReplaceAll(b.String(), "\n", clearLine+"\r\n")
+	if _, err := io.WriteString(out, fromTop+strings.TrimSuffix(text, "\r\n")+clearBelow); err != nil && !errors.Is(err, syscall.EINTR) {
+		return fmt.Errorf("top: %w", err)
+	}
+	return nil
+}
+
+// keysAtOnce has a terminal give keys as they are pressed and not show them; restore takes that back.
+func keysAtOnce(f *os.File) (restore func(), err error) {
+	fd := int(f.Fd())
+	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("top: the terminal: %w", err)
+	}
+	keys := *old
+	keys.Lflag &^= unix.ICANON | unix.ECHO
+	keys.Cc[unix.VMIN], keys.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &keys); err != nil {
+		return nil, fmt.Errorf("top: the terminal: %w", err)
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }, nil // nothing is left to do about an error
+}
