@@ -11,6 +11,7 @@ import (
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/encode"
+	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
@@ -88,6 +89,9 @@ func (c Config[R, Q]) withDefaults() Config[R, Q] {
 		c.Log = slog.Default()
 	}
 	c.Pipeline.Log = c.Log
+	if c.Pipeline.Clock == (telemetry.Clock{}) {
+		c.Pipeline.Clock = telemetry.NewClock()
+	}
 	return c
 }
 

@@ -207,6 +207,9 @@ func (n *Node[R, Q]) Wait(ctx context.Context) error {
 // Addresses returns the bound addresses, in the order of the endpoints.
 func (n *Node[R, Q]) Addresses() []string { return n.addresses }
 
+// DataDir is the data directory.
+func (n *Node[R, Q]) DataDir() string { return n.cfg.DataDir }
+
 // collectEvery keeps the actors' blocks from overflowing while nothing else reads them.
 const collectEvery = 10 * time.Second
 

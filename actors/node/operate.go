@@ -114,6 +114,9 @@ func (n *Node[R, Q]) Waiting() (actors.Wait, bool) { return n.pipeline.Waiting()
 // all.
 func (n *Node[R, Q]) Degraded() (now bool, total time.Duration) { return n.pipeline.Degraded() }
 
+// Clock is the node's clock. Measurements and traces are stamped with it.
+func (n *Node[R, Q]) Clock() telemetry.Clock { return n.cfg.Pipeline.Clock }
+
 // Now is the node's clock, monotonic ns: measurements and traces are stamped with it.
 func (n *Node[R, Q]) Now() int64 { return n.pipeline.Now() }
 

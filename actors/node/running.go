@@ -24,6 +24,7 @@ type Running interface {
 	Wait(context.Context) error
 
 	Addresses() []string
+	DataDir() string
 	Rings() []transport.Info
 	Diagnosis() transport.Diagnosis
 	Listener() *listen.Server
@@ -41,6 +42,7 @@ type Running interface {
 	SetCommand(Command)
 	Reload(Changes) error
 
+	Clock() telemetry.Clock
 	Now() int64
 	Collector() *telemetry.Collector
 	Sampler() *telemetry.Sampler

@@ -6,9 +6,8 @@ import (
 	"os"
 	"strings"
 
-	"sluice/actors/node/observe/stats"
+	"sluice/actors/node/observe/status"
 	"sluice/cmd/internal/config"
-	"sluice/telemetry"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,14 +35,14 @@ func (s *service) announce(files uint64) {
 	l := c.Limits
 	var b strings.Builder // one write, so that log lines on the same terminal stay outside
 	look := "nowhere: --admin-addr is empty"
-	if at := s.observers.at; at != "" {
+	if at := s.observer.Address(); at != "" {
 		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-addr %s", at, at)
 	}
 	fmt.Fprintf(&b, "sluice is ready after %s\n", since(s.began))
 	for _, line := range [][2]string{
 		{"clients", strings.Join(where, ", ")},
 		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys, c.MaxConnections, files)},
-		{"data", fmt.Sprintf("%s, at event %.0f", c.DataDir, stats.Take(p.Collector(), p.Diagnosis(), 0).Gauge(telemetry.JournalLastEvent))},
+		{"data", fmt.Sprintf("%s, at event %d", c.DataDir, status.Read(p, s.began).Persisted)},
 		{"policy", named},
 		{"engine", fmt.Sprintf("%s Compiled in: %s.", p.Diagnosis().Text, engines())},
 		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement, c.Idle)},

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"sluice/actors/node/observe"
-	"sluice/actors/node/observe/stats"
+	"sluice/actors/node/observe/status"
 	"sluice/telemetry"
 )
 
@@ -68,7 +68,7 @@ func (b *books) connections() []observe.Connection {
 // application gave was sent, or dropped for a reason. Every request of these tests has one answer. It returns the counts.
 func (b *books) close() (sent int, dropped map[string]int) {
 	b.t.Helper()
-	written, err := stats.ReadFile(b.file)
+	written, err := status.ReadMeasurements(b.file)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"sluice/actors/node"
-	"sluice/actors/node/observe/stats"
+	"sluice/actors/node/observe"
+	"sluice/actors/node/observe/status"
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
-	"sluice/telemetry"
 	"sluice/telemetry/otel"
 	"sluice/transport"
 	"sluice/transport/listen"
@@ -48,17 +48,26 @@ func serve(e *env, args []string) error {
 		return err
 	}
 	signal.Ignore(syscall.SIGPIPE) // who reads the log may end before the server does
-	s := &service{env: e, args: args, cfg: c, set: set, clock: telemetry.NewClock(), log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
+	s := &service{env: e, args: args, cfg: c, set: set, log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
 	signal.Notify(s.signals, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(s.signals)
 	logStart(s.log, c.IO)
 	limit := raiseFiles(s.log, c.MaxConnections)
+	observed, err := s.observeConfig()
+	if err != nil {
+		return err
+	}
+	endpoints, err := observe.Listen(observed) // before any client is accepted: an address may be taken
+	if err != nil {
+		return err
+	}
 	if err := s.open(); err != nil {
+		endpoints.Close()
 		return err
 	}
 	// Not before: until now these end the process at once, however long the recovery would take. Nothing was promised yet.
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)
-	if err := s.observe(); err != nil {
+	if s.observer, err = endpoints.Open(s.server); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopFor)
 		defer cancel()
 		return errors.Join(err, s.server.Stop(ctx))
@@ -114,9 +123,8 @@ type service struct {
 	began     time.Time
 	signals   chan os.Signal
 	server    node.Running
-	set       *config.Set     // where cfg came from
-	clock     telemetry.Clock // of all stamps
-	observers observers
+	set       *config.Set // where cfg came from
+	observer  *observe.Observer
 	manager   *notifier
 	addresses []string
 	until     time.Time // when a signal wants the process to have ended; zero before one came
@@ -159,7 +167,6 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 	sc.EndpointLimits = c.ByListener()
 	p := &sc.Pipeline
 	p.Egress.DrainSpread = c.DrainSpread
-	p.Clock = s.clock
 	p.Shards, p.Placement, p.Idle, p.IO, p.RingEntries = c.Shards, c.Placement, c.Idle, c.IO, c.RingEntries
 	p.MaxFrame, p.MaxConnections, p.Heartbeat = c.FrameMax, c.MaxConnections, c.Heartbeat
 	p.Limits, p.ShardBudget = []transport.Limits{c.Limits}, c.ShardBudget
@@ -254,8 +261,7 @@ func (s *service) report() {
 	if s.cfg.StatsFile == "" {
 		return
 	}
-	p := s.server
-	if err := stats.Take(p.Collector(), p.Diagnosis(), len(p.Rings())).WriteFile(s.cfg.StatsFile); err != nil {
+	if err := status.Measure(s.server).WriteFile(s.cfg.StatsFile); err != nil {
 		s.log.Error("the measurements were not written", "error", err)
 	}
 }

@@ -55,7 +55,8 @@ func TestASignalEndsAStartThatHangs(t *testing.T) {
 	if err := syscall.Mkfifo(keys, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0", "--authorized-keys", keys)
+	p := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0",
+		"--admin-addr", "", "--authorized-keys", keys)
 	f, err := os.OpenFile(keys, os.O_WRONLY, 0) // returns once the server reads, and will find nothing
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +181,7 @@ func TestADrainEndsInTheWorstState(t *testing.T) {
 func TestWhatIsLeftOfADrain(t *testing.T) {
 	now := time.Now()
 	for _, v := range []struct{ until, want time.Time }{
-		{now.Add(time.Hour), now.Add(time.Hour)}, {now.Add(lastWords), now.Add(lastWords)}, {now, now.Add(lastWords)}, {now.Add(-time.Hour), now.Add(lastWords)}, {},
+		{now.Add(time.Hour), now.Add(time.Hour)}, {now.Add(lastExport), now.Add(lastExport)}, {now, now.Add(lastExport)}, {now.Add(-time.Hour), now.Add(lastExport)}, {},
 	} {
 		ctx, cancel := (&service{until: v.until}).remaining(now)
 		if at, bounded := ctx.Deadline(); !at.Equal(v.want) || bounded == v.want.IsZero() {

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,44 +15,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"sluice/actors"
 	"sluice/actors/node/observe"
 	"sluice/actors/node/observe/status"
-	"sluice/durability"
 )
-
-func TestTheLogTellsOfAWedgedGate(t *testing.T) {
-	var out bytes.Buffer
-	var now actors.Wait
-	w := &gateWatch{
-		log: slog.New(slog.NewTextHandler(&out, nil)), wait: func() (actors.Wait, bool) { return now, now.Seq != 0 },
-		why: func(event durability.Seq) string { return fmt.Sprintf("waits for %d", event) },
-	}
-	began := time.Now()
-	for _, step := range []struct {
-		at, waiting time.Duration
-		event       durability.Seq
-		want        string // nothing but this is written
-	}{
-		{at: 0},
-		{at: 1 * time.Second, waiting: 900 * time.Millisecond, event: 7},
-		{at: 2 * time.Second, waiting: time.Second, event: 8},
-		{at: 2250 * time.Millisecond, waiting: 1250 * time.Millisecond, event: 8, want: `level=WARN msg="the gate is wedged: answers wait for durability" waiting=1.25s event=8 why="waits for 8"`},
-		{at: 11 * time.Second, waiting: 10 * time.Second, event: 8},
-		{at: 12250 * time.Millisecond, waiting: 11250 * time.Millisecond, event: 8, want: "waiting=11.25s event=8"},
-		{at: 13 * time.Second, waiting: 900 * time.Millisecond, event: 9, want: `level=INFO msg="the gate opens again" longest=11.25s`},
-		{at: 14 * time.Second},
-		{at: 15 * time.Second, waiting: 2 * time.Second, event: 12, want: "waiting=2s event=12"},
-		{at: 16 * time.Second, want: "longest=2s"},
-	} {
-		now = actors.Wait{Seq: step.event, For: step.waiting}
-		out.Reset()
-		w.look(began.Add(step.at))
-		if got := out.String(); !strings.Contains(got, step.want) || step.want == "" && got != "" || strings.Count(got, "\n") > 1 {
-			t.Errorf("at %v, waiting for %v: %q, want %q", step.at, step.waiting, got, step.want)
-		}
-	}
-}
 
 // wedge is a server whose gate is shut, and everything that is to show it.
 type wedge struct {
@@ -82,21 +45,21 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 	w.since, w.seen = time.Now(), map[string]time.Duration{}
 	r.rests(1)
 	w.sees(map[string]func() error{
-		"the gauge above the alert's bound": w.gauge(func(age float64) bool { return age > wedgedFor.Seconds() }),
+		"the gauge above the alert's bound": w.gauge(func(age float64) bool { return age > status.WedgedFor.Seconds() }),
 		"one answer pending":                p.metric("sluice_gate_pending", "1"),
-		"the log":                           w.wrote("the gate is wedged: answers wait for durability"),
-		"/readyz":                           w.ready(func(g observe.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
+		"the log":                           w.wrote("gate wedged; responses wait for durability"),
+		"/readyz":                           w.ready(func(g status.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
 		"the feed of the live page":         w.feed(func(g status.Gate) bool { return g.Wedged && g.Event == 2 && strings.Contains(g.Why, "in view") }),
 		"the alert":                         w.alert(1),
 	})
-	line := regexp.MustCompile(`the gate is wedged.* waiting=(\S+) event=2 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
+	line := regexp.MustCompile(`gate wedged.* waiting=(\S+) event=2 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
 	if line == nil {
 		t.Fatalf("the log does not say what the gate waits for:\n%s", p.err)
 	}
 	stall := late()
 	waited, err := time.ParseDuration(line[1])
-	if err != nil || waited <= wedgedFor || waited > wedgedFor+time.Second+stall {
-		t.Errorf("the log told of it after %s (%v), want within a second of %v; this machine stood still for %v", line[1], err, wedgedFor, stall)
+	if err != nil || waited <= status.WedgedFor || waited > status.WedgedFor+time.Second+stall {
+		t.Errorf("the log told of it after %s (%v), want within a second of %v; this machine stood still for %v", line[1], err, status.WedgedFor, stall)
 	}
 	t.Logf("the log's own figure: %v; this machine was late by %v at most", waited, stall)
 
@@ -106,8 +69,8 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 	w.sees(map[string]func() error{
 		"the gauge back at 0": w.gauge(func(age float64) bool { return age == 0 }),
 		"nothing pending":     p.metric("sluice_gate_pending", "0"),
-		"the log, open":       w.wrote("the gate opens again"),
-		"/readyz, open":       w.ready(func(g observe.Gate) bool { return !g.Waiting && !g.Wedged }),
+		"the log, open":       w.wrote("gate reopened"),
+		"/readyz, open":       w.ready(func(g status.Gate) bool { return !g.Waiting && !g.Wedged }),
 		"the feed, open":      w.feed(func(g status.Gate) bool { return !g.Waiting && !g.Wedged }),
 		"no alert":            w.alert(0),
 	})
@@ -144,7 +107,7 @@ func TestTheShippedAlertOfAWedgedGateIsInTime(t *testing.T) {
 				continue
 			}
 			late := config.Global["scrape_interval"] + config.Global["evaluation_interval"] + g.Interval + r.For
-			if late <= 0 || late > time.Second || !strings.HasSuffix(r.Expr, fmt.Sprintf("> %v", wedgedFor.Seconds())) {
+			if late <= 0 || late > time.Second || !strings.HasSuffix(r.Expr, fmt.Sprintf("> %v", status.WedgedFor.Seconds())) {
 				t.Errorf("%s, %v late", r.Expr, late)
 			}
 			return
@@ -191,7 +154,7 @@ func (w *wedge) wrote(words string) func() error {
 	}
 }
 
-func (w *wedge) ready(good func(observe.Gate) bool) func() error {
+func (w *wedge) ready(good func(status.Gate) bool) func() error {
 	return func() error {
 		var page observe.Readiness
 		status, text := get(w.t, "http://"+w.p.page()+"/readyz", "application/json")
@@ -223,22 +186,25 @@ func (w *wedge) alert(firing float64) func() error {
 	}
 }
 
+// lookEvery is how often the server looks at its gate.
+const lookEvery = 250 * time.Millisecond
+
 // lateness measures by how much this machine delays what is due four times a second; the result ends the measurement.
 func lateness(t *testing.T) func() time.Duration {
 	t.Helper()
 	quit, worst := make(chan struct{}), make(chan time.Duration)
 	go func() {
-		timer := time.NewTimer(wedgeLook)
+		timer := time.NewTimer(lookEvery)
 		defer timer.Stop()
 		most, set := time.Duration(0), time.Now()
 		for {
 			select {
 			case <-timer.C:
-				most = max(most, time.Since(set)-wedgeLook)
+				most = max(most, time.Since(set)-lookEvery)
 				set = time.Now()
-				timer.Reset(wedgeLook)
+				timer.Reset(lookEvery)
 			case <-quit:
-				worst <- max(most, time.Since(set)-wedgeLook)
+				worst <- max(most, time.Since(set)-lookEvery)
 				return
 			}
 		}

@@ -19,27 +19,28 @@ import (
 type changing func(ctx context.Context, v *visit, decode func(any) error) (page, int, error)
 
 // change adds a command.
-func (a *Admin) change(path string, f changing) {
+func (a *admin) change(path string, f changing) {
 	a.api.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		v := visitOf(r)
-		if !v.may {
-			a.log.Warn("an operator's command was refused: this door is for reading", "command", path, "who", v.who)
-			refuse(w, r, http.StatusForbidden, "POST %s changes the server, and this door is for reading: use the admin socket (sluice admin --socket), "+
+		if !v.operator {
+			a.log.Warn("command rejected; the endpoint is read-only", "command", path, "from", v.from)
+			refuse(w, r, http.StatusForbidden, "POST %s is a command, and this endpoint is read-only: "+
+				"use the admin socket (sluice admin --socket), "+
 				"or an operator key over the client port (sluice admin --addr, --key)", path)
 			return
 		}
 		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {
-			a.log.Warn("an operator's command was refused: it has a query", "command", path, "who", v.who)
-			refuse(w, r, http.StatusBadRequest, "the query says %q; what a command needs stands in its body", r.URL.RawQuery)
+			a.log.Warn("command rejected; it has a query", "command", path, "from", v.from)
+			refuse(w, r, http.StatusBadRequest, "the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
 			return
 		}
 		p, code, err := f(r.Context(), v, func(into any) error { return decode(r.Body, into) })
 		if err != nil {
-			a.log.Warn("an operator's command was not carried out", "command", path, "who", v.who, "error", err)
+			a.log.Warn("command failed", "command", path, "from", v.from, "error", err)
 			refuse(w, r, code, "%v", err)
 			return
 		}
-		a.log.Info("an operator's command was carried out", "command", path, "who", v.who, "done", p.(*Done).Done)
+		a.log.Info("command carried out", "command", path, "from", v.from, "done", p.(*Done).Done)
 		answer(w, r, code, p)
 	})
 }
@@ -71,7 +72,7 @@ type swapOrder struct {
 	Force  bool   `json:"force"`
 }
 
-func (a *Admin) swap(ctx context.Context, _ *visit, decode func(any) error) (page, int, error) {
+func (a *admin) swap(ctx context.Context, _ *visit, decode func(any) error) (page, int, error) {
 	var o swapOrder
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
@@ -81,7 +82,7 @@ func (a *Admin) swap(ctx context.Context, _ *visit, decode func(any) error) (pag
 	}
 	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
 	defer cancel()
-	old, now, err := a.server.SwapPolicy(ctx, o.Policy, o.Force)
+	old, now, err := a.node.SwapPolicy(ctx, o.Policy, o.Force)
 	switch {
 	case errors.Is(err, node.ErrRefused):
 		return nil, http.StatusUnprocessableEntity, err
@@ -98,7 +99,7 @@ type kickOrder struct {
 	Connection string `json:"connection"`
 }
 
-func (a *Admin) kick(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
+func (a *admin) kick(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
 	var o kickOrder
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
@@ -107,7 +108,7 @@ func (a *Admin) kick(_ context.Context, _ *visit, decode func(any) error) (page,
 	if err != nil || id == 0 {
 		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as /connections shows it, in quotes", o.Connection)
 	}
-	if err := a.server.Kick(id); err != nil {
+	if err := a.node.Kick(id); err != nil {
 		if errors.Is(err, node.ErrNoConnection) {
 			return nil, http.StatusNotFound, err
 		}
@@ -125,7 +126,7 @@ type traceOrder struct {
 // maxTraced is how many responses of a connection are traced at most.
 const maxTraced = 10000
 
-func (a *Admin) trace(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
+func (a *admin) trace(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
 	var o traceOrder
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
@@ -137,7 +138,7 @@ func (a *Admin) trace(_ context.Context, _ *visit, decode func(any) error) (page
 	if o.Responses == nil || *o.Responses < 0 || *o.Responses > maxTraced {
 		return nil, http.StatusBadRequest, fmt.Errorf("responses: write how many to trace, from 1 to %d, or 0 to end it", maxTraced)
 	}
-	switch err := a.server.Trace(id, *o.Responses); {
+	switch err := a.node.Trace(id, *o.Responses); {
 	case errors.Is(err, node.ErrNoConnection):
 		return nil, http.StatusNotFound, err
 	case err != nil:
@@ -157,26 +158,26 @@ type drainOrder struct {
 // maxDeadline is the longest drain.
 const maxDeadline = time.Hour
 
-func (a *Admin) drain(_ context.Context, v *visit, decode func(any) error) (page, int, error) {
+func (a *admin) drain(_ context.Context, v *visit, decode func(any) error) (page, int, error) {
 	var o drainOrder
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
 	}
-	deadline := a.cfg.Deadline
+	deadline := a.cfg.DrainTimeout
 	if o.Deadline != "" {
 		var err error
 		if deadline, err = time.ParseDuration(o.Deadline); err != nil || deadline < time.Millisecond || deadline > maxDeadline {
 			return nil, http.StatusBadRequest, fmt.Errorf("deadline %q; write a time from 1ms to %v, as 10s", o.Deadline, maxDeadline)
 		}
 	}
-	if !a.server.Ready() {
-		return nil, http.StatusConflict, fmt.Errorf("the server is %s already", a.state())
+	if !a.node.Ready() {
+		return nil, http.StatusConflict, fmt.Errorf("the server is %s already", a.now().State)
 	}
 	v.then = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		go func() {
 			defer cancel()
-			_ = a.server.Drain(ctx) // whoever runs the server hears of it through Ended and Err
+			_ = a.node.Drain(ctx) // whoever runs the server hears of it through Ended and Err
 		}()
 	}
 	return &Done{fmt.Sprintf("draining, for at most %v", deadline)}, http.StatusAccepted, nil

@@ -20,7 +20,7 @@ func TestCommandsThroughBothDoors(t *testing.T) {
 	for _, door := range []string{"unix socket", "operator key"} {
 		t.Run(door, func(t *testing.T) {
 			r := newRig(t)
-			c := r.doors()[door]
+			c := r.operators()[door]
 			done, err := c.Swap(soon(t), "in_memory>=1", false)
 			if err != nil || done != "policy in_memory>=1 is in force; it was persisted>=1" || policyOf(r) != "in_memory>=1" {
 				t.Fatalf("%q, %v; policy %s", done, err, policyOf(r))
@@ -33,7 +33,7 @@ func TestCommandsThroughBothDoors(t *testing.T) {
 				t.Fatalf("%v; policy %s", err, policyOf(r))
 			}
 			var page Policy
-			if err := c.Get(soon(t), "/policy", &page); err != nil || page.Name != "replicated" || !strings.HasPrefix(page.Verdict, "degraded") {
+			if err := c.Get(soon(t), "/policy", &page); err != nil || page.PolicyName != "replicated" || !strings.HasPrefix(page.Verdict, "degraded") {
 				t.Fatalf("%+v, %v", page, err)
 			}
 			var ready Readiness
@@ -56,7 +56,7 @@ func TestCommandsThroughBothDoors(t *testing.T) {
 
 func TestKickEndsTheOneThatWasNamed(t *testing.T) {
 	r := newRig(t)
-	for name, door := range r.doors() {
+	for name, door := range r.operators() {
 		var all []*trade
 		var victim uint64 // all[2]
 		for range 4 {
@@ -108,11 +108,11 @@ func TestWhoMayNotChangeAnything(t *testing.T) {
 		if code, text := r.request("tcp", "POST", path, body); code != 403 || !strings.Contains(text, "admin socket") {
 			t.Errorf("POST %s over TCP: %d %q", path, code, text)
 		}
-		if text := log.String(); !strings.Contains(text, `refused: this door is for reading" command=`+path+" who=") {
+		if text := log.String(); !strings.Contains(text, `command rejected; the endpoint is read-only" command=`+path+" from=") {
 			t.Errorf("POST %s over TCP is not in the log:\n%s", path, text)
 		}
 	}
-	if code, text := r.request("unix", "POST", "/drain?deadline=1s", "{}"); code != 400 || !strings.Contains(log.String(), `refused: it has a query" command=/drain who=`) {
+	if code, text := r.request("unix", "POST", "/drain?deadline=1s", "{}"); code != 400 || !strings.Contains(log.String(), `command rejected; it has a query" command=/drain from=`) {
 		t.Errorf("a query: %d %q, and in the log\n%s", code, text, log)
 	}
 	for name, c := range map[string]*trade{"trader": r.dial("tcp", r.tcp, r.trader), "open endpoint": r.dial("unix", r.unix, nil)} {
@@ -189,7 +189,7 @@ func TestCommandsWhileTheGateIsShut(t *testing.T) {
 		t.Errorf("%d %q", code, text)
 	}
 	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/policy?format=json"}`)
-	if got := c.next(); !strings.HasPrefix(got, `answer 2 {"status":200,"answer":{"policy":"persisted>=1"`) {
+	if got := c.next(); !strings.HasPrefix(got, `answer 2 {"status":200,"answer":{"state":"ready"`) || !strings.Contains(got, `"policy":"persisted>=1"`) {
 		t.Fatalf("got %q", got)
 	}
 	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/nothing"}`)

@@ -33,11 +33,8 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	doors, err := observe.New(observe.Config{Socket: filepath.Join(dir, "admin"), Log: quiet}, s)
+	o, err := observe.Open(s, observe.Config{Socket: filepath.Join(dir, "admin"), Log: quiet})
 	if err != nil {
-		panic(err)
-	}
-	if _, err := doors.Start(); err != nil {
 		panic(err)
 	}
 
@@ -47,7 +44,7 @@ func Example() {
 	fmt.Println(operator.Kick(context.Background(), 7))
 	fmt.Println(operator.Drain(context.Background(), 0))
 	<-s.Ended()
-	fmt.Println(doors.Close(context.Background()), s.Err())
+	fmt.Println(o.Close(context.Background()), s.Err())
 	// Output:
 	// policy in_memory>=1 is in force; it was persisted>=1 <nil>
 	//  node: refused: durability: clause 1 "persisted>=9": count 9 is above the cluster size 3; use a count from 1 to 3, or a larger cluster

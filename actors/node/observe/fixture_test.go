@@ -35,12 +35,13 @@ func limits() limit { return transport.DefaultLimits() }
 // patience bounds every wait of a test that should not take long at all.
 const patience = 20 * time.Second
 
-// rig is a server that asks for keys on TCP and lets traders in on a unix socket, and its admin.
+// rig is an observed server that demands keys on TCP and is open on a unix socket.
 type rig struct {
 	t                  testing.TB
 	server             node.Running
-	admin              *Admin
-	web, socket        string // doors of the admin
+	o                  *Observer
+	admin              *admin
+	web, socket        string // endpoints of the admin
 	tcp, unix          string // for clients
 	operator, stranger ed25519.PrivateKey
 	trader             ed25519.PrivateKey
@@ -93,7 +94,7 @@ func newRig(t testing.TB, changes ...setup) *rig {
 	}
 	sc.Pipeline.IO, sc.Pipeline.Shards = transport.ModePoll, 2
 	sc.Pipeline.Egress.DrainSpread = 10 * time.Millisecond
-	c := Config{Address: "127.0.0.1:0", Socket: r.socket, Log: quiet}
+	c := Config{Admin: "127.0.0.1:0", Socket: r.socket, Log: quiet, headerTimeout: 300 * time.Millisecond}
 	for _, change := range changes {
 		change(&sc, &c)
 	}
@@ -102,35 +103,32 @@ func newRig(t testing.TB, changes ...setup) *rig {
 		t.Fatal(err)
 	}
 	r.server, r.tcp = n, n.Addresses()[0]
-	if r.admin, err = New(c, r.server); err != nil {
+	if r.o, err = Open(r.server, c); err != nil {
 		t.Fatal(err)
 	}
-	r.admin.header = 300 * time.Millisecond
-	if r.web, err = r.admin.Start(); err != nil {
-		t.Fatal(err)
-	}
+	r.admin, r.web = r.o.admin, r.o.Address()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := r.admin.Close(ctx); err != nil {
+		_ = r.server.Stop(ctx) // tests that care look at it themselves
+		if err := r.o.Close(ctx); err != nil {
 			t.Error(err)
 		}
-		_ = r.server.Stop(ctx) // tests that care look at it themselves
 	})
 	return r
 }
 
-// doors are the ways in that may change things.
-func (r *rig) doors() map[string]*Client {
+// operators are clients of the two endpoints that accept commands.
+func (r *rig) operators() map[string]*Client {
 	return map[string]*Client{"unix socket": {Socket: r.socket}, "operator key": {Addr: r.tcp, Key: r.operator}}
 }
 
-// get asks a door of the admin over HTTP, without the client of this package.
-func (r *rig) request(door, method, path, body string) (int, string) {
+// request sends a request to an HTTP endpoint without the client of this package.
+func (r *rig) request(endpoint, method, path, body string) (int, string) {
 	r.t.Helper()
 	h := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	base := "http://" + r.web
-	if door == "unix" {
+	if endpoint == "unix" {
 		base = "http://admin"
 		h.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", r.socket)
@@ -275,7 +273,7 @@ func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 	return s, reached, open
 }
 
-// raw sends bytes to the TCP door and returns the status line of the answer.
+// raw sends bytes to the TCP endpoint and returns the status line of the answer.
 func (r *rig) raw(text string) string {
 	r.t.Helper()
 	c, err := net.Dial("tcp", r.web)

@@ -30,7 +30,7 @@ func FuzzCommand(f *testing.F) {
 		if a.Status >= 300 && (then != nil || policyOf(r) != before) {
 			t.Errorf("%q: %q, and yet something changed", body, answer)
 		}
-		if _, err := r.doors()["unix socket"].Swap(soon(t), "local", false); err != nil {
+		if _, err := r.operators()["unix socket"].Swap(soon(t), "local", false); err != nil {
 			t.Fatal(err)
 		}
 	})

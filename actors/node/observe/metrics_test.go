@@ -2,7 +2,6 @@ package observe
 
 import (
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -10,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/telemetry"
-	"sluice/telemetry/otel"
 	"sluice/transport"
 )
 
@@ -28,15 +25,9 @@ func scraped(t *testing.T) map[string][]string {
 			t.Fatal("no flush was counted in 30 s")
 		}
 	}
-	export, err := otel.Start(t.Context(), otel.Config{Collector: p.Collector(), Clock: telemetry.NewClock(), Boxes: p.Traces()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = export.Shutdown(t.Context()) }()
-	w := httptest.NewRecorder()
-	export.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	_, text := r.request("tcp", "GET", "/metrics", "")
 	found, kind := map[string][]string{}, ""
-	for line := range strings.SplitSeq(w.Body.String(), "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
 			kind, _, _ = strings.Cut(rest, " ")
 			continue

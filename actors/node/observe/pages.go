@@ -3,33 +3,32 @@ package observe
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
+
+	"sluice/actors/node/observe/status"
 )
 
 // page is an answer: its exported fields are its JSON, Text writes it for people.
 type page interface{ Text(w io.Writer) error }
 
-// Status is the page at /.
-type Status struct {
-	State   string   `json:"state"` // ready, ending or ended
-	Clients int      `json:"clients"`
-	Blocked int      `json:"blocked"` // clients whose sockets refuse bytes
-	Policy  string   `json:"policy"`
-	Engine  string   `json:"engine"`
-	Engines []string `json:"engines"` // compiled in
-	Gate    string   `json:"gate"`    // what it waits for, or open
-	Event   uint64   `json:"event"`
-	Seconds float64  `json:"up_seconds"`
-}
+// Status is the page at /: one line of text.
+type Status struct{ status.Status }
 
 // Text implements page.
-func (s *Status) Text(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s; %d clients, %d blocked; policy %s; gate %s; event %d; engine %s (compiled in: %s); up %s\n",
-		s.State, s.Clients, s.Blocked, s.Policy, s.Gate, s.Event, s.Engine, strings.Join(s.Engines, ", "), span(s.Seconds))
-	return err
-}
+func (s *Status) Text(w io.Writer) error { return s.WriteLine(w) }
+
+// Readiness is the page at /readyz.
+type Readiness struct{ status.Status }
+
+// Text implements page.
+func (r *Readiness) Text(w io.Writer) error { return r.WriteReadiness(w) }
+
+// Policy is the page at /policy.
+type Policy struct{ status.Status }
+
+// Text implements page.
+func (p *Policy) Text(w io.Writer) error { return p.WritePolicy(w) }
 
 // Life is the page at /livez.
 type Life struct {
@@ -55,56 +54,9 @@ func (l *Life) Text(w io.Writer) error {
 		word = "not live"
 	}
 	for _, s := range l.Silent {
-		word += fmt.Sprintf("; %s %d has not stepped for %s", s.Actor, s.Shard, span(s.Seconds))
+		word += fmt.Sprintf("; %s %d has not stepped for %s", s.Actor, s.Shard, status.Span(s.Seconds))
 	}
 	_, err := fmt.Fprintln(w, word)
-	return err
-}
-
-// Readiness is the page at /readyz.
-type Readiness struct {
-	Ready     bool    `json:"ready"`
-	State     string  `json:"state"`
-	Engine    string  `json:"engine"`
-	Fallback  bool    `json:"fallback"` // io_uring was hoped for and is not to be had
-	Diagnosis string  `json:"diagnosis"`
-	Policy    string  `json:"policy"`
-	Degraded  bool    `json:"degraded"` // the policy asks for more nodes than are in view
-	Total     float64 `json:"degraded_seconds"`
-	Gate      Gate    `json:"gate"`
-}
-
-// Gate says what the durability gate does.
-type Gate struct {
-	Waiting bool    `json:"waiting"`
-	Wedged  bool    `json:"wedged"` // waiting for more than a second
-	Event   uint64  `json:"event,omitempty"`
-	Seconds float64 `json:"waiting_seconds"`
-	Why     string  `json:"why,omitempty"`
-}
-
-// Text implements page.
-func (g *Gate) Text() string {
-	if !g.Waiting {
-		return "open"
-	}
-	word := "waiting"
-	if g.Wedged {
-		word = "WEDGED"
-	}
-	return fmt.Sprintf("%s for %s (%s)", word, span(g.Seconds), g.Why)
-}
-
-// Text implements page.
-func (r *Readiness) Text(w io.Writer) error {
-	word := "ready"
-	if !r.Ready {
-		word = "not ready: " + r.State
-	}
-	if r.Degraded {
-		word += ", DEGRADED"
-	}
-	_, err := fmt.Fprintf(w, "%s\npolicy %s, degraded %s in all\ngate %s\n%s\n", word, r.Policy, span(r.Total), r.Gate.Text(), r.Diagnosis)
 	return err
 }
 
@@ -144,7 +96,7 @@ func (c *Connections) Text(w io.Writer) error {
 	t := table(w)
 	fmt.Fprintln(t, "connection\tunsent\tanswers\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
 	for _, x := range c.Top {
-		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t\n", x.ID, x.Unsent, x.Answers, span(x.Lag), span(x.Age), span(x.Quiet),
+		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t\n", x.ID, x.Unsent, x.Answers, status.Span(x.Lag), status.Span(x.Age), status.Span(x.Quiet),
 			x.Sent, x.Ended, x.State, x.Shard, x.Role, x.Key, x.From, x.Listener)
 	}
 	return t.Flush()
@@ -177,39 +129,7 @@ func (c *Closed) Text(w io.Writer) error {
 	fmt.Fprintln(t, "at\tconnection\treason\tnumber\tunsent\tanswers\tlag\tage\tsent\tshard\trole\tkey\tfrom\tlistener\t")
 	for _, x := range c.Last {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t\n", x.At.Format(time.RFC3339), x.ID, x.Reason, x.Number, x.Unsent, x.Answers,
-			span(x.Lag), span(x.Age), x.Sent, x.Shard, x.Role, x.Key, x.From, x.Listener)
-	}
-	return t.Flush()
-}
-
-// Policy is the page at /policy.
-type Policy struct {
-	Policy  string `json:"policy"`
-	Name    string `json:"name,omitempty"`
-	Pending string `json:"pending,omitempty"` // handed over and not adopted by the gate yet
-	Verdict string `json:"verdict"`
-	Nodes   []Node `json:"nodes"` // in view
-	Gate    Gate   `json:"gate"`
-}
-
-// Node is a node in view and how far events are on it.
-type Node struct {
-	ID        int    `json:"id"`
-	InMemory  string `json:"in_memory"`
-	Persisted string `json:"persisted"`
-}
-
-// Text implements page.
-func (p *Policy) Text(w io.Writer) error {
-	fmt.Fprintf(w, "policy %s\n", named(p.Policy, p.Name))
-	if p.Pending != "" {
-		fmt.Fprintf(w, "pending %s\n", p.Pending)
-	}
-	fmt.Fprintf(w, "%s\ngate %s\n", p.Verdict, p.Gate.Text())
-	t := table(w)
-	fmt.Fprintln(t, "node\tin_memory\tpersisted\t")
-	for _, n := range p.Nodes {
-		fmt.Fprintf(t, "%d\t%s\t%s\t\n", n.ID, n.InMemory, n.Persisted)
+			status.Span(x.Lag), status.Span(x.Age), x.Sent, x.Shard, x.Role, x.Key, x.From, x.Listener)
 	}
 	return t.Flush()
 }
@@ -231,7 +151,7 @@ func (t *Tracing) Text(w io.Writer) error {
 	}
 	text := fmt.Sprintf("%.4g%% of all responses are traced", 100*t.Ratio)
 	if t.Slow > 0 {
-		text += ", those slower than " + span(t.Slow)
+		text += ", those slower than " + status.Span(t.Slow)
 	}
 	if t.Left > 0 {
 		text += fmt.Sprintf(", the next %d to connection %d", t.Left, t.Connection)
@@ -251,24 +171,4 @@ func (d *Done) Text(w io.Writer) error {
 	return err
 }
 
-func named(text, name string) string {
-	if name == "" {
-		return text
-	}
-	return name + ", " + text
-}
-
 func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
-
-// span writes a time for people.
-func span(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	switch {
-	case d == 0:
-		return "0s"
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	}
-	s := d.Round(time.Second).String()
-	return strings.TrimSuffix(s, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(s, "m0s")]
-}

@@ -15,23 +15,20 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node"
-	"sluice/actors/node/observe/stats"
-	"sluice/durability"
-	"sluice/telemetry"
-	"sluice/transport"
+	"sluice/actors/node/observe/status"
 	"sluice/transport/listen"
 )
 
 const (
-	defaultTop = 20
-	wedgedFor  = time.Second
+	defaultTop  = 20              // connections in a list
+	swapTimeout = 5 * time.Second // for the gate to adopt a policy, and for the shards to list connections
 )
 
 // reading answers a GET: query holds only keys that the route names.
 type reading func(ctx context.Context, query url.Values) (page, int, error)
 
 // routes fills the API.
-func (a *Admin) routes() {
+func (a *admin) routes() {
 	a.read("/{$}", nil, a.status)
 	a.read("/livez", nil, a.livez)
 	a.read("/readyz", nil, a.readyz)
@@ -50,7 +47,7 @@ func (a *Admin) routes() {
 }
 
 // read adds a page. A key of the query that it does not know is a mistake, not something to skip.
-func (a *Admin) read(path string, keys []string, f reading) {
+func (a *admin) read(path string, keys []string, f reading) {
 	a.api.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err == nil {
@@ -150,91 +147,26 @@ func refuse(w http.ResponseWriter, r *http.Request, code int, format string, arg
 	answer(w, r, code, &refusal{fmt.Sprintf(format, args...)})
 }
 
-// state is the server's in one word.
-func (a *Admin) state() string {
-	select {
-	case <-a.server.Ended():
-		return "ended"
-	default:
-	}
-	if a.server.Ready() {
-		return "ready"
-	}
-	return "ending"
+// now reads the state of the node.
+func (a *admin) now() status.Status { return status.Read(a.node, a.began) }
+
+func (a *admin) status(context.Context, url.Values) (page, int, error) {
+	return &Status{a.now()}, http.StatusOK, nil
 }
 
-func (a *Admin) status(context.Context, url.Values) (page, int, error) {
-	p := a.server
-	g, s := a.gate(), &Status{State: a.state(), Clients: p.Connections(), Engine: p.Diagnosis().Engine, Engines: transport.Engines(), Seconds: time.Since(a.began).Seconds()}
-	current := p.Policy().Current()
-	s.Policy, s.Gate = named(current.String(), current.Name()), g.Text()
-	p.Collector().Gauges(gaugeInto(map[telemetry.GaugeID]func(float64){
-		telemetry.EgressBlockedConnections: func(v float64) { s.Blocked += int(v) },
-		telemetry.SequencerLastEvent:       func(v float64) { s.Event = uint64(v) },
-	}))
-	return s, http.StatusOK, nil
-}
-
-func (a *Admin) readyz(context.Context, url.Values) (page, int, error) {
-	p := a.server
-	d, current := p.Diagnosis(), p.Policy().Current()
-	r := &Readiness{
-		Ready: a.server.Ready(), State: a.state(), Engine: d.Engine, Fallback: d.FellBack, Diagnosis: d.Text,
-		Policy: named(current.String(), current.Name()), Gate: a.gate(),
-	}
-	degraded, total := p.Degraded()
-	r.Degraded, r.Total = degraded, total.Seconds()
-	if degraded && r.Gate.Why == "" {
-		r.Gate.Why = a.explain(0)
-	}
+func (a *admin) readyz(context.Context, url.Values) (page, int, error) {
+	r := &Readiness{a.now()}
 	if !r.Ready {
 		return r, http.StatusServiceUnavailable, nil
 	}
 	return r, http.StatusOK, nil
 }
 
-// gate says what the gate waits for.
-func (a *Admin) gate() Gate {
-	wait, waiting := a.server.Waiting()
-	if !waiting {
-		return Gate{}
-	}
-	return Gate{Waiting: true, Wedged: wait.For > wedgedFor, Event: uint64(wait.Seq), Seconds: wait.For.Seconds(), Why: a.explain(wait.Seq)}
+func (a *admin) policy(context.Context, url.Values) (page, int, error) {
+	return &Policy{a.now()}, http.StatusOK, nil
 }
 
-func (a *Admin) explain(want durability.Seq) string {
-	var v durability.View
-	if !a.server.View(&v) {
-		return "the cursors move too fast to say"
-	}
-	return a.server.Policy().Current().Explain(&v, want)
-}
-
-func (a *Admin) policy(context.Context, url.Values) (page, int, error) {
-	s := a.server.Policy()
-	current := s.Current()
-	p := &Policy{Policy: current.String(), Name: current.Name(), Gate: a.gate(), Verdict: "the cursors move too fast to say"}
-	if pending, ok := s.Pending(); ok {
-		p.Pending = pending.String()
-	}
-	var v durability.View
-	if a.server.View(&v) {
-		p.Verdict = current.Evaluate(&v).String()
-		for _, n := range v.Nodes[:v.Len] {
-			p.Nodes = append(p.Nodes, Node{n.ID, cursor(n.InMemory), cursor(n.Persisted)})
-		}
-	}
-	return p, http.StatusOK, nil
-}
-
-func cursor(s durability.Seq) string {
-	if s == durability.Everything {
-		return "everything"
-	}
-	return strconv.FormatUint(uint64(s), 10)
-}
-
-func (a *Admin) connections(ctx context.Context, query url.Values) (page, int, error) {
+func (a *admin) connections(ctx context.Context, query url.Values) (page, int, error) {
 	n, err := number(query, "top", defaultTop, actors.MaxTop)
 	if err != nil {
 		return nil, http.StatusBadRequest, err
@@ -247,37 +179,22 @@ func (a *Admin) connections(ctx context.Context, query url.Values) (page, int, e
 	}
 	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
 	defer cancel()
-	top, open, err := a.server.Top(ctx, by, n)
+	top, open, err := a.node.Top(ctx, by, n)
 	if err != nil {
 		return nil, http.StatusServiceUnavailable, err
 	}
 	c := &Connections{By: by.String(), Open: open, Top: []Connection{}}
 	for _, f := range top {
-		who, ok := a.server.Client(f.Conn)
+		who, ok := a.node.Client(f.Conn)
 		if !ok {
 			who = node.Client{ID: f.Conn, UID: listen.NoUID} // it ended meanwhile
 		}
 		c.Top = append(c.Top, Connection{
-			Peer: peer(who), Shard: f.Shard, State: condition(&f), Age: f.Age.Seconds(), Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
+			Peer: peer(who), Shard: f.Shard, State: status.Condition(&f), Age: f.Age.Seconds(), Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
 			Unsent: f.Unsent, Answers: f.Answers, Sent: f.Sent, Ended: f.Ended,
 		})
 	}
 	return c, http.StatusOK, nil
-}
-
-// condition is a connection's state in one word, the most telling one.
-func condition(f *actors.Figures) string {
-	switch {
-	case f.Closing:
-		return "closing"
-	case f.Slow:
-		return "slow"
-	case f.Lag > 0:
-		return "blocked"
-	case f.Half:
-		return "half-closed"
-	}
-	return "open"
 }
 
 func peer(c node.Client) Peer {
@@ -294,12 +211,12 @@ func peer(c node.Client) Peer {
 	return p
 }
 
-func (a *Admin) closed(_ context.Context, query url.Values) (page, int, error) {
+func (a *admin) closed(_ context.Context, query url.Values) (page, int, error) {
 	n, err := number(query, "last", 1024, 1024)
 	if err != nil {
 		return nil, http.StatusBadRequest, err
 	}
-	last, total := a.server.LastClosed(n)
+	last, total := a.node.LastClosed(n)
 	c := &Closed{Total: total, Last: []Ended{}}
 	for _, x := range last {
 		n := &x.Notice
@@ -311,8 +228,8 @@ func (a *Admin) closed(_ context.Context, query url.Values) (page, int, error) {
 	return c, http.StatusOK, nil
 }
 
-func (a *Admin) tracing(context.Context, url.Values) (page, int, error) {
-	r := a.server.Sampler().Load()
+func (a *admin) tracing(context.Context, url.Values) (page, int, error) {
+	r := a.node.Sampler().Load()
 	t := &Tracing{Exported: r.Exported, Ratio: math.Ldexp(float64(r.SampleBelow), -64), Slow: time.Duration(r.SlowNanos).Seconds()}
 	t.Connection, t.Left = r.Following()
 	return t, http.StatusOK, nil
@@ -320,14 +237,13 @@ func (a *Admin) tracing(context.Context, url.Values) (page, int, error) {
 
 // measurements is the page at /stats.
 type measurements struct {
-	*stats.Report
+	*status.Measurements
 	text func(w io.Writer) error
 }
 
 // Text implements page.
 func (m *measurements) Text(w io.Writer) error { return m.text(w) }
 
-func (a *Admin) stats(context.Context, url.Values) (page, int, error) {
-	p := a.server
-	return &measurements{stats.Take(p.Collector(), p.Diagnosis(), len(p.Rings())), a.server.WriteStats}, http.StatusOK, nil
+func (a *admin) stats(context.Context, url.Values) (page, int, error) {
+	return &measurements{status.Measure(a.node), a.node.WriteStats}, http.StatusOK, nil
 }

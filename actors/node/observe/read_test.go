@@ -123,7 +123,7 @@ func TestWhatIsNotUnderstoodIsRefused(t *testing.T) {
 }
 
 func TestAHostNameIsRefusedOnLoopback(t *testing.T) {
-	r := newRig(t, func(_ *bookConfig, c *Config) { c.Force = true }) // which is about other addresses
+	r := newRig(t, func(_ *bookConfig, c *Config) { c.Insecure = true }) // which is about other addresses
 	for host, want := range map[string]string{
 		"127.0.0.1:9464": "200", "localhost": "200", "[::1]:9464": "200", "evil.example:9464": "403", "": "403", "localhost.evil.example": "403", "[": "403",
 	} {
@@ -152,27 +152,26 @@ func TestMountedPagesAndProfiles(t *testing.T) {
 	}
 }
 
-func TestConfigurationsThatAreRefused(t *testing.T) {
-	r := newRig(t)
+func TestRejectedConfigurations(t *testing.T) {
 	for _, v := range []struct {
 		name, want string
 		c          Config
 	}{
-		{"everyone's address", "can be reached from other machines", Config{Address: ":9464"}},
-		{"another machine's view", "can be reached from other machines", Config{Address: "192.0.2.1:9464"}},
-		{"no port", "write host:port", Config{Address: "127.0.0.1"}},
+		{"all addresses", "can be reached from other machines", Config{Admin: ":9464"}},
+		{"address of another machine", "can be reached from other machines", Config{Admin: "192.0.2.1:9464"}},
+		{"no port", "write host:port", Config{Admin: "127.0.0.1"}},
 		{"long socket", "at most 107", Config{Socket: strings.Repeat("x", 108)}},
-		{"pattern with method", "without a method", Config{Handlers: map[string]http.Handler{"GET /x": http.NotFoundHandler()}}},
-		{"pattern that clashes", "handler for", Config{Handlers: map[string]http.Handler{"/": http.NotFoundHandler()}}},
-		{"negative deadline", "positive", Config{Deadline: -1}},
+		{"negative drain", "positive", Config{DrainTimeout: -1}},
 	} {
-		if _, err := New(v.c, r.server); err == nil || !strings.Contains(err.Error(), v.want) {
+		if _, err := Listen(v.c); err == nil || !strings.Contains(err.Error(), v.want) {
 			t.Errorf("%s: %v, want %q", v.name, err, v.want)
 		}
 	}
-	if _, err := New(Config{Address: ":0", Force: true}, r.server); err != nil {
-		t.Errorf("forced: %v", err)
+	l, err := Listen(Config{Admin: ":0", Insecure: true})
+	if err != nil {
+		t.Fatalf("insecure: %v", err)
 	}
+	l.Close()
 }
 
 // An actor that runs and does not come round is named at once and fails the page after five seconds; one that is parked, or

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,24 +16,15 @@ import (
 
 // traced is a rig whose traces are written as text.
 func traced(t *testing.T) (*rig, *spans) {
-	clock, out := telemetry.NewClock(), new(spans)
-	r := newRig(t, func(sc *bookConfig, _ *Config) { sc.Pipeline.Clock = clock })
-	p := r.server
-	cfg := otel.Config{
-		Collector: p.Collector(), Clock: clock, Boxes: p.Traces(), Metrics: []string{otel.ExporterNone}, Traces: otel.ExporterConsole,
-		TraceSlow: -1, Console: out, Log: slog.New(slog.DiscardHandler),
-	}
-	export, err := otel.Start(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Sampler().Set(cfg.Rules())
+	out := new(spans)
+	r := newRig(t, func(_ *bookConfig, c *Config) {
+		c.Export = otel.Config{Traces: otel.ExporterConsole, TraceSlow: -1, Console: out}
+	})
 	out.flush = func() {
-		if err := export.Flush(soon(t)); err != nil {
+		if err := r.o.export.Flush(soon(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { _ = export.Shutdown(t.Context()) })
 	return r, out
 }
 
@@ -71,7 +61,7 @@ func (s *spans) roots(conn uint64) (asked, all int) {
 // Exactly the next N responses of the connection that was named become traces, whoever else is served.
 func TestTracingAConnection(t *testing.T) {
 	r, out := traced(t)
-	for name, door := range r.doors() {
+	for name, door := range r.operators() {
 		a, b := r.dial("unix", r.unix, nil), r.dial("unix", r.unix, nil)
 		a.served()
 		b.served()

@@ -23,10 +23,10 @@ type answerFrame struct {
 	Error  string          `json:"error,omitempty"`
 }
 
-// command carries out an AdminCommand. The server has checked who it is from.
-func (a *Admin) command(ctx context.Context, who string, body []byte) (answer []byte, then func()) {
+// command carries out an AdminCommand. The node has checked that the connection belongs to an operator.
+func (a *admin) command(ctx context.Context, from string, body []byte) (answer []byte, then func()) {
 	var c commandFrame
-	v := &visit{who: "operator, " + who, may: true}
+	v := &visit{from: "operator, " + from, operator: true}
 	w := &memory{header: http.Header{}, code: http.StatusOK}
 	err := decodeText(body, &c)
 	if err == nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sluice/actors/node/observe"
-	"sluice/actors/node/observe/flight"
 	"sluice/telemetry/otel"
 	"sluice/transport/listen"
 )
@@ -87,7 +86,7 @@ func (o *Observe) settings() []Setting {
 			Help: fmt.Sprintf("save the flight recording when a response takes or has waited "+
 				"longer than this; "+
 				"at most one every %s, and the last %d are kept",
-				FormatDuration(flight.DefaultEvery), flight.DefaultKeep)},
+				FormatDuration(observe.FlightEvery), observe.FlightKeep)},
 		{Name: "trace-dir", Value: Text(&o.TraceDir, "DIR"),
 			Help: "keep flight recordings in this directory; empty for traces in the data directory"},
 	}

@@ -79,7 +79,7 @@ func DefaultServer() *Server {
 		RingEntries: actors.DefaultRingEntries, FrameMax: encode.DefaultMaxFrame,
 		Heartbeat: actors.DefaultHeartbeat,
 		Limits:    transport.DefaultLimits(), ShardBudget: actors.DefaultShardBudget,
-		DrainFor: observe.DefaultDeadline, LogFormat: FormatText, Observe: defaultObserve(),
+		DrainFor: observe.DefaultDrainTimeout, LogFormat: FormatText, Observe: defaultObserve(),
 		Endpoints: defaultEndpoints(),
 	}
 }

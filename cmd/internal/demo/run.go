@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"sluice/actors/node/observe/stats"
+	"sluice/actors/node/observe/status"
 	"sluice/telemetry"
 )
 
@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("demo: cannot audit the journal: %w", err)
 	}
-	if r.server2, err = stats.ReadFile(r.path("stats.json")); err != nil {
+	if r.server2, err = status.ReadMeasurements(r.path("stats.json")); err != nil {
 		return err
 	}
 	r.clear()
@@ -104,7 +104,7 @@ type run struct {
 	recovery time.Duration // from the second start until clients could connect
 	traded   time.Duration // time of trading in all, without the time of the restart
 	found    *findings
-	server2  *stats.Report // measurements of the second server process
+	server2  *status.Measurements // measurements of the second server process
 }
 
 func (r *run) path(parts ...string) string {

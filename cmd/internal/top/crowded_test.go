@@ -12,8 +12,8 @@ import (
 func crowded() *status.Snapshot {
 	s := exampleSnapshot()
 	s.Gate = status.Gate{}
-	s.Policy, s.Alias = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
-	s.Engine, s.Falls, s.Note = "poll", true, "io_uring is not to be had"
+	s.Policy, s.PolicyName = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
+	s.Engine, s.Fallback, s.Note = "poll", true, "io_uring is not to be had"
 	s.Clients, s.Blocked, s.Sequenced, s.Persisted, s.Up = 16384, 12345, 98_765_432_101, 98_765_420_000, 1e7
 	s.Queues = status.Queues{Requests: status.Queue{Depth: 4_000_000, Cap: 4 << 20}, Gate: status.Queue{Depth: 65_536, Cap: 65_536}, Encode: status.Queue{Depth: 65_000, Cap: 65_536}, Egress: status.Queue{Depth: 15 << 20, Cap: 16 << 20}, Buffered: 3 << 30}
 	s.Tracing = status.Tracing{Connection: 1<<40 + 12345, Left: 1_000_000}

@@ -184,18 +184,18 @@ func (p *painter) head() {
 	switch {
 	case s.State == "ready" && s.Gate.Wedged:
 		state, how = "GATE SHUT for "+seconds(s.Gate.Seconds), red
-	case s.State == "ready" && s.Degrade:
+	case s.State == "ready" && s.Degraded:
 		state, how = "DEGRADED", gold
 	case s.State != "ready":
 		how = gold
 	}
 	engine := s.Engine
-	if s.Falls {
+	if s.Fallback {
 		engine += " (fallback)"
 	}
 	policy := s.Policy
-	if s.Alias != "" {
-		policy = s.Alias
+	if s.PolicyName != "" {
+		policy = s.PolicyName
 	}
 	p.line(fmt.Sprintf("%s  %s  clients %s  event %s  up %s  engine %s  policy %s", p.paint("sluice", bold), p.paint(state, bold, how),
 		whole(float64(s.Clients)), whole(float64(s.Sequenced)), seconds(s.Up), engine, policy))
@@ -231,7 +231,7 @@ func (p *painter) flow() {
 	switch {
 	case s.Gate.Wedged:
 		p.wrap("gate: shut for "+seconds(s.Gate.Seconds)+", "+s.Gate.Why, 3, bold, red)
-	case s.Degrade:
+	case s.Degraded:
 		p.wrap("gate: "+s.Policy+" asks for more nodes than are in view", 2, gold)
 	case s.Gate.Waiting && s.Gate.Seconds >= 0.05:
 		p.wrap("gate: waits for "+seconds(s.Gate.Seconds)+", "+s.Gate.Why, 2, gold)

@@ -27,7 +27,7 @@ func bare(t *testing.T, s *status.Snapshot, f Frame) []string {
 func TestAFrameKeepsToItsTerminal(t *testing.T) {
 	shut := crowded()
 	shut.Gate = status.Gate{Waiting: true, Wedged: true, Event: 7, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
-	for name, s := range map[string]*status.Snapshot{"few": exampleSnapshot(), "crowded": crowded(), "shut": shut, "nothing": {State: "ready"}} {
+	for name, s := range map[string]*status.Snapshot{"few": exampleSnapshot(), "crowded": crowded(), "shut": shut, "nothing": {Status: status.Status{State: "ready"}}} {
 		for _, f := range []Frame{{60, 10, false}, {80, 23, true}, {80, 23, false}, {120, 39, true}, {100, 0, false}, {200, 0, true}} {
 			lines := bare(t, s, f)
 			if f.Height > 0 && len(lines) > f.Height {
@@ -78,8 +78,14 @@ func TestALowFrameHasALowPlot(t *testing.T) {
 
 func exampleSnapshot() *status.Snapshot {
 	return &status.Snapshot{
-		State: "ready", Up: 4000, Engine: "uring", Policy: "persisted>=1", Alias: "local", Clients: 64, Sequenced: 1234567, Persisted: 1234500,
-		Gate:   status.Gate{Waiting: true, Wedged: true, Event: 1234501, Seconds: 2.5, Why: "waits for journal: needs persisted>=1 at 1234501, is at 1234500"},
+		Status: status.Status{
+			State: "ready", Up: 4000, Engine: "uring", Policy: "persisted>=1", PolicyName: "local",
+			Clients: 64, Sequenced: 1234567, Persisted: 1234500,
+			Gate: status.Gate{
+				Waiting: true, Wedged: true, Event: 1234501, Seconds: 2.5,
+				Why: "waits for journal: needs persisted>=1 at 1234501, is at 1234500",
+			},
+		},
 		Points: []status.Point{{N: 1}, {N: 2, Requests: 12345, Whole: &status.Latency{Count: 5, P50: 400_000, P99: 9_000_000, P999: 20_000_000}}},
 		Shards: []status.Shard{{Shard: 0, Responses: 100}, {Shard: 1, Responses: 50, Blocked: 1}}, Seconds: 10,
 		Stages: []status.Stage{{Name: "gate", Latency: &status.Latency{Mean: 1e6, P50: 5e5, P99: 9e6, P999: 2e7}}, {Name: "send"}},

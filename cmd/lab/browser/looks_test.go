@@ -77,9 +77,9 @@ const (
 // crowded returns the snapshot of a server with as much of everything as the page must hold, as in
 // the tests of package top.
 func crowded() *status.Snapshot {
-	s := &status.Snapshot{State: "ready", Seconds: 10}
-	s.Policy, s.Alias = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
-	s.Engine, s.Falls, s.Note = "poll", true, "io_uring is not to be had"
+	s := &status.Snapshot{Status: status.Status{State: "ready"}, Seconds: 10}
+	s.Policy, s.PolicyName = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
+	s.Engine, s.Fallback, s.Note = "poll", true, "io_uring is not to be had"
 	s.Clients, s.Blocked, s.Sequenced, s.Persisted, s.Up = 16384, 12345, 98_765_432_101, 98_765_420_000, 1e7
 	s.Queues = status.Queues{Requests: status.Queue{Depth: 4_000_000, Cap: 4 << 20}, Gate: status.Queue{Depth: 65_536, Cap: 65_536}, Encode: status.Queue{Depth: 65_000, Cap: 65_536}, Egress: status.Queue{Depth: 15 << 20, Cap: 16 << 20}, Buffered: 3 << 30}
 	s.Tracing = status.Tracing{Connection: 1<<40 + 12345, Left: 1_000_000}
@@ -139,7 +139,7 @@ func TestPageFitsItsWindow(t *testing.T) {
 			s.Shards, s.Slow = s.Shards[:6], s.Slow[:1]
 		}},
 		{"degraded", `document.body.dataset.state === "degraded"`, func(s *status.Snapshot) {
-			s.Degrade, s.Dropped, s.Ended, s.Shards = true, s.Dropped[:1], []status.Ended{}, s.Shards[:1]
+			s.Degraded, s.Dropped, s.Ended, s.Shards = true, s.Dropped[:1], []status.Ended{}, s.Shards[:1]
 		}},
 		{"over", `document.body.dataset.state === "ended"`, func(s *status.Snapshot) { s.State, s.Slow, s.Tracing = "ended", []status.Client{}, status.Tracing{} }},
 	} {

@@ -1,22 +1,18 @@
-// Package status shows a running server to people: a page for browsers and the same picture for terminals.
+// Package status is the model of a running node for everything that shows one: admin pages, live page, `sluice top`.
 //
-//	Collector --once a second--> tally --minus the one before--> Point --> ring of 300
-//	                                                                          |
-//	gauges, gate, cursors, slow clients: asked only while somebody looks --> Snapshot --> /live.json --+--> page at /
-//	                                                                                                   +--> sluice top
-//
-//	GET /            the page, for who accepts HTML
-//	GET /live.json   a Snapshot; ?after=N leaves out points up to number N
-//	GET /live/...    style, script and icon of the page
+//	node.Running ──Read──────────────────────────> Status ───────────────┐
+//	                                                                     ├──> Snapshot ──JSON──> live page, sluice top
+//	Collector ──once a second──> tally ──minus the one before──> Point ──┘       Status ──text, JSON──> /, /readyz, /policy
+//	Collector ──Measure──> Measurements ──text, JSON, file──> /stats, sluice serve --stats-file
 //
 // Promises:
 //
-//   - Nobody looking costs one pass over the collector a second, and memory that does not grow: 5 minutes of points and 10
-//     seconds of histograms, about 1.1 MB.
-//   - However many look, the clients are listed at most once a second.
-//   - A percentile is of its own second (or its own 10 seconds) and of nothing before it.
-//   - The page asks for nothing but these paths: it works without a network, and its content security policy says so.
-//   - A gate that does not open shows within a second, although no histogram knows of it.
+//   - Without a reader, a Watcher costs one pass over the collector a second, and memory that does not grow: 5 minutes of
+//     points and 10 seconds of histograms, about 1.1 MB.
+//   - The clients are listed at most once a second, for any number of readers.
+//   - A percentile covers its own second (or its own 10 seconds) and nothing before it.
+//   - A gate that does not open shows within a second, although no histogram has it.
+//   - A reader of a file of Measurements sees the old or the new ones as a whole.
 //
-// Start reading at Point and history.take in history.go, then Snapshot; WriteFrame draws it with characters.
+// Start reading at Status, then Snapshot, then Point and history.take in history.go.
 package status

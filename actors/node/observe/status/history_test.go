@@ -182,8 +182,11 @@ func TestLookingGoesOnOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := telemetry.NewClock()
 		points := make(chan Point, 16)
-		l := &Live{history: newHistory(telemetry.NewCollector(clock), clock.Now, time.Now), onPoint: func(p Point) { points <- p }, stop: make(chan struct{}), done: make(chan struct{})}
-		go l.look()
+		l := &Watcher{
+			history: newHistory(telemetry.NewCollector(clock), clock.Now, time.Now), onPoint: func(p Point) { points <- p },
+			stop: make(chan struct{}), done: make(chan struct{}),
+		}
+		go l.run()
 		time.Sleep(3500 * time.Millisecond)
 		l.Close()
 		if len(points) != 3 {

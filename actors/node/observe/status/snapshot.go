@@ -9,60 +9,30 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node"
-	"sluice/durability"
 	"sluice/telemetry"
 	"sluice/transport/listen"
 )
 
-// Snapshot is what the page and `sluice top` draw: the present, and the points of the last minutes.
+// Snapshot is a Status with the recent past: what the live page and `sluice top` draw. It is the JSON
+// of /live.json.
 type Snapshot struct {
-	Boot    int64   `json:"boot"` // changes when the server starts again; then points count from 1
-	State   string  `json:"state"`
-	Up      float64 `json:"up"` // s
-	Engine  string  `json:"engine"`
-	Note    string  `json:"note"` // about the engine, for people
-	Falls   bool    `json:"fallback"`
-	Policy  string  `json:"policy"`
-	Alias   string  `json:"policy_name"`
-	Degrade bool    `json:"degraded"`
-	Gate    Gate    `json:"gate"`
-	Nodes   []Node  `json:"nodes"`
+	Status
+	Boot int64 `json:"boot"` // changes when the server starts again; then points count from 1
 
-	Clients    int     `json:"clients"`
-	Blocked    int     `json:"blocked"` // clients whose sockets refuse bytes
 	Handshakes int     `json:"handshakes"`
-	Sequenced  uint64  `json:"sequenced"` // last event
-	Persisted  uint64  `json:"persisted"` // last event on this node's disk
 	Queues     Queues  `json:"queues"`
 	Busy       Busy    `json:"busy"`
 	Shards     []Shard `json:"shards"`
 
-	Seconds int     `json:"seconds"` // that the stages cover
+	Seconds int     `json:"seconds"` // time that the stages cover
 	Stages  []Stage `json:"stages"`
 	Points  []Point `json:"points"` // oldest first
 
-	Slow    []Client `json:"slow"` // most unsent bytes first; only who holds something back
+	Slow    []Client `json:"slow"` // clients that do not take their responses; most unsent bytes first
 	Tracing Tracing  `json:"tracing"`
 	Dropped []Drop   `json:"dropped"`
 	Ended   []Ended  `json:"ended"`  // connections, the latest first
 	Closed  uint64   `json:"closed"` // connections in this run
-}
-
-// Gate says what the durability gate does.
-type Gate struct {
-	Waiting bool    `json:"waiting"`
-	Wedged  bool    `json:"wedged"` // for more than a second
-	Event   uint64  `json:"event"`
-	Seconds float64 `json:"seconds"`
-	Why     string  `json:"why"`
-}
-
-// Node is how far events are on a node.
-type Node struct {
-	ID         int    `json:"id"`
-	InMemory   uint64 `json:"in_memory"`
-	Persisted  uint64 `json:"persisted"`
-	Everything bool   `json:"everything"` // in memory, as on the primary; InMemory is 0 then
 }
 
 // Queue is a bounded mailbox.
@@ -139,51 +109,41 @@ type Ended struct {
 }
 
 const (
-	wedgedFor  = time.Second
 	slowMost   = 8 // rows of clients
 	endedMost  = 5 // rows of ended connections
 	slowWithin = 500 * time.Millisecond
 )
 
-// snapshot assembles the present, and the points after a number.
-func (l *Live) snapshot(ctx context.Context, after uint64) *Snapshot {
-	p, now := l.server, time.Now()
-	d, policy := p.Diagnosis(), p.Policy().Current()
-	s := &Snapshot{
-		Boot: l.boot.UnixMilli(), State: l.state(), Up: now.Sub(l.boot).Seconds(), Engine: d.Engine, Note: d.Text, Falls: d.FellBack,
-		Policy: policy.String(), Alias: policy.Name(), Gate: l.gate(), Clients: p.Connections(), Nodes: []Node{},
-	}
-	s.Degrade, _ = p.Degraded()
-	var v durability.View
-	if l.server.View(&v) {
-		for _, n := range v.Nodes[:v.Len] {
-			s.Nodes = append(s.Nodes, nodeOf(n))
-		}
-	}
-	s.Points = l.history.after(after)
-	s.Stages, s.Seconds = l.history.stages()
-	l.fill(s, len(p.Rings()))
-	s.Slow = l.slow(ctx, now)
-	s.Tracing.Connection, s.Tracing.Left = p.Sampler().Load().Following()
-	ended, total := l.server.LastClosed(endedMost)
+// Snapshot assembles the present, and the points after a number. Any goroutine. It waits for the
+// shards, 500 ms at most.
+func (w *Watcher) Snapshot(ctx context.Context, after uint64) *Snapshot {
+	n, now := w.node, time.Now()
+	s := &Snapshot{Status: w.Status(), Boot: w.began.UnixMilli()}
+	s.Points = w.history.after(after)
+	s.Stages, s.Seconds = w.history.stages()
+	w.fill(s, len(n.Rings()))
+	s.Slow = w.slow(ctx, now)
+	s.Tracing.Connection, s.Tracing.Left = n.Sampler().Load().Following()
+	ended, total := n.LastClosed(endedMost)
 	s.Closed, s.Ended = total, []Ended{}
 	for _, e := range ended {
-		s.Ended = append(s.Ended, Ended{ID: e.Client.ID, From: from(e.Client), Reason: e.Reason.String(), Ago: now.Sub(e.At).Seconds(), Unsent: e.Notice.Unsent})
+		s.Ended = append(s.Ended, Ended{
+			ID: e.Client.ID, From: from(e.Client), Reason: e.Reason.String(), Ago: now.Sub(e.At).Seconds(), Unsent: e.Notice.Unsent,
+		})
 	}
 	return s
 }
 
 // fill takes from the newest point's tally.
-func (l *Live) fill(s *Snapshot, shards int) {
-	h := l.history
+func (w *Watcher) fill(s *Snapshot, shards int) {
+	h := w.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.last.gauge
 	queue := func(mailbox string) Queue {
 		return Queue{int64(h.last.gauges[what{telemetry.MailboxDepth, mailbox, telemetry.NoShard}]), int64(h.last.gauges[what{telemetry.MailboxCapacity, mailbox, telemetry.NoShard}])}
 	}
-	s.Blocked, s.Handshakes = int(g(telemetry.EgressBlockedConnections)), int(g(telemetry.ListenerHandshakes))
-	s.Sequenced, s.Persisted = uint64(g(telemetry.SequencerLastEvent)), uint64(g(telemetry.JournalLastEvent))
+	s.Handshakes = int(g(telemetry.ListenerHandshakes))
 	s.Queues = Queues{
 		Requests: Queue{int64(g(telemetry.SequencerQueue)), int64(g(telemetry.SequencerQueueCapacity))}, Gate: queue("gate"), Encode: queue("encode"),
 		Egress: Queue{int64(g(telemetry.EgressInbox)), int64(g(telemetry.EgressInboxCapacity))}, Buffered: int64(g(telemetry.EgressBuffered)),
@@ -201,45 +161,19 @@ func (l *Live) fill(s *Snapshot, shards int) {
 	}
 }
 
-func (l *Live) state() string {
-	select {
-	case <-l.server.Ended():
-		return "ended"
-	default:
-	}
-	if l.server.Ready() {
-		return "ready"
-	}
-	return "ending"
-}
-
-// gate asks the gate itself, since a point can be a second old.
-func (l *Live) gate() Gate {
-	wait, waiting := l.server.Waiting()
-	if !waiting {
-		return Gate{}
-	}
-	g := Gate{Waiting: true, Wedged: wait.For > wedgedFor, Event: uint64(wait.Seq), Seconds: wait.For.Seconds()}
-	var v durability.View
-	if l.server.View(&v) {
-		g.Why = l.server.Policy().Current().Explain(&v, wait.Seq)
-	}
-	return g
-}
-
 // slow lists the clients that hold something back, at most once a second for all who look.
-func (l *Live) slow(ctx context.Context, now time.Time) []Client {
-	l.slowMu.Lock()
-	defer l.slowMu.Unlock()
-	if now.Sub(l.slowAt) < time.Second-50*time.Millisecond {
-		return l.slowest
+func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
+	w.slowMu.Lock()
+	defer w.slowMu.Unlock()
+	if now.Sub(w.slowAt) < time.Second-50*time.Millisecond {
+		return w.slowest
 	}
 	ctx, cancel := context.WithTimeout(ctx, slowWithin)
 	defer cancel()
-	top, _, err := l.server.Top(ctx, actors.ByLag, slowMost) // first: who is blocked with little must not be behind who is busy
+	top, _, err := w.node.Top(ctx, actors.ByLag, slowMost) // first: who is blocked with little must not be behind who is busy
 	if err == nil {
 		var more []actors.Figures
-		more, _, err = l.server.Top(ctx, actors.ByBuffered, slowMost)
+		more, _, err = w.node.Top(ctx, actors.ByBuffered, slowMost)
 		for _, f := range more {
 			if !slices.ContainsFunc(top, func(t actors.Figures) bool { return t.Conn == f.Conn }) {
 				top = append(top, f)
@@ -247,36 +181,48 @@ func (l *Live) slow(ctx context.Context, now time.Time) []Client {
 		}
 	}
 	if err != nil {
-		return l.slowest // the server is ending, or too busy to say; the list is as old as it was
+		return w.slowest // the server is ending, or too busy to say; the list is as old as it was
 	}
-	l.slowAt, l.slowest = now, []Client{}
+	w.slowAt, w.slowest = now, []Client{}
 	for _, f := range top {
-		state := holdsBack(f)
+		state := notTaking(&f)
 		if state == "" {
 			continue
 		}
-		who, ok := l.server.Client(f.Conn)
+		who, ok := w.node.Client(f.Conn)
 		if !ok {
 			continue // it ended meanwhile
 		}
 		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent, Answers: f.Answers, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
-		l.slowest = append(l.slowest, c)
+		w.slowest = append(w.slowest, c)
 	}
-	slices.SortStableFunc(l.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })
-	l.slowest = l.slowest[:min(slowMost, len(l.slowest))]
-	return l.slowest
+	slices.SortStableFunc(w.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })
+	w.slowest = w.slowest[:min(slowMost, len(w.slowest))]
+	return w.slowest
 }
 
-// holdsBack says how a connection keeps its answers waiting; empty if it does not. Bytes that its socket has not refused are
-// on their way, which is nothing of the client's doing.
-func holdsBack(f actors.Figures) string {
+// Condition is the state of a connection in one word, the most telling one: closing, slow, blocked,
+// half-closed or open.
+func Condition(f *actors.Figures) string {
 	switch {
-	case f.Closing && f.Unsent > 0:
+	case f.Closing:
 		return "closing"
 	case f.Slow:
 		return "slow"
 	case f.Lag > 0:
 		return "blocked"
+	case f.Half:
+		return "half-closed"
+	}
+	return "open"
+}
+
+// notTaking is the condition of a connection that does not take its responses, empty for others.
+// Bytes that its socket has not refused are on their way and say nothing about the client.
+func notTaking(f *actors.Figures) string {
+	switch c := Condition(f); {
+	case c == "slow", c == "blocked", c == "closing" && f.Unsent > 0:
+		return c
 	}
 	return ""
 }
@@ -290,11 +236,4 @@ func from(c node.Client) string {
 		return c.Remote.String()
 	}
 	return "unknown"
-}
-
-func nodeOf(n durability.Node) Node {
-	if n.InMemory == durability.Everything {
-		return Node{ID: n.ID, Persisted: uint64(n.Persisted), Everything: true}
-	}
-	return Node{ID: n.ID, InMemory: uint64(n.InMemory), Persisted: uint64(n.Persisted)}
 }

@@ -94,8 +94,8 @@ func TestTheSocketFile(t *testing.T) {
 	}
 }
 
-// Clients that drip a header byte by byte, or send none, take places and lose them; whoever asks properly is answered, at
-// once while there are places and after the header's time when there are none.
+// Clients that drip a header byte by byte, or send none, take maxConnections and lose them; whoever asks properly is answered, at
+// once while there are maxConnections and after the header's time when there are none.
 func TestDrippingClientsDelayNobodyForLong(t *testing.T) {
 	r := newRig(t)
 	drip := func() net.Conn {
@@ -110,7 +110,7 @@ func TestDrippingClientsDelayNobodyForLong(t *testing.T) {
 		return c
 	}
 	var all []net.Conn
-	for range places - 1 {
+	for range maxConnections - 1 {
 		all = append(all, drip())
 	}
 	if code, _ := r.request("tcp", "GET", "/livez", ""); code != 200 {

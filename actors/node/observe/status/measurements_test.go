@@ -1,4 +1,4 @@
-package stats
+package status
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"sluice/transport"
 )
 
-func sample() *Report {
+func sample() *Measurements {
 	c := telemetry.NewCollector(telemetry.NewClock())
 	for shard := range 2 {
 		r := c.Register("egress", shard)
@@ -20,10 +20,10 @@ func sample() *Report {
 		r.Park()
 	}
 	c.Gauge(telemetry.JournalCommits, telemetry.NoShard, "", func() float64 { return 7 })
-	return Take(c, transport.Diagnosis{Engine: "poll", Text: "asked for"}, 2)
+	return measure(c, transport.Diagnosis{Engine: "poll", Text: "asked for"}, 2)
 }
 
-func Example() {
+func ExampleMeasurements() {
 	r := sample()
 	fmt.Println(r.Engine, r.Shards, "shards,", r.Stages[0].Stage, r.Stages[0].Count, "samples")
 	fmt.Println(r.Counter("egress_sends"), r.Counter("egress_sends", "ok"), r.Gauge(telemetry.JournalCommits))
@@ -32,17 +32,17 @@ func Example() {
 	// 8 6 7
 }
 
-func TestAReportReadsBackAsItWasWritten(t *testing.T) {
+func TestMeasurementsReadBackAsWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stats.json")
 	want := sample()
 	if err := want.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadFile(path)
+	got, err := ReadMeasurements(path)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("read %+v, %v; wrote %+v", got, err, want)
 	}
-	if _, err := ReadFile(path + ".tmp"); err == nil {
-		t.Error("the temporary file is left")
+	if _, err := ReadMeasurements(path + ".tmp"); err == nil {
+		t.Error("the temporary file was not removed")
 	}
 }

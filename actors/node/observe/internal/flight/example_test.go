@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"sluice/actors/node/observe/flight"
+	"sluice/actors/node/observe/internal/flight"
 )
 
 func Example() {

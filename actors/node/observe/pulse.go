@@ -71,9 +71,9 @@ func Alive(silent []Silent) bool {
 	return true
 }
 
-func (a *Admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
-	p := a.server
-	life := &Life{Ended: a.state() == "ended"}
+func (a *admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
+	p := a.node
+	life := &Life{Ended: a.now().State == "ended"}
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
 	for began := time.Now(); ; {
@@ -91,13 +91,4 @@ func (a *Admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
 		return life, http.StatusServiceUnavailable, nil
 	}
 	return life, http.StatusOK, nil
-}
-
-// gaugeInto picks gauges by id.
-func gaugeInto(want map[telemetry.GaugeID]func(float64)) func(telemetry.Gauge, float64) {
-	return func(g telemetry.Gauge, v float64) {
-		if f := want[g.ID]; f != nil {
-			f(v)
-		}
-	}
 }

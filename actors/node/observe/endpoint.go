@@ -1,0 +1,187 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport/listen"
+)
+
+// endpoint is an HTTP listener of the admin.
+type endpoint struct {
+	name     string
+	listener net.Listener
+	http     *http.Server
+	operator bool // clients of this endpoint may send commands
+	anyHost  bool // accept any Host header
+}
+
+// visit is one request over an endpoint or over the client port.
+type visit struct {
+	from     string // client, for the log
+	operator bool   // may send commands
+	then     func() // called once the response is on its way, if not nil
+}
+
+type visitKey struct{}
+type clientKey struct{}
+
+func visitOf(r *http.Request) *visit { return r.Context().Value(visitKey{}).(*visit) }
+
+// loopback reports whether only this machine can reach a TCP listener.
+func loopback(l net.Listener) bool {
+	at, ok := l.Addr().(*net.TCPAddr)
+	return ok && at.IP.IsLoopback()
+}
+
+// connContext keeps the client of a connection.
+func (e *endpoint) connContext(ctx context.Context, c net.Conn) context.Context {
+	from := e.name + " " + c.RemoteAddr().String()
+	if limited, ok := c.(*limitConn); ok {
+		if local, ok := limited.Conn.(*localConn); ok {
+			from = fmt.Sprintf("%s, user id %d, process %d", e.name, local.uid, local.pid)
+		}
+	}
+	return context.WithValue(ctx, clientKey{}, from)
+}
+
+// guard makes a visit of each request.
+func (e *endpoint) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !e.anyHost && !plainHost(r.Host) {
+			refuse(w, r, http.StatusForbidden, "host %q is not an IP address or localhost; other names are rejected, "+
+				"so that no web page can read this through a name of its own", r.Host)
+			return
+		}
+		from, _ := r.Context().Value(clientKey{}).(string)
+		v := &visit{from: from, operator: e.operator}
+		r.Body = http.MaxBytesReader(w, r.Body, bodyBytes)
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+		if v.then != nil {
+			_ = http.NewResponseController(w).Flush() // on an error the client is gone
+			v.then()
+		}
+	})
+}
+
+// plainHost reports whether a Host header can only mean this machine. Any other name may belong to an
+// attacker who points it at the loopback address.
+func plainHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if len(host) > 1 && host[0] == '[' {
+		host = host[1 : len(host)-1]
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "localhost"
+}
+
+// localConn is a connection of the unix-domain socket whose process is known.
+type localConn struct {
+	net.Conn
+	uid uint32
+	pid int32
+}
+
+// listenUnix binds the unix-domain socket: a file that only its owner may open. The user id of a process
+// that connects nevertheless is checked.
+func listenUnix(path string) (net.Listener, error) {
+	if err := listen.RemoveStaleSocket(path); err != nil {
+		return nil, fmt.Errorf("observe: %w", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("observe: admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("observe: admin socket: %w", err), l.Close())
+	}
+	return &ownerListener{UnixListener: l, self: uint32(os.Geteuid())}, nil
+}
+
+// ownerListener accepts connections of processes of this process's user, and of root.
+type ownerListener struct {
+	*net.UnixListener
+	self uint32
+}
+
+// Accept implements net.Listener. A connection of another user is closed without a response.
+func (l *ownerListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		peer, err := credentials(c)
+		if err == nil && (peer.Uid == l.self || peer.Uid == 0) {
+			return &localConn{Conn: c, uid: peer.Uid, pid: peer.Pid}, nil
+		}
+		_ = c.Close() // nothing was sent
+	}
+}
+
+// credentials are those of the process that connected, SO_PEERCRED of unix(7).
+func credentials(c *net.UnixConn) (peer *unix.Ucred, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	controlErr := raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	return peer, errors.Join(controlErr, err)
+}
+
+// limitListener limits the number of open connections. Beyond it, clients wait in the backlog.
+type limitListener struct {
+	net.Listener
+	permits chan struct{} // a token for each open connection
+	closed  chan struct{} // closed by Close
+	once    sync.Once
+}
+
+func newLimitListener(l net.Listener, n int) *limitListener {
+	return &limitListener{Listener: l, permits: make(chan struct{}, n), closed: make(chan struct{})}
+}
+
+// Accept implements net.Listener.
+func (l *limitListener) Accept() (net.Conn, error) {
+	select {
+	case l.permits <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		<-l.permits
+		return nil, err
+	}
+	return &limitConn{Conn: conn, release: sync.OnceFunc(func() { <-l.permits })}, nil
+}
+
+// Close implements net.Listener.
+func (l *limitListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// limitConn is a connection that releases its permit when it is closed.
+type limitConn struct {
+	net.Conn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *limitConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}

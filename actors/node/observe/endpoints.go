@@ -1,0 +1,91 @@
+package observe
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"sluice/transport/listen"
+)
+
+// Limits of an HTTP endpoint.
+const (
+	headerTimeout  = 5 * time.Second // for a request's header
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 15 * time.Second
+	profileTimeout = 90 * time.Second // writeTimeout where profiles are taken
+	idleTimeout    = time.Minute
+	maxConnections = 64       // HTTP connections at the same time
+	headerBytes    = 16 << 10 // of a request's header
+	bodyBytes      = 4 << 10  // of a request's body
+)
+
+// Listeners are the bound endpoints of a node that is not observed yet.
+type Listeners struct {
+	cfg  Config
+	tcp  net.Listener // read-only; nil if there is none
+	unix net.Listener // for commands as well; nil if there is none
+}
+
+// Listen checks a configuration and binds its endpoints. Requests wait in the backlog until Open, so a
+// program can bind its endpoints before it opens its node, and learn in time that an address is taken.
+// On an error nothing is bound.
+func Listen(cfg Config) (*Listeners, error) {
+	l := &Listeners{cfg: cfg.withDefaults()}
+	if l.cfg.DrainTimeout < 0 {
+		return nil, fmt.Errorf("observe: DrainTimeout is %v; use a positive duration", l.cfg.DrainTimeout)
+	}
+	if cfg.Admin != "" {
+		if err := checkAddress(cfg.Admin, cfg.Insecure); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Socket != "" {
+		if err := listen.CheckSocketPath(cfg.Socket); err != nil {
+			return nil, fmt.Errorf("observe: %w", err)
+		}
+	}
+	var err error
+	if cfg.Admin != "" {
+		if l.tcp, err = net.Listen("tcp", cfg.Admin); err != nil {
+			return nil, fmt.Errorf("observe: admin address: %w; stop what listens there, or choose another address", err)
+		}
+	}
+	if cfg.Socket != "" {
+		if l.unix, err = listenUnix(cfg.Socket); err != nil {
+			l.Close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// Address is the bound address of the Admin endpoint, empty if there is none.
+func (l *Listeners) Address() string {
+	if l.tcp == nil {
+		return ""
+	}
+	return l.tcp.Addr().String()
+}
+
+// Close closes endpoints that are not to be opened.
+func (l *Listeners) Close() {
+	for _, x := range []net.Listener{l.tcp, l.unix} {
+		if x != nil {
+			_ = x.Close() // an error says that it is closed already
+		}
+	}
+}
+
+// checkAddress rejects an address that other machines can reach.
+func checkAddress(address string, insecure bool) error {
+	at, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return fmt.Errorf("observe: admin address %q: %w; write host:port, such as %s", address, err, DefaultAddress)
+	}
+	if !insecure && !at.IP.IsLoopback() {
+		return fmt.Errorf("observe: admin address %q can be reached from other machines, and its pages show all connected clients: "+
+			"listen on 127.0.0.1 or [::1], or set Insecure", address)
+	}
+	return nil
+}

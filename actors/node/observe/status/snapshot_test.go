@@ -1,0 +1,61 @@
+package status
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/actors"
+)
+
+// A client that takes its responses has some unsent at almost every moment, and is not slow.
+func TestSlowClients(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		given actors.Figures
+		want  string
+	}{
+		{"idle", actors.Figures{}, ""},
+		{"responses on their way", actors.Figures{Unsent: 4096, Answers: 64}, ""},
+		{"full socket", actors.Figures{Unsent: 100, Lag: time.Millisecond}, "blocked"},
+		{"beyond a limit", actors.Figures{Unsent: 1 << 20, Lag: time.Second, Slow: true}, "slow"},
+		{"closing with responses", actors.Figures{Unsent: 1, Slow: true, Closing: true}, "closing"},
+		{"closing", actors.Figures{Closing: true}, ""},
+	} {
+		if got := notTaking(&tt.given); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The feed of the live page reads these names.
+func TestSnapshotJSON(t *testing.T) {
+	s := &Snapshot{
+		Status: Status{
+			State: "ready", Policy: "persisted>=1", PolicyName: "local",
+			Gate: Gate{Waiting: true, Wedged: true, Event: 7, Seconds: 2.5, Why: "waits for journal"},
+		},
+		Points: []Point{{N: 2, Whole: &Latency{P99: 9_000_000}}},
+		Slow:   []Client{{ID: 1<<40 + 7, State: "blocked"}},
+	}
+	var text strings.Builder
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"state":"ready"`, `"up":0`, `"engine":""`, `"note":""`, `"fallback":false`, `"policy":"persisted>=1"`, `"policy_name":"local"`,
+		`"degraded":false`, `"gate":{"waiting":true,"wedged":true,"event":7,"seconds":2.5,"why":"waits for journal"}`,
+		`"clients":0`, `"blocked":0`, `"sequenced":0`, `"persisted":0`, `"id":"1099511627783"`,
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %s in %s", want, &text)
+		}
+	}
+	var back Snapshot
+	if err := json.Unmarshal([]byte(text.String()), &back); err != nil || back.Points[0].Whole.P99 != 9_000_000 || back.Slow[0].ID != 1<<40+7 || back.Gate.Event != 7 {
+		t.Fatalf("%+v, %v", back, err)
+	}
+}

@@ -1,0 +1,220 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sluice/actors/node"
+	"sluice/durability"
+	"sluice/telemetry"
+	"sluice/transport"
+)
+
+// WedgedFor is how long the first response waits for durability before the gate counts as wedged:
+// in the log, at /readyz, on the live page and in the alert of deploy/prometheus.
+const WedgedFor = time.Second
+
+// Status is the state of a node at one moment. As JSON it is the answer of /, /readyz and /policy,
+// and the head of /live.json; WriteLine, WriteReadiness and WritePolicy are the texts of the first
+// three.
+type Status struct {
+	State    string   `json:"state"`    // ready, ending or ended
+	Ready    bool     `json:"ready"`    // clients are served
+	Up       float64  `json:"up"`       // seconds since the node is observed
+	Engine   string   `json:"engine"`   // in use
+	Engines  []string `json:"engines"`  // compiled in
+	Fallback bool     `json:"fallback"` // io_uring was preferred and is not available
+	Note     string   `json:"note"`     // about the engine, for people
+
+	Policy          string  `json:"policy"`            // clauses of the policy in force
+	PolicyName      string  `json:"policy_name"`       // its name; empty for one without
+	Pending         string  `json:"pending,omitempty"` // policy handed over and not yet adopted by the gate
+	Verdict         string  `json:"verdict"`           // how far the policy in force is met
+	Degraded        bool    `json:"degraded"`          // the policy asks for more nodes than are in view
+	DegradedSeconds float64 `json:"degraded_seconds"`  // in all
+	Gate            Gate    `json:"gate"`              // what the durability gate does
+	Nodes           []Node  `json:"nodes"`             // in view
+
+	Clients   int    `json:"clients"`   // open connections
+	Blocked   int    `json:"blocked"`   // connections whose sockets refuse bytes
+	Sequenced uint64 `json:"sequenced"` // last event
+	Persisted uint64 `json:"persisted"` // last event on this node's disk
+}
+
+// Gate is the state of the durability gate.
+type Gate struct {
+	Waiting bool    `json:"waiting"` // a response waits for durability
+	Wedged  bool    `json:"wedged"`  // for longer than WedgedFor
+	Event   uint64  `json:"event"`   // event of the first response that waits
+	Seconds float64 `json:"seconds"` // how long it has waited
+	Why     string  `json:"why"`     // what it waits for, or why the policy is degraded
+}
+
+// Node is the progress of events on one node.
+type Node struct {
+	ID         int    `json:"id"`
+	InMemory   uint64 `json:"in_memory"`
+	Persisted  uint64 `json:"persisted"`
+	Everything bool   `json:"everything"` // all events are in memory, as on the primary; InMemory is 0 then
+}
+
+// unknown is the explanation when no consistent view of the cursors could be taken.
+const unknown = "the cursors move too fast to say"
+
+// Read reads the state of a node that is observed since began. Any goroutine; it never waits.
+func Read(n node.Running, began time.Time) Status {
+	d, current := n.Diagnosis(), n.Policy().Current()
+	s := Status{
+		State: state(n), Ready: n.Ready(), Up: time.Since(began).Seconds(),
+		Engine: d.Engine, Engines: transport.Engines(), Fallback: d.FellBack, Note: d.Text,
+		Policy: current.String(), PolicyName: current.Name(), Verdict: unknown,
+		Gate: ReadGate(n), Nodes: []Node{}, Clients: n.Connections(),
+	}
+	if pending, ok := n.Policy().Pending(); ok {
+		s.Pending = pending.String()
+	}
+	degraded, total := n.Degraded()
+	s.Degraded, s.DegradedSeconds = degraded, total.Seconds()
+	if degraded && s.Gate.Why == "" {
+		s.Gate.Why = Explain(n, 0)
+	}
+	var v durability.View
+	if n.View(&v) {
+		s.Verdict = current.Evaluate(&v).String()
+		for _, x := range v.Nodes[:v.Len] {
+			s.Nodes = append(s.Nodes, nodeOf(x))
+		}
+	}
+	n.Collector().Gauges(func(g telemetry.Gauge, v float64) {
+		switch g.ID {
+		case telemetry.EgressBlockedConnections:
+			s.Blocked += int(v)
+		case telemetry.SequencerLastEvent:
+			s.Sequenced = uint64(v)
+		case telemetry.JournalLastEvent:
+			s.Persisted = uint64(v)
+		}
+	})
+	return s
+}
+
+// state is the node's state in one word.
+func state(n node.Running) string {
+	select {
+	case <-n.Ended():
+		return "ended"
+	default:
+	}
+	if n.Ready() {
+		return "ready"
+	}
+	return "ending"
+}
+
+// ReadGate reads the state of the durability gate of a node. Any goroutine.
+func ReadGate(n node.Running) Gate {
+	wait, waiting := n.Waiting()
+	if !waiting {
+		return Gate{}
+	}
+	return Gate{
+		Waiting: true, Wedged: wait.For > WedgedFor, Event: uint64(wait.Seq), Seconds: wait.For.Seconds(),
+		Why: Explain(n, wait.Seq),
+	}
+}
+
+// Explain says what the policy in force still needs for an event.
+func Explain(n node.Running, event durability.Seq) string {
+	var v durability.View
+	if !n.View(&v) {
+		return unknown
+	}
+	return n.Policy().Current().Explain(&v, event)
+}
+
+func nodeOf(n durability.Node) Node {
+	if n.InMemory == durability.Everything {
+		return Node{ID: n.ID, Persisted: uint64(n.Persisted), Everything: true}
+	}
+	return Node{ID: n.ID, InMemory: uint64(n.InMemory), Persisted: uint64(n.Persisted)}
+}
+
+// policy is the policy in force with its name, if it has one.
+func (s *Status) policy() string {
+	if s.PolicyName == "" {
+		return s.Policy
+	}
+	return s.PolicyName + ", " + s.Policy
+}
+
+// WriteLine writes the status as one line.
+func (s *Status) WriteLine(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s; %d clients, %d blocked; policy %s; gate %s; event %d; engine %s (compiled in: %s); up %s\n",
+		s.State, s.Clients, s.Blocked, s.policy(), s.Gate, s.Sequenced, s.Engine, strings.Join(s.Engines, ", "), Span(s.Up))
+	return err
+}
+
+// WriteReadiness writes whether clients are served, and what could be better.
+func (s *Status) WriteReadiness(w io.Writer) error {
+	word := "ready"
+	if !s.Ready {
+		word = "not ready: " + s.State
+	}
+	if s.Degraded {
+		word += ", DEGRADED"
+	}
+	_, err := fmt.Fprintf(w, "%s\npolicy %s, degraded %s in all\ngate %s\n%s\n",
+		word, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note)
+	return err
+}
+
+// WritePolicy writes the durability policy and the progress of each node.
+func (s *Status) WritePolicy(w io.Writer) error {
+	fmt.Fprintf(w, "policy %s\n", s.policy())
+	if s.Pending != "" {
+		fmt.Fprintf(w, "pending %s\n", s.Pending)
+	}
+	fmt.Fprintf(w, "%s\ngate %s\n", s.Verdict, s.Gate)
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "node\tin_memory\tpersisted\t")
+	for _, n := range s.Nodes {
+		memory := strconv.FormatUint(n.InMemory, 10)
+		if n.Everything {
+			memory = "everything"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%d\t\n", n.ID, memory, n.Persisted)
+	}
+	return t.Flush()
+}
+
+// String is the state of the gate in a few words.
+func (g Gate) String() string {
+	if !g.Waiting {
+		return "open"
+	}
+	word := "waiting"
+	if g.Wedged {
+		word = "WEDGED"
+	}
+	return fmt.Sprintf("%s for %s (%s)", word, Span(g.Seconds), g.Why)
+}
+
+// Span writes a time in seconds for people: to the millisecond below a second, else to the second.
+func Span(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d == 0:
+		return "0s"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	}
+	s := d.Round(time.Second).String()
+	if whole, ok := strings.CutSuffix(s, "m0s"); ok {
+		return whole + "m"
+	}
+	return s
+}
