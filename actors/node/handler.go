@@ -48,19 +48,25 @@ func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 // Shed implements listen.Handler: the client gets ServerBusy between two responses.
 func (h *handler[R, Q]) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // fails only while the node ends
 
-// Disconnect implements listen.Handler. A request fails only when this node ends. Its connection is
-// then left to the end of the pipeline: requests that were accepted are still answered, as far as
-// the deadline allows.
+// Disconnect implements listen.Handler.
 func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	switch reason {
 	case transport.ReasonFrameTooLong, transport.ReasonFrameMalformed:
 		h.lines.ends.log(h.log, slog.LevelWarn, "connection closed; its framing is lost",
 			"connection", c.String(), "reason", reason.String())
-	case transport.ReasonRequestFailed:
-		reason = transport.ReasonShutdown
 	}
 	h.clients.unread(c.ID)
-	h.pipeline.Disconnect(c.ID, requests, reason)
+	h.pipeline.Disconnect(c.ID, requests, endReason(reason, !h.ending.ready.Load()))
+}
+
+// endReason is the reason that the shard gets. A request that fails while the node ends leaves its
+// connection to the end of the pipeline: requests that were accepted are still answered, as far as
+// the deadline allows. A request that fails at any other time ends its connection.
+func endReason(reason transport.Reason, ending bool) transport.Reason {
+	if reason == transport.ReasonRequestFailed && ending {
+		return transport.ReasonShutdown
+	}
+	return reason
 }
 
 // refused returns the listener's observer. It logs each client that was never served, unless the
