@@ -42,3 +42,57 @@ func TestTheEndWaitsForASenderThatFillsItsPlace(t *testing.T) {
 		t.Errorf("%d connects answered, %v gone; want 1, [2]", answers, c.gone)
 	}
 }
+
+// shutPanics is a ring whose first Shutdown panics.
+type shutPanics struct {
+	*scriptRing
+	panicked bool
+}
+
+func (r *shutPanics) Shutdown(fd int32) error {
+	if !r.panicked {
+		r.panicked = true
+		panic("planted")
+	}
+	return r.scriptRing.Shutdown(fd)
+}
+
+// A shard takes its events in batches. If one of them panics, those before it in the batch have been handled, and those
+// from it on are answered by the end of the pipeline.
+func TestTheEndAnswersEachEventOnceAfterAPanicAmongThem(t *testing.T) {
+	b := newTable(t, func(c *Config) {
+		open := c.OpenRing
+		c.OpenRing = func(i int, rc transport.RingConfig) (transport.Ring, error) {
+			ring, err := open(i, rc)
+			return &shutPanics{scriptRing: ring.(*scriptRing)}, err
+		}
+	})
+	answers := map[uint64][]error{}
+	connect := func(id uint64) shard.Event {
+		return shard.Event{
+			Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id),
+			Ack: func(err error) { answers[id] = append(answers[id], err) },
+		}
+	}
+	b.permit.Add(3)
+	for _, ev := range []shard.Event{
+		connect(1), connect(2), {Kind: shard.EventKick, Conn: 1, Hash: transport.Hash(1)}, connect(3),
+	} {
+		b.events.TrySend(ev)
+	}
+	b.control.Step(b.now)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the kick did not panic: this run shows nothing")
+			}
+		}()
+		b.shards[0].Step(b.now)
+	}()
+	b.finish(errors.New("the shard panicked"))
+	for id, want := range map[uint64]error{1: nil, 2: nil, 3: ErrEnded} {
+		if got := answers[id]; len(got) != 1 || !errors.Is(got[0], want) {
+			t.Errorf("connect %d was answered %v, want once, with %v", id, got, want)
+		}
+	}
+}

@@ -38,7 +38,7 @@ func (e *Shard) takeEvents(now int64) int {
 		case EventList:
 			e.list = ev.List
 		}
-		*ev = Event{}
+		*ev = Event{} // EventNone: if a later one panics, this one is not answered again
 	}
 	e.mail.events.Release(len(events))
 	return len(events)

@@ -10,7 +10,8 @@ import (
 type EventKind uint8
 
 const (
-	EventConnect    EventKind = iota // a socket for the shard to own
+	EventNone       EventKind = iota // no event: a place in the mailbox whose event was handled
+	EventConnect                     // a socket for the shard to own
 	EventDisconnect                  // the reader let go of the socket
 	EventBusy                        // a request was shed: tell the client at a frame boundary (R25)
 	EventKick                        // end the connection
