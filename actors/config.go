@@ -102,10 +102,13 @@ func ParseIdle(text string) (IdleMode, error) {
 
 // String returns the text form.
 func (m IdleMode) String() string {
-	if m == IdleSpin {
+	switch m {
+	case IdleAdaptive:
+		return "adaptive"
+	case IdleSpin:
 		return "spin"
 	}
-	return "adaptive"
+	return fmt.Sprintf("idle(%d)", uint8(m))
 }
 
 // Defaults of Config's zero fields, and limits.
@@ -234,6 +237,9 @@ func (c *Config) validate() error {
 		{c.Heartbeat < c.Egress.Tick, fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
 		{c.Egress.FlushBytes < 1 || c.Egress.FlushSlots < 1 || c.Egress.DrainMax < 1 || c.Egress.Tick <= 0 || c.Egress.DrainSpread <= 0, "egress cadence with a value below 1"},
 		{len(c.Limits) == 0 || len(c.Limits) > 256, fmt.Sprintf("%d classes of limits; use 1..256", len(c.Limits))},
+		{c.IO > transport.ModePoll, fmt.Sprintf("engine %v is unknown; use one of the transport.Mode constants", c.IO)},
+		{c.Placement > PlacementSpread, fmt.Sprintf("%v is unknown; use one of the Placement constants", c.Placement)},
+		{c.Idle > IdleSpin, fmt.Sprintf("%v is unknown; use IdleAdaptive or IdleSpin", c.Idle)},
 		{len(c.CPUs) > 0 && c.Idle != IdleSpin, "CPUs are given but the idle strategy is not spin; pinned threads that sleep only add latency"},
 	} {
 		if check.bad {
