@@ -172,6 +172,9 @@ func TestTrap25EncoderErrorsAreNotLoggedAtLoopRate(t *testing.T) {
 		if lines < 1 || lines > most {
 			t.Errorf("%d lines for 5000 errors, want 1 to %d", lines, most)
 		}
+		if n := lines + log.sum("left_out"); n != 5000 {
+			t.Errorf("the log accounts for %d errors, want all 5000", n)
+		}
 		if log.lines("goroutine ") < 1 {
 			t.Error("the line of a panic has no stack")
 		}

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -22,6 +23,20 @@ func (b *logBook) lines(text string) (n int) {
 	for _, line := range b.book {
 		if strings.Contains(line, text) {
 			n++
+		}
+	}
+	return n
+}
+
+// sum adds up an attribute of all lines.
+func (b *logBook) sum(attribute string) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, line := range b.book {
+		var value int
+		if _, text, ok := strings.Cut(line, " "+attribute+"="); ok {
+			fmt.Sscan(text, &value)
+			n += value
 		}
 	}
 	return n

@@ -15,14 +15,14 @@ import (
 // encoder turns released slots into frames and routes each to the shard of its connection. It is the last reader of
 // the slot ring. A slot's payload and its BatchEnd are one record: both go out or neither (I13).
 type encoder[R, Q any] struct {
-	slots   *mailbox.Reader[Slot[R, Q]]
-	lane    *mailbox.Reader[laneEntry[R, Q]]
-	shards  []*mailbox.BytesWriter
-	framer  *encode.Framer[R, Q]
-	claim   int // bytes of the largest record
-	batch   int
-	rec     *telemetry.Recorder
-	onError func(conn uint64, err error) // rate-limited by its owner; called on the encoder's goroutine
+	slots  *mailbox.Reader[Slot[R, Q]]
+	lane   *mailbox.Reader[laneEntry[R, Q]]
+	shards []*mailbox.BytesWriter
+	framer *encode.Framer[R, Q]
+	claim  int // bytes of the largest record
+	batch  int
+	rec    *telemetry.Recorder
+	errors encodeErrors
 
 	at      int    // slot of the row under way
 	apart   []bool // shards on other goroutines
@@ -41,6 +41,7 @@ func (e *encoder[R, Q]) Step(now int64) int {
 	for i := range e.waiting {
 		e.publish(i)
 	}
+	e.errors.lapse(now)
 	return n
 }
 
@@ -190,7 +191,7 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 	if err != nil {
 		frames = nil
 		flags = flags&^shard.RecordLast | shard.RecordFailed
-		e.failed(s.Conn, err)
+		e.failed(s.Conn, err, now)
 	}
 	size := shard.RecordBytes + len(frames)
 	if s.traced != telemetry.TraceReasonNone && s.Parent != (telemetry.Parent{}) {
@@ -225,7 +226,7 @@ func (e *encoder[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 }
 
 // failed counts an answer that could not be encoded. Its connection ends, in order, behind the answers before it (R17).
-func (e *encoder[R, Q]) failed(conn uint64, err error) {
+func (e *encoder[R, Q]) failed(conn uint64, err error, now int64) {
 	var panicked *encode.PanicError
 	var large *encode.TooLargeError
 	c := &e.rec.B.C
@@ -237,9 +238,7 @@ func (e *encoder[R, Q]) failed(conn uint64, err error) {
 	default:
 		c[telemetry.EncodeErrors]++
 	}
-	if e.onError != nil {
-		e.onError(conn, err)
-	}
+	e.errors.report(conn, err, now)
 }
 
 // Recorder implements Actor.
@@ -267,6 +266,7 @@ func (e *encoder[R, Q]) Close() error {
 // leftover counts what a pipeline that failed left unencoded, after every goroutine ended.
 func (e *encoder[R, Q]) leftover() {
 	defer run.Unparked(e.rec)()
+	e.errors.flush()
 	for slots := e.slots.Batch(e.batch); len(slots) > 0; slots = e.slots.Batch(e.batch) {
 		for i := range slots {
 			if !slots[i].overtaken {

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"testing"
+	"time"
 
 	"sluice/actors/internal/shard"
 	"sluice/encode"
@@ -76,6 +77,33 @@ func TestEncodeCountsFaultsByKind(t *testing.T) {
 		if got := b.sum(c); got != want {
 			t.Errorf("%s = %d, want %d", c.Info().Name, got, want)
 		}
+	}
+}
+
+// A second after the last line the log accounts for the errors that came since, although no further one comes.
+func TestEncodeErrorsWithoutALineAreLoggedAsANumber(t *testing.T) {
+	log := new(logBook)
+	b := newTable(t, func(c *Config) { c.Log = log.logger() })
+	fail := func(n int) {
+		for range n {
+			b.say(1, func(s *Slot[tick, struct{}]) { s.Report.bad = faultError })
+		}
+		b.persist()
+		b.settle()
+	}
+	fail(10)
+	b.pass(900*time.Millisecond, 300*time.Millisecond)
+	fail(5)
+	if lines, n := log.lines("could not be encoded"), log.sum("left_out"); lines != 1 || n != 0 {
+		t.Errorf("%d lines and %d left out within a second, want 1 and 0", lines, n)
+	}
+	b.pass(200*time.Millisecond, 100*time.Millisecond)
+	if n := log.sum("left_out"); n != 14 {
+		t.Errorf("%d left out after a second, want 14", n)
+	}
+	b.pass(2*time.Second, time.Second)
+	if lines := log.lines("left_out"); lines != 2 {
+		t.Errorf("%d lines after three seconds, want the first and its number", lines)
 	}
 }
 

@@ -126,7 +126,7 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	p.encoder = &encoder[R, Q]{
 		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch,
 		claim: shard.RecordBytes + framer.Room() + shard.ParentBytes,
-		rec:   cfg.Collector.Register("encode", telemetry.NoShard), onError: p.encodeErrors(), waiting: make([]int, cfg.Shards),
+		rec:   cfg.Collector.Register("encode", telemetry.NoShard), errors: encodeErrors{log: cfg.Log}, waiting: make([]int, cfg.Shards),
 	}
 	p.events, p.inbox = mailbox.NewMPSC[shard.Event](controlEvents)
 	p.control = &control{
@@ -259,27 +259,6 @@ func (p *Pipeline[R, Q]) SetLimits(classes []transport.Limits) error {
 	own := append([]transport.Limits(nil), classes...)
 	p.limits.Store(&own)
 	return nil
-}
-
-// encodeErrors returns a logger of encoder errors that writes at most one line a second and says how many it left out.
-// It is used on the encoder's goroutine.
-func (p *Pipeline[R, Q]) encodeErrors() func(uint64, error) {
-	var last int64
-	skipped := 0
-	return func(conn uint64, err error) {
-		now := p.Now()
-		if last != 0 && now-last < int64(time.Second) {
-			skipped++
-			return
-		}
-		attrs := []any{"connection", conn, "error", err, "left_out", skipped}
-		var panicked *encode.PanicError
-		if errors.As(err, &panicked) {
-			attrs = append(attrs, "stack", string(panicked.Stack))
-		}
-		p.cfg.Log.Error("an answer could not be encoded; its connection is closed", attrs...)
-		last, skipped = now, 0
-	}
 }
 
 // logDegraded writes the degradation tracker's lines, on the gate's goroutine, at most one every few seconds.
