@@ -52,13 +52,17 @@ func (q *Queue) Len() int { return q.ring.Len() }
 
 // Put copies a request into the queue, with the time it was received. While the queue is full it
 // waits. Requests of one goroutine are sequenced in the order it put them. Any goroutine. The error
-// is ErrClosed, or says that the body is too large.
+// is ErrClosed, or says that the body is too large or the trace context has a wrong size.
 func (q *Queue) Put(req *Request, received int64) error {
 	at := stampSize + len(req.Trace)
 	n := at + EventHeader + len(req.Body)
 	if len(req.Body) > q.MaxBody() {
 		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d",
 			len(req.Body), q.MaxBody())
+	}
+	if len(req.Trace) != 0 && len(req.Trace) != telemetry.ParentBytes {
+		return fmt.Errorf("sequencer: request with a trace context of %d bytes; use %d, or none",
+			len(req.Trace), telemetry.ParentBytes)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -2,12 +2,14 @@ package sequencer
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
 	"sluice/actors"
+	"sluice/telemetry"
 )
 
 // Every request is sequenced once, and those of one reader in its order, however full the queue
@@ -106,5 +108,27 @@ func TestQueueRejectsOversizedBody(t *testing.T) {
 	req.Body = req.Body[1:]
 	if err := q.Put(&req, 1); err != nil {
 		t.Error(err)
+	}
+}
+
+// A record has one byte for the size of a trace context: a longer one was cut in the middle, and the
+// rest of it was read as the event.
+func TestPutRejectsTraceContextOfWrongSize(t *testing.T) {
+	for _, size := range []int{1, telemetry.ParentBytes - 1, telemetry.ParentBytes + 1, 255, 256, 256 + telemetry.ParentBytes} {
+		q, r := NewQueue(1 << 10)
+		req := Request{Conn: 1, Tag: tagEvent, Trace: make([]byte, size)}
+		want := fmt.Sprintf("trace context of %d bytes", size)
+		if err := q.Put(&req, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+		if record, ok := r.Next(); ok {
+			t.Errorf("a rejected request of %d bytes is in the queue", len(record))
+		}
+	}
+	for _, trace := range [][]byte{nil, make([]byte, telemetry.ParentBytes)} {
+		q, _ := NewQueue(1 << 10)
+		if err := q.Put(&Request{Conn: 1, Tag: tagEvent, Trace: trace}, 1); err != nil {
+			t.Errorf("trace context of %d bytes: %v", len(trace), err)
+		}
 	}
 }
