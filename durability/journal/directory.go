@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 	"golang.org/x/sys/unix"
 )
 
@@ -171,6 +172,20 @@ func (d *directory) readIncarnation() (uint64, error) {
 
 func (d *directory) writeIncarnation(n uint64) error {
 	return writeFileDurably(d.file(incarnationFile), fmt.Appendf(nil, "%d %08x\n", n, checksum(strconv.AppendUint(nil, n, 10))))
+}
+
+// refuseUsed refuses a log whose newest segment another process writes. The directory's lock was taken, so the file LOCK was
+// removed or replaced while that process ran. The log locks each of its segments itself.
+func refuseUsed(newest segment) error {
+	lock, err := fileutil.TryLockFile(newest.path, os.O_WRONLY, privateFile)
+	if errors.Is(err, fileutil.ErrLocked) {
+		return fmt.Errorf("%w: another process writes %s, although %s is free; it was removed while that process ran: stop that process first",
+			ErrLocked, newest.path, lockFile)
+	}
+	if err != nil {
+		return fmt.Errorf("journal: looking for another writer: %w", err)
+	}
+	return lock.Close()
 }
 
 // removeBroken deletes what failed attempts to create the log left. There was no FORMAT file, so nobody was given an event number.

@@ -119,11 +119,16 @@ func prepare(d *directory, lg *zap.Logger) error {
 	if err := os.MkdirAll(d.snap(), privateFolder); err != nil {
 		return fmt.Errorf("journal: creating the snapshots' directory: %w", err)
 	}
-	if err := d.removeTemporary(); err != nil {
-		return err
-	}
 	segments, err := listSegments(d.wal())
 	if err != nil {
+		return err
+	}
+	if len(segments) > 0 {
+		if err := refuseUsed(segments[len(segments)-1]); err != nil { // before anything is removed
+			return err
+		}
+	}
+	if err := d.removeTemporary(); err != nil {
 		return err
 	}
 	if len(segments) > 0 {

@@ -8,8 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/durability"
 )
@@ -202,6 +205,41 @@ func TestSecondServerIsKeptOut(t *testing.T) {
 	j, r := mustOpen(t, dir)
 	if r.Incarnation != 2 {
 		t.Errorf("incarnation %d: the refused attempt must not count", r.Incarnation)
+	}
+	mustClose(t, j)
+}
+
+// A server whose LOCK file was removed keeps everything that it prepared: the second server is refused before it removes
+// anything.
+func TestSecondServerWithoutLockFileRemovesNothing(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := mustOpen(t, dir)
+	prepared := func() (names []string) {
+		names, err := filepath.Glob(filepath.Join(dir, walFolder, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	var before []string // with the next segment, which the log prepares on a goroutine of its own
+	for deadline := time.Now().Add(20 * time.Second); len(before) < 2; before = prepared() {
+		if time.Now().After(deadline) {
+			t.Fatalf("no segment is prepared: %v", before)
+		}
+		runtime.Gosched()
+	}
+	if err := os.Remove(filepath.Join(dir, lockFile)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := Open(testOptions(dir))
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "LOCK is free") {
+		t.Errorf("error %v, want ErrLocked that names the removed file", err)
+	}
+	if after := prepared(); !slices.Equal(after, before) {
+		t.Errorf("the refused start left %v of %v", after, before)
+	}
+	for range 20 { // over several segments
+		commit(t, j.Writer(), 100)
 	}
 	mustClose(t, j)
 }
