@@ -9,7 +9,8 @@ import (
 
 const benchRoom = 1024 // slots
 
-// waitFor yields until ready, as both sides of the two-goroutine benchmarks do when they cannot go on.
+// waitFor yields until ready, as both sides of the two-goroutine benchmarks do while they cannot
+// continue.
 func waitFor(ready func() bool) {
 	for !ready() {
 		runtime.Gosched()
@@ -136,7 +137,8 @@ func BenchmarkBytes(b *testing.B) {
 	}
 }
 
-// BenchmarkMPSC is a value from any of several goroutines to one; the benchmark's goroutine receives.
+// BenchmarkMPSC is a value from any of several goroutines to one; the benchmark's goroutine
+// receives.
 func BenchmarkMPSC(b *testing.B) {
 	for _, senders := range []int{1, 4} {
 		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) {
@@ -205,8 +207,8 @@ func BenchmarkGoChannel(b *testing.B) {
 	})
 }
 
-// BenchmarkParkedRoundTrip sends one slot there and one back between two goroutines that both sleep in between; the
-// comparison does the same with unbuffered channels.
+// BenchmarkParkedRoundTrip sends one slot there and one back between two goroutines that both sleep
+// in between; the comparison does the same with unbuffered channels.
 func BenchmarkParkedRoundTrip(b *testing.B) {
 	b.Run("mailbox", func(b *testing.B) {
 		b.ReportAllocs()

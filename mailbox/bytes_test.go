@@ -19,7 +19,8 @@ func putRecord(t *testing.T, w *BytesWriter, record []byte) {
 
 func TestRecordsArriveWholeAndInOrder(t *testing.T) {
 	w, r := NewBytes(256)
-	// Sizes around the alignment, for several laps, so that every way of meeting the end of the memory occurs.
+	// Sizes around the alignment, for several laps, so that every position relative to the end of
+	// the memory occurs.
 	for i := range 400 {
 		first := bytes.Repeat([]byte{byte(i)}, i%33)
 		second := bytes.Repeat([]byte{byte(i + 1)}, (i*7)%41)
@@ -48,7 +49,7 @@ func TestRecordsArriveWholeAndInOrder(t *testing.T) {
 	}
 }
 
-func TestTheLargestRecordFitsAnEmptyRingWhereverItStands(t *testing.T) {
+func TestLargestRecordFitsEmptyRingAtEveryOffset(t *testing.T) {
 	for at := range 32 {
 		w, r := NewBytes(256)
 		for range at { // 8 bytes each: an empty record.
@@ -76,7 +77,7 @@ func TestRecordMayBeShorterThanItsClaim(t *testing.T) {
 	}
 }
 
-func TestAnAbandonedClaimLeavesNoTrace(t *testing.T) {
+func TestAbandonedClaimHasNoEffect(t *testing.T) {
 	w, r := NewBytes(64)
 	for range 2 { // 48 bytes, so that the next large claim would wrap.
 		putRecord(t, w, make([]byte, 16))
@@ -84,7 +85,7 @@ func TestAnAbandonedClaimLeavesNoTrace(t *testing.T) {
 	w.Publish()
 	r.Next()
 	r.Release()
-	if w.Claim(16) == nil { // Needs 24 bytes, 16 are left before the end: begins at the start of the memory.
+	if w.Claim(16) == nil { // It needs 24 bytes and 16 are left, so it begins at the start of the memory.
 		t.Fatal("no room behind the wrap")
 	}
 	putRecord(t, w, []byte("12345678")) // Replaces it and fits before the end.
@@ -137,18 +138,18 @@ func TestDoneOfBytes(t *testing.T) {
 	}
 }
 
-func TestBrokenContractsOfBytesPanicWithTheValues(t *testing.T) {
+func TestBytesMisusePanicsWithValues(t *testing.T) {
 	cases := []struct {
 		name  string
 		do    func(w *BytesWriter)
 		parts []string
 	}{
 		{"a record that might never fit", func(w *BytesWriter) { w.Claim(25) }, []string{"Claim of 25", "has 24"}},
-		{"a record of less than nothing", func(w *BytesWriter) { w.Claim(-1) }, []string{"Claim of -1"}},
+		{"a record of negative size", func(w *BytesWriter) { w.Claim(-1) }, []string{"Claim of -1"}},
 		{"commit without a claim", func(w *BytesWriter) { w.Commit(0) }, []string{"Commit of 0", "false"}},
 		{"commit twice", func(w *BytesWriter) { w.Claim(8); w.Commit(4); w.Commit(4) }, []string{"Commit of 4", "false"}},
 		{"commit of more than the claim", func(w *BytesWriter) { w.Claim(8); w.Commit(9) }, []string{"Commit of 9", "8 bytes"}},
-		{"commit of less than nothing", func(w *BytesWriter) { w.Claim(8); w.Commit(-1) }, []string{"Commit of -1"}},
+		{"commit of a negative size", func(w *BytesWriter) { w.Claim(8); w.Commit(-1) }, []string{"Commit of -1"}},
 		{"commit after a claim that failed", func(w *BytesWriter) {
 			for w.Claim(24) != nil {
 				w.Commit(24)

@@ -5,23 +5,25 @@ import (
 	"sync/atomic"
 )
 
-// chain is what the ends of one ring of slots share. cursors[0] is the writer's: how far slots are published.
-// cursors[i+1] is reader i's: how far it has released. So the owner of cursors[i] feeds the owner of cursors[i+1], and
-// the last reader feeds the writer:
+// chain is the state that the ends of one ring of slots share. cursors[0] belongs to the writer:
+// the position up to which slots are published. cursors[i+1] belongs to reader i: the position up
+// to which it has released slots. The owner of cursors[i] passes slots to the owner of
+// cursors[i+1], and the last reader returns them to the writer:
 //
 //	Invariant: cursors[0] >= cursors[1] >= ... >= cursors[readers] >= cursors[0] - len(slots)
 type chain[T any] struct {
 	slots   []T
 	cursors []cursor
-	// closed is true once cursors[0] will never move again. Written by the writer, read by the readers when they find
-	// nothing to do.
+	// closed is true once cursors[0] will never move again. Written by the writer, read by the
+	// readers when they are idle.
 	closed atomic.Bool
 }
 
-// NewChain returns the ends of a ring of capacity slots which one writer fills and readers see one after the other:
-// reader i sees a slot when reader i-1 has released it, and the writer may use it again when the last reader has.
-// Capacity is in slots, a power of two; every end belongs to one goroutine (several ends may belong to the same one).
-// It panics if capacity or readers make no sense. The slots live on the Go heap, zeroed, and are allocated here only.
+// NewChain returns the ends of a ring of capacity slots that is filled by one writer and read by
+// several readers in turn: reader i sees a slot once reader i-1 has released it, and the writer may
+// use it again once the last reader has. Capacity is in slots, a power of two. Every end belongs to
+// one goroutine; several ends may belong to the same one. It panics if capacity or readers is
+// invalid. The slots are on the Go heap, zeroed, and are allocated here only.
 func NewChain[T any](capacity, readers int) (*Writer[T], []*Reader[T]) {
 	checkCapacity("chain", capacity, 1)
 	if readers < 1 {
@@ -35,34 +37,38 @@ func NewChain[T any](capacity, readers int) (*Writer[T], []*Reader[T]) {
 	return &Writer[T]{chain: c, own: &c.cursors[0], upstream: &c.cursors[readers]}, ends
 }
 
-// NewSPSC returns the two ends of a ring of capacity slots from one goroutine to another: a chain with one reader.
+// NewSPSC returns the two ends of a ring of capacity slots from one goroutine to another: a chain
+// with one reader.
 func NewSPSC[T any](capacity int) (*Writer[T], *Reader[T]) {
 	w, readers := NewChain[T](capacity, 1)
 	return w, readers[0]
 }
 
-// Writer is the filling end of a chain. Its methods belong to one goroutine, except those that say otherwise.
+// Writer is the writing end of a chain. Its methods belong to one goroutine, except those marked
+// "Any goroutine".
 //
-// Writing takes three steps: Claim gives free slots in place, Commit says how many of them are written, Publish shows
-// everything committed to the first reader. One Publish for many Commits is one atomic store for all of them.
+// Writing takes three steps: Claim returns free slots in place, Commit declares how many of them
+// are written, Publish makes everything committed visible to the first reader. One Publish for many
+// Commits costs one atomic store.
 type Writer[T any] struct {
 	_        [cacheLine]byte
 	chain    *chain[T]
-	own      *cursor // position: how far slots are published
-	upstream *cursor // the last reader's: how far slots are free again
+	own      *cursor // position up to which slots are published
+	upstream *cursor // the last reader's position, up to which slots are free again
 
 	committed uint64 // position of the next slot to commit; >= own.position
-	free      uint64 // what upstream was when last read: the hot path stays off the reader's line until this runs out
-	claimed   int    // slots of the current claim that are not committed yet
+	free      uint64 // value of upstream when last read; the hot path does not read the reader's cache line until it is used up
+	claimed   int    // slots of the current claim that are not committed
 	closed    bool
 	_         [cacheLine]byte
 }
 
-// Claim returns up to max free slots in place, the first being the slot at Position. They are contiguous, so there may
-// be fewer than are free; nil means the ring is full (or max < 1). A slot still holds what its last use left there: the
-// caller sets every field. The claim lasts until the next one or Close. Panics after Close.
+// Claim returns up to max free slots in place, starting with the slot at Position. They are
+// contiguous, so there may be fewer than are free; nil means the ring is full (or max < 1). A slot
+// still has the content of its last use, so the caller must set every field. The claim lasts until
+// the next one or Close. Panics after Close.
 //
-// Before waiting for room, publish: slots that are only committed never become free.
+// Publish before waiting for room: slots that are only committed never become free.
 func (w *Writer[T]) Claim(max int) []T {
 	if w.closed {
 		panic("mailbox: Claim after Close")
@@ -72,7 +78,8 @@ func (w *Writer[T]) Claim(max int) []T {
 	want := min(max, len(slots)-at)
 	room := len(slots) - int(w.committed-w.free)
 	if room < want {
-		// Pairs with the last reader's Release: the slots below are this goroutine's again.
+		// Pairs with the last reader's Release: the slots below free belong to this goroutine
+		// again.
 		w.free = w.upstream.position.Load()
 		room = len(slots) - int(w.committed-w.free)
 	}
@@ -84,8 +91,8 @@ func (w *Writer[T]) Claim(max int) []T {
 	return slots[at : at+w.claimed : at+w.claimed]
 }
 
-// Commit says that the first n slots of the claim which are not committed yet are written. Readers do not see them before
-// Publish. Panics if the claim has fewer.
+// Commit declares that the first n uncommitted slots of the claim are written. Readers do not see
+// them before Publish. Panics if the claim has fewer.
 func (w *Writer[T]) Commit(n int) {
 	if n < 0 || n > w.claimed {
 		panic(fmt.Sprintf("mailbox: Commit of %d slots, %d are claimed", n, w.claimed))
@@ -94,15 +101,16 @@ func (w *Writer[T]) Commit(n int) {
 	w.committed += uint64(n)
 }
 
-// Publish shows everything committed to the first reader and wakes it if it sleeps. Without anything new it does nothing.
+// Publish makes everything committed visible to the first reader and wakes it if it sleeps. It does
+// nothing if nothing is new.
 func (w *Writer[T]) Publish() {
 	if w.committed != w.own.position.Load() {
 		w.own.advance(w.committed)
 	}
 }
 
-// Close publishes what is committed and says that nothing will follow. Every reader still gets every slot; afterwards its
-// Done is true. Panics if closed before.
+// Close publishes what is committed and marks the end: no slot follows. Every reader still gets
+// every slot; afterwards its Done is true. Panics on a second call.
 func (w *Writer[T]) Close() {
 	if w.closed {
 		panic("mailbox: second Close of a Writer")
@@ -110,13 +118,14 @@ func (w *Writer[T]) Close() {
 	w.Publish()
 	w.claimed, w.closed = 0, true
 	w.chain.closed.Store(true)
-	// Every reader may be asleep with nothing left to read, not only the first.
+	// Any reader may be asleep with nothing left to read, not only the first.
 	for i := range len(w.chain.cursors) - 1 {
 		w.chain.cursors[i].signal.Wake()
 	}
 }
 
-// Position is the absolute position of the next slot to commit: the number of slots committed so far.
+// Position is the absolute position of the next slot to commit: the number of slots committed so
+// far.
 func (w *Writer[T]) Position() uint64 { return w.committed }
 
 // Published is the absolute position below which slots are published. Any goroutine.
@@ -125,10 +134,10 @@ func (w *Writer[T]) Published() uint64 { return w.own.position.Load() }
 // Cap is the capacity in slots. Any goroutine.
 func (w *Writer[T]) Cap() int { return len(w.chain.slots) }
 
-// Len is the number of published slots the last reader has not released yet, 0..Cap; already out of date when it returns.
-// Any goroutine.
+// Len is the number of published slots that the last reader has not released yet, 0..Cap. It may be
+// out of date when it returns. Any goroutine.
 func (w *Writer[T]) Len() int { return between(w.upstream, w.own, w.Cap()) }
 
-// SetSignal names the Signal of the writer's goroutine, rung when the last reader releases slots. Call it before the
-// goroutines start; without it the writer is never woken for room.
+// SetSignal sets the Signal of the writer's goroutine, woken when the last reader releases slots.
+// Call it before the goroutines start; without it the writer is never woken for room.
 func (w *Writer[T]) SetSignal(s *Signal) { w.upstream.signal = s }

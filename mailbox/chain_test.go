@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCapacityMustBeAPowerOfTwo(t *testing.T) {
+func TestCapacityMustBePowerOfTwo(t *testing.T) {
 	cases := []struct {
 		name  string
 		build func()
@@ -69,7 +69,7 @@ func TestChainHandsSlotsFromReaderToReader(t *testing.T) {
 	}
 }
 
-func TestNothingIsSeenBeforePublish(t *testing.T) {
+func TestSlotsAreNotReadableBeforePublish(t *testing.T) {
 	w, r := NewSPSC[int](8)
 	for i := range 3 {
 		w.Claim(1)[0] = i
@@ -84,7 +84,7 @@ func TestNothingIsSeenBeforePublish(t *testing.T) {
 	}
 }
 
-func TestAClaimMayBeCommittedInParts(t *testing.T) {
+func TestClaimMayBeCommittedInParts(t *testing.T) {
 	w, r := NewSPSC[int](8)
 	copy(w.Claim(5), []int{1, 2, 3, 4, 5})
 	w.Commit(2)
@@ -94,11 +94,11 @@ func TestAClaimMayBeCommittedInParts(t *testing.T) {
 		t.Fatalf("read %v, want [1 2 3]", got)
 	}
 	if got := w.Claim(1); len(got) != 1 || got[0] != 4 {
-		t.Fatalf("the slots given up are not the next ones claimed: %v", got)
+		t.Fatalf("the uncommitted slots are not the next ones claimed: %v", got)
 	}
 }
 
-func TestAheadLooksBehindSlotsThatAreHeldBack(t *testing.T) {
+func TestAheadReturnsSlotsAfterThoseHeldBack(t *testing.T) {
 	w, r := NewSPSC[int](4)
 	put(t, w, 0, 1, 2)
 	r.Release(2)
@@ -128,7 +128,7 @@ func TestAheadLooksBehindSlotsThatAreHeldBack(t *testing.T) {
 	}
 }
 
-func TestBrokenContractsOfAChainPanicWithTheValues(t *testing.T) {
+func TestChainMisusePanicsWithValues(t *testing.T) {
 	cases := []struct {
 		name  string
 		do    func(w *Writer[int], r *Reader[int]) // three slots are claimed, two committed and published
@@ -155,7 +155,7 @@ func TestBrokenContractsOfAChainPanicWithTheValues(t *testing.T) {
 	}
 }
 
-func TestSlotsThatWereNeverLookedAtMayBeReleased(t *testing.T) {
+func TestUnreadSlotsMayBeReleased(t *testing.T) {
 	w, r := NewSPSC[int](4)
 	put(t, w, 1, 2, 3)
 	r.Release(3)
@@ -194,9 +194,9 @@ func TestDoneOfAChain(t *testing.T) {
 	}
 }
 
-func TestReleasedSlotsAreScribbledOverUnderInvariants(t *testing.T) {
+func TestReleasedSlotsAreOverwrittenUnderInvariants(t *testing.T) {
 	if !invariants {
-		t.Skip("needs -tags invariants or -race: production does not pay for it")
+		t.Skip("needs -tags invariants or -race")
 	}
 	w, r := NewChain[int](4, 2)
 	put(t, w, 1, 2, 3)

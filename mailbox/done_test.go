@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// doneReordered is Done with its two reads exchanged, and with room for something to happen between them. It is the
-// mistake that Done must not make.
+// doneReordered is Done with its two reads in the wrong order, and with a call between them.
 func doneReordered(r *Reader[int], meanwhile func()) bool {
 	empty := r.released == r.chain.cursors[0].position.Load()
 	meanwhile()
@@ -14,14 +13,14 @@ func doneReordered(r *Reader[int], meanwhile func()) bool {
 	return closed && empty
 }
 
-// doneInSteps is Done as it is, with room for something to happen between its two reads.
+// doneInSteps is Done with a call between its two reads.
 func doneInSteps(r *Reader[int], meanwhile func()) bool {
 	closed := r.chain.closed.Load()
 	meanwhile()
 	return closed && r.released == r.chain.cursors[0].position.Load()
 }
 
-func TestTheOrderOfTheReadsInDone(t *testing.T) {
+func TestDoneReadsClosedFirst(t *testing.T) {
 	cases := []struct {
 		name string
 		done func(r *Reader[int], meanwhile func()) bool
@@ -49,8 +48,8 @@ func TestTheOrderOfTheReadsInDone(t *testing.T) {
 	}
 }
 
-// closeRounds runs n rounds in which one goroutine commits a slot and closes while another one polls, and tells in how
-// many of them the reader ended without the slot.
+// closeRounds runs n rounds in which one goroutine commits a slot and closes while another one
+// polls, and returns in how many of them the reader ended without the slot.
 func closeRounds(n int, done func(*Reader[int]) bool) (lost int) {
 	var w *Writer[int]
 	var r *Reader[int]
@@ -80,7 +79,8 @@ func TestCommitThenCloseLosesNothing(t *testing.T) {
 	if lost := closeRounds(n, (*Reader[int]).Done); lost != 0 {
 		t.Errorf("%d of %d slots lost", lost, n)
 	}
-	// How often the reordered one loses depends on the machine; that it does is shown by TestTheOrderOfTheReadsInDone.
+	// How often the reordered one loses depends on the machine. TestDoneReadsClosedFirst shows that
+	// it does.
 	lost := closeRounds(n, func(r *Reader[int]) bool { return doneReordered(r, func() {}) })
 	t.Logf("with empty read before closed %d of %d slots are lost", lost, n)
 }

@@ -6,13 +6,15 @@ import (
 	"testing"
 )
 
-// duel runs n rounds of two steps at the same time, left in a goroutine of its own and right in this one, before and after
-// every round the functions of these names (nil for none). The starts are staggered differently each round, by a few
-// nanoseconds, so that the steps meet at every point. On a single core they cannot: then only the model sees a wrong order.
+// duel runs n rounds of two concurrent steps: left in a goroutine of its own and right in this one.
+// The functions before and after (nil for none) run before and after every round. The starts are
+// staggered by a few nanoseconds, differently in each round, so that the steps overlap at every
+// point. On a single core they cannot: only the model then detects a wrong order.
 func duel(n int, before, left, right, after func()) {
 	var started, ended atomic.Int64
 	lefts, rights := newSleeper(), newSleeper()
-	// await spins about as long as a step takes and then sleeps: on a busy machine the other thread may not be running.
+	// await spins for about the duration of a step and then sleeps: on a busy machine the other
+	// thread may not be running.
 	await := func(v *atomic.Int64, round int64, s *sleeper) {
 		reached := func() bool { return v.Load() == round }
 		for range rounds(2000) {
@@ -53,9 +55,10 @@ func duel(n int, before, left, right, after func()) {
 	}
 }
 
-// TestOneSideAlwaysSeesTheOther lets a goroutine go to sleep at the very moment at which something is handed over to it.
-// Either its re-check finds it or it is woken; neither would be a lost wake-up.
-func TestOneSideAlwaysSeesTheOther(t *testing.T) {
+// TestSleepRacingHandOverIsNotMissed lets a goroutine go to sleep at the moment at which something
+// is handed over to it. Either its re-check finds it or the goroutine is woken; neither would be a
+// lost wake-up.
+func TestSleepRacingHandOverIsNotMissed(t *testing.T) {
 	if runtime.NumCPU() == 1 {
 		t.Skip("needs two cores: on one the two steps never overlap")
 	}

@@ -6,7 +6,7 @@ import (
 	"sluice/mailbox"
 )
 
-// A gate and an encoder share one ring: the gate holds slots back and releases them in place.
+// A gate and an encoder share one ring. The gate holds slots back and releases them in place.
 func ExampleNewChain() {
 	type slot struct {
 		seq  int

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// Each fuzz target interprets its input as a program: two bytes an operation and its argument. The same program runs on
-// the mailbox and on a model that is a plain slice or three counters, and they are compared after every operation.
+// Each fuzz target interprets its input as a program: two bytes are an operation and its argument.
+// The same program runs on the mailbox and on a model (a slice, or three counters), and they are
+// compared after every operation.
 
 func FuzzChain(f *testing.F) {
 	f.Add([]byte{3, 2, 0, 3, 1, 2, 2, 0, 4, 2, 5, 1, 3, 0, 4, 9, 5, 9})
@@ -25,7 +26,8 @@ func FuzzChain(f *testing.F) {
 	})
 }
 
-// chainModel says where the cursors must be. A slot holds its position + 1, so that a zeroed one shows.
+// chainModel computes the expected cursors. A slot holds its position + 1, so that a zeroed slot is
+// noticed.
 type chainModel struct {
 	t                             *testing.T
 	w                             *Writer[uint64]
@@ -36,7 +38,7 @@ type chainModel struct {
 	closed                        bool
 }
 
-// upstream is how far reader i may read.
+// upstream is the position up to which reader i may read.
 func (m *chainModel) upstream(i int) uint64 {
 	if i == 0 {
 		return m.published
@@ -44,7 +46,8 @@ func (m *chainModel) upstream(i int) uint64 {
 	return m.released[i-1]
 }
 
-// run is how many slots an end gets that asks for max from position on, with all below limit its own.
+// run is the number of slots that an end gets if it asks for max slots from position on and owns
+// all below limit.
 func (m *chainModel) run(position, limit uint64, max int) int {
 	if position >= limit {
 		return 0
@@ -134,8 +137,8 @@ func FuzzBytes(f *testing.F) {
 	})
 }
 
-// bytesModel keeps copies of the records in order: released ones are gone, then those held by the reader, those published
-// and those only committed.
+// bytesModel keeps copies of the records in order: those held by the reader, those published, and
+// those only committed. Released ones are removed.
 type bytesModel struct {
 	t               *testing.T
 	w               *BytesWriter
@@ -199,7 +202,7 @@ func (m *bytesModel) step(operation byte, argument int) {
 func (m *bytesModel) next() {
 	got, ok := m.r.Next()
 	if ok != (m.held < m.published) {
-		m.t.Fatalf("Next says %t with %d records held of %d published", ok, m.held, m.published)
+		m.t.Fatalf("Next is %t with %d records held of %d published", ok, m.held, m.published)
 	}
 	if ok {
 		m.heldInPlace = append(m.heldInPlace, got)
@@ -208,7 +211,7 @@ func (m *bytesModel) next() {
 }
 
 func (m *bytesModel) release() {
-	for i, got := range m.heldInPlace { // They must have stayed as they were until now.
+	for i, got := range m.heldInPlace { // They must be unchanged until now.
 		if !bytes.Equal(got, m.records[i]) {
 			m.t.Fatalf("held record %d reads %v, want %v", i, got, m.records[i])
 		}
@@ -218,7 +221,7 @@ func (m *bytesModel) release() {
 	m.heldInPlace, m.held = m.heldInPlace[:0], 0
 }
 
-// finish reads what is left, after which the largest record must fit.
+// finish reads the remaining records; after that the largest record must fit.
 func (m *bytesModel) finish() {
 	m.step(2, 0)
 	for m.held < m.published {

@@ -2,5 +2,5 @@
 
 package mailbox
 
-// invariants is false in production: the costly checks are compiled away (invariants_on.go says which).
+// invariants is false in production: the expensive checks of invariants_on.go are compiled out.
 const invariants = false

@@ -2,6 +2,6 @@
 
 package mailbox
 
-// invariants turns the costly checks on: cursors move forward only, and released slots and records are overwritten, so
-// that a retained slice shows.
+// invariants enables the expensive checks: cursors move forward only, and released slots and
+// records are overwritten, so that the use of a retained slice is noticed.
 const invariants = true

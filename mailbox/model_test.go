@@ -6,21 +6,22 @@ import (
 	"testing"
 )
 
-// The parking and closing protocol as a model, explored exhaustively: a producer and a consumer over a ring of modelRoom
-// slots, both of which sleep. At the end the producer closes, or it just stops: the wake-up of Close would cover up for
-// one lost before. Every shared access is one step, and every order of the steps is tried. The
-// steps are those of the code; the variants are the mistakes one could make. A schedule that a stress run hits once a
-// month is found here in milliseconds, and that the variants fail shows that the model would see it.
+// A model of the parking and closing protocol, explored exhaustively: a producer and a consumer
+// over a ring of modelRoom slots, both of which sleep. At the end the producer either closes or
+// only stops, because the wake-up of Close would hide one that was lost before. Every shared access
+// is one step, and every order of the steps is tried. The steps are those of the code; the variants
+// contain one possible mistake each. A schedule that a stress run hits once a month is found here
+// in milliseconds. That the variants fail shows that the model detects them.
 
 type variant int
 
 const (
 	asBuilt          variant = iota
 	noRecheck                // the sleeper does not look again between Prepare and its sleep
-	flagReadFirst            // the parking flag is read before the store, and acted on after it
+	flagReadFirst            // the parking flag is read before the store and used after it
 	wakeFirst                // Wake, then the store
 	closedReadLast           // Done reads the position, then closed
-	closeWithoutWake         // Close sets the flag and wakes nobody
+	closeWithoutWake         // Close sets the flag without a wake-up
 )
 
 const (
@@ -28,17 +29,18 @@ const (
 	modelRoom  = 2
 )
 
-// model is one state: the shared memory, and per process a program counter and what it has read so far.
+// model is one state: the shared memory, and for each process a program counter and the values it
+// has read.
 type model struct {
 	published, released int8
-	wakes               [2]int8 // tokens of consumer and producer
+	wakes               [2]int8 // tokens for consumer and producer
 	parked              [2]bool // flags of consumer and producer
 	closed              bool
-	closes              bool // constant: the producer closes at the end
+	closes              bool // constant: whether the producer closes at the end
 
 	pc                [2]int8 // consumer, producer; see step functions
-	flag              [2]bool // what Wake's load returned
-	closedRead, empty bool    // what Done has read
+	flag              [2]bool // result of Wake's load
+	closedRead, empty bool    // values read by Done
 }
 
 const (
@@ -47,7 +49,7 @@ const (
 	ended    = int8(99)
 )
 
-// ring is Signal.Wake of the other side, in two steps beginning at pc at; it goes on to next.
+// wake is Signal.Wake of the other side, in two steps beginning at pc at; it continues at next.
 func (m *model) wake(self int, at, next int8) {
 	other := 1 - self
 	switch {
@@ -96,7 +98,7 @@ func (m *model) produce(v variant) bool {
 		if v == noRecheck {
 			*pc = 12
 		}
-	case 11: // The re-check, and Cancel (which nobody else can tell from a later step).
+	case 11: // The re-check, and Cancel (which the other side cannot distinguish from a later step).
 		*pc = 12
 		if !full {
 			m.parked[producer] = false
@@ -186,8 +188,9 @@ func (m *model) consume(v variant) bool {
 	return true
 }
 
-// explore tries every order of steps and tells how many states there are, in how many nobody can go on although not all is
-// read (or the end not seen), and in how many the consumer has ended with slots unread.
+// explore tries every order of steps. It returns the number of states, the number of states in
+// which both processes are blocked although not everything is read (or the end is not seen), and
+// the number in which the consumer has ended with slots unread.
 func explore(v variant) (states, stuck, lost int) {
 	queue := []model{{closes: false}, {closes: true}}
 	seen := map[model]bool{queue[0]: true, queue[1]: true}
@@ -222,7 +225,7 @@ func TestParkingModel(t *testing.T) {
 		v           variant
 		stuck, lost bool
 	}{
-		{"as built nobody sleeps for good and nothing is lost", asBuilt, false, false},
+		{"as built neither side sleeps for ever and nothing is lost", asBuilt, false, false},
 		{"without the re-check a wake-up is lost", noRecheck, true, false},
 		{"with the flag read before the store a wake-up is lost", flagReadFirst, true, false},
 		{"with Wake before the store a wake-up is lost", wakeFirst, true, false},
@@ -240,14 +243,15 @@ func TestParkingModel(t *testing.T) {
 	}
 }
 
-// TestTheModelIsTheCode pins the three places whose order the model decides about. A stress run may need a quiet machine
-// with two cores to see one of them exchanged; whoever changes them changes the model first.
-func TestTheModelIsTheCode(t *testing.T) {
+// TestModelMatchesCode pins the text of the three functions whose order of operations the model
+// verifies. A stress run may need an idle machine with two cores to detect a wrong order. To change
+// one of them, change the model first.
+func TestModelMatchesCode(t *testing.T) {
 	cases := []struct{ name, file, function, body string }{
 		{"the store comes before Wake, and nothing between", "cursor.go", "func handOver(", "word.Store(value)\n\tsignal.Wake()"},
 		{"closed is read before the position", "cursor.go", "func drained(",
 			"return closed.Load() && released == written.position.Load()"},
-		{"the flag is read when Wake is called, and cleared by one", "signal.go", "func (s *Signal) Wake(",
+		{"the flag is read when Wake is called, and cleared by one caller", "signal.go", "func (s *Signal) Wake(",
 			"if s != nil && s.parked.Load() != 0 && s.parked.Swap(0) != 0 {\n\t\ts.waker.Wake()\n\t}"},
 	}
 	for _, c := range cases {
@@ -266,7 +270,7 @@ func TestTheModelIsTheCode(t *testing.T) {
 				}
 			}
 			if got := strings.TrimSpace(strings.Join(code, "\n")); !found || got != c.body {
-				t.Errorf("%s) in %s is\n\t%s\nthe model was made for\n\t%s", c.function, c.file, got, c.body)
+				t.Errorf("%s) in %s is\n\t%s\nthe model describes\n\t%s", c.function, c.file, got, c.body)
 			}
 		})
 	}

@@ -2,11 +2,12 @@ package mailbox
 
 import "sync/atomic"
 
-// closedBit in queue.tail: no further position will be taken. It is far above any position ever reached.
+// closedBit is set in queue.tail once no further position can be taken. It is far above any
+// position ever reached.
 const closedBit = uint64(1) << 63
 
-// queue is what the two ends of an MPSC share: a ring of cells, each with a turn that says whose it is. A cell at
-// position p (p, p+capacity, p+2*capacity, ... share a cell) is
+// queue is the state that the two ends of an MPSC share: a ring of cells, each with a turn that
+// defines its owner. The cell at position p (p, p+capacity, p+2*capacity, ... share a cell) is
 //
 //	turn == p             free: the sender that moves tail from p to p+1 owns it
 //	turn == p+1           full: the receiver owns it
@@ -16,7 +17,8 @@ type queue[T any] struct {
 	// signal wakes the receiver; written once before the goroutines start, read by the senders.
 	signal *Signal
 	_      [cacheLine]byte
-	// tail is the next position to take, and closedBit. Written by every sender and by Close, read by all.
+	// tail is the next position to take, and closedBit. Written by every sender and by Close, read
+	// by all.
 	tail atomic.Uint64
 	_    [cacheLine - 8]byte
 	// head is the next position to receive. Written by the receiver, read by Len.
@@ -30,9 +32,9 @@ type cell[T any] struct {
 	value T
 }
 
-// NewMPSC returns the two ends of a bounded queue from any number of goroutines to one. It is meant for the control path:
-// a send costs a compare-and-swap that all senders contend for. Capacity is in values, a power of two of at least 2;
-// panics otherwise.
+// NewMPSC returns the two ends of a bounded queue from any number of goroutines to one. It is meant
+// for the control path: a send costs a compare-and-swap for which all senders contend. Capacity is
+// in values, a power of two of at least 2; panics otherwise.
 func NewMPSC[T any](capacity int) (*Sender[T], *Receiver[T]) {
 	checkCapacity("MPSC", capacity, 2)
 	q := &queue[T]{cells: make([]cell[T], capacity)}
@@ -42,11 +44,12 @@ func NewMPSC[T any](capacity int) (*Sender[T], *Receiver[T]) {
 	return &Sender[T]{q}, &Receiver[T]{q}
 }
 
-// Sender is the sending end of an MPSC. All its methods may be called by any goroutine.
+// Sender is the sending end of an MPSC. Any goroutine may call its methods.
 type Sender[T any] struct{ queue *queue[T] }
 
-// TrySend appends v and wakes the receiver if it sleeps. False means the queue was full or is closed (Closed tells which):
-// v was not sent. Values of one goroutine are received in the order it sent them.
+// TrySend appends v and wakes the receiver if it sleeps. False means that v was not sent, because
+// the queue was full or is closed (see Closed). Values sent by one goroutine are received in the
+// order in which it sent them.
 func (s *Sender[T]) TrySend(v T) bool {
 	q := s.queue
 	for {
@@ -57,34 +60,34 @@ func (s *Sender[T]) TrySend(v T) bool {
 		c := &q.cells[position&uint64(len(q.cells)-1)]
 		switch turn := c.turn.Load(); {
 		case turn < position:
-			// The cell still belongs to the lap before, so the queue was full when tail was read.
+			// The cell still belongs to the previous lap, so the queue was full when tail was read.
 			return false
 		case turn == position && q.tail.CompareAndSwap(position, position+1):
 			c.value = v
 			handOver(&c.turn, position+1, q.signal)
 			return true
 		}
-		// Another sender took the position, or Close came in between. Look again.
+		// Another sender took the position, or Close was called in between. Retry.
 	}
 }
 
-// Close ends the queue: once it has returned no TrySend succeeds, and the receiver gets every value whose TrySend
-// succeeded. The bit sits in the word that every sender must swap, so there is no moment between the two. Several
-// goroutines may close; only the first makes a difference.
+// Close ends the queue: once it has returned, no TrySend succeeds, and the receiver gets every
+// value whose TrySend succeeded. The bit is in the word that every sender must swap, so a send is
+// either before Close or fails. Several goroutines may close; only the first call has an effect.
 func (s *Sender[T]) Close() {
 	s.queue.tail.Or(closedBit)
 	s.queue.signal.Wake()
 }
 
-// Closed tells whether Close was called.
+// Closed reports whether Close was called.
 func (s *Sender[T]) Closed() bool { return s.queue.tail.Load()&closedBit != 0 }
 
 // Receiver is the receiving end of an MPSC. Its methods belong to one goroutine, except Len.
 type Receiver[T any] struct{ queue *queue[T] }
 
-// Recv removes and returns the oldest value; false means there is none now. While a sender is between taking its place
-// and filling it, Recv says false although later values are there already; that sender wakes the receiver when it is done.
-// The queue keeps no reference to a received value.
+// Recv removes and returns the oldest value; false means there is none now. While a sender has
+// taken a position and not filled it yet, Recv returns false even if later values are there; that
+// sender wakes the receiver when it is done. The queue keeps no reference to a received value.
 func (r *Receiver[T]) Recv() (T, bool) {
 	q := r.queue
 	var zero T
@@ -100,18 +103,20 @@ func (r *Receiver[T]) Recv() (T, bool) {
 	return v, true
 }
 
-// Done tells whether the queue is closed and every value sent was received. One load of tail says both that it is closed
-// and how many were sent, so there is no order to get wrong. Once true it stays true.
+// Done reports whether the queue is closed and every value sent was received. One load of tail
+// returns both whether it is closed and how many values were sent, so no order of reads matters.
+// Once true, it stays true.
 func (r *Receiver[T]) Done() bool {
 	return r.queue.tail.Load() == r.queue.head.Load()|closedBit
 }
 
-// Len is the number of values sent and not received, 0..capacity; already out of date when it returns. Any goroutine.
+// Len is the number of values sent and not received, 0..capacity. It may be out of date when it
+// returns. Any goroutine.
 func (r *Receiver[T]) Len() int {
 	head := r.queue.head.Load()
 	return int(min(r.queue.tail.Load()&^closedBit-head, uint64(len(r.queue.cells))))
 }
 
-// SetSignal names the Signal of the receiver's goroutine, rung after every send and when the queue is closed. Call it
-// before the goroutines start.
+// SetSignal sets the Signal of the receiver's goroutine, woken after every send and when the queue
+// is closed. Call it before the goroutines start.
 func (r *Receiver[T]) SetSignal(s *Signal) { r.queue.signal = s }

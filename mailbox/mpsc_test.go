@@ -2,7 +2,7 @@ package mailbox
 
 import "testing"
 
-func TestMPSCKeepsOrderAndItsBound(t *testing.T) {
+func TestMPSCKeepsOrderAndCapacity(t *testing.T) {
 	s, r := NewMPSC[int](4)
 	next := 0
 	for lap := range 10 {
@@ -12,7 +12,7 @@ func TestMPSCKeepsOrderAndItsBound(t *testing.T) {
 			}
 		}
 		if s.TrySend(-1) || s.Closed() {
-			t.Fatal("a full queue took a value, or says it is closed")
+			t.Fatal("a full queue accepted a value, or reports that it is closed")
 		}
 		if r.Len() != 4 {
 			t.Fatalf("Len %d, want 4", r.Len())
@@ -34,9 +34,9 @@ func TestMPSCClose(t *testing.T) {
 	s.TrySend(1)
 	s.TrySend(2)
 	s.Close()
-	s.Close() // Many may send, so many may close.
+	s.Close() // Several goroutines may close.
 	if s.TrySend(3) || !s.Closed() {
-		t.Fatal("a closed queue took a value, or does not say that it is closed")
+		t.Fatal("a closed queue accepted a value, or does not report that it is closed")
 	}
 	if r.Len() != 2 || r.Done() {
 		t.Fatalf("Len %d, Done %t with two values left", r.Len(), r.Done())
@@ -54,8 +54,8 @@ func TestMPSCClose(t *testing.T) {
 	}
 }
 
-// TestMPSCIsNotDoneWhileASenderFillsItsPlace stops a sender between taking its place and filling it.
-func TestMPSCIsNotDoneWhileASenderFillsItsPlace(t *testing.T) {
+// TestMPSCIsNotDoneDuringASend stops a sender between taking a position and filling it.
+func TestMPSCIsNotDoneDuringASend(t *testing.T) {
 	s, r := NewMPSC[int](4)
 	q := s.queue
 	q.tail.CompareAndSwap(0, 1)
@@ -70,7 +70,7 @@ func TestMPSCIsNotDoneWhileASenderFillsItsPlace(t *testing.T) {
 	}
 }
 
-func TestMPSCForgetsWhatWasReceived(t *testing.T) {
+func TestMPSCKeepsNoReferenceToReceivedValues(t *testing.T) {
 	s, r := NewMPSC[*int](4)
 	for i := range 6 {
 		if !s.TrySend(&i) {
@@ -80,7 +80,7 @@ func TestMPSCForgetsWhatWasReceived(t *testing.T) {
 	}
 	for i := range s.queue.cells {
 		if s.queue.cells[i].value != nil {
-			t.Errorf("cell %d still holds its value: it would never be collected", i)
+			t.Errorf("cell %d still holds its value, which would never be collected", i)
 		}
 	}
 }

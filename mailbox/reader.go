@@ -2,29 +2,31 @@ package mailbox
 
 import "fmt"
 
-// Reader is a reading end of a chain. Its methods belong to one goroutine, except those that say otherwise.
+// Reader is a reading end of a chain. Its methods belong to one goroutine, except those marked "Any
+// goroutine".
 //
-// Reading takes two steps: Batch gives the readable slots in place, Release passes the first of them on, to the next
-// reader or, from the last one, back to the writer. A reader may also write to the slots it holds: the next reader sees it.
+// Reading takes two steps: Batch returns the readable slots in place, Release passes the first of
+// them on, to the next reader or, from the last reader, back to the writer. A reader may also write
+// to the slots it holds; the next reader sees the changes.
 type Reader[T any] struct {
 	_        [cacheLine]byte
 	chain    *chain[T]
-	upstream *cursor // of the writer or of the reader before: how far slots are readable
-	own      *cursor // position: how far this reader has released
+	upstream *cursor // of the writer or the previous reader: the position up to which slots are readable
+	own      *cursor // position up to which this reader has released
 
-	released uint64 // own.position; kept here so that the hot path does not read the shared line
-	readable uint64 // what upstream was when last read: the hot path stays off its line until this runs out
-	last     bool   // the writer follows, no further reader
+	released uint64 // same as own.position; kept here so that the hot path does not read the shared line
+	readable uint64 // value of upstream when last read; the hot path does not read its line until it is used up
+	last     bool   // no further reader follows, but the writer
 	_        [cacheLine]byte
 }
 
-// Batch returns up to max readable slots in place, beginning with the one at Position. They are contiguous, so there may
-// be fewer than are readable; nil means there is none (or max < 1). They are valid until released. Calling it again
-// without Release returns the same slots.
+// Batch returns up to max readable slots in place, starting with the one at Position. They are
+// contiguous, so there may be fewer than are readable; nil means there is none (or max < 1). They
+// are valid until released. A second call without Release returns the same slots.
 func (r *Reader[T]) Batch(max int) []T { return r.Ahead(0, max) }
 
-// Ahead is Batch beginning skip slots later: it looks at slots behind those this reader is holding back. Nil if there are
-// not more than skip. Panics if skip is negative.
+// Ahead is Batch starting skip slots later: it returns slots after those that this reader is
+// holding back. Nil if no more than skip are readable. Panics if skip is negative.
 func (r *Reader[T]) Ahead(skip, max int) []T {
 	if skip < 0 {
 		panic(fmt.Sprintf("mailbox: Ahead of %d slots", skip))
@@ -35,7 +37,7 @@ func (r *Reader[T]) Ahead(skip, max int) []T {
 	want := min(max, len(slots)-at)
 	n := int(int64(r.readable - from))
 	if n < want {
-		// Pairs with the advance upstream: the slots below are this goroutine's now.
+		// Pairs with the advance upstream: the slots below readable belong to this goroutine now.
 		r.readable = r.upstream.position.Load()
 		n = int(int64(r.readable - from))
 	}
@@ -46,8 +48,8 @@ func (r *Reader[T]) Ahead(skip, max int) []T {
 	return slots[at : at+n : at+n]
 }
 
-// Release passes the first n readable slots on and wakes whoever gets them. The caller must not touch them any more.
-// Panics if fewer are readable. Release(0) does nothing.
+// Release passes the first n readable slots on and wakes the goroutine that receives them. The
+// caller must not use them any more. Panics if fewer are readable. Release(0) does nothing.
 func (r *Reader[T]) Release(n int) {
 	if n == 0 {
 		return
@@ -65,22 +67,24 @@ func (r *Reader[T]) Release(n int) {
 	r.own.advance(r.released)
 }
 
-// Position is the absolute position of the first slot not released: the number of slots released so far.
+// Position is the absolute position of the first slot not released: the number of slots released so
+// far.
 func (r *Reader[T]) Position() uint64 { return r.released }
 
-// Len is the number of slots readable now, 0..capacity; already out of date when it returns. Any goroutine.
+// Len is the number of slots readable now, 0..capacity. It may be out of date when it returns. Any
+// goroutine.
 func (r *Reader[T]) Len() int { return between(r.own, r.upstream, len(r.chain.slots)) }
 
-// Done tells whether the chain is closed and this reader has released everything, also what a reader before it still
-// holds. Once true it stays true.
+// Done reports whether the chain is closed and this reader has released everything, including what
+// a previous reader still holds. Once true, it stays true.
 func (r *Reader[T]) Done() bool { return drained(&r.chain.closed, &r.chain.cursors[0], r.released) }
 
-// SetSignal names the Signal of this reader's goroutine, rung when slots become readable and when the chain is closed.
-// Call it before the goroutines start; without it the reader is never woken.
+// SetSignal sets the Signal of this reader's goroutine, woken when slots become readable and when
+// the chain is closed. Call it before the goroutines start; without it the reader is never woken.
 func (r *Reader[T]) SetSignal(s *Signal) { r.upstream.signal = s }
 
-// scribble zeroes the first n unreleased slots, so that a slice kept beyond Release shows. What a claimed slot holds is
-// not promised, so no correct program notices.
+// scribble zeroes the first n unreleased slots, so that the use of a slice after Release is
+// noticed. The content of a claimed slot is undefined, so a correct program is not affected.
 func (r *Reader[T]) scribble(n int) {
 	slots := r.chain.slots
 	at := int(r.released & uint64(len(slots)-1))

@@ -2,25 +2,26 @@ package mailbox
 
 import "sync/atomic"
 
-// Waker wakes one sleeping goroutine. Wake may be called by any goroutine, at any time and more often than needed, and
-// never blocks. A wake-up that arrives while the goroutine is still awake must be kept until its next sleep: a channel
-// of capacity one with a non-blocking send is such a waker.
+// Waker wakes one sleeping goroutine. Wake may be called by any goroutine, at any time and more
+// often than needed, and never blocks. A wake-up that arrives while the goroutine is awake must be
+// kept until its next sleep. A channel of capacity one with a non-blocking send is such a waker.
 type Waker interface{ Wake() }
 
-// Signal is the parking flag of one goroutine, its owner. Every mailbox the owner reads from, or waits for room in,
-// shares the owner's one Signal (SetSignal), so that any of them ends its sleep.
+// Signal is the parking flag of one goroutine, its owner. All mailboxes that the owner reads from,
+// or in which it waits for room, share the owner's Signal (SetSignal), so that each of them can end
+// its sleep.
 //
-// The owner sleeps in exactly this way, and a wake-up cannot be lost:
+// If the owner sleeps in exactly this way, no wake-up is lost:
 //
 //	signal.Prepare()
 //	if anyInboxHasWork() {   // the re-check, after Prepare
 //		signal.Cancel()
 //	} else {
-//		<-token              // until the Waker is called; may return without cause
+//		<-token              // until the Waker is called; may return spuriously
 //	}
 //
-// The other side publishes and then rings. Both sides write first and read second, and Go's atomics have one total
-// order, so at least one of them sees the other:
+// The other side publishes and then calls Wake. Both sides write first and read second, and Go's
+// atomics have one total order, so at least one of them sees the other's write:
 //
 //	owner                        publisher
 //	flag = 1                     position = n
@@ -28,12 +29,13 @@ type Waker interface{ Wake() }
 //	reads it too early and       and then wakes the owner
 //	sleeps until woken
 //
-// An owner that wakes for another reason (a timer, a token left over) calls Cancel or simply Prepare again.
+// An owner that wakes for another reason (a timer, a leftover token) calls Cancel, or Prepare
+// again.
 type Signal struct {
 	waker Waker
 	_     [cacheLine]byte
-	// parked is 1 while the owner sleeps or is about to. Set by the owner, cleared by the owner (Cancel) or by the
-	// goroutine that wakes it (Ring), read by every goroutine that rings.
+	// parked is 1 while the owner sleeps or is about to. Set by the owner, cleared by the owner
+	// (Cancel) or by the goroutine that wakes it (Wake), read by every goroutine that calls Wake.
 	parked atomic.Uint32
 	_      [cacheLine - 4]byte
 }
@@ -46,19 +48,21 @@ func NewSignal(waker Waker) *Signal {
 	return &Signal{waker: waker}
 }
 
-// Prepare announces that the owner is about to sleep. The owner must look at all its inboxes once more between Prepare
-// and its sleep. Owner only.
+// Prepare announces that the owner is about to sleep. The owner must look at all its inboxes once
+// more between Prepare and its sleep. Owner only.
 func (s *Signal) Prepare() { s.parked.Store(1) }
 
-// Cancel takes Prepare back: the owner stays awake. A wake-up that is already on its way may still arrive and makes one
-// later sleep return at once. Owner only.
+// Cancel undoes Prepare: the owner stays awake. A wake-up already under way may still arrive and
+// ends one later sleep at once. Owner only.
 func (s *Signal) Cancel() { s.parked.Store(0) }
 
-// Ring wakes the owner if it sleeps or is about to; otherwise it costs one atomic load. Any goroutine may call it, after
-// it has made visible what the owner should find. One Prepare is answered by at most one Wake. A nil Signal belongs to a
-// goroutine that never sleeps: Ring does nothing.
+// Wake wakes the owner if it sleeps or is about to; otherwise it costs one atomic load. Any
+// goroutine may call it, after it has made visible what the owner should find. Each Prepare causes
+// at most one call of the Waker. A nil Signal belongs to a goroutine that never sleeps: Wake does
+// nothing.
 func (s *Signal) Wake() {
-	// The load keeps the flag's line shared between all who ring while the owner is busy; only the swap takes it over.
+	// While the owner is busy, the load lets all callers share the flag's cache line; only the swap
+	// takes it exclusively.
 	if s != nil && s.parked.Load() != 0 && s.parked.Swap(0) != 0 {
 		s.waker.Wake()
 	}

@@ -14,16 +14,16 @@ func newToken() token { return make(token, 1) }
 func (t token) Wake() {
 	select {
 	case t <- struct{}{}:
-	default: // One is waiting already.
+	default: // One token is there already.
 	}
 }
 
-// wakeFunc is a waker that runs a function in the goroutine that rings.
+// wakeFunc is a waker that runs a function in the goroutine that calls Wake.
 type wakeFunc func()
 
 func (f wakeFunc) Wake() { f() }
 
-// sleeper is a goroutine's Signal with the token it sleeps on.
+// sleeper is a goroutine's Signal and the token on which it sleeps.
 type sleeper struct {
 	signal *Signal
 	token  token
@@ -34,7 +34,7 @@ func newSleeper() *sleeper {
 	return &sleeper{NewSignal(t), t}
 }
 
-// sleepUnless parks the way Signal prescribes.
+// sleepUnless parks as Signal prescribes.
 func (s *sleeper) sleepUnless(ready func() bool) {
 	s.signal.Prepare()
 	if ready() {
@@ -67,10 +67,10 @@ func TestSignal(t *testing.T) {
 	}{
 		{"an owner that is awake is not woken", func(s *Signal) { s.Wake() }, 0},
 		{"an owner that prepared is woken", func(s *Signal) { s.Prepare(); s.Wake() }, 1},
-		{"one Prepare is answered by one wake-up", func(s *Signal) { s.Prepare(); s.Wake(); s.Wake() }, 1},
-		{"a cancelled Prepare is not answered", func(s *Signal) { s.Prepare(); s.Cancel(); s.Wake() }, 0},
-		{"Prepare twice asks for one wake-up", func(s *Signal) { s.Prepare(); s.Prepare(); s.Wake() }, 1},
-		{"every sleep is ended again", func(s *Signal) { s.Prepare(); s.Wake(); s.Prepare(); s.Wake() }, 2},
+		{"one Prepare causes one wake-up", func(s *Signal) { s.Prepare(); s.Wake(); s.Wake() }, 1},
+		{"a cancelled Prepare causes none", func(s *Signal) { s.Prepare(); s.Cancel(); s.Wake() }, 0},
+		{"two calls of Prepare cause one wake-up", func(s *Signal) { s.Prepare(); s.Prepare(); s.Wake() }, 1},
+		{"every Prepare can be woken", func(s *Signal) { s.Prepare(); s.Wake(); s.Prepare(); s.Wake() }, 2},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,8 +81,8 @@ func TestSignal(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a nil Signal may be rung", func(t *testing.T) { (*Signal)(nil).Wake() })
-	t.Run("a nil Waker is refused", func(t *testing.T) { mustPanic(t, func() { NewSignal(nil) }, "nil Waker") })
+	t.Run("Wake of a nil Signal does nothing", func(t *testing.T) { (*Signal)(nil).Wake() })
+	t.Run("a nil Waker panics", func(t *testing.T) { mustPanic(t, func() { NewSignal(nil) }, "nil Waker") })
 }
 
 // mailboxes is one small mailbox of each kind.
@@ -103,9 +103,10 @@ func newMailboxes() *mailboxes {
 	return &m
 }
 
-// TestWhatIsHandedOverIsVisibleBeforeTheRing looks at the mailbox from inside the wake-up: there the goroutine woken must
-// find what it was woken for. Rung before the store, or not rung at all, one of the cases fails at once.
-func TestWhatIsHandedOverIsVisibleBeforeTheRing(t *testing.T) {
+// TestHandOverIsVisibleBeforeWake looks at the mailbox from inside the wake-up, where the woken
+// goroutine must find what it was woken for. If Wake is called before the store, or not at all, one
+// of the cases fails.
+func TestHandOverIsVisibleBeforeWake(t *testing.T) {
 	fill := func(m *mailboxes) { m.writer.Commit(len(m.writer.Claim(2))) }
 	cases := []struct {
 		name  string
@@ -152,7 +153,7 @@ func TestWhatIsHandedOverIsVisibleBeforeTheRing(t *testing.T) {
 			s := NewSignal(wakeFunc(func() {
 				woken++
 				if !c.found(m) {
-					t.Error("the goroutine was woken before it could find anything")
+					t.Error("the goroutine was woken before there was anything to find")
 				}
 			}))
 			c.watch(m, s)

@@ -9,10 +9,11 @@ import (
 	"testing/synctest"
 )
 
-// The stress tests run real goroutines in a synctest bubble: when all of them sleep, no wake-up can come any more, and
-// the bubble panics at once with their stacks. So a lost wake-up needs no timeout to be seen.
+// The stress tests run real goroutines in a synctest bubble: when all of them sleep, no wake-up can
+// arrive any more, and the bubble panics at once with their stacks. So a lost wake-up is detected
+// without a timeout.
 
-// rounds is the number of rounds of a stress test, less where each costs much more.
+// rounds is the number of rounds of a stress test, a tenth where each is much slower.
 func rounds(n int) int {
 	if invariants || testing.Short() { // The race detector makes a round about ten times slower.
 		return n / 10
@@ -38,7 +39,7 @@ func (s *sweep) next(limit int) int {
 	return int(*s>>16)%limit + 1
 }
 
-func TestChainStressWithEveryoneParking(t *testing.T) {
+func TestChainStressWithAllEndsParking(t *testing.T) {
 	onProcs(t, func(t *testing.T) {
 		const readers = 2
 		total := uint64(rounds(300_000))
@@ -75,7 +76,8 @@ func TestChainStressWithEveryoneParking(t *testing.T) {
 	})
 }
 
-// readChain is reader number id: it checks what the writer and the readers before it wrote, and adds its own mark.
+// readChain is reader number id: it checks what the writer and the previous readers wrote, and adds
+// its own mark.
 func readChain(t *testing.T, r *Reader[[3]uint64], s *sleeper, id, total uint64) {
 	sizes := sweep(id + 7)
 	for !r.Done() {
@@ -206,7 +208,8 @@ func TestMPSCStressWithCloseInTheMiddle(t *testing.T) {
 	})
 }
 
-// TestNoWakeUpIsLost hands one slot back and forth, so that each side sleeps, or is about to, on every hop.
+// TestNoWakeUpIsLost passes one slot back and forth, so that each side sleeps, or is about to, on
+// every hop.
 func TestNoWakeUpIsLost(t *testing.T) {
 	onProcs(t, func(t *testing.T) {
 		pairs := rounds(200_000)
@@ -216,7 +219,7 @@ func TestNoWakeUpIsLost(t *testing.T) {
 		thereEnd.SetSignal(pong.signal)
 		backEnd.SetSignal(ping.signal)
 		var all sync.WaitGroup
-		// hop waits for a slot, takes it, and tells whether there was one before the end.
+		// hop waits for a slot, takes it, and reports whether there was one before the end.
 		hop := func(r *Reader[int], s *sleeper) bool {
 			for r.Batch(1) == nil {
 				if r.Done() {
