@@ -53,7 +53,7 @@ type BytesWriter struct {
 
 	committed uint64 // end of the last committed record; >= published
 	limit     uint64 // records up to here are contiguous in memory and known to be free
-	start     uint64 // where the claimed record begins: at committed, or after the unused end of the memory
+	start     uint64 // of the claimed record: committed, or after the unused end of the memory
 	claimed   int    // payload bytes of the open claim, -1 without one
 	most      int    // largest payload that may be claimed; -1 once closed
 	_         [cacheLine]byte
@@ -89,7 +89,8 @@ func (w *BytesWriter) makeRoom(n int) bool {
 	case w.most < 0:
 		panic("mailbox: Claim after Close")
 	case n < 0 || n > w.most:
-		panic(fmt.Sprintf("mailbox: Claim of %d bytes, the largest record of this ring has %d", n, w.most))
+		panic(fmt.Sprintf("mailbox: Claim of %d bytes, the largest record of this ring has %d", n,
+			w.most))
 	}
 	size, capacity := uint64(recordSize(n)), uint64(len(w.memory))
 	start := w.committed
@@ -118,7 +119,8 @@ func (w *BytesWriter) makeRoom(n int) bool {
 // Publish. Panics without a claim of at least n bytes.
 func (w *BytesWriter) Commit(n int) {
 	if n < 0 || n > w.claimed {
-		panic(fmt.Sprintf("mailbox: Commit of %d bytes, claimed: %t, %d bytes", n, w.claimed >= 0, max(w.claimed, 0)))
+		panic(fmt.Sprintf("mailbox: Commit of %d bytes, claimed: %t, %d bytes", n, w.claimed >= 0,
+			max(w.claimed, 0)))
 	}
 	binary.LittleEndian.PutUint64(w.memory[w.start&uint64(len(w.memory)-1):], uint64(n))
 	w.committed = w.start + uint64(recordSize(n))

@@ -85,7 +85,7 @@ func TestAbandonedClaimHasNoEffect(t *testing.T) {
 	w.Publish()
 	r.Next()
 	r.Release()
-	if w.Claim(16) == nil { // It needs 24 bytes and 16 are left, so it begins at the start of the memory.
+	if w.Claim(16) == nil { // It needs 24 bytes, 16 are left: it begins at the start.
 		t.Fatal("no room behind the wrap")
 	}
 	putRecord(t, w, []byte("12345678")) // Replaces it and fits before the end.
@@ -144,12 +144,17 @@ func TestBytesMisusePanicsWithValues(t *testing.T) {
 		do    func(w *BytesWriter)
 		parts []string
 	}{
-		{"a record that might never fit", func(w *BytesWriter) { w.Claim(25) }, []string{"Claim of 25", "has 24"}},
+		{"a record that might never fit", func(w *BytesWriter) { w.Claim(25) },
+			[]string{"Claim of 25", "has 24"}},
 		{"a record of negative size", func(w *BytesWriter) { w.Claim(-1) }, []string{"Claim of -1"}},
-		{"commit without a claim", func(w *BytesWriter) { w.Commit(0) }, []string{"Commit of 0", "false"}},
-		{"commit twice", func(w *BytesWriter) { w.Claim(8); w.Commit(4); w.Commit(4) }, []string{"Commit of 4", "false"}},
-		{"commit of more than the claim", func(w *BytesWriter) { w.Claim(8); w.Commit(9) }, []string{"Commit of 9", "8 bytes"}},
-		{"commit of a negative size", func(w *BytesWriter) { w.Claim(8); w.Commit(-1) }, []string{"Commit of -1"}},
+		{"commit without a claim", func(w *BytesWriter) { w.Commit(0) },
+			[]string{"Commit of 0", "false"}},
+		{"commit twice", func(w *BytesWriter) { w.Claim(8); w.Commit(4); w.Commit(4) },
+			[]string{"Commit of 4", "false"}},
+		{"commit of more than the claim", func(w *BytesWriter) { w.Claim(8); w.Commit(9) },
+			[]string{"Commit of 9", "8 bytes"}},
+		{"commit of a negative size", func(w *BytesWriter) { w.Claim(8); w.Commit(-1) },
+			[]string{"Commit of -1"}},
 		{"commit after a claim that failed", func(w *BytesWriter) {
 			for w.Claim(24) != nil {
 				w.Commit(24)
@@ -157,7 +162,8 @@ func TestBytesMisusePanicsWithValues(t *testing.T) {
 			w.Commit(24)
 		}, []string{"Commit of 24", "false"}},
 		{"second close", func(w *BytesWriter) { w.Close(); w.Close() }, []string{"second Close"}},
-		{"claim after close", func(w *BytesWriter) { w.Close(); w.Claim(1) }, []string{"Claim after Close"}},
+		{"claim after close", func(w *BytesWriter) { w.Close(); w.Claim(1) },
+			[]string{"Claim after Close"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

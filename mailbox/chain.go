@@ -32,7 +32,8 @@ func NewChain[T any](capacity, readers int) (*Writer[T], []*Reader[T]) {
 	c := &chain[T]{slots: make([]T, capacity), cursors: make([]cursor, readers+1)}
 	ends := make([]*Reader[T], readers)
 	for i := range ends {
-		ends[i] = &Reader[T]{chain: c, upstream: &c.cursors[i], own: &c.cursors[i+1], last: i == readers-1}
+		ends[i] = &Reader[T]{chain: c, upstream: &c.cursors[i], own: &c.cursors[i+1],
+			last: i == readers-1}
 	}
 	return &Writer[T]{chain: c, own: &c.cursors[0], upstream: &c.cursors[readers]}, ends
 }
@@ -57,7 +58,7 @@ type Writer[T any] struct {
 	upstream *cursor // the last reader's position, up to which slots are free again
 
 	committed uint64 // position of the next slot to commit; >= own.position
-	free      uint64 // value of upstream when last read; the hot path does not read the reader's cache line until it is used up
+	free      uint64 // upstream when last read; the hot path reads the line again when it is used up
 	claimed   int    // slots of the current claim that are not committed
 	closed    bool
 	_         [cacheLine]byte

@@ -12,12 +12,14 @@ func TestCapacityMustBePowerOfTwo(t *testing.T) {
 		parts []string
 	}{
 		{"chain of 0", func() { NewChain[int](0, 1) }, []string{"capacity 0", "chain", "take 1"}},
-		{"chain of 12", func() { NewSPSC[int](12) }, []string{"capacity 12", "power of two", "take 16"}},
+		{"chain of 12", func() { NewSPSC[int](12) },
+			[]string{"capacity 12", "power of two", "take 16"}},
 		{"chain of -4", func() { NewSPSC[int](-4) }, []string{"capacity -4", "take 1"}},
 		{"chain without readers", func() { NewChain[int](8, 0) }, []string{"0 readers"}},
 		{"bytes of 32", func() { NewBytes(32) }, []string{"capacity 32", "byte ring", "take 64"}},
 		{"bytes of 100", func() { NewBytes(100) }, []string{"take 128"}},
-		{"MPSC of 1, where free and full would look alike", func() { NewMPSC[int](1) }, []string{"capacity 1 ", "MPSC", "take 2"}},
+		{"MPSC of 1, where free and full would look alike", func() { NewMPSC[int](1) },
+			[]string{"capacity 1 ", "MPSC", "take 2"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { mustPanic(t, c.build, c.parts...) })
@@ -62,7 +64,8 @@ func TestChainHandsSlotsFromReaderToReader(t *testing.T) {
 		t.Fatalf("%d slots free behind the wrap, want 2", got)
 	}
 	if w.Position() != 4 || w.Published() != 3 || r[0].Position() != 2 || r[1].Position() != 2 {
-		t.Fatalf("positions %d %d %d %d, want 4 3 2 2", w.Position(), w.Published(), r[0].Position(), r[1].Position())
+		t.Fatalf("positions %d %d %d %d, want 4 3 2 2", w.Position(), w.Published(),
+			r[0].Position(), r[1].Position())
 	}
 	if w.Len() != 1 || r[0].Len() != 1 || r[1].Len() != 0 || w.Cap() != 4 {
 		t.Fatalf("Len %d %d %d Cap %d, want 1 1 0 4", w.Len(), r[0].Len(), r[1].Len(), w.Cap())
@@ -121,7 +124,8 @@ func TestAheadReturnsSlotsAfterThoseHeldBack(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			if got := r.Ahead(c.skip, c.max); !slices.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+			if got := r.Ahead(c.skip, c.max); !slices.Equal(got, c.want) ||
+				(got == nil) != (c.want == nil) {
 				t.Errorf("Ahead(%d, %d) = %v, want %v", c.skip, c.max, got, c.want)
 			}
 		})
@@ -134,15 +138,27 @@ func TestChainMisusePanicsWithValues(t *testing.T) {
 		do    func(w *Writer[int], r *Reader[int]) // three slots are claimed, two committed and published
 		parts []string
 	}{
-		{"release of more than is readable", func(_ *Writer[int], r *Reader[int]) { r.Release(3) }, []string{"Release of 3", "2 are readable"}},
-		{"release of less than nothing", func(_ *Writer[int], r *Reader[int]) { r.Release(-1) }, []string{"Release of -1"}},
-		{"commit of more than is left of the claim", func(w *Writer[int], _ *Reader[int]) { w.Commit(2) }, []string{"Commit of 2", "1 are claimed"}},
-		{"commit of more than the claim", func(w *Writer[int], _ *Reader[int]) { w.Claim(2); w.Commit(3) }, []string{"Commit of 3", "2 are claimed"}},
-		{"commit of less than nothing", func(w *Writer[int], _ *Reader[int]) { w.Commit(-1) }, []string{"Commit of -1"}},
-		{"look ahead of less than nothing", func(_ *Writer[int], r *Reader[int]) { r.Ahead(-1, 1) }, []string{"Ahead of -1"}},
-		{"second close", func(w *Writer[int], _ *Reader[int]) { w.Close(); w.Close() }, []string{"second Close"}},
-		{"claim after close", func(w *Writer[int], _ *Reader[int]) { w.Close(); w.Claim(1) }, []string{"Claim after Close"}},
-		{"commit after close", func(w *Writer[int], _ *Reader[int]) { w.Claim(1); w.Close(); w.Commit(1) }, []string{"0 are claimed"}},
+		{"release of more than is readable", func(_ *Writer[int], r *Reader[int]) { r.Release(3) },
+			[]string{"Release of 3", "2 are readable"}},
+		{"release of less than nothing", func(_ *Writer[int], r *Reader[int]) { r.Release(-1) },
+			[]string{"Release of -1"}},
+		{"commit of more than is left of the claim",
+			func(w *Writer[int], _ *Reader[int]) { w.Commit(2) },
+			[]string{"Commit of 2", "1 are claimed"}},
+		{"commit of more than the claim",
+			func(w *Writer[int], _ *Reader[int]) { w.Claim(2); w.Commit(3) },
+			[]string{"Commit of 3", "2 are claimed"}},
+		{"commit of less than nothing", func(w *Writer[int], _ *Reader[int]) { w.Commit(-1) },
+			[]string{"Commit of -1"}},
+		{"look ahead of less than nothing", func(_ *Writer[int], r *Reader[int]) { r.Ahead(-1, 1) },
+			[]string{"Ahead of -1"}},
+		{"second close", func(w *Writer[int], _ *Reader[int]) { w.Close(); w.Close() },
+			[]string{"second Close"}},
+		{"claim after close", func(w *Writer[int], _ *Reader[int]) { w.Close(); w.Claim(1) },
+			[]string{"Claim after Close"}},
+		{"commit after close",
+			func(w *Writer[int], _ *Reader[int]) { w.Claim(1); w.Close(); w.Commit(1) },
+			[]string{"0 are claimed"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

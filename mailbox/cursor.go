@@ -74,5 +74,6 @@ func checkCapacity(kind string, capacity, least int) {
 	if capacity > least {
 		fix = 1 << bits.Len(uint(capacity))
 	}
-	panic(fmt.Sprintf("mailbox: capacity %d of a %s must be a power of two, at least %d; take %d", capacity, kind, least, fix))
+	panic(fmt.Sprintf("mailbox: capacity %d of a %s must be a power of two, at least %d; take %d",
+		capacity, kind, least, fix))
 }

@@ -75,8 +75,10 @@ func TestSleepRacingHandOverIsNotMissed(t *testing.T) {
 		recheck  func() bool
 		undo     func()
 	}{
-		{"publish", func() { w.Commit(len(w.Claim(1))); w.Publish() }, func() bool { return r.Batch(1) != nil }, func() { r.Release(1) }},
-		{"send", func() { send.TrySend(1) }, func() bool { _, ok := receive.Recv(); return ok }, func() { receive.Recv() }},
+		{"publish", func() { w.Commit(len(w.Claim(1))); w.Publish() },
+			func() bool { return r.Batch(1) != nil }, func() { r.Release(1) }},
+		{"send", func() { send.TrySend(1) }, func() bool { _, ok := receive.Recv(); return ok },
+			func() { receive.Recv() }},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

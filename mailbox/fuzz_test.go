@@ -18,7 +18,8 @@ func FuzzChain(f *testing.F) {
 		}
 		capacity := 1 << (program[0] % 5)
 		w, readers := NewChain[uint64](capacity, int(program[1]%3)+1)
-		m := chainModel{t: t, w: w, readers: readers, capacity: uint64(capacity), released: make([]uint64, len(readers))}
+		m := chainModel{t: t, w: w, readers: readers, capacity: uint64(capacity),
+			released: make([]uint64, len(readers))}
 		for program = program[2:]; len(program) >= 2; program = program[2:] {
 			m.step(program[0], int(program[1]))
 			m.compare()
@@ -107,13 +108,15 @@ func (m *chainModel) look(which, skip, max int) {
 
 func (m *chainModel) compare() {
 	last := len(m.readers) - 1
-	if m.w.Position() != m.committed || m.w.Published() != m.published || m.w.Len() != int(m.published-m.released[last]) {
+	if m.w.Position() != m.committed || m.w.Published() != m.published ||
+		m.w.Len() != int(m.published-m.released[last]) {
 		m.t.Fatalf("writer at %d, %d, %d; want %d, %d, %d", m.w.Position(), m.w.Published(), m.w.Len(),
 			m.committed, m.published, m.published-m.released[last])
 	}
 	for i, r := range m.readers {
 		if r.Position() != m.released[i] || r.Len() != int(m.upstream(i)-m.released[i]) {
-			m.t.Fatalf("reader %d at %d, %d; want %d, %d", i, r.Position(), r.Len(), m.released[i], m.upstream(i)-m.released[i])
+			m.t.Fatalf("reader %d at %d, %d; want %d, %d", i, r.Position(), r.Len(), m.released[i],
+				m.upstream(i)-m.released[i])
 		}
 		if want := m.closed && m.released[i] == m.published; r.Done() != want {
 			m.t.Fatalf("reader %d: Done %t, want %t", i, r.Done(), want)
@@ -123,7 +126,8 @@ func (m *chainModel) compare() {
 
 func FuzzBytes(f *testing.F) {
 	f.Add([]byte{1, 0, 20, 1, 20, 2, 0, 4, 0, 5, 0, 3, 0})
-	f.Add([]byte{0, 0, 24, 1, 24, 0, 24, 1, 3, 2, 0, 4, 0, 5, 0, 0, 24, 1, 24, 2, 0, 4, 0, 4, 0, 3, 0, 5, 0})
+	f.Add([]byte{0, 0, 24, 1, 24, 0, 24, 1, 3, 2, 0, 4, 0, 5, 0, 0, 24, 1, 24, 2, 0, 4, 0, 4, 0, 3,
+		0, 5, 0})
 	f.Fuzz(func(t *testing.T, program []byte) {
 		if len(program) < 1 {
 			return
@@ -194,7 +198,8 @@ func (m *bytesModel) step(operation byte, argument int) {
 	if want := m.closed && len(m.records) == 0; m.r.Done() != want {
 		m.t.Fatalf("Done %t, want %t", m.r.Done(), want)
 	}
-	if used := m.r.Len(); used > m.w.Cap() || used%recordAlign != 0 || (used == 0) != (m.published == 0) {
+	if used := m.r.Len(); used > m.w.Cap() || used%recordAlign != 0 ||
+		(used == 0) != (m.published == 0) {
 		m.t.Fatalf("%d bytes in use with %d records published", used, m.published)
 	}
 }
@@ -269,8 +274,10 @@ func FuzzMPSC(f *testing.F) {
 					closed = true
 				}
 			}
-			if r.Len() != len(model) || s.Closed() != closed || r.Done() != (closed && len(model) == 0) {
-				t.Fatalf("Len %d, closed %t, done %t; want %d, %t", r.Len(), s.Closed(), r.Done(), len(model), closed)
+			if r.Len() != len(model) || s.Closed() != closed ||
+				r.Done() != (closed && len(model) == 0) {
+				t.Fatalf("Len %d, closed %t, done %t; want %d, %t", r.Len(), s.Closed(), r.Done(),
+					len(model), closed)
 			}
 		}
 	})

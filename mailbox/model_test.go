@@ -237,7 +237,8 @@ func TestParkingModel(t *testing.T) {
 			states, stuck, lost := explore(c.v)
 			t.Logf("%d states, %d stuck, %d lost", states, stuck, lost)
 			if (stuck > 0) != c.stuck || (lost > 0) != c.lost {
-				t.Errorf("%d states stuck, %d with loss; want stuck %t, loss %t", stuck, lost, c.stuck, c.lost)
+				t.Errorf("%d states stuck, %d with loss; want stuck %t, loss %t", stuck, lost,
+					c.stuck, c.lost)
 			}
 		})
 	}
@@ -248,10 +249,12 @@ func TestParkingModel(t *testing.T) {
 // one of them, change the model first.
 func TestModelMatchesCode(t *testing.T) {
 	cases := []struct{ name, file, function, body string }{
-		{"the store comes before Wake, and nothing between", "cursor.go", "func handOver(", "word.Store(value)\n\tsignal.Wake()"},
+		{"the store comes before Wake, and nothing between", "cursor.go", "func handOver(",
+			"word.Store(value)\n\tsignal.Wake()"},
 		{"closed is read before the position", "cursor.go", "func drained(",
 			"return closed.Load() && released == written.position.Load()"},
-		{"the flag is read when Wake is called, and cleared by one caller", "signal.go", "func (s *Signal) Wake(",
+		{"the flag is read when Wake is called, and cleared by one caller", "signal.go",
+			"func (s *Signal) Wake(",
 			"if s != nil && s.parked.Load() != 0 && s.parked.Swap(0) != 0 {\n\t\ts.waker.Wake()\n\t}"},
 	}
 	for _, c := range cases {
@@ -270,7 +273,8 @@ func TestModelMatchesCode(t *testing.T) {
 				}
 			}
 			if got := strings.TrimSpace(strings.Join(code, "\n")); !found || got != c.body {
-				t.Errorf("%s) in %s is\n\t%s\nthe model describes\n\t%s", c.function, c.file, got, c.body)
+				t.Errorf("%s) in %s is\n\t%s\nthe model describes\n\t%s", c.function, c.file, got,
+					c.body)
 			}
 		})
 	}

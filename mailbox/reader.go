@@ -11,11 +11,11 @@ import "fmt"
 type Reader[T any] struct {
 	_        [cacheLine]byte
 	chain    *chain[T]
-	upstream *cursor // of the writer or the previous reader: the position up to which slots are readable
+	upstream *cursor // of the writer or previous reader: up to which slots are readable
 	own      *cursor // position up to which this reader has released
 
-	released uint64 // same as own.position; kept here so that the hot path does not read the shared line
-	readable uint64 // value of upstream when last read; the hot path does not read its line until it is used up
+	released uint64 // own.position; a copy, so that the hot path does not read the shared line
+	readable uint64 // upstream when last read; the hot path reads its line again when it is used up
 	last     bool   // no further reader follows, but the writer
 	_        [cacheLine]byte
 }
@@ -57,7 +57,8 @@ func (r *Reader[T]) Release(n int) {
 	if n < 0 || uint64(n) > r.readable-r.released {
 		r.readable = r.upstream.position.Load()
 		if n < 0 || uint64(n) > r.readable-r.released {
-			panic(fmt.Sprintf("mailbox: Release of %d slots, %d are readable", n, r.readable-r.released))
+			panic(fmt.Sprintf("mailbox: Release of %d slots, %d are readable", n,
+				r.readable-r.released))
 		}
 	}
 	if invariants && r.last {

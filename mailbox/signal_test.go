@@ -69,8 +69,10 @@ func TestSignal(t *testing.T) {
 		{"an owner that prepared is woken", func(s *Signal) { s.Prepare(); s.Wake() }, 1},
 		{"one Prepare causes one wake-up", func(s *Signal) { s.Prepare(); s.Wake(); s.Wake() }, 1},
 		{"a cancelled Prepare causes none", func(s *Signal) { s.Prepare(); s.Cancel(); s.Wake() }, 0},
-		{"two calls of Prepare cause one wake-up", func(s *Signal) { s.Prepare(); s.Prepare(); s.Wake() }, 1},
-		{"every Prepare can be woken", func(s *Signal) { s.Prepare(); s.Wake(); s.Prepare(); s.Wake() }, 2},
+		{"two calls of Prepare cause one wake-up",
+			func(s *Signal) { s.Prepare(); s.Prepare(); s.Wake() }, 1},
+		{"every Prepare can be woken",
+			func(s *Signal) { s.Prepare(); s.Wake(); s.Prepare(); s.Wake() }, 2},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,7 +84,8 @@ func TestSignal(t *testing.T) {
 		})
 	}
 	t.Run("Wake of a nil Signal does nothing", func(t *testing.T) { (*Signal)(nil).Wake() })
-	t.Run("a nil Waker panics", func(t *testing.T) { mustPanic(t, func() { NewSignal(nil) }, "nil Waker") })
+	t.Run("a nil Waker panics",
+		func(t *testing.T) { mustPanic(t, func() { NewSignal(nil) }, "nil Waker") })
 }
 
 // mailboxes is one small mailbox of each kind.
@@ -115,19 +118,30 @@ func TestHandOverIsVisibleBeforeWake(t *testing.T) {
 		do    func(m *mailboxes)
 		found func(m *mailboxes) bool
 	}{
-		{"publish wakes the first reader", fill, func(m *mailboxes, s *Signal) { m.readers[0].SetSignal(s) },
-			func(m *mailboxes) { m.writer.Publish() }, func(m *mailboxes) bool { return len(m.readers[0].Batch(9)) == 2 }},
-		{"release of the first reader wakes the second", func(m *mailboxes) { fill(m); m.writer.Publish() },
+		{"publish wakes the first reader", fill,
+			func(m *mailboxes, s *Signal) { m.readers[0].SetSignal(s) },
+			func(m *mailboxes) { m.writer.Publish() },
+			func(m *mailboxes) bool { return len(m.readers[0].Batch(9)) == 2 }},
+		{"release of the first reader wakes the second",
+			func(m *mailboxes) { fill(m); m.writer.Publish() },
 			func(m *mailboxes, s *Signal) { m.readers[1].SetSignal(s) },
-			func(m *mailboxes) { m.readers[0].Release(2) }, func(m *mailboxes) bool { return len(m.readers[1].Batch(9)) == 2 }},
-		{"release of the last reader wakes the writer", func(m *mailboxes) { fill(m); m.writer.Publish(); m.readers[0].Release(2) },
+			func(m *mailboxes) { m.readers[0].Release(2) },
+			func(m *mailboxes) bool { return len(m.readers[1].Batch(9)) == 2 }},
+		{"release of the last reader wakes the writer",
+			func(m *mailboxes) { fill(m); m.writer.Publish(); m.readers[0].Release(2) },
 			func(m *mailboxes, s *Signal) { m.writer.SetSignal(s) },
-			func(m *mailboxes) { m.readers[1].Release(1) }, func(m *mailboxes) bool { return len(m.writer.Claim(9)) == 1 }},
-		{"close wakes the first reader", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.readers[0].SetSignal(s) },
-			func(m *mailboxes) { m.writer.Close() }, func(m *mailboxes) bool { return m.readers[0].Done() }},
-		{"close wakes the second reader", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.readers[1].SetSignal(s) },
-			func(m *mailboxes) { m.writer.Close() }, func(m *mailboxes) bool { return m.readers[1].Done() }},
-		{"publish wakes the reader of records", func(m *mailboxes) { m.bytesW.Claim(5); m.bytesW.Commit(5) },
+			func(m *mailboxes) { m.readers[1].Release(1) },
+			func(m *mailboxes) bool { return len(m.writer.Claim(9)) == 1 }},
+		{"close wakes the first reader", func(*mailboxes) {},
+			func(m *mailboxes, s *Signal) { m.readers[0].SetSignal(s) },
+			func(m *mailboxes) { m.writer.Close() },
+			func(m *mailboxes) bool { return m.readers[0].Done() }},
+		{"close wakes the second reader", func(*mailboxes) {},
+			func(m *mailboxes, s *Signal) { m.readers[1].SetSignal(s) },
+			func(m *mailboxes) { m.writer.Close() },
+			func(m *mailboxes) bool { return m.readers[1].Done() }},
+		{"publish wakes the reader of records",
+			func(m *mailboxes) { m.bytesW.Claim(5); m.bytesW.Commit(5) },
 			func(m *mailboxes, s *Signal) { m.bytesR.SetSignal(s) },
 			func(m *mailboxes) { m.bytesW.Publish() }, func(m *mailboxes) bool { _, ok := m.bytesR.Next(); return ok }},
 		{"release wakes the writer of records", func(m *mailboxes) {
@@ -138,12 +152,17 @@ func TestHandOverIsVisibleBeforeWake(t *testing.T) {
 			m.bytesW.Publish()
 			m.bytesR.Next()
 		}, func(m *mailboxes, s *Signal) { m.bytesW.SetSignal(s) },
-			func(m *mailboxes) { m.bytesR.Release() }, func(m *mailboxes) bool { return m.bytesW.Claim(24) != nil }},
-		{"close wakes the reader of records", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.bytesR.SetSignal(s) },
-			func(m *mailboxes) { m.bytesW.Close() }, func(m *mailboxes) bool { return m.bytesR.Done() }},
-		{"send wakes the receiver", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.recv.SetSignal(s) },
+			func(m *mailboxes) { m.bytesR.Release() },
+			func(m *mailboxes) bool { return m.bytesW.Claim(24) != nil }},
+		{"close wakes the reader of records", func(*mailboxes) {},
+			func(m *mailboxes, s *Signal) { m.bytesR.SetSignal(s) },
+			func(m *mailboxes) { m.bytesW.Close() },
+			func(m *mailboxes) bool { return m.bytesR.Done() }},
+		{"send wakes the receiver", func(*mailboxes) {},
+			func(m *mailboxes, s *Signal) { m.recv.SetSignal(s) },
 			func(m *mailboxes) { m.sender.TrySend(1) }, func(m *mailboxes) bool { _, ok := m.recv.Recv(); return ok }},
-		{"close wakes the receiver", func(*mailboxes) {}, func(m *mailboxes, s *Signal) { m.recv.SetSignal(s) },
+		{"close wakes the receiver", func(*mailboxes) {},
+			func(m *mailboxes, s *Signal) { m.recv.SetSignal(s) },
 			func(m *mailboxes) { m.sender.Close() }, func(m *mailboxes) bool { return m.recv.Done() }},
 	}
 	for _, c := range cases {
