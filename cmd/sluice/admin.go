@@ -65,7 +65,7 @@ func administer(e *env, args []string) error {
 	if done || err != nil {
 		return err
 	}
-	asked, err := c.command(words)
+	run, err := c.command(words)
 	if err != nil {
 		return err
 	}
@@ -82,14 +82,14 @@ func administer(e *env, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
-	return asked(ctx, client, e.stdout)
+	return run(ctx, client, e.stdout)
 }
 
-// asking asks a server and writes its answer.
-type asking func(ctx context.Context, client *observe.Client, w io.Writer) error
+// adminRequest asks a server and writes its answer.
+type adminRequest func(ctx context.Context, client *observe.Client, w io.Writer) error
 
 // command understands the words.
-func (c *adminConfig) command(words []string) (asking, error) {
+func (c *adminConfig) command(words []string) (adminRequest, error) {
 	if len(words) == 0 {
 		return nil, config.Usagef("name what to do: %s", adminVerbs)
 	}
@@ -140,7 +140,7 @@ func (c *adminConfig) command(words []string) (asking, error) {
 const adminVerbs = "status, ready, live, connections, closed, policy, kick, trace, drain"
 
 // trace understands ID N.
-func (c *adminConfig) trace(words []string) (asking, error) {
+func (c *adminConfig) trace(words []string) (adminRequest, error) {
 	id, err := strconv.ParseUint(words[0], 10, 64)
 	if err != nil || id == 0 {
 		return nil, config.Usagef("admin trace: ID is %q; write the number of a connection as `sluice admin connections` shows it", words[0])
@@ -164,7 +164,7 @@ func (c *adminConfig) checkBy() error {
 }
 
 // page reads and writes a page. One that says no is written too, and is an error.
-func (c *adminConfig) page(path string, page interface{ Text(w io.Writer) error }) asking {
+func (c *adminConfig) page(path string, page interface{ Text(w io.Writer) error }) adminRequest {
 	return func(ctx context.Context, client *observe.Client, w io.Writer) error {
 		err := client.Get(ctx, path, page)
 		var refused *observe.Error
@@ -179,7 +179,7 @@ func (c *adminConfig) page(path string, page interface{ Text(w io.Writer) error 
 }
 
 // change carries out a command.
-func (c *adminConfig) change(f func(ctx context.Context, client *observe.Client) (string, error)) asking {
+func (c *adminConfig) change(f func(ctx context.Context, client *observe.Client) (string, error)) adminRequest {
 	return func(ctx context.Context, client *observe.Client, w io.Writer) error {
 		done, err := f(ctx, client)
 		if err != nil {

@@ -106,8 +106,8 @@ type session struct {
 	sent []time.Time // guarded by mu: when the requests were sent that are not answered yet
 }
 
-// forget takes the newest request off the list: a server that sheds tells at once, also while older ones wait for a disk.
-func (s *session) forget() {
+// dropNewest takes the newest request off the list: a server that sheds tells at once, also while older ones wait for a disk.
+func (s *session) dropNewest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = s.sent[:max(len(s.sent)-1, 0)]
@@ -157,8 +157,8 @@ func (s *session) send(c *orderbook.Command) error {
 	return nil
 }
 
-// settle takes the oldest request off the list and returns how long its answer took.
-func (s *session) settle() time.Duration {
+// dropOldest takes the oldest request off the list and returns how long its answer took.
+func (s *session) dropOldest() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.sent) == 0 {
@@ -183,7 +183,7 @@ func (s *session) answer() error {
 		}
 		failed = failed || v == refused || v == shed
 		if v == ended {
-			s.screen.done(s.settle())
+			s.screen.done(s.dropOldest())
 		}
 		switch {
 		case v != ended && v != shed:
@@ -234,7 +234,7 @@ func (s *session) askLast() error {
 			return fmt.Errorf("asking %s for the account's last id: the server shed the request, it is busy; try again, or name the id with --id", s.config.Address)
 		case v == ended:
 			s.last = a.ClientOrderID
-			s.settle()
+			s.dropOldest()
 			return nil
 		}
 	}
@@ -313,9 +313,9 @@ func (s *session) show() error {
 		}
 		switch v {
 		case ended:
-			s.screen.done(s.settle())
+			s.screen.done(s.dropOldest())
 		case shed:
-			s.forget()
+			s.dropNewest()
 		}
 	}
 }

@@ -20,7 +20,7 @@ func configure(e *env, args []string) error {
 	if len(rest) != 1 || rest[0] != "check" && rest[0] != "print" {
 		return config.Usagef("write sluice config check or sluice config print, and flags if you like")
 	}
-	if err := judge(c, set); err != nil {
+	if err := checkConfiguration(c, set); err != nil {
 		return err
 	}
 	if rest[0] == "print" {

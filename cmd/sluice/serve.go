@@ -44,7 +44,7 @@ func serve(e *env, args []string) error {
 	if err := noArguments(rest, "serve"); err != nil {
 		return err
 	}
-	if err := judge(c, set); err != nil {
+	if err := checkConfiguration(c, set); err != nil {
 		return err
 	}
 	signal.Ignore(syscall.SIGPIPE) // who reads the log may end before the server does
@@ -81,8 +81,8 @@ func serve(e *env, args []string) error {
 	return s.supervise()
 }
 
-// judge refuses settings that cannot work, with the OTEL_* variables, before anything is served.
-func judge(c *config.Server, set *config.Set) error {
+// checkConfiguration refuses settings that cannot work, with the OTEL_* variables, before anything is served.
+func checkConfiguration(c *config.Server, set *config.Set) error {
 	e, err := otel.FromEnv(otel.Config{})
 	if err != nil {
 		return config.Usagef("the environment: %v", err)
