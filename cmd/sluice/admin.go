@@ -15,22 +15,26 @@ import (
 
 const adminHead = `usage: sluice admin [flags] WHAT
 
-  status             one line: state, clients, policy, what the gate waits for
-  ready              whether clients are served; exit code 1 if not
-  live               whether every part of the server still moves; exit code 1 if not
-  connections        the first connections in an order: --top, --by
-  closed             the connections that ended last, with reasons and figures: --top
-  policy             the durability policy and the nodes in view
-  policy POLICY      swap it: local, or clauses as "persisted>=1 && in_memory>=2"; done when the gate adopted it
-  kick ID            end a connection; its number is in the list of connections
-  trace              which responses are traced
-  trace ID N         trace the next N responses to a connection; 0 ends that
-  drain              end the server in order
+  status             print one line: state, clients, policy, and what the gate waits for
+  ready              print whether clients are served; exit code 1 if not
+  live               print whether every actor steps; exit code 1 if not
+  connections        list connections, ordered by --by, at most --top
+  closed             list the last closed connections with reasons and figures, at most --top
+  policy             print the durability policy and the nodes in view
+  policy POLICY      swap the policy: local, or clauses such as "persisted>=1 && in_memory>=2";
+                     returns when the gate has adopted it
+  kick ID            close a connection; connections lists the ids
+  trace              print which responses are traced
+  trace ID N         trace the next N responses to a connection; 0 stops tracing it
+  drain              drain the server and end it
 
-Whoever may read may ask at the admin address. policy POLICY, kick, trace ID N and drain need the admin socket of the server's own user
-(--socket), or a key with the role operator and the address where clients connect (--addr, --key).`
+Commands that only read use the admin address by default. policy POLICY, kick, trace ID N and drain
+need the admin socket (--socket), which only the user of the server may open, or the address for
+clients with a key of role operator (--addr, --key).
 
-// adminConfig is what `sluice admin` can be told.
+Exit codes: 0 done, 1 failed or not ready or live, 2 usage error.`
+
+// adminConfig has the settings of `sluice admin`.
 type adminConfig struct {
 	Socket, Addr, Key, HTTP string
 	Top                     int
@@ -44,16 +48,26 @@ func (c *adminConfig) set() *config.Set {
 		return config.Setting{Name: name, Group: "Flags", Value: v, Help: help}
 	}
 	return config.NewSet("",
-		flag("socket", config.Text(&c.Socket, "PATH"), "admin socket of the server, its --admin-socket"),
-		flag("addr", config.Text(&c.Addr, "ADDR"), "where clients connect: host:port, or the path of a unix-domain socket; needs --key"),
-		flag("key", config.Text(&c.Key, "FILE"), "private key with the role operator"),
-		flag("admin-addr", config.Text(&c.HTTP, "ADDR"), "admin address, for reading, when neither --socket nor --addr is given"),
-		flag("top", config.Count(&c.Top, 1, 1000, false), "connections to list at most"),
-		flag("by", config.Text(&c.By, "buffered|age|lag"), "order of connections: most unsent bytes, connected longest, behind longest"),
-		flag("force", config.Bool(&c.Force), "swap to a policy that cannot be met now: nothing is answered until it can"),
-		flag("deadline", config.Duration(&c.Deadline, 0, time.Hour), "of drain; 0s is the server's own"),
-		flag("json", config.Bool(&c.JSON), "the answer as JSON"),
-		flag("timeout", config.Duration(&c.Timeout, time.Millisecond, time.Hour), "for the whole command"),
+		flag("socket", config.Text(&c.Socket, "PATH"),
+			"connect to this admin socket, the --admin-socket of the server"),
+		flag("addr", config.Text(&c.Addr, "ADDR"),
+			"connect to this address for clients: host:port, or the path of a unix-domain "+
+				"socket; needs --key"),
+		flag("key", config.Text(&c.Key, "FILE"),
+			"authenticate with the private key in this file, which needs the role operator"),
+		flag("admin-addr", config.Text(&c.HTTP, "ADDR"),
+			"connect to this admin address, read-only, if neither --socket nor --addr is given"),
+		flag("top", config.Count(&c.Top, 1, 1000, false), "list at most N connections"),
+		flag("by", config.Text(&c.By, "buffered|age|lag"),
+			"order connections by unsent bytes (buffered), by time since connect (age), or by "+
+				"time without progress (lag)"),
+		flag("force", config.Bool(&c.Force),
+			"swap to a policy even if it cannot be met now; no response leaves until it can"),
+		flag("deadline", config.Duration(&c.Deadline, 0, time.Hour),
+			"limit a drain to this time; 0s is the --drain of the server"),
+		flag("json", config.Bool(&c.JSON), "print JSON"),
+		flag("timeout", config.Duration(&c.Timeout, time.Millisecond, time.Hour),
+			"wait at most this time for the command"),
 	)
 }
 
@@ -72,9 +86,10 @@ func administer(e *env, args []string) error {
 	client := &observe.Client{Socket: c.Socket, Addr: c.Addr, HTTP: c.HTTP}
 	switch {
 	case c.Socket != "" && c.Addr != "":
-		return config.Usagef("both --socket and --addr are given; give one")
+		return config.Usagef("both --socket and --addr are given; use one of them")
 	case (c.Addr != "") != (c.Key != ""):
-		return config.Usagef("--addr and --key belong together: the address where clients connect, and a key with the role operator")
+		return config.Usagef("--addr and --key belong together: the address for clients, and a " +
+			"key with the role operator")
 	case c.Key != "":
 		if client.Key, err = readKey(c.Key); err != nil {
 			return err
@@ -85,18 +100,19 @@ func administer(e *env, args []string) error {
 	return run(ctx, client, e.stdout)
 }
 
-// adminRequest asks a server and writes its answer.
+// adminRequest sends a request to a server and writes the result.
 type adminRequest func(ctx context.Context, client *observe.Client, w io.Writer) error
 
-// command understands the words.
+// command returns the request of the words.
 func (c *adminConfig) command(words []string) (adminRequest, error) {
 	if len(words) == 0 {
-		return nil, config.Usagef("name what to do: %s", adminVerbs)
+		return nil, config.Usagef("name a command: %s", adminVerbs)
 	}
 	verb, rest := words[0], words[1:]
 	most := map[string]int{"policy": 1, "kick": 1, "trace": 2}[verb]
 	if len(rest) > most {
-		return nil, config.Usagef("admin %s: %q is left over; a policy of several words needs quotes", verb, rest[most])
+		return nil, config.Usagef("admin %s: unexpected argument %q; a policy of several words "+
+			"needs quotes", verb, rest[most])
 	}
 	top := "?top=" + strconv.Itoa(c.Top)
 	switch {
@@ -119,11 +135,14 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 	case verb == "kick" && len(rest) == 1:
 		id, err := strconv.ParseUint(rest[0], 10, 64)
 		if err != nil || id == 0 {
-			return nil, config.Usagef("admin kick: ID is %q; write the number of a connection as `sluice admin connections` shows it", rest[0])
+			return nil, config.Usagef("admin kick: ID is %q; write the id of a connection; "+
+				"`sluice admin connections` lists them", rest[0])
 		}
-		return c.change(func(ctx context.Context, client *observe.Client) (string, error) { return client.Kick(ctx, id) }), nil
+		return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
+			return client.Kick(ctx, id)
+		}), nil
 	case verb == "kick":
-		return nil, config.Usagef("admin kick: name the connection; `sluice admin connections` lists them")
+		return nil, config.Usagef("admin kick: name a connection; `sluice admin connections` lists them")
 	case verb == "trace" && len(rest) == 0:
 		return c.page("/trace", new(observe.Tracing)), nil
 	case verb == "trace":
@@ -134,25 +153,31 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 		}), nil
 	}
 	best, _ := config.Nearest(verb, strings.Split(adminVerbs, ", "))
-	return nil, config.Usagef("unknown admin command %q; did you mean %s? They are %s", verb, best, adminVerbs)
+	return nil, config.Usagef("unknown admin command %q; did you mean %s? The commands are %s",
+		verb, best, adminVerbs)
 }
 
 const adminVerbs = "status, ready, live, connections, closed, policy, kick, trace, drain"
 
-// trace understands ID N.
+// trace returns the request of the words ID N.
 func (c *adminConfig) trace(words []string) (adminRequest, error) {
 	id, err := strconv.ParseUint(words[0], 10, 64)
 	if err != nil || id == 0 {
-		return nil, config.Usagef("admin trace: ID is %q; write the number of a connection as `sluice admin connections` shows it", words[0])
+		return nil, config.Usagef("admin trace: ID is %q; write the id of a connection; `sluice "+
+			"admin connections` lists them", words[0])
 	}
 	if len(words) < 2 {
-		return nil, config.Usagef("admin trace %d: say how many responses to trace, such as 100, or 0 to end it", id)
+		return nil, config.Usagef("admin trace %d: write the number of responses to trace, such "+
+			"as 100, or 0 to stop", id)
 	}
 	n, err := strconv.Atoi(words[1])
 	if err != nil || n < 0 {
-		return nil, config.Usagef("admin trace: N is %q; write how many responses to trace, such as 100, or 0 to end it", words[1])
+		return nil, config.Usagef("admin trace: N is %q; write the number of responses to trace, "+
+			"such as 100, or 0 to stop", words[1])
 	}
-	return c.change(func(ctx context.Context, client *observe.Client) (string, error) { return client.Trace(ctx, id, n) }), nil
+	return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
+		return client.Trace(ctx, id, n)
+	}), nil
 }
 
 func (c *adminConfig) checkBy() error {
@@ -163,7 +188,7 @@ func (c *adminConfig) checkBy() error {
 	return config.Usagef("--by is %q: write buffered, age or lag", c.By)
 }
 
-// page reads and writes a page. One that says no is written too, and is an error.
+// page reads and writes a page. A page that reports a failure is written too, and returns an error.
 func (c *adminConfig) page(path string, page interface{ Text(w io.Writer) error }) adminRequest {
 	return func(ctx context.Context, client *observe.Client, w io.Writer) error {
 		err := client.Get(ctx, path, page)
@@ -178,8 +203,10 @@ func (c *adminConfig) page(path string, page interface{ Text(w io.Writer) error 
 	}
 }
 
-// change carries out a command.
-func (c *adminConfig) change(f func(ctx context.Context, client *observe.Client) (string, error)) adminRequest {
+// change returns a request that changes something.
+func (c *adminConfig) change(
+	f func(ctx context.Context, client *observe.Client) (string, error),
+) adminRequest {
 	return func(ctx context.Context, client *observe.Client, w io.Writer) error {
 		done, err := f(ctx, client)
 		if err != nil {

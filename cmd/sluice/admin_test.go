@@ -11,7 +11,8 @@ import (
 	"sluice/actors/node/observe"
 )
 
-// operated starts a server with keys and an admin socket, and returns the flags of both ways in.
+// operated starts a server with keys and an admin socket. It returns the flags for the socket and
+// for the client port.
 func operated(t *testing.T) (p *process, socket, key []string, address string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -23,12 +24,14 @@ func operated(t *testing.T) (p *process, socket, key []string, address string) {
 	if err := os.WriteFile(filepath.Join(dir, "keys"), []byte(line+trader), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	door := filepath.Join(dir, "admin")
-	p, address = serving(t, filepath.Join(dir, "data"), "--authorized-keys", filepath.Join(dir, "keys"), "--admin-socket", door, "--drain-spread", "1ms")
-	return p, []string{"admin", "--socket", door}, []string{"admin", "--addr", address, "--key", filepath.Join(dir, "operator")}, address
+	path := filepath.Join(dir, "admin")
+	p, address = serving(t, filepath.Join(dir, "data"), "--authorized-keys",
+		filepath.Join(dir, "keys"), "--admin-socket", path, "--drain-spread", "1ms")
+	return p, []string{"admin", "--socket", path}, []string{"admin", "--addr", address, "--key",
+		filepath.Join(dir, "operator")}, address
 }
 
-func TestAdminCommandsBothWays(t *testing.T) {
+func TestAdminCommandsOverSocketAndClientPort(t *testing.T) {
 	p, socket, key, address := operated(t)
 	ask := func(way []string, words ...string) string {
 		t.Helper()
@@ -40,20 +43,24 @@ func TestAdminCommandsBothWays(t *testing.T) {
 	}
 	for name, way := range map[string][]string{"socket": socket, "key": key} {
 		for words, want := range map[string]string{
-			"status": "ready; ", "ready": "ready\npolicy local", "live": "live\n", "connections --top 3 --by lag": " connections are open; the first ",
-			"closed": " connections have ended; the last ", "policy": "policy local, persisted>=1\n",
+			"status": "ready; ", "ready": "ready\npolicy local", "live": "live\n",
+			"connections --top 3 --by lag": " connections are open; the first ",
+			"closed":                       " connections have ended; the last ", "policy": "policy local, persisted>=1\n",
 		} {
 			if out := ask(way, strings.Fields(words)...); !strings.Contains(out, want) {
 				t.Errorf("%s: admin %s: %q, want %q", name, words, out, want)
 			}
 		}
-		if out := ask(way, "policy", "in_memory>=1"); out != "policy in_memory>=1 is in force; it was persisted>=1\n" {
+		if out := ask(way, "policy",
+			"in_memory>=1"); out != "policy in_memory>=1 is in force; it was persisted>=1\n" {
 			t.Errorf("%s: %q", name, out)
 		}
-		if out := ask(way, "--json", "policy", "local"); out != `{"done":"policy persisted>=1 is in force; it was in_memory>=1"}`+"\n" {
+		if out := ask(way, "--json", "policy",
+			"local"); out != `{"done":"policy persisted>=1 is in force; it was in_memory>=1"}`+"\n" {
 			t.Errorf("%s: %q", name, out)
 		}
-		if _, problems, code := local(append(way, "policy", "two-disks")...); code != 1 || !strings.Contains(problems, "force it") {
+		if _, problems, code := local(append(way, "policy", "two-disks")...); code != 1 ||
+			!strings.Contains(problems, "force it") {
 			t.Errorf("%s: exit code %d, %q", name, code, problems)
 		}
 		var page observe.Connections
@@ -61,13 +68,16 @@ func TestAdminCommandsBothWays(t *testing.T) {
 		if err := json.Unmarshal([]byte(out), &page); err != nil {
 			t.Errorf("%s: %q: %v", name, out, err)
 		}
-		if _, problems, code := local(append(way, "kick", "12345")...); code != 1 || !strings.Contains(problems, "no such connection") {
+		if _, problems, code := local(append(way, "kick", "12345")...); code != 1 ||
+			!strings.Contains(problems, "no such connection") {
 			t.Errorf("%s: exit code %d, %q", name, code, problems)
 		}
 	}
-	trader := []string{"admin", "--addr", address, "--key", strings.TrimSuffix(key[4], "operator") + "trader", "drain"}
-	if _, problems, code := local(trader...); code != 1 || !strings.Contains(problems, "needs the role operator") {
-		t.Errorf("a trader's drain: exit code %d, %q", code, problems)
+	trader := []string{"admin", "--addr", address, "--key",
+		strings.TrimSuffix(key[4], "operator") + "trader", "drain"}
+	if _, problems, code := local(trader...); code != 1 ||
+		!strings.Contains(problems, "needs the role operator") {
+		t.Errorf("drain by a trader: exit code %d, %q", code, problems)
 	}
 	if out := ask(key, "drain", "--deadline", "5s"); out != "draining, for at most 5s\n" {
 		t.Errorf("%q", out)
@@ -78,7 +88,7 @@ func TestAdminCommandsBothWays(t *testing.T) {
 	}
 }
 
-func TestReloadByListener(t *testing.T) {
+func TestReloadAppliesListenerLimits(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "conf")
 	write := func(text string) {
@@ -88,28 +98,37 @@ func TestReloadByListener(t *testing.T) {
 		}
 	}
 	write("request-rate: 1000/1000\n")
-	p, _ := serving(t, filepath.Join(dir, "data"), "--config", file, "--listen-unix", filepath.Join(dir, "s"))
+	p, _ := serving(t, filepath.Join(dir, "data"), "--config", file, "--listen-unix",
+		filepath.Join(dir, "s"))
 	write("request-rate: 5/2\nlistener-limits: " + filepath.Join(dir, "s") + "=64KiB/32KiB/1s/2s\n")
 	_ = p.cmd.Process.Signal(syscall.SIGHUP)
 	p.err.await(t, "request_rate=5/2")
 	write("listener-limits: /elsewhere=64KiB/32KiB/1s/2s\n")
 	_ = p.cmd.Process.Signal(syscall.SIGHUP)
-	p.err.await(t, "nothing is changed")
+	p.err.await(t, "reload rejected; configuration unchanged")
 	p.err.await(t, "not an address of --listen-tcp or --listen-unix")
 }
 
-func TestAdminMistakes(t *testing.T) {
+func TestAdminUsageErrors(t *testing.T) {
 	for _, v := range []struct{ args, want string }{
-		{"admin", "name what to do"}, {"admin statsu", "did you mean status?"}, {"admin kick", "name the connection"}, {"admin kick x", `ID is "x"`},
-		{"admin trace x 1", `ID is "x"`}, {"admin trace 1", "say how many"}, {"admin trace 1 many", `N is "many"`}, {"admin trace 1 -- -1", `N is "-1"`}, {"admin trace 1 2 3", `"3" is left over`},
-		{"admin policy a b", `"b" is left over`}, {"admin --by name connections", "write buffered, age or lag"}, {"admin --addr x status", "belong together"},
-		{"admin --socket a --addr b --key c status", "give one"}, {"admin --top 0 closed", `--top is "0"`},
+		{"admin", "name a command"}, {"admin statsu", "did you mean status?"},
+		{"admin kick", "name a connection"}, {"admin kick x", `ID is "x"`},
+		{"admin trace x 1", `ID is "x"`}, {"admin trace 1", "write the number of responses"},
+		{"admin trace 1 many", `N is "many"`}, {"admin trace 1 -- -1", `N is "-1"`},
+		{"admin trace 1 2 3", `unexpected argument "3"`},
+		{"admin policy a b", `unexpected argument "b"`},
+		{"admin --by name connections", "write buffered, age or lag"},
+		{"admin --addr x status", "belong together"},
+		{"admin --socket a --addr b --key c status", "use one of them"},
+		{"admin --top 0 closed", `--top is "0"`},
 	} {
-		if _, problems, code := local(strings.Fields(v.args)...); code != 2 || !strings.Contains(problems, v.want) {
+		if _, problems, code := local(strings.Fields(v.args)...); code != 2 ||
+			!strings.Contains(problems, v.want) {
 			t.Errorf("sluice %s: exit code %d, %q, want %q", v.args, code, problems, v.want)
 		}
 	}
-	if _, problems, code := local("admin", "--socket", "/nowhere/s", "status"); code != 1 || !strings.Contains(problems, "/nowhere/s") {
-		t.Errorf("a socket that is not there: exit code %d, %q", code, problems)
+	if _, problems, code := local("admin", "--socket", "/nowhere/s", "status"); code != 1 ||
+		!strings.Contains(problems, "/nowhere/s") {
+		t.Errorf("missing socket: exit code %d, %q", code, problems)
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// announce prints one block that says what runs, and where. Its first line comes when clients can connect.
+// announce prints one block with the state of the server and its addresses, once clients can
+// connect.
 func (s *service) announce(files uint64) {
 	c, p := s.cfg, s.server
 	var where []string
@@ -33,36 +34,42 @@ func (s *service) announce(files uint64) {
 		named = policy.Name() + ", " + named
 	}
 	l := c.Limits
-	var b strings.Builder // one write, so that log lines on the same terminal stay outside
-	look := "nowhere: --admin-addr is empty"
+	var b strings.Builder // one write, so that log lines do not interleave
+	look := "disabled, --admin-addr is empty"
 	if at := s.observer.Address(); at != "" {
 		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-addr %s", at, at)
 	}
 	fmt.Fprintf(&b, "sluice is ready after %s\n", since(s.began))
 	for _, line := range [][2]string{
 		{"clients", strings.Join(where, ", ")},
-		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys, c.MaxConnections, files)},
+		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys,
+			c.MaxConnections, files)},
 		{"data", fmt.Sprintf("%s, at event %d", c.DataDir, status.Read(p, s.began).Persisted)},
 		{"policy", named},
 		{"engine", fmt.Sprintf("%s Compiled in: %s.", p.Diagnosis().Text, engines())},
-		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement, c.Idle)},
-		{"slow", fmt.Sprintf("a client ends at %s unsent, at %s for %s, or after %s without progress", config.FormatSize(uint64(l.HardBytes)),
-			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor), config.FormatDuration(l.NoProgress))},
+		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement,
+			c.Idle)},
+		{"slow", fmt.Sprintf("a client is closed at %s unsent, at %s for %s, or after %s without "+
+			"progress", config.FormatSize(uint64(l.HardBytes)),
+			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor),
+			config.FormatDuration(l.NoProgress))},
 		{"live", look},
-		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits, kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
+		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits, "+
+			"kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
 	} {
 		fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])
 	}
 	fmt.Fprint(s.stdout, b.String())
 }
 
-// raiseFiles makes room for a descriptor per client, and says so when there is none. It returns the limit in force.
+// raiseFiles raises the limit of file descriptors to one per client, and logs if it cannot. It
+// returns the limit in force.
 func raiseFiles(log *slog.Logger, clients int) uint64 {
 	const others = 128 // journal, rings, listeners, the runtime
 	need := uint64(clients + others)
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		log.Warn("the limit of file descriptors cannot be read", "error", err)
+		log.Warn("cannot read the file descriptor limit", "error", err)
 		return 0
 	}
 	if l.Cur < need && l.Cur < l.Max {
@@ -72,7 +79,8 @@ func raiseFiles(log *slog.Logger, clients int) uint64 {
 		}
 	}
 	if l.Cur < need {
-		log.Warn("fewer file descriptors than clients are allowed: the last ones will wait at the door; raise LimitNOFILE (ulimit -n) or lower --max-connections",
+		log.Warn("file descriptor limit is below --max-connections; excess clients will wait in the backlog; "+
+			"raise LimitNOFILE (ulimit -n) or lower --max-connections",
 			"limit", l.Cur, "needed", need, "max_connections", clients)
 	}
 	return l.Cur

@@ -20,13 +20,16 @@ import (
 const clientHead = `usage: sluice client [flags] REQUEST
 
 ` + orderHelp + `
-  watch                                      the same requests, one a line of standard input; answers appear as they come
-  keygen FILE [ROLE [COMMENT]]               make a key; prints its line for --authorized-keys.
-                                             ROLE: operator, trader (default) or readonly
+  watch                                      read requests from standard input, one per line, and
+                                             print responses as they arrive
+  keygen FILE [ROLE [COMMENT]]               make a key and print its line for --authorized-keys;
+                                             ROLE is operator, trader (default) or readonly
 
-Prices are whole ticks, quantities whole lots. Exit code 1: the server refused the request or is not there.`
+Prices are whole ticks, quantities whole lots.
 
-// clientConfig is what `sluice client` can be told.
+Exit codes: 0 done, 1 failed or rejected by the server, 2 usage error.`
+
+// clientConfig has the settings of `sluice client`.
 type clientConfig struct {
 	Address string
 	Key     string
@@ -38,13 +41,23 @@ type clientConfig struct {
 
 func (c *clientConfig) set() *config.Set {
 	return config.NewSet("",
-		config.Setting{Name: "address", Group: "Flags", Value: config.Text(&c.Address, "ADDR"), Help: "server: host:port, or the path of a unix-domain socket"},
-		config.Setting{Name: "key", Group: "Flags", Value: config.Text(&c.Key, "FILE"), Help: "private key, for a server that asks for one"},
-		config.Setting{Name: "account", Group: "Flags", Value: config.Count(&c.Account, 0, 1<<53, false), Help: "account that trades"},
-		config.Setting{Name: "id", Group: "Flags", Value: config.Count(&c.ID, 0, 1<<53, true), Help: "client order id of the request; auto asks for the account's last one and takes the next. " +
-			"Sending an id again executes nothing twice"},
-		config.Setting{Name: "json", Group: "Flags", Value: config.Bool(&c.JSON), Help: "one JSON object a line"},
-		config.Setting{Name: "timeout", Group: "Flags", Value: config.Duration(&c.Timeout, time.Millisecond, time.Hour), Help: "for connecting, and for each answer"},
+		config.Setting{Name: "address", Group: "Flags",
+			Value: config.Text(&c.Address, "ADDR"),
+			Help:  "connect to this server: host:port, or the path of a unix-domain socket"},
+		config.Setting{Name: "key", Group: "Flags",
+			Value: config.Text(&c.Key, "FILE"), Help: "authenticate with the private key in this file"},
+		config.Setting{Name: "account", Group: "Flags",
+			Value: config.Count(&c.Account, 0, 1<<53, false), Help: "trade for this account"},
+		config.Setting{Name: "id", Group: "Flags",
+			Value: config.Count(&c.ID, 0, 1<<53, true),
+			Help: "send the request with this client order id; auto asks for the last id of the " +
+				"account and takes the next one; " +
+				"a request with a used id is not executed again"},
+		config.Setting{Name: "json", Group: "Flags",
+			Value: config.Bool(&c.JSON), Help: "print one JSON object per line"},
+		config.Setting{Name: "timeout", Group: "Flags",
+			Value: config.Duration(&c.Timeout, time.Millisecond, time.Hour),
+			Help:  "wait at most this time for the connection, and for each response"},
 	)
 }
 
@@ -93,27 +106,28 @@ func trade(e *env, args []string) error {
 	return s.answer()
 }
 
-// session is a connection with the requests that wait for their answers.
+// session is a connection with its requests in flight.
 type session struct {
 	conn    *client.Conn
 	config  *clientConfig
 	screen  *screen
 	account uint64
-	last    uint64 // client order id last used; the sender's
-	seq     uint64 // request_seq last used; the sender's
+	last    uint64 // last client order id; belongs to the sender
+	seq     uint64 // last request_seq; belongs to the sender
 
 	mu   sync.Mutex
-	sent []time.Time // guarded by mu: when the requests were sent that are not answered yet
+	sent []time.Time // times of sending of the requests in flight, guarded by mu
 }
 
-// dropNewest takes the newest request off the list: a server that sheds tells at once, also while older ones wait for a disk.
+// dropNewest removes the newest request in flight. A server reports a shed request at once, even
+// while older ones wait for the disk.
 func (s *session) dropNewest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent = s.sent[:max(len(s.sent)-1, 0)]
 }
 
-// dial connects, or says what to do.
+// dial connects. Its errors name a remedy.
 func (c *clientConfig) dial(key ed25519.PrivateKey) (*session, error) {
 	network := "tcp"
 	if strings.ContainsAny(c.Address, "/@") {
@@ -121,14 +135,18 @@ func (c *clientConfig) dial(key ed25519.PrivateKey) (*session, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
-	conn, err := client.Dial(ctx, network, c.Address, client.Options{Key: key, HeartbeatEvery: 10 * time.Second})
+	conn, err := client.Dial(ctx, network, c.Address,
+		client.Options{Key: key, HeartbeatEvery: 10 * time.Second})
 	switch {
 	case errors.Is(err, client.ErrNoKey):
-		return nil, fmt.Errorf("the server at %s asks for a key: name yours with --key, or make one with `sluice client keygen FILE`", c.Address)
+		return nil, fmt.Errorf("the server at %s asks for a key: name yours with --key, "+
+			"or make one with `sluice client keygen FILE`", c.Address)
 	case errors.Is(err, client.ErrAuthFailed):
-		return nil, fmt.Errorf("the server at %s does not know the key %s: put its line into the file that its --authorized-keys names, and send it SIGHUP", c.Address, c.Key)
+		return nil, fmt.Errorf("the server at %s does not know the key %s: add its line to the file of its "+
+			"--authorized-keys, and send the server SIGHUP", c.Address, c.Key)
 	case err != nil:
-		return nil, fmt.Errorf("no server to talk to at %s %s: %w; start one with `sluice serve`, or name another with --address", network, c.Address, err)
+		return nil, fmt.Errorf("no server at %s %s: %w; start one with `sluice serve`, "+
+			"or name another with --address", network, c.Address, err)
 	}
 	return &session{conn: conn, config: c, account: uint64(c.Account)}, nil
 }
@@ -157,7 +175,7 @@ func (s *session) send(c *orderbook.Command) error {
 	return nil
 }
 
-// dropOldest takes the oldest request off the list and returns how long its answer took.
+// dropOldest removes the oldest request in flight and returns the time since it was sent.
 func (s *session) dropOldest() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,7 +187,7 @@ func (s *session) dropOldest() time.Duration {
 	return took
 }
 
-// answer shows the answer to the one request that was sent.
+// answer prints the response to the only request.
 func (s *session) answer() error {
 	failed := false
 	for {
@@ -188,7 +206,7 @@ func (s *session) answer() error {
 		switch {
 		case v != ended && v != shed:
 		case failed:
-			return errors.New("the request was not carried out")
+			return errors.New("the request was not executed")
 		default:
 			return nil
 		}
@@ -200,17 +218,18 @@ func (s *session) next() (tag uint8, body []byte, err error) {
 	tag, body, err = s.conn.Next()
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("no answer from %s within %v: its disk may be slow, or its policy cannot be met; the request may still be carried out",
-			s.config.Address, s.config.Timeout)
+		err = fmt.Errorf("no response from %s within %v: its disk may be slow, or its policy cannot be met; "+
+			"the request may still be executed", s.config.Address, s.config.Timeout)
 	case errors.Is(err, io.EOF):
-		err = fmt.Errorf("%s closed the connection before it answered; the request may have been carried out", s.config.Address)
+		err = fmt.Errorf("%s closed the connection before it responded; the request may have "+
+			"been executed", s.config.Address)
 	case err != nil:
 		err = fmt.Errorf("waiting for %s: %w", s.config.Address, err)
 	}
 	return tag, body, err
 }
 
-// askLast asks for the client order id that the account used last.
+// askLast asks for the last client order id of the account.
 func (s *session) askLast() error {
 	if err := s.send(&orderbook.Command{Tag: orderbook.TagQueryPosition}); err != nil {
 		return err
@@ -231,7 +250,9 @@ func (s *session) askLast() error {
 		case err != nil:
 			return err
 		case v == shed:
-			return fmt.Errorf("asking %s for the account's last id: the server shed the request, it is busy; try again, or name the id with --id", s.config.Address)
+			return fmt.Errorf("asking %s for the last id of the account: the server shed the "+
+				"request, it is busy; "+
+				"try again, or name the id with --id", s.config.Address)
 		case v == ended:
 			s.last = a.ClientOrderID
 			s.dropOldest()
@@ -240,10 +261,13 @@ func (s *session) askLast() error {
 	}
 }
 
-// watch sends what comes in and shows what comes back, until the input ends and everything is answered.
+// watch sends requests from the input and prints responses, until the input ends and every request
+// is answered.
 func (s *session) watch(e *env) error {
 	if !s.config.JSON {
-		fmt.Fprintf(e.stderr, "connected to %s as account %d, last #%d; type help for the requests, end with ctrl-D\n", s.config.Address, s.account, s.last)
+		fmt.Fprintf(e.stderr,
+			"connected to %s as account %d, last #%d; type help for the requests, ctrl-D to end\n",
+			s.config.Address, s.account, s.last)
 	}
 	_ = s.conn.SetReadDeadline(time.Time{})
 	over := make(chan error, 1)
@@ -269,7 +293,8 @@ func (s *session) watch(e *env) error {
 				case err := <-over:
 					return err
 				case <-time.After(s.config.Timeout):
-					return fmt.Errorf("%s has not answered everything within %v", s.config.Address, s.config.Timeout)
+					return fmt.Errorf("%s has not answered every request within %v",
+						s.config.Address, s.config.Timeout)
 				}
 			}
 			if err := s.typed(e, line); err != nil {
@@ -291,13 +316,13 @@ func (s *session) typed(e *env, line string) error {
 	}
 	request, err := parseOrder(words)
 	if err != nil {
-		fmt.Fprintln(e.stderr, err) // a slip of the fingers ends nothing
+		fmt.Fprintln(e.stderr, err) // a mistyped line does not end the session
 		return nil
 	}
 	return s.send(&request)
 }
 
-// show writes every frame until the connection ends; nil is an end between frames.
+// show prints every frame until the connection ends. It returns nil if it ends between frames.
 func (s *session) show() error {
 	for {
 		tag, body, err := s.conn.Next()

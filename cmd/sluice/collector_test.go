@@ -25,23 +25,24 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes what a server exports over OTLP, as the protobuf services on a real socket, and keeps it.
+// collector receives the OTLP exports of a server on a real socket, with the protobuf services, and
+// keeps them.
 type collector struct {
 	metricsrpc.UnimplementedMetricsServiceServer
 
 	mu       sync.Mutex
-	last     map[string]*metricspb.Metric // of the newest export, by name; guarded by mu
+	last     map[string]*metricspb.Metric // metrics of the newest export, by name; guarded by mu
 	spans    []*tracepb.Span              // guarded by mu
-	resource []*commonpb.KeyValue         // of the newest export of spans, guarded by mu
+	resource []*commonpb.KeyValue         // resource of the newest export of spans, guarded by mu
 }
 
-// spanService keeps the two services apart, whose methods have one name.
+// spanService separates the two services, whose methods have the same name.
 type spanService struct {
 	tracerpc.UnimplementedTraceServiceServer
 	*collector
 }
 
-// collecting starts a collector and names it to the servers that are started after it.
+// collecting starts a collector for the servers that are started after it.
 func collecting(t *testing.T, protocol string) *collector {
 	t.Helper()
 	c, address := listening(t, protocol)
@@ -49,7 +50,7 @@ func collecting(t *testing.T, protocol string) *collector {
 	return c
 }
 
-// listening starts a collector and tells its address.
+// listening starts a collector and returns its address.
 func listening(t *testing.T, protocol string) (_ *collector, address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -65,8 +66,10 @@ func listening(t *testing.T, protocol string) (_ *collector, address string) {
 		t.Cleanup(s.Stop)
 	} else {
 		mux := http.NewServeMux()
-		mux.HandleFunc("/v1/metrics", overHTTP(func() *metricsrpc.ExportMetricsServiceRequest { return new(metricsrpc.ExportMetricsServiceRequest) }, c.Export))
-		mux.HandleFunc("/v1/traces", overHTTP(func() *tracerpc.ExportTraceServiceRequest { return new(tracerpc.ExportTraceServiceRequest) }, spanService{collector: c}.Export))
+		mux.HandleFunc("/v1/metrics",
+			overHTTP(func() *metricsrpc.ExportMetricsServiceRequest { return new(metricsrpc.ExportMetricsServiceRequest) }, c.Export))
+		mux.HandleFunc("/v1/traces",
+			overHTTP(func() *tracerpc.ExportTraceServiceRequest { return new(tracerpc.ExportTraceServiceRequest) }, spanService{collector: c}.Export))
 		s := &http.Server{Handler: mux, ReadHeaderTimeout: patience}
 		go func() { _ = s.Serve(l) }() // until Close
 		t.Cleanup(func() { s.Close() })
@@ -74,8 +77,8 @@ func listening(t *testing.T, protocol string) (_ *collector, address string) {
 	return c, l.Addr().String()
 }
 
-// relayed puts the upstream project's collector between the servers that are started after it and a collector of ours. It hands
-// each export on before it answers.
+// relayed starts the upstream collector between the servers that are started after it and a
+// collector of this test. It forwards each export before it responds.
 func relayed(t *testing.T, protocol string) *collector {
 	t.Helper()
 	program, err := filepath.Abs("../../bin/otelcol")
@@ -83,7 +86,7 @@ func relayed(t *testing.T, protocol string) *collector {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(program); err != nil {
-		t.Skip("there is no bin/otelcol here: make collector builds the upstream collector")
+		t.Skip("bin/otelcol is missing: make collector builds the upstream collector")
 	}
 	c, behind := listening(t, "http/protobuf")
 	name := map[string]string{"http/protobuf": "http", "grpc": "grpc"}[protocol]
@@ -115,7 +118,7 @@ service:
 	return c
 }
 
-// freeAddress is one that was free a moment ago, for a program that cannot choose a port.
+// freeAddress returns an address that is probably free, for a program that cannot choose a port.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -126,13 +129,13 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// running starts a program that ends with the test, which tells what it wrote if it failed.
+// running starts a program that ends with the test. A failed test logs its output.
 func running(t *testing.T, program string, args ...string) {
 	t.Helper()
 	log := newOutput()
 	c := exec.Command(program, args...)
 	c.Stderr = log
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it survives no test that is killed
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it ends with a killed test
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +148,7 @@ func running(t *testing.T, program string, args ...string) {
 	})
 }
 
-// exporting has the servers that are started after it export to an address, and often.
+// exporting lets the servers that are started after it export to an address, at short intervals.
 func exporting(t *testing.T, address, protocol string) {
 	t.Helper()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+address)
@@ -155,8 +158,9 @@ func exporting(t *testing.T, address, protocol string) {
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
 }
 
-// overHTTP answers a service's one method as OTLP over HTTP has it.
-func overHTTP[Q, A proto.Message](request func() Q, method func(context.Context, Q) (A, error)) http.HandlerFunc {
+// overHTTP serves the only method of a service as OTLP over HTTP.
+func overHTTP[Q, A proto.Message](request func() Q,
+	method func(context.Context, Q) (A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body := io.Reader(r.Body)
 		if r.Header.Get("Content-Encoding") == "gzip" {
@@ -176,15 +180,16 @@ func overHTTP[Q, A proto.Message](request func() Q, method func(context.Context,
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		a, _ := method(r.Context(), q) // none of ours fails
+		a, _ := method(r.Context(), q) // no method of this test fails
 		out, _ := proto.Marshal(a)
 		w.Header().Set("Content-Type", "application/x-protobuf")
 		_, _ = w.Write(out)
 	}
 }
 
-// Export takes metrics.
-func (c *collector) Export(_ context.Context, q *metricsrpc.ExportMetricsServiceRequest) (*metricsrpc.ExportMetricsServiceResponse, error) {
+// Export receives metrics.
+func (c *collector) Export(_ context.Context,
+	q *metricsrpc.ExportMetricsServiceRequest) (*metricsrpc.ExportMetricsServiceResponse, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, rm := range q.ResourceMetrics {
@@ -197,8 +202,9 @@ func (c *collector) Export(_ context.Context, q *metricsrpc.ExportMetricsService
 	return new(metricsrpc.ExportMetricsServiceResponse), nil
 }
 
-// Export takes spans.
-func (s spanService) Export(_ context.Context, q *tracerpc.ExportTraceServiceRequest) (*tracerpc.ExportTraceServiceResponse, error) {
+// Export receives spans.
+func (s spanService) Export(_ context.Context,
+	q *tracerpc.ExportTraceServiceRequest) (*tracerpc.ExportTraceServiceResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, rs := range q.ResourceSpans {
@@ -210,7 +216,8 @@ func (s spanService) Export(_ context.Context, q *tracerpc.ExportTraceServiceReq
 	return new(tracerpc.ExportTraceServiceResponse), nil
 }
 
-// sum adds up the points of a counter or gauge in the newest export; by is a label and the value it must have, or empty.
+// sum adds up the points of a counter or gauge in the newest export. by is a label and its wanted
+// value, or empty.
 func (c *collector) sum(name string, by ...string) (total float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -223,7 +230,7 @@ func (c *collector) sum(name string, by ...string) (total float64) {
 	return total
 }
 
-// count is how many values a histogram of the newest export holds.
+// count returns the number of values of a histogram in the newest export.
 func (c *collector) count(name string) (n uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -233,7 +240,7 @@ func (c *collector) count(name string) (n uint64) {
 	return n
 }
 
-// trees are the spans so far, by trace.
+// trees returns all spans, by trace.
 func (c *collector) trees() map[string][]*tracepb.Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,7 +260,7 @@ func attribute(all []*commonpb.KeyValue, key string) *commonpb.AnyValue {
 	return nil
 }
 
-// until waits for what another process or goroutine does; check says what is missing.
+// until waits until check returns nil.
 func until(t *testing.T, what string, check func() error) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -6,19 +6,25 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-// configure is `sluice config check` and `sluice config print`: what `sluice serve` would do with the same flags,
-// environment and file.
+const configHead = `usage: sluice config check|print [flags of sluice serve]
+
+  check    check whether sluice serve accepts the configuration
+  print    print the configuration as a file for --config, each setting with its origin: --flag,
+           SLUICE_VARIABLE, file:line or default
+
+Exit codes: 0 done, 2 usage error or rejected configuration.`
+
+// configure is `sluice config check` and `sluice config print`. It reads the same flags,
+// environment and file as `sluice serve`.
 func configure(e *env, args []string) error {
 	c := config.DefaultServer()
 	set := c.Set()
-	rest, done, err := load(e, set, args, "usage: sluice config check|print [flags of sluice serve]\n\n"+
-		"check says whether `sluice serve` would accept the configuration; print writes it as a file that --config reads,\n"+
-		"each setting with where it comes from: --flag, SLUICE_VARIABLE, file:line or default.")
+	rest, done, err := load(e, set, args, configHead)
 	if done || err != nil {
 		return err
 	}
 	if len(rest) != 1 || rest[0] != "check" && rest[0] != "print" {
-		return config.Usagef("write sluice config check or sluice config print, and flags if you like")
+		return config.Usagef("write sluice config check or sluice config print")
 	}
 	if err := checkConfiguration(c, set); err != nil {
 		return err
@@ -36,6 +42,8 @@ func configure(e *env, args []string) error {
 	if c.File != "" {
 		from = " with " + c.File
 	}
-	fmt.Fprintf(e.stdout, "the configuration%s is good: %d settings are given, %d are defaults\n", from, given, len(set.Settings)-given)
+	fmt.Fprintf(e.stdout,
+		"the configuration%s is valid: %d settings are set, %d have their defaults\n", from, given,
+		len(set.Settings)-given)
 	return nil
 }

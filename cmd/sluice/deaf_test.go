@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// deafCollectors are the ways in which the other end of an export can fail; each returns an address.
+// deafCollectors are the ways in which a collector can fail. Each returns an address.
 func deafCollectors(t *testing.T) map[string]func() string {
 	listening := func() net.Listener {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -23,20 +23,21 @@ func deafCollectors(t *testing.T) map[string]func() string {
 	return map[string]func() string{
 		"refuses": func() string {
 			l := listening()
-			l.Close() // nobody listens at this port from here on
+			l.Close() // no process listens on this port after that
 			return l.Addr().String()
 		},
-		"hangs": func() string { return listening().Addr().String() }, // the kernel accepts, nobody reads
+		"hangs": func() string { return listening().Addr().String() }, // the kernel accepts connections, but no process reads
 		"answers after 5 s": func() string {
 			l, quit := listening(), make(chan struct{})
-			s := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-				late := time.NewTimer(5 * time.Second)
-				defer late.Stop()
-				select {
-				case <-late.C:
-				case <-quit:
-				}
-			})}
+			s := &http.Server{ReadHeaderTimeout: patience,
+				Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+					late := time.NewTimer(5 * time.Second)
+					defer late.Stop()
+					select {
+					case <-late.C:
+					case <-quit:
+					}
+				})}
 			go func() { _ = s.Serve(l) }() // until Close
 			t.Cleanup(func() { close(quit); s.Close() })
 			return l.Addr().String()
@@ -44,11 +45,11 @@ func deafCollectors(t *testing.T) map[string]func() string {
 	}
 }
 
-// Every answer is traced and the collector does not take the traces. Clients do not notice: no answer waits for the
-// collector, which takes seconds where it does not refuse; how long they take is logged beside a server that exports nothing,
-// asked in turns. What is kept for the collector is bounded, so many times as many answers need no more memory and no more
-// goroutines; the end comes in time.
-func TestADeafCollectorCostsNothingButCounters(t *testing.T) {
+// Every response is traced, but the collector does not accept the traces. Clients are not affected,
+// because no response waits for the collector. The round trips are logged next to those of a server
+// that exports nothing, measured in turns. The data kept for the collector is bounded, so many more
+// responses need no more memory or goroutines. Shutdown is in time.
+func TestUnresponsiveCollectorAffectsOnlyCounters(t *testing.T) {
 	for name, address := range deafCollectors(t) {
 		t.Run(name, func(t *testing.T) {
 			_, mute := serving(t, t.TempDir())
@@ -71,20 +72,21 @@ func TestADeafCollectorCostsNothingButCounters(t *testing.T) {
 			}
 			until(t, "traces that are not taken", func() error {
 				round(10)
-				if n := p.lost(); n < 4096 { // as many spans as the queue of the SDK holds
-					return fmt.Errorf("%v are lost", n)
+				if n := p.lost(); n < 4096 { // the capacity of the queue of the SDK
+					return fmt.Errorf("%v traces are lost", n)
 				}
 				return nil
 			})
 			heap, goroutines, lost := p.heap(), p.number("go_goroutines"), p.lost()
 			took, without := round(200)
-			if median := took[len(took)/2]; median > time.Second { // milliseconds; a server that waits for the collector takes more than 5 s
-				t.Errorf("half of the rounds take %v: they wait for the collector", median)
+			if median := took[len(took)/2]; median > time.Second { // expected are milliseconds; waiting for the collector takes more than 5 s
+				t.Errorf("the median round takes %v: it waits for the collector", median)
 			}
 			grown, more, since := p.heap()-heap, p.number("go_goroutines")-goroutines, p.lost()-lost
-			t.Logf("%d answers; %.0f traces lost in the latter half; the heap holds %.1f MiB and grew by %.2f MiB; %+.0f goroutines; median round %v, without export %v",
+			t.Logf("%d responses; %.0f traces lost in the latter half; the heap holds %.1f MiB "+
+				"and grew by %.2f MiB; %+.0f goroutines; median round %v, without export %v",
 				r.frames, since, heap/(1<<20), grown/(1<<20), more, took[len(took)/2], without[len(without)/2])
-			const queue = 16 << 20 // more than the SDK's queue needs when it is full; all the lost traces would need ten times that
+			const queue = 16 << 20 // more than a full queue of the SDK needs; the lost traces would need ten times that
 			if grown > queue || more > 16 || since == 0 {
 				t.Errorf("the heap grew by %.0f B, there are %+.0f goroutines, %.0f traces are lost", grown, more, since)
 			}
@@ -92,9 +94,9 @@ func TestADeafCollectorCostsNothingButCounters(t *testing.T) {
 			p.signal(syscall.SIGTERM)
 			p.ends(0, "drained in", "not everything that was measured was exported")
 			ended := time.Since(began)
-			t.Logf("the end took %v", ended.Round(time.Millisecond))
-			if ended > patience/2 { // 4 s by the server's own clock
-				t.Errorf("the end took %v", ended)
+			t.Logf("shutdown took %v", ended.Round(time.Millisecond))
+			if ended > patience/2 { // the limit of the server is 4 s
+				t.Errorf("shutdown took %v", ended)
 			}
 		})
 	}

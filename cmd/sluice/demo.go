@@ -16,16 +16,24 @@ import (
 
 const demoHead = `usage: sluice demo [flags] [-- flags of sluice serve]
 
-Starts a server in a temporary directory, lets clients trade, kills it with -9 in the middle, starts it again, lets the
-clients go on, and compares every answer they received with a replay of the journal. Exit code 1: something is missing.`
+Starts a server in a temporary directory, lets clients trade, kills the server with -9, starts it
+again, lets the clients continue, and compares every response with a replay of the journal.
+
+Exit codes: 0 done, 1 failed or a response is missing or different, 2 usage error.`
 
 // demonstrate is `sluice demo`.
 func demonstrate(e *env, args []string) error {
 	seconds, clients, keep := 10, 64, false
 	set := config.NewSet("",
-		config.Setting{Name: "seconds", Group: "Flags", Value: config.Count(&seconds, 1, 3600, false), Help: "s of trading"},
-		config.Setting{Name: "clients", Group: "Flags", Value: config.Count(&clients, 2, 4096, false), Help: "clients, each with a connection and an account of its own"},
-		config.Setting{Name: "keep", Group: "Flags", Value: config.Bool(&keep), Help: "trade on until ctrl-C, at most half an hour, and show the address of the live page; keep journal, measurements and log"},
+		config.Setting{Name: "seconds", Group: "Flags",
+			Value: config.Count(&seconds, 1, 3600, false), Help: "trade for N seconds"},
+		config.Setting{Name: "clients", Group: "Flags",
+			Value: config.Count(&clients, 2, 4096, false),
+			Help:  "run N clients, each with a connection and an account of its own"},
+		config.Setting{Name: "keep", Group: "Flags",
+			Value: config.Bool(&keep),
+			Help: "keep trading until ctrl-C, at most half an hour, and print the address of the " +
+				"live page; keep journal, measurements and log"},
 	)
 	rest, done, err := load(e, set, args, demoHead)
 	if done || err != nil {
@@ -39,7 +47,8 @@ func demonstrate(e *env, args []string) error {
 	defer stop()
 	f, isFile := e.stdout.(*os.File)
 	return demo.Run(ctx, demo.Config{
-		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients, Keep: keep, Hold: keep, Out: e.stdout,
+		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients,
+		Keep: keep, Hold: keep, Out: e.stdout,
 		Terminal: isFile && isTerminal(f),
 	})
 }

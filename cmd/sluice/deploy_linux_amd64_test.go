@@ -17,10 +17,11 @@ import (
 	"sluice/transport"
 )
 
-// profileEnv makes the test binary put itself under a seccomp profile, minus some calls, before it becomes a sluice.
+// profileEnv lets the test binary restrict itself with a seccomp profile, less some calls, before
+// it becomes a sluice.
 const profileEnv = "SLUICE_TEST_PROFILE"
 
-// profile is a container runtime's seccomp profile, as far as deploy/seccomp.json uses the format.
+// profile is the part of the seccomp profile format that deploy/seccomp.json uses.
 type profile struct {
 	DefaultAction   string
 	DefaultErrnoRet uint32
@@ -39,7 +40,7 @@ func readProfile(path string) (p profile, err error) {
 	return p, json.Unmarshal(text, &p)
 }
 
-// init runs before TestMain: a child process of these tests is restricted for good.
+// init runs before TestMain. It restricts a child process of these tests permanently.
 func init() {
 	path, without, _ := strings.Cut(os.Getenv(profileEnv), "|")
 	if path == "" {
@@ -51,13 +52,13 @@ func init() {
 	}
 }
 
-// restrict allows this process the calls of a profile only, seccomp(2).
+// restrict limits this process to the system calls of a profile, seccomp(2).
 func restrict(path string, without []string) error {
 	p, err := readProfile(path)
 	if err != nil {
 		return err
 	}
-	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}} // the number of the call
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}} // number of the system call
 	for _, s := range p.Syscalls {
 		for _, name := range s.Names {
 			if number, ok := numbers()[name]; ok && !slices.Contains(without, name) {
@@ -80,9 +81,9 @@ func restrict(path string, without []string) error {
 
 const uringCalls = "io_uring_enter io_uring_register io_uring_setup"
 
-// The profile that is shipped lets the server do everything it does, on both engines; without the three calls of io_uring it
-// names the sandbox and uses the portable engine.
-func TestTheShippedSeccompProfile(t *testing.T) {
+// The shipped profile allows all operations of the server on both engines. Without the three calls
+// of io_uring the server names the sandbox and uses the portable engine.
+func TestShippedSeccompProfile(t *testing.T) {
 	path, err := filepath.Abs("../../deploy/seccomp.json")
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +94,7 @@ func TestTheShippedSeccompProfile(t *testing.T) {
 	}
 	for _, s := range p.Syscalls {
 		if s.Action != "SCMP_ACT_ALLOW" || len(s.Args) > 0 || !slices.IsSorted(s.Names) {
-			t.Errorf("a rule that this test would not hold: %+v", s)
+			t.Errorf("a rule that this test does not apply: %+v", s)
 		}
 	}
 	for _, v := range []struct{ name, io, without, engine string }{
@@ -108,12 +109,12 @@ func TestTheShippedSeccompProfile(t *testing.T) {
 			}
 			t.Setenv(profileEnv, path+"|"+v.without)
 			dir := t.TempDir()
-			door := filepath.Join(dir, "admin")
-			p, address := serving(t, filepath.Join(dir, "data"), "--io", v.io, "--admin-socket", door, "--pprof", "--drain-spread", "1ms", "--idle", "spin", "--placement", "fused")
+			socket := filepath.Join(dir, "admin")
+			p, address := serving(t, filepath.Join(dir, "data"), "--io", v.io, "--admin-socket", socket, "--pprof", "--drain-spread", "1ms", "--idle", "spin", "--placement", "fused")
 			p.out.await(t, v.engine)
 			for _, args := range [][]string{
-				{"client", "--address", address, "buy", "1", "1", "@", "100"}, {"admin", "--socket", door, "live"}, {"admin", "--socket", door, "policy", "in_memory>=1"},
-				{"client", "--address", address, "sell", "1", "1", "@", "100"}, {"admin", "--socket", door, "connections"},
+				{"client", "--address", address, "buy", "1", "1", "@", "100"}, {"admin", "--socket", socket, "live"}, {"admin", "--socket", socket, "policy", "in_memory>=1"},
+				{"client", "--address", address, "sell", "1", "1", "@", "100"}, {"admin", "--socket", socket, "connections"},
 			} {
 				if out, problems, code := local(args...); code != 0 {
 					t.Fatalf("%v: exit code %d: %s%s", args, code, out, problems)
@@ -121,8 +122,8 @@ func TestTheShippedSeccompProfile(t *testing.T) {
 			}
 			_ = p.cmd.Process.Signal(syscall.SIGHUP)
 			_ = p.cmd.Process.Signal(syscall.SIGUSR1)
-			p.err.await(t, "limits in force")
-			if out, problems, code := local("admin", "--socket", door, "drain"); code != 0 {
+			p.err.await(t, "limits reloaded")
+			if out, problems, code := local("admin", "--socket", socket, "drain"); code != 0 {
 				t.Fatalf("%s%s", out, problems)
 			}
 			<-p.exited
@@ -133,7 +134,7 @@ func TestTheShippedSeccompProfile(t *testing.T) {
 	}
 }
 
-// engineOrSkip skips where an engine cannot be had, or where a test cannot restrict itself.
+// engineOrSkip skips the test if an engine is not available or a test cannot restrict itself.
 func engineOrSkip(t *testing.T, engine string) {
 	t.Helper()
 	mode, err := transport.ParseMode(engine)
@@ -151,13 +152,14 @@ func engineOrSkip(t *testing.T, engine string) {
 	child := exec.Command(os.Args[0], "version")
 	child.Env = append(os.Environ(), profileEnv+"="+path)
 	if out, err := child.CombinedOutput(); strings.Contains(string(out), "skip:") {
-		t.Skipf("the system does not let a test restrict itself: %s", out)
+		t.Skipf("the system does not allow a test to restrict itself: %s", out)
 	} else if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
 
-// numbers are the system calls that the profile names; one that is missing here is missing under the filter.
+// numbers are the system calls that the profile names. A call that is missing here is missing in
+// the filter.
 func numbers() map[string]uint32 {
 	return map[string]uint32{
 		"accept4": unix.SYS_ACCEPT4, "access": unix.SYS_ACCESS, "arch_prctl": unix.SYS_ARCH_PRCTL, "bind": unix.SYS_BIND,

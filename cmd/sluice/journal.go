@@ -16,19 +16,27 @@ import (
 
 const journalHead = `usage: sluice journal [flags] list|verify
 
-list writes the events of a data directory, one a line: number, connection, the client's request number, and the request.
-verify reads everything, checks every checksum and every event, and says what is there.
-Both only read. Meant for a server that is stopped; while one runs they see a part of its journal.`
+  list      print the events of a data directory, one per line: number, connection, request number of
+            the client, and request
+  verify    read everything, check every checksum and every event, and print a summary
+
+Both only read. They are meant for a stopped server; while it runs they see a part of its journal.
+
+Exit codes: 0 done, 1 failed or damaged, 2 usage error.`
 
 // inspect is `sluice journal`.
 func inspect(e *env, args []string) error {
 	dir, asJSON := "./sluice-data", false
 	from, to := 1, math.MaxInt
 	set := config.NewSet("",
-		config.Setting{Name: "data-dir", Group: "Flags", Value: config.Text(&dir, "DIR"), Help: "data directory of the server"},
-		config.Setting{Name: "from", Group: "Flags", Value: config.Count(&from, 1, math.MaxInt, false), Help: "list: first event"},
-		config.Setting{Name: "to", Group: "Flags", Value: config.Count(&to, 1, math.MaxInt, false), Help: "list: last event"},
-		config.Setting{Name: "json", Group: "Flags", Value: config.Bool(&asJSON), Help: "list: one JSON object a line"},
+		config.Setting{Name: "data-dir", Group: "Flags",
+			Value: config.Text(&dir, "DIR"), Help: "read the data directory of a server"},
+		config.Setting{Name: "from", Group: "Flags",
+			Value: config.Count(&from, 1, math.MaxInt, false), Help: "list events from number N"},
+		config.Setting{Name: "to", Group: "Flags",
+			Value: config.Count(&to, 1, math.MaxInt, false), Help: "list events up to number N"},
+		config.Setting{Name: "json", Group: "Flags",
+			Value: config.Bool(&asJSON), Help: "list events as one JSON object per line"},
 	)
 	rest, done, err := load(e, set, args, journalHead)
 	if done || err != nil {
@@ -58,7 +66,7 @@ func inspect(e *env, args []string) error {
 	return nil
 }
 
-// request decodes what an event carries.
+// request decodes the request of an event.
 func request(event journal.Event) (req sequencer.Request, c orderbook.Command, err error) {
 	if err = sequencer.DecodeEvent(event.Payload, &req); err == nil {
 		err = orderbook.DecodeRequest(req.Tag, req.Body, &c)
@@ -75,15 +83,18 @@ func list(w io.Writer, event journal.Event, asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		return json.NewEncoder(w).Encode(map[string]any{"seq": uint64(event.Seq), "connection": req.Conn, "request_seq": req.Seq,
-			"account": c.Account, "client_order_id": c.ClientOrderID, "tag": req.Tag, "target": c.Target, "instrument": c.Instrument,
+		return json.NewEncoder(w).Encode(map[string]any{"seq": uint64(event.Seq),
+			"connection": req.Conn, "request_seq": req.Seq,
+			"account": c.Account, "client_order_id": c.ClientOrderID, "tag": req.Tag,
+			"target": c.Target, "instrument": c.Instrument,
 			"side": c.Side, "type": c.Type, "time_in_force": c.TimeInForce, "price": c.Price, "quantity": c.Quantity})
 	}
-	_, err = fmt.Fprintf(w, "%8d  conn %d.%-6d req %-6d account %-6d #%-6d %s\n", event.Seq, req.Conn>>40, req.Conn&(1<<40-1), req.Seq, c.Account, c.ClientOrderID, words(&c))
+	_, err = fmt.Fprintf(w, "%8d  conn %d.%-6d req %-6d account %-6d #%-6d %s\n", event.Seq,
+		req.Conn>>40, req.Conn&(1<<40-1), req.Seq, c.Account, c.ClientOrderID, words(&c))
 	return err
 }
 
-// words writes a command as the client takes it.
+// words formats a command as a request of `sluice client`.
 func words(c *orderbook.Command) string {
 	switch c.Tag {
 	case orderbook.TagCancel:
@@ -107,7 +118,7 @@ func words(c *orderbook.Command) string {
 func verify(w io.Writer, dir string, log *journal.Log) error {
 	var events, bytes uint64
 	kinds := make(map[uint8]uint64)
-	accounts := make(map[uint64]uint64) // last client order id
+	accounts := make(map[uint64]uint64) // last client order id by account
 	for event, err := range log.Events() {
 		if err != nil {
 			return err
@@ -126,8 +137,10 @@ func verify(w io.Writer, dir string, log *journal.Log) error {
 	if events == 0 {
 		row("events", "none")
 	} else {
-		row("events", fmt.Sprintf("%d to %d: %d of %s in all, from %d accounts", log.First, log.Last, events, config.FormatSize(bytes), len(accounts)))
-		row("kinds", fmt.Sprintf("%d new, %d cancel, %d replace", kinds[orderbook.TagNew], kinds[orderbook.TagCancel], kinds[orderbook.TagReplace]))
+		row("events", fmt.Sprintf("%d to %d: %d of %s in all, from %d accounts", log.First,
+			log.Last, events, config.FormatSize(bytes), len(accounts)))
+		row("kinds", fmt.Sprintf("%d new, %d cancel, %d replace", kinds[orderbook.TagNew],
+			kinds[orderbook.TagCancel], kinds[orderbook.TagReplace]))
 	}
 	snapshots := "none"
 	if len(log.Snapshots) > 0 {
@@ -135,7 +148,7 @@ func verify(w io.Writer, dir string, log *journal.Log) error {
 	}
 	row("snapshots", strings.ReplaceAll(snapshots, "[", ""))
 	if log.Torn != "" {
-		row("last write", "unfinished, as after a crash; the next start drops it: "+log.Torn)
+		row("last write", "incomplete, as after a crash; the next start drops it: "+log.Torn)
 	}
 	return nil
 }

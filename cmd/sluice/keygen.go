@@ -13,10 +13,10 @@ import (
 	"sluice/transport/listen"
 )
 
-// keygen makes a private key, and prints the line that authorizes it.
+// keygen makes a private key and prints the line that authorizes it.
 func keygen(e *env, words []string) error {
 	if len(words) == 0 {
-		return config.Usagef("keygen: name the file that is to hold the private key")
+		return config.Usagef("keygen: name the file for the private key")
 	}
 	role := listen.Trader
 	if len(words) > 1 {
@@ -33,7 +33,7 @@ func keygen(e *env, words []string) error {
 	if err != nil {
 		return fmt.Errorf("keygen: %w", err)
 	}
-	// A key that exists may be the only one some server knows: it is never replaced.
+	// An existing key is never replaced, because it may be the only one that a server knows.
 	f, err := os.OpenFile(words[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("keygen: %w", err)
@@ -45,7 +45,9 @@ func keygen(e *env, words []string) error {
 	if err != nil {
 		return fmt.Errorf("keygen: %w", err)
 	}
-	fmt.Fprintf(e.stderr, "the private key is in %s; keep it to yourself. This line belongs into the server's authorized keys:\n", words[0])
+	fmt.Fprintf(e.stderr,
+		"the private key is in %s; keep it secret. Add this line to the authorized keys of the "+
+			"server:\n", words[0])
 	comment := ""
 	if len(words) > 2 {
 		comment = strings.Join(words[2:], " ")
@@ -54,20 +56,21 @@ func keygen(e *env, words []string) error {
 	return err
 }
 
-// readKey reads a private key as keygen wrote it: PKCS #8 in PEM.
+// readKey reads a private key as written by keygen: PKCS #8 in PEM.
 func readKey(path string) (ed25519.PrivateKey, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("the private key cannot be read: %w", err)
+		return nil, fmt.Errorf("cannot read the private key: %w", err)
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, fmt.Errorf("%s is no private key in PEM form; make one with `sluice client keygen FILE`", path)
+		return nil, fmt.Errorf("%s is not a private key in PEM form; make one with `sluice "+
+			"client keygen FILE`", path)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	private, ok := key.(ed25519.PrivateKey)
 	if err != nil || !ok {
-		return nil, fmt.Errorf("%s holds no Ed25519 private key; make one with `sluice client keygen FILE`", path)
+		return nil, fmt.Errorf("%s has no Ed25519 private key; make one with `sluice client keygen FILE`", path)
 	}
 	return private, nil
 }

@@ -220,10 +220,10 @@ func TestTheLedgerOfAShutGate(t *testing.T) {
 			b.waiting(3, 40)
 			b.p.signal(syscall.SIGTERM)
 			if again {
-				b.p.err.await(t, "draining since")
+				b.p.err.await(t, "still draining after")
 				b.p.signal(syscall.SIGTERM)
 			}
-			b.p.ends(1, "answers unsent")
+			b.p.ends(1, "responses unsent")
 			b.wants(10, map[string]int{"shutdown": 120})
 			if !strings.Contains(b.p.err.String(), "dropped") {
 				t.Errorf("the last report does not say what was dropped:\n%s", b.p.err)

@@ -10,14 +10,15 @@ import (
 	"sluice/actors/node/observe"
 )
 
-// notifier tells the service manager how the server does, sd_notify(3). Without a service manager it does nothing.
+// notifier reports the state of the server to the service manager, sd_notify(3). Without one it
+// does nothing.
 type notifier struct {
 	socket   string        // NOTIFY_SOCKET
-	watchdog time.Duration // the manager kills a server that is silent for longer; 0 = it does not watch
+	watchdog time.Duration // the manager kills a server that is silent for longer; 0 for no watchdog
 	quit     chan struct{}
 }
 
-// newNotifier reads what a service manager put into the environment.
+// newNotifier reads the variables that a service manager sets.
 func newNotifier(environ []string) *notifier {
 	n := &notifier{quit: make(chan struct{})}
 	pid := ""
@@ -35,12 +36,12 @@ func newNotifier(environ []string) *notifier {
 		}
 	}
 	if pid != "" && pid != strconv.Itoa(os.Getpid()) {
-		n.watchdog = 0 // it is meant for another process
+		n.watchdog = 0 // for another process
 	}
 	return n
 }
 
-// tell sends a state. A manager that does not hear it has its own timeouts, so an error is not worth more than silence.
+// tell sends a state. It ignores errors, because the manager has timeouts of its own.
 func (n *notifier) tell(state string) {
 	if n.socket == "" {
 		return
@@ -53,7 +54,8 @@ func (n *notifier) tell(state string) {
 	_, _ = c.Write([]byte(state))
 }
 
-// watch answers the manager's watchdog three times as often as it asks, as long as every actor comes round, until close.
+// watch reports to the manager's watchdog three times per interval while every actor steps, until
+// close.
 func (n *notifier) watch(s *service) {
 	if n.socket == "" || n.watchdog == 0 {
 		return

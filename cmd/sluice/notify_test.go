@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// A service manager hears that the server is ready once clients can connect, that it lives as long as it does, and that it
-// stops.
-func TestTheServiceManagerIsTold(t *testing.T) {
+// The server notifies the service manager when clients can connect, regularly while it is alive,
+// and when it stops.
+func TestServiceManagerIsNotified(t *testing.T) {
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})

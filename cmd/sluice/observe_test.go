@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// page is where a server's admin pages are, as it prints it.
+// page returns the address of a server's admin pages from its output.
 func (p *process) page() string {
 	p.t.Helper()
 	_, rest, found := strings.Cut(p.out.String(), "http://")
 	at, _, _ := strings.Cut(rest, "/")
 	if !found {
-		p.t.Fatalf("no live page:\n%s", p.out)
+		p.t.Fatalf("no address of the live page:\n%s", p.out)
 	}
 	return at
 }
@@ -43,7 +43,7 @@ func get(t *testing.T, url, accept string) (status int, text string) {
 	return answer.StatusCode, string(body)
 }
 
-func TestAServerShowsItself(t *testing.T) {
+func TestServerServesPagesAndMetrics(t *testing.T) {
 	p, address := serving(t, t.TempDir(), "--pprof", "--flight-recorder")
 	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
 	base := "http://" + p.page()
@@ -61,24 +61,29 @@ func TestAServerShowsItself(t *testing.T) {
 		{"/debug/pprof/cmdline", "*/*", 200, "serve"},
 		{"/debug/flight", "*/*", 200, "go 1."},
 	} {
-		if status, text := get(t, base+tt.path, tt.accept); status != tt.status || !strings.Contains(text, tt.want) {
-			t.Errorf("GET %s for %s: %d, want %d with %q: %.300s", tt.path, tt.accept, status, tt.status, tt.want, text)
+		if status, text := get(t, base+tt.path, tt.accept); status != tt.status ||
+			!strings.Contains(text, tt.want) {
+			t.Errorf("GET %s for %s: %d, want %d with %q: %.300s", tt.path, tt.accept, status,
+				tt.status, tt.want, text)
 		}
 	}
 	out, problems, code := local("top", "--once", "--admin-addr", p.page())
-	if code != 0 || !strings.Contains(out, "event 1 ") && !strings.Contains(out, "event 0 ") || !strings.Contains(out, "gate: open to persisted>=1") {
+	if code != 0 || !strings.Contains(out, "event 1 ") && !strings.Contains(out, "event 0 ") ||
+		!strings.Contains(out, "gate: open to persisted>=1") {
 		t.Errorf("top: %d %s\n%s", code, problems, out)
 	}
-	if _, problems, code := local("top", "--admin-addr", p.page()); code != 2 || !strings.Contains(problems, "--once") {
+	if _, problems, code := local("top", "--admin-addr", p.page()); code != 2 ||
+		!strings.Contains(problems, "--once") {
 		t.Errorf("top without a terminal: %d %s", code, problems)
 	}
-	taken, other := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0", "--admin-addr", p.page()), p.page()
+	taken, other := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0",
+		"--admin-addr", p.page()), p.page()
 	taken.ends(1, other, "in use")
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
 }
 
-func TestWhatIsNotAskedForIsNotThere(t *testing.T) {
+func TestDisabledPagesAreAbsent(t *testing.T) {
 	p, _ := serving(t, t.TempDir())
 	for _, path := range []string{"/debug/pprof/", "/debug/flight"} {
 		if status, _ := get(t, "http://"+p.page()+path, "*/*"); status != 404 {
@@ -86,17 +91,19 @@ func TestWhatIsNotAskedForIsNotThere(t *testing.T) {
 		}
 	}
 	none, _ := serving(t, t.TempDir(), "--admin-addr", "")
-	if !strings.Contains(none.out.String(), "nowhere") {
-		t.Errorf("no admin address, and yet:\n%s", none.out)
+	if !strings.Contains(none.out.String(), "disabled, --admin-addr is empty") {
+		t.Errorf("an address although --admin-addr is empty:\n%s", none.out)
 	}
-	if _, problems, code := local("top", "--once", "--admin-addr", "127.0.0.1:1"); code != 1 || !strings.Contains(problems, "no server answers at 127.0.0.1:1") {
+	if _, problems, code := local("top", "--once", "--admin-addr", "127.0.0.1:1"); code != 1 ||
+		!strings.Contains(problems, "no server answers at 127.0.0.1:1") {
 		t.Errorf("%d %s", code, problems)
 	}
 }
 
-func TestASlowAnswerKeepsItsFlightRecording(t *testing.T) {
+func TestSlowResponseSavesAFlightRecording(t *testing.T) {
 	dir := t.TempDir()
-	p, address := serving(t, filepath.Join(dir, "data"), "--flight-recorder", "--flight-slow", "1us", "--trace-dir", filepath.Join(dir, "traces"))
+	p, address := serving(t, filepath.Join(dir, "data"), "--flight-recorder", "--flight-slow",
+		"1us", "--trace-dir", filepath.Join(dir, "traces"))
 	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
 	p.err.await(t, "go tool trace")
 	found, err := filepath.Glob(filepath.Join(dir, "traces", "flight-*.trace"))
@@ -105,8 +112,9 @@ func TestASlowAnswerKeepsItsFlightRecording(t *testing.T) {
 	}
 }
 
-// A collector that takes connections and never answers must not hold the end up for long, nor make it a failure.
-func TestAHungCollectorDoesNotHoldTheEnd(t *testing.T) {
+// A collector that accepts connections and never responds must not delay shutdown for long, nor
+// make it fail.
+func TestHungCollectorDoesNotDelayShutdown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -121,15 +129,15 @@ func TestAHungCollectorDoesNotHoldTheEnd(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in", "not everything that was measured was exported")
 	if took := time.Since(began); took > patience/2 {
-		t.Errorf("the end took %v", took)
+		t.Errorf("shutdown took %v", took)
 	}
 }
 
-// A terminal is needed for the rest of top: script(1) has one.
+// The rest of top needs a terminal, which script(1) provides.
 func TestTopDrawsOnATerminalAndEndsWithQ(t *testing.T) {
 	script, err := exec.LookPath("script")
 	if err != nil {
-		t.Skip("there is no script(1) here to make a terminal with (Debian: bsdutils)")
+		t.Skip("script(1), which provides a terminal, is not installed (Debian: bsdutils)")
 	}
 	p, _ := serving(t, t.TempDir())
 	in, keys := io.Pipe()
@@ -137,13 +145,13 @@ func TestTopDrawsOnATerminalAndEndsWithQ(t *testing.T) {
 	c := exec.Command(script, "-qec", os.Args[0]+" top --admin-addr "+p.page(), "/dev/null")
 	c.Stdin, c.Stdout = in, out
 	c.WaitDelay = patience
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it survives no test that is killed
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it ends with a killed test
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = c.Process.Kill()
-		_ = c.Wait() // a second time says so only
+		_ = c.Wait() // an error on a second call
 	})
 	out.await(t, "gate: open")
 	if _, err := keys.Write([]byte("q")); err != nil {
@@ -153,7 +161,8 @@ func TestTopDrawsOnATerminalAndEndsWithQ(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(out.String(), "\x1b[?1049h") || !strings.HasSuffix(strings.TrimSpace(out.String()), "\x1b[?1049l") {
-		t.Errorf("the terminal is not given back: %q", out)
+	if !strings.Contains(out.String(), "\x1b[?1049h") ||
+		!strings.HasSuffix(strings.TrimSpace(out.String()), "\x1b[?1049l") {
+		t.Errorf("the terminal is not restored: %q", out)
 	}
 }

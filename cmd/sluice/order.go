@@ -10,26 +10,29 @@ import (
 )
 
 const orderHelp = `  buy  INSTRUMENT QUANTITY [@ PRICE [ioc]]   limit order; without a price a market order
-  sell INSTRUMENT QUANTITY [@ PRICE [ioc]]   ioc: what does not trade at once is cancelled
+  sell INSTRUMENT QUANTITY [@ PRICE [ioc]]   ioc: the rest that does not trade at once is cancelled
   cancel  ID                                 ID is the #number of the order to cancel
-  replace ID QUANTITY @ PRICE                QUANTITY is the new total, executed part included
+  replace ID QUANTITY @ PRICE                QUANTITY is the new total, including the executed part
   top INSTRUMENT                             best bid and ask
-  position INSTRUMENT                        what the account holds, and its last #number`
+  position INSTRUMENT                        position of the account, and its last #number`
 
-// parseOrder reads a request as people write it. The account and the client order id are the caller's.
+// parseOrder reads a request from the words of a command line. The caller sets account and client
+// order id.
 func parseOrder(words []string) (c orderbook.Command, err error) {
 	words = strings.Fields(strings.ReplaceAll(strings.Join(words, " "), "@", " @ "))
 	if len(words) == 0 {
-		return c, config.Usagef("name what to do: buy, sell, cancel, replace, top or position")
+		return c, config.Usagef("name a request: buy, sell, cancel, replace, top or position")
 	}
 	p := &wordReader{words: words[1:], verb: words[0]}
 	switch words[0] {
 	case "buy", "sell":
-		c = orderbook.Command{Tag: orderbook.TagNew, Side: orderbook.Buy, Type: orderbook.Market, TimeInForce: orderbook.ImmediateOrCancel}
+		c = orderbook.Command{Tag: orderbook.TagNew, Side: orderbook.Buy, Type: orderbook.Market,
+			TimeInForce: orderbook.ImmediateOrCancel}
 		if words[0] == "sell" {
 			c.Side = orderbook.Sell
 		}
-		c.Instrument, c.Quantity = uint32(p.number("INSTRUMENT", math.MaxUint32)), p.number("QUANTITY", math.MaxUint64)
+		c.Instrument, c.Quantity = uint32(p.number("INSTRUMENT",
+			math.MaxUint32)), p.number("QUANTITY", math.MaxUint64)
 		if p.accept("@") {
 			c.Type, c.TimeInForce, c.Price = orderbook.Limit, orderbook.GoodTillCancel, p.price()
 			if p.accept("ioc") {
@@ -39,26 +42,30 @@ func parseOrder(words []string) (c orderbook.Command, err error) {
 	case "cancel":
 		c = orderbook.Command{Tag: orderbook.TagCancel, Target: p.number("ID", math.MaxUint64)}
 	case "replace":
-		c = orderbook.Command{Tag: orderbook.TagReplace, Target: p.number("ID", math.MaxUint64), Quantity: p.number("QUANTITY", math.MaxUint64)}
+		c = orderbook.Command{Tag: orderbook.TagReplace, Target: p.number("ID", math.MaxUint64),
+			Quantity: p.number("QUANTITY", math.MaxUint64)}
 		if !p.accept("@") && p.err == nil {
-			p.err = config.Usagef("replace: write the new price behind @, as replace 3 10 @ 101")
+			p.err = config.Usagef("replace: write the new price after @, such as replace 3 10 @ 101")
 		}
 		c.Price = p.price()
 	case "top":
-		c = orderbook.Command{Tag: orderbook.TagQueryTop, Instrument: uint32(p.number("INSTRUMENT", math.MaxUint32))}
+		c = orderbook.Command{Tag: orderbook.TagQueryTop,
+			Instrument: uint32(p.number("INSTRUMENT", math.MaxUint32))}
 	case "position":
-		c = orderbook.Command{Tag: orderbook.TagQueryPosition, Instrument: uint32(p.number("INSTRUMENT", math.MaxUint32))}
+		c = orderbook.Command{Tag: orderbook.TagQueryPosition,
+			Instrument: uint32(p.number("INSTRUMENT", math.MaxUint32))}
 	default:
 		all := []string{"buy", "sell", "cancel", "replace", "top", "position"}
-		return c, config.Usagef("unknown request %q; %swrite one of %s", words[0], config.DidYouMean(words[0], all), strings.Join(all, ", "))
+		return c, config.Usagef("unknown request %q; %swrite one of %s", words[0],
+			config.DidYouMean(words[0], all), strings.Join(all, ", "))
 	}
 	if p.err == nil && len(p.words) > 0 {
-		p.err = config.Usagef("%s: %q is left over", p.verb, strings.Join(p.words, " "))
+		p.err = config.Usagef("%s: unexpected argument %q", p.verb, strings.Join(p.words, " "))
 	}
 	return c, p.err
 }
 
-// wordReader takes one word after the other and keeps the first error.
+// wordReader reads one word after the other and keeps the first error.
 type wordReader struct {
 	verb  string
 	words []string

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// TestMain makes the test binary a sluice, so that tests run it as a process with flags, signals and an exit code.
+// TestMain lets the test binary be a sluice, so that tests run it as a process with flags, signals
+// and an exit code.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_A_SLUICE") != "" {
 		main()
@@ -21,9 +22,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const patience = 30 * time.Second // for what takes milliseconds on a quiet machine
+const patience = 30 * time.Second // limit for steps that take milliseconds on an idle machine
 
-// output collects what a process writes; tests wait for words in it.
+// output collects the output of a process. Tests wait for words in it.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer  // guarded by mu
@@ -46,13 +47,13 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// await waits until the words were written.
+// await waits until the words are in the output.
 func (o *output) await(t *testing.T, words string) {
 	t.Helper()
 	o.awaitTimes(t, words, 1)
 }
 
-// awaitTimes waits until the words were written n times.
+// awaitTimes waits until the words are in the output n times.
 func (o *output) awaitTimes(t *testing.T, words string, n int) {
 	t.Helper()
 	limit := time.After(patience)
@@ -66,7 +67,7 @@ func (o *output) awaitTimes(t *testing.T, words string, n int) {
 		select {
 		case <-more:
 		case <-limit:
-			t.Fatalf("%q was not written; what was:\n%s", words, o)
+			t.Fatalf("%q is not in the output:\n%s", words, o)
 		}
 	}
 }
@@ -82,18 +83,19 @@ type process struct {
 
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), out: newOutput(), err: newOutput(), exited: make(chan struct{})}
+	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), out: newOutput(), err: newOutput(),
+		exited: make(chan struct{})}
 	p.cmd.Stderr = p.err
 	p.run()
 	return p
 }
 
-// run starts the command of a process whose standard error goes where the caller has it.
+// run starts the command of a process. The caller has set its standard error.
 func (p *process) run() {
 	t := p.t
 	t.Helper()
 	p.cmd.Stdout = p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a server ends with a killed test
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,8 @@ func (p *process) run() {
 // serving starts a server and returns its TCP address.
 func serving(t *testing.T, dir string, args ...string) (p *process, address string) {
 	t.Helper()
-	p = start(t, append([]string{"serve", "--data-dir", dir, "--listen-tcp", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"}, args...)...)
+	p = start(t, append([]string{"serve", "--data-dir", dir, "--listen-tcp", "127.0.0.1:0",
+		"--admin-addr", "127.0.0.1:0"}, args...)...)
 	return p, p.address()
 }
 
@@ -128,28 +131,28 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// code waits for the end and returns the exit code.
+// code waits until the process ends and returns the exit code.
 func (p *process) code() int {
 	p.t.Helper()
 	select {
 	case <-p.exited:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(patience):
-		p.t.Fatalf("the process does not end; it wrote:\n%s\n%s", p.out, p.err)
+		p.t.Fatalf("the process did not end; its output:\n%s\n%s", p.out, p.err)
 		return -1
 	}
 }
 
-// ends checks exit code and words on standard error.
+// ends waits until the process ends, and checks exit code and standard error.
 func (p *process) ends(want int, words ...string) {
 	p.t.Helper()
 	got := p.code()
 	if got != want {
-		p.t.Errorf("exit code %d, want %d; it wrote:\n%s", got, want, p.err)
+		p.t.Errorf("exit code %d, want %d; standard error:\n%s", got, want, p.err)
 	}
 	for _, w := range words {
 		if !strings.Contains(p.err.String(), w) {
-			p.t.Errorf("standard error does not say %q:\n%s", w, p.err)
+			p.t.Errorf("standard error lacks %q:\n%s", w, p.err)
 		}
 	}
 }
@@ -163,7 +166,7 @@ func ask(t *testing.T, address, stdin string, args ...string) (out string, code 
 	return both.String(), code
 }
 
-// expect checks the answer to a request.
+// expect checks the response to a request.
 func expect(t *testing.T, address string, code int, request string, words ...string) {
 	t.Helper()
 	out, got := ask(t, address, "", strings.Fields(request)...)
@@ -172,22 +175,24 @@ func expect(t *testing.T, address string, code int, request string, words ...str
 	}
 	for _, w := range words {
 		if !strings.Contains(out, w) {
-			t.Errorf("%s: the answer does not say %q:\n%s", request, w, out)
+			t.Errorf("%s: the response lacks %q:\n%s", request, w, out)
 		}
 	}
 }
 
-func TestAServerTradesAndItsJournalTellsIt(t *testing.T) {
+func TestServerTradesAndJournals(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	socket := filepath.Join(t.TempDir(), "s")
 	p, address := serving(t, dir, "--listen-unix", socket)
 	expect(t, address, 0, "sell 3 10 @ 101", "accepted   #1")
-	expect(t, socket, 0, "buy 3 4 @ 105 ioc --account 2", "fill       #1", "bought      4 @ 101", "0 open", "taking")
+	expect(t, socket, 0, "buy 3 4 @ 105 ioc --account 2", "fill       #1", "bought      4 @ 101",
+		"0 open", "taking")
 	expect(t, address, 0, "top 3", "bid none", "ask 6 @ 101 (1 order)")
 	expect(t, address, 0, "replace 1 12 @ 102", "replaced   #1", "now 12 @ 102, 8 open")
-	expect(t, address, 1, "cancel 9", "rejected   #3", "no such open order", "not carried out")
+	expect(t, address, 1, "cancel 9", "rejected   #3", "no such open order", "not executed")
 	expect(t, address, 1, "sell 3 1 @ 1 --id 2", "rejected   #2", "not above the last one")
-	expect(t, address, 0, "position 3 --json", `"net":-4`, `"last_client_order_id":3`, `"type":"position"`)
+	expect(t, address, 0, "position 3 --json", `"net":-4`, `"last_client_order_id":3`,
+		`"type":"position"`)
 	expect(t, address, 0, "buy 3 1", "accepted   #4", "cancelled  #4", "nothing left to trade with")
 	expect(t, address, 2, "buy 3", "QUANTITY is missing")
 
@@ -197,37 +202,43 @@ func TestAServerTradesAndItsJournalTellsIt(t *testing.T) {
 	p.ends(0, "draining", "drained in", "stage ", "whole ")
 
 	var list bytes.Buffer
-	if code := run(&env{nil, &list, &list, nil}, []string{"journal", "list", "--data-dir", dir}); code != 0 {
+	if code := run(&env{nil, &list, &list, nil},
+		[]string{"journal", "list", "--data-dir", dir}); code != 0 {
 		t.Error(list.String())
 	}
-	for i, want := range []string{"sell 3 10 @ 101", "buy 3 4 @ 105 ioc", "replace 1 12 @ 102", "cancel 9", "sell 3 1 @ 1", "buy 3 1"} {
+	for i, want := range []string{"sell 3 10 @ 101", "buy 3 4 @ 105 ioc", "replace 1 12 @ 102",
+		"cancel 9", "sell 3 1 @ 1", "buy 3 1"} {
 		lines := strings.Split(strings.TrimSpace(list.String()), "\n")
 		if len(lines) != 6 || !strings.HasSuffix(lines[i], want) {
 			t.Errorf("event %d is not %q:\n%s", i+1, want, list.String())
 		}
 	}
 	list.Reset()
-	if code := run(&env{nil, &list, &list, nil}, []string{"journal", "verify", "--data-dir", dir}); code != 0 || !strings.Contains(list.String(), "events     1 to 6: 6 of") {
+	if code := run(&env{nil, &list, &list, nil},
+		[]string{"journal", "verify", "--data-dir",
+			dir}); code != 0 || !strings.Contains(list.String(), "events     1 to 6: 6 of") {
 		t.Errorf("exit code %d:\n%s", code, &list)
 	}
 
 	p, address = serving(t, dir)
 	if !strings.Contains(p.out.String(), "at event 6") {
-		t.Errorf("the journal's position is missing:\n%s", p.out)
+		t.Errorf("the position of the journal is missing:\n%s", p.out)
 	}
 	expect(t, address, 0, "position 3", "net -4", "last #4")
 }
 
-func TestWatchTakesRequestsAndShowsAnswers(t *testing.T) {
+func TestWatchSendsRequestsAndPrintsResponses(t *testing.T) {
 	_, address := serving(t, t.TempDir())
-	out, code := ask(t, address, "sell 1 5 @ -7\n# a remark\n\nsel 1 5\nhelp\ntop 1\nquit\nbuy 1 5\n", "watch", "--account", "9")
-	for _, want := range []string{"as account 9, last #0", "accepted   #1", "did you mean sell?", "INSTRUMENT QUANTITY", "ask 5 @ -7 (1 order)", "answered in"} {
+	out, code := ask(t, address,
+		"sell 1 5 @ -7\n# a remark\n\nsel 1 5\nhelp\ntop 1\nquit\nbuy 1 5\n", "watch", "--account", "9")
+	for _, want := range []string{"as account 9, last #0", "accepted   #1", "did you mean sell?",
+		"INSTRUMENT QUANTITY", "ask 5 @ -7 (1 order)", "completed in"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing", want)
 		}
 	}
 	if code != 0 || strings.Contains(out, "#2") {
-		t.Errorf("exit code %d, or a request behind quit was sent:\n%s", code, out)
+		t.Errorf("exit code %d, or a request after quit was sent:\n%s", code, out)
 	}
 	out, _ = ask(t, address, "top 1\n", "watch", "--json")
 	if !strings.Contains(out, `"ask":{"orders":1,"price":-7,"quantity":5},"bid":null`) {
@@ -235,22 +246,22 @@ func TestWatchTakesRequestsAndShowsAnswers(t *testing.T) {
 	}
 }
 
-// A request that is shed is answered by ServerBusy alone: nobody waits for more.
-func TestAClientHearsThatItsRequestWasShed(t *testing.T) {
+// The only response to a shed request is ServerBusy, so the client does not wait for more.
+func TestClientReportsAShedRequest(t *testing.T) {
 	_, address := serving(t, t.TempDir(), "--request-rate", "0.001/1")
 	for _, v := range []struct{ request, input, want string }{
-		{"buy 1 1", "", "not carried out"}, // it asks for the last id first
+		{"buy 1 1", "", "not executed"}, // asks for the last id first
 		{"watch", "top 1\ntop 1\n", "the server shed the request"},
 	} {
 		out, _ := ask(t, address, v.input, strings.Fields(v.request)...)
 		if !strings.Contains(out, v.want) || strings.Contains(out, "within") {
-			t.Errorf("%s: want %q, and no wait for an answer:\n%s", v.request, v.want, out)
+			t.Errorf("%s: want %q without waiting for a response:\n%s", v.request, v.want, out)
 		}
 	}
 	expect(t, address, 0, "top 1")
 }
 
-func TestHangUpReloadsLimits(t *testing.T) {
+func TestSIGHUPReloadsLimits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sluice.yaml")
 	put := func(text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -262,13 +273,14 @@ func TestHangUpReloadsLimits(t *testing.T) {
 	put("soft-limit: 128KiB\nshards: 3\n")
 	p.signal(syscall.SIGHUP)
 	p.err.await(t, "soft=128KiB")
-	p.err.await(t, "need a restart")
+	p.err.await(t, "changed settings need a restart")
 	put("soft-limit: 9MiB\n")
 	p.signal(syscall.SIGHUP)
-	p.err.await(t, "nothing is changed")
+	p.err.await(t, "reload rejected; configuration unchanged")
 	p.signal(syscall.SIGTERM)
 	p.ends(0)
-	if text, err := os.ReadFile(path + ".json"); err != nil || !bytes.Contains(text, []byte(`"engine"`)) {
-		t.Errorf("the measurements: %v\n%s", err, text)
+	if text, err := os.ReadFile(path + ".json"); err != nil ||
+		!bytes.Contains(text, []byte(`"engine"`)) {
+		t.Errorf("measurements: %v\n%s", err, text)
 	}
 }

@@ -16,19 +16,19 @@ import (
 	"time"
 )
 
-// prometheus is Debian's, running, with the shipped alerts; it scrapes one server.
+// prometheus is a running Prometheus with the shipped alerts. It scrapes one server.
 type prometheus struct {
 	t    *testing.T
 	base string
 }
 
-// watching starts a Prometheus that scrapes a server at an interval, in which it has to answer, and looks at the alerts twice
-// a second; it ends with the test.
+// watching starts a Prometheus that scrapes a server at an interval, which is also the timeout, and
+// evaluates the alerts twice per second. It ends with the test.
 func watching(t *testing.T, target string, every time.Duration, flags ...string) *prometheus {
 	t.Helper()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
-		t.Skip("there is no prometheus here to scrape a server with: .ci/prometheus installs Debian's")
+		t.Skip("prometheus is not installed: .ci/prometheus installs Debian's")
 	}
 	rules, err := filepath.Abs("../../deploy/prometheus/rules.yml")
 	if err != nil {
@@ -36,24 +36,28 @@ func watching(t *testing.T, target string, every time.Duration, flags ...string)
 	}
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: %v, scrape_timeout: %v, evaluation_interval: 500ms}\nrule_files: [%q]\n"+
+	text := fmt.Sprintf("global: {scrape_interval: %v, scrape_timeout: %v, evaluation_interval: "+
+		"500ms}\nrule_files: [%q]\n"+
 		"scrape_configs:\n- job_name: sluice\n  static_configs: [{targets: [%q]}]\n", every, every, rules, target)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)
-	running(t, program, append([]string{"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address}, flags...)...)
+	running(t, program, append([]string{"--config.file=" + config,
+		"--storage.tsdb.path=" + filepath.Join(dir, "data"),
+		"--web.listen-address=" + address}, flags...)...)
 	return &prometheus{t, "http://" + address}
 }
 
-// value is the answer to a query that gives one sample.
+// value returns the result of a query with one sample.
 func (p *prometheus) value(query string) (float64, error) {
 	var answer struct {
 		Data struct {
 			Result []struct{ Value [2]any }
 		}
 	}
-	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.base+"/api/v1/query?"+url.Values{"query": {query}}.Encode(), nil)
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet,
+		p.base+"/api/v1/query?"+url.Values{"query": {query}}.Encode(), nil)
 	if err != nil {
 		return 0, err
 	}
@@ -71,26 +75,28 @@ func (p *prometheus) value(query string) (float64, error) {
 	return strconv.ParseFloat(fmt.Sprint(answer.Data.Result[0].Value[1]), 64)
 }
 
-// becomes waits until a query has an answer.
+// becomes waits until a query has the wanted result.
 func (p *prometheus) becomes(query string, want float64) {
 	p.t.Helper()
 	until(p.t, query, func() error {
 		got, err := p.value(query)
 		if err == nil && got != want {
-			err = fmt.Errorf("it is %v, want %v", got, want)
+			err = fmt.Errorf("got %v, want %v", got, want)
 		}
 		return err
 	})
 }
 
-// Clients trade with a running server while Prometheus scrapes it, as text and as protobuf with native histograms. What its
-// query API says in the end is what the clients sent and received, to the last answer and byte.
-func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
-	t.Parallel() // Prometheus takes up its target after 5 s
+// Clients trade with a running server while Prometheus scrapes it, as text and as protobuf with
+// native histograms. In the end its query API returns exactly the requests, responses and bytes
+// that the clients counted.
+func TestPrometheusMatchesClientCounts(t *testing.T) {
+	t.Parallel() // Prometheus scrapes its target only after 5 s
 	p, address := serving(t, t.TempDir(), "--heartbeat", "1h", "--shards", "3")
 	watchers := map[string]*prometheus{
-		"text, classic histograms":    watching(t, p.page(), 2*time.Second),
-		"protobuf, native histograms": watching(t, p.page(), 2*time.Second, "--enable-feature=native-histograms"),
+		"text, classic histograms": watching(t, p.page(), 2*time.Second),
+		"protobuf, native histograms": watching(t, p.page(), 2*time.Second,
+			"--enable-feature=native-histograms"),
 	}
 	clients, scraped := make([]*trader, 6), make(chan struct{})
 	var all sync.WaitGroup
@@ -98,14 +104,14 @@ func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
 		r := trading(t, address, i)
 		clients[i] = r
 		all.Go(func() {
-			pace := time.NewTicker(20 * time.Millisecond) // to leave room for those who scrape
+			pace := time.NewTicker(20 * time.Millisecond) // leaves CPU for the scrapes
 			defer pace.Stop()
 			for enough := false; !enough; <-pace.C {
 				r.meets(20)
 				for r.ended < r.asked && r.next() {
 				}
 				if r.ended < r.asked {
-					t.Errorf("a connection ended; %d of %d requests are answered", r.ended, r.asked)
+					t.Errorf("a connection ended with %d of %d requests answered", r.ended, r.asked)
 					return
 				}
 				select {
@@ -120,19 +126,19 @@ func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
 		until(t, "a scrape while clients trade", func() error {
 			n, err := w.value("sum(sluice_response_sent_total)")
 			if err == nil && n == 0 {
-				err = fmt.Errorf("nothing is sent yet")
+				err = fmt.Errorf("no frame is sent yet")
 			}
 			return err
 		})
 	}
 	close(scraped)
 	all.Wait()
-	clients[0].rests(1) // with the trades over, one order that nobody answers but the book
+	clients[0].rests(1) // after the trades, one order that does not trade
 	clients[0].settle()
 	sum := totals(clients)
-	t.Logf("%d requests, %d answers, %d bytes", sum.asked, sum.frames, sum.bytes)
+	t.Logf("%d requests, %d responses, %d bytes", sum.asked, sum.frames, sum.bytes)
 	if sum.frames < sum.asked*5/3 { // accepted, accepted, two fills and a position for three requests
-		t.Errorf("%d answers to %d requests: the orders did not meet", sum.frames, sum.asked)
+		t.Errorf("%d responses to %d requests: the orders did not trade", sum.frames, sum.asked)
 	}
 	for name, w := range watchers {
 		t.Run(name, func(t *testing.T) {
@@ -167,7 +173,7 @@ func TestPrometheusCountsWhatClientsReceived(t *testing.T) {
 	p.ends(0, "drained in")
 }
 
-// shows checks that each query of the shipped dashboard has something to draw for a server.
+// shows checks that each query of the shipped dashboard has a result for a server.
 func (p *prometheus) shows(instance string) {
 	p.t.Helper()
 	var dashboard struct {
@@ -183,7 +189,8 @@ func (p *prometheus) shows(instance string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	given, queries := strings.NewReplacer("$__rate_interval", "1m", "$job", "sluice", "$instance", instance), 0
+	given, queries := strings.NewReplacer("$__rate_interval", "1m", "$job", "sluice", "$instance",
+		instance), 0
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
 			if strings.Contains(target.Expr, "sluice_replica_lag") {
@@ -192,7 +199,7 @@ func (p *prometheus) shows(instance string) {
 			queries++
 			query := "count(" + given.Replace(target.Expr) + ")"
 			if n, err := p.value(query); err != nil || n == 0 {
-				p.t.Errorf("panel %q shows nothing: %v", panel.Title, err)
+				p.t.Errorf("panel %q is empty: %v", panel.Title, err)
 			}
 		}
 	}

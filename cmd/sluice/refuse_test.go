@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// local runs a command that is expected to end soon, in this process.
+// local runs a short command in this process.
 func local(args ...string) (out, problems string, code int) {
 	var o, p bytes.Buffer
 	code = run(&env{strings.NewReader(""), &o, &p, nil}, args)
 	return o.String(), p.String(), code
 }
 
-func TestMistakesGiveExitCode2AndAnAdvice(t *testing.T) {
+func TestUsageErrorsExit2WithARemedy(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"", "name a command"},
 		{"srve", "did you mean serve? the commands are serve, client,"},
@@ -26,7 +26,7 @@ func TestMistakesGiveExitCode2AndAnAdvice(t *testing.T) {
 		{"serve --shards 99", `--shards is "99": write auto or a whole number from 1 to 64`},
 		{"serve --policy persisted>=2", "--force-policy"},
 		{"serve --policy hybrid", "this node alone"},
-		{"serve now", `serve takes no arguments, and "now" is one`},
+		{"serve now", `serve takes no arguments, but got "now"`},
 		{"serve --listen-tcp 0.0.0.0:1", "--insecure"},
 		{"serve --admin-addr 0.0.0.0:1", "--admin-insecure"},
 		{"config check --admin-addr 0.0.0.0:1", "--admin-insecure"},
@@ -34,14 +34,14 @@ func TestMistakesGiveExitCode2AndAnAdvice(t *testing.T) {
 		{"config chek", "config check or sluice config print"},
 		{"config check --soft-limit 2MiB", "--hard-limit is 1MiB and --soft-limit 2MiB"},
 		{"version 2", "takes no arguments"},
-		{"client", "name what to do"},
+		{"client", "name a request"},
 		{"client by 1 1", `unknown request "by"; did you mean buy?`},
 		{"client buy 1", "QUANTITY is missing"},
 		{"client buy x 1", `INSTRUMENT is "x"`},
 		{"client buy 4294967296 1", "0 to 4294967295"},
 		{"client buy 1 1 @ 1.5", `PRICE is "1.5"; write a whole number of ticks`},
-		{"client buy 1 1 @ 2 fok", `"fok" is left over`},
-		{"client replace 1 5", "write the new price behind @"},
+		{"client buy 1 1 @ 2 fok", `unexpected argument "fok"`},
+		{"client replace 1 5", "write the new price after @"},
 		{"client --acount 3 top 1", "did you mean --account?"},
 		{"client keygen", "name the file"},
 		{"client keygen /tmp/k admin", `ROLE is "admin"; write operator, trader or readonly`},
@@ -50,7 +50,8 @@ func TestMistakesGiveExitCode2AndAnAdvice(t *testing.T) {
 	} {
 		out, problems, code := local(strings.Fields(tt.args)...)
 		if code != 2 || !strings.Contains(problems, tt.want) || out != "" {
-			t.Errorf("sluice %s: exit code %d, want 2, and %q:\n%s%s", tt.args, code, tt.want, problems, out)
+			t.Errorf("sluice %s: exit code %d, want 2 with %q:\n%s%s", tt.args, code, tt.want,
+				problems, out)
 		}
 	}
 }
@@ -61,7 +62,8 @@ func TestEveryCommandHasAHelpText(t *testing.T) {
 			continue
 		}
 		for _, args := range [][]string{{c.name, "--help"}, {"help", c.name}} {
-			if out, problems, code := local(args...); code != 0 || problems != "" || !strings.HasPrefix(out, "usage: sluice "+c.name) {
+			if out, problems, code := local(args...); code != 0 || problems != "" ||
+				!strings.HasPrefix(out, "usage: sluice "+c.name) {
 				t.Errorf("%v: exit code %d:\n%s%s", args, code, problems, out)
 			}
 		}
@@ -74,17 +76,19 @@ func TestEveryCommandHasAHelpText(t *testing.T) {
 	}
 }
 
-func TestConfigSaysWhatServeWouldDo(t *testing.T) {
+func TestConfigAgreesWithServe(t *testing.T) {
 	out, _, code := local("config", "print", "--shards=3", "--io", "poll")
-	if code != 0 || !strings.Contains(out, "shards: 3 ") || !strings.Contains(out, "# --shards") || !strings.Contains(out, "data-dir: ") {
+	if code != 0 || !strings.Contains(out, "shards: 3 ") || !strings.Contains(out, "# --shards") ||
+		!strings.Contains(out, "data-dir: ") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
-	if out, _, code := local("config", "check", "--shards=3"); code != 0 || !strings.Contains(out, "1 settings are given") {
+	if out, _, code := local("config", "check", "--shards=3"); code != 0 ||
+		!strings.Contains(out, "1 settings are set") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 }
 
-func TestAServerThatCannotServeSaysWhy(t *testing.T) {
+func TestFailedStartNamesTheCause(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +98,8 @@ func TestAServerThatCannotServeSaysWhy(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(newer, "journal"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(newer, "journal", "FORMAT"), []byte("sluice journal 2\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(newer, "journal", "FORMAT"), []byte("sluice journal 2\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
@@ -108,53 +113,62 @@ func TestAServerThatCannotServeSaysWhy(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"the address is in use", []string{"--listen-tcp", busy.Addr().String()}, []string{busy.Addr().String(), "in use"}},
-		{"the socket's directory is missing", []string{"--listen-unix", "/nonexistent/s"}, []string{"/nonexistent/s"}},
-		{"the data directory is a file", []string{"--data-dir", file}, []string{file}},
-		{"the data directory is of a newer version", []string{"--data-dir", newer}, []string{newer, "newer"}},
-		{"the data directory is another server's", []string{"--data-dir", locked}, []string{locked, "in use"}},
-		{"the keys are no keys", []string{"--authorized-keys", file}, []string{file, "1"}},
+		{"address in use", []string{"--listen-tcp", busy.Addr().String()},
+			[]string{busy.Addr().String(), "in use"}},
+		{"missing directory of a socket", []string{"--listen-unix", "/nonexistent/s"},
+			[]string{"/nonexistent/s"}},
+		{"data directory is a file", []string{"--data-dir", file}, []string{file}},
+		{"data directory of a newer version", []string{"--data-dir", newer}, []string{newer, "newer"}},
+		{"data directory of another server", []string{"--data-dir", locked},
+			[]string{locked, "in use"}},
+		{"malformed keys", []string{"--authorized-keys", file}, []string{file, "1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0", "--data-dir", t.TempDir()}, tt.args...)...)
+			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--admin-addr",
+				"127.0.0.1:0", "--data-dir", t.TempDir()}, tt.args...)...)
 			p.ends(1, tt.want...)
 			if p.out.String() != "" {
-				t.Errorf("it announced itself:\n%s", p.out)
+				t.Errorf("it printed the block of a started server:\n%s", p.out)
 			}
 		})
 	}
 }
 
-// What the environment and the admin doors are asked for is judged before anything is opened, by `config check` as well.
-func TestWhatCannotBeObservedIsRefusedBeforeAnythingIsServed(t *testing.T) {
+// Environment and admin endpoints are checked before anything is opened, and by `config check` as
+// well.
+func TestBadObservationSettingsAreRejectedBeforeServing(t *testing.T) {
 	for _, tt := range []struct {
 		name, variable, value string
 		args                  []string
 		want                  string
 	}{
-		{"an address for strangers", "OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", nil, "--admin-insecure"},
-		{"a port that is none", "OTEL_EXPORTER_PROMETHEUS_PORT", "web", nil, "a port from 0 to 65535"},
-		{"attributes without values", "OTEL_RESOURCE_ATTRIBUTES", "region", nil, "OTEL_RESOURCE_ATTRIBUTES"},
-		{"an unknown protocol", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", nil, "http/json"},
-		{"a socket with too long a name", "", "", []string{"--admin-socket", "/" + strings.Repeat("s", 107)}, "at most 107"},
+		{"an address for strangers", "OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", nil,
+			"--admin-insecure"},
+		{"invalid port", "OTEL_EXPORTER_PROMETHEUS_PORT", "web", nil, "a port from 0 to 65535"},
+		{"attributes without values", "OTEL_RESOURCE_ATTRIBUTES", "region", nil,
+			"OTEL_RESOURCE_ATTRIBUTES"},
+		{"unknown protocol", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", nil, "http/json"},
+		{"long socket path", "", "", []string{"--admin-socket", "/" + strings.Repeat("s", 107)},
+			"at most 107"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.variable != "" {
 				t.Setenv(tt.variable, tt.value)
 			}
 			dir := filepath.Join(t.TempDir(), "data")
-			for _, command := range [][]string{{"config", "check"}, {"serve", "--listen-tcp", "127.0.0.1:0"}} {
+			for _, command := range [][]string{{"config", "check"},
+				{"serve", "--listen-tcp", "127.0.0.1:0"}} {
 				p := start(t, append(append(command, "--data-dir", dir), tt.args...)...)
 				p.ends(2, tt.want)
 			}
 			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("the server began all the same: %v", err)
+				t.Errorf("the server started nevertheless: %v", err)
 			}
 		})
 	}
 }
 
-func TestKeysDecideWhoMayWhat(t *testing.T) {
+func TestKeysDeterminePermissions(t *testing.T) {
 	dir := t.TempDir()
 	name := func(n string) string { return filepath.Join(dir, n) }
 	lines := ""
@@ -165,51 +179,53 @@ func TestKeysDecideWhoMayWhat(t *testing.T) {
 		}
 		lines += out
 	}
-	if _, problems, code := local("client", "keygen", name("anna")); code != 1 || !strings.Contains(problems, "exists") {
-		t.Errorf("a key is replaced: %d %s", code, problems)
+	if _, problems, code := local("client", "keygen", name("anna")); code != 1 ||
+		!strings.Contains(problems, "exists") {
+		t.Errorf("keygen replaced a key: %d %s", code, problems)
 	}
 	if _, _, code := local("client", "keygen", name("stranger")); code != 0 {
-		t.Fatal("no key for the stranger")
+		t.Fatal("no key for stranger")
 	}
 	if err := os.WriteFile(name("keys"), []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, address := serving(t, name("data"), "--authorized-keys", name("keys"))
 	if !strings.Contains(p.out.String(), "keys in "+name("keys")) {
-		t.Errorf("the block does not say who may connect:\n%s", p.out)
+		t.Errorf("the block does not name the keys:\n%s", p.out)
 	}
 	expect(t, address, 0, "buy 1 1 @ 5 --key "+name("anna"), "accepted")
 	expect(t, address, 0, "top 1 --key "+name("ben"), "bid 1 @ 5")
-	expect(t, address, 1, "buy 1 1 @ 5 --key "+name("ben"), "role may not send it")
+	expect(t, address, 1, "buy 1 1 @ 5 --key "+name("ben"), "the role of the key may not send it")
 	expect(t, address, 1, "top 1 --key "+name("stranger"), "does not know the key "+name("stranger"))
 	stranger, _, _ := local("client", "keygen", name("late"), "trader")
 	if err := os.WriteFile(name("keys"), []byte(lines+stranger), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.signal(syscall.SIGHUP)
-	p.err.await(t, "SIGHUP: limits in force")
+	p.err.await(t, "limits reloaded")
 	expect(t, address, 0, "top 1 --key "+name("late"), "bid 1 @ 5")
 	expect(t, address, 1, "top 1", "asks for a key", "keygen")
-	expect(t, address, 1, "top 1 --key "+name("keys"), "no private key in PEM form")
-	expect(t, address, 1, "top 1 --key "+name("nobody"), "cannot be read")
+	expect(t, address, 1, "top 1 --key "+name("keys"), "not a private key in PEM form")
+	expect(t, address, 1, "top 1 --key "+name("nobody"), "cannot read the private key")
 }
 
-func TestAClientWithoutServerSaysWhatToDo(t *testing.T) {
+func TestClientWithoutServerNamesARemedy(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := gone.Addr().String()
 	gone.Close()
-	expect(t, address, 1, "top 1", "no server to talk to at tcp "+address, "start one with `sluice serve`")
+	expect(t, address, 1, "top 1", "no server at tcp "+address, "start one with `sluice serve`")
 	expect(t, "/nonexistent/s", 1, "top 1", "unix /nonexistent/s")
 }
 
-func TestTheDemonstrationRunsFromTheCommandLine(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir()) // a run that fails keeps its directory
+func TestDemoRunsFromTheCommandLine(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // a failed run keeps its directory
 	p := start(t, "demo", "--seconds", "1", "--clients", "4", "--", "--io", "poll")
 	p.ends(0)
-	for _, want := range []string{"4 clients", "kill -9", "asked for", "Nothing acknowledged is missing."} {
+	for _, want := range []string{"4 clients", "kill -9", "asked for",
+		"Nothing acknowledged is missing."} {
 		if !strings.Contains(p.out.String(), want) {
 			t.Errorf("%q is missing:\n%s", want, p.out)
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// scraped is a metric without labels of a scrape now.
+// scraped returns a metric without labels from a scrape.
 func (p *process) scraped(name string) string {
 	_, text := get(p.t, "http://"+p.page()+"/metrics", "text/plain")
 	for line := range strings.Lines(text) {
@@ -18,7 +18,7 @@ func (p *process) scraped(name string) string {
 	return ""
 }
 
-// metric says when a metric without labels is not what it should be.
+// metric returns an error if a metric without labels does not have the wanted value.
 func (p *process) metric(name, want string) func() error {
 	return func() error {
 		if got := p.scraped(name); got != want {
@@ -28,12 +28,13 @@ func (p *process) metric(name, want string) func() error {
 	}
 }
 
-// lost counts the traces that were dropped, whatever the reason.
+// lost returns the number of dropped traces for any reason.
 func (p *process) lost() (n float64) {
 	p.t.Helper()
 	_, text := get(p.t, "http://"+p.page()+"/metrics", "text/plain")
 	for line := range strings.Lines(text) {
-		if series, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(series, "sluice_trace_dropped_total") {
+		if series, value, _ := strings.Cut(strings.TrimSpace(line), " "); strings.HasPrefix(series,
+			"sluice_trace_dropped_total") {
 			v, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				p.t.Fatal(line)
@@ -44,7 +45,7 @@ func (p *process) lost() (n float64) {
 	return n
 }
 
-// number is a metric without labels.
+// number returns a metric without labels.
 func (p *process) number(name string) float64 {
 	p.t.Helper()
 	v, err := strconv.ParseFloat(p.scraped(name), 64)
@@ -54,10 +55,11 @@ func (p *process) number(name string) float64 {
 	return v
 }
 
-// heap is what the server's heap holds after a collection, in bytes.
+// heap returns the size of the server's heap after a collection, in bytes.
 func (p *process) heap() float64 {
 	p.t.Helper()
-	if status, text := get(p.t, "http://"+p.page()+"/debug/pprof/heap?gc=1&debug=1", "*/*"); status != http.StatusOK {
+	if status, text := get(p.t, "http://"+p.page()+"/debug/pprof/heap?gc=1&debug=1",
+		"*/*"); status != http.StatusOK {
 		p.t.Fatal(text)
 	}
 	return p.number("go_memstats_heap_alloc_bytes")

@@ -25,11 +25,11 @@ const serveHead = `usage: sluice serve [flags]
 
 Runs the server in the foreground until SIGTERM or SIGINT.
 
-  SIGTERM, SIGINT   drain: stop accepting, answer what was taken, end; a second one stops at once
+  SIGTERM, SIGINT   drain: stop accepting, send all responses, end; a second one stops at once
   SIGUSR1           print all measurements to standard error
-  SIGHUP            read authorized keys and configuration file again, the latter for the settings marked below
+  SIGHUP            read the authorized keys again, and the settings below that are marked with SIGHUP
 
-Exit codes: 0 drained, 1 failed or stopped with answers unsent, 2 asked wrongly.
+Exit codes: 0 drained, 1 failed or stopped with responses unsent, 2 usage error.
 Every flag --some-name can also be SLUICE_SOME_NAME in the environment or some-name in the file.
 Sizes are written 512B, 64KiB, 1MiB, times 250ms, 10s, 1m.`
 
@@ -47,8 +47,9 @@ func serve(e *env, args []string) error {
 	if err := checkConfiguration(c, set); err != nil {
 		return err
 	}
-	signal.Ignore(syscall.SIGPIPE) // who reads the log may end before the server does
-	s := &service{env: e, args: args, cfg: c, set: set, log: newLog(c, e.stderr), began: time.Now(), signals: make(chan os.Signal, 8)}
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may end before the server
+	s := &service{env: e, args: args, cfg: c, set: set, log: newLog(c, e.stderr), began: time.Now(),
+		signals: make(chan os.Signal, 8)}
 	signal.Notify(s.signals, syscall.SIGUSR1, syscall.SIGHUP)
 	defer signal.Stop(s.signals)
 	logStart(s.log, c.IO)
@@ -65,7 +66,8 @@ func serve(e *env, args []string) error {
 		endpoints.Close()
 		return err
 	}
-	// Not before: until now these end the process at once, however long the recovery would take. Nothing was promised yet.
+	// Not earlier: before this point a signal must end the process at once, even during a long
+	// recovery.
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)
 	if s.observer, err = endpoints.Open(s.server); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), stopFor)
@@ -81,7 +83,8 @@ func serve(e *env, args []string) error {
 	return s.supervise()
 }
 
-// checkConfiguration refuses settings that cannot work, with the OTEL_* variables, before anything is served.
+// checkConfiguration rejects settings and OTEL_* variables that cannot work, before anything is
+// opened.
 func checkConfiguration(c *config.Server, set *config.Set) error {
 	e, err := otel.FromEnv(otel.Config{})
 	if err != nil {
@@ -92,7 +95,8 @@ func checkConfiguration(c *config.Server, set *config.Set) error {
 	return whole.Validate()
 }
 
-// adminAddress is the flag, if it was given, before that of a variable, if that was.
+// adminAddress returns the admin address: the flag if it is set, else the variable if it is set,
+// else the default.
 func adminAddress(c *config.Server, set *config.Set, variable string) string {
 	if set.Origin("admin-addr") == "default" && variable != "" {
 		return variable
@@ -108,26 +112,27 @@ func newLog(c *config.Server, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// sameSignal is how long after a SIGTERM another one counts as the same: ctrl-C under make, or timeout(1), sends two.
+// sameSignal is the time in which a second SIGTERM counts as the same one: ctrl-C under make, or
+// timeout(1), sends two.
 const sameSignal = 500 * time.Millisecond
 
-// stopFor is how long a stop may take, when there is no drain or no more.
+// stopFor is the limit of a stop without a drain.
 const stopFor = time.Second
 
 // service is a running server with its signals.
 type service struct {
 	*env
-	args      []string // for SIGHUP
+	args      []string // flags, to be read again on SIGHUP
 	cfg       *config.Server
 	log       *slog.Logger
 	began     time.Time
 	signals   chan os.Signal
 	server    node.Running
-	set       *config.Set // where cfg came from
+	set       *config.Set // origins of cfg
 	observer  *observe.Observer
 	manager   *notifier
 	addresses []string
-	until     time.Time // when a signal wants the process to have ended; zero before one came
+	until     time.Time // deadline set by a signal; zero before the first one
 }
 
 // open opens the node.
@@ -158,10 +163,13 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 		Journal: node.Journal{SegmentBytes: c.SegmentBytes},
 	}
 	for _, a := range c.TCP {
-		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "", ForceOpen: c.Insecure})
+		sc.Listen.Endpoints = append(sc.Listen.Endpoints,
+			listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "",
+				ForceOpen: c.Insecure})
 	}
 	for _, a := range c.Unix {
-		sc.Listen.Endpoints = append(sc.Listen.Endpoints, listen.Endpoint{Network: "unix", Address: a, Name: a, Open: c.Keys == ""})
+		sc.Listen.Endpoints = append(sc.Listen.Endpoints,
+			listen.Endpoint{Network: "unix", Address: a, Name: a, Open: c.Keys == ""})
 	}
 	sc.Listen.RequestRate, sc.Listen.ConnectRate = c.Rates()
 	sc.EndpointLimits = c.ByListener()
@@ -173,7 +181,7 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 	return sc, nil
 }
 
-// supervise runs until the server has ended.
+// supervise handles signals until the server has ended.
 func (s *service) supervise() error {
 	for {
 		select {
@@ -193,14 +201,16 @@ func (s *service) supervise() error {
 	}
 }
 
-// drain ends the server in order, within the deadline; the next SIGTERM or SIGINT ends it now.
+// drain drains the server within the deadline. The next SIGTERM or SIGINT stops it.
 func (s *service) drain(got os.Signal) error {
 	s.manager.tell("STOPPING=1")
 	began := time.Now()
 	s.until = began.Add(s.cfg.DrainFor)
 	ctx, cancel := context.WithDeadline(context.Background(), s.until)
 	defer cancel()
-	fmt.Fprintf(s.stderr, "sluice: %v: draining, for at most %s; the same again stops at once\n", got, config.FormatDuration(s.cfg.DrainFor))
+	fmt.Fprintf(s.stderr,
+		"sluice: %v: draining for at most %s; the same signal again stops at once\n", got,
+		config.FormatDuration(s.cfg.DrainFor))
 	ended := make(chan error, 2)
 	go func() { ended <- s.server.Drain(ctx) }()
 	progress := time.NewTicker(time.Second)
@@ -211,20 +221,21 @@ func (s *service) drain(got os.Signal) error {
 		case err := <-ended:
 			s.lastReport()
 			if err != nil {
-				return fmt.Errorf("stopped after %s with answers unsent: %w", since(began), err)
+				return fmt.Errorf("stopped after %s with responses unsent: %w", since(began), err)
 			}
 			fmt.Fprintf(s.stderr, "sluice: drained in %s\n", since(began))
 			return nil
 		case <-progress.C:
-			fmt.Fprintf(s.stderr, "sluice: draining since %s: %d clients are connected\n", since(began), s.server.Connections())
+			fmt.Fprintf(s.stderr, "sluice: still draining after %s; %d clients connected\n",
+				since(began), s.server.Connections())
 		case got := <-s.signals:
 			switch {
 			case got == syscall.SIGUSR1:
 				s.report()
-			case got == syscall.SIGHUP: // too late to matter
+			case got == syscall.SIGHUP: // ignored during a drain
 			case time.Since(counted) < sameSignal: // an echo
 			case stopping:
-				return fmt.Errorf("%v for the third time: ended without waiting for the disk", got)
+				return fmt.Errorf("%v for the third time; ended without waiting for the disk", got)
 			default:
 				stopping, counted = true, time.Now()
 				s.until = time.Now().Add(stopFor)
@@ -239,8 +250,8 @@ func (s *service) drain(got os.Signal) error {
 	}
 }
 
-// lastReport is the report of a server that has ended, with the last that its actors measured. A disk that hangs keeps
-// the file of it, and not the process.
+// lastReport reports the final measurements of a server that has ended. It does not wait for a disk
+// that hangs.
 func (s *service) lastReport() {
 	s.server.Collector().Final()
 	reported := make(chan struct{})
@@ -251,22 +262,22 @@ func (s *service) lastReport() {
 	select {
 	case <-reported:
 	case <-time.After(stopFor):
-		s.log.Warn("the measurements are not written in time", "file", s.cfg.StatsFile)
+		s.log.Warn("measurements not written in time", "file", s.cfg.StatsFile)
 	}
 }
 
-// report prints the measurements, and writes them to the file that wants them.
+// report prints the measurements and writes them to --stats-file.
 func (s *service) report() {
-	_ = s.server.WriteStats(s.stderr) // an error says that nobody reads it; the file is for others
+	_ = s.server.WriteStats(s.stderr) // an error means that standard error is closed; the file does not depend on it
 	if s.cfg.StatsFile == "" {
 		return
 	}
 	if err := status.Measure(s.server).WriteFile(s.cfg.StatsFile); err != nil {
-		s.log.Error("the measurements were not written", "error", err)
+		s.log.Error("measurements not written", "error", err)
 	}
 }
 
-// reload takes up the settings that may change while the server runs.
+// reload applies the settings that may change while the server runs.
 func (s *service) reload() {
 	fresh, fixed, err := s.cfg.Reload(s.args, s.environ)
 	if err == nil {
@@ -275,17 +286,20 @@ func (s *service) reload() {
 		err = s.server.Reload(changes)
 	}
 	if err != nil {
-		s.log.Error("SIGHUP: nothing is changed", "error", err)
+		s.log.Error("reload rejected; configuration unchanged", "error", err)
 		return
 	}
 	spread := s.cfg.DrainSpread
 	s.cfg.Limits, s.cfg.Endpoints = fresh.Limits, fresh.Endpoints
-	s.cfg.DrainSpread = spread // needs a restart
+	s.cfg.DrainSpread = spread // a change needs a restart
 	l := fresh.Limits
-	s.log.Info("SIGHUP: limits in force", "hard", config.FormatSize(uint64(l.HardBytes)), "soft", config.FormatSize(uint64(l.SoftBytes)),
-		"soft_for", l.SoftFor, "no_progress", l.NoProgress, "listeners", fresh.ListenerLimits, "request_rate", fresh.RequestRate, "connect_rate", fresh.ConnectRate)
+	s.log.Info("limits reloaded",
+		"hard", config.FormatSize(uint64(l.HardBytes)), "soft", config.FormatSize(uint64(l.SoftBytes)),
+		"soft_for", l.SoftFor, "no_progress", l.NoProgress,
+		"listeners", fresh.ListenerLimits, "request_rate", fresh.RequestRate,
+		"connect_rate", fresh.ConnectRate)
 	if len(fixed) > 0 {
-		s.log.Warn("SIGHUP: settings that need a restart have changed", "settings", fixed)
+		s.log.Warn("changed settings need a restart", "settings", fixed)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"sluice/transport"
 )
 
-func TestASecondSignalStopsAtOnce(t *testing.T) {
+func TestSecondSignalStopsAtOnce(t *testing.T) {
 	p, address := serving(t, t.TempDir(), "--policy", "hybrid", "--force-policy", "--drain", "1h")
 	out, code := ask(t, address, "", "buy", "1", "1", "--id", "1", "--timeout", "200ms")
 	if code != 1 || !strings.Contains(out, "within 200ms") {
@@ -24,71 +24,74 @@ func TestASecondSignalStopsAtOnce(t *testing.T) {
 	p.out.await(t, "kill drains")
 	awaitEvents(t, p)
 	p.signal(syscall.SIGTERM)
-	p.err.await(t, "draining, for at most 1h")
-	p.err.await(t, "draining since")
+	p.err.await(t, "draining for at most 1h")
+	p.err.await(t, "still draining after")
 	p.signal(syscall.SIGTERM)
-	p.ends(1, "terminated again: stopping now", "answers unsent")
-	watcher.ends(1, "closed the connection before it answered")
+	p.ends(1, "terminated again: stopping now", "responses unsent")
+	watcher.ends(1, "closed the connection before it responded")
 }
 
-// Ctrl-C under make sends each signal twice.
-func TestAnEchoOfTheSecondSignalIsNotTheThird(t *testing.T) {
+// ctrl-C under make sends each signal twice.
+func TestEchoOfTheSecondSignalIsNotTheThird(t *testing.T) {
 	p, address := serving(t, t.TempDir(), "--policy", "hybrid", "--force-policy", "--drain", "1h")
 	for _, id := range []string{"1", "2"} {
 		start(t, "client", "--address", address, "--timeout", "1h", "buy", "1", "1", "--id", id)
 	}
 	awaitEvents(t, p)
 	p.signal(syscall.SIGTERM)
-	p.err.await(t, "draining since") // longer than an echo takes
-	p.signal(syscall.SIGSTOP)        // both are there when it goes on: stopping takes no longer than sending a signal
+	p.err.await(t, "still draining after") // after the time of an echo
+	p.signal(syscall.SIGSTOP)              // both signals are pending when the process continues
 	p.signal(syscall.SIGTERM)
-	p.signal(syscall.SIGINT) // for a second SIGTERM: of one kind only one can be pending
+	p.signal(syscall.SIGINT) // in place of a second SIGTERM: a signal is pending only once
 	p.signal(syscall.SIGCONT)
-	if p.ends(1, "again: stopping now", "answers unsent"); strings.Contains(p.err.String(), "third time") {
-		t.Errorf("the echo counts:\n%s", p.err)
+	if p.ends(1, "again: stopping now", "responses unsent"); strings.Contains(p.err.String(),
+		"third time") {
+		t.Errorf("the echo was counted:\n%s", p.err)
 	}
 }
 
-// A server that has not begun to serve owes nobody anything: the first signal ends it, whatever it waits for.
-func TestASignalEndsAStartThatHangs(t *testing.T) {
+// A server that does not serve yet has no responses to send. The first signal ends it, whatever it
+// waits for.
+func TestSignalEndsAHungStart(t *testing.T) {
 	keys := filepath.Join(t.TempDir(), "keys")
 	if err := syscall.Mkfifo(keys, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0",
 		"--admin-addr", "", "--authorized-keys", keys)
-	f, err := os.OpenFile(keys, os.O_WRONLY, 0) // returns once the server reads, and will find nothing
+	f, err := os.OpenFile(keys, os.O_WRONLY, 0) // returns once the server reads, which then finds an empty file
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	p.signal(syscall.SIGTERM)
-	if code := p.code(); code != -1 { // by the signal
+	if code := p.code(); code != -1 { // ended by the signal
 		t.Errorf("exit code %d:\n%s", code, p.err)
 	}
 }
 
-// Who reads the log is gone: the server serves on, and writes its measurements to the file.
-func TestNobodyReadsStandardError(t *testing.T) {
+// The reader of the log has ended. The server continues, and writes its measurements to the file.
+func TestServerSurvivesClosedStandardError(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	measured := filepath.Join(t.TempDir(), "stats")
 	p := &process{t: t, out: newOutput(), err: newOutput(), exited: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0", "--admin-addr", "", "--stats-file", measured)
+	p.cmd = exec.Command(os.Args[0], "serve", "--data-dir", t.TempDir(), "--listen-tcp",
+		"127.0.0.1:0", "--admin-addr", "", "--stats-file", measured)
 	p.cmd.Stderr = writer
 	p.run()
 	writer.Close()
 	address := p.address()
 	reader.Close()
-	p.signal(syscall.SIGUSR1) // has it write
-	until(t, "the measurements", func() error {
+	p.signal(syscall.SIGUSR1) // lets it write
+	until(t, "measurements", func() error {
 		_, err := os.Stat(measured)
 		return err
 	})
 	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {
-		t.Errorf("an order after that: %d\n%s", code, out)
+		t.Errorf("order after that: %d\n%s", code, out)
 	}
 	if err := os.Remove(measured); err != nil {
 		t.Fatal(err)
@@ -100,32 +103,33 @@ func TestNobodyReadsStandardError(t *testing.T) {
 	}
 }
 
-// awaitEvents asks for measurements until the server has sequenced two orders.
+// awaitEvents requests measurements until the server has sequenced two orders.
 func awaitEvents(t *testing.T, p *process) {
 	t.Helper()
 	limit, two := time.Now().Add(patience), regexp.MustCompile(`(?m)^sequencer_last_event +2 `)
 	for n := 1; !two.MatchString(p.err.String()); n++ {
 		if time.Now().After(limit) {
 			all := p.err.String()
-			t.Fatalf("two orders are not sequenced; the last measurements:\n%s", all[max(0, len(all)-6000):])
+			t.Fatalf("two orders are not sequenced; the last measurements:\n%s",
+				all[max(0, len(all)-6000):])
 		}
 		p.signal(syscall.SIGUSR1)
 		p.err.awaitTimes(t, "sequencer_waits", n)
 	}
 }
 
-func TestADrainEndsAtItsDeadline(t *testing.T) {
+func TestDrainEndsAtItsDeadline(t *testing.T) {
 	p, address := serving(t, t.TempDir(), "--policy", "hybrid", "--force-policy", "--drain", "600ms")
 	if _, code := ask(t, address, "", "buy", "1", "1", "--id", "1", "--timeout", "200ms"); code != 1 {
 		t.Error("an order is answered that no replica has")
 	}
 	p.signal(syscall.SIGINT)
-	p.ends(1, "interrupt: draining, for at most 600ms", "answers unsent")
+	p.ends(1, "interrupt: draining for at most 600ms", "responses unsent")
 }
 
-// SIGTERM ends the process although the gate is shut, handshakes and a request to the admin pages are half done, and a
-// collector takes connections and says nothing.
-func TestADrainEndsInTheWorstState(t *testing.T) {
+// SIGTERM ends the process even if the gate is closed, handshakes and a request to the admin pages
+// are incomplete, and a collector accepts connections but does not respond.
+func TestDrainEndsInTheWorstState(t *testing.T) {
 	collector, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -135,9 +139,10 @@ func TestADrainEndsInTheWorstState(t *testing.T) {
 	t.Setenv("OTEL_METRICS_EXPORTER", "otlp,prometheus")
 	for _, engine := range []transport.Mode{transport.ModeUring, transport.ModePoll} {
 		t.Run(engine.String(), func(t *testing.T) {
-			ring, diagnosis, err := transport.Open(engine, transport.RingConfig{Entries: 8, Wake: func() {}})
+			ring, diagnosis, err := transport.Open(engine,
+				transport.RingConfig{Entries: 8, Wake: func() {}})
 			if err != nil {
-				t.Skipf("engine %s cannot be had here: %s", engine, diagnosis.Text)
+				t.Skipf("engine %s is not available here: %s", engine, diagnosis.Text)
 			}
 			if err := ring.Close(); err != nil {
 				t.Fatal(err)
@@ -151,11 +156,14 @@ func TestADrainEndsInTheWorstState(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "keys"), []byte(line), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			p, address := serving(t, dir, "--io", engine.String(), "--authorized-keys", filepath.Join(dir, "keys"), "--policy", "hybrid", "--force-policy", "--drain", "600ms")
-			if _, code := ask(t, address, "", "buy", "1", "1", "--id", "1", "--key", key, "--timeout", "200ms"); code != 1 {
+			p, address := serving(t, dir, "--io", engine.String(), "--authorized-keys",
+				filepath.Join(dir, "keys"), "--policy", "hybrid", "--force-policy", "--drain", "600ms")
+			if _, code := ask(t, address, "", "buy", "1", "1", "--id", "1", "--key", key,
+				"--timeout", "200ms"); code != 1 {
 				t.Error("an order is answered that no replica has")
 			}
-			for at, begin := range map[string]string{address: "\x69\x00\x00", p.page(): "GET / HTTP/1.1\r\nHost: 127"} {
+			for at, begin := range map[string]string{address: "\x69\x00\x00",
+				p.page(): "GET / HTTP/1.1\r\nHost: 127"} {
 				for range 10 {
 					c, err := net.Dial("tcp", at)
 					if err != nil {
@@ -169,19 +177,22 @@ func TestADrainEndsInTheWorstState(t *testing.T) {
 			}
 			began := time.Now()
 			p.signal(syscall.SIGTERM)
-			p.ends(1, "draining, for at most 600ms", "answers unsent", "not everything that was measured was exported")
-			if took := time.Since(began); took > patience/2 { // for a machine that is busy; TestWhatIsLeftOfADrain is exact
-				t.Errorf("the end took %v", took)
+			p.ends(1, "draining for at most 600ms", "responses unsent",
+				"not everything that was measured was exported")
+			if took := time.Since(began); took > patience/2 { // allows for a busy machine; TestTimeLeftAfterADrain is exact
+				t.Errorf("shutdown took %v", took)
 			}
 		})
 	}
 }
 
-// What comes after the server's end has what is left of the drain, and a moment if nothing is.
-func TestWhatIsLeftOfADrain(t *testing.T) {
+// Shutdown after the server has ended may take the time left of the drain, and a short time if none
+// is left.
+func TestTimeLeftAfterADrain(t *testing.T) {
 	now := time.Now()
 	for _, v := range []struct{ until, want time.Time }{
-		{now.Add(time.Hour), now.Add(time.Hour)}, {now.Add(lastExport), now.Add(lastExport)}, {now, now.Add(lastExport)}, {now.Add(-time.Hour), now.Add(lastExport)}, {},
+		{now.Add(time.Hour), now.Add(time.Hour)}, {now.Add(lastExport), now.Add(lastExport)},
+		{now, now.Add(lastExport)}, {now.Add(-time.Hour), now.Add(lastExport)}, {},
 	} {
 		ctx, cancel := (&service{until: v.until}).remaining(now)
 		if at, bounded := ctx.Deadline(); !at.Equal(v.want) || bounded == v.want.IsZero() {

@@ -17,10 +17,11 @@ import (
 	"sluice/transport/wire"
 )
 
-// stages are the spans below the root, in the order that an answer passes them.
+// stages are the spans below the root, in the order that a response passes them.
 const stages = "match handoff gate encode queue batch send"
 
-// tracing is the trace context that a client sends with a request: ids that tell the request, sampled.
+// tracing returns the trace context that a client sends with a request: sampled, with ids that
+// identify the request.
 func tracing(number uint64) (c [wire.TraceSize]byte) {
 	copy(c[:], "a client's trace") // 16 bytes
 	binary.BigEndian.PutUint64(c[8:], number)
@@ -29,9 +30,10 @@ func tracing(number uint64) (c [wire.TraceSize]byte) {
 	return c
 }
 
-// A server under the variables of OpenTelemetry exports one whole tree of spans for each order that came with a sampled
-// context, and none for the others, to services written here and to the collector of the upstream project.
-func TestACollectorGetsWholeTreesFromAServer(t *testing.T) {
+// A server configured by the variables of OpenTelemetry exports one complete tree of spans for each
+// order with a sampled context, and none for the others, to the services of this test and to the
+// upstream collector.
+func TestCollectorReceivesCompleteTraces(t *testing.T) {
 	for _, tt := range []struct {
 		name, protocol string
 		start          func(t *testing.T, protocol string) *collector
@@ -54,14 +56,14 @@ func TestACollectorGetsWholeTreesFromAServer(t *testing.T) {
 				r.ids++
 				r.command(r.order(r.account, orderbook.Buy, 1))
 				r.flush()
-				if i%4 == 0 { // the others share batches
+				if i%4 == 0 { // the other responses share batches
 					r.settle()
 				}
 			}
 			r.settle()
 			until(t, "the traces", func() error {
 				if n := len(in.trees()); n < sampled {
-					return fmt.Errorf("%d of %d came", n, sampled)
+					return fmt.Errorf("%d of %d arrived", n, sampled)
 				}
 				return nil
 			})
@@ -80,15 +82,17 @@ func TestACollectorGetsWholeTreesFromAServer(t *testing.T) {
 			if got := in.sum("sluice.trace.sampled", "reason", "parent"); got != sampled {
 				t.Errorf("sluice.trace.sampled of parents is %v, want %d", got, sampled)
 			}
-			if got, want := in.sum("sluice.response.sent"), float64(2*sampled); got != want || in.count("sluice.response.duration") != 2*sampled {
-				t.Errorf("the last export: %v sent, %d measured, want %v", got, in.count("sluice.response.duration"), want)
+			if got, want := in.sum("sluice.response.sent"), float64(2*sampled); got != want ||
+				in.count("sluice.response.duration") != 2*sampled {
+				t.Errorf("the last export: %v sent, %d measured, want %v", got,
+					in.count("sluice.response.duration"), want)
 			}
 			resourceOf(t, in, dir)
 		})
 	}
 }
 
-// wholeTree checks the trace of one answer. It returns 1 if the answer waited for the journal.
+// wholeTree checks the trace of one response. It returns 1 if the response waited for the journal.
 func wholeTree(t *testing.T, spans []*tracepb.Span, context [wire.TraceSize]byte) (waited int) {
 	t.Helper()
 	i := slices.IndexFunc(spans, func(s *tracepb.Span) bool { return s.Name == "sluice.response" })
@@ -100,10 +104,11 @@ func wholeTree(t *testing.T, spans []*tracepb.Span, context [wire.TraceSize]byte
 		below[s.Name] = s
 	}
 	if len(below) != len(spans) {
-		t.Errorf("a span came twice: %v", spans)
+		t.Errorf("a span occurs twice: %v", spans)
 	}
 	if !bytes.Equal(root.ParentSpanId, context[16:24]) || root.Kind != tracepb.Span_SPAN_KIND_SERVER {
-		t.Errorf("the root's parent is %x, want the client's span %x; kind %v", root.ParentSpanId, context[16:24], root.Kind)
+		t.Errorf("the root's parent is %x, want the client's span %x; kind %v", root.ParentSpanId,
+			context[16:24], root.Kind)
 	}
 	at, whole := root.StartTimeUnixNano, uint64(0)
 	for _, name := range strings.Fields(stages) {
@@ -112,7 +117,8 @@ func wholeTree(t *testing.T, spans []*tracepb.Span, context [wire.TraceSize]byte
 			t.Fatalf("no span %s in %v", name, spans)
 		}
 		if !bytes.Equal(s.ParentSpanId, root.SpanId) || s.StartTimeUnixNano != at {
-			t.Errorf("%s begins at %d below %x, want %d below %x", name, s.StartTimeUnixNano, s.ParentSpanId, at, root.SpanId)
+			t.Errorf("%s begins at %d below %x, want %d below %x", name, s.StartTimeUnixNano,
+				s.ParentSpanId, at, root.SpanId)
 		}
 		whole, at = whole+s.EndTimeUnixNano-s.StartTimeUnixNano, s.EndTimeUnixNano
 	}
@@ -122,13 +128,15 @@ func wholeTree(t *testing.T, spans []*tracepb.Span, context [wire.TraceSize]byte
 	for name, s := range below {
 		if strings.HasPrefix(name, "gate.") {
 			gate := below["gate"]
-			if !bytes.Equal(s.ParentSpanId, gate.SpanId) || s.StartTimeUnixNano < gate.StartTimeUnixNano || s.EndTimeUnixNano > gate.EndTimeUnixNano {
+			if !bytes.Equal(s.ParentSpanId, gate.SpanId) ||
+				s.StartTimeUnixNano < gate.StartTimeUnixNano || s.EndTimeUnixNano > gate.EndTimeUnixNano {
 				t.Errorf("%s is not within the gate: %v, %v", name, s, gate)
 			}
 			waited = 1
 		}
 	}
-	for key, want := range map[string]string{"sluice.ack_policy": "local", "sluice.response.type": "report", "sluice.sampling.reason": "parent"} {
+	for key, want := range map[string]string{"sluice.ack_policy": "local",
+		"sluice.response.type": "report", "sluice.sampling.reason": "parent"} {
 		if got := attribute(root.Attributes, key).GetStringValue(); got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
@@ -157,23 +165,26 @@ func resourceOf(t *testing.T, in *collector, dir string) {
 	}
 }
 
-// A swapped policy is in the traces of what was released under it, with what the gate waited for.
+// A swapped policy is in the traces of the responses that it released, with the blocker of the
+// gate.
 func TestTracesNameThePolicyInForce(t *testing.T) {
 	in := collecting(t, "http/protobuf")
-	door := filepath.Join(t.TempDir(), "admin")
-	_, address := serving(t, t.TempDir(), "--admin-socket", door, "--trace-ratio", "0", "--trace-slow", "1h")
-	operate(t, door, "--force", "policy", "hybrid")
+	socket := filepath.Join(t.TempDir(), "admin")
+	_, address := serving(t, t.TempDir(), "--admin-socket", socket, "--trace-ratio", "0",
+		"--trace-slow", "1h")
+	operate(t, socket, "--force", "policy", "hybrid")
 	r := trading(t, address, 0)
 	r.ids++
 	r.command(r.order(r.account, orderbook.Buy, 1), tracing(7))
 	r.flush()
 	until(t, "the gate to wait", func() error {
-		if out, _, _ := local("admin", "--socket", door, "status"); !strings.Contains(out, "gate waiting") && !strings.Contains(out, "gate WEDGED") {
+		if out, _, _ := local("admin", "--socket", socket, "status"); !strings.Contains(out,
+			"gate waiting") && !strings.Contains(out, "gate WEDGED") {
 			return fmt.Errorf("%s", out)
 		}
 		return nil
 	})
-	operate(t, door, "policy", "persisted>=1 && in_memory>=1")
+	operate(t, socket, "policy", "persisted>=1 && in_memory>=1")
 	r.settle()
 	var spans []*tracepb.Span
 	until(t, "the trace", func() error {
@@ -184,18 +195,21 @@ func TestTracesNameThePolicyInForce(t *testing.T) {
 		return nil
 	})
 	i := slices.IndexFunc(spans, func(s *tracepb.Span) bool { return s.Name == "sluice.response" })
-	if got := attribute(spans[i].Attributes, "sluice.ack_policy").GetStringValue(); got != "persisted>=1 && in_memory>=1" {
+	if got := attribute(spans[i].Attributes,
+		"sluice.ack_policy").GetStringValue(); got != "persisted>=1 && in_memory>=1" {
 		t.Errorf("sluice.ack_policy is %q", got)
 	}
-	if got := attribute(spans[i].Attributes, "sluice.gate.blocker").GetStringValue(); got == "none" || got == "" {
-		t.Errorf("sluice.gate.blocker is %q, and it waited", got)
+	if got := attribute(spans[i].Attributes,
+		"sluice.gate.blocker").GetStringValue(); got == "none" || got == "" {
+		t.Errorf("sluice.gate.blocker is %q, but the response waited", got)
 	}
 }
 
-// operate carries out an operator's command.
-func operate(t *testing.T, door string, words ...string) {
+// operate runs an operator's command.
+func operate(t *testing.T, socket string, words ...string) {
 	t.Helper()
-	if out, problems, code := local(append([]string{"admin", "--socket", door}, words...)...); code != 0 {
+	if out, problems, code := local(append([]string{"admin", "--socket", socket},
+		words...)...); code != 0 {
 		t.Fatalf("%v: exit code %d: %s%s", words, code, out, problems)
 	}
 }

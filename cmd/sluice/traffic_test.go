@@ -11,19 +11,19 @@ import (
 	"sluice/transport/wire"
 )
 
-// trader is a client that counts what it receives. It belongs to one goroutine.
+// trader is a client that counts received frames. It belongs to one goroutine.
 type trader struct {
 	*client.Conn
 	t       *testing.T
-	account uint64 // and the one above it
+	account uint64 // uses this account and the next one
 	ids     uint64 // last client order id
-	asked   uint64 // requests
-	ended   uint64 // of them answered to the end
-	frames  uint64 // answers received; a BatchEnd is part of the answer before it
-	bytes   uint64 // received, all of them
+	asked   uint64 // requests sent
+	ended   uint64 // requests answered completely
+	frames  uint64 // frames received, except BatchEnd
+	bytes   uint64 // bytes received
 }
 
-// trading connects a client of a server, which ends with the test.
+// trading connects a client, which ends with the test.
 func trading(t *testing.T, address string, number int) *trader {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -36,7 +36,7 @@ func trading(t *testing.T, address string, number int) *trader {
 	return &trader{Conn: c, t: t, account: uint64(2*number + 1)}
 }
 
-// command sends a request, to the kernel at the next flush.
+// command buffers a request until the next flush.
 func (r *trader) command(c *orderbook.Command, traced ...[wire.TraceSize]byte) {
 	r.t.Helper()
 	r.asked++
@@ -51,7 +51,7 @@ func (r *trader) command(c *orderbook.Command, traced ...[wire.TraceSize]byte) {
 	}
 }
 
-// bodyOf is what follows the header of a request.
+// bodyOf returns the body of a request.
 func bodyOf(t *testing.T, c *orderbook.Command) []byte {
 	t.Helper()
 	frame, err := orderbook.AppendRequest(nil, 0, c)
@@ -61,7 +61,7 @@ func bodyOf(t *testing.T, c *orderbook.Command) []byte {
 	return frame[wire.PrefixSize+wire.RequestHeaderSize:]
 }
 
-// rests sends orders that meet nothing: each is answered by one report.
+// rests sends orders that do not trade. Each has one report.
 func (r *trader) rests(n int) {
 	r.t.Helper()
 	for range n {
@@ -71,21 +71,23 @@ func (r *trader) rests(n int) {
 	r.flush()
 }
 
-// meets sends n pairs of orders that trade with each other, both of this connection, and n questions.
+// meets sends n pairs of orders of this connection that trade with each other, and n queries.
 func (r *trader) meets(n int) {
 	r.t.Helper()
 	for range n {
 		r.ids++
 		r.command(r.order(r.account, orderbook.Buy, 100))
 		r.command(r.order(r.account+1, orderbook.Sell, 100))
-		r.command(&orderbook.Command{Tag: orderbook.TagQueryPosition, Account: r.account, Instrument: uint32(r.account)})
+		r.command(&orderbook.Command{Tag: orderbook.TagQueryPosition, Account: r.account,
+			Instrument: uint32(r.account)})
 	}
 	r.flush()
 }
 
 func (r *trader) order(account uint64, side orderbook.Side, price int64) *orderbook.Command {
 	return &orderbook.Command{
-		Tag: orderbook.TagNew, Account: account, ClientOrderID: r.ids, Instrument: uint32(r.account), Side: side, Type: orderbook.Limit,
+		Tag: orderbook.TagNew, Account: account, ClientOrderID: r.ids,
+		Instrument: uint32(r.account), Side: side, Type: orderbook.Limit,
 		TimeInForce: orderbook.GoodTillCancel, Price: price, Quantity: 1,
 	}
 }
@@ -97,7 +99,7 @@ func (r *trader) flush() {
 	}
 }
 
-// next takes one frame; false is the end of the connection.
+// next reads one frame. It returns false at the end of the connection.
 func (r *trader) next() bool {
 	r.t.Helper()
 	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -112,27 +114,28 @@ func (r *trader) next() bool {
 	case wire.TagBatchEnd:
 		r.ended++
 	case wire.TagHeartbeat:
-		r.t.Error("a heartbeat, which the counts are not to have")
+		r.t.Error("a heartbeat, which the counts must not include")
 	default:
 		r.frames++
 	}
 	return true
 }
 
-// settle takes answers until every request has its own.
+// settle reads frames until every request is answered.
 func (r *trader) settle() {
 	r.t.Helper()
 	for r.ended < r.asked {
 		if !r.next() {
-			r.t.Fatalf("the connection ended; %d of %d requests are answered", r.ended, r.asked)
+			r.t.Fatalf("the connection ended with %d of %d requests answered", r.ended, r.asked)
 		}
 	}
 }
 
-// hoard sends n questions; their answers are not taken. The error says that the connection has ended.
+// hoard sends n queries and does not read the responses. An error means that the connection has
+// ended.
 func (r *trader) hoard(n int) error {
 	r.t.Helper()
-	if err := r.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // else the kernel takes megabytes first
+	if err := r.NetConn().(*net.TCPConn).SetReadBuffer(4 << 10); err != nil { // otherwise the kernel buffers megabytes
 		return err
 	}
 	c := &orderbook.Command{Tag: orderbook.TagQueryPosition, Account: r.account, Instrument: 1}
@@ -145,7 +148,8 @@ func (r *trader) hoard(n int) error {
 	return r.Flush()
 }
 
-// vanish ends the connection with a reset, as the kernel does for a process that was killed with answers unread.
+// vanish ends the connection with a reset, as the kernel does for a killed process with unread
+// data.
 func (r *trader) vanish() {
 	r.t.Helper()
 	if err := r.NetConn().(*net.TCPConn).SetLinger(0); err != nil {
@@ -154,7 +158,7 @@ func (r *trader) vanish() {
 	r.Close()
 }
 
-// traffic is what several clients received, added up.
+// traffic is the sum of the counts of several clients.
 type traffic struct{ asked, frames, bytes uint64 }
 
 func totals(clients []*trader) (sum traffic) {

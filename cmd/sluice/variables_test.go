@@ -8,20 +8,22 @@ import (
 	"sluice/cmd/orderbook"
 )
 
-// Where a flag and a variable of OpenTelemetry mean the same, the flag wins.
-func TestFlagsBeatVariables(t *testing.T) {
+// If a flag and a variable of OpenTelemetry set the same value, the flag wins.
+func TestFlagsOverrideVariables(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "localhost")
 	t.Setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
 	p := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0")
 	p.out.await(t, "kill drains")
 	at := p.page()
-	if status, text := get(t, "http://"+at+"/metrics", "text/plain"); strings.HasSuffix(at, ":9464") || status != 200 || !strings.Contains(text, "sluice_gate_pending 0") {
-		t.Errorf("the variables name a port of their own; the page is at %s, and says %d %.100s", at, status, text)
+	if status, text := get(t, "http://"+at+"/metrics", "text/plain"); strings.HasSuffix(at,
+		":9464") || status != 200 || !strings.Contains(text, "sluice_gate_pending 0") {
+		t.Errorf("the variables name another port; the page is at %s and returns %d %.100s", at,
+			status, text)
 	}
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
 
-	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "192.0.2.1") // of no machine, so that the server would not start
+	t.Setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "192.0.2.1") // not an address of this machine: the server would not start
 	in := collecting(t, "http/protobuf")
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
 	p, address := serving(t, t.TempDir(), "--trace-ratio", "0", "--trace-slow", "1h")
@@ -33,12 +35,12 @@ func TestFlagsBeatVariables(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
 	if got, sent := len(in.trees()), in.sum("sluice.response.sent"); got != 0 || sent != 1 {
-		t.Errorf("%d traces with --trace-ratio 0, %v answers", got, sent)
+		t.Errorf("%d traces with --trace-ratio 0, %v responses", got, sent)
 	}
 }
 
-// A server that is told to export nothing serves as ever, also its own pages.
-func TestADisabledSDKExportsNothing(t *testing.T) {
+// A server with a disabled SDK still serves clients and its own pages.
+func TestDisabledSDKExportsNothing(t *testing.T) {
 	in := collecting(t, "http/protobuf")
 	t.Setenv("OTEL_SDK_DISABLED", "true")
 	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
@@ -46,7 +48,8 @@ func TestADisabledSDKExportsNothing(t *testing.T) {
 	r := trading(t, address, 0)
 	r.rests(3)
 	r.settle()
-	if status, text := get(t, "http://"+p.page()+"/metrics", "text/plain"); status != 404 || !strings.Contains(text, "OTEL_SDK_DISABLED") {
+	if status, text := get(t, "http://"+p.page()+"/metrics", "text/plain"); status != 404 ||
+		!strings.Contains(text, "OTEL_SDK_DISABLED") {
 		t.Errorf("/metrics: %d %s", status, text)
 	}
 	if status, text := get(t, "http://"+p.page()+"/readyz", "*/*"); status != 200 {
@@ -55,6 +58,7 @@ func TestADisabledSDKExportsNothing(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
 	if len(in.trees()) != 0 || in.sum("sluice.response.sent") != 0 {
-		t.Errorf("%d traces, %v answers are exported", len(in.trees()), in.sum("sluice.response.sent"))
+		t.Errorf("%d traces and %v responses are exported", len(in.trees()),
+			in.sum("sluice.response.sent"))
 	}
 }

@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// version is `sluice version`: the facts that an issue report needs.
+// version is `sluice version`. It prints the facts that an issue report needs.
 func version(e *env, args []string) error {
 	if err := noArguments(args, "version"); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "sluice %s, %s %s/%s\n", revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(e.stdout, "sluice %s, %s %s/%s\n", revision(), runtime.Version(), runtime.GOOS,
+		runtime.GOARCH)
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {
 		fmt.Fprintf(e.stdout, "kernel %s\n", unix.ByteSliceToString(name.Release[:]))
@@ -33,7 +34,7 @@ func version(e *env, args []string) error {
 	return nil
 }
 
-// revision is the commit that this program was built from.
+// revision returns the commit that this program was built from.
 func revision() string {
 	text := "unknown revision"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -69,7 +70,8 @@ func logStart(log *slog.Logger, mode transport.Mode) {
 		message = "server starting; built without io_uring"
 	}
 	d, err := probe(mode)
-	attributes := []any{"revision", revision(), "go", runtime.Version(), "engines", engines(), "engine", d.Engine}
+	attributes := []any{"revision", revision(), "go", runtime.Version(), "engines", engines(),
+		"engine", d.Engine}
 	if err != nil {
 		attributes = append(attributes, "error", err)
 	}

@@ -5,6 +5,6 @@
 //	sluice serve ==OTLP, http or gRPC==> otlpreceiver --> pipelines --> otlphttpexporter ==OTLP, http==> the test
 //
 // It is a module of its own, so that nothing else depends on the collector. Start reading at main.
-// The test that uses it is TestACollectorGetsWholeTreesFromAServer in cmd/sluice; the reasons are
+// The test that uses it is TestCollectorReceivesCompleteTraces in cmd/sluice; the reasons are
 // in docs/decisions/0023-upstream-collector.md.
 package main
