@@ -18,4 +18,5 @@
 //   - I10: an entry, its permit and its socket are given back in one place, once.
 //
 // Start reading at Shard.Step, then deliver, flush, settle and close, each in the file of its theme.
+// The transcripts in testdata/*.txt show a shard at work, command by command, with what it asks of the kernel.
 package shard
