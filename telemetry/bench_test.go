@@ -103,7 +103,8 @@ func BenchmarkWholeShape(b *testing.B) {
 			gate, enc, egress := NewRecorder(), NewRecorder(), NewRecorder()
 			slots := make([]benchSlot, size)
 			for i := range slots {
-				slots[i] = benchSlot{seq: uint64(i), conn: uint64(i), recv: clock.Now(), matched: clock.Now()}
+				slots[i] = benchSlot{seq: uint64(i), conn: uint64(i), recv: clock.Now(),
+					matched: clock.Now()}
 			}
 			n := uint32(size)
 			for b.Loop() {

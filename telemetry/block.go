@@ -32,9 +32,12 @@ func (m Mark) Info() Info { return markInfo()[m] }
 
 func markInfo() [NumMarks]Info {
 	return [NumMarks]Info{
-		MarkInbox:    {Name: "mailbox_depth", Unit: "items", Help: "Highest depth of the actor's mailbox (slots, events for control, bytes for egress)."},
-		MarkInFlight: {Name: "egress_inflight", Unit: "sends", Help: "Most sends handed to the kernel in one submit."},
-		MarkBuffered: {Name: "client_send_buffer", Unit: "bytes", Help: "Most bytes buffered for one connection."},
-		MarkBatch:    {Name: "batch", Unit: "items", Help: "Most items handled in one batch."},
+		MarkInbox: {Name: "mailbox_depth", Unit: "items",
+			Help: "Highest depth of the actor's mailbox (slots, events for control, bytes for egress)."},
+		MarkInFlight: {Name: "egress_inflight", Unit: "sends",
+			Help: "Most sends handed to the kernel in one submit."},
+		MarkBuffered: {Name: "client_send_buffer", Unit: "bytes",
+			Help: "Most bytes buffered for one connection."},
+		MarkBatch: {Name: "batch", Unit: "items", Help: "Most items handled in one batch."},
 	}
 }

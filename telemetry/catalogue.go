@@ -90,10 +90,12 @@ func counterInfo() [NumCounters]Info {
 	describeEgress(&t)
 	describeRest(&t)
 	for r := range DropReason(NumDropReasons) {
-		t[r.Counter()] = Info{"dropped", "reason", r.Name(), "slots", "Slots that will never be delivered, by reason; slots in = delivered + dropped."}
+		t[r.Counter()] = Info{"dropped", "reason", r.Name(), "slots",
+			"Slots that will never be delivered, by reason; slots in = delivered + dropped."}
 	}
 	for r := range CloseReason(NumCloseReasons) {
-		t[r.Counter()] = Info{"egress_closed", "reason", r.Name(), "connections", "Connections closed, by reason."}
+		t[r.Counter()] = Info{"egress_closed", "reason", r.Name(), "connections",
+			"Connections closed, by reason."}
 	}
 	return t
 }
@@ -101,19 +103,26 @@ func counterInfo() [NumCounters]Info {
 func describeGateAndEncode(t *[NumCounters]Info) {
 	const opened = "Times the gate opened after a wait, by the cursor that reached the slot last."
 	t[GateSlots] = Info{"gate_slots", "", "", "slots", "Slots released by the gate."}
-	t[GateBypassed] = Info{"gate_bypassed", "", "", "slots", "Slots released because they need no durability."}
-	t[GateOvertaken] = Info{"gate_overtaken", "", "", "slots", "Bypass slots delivered ahead of waiting slots of other connections."}
-	t[GateWaits] = Info{"gate_waits", "", "", "waits", "Times the head slot was not yet durable when the gate first looked."}
+	t[GateBypassed] = Info{"gate_bypassed", "", "", "slots",
+		"Slots released because they need no durability."}
+	t[GateOvertaken] = Info{"gate_overtaken", "", "", "slots",
+		"Bypass slots delivered ahead of waiting slots of other connections."}
+	t[GateWaits] = Info{"gate_waits", "", "", "waits",
+		"Times the head slot was not yet durable when the gate first looked."}
 	t[GateOpenedJournal] = Info{"gate_opened", "blocker", "journal", "opens", opened}
 	t[GateOpenedReplication] = Info{"gate_opened", "blocker", "replication", "opens", opened}
-	t[GateSwaps] = Info{"gate_policy_swaps", "", "", "swaps", "Durability policies adopted at run time."}
-	t[GateTorn] = Info{"gate_torn_snapshots", "", "", "reads", "Cursor snapshots abandoned for one step because the cursors kept changing."}
+	t[GateSwaps] = Info{"gate_policy_swaps", "", "", "swaps",
+		"Durability policies adopted at run time."}
+	t[GateTorn] = Info{"gate_torn_snapshots", "", "", "reads",
+		"Cursor snapshots abandoned for one step because the cursors kept changing."}
 
 	t[EncodeFrames] = Info{"encode_frames", "", "", "frames", "Slots encoded and passed on to a shard."}
 	t[EncodeBytes] = Info{"encode_bytes", "", "", "bytes", "Encoded bytes passed on to the shards."}
-	t[EncodeErrors] = Info{"encode_errors", "", "", "slots", "Slots whose encoder returned an error or a malformed frame."}
+	t[EncodeErrors] = Info{"encode_errors", "", "", "slots",
+		"Slots whose encoder returned an error or a malformed frame."}
 	t[EncodePanics] = Info{"encode_panics", "", "", "slots", "Slots whose encoder panicked."}
-	t[EncodeOversized] = Info{"encode_oversized", "", "", "slots", "Slots whose frame was larger than the frame limit."}
+	t[EncodeOversized] = Info{"encode_oversized", "", "", "slots",
+		"Slots whose frame was larger than the frame limit."}
 }
 
 func describeEgress(t *[NumCounters]Info) {
@@ -122,26 +131,34 @@ func describeEgress(t *[NumCounters]Info) {
 		flushes = "Flushes, by what triggered them."
 	)
 	t[EgressSlots] = Info{"egress_slots", "", "", "slots", "Slots appended to a connection's buffer."}
-	t[EgressFramesSent] = Info{"egress_frames_sent", "", "", "slots", "Slots whose last byte the kernel accepted."}
+	t[EgressFramesSent] = Info{"egress_frames_sent", "", "", "slots",
+		"Slots whose last byte the kernel accepted."}
 	t[EgressBytesSent] = Info{"egress_bytes_sent", "", "", "bytes", "Bytes accepted by the kernel."}
 	t[EgressSendOK] = Info{"egress_sends", "outcome", "ok", "sends", sends}
 	t[EgressSendShort] = Info{"egress_sends", "outcome", "short", "sends", sends}
 	t[EgressSendAgain] = Info{"egress_sends", "outcome", "again", "sends", sends}
 	t[EgressSendError] = Info{"egress_sends", "outcome", "error", "sends", sends}
-	t[EgressPolls] = Info{"egress_polls", "", "", "polls", "Writability polls armed because a socket was full."}
-	t[EgressSubmits] = Info{"egress_submits", "", "", "submits", "Submits to the ring; one flush can need several."}
+	t[EgressPolls] = Info{"egress_polls", "", "", "polls",
+		"Writability polls armed because a socket was full."}
+	t[EgressSubmits] = Info{"egress_submits", "", "", "submits",
+		"Submits to the ring; one flush can need several."}
 	t[EgressFlushBytes] = Info{"egress_flushes", "reason", "bytes", "flushes", flushes}
 	t[EgressFlushSlots] = Info{"egress_flushes", "reason", "slots", "flushes", flushes}
 	t[EgressFlushLull] = Info{"egress_flushes", "reason", "lull", "flushes", flushes}
 	t[EgressFlushStop] = Info{"egress_flushes", "reason", "stop", "flushes", flushes}
-	t[EgressHeartbeats] = Info{"egress_heartbeats", "", "", "frames", "Heartbeats appended to quiet connections."}
+	t[EgressHeartbeats] = Info{"egress_heartbeats", "", "", "frames",
+		"Heartbeats appended to quiet connections."}
 	t[EgressBusy] = Info{"egress_busy", "", "", "frames", "ServerBusy frames appended."}
 	t[EgressInterrupted] = Info{"egress_sends", "outcome", "interrupted", "sends", sends}
 	t[EgressNoMemory] = Info{"egress_sends", "outcome", "no_memory", "sends", sends}
-	t[EgressStale] = Info{"egress_stale_completions", "", "", "completions", "Completions that matched no connection; above 0 only if the ring is faulty."}
-	t[EgressShutdownErrors] = Info{"egress_shutdown_errors", "", "", "errors", "Sockets that were already disconnected when the shard shut them down."}
-	t[EgressCloseErrors] = Info{"egress_close_errors", "", "", "errors", "Sockets whose close returned an error."}
-	t[EgressNoticesDropped] = Info{"egress_notices_dropped", "", "", "notices", "Connection notices dropped because the program did not consume them in time."}
+	t[EgressStale] = Info{"egress_stale_completions", "", "", "completions",
+		"Completions that matched no connection; above 0 only if the ring is faulty."}
+	t[EgressShutdownErrors] = Info{"egress_shutdown_errors", "", "", "errors",
+		"Sockets that were already disconnected when the shard shut them down."}
+	t[EgressCloseErrors] = Info{"egress_close_errors", "", "", "errors",
+		"Sockets whose close returned an error."}
+	t[EgressNoticesDropped] = Info{"egress_notices_dropped", "", "", "notices",
+		"Connection notices dropped because the program did not consume them in time."}
 }
 
 func describeRest(t *[NumCounters]Info) {
@@ -161,8 +178,11 @@ func describeRest(t *[NumCounters]Info) {
 	t[ControlBusy] = Info{"control_events", "event", "busy", "events", events}
 	t[ControlKicked] = Info{"control_events", "event", "kick", "events", events}
 	t[ControlRefused] = Info{"control_events", "event", "refused", "events", events}
-	t[MailboxFull] = Info{"mailbox_full", "", "", "events", "Times the actor had items to pass on and the next mailbox was full."}
+	t[MailboxFull] = Info{"mailbox_full", "", "", "events",
+		"Times the actor had items to pass on and the next mailbox was full."}
 	t[TracesTaken] = Info{"traces_taken", "", "", "traces", "Sampled slots put into the trace box."}
-	t[TracesDropped] = Info{"traces_dropped", "", "", "traces", "Sampled slots dropped because the trace box was full."}
-	t[ClockBackwards] = Info{"clock_backwards", "", "", "events", "Intervals counted as 0 because stamps of two cores were out of order."}
+	t[TracesDropped] = Info{"traces_dropped", "", "", "traces",
+		"Sampled slots dropped because the trace box was full."}
+	t[ClockBackwards] = Info{"clock_backwards", "", "", "events",
+		"Intervals counted as 0 because stamps of two cores were out of order."}
 }

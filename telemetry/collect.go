@@ -45,7 +45,8 @@ func NewCollector(clock Clock) *Collector {
 func (c *Collector) Register(actor string, shard int) *Recorder {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := &source{rec: newRecorder(), totals: Totals{Actor: actor, Shard: shard, AnsweredAt: c.clock.Now()}}
+	s := &source{rec: newRecorder(),
+		totals: Totals{Actor: actor, Shard: shard, AnsweredAt: c.clock.Now()}}
 	c.actors = append(c.actors, s)
 	slices.SortStableFunc(c.actors, func(a, b *source) int {
 		if d := strings.Compare(a.totals.Actor, b.totals.Actor); d != 0 {

@@ -20,7 +20,8 @@ func FuzzParent(f *testing.F) {
 		}
 		out := bytes.Repeat([]byte{0x5a}, len(data))
 		p.Put(out)
-		if !bytes.Equal(out[:ParentBytes], data[:ParentBytes]) || bytes.Count(out[ParentBytes:], []byte{0x5a}) != len(data)-ParentBytes {
+		if !bytes.Equal(out[:ParentBytes], data[:ParentBytes]) ||
+			bytes.Count(out[ParentBytes:], []byte{0x5a}) != len(data)-ParentBytes {
 			t.Fatalf("% x became % x", data, out)
 		}
 	})

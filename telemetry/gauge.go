@@ -77,14 +77,17 @@ func describePipelineGauges(t *[NumGauges]Info) {
 	describe := func(id GaugeID, name, label, unit, help string) { t[id] = Info{name, label, "", unit, help} }
 	describe(PipelineHealthy, "pipeline_healthy", "", "",
 		"1 while the pipeline runs; 0 once it was stopped, fenced, or failed.")
-	describe(ActiveConnections, "active_connections", "", "connections", "Connections that hold a permit.")
+	describe(ActiveConnections, "active_connections", "", "connections",
+		"Connections that hold a permit.")
 	describe(PolicyDegraded, "ack_policy_degraded", "", "",
 		"1 while the policy asks for more nodes than are in view.")
 	describe(PolicyDegradedSeconds, "ack_policy_degraded_seconds", "", "s",
 		"Total time that the policy was degraded.")
 	describe(GatePending, "gate_pending", "", "slots", "Slots published and not yet encoded.")
-	describe(GateOldestAge, "gate_oldest_age", "", "s", "How long the head slot has waited for durability.")
-	describe(MailboxDepth, "mailbox_depth", "mailbox", "slots", "Slots or events waiting in the mailbox.")
+	describe(GateOldestAge, "gate_oldest_age", "", "s",
+		"How long the head slot has waited for durability.")
+	describe(MailboxDepth, "mailbox_depth", "mailbox", "slots",
+		"Slots or events waiting in the mailbox.")
 	describe(MailboxCapacity, "mailbox_capacity", "mailbox", "slots",
 		"Capacity of the mailbox in slots or events.")
 
@@ -119,12 +122,14 @@ func describeNodeGauges(t *[NumGauges]Info) {
 	describe(SequencerWaits, "sequencer_waits", "", "waits",
 		"Times the sequencer waited for the journal or the pipeline.")
 
-	describe(ListenerConnections, "listener_connections", "", "connections", "Connections that are being read.")
+	describe(ListenerConnections, "listener_connections", "", "connections",
+		"Connections that are being read.")
 	describe(ListenerHandshakes, "listener_handshakes", "", "connections", "Handshakes in progress.")
 	describe(ListenerRequests, "listener_requests", "", "requests", "Requests read.")
 	describe(ListenerRefused, "listener_refused", "reason", "connections",
 		"Clients rejected before or during the handshake, by reason.")
-	describe(ListenerShed, "listener_shed", "", "requests", "Requests rejected because their connection exceeded its rate.")
+	describe(ListenerShed, "listener_shed", "", "requests",
+		"Requests rejected because their connection exceeded its rate.")
 	describe(ListenerAcceptPauses, "listener_accept_pauses", "", "pauses",
 		"Times accepting paused because descriptors or memory had run out.")
 	describe(ListenerCrowdPauses, "listener_crowd_pauses", "", "pauses",
@@ -176,7 +181,8 @@ func (c *Collector) addGauge(g Gauge) {
 	defer c.mu.Unlock()
 	c.gauges = append(c.gauges, g)
 	slices.SortStableFunc(c.gauges, func(a, b Gauge) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), a.Shard-b.Shard, strings.Compare(a.Value, b.Value))
+		return cmp.Or(strings.Compare(a.Name, b.Name), a.Shard-b.Shard,
+			strings.Compare(a.Value, b.Value))
 	})
 }
 

@@ -21,7 +21,8 @@ func TestEveryGaugeIsDescribed(t *testing.T) {
 
 func TestCustomGaugeIsReadUnderItsName(t *testing.T) {
 	c := NewCollector(NewClock())
-	info := Info{Name: "ledger_accounts", Label: "branch", Value: "north", Unit: "accounts", Help: "Accounts."}
+	info := Info{Name: "ledger_accounts", Label: "branch", Value: "north", Unit: "accounts",
+		Help: "Accounts."}
 	if err := c.CustomGauge(info, 3, func() float64 { return 9 }); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,8 @@ func TestCustomGaugeIsReadUnderItsName(t *testing.T) {
 
 func TestCustomGaugeRejectsNamesOfTheCatalogue(t *testing.T) {
 	c := NewCollector(NewClock())
-	for name, want := range map[string]string{"": "without a name", "gate_pending": "choose another name"} {
+	for name, want := range map[string]string{"": "without a name",
+		"gate_pending": "choose another name"} {
 		err := c.CustomGauge(Info{Name: name}, NoShard, func() float64 { return 0 })
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("name %q: %v, want an error with %q", name, err, want)

@@ -56,9 +56,11 @@ func TestQuantilesAreWithin2PercentOfExact(t *testing.T) {
 		name string
 		draw func(r *rand.Rand) uint64
 	}{
-		{"lognormal around 20 us", func(r *rand.Rand) uint64 { return uint64(20e3 * math.Exp(r.NormFloat64())) }},
+		{"lognormal around 20 us",
+			func(r *rand.Rand) uint64 { return uint64(20e3 * math.Exp(r.NormFloat64())) }},
 		{"uniform up to 1 ms", func(r *rand.Rand) uint64 { return r.Uint64N(1e6) }},
-		{"exponential with a long tail", func(r *rand.Rand) uint64 { return uint64(1e6 * r.ExpFloat64() * r.ExpFloat64()) }},
+		{"exponential with a long tail",
+			func(r *rand.Rand) uint64 { return uint64(1e6 * r.ExpFloat64() * r.ExpFloat64()) }},
 		{"small whole numbers", func(r *rand.Rand) uint64 { return r.Uint64N(50) }},
 		{"all the same", func(*rand.Rand) uint64 { return 12345 }},
 	}
@@ -76,7 +78,8 @@ func TestQuantilesAreWithin2PercentOfExact(t *testing.T) {
 			slices.Sort(exact)
 			got := total(&h)
 			if got.Count != uint64(len(exact)) || got.Sum != sum || got.Max != exact[len(exact)-1] {
-				t.Fatalf("count %d sum %d max %d, want %d %d %d", got.Count, got.Sum, got.Max, len(exact), sum, exact[len(exact)-1])
+				t.Fatalf("count %d sum %d max %d, want %d %d %d", got.Count, got.Sum, got.Max,
+					len(exact), sum, exact[len(exact)-1])
 			}
 			for _, p := range []float64{0, 0.01, 0.25, 0.5, 0.9, 0.99, 0.999, 1} {
 				want := exact[max(int(math.Ceil(p*float64(len(exact))))-1, 0)]
@@ -138,7 +141,8 @@ func TestMergedTotalsEqualOneTotalOfAll(t *testing.T) {
 	}
 	got, want := total(&a), total(&both)
 	got.Merge(total(&b))
-	if got.Count != want.Count || got.Sum != want.Sum || got.Max != want.Max || !slices.Equal(got.b, want.b) {
+	if got.Count != want.Count || got.Sum != want.Sum || got.Max != want.Max ||
+		!slices.Equal(got.b, want.b) {
 		t.Error("totals differ")
 	}
 	var n uint64

@@ -24,7 +24,8 @@ func (r DropReason) Counter() Counter { return firstDropped + Counter(r) }
 func (r DropReason) Name() string {
 	return [NumDropReasons]string{
 		DropClientGone: "client_gone", DropSlowClient: "slow_client", DropSendError: "send_error",
-		DropEncodeError: "encode_error", DropShutdown: "shutdown", DropFenced: "fenced", DropKicked: "kicked",
+		DropEncodeError: "encode_error", DropShutdown: "shutdown", DropFenced: "fenced",
+		DropKicked: "kicked",
 	}[r]
 }
 
@@ -59,7 +60,8 @@ func (r CloseReason) Counter() Counter { return firstClosed + Counter(r) }
 // Name returns the label of the reason.
 func (r CloseReason) Name() string {
 	return [NumCloseReasons]string{
-		"open", "peer_closed", "peer_reset", "slow_hard", "slow_soft", "stalled", "shard_budget", "encode_error",
+		"open", "peer_closed", "peer_reset", "slow_hard", "slow_soft", "stalled", "shard_budget",
+		"encode_error",
 		"kicked", "protocol_error", "silent", "send_error", "shutdown", "fenced", "other",
 	}[r]
 }

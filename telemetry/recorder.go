@@ -7,8 +7,8 @@ import "sync/atomic"
 // it slept. Only the actor's goroutine uses B, Poll, Park and Unpark; only the collector uses the rest.
 //
 // Each recorder has two blocks. At any time, each block is in exactly one place: with the actor (B),
-// with the collector (spare), or in one of the three exchange words. Whoever takes a pointer out of a
-// word owns its block, so neither side waits for the other:
+// with the collector (spare), or in one of the three exchange words. The side that takes a pointer out
+// of a word owns its block, so neither side waits for the other:
 //
 //	actor                                 | collector
 //	                                      | empty.Store(spare)

@@ -35,7 +35,8 @@ func writeStages(out io.Writer, sum *Totals) {
 		}
 	}
 	if sum.Batch.Count != 0 {
-		writeHist(t, "batch size", &sum.Batch, func(v uint64) string { return strconv.FormatUint(v, 10) })
+		writeHist(t, "batch size", &sum.Batch,
+			func(v uint64) string { return strconv.FormatUint(v, 10) })
 	}
 }
 
@@ -62,11 +63,14 @@ func writeCounters(out io.Writer, c *Collector) {
 		name := actorName(a)
 		for i, v := range a.C {
 			if v != 0 {
-				fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", name, info[i].title(), v, info[i].Unit, info[i].Help)
+				fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", name, info[i].title(), v, info[i].Unit,
+					info[i].Help)
 			}
 		}
 		if a.Stale != 0 {
-			fmt.Fprintf(t, "%s\ttelemetry_stale\t%d\tcollections\tCollections that this actor did not answer in time.\n", name, a.Stale)
+			fmt.Fprintf(t,
+				"%s\ttelemetry_stale\t%d\tcollections\tCollections that this actor did not "+
+					"answer in time.\n", name, a.Stale)
 		}
 	})
 }
@@ -79,7 +83,8 @@ func writeMarks(out io.Writer, c *Collector) {
 	c.Each(func(a *Totals) {
 		for i, v := range a.M {
 			if v != 0 {
-				fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", actorName(a), info[i].Name, v, info[i].Unit, info[i].Help)
+				fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\n", actorName(a), info[i].Name, v, info[i].Unit,
+					info[i].Help)
 			}
 		}
 	})

@@ -13,7 +13,8 @@ func TestEveryCounterAndMarkHasAName(t *testing.T) {
 	help := map[string]string{}
 	seen := map[string]bool{}
 	check := func(what string, n int, i Info) {
-		if i.Name == "" || i.Unit == "" || !strings.HasSuffix(i.Help, ".") || (i.Label == "") != (i.Value == "") {
+		if i.Name == "" || i.Unit == "" || !strings.HasSuffix(i.Help, ".") ||
+			(i.Label == "") != (i.Value == "") {
 			t.Errorf("%s %d is not described: %+v", what, n, i)
 		}
 		if seen[i.title()] {
@@ -96,7 +97,8 @@ func TestTextMatchesGoldenFile(t *testing.T) {
 
 func TestDurationsHaveThreeSignificantDigits(t *testing.T) {
 	for ns, want := range map[uint64]string{
-		0: "0s", 7: "7ns", 999: "999ns", 1234: "1.23µs", 12_345: "12.3µs", 123_456: "123µs", 1_999_999_999: "2s",
+		0: "0s", 7: "7ns", 999: "999ns", 1234: "1.23µs", 12_345: "12.3µs", 123_456: "123µs",
+		1_999_999_999: "2s",
 	} {
 		if got := duration(ns); got != want {
 			t.Errorf("%d ns is %q, want %q", ns, got, want)

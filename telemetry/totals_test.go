@@ -41,7 +41,9 @@ func TestGaugesWithOneNameDifferByLabel(t *testing.T) {
 	if err := c.WriteText(&out); err != nil {
 		t.Fatal(err)
 	}
-	gate, encode := strings.Index(out.String(), "mailbox_depth mailbox=gate    1"), strings.Index(out.String(), "mailbox_depth mailbox=encode  2")
+	gate, encode := strings.Index(out.String(),
+		"mailbox_depth mailbox=gate    1"),
+		strings.Index(out.String(), "mailbox_depth mailbox=encode  2")
 	if encode < 0 || gate < encode {
 		t.Errorf("missing or out of order:\n%s", out.String())
 	}

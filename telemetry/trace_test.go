@@ -112,7 +112,8 @@ func TestHeadSampling(t *testing.T) {
 		{"second of the debugged connection", &debug, 17, false, TraceReasonDebug},
 		{"third of a connection that is debugged for 2 slots", &debug, 17, false, TraceReasonNone},
 	} {
-		if got, ok := tt.rules.Head(1, tt.conn, tt.parent); got != tt.want || ok != (tt.want != TraceReasonNone) {
+		if got, ok := tt.rules.Head(1, tt.conn, tt.parent); got != tt.want ||
+			ok != (tt.want != TraceReasonNone) {
 			t.Errorf("%s: %s %v", tt.name, got.Name(), ok)
 		}
 	}

@@ -34,8 +34,10 @@ func loaded() *rig {
 
 // BenchmarkProduce measures the cost of one reader, without the collection that readers share.
 func BenchmarkProduce(b *testing.B) {
-	for name, s := range map[string]shape{"classic": {}, "exponential": {exponential: true, scale: 3, maxSize: 160}} {
-		for kind, d := range map[string]deltas{"cumulative": {}, "delta": {counters: true, histograms: true}} {
+	for name, s := range map[string]shape{"classic": {},
+		"exponential": {exponential: true, scale: 3, maxSize: 160}} {
+		for kind, d := range map[string]deltas{"cumulative": {},
+			"delta": {counters: true, histograms: true}} {
 			b.Run(name+" "+kind, func(b *testing.B) {
 				v := testView(loaded(), s, d)
 				b.ReportAllocs()
@@ -93,7 +95,8 @@ func BenchmarkTrace(b *testing.B) {
 
 // nopTracer returns the SDK's tracer with an exporter that does nothing.
 func nopTracer() trace.Tracer {
-	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSyncer(nothing{})).Tracer("bench")
+	return sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()),
+		sdktrace.WithSyncer(nothing{})).Tracer("bench")
 }
 
 type nothing struct{}

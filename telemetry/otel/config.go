@@ -150,20 +150,25 @@ func (c *Config) checkSettings() error {
 		return fmt.Errorf("otel: %s is %q; use one of %q", setting, value, allowed)
 	}
 	for _, m := range c.Metrics {
-		if err := oneOf("metrics exporter", m, ExporterPrometheus, ExporterOTLP, ExporterConsole, ExporterNone); err != nil {
+		if err := oneOf("metrics exporter", m, ExporterPrometheus, ExporterOTLP, ExporterConsole,
+			ExporterNone); err != nil {
 			return err
 		}
 	}
-	if err := oneOf("traces exporter", c.Traces, ExporterOTLP, ExporterConsole, ExporterNone); err != nil {
+	if err := oneOf("traces exporter", c.Traces, ExporterOTLP, ExporterConsole,
+		ExporterNone); err != nil {
 		return err
 	}
-	if err := oneOf("OTLP protocol for metrics", c.MetricsProtocol, ProtocolHTTP, ProtocolGRPC); err != nil {
+	if err := oneOf("OTLP protocol for metrics", c.MetricsProtocol, ProtocolHTTP,
+		ProtocolGRPC); err != nil {
 		return err
 	}
-	if err := oneOf("OTLP protocol for traces", c.TracesProtocol, ProtocolHTTP, ProtocolGRPC); err != nil {
+	if err := oneOf("OTLP protocol for traces", c.TracesProtocol, ProtocolHTTP,
+		ProtocolGRPC); err != nil {
 		return err
 	}
-	if err := oneOf("histograms", c.Histograms, HistogramsAuto, HistogramsClassic, HistogramsNative); err != nil {
+	if err := oneOf("histograms", c.Histograms, HistogramsAuto, HistogramsClassic,
+		HistogramsNative); err != nil {
 		return err
 	}
 	switch {
@@ -172,9 +177,11 @@ func (c *Config) checkSettings() error {
 	case c.TraceRatio < 0 || c.TraceRatio > 1:
 		return fmt.Errorf("otel: trace ratio is %v; use 0 to 1, such as 0.0001", c.TraceRatio)
 	case c.TracesPerSecond < 0:
-		return fmt.Errorf("otel: %d traces per second; use a positive number, such as %d", c.TracesPerSecond, DefaultTracesPerSecond)
+		return fmt.Errorf("otel: %d traces per second; use a positive number, such as %d",
+			c.TracesPerSecond, DefaultTracesPerSecond)
 	case c.CollectEvery < 0 || c.CollectEvery > time.Minute:
-		return fmt.Errorf("otel: collection interval is %v; use at most 1m, because blocks count in 32 bits", c.CollectEvery)
+		return fmt.Errorf("otel: collection interval is %v; use at most 1m, because blocks count "+
+			"in 32 bits", c.CollectEvery)
 	}
 	return nil
 }

@@ -27,7 +27,8 @@ func tool(t testing.TB, name string) string {
 
 // known returns the labels of every metric that a scrape can contain, with the parts of histograms.
 func known(t testing.TB) map[string][]string {
-	names := map[string][]string{"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate", "job", "instance"}}
+	names := map[string][]string{"up": {"job", "instance"},
+		"ALERTS": {"alertname", "alertstate", "job", "instance"}}
 	for _, i := range Instruments() {
 		labels := append([]string{"job", "instance"}, i.Labels...)
 		name := promName(t, i)
@@ -125,9 +126,11 @@ func TestDashboardUsesExistingMetrics(t *testing.T) {
 		}
 		for _, q := range p.Targets {
 			labels := checkQuery(t, "panel "+p.Title, q.Expr, names)
-			for _, l := range regexp.MustCompile(`{{(\w+)}}`).FindAllStringSubmatch(q.LegendFormat, -1) {
+			for _, l := range regexp.MustCompile(`{{(\w+)}}`).FindAllStringSubmatch(q.LegendFormat,
+				-1) {
 				if !slices.Contains(labels, l[1]) {
-					t.Errorf("panel %q: the legend uses label %s, which no metric in %s has", p.Title, l[1], q.Expr)
+					t.Errorf("panel %q: the legend uses label %s, which no metric in %s has",
+						p.Title, l[1], q.Expr)
 				}
 			}
 			if len(p.Targets) > 1 && q.LegendFormat == "" {
@@ -135,13 +138,16 @@ func TestDashboardUsesExistingMetrics(t *testing.T) {
 			}
 		}
 		for _, o := range d.Panels[:i] {
-			if p.GridPos.X < o.GridPos.X+o.GridPos.W && o.GridPos.X < p.GridPos.X+p.GridPos.W && p.GridPos.Y < o.GridPos.Y+o.GridPos.H && o.GridPos.Y < p.GridPos.Y+p.GridPos.H {
+			if p.GridPos.X < o.GridPos.X+o.GridPos.W && o.GridPos.X < p.GridPos.X+p.GridPos.W &&
+				p.GridPos.Y < o.GridPos.Y+o.GridPos.H && o.GridPos.Y < p.GridPos.Y+p.GridPos.H {
 				t.Errorf("panels %q and %q overlap", o.Title, p.Title)
 			}
 		}
 	}
 	for _, v := range regexp.MustCompile(`\$\{?(\w+)`).FindAllStringSubmatch(used, -1) {
-		if !strings.HasPrefix(v[1], "__") && !slices.ContainsFunc(d.Templating.List, func(x struct{ Name, Type string }) bool { return x.Name == v[1] }) {
+		if !strings.HasPrefix(v[1], "__") &&
+			!slices.ContainsFunc(d.Templating.List,
+				func(x struct{ Name, Type string }) bool { return x.Name == v[1] }) {
 			t.Errorf("variable $%s is not defined", v[1])
 		}
 	}
@@ -201,7 +207,8 @@ func (f *ruleTests) quiet(alert, expr string) bool {
 			for _, s := range test.Series {
 				metric, labels, _ := strings.Cut(s.Series, "{")
 				instance := regexp.MustCompile(`instance="\w+"`).FindString(labels)
-				if regexp.MustCompile(`\b`+metric+`\b`).MatchString(expr) && !strings.Contains(wanted, instance) {
+				if regexp.MustCompile(`\b`+metric+`\b`).MatchString(expr) &&
+					!strings.Contains(wanted, instance) {
 					return true
 				}
 			}
@@ -253,7 +260,8 @@ func TestEveryAlertUsesExistingMetricsAndIsTested(t *testing.T) {
 			if !parsed.quiet(r.Alert, r.Expr) {
 				t.Errorf("no test expects that %s does not fire for normal values", r.Alert)
 			}
-			if r.Labels["severity"] == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+			if r.Labels["severity"] == "" || r.Annotations["summary"] == "" ||
+				r.Annotations["description"] == "" {
 				t.Errorf("%s has no severity, summary or description", r.Alert)
 			}
 		}
@@ -275,14 +283,17 @@ func TestAlertRulesAndPrometheusConfig(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := exec.Command(promtool, "check", "config", deploy+"/prometheus/prometheus.yml").CombinedOutput(); err != nil {
+	if out, err := exec.Command(promtool, "check", "config",
+		deploy+"/prometheus/prometheus.yml").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 // The paths that the compose file and the provisioning mount exist.
 func TestComposeMountsExistingFiles(t *testing.T) {
-	for _, f := range []string{"dashboards.compose.yml", "grafana/provisioning/dashboards/sluice.yml", "grafana/provisioning/datasources/prometheus.yml"} {
+	for _, f := range []string{"dashboards.compose.yml",
+		"grafana/provisioning/dashboards/sluice.yml",
+		"grafana/provisioning/datasources/prometheus.yml"} {
 		text, err := os.ReadFile(filepath.Join(deploy, f))
 		if err != nil {
 			t.Fatal(err)

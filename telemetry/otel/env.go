@@ -24,7 +24,8 @@ func FromEnv(c Config) (Config, error) {
 	switch v := os.Getenv("OTEL_TRACES_EXPORTER"); {
 	case v != "":
 		c.Traces = v
-	case c.Traces == "" && firstSet("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") != "":
+	case c.Traces == "" &&
+		firstSet("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT") != "":
 		c.Traces = ExporterOTLP
 	}
 	if v := firstSet("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); v != "" {
@@ -74,7 +75,8 @@ func samplerFromEnv(c *Config) error {
 		}
 		c.TraceRatio = ratio
 	default:
-		return fmt.Errorf("otel: OTEL_TRACES_SAMPLER is %q; use always_on, always_off or traceidratio, with or without parentbased_", name)
+		return fmt.Errorf("otel: OTEL_TRACES_SAMPLER is %q; use always_on, always_off or "+
+			"traceidratio, with or without parentbased_", name)
 	}
 	return nil
 }

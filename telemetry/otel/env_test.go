@@ -15,27 +15,46 @@ func TestFromEnvReadsVariables(t *testing.T) {
 	}{
 		{"nothing set exports to Prometheus only", nil, func(c Config) bool {
 			c.defaults()
-			return slices.Equal(c.Metrics, []string{"prometheus"}) && c.Traces == "none" && c.MetricsProtocol == ProtocolHTTP
+			return slices.Equal(c.Metrics, []string{"prometheus"}) && c.Traces == "none" &&
+				c.MetricsProtocol == ProtocolHTTP
 		}},
-		{"metrics exporters are a list", map[string]string{"OTEL_METRICS_EXPORTER": "otlp, prometheus,console"}, func(c Config) bool {
-			return slices.Equal(c.Metrics, []string{"otlp", "prometheus", "console"})
-		}},
-		{"none is none", map[string]string{"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"}, func(c Config) bool {
-			return slices.Equal(c.Metrics, []string{"none"}) && c.Traces == "none"
-		}},
-		{"an endpoint turns traces on", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:4318"}, func(c Config) bool { return c.Traces == "otlp" }},
-		{"an endpoint for traces too", map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x:4318"}, func(c Config) bool { return c.Traces == "otlp" }},
-		{"one for metrics does not", map[string]string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://x:4318"}, func(c Config) bool { return c.Traces == "" }},
-		{"protocol by signal", map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, func(c Config) bool {
+		{"metrics exporters are a list",
+			map[string]string{"OTEL_METRICS_EXPORTER": "otlp, prometheus,console"},
+			func(c Config) bool {
+				return slices.Equal(c.Metrics, []string{"otlp", "prometheus", "console"})
+			}},
+		{"none is none", map[string]string{"OTEL_METRICS_EXPORTER": "none",
+			"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x"},
+			func(c Config) bool {
+				return slices.Equal(c.Metrics, []string{"none"}) && c.Traces == "none"
+			}},
+		{"an endpoint turns traces on",
+			map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:4318"},
+			func(c Config) bool { return c.Traces == "otlp" }},
+		{"an endpoint for traces too",
+			map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x:4318"},
+			func(c Config) bool { return c.Traces == "otlp" }},
+		{"one for metrics does not",
+			map[string]string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://x:4318"},
+			func(c Config) bool { return c.Traces == "" }},
+		{"protocol by signal", map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+			"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, func(c Config) bool {
 			return c.MetricsProtocol == "grpc" && c.TracesProtocol == "http/protobuf"
 		}},
-		{"Prometheus address", map[string]string{"OTEL_EXPORTER_PROMETHEUS_HOST": "::1"}, func(c Config) bool { return c.AdminAddr == "[::1]:9464" }},
-		{"Prometheus port", map[string]string{"OTEL_EXPORTER_PROMETHEUS_PORT": "81"}, func(c Config) bool { return c.AdminAddr == "localhost:81" }},
-		{"sampler ratio", map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}, func(c Config) bool { return c.TraceRatio == 0.25 }},
-		{"sampler on", map[string]string{"OTEL_TRACES_SAMPLER": "always_on"}, func(c Config) bool { return c.TraceRatio == 1 }},
-		{"sampler off", map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_always_off"}, func(c Config) bool { return c.TraceRatio == 0 }},
-		{"exemplars off", map[string]string{"OTEL_METRICS_EXEMPLAR_FILTER": "always_off"}, func(c Config) bool { return c.NoExemplars }},
-		{"disabled is a word", map[string]string{"OTEL_SDK_DISABLED": "1"}, func(c Config) bool { return !c.Disabled }},
+		{"Prometheus address", map[string]string{"OTEL_EXPORTER_PROMETHEUS_HOST": "::1"},
+			func(c Config) bool { return c.AdminAddr == "[::1]:9464" }},
+		{"Prometheus port", map[string]string{"OTEL_EXPORTER_PROMETHEUS_PORT": "81"},
+			func(c Config) bool { return c.AdminAddr == "localhost:81" }},
+		{"sampler ratio", map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+			"OTEL_TRACES_SAMPLER_ARG": "0.25"}, func(c Config) bool { return c.TraceRatio == 0.25 }},
+		{"sampler on", map[string]string{"OTEL_TRACES_SAMPLER": "always_on"},
+			func(c Config) bool { return c.TraceRatio == 1 }},
+		{"sampler off", map[string]string{"OTEL_TRACES_SAMPLER": "parentbased_always_off"},
+			func(c Config) bool { return c.TraceRatio == 0 }},
+		{"exemplars off", map[string]string{"OTEL_METRICS_EXEMPLAR_FILTER": "always_off"},
+			func(c Config) bool { return c.NoExemplars }},
+		{"disabled is a word", map[string]string{"OTEL_SDK_DISABLED": "1"},
+			func(c Config) bool { return !c.Disabled }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for k, v := range c.env {
@@ -58,7 +77,8 @@ func TestInvalidSettingsAreReported(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv(c.key, c.value)
-			if _, err := FromEnv(newRig().config()); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "use ") {
+			if _, err := FromEnv(newRig().config()); err == nil ||
+				!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "use ") {
 				t.Errorf("%v", err)
 			}
 		})
@@ -83,7 +103,8 @@ func TestInvalidSettingsAreReported(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newRig().config()
 			change(&c)
-			if _, err := Start(t.Context(), c); err == nil || !strings.HasPrefix(err.Error(), "otel: ") {
+			if _, err := Start(t.Context(), c); err == nil ||
+				!strings.HasPrefix(err.Error(), "otel: ") {
 				t.Errorf("%v", err)
 			}
 		})

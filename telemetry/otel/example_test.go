@@ -49,7 +49,8 @@ func Example() {
 	defer res.Body.Close()
 	body, _ := io.ReadAll(res.Body)
 	for line := range strings.SplitSeq(string(body), "\n") {
-		if strings.HasPrefix(line, "sluice_response_sent_total") || strings.HasPrefix(line, `sluice_response_duration_seconds_bucket{le="2.4576e-05"}`) {
+		if strings.HasPrefix(line, "sluice_response_sent_total") ||
+			strings.HasPrefix(line, `sluice_response_duration_seconds_bucket{le="2.4576e-05"}`) {
 			fmt.Println(line)
 		}
 	}

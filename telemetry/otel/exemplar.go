@@ -55,7 +55,8 @@ func (x *exemplars) since(s telemetry.Stage, from time.Time) []metricdata.Exempl
 	for i := range x.last[s] {
 		if e := &x.last[s][i]; !e.at.IsZero() && !e.at.Before(from) {
 			list = append(list, metricdata.Exemplar[float64]{
-				Time: e.at, Value: float64(e.ns) / nanosPerSecond, TraceID: append([]byte(nil), e.trace[:]...), SpanID: append([]byte(nil), e.span[:]...),
+				Time: e.at, Value: float64(e.ns) / nanosPerSecond, TraceID: append([]byte(nil),
+					e.trace[:]...), SpanID: append([]byte(nil), e.span[:]...),
 			})
 		}
 	}

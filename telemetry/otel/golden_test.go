@@ -51,7 +51,8 @@ func described(body string) string {
 				name = regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
 			}
 			for pair := range strings.SplitSeq(m[2], ",") {
-				if key, _, _ := strings.Cut(pair, "="); key != "" && !slices.Contains(labels[name], key) {
+				if key, _, _ := strings.Cut(pair, "="); key != "" &&
+					!slices.Contains(labels[name], key) {
 					labels[name] = append(labels[name], key)
 				}
 			}
@@ -66,7 +67,8 @@ func described(body string) string {
 		}
 	}) {
 		slices.Sort(labels[name])
-		fmt.Fprintf(&out, "%s %s {%s} %s\n", name, kind[name], strings.Join(labels[name], ","), help[name])
+		fmt.Fprintf(&out, "%s %s {%s} %s\n", name, kind[name], strings.Join(labels[name], ","),
+			help[name])
 	}
 	return out.String()
 }
@@ -84,7 +86,8 @@ func TestMetricsMatchGoldenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("metrics differ from %s. Names are an interface; if the change is intended: go test ./telemetry/otel -update\n%s", file, difference(string(want), got))
+		t.Errorf("metrics differ from %s. Names are an interface; if the change is intended: go "+
+			"test ./telemetry/otel -update\n%s", file, difference(string(want), got))
 	}
 	if n := strings.Count(got, "\n"); n != len(Instruments()) {
 		t.Errorf("%d metrics scraped, %d in the table", n, len(Instruments()))
@@ -124,14 +127,16 @@ func TestDocumentListsEveryMetric(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if want != string(text) {
-		t.Errorf("the table of %s differs from the code: go test ./telemetry/otel -update\n%s", doc, difference(string(text), want))
+		t.Errorf("the table of %s differs from the code: go test ./telemetry/otel -update\n%s", doc,
+			difference(string(text), want))
 	}
 }
 
 // metricTable returns the table of docs/telemetry.md.
 func metricTable(t testing.TB) string {
 	var b strings.Builder
-	b.WriteString("| Prometheus | OpenTelemetry | kind | unit | labels | meaning |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| Prometheus | OpenTelemetry | kind | unit | labels | meaning " +
+		"|\n|---|---|---|---|---|---|\n")
 	for _, i := range Instruments() {
 		unit, labels := "", ""
 		if i.Unit != "" {
@@ -140,7 +145,8 @@ func metricTable(t testing.TB) string {
 		if len(i.Labels) > 0 {
 			labels = "`" + strings.Join(i.Labels, "`, `") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s | %s |\n", promName(t, i), i.Name, i.Kind, unit, labels, i.Help)
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s | %s | %s |\n", promName(t, i), i.Name, i.Kind,
+			unit, labels, i.Help)
 	}
 	return b.String()
 }
@@ -149,8 +155,10 @@ func metricTable(t testing.TB) string {
 func promName(t testing.TB, i Instrument) string {
 	t.Helper()
 	kind := map[Kind]otlptranslator.MetricType{
-		Histogram: otlptranslator.MetricTypeHistogram, Counter: otlptranslator.MetricTypeMonotonicCounter,
-		UpDownCounter: otlptranslator.MetricTypeNonMonotonicCounter, Gauge: otlptranslator.MetricTypeGauge,
+		Histogram:     otlptranslator.MetricTypeHistogram,
+		Counter:       otlptranslator.MetricTypeMonotonicCounter,
+		UpDownCounter: otlptranslator.MetricTypeNonMonotonicCounter,
+		Gauge:         otlptranslator.MetricTypeGauge,
 	}[i.Kind]
 	namer := otlptranslator.NewMetricNamer("", otlptranslator.UnderscoreEscapingWithSuffixes)
 	name, err := namer.Build(otlptranslator.Metric{Name: i.Name, Unit: i.Unit, Type: kind})
@@ -162,7 +170,8 @@ func promName(t testing.TB, i Instrument) string {
 
 // The number of label values must not grow with clients or time.
 func TestLabelsAreBounded(t *testing.T) {
-	allowed := []string{"stage", "shard", "state", "reason", "outcome", "blocker", "mailbox", "slot", "event", "source", "le"}
+	allowed := []string{"stage", "shard", "state", "reason", "outcome", "blocker", "mailbox",
+		"slot", "event", "source", "le"}
 	body := everything(t)
 	lines := 0
 	for l := range strings.SplitSeq(body, "\n") {
@@ -186,7 +195,8 @@ func TestDocumentListsEverySpanAttribute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, ok := strings.Cut(string(text), "| attribute of the root | type | meaning |\n|---|---|---|\n")
+	_, table, ok := strings.Cut(string(text),
+		"| attribute of the root | type | meaning |\n|---|---|---|\n")
 	table, _, end := strings.Cut(table, "\n\n")
 	if !ok || !end {
 		t.Fatalf("%s has no table of attributes", doc)

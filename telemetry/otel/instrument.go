@@ -38,7 +38,8 @@ const (
 )
 
 func (b by) labels() []string {
-	return [][]string{byNone: nil, byShard: {"shard"}, byActor: {"stage", "shard"}, byMailbox: {"mailbox", "shard"}, byGauge: nil}[b]
+	return [][]string{byNone: nil, byShard: {"shard"}, byActor: {"stage", "shard"},
+		byMailbox: {"mailbox", "shard"}, byGauge: nil}[b]
 }
 
 // row is an instrument and the source of its values.
@@ -83,22 +84,36 @@ const (
 
 func computedRows() []row {
 	return []row{
-		{Instrument: Instrument{nameWhole, Histogram, "s", nil, "Time from receiving a request to the kernel accepting the last byte of its response."}},
-		{Instrument: Instrument{nameStages, Histogram, "s", []string{"stage"}, "Time that responses spent in each stage of the pipeline."}},
-		{Instrument: Instrument{nameBatch, Histogram, "{response}", nil, "Responses handed to the kernel in one flush."}},
-		{Instrument: Instrument{nameViolations, Counter, "{response}", nil, "Responses that took at least as long as sluice.response.slo."}},
-		{Instrument: Instrument{nameSLO, Gauge, "s", nil, "Latency objective: the configured one, rounded up to a histogram bound."}},
-		{Instrument: Instrument{nameSampled, Counter, "{trace}", []string{"reason"}, "Traces handed to the exporter, by reason of sampling."}},
-		{Instrument: Instrument{nameDropped, Counter, "{trace}", []string{"reason"}, "Sampled responses without a trace: trace box full, over the rate, or export failed."}},
-		{Instrument: Instrument{nameErrors, Counter, "{error}", []string{"source"}, "Errors of telemetry itself: failed exports of metrics or traces, and errors reported by the SDK."}},
-		{Instrument: Instrument{nameStale, Counter, "{collection}", nil, "Collections that the actor did not answer in time; its numbers arrived later."}, by: byActor},
-		{Instrument: Instrument{nameSilent, Gauge, "s", nil, "Time since the actor last answered a collection; seconds mean that it neither polls nor parks."}, by: byActor},
+		{Instrument: Instrument{nameWhole, Histogram, "s", nil,
+			"Time from receiving a request to the kernel accepting the last byte of its response."}},
+		{Instrument: Instrument{nameStages, Histogram, "s", []string{"stage"},
+			"Time that responses spent in each stage of the pipeline."}},
+		{Instrument: Instrument{nameBatch, Histogram, "{response}", nil,
+			"Responses handed to the kernel in one flush."}},
+		{Instrument: Instrument{nameViolations, Counter, "{response}", nil,
+			"Responses that took at least as long as sluice.response.slo."}},
+		{Instrument: Instrument{nameSLO, Gauge, "s", nil,
+			"Latency objective: the configured one, rounded up to a histogram bound."}},
+		{Instrument: Instrument{nameSampled, Counter, "{trace}", []string{"reason"},
+			"Traces handed to the exporter, by reason of sampling."}},
+		{Instrument: Instrument{nameDropped, Counter, "{trace}", []string{"reason"},
+			"Sampled responses without a trace: trace box full, over the rate, or export failed."}},
+		{Instrument: Instrument{nameErrors, Counter, "{error}", []string{"source"},
+			"Errors of telemetry itself: failed exports of metrics or traces, and errors " +
+				"reported by the SDK."}},
+		{Instrument: Instrument{nameStale, Counter, "{collection}", nil,
+			"Collections that the actor did not answer in time; its numbers arrived later."},
+			by: byActor},
+		{Instrument: Instrument{nameSilent, Gauge, "s", nil,
+			"Time since the actor last answered a collection; seconds mean that it neither polls " +
+				"nor parks."}, by: byActor},
 	}
 }
 
 func counterRows() []row {
 	c := func(from, name, unit string, by by, actors string) row {
-		return row{Instrument: Instrument{Name: name, Kind: Counter, Unit: unit}, from: from, by: by, actors: actors}
+		return row{Instrument: Instrument{Name: name, Kind: Counter, Unit: unit}, from: from,
+			by: by, actors: actors}
 	}
 	t := []row{
 		c("gate_slots", "sluice.gate.released", "{response}", byNone, kindGate),
@@ -123,7 +138,8 @@ func counterRows() []row {
 		c("egress_flushes", "sluice.egress.flushes", "{flush}", byNone, kindEgress),
 		c("egress_heartbeats", "sluice.egress.heartbeats", "{frame}", byNone, kindEgress),
 		c("egress_busy", "sluice.egress.busy_replies", "{frame}", byNone, kindEgress),
-		c("egress_stale_completions", "sluice.egress.stale_completions", "{completion}", byNone, kindEgress),
+		c("egress_stale_completions", "sluice.egress.stale_completions", "{completion}", byNone,
+			kindEgress),
 		c("egress_shutdown_errors", "sluice.egress.shutdown.errors", "{error}", byNone, kindEgress),
 		c("egress_close_errors", "sluice.egress.close.errors", "{error}", byNone, kindEgress),
 		c("egress_notices_dropped", "sluice.egress.notices.dropped", "{notice}", byNone, kindEgress),
@@ -155,7 +171,8 @@ func unexported(name string) bool { return name == "traces_taken" || name == "tr
 
 func markRows() []row {
 	m := func(from, name, unit string, by by, actors string) row {
-		return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit}, from: from, by: by, actors: actors}
+		return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit}, from: from, by: by,
+			actors: actors}
 	}
 	return []row{
 		m("mailbox_depth max", "sluice.mailbox.depth.max", "{item}", byMailbox, ""),
@@ -167,39 +184,72 @@ func markRows() []row {
 
 func gaugeRows() []row {
 	g := func(id telemetry.GaugeID, name string, kind Kind, unit, help string, labels ...string) row {
-		return row{Instrument: Instrument{name, kind, unit, labels, help}, from: id.Info().Name, by: byGauge, float: true}
+		return row{Instrument: Instrument{name, kind, unit, labels, help}, from: id.Info().Name,
+			by: byGauge, float: true}
 	}
 	return []row{
-		g(telemetry.PipelineHealthy, "sluice.pipeline.healthy", Gauge, "", "1 while every actor runs and the node is not fenced."),
-		g(telemetry.GatePending, "sluice.gate.pending", Gauge, "{response}", "Responses published and not yet encoded."),
-		g(telemetry.GateOldestAge, "sluice.gate.oldest.age", Gauge, "s", "How long the first waiting response has waited for durability; 0 while none waits."),
-		g(telemetry.PolicyDegraded, "sluice.ack_policy.degraded", Gauge, "", "1 while the policy asks for more nodes than are in view."),
-		g(telemetry.PolicyDegradedSeconds, "sluice.ack_policy.degraded_seconds", Counter, "s", "Total time that the policy was degraded."),
-		g(telemetry.ActiveConnections, "sluice.active_connections", UpDownCounter, "{connection}", "Connections that hold a permit."),
-		g(telemetry.EgressConnections, "sluice.egress.connections", Gauge, "{connection}", "Connections of the shard.", "shard"),
-		g(telemetry.EgressBlockedConnections, "sluice.egress.blocked_connections", Gauge, "{connection}", "Connections whose sockets accept no more bytes.", "shard"),
-		g(telemetry.EgressBuffered, "sluice.egress.buffered", Gauge, "By", "Send buffers and response queues in use.", "shard"),
-		g(telemetry.EgressHeld, "sluice.egress.held", Gauge, "By", "Memory held by the shard for send buffers.", "shard"),
-		g(telemetry.MailboxDepth, "sluice.mailbox.depth", Gauge, "{item}", "Items in the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
-		g(telemetry.MailboxCapacity, "sluice.mailbox.capacity", Gauge, "{item}", "Capacity of the actor's mailbox: slots, events for control, bytes for egress.", "mailbox", "shard"),
-		g(telemetry.JournalCommits, "sluice.journal.commits", Counter, "{commit}", "Group commits of the journal, one fdatasync each."),
-		g(telemetry.JournalLastEvent, "sluice.journal.sequence", Gauge, "", "Last event on this node's disk."),
-		g(telemetry.ReplicaLag, "sluice.replica.lag", Gauge, "{event}", "Events sequenced and not yet acknowledged by the replica.", "slot"),
-		g(telemetry.ReplicaAckedEvent, "sluice.replica.acked_sequence", Gauge, "", "Last event acknowledged by the replica.", "slot"),
-		g(telemetry.SequencerLastEvent, "sluice.sequencer.sequence", Gauge, "", "Last event sequenced."),
-		g(telemetry.SequencerQueue, "sluice.sequencer.queue", Gauge, "By", "Requests waiting for the sequencer."),
-		g(telemetry.SequencerQueueCapacity, "sluice.sequencer.queue.capacity", Gauge, "By", "Capacity for requests waiting for the sequencer."),
-		g(telemetry.SequencerEvents, "sluice.sequencer.events", Counter, "{event}", "Events sequenced."),
-		g(telemetry.SequencerQueries, "sluice.sequencer.queries", Counter, "{query}", "Queries answered."),
-		g(telemetry.SequencerRefused, "sluice.sequencer.refused", Counter, "{request}", "Requests rejected before they were sequenced."),
-		g(telemetry.SequencerWaits, "sluice.sequencer.waits", Counter, "{wait}", "Times the sequencer waited for the journal or the pipeline."),
-		g(telemetry.ListenerConnections, "sluice.listener.connections", Gauge, "{connection}", "Connections that are being read."),
-		g(telemetry.ListenerHandshakes, "sluice.listener.handshakes", Gauge, "{connection}", "Handshakes in progress."),
-		g(telemetry.ListenerRequests, "sluice.listener.requests", Counter, "{request}", "Requests read."),
-		g(telemetry.ListenerRefused, "sluice.listener.refused", Counter, "{connection}", "Clients rejected before or during the handshake, by reason.", "reason"),
-		g(telemetry.ListenerAcceptPauses, "sluice.listener.accept_pauses", Counter, "{pause}", "Times accepting paused because descriptors or memory had run out; clients wait meanwhile."),
-		g(telemetry.ListenerCrowdPauses, "sluice.listener.crowd_pauses", Counter, "{pause}", "Times accepting paused because all places for handshakes were taken."),
-		g(telemetry.ListenerShed, "sluice.listener.shed", Counter, "{request}", "Requests rejected because their connection exceeded its rate."),
+		g(telemetry.PipelineHealthy, "sluice.pipeline.healthy", Gauge, "",
+			"1 while every actor runs and the node is not fenced."),
+		g(telemetry.GatePending, "sluice.gate.pending", Gauge, "{response}",
+			"Responses published and not yet encoded."),
+		g(telemetry.GateOldestAge, "sluice.gate.oldest.age", Gauge, "s",
+			"How long the first waiting response has waited for durability; 0 while none waits."),
+		g(telemetry.PolicyDegraded, "sluice.ack_policy.degraded", Gauge, "",
+			"1 while the policy asks for more nodes than are in view."),
+		g(telemetry.PolicyDegradedSeconds, "sluice.ack_policy.degraded_seconds", Counter, "s",
+			"Total time that the policy was degraded."),
+		g(telemetry.ActiveConnections, "sluice.active_connections", UpDownCounter, "{connection}",
+			"Connections that hold a permit."),
+		g(telemetry.EgressConnections, "sluice.egress.connections", Gauge, "{connection}",
+			"Connections of the shard.", "shard"),
+		g(telemetry.EgressBlockedConnections, "sluice.egress.blocked_connections", Gauge,
+			"{connection}", "Connections whose sockets accept no more bytes.", "shard"),
+		g(telemetry.EgressBuffered, "sluice.egress.buffered", Gauge, "By",
+			"Send buffers and response queues in use.", "shard"),
+		g(telemetry.EgressHeld, "sluice.egress.held", Gauge, "By",
+			"Memory held by the shard for send buffers.", "shard"),
+		g(telemetry.MailboxDepth, "sluice.mailbox.depth", Gauge, "{item}",
+			"Items in the actor's mailbox: slots, events for control, bytes for egress.", "mailbox",
+			"shard"),
+		g(telemetry.MailboxCapacity, "sluice.mailbox.capacity", Gauge, "{item}",
+			"Capacity of the actor's mailbox: slots, events for control, bytes for egress.",
+			"mailbox", "shard"),
+		g(telemetry.JournalCommits, "sluice.journal.commits", Counter, "{commit}",
+			"Group commits of the journal, one fdatasync each."),
+		g(telemetry.JournalLastEvent, "sluice.journal.sequence", Gauge, "",
+			"Last event on this node's disk."),
+		g(telemetry.ReplicaLag, "sluice.replica.lag", Gauge, "{event}",
+			"Events sequenced and not yet acknowledged by the replica.", "slot"),
+		g(telemetry.ReplicaAckedEvent, "sluice.replica.acked_sequence", Gauge, "",
+			"Last event acknowledged by the replica.", "slot"),
+		g(telemetry.SequencerLastEvent, "sluice.sequencer.sequence", Gauge, "",
+			"Last event sequenced."),
+		g(telemetry.SequencerQueue, "sluice.sequencer.queue", Gauge, "By",
+			"Requests waiting for the sequencer."),
+		g(telemetry.SequencerQueueCapacity, "sluice.sequencer.queue.capacity", Gauge, "By",
+			"Capacity for requests waiting for the sequencer."),
+		g(telemetry.SequencerEvents, "sluice.sequencer.events", Counter, "{event}",
+			"Events sequenced."),
+		g(telemetry.SequencerQueries, "sluice.sequencer.queries", Counter, "{query}",
+			"Queries answered."),
+		g(telemetry.SequencerRefused, "sluice.sequencer.refused", Counter, "{request}",
+			"Requests rejected before they were sequenced."),
+		g(telemetry.SequencerWaits, "sluice.sequencer.waits", Counter, "{wait}",
+			"Times the sequencer waited for the journal or the pipeline."),
+		g(telemetry.ListenerConnections, "sluice.listener.connections", Gauge, "{connection}",
+			"Connections that are being read."),
+		g(telemetry.ListenerHandshakes, "sluice.listener.handshakes", Gauge, "{connection}",
+			"Handshakes in progress."),
+		g(telemetry.ListenerRequests, "sluice.listener.requests", Counter, "{request}",
+			"Requests read."),
+		g(telemetry.ListenerRefused, "sluice.listener.refused", Counter, "{connection}",
+			"Clients rejected before or during the handshake, by reason.", "reason"),
+		g(telemetry.ListenerAcceptPauses, "sluice.listener.accept_pauses", Counter, "{pause}",
+			"Times accepting paused because descriptors or memory had run out; clients wait meanwhile."),
+		g(telemetry.ListenerCrowdPauses, "sluice.listener.crowd_pauses", Counter, "{pause}",
+			"Times accepting paused because all places for handshakes were taken."),
+		g(telemetry.ListenerShed, "sluice.listener.shed", Counter, "{request}",
+			"Requests rejected because their connection exceeded its rate."),
 	}
 }
 
@@ -227,7 +277,8 @@ func describe(t []row) {
 	}
 	for m := range telemetry.Mark(telemetry.NumMarks) {
 		i := m.Info()
-		info[i.Name+" max"] = telemetry.Info{Help: strings.TrimSuffix(i.Help, ".") + " since the last export to this reader."}
+		info[i.Name+" max"] = telemetry.Info{Help: strings.TrimSuffix(i.Help,
+			".") + " since the last export to this reader."}
 	}
 	for n := range t {
 		r := &t[n]
@@ -267,5 +318,6 @@ func derived(g telemetry.Gauge) row {
 	default:
 		unit = "{" + strings.TrimSuffix(unit, "s") + "}"
 	}
-	return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit, Help: g.Help}, from: g.Name, by: byGauge, float: true}
+	return row{Instrument: Instrument{Name: name, Kind: Gauge, Unit: unit, Help: g.Help},
+		from: g.Name, by: byGauge, float: true}
 }

@@ -112,7 +112,8 @@ func received(in *receiver, delta bool) (sent int64, count uint64, total float64
 func TestOTLPHonorsAggregationAndResourceVariables(t *testing.T) {
 	in := receive(t, ProtocolHTTP)
 	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram")
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=from-env,deployment.environment.name=test")
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES",
+		"service.instance.id=from-env,deployment.environment.name=test")
 	t.Setenv("OTEL_SERVICE_NAME", "renamed")
 	r := newRig()
 	c := r.config()
@@ -129,8 +130,9 @@ func TestOTLPHonorsAggregationAndResourceVariables(t *testing.T) {
 	}
 	res := in.metrics[0].Resource.Attributes
 	for key, want := range map[string]string{
-		"service.name": "renamed", "service.instance.id": "from-env", "deployment.environment.name": "test",
-		"sluice.cluster.id": "c7", "service.version": "0", "service.namespace": "sluice",
+		"service.name": "renamed", "service.instance.id": "from-env",
+		"deployment.environment.name": "test",
+		"sluice.cluster.id":           "c7", "service.version": "0", "service.namespace": "sluice",
 	} {
 		if got := attr(res, key).GetStringValue(); got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)
@@ -142,7 +144,8 @@ func TestOTLPHonorsAggregationAndResourceVariables(t *testing.T) {
 		}
 	}
 	conns := in.points("sluice.active_connections")[0].GetSum()
-	if conns.IsMonotonic || conns.AggregationTemporality != metricspb.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE {
+	if conns.IsMonotonic ||
+		conns.AggregationTemporality != metricspb.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE {
 		t.Errorf("%v", conns)
 	}
 }

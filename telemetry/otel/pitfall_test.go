@@ -135,7 +135,8 @@ func TestScrapeHasNoScopeLabelsAndNoRatioSuffix(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(body, "target_info{") || !strings.Contains(body, "go_goroutines ") || !strings.Contains(body, "process_cpu_seconds_total ") {
+	if !strings.Contains(body, "target_info{") || !strings.Contains(body, "go_goroutines ") ||
+		!strings.Contains(body, "process_cpu_seconds_total ") {
 		t.Error("no resource, Go or process metrics")
 	}
 	if len(body) > 64<<10 {
@@ -189,7 +190,8 @@ func TestDisabledExportsNothing(t *testing.T) {
 	if rules := c.Rules(); rules.SampleBelow != 0 || rules.SlowNanos != 0 {
 		t.Errorf("traces are sampled: %+v", rules)
 	}
-	if w := newResponse(tel.Handler(), "/metrics"); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "OTEL_SDK_DISABLED") {
+	if w := newResponse(tel.Handler(), "/metrics"); w.Code != http.StatusNotFound ||
+		!strings.Contains(w.Body.String(), "OTEL_SDK_DISABLED") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	if err := tel.Flush(t.Context()); err != nil {

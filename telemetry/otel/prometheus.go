@@ -64,12 +64,14 @@ func (s *scrapeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		want = s.histograms
 	case HistogramsClassic, HistogramsNative:
 	default:
-		http.Error(w, fmt.Sprintf("histograms is %q; use auto, classic or native", want), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("histograms is %q; use auto, classic or native", want),
+			http.StatusBadRequest)
 		return
 	}
 	if want == HistogramsAuto {
 		want = HistogramsClassic
-		if strings.Contains(strings.Join(r.Header.Values("Accept"), ","), "application/vnd.google.protobuf") {
+		if strings.Contains(strings.Join(r.Header.Values("Accept"), ","),
+			"application/vnd.google.protobuf") {
 			want = HistogramsNative
 		}
 	}

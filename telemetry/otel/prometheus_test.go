@@ -35,7 +35,9 @@ func prometheusOf(t *testing.T, target, params string, flags ...string) *server 
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("global: {scrape_interval: 250ms, scrape_timeout: 200ms, evaluation_interval: 250ms}\nrule_files: [%q]\nscrape_configs:\n- job_name: sluice\n%s  static_configs: [{targets: [%q]}]\n", rules, params, target)
+	text := fmt.Sprintf("global: {scrape_interval: 250ms, scrape_timeout: 200ms, "+
+		"evaluation_interval: 250ms}\nrule_files: [%q]\nscrape_configs:\n- job_name: sluice\n%s  "+
+		"static_configs: [{targets: [%q]}]\n", rules, params, target)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +47,8 @@ func prometheusOf(t *testing.T, target, params string, flags ...string) *server 
 	}
 	addr := l.Addr().String()
 	l.Close() // Prometheus cannot choose a port; this one was free a moment ago
-	args := append([]string{"--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + addr}, flags...)
+	args := append([]string{"--config.file=" + config,
+		"--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + addr}, flags...)
 	log := new(lockedBuffer)
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = log
@@ -65,7 +68,8 @@ func prometheusOf(t *testing.T, target, params string, flags ...string) *server 
 
 // get queries the HTTP API. It returns false if there is no valid response.
 func (s *server) get(path string, query url.Values, into any) bool {
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.base+path+"?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet,
+		s.base+path+"?"+query.Encode(), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -131,14 +135,20 @@ func TestPrometheusCountsMatchRecordedCounts(t *testing.T) {
 		name, params, count, sum, median string
 		flags                            []string
 	}{
-		{"text, classic histograms", "", "sluice_response_duration_seconds_count", "sluice_response_duration_seconds_sum", "histogram_quantile(0.5, sluice_response_duration_seconds_bucket)", nil},
+		{"text, classic histograms", "", "sluice_response_duration_seconds_count",
+			"sluice_response_duration_seconds_sum",
+			"histogram_quantile(0.5, sluice_response_duration_seconds_bucket)", nil},
 		{
-			"protobuf, native histograms", "", "histogram_count(sluice_response_duration_seconds)", "histogram_sum(sluice_response_duration_seconds)",
-			"histogram_quantile(0.5, sluice_response_duration_seconds)", []string{"--enable-feature=native-histograms"},
+			"protobuf, native histograms", "", "histogram_count(sluice_response_duration_seconds)",
+			"histogram_sum(sluice_response_duration_seconds)",
+			"histogram_quantile(0.5, sluice_response_duration_seconds)",
+			[]string{"--enable-feature=native-histograms"},
 		},
 		{
-			"protobuf, classic histograms requested", "  params: {histograms: [classic]}\n", "sluice_response_duration_seconds_count", "sluice_response_duration_seconds_sum",
-			"histogram_quantile(0.5, sluice_response_duration_seconds_bucket)", []string{"--enable-feature=native-histograms"},
+			"protobuf, classic histograms requested", "  params: {histograms: [classic]}\n",
+			"sluice_response_duration_seconds_count", "sluice_response_duration_seconds_sum",
+			"histogram_quantile(0.5, sluice_response_duration_seconds_bucket)",
+			[]string{"--enable-feature=native-histograms"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -148,7 +158,8 @@ func TestPrometheusCountsMatchRecordedCounts(t *testing.T) {
 				b.C[telemetry.DropSlowClient.Counter()] += 5
 			})
 			p := prometheusOf(t, serve(t, r, nil), c.params, c.flags...)
-			want := recordWhile(t, r, func() { p.wait(`sum(sluice_response_dropped_total)`, 5); p.waitScrapes(3) })
+			want := recordWhile(t, r,
+				func() { p.wait(`sum(sluice_response_dropped_total)`, 5); p.waitScrapes(3) })
 			p.wait(`sum(sluice_response_sent_total)`, float64(want))
 			p.wait(`sluice_response_sent_total{shard="0"}`, float64(want))
 			p.wait(`sluice_response_dropped_total{reason="slow_client"}`, 5)
@@ -209,7 +220,8 @@ func TestPrometheusStoresExemplars(t *testing.T) {
 		now := time.Now()
 		p.get("/api/v1/query_exemplars", url.Values{
 			"query": {"sluice_response_duration_seconds_bucket"},
-			"start": {now.Add(-time.Hour).Format(time.RFC3339)}, "end": {now.Add(time.Minute).Format(time.RFC3339)},
+			"start": {now.Add(-time.Hour).Format(time.RFC3339)},
+			"end":   {now.Add(time.Minute).Format(time.RFC3339)},
 		}, &answer)
 		if len(answer.Data) > 0 && len(answer.Data[0].Exemplars) > 0 {
 			if got := answer.Data[0].Exemplars[0].Labels["trace_id"]; got != want.String() {

@@ -19,7 +19,8 @@ import (
 
 // newPush returns the provider of the periodic readers, nil if there are none. Exports are cancelled
 // when exportCtx ends.
-func newPush(ctx context.Context, exportCtx context.Context, src *source, c *Config, res *resource.Resource) (*metric.MeterProvider, error) {
+func newPush(ctx context.Context, exportCtx context.Context, src *source, c *Config,
+	res *resource.Resource) (*metric.MeterProvider, error) {
 	options := []metric.Option{metric.WithResource(res)}
 	for _, name := range c.Metrics {
 		exporter, err := newMetricExporter(ctx, name, c)
@@ -29,8 +30,10 @@ func newPush(ctx context.Context, exportCtx context.Context, src *source, c *Con
 		if exporter == nil {
 			continue
 		}
-		guarded := &metricGuard{Exporter: exporter, exportCtx: exportCtx, errors: &src.self.metricErrors}
-		reader := []metric.PeriodicReaderOption{metric.WithProducer(viewFor(src, exporter, c)), metric.WithProducer(runtime.NewProducer())}
+		guarded := &metricGuard{Exporter: exporter, exportCtx: exportCtx,
+			errors: &src.self.metricErrors}
+		reader := []metric.PeriodicReaderOption{metric.WithProducer(viewFor(src, exporter, c)),
+			metric.WithProducer(runtime.NewProducer())}
 		if os.Getenv("OTEL_METRIC_EXPORT_INTERVAL") == "" {
 			reader = append(reader, metric.WithInterval(c.ExportEvery))
 		}

@@ -70,7 +70,8 @@ func setenv(t testing.TB, name, value string) {
 }
 
 // Export receives metrics over gRPC.
-func (r *receiver) Export(ctx context.Context, q *metricsrpc.ExportMetricsServiceRequest) (*metricsrpc.ExportMetricsServiceResponse, error) {
+func (r *receiver) Export(ctx context.Context,
+	q *metricsrpc.ExportMetricsServiceRequest) (*metricsrpc.ExportMetricsServiceResponse, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
@@ -81,7 +82,8 @@ func (r *receiver) Export(ctx context.Context, q *metricsrpc.ExportMetricsServic
 }
 
 // Export receives spans over gRPC.
-func (s traceService) Export(_ context.Context, q *tracerpc.ExportTraceServiceRequest) (*tracerpc.ExportTraceServiceResponse, error) {
+func (s traceService) Export(_ context.Context,
+	q *tracerpc.ExportTraceServiceRequest) (*tracerpc.ExportTraceServiceResponse, error) {
 	s.r.mu.Lock()
 	defer s.r.mu.Unlock()
 	for _, rs := range q.ResourceSpans {

@@ -28,11 +28,13 @@ type rig struct {
 
 func newRig() *rig {
 	clock := telemetry.NewClock()
-	r := &rig{clock: clock, collector: telemetry.NewCollector(clock), actors: map[string]*telemetry.Recorder{}}
+	r := &rig{clock: clock, collector: telemetry.NewCollector(clock),
+		actors: map[string]*telemetry.Recorder{}}
 	for _, name := range []string{"control", "gate", "encode"} {
 		r.actors[name] = r.collector.Register(name, telemetry.NoShard)
 	}
-	r.actors["egress 0"], r.actors["egress 1"] = r.collector.Register("egress", 0), r.collector.Register("egress", 1)
+	r.actors["egress 0"], r.actors["egress 1"] = r.collector.Register("egress",
+		0), r.collector.Register("egress", 1)
 	for _, a := range r.actors {
 		a.Park()
 	}
@@ -77,7 +79,8 @@ func (r *rig) responses(shard string, n int, ns uint64) {
 // config returns a configuration for the rig that does not log.
 func (r *rig) config() Config {
 	return Config{
-		Collector: r.collector, Clock: r.clock, Boxes: r.boxes, ClusterID: "test", Log: slog.New(slog.DiscardHandler),
+		Collector: r.collector, Clock: r.clock, Boxes: r.boxes, ClusterID: "test",
+		Log:            slog.New(slog.DiscardHandler),
 		ServiceVersion: "0", ShutdownTimeout: 10 * time.Second, CollectEvery: time.Minute,
 	}
 }

@@ -123,7 +123,8 @@ func (t *table) metrics(i int, delta bool, start, from, now time.Time) metricdat
 	case r.Kind == Gauge:
 		return metricdata.Gauge[float64]{DataPoints: d.floats(false, time.Time{}, now)}
 	case r.float:
-		return metricdata.Sum[float64]{DataPoints: d.floats(delta && r.Kind == Counter, start, now), Temporality: temporality, IsMonotonic: r.Kind == Counter}
+		return metricdata.Sum[float64]{DataPoints: d.floats(delta && r.Kind == Counter, start, now),
+			Temporality: temporality, IsMonotonic: r.Kind == Counter}
 	}
 	points := make([]metricdata.DataPoint[int64], len(d.list))
 	for j := range d.list {
@@ -133,7 +134,8 @@ func (t *table) metrics(i int, delta bool, start, from, now time.Time) metricdat
 			v -= s.prevN
 			s.prevN = s.n
 		}
-		points[j] = metricdata.DataPoint[int64]{Attributes: s.attrs, StartTime: start, Time: now, Value: int64(v)}
+		points[j] = metricdata.DataPoint[int64]{Attributes: s.attrs, StartTime: start, Time: now,
+			Value: int64(v)}
 	}
 	return metricdata.Sum[int64]{DataPoints: points, Temporality: temporality, IsMonotonic: true}
 }
@@ -147,7 +149,8 @@ func (d *instrumentData) floats(delta bool, start, now time.Time) []metricdata.D
 			v -= s.prevF
 			s.prevF = s.f
 		}
-		points[j] = metricdata.DataPoint[float64]{Attributes: s.attrs, StartTime: start, Time: now, Value: v}
+		points[j] = metricdata.DataPoint[float64]{Attributes: s.attrs, StartTime: start, Time: now,
+			Value: v}
 	}
 	return points
 }

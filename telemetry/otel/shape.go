@@ -95,7 +95,8 @@ func classic(h *telemetry.HistTotal, bounds []uint64) []uint64 {
 // exponential counts a histogram into buckets of base 2^(2^-scale). A fine bucket counts as a whole in
 // the bucket that contains its middle: no count is lost, and at scale 3 a quantile is at most 1.5 %
 // off.
-func exponential(h *telemetry.HistTotal, unit float64, s shape) (b metricdata.ExponentialBucket, zeros uint64, scale int32) {
+func exponential(h *telemetry.HistTotal, unit float64,
+	s shape) (b metricdata.ExponentialBucket, zeros uint64, scale int32) {
 	scale = s.scale
 	at := make(map[int32]uint64)
 	lowest, highest := int32(math.MaxInt32), int32(math.MinInt32)

@@ -140,7 +140,9 @@ func goroutinesEnd(t *testing.T, before int) {
 	for {
 		stacks := make([]byte, 1<<20)
 		all := string(stacks[:runtime.Stack(stacks, true)])
-		if !strings.Contains(all, "sluice/telemetry/otel.(*drainer)") && !strings.Contains(all, "batchSpanProcessor") && !strings.Contains(all, "PeriodicReader") && !strings.Contains(all, "otel.(*Telemetry).collect") {
+		if !strings.Contains(all, "sluice/telemetry/otel.(*drainer)") &&
+			!strings.Contains(all, "batchSpanProcessor") && !strings.Contains(all,
+			"PeriodicReader") && !strings.Contains(all, "otel.(*Telemetry).collect") {
 			return
 		}
 		select {

@@ -52,7 +52,8 @@ type builder struct {
 func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
 	b.ids.begin(r, ordinal)
 	ctx, options := b.origin(r)
-	options = append(options, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(b.anchor.wall(r.Received)), trace.WithAttributes(b.attributes(r)...))
+	options = append(options, trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithTimestamp(b.anchor.wall(r.Received)), trace.WithAttributes(b.attributes(r)...))
 	ctx, root := b.tracer.Start(ctx, spanRoot, options...)
 
 	link := exemplar{at: b.anchor.wall(r.Received), trace: root.SpanContext().TraceID()}
@@ -86,14 +87,16 @@ func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
 // links to the parent if the parent was not sampled.
 func (b *builder) origin(r *telemetry.TraceRec) (context.Context, []trace.SpanStartOption) {
 	ctx := context.Background()
-	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: r.TraceID, SpanID: r.Parent, Remote: true})
+	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: r.TraceID, SpanID: r.Parent,
+		Remote: true})
 	switch {
 	case !parent.IsValid():
 		return ctx, nil
 	case r.Flags&telemetry.TraceParentSampled != 0:
 		return trace.ContextWithRemoteSpanContext(ctx, parent.WithTraceFlags(trace.FlagsSampled)), nil
 	}
-	return ctx, []trace.SpanStartOption{trace.WithNewRoot(), trace.WithLinks(trace.Link{SpanContext: parent})}
+	return ctx, []trace.SpanStartOption{trace.WithNewRoot(),
+		trace.WithLinks(trace.Link{SpanContext: parent})}
 }
 
 // waits adds the waits for journal and replicas as spans within the gate's span.
@@ -102,7 +105,8 @@ func (b *builder) waits(ctx context.Context, r *telemetry.TraceRec, from, to int
 		end   telemetry.Point
 		stage telemetry.Stage
 		name  string
-	}{{telemetry.PointJournal, telemetry.StageJournalWait, spanJournal}, {telemetry.PointReplica, telemetry.StageReplicaWait, spanReplica}} {
+	}{{telemetry.PointJournal, telemetry.StageJournalWait, spanJournal},
+		{telemetry.PointReplica, telemetry.StageReplicaWait, spanReplica}} {
 		at, passed := r.At(w.end)
 		if !passed {
 			continue
@@ -111,7 +115,8 @@ func (b *builder) waits(ctx context.Context, r *telemetry.TraceRec, from, to int
 		_, span := b.start(ctx, w.name, from)
 		b.end(span, at)
 		b.exemplars.put(w.stage, exemplar{
-			ns: uint64(at - from), at: b.anchor.wall(r.Received), trace: span.SpanContext().TraceID(), span: span.SpanContext().SpanID(),
+			ns: uint64(at - from), at: b.anchor.wall(r.Received),
+			trace: span.SpanContext().TraceID(), span: span.SpanContext().SpanID(),
 		})
 	}
 }

@@ -43,7 +43,8 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 		return nil, err
 	}
 	exportCtx, cancelExports := context.WithCancel(context.Background())
-	t := &Telemetry{config: c, cancelExports: cancelExports, stop: make(chan struct{}), pull: http.HandlerFunc(notExported)}
+	t := &Telemetry{config: c, cancelExports: cancelExports, stop: make(chan struct{}),
+		pull: http.HandlerFunc(notExported)}
 	t.src = newSource(&c)
 	if c.Disabled {
 		return t, nil
@@ -82,8 +83,9 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 func newSource(c *Config) *source {
 	s := &source{
 		collector: c.Collector, now: c.Clock.Now, start: time.Now(), slo: sloBound(c.SLO),
-		scope: instrumentation.Scope{Name: scopeName, Version: c.ServiceVersion, SchemaURL: semconv.SchemaURL},
-		self:  &selfCounts{},
+		scope: instrumentation.Scope{Name: scopeName, Version: c.ServiceVersion,
+			SchemaURL: semconv.SchemaURL},
+		self: &selfCounts{},
 	}
 	if c.Traces != ExporterNone && !c.Disabled { // otherwise the boxes are not emptied, and a full box is no loss
 		s.self.boxes = c.Boxes
@@ -111,7 +113,8 @@ func newResource(ctx context.Context, c *Config) (*resource.Resource, error) {
 			kv = append(kv, attribute.String(a.key, a.value))
 		}
 	}
-	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(), resource.WithAttributes(kv...), resource.WithFromEnv())
+	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
+		resource.WithProcessPID(), resource.WithAttributes(kv...), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("otel: resource (OTEL_RESOURCE_ATTRIBUTES is a list of key=value): %w", err)
 	}
@@ -120,7 +123,8 @@ func newResource(ctx context.Context, c *Config) (*resource.Resource, error) {
 
 // notExported serves /metrics if Prometheus is not an exporter.
 func notExported(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, "metrics are not exported to Prometheus: OTEL_METRICS_EXPORTER does not name prometheus, or OTEL_SDK_DISABLED is true", http.StatusNotFound)
+	http.Error(w, "metrics are not exported to Prometheus: OTEL_METRICS_EXPORTER does not name "+
+		"prometheus, or OTEL_SDK_DISABLED is true", http.StatusNotFound)
 }
 
 // Handler serves /metrics. It works until the process ends, so the HTTP server can be closed last and

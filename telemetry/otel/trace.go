@@ -45,7 +45,8 @@ type responses struct {
 const requestedFactor = 10
 
 // newDrainer returns nil if traces are not exported. Exports are cancelled when exportCtx ends.
-func newDrainer(ctx, exportCtx context.Context, c *Config, src *source, res *resource.Resource) (*drainer, error) {
+func newDrainer(ctx, exportCtx context.Context, c *Config, src *source,
+	res *resource.Resource) (*drainer, error) {
 	exporter, err := newSpanExporter(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("otel: %s exporter for traces: %w", c.Traces, err)
@@ -58,7 +59,8 @@ func newDrainer(ctx, exportCtx context.Context, c *Config, src *source, res *res
 	if os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE") == "" {
 		batch = append(batch, sdktrace.WithMaxQueueSize(spanQueue))
 	}
-	guarded := &spanGuard{SpanExporter: exporter, exportCtx: exportCtx, errors: &src.self.traceErrors, dropped: &src.self.exporter}
+	guarded := &spanGuard{SpanExporter: exporter, exportCtx: exportCtx,
+		errors: &src.self.traceErrors, dropped: &src.self.exporter}
 	batches := sdktrace.NewBatchSpanProcessor(guarded, batch...)
 	generator := newIDs(c.ClusterID)
 	provider := sdktrace.NewTracerProvider(
@@ -70,12 +72,16 @@ func newDrainer(ctx, exportCtx context.Context, c *Config, src *source, res *res
 	now := c.Clock.Now()
 	d := &drainer{
 		boxes: c.Boxes, clock: c.Clock, self: src.self, provider: provider, batches: batches,
-		defaultRate: newBucket(c.TracesPerSecond, now), requestedRate: newBucket(requestedFactor*c.TracesPerSecond, now),
+		defaultRate: newBucket(c.TracesPerSecond,
+			now), requestedRate: newBucket(requestedFactor*c.TracesPerSecond, now),
 		previous: make([]responses, len(c.Boxes)),
-		stop:     make(chan struct{}), done: make(chan struct{}), flushRequests: make(chan chan struct{}),
+		stop:     make(chan struct{}), done: make(chan struct{}),
+		flushRequests: make(chan chan struct{}),
 		builder: &builder{
-			tracer: provider.Tracer(scopeName, trace.WithInstrumentationVersion(src.scope.Version)), ids: generator,
-			anchor: newAnchor(c.Clock), exemplars: src.exemplars, kind: c.KindName, policy: c.PolicyName,
+			tracer: provider.Tracer(scopeName,
+				trace.WithInstrumentationVersion(src.scope.Version)), ids: generator,
+			anchor: newAnchor(c.Clock), exemplars: src.exemplars, kind: c.KindName,
+			policy: c.PolicyName,
 		},
 	}
 	return d, nil

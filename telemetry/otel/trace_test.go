@@ -13,7 +13,8 @@ import (
 
 // sampled returns the record of a response that passed every point.
 func sampled(r *rig, seq uint64) telemetry.TraceRec {
-	rec := telemetry.TraceRec{Received: r.clock.Now(), Seq: seq, Conn: 17, Bytes: 120, Batch: 8, Shard: 1, Kind: 2, Policy: 3, Reason: telemetry.TraceReasonRatio}
+	rec := telemetry.TraceRec{Received: r.clock.Now(), Seq: seq, Conn: 17, Bytes: 120, Batch: 8,
+		Shard: 1, Kind: 2, Policy: 3, Reason: telemetry.TraceReasonRatio}
 	for p := range telemetry.Point(telemetry.NumPoints) {
 		rec.Stamp(p, rec.Received+int64(p+1)*10_007)
 	}
@@ -22,7 +23,8 @@ func sampled(r *rig, seq uint64) telemetry.TraceRec {
 }
 
 // traced exports records and returns the receiver.
-func traced(t *testing.T, protocol string, change func(*Config), recs func(r *rig) []telemetry.TraceRec) (*receiver, *Telemetry) {
+func traced(t *testing.T, protocol string, change func(*Config),
+	recs func(r *rig) []telemetry.TraceRec) (*receiver, *Telemetry) {
 	t.Helper()
 	in := receive(t, protocol)
 	r := newRig()
@@ -67,7 +69,8 @@ func TestSpanTreeIsCompleteAndAddsUp(t *testing.T) {
 			for _, spans := range trees {
 				checkTree(t, spans, &rec)
 			}
-			if got := attr(in.resource.Attributes, "sluice.cluster.id").GetStringValue(); got != "test" {
+			if got := attr(in.resource.Attributes,
+				"sluice.cluster.id").GetStringValue(); got != "test" {
 				t.Errorf("cluster %q", got)
 			}
 		})
@@ -86,11 +89,13 @@ func checkTree(t *testing.T, spans []*tracepb.Span, rec *telemetry.TraceRec) {
 	at := root.StartTimeUnixNano
 	for i, name := range []string{"match", "handoff", "gate", "encode", "queue", "batch", "send"} {
 		s := named(spans, name)
-		if s == nil || !bytes.Equal(s.ParentSpanId, root.SpanId) || s.Kind != tracepb.Span_SPAN_KIND_INTERNAL {
+		if s == nil || !bytes.Equal(s.ParentSpanId, root.SpanId) ||
+			s.Kind != tracepb.Span_SPAN_KIND_INTERNAL {
 			t.Fatalf("%s: %v", name, s)
 		}
 		if s.StartTimeUnixNano != at {
-			t.Errorf("%s begins %d ns after the end of the previous span", name, int64(s.StartTimeUnixNano-at))
+			t.Errorf("%s begins %d ns after the end of the previous span", name,
+				int64(s.StartTimeUnixNano-at))
 		}
 		want := uint64(10_007)
 		if name == "gate" {
@@ -101,20 +106,26 @@ func checkTree(t *testing.T, spans []*tracepb.Span, rec *telemetry.TraceRec) {
 		}
 		at = s.EndTimeUnixNano
 	}
-	if at != root.EndTimeUnixNano || at-root.StartTimeUnixNano != uint64(rec.AfterNanos[telemetry.PointCompleted]) {
+	if at != root.EndTimeUnixNano ||
+		at-root.StartTimeUnixNano != uint64(rec.AfterNanos[telemetry.PointCompleted]) {
 		t.Errorf("the stages end at %d, the whole at %d", at, root.EndTimeUnixNano)
 	}
 	gate := named(spans, "gate")
 	for name, n := range map[string]uint64{"gate.journal": 1, "gate.replica": 2} {
 		s := named(spans, name)
-		if s == nil || !bytes.Equal(s.ParentSpanId, gate.SpanId) || s.StartTimeUnixNano != gate.StartTimeUnixNano || s.EndTimeUnixNano-s.StartTimeUnixNano != n*10_007 {
+		if s == nil || !bytes.Equal(s.ParentSpanId, gate.SpanId) ||
+			s.StartTimeUnixNano != gate.StartTimeUnixNano || s.EndTimeUnixNano-s.StartTimeUnixNano != n*10_007 {
 			t.Errorf("%s: %v", name, s)
 		}
 	}
 	for key, want := range map[string]string{
-		"sluice.seq": "int_value:99", "sluice.conn.id": "int_value:17", "sluice.shard": "int_value:1", "sluice.response.type": `string_value:"report"`,
-		"sluice.response.size": "int_value:120", "sluice.batch.size": "int_value:8", "sluice.ack_policy": `string_value:"majority"`,
-		"sluice.ack_policy.degraded": "bool_value:true", "sluice.gate.blocker": `string_value:"replication"`, "sluice.sampling.reason": `string_value:"ratio"`,
+		"sluice.seq": "int_value:99", "sluice.conn.id": "int_value:17",
+		"sluice.shard": "int_value:1", "sluice.response.type": `string_value:"report"`,
+		"sluice.response.size": "int_value:120", "sluice.batch.size": "int_value:8",
+		"sluice.ack_policy":          `string_value:"majority"`,
+		"sluice.ack_policy.degraded": "bool_value:true",
+		"sluice.gate.blocker":        `string_value:"replication"`,
+		"sluice.sampling.reason":     `string_value:"ratio"`,
 	} {
 		if got := attr(root.Attributes, key).String(); got != want {
 			t.Errorf("%s is %s, want %s", key, got, want)
@@ -127,7 +138,8 @@ func TestMissingPointsLeaveNoGap(t *testing.T) {
 	var want uint64
 	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
 		rec := sampled(r, 5)
-		for _, p := range []telemetry.Point{telemetry.PointSeen, telemetry.PointJournal, telemetry.PointReplica, telemetry.PointAppended} {
+		for _, p := range []telemetry.Point{telemetry.PointSeen, telemetry.PointJournal,
+			telemetry.PointReplica, telemetry.PointAppended} {
 			rec.AfterNanos[p] = 0
 		}
 		rec.AfterNanos[telemetry.PointFlushed] = rec.AfterNanos[telemetry.PointEncoded] - 5 // out of order by 5 ns
@@ -147,9 +159,11 @@ func TestMissingPointsLeaveNoGap(t *testing.T) {
 			}
 		}
 		if total != want || root.EndTimeUnixNano-root.StartTimeUnixNano != want {
-			t.Errorf("stages %d ns, root %d, want %d", total, root.EndTimeUnixNano-root.StartTimeUnixNano, want)
+			t.Errorf("stages %d ns, root %d, want %d", total,
+				root.EndTimeUnixNano-root.StartTimeUnixNano, want)
 		}
-		if root.Status.Code != tracepb.Status_STATUS_CODE_ERROR || attr(root.Attributes, "error.type").GetStringValue() != "dropped" {
+		if root.Status.Code != tracepb.Status_STATUS_CODE_ERROR ||
+			attr(root.Attributes, "error.type").GetStringValue() != "dropped" {
 			t.Errorf("status %v %v", root.Status, root.Attributes)
 		}
 	}
@@ -180,7 +194,9 @@ func TestSampledParentIsContinuedUnsampledParentIsLinked(t *testing.T) {
 			}
 			continue
 		}
-		if len(root.ParentSpanId) != 0 || len(root.Links) != 1 || !bytes.Equal(root.Links[0].TraceId, parentTrace) || !bytes.Equal(root.Links[0].SpanId, parentSpan) {
+		if len(root.ParentSpanId) != 0 || len(root.Links) != 1 ||
+			!bytes.Equal(root.Links[0].TraceId, parentTrace) || !bytes.Equal(root.Links[0].SpanId,
+			parentSpan) {
 			t.Errorf("parent %x, links %v", root.ParentSpanId, root.Links)
 		}
 	}
@@ -188,11 +204,12 @@ func TestSampledParentIsContinuedUnsampledParentIsLinked(t *testing.T) {
 
 func TestIDsAreDerivedFromClusterAndSeq(t *testing.T) {
 	collect := func(cluster string) map[string][]*tracepb.Span {
-		in, _ := traced(t, ProtocolHTTP, func(c *Config) { c.ClusterID = cluster }, func(r *rig) []telemetry.TraceRec {
-			first, second, again, other := sampled(r, 1), sampled(r, 2), sampled(r, 2), sampled(r, 2)
-			other.Conn = 18
-			return []telemetry.TraceRec{first, second, again, other}
-		})
+		in, _ := traced(t, ProtocolHTTP, func(c *Config) { c.ClusterID = cluster },
+			func(r *rig) []telemetry.TraceRec {
+				first, second, again, other := sampled(r, 1), sampled(r, 2), sampled(r, 2), sampled(r, 2)
+				other.Conn = 18
+				return []telemetry.TraceRec{first, second, again, other}
+			})
 		return in.trees()
 	}
 	a, b, other := collect("a"), collect("a"), collect("b")
@@ -225,19 +242,21 @@ func TestIDsAreDerivedFromClusterAndSeq(t *testing.T) {
 }
 
 func TestRequestedTracesHaveTenTimesTheRate(t *testing.T) {
-	in, tel := traced(t, ProtocolHTTP, func(c *Config) { c.TracesPerSecond = 5 }, func(r *rig) (recs []telemetry.TraceRec) {
-		for i := range uint64(200) {
-			rec := sampled(r, i)
-			if i%2 == 1 {
-				rec.Reason = telemetry.TraceReasonDebug
+	in, tel := traced(t, ProtocolHTTP, func(c *Config) { c.TracesPerSecond = 5 },
+		func(r *rig) (recs []telemetry.TraceRec) {
+			for i := range uint64(200) {
+				rec := sampled(r, i)
+				if i%2 == 1 {
+					rec.Reason = telemetry.TraceReasonDebug
+				}
+				recs = append(recs, rec)
 			}
-			recs = append(recs, rec)
-		}
-		return recs
-	})
+			return recs
+		})
 	var byRatio, requested uint64
 	for _, spans := range in.trees() {
-		switch attr(named(spans, "sluice.response").Attributes, "sluice.sampling.reason").GetStringValue() {
+		switch attr(named(spans, "sluice.response").Attributes,
+			"sluice.sampling.reason").GetStringValue() {
 		case "ratio":
 			byRatio++
 		case "debug":
@@ -245,8 +264,10 @@ func TestRequestedTracesHaveTenTimesTheRate(t *testing.T) {
 		}
 	}
 	dropped := tel.src.self.rate.Load()
-	if byRatio < 5 || byRatio > 50 || requested < 50 || requested > 100 || byRatio+requested+dropped != 200 {
-		t.Errorf("%d at the default rate, %d requested, %d dropped, of 200", byRatio, requested, dropped)
+	if byRatio < 5 || byRatio > 50 || requested < 50 || requested > 100 ||
+		byRatio+requested+dropped != 200 {
+		t.Errorf("%d at the default rate, %d requested, %d dropped, of 200", byRatio, requested,
+			dropped)
 	}
 	body, _ := scrape(t, tel.Handler(), "/metrics", "")
 	if line(body, `sluice_trace_dropped_total{reason="rate"}`) == "0" {
@@ -288,7 +309,8 @@ func TestExemplarsLinkBucketsToTraces(t *testing.T) {
 	body, _ := scrape(t, tel.Handler(), "/metrics", openMetrics)
 	want := `trace_id="` + hex.EncodeToString(root.TraceId) + `"`
 	for l := range strings.SplitSeq(body, "\n") {
-		if strings.HasPrefix(l, "sluice_response_duration_seconds_bucket") && strings.Contains(l, want) &&
+		if strings.HasPrefix(l, "sluice_response_duration_seconds_bucket") &&
+			strings.Contains(l, want) &&
 			strings.Contains(l, hex.EncodeToString(root.SpanId)) && strings.Contains(l, "9.0063e-05") {
 			return
 		}

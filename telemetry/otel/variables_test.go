@@ -47,7 +47,8 @@ func TestHeadersAreSentWithEveryExport(t *testing.T) {
 			if err := tel.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if len(in.token) == 0 || slices.ContainsFunc(in.token, func(s string) bool { return s != "Bearer key" }) {
+			if len(in.token) == 0 ||
+				slices.ContainsFunc(in.token, func(s string) bool { return s != "Bearer key" }) {
 				t.Errorf("authorization %q", in.token)
 			}
 		})
@@ -65,8 +66,10 @@ func TestEachSignalGoesToItsEndpoint(t *testing.T) {
 	if err := tel.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(metrics.metrics) == 0 || len(metrics.spans) != 0 || len(traces.metrics) != 0 || len(traces.spans) == 0 {
-		t.Errorf("%d, %d exports of metrics, %d, %d spans", len(metrics.metrics), len(traces.metrics), len(metrics.spans), len(traces.spans))
+	if len(metrics.metrics) == 0 || len(metrics.spans) != 0 || len(traces.metrics) != 0 ||
+		len(traces.spans) == 0 {
+		t.Errorf("%d, %d exports of metrics, %d, %d spans", len(metrics.metrics),
+			len(traces.metrics), len(metrics.spans), len(traces.spans))
 	}
 }
 
@@ -79,8 +82,10 @@ func identity(t *testing.T) (pair tls.Certificate, certificate, key string) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), IPAddresses: nil, DNSNames: []string{"localhost"},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		IPAddresses: nil, DNSNames: []string{"localhost"},
+		IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
@@ -96,7 +101,8 @@ func identity(t *testing.T) (pair tls.Certificate, certificate, key string) {
 	if pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
 		t.Fatal(err)
 	}
-	certificate, key = filepath.Join(t.TempDir(), "certificate.pem"), filepath.Join(t.TempDir(), "key.pem")
+	certificate, key = filepath.Join(t.TempDir(), "certificate.pem"), filepath.Join(t.TempDir(),
+		"key.pem")
 	for name, text := range map[string][]byte{certificate: certPEM, key: keyPEM} {
 		if err := os.WriteFile(name, text, 0o600); err != nil {
 			t.Fatal(err)
@@ -119,7 +125,8 @@ func TestCertificatesAreUsed(t *testing.T) {
 		in := new(receiver)
 		s := httptest.NewUnstartedServer(in)
 		s.Config.ErrorLog = log.New(io.Discard, "", 0) // would contain the rejected client
-		s.TLS = &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted}
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{own},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: trusted}
 		s.StartTLS()
 		defer s.Close()
 		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", strings.Replace(s.URL, "127.0.0.1", "localhost", 1))
@@ -178,7 +185,8 @@ func TestExportIntervalAndTimeoutVariablesAreHonored(t *testing.T) {
 func TestSpanVariablesAreHonored(t *testing.T) {
 	t.Setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "3")
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2")
-	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec { return []telemetry.TraceRec{sampled(r, 1)} })
+	in, _ := traced(t, ProtocolHTTP, nil,
+		func(r *rig) []telemetry.TraceRec { return []telemetry.TraceRec{sampled(r, 1)} })
 	if n := len(named(in.spans, "sluice.response").Attributes); n != 3 {
 		t.Errorf("the root has %d attributes", n)
 	}

@@ -57,7 +57,8 @@ type counterTarget struct {
 const batchSize = telemetry.NumStages // index of the batch sizes in view.hists
 
 func newView(src *source, s shape, d deltas) *view {
-	v := &view{src: src, shape: s, deltas: d, marks: src.collector.NewView(), table: newTable(), from: src.start}
+	v := &view{src: src, shape: s, deltas: d, marks: src.collector.NewView(), table: newTable(),
+		from: src.start}
 	for i := range v.hists {
 		v.hists[i].measure = durationMeasure()
 		if i == batchSize {
@@ -106,7 +107,8 @@ func (v *view) Produce(context.Context) ([]metricdata.ScopeMetrics, error) {
 			data = v.table.metrics(i, v.deltas.counters, v.src.start, v.from, now)
 		}
 		if r := &v.table.rows[i]; data != nil {
-			metrics = append(metrics, metricdata.Metrics{Name: r.Name, Description: r.Help, Unit: r.Unit, Data: data})
+			metrics = append(metrics, metricdata.Metrics{Name: r.Name, Description: r.Help,
+				Unit: r.Unit, Data: data})
 		}
 	}
 	v.from = now

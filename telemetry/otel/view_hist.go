@@ -77,7 +77,8 @@ func (v *view) classic(hists []int, now time.Time) metricdata.Aggregation {
 		points = append(points, metricdata.HistogramDataPoint[float64]{
 			Attributes: h.attrs, StartTime: start, Time: now,
 			Count: t.Count, Sum: float64(t.Sum) / h.measure.scale, Max: v.maximum(h),
-			Bounds: h.measure.exported, BucketCounts: classic(t, h.measure.bounds), Exemplars: v.exemplars(i, start),
+			Bounds: h.measure.exported, BucketCounts: classic(t,
+				h.measure.bounds), Exemplars: v.exemplars(i, start),
 		})
 	})
 	if points == nil {

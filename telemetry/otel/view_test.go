@@ -104,7 +104,8 @@ func TestBatchSizesAreExactAtTheirBounds(t *testing.T) {
 // Each value is counted in the exponential bucket that contains it, or in a bucket that is less than a
 // fine bucket away.
 func TestExponentialBucketsCountNearTheValue(t *testing.T) {
-	for _, s := range []shape{{exponential: true, scale: 3}, {exponential: true, scale: 5}, {exponential: true, scale: 3, maxSize: 20}, {exponential: true, scale: -1}} {
+	for _, s := range []shape{{exponential: true, scale: 3}, {exponential: true, scale: 5},
+		{exponential: true, scale: 3, maxSize: 20}, {exponential: true, scale: -1}} {
 		r := newRig()
 		v := testView(r, s, deltas{})
 		rng := rand.New(rand.NewPCG(3, 4))
@@ -138,7 +139,8 @@ func TestExponentialBucketsCountNearTheValue(t *testing.T) {
 			}
 			low := math.Pow(base, float64(int(p.PositiveBucket.Offset)+i-1))
 			if exact < low*0.97 || exact > low*base*1.03 {
-				t.Errorf("scale %d, quantile %v is %v, its bucket is %v to %v", p.Scale, q, exact, low, low*base)
+				t.Errorf("scale %d, quantile %v is %v, its bucket is %v to %v", p.Scale, q, exact,
+					low, low*base)
 			}
 		}
 	}
@@ -162,7 +164,8 @@ func TestDeltaReaderGetsEachCountOnce(t *testing.T) {
 				t.Errorf("report %d: sent %d, want %d", i, got, n)
 			}
 			if !last.IsZero() && !m.DataPoints[0].StartTime.Equal(last) {
-				t.Errorf("report %d begins at %v, the one before ended at %v", i, m.DataPoints[0].StartTime, last)
+				t.Errorf("report %d begins at %v, the one before ended at %v", i,
+					m.DataPoints[0].StartTime, last)
 			}
 			last = m.DataPoints[0].Time
 			sent += uint64(n)
@@ -171,10 +174,13 @@ func TestDeltaReaderGetsEachCountOnce(t *testing.T) {
 		}
 		all := produce(t, whole)
 		count, sum, _ := firstHistogram(all[nameWhole])
-		if sent != 18 || counted != 18 || buckets != 18 || count != 18 || math.Abs(sum-seconds) > 1e-12 {
-			t.Errorf("exponential %v: sent %d counted %d in buckets %d; cumulative %d; sums %v %v", s.exponential, sent, counted, buckets, count, seconds, sum)
+		if sent != 18 || counted != 18 || buckets != 18 || count != 18 ||
+			math.Abs(sum-seconds) > 1e-12 {
+			t.Errorf("exponential %v: sent %d counted %d in buckets %d; cumulative %d; sums %v %v",
+				s.exponential, sent, counted, buckets, count, seconds, sum)
 		}
-		if m := all["sluice.active_connections"].Data.(metricdata.Sum[float64]); m.IsMonotonic || m.DataPoints[0].Value != 2 {
+		if m := all["sluice.active_connections"].Data.(metricdata.Sum[float64]); m.IsMonotonic ||
+			m.DataPoints[0].Value != 2 {
 			t.Errorf("connections: %+v", m)
 		}
 	}
@@ -201,7 +207,8 @@ func TestHighWaterMarksAreKeptPerReader(t *testing.T) {
 	r := newRig()
 	a, b := testView(r, shape{}, deltas{}), testView(r, shape{}, deltas{})
 	mark := func(v *view) (n float64) {
-		for _, p := range produce(t, v)["sluice.egress.inflight.max"].Data.(metricdata.Gauge[float64]).DataPoints {
+		for _, p := range produce(t,
+			v)["sluice.egress.inflight.max"].Data.(metricdata.Gauge[float64]).DataPoints {
 			n = max(n, p.Value)
 		}
 		return n
@@ -261,7 +268,8 @@ func TestCountsOfUnexpectedActorsAreExported(t *testing.T) {
 		})
 	}
 	all := produce(t, v)
-	for _, name := range []string{"sluice.response.sent", "sluice.gate.released", "sluice.egress.flushes", "sluice.response.dropped"} {
+	for _, name := range []string{"sluice.response.sent", "sluice.gate.released",
+		"sluice.egress.flushes", "sluice.response.dropped"} {
 		want := int64(len(r.actors) * 10)
 		switch name {
 		case "sluice.egress.flushes":
@@ -283,7 +291,8 @@ func TestCustomGaugeIsExportedUnderItsOwnName(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := produce(t, v)["sluice.ring.entries"]
-	if m.Unit != "{entrie}" && m.Unit != "{entries}" || m.Data.(metricdata.Gauge[float64]).DataPoints[0].Value != 9 {
+	if m.Unit != "{entrie}" && m.Unit != "{entries}" ||
+		m.Data.(metricdata.Gauge[float64]).DataPoints[0].Value != 9 {
 		t.Errorf("%+v", m)
 	}
 }
