@@ -26,7 +26,7 @@ func TestLadder(t *testing.T) {
 	)
 	cases := []struct {
 		name     string
-		ladder   []uint32
+		flagSets []uint32
 		flags    uint32 // of the ring
 		err      error  // nil: there is a ring
 		fallback Fallback
@@ -43,7 +43,7 @@ func TestLadder(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			files, goroutines := openFiles(t), runtime.NumGoroutine()
-			uring := func(cfg RingConfig) (Ring, error, error) { return descend(cfg, c.ladder) }
+			uring := func(cfg RingConfig) (Ring, error, error) { return openFirst(cfg, c.flagSets) }
 			ring, d, err := open(ModeUring, RingConfig{Entries: 8, Wake: func() {}}, uring)
 			text := d.Text
 			if err == nil {

@@ -103,7 +103,7 @@ func (p *pollRing) Reap(dst []Completion) int {
 	for n < len(dst) {
 		c, ok := p.done.pop()
 		if !ok {
-			if !p.gather() {
+			if !p.collect() {
 				break
 			}
 			continue
@@ -116,7 +116,7 @@ func (p *pollRing) Reap(dst []Completion) int {
 
 // Park implements Ring. The watcher is always at work; looking once more covers what it announced before.
 func (p *pollRing) Park() {
-	if p.done.len() > 0 || p.gather() || p.Queued() > 0 {
+	if p.done.len() > 0 || p.collect() || p.Queued() > 0 {
 		p.wake()
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// harvest is how many events one epoll_wait(2) takes.
-const harvest = 64
+// eventsPerWait is how many events one epoll_wait(2) takes.
+const eventsPerWait = 64
 
 // pollSet is the writability polls of a ring, for both real engines: an epoll descriptor of its own and a watcher that
 // wakes the ring's owner. It belongs to the owner.
@@ -31,7 +31,7 @@ type pollSet struct {
 	done    fifo             // completions that wait to be reaped
 	events  []unix.EpollEvent
 	watcher *watcher
-	news    atomic.Bool // set by the watcher before it wakes the owner, taken back by the owner before it looks
+	changed atomic.Bool // set by the watcher before it wakes the owner, taken back by the owner before it looks
 	count   *Counters
 	broken  error                 // the set reports no more: the ring is in doubt, which the next Submit says
 	fail    func(Call) unix.Errno // nil except in tests, see OpenFailing
@@ -43,11 +43,11 @@ func newPollSet(cfg RingConfig, count *Counters) (*pollSet, error) {
 		return nil, fmt.Errorf("transport: epoll_create1: %w", err)
 	}
 	p := &pollSet{
-		epfd: epfd, count: count, events: make([]unix.EpollEvent, harvest),
+		epfd: epfd, count: count, events: make([]unix.EpollEvent, eventsPerWait),
 		byUser: make(map[uint64]int32, cfg.Entries), byFD: make(map[int32]uint64, cfg.Entries),
 	}
 	p.watcher, err = newWatcher(epfd, func() {
-		p.news.Store(true)
+		p.changed.Store(true)
 		cfg.Wake()
 	})
 	if err != nil {
@@ -107,8 +107,8 @@ func (p *pollSet) control(c Call, op int, fd int32, event *unix.EpollEvent) erro
 	return unix.EpollCtl(p.epfd, op, int(fd), event)
 }
 
-// look is epoll_wait(2) on the set, which does not wait.
-func (p *pollSet) look() (int, error) {
+// epollWait is epoll_wait(2) on the set, which does not wait.
+func (p *pollSet) epollWait() (int, error) {
 	if errno := p.refused(CallWait); errno != 0 {
 		return 0, errno
 	}
@@ -122,16 +122,16 @@ func (p *pollSet) finish(user uint64, fd, res int32) {
 	p.done.push(Completion{User: user, Res: res})
 }
 
-// gather completes the polls that fired, at most harvest of them, and reports whether there were any. It does not wait.
-func (p *pollSet) gather() bool {
-	if len(p.byUser) == 0 || p.broken != nil || !p.news.Load() {
+// collect completes the polls that fired, at most eventsPerWait of them, and reports whether there were any. It does not wait.
+func (p *pollSet) collect() bool {
+	if len(p.byUser) == 0 || p.broken != nil || !p.changed.Load() {
 		return false
 	}
-	p.news.Store(false) // first: what comes from here on is new again
-	n, err := p.look()
+	p.changed.Store(false) // first: what comes from here on is new again
+	n, err := p.epollWait()
 	for err == unix.EINTR {
 		p.count.Interrupted++
-		n, err = p.look()
+		n, err = p.epollWait()
 	}
 	if err != nil {
 		p.broken = fmt.Errorf("transport: epoll_wait(fd %d) with %d polls pending: %w: %w", p.epfd, len(p.byUser), ErrRingInDoubt, err)
@@ -146,7 +146,7 @@ func (p *pollSet) gather() bool {
 		p.finish(user, fd, int32(event.Events))
 	}
 	if n == len(p.events) {
-		p.news.Store(true) // there may be more, which is not news to the watcher
+		p.changed.Store(true) // there may be more, which is not news to the watcher
 	}
 	return n > 0
 }

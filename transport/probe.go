@@ -93,7 +93,7 @@ var errNotBuilt = errors.New("built without io_uring")
 // Open makes a ring. It finds out whether io_uring works by using it: it makes a ring with the real flags and lets it
 // do nothing once and send a byte over a socket pair. The Diagnosis is never nil; with an error it says what to do.
 func Open(mode Mode, cfg RingConfig) (Ring, *Diagnosis, error) {
-	return open(mode, cfg, openUringLadder)
+	return open(mode, cfg, probeUring)
 }
 
 func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused, err error)) (Ring, *Diagnosis, error) {
@@ -117,7 +117,7 @@ func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused,
 			return ring, d, nil
 		}
 		var why string
-		d.Fallback, why = diagnose(err, cfg.Entries, lookAround())
+		d.Fallback, why = diagnose(err, cfg.Entries, readEnvironment())
 		d.Err = err
 		if mode == ModeUring || !d.Fallback.fallsBack() {
 			d.Text = fmt.Sprintf("io_uring cannot be used: %s.", why)
@@ -136,15 +136,15 @@ func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused,
 	return ring, d, nil
 }
 
-// surroundings is what a diagnosis looks at besides the error.
-type surroundings struct {
+// environment is what a diagnosis looks at besides the error.
+type environment struct {
 	disabled string // kernel.io_uring_disabled: "0", "1", "2"; "" if the kernel has no such sysctl
 	release  string // kernel release, as uname -r; "" if unknown
 	memlock  uint64 // RLIMIT_MEMLOCK of this process, bytes
 }
 
 // diagnose names the cause of an error of io_uring, and says in half a sentence what is the matter and what to do.
-func diagnose(err error, entries int, around surroundings) (Fallback, string) {
+func diagnose(err error, entries int, env environment) (Fallback, string) {
 	var errno syscall.Errno
 	if errors.Is(err, errNotBuilt) {
 		return FallbackNotBuilt, "this program was built without it; build with -tags giouring -ldflags=-checklinkname=0"
@@ -154,7 +154,7 @@ func diagnose(err error, entries int, around surroundings) (Fallback, string) {
 	}
 	switch errno {
 	case syscall.EPERM, syscall.EACCES:
-		switch around.disabled {
+		switch env.disabled {
 		case "2":
 			return FallbackSysctl, "kernel.io_uring_disabled is 2, which forbids it for everyone, root included; set the sysctl to 0, or accept --io=poll"
 		case "1":
@@ -164,12 +164,12 @@ func diagnose(err error, entries int, around surroundings) (Fallback, string) {
 	case syscall.EOPNOTSUPP:
 		return FallbackSandbox, "the sandbox of this platform does not support it; allow it there, or accept --io=poll"
 	case syscall.ENOSYS:
-		return FallbackKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox pretends so; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(around.release))
+		return FallbackKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox pretends so; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(env.release))
 	case syscall.EINVAL:
-		return FallbackKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(around.release))
+		return FallbackKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(env.release))
 	case syscall.ENOMEM:
 		return FallbackMemlock, fmt.Sprintf("a ring of %d entries needs about %d KiB of locked memory and this process is allowed %s, shared by all rings of the user; raise LimitMEMLOCK (ulimit -l), use fewer shards or entries, or choose --io=poll",
-			entries, ringMemory(entries)>>10, limitText(around.memlock))
+			entries, ringMemory(entries)>>10, limitText(env.memlock))
 	case syscall.EMFILE:
 		return FallbackFiles, "this process has no file descriptor left; raise LimitNOFILE (ulimit -n)"
 	case syscall.ENFILE:

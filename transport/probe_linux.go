@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookAround reads what a diagnosis needs. What cannot be read stays empty; the diagnosis then says less.
-func lookAround() surroundings {
-	var s surroundings
+// readEnvironment reads what a diagnosis needs. What cannot be read stays empty; the diagnosis then says less.
+func readEnvironment() environment {
+	var s environment
 	if text, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil {
 		s.disabled = strings.TrimSpace(string(text))
 	}

@@ -2,5 +2,5 @@
 
 package transport
 
-// lookAround has nothing to look at: io_uring is Linux.
-func lookAround() surroundings { return surroundings{} }
+// readEnvironment has nothing to look at: io_uring is Linux.
+func readEnvironment() environment { return environment{} }

@@ -51,19 +51,19 @@ func TestOpenRefusesBadConfigurations(t *testing.T) {
 
 // TestDiagnosis checks cause, fallback and advice for each way in which io_uring is missing.
 func TestDiagnosis(t *testing.T) {
-	open := surroundings{disabled: "0", release: "6.1.0", memlock: 8 << 20}
+	open := environment{disabled: "0", release: "6.1.0", memlock: 8 << 20}
 	cases := []struct {
 		name     string
 		err      error
-		around   surroundings
+		env      environment
 		fallback Fallback
 		falls    bool
 		says     string
 	}{
 		{"a seccomp filter says EPERM", syscall.EPERM, open, FallbackSandbox, true, "seccomp"},
-		{"an old kernel without the sysctl says EPERM", syscall.EPERM, surroundings{}, FallbackSandbox, true, "seccomp"},
-		{"the sysctl forbids it for all", syscall.EPERM, surroundings{disabled: "2"}, FallbackSysctl, true, "io_uring_disabled is 2"},
-		{"the sysctl forbids it for this group", syscall.EPERM, surroundings{disabled: "1"}, FallbackSysctl, true, "io_uring_group"},
+		{"an old kernel without the sysctl says EPERM", syscall.EPERM, environment{}, FallbackSandbox, true, "seccomp"},
+		{"the sysctl forbids it for all", syscall.EPERM, environment{disabled: "2"}, FallbackSysctl, true, "io_uring_disabled is 2"},
+		{"the sysctl forbids it for this group", syscall.EPERM, environment{disabled: "1"}, FallbackSysctl, true, "io_uring_group"},
 		{"a security module says EACCES", syscall.EACCES, open, FallbackSandbox, true, "sandbox"},
 		{"a managed platform says EOPNOTSUPP", syscall.EOPNOTSUPP, open, FallbackSandbox, true, "sandbox"},
 		{"the kernel has none", syscall.ENOSYS, open, FallbackKernel, true, "kernel 6.1.0"},
@@ -77,7 +77,7 @@ func TestDiagnosis(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			fallback, text := diagnose(fmt.Errorf("io_uring_setup: %w", c.err), 4096, c.around)
+			fallback, text := diagnose(fmt.Errorf("io_uring_setup: %w", c.err), 4096, c.env)
 			if fallback != c.fallback || fallback.fallsBack() != c.falls || !strings.Contains(text, c.says) {
 				t.Errorf("fallback %v (falls back: %t): %q; want %v, %t, and %q in the text", fallback, fallback.fallsBack(), text, c.fallback, c.falls, c.says)
 			}

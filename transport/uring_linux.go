@@ -147,7 +147,7 @@ func (u *uring) Reap(dst []Completion) int {
 		c, ok := u.done.pop()
 		if !ok {
 			if c, ok = u.next(); !ok {
-				if !u.gather() {
+				if !u.collect() {
 					break
 				}
 				continue
@@ -197,7 +197,7 @@ func (u *uring) Park() {
 	if u.closed {
 		return
 	}
-	if u.done.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.gather() || u.Queued() > 0 {
+	if u.done.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.collect() || u.Queued() > 0 {
 		u.wake()
 	}
 }

@@ -13,20 +13,20 @@ import (
 // uringBuilt is whether this program contains the io_uring engine.
 const uringBuilt = true
 
-// openUringLadder makes a ring that was seen to work. It asks for IORING_SETUP_SUBMIT_ALL (Linux 5.18), with which a
+// probeUring makes a ring that was seen to work. It asks for IORING_SETUP_SUBMIT_ALL (Linux 5.18), with which a
 // refused request does not stop the hand-over of those behind it, and does without on an older kernel: Submit then
 // enters again. No other flag helps sends that complete inline. Beside the ring it returns what was refused before.
-func openUringLadder(cfg RingConfig) (ring Ring, refused, err error) {
-	return descend(cfg, []uint32{giouring.SetupSubmitAll, 0})
+func probeUring(cfg RingConfig) (ring Ring, refused, err error) {
+	return openFirst(cfg, []uint32{giouring.SetupSubmitAll, 0})
 }
 
-// descend makes a ring with the first flags that work. A kernel that does not know some refuses them with EINVAL; any other error
+// openFirst makes a ring with the first flags that work. A kernel that does not know some refuses them with EINVAL; any other error
 // would come again.
-func descend(cfg RingConfig, ladder []uint32) (ring Ring, refused, err error) {
-	for _, flags := range ladder {
+func openFirst(cfg RingConfig, flagSets []uint32) (ring Ring, refused, err error) {
+	for _, flags := range flagSets {
 		u, err := openUring(cfg, flags)
 		if err == nil {
-			if err = u.prove(); err == nil {
+			if err = u.selfTest(); err == nil {
 				return u, refused, nil
 			}
 			err = fmt.Errorf("flags %#x: %w", flags, errors.Join(err, u.Close()))
@@ -43,8 +43,8 @@ func descend(cfg RingConfig, ladder []uint32) (ring Ring, refused, err error) {
 	return nil, nil, refused
 }
 
-// prove lets the ring do nothing once and send one byte over a socket pair.
-func (u *uring) prove() error {
+// selfTest lets the ring do nothing once and send one byte over a socket pair.
+func (u *uring) selfTest() error {
 	const nop, send = 1, 2
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -41,11 +41,11 @@ type Conn struct {
 	in         []byte // in[start:end] was received and not returned yet
 	start, end int
 
-	mu    sync.Mutex // guards what follows, against the heartbeat timer
-	out   []byte     // frames not flushed yet
-	timer *time.Timer
-	busy  bool  // something was sent since the timer was last set
-	err   error // first failure to write
+	mu            sync.Mutex // guards what follows, against the heartbeat timer
+	out           []byte     // frames not flushed yet
+	timer         *time.Timer
+	sentSinceTick bool  // something was sent since the timer was last set
+	err           error // first failure to write
 }
 
 // Dial connects, over "tcp" or "unix", and does the handshake. ctx bounds both and means nothing afterwards.
@@ -99,7 +99,7 @@ func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 	}
 	if o.HeartbeatEvery > 0 {
 		c.mu.Lock()
-		c.timer = time.AfterFunc(o.HeartbeatEvery, c.beat)
+		c.timer = time.AfterFunc(o.HeartbeatEvery, c.heartbeatTick)
 		c.mu.Unlock()
 	}
 	return c, nil
@@ -120,7 +120,7 @@ func (c *Conn) handshake() error {
 		case wire.TagAuthFailed:
 			return ErrAuthFailed
 		case wire.TagChallenge:
-			if err := c.answer(body); err != nil {
+			if err := c.respond(body); err != nil {
 				return err
 			}
 		default:
@@ -129,8 +129,8 @@ func (c *Conn) handshake() error {
 	}
 }
 
-// answer signs a challenge.
-func (c *Conn) answer(nonce []byte) error {
+// respond signs a challenge.
+func (c *Conn) respond(nonce []byte) error {
 	if c.options.Key == nil {
 		return ErrNoKey
 	}
@@ -171,7 +171,7 @@ func (c *Conn) Flush() error {
 
 func (c *Conn) flush() error {
 	if c.err == nil && len(c.out) > 0 {
-		c.busy = true
+		c.sentSinceTick = true
 		_, c.err = c.conn.Write(c.out)
 	}
 	c.out = c.out[:0]
@@ -186,17 +186,17 @@ func (c *Conn) Heartbeat() error {
 	return c.flush()
 }
 
-// beat is called by the timer. It leaves requests that are not flushed alone: only their sender knows when they are due.
-func (c *Conn) beat() {
+// heartbeatTick is called by the timer. It leaves requests that are not flushed alone: only their sender knows when they are due.
+func (c *Conn) heartbeatTick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.timer == nil {
 		return
 	}
-	if !c.busy && c.err == nil {
+	if !c.sentSinceTick && c.err == nil {
 		_, c.err = c.conn.Write([]byte(wire.ClientHeartbeat))
 	}
-	c.busy = false
+	c.sentSinceTick = false
 	if c.err == nil {
 		c.timer.Reset(c.options.HeartbeatEvery)
 	}
@@ -277,7 +277,7 @@ func (c *Conn) CloseWrite() error {
 
 // Close closes the connection. What was not flushed is lost.
 func (c *Conn) Close() error {
-	err := c.conn.Close() // first: it frees a Flush or a beat that holds the lock
+	err := c.conn.Close() // first: it frees a Flush or a heartbeat that holds the lock
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopTimer()

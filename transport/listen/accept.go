@@ -17,8 +17,8 @@ import (
 const (
 	// acceptPause is how long accepting rests when descriptors or memory ran out. Clients wait in the backlog meanwhile.
 	acceptPause = 50 * time.Millisecond
-	// crowdPause bounds the wait for a free place among the handshakes; usually a finished one ends it.
-	crowdPause = 10 * time.Millisecond
+	// handshakePause bounds the wait for a free place among the handshakes; usually a finished one ends it.
+	handshakePause = 10 * time.Millisecond
 )
 
 // acceptor takes connections from one listening socket, on a goroutine of its own that waits in Go's poller.
@@ -58,17 +58,17 @@ func (a *acceptor) close() {
 func (a *acceptor) run() {
 	defer close(a.done)
 	defer a.close()
-	defer a.rescue()
+	defer a.reportPanic()
 	for {
 		select {
 		case <-a.server.stopAccepting:
 			return
 		default:
 		}
-		if a.server.crowded() {
-			a.server.counters.crowdPauses.Add(1)
+		if a.server.handshakesFull() {
+			a.server.counters.handshakePauses.Add(1)
 			a.server.wakeReaders() // they shorten the time of handshakes
-			a.rest(crowdPause, a.server.room)
+			a.pause(handshakePause, a.server.handshakeFreed)
 			continue
 		}
 		fd, peer, err := a.accept()
@@ -77,10 +77,10 @@ func (a *acceptor) run() {
 			return
 		case err == nil:
 			a.server.counters.accepted.Add(1)
-			a.welcome(fd, peer)
+			a.setUp(fd, peer)
 		case exhausted(err):
 			a.server.counters.acceptPauses.Add(1)
-			a.rest(acceptPause, nil)
+			a.pause(acceptPause, nil)
 		case errors.Is(err, unix.EBADF) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSOCK):
 			panic(fmt.Errorf("accept4: %w", err))
 		default: // accept(2): errors of the one connection that was about to be accepted
@@ -89,7 +89,7 @@ func (a *acceptor) run() {
 	}
 }
 
-func (a *acceptor) rescue() {
+func (a *acceptor) reportPanic() {
 	cause := recover()
 	if cause == nil {
 		return
@@ -108,8 +108,8 @@ func exhausted(err error) bool {
 		errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
 }
 
-// rest waits for the time to pass, for a token, or for the stop.
-func (a *acceptor) rest(d time.Duration, token <-chan struct{}) {
+// pause waits for the time to pass, for a token, or for the stop.
+func (a *acceptor) pause(d time.Duration, token <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -136,8 +136,8 @@ func (a *acceptor) accept() (fd int, peer unix.Sockaddr, err error) {
 	return fd, peer, err
 }
 
-// welcome sets a socket up and gives it to the next reader in turn.
-func (a *acceptor) welcome(fd int, peer unix.Sockaddr) {
+// setUp sets a socket up and gives it to the next reader in turn.
+func (a *acceptor) setUp(fd int, peer unix.Sockaddr) {
 	s := a.server
 	s.counters.handshakes.Add(1)
 	arriving := arrival{fd: int32(fd), uid: NoUID, endpoint: a.endpoint}
@@ -162,7 +162,7 @@ func (a *acceptor) welcome(fd int, peer unix.Sockaddr) {
 		return
 	}
 	a.turn = (a.turn + 1) % len(s.readers)
-	if !s.readers[a.turn].give(arriving) {
+	if !s.readers[a.turn].handOver(arriving) {
 		s.refuseArrival(arriving, transport.ReasonShutdown)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // counting is a handler that tells when a number of requests arrived, and answers nothing.
 type counting struct {
-	quiet
+	nopHandler
 	want, got int // reader goroutine
 	done      chan struct{}
 }
@@ -71,7 +71,7 @@ func benchmarkReader(b *testing.B, network string, conns, perWrite int) {
 
 // BenchmarkProcess is the share of it that is ours: frames of 64 bytes from a full read buffer to the handler.
 func BenchmarkProcess(b *testing.B) {
-	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}}, quiet{})
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}}, nopHandler{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func BenchmarkProcess(b *testing.B) {
 // BenchmarkHandshake is the cost of bringing one client in, without its socket: dominated by the signature check.
 func BenchmarkHandshake(b *testing.B) {
 	_, key := keyPair(0)
-	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(b)}, quiet{})
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(b)}, nopHandler{})
 	if err != nil {
 		b.Fatal(err)
 	}

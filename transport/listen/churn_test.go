@@ -73,7 +73,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 		t.Errorf("a record has %d bytes", size)
 	}
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
-	s.server.handler = quiet{}
+	s.server.handler = nopHandler{}
 	const n = 4096
 	fds := make([]int32, 0, 2*n)
 	for range n {
@@ -122,18 +122,18 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// quiet takes everything, keeps nothing, and closes what it was given.
-type quiet struct{}
+// nopHandler takes everything, keeps nothing, and closes what it was given.
+type nopHandler struct{}
 
-func (quiet) Connect(Conn) error                              { return nil }
-func (quiet) Request(Conn, wire.Request) error                { return nil }
-func (quiet) Shed(Conn, int)                                  {}
-func (quiet) Disconnect(c Conn, _ uint64, _ transport.Reason) { unix.Close(int(c.FD)) }
+func (nopHandler) Connect(Conn) error                              { return nil }
+func (nopHandler) Request(Conn, wire.Request) error                { return nil }
+func (nopHandler) Shed(Conn, int)                                  {}
+func (nopHandler) Disconnect(c Conn, _ uint64, _ transport.Reason) { unix.Close(int(c.FD)) }
 
 func TestReadingDoesNotAllocate(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
 	peer := s.connect(t)
-	s.server.handler = quiet{}
+	s.server.handler = nopHandler{}
 	frame := wire.AppendRequest(nil, 1, 0x10, make([]byte, 64))
 	stream := append(append(append([]byte(nil), frame...), frame...), frame[:30]...)
 	rest := frame[30:]

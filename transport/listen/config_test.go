@@ -43,7 +43,7 @@ func TestConfigurationThatCannotWorkIsRefusedWithAReason(t *testing.T) {
 		{"Reserve without Release", Config{Endpoints: local, Reserve: func() bool { return true }}, "belong together"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			_, err := New(v.cfg, quiet{})
+			_, err := New(v.cfg, nopHandler{})
 			if v.want == "" && err != nil || v.want != "" && (err == nil || !strings.Contains(err.Error(), v.want)) {
 				t.Errorf("%v, want %q", err, v.want)
 			}

@@ -16,7 +16,7 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 		return // level-triggered: epoll will say it again in the next round
 	}
 	if events&unix.EPOLLHUP != 0 && rec.uid == NoUID {
-		r.end(slot, r.lost(rec, hangUp(rec)))
+		r.end(slot, r.lostReason(rec, hangUpReason(rec)))
 		return
 	}
 	kept := copy(r.buf, r.leftovers.get(rec.leftover))
@@ -25,13 +25,13 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return
 	case err != nil:
-		r.end(slot, r.lost(rec, transport.ReasonPeerReset))
+		r.end(slot, r.lostReason(rec, transport.ReasonPeerReset))
 		return
 	case n == 0:
 		if kept > 0 {
 			r.server.counters.truncated.Add(1)
 		}
-		r.end(slot, r.lost(rec, transport.ReasonPeerClosed))
+		r.end(slot, r.lostReason(rec, transport.ReasonPeerClosed))
 		return
 	}
 	r.server.counters.bytes.Add(uint64(n))
@@ -40,18 +40,18 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 	r.process(slot, rec, r.buf[:kept+n], now)
 }
 
-// hangUp explains an EPOLLHUP on TCP: both directions are shut. Without an error on the socket it was this process that
+// hangUpReason explains an EPOLLHUP on TCP: both directions are shut. Without an error on the socket it was this process that
 // shut it, and what the client had sent before must not be executed any more. A unix-domain socket reports the same when
 // the peer closed it, so there the bytes are read to their end.
-func hangUp(rec *record) transport.Reason {
+func hangUpReason(rec *record) transport.Reason {
 	if code, err := unix.GetsockoptInt(int(rec.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 		return transport.ReasonPeerReset
 	}
 	return transport.ReasonLocalShutdown
 }
 
-// lost is the reason of a connection that is gone: one that never got through its handshake has a reason of its own.
-func (r *reader) lost(rec *record, reason transport.Reason) transport.Reason {
+// lostReason is the reason of a connection that is gone: one that never got through its handshake has a reason of its own.
+func (r *reader) lostReason(rec *record, reason transport.Reason) transport.Reason {
 	if rec.state == handshaking {
 		return transport.ReasonHandshakeLost
 	}
@@ -93,15 +93,15 @@ func (r *reader) touch(slot int32, rec *record, now int64) {
 func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transport.Reason) {
 	c, rate := r.describe(rec), r.server.requestRate.Load()
 	var taken, beats, shed uint64
-	told := uint64(0) // of those that were shed
-	tell := func() {
-		if n := shed - told; n > 0 {
+	reported := uint64(0) // of those that were shed
+	report := func() {
+		if n := shed - reported; n > 0 {
 			r.server.handler.Shed(c, int(n))
-			told = shed
+			reported = shed
 		}
 	}
 	defer func() {
-		tell()
+		report()
 		rec.requests += taken
 		r.server.counters.requests.Add(taken)
 		if beats|shed != 0 {
@@ -126,7 +126,7 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transpor
 		case rate.interval != 0 && !rate.take(&rec.allowance, now):
 			shed++
 		default:
-			tell()
+			report()
 			if err := r.server.handler.Request(c, req); err != nil {
 				return nil, transport.ReasonRequestFailed // the handler knows its own error
 			}

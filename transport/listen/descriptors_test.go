@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 // answering answers each request with a BatchEnd.
-type answering struct{ quiet }
+type answering struct{ nopHandler }
 
 func (answering) Request(c Conn, _ wire.Request) error {
 	sendAll(c.FD, []byte(wire.BatchEnd))

@@ -21,20 +21,20 @@ import (
 //
 // The deadline is fixed when the connection is accepted; bytes that come do not move it.
 
-// crowdedShare is the part of its time a handshake may take, 1/crowdedShare, while others wait for its place. A client that
+// timeoutDivisor is the part of its time a handshake may take, 1/timeoutDivisor, while others wait for its place. A client that
 // drips bytes to hold a place loses it early, an honest one needs two round trips.
-const crowdedShare = 4
+const timeoutDivisor = 4
 
 // handshakeTime is how long a handshake may take now, in ns.
 func (r *reader) handshakeTime() int64 {
-	if r.server.crowded() {
-		return int64(r.server.cfg.HandshakeTimeout) / crowdedShare
+	if r.server.handshakesFull() {
+		return int64(r.server.cfg.HandshakeTimeout) / timeoutDivisor
 	}
 	return int64(r.server.cfg.HandshakeTimeout)
 }
 
-// adopt takes the sockets that acceptors gave.
-func (r *reader) adopt(now int64) {
+// takeInbox takes the sockets that acceptors gave.
+func (r *reader) takeInbox(now int64) {
 	r.mu.Lock()
 	arrivals := r.inbox
 	r.inbox = nil

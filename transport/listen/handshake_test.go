@@ -246,7 +246,7 @@ func TestHeldPlacesAreTakenBackWhenOthersWait(t *testing.T) {
 	h := newShard(t)
 	s, address := start(t, Config{
 		Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t), MaxHandshakes: 4,
-		HandshakeTimeout: 4 * crowdedShare * 100 * time.Millisecond,
+		HandshakeTimeout: 4 * timeoutDivisor * 100 * time.Millisecond,
 	}, h)
 	_, key := keyPair(0)
 	held := make([]net.Conn, 4)
@@ -266,7 +266,7 @@ func TestHeldPlacesAreTakenBackWhenOthersWait(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c := s.Counters(); c.Ended[transport.ReasonTooManyHandshakes] == 0 || c.CrowdPauses == 0 {
+	if c := s.Counters(); c.Ended[transport.ReasonTooManyHandshakes] == 0 || c.HandshakePauses == 0 {
 		t.Errorf("nobody was ended for the crowd: %+v", c)
 	}
 }

@@ -193,7 +193,7 @@ func TestUnixSocketFileIsTakenOverOnlyWhenStale(t *testing.T) {
 	for name, problem := range map[string]string{
 		"stale": "", "new": "", "live": "a process answers", "file": "not a socket", "no/dir": "no such file",
 	} {
-		s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path(name), Open: true, Mode: 0o600}}}, quiet{})
+		s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path(name), Open: true, Mode: 0o600}}}, nopHandler{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,7 +223,7 @@ func TestUnixSocketFileIsTakenOverOnlyWhenStale(t *testing.T) {
 
 func TestCloseLeavesTheSocketFileOfASuccessor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	first, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}}}, quiet{})
+	first, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}}}, nopHandler{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestAddressInUseSaysSoAndBindsNothing(t *testing.T) {
 	defer taken.Close()
 	s, err := New(Config{Endpoints: []Endpoint{
 		{Network: "tcp", Address: "127.0.0.1:0", Open: true},
-		{Network: "tcp", Address: taken.Addr().String(), Open: true}}}, quiet{})
+		{Network: "tcp", Address: taken.Addr().String(), Open: true}}}, nopHandler{})
 	if err != nil {
 		t.Fatal(err)
 	}

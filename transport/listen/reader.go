@@ -93,7 +93,7 @@ func newReader(s *Server, index int) (*reader, error) {
 func (r *reader) run() {
 	defer close(r.done)
 	defer r.file.Close()
-	defer r.rescue()
+	defer r.reportPanic()
 	for {
 		// Order matters: wake publishes and then expires the file's deadline, so the deadline is set before the flags and the
 		// inbox are read.
@@ -101,7 +101,7 @@ func (r *reader) run() {
 		if r.stop.Load() {
 			break
 		}
-		r.adopt(r.server.now())
+		r.takeInbox(r.server.now())
 		if err := r.wait(); err != nil {
 			panic(fmt.Errorf("epoll: %w", err))
 		}
@@ -110,8 +110,8 @@ func (r *reader) run() {
 	r.closeAll()
 }
 
-// rescue reports what ended the reader in the middle and lets go of every connection, so that the shards can close them.
-func (r *reader) rescue() {
+// reportPanic reports what ended the reader in the middle and lets go of every connection, so that the shards can close them.
+func (r *reader) reportPanic() {
 	cause := recover()
 	if cause == nil {
 		return
@@ -130,8 +130,8 @@ func (r *reader) wake() {
 	_ = r.file.SetReadDeadline(time.Unix(1, 0))
 }
 
-// give hands an accepted socket to the reader; false when the reader is closing and the socket stays the caller's.
-func (r *reader) give(a arrival) bool {
+// handOver hands an accepted socket to the reader; false when the reader is closing and the socket stays the caller's.
+func (r *reader) handOver(a arrival) bool {
 	r.mu.Lock()
 	ok := !r.stop.Load()
 	if ok {

@@ -32,9 +32,9 @@ type Server struct {
 	closing   sync.Once
 	closed    error // of Close
 
-	stopAccepting chan struct{} // closed by StopAccepting
-	stopping      sync.Once
-	room          chan struct{} // one token: a place among the handshakes became free
+	stopAccepting  chan struct{} // closed by StopAccepting
+	stopping       sync.Once
+	handshakeFreed chan struct{} // one token: a place among the handshakes became free
 
 	counters counters
 	keys     atomic.Pointer[Keyring] // written by New and SetKeys, read by readers
@@ -53,7 +53,7 @@ func New(cfg Config, handler Handler) (*Server, error) {
 	s := &Server{
 		cfg: cfg, handler: handler, base: time.Now(),
 		addresses:     newAddressLimiter(cfg.ConnectRate, cfg.AddressTable),
-		stopAccepting: make(chan struct{}), room: make(chan struct{}, 1),
+		stopAccepting: make(chan struct{}), handshakeFreed: make(chan struct{}, 1),
 	}
 	s.keys.Store(cfg.Keys)
 	requests := cfg.RequestRate.bucket()
@@ -209,14 +209,16 @@ func (s *Server) nextID() uint64 {
 	return s.ids.Add(1)
 }
 
-// crowded reports that all places for handshakes are taken.
-func (s *Server) crowded() bool { return s.counters.handshakes.Load() >= int64(s.cfg.MaxHandshakes) }
+// handshakesFull reports that all places for handshakes are taken.
+func (s *Server) handshakesFull() bool {
+	return s.counters.handshakes.Load() >= int64(s.cfg.MaxHandshakes)
+}
 
 // handshakeDone frees a place among the handshakes.
 func (s *Server) handshakeDone() {
 	s.counters.handshakes.Add(-1)
 	select {
-	case s.room <- struct{}{}:
+	case s.handshakeFreed <- struct{}{}:
 	default:
 	}
 }
