@@ -14,22 +14,25 @@ import (
 	"sluice/telemetry"
 )
 
-// books is a server that exports over OTLP and writes its measurements to a file, for its ledger after its end.
+// books is a server that exports over OTLP and writes its measurements to a file, so that its
+// ledger can be checked after its end.
 type books struct {
 	t       *testing.T
 	p       *process
 	in      *collector
 	address string
-	door    string // of operators
-	file    string // of the last measurements
+	socket  string // admin socket
+	file    string // file of the last measurements
 }
 
 func bookkeeping(t *testing.T, args ...string) *books {
 	t.Helper()
 	dir := t.TempDir()
-	b := &books{t: t, in: collecting(t, "http/protobuf"), door: filepath.Join(dir, "admin"), file: filepath.Join(dir, "stats.json")}
+	b := &books{t: t, in: collecting(t, "http/protobuf"), socket: filepath.Join(dir, "admin"),
+		file: filepath.Join(dir, "stats.json")}
 	b.p, b.address = serving(t, filepath.Join(dir, "data"), append([]string{
-		"--admin-socket", b.door, "--stats-file", b.file, "--heartbeat", "1h", "--shards", "2", "--drain-spread", "1ms",
+		"--admin-socket", b.socket, "--stats-file", b.file, "--heartbeat", "1h", "--shards", "2",
+		"--drain-spread", "1ms",
 	}, args...)...)
 	return b
 }
@@ -40,10 +43,11 @@ func (b *books) reaches(name string, want int) {
 	until(b.t, name, b.p.metric(name, strconv.Itoa(want)))
 }
 
-// waiting has n clients send orders each, behind a gate that is shut, and returns them when all their orders wait.
+// waiting lets n clients send orders behind a closed gate, and returns the clients when all orders
+// wait.
 func (b *books) waiting(n, orders int) []*trader {
 	b.t.Helper()
-	operate(b.t, b.door, "--force", "policy", "hybrid")
+	operate(b.t, b.socket, "--force", "policy", "hybrid")
 	clients := make([]*trader, n)
 	for i := range clients {
 		clients[i] = trading(b.t, b.address, i)
@@ -53,19 +57,20 @@ func (b *books) waiting(n, orders int) []*trader {
 	return clients
 }
 
-// connections are those that are connected.
+// connections returns the connected clients.
 func (b *books) connections() []observe.Connection {
 	b.t.Helper()
 	var page observe.Connections
-	out, problems, code := local("admin", "--socket", b.door, "--json", "connections")
+	out, problems, code := local("admin", "--socket", b.socket, "--json", "connections")
 	if err := json.Unmarshal([]byte(out), &page); err != nil || code != 0 {
 		b.t.Fatalf("exit code %d: %s%s %v", code, out, problems, err)
 	}
 	return page.Top
 }
 
-// close checks the ledger that the server left, the same in the last export and in the file: every answer that the
-// application gave was sent, or dropped for a reason. Every request of these tests has one answer. It returns the counts.
+// close checks the ledger in the last export and in the file, which must be the same: every
+// response of the application was sent, or dropped for a reason. Every request of these tests has
+// one response. It returns the counts.
 func (b *books) close() (sent int, dropped map[string]int) {
 	b.t.Helper()
 	written, err := status.ReadMeasurements(b.file)
@@ -86,17 +91,18 @@ func (b *books) close() (sent int, dropped map[string]int) {
 		}
 		all += n
 	}
-	b.t.Logf("%d answers given, %d came to the gate, %d sent, dropped %v", given, seen, sent, dropped)
+	b.t.Logf("%d responses, %d at the gate, %d sent, dropped %v", given, seen, sent, dropped)
 	if given != sent+all || seen != given || int(b.in.sum("sluice.response.dropped")) != all {
-		b.t.Errorf("%d answers given, %d came to the gate; %d sent and %d dropped %v are %d", given, seen, sent, all, dropped, sent+all)
+		b.t.Errorf("%d responses, %d at the gate; %d sent and %d dropped %v are %d", given, seen,
+			sent, all, dropped, sent+all)
 	}
 	if n := int(written.Counter("egress_frames_sent")); n != sent {
-		b.t.Errorf("%d sent are written, %d exported", n, sent)
+		b.t.Errorf("%d sent written, %d exported", n, sent)
 	}
 	return sent, dropped
 }
 
-// wants checks what the ledger has.
+// wants checks the counts of the ledger.
 func (b *books) wants(sent int, dropped map[string]int) {
 	b.t.Helper()
 	if s, d := b.close(); s != sent || fmt.Sprint(d) != fmt.Sprint(dropped) {
@@ -104,7 +110,7 @@ func (b *books) wants(sent int, dropped map[string]int) {
 	}
 }
 
-func TestTheLedgerOfAQuietEnd(t *testing.T) {
+func TestLedgerAfterOrderlyEnd(t *testing.T) {
 	b := bookkeeping(t)
 	for i := range 3 {
 		r := trading(t, b.address, i)
@@ -116,8 +122,9 @@ func TestTheLedgerOfAQuietEnd(t *testing.T) {
 	b.wants(150, map[string]int{})
 }
 
-// Requests are under way when the signal comes: what was taken is answered, and the clients count the same as the server.
-func TestTheLedgerOfADrainUnderLoad(t *testing.T) {
+// Requests are in flight at the signal. Every accepted request is answered, and clients and server
+// count the same.
+func TestLedgerAfterDrainUnderLoad(t *testing.T) {
 	b := bookkeeping(t)
 	clients := make([]*trader, 4)
 	for i := range clients {
@@ -133,31 +140,31 @@ func TestTheLedgerOfADrainUnderLoad(t *testing.T) {
 	b.wants(int(totals(clients).frames), map[string]int{})
 }
 
-// Clients are killed while their answers wait.
-func TestTheLedgerOfClientsThatVanish(t *testing.T) {
+// Clients are killed while their responses wait.
+func TestLedgerAfterClientsAreKilled(t *testing.T) {
 	b := bookkeeping(t)
 	for _, r := range b.waiting(3, 40) {
 		r.vanish()
 	}
 	b.reaches("sluice_active_connections", 0)
-	operate(t, b.door, "policy", "local")
+	operate(t, b.socket, "policy", "local")
 	b.reaches("sluice_gate_pending", 0)
 	b.p.signal(syscall.SIGTERM)
 	b.p.ends(0, "drained in")
 	b.wants(0, map[string]int{"client_gone": 120})
 }
 
-// An operator kicks one of two clients; the other gets its answers.
-func TestTheLedgerOfAKick(t *testing.T) {
+// An operator kicks one of two clients. The other one receives its responses.
+func TestLedgerAfterKick(t *testing.T) {
 	b := bookkeeping(t)
 	clients := b.waiting(2, 40)
 	open := b.connections()
 	if len(open) != 2 {
 		t.Fatalf("connections %v", open)
 	}
-	operate(t, b.door, "kick", strconv.FormatUint(open[0].ID, 10))
+	operate(t, b.socket, "kick", strconv.FormatUint(open[0].ID, 10))
 	b.reaches("sluice_active_connections", 1)
-	operate(t, b.door, "policy", "local")
+	operate(t, b.socket, "policy", "local")
 	for _, r := range clients {
 		for r.ended < r.asked && r.next() {
 		}
@@ -165,21 +172,22 @@ func TestTheLedgerOfAKick(t *testing.T) {
 	b.p.signal(syscall.SIGTERM)
 	b.p.ends(0, "drained in")
 	if got := totals(clients).frames; got != 40 {
-		t.Errorf("both clients together got %d answers, want 40", got)
+		t.Errorf("both clients together received %d responses, want 40", got)
 	}
 	b.wants(40, map[string]int{"client_gone": 40})
 }
 
-// A client asks and does not read: it ends at its limit, or by an operator. What lay in its buffers is dropped for that
-// reason, what came behind it because the client was gone.
-func TestTheLedgerOfAClientThatDoesNotRead(t *testing.T) {
+// A client sends queries and does not read. It is closed at its limit or by an operator. The
+// responses in its buffers are dropped for that reason, later ones because the client is gone.
+func TestLedgerAfterClientThatDoesNotRead(t *testing.T) {
 	for _, tt := range []struct {
 		reason string
 		args   []string
 		kick   bool
 	}{
 		{"slow_client", []string{"--hard-limit", "16KiB", "--soft-limit", "8KiB"}, false},
-		{"kicked", []string{"--hard-limit", "8MiB", "--soft-limit", "8MiB", "--no-progress", "1h"}, true},
+		{"kicked", []string{"--hard-limit", "8MiB", "--soft-limit", "8MiB", "--no-progress", "1h"},
+			true},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			b := bookkeeping(t, tt.args...)
@@ -189,25 +197,29 @@ func TestTheLedgerOfAClientThatDoesNotRead(t *testing.T) {
 					return nil
 				}
 				if top := b.connections(); tt.kick && len(top) == 1 && top[0].Unsent > 0 && top[0].Lag > 0 { // its socket is full
-					operate(t, b.door, "kick", strconv.FormatUint(top[0].ID, 10))
+					operate(t, b.socket, "kick", strconv.FormatUint(top[0].ID, 10))
 					return nil
 				}
-				return fmt.Errorf("%d questions are not too many", slow.asked)
+				return fmt.Errorf("%d queries did not reach the limit", slow.asked)
 			})
 			b.reaches("sluice_active_connections", 0)
 			b.p.signal(syscall.SIGTERM)
 			b.p.ends(0, "drained in")
 			sent, dropped := b.close()
-			if others := len(dropped) - 1; sent == 0 || dropped[tt.reason] == 0 || others > 0 && dropped["client_gone"] == 0 || others > 1 {
-				t.Errorf("%d sent, dropped %v; want some for %s, others for client_gone only", sent, dropped, tt.reason)
+			if others := len(dropped) - 1; sent == 0 || dropped[tt.reason] == 0 ||
+				others > 0 && dropped["client_gone"] == 0 || others > 1 {
+				t.Errorf("%d sent, dropped %v; want some for %s, others for client_gone only", sent,
+					dropped, tt.reason)
 			}
 		})
 	}
 }
 
-// The gate is shut when the signal comes, and stays shut: at the deadline all that waits is dropped.
-func TestTheLedgerOfAShutGate(t *testing.T) {
-	for name, again := range map[string]bool{"the deadline ends it": false, "a second signal ends it": true} {
+// The gate is closed at the signal and stays closed. All waiting responses are dropped at the
+// deadline.
+func TestLedgerAfterClosedGate(t *testing.T) {
+	for name, again := range map[string]bool{"the deadline ends it": false,
+		"a second signal ends it": true} {
 		t.Run(name, func(t *testing.T) {
 			drain := "300ms"
 			if again {
@@ -226,7 +238,7 @@ func TestTheLedgerOfAShutGate(t *testing.T) {
 			b.p.ends(1, "responses unsent")
 			b.wants(10, map[string]int{"shutdown": 120})
 			if !strings.Contains(b.p.err.String(), "dropped") {
-				t.Errorf("the last report does not say what was dropped:\n%s", b.p.err)
+				t.Errorf("the last report lacks the dropped responses:\n%s", b.p.err)
 			}
 		})
 	}

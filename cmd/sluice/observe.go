@@ -12,12 +12,13 @@ import (
 // lastExport is the time for the last export of a server that has no time left.
 const lastExport = 250 * time.Millisecond
 
-// observeConfig translates the settings. Flags that were given take precedence over OTEL_* variables,
+// observeConfig translates the settings. Flags that are set take precedence over OTEL_* variables,
 // which take precedence over the defaults of flags.
 func (s *service) observeConfig() (observe.Config, error) {
 	c := s.cfg
 	e, err := otel.FromEnv(otel.Config{
-		Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow, TracesPerSecond: c.TracesPerSec, Log: s.log,
+		Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow,
+		TracesPerSecond: c.TracesPerSec, Log: s.log,
 	})
 	if err != nil {
 		return observe.Config{}, config.Usagef("the environment: %v", err)
@@ -26,7 +27,8 @@ func (s *service) observeConfig() (observe.Config, error) {
 		e.TraceRatio = c.Ratio()
 	}
 	o := observe.Config{
-		Admin: adminAddress(c, s.set, e.AdminAddr), Insecure: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof,
+		Admin: adminAddress(c, s.set,
+			e.AdminAddr), Insecure: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof,
 		DrainTimeout: c.DrainFor, Export: e, Log: s.log,
 	}
 	if c.Flight {
@@ -35,7 +37,7 @@ func (s *service) observeConfig() (observe.Config, error) {
 	return o, nil
 }
 
-// unobserve ends the observation of a server that has ended, within what is left until s.until.
+// unobserve ends the observation of a server that has ended, within the time left until s.until.
 func (s *service) unobserve() {
 	ctx, cancel := s.remaining(time.Now())
 	defer cancel()
@@ -44,7 +46,7 @@ func (s *service) unobserve() {
 	}
 }
 
-// remaining ends when the process is to have ended, lastExport from now at the earliest.
+// remaining returns a context that ends at s.until, but not before lastExport from now.
 func (s *service) remaining(now time.Time) (context.Context, context.CancelFunc) {
 	if s.until.IsZero() {
 		return context.WithCancel(context.Background())

@@ -142,7 +142,7 @@ func TestBadObservationSettingsAreRejectedBeforeServing(t *testing.T) {
 		args                  []string
 		want                  string
 	}{
-		{"an address for strangers", "OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", nil,
+		{"address that other machines can reach", "OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", nil,
 			"--admin-insecure"},
 		{"invalid port", "OTEL_EXPORTER_PROMETHEUS_PORT", "web", nil, "a port from 0 to 65535"},
 		{"attributes without values", "OTEL_RESOURCE_ATTRIBUTES", "region", nil,
@@ -183,8 +183,8 @@ func TestKeysDeterminePermissions(t *testing.T) {
 		!strings.Contains(problems, "exists") {
 		t.Errorf("keygen replaced a key: %d %s", code, problems)
 	}
-	if _, _, code := local("client", "keygen", name("stranger")); code != 0 {
-		t.Fatal("no key for stranger")
+	if _, _, code := local("client", "keygen", name("unknown")); code != 0 {
+		t.Fatal("no key for the unknown client")
 	}
 	if err := os.WriteFile(name("keys"), []byte(lines), 0o600); err != nil {
 		t.Fatal(err)
@@ -196,9 +196,9 @@ func TestKeysDeterminePermissions(t *testing.T) {
 	expect(t, address, 0, "buy 1 1 @ 5 --key "+name("anna"), "accepted")
 	expect(t, address, 0, "top 1 --key "+name("ben"), "bid 1 @ 5")
 	expect(t, address, 1, "buy 1 1 @ 5 --key "+name("ben"), "the role of the key may not send it")
-	expect(t, address, 1, "top 1 --key "+name("stranger"), "does not know the key "+name("stranger"))
-	stranger, _, _ := local("client", "keygen", name("late"), "trader")
-	if err := os.WriteFile(name("keys"), []byte(lines+stranger), 0o600); err != nil {
+	expect(t, address, 1, "top 1 --key "+name("unknown"), "does not know the key "+name("unknown"))
+	added, _, _ := local("client", "keygen", name("late"), "trader")
+	if err := os.WriteFile(name("keys"), []byte(lines+added), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.signal(syscall.SIGHUP)
@@ -206,7 +206,7 @@ func TestKeysDeterminePermissions(t *testing.T) {
 	expect(t, address, 0, "top 1 --key "+name("late"), "bid 1 @ 5")
 	expect(t, address, 1, "top 1", "asks for a key", "keygen")
 	expect(t, address, 1, "top 1 --key "+name("keys"), "not a private key in PEM form")
-	expect(t, address, 1, "top 1 --key "+name("nobody"), "cannot read the private key")
+	expect(t, address, 1, "top 1 --key "+name("missing"), "cannot read the private key")
 }
 
 func TestClientWithoutServerNamesARemedy(t *testing.T) {

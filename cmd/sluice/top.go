@@ -12,8 +12,11 @@ import (
 
 const topHead = `usage: sluice top [flags]
 
-Shows a running server once a second: rates and queues of each stage, response latencies of the last minutes, shards,
-and clients that do not take their responses. q ends it. The live page at the admin address shows more.`
+Shows a running server, updated every second: rates and queues of each stage, response latencies
+of the last minutes, shards, and clients that do not read. q ends it. The live page at the admin
+address shows more.
+
+Exit codes: 0 done, 1 failed, 2 usage error.`
 
 // watch is `sluice top`.
 func watch(e *env, args []string) error {
@@ -22,10 +25,13 @@ func watch(e *env, args []string) error {
 		return config.Setting{Name: name, Group: "Flags", Value: v, Help: help}
 	}
 	rest, done, err := load(e, config.NewSet("",
-		flag("admin-addr", config.Text(&s.Address, "ADDR"), "admin address of the server, its --admin-addr"),
-		flag("socket", config.Text(&s.Socket, "PATH"), "admin socket of the server, its --admin-socket; takes precedence"),
+		flag("admin-addr", config.Text(&s.Address, "ADDR"),
+			"connect to this admin address, the --admin-addr of the server"),
+		flag("socket", config.Text(&s.Socket, "PATH"),
+			"connect to this admin socket, the --admin-socket of the server; takes precedence"),
 		flag("once", config.Bool(&once), "print one frame and exit, for scripts"),
-		flag("timeout", config.Duration(&s.Timeout, time.Millisecond, time.Hour), "time limit for each response of the server"),
+		flag("timeout", config.Duration(&s.Timeout, time.Millisecond, time.Hour),
+			"wait at most this time for each response of the server"),
 	), args, topHead)
 	if done || err != nil {
 		return err

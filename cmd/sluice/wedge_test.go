@@ -19,28 +19,29 @@ import (
 	"sluice/actors/node/observe/status"
 )
 
-// wedge is a server whose gate is shut, and everything that is to show it.
+// wedge is a server with a closed gate, and the places that must show it.
 type wedge struct {
 	t       *testing.T
 	p       *process
 	watcher *prometheus
-	since   time.Time // the order that waits was sent
+	since   time.Time // time of sending of the waiting order
 	seen    map[string]time.Duration
 }
 
-// A gate that cannot open, because the policy asks for a replica that is not there, is seen by everybody who may look: one
-// order that waits is followed through gauge, log, readiness, feed of the live page and alert, and back.
-func TestEverybodySeesAWedgedGate(t *testing.T) {
-	t.Parallel() // Prometheus takes up its target after 5 s
-	door := filepath.Join(t.TempDir(), "admin")
-	p, address := serving(t, t.TempDir(), "--admin-socket", door)
+// A gate that cannot open, because the policy requires a replica that does not exist, is visible
+// everywhere. One waiting order is followed through gauge, log, readiness, feed of the live page
+// and alert, and back.
+func TestWedgedGateIsVisibleEverywhere(t *testing.T) {
+	t.Parallel() // Prometheus scrapes its target only after 5 s
+	socket := filepath.Join(t.TempDir(), "admin")
+	p, address := serving(t, t.TempDir(), "--admin-socket", socket)
 	w := &wedge{t: t, p: p, watcher: watching(t, p.page(), 500*time.Millisecond)}
 	r := trading(t, address, 0)
 	r.rests(1)
 	r.settle()
 	w.watcher.becomes("sluice_gate_oldest_age_seconds", 0)
 
-	operate(t, door, "--force", "policy", "hybrid")
+	operate(t, socket, "--force", "policy", "hybrid")
 	late := lateness(t)
 	w.since, w.seen = time.Now(), map[string]time.Duration{}
 	r.rests(1)
@@ -54,16 +55,17 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 	})
 	line := regexp.MustCompile(`gate wedged.* waiting=(\S+) event=2 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
 	if line == nil {
-		t.Fatalf("the log does not say what the gate waits for:\n%s", p.err)
+		t.Fatalf("the log does not name what the gate waits for:\n%s", p.err)
 	}
 	stall := late()
 	waited, err := time.ParseDuration(line[1])
 	if err != nil || waited <= status.WedgedFor || waited > status.WedgedFor+time.Second+stall {
-		t.Errorf("the log told of it after %s (%v), want within a second of %v; this machine stood still for %v", line[1], err, status.WedgedFor, stall)
+		t.Errorf("logged after %s (%v), want within a second of %v; this machine stalled for %v",
+			line[1], err, status.WedgedFor, stall)
 	}
-	t.Logf("the log's own figure: %v; this machine was late by %v at most", waited, stall)
+	t.Logf("figure in the log: %v; this machine was late by %v at most", waited, stall)
 
-	operate(t, door, "policy", "local")
+	operate(t, socket, "policy", "local")
 	w.since, w.seen = time.Now(), map[string]time.Duration{}
 	r.settle()
 	w.sees(map[string]func() error{
@@ -78,8 +80,9 @@ func TestEverybodySeesAWedgedGate(t *testing.T) {
 	p.ends(0, "drained in")
 }
 
-// The shipped configuration of Prometheus adds no more than a second to the gauge: one scrape and one evaluation.
-func TestTheShippedAlertOfAWedgedGateIsInTime(t *testing.T) {
+// The shipped configuration of Prometheus adds no more than a second to the gauge: one scrape and
+// one evaluation.
+func TestShippedAlertOfAWedgedGateIsInTime(t *testing.T) {
 	var config struct {
 		Global map[string]time.Duration
 	}
@@ -107,20 +110,21 @@ func TestTheShippedAlertOfAWedgedGateIsInTime(t *testing.T) {
 				continue
 			}
 			late := config.Global["scrape_interval"] + config.Global["evaluation_interval"] + g.Interval + r.For
-			if late <= 0 || late > time.Second || !strings.HasSuffix(r.Expr, fmt.Sprintf("> %v", status.WedgedFor.Seconds())) {
+			if late <= 0 || late > time.Second ||
+				!strings.HasSuffix(r.Expr, fmt.Sprintf("> %v", status.WedgedFor.Seconds())) {
 				t.Errorf("%s, %v late", r.Expr, late)
 			}
 			return
 		}
 	}
-	t.Error("there is no alert of a wedged gate")
+	t.Error("no alert of a wedged gate")
 }
 
-// sees looks until all have seen what they are to see, and tells when each did.
-func (w *wedge) sees(lookers map[string]func() error) {
+// sees waits until all places show the state, and logs when each did.
+func (w *wedge) sees(places map[string]func() error) {
 	w.t.Helper()
-	until(w.t, "everybody to see the gate", func() (all error) {
-		for name, look := range lookers {
+	until(w.t, "all places to show the gate", func() (all error) {
+		for name, look := range places {
 			if w.seen[name] != 0 {
 				continue
 			}
@@ -139,7 +143,7 @@ func (w *wedge) gauge(good func(age float64) bool) func() error {
 	return func() error {
 		text := w.p.scraped("sluice_gate_oldest_age_seconds")
 		if age, err := strconv.ParseFloat(text, 64); err != nil || !good(age) {
-			return fmt.Errorf("it is %q", text)
+			return fmt.Errorf("got %q", text)
 		}
 		return nil
 	}
@@ -148,7 +152,7 @@ func (w *wedge) gauge(good func(age float64) bool) func() error {
 func (w *wedge) wrote(words string) func() error {
 	return func() error {
 		if !strings.Contains(w.p.err.String(), words) {
-			return fmt.Errorf("%q is not written", words)
+			return fmt.Errorf("%q is not in the log", words)
 		}
 		return nil
 	}
@@ -186,10 +190,11 @@ func (w *wedge) alert(firing float64) func() error {
 	}
 }
 
-// lookEvery is how often the server looks at its gate.
+// lookEvery is the interval at which the server checks its gate.
 const lookEvery = 250 * time.Millisecond
 
-// lateness measures by how much this machine delays what is due four times a second; the result ends the measurement.
+// lateness measures by how much this machine delays a timer that fires four times per second. The
+// result ends the measurement.
 func lateness(t *testing.T) func() time.Duration {
 	t.Helper()
 	quit, worst := make(chan struct{}), make(chan time.Duration)
