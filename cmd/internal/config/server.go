@@ -9,6 +9,7 @@ import (
 	"sluice/actors"
 	"sluice/actors/node"
 	"sluice/actors/node/observe"
+	"sluice/actors/node/observe/status"
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/encode"
@@ -258,6 +259,11 @@ func (c *Server) Validate() error {
 	}
 	if err := c.meetPolicy(); err != nil {
 		return err
+	}
+	if c.StatsFile != "" {
+		if _, err := status.CheckFile(c.StatsFile); err != nil {
+			return Usagef("--stats-file: %v", err)
+		}
 	}
 	if err := c.Endpoints.validate(c); err != nil {
 		return err

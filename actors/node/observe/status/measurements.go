@@ -2,16 +2,19 @@ package status
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"sluice/actors/node"
 	"sluice/telemetry"
 	"sluice/transport"
 )
 
-// Measurements are all that a node measured since it started, for programs: /stats answers with them,
-// and `sluice serve --stats-file` writes them. Latencies are in nanoseconds, sizes in bytes.
+// Measurements are all that a node measured since it started, for programs: /stats answers with
+// them, and `sluice serve --stats-file` writes them. Latencies are in nanoseconds, sizes in bytes.
 type Measurements struct {
 	Engine    string         `json:"engine"`
 	Diagnosis string         `json:"diagnosis"`
@@ -42,7 +45,8 @@ type Value struct {
 	Value float64 `json:"value"`
 }
 
-// Measure collects what a node measured. Any goroutine may call it, including after the node has ended.
+// Measure collects what a node measured. Any goroutine may call it, including after the node has
+// ended.
 func Measure(n node.Running) *Measurements {
 	return measure(n.Collector(), n.Diagnosis(), len(n.Rings()))
 }
@@ -91,8 +95,33 @@ func (m *Measurements) Gauge(id telemetry.GaugeID) (sum float64) {
 	return sum
 }
 
-// WriteFile replaces the file at once: a reader sees the old or the new measurements, and never a part.
+// CheckFile refuses a path that WriteFile cannot replace: a device, a FIFO, a socket or a
+// directory. A file that does not exist is accepted. It returns the path of the file itself, behind
+// symbolic links.
+func CheckFile(path string) (file string, err error) {
+	if file, err = filepath.EvalSymlinks(path); errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("status: %w", err)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", fmt.Errorf("status: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("status: %s is no regular file (%s), and would be replaced by one; name a regular file", path, info.Mode())
+	}
+	return file, nil
+}
+
+// WriteFile replaces the file at once: a reader sees the old or the new measurements, and never a
+// part. A symbolic link stays, and what it points to is replaced.
 func (m *Measurements) WriteFile(path string) error {
+	path, err := CheckFile(path)
+	if err != nil {
+		return err
+	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return fmt.Errorf("status: %w", err)

@@ -2,9 +2,13 @@ package status
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/telemetry"
 	"sluice/transport"
@@ -44,5 +48,41 @@ func TestMeasurementsReadBackAsWritten(t *testing.T) {
 	}
 	if _, err := ReadMeasurements(path + ".tmp"); err == nil {
 		t.Error("the temporary file was not removed")
+	}
+}
+
+// A symbolic link is followed, and what is no regular file is refused and left as it is.
+func TestWriteFileReplacesRegularFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := os.WriteFile(at("file"), []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("file", at("link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(Measurements).WriteFile(at("link")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadMeasurements(at("file")); err != nil {
+		t.Errorf("the file behind the link: %v", err)
+	}
+	if to, err := os.Readlink(at("link")); err != nil || to != "file" {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	if err := unix.Mkfifo(at("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{at("fifo"), dir} { // not /dev/null, which a mutant would replace
+		before, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := new(Measurements).WriteFile(path); err == nil || !strings.Contains(err.Error(), "no regular file") {
+			t.Errorf("%s: error %v, want a refusal", path, err)
+		}
+		if after, err := os.Lstat(path); err != nil || after.Mode() != before.Mode() {
+			t.Errorf("%s was replaced: %v, %v", path, after, err)
+		}
 	}
 }
