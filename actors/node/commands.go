@@ -4,33 +4,39 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"sluice/transport/listen"
 	"sluice/transport/wire"
 )
 
-// Command carries out an operator's command that came over a client connection, docs/wire.md, and
-// returns the body of the frame that answers it. then, if not nil, is called after that was handed
-// to the client's shard.
+// Command carries out an operator's command that came over a client connection (docs/wire.md), and
+// returns the body of the frame that answers it. then, if not nil, is called after the answer was
+// handed to the client's shard. The end of the node waits for both, so neither may wait for the end of
+// the node: ctx ends when the node must end. A panic is answered with status 500.
 type Command func(ctx context.Context, operator string, body []byte) (answer []byte, then func())
 
 const (
-	commandsMax  = 4        // operators' commands carried out at the same time; more are shed
-	commandBytes = 64 << 10 // largest answer to one
+	commandsMax    = 4               // operators' commands carried out at the same time; more are shed
+	commandBytes   = 64 << 10        // largest answer to one
+	commandTimeout = 5 * time.Second // for commands under way when the node ends
 )
 
 // operators is what operators change while the node runs. Any goroutine.
 type operators struct {
 	command atomic.Pointer[Command] // written by SetCommand, read by readers
-	places  chan struct{}           // a token for each command being carried out
+	permits chan struct{}           // a token for each command being carried out
+
+	joined  int                     // permits taken by the end
 
 	mu      sync.Mutex // guards changes, and orders reloads
 	changes Changes    // in force
 }
 
-func newOperators() operators { return operators{places: make(chan struct{}, commandsMax)} }
+func newOperators() operators { return operators{permits: make(chan struct{}, commandsMax)} }
 
 // leastHard is the smallest hard limit of all endpoints.
 func (o *operators) leastHard() int {
@@ -69,24 +75,65 @@ func (h *handler[R, Q]) commanded(c listen.Conn, r wire.Request) bool {
 		return false
 	}
 	select {
-	case h.operators.places <- struct{}{}:
+	case h.operators.permits <- struct{}{}:
 	default:
 		return false
 	}
 	body := append([]byte(nil), r.Body...) // the reader's buffer is valid during the call only
 	go func() {
-		defer func() { <-h.operators.places }()
-		answer, then := (*command)(h.ending.hurried, c.String(), body)
-		frame := wire.AppendAdminAnswer(nil, r.Seq, answer)
-		if most := min(commandBytes, h.operators.leastHard()); len(frame) > most {
-			frame = wire.AppendAdminAnswer(nil, r.Seq, fmt.Appendf(nil,
-				`{"status":413,"error":"the answer has %d bytes, more than %d: ask for fewer " +
-					"entries"}`, len(frame), most))
-		}
-		_ = h.pipeline.Answer(c.ID, frame) // fails if the operator is gone; the command stands
-		if then != nil {
-			then()
-		}
+		defer func() { <-h.operators.permits }()
+		h.carryOut(*command, c, r.Seq, body)
 	}()
 	return true
+}
+
+// carryOut runs a command and answers it.
+func (h *handler[R, Q]) carryOut(command Command, c listen.Conn, seq uint64, body []byte) {
+	var answer []byte
+	var then func()
+	if !h.guard(c, func() { answer, then = command(h.ending.hurried, c.String(), body) }) {
+		answer = []byte(`{"status":500,"error":"the command failed in the server, whose log has the cause"}`)
+	}
+	frame := wire.AppendAdminAnswer(nil, seq, answer)
+	if most := min(commandBytes, h.operators.leastHard()); len(frame) > most {
+		frame = wire.AppendAdminAnswer(nil, seq, fmt.Appendf(nil,
+			`{"status":413,"error":"the answer has %d bytes, more than %d; request fewer entries"}`,
+			len(frame), most))
+	}
+	_ = h.pipeline.Answer(c.ID, frame) // fails if the operator is gone; the command stands
+	if then != nil {
+		h.guard(c, then)
+	}
+}
+
+// guard calls f and reports whether it returned. A panic is logged.
+func (h *handler[R, Q]) guard(c listen.Conn, f func()) (returned bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			h.log.Error("operator command panicked", "connection", c.String(), "panic", v,
+				"stack", string(debug.Stack()))
+		}
+	}()
+	f()
+	return true
+}
+
+// join waits until no command is carried out, and has later ones rejected. It returns an error if ctx
+// or commandTimeout ends first. Only the end of the node calls it.
+func (o *operators) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	for ; o.joined < commandsMax; o.joined++ {
+		select {
+		case o.permits <- struct{}{}:
+			continue
+		default:
+		}
+		select {
+		case o.permits <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("node: an operator's command has not returned in time: %w", ctx.Err())
+		}
+	}
+	return nil
 }

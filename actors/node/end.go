@@ -189,6 +189,7 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	n.snapshots.Close()
 	switch m {
 	case draining:
+		_ = n.operators.join(patience) // so that their answers are delivered; joined again below
 		e.keepWhen("delivering", n.pipeline.Drain(patience))
 	case stopping:
 		e.keepWhen("stopping", n.pipeline.Stop(ctx))
@@ -196,6 +197,10 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 		e.keepWhen("fencing", n.pipeline.Fence(ctx))
 	}
 	if err := n.store.close(ctx, e.gaveUp.Done(), n.snapshots.Done()); err != nil {
+		e.keep(err)
+	}
+	e.hurry() // ends the context of commands
+	if err := n.operators.join(ctx); err != nil {
 		e.keep(err)
 	}
 	n.logEnd(e.first())

@@ -258,9 +258,12 @@ func TestAnAnswerThatIsTooLong(t *testing.T) {
 		r.dial("unix", r.unix, nil).served()
 	}
 	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/connections"}`)
-	if got := c.next(); !strings.HasPrefix(got, `answer 1 {"status":413,"error":"the answer has `) {
+	got := c.next()
+	if !strings.HasPrefix(got, `answer 1 {"status":413,"error":"the answer has `) {
 		t.Fatalf("got %q", got)
 	}
+	var failed answerFrame
+	mustJSON(t, strings.TrimPrefix(got, "answer 1 "), &failed)
 	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/connections?top=1"}`)
 	if got := c.next(); !strings.HasPrefix(got, `answer 2 {"status":200,`) {
 		t.Fatalf("got %q", got)
