@@ -13,7 +13,7 @@ import (
 	"sluice/cmd/internal/config"
 )
 
-const adminHead = `usage: sluice admin [flags] WHAT
+const adminHead = `usage: sluice admin [flags] COMMAND
 
   status             print one line: state, clients, policy, and what the gate waits for
   ready              print whether clients are served; exit code 1 if not
