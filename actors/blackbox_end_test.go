@@ -176,7 +176,7 @@ func TestConnectsThatRaceWithTheEndAreAllAnswered(t *testing.T) {
 		for i, fd := range fds {
 			go func() {
 				begun.Add(1)
-				err := r.Connect(Conn{ID: uint64(i + 1), FD: fd, Alone: i%2 == 0})
+				err := r.Connect(Conn{ID: uint64(i + 1), FD: fd, WriteOnly: i%2 == 0})
 				switch {
 				case err != nil:
 					unix.Close(fd) // still ours
@@ -221,7 +221,7 @@ func TestAPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 		}
 		rest := newRig(t, w, nil) // lends its sockets
 		c, fd := rest.pair(socket{})
-		rest.must(pipeline.Connect(Conn{ID: 1, FD: fd, Alone: true}))
+		rest.must(pipeline.Connect(Conn{ID: 1, FD: fd, WriteOnly: true}))
 		source.broken.Store(true)
 		source.SetPersisted(1) // wakes the gate
 		eventually(t, "the pipeline ends", func() bool { return isClosed(pipeline.Ended()) })

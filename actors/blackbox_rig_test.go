@@ -71,7 +71,7 @@ type rig struct {
 	slots uint64 // published in all
 
 	mu      sync.Mutex
-	notices []Notice
+	notices []ConnNotice
 	failure error
 
 	goroutines, fds int // before it was built
@@ -91,7 +91,7 @@ func newRig(t testing.TB, w way, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	notice, fail := cfg.OnNotice, cfg.OnFail
-	cfg.OnNotice = func(n Notice) {
+	cfg.OnNotice = func(n ConnNotice) {
 		r.mu.Lock()
 		r.notices = append(r.notices, n)
 		r.mu.Unlock()
@@ -178,7 +178,7 @@ func (r *rig) dial(id uint64, s socket) *client {
 	if !s.alone && !s.held {
 		r.watch.add(fd, id)
 	}
-	if err := r.Connect(Conn{ID: id, FD: fd, Class: s.class, Alone: s.alone}); err != nil {
+	if err := r.Connect(Conn{ID: id, FD: fd, Class: s.class, WriteOnly: s.alone}); err != nil {
 		r.t.Fatal(err)
 	}
 	return c

@@ -154,7 +154,7 @@ type Config struct {
 	Log       *slog.Logger         // default slog.Default
 
 	// OnNotice is told of closed, slow and recovered connections, on the control actor's goroutine; it must not block.
-	OnNotice func(Notice)
+	OnNotice func(ConnNotice)
 	// OnFail is called once with the error that ends a pipeline on its own.
 	OnFail func(error)
 }

@@ -14,7 +14,7 @@ type control struct {
 	events  *mailbox.Receiver[shard.Event]
 	shards  []*mailbox.Writer[shard.Event]
 	notices []*mailbox.Reader[shard.Notice]
-	notify  func(Notice) // may be nil; must not block
+	notify  func(ConnNotice) // may be nil; must not block
 	rec     *telemetry.Recorder
 	batch   int
 
@@ -75,7 +75,7 @@ func (c *control) Step(now int64) int {
 // settle answers an event that no shard will take: its shard has ended, or the whole pipeline has and finish calls.
 func (c *control) settle(ev *shard.Event) {
 	switch ev.Kind {
-	case shard.EventConnect, shard.EventAnswer:
+	case shard.EventConnect, shard.EventRespond:
 		ev.Ack(ErrEnded)
 	case shard.EventDisconnect:
 		c.gone = append(c.gone, ev.Conn)

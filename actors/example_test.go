@@ -45,7 +45,7 @@ func Example() {
 		return
 	}
 	client := os.NewFile(uintptr(fds[1]), "client")
-	if err := p.Connect(actors.Conn{ID: 7, FD: fds[0], Alone: true}); err != nil {
+	if err := p.Connect(actors.Conn{ID: 7, FD: fds[0], WriteOnly: true}); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -17,10 +17,10 @@ const stopGrace = time.Second
 
 // Conn is a socket on its way into the pipeline.
 type Conn struct {
-	ID    uint64 // never 0; may be used again once its connection was released and every slot for it was published
-	FD    int    // a connected, non-blocking stream socket
-	Class uint8  // which of Config.Limits apply
-	Alone bool   // nobody reads the socket, so Disconnect will not be called
+	ID        uint64 // never 0; may be used again once its connection was released and every slot for it was published
+	FD        int    // a connected, non-blocking stream socket
+	Class     uint8  // which of Config.Limits apply
+	WriteOnly bool   // nobody reads the socket, so Disconnect will not be called
 }
 
 // start runs the actors. It is called once.
@@ -45,7 +45,7 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	}
 	done := make(chan error, 1)
 	err := p.send(shard.Event{
-		Kind: shard.EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class, Alone: c.Alone, Since: p.slots.Published(),
+		Kind: shard.EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class, WriteOnly: c.WriteOnly, Since: p.slots.Published(),
 		Ack: func(err error) { done <- err },
 	})
 	if err == nil {
@@ -64,7 +64,7 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 // requests that were accepted in all. With ReasonPeerClosed the client still gets the answers to those, with ReasonShutdown
 // (the reader ends, and the pipeline is about to) all that can be delivered until the end; with any other reason the
 // connection ends now. A Reason of the listener may be passed on as it is: it is counted as its Closing. Exactly one
-// Disconnect belongs to each Connect that was not Alone.
+// Disconnect belongs to each Connect that was not WriteOnly.
 func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
 	if p.send(shard.Event{Kind: shard.EventDisconnect, Conn: conn, Owed: accepted, Reason: why}) == nil {
 		return

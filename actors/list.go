@@ -11,17 +11,17 @@ import (
 	"sluice/durability"
 )
 
-// Order says which connections come first in a list.
-type Order uint8
+// SortBy says which connections come first in a list.
+type SortBy uint8
 
 const (
-	ByBuffered Order = iota // most unsent bytes
-	ByAge                   // connected longest
-	ByLag                   // behind longest: socket refuses bytes since, or a drain waits for it since
+	ByBuffered SortBy = iota // most unsent bytes
+	ByAge                    // connected longest
+	ByLag                    // behind longest: socket refuses bytes since, or a drain waits for it since
 )
 
 // String returns the text form.
-func (o Order) String() string {
+func (o SortBy) String() string {
 	switch o {
 	case ByBuffered:
 		return "buffered"
@@ -33,8 +33,8 @@ func (o Order) String() string {
 	return fmt.Sprintf("order(%d)", uint8(o))
 }
 
-// ParseOrder reads buffered, age or lag.
-func ParseOrder(text string) (Order, error) {
+// ParseSortBy reads buffered, age or lag.
+func ParseSortBy(text string) (SortBy, error) {
 	for o := ByBuffered; o <= ByLag; o++ {
 		if o.String() == text {
 			return o, nil
@@ -45,23 +45,23 @@ func ParseOrder(text string) (Order, error) {
 
 // Figures is what a shard knows about a connection at one moment.
 type Figures struct {
-	Conn    uint64
-	Shard   int
-	Class   uint8         // which limits apply
-	Age     time.Duration // since Connect
-	Quiet   time.Duration // since the kernel took the last byte, or since Connect
-	Lag     time.Duration // for how long the socket has refused bytes; 0 = it does not
-	Unsent  int           // bytes
-	Answers int           // answers not fully sent
-	Sent    uint64        // bytes
-	Ended   uint64        // requests answered to the end
-	Slow    bool          // was reported as slow and has not recovered
-	Half    bool          // the client sends no more and waits for its answers
-	Closing bool          // shut down; the kernel or the reader still hold it
+	Conn      uint64
+	Shard     int
+	Class     uint8         // which limits apply
+	Age       time.Duration // since Connect
+	Quiet     time.Duration // since the kernel took the last byte, or since Connect
+	Lag       time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Unsent    int           // bytes
+	Responses int           // answers not fully sent
+	Sent      uint64        // bytes
+	Ended     uint64        // requests answered to the end
+	Slow      bool          // was reported as slow and has not recovered
+	Half      bool          // the client sends no more and waits for its answers
+	Closing   bool          // shut down; the kernel or the reader still hold it
 }
 
 // rank is what the list is ordered by; more comes first.
-func (o Order) rank(f *Figures) int64 {
+func (o SortBy) rank(f *Figures) int64 {
 	switch o {
 	case ByAge:
 		return int64(f.Age)
@@ -76,7 +76,7 @@ const MaxTop = 1000
 
 // Top returns the first n connections in an order, 1..MaxTop, and how many there are in all. Each shard looks through its
 // table a part at a time between its other work, so the answer takes a few steps and is not of one instant.
-func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figures, open int, err error) {
+func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (top []Figures, open int, err error) {
 	if n < 1 || n > MaxTop || by > ByLag {
 		return nil, 0, fmt.Errorf("actors: the first %d connections by %v; ask for 1..%d, by buffered, age or lag", n, by, MaxTop)
 	}
@@ -115,12 +115,12 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by Order, n int) (top []Figure
 	return top[:min(n, len(top))], open, nil
 }
 
-// Answer sends a frame that answers one request of a connection to its end without having been a slot: it leaves at a
+// Respond sends a frame that answers one request of a connection to its end without having been a slot: it leaves at a
 // frame boundary, before answers that still wait for durability. It returns once the frame is in the connection's send
 // buffer. A frame above the connection's hard limit ends the connection.
-func (p *Pipeline[R, Q]) Answer(conn uint64, frame []byte) error {
+func (p *Pipeline[R, Q]) Respond(conn uint64, frame []byte) error {
 	done := make(chan error, 1)
-	if err := p.send(shard.Event{Kind: shard.EventAnswer, Conn: conn, Frame: string(frame), Ack: func(err error) { done <- err }}); err != nil {
+	if err := p.send(shard.Event{Kind: shard.EventRespond, Conn: conn, Frame: string(frame), Ack: func(err error) { done <- err }}); err != nil {
 		return err
 	}
 	return <-done // always answered: by the shard, or by finish

@@ -30,7 +30,7 @@ func TestTopFindsTheWorstAmongMany(t *testing.T) {
 				t.Fatalf("%d open, %v", open, err)
 			}
 			return len(top) == 3 && top[2].Lag > 0 && top[0].Unsent > top[1].Unsent && top[1].Unsent > top[2].Unsent &&
-				top[0].Conn == n+3 && top[1].Conn == n+2 && top[2].Conn == n+1 && top[0].Answers > 0
+				top[0].Conn == n+3 && top[1].Conn == n+2 && top[2].Conn == n+1 && top[0].Responses > 0
 		})
 		top, open, err := r.Top(context.Background(), ByAge, MaxTop)
 		if err != nil || open != n+3 || len(top) != n+3 {
@@ -91,7 +91,7 @@ func TestAnswersOutsideTheSlots(t *testing.T) {
 		c.ask(2) // one is answered by a slot, one outside
 		c.halfClose()
 		r.report(1, 0, 1, 100)
-		if err := r.Answer(1, []byte(answerFrame)); err != nil {
+		if err := r.Respond(1, []byte(answerFrame)); err != nil {
 			t.Fatal(err)
 		}
 		c.wantsTag(answerFrame[4])
@@ -99,9 +99,9 @@ func TestAnswersOutsideTheSlots(t *testing.T) {
 		c.wants(0, 1)
 		c.wantsEnd()
 		r.untilClosed(1, transport.ReasonPeerClosed)
-		r.until("the connection is gone", func() bool { return r.Answer(1, []byte(answerFrame)) != nil })
+		r.until("the connection is gone", func() bool { return r.Respond(1, []byte(answerFrame)) != nil })
 		r.drain()
-		if err := r.Answer(1, []byte(answerFrame)); !errors.Is(err, ErrEnded) {
+		if err := r.Respond(1, []byte(answerFrame)); !errors.Is(err, ErrEnded) {
 			t.Errorf("after the end: %v", err)
 		}
 	})

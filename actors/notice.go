@@ -29,24 +29,24 @@ func (k NoticeKind) String() string {
 	return "unknown"
 }
 
-// Notice is what a shard tells about a connection, with the figures of that moment.
-type Notice struct {
-	Kind    NoticeKind
-	Reason  transport.Reason
-	Shard   int
-	Conn    uint64
-	At      int64         // monotonic ns
-	Age     time.Duration // since Connect
-	Blocked time.Duration // for how long the socket has refused bytes; 0 = it does not
-	Unsent  int           // bytes
-	Answers int           // answers not fully sent
-	Sent    uint64        // bytes
+// ConnNotice is what a shard tells about a connection, with the figures of that moment.
+type ConnNotice struct {
+	Kind      NoticeKind
+	Reason    transport.Reason
+	Shard     int
+	Conn      uint64
+	At        int64         // monotonic ns
+	Age       time.Duration // since Connect
+	Blocked   time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Unsent    int           // bytes
+	Responses int           // answers not fully sent
+	Sent      uint64        // bytes
 }
 
 // noticeOf is a shard's notice as embedders see it.
-func noticeOf(n *shard.Notice) Notice {
-	return Notice{
+func noticeOf(n *shard.Notice) ConnNotice {
+	return ConnNotice{
 		Kind: NoticeKind(n.Kind), Reason: n.Reason, Shard: n.Shard, Conn: n.Conn, At: n.At, Age: n.Age, Blocked: n.Blocked,
-		Unsent: n.Unsent, Answers: n.Answers, Sent: n.Sent,
+		Unsent: n.Unsent, Responses: n.Responses, Sent: n.Sent,
 	}
 }

@@ -89,7 +89,7 @@ func (s *stage) client(id uint64) *os.File {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.Connect(Conn{ID: id, FD: fds[0], Alone: true}); err != nil {
+	if err := s.Connect(Conn{ID: id, FD: fds[0], WriteOnly: true}); err != nil {
 		s.t.Fatal(err)
 	}
 	f := os.NewFile(uintptr(fds[1]), "client")

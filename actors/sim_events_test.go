@@ -162,7 +162,7 @@ func (w *world) disturb() {
 
 // answer sends a frame that answers a request which was no slot.
 func (w *world) answer(p *peer) {
-	ev := shard.Event{Kind: shard.EventAnswer, Conn: p.id, Hash: transport.Hash(p.id), Frame: simAnswer, Ack: func(err error) {
+	ev := shard.Event{Kind: shard.EventRespond, Conn: p.id, Hash: transport.Hash(p.id), Frame: simAnswer, Ack: func(err error) {
 		if err == nil {
 			p.answered++
 		}
@@ -182,7 +182,7 @@ func (w *world) connect(id uint64) {
 	fd, sim := w.net.Open(w.swarm.window)
 	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct), alone: w.r.pct(w.swarm.alonePct)}
 	p.class = uint8(w.r.n(simClasses))
-	ev := shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Class: p.class, Alone: p.alone, Since: w.p.slots.Published()}
+	ev := shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Class: p.class, WriteOnly: p.alone, Since: w.p.slots.Published()}
 	ev.Ack = func(err error) {
 		w.connecting[id] = false
 		if err == nil {

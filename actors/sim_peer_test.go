@@ -67,7 +67,7 @@ func (p *peer) satisfied() bool {
 }
 
 // notice hears from a shard that a connection ended or is slow.
-func (w *world) notice(n Notice) {
+func (w *world) notice(n ConnNotice) {
 	p := w.byID[n.Conn]
 	for p != nil && p.opened != n.At-int64(n.Age) { // it may be of an earlier connection of that id
 		p = p.before

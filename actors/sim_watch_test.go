@@ -146,7 +146,7 @@ func (w *world) askList() {
 	l := &w.lists
 	if l.answered() && !w.ending && w.faults {
 		for range w.p.shards {
-			by := Order(w.r.n(3))
+			by := SortBy(w.r.n(3))
 			rank := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }
 			l.parts = append(l.parts, &shard.Listing{Rank: rank, Next: 1, Top: make([]shard.Figures, 0, 3), Done: make(chan struct{})})
 		}

@@ -115,7 +115,7 @@ type table struct {
 	now     int64
 	seq     uint64
 	closed  map[uint64]transport.Reason
-	notices []Notice
+	notices []ConnNotice
 }
 
 func newTable(t *testing.T, change func(*Config)) *table {
@@ -125,7 +125,7 @@ func newTable(t *testing.T, change func(*Config)) *table {
 		Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Heartbeat: time.Minute, Egress: EgressConfig{DrainSpread: 1},
 		OpenRing: func(int, transport.RingConfig) (transport.Ring, error) { return b.ring, nil },
-		OnNotice: func(n Notice) {
+		OnNotice: func(n ConnNotice) {
 			b.notices = append(b.notices, n)
 			if n.Kind == NoticeClosed {
 				b.closed[n.Conn] = n.Reason
@@ -177,7 +177,7 @@ func (b *table) join(id uint64) {
 	answered := false
 	b.permit.Add(1)
 	b.events.TrySend(shard.Event{
-		Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id), Alone: true, Since: b.slots.Published(),
+		Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id), WriteOnly: true, Since: b.slots.Published(),
 		Ack: func(err error) {
 			if answered = true; err != nil {
 				b.t.Fatal(err)

@@ -25,7 +25,7 @@ type Closed struct {
 	Client Client // only ID is set if the notice of the end came too late
 	Reason transport.Reason
 	At     time.Time
-	Notice actors.Notice
+	Notice actors.ConnNotice
 }
 
 // closedKept is the number of ended connections that are remembered.
@@ -92,7 +92,7 @@ func (t *clients) unread(id uint64) {
 }
 
 // finish records that a shard ended a connection.
-func (t *clients) finish(n actors.Notice, at time.Time, name func(class uint8) string) {
+func (t *clients) finish(n actors.ConnNotice, at time.Time, name func(class uint8) string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := Closed{Client: Client{ID: n.Conn, UID: listen.NoUID}, Reason: n.Reason, At: at, Notice: n}

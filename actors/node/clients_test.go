@@ -14,7 +14,7 @@ import (
 func TestConnectionTableForgets(t *testing.T) {
 	r := newClients(3)
 	name := func(class uint8) string { return string('a' + rune(class)) }
-	end := func(id uint64) { r.finish(actors.Notice{Conn: id}, time.Unix(int64(id), 0), name) }
+	end := func(id uint64) { r.finish(actors.ConnNotice{Conn: id}, time.Unix(int64(id), 0), name) }
 	for id := range uint64(2000) {
 		r.add(listen.Conn{ID: id, UID: 7}, 1)
 		if id%2 == 0 {

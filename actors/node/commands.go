@@ -100,7 +100,7 @@ func (h *handler[R, Q]) carryOut(command Command, c listen.Conn, seq uint64, bod
 			`{"status":413,"error":"the answer has %d bytes, more than %d; request fewer entries"}`,
 			len(frame), most))
 	}
-	_ = h.pipeline.Answer(c.ID, frame) // fails if the operator is gone; the command stands
+	_ = h.pipeline.Respond(c.ID, frame) // fails if the operator is gone; the command stands
 	if then != nil {
 		h.guard(c, then)
 	}

@@ -91,8 +91,8 @@ func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(list
 
 // notice returns the pipeline's observer. It logs connections that this side ended, and clients
 // that become slow or recover.
-func (n *Node[R, Q]) notice(next func(actors.Notice)) func(actors.Notice) {
-	return func(note actors.Notice) {
+func (n *Node[R, Q]) notice(next func(actors.ConnNotice)) func(actors.ConnNotice) {
+	return func(note actors.ConnNotice) {
 		switch note.Kind {
 		case actors.NoticeClosed:
 			n.clients.finish(note, time.Now(), n.endpoint)
@@ -108,7 +108,7 @@ func (n *Node[R, Q]) notice(next func(actors.Notice)) func(actors.Notice) {
 	}
 }
 
-func (n *Node[R, Q]) logClosed(note actors.Notice) {
+func (n *Node[R, Q]) logClosed(note actors.ConnNotice) {
 	switch note.Reason {
 	case transport.ReasonPeerClosed, transport.ReasonPeerReset, transport.ReasonShutdown, transport.ReasonFenced,
 		transport.ReasonProtocolError: // logged by Disconnect, with the address
@@ -119,7 +119,7 @@ func (n *Node[R, Q]) logClosed(note actors.Notice) {
 }
 
 // figures are the attributes of a line about a connection.
-func figures(n actors.Notice) []any {
-	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Answers,
+func figures(n actors.ConnNotice) []any {
+	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Responses,
 		"blocked", n.Blocked, "age", n.Age}
 }

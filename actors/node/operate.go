@@ -89,7 +89,7 @@ func (n *Node[R, Q]) Policy() *durability.Switch { return n.pipeline.Policy() }
 
 // Top lists the first most connections in an order, with the figures of their shards, and says how
 // many are open.
-func (n *Node[R, Q]) Top(ctx context.Context, by actors.Order, most int) (top []actors.Figures,
+func (n *Node[R, Q]) Top(ctx context.Context, by actors.SortBy, most int) (top []actors.Figures,
 	open int, err error) {
 	return n.pipeline.Top(ctx, by, most)
 }

@@ -35,7 +35,7 @@ type Running interface {
 	SwapPolicy(ctx context.Context, text string, force bool) (old, now durability.Policy, err error)
 
 	Connections() int
-	Top(ctx context.Context, by actors.Order, most int) (top []actors.Figures, open int, err error)
+	Top(ctx context.Context, by actors.SortBy, most int) (top []actors.Figures, open int, err error)
 	Client(id uint64) (Client, bool)
 	LastClosed(most int) (some []Closed, ended uint64)
 	Kick(conn uint64) error

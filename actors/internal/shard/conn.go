@@ -33,7 +33,7 @@ func (e *Shard) takeEvents(now int64) int {
 			if entry, ok := e.open(ev); ok {
 				e.close(entry, ev.Reason, now)
 			}
-		case EventAnswer:
+		case EventRespond:
 			ev.Ack(e.answer(ev, now))
 		case EventList:
 			e.list = ev.List
@@ -98,7 +98,7 @@ func (e *Shard) connect(ev *Event, now int64) error {
 		ID: ev.Conn, Hash: ev.Hash, Since: ev.Since, FD: ev.FD, Class: ev.Class, Gen: c.Gen + 1,
 		OpenedAt: now, LastSent: now, State: transport.StateOpen,
 	}
-	if ev.Alone {
+	if ev.WriteOnly {
 		c.Set(transport.StateReaderGone)
 	}
 	e.table.live++
@@ -208,7 +208,7 @@ func (e *Shard) tell(kind NoticeKind, c *transport.Conn, now int64) {
 	}
 	n := Notice{
 		Kind: kind, Reason: c.Reason, Shard: e.shard, Conn: c.ID, At: now, Age: time.Duration(now - c.OpenedAt),
-		Unsent: c.Unsent(), Answers: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent,
+		Unsent: c.Unsent(), Responses: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent,
 	}
 	if since := c.BlockedSince(); since != 0 {
 		n.Blocked = time.Duration(now - since)

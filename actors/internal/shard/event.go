@@ -15,24 +15,24 @@ const (
 	EventDisconnect                  // the reader let go of the socket
 	EventBusy                        // a request was shed: tell the client at a frame boundary (R25)
 	EventKick                        // end the connection
-	EventAnswer                      // a frame that answers a request and was no slot
+	EventRespond                     // a frame that answers a request and was no slot
 	EventList                        // figures of a shard's connections; fd is the shard
 )
 
 // Event is one control Event on its way: pipeline method -> control -> shard.
 type Event struct {
-	Kind   EventKind
-	Class  uint8            // connect: which limits
-	Alone  bool             // connect: nobody reads the socket, so the shard may close it at once
-	Reason transport.Reason // disconnect, kick
-	FD     int32            // connect
-	Conn   uint64
-	Hash   uint64
-	Since  uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
-	Owed   uint64      // disconnect: requests accepted in all; busy: requests shed
-	Ack    func(error) // connect, answer: called once on an actor's goroutine, must not block
-	Frame  string      // answer
-	List   *Listing    // list
+	Kind      EventKind
+	Class     uint8            // connect: which limits
+	WriteOnly bool             // connect: nobody reads the socket, so the shard may close it at once
+	Reason    transport.Reason // disconnect, kick
+	FD        int32            // connect
+	Conn      uint64
+	Hash      uint64
+	Since     uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
+	Owed      uint64      // disconnect: requests accepted in all; busy: requests shed
+	Ack       func(error) // connect, answer: called once on an actor's goroutine, must not block
+	Frame     string      // answer
+	List      *Listing    // list
 }
 
 // Shard is where the event goes.
@@ -54,14 +54,14 @@ const (
 
 // Notice is what a shard tells about a connection, with the figures of that moment.
 type Notice struct {
-	Kind    NoticeKind
-	Reason  transport.Reason
-	Shard   int
-	Conn    uint64
-	At      int64         // monotonic ns
-	Age     time.Duration // since Connect
-	Blocked time.Duration // for how long the socket has refused bytes; 0 = it does not
-	Unsent  int           // bytes
-	Answers int           // answers not fully sent
-	Sent    uint64        // bytes
+	Kind      NoticeKind
+	Reason    transport.Reason
+	Shard     int
+	Conn      uint64
+	At        int64         // monotonic ns
+	Age       time.Duration // since Connect
+	Blocked   time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Unsent    int           // bytes
+	Responses int           // answers not fully sent
+	Sent      uint64        // bytes
 }

@@ -29,7 +29,7 @@ func Example() {
 	notices, _ := mailbox.NewSPSC[shard.Notice](8)
 	s := shard.New(parts(inbox, queue, notices))
 	acked := func(err error) { fmt.Println("connected:", err) }
-	events.Claim(1)[0] = shard.Event{Kind: shard.EventConnect, Conn: 7, Hash: transport.Hash(7), FD: int32(fds[0]), Alone: true, Ack: acked}
+	events.Claim(1)[0] = shard.Event{Kind: shard.EventConnect, Conn: 7, Hash: transport.Hash(7), FD: int32(fds[0]), WriteOnly: true, Ack: acked}
 	events.Commit(1)
 	events.Publish()
 	s.Step(1)

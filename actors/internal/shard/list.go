@@ -10,19 +10,19 @@ import (
 
 // Figures is what a shard knows about a connection at one moment.
 type Figures struct {
-	Conn    uint64
-	Shard   int
-	Class   uint8         // which limits apply
-	Age     time.Duration // since Connect
-	Quiet   time.Duration // since the kernel took the last byte, or since Connect
-	Lag     time.Duration // for how long the socket has refused bytes; 0 = it does not
-	Unsent  int           // bytes
-	Answers int           // answers not fully sent
-	Sent    uint64        // bytes
-	Ended   uint64        // requests answered to the end
-	Slow    bool          // was reported as slow and has not recovered
-	Half    bool          // the client sends no more and waits for its answers
-	Closing bool          // shut down; the kernel or the reader still hold it
+	Conn      uint64
+	Shard     int
+	Class     uint8         // which limits apply
+	Age       time.Duration // since Connect
+	Quiet     time.Duration // since the kernel took the last byte, or since Connect
+	Lag       time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Unsent    int           // bytes
+	Responses int           // answers not fully sent
+	Sent      uint64        // bytes
+	Ended     uint64        // requests answered to the end
+	Slow      bool          // was reported as slow and has not recovered
+	Half      bool          // the client sends no more and waits for its answers
+	Closing   bool          // shut down; the kernel or the reader still hold it
 }
 
 // listBatch bounds the table entries a shard looks at in one step for a list.
@@ -89,7 +89,7 @@ func (e *Shard) AnswerList(now int64) int {
 func (e *Shard) figures(c *transport.Conn, now int64) Figures {
 	f := Figures{
 		Conn: c.ID, Shard: e.shard, Class: c.Class, Age: time.Duration(now - c.OpenedAt), Quiet: time.Duration(now - c.LastSent),
-		Unsent: c.Unsent(), Answers: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent, Ended: c.Ended,
+		Unsent: c.Unsent(), Responses: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent, Ended: c.Ended,
 		Slow: c.Has(transport.StateSlow), Half: c.Has(transport.StateHalfClosed), Closing: c.Has(transport.StateClosing),
 	}
 	if since := c.BlockedSince(); since != 0 {
@@ -98,7 +98,7 @@ func (e *Shard) figures(c *transport.Conn, now int64) Figures {
 	return f
 }
 
-// answer is the shard's part of Answer.
+// answer is the shard's part of Respond.
 func (e *Shard) answer(ev *Event, now int64) error {
 	entry, ok := e.open(ev)
 	if !ok || !e.control(entry, ev.Frame, now) {

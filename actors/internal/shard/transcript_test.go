@@ -137,7 +137,7 @@ func (s *script) connect(line *transcript.Line) {
 	s.kernel.sockets[int32(client)] = &socket{room: 1 << 30}
 	s.permit.Add(1)
 	s.tell(Event{
-		Kind: EventConnect, Conn: uint64(client), FD: int32(client), Alone: !line.Has("read"), Since: s.position,
+		Kind: EventConnect, Conn: uint64(client), FD: int32(client), WriteOnly: !line.Has("read"), Since: s.position,
 		Ack: func(err error) {
 			if err != nil {
 				s.permit.Add(-1)
@@ -253,7 +253,7 @@ func (s *script) clients() string {
 			continue
 		}
 		f := s.shard.figures(c, s.now)
-		fmt.Fprintf(&b, "client %d: %d B sent, %d B unsent of %d responses", f.Conn, f.Sent, f.Unsent, f.Answers)
+		fmt.Fprintf(&b, "client %d: %d B sent, %d B unsent of %d responses", f.Conn, f.Sent, f.Unsent, f.Responses)
 		for _, state := range []struct {
 			is   bool
 			text string

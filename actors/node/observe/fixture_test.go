@@ -261,7 +261,7 @@ func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 	reached, gate := make(chan struct{}, 64), make(chan struct{})
 	s = func(sc *bookConfig, _ *Config) {
 		sc.Pipeline.Placement, sc.Pipeline.Shards = actors.PlacementFused, 1
-		sc.Pipeline.OnNotice = func(n actors.Notice) {
+		sc.Pipeline.OnNotice = func(n actors.ConnNotice) {
 			if n.Kind == actors.NoticeClosed {
 				reached <- struct{}{}
 				<-gate

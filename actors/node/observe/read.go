@@ -173,7 +173,7 @@ func (a *admin) connections(ctx context.Context, query url.Values) (page, int, e
 	}
 	by := actors.ByBuffered
 	if text := query.Get("by"); text != "" {
-		if by, err = actors.ParseOrder(text); err != nil {
+		if by, err = actors.ParseSortBy(text); err != nil {
 			return nil, http.StatusBadRequest, err
 		}
 	}
@@ -191,7 +191,7 @@ func (a *admin) connections(ctx context.Context, query url.Values) (page, int, e
 		}
 		c.Top = append(c.Top, Connection{
 			Peer: peer(who), Shard: f.Shard, State: status.Condition(&f), Age: f.Age.Seconds(), Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
-			Unsent: f.Unsent, Answers: f.Answers, Sent: f.Sent, Ended: f.Ended,
+			Unsent: f.Unsent, Answers: f.Responses, Sent: f.Sent, Ended: f.Ended,
 		})
 	}
 	return c, http.StatusOK, nil
@@ -222,7 +222,7 @@ func (a *admin) closed(_ context.Context, query url.Values) (page, int, error) {
 		n := &x.Notice
 		c.Last = append(c.Last, Ended{
 			Peer: peer(x.Client), Reason: x.Reason.String(), Number: uint8(x.Reason), At: x.At, Shard: n.Shard, Age: n.Age.Seconds(),
-			Lag: n.Blocked.Seconds(), Unsent: n.Unsent, Answers: n.Answers, Sent: n.Sent,
+			Lag: n.Blocked.Seconds(), Unsent: n.Unsent, Answers: n.Responses, Sent: n.Sent,
 		})
 	}
 	return c, http.StatusOK, nil

@@ -116,7 +116,7 @@ func (p *pipeline) Engine() string { return p.Rings()[0].Engine }
 
 // Connect implements Target. It hides the method of the pipeline, which has another signature.
 func (p *pipeline) Connect(id uint64, fd int) error {
-	return p.own(actors.Conn{ID: id, FD: fd, Alone: true})
+	return p.own(actors.Conn{ID: id, FD: fd, WriteOnly: true})
 }
 
 // own connects a socket that belongs to this target. It closes the socket if the pipeline rejects

@@ -156,7 +156,7 @@ func (r *rig) ended(why transport.Reason) (n int) {
 }
 
 // first returns the earliest notice of a connection closed for a reason.
-func (r *rig) first(why transport.Reason) actors.Notice {
+func (r *rig) first(why transport.Reason) actors.ConnNotice {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, notice := range r.notices {
@@ -164,5 +164,5 @@ func (r *rig) first(why transport.Reason) actors.Notice {
 			return notice
 		}
 	}
-	return actors.Notice{}
+	return actors.ConnNotice{}
 }

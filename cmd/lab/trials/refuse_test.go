@@ -280,7 +280,7 @@ func (p *play) trouble() bool {
 	}
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
-	return slices.ContainsFunc(p.r.notices, func(n actors.Notice) bool { return n.Kind == actors.NoticeClosed })
+	return slices.ContainsFunc(p.r.notices, func(n actors.ConnNotice) bool { return n.Kind == actors.NoticeClosed })
 }
 
 // end ends the server and checks the outcome.

@@ -85,7 +85,7 @@ type rig struct {
 	most     func() int    // limit for the notes sent by a stream so far; no limit by default
 
 	mu      sync.Mutex // guards what follows
-	notices []actors.Notice
+	notices []actors.ConnNotice
 	failure error
 	counted uint64 // slots published when the server failed; later ones are in no ledger
 	readers []*reader
@@ -118,7 +118,7 @@ func newRig(t testing.TB, o options) *rig {
 	r.pipeline, err = actors.Open(actors.Config{
 		Policy: o.policy, IO: o.engine, Shards: o.shards, RingEntries: o.entries, MaxConnections: o.max, MaxFrame: maxFrame,
 		Limits: []transport.Limits{o.limits}, ShardBudget: o.budget, Heartbeat: o.heartbeat, Log: slog.New(slog.DiscardHandler),
-		OnNotice: func(n actors.Notice) {
+		OnNotice: func(n actors.ConnNotice) {
 			if !o.mute {
 				r.mu.Lock()
 				r.notices = append(r.notices, n)
@@ -268,7 +268,7 @@ func (r *rig) conn(c *reader) (id uint64) {
 }
 
 // closed waits for the notice that a connection was closed.
-func (r *rig) closed(conn uint64) (notice actors.Notice) {
+func (r *rig) closed(conn uint64) (notice actors.ConnNotice) {
 	r.t.Helper()
 	until(r.t, fmt.Sprintf("the end of connection %d", conn), func() bool {
 		r.mu.Lock()

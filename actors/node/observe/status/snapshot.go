@@ -193,7 +193,7 @@ func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 		if !ok {
 			continue // it ended meanwhile
 		}
-		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent, Answers: f.Answers, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
+		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent, Answers: f.Responses, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
 		w.slowest = append(w.slowest, c)
 	}
 	slices.SortStableFunc(w.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })

@@ -17,7 +17,7 @@ func TestSlowClients(t *testing.T) {
 		want  string
 	}{
 		{"idle", actors.Figures{}, ""},
-		{"responses on their way", actors.Figures{Unsent: 4096, Answers: 64}, ""},
+		{"responses on their way", actors.Figures{Unsent: 4096, Responses: 64}, ""},
 		{"full socket", actors.Figures{Unsent: 100, Lag: time.Millisecond}, "blocked"},
 		{"beyond a limit", actors.Figures{Unsent: 1 << 20, Lag: time.Second, Slow: true}, "slow"},
 		{"closing with responses", actors.Figures{Unsent: 1, Slow: true, Closing: true}, "closing"},
