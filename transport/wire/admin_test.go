@@ -6,7 +6,7 @@ import (
 )
 
 // The vectors are those of docs/wire.md.
-func TestAdminFrames(t *testing.T) {
+func TestAdminFramesMatchTheSpecification(t *testing.T) {
 	command := AppendRequest(nil, 0x0102030405060708, TagAdminCommand, []byte(`{"path":"/"}`))
 	if want := "\x15\x00\x00\x00\x08\x07\x06\x05\x04\x03\x02\x01\x09" + `{"path":"/"}`; string(command) != want {
 		t.Errorf("command % x, want % x", command, want)
@@ -24,6 +24,6 @@ func TestAdminFrames(t *testing.T) {
 		t.Errorf("seq %#x, answer %q, ok %t", seq, text, ok)
 	}
 	if _, _, ok := AdminAnswer(body[:7]); ok {
-		t.Error("a body without a whole request_seq was taken for an answer")
+		t.Error("a body without a whole request_seq was accepted")
 	}
 }

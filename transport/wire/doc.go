@@ -1,7 +1,7 @@
-// Package wire is the client protocol as bytes: the tags that belong to the transport, the layout of a request and of a
-// response, the frames that never change, and the two functions that cut a stream into frames. It holds no sockets, no
-// goroutines and no state, so the server's reader (transport/listen), the Go client (transport/client) and any tool can
-// share one reading of the specification in docs/wire.md.
+// Package wire is the client protocol as bytes: the tags of the transport, the layout of requests
+// and responses, the frames with fixed contents, and two functions that cut a stream into frames.
+// It has no sockets, goroutines or state, so the server's reader (transport/listen), the Go client
+// (transport/client) and any tool share one implementation of docs/wire.md.
 //
 //	client -> server                                   server -> client
 //	+---------+-----------------+--------+------+      +---------+--------+------+
@@ -10,9 +10,11 @@
 //	          |<----------- len -------------->|                 |<---- len ---->|
 //
 // Promises:
-//   - NextRequest and NextResponse allocate nothing unless the frame is refused; what they return points into the input.
-//   - A length is judged as soon as its four bytes are there, so a reader never waits for the rest of a frame it will refuse.
+//   - NextRequest and NextResponse allocate only if the frame is rejected. What they return points
+//     into the input.
+//   - A length is checked as soon as its four bytes are there. A reader never waits for the rest of
+//     a frame that will be rejected.
 //   - Every integer is little-endian; `len` counts what follows it.
 //
-// Start reading at NextRequest, then see the vectors in wire_test.go, which are those of docs/wire.md.
+// Start reading at NextRequest. The test vectors in wire_test.go are those of docs/wire.md.
 package wire

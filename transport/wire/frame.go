@@ -5,25 +5,25 @@ import (
 	"fmt"
 )
 
-// Request is one request frame taken apart.
+// Request is one decoded request frame.
 type Request struct {
-	Seq  uint64 // request_seq: the client's own number, not interpreted here
+	Seq  uint64 // request_seq: a number of the client's choice, not interpreted here
 	Tag  uint8
 	Body []byte // points into the buffer the request was read from
 
-	// Trace is the trace context of a request that came wrapped in a Traced frame, TraceSize bytes that point into the
-	// same buffer; nil without one.
+	// Trace is the trace context of a request that came in a Traced frame: TraceSize bytes that
+	// point into the same buffer; nil for other requests.
 	Trace []byte
 }
 
-// FrameError says that a frame's length is outside what is allowed. Framing is lost with it: nothing after the prefix can
-// be trusted to be a frame, so the connection has to end.
+// FrameError reports a frame whose length is out of range. The stream has no frame boundaries after
+// it, so the connection has to end.
 type FrameError struct {
-	Length   uint32 // what the prefix said, in bytes
-	Min, Max int    // what it may be, inclusive
+	Length   uint32 // from the prefix, in bytes
+	Min, Max int    // allowed range, inclusive
 }
 
-// TooLong tells a frame above the limit from one too short to hold its header.
+// TooLong reports whether the length is above the limit, rather than too short for the header.
 func (e *FrameError) TooLong() bool { return int64(e.Length) > int64(e.Max) }
 
 // Error names the length and the range.
@@ -31,9 +31,9 @@ func (e *FrameError) Error() string {
 	return fmt.Sprintf("wire: frame length %d is outside %d..%d", e.Length, e.Min, e.Max)
 }
 
-// NextRequest reads the first request of b. size is the number of bytes it occupies, prefix included; size 0 without an
-// error means that b ends before the request does. maxLength limits the length after the prefix, in bytes. The error is a
-// *FrameError.
+// NextRequest decodes the first request of b. size is the number of bytes it occupies, prefix
+// included; a size of 0 without an error means that b does not hold the whole request yet.
+// maxLength limits the length after the prefix, in bytes. The error is a *FrameError.
 func NextRequest(b []byte, maxLength int) (r Request, size int, err error) {
 	size, err = frameSize(b, RequestHeaderSize, maxLength)
 	if size == 0 {
@@ -44,8 +44,9 @@ func NextRequest(b []byte, maxLength int) (r Request, size int, err error) {
 	return r, size, nil
 }
 
-// unwrap takes a Traced frame apart. One that is too short, or wraps anything but an application's request, stays as it
-// is: no application knows its tag, so it is answered as a request that cannot be executed.
+// unwrap replaces a Traced frame by the request inside it. A Traced frame that is too short, or
+// that contains anything but an application request, is left as it is. No application knows its
+// tag, so its response is EngineError.
 func (r *Request) unwrap() {
 	if r.Tag != TagTraced || len(r.Body) <= TraceSize {
 		return
@@ -55,7 +56,7 @@ func (r *Request) unwrap() {
 	}
 }
 
-// NextResponse reads the first response frame of b, in the manner of NextRequest.
+// NextResponse decodes the first response frame of b; see NextRequest.
 func NextResponse(b []byte, maxLength int) (tag uint8, body []byte, size int, err error) {
 	size, err = frameSize(b, ResponseHeaderSize, maxLength)
 	if size == 0 {
@@ -64,7 +65,8 @@ func NextResponse(b []byte, maxLength int) (tag uint8, body []byte, size int, er
 	return b[PrefixSize], b[PrefixSize+ResponseHeaderSize : size : size], size, nil
 }
 
-// frameSize is the size of the frame at the start of b with its prefix, 0 while b does not hold all of it.
+// frameSize is the size of the frame at the start of b, prefix included; 0 while b does not hold
+// all of it.
 func frameSize(b []byte, min, max int) (int, error) {
 	if len(b) < PrefixSize {
 		return 0, nil
@@ -79,12 +81,13 @@ func frameSize(b []byte, min, max int) (int, error) {
 	return PrefixSize + int(length), nil
 }
 
-// AppendRequest appends a request frame to dst. Whether the receiver's limit allows its length is the caller's matter.
+// AppendRequest appends a request frame to dst. It does not check the receiver's limit on the
+// length.
 func AppendRequest(dst []byte, seq uint64, tag uint8, body []byte) []byte {
 	return append(appendRequestHeader(dst, seq, tag, len(body)), body...)
 }
 
-// AppendTraced appends a request with the trace context it belongs to.
+// AppendTraced appends a request together with its trace context.
 func AppendTraced(dst []byte, seq uint64, trace *[TraceSize]byte, tag uint8, body []byte) []byte {
 	dst = appendRequestHeader(dst, seq, TagTraced, TraceSize+1+len(body))
 	dst = append(dst, trace[:]...)
@@ -110,15 +113,15 @@ func AppendChallenge(dst []byte, nonce *[NonceSize]byte) []byte {
 	return AppendResponse(dst, TagChallenge, nonce[:])
 }
 
-// AppendChallengeResponse appends the client's answer to a challenge, with request_seq 0.
+// AppendChallengeResponse appends the response to a challenge, with request_seq 0.
 func AppendChallengeResponse(dst []byte, signature *[SignatureSize]byte, key *[PublicKeySize]byte) []byte {
 	dst = appendRequestHeader(dst, 0, TagChallengeResponse, SignatureSize+PublicKeySize)
 	dst = append(dst, signature[:]...)
 	return append(dst, key[:]...)
 }
 
-// ChallengeResponse takes the body of a ChallengeResponse apart; ok is false when it has the wrong length. Both results
-// point into body.
+// ChallengeResponse splits the body of a ChallengeResponse; ok is false if the length is wrong.
+// Both results point into body.
 func ChallengeResponse(body []byte) (signature, key []byte, ok bool) {
 	if len(body) != SignatureSize+PublicKeySize {
 		return nil, nil, false

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A body that a decoder takes apart is what the appending function puts together, and nothing it returns reaches beyond
-// the frame.
+// FuzzBodies checks that appending what was decoded yields the same bytes, and that no decoded
+// slice reaches beyond its frame.
 func FuzzBodies(f *testing.F) {
 	var trace [TraceSize]byte
 	f.Add(AppendTraced(nil, 7, &trace, RequestFirst, []byte("body")))
@@ -20,7 +20,7 @@ func FuzzBodies(f *testing.F) {
 				again = AppendTraced(nil, r.Seq, (*[TraceSize]byte)(r.Trace), r.Tag, r.Body)
 			}
 			if !bytes.Equal(again, b[:size]) || cap(r.Body) != len(r.Body) || size > PrefixSize+DefaultMaxRequest {
-				t.Fatalf("request %+v of % x is written as % x", r, b[:size], again)
+				t.Fatalf("request %+v, decoded from % x, is encoded as % x", r, b[:size], again)
 			}
 			if signature, key, ok := ChallengeResponse(r.Body); ok && !bytes.Equal(append(bytes.Clone(signature), key...), r.Body) {
 				t.Fatalf("% x: signature % x, key % x", r.Body, signature, key)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The vector of docs/wire.md.
+// tracedVector is the vector of docs/wire.md.
 const tracedVector = "25000000" + "0700000000000000" + "0b" + "0102030405060708090a0b0c0d0e0f10" + "1112131415161718" + "01" + "13" + "aabb"
 
 func tracedContext() (c [TraceSize]byte) {
@@ -32,7 +32,7 @@ func TestTracedRequestIsUnwrapped(t *testing.T) {
 	}
 }
 
-func TestTracedRequestThatWrapsNothingUsableStaysTraced(t *testing.T) {
+func TestTracedFrameWithoutAnApplicationRequestIsNotUnwrapped(t *testing.T) {
 	context := tracedContext()
 	for name, frame := range map[string][]byte{
 		"no tag behind the context":   AppendRequest(nil, 1, TagTraced, context[:]),

@@ -1,16 +1,16 @@
 package wire
 
-// Tags of the transport, 0x01 to 0x0F. The owner of a tag's number is docs/wire.md.
+// Tags of the transport, 0x01 to 0x0F. They are assigned in docs/wire.md.
 const (
-	TagHeartbeat         uint8 = 0x01 // both directions, no body: "still here"
-	TagBatchEnd          uint8 = 0x02 // server, no body: every frame that answers this request was sent
-	TagEngineError       uint8 = 0x03 // server, no body: the request was refused; a BatchEnd follows
-	TagServerBusy        uint8 = 0x04 // server, no body: a request was shed and will not be answered otherwise
+	TagHeartbeat         uint8 = 0x01 // both directions, no body: the sender is alive
+	TagBatchEnd          uint8 = 0x02 // server, no body: the response to this request is complete
+	TagEngineError       uint8 = 0x03 // server, no body: the request was rejected; a BatchEnd follows
+	TagServerBusy        uint8 = 0x04 // server, no body: a request was shed; it gets no other response
 	TagChallenge         uint8 = 0x05 // server, body: a nonce of NonceSize bytes
 	TagChallengeResponse uint8 = 0x06 // client, body: Ed25519 signature over the nonce, then the public key
-	TagAuthFailed        uint8 = 0x07 // server, no body: the handshake failed, the connection is closed
-	TagServerReady       uint8 = 0x08 // server, no body: requests are read from now on
-	TagTraced            uint8 = 0x0B // client, body: trace context of TraceSize bytes, then tag and body of the request
+	TagAuthFailed        uint8 = 0x07 // server, no body: the handshake failed; the connection is closed
+	TagServerReady       uint8 = 0x08 // server, no body: the handshake is done; requests are read
+	TagTraced            uint8 = 0x0B // client, body: trace context (TraceSize bytes), then tag and body of a request
 )
 
 // Limits of the tag ranges, all inclusive.
@@ -24,9 +24,9 @@ const (
 
 // Sizes in bytes.
 const (
-	PrefixSize         = 4  // the length in front of every frame; it does not count itself
-	RequestHeaderSize  = 9  // request_seq and tag: the smallest legal length of a request
-	ResponseHeaderSize = 1  // tag: the smallest legal length of a response
+	PrefixSize         = 4  // length in front of every frame; does not count itself
+	RequestHeaderSize  = 9  // request_seq and tag: minimum length of a request
+	ResponseHeaderSize = 1  // tag: minimum length of a response
 	NonceSize          = 32 // random bytes in a Challenge
 	SignatureSize      = 64 // Ed25519 signature in a ChallengeResponse
 	PublicKeySize      = 32 // Ed25519 public key in a ChallengeResponse
@@ -35,12 +35,12 @@ const (
 	ChallengeFrameSize         = PrefixSize + ResponseHeaderSize + NonceSize                    // 37
 	ChallengeResponseFrameSize = PrefixSize + RequestHeaderSize + SignatureSize + PublicKeySize // 109
 
-	MaxHandshake      = 256     // most bytes of a handshake frame, prefix included
-	DefaultMaxRequest = 1024    // most bytes after the prefix of a request unless configured otherwise
-	MaxResponse       = 1 << 20 // most bytes of a response frame any server can be configured to send
+	MaxHandshake      = 256     // maximum size of a handshake frame, prefix included
+	DefaultMaxRequest = 1024    // default limit on the length of a request
+	MaxResponse       = 1 << 20 // largest length of a response that a server can be configured for
 )
 
-// Frames without a variable part, complete with prefix. They are strings so that nobody can change them.
+// Frames with fixed contents, prefix included. They are strings, so they cannot be modified.
 const (
 	Heartbeat       = "\x01\x00\x00\x00\x01"
 	BatchEnd        = "\x01\x00\x00\x00\x02"

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// pattern returns n bytes starting at first and counting up, which is how docs/wire.md writes its vectors.
+// pattern returns n bytes that count up from first, as in the vectors of docs/wire.md.
 func pattern(first, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -18,7 +18,7 @@ func pattern(first, n int) []byte {
 	return b
 }
 
-func TestFramesAreTheVectorsOfTheSpecification(t *testing.T) {
+func TestFramesMatchTheSpecification(t *testing.T) {
 	nonce := [NonceSize]byte(pattern(0, NonceSize))
 	signature := [SignatureSize]byte(pattern(0, SignatureSize))
 	key := [PublicKeySize]byte(pattern(0x80, PublicKeySize))
@@ -59,7 +59,7 @@ func TestFramesAreTheVectorsOfTheSpecification(t *testing.T) {
 	}
 }
 
-func TestChallengeResponseComesApartAgain(t *testing.T) {
+func TestChallengeResponseRoundTrip(t *testing.T) {
 	signature, key := [SignatureSize]byte(pattern(1, SignatureSize)), [PublicKeySize]byte(pattern(2, PublicKeySize))
 	r, size, err := NextRequest(AppendChallengeResponse(nil, &signature, &key), MaxHandshake-PrefixSize)
 	if err != nil || size != ChallengeResponseFrameSize || r.Tag != TagChallengeResponse || r.Seq != 0 {
@@ -67,16 +67,16 @@ func TestChallengeResponseComesApartAgain(t *testing.T) {
 	}
 	s, k, ok := ChallengeResponse(r.Body)
 	if !ok || !bytes.Equal(s, signature[:]) || !bytes.Equal(k, key[:]) {
-		t.Fatal("signature and key did not survive")
+		t.Fatal("signature or key differs after a round trip")
 	}
 	for _, n := range []int{0, 95, 97} {
 		if _, _, ok := ChallengeResponse(make([]byte, n)); ok {
-			t.Errorf("a body of %d bytes was taken for a challenge response", n)
+			t.Errorf("a body of %d bytes was accepted as a challenge response", n)
 		}
 	}
 }
 
-func TestLengthIsJudgedByItsFourBytes(t *testing.T) {
+func TestLengthIsCheckedOnceItsFourBytesAreThere(t *testing.T) {
 	for _, v := range []struct {
 		name     string
 		prefix   []byte
@@ -84,14 +84,14 @@ func TestLengthIsJudgedByItsFourBytes(t *testing.T) {
 		tooLong  bool
 		response bool
 	}{
-		{"request of the limit", []byte{0x00, 0x04, 0, 0}, false, false, false},
+		{"request at the limit", []byte{0x00, 0x04, 0, 0}, false, false, false},
 		{"request one above the limit", []byte{0x01, 0x04, 0, 0}, true, true, false},
 		{"request without its tag", []byte{8, 0, 0, 0}, true, false, false},
 		{"request without a body", []byte{9, 0, 0, 0}, false, false, false},
-		{"request of nothing", []byte{0, 0, 0, 0}, true, false, false},
+		{"request of length 0", []byte{0, 0, 0, 0}, true, false, false},
 		{"request of 4 GiB", []byte{0xff, 0xff, 0xff, 0xff}, true, true, false},
-		{"three bytes of a refused prefix", []byte{0xff, 0xff, 0xff}, false, false, false},
-		{"response of nothing", []byte{0, 0, 0, 0}, true, false, true},
+		{"three bytes of a prefix out of range", []byte{0xff, 0xff, 0xff}, false, false, false},
+		{"response of length 0", []byte{0, 0, 0, 0}, true, false, true},
 		{"response without a body", []byte{1, 0, 0, 0}, false, false, true},
 		{"response one above the limit", []byte{0x01, 0x04, 0, 0}, true, true, true},
 	} {
@@ -111,7 +111,7 @@ func TestLengthIsJudgedByItsFourBytes(t *testing.T) {
 	}
 }
 
-func TestFramesAreFoundWhereverTheStreamIsCut(t *testing.T) {
+func TestFramesAreFoundWhereverTheStreamIsSplit(t *testing.T) {
 	var stream []byte
 	for i := range 4 {
 		stream = AppendRequest(stream, uint64(i), 0x10+uint8(i), pattern(i, i*7))
@@ -133,18 +133,18 @@ func TestFramesAreFoundWhereverTheStreamIsCut(t *testing.T) {
 				continue
 			}
 			if r.Seq != seen || r.Tag != 0x10+uint8(seen) || !bytes.Equal(r.Body, pattern(int(seen), int(seen)*7)) {
-				t.Fatalf("cut at %d: request %d came as %+v", cut, seen, r)
+				t.Fatalf("split at %d: request %d was decoded as %+v", cut, seen, r)
 			}
 			pending = pending[size:]
 			seen++
 		}
 		if seen != 4 || len(pending) != 0 {
-			t.Fatalf("cut at %d: %d requests and %d bytes left", cut, seen, len(pending))
+			t.Fatalf("split at %d: %d requests and %d bytes left", cut, seen, len(pending))
 		}
 	}
 }
 
-func TestBodyCannotGrowIntoTheNextFrame(t *testing.T) {
+func TestAppendingToABodyDoesNotOverwriteTheNextFrame(t *testing.T) {
 	stream := AppendRequest(AppendRequest(nil, 1, 0x10, []byte("a")), 2, 0x10, []byte("b"))
 	r, size, _ := NextRequest(stream, DefaultMaxRequest)
 	_ = append(r.Body, "overwritten"...)
@@ -171,8 +171,8 @@ func TestFramingDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// FuzzFraming: whatever the bytes, a frame that is found is what the appending function writes, and one that is not found
-// is either incomplete or has a length out of range.
+// FuzzFraming checks for any bytes that a frame that is found is what the appending function
+// writes, and that a frame that is not found is incomplete or has a length out of range.
 func FuzzFraming(f *testing.F) {
 	f.Add([]byte(ClientHeartbeat), 1024)
 	f.Add([]byte(ServerReady+BatchEnd), 1)
