@@ -18,37 +18,42 @@ import (
 
 // Errors of the handshake.
 var (
-	ErrAuthFailed = errors.New("client: the server refused the key, or the handshake took too long")
-	ErrNoKey      = errors.New("client: the server asks for authentication and no key is configured")
+	ErrAuthFailed = errors.New("client: the server rejected the key, or the handshake took too long")
+	ErrNoKey      = errors.New("client: the server requires authentication and no key is configured")
 )
 
-// Options of a connection; the zero value works with a server that asks for no authentication.
+// Options of a connection. The zero value works with a server that does not require authentication.
 type Options struct {
-	Key            ed25519.PrivateKey // signs the challenge; nil: none
-	Congestion     string             // TCP_CONGESTION of tcp(7), for example "cubic"; empty: the system's
-	ReadBuffer     int                // bytes at first, default 4096; grows to the largest frame
-	MaxFrame       int                // most bytes after the prefix of a response, default wire.MaxResponse
-	HeartbeatEvery time.Duration      // heartbeat after an interval without a Flush, so silence is at most twice it; 0: never
+	Key            ed25519.PrivateKey // signs the challenge; nil: no key
+	Congestion     string             // TCP_CONGESTION of tcp(7), for example "cubic"; empty: system default
+	ReadBuffer     int                // initial size in bytes, default 4096; grows to the largest frame
+	MaxFrame       int                // limit on the length of a response, default wire.MaxResponse
 	ShowHeartbeats bool               // Next returns the server's heartbeats instead of skipping them
+
+	// HeartbeatEvery is the interval after which a heartbeat is sent if nothing was flushed, so the
+	// client is silent for at most twice that time. 0: no automatic heartbeats.
+	HeartbeatEvery time.Duration
 }
 
-// Conn is a connection whose handshake is done. Send, Flush, Heartbeat and CloseWrite belong to one goroutine, Next to one,
-// which may be another; Close and the deadlines are free for any.
+// Conn is a connection whose handshake is done. Send, Flush, Heartbeat and CloseWrite must be
+// called from one goroutine, and Next from one, which may be another. Close and the deadlines may
+// be called from any goroutine.
 type Conn struct {
 	conn    net.Conn
 	options Options
 
-	in         []byte // in[start:end] was received and not returned yet
+	in         []byte // in[start:end] was received but not returned yet
 	start, end int
 
-	mu            sync.Mutex // guards what follows, against the heartbeat timer
+	mu            sync.Mutex // guards the fields below against the heartbeat timer
 	out           []byte     // frames not flushed yet
 	timer         *time.Timer
-	sentSinceTick bool  // something was sent since the timer was last set
+	sentSinceTick bool  // a frame was sent since the timer was last set
 	err           error // first failure to write
 }
 
-// Dial connects, over "tcp" or "unix", and does the handshake. ctx bounds both and means nothing afterwards.
+// Dial connects over "tcp" or "unix" and does the handshake. ctx bounds both and has no effect
+// afterwards.
 func Dial(ctx context.Context, network, address string, o Options) (*Conn, error) {
 	dialer := net.Dialer{}
 	if o.Congestion != "" && network != "unix" {
@@ -76,7 +81,8 @@ func setCongestion(raw syscall.RawConn, name string) (err error) {
 	return errors.Join(controlErr, err)
 }
 
-// New does the handshake on a connection made elsewhere. On an error conn stays the caller's.
+// New does the handshake on an existing connection. After an error, conn still belongs to the
+// caller.
 func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 	if o.Key != nil && len(o.Key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("client: private key has %d bytes, want %d", len(o.Key), ed25519.PrivateKeySize)
@@ -88,7 +94,8 @@ func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 		o.ReadBuffer = 4096
 	}
 	c := &Conn{conn: conn, options: o, in: make([]byte, max(o.ReadBuffer, wire.MaxHandshake))}
-	// A context that ends moves the deadline into the past, which interrupts the handshake wherever it is.
+	// When the context ends, the deadline moves into the past, which interrupts a blocked read or
+	// write.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	err := c.handshake()
 	if !stop() && ctx.Err() != nil {
@@ -145,7 +152,7 @@ func (c *Conn) respond(nonce []byte) error {
 	return nil
 }
 
-// Send buffers a request. Nothing leaves before Flush.
+// Send buffers a request; Flush sends it.
 func (c *Conn) Send(seq uint64, tag uint8, body []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,8 +160,7 @@ func (c *Conn) Send(seq uint64, tag uint8, body []byte) error {
 	return c.err
 }
 
-// SendTraced buffers a request with the W3C trace context it belongs to: trace id, span id and flags, as bytes. Nothing
-// leaves before Flush.
+// SendTraced buffers a request with its W3C trace context: trace id, span id and flags, as bytes.
 func (c *Conn) SendTraced(seq uint64, trace [wire.TraceSize]byte, tag uint8, body []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,7 +168,7 @@ func (c *Conn) SendTraced(seq uint64, trace [wire.TraceSize]byte, tag uint8, bod
 	return c.err
 }
 
-// Flush sends what is buffered. After an error every Send and Flush returns it.
+// Flush sends the buffered frames. After an error, every Send and Flush returns it.
 func (c *Conn) Flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +184,7 @@ func (c *Conn) flush() error {
 	return c.err
 }
 
-// Heartbeat sends a heartbeat behind what is buffered.
+// Heartbeat sends the buffered frames, followed by a heartbeat.
 func (c *Conn) Heartbeat() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +192,8 @@ func (c *Conn) Heartbeat() error {
 	return c.flush()
 }
 
-// heartbeatTick is called by the timer. It leaves requests that are not flushed alone: only their sender knows when they are due.
+// heartbeatTick is called by the timer. It does not flush buffered requests, because only the
+// sender knows when they are due.
 func (c *Conn) heartbeatTick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -202,8 +209,9 @@ func (c *Conn) heartbeatTick() {
 	}
 }
 
-// Next waits for a frame of the server. body is valid until the next call. The end of the stream is io.EOF between frames
-// and io.ErrUnexpectedEOF inside one. After a deadline the next call continues where this one was.
+// Next waits for a frame from the server. body is valid until the next call. At the end of the
+// stream the error is io.EOF between frames and io.ErrUnexpectedEOF within one. If a deadline
+// expires, the next call continues from there.
 func (c *Conn) Next() (tag uint8, body []byte, err error) {
 	for {
 		tag, body, err = c.next()
@@ -230,7 +238,7 @@ func (c *Conn) next() (uint8, []byte, error) {
 	}
 }
 
-// fill receives more bytes, after making room for them.
+// fill makes room and receives more bytes.
 func (c *Conn) fill() error {
 	if c.start == c.end {
 		c.start, c.end = 0, 0
@@ -246,7 +254,7 @@ func (c *Conn) fill() error {
 	n, err := c.conn.Read(c.in[c.end:])
 	c.end += n
 	if n > 0 {
-		return nil // an error with it will come again
+		return nil // the next read returns the error again
 	}
 	if err == io.EOF && c.start != c.end {
 		return io.ErrUnexpectedEOF
@@ -254,16 +262,18 @@ func (c *Conn) fill() error {
 	return err
 }
 
-// SetReadDeadline bounds Next; the zero time is no bound.
+// SetReadDeadline bounds Next; the zero time means no deadline.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
 
-// SetWriteDeadline bounds Flush and Heartbeat; the zero time is no bound.
+// SetWriteDeadline bounds Flush and Heartbeat; the zero time means no deadline.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
 
-// NetConn is the connection underneath, for socket options. Reading or writing it breaks the framing.
+// NetConn is the underlying connection, for socket options. Reading or writing it breaks the
+// framing.
 func (c *Conn) NetConn() net.Conn { return c.conn }
 
-// CloseWrite flushes and says that no more requests come; answers can still be received. It ends automatic heartbeats.
+// CloseWrite flushes and closes the sending direction; responses can still be received. It stops
+// automatic heartbeats.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,9 +285,9 @@ func (c *Conn) CloseWrite() error {
 	return errors.Join(c.flush(), half.CloseWrite())
 }
 
-// Close closes the connection. What was not flushed is lost.
+// Close closes the connection. Requests that were not flushed are lost.
 func (c *Conn) Close() error {
-	err := c.conn.Close() // first: it frees a Flush or a heartbeat that holds the lock
+	err := c.conn.Close() // first: this unblocks a Flush or a heartbeat that holds the lock
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopTimer()

@@ -16,7 +16,8 @@ import (
 
 const patience = 30 * time.Second
 
-// serve runs a server's side of one connection and returns its address. What it returns as an error fails the test.
+// serve runs the server's side of one connection and returns its address. An error that side
+// returns fails the test.
 func serve(t *testing.T, network string, side func(net.Conn) error) string {
 	t.Helper()
 	address := "127.0.0.1:0"
@@ -97,14 +98,14 @@ func TestHandshakeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestHandshakeFailuresAreExplained(t *testing.T) {
+func TestHandshakeErrorsNameTheCause(t *testing.T) {
 	nonce := [wire.NonceSize]byte{}
 	for _, v := range []struct{ name, sent, want string }{
 		{"closed at once", "", "the server closed the connection"},
 		{"refused", wire.AuthFailed, ErrAuthFailed.Error()},
-		{"asked without a key", string(wire.AppendChallenge(nil, &nonce)), ErrNoKey.Error()},
+		{"challenged without a key", string(wire.AppendChallenge(nil, &nonce)), ErrNoKey.Error()},
 		{"application frame", wire.BatchEnd, "unexpected tag 0x02"},
-		{"no protocol of ours", "HTTP/1.1 400 Bad Request", "frame length"},
+		{"another protocol", "HTTP/1.1 400 Bad Request", "frame length"},
 		{"half a frame", wire.ServerReady[:3], "unexpected EOF"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
@@ -115,7 +116,7 @@ func TestHandshakeFailuresAreExplained(t *testing.T) {
 		})
 	}
 	if _, err := Dial(context.Background(), "unix", "/does/not/exist", Options{}); err == nil {
-		t.Error("connected to nothing")
+		t.Error("connected to a socket that does not exist")
 	}
 	address := serve(t, "tcp", func(c net.Conn) error { return nil })
 	if _, err := Dial(context.Background(), "tcp", address, Options{Key: make([]byte, 5)}); err == nil || !strings.Contains(err.Error(), "5 bytes") {
@@ -123,7 +124,7 @@ func TestHandshakeFailuresAreExplained(t *testing.T) {
 	}
 }
 
-func TestFramesOfAllSizesComeWholeAndInOrder(t *testing.T) {
+func TestFramesOfAllSizesArriveWholeAndInOrder(t *testing.T) {
 	sizes := []int{0, 1, 254, 255, 256, 257, 5000, 0, 70000, 3}
 	address := serve(t, "tcp", func(c net.Conn) error {
 		stream := []byte(wire.ServerReady)
@@ -152,7 +153,7 @@ func TestFramesOfAllSizesComeWholeAndInOrder(t *testing.T) {
 	}
 }
 
-func TestTooLongAFrameAndHalfAFrameAreErrors(t *testing.T) {
+func TestOversizedAndTruncatedFramesAreErrors(t *testing.T) {
 	address := serve(t, "tcp", func(c net.Conn) error {
 		_, err := io.WriteString(c, wire.ServerReady+"\x12\x00\x00\x00")
 		return err
@@ -196,7 +197,7 @@ func TestNextContinuesAfterADeadline(t *testing.T) {
 	}
 }
 
-func TestNothingLeavesBeforeFlushAndCloseWriteFlushes(t *testing.T) {
+func TestRequestsAreBufferedUntilFlushOrCloseWrite(t *testing.T) {
 	received := make(chan []byte, 1)
 	address := serve(t, "unix", func(c net.Conn) error {
 		if err := ready(c); err != nil {
@@ -224,14 +225,14 @@ func TestNothingLeavesBeforeFlushAndCloseWriteFlushes(t *testing.T) {
 		t.Errorf("after the half-close: %#x, %v", tag, err)
 	}
 	if err := c.Send(3, 0x10, nil); err != nil {
-		t.Errorf("buffering failed before any write did: %v", err)
+		t.Errorf("Send failed before any write failed: %v", err)
 	}
 	if c.Flush() == nil || c.Send(4, 0x10, nil) == nil {
 		t.Error("a request after CloseWrite was accepted")
 	}
 }
 
-func TestAutomaticHeartbeatsComeWithoutASender(t *testing.T) {
+func TestAutomaticHeartbeatsAreSentWithoutRequests(t *testing.T) {
 	address := serve(t, "tcp", func(c net.Conn) error {
 		if err := ready(c); err != nil {
 			return err

@@ -10,8 +10,8 @@ import (
 	"sluice/transport/wire"
 )
 
-// A server of a few lines: it is ready at once, answers one request and leaves.
-func answerOnce(l net.Listener) {
+// respondOnce is a small server: it sends ServerReady, answers one request and leaves.
+func respondOnce(l net.Listener) {
 	c, err := l.Accept()
 	if err != nil {
 		return
@@ -29,7 +29,7 @@ func ExampleDial() {
 		return
 	}
 	defer l.Close()
-	go answerOnce(l)
+	go respondOnce(l)
 
 	c, err := client.Dial(context.Background(), "tcp", l.Addr().String(), client.Options{})
 	if err != nil {
