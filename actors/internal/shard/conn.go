@@ -34,7 +34,7 @@ func (e *Shard) takeEvents(now int64) int {
 				e.close(entry, ev.Reason, now)
 			}
 		case EventRespond:
-			ev.Ack(e.answer(ev, now))
+			ev.Ack(e.respond(ev, now))
 		case EventList:
 			e.list = ev.List
 		}
@@ -68,7 +68,7 @@ func (e *Shard) busy(ev *Event, now int64) {
 		}
 		n := min(left, len(most), e.class[e.table.conns[entry].Class].HardBytes/len(one)*len(one))
 		e.rec.B.C[telemetry.EgressBusy] += uint64(n / len(one))
-		e.control(entry, most[:n], now)
+		e.appendControl(entry, most[:n], now)
 		left -= n
 	}
 }
@@ -121,14 +121,14 @@ func (e *Shard) disconnect(ev *Event, now int64) {
 	case ev.Reason == transport.ReasonShutdown: // the pipeline is about to end, and ends it then
 	case ev.Reason == transport.ReasonPeerClosed:
 		c.Set(transport.StateHalfClosed)
-		e.finish(entry, now)
+		e.finishHalfClosed(entry, now)
 	default:
 		e.close(entry, ev.Reason, now)
 	}
 }
 
-// finish ends a half-closed connection that has got all it was owed.
-func (e *Shard) finish(entry uint32, now int64) {
+// finishHalfClosed ends a half-closed connection that has got all it was owed.
+func (e *Shard) finishHalfClosed(entry uint32, now int64) {
 	if c := &e.table.conns[entry]; c.Ended >= c.Owed && c.Unsent() == 0 && c.Sending() == 0 {
 		e.close(entry, transport.ReasonPeerClosed, now)
 	}
@@ -142,10 +142,10 @@ func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 		return
 	}
 	c.Reason = why
-	e.tell(NoticeClosed, c, now)
+	e.notify(NoticeClosed, c, now)
 	c.Set(transport.StateClosing)
 	c.Clear(transport.StateRetry | transport.StateHalfClosed)
-	e.unlink(entry)
+	e.removeBlocked(entry)
 	if err := e.ring.Shutdown(c.FD); err != nil {
 		e.rec.B.C[telemetry.EgressShutdownErrors]++ // ENOTCONN: the peer was faster
 	}
@@ -168,12 +168,12 @@ func (e *Shard) release(entry uint32, now int64) {
 	if err := e.ring.CloseSocket(c.FD); err != nil {
 		e.rec.B.C[telemetry.EgressCloseErrors]++
 	}
-	e.forget(entry)
+	e.freeEntry(entry)
 }
 
 // account gives the answers still queued on a closing connection their ledger entries.
 func (e *Shard) account(c *transport.Conn, now int64) {
-	e.delivered(c, now)
+	e.countDelivered(c, now)
 	for {
 		u, ok := c.TakeUnsent(e.slab)
 		if !ok {
@@ -185,8 +185,8 @@ func (e *Shard) account(c *transport.Conn, now int64) {
 	}
 }
 
-// forget frees the table entry and returns the permit.
-func (e *Shard) forget(entry uint32) {
+// freeEntry frees the table entry and returns the permit.
+func (e *Shard) freeEntry(entry uint32) {
 	c := &e.table.conns[entry]
 	if !e.table.index.Delete(c.Hash, c.ID) {
 		panic(fmt.Sprintf("actors: connection %d left its table twice", c.ID))
@@ -199,8 +199,8 @@ func (e *Shard) forget(entry uint32) {
 	}
 }
 
-// tell queues a notice; a full mailbox drops it and counts, since nobody may wait for an observer.
-func (e *Shard) tell(kind NoticeKind, c *transport.Conn, now int64) {
+// notify queues a notice; a full mailbox drops it and counts, since nobody may wait for an observer.
+func (e *Shard) notify(kind NoticeKind, c *transport.Conn, now int64) {
 	room := e.mail.notices.Claim(1)
 	if room == nil {
 		e.rec.B.C[telemetry.EgressNoticesDropped]++
@@ -220,7 +220,7 @@ func (e *Shard) tell(kind NoticeKind, c *transport.Conn, now int64) {
 
 // tick judges blocked connections, retries sends that failed for want of memory, sends heartbeats and updates the gauges.
 func (e *Shard) tick(now int64) {
-	e.excuse(now)
+	e.discountPause(now)
 	e.timers.tickAt = now + int64(e.cfg.Tick)
 	for i := e.blocked.first; i != 0; {
 		c, entry := &e.table.conns[i], i
@@ -236,11 +236,11 @@ func (e *Shard) tick(now int64) {
 		}
 		if !c.Has(transport.StateSlow) && (c.Unsent() > l.SoftBytes || now-c.BlockedSince() > int64(l.NoProgress)/4) {
 			c.Set(transport.StateSlow)
-			e.tell(NoticeSlow, c, now)
+			e.notify(NoticeSlow, c, now)
 		}
 		if c.Has(transport.StateRetry) {
 			c.Clear(transport.StateRetry)
-			e.mark(entry)
+			e.markDirty(entry)
 		}
 	}
 	e.heartbeats(now)
@@ -251,9 +251,9 @@ func (e *Shard) tick(now int64) {
 	e.Gauges.Held.Store(e.slab.Held())
 }
 
-// excuse takes the time in which the whole shard did not run (its process was stopped, its machine suspended or starved) from
+// discountPause takes the time in which the whole shard did not run (its process was stopped, its machine suspended or starved) from
 // the clocks of blocked connections. What the clients did meanwhile is not known: those who read are heard of at the next flush.
-func (e *Shard) excuse(now int64) {
+func (e *Shard) discountPause(now int64) {
 	late := now - e.timers.tickAt
 	if late < int64(e.cfg.Pause) {
 		return
@@ -280,17 +280,17 @@ func (e *Shard) heartbeats(now int64) {
 			return
 		}
 		c := &e.table.conns[e.timers.sweep]
-		const may = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken
-		if c.State&^may != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 || c.BlockedSince() != 0 {
+		const idle = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken
+		if c.State&^idle != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 || c.BlockedSince() != 0 {
 			continue
 		}
 		e.rec.B.C[telemetry.EgressHeartbeats]++
-		e.control(e.timers.sweep, encode.Heartbeat, now)
+		e.appendControl(e.timers.sweep, encode.Heartbeat, now)
 	}
 }
 
-// blame is why a connection gets no more answers: it was closed, or the ring is in doubt.
-func blame(c *transport.Conn) transport.Reason {
+// dropReason is why a connection gets no more answers: it was closed, or the ring is in doubt.
+func dropReason(c *transport.Conn) transport.Reason {
 	if c.Reason == transport.ReasonNone {
 		return transport.ReasonFenced
 	}

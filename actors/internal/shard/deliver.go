@@ -15,7 +15,7 @@ func (e *Shard) deliver(b []byte, now int64) {
 	}
 	c := &e.table.conns[entry]
 	if r.Position < c.Since || r.Flags&RecordFailed != 0 || c.Has(transport.StateClosing) {
-		e.refuse(r, entry, now)
+		e.reject(r, entry, now)
 		return
 	}
 	frames := b[RecordBytes:]
@@ -24,7 +24,7 @@ func (e *Shard) deliver(b []byte, now int64) {
 	}
 	c.Pin() // first: an append can end the connection, and the entry must outlive this answer
 	if !e.append(c, entry, frames, now) {
-		e.drop(blame(c), 1)
+		e.drop(dropReason(c), 1)
 		e.unpin(entry, now)
 		return
 	}
@@ -38,8 +38,8 @@ func (e *Shard) deliver(b []byte, now int64) {
 	e.ledger.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.Received-int64(r.Encoded), 0)))
 }
 
-// refuse deals with an answer that its connection does not get.
-func (e *Shard) refuse(r *Record, entry uint32, now int64) {
+// reject deals with an answer that its connection does not get.
+func (e *Shard) reject(r *Record, entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	switch {
 	case r.Position < c.Since: // the answer to an earlier owner of this id (I4)
@@ -49,7 +49,7 @@ func (e *Shard) refuse(r *Record, entry uint32, now int64) {
 	default: // it could not be encoded
 		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
 		c.Pin()
-		e.relieve(entry, now) // the answers before it leave first
+		e.sendPending(entry, now) // the answers before it leave first
 		e.close(entry, transport.ReasonEncodeError, now)
 		e.unpin(entry, now)
 	}
@@ -59,27 +59,27 @@ func (e *Shard) refuse(r *Record, entry uint32, now int64) {
 // instead, or the ring is in doubt, which is no client's fault.
 func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
 	l := &e.class[c.Class]
-	if !c.AppendInPlace(e.slab, l, p) && !e.squeeze(entry, l, p, now) {
+	if !c.AppendInPlace(e.slab, l, p) && !e.appendMakingRoom(entry, l, p, now) {
 		return false
 	}
 	if !c.Has(transport.StateDirty) {
-		e.mark(entry)
+		e.markDirty(entry)
 	}
 	if c.Unsent() >= e.cfg.FlushBytes && c.CanSend() {
-		e.push(entry, now)
+		e.queueSend(entry, now)
 	}
 	return true
 }
 
-// squeeze is append where the buffer is full or a limit near. A client that reads is never ended because the pipeline was
+// appendMakingRoom is append where the buffer is full or a limit near. A client that reads is never ended because the pipeline was
 // busy: before its limit is judged, what waits is sent.
-func (e *Shard) squeeze(entry uint32, l *transport.Limits, p []byte, now int64) bool {
+func (e *Shard) appendMakingRoom(entry uint32, l *transport.Limits, p []byte, now int64) bool {
 	c := &e.table.conns[entry]
-	if c.Unsent()+len(p) > l.HardBytes && !e.ease(entry, len(p), now) {
+	if c.Unsent()+len(p) > l.HardBytes && !e.makeRoom(entry, len(p), now) {
 		return false
 	}
 	for !c.Append(e.slab, l, p, now) {
-		if !e.shed(now) || c.Has(transport.StateClosing) {
+		if !e.freeMemory(now) || c.Has(transport.StateClosing) {
 			if !c.Has(transport.StateClosing) && e.err == nil {
 				e.close(entry, transport.ReasonShardBudget, now)
 			}
@@ -89,9 +89,9 @@ func (e *Shard) squeeze(entry uint32, l *transport.Limits, p []byte, now int64) 
 	return true
 }
 
-// ease makes n bytes fit under the hard limit by sending; false means that the connection was ended, or the ring is in doubt.
-func (e *Shard) ease(entry uint32, n int, now int64) bool {
-	e.relieve(entry, now)
+// makeRoom makes n bytes fit under the hard limit by sending; false means that the connection was ended, or the ring is in doubt.
+func (e *Shard) makeRoom(entry uint32, n int, now int64) bool {
+	e.sendPending(entry, now)
 	c := &e.table.conns[entry]
 	if c.Has(transport.StateClosing) || e.err != nil {
 		return false
@@ -103,9 +103,9 @@ func (e *Shard) ease(entry uint32, n int, now int64) bool {
 	return true
 }
 
-// relieve sends what a connection holds, before its limit is judged or it is closed: first a send that is queued already,
+// sendPending sends what a connection holds, before its limit is judged or it is closed: first a send that is queued already,
 // then the rest. It can end the connection: the caller pins the entry.
-func (e *Shard) relieve(entry uint32, now int64) {
+func (e *Shard) sendPending(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	if c.Sending() != 0 {
 		e.submit(now)
@@ -115,16 +115,16 @@ func (e *Shard) relieve(entry uint32, now int64) {
 	}
 	c.Clear(transport.StateRetry) // there may be memory again
 	if c.CanSend() {
-		e.push(entry, now)
+		e.queueSend(entry, now)
 		e.submit(now)
 	}
 	if c.Sending() != 0 {
-		e.link(entry, now) // its completion is late
+		e.addBlocked(entry, now) // its completion is late
 	}
 }
 
-// control appends a control frame, which the ledger does not count.
-func (e *Shard) control(entry uint32, frame string, now int64) bool {
+// appendControl appends a control frame, which the ledger does not count.
+func (e *Shard) appendControl(entry uint32, frame string, now int64) bool {
 	c := &e.table.conns[entry]
 	c.Pin()
 	if !e.append(c, entry, []byte(frame), now) {
@@ -141,8 +141,8 @@ func (e *Shard) unpin(entry uint32, now int64) {
 	e.release(entry, now)
 }
 
-// mark notes that the connection has something to send.
-func (e *Shard) mark(entry uint32) {
+// markDirty notes that the connection has something to send.
+func (e *Shard) markDirty(entry uint32) {
 	if c := &e.table.conns[entry]; !c.Has(transport.StateDirty) {
 		c.Set(transport.StateDirty)
 		e.outbox.dirty = append(e.outbox.dirty, entry)

@@ -21,9 +21,9 @@ func (e *Shard) end(now int64) int {
 	if force { // where a send was queued early, the last flush left what was appended behind it
 		e.flush(telemetry.EgressFlushStop, now)
 	}
-	ask := now >= e.timers.askAt
+	ask := now >= e.timers.acksAt
 	if ask {
-		e.timers.askAt = now + int64(e.cfg.Tick)
+		e.timers.acksAt = now + int64(e.cfg.Tick)
 	}
 	work := 0
 	for i := 1; i < len(e.table.conns); i++ {
@@ -31,7 +31,7 @@ func (e *Shard) end(now int64) int {
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.ending.began >= Jitter(c.Hash, e.ending.spread) && e.arrived(c, ask, now) {
+		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.ending.began >= Jitter(c.Hash, e.ending.spread) && e.acknowledged(c, ask, now) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
@@ -41,10 +41,10 @@ func (e *Shard) end(now int64) int {
 	return work
 }
 
-// arrived reports that closing the connection loses nothing that the kernel took (docs/decisions/0024). A client that takes
+// acknowledged reports that closing the connection loses nothing that the kernel took (docs/decisions/0024). A client that takes
 // none of it for as long as it may make no progress is not waited for, nor is anybody when the deadline is near. After the
 // first time a connection is asked about when ask is set, once a tick.
-func (e *Shard) arrived(c *transport.Conn, ask bool, now int64) bool {
+func (e *Shard) acknowledged(c *transport.Conn, ask bool, now int64) bool {
 	if c.BlockedSince() != 0 && !ask {
 		return false
 	}
@@ -100,7 +100,7 @@ func (e *Shard) orphan(entry uint32, now int64) {
 	e.account(c, now)
 	c.Free(e.slab)
 	e.ending.orphans = append(e.ending.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
-	e.forget(entry)
+	e.freeEntry(entry)
 }
 
 // Orphan is a socket that outlived its shard.
@@ -126,7 +126,7 @@ func (e *Shard) Close() error {
 		}
 		if !c.Has(transport.StateClosing) {
 			c.Reason = why
-			e.tell(NoticeClosed, c, now)
+			e.notify(NoticeClosed, c, now)
 			c.Set(transport.StateClosing)
 			e.rec.B.C[telemetry.CloseReason(why).Counter()]++
 			if err := e.ring.Shutdown(c.FD); err != nil && e.err == nil {

@@ -62,9 +62,9 @@ func (l *Listing) offer(f Figures) {
 	}
 }
 
-// AnswerList does one step's worth of the list that was asked for. Connections that come and go meanwhile may be missing;
+// fillList does one step's worth of the list that was asked for. Connections that come and go meanwhile may be missing;
 // each one's figures are of one moment.
-func (e *Shard) AnswerList(now int64) int {
+func (e *Shard) fillList(now int64) int {
 	l := e.list
 	if l == nil {
 		return 0
@@ -98,10 +98,10 @@ func (e *Shard) figures(c *transport.Conn, now int64) Figures {
 	return f
 }
 
-// answer is the shard's part of Respond.
-func (e *Shard) answer(ev *Event, now int64) error {
+// respond is the shard's part of Respond.
+func (e *Shard) respond(ev *Event, now int64) error {
 	entry, ok := e.open(ev)
-	if !ok || !e.control(entry, ev.Frame, now) {
+	if !ok || !e.appendControl(entry, ev.Frame, now) {
 		return fmt.Errorf("actors: connection %d is gone", ev.Conn)
 	}
 	e.table.conns[entry].Ended++

@@ -22,7 +22,7 @@ func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
 	allocs := testing.AllocsPerRun(1, func() {
 		l := lists[next]
 		e.list, next = l, next+1
-		for steps = 0; e.AnswerList(int64(10_000*(steps+1))) > 0; steps++ { // time passes, ages are of when it was asked for
+		for steps = 0; e.fillList(int64(10_000*(steps+1))) > 0; steps++ { // time passes, ages are of when it was asked for
 			if l.Next > 1+(steps+1)*listBatch {
 				t.Fatalf("step %d looked at %d entries", steps, l.Next)
 			}

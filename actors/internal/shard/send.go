@@ -10,7 +10,7 @@ import (
 // flush sends what is new, one send for each connection, and reaps. It never waits: a socket that refuses bytes answers
 // at once and is polled from then on (docs/decisions/0003).
 func (e *Shard) flush(why telemetry.Counter, now int64) {
-	if len(e.outbox.dirty) == 0 && !e.owing() {
+	if len(e.outbox.dirty) == 0 && !e.hasRequests() {
 		return
 	}
 	if len(e.outbox.dirty) > 0 {
@@ -23,27 +23,27 @@ func (e *Shard) flush(why telemetry.Counter, now int64) {
 		c := &e.table.conns[entry]
 		c.Clear(transport.StateDirty)
 		if c.CanSend() {
-			e.push(entry, now)
+			e.queueSend(entry, now)
 		}
 	}
 	e.outbox.spare = dirty
 	e.submit(now)
 	for _, entry := range dirty {
 		if c := &e.table.conns[entry]; c.Sending() != 0 {
-			e.link(entry, now) // its completion is late: the no-progress clock runs
+			e.addBlocked(entry, now) // its completion is late: the no-progress clock runs
 		}
 	}
 }
 
-// owing reports that the kernel has yet to be told something.
-func (e *Shard) owing() bool {
+// hasRequests reports that the kernel has yet to be told something.
+func (e *Shard) hasRequests() bool {
 	return len(e.outbox.polls) > 0 || len(e.outbox.cancels) > 0 || e.ring.Queued() > 0
 }
 
-// push queues one send of all that is unsent. When the kernel is short of memory the send is left for the next flush.
-func (e *Shard) push(entry uint32, now int64) {
-	if !e.room(now) {
-		e.mark(entry)
+// queueSend queues one send of all that is unsent. When the kernel is short of memory the send is left for the next flush.
+func (e *Shard) queueSend(entry uint32, now int64) {
+	if !e.ensureQueueRoom(now) {
+		e.markDirty(entry)
 		return
 	}
 	c := &e.table.conns[entry]
@@ -56,8 +56,8 @@ func (e *Shard) push(entry uint32, now int64) {
 	}
 }
 
-// room makes sure that a request can be queued; false means the kernel takes none now.
-func (e *Shard) room(now int64) bool {
+// ensureQueueRoom makes sure that a request can be queued; false means the kernel takes none now.
+func (e *Shard) ensureQueueRoom(now int64) bool {
 	if e.ring.Queued() < e.outbox.entries {
 		return e.err == nil
 	}
@@ -149,7 +149,7 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 			c.Set(transport.StateRetry) // the kernel does not poll it, and asking again at once would spin: the next tick sends
 		case c.Unsent() > 0:
 			c.Set(transport.StateWoken)
-			e.mark(entry)
+			e.markDirty(entry)
 		}
 		return
 	}
@@ -158,29 +158,29 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 	remain := c.CompleteSend(e.slab, &e.class[c.Class], sent, now)
 	e.rec.B.C[telemetry.EgressBytesSent] += uint64(sent)
 	if sent > 0 && c.QueuedUnits() > 0 {
-		e.delivered(c, now)
+		e.countDelivered(c, now)
 	}
 	switch {
 	case c.Has(transport.StateClosing):
 		e.release(entry, now)
 	case done.Res < 0:
-		e.refused(entry, unix.Errno(-done.Res), now)
+		e.sendFailed(entry, unix.Errno(-done.Res), now)
 	case sent < asked:
 		e.rec.B.C[telemetry.EgressSendShort]++
-		e.block(entry, now)
+		e.pollBlocked(entry, now)
 	default:
 		e.rec.B.C[telemetry.EgressSendOK]++
 		if remain { // appended while the send was in flight
-			e.mark(entry)
+			e.markDirty(entry)
 		}
 		if c.BlockedSince() != 0 || c.State&(transport.StateBlocked|transport.StateSlow|transport.StateHalfClosed) != 0 {
-			e.unblock(entry, now)
+			e.clearBlocked(entry, now)
 		}
 	}
 }
 
-// refused deals with a send that failed.
-func (e *Shard) refused(entry uint32, errno unix.Errno, now int64) {
+// sendFailed deals with a send that failed.
+func (e *Shard) sendFailed(entry uint32, errno unix.Errno, now int64) {
 	c := &e.table.conns[entry]
 	switch errno {
 	case unix.EAGAIN:
@@ -188,14 +188,14 @@ func (e *Shard) refused(entry uint32, errno unix.Errno, now int64) {
 		if c.Has(transport.StateWoken) { // no room after all: the kernel has no memory for it, and polling again would spin
 			c.Set(transport.StateRetry)
 		}
-		e.block(entry, now)
+		e.pollBlocked(entry, now)
 	case unix.EINTR:
 		e.rec.B.C[telemetry.EgressInterrupted]++
-		e.mark(entry)
+		e.markDirty(entry)
 	case unix.ENOBUFS, unix.ENOMEM:
 		e.rec.B.C[telemetry.EgressNoMemory]++
 		c.Set(transport.StateRetry) // memory comes back without an event: the next tick tries again
-		e.block(entry, now)
+		e.pollBlocked(entry, now)
 	case unix.EPIPE, unix.ECONNRESET, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOTCONN:
 		e.close(entry, transport.ReasonPeerReset, now)
 	default:
@@ -204,9 +204,9 @@ func (e *Shard) refused(entry uint32, errno unix.Errno, now int64) {
 	}
 }
 
-// block puts a connection whose socket refused bytes on the blocked list and asks for its writability.
-func (e *Shard) block(entry uint32, now int64) {
-	e.link(entry, now)
+// pollBlocked puts a connection whose socket refused bytes on the blocked list and asks for its writability.
+func (e *Shard) pollBlocked(entry uint32, now int64) {
+	e.addBlocked(entry, now)
 	c := &e.table.conns[entry]
 	if c.State&(transport.StateRetry|transport.StatePolling) == 0 {
 		c.Set(transport.StatePolling)
@@ -214,8 +214,8 @@ func (e *Shard) block(entry uint32, now int64) {
 	}
 }
 
-// link puts a connection with bytes that do not leave on the blocked list, whose members' limits are judged by the timer.
-func (e *Shard) link(entry uint32, now int64) {
+// addBlocked puts a connection with bytes that do not leave on the blocked list, whose members' limits are judged by the timer.
+func (e *Shard) addBlocked(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	c.MarkBlocked(now)
 	if c.Has(transport.StateBlocked) || c.Has(transport.StateClosing) {
@@ -230,22 +230,22 @@ func (e *Shard) link(entry uint32, now int64) {
 	e.blocked.count++
 }
 
-// unblock takes a connection whose socket took all that it was asked to take off the blocked list.
-func (e *Shard) unblock(entry uint32, now int64) {
+// clearBlocked takes a connection whose socket took all that it was asked to take off the blocked list.
+func (e *Shard) clearBlocked(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	c.ClearBlocked()
 	if c.Has(transport.StateSlow) {
 		c.Clear(transport.StateSlow)
-		e.tell(NoticeRecovered, c, now)
+		e.notify(NoticeRecovered, c, now)
 	}
-	e.unlink(entry)
+	e.removeBlocked(entry)
 	if c.Has(transport.StateHalfClosed) {
-		e.finish(entry, now)
+		e.finishHalfClosed(entry, now)
 	}
 }
 
-// unlink takes the entry off the blocked list if it is on it.
-func (e *Shard) unlink(entry uint32) {
+// removeBlocked takes the entry off the blocked list if it is on it.
+func (e *Shard) removeBlocked(entry uint32) {
 	c := &e.table.conns[entry]
 	if !c.Has(transport.StateBlocked) {
 		return
@@ -283,7 +283,7 @@ func (e *Shard) settle(now int64) int {
 		c.Unpin()
 		switch {
 		case !c.TakeCredit(s.bytes &^ sampleSlot):
-			e.later(s, now)
+			e.queueUnsent(s, now)
 		case s.bytes&sampleSlot != 0:
 			sent++
 			e.ledger.whole.Add(whole, uint64(max(now-s.received, 0)))
@@ -304,8 +304,8 @@ func (e *Shard) settle(now int64) int {
 	return n
 }
 
-// later queues an answer whose bytes have not all left.
-func (e *Shard) later(s *sample, now int64) {
+// queueUnsent queues an answer whose bytes have not all left.
+func (e *Shard) queueUnsent(s *sample, now int64) {
 	c := &e.table.conns[s.entry]
 	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
 	s.bytes = 0 // from here on: it was not delivered
@@ -315,7 +315,7 @@ func (e *Shard) later(s *sample, now int64) {
 			e.overflow(s.entry, u.Slot, transport.ReasonSlowHard, now)
 			break
 		}
-		if c.Has(transport.StateClosing) || !e.shedWorst(now) {
+		if c.Has(transport.StateClosing) || !e.endLargestBlocked(now) {
 			e.overflow(s.entry, u.Slot, transport.ReasonShardBudget, now)
 			break
 		}
@@ -333,12 +333,12 @@ func (e *Shard) overflow(entry uint32, slot bool, why transport.Reason, now int6
 		e.close(entry, why, now)
 	}
 	if slot {
-		e.drop(blame(c), 1)
+		e.drop(dropReason(c), 1)
 	}
 }
 
-// delivered counts queued answers that sent bytes now cover.
-func (e *Shard) delivered(c *transport.Conn, now int64) {
+// countDelivered counts queued answers that sent bytes now cover.
+func (e *Shard) countDelivered(c *transport.Conn, now int64) {
 	for {
 		u, ok := c.TakeSent(e.slab)
 		if !ok {

@@ -89,7 +89,7 @@ type ledger struct {
 type timers struct {
 	tickAt int64  // when limits, heartbeats and gauges are next looked at
 	sweep  uint32 // entry that the heartbeats looked at last
-	askAt  int64  // when connections that wait for acknowledgements are asked about again
+	acksAt int64  // when connections that wait for acknowledgements are asked about again
 }
 
 // ending is how far the end of the shard has come.
@@ -146,14 +146,14 @@ func (e *Shard) Step(now int64) int {
 		return work + e.fence(now)
 	}
 	work += e.takeEvents(now)
-	work += e.AnswerList(now)
+	work += e.fillList(now)
 	work += e.reap(now)
 	e.drain(now)
 	work += e.outbox.gathered
 	if now >= e.timers.tickAt {
 		e.tick(now)
 	}
-	e.flush(cadence(e.mail.frames.Len()), now)
+	e.flush(flushReason(e.mail.frames.Len()), now)
 	e.outbox.gathered, e.ledger.settled = 0, false
 	if e.phase.Ending() && e.mail.frames.Done() {
 		work += e.end(now)
@@ -205,26 +205,26 @@ func (e *Shard) drain(now int64) int {
 	return n
 }
 
-// answersShare is how many answers of one connection may share a send before it is made, if as many are there at once.
-const answersShare = 256
+// responsesPerSend is how many answers of one connection may share a send before it is made, if as many are there at once.
+const responsesPerSend = 256
 
 // quota is how many answers are enough for one flush. It grows with the number of dirty connections, because what counts is
 // how many answers share a send (docs/decisions/0009, 0021).
 func (e *Shard) quota() int {
-	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, answersShare*len(e.outbox.dirty)))
+	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, responsesPerSend*len(e.outbox.dirty)))
 }
 
-// cadence names the reason of a step's flush: the inbox ran empty, or enough was appended.
-func cadence(left int) telemetry.Counter {
+// flushReason names the reason of a step's flush: the inbox ran empty, or enough was appended.
+func flushReason(left int) telemetry.Counter {
 	if left == 0 {
 		return telemetry.EgressFlushLull
 	}
 	return telemetry.EgressFlushSlots
 }
 
-// shed frees memory when the shard's budget is spent: healthy connections are flushed, then the worst offender among the
+// freeMemory frees memory when the shard's budget is spent: healthy connections are flushed, then the worst offender among the
 // blocked ones is ended. false means nothing can be freed.
-func (e *Shard) shed(now int64) bool {
+func (e *Shard) freeMemory(now int64) bool {
 	before := e.slab.InUse()
 	if len(e.outbox.dirty) > 0 {
 		e.flush(telemetry.EgressFlushBytes, now)
@@ -232,12 +232,12 @@ func (e *Shard) shed(now int64) bool {
 			return e.err == nil
 		}
 	}
-	return e.shedWorst(now)
+	return e.endLargestBlocked(now)
 }
 
-// shedWorst ends the worst offender among the blocked connections; false means that there is none, or that the ring is in
+// endLargestBlocked ends the worst offender among the blocked connections; false means that there is none, or that the ring is in
 // doubt.
-func (e *Shard) shedWorst(now int64) bool {
+func (e *Shard) endLargestBlocked(now int64) bool {
 	worst := e.blocked.first
 	for i := e.blocked.first; i != 0; i = e.table.conns[i].Next {
 		if e.table.conns[i].Unsent() > e.table.conns[worst].Unsent() {
