@@ -19,16 +19,16 @@ import (
 // Each slot is judged on its own, against exactly its own sequence number. The highest position proven under the policy
 // in force is remembered, so that only a miss reads the cursors; a swap forgets it (R8, R10, R12).
 type gate[R, Q any] struct {
-	slots   *mailbox.Reader[Slot[R, Q]]
-	lane    *mailbox.Writer[laneEntry[R, Q]]
-	source  durability.Source
-	policy  *durability.Switch
-	phase   *run.Phase
-	rec     *telemetry.Recorder
-	sampler *telemetry.Sampler
-	rules   *telemetry.Rules // this step's
-	picky   bool             // they trace more than what has a sampled parent
-	batch   int              // slots per step at most
+	slots        *mailbox.Reader[Slot[R, Q]]
+	lane         *mailbox.Writer[laneEntry[R, Q]]
+	source       durability.Source
+	policy       *durability.Switch
+	phase        *run.Phase
+	rec          *telemetry.Recorder
+	sampler      *telemetry.Sampler
+	rules        *telemetry.Rules // this step's
+	headSampling bool             // they trace more than what has a sampled parent
+	batch        int              // slots per step at most
 
 	durable durability.Seq // highest position proven under the policy in force
 	view    durability.View
@@ -61,7 +61,7 @@ func (g *gate[R, Q]) Step(now int64) int {
 	}
 	g.rec.Poll()
 	g.rules = g.sampler.Load()
-	g.picky = g.rules.SampleBelow != 0 || g.rules.DebugConn != 0
+	g.headSampling = g.rules.SampleBelow != 0 || g.rules.DebugConn != 0
 	p, changed := g.policy.Adopt()
 	if changed {
 		g.rec.B.C[telemetry.GateSwaps]++
@@ -118,7 +118,7 @@ func (g *gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) in
 		}
 		s.opened = now
 		s.traced = telemetry.TraceReasonNone
-		if g.picky && g.rules.Picks(uint64(s.Seq), s.Conn) || s.Parent.Sampled() {
+		if g.headSampling && g.rules.Picks(uint64(s.Seq), s.Conn) || s.Parent.Sampled() {
 			g.choose(s)
 		}
 	}
@@ -173,15 +173,15 @@ func (g *gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 	}
 	if g.waited {
 		g.waited = false
-		g.blame()
+		g.countOpener()
 	}
 	g.slots.Release(n)
 	position := g.slots.Position()
 	g.scanned = max(g.scanned, position)
 }
 
-// blame counts which node's cursor was the binding one in the snapshot that opened the gate (R13).
-func (g *gate[R, Q]) blame() {
+// countOpener counts which node's cursor was the binding one in the snapshot that opened the gate (R13).
+func (g *gate[R, Q]) countOpener() {
 	switch {
 	case g.verdict.Binding == 0:
 		g.rec.B.C[telemetry.GateOpenedJournal]++

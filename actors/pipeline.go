@@ -172,12 +172,12 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 	}
 	frames, inbox := mailbox.NewBytes(cfg.frameRing(of(own) == of(roleEncode)))
 	events, queue := mailbox.NewSPSC[shard.Event](shardEvents)
-	notices, heard := mailbox.NewSPSC[shard.Notice](shardNotices)
+	notices, observed := mailbox.NewSPSC[shard.Notice](shardNotices)
 	frames.SetSignal(signal(roleEncode))
 	inbox.SetSignal(signal(own))
 	events.SetSignal(signal(roleControl))
 	queue.SetSignal(signal(own))
-	heard.SetSignal(signal(roleControl))
+	observed.SetSignal(signal(roleControl))
 	e := shard.New(shard.Parts{
 		Shard: i, Config: cfg.Egress.parts(), Frames: inbox, Events: queue, Notices: notices,
 		Ring: ring, Slab: slab, Limits: &p.limits, Permit: &p.permit, Phase: p.phase,
@@ -189,7 +189,7 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 	p.encoder.shards = append(p.encoder.shards, frames)
 	p.encoder.apart = append(p.encoder.apart, of(own) != of(roleEncode))
 	p.control.shards = append(p.control.shards, events)
-	p.control.notices = append(p.control.notices, heard)
+	p.control.notices = append(p.control.notices, observed)
 	of(own).Actors = append(of(own).Actors, e)
 	return nil
 }

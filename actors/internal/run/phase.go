@@ -52,8 +52,8 @@ func (p *Phase) Spread(configured, now int64) int64 {
 	return configured
 }
 
-// Short reports that of the time there was at since a quarter is left, or less than a second: nobody is waited for any more.
-func (p *Phase) Short(since, now int64) bool {
+// NearDeadline reports that of the time there was at since a quarter is left, or less than a second: nobody is waited for any more.
+func (p *Phase) NearDeadline(since, now int64) bool {
 	d := p.deadline.Load()
 	return d != 0 && d-now <= min(int64(time.Second), max(d-since, 0)/4)
 }

@@ -54,7 +54,7 @@ func (e *Shard) acknowledged(c *transport.Conn, ask bool, now int64) bool {
 	}
 	c.MarkBlocked(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
 	c.ObserveUnread(left, now)
-	return c.SinceProgress(now) >= int64(e.class[c.Class].NoProgress) || e.phase.Short(e.ending.began, now)
+	return c.SinceProgress(now) >= int64(e.class[c.Class].NoProgress) || e.phase.NearDeadline(e.ending.began, now)
 }
 
 // Jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash
