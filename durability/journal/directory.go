@@ -217,8 +217,8 @@ func (d *directory) removeTemporary() error {
 	return nil
 }
 
-// blame names the file a failure is about: the failing call knows it, except for the bare sync of the segment being written.
-func (d *directory) blame(cause error) string {
+// fileOf names the file a failure is about: the failing call knows it, except for the bare sync of the segment being written.
+func (d *directory) fileOf(cause error) string {
 	var onPath *os.PathError
 	var onLink *os.LinkError
 	switch {

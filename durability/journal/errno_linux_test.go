@@ -24,37 +24,37 @@ type failures struct {
 
 	// Of the run under way, written by the supervisor's goroutine until it sends on ended. The lock is for what a log that failed to
 	// open still does in a run before.
-	lock   sync.Mutex
-	run    string // its directory
-	disk   *disk
-	oracle *oracle
-	failAt int // the n-th call on the journal's files, from 1
-	errno  unix.Errno
-	calls  int
-	failed syscallSeen // the call that failed; its name is empty if the story ended before
-	barred string      // a file whose sync failed: no sync may follow
-	wrong  error
-	look   func(syscallSeen) // sees each call, nil for nobody
-	panics int               // of the log below, while it was created
-	ended  chan bool
+	lock       sync.Mutex
+	run        string // its directory
+	disk       *disk
+	oracle     *oracle
+	failAt     int // the n-th call on the journal's files, from 1
+	errno      unix.Errno
+	calls      int
+	failed     syscallSeen // the call that failed; its name is empty if the lifetime ended before
+	unsyncable string      // a file whose sync failed: no sync may follow
+	wrong      error
+	look       func(syscallSeen) // sees each call, nil for nobody
+	panics     int               // of the log below, while it was created
+	ended      chan bool
 }
 
 func (f *failures) hook(c syscallSeen) answer {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if c.says != "" {
-		f.wrong = errors.Join(f.wrong, f.oracle.hear(c.says))
-		if c.says == "closed" || strings.HasPrefix(c.says, "error") {
+	if c.message != "" {
+		f.wrong = errors.Join(f.wrong, f.oracle.observe(c.message))
+		if c.message == "closed" || strings.HasPrefix(c.message, "error") {
 			f.ended <- true
 		}
 		return answer{}
 	}
 	if c.path != f.run && !strings.HasPrefix(c.path, f.run+"/") {
-		return answer{} // what a story before left running
+		return answer{} // what an earlier lifetime left running
 	}
 	f.calls++
 	isSync := c.name == "fsync" || c.name == "fdatasync"
-	if isSync && c.path == f.barred {
+	if isSync && c.path == f.unsyncable {
 		f.wrong = errors.Join(f.wrong, fmt.Errorf("%s of %s again after it failed", c.name, c.path))
 	}
 	relative := c
@@ -64,7 +64,7 @@ func (f *failures) hook(c syscallSeen) answer {
 		f.failed = relative
 		// An interrupted sync has not failed: package os repeats it, and may.
 		if at, _, _ := f.disk.find(relative.path); isSync && at >= 0 && f.errno != unix.EINTR {
-			f.barred, f.disk.nodes[at].refused = c.path, true
+			f.unsyncable, f.disk.nodes[at].refused = c.path, true
 		}
 		return answer{errno: f.errno}
 	}
@@ -75,12 +75,12 @@ func (f *failures) hook(c syscallSeen) answer {
 	return answer{}
 }
 
-// live runs one story on a copy of a disk with the n-th call failing, and judges what is left: as the files are, and after a
-// power loss. It reports whether the story got as far as that call.
+// live runs one lifetime on a copy of a disk with the n-th call failing, and judges what is left: as the files are, and after a
+// power loss. It reports whether the lifetime got as far as that call.
 func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err error) {
 	if f.child == nil || f.runs == 200 { // failed openings leave descriptors of the log open
 		f.stop()
-		f.child, f.runs = watch(f.t, "TestStoryChild", f.folder, f.hook), 0
+		f.child, f.runs = watch(f.t, "TestLifetimeChild", f.folder, f.hook), 0
 	}
 	f.runs++
 	dir, err := os.MkdirTemp(f.folder, "run-")
@@ -92,7 +92,7 @@ func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err erro
 	}
 	f.lock.Lock()
 	f.run, f.disk, f.oracle, f.failAt, f.errno = dir, b.disk.copy(), b.known.copy(), n, errno
-	f.calls, f.failed, f.barred, f.wrong = 0, syscallSeen{}, "", nil
+	f.calls, f.failed, f.unsyncable, f.wrong = 0, syscallSeen{}, "", nil
 	f.lock.Unlock()
 	if err := f.child.tell(fmt.Sprintf("7 20 %s/%s", filepath.Base(dir), journalFolder)); err != nil {
 		return false, err
@@ -111,23 +111,23 @@ func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err erro
 
 // complaint checks that the error, if the failure led to one, says what it must.
 func (f *failures) complaint() error {
-	says := f.oracle.ended
+	message := f.oracle.ended
 	switch {
-	case says == "closed":
+	case message == "closed":
 		return nil
 	case f.failed.name == "":
-		return fmt.Errorf("nothing failed, but the story ended with %q", says)
-	case strings.HasPrefix(says, "error run") && !strings.Contains(says, "[poison "):
-		return fmt.Errorf("not a PoisonError with file and operation: %q", says)
-	case strings.Contains(says, "[corrupt "):
-		return fmt.Errorf("a refused call is reported as damage: %q", says)
-	case !strings.Contains(says, f.run):
-		return fmt.Errorf("the error does not say where: %q", says)
-	case strings.HasPrefix(says, "error open") && strings.Contains(says, "panic in the log"):
+		return fmt.Errorf("nothing failed, but the lifetime ended with %q", message)
+	case strings.HasPrefix(message, "error run") && !strings.Contains(message, "[poison "):
+		return fmt.Errorf("not a PoisonError with file and operation: %q", message)
+	case strings.Contains(message, "[corrupt "):
+		return fmt.Errorf("a refused call is reported as damage: %q", message)
+	case !strings.Contains(message, f.run):
+		return fmt.Errorf("the error does not say where: %q", message)
+	case strings.HasPrefix(message, "error open") && strings.Contains(message, "panic in the log"):
 		f.panics++ // the log below cannot clean up after a failed sync of its parent; that it failed is all there is to tell
 		return nil
-	case !strings.Contains(says, fmt.Sprintf(" %d]", f.errno)) && !strings.Contains(says, "in use") && !strings.Contains(says, "not repairable"):
-		return fmt.Errorf("the error does not carry its cause, errno %d: %q", f.errno, says)
+	case !strings.Contains(message, fmt.Sprintf(" %d]", f.errno)) && !strings.Contains(message, "in use") && !strings.Contains(message, "not repairable"):
+		return fmt.Errorf("the error does not carry its cause, errno %d: %q", f.errno, message)
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ func (f *failures) bases() []base {
 	}
 	f.look = nil
 	if torn.disk == nil {
-		f.t.Fatal("no write of the story was long enough to tear")
+		f.t.Fatal("no write of the lifetime was long enough to tear")
 	}
 	return []base{empty, {"a closed journal", f.disk.copy(), f.oracle}, torn}
 }

@@ -12,28 +12,28 @@ import (
 	"time"
 )
 
-// saga is a chain of stories in one directory. A story ends by itself, by a kill at a random operation, or by a kill that is
+// lifetimes runs lifetimes in one directory, one after the other. A lifetime ends by itself, by a kill at a random operation, or by a kill that is
 // also a power loss: then the next one begins on what that left. While the child stands still at an operation, several power
 // losses are tried at that point, each on a directory of its own.
-type saga struct {
-	t        testing.TB
-	rng      *rand.Rand
-	folder   string // all below it
-	root     string // of the story under way; the journal is in data/journal, which nobody made
-	disk     *disk
-	oracle   *oracle
-	perPoint int
-	deaf     string // syncs of a path with this ending are ignored by the disk; empty for none
-	deafFrom int    // once so many events are acknowledged
+type lifetimes struct {
+	t           testing.TB
+	rng         *rand.Rand
+	folder      string // all below it
+	root        string // of the lifetime under way; the journal is in data/journal, which nobody made
+	disk        *disk
+	oracle      *oracle
+	perPoint    int
+	ignoredSync string // syncs of a path with this ending are ignored by the disk; empty for none
+	ignoreFrom  int    // once so many events are acknowledged
 
-	mortal  bool     // the story will be killed,
-	killIn  int      // after so many operations,
-	after   string   // at the first that follows one of this kind, if any
-	last    string   // kind of the operation before
-	killed  bool     // it was
-	recent  []string // operations and messages, for the report
-	failure error
-	counts  *counts
+	willKill  bool     // the lifetime will be killed,
+	killAfter int      // after so many operations,
+	after     string   // at the first that follows one of this kind, if any
+	last      string   // kind of the operation before
+	killed    bool     // it was
+	recent    []string // operations and messages, for the report
+	failure   error
+	counts    *counts
 }
 
 type counts struct {
@@ -45,13 +45,13 @@ type counts struct {
 
 const journalFolder = "data/journal"
 
-func newSaga(t testing.TB, seed uint64, folder string, perPoint int, c *counts) *saga {
-	s := &saga{t: t, rng: rand.New(rand.NewPCG(seed, 2)), folder: folder, disk: newDisk(), oracle: newOracle(), perPoint: perPoint, counts: c}
+func newLifetimes(t testing.TB, seed uint64, folder string, perPoint int, c *counts) *lifetimes {
+	s := &lifetimes{t: t, rng: rand.New(rand.NewPCG(seed, 2)), folder: folder, disk: newDisk(), oracle: newOracle(), perPoint: perPoint, counts: c}
 	s.root = s.mkdir()
 	return s
 }
 
-func (s *saga) mkdir() string {
+func (s *lifetimes) mkdir() string {
 	dir, err := os.MkdirTemp(s.folder, "root-")
 	if err != nil {
 		s.t.Fatal(err)
@@ -60,7 +60,7 @@ func (s *saga) mkdir() string {
 }
 
 // hook sees each operation and message of the child before it happens.
-func (s *saga) hook(c syscallSeen) answer {
+func (s *lifetimes) hook(c syscallSeen) answer {
 	switch c.name {
 	case "read", "pread64", "lseek", "fstat", "getdents64", "flock":
 		return answer{}
@@ -68,13 +68,13 @@ func (s *saga) hook(c syscallSeen) answer {
 	if s.failure != nil {
 		return answer{kill: true}
 	}
-	if c.says != "" {
-		s.recent = append(s.recent, c.says)
-		s.failure = s.oracle.hear(c.says)
+	if c.message != "" {
+		s.recent = append(s.recent, c.message)
+		s.failure = s.oracle.observe(c.message)
 	} else {
 		s.counts.operations++
-		s.killIn--
-		if due := s.killIn <= 0 && s.mortal; due && (s.after == "" || s.after == s.last) {
+		s.killAfter--
+		if due := s.killAfter <= 0 && s.willKill; due && (s.after == "" || s.after == s.last) {
 			s.killed = true
 			return answer{kill: true}
 		}
@@ -82,7 +82,7 @@ func (s *saga) hook(c syscallSeen) answer {
 		c.path, c.to = s.relative(c.path), s.relative(c.to)
 		s.recent = append(s.recent, fmt.Sprintf("%s %s %s at %d, %d bytes", c.name, c.path, c.to, c.off, len(c.data)+int(c.size)))
 		s.counts.names[c.name]++
-		if s.deaf == "" || int(s.oracle.acked) < s.deafFrom || c.name != "fsync" && c.name != "fdatasync" || !strings.HasSuffix(c.path, s.deaf) {
+		if s.ignoredSync == "" || int(s.oracle.acked) < s.ignoreFrom || c.name != "fsync" && c.name != "fdatasync" || !strings.HasSuffix(c.path, s.ignoredSync) {
 			s.failure = s.disk.operation(c)
 		}
 	}
@@ -95,12 +95,12 @@ func (s *saga) hook(c syscallSeen) answer {
 	return answer{}
 }
 
-func (s *saga) relative(path string) string {
+func (s *lifetimes) relative(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, s.root), "/")
 }
 
 // losePower tries some power losses at this point; equal states count once. Each is judged on a goroutine of its own.
-func (s *saga) losePower() error {
+func (s *lifetimes) losePower() error {
 	seen := map[uint64]bool{}
 	found := make(chan error, s.perPoint)
 	for range s.perPoint {
@@ -124,7 +124,7 @@ func (s *saga) losePower() error {
 	return err
 }
 
-func (s *saga) try(left *disk, dir string, twice bool) error {
+func (s *lifetimes) try(left *disk, dir string, twice bool) error {
 	if err := left.put(dir); err != nil {
 		return err
 	}
@@ -134,14 +134,14 @@ func (s *saga) try(left *disk, dir string, twice bool) error {
 	return os.RemoveAll(dir)
 }
 
-// story runs the next one and gives what is wrong.
-func (s *saga) story(seed uint64, steps int) error {
+// runOne runs the next one and gives what is wrong.
+func (s *lifetimes) runOne(seed uint64, steps int) error {
 	s.counts.stories++
 	// Kills between a write, or a new name, and its sync are the interesting ones.
-	s.killed, s.mortal, s.last = false, s.rng.IntN(4) > 0, ""
-	s.killIn, s.after = 1+s.rng.IntN(steps*6), [...]string{"", "write.wal", "renameat.wal"}[s.rng.IntN(3)]
+	s.killed, s.willKill, s.last = false, s.rng.IntN(4) > 0, ""
+	s.killAfter, s.after = 1+s.rng.IntN(steps*6), [...]string{"", "write.wal", "renameat.wal"}[s.rng.IntN(3)]
 	s.oracle.ended = ""
-	w := watch(s.t, "TestStoryChild", s.root, s.hook)
+	w := watch(s.t, "TestLifetimeChild", s.root, s.hook)
 	if err := w.tell(fmt.Sprintf("%d %d %s", seed, steps, journalFolder)); err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (s *saga) story(seed uint64, steps int) error {
 	case err != nil:
 		return err
 	case !s.killed && s.oracle.ended != "closed":
-		return fmt.Errorf("the story ended with %q", s.oracle.ended)
+		return fmt.Errorf("the lifetime ended with %q", s.oracle.ended)
 	case !s.killed:
 		return s.disk.compare(s.root)
 	}
@@ -169,15 +169,15 @@ func (s *saga) story(seed uint64, steps int) error {
 	return nil
 }
 
-// sagas tells sagas until there are so many points or something is wrong.
-func sagas(t *testing.T, points, perPoint int, deaf string, deafFrom int, c *counts) error {
+// runLifetimes runs lifetimes until there are so many points or something is wrong.
+func runLifetimes(t *testing.T, points, perPoint int, ignoredSync string, ignoreFrom int, c *counts) error {
 	folder := fastFolder(t)
 	for seed := uint64(1); c.points < points; seed++ {
-		s := newSaga(t, seed, folder, perPoint, c)
-		s.deaf, s.deafFrom = deaf, deafFrom
+		s := newLifetimes(t, seed, folder, perPoint, c)
+		s.ignoredSync, s.ignoreFrom = ignoredSync, ignoreFrom
 		for n := uint64(0); n < 12 && c.points < points; n++ {
-			if err := s.story(seed*100+n, 3+s.rng.IntN(25)); err != nil {
-				return fmt.Errorf("saga %d, story %d, after %d operations: %w", seed, n, c.operations, err)
+			if err := s.runOne(seed*100+n, 3+s.rng.IntN(25)); err != nil {
+				return fmt.Errorf("seed %d, lifetime %d, after %d operations: %w", seed, n, c.operations, err)
 			}
 		}
 		if err := os.RemoveAll(folder); err != nil {
@@ -198,9 +198,9 @@ func TestAPowerLossIsNoticedWhereASyncIsIgnored(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	for _, c := range []struct {
-		deaf string
-		from int
-		what string
+		ignoredSync string
+		from        int
+		what        string
 	}{
 		{".wal", 1, "the log: acknowledged before it is on disk"},
 		{"/wal", 1, "the log's directory: a new segment without its name"},
@@ -213,7 +213,7 @@ func TestAPowerLossIsNoticedWhereASyncIsIgnored(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			n := &counts{names: map[string]int{}}
-			if err := sagas(t, 6000, 2, c.deaf, c.from, n); err == nil {
+			if err := runLifetimes(t, 6000, 2, c.ignoredSync, c.from, n); err == nil {
 				t.Errorf("%d power losses, and nobody missed what was not synced", n.points)
 			} else {
 				text, _, _ := strings.Cut(err.Error(), "\n")
@@ -225,7 +225,7 @@ func TestAPowerLossIsNoticedWhereASyncIsIgnored(t *testing.T) {
 
 // TestPowerLossAtEveryOperation: 100,000 power losses, `SLUICE_SOAK=1 go test -run TestPowerLossAtEveryOperation -v ./durability/journal`.
 // At every operation on a file that a journal makes, and at every acknowledgement, it tries several of the states that a file
-// system may leave behind (see disk), opens each with the real recovery and holds the result against an oracle. The stories
+// system may leave behind (see disk), opens each with the real recovery and holds the result against an oracle. The lifetimes
 // before were ended by kills and power losses too, so recovery itself is interrupted at every operation.
 func TestPowerLossAtEveryOperation(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // each opening leaves a few megabytes of buffers
@@ -238,7 +238,7 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 	}
 	c := &counts{names: map[string]int{}}
 	begin := time.Now()
-	if err := sagas(t, points, perPoint, "", 0, c); err != nil {
+	if err := runLifetimes(t, points, perPoint, "", 0, c); err != nil {
 		t.Fatal(err)
 	}
 	spent := time.Since(begin)

@@ -38,20 +38,20 @@ var watchedCalls = map[int]string{
 	unix.SYS_GETDENTS64: "getdents64", unix.SYS_LSEEK: "lseek", unix.SYS_FSTAT: "fstat",
 }
 
-// saysFD is the child's descriptor for messages; what it writes there is a call in the stream like any other, so messages and
+// messageFD is the child's descriptor for messages; what it writes there is a call in the stream like any other, so messages and
 // file operations have one order.
-const saysFD = 4
+const messageFD = 4
 
 // syscallSeen is one call of the child, before it is executed.
 type syscallSeen struct {
-	name string
-	path string // of the file, or of the name it is about
-	to   string // renames: the new name
-	off  int64  // write, fallocate: where; ftruncate: the new size
-	size int64  // fallocate: how much
-	data []byte // write
-	flag int    // openat
-	says string // a message instead of a file operation
+	name    string
+	path    string // of the file, or of the name it is about
+	to      string // renames: the new name
+	off     int64  // write, fallocate: where; ftruncate: the new size
+	size    int64  // fallocate: how much
+	data    []byte // write
+	flag    int    // openat
+	message string // a message instead of a file operation
 }
 
 // answer of a hook.
@@ -211,8 +211,8 @@ func (w *watched) ioctl(request uint, argument unsafe.Pointer) error {
 func (w *watched) describe(n *notification) (syscallSeen, bool) {
 	c := syscallSeen{name: watchedCalls[int(n.nr)]}
 	pid, a := int(n.pid), n.args
-	if c.name == "write" && a[0] == saysFD {
-		c.says = strings.TrimSpace(string(memory(pid, a[1], int(a[2]))))
+	if c.name == "write" && a[0] == messageFD {
+		c.message = strings.TrimSpace(string(memory(pid, a[1], int(a[2]))))
 		return c, true
 	}
 	switch c.name {
@@ -341,7 +341,7 @@ func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 // say sends the parent a message, in order with the file operations.
 func say(format string, values ...any) {
 	text := fmt.Appendf(nil, format, values...)
-	if _, err := unix.Write(saysFD, text); err != nil {
+	if _, err := unix.Write(messageFD, text); err != nil {
 		panic(err)
 	}
 }

@@ -97,7 +97,7 @@ func (w *Writer) Commit() (durability.Seq, error) {
 }
 
 func (w *Writer) fail(op string, cause error) error {
-	w.poison = &PoisonError{Dir: w.dir.path, File: w.dir.blame(cause), Op: op, Persisted: w.persisted, Cause: cause}
+	w.poison = &PoisonError{Dir: w.dir.path, File: w.dir.fileOf(cause), Op: op, Persisted: w.persisted, Cause: cause}
 	w.lg.Error("journal poisoned: nothing more is acknowledged", "error", w.poison)
 	return w.poison
 }

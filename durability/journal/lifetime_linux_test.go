@@ -14,9 +14,9 @@ import (
 	"sluice/durability"
 )
 
-// storyPayload is what incarnation n writes as event seq: bytes of an event that was given up differ from those of the one that
+// lifetimePayload is what incarnation n writes as event seq: bytes of an event that was given up differ from those of the one that
 // took its number. Lengths from 0 to 1.5 KiB, some all zeroes, which looks like sectors never written.
-func storyPayload(seq durability.Seq, incarnation uint64) []byte {
+func lifetimePayload(seq durability.Seq, incarnation uint64) []byte {
 	mixed := (uint64(seq)*0x9e3779b97f4a7c15 ^ incarnation*0xbf58476d1ce4e5b9) >> 7
 	p := make([]byte, mixed%700)
 	switch {
@@ -37,21 +37,21 @@ func storyPayload(seq durability.Seq, incarnation uint64) []byte {
 	return p
 }
 
-// story is one life of a server: it opens the journal, commits chunks of events and snapshots through the Committer, and closes.
-type story struct {
-	j        *Journal
-	c        *Committer
-	rng      *rand.Rand
-	steps    int
-	inc      uint64
-	state    uint64         // of an application that depends on every event, see chain
-	appended durability.Seq // last event handed to the committer
-	chunk    [][]byte
-	closed   bool
-	trouble  error // of a snapshot; the story goes on
+// lifetime is one lifetime of a server: it opens the journal, commits chunks of events and snapshots through the Committer, and closes.
+type lifetime struct {
+	j           *Journal
+	c           *Committer
+	rng         *rand.Rand
+	steps       int
+	inc         uint64
+	state       uint64         // of an application that depends on every event, see chain
+	appended    durability.Seq // last event handed to the committer
+	chunk       [][]byte
+	closed      bool
+	snapshotErr error // of a snapshot; the lifetime continues
 }
 
-func (s *story) Next() ([]byte, bool) {
+func (s *lifetime) Next() ([]byte, bool) {
 	if len(s.chunk) == 0 {
 		return nil, false
 	}
@@ -60,11 +60,11 @@ func (s *story) Next() ([]byte, bool) {
 	return p, true
 }
 
-func (s *story) Release()   {}
-func (s *story) Done() bool { return s.closed && len(s.chunk) == 0 }
+func (s *lifetime) Release()   {}
+func (s *lifetime) Done() bool { return s.closed && len(s.chunk) == 0 }
 
 // wait is the Committer's Wait: instead of sleeping it thinks of the next thing to do.
-func (s *story) wait() {
+func (s *lifetime) wait() {
 	if s.steps--; s.steps < 0 {
 		s.closed = true
 		return
@@ -73,7 +73,7 @@ func (s *story) wait() {
 	if what > 0 {
 		for range 1 + s.rng.IntN(4) {
 			s.appended++
-			p := storyPayload(s.appended, s.inc)
+			p := lifetimePayload(s.appended, s.inc)
 			s.state = chain(s.state, p)
 			s.chunk = append(s.chunk, p)
 		}
@@ -86,14 +86,14 @@ func (s *story) wait() {
 		if err == nil {
 			err = s.c.Offer(snapshot)
 		}
-		s.trouble = errors.Join(s.trouble, err)
+		s.snapshotErr = errors.Join(s.snapshotErr, err)
 	}
 }
 
-// live runs a story in a directory and says what happens: "open last incarnation", "try first last incarnation" before a write,
+// live runs a lifetime in a directory and reports what happens: "open last incarnation", "try first last incarnation" before a write,
 // "ack last" where the persisted cursor moves, and at the end "closed" or "error ...".
 func live(dir string, seed uint64, steps int) {
-	s := &story{rng: rand.New(rand.NewPCG(seed, 1)), steps: steps}
+	s := &lifetime{rng: rand.New(rand.NewPCG(seed, 1)), steps: steps}
 	o := testOptions(dir)
 	o.BeforeSync = func() { say("try %d %d %d", s.j.writer.persisted+1, s.appended, s.inc) }
 	j, r, err := Open(o)
@@ -111,7 +111,7 @@ func live(dir string, seed uint64, steps int) {
 	say("open %d %d", r.Last, r.Incarnation)
 	s.c = NewCommitter(CommitterOptions{Writer: j.Writer(), Input: s, Wait: s.wait,
 		OnPersisted: func(seq durability.Seq) { say("ack %d", seq) },
-		OnSnapshot:  func(_ durability.Seq, err error) { s.trouble = errors.Join(s.trouble, err) }})
+		OnSnapshot:  func(_ durability.Seq, err error) { s.snapshotErr = errors.Join(s.snapshotErr, err) }})
 	if err := s.c.Run(); err != nil {
 		say("error run: %s", describe(errors.Join(err, j.Close())))
 		return
@@ -120,8 +120,8 @@ func live(dir string, seed uint64, steps int) {
 		say("error close: %s", describe(err))
 		return
 	}
-	if s.trouble != nil {
-		say("error snapshot: %s", describe(s.trouble))
+	if s.snapshotErr != nil {
+		say("error snapshot: %s", describe(s.snapshotErr))
 		return
 	}
 	say("closed")
@@ -142,8 +142,8 @@ func describe(err error) string {
 	return fmt.Sprintf("[%s %d] %.300v", kind, number, err)
 }
 
-// TestStoryChild lives one story per line "seed steps directory" and ends with its input.
-func TestStoryChild(t *testing.T) {
+// TestLifetimeChild runs one lifetime per line "seed steps directory" and ends with its input.
+func TestLifetimeChild(t *testing.T) {
 	root, lines := beWatched(t)
 	for lines.Scan() {
 		var seed uint64
@@ -162,14 +162,14 @@ type oracle struct {
 	incs         []uint64       // [seq]: who wrote the event
 	states       []uint64       // [seq]: chain after it
 	inc          uint64         // highest incarnation that was told to anybody
-	ended        string         // the last message of a story
+	ended        string         // the last message of a lifetime
 }
 
 func newOracle() *oracle { return &oracle{incs: []uint64{0}, states: []uint64{0}} }
 
-func (o *oracle) hear(says string) error {
+func (o *oracle) observe(message string) error {
 	var a, b, inc uint64
-	if n, _ := fmt.Sscanf(says, "open %d %d", &a, &inc); n == 2 {
+	if n, _ := fmt.Sscanf(message, "open %d %d", &a, &inc); n == 2 {
 		last := durability.Seq(a)
 		if last != o.acked && last != o.tried {
 			return fmt.Errorf("opened with event %d last; acknowledged %d, tried %d", last, o.acked, o.tried)
@@ -182,25 +182,25 @@ func (o *oracle) hear(says string) error {
 		o.incs, o.states = o.incs[:last+1], o.states[:last+1]
 		return nil
 	}
-	if n, _ := fmt.Sscanf(says, "try %d %d %d", &a, &b, &inc); n == 3 {
+	if n, _ := fmt.Sscanf(message, "try %d %d %d", &a, &b, &inc); n == 3 {
 		if durability.Seq(a) != o.acked+1 || o.tried != o.acked {
 			return fmt.Errorf("a batch from event %d on, acknowledged %d, tried %d", a, o.acked, o.tried)
 		}
 		for seq := durability.Seq(a); seq <= durability.Seq(b); seq++ {
 			o.incs = append(o.incs, inc)
-			o.states = append(o.states, chain(o.states[seq-1], storyPayload(seq, inc)))
+			o.states = append(o.states, chain(o.states[seq-1], lifetimePayload(seq, inc)))
 		}
 		o.tried = durability.Seq(b)
 		return nil
 	}
-	if n, _ := fmt.Sscanf(says, "ack %d", &a); n == 1 {
+	if n, _ := fmt.Sscanf(message, "ack %d", &a); n == 1 {
 		if durability.Seq(a) != o.tried {
 			return fmt.Errorf("acknowledged %d, tried %d", a, o.tried)
 		}
 		o.acked = o.tried
 		return nil
 	}
-	o.ended = says
+	o.ended = message
 	return nil
 }
 
@@ -233,8 +233,8 @@ func (o *oracle) judge(dir string, twice bool) error {
 	return nil
 }
 
-// reopen opens, checks all events, appends so many, closes, and gives the last event found. Events up to story are the story's.
-func (o *oracle) reopen(dir string, story, most durability.Seq, inc uint64, more int) (last durability.Seq, _ uint64, err error) {
+// reopen opens, checks all events, appends so many, closes, and gives the last event found. Events up to written were written by the lifetime.
+func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64, more int) (last durability.Seq, _ uint64, err error) {
 	j, r, err := Open(testOptions(dir))
 	if err != nil {
 		return 0, 0, err
@@ -247,16 +247,16 @@ func (o *oracle) reopen(dir string, story, most durability.Seq, inc uint64, more
 		return 0, 0, fmt.Errorf("last event %d, acknowledged %d, tried %d (%v)", r.Last, o.acked, o.tried, r.Notes)
 	}
 	want := func(seq durability.Seq) []byte {
-		if seq > story {
+		if seq > written {
 			return fmt.Appendf(nil, "appended after the crash as %d", seq)
 		}
-		return storyPayload(seq, o.incs[seq])
+		return lifetimePayload(seq, o.incs[seq])
 	}
 	state, seq := uint64(0), r.SnapshotSeq
 	if err := r.Restore(func(in io.Reader) error { return binary.Read(in, binary.LittleEndian, &state) }); err != nil {
 		return 0, 0, err
 	}
-	if seq > story || state != o.states[seq] {
+	if seq > written || state != o.states[seq] {
 		return 0, 0, fmt.Errorf("the snapshot of event %d is wrong", seq)
 	}
 	for e, err := range r.Events() {
@@ -273,7 +273,7 @@ func (o *oracle) reopen(dir string, story, most durability.Seq, inc uint64, more
 	if more == 0 {
 		return r.Last, r.Incarnation, nil
 	}
-	story = min(story, r.Last) // what was tried and not found is given up
+	written = min(written, r.Last) // what was tried and not found is given up
 	for seq := r.Last + 1; seq <= r.Last+durability.Seq(more); seq++ {
 		if _, err := j.Writer().Append(want(seq)); err != nil {
 			return 0, 0, err
