@@ -15,10 +15,11 @@ import (
 //	0       4     CRC-32C of everything after it
 //	4       4     number of events, 1 or more
 //	8       8     sequence number of the first event, 1 or more
-//	16      ...   per event: length as unsigned varint, then so many bytes
+//	16      ...   for each event: its length as unsigned varint, then that many bytes
 //
-// The log below has a checksum of its own, but it is a chain: one damaged record makes all later ones unverifiable. With a
-// checksum per batch the reader can prove that intact events follow a damaged place, and so tell damage from a torn last write.
+// The underlying log has a checksum of its own, but it is a chain: one damaged record makes all
+// later ones unverifiable. With a checksum per batch the reader can prove that intact events follow
+// a damaged place, which distinguishes damage from a torn last write.
 const batchHeaderBytes = 16
 
 // MaxPayloadBytes is the largest payload of one event.
@@ -26,7 +27,7 @@ const MaxPayloadBytes = 1 << 20
 
 var errBadBatch = errors.New("journal: not a batch")
 
-// Event is one journaled event. Its payload is valid until the iteration goes on.
+// Event is one journaled event. Its payload is valid until the next step of the iteration.
 type Event struct {
 	Seq     durability.Seq
 	Payload []byte
@@ -41,7 +42,8 @@ type batch struct {
 
 func (b batch) last() durability.Seq { return b.first + durability.Seq(b.count) - 1 }
 
-// events calls visit for each event in order until it returns false; it reports whether it went through.
+// events calls visit for each event in order until it returns false; it reports whether all were
+// visited.
 func (b batch) events(visit func(Event) bool) bool {
 	body := b.body
 	for seq := b.first; seq <= b.last(); seq++ {
@@ -55,7 +57,7 @@ func (b batch) events(visit func(Event) bool) bool {
 	return true
 }
 
-// checksum is CRC-32C; the standard library keeps the table.
+// checksum is CRC-32C; the standard library caches the table.
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // startBatch resets dst to an empty batch.
@@ -76,7 +78,7 @@ func sealBatch(b []byte, first durability.Seq, count uint32) {
 	binary.LittleEndian.PutUint32(b[0:], checksum(b[4:]))
 }
 
-// decodeBatch verifies checksum and structure; afterwards events cannot fail.
+// decodeBatch verifies checksum and structure, so that events cannot fail afterwards.
 func decodeBatch(data []byte) (batch, error) {
 	if len(data) < batchHeaderBytes || binary.LittleEndian.Uint32(data) != checksum(data[4:]) {
 		return batch{}, errBadBatch

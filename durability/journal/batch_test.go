@@ -36,7 +36,7 @@ func TestBatchRoundTrip(t *testing.T) {
 	}
 }
 
-func TestDecodeBatchRefuses(t *testing.T) {
+func TestDecodeBatchRejectsInvalidData(t *testing.T) {
 	reseal := func(b []byte, first durability.Seq, count uint32) []byte { sealBatch(b, first, count); return b }
 	for _, c := range []struct {
 		name string
@@ -49,7 +49,7 @@ func TestDecodeBatchRefuses(t *testing.T) {
 		{"numbers beyond the range", encodeBatch(math.MaxUint64, nil)},
 		{"fewer payloads than counted", reseal(encodeBatch(1, nil), 1, 2)},
 		{"more payloads than counted", reseal(encodeBatch(1, nil, nil), 1, 1)},
-		{"a payload that ends outside", reseal(encodeBatch(1, []byte("abc"))[:18], 1, 1)},
+		{"a payload that ends outside the batch", reseal(encodeBatch(1, []byte("abc"))[:18], 1, 1)},
 		{"a length without end", reseal(append(startBatch(nil), bytes.Repeat([]byte{0xff}, 11)...), 1, 1)},
 		{"a wrong checksum", func() []byte { b := encodeBatch(1, []byte("abc")); b[0]++; return b }()},
 	} {
@@ -65,7 +65,7 @@ func FuzzDecodeBatch(f *testing.F) {
 	f.Add(encodeBatch(9, bytes.Repeat([]byte{1}, 300))[4:], true)
 	f.Fuzz(func(t *testing.T, data []byte, seal bool) {
 		data = bytes.Clone(data)
-		if seal && len(data) >= 4 { // get past the checksum, to the structure behind it
+		if seal && len(data) >= 4 { // so that the structure is reached
 			sum := checksum(data[4:])
 			data[0], data[1], data[2], data[3] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
 		}

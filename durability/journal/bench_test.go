@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The disk decides these numbers, so each size is measured together with the least anybody can do: append as many bytes to a
-// preallocated file and fdatasync it. Compare the pairs of one run, not runs.
+// These numbers depend on the disk, so each size is measured together with the minimum: appending
+// as many bytes to a preallocated file and calling fdatasync. Compare the pairs of one run, not
+// runs.
 func BenchmarkCommit(b *testing.B) {
 	payload := make([]byte, 64)
 	for _, events := range []int{1, 64, 1024} {
@@ -43,7 +44,7 @@ func BenchmarkCommit(b *testing.B) {
 			}
 			defer f.Close()
 			const fileBytes = testSegmentBytes << 10
-			allocate := func() { // fresh space each time: overwriting is cheaper than appending
+			allocate := func() { // new space each time, because overwriting is cheaper than appending
 				if err := errors.Join(f.Truncate(0), unix.Fallocate(int(f.Fd()), 0, 0, fileBytes), f.Sync()); err != nil {
 					b.Fatal(err)
 				}
@@ -70,7 +71,7 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkAppend is the cost of an event apart from the disk.
+// BenchmarkAppend is the cost of an event without the disk.
 func BenchmarkAppend(b *testing.B) {
 	j, _, err := Open(Options{Dir: b.TempDir(), SegmentBytes: testSegmentBytes << 10})
 	if err != nil {
@@ -81,7 +82,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if w.Pending() > DefaultBatchBytes {
-			w.count = 0 // drop it: this is not about the disk
+			w.count = 0 // dropped, so that the disk is not measured
 		}
 		if _, err := w.Append(payload); err != nil {
 			b.Fatal(err)
@@ -91,7 +92,8 @@ func BenchmarkAppend(b *testing.B) {
 	mustClose(b, j)
 }
 
-// BenchmarkScan is the speed of verifying the log, which is what a restart costs besides applying the events.
+// BenchmarkScan is the speed of verifying the log, the part of a restart besides applying the
+// events.
 func BenchmarkScan(b *testing.B) {
 	dir := b.TempDir()
 	j, _, err := Open(Options{Dir: dir, SegmentBytes: testSegmentBytes << 10})

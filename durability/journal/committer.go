@@ -7,40 +7,45 @@ import (
 	"sluice/durability"
 )
 
-// Input is where the committer takes events from: the reading end of a ring of bytes, used by the committer's goroutine only.
+// Input is the source of the committer's events: the reading end of a byte ring. Only the
+// committer's goroutine uses it.
 type Input interface {
 	Next() ([]byte, bool) // the next event, valid until Release; false when there is none now
-	Release()             // gives back all events that Next returned
+	Release()             // releases all events that Next returned
 	Done() bool           // closed and empty
 }
 
-// CommitterOptions say what a Committer works with.
+// CommitterOptions configure a Committer.
 type CommitterOptions struct {
 	Writer *Writer // required; belongs to the committer from now on
 	Input  Input   // required
-	// Wait returns when there may be something to do: an event, the end of the input, or a snapshot (Committer.Offered).
-	// Required; called on the committer's goroutine. It must look at all three after announcing that it is about to sleep.
+	// Wait returns when there may be work: an event, the end of the input, or a snapshot
+	// (Committer.Offered). Required; called on the committer's goroutine. It must check all three
+	// after announcing that it is about to sleep.
 	Wait func()
-	// Wake ends a Wait; called by Offer on its caller's goroutine. nil if snapshots may lie until the next event.
+	// Wake ends a Wait; called by Offer on its caller's goroutine. nil if snapshots may wait until
+	// the next event.
 	Wake func()
-	// OnPersisted is told the last event on disk, after each commit, on the committer's goroutine. Required: this is where
-	// the persisted cursor moves.
+	// OnPersisted is called with the last event on disk after each commit, on the committer's
+	// goroutine. Required: it moves the persisted cursor.
 	OnPersisted func(durability.Seq)
-	// OnSnapshot is told the outcome of each snapshot on the committer's goroutine; nil if nobody is interested.
+	// OnSnapshot is called with the result of each snapshot, on the committer's goroutine.
+	// Optional.
 	OnSnapshot func(durability.Seq, error)
-	// MaxBatchBytes ends a group commit, 0 for DefaultBatchBytes. A batch may exceed it by one event.
+	// MaxBatchBytes is the size at which a group commit ends, 0 for DefaultBatchBytes. A batch may
+	// exceed it by one event.
 	MaxBatchBytes int
 }
 
-// Committer is the loop of group commit: everything that arrived while the last sync ran shares the next one. Run blocks in
-// fdatasync(2), so it has an ordinary goroutine of its own.
+// Committer is the loop of group commit: all events that arrived during one sync share the next
+// one. Run blocks in fdatasync(2), so it needs a goroutine of its own.
 type Committer struct {
 	CommitterOptions
 	offered atomic.Pointer[Snapshot] // written by any goroutine in Offer, taken by the committer's
-	waiting *Snapshot                // taken, but its events are not on disk yet
+	waiting *Snapshot                // taken, while its events are not on disk yet
 }
 
-// NewCommitter checks the options. Bounds that cannot work are a broken contract and panic.
+// NewCommitter checks the options and panics if they are invalid.
 func NewCommitter(o CommitterOptions) *Committer {
 	if o.Writer == nil || o.Input == nil || o.Wait == nil || o.OnPersisted == nil {
 		panic("journal: CommitterOptions needs Writer, Input, Wait and OnPersisted")
@@ -54,8 +59,9 @@ func NewCommitter(o CommitterOptions) *Committer {
 	return &Committer{CommitterOptions: o}
 }
 
-// Offer hands over a prepared snapshot; the committer installs it once its events are on disk. A newer offer replaces one that
-// was not looked at yet. Any goroutine. After Run returned it has no effect; Open removes what is left.
+// Offer hands over a prepared snapshot; the committer installs it once its events are on disk. A
+// newer offer replaces one that was not taken yet. Any goroutine. After Run returned it has no
+// effect; Open removes the leftover file.
 func (c *Committer) Offer(s *Snapshot) error {
 	replaced := c.offered.Swap(s)
 	if c.Wake != nil {
@@ -67,18 +73,19 @@ func (c *Committer) Offer(s *Snapshot) error {
 	return nil
 }
 
-// Offered reports whether a snapshot waits to be looked at. Any goroutine; meant for Wait.
+// Offered reports whether a snapshot waits to be taken. Any goroutine; meant for Wait.
 func (c *Committer) Offered() bool { return c.offered.Load() != nil }
 
-// Run commits until the input is done, which gives nil, or the journal fails, which gives the PoisonError (or ErrTooLarge, if
-// the input lets through a payload above MaxPayloadBytes). Either way nothing
-// is persisted afterwards. Events of the failed batch stay unreleased.
+// Run commits until the input is done and then returns nil. If the journal fails, it returns the
+// PoisonError (or ErrTooLarge, if the input contains a payload above MaxPayloadBytes). In either
+// case nothing is persisted afterwards. Events of the failed batch are not released.
 func (c *Committer) Run() error {
 	for {
 		if err := c.fill(); err != nil {
 			return err
 		}
-		// Not what fill took but what is pending: a second Run after a failure must meet the error again, not sleep.
+		// Pending events count, not those that fill took: a second Run after a failure must return
+		// the error again, not sleep.
 		committing := c.Writer.Pending() > 0
 		if committing {
 			last, err := c.Writer.Commit()
@@ -101,7 +108,7 @@ func (c *Committer) Run() error {
 	}
 }
 
-// fill moves what is there into the pending batch, up to its limit.
+// fill moves available events into the pending batch, up to its limit.
 func (c *Committer) fill() error {
 	for c.Writer.Pending() < c.MaxBatchBytes {
 		payload, ok := c.Input.Next()
@@ -132,7 +139,7 @@ func (c *Committer) install() error {
 	if errors.Is(err, ErrPoisoned) {
 		return err
 	}
-	return nil // the log is longer than it need be, and OnSnapshot knows
+	return nil // the log is longer than necessary, and OnSnapshot was called with the error
 }
 
 func (c *Committer) report(seq durability.Seq, err error) {

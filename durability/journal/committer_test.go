@@ -13,7 +13,7 @@ import (
 	"sluice/durability"
 )
 
-// queue is an Input for tests: any goroutine pushes, the committer's takes.
+// queue is an Input for tests: any goroutine pushes, the committer's goroutine takes.
 type queue struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
@@ -54,7 +54,7 @@ func (q *queue) Release() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range q.events[:q.taken] {
-		clear(e) // as the ring reuses the space: whoever kept the slice shows
+		clear(e) // the ring reuses the space, so the use of a kept slice is noticed
 	}
 	q.events = q.events[q.taken:]
 	q.released += q.taken
@@ -79,7 +79,7 @@ func payloads(from, to durability.Seq) (out [][]byte) {
 	return out
 }
 
-// orderedLog notes when a write ended, among the persisted positions reported.
+// orderedLog records the end of each write among the persisted positions reported.
 type orderedLog struct {
 	appendLog
 	steps *[]string
@@ -92,7 +92,7 @@ func (o orderedLog) Save(st *raftpb.HardState, e []*raftpb.Entry) error {
 	return err
 }
 
-func TestPersistedMovesOnlyAfterTheSync(t *testing.T) {
+func TestPersistedMovesOnlyAfterSync(t *testing.T) {
 	var steps []string
 	var persisted durability.Seq
 	dir := t.TempDir()
@@ -115,7 +115,7 @@ func TestPersistedMovesOnlyAfterTheSync(t *testing.T) {
 		OnPersisted: func(seq durability.Seq) {
 			steps = append(steps, "persisted")
 			if log, err := Inspect(dir); err != nil || log.Last != seq {
-				t.Errorf("told %d is persisted, the disk holds %v (%v)", seq, log, err)
+				t.Errorf("%d reported as persisted, the disk has %v (%v)", seq, log, err)
 			}
 			if q.released != int(seq) {
 				t.Errorf("%d events released when %d were persisted", q.released, seq)
@@ -139,7 +139,7 @@ func TestPersistedMovesOnlyAfterTheSync(t *testing.T) {
 	mustClose(t, j)
 }
 
-func TestWhatArrivesDuringASyncSharesTheNextOne(t *testing.T) {
+func TestEventsArrivingDuringASyncShareTheNextOne(t *testing.T) {
 	held, release := make(chan bool), make(chan bool)
 	o := testOptions(t.TempDir())
 	o.BeforeSync = func() { held <- true; <-release }
@@ -154,7 +154,7 @@ func TestWhatArrivesDuringASyncSharesTheNextOne(t *testing.T) {
 	go func() { done <- c.Run() }()
 	q.push(payloads(1, 1)...)
 	<-held
-	q.push(payloads(2, 500)...) // while the disk is busy with the first
+	q.push(payloads(2, 500)...) // while the first sync runs
 	if len(persisted) != 0 {
 		t.Error("persisted moved while the sync was held back")
 	}
@@ -171,7 +171,7 @@ func TestWhatArrivesDuringASyncSharesTheNextOne(t *testing.T) {
 	mustClose(t, j)
 }
 
-func TestNothingIsPersistedAfterAFailure(t *testing.T) {
+func TestNothingIsPersistedAfterFailure(t *testing.T) {
 	j, _ := mustOpen(t, t.TempDir())
 	log := intercept(j)
 	q := newQueue()
@@ -212,7 +212,7 @@ func TestOfferedSnapshotWaitsForItsEvents(t *testing.T) {
 		}})
 	done := make(chan error, 1)
 	ahead := takeSnapshot(t, j, 9)
-	if err := c.Offer(takeSnapshot(t, j, 8)); err != nil { // replaced before anyone looked
+	if err := c.Offer(takeSnapshot(t, j, 8)); err != nil { // replaced before it was taken
 		t.Fatal(err)
 	}
 	if err := c.Offer(ahead); err != nil || !c.Offered() {
@@ -249,7 +249,7 @@ func TestOfferedSnapshotWaitsForItsEvents(t *testing.T) {
 	mustClose(t, j)
 }
 
-func TestCommitterOptionsAreAContract(t *testing.T) {
+func TestNewCommitterRejectsInvalidOptions(t *testing.T) {
 	j, _ := mustOpen(t, t.TempDir())
 	defer mustClose(t, j)
 	good := CommitterOptions{Writer: j.Writer(), Input: newQueue(), Wait: func() {}, OnPersisted: func(durability.Seq) {}}

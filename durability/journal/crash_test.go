@@ -14,15 +14,16 @@ import (
 	"sluice/durability"
 )
 
-// crashEnv makes the test binary play the server that is killed.
+// crashEnv makes the test binary run as the server that is killed.
 const crashEnv = "SLUICE_JOURNAL_CRASH_DIR"
 
-// chain is an application whose state depends on every event in order: one too many or too few shows.
+// chain is an application whose state depends on every event in order: a missing or an extra event
+// changes it.
 func chain(state uint64, payload []byte) uint64 {
 	return state*1099511628211 + uint64(checksum(payload)) + 1
 }
 
-// recoverChain restores and replays.
+// recoverChain restores the snapshot and replays the events.
 func recoverChain(r *Recovery) (state uint64, err error) {
 	err = r.Restore(func(in io.Reader) error { return binary.Read(in, binary.LittleEndian, &state) })
 	if err != nil {
@@ -37,8 +38,8 @@ func recoverChain(r *Recovery) (state uint64, err error) {
 	return state, nil
 }
 
-// TestCrashChild is the server: it commits batches for ever, takes snapshots now and then, and prints every event number
-// that Commit returned.
+// TestCrashChild is the server: it commits batches until it is killed, takes snapshots at
+// intervals, and prints every event number that Commit returned.
 func TestCrashChild(t *testing.T) {
 	dir := os.Getenv(crashEnv)
 	if dir == "" {
@@ -116,7 +117,8 @@ func TestKillLosesNoAcknowledgedEvent(t *testing.T) {
 	t.Logf("%d kills, %d events", cycles, acknowledged)
 }
 
-// runAndKill starts the server, reads so many acknowledgements, kills it and gives the last one it managed to print.
+// runAndKill starts the server, reads that many acknowledgements, kills it and returns the last one
+// it printed.
 func runAndKill(t *testing.T, dir string, acknowledgements int, incarnation uint64) (last durability.Seq) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
@@ -129,7 +131,7 @@ func runAndKill(t *testing.T, dir string, acknowledgements int, incarnation uint
 		t.Fatal(err)
 	}
 	defer func() {
-		_ = child.Process.Kill() // again, if the test failed in between
+		_ = child.Process.Kill() // a second time, if the test failed in between
 		_ = child.Wait()
 	}()
 	lines := bufio.NewScanner(out)
@@ -139,7 +141,7 @@ func runAndKill(t *testing.T, dir string, acknowledgements int, incarnation uint
 			if n <= acknowledgements {
 				t.Fatalf("child says %q", lines.Text())
 			}
-			break // the line that the kill cut short
+			break // the line that the kill truncated
 		}
 		if from != incarnation {
 			t.Fatalf("incarnation %d, want %d", from, incarnation)
@@ -151,6 +153,6 @@ func runAndKill(t *testing.T, dir string, acknowledgements int, incarnation uint
 			}
 		}
 	}
-	_ = child.Wait() // "signal: killed" is what is wanted
+	_ = child.Wait() // "signal: killed" is expected
 	return last
 }

@@ -20,11 +20,12 @@ type specimen struct {
 	dir   string
 	path  string
 	bytes []byte
-	ends  []int64          // where each record of the last segment ends
+	ends  []int64          // the end of each record of the last segment
 	last  []durability.Seq // last event after each of these records
 }
 
-// makeSpecimen builds a journal of several segments whose last one holds many batches of different sizes.
+// makeSpecimen builds a journal of several segments whose last one holds many batches of different
+// sizes.
 func makeSpecimen(t *testing.T) *specimen {
 	t.Helper()
 	s := &specimen{dir: t.TempDir()}
@@ -76,7 +77,8 @@ func (s *specimen) measure(t *testing.T) {
 func (s *specimen) end() int64          { return s.ends[len(s.ends)-1] }
 func (s *specimen) seq() durability.Seq { return s.last[len(s.last)-1] }
 
-// read writes changed bytes in place of the last segment and scans the whole log: what is found is right as far as it goes.
+// read replaces the last segment with changed bytes and scans the whole log: all events found must
+// be correct.
 func (s *specimen) read(t *testing.T, changed []byte) (contents, error) {
 	t.Helper()
 	if err := os.WriteFile(s.path, changed, 0o600); err != nil {
@@ -100,7 +102,7 @@ func (s *specimen) read(t *testing.T, changed []byte) (contents, error) {
 	return found, err
 }
 
-// reopen opens the directory for real, checks all events, appends some and opens again.
+// reopen opens the directory with Open, checks all events, appends some and opens it again.
 func (s *specimen) reopen(t *testing.T, changed []byte) (*Recovery, error) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "copy")
@@ -128,7 +130,7 @@ func (s *specimen) reopen(t *testing.T, changed []byte) (*Recovery, error) {
 
 func clone(b []byte) []byte { return append([]byte(nil), b...) }
 
-func TestTruncationAtAnyByteGivesAPrefixOrAnError(t *testing.T) {
+func TestTruncationAtAnyByteIsPrefixOrError(t *testing.T) {
 	s := makeSpecimen(t)
 	near := s.ends[len(s.ends)-4]
 	for size := int64(0); size < s.end(); size++ {
@@ -172,7 +174,7 @@ func TestBitFlipsNeverChangeOrHideAnEvent(t *testing.T) {
 		case found.last == s.seq() && found.torn == nil:
 			harmless++ // padding between records
 		default:
-			t.Fatalf("flip in byte %d: %d events of %d, torn: %v; a write that was complete was taken for an unfinished one",
+			t.Fatalf("flip in byte %d: %d events of %d, torn: %v; a complete write was taken for an unfinished one",
 				at, found.last, s.seq(), found.torn)
 		}
 	}
@@ -192,7 +194,8 @@ func TestBitFlipsNeverChangeOrHideAnEvent(t *testing.T) {
 	}
 }
 
-// The log's checksum covers neither a record's length and padding nor its kind, which stand in its first 16 bytes.
+// The log's checksum covers neither a record's length and padding nor its kind, which are in its
+// first 16 bytes.
 func TestEveryBitOfEveryEnvelope(t *testing.T) {
 	s := makeSpecimen(t)
 	for i := len(s.ends) - 6; i < len(s.ends); i++ {
@@ -206,7 +209,7 @@ func TestEveryBitOfEveryEnvelope(t *testing.T) {
 	}
 }
 
-func TestFlipsInAnEarlierSegmentAreAlwaysDamage(t *testing.T) {
+func TestBitFlipsInEarlierSegmentsAreDamage(t *testing.T) {
 	s := makeSpecimen(t)
 	segments, err := listSegments(filepath.Dir(s.path))
 	if err != nil {
@@ -239,7 +242,7 @@ func TestFlipsInAnEarlierSegmentAreAlwaysDamage(t *testing.T) {
 	}
 }
 
-// A power loss during a write leaves any subset of its sectors unwritten, that is zero.
+// A power loss during a write leaves any subset of its sectors unwritten (zero).
 func TestPowerLossDropsOnlyTheUnfinishedWrite(t *testing.T) {
 	s := makeSpecimen(t)
 	rng := rand.New(rand.NewPCG(4, 4))
@@ -247,13 +250,13 @@ func TestPowerLossDropsOnlyTheUnfinishedWrite(t *testing.T) {
 	for i := len(s.ends) - 8; i < len(s.ends); i++ {
 		from, to := s.ends[i-1], s.ends[i]
 		disk := clone(s.bytes)
-		clear(disk[to:]) // as the disk was when record i was being written
+		clear(disk[to:]) // the disk while record i is being written
 		for mask := range uint(64) {
 			changed := clone(disk)
 			lost := zeroSectors(changed, from, to, mask^uint(rng.IntN(64)))
 			found, err := s.read(t, changed)
 			if err != nil {
-				t.Fatalf("record %d at %d..%d, sectors lost %d: %v; a crash must not look like damage", i, from, to, lost, err)
+				t.Fatalf("record %d at %d..%d, sectors lost %d: %v; a crash must not be reported as damage", i, from, to, lost, err)
 			}
 			want := s.last[i]
 			if lost > 0 {
@@ -273,11 +276,12 @@ func TestPowerLossDropsOnlyTheUnfinishedWrite(t *testing.T) {
 		}
 	}
 	if torn == 0 {
-		t.Error("no case left a torn record: the test lost its point")
+		t.Error("no case left a torn record, so the test proves nothing")
 	}
 }
 
-// zeroSectors clears the sectors of from..to that a mask selects, and counts those that were not zero.
+// zeroSectors clears the sectors of from..to selected by a mask, and counts those that were not
+// zero.
 func zeroSectors(b []byte, from, to int64, mask uint) (lost int) {
 	for n, at := 0, from; at < to; n++ {
 		end := min(at-at%sectorBytes+sectorBytes, to)
@@ -301,7 +305,7 @@ func TestDamageBeforeIntactEventsIsNeverRepaired(t *testing.T) {
 		{"a sector that reads as zeroes", func(b []byte) { zeroSectors(b, from, to, ^uint(0)) }},
 		{"an erased length", func(b []byte) { clear(b[from : from+8]) }},
 		{"a length beyond the end of the file", func(b []byte) { b[from+3] = 0x7f }},
-		{"a length that swallows the next records", func(b []byte) { b[from+1] += 2 }},
+		{"a length that includes the next records", func(b []byte) { b[from+1] += 2 }},
 		{"a changed byte", func(b []byte) { b[to-9] ^= 0x40 }},
 		{"everything from there erased up to the last record", func(b []byte) { clear(b[from:s.ends[len(s.ends)-2]]) }},
 	} {
@@ -323,7 +327,8 @@ func TestDamageBeforeIntactEventsIsNeverRepaired(t *testing.T) {
 	}
 }
 
-// Payloads full of zeroes look like unwritten sectors. With intact events behind them they must not be taken for a torn write.
+// Payloads full of zeroes look like unwritten sectors. With intact events after them they must not
+// be taken for a torn write.
 func TestZeroPayloadsAreNotTakenForUnwrittenSectors(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
@@ -362,7 +367,7 @@ func TestLogThatEndsBeforeItsSnapshotIsDamage(t *testing.T) {
 	mustClose(t, j)
 	s := &specimen{path: segments[0].path}
 	s.measure(t)
-	if err := os.Truncate(s.path, s.ends[len(s.ends)-3]); err != nil { // the second batch and the marker
+	if err := os.Truncate(s.path, s.ends[len(s.ends)-3]); err != nil { // removes the second batch and the marker
 		t.Fatal(err)
 	}
 	if _, _, err := Open(testOptions(dir)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the end of the log was lost") {

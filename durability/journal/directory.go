@@ -22,13 +22,13 @@ const (
 	incarnationFile = "INCARNATION"
 	walFolder       = "wal"
 	snapFolder      = "snap"
-	brokenPrefix    = walFolder + ".broken." // the log below renames a log to this that it failed to create
+	brokenPrefix    = walFolder + ".broken." // the underlying log renames a log that it failed to create to this
 	formatPrefix    = "sluice journal "
 	privateFile     = 0o600
 	privateFolder   = 0o700
 )
 
-// directory is the place on disk; it knows names, never contents of log and snapshots.
+// directory is the journal's directory: its names, not the contents of log and snapshots.
 type directory struct {
 	path string
 	lock *os.File
@@ -40,8 +40,8 @@ func (d *directory) file(name string) string { return filepath.Join(d.path, name
 func (d *directory) has(name string) bool    { _, err := os.Lstat(d.file(name)); return err == nil }
 func (d *directory) unlock() error           { return d.lock.Close() }
 
-// lockDirectory creates the directory if needed and takes the exclusive lock, flock(2), which the kernel drops when the
-// process ends in whatever way.
+// lockDirectory creates the directory if needed and takes the exclusive lock, flock(2), which the
+// kernel releases when the process ends, however it ends.
 func lockDirectory(path string) (*directory, error) {
 	d := &directory{path: path}
 	if err := os.MkdirAll(path, privateFolder); err != nil {
@@ -58,7 +58,7 @@ func lockDirectory(path string) (*directory, error) {
 		return nil, fmt.Errorf("journal: opening the lock file: %w", err)
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		holder, _ := io.ReadAll(io.LimitReader(lock, 64)) // only for the message; an unreadable holder is just not named
+		holder, _ := io.ReadAll(io.LimitReader(lock, 64)) // for the message only; if it cannot be read, the holder is not named
 		lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s is locked by %s; give each server a directory of its own, or stop the other one",
@@ -67,17 +67,19 @@ func lockDirectory(path string) (*directory, error) {
 		return nil, fmt.Errorf("journal: locking %s: %w", lock.Name(), err)
 	}
 	d.lock = lock
-	// The process id is a courtesy for the message above, so a failure to write it (full disk) is not a failure to lock.
+	// The process id is only for the message above, so a failure to write it (full disk) is not a
+	// failure to lock.
 	if lock.Truncate(0) == nil {
 		_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return d, nil
 }
 
-// syncParents makes the name of a new directory durable, and those of the directories above it, which may be new as well: a
-// journal whose own name a power loss takes away has lost everything. It goes by the FORMAT file and not by what this
-// call made, because a process may have been killed between the two. It ends at a mount point, which was there before the mount,
-// and at a directory that may not be read: somebody else made that, and everything above it.
+// syncParents makes the name of a new directory durable, and those of its parents, which may be new
+// as well: if a power loss removes the journal's own name, everything is lost. The FORMAT file
+// decides whether the directory is new, not whether this call created it, because a process may
+// have been killed between the two. It ends at a mount point, which existed before the mount, and
+// at a directory that may not be read: the journal did not create it or its parents.
 func (d *directory) syncParents() error {
 	if d.has(formatFile) {
 		return nil
@@ -104,7 +106,7 @@ func describeHolder(text string) string {
 	return "another process"
 }
 
-// refuseForeign keeps the journal out of a directory that belongs to something else.
+// refuseForeign rejects a directory that belongs to something else.
 func (d *directory) refuseForeign() error {
 	if d.has(formatFile) {
 		return nil
@@ -121,7 +123,7 @@ func (d *directory) refuseForeign() error {
 			if strings.HasPrefix(e.Name(), brokenPrefix) {
 				continue
 			}
-			return fmt.Errorf("journal: %s is not a journal (no %s file) and holds %q; choose an empty directory",
+			return fmt.Errorf("journal: %s is not a journal (no %s file) and contains %q; choose an empty directory",
 				d.path, formatFile, e.Name())
 		}
 	}
@@ -153,7 +155,7 @@ func (d *directory) writeFormat() error {
 	return writeFileDurably(d.file(formatFile), fmt.Appendf(nil, "%s%d\n", formatPrefix, formatVersion))
 }
 
-// readIncarnation gives 0 for a new directory.
+// readIncarnation returns 0 for a new directory.
 func (d *directory) readIncarnation() (uint64, error) {
 	text, err := os.ReadFile(d.file(incarnationFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -174,8 +176,9 @@ func (d *directory) writeIncarnation(n uint64) error {
 	return writeFileDurably(d.file(incarnationFile), fmt.Appendf(nil, "%d %08x\n", n, checksum(strconv.AppendUint(nil, n, 10))))
 }
 
-// refuseUsed refuses a log whose newest segment another process writes. The directory's lock was taken, so the file LOCK was
-// removed or replaced while that process ran. The log locks each of its segments itself.
+// refuseUsed rejects a log whose newest segment another process writes. This process holds the
+// directory's lock, so the file LOCK was removed or replaced while the other one ran. The log
+// itself locks each of its segments.
 func refuseUsed(newest segment) error {
 	lock, err := fileutil.TryLockFile(newest.path, os.O_WRONLY, privateFile)
 	if errors.Is(err, fileutil.ErrLocked) {
@@ -188,7 +191,8 @@ func refuseUsed(newest segment) error {
 	return lock.Close()
 }
 
-// removeBroken deletes what failed attempts to create the log left. There was no FORMAT file, so nobody was given an event number.
+// removeBroken deletes the remains of failed attempts to create the log. There was no FORMAT file,
+// so no event number was returned to a caller.
 func (d *directory) removeBroken() error {
 	broken, err := filepath.Glob(d.file(brokenPrefix + "*"))
 	for _, name := range broken {
@@ -200,8 +204,8 @@ func (d *directory) removeBroken() error {
 	return nil
 }
 
-// removeTemporary deletes what a crash left half-written. A leftover preallocated segment must go as well: the log reuses it
-// without clearing it.
+// removeTemporary deletes files that a crash left incomplete. A leftover preallocated segment must
+// be deleted as well: the log reuses it without clearing it.
 func (d *directory) removeTemporary() error {
 	for _, folder := range []string{d.wal(), d.snap()} {
 		leftovers, err := filepath.Glob(filepath.Join(folder, "*.tmp"))
@@ -217,7 +221,8 @@ func (d *directory) removeTemporary() error {
 	return nil
 }
 
-// fileOf names the file a failure is about: the failing call knows it, except for the bare sync of the segment being written.
+// fileOf returns the file that a failure concerns. The error of the failing call names it, except
+// for the sync of the segment being written.
 func (d *directory) fileOf(cause error) string {
 	var onPath *os.PathError
 	var onLink *os.LinkError
@@ -233,8 +238,8 @@ func (d *directory) fileOf(cause error) string {
 	return d.wal()
 }
 
-// writeFileDurably replaces a small file so that after a crash either the old or the new content is there: write a temporary
-// file, fsync, rename, fsync the directory.
+// writeFileDurably replaces a small file so that after a crash it has either the old or the new
+// content: write a temporary file, fsync, rename, fsync the directory.
 func writeFileDurably(path string, content []byte) error {
 	temporary := path + ".tmp"
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateFile)
@@ -259,7 +264,8 @@ func writeFileDurably(path string, content []byte) error {
 	return nil
 }
 
-// errSync marks a sync that failed, which ends the journal. Failing to open what is to be synced is not that.
+// errSync marks a failed sync, which ends the journal. Failing to open the file or directory to
+// sync is not one.
 var errSync = errors.New("journal: a sync failed")
 
 // syncDirectory makes renames and removals in it durable, fsync(2).

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// fastFolder is where the directories of these tests live: memory, if there is any, because a fresh one is made per point.
+// fastFolder is the parent of the directories of these tests: in memory if possible, because each
+// point needs a new one.
 func fastFolder(t testing.TB) string {
 	t.Helper()
 	shm, err := os.MkdirTemp("/dev/shm", "journal-")
@@ -23,25 +24,27 @@ func fastFolder(t testing.TB) string {
 	return shm
 }
 
-// disk is a model of what a file system has promised. It follows the operations of a program and knows, for each file and each
-// directory apart, what is durable and which operations came after the last sync. From that, crash makes a state that a power
-// loss may leave.
+// disk is a model of the guarantees of a file system. It follows the operations of a program and
+// records, separately for each file and directory, which content is durable and which operations
+// came after the last sync. From that, crash derives a state that a power loss may leave.
 //
-// Promised (POSIX and what Linux file systems share): fsync and fdatasync of a file make its bytes and its length durable, not
-// its name; fsync of a directory makes the names in it durable; a rename within a directory happens or does not; a sector of 512
-// bytes is written or is not; space that was never written reads as zeroes. Everything else is open: each sector of each
-// unsynced write may be there or not, each unsynced change of length too, and so may names, either in their order (a file
-// system with a journal) or any of them (one without).
+// Guaranteed (POSIX, and what Linux file systems have in common): fsync and fdatasync of a file
+// make its bytes and its length durable, but not its name; fsync of a directory makes the names in
+// it durable; a rename within a directory is atomic; a sector of 512 bytes is written completely or
+// not at all; space that was never written reads as zeroes. Nothing else is guaranteed: each sector
+// of each unsynced write may be there or not, and so may each unsynced change of length and of
+// names. Names change either in order (a file system with a journal) or in any order (one without).
 type disk struct {
 	nodes map[int]*node
 	next  int
 }
 
-// node is a file or a directory: its present content, its durable one, and the changes in between.
+// node is a file or a directory: its current content, its durable content, and the changes in
+// between.
 type node struct {
 	now, durable content
 	pending      []change
-	refused      bool // a sync failed: the pending changes may be gone, and a later success says nothing about them
+	refused      bool // a sync failed: pending changes may be lost, and a later success does not cover them
 }
 
 type content struct {
@@ -51,8 +54,9 @@ type content struct {
 
 func (c content) clone() content { return content{slices.Clone(c.bytes), maps.Clone(c.names)} }
 
-// change is one operation. On a file: data at off, or, with data nil, a new length off (grow: never a smaller one). On a
-// directory: add puts a name on a node, remove takes a name away, both together are a rename.
+// change is one operation. On a file: data at off, or, if data is nil, a new length off (grow:
+// never a smaller one). On a directory: add gives a node a name, remove removes a name, both
+// together are a rename.
 type change struct {
 	off    int64
 	data   []byte
@@ -80,7 +84,8 @@ func (d *disk) make(directory bool) int {
 	return d.next - 1
 }
 
-// find gives the node of a path relative to the root, and that of its directory; -1 if there is none.
+// find returns the node of a path relative to the root, and that of its directory; -1 if there is
+// none.
 func (d *disk) find(path string) (at, folder int, base string) {
 	at, folder = rootNode, -1
 	if path == "" {
@@ -142,8 +147,8 @@ func (c *content) resize(n int64) {
 	c.bytes = append(c.bytes, make([]byte, n-int64(len(c.bytes)))...)
 }
 
-// operation brings a call of a program into the model. It is told before the call is executed; one that will fail must not be
-// told. Paths are relative to the root.
+// operation applies a call of a program to the model. It is called before the call is executed, and
+// must not be called for one that will fail. Paths are relative to the root.
 func (d *disk) operation(c syscallSeen) error {
 	at, folder, base := d.find(c.path)
 	switch c.name {
@@ -159,7 +164,7 @@ func (d *disk) operation(c syscallSeen) error {
 			d.do(folder, change{add: base, node: d.make(true)})
 		}
 	case "unlinkat":
-		if at >= 0 && (len(d.nodes[at].now.names) == 0) { // a directory with names in it is not removed
+		if at >= 0 && (len(d.nodes[at].now.names) == 0) { // a directory that is not empty cannot be removed
 			d.do(folder, change{remove: base})
 		}
 	case "renameat", "renameat2":
@@ -173,7 +178,7 @@ func (d *disk) operation(c syscallSeen) error {
 			if strings.HasSuffix(c.path, " (deleted)") {
 				return nil
 			}
-			return fmt.Errorf("%s on %s, which was never made", c.name, c.path)
+			return fmt.Errorf("%s on %s, which was never created", c.name, c.path)
 		}
 		d.fileOperation(at, c)
 	}
@@ -185,7 +190,7 @@ func (d *disk) fileOperation(at int, c syscallSeen) {
 	case "ftruncate":
 		d.do(at, change{off: c.off})
 	case "fallocate":
-		if c.flag == 0 { // otherwise it keeps the length
+		if c.flag == 0 { // otherwise the length does not change
 			d.do(at, change{off: c.off + c.size, grow: true})
 		}
 	case "fsync", "fdatasync":
@@ -197,7 +202,7 @@ func (d *disk) fileOperation(at int, c syscallSeen) {
 	}
 }
 
-// crash gives a disk as a power loss may leave it: everything on it is durable.
+// crash returns a disk as a power loss may leave it: everything on it is durable.
 func (d *disk) crash(rng *rand.Rand) *disk {
 	out := &disk{nodes: map[int]*node{}, next: d.next}
 	sector := int64(512)
@@ -205,7 +210,7 @@ func (d *disk) crash(rng *rand.Rand) *disk {
 		sector = 4096
 	}
 	ordered, mood := rng.IntN(2) == 0, rng.IntN(4)
-	keep := func() bool { // nothing, everything, or by chance
+	keep := func() bool { // none, all, or a random subset
 		switch mood {
 		case 0:
 			return false
@@ -235,7 +240,8 @@ func (d *disk) crash(rng *rand.Rand) *disk {
 	return out
 }
 
-// applyTorn applies what a power loss left of a change: of a write, some sectors; and length only if that was written too.
+// applyTorn applies the part of a change that a power loss left: some sectors of a write, and its
+// length only if that was written as well.
 func (c *content) applyTorn(x change, sector int64, keep func() bool) {
 	if x.data == nil {
 		if keep() {
@@ -255,7 +261,7 @@ func (c *content) applyTorn(x change, sector int64, keep func() bool) {
 	}
 }
 
-// copy gives the same disk with everything on it durable.
+// copy returns the same disk with everything on it durable.
 func (d *disk) copy() *disk {
 	out := &disk{nodes: map[int]*node{}, next: d.next}
 	for at, n := range d.nodes {
@@ -264,7 +270,7 @@ func (d *disk) copy() *disk {
 	return out
 }
 
-// put makes real files of the disk in an empty directory.
+// put writes the disk's files to an empty directory.
 func (d *disk) put(folder string) error { return d.putNode(rootNode, folder) }
 
 func (d *disk) putNode(at int, path string) error {
@@ -283,7 +289,7 @@ func (d *disk) putNode(at int, path string) error {
 	return nil
 }
 
-// compare checks the model against the real directory: nothing the program did was missed.
+// compare checks the model against the real directory: the model must have seen all operations.
 func (d *disk) compare(folder string) error { return d.compareNode(rootNode, folder) }
 
 func (d *disk) compareNode(at int, path string) error {
@@ -310,7 +316,7 @@ func (d *disk) compareNode(at int, path string) error {
 	return nil
 }
 
-// hash tells states apart by what can be reached from the root.
+// hash identifies a state by the files reachable from the root.
 func (d *disk) hash() uint64 {
 	h := fnv.New64a()
 	var walk func(at int)
@@ -327,7 +333,7 @@ func (d *disk) hash() uint64 {
 	return h.Sum64()
 }
 
-// listing shows names and lengths.
+// listing returns names and lengths.
 func (d *disk) listing() string {
 	var out strings.Builder
 	out.WriteString("the power loss left:\n")

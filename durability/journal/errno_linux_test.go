@@ -15,15 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failures is a row of stories in one child; in each, one system call fails.
+// failures is a series of lifetimes in one child; in each, one system call fails.
 type failures struct {
 	t      *testing.T
 	folder string
 	child  *watched
-	runs   int // of this child
+	runs   int // in this child
 
-	// Of the run under way, written by the supervisor's goroutine until it sends on ended. The lock is for what a log that failed to
-	// open still does in a run before.
+	// State of the current run, written by the supervisor's goroutine until it sends on ended. The
+	// lock is needed because a log that failed to open may still be running from an earlier run.
 	lock       sync.Mutex
 	run        string // its directory
 	disk       *disk
@@ -31,11 +31,11 @@ type failures struct {
 	failAt     int // the n-th call on the journal's files, from 1
 	errno      unix.Errno
 	calls      int
-	failed     syscallSeen // the call that failed; its name is empty if the lifetime ended before
+	failed     syscallSeen // the call that failed; its name is empty if the lifetime ended first
 	unsyncable string      // a file whose sync failed: no sync may follow
 	wrong      error
-	look       func(syscallSeen) // sees each call, nil for nobody
-	panics     int               // of the log below, while it was created
+	look       func(syscallSeen) // called with each call; optional
+	panics     int               // of the underlying log, while it was created
 	ended      chan bool
 }
 
@@ -50,19 +50,19 @@ func (f *failures) hook(c syscallSeen) answer {
 		return answer{}
 	}
 	if c.path != f.run && !strings.HasPrefix(c.path, f.run+"/") {
-		return answer{} // what an earlier lifetime left running
+		return answer{} // by a goroutine left running by an earlier lifetime
 	}
 	f.calls++
 	isSync := c.name == "fsync" || c.name == "fdatasync"
 	if isSync && c.path == f.unsyncable {
-		f.wrong = errors.Join(f.wrong, fmt.Errorf("%s of %s again after it failed", c.name, c.path))
+		f.wrong = errors.Join(f.wrong, fmt.Errorf("%s of %s again after a failure", c.name, c.path))
 	}
 	relative := c
 	relative.path = strings.TrimPrefix(strings.TrimPrefix(c.path, f.run), "/")
 	relative.to = strings.TrimPrefix(strings.TrimPrefix(c.to, f.run), "/")
 	if f.calls == f.failAt {
 		f.failed = relative
-		// An interrupted sync has not failed: package os repeats it, and may.
+		// An interrupted sync has not failed: package os repeats it, which is allowed.
 		if at, _, _ := f.disk.find(relative.path); isSync && at >= 0 && f.errno != unix.EINTR {
 			f.unsyncable, f.disk.nodes[at].refused = c.path, true
 		}
@@ -75,10 +75,10 @@ func (f *failures) hook(c syscallSeen) answer {
 	return answer{}
 }
 
-// live runs one lifetime on a copy of a disk with the n-th call failing, and judges what is left: as the files are, and after a
-// power loss. It reports whether the lifetime got as far as that call.
+// live runs one lifetime on a copy of a disk with the n-th call failing, and checks the result: the
+// files as they are, and after a power loss. It reports whether the lifetime reached that call.
 func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err error) {
-	if f.child == nil || f.runs == 200 { // failed openings leave descriptors of the log open
+	if f.child == nil || f.runs == 200 { // a failed Open leaves descriptors of the log open
 		f.stop()
 		f.child, f.runs = watch(f.t, "TestLifetimeChild", f.folder, f.hook), 0
 	}
@@ -109,7 +109,7 @@ func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err erro
 	return f.failed.name != "", f.judge(dir)
 }
 
-// complaint checks that the error, if the failure led to one, says what it must.
+// complaint checks the content of the error, if the failure led to one.
 func (f *failures) complaint() error {
 	message := f.oracle.ended
 	switch {
@@ -120,11 +120,11 @@ func (f *failures) complaint() error {
 	case strings.HasPrefix(message, "error run") && !strings.Contains(message, "[poison "):
 		return fmt.Errorf("not a PoisonError with file and operation: %q", message)
 	case strings.Contains(message, "[corrupt "):
-		return fmt.Errorf("a refused call is reported as damage: %q", message)
+		return fmt.Errorf("a failed call is reported as damage: %q", message)
 	case !strings.Contains(message, f.run):
-		return fmt.Errorf("the error does not say where: %q", message)
+		return fmt.Errorf("the error does not name the place: %q", message)
 	case strings.HasPrefix(message, "error open") && strings.Contains(message, "panic in the log"):
-		f.panics++ // the log below cannot clean up after a failed sync of its parent; that it failed is all there is to tell
+		f.panics++ // the underlying log cannot clean up after a failed sync of its parent
 		return nil
 	case !strings.Contains(message, fmt.Sprintf(" %d]", f.errno)) && !strings.Contains(message, "in use") && !strings.Contains(message, "not repairable"):
 		return fmt.Errorf("the error does not carry its cause, errno %d: %q", f.errno, message)
@@ -135,7 +135,8 @@ func (f *failures) complaint() error {
 func (f *failures) judge(dir string) error {
 	kept := filepath.Join(f.folder, "judged")
 	defer os.RemoveAll(kept)
-	// A copy: a log that failed to open keeps its locks as long as the process lives, and may just be making its next file.
+	// A copy, because a log that failed to open keeps its locks until the process ends, and may be
+	// creating its next file.
 	err := fs.ErrNotExist
 	for errors.Is(err, fs.ErrNotExist) {
 		if err = os.RemoveAll(kept); err == nil {
@@ -174,7 +175,7 @@ func (f *failures) stop() {
 	f.child = nil
 }
 
-// base is a directory that the script begins on, and what is known about it.
+// base is a directory with which the script begins, and the known facts about it.
 type base struct {
 	name  string
 	disk  *disk
@@ -187,7 +188,7 @@ func (o *oracle) copy() *oracle {
 	return &out
 }
 
-// bases are: nothing, a journal that was closed, and one whose last write lost a sector.
+// bases are an empty directory, a closed journal, and one whose last write lost a sector.
 func (f *failures) bases() []base {
 	empty := base{"no directory", newDisk(), newOracle()}
 	torn := base{name: "a torn last write"}
@@ -213,10 +214,11 @@ func (f *failures) bases() []base {
 	return []base{empty, {"a closed journal", f.disk.copy(), f.oracle}, torn}
 }
 
-// TestEveryCallFailsOnce: every call on a file of a script of openings, commits, rollovers, snapshots and removals fails once with
-// each of eight errnos; `SLUICE_SOAK=1 go test -run TestEveryCallFailsOnce -v ./durability/journal` does all, without the variable a
-// part. Whatever failed: nothing is acknowledged that a restart or a power loss afterwards does not find, a sync that failed is not
-// tried again on that file, and the error names file, operation and cause.
+// TestEveryCallFailsOnce lets every call on a file in a script of openings, commits, rollovers,
+// snapshots and removals fail once with each of eight errnos. `SLUICE_SOAK=1 go test -run
+// TestEveryCallFailsOnce -v ./durability/journal` tries all pairs, without the variable a part.
+// After every failure, a restart or a power loss finds all acknowledged events, a failed sync is
+// not repeated on that file, and the error names file, operation and cause.
 func TestEveryCallFailsOnce(t *testing.T) {
 	errnos := []unix.Errno{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EINTR, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.EROFS}
 	stride := 47 // of the pairs, and coprime to 8
@@ -254,7 +256,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 	t.Logf("failed: %v", failed)
 	for _, name := range []string{"write", "fsync", "fdatasync", "openat", "renameat"} {
 		if failed[name] == 0 && stride == 1 {
-			t.Errorf("no %s failed: the test lost its point", name)
+			t.Errorf("no %s failed, so the test proves nothing", name)
 		}
 	}
 }

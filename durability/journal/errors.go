@@ -9,12 +9,14 @@ import (
 )
 
 var (
-	// ErrPoisoned marks a journal whose disk refused a write or a sync. Nothing is retried: the kernel may have dropped the dirty
-	// pages and reports success the second time, so only a restart, which reads back what is really there, can tell.
+	// ErrPoisoned marks a journal in which a write or a sync failed. Nothing is retried: the kernel
+	// may have dropped the dirty pages and report success the second time. Only a restart, which
+	// reads back the disk, can find out.
 	ErrPoisoned = errors.New("journal: poisoned")
 	// ErrLocked marks a directory that another process has open.
 	ErrLocked = errors.New("journal: directory is in use")
-	// ErrCorrupt marks a log or a set of snapshots that cannot be trusted. Open changes nothing when it returns it.
+	// ErrCorrupt marks a log or a set of snapshots that cannot be trusted. Open changes nothing
+	// when it returns it.
 	ErrCorrupt = errors.New("journal: damaged")
 	// ErrNewerFormat marks a directory that a newer version wrote.
 	ErrNewerFormat = errors.New("journal: newer format")
@@ -22,17 +24,17 @@ var (
 	ErrTooLarge = errors.New("journal: payload too large")
 )
 
-// PoisonError is the one error of a poisoned journal: the first failure, returned unchanged by every later call.
-// errors.Is finds ErrPoisoned and the cause, for example syscall.ENOSPC.
+// PoisonError is the one error of a poisoned journal: the first failure, returned unchanged by
+// every later call. errors.Is finds ErrPoisoned and the cause, for example syscall.ENOSPC.
 type PoisonError struct {
 	Dir       string         // the journal's directory
-	File      string         // the file or directory that refused; the segment being written if the failure does not say
-	Op        string         // what failed
+	File      string         // the file or directory concerned; the segment being written if the error names none
+	Op        string         // the operation that failed
 	Persisted durability.Seq // the last event known to be on disk; nothing after it may be acknowledged
 	Cause     error
 }
 
-// Error names the file, the operation, the last good event and, for a full disk, the remedy.
+// Error names the file, the operation, the last persisted event and, for a full disk, the remedy.
 func (e *PoisonError) Error() string {
 	advice := "the journal stays closed until a restart reads back what is on disk"
 	if errors.Is(e.Cause, syscall.ENOSPC) || errors.Is(e.Cause, syscall.EDQUOT) {
@@ -42,18 +44,19 @@ func (e *PoisonError) Error() string {
 		e.Op, e.File, e.Cause, e.Persisted, advice)
 }
 
-// Unwrap gives ErrPoisoned and the cause.
+// Unwrap returns ErrPoisoned and the cause.
 func (e *PoisonError) Unwrap() []error { return []error{ErrPoisoned, e.Cause} }
 
-// CorruptError says where the log or a snapshot stops being trustworthy. errors.Is finds ErrCorrupt.
+// CorruptError reports the place at which the log or a snapshot is damaged. errors.Is finds
+// ErrCorrupt.
 type CorruptError struct {
 	File   string         // full path
-	Offset int64          // bytes from the start of the file; -1 when it concerns the file as a whole
+	Offset int64          // bytes from the start of the file; -1 if it concerns the file as a whole
 	Good   durability.Seq // events up to here are intact
 	Why    string
 }
 
-// Error names the file, the place, what is intact and what to do.
+// Error names the file, the place, the intact events and the remedy.
 func (e *CorruptError) Error() string {
 	place := e.File
 	if e.Offset >= 0 {
@@ -63,5 +66,5 @@ func (e *CorruptError) Error() string {
 		"replica or a backup, or start with an empty directory if losing these events is acceptable", place, e.Why, e.Good)
 }
 
-// Unwrap gives ErrCorrupt.
+// Unwrap returns ErrCorrupt.
 func (e *CorruptError) Unwrap() error { return ErrCorrupt }

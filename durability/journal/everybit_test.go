@@ -13,7 +13,7 @@ import (
 	"sluice/durability"
 )
 
-// flipper is a private copy of a specimen in which one bit after the other is changed in place.
+// flipper is a private copy of a specimen whose bits are flipped in place, one after the other.
 type flipper struct {
 	dir, path string
 	segments  []segment
@@ -28,11 +28,12 @@ type flipper struct {
 type outcome int
 
 const (
-	detected outcome = iota // an error names the segment and a byte not behind the flip; all events before that are served
-	same                    // every event is there: padding, or space not used yet
+	detected outcome = iota // an error names the segment and a byte at or before the flip; earlier events are served
+	same                    // all events are there; the bit is in padding or unused space
 )
 
-// read scans with one bit flipped and puts it back. Whatever is served was written; nothing is missing without an error.
+// read scans with one bit flipped and restores it. Only written events may be served, and none may
+// be missing without an error.
 func (f *flipper) read(bit int64) (outcome, string) {
 	file, err := os.OpenFile(f.path, os.O_RDWR, 0)
 	if err != nil {
@@ -66,43 +67,46 @@ func (f *flipper) read(bit int64) (outcome, string) {
 	}
 	var damage *CorruptError
 	if errors.As(err, &damage) && damage.Good != next-1 {
-		return 0, "serves other events than it calls intact: " + err.Error()
+		return 0, "serves events that it does not report as intact: " + err.Error()
 	}
 	return f.checkError(err, at)
 }
 
-// checkError requires a file, and an offset that is not behind the damage, with all events before it.
+// checkError requires that the error names the file, and an offset at or before the damage, with
+// all events before it intact.
 func (f *flipper) checkError(err error, at int64) (outcome, string) {
 	var damage *CorruptError
 	if !errors.As(err, &damage) || !errors.Is(err, ErrCorrupt) {
 		return 0, "not a CorruptError: " + err.Error()
 	}
 	if filepath.Dir(damage.File) != filepath.Dir(f.path) || damage.Offset < 0 {
-		return 0, "does not say where: " + err.Error()
+		return 0, "does not name the place: " + err.Error()
 	}
 	if damage.File != f.path {
-		// The flip is in the checksum that the next segment continues, or in what ends the segment.
+		// The flip is in the checksum that the next segment continues, or in the end of the
+		// segment.
 		if damage.File < f.path {
 			return 0, "names an earlier segment: " + err.Error()
 		}
 		return detected, ""
 	}
 	if damage.Offset > at {
-		return 0, "names a place behind the damage: " + err.Error()
+		return 0, "names a place after the damage: " + err.Error()
 	}
-	before := durability.Seq(0) // the last event of the records that end before the place
+	before := durability.Seq(0) // last event of the records that end before the damage
 	for i, end := range f.ends {
 		if end <= damage.Offset {
 			before = f.last[i]
 		}
 	}
 	if damage.Good < before {
-		return 0, "counts intact events as lost: " + err.Error()
+		return 0, "reports intact events as lost: " + err.Error()
 	}
 	return detected, ""
 }
 
-// flipEveryBit tries all bits of a segment, on as many goroutines as there are processors, and gives the counts.
+// flipEveryBit tries all bits of a segment, with one goroutine for each processor, and returns the
+// counts.
 func flipEveryBit(t *testing.T, s *specimen, path string, stride int64) (flips, detections int64) {
 	t.Helper()
 	var next, found, total atomic.Int64
@@ -145,9 +149,10 @@ func flipEveryBit(t *testing.T, s *specimen, path string, stride int64) (flips, 
 	return total.Load(), found.Load()
 }
 
-// TestEveryBitOfASegment flips each bit of the newest segment, its unused space included, and of one before it, and reads the log:
-// 131,072 bits of 16 KiB each, `SLUICE_SOAK=1 go test -run TestEveryBitOfASegment -v ./durability/journal`; without the variable
-// every fifty-third. Either every event comes back as it was written, or an error names the place and nothing behind it is served.
+// TestEveryBitOfASegment flips each bit of the newest segment, including its unused space, and of
+// an earlier one, and reads the log: 131,072 bits of 16 KiB each, `SLUICE_SOAK=1 go test -run
+// TestEveryBitOfASegment -v ./durability/journal`; without the variable every fifty-third. Either
+// all events are read as written, or an error names the place and nothing after it is served.
 func TestEveryBitOfASegment(t *testing.T) {
 	stride := int64(53)
 	if os.Getenv("SLUICE_SOAK") != "" {

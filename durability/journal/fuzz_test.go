@@ -17,8 +17,8 @@ import (
 	"sluice/durability"
 )
 
-// forge writes a segment the way the log does, with every checksum right, from records that the log may never write: wrong kinds,
-// order, numbers. Fuzzed bytes alone would hardly get past the checksums.
+// forge writes a segment as the log does, with correct checksums, but from records that the log
+// never writes: wrong kinds, order or numbers. Fuzzed bytes alone would rarely pass the checksums.
 type forge struct {
 	out []byte
 	crc uint32
@@ -49,8 +49,8 @@ func (f *forge) message(kind int64, m proto.Message) {
 	f.record(kind, data)
 }
 
-// forgeSegment makes a segment from a script: per record a byte for the kind and one for a detail. The plain script "e0e0e0" is a
-// correct log of three batches.
+// forgeSegment makes a segment from a script with two bytes for each record: its kind and a detail.
+// The script "e0e0e0" is a correct log of three batches.
 func forgeSegment(script []byte) []byte {
 	f := &forge{}
 	f.record(wal.CrcType, nil)
@@ -71,11 +71,11 @@ func forgeSegment(script []byte) []byte {
 		case 'm':
 			marker.index, marker.term = index+uint64(detail)-1, term
 			f.message(wal.SnapshotType, marker.record())
-		case 'k': // a kind of record that this journal does not write
+		case 'k': // a kind of record that the journal does not write
 			f.record(int64(detail), []byte("what is this"))
-		case 'z': // an end in the middle
+		case 'z': // an end of the log in the middle
 			f.out = append(f.out, make([]byte, 8*int(detail))...)
-		case 'b': // an entry whose batch is none
+		case 'b': // an entry without a batch
 			index++
 			f.message(wal.EntryType, &raftpb.Entry{Term: &term, Index: &index, Data: fmt.Appendf(nil, "%d", detail)})
 		default:
@@ -91,9 +91,10 @@ func forgeSegment(script []byte) []byte {
 	return f.out
 }
 
-// FuzzRecovery opens a journal whose only segment is a forged one, with bytes changed and an end cut off. `go test -run xxx -fuzz
-// FuzzRecovery ./durability/journal`. Open may refuse, as damage and without changing the log, or accept; then the events are without
-// a gap and as they were forged, a second opening finds the same, and what is appended stays.
+// FuzzRecovery opens a journal whose only segment is forged, with bytes changed and the end cut
+// off: `go test -run xxx -fuzz FuzzRecovery ./durability/journal`. Open may reject it as damage
+// without changing the log, or accept it; then the events have no gap and are those that were
+// forged, a second Open finds the same, and appended events are kept.
 func FuzzRecovery(f *testing.F) {
 	for _, script := range []string{"", "e0", "e0e1e2e3", "e3e3m1e3", "e0i1e0", "e0n1e0", "e0t2e0t0e0", "e0k3", "e0k9e1", "e0z1e0", "e0b1", "m1e0m3e0"} {
 		f.Add([]byte(script), uint16(0), byte(0), uint16(0), uint16(4096))
@@ -128,7 +129,8 @@ func FuzzRecovery(f *testing.F) {
 	})
 }
 
-// refused checks that only the first opening refuses, as damage, and leaves the segment alone.
+// refused checks that only the first Open rejects the log, as damage, and leaves the segment
+// unchanged.
 func refused(t *testing.T, err error, round int, dir string, segment []byte) {
 	t.Helper()
 	if round > 0 || !errors.Is(err, ErrCorrupt) {

@@ -14,11 +14,12 @@ import (
 const (
 	// DefaultSegmentBytes is the size of a file of the log.
 	DefaultSegmentBytes = 64 << 20
-	// MinSegmentBytes keeps a segment above its own header.
+	// MinSegmentBytes keeps a segment larger than its own header.
 	MinSegmentBytes = 4 << 10
-	// DefaultBatchBytes ends a group commit.
+	// DefaultBatchBytes is the size at which a group commit ends.
 	DefaultBatchBytes = 1 << 20
-	// maxBatchLimit is the largest batch size that may be configured; a reader refuses records far above it.
+	// maxBatchLimit is the largest batch size that may be configured; a reader rejects records far
+	// above it.
 	maxBatchLimit = 16 << 20
 )
 
@@ -26,14 +27,15 @@ const (
 type Options struct {
 	// Dir is the journal's directory; it is created if missing, and belongs to the journal alone.
 	Dir string
-	// SegmentBytes is the size of a file of the log, 0 for DefaultSegmentBytes. The next file is allocated in full ahead of
-	// need, so a full disk is noticed before a batch is half written. All journals open in one process must use the same
-	// size: the log below keeps it in a variable of its package, which Open sets.
+	// SegmentBytes is the size of a file of the log, 0 for DefaultSegmentBytes. The next file is
+	// allocated in full in advance, so a full disk is detected before a batch is half written. All
+	// journals open in one process must use the same size: the underlying log keeps it in a package
+	// variable, which Open sets.
 	SegmentBytes int64
-	// Logger gets the log's own messages and repairs; nil for none.
+	// Logger receives the log's own messages and repairs; nil for none.
 	Logger *slog.Logger
-	// BeforeSync, if not nil, is called on the writer's goroutine before a batch is written and synced. Tests hold the disk
-	// back with it.
+	// BeforeSync, if not nil, is called on the writer's goroutine before a batch is written and
+	// synced. Tests use it to delay the disk.
 	BeforeSync func()
 }
 
@@ -43,9 +45,10 @@ type Journal struct {
 	writer *Writer
 }
 
-// Open locks, verifies and if necessary repairs the directory, and makes the next incarnation durable. It verifies the whole
-// log before it returns, so Recovery's events do not end in a surprise. Errors: ErrLocked, ErrNewerFormat, ErrCorrupt (as
-// *CorruptError where a place can be named), and those of the file system.
+// Open locks, verifies and if necessary repairs the directory, and makes the next incarnation
+// durable. It verifies the whole log before it returns, so that damage is found here and not in the
+// middle of Recovery's events. Errors: ErrLocked, ErrNewerFormat, ErrCorrupt (as *CorruptError if
+// the place is known), and those of the file system.
 func Open(o Options) (*Journal, *Recovery, error) {
 	if err := o.complete(); err != nil {
 		return nil, nil, err
@@ -63,7 +66,7 @@ func Open(o Options) (*Journal, *Recovery, error) {
 
 func (o *Options) complete() error {
 	if o.Dir == "" {
-		return errors.New("journal: Options.Dir is empty; name the directory that is to hold the journal")
+		return errors.New("journal: Options.Dir is empty; name the directory for the journal")
 	}
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = DefaultSegmentBytes
@@ -110,8 +113,8 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	return &Journal{dir: d, writer: w}, r, nil
 }
 
-// prepare checks the format and creates what is missing. The FORMAT file is written last of all, by open: without it the
-// directory counts as new, with it a missing log is damage.
+// prepare checks the format and creates what is missing. The FORMAT file is written last, by open:
+// without it the directory is treated as new; with it, a missing log is damage.
 func prepare(d *directory, lg *zap.Logger) error {
 	if err := d.checkFormat(); err != nil {
 		return err
@@ -140,10 +143,12 @@ func prepare(d *directory, lg *zap.Logger) error {
 	return createLog(d, lg)
 }
 
-// settle makes durable what the log is about to be read from. A process that was killed leaves writes and a new segment's name in the
-// kernel's memory: they read as if they were on disk, and a power loss after the restart would take back events that the restart
-// counted as persisted. Only the newest segment can hold such writes; rolling over syncs the one before. Then the kernel is asked to
-// forget its copy: after a failed sync it may keep pages that never reached the disk and call them clean.
+// settle makes the newest segment and its name durable before the log is read. A process that was
+// killed leaves writes and a new segment's name in the kernel's memory: they read as if they were
+// on disk, and a power loss after the restart would undo events that the restart counted as
+// persisted. Only the newest segment can contain such writes, because a rollover syncs the previous
+// one. Then the kernel is asked to drop its copy: after a failed sync it may keep pages that never
+// reached the disk and mark them clean.
 func settle(d *directory, newest segment) error {
 	f, err := os.OpenFile(newest.path, os.O_RDWR, 0)
 	if err != nil {
@@ -225,13 +230,15 @@ func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
 	return found, r, nil
 }
 
-// repair cuts an unfinished write off the end of the log, and makes sure that nothing else went with it.
+// repair cuts an unfinished write off the end of the log, and verifies that nothing else was
+// removed.
 func repair(d *directory, lg *zap.Logger, found *contents) error {
 	err := guard(func() error {
 		if !wal.Repair(lg, d.wal()) {
 			return errors.New("not repairable")
 		}
-		// Where the missing sector held the length, the log sees its end and leaves the rest; opening it clears that.
+		// If the missing sector contained the length, the log sees its end there and leaves the
+		// rest; opening it clears the rest.
 		log, err := wal.Open(lg, d.wal(), found.marker.record())
 		if err != nil {
 			return err
@@ -253,7 +260,8 @@ func repair(d *directory, lg *zap.Logger, found *contents) error {
 	return nil
 }
 
-// openLog opens the log for appending at its newest marker; it must read what follows, which it keeps in memory meanwhile.
+// openLog opens the log for appending at its newest marker. It must read the entries after the
+// marker, which are in memory meanwhile.
 func openLog(d *directory, lg *zap.Logger, at *marker) (log *wal.WAL, err error) {
 	err = guard(func() error {
 		if log, err = wal.Open(lg, d.wal(), at.record()); err != nil {
@@ -273,7 +281,8 @@ func openLog(d *directory, lg *zap.Logger, at *marker) (log *wal.WAL, err error)
 // Writer is the one writer of this journal.
 func (j *Journal) Writer() *Writer { return j.writer }
 
-// Close ends the log and gives up the lock. A pending batch is not written. After a failure nothing is synced again.
+// Close ends the log and releases the lock. A pending batch is not written. After a failure nothing
+// is synced again.
 func (j *Journal) Close() error {
 	return errors.Join(j.writer.close(), j.dir.unlock())
 }

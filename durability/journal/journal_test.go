@@ -17,7 +17,8 @@ import (
 	"sluice/durability"
 )
 
-// testSegmentBytes is the one segment size of all tests: the log below keeps it in a variable of its package.
+// testSegmentBytes is the segment size of all tests: the underlying log keeps it in a package
+// variable.
 const testSegmentBytes = 16 << 10
 
 func testOptions(dir string) Options { return Options{Dir: dir, SegmentBytes: testSegmentBytes} }
@@ -38,8 +39,8 @@ func mustClose(t testing.TB, j *Journal) {
 	}
 }
 
-// payloadOf is the payload every test gives to event seq, so that what comes back can be checked without keeping it. The
-// lengths vary from 0 to about 1.5 sectors, and no byte is zero.
+// payloadOf is the payload of event seq in every test, so that it can be checked without keeping
+// it. The lengths vary from 0 to about 1.5 sectors, and no byte is zero.
 func payloadOf(seq durability.Seq) []byte {
 	p := make([]byte, int(uint64(seq)*2654435761%800))
 	for i := range p {
@@ -126,7 +127,7 @@ func TestIncarnationIsOnDiskBeforeOpenReturns(t *testing.T) {
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenRejectsInvalidFiles(t *testing.T) {
 	write := func(name, text string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -169,7 +170,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesADirectoryOfSomethingElse(t *testing.T) {
+func TestOpenRejectsForeignDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -191,7 +192,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-func TestSecondServerIsKeptOut(t *testing.T) {
+func TestSecondServerIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
 	_, _, err := Open(testOptions(dir))
@@ -204,13 +205,13 @@ func TestSecondServerIsKeptOut(t *testing.T) {
 	mustClose(t, j)
 	j, r := mustOpen(t, dir)
 	if r.Incarnation != 2 {
-		t.Errorf("incarnation %d: the refused attempt must not count", r.Incarnation)
+		t.Errorf("incarnation %d: the rejected attempt must not count", r.Incarnation)
 	}
 	mustClose(t, j)
 }
 
-// A server whose LOCK file was removed keeps everything that it prepared: the second server is refused before it removes
-// anything.
+// A server whose LOCK file was removed keeps the files it prepared: the second server is rejected
+// before it removes any.
 func TestSecondServerWithoutLockFileRemovesNothing(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
@@ -221,7 +222,7 @@ func TestSecondServerWithoutLockFileRemovesNothing(t *testing.T) {
 		}
 		return names
 	}
-	var before []string // with the next segment, which the log prepares on a goroutine of its own
+	var before []string // including the next segment, which the log prepares on a goroutine of its own
 	for deadline := time.Now().Add(20 * time.Second); len(before) < 2; before = prepared() {
 		if time.Now().After(deadline) {
 			t.Fatalf("no segment is prepared: %v", before)
@@ -236,7 +237,7 @@ func TestSecondServerWithoutLockFileRemovesNothing(t *testing.T) {
 		t.Errorf("error %v, want ErrLocked that names the removed file", err)
 	}
 	if after := prepared(); !slices.Equal(after, before) {
-		t.Errorf("the refused start left %v of %v", after, before)
+		t.Errorf("the rejected start left %v of %v", after, before)
 	}
 	for range 20 { // over several segments
 		commit(t, j.Writer(), 100)
@@ -263,7 +264,7 @@ func TestCrashDuringTheFirstOpen(t *testing.T) {
 	}
 }
 
-func TestLeftoverTemporaryFilesGo(t *testing.T) {
+func TestLeftoverTemporaryFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
 	commit(t, j.Writer(), 2)
@@ -279,7 +280,7 @@ func TestLeftoverTemporaryFilesGo(t *testing.T) {
 		t.Errorf("temporary snapshot is still there: %v", err)
 	}
 	var last durability.Seq
-	for range 30 { // through the segment that takes the stale file's name
+	for range 30 { // past the segment that gets the stale file's name
 		last = commit(t, j.Writer(), 5)
 		if log, err := Inspect(dir); err != nil || log.Last != last || log.Torn != "" {
 			t.Fatalf("after event %d: %+v, %v", last, log, err)
@@ -291,7 +292,7 @@ func TestLeftoverTemporaryFilesGo(t *testing.T) {
 	mustClose(t, j)
 }
 
-func TestAppendRefusesWhatIsTooLarge(t *testing.T) {
+func TestAppendRejectsTooLargePayload(t *testing.T) {
 	j, _ := mustOpen(t, t.TempDir())
 	defer mustClose(t, j)
 	w := j.Writer()
@@ -299,14 +300,14 @@ func TestAppendRefusesWhatIsTooLarge(t *testing.T) {
 		t.Fatalf("error %v, want ErrTooLarge", err)
 	}
 	if seq, err := w.Append(make([]byte, MaxPayloadBytes)); err != nil || seq != 1 {
-		t.Fatalf("event %d, %v; the refused one must not count", seq, err)
+		t.Fatalf("event %d, %v; the rejected one must not count", seq, err)
 	}
 	if last, err := w.Commit(); err != nil || last != 1 {
 		t.Fatalf("Commit: %d, %v", last, err)
 	}
 }
 
-// readAll is a restore function that keeps the bytes.
+// readAll returns a restore function that keeps the bytes.
 func readAll(to *[]byte) func(io.Reader) error {
 	return func(in io.Reader) (err error) { *to, err = io.ReadAll(in); return err }
 }

@@ -14,8 +14,9 @@ import (
 	"sluice/durability"
 )
 
-// lifetimePayload is what incarnation n writes as event seq: bytes of an event that was given up differ from those of the one that
-// took its number. Lengths from 0 to 1.5 KiB, some all zeroes, which looks like sectors never written.
+// lifetimePayload is the payload of event seq as written by an incarnation. An event that was lost
+// differs from the one that got its number later. Lengths are 0 to 1.5 KiB; some payloads are all
+// zeroes, like sectors that were never written.
 func lifetimePayload(seq durability.Seq, incarnation uint64) []byte {
 	mixed := (uint64(seq)*0x9e3779b97f4a7c15 ^ incarnation*0xbf58476d1ce4e5b9) >> 7
 	p := make([]byte, mixed%700)
@@ -37,14 +38,15 @@ func lifetimePayload(seq durability.Seq, incarnation uint64) []byte {
 	return p
 }
 
-// lifetime is one lifetime of a server: it opens the journal, commits chunks of events and snapshots through the Committer, and closes.
+// lifetime is one lifetime of a server: it opens the journal, commits chunks of events and
+// snapshots through the Committer, and closes it.
 type lifetime struct {
 	j           *Journal
 	c           *Committer
 	rng         *rand.Rand
 	steps       int
 	inc         uint64
-	state       uint64         // of an application that depends on every event, see chain
+	state       uint64         // of an application whose state depends on every event, see chain
 	appended    durability.Seq // last event handed to the committer
 	chunk       [][]byte
 	closed      bool
@@ -63,7 +65,7 @@ func (s *lifetime) Next() ([]byte, bool) {
 func (s *lifetime) Release()   {}
 func (s *lifetime) Done() bool { return s.closed && len(s.chunk) == 0 }
 
-// wait is the Committer's Wait: instead of sleeping it thinks of the next thing to do.
+// wait is the Committer's Wait: instead of sleeping it chooses the next action.
 func (s *lifetime) wait() {
 	if s.steps--; s.steps < 0 {
 		s.closed = true
@@ -78,7 +80,7 @@ func (s *lifetime) wait() {
 			s.chunk = append(s.chunk, p)
 		}
 	}
-	if what < 2 && s.appended > 0 { // with what 1, a snapshot of events that are not on disk yet
+	if what < 2 && s.appended > 0 { // 1: a snapshot of events that are not on disk yet
 		state := s.state
 		snapshot, err := s.j.PrepareSnapshot(s.appended, func(out io.Writer) error {
 			return binary.Write(out, binary.LittleEndian, state)
@@ -90,8 +92,9 @@ func (s *lifetime) wait() {
 	}
 }
 
-// live runs a lifetime in a directory and reports what happens: "open last incarnation", "try first last incarnation" before a write,
-// "ack last" where the persisted cursor moves, and at the end "closed" or "error ...".
+// live runs a lifetime in a directory and reports what happens: "open last incarnation", "try first
+// last incarnation" before a write, "ack last" where the persisted cursor moves, and at the end
+// "closed" or "error ...".
 func live(dir string, seed uint64, steps int) {
 	s := &lifetime{rng: rand.New(rand.NewPCG(seed, 1)), steps: steps}
 	o := testOptions(dir)
@@ -127,7 +130,7 @@ func live(dir string, seed uint64, steps int) {
 	say("closed")
 }
 
-// describe prints an error with what a program can tell of it.
+// describe prints an error with the types and errnos in its chain.
 func describe(err error) string {
 	var poison *PoisonError
 	var number syscall.Errno
@@ -156,12 +159,12 @@ func TestLifetimeChild(t *testing.T) {
 	}
 }
 
-// oracle knows what must and what may be found. It shares no code with recovery.
+// oracle knows which events must and which may be found. It shares no code with recovery.
 type oracle struct {
-	acked, tried durability.Seq // on disk for certain; perhaps (one batch)
-	incs         []uint64       // [seq]: who wrote the event
-	states       []uint64       // [seq]: chain after it
-	inc          uint64         // highest incarnation that was told to anybody
+	acked, tried durability.Seq // certainly on disk; possibly on disk (one batch)
+	incs         []uint64       // [seq]: incarnation that wrote the event
+	states       []uint64       // [seq]: state of chain after the event
+	inc          uint64         // highest incarnation reported so far
 	ended        string         // the last message of a lifetime
 }
 
@@ -177,7 +180,7 @@ func (o *oracle) observe(message string) error {
 		if inc <= o.inc {
 			return fmt.Errorf("incarnation %d after %d", inc, o.inc)
 		}
-		// Whoever opens a journal goes on from what it found, so that counts as acknowledged.
+		// The server continues from the events it found, so they count as acknowledged.
 		o.acked, o.tried, o.inc = last, last, inc
 		o.incs, o.states = o.incs[:last+1], o.states[:last+1]
 		return nil
@@ -204,9 +207,10 @@ func (o *oracle) observe(message string) error {
 	return nil
 }
 
-// judge opens a directory after a crash: everything acknowledged is there byte for byte, and besides at most the one batch that
-// was tried, whole. Then it appends two events and opens again: they stay, and nothing else changed. With twice it opens once
-// more in between: recovery of what recovery left finds the same.
+// judge opens a directory after a crash: all acknowledged events are there byte for byte, and in
+// addition at most the one batch that was tried, as a whole. Then it appends two events and opens
+// again: they are kept, and nothing else changed. If twice is set it opens once more in between: a
+// second recovery finds the same.
 func (o *oracle) judge(dir string, twice bool) error {
 	more := 2
 	if twice {
@@ -233,7 +237,8 @@ func (o *oracle) judge(dir string, twice bool) error {
 	return nil
 }
 
-// reopen opens, checks all events, appends so many, closes, and gives the last event found. Events up to written were written by the lifetime.
+// reopen opens, checks all events, appends more events, closes, and returns the last event found.
+// Events up to written were written by the lifetime.
 func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64, more int) (last durability.Seq, _ uint64, err error) {
 	j, r, err := Open(testOptions(dir))
 	if err != nil {
@@ -241,7 +246,7 @@ func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64, mo
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
 	if r.Incarnation <= inc {
-		return 0, 0, fmt.Errorf("incarnation %d, but %d was told before", r.Incarnation, inc)
+		return 0, 0, fmt.Errorf("incarnation %d, but %d was reported before", r.Incarnation, inc)
 	}
 	if r.Last < o.acked || r.Last > max(most, o.tried) {
 		return 0, 0, fmt.Errorf("last event %d, acknowledged %d, tried %d (%v)", r.Last, o.acked, o.tried, r.Notes)
@@ -273,7 +278,7 @@ func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64, mo
 	if more == 0 {
 		return r.Last, r.Incarnation, nil
 	}
-	written = min(written, r.Last) // what was tried and not found is given up
+	written = min(written, r.Last) // an event that was tried and not found is lost
 	for seq := r.Last + 1; seq <= r.Last+durability.Seq(more); seq++ {
 		if _, err := j.Writer().Append(want(seq)); err != nil {
 			return 0, 0, err

@@ -12,35 +12,36 @@ import (
 	"time"
 )
 
-// lifetimes runs lifetimes in one directory, one after the other. A lifetime ends by itself, by a kill at a random operation, or by a kill that is
-// also a power loss: then the next one begins on what that left. While the child stands still at an operation, several power
-// losses are tried at that point, each on a directory of its own.
+// lifetimes runs lifetimes in one directory, one after the other. A lifetime ends normally, by a
+// kill at a random operation, or by a kill with a power loss, whose result the next one begins
+// with. While the child is stopped at an operation, several power losses are tried at that point,
+// each in a directory of its own.
 type lifetimes struct {
 	t           testing.TB
 	rng         *rand.Rand
-	folder      string // all below it
-	root        string // of the lifetime under way; the journal is in data/journal, which nobody made
+	folder      string // parent of all directories
+	root        string // of the current lifetime; the journal is in data/journal, which does not exist yet
 	disk        *disk
 	oracle      *oracle
 	perPoint    int
 	ignoredSync string // syncs of a path with this ending are ignored by the disk; empty for none
-	ignoreFrom  int    // once so many events are acknowledged
+	ignoreFrom  int    // from that many acknowledged events on
 
-	willKill  bool     // the lifetime will be killed,
-	killAfter int      // after so many operations,
-	after     string   // at the first that follows one of this kind, if any
-	last      string   // kind of the operation before
-	killed    bool     // it was
+	willKill  bool     // the lifetime will be killed
+	killAfter int      // after that many operations
+	after     string   // at the first operation after one of this kind; empty for any
+	last      string   // kind of the previous operation
+	killed    bool     // the lifetime was killed
 	recent    []string // operations and messages, for the report
 	failure   error
 	counts    *counts
 }
 
 type counts struct {
-	stories, kills, losses int
-	operations             int
-	points, same           int
-	names                  map[string]int
+	lifetimes, kills, losses int
+	operations               int
+	points, same             int
+	names                    map[string]int
 }
 
 const journalFolder = "data/journal"
@@ -59,7 +60,7 @@ func (s *lifetimes) mkdir() string {
 	return dir
 }
 
-// hook sees each operation and message of the child before it happens.
+// hook is called with each operation and message of the child before it happens.
 func (s *lifetimes) hook(c syscallSeen) answer {
 	switch c.name {
 	case "read", "pread64", "lseek", "fstat", "getdents64", "flock":
@@ -86,7 +87,7 @@ func (s *lifetimes) hook(c syscallSeen) answer {
 			s.failure = s.disk.operation(c)
 		}
 	}
-	if s.failure == nil && (c.name != "openat" || c.flag&os.O_CREATE != 0) { // opening alone changes nothing
+	if s.failure == nil && (c.name != "openat" || c.flag&os.O_CREATE != 0) { // opening without O_CREATE changes nothing
 		s.failure = s.losePower()
 	}
 	if s.failure != nil {
@@ -99,7 +100,8 @@ func (s *lifetimes) relative(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, s.root), "/")
 }
 
-// losePower tries some power losses at this point; equal states count once. Each is judged on a goroutine of its own.
+// losePower tries some power losses at this point; equal states count once. Each is checked on a
+// goroutine of its own.
 func (s *lifetimes) losePower() error {
 	seen := map[uint64]bool{}
 	found := make(chan error, s.perPoint)
@@ -134,10 +136,10 @@ func (s *lifetimes) try(left *disk, dir string, twice bool) error {
 	return os.RemoveAll(dir)
 }
 
-// runOne runs the next one and gives what is wrong.
+// runOne runs the next lifetime and returns the error, if any.
 func (s *lifetimes) runOne(seed uint64, steps int) error {
-	s.counts.stories++
-	// Kills between a write, or a new name, and its sync are the interesting ones.
+	s.counts.lifetimes++
+	// Kills between a write, or a new name, and its sync are the most effective ones.
 	s.killed, s.willKill, s.last = false, s.rng.IntN(4) > 0, ""
 	s.killAfter, s.after = 1+s.rng.IntN(steps*6), [...]string{"", "write.wal", "renameat.wal"}[s.rng.IntN(3)]
 	s.oracle.ended = ""
@@ -169,7 +171,7 @@ func (s *lifetimes) runOne(seed uint64, steps int) error {
 	return nil
 }
 
-// runLifetimes runs lifetimes until there are so many points or something is wrong.
+// runLifetimes runs lifetimes until there are that many points or an error.
 func runLifetimes(t *testing.T, points, perPoint int, ignoredSync string, ignoreFrom int, c *counts) error {
 	folder := fastFolder(t)
 	for seed := uint64(1); c.points < points; seed++ {
@@ -190,11 +192,11 @@ func runLifetimes(t *testing.T, points, perPoint int, ignoredSync string, ignore
 	return nil
 }
 
-// Each sync that the journal relies on is needed, and the test above would miss none of them: on a disk that ignores the syncs of
-// one kind of file or directory, it fails.
-func TestAPowerLossIsNoticedWhereASyncIsIgnored(t *testing.T) {
+// Each sync that the journal relies on is needed, and the test below detects its absence: on a disk
+// that ignores the syncs of one kind of file or directory, it fails.
+func TestIgnoredSyncIsDetected(t *testing.T) {
 	if testing.Short() {
-		t.Skip("tells the same stories a dozen times")
+		t.Skip("runs the same lifetimes a dozen times")
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	for _, c := range []struct {
@@ -214,7 +216,7 @@ func TestAPowerLossIsNoticedWhereASyncIsIgnored(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			n := &counts{names: map[string]int{}}
 			if err := runLifetimes(t, 6000, 2, c.ignoredSync, c.from, n); err == nil {
-				t.Errorf("%d power losses, and nobody missed what was not synced", n.points)
+				t.Errorf("%d power losses without an error although the sync is ignored", n.points)
 			} else {
 				text, _, _ := strings.Cut(err.Error(), "\n")
 				t.Logf("noticed at point %d: %s", n.points, text)
@@ -223,12 +225,14 @@ func TestAPowerLossIsNoticedWhereASyncIsIgnored(t *testing.T) {
 	}
 }
 
-// TestPowerLossAtEveryOperation: 100,000 power losses, `SLUICE_SOAK=1 go test -run TestPowerLossAtEveryOperation -v ./durability/journal`.
-// At every operation on a file that a journal makes, and at every acknowledgement, it tries several of the states that a file
-// system may leave behind (see disk), opens each with the real recovery and holds the result against an oracle. The lifetimes
-// before were ended by kills and power losses too, so recovery itself is interrupted at every operation.
+// TestPowerLossAtEveryOperation tries 100,000 power losses with `SLUICE_SOAK=1 go test -run
+// TestPowerLossAtEveryOperation -v ./durability/journal`. At every operation on a file of a
+// journal, and at every acknowledgement, it tries several of the states that a file system may
+// leave (see disk), opens each with the real recovery and compares the result with an oracle.
+// Earlier lifetimes ended by kills and power losses as well, so recovery itself is interrupted at
+// every operation.
 func TestPowerLossAtEveryOperation(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // each opening leaves a few megabytes of buffers
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // each Open leaves a few megabytes of buffers
 	points, perPoint := 1500, 2
 	switch {
 	case os.Getenv("SLUICE_SOAK") != "":
@@ -242,16 +246,16 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	spent := time.Since(begin)
-	t.Logf("%d power-loss points, none lost or invented an event (%d more were equal to one beside them); %d operations of %d stories, "+
-		"%d kills, %d of them with a power loss; %.0f points/s", c.points, c.same, c.operations, c.stories, c.kills, c.losses,
+	t.Logf("%d power-loss points, none lost or invented an event (%d more were equal to another one); %d operations of %d lifetimes, "+
+		"%d kills, %d of them with a power loss; %.0f points/s", c.points, c.same, c.operations, c.lifetimes, c.kills, c.losses,
 		float64(c.points)/spent.Seconds())
 	t.Logf("operations: %v", c.names)
 	for _, name := range []string{"write", "fsync", "fdatasync", "ftruncate", "fallocate", "openat", "renameat", "unlinkat", "mkdirat"} {
 		if c.names[name] == 0 {
-			t.Errorf("no %s was seen: the test lost its point", name)
+			t.Errorf("no %s was seen, so the test proves nothing", name)
 		}
 	}
 	if points > 1000 && (c.kills == 0 || c.losses == 0) {
-		t.Errorf("%d kills, %d power losses between stories", c.kills, c.losses)
+		t.Errorf("%d kills, %d power losses between lifetimes", c.kills, c.losses)
 	}
 }

@@ -14,9 +14,10 @@ import (
 	"sluice/durability"
 )
 
-// purge removes snapshots older than the newest two, and segments all of whose events the older of the two includes. So
-// if the newest snapshot turns out damaged, the one before and the log behind it still give everything. The oldest
-// segments go first: after a crash in between, what is left is still without a gap.
+// purge removes snapshots older than the newest two, and segments all of whose events the older of
+// the two includes. If the newest snapshot turns out to be damaged, the older one and the log after
+// it are still complete. The oldest segments are removed first: after a crash in between, the rest
+// has no gap.
 //
 //	snapshots        A            B         C (new)
 //	events      1 ..............................................
@@ -39,7 +40,7 @@ func (w *Writer) purge() error {
 			return err
 		}
 		if next == 0 {
-			next = w.persisted + 1 // the last segment, just begun
+			next = w.persisted + 1 // the last segment, which has no entry yet
 		}
 		if next > oldest+1 {
 			break
@@ -60,11 +61,12 @@ func (w *Writer) removeSegments(old []segment) error {
 		if err := os.Remove(s.path); err != nil {
 			return fmt.Errorf("journal: removing an old segment: %w", err)
 		}
-		// Repair keeps a copy of a torn segment; it goes with its segment. Mostly there is none.
+		// Repair keeps a copy of a torn segment, which is removed with it. Usually there is none.
 		if err := os.Remove(s.path + ".broken"); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("journal: removing an old copy: %w", err)
 		}
-		// One at a time: of several removals a power loss may undo any, and a gap in the log is damage.
+		// One at a time: a power loss may undo any of several removals, and a gap in the log is
+		// damage.
 		if err := syncDirectory(w.dir.wal()); err != nil {
 			return fmt.Errorf("journal: removing an old segment: %w", err)
 		}
@@ -94,7 +96,7 @@ func (w *Writer) removeSnapshots(old []snapshotFile, oldest durability.Seq) erro
 	return nil
 }
 
-// firstEvent reads a segment up to its first entry; 0 when it has none.
+// firstEvent reads a segment up to its first entry; 0 if it has none.
 func firstEvent(path string) (durability.Seq, error) {
 	f, err := os.Open(path)
 	if err != nil {

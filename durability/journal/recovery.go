@@ -9,24 +9,26 @@ import (
 	"sluice/durability"
 )
 
-// Recovery is what Open found. Restore the application from the snapshot, then apply the events; both before the first
-// snapshot is installed, which may remove what they read.
+// Recovery is the state that Open found. Restore the application from the snapshot, then apply the
+// events. Do both before a new snapshot is installed, which may remove the files they read.
 type Recovery struct {
-	// Incarnation counts the times this directory was opened, from 1. It is on disk before Open returns, so numbers derived
-	// from it (connection ids) never come twice.
+	// Incarnation is the number of times this directory was opened, from 1. It is on disk before
+	// Open returns, so numbers derived from it (connection ids) never repeat.
 	Incarnation uint64
-	// Last is the last event of the log; the next one appended gets the number after it. 0: there are none.
+	// Last is the last event of the log; the next one appended gets the following number. 0 if
+	// there are none.
 	Last durability.Seq
-	// SnapshotSeq is the last event the snapshot includes. 0: there is no snapshot.
+	// SnapshotSeq is the last event the snapshot includes; 0 if there is no snapshot.
 	SnapshotSeq durability.Seq
-	// Notes say in words what was repaired or passed over. Empty after a clean stop.
+	// Notes describe repairs and skipped snapshots. Empty after a clean stop.
 	Notes []string
 
 	snapshot snapshotFile
 	segments []segment
 }
 
-// Restore opens the snapshot, verifies it and hands it to read. Without a snapshot it does nothing.
+// Restore opens the snapshot, verifies it and passes it to read. Without a snapshot it does
+// nothing.
 func (r *Recovery) Restore(read func(io.Reader) error) error {
 	if r.SnapshotSeq == 0 {
 		return nil
@@ -42,12 +44,13 @@ func (r *Recovery) Restore(read func(io.Reader) error) error {
 	return nil
 }
 
-// Events iterates over the events after the snapshot, in order and without a gap. An error ends the iteration.
+// Events iterates over the events after the snapshot, in order and without a gap. An error ends the
+// iteration.
 func (r *Recovery) Events() iter.Seq2[Event, error] {
 	return iterate(r.segments, r.SnapshotSeq, r.Last)
 }
 
-// iterate reads events after `after` up to `last`.
+// iterate returns the events after `after` up to `last`.
 func iterate(segments []segment, after, last durability.Seq) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		next, more := after+1, true
@@ -56,9 +59,9 @@ func iterate(segments []segment, after, last durability.Seq) iter.Seq2[Event, er
 		}
 		_, err := scan(segmentsFrom(segments, next), func(e Event) bool {
 			switch {
-			case e.Seq < next: // the snapshot includes it, though it shares a batch or a segment with later events
+			case e.Seq < next: // the snapshot includes it; it shares a batch or a segment with later events
 				return true
-			case e.Seq > next: // the segment before was removed since the log was verified
+			case e.Seq > next: // the previous segment was removed after the log was verified
 				return false
 			}
 			next++
@@ -74,7 +77,7 @@ func iterate(segments []segment, after, last durability.Seq) iter.Seq2[Event, er
 	}
 }
 
-// segmentsFrom leaves out segments that end before an event.
+// segmentsFrom omits the segments that end before an event.
 func segmentsFrom(segments []segment, seq durability.Seq) []segment {
 	from := 0
 	for i, s := range segments {
@@ -87,15 +90,16 @@ func segmentsFrom(segments []segment, seq durability.Seq) []segment {
 
 // Log is a read-only view of a journal directory for tools.
 type Log struct {
-	First, Last durability.Seq // oldest and newest event kept; 0 and 0 when there are none
+	First, Last durability.Seq // oldest and newest event kept; 0 and 0 if there are none
 	Snapshots   []durability.Seq
-	Torn        string // the unfinished last write in words, empty if there is none
+	Torn        string // description of the unfinished last write, empty if there is none
 
 	segments []segment
 }
 
-// Inspect verifies the log in dir and lists it without the lock and without changing anything. Meant for a stopped journal; on a
-// running one it sees a prefix, or an error when segments are removed meanwhile.
+// Inspect verifies the log in dir and lists it. It takes no lock and changes nothing. It is meant
+// for a stopped journal; on a running one it returns a prefix, or an error if segments are removed
+// meanwhile.
 func Inspect(dir string) (*Log, error) {
 	d := &directory{path: dir}
 	if !d.has(formatFile) {
@@ -131,7 +135,7 @@ func (l *Log) Events() iter.Seq2[Event, error] {
 	return iterate(l.segments, l.First-1, l.Last)
 }
 
-// chooseSnapshot takes the newest snapshot that is intact and that the log continues, and reports the damaged ones.
+// chooseSnapshot returns the newest intact snapshot that the log continues, and the damaged ones.
 func chooseSnapshot(folder string, log contents) (chosen snapshotFile, damaged []snapshotFile, err error) {
 	all, err := listSnapshots(folder)
 	if err != nil {

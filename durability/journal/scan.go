@@ -18,25 +18,25 @@ import (
 	"sluice/durability"
 )
 
-// metadata is written at the head of each segment; a segment of another log does not carry it.
+// metadata is written at the head of each segment; a segment of another log does not have it.
 const metadata = "sluice journal"
 
-// segment is one file of the log. The name carries its number and the index of its first entry.
+// segment is one file of the log. The name contains its number and the index of its first entry.
 type segment struct {
 	path       string
 	number     uint64
 	firstIndex uint64
-	first      durability.Seq // first event in it; 0 while unknown or when it holds none
+	first      durability.Seq // first event in it; 0 while unknown or if it has none
 }
 
-// contents is what a scan learned.
+// contents is the result of a scan.
 type contents struct {
 	segments []segment
-	first    durability.Seq // oldest event kept, 0 when there is none
+	first    durability.Seq // oldest event kept, 0 if there is none
 	last     durability.Seq // newest event
 	index    uint64         // of the newest entry
 	term     uint64         // incarnation that wrote it
-	marker   *marker        // newest one: where the log can be opened; nil when there is none
+	marker   *marker        // newest one, at which the log can be opened; nil if there is none
 	torn     *tornTail      // the unfinished last write of a crash, nil if the log ends cleanly
 }
 
@@ -47,7 +47,7 @@ func (m *marker) record() *walpb.Snapshot {
 	return &walpb.Snapshot{Index: new(m.index), Term: new(m.term), ConfState: &raftpb.ConfState{}}
 }
 
-// tornTail is what a crash left of a write that was never acknowledged.
+// tornTail is the part of a never acknowledged write that is left after a crash.
 type tornTail struct {
 	path   string
 	offset int64
@@ -58,7 +58,7 @@ func (t *tornTail) String() string {
 	return fmt.Sprintf("unfinished last write in %s at byte %d (%s)", t.path, t.offset, t.why)
 }
 
-// listSegments gives the files of the log in order. Other names are ignored.
+// listSegments returns the files of the log in order. Other names are ignored.
 func listSegments(folder string) ([]segment, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -78,15 +78,15 @@ func listSegments(folder string) ([]segment, error) {
 	return out, nil
 }
 
-// scanner reads the log from a segment on, front to back, and trusts nothing: checksum chain, entry order, event order, kinds
-// of record and each batch's own checksum. The log's own reader accepts records whose kind was damaged, and takes any
-// unreadable place in the last segment for the end.
+// scanner reads the log from a segment on, in order, and verifies everything: checksum chain, entry
+// order, event order, kinds of record and each batch's own checksum. The log's own reader accepts
+// records whose kind was damaged, and takes any unreadable place in the last segment for the end.
 type scanner struct {
 	contents
-	visit func(Event) bool // nil: only verify
+	visit func(Event) bool // nil to verify only
 	known bool             // an entry was seen, so order can be checked
 	crc   uint32           // of the chain at the end of the last segment read
-	done  bool             // visit had enough
+	done  bool             // visit returned false
 }
 
 // scan verifies the log in a folder and calls visit, if not nil, for each event.
@@ -103,7 +103,8 @@ func scan(segments []segment, visit func(Event) bool) (contents, error) {
 	return s.contents, nil
 }
 
-// newDecoder begins to read a segment; the log below panics if it cannot learn the file's length.
+// newDecoder begins to read a segment. The underlying log panics if it cannot get the file's
+// length.
 func newDecoder(f *os.File) (decoder wal.Decoder, err error) {
 	err = guard(func() error { decoder = wal.NewDecoder(fileutil.NewFileReader(f)); return nil })
 	if err != nil {
@@ -122,7 +123,7 @@ func (s *scanner) segment(i int) error {
 		return fmt.Errorf("journal: opening a segment: %w", err)
 	}
 	defer f.Close()
-	// One decoder per file, so that offsets and errors name the right one.
+	// One decoder for each file, so that offsets and errors name the right file.
 	decoder, err := newDecoder(f)
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func (s *scanner) segment(i int) error {
 			why = s.body(i, record)
 		}
 		if why == "" && decoder.LastOffset()%8 != 0 {
-			why = "impossible padding" // the checksum does not cover it, and every later record would be misread
+			why = "impossible padding" // not covered by the checksum, and every later record would be misread
 		}
 		if why != "" {
 			return s.corrupt(i, offset, why)
@@ -155,7 +156,7 @@ func (s *scanner) segment(i int) error {
 	return nil
 }
 
-// head checks that the segment continues the checksum chain of the one before.
+// head checks that the segment continues the checksum chain of the previous one.
 func (s *scanner) head(i int, decoder wal.Decoder, record *walpb.Record) string {
 	if record.GetType() != wal.CrcType {
 		return "the segment's header is damaged"
@@ -167,7 +168,7 @@ func (s *scanner) head(i int, decoder wal.Decoder, record *walpb.Record) string 
 	return ""
 }
 
-// body takes in one record after the header. Only two kinds are ever written there.
+// body processes one record after the header. Only two kinds are ever written there.
 func (s *scanner) body(i int, record *walpb.Record) string {
 	switch record.GetType() {
 	case wal.EntryType:
@@ -227,10 +228,11 @@ func (s *scanner) entry(i int, data []byte) string {
 	return ""
 }
 
-// end judges why reading stopped after n good records: the segment's end, the unfinished write of a crash, or damage.
+// end decides why reading stopped after n intact records: the segment's end, the unfinished write
+// of a crash, or damage.
 func (s *scanner) end(i int, f *os.File, offset int64, n int, cause error) error {
 	var refused *os.PathError
-	if errors.As(cause, &refused) { // the disk did not answer; what it holds is unknown, not damaged
+	if errors.As(cause, &refused) { // the read failed; the content is unknown, not damaged
 		return fmt.Errorf("journal: reading a segment: %w", cause)
 	}
 	if n < 2 {
@@ -260,7 +262,8 @@ func (s *scanner) end(i int, f *os.File, offset int64, n int, cause error) error
 	return nil
 }
 
-// zeroFrom reports whether a file holds only zeroes from offset on: the preallocated part of a segment.
+// zeroFrom reports whether a file contains only zeroes from offset on: the preallocated part of a
+// segment.
 func zeroFrom(f *os.File, offset int64) (bool, error) {
 	chunk := make([]byte, 256<<10)
 	for {
@@ -278,7 +281,7 @@ func zeroFrom(f *os.File, offset int64) (bool, error) {
 	}
 }
 
-// readFrom gives the file from offset to its end, at most one segment.
+// readFrom returns the file from offset to its end, at most one segment.
 func readFrom(f *os.File, offset int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -23,7 +23,8 @@ import (
 //	16      8     bytes before the trailer
 //	24      4     CRC-32C of these bytes and of the trailer up to here
 //
-// The size is known only at the end, hence a trailer. The name is the sequence number in 16 hexadecimal digits.
+// The size is known only at the end, hence a trailer. The name is the sequence number in 16
+// hexadecimal digits.
 const (
 	snapshotMagic     = "sluicesn"
 	snapshotTrailer   = 28
@@ -41,7 +42,7 @@ func snapshotPath(folder string, seq durability.Seq) string {
 	return filepath.Join(folder, fmt.Sprintf("%016x%s", uint64(seq), snapshotExtension))
 }
 
-// listSnapshots gives the installed snapshots, newest first.
+// listSnapshots returns the installed snapshots, newest first.
 func listSnapshots(folder string) ([]snapshotFile, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -59,7 +60,8 @@ func listSnapshots(folder string) ([]snapshotFile, error) {
 	return out, nil
 }
 
-// Snapshot is a snapshot that is on disk under a temporary name. It takes effect when the writer installs it.
+// Snapshot is a snapshot that is on disk under a temporary name. It takes effect when the writer
+// installs it.
 type Snapshot struct {
 	temporary string
 	seq       durability.Seq
@@ -71,9 +73,10 @@ func (s *Snapshot) Seq() durability.Seq { return s.seq }
 // Discard removes the temporary file of a snapshot that will not be installed.
 func (s *Snapshot) Discard() error { return os.Remove(s.temporary) }
 
-// PrepareSnapshot writes the application's state as of event seq to a temporary file and syncs it. Any goroutine may call it,
-// also several at a time; normally the application's, which is the only one that knows what its state includes. Hand the
-// result to Committer.Offer or Writer.Install. An error leaves the journal as it was.
+// PrepareSnapshot writes the application's state as of event seq to a temporary file and syncs it.
+// Any goroutine may call it, including several at a time. Normally the application's goroutine
+// does, because only it knows which events its state includes. Pass the result to Committer.Offer
+// or Writer.Install. An error leaves the journal unchanged.
 func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) error) (*Snapshot, error) {
 	if seq == 0 {
 		return nil, errors.New("journal: a snapshot of no events (seq 0) has no use; take one after the first event")
@@ -92,7 +95,7 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 	return &Snapshot{temporary: f.Name(), seq: seq}, nil
 }
 
-// summed passes writes on, and sums and counts them.
+// summed forwards writes, and computes their checksum and size.
 type summed struct {
 	to    io.Writer
 	sum   hash.Hash32
@@ -126,7 +129,7 @@ func writeSnapshot(f *os.File, seq durability.Seq, write func(io.Writer) error) 
 	return f.Sync()
 }
 
-// openSnapshot verifies a snapshot from end to end and gives a reader of the application's bytes.
+// openSnapshot verifies a whole snapshot and returns a reader of the application's bytes.
 func openSnapshot(s snapshotFile) (io.ReadCloser, error) {
 	f, err := os.Open(s.path)
 	if err != nil {

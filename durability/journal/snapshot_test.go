@@ -49,7 +49,7 @@ func checkRecovery(t testing.TB, r *Recovery, snapshot, last durability.Seq) {
 	checkEvents(t, r.Events(), snapshot+1, last)
 }
 
-func TestSnapshotAtAnyPlaceWithinABatch(t *testing.T) {
+func TestSnapshotAtEveryEventOfABatch(t *testing.T) {
 	for seq := durability.Seq(1); seq <= 12; seq++ { // batches 1-4, 5-8, 9-12
 		dir := t.TempDir()
 		j, _ := mustOpen(t, dir)
@@ -68,7 +68,7 @@ func TestSnapshotAtAnyPlaceWithinABatch(t *testing.T) {
 	}
 }
 
-func TestSnapshotsOfTwoIncarnationsWithoutAnEventBetweenThem(t *testing.T) {
+func TestSnapshotsOfTwoIncarnationsWithoutEventBetween(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
 	commit(t, j.Writer(), 10)
@@ -99,7 +99,7 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 		for range 10 {
 			last = commit(t, j.Writer(), 8)
 		}
-		newest = last - durability.Seq(round%50) // mostly inside a batch, sometimes several back
+		newest = last - durability.Seq(round%50) // mostly inside a batch, sometimes several batches back
 		install(t, j, newest)
 		segments, err := listSegments(j.dir.wal())
 		if err != nil {
@@ -110,14 +110,15 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 		if err != nil || len(snapshots) > snapshotsKept {
 			t.Fatalf("%d snapshots, %v", len(snapshots), err)
 		}
-		if round%7 == 6 { // also across restarts
+		if round%7 == 6 { // including restarts
 			mustClose(t, j)
 			var r *Recovery
 			j, r = mustOpen(t, dir)
 			checkRecovery(t, r, newest, last)
 		}
 	}
-	// Two rounds of 80 events of 400 bytes on average are about 4 segments, and the ends of the range share theirs.
+	// Two rounds of 80 events of 400 bytes on average take about 4 segments, the first and last of
+	// which they share.
 	if most > 7 {
 		t.Errorf("up to %d segments of 16 KiB for two rounds of 32 kB", most)
 	}
@@ -129,7 +130,7 @@ func TestSnapshotsBoundTheLog(t *testing.T) {
 	mustClose(t, j)
 }
 
-// journalWithSnapshots has many segments and has lost its oldest ones.
+// journalWithSnapshots returns a journal of many segments whose oldest ones were removed.
 func journalWithSnapshots(t *testing.T) (dir string, snapshots []snapshotFile, last durability.Seq) {
 	t.Helper()
 	dir = t.TempDir()
@@ -160,7 +161,7 @@ func damage(t *testing.T, path string, how func([]byte) []byte) {
 	}
 }
 
-func TestDamagedSnapshotFallsBackToTheOneBefore(t *testing.T) {
+func TestDamagedSnapshotFallsBackToPreviousOne(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		how  func([]byte) []byte
@@ -180,7 +181,8 @@ func TestDamagedSnapshotFallsBackToTheOneBefore(t *testing.T) {
 				t.Errorf("notes %q, want one that names the file", r.Notes)
 			}
 			checkRecovery(t, r, snapshots[1].seq, last)
-			// The damaged one does not count among the two kept: two more snapshots, each with the log behind it.
+			// The damaged snapshot is not one of the two kept: install two more, each with the log
+			// after it.
 			install(t, j, last)
 			mustClose(t, j)
 			damage(t, snapshotPath(filepath.Join(dir, snapFolder), last), c.how)
@@ -191,7 +193,7 @@ func TestDamagedSnapshotFallsBackToTheOneBefore(t *testing.T) {
 	}
 }
 
-func TestNoIntactSnapshotIsAnErrorOnceTheLogBeginsLater(t *testing.T) {
+func TestNoIntactSnapshotIsAnErrorAfterPurge(t *testing.T) {
 	dir, snapshots, _ := journalWithSnapshots(t)
 	for _, s := range snapshots {
 		damage(t, s.path, func(b []byte) []byte { b[0] ^= 1; return b })
@@ -201,11 +203,11 @@ func TestNoIntactSnapshotIsAnErrorOnceTheLogBeginsLater(t *testing.T) {
 		t.Fatalf("Open: %v", err)
 	}
 	if _, err := os.Stat(snapshots[0].path); err != nil {
-		t.Errorf("a refusing Open must change nothing: %v", err)
+		t.Errorf("an Open that fails must change nothing: %v", err)
 	}
 }
 
-func TestFirstSnapshotDamagedFallsBackToTheWholeLog(t *testing.T) {
+func TestDamagedFirstSnapshotFallsBackToWholeLog(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
 	for range 40 {
@@ -219,7 +221,7 @@ func TestFirstSnapshotDamagedFallsBackToTheWholeLog(t *testing.T) {
 	mustClose(t, j)
 }
 
-func TestInstallOrderAndContracts(t *testing.T) {
+func TestInstallRejectsOlderAndUnpersistedSnapshots(t *testing.T) {
 	j, _ := mustOpen(t, t.TempDir())
 	defer mustClose(t, j)
 	w := j.Writer()
@@ -236,7 +238,7 @@ func TestInstallOrderAndContracts(t *testing.T) {
 		t.Errorf("the older one's file is still there: %v", err)
 	}
 	if _, err := j.PrepareSnapshot(0, nil); err == nil {
-		t.Error("a snapshot of nothing was accepted")
+		t.Error("a snapshot of no events was accepted")
 	}
 	broken := errors.New("application refused")
 	if _, err := j.PrepareSnapshot(5, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
@@ -266,7 +268,7 @@ func TestFailedMarkerPoisons(t *testing.T) {
 		t.Fatalf("Commit: %v", err)
 	}
 	mustClose(t, j)
-	j, r := mustOpen(t, dir) // the snapshot itself is there and good
+	j, r := mustOpen(t, dir) // the snapshot itself is there and intact
 	checkRecovery(t, r, 5, 5)
 	mustClose(t, j)
 }

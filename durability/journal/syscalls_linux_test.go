@@ -18,18 +18,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The seam below the log. The log writes through package os, so the narrowest place where all of it passes is the system call.
-// A child process installs a seccomp filter that hands chosen calls to its parent (seccomp_unotify(2)); the child stands still
-// until the parent answers "carry on" or "this one failed with errno e". Nothing in the product knows about it, no tracer is
-// attached, and the bytes seen are the ones that the log really writes. See docs/decisions/0018-power-loss.md.
+// Interception of the log's system calls. The log writes through package os, so the system call is
+// the narrowest interface that all writes pass. A child process installs a seccomp filter that
+// reports chosen calls to its parent (seccomp_unotify(2)); the child is stopped until the parent
+// answers "continue" or "fail with errno e". No product code is involved, no tracer is attached,
+// and the bytes are those that the log really writes. See docs/decisions/0018-power-loss.md.
 //
-//	child: journal --> write(2) --|filter|--> parent: hook(syscall) --> go on, fail with errno, or kill
+//	child: journal --> write(2) --|filter|--> parent: hook(syscall) --> continue, fail, or kill
 //
-// watchedEnv makes the test binary play the child.
+// watchedEnv makes the test binary run as the child.
 const watchedEnv = "SLUICE_JOURNAL_WATCHED"
 
-// watchedCalls are those that reach the disk or can fail on it. Go's runtime makes some of them for itself; the parent passes
-// over every call on another file.
+// watchedCalls are the calls that reach the disk or can fail on it. Go's runtime makes some of them
+// itself; the parent ignores calls on other files.
 var watchedCalls = map[int]string{
 	unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64", unix.SYS_FSYNC: "fsync", unix.SYS_FDATASYNC: "fdatasync",
 	unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_OPENAT: "openat", unix.SYS_RENAMEAT: "renameat",
@@ -38,26 +39,26 @@ var watchedCalls = map[int]string{
 	unix.SYS_GETDENTS64: "getdents64", unix.SYS_LSEEK: "lseek", unix.SYS_FSTAT: "fstat",
 }
 
-// messageFD is the child's descriptor for messages; what it writes there is a call in the stream like any other, so messages and
-// file operations have one order.
+// messageFD is the child's descriptor for messages. A write to it is reported like any other call,
+// so messages and file operations are in one order.
 const messageFD = 4
 
 // syscallSeen is one call of the child, before it is executed.
 type syscallSeen struct {
 	name    string
-	path    string // of the file, or of the name it is about
+	path    string // of the file, or of the name concerned
 	to      string // renames: the new name
-	off     int64  // write, fallocate: where; ftruncate: the new size
-	size    int64  // fallocate: how much
+	off     int64  // write, fallocate: offset; ftruncate: new size
+	size    int64  // fallocate: number of bytes
 	data    []byte // write
 	flag    int    // openat
-	message string // a message instead of a file operation
+	message string // message of the child instead of a file operation
 }
 
-// answer of a hook.
+// answer is the result of a hook.
 type answer struct {
 	errno unix.Errno // not 0: the call is not executed and fails with it
-	kill  bool       // the child dies here, before the call
+	kill  bool       // the child is killed before the call
 }
 
 // watched is a child process under the filter.
@@ -68,11 +69,12 @@ type watched struct {
 	notify int
 	root   string
 	hook   func(syscallSeen) answer
-	done   chan error // the supervising goroutine's end
+	done   chan error // result of the supervising goroutine
 }
 
-// watch starts the test binary as a child that runs the named test under the filter. hook is called on one goroutine for each
-// call on a file below root and for each message. Skips where the kernel does not let a process be watched.
+// watch starts the test binary as a child that runs the named test under the filter. hook is called
+// on one goroutine for each call on a file below root and for each message. Skips the test if the
+// kernel does not allow it.
 func watch(t testing.TB, child, root string, hook func(syscallSeen) answer) *watched {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -126,10 +128,11 @@ func receiveDescriptor(socket int) (int, error) {
 	return fds[0], nil
 }
 
-// tell sends the child a line.
+// tell sends a line to the child.
 func (w *watched) tell(line string) error { _, err := io.WriteString(w.stdin, line+"\n"); return err }
 
-// wait lets the child come to its end and gives what the supervisor or, unless it was killed, the child complains about.
+// wait waits for the child's end and returns the error of the supervisor or, unless it was killed,
+// of the child.
 func (w *watched) wait() error {
 	err := <-w.done
 	w.stdin.Close()
@@ -170,13 +173,13 @@ func (w *watched) supervise() error {
 		}
 		if poll[0].Revents&unix.POLLIN == 0 {
 			if poll[0].Revents&unix.POLLHUP != 0 {
-				return nil // no process is left behind the filter
+				return nil // no process is left under the filter
 			}
 			continue
 		}
 		var n notification
 		if err := w.ioctl(unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
-			if err == unix.EINTR || err == unix.ENOENT { // it died meanwhile
+			if err == unix.EINTR || err == unix.ENOENT { // the child was killed meanwhile
 				continue
 			}
 			return fmt.Errorf("receiving a notification: %w", err)
@@ -188,7 +191,7 @@ func (w *watched) supervise() error {
 				if err := w.cmd.Process.Kill(); err != nil {
 					return err
 				}
-				continue // a thread that waits for its answer can be killed
+				continue // the thread was killed while it waited for the answer
 			case a.errno != 0:
 				r.errno, r.flags = -int32(a.errno), 0
 			}
@@ -207,7 +210,8 @@ func (w *watched) ioctl(request uint, argument unsafe.Pointer) error {
 	return nil
 }
 
-// describe reads the arguments of a call out of the child; false if it is on none of the journal's files.
+// describe reads the arguments of a call from the child; false if it does not concern the journal's
+// files.
 func (w *watched) describe(n *notification) (syscallSeen, bool) {
 	c := syscallSeen{name: watchedCalls[int(n.nr)]}
 	pid, a := int(n.pid), n.args
@@ -239,11 +243,11 @@ func (w *watched) describe(n *notification) (syscallSeen, bool) {
 		c.off = int64(a[1])
 	case "fallocate":
 		c.flag, c.off, c.size = int(a[1]), int64(a[2]), int64(a[3])
-	case "copy_file_range": // one file into another: what is there to read is what will be written
+	case "copy_file_range": // one file to another: the bytes that can be read are those that will be written
 		from, err := os.ReadFile(link(pid, a[0]))
 		at := position(pid, a[0])
 		if a[1] != 0 || a[3] != 0 || err != nil || at > int64(len(from)) {
-			panic(fmt.Sprintf("copy_file_range as nobody expected it: %v, %v", a, err))
+			panic(fmt.Sprintf("unexpected copy_file_range: %v, %v", a, err))
 		}
 		c.off, c.data = position(pid, a[2]), from[at:min(int64(len(from)), at+int64(a[4]))]
 	}
@@ -264,7 +268,7 @@ func memory(pid int, at uint64, n int) []byte {
 	return out[:got]
 }
 
-// name gives the absolute path of a directory descriptor and a path in the child's memory.
+// name returns the absolute path for a directory descriptor and a path in the child's memory.
 func name(pid int, dir, at uint64) string {
 	var text []byte
 	for len(text) < unix.PathMax {
@@ -303,8 +307,8 @@ func position(pid int, fd uint64) int64 {
 	return n
 }
 
-// beWatched is called by the child: it puts the whole process behind the filter and hands the other end to the parent. It gives
-// the root and the parent's lines.
+// beWatched is called by the child: it installs the filter for the whole process and passes the
+// listener to the parent. It returns the root and the parent's lines.
 func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 	root = os.Getenv(watchedEnv)
 	if root == "" {
@@ -319,7 +323,7 @@ func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	const flags = unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH |
 		unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-	runtime.LockOSThread() // both calls must come from one thread; the second takes all others along
+	runtime.LockOSThread() // both calls must be made by one thread; the second applies to all threads
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		_ = unix.Sendmsg(3, []byte("prctl: "+err.Error()), nil, nil, 0)
 		os.Exit(0)
@@ -338,7 +342,7 @@ func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 	return root, bufio.NewScanner(os.Stdin)
 }
 
-// say sends the parent a message, in order with the file operations.
+// say sends a message to the parent, in order with the file operations.
 func say(format string, values ...any) {
 	text := fmt.Appendf(nil, format, values...)
 	if _, err := unix.Write(messageFD, text); err != nil {

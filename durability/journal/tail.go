@@ -11,13 +11,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A frame of the log is a length (8 bytes, little-endian; the top byte holds 0x80 | padding when there is padding), the record,
-// and zeroes up to a multiple of 8. Disks write sectors whole, and a segment is zeroed before use, so a write that a power
-// loss interrupted leaves each sector either complete or all zero.
+// A frame of the log is a length (8 bytes, little-endian; the top byte is 0x80 | padding if there
+// is padding), the record, and zeroes up to a multiple of 8. Disks write whole sectors, and a
+// segment is zeroed before use, so a write that a power loss interrupted leaves each sector either
+// complete or all zero.
 const (
 	frameHeaderBytes = 8
 	sectorBytes      = 512
-	// maxRecordBytes is above any record that was ever written: a batch at its limit, one payload over it, and the envelopes.
+	// maxRecordBytes is larger than any record that is ever written: a batch at its limit, one
+	// payload over it, and the envelopes.
 	maxRecordBytes = maxBatchLimit + MaxPayloadBytes + 4096
 )
 
@@ -29,19 +31,21 @@ func frameSize(b []byte) (record, padding int64) {
 	return int64(field &^ (0xff << 56)), padding
 }
 
-// judgeTail decides about an unreadable place in the last segment; rest is everything from there to the end of the file.
+// judgeTail decides whether an unreadable place in the last segment is a torn write or damage; rest
+// is everything from there to the end of the file.
 //
-// Only one write is ever under way, and its events are not acknowledged before its sync succeeded. So the place is a torn
-// write, safe to drop, only if nothing intact follows it and sectors of this one record are missing. Everything else is damage
-// to something that may have been acknowledged.
+// Only one write is ever under way, and its events are not acknowledged before its sync succeeded.
+// So the place is a torn write, safe to drop, only if nothing intact follows it and sectors of this
+// one record are missing. Everything else is damage to data that may have been acknowledged.
 //
 //	... | good | good | record at offset ............. | 0 0 0 0 0 0
-//	                    one sector missing, or the        nothing, or damage
+//	                    a sector is missing, or the       anything here: damage
 //	                    file ends inside: torn
-//	                    all there but wrong: damage
+//	                    complete but wrong: damage
 //
-// Two things cannot be told apart: damage to the very last record when its payload has whole sectors of zeroes of its own, and a
-// file cut short at the end of a record, unless a snapshot proves that there was more.
+// Two kinds of damage cannot be detected: damage to the very last record if its payload contains
+// whole sectors of zeroes, and a file truncated at the end of a record, unless a snapshot proves
+// that there was more.
 func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 	for p := frameHeaderBytes; p+frameHeaderBytes < len(rest); p += 8 {
 		if b, ok := intactFrame(rest[p:]); ok {
@@ -53,7 +57,7 @@ func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 	}
 	record, padding := frameSize(rest)
 	if binary.LittleEndian.Uint64(rest) == 0 {
-		// The sector that holds the length must be missing as a whole.
+		// The sector that contains the length must be missing as a whole.
 		sector := int(sectorBytes - offset%sectorBytes)
 		if !allZero(rest[:min(sector, len(rest))]) {
 			return false, "a length was erased"
@@ -86,7 +90,8 @@ func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 	return false, "the record was written completely and changed afterwards"
 }
 
-// missingSector reports whether the part of some sector within data, which begins at offset in the file, is all zero.
+// missingSector reports whether the part of any sector within data is all zero. data begins at
+// offset in the file.
 func missingSector(data []byte, offset int64) bool {
 	for len(data) > 0 {
 		n := min(int(sectorBytes-offset%sectorBytes), len(data))
@@ -98,7 +103,7 @@ func missingSector(data []byte, offset int64) bool {
 	return false
 }
 
-// intactFrame recognises a whole frame with an entry whose batch passes its own checksum.
+// intactFrame recognizes a whole frame with an entry whose batch has a correct checksum.
 func intactFrame(b []byte) (batch, bool) {
 	if len(b) < frameHeaderBytes+batchHeaderBytes || b[frameHeaderBytes] != 0x08 || b[frameHeaderBytes+1] != byte(wal.EntryType) {
 		return batch{}, false
@@ -114,7 +119,8 @@ func intactFrame(b []byte) (batch, bool) {
 	return intactEntry(r.GetData())
 }
 
-// intactRecord recognises a record of which only the length in front of it, or a field beside the data, may be wrong.
+// intactRecord recognizes a record in which only the preceding length, or a field other than the
+// data, may be wrong.
 func intactRecord(b []byte) (batch, bool) {
 	for len(b) > 0 {
 		number, kind, n := protowire.ConsumeTag(b)

@@ -12,7 +12,8 @@ import (
 	"sluice/durability"
 )
 
-// appendLog is the part of the log below that the writer uses; *wal.WAL in production, a failing one in tests.
+// appendLog is the part of the underlying log that the writer uses: *wal.WAL in production, a
+// failing one in tests.
 type appendLog interface {
 	Save(*raftpb.HardState, []*raftpb.Entry) error
 	SaveSnapshot(*walpb.Snapshot) error
@@ -34,12 +35,13 @@ type Writer struct {
 	batch     []byte         // the pending batch
 	count     uint32         // events in it
 	newest    durability.Seq // last event of the newest snapshot
-	marked    uint64         // entry that the newest marker names
+	marked    uint64         // index of the entry that the newest marker names
 	poison    *PoisonError   // set once, never cleared
 }
 
-// Append copies a payload into the pending batch and gives it the next sequence number. Nothing is written before Commit.
-// Errors: ErrTooLarge, which changes nothing, and the PoisonError.
+// Append copies a payload into the pending batch and returns its sequence number, the next one.
+// Nothing is written before Commit. Errors: ErrTooLarge, which changes nothing, and the
+// PoisonError.
 func (w *Writer) Append(payload []byte) (durability.Seq, error) {
 	if w.poison != nil {
 		return 0, w.poison
@@ -48,7 +50,7 @@ func (w *Writer) Append(payload []byte) (durability.Seq, error) {
 		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxPayloadBytes)
 	}
 	if len(w.batch) >= maxBatchLimit {
-		panic(fmt.Sprintf("journal: Append to a pending batch of %d bytes, Commit is due at %d", len(w.batch), maxBatchLimit))
+		panic(fmt.Sprintf("journal: Append to a pending batch of %d bytes, Commit is required at %d", len(w.batch), maxBatchLimit))
 	}
 	if w.count == 0 {
 		w.batch = startBatch(w.batch)
@@ -58,7 +60,7 @@ func (w *Writer) Append(payload []byte) (durability.Seq, error) {
 	return w.persisted + durability.Seq(w.count), nil
 }
 
-// Pending is the size of the pending batch in bytes, 0 when it is empty.
+// Pending is the size of the pending batch in bytes, 0 if it is empty.
 func (w *Writer) Pending() int {
 	if w.count == 0 {
 		return 0
@@ -69,9 +71,10 @@ func (w *Writer) Pending() int {
 // Persisted is the last event known to be on disk.
 func (w *Writer) Persisted() durability.Seq { return w.persisted }
 
-// Commit writes the pending batch as one entry and returns after fdatasync(2) succeeded: the result is the last event on disk.
-// With an empty batch it writes nothing. The first failure poisons the journal: it and every later call return the same
-// PoisonError, and the events of that batch must be treated as not written, though a restart may find them.
+// Commit writes the pending batch as one entry and returns the last event on disk after
+// fdatasync(2) succeeded. If the batch is empty it writes nothing. The first failure poisons the
+// journal: this call and every later one return the same PoisonError, and the events of that batch
+// must be treated as not written, although a restart may find them.
 func (w *Writer) Commit() (durability.Seq, error) {
 	if w.poison != nil {
 		return w.persisted, w.poison
@@ -85,8 +88,8 @@ func (w *Writer) Commit() (durability.Seq, error) {
 	if w.beforeSync != nil {
 		w.beforeSync()
 	}
-	// No hard state is ever passed: with an entry present Save syncs in any case, and the log then holds no record kinds that
-	// a reader would have to pass over.
+	// No hard state is ever passed: with an entry present Save syncs in any case, and the log then
+	// contains no kinds of record that a reader would have to skip.
 	if err := guard(func() error { return w.log.Save(nil, []*raftpb.Entry{entry}) }); err != nil {
 		return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
 	}
@@ -102,10 +105,11 @@ func (w *Writer) fail(op string, cause error) error {
 	return w.poison
 }
 
-// Install makes a prepared snapshot take effect: gives it its name, marks the log, and removes what neither this snapshot nor
-// the one before needs. The snapshot's events must be on disk (Persisted); otherwise it panics, because after a crash the
-// state would run ahead of the log. One that is not newer than the newest is discarded. A PoisonError means the log is in
-// doubt; after any other error the journal goes on, with a longer log than necessary.
+// Install makes a prepared snapshot take effect: it renames it, marks the log, and removes files
+// that neither this snapshot nor the previous one needs. The snapshot's events must be on disk
+// (Persisted); otherwise Install panics, because after a crash the state would be ahead of the log.
+// A snapshot that is not newer than the newest is discarded. A PoisonError means that the log is in
+// doubt. After any other error the journal continues, with a longer log than necessary.
 func (w *Writer) Install(s *Snapshot) error {
 	if w.poison != nil {
 		return w.poison
@@ -123,12 +127,13 @@ func (w *Writer) Install(s *Snapshot) error {
 	if err := syncDirectory(w.dir.snap()); errors.Is(err, errSync) {
 		return w.fail(fmt.Sprintf("installing snapshot %d", s.seq), err)
 	} else if err != nil {
-		// Whether the name survives a crash is unknown, so nothing may come to rely on it.
+		// Whether the name survives a crash is unknown, so nothing may rely on it.
 		return fmt.Errorf("journal: installing snapshot %d: %w (removed: %v)", s.seq, err, os.Remove(path))
 	}
 	w.newest = s.seq
-	// The marker names the newest entry: the log can be opened there, and what is before it need not be kept in memory. One is
-	// enough for an entry, and the log below does not open where two differ, as those of two incarnations would.
+	// The marker names the newest entry: the log can be opened there, and earlier entries need not
+	// be kept in memory. An entry needs only one, and the underlying log does not open at an entry
+	// whose two markers differ, as those of two incarnations would.
 	if w.marked != w.index {
 		here := &marker{index: w.index, term: w.term}
 		if err := guard(func() error { return w.log.SaveSnapshot(here.record()) }); err != nil {
@@ -136,15 +141,17 @@ func (w *Writer) Install(s *Snapshot) error {
 		}
 		w.marked = w.index
 	}
-	// The log's own rollover relies on syncs of the same directory, so one that failed here is as final as one there.
+	// The log's own rollover relies on syncs of the same directory, so a failed one here is as
+	// final as one there.
 	err := w.purge()
 	if errors.Is(err, errSync) {
-		return w.fail(fmt.Sprintf("removing what snapshot %d made superfluous", s.seq), err)
+		return w.fail(fmt.Sprintf("removing files that snapshot %d made superfluous", s.seq), err)
 	}
 	return err
 }
 
-// close ends the log. A poisoned one is closed without the sync that closing includes: a sync that failed is not retried.
+// close ends the log. A poisoned one is closed without the sync that closing includes: a failed
+// sync is not retried.
 func (w *Writer) close() error {
 	if w.poison != nil {
 		w.log.SetUnsafeNoFsync()

@@ -18,7 +18,7 @@ import (
 	"sluice/durability"
 )
 
-// failingLog passes calls on until armed; then each kind of call does what its field says.
+// failingLog forwards calls until armed; then each kind of call calls the function of its field.
 type failingLog struct {
 	appendLog
 	save, mark func() error
@@ -53,7 +53,7 @@ func intercept(j *Journal) *failingLog {
 	return f
 }
 
-func TestAFailurePoisonsForGood(t *testing.T) {
+func TestFailurePoisonsPermanently(t *testing.T) {
 	lg := quietLogger(slog.New(slog.DiscardHandler))
 	for _, c := range []struct {
 		name string
@@ -63,7 +63,7 @@ func TestAFailurePoisonsForGood(t *testing.T) {
 		{"a failed sync", func() error { return syscall.EIO }, "input/output error"},
 		{"a full disk", func() error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} }, "is full: free space"},
 		{"a panic in the log", func() error { panic("slice bounds") }, "slice bounds"},
-		{"an error the log thinks is fatal for the process", func() error { lg.Fatal("cannot parse name"); return nil }, "cannot parse name"},
+		{"an error that the log treats as fatal for the process", func() error { lg.Fatal("cannot parse name"); return nil }, "cannot parse name"},
 		{"an error the log panics about", func() error { lg.Panic("cannot close"); return nil }, "cannot close"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestAFailurePoisonsForGood(t *testing.T) {
 			if last != 2 || !errors.Is(first, ErrPoisoned) || !strings.Contains(first.Error(), c.text) || !strings.Contains(first.Error(), dir) {
 				t.Fatalf("Commit: %d, %v", last, first)
 			}
-			log.save = func() error { return nil } // the disk is well again; nobody may believe it
+			log.save = func() error { return nil } // the disk works again, which must not matter
 			_, appendErr := w.Append([]byte("more"))
 			last, commitErr := w.Commit()
 			installErr := w.Install(&Snapshot{seq: 1})
@@ -96,7 +96,7 @@ func TestAFailurePoisonsForGood(t *testing.T) {
 	}
 }
 
-// syncs reads how many times the log synced a file, from its own metric.
+// syncs returns the number of file syncs from the log's own metric.
 func syncs(t *testing.T) uint64 {
 	t.Helper()
 	families, err := prometheus.DefaultGatherer.Gather()
@@ -130,7 +130,7 @@ func TestEachCommitSyncsExactlyOnce(t *testing.T) {
 	}
 }
 
-func TestCommitIsOnDiskInTheFileWhenItReturns(t *testing.T) {
+func TestCommittedEventsAreInTheFile(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
 	defer mustClose(t, j)
@@ -143,7 +143,7 @@ func TestCommitIsOnDiskInTheFileWhenItReturns(t *testing.T) {
 	}
 }
 
-// mountSmallDisk mounts a tmpfs, or skips the test with the reason.
+// mountSmallDisk mounts a small tmpfs, or skips the test with the reason.
 func mountSmallDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -174,7 +174,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	if !errors.Is(failure, ErrPoisoned) || !errors.Is(failure, syscall.ENOSPC) || !strings.Contains(failure.Error(), dir+" is full") {
-		t.Fatalf("after %d events: %v; want a poisoned journal that says which disk is full", acknowledged, failure)
+		t.Fatalf("after %d events: %v; want a poisoned journal that names the full disk", acknowledged, failure)
 	}
 	var poison *PoisonError
 	if !errors.As(failure, &poison) || poison.Persisted != acknowledged || acknowledged < 100 {
@@ -186,7 +186,7 @@ func TestFullDisk(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatalf("Close: %v", err)
 	}
-	if full, r, err := Open(testOptions(dir)); err == nil { // it may find room to begin; then nothing is missing
+	if full, r, err := Open(testOptions(dir)); err == nil { // there may be enough room to open; then nothing is missing
 		if r.Last < acknowledged {
 			t.Fatalf("last event %d, acknowledged %d", r.Last, acknowledged)
 		}

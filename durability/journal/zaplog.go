@@ -10,13 +10,15 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// quietLogger gives the log below a logger that writes to slog and never ends the process: Fatal, which by default calls
-// os.Exit, panics instead, and guard turns that panic into an error.
+// quietLogger returns a logger for the underlying log that writes to slog and never ends the
+// process: Fatal, which by default calls os.Exit, panics instead, and guard turns that panic into
+// an error.
 func quietLogger(to *slog.Logger) *zap.Logger {
 	return zap.New(slogCore{to: to.Handler()}, zap.WithFatalHook(zapcore.WriteThenPanic))
 }
 
-// slogCore is a zapcore.Core on top of a slog.Handler. Stateless apart from the handler, so any goroutine may use it.
+// slogCore is a zapcore.Core on top of a slog.Handler. Stateless apart from the handler, so any
+// goroutine may use it.
 type slogCore struct{ to slog.Handler }
 
 func level(l zapcore.Level) slog.Level {
@@ -63,13 +65,14 @@ func attributes(fields []zapcore.Field) []slog.Attr {
 	return out
 }
 
-// guard runs a call into the log and turns a panic into an error, so that the caller can poison the journal and say why
-// instead of losing the process. The log holds its mutex only under defer, so it can still be closed afterwards.
+// guard runs a call into the log and turns a panic into an error, so that the caller can poison the
+// journal and name the cause instead of ending the process. The log always unlocks its mutex by
+// defer, so it can still be closed afterwards.
 func guard(call func() error) (err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case error: // kept, so that errors.Is finds the cause
+		case error: // wrapped, so that errors.Is finds the cause
 			err = fmt.Errorf("panic in the log: %w\n%s", r, debug.Stack())
 		default:
 			err = fmt.Errorf("panic in the log: %v\n%s", r, debug.Stack())
