@@ -18,14 +18,16 @@ func encodeBatch(first durability.Seq, payloads ...[]byte) []byte {
 }
 
 func TestBatchRoundTrip(t *testing.T) {
-	in := [][]byte{[]byte("a"), nil, bytes.Repeat([]byte{7}, 127), bytes.Repeat([]byte{8}, 128), make([]byte, 70000)}
+	in := [][]byte{[]byte("a"), nil, bytes.Repeat([]byte{7}, 127), bytes.Repeat([]byte{8}, 128),
+		make([]byte, 70000)}
 	b, err := decodeBatch(encodeBatch(41, in...))
 	if err != nil || b.first != 41 || b.last() != 45 {
 		t.Fatalf("%+v, %v", b, err)
 	}
 	n := 0
 	b.events(func(e Event) bool {
-		if e.Seq != durability.Seq(41+n) || !bytes.Equal(e.Payload, in[n]) || cap(e.Payload) != len(e.Payload) {
+		if e.Seq != durability.Seq(41+n) || !bytes.Equal(e.Payload, in[n]) ||
+			cap(e.Payload) != len(e.Payload) {
 			t.Errorf("event %d: seq %d, %d bytes", n, e.Seq, len(e.Payload))
 		}
 		n++
@@ -50,7 +52,8 @@ func TestDecodeBatchRejectsInvalidData(t *testing.T) {
 		{"fewer payloads than counted", reseal(encodeBatch(1, nil), 1, 2)},
 		{"more payloads than counted", reseal(encodeBatch(1, nil, nil), 1, 1)},
 		{"a payload that ends outside the batch", reseal(encodeBatch(1, []byte("abc"))[:18], 1, 1)},
-		{"a length without end", reseal(append(startBatch(nil), bytes.Repeat([]byte{0xff}, 11)...), 1, 1)},
+		{"a length without end", reseal(append(startBatch(nil), bytes.Repeat([]byte{0xff}, 11)...),
+			1, 1)},
 		{"a wrong checksum", func() []byte { b := encodeBatch(1, []byte("abc")); b[0]++; return b }()},
 	} {
 		if b, err := decodeBatch(c.data); err == nil {
@@ -86,7 +89,8 @@ func FuzzDecodeBatch(f *testing.F) {
 			t.Fatalf("%d events visited, %d counted", next-b.first, b.count)
 		}
 		sealBatch(again, b.first, b.count)
-		if twice, err := decodeBatch(again); err != nil || twice.first != b.first || twice.count != b.count {
+		if twice, err := decodeBatch(again); err != nil || twice.first != b.first ||
+			twice.count != b.count {
 			t.Fatalf("encoded again: %+v, %v", twice, err)
 		}
 	})

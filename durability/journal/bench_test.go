@@ -45,7 +45,8 @@ func BenchmarkCommit(b *testing.B) {
 			defer f.Close()
 			const fileBytes = testSegmentBytes << 10
 			allocate := func() { // new space each time, because overwriting is cheaper than appending
-				if err := errors.Join(f.Truncate(0), unix.Fallocate(int(f.Fd()), 0, 0, fileBytes), f.Sync()); err != nil {
+				if err := errors.Join(f.Truncate(0), unix.Fallocate(int(f.Fd()), 0, 0, fileBytes),
+					f.Sync()); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -120,7 +121,8 @@ func BenchmarkScan(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(32 * 4096 * 64)
 	for b.Loop() {
-		if found, err := scan(segments, func(Event) bool { return true }); err != nil || found.last != 32*4096 {
+		if found, err := scan(segments, func(Event) bool { return true }); err != nil ||
+			found.last != 32*4096 {
 			b.Fatal(found.last, err)
 		}
 	}

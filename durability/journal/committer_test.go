@@ -100,7 +100,8 @@ func TestPersistedMovesOnlyAfterSync(t *testing.T) {
 	o.BeforeSync = func() {
 		log, err := Inspect(dir)
 		if err != nil || log.Last != persisted {
-			t.Errorf("before the sync of the next batch the disk holds event %v (%v), persisted is %d", log, err, persisted)
+			t.Errorf("before the sync of the next batch the disk holds event %v (%v), "+
+				"persisted is %d", log, err, persisted)
 		}
 	}
 	j, _, err := Open(o)
@@ -149,7 +150,8 @@ func TestEventsArrivingDuringASyncShareTheNextOne(t *testing.T) {
 	}
 	q := newQueue()
 	persisted := make(chan durability.Seq, 10)
-	c := NewCommitter(CommitterOptions{Writer: j.Writer(), Input: q, Wait: q.wait, OnPersisted: func(s durability.Seq) { persisted <- s }})
+	c := NewCommitter(CommitterOptions{Writer: j.Writer(), Input: q, Wait: q.wait,
+		OnPersisted: func(s durability.Seq) { persisted <- s }})
 	done := make(chan error, 1)
 	go func() { done <- c.Run() }()
 	q.push(payloads(1, 1)...)
@@ -166,7 +168,8 @@ func TestEventsArrivingDuringASyncShareTheNextOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	if first, second := <-persisted, <-persisted; first != 1 || second != 500 || len(persisted) != 0 {
-		t.Fatalf("persisted %d, %d and %d more; want 1, then 500 in one go", first, second, len(persisted))
+		t.Fatalf("persisted %d, %d and %d more; want 1, then 500 in one go", first, second,
+			len(persisted))
 	}
 	mustClose(t, j)
 }
@@ -189,7 +192,8 @@ func TestNothingIsPersistedAfterFailure(t *testing.T) {
 		t.Fatalf("Run: %v", err)
 	}
 	if !slices.Equal(persisted, []durability.Seq{1, 2, 3}) || q.released != 3 {
-		t.Fatalf("persisted %v, %d released; want 1 2 3 and the failed batch kept", persisted, q.released)
+		t.Fatalf("persisted %v, %d released; want 1 2 3 and the failed batch kept", persisted,
+			q.released)
 	}
 	if again := c.Run(); again != err {
 		t.Fatalf("second Run: %v", again)
@@ -203,7 +207,8 @@ func TestOfferedSnapshotWaitsForItsEvents(t *testing.T) {
 	q := newQueue()
 	installed := make(chan durability.Seq, 4)
 	persisted := make(chan durability.Seq, 100)
-	c := NewCommitter(CommitterOptions{Writer: j.Writer(), Input: q, Wait: q.wait, Wake: q.wake, OnPersisted: func(s durability.Seq) { persisted <- s },
+	c := NewCommitter(CommitterOptions{Writer: j.Writer(), Input: q, Wait: q.wait, Wake: q.wake,
+		OnPersisted: func(s durability.Seq) { persisted <- s },
 		OnSnapshot: func(s durability.Seq, err error) {
 			if err != nil {
 				t.Errorf("snapshot %d: %v", s, err)
@@ -252,7 +257,8 @@ func TestOfferedSnapshotWaitsForItsEvents(t *testing.T) {
 func TestNewCommitterRejectsInvalidOptions(t *testing.T) {
 	j, _ := mustOpen(t, t.TempDir())
 	defer mustClose(t, j)
-	good := CommitterOptions{Writer: j.Writer(), Input: newQueue(), Wait: func() {}, OnPersisted: func(durability.Seq) {}}
+	good := CommitterOptions{Writer: j.Writer(), Input: newQueue(), Wait: func() {},
+		OnPersisted: func(durability.Seq) {}}
 	missing, huge := good, good
 	missing.Wait = nil
 	huge.MaxBatchBytes = maxBatchLimit + 1

@@ -71,7 +71,8 @@ func TestCrashChild(t *testing.T) {
 		}
 		fmt.Println("acknowledged", last, r.Incarnation)
 		if round%20 == 0 {
-			s, err := j.PrepareSnapshot(last, func(out io.Writer) error { return binary.Write(out, binary.LittleEndian, state) })
+			s, err := j.PrepareSnapshot(last,
+				func(out io.Writer) error { return binary.Write(out, binary.LittleEndian, state) })
 			if err == nil {
 				err = w.Install(s)
 			}
@@ -98,7 +99,8 @@ func TestKillLosesNoAcknowledgedEvent(t *testing.T) {
 		acknowledged = last
 		j, r := mustOpen(t, dir)
 		if r.Last < acknowledged {
-			t.Fatalf("cycle %d: recovered up to event %d, acknowledged was %d", cycle, r.Last, acknowledged)
+			t.Fatalf("cycle %d: recovered up to event %d, acknowledged was %d", cycle, r.Last,
+				acknowledged)
 		}
 		got, err := recoverChain(r)
 		if err != nil {
@@ -109,7 +111,8 @@ func TestKillLosesNoAcknowledgedEvent(t *testing.T) {
 			want = chain(want, payloadOf(seq))
 		}
 		if got != want {
-			t.Fatalf("cycle %d: state after %d events (snapshot %d) is wrong", cycle, r.Last, r.SnapshotSeq)
+			t.Fatalf("cycle %d: state after %d events (snapshot %d) is wrong", cycle, r.Last,
+				r.SnapshotSeq)
 		}
 		acknowledged = r.Last
 		mustClose(t, j)
@@ -119,7 +122,8 @@ func TestKillLosesNoAcknowledgedEvent(t *testing.T) {
 
 // runAndKill starts the server, reads that many acknowledgements, kills it and returns the last one
 // it printed.
-func runAndKill(t *testing.T, dir string, acknowledgements int, incarnation uint64) (last durability.Seq) {
+func runAndKill(t *testing.T, dir string, acknowledgements int,
+	incarnation uint64) (last durability.Seq) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
 	child.Env = append(os.Environ(), crashEnv+"="+dir)

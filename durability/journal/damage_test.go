@@ -109,7 +109,8 @@ func (s *specimen) reopen(t *testing.T, changed []byte) (*Recovery, error) {
 	if err := os.CopyFS(dir, os.DirFS(s.dir)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, walFolder, filepath.Base(s.path)), changed, 0o600); err != nil {
+	path := filepath.Join(dir, walFolder, filepath.Base(s.path))
+	if err := os.WriteFile(path, changed, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	j, r, err := Open(testOptions(dir))
@@ -174,7 +175,8 @@ func TestBitFlipsNeverChangeOrHideAnEvent(t *testing.T) {
 		case found.last == s.seq() && found.torn == nil:
 			harmless++ // padding between records
 		default:
-			t.Fatalf("flip in byte %d: %d events of %d, torn: %v; a complete write was taken for an unfinished one",
+			t.Fatalf("flip in byte %d: %d events of %d, torn: %v; a complete write was taken for "+
+				"an unfinished one",
 				at, found.last, s.seq(), found.torn)
 		}
 	}
@@ -202,8 +204,10 @@ func TestEveryBitOfEveryEnvelope(t *testing.T) {
 		for bit := range int64(16 * 8) {
 			changed := clone(s.bytes)
 			changed[s.ends[i-1]+bit/8] ^= 1 << (bit % 8)
-			if found, err := s.read(t, changed); err == nil && (found.last != s.seq() || found.torn != nil) {
-				t.Fatalf("record %d of %d, bit %d: events up to %d of %d, torn: %v", i, len(s.ends), bit, found.last, s.seq(), found.torn)
+			if found, err := s.read(t, changed); err == nil &&
+				(found.last != s.seq() || found.torn != nil) {
+				t.Fatalf("record %d of %d, bit %d: events up to %d of %d, torn: %v", i, len(s.ends),
+					bit, found.last, s.seq(), found.torn)
 			}
 		}
 	}
@@ -237,7 +241,8 @@ func TestBitFlipsInEarlierSegmentsAreDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var damage *CorruptError
-	if _, err := Inspect(s.dir); !errors.As(err, &damage) || !strings.Contains(err.Error(), "is missing before it") {
+	if _, err := Inspect(s.dir); !errors.As(err, &damage) ||
+		!strings.Contains(err.Error(), "is missing before it") {
 		t.Errorf("missing segment: %v", err)
 	}
 }
@@ -256,19 +261,22 @@ func TestPowerLossDropsOnlyTheUnfinishedWrite(t *testing.T) {
 			lost := zeroSectors(changed, from, to, mask^uint(rng.IntN(64)))
 			found, err := s.read(t, changed)
 			if err != nil {
-				t.Fatalf("record %d at %d..%d, sectors lost %d: %v; a crash must not be reported as damage", i, from, to, lost, err)
+				t.Fatalf("record %d at %d..%d, sectors lost %d: %v; a crash must not be reported "+
+					"as damage", i, from, to, lost, err)
 			}
 			want := s.last[i]
 			if lost > 0 {
 				want = s.last[i-1]
 			}
 			if found.last != want {
-				t.Fatalf("record %d, sectors lost %d: events up to %d, want %d", i, lost, found.last, want)
+				t.Fatalf("record %d, sectors lost %d: events up to %d, want %d", i, lost,
+					found.last, want)
 			}
 			if found.torn != nil {
 				torn++
 				if mask < 2 {
-					if r, err := s.reopen(t, changed); err != nil || r.Last != want || len(r.Notes) != 1 {
+					if r, err := s.reopen(t, changed); err != nil || r.Last != want ||
+						len(r.Notes) != 1 {
 						t.Fatalf("record %d: %+v, %v", i, r, err)
 					}
 				}
@@ -307,7 +315,8 @@ func TestDamageBeforeIntactEventsIsNeverRepaired(t *testing.T) {
 		{"a length beyond the end of the file", func(b []byte) { b[from+3] = 0x7f }},
 		{"a length that includes the next records", func(b []byte) { b[from+1] += 2 }},
 		{"a changed byte", func(b []byte) { b[to-9] ^= 0x40 }},
-		{"everything from there erased up to the last record", func(b []byte) { clear(b[from:s.ends[len(s.ends)-2]]) }},
+		{"everything from there erased up to the last record",
+			func(b []byte) { clear(b[from:s.ends[len(s.ends)-2]]) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			changed := clone(s.bytes)
@@ -317,10 +326,13 @@ func TestDamageBeforeIntactEventsIsNeverRepaired(t *testing.T) {
 			if !errors.As(err, &damage) {
 				t.Fatalf("Open: %v, want damage", err)
 			}
-			if filepath.Base(damage.File) != filepath.Base(s.path) || damage.Offset != from || damage.Good != s.last[middle-1] {
-				t.Fatalf("%v; want byte %d of %s and events up to %d", err, from, s.path, s.last[middle-1])
+			if filepath.Base(damage.File) != filepath.Base(s.path) || damage.Offset != from ||
+				damage.Good != s.last[middle-1] {
+				t.Fatalf("%v; want byte %d of %s and events up to %d", err, from, s.path,
+					s.last[middle-1])
 			}
-			if !strings.Contains(err.Error(), "restore the directory") || !strings.Contains(err.Error(), "nothing was changed") {
+			if !strings.Contains(err.Error(), "restore the directory") ||
+				!strings.Contains(err.Error(), "nothing was changed") {
 				t.Fatalf("%v: does not say what to do", err)
 			}
 		})
@@ -370,7 +382,8 @@ func TestLogThatEndsBeforeItsSnapshotIsDamage(t *testing.T) {
 	if err := os.Truncate(s.path, s.ends[len(s.ends)-3]); err != nil { // removes the second batch and the marker
 		t.Fatal(err)
 	}
-	if _, _, err := Open(testOptions(dir)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "the end of the log was lost") {
+	if _, _, err := Open(testOptions(dir)); !errors.Is(err, ErrCorrupt) ||
+		!strings.Contains(err.Error(), "the end of the log was lost") {
 		t.Fatalf("Open: %v", err)
 	}
 }

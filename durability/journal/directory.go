@@ -22,7 +22,7 @@ const (
 	incarnationFile = "INCARNATION"
 	walFolder       = "wal"
 	snapFolder      = "snap"
-	brokenPrefix    = walFolder + ".broken." // the underlying log renames a log that it failed to create to this
+	brokenPrefix    = walFolder + ".broken." // new name of a log that could not be created
 	formatPrefix    = "sluice journal "
 	privateFile     = 0o600
 	privateFolder   = 0o700
@@ -61,7 +61,8 @@ func lockDirectory(path string) (*directory, error) {
 		holder, _ := io.ReadAll(io.LimitReader(lock, 64)) // for the message only; if it cannot be read, the holder is not named
 		lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s is locked by %s; give each server a directory of its own, or stop the other one",
+			return nil, fmt.Errorf("%w: %s is locked by %s; give each server a directory of its "+
+				"own, or stop the other one",
 				ErrLocked, path, describeHolder(string(holder)))
 		}
 		return nil, fmt.Errorf("journal: locking %s: %w", lock.Name(), err)
@@ -85,9 +86,11 @@ func (d *directory) syncParents() error {
 		return nil
 	}
 	path, err := filepath.Abs(d.path)
-	for parent := filepath.Dir(path); err == nil && parent != path; path, parent = parent, filepath.Dir(parent) {
+	parent := filepath.Dir(path)
+	for ; err == nil && parent != path; path, parent = parent, filepath.Dir(parent) {
 		var below, above unix.Stat_t
-		if err = errors.Join(unix.Stat(path, &below), unix.Stat(parent, &above)); err == nil && below.Dev == above.Dev {
+		if err = errors.Join(unix.Stat(path, &below), unix.Stat(parent, &above)); err == nil &&
+			below.Dev == above.Dev {
 			err = syncDirectory(parent)
 		} else if err == nil {
 			return nil
@@ -123,7 +126,8 @@ func (d *directory) refuseForeign() error {
 			if strings.HasPrefix(e.Name(), brokenPrefix) {
 				continue
 			}
-			return fmt.Errorf("journal: %s is not a journal (no %s file) and contains %q; choose an empty directory",
+			return fmt.Errorf("journal: %s is not a journal (no %s file) and contains %q; choose "+
+				"an empty directory",
 				d.path, formatFile, e.Name())
 		}
 	}
@@ -143,9 +147,11 @@ func (d *directory) checkFormat() error {
 	version, err := strconv.Atoi(number)
 	switch {
 	case !found || err != nil || version < 1:
-		return &CorruptError{File: d.file(formatFile), Offset: -1, Why: fmt.Sprintf("not a format line: %.40q", text)}
+		return &CorruptError{File: d.file(formatFile), Offset: -1,
+			Why: fmt.Sprintf("not a format line: %.40q", text)}
 	case version > formatVersion:
-		return fmt.Errorf("%w: %s has format %d, this program reads up to %d; use the version that wrote it, or a later one",
+		return fmt.Errorf("%w: %s has format %d, this program reads up to %d; use the version "+
+			"that wrote it, or a later one",
 			ErrNewerFormat, d.path, version, formatVersion)
 	}
 	return nil
@@ -166,14 +172,17 @@ func (d *directory) readIncarnation() (uint64, error) {
 	}
 	var n uint64
 	var sum uint32
-	if _, err := fmt.Sscanf(string(text), "%d %08x\n", &n, &sum); err != nil || sum != checksum(strconv.AppendUint(nil, n, 10)) {
-		return 0, &CorruptError{File: d.file(incarnationFile), Offset: -1, Why: fmt.Sprintf("not an incarnation: %.40q", text)}
+	if _, err := fmt.Sscanf(string(text), "%d %08x\n", &n, &sum); err != nil ||
+		sum != checksum(strconv.AppendUint(nil, n, 10)) {
+		return 0, &CorruptError{File: d.file(incarnationFile), Offset: -1,
+			Why: fmt.Sprintf("not an incarnation: %.40q", text)}
 	}
 	return n, nil
 }
 
 func (d *directory) writeIncarnation(n uint64) error {
-	return writeFileDurably(d.file(incarnationFile), fmt.Appendf(nil, "%d %08x\n", n, checksum(strconv.AppendUint(nil, n, 10))))
+	return writeFileDurably(d.file(incarnationFile),
+		fmt.Appendf(nil, "%d %08x\n", n, checksum(strconv.AppendUint(nil, n, 10))))
 }
 
 // refuseUsed rejects a log whose newest segment another process writes. This process holds the
@@ -182,7 +191,8 @@ func (d *directory) writeIncarnation(n uint64) error {
 func refuseUsed(newest segment) error {
 	lock, err := fileutil.TryLockFile(newest.path, os.O_WRONLY, privateFile)
 	if errors.Is(err, fileutil.ErrLocked) {
-		return fmt.Errorf("%w: another process writes %s, although %s is free; it was removed while that process ran: stop that process first",
+		return fmt.Errorf("%w: another process writes %s, although %s is free; it was removed "+
+			"while that process ran: stop that process first",
 			ErrLocked, newest.path, lockFile)
 	}
 	if err != nil {

@@ -297,7 +297,8 @@ func (d *disk) compareNode(at int, path string) error {
 	if n.now.names == nil {
 		real, err := os.ReadFile(path)
 		if err == nil && string(real) != string(n.now.bytes) {
-			err = fmt.Errorf("%s: %d bytes on disk, %d in the model, or different ones", path, len(real), len(n.now.bytes))
+			err = fmt.Errorf("%s: %d bytes on disk, %d in the model, or different ones", path,
+				len(real), len(n.now.bytes))
 		}
 		return err
 	}

@@ -19,12 +19,12 @@
 //
 //   - An event number that Commit returned is on disk; after a crash at any moment Open finds it (R35).
 //   - Numbers continue where they ended, without a gap, and are never reused.
-//   - A failed write or sync ends the journal: nothing is retried and nothing more is acknowledged (R36).
+//   - A failed write or sync ends the journal: nothing is retried, nothing more is acknowledged (R36).
 //   - The remains of an unacknowledged write after a crash are dropped. Any other damage that can be
 //     distinguished from them is an error that names the place, and damaged bytes are never served.
 //     judgeTail names the two cases at the very end of the log that cannot be distinguished.
-//   - The newest two snapshots are kept, with the log after the older one, so one damaged snapshot loses
-//     nothing.
+//   - The newest two snapshots are kept, with the log after the older one, so one damaged snapshot
+//     loses nothing.
 //
 // Start reading at Open, then Writer.Commit, Committer.Run and judgeTail, which decides what of
 // the log is valid after a crash.

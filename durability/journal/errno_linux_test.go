@@ -126,7 +126,8 @@ func (f *failures) complaint() error {
 	case strings.HasPrefix(message, "error open") && strings.Contains(message, "panic in the log"):
 		f.panics++ // the underlying log cannot clean up after a failed sync of its parent
 		return nil
-	case !strings.Contains(message, fmt.Sprintf(" %d]", f.errno)) && !strings.Contains(message, "in use") && !strings.Contains(message, "not repairable"):
+	case !strings.Contains(message, fmt.Sprintf(" %d]", f.errno)) &&
+		!strings.Contains(message, "in use") && !strings.Contains(message, "not repairable"):
 		return fmt.Errorf("the error does not carry its cause, errno %d: %q", f.errno, message)
 	}
 	return nil
@@ -195,7 +196,8 @@ func (f *failures) bases() []base {
 	f.look = func(c syscallSeen) {
 		at, _, _ := f.disk.find(c.path)
 		gap := (c.off/sectorBytes + 1) * sectorBytes // the second sector of the write
-		if c.name != "write" || f.oracle.tried == f.oracle.acked || c.off+int64(len(c.data)) < gap+sectorBytes ||
+		if c.name != "write" || f.oracle.tried == f.oracle.acked ||
+			c.off+int64(len(c.data)) < gap+sectorBytes ||
 			allZero(c.data[gap-c.off:][:sectorBytes]) {
 			return
 		}
@@ -220,7 +222,8 @@ func (f *failures) bases() []base {
 // After every failure, a restart or a power loss finds all acknowledged events, a failed sync is
 // not repeated on that file, and the error names file, operation and cause.
 func TestEveryCallFailsOnce(t *testing.T) {
-	errnos := []unix.Errno{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EINTR, unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.EROFS}
+	errnos := []unix.Errno{unix.EIO, unix.ENOSPC, unix.EDQUOT, unix.EINTR, unix.EAGAIN, unix.ENOMEM,
+		unix.EMFILE, unix.EROFS}
 	stride := 47 // of the pairs, and coprime to 8
 	switch {
 	case os.Getenv("SLUICE_SOAK") != "":
@@ -238,7 +241,8 @@ func TestEveryCallFailsOnce(t *testing.T) {
 			n, errno := pair/len(errnos)+1, errnos[pair%len(errnos)]
 			var err error
 			if reached, err = f.live(n, errno, b); err != nil {
-				t.Fatalf("beginning with %s, call %d (%s %s) fails with %v: %v", b.name, n, f.failed.name, f.failed.path, errno, err)
+				t.Fatalf("beginning with %s, call %d (%s %s) fails with %v: %v", b.name, n,
+					f.failed.name, f.failed.path, errno, err)
 			}
 			if reached {
 				total++
@@ -252,7 +256,8 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		}
 		t.Logf("beginning with %s: %d calls", b.name, pair/len(errnos))
 	}
-	t.Logf("%d failed calls, none let an acknowledged event be lost; %d poisoned the journal, %d were tried again or did not matter", total, poisoned, unnoticed)
+	t.Logf("%d failed calls, none let an acknowledged event be lost; %d poisoned the journal, %d "+
+		"were tried again or did not matter", total, poisoned, unnoticed)
 	t.Logf("failed: %v", failed)
 	for _, name := range []string{"write", "fsync", "fdatasync", "openat", "renameat"} {
 		if failed[name] == 0 && stride == 1 {

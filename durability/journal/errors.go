@@ -40,7 +40,8 @@ func (e *PoisonError) Error() string {
 	if errors.Is(e.Cause, syscall.ENOSPC) || errors.Is(e.Cause, syscall.EDQUOT) {
 		advice = "the disk that holds " + e.Dir + " is full: free space, then restart"
 	}
-	return fmt.Sprintf("journal: poisoned: %s in %s failed: %v; events after %d are not acknowledged; %s",
+	return fmt.Sprintf("journal: poisoned: %s in %s failed: %v; events after %d are not "+
+		"acknowledged; %s",
 		e.Op, e.File, e.Cause, e.Persisted, advice)
 }
 
@@ -62,7 +63,8 @@ func (e *CorruptError) Error() string {
 	if e.Offset >= 0 {
 		place = fmt.Sprintf("%s at byte %d", e.File, e.Offset)
 	}
-	return fmt.Sprintf("journal: damaged: %s: %s; events up to %d are intact; nothing was changed: restore the directory from a "+
+	return fmt.Sprintf("journal: damaged: %s: %s; events up to %d are intact; nothing was "+
+		"changed: restore the directory from a "+
 		"replica or a backup, or start with an empty directory if losing these events is acceptable", place, e.Why, e.Good)
 }
 

@@ -130,10 +130,15 @@ func flipEveryBit(t *testing.T, s *specimen, path string, stride int64) (flips, 
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := &flipper{dir: dir, path: filepath.Join(dir, filepath.Base(path)), segments: segments, whole: s.seq(), origin: origin,
+		f := &flipper{dir: dir, path: filepath.Join(dir, filepath.Base(path)), segments: segments,
+			whole: s.seq(), origin: origin,
 			ends: mine.ends, last: mine.last, payloads: payloads}
 		workers.Go(func() {
-			for bit := next.Add(stride) - stride; bit < int64(len(origin))*8 && !t.Failed(); bit = next.Add(stride) - stride {
+			for !t.Failed() {
+				bit := next.Add(stride) - stride
+				if bit >= int64(len(origin))*8 {
+					break
+				}
 				result, wrong := f.read(bit)
 				if wrong != "" {
 					t.Errorf("bit %d of byte %d of %s: %s", bit%8, bit/8, filepath.Base(path), wrong)
@@ -171,7 +176,8 @@ func TestEveryBitOfASegment(t *testing.T) {
 			which = "the newest segment"
 		}
 		flips, detections := flipEveryBit(t, s, segment.path, stride)
-		t.Logf("%s, %d bytes: %d bits flipped, %d detected, %d changed nothing (padding, unused space), 0 wrong, 0 missing",
+		t.Logf("%s, %d bytes: %d bits flipped, %d detected, %d changed nothing (padding, unused "+
+			"space), 0 wrong, 0 missing",
 			which, len(must(os.ReadFile(segment.path))(t)), flips, detections, flips-detections)
 		if detections*3 < flips && !strings.Contains(which, "newest") {
 			t.Errorf("only %d of %d flips detected in %s", detections, flips, which)

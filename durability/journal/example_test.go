@@ -45,7 +45,8 @@ func Example() {
 		return
 	}
 	defer j.Close()
-	fmt.Println("incarnation", found.Incarnation, "last event", found.Last, "snapshot of", found.SnapshotSeq)
+	fmt.Println("incarnation", found.Incarnation, "last event", found.Last, "snapshot of",
+		found.SnapshotSeq)
 	found.Restore(func(in io.Reader) error {
 		state, err := io.ReadAll(in)
 		fmt.Printf("restored %q\n", state)

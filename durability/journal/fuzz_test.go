@@ -77,14 +77,16 @@ func forgeSegment(script []byte) []byte {
 			f.out = append(f.out, make([]byte, 8*int(detail))...)
 		case 'b': // an entry without a batch
 			index++
-			f.message(wal.EntryType, &raftpb.Entry{Term: &term, Index: &index, Data: fmt.Appendf(nil, "%d", detail)})
+			f.message(wal.EntryType, &raftpb.Entry{Term: &term, Index: &index,
+				Data: fmt.Appendf(nil, "%d", detail)})
 		default:
 			var payloads [][]byte
 			for n := range count {
 				payloads = append(payloads, payloadOf(seq+1+durability.Seq(n)))
 			}
 			index++
-			f.message(wal.EntryType, &raftpb.Entry{Term: &term, Index: &index, Data: encodeBatch(seq+1, payloads...)})
+			f.message(wal.EntryType, &raftpb.Entry{Term: &term, Index: &index,
+				Data: encodeBatch(seq+1, payloads...)})
 			seq += durability.Seq(count)
 		}
 	}
@@ -96,7 +98,8 @@ func forgeSegment(script []byte) []byte {
 // without changing the log, or accept it; then the events have no gap and are those that were
 // forged, a second Open finds the same, and appended events are kept.
 func FuzzRecovery(f *testing.F) {
-	for _, script := range []string{"", "e0", "e0e1e2e3", "e3e3m1e3", "e0i1e0", "e0n1e0", "e0t2e0t0e0", "e0k3", "e0k9e1", "e0z1e0", "e0b1", "m1e0m3e0"} {
+	for _, script := range []string{"", "e0", "e0e1e2e3", "e3e3m1e3", "e0i1e0", "e0n1e0",
+		"e0t2e0t0e0", "e0k3", "e0k9e1", "e0z1e0", "e0b1", "m1e0m3e0"} {
 		f.Add([]byte(script), uint16(0), byte(0), uint16(0), uint16(4096))
 		f.Add([]byte(script), uint16(90), byte(1), uint16(0), uint16(0))
 		f.Add([]byte(script), uint16(0), byte(0), uint16(9), uint16(0))
@@ -117,7 +120,8 @@ func FuzzRecovery(f *testing.F) {
 				return
 			}
 			if round > 0 && r.Last != last || r.Incarnation != inc+1 {
-				t.Fatalf("opening %d: event %d last, incarnation %d; before it was %d and %d", round, r.Last, r.Incarnation, last, inc)
+				t.Fatalf("opening %d: event %d last, incarnation %d; before it was %d and %d",
+					round, r.Last, r.Incarnation, last, inc)
 			}
 			checkEvents(t, r.Events(), 1, r.Last)
 			last, inc = r.Last, r.Incarnation
@@ -148,7 +152,8 @@ func forgeDirectory(t *testing.T, segment []byte) string {
 	dir := filepath.Join(fastFolder(t), "journal")
 	d := &directory{path: dir}
 	err := errors.Join(os.MkdirAll(d.wal(), privateFolder), os.Mkdir(d.snap(), privateFolder),
-		os.WriteFile(filepath.Join(d.wal(), forgedName), segment, privateFile), d.writeFormat(), d.writeIncarnation(255))
+		os.WriteFile(filepath.Join(d.wal(), forgedName), segment,
+			privateFile), d.writeFormat(), d.writeIncarnation(255))
 	if err != nil {
 		t.Fatal(err)
 	}

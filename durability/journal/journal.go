@@ -72,7 +72,8 @@ func (o *Options) complete() error {
 		o.SegmentBytes = DefaultSegmentBytes
 	}
 	if o.SegmentBytes < MinSegmentBytes {
-		return fmt.Errorf("journal: Options.SegmentBytes is %d; use at least %d, or 0 for %d", o.SegmentBytes, MinSegmentBytes,
+		return fmt.Errorf("journal: Options.SegmentBytes is %d; use at least %d, or 0 for %d",
+			o.SegmentBytes, MinSegmentBytes,
 			DefaultSegmentBytes)
 	}
 	if o.Logger == nil {
@@ -196,7 +197,8 @@ func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
 		return found, nil, err
 	}
 	if !d.has(formatFile) && found.last != 0 {
-		return found, nil, &CorruptError{File: d.file(formatFile), Offset: -1, Good: found.last, Why: "the file is missing"}
+		return found, nil, &CorruptError{File: d.file(formatFile), Offset: -1, Good: found.last,
+			Why: "the file is missing"}
 	}
 	previous, err := d.readIncarnation()
 	if err != nil {
@@ -204,14 +206,16 @@ func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
 	}
 	if previous < found.term || (previous == 0 && d.has(formatFile)) {
 		return found, nil, &CorruptError{File: d.file(incarnationFile), Offset: -1, Good: found.last,
-			Why: fmt.Sprintf("it says %d, but the log was written by incarnation %d: connection ids would repeat", previous, found.term)}
+			Why: fmt.Sprintf("it says %d, but the log was written by incarnation %d: connection "+
+				"ids would repeat", previous, found.term)}
 	}
 	chosen, damaged, err := chooseSnapshot(d.snap(), found)
 	if err != nil {
 		return found, nil, err
 	}
 	if found.marker == nil {
-		return found, nil, &CorruptError{File: d.wal(), Offset: -1, Good: found.last, Why: "the log holds no snapshot marker"}
+		return found, nil, &CorruptError{File: d.wal(), Offset: -1, Good: found.last,
+			Why: "the log holds no snapshot marker"}
 	}
 	if found.torn != nil {
 		if err := repair(d, lg, &found); err != nil {
@@ -223,7 +227,8 @@ func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
 		if err := os.Rename(s.path, s.path+damagedExtension); err != nil {
 			return found, nil, fmt.Errorf("journal: setting a damaged snapshot aside: %w", err)
 		}
-		r.Notes = append(r.Notes, fmt.Sprintf("snapshot %s is damaged; using an older one and more of the log", s.path))
+		r.Notes = append(r.Notes,
+			fmt.Sprintf("snapshot %s is damaged; using an older one and more of the log", s.path))
 	}
 	r.Incarnation, r.Last, r.SnapshotSeq = previous+1, found.last, chosen.seq
 	r.snapshot, r.segments = chosen, found.segments
@@ -254,7 +259,8 @@ func repair(d *directory, lg *zap.Logger, found *contents) error {
 		return err
 	}
 	if after.last != found.last || after.index != found.index || after.torn != nil {
-		return fmt.Errorf("%w: the repair of the %s left events up to %d instead of %d; the copy beside it has the former content",
+		return fmt.Errorf("%w: the repair of the %s left events up to %d instead of %d; the copy "+
+			"beside it has the former content",
 			ErrCorrupt, found.torn, after.last, found.last)
 	}
 	return nil

@@ -94,7 +94,8 @@ func TestReopenContinuesNumbersAndIncarnations(t *testing.T) {
 	for incarnation := uint64(1); incarnation <= 4; incarnation++ {
 		j, r := mustOpen(t, dir)
 		if r.Incarnation != incarnation || r.Last != want || len(r.Notes) != 0 {
-			t.Fatalf("recovery %+v, want incarnation %d and last event %d, no notes", r, incarnation, want)
+			t.Fatalf("recovery %+v, want incarnation %d and last event %d, no notes", r,
+				incarnation, want)
 		}
 		checkEvents(t, r.Events(), 1, want)
 		for n := range 20 { // 20 batches of 0 to 19 events: several segments
@@ -151,10 +152,14 @@ func TestOpenRejectsInvalidFiles(t *testing.T) {
 		{"a newer format", write(formatFile, "sluice journal 2\n"), ErrNewerFormat, "reads up to 1"},
 		{"a format file that is something else", write(formatFile, "hello"), ErrCorrupt, `"hello"`},
 		{"a missing format file beside a log with events", remove(formatFile), ErrCorrupt, "FORMAT"},
-		{"a missing log, which would begin at 1 again", remove(walFolder), ErrCorrupt, "the log is missing"},
-		{"a missing incarnation, which would repeat connection ids", remove(incarnationFile), ErrCorrupt, "connection ids would repeat"},
-		{"an older incarnation", write(incarnationFile, fmt.Sprintf("0 %08x\n", checksum([]byte("0")))), ErrCorrupt, "it says 0"},
-		{"a damaged incarnation", write(incarnationFile, "7 00000000\n"), ErrCorrupt, "not an incarnation"},
+		{"a missing log, which would begin at 1 again", remove(walFolder), ErrCorrupt,
+			"the log is missing"},
+		{"a missing incarnation, which would repeat connection ids", remove(incarnationFile),
+			ErrCorrupt, "connection ids would repeat"},
+		{"an older incarnation", write(incarnationFile,
+			fmt.Sprintf("0 %08x\n", checksum([]byte("0")))), ErrCorrupt, "it says 0"},
+		{"a damaged incarnation", write(incarnationFile, "7 00000000\n"), ErrCorrupt,
+			"not an incarnation"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -163,7 +168,8 @@ func TestOpenRejectsInvalidFiles(t *testing.T) {
 			mustClose(t, j)
 			c.change(t, dir)
 			_, _, err := Open(testOptions(dir))
-			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), dir) {
+			if !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.text) ||
+				!strings.Contains(err.Error(), dir) {
 				t.Fatalf("error %v; want %v, %q and the directory", err, c.is, c.text)
 			}
 		})
@@ -175,7 +181,8 @@ func TestOpenRejectsForeignDirectory(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "thesis.tex"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Open(testOptions(dir)); err == nil || !strings.Contains(err.Error(), `"thesis.tex"`) {
+	if _, _, err := Open(testOptions(dir)); err == nil ||
+		!strings.Contains(err.Error(), `"thesis.tex"`) {
 		t.Fatalf("error %v, want one that names thesis.tex", err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
@@ -187,7 +194,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	if _, _, err := Open(Options{}); err == nil || !strings.Contains(err.Error(), "Options.Dir") {
 		t.Errorf("empty directory: %v", err)
 	}
-	if _, _, err := Open(Options{Dir: t.TempDir(), SegmentBytes: 100}); err == nil || !strings.Contains(err.Error(), "4096") {
+	if _, _, err := Open(Options{Dir: t.TempDir(), SegmentBytes: 100}); err == nil ||
+		!strings.Contains(err.Error(), "4096") {
 		t.Errorf("tiny segments: %v", err)
 	}
 }
@@ -196,7 +204,8 @@ func TestSecondServerIsRejected(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
 	_, _, err := Open(testOptions(dir))
-	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "process ") {
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), dir) ||
+		!strings.Contains(err.Error(), "process ") {
 		t.Fatalf("error %v, want ErrLocked with the directory and the process", err)
 	}
 	if _, err := Inspect(dir); err != nil {
@@ -269,7 +278,8 @@ func TestLeftoverTemporaryFilesAreRemoved(t *testing.T) {
 	j, _ := mustOpen(t, dir)
 	commit(t, j.Writer(), 2)
 	mustClose(t, j)
-	stale := []string{filepath.Join(dir, walFolder, "0.tmp"), filepath.Join(dir, snapFolder, "0000000000000001-7.tmp")}
+	stale := []string{filepath.Join(dir, walFolder, "0.tmp"),
+		filepath.Join(dir, snapFolder, "0000000000000001-7.tmp")}
 	for _, name := range stale {
 		if err := os.WriteFile(name, bytes.Repeat([]byte("stale"), 4000), 0o600); err != nil {
 			t.Fatal(err)

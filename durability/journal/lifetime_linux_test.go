@@ -175,7 +175,8 @@ func (o *oracle) observe(message string) error {
 	if n, _ := fmt.Sscanf(message, "open %d %d", &a, &inc); n == 2 {
 		last := durability.Seq(a)
 		if last != o.acked && last != o.tried {
-			return fmt.Errorf("opened with event %d last; acknowledged %d, tried %d", last, o.acked, o.tried)
+			return fmt.Errorf("opened with event %d last; acknowledged %d, tried %d", last, o.acked,
+				o.tried)
 		}
 		if inc <= o.inc {
 			return fmt.Errorf("incarnation %d after %d", inc, o.inc)
@@ -187,7 +188,8 @@ func (o *oracle) observe(message string) error {
 	}
 	if n, _ := fmt.Sscanf(message, "try %d %d %d", &a, &b, &inc); n == 3 {
 		if durability.Seq(a) != o.acked+1 || o.tried != o.acked {
-			return fmt.Errorf("a batch from event %d on, acknowledged %d, tried %d", a, o.acked, o.tried)
+			return fmt.Errorf("a batch from event %d on, acknowledged %d, tried %d", a, o.acked,
+				o.tried)
 		}
 		for seq := durability.Seq(a); seq <= durability.Seq(b); seq++ {
 			o.incs = append(o.incs, inc)
@@ -232,14 +234,16 @@ func (o *oracle) judge(dir string, twice bool) error {
 	}
 	again, _, err = o.reopen(dir, first, first+2, inc, 0)
 	if err != nil || again != first+2 {
-		return fmt.Errorf("opened after two more events behind %d: event %d is last: %w", first, again, err)
+		return fmt.Errorf("opened after two more events behind %d: event %d is last: %w", first,
+			again, err)
 	}
 	return nil
 }
 
 // reopen opens, checks all events, appends more events, closes, and returns the last event found.
 // Events up to written were written by the lifetime.
-func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64, more int) (last durability.Seq, _ uint64, err error) {
+func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64,
+	more int) (last durability.Seq, _ uint64, err error) {
 	j, r, err := Open(testOptions(dir))
 	if err != nil {
 		return 0, 0, err
@@ -249,7 +253,8 @@ func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64, mo
 		return 0, 0, fmt.Errorf("incarnation %d, but %d was reported before", r.Incarnation, inc)
 	}
 	if r.Last < o.acked || r.Last > max(most, o.tried) {
-		return 0, 0, fmt.Errorf("last event %d, acknowledged %d, tried %d (%v)", r.Last, o.acked, o.tried, r.Notes)
+		return 0, 0, fmt.Errorf("last event %d, acknowledged %d, tried %d (%v)", r.Last, o.acked,
+			o.tried, r.Notes)
 	}
 	want := func(seq durability.Seq) []byte {
 		if seq > written {

@@ -47,7 +47,8 @@ type counts struct {
 const journalFolder = "data/journal"
 
 func newLifetimes(t testing.TB, seed uint64, folder string, perPoint int, c *counts) *lifetimes {
-	s := &lifetimes{t: t, rng: rand.New(rand.NewPCG(seed, 2)), folder: folder, disk: newDisk(), oracle: newOracle(), perPoint: perPoint, counts: c}
+	s := &lifetimes{t: t, rng: rand.New(rand.NewPCG(seed, 2)), folder: folder, disk: newDisk(),
+		oracle: newOracle(), perPoint: perPoint, counts: c}
 	s.root = s.mkdir()
 	return s
 }
@@ -81,9 +82,12 @@ func (s *lifetimes) hook(c syscallSeen) answer {
 		}
 		s.last = c.name + filepath.Ext(c.path+c.to)
 		c.path, c.to = s.relative(c.path), s.relative(c.to)
-		s.recent = append(s.recent, fmt.Sprintf("%s %s %s at %d, %d bytes", c.name, c.path, c.to, c.off, len(c.data)+int(c.size)))
+		s.recent = append(s.recent,
+			fmt.Sprintf("%s %s %s at %d, %d bytes", c.name, c.path, c.to, c.off,
+				len(c.data)+int(c.size)))
 		s.counts.names[c.name]++
-		if s.ignoredSync == "" || int(s.oracle.acked) < s.ignoreFrom || c.name != "fsync" && c.name != "fdatasync" || !strings.HasSuffix(c.path, s.ignoredSync) {
+		if s.ignoredSync == "" || int(s.oracle.acked) < s.ignoreFrom ||
+			c.name != "fsync" && c.name != "fdatasync" || !strings.HasSuffix(c.path, s.ignoredSync) {
 			s.failure = s.disk.operation(c)
 		}
 	}
@@ -141,7 +145,8 @@ func (s *lifetimes) runOne(seed uint64, steps int) error {
 	s.counts.lifetimes++
 	// Kills between a write, or a new name, and its sync are the most effective ones.
 	s.killed, s.willKill, s.last = false, s.rng.IntN(4) > 0, ""
-	s.killAfter, s.after = 1+s.rng.IntN(steps*6), [...]string{"", "write.wal", "renameat.wal"}[s.rng.IntN(3)]
+	s.killAfter = 1 + s.rng.IntN(steps*6)
+	s.after = [...]string{"", "write.wal", "renameat.wal"}[s.rng.IntN(3)]
 	s.oracle.ended = ""
 	w := watch(s.t, "TestLifetimeChild", s.root, s.hook)
 	if err := w.tell(fmt.Sprintf("%d %d %s", seed, steps, journalFolder)); err != nil {
@@ -153,7 +158,8 @@ func (s *lifetimes) runOne(seed uint64, steps int) error {
 	err := w.wait()
 	switch {
 	case s.failure != nil:
-		return fmt.Errorf("%w\nthe last operations:\n  %s", s.failure, strings.Join(s.recent[max(0, len(s.recent)-25):], "\n  "))
+		return fmt.Errorf("%w\nthe last operations:\n  %s", s.failure,
+			strings.Join(s.recent[max(0, len(s.recent)-25):], "\n  "))
 	case err != nil:
 		return err
 	case !s.killed && s.oracle.ended != "closed":
@@ -172,14 +178,16 @@ func (s *lifetimes) runOne(seed uint64, steps int) error {
 }
 
 // runLifetimes runs lifetimes until there are that many points or an error.
-func runLifetimes(t *testing.T, points, perPoint int, ignoredSync string, ignoreFrom int, c *counts) error {
+func runLifetimes(t *testing.T, points, perPoint int, ignoredSync string, ignoreFrom int,
+	c *counts) error {
 	folder := fastFolder(t)
 	for seed := uint64(1); c.points < points; seed++ {
 		s := newLifetimes(t, seed, folder, perPoint, c)
 		s.ignoredSync, s.ignoreFrom = ignoredSync, ignoreFrom
 		for n := uint64(0); n < 12 && c.points < points; n++ {
 			if err := s.runOne(seed*100+n, 3+s.rng.IntN(25)); err != nil {
-				return fmt.Errorf("seed %d, lifetime %d, after %d operations: %w", seed, n, c.operations, err)
+				return fmt.Errorf("seed %d, lifetime %d, after %d operations: %w", seed, n,
+					c.operations, err)
 			}
 		}
 		if err := os.RemoveAll(folder); err != nil {
@@ -246,11 +254,14 @@ func TestPowerLossAtEveryOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	spent := time.Since(begin)
-	t.Logf("%d power-loss points, none lost or invented an event (%d more were equal to another one); %d operations of %d lifetimes, "+
-		"%d kills, %d of them with a power loss; %.0f points/s", c.points, c.same, c.operations, c.lifetimes, c.kills, c.losses,
+	t.Logf("%d power-loss points, none lost or invented an event (%d more were equal to another "+
+		"one); %d operations of %d lifetimes, "+
+		"%d kills, %d of them with a power loss; %.0f points/s", c.points, c.same, c.operations,
+		c.lifetimes, c.kills, c.losses,
 		float64(c.points)/spent.Seconds())
 	t.Logf("operations: %v", c.names)
-	for _, name := range []string{"write", "fsync", "fdatasync", "ftruncate", "fallocate", "openat", "renameat", "unlinkat", "mkdirat"} {
+	for _, name := range []string{"write", "fsync", "fdatasync", "ftruncate", "fallocate", "openat",
+		"renameat", "unlinkat", "mkdirat"} {
 		if c.names[name] == 0 {
 			t.Errorf("no %s was seen, so the test proves nothing", name)
 		}

@@ -53,7 +53,8 @@ func (w *Writer) purge() error {
 			return fmt.Errorf("journal: releasing old segments: %w", err)
 		}
 	}
-	return errors.Join(w.removeSegments(segments[:unneeded]), w.removeSnapshots(snapshots[snapshotsKept:], oldest))
+	return errors.Join(w.removeSegments(segments[:unneeded]),
+		w.removeSnapshots(snapshots[snapshotsKept:], oldest))
 }
 
 func (w *Writer) removeSegments(old []segment) error {
@@ -86,7 +87,8 @@ func (w *Writer) removeSnapshots(old []snapshotFile, oldest durability.Seq) erro
 	}
 	for _, path := range damaged {
 		var seq uint64
-		if n, _ := fmt.Sscanf(filepath.Base(path), "%016x", &seq); n != 1 || durability.Seq(seq) >= oldest {
+		if n, _ := fmt.Sscanf(filepath.Base(path), "%016x", &seq); n != 1 ||
+			durability.Seq(seq) >= oldest {
 			continue
 		}
 		if err := os.Remove(path); err != nil {

@@ -136,7 +136,8 @@ func (l *Log) Events() iter.Seq2[Event, error] {
 }
 
 // chooseSnapshot returns the newest intact snapshot that the log continues, and the damaged ones.
-func chooseSnapshot(folder string, log contents) (chosen snapshotFile, damaged []snapshotFile, err error) {
+func chooseSnapshot(folder string,
+	log contents) (chosen snapshotFile, damaged []snapshotFile, err error) {
 	all, err := listSnapshots(folder)
 	if err != nil {
 		return chosen, nil, err
@@ -144,7 +145,8 @@ func chooseSnapshot(folder string, log contents) (chosen snapshotFile, damaged [
 	for _, s := range all {
 		if s.seq > log.last {
 			return chosen, nil, &CorruptError{File: s.path, Offset: -1, Good: log.last,
-				Why: fmt.Sprintf("the snapshot includes event %d, but the log ends at %d: the end of the log was lost", s.seq, log.last)}
+				Why: fmt.Sprintf("the snapshot includes event %d, but the log ends at %d: the "+
+					"end of the log was lost", s.seq, log.last)}
 		}
 		f, err := openSnapshot(s)
 		if errors.Is(err, errBadSnapshot) {
@@ -160,7 +162,8 @@ func chooseSnapshot(folder string, log contents) (chosen snapshotFile, damaged [
 	}
 	if log.first > chosen.seq+1 {
 		return chosen, nil, &CorruptError{File: folder, Offset: -1, Good: chosen.seq,
-			Why: fmt.Sprintf("no intact snapshot reaches event %d, where the log begins (%d damaged)", log.first, len(damaged))}
+			Why: fmt.Sprintf("no intact snapshot reaches event %d, where the log begins (%d "+
+				"damaged)", log.first, len(damaged))}
 	}
 	return chosen, damaged, nil
 }

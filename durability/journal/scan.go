@@ -70,7 +70,8 @@ func listSegments(folder string) ([]segment, error) {
 		if filepath.Ext(e.Name()) != ".wal" {
 			continue
 		}
-		if n, err := fmt.Sscanf(e.Name(), "%016x-%016x.wal", &s.number, &s.firstIndex); n == 2 && err == nil {
+		if n, err := fmt.Sscanf(e.Name(), "%016x-%016x.wal", &s.number, &s.firstIndex); n == 2 &&
+			err == nil {
 			out = append(out, s)
 		}
 	}
@@ -94,7 +95,8 @@ func scan(segments []segment, visit func(Event) bool) (contents, error) {
 	s := scanner{contents: contents{segments: append([]segment(nil), segments...)}, visit: visit}
 	for i := range s.segments {
 		if i > 0 && s.segments[i].number != s.segments[i-1].number+1 {
-			return s.contents, s.corrupt(i, -1, fmt.Sprintf("segment %d is missing before it", s.segments[i-1].number+1))
+			return s.contents, s.corrupt(i, -1,
+				fmt.Sprintf("segment %d is missing before it", s.segments[i-1].number+1))
 		}
 		if err := s.segment(i); err != nil || s.done {
 			return s.contents, err
@@ -140,7 +142,8 @@ func (s *scanner) segment(i int) error {
 		case n == 0:
 			why = s.head(i, decoder, record)
 		case n == 1:
-			if record.GetType() != wal.MetadataType || !bytes.Equal(record.GetData(), []byte(metadata)) {
+			if record.GetType() != wal.MetadataType ||
+				!bytes.Equal(record.GetData(), []byte(metadata)) {
 				why = "the segment does not belong to this journal"
 			}
 		default:
@@ -182,7 +185,8 @@ func (s *scanner) body(i int, record *walpb.Record) string {
 			return fmt.Sprintf("snapshot marker for entry %d after entry %d", m.GetIndex(), s.index)
 		}
 		if s.marker != nil && m.GetIndex() == s.marker.index && m.GetTerm() != s.marker.term {
-			return fmt.Sprintf("two markers of entry %d, by incarnations %d and %d", m.GetIndex(), s.marker.term, m.GetTerm())
+			return fmt.Sprintf("two markers of entry %d, by incarnations %d and %d", m.GetIndex(),
+				s.marker.term, m.GetTerm())
 		}
 		if s.marker == nil || m.GetIndex() >= s.marker.index {
 			s.marker = &marker{index: m.GetIndex(), term: m.GetTerm()}

@@ -51,7 +51,8 @@ func listSnapshots(folder string) ([]snapshotFile, error) {
 	var out []snapshotFile
 	for _, e := range entries {
 		var seq uint64
-		if n, err := fmt.Sscanf(e.Name(), "%016x.snap", &seq); n != 1 || err != nil || filepath.Ext(e.Name()) != snapshotExtension {
+		if n, err := fmt.Sscanf(e.Name(), "%016x.snap", &seq); n != 1 || err != nil ||
+			filepath.Ext(e.Name()) != snapshotExtension {
 			continue
 		}
 		out = append(out, snapshotFile{path: filepath.Join(folder, e.Name()), seq: durability.Seq(seq)})
@@ -79,7 +80,8 @@ func (s *Snapshot) Discard() error { return os.Remove(s.temporary) }
 // or Writer.Install. An error leaves the journal unchanged.
 func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) error) (*Snapshot, error) {
 	if seq == 0 {
-		return nil, errors.New("journal: a snapshot of no events (seq 0) has no use; take one after the first event")
+		return nil, errors.New("journal: a snapshot of no events (seq 0) has no use; take one " +
+			"after the first event")
 	}
 	f, err := os.CreateTemp(j.dir.snap(), fmt.Sprintf("%016x-*.tmp", uint64(seq)))
 	if err != nil {
@@ -90,7 +92,8 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 		err = cerr
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("journal: writing snapshot %d in %s: %w", seq, j.dir.snap(), err), os.Remove(f.Name()))
+		return nil, errors.Join(fmt.Errorf("journal: writing snapshot %d in %s: %w", seq,
+			j.dir.snap(), err), os.Remove(f.Name()))
 	}
 	return &Snapshot{temporary: f.Name(), seq: seq}, nil
 }

@@ -37,7 +37,8 @@ func install(t testing.TB, j *Journal, seq durability.Seq) {
 func checkRecovery(t testing.TB, r *Recovery, snapshot, last durability.Seq) {
 	t.Helper()
 	if r.SnapshotSeq != snapshot || r.Last != last {
-		t.Fatalf("snapshot %d and last event %d, want %d and %d (%v)", r.SnapshotSeq, r.Last, snapshot, last, r.Notes)
+		t.Fatalf("snapshot %d and last event %d, want %d and %d (%v)", r.SnapshotSeq, r.Last,
+			snapshot, last, r.Notes)
 	}
 	var state []byte
 	if err := r.Restore(readAll(&state)); err != nil {
@@ -215,7 +216,8 @@ func TestDamagedFirstSnapshotFallsBackToWholeLog(t *testing.T) {
 	}
 	install(t, j, 150)
 	mustClose(t, j)
-	damage(t, snapshotPath(filepath.Join(dir, snapFolder), 150), func(b []byte) []byte { b[0] ^= 1; return b })
+	damage(t, snapshotPath(filepath.Join(dir, snapFolder), 150),
+		func(b []byte) []byte { b[0] ^= 1; return b })
 	j, r := mustOpen(t, dir)
 	checkRecovery(t, r, 0, 200)
 	mustClose(t, j)
@@ -241,7 +243,8 @@ func TestInstallRejectsOlderAndUnpersistedSnapshots(t *testing.T) {
 		t.Error("a snapshot of no events was accepted")
 	}
 	broken := errors.New("application refused")
-	if _, err := j.PrepareSnapshot(5, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+	_, err := j.PrepareSnapshot(5, func(io.Writer) error { return broken })
+	if !errors.Is(err, broken) {
 		t.Errorf("error %v, want the application's", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(j.dir.snap(), "*.tmp")); len(left) != 0 {
@@ -249,7 +252,8 @@ func TestInstallRejectsOlderAndUnpersistedSnapshots(t *testing.T) {
 	}
 	ahead := takeSnapshot(t, j, 6)
 	defer func() {
-		if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "snapshot of event 6, but only 5") {
+		if r := recover(); r == nil ||
+			!strings.Contains(fmt.Sprint(r), "snapshot of event 6, but only 5") {
 			t.Errorf("panic %v, want one with both numbers", r)
 		}
 	}()

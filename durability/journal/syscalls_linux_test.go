@@ -32,9 +32,12 @@ const watchedEnv = "SLUICE_JOURNAL_WATCHED"
 // watchedCalls are the calls that reach the disk or can fail on it. Go's runtime makes some of them
 // itself; the parent ignores calls on other files.
 var watchedCalls = map[int]string{
-	unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64", unix.SYS_FSYNC: "fsync", unix.SYS_FDATASYNC: "fdatasync",
-	unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_OPENAT: "openat", unix.SYS_RENAMEAT: "renameat",
-	unix.SYS_RENAMEAT2: "renameat2", unix.SYS_UNLINKAT: "unlinkat", unix.SYS_MKDIRAT: "mkdirat", unix.SYS_FLOCK: "flock",
+	unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64", unix.SYS_FSYNC: "fsync",
+	unix.SYS_FDATASYNC: "fdatasync",
+	unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_OPENAT: "openat",
+	unix.SYS_RENAMEAT:  "renameat",
+	unix.SYS_RENAMEAT2: "renameat2", unix.SYS_UNLINKAT: "unlinkat", unix.SYS_MKDIRAT: "mkdirat",
+	unix.SYS_FLOCK:           "flock",
 	unix.SYS_COPY_FILE_RANGE: "copy_file_range", unix.SYS_READ: "read", unix.SYS_PREAD64: "pread64",
 	unix.SYS_GETDENTS64: "getdents64", unix.SYS_LSEEK: "lseek", unix.SYS_FSTAT: "fstat",
 }
@@ -89,7 +92,8 @@ func watch(t testing.TB, child, root string, hook func(syscallSeen) answer) *wat
 		t.Fatal(err)
 	}
 	defer null.Close()
-	w := &watched{cmd: exec.Command(os.Args[0], "-test.run=^"+child+"$"), root: root, hook: hook, done: make(chan error, 1)}
+	w := &watched{cmd: exec.Command(os.Args[0], "-test.run=^"+child+"$"), root: root, hook: hook,
+		done: make(chan error, 1)}
 	w.cmd.Env = append(os.Environ(), watchedEnv+"="+root)
 	w.cmd.ExtraFiles = []*os.File{theirs, null}
 	w.cmd.Stderr = &w.stderr
@@ -104,7 +108,8 @@ func watch(t testing.TB, child, root string, hook func(syscallSeen) answer) *wat
 	if w.notify, err = receiveDescriptor(pair[0]); err != nil {
 		w.stdin.Close()
 		_ = w.cmd.Wait()
-		t.Skipf("needs a kernel that lets a process watch its child's system calls (seccomp user notification, Linux 5.19): %v %s", err, w.stderr.String())
+		t.Skipf("needs a kernel that lets a process watch its child's system calls (seccomp user "+
+			"notification, Linux 5.19): %v %s", err, w.stderr.String())
 	}
 	go func() { w.done <- w.supervise() }()
 	return w
@@ -196,7 +201,8 @@ func (w *watched) supervise() error {
 				r.errno, r.flags = -int32(a.errno), 0
 			}
 		}
-		if err := w.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil && err != unix.ENOENT {
+		if err := w.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil &&
+			err != unix.ENOENT {
 			return fmt.Errorf("answering a notification: %w", err)
 		}
 	}
@@ -316,7 +322,8 @@ func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 	}
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
 	for number := range watchedCalls {
-		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jf: 1},
+		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K,
+			K: uint32(number), Jf: 1},
 			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
 	}
 	filter = append(filter, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
@@ -328,7 +335,8 @@ func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 		_ = unix.Sendmsg(3, []byte("prctl: "+err.Error()), nil, nil, 0)
 		os.Exit(0)
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags,
+		uintptr(unsafe.Pointer(&program)))
 	if errno != 0 {
 		_ = unix.Sendmsg(3, []byte("seccomp: "+errno.Error()), nil, nil, 0)
 		os.Exit(0)

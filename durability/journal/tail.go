@@ -49,7 +49,8 @@ func frameSize(b []byte) (record, padding int64) {
 func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 	for p := frameHeaderBytes; p+frameHeaderBytes < len(rest); p += 8 {
 		if b, ok := intactFrame(rest[p:]); ok {
-			return false, fmt.Sprintf("unreadable, but intact events %d to %d follow at byte %d", b.first, b.last(), offset+int64(p))
+			return false, fmt.Sprintf("unreadable, but intact events %d to %d follow at byte %d",
+				b.first, b.last(), offset+int64(p))
 		}
 	}
 	if len(rest) < frameHeaderBytes {
@@ -76,7 +77,8 @@ func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 		return true, "the file ends inside the padding"
 	}
 	if b, ok := intactRecord(rest[frameHeaderBytes:]); ok {
-		return false, fmt.Sprintf("the envelope of intact events %d to %d is damaged", b.first, b.last())
+		return false, fmt.Sprintf("the envelope of intact events %d to %d is damaged", b.first,
+			b.last())
 	}
 	if end > int64(len(rest)) {
 		return true, "the file ends inside a record"
@@ -105,7 +107,8 @@ func missingSector(data []byte, offset int64) bool {
 
 // intactFrame recognizes a whole frame with an entry whose batch has a correct checksum.
 func intactFrame(b []byte) (batch, bool) {
-	if len(b) < frameHeaderBytes+batchHeaderBytes || b[frameHeaderBytes] != 0x08 || b[frameHeaderBytes+1] != byte(wal.EntryType) {
+	if len(b) < frameHeaderBytes+batchHeaderBytes || b[frameHeaderBytes] != 0x08 ||
+		b[frameHeaderBytes+1] != byte(wal.EntryType) {
 		return batch{}, false
 	}
 	record, padding := frameSize(b)

@@ -100,7 +100,8 @@ func (w *Writer) Commit() (durability.Seq, error) {
 }
 
 func (w *Writer) fail(op string, cause error) error {
-	w.poison = &PoisonError{Dir: w.dir.path, File: w.dir.fileOf(cause), Op: op, Persisted: w.persisted, Cause: cause}
+	w.poison = &PoisonError{Dir: w.dir.path, File: w.dir.fileOf(cause), Op: op,
+		Persisted: w.persisted, Cause: cause}
 	w.lg.Error("journal poisoned: nothing more is acknowledged", "error", w.poison)
 	return w.poison
 }
@@ -128,7 +129,8 @@ func (w *Writer) Install(s *Snapshot) error {
 		return w.fail(fmt.Sprintf("installing snapshot %d", s.seq), err)
 	} else if err != nil {
 		// Whether the name survives a crash is unknown, so nothing may rely on it.
-		return fmt.Errorf("journal: installing snapshot %d: %w (removed: %v)", s.seq, err, os.Remove(path))
+		return fmt.Errorf("journal: installing snapshot %d: %w (removed: %v)", s.seq, err,
+			os.Remove(path))
 	}
 	w.newest = s.seq
 	// The marker names the newest entry: the log can be opened there, and earlier entries need not

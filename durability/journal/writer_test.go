@@ -61,10 +61,14 @@ func TestFailurePoisonsPermanently(t *testing.T) {
 		text string
 	}{
 		{"a failed sync", func() error { return syscall.EIO }, "input/output error"},
-		{"a full disk", func() error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} }, "is full: free space"},
+		{"a full disk",
+			func() error { return &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC} },
+			"is full: free space"},
 		{"a panic in the log", func() error { panic("slice bounds") }, "slice bounds"},
-		{"an error that the log treats as fatal for the process", func() error { lg.Fatal("cannot parse name"); return nil }, "cannot parse name"},
-		{"an error the log panics about", func() error { lg.Panic("cannot close"); return nil }, "cannot close"},
+		{"an error that the log treats as fatal for the process",
+			func() error { lg.Fatal("cannot parse name"); return nil }, "cannot parse name"},
+		{"an error the log panics about", func() error { lg.Panic("cannot close"); return nil },
+			"cannot close"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -75,7 +79,8 @@ func TestFailurePoisonsPermanently(t *testing.T) {
 			log.save = c.fail
 			w.Append([]byte("lost"))
 			last, first := w.Commit()
-			if last != 2 || !errors.Is(first, ErrPoisoned) || !strings.Contains(first.Error(), c.text) || !strings.Contains(first.Error(), dir) {
+			if last != 2 || !errors.Is(first, ErrPoisoned) ||
+				!strings.Contains(first.Error(), c.text) || !strings.Contains(first.Error(), dir) {
 				t.Fatalf("Commit: %d, %v", last, first)
 			}
 			log.save = func() error { return nil } // the disk works again, which must not matter
@@ -83,7 +88,8 @@ func TestFailurePoisonsPermanently(t *testing.T) {
 			last, commitErr := w.Commit()
 			installErr := w.Install(&Snapshot{seq: 1})
 			if last != 2 || appendErr != first || commitErr != first || installErr != first {
-				t.Fatalf("after the failure: %d, %v, %v, %v; want the first error each time", last, appendErr, commitErr, installErr)
+				t.Fatalf("after the failure: %d, %v, %v, %v; want the first error each time", last,
+					appendErr, commitErr, installErr)
 			}
 			mustClose(t, j)
 			if got := strings.Join(log.calls, ","); got != "save,no sync" {
@@ -173,8 +179,10 @@ func TestFullDisk(t *testing.T) {
 			}
 		}
 	}
-	if !errors.Is(failure, ErrPoisoned) || !errors.Is(failure, syscall.ENOSPC) || !strings.Contains(failure.Error(), dir+" is full") {
-		t.Fatalf("after %d events: %v; want a poisoned journal that names the full disk", acknowledged, failure)
+	if !errors.Is(failure, ErrPoisoned) || !errors.Is(failure, syscall.ENOSPC) ||
+		!strings.Contains(failure.Error(), dir+" is full") {
+		t.Fatalf("after %d events: %v; want a poisoned journal that names the full disk",
+			acknowledged, failure)
 	}
 	var poison *PoisonError
 	if !errors.As(failure, &poison) || poison.Persisted != acknowledged || acknowledged < 100 {
@@ -196,7 +204,8 @@ func TestFullDisk(t *testing.T) {
 	} else if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("Open on the full disk: %v, want ENOSPC or success", err)
 	}
-	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT, fmt.Sprintf("size=%d", 4<<20)); err != nil {
+	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_REMOUNT,
+		fmt.Sprintf("size=%d", 4<<20)); err != nil {
 		t.Fatalf("enlarging the disk: %v", err)
 	}
 	j, r := mustOpen(t, dir)
