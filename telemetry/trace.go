@@ -25,7 +25,8 @@ const (
 )
 
 // TraceRec is a sampled slot: 96 bytes without pointers, so that a box copies it and the garbage
-// collector does not scan it.
+// collector does not scan it. First its moments, then what identifies it and its request, then its
+// circumstances.
 type TraceRec struct {
 	Received   Nanos             // moment of receipt
 	AfterNanos [NumPoints]uint32 // by Point: ns after Received, 1 to 4.29e9; 0 = not passed

@@ -1,5 +1,7 @@
 package transport
 
+import "unsafe"
+
 // Conn is the state of one connection in its shard's table. It is pointer-free, so that ten thousand of
 // them cost the garbage collector nothing, and it belongs to the shard's goroutine.
 //
@@ -15,8 +17,16 @@ package transport
 // wait in the units queue, which only connections with a refused or partial send have. That makes the
 // ledger (I9) exact to the slot, also for a connection that dies in the middle of a frame.
 //
-// The fields stand in the order of their use: an append touches the first cache line, a flush the second.
+// It is composed of three parts of one cache line each: an append touches the first, a flush the second, and the rest is read
+// when a connection comes and goes.
 type Conn struct {
+	outgoing
+	sends
+	identity
+}
+
+// outgoing is what an append touches.
+type outgoing struct {
 	Since     uint64 // slot-ring position at Connect: older slots belong to an earlier owner of ID
 	Ended     uint64 // requests answered to the end (BatchEnd appended)
 	softSince int64  // monotonic ns since which Unsent() > soft limit and no send was taken whole; 0 = it is not
@@ -27,12 +37,15 @@ type Conn struct {
 	sending   uint32 // bytes in flight, from off (in orphan if there is one)
 	orphan    Block  // old block that an in-flight send still reads
 	credit    uint32 // sent bytes not yet matched to whole units
-	unitCount uint32 // length of the queue of answers not fully sent
+	unitCount uint32 // length of the queue of responses not fully sent
 	Unsettled uint32 // appended since the last settle; an entry is not reused before they are settled
 	State     State
 	Class     uint8 // which Limits apply
 	Reason    Reason
+}
 
+// sends is what a flush and its completion touch.
+type sends struct {
 	Sent         uint64 // bytes the kernel took
 	LastSent     int64  // monotonic ns of the last byte the kernel took, or OpenedAt
 	blockedSince int64  // monotonic ns since which the socket refuses bytes, or a drain waits for its peer; 0 = neither
@@ -44,12 +57,32 @@ type Conn struct {
 	unitHead     uint32 // index of the oldest unit in units
 	unread       uint32 // bytes the socket held when ObserveUnread was last called; 0 = not asked since the kernel took bytes
 	sizeHint     uint32 // bytes that the last drained block had taken: the next one begins with as many
+}
 
+// identity is fixed while the connection is open, except for Owed.
+type identity struct {
 	ID       uint64
 	Hash     uint64 // Hash(ID), kept because deletion needs it
 	Owed     uint64 // requests the reader accepted in all; valid once ReaderGone
 	OpenedAt int64  // monotonic ns
 	_        [32]byte
+}
+
+// Each part is a cache line.
+var _ = [1]struct{}{}[unsafe.Sizeof(outgoing{})-64+unsafe.Sizeof(sends{})-64+unsafe.Sizeof(identity{})-64]
+
+// Open begins a connection in an entry that is vacant. now is monotonic ns.
+func (c *Conn) Open(id, hash uint64, fd int32, now int64) {
+	gen := c.Gen + 1
+	*c = Conn{}
+	c.ID, c.Hash, c.FD, c.Gen, c.OpenedAt, c.LastSent, c.State = id, hash, fd, gen, now, now, StateOpen
+}
+
+// Vacate ends a connection that is idle and links its entry into the list of free ones, before next.
+func (c *Conn) Vacate(next uint32) {
+	gen := c.Gen
+	*c = Conn{}
+	c.Gen, c.Next = gen, next
 }
 
 // State is a set of facts about a connection; each bit is independent.

@@ -96,7 +96,8 @@ type Info struct {
 	Entries int    // requests that can be queued between two Submits
 }
 
-// Counters are plain fields written by the owner's goroutine, in methods of the ring.
+// Counters are plain fields written by the owner's goroutine, in methods of the ring. They count sends by their outcome, then
+// other requests, then hand-overs to the kernel.
 type Counters struct {
 	Sends       uint64 // sends that completed
 	Refused     uint64 // of these, -EAGAIN: the socket had no room

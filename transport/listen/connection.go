@@ -12,7 +12,7 @@ import (
 
 // service reads a connection once and handles every complete frame. events is what epoll said, 0 when it was not asked.
 func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
-	if rec.state == handshaking && r.signatures == 0 {
+	if rec.state == handshaking && r.round.signatures == 0 {
 		return // level-triggered: epoll will say it again in the next round
 	}
 	if events&unix.EPOLLHUP != 0 && rec.uid == NoUID {

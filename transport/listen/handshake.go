@@ -103,7 +103,7 @@ func (r *reader) verify(slot int32, rec *record, body []byte) transport.Reason {
 		return transport.ReasonUnknownKey
 	}
 	nonce := r.nonces[slot]
-	r.signatures = max(0, r.signatures-1)
+	r.round.signatures = max(0, r.round.signatures-1)
 	if !ed25519.Verify(public, nonce[:], signature) {
 		return transport.ReasonBadSignature
 	}

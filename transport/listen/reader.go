@@ -40,10 +40,7 @@ type reader struct {
 	nonces     map[int32][wire.NonceSize]byte // by slot, of handshaking connections
 	leftovers  leftovers
 	buf        []byte
-	events     [eventsPerWait]unix.EpollEvent
-	ready      int   // events of this round
-	waitErr    error // of epoll_wait(2)
-	signatures int   // checks left in this round
+	round      round
 	armed      int64 // deadline file is set to; MaxInt64: none
 
 	mu    sync.Mutex
@@ -51,6 +48,14 @@ type reader struct {
 	// stop ends the reader. Written by Server.Close, read by the reader.
 	stop atomic.Bool
 	done chan struct{} // closed when the goroutine is gone
+}
+
+// round is what one epoll_wait(2) returned, and what is left to be done for it.
+type round struct {
+	events     [eventsPerWait]unix.EpollEvent
+	ready      int // of events
+	err        error
+	signatures int // checks left
 }
 
 // arrival is an accepted socket on its way to its reader.
@@ -168,7 +173,7 @@ func (r *reader) nextDeadline() int64 {
 
 // wait sleeps until a socket is readable, a deadline comes or wake is called.
 func (r *reader) wait() error {
-	r.ready, r.waitErr = 0, nil
+	r.round.ready, r.round.err = 0, nil
 	err := r.raw.Read(r.poll)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// Whatever expired it, the deadline is spent. Events are collected all the same, or a row of deadlines could keep
@@ -177,39 +182,39 @@ func (r *reader) wait() error {
 		err = r.file.SetReadDeadline(time.Time{})
 		r.collect()
 	}
-	return errors.Join(err, r.waitErr)
+	return errors.Join(err, r.round.err)
 }
 
 // collect takes the events there are and reports whether there was something to report. It never blocks: epoll_wait(2) with
 // a timeout of 0.
 func (r *reader) collect() bool {
 	for {
-		n, err := unix.EpollWait(r.epfd, r.events[:], 0)
+		n, err := unix.EpollWait(r.epfd, r.round.events[:], 0)
 		if err == unix.EINTR {
 			continue
 		}
-		r.ready, r.waitErr = max(n, 0), err
+		r.round.ready, r.round.err = max(n, 0), err
 		return n != 0
 	}
 }
 
 // step handles the events that wait collected, then the deadlines. now is the time since the server's base, in ns.
 func (r *reader) step(now int64) {
-	r.signatures = signaturesPerRun
-	for i := range r.ready {
-		e := &r.events[i]
+	r.round.signatures = signaturesPerRun
+	for i := range r.round.ready {
+		e := &r.round.events[i]
 		if rec := r.table.find(e.Fd, uint32(e.Pad)); rec != nil {
 			r.service(e.Fd, rec, e.Events, now)
 		}
 	}
-	r.ready = 0
+	r.round.ready = 0
 	r.expire(now)
 }
 
 // expire ends the connections whose time is over. A reader that was held up by its handler has unread bytes waiting in the
 // kernel, so a connection is read once more before it is judged.
 func (r *reader) expire(now int64) {
-	r.signatures = signaturesPerRun
+	r.round.signatures = signaturesPerRun
 	for range expiriesPerRun {
 		slot, reason := r.due(now)
 		if slot == none {

@@ -94,10 +94,8 @@ func (e *Shard) connect(ev *Event, now int64) error {
 		e.table.free = e.table.conns[entry].Next
 	}
 	c := &e.table.conns[entry]
-	*c = transport.Conn{
-		ID: ev.Conn, Hash: ev.Hash, Since: ev.Since, FD: ev.FD, Class: ev.Class, Gen: c.Gen + 1,
-		OpenedAt: now, LastSent: now, State: transport.StateOpen,
-	}
+	c.Open(ev.Conn, ev.Hash, ev.FD, now)
+	c.Since, c.Class = ev.Since, ev.Class
 	if ev.WriteOnly {
 		c.Set(transport.StateReaderGone)
 	}
@@ -191,7 +189,7 @@ func (e *Shard) freeEntry(entry uint32) {
 	if !e.table.index.Delete(c.Hash, c.ID) {
 		panic(fmt.Sprintf("actors: connection %d left its table twice", c.ID))
 	}
-	*c = transport.Conn{Gen: c.Gen, Next: e.table.free}
+	c.Vacate(e.table.free)
 	e.table.free = entry
 	e.table.live--
 	if e.permit.Add(-1) < 0 {

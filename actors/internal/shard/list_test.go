@@ -11,7 +11,7 @@ func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
 	const n = 3*listBatch + 10
 	e := &Shard{table: table{conns: make([]transport.Conn, 1+n)}}
 	for i := 1; i <= n; i++ {
-		e.table.conns[i] = transport.Conn{ID: uint64(i), OpenedAt: int64(i), State: transport.StateOpen}
+		e.table.conns[i].Open(uint64(i), 0, 0, int64(i))
 	}
 	e.table.conns[7].State = 0      // free
 	lists := make([]*Listing, 0, 2) // AllocsPerRun runs once to warm up

@@ -126,7 +126,7 @@ func sample(spec *Spec, c clock, begin int64, t Target, p *producer, r *ChildRep
 		return err
 	}
 	before, err := c.usage()
-	counted, inTime, ring, peer := t.Counts(), p.inTime.Load(), p.waitRing.Load(), p.waitPeer.Load()
+	counted, inTime, ring, peer := t.Counts(), p.sampled.inTime.Load(), p.sampled.waitRing.Load(), p.sampled.waitPeer.Load()
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func sample(spec *Spec, c clock, begin int64, t Target, p *producer, r *ChildRep
 	after, err := c.usage()
 	r.Counts = t.Counts().minus(counted)
 	r.Usage = after.minus(before)
-	r.InTime, r.WaitRing, r.WaitPeer = p.inTime.Load()-inTime, p.waitRing.Load()-ring, p.waitPeer.Load()-peer
+	r.InTime, r.WaitRing, r.WaitPeer = p.sampled.inTime.Load()-inTime, p.sampled.waitRing.Load()-ring, p.sampled.waitPeer.Load()-peer
 	return errors.Join(err, profiled())
 }
 

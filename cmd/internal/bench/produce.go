@@ -38,9 +38,14 @@ type producer struct {
 	from   int64 // start of the measured time
 	to     int64 // end of the measured time
 
-	inTime   atomic.Uint64 // written by run, read by the sampler
-	waitRing atomic.Int64  // written by run, read by the sampler; ns
-	waitPeer atomic.Int64  // written by run, read by the sampler; ns
+	sampled produced
+}
+
+// produced is what the sampler reads while run writes it.
+type produced struct {
+	inTime   atomic.Uint64 // slots published in time
+	waitRing atomic.Int64  // ns
+	waitPeer atomic.Int64  // ns
 }
 
 func newProducer(spec *Spec, c clock, t Target, follow *follower, taken *progress) *producer {
@@ -141,7 +146,7 @@ func (p *producer) saturate() error {
 				return err
 			}
 			if now >= p.from {
-				p.waitPeer.Add(p.clock.now() - now)
+				p.sampled.waitPeer.Add(p.clock.now() - now)
 			}
 			continue
 		}
@@ -158,7 +163,7 @@ func (p *producer) beside(now int64) {
 // publish writes n slots that are scheduled for the time at.
 func (p *producer) publish(n int, at int64) {
 	if at >= p.from {
-		p.inTime.Add(uint64(n))
+		p.sampled.inTime.Add(uint64(n))
 	}
 	p.wanted += uint64(n)
 	if p.direct != nil {
@@ -234,7 +239,7 @@ func (p *producer) wait() {
 	p.roomy.Cancel()
 	p.follow.advance(p.clock.now()) // the gate may wait for it
 	if began >= p.from {
-		p.waitRing.Add(p.clock.now() - began)
+		p.sampled.waitRing.Add(p.clock.now() - began)
 	}
 }
 

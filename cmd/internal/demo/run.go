@@ -88,7 +88,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	return nil
 }
 
-// run is the state of one demonstration.
+// run is the state of one demonstration. First what it works with: the settings, the market and its traders, the clock. Then
+// what it found out, in the order in which it happens.
 type run struct {
 	Config
 	market
