@@ -15,13 +15,16 @@ import (
 )
 
 const (
-	// acceptPause is how long accepting rests when descriptors or memory ran out. Clients wait in the backlog meanwhile.
+	// acceptPause is how long accepting pauses when descriptors or memory ran out. Clients wait in
+	// the backlog meanwhile.
 	acceptPause = 50 * time.Millisecond
-	// handshakePause bounds the wait for a free place among the handshakes; usually a finished one ends it.
+	// handshakePause bounds the wait for a free place among the handshakes. Usually a handshake
+	// that ends cuts it short.
 	handshakePause = 10 * time.Millisecond
 )
 
-// acceptor takes connections from one listening socket, on a goroutine of its own that waits in Go's poller.
+// acceptor accepts connections from one listening socket, on its own goroutine, which waits in the
+// Go poller.
 type acceptor struct {
 	server   *Server
 	endpoint uint8
@@ -39,7 +42,7 @@ func newAcceptor(s *Server, endpoint int, b bound) (*acceptor, error) {
 	}
 	raw, err := a.file.SyscallConn()
 	if err == nil {
-		err = a.file.SetReadDeadline(time.Time{}) // only this tells whether Go's poller took it
+		err = a.file.SetReadDeadline(time.Time{}) // fails if the Go poller cannot poll it
 	}
 	if err != nil {
 		a.close()
@@ -54,7 +57,8 @@ func (a *acceptor) close() {
 	a.bound.release()
 }
 
-// run is the goroutine of the acceptor. It ends when its file's deadline expires, which only Server.StopAccepting causes.
+// run is the acceptor's goroutine. It ends when the deadline of its file expires; only
+// Server.StopAccepting sets one.
 func (a *acceptor) run() {
 	defer close(a.done)
 	defer a.close()
@@ -67,7 +71,7 @@ func (a *acceptor) run() {
 		}
 		if a.server.handshakesFull() {
 			a.server.counters.handshakePauses.Add(1)
-			a.server.wakeReaders() // they shorten the time of handshakes
+			a.server.wakeReaders() // for the shorter deadline of handshakes
 			a.pause(handshakePause, a.server.handshakeFreed)
 			continue
 		}
@@ -102,13 +106,14 @@ func (a *acceptor) reportPanic() {
 	a.server.cfg.Fatal(err)
 }
 
-// exhausted reports an error of the whole process or machine, which trying again at once would only repeat.
+// exhausted reports an error of the whole process or machine, for which an immediate retry is
+// useless.
 func exhausted(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) ||
 		errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
 }
 
-// pause waits for the time to pass, for a token, or for the stop.
+// pause waits until d has passed, a token arrives or accepting stops.
 func (a *acceptor) pause(d time.Duration, token <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -119,7 +124,7 @@ func (a *acceptor) pause(d time.Duration, token <-chan struct{}) {
 	}
 }
 
-// accept waits for one connection, accept4(2).
+// accept waits for one connection: accept4(2).
 func (a *acceptor) accept() (fd int, peer unix.Sockaddr, err error) {
 	waitErr := a.raw.Read(func(listening uintptr) bool {
 		for {
@@ -136,7 +141,7 @@ func (a *acceptor) accept() (fd int, peer unix.Sockaddr, err error) {
 	return fd, peer, err
 }
 
-// setUp sets a socket up and gives it to the next reader in turn.
+// setUp sets the options of an accepted socket and hands it to the next reader in turn.
 func (a *acceptor) setUp(fd int, peer unix.Sockaddr) {
 	s := a.server
 	s.counters.handshakes.Add(1)
@@ -167,7 +172,8 @@ func (a *acceptor) setUp(fd int, peer unix.Sockaddr) {
 	}
 }
 
-// addressOf is the IP address in a socket address; the IPv6 unspecified address for anything else.
+// addressOf returns the IP address and port of a socket address; the unspecified IPv6 address for
+// any other kind.
 func addressOf(name unix.Sockaddr) (netip.Addr, uint16) {
 	switch name := name.(type) {
 	case *unix.SockaddrInet4:

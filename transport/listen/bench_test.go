@@ -8,7 +8,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// counting is a handler that tells when a number of requests arrived, and answers nothing.
+// counting is a handler that signals when a number of requests arrived, and sends no responses.
 type counting struct {
 	nopHandler
 	want, got int // reader goroutine
@@ -23,8 +23,8 @@ func (c *counting) Request(Conn, wire.Request) error {
 	return nil
 }
 
-// BenchmarkOneReader: requests of 64 bytes through one reader, over the real socket and from one sending goroutine on the
-// same cores. perWrite requests leave with each write(2).
+// BenchmarkOneReader sends requests of 64 bytes to one reader over real sockets, from one sending
+// goroutine on the same cores. Each write(2) carries perWrite requests.
 func BenchmarkOneReader(b *testing.B) {
 	for _, network := range networks {
 		for _, conns := range []int{1, 256} {
@@ -69,7 +69,8 @@ func benchmarkReader(b *testing.B, network string, conns, perWrite int) {
 	b.ReportMetric(float64(h.want)*float64(b.N)/b.Elapsed().Seconds(), "requests/s")
 }
 
-// BenchmarkProcess is the share of it that is ours: frames of 64 bytes from a full read buffer to the handler.
+// BenchmarkProcess measures the part without system calls: frames of 64 bytes from a full read
+// buffer to the handler.
 func BenchmarkProcess(b *testing.B) {
 	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}}, nopHandler{})
 	if err != nil {
@@ -91,7 +92,8 @@ func BenchmarkProcess(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/request")
 }
 
-// BenchmarkHandshake is the cost of bringing one client in, without its socket: dominated by the signature check.
+// BenchmarkHandshake measures the handshake of one client without its socket. The signature check
+// dominates.
 func BenchmarkHandshake(b *testing.B) {
 	_, key := keyPair(0)
 	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(b)}, nopHandler{})

@@ -9,10 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxSocketPath is the longest path of a unix-domain socket in bytes: sun_path of unix(7) without its final zero.
+// MaxSocketPath is the longest path of a unix-domain socket in bytes: sun_path of unix(7) without
+// its final zero.
 const MaxSocketPath = 107
 
-// CheckSocketPath reports why a unix-domain socket cannot have a path. "@name" is an abstract socket.
+// CheckSocketPath reports why a path cannot be used for a unix-domain socket. "@name" is an
+// abstract socket.
 func CheckSocketPath(path string) error {
 	if path == "" || path == "@" || len(path) > MaxSocketPath {
 		return fmt.Errorf("listen: unix socket path %q has %d bytes; it needs a name, and at most %d bytes",
@@ -24,9 +26,9 @@ func CheckSocketPath(path string) error {
 // bound is a listening socket.
 type bound struct {
 	fd   int
-	addr string      // as bound, with the real port
-	path string      // of a unix-domain socket in the file system, else empty
-	made os.FileInfo // of path, to remove only what this process made
+	addr string      // as bound, with the port in use
+	path string      // socket file; empty unless a unix-domain socket in the file system
+	made os.FileInfo // of path, so that only a file made by this process is removed
 }
 
 // open binds an endpoint and listens on it.
@@ -40,7 +42,7 @@ func (c *Config) open(e *Endpoint) (bound, error) {
 	}
 	b, err := c.openTCP(address)
 	if errors.Is(err, unix.EAFNOSUPPORT) && len(address.IP) == 0 {
-		// Without an address all interfaces are meant, and this kernel has IPv4 only.
+		// Without an address, the endpoint is for all interfaces, and this kernel has only IPv4.
 		b, err = c.openTCP(&net.TCPAddr{IP: net.IPv4zero, Port: address.Port})
 	}
 	if err != nil {
@@ -106,8 +108,8 @@ func (c *Config) openTCP(address *net.TCPAddr) (b bound, err error) {
 	return bound{fd: fd, addr: net.JoinHostPort(addr.Unmap().String(), fmt.Sprint(port))}, nil
 }
 
-// openUnix makes the socket's file. Between bind(2) and listen(2) nobody can connect, so its permissions are never wider
-// than asked for while they matter.
+// openUnix creates the socket file. No client can connect between bind(2) and listen(2), so the
+// permissions are set before they matter.
 func (c *Config) openUnix(e *Endpoint) (b bound, err error) {
 	abstract := e.Address[0] == '@'
 	if !abstract {
@@ -139,7 +141,7 @@ func (c *Config) openUnix(e *Endpoint) (b bound, err error) {
 	return b, nil
 }
 
-// sendBuffer sets the send buffer, if one is configured. Unix-domain sockets do not inherit it.
+// sendBuffer sets the send buffer size if one is configured. Unix-domain sockets do not inherit it.
 func (c *Config) sendBuffer(fd int) error {
 	if c.SendBuffer == 0 {
 		return nil
@@ -147,7 +149,8 @@ func (c *Config) sendBuffer(fd int) error {
 	return os.NewSyscallError("SO_SNDBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBuffer))
 }
 
-// listen binds fd unless name is nil, and starts listening. What is set here is inherited by accepted sockets, socket(7).
+// listen binds fd unless name is nil, and starts to listen. Accepted sockets inherit the options
+// set here; see socket(7).
 func (c *Config) listen(fd int, name unix.Sockaddr) error {
 	if err := c.sendBuffer(fd); err != nil {
 		return err
@@ -160,8 +163,8 @@ func (c *Config) listen(fd int, name unix.Sockaddr) error {
 	return os.NewSyscallError("listen", unix.Listen(fd, c.Backlog))
 }
 
-// RemoveStaleSocket makes a path free for a new socket: it deletes a socket that no process listens on, and nothing else.
-// A path that is in use, or is not a socket, is an error.
+// RemoveStaleSocket frees a path for a new socket: it deletes a socket that no process listens on.
+// If the path is in use, or is not a socket, it returns an error.
 func RemoveStaleSocket(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -179,25 +182,25 @@ func RemoveStaleSocket(path string) error {
 	}
 	defer unix.Close(fd)
 	switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err {
-	case unix.ECONNREFUSED: // unix(7): nobody listens
+	case unix.ECONNREFUSED: // unix(7): no process listens
 		if err := os.Remove(path); err != nil {
 			return fmt.Errorf("listen: removing the stale socket: %w", err)
 		}
 		return nil
-	case nil, unix.EAGAIN: // EAGAIN: somebody listens and the backlog is full
+	case nil, unix.EAGAIN: // EAGAIN: a process listens and its backlog is full
 		return fmt.Errorf("listen: a process answers on unix socket %q: stop it or choose another path", path)
 	default:
 		return fmt.Errorf("listen: unix socket %q exists and cannot be asked whether it is in use: %w", path, err)
 	}
 }
 
-// release closes the socket and removes the file it made, unless another server has put its own there since.
+// release removes the socket file that open created, unless another server has replaced it since.
 func (b *bound) release() {
 	if b.path == "" {
 		return
 	}
 	if now, err := os.Lstat(b.path); err == nil && os.SameFile(now, b.made) {
-		_ = os.Remove(b.path) // a socket file left behind is harmless: RemoveStaleSocket handles it
+		_ = os.Remove(b.path) // harmless if it fails: RemoveStaleSocket handles it
 	}
 }
 

@@ -18,9 +18,10 @@ import (
 	"sluice/transport/wire"
 )
 
-// Descriptors are closed in Disconnect and at once reused by the next client. Each client sends its own number in every
-// request; a byte that crossed would show as two numbers in one connection, a wrong count as requests that never came.
-func TestDescriptorsAreReusedWithoutCrossing(t *testing.T) {
+// Disconnect closes each descriptor, and the next client reuses it at once. Each client sends its
+// own number in every request. If a byte went to the wrong connection, two numbers would appear in
+// one connection, or requests would be missing.
+func TestReusedDescriptorsDoNotMixConnections(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		var owner sync.Map // connection id -> number of its client
@@ -49,7 +50,7 @@ func TestDescriptorsAreReusedWithoutCrossing(t *testing.T) {
 						c.Send(uint64(seq), 0x10, body)
 					}
 					c.Flush()
-					for range requests * (i % 2) { // every other client leaves without waiting for answers
+					for range requests * (i % 2) { // every other client leaves without waiting for responses
 						if tag, _, err := c.Next(); err != nil || tag != wire.TagBatchEnd {
 							t.Errorf("tag %#x, error %v", tag, err)
 						}
@@ -68,7 +69,7 @@ func TestDescriptorsAreReusedWithoutCrossing(t *testing.T) {
 	})
 }
 
-func TestIdleConnectionIsSmall(t *testing.T) {
+func TestIdleConnectionUsesAtMost200Bytes(t *testing.T) {
 	if size := unsafe.Sizeof(record{}); size > 96 {
 		t.Errorf("a record has %d bytes", size)
 	}
@@ -90,7 +91,7 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 		s.begin(arrival{fd: fds[i]}, 0)
 	}
 	established := heap()
-	// Every client sends a whole request and half of another, then the rest: nothing must be left of that.
+	// Every client sends one and a half requests, then the rest. No buffer must be left after that.
 	frame := wire.AppendRequest(nil, 1, 0x10, make([]byte, 500))
 	for _, half := range [][]byte{append(frame, frame[:300]...), frame[300:]} {
 		for i := 1; i < len(fds); i += 2 {
@@ -122,7 +123,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// nopHandler takes everything, keeps nothing, and closes what it was given.
+// nopHandler accepts everything, stores nothing, and closes its sockets in Disconnect.
 type nopHandler struct{}
 
 func (nopHandler) Connect(Conn) error                              { return nil }
@@ -150,7 +151,7 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestConnFitsALog(t *testing.T) {
+func TestConnStringNamesEndpointUserRoleAndKey(t *testing.T) {
 	c := Conn{ID: 7, UID: 1000, Role: Trader, Listener: "local"}
 	if got, want := fmt.Sprint(c), "connection 7 on local (uid 1000, trader, key -)"; got != want {
 		t.Errorf("%q, want %q", got, want)

@@ -11,7 +11,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// Defaults of Config's zero fields.
+// Defaults for zero fields of Config.
 const (
 	DefaultReaders          = 1
 	DefaultReadBuffer       = 64 << 10
@@ -32,8 +32,8 @@ type Endpoint struct {
 	Address string // "host:port", or the path of a unix-domain socket ("@name" for an abstract one)
 	Name    string // for Conn.Listener and logs; default Network + " " + Address
 
-	// Open turns authentication off: everyone who can reach the address gets OpenRole. It is allowed on loopback and unix
-	// sockets; anywhere else only with ForceOpen.
+	// Open turns authentication off: every client that can reach the address gets OpenRole. It is
+	// allowed on loopback addresses and unix sockets, and elsewhere only with ForceOpen.
 	Open      bool
 	OpenRole  Role // default Trader
 	ForceOpen bool
@@ -41,49 +41,51 @@ type Endpoint struct {
 	Mode os.FileMode // permissions of a unix-domain socket, default DefaultSocketMode
 }
 
-// Rate is a limit of the token-bucket kind. The zero value is no limit.
+// Rate is a token-bucket limit. The zero value means no limit.
 type Rate struct {
-	PerSecond float64 // sustained
-	Burst     int     // at once, at least 1
+	PerSecond float64 // sustained rate
+	Burst     int     // bucket size, at least 1
 }
 
-// Config is all a Server needs to know. Zero fields take the defaults.
+// Config is the configuration of a Server. Zero fields take the defaults.
 type Config struct {
 	Endpoints []Endpoint
-	Keys      *Keyring // nil only if every endpoint is Open
+	Keys      *Keyring // may be nil only if every endpoint is Open
 
 	Readers    int    // reader goroutines, 1..64
-	ReadBuffer int    // bytes each reader reads at most at once; raised to hold two requests
+	ReadBuffer int    // bytes per read(2), raised to hold two requests
 	Backlog    int    // of listen(2)
-	Congestion string // TCP_CONGESTION of tcp(7), for example "cubic"; empty: the system's
-	SendBuffer int    // SO_SNDBUF of socket(7) in bytes; 0: the system's
+	Congestion string // TCP_CONGESTION of tcp(7), for example "cubic"; empty: system default
+	SendBuffer int    // SO_SNDBUF of socket(7) in bytes; 0: system default
 
-	MaxRequest       int           // bytes after the prefix of a request
-	MaxHandshakes    int           // handshakes at the same time, all readers together
+	MaxRequest       int           // limit on the length of a request, in bytes
+	MaxHandshakes    int           // concurrent handshakes, over all readers
 	HandshakeTimeout time.Duration // for the whole handshake
-	IdleTimeout      time.Duration // a client silent for so long is ended
-	CloseTimeout     time.Duration // how long Close waits for a handler that does not return
+	IdleTimeout      time.Duration // a client that is silent for this long is disconnected
+	CloseTimeout     time.Duration // how long Close waits for calls of the handler to return
 
-	RequestRate  Rate // per connection; requests above it are shed
-	ConnectRate  Rate // per IPv4 address or IPv6 /64; connections above it are closed at once
-	AddressTable int  // addresses remembered for ConnectRate
+	RequestRate  Rate // per connection; excess requests are shed
+	ConnectRate  Rate // per IPv4 address or IPv6 /64; excess connections are closed at once
+	AddressTable int  // number of addresses tracked for ConnectRate
 
-	// NextID gives each connection its id, never 0 and never one in use. Any reader goroutine. Default: 1, 2, 3, ...
+	// NextID returns the id of a new connection, which must not be 0 or in use. It is called by any
+	// reader goroutine. Default: 1, 2, 3, ...
 	NextID func() uint64
-	// Reserve takes a permit for a connection whose handshake succeeded, and reports whether there was one. Any reader
-	// goroutine, must not block. Once Handler.Connect took the connection the permit is the handler's to give back;
-	// before, the listener calls Release. Both nil: no limit.
+	// Reserve takes a permit for a connection whose handshake succeeded, and reports whether one
+	// was left. It is called by any reader goroutine and must not block. Once Handler.Connect
+	// accepted the connection, the handler returns the permit; before that, the listener calls
+	// Release. Both nil: no limit.
 	Reserve func() bool
 	Release func()
-	// Refused, if set, hears of every connection that ended before Connect took it. Reader and acceptor goroutines, must not
-	// block.
+	// Refused, if set, is called for every connection that ended before Connect accepted it. It is
+	// called by reader and acceptor goroutines and must not block.
 	Refused func(c Conn, reason transport.Reason)
-	// Fatal, if set, hears of a panic or a kernel error that ended a reader or an acceptor; it names the goroutine. The
-	// server must then be closed. If nil, that goroutine panics.
+	// Fatal, if set, is called with the panic or kernel error that ended a reader or an acceptor;
+	// the error names the goroutine. The server must then be closed. If nil, that goroutine panics.
 	Fatal func(err error)
 }
 
-// withDefaults is the configuration with its zero fields filled in.
+// withDefaults returns the configuration with defaults for its zero fields.
 func (c Config) withDefaults() Config {
 	orInt := func(v *int, d int) {
 		if *v == 0 {
@@ -121,7 +123,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// validate expects the defaults to be filled in.
+// validate checks a configuration in which the defaults are filled in.
 func (c *Config) validate() error {
 	if len(c.Endpoints) == 0 || len(c.Endpoints) > maxEndpoints {
 		return fmt.Errorf("listen: %d endpoints: want 1..%d", len(c.Endpoints), maxEndpoints)
@@ -163,7 +165,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// validate refuses an endpoint that cannot work or would let strangers in.
+// validate rejects an endpoint that cannot work, or that is open to other machines without
+// ForceOpen.
 func (e *Endpoint) validate(haveKeys bool) error {
 	if e.OpenRole < Readonly || e.OpenRole > Operator {
 		return fmt.Errorf("listen: %s: OpenRole is %d: want Readonly, Trader or Operator", e.Name, e.OpenRole)

@@ -13,7 +13,7 @@ import (
 	"sluice/transport/client"
 )
 
-func TestConfigurationThatCannotWorkIsRefusedWithAReason(t *testing.T) {
+func TestInvalidConfigurationIsRejectedWithAReason(t *testing.T) {
 	local := []Endpoint{{Network: "unix", Address: "/tmp/s", Open: true}}
 	one := func(e Endpoint) Config { return Config{Endpoints: []Endpoint{e}} }
 	for _, v := range []struct {
@@ -28,7 +28,7 @@ func TestConfigurationThatCannotWorkIsRefusedWithAReason(t *testing.T) {
 		{"all interfaces may not be open", one(Endpoint{Network: "tcp", Address: ":9000", Open: true}), `":9000" is not a loopback`},
 		{"0.0.0.0 may not be open", one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true}), "ForceOpen"},
 		{"a public address may not be open", one(Endpoint{Network: "tcp", Address: "192.0.2.1:9000", Open: true}), "192.0.2.1:9000"},
-		{"it may when forced", one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true, ForceOpen: true}), ""},
+		{"a public address may be open if forced", one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true, ForceOpen: true}), ""},
 		{"authentication needs keys", one(Endpoint{Network: "tcp", Address: "127.0.0.1:0"}), "no authorized keys"},
 		{"no endpoint", Config{}, "0 endpoints"},
 		{"unknown network", one(Endpoint{Network: "udp", Address: "127.0.0.1:0", Open: true}), `network "udp"`},
@@ -39,7 +39,7 @@ func TestConfigurationThatCannotWorkIsRefusedWithAReason(t *testing.T) {
 		{"negative timeout", Config{Endpoints: local, IdleTimeout: -1}, "IdleTimeout is -1"},
 		{"requests too small for a header", Config{Endpoints: local, MaxRequest: 8}, "MaxRequest is 8"},
 		{"a rate without a burst", Config{Endpoints: local, RequestRate: Rate{PerSecond: 1}}, "RequestRate: burst"},
-		{"a rate that is no number", Config{Endpoints: local, ConnectRate: Rate{math.NaN(), 1}}, "ConnectRate: NaN"},
+		{"a rate that is not a number", Config{Endpoints: local, ConnectRate: Rate{math.NaN(), 1}}, "ConnectRate: NaN"},
 		{"Reserve without Release", Config{Endpoints: local, Reserve: func() bool { return true }}, "belong together"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
@@ -54,12 +54,12 @@ func TestConfigurationThatCannotWorkIsRefusedWithAReason(t *testing.T) {
 	}
 }
 
-func TestAuthorizedKeysNameTheBadLine(t *testing.T) {
+func TestErrorsOfAuthorizedKeysNameTheLine(t *testing.T) {
 	key := func(n int) string { return base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", n))) }
 	good := "trader " + key(32)
 	for _, v := range []struct{ name, text, want string }{
 		{"comments and blanks are skipped", "# all\n\n  \t\n" + good + " desk 4 # night\r\n", ""},
-		{"no key at all", "# nobody\n", "f: no key in it"},
+		{"no key at all", "# no keys\n", "f: no key in it"},
 		{"unknown role", good + "\nadmin " + key(32), `f:2: unknown role "admin"`},
 		{"role in capitals", "Trader " + key(32), `f:1: unknown role "Trader"`},
 		{"no key on the line", "\n\noperator", "f:3: role \"operator\" without a key"},
@@ -88,7 +88,8 @@ func TestAuthorizedKeysNameTheBadLine(t *testing.T) {
 	}
 }
 
-// FuzzAuthorizedKeys: no input panics, and keys that were accepted survive being written and read again.
+// FuzzAuthorizedKeys checks that no input panics, and that accepted keys are the same after they
+// are written and read again.
 func FuzzAuthorizedKeys(f *testing.F) {
 	public, _ := keyPair(0)
 	f.Add(string(AppendKeyLine(nil, Trader, public, "desk # 1\n2")))
@@ -98,7 +99,7 @@ func FuzzAuthorizedKeys(f *testing.F) {
 		keys, err := ParseKeys("f", strings.NewReader(text))
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "listen: f:") {
-				t.Fatalf("error without a place: %v", err)
+				t.Fatalf("error does not name the file: %v", err)
 			}
 			return
 		}
@@ -121,7 +122,7 @@ func FuzzAuthorizedKeys(f *testing.F) {
 	})
 }
 
-func TestBucketGivesItsBurstAndThenItsRate(t *testing.T) {
+func TestBucketAllowsItsBurstAndThenItsRate(t *testing.T) {
 	b := Rate{PerSecond: 10, Burst: 3}.bucket()
 	var full int64
 	now := int64(time.Hour)
@@ -146,10 +147,10 @@ func TestAddressTableIsBounded(t *testing.T) {
 	for i := range 10000 {
 		address := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
 		if !l.allow(address, int64(i)) {
-			t.Fatalf("a first connection from %v was refused", address)
+			t.Fatalf("the first connection from %v was rejected", address)
 		}
 		if len(l.full) > 100 {
-			t.Fatalf("%d addresses are remembered", len(l.full))
+			t.Fatalf("%d addresses are tracked", len(l.full))
 		}
 	}
 	subnet := func(host byte) netip.Addr {
@@ -160,7 +161,7 @@ func TestAddressTableIsBounded(t *testing.T) {
 	}
 }
 
-func TestConnectionsAboveTheRateOfTheirAddressAreClosed(t *testing.T) {
+func TestConnectionsAboveTheRateOfAnAddressAreClosed(t *testing.T) {
 	h := newShard(t)
 	s, address := openServer(t, "tcp", h, func(c *Config) { c.ConnectRate = Rate{PerSecond: 0.001, Burst: 2} })
 	dial(t, "tcp", address, client.Options{})
@@ -194,13 +195,13 @@ func TestTableReusesSlotsUnderANewGeneration(t *testing.T) {
 	}
 	table.remove(700)
 	if table.find(700, gen) != nil || table.find(-1, 0) != nil || table.find(4*chunk, 0) != nil {
-		t.Error("a connection was found that is not there")
+		t.Error("find returned a connection that is gone")
 	}
 	if slot := table.add(); slot != 700 || table.at(slot).gen == gen {
 		t.Errorf("slot %d under generation %d", slot, table.at(slot).gen)
 	}
 	rec.state = established
 	if table.find(700, gen) != nil || table.find(700, rec.gen) != rec {
-		t.Error("an event of the connection before would reach this one")
+		t.Error("an event of the previous connection would reach this one")
 	}
 }

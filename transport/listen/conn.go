@@ -7,11 +7,11 @@ import (
 	"net/netip"
 )
 
-// NoUID is the UID of a connection that did not come over a unix-domain socket.
+// NoUID is the UID of a connection that is not over a unix-domain socket.
 const NoUID = math.MaxUint32
 
-// Fingerprint is the first 8 bytes of the SHA-256 of a client's public key: enough to name a key in a log, zero for a
-// connection that was not asked for one.
+// Fingerprint is the first 8 bytes of the SHA-256 of a client's public key, enough to identify a
+// key in a log. It is zero for a connection without authentication.
 type Fingerprint [8]byte
 
 // String is the fingerprint in hexadecimal, or "-" for none.
@@ -22,19 +22,19 @@ func (f Fingerprint) String() string {
 	return hex.EncodeToString(f[:])
 }
 
-// Conn describes one connection. It is a value: nothing in it changes while the connection lives, and a copy keeps no
-// resource alive.
+// Conn describes one connection. It is a value that does not change while the connection lives, and
+// a copy keeps no resource alive.
 type Conn struct {
-	ID       uint64         // from Config.NextID, never 0 once Handler.Connect sees it; 0 in a refusal
-	FD       int32          // the socket; who may use it when is said at Handler
-	UID      uint32         // of the peer process, by SO_PEERCRED (unix(7)); NoUID on TCP
-	Role     Role           // what the key may do; the endpoint's OpenRole without authentication
-	Key      Fingerprint    // of the public key; zero without authentication
-	Remote   netip.AddrPort // invalid for a unix-domain socket
-	Listener string         // the endpoint's Name
+	ID       uint64         // from Config.NextID; never 0, except in Config.Refused
+	FD       int32          // socket; Handler says which goroutine may use it and when
+	UID      uint32         // user of the peer process, from SO_PEERCRED (unix(7)); NoUID on TCP
+	Role     Role           // role of the key; OpenRole of the endpoint without authentication
+	Key      Fingerprint    // fingerprint of the public key; zero without authentication
+	Remote   netip.AddrPort // peer address; invalid for a unix-domain socket
+	Listener string         // Name of the endpoint
 }
 
-// String names the connection as an operator would look for it.
+// String describes the connection in the terms in which an operator would search for it.
 func (c Conn) String() string {
 	if c.UID != NoUID {
 		return fmt.Sprintf("connection %d on %s (uid %d, %v, key %v)", c.ID, c.Listener, c.UID, c.Role, c.Key)

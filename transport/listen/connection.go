@@ -10,10 +10,11 @@ import (
 	"sluice/transport/wire"
 )
 
-// service reads a connection once and handles every complete frame. events is what epoll said, 0 when it was not asked.
+// service reads a connection once and handles every complete frame. events is from epoll; 0 if
+// epoll reported nothing.
 func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 	if rec.state == handshaking && r.round.signatures == 0 {
-		return // level-triggered: epoll will say it again in the next round
+		return // level-triggered: epoll reports it again in the next round
 	}
 	if events&unix.EPOLLHUP != 0 && rec.uid == NoUID {
 		r.end(slot, r.lostReason(rec, hangUpReason(rec)))
@@ -40,9 +41,10 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 	r.process(slot, rec, r.buf[:kept+n], now)
 }
 
-// hangUpReason explains an EPOLLHUP on TCP: both directions are shut. Without an error on the socket it was this process that
-// shut it, and what the client had sent before must not be executed any more. A unix-domain socket reports the same when
-// the peer closed it, so there the bytes are read to their end.
+// hangUpReason returns the reason for an EPOLLHUP on TCP, which means that both directions are
+// shut. Without an error on the socket, this process shut it, and what the client had sent before
+// must not be executed. A unix-domain socket also reports EPOLLHUP when the peer closed it, so
+// there the bytes are read to the end.
 func hangUpReason(rec *record) transport.Reason {
 	if code, err := unix.GetsockoptInt(int(rec.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
 		return transport.ReasonPeerReset
@@ -50,7 +52,8 @@ func hangUpReason(rec *record) transport.Reason {
 	return transport.ReasonLocalShutdown
 }
 
-// lostReason is the reason of a connection that is gone: one that never got through its handshake has a reason of its own.
+// lostReason returns the reason for a connection that is gone: ReasonHandshakeLost if its handshake
+// was not done.
 func (r *reader) lostReason(rec *record, reason transport.Reason) transport.Reason {
 	if rec.state == handshaking {
 		return transport.ReasonHandshakeLost
@@ -58,7 +61,8 @@ func (r *reader) lostReason(rec *record, reason transport.Reason) transport.Reas
 	return reason
 }
 
-// process handles the frames in data, which starts at a frame, and keeps the beginning of an incomplete one.
+// process handles the frames in data, which starts at a frame boundary, and stores an incomplete
+// frame at its end.
 func (r *reader) process(slot int32, rec *record, data []byte, now int64) {
 	var reason transport.Reason
 	if rec.state == handshaking {
@@ -80,7 +84,7 @@ func (r *reader) process(slot int32, rec *record, data []byte, now int64) {
 	}
 }
 
-// touch notes that the client is alive.
+// touch records that the client is alive.
 func (r *reader) touch(slot int32, rec *record, now int64) {
 	rec.since = now
 	if r.live.tail != slot {
@@ -89,11 +93,12 @@ func (r *reader) touch(slot int32, rec *record, now int64) {
 	}
 }
 
-// requests delivers the complete requests of data and returns the rest. A reason other than 0 ends the connection.
+// requests delivers the complete requests in data and returns the rest. A reason other than 0 ends
+// the connection.
 func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transport.Reason) {
 	c, rate := r.describe(rec), r.server.requestRate.Load()
 	var taken, beats, shed uint64
-	reported := uint64(0) // of those that were shed
+	reported := uint64(0) // requests of shed that Handler.Shed was called for
 	report := func() {
 		if n := shed - reported; n > 0 {
 			r.server.handler.Shed(c, int(n))
@@ -128,7 +133,7 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transpor
 		default:
 			report()
 			if err := r.server.handler.Request(c, req); err != nil {
-				return nil, transport.ReasonRequestFailed // the handler knows its own error
+				return nil, transport.ReasonRequestFailed // the error is known to the handler
 			}
 			taken++
 		}
@@ -143,7 +148,7 @@ func frameReason(err error) transport.Reason {
 	return transport.ReasonFrameMalformed
 }
 
-// describe is the connection as the handler sees it.
+// describe returns the connection as the handler sees it.
 func (r *reader) describe(rec *record) Conn {
 	return Conn{
 		ID: rec.id, FD: rec.fd, UID: rec.uid, Role: rec.role, Key: rec.key, Remote: rec.remote(),
@@ -151,7 +156,8 @@ func (r *reader) describe(rec *record) Conn {
 	}
 }
 
-// end takes a connection out of epoll and the table and tells whoever has to know. It is the only way out of the table.
+// end removes a connection from epoll and the table, and notifies the handler or the observer of
+// refusals. It is the only way out of the table.
 func (r *reader) end(slot int32, reason transport.Reason) {
 	rec := r.table.at(slot)
 	c, requests, was := r.describe(rec), rec.requests, rec.state

@@ -6,25 +6,25 @@ import (
 	"sluice/transport"
 )
 
-// Counters is a snapshot of what a server counted since New, except for the two gauges.
+// Counters is a snapshot of what a server counted since New. Handshakes and Live are gauges.
 type Counters struct {
-	Accepted        uint64                       // connections accept4(2) returned
+	Accepted        uint64                       // connections returned by accept4(2)
 	AcceptErrors    uint64                       // accept4(2) failures of single connections, such as ECONNABORTED
-	AcceptPauses    uint64                       // times accepting paused for want of descriptors or memory; clients wait in the backlog
-	HandshakePauses uint64                       // times accepting paused because all places for handshakes were taken
-	Requests        uint64                       // requests the handler took
+	AcceptPauses    uint64                       // pauses of accepting because descriptors or memory ran out
+	HandshakePauses uint64                       // pauses of accepting because all places for handshakes were taken
+	Requests        uint64                       // requests accepted by the handler
 	Heartbeats      uint64                       // heartbeats consumed
-	Shed            uint64                       // requests above the connection's rate
+	Shed            uint64                       // requests shed, above the rate of their connection
 	Bytes           uint64                       // bytes read from clients
-	Truncated       uint64                       // connections whose peer closed in the middle of a frame
-	Connected       uint64                       // connections the handler took
+	Truncated       uint64                       // connections closed by the peer within a frame
+	Connected       uint64                       // connections accepted by the handler
 	Ended           [transport.NumReasons]uint64 // connections ended, by Reason
 
-	Handshakes int64 // gauge: handshakes going on
-	Live       int64 // gauge: connections the handler owns and a reader reads
+	Handshakes int64 // gauge: handshakes in progress
+	Live       int64 // gauge: connections owned by the handler and read by a reader
 }
 
-// counters is the live form. Written by readers and acceptors, read by Server.Counters.
+// counters are the live counters, written by readers and acceptors and read by Server.Counters.
 type counters struct {
 	accepted, acceptErrors, acceptPauses, handshakePauses atomic.Uint64
 	requests, heartbeats, shed, bytes, truncated, opened  atomic.Uint64

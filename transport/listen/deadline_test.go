@@ -14,7 +14,7 @@ import (
 
 const second = int64(time.Second)
 
-// stepped is a reader without its goroutine: the test collects events and moves the clock.
+// stepped is a reader without its goroutine: the test collects events and advances the clock.
 type stepped struct {
 	*reader
 	h   *shard
@@ -38,7 +38,7 @@ func newStepped(t *testing.T, cfg Config) *stepped {
 	return &stepped{reader: r, h: h}
 }
 
-// connect gives the reader one end of a socket pair and returns the other.
+// connect hands the reader one end of a socket pair and returns the other.
 func (s *stepped) connect(t *testing.T) *os.File {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -52,7 +52,7 @@ func (s *stepped) connect(t *testing.T) *os.File {
 	return peer
 }
 
-// advance moves the clock and lets the reader do one round.
+// advance advances the clock and runs one round of the reader.
 func (s *stepped) advance(d time.Duration) {
 	s.now += int64(d)
 	s.collect()
@@ -61,10 +61,10 @@ func (s *stepped) advance(d time.Duration) {
 
 func (s *stepped) over() bool { return len(s.h.refused)+len(s.h.ended) > 0 }
 
-func TestHandshakeHasFiveSecondsInTotal(t *testing.T) {
+func TestHandshakeTimesOutAfterFiveSecondsInTotal(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t)})
 	peer := s.connect(t)
-	for i := range 9 { // a byte each half second, which a deadline per read would allow for ever
+	for i := range 9 { // one byte every half second; with a deadline per read this would go on for ever
 		peer.Write([]byte{0x69, 0, 0, 0, 0, 0, 0, 0, 0}[i : i+1])
 		s.advance(time.Second / 2)
 		if s.over() {
@@ -94,18 +94,18 @@ func TestHandshakeHasFiveSecondsInTotal(t *testing.T) {
 	}
 }
 
-func TestAnswerThatArrivedInTimeCountsEvenIfItIsReadLate(t *testing.T) {
+func TestChallengeResponseThatIsReadLateIsAccepted(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t)})
 	_, key := keyPair(0)
 	peer := s.connect(t)
 	c := fileConn(t, peer)
 	write(t, c, answer(t, c, key))
-	s.now = 60 * second // the reader was held up by its handler
+	s.now = 60 * second // the handler held the reader up
 	s.expire(s.now)
 	await(t, "connection", s.h.connected)
 }
 
-func TestCrowdShortensHandshakes(t *testing.T) {
+func TestHandshakeTimeoutIsShorterWhileAllPlacesAreTaken(t *testing.T) {
 	s := newStepped(t, Config{
 		Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t),
 		MaxHandshakes: 2, HandshakeTimeout: 8 * time.Second,
@@ -113,7 +113,7 @@ func TestCrowdShortensHandshakes(t *testing.T) {
 	s.connect(t)
 	s.advance(5 * time.Second)
 	if s.over() {
-		t.Fatal("ended without a crowd")
+		t.Fatal("ended while a place was free")
 	}
 	s.connect(t)
 	s.advance(0)
@@ -122,13 +122,13 @@ func TestCrowdShortensHandshakes(t *testing.T) {
 	}
 	s.advance(3 * time.Second)
 	if s.over() {
-		t.Error("the second one was ended although its place is not wanted")
+		t.Error("the second handshake was ended although a place was free")
 	}
 }
 
-func TestSilentClientIsEndedAndAHeartbeatKeepsOneAlive(t *testing.T) {
+func TestSilentClientIsDisconnectedAndHeartbeatsPreventIt(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
-	alive, _ := s.connect(t), s.connect(t) // the older one is the one that stays alive
+	alive, _ := s.connect(t), s.connect(t) // the older one stays alive
 	second, first := await(t, "connection", s.h.connected), await(t, "connection", s.h.connected)
 	s.advance(20 * time.Second)
 	alive.Write([]byte(wire.ClientHeartbeat))
@@ -150,14 +150,14 @@ func TestSilentClientIsEndedAndAHeartbeatKeepsOneAlive(t *testing.T) {
 	}
 }
 
-func TestClientIsNotIdleWhileItsBytesWaitForTheReader(t *testing.T) {
+func TestClientWithUnreadBytesIsNotSilent(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
 	peer := s.connect(t)
 	peer.Write([]byte(wire.ClientHeartbeat)[:5])
 	s.now = 31 * second
-	s.expire(s.now) // without the events: the reader was held up, and the deadline comes first
+	s.expire(s.now) // without collecting events: the deadline is handled first
 	if s.over() {
-		t.Fatal("ended although bytes were there")
+		t.Fatal("ended although its bytes were not read yet")
 	}
 	s.advance(30 * time.Second)
 	if !s.over() {
@@ -165,11 +165,11 @@ func TestClientIsNotIdleWhileItsBytesWaitForTheReader(t *testing.T) {
 	}
 }
 
-func TestBufferOfAnIncompleteFrameGoesWithItsConnection(t *testing.T) {
+func TestBufferOfAnIncompleteFrameIsFreedWithItsConnection(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
 	for range 10 {
 		peer := s.connect(t)
-		if _, err := io.ReadFull(peer, make([]byte, len(wire.ServerReady))); err != nil { // unread, it would be a reset
+		if _, err := io.ReadFull(peer, make([]byte, len(wire.ServerReady))); err != nil { // closing with unread bytes would be a reset
 			t.Fatal(err)
 		}
 		peer.Write([]byte(wire.ClientHeartbeat)[:5])
@@ -188,7 +188,7 @@ func TestBufferOfAnIncompleteFrameGoesWithItsConnection(t *testing.T) {
 	}
 }
 
-func TestSignaturesOfARoundAreBounded(t *testing.T) {
+func TestSignatureChecksPerRoundAreBounded(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(t)})
 	_, key := keyPair(0)
 	for range 2 * signaturesPerRun {
@@ -204,7 +204,7 @@ func TestSignaturesOfARoundAreBounded(t *testing.T) {
 	}
 }
 
-func TestExpiriesOfARoundAreBounded(t *testing.T) {
+func TestExpiredConnectionsPerRoundAreBounded(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
 	for range 2*expiriesPerRun + 1 {
 		s.connect(t)

@@ -17,7 +17,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// serveAlone makes this test binary a server with few descriptors, instead of running tests.
+// serveAlone makes this test binary a server with few descriptors instead of running tests.
 const serveAlone = "LISTEN_TEST_SERVE_ALONE"
 
 func TestMain(m *testing.M) {
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	// Go's poller opens its own descriptors when it is first used; noLeak must not take them for a leak.
+	// The Go poller opens descriptors when it is first used; noLeak must not count them as a leak.
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()
 		w.Close()
@@ -44,7 +44,7 @@ func (answering) Request(c Conn, _ wire.Request) error {
 	return nil
 }
 
-// serveWithFewDescriptors serves until standard input ends, and prints its counters for each line of it.
+// serveWithFewDescriptors serves until standard input ends, and prints counters for each line read.
 func serveWithFewDescriptors(path string) error {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: 40}); err != nil {
 		return err
@@ -77,12 +77,12 @@ func (c *child) line() string {
 	c.t.Helper()
 	line, err := c.out.ReadString('\n')
 	if err != nil {
-		c.t.Fatalf("the server said %q, then %v", line, err)
+		c.t.Fatalf("the server printed %q, then %v", line, err)
 	}
 	return strings.TrimSpace(line)
 }
 
-// counters asks for the pauses of accepting and the connections so far.
+// counters returns the number of pauses of accepting and of connections so far.
 func (c *child) counters() (pauses, connected int) {
 	c.t.Helper()
 	fmt.Fprintln(c.in)
@@ -99,7 +99,7 @@ func startChild(t *testing.T, path string) *child {
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), serveAlone+"="+path)
 	command.Stderr = os.Stderr
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // the server ends with a test that is killed
 	in, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -124,9 +124,9 @@ func startChild(t *testing.T, path string) *child {
 	return c
 }
 
-// More clients come than the server has descriptors. Those that are in are served on; the others wait in the backlog and
-// get in when descriptors become free.
-func TestServerWithoutDescriptorsServesOnAndRecovers(t *testing.T) {
+// There are more clients than descriptors. Connected clients are served as before; the others wait
+// in the backlog and are accepted when descriptors become free.
+func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 	path := endpoint(t, "unix", true).Address
 	server := startChild(t, path)
 	const clients = 60
@@ -144,13 +144,13 @@ func TestServerWithoutDescriptorsServesOnAndRecovers(t *testing.T) {
 	pauses, connected := 0, 0
 	for deadline := time.Now().Add(patience); pauses == 0 || connected == 0; {
 		if pauses, connected = server.counters(); time.Now().After(deadline) {
-			t.Fatalf("accepting never paused with %d of %d clients in", connected, clients)
+			t.Fatalf("accepting never paused; %d of %d clients are connected", connected, clients)
 		}
 	}
 	if connected >= clients {
-		t.Fatalf("%d of %d clients are in", connected, clients)
+		t.Fatalf("%d of %d clients are connected", connected, clients)
 	}
-	t.Logf("%d of %d clients are in when descriptors run out", connected, clients)
+	t.Logf("%d of %d clients are connected when descriptors run out", connected, clients)
 	for range clients {
 		c := await(t, "ready client", ready)
 		write(t, c, wire.AppendRequest(nil, 1, 0x10, nil))
@@ -158,6 +158,6 @@ func TestServerWithoutDescriptorsServesOnAndRecovers(t *testing.T) {
 		if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.BatchEnd {
 			t.Fatalf("received % x, error %v", got, err)
 		}
-		c.Close() // makes room for one that waits
+		c.Close() // frees a descriptor for a client that waits
 	}
 }

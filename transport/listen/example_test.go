@@ -12,7 +12,8 @@ import (
 	"sluice/transport/wire"
 )
 
-// echo is a handler that plays the shard too: it answers on the reader's goroutine and closes in Disconnect.
+// echo is a handler that also acts as the shard: it responds on the reader goroutine and closes in
+// Disconnect.
 type echo struct{ ended chan string }
 
 func (e echo) Connect(c listen.Conn) error { return nil }

@@ -20,7 +20,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// patience bounds waits for things that must happen. Reaching it is a failure, so it is generous.
+// patience bounds waits for events that must happen. Reaching it is a failure, so it is generous.
 const patience = 30 * time.Second
 
 // gone is one Disconnect.
@@ -30,11 +30,11 @@ type gone struct {
 	reason   transport.Reason
 }
 
-// shard stands for the egress shard: it owns the sockets between Connect and Disconnect, answers every request with a
-// BatchEnd and closes the descriptor in Disconnect, as soon as it may.
+// shard stands for the egress shard. It owns the sockets between Connect and Disconnect, responds
+// to every request with a BatchEnd, and closes the descriptor in Disconnect.
 type shard struct {
 	t         testing.TB
-	connect   func(Conn) error // nil: takes everything
+	connect   func(Conn) error // nil: accepts every connection
 	request   func(Conn, wire.Request) error
 	connected chan Conn
 	ended     chan gone
@@ -63,7 +63,7 @@ func (s *shard) Connect(c Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.open[c.ID]; ok || c.ID == 0 {
-		s.t.Errorf("%v connected twice, or has no id", c)
+		s.t.Errorf("%v connected twice or has no id", c)
 	}
 	s.open[c.ID] = c
 	s.connected <- c
@@ -113,7 +113,7 @@ func (s *shard) requests() []wire.Request {
 	return append([]wire.Request(nil), s.received...)
 }
 
-// await receives from a channel with patience.
+// await receives from a channel, for at most patience.
 func await[T any](t testing.TB, what string, c <-chan T) T {
 	t.Helper()
 	select {
@@ -134,7 +134,8 @@ func descriptors(t testing.TB) int {
 	return len(entries)
 }
 
-// noLeak checks at the end of the test that descriptors and goroutines are what they were.
+// noLeak checks at the end of the test that there are no more descriptors and goroutines than
+// before.
 func noLeak(t testing.TB) {
 	t.Helper()
 	fds, routines := descriptors(t), runtime.NumGoroutine()
@@ -152,7 +153,7 @@ func noLeak(t testing.TB) {
 	})
 }
 
-// keyPair is a deterministic key; the same seed gives the same key.
+// keyPair returns a key that depends only on the seed.
 func keyPair(seed byte) (ed25519.PublicKey, ed25519.PrivateKey) {
 	private := ed25519.NewKeyFromSeed([]byte(strings.Repeat(string(rune('a'+seed)), ed25519.SeedSize)))
 	return private.Public().(ed25519.PublicKey), private
@@ -206,7 +207,7 @@ func start(t testing.TB, cfg Config, h *shard) (*Server, string) {
 	return s, s.Addresses()[0]
 }
 
-// raw dials without a handshake. Its reads end with an error after patience.
+// raw dials without a handshake. Its reads fail after patience.
 func raw(t testing.TB, network, address string) net.Conn {
 	t.Helper()
 	c, err := net.Dial(network, address)
@@ -225,7 +226,7 @@ func write(t testing.TB, c net.Conn, b []byte) {
 	}
 }
 
-// dial connects with the protocol's client.
+// dial connects with package client.
 func dial(t testing.TB, network, address string, o client.Options) *client.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -248,14 +249,14 @@ func expect(t testing.TB, c *client.Conn, tag uint8) {
 	}
 }
 
-// each runs a test over both kinds of sockets.
+// each runs a test over both networks.
 func each(t *testing.T, test func(t *testing.T, network string)) {
 	for _, network := range networks {
 		t.Run(network, func(t *testing.T) { test(t, network) })
 	}
 }
 
-// fileConn is a net.Conn on a copy of the file's descriptor.
+// fileConn returns a net.Conn on a duplicate of the file's descriptor.
 func fileConn(t testing.TB, f *os.File) net.Conn {
 	t.Helper()
 	c, err := net.FileConn(f)
@@ -266,7 +267,7 @@ func fileConn(t testing.TB, f *os.File) net.Conn {
 	return c
 }
 
-// signedBody is the body of a good answer to a nonce.
+// signedBody returns the body of a good ChallengeResponse.
 func signedBody(key ed25519.PrivateKey, nonce [32]byte) []byte {
 	return append(ed25519.Sign(key, nonce[:]), key[32:]...)
 }

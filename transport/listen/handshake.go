@@ -12,20 +12,21 @@ import (
 
 // The handshake of one connection:
 //
-//	accepted --(endpoint asks for a key)--> Challenge sent --ChallengeResponse--> key known, signature good --+
-//	    |                                        |                                        |                    |
-//	    |                                   silent too long                            otherwise          ServerReady,
-//	    |                                        +-----------> AuthFailed, close <--------+              Reserve, Connect
-//	    +--(open endpoint)------------------------------------------------------------------------------------>+
-//	                                                                                                       established
+//	accepted --(key required)--> Challenge sent --ChallengeResponse--> known key, good signature --+
+//	    |                             |                                     |                      |
+//	    |                          timeout                              otherwise         Reserve, ServerReady,
+//	    |                             +--------> AuthFailed, close <--------+                   Connect
+//	    +--(open endpoint)------------------------------------------------------------------------>+
+//	                                                                                          established
 //
-// The deadline is fixed when the connection is accepted; bytes that come do not move it.
+// The deadline is fixed when the connection is accepted. Bytes from the client do not extend it.
 
-// timeoutDivisor is the part of its time a handshake may take, 1/timeoutDivisor, while others wait for its place. A client that
-// drips bytes to hold a place loses it early, an honest one needs two round trips.
+// timeoutDivisor shortens the deadline of handshakes while all places are taken, to
+// 1/timeoutDivisor. A client that sends single bytes to hold a place loses it early. An honest
+// client needs two round trips.
 const timeoutDivisor = 4
 
-// handshakeTime is how long a handshake may take now, in ns.
+// handshakeTime is the current time limit of a handshake, in ns.
 func (r *reader) handshakeTime() int64 {
 	if r.server.handshakesFull() {
 		return int64(r.server.cfg.HandshakeTimeout) / timeoutDivisor
@@ -33,7 +34,7 @@ func (r *reader) handshakeTime() int64 {
 	return int64(r.server.cfg.HandshakeTimeout)
 }
 
-// takeInbox takes the sockets that acceptors gave.
+// takeInbox starts the handshakes of the sockets that acceptors handed over.
 func (r *reader) takeInbox(now int64) {
 	r.mu.Lock()
 	arrivals := r.inbox
@@ -66,7 +67,7 @@ func (r *reader) begin(a arrival, now int64) {
 		return
 	}
 	var nonce [wire.NonceSize]byte
-	_, _ = rand.Read(nonce[:]) // never fails: crypto/rand
+	_, _ = rand.Read(nonce[:]) // crypto/rand never fails
 	r.nonces[slot] = nonce
 	var frame [wire.ChallengeFrameSize]byte
 	if !sendAll(a.fd, wire.AppendChallenge(frame[:0], &nonce)) {
@@ -74,8 +75,9 @@ func (r *reader) begin(a arrival, now int64) {
 	}
 }
 
-// handshake looks for the client's answer in data. On success the connection is established and the bytes behind the answer,
-// which are requests sent ahead, are returned; a reason other than 0 ends the connection.
+// handshake looks for the ChallengeResponse in data. If it is good, the connection is established,
+// and the bytes behind it, which are requests sent early, are returned. A reason other than 0 ends
+// the connection.
 func (r *reader) handshake(slot int32, rec *record, data []byte, now int64) ([]byte, transport.Reason) {
 	req, size, err := wire.NextRequest(data, wire.MaxHandshake-wire.PrefixSize)
 	if err == nil && size == 0 {
@@ -88,11 +90,11 @@ func (r *reader) handshake(slot int32, rec *record, data []byte, now int64) ([]b
 	if reason == 0 {
 		return data[size:], r.establish(slot, rec, now)
 	}
-	sendAll(rec.fd, []byte(wire.AuthFailed)) // a courtesy: the close that follows says as much
+	sendAll(rec.fd, []byte(wire.AuthFailed)) // optional: the connection is closed next
 	return nil, reason
 }
 
-// verify checks the answer to the challenge; 0 is success.
+// verify checks the body of a ChallengeResponse; 0 means success.
 func (r *reader) verify(slot int32, rec *record, body []byte) transport.Reason {
 	signature, public, ok := wire.ChallengeResponse(body)
 	if !ok {
@@ -111,13 +113,15 @@ func (r *reader) verify(slot int32, rec *record, body []byte) transport.Reason {
 	return 0
 }
 
-// establish gives the connection to the handler. Any reason it returns must end the connection, which is still the listener's.
+// establish hands the connection to the handler. If it returns a reason, the connection still
+// belongs to the listener and must be ended.
 func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason {
 	s := r.server
 	if s.cfg.Reserve != nil && !s.cfg.Reserve() {
 		return transport.ReasonConnectionLimit
 	}
-	// ServerReady goes out before the shard owns the socket, so that one goroutine writes at any time.
+	// ServerReady is sent before the shard owns the socket, so only one goroutine writes at any
+	// time.
 	reason := transport.ReasonHandshakeLost
 	if sendAll(rec.fd, []byte(wire.ServerReady)) {
 		rec.id = s.nextID()
@@ -142,7 +146,7 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 	return 0
 }
 
-// sendAll sends a frame of the handshake. A fresh socket has room for it, so one that has not is broken.
+// sendAll sends a frame of the handshake. A new socket has room for it; if not, it is broken.
 func sendAll(fd int32, frame []byte) bool {
 	for {
 		n, err := unix.SendmsgN(int(fd), frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)

@@ -42,7 +42,7 @@ func TestKnownKeyGetsItsRole(t *testing.T) {
 	})
 }
 
-func TestOpenEndpointIsReadyAtOnce(t *testing.T) {
+func TestOpenEndpointNeedsNoKey(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, true)}}, h)
@@ -56,7 +56,8 @@ func TestOpenEndpointIsReadyAtOnce(t *testing.T) {
 	})
 }
 
-// answer is the response of a client with the given key to the challenge it reads.
+// answer returns the ChallengeResponse of a client with the given key to the challenge that it
+// reads.
 func answer(t *testing.T, c net.Conn, key ed25519.PrivateKey) []byte {
 	t.Helper()
 	challenge := make([]byte, wire.ChallengeFrameSize)
@@ -71,7 +72,7 @@ func answer(t *testing.T, c net.Conn, key ed25519.PrivateKey) []byte {
 	return wire.AppendChallengeResponse(nil, &signature, (*[32]byte)(key[32:]))
 }
 
-func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
+func TestBadChallengeResponsesAreRejectedWithAuthFailed(t *testing.T) {
 	_, known := keyPair(0)
 	_, unknown := keyPair(2)
 	for _, v := range []struct {
@@ -90,11 +91,11 @@ func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
 			copy(b[len(b)-32:], known[32:])
 			return b
 		}},
-		{"request instead of an answer", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+		{"request instead of a ChallengeResponse", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 1, 0x10, nil)
 		}},
-		{"answer one byte short", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+		{"ChallengeResponse one byte short", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 95))
 		}},
@@ -102,7 +103,7 @@ func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 257-13))[:4]
 		}},
-		{"frame of 256 bytes that is no answer", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
+		{"frame of 256 bytes that is not a ChallengeResponse", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 256-13))
 		}},
@@ -127,8 +128,9 @@ func TestBadAnswersAreRefusedWithAuthFailed(t *testing.T) {
 	}
 }
 
-// Whether a peer closes or resets, before the challenge reached it or after: it was never the handler's.
-func TestAPeerThatLeavesDuringItsHandshakeHasACauseOfItsOwn(t *testing.T) {
+// Whether a peer closes or resets, before the challenge or after it: the handler never owned the
+// connection.
+func TestPeerThatLeavesDuringTheHandshakeHasItsOwnReason(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
@@ -143,7 +145,7 @@ func TestAPeerThatLeavesDuringItsHandshakeHasACauseOfItsOwn(t *testing.T) {
 					tcp.SetLinger(0)
 				}
 			},
-			"in the middle of its answer": func(c net.Conn) { write(t, c, answer(t, c, key)[:50]) },
+			"within its ChallengeResponse": func(c net.Conn) { write(t, c, answer(t, c, key)[:50]) },
 		}
 		for name, before := range leave {
 			for range each {
@@ -161,7 +163,7 @@ func TestAPeerThatLeavesDuringItsHandshakeHasACauseOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestClientSaysWhyTheHandshakeFailed(t *testing.T) {
+func TestClientReportsWhyTheHandshakeFailed(t *testing.T) {
 	h := newShard(t)
 	_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t)}, h)
 	_, unknown := keyPair(2)
@@ -173,7 +175,7 @@ func TestClientSaysWhyTheHandshakeFailed(t *testing.T) {
 	}
 }
 
-func TestNewKeysCountFromTheNextHandshakeOn(t *testing.T) {
+func TestNewKeysApplyToLaterHandshakes(t *testing.T) {
 	h := newShard(t)
 	s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t)}, h)
 	public, private := keyPair(3)
@@ -191,14 +193,14 @@ func TestNewKeysCountFromTheNextHandshakeOn(t *testing.T) {
 	}
 }
 
-func TestRequestsSentAheadOfReadyAreDelivered(t *testing.T) {
+func TestRequestsSentBeforeServerReadyAreDelivered(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
 		_, key := keyPair(0)
 		c := raw(t, network, address)
 		b := answer(t, c, key)
-		b = wire.AppendRequest(b, 1, 0x10, make([]byte, 600)) // longer than a frame of the handshake may be
+		b = wire.AppendRequest(b, 1, 0x10, make([]byte, 600)) // longer than the limit of a handshake frame
 		b = wire.AppendRequest(b, 2, 0x11, []byte("two"))
 		write(t, c, b)
 		got := make([]byte, len(wire.ServerReady)+2*len(wire.BatchEnd))
@@ -211,7 +213,7 @@ func TestRequestsSentAheadOfReadyAreDelivered(t *testing.T) {
 	})
 }
 
-func TestManyHandshakesPassAroundOneThatNeverEnds(t *testing.T) {
+func TestHandshakeThatNeverEndsDoesNotBlockOthers(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		_, address := start(t, Config{
@@ -240,9 +242,9 @@ func TestManyHandshakesPassAroundOneThatNeverEnds(t *testing.T) {
 	})
 }
 
-// Four peers hold all four places for handshakes. A crowd shortens their time, so others get in; a client tries again when
-// the crowd ended its own handshake.
-func TestHeldPlacesAreTakenBackWhenOthersWait(t *testing.T) {
+// Four peers hold all four places for handshakes. While all are taken, the timeout is shorter, so
+// other clients are admitted. A client whose own handshake timed out tries again.
+func TestPlacesHeldBySlowHandshakesAreFreedForOthers(t *testing.T) {
 	h := newShard(t)
 	s, address := start(t, Config{
 		Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t), MaxHandshakes: 4,
@@ -267,11 +269,11 @@ func TestHeldPlacesAreTakenBackWhenOthersWait(t *testing.T) {
 		}
 	}
 	if c := s.Counters(); c.Ended[transport.ReasonTooManyHandshakes] == 0 || c.HandshakePauses == 0 {
-		t.Errorf("nobody was ended for the crowd: %+v", c)
+		t.Errorf("no handshake was ended early: %+v", c)
 	}
 }
 
-func TestPermitsAreTakenAfterTheHandshakeAndGivenBackOnce(t *testing.T) {
+func TestPermitsAreTakenAfterTheHandshakeAndReleasedOnce(t *testing.T) {
 	h := newShard(t)
 	fail := errors.New("no")
 	h.connect = func(c Conn) error {
@@ -300,7 +302,7 @@ func TestPermitsAreTakenAfterTheHandshakeAndGivenBackOnce(t *testing.T) {
 	_, operator := keyPair(1)
 	dial(t, "tcp", address, client.Options{Key: trader})
 	refused := raw(t, "tcp", address)
-	write(t, refused, answer(t, refused, operator)) // Connect fails: its permit comes back
+	write(t, refused, answer(t, refused, operator)) // Connect fails: its permit is released
 	if got, _ := io.ReadAll(refused); string(got) != wire.ServerReady {
 		t.Errorf("received % x", got)
 	}
@@ -309,7 +311,7 @@ func TestPermitsAreTakenAfterTheHandshakeAndGivenBackOnce(t *testing.T) {
 	}
 	dial(t, "tcp", address, client.Options{Key: trader})
 	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: trader}); err == nil {
-		t.Error("a third connection got in")
+		t.Error("a third connection was accepted")
 	}
 	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectionLimit {
 		t.Errorf("refused with %v", g.reason)

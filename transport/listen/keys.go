@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// Role is what a client may ask for. The listener only carries it; the application judges requests by it.
+// Role is the rights of a client. The listener only carries it; the application checks requests
+// against it.
 type Role uint8
 
 // Roles. The numbers are stored in journals and never change.
@@ -22,7 +23,7 @@ const (
 	Operator Role = 3
 )
 
-// String is the role's name in the authorized-keys file.
+// String returns the role's name as in the authorized-keys file.
 func (r Role) String() string {
 	switch r {
 	case Readonly:
@@ -35,7 +36,7 @@ func (r Role) String() string {
 	return fmt.Sprintf("role %d", uint8(r))
 }
 
-// ParseRole is the inverse of Role.String for the three roles.
+// ParseRole is the inverse of Role.String.
 func ParseRole(text string) (Role, error) {
 	for r := Readonly; r <= Operator; r++ {
 		if r.String() == text {
@@ -45,10 +46,10 @@ func ParseRole(text string) (Role, error) {
 	return 0, fmt.Errorf("unknown role %q: want operator, trader or readonly", text)
 }
 
-// maxKeyLine is the longest line of an authorized-keys file, in bytes.
+// maxKeyLine is the maximum line length of an authorized-keys file, in bytes.
 const maxKeyLine = 4096
 
-// Keyring is the set of public keys that may connect. It is immutable, so any goroutine may read it.
+// Keyring is the set of authorized public keys. It is immutable, so any goroutine may read it.
 type Keyring struct {
 	keys map[[ed25519.PublicKeySize]byte]authorized
 }
@@ -61,13 +62,13 @@ type authorized struct {
 // Len is the number of keys.
 func (k *Keyring) Len() int { return len(k.keys) }
 
-// lookup finds a key of exactly ed25519.PublicKeySize bytes.
+// lookup finds a key; public must have exactly ed25519.PublicKeySize bytes.
 func (k *Keyring) lookup(public []byte) (authorized, bool) {
 	a, ok := k.keys[[ed25519.PublicKeySize]byte(public)]
 	return a, ok
 }
 
-// ReadKeys reads an authorized-keys file; its errors name the file and the line.
+// ReadKeys reads an authorized-keys file. Its errors name the file and the line.
 func ReadKeys(path string) (*Keyring, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -77,9 +78,10 @@ func ReadKeys(path string) (*Keyring, error) {
 	return ParseKeys(path, f)
 }
 
-// ParseKeys reads lines of the form `role base64(public key) comment`. `#` starts a comment, blank lines are skipped, a
-// key that appears twice is an error because its roles could differ. No key at all is an error too: nobody could connect.
-// name stands for the source in errors.
+// ParseKeys reads lines of the form `role base64(public key) comment`. `#` starts a comment, and
+// blank lines are skipped. A duplicate key is an error, because its roles could differ. A file
+// without a key is an error, because no client could connect. name is the name of the source in
+// errors.
 func ParseKeys(name string, r io.Reader) (*Keyring, error) {
 	ring := &Keyring{keys: map[[ed25519.PublicKeySize]byte]authorized{}}
 	lines := bufio.NewScanner(r)
@@ -95,7 +97,7 @@ func ParseKeys(name string, r io.Reader) (*Keyring, error) {
 		return nil, fmt.Errorf("listen: %s:%d: %w", name, number+1, err)
 	}
 	if len(ring.keys) == 0 {
-		return nil, fmt.Errorf("listen: %s: no key in it, so nobody could connect; add a line `role base64key comment`", name)
+		return nil, fmt.Errorf("listen: %s: no key in it, so no client could connect; add a line `role base64key comment`", name)
 	}
 	return ring, nil
 }
@@ -128,13 +130,14 @@ func (k *Keyring) addLine(line string) error {
 	return nil
 }
 
-// FingerprintOf names a public key.
+// FingerprintOf returns the fingerprint of a public key.
 func FingerprintOf(public ed25519.PublicKey) Fingerprint {
 	sum := sha256.Sum256(public)
 	return Fingerprint(sum[:len(Fingerprint{})])
 }
 
-// AppendKeyLine appends the line that authorizes a key, with newline. Line breaks and # in the comment become blanks.
+// AppendKeyLine appends the line that authorizes a key, with its newline. Line breaks and # in the
+// comment become spaces.
 func AppendKeyLine(dst []byte, role Role, public ed25519.PublicKey, comment string) []byte {
 	dst = append(dst, role.String()...)
 	dst = append(dst, ' ')

@@ -18,7 +18,7 @@ import (
 	"sluice/transport/wire"
 )
 
-func TestCloseLetsGoOfEveryConnectionOnce(t *testing.T) {
+func TestCloseReleasesEveryConnectionOnce(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		s, address := start(t, Config{Endpoints: []Endpoint{
@@ -38,7 +38,7 @@ func TestCloseLetsGoOfEveryConnectionOnce(t *testing.T) {
 		if c := s.Counters(); c.Connected != 20 || c.Live != 20 || c.Accepted != 21 || c.Handshakes != 1 {
 			t.Errorf("before Close: %+v", c)
 		}
-		for range 2 { // the second is a repetition
+		for range 2 { // the second call changes nothing
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
@@ -60,7 +60,7 @@ func TestCloseLetsGoOfEveryConnectionOnce(t *testing.T) {
 	})
 }
 
-func TestStopAcceptingLeavesConnectionsAlone(t *testing.T) {
+func TestStopAcceptingKeepsConnections(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		s, address := openServer(t, network, h, nil)
@@ -104,7 +104,7 @@ func TestCloseReportsAHandlerThatDoesNotReturn(t *testing.T) {
 	c.Flush()
 	await(t, "request", entered)
 	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "reader 0 is still inside the handler") {
-		t.Errorf("Close says %v", err)
+		t.Errorf("Close returned %v", err)
 	}
 	close(leave)
 	if g := await(t, "end", h.ended); g.reason != transport.ReasonShutdown || g.requests != 1 {
@@ -112,7 +112,7 @@ func TestCloseReportsAHandlerThatDoesNotReturn(t *testing.T) {
 	}
 }
 
-func TestCloseBeforeServeLeavesNothing(t *testing.T) {
+func TestCloseBeforeServeLeaksNothing(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		noLeak(t)
 		e := endpoint(t, network, true)
@@ -133,7 +133,7 @@ func TestCloseBeforeServeLeavesNothing(t *testing.T) {
 	})
 }
 
-func TestPanicInTheHandlerIsReportedAndLetsConnectionsGo(t *testing.T) {
+func TestPanicInTheHandlerIsReportedAndReleasesConnections(t *testing.T) {
 	h := newShard(t)
 	h.request = func(Conn, wire.Request) error { panic("broken shard") }
 	fatal := make(chan error, 2)
@@ -149,14 +149,14 @@ func TestPanicInTheHandlerIsReportedAndLetsConnectionsGo(t *testing.T) {
 	for range 2 {
 		await(t, "end", h.ended)
 	}
-	if late := raw(t, "tcp", address); late != nil { // accepted, and closed because nobody reads any more
+	if late := raw(t, "tcp", address); late != nil { // accepted, and closed because no reader is left
 		if got, _ := io.ReadAll(late); len(got) != 0 {
 			t.Errorf("received % x from a server without readers", got)
 		}
 	}
 }
 
-func TestDescriptorClosedTooEarlyIsABrokenContract(t *testing.T) {
+func TestClosingADescriptorBeforeDisconnectPanics(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
 	peer := s.connect(t)
 	c := await(t, "connection", s.h.connected)
@@ -172,7 +172,7 @@ func TestDescriptorClosedTooEarlyIsABrokenContract(t *testing.T) {
 	t.Error("no panic")
 }
 
-func TestUnixSocketFileIsTakenOverOnlyWhenStale(t *testing.T) {
+func TestUnixSocketFileIsReplacedOnlyIfStale(t *testing.T) {
 	noLeak(t)
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -221,7 +221,7 @@ func TestUnixSocketFileIsTakenOverOnlyWhenStale(t *testing.T) {
 	}
 }
 
-func TestCloseLeavesTheSocketFileOfASuccessor(t *testing.T) {
+func TestCloseKeepsTheSocketFileOfAnotherServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	first, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}}}, nopHandler{})
 	if err != nil {
@@ -244,7 +244,7 @@ func TestCloseLeavesTheSocketFileOfASuccessor(t *testing.T) {
 	}
 }
 
-func TestAddressInUseSaysSoAndBindsNothing(t *testing.T) {
+func TestListenOnAnAddressInUseBindsNothing(t *testing.T) {
 	noLeak(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -260,7 +260,7 @@ func TestAddressInUseSaysSoAndBindsNothing(t *testing.T) {
 	before := descriptors(t)
 	err = s.Listen()
 	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "another process") {
-		t.Errorf("Listen says %v", err)
+		t.Errorf("Listen returned %v", err)
 	}
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors, before: %d", after, before)
@@ -268,7 +268,7 @@ func TestAddressInUseSaysSoAndBindsNothing(t *testing.T) {
 	s.Close()
 }
 
-func TestAbstractSocketAndAllInterfacesWork(t *testing.T) {
+func TestAbstractSocketAndAllInterfaces(t *testing.T) {
 	h := newShard(t)
 	name := "@sluice-listen-" + strings.ReplaceAll(t.TempDir(), "/", "-")
 	s, _ := start(t, Config{Keys: keyring(t), Endpoints: []Endpoint{
@@ -282,7 +282,7 @@ func TestAbstractSocketAndAllInterfacesWork(t *testing.T) {
 	dial(t, "tcp", "127.0.0.1:"+port, client.Options{Key: key})
 	await(t, "connection", h.connected)
 	if c := await(t, "connection", h.connected); !c.Remote.Addr().Is4() {
-		t.Errorf("an IPv4 client is called %v", c.Remote)
+		t.Errorf("an IPv4 client has the address %v", c.Remote)
 	}
 	runtime.KeepAlive(s)
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Validate reports why a rate cannot be in force. The zero Rate is valid.
+// Validate reports why a rate is invalid. The zero Rate is valid.
 func (r Rate) Validate() error {
 	if r == (Rate{}) {
 		return nil
@@ -23,11 +23,11 @@ func (r Rate) Validate() error {
 	return nil
 }
 
-// bucket is a Rate in nanoseconds. A connection's state under it is one number, the time at which its bucket would be full
-// again: that is all a token bucket is, and it needs no refilling.
+// bucket is a Rate in nanoseconds. The state of a connection under it is one number: the time at
+// which its bucket would be full again. So a bucket needs no refilling.
 type bucket struct {
-	interval int64 // ns one token is worth; 0: no limit
-	depth    int64 // ns a full bucket is worth
+	interval int64 // ns per token; 0: no limit
+	depth    int64 // ns to fill an empty bucket
 }
 
 func (r Rate) bucket() bucket {
@@ -38,9 +38,9 @@ func (r Rate) bucket() bucket {
 	return bucket{interval: interval, depth: interval * min(int64(r.Burst), math.MaxInt64/4/interval)}
 }
 
-// take takes one token at time now and reports whether there was one. *full is the state.
+// take takes one token at time now and reports whether one was left. *full is the state.
 func (b bucket) take(full *int64, now int64) bool {
-	*full = min(*full, now+b.depth) // under an earlier, slower rate it may owe more
+	*full = min(*full, now+b.depth) // under an earlier, slower rate it may be later
 	next := max(*full, now) + b.interval
 	if next-now > b.depth {
 		return false
@@ -49,11 +49,11 @@ func (b bucket) take(full *int64, now int64) bool {
 	return true
 }
 
-// addressLimiter limits connections per address in bounded memory. All acceptors share one.
+// addressLimiter limits connections per address in bounded memory. All acceptors share it.
 type addressLimiter struct {
 	limit int // entries
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	bucket bucket
 	full   map[netip.Addr]int64 // address -> state of its bucket
 }
@@ -62,8 +62,8 @@ func newAddressLimiter(r Rate, limit int) *addressLimiter {
 	return &addressLimiter{bucket: r.bucket(), limit: limit, full: map[netip.Addr]int64{}}
 }
 
-// allow takes a token of the address. When the table is full of addresses that still owe time, one of them is forgotten:
-// the limit then is a little generous, the memory never.
+// allow takes a token of the address. If the table is full of addresses whose buckets are not full,
+// one of them is dropped. So the limit may be exceeded a little, but memory stays bounded.
 func (l *addressLimiter) allow(address netip.Addr, now int64) bool {
 	if !address.IsValid() {
 		return true
@@ -83,7 +83,7 @@ func (l *addressLimiter) allow(address netip.Addr, now int64) bool {
 	return ok
 }
 
-// set replaces the rate. Addresses that still owe time under the old one start afresh.
+// set replaces the rate. If it differs, all addresses start with a full bucket.
 func (l *addressLimiter) set(r Rate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,7 +93,8 @@ func (l *addressLimiter) set(r Rate) {
 	}
 }
 
-// makeRoom looks at a few entries in the map's random order, so that a spray of addresses costs little per address.
+// makeRoom examines a few entries in the random order of the map, so a flood of addresses costs
+// little per address.
 func (l *addressLimiter) makeRoom(now int64) {
 	const look = 32
 	looked := 0
@@ -108,13 +109,14 @@ func (l *addressLimiter) makeRoom(now int64) {
 	}
 }
 
-// network is what counts as one address: an IPv6 client usually owns a whole /64.
+// network returns the unit of the limit: an IPv4 address, or a /64 for IPv6, since a client usually
+// owns a whole /64.
 func network(address netip.Addr) netip.Addr {
 	if address = address.Unmap(); address.Is4() {
 		return address
 	}
 	prefix, err := address.Prefix(64)
-	if err != nil { // impossible for a valid IPv6 address; limiting the single address is still right
+	if err != nil { // impossible for a valid IPv6 address
 		return address
 	}
 	return prefix.Addr()

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	eventsPerWait    = 128 // epoll events taken at once
-	signaturesPerRun = 16  // signatures checked per round, about 50 us each: others wait less than a millisecond
-	expiriesPerRun   = 16  // deadlines acted on per round
+	eventsPerWait    = 128 // epoll events taken per wait
+	signaturesPerRun = 16  // signatures checked per round, about 50 us each
+	expiriesPerRun   = 16  // connections ended per round because their deadline passed
 )
 
-// reader reads the connections given to it, on one goroutine. It waits in Go's own poller: its epoll(7) instance is a
-// descriptor like any other, readable while one of its sockets is, so no processor is ever blocked in a system call (see
-// docs/decisions/0005).
+// reader reads its connections on one goroutine. It waits in the Go poller: its epoll(7) instance
+// is itself a descriptor, readable while one of its sockets is. So no thread is ever blocked in a
+// system call (see docs/decisions/0005).
 type reader struct {
 	server *Server
 	index  int
@@ -41,24 +41,24 @@ type reader struct {
 	leftovers  leftovers
 	buf        []byte
 	round      round
-	armed      int64 // deadline file is set to; MaxInt64: none
+	armed      int64 // deadline that file is set to; MaxInt64: none
 
 	mu    sync.Mutex
-	inbox []arrival // given by acceptors, taken by the reader
-	// stop ends the reader. Written by Server.Close, read by the reader.
+	inbox []arrival // filled by acceptors, emptied by the reader
+	// stop ends the reader. It is written by Server.Close and read by the reader.
 	stop atomic.Bool
 	done chan struct{} // closed when the goroutine is gone
 }
 
-// round is what one epoll_wait(2) returned, and what is left to be done for it.
+// round is one round of the reader: the events of an epoll_wait(2) and the work that is left.
 type round struct {
 	events     [eventsPerWait]unix.EpollEvent
-	ready      int // of events
-	err        error
-	signatures int // checks left
+	ready      int // number of events
+	err        error // of epoll_wait(2)
+	signatures int // signature checks left
 }
 
-// arrival is an accepted socket on its way to its reader.
+// arrival is an accepted socket on its way from an acceptor to a reader.
 type arrival struct {
 	fd       int32
 	uid      uint32
@@ -72,7 +72,7 @@ func newReader(s *Server, index int) (*reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: epoll_create1 for reader %d: %w", index, err)
 	}
-	if err := unix.SetNonblock(epfd, true); err != nil { // os.NewFile polls only what is non-blocking
+	if err := unix.SetNonblock(epfd, true); err != nil { // os.NewFile polls only non-blocking descriptors
 		unix.Close(epfd)
 		return nil, fmt.Errorf("listen: making epoll of reader %d non-blocking: %w", index, err)
 	}
@@ -94,14 +94,14 @@ func newReader(s *Server, index int) (*reader, error) {
 	return r, nil
 }
 
-// run is the goroutine of the reader.
+// run is the reader's goroutine.
 func (r *reader) run() {
 	defer close(r.done)
 	defer r.file.Close()
 	defer r.reportPanic()
 	for {
-		// Order matters: wake publishes and then expires the file's deadline, so the deadline is set before the flags and the
-		// inbox are read.
+		// Order matters. wake publishes and then expires the deadline of the file, so the deadline
+		// is set before the flags and the inbox are read.
 		r.arm()
 		if r.stop.Load() {
 			break
@@ -115,7 +115,8 @@ func (r *reader) run() {
 	r.closeAll()
 }
 
-// reportPanic reports what ended the reader in the middle and lets go of every connection, so that the shards can close them.
+// reportPanic reports a panic of the reader and releases every connection, so that the shards can
+// close them.
 func (r *reader) reportPanic() {
 	cause := recover()
 	if cause == nil {
@@ -129,13 +130,14 @@ func (r *reader) reportPanic() {
 	r.closeAll()
 }
 
-// wake makes the reader look at its inbox and flags soon. Any goroutine.
+// wake makes the reader check its inbox and flags soon. Any goroutine may call it.
 func (r *reader) wake() {
-	// The error says that the reader is already gone, and then nobody needs to be woken.
+	// An error means that the reader has ended already.
 	_ = r.file.SetReadDeadline(time.Unix(1, 0))
 }
 
-// handOver hands an accepted socket to the reader; false when the reader is closing and the socket stays the caller's.
+// handOver hands an accepted socket to the reader. It returns false if the reader is closing; the
+// socket then still belongs to the caller.
 func (r *reader) handOver(a arrival) bool {
 	r.mu.Lock()
 	ok := !r.stop.Load()
@@ -149,15 +151,15 @@ func (r *reader) handOver(a arrival) bool {
 	return ok
 }
 
-// arm sets the deadline of the wait to the next deadline of a connection, unless it is set to an earlier moment already.
-// Setting it costs a timer, and the heads of the lists move all the time.
+// arm sets the deadline of the wait to the next deadline of a connection, unless an earlier one is
+// set. Setting it costs a timer, and the heads of the lists change often.
 func (r *reader) arm() {
 	next := r.nextDeadline()
 	if next >= r.armed {
 		return
 	}
 	r.armed = next
-	_ = r.file.SetReadDeadline(r.server.base.Add(time.Duration(next))) // cannot fail: newReader did the same
+	_ = r.file.SetReadDeadline(r.server.base.Add(time.Duration(next))) // cannot fail: it succeeded in newReader
 }
 
 func (r *reader) nextDeadline() int64 {
@@ -171,13 +173,13 @@ func (r *reader) nextDeadline() int64 {
 	return next
 }
 
-// wait sleeps until a socket is readable, a deadline comes or wake is called.
+// wait blocks until a socket is readable, a deadline passes or wake is called.
 func (r *reader) wait() error {
 	r.round.ready, r.round.err = 0, nil
 	err := r.raw.Read(r.poll)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// Whatever expired it, the deadline is spent. Events are collected all the same, or a row of deadlines could keep
-		// the sockets from being read.
+		// The deadline is spent, whatever expired it. Events are collected in any case; otherwise a
+		// series of deadlines could keep the sockets from being read.
 		r.armed = math.MaxInt64
 		err = r.file.SetReadDeadline(time.Time{})
 		r.collect()
@@ -185,8 +187,8 @@ func (r *reader) wait() error {
 	return errors.Join(err, r.round.err)
 }
 
-// collect takes the events there are and reports whether there was something to report. It never blocks: epoll_wait(2) with
-// a timeout of 0.
+// collect takes the pending events and reports whether there were any, or an error. It never
+// blocks: epoll_wait(2) with a timeout of 0.
 func (r *reader) collect() bool {
 	for {
 		n, err := unix.EpollWait(r.epfd, r.round.events[:], 0)
@@ -198,7 +200,8 @@ func (r *reader) collect() bool {
 	}
 }
 
-// step handles the events that wait collected, then the deadlines. now is the time since the server's base, in ns.
+// step handles the events that wait collected, then the deadlines. now is the time since
+// Server.base, in ns.
 func (r *reader) step(now int64) {
 	r.round.signatures = signaturesPerRun
 	for i := range r.round.ready {
@@ -211,8 +214,8 @@ func (r *reader) step(now int64) {
 	r.expire(now)
 }
 
-// expire ends the connections whose time is over. A reader that was held up by its handler has unread bytes waiting in the
-// kernel, so a connection is read once more before it is judged.
+// expire ends connections whose deadline has passed. If the handler held the reader up, there may
+// be unread bytes in the kernel, so a connection is read once more first.
 func (r *reader) expire(now int64) {
 	r.round.signatures = signaturesPerRun
 	for range expiriesPerRun {
@@ -227,13 +230,14 @@ func (r *reader) expire(now int64) {
 			continue
 		}
 		if rec.state == handshaking {
-			sendAll(rec.fd, []byte(wire.AuthFailed)) // a courtesy: the close that follows says as much
+			sendAll(rec.fd, []byte(wire.AuthFailed)) // optional: the connection is closed next
 		}
 		r.end(slot, reason)
 	}
 }
 
-// due is a connection whose deadline has passed, and what to call it.
+// due returns a connection whose deadline has passed, and the reason to end it; none if there is
+// none.
 func (r *reader) due(now int64) (int32, transport.Reason) {
 	if slot := r.handshakes.head; slot != none {
 		if age := now - r.table.at(slot).since; age >= int64(r.server.cfg.HandshakeTimeout) {
@@ -248,7 +252,7 @@ func (r *reader) due(now int64) (int32, transport.Reason) {
 	return none, 0
 }
 
-// closeAll lets go of every connection. New ones cannot arrive any more.
+// closeAll releases every connection. No new ones can arrive after it set stop.
 func (r *reader) closeAll() {
 	r.stop.Store(true)
 	r.mu.Lock()

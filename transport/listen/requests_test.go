@@ -23,7 +23,7 @@ func openServer(t testing.TB, network string, h *shard, change func(*Config)) (*
 	return start(t, cfg, h)
 }
 
-func TestRequestsArriveByteByByte(t *testing.T) {
+func TestRequestsSentByteByByteAreDelivered(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		_, address := openServer(t, network, h, nil)
@@ -42,7 +42,7 @@ func TestRequestsArriveByteByByte(t *testing.T) {
 		}
 		for i, r := range h.requests() {
 			if r.Seq != uint64(i) || string(r.Body) != fmt.Sprint("body ", i) {
-				t.Errorf("request %d came as %+v", i, r)
+				t.Errorf("request %d was delivered as %+v", i, r)
 			}
 		}
 		c.Close()
@@ -52,7 +52,7 @@ func TestRequestsArriveByteByByte(t *testing.T) {
 	})
 }
 
-func TestFramesOutsideTheLimitEndTheConnection(t *testing.T) {
+func TestFramesOutsideTheLimitsEndTheConnection(t *testing.T) {
 	for _, v := range []struct {
 		name   string
 		limit  int
@@ -60,7 +60,7 @@ func TestFramesOutsideTheLimitEndTheConnection(t *testing.T) {
 		reason transport.Reason
 		taken  uint64
 	}{
-		{"a request of the limit is delivered", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1015)), transport.ReasonPeerClosed, 1},
+		{"a request at the limit is delivered", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1015)), transport.ReasonPeerClosed, 1},
 		{"one byte above the limit", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1016)), transport.ReasonFrameTooLong, 0},
 		{"10,000 bytes", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), transport.ReasonFrameTooLong, 0},
 		{"10,000 bytes where they are allowed", 10009, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), transport.ReasonPeerClosed, 1},
@@ -70,14 +70,14 @@ func TestFramesOutsideTheLimitEndTheConnection(t *testing.T) {
 		{"a heartbeat with a body", 0, wire.AppendRequest(nil, 0, wire.TagHeartbeat, []byte{1}), transport.ReasonFrameMalformed, 0},
 		{"a good request before a bad length", 0,
 			append(wire.AppendRequest(nil, 1, 0x10, nil), 0xff, 0xff, 0xff, 0xff), transport.ReasonFrameTooLong, 1},
-		{"the middle of a frame", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 50))[:20], transport.ReasonPeerClosed, 0},
+		{"an end within a frame", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 50))[:20], transport.ReasonPeerClosed, 0},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
 				h := newShard(t)
 				_, address := openServer(t, network, h, func(c *Config) { c.MaxRequest = v.limit })
 				c := raw(t, network, address)
-				_, _ = c.Write(v.stream) // fails when the server was quicker to close
+				_, _ = c.Write(v.stream) // fails if the server has closed already
 				c.(interface{ CloseWrite() error }).CloseWrite()
 				if g := await(t, "end", h.ended); g.reason != v.reason || g.requests != v.taken {
 					t.Errorf("ended with %v after %d requests, want %v after %d", g.reason, g.requests, v.reason, v.taken)
@@ -87,14 +87,15 @@ func TestFramesOutsideTheLimitEndTheConnection(t *testing.T) {
 	}
 }
 
-// The answers are sent only after the reader has reported the end, as a shard behind a durability gate would.
-func TestHalfClosedClientGetsTheAnswersToAllItSent(t *testing.T) {
+// The responses are sent only after the reader has reported the end, as a shard behind a durability
+// gate would.
+func TestHalfClosedClientReceivesAllResponses(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		var kept = make(chan int, 1)
 		h.request = func(c Conn, _ wire.Request) error {
 			if len(kept) == 0 {
-				fd, err := unix.Dup(int(c.FD)) // outlives the close in Disconnect
+				fd, err := unix.Dup(int(c.FD)) // stays open after the close in Disconnect
 				kept <- fd
 				return err
 			}
@@ -118,7 +119,7 @@ func TestHalfClosedClientGetsTheAnswersToAllItSent(t *testing.T) {
 		}
 		fd := <-kept
 		if !sendAll(int32(fd), []byte(wire.EngineError)) {
-			t.Error("nothing can be sent after the half-close")
+			t.Error("sending failed after the half-close")
 		}
 		unix.Close(fd)
 		expect(t, c, wire.TagEngineError)
@@ -144,9 +145,9 @@ func TestErrorOfTheHandlerEndsTheConnection(t *testing.T) {
 	}
 }
 
-// A shard that drops a client shuts its socket down. What the client sent before and the reader has not read must not be
-// executed any more.
-func TestShutDownClientExecutesNothingMore(t *testing.T) {
+// A shard that drops a client shuts its socket down. Requests that the client sent before and that
+// the reader has not read must not be executed.
+func TestRequestsAfterALocalShutdownAreNotExecuted(t *testing.T) {
 	h := newShard(t)
 	more := make(chan struct{})
 	h.request = func(c Conn, r wire.Request) error {
@@ -161,7 +162,7 @@ func TestShutDownClientExecutesNothingMore(t *testing.T) {
 	c.Send(1, 0x10, nil)
 	c.Flush()
 	if _, _, err := c.Next(); err != io.EOF {
-		t.Errorf("the client sees %v", err)
+		t.Errorf("the client read %v", err)
 	}
 	c.Send(2, 0x10, nil)
 	c.Flush()
@@ -171,7 +172,7 @@ func TestShutDownClientExecutesNothingMore(t *testing.T) {
 	}
 }
 
-func TestResetIsNotTakenForAClose(t *testing.T) {
+func TestResetIsReportedAsReset(t *testing.T) {
 	h := newShard(t)
 	_, address := openServer(t, "tcp", h, nil)
 	c := raw(t, "tcp", address)
@@ -207,7 +208,7 @@ func TestRequestsAboveTheRateAreShed(t *testing.T) {
 	}
 }
 
-// A client that floods gets one call of the handler for what one read brought, not one for each request.
+// For requests of one read that are shed, the handler is called once, not once a request.
 func TestRequestsOfOneReadAreShedTogether(t *testing.T) {
 	h := newShard(t)
 	s, address := openServer(t, "tcp", h, func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 1} })
@@ -224,11 +225,11 @@ func TestRequestsOfOneReadAreShedTogether(t *testing.T) {
 	c.Close()
 	await(t, "end", h.ended)
 	if h.shed != n-1 || s.Counters().Shed != n-1 || h.sheds > n/20 {
-		t.Errorf("%d and %d requests were shed in %d calls, want %d in a few", h.shed, s.Counters().Shed, h.sheds, n-1)
+		t.Errorf("%d and %d requests were shed in %d calls; want %d in a few calls", h.shed, s.Counters().Shed, h.sheds, n-1)
 	}
 }
 
-// A handler that does not take a request holds its client back through the socket, and loses nothing.
+// A handler that blocks makes its client wait through the socket, and no request is lost.
 func TestBlockedHandlerPushesBack(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
@@ -251,11 +252,11 @@ func TestBlockedHandlerPushesBack(t *testing.T) {
 			n, err := c.Write(frame[sent%len(frame):])
 			sent += n
 			if err != nil {
-				break // full: the deadline passed
+				break // the socket is full: the deadline passed
 			}
 		}
 		if n := s.Counters().Requests; n != 0 {
-			t.Errorf("%d requests counted while the handler had not taken one", n)
+			t.Errorf("%d requests counted before the handler accepted one", n)
 		}
 		close(room)
 		go io.Copy(io.Discard, c)

@@ -12,16 +12,17 @@ import (
 	"sluice/transport"
 )
 
-// Server listens on endpoints, brings clients through the handshake and delivers their requests to a Handler.
+// Server listens on endpoints, does the handshake with clients and delivers their requests to a
+// Handler.
 //
 //	New -> Listen -> Serve -> [StopAccepting] -> Close
 //
-// These five are called by one goroutine, in this order; Close may come at any point after New. The other methods are free
-// for any goroutine.
+// These methods are called by one goroutine, in this order; Close may be called at any point after
+// New. All other methods are safe for any goroutine.
 type Server struct {
-	cfg         Config // complete and valid
+	cfg         Config // validated, with defaults filled in
 	handler     Handler
-	base        time.Time              // zero of all times in ns
+	base        time.Time              // origin of all times in ns
 	requestRate atomic.Pointer[bucket] // written by New and SetRates, read by readers
 	addresses   *addressLimiter
 
@@ -30,18 +31,18 @@ type Server struct {
 	bound     []bound
 	serving   bool
 	closing   sync.Once
-	closed    error // of Close
+	closed    error // result of Close
 
 	stopAccepting  chan struct{} // closed by StopAccepting
 	stopping       sync.Once
-	handshakeFreed chan struct{} // one token: a place among the handshakes became free
+	handshakeFreed chan struct{} // holds one token when a place among the handshakes became free
 
 	counters counters
 	keys     atomic.Pointer[Keyring] // written by New and SetKeys, read by readers
-	ids      atomic.Uint64           // last id of the default NextID; written by readers
+	ids      atomic.Uint64           // last id given by the default NextID; written by readers
 }
 
-// New checks a configuration and makes a server of it. It opens nothing.
+// New checks the configuration and creates a server. It opens nothing.
 func New(cfg Config, handler Handler) (*Server, error) {
 	if handler == nil {
 		return nil, errors.New("listen: no Handler")
@@ -61,7 +62,7 @@ func New(cfg Config, handler Handler) (*Server, error) {
 	return s, nil
 }
 
-// Listen binds all endpoints. On an error it has bound none.
+// Listen binds all endpoints. After an error, none is bound.
 func (s *Server) Listen() error {
 	if s.bound != nil {
 		panic("listen: second Listen")
@@ -101,7 +102,8 @@ func (s *Server) releaseSockets() {
 	s.acceptors, s.readers, s.bound = nil, nil, nil
 }
 
-// Addresses are the bound addresses in the order of the endpoints, with the port the kernel chose for port 0.
+// Addresses returns the bound addresses in the order of the endpoints, with the port that the
+// kernel chose for port 0.
 func (s *Server) Addresses() []string {
 	addresses := make([]string, len(s.bound))
 	for i := range s.bound {
@@ -124,7 +126,8 @@ func (s *Server) Serve() {
 	}
 }
 
-// StopAccepting closes the listening sockets and removes their files. Connections, and handshakes under way, go on.
+// StopAccepting closes the listening sockets and removes their files. Established connections and
+// handshakes in progress are not affected.
 func (s *Server) StopAccepting() {
 	s.stopping.Do(func() {
 		close(s.stopAccepting)
@@ -132,7 +135,7 @@ func (s *Server) StopAccepting() {
 			return
 		}
 		for _, a := range s.acceptors {
-			// Expires the wait of the acceptor; an error says that it is gone already.
+			// This ends the wait of the acceptor; an error means that it has ended already.
 			_ = a.file.SetReadDeadline(time.Unix(1, 0))
 		}
 		for _, a := range s.acceptors {
@@ -141,9 +144,10 @@ func (s *Server) StopAccepting() {
 	})
 }
 
-// Close stops accepting, takes every connection out of epoll, calls Disconnect with ReasonShutdown for each that the
-// handler owns, closes the others, and ends all goroutines. Sockets the handler owns stay open: it can still send. A
-// handler that does not return within Config.CloseTimeout is reported as an error. Later calls return the same.
+// Close stops accepting, removes every connection from epoll, calls Disconnect with ReasonShutdown
+// for each connection that the handler owns, closes the others, and ends all goroutines. Sockets
+// that the handler owns stay open, so it can still send. It returns an error if a call of the
+// handler does not return within Config.CloseTimeout. Later calls return the same error.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		s.StopAccepting()
@@ -172,11 +176,11 @@ func (s *Server) Close() error {
 	return s.closed
 }
 
-// Counters is a snapshot; its fields are each right but not of one instant.
+// Counters returns a snapshot. Each field is exact, but not all are of the same instant.
 func (s *Server) Counters() Counters { return s.counters.snapshot() }
 
-// SetKeys replaces the authorized keys for handshakes from now on. Connections stay as they are. A nil ring panics: it
-// would shut everyone out, or in.
+// SetKeys replaces the authorized keys for later handshakes. Established connections are not
+// affected. A nil keyring panics, because it would either reject or admit every client.
 func (s *Server) SetKeys(k *Keyring) {
 	if k == nil {
 		panic("listen: SetKeys(nil)")
@@ -184,8 +188,8 @@ func (s *Server) SetKeys(k *Keyring) {
 	s.keys.Store(k)
 }
 
-// SetRates replaces the limits of requests per connection and of connections per address, for what comes from now on; the
-// zero Rate is no limit. On an error nothing changed.
+// SetRates replaces the limits of requests per connection and of connections per address, for later
+// requests and connections. The zero Rate means no limit. After an error, nothing has changed.
 func (s *Server) SetRates(requests, connects Rate) error {
 	if err := requests.Validate(); err != nil {
 		return fmt.Errorf("listen: RequestRate: %w", err)
@@ -209,7 +213,7 @@ func (s *Server) nextID() uint64 {
 	return s.ids.Add(1)
 }
 
-// handshakesFull reports that all places for handshakes are taken.
+// handshakesFull reports whether all places for handshakes are taken.
 func (s *Server) handshakesFull() bool {
 	return s.counters.handshakes.Load() >= int64(s.cfg.MaxHandshakes)
 }
@@ -229,7 +233,7 @@ func (s *Server) wakeReaders() {
 	}
 }
 
-// refuseArrival closes a socket that never got into a reader's table.
+// refuseArrival closes a socket that never reached the table of a reader.
 func (s *Server) refuseArrival(a arrival, reason transport.Reason) {
 	s.handshakeDone()
 	rec := record{fd: a.fd, uid: a.uid, addr: a.addr, port: a.port}
@@ -238,7 +242,7 @@ func (s *Server) refuseArrival(a arrival, reason transport.Reason) {
 	}, reason)
 }
 
-// refuse closes a socket the handler never owned and says so.
+// refuse closes a socket that the handler never owned, and reports it.
 func (s *Server) refuse(c Conn, reason transport.Reason) {
 	s.counters.ended[reason].Add(1)
 	unix.Close(int(c.FD))

@@ -2,31 +2,31 @@ package listen
 
 import "net/netip"
 
-// none is the slot, or the leftover, that does not exist.
+// none means no slot, or no leftover.
 const none = int32(-1)
 
 type state uint8
 
 const (
 	free        state = iota
-	handshaking       // the listener's; deadline is since + HandshakeTimeout
-	established       // the handler's; deadline is since + IdleTimeout
+	handshaking       // owned by the listener; deadline is since + HandshakeTimeout
+	established       // owned by the handler; deadline is since + IdleTimeout
 )
 
-// record is one connection. It holds no pointers, so a million of them cost the garbage collector nothing, and it is all an
-// idle connection takes here.
+// record is one connection. It holds no pointers, so a million of them cost the garbage collector
+// nothing. It is all that an idle connection occupies here.
 type record struct {
 	id        uint64 // 0 until established
 	requests  uint64 // Handler.Request calls that returned nil
-	since     int64  // handshaking: when it was accepted, never moved; established: when bytes last came
-	allowance int64  // state of the request rate's bucket
+	since     int64  // handshaking: time of acceptance; established: time of the last bytes received
+	allowance int64  // bucket state of the request rate
 	addr      [16]byte
 	key       Fingerprint
-	gen       uint32 // raised when the slot is freed; stale events carry an older one
+	gen       uint32 // incremented when the slot is freed; stale events carry an older one
 	fd        int32
-	prev      int32 // neighbours in the list of its state, in order of since; next also links free slots
+	prev      int32 // neighbours in the list of its state, ordered by since; next also links free slots
 	next      int32
-	leftover  int32 // of an incomplete frame, or none
+	leftover  int32 // index of the beginning of an incomplete frame, or none
 	uid       uint32
 	port      uint16
 	endpoint  uint8
@@ -34,7 +34,7 @@ type record struct {
 	state     state
 }
 
-// remote is invalid for a unix-domain socket.
+// remote is the peer address; invalid for a unix-domain socket.
 func (r *record) remote() netip.AddrPort {
 	if r.uid != NoUID {
 		return netip.AddrPort{}
@@ -42,10 +42,11 @@ func (r *record) remote() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(r.addr).Unmap(), r.port)
 }
 
-// chunk is how many records are allocated together. Records never move, so a pointer to one stays good while it is in use.
+// chunk is the number of records allocated together. Records never move, so a pointer to one is
+// valid while it is in use.
 const chunk = 512
 
-// table holds the records of one reader and belongs to its goroutine.
+// table holds the records of one reader. Only its goroutine uses it.
 type table struct {
 	chunks []*[chunk]record
 	free   int32 // first free slot
@@ -56,7 +57,7 @@ func newTable() table { return table{free: none} }
 
 func (t *table) at(slot int32) *record { return &t.chunks[slot/chunk][slot%chunk] }
 
-// find is the record an epoll event belongs to, nil when the connection is gone.
+// find returns the record of an epoll event; nil if the connection is gone.
 func (t *table) find(slot int32, gen uint32) *record {
 	if slot < 0 || int(slot) >= len(t.chunks)*chunk {
 		return nil
@@ -67,7 +68,7 @@ func (t *table) find(slot int32, gen uint32) *record {
 	return nil
 }
 
-// add returns a slot whose record is empty but for its generation.
+// add returns a slot whose record is zero except for its generation.
 func (t *table) add() int32 {
 	if t.free == none {
 		base := int32(len(t.chunks) * chunk)
@@ -93,8 +94,8 @@ func (t *table) remove(slot int32) {
 	t.used--
 }
 
-// list is a list of slots in order of their deadline. All members have the same time to live, so appending keeps the order
-// and only the head can be due.
+// list is a list of slots ordered by deadline. All members have the same timeout, so appending
+// keeps the order, and the head is due first.
 type list struct{ head, tail int32 }
 
 func newList() list { return list{none, none} }
@@ -125,17 +126,16 @@ func (l *list) remove(t *table, slot int32) {
 	r.prev, r.next = none, none
 }
 
-// leftovers keeps the beginnings of frames whose end has not come yet. Only connections in the middle of a frame hold one,
-// and it is never longer than a frame.
+// leftovers stores the beginnings of incomplete frames. Each is never longer than a frame.
 type leftovers struct {
 	bufs [][]byte
 	free []int32
 }
 
-// spareLeftovers is how many unused buffers keep their memory.
+// spareLeftovers is the number of unused buffers that keep their memory.
 const spareLeftovers = 64
 
-// keep stores a copy of data, which is not empty.
+// keep stores a copy of data, which must not be empty, and returns its index.
 func (l *leftovers) keep(data []byte) int32 {
 	if n := len(l.free); n > 0 {
 		i := l.free[n-1]
