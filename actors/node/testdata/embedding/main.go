@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 
 	"sluice/actors/node"
+	"sluice/actors/node/observe"
 	"sluice/transport/listen"
 )
 
@@ -46,5 +48,9 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	return n.Wait(ctx)
+	observed := make(chan error, 1)
+	go func() {
+		observed <- observe.Serve(ctx, n, observe.Config{Admin: "127.0.0.1:0", Socket: filepath.Join(dir, "admin")})
+	}()
+	return errors.Join(n.Wait(ctx), <-observed)
 }
