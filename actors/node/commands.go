@@ -30,7 +30,7 @@ type operators struct {
 	command atomic.Pointer[Command] // written by SetCommand, read by readers
 	permits chan struct{}           // a token for each command being carried out
 
-	joined  int                     // permits taken by the end
+	joined int // permits taken by the end
 
 	mu      sync.Mutex // guards changes, and orders reloads
 	changes Changes    // in force

@@ -53,9 +53,9 @@ type reader struct {
 // round is one round of the reader: the events of an epoll_wait(2) and the work that is left.
 type round struct {
 	events     [eventsPerWait]unix.EpollEvent
-	ready      int // number of events
+	ready      int   // number of events
 	err        error // of epoll_wait(2)
-	signatures int // signature checks left
+	signatures int   // signature checks left
 }
 
 // arrival is an accepted socket on its way from an acceptor to a reader.
