@@ -1,14 +1,18 @@
-/* A connection's life: its entry, generation, poll, sends, socket and permit, from Connect to release and the next owner of
-   the same id, descriptor and entry. transport/listen (the reader), actors.Pipeline, actors.Egress, transport.Conn, Ring.
+/* The life of a connection: its entry, generation, poll, sends, socket and permit, from Connect to
+   release and to the next owner of the same id, descriptor and entry. transport/listen (the reader),
+   actors.Pipeline, actors/internal/shard.Shard, transport.Conn, transport.Ring.
 
-   The reader reads a socket and calls Disconnect last; the shard writes it and closes it after that. The shard's handlers run
-   in any order, which is more than Egress.Step does, each up to its next effect that others can see. The kernel is weak: a
-   completion is reaped at any time after its request, and nothing but a cancellation need ever complete the poll of a hung peer.
+   The reader reads a socket and calls Disconnect last; the shard writes the socket and closes it
+   after that. The shard's handlers run in any order, which is more than Shard.Step does, and each
+   runs up to its next effect that others can see. The kernel is weak: a completion is reaped at any
+   time after its request, and only a cancellation is certain to complete the poll of a peer that
+   does not respond.
 
-   Bounds: two connections, each accepted once, of one id (OTHERID: of two) and at most one request; MAX permits (2); one kick
-   with KICKS. With STOP the pipeline is stopped at any moment with its deadline passed. 898,553 states as it stands, 4,223,671
-   with KICKS, the largest. The caller keeps to its contract: it connects an id again
-   when its earlier owner's reader has let go and whatever it answered to that owner is published.
+   Bounds: two connections, each accepted once, of one id (OTHERID: of two) and at most one request;
+   MAX permits (2); one kick with KICKS. With STOP the pipeline is stopped at any moment with its
+   deadline passed. 898,553 states as it stands, 4,223,671 with KICKS, the largest. The caller keeps
+   its contract: it connects an id again only when the reader of the earlier owner has released it
+   and all responses to that owner are published.
 
      holds: KICKS
      holds: OTHERID MAX=1
@@ -32,18 +36,29 @@
      mutant: STOP NOGONE
      mutant: STOP CLOSEALL
 
-   HUP: shutdown(2) completes a poll, as Linux does, so the cancellation is a second way out. STRAY: the kernel delivers the
-   completion of a poll once more, after the connection was released. NOGEN: complete does not look at the generation; as long
-   as the kernel completes once, the pins suffice. NOPOLLPIN, NOSENDPIN, NOSETTLEPIN: release does not wait for the poll, the
-   send, the ledger entry (Conn.Idle). CLOSEEARLY: it does not wait for the reader. NOCANCEL: close does not cancel the poll.
-   NOSHUTDOWN: close does not shut the socket down. NOSINCE: deliver takes answers published for an earlier owner of the id.
-   NOCONTRACT: the caller connects an id again too early, and its new owner gets an answer to the old one. PERMITTWICE: forget returns two permits. PERMITEARLY: the permit is returned before the socket is closed. NOFINISH: a
-   half-closed connection is not closed when its last answer has left. NODUPLICATE: connect does not look whether the id is live.
-   NOGONE: Pipeline.finish overlooks Disconnects that nobody took. CLOSEALL: it closes sockets whose reader has not let go.
+   HUP: shutdown(2) completes a poll, as Linux does, so the cancellation is a second way out.
+   STRAY: the kernel delivers the completion of a poll once more, after the connection was released.
+   NOGEN: complete does not check the generation; as long as the kernel completes once, the pins
+   suffice.
+   NOPOLLPIN, NOSENDPIN, NOSETTLEPIN: release does not wait for the poll, the send, the ledger entry
+   (Conn.Idle).
+   CLOSEEARLY: release does not wait for the reader.
+   NOCANCEL: close does not cancel the poll.
+   NOSHUTDOWN: close does not shut the socket down.
+   NOSINCE: deliver takes responses that were published for an earlier owner of the id.
+   NOCONTRACT: the caller connects an id again too early, and the new owner gets a response to the
+   old one.
+   PERMITTWICE: freeEntry returns two permits.
+   PERMITEARLY: the permit is returned before the socket is closed.
+   NOFINISH: a half-closed connection is not closed when its last response has left.
+   NODUPLICATE: connect does not check whether the id is live.
+   NOGONE: Pipeline.finish ignores Disconnects that no shard took.
+   CLOSEALL: Pipeline.finish closes sockets whose reader has not released them.
 
-   Properties: an operation on a descriptor finds the socket it was meant for, open (USE; I4, I13). A completion, an answer, a
-   ledger entry and a Disconnect find the connection they belong to (I4). One send and one poll of a socket at a time (I3).
-   Sockets the shards own are never more than MAX (R27). When nothing moves any more, a socket is closed and its permit back,
+   Properties: an operation on a descriptor finds the socket it was meant for, open (USE; I4, I13).
+   A completion, a response, a ledger entry and a Disconnect find the connection to which they belong
+   (I4). A socket has one send and one poll at a time (I3). The shards never own more than MAX
+   sockets (R27). When no process can move any more, a socket is closed and its permit returned,
    unless it is open, healthy and still read, or waits for its id (Monitor; I8, I10, I12).
 */
 #define C 2
@@ -56,12 +71,12 @@ mtype = { OK, AGAIN, PIPE };
 
 /* The kernel. */
 byte sock[C];                   /* by descriptor: 1 + connection whose socket it is; 0 = closed */
-bit shut[C], gone[C], hung[C];  /* of sockets: shut down by us, closed by the peer, peer reads no more */
+bit shut[C], gone[C], hung[C];  /* of sockets: shut down by the shard, closed by the peer, peer no longer reads */
 bit sendq[C], pollq[C];         /* requests queued, before Ring.Submit */
 mtype sent[C];                  /* completion of a send; 0 = none */
 bit armed[C], fired[C];         /* poll pending, its completion */
 
-/* Connections: what the requests and their user data carry. */
+/* Connections: the content of requests and their user data. */
 byte fd[C], id[C];
 byte ent[C], gen[C];            /* Completion.User: entry and generation */
 byte since[C];                  /* event.since */
@@ -69,12 +84,12 @@ bit half[C];                    /* event.reason is ReasonPeerClosed */
 bit owed[C];                    /* event.owed */
 byte ack[C];                    /* event.ack: 1 = nil, 2 = error */
 
-/* The shard's table: transport.Conn by entry, and Egress.index by id. */
+/* The shard's table: transport.Conn by entry, and table.index by id. */
 byte inst[C];                   /* 1 + connection, 0 = free */
 byte tgen[C];
 bit closing[C], polling[C], rgone[C], halfclosed[C], ended[C], unsent[C], sending[C];
-bit wanted[C], cancel[C];       /* in Egress.polls; by connection, in Egress.cancels */
-byte unsettled[C];              /* 1 + connection of the answer in Egress.samples, 0 = none */
+bit wanted[C], cancel[C];       /* in outbox.polls; by connection, in outbox.cancels */
+byte unsettled[C];              /* 1 + connection of the response in ledger.samples, 0 = none */
 byte index[2];                  /* 1 + entry */
 
 byte permits = 0;               /* Pipeline.permit */
@@ -85,13 +100,13 @@ chan frames = [C] of { byte, byte };            /* connection, position: gate, e
 /* The end. */
 bit stop = 0, over = 0;         /* phase with its deadline passed; Pipeline.events is closed */
 bit finished = 0;               /* Pipeline.ended is closed */
-byte orphan[C];                 /* Egress.orphans, by connection: 1 = its reader has not let go, 2 = it has */
-bit let[2];                     /* Pipeline.finish: gone, by id */
+byte orphan[C];                 /* ending.orphans, by connection: 1 = its reader has not released it, 2 = it has */
+bit let[2];                     /* gone of Pipeline.finish, by id */
 byte owner[2];                  /* Pipeline.orphans, by id: 1 + connection */
 
-bit app[C];                     /* requests that the application has not answered yet */
-bit begun[C];                   /* the caller has connected it and not let go */
-bit reading[C];                 /* only to check with: the reader is in its loop */
+bit app[C];                     /* requests without a response of the application so far */
+bit begun[C];                   /* the caller has connected it and its reader has not released it */
+bit reading[C];                 /* for the checks only: the reader is in its loop */
 
 #define USE(i) assert(sock[fd[i]] == i + 1)
 #define OWNED(e) (inst[e] - 1)
@@ -115,10 +130,10 @@ bit reading[C];                 /* only to check with: the reader is in its loop
 #else
 #define LETGO(e) (rgone[e])
 #endif
-/* Egress.release: closing, Conn.Idle, reader gone. */
+/* Shard.release: closing, Conn.Idle, reader gone. */
 #define MAYRELEASE(e) (inst[e] != 0 && closing[e] && LETGO(e) && POLLIDLE(e) && SENDIDLE(e) && SETTLED(e))
 
-/* Egress.close, up to its release. */
+/* Shard.close, up to its call of release. */
 inline shutdown(e) {
 	closing[e] = 1;
 	halfclosed[e] = 0;
@@ -136,7 +151,7 @@ inline close(e) {
 	if :: !closing[e] -> shutdown(e) :: else fi
 }
 
-/* Egress.finish */
+/* Shard.finishHalfClosed */
 inline finish(e) {
 	true;
 #ifndef NOFINISH
@@ -147,13 +162,13 @@ inline finish(e) {
 #endif
 }
 
-/* Egress.forget, the entry: what is left of it is its generation. */
+/* Shard.freeEntry, the entry: only its generation remains. */
 inline free_entry(e) {
 	index[id[OWNED(e)]] = 0;
 	inst[e] = 0; closing[e] = 0; polling[e] = 0; rgone[e] = 0; halfclosed[e] = 0; ended[e] = 0; unsent[e] = 0; sending[e] = 0
 }
 
-/* Egress.complete finds the entry of a completion. */
+/* Shard.complete finds the entry of a completion. */
 #ifdef NOGEN
 #define STALE(e, i) (inst[e] == 0)
 #else
@@ -164,13 +179,13 @@ proctype Shard() {
 	byte e = 0, i = 0, at = 0;
 	mtype kind;
 end_step: do
-	/* Egress.settle */
+	/* Shard.settle */
 	:: atomic { unsettled[0] != 0 -> e = 0; goto settle }
 	:: atomic { unsettled[1] != 0 -> e = 1; goto settle }
-	/* Egress.takeEvents */
+	/* Shard.takeEvents */
 	:: atomic { events?kind,i ->
 			if
-			:: kind == CONNECT ->   /* Egress.connect */
+			:: kind == CONNECT ->   /* Shard.connect */
 #ifdef NODUPLICATE
 				if
 #else
@@ -186,7 +201,7 @@ end_step: do
 					ent[i] = e; gen[i] = tgen[e];
 					ack[i] = 1
 				fi
-			:: kind == DISCONNECT ->    /* Egress.disconnect */
+			:: kind == DISCONNECT ->    /* Shard.disconnect */
 				if
 				:: index[id[i]] == 0
 				:: else ->
@@ -199,7 +214,7 @@ end_step: do
 					:: else -> close(e)
 					fi
 				fi
-			:: kind == KICK ->          /* Egress.open, close */
+			:: kind == KICK ->          /* Shard.open, close */
 				if
 				:: index[0] != 0 -> e = index[0] - 1; close(e)
 				:: else
@@ -208,13 +223,13 @@ end_step: do
 			i = 0;
 			goto release
 		}
-	/* Egress.reap, complete: a send */
+	/* Shard.reap, complete: a send */
 	:: atomic { sent[0] -> i = 0; goto send }
 	:: atomic { sent[1] -> i = 1; goto send }
-	/* Egress.reap, complete: a poll */
+	/* Shard.reap, complete: a poll */
 	:: atomic { fired[0] -> i = 0; goto poll }
 	:: atomic { fired[1] -> i = 1; goto poll }
-	/* Egress.drain, deliver, append */
+	/* Shard.drain, deliver, append */
 	:: atomic { frames?i,at ->
 			if
 			:: index[id[i]] != 0 -> e = index[id[i]] - 1;
@@ -236,20 +251,20 @@ end_step: do
 			i = 0; at = 0;
 			goto release
 		}
-	/* Egress.flush, push */
+	/* Shard.flush, queueSend */
 	:: atomic { inst[0] != 0 && unsent[0] && !sending[0] && !polling[0] && !closing[0] -> e = 0; goto push }
 	:: atomic { inst[1] != 0 && unsent[1] && !sending[1] && !polling[1] && !closing[1] -> e = 1; goto push }
-	/* Egress.queuePolls */
+	/* Shard.queuePolls */
 	:: atomic { wanted[0] -> e = 0; goto queue }
 	:: atomic { wanted[1] -> e = 1; goto queue }
-	/* Egress.submit, Ring.Submit: a send, a poll, a cancellation; these keep their order */
+	/* Shard.submit, Ring.Submit: a send, a poll, a cancellation; these keep their order */
 	:: atomic { sendq[0] -> i = 0; goto submit }
 	:: atomic { sendq[1] -> i = 1; goto submit }
 	:: atomic { pollq[0] -> i = 0; goto arm }
 	:: atomic { pollq[1] -> i = 1; goto arm }
 	:: d_step { cancel[0] && !pollq[0] && !wanted[ent[0]] -> cancel[0] = 0; if :: armed[0] -> armed[0] = 0; fired[0] = 1 :: else fi }
 	:: d_step { cancel[1] && !pollq[1] && !wanted[ent[1]] -> cancel[1] = 0; if :: armed[1] -> armed[1] = 0; fired[1] = 1 :: else fi }
-	/* Egress.tick: Limits.Check closes a connection that makes no progress */
+	/* Shard.tick: Limits.Check closes a connection that makes no progress */
 	:: atomic { inst[0] != 0 && polling[0] && !closing[0] && hung[OWNED(0)] -> e = 0; close(e); goto release }
 	:: atomic { inst[1] != 0 && polling[1] && !closing[1] && hung[OWNED(1)] -> e = 1; close(e); goto release }
 #ifdef STOP
@@ -272,7 +287,7 @@ send:	atomic {
 			if
 			:: closing[e]
 			:: !closing[e] && sent[i] == OK -> unsent[e] = 0; finish(e)
-			:: !closing[e] && sent[i] == AGAIN -> polling[e] = 1; wanted[e] = 1   /* Egress.block */
+			:: !closing[e] && sent[i] == AGAIN -> polling[e] = 1; wanted[e] = 1   /* Shard.pollBlocked */
 			:: !closing[e] && sent[i] == PIPE -> close(e)
 			fi
 		fi;
@@ -326,7 +341,7 @@ release: atomic { if :: MAYRELEASE(e) :: else -> goto next fi };
 #endif
 	/* Ring.CloseSocket */
 	d_step { USE(OWNED(e)); assert((inst[0] != 0) + (inst[1] != 0) <= permits); sock[fd[OWNED(e)]] = 0; free_entry(e) };
-	/* Egress.forget, the permit */
+	/* Shard.freeEntry, the permit */
 #ifndef PERMITEARLY
 	d_step { assert(permits > 0); permits-- };
 #endif
@@ -335,7 +350,7 @@ release: atomic { if :: MAYRELEASE(e) :: else -> goto next fi };
 #endif
 next:	atomic { e = 0; goto end_step };
 
-	/* Egress.Close */
+	/* Shard.Close */
 stopped: atomic {
 		if :: inst[0] != 0 && !closing[0] -> shutdown(0) :: else fi;
 		if :: inst[1] != 0 && !closing[1] -> shutdown(1) :: else fi
@@ -344,7 +359,7 @@ stopped: atomic {
 	d_step {
 		for (i : 0 .. C - 1) { sendq[i] = 0; pollq[i] = 0; sent[i] = 0; armed[i] = 0; fired[i] = 0; cancel[i] = 0; wanted[i] = 0; unsettled[i] = 0 }
 	};
-	/* Egress.orphan */
+	/* Shard.orphan */
 	d_step {
 		for (e : 0 .. C - 1) {
 			if
@@ -383,7 +398,7 @@ stopped: atomic {
 	}
 }
 
-/* One connection on its way through transport/listen and Pipeline's methods. */
+/* One connection in transport/listen and in Pipeline's methods. */
 proctype Reader(bit i) {
 	bit asks;
 	/* acceptor.accept: the lowest descriptor that is free */
@@ -413,7 +428,7 @@ end:	do
 	:: atomic { shut[i] -> USE(i); goto letgo }                      /* LocalShutdown */
 	:: atomic { gone[i] -> USE(i); half[i] = 1; goto letgo }         /* PeerClosed */
 	:: atomic { asks -> USE(i); asks = 0; owed[i] = 1; app[i] = 1 }  /* Handler.Request */
-	:: atomic { asks -> goto letgo }                                 /* a malformed frame, a deadline */
+	:: atomic { asks -> goto letgo }                                 /* a malformed frame or a deadline */
 	od;
 letgo:	/* reader.end: out of epoll */
 	atomic { USE(i); asks = 0; reading[i] = 0; begun[i] = 0 };
@@ -428,11 +443,11 @@ letgo:	/* reader.end: out of epoll */
 		goto out
 	};
 refused: atomic { permits--; asks = 0; begun[i] = 0 };
-	d_step { USE(i); sock[fd[i]] = 0 };     /* the socket stayed the listener's */
+	d_step { USE(i); sock[fd[i]] = 0 };     /* the socket remained the listener's */
 out:	skip
 }
 
-/* The application: publishes the answer to a request at any time. */
+/* The application: publishes the response to a request at any time. */
 active proctype App() {
 end:	do
 	:: atomic { app[0] -> frames!0,published; published++; app[0] = 0 }
@@ -440,7 +455,7 @@ end:	do
 	od
 }
 
-/* A peer may close its end, or keep silent. */
+/* A peer may close its end, or do nothing. */
 proctype Peer(bit i) {
 	if :: gone[i] = 1 :: true fi
 }
@@ -474,7 +489,7 @@ active proctype Operator() {
 active proctype Stopper() { stop = 1 }
 #endif
 
-/* Nothing moves any more: what is still there is open, healthy and read. */
+/* No process can move any more: each remaining connection is open, healthy and read. */
 #define CLOSED(i) (sock[0] != i + 1 && sock[1] != i + 1)
 #define HEALTHY(i) (reading[i] && !shut[i] && !gone[i] && inst[ent[i]] == i + 1 && !closing[ent[i]])
 #define WAITING(i) (sock[fd[i]] == i + 1 && !begun[i] && !reading[i] && ack[i] == 0 && begun[1 - i] && id[1 - i] == id[i])

@@ -1,12 +1,15 @@
-/* The gate, swaps of the policy and the cursors it reads: durability.Cursors, durability.Switch, actors.Gate, Runner.park.
+/* The gate, swaps of the policy and the cursors it reads: durability.Cursors, durability.Switch,
+   the gate of actors, run.Runner.park.
 
-   A primary and two replicas; policies local (persisted>=1) and strict (persisted>=2 && in_memory>=3). The cursors move, a
-   replica restarts without its memory, leaves the view or comes back, and the operator swaps the policy, all at any moment
-   and all for as long or as short as they like. One step per shared access: Go's atomics are sequentially consistent.
-   Ringing the bell is one step, and a channel token is not lost: park.pml takes those apart.
+   A primary and two replicas; policies local (persisted>=1) and strict (persisted>=2 &&
+   in_memory>=3). The cursors move, a replica restarts without its memory, leaves the view or comes
+   back, and the operator swaps the policy, all at any moment and any number of times. Each shared
+   access is one step: Go's atomics are sequentially consistent. Waking the gate is one step, and a
+   channel token is not lost; park.pml models these in detail.
 
-   Bounds: N events and slots (1), one slot a step, SWAPS swaps (1), any number of changes of the replicas; with CALM they
-   only advance. 6,319,475 states as it stands, 1,060,365 with CALM SWAPS=2; 1.1 and 0.1 minutes at half a processor.
+   Bounds: N events and slots (1), one slot a step, SWAPS swaps (1), any number of changes of the
+   replicas; with CALM they only advance. 6,319,475 states as it stands, 1,060,365 with CALM SWAPS=2;
+   1.1 and 0.1 minutes at half a processor.
 
      holds: CALM SWAPS=2
      mutant: TORNSNAP
@@ -17,21 +20,28 @@
      mutant: ADOPTLATE CALM
      mutant: STALEMARK CALM N=2
      mutant: BYVALUE CALM SWAPS=2
-     mutant: NOWAKE CALM
-     mutant: NOBELL CALM
-     mutant: RINGFIRST CALM
+     mutant: NOSWAPWAKE CALM
+     mutant: NOCURSORWAKE CALM
+     mutant: WAKEFIRST CALM
      mutant: NORECHECK CALM
 
-   TORNSNAP: each clause is evaluated on a snapshot of its own. IGNOREODD: Snapshot begins while a write is under way.
-   IGNORECHANGE: it does not look at the version again. NOMUTEX: writers do not take turns. ACKEARLY: Swap returns when the
-   policy was stored. ADOPTLATE: the gate acknowledges a swap at the end of a step that evaluated the old policy.
-   STALEMARK: the gate keeps its proven position over a swap. BYVALUE: Adopt compares policies, not orders. NOWAKE: Swap does
-   not ring. NOBELL: the cursors do not ring. RINGFIRST: they ring before they write. NORECHECK: the gate sleeps without
-   looking again after Signal.Prepare.
+   TORNSNAP: each clause is evaluated on a snapshot of its own.
+   IGNOREODD: Snapshot begins while a write is under way.
+   IGNORECHANGE: Snapshot does not check the version again.
+   NOMUTEX: writers do not take turns.
+   ACKEARLY: Swap returns once the policy is stored.
+   ADOPTLATE: the gate acknowledges a swap at the end of a step that evaluated the old policy.
+   STALEMARK: the gate keeps its proven position over a swap.
+   BYVALUE: Adopt compares policies, not requests.
+   NOSWAPWAKE: Swap does not wake the gate.
+   NOCURSORWAKE: the cursors do not wake the gate.
+   WAKEFIRST: the cursors wake the gate before they write.
+   NORECHECK: the gate sleeps without looking again after Signal.Prepare.
 
-   Properties. S1 (invariant I1): a slot is released only if the policy in use held for it at one instant, that is, between
-   two writes. S2 (I2): once Swap has returned, no earlier policy is in use. L1 (I12, I7): when nothing moves any more, the
-   gate uses the policy wanted last, every slot it allows is released, and no Swap waits (Monitor).
+   Properties. S1 (invariant I1): a slot is released only if the policy in use held for it at one
+   instant, that is, between two writes. S2 (I2): once Swap has returned, no earlier policy is in
+   use. L1 (I12, I7): when no process can move any more, the gate uses the policy wanted last, every
+   slot it allows is released, and no Swap waits (Monitor).
 */
 #ifndef N
 #define N 1
@@ -44,39 +54,40 @@
 #endif
 #define BATCH 1
 
-/* What Cursors, Switch and Signal hold. */
+/* The state of Cursors, Switch and Signal. */
 bit mu = 0;                    /* Cursors.mu */
 bit odd = 0;                   /* Cursors.version is odd */
-bit moved = 0;                 /* Cursors.version is not what Snapshot began with: all that it compares */
+bit moved = 0;                 /* Cursors.version changed since Snapshot began: all that it compares */
 bit on[2];                     /* Cursors.active, of the replicas; the primary is always in view */
 byte disk = 0;                 /* Cursors.nodes[0].persisted; its in_memory is Everything */
 byte mem[2], per[2];           /* Cursors.nodes[1..2] */
-byte wanted = 0, adopted = 0;  /* Switch.wanted, Switch.adopted: numbers of orders; done of the one adopted is closed */
-bit strict[SWAPS + 1];         /* order.policy */
+byte wanted = 0, adopted = 0;  /* Switch.wanted, Switch.adopted: numbers of requests; done of the adopted one is closed */
+bit strict[SWAPS + 1];         /* swapRequest.policy */
 bit ended = 0;                 /* Switch.ended is closed */
 bit parked = 0, token = 0;     /* Signal.parked of the gate's group, its Idle's channel */
 byte released = 0;             /* Reader.Release of the gate */
 
-/* Only to check with. */
+/* For the checks only. */
 byte held[2];                  /* highest position for which local, strict held at one instant */
-byte acked = 0;                /* the last order whose Swap returned nil */
+byte acked = 0;                /* the last request whose Swap returned nil */
 
 #define MIN(a, b) ((a) < (b) -> (a) : (b))
 #define MAX(a, b) ((a) > (b) -> (a) : (b))
 
-/* Policy.Evaluate, of view d x p y q with replicas r s in it: persisted>=1; persisted>=2; in_memory>=3. */
+/* Policy.Evaluate, of view d x p y q with replicas r s in it: persisted>=1; persisted>=2;
+   in_memory>=3. */
 #define FIRST(d, p, q) MAX(d, MAX(p, q))
 #define SECOND(d, p, q) MAX(MIN(d, p), MIN(MAX(d, p), q))
 #define THIRD(r, s, x, p, y, q) (r && s -> MIN(MAX(x, p), MAX(y, q)) : 0)
 
-/* What a policy says of the cursors as they are; one that is out of view is 0. */
+/* The position of a policy over the current cursors; a replica out of view is 0. */
 #define NOW_LOCAL FIRST(disk, per[0], per[1])
 #define NOW_STRICT MIN(SECOND(disk, per[0], per[1]), THIRD(on[0], on[1], mem[0], per[0], mem[1], per[1]))
 
-/* Signal.Ring and Idle.Wake. */
-#define ring_bell d_step { if :: parked -> parked = 0; token = 1 :: else fi }
+/* Signal.Wake and Idle.Wake. */
+#define wake_gate d_step { if :: parked -> parked = 0; token = 1 :: else fi }
 
-/* The lock and the odd version ... the even version and the lock. */
+/* Lock and odd version; even version and unlock. */
 #ifdef NOMUTEX
 #define begin_write d_step { odd = !odd; moved = 1 }
 #else
@@ -87,21 +98,21 @@ byte acked = 0;                /* the last order whose Swap returned nil */
 		if :: !odd -> held[0] = MAX(held[0], NOW_LOCAL); held[1] = MAX(held[1], NOW_STRICT) :: else fi \
 	}
 
-/* Everybody who writes Cursors, one write after the other, as the lock has it. Each rings after its write; one that rang later
-   still would only wake the gate once more. */
+/* All writers of Cursors, one write after the other, as the lock orders them. Each wakes the gate after
+   its write; a later wake-up would only wake the gate once more. */
 proctype Writer() {
 	bit j = 0, o = 0;
 	byte m = 0, p = 0;
 again:	do
 	:: disk < N ->                          /* Cursors.SetPersisted: writeMove */
-#ifdef RINGFIRST
-		ring_bell;
+#ifdef WAKEFIRST
+		wake_gate;
 #endif
 		begin_write;
 		disk++;
 		end_write;
-#if !defined(RINGFIRST) && !defined(NOBELL)
-		ring_bell
+#if !defined(WAKEFIRST) && !defined(NOCURSORWAKE)
+		wake_gate
 #endif
 	:: atomic { true ->
 			if :: j = 0 :: j = 1 fi;
@@ -111,7 +122,7 @@ again:	do
 				do :: m < N -> m++ :: p < m -> p++ :: m > mem[j] || p > per[j] -> break od;
 				o = 1
 #ifndef CALM
-			:: true ->                  /* Activate: a new incarnation with whatever it has, in view already or not */
+			:: true ->                  /* Activate: a new incarnation with any cursors, already in view or not */
 				do :: m < N -> m++ :: break od;
 				do :: p < m -> p++ :: break od;
 				o = 1
@@ -120,8 +131,8 @@ again:	do
 			:: else -> goto again
 			fi
 		};
-#ifdef RINGFIRST
-		ring_bell;
+#ifdef WAKEFIRST
+		wake_gate;
 #endif
 		begin_write;
 		mem[j] = m;
@@ -129,23 +140,23 @@ again:	do
 		on[j] = o;
 		end_write;
 		atomic { m = 0; p = 0; j = 0; o = 0 };
-#if !defined(RINGFIRST) && !defined(NOBELL)
-		ring_bell
+#if !defined(WAKEFIRST) && !defined(NOCURSORWAKE)
+		wake_gate
 #endif
-	:: break                                /* nothing moves any more, for good */
+	:: break                                /* no cursor moves any more */
 	od
 }
 
-/* Switch.Swap, for a few policies in a row. One whose context ends leaves its order standing; the last of them may as well
-   wait. */
+/* Switch.Swap, for a few policies in a row. If the context of one ends, its request remains; the last
+   one waits. */
 proctype Operator() {
 	byte k = 1;
 	do
 	:: k > SWAPS -> break
 	:: k <= SWAPS ->
 		d_step { strict[k] = !strict[k - 1]; wanted = k };
-#ifndef NOWAKE
-		ring_bell;
+#ifndef NOSWAPWAKE
+		wake_gate;
 #endif
 		if
 #ifdef ACKEARLY
@@ -191,7 +202,7 @@ proctype Gate() {
 	bit second = 0;
 	byte clause;
 #endif
-round:	/* Gate.Step: Switch.Adopt, then what is proven already */
+round:	/* gate.Step: Switch.Adopt, then the slots that are proven already */
 	atomic {
 		next = wanted;
 		if
@@ -208,7 +219,7 @@ adopt:	atomic {
 #endif
 		if :: released < proven -> goto pass :: else -> goto look fi
 	};
-look:	/* Gate.look: Cursors.Snapshot */
+look:	/* gate.look: Cursors.Snapshot */
 	atomic { moved = 0; if :: MAYBEGIN :: else -> goto torn fi };
 	read2(r, on[0], s, on[1]);
 	read(d, disk);
@@ -239,14 +250,14 @@ torn:	atomic {
 #ifdef TORNSNAP
 		second = 0; clause = 0;
 #endif
-		forget_view; if :: goto look :: goto pass fi  /* it tries again, or gives up for this step */
+		forget_view; if :: goto look :: goto pass fi  /* it tries again, or gives up in this step */
 	};
 
 #ifdef ADOPTLATE
 pass:	atomic { if :: next != 0 -> was = adopted; adopted = next; next = 0 :: else -> was = adopted fi };
 	if
 #else
-pass:	if                                                     /* Gate.release; Runner.run, Runner.park */
+pass:	if                                                     /* gate.release; Runner.run, Runner.park */
 #endif
 	:: atomic { released < proven ->
 			released++;
@@ -274,10 +285,10 @@ sleep:	skip;
 end:	atomic { token -> token = 0 };                         /* Idle.Sleep, without its timer */
 cancel:	atomic { parked = 0; armed = 0; goto more };           /* Signal.Cancel */
 more:	if :: released < N -> goto round :: released == N fi;
-	ended = 1                                              /* Gate.Close: Switch.Close */
+	ended = 1                                              /* gate.Close: Switch.Close */
 }
 
-/* L1: nothing moves any more. */
+/* L1: no process can move any more. */
 active proctype Monitor() {
 	timeout ->
 		assert(wanted == SWAPS && (adopted == acked || ended));

@@ -1,25 +1,30 @@
-/* Slots that overtake: actors.Gate.release, Gate.scan, Gate.overtake and Encode.Step, with two connections.
+/* Slots that overtake: release, scan and overtake of the gate and Step of the encoder, package
+   actors, with two connections.
 
-   The gate releases a position of the slot ring as far as slots are durable, and sends bypass slots of connections without an
-   earlier waiting slot ahead through the lane. The encoder reads the ring's limit, then the lane, and merges. Every slot's
-   connection and bypass flag are chosen freely. Bounds: N slots, all published.
+   The gate releases the slot ring up to the first slot that is not durable, and sends bypass slots of
+   connections without an earlier waiting slot ahead through the lane. The encoder reads the ring's
+   limit, then the lane, and merges. Each slot's connection and bypass flag are arbitrary. Bounds: N
+   slots, all published.
 
      mutant: LANEFIRST
      mutant: NOAFTER
      mutant: NOSKIP
      mutant: OWNCONN
 
-   LANEFIRST: Encode.Step reads the lane before the ring's limit. NOAFTER: a lane entry is taken as soon as it is seen.
-   NOSKIP: the encoder does not skip what overtook. OWNCONN: the gate overtakes waiting slots of the same connection too.
+   LANEFIRST: the encoder reads the lane before the ring's limit.
+   NOAFTER: the encoder takes a lane entry as soon as it sees it.
+   NOSKIP: the encoder does not skip slots that overtook.
+   OWNCONN: the gate lets a slot overtake waiting slots of its own connection.
 
-   Properties: each connection gets its slots in order and once (assertion in emit); all are sent in the end (Done).
+   Properties: each connection gets its slots in order and once (assertion in emit); at the end all are sent
+   (assertion in Encode).
 */
 #ifndef N
 #define N 4
 #endif
 
 bit conn[N], bypass[N], over[N];
-byte durable = 0;            /* the journal's cursor: slots below it may pass */
+byte durable = 0;            /* the journal's cursor; slots below it may pass */
 byte released = 0;           /* Reader.Release of the gate */
 byte lane_slot[N], lane_after[N];
 byte lane = 0;               /* Writer.Publish of the lane */
@@ -36,7 +41,7 @@ proctype Gate() {
 	do
 	:: pos == N -> break
 	:: else ->
-		/* Gate.Step: release what may pass. */
+		/* gate.Step: release the slots that may pass. */
 		do
 		:: pos < N ->
 			if
@@ -46,7 +51,7 @@ proctype Gate() {
 		:: else -> break
 		od;
 		released = pos;
-		/* Gate.scan */
+		/* gate.scan */
 		s = pos;
 		do
 		:: s < N && bypass[s] && !over[s] ->

@@ -1,21 +1,26 @@
-/* A mailbox between two goroutines that park: mailbox.Writer/Reader, mailbox.Signal, actors.Runner.park, actors.adaptive.
+/* A mailbox between two goroutines that park: mailbox.Writer and Reader, mailbox.Signal, park and
+   adaptive of actors/internal/run.
 
-   One step per shared access; Go's atomics are sequentially consistent. Bounds: N slots through a ring of CAP.
+   Each shared access is one step; Go's atomics are sequentially consistent. Bounds: N slots through a
+   ring of CAP.
 
      holds: WBOTH
      mutant: NORECHECK
-     mutant: RINGFIRST
+     mutant: WAKEFIRST
      mutant: CLOSEWRONG
      mutant: WEAK
      mutant: NOTOKEN
 
-   WBOTH: the producer parks too when there is no room. NORECHECK: the runner sleeps without looking again after
-   Signal.Prepare. RINGFIRST: Writer.Publish rings before it stores. CLOSEWRONG: Reader.Done looks whether it is empty
-   before it looks whether it is closed. WEAK: the store of Publish still sits in a store buffer when the flag is read.
-   NOTOKEN: Idle.Wake is lost when the sleeper does not sleep yet.
+   WBOTH: the producer parks as well if there is no room.
+   NORECHECK: the runner sleeps without looking again after Signal.Prepare.
+   WAKEFIRST: Writer.Publish wakes the reader before it stores.
+   CLOSEWRONG: Reader.Done checks whether the mailbox is empty before it checks whether it is closed.
+   WEAK: the store of Publish is still in a store buffer when the flag is read.
+   NOTOKEN: Idle.Wake is lost if the goroutine does not sleep yet.
 
-   Properties: every slot is read once and in order (assertions); nobody sleeps over something unread
-   (Monitor, and no invalid end state); what was committed before Close is read (assertion at the end).
+   Properties: every slot is read once and in order (assertions); the reader does not sleep while there
+   is something to read (Monitor, and no invalid end state); everything committed before Close is read
+   (assertion at the end).
 */
 #ifndef N
 #define N 5
@@ -40,8 +45,8 @@ end:	do :: atomic { buffered -> published = buffer; buffered = 0 } od
 #define STORE(v) published = v
 #endif
 
-/* Signal.Ring: load the flag, then swap it, then Idle.Wake: put the token unless there is one. */
-inline ring_reader(f) {
+/* Signal.Wake: load the flag, then swap it, then Idle.Wake: put the token unless there is one. */
+inline wake_reader(f) {
 	f = parked;
 	if
 	:: f -> d_step { f = parked; parked = 0 };
@@ -57,7 +62,7 @@ inline ring_reader(f) {
 	fi
 }
 
-inline ring_writer(f) {
+inline wake_writer(f) {
 	f = wparked;
 	if
 	:: f -> d_step { f = wparked; wparked = 0 };
@@ -79,23 +84,23 @@ proctype Producer() {
 			:: else ->
 #ifdef WBOTH
 				wparked = 1;           /* Signal.Prepare */
-				r = released;          /* look again */
+				r = released;          /* re-check */
 				if
 				:: i - r < CAP -> wparked = 0
 				:: else -> atomic { wtoken -> wtoken = 0 }; wparked = 0
 				fi
 #else
-				i - released < CAP     /* spins, as a guard */
+				i - released < CAP     /* spins, as a guard condition */
 #endif
 			fi
 		od;
 		ring[i % CAP] = i + 1;             /* write in place, Writer.Commit */
-#ifdef RINGFIRST
-		ring_reader(f);
+#ifdef WAKEFIRST
+		wake_reader(f);
 		STORE(i + 1);
 #else
 		STORE(i + 1);                      /* Writer.Publish */
-		ring_reader(f);
+		wake_reader(f);
 #endif
 		i++
 	:: else -> break
@@ -105,12 +110,12 @@ proctype Producer() {
 #endif
 	if
 	:: closed = 1;                             /* Writer.Close */
-	   ring_reader(f)
-	:: skip                                    /* or nothing more comes for now */
+	   wake_reader(f)
+	:: skip                                    /* or no more slots for now */
 	fi
 }
 
-/* Nothing moves any more: then the reader sleeps only over an empty ring that is open. */
+/* When no process can move any more, the reader sleeps only if the ring is empty and open. */
 active proctype Monitor() {
 	timeout -> assert(!asleep || (released == published && !closed))
 }
@@ -134,7 +139,7 @@ inline step(work) {
 		assert(ring[next % CAP] == next + 1);
 		next++;
 		released = next;                   /* Reader.Release */
-		ring_writer(f);
+		wake_writer(f);
 		work = 1
 	:: else -> work = 0
 	fi
