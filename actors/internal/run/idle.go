@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Idle is how a group's goroutine spends the time between rounds that found nothing to do. It is also the
-// Waker behind the group's parking signal. Wake is called from any goroutine and never blocks; the rest is
-// the group's.
+// Idle is how a group's goroutine spends the time between rounds that found no work. It is also the
+// Waker behind the group's parking signal. Wake may be called from any goroutine and never blocks;
+// the other methods belong to the group.
 type Idle interface {
 	// Wake ends the current or the next Sleep.
 	Wake()
-	// Pause is called after each round without work; empty counts them since the last work. true asks the
-	// runner to park.
+	// Pause is called after each round without work; empty counts those rounds since the last work.
+	// It returns true if the runner should park.
 	Pause(empty int) bool
 	// Sleep waits for Wake, at most for max.
 	Sleep(max time.Duration)
 }
 
-// NewSpin returns an idle strategy that never sleeps. It needs a core of its own for every group; with more groups
-// than cores it starves them.
+// NewSpin returns an idle strategy that never sleeps. It needs a core for every group; with more
+// groups than cores it starves them.
 func NewSpin() Idle { return spin{} }
 
 type spin struct{}
@@ -28,9 +28,9 @@ func (spin) Wake()                {}
 func (spin) Pause(empty int) bool { return false }
 func (spin) Sleep(time.Duration)  {}
 
-// NewAdaptive returns an idle strategy that goes round spins more times, then sleeps on a channel token until
-// it is woken. Goroutines that sleep so hand their core on at once, which a raw futex or eventfd wait does not
-// (docs/decisions/0010).
+// NewAdaptive returns an idle strategy that runs the given number of further rounds, then sleeps on
+// a channel token until it is woken. A goroutine that sleeps this way gives up its core at once,
+// which a raw futex or eventfd wait does not (docs/decisions/0010).
 func NewAdaptive(spins int) Idle {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
@@ -46,7 +46,7 @@ type adaptive struct {
 func (a *adaptive) Wake() {
 	select {
 	case a.token <- struct{}{}:
-	default: // a token is there already: the sleeper will see it
+	default: // the sleeper will find the token that is already there
 	}
 }
 

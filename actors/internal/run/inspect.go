@@ -1,6 +1,7 @@
 package run
 
-// What simulators, benchmarks and tests use to run groups without the runner's goroutines.
+// This file holds what simulators, benchmarks and tests use to run groups without the runner's
+// goroutines.
 
 // Groups are the groups of the runner.
 func (r *Runner) Groups() []*Group { return r.groups }

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Phase is how far the pipeline's life has gone. It only moves forward. The pipeline's verbs write it (any goroutine),
-// the actors read it every step.
+// Phase is how far a pipeline has come in its life. It only advances. The methods of the pipeline
+// write it, on any goroutine; the actors read it every step.
 type Phase struct {
-	state    atomic.Uint32 // running .. fencedState
-	deadline atomic.Int64  // monotonic ns at which shards end by force; 0 = no deadline yet
+	state    atomic.Uint32 // PhaseRunning to PhaseFenced
+	deadline atomic.Int64  // when shards end by force, monotonic ns; 0 if there is no deadline
 }
 
 const (
@@ -19,7 +19,8 @@ const (
 	PhaseFenced   // nothing is sent (R15)
 )
 
-// Advance moves to state if that is further, and sets the deadline if it is sooner.
+// Advance moves to state if that is later than the current one, and sets the deadline if it is
+// earlier.
 func (p *Phase) Advance(state uint32, deadline int64) {
 	for {
 		old := p.state.Load()
@@ -41,10 +42,11 @@ func (p *Phase) Over() bool { return p.state.Load() >= PhaseStopping }
 // Ending reports that connections are to be closed once they are served.
 func (p *Phase) Ending() bool { return p.state.Load() >= PhaseDraining }
 
-// Fenced reports that not one more byte may leave.
+// Fenced reports that no further byte may be sent.
 func (p *Phase) Fenced() bool { return p.state.Load() == PhaseFenced }
 
-// Spread is how long closing in a drain may take: what is configured, or a third of the time that is left if that is less.
+// Spread is how long closing in a drain may take, in ns: the configured time, or a third of the
+// time that is left if that is less.
 func (p *Phase) Spread(configured, now int64) int64 {
 	if d := p.deadline.Load(); d != 0 {
 		return min(configured, max(d-now, 0)/3)
@@ -52,7 +54,8 @@ func (p *Phase) Spread(configured, now int64) int64 {
 	return configured
 }
 
-// NearDeadline reports that of the time there was at since a quarter is left, or less than a second: nobody is waited for any more.
+// NearDeadline reports that a quarter of the time that was left at since remains, or less than a
+// second: clients are no longer awaited.
 func (p *Phase) NearDeadline(since, now int64) bool {
 	d := p.deadline.Load()
 	return d != 0 && d-now <= min(int64(time.Second), max(d-since, 0)/4)

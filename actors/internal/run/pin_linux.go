@@ -2,7 +2,7 @@ package run
 
 import "golang.org/x/sys/unix"
 
-// pin binds the calling thread to one CPU, sched_setaffinity(2). A negative cpu leaves it alone.
+// pin binds the calling thread to one CPU, see sched_setaffinity(2). A negative cpu does nothing.
 func pin(cpu int) error {
 	if cpu < 0 {
 		return nil

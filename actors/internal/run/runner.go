@@ -16,12 +16,12 @@ import (
 	"sluice/telemetry"
 )
 
-// SleepMax bounds how long a parked group sleeps without being woken. Timers (heartbeats, slow-client limits)
-// are this precise when nothing else happens.
+// SleepMax bounds how long a parked group sleeps without being woken. Timers (heartbeats,
+// slow-client limits) are this precise when nothing else happens.
 const SleepMax = 50 * time.Millisecond
 
-// Group is a set of actors that share one goroutine, one idle strategy and one parking signal. Which actors share a
-// group is configuration; the actors do not know.
+// Group is a set of actors that share one goroutine, one idle strategy and one parking signal.
+// Which actors share a group is configuration; the actors do not depend on it.
 type Group struct {
 	Name   string
 	Actors []Actor
@@ -32,7 +32,8 @@ type Group struct {
 	signal *mailbox.Signal
 }
 
-// NewGroup makes a group and its signal. The mailboxes that its actors read (or wait for room in) get Signal.
+// NewGroup makes a group and its signal. Signal belongs to the mailboxes that the actors read or
+// wait for room in.
 func NewGroup(name string, idle Idle, a ...Actor) *Group {
 	return &Group{Name: name, Actors: a, Idle: idle, CPU: -1, signal: mailbox.NewSignal(idle)}
 }
@@ -40,14 +41,14 @@ func NewGroup(name string, idle Idle, a ...Actor) *Group {
 // Signal is the parking flag of the group's goroutine.
 func (g *Group) Signal() *mailbox.Signal { return g.signal }
 
-// Runner owns the goroutines: it loops, reads the clock, idles, guards against panics and stops. The actors
-// only step.
+// Runner owns the goroutines: it loops, reads the clock, idles, recovers panics and stops. The
+// actors only step.
 type Runner struct {
 	clock  func() int64
 	groups []*Group
 	ended  sync.WaitGroup
 
-	failed atomic.Bool // written by the first failing group, read by all every round
+	failed atomic.Bool // written by the first failing group, read by all groups every round
 	mu     sync.Mutex  // guards err and onFail
 	err    error
 	onFail func(error)
@@ -70,13 +71,14 @@ func newPanicError(actor string, value any, stack []byte) error {
 	return &PanicError{Actor: actor, Value: value, Stack: stack}
 }
 
-// NewRunner makes a runner. clock gives monotonic ns. onFail is called once, on the failing goroutine, with the first
-// error; by then every group is told to end.
+// NewRunner makes a runner. clock returns monotonic ns. onFail is called once, on the failing
+// goroutine, with the first error; by then every group has been told to end.
 func NewRunner(clock func() int64, onFail func(error), groups ...*Group) *Runner {
 	return &Runner{clock: clock, groups: groups, onFail: onFail, panicked: newPanicError}
 }
 
-// SetPanicError replaces what makes the error of a panic, which is a *PanicError. Call it before Start.
+// SetPanicError replaces the function that makes the error of a panic, which is a *PanicError by
+// default. Call it before Start.
 func (r *Runner) SetPanicError(f func(actor string, value any, stack []byte) error) { r.panicked = f }
 
 // Start starts one goroutine for each group.
@@ -98,14 +100,14 @@ func (r *Runner) Wait() error {
 	return r.err
 }
 
-// Wake makes every group look at its inboxes and flags. Any goroutine.
+// Wake makes every group check its inboxes and flags. Any goroutine.
 func (r *Runner) Wake() {
 	for _, g := range r.groups {
 		g.Idle.Wake()
 	}
 }
 
-// run is the life of one group: rounds until no actor is left.
+// run runs rounds of one group until no actor is left.
 func (r *Runner) run(g *Group) {
 	if g.Lock {
 		runtime.LockOSThread()
@@ -137,9 +139,10 @@ func (r *Runner) run(g *Group) {
 	}
 }
 
-// park sleeps unless a last look finds work. The order matters: flag, then look, then sleep; a producer publishes, then
-// reads the flag. One of the two sees the other. What a ring completes between the look and the sleep is caught by
-// Ring.Park, which answers at once when something can be reaped.
+// park sleeps unless a last round finds work. The order matters: set the flag, run a round, then
+// sleep. A producer publishes, then reads the flag; so either the round sees what was published, or
+// the producer sees the flag. What a ring completes between that round and the sleep is reported by
+// Ring.Park, which wakes at once if something can be reaped.
 func (r *Runner) park(g *Group, live []Member) []Member {
 	g.signal.Prepare()
 	var work int
@@ -160,11 +163,13 @@ func (r *Runner) park(g *Group, live []Member) []Member {
 	return live
 }
 
-// passes bounds how often a round gathers: a slot ring of the usual size is worked off in half of them.
+// passes bounds how often a round gathers: a slot ring of the usual size is emptied in half of
+// them.
 const passes = 64
 
-// Round steps every live actor at least once and closes those that are done. After a failure it closes them all. now is the
-// present time, and what it returns is close to it if there was work.
+// Round steps every live actor at least once and closes those that are done. After a failure it
+// closes all of them. now is the current time; the time that it returns is close to the current one
+// if there was work.
 func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then int64) {
 	turn := turn{runner: r, live: live, now: now}
 	defer func() {
@@ -176,7 +181,7 @@ func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then 
 		left, work, then = turn.live, turn.work, turn.now
 	}()
 	if r.failed.Load() {
-		for turn.work = 1; len(turn.live) > 0; turn.remove() { // one by one: a Close that panics leaves only those behind it
+		for turn.work = 1; len(turn.live) > 0; turn.remove() { // one by one: after a Close that panics, those after it are closed in the next round
 			r.close(turn.live[turn.current].Actor)
 		}
 		return
@@ -191,16 +196,17 @@ func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then 
 	return
 }
 
-// turn is one round under way.
+// turn is one round in progress.
 type turn struct {
 	runner  *Runner
 	live    []Member
-	current int // of live: whose code runs
+	current int // index in live of the actor that runs
 	now     int64
 	work    int
 }
 
-// gather steps the actors that hand their work on at once, and lets the others gather; true means one of those has enough.
+// gather steps the actors that pass their work on at once, and lets the others gather. It reports
+// whether one of those has enough.
 func (t *turn) gather() (enough bool) {
 	for t.current = 0; t.current < len(t.live); {
 		a := &t.live[t.current]
@@ -229,7 +235,7 @@ func (t *turn) flush() {
 	}
 }
 
-// step steps the current actor and goes on to the next.
+// step steps the current actor and moves on to the next one.
 func (t *turn) step(a *Member) {
 	n := a.Step(t.now)
 	if n > 0 {
@@ -239,14 +245,14 @@ func (t *turn) step(a *Member) {
 		if a.Done() {
 			t.runner.close(a.Actor)
 			t.remove()
-			t.work++ // what it closed may end another one
+			t.work++ // what it closed may end another actor
 			return
 		}
 	}
 	t.current++
 }
 
-// worked counts work that took time: the next actor stamps with a time of its own.
+// worked counts work that took time: the next actor gets a new time.
 func (t *turn) worked(a *Member, n int) {
 	t.work += n
 	began := t.now
@@ -254,19 +260,20 @@ func (t *turn) worked(a *Member, n int) {
 	a.count(telemetry.RunnerBusy, telemetry.RunnerBusyTime, 1, t.now-began)
 }
 
-// remove takes the current actor out.
+// remove removes the current actor.
 func (t *turn) remove() {
 	t.live = append(t.live[:t.current:t.current], t.live[t.current+1:]...)
 }
 
-// Member is an actor of a group with what else it can do, found out once: a round asks several times for each.
+// Member is an actor of a group with its optional abilities, determined once because a round needs
+// them several times.
 type Member struct {
 	Actor
-	gatherer Gatherer            // nil if it hands its work on in Step
+	gatherer Gatherer            // nil if it passes its work on in Step
 	rec      *telemetry.Recorder // nil if its steps are not counted
 }
 
-// Members finds out what each actor can do.
+// Members determines what each actor can do.
 func Members(actors []Actor) []Member {
 	all := make([]Member, len(actors))
 	for i, a := range actors {

@@ -11,7 +11,7 @@ import (
 	"sluice/telemetry"
 )
 
-// scripted is an actor that does what a test says.
+// scripted is an actor whose methods a test provides.
 type scripted struct {
 	name   string
 	step   func(now int64) int
@@ -62,7 +62,7 @@ func TestRunnerStepsUntilDoneAndClosesOnce(t *testing.T) {
 			a := &scripted{name: "a"}
 			a.step = func(int64) int { left--; return max(0, min(1, left)) }
 			a.done = func() bool { return left <= 0 }
-			// b ends when a was closed: the runner closes as soon as an actor is done, also inside a group.
+			// b is done once a is closed: the runner closes an actor as soon as it is done, inside a group too.
 			b := &scripted{name: "b", done: func() bool { return a.closed.Load() == 1 }}
 			_, ended := startRunner(nil, NewGroup("g", idle(), a, b))
 			if err := <-ended; err != nil {
@@ -88,7 +88,7 @@ func TestRunnerParksAndIsWokenBySignal(t *testing.T) {
 	g := NewGroup("g", NewAdaptive(0), a)
 	_, ended := startRunner(nil, g)
 	for i := int64(1); i <= 1000; i++ {
-		work.Store(i) // publish, then ring
+		work.Store(i) // publish, then wake
 		g.Signal().Wake()
 		eventually(t, "the work is seen", func() bool { return seen.Load() == i })
 	}
@@ -100,7 +100,7 @@ func TestRunnerParksAndIsWokenBySignal(t *testing.T) {
 	}
 }
 
-func TestRunnerEndsEveryGroupOnAPanic(t *testing.T) {
+func TestRunnerEndsEveryGroupOnPanic(t *testing.T) {
 	for name, idle := range idles() {
 		t.Run(name, func(t *testing.T) {
 			told := make(chan error, 2)
@@ -114,7 +114,7 @@ func TestRunnerEndsEveryGroupOnAPanic(t *testing.T) {
 				t.Fatalf("ended with %v, want the panic of sick", err)
 			}
 			if !strings.Contains(string(panicked.Stack), "runner_test.go") || !strings.Contains(err.Error(), "runner_test.go") {
-				t.Errorf("the stack does not lead to the panic:\n%s", panicked.Stack)
+				t.Errorf("the stack does not show the panic:\n%s", panicked.Stack)
 			}
 			if mate.closed.Load() != 1 || other.closed.Load() != 1 || sick.closed.Load() != 0 {
 				t.Errorf("closed %d, %d, %d times; want the two others once", mate.closed.Load(), other.closed.Load(), sick.closed.Load())
@@ -126,7 +126,7 @@ func TestRunnerEndsEveryGroupOnAPanic(t *testing.T) {
 	}
 }
 
-func TestRunnerReportsAFailedCloseAndAPanicInClose(t *testing.T) {
+func TestRunnerReportsFailedCloseAndPanicInClose(t *testing.T) {
 	broken := errors.New("planted")
 	a := &scripted{name: "a", done: func() bool { return true }, close: func() error { return broken }}
 	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(1), a, &scripted{name: "b"}))
@@ -141,7 +141,7 @@ func TestRunnerReportsAFailedCloseAndAPanicInClose(t *testing.T) {
 	}
 }
 
-func TestAPanicInCloseClosesNobodyTwice(t *testing.T) {
+func TestPanicInCloseClosesNoActorTwice(t *testing.T) {
 	sick := &scripted{name: "sick", step: func(int64) int { panic("planted") }}
 	before, after := &scripted{name: "before"}, &scripted{name: "after"}
 	worse := &scripted{name: "worse", close: func() error { panic("in Close") }}
@@ -154,7 +154,7 @@ func TestAPanicInCloseClosesNobodyTwice(t *testing.T) {
 	}
 }
 
-func TestAWakeBeforeTheSleepEndsIt(t *testing.T) {
+func TestWakeBeforeSleepEndsIt(t *testing.T) {
 	a := NewAdaptive(0)
 	a.Wake()
 	a.Wake()
