@@ -10,10 +10,10 @@ import (
 	"sluice/transport"
 )
 
-// ErrEnding is the answer to a connect that comes while the pipeline is ending.
+// ErrEnding is returned to a connect that arrives while the pipeline is ending.
 var ErrEnding = errors.New("the pipeline is ending")
 
-// takeEvents handles the control events that are there.
+// takeEvents handles the control events that are queued.
 func (e *Shard) takeEvents(now int64) int {
 	events := e.mail.events.Batch(EventBatch)
 	for i := range events {
@@ -38,7 +38,7 @@ func (e *Shard) takeEvents(now int64) int {
 		case EventList:
 			e.list = ev.List
 		}
-		*ev = Event{} // EventNone: if a later one panics, this one is not answered again
+		*ev = Event{} // EventNone: if a later event panics, this one is not handled twice
 	}
 	e.mail.events.Release(len(events))
 	return len(events)
@@ -47,14 +47,14 @@ func (e *Shard) takeEvents(now int64) int {
 // EventBatch bounds the control events of one step.
 const EventBatch = 256
 
-// open finds the connection of an event unless it is closing.
+// open finds the connection of an event. It fails if the connection is closing or gone.
 func (e *Shard) open(ev *Event) (uint32, bool) {
 	entry, ok := e.table.index.Get(ev.Hash, ev.Conn)
 	return entry, ok && !e.table.conns[entry].Has(transport.StateClosing)
 }
 
-// busy tells a client of the requests that were shed, up to 64 in one piece, since a reader sheds thousands of one read, and
-// no more than the hard limit lets stand in its buffer.
+// busy sends ServerBusy for each request that was shed, up to 64 in one piece, because a reader can
+// shed thousands of one read. A piece is never larger than the hard limit.
 func (e *Shard) busy(ev *Event, now int64) {
 	const (
 		one  = encode.ServerBusy
@@ -103,12 +103,13 @@ func (e *Shard) connect(ev *Event, now int64) error {
 	return nil
 }
 
-// disconnect notes that the reader let go of the socket. After a half-close the client still gets the answers to what it
-// sent (R30), and so does one that is left because the node ends; after anything else the connection ends now.
+// disconnect records that the reader has released the socket. After a half-close the client still
+// receives the responses to what it sent (R30). So does a client whose reader ends because the node
+// does. After anything else the connection ends now.
 func (e *Shard) disconnect(ev *Event, now int64) {
 	entry, ok := e.table.index.Get(ev.Hash, ev.Conn)
 	if !ok {
-		return // forced closed before; the pipeline gives the socket back
+		return // closed by force before; the pipeline closes the socket
 	}
 	c := &e.table.conns[entry]
 	c.Owed = ev.Owed
@@ -116,7 +117,7 @@ func (e *Shard) disconnect(ev *Event, now int64) {
 	switch {
 	case c.Has(transport.StateClosing):
 		e.release(entry, now)
-	case ev.Reason == transport.ReasonShutdown: // the pipeline is about to end, and ends it then
+	case ev.Reason == transport.ReasonShutdown: // the pipeline is about to end and closes it then
 	case ev.Reason == transport.ReasonPeerClosed:
 		c.Set(transport.StateHalfClosed)
 		e.finishHalfClosed(entry, now)
@@ -125,15 +126,16 @@ func (e *Shard) disconnect(ev *Event, now int64) {
 	}
 }
 
-// finishHalfClosed ends a half-closed connection that has got all it was owed.
+// finishHalfClosed closes a half-closed connection once its client has every response it is owed.
 func (e *Shard) finishHalfClosed(entry uint32, now int64) {
 	if c := &e.table.conns[entry]; c.Ended >= c.Owed && c.Unsent() == 0 && c.Sending() == 0 {
 		e.close(entry, transport.ReasonPeerClosed, now)
 	}
 }
 
-// close ends a connection: nothing more is sent, the socket is shut down in both directions so that the reader sees it
-// too, and the entry is released once the kernel and the reader have let go. Closing twice keeps the first reason.
+// close ends a connection: nothing more is sent, and the socket is shut down in both directions,
+// which its reader sees too. The entry is released once neither the kernel nor the reader uses the
+// socket. Closing twice keeps the first reason.
 func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 	c := &e.table.conns[entry]
 	if c.Has(transport.StateClosing) {
@@ -145,7 +147,7 @@ func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 	c.Clear(transport.StateRetry | transport.StateHalfClosed)
 	e.removeBlocked(entry)
 	if err := e.ring.Shutdown(c.FD); err != nil {
-		e.rec.B.C[telemetry.EgressShutdownErrors]++ // ENOTCONN: the peer was faster
+		e.rec.B.C[telemetry.EgressShutdownErrors]++ // ENOTCONN: the peer closed first
 	}
 	if c.Has(transport.StatePolling) {
 		e.outbox.cancels = append(e.outbox.cancels, userData(opPoll, c.Gen, entry))
@@ -155,8 +157,8 @@ func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 	e.release(entry, now)
 }
 
-// release gives up a closing connection that neither the kernel nor the reader holds any more. It is the only place
-// where an entry, its permit and its socket are given back (I10).
+// release frees a closing connection that neither the kernel nor the reader uses any more. It is
+// the only place where an entry, its permit and its socket are returned (I10).
 func (e *Shard) release(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	if !c.Has(transport.StateClosing|transport.StateReaderGone) || !c.Idle() {
@@ -169,7 +171,7 @@ func (e *Shard) release(entry uint32, now int64) {
 	e.freeEntry(entry)
 }
 
-// account gives the answers still queued on a closing connection their ledger entries.
+// account gives the responses still queued on a closing connection their ledger entries.
 func (e *Shard) account(c *transport.Conn, now int64) {
 	e.countDelivered(c, now)
 	for {
@@ -187,7 +189,7 @@ func (e *Shard) account(c *transport.Conn, now int64) {
 func (e *Shard) freeEntry(entry uint32) {
 	c := &e.table.conns[entry]
 	if !e.table.index.Delete(c.Hash, c.ID) {
-		panic(fmt.Sprintf("actors: connection %d left its table twice", c.ID))
+		panic(fmt.Sprintf("actors: connection %d is not in the connection table", c.ID))
 	}
 	c.Vacate(e.table.free)
 	e.table.free = entry
@@ -197,7 +199,8 @@ func (e *Shard) freeEntry(entry uint32) {
 	}
 }
 
-// notify queues a notice; a full mailbox drops it and counts, since nobody may wait for an observer.
+// notify queues a notice. If the mailbox is full, the notice is dropped and counted, because a
+// shard never waits for an observer.
 func (e *Shard) notify(kind NoticeKind, c *transport.Conn, now int64) {
 	room := e.mail.notices.Claim(1)
 	if room == nil {
@@ -216,7 +219,8 @@ func (e *Shard) notify(kind NoticeKind, c *transport.Conn, now int64) {
 	e.mail.notices.Publish()
 }
 
-// tick judges blocked connections, retries sends that failed for want of memory, sends heartbeats and updates the gauges.
+// tick checks the limits of blocked connections, retries sends that failed for lack of memory,
+// sends heartbeats and updates the gauges.
 func (e *Shard) tick(now int64) {
 	e.discountPause(now)
 	e.timers.tickAt = now + int64(e.cfg.Tick)
@@ -249,8 +253,9 @@ func (e *Shard) tick(now int64) {
 	e.Gauges.Held.Store(e.slab.Held())
 }
 
-// discountPause takes the time in which the whole shard did not run (its process was stopped, its machine suspended or starved) from
-// the clocks of blocked connections. What the clients did meanwhile is not known: those who read are heard of at the next flush.
+// discountPause subtracts the time in which the whole shard did not run (its process was stopped,
+// its machine suspended or starved) from the clocks of blocked connections. What the clients did
+// meanwhile is unknown; the next flush shows which of them read.
 func (e *Shard) discountPause(now int64) {
 	late := now - e.timers.tickAt
 	if late < int64(e.cfg.Pause) {
@@ -259,17 +264,18 @@ func (e *Shard) discountPause(now int64) {
 	for i := e.blocked.first; i != 0; i = e.table.conns[i].Next {
 		e.table.conns[i].ShiftClocks(late, now)
 	}
-	for i := 1; i < len(e.table.conns) && e.ending.began != 0; i++ { // a drain waits for these, which are on no list
+	for i := 1; i < len(e.table.conns) && e.ending.began != 0; i++ { // a drain waits for these, which are on no list of blocked ones
 		if c := &e.table.conns[i]; c.BlockedSince() != 0 && !c.Has(transport.StateBlocked) {
 			c.ShiftClocks(late, now)
 		}
 	}
 }
 
-// heartbeats moves the hand over a part of the table, so that the whole of it is seen four times an interval. A
-// connection hears from us between one and one and a quarter intervals after its last byte; the spread over that
-// quarter is the jitter. The cost depends on the size of the table alone (R24). A half-closed client that waits for its answers
-// is heard of by nobody any more: the send that is refused tells of one that left altogether.
+// heartbeats checks the next part of the table, so that the whole table is checked four times an
+// interval. A connection receives a heartbeat between one and one and a quarter intervals after its
+// last byte; the spread over that quarter is the jitter. The cost depends on the size of the table
+// alone (R24). A half-closed client that waits for its responses gets heartbeats too: a send that
+// fails is the only way to notice that such a client is gone.
 func (e *Shard) heartbeats(now int64) {
 	n := 1 + int(4*int64(len(e.table.conns))*int64(e.cfg.Tick)/int64(e.cfg.Heartbeat))
 	for ; n > 0; n-- {
@@ -287,7 +293,8 @@ func (e *Shard) heartbeats(now int64) {
 	}
 }
 
-// dropReason is why a connection gets no more answers: it was closed, or the ring is in doubt.
+// dropReason is why a connection receives no more responses: it was closed, or the ring is in
+// doubt.
 func dropReason(c *transport.Conn) transport.Reason {
 	if c.Reason == transport.ReasonNone {
 		return transport.ReasonFenced

@@ -5,7 +5,7 @@ import (
 	"sluice/transport"
 )
 
-// deliver appends one answer to its connection, or counts why not.
+// deliver appends one response to its connection, or counts why it was dropped.
 func (e *Shard) deliver(b []byte, now int64) {
 	r := RecordIn(b)
 	entry, ok := e.table.index.Get(r.Hash, r.Conn)
@@ -22,7 +22,7 @@ func (e *Shard) deliver(b []byte, now int64) {
 	if r.Flags&RecordParent != 0 {
 		frames = frames[:len(frames)-ParentBytes]
 	}
-	c.Pin() // first: an append can end the connection, and the entry must outlive this answer
+	c.Pin() // first: an append can end the connection, and the entry must outlive this response
 	if !e.append(c, entry, frames, now) {
 		e.drop(dropReason(c), 1)
 		e.unpin(entry, now)
@@ -38,25 +38,26 @@ func (e *Shard) deliver(b []byte, now int64) {
 	e.ledger.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.Received-int64(r.Encoded), 0)))
 }
 
-// reject deals with an answer that its connection does not get.
+// reject drops a response that its connection must not receive.
 func (e *Shard) reject(r *Record, entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	switch {
-	case r.Position < c.Since: // the answer to an earlier owner of this id (I4)
+	case r.Position < c.Since: // a response to an earlier owner of this id (I4)
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
 	case c.Has(transport.StateClosing):
 		e.drop(c.Reason, 1)
 	default: // it could not be encoded
 		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
 		c.Pin()
-		e.sendPending(entry, now) // the answers before it leave first
+		e.sendPending(entry, now) // the responses before it leave first
 		e.close(entry, transport.ReasonEncodeError, now)
 		e.unpin(entry, now)
 	}
 }
 
-// append puts p into the buffer of connection c, which is entry, and marks it dirty; false means the connection was ended
-// instead, or the ring is in doubt, which is no client's fault.
+// append copies p into the buffer of connection c, which is entry, and marks it dirty. It returns
+// false if the connection was ended instead, or if the ring is in doubt, for which no client is
+// closed.
 func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
 	l := &e.class[c.Class]
 	if !c.AppendInPlace(e.slab, l, p) && !e.appendMakingRoom(entry, l, p, now) {
@@ -71,8 +72,8 @@ func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) boo
 	return true
 }
 
-// appendMakingRoom is append where the buffer is full or a limit near. A client that reads is never ended because the pipeline was
-// busy: before its limit is judged, what waits is sent.
+// appendMakingRoom is append for a buffer that is full or close to a limit. A client that reads is
+// never closed because the pipeline was busy: pending bytes are sent before the limit is checked.
 func (e *Shard) appendMakingRoom(entry uint32, l *transport.Limits, p []byte, now int64) bool {
 	c := &e.table.conns[entry]
 	if c.Unsent()+len(p) > l.HardBytes && !e.makeRoom(entry, len(p), now) {
@@ -89,7 +90,8 @@ func (e *Shard) appendMakingRoom(entry uint32, l *transport.Limits, p []byte, no
 	return true
 }
 
-// makeRoom makes n bytes fit under the hard limit by sending; false means that the connection was ended, or the ring is in doubt.
+// makeRoom makes n bytes fit under the hard limit by sending. It returns false if the connection
+// was ended or the ring is in doubt.
 func (e *Shard) makeRoom(entry uint32, n int, now int64) bool {
 	e.sendPending(entry, now)
 	c := &e.table.conns[entry]
@@ -103,17 +105,18 @@ func (e *Shard) makeRoom(entry uint32, n int, now int64) bool {
 	return true
 }
 
-// sendPending sends what a connection holds, before its limit is judged or it is closed: first a send that is queued already,
-// then the rest. It can end the connection: the caller pins the entry.
+// sendPending sends what a connection holds, before its limit is checked or it is closed: first a
+// send that is queued already, then the rest. It can end the connection, so the caller pins the
+// entry.
 func (e *Shard) sendPending(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	if c.Sending() != 0 {
 		e.submit(now)
 	}
-	if c.Has(transport.StatePolling) { // it may have room since a moment ago
+	if c.Has(transport.StatePolling) { // it may have become writable since the last reap
 		e.reap(now)
 	}
-	c.Clear(transport.StateRetry) // there may be memory again
+	c.Clear(transport.StateRetry) // the kernel may have memory again
 	if c.CanSend() {
 		e.queueSend(entry, now)
 		e.submit(now)
@@ -135,13 +138,13 @@ func (e *Shard) appendControl(entry uint32, frame string, now int64) bool {
 	return true
 }
 
-// unpin takes back the hold of an answer that was not appended.
+// unpin releases the pin of a response that was not appended.
 func (e *Shard) unpin(entry uint32, now int64) {
 	e.table.conns[entry].Unpin()
 	e.release(entry, now)
 }
 
-// markDirty notes that the connection has something to send.
+// markDirty records that the connection has something to send.
 func (e *Shard) markDirty(entry uint32) {
 	if c := &e.table.conns[entry]; !c.Has(transport.StateDirty) {
 		c.Set(transport.StateDirty)

@@ -10,15 +10,16 @@ import (
 	"sluice/transport"
 )
 
-// end closes what is served, once the inbox is closed and empty: in a drain each connection when its client has everything
-// and its moment has come, in a stop all of them after this one last flush, past the deadline all of them. The moments are
-// spread so that clients do not all come back at once.
+// end closes connections once the inbox is closed and empty. In a drain, a connection is closed
+// when its client has everything and its moment has come. In a stop, all are closed after one last
+// flush, and past the deadline all are closed at once. The moments are spread so that clients do
+// not reconnect all at once.
 func (e *Shard) end(now int64) int {
 	force := e.phase.Over() || e.phase.Expired(now)
 	if e.ending.began == 0 {
 		e.ending.began, e.ending.spread = now, e.phase.Spread(int64(e.cfg.DrainSpread), now)
 	}
-	if force { // where a send was queued early, the last flush left what was appended behind it
+	if force { // a send that was queued early left what was appended after it
 		e.flush(telemetry.EgressFlushStop, now)
 	}
 	ask := now >= e.timers.acksAt
@@ -41,9 +42,10 @@ func (e *Shard) end(now int64) int {
 	return work
 }
 
-// acknowledged reports that closing the connection loses nothing that the kernel took (docs/decisions/0024). A client that takes
-// none of it for as long as it may make no progress is not waited for, nor is anybody when the deadline is near. After the
-// first time a connection is asked about when ask is set, once a tick.
+// acknowledged reports that closing the connection loses nothing that the kernel has taken
+// (docs/decisions/0024). A client that acknowledges nothing for its no-progress limit is not
+// awaited, and near the deadline none is. After the first check, the kernel is asked only if ask is
+// set, once a tick.
 func (e *Shard) acknowledged(c *transport.Conn, ask bool, now int64) bool {
 	if c.BlockedSince() != 0 && !ask {
 		return false
@@ -52,19 +54,20 @@ func (e *Shard) acknowledged(c *transport.Conn, ask bool, now int64) bool {
 	if left == 0 {
 		return true
 	}
-	c.MarkBlocked(now) // the clock of no progress, but not the list: nobody is called slow for what its kernel holds
+	c.MarkBlocked(now) // starts the no-progress clock only: bytes queued in the client's own kernel do not make it slow
 	c.ObserveUnread(left, now)
 	return c.SinceProgress(now) >= int64(e.class[c.Class].NoProgress) || e.phase.NearDeadline(e.ending.began, now)
 }
 
-// Jitter is a connection's moment in a window of so many ns. The place in the window must not depend on the half of the hash
-// that chose the shard, or each shard would use a part of the window only.
+// Jitter is a connection's moment in a window of the given ns. It must not depend on the half of
+// the hash that selected the shard; otherwise each shard would use only a part of the window.
 func Jitter(hash uint64, window int64) int64 {
 	high, _ := bits.Mul64(hash<<32, uint64(window))
 	return int64(high)
 }
 
-// fence sends nothing more (R15): every socket is shut, every buffer discarded, every answer counted as dropped.
+// fence sends nothing more (R15): every socket is shut down, every buffer discarded, and every
+// response counted as dropped.
 func (e *Shard) fence(now int64) int {
 	work := 0
 	for i := 1; i < len(e.table.conns) && !e.ending.closing; i++ {
@@ -89,12 +92,13 @@ func (e *Shard) fence(now int64) int {
 		work++
 	}
 	e.mail.frames.Release()
-	e.submit(now) // cancellations, and sends that were queued early: their sockets are shut and take nothing
+	e.submit(now) // cancellations, and sends queued early, whose sockets are shut down and take nothing
 	e.ending.overdue = e.phase.Expired(now)
 	return work
 }
 
-// orphan forgets a connection whose socket somebody may still use. The ring is closed: the kernel holds no buffer.
+// orphan removes a connection whose socket may still be in use. The ring is closed, so the kernel
+// holds no buffer.
 func (e *Shard) orphan(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	e.account(c, now)
@@ -107,17 +111,18 @@ func (e *Shard) orphan(entry uint32, now int64) {
 type Orphan struct {
 	Conn uint64
 	FD   int32
-	Free bool // its reader let go: only the kernel still held a request on it
+	Free bool // its reader has released it; only the kernel still had a request for it
 }
 
-// Close implements Actor: it runs after Done, or when the pipeline has failed and connections are still open.
+// Close implements Actor. It runs after Done, or when the pipeline has failed and connections are
+// still open.
 func (e *Shard) Close() error {
 	why := transport.ReasonShutdown
 	if e.phase.Fenced() {
 		why = transport.ReasonFenced
 	}
 	now := e.timers.tickAt
-	e.ledger.settled = false // whatever was appended last, flushed or not
+	e.ledger.settled = false // account for what was appended last, flushed or not
 	e.settle(now)
 	for i := 1; i < len(e.table.conns); i++ {
 		c := &e.table.conns[i]
@@ -130,11 +135,11 @@ func (e *Shard) Close() error {
 			c.Set(transport.StateClosing)
 			e.rec.B.C[telemetry.CloseReason(why).Counter()]++
 			if err := e.ring.Shutdown(c.FD); err != nil && e.err == nil {
-				continue // the peer was faster
+				continue // the peer closed first
 			}
 		}
 	}
-	err := e.ring.Close() // cancels what the kernel still holds; only now may buffers go
+	err := e.ring.Close() // cancels what the kernel still holds; only now can buffers be freed
 	for i := 1; i < len(e.table.conns); i++ {
 		if e.table.conns[i].Has(transport.StateOpen) {
 			e.orphan(uint32(i), now)
@@ -153,13 +158,13 @@ func (e *Shard) Close() error {
 	e.ending.closed = true
 	e.rec.Park()
 	if e.err != nil {
-		return errors.Join(fmt.Errorf("the ring is in doubt, the shard stopped rather than risk a torn stream: %w", e.err), err)
+		return errors.Join(fmt.Errorf("the ring is in doubt; the shard stopped because its streams could be torn: %w", e.err), err)
 	}
 	return err
 }
 
-// Leftover returns the sockets that outlived the shard, after its goroutine ended. A shard that panicked was not closed;
-// its sockets are shut and returned all the same.
+// Leftover returns the sockets that outlived the shard, after its goroutine has ended. A shard that
+// panicked was not closed; its sockets are shut down and returned too.
 func (e *Shard) Leftover() []Orphan {
 	defer run.Unparked(e.rec)()
 	for _, ok := e.mail.frames.Next(); ok; _, ok = e.mail.frames.Next() { // published after the shard failed
@@ -171,11 +176,11 @@ func (e *Shard) Leftover() []Orphan {
 	}
 	for i := range e.table.conns {
 		if c := &e.table.conns[i]; c.Has(transport.StateOpen) {
-			_ = e.ring.Shutdown(c.FD) // a peer that was faster is no error
+			_ = e.ring.Shutdown(c.FD) // a peer that closed first is not an error
 			e.ending.orphans = append(e.ending.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 			e.permit.Add(-1)
 		}
 	}
-	_ = e.ring.Close() // the panic is the error to report
+	_ = e.ring.Close() // the panic is the error that is reported
 	return e.ending.orphans
 }

@@ -7,7 +7,7 @@ import (
 	"sluice/transport"
 )
 
-// Moments are spread evenly over the window, also among the connections of one shard.
+// The moments are spread evenly over the window, among the connections of one shard too.
 func TestJitterFillsTheWindow(t *testing.T) {
 	const window, parts, shards, n = int64(time.Second), 10, 8, 80_000
 	var count [shards][parts]int

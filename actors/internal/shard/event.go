@@ -12,30 +12,31 @@ type EventKind uint8
 const (
 	EventNone       EventKind = iota // no event: a place in the mailbox whose event was handled
 	EventConnect                     // a socket for the shard to own
-	EventDisconnect                  // the reader let go of the socket
-	EventBusy                        // a request was shed: tell the client at a frame boundary (R25)
+	EventDisconnect                  // the reader has released the socket
+	EventBusy                        // requests were shed; ServerBusy is sent at a frame boundary (R25)
 	EventKick                        // end the connection
-	EventRespond                     // a frame that answers a request and was no slot
-	EventList                        // figures of a shard's connections; fd is the shard
+	EventRespond                     // a response that was not a slot
+	EventList                        // a list of the shard's connections; FD is the shard
 )
 
-// Event is one control Event on its way: pipeline method -> control -> shard.
+// Event is one control event on its way from a pipeline method through control to a shard. Which
+// fields are used depends on Kind.
 type Event struct {
 	Kind      EventKind
-	Class     uint8            // connect: which limits
-	WriteOnly bool             // connect: nobody reads the socket, so the shard may close it at once
+	Class     uint8            // connect: index of the limits that apply
+	WriteOnly bool             // connect: the socket has no reader, so the shard may close it at once
 	Reason    transport.Reason // disconnect, kick
 	FD        int32            // connect
 	Conn      uint64
 	Hash      uint64
 	Since     uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
 	Owed      uint64      // disconnect: requests accepted in all; busy: requests shed
-	Ack       func(error) // connect, answer: called once on an actor's goroutine, must not block
-	Frame     string      // answer
+	Ack       func(error) // connect, respond: called once, on an actor's goroutine; must not block
+	Frame     string      // respond
 	List      *Listing    // list
 }
 
-// Shard is where the event goes.
+// Shard is the number of the shard that the event is for.
 func (ev *Event) Shard(shards int) int {
 	if ev.Kind == EventList {
 		return int(ev.FD)
@@ -43,7 +44,7 @@ func (ev *Event) Shard(shards int) int {
 	return transport.Shard(ev.Hash, shards)
 }
 
-// NoticeKind is what a shard has to tell about a connection.
+// NoticeKind is what happened to a connection.
 type NoticeKind uint8
 
 const (
@@ -62,6 +63,6 @@ type Notice struct {
 	Age       time.Duration // since Connect
 	Blocked   time.Duration // for how long the socket has refused bytes; 0 = it does not
 	Unsent    int           // bytes
-	Responses int           // answers not fully sent
+	Responses int           // responds not fully sent
 	Sent      uint64        // bytes
 }

@@ -15,7 +15,8 @@ import (
 	"sluice/transport"
 )
 
-// A frame goes through the frame ring, a connection's buffer and the ring of the kernel to its client.
+// A frame passes the frame ring, a connection's buffer and the ring of the kernel on its way to the
+// client.
 func Example() {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -52,7 +53,7 @@ func Example() {
 	// closed: <nil>
 }
 
-// parts are those of a shard alone, which a pipeline makes in a program.
+// parts makes the parts of a single shard, which a pipeline makes in a program.
 func parts(inbox *mailbox.BytesReader, queue *mailbox.Reader[shard.Event], notices *mailbox.Writer[shard.Notice]) shard.Parts {
 	ring, _, err := transport.Open(transport.ModePoll, transport.RingConfig{Entries: 8, Wake: func() {}})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"sluice/transport"
 )
 
-// What the pipeline's gauges, simulators, benchmarks and tests see of a shard. Only InboxLen, InboxCap and TraceBox may be
-// called while the shard runs.
+// This file holds what the pipeline's gauges, simulators, benchmarks and tests see of a shard. Only
+// InboxLen, InboxCap and TraceBox may be called while the shard runs.
 
 // InboxLen is the number of bytes waiting in the frame ring. Any goroutine.
 func (e *Shard) InboxLen() int { return e.mail.frames.Len() }

@@ -8,34 +8,34 @@ import (
 	"sluice/transport"
 )
 
-// Figures is what a shard knows about a connection at one moment.
+// Figures is the state of a connection at one moment.
 type Figures struct {
 	Conn      uint64
 	Shard     int
-	Class     uint8         // which limits apply
+	Class     uint8         // index of the limits that apply
 	Age       time.Duration // since Connect
 	Quiet     time.Duration // since the kernel took the last byte, or since Connect
-	Lag       time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Lag       time.Duration // time for which the socket has refused bytes; 0 if it does not
 	Unsent    int           // bytes
-	Responses int           // answers not fully sent
+	Responses int           // responses not fully sent
 	Sent      uint64        // bytes
-	Ended     uint64        // requests answered to the end
+	Ended     uint64        // requests whose last response was appended
 	Slow      bool          // was reported as slow and has not recovered
-	Half      bool          // the client sends no more and waits for its answers
-	Closing   bool          // shut down; the kernel or the reader still hold it
+	Half      bool          // the client sends no more requests and waits for its responses
+	Closing   bool          // shut down; the kernel or the reader still uses the socket
 }
 
-// listBatch bounds the table entries a shard looks at in one step for a list.
+// listBatch bounds the table entries that a shard examines in one step for a list.
 const listBatch = 256
 
-// Listing is one shard's part of a list on its way: the pipeline makes it, the shard fills it over several steps and
-// closes done; then it is the pipeline's again.
+// Listing is one shard's part of a list of connections. The pipeline makes it; the shard fills it
+// over several steps and closes Done; then it belongs to the pipeline again.
 type Listing struct {
-	Rank func(*Figures) int64 // more comes first
-	Now  int64                // when it was asked for, monotonic ns; ages are of this moment, so that those of all shards compare
-	Next int                  // table entry to look at next
+	Rank func(*Figures) int64 // order of the list, highest first
+	Now  int64                // time of the request, monotonic ns; ages of all shards refer to it
+	Next int                  // table entry to examine next
 	Open int                  // connections seen
-	Top  []Figures            // a heap with the least at the front, in an array that never grows
+	Top  []Figures            // a heap with the lowest rank at the front; its array never grows
 	Done chan struct{}
 
 	offered Figures
@@ -48,9 +48,9 @@ func (l *Listing) Swap(i, j int)      { l.Top[i], l.Top[j] = l.Top[j], l.Top[i] 
 func (l *Listing) Push(any)           { panic("actors: a list of connections grows in place") }
 func (l *Listing) Pop() any           { panic("actors: a list of connections never shrinks") }
 
-// offer takes f into the list if it belongs there.
+// offer adds f to the list if its rank is high enough.
 func (l *Listing) offer(f Figures) {
-	l.offered = f // in place, since a pointer to it is passed on
+	l.offered = f // a field, because Rank takes a pointer
 	if len(l.Top) < cap(l.Top) {
 		l.Top = append(l.Top, f)
 		heap.Fix(l, len(l.Top)-1)
@@ -62,8 +62,8 @@ func (l *Listing) offer(f Figures) {
 	}
 }
 
-// fillList does one step's worth of the list that was asked for. Connections that come and go meanwhile may be missing;
-// each one's figures are of one moment.
+// fillList does one step's part of the requested list. Connections that open or close meanwhile may
+// be missing; the figures of each connection are of one moment.
 func (e *Shard) fillList(now int64) int {
 	l := e.list
 	if l == nil {

@@ -6,8 +6,9 @@ import (
 	"sluice/transport"
 )
 
-// A list costs a shard a bounded part of each step, however many connections there are, and nothing is allocated for it.
-func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
+// A list takes a bounded part of each step, regardless of the number of connections, and allocates
+// nothing.
+func TestListTakesBoundedSteps(t *testing.T) {
 	const n = 3*listBatch + 10
 	e := &Shard{table: table{conns: make([]transport.Conn, 1+n)}}
 	for i := 1; i <= n; i++ {
@@ -22,7 +23,7 @@ func TestAListIsAnsweredInBoundedSteps(t *testing.T) {
 	allocs := testing.AllocsPerRun(1, func() {
 		l := lists[next]
 		e.list, next = l, next+1
-		for steps = 0; e.fillList(int64(10_000*(steps+1))) > 0; steps++ { // time passes, ages are of when it was asked for
+		for steps = 0; e.fillList(int64(10_000*(steps+1))) > 0; steps++ { // time passes; ages refer to the request
 			if l.Next > 1+(steps+1)*listBatch {
 				t.Fatalf("step %d looked at %d entries", steps, l.Next)
 			}

@@ -20,12 +20,13 @@ type Config struct {
 	Tick        time.Duration
 	DrainSpread time.Duration
 
-	// Pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most run.SleepMax. Worlds
-	// with shorter sleeps set it.
+	// Pause is how late a tick must be to show that the shard did not run: steps are short, and a
+	// sleep takes at most run.SleepMax. Simulated worlds with shorter sleeps set it lower.
 	Pause time.Duration
 }
 
-// Parts is what a shard is made of. The mailboxes' signals are set by their owner.
+// Parts are the parts of a shard. The owner of the mailboxes sets their signals. Each field is used
+// as it is for the life of the shard.
 type Parts struct {
 	Shard    int
 	Config   Config
@@ -43,7 +44,7 @@ type Parts struct {
 	Alarm    *durability.Degradation
 }
 
-// New makes a shard without connections, which owns the ring and the slab from here on.
+// New makes a shard without connections. From here on the shard owns the ring and the slab.
 func New(p Parts) *Shard {
 	return &Shard{
 		shard: p.Shard, cfg: p.Config, mail: mail{p.Frames, p.Events, p.Notices}, ring: p.Ring, slab: p.Slab,

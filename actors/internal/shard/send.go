@@ -7,8 +7,9 @@ import (
 	"sluice/transport"
 )
 
-// flush sends what is new, one send for each connection, and reaps. It never waits: a socket that refuses bytes answers
-// at once and is polled from then on (docs/decisions/0003).
+// flush sends what is new, one send for each connection, and reaps. It never waits: a send to a
+// socket that refuses bytes completes at once, and the socket is polled from then on
+// (docs/decisions/0003).
 func (e *Shard) flush(why telemetry.Counter, now int64) {
 	if len(e.outbox.dirty) == 0 && !e.hasRequests() {
 		return
@@ -18,7 +19,7 @@ func (e *Shard) flush(why telemetry.Counter, now int64) {
 	}
 	e.outbox.flushed = now
 	dirty := e.outbox.dirty
-	e.outbox.dirty = e.outbox.spare[:0] // what turns dirty meanwhile is for the next flush
+	e.outbox.dirty = e.outbox.spare[:0] // what becomes dirty meanwhile is for the next flush
 	for _, entry := range dirty {
 		c := &e.table.conns[entry]
 		c.Clear(transport.StateDirty)
@@ -35,12 +36,13 @@ func (e *Shard) flush(why telemetry.Counter, now int64) {
 	}
 }
 
-// hasRequests reports that the kernel has yet to be told something.
+// hasRequests reports that requests wait to be submitted.
 func (e *Shard) hasRequests() bool {
 	return len(e.outbox.polls) > 0 || len(e.outbox.cancels) > 0 || e.ring.Queued() > 0
 }
 
-// queueSend queues one send of all that is unsent. When the kernel is short of memory the send is left for the next flush.
+// queueSend queues one send of everything that is unsent. If the kernel is short of memory, the
+// send is left for the next flush.
 func (e *Shard) queueSend(entry uint32, now int64) {
 	if !e.ensureQueueRoom(now) {
 		e.markDirty(entry)
@@ -48,15 +50,16 @@ func (e *Shard) queueSend(entry uint32, now int64) {
 	}
 	c := &e.table.conns[entry]
 	if !c.CanSend() {
-		return // making room ended or blocked it
+		return // ended or blocked while room was made
 	}
 	e.rec.B.Mark(telemetry.MarkBuffered, uint64(c.Unsent()))
 	if !e.ring.Send(c.FD, c.BeginSend(e.slab), userData(opSend, c.Gen, entry)) {
-		panic("actors: the ring refused a send although it has room")
+		panic("actors: the ring rejected a send although it has room")
 	}
 }
 
-// ensureQueueRoom makes sure that a request can be queued; false means the kernel takes none now.
+// ensureQueueRoom makes sure that a request can be queued. It returns false if the kernel accepts
+// none now.
 func (e *Shard) ensureQueueRoom(now int64) bool {
 	if e.ring.Queued() < e.outbox.entries {
 		return e.err == nil
@@ -65,8 +68,9 @@ func (e *Shard) ensureQueueRoom(now int64) bool {
 	return e.err == nil && e.ring.Queued() < e.outbox.entries
 }
 
-// submit hands everything to the kernel and takes the completions that are there. Polls and cancellations that those
-// give rise to are handed over too. It is never called while completions are being taken.
+// submit hands all queued requests to the kernel and takes the completions that are ready. Polls
+// and cancellations that result from them are submitted too. It is never called while completions
+// are being processed.
 func (e *Shard) submit(now int64) {
 	for e.err == nil {
 		if e.ring.Queued() > 0 {
@@ -84,7 +88,8 @@ func (e *Shard) submit(now int64) {
 	}
 }
 
-// queuePolls queues wanted polls and cancellations as far as there is room; true means some were.
+// queuePolls queues the wanted polls and cancellations as far as there is room, and reports whether
+// it queued any.
 func (e *Shard) queuePolls(now int64) (queued bool) {
 	for len(e.outbox.polls) > 0 && e.ring.Queued() < e.outbox.entries {
 		entry := e.outbox.polls[len(e.outbox.polls)-1]
@@ -96,7 +101,7 @@ func (e *Shard) queuePolls(now int64) (queued bool) {
 			continue
 		}
 		if !e.ring.Poll(c.FD, userData(opPoll, c.Gen, entry)) {
-			panic("actors: the ring refused a poll although it has room")
+			panic("actors: the ring rejected a poll although it has room")
 		}
 		e.rec.B.C[telemetry.EgressPolls]++
 		queued = true
@@ -105,7 +110,7 @@ func (e *Shard) queuePolls(now int64) (queued bool) {
 		user := e.outbox.cancels[len(e.outbox.cancels)-1]
 		e.outbox.cancels = e.outbox.cancels[:len(e.outbox.cancels)-1]
 		if !e.ring.Cancel(user) {
-			panic("actors: the ring refused a cancellation although it has room")
+			panic("actors: the ring rejected a cancellation although it has room")
 		}
 		queued = true
 	}
@@ -128,8 +133,8 @@ func (e *Shard) reap(now int64) int {
 	return total
 }
 
-// complete matches a completion with its connection. The entry cannot have been reused: it is released only when the
-// kernel holds nothing of it. The generation is checked all the same (I4).
+// complete applies a completion to its connection. The entry cannot have been reused, because it is
+// released only when the kernel holds nothing of it; the generation is checked nevertheless (I4).
 func (e *Shard) complete(done transport.Completion, now int64) {
 	entry, gen, op := uint32(done.User), uint32(done.User>>32)&genMask, done.User>>56
 	var c *transport.Conn
@@ -146,7 +151,7 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 		case c.Has(transport.StateClosing):
 			e.release(entry, now)
 		case done.Res < 0 && c.Has(transport.StateBlocked):
-			c.Set(transport.StateRetry) // the kernel does not poll it, and asking again at once would spin: the next tick sends
+			c.Set(transport.StateRetry) // the kernel cannot poll it and polling again at once would spin: the next tick sends
 		case c.Unsent() > 0:
 			c.Set(transport.StateWoken)
 			e.markDirty(entry)
@@ -179,13 +184,13 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 	}
 }
 
-// sendFailed deals with a send that failed.
+// sendFailed handles a send that failed.
 func (e *Shard) sendFailed(entry uint32, errno unix.Errno, now int64) {
 	c := &e.table.conns[entry]
 	switch errno {
 	case unix.EAGAIN:
 		e.rec.B.C[telemetry.EgressSendAgain]++
-		if c.Has(transport.StateWoken) { // no room after all: the kernel has no memory for it, and polling again would spin
+		if c.Has(transport.StateWoken) { // still no room: the kernel lacks memory, and polling again would spin
 			c.Set(transport.StateRetry)
 		}
 		e.pollBlocked(entry, now)
@@ -194,7 +199,7 @@ func (e *Shard) sendFailed(entry uint32, errno unix.Errno, now int64) {
 		e.markDirty(entry)
 	case unix.ENOBUFS, unix.ENOMEM:
 		e.rec.B.C[telemetry.EgressNoMemory]++
-		c.Set(transport.StateRetry) // memory comes back without an event: the next tick tries again
+		c.Set(transport.StateRetry) // no event reports free memory: the next tick retries
 		e.pollBlocked(entry, now)
 	case unix.EPIPE, unix.ECONNRESET, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOTCONN:
 		e.close(entry, transport.ReasonPeerReset, now)
@@ -204,7 +209,8 @@ func (e *Shard) sendFailed(entry uint32, errno unix.Errno, now int64) {
 	}
 }
 
-// pollBlocked puts a connection whose socket refused bytes on the blocked list and asks for its writability.
+// pollBlocked adds a connection whose socket refused bytes to the blocked list and polls it for
+// writability.
 func (e *Shard) pollBlocked(entry uint32, now int64) {
 	e.addBlocked(entry, now)
 	c := &e.table.conns[entry]
@@ -214,7 +220,8 @@ func (e *Shard) pollBlocked(entry uint32, now int64) {
 	}
 }
 
-// addBlocked puts a connection with bytes that do not leave on the blocked list, whose members' limits are judged by the timer.
+// addBlocked adds a connection whose bytes do not leave to the blocked list. The timer checks the
+// limits of its members.
 func (e *Shard) addBlocked(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	c.MarkBlocked(now)
@@ -230,7 +237,8 @@ func (e *Shard) addBlocked(entry uint32, now int64) {
 	e.blocked.count++
 }
 
-// clearBlocked takes a connection whose socket took all that it was asked to take off the blocked list.
+// clearBlocked removes a connection whose socket took everything that was sent from the blocked
+// list.
 func (e *Shard) clearBlocked(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	c.ClearBlocked()
@@ -244,7 +252,7 @@ func (e *Shard) clearBlocked(entry uint32, now int64) {
 	}
 }
 
-// removeBlocked takes the entry off the blocked list if it is on it.
+// removeBlocked removes the entry from the blocked list if it is there.
 func (e *Shard) removeBlocked(entry uint32) {
 	c := &e.table.conns[entry]
 	if !c.Has(transport.StateBlocked) {
@@ -263,8 +271,8 @@ func (e *Shard) removeBlocked(entry uint32) {
 	e.blocked.count--
 }
 
-// settle gives the answers of the last step their ledger entries, and those that were sent their end-to-end time: now is
-// the first clock reading after their completion (R37).
+// settle gives the responses of the last step their ledger entries, and those that were sent their
+// end-to-end time: now is the first clock reading after their completion (R37).
 func (e *Shard) settle(now int64) int {
 	n := len(e.ledger.samples)
 	if e.ledger.settled {
@@ -304,12 +312,12 @@ func (e *Shard) settle(now int64) int {
 	return n
 }
 
-// queueUnsent queues an answer whose bytes have not all left.
+// queueUnsent queues a response whose bytes have not all left.
 func (e *Shard) queueUnsent(s *sample, now int64) {
 	c := &e.table.conns[s.entry]
 	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
-	s.bytes = 0 // from here on: it was not delivered
-	c.Pin()     // pinned: the worst may be this one; settle releases it
+	s.bytes = 0 // not delivered yet
+	c.Pin()     // this connection may be the one that is ended; settle releases it
 	for !c.QueueUnit(e.slab, u) {
 		if c.UnitQueueFull(e.slab) {
 			e.overflow(s.entry, u.Slot, transport.ReasonSlowHard, now)
@@ -323,10 +331,10 @@ func (e *Shard) queueUnsent(s *sample, now int64) {
 	c.Unpin()
 }
 
-// receivedShift turns ns into the units of transport.Unit.Received.
+// receivedShift converts ns to the units of transport.Unit.Received.
 const receivedShift = 10
 
-// overflow ends a connection whose queue of unsent answers could not grow.
+// overflow ends a connection whose queue of unsent responses could not grow.
 func (e *Shard) overflow(entry uint32, slot bool, why transport.Reason, now int64) {
 	c := &e.table.conns[entry]
 	if !c.Has(transport.StateClosing) && e.err == nil {
@@ -337,7 +345,7 @@ func (e *Shard) overflow(entry uint32, slot bool, why transport.Reason, now int6
 	}
 }
 
-// countDelivered counts queued answers that sent bytes now cover.
+// countDelivered counts the queued responses that the sent bytes cover.
 func (e *Shard) countDelivered(c *transport.Conn, now int64) {
 	for {
 		u, ok := c.TakeSent(e.slab)

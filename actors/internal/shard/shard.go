@@ -10,14 +10,16 @@ import (
 	"sluice/transport"
 )
 
-// Shard is one shard: it owns a ring, a slab of send buffers and the connections that hash to it, and is the only
-// writer of their sockets (I13). A step drains its inbox into the connections' buffers, then flushes once: one
-// non-blocking send for each connection with something new, all in one submit. A connection whose socket refuses bytes
-// gets a writability poll instead of further sends, so it costs the others nothing (I6).
+// Shard owns a ring, a slab of send buffers and the connections that hash to it, and is the only
+// writer of their sockets (I13). A step drains its inbox into the connections' buffers, then
+// flushes once: one non-blocking send for each connection with something new, all in one submit. A
+// connection whose socket refuses bytes gets a writability poll instead of further sends, so it
+// costs the others nothing (I6).
 //
-// It is composed of parts, each a group of fields that change together: the mailboxes it reads and writes, the connection
-// table, the outbox (what is to be handed to the kernel), the list of blocked connections, the ledger (responses whose fate is
-// open), the timers, and the end.
+// It is composed of parts, each a group of fields that change together: the mailboxes it reads and
+// writes, the connection table, the outbox (what is to be handed to the kernel), the list of
+// blocked connections, the ledger (responses that are neither delivered nor dropped yet), the
+// timers, and the progress of the end.
 type Shard struct {
 	shard  int
 	cfg    Config
@@ -38,8 +40,8 @@ type Shard struct {
 	traces  tracer
 
 	class  []transport.Limits // this step's limits
-	err    error              // the ring is in doubt: nothing may be sent any more
-	list   *Listing           // a list of connections that was asked for
+	err    error              // why the ring is in doubt, in which case nothing more is sent
+	list   *Listing           // a requested list of connections
 	Gauges Gauges
 }
 
@@ -50,7 +52,7 @@ type mail struct {
 	notices *mailbox.Writer[Notice]
 }
 
-// table is the connection table. An entry is freed in one place only, forget.
+// table is the connection table. An entry is freed in one place only, freeEntry.
 type table struct {
 	index transport.Index
 	conns []transport.Conn // entry 0 is never used
@@ -61,10 +63,10 @@ type table struct {
 // outbox is what is to be handed to the kernel.
 type outbox struct {
 	dirty    []uint32 // entries with something to send at the next flush
-	spare    []uint32 // the other dirty list: flush works off one while the other fills
-	polls    []uint32 // entries that want a writability poll
+	spare    []uint32 // the other dirty list: one fills while flush works off this one
+	polls    []uint32 // entries to poll for writability
 	cancels  []uint64 // user data of polls to cancel
-	entries  int      // requests the ring can queue
+	entries  int      // number of requests that the ring can queue
 	gathered int      // responses appended since the last flush
 	flushed  int64    // when the last flush began
 	reaped   [64]transport.Completion
@@ -76,45 +78,45 @@ type blocked struct {
 	count int
 }
 
-// ledger is what was appended and is not accounted for.
+// ledger holds the responses that were appended and are not accounted for.
 type ledger struct {
 	samples []sample      // responses appended since the last settle
-	settled bool          // those of the last flush are accounted for
+	settled bool          // the responses of the last flush are accounted for
 	queued  telemetry.Run // times in the inbox of the responses of this drain
 	whole   telemetry.Run // end-to-end times of the responses of this settle
-	batched telemetry.Run // and their times from append to flush
+	batched telemetry.Run // times from append to flush of the responses of this settle
 }
 
-// timers are due at a time, monotonic ns.
+// timers are when periodic work is due, monotonic ns.
 type timers struct {
-	tickAt int64  // when limits, heartbeats and gauges are next looked at
-	sweep  uint32 // entry that the heartbeats looked at last
-	acksAt int64  // when connections that wait for acknowledgements are asked about again
+	tickAt int64  // when limits, heartbeats and gauges are due
+	sweep  uint32 // entry that heartbeats checked last
+	acksAt int64  // when the kernel is asked for unacknowledged bytes again
 }
 
-// ending is how far the end of the shard has come.
+// ending is the progress of the shard's end.
 type ending struct {
-	closing bool     // all connections were told to close
+	closing bool     // every connection is closing
 	began   int64    // when the closing of connections began in a drain; 0 if it has not
 	spread  int64    // ns over which they are closed
 	overdue bool     // the deadline of the end has passed
-	orphans []Orphan // sockets given up past the deadline; the pipeline takes them when the shard has ended
-	closed  bool     // Close ran
+	orphans []Orphan // sockets still in use past the deadline; the pipeline takes them over
+	closed  bool     // Close has run
 }
 
-// Gauges are written by the shard at each tick and read by anyone.
+// Gauges are written by the shard at each tick. Any goroutine may read them.
 type Gauges struct {
 	Connections atomic.Int64
 	Blocked     atomic.Int64
-	Buffered    atomic.Int64 // bytes of send buffers and answer queues in use
-	Held        atomic.Int64 // bytes of memory the slab holds
-	Fenced      atomic.Bool  // set once not one more byte will leave
+	Buffered    atomic.Int64 // bytes of send buffers and response queues in use
+	Held        atomic.Int64 // bytes of memory that the slab holds
+	Fenced      atomic.Bool  // set once no further byte will be sent
 }
 
-// sample is one appended answer that awaits its ledger entry and its end-to-end time.
+// sample is one appended response that awaits its ledger entry and its end-to-end time.
 type sample struct {
 	entry    uint32
-	bytes    uint32 // with sampleSlot for an answer, without for a control frame; 0 once it was delivered not at all
+	bytes    uint32 // with sampleSlot for a response, without for a control frame; 0 if it was not delivered
 	received int64  // monotonic ns
 	appended int64  // monotonic ns
 }
@@ -161,7 +163,7 @@ func (e *Shard) Step(now int64) int {
 	return work
 }
 
-// Gather appends what is in the inbox and leaves the flush to Step. It implements Gatherer.
+// Gather appends what is in the inbox and leaves the flush to Step. It implements run.Gatherer.
 func (e *Shard) Gather(now int64) (work int, enough bool) {
 	if e.err != nil || e.phase.Fenced() || e.mail.frames.Len() == 0 {
 		return 0, false
@@ -170,7 +172,7 @@ func (e *Shard) Gather(now int64) (work int, enough bool) {
 	return work, e.outbox.gathered >= e.quota()
 }
 
-// begin takes up what others changed, and accounts for the last flush.
+// begin reads what others may have changed, and accounts for the last flush.
 func (e *Shard) begin(now int64) int {
 	e.rec.Poll()
 	e.rec.B.Mark(telemetry.MarkInbox, uint64(e.mail.frames.Len()))
@@ -178,7 +180,7 @@ func (e *Shard) begin(now int64) int {
 	return e.settle(now)
 }
 
-// drain appends answers from the inbox until it is empty or enough was appended for one flush.
+// drain appends responses from the inbox until it is empty or enough for one flush were appended.
 func (e *Shard) drain(now int64) int {
 	n := 0
 	for quota := 0; e.err == nil; {
@@ -205,16 +207,18 @@ func (e *Shard) drain(now int64) int {
 	return n
 }
 
-// responsesPerSend is how many answers of one connection may share a send before it is made, if as many are there at once.
+// responsesPerSend is how many responses of one connection may share a send before the send is
+// made, if that many are queued.
 const responsesPerSend = 256
 
-// quota is how many answers are enough for one flush. It grows with the number of dirty connections, because what counts is
-// how many answers share a send (docs/decisions/0009, 0021).
+// quota is the number of responses that is enough for one flush. It grows with the number of dirty
+// connections, because the number of responses that share a send determines the cost
+// (docs/decisions/0009, 0021).
 func (e *Shard) quota() int {
 	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, responsesPerSend*len(e.outbox.dirty)))
 }
 
-// flushReason names the reason of a step's flush: the inbox ran empty, or enough was appended.
+// flushReason is the reason of a step's flush: the inbox was empty, or enough was appended.
 func flushReason(left int) telemetry.Counter {
 	if left == 0 {
 		return telemetry.EgressFlushLull
@@ -222,8 +226,9 @@ func flushReason(left int) telemetry.Counter {
 	return telemetry.EgressFlushSlots
 }
 
-// freeMemory frees memory when the shard's budget is spent: healthy connections are flushed, then the worst offender among the
-// blocked ones is ended. false means nothing can be freed.
+// freeMemory frees memory when the shard's budget is spent: healthy connections are flushed, then
+// the blocked connection with the most unsent bytes is ended. It returns false if nothing can be
+// freed.
 func (e *Shard) freeMemory(now int64) bool {
 	before := e.slab.InUse()
 	if len(e.outbox.dirty) > 0 {
@@ -235,8 +240,8 @@ func (e *Shard) freeMemory(now int64) bool {
 	return e.endLargestBlocked(now)
 }
 
-// endLargestBlocked ends the worst offender among the blocked connections; false means that there is none, or that the ring is in
-// doubt.
+// endLargestBlocked ends the blocked connection with the most unsent bytes. It returns false if
+// there is none or the ring is in doubt.
 func (e *Shard) endLargestBlocked(now int64) bool {
 	worst := e.blocked.first
 	for i := e.blocked.first; i != 0; i = e.table.conns[i].Next {
@@ -251,7 +256,7 @@ func (e *Shard) endLargestBlocked(now int64) bool {
 	return true
 }
 
-// drop counts answers that a connection did not get.
+// drop counts responses that a connection did not receive.
 func (e *Shard) drop(why transport.Reason, n int) {
 	e.rec.B.C[telemetry.CloseReason(why).Drop().Counter()] += uint64(n)
 }
@@ -270,8 +275,8 @@ func (e *Shard) Park() {
 // Unpark implements Actor.
 func (e *Shard) Unpark() { e.rec.Unpark() }
 
-// Done implements Actor: every connection was released, or the deadline passed and Close hands their sockets to the
-// pipeline, which closes each when its reader disconnects.
+// Done implements Actor: every connection was released, or the deadline has passed and Close hands
+// their sockets to the pipeline, which closes each when its reader disconnects.
 func (e *Shard) Done() bool {
 	return e.err != nil || e.mail.frames.Done() && e.phase.Ending() && (e.table.live == 0 || e.ending.overdue)
 }

@@ -7,28 +7,29 @@ import (
 	"sluice/telemetry"
 )
 
-// tracer is what a shard knows about the traced answers of the current step. The gate chose some by head sampling; the
-// oldest answer of a flush joins them when it took longer than the threshold.
+// tracer holds the traced responses of the current step. The gate selects some by head sampling;
+// the oldest response of a flush is added if it took longer than the threshold.
 type tracer struct {
 	box     *telemetry.TraceBox
 	sampler *telemetry.Sampler
 	alarm   *durability.Degradation
 	chosen  []traced // of the current step, in the order of their samples
-	oldest  traced   // the answer of the current step that was received first; none while never
+	oldest  traced   // the response of the current step that was received first; none if received is never
 }
 
-// traced is an answer with its stamps, which outlive its record in the inbox.
+// traced is a response with its stamps, which outlive its record in the inbox.
 type traced struct {
-	sample   int // index in Egress.samples
+	sample   int // index in ledger.samples
 	record   Record
 	appended int64 // monotonic ns
 	parent   telemetry.Parent
 }
 
-// never is later than any answer.
+// never is later than any response.
 const never = math.MaxInt64
 
-// note keeps the stamps of an answer, whose record is b, that was chosen, or that is the oldest so far.
+// note keeps the stamps of a response, whose record is b, if it was selected or is the oldest so
+// far.
 func (t *tracer) note(sample int, b []byte, now int64) {
 	r := RecordIn(b)
 	noted := traced{sample: sample, record: *r, appended: now}
@@ -43,14 +44,15 @@ func (t *tracer) note(sample int, b []byte, now int64) {
 	}
 }
 
-// trace puts the traced answers of the last flush into the box. An answer whose bytes have not all left is not traced:
-// its connection is blocked, which the gauges and notices tell. batch is the number of answers that were sent.
+// trace puts the traced responses of the last flush into the box. A response whose bytes have not
+// all left is not traced: its connection is blocked, which gauges and notices show. batch is the
+// number of responses that were sent.
 func (e *Shard) trace(batch int, now int64) {
 	oldest := &e.traces.oldest
 	for i := range e.traces.chosen {
 		t := &e.traces.chosen[i]
 		if t.sample == oldest.sample {
-			oldest.record.Received = never // it is traced already
+			oldest.record.Received = never // traced already
 		}
 		e.put(t, telemetry.TraceReason(t.record.Flags>>RecordReason), batch, now)
 	}
@@ -62,7 +64,8 @@ func (e *Shard) trace(batch int, now int64) {
 	oldest.record.Received = never
 }
 
-// put builds the record of one traced answer; a full box drops it and counts.
+// put builds the record of one traced response. If the box is full, the record is dropped and
+// counted.
 func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64) {
 	bytes := e.ledger.samples[of.sample].bytes &^ sampleSlot
 	if bytes == 0 {
@@ -94,7 +97,8 @@ func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64)
 	e.rec.B.C[counter]++
 }
 
-// waits stamps the cursors the answer waited for. The one that passed it last opened the gate for it.
+// waits stamps the cursors that the response waited for. The one that passed it last opened the
+// gate for it.
 func waits(t *telemetry.TraceRec, s *Record) {
 	first, last, flag := telemetry.PointJournal, telemetry.PointReplica, telemetry.TraceBlockedByReplica
 	switch waited := s.Flags >> RecordWaits & (BelowJournal | BelowReplicas | JournalLast); {
