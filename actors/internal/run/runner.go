@@ -79,7 +79,11 @@ func NewRunner(clock func() int64, onFail func(error), groups ...*Group) *Runner
 
 // SetPanicError replaces the function that makes the error of a panic, which is a *PanicError by
 // default. Call it before Start.
-func (r *Runner) SetPanicError(f func(actor string, value any, stack []byte) error) { r.panicked = f }
+func (r *Runner) SetPanicError(
+	f func(actor string, value any, stack []byte) error,
+) {
+	r.panicked = f
+}
 
 // Start starts one goroutine for each group.
 func (r *Runner) Start() {
@@ -181,7 +185,8 @@ func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then 
 		left, work, then = turn.live, turn.work, turn.now
 	}()
 	if r.failed.Load() {
-		for turn.work = 1; len(turn.live) > 0; turn.remove() { // one by one: after a Close that panics, those after it are closed in the next round
+		// One by one: after a Close that panics, those after it are closed in the next round.
+		for turn.work = 1; len(turn.live) > 0; turn.remove() {
 			r.close(turn.live[turn.current].Actor)
 		}
 		return

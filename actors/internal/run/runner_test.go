@@ -52,7 +52,8 @@ func startRunner(onFail func(error), groups ...*Group) (*Runner, chan error) {
 }
 
 func idles() map[string]func() Idle {
-	return map[string]func() Idle{"adaptive": func() Idle { return NewAdaptive(8) }, "spin": NewSpin}
+	return map[string]func() Idle{"adaptive": func() Idle { return NewAdaptive(8) },
+		"spin": NewSpin}
 }
 
 func TestRunnerStepsUntilDoneAndClosesOnce(t *testing.T) {
@@ -62,7 +63,8 @@ func TestRunnerStepsUntilDoneAndClosesOnce(t *testing.T) {
 			a := &scripted{name: "a"}
 			a.step = func(int64) int { left--; return max(0, min(1, left)) }
 			a.done = func() bool { return left <= 0 }
-			// b is done once a is closed: the runner closes an actor as soon as it is done, inside a group too.
+			// b is done once a is closed: the runner closes an actor as soon as it is done,
+			// inside a group too.
 			b := &scripted{name: "b", done: func() bool { return a.closed.Load() == 1 }}
 			_, ended := startRunner(nil, NewGroup("g", idle(), a, b))
 			if err := <-ended; err != nil {
@@ -110,14 +112,17 @@ func TestRunnerEndsEveryGroupOnPanic(t *testing.T) {
 				NewGroup("first", idle(), mate, sick), NewGroup("second", idle(), other))
 			err := <-ended
 			var panicked *PanicError
-			if !errors.As(err, &panicked) || panicked.Actor != "sick" || panicked.Value != "planted" {
+			if !errors.As(err, &panicked) || panicked.Actor != "sick" ||
+				panicked.Value != "planted" {
 				t.Fatalf("ended with %v, want the panic of sick", err)
 			}
-			if !strings.Contains(string(panicked.Stack), "runner_test.go") || !strings.Contains(err.Error(), "runner_test.go") {
+			if !strings.Contains(string(panicked.Stack), "runner_test.go") ||
+				!strings.Contains(err.Error(), "runner_test.go") {
 				t.Errorf("the stack does not show the panic:\n%s", panicked.Stack)
 			}
 			if mate.closed.Load() != 1 || other.closed.Load() != 1 || sick.closed.Load() != 0 {
-				t.Errorf("closed %d, %d, %d times; want the two others once", mate.closed.Load(), other.closed.Load(), sick.closed.Load())
+				t.Errorf("closed %d, %d, %d times; want the two others once", mate.closed.Load(),
+					other.closed.Load(), sick.closed.Load())
 			}
 			if len(told) != 1 {
 				t.Errorf("onFail was called %d times, want once", len(told))
@@ -128,12 +133,14 @@ func TestRunnerEndsEveryGroupOnPanic(t *testing.T) {
 
 func TestRunnerReportsFailedCloseAndPanicInClose(t *testing.T) {
 	broken := errors.New("planted")
-	a := &scripted{name: "a", done: func() bool { return true }, close: func() error { return broken }}
+	a := &scripted{name: "a", done: func() bool { return true },
+		close: func() error { return broken }}
 	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(1), a, &scripted{name: "b"}))
 	if err := <-ended; !errors.Is(err, broken) || !strings.Contains(err.Error(), "closing a") {
 		t.Errorf("ended with %v, want the error of a's Close", err)
 	}
-	c := &scripted{name: "c", done: func() bool { return true }, close: func() error { panic("in Close") }}
+	c := &scripted{name: "c", done: func() bool { return true },
+		close: func() error { panic("in Close") }}
 	_, ended = startRunner(nil, NewGroup("g", NewAdaptive(1), c, &scripted{name: "d"}))
 	var panicked *PanicError
 	if err := <-ended; !errors.As(err, &panicked) || panicked.Actor != "c" {
@@ -146,11 +153,13 @@ func TestPanicInCloseClosesNoActorTwice(t *testing.T) {
 	before, after := &scripted{name: "before"}, &scripted{name: "after"}
 	worse := &scripted{name: "worse", close: func() error { panic("in Close") }}
 	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(1), before, sick, worse, after))
-	if err := <-ended; err == nil || !strings.Contains(err.Error(), "planted") || !strings.Contains(err.Error(), "in Close") {
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "planted") ||
+		!strings.Contains(err.Error(), "in Close") {
 		t.Errorf("ended with %v, want both panics", err)
 	}
 	if before.closed.Load() != 1 || worse.closed.Load() != 1 || after.closed.Load() != 1 {
-		t.Errorf("closed %d, %d, %d times, want once", before.closed.Load(), worse.closed.Load(), after.closed.Load())
+		t.Errorf("closed %d, %d, %d times, want once", before.closed.Load(), worse.closed.Load(),
+			after.closed.Load())
 	}
 }
 

@@ -59,7 +59,8 @@ func (e *Shard) busy(ev *Event, now int64) {
 	const (
 		one  = encode.ServerBusy
 		four = one + one + one + one
-		most = four + four + four + four + four + four + four + four + four + four + four + four + four + four + four + four
+		many = four + four + four + four
+		most = many + many + many + many
 	)
 	for left := int(ev.Owed) * len(one); left > 0; {
 		entry, ok := e.open(ev)
@@ -79,14 +80,16 @@ func (e *Shard) connect(ev *Event, now int64) error {
 		return ErrEnding
 	}
 	if int(ev.Class) >= len(e.class) {
-		return fmt.Errorf("actors: connection %d has limits class %d; there are %d classes", ev.Conn, ev.Class, len(e.class))
+		return fmt.Errorf("actors: connection %d has limits class %d; there are %d classes",
+			ev.Conn, ev.Class, len(e.class))
 	}
 	entry := e.table.free
 	if entry == 0 {
 		entry = uint32(len(e.table.conns))
 	}
 	if !e.table.index.Put(ev.Hash, ev.Conn, entry) {
-		return fmt.Errorf("actors: connection id %d is live already; an id may be used again after its connection was released", ev.Conn)
+		return fmt.Errorf("actors: connection id %d is live already; "+
+			"an id may be used again after its connection was released", ev.Conn)
 	}
 	if entry == uint32(len(e.table.conns)) {
 		e.table.conns = append(e.table.conns, transport.Conn{})
@@ -208,7 +211,8 @@ func (e *Shard) notify(kind NoticeKind, c *transport.Conn, now int64) {
 		return
 	}
 	n := Notice{
-		Kind: kind, Reason: c.Reason, Shard: e.shard, Conn: c.ID, At: now, Age: time.Duration(now - c.OpenedAt),
+		Kind: kind, Reason: c.Reason, Shard: e.shard, Conn: c.ID, At: now,
+		Age:    time.Duration(now - c.OpenedAt),
 		Unsent: c.Unsent(), Responses: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent,
 	}
 	if since := c.BlockedSince(); since != 0 {
@@ -236,7 +240,8 @@ func (e *Shard) tick(now int64) {
 			e.close(entry, why, now)
 			continue
 		}
-		if !c.Has(transport.StateSlow) && (c.Unsent() > l.SoftBytes || now-c.BlockedSince() > int64(l.NoProgress)/4) {
+		if !c.Has(transport.StateSlow) && (c.Unsent() > l.SoftBytes ||
+			now-c.BlockedSince() > int64(l.NoProgress)/4) {
 			c.Set(transport.StateSlow)
 			e.notify(NoticeSlow, c, now)
 		}
@@ -264,7 +269,8 @@ func (e *Shard) discountPause(now int64) {
 	for i := e.blocked.first; i != 0; i = e.table.conns[i].Next {
 		e.table.conns[i].ShiftClocks(late, now)
 	}
-	for i := 1; i < len(e.table.conns) && e.ending.began != 0; i++ { // a drain waits for these, which are on no list of blocked ones
+	// A drain waits for these connections, which are not on the blocked list.
+	for i := 1; i < len(e.table.conns) && e.ending.began != 0; i++ {
 		if c := &e.table.conns[i]; c.BlockedSince() != 0 && !c.Has(transport.StateBlocked) {
 			c.ShiftClocks(late, now)
 		}
@@ -285,7 +291,8 @@ func (e *Shard) heartbeats(now int64) {
 		}
 		c := &e.table.conns[e.timers.sweep]
 		const idle = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken
-		if c.State&^idle != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) || c.Unsent() > 0 || c.BlockedSince() != 0 {
+		if c.State&^idle != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) ||
+			c.Unsent() > 0 || c.BlockedSince() != 0 {
 			continue
 		}
 		e.rec.B.C[telemetry.EgressHeartbeats]++

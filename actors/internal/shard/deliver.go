@@ -31,11 +31,14 @@ func (e *Shard) deliver(b []byte, now int64) {
 	if r.Flags&RecordTraced != 0 || r.Received < e.traces.oldest.record.Received {
 		e.traces.note(len(e.ledger.samples), b, now)
 	}
-	e.ledger.samples = append(e.ledger.samples, sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.Received, appended: now})
+	e.ledger.samples = append(e.ledger.samples,
+		sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.Received,
+			appended: now})
 	if r.Flags&RecordLast != 0 {
 		c.Ended++
 	}
-	e.ledger.queued.Add(&e.rec.B.H[telemetry.StageQueue], uint64(max(now-r.Received-int64(r.Encoded), 0)))
+	e.ledger.queued.Add(&e.rec.B.H[telemetry.StageQueue],
+		uint64(max(now-r.Received-int64(r.Encoded), 0)))
 }
 
 // reject drops a response that its connection must not receive.

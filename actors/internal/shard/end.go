@@ -32,7 +32,8 @@ func (e *Shard) end(now int64) int {
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 && now-e.ending.began >= Jitter(c.Hash, e.ending.spread) && e.acknowledged(c, ask, now) {
+		if force || c.Unsent() == 0 && c.Sending() == 0 &&
+			now-e.ending.began >= Jitter(c.Hash, e.ending.spread) && e.acknowledged(c, ask, now) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
@@ -54,9 +55,12 @@ func (e *Shard) acknowledged(c *transport.Conn, ask bool, now int64) bool {
 	if left == 0 {
 		return true
 	}
-	c.MarkBlocked(now) // starts the no-progress clock only: bytes queued in the client's own kernel do not make it slow
+	// This starts the no-progress clock only: bytes queued in the client's own kernel do not make
+	// it slow.
+	c.MarkBlocked(now)
 	c.ObserveUnread(left, now)
-	return c.SinceProgress(now) >= int64(e.class[c.Class].NoProgress) || e.phase.NearDeadline(e.ending.began, now)
+	return c.SinceProgress(now) >= int64(e.class[c.Class].NoProgress) ||
+		e.phase.NearDeadline(e.ending.began, now)
 }
 
 // Jitter is a connection's moment in a window of the given ns. It must not depend on the half of
@@ -92,7 +96,8 @@ func (e *Shard) fence(now int64) int {
 		work++
 	}
 	e.mail.frames.Release()
-	e.submit(now) // cancellations, and sends queued early, whose sockets are shut down and take nothing
+	// Cancellations, and sends queued early, whose sockets are shut down and take nothing.
+	e.submit(now)
 	e.ending.overdue = e.phase.Expired(now)
 	return work
 }
@@ -103,7 +108,8 @@ func (e *Shard) orphan(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	e.account(c, now)
 	c.Free(e.slab)
-	e.ending.orphans = append(e.ending.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
+	e.ending.orphans = append(e.ending.orphans,
+		Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 	e.freeEntry(entry)
 }
 
@@ -158,7 +164,8 @@ func (e *Shard) Close() error {
 	e.ending.closed = true
 	e.rec.Park()
 	if e.err != nil {
-		return errors.Join(fmt.Errorf("the ring is in doubt; the shard stopped because its streams could be torn: %w", e.err), err)
+		return errors.Join(fmt.Errorf("the ring is in doubt; "+
+			"the shard stopped because its streams could be torn: %w", e.err), err)
 	}
 	return err
 }
@@ -167,7 +174,8 @@ func (e *Shard) Close() error {
 // panicked was not closed; its sockets are shut down and returned too.
 func (e *Shard) Leftover() []Orphan {
 	defer run.Unparked(e.rec)()
-	for _, ok := e.mail.frames.Next(); ok; _, ok = e.mail.frames.Next() { // published after the shard failed
+	// These were published after the shard failed.
+	for _, ok := e.mail.frames.Next(); ok; _, ok = e.mail.frames.Next() {
 		e.rec.B.C[telemetry.DropFenced.Counter()]++
 		e.mail.frames.Release()
 	}
@@ -177,7 +185,8 @@ func (e *Shard) Leftover() []Orphan {
 	for i := range e.table.conns {
 		if c := &e.table.conns[i]; c.Has(transport.StateOpen) {
 			_ = e.ring.Shutdown(c.FD) // a peer that closed first is not an error
-			e.ending.orphans = append(e.ending.orphans, Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
+			e.ending.orphans = append(e.ending.orphans,
+				Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 			e.permit.Add(-1)
 		}
 	}

@@ -29,7 +29,7 @@ type Event struct {
 	FD        int32            // connect
 	Conn      uint64
 	Hash      uint64
-	Since     uint64      // connect: slot-ring position; older slots belong to an earlier connection of this id
+	Since     uint64      // connect: slots before this ring position belong to an earlier owner of the id
 	Owed      uint64      // disconnect: requests accepted in all; busy: requests shed
 	Ack       func(error) // connect, respond: called once, on an actor's goroutine; must not block
 	Frame     string      // respond
@@ -49,7 +49,7 @@ type NoticeKind uint8
 
 const (
 	NoticeClosed    NoticeKind = iota // the connection ended; Reason says why
-	NoticeSlow                        // the client holds back more than the soft limit, or takes nothing
+	NoticeSlow                        // more than the soft limit is unsent, or the client takes nothing
 	NoticeRecovered                   // the socket of a slow client has taken all that it was asked to
 )
 

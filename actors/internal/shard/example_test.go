@@ -30,7 +30,8 @@ func Example() {
 	notices, _ := mailbox.NewSPSC[shard.Notice](8)
 	s := shard.New(parts(inbox, queue, notices))
 	acked := func(err error) { fmt.Println("connected:", err) }
-	events.Claim(1)[0] = shard.Event{Kind: shard.EventConnect, Conn: 7, Hash: transport.Hash(7), FD: int32(fds[0]), WriteOnly: true, Ack: acked}
+	events.Claim(1)[0] = shard.Event{Kind: shard.EventConnect, Conn: 7, Hash: transport.Hash(7),
+		FD: int32(fds[0]), WriteOnly: true, Ack: acked}
 	events.Commit(1)
 	events.Publish()
 	s.Step(1)
@@ -54,8 +55,10 @@ func Example() {
 }
 
 // parts makes the parts of a single shard, which a pipeline makes in a program.
-func parts(inbox *mailbox.BytesReader, queue *mailbox.Reader[shard.Event], notices *mailbox.Writer[shard.Notice]) shard.Parts {
-	ring, _, err := transport.Open(transport.ModePoll, transport.RingConfig{Entries: 8, Wake: func() {}})
+func parts(inbox *mailbox.BytesReader, queue *mailbox.Reader[shard.Event],
+	notices *mailbox.Writer[shard.Notice]) shard.Parts {
+	ring, _, err := transport.Open(transport.ModePoll,
+		transport.RingConfig{Entries: 8, Wake: func() {}})
 	if err != nil {
 		panic(err)
 	}
@@ -68,9 +71,12 @@ func parts(inbox *mailbox.BytesReader, queue *mailbox.Reader[shard.Event], notic
 	var permit atomic.Int64
 	permit.Store(1)
 	return shard.Parts{
-		Config: shard.Config{FlushBytes: 1 << 16, FlushSlots: 256, DrainMax: 1024, Tick: 1e9, Heartbeat: 1e10, Pause: 1e9},
-		Frames: inbox, Events: queue, Notices: notices, Ring: ring, Slab: slab, Limits: &limits, Permit: &permit, Phase: new(run.Phase),
-		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0), Box: telemetry.NewTraceBox(8),
-		Sampler: telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),
+		Config: shard.Config{FlushBytes: 1 << 16, FlushSlots: 256, DrainMax: 1024, Tick: 1e9,
+			Heartbeat: 1e10, Pause: 1e9},
+		Frames: inbox, Events: queue, Notices: notices, Ring: ring, Slab: slab, Limits: &limits,
+		Permit: &permit, Phase: new(run.Phase),
+		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0),
+		Box:      telemetry.NewTraceBox(8),
+		Sampler:  telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),
 	}
 }

@@ -88,9 +88,12 @@ func (e *Shard) fillList(now int64) int {
 
 func (e *Shard) figures(c *transport.Conn, now int64) Figures {
 	f := Figures{
-		Conn: c.ID, Shard: e.shard, Class: c.Class, Age: time.Duration(now - c.OpenedAt), Quiet: time.Duration(now - c.LastSent),
-		Unsent: c.Unsent(), Responses: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent, Ended: c.Ended,
-		Slow: c.Has(transport.StateSlow), Half: c.Has(transport.StateHalfClosed), Closing: c.Has(transport.StateClosing),
+		Conn: c.ID, Shard: e.shard, Class: c.Class, Age: time.Duration(now - c.OpenedAt),
+		Quiet:  time.Duration(now - c.LastSent),
+		Unsent: c.Unsent(), Responses: c.QueuedUnits() + int(c.Unsettled), Sent: c.Sent,
+		Ended: c.Ended,
+		Slow:  c.Has(transport.StateSlow), Half: c.Has(transport.StateHalfClosed),
+		Closing: c.Has(transport.StateClosing),
 	}
 	if since := c.BlockedSince(); since != 0 {
 		f.Lag = time.Duration(now - since)

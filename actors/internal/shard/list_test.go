@@ -17,13 +17,15 @@ func TestListTakesBoundedSteps(t *testing.T) {
 	e.table.conns[7].State = 0      // free
 	lists := make([]*Listing, 0, 2) // AllocsPerRun runs once to warm up
 	for range cap(lists) {
-		lists = append(lists, &Listing{Rank: func(f *Figures) int64 { return int64(f.Age) }, Now: 10_000, Next: 1, Top: make([]Figures, 0, 5), Done: make(chan struct{})})
+		lists = append(lists, &Listing{Rank: func(f *Figures) int64 { return int64(f.Age) },
+			Now: 10_000, Next: 1, Top: make([]Figures, 0, 5), Done: make(chan struct{})})
 	}
 	next, steps := 0, 0
 	allocs := testing.AllocsPerRun(1, func() {
 		l := lists[next]
 		e.list, next = l, next+1
-		for steps = 0; e.fillList(int64(10_000*(steps+1))) > 0; steps++ { // time passes; ages refer to the request
+		// Time passes; ages refer to the request.
+		for steps = 0; e.fillList(int64(10_000*(steps+1))) > 0; steps++ {
 			if l.Next > 1+(steps+1)*listBatch {
 				t.Fatalf("step %d looked at %d entries", steps, l.Next)
 			}

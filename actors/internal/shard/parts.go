@@ -36,7 +36,7 @@ type Parts struct {
 	Ring     transport.Ring
 	Slab     *transport.Slab
 	Limits   *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
-	Permit   *atomic.Int64                       // open connections of the whole pipeline; lowered only in release
+	Permit   *atomic.Int64                       // open connections of the pipeline; lowered only in freeEntry
 	Phase    *run.Phase
 	Recorder *telemetry.Recorder
 	Box      *telemetry.TraceBox
@@ -47,10 +47,12 @@ type Parts struct {
 // New makes a shard without connections. From here on the shard owns the ring and the slab.
 func New(p Parts) *Shard {
 	return &Shard{
-		shard: p.Shard, cfg: p.Config, mail: mail{p.Frames, p.Events, p.Notices}, ring: p.Ring, slab: p.Slab,
+		shard: p.Shard, cfg: p.Config, mail: mail{p.Frames, p.Events, p.Notices}, ring: p.Ring,
+		slab:   p.Slab,
 		limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
 		table:  table{conns: make([]transport.Conn, 1)},
 		outbox: outbox{entries: p.Ring.Info().Entries},
-		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm, oldest: traced{record: Record{Received: never}}},
+		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm,
+			oldest: traced{record: Record{Received: never}}},
 	}
 }

@@ -151,7 +151,8 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 		case c.Has(transport.StateClosing):
 			e.release(entry, now)
 		case done.Res < 0 && c.Has(transport.StateBlocked):
-			c.Set(transport.StateRetry) // the kernel cannot poll it and polling again at once would spin: the next tick sends
+			// The kernel cannot poll it, and polling again at once would spin: the next tick sends.
+			c.Set(transport.StateRetry)
 		case c.Unsent() > 0:
 			c.Set(transport.StateWoken)
 			e.markDirty(entry)
@@ -178,7 +179,8 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 		if remain { // appended while the send was in flight
 			e.markDirty(entry)
 		}
-		if c.BlockedSince() != 0 || c.State&(transport.StateBlocked|transport.StateSlow|transport.StateHalfClosed) != 0 {
+		const late = transport.StateBlocked | transport.StateSlow | transport.StateHalfClosed
+		if c.BlockedSince() != 0 || c.State&late != 0 {
 			e.clearBlocked(entry, now)
 		}
 	}
@@ -190,7 +192,8 @@ func (e *Shard) sendFailed(entry uint32, errno unix.Errno, now int64) {
 	switch errno {
 	case unix.EAGAIN:
 		e.rec.B.C[telemetry.EgressSendAgain]++
-		if c.Has(transport.StateWoken) { // still no room: the kernel lacks memory, and polling again would spin
+		// Still no room: the kernel lacks memory, and polling again would spin.
+		if c.Has(transport.StateWoken) {
 			c.Set(transport.StateRetry)
 		}
 		e.pollBlocked(entry, now)
@@ -201,7 +204,8 @@ func (e *Shard) sendFailed(entry uint32, errno unix.Errno, now int64) {
 		e.rec.B.C[telemetry.EgressNoMemory]++
 		c.Set(transport.StateRetry) // no event reports free memory: the next tick retries
 		e.pollBlocked(entry, now)
-	case unix.EPIPE, unix.ECONNRESET, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENOTCONN:
+	case unix.EPIPE, unix.ECONNRESET, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH,
+		unix.ENOTCONN:
 		e.close(entry, transport.ReasonPeerReset, now)
 	default:
 		e.rec.B.C[telemetry.EgressSendError]++
@@ -295,7 +299,8 @@ func (e *Shard) settle(now int64) int {
 		case s.bytes&sampleSlot != 0:
 			sent++
 			e.ledger.whole.Add(whole, uint64(max(now-s.received, 0)))
-			e.ledger.batched.Add(&b.H[telemetry.StageBatch], uint64(max(e.outbox.flushed-s.appended, 0)))
+			e.ledger.batched.Add(&b.H[telemetry.StageBatch],
+				uint64(max(e.outbox.flushed-s.appended, 0)))
 		}
 		if c.Has(transport.StateClosing) && c.Unsettled == 0 {
 			e.release(s.entry, now)
@@ -315,7 +320,8 @@ func (e *Shard) settle(now int64) int {
 // queueUnsent queues a response whose bytes have not all left.
 func (e *Shard) queueUnsent(s *sample, now int64) {
 	c := &e.table.conns[s.entry]
-	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift), Slot: s.bytes&sampleSlot != 0}
+	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift),
+		Slot: s.bytes&sampleSlot != 0}
 	s.bytes = 0 // not delivered yet
 	c.Pin()     // this connection may be the one that is ended; settle releases it
 	for !c.QueueUnit(e.slab, u) {

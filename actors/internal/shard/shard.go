@@ -27,7 +27,7 @@ type Shard struct {
 	ring   transport.Ring
 	slab   *transport.Slab
 	limits *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
-	permit *atomic.Int64                       // open connections of the whole pipeline; lowered only in release
+	permit *atomic.Int64                       // open connections of the pipeline; lowered only in freeEntry
 	phase  *run.Phase
 	rec    *telemetry.Recorder
 
@@ -116,14 +116,14 @@ type Gauges struct {
 // sample is one appended response that awaits its ledger entry and its end-to-end time.
 type sample struct {
 	entry    uint32
-	bytes    uint32 // with sampleSlot for a response, without for a control frame; 0 if it was not delivered
+	bytes    uint32 // with sampleSlot for a response; 0 if it was not delivered
 	received int64  // monotonic ns
 	appended int64  // monotonic ns
 }
 
 const sampleSlot = 1 << 31 // of sample.bytes
 
-// User data of a kernel request: operation (8 bits), generation (24), table entry (32). Never a pointer.
+// User data of a kernel request, never a pointer: operation (8 bits), generation (24), entry (32).
 const (
 	opSend = 1
 	opPoll = 2
@@ -278,5 +278,6 @@ func (e *Shard) Unpark() { e.rec.Unpark() }
 // Done implements Actor: every connection was released, or the deadline has passed and Close hands
 // their sockets to the pipeline, which closes each when its reader disconnects.
 func (e *Shard) Done() bool {
-	return e.err != nil || e.mail.frames.Done() && e.phase.Ending() && (e.table.live == 0 || e.ending.overdue)
+	return e.err != nil || e.mail.frames.Done() && e.phase.Ending() &&
+		(e.table.live == 0 || e.ending.overdue)
 }

@@ -14,7 +14,7 @@ type tracer struct {
 	sampler *telemetry.Sampler
 	alarm   *durability.Degradation
 	chosen  []traced // of the current step, in the order of their samples
-	oldest  traced   // the response of the current step that was received first; none if received is never
+	oldest  traced   // the first one received in the current step; none if received is never
 }
 
 // traced is a response with its stamps, which outlive its record in the inbox.
@@ -57,7 +57,8 @@ func (e *Shard) trace(batch int, now int64) {
 		e.put(t, telemetry.TraceReason(t.record.Flags>>RecordReason), batch, now)
 	}
 	e.traces.chosen = e.traces.chosen[:0]
-	if oldest.record.Received != never && e.traces.sampler.Load().Slow(uint64(max(now-oldest.record.Received, 0))) {
+	age := uint64(max(now-oldest.record.Received, 0))
+	if oldest.record.Received != never && e.traces.sampler.Load().Slow(age) {
 		oldest.parent = telemetry.Parent{}
 		e.put(oldest, telemetry.TraceReasonSlow, batch, now)
 	}
@@ -73,8 +74,10 @@ func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64)
 	}
 	s, parent := &of.record, of.parent
 	t := telemetry.TraceRec{
-		Received: s.Received, Bytes: bytes, Seq: s.Seq, Conn: s.Conn, TraceID: parent.TraceID, Parent: parent.Span,
-		Batch: uint16(min(batch, 1<<16-1)), Shard: uint16(e.shard), Kind: uint8(s.Flags >> RecordKind), Reason: why,
+		Received: s.Received, Bytes: bytes, Seq: s.Seq, Conn: s.Conn, TraceID: parent.TraceID,
+		Parent: parent.Span,
+		Batch:  uint16(min(batch, 1<<16-1)), Shard: uint16(e.shard),
+		Kind: uint8(s.Flags >> RecordKind), Reason: why,
 	}
 	if parent.Sampled() {
 		t.Flags |= telemetry.TraceParentSampled

@@ -71,7 +71,8 @@ func (s *script) carryOut(c *transcript.Command) string {
 		}
 	case "disconnect":
 		s.tell(Event{
-			Kind: EventDisconnect, Conn: client, Owed: uint64(c.Number("accepted", 0)), Reason: s.reason(c.Text("reason")),
+			Kind: EventDisconnect, Conn: client, Owed: uint64(c.Number("accepted", 0)),
+			Reason: s.reason(c.Text("reason")),
 		})
 	case "frames":
 		for _, line := range c.Input {
@@ -122,13 +123,16 @@ func (s *script) open(c *transcript.Command) {
 	s.frames, s.events, s.notices = frames, events, observer
 	s.shard = New(Parts{
 		Config: Config{
-			FlushBytes: c.Number("flush", 1<<16), FlushSlots: 256, DrainMax: 1024, Tick: 50 * time.Millisecond,
-			Heartbeat: cmp.Or(c.Duration("heartbeat"), time.Minute), DrainSpread: 1, Pause: time.Second,
+			FlushBytes: c.Number("flush", 1<<16), FlushSlots: 256, DrainMax: 1024,
+			Tick:      50 * time.Millisecond,
+			Heartbeat: cmp.Or(c.Duration("heartbeat"), time.Minute), DrainSpread: 1,
+			Pause: time.Second,
 		},
 		Frames: inbox, Events: queue, Notices: notices, Ring: s.kernel, Slab: slab,
 		Limits: &s.limits, Permit: &s.permit, Phase: &s.phase,
-		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0), Box: telemetry.NewTraceBox(8),
-		Sampler: telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),
+		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0),
+		Box:      telemetry.NewTraceBox(8),
+		Sampler:  telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),
 	})
 }
 
@@ -137,7 +141,8 @@ func (s *script) connect(line *transcript.Line) {
 	s.kernel.sockets[int32(client)] = &socket{room: 1 << 30}
 	s.permit.Add(1)
 	s.tell(Event{
-		Kind: EventConnect, Conn: uint64(client), FD: int32(client), WriteOnly: !line.Has("read"), Since: s.position,
+		Kind: EventConnect, Conn: uint64(client), FD: int32(client), WriteOnly: !line.Has("read"),
+		Since: s.position,
 		Ack: func(err error) {
 			if err != nil {
 				s.permit.Add(-1)
@@ -223,7 +228,8 @@ func (s *script) shown() string {
 		if n.Kind == NoticeClosed {
 			reason = ", " + n.Reason.String()
 		}
-		kind := [...]string{NoticeClosed: "is closed", NoticeSlow: "is slow", NoticeRecovered: "has recovered"}[n.Kind]
+		kind := [...]string{NoticeClosed: "is closed", NoticeSlow: "is slow",
+			NoticeRecovered: "has recovered"}[n.Kind]
 		s.kernel.show("notice: client %d %s%s; %d B unsent", n.Conn, kind, reason, n.Unsent)
 		s.notices.Release(1)
 	}
@@ -239,7 +245,8 @@ func (s *script) pass(d time.Duration) string {
 		passed += piece
 		s.now += int64(piece)
 		if text := s.step(); text != "" {
-			fmt.Fprintf(&b, "after %v:\n  %s\n", passed, strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n  "))
+			fmt.Fprintf(&b, "after %v:\n  %s\n", passed,
+				strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n  "))
 		}
 	}
 	return b.String()
@@ -253,12 +260,14 @@ func (s *script) clients() string {
 			continue
 		}
 		f := s.shard.figures(c, s.now)
-		fmt.Fprintf(&b, "client %d: %d B sent, %d B unsent of %d responses", f.Conn, f.Sent, f.Unsent, f.Responses)
+		fmt.Fprintf(&b, "client %d: %d B sent, %d B unsent of %d responses", f.Conn, f.Sent,
+			f.Unsent, f.Responses)
 		for _, state := range []struct {
 			is   bool
 			text string
 		}{
-			{f.Lag > 0, fmt.Sprintf("blocked for %v", f.Lag)}, {f.Slow, "slow"}, {f.Half, "half-closed"}, {f.Closing, "closing"},
+			{f.Lag > 0, fmt.Sprintf("blocked for %v", f.Lag)}, {f.Slow, "slow"},
+			{f.Half, "half-closed"}, {f.Closing, "closing"},
 		} {
 			if state.is {
 				b.WriteString(", " + state.text)
@@ -272,7 +281,8 @@ func (s *script) clients() string {
 func (s *script) ledger() string {
 	var b strings.Builder
 	counters := &s.shard.rec.B.C
-	fmt.Fprintf(&b, "taken from the inbox: %d\ndelivered: %d\n", counters[telemetry.EgressSlots], counters[telemetry.EgressFramesSent])
+	fmt.Fprintf(&b, "taken from the inbox: %d\ndelivered: %d\n", counters[telemetry.EgressSlots],
+		counters[telemetry.EgressFramesSent])
 	for why := range telemetry.DropReason(telemetry.NumDropReasons) {
 		if n := counters[why.Counter()]; n > 0 {
 			fmt.Fprintf(&b, "dropped, %s: %d\n", why.Name(), n)

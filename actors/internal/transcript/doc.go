@@ -10,8 +10,9 @@
 //
 //	testdata/*.txt ──► Parse ──► Command ──► the test's function ──► output, compared with the file
 //
-// A test calls Run with a function that carries out one command. With SLUICE_REWRITE=1 in the environment Run writes what
-// was printed into the files instead of comparing it; read the difference before it is committed.
+// A test calls Run with a function that carries out one command. With SLUICE_REWRITE=1 in the
+// environment Run writes what was printed into the files instead of comparing it; read the
+// difference before it is committed.
 //
 // Start reading at Run, then Command.
 package transcript

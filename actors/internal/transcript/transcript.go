@@ -145,7 +145,8 @@ func blank(line string) bool { return line == "" || strings.HasPrefix(line, "#")
 func newLine(file string, lines []string, i int) *Line {
 	words := strings.Fields(lines[i])
 	return &Line{
-		text: lines[i], place: fmt.Sprintf("%s:%d", file, i+1), words: words, used: make([]bool, len(words)),
+		text: lines[i], place: fmt.Sprintf("%s:%d", file, i+1), words: words,
+		used: make([]bool, len(words)),
 	}
 }
 
@@ -165,8 +166,8 @@ func Format(commands []*Command) string {
 	return b.String()
 }
 
-// Run runs each file that matches pattern as a subtest. start makes the function that carries out the commands of one
-// file and returns what they print.
+// Run runs each file that matches pattern as a subtest. start makes the function that carries out
+// the commands of one file and returns what they print.
 func Run(t *testing.T, pattern string, start func(t *testing.T) func(c *Command) string) {
 	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
@@ -205,7 +206,8 @@ func runFile(t *testing.T, commands []*Command, carryOut func(c *Command) string
 			got += "\n"
 		}
 		if strings.HasPrefix(got, "\n") || strings.Contains(got, "\n\n") {
-			t.Fatalf("%s: %s prints an empty line, which would end its output:\n%s", c.place, c.text, got)
+			t.Fatalf("%s: %s prints an empty line, which would end its output:\n%s", c.place,
+				c.text, got)
 		}
 		if rewriting() {
 			c.Output = got

@@ -72,7 +72,8 @@ func TestErrNamesThePlaceAndTheWord(t *testing.T) {
 
 func TestParseRejectsACommandWithoutSeparator(t *testing.T) {
 	for _, text := range []string{"do", "do\nx=1\n\n----\n", "do\n\ndo\n----\n"} {
-		if _, err := Parse("s.txt", text); err == nil || !strings.Contains(err.Error(), `s.txt:1: command "do" has no ----`) {
+		if _, err := Parse("s.txt", text); err == nil ||
+			!strings.Contains(err.Error(), `s.txt:1: command "do" has no ----`) {
 			t.Errorf("%q: error %v", text, err)
 		}
 	}
@@ -94,7 +95,8 @@ func TestCheckShowsBothOutputs(t *testing.T) {
 
 func TestRunRewritesOutputsOnRequest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "count.txt")
-	if err := os.WriteFile(file, []byte("# Counts.\nsay\n----\nold\n\nsay\n----\n2"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("# Counts.\nsay\n----\nold\n\nsay\n----\n2"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	said := ""
