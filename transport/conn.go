@@ -2,83 +2,85 @@ package transport
 
 import "unsafe"
 
-// Conn is the state of one connection in its shard's table. It is pointer-free, so that ten thousand of
-// them cost the garbage collector nothing, and it belongs to the shard's goroutine.
+// Conn is the state of one connection in its shard's table. It contains no pointers, so ten
+// thousand connections cost the garbage collector nothing. It belongs to the shard's goroutine.
 //
 // Unsent bytes live in one contiguous block of the shard's Slab:
 //
 //	block  [ sent | being sent | waiting |  free  ]
 //	              off       off+sending end     cap
 //
-// An idle connection holds no block (R26). While a send is in flight its bytes never move: growth copies to
-// a new block and keeps the old one as orphan until the completion was reaped.
+// An idle connection holds no block (R26). While a send is in flight, its bytes do not move: growth
+// copies the unsent bytes to a new block and keeps the old one as orphan until the completion is
+// reaped.
 //
-// Every answer appended is a unit with a length. Units fully covered by sent bytes are delivered; the rest
-// wait in the units queue, which only connections with a refused or partial send have. That makes the
-// ledger (I9) exact to the slot, also for a connection that dies in the middle of a frame.
+// Every response or control frame appended is a unit with a length. Units whose bytes were all sent
+// are delivered. The others wait in the units queue, which only connections with a refused or
+// partial send have. So the ledger (I9) is exact to the slot, even if a connection ends within a
+// frame.
 //
-// It is composed of three parts of one cache line each: an append touches the first, a flush the second, and the rest is read
-// when a connection comes and goes.
+// It has three parts of one cache line each: an append touches the first, a flush the second, and
+// the third is read when a connection begins and ends.
 type Conn struct {
 	outgoing
 	sends
 	identity
 }
 
-// outgoing is what an append touches.
+// outgoing holds the fields that an append touches.
 type outgoing struct {
-	Since     uint64 // slot-ring position at Connect: older slots belong to an earlier owner of ID
-	Ended     uint64 // requests answered to the end (BatchEnd appended)
-	softSince int64  // monotonic ns since which Unsent() > soft limit and no send was taken whole; 0 = it is not
+	Since     uint64 // slot-ring position at Connect; older slots belong to an earlier owner of ID
+	Ended     uint64 // requests whose BatchEnd was appended
+	softSince int64  // start of the soft-limit clock, monotonic ns; 0 = not running
 	block     Block
-	size      uint32 // bytes of block; 0 without one
+	size      uint32 // bytes of block; 0 if there is none
 	off       uint32 // first unsent byte in block
 	end       uint32 // one past the last byte in block
-	sending   uint32 // bytes in flight, from off (in orphan if there is one)
+	sending   uint32 // bytes in flight, from off (in orphan if set)
 	orphan    Block  // old block that an in-flight send still reads
 	credit    uint32 // sent bytes not yet matched to whole units
-	unitCount uint32 // length of the queue of responses not fully sent
-	Unsettled uint32 // appended since the last settle; an entry is not reused before they are settled
+	unitCount uint32 // length of the queue of units not fully sent
+	Unsettled uint32 // units appended since the last settle; the entry is not reused before
 	State     State
 	Class     uint8 // which Limits apply
 	Reason    Reason
 }
 
-// sends is what a flush and its completion touch.
+// sends holds the fields that a flush and its completion touch.
 type sends struct {
-	Sent         uint64 // bytes the kernel took
-	LastSent     int64  // monotonic ns of the last byte the kernel took, or OpenedAt
-	blockedSince int64  // monotonic ns since which the socket refuses bytes, or a drain waits for its peer; 0 = neither
-	progressAt   int64  // monotonic ns of the last progress while blocked
+	Sent         uint64 // bytes accepted by the kernel
+	LastSent     int64  // when the kernel last accepted bytes, monotonic ns; OpenedAt at first
+	blockedSince int64  // see BlockedSince
+	progressAt   int64  // last progress while blocked, monotonic ns
 	FD           int32
-	Gen          uint32 // generation of this table entry, part of the user data of every kernel request
+	Gen          uint32 // generation of the table entry, in the user data of every kernel request
 	Next, Prev   uint32 // links of the shard's blocked list, or of its free list; 0 = none
-	units        Block  // queue of answers not fully sent, 8 bytes each
+	units        Block  // queue of units not fully sent, 8 bytes each
 	unitHead     uint32 // index of the oldest unit in units
-	unread       uint32 // bytes the socket held when ObserveUnread was last called; 0 = not asked since the kernel took bytes
-	sizeHint     uint32 // bytes that the last drained block had taken: the next one begins with as many
+	unread       uint32 // argument of the last ObserveUnread; 0 if bytes were accepted since
+	sizeHint     uint32 // bytes used of the last drained block: the size of the next one
 }
 
-// identity is fixed while the connection is open, except for Owed.
+// identity holds fields that do not change while the connection is open, except Owed.
 type identity struct {
 	ID       uint64
 	Hash     uint64 // Hash(ID), kept because deletion needs it
-	Owed     uint64 // requests the reader accepted in all; valid once ReaderGone
+	Owed     uint64 // requests accepted by the reader in total; valid once ReaderGone
 	OpenedAt int64  // monotonic ns
 	_        [32]byte
 }
 
-// Each part is a cache line.
+// The size of each part is a cache line; otherwise this does not compile.
 var _ = [1]struct{}{}[unsafe.Sizeof(outgoing{})-64+unsafe.Sizeof(sends{})-64+unsafe.Sizeof(identity{})-64]
 
-// Open begins a connection in an entry that is vacant. now is monotonic ns.
+// Open starts a connection in a vacant entry. now is monotonic ns.
 func (c *Conn) Open(id, hash uint64, fd int32, now int64) {
 	gen := c.Gen + 1
 	*c = Conn{}
 	c.ID, c.Hash, c.FD, c.Gen, c.OpenedAt, c.LastSent, c.State = id, hash, fd, gen, now, now, StateOpen
 }
 
-// Vacate ends a connection that is idle and links its entry into the list of free ones, before next.
+// Vacate ends a connection that is idle and links its entry into the free list, before next.
 func (c *Conn) Vacate(next uint32) {
 	gen := c.Gen
 	*c = Conn{}
@@ -92,13 +94,13 @@ const (
 	StateOpen       State = 1 << iota // the entry is in use
 	StateDirty                        // has bytes to send at the next flush
 	StatePolling                      // a writability poll is pending in the kernel
-	StateRetry                        // a send failed for want of memory: try again at the next tick
+	StateRetry                        // a send failed for lack of memory; retried at the next tick
 	StateBlocked                      // is in the blocked list
-	StateSlow                         // SLOW was reported and RECOVERED was not yet
+	StateSlow                         // reported as slow, and not yet as recovered
 	StateClosing                      // shut down; waits for the kernel and the reader
-	StateReaderGone                   // the reader let go of the socket
-	StateHalfClosed                   // the client closed its sending side and waits for its answers
-	StateWoken                        // a poll has said that the socket has room, and no byte was taken since
+	StateReaderGone                   // the reader released the socket
+	StateHalfClosed                   // the client closed its sending side and waits for responses
+	StateWoken                        // a poll reported room, and no byte was accepted since
 )
 
 // Pin keeps the connection's entry in its table until Unpin: a response of it is under way.
@@ -107,32 +109,35 @@ func (c *Conn) Pin() { c.Unsettled++ }
 // Unpin takes back a Pin.
 func (c *Conn) Unpin() { c.Unsettled-- }
 
-// Has reports whether all of s is set.
+// Has reports whether all bits of s are set.
 func (c *Conn) Has(s State) bool { return c.State&s == s }
 
-// Set sets s.
+// Set sets the bits of s.
 func (c *Conn) Set(s State) { c.State |= s }
 
-// Clear clears s.
+// Clear clears the bits of s.
 func (c *Conn) Clear(s State) { c.State &^= s }
 
-// Unsent is the number of bytes the kernel has not taken.
+// Unsent is the number of bytes not accepted by the kernel.
 func (c *Conn) Unsent() int { return int(c.end - c.off) }
 
 // Sending is the number of bytes in flight.
 func (c *Conn) Sending() int { return int(c.sending) }
 
-// CanSend reports whether a send may be queued: something is unsent, and nothing of this connection is with
-// the kernel. At most one send of a connection is ever in flight, so a later one cannot overtake it (I3).
+// CanSend reports whether a send may be queued: bytes are unsent, and no send or poll of this
+// connection is pending. At most one send of a connection is in flight, so a later one cannot
+// overtake it (I3).
 func (c *Conn) CanSend() bool {
 	return c.end > c.off && c.sending == 0 && c.State&(StatePolling|StateRetry|StateClosing) == 0
 }
 
-// Idle reports whether the kernel holds nothing of this connection and no answer awaits its ledger entry.
+// Idle reports whether the kernel holds no request of this connection and all its units are
+// settled.
 func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.Unsettled == 0 }
 
-// AppendInPlace copies p behind the unsent bytes if its block has room there and the soft limit is not exceeded by it, as nearly
-// always; false means that neither was tried: Append makes room, and the caller judges the hard limit before.
+// AppendInPlace copies p behind the unsent bytes if the block has room and the soft limit is not
+// exceeded, which is nearly always the case. It returns false without a change otherwise. The
+// caller then checks the hard limit and calls Append, which makes room.
 func (c *Conn) AppendInPlace(s *Slab, l *Limits, p []byte) bool {
 	end := c.end + uint32(len(p))
 	if end > c.size || int(end-c.off) > l.SoftBytes {
@@ -143,8 +148,8 @@ func (c *Conn) AppendInPlace(s *Slab, l *Limits, p []byte) bool {
 	return true
 }
 
-// Append copies p behind the unsent bytes; false means the slab's budget is spent and nothing changed.
-// now is monotonic ns.
+// Append copies p behind the unsent bytes. It returns false, and changes nothing, if the slab's
+// budget is exhausted. now is monotonic ns.
 func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
 	if uint32(len(p)) > c.size-c.end {
 		if !c.makeRoom(s, len(p)) {
@@ -159,8 +164,8 @@ func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
 	return true
 }
 
-// makeRoom makes n bytes free behind end: by moving the unsent bytes to the front where that frees enough
-// and no send reads them, else by a block of the next size.
+// makeRoom frees n bytes behind end. It moves the unsent bytes to the front if that frees enough
+// and no send reads them; otherwise it takes a block of the next size.
 func (c *Conn) makeRoom(s *Slab, n int) bool {
 	unsent := c.Unsent()
 	if c.block != 0 && c.sending == 0 && unsent+n <= int(c.size) && int(c.off) >= unsent {
@@ -177,7 +182,8 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 		grown, ok = s.Alloc(want)
 	}
 	if !ok {
-		if c.sending == 0 && unsent+n <= int(c.size) && c.off >= c.size/8 { // costs more than it frees, and nobody his connection
+		// This copies more bytes than it frees, but the connection is kept.
+		if c.sending == 0 && unsent+n <= int(c.size) && c.off >= c.size/8 {
 			c.moveToFront(s)
 			return true
 		}
@@ -196,14 +202,15 @@ func (c *Conn) makeRoom(s *Slab, n int) bool {
 	return true
 }
 
-// moveToFront makes the room that sent bytes have left in the block free behind the unsent ones.
+// moveToFront moves the unsent bytes to the front of the block, into the space of sent ones.
 func (c *Conn) moveToFront(s *Slab) {
 	b := s.Bytes(c.block)
 	copy(b, b[c.off:c.end])
 	c.off, c.end = 0, c.end-c.off
 }
 
-// BeginSend marks all unsent bytes as in flight and returns them. They stay in place until CompleteSend.
+// BeginSend marks all unsent bytes as in flight and returns them. They do not move until
+// CompleteSend.
 func (c *Conn) BeginSend(s *Slab) []byte {
 	if c.sending != 0 {
 		panic("transport: second send in flight on one connection")
@@ -212,8 +219,8 @@ func (c *Conn) BeginSend(s *Slab) []byte {
 	return s.part(c.block, c.off, c.end)
 }
 
-// CompleteSend takes the result of the send that BeginSend announced: n bytes left (0 on an error). A drained
-// connection gives its block back. It reports whether unsent bytes remain.
+// CompleteSend records the result of the send that BeginSend started: n bytes were accepted, 0 on
+// an error. A drained connection frees its block. It reports whether unsent bytes remain.
 func (c *Conn) CompleteSend(s *Slab, l *Limits, n int, now int64) (remain bool) {
 	if n < 0 || n > int(c.sending) {
 		panic("transport: completion of more bytes than were sent")
@@ -234,7 +241,7 @@ func (c *Conn) CompleteSend(s *Slab, l *Limits, n int, now int64) (remain bool) 
 		return false
 	}
 	c.off += uint32(n)
-	if c.softSince != 0 && (whole || c.Unsent() <= l.SoftBytes) { // whole: what is left was appended meanwhile
+	if c.softSince != 0 && (whole || c.Unsent() <= l.SoftBytes) { // whole: the rest was appended meanwhile
 		c.softSince = 0
 	}
 	if c.off < c.end {
@@ -245,23 +252,24 @@ func (c *Conn) CompleteSend(s *Slab, l *Limits, n int, now int64) (remain bool) 
 	return false
 }
 
-// sizeHintMax bounds what a connection asks for ahead of need, in bytes.
+// sizeHintMax bounds the block that a connection allocates in advance, in bytes.
 const sizeHintMax = 16 << 10
 
-// MarkBlocked notes that the socket refused bytes at now. The no-progress clock starts at the first refusal and
-// is reset by progress only.
+// MarkBlocked records that the socket refused bytes at now. The no-progress clock starts at the
+// first refusal, and only progress resets it.
 func (c *Conn) MarkBlocked(now int64) {
 	if c.blockedSince == 0 {
 		c.blockedSince, c.progressAt = now, now
 	}
 }
 
-// SinceProgress is for how long (ns) a blocked connection has made no progress.
+// SinceProgress is the time since the last progress of a blocked connection, in ns.
 func (c *Conn) SinceProgress(now int64) int64 { return now - c.progressAt }
 
-// ObserveUnread is told how many bytes a blocked connection's socket holds that the peer has not taken. Fewer than the last time is
-// progress: a full socket takes no byte before a good part of it was read, which takes a slow reader many seconds, and in
-// all that time it is not dead.
+// ObserveUnread records how many bytes the socket of a blocked connection holds that the peer has
+// not read. Fewer than at the last call is progress. A full socket accepts no bytes before a large
+// part of it was read, which takes a slow reader many seconds, and during that time the reader is
+// not dead.
 func (c *Conn) ObserveUnread(unread int, now int64) {
 	if c.unread != 0 && uint32(unread) < c.unread {
 		c.progressAt = now
@@ -269,8 +277,8 @@ func (c *Conn) ObserveUnread(unread int, now int64) {
 	c.unread = uint32(unread)
 }
 
-// ShiftClocks takes d ns that ended at now from the connection's clocks: nobody looked at its socket in that time, so the limits do
-// not count it.
+// ShiftClocks moves the start of the clocks forward by d ns, for a period that ended at now in
+// which the connection was not served. The limits do not count such a period.
 func (c *Conn) ShiftClocks(d, now int64) {
 	for _, at := range [...]*int64{&c.blockedSince, &c.progressAt, &c.softSince} {
 		if *at != 0 {
@@ -279,8 +287,9 @@ func (c *Conn) ShiftClocks(d, now int64) {
 	}
 }
 
-// UpdateSoftClock starts and stops the clock of the soft limit by what is unsent at now, for a blocked connection: the limit may have
-// been changed since the last append, and what stands behind a send that was taken whole may be more than it.
+// UpdateSoftClock starts or stops the soft-limit clock of a blocked connection according to its
+// unsent bytes. It is needed because the limit may have changed since the last append, and because
+// the bytes behind a send that was accepted whole may exceed it.
 func (c *Conn) UpdateSoftClock(l *Limits, now int64) {
 	switch {
 	case c.Unsent() <= l.SoftBytes:
@@ -290,13 +299,15 @@ func (c *Conn) UpdateSoftClock(l *Limits, now int64) {
 	}
 }
 
-// ClearBlocked notes that the socket took all that it was asked to take.
+// ClearBlocked records that the socket accepted all bytes of a send.
 func (c *Conn) ClearBlocked() { c.blockedSince = 0 }
 
-// BlockedSince is the monotonic ns since which the socket refuses bytes or a drain waits for its peer, 0 if neither.
+// BlockedSince is the time since which the socket refuses bytes or a drain waits for the peer, in
+// monotonic ns; 0 if neither.
 func (c *Conn) BlockedSince() int64 { return c.blockedSince }
 
-// Discard frees the buffers of a connection that is closing; in-flight bytes stay until CompleteSend.
+// Discard frees the buffers of a connection that is closing. Bytes in flight stay until
+// CompleteSend.
 func (c *Conn) Discard(s *Slab) {
 	if c.sending != 0 {
 		if c.orphan == 0 {
@@ -317,7 +328,7 @@ func (c *Conn) dropBuffer(s *Slab) {
 	c.block, c.size, c.off, c.end = 0, 0, 0, 0
 }
 
-// Free gives all buffers back, also those of a send that was in flight when its ring was closed.
+// Free frees all buffers, including those of a send that was in flight when its ring was closed.
 func (c *Conn) Free(s *Slab) {
 	for _, b := range []*Block{&c.block, &c.orphan} {
 		if *b != 0 {

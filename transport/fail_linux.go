@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Call is a kind of system call that a ring makes.
+// Call is a system call that a ring makes.
 type Call uint8
 
 const (
 	CallEnter    Call = iota + 1 // io_uring_enter(2)
-	CallSend                     // send(2), as a request of io_uring or a call of its own
-	CallArm                      // epoll_ctl(2) to poll a socket
-	CallDisarm                   // epoll_ctl(2) to poll it no longer
+	CallSend                     // send(2), as a request of io_uring or as a call
+	CallArm                      // epoll_ctl(2), to start polling a socket
+	CallDisarm                   // epoll_ctl(2), to stop polling it
 	CallWait                     // epoll_wait(2)
 	CallUnread                   // ioctl(2) SIOCOUTQ
 	CallShutdown                 // shutdown(2)
@@ -31,10 +31,10 @@ func (c Call) String() string {
 	return names[c]
 }
 
-// OpenFailing is Open for tests of what happens when the kernel refuses: fail is asked before each system call of the ring
-// from then on, on the owner's goroutine. The errno it returns is the call's result, and the call is not made; 0 lets it
-// happen. close(2) is made in any case, because Linux gives the descriptor back whatever it reports. A send of io_uring
-// fails in its completion.
+// OpenFailing is Open for tests of system calls that fail. fail is called before each system call
+// of the ring, on the owner goroutine. If it returns an errno, that is the result and the call is
+// not made; 0 lets the call happen. close(2) is made in any case, because Linux frees the
+// descriptor whatever close reports. A send of io_uring fails in its completion.
 func OpenFailing(mode Mode, cfg RingConfig, fail func(Call) syscall.Errno) (Ring, error) {
 	ring, _, err := Open(mode, cfg)
 	if err != nil {
@@ -49,7 +49,7 @@ func OpenFailing(mode Mode, cfg RingConfig, fail func(Call) syscall.Errno) (Ring
 	return ring, nil
 }
 
-// refused is the errno a test wants a call to have; 0 in production.
+// refused returns the errno with which a test lets a call fail; 0 in production.
 func (p *pollSet) refused(c Call) unix.Errno {
 	if p.fail == nil {
 		return 0

@@ -4,5 +4,5 @@ package transport
 
 import "syscall"
 
-// failUring is never called: there is no such engine in this program.
+// failUring is never called: the io_uring engine is not compiled in.
 func failUring(Ring, func(Call) syscall.Errno) {}

@@ -8,7 +8,7 @@ import (
 	"github.com/pawelgaczynski/giouring"
 )
 
-// failUring lets the calls of an io_uring engine fail, for OpenFailing.
+// failUring lets the calls of an io_uring engine fail; see OpenFailing.
 func failUring(ring Ring, fail func(Call) syscall.Errno) {
 	u := ring.(*uring)
 	u.fail = fail
@@ -20,10 +20,12 @@ func failUring(ring Ring, fail func(Call) syscall.Errno) {
 	}
 }
 
-// nopInject is IORING_NOP_INJECT_RESULT (Linux 6.11): a no-op completes with the result in its length.
+// nopInject is IORING_NOP_INJECT_RESULT (Linux 6.11): a no-op completes with the result in its
+// length.
 const nopInject = 1
 
-// prepareFailed makes a request that sends nothing and completes with -errno, as a send does that the kernel refused.
+// prepareFailed prepares a request that sends nothing and completes with -errno, like a send that
+// the kernel refused.
 func prepareFailed(sqe *giouring.SubmissionQueueEntry, errno syscall.Errno) {
 	sqe.PrepareNop()
 	sqe.Len, sqe.OpcodeFlags = uint32(-int32(errno)), nopInject

@@ -5,7 +5,8 @@ import (
 	"math/bits"
 )
 
-// The primes of xxHash64, from its specification (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md).
+// The primes of xxHash64, from its specification (https://github.com/Cyan4973/xxHash,
+// doc/xxhash_spec.md).
 const (
 	prime1 uint64 = 0x9E3779B185EBCA87
 	prime2 uint64 = 0xC2B2AE3D27D4EB4F
@@ -14,10 +15,10 @@ const (
 	prime5 uint64 = 0x27D4EB2F165667C5
 )
 
-// Hash is xxHash64 with seed 0 of the 8 little-endian bytes of a connection id. It is the general function written
-// out for an input of exactly eight bytes, which lets the compiler inline it, and it is a bijection: two ids never
-// share a hash. One value serves twice: its high half chooses the shard (see Shard), its low half the place in the
-// shard's table (see Index), so the two choices are independent of each other.
+// Hash is xxHash64, seed 0, of the 8 little-endian bytes of a connection id. It is the general
+// function written out for an input of exactly eight bytes, so the compiler can inline it. It is a
+// bijection: two ids never share a hash. Its high half chooses the shard (see Shard), its low half
+// the place in the shard's table (see Index), so the two choices are independent.
 func Hash(id uint64) uint64 {
 	h := bits.RotateLeft64(id*prime2, 31) * prime1
 	h = bits.RotateLeft64(h^(prime5+8), 27)*prime1 + prime4
@@ -26,8 +27,8 @@ func Hash(id uint64) uint64 {
 	return h ^ h>>32
 }
 
-// Shard reduces a hash to one of k shards, 0..k-1, evenly for every k and not only for powers of two. It looks at
-// the high 32 bits alone. It panics unless 1 <= k < 1<<31.
+// Shard maps a hash to one of k shards, 0..k-1, evenly for every k and not only for powers of two.
+// It uses the high 32 bits only. It panics unless 1 <= k < 1<<31.
 func Shard(hash uint64, k int) int {
 	if k < 1 || k > 1<<31-1 {
 		badShards(k)
@@ -35,5 +36,5 @@ func Shard(hash uint64, k int) int {
 	return int((hash >> 32) * uint64(k) >> 32)
 }
 
-// badShards is not part of Shard, so that Shard is inlined.
+// badShards is a function of its own so that Shard can be inlined.
 func badShards(k int) { panic(fmt.Sprintf("transport: Shard: %d shards; want 1 or more", k)) }

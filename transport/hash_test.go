@@ -31,8 +31,9 @@ func TestHashIsXXHash64OfTheLittleEndianBytes(t *testing.T) {
 	}
 }
 
-// chiSquareLimit is a bound that a uniform spread over n cells stays under except once in about 30,000 times: the mean
-// n-1 plus four standard deviations. The ids are fixed, so the test gives the same answer every time.
+// chiSquareLimit is a bound that chi-square of a uniform distribution over n cells exceeds about
+// once in 30,000 times: the mean n-1 plus four standard deviations. The ids are fixed, so the
+// result is the same every time.
 func chiSquareLimit(n int) float64 {
 	mean := float64(n - 1)
 	deviation := 1.0
@@ -52,7 +53,7 @@ func chiSquare(cells []int, total int) float64 {
 	return sum
 }
 
-func TestShardsAreEven(t *testing.T) {
+func TestConnectionsAreSpreadEvenlyOverShards(t *testing.T) {
 	const ids = 64_000
 	for _, stride := range []uint64{1, 64, 1 << 32} {
 		for _, k := range []int{1, 2, 3, 4, 5, 7, 16, 48, 64} {
@@ -69,9 +70,9 @@ func TestShardsAreEven(t *testing.T) {
 	}
 }
 
-// A shard sees only the ids that belong to it. If the shard were chosen by the bits that choose a place in its
-// table, most places would stay empty and the others would pile up.
-func TestPlacesInOneShardsTableAreEven(t *testing.T) {
+// A shard has only the ids that belong to it. If the bits that choose a place in the shard's table
+// also chose the shard, most places would stay empty and the others would be crowded.
+func TestConnectionsOfAShardAreSpreadEvenlyOverItsTable(t *testing.T) {
 	const places = 256
 	for _, k := range []int{2, 3, 4, 64} {
 		cells := make([]int, places)
@@ -88,7 +89,7 @@ func TestPlacesInOneShardsTableAreEven(t *testing.T) {
 	}
 }
 
-func TestShardNeedsAShard(t *testing.T) {
+func TestShardPanicsWithoutShards(t *testing.T) {
 	for _, k := range []int{0, -1} {
 		func() {
 			defer func() {

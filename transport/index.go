@@ -5,32 +5,34 @@ import (
 	"math"
 )
 
-// indexMin is the size of the first table, in entries: one cache line holds four of them.
+// indexMin is the size of the smallest table, in entries. A cache line holds four entries.
 const indexMin = 16
 
-// Index finds the slot of a connection by its id. It is an open-addressing hash table with linear probing in one
-// array of 16-byte entries without pointers, so the garbage collector never looks inside, whatever the number of
-// connections. The zero value is empty and ready.
+// Index maps connection ids to slots. It is an open-addressing hash table with linear probing, in
+// one array of 16-byte entries without pointers, which the garbage collector does not scan. The
+// zero value is an empty index.
 //
-// The caller supplies the hash, because it has computed it already to choose the shard. Any value will do as long as
-// the same id always comes with the same hash; the index uses its low 32 bits only.
+// The caller passes the hash, because it has computed it already to choose the shard. Any hash
+// function works if the same id always has the same hash. The index uses the low 32 bits only.
 //
-// Deletion moves the entries behind the hole back to where a lookup expects them, so there are no tombstones and the
-// cost of a lookup depends on what the table holds now, not on how many connections came and went. The table doubles
-// when three quarters are taken (21 to 43 bytes an entry in a table that has grown) and never shrinks.
+// Deletion moves the entries behind the hole to where a lookup expects them, so there are no
+// tombstones. The cost of a lookup depends on the entries in the table now, not on how many were
+// added and deleted. The table doubles when three quarters are used (21 to 43 bytes an entry in a
+// table that has grown) and never shrinks.
 //
 // An Index belongs to one goroutine.
 type Index struct {
-	// entries has a length of 0 or a power of two; at least a quarter of it is always empty, which ends every probe.
+	// entries has a length of 0 or a power of two. At least a quarter of it is always empty, so
+	// every probe ends.
 	entries []indexEntry
 	used    int
 }
 
-// indexEntry is empty exactly when taken is 0. An entry sits at its home, hash modulo the table's length, or behind
-// it, and every place from its home to where it sits is taken.
+// indexEntry is empty if taken is 0. The home of an entry is its hash modulo the length of the
+// table. An entry is at its home or behind it, and every place in between is taken.
 type indexEntry struct {
 	id    uint64
-	hash  uint32 // low half of the hash: growing and deleting need the home, and this saves computing it again
+	hash  uint32 // low half of the hash, from which resize and Delete derive the home
 	taken uint32 // slot + 1
 }
 
@@ -51,8 +53,9 @@ func (x *Index) Get(hash, id uint64) (uint32, bool) {
 	}
 }
 
-// Put adds id with its slot and reports true. If id is in the index already, it changes nothing and reports false.
-// It panics if slot is math.MaxUint32. It allocates only when the table grows; see Reserve.
+// Put adds id with its slot and returns true. If id is in the index already, it changes nothing and
+// returns false. It panics if slot is math.MaxUint32. It allocates only when the table grows; see
+// Reserve.
 func (x *Index) Put(hash, id uint64, slot uint32) bool {
 	if slot == math.MaxUint32 {
 		panic(fmt.Sprintf("transport: Index.Put(id %d): slot %d is reserved; slots end at %d", id, slot, slot-1))
@@ -76,7 +79,7 @@ func (x *Index) Put(hash, id uint64, slot uint32) bool {
 	return true
 }
 
-// Delete removes id and reports whether it was there.
+// Delete removes id and reports whether it was in the index.
 func (x *Index) Delete(hash, id uint64) bool {
 	if len(x.entries) == 0 {
 		return false
@@ -89,12 +92,12 @@ func (x *Index) Delete(hash, id uint64) bool {
 		}
 		hole = (hole + 1) & mask
 	}
-	// Whatever follows in the same run may have been pushed past the hole by the entry that is leaving. Each one that
-	// a lookup would now miss moves into the hole, and leaves a hole of its own.
+	// The deleted entry may have displaced entries behind it. Each one that a lookup would now miss
+	// moves into the hole, and leaves a hole itself.
 	for at := (hole + 1) & mask; x.entries[at].taken != 0; at = (at + 1) & mask {
 		home := uint64(x.entries[at].hash) & mask
-		// The distances count forwards from home, around the end: the hole is on the way from home to at exactly
-		// when it is not farther from home than at is.
+		// Distances are counted forward from home, around the end. The hole is between home and at
+		// if it is not farther from home than at.
 		if (hole-home)&mask <= (at-home)&mask {
 			x.entries[hole] = x.entries[at]
 			hole = at
@@ -105,10 +108,11 @@ func (x *Index) Delete(hash, id uint64) bool {
 	return true
 }
 
-// Len returns how many ids the index holds.
+// Len returns the number of ids in the index.
 func (x *Index) Len() int { return x.used }
 
-// Reserve makes room for n ids in all, so that the first n take no growth step. A growth step touches every entry.
+// Reserve makes room for n ids in total, so that adding up to n ids does not grow the table. A
+// growth step touches every entry.
 func (x *Index) Reserve(n int) {
 	size := max(indexMin, len(x.entries))
 	for size/4*3 < n {
@@ -119,7 +123,7 @@ func (x *Index) Reserve(n int) {
 	}
 }
 
-// resize moves every entry to a new table of the given size, a power of two larger than the old one.
+// resize moves all entries to a new table; size is a power of two larger than the old size.
 func (x *Index) resize(size int) {
 	if size > 1<<32 {
 		panic(fmt.Sprintf("transport: Index of %d entries: 32 bits of hash address at most %d", size, uint64(1)<<32))

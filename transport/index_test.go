@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// checkIndex verifies what indexEntry promises and that the index holds exactly the model.
+// checkIndex verifies the invariants of indexEntry, and that the index holds exactly the model.
 func checkIndex(t testing.TB, x *Index, model map[uint64]uint32, hash func(uint64) uint64) {
 	t.Helper()
 	if x.Len() != len(model) {
@@ -41,7 +41,7 @@ func checkIndex(t testing.TB, x *Index, model map[uint64]uint32, hash func(uint6
 	}
 }
 
-func TestIndexRemembersForgetsAndRefusesDuplicates(t *testing.T) {
+func TestIndexPutGetDelete(t *testing.T) {
 	var x Index
 	if _, found := x.Get(Hash(7), 7); found {
 		t.Error("an empty index found something")
@@ -50,24 +50,24 @@ func TestIndexRemembersForgetsAndRefusesDuplicates(t *testing.T) {
 		t.Error("an empty index deleted something")
 	}
 	if !x.Put(Hash(7), 7, 0) || x.Put(Hash(7), 7, 5) {
-		t.Error("the first Put must succeed and the second fail")
+		t.Error("Put must succeed the first time and fail the second time")
 	}
 	if slot, found := x.Get(Hash(7), 7); !found || slot != 0 {
-		t.Errorf("Get = %d, %t; a refused Put must change nothing", slot, found)
+		t.Errorf("Get = %d, %t; a Put that fails must change nothing", slot, found)
 	}
 	if !x.Delete(Hash(7), 7) || x.Delete(Hash(7), 7) || x.Len() != 0 {
-		t.Error("an id leaves exactly once")
+		t.Error("Delete must succeed the first time and fail the second time")
 	}
 	if !x.Put(Hash(7), 7, 5) {
-		t.Error("an id that left may come again")
+		t.Error("Put must succeed after Delete")
 	}
-	// Id 0 looks like an empty entry and must not be found by accident.
+	// Id 0 looks like an empty entry and must not be found.
 	if _, found := x.Get(Hash(0), 0); found {
-		t.Error("id 0 was never put")
+		t.Error("Get found id 0, which was not put")
 	}
 }
 
-func TestADuplicatePutOfAFullIndexDoesNotGrowIt(t *testing.T) {
+func TestDuplicatePutDoesNotGrowAFullIndex(t *testing.T) {
 	var x Index
 	for id := range uint64(indexMin / 4 * 3) {
 		x.Put(Hash(id), id, uint32(id))
@@ -80,14 +80,14 @@ func TestADuplicatePutOfAFullIndexDoesNotGrowIt(t *testing.T) {
 	}
 }
 
-func TestIndexSurvivesEveryCollision(t *testing.T) {
+func TestIndexWithCollisions(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		hash func(uint64) uint64
 	}{
 		{"all at one place", func(uint64) uint64 { return 5 }},
-		{"all at the last place, so that probes go around the end", func(uint64) uint64 { return 1<<64 - 1 }},
-		{"two crowded places side by side", func(id uint64) uint64 { return 14 + id%2 }},
+		{"all at the last place, so that probes wrap around", func(uint64) uint64 { return 1<<64 - 1 }},
+		{"two adjacent places", func(id uint64) uint64 { return 14 + id%2 }},
 		{"neighbours", func(id uint64) uint64 { return id % 8 }},
 		{"the real hash", Hash},
 	} {
@@ -100,7 +100,7 @@ func TestIndexSurvivesEveryCollision(t *testing.T) {
 				if random.IntN(2) == 0 {
 					_, had := model[id]
 					if x.Put(test.hash(id), id, uint32(step)) == had {
-						t.Fatalf("step %d: Put(%d) is wrong about whether it was there", step, id)
+						t.Fatalf("step %d: Put(%d) returned the wrong result", step, id)
 					}
 					if !had {
 						model[id] = uint32(step)
@@ -108,7 +108,7 @@ func TestIndexSurvivesEveryCollision(t *testing.T) {
 				} else {
 					_, had := model[id]
 					if x.Delete(test.hash(id), id) != had {
-						t.Fatalf("step %d: Delete(%d) is wrong about whether it was there", step, id)
+						t.Fatalf("step %d: Delete(%d) returned the wrong result", step, id)
 					}
 					delete(model, id)
 				}
@@ -118,7 +118,7 @@ func TestIndexSurvivesEveryCollision(t *testing.T) {
 	}
 }
 
-func TestReserveMakesRoomSoThatPutAllocatesNothing(t *testing.T) {
+func TestPutDoesNotAllocateAfterReserve(t *testing.T) {
 	var x Index
 	x.Reserve(10_000)
 	size := len(x.entries)
@@ -140,10 +140,10 @@ func TestReserveMakesRoomSoThatPutAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestTheLastSlotNumberIsReserved(t *testing.T) {
+func TestPutPanicsOnTheReservedSlot(t *testing.T) {
 	var x Index
 	if !x.Put(1, 1, 1<<32-2) {
-		t.Error("the largest slot was refused")
+		t.Error("Put rejected the largest slot")
 	}
 	if slot, _ := x.Get(1, 1); slot != 1<<32-2 {
 		t.Errorf("Get = %d", slot)
@@ -156,8 +156,9 @@ func TestTheLastSlotNumberIsReserved(t *testing.T) {
 	x.Put(2, 2, 1<<32-1)
 }
 
-// FuzzIndex runs a script against a Go map. Three bytes are one operation: what, and on which of 4096 ids. The first
-// byte of the script decides how many bits of the hash survive, so that long runs and wrap-around are common.
+// FuzzIndex compares the index with a Go map. Three bytes are one operation: its kind, and one of
+// 4096 ids. The first byte decides how many bits of the hash are used, so that long runs and
+// wrap-around are common.
 func FuzzIndex(f *testing.F) {
 	f.Add([]byte{2, 0, 1, 0, 0, 2, 0, 0, 3, 0, 1, 1, 0, 0, 1, 0})
 	f.Add([]byte{0, 0, 1, 0, 0, 2, 0, 0, 3, 0, 1, 2, 0, 1, 1, 0})
@@ -182,14 +183,14 @@ func FuzzIndex(f *testing.F) {
 			switch script[at] % 3 {
 			case 0:
 				if x.Put(hash(id), id, uint32(at)) == had {
-					t.Fatalf("Put(%d) is wrong about whether it was there", id)
+					t.Fatalf("Put(%d) returned the wrong result", id)
 				}
 				if !had {
 					model[id] = uint32(at)
 				}
 			case 1:
 				if x.Delete(hash(id), id) != had {
-					t.Fatalf("Delete(%d) is wrong about whether it was there", id)
+					t.Fatalf("Delete(%d) returned the wrong result", id)
 				}
 				delete(model, id)
 			case 2:

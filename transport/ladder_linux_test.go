@@ -12,29 +12,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestLadder goes down ladders of flags whose upper rungs the kernel really refuses: at setup, or by failing the trial of a ring
-// that it made. The first that works is used, and the diagnosis names those before it.
-func TestLadder(t *testing.T) {
-	uringRig(t, 8) // skips where io_uring is not to be had
+// The kernel really refuses the first sets of flags, at setup or in the self-test of a ring. The
+// first set that works is used, and the diagnosis names the refused ones.
+func TestUringUsesTheFirstFlagsThatWork(t *testing.T) {
+	uringRig(t, 8) // skips if io_uring is not available
 	const (
 		none     = 0
 		all      = giouring.SetupSubmitAll
 		unknown  = 1 << 31 // EINVAL at setup
 		unknown2 = 1 << 30
-		polled   = giouring.SetupIOPoll    // a ring of such sends nothing: EINVAL in the trial
-		disabled = giouring.SetupRDisabled // a ring of such hands over nothing: EBADFD in the trial
+		polled   = giouring.SetupIOPoll    // such a ring cannot send: EINVAL in the self-test
+		disabled = giouring.SetupRDisabled // such a ring cannot submit: EBADFD in the self-test
 	)
 	cases := []struct {
 		name     string
 		flagSets []uint32
 		flags    uint32 // of the ring
-		err      error  // nil: there is a ring
+		err      error  // nil: the ring opens
 		fallback Fallback
 		says     []string
 	}{
 		{"the first is taken", []uint32{all, none}, all, nil, FallbackNone, nil},
 		{"the first is refused at setup", []uint32{unknown | all, none}, none, nil, FallbackNone, []string{"flags 0x80000080"}},
-		{"the first fails its trial", []uint32{polled, all, none}, all, nil, FallbackNone, []string{"flags 0x1:"}},
+		{"the first fails its self-test", []uint32{polled, all, none}, all, nil, FallbackNone, []string{"flags 0x1:"}},
 		{"two are refused", []uint32{unknown | all, polled, all, none}, all, nil, FallbackNone, []string{"flags 0x80000080", "flags 0x1:"}},
 		{"three are refused", []uint32{unknown, unknown2, polled, none}, none, nil, FallbackNone, []string{"flags 0x80000000", "flags 0x40000000", "flags 0x1:"}},
 		{"all are refused", []uint32{unknown, polled}, none, unix.EINVAL, FallbackKernel, []string{"flags 0x80000000", "flags 0x1:"}},
@@ -65,7 +65,7 @@ func TestLadder(t *testing.T) {
 				}
 			}
 			if len(c.says) == 0 && strings.Contains(text, "refused") {
-				t.Errorf("%q names what was not refused", text)
+				t.Errorf("%q names flags that were not refused", text)
 			}
 			settles(t, "open descriptors", files, func() int { return openFiles(t) })
 			settles(t, "goroutines", goroutines, runtime.NumGoroutine)

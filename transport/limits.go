@@ -5,22 +5,24 @@ import (
 	"time"
 )
 
-// Limits bound what one connection may hold back before it is called slow (R23). HardBytes is
-// judged on append, the others on a timer; none is judged only on a path that the slow peer itself can block.
+// Limits bound what one connection may hold back before it is closed as slow (R23). HardBytes is
+// checked on append, the others on a timer; none is checked only on a path that the slow peer can
+// block.
 type Limits struct {
 	HardBytes  int           // unsent bytes that end the connection at once
-	SoftBytes  int           // unsent bytes that end it when held for SoftFor
-	SoftFor    time.Duration // how long SoftBytes may be exceeded
-	NoProgress time.Duration // how long a blocked connection's peer may take nothing
+	SoftBytes  int           // unsent bytes that end it if exceeded for SoftFor
+	SoftFor    time.Duration // time for which SoftBytes may be exceeded
+	NoProgress time.Duration // time for which the peer of a blocked connection may read nothing
 }
 
-// DefaultLimits returns 1 MiB hard, 256 KiB for 2 s soft, and 5 s without progress.
+// DefaultLimits returns a hard limit of 1 MiB, a soft limit of 256 KiB for 2 s, and 5 s without
+// progress.
 func DefaultLimits() Limits {
 	return Limits{HardBytes: 1 << 20, SoftBytes: 256 << 10, SoftFor: 2 * time.Second, NoProgress: 5 * time.Second}
 }
 
-// Validate reports the first limit that cannot work, given the largest frame (bytes) and the largest buffer
-// block a connection can get (bytes).
+// Validate returns an error for the first invalid limit. maxFrame is the size of the largest frame
+// and maxBlock of the largest buffer block of a connection, both in bytes.
 func (l Limits) Validate(maxFrame, maxBlock int) error {
 	switch {
 	case l.HardBytes < maxFrame:
@@ -37,8 +39,8 @@ func (l Limits) Validate(maxFrame, maxBlock int) error {
 	return nil
 }
 
-// Check says whether the connection has to end at now (monotonic ns), and why. It is a pure function of the
-// connection's state: the caller decides when to ask.
+// Check returns the reason to end the connection at now (monotonic ns), or ReasonNone. It depends
+// only on the state of the connection; the caller decides when to call it.
 func (l *Limits) Check(c *Conn, now int64) Reason {
 	switch {
 	case c.Unsent() > l.HardBytes:

@@ -18,7 +18,8 @@ func BenchmarkHash(b *testing.B) {
 	}
 }
 
-// BenchmarkIndexGet looks up present ids in random order, with the hash computed each time, as the egress does.
+// BenchmarkIndexGet looks up present ids in random order, with the hash computed each time, as the
+// egress does.
 func BenchmarkIndexGet(b *testing.B) {
 	for _, n := range []int{256, 10_000, 100_000} {
 		order := rand.New(rand.NewPCG(1, 1)).Perm(n)
@@ -101,7 +102,7 @@ func BenchmarkSlabAllocFree(b *testing.B) {
 	}
 }
 
-// BenchmarkSlabFlush is a busy step: 256 connections take a block each, and all of them drain.
+// BenchmarkSlabFlush is a busy step: 256 connections allocate a block each, and all of them drain.
 func BenchmarkSlabFlush(b *testing.B) {
 	for _, size := range []int{256, 2048} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -121,7 +122,8 @@ func BenchmarkSlabFlush(b *testing.B) {
 	}
 }
 
-// BenchmarkSlabMixed keeps 1000 blocks of random sizes and replaces a random one each time: splits and merges.
+// BenchmarkSlabMixed keeps 1000 blocks of random sizes and replaces a random one each time, with
+// splits and merges.
 func BenchmarkSlabMixed(b *testing.B) {
 	b.ReportAllocs()
 	random := rand.New(rand.NewPCG(1, 1))
@@ -143,8 +145,9 @@ func BenchmarkSlabMixed(b *testing.B) {
 	}
 }
 
-// BenchmarkSlabGrow fills a buffer with 64-byte frames up to 256 KiB and drains it, once growing by doubling from the
-// smallest block, as a connection's buffer does, and once in a block of the full size.
+// BenchmarkSlabGrow fills a buffer with 64-byte frames up to 256 KiB and drains it: once doubling
+// from the smallest block, as the buffer of a connection does, and once in a block of the full
+// size.
 func BenchmarkSlabGrow(b *testing.B) {
 	const frames = 256 << 10 / 64
 	var frame [64]byte

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollRing is the portable Ring: one send(2) per send during Submit, and a pollSet.
+// pollRing is the portable Ring: one send(2) for each send during Submit, and a pollSet.
 type pollRing struct {
 	*pollSet
 	queue   []queuedSend
@@ -57,7 +57,7 @@ func (p *pollRing) Send(fd int32, b []byte, user uint64) bool {
 	return true
 }
 
-// Submit implements Ring. The sends cannot fail as a whole: each has its own result.
+// Submit implements Ring. It cannot fail as a whole: each send has its own result.
 func (p *pollRing) Submit() error {
 	if p.closed {
 		return fmt.Errorf("transport: %w: it is closed", ErrRingInDoubt)
@@ -72,12 +72,13 @@ func (p *pollRing) Submit() error {
 		p.counts.countSend(res, int32(len(q.buffer)))
 		p.done.push(Completion{User: q.user, Res: res})
 	}
-	clear(p.queue) // let go of the buffers
+	clear(p.queue) // drop the references to the buffers
 	p.queue = p.queue[:0]
 	return nil
 }
 
-// send is sendto(2) without an address, which is send(2). It returns bytes or -errno.
+// send calls sendto(2) without an address, which is send(2). It returns the number of bytes or
+// -errno.
 func (p *pollRing) send(fd int32, b []byte) int32 {
 	for {
 		p.counts.Enters++
@@ -114,7 +115,8 @@ func (p *pollRing) Reap(dst []Completion) int {
 	return n
 }
 
-// Park implements Ring. The watcher is always at work; looking once more covers what it announced before.
+// Park implements Ring. The watcher is always active; one more check covers what it reported
+// before.
 func (p *pollRing) Park() {
 	if p.done.len() > 0 || p.collect() || p.Queued() > 0 {
 		p.wake()

@@ -7,34 +7,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eventsPerWait is how many events one epoll_wait(2) takes.
+// eventsPerWait is the number of events that one epoll_wait(2) returns at most.
 const eventsPerWait = 64
 
-// pollSet is the writability polls of a ring, for both real engines: an epoll descriptor of its own and a watcher that
-// wakes the ring's owner. It belongs to the owner.
+// pollSet implements the writability polls of both real engines: an epoll descriptor, and a watcher
+// that wakes the owner of the ring. It belongs to the owner.
 //
-// A socket's entry in the epoll descriptor carries the poll's user value, EPOLLOUT and EPOLLONESHOT. When it has fired
-// the entry stays, disabled, until the socket is closed; the next poll of that socket enables it again. So the kernel
-// never reports a poll that is not in the two maps, and holds no reference that outlives a close(2).
+// The entry of a socket in the epoll descriptor carries the user value of the poll, EPOLLOUT and
+// EPOLLONESHOT. After it fired, the entry stays, disabled, until the socket is closed; the next
+// poll of that socket enables it again. So the kernel never reports a poll that is not in the two
+// maps, and keeps no reference after close(2).
 //
-// The owner asks the kernel only when the watcher saw something new: a shard comes by many times for each burst of answers, and
-// a system call each time, for as long as one client is blocked, would be paid by all the others. The price: with all of Go's
-// processors busy its poller is asked every 10 ms only (sysmon), and so long a client that reads again may wait for more. At full
-// speed on two cores throughput and latency were the same with and without (docs/TRACK_RECORD.md, 35).
+// The owner calls epoll_wait only after the watcher reported a change. A shard collects many times
+// for each burst of responses; while one client is blocked, a system call each time would slow all
+// the others. The cost: if all processors of the Go runtime are busy, its poller runs only every 10
+// ms (sysmon), and a client that starts to read again may wait that long for more. At full speed on
+// two cores, throughput and latency were the same with and without (docs/TRACK_RECORD.md, 35).
 //
-// io_uring has a poll of its own, which will not do: it reports a half-closed peer whether asked to or not, at once and
-// for ever, and a half-closed client that is slow must be waited for (decision record 0003).
+// The poll of io_uring cannot be used: it reports a half-closed peer even if not asked to,
+// immediately and every time, but a half-closed client that is slow must be waited for (decision
+// record 0003).
 type pollSet struct {
 	epfd    int
 	byUser  map[uint64]int32 // descriptor of each pending poll
 	byFD    map[int32]uint64 // user value of each pending poll
-	done    fifo             // completions that wait to be reaped
+	done    fifo             // completions not reaped yet
 	events  []unix.EpollEvent
 	watcher *watcher
-	changed atomic.Bool // set by the watcher before it wakes the owner, taken back by the owner before it looks
+	changed atomic.Bool // set by the watcher before it wakes the owner, cleared by the owner before epoll_wait
 	count   *Counters
-	broken  error                 // the set reports no more: the ring is in doubt, which the next Submit says
-	fail    func(Call) unix.Errno // nil except in tests, see OpenFailing
+	broken  error                 // the set has failed; the next Submit returns it
+	fail    func(Call) unix.Errno // nil except in tests; see OpenFailing
 }
 
 func newPollSet(cfg RingConfig, count *Counters) (*pollSet, error) {
@@ -56,7 +59,7 @@ func newPollSet(cfg RingConfig, count *Counters) (*pollSet, error) {
 	return p, nil
 }
 
-// Poll implements Ring. It takes effect at once, so there is no queue to be full.
+// Poll implements Ring. It takes effect immediately, so no queue can be full.
 func (p *pollSet) Poll(fd int32, user uint64) bool {
 	checkPoll(fd, user)
 	if other, ok := p.byUser[user]; ok {
@@ -82,7 +85,7 @@ func (p *pollSet) Poll(fd int32, user uint64) bool {
 	return true
 }
 
-// Cancel implements Ring. It takes effect at once.
+// Cancel implements Ring. It takes effect immediately.
 func (p *pollSet) Cancel(user uint64) bool {
 	fd, ok := p.byUser[user]
 	if !ok {
@@ -91,15 +94,15 @@ func (p *pollSet) Cancel(user uint64) bool {
 	p.count.Cancels++
 	p.count.Enters++
 	switch err := p.control(CallDisarm, unix.EPOLL_CTL_DEL, fd, nil); err {
-	case nil, unix.EBADF, unix.ENOENT: // a socket that was closed behind our back is out of the set as well
+	case nil, unix.EBADF, unix.ENOENT: // a socket that was closed elsewhere has left the set as well
 		p.finish(user, fd, -int32(unix.ECANCELED))
-	default: // the poll is pending still, and completes as usual: a socket that was shut is ready
+	default: // the poll is still pending and completes as usual: a socket that was shut is ready
 		p.count.Unpolled++
 	}
 	return true
 }
 
-// control is epoll_ctl(2) on the set.
+// control calls epoll_ctl(2).
 func (p *pollSet) control(c Call, op int, fd int32, event *unix.EpollEvent) error {
 	if errno := p.refused(c); errno != 0 {
 		return errno
@@ -107,7 +110,7 @@ func (p *pollSet) control(c Call, op int, fd int32, event *unix.EpollEvent) erro
 	return unix.EpollCtl(p.epfd, op, int(fd), event)
 }
 
-// epollWait is epoll_wait(2) on the set, which does not wait.
+// epollWait calls epoll_wait(2) with a timeout of 0.
 func (p *pollSet) epollWait() (int, error) {
 	if errno := p.refused(CallWait); errno != 0 {
 		return 0, errno
@@ -122,12 +125,13 @@ func (p *pollSet) finish(user uint64, fd, res int32) {
 	p.done.push(Completion{User: user, Res: res})
 }
 
-// collect completes the polls that fired, at most eventsPerWait of them, and reports whether there were any. It does not wait.
+// collect completes the polls that fired, at most eventsPerWait of them, and reports whether there
+// were any. It does not wait.
 func (p *pollSet) collect() bool {
 	if len(p.byUser) == 0 || p.broken != nil || !p.changed.Load() {
 		return false
 	}
-	p.changed.Store(false) // first: what comes from here on is new again
+	p.changed.Store(false) // first: later changes set it again
 	n, err := p.epollWait()
 	for err == unix.EINTR {
 		p.count.Interrupted++
@@ -146,7 +150,7 @@ func (p *pollSet) collect() bool {
 		p.finish(user, fd, int32(event.Events))
 	}
 	if n == len(p.events) {
-		p.changed.Store(true) // there may be more, which is not news to the watcher
+		p.changed.Store(true) // there may be more, and the watcher reports them only once
 	}
 	return n > 0
 }
@@ -166,9 +170,9 @@ func (p *pollSet) Unacked(fd int32) int {
 	if n == 0 {
 		return 0
 	}
-	const closed = 7 // TCP_CLOSE of linux/tcp_states.h: the peer has reset it, and acknowledges nothing any more
+	const closed = 7 // TCP_CLOSE of linux/tcp_states.h: the peer has reset it and acknowledges nothing more
 	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil || info.State == closed { // an error: it is not of TCP
+	if err != nil || info.State == closed { // an error: not a TCP socket
 		return 0
 	}
 	return n
@@ -185,7 +189,8 @@ func (p *pollSet) Shutdown(fd int32) error {
 	return nil
 }
 
-// CloseSocket implements Ring. The descriptor is gone whatever close(2) reports, so EINTR is no error.
+// CloseSocket implements Ring. The descriptor is closed whatever close(2) reports, so EINTR is not
+// an error.
 func (p *pollSet) CloseSocket(fd int32) error {
 	if user, ok := p.byFD[fd]; ok {
 		p.finish(user, fd, -int32(unix.ECANCELED))
@@ -200,7 +205,7 @@ func (p *pollSet) CloseSocket(fd int32) error {
 	return nil
 }
 
-// close ends the watcher and forgets the polls.
+// close stops the watcher and forgets the polls.
 func (p *pollSet) close() {
 	p.watcher.stop()
 	clear(p.byUser)

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A shard reaps many times for each burst of answers. A pending poll of a socket that stays full costs none of these a system
-// call, and is reported all the same when its time has come.
-func TestAPollThatWaitsCostsNoSystemCalls(t *testing.T) {
+// A shard reaps many times for each burst of responses. While a poll of a full socket is pending,
+// reaping makes no system calls, and the poll is still reported when the socket has room.
+func TestPendingPollCostsNoSystemCalls(t *testing.T) {
 	for _, mode := range []Mode{ModeUring, ModePoll} {
 		t.Run(mode.String(), func(t *testing.T) {
 			looks := 0
@@ -28,7 +28,7 @@ func TestAPollThatWaitsCostsNoSystemCalls(t *testing.T) {
 				return 0
 			})
 			if err != nil {
-				t.Skipf("no ring of this engine: %v", err)
+				t.Skipf("this engine is not available: %v", err)
 			}
 			defer ring.Close()
 			fd, peer := realPair(t, "unix")
@@ -36,24 +36,24 @@ func TestAPollThatWaitsCostsNoSystemCalls(t *testing.T) {
 				_, err := unix.SendmsgN(int(fd), make([]byte, 512), nil, nil, unix.MSG_DONTWAIT)
 				full = err == unix.EAGAIN
 			}
-			<-wake // the watcher calls once at its start
+			<-wake // the watcher wakes the owner once at its start
 			if !ring.Poll(fd, 7) {
-				t.Fatal("the poll was refused")
+				t.Fatal("Poll returned false")
 			}
 			var done [4]Completion
 			for range 10_000 {
 				if n := ring.Reap(done[:]); n != 0 {
-					t.Fatalf("%d completions of a socket that is full: %+v", n, done[0])
+					t.Fatalf("%d completions for a full socket: %+v", n, done[0])
 				}
 				ring.Park()
 			}
 			if looks > 2 {
-				t.Errorf("%d calls of epoll_wait for 10,000 rounds in which nothing happened", looks)
+				t.Errorf("%d calls of epoll_wait in 10,000 rounds without an event", looks)
 			}
 			peer.Drain()
 			for deadline := time.Now().Add(patience); ring.Reap(done[:]) == 0; runtime.Gosched() {
 				if time.Now().After(deadline) {
-					t.Fatal("the poll is never reported")
+					t.Fatal("the poll was not reported")
 				}
 			}
 			if done[0].User != 7 || done[0].Res <= 0 {

@@ -10,8 +10,8 @@ import (
 type Mode uint8
 
 const (
-	ModeAuto  Mode = iota // io_uring, or the portable engine where io_uring is not to be had
-	ModeUring             // io_uring or an error
+	ModeAuto  Mode = iota // io_uring if available, else the portable engine
+	ModeUring             // io_uring, or an error
 	ModePoll              // the portable engine: send(2) and epoll(7)
 )
 
@@ -38,8 +38,8 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", uint8(m))
 }
 
-// Engines returns the engines that this program was built with, as ModeAuto tries them. "uring" takes the build tag
-// giouring.
+// Engines returns the engines that this program was built with, in the order in which ModeAuto
+// tries them. "uring" needs the build tag giouring.
 func Engines() []string {
 	if uringBuilt {
 		return []string{"uring", "poll"}
@@ -47,17 +47,18 @@ func Engines() []string {
 	return []string{"poll"}
 }
 
-// Diagnosis says which engine a ring got, and why.
+// Diagnosis describes which engine a ring uses, and why.
 type Diagnosis struct {
-	Mode     Mode     // what was asked for
-	Engine   string   // what it became, "uring" or "poll"; "" when there is an error
-	FellBack bool     // ModeAuto had to do without io_uring; worth one warning at start
+	Mode     Mode     // requested mode
+	Engine   string   // "uring" or "poll"; "" if there is an error
+	FellBack bool     // ModeAuto was asked for and io_uring cannot be used; worth a warning at start
 	Fallback Fallback // why io_uring is not in use
-	Err      error    // what the kernel said; nil when Fallback is FallbackNone or FallbackAsked
-	Text     string   // one sentence for people: the engine, the cause, what to do
+	Err      error    // error of io_uring; nil if Fallback is FallbackNone or FallbackAsked
+	Text     string   // one sentence for people: engine, cause, remedy
 }
 
-// Fallback says why io_uring is not in use. String is stable and fit for a metric's label.
+// Fallback is the reason why io_uring is not in use. The result of String is stable and fit for a
+// metric label.
 type Fallback uint8
 
 const (
@@ -66,13 +67,13 @@ const (
 	FallbackNotBuilt                 // the program was built without io_uring
 	FallbackSysctl                   // the sysctl kernel.io_uring_disabled forbids it
 	FallbackSandbox                  // a seccomp filter or another sandbox forbids it
-	FallbackKernel                   // the kernel does not have it, or is too old
+	FallbackKernel                   // the kernel has no io_uring, or an old one
 	FallbackMemlock                  // the locked-memory limit is too small for the ring
-	FallbackFiles                    // no file descriptor is left
-	FallbackOther                    // an error that no rule here explains
+	FallbackFiles                    // no file descriptor was left
+	FallbackOther                    // any other error
 )
 
-// String returns the name of the cause.
+// String returns the name of the fallback.
 func (f Fallback) String() string {
 	names := [...]string{"none", "asked", "not_built", "sysctl", "sandbox", "kernel", "memlock", "files", "other"}
 	if int(f) < len(names) {
@@ -81,17 +82,18 @@ func (f Fallback) String() string {
 	return fmt.Sprintf("Fallback(%d)", uint8(f))
 }
 
-// fallsBack says whether ModeAuto takes the portable engine instead. A want of memory or descriptors is not a reason:
-// the operator can mend it, and would rather know.
+// fallsBack reports whether ModeAuto uses the portable engine instead. It does not if memory or
+// descriptors are short, because the operator can fix that.
 func (f Fallback) fallsBack() bool {
 	return f == FallbackNotBuilt || f == FallbackSysctl || f == FallbackSandbox || f == FallbackKernel
 }
 
-// errNotBuilt is the error of the io_uring engine in a program without it.
+// errNotBuilt is the error of a program that was built without the io_uring engine.
 var errNotBuilt = errors.New("built without io_uring")
 
-// Open makes a ring. It finds out whether io_uring works by using it: it makes a ring with the real flags and lets it
-// do nothing once and send a byte over a socket pair. The Diagnosis is never nil; with an error it says what to do.
+// Open opens a ring. It finds out whether io_uring works by using it: it opens a ring with the real
+// flags, runs one no-op and sends one byte over a socket pair. The Diagnosis is never nil; if there
+// is an error, it says what to do.
 func Open(mode Mode, cfg RingConfig) (Ring, *Diagnosis, error) {
 	return open(mode, cfg, probeUring)
 }
@@ -136,14 +138,15 @@ func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused,
 	return ring, d, nil
 }
 
-// environment is what a diagnosis looks at besides the error.
+// environment is what a diagnosis depends on besides the error.
 type environment struct {
 	disabled string // kernel.io_uring_disabled: "0", "1", "2"; "" if the kernel has no such sysctl
 	release  string // kernel release, as uname -r; "" if unknown
 	memlock  uint64 // RLIMIT_MEMLOCK of this process, bytes
 }
 
-// diagnose names the cause of an error of io_uring, and says in half a sentence what is the matter and what to do.
+// diagnose returns the fallback for an error of io_uring, and half a sentence with the cause and
+// the remedy.
 func diagnose(err error, entries int, env environment) (Fallback, string) {
 	var errno syscall.Errno
 	if errors.Is(err, errNotBuilt) {
@@ -164,7 +167,7 @@ func diagnose(err error, entries int, env environment) (Fallback, string) {
 	case syscall.EOPNOTSUPP:
 		return FallbackSandbox, "the sandbox of this platform does not support it; allow it there, or accept --io=poll"
 	case syscall.ENOSYS:
-		return FallbackKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox pretends so; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(env.release))
+		return FallbackKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox reports that it has none; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(env.release))
 	case syscall.EINVAL:
 		return FallbackKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(env.release))
 	case syscall.ENOMEM:
@@ -178,8 +181,9 @@ func diagnose(err error, entries int, env environment) (Fallback, string) {
 	return FallbackOther, err.Error()
 }
 
-// ringMemory is about what the kernel locks for a ring, in bytes: submission entries of 64 B, twice as many
-// completions of 16 B, an index of 4 B per entry and a header, in pages.
+// ringMemory is approximately the memory that the kernel locks for a ring, in bytes: submission
+// entries of 64 B, twice as many completions of 16 B, an index of 4 B an entry and a header, each
+// in whole pages.
 func ringMemory(entries int) int {
 	const page = 4096
 	pages := func(n int) int { return (n + page - 1) &^ (page - 1) }

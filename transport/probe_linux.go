@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readEnvironment reads what a diagnosis needs. What cannot be read stays empty; the diagnosis then says less.
+// readEnvironment reads what a diagnosis needs. What cannot be read stays empty, and the diagnosis
+// is less specific.
 func readEnvironment() environment {
 	var s environment
 	if text, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil {

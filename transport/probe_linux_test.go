@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deniedEnv makes the test binary forbid itself io_uring and then run TestDeniedChild alone.
+// deniedEnv makes the test binary forbid io_uring to itself and then run TestDeniedChild alone.
 const deniedEnv = "TRANSPORT_TEST_DENY"
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// deny restricts this process for good: "call:errno" lets a system call fail, "memlock:bytes" lowers the limit.
+// deny restricts this process permanently: "call:errno" makes a system call fail, "memlock:bytes"
+// lowers the limit.
 func deny(plan string) error {
 	what, value, _ := strings.Cut(plan, ":")
 	number, err := strconv.Atoi(value)
@@ -39,7 +40,8 @@ func deny(plan string) error {
 		return unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit)
 	}
 	calls := map[string]uint32{"setup": unix.SYS_IO_URING_SETUP, "enter": unix.SYS_IO_URING_ENTER, "register": unix.SYS_IO_URING_REGISTER}
-	// The filter reads the number of the system call and answers with the errno for one of them; see seccomp(2).
+	// The filter reads the number of the system call and returns the errno for one of them; see
+	// seccomp(2).
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: calls[what], Jt: 0, Jf: 1},
@@ -57,9 +59,10 @@ func deny(plan string) error {
 	return nil
 }
 
-// TestOpenWhereUringIsDenied forbids io_uring to a child process, really, and has it open rings in every mode.
+// TestOpenWhereUringIsDenied really forbids io_uring to a child process, which opens rings in every
+// mode.
 func TestOpenWhereUringIsDenied(t *testing.T) {
-	newRig(t, "uring/unix", 8) // skips where it is denied already
+	newRig(t, "uring/unix", 8) // skips if it is denied already
 	cases := []struct {
 		plan string
 		want string // what the child prints for auto, and for uring
@@ -73,7 +76,7 @@ func TestOpenWhereUringIsDenied(t *testing.T) {
 		{fmt.Sprintf("enter:%d", unix.ENOSYS), "auto=poll/kernel uring=error/kernel poll=poll/asked"},
 		{fmt.Sprintf("enter:%d", unix.EOPNOTSUPP), "auto=poll/sandbox uring=error/sandbox poll=poll/asked"},
 		{fmt.Sprintf("setup:%d", unix.EINVAL), "auto=poll/kernel uring=error/kernel poll=poll/asked"}, // with every set of flags
-		{fmt.Sprintf("enter:%d", unix.EINVAL), "auto=poll/kernel uring=error/kernel poll=poll/asked"}, // the ring of every set of flags was made
+		{fmt.Sprintf("enter:%d", unix.EINVAL), "auto=poll/kernel uring=error/kernel poll=poll/asked"}, // a ring was opened for every set of flags
 		{fmt.Sprintf("register:%d", unix.EPERM), "auto=uring/none uring=uring/none poll=poll/asked"},  // nothing is registered
 		{"memlock:65536", "auto=error/memlock uring=error/memlock poll=poll/asked"},
 	}
@@ -88,22 +91,22 @@ func TestOpenWhereUringIsDenied(t *testing.T) {
 			text := string(out)
 			switch {
 			case strings.Contains(text, "skip:"):
-				t.Skip("the system does not let a test restrict itself:", text)
+				t.Skip("the system does not allow a process to restrict itself:", text)
 			case err != nil:
 				t.Fatalf("%v\n%s", err, text)
 			case !strings.Contains(text, c.want+"\n"):
-				t.Fatalf("child said:\n%s\nwant %q", text, c.want)
+				t.Fatalf("child printed:\n%s\nwant %q", text, c.want)
 			}
 		})
 	}
 }
 
-// asNobody makes the child an ordinary user, who is subject to the locked-memory limit, with a copy of the test binary
-// that it may run.
+// asNobody runs the child as an ordinary user, to whom the locked-memory limit applies, with a copy
+// of the test binary that this user may run.
 func asNobody(t *testing.T, child *exec.Cmd) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		return // we are one
+		return // already an ordinary user
 	}
 	binary, err := os.ReadFile(os.Args[0])
 	if err != nil {
@@ -128,7 +131,7 @@ func TestDeniedChild(t *testing.T) {
 		t.Skip("runs as a child of TestOpenWhereUringIsDenied")
 	}
 	if ring, _, err := Open(ModePoll, RingConfig{Entries: 8, Wake: func() {}}); err == nil {
-		ring.Close() // the first one brings the runtime's own poller into being
+		ring.Close() // the first one initializes the Go poller
 	}
 	files := openFiles(t)
 	var said []string

@@ -2,5 +2,5 @@
 
 package transport
 
-// readEnvironment has nothing to look at: io_uring is Linux.
+// readEnvironment returns nothing: io_uring exists on Linux only.
 func readEnvironment() environment { return environment{} }

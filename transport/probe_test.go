@@ -23,8 +23,8 @@ func TestParseMode(t *testing.T) {
 	}
 }
 
-// The Makefile sets SLUICE_WANT_IOURING for every run of tests that should cover the io_uring engine, so that a lost
-// build tag fails here and does not skip half of the tests.
+// The Makefile sets SLUICE_WANT_IOURING in every run of tests that must cover the io_uring engine.
+// A missing build tag then fails here, instead of silently skipping half of the tests.
 func TestWantedEngineIsCompiledIn(t *testing.T) {
 	engines := Engines()
 	if os.Getenv("SLUICE_WANT_IOURING") == "1" && !slices.Contains(engines, ModeUring.String()) {
@@ -35,11 +35,11 @@ func TestWantedEngineIsCompiledIn(t *testing.T) {
 		defer ring.Close()
 	}
 	if missing := d.Fallback == FallbackNotBuilt; missing == slices.Contains(engines, ModeUring.String()) {
-		t.Errorf("Engines() = %v and Open(ModeUring) says: %s", engines, d.Text)
+		t.Errorf("Engines() = %v, but the diagnosis of Open(ModeUring) is: %s", engines, d.Text)
 	}
 }
 
-func TestOpenRefusesBadConfigurations(t *testing.T) {
+func TestOpenRejectsInvalidConfigurations(t *testing.T) {
 	for _, cfg := range []RingConfig{{Entries: 0, Wake: func() {}}, {Entries: 32769, Wake: func() {}}, {Entries: 8}} {
 		for _, mode := range []Mode{ModeAuto, ModeUring, ModePoll} {
 			if ring, d, err := Open(mode, cfg); err == nil || ring != nil || d == nil {
@@ -49,7 +49,7 @@ func TestOpenRefusesBadConfigurations(t *testing.T) {
 	}
 }
 
-// TestDiagnosis checks cause, fallback and advice for each way in which io_uring is missing.
+// TestDiagnosis checks fallback and advice for every way in which io_uring can be unavailable.
 func TestDiagnosis(t *testing.T) {
 	open := environment{disabled: "0", release: "6.1.0", memlock: 8 << 20}
 	cases := []struct {
@@ -60,20 +60,20 @@ func TestDiagnosis(t *testing.T) {
 		falls    bool
 		says     string
 	}{
-		{"a seccomp filter says EPERM", syscall.EPERM, open, FallbackSandbox, true, "seccomp"},
-		{"an old kernel without the sysctl says EPERM", syscall.EPERM, environment{}, FallbackSandbox, true, "seccomp"},
+		{"a seccomp filter returns EPERM", syscall.EPERM, open, FallbackSandbox, true, "seccomp"},
+		{"an old kernel without the sysctl returns EPERM", syscall.EPERM, environment{}, FallbackSandbox, true, "seccomp"},
 		{"the sysctl forbids it for all", syscall.EPERM, environment{disabled: "2"}, FallbackSysctl, true, "io_uring_disabled is 2"},
 		{"the sysctl forbids it for this group", syscall.EPERM, environment{disabled: "1"}, FallbackSysctl, true, "io_uring_group"},
-		{"a security module says EACCES", syscall.EACCES, open, FallbackSandbox, true, "sandbox"},
-		{"a managed platform says EOPNOTSUPP", syscall.EOPNOTSUPP, open, FallbackSandbox, true, "sandbox"},
-		{"the kernel has none", syscall.ENOSYS, open, FallbackKernel, true, "kernel 6.1.0"},
+		{"a security module returns EACCES", syscall.EACCES, open, FallbackSandbox, true, "sandbox"},
+		{"a managed platform returns EOPNOTSUPP", syscall.EOPNOTSUPP, open, FallbackSandbox, true, "sandbox"},
+		{"the kernel has no io_uring", syscall.ENOSYS, open, FallbackKernel, true, "kernel 6.1.0"},
 		{"the kernel is too old", syscall.EINVAL, open, FallbackKernel, true, "too old"},
 		{"the locked-memory limit is too small", syscall.ENOMEM, open, FallbackMemlock, false, "is allowed 8192 KiB"},
 		{"the process is out of descriptors", syscall.EMFILE, open, FallbackFiles, false, "LimitNOFILE"},
 		{"the system is out of descriptors", syscall.ENFILE, open, FallbackFiles, false, "fs.file-max"},
 		{"something else", syscall.EIO, open, FallbackOther, false, "input/output error"},
-		{"no errno at all", errors.New("odd"), open, FallbackOther, false, "odd"},
-		{"not built in", errNotBuilt, open, FallbackNotBuilt, true, "-checklinkname=0"},
+		{"not an errno", errors.New("odd"), open, FallbackOther, false, "odd"},
+		{"not compiled in", errNotBuilt, open, FallbackNotBuilt, true, "-checklinkname=0"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,7 +86,8 @@ func TestDiagnosis(t *testing.T) {
 }
 
 func TestRingMemory(t *testing.T) {
-	// 4096 entries: 256 KiB of submissions, 128 KiB of completions, 16 KiB of index, and a header's page.
+	// 4096 entries: 256 KiB of submissions, 128 KiB of completions, 16 KiB of index, and a header's
+	// page.
 	if got := ringMemory(4096); got != 404<<10 {
 		t.Errorf("ringMemory(4096) = %d KiB; want 404", got>>10)
 	}

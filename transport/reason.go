@@ -1,8 +1,8 @@
 package transport
 
-// Reason says why a connection ended, or why a client was never served. Listener and shard use the same reasons. The
-// numbers are stable: they appear in logs, metrics and the admin endpoint, so a new reason takes the next free number of
-// its range and none is ever reused.
+// Reason is why a connection ended, or why a client was never served. Listener and shard use the
+// same reasons. The numbers are stable: they appear in logs, metrics and the admin endpoint. A new
+// reason takes the next free number of its range, and none is ever reused.
 //
 //	 1..14  a shard closes a connection; the listener reports some of them for a connection that a handler owns
 //	24..27  only the listener reports them, for a connection that a handler owns
@@ -11,27 +11,28 @@ type Reason uint8
 
 const (
 	ReasonNone          Reason = 0  // still open
-	ReasonPeerClosed    Reason = 1  // the client closed its side and got every answer it was owed
+	ReasonPeerClosed    Reason = 1  // the client closed its side and received every response it was owed
 	ReasonPeerReset     Reason = 2  // ECONNRESET or EPIPE: the client is gone
-	ReasonSlowHard      Reason = 3  // unsent bytes (or answers) passed the hard limit
-	ReasonSlowSoft      Reason = 4  // unsent bytes stayed over the soft limit for its duration
-	ReasonStalled       Reason = 5  // the client took no byte for the no-progress duration
-	ReasonShardBudget   Reason = 6  // worst offender when the shard's memory budget was spent
-	ReasonEncodeError   Reason = 7  // the application's encoder failed or panicked on an answer
-	ReasonKicked        Reason = 8  // an operator asked for it
+	ReasonSlowHard      Reason = 3  // unsent bytes (or responses) exceeded the hard limit
+	ReasonSlowSoft      Reason = 4  // unsent bytes exceeded the soft limit for its duration
+	ReasonStalled       Reason = 5  // the client read nothing for the no-progress duration
+	ReasonShardBudget   Reason = 6  // it buffered the most when the shard's memory budget was exhausted
+	ReasonEncodeError   Reason = 7  // the application's encoder failed or panicked on a response
+	ReasonKicked        Reason = 8  // an operator closed it
 	ReasonProtocolError Reason = 9  // the reader could not frame or accept a request
-	ReasonSilent        Reason = 10 // the client sent nothing, not even a heartbeat, for too long
+	ReasonSilent        Reason = 10 // the client sent nothing, including heartbeats, for too long
 	ReasonSendError     Reason = 11 // another error of send(2)
 	ReasonShutdown      Reason = 12 // drain or stop of this node
 	ReasonFenced        Reason = 13 // this node was superseded
-	ReasonOther         Reason = 14 // the embedder's own reason
+	ReasonOther         Reason = 14 // a reason of the embedding program
 
-	// NumCloseReasons is the number of reasons with which a shard closes a connection, ReasonNone included; for tables
-	// indexed by such a Reason.
+	// NumCloseReasons is the number of reasons with which a shard closes a connection, ReasonNone
+	// included; for tables indexed by such a Reason.
 	NumCloseReasons = 15
 )
 
-// Reasons of the listener for a connection that a handler owns; Closing returns the more general reason of each.
+// Reasons of the listener for a connection that a handler owns; Closing returns the more general
+// reason of each.
 const (
 	ReasonLocalShutdown  Reason = 24 // this process shut the socket down; the shard has the reason
 	ReasonFrameTooLong   Reason = 25 // a request's length is above the limit
@@ -42,10 +43,10 @@ const (
 // Reasons of the listener for a client that was never served.
 const (
 	ReasonHandshakeTimeout   Reason = 32 // the handshake was not done in time
-	ReasonTooManyHandshakes  Reason = 33 // ended before its time because all places for handshakes were taken
+	ReasonTooManyHandshakes  Reason = 33 // ended early because all places for handshakes were taken
 	ReasonHandshakeMalformed Reason = 34 // the first frame is not a ChallengeResponse of the right size
 	ReasonUnknownKey         Reason = 35 // the public key is not in the authorized keys
-	ReasonBadSignature       Reason = 36 // the signature does not fit nonce and key
+	ReasonBadSignature       Reason = 36 // the signature does not match nonce and key
 	ReasonHandshakeLost      Reason = 37 // the peer left, or the socket failed, during the handshake
 	ReasonConnectionLimit    Reason = 38 // no permit was left for another connection
 	ReasonConnectFailed      Reason = 39 // the handler returned an error for the connection
@@ -82,11 +83,13 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
-// Slow reports that the connection was ended for what it held back.
+// Slow reports whether the connection was ended because of the bytes or responses that it held
+// back.
 func (r Reason) Slow() bool { return r >= ReasonSlowHard && r <= ReasonShardBudget }
 
-// Closing returns the reason with which a shard closes a connection for r: less than NumCloseReasons, ReasonProtocolError
-// for both errors of framing, ReasonOther for what no shard knows.
+// Closing returns the reason with which a shard closes a connection for r. It is below
+// NumCloseReasons: ReasonProtocolError for both errors of framing, and ReasonOther for any reason
+// that shards do not have.
 func (r Reason) Closing() Reason {
 	switch {
 	case r < NumCloseReasons:

@@ -25,7 +25,7 @@ func TestReasonsKeepTheirNumbersAndNames(t *testing.T) {
 		15: {Reason(15), "unknown"}, 42: {Reason(NumReasons), "unknown"}, 200: {Reason(200), "unknown"},
 	} {
 		if number != want.reason || number.String() != want.name {
-			t.Errorf("reason %d is called %q; want %d, %q", uint8(number), number, want.reason, want.name)
+			t.Errorf("reason %d has the name %q; want %d, %q", uint8(number), number, want.reason, want.name)
 		}
 	}
 }

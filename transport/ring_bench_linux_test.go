@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkSend is the bare loop of an egress shard: one send of 64 bytes to each dirty connection, then submit and
-// reap. ns/send is the figure to compare; the clients' reading is not timed for io_uring and poll alone but for all.
+// BenchmarkSend is the loop of an egress shard alone: one send of 64 bytes to each dirty
+// connection, then submit and reap. ns/send is the figure to compare. The time in which the clients
+// read is excluded for all engines.
 func BenchmarkSend(b *testing.B) {
 	for _, family := range []string{"unix", "tcp"} {
 		for _, conns := range []int{1, 16, 256} {
@@ -68,8 +69,8 @@ func benchmarkSend(b *testing.B, engine, family string, conns int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*conns), "ns/send")
 }
 
-// BenchmarkBlocked is a connection that goes from blocked to writable and back: refuse, poll, drain, reap, send. The
-// watcher's wake-ups are part of it.
+// BenchmarkBlocked is a connection that becomes blocked and writable again: refuse, poll, drain,
+// reap, send. It includes the wake-ups of the watcher.
 func BenchmarkBlocked(b *testing.B) {
 	for _, engine := range []string{"uring", "poll"} {
 		b.Run(engine, func(b *testing.B) {
@@ -97,7 +98,7 @@ func BenchmarkBlocked(b *testing.B) {
 	}
 }
 
-// BenchmarkWake is the time from a client's reading to the wake-up of an owner that sleeps.
+// BenchmarkWake is the time from a client's read to the wake-up of a sleeping owner.
 func BenchmarkWake(b *testing.B) {
 	for _, engine := range []string{"uring", "poll"} {
 		b.Run(engine, func(b *testing.B) {

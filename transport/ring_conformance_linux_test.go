@@ -10,28 +10,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRingConformance holds each engine to the contract of Ring.
+// TestRingConformance checks each engine against the contract of Ring.
 func TestRingConformance(t *testing.T) {
 	cases := []struct {
 		name    string
 		entries int
 		check   func(*testing.T, *rig)
 	}{
-		{"sends of many connections arrive whole and in order, more of them than entries", 4, checkOrder},
-		{"a full queue turns a request away and takes it after Submit", 8, checkQueueFull},
-		{"a send larger than the room is short, the next is refused, a poll tells when to go on", 8, checkPartial},
-		{"a poll of a socket with room completes at once", 8, checkPollReady},
+		{"more sends than entries, of many connections, arrive whole and in order", 4, checkOrder},
+		{"a full queue rejects a request and accepts it after Submit", 8, checkQueueFull},
+		{"a send larger than the room is short, the next is refused, a poll reports room", 8, checkPartial},
+		{"a poll of a socket with room completes immediately", 8, checkPollReady},
 		{"a poll of a half-closed client's socket waits for room", 8, checkPollHalfClosed},
 		{"shutdown completes a pending poll", 8, checkPollShutdown},
 		{"closing a socket completes its poll, ends the stream and frees the descriptor for another poll", 8, checkPollClose},
 		{"cancel completes a pending poll exactly once, and only that one", 8, checkCancel},
-		{"a poll that is pending may not be asked for again", 8, checkDuplicate},
-		{"a client that vanished gives an error, not a signal", 8, checkVanished},
-		{"a bad descriptor gives EBADF", 8, checkBadDescriptor},
-		{"user values come back unchanged, whatever their bits", 8, checkUserValues},
-		{"Park wakes at once when something is ready or queued", 8, checkParkReady},
+		{"polling again while a poll is pending panics", 8, checkDuplicate},
+		{"sending to a client that is gone returns an error and raises no signal", 8, checkVanished},
+		{"a bad descriptor returns EBADF", 8, checkBadDescriptor},
+		{"user values are returned unchanged", 8, checkUserValues},
+		{"Park wakes immediately if something is ready or queued", 8, checkParkReady},
 		{"a completion after Park wakes the owner, every time", 8, checkParkLate},
-		{"counters say what happened", 8, checkCounters},
+		{"counters count what happened", 8, checkCounters},
 		{"sends that cannot be carried out panic", 8, checkBadSends},
 	}
 	for _, engine := range []string{"uring/unix", "uring/tcp", "poll/unix", "poll/tcp", "sim"} {
@@ -102,27 +102,27 @@ func checkQueueFull(t *testing.T, r *rig) {
 	entries := r.ring.Info().Entries
 	for i := range entries {
 		if !r.ring.Send(fd, []byte{byte(i)}, uint64(i)) {
-			t.Fatalf("send %d of %d was turned away", i, entries)
+			t.Fatalf("send %d of %d was rejected", i, entries)
 		}
 	}
 	if r.ring.Queued() != entries {
 		t.Fatalf("Queued() = %d; want %d", r.ring.Queued(), entries)
 	}
 	if r.ring.Send(fd, []byte{99}, 99) {
-		t.Fatal("a full queue took another request")
+		t.Fatal("a full queue accepted another request")
 	}
 	r.submit()
 	if r.ring.Queued() != 0 {
 		t.Fatalf("Queued() = %d after Submit; want 0", r.ring.Queued())
 	}
 	if !r.ring.Send(fd, []byte{99}, 99) {
-		t.Fatal("an empty queue turned a send away")
+		t.Fatal("an empty queue rejected a send")
 	}
 	r.submit()
 	r.await(entries + 1)
 	got := peer.Take(entries + 1)
 	if got[entries-1] != byte(entries-1) || got[entries] != 99 {
-		t.Fatalf("peer got % x", got)
+		t.Fatalf("peer read % x", got)
 	}
 	closeAll(t, r, fd)
 }
@@ -132,7 +132,7 @@ func checkPartial(t *testing.T, r *rig) {
 	const size = 1_000_000
 	sent := r.fill(fd, func(at int) []byte { return pattern(at, size) })
 	if sent >= size {
-		t.Fatalf("the socket took %d bytes; the test needs one that takes less", sent)
+		t.Fatalf("the socket accepted %d bytes; the test needs one that accepts fewer", sent)
 	}
 	if r.ring.Counters().Short == 0 {
 		t.Fatal("no send was short")
@@ -216,7 +216,7 @@ func checkPollClose(t *testing.T, r *rig) {
 	if err := r.ring.CloseSocket(fd); err != nil {
 		t.Fatal(err)
 	}
-	// The lowest free descriptor is the one just closed, or the client's end of an earlier test.
+	// The lowest free descriptor is the one just closed, or the client end of an earlier test.
 	next, nextPeer := r.open()
 	if c := r.await(1)[0]; c.User != 8 {
 		t.Fatalf("completion %+v; want the poll of the closed socket, user 8", c)
@@ -226,7 +226,7 @@ func checkPollClose(t *testing.T, r *rig) {
 	r.none("the new socket has no room")
 	peer.Drain()
 	if !peer.EOF() {
-		t.Fatal("the client did not see the end of the stream")
+		t.Fatal("the client did not read the end of the stream")
 	}
 	nextPeer.Drain()
 	if c := r.await(1)[0]; c.User != 9 {
@@ -286,14 +286,15 @@ func checkVanished(t *testing.T, r *rig) {
 		fd, peer := r.open()
 		r.fill(fd, zeros)
 		leave(peer)
-		// A socket with queued bytes may still be blocked until it learns of the end; then a poll tells.
+		// A socket with queued bytes may still be blocked until it receives the reset; then a poll
+		// reports it.
 		for {
 			res := r.send(fd, []byte{1})
 			if res == -int32(unix.EPIPE) || res == -int32(unix.ECONNRESET) {
 				break
 			}
 			if res != -int32(unix.EAGAIN) {
-				t.Fatalf("send to a client that vanished: %d; want EPIPE or ECONNRESET", res)
+				t.Fatalf("send to a client that is gone: %d; want EPIPE or ECONNRESET", res)
 			}
 			r.poll(fd, 1)
 			r.await(1)

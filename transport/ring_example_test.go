@@ -6,7 +6,8 @@ import (
 	"sluice/transport"
 )
 
-// A blocked client: the first send is short, the next one is refused, a poll tells when to go on.
+// A blocked client: the first send is short, the next one is refused, and a poll reports when there
+// is room.
 func ExampleRing() {
 	world := transport.NewSimNet()
 	fd, client := world.Open(8) // the connection holds 8 bytes

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRingCloseLeavesNothing closes rings with polls pending and counts descriptors and goroutines.
-func TestRingCloseLeavesNothing(t *testing.T) {
+// TestRingCloseLeaksNothing closes rings with pending polls and counts descriptors and goroutines.
+func TestRingCloseLeaksNothing(t *testing.T) {
 	for _, engine := range []string{"uring", "poll"} {
 		t.Run(engine, func(t *testing.T) {
-			newRig(t, engine+"/unix", 8) // skips where the engine is not to be had
+			newRig(t, engine+"/unix", 8) // skips if the engine is not available
 			mode, _ := ParseMode(engine)
 			files, goroutines := openFiles(t), runtime.NumGoroutine()
 			for range 20 {
@@ -39,7 +39,7 @@ func TestRingCloseLeavesNothing(t *testing.T) {
 				unix.Close(int(fd))
 				peer.Drain()
 				if !peer.EOF() {
-					t.Fatal("the client did not see the end: the closed ring still holds the socket")
+					t.Fatal("the client did not read the end of the stream: the closed ring still holds the socket")
 				}
 				peer.Close()
 			}
@@ -49,8 +49,9 @@ func TestRingCloseLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestRingManyPolls has many more polls pending than the ring has entries, and lets them complete all at once.
-func TestRingManyPolls(t *testing.T) {
+// TestMorePollsThanEntries has many more polls pending than the ring has entries, and completes
+// them all at once.
+func TestMorePollsThanEntries(t *testing.T) {
 	for _, engine := range []string{"uring/unix", "poll/unix", "sim"} {
 		t.Run(engine, func(t *testing.T) {
 			polls := 10_000
@@ -115,7 +116,7 @@ func fillRaw(t *testing.T, fd int32) {
 	}
 }
 
-// TestRingDoesNotAllocate counts allocations of the path that every answer takes.
+// TestRingDoesNotAllocate counts the allocations on the path of every response.
 func TestRingDoesNotAllocate(t *testing.T) {
 	for _, engine := range []string{"uring/unix", "poll/unix"} {
 		t.Run(engine, func(t *testing.T) {
@@ -140,11 +141,11 @@ func TestRingDoesNotAllocate(t *testing.T) {
 				}
 				r.ring.Poll(fds[0], 1)
 				if r.ring.Submit() != nil || r.ring.Reap(done) > 1 {
-					t.Fatal("a poll went wrong")
+					t.Fatal("the poll failed")
 				}
 				r.ring.Cancel(1)
 				if r.ring.Submit() != nil {
-					t.Fatal("a cancel went wrong")
+					t.Fatal("the cancel failed")
 				}
 				r.ring.Reap(done)
 				r.ring.Park()

@@ -11,30 +11,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a test waits for something that must happen. It passes only when the test fails.
+// patience bounds waits for events that must happen. Reaching it fails the test.
 const patience = 20 * time.Second
 
-// rig is a ring with a world of sockets around it, the same for all engines.
+// rig is a ring with sockets around it, the same for all engines.
 type rig struct {
 	t    testing.TB
 	ring Ring
 	open func() (int32, rigPeer) // a connection with little room
-	rest func()                  // sleeps after Park until the ring woke its owner; fails the test if it never does
+	rest func()                  // waits after Park until the ring wakes its owner, or fails the test
 	wake chan struct{}
 	sim  *SimNet // nil for real sockets
 
 	tcp   bool
-	peers []*realPeer // all clients of real sockets
+	peers []*realPeer // clients of real sockets
 }
 
 // rigPeer is the client's end.
 type rigPeer interface {
 	Take(n int) []byte // exactly n bytes, waiting for them
-	Drain()            // all there is, and while the test rests, all that comes
+	Drain()            // reads all bytes, and while the test rests, all that arrive
 	HalfClose()
 	Close()
 	Reset()
-	EOF() bool // the next read is the end of the stream; waits for it
+	EOF() bool // waits for the next read, and reports whether it is the end of the stream
 }
 
 // newRig opens a rig by name, or skips the test with the reason why it cannot.
@@ -78,7 +78,8 @@ func newRig(t testing.TB, name string, entries int) *rig {
 	return r
 }
 
-// restReal waits for the wake-up and lets the draining clients read on: TCP moves bytes a window at a time.
+// restReal waits for the wake-up and lets draining clients continue to read, because TCP moves
+// bytes one window at a time.
 func (r *rig) restReal() {
 	r.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -128,7 +129,7 @@ func (r *rig) widen(fd int32) {
 	}
 }
 
-// submit submits, and fails the test on an error.
+// submit calls Submit, and fails the test on an error.
 func (r *rig) submit() {
 	r.t.Helper()
 	if err := r.ring.Submit(); err != nil {
@@ -177,7 +178,7 @@ func (r *rig) send(fd int32, b []byte) int32 {
 	return c.Res
 }
 
-// fill sends until the socket takes no more, and returns what it took.
+// fill sends until the socket accepts no more, and returns the number of bytes accepted.
 func (r *rig) fill(fd int32, next func(n int) []byte) int {
 	r.t.Helper()
 	for _, peer := range r.peers {
@@ -188,7 +189,7 @@ func (r *rig) fill(fd int32, next func(n int) []byte) int {
 		b := next(total)
 		res := r.send(fd, b)
 		if res == -int32(unix.EAGAIN) {
-			if r.quiet(fd) {
+			if r.staysFull(fd) {
 				return total
 			}
 			continue
@@ -200,8 +201,9 @@ func (r *rig) fill(fd int32, next func(n int) []byte) int {
 	}
 }
 
-// quiet says whether a full socket stays full. TCP moves bytes to the client's buffer for a while after it refused some.
-func (r *rig) quiet(fd int32) bool {
+// staysFull reports whether a full socket stays full. TCP moves bytes to the client's buffer for a
+// while after it refused some.
+func (r *rig) staysFull(fd int32) bool {
 	if !r.tcp {
 		return true
 	}
@@ -236,14 +238,14 @@ func (p simRigPeer) Take(n int) []byte {
 func (p simRigPeer) Drain()    { p.Read(1 << 30) }
 func (p simRigPeer) EOF() bool { return p.Ended() }
 
-// realPair returns a connected pair of sockets with small buffers: the server's descriptor, which the test closes if
-// it is still open, and the client's end.
+// realPair returns a connected pair of sockets with small buffers: the server's descriptor, which
+// the test closes if it is still open, and the client's end.
 func realPair(t testing.TB, family string) (int32, *realPeer) {
 	t.Helper()
 	var server, client int
 	sndbuf := 4608
 	if family == "tcp" {
-		sndbuf = 1 << 16 // smaller ones make TCP go by its timers, which is slow
+		sndbuf = 1 << 16 // with smaller ones TCP depends on its timers, which is slow
 		server, client = tcpPair(t)
 	} else {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -260,7 +262,7 @@ func realPair(t testing.TB, family string) (int32, *realPeer) {
 	return int32(server), peer
 }
 
-// tcpPair returns a connected pair of TCP sockets over loopback with the cubic congestion control.
+// tcpPair returns a connected pair of TCP sockets over loopback with cubic congestion control.
 func tcpPair(t testing.TB) (server, client int) {
 	t.Helper()
 	must := func(err error) {
@@ -272,7 +274,8 @@ func tcpPair(t testing.TB) (server, client int) {
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(err)
 	defer unix.Close(listener)
-	// Segments of an Ethernet: with the 64 KiB ones of loopback a window only opens by a timer, seconds later.
+	// Ethernet-sized segments: with the 64 KiB segments of loopback, a window opens only by a
+	// timer, seconds later.
 	must(unix.SetsockoptInt(listener, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1460))
 	must(unix.Bind(listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	must(unix.Listen(listener, 1))
@@ -281,7 +284,7 @@ func tcpPair(t testing.TB) (server, client int) {
 	client, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	must(err)
 	must(unix.SetsockoptInt(client, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 1460))
-	must(unix.SetsockoptInt(client, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<16)) // and no growing by itself
+	must(unix.SetsockoptInt(client, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<16)) // and no automatic growth
 	must(unix.Connect(client, address))
 	server, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 	must(err)
@@ -379,7 +382,8 @@ func openFiles(t testing.TB) int {
 	return len(entries)
 }
 
-// settles waits until a count is back at its baseline: goroutines that ended are counted until they are gone.
+// settles waits until a count is back at its baseline, because goroutines that ended are counted
+// for a moment.
 func settles(t testing.TB, what string, want int, count func() int) {
 	t.Helper()
 	deadline := time.Now().Add(patience)

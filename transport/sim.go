@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// SimNet is a world of simulated stream sockets for a SimRing. Descriptors are given out as a kernel does, lowest
-// first, so a closed one comes back soon. Nothing in it runs by itself: it changes when a method is called, and two
-// runs with the same calls are the same. It belongs to one goroutine.
+// SimNet is a set of simulated stream sockets for a SimRing. Descriptors are assigned as in a
+// kernel, lowest first, so a closed one is soon reused. State changes only when a method is called,
+// so two runs with the same calls are identical. It belongs to one goroutine.
 //
 //	SimRing.Send ──► socket: at most window bytes not yet read ──► SimPeer.Read
 //	     fd                                                          client
@@ -16,29 +16,29 @@ type SimNet struct {
 	open    int
 }
 
-// simFirstFD is the first descriptor. No process has it (proc(5), fs.nr_open), so that a real close(2) of a simulated
-// socket fails instead of closing something.
+// simFirstFD is the first descriptor. No process can have it (proc(5), fs.nr_open), so a real
+// close(2) of a simulated socket fails instead of closing a file.
 const simFirstFD = 1 << 20
 
-// poll(2) events, as a real engine reports them.
+// Events of poll(2), as the real engines report them.
 const (
 	pollOut = 0x4
 	pollErr = 0x8
 	pollHup = 0x10
 )
 
-// simSocket is one connection, both ends of it.
+// simSocket is one connection with both its ends.
 type simSocket struct {
 	window int
 	bytes  []byte // sent and not yet read by the peer
-	shut   bool   // our side was shut down or closed
+	shut   bool   // the server side was shut down or closed
 	gone   bool   // the peer closed or reset: sends fail
-	short  bool   // the last send was not taken whole
-	reset  bool   // the next send or poll reports the reset, ECONNRESET; those after it EPIPE
+	short  bool   // the last send was short or failed
+	reset  bool   // the next send or poll reports ECONNRESET, later ones EPIPE
 }
 
-// SimPeer is the client's end of a simulated socket. It stays with its connection when the server's descriptor is
-// closed and used again.
+// SimPeer is the client's end of a simulated socket. It stays with its connection when the server's
+// descriptor is closed and reused.
 type SimPeer struct {
 	socket *simSocket
 	half   bool
@@ -46,11 +46,11 @@ type SimPeer struct {
 	lost   uint64 // bytes
 }
 
-// NewSimNet returns a world without sockets.
+// NewSimNet returns a SimNet without sockets.
 func NewSimNet() *SimNet { return &SimNet{} }
 
-// Open makes a connection and returns the server's descriptor and the client's end. window is how many bytes the
-// connection holds between a send and the client's reading, at least 1.
+// Open creates a connection and returns the server's descriptor and the client's end. window is the
+// number of bytes that the connection holds between a send and the client's read, at least 1.
 func (n *SimNet) Open(window int) (int32, *SimPeer) {
 	if window < 1 {
 		panic(fmt.Sprintf("transport: SimNet.Open(window %d); want 1 or more bytes", window))
@@ -67,11 +67,11 @@ func (n *SimNet) Open(window int) (int32, *SimPeer) {
 	return int32(len(n.sockets) - 1 + simFirstFD), &SimPeer{socket: socket}
 }
 
-// Live is the number of descriptors that are open.
+// Live is the number of open descriptors.
 func (n *SimNet) Live() int { return n.open }
 
-// Close closes the server's descriptor outside of any ring, as a process does whose ring is gone. No request may be
-// pending on it. One that is not open is no error.
+// Close closes the server's descriptor without a ring, like a process whose ring is gone. No
+// request may be pending on it. If it is not open, Close does nothing.
 func (n *SimNet) Close(fd int32) {
 	if socket := n.at(fd); socket != nil {
 		socket.shut = true
@@ -94,13 +94,13 @@ func (n *SimNet) release(fd int32) {
 	n.open--
 }
 
-// Read takes up to limit bytes that the server sent, in order, which makes room for as many. The slice belongs to the
-// caller. It is empty when there is nothing.
+// Read returns up to limit bytes that the server sent, in order, which frees that much room. The
+// slice belongs to the caller. It is empty if there are none.
 func (p *SimPeer) Read(limit int) []byte {
 	return p.Take(nil, limit)
 }
 
-// Take is Read that appends to dst.
+// Take is like Read but appends to dst.
 func (p *SimPeer) Take(dst []byte, limit int) []byte {
 	s := p.socket
 	n := min(limit, len(s.bytes))
@@ -110,46 +110,48 @@ func (p *SimPeer) Take(dst []byte, limit int) []byte {
 	return dst
 }
 
-// Waiting is the number of bytes that Read could take now.
+// Waiting is the number of bytes that Read could return now.
 func (p *SimPeer) Waiting() int { return len(p.socket.bytes) }
 
-// Taken is the number of bytes that Read has returned in all.
+// Taken is the number of bytes that Read has returned in total.
 func (p *SimPeer) Taken() uint64 { return p.read }
 
-// Lost is the number of bytes that nobody will read, since the client closed the connection.
+// Lost is the number of bytes that were not read before the client closed the connection.
 func (p *SimPeer) Lost() uint64 { return p.lost }
 
-// Refused says whether the socket did not take the last send whole.
+// Refused reports whether the last send was short or failed.
 func (p *SimPeer) Refused() bool { return p.socket.short }
 
-// SetWindow changes how many bytes the connection holds. Bytes beyond it stay.
+// SetWindow changes the number of bytes that the connection holds. Bytes beyond it stay.
 func (p *SimPeer) SetWindow(window int) { p.socket.window = window }
 
-// HalfClose ends the client's sending direction, as shutdown(SHUT_WR) does. The server's sends are not affected.
+// HalfClose ends the client's sending direction, like shutdown(SHUT_WR). It does not affect the
+// server's sends.
 func (p *SimPeer) HalfClose() { p.half = true }
 
-// HalfClosed says whether the server's reader would see the end of the stream.
+// HalfClosed reports whether the server's reader would see the end of the stream.
 func (p *SimPeer) HalfClosed() bool { return p.half || p.socket.gone || p.socket.shut }
 
-// Close ends the connection from the client's side. What it did not read is lost; sends fail with EPIPE.
+// Close ends the connection from the client's side. Bytes that it did not read are lost; sends fail
+// with EPIPE.
 func (p *SimPeer) Close() {
 	p.socket.gone = true
 	p.lost += uint64(len(p.socket.bytes))
 	p.socket.bytes = nil
 }
 
-// Reset ends the connection from the client's side with a reset: the next send fails with ECONNRESET, later ones with
-// EPIPE.
+// Reset ends the connection from the client's side with a reset: the next send fails with
+// ECONNRESET, later ones with EPIPE.
 func (p *SimPeer) Reset() {
 	p.Close()
 	p.socket.reset = true
 }
 
-// Ended says whether the client would read the end of the stream: the server shut the socket down or closed it, and
-// all bytes were read.
+// Ended reports whether the client would read the end of the stream: the server shut the socket
+// down or closed it, and all bytes were read.
 func (p *SimPeer) Ended() bool { return p.socket.shut && len(p.socket.bytes) == 0 }
 
-// broken returns the error of a send on a socket that takes no more bytes, or 0.
+// broken returns the error of a send on a socket that accepts no more bytes, or 0.
 func (s *simSocket) broken() syscall.Errno {
 	switch {
 	case s.reset:
@@ -161,17 +163,17 @@ func (s *simSocket) broken() syscall.Errno {
 	return 0
 }
 
-// take appends up to limit bytes of b to the stream and returns how many.
+// take appends up to limit bytes of b to the stream and returns their number.
 func (s *simSocket) take(b []byte, limit int) int {
 	n := min(len(b), limit, s.room())
 	s.bytes = append(s.bytes, b[:n]...)
 	return n
 }
 
-// room is how many bytes a send could place now.
+// room is the number of bytes that a send could place now.
 func (s *simSocket) room() int { return max(0, s.window-len(s.bytes)) }
 
-// events is what a poll for writability reports now; 0 = nothing yet.
+// events is what a poll for writability reports now; 0 means nothing yet.
 func (s *simSocket) events() int32 {
 	switch {
 	case s.reset:

@@ -1,6 +1,6 @@
 package transport
 
-// begin collects the completions of one Submit or Tick, so that end can put them in another order.
+// begin starts to collect the completions of one Submit or Tick, so that end can reorder them.
 func (s *SimRing) begin() { s.batch = s.batch[:0] }
 
 // finish records the result of a request.
@@ -14,14 +14,15 @@ func (s *SimRing) finish(r *simRequest, res int32) {
 	s.batch = append(s.batch, Completion{User: r.user, Res: res})
 }
 
-// end moves the collected completions to the completion queue, what does not fit to the excess, and wakes the owner.
+// end moves the collected completions to the completion queue, those that do not fit to the excess,
+// and wakes the owner.
 func (s *SimRing) end() {
 	d := &s.dice
 	if len(s.batch) > 1 && d.throw(d.faults.Reorder, &d.counts.Reorder) {
 		d.rng.Shuffle(len(s.batch), func(i, j int) { s.batch[i], s.batch[j] = s.batch[j], s.batch[i] })
 	}
 	for _, c := range s.batch {
-		// Once something waits in the excess, all that follows joins it: order among them is kept.
+		// If the excess is not empty, later completions join it, so they stay in order.
 		if len(s.ready) < s.cfg.Completions && len(s.excess) == 0 {
 			s.ready = append(s.ready, c)
 		} else {
@@ -49,7 +50,7 @@ func (s *SimRing) Reap(dst []Completion) int {
 	return n
 }
 
-// refill moves the excess into the empty completion queue as far as it fits.
+// refill moves completions from the excess to the empty completion queue, as many as fit.
 func (s *SimRing) refill() bool {
 	if len(s.excess) == 0 {
 		return false

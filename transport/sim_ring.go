@@ -5,15 +5,16 @@ import (
 	"syscall"
 )
 
-// SimRing is the Ring of a SimNet: deterministic, in one goroutine, misbehaving on purpose. Time passes in Tick only.
-// It is harsher than the real engines where the contract of Ring allows it: a send may run long after Submit, and its
-// bytes are read when it runs, so a buffer that was recycled too early shows in the client's stream.
+// SimRing is the Ring of a SimNet: deterministic, single-threaded, with faults on purpose. Time
+// passes only in Tick. Where the contract of Ring allows it, it is harsher than the real engines: a
+// send may run long after Submit, and its bytes are read when it runs, so a buffer that was reused
+// too early is visible in the client's stream.
 type SimRing struct {
 	net       *SimNet
 	dice      dice
 	cfg       SimConfig
 	queue     []simRequest // for the next Submit
-	flight    []simRequest // handed over, not complete
+	flight    []simRequest // handed over, not completed
 	ready     []Completion // the completion queue
 	excess    []Completion // completions that did not fit
 	now       uint64       // Ticks so far
@@ -22,19 +23,19 @@ type SimRing struct {
 	sendCalls uint64 // calls of Send
 	doubt     error
 	count     Counters
-	batch     []Completion // completions of the Submit or Tick that runs
+	batch     []Completion // completions of the current Submit or Tick
 }
 
 // SimConfig are the parameters of a SimRing.
 type SimConfig struct {
 	Entries     int    // requests that can be queued, at least 1
-	Completions int    // size of the completion queue, at least 1; what does not fit waits until it was reaped
-	Seed        uint64 // decides every fault
+	Completions int    // size of the completion queue, at least 1; excess completions wait
+	Seed        uint64 // determines every fault
 	Faults      Faults
-	Wake        func() // as RingConfig.Wake, but called from inside Park, Submit and Tick
+	Wake        func() // like RingConfig.Wake, but called from inside Park, Submit and Tick
 }
 
-// kind says what a simulated request is.
+// kind is the kind of a simulated request.
 type kind uint8
 
 const (
@@ -43,18 +44,19 @@ const (
 	kindCancel
 )
 
-// simRequest is one request; socket is found when the request is handed over, as a kernel does.
+// simRequest is one request. Its socket is looked up when the request is handed over, as in a
+// kernel.
 type simRequest struct {
 	kind   kind
 	fd     int32
 	user   uint64
 	buffer []byte
 	socket *simSocket
-	due    uint64 // Tick at which it may run; for a poll, 0 = not yet decided
+	due    uint64 // Tick from which it may run; for a poll, 0 = not decided yet
 	stuck  bool
 }
 
-// NewSimRing returns a ring on a world of sockets. Several rings may share a world.
+// NewSimRing returns a ring on net. Several rings may share a SimNet.
 func NewSimRing(net *SimNet, cfg SimConfig) *SimRing {
 	if cfg.Entries < 1 || cfg.Completions < 1 || cfg.Wake == nil {
 		panic(fmt.Sprintf("transport: NewSimRing(%d entries, %d completions, Wake set: %t); want 1 or more of each and a Wake",
@@ -63,8 +65,8 @@ func NewSimRing(net *SimNet, cfg SimConfig) *SimRing {
 	return &SimRing{net: net, cfg: cfg, dice: newDice(cfg.Seed, cfg.Faults)}
 }
 
-// SetFaults changes the probabilities from now on; SetFaults(Faults{}) ends all faults, and what is late arrives in at
-// most LateTicks. What is stuck stays stuck.
+// SetFaults changes the probabilities from now on. After SetFaults(Faults{}) there are no new
+// faults, and late requests complete within LateTicks. Stuck requests stay stuck.
 func (s *SimRing) SetFaults(faults Faults) {
 	if faults.LateTicks == 0 {
 		faults.LateTicks = s.dice.faults.LateTicks
@@ -75,10 +77,11 @@ func (s *SimRing) SetFaults(faults Faults) {
 // FaultCounts returns how often each fault happened so far.
 func (s *SimRing) FaultCounts() FaultCounts { return s.dice.counts }
 
-// SendCalls is how often Send was called.
+// SendCalls is the number of calls of Send.
 func (s *SimRing) SendCalls() uint64 { return s.sendCalls }
 
-// InFlight is the number of requests that were handed over and are not complete, stuck ones included.
+// InFlight is the number of requests that were handed over and are not completed, including stuck
+// ones.
 func (s *SimRing) InFlight() int { return len(s.flight) }
 
 // Info implements Ring.
@@ -172,7 +175,7 @@ func (s *SimRing) Submit() error {
 	return s.doubt
 }
 
-// start hands one request over: it completes at once or joins those in flight.
+// start hands one request over: it completes immediately or joins those in flight.
 func (s *SimRing) start(r *simRequest) {
 	d := &s.dice
 	if r.kind == kindCancel {
@@ -183,7 +186,7 @@ func (s *SimRing) start(r *simRequest) {
 		s.finish(r, -int32(syscall.EBADF))
 		return
 	}
-	if r.socket.shut { // nothing sticks to a socket that was shut already
+	if r.socket.shut { // requests on a socket that was shut are never stuck
 		if !s.advance(r) {
 			s.flight = append(s.flight, *r)
 		}
@@ -202,7 +205,7 @@ func (s *SimRing) start(r *simRequest) {
 	}
 }
 
-// advance completes a request if it can complete now.
+// advance completes a request if it can complete now, and reports whether it did.
 func (s *SimRing) advance(r *simRequest) bool {
 	d := &s.dice
 	switch {
@@ -232,7 +235,7 @@ func (s *SimRing) advance(r *simRequest) bool {
 	return true
 }
 
-// send runs a send and returns bytes or -errno.
+// send executes a send and returns the number of bytes or -errno.
 func (s *SimRing) send(socket *simSocket, b []byte) int32 {
 	d := &s.dice
 	switch {
@@ -261,7 +264,7 @@ func (s *SimRing) send(socket *simSocket, b []byte) int32 {
 	return int32(socket.take(b, limit))
 }
 
-// cancel ends the poll with that user value, if it is in flight.
+// cancel ends the poll with that user value if it is in flight.
 func (s *SimRing) cancel(user uint64) {
 	for i := range s.flight {
 		if r := &s.flight[i]; r.kind == kindPoll && r.user == user {
@@ -272,7 +275,8 @@ func (s *SimRing) cancel(user uint64) {
 	}
 }
 
-// Tick lets one unit of time pass: what is late and due completes, and so do polls of sockets that take bytes again.
+// Tick advances time by one unit. Late requests that are due complete, and so do polls of sockets
+// with room.
 func (s *SimRing) Tick() {
 	s.now++
 	s.begin()
@@ -295,7 +299,7 @@ func (s *SimRing) Unread(fd int32) int {
 	return 0
 }
 
-// Unacked implements Ring. Sockets of even descriptors are like those of TCP.
+// Unacked implements Ring. Sockets with even descriptors behave like TCP.
 func (s *SimRing) Unacked(fd int32) int {
 	if fd%2 != 0 {
 		return 0
@@ -313,7 +317,8 @@ func (s *SimRing) Shutdown(fd int32) error {
 	return nil
 }
 
-// shut ends a socket and with it what is stuck on it; its other requests complete in their time, with the new state.
+// shut ends a socket and releases the requests stuck on it; its other requests complete in their
+// time, with the new state.
 func (s *SimRing) shut(socket *simSocket) {
 	socket.shut = true
 	for i := range s.flight {
@@ -332,7 +337,7 @@ func (s *SimRing) CloseSocket(fd int32) error {
 	s.shut(socket)
 	for i := range s.flight {
 		if s.flight[i].socket == socket {
-			s.flight[i].fd = -1 // the number may come back before this completes
+			s.flight[i].fd = -1 // the descriptor may be reused before this completes
 		}
 	}
 	s.net.release(fd)

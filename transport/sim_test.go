@@ -11,29 +11,29 @@ import (
 	"testing"
 )
 
-// simOwner is a small correct owner of a ring: it keeps one send or poll in flight for each connection, and buffers
-// until their completion.
+// simOwner is a small correct owner of a ring. It keeps one send or poll in flight for each
+// connection, and keeps buffers until their completion.
 type simOwner struct {
 	t     testing.TB
 	ring  *SimRing
 	net   *SimNet
 	conns []*simConn
-	trace []byte // everything that was observed, for comparing runs
+	trace []byte // everything observed, to compare runs
 }
 
-// simConn is one connection, its client, and what the client must see.
+// simConn is one connection, its client, and what the client must read.
 type simConn struct {
 	fd     int32
 	peer   *SimPeer
-	buffer []byte // of the send in flight; scribbled over as soon as its completion was reaped
-	sent   int    // bytes the ring said were taken
-	got    int    // bytes the client read
+	buffer []byte // of the send in flight; overwritten once its completion is reaped
+	sent   int    // bytes accepted according to completions
+	got    int    // bytes read by the client
 	gen    uint64
 	busy   bool // a send or poll is in flight or queued
 	dead   bool // closed
 }
 
-const simStream = 3000 // bytes that each connection is sent
+const simStream = 3000 // bytes sent to each connection
 
 func (o *simOwner) open() *simConn {
 	c := &simConn{}
@@ -43,7 +43,8 @@ func (o *simOwner) open() *simConn {
 
 func (o *simOwner) user(i int) uint64 { return o.conns[i].gen<<32 | uint64(i) }
 
-// step lets every connection that can go on ask for something, submits, reaps, and replaces the dead.
+// step queues a send or poll for every connection that is ready, submits, reaps, and replaces dead
+// connections.
 func (o *simOwner) step() {
 	for i, c := range o.conns {
 		if c.busy || c.dead || c.sent == simStream {
@@ -68,7 +69,7 @@ func (o *simOwner) take(done Completion) {
 	c := o.conns[i]
 	o.trace = fmt.Appendf(o.trace, "%x:%d ", done.User, done.Res)
 	if c.gen != done.User>>32 || !c.busy {
-		o.t.Fatalf("completion %+v of a connection that waits for none (generation %d, busy %t)", done, c.gen, c.busy)
+		o.t.Fatalf("completion %+v for a connection without a pending request (generation %d, busy %t)", done, c.gen, c.busy)
 	}
 	c.busy = false
 	if done.User&pollBit == 0 {
@@ -94,14 +95,14 @@ func (o *simOwner) take(done Completion) {
 
 const pollBit = 1 << 31
 
-// replace puts a new connection in the place of a dead one.
+// replace replaces a dead connection by a new one.
 func (o *simOwner) replace(i int) {
 	gen := o.conns[i].gen
 	o.conns[i] = o.open()
 	o.conns[i].gen = gen + 1
 }
 
-// read has the client of a connection read some bytes, and compares them.
+// read reads some bytes at the client of a connection and compares them.
 func (o *simOwner) read(i, limit int) {
 	c := o.conns[i]
 	got := c.peer.Read(limit)
@@ -111,7 +112,8 @@ func (o *simOwner) read(i, limit int) {
 	c.got += len(got)
 }
 
-// simRun drives a world for a while with faults, then without until all is delivered.
+// simRun drives a SimNet for a while with faults, then without faults until everything is
+// delivered.
 func simRun(t testing.TB, seed uint64, faults Faults) (FaultCounts, uint64) {
 	net := NewSimNet()
 	rng := rand.New(rand.NewPCG(seed, 2))
@@ -128,7 +130,7 @@ func simRun(t testing.TB, seed uint64, faults Faults) (FaultCounts, uint64) {
 		i := rng.IntN(len(o.conns))
 		switch c := o.conns[i]; rng.IntN(400) {
 		case 0:
-			if !c.dead && c.busy { // the owner gives up on a client: nothing of it may reach the next one
+			if !c.dead && c.busy { // the owner drops a client: no byte of it may reach the next one
 				c.dead = true
 				if err := ring.CloseSocket(c.fd); err != nil {
 					t.Fatal(err)
@@ -142,7 +144,7 @@ func simRun(t testing.TB, seed uint64, faults Faults) (FaultCounts, uint64) {
 	}
 	counts := ring.FaultCounts()
 	ring.SetFaults(Faults{})
-	for i, c := range o.conns { // what is stuck ends with its socket
+	for i, c := range o.conns { // stuck requests end with their socket
 		if c.busy && !c.dead {
 			c.dead = true
 			if err := ring.CloseSocket(c.fd); err != nil {
@@ -181,12 +183,12 @@ func swarm(seed uint64) Faults {
 			fields.Field(i).SetFloat(0.1 * rng.Float64())
 		}
 	}
-	f.Doubt = 0 // ends a run; it has a test of its own
+	f.Doubt = 0 // ends a run; has a test of its own
 	f.LateTicks = 1 + rng.IntN(30)
 	return f
 }
 
-// TestSimRingSeeds runs many worlds. A correct owner survives every one, and every fault has happened.
+// TestSimRingSeeds runs many seeds. A correct owner passes every one, and every fault happens.
 func TestSimRingSeeds(t *testing.T) {
 	var total FaultCounts
 	for seed := range uint64(60) {
@@ -204,7 +206,7 @@ func TestSimRingSeeds(t *testing.T) {
 	sum := reflect.ValueOf(total)
 	for i := range sum.NumField() {
 		if name := sum.Type().Field(i).Name; sum.Field(i).Uint() == 0 && name != "Doubt" {
-			t.Errorf("fault %s never happened", name)
+			t.Errorf("fault %s did not happen", name)
 		}
 	}
 	t.Logf("%+v", total)
@@ -214,11 +216,11 @@ func TestSimRingWithoutFaultsCountsNone(t *testing.T) {
 	counts, _ := simRun(t, 7, Faults{})
 	counts.QueueFilled, counts.QueueFull, counts.Overflow = 0, 0, 0
 	if counts != (FaultCounts{}) {
-		t.Fatalf("faults without having been asked for: %+v", counts)
+		t.Fatalf("faults that were not requested: %+v", counts)
 	}
 }
 
-func TestSimRingDoubt(t *testing.T) {
+func TestSimRingReturnsErrRingInDoubt(t *testing.T) {
 	net := NewSimNet()
 	ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Seed: 1, Faults: Faults{Doubt: 1}, Wake: func() {}})
 	fd, _ := net.Open(10)
@@ -230,8 +232,9 @@ func TestSimRingDoubt(t *testing.T) {
 	}
 }
 
-// TestSimRingShowsEarlyRecycling checks that a buffer changed before its completion reaches the client changed.
-func TestSimRingShowsEarlyRecycling(t *testing.T) {
+// TestSimRingReadsBuffersWhenASendRuns checks that a buffer changed before its completion reaches
+// the client changed.
+func TestSimRingReadsBuffersWhenASendRuns(t *testing.T) {
 	net := NewSimNet()
 	ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Seed: 1, Faults: Faults{LateSend: 1, LateTicks: 1}, Wake: func() {}})
 	fd, peer := net.Open(10)
@@ -290,7 +293,7 @@ func TestSimNetSockets(t *testing.T) {
 	}
 }
 
-// pattern returns the endless byte stream of the tests from an offset.
+// pattern returns n bytes of the endless byte stream of the tests, from an offset.
 func pattern(at, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	// BlockMin is the smallest block of a Slab, in bytes. Sizes below it round up to it.
+	// BlockMin is the size of the smallest block, in bytes. Smaller sizes are rounded up to it.
 	BlockMin = 1 << unitShift
-	// SegmentDefault is the segment size of a Slab, and so its largest block, unless another is asked for: 1 MiB.
+	// SegmentDefault is the default segment size, which is also the largest block: 1 MiB.
 	SegmentDefault = 1 << 20
 	// SegmentMax is the largest segment size: 64 MiB.
 	SegmentMax = 64 << 20
@@ -16,68 +16,75 @@ const (
 	unitShift = 8
 	orders    = 19 // from BlockMin up to SegmentMax
 
-	// recentMax bounds how many freed blocks of one size wait unmerged. It bounds the work of one coalescing to
-	// orders*recentMax merges, and covers the ups and downs of a few dirty connections between two flushes.
+	// recentMax bounds the number of freed blocks of one size that are not merged yet. So one
+	// coalescing does at most orders*recentMax merges. It is enough for the variation of a few
+	// dirty connections between two flushes.
 	recentMax = 512
-	// reserveMax is how many wholly free segments Trim leaves in place, because a shard that drained completely is
-	// about to fill again.
+	// reserveMax is the number of completely free segments that Trim keeps, because a shard that
+	// drained completely is about to fill again.
 	reserveMax = 1
 )
 
-// Block is a handle to a piece of a Slab's memory: an index, not a pointer, so tables of blocks cost the garbage
-// collector nothing. The zero Block is no block. A handle is dead after Free and may be given out again.
+// Block is a handle to a piece of memory of a Slab. It is an index, not a pointer, so tables of
+// blocks cost the garbage collector nothing. The zero Block means no block. A handle is invalid
+// after Free and may be reused.
 type Block uint32
 
-// Slab hands out blocks of memory whose sizes are powers of two, from BlockMin to the segment size, under a hard
-// budget. It is a buddy allocator: a block is split in halves until it fits, and two free halves become one block
-// again, so memory freed in small pieces comes back as large ones.
+// Slab allocates blocks of memory whose sizes are powers of two, from BlockMin to the segment size,
+// under a hard budget. It is a buddy allocator: a block is split in halves until it fits, and two
+// free halves are merged again, so memory freed in small pieces becomes large blocks again.
 //
-//	segment 0   [ 256 | 256 | 512 |      1024     | ...                ]   one []byte, made on demand
+//	segment 0   [ 256 | 256 | 512 |      1024     | ...                ]   one []byte, allocated on demand
 //	units 0     [ u   | u   | f - |      u - - -  | ...                ]   12 bytes per 256: state, free-list links
 //
-// A freed block first joins a short list of recent blocks of its size, from which the next Alloc of that size takes
-// it; that is the common path and touches neither buddies nor lists. The recent blocks are merged before a new segment
-// is made and before an Alloc is refused, so they never cost memory that merging would have saved.
+// A freed block first joins a short list of recent blocks of its size, from which the next Alloc of
+// that size takes it. That is the common path, and it touches neither buddies nor free lists.
+// Recent blocks are merged before a segment is allocated and before an Alloc is refused, so they
+// never cost memory that merging would have saved.
 //
-// The budget bounds the sum of all segments (Held). Book-keeping comes on top, 12 bytes for each 256 held (4.7 %).
-// All memory is ordinary Go memory without pointers: the collector neither scans it nor depends on its amount.
+// The budget bounds the sum of all segments (Held). The book-keeping needs 12 more bytes for each
+// 256 held (4.7 %). All memory is ordinary Go memory without pointers, so the garbage collector
+// does not scan it.
 //
-// A Slab belongs to one goroutine. Only making a segment allocates.
+// A Slab belongs to one goroutine. It allocates Go memory only for a new segment.
 type Slab struct {
 	segments []segment
 	segShift uint  // units of a segment, as a power of two; also the order of a whole segment
 	budget   int64 // bytes
 	held     int64 // bytes of all segments, at most budget
-	inUse    int64 // bytes of all blocks given out, at their full size
+	inUse    int64 // bytes of all allocated blocks, at their full size
 
-	free     [orders]Block // heads of the doubly linked lists of free blocks, none of whose buddies is free
-	freeMask uint32        // bit i is set exactly when free[i] is not empty
+	free     [orders]Block // heads of the doubly linked lists of free, merged blocks
+	freeMask uint32        // bit i is set if and only if free[i] is not empty
 
-	recent     [orders]Block // heads of the singly linked lists of freed blocks that are not merged yet
+	recent     [orders]Block // heads of the singly linked lists of blocks not merged yet
 	recentLen  [orders]int32
-	recentMask uint32 // bit i is set exactly when recent[i] is not empty
+	recentMask uint32 // bit i is set if and only if recent[i] is not empty
 }
 
-// segment is one contiguous piece of memory. A released one has neither bytes nor units, and its number is used again.
+// segment is one contiguous piece of memory. A released segment has neither bytes nor units, and
+// its number is reused.
 type segment struct {
 	bytes []byte
 	units []unit
 }
 
-// unit is the book-keeping of BlockMin bytes. Only the first unit of a block says anything; the others are zero.
+// unit is the book-keeping of BlockMin bytes. Only the first unit of a block is used; the others
+// are zero.
 type unit struct {
 	next, prev Block
-	state      uint8 // 0: not the start of a block; otherwise order+1, with one of the flags below or none if free
+	state      uint8 // 0: not the start of a block; else order+1 and a flag, no flag if free
 }
 
 const (
-	flagUsed   = 0x40 // given out
+	flagUsed   = 0x40 // allocated
 	flagRecent = 0x80 // freed, not merged yet
 )
 
-// NewSlab makes a slab that takes memory from the Go heap in segments of the given size, at most budget bytes in all.
-// It holds no memory until the first Alloc. The segment size is a power of two from BlockMin to SegmentMax; 0 means
-// SegmentDefault. A budget that is not a multiple of it is used up to the last whole segment.
+// NewSlab returns a slab that takes memory from the Go heap in segments of the given size, at most
+// budget bytes in total. It holds no memory until the first Alloc. The segment size is a power of
+// two from BlockMin to SegmentMax; 0 means SegmentDefault. If the budget is not a multiple of it,
+// the remainder is not used.
 func NewSlab(segmentSize int, budget int64) (*Slab, error) {
 	if segmentSize == 0 {
 		segmentSize = SegmentDefault
@@ -97,8 +104,9 @@ func NewSlab(segmentSize int, budget int64) (*Slab, error) {
 	return &Slab{segShift: uint(bits.TrailingZeros(uint(segmentSize)) - unitShift), budget: budget}, nil
 }
 
-// Alloc gives out a block of at least size bytes, and false if that would need more than the budget or if size is
-// larger than BlockMax. The contents are arbitrary: whatever an earlier user left. It panics if size is not positive.
+// Alloc returns a block of at least size bytes. It returns false if that would exceed the budget or
+// if size is larger than BlockMax. The contents are whatever an earlier user left. It panics if
+// size is not positive.
 func (s *Slab) Alloc(size int) (Block, bool) {
 	if size <= 0 {
 		panic(fmt.Sprintf("transport: Slab.Alloc(%d): the size must be positive", size))
@@ -126,8 +134,8 @@ func (s *Slab) Alloc(size int) (Block, bool) {
 	return block, true
 }
 
-// Free takes a block back. The caller must not use the handle or the block's bytes any more. It panics on a handle
-// that is not given out at the moment: none, foreign, or freed before.
+// Free frees a block. The caller must not use the handle or the bytes of the block any more. It
+// panics if the handle is not allocated: zero, of another slab, or freed before.
 func (s *Slab) Free(block Block) {
 	u, order := s.used(block, "Free")
 	if slabChecked {
@@ -145,25 +153,26 @@ func (s *Slab) Free(block Block) {
 	s.recentMask |= 1 << order
 }
 
-// Bytes returns the whole memory of a block, whose length and capacity are its full size, a power of two. The slice is
-// valid until the block is freed. It panics as Free does.
+// Bytes returns the memory of a block; length and capacity are its full size, a power of two. The
+// slice is valid until the block is freed. It panics like Free.
 func (s *Slab) Bytes(block Block) []byte {
 	_, order := s.used(block, "Bytes")
 	return s.memory(block, order)
 }
 
-// part returns bytes from..to of a block, without the look at its book-keeping that Bytes takes: appending and sending
-// are most of what a shard does. Under the invariants tag it is Bytes all the same.
+// part returns the bytes from..to of a block without the check that Bytes does, because a shard
+// spends most of its time appending and sending. With the tag invariants it uses Bytes.
 func (s *Slab) part(block Block, from, to uint32) []byte {
 	if slabChecked {
 		return s.Bytes(block)[from:to]
 	}
-	number, shift := uint32(block-1), s.segShift&31 // the mask spares the compiler a test
+	number, shift := uint32(block-1), s.segShift&31 // the mask saves a bounds check
 	base := uint(number&(1<<shift-1)) << unitShift
 	return s.segments[number>>shift].bytes[base+uint(from) : base+uint(to) : base+uint(to)]
 }
 
-// put copies p into a block from byte at on; the caller knows that it fits. Like part it does not look at the book-keeping.
+// put copies p into a block at byte at, without a check of the handle. The caller ensures that p
+// fits.
 func (s *Slab) put(block Block, at uint32, p []byte) {
 	if slabChecked {
 		copy(s.Bytes(block)[at:at+uint32(len(p))], p)
@@ -173,20 +182,20 @@ func (s *Slab) put(block Block, at uint32, p []byte) {
 	copy(s.segments[number>>shift].bytes[uint(number&(1<<shift-1))<<unitShift+uint(at):], p)
 }
 
-// orderOf returns the order of the smallest block of so many bytes, at least 1.
+// orderOf returns the order of the smallest block of at least size bytes; size is at least 1.
 func orderOf(size int) uint { return uint(bits.Len(uint(size-1) >> unitShift)) }
 
 // BlockMax returns the size of the largest block in bytes, which is the segment size.
 func (s *Slab) BlockMax() int { return BlockMin << s.segShift }
 
-// InUse returns the bytes of all blocks given out, at their full size.
+// InUse returns the bytes of all allocated blocks, at their full size.
 func (s *Slab) InUse() int64 { return s.inUse }
 
 // Held returns the bytes of all segments. It never exceeds the budget.
 func (s *Slab) Held() int64 { return s.held }
 
-// Trim gives segments that are wholly free back to the garbage collector, except one. It costs a merge of the recent
-// blocks and is meant for a timer, not for every flush.
+// Trim releases completely free segments to the garbage collector, except one. It merges the recent
+// blocks first, so it is meant for a timer, not for every flush.
 func (s *Slab) Trim() {
 	s.coalesce()
 	spared := 0

@@ -5,8 +5,9 @@ import (
 	"math/bits"
 )
 
-// carve takes a block of the given order from the free lists, splitting a larger one if need be. With nothing large
-// enough free it first merges the recent blocks, then makes a segment. It returns 0 if the budget forbids that.
+// carve takes a block of the given order from the free lists, and splits a larger one if needed. If
+// no free block is large enough, it merges the recent blocks, then allocates a segment. It returns
+// 0 if that would exceed the budget.
 func (s *Slab) carve(order uint) Block {
 	if s.freeMask>>order == 0 {
 		s.coalesce()
@@ -18,7 +19,7 @@ func (s *Slab) carve(order uint) Block {
 	block := s.free[have]
 	s.unlink(block, have)
 	for have > order {
-		// The lower half is kept, so that blocks cluster at the beginning of a segment.
+		// The lower half is used, so blocks cluster at the beginning of a segment.
 		have--
 		s.link(block+1<<have, have)
 	}
@@ -26,8 +27,8 @@ func (s *Slab) carve(order uint) Block {
 	return block
 }
 
-// coalesce merges every recent block. Each freed block goes through here at most once, so the cost is O(log) per Free
-// in the long run, and at most orders*recentMax merges at a time.
+// coalesce merges all recent blocks. Each freed block is merged at most once, so the amortized cost
+// is O(log) for each Free, and one call does at most orders*recentMax merges.
 func (s *Slab) coalesce() {
 	for s.recentMask != 0 {
 		order := uint(bits.TrailingZeros32(s.recentMask))
@@ -61,7 +62,8 @@ func (s *Slab) merge(block Block, u *unit, order uint) {
 	s.link(base+Block(at), order)
 }
 
-// grow makes a segment and puts it on the free lists as one block, or reports false if the budget forbids it.
+// grow allocates a segment and puts it on the free lists as one block. It returns false if that
+// would exceed the budget.
 func (s *Slab) grow() bool {
 	size := s.BlockMax()
 	if s.held+int64(size) > s.budget {
@@ -98,7 +100,7 @@ func (s *Slab) link(block Block, order uint) {
 	s.freeMask |= 1 << order
 }
 
-// unlink takes a free block off its list and leaves it as the start of nothing.
+// unlink removes a free block from its list and clears its state.
 func (s *Slab) unlink(block Block, order uint) {
 	u := s.unit(block)
 	u.state = 0
@@ -121,7 +123,7 @@ func (s *Slab) unit(block Block) *unit {
 	return &s.segments[number>>s.segShift].units[number&(1<<s.segShift-1)]
 }
 
-// used returns the book-keeping and the order of a block that is given out, and panics for any other.
+// used returns the book-keeping and the order of an allocated block, and panics for any other.
 func (s *Slab) used(block Block, call string) (*unit, uint) {
 	number := uint32(block - 1)
 	at := number >> s.segShift
@@ -135,7 +137,7 @@ func (s *Slab) used(block Block, call string) (*unit, uint) {
 	return nil, 0
 }
 
-// reject panics with what is known about a block that is not given out.
+// reject panics and says why the block is not allocated.
 func (s *Slab) reject(block Block, call string) {
 	number := uint32(block - 1)
 	at := number >> s.segShift
@@ -145,7 +147,7 @@ func (s *Slab) reject(block Block, call string) {
 		reason = "it is no block"
 	case int(at) >= len(s.segments) || s.segments[at].units == nil:
 	case s.unit(block).state == 0:
-		reason = "no block begins there; it was freed and merged, or never given out"
+		reason = "no block begins there; it was freed and merged, or never allocated"
 	default:
 		reason = "it is free already"
 	}

@@ -7,8 +7,9 @@ import (
 	"fmt"
 )
 
-// slabChecked turns on poisoning: all memory that is not given out holds poisonByte, and Alloc makes sure it still
-// does. A write through a slice that outlived its block then panics instead of showing up in another client's stream.
+// slabChecked turns on poisoning: all memory that is not allocated holds poisonByte, and Alloc
+// checks that. A write through a slice after its block was freed then panics, instead of corrupting
+// the stream of another client.
 const slabChecked = true
 
 const poisonByte = 0xDB
@@ -16,10 +17,11 @@ const poisonByte = 0xDB
 // poison fills a block that is about to be freed.
 func (s *Slab) poison(block Block) { fillPoison(s.Bytes(block)) }
 
-// checkPoison panics if somebody wrote to a block while it was free.
+// checkPoison panics if a block was written to while it was free.
 func (s *Slab) checkPoison(block Block) {
 	memory := s.Bytes(block)
-	// Every byte equals its predecessor and the first one is right: one comparison at memory speed.
+	// The first byte is right and every byte equals its predecessor: one comparison at memory
+	// speed.
 	if memory[0] == poisonByte && bytes.Equal(memory[1:], memory[:len(memory)-1]) {
 		return
 	}

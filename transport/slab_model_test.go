@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// slabModel is what a user of a slab may rely on: each block holds what was written to it.
+// slabModel checks what a user of a slab relies on: each block holds what was written to it.
 type slabModel struct {
 	slab   *Slab
 	blocks []Block
@@ -17,7 +17,7 @@ type slabModel struct {
 	inUse  int64
 }
 
-// alloc asks for a block, checks the answer, and fills the block with a mark of its own.
+// alloc allocates a block, checks the result, and fills the block with its own mark.
 func (m *slabModel) alloc(t testing.TB, size int) {
 	t.Helper()
 	block, ok := m.slab.Alloc(size)
@@ -39,7 +39,7 @@ func (m *slabModel) alloc(t testing.TB, size int) {
 	m.inUse += int64(len(b))
 }
 
-// free checks that nobody else wrote to the i-th block, and frees it.
+// free checks that the i-th block was not overwritten, and frees it.
 func (m *slabModel) free(t testing.TB, i int) {
 	t.Helper()
 	b := m.slab.Bytes(m.blocks[i])
@@ -59,8 +59,9 @@ func (m *slabModel) free(t testing.TB, i int) {
 	m.blocks, m.marks, m.sizes = m.blocks[:end], m.marks[:end], m.sizes[:end]
 }
 
-// FuzzSlab runs a script of two-byte operations: allocate sizes of all classes, free any block, trim. After each the
-// counters must be right; at the end everything is freed and must come back as one block per segment.
+// FuzzSlab runs a script of two-byte operations: allocate sizes of all classes, free any block,
+// trim. After each operation the counters must be right. At the end everything is freed, and every
+// segment must be one block.
 func FuzzSlab(f *testing.F) {
 	f.Add([]byte{0, 0, 1, 10, 4, 0, 4, 0, 2, 30})
 	f.Add([]byte{3, 1, 3, 1, 3, 1, 3, 1, 3, 1, 4, 0, 7, 0, 3, 255})
@@ -92,7 +93,7 @@ func FuzzSlab(f *testing.F) {
 		}
 		for range 3 {
 			if _, ok := s.Alloc(segmentSize); !ok {
-				t.Fatal("everything was freed and a whole segment was refused")
+				t.Fatal("Alloc of a whole segment failed after everything was freed")
 			}
 		}
 		checkSlab(t, s)
@@ -105,7 +106,8 @@ func TestSlabAgainstTheModel(t *testing.T) {
 		s := newSlab(t, 1<<15, 8<<15)
 		m := &slabModel{slab: s}
 		for step := range 3000 {
-			// The balance swings, so that the slab fills up and drains several times.
+			// The ratio of allocations to frees varies, so the slab fills up and drains several
+			// times.
 			if full := step / 300 % 2; random.IntN(10) < 7-4*full {
 				m.alloc(t, 1+random.IntN(1<<(1+random.IntN(15))))
 			} else if len(m.blocks) > 0 {

@@ -2,7 +2,7 @@
 
 package transport
 
-// slabChecked is true under -tags invariants and under -race; see slab_check.go.
+// slabChecked is true with -tags invariants and with -race; see slab_check.go.
 const slabChecked = false
 
 func (s *Slab) poison(Block)      {}

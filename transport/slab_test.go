@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// checkSlab verifies the book-keeping of a slab from scratch: the blocks tile every segment, each lies at a multiple of
-// its size, no free block has a free buddy, the lists and counters agree with the units, and the budget holds.
+// checkSlab verifies the book-keeping of a slab: the blocks cover every segment, each lies at a
+// multiple of its size, no free block has a free buddy, lists and counters agree with the units,
+// and the budget holds.
 func checkSlab(t testing.TB, s *Slab) {
 	t.Helper()
 	listed := map[Block]uint{}
@@ -44,7 +45,7 @@ func checkSlab(t testing.TB, s *Slab) {
 			order := uint(u.state&0x1f) - 1
 			block := Block(number<<s.segShift+at) + 1
 			if u.state == 0 || order > s.segShift || at&(1<<order-1) != 0 {
-				t.Fatalf("segment %d, unit %d: state %#x begins no block there", number, at, u.state)
+				t.Fatalf("segment %d, unit %d: state %#x is not the start of a block", number, at, u.state)
 			}
 			for inner := at + 1; inner < at+1<<order; inner++ {
 				if segment.units[inner].state != 0 {
@@ -80,7 +81,7 @@ func newSlab(t testing.TB, segmentSize int, budget int64) *Slab {
 	return s
 }
 
-func TestBlocksHaveTheNextPowerOfTwo(t *testing.T) {
+func TestBlockSizesAreRoundedUpToPowersOfTwo(t *testing.T) {
 	s := newSlab(t, 1<<20, 64<<20)
 	for _, test := range []struct{ size, want int }{
 		{1, 256}, {255, 256}, {256, 256}, {257, 512}, {512, 512}, {513, 1024}, {4096, 4096}, {4097, 8192},
@@ -96,20 +97,20 @@ func TestBlocksHaveTheNextPowerOfTwo(t *testing.T) {
 	}
 	checkSlab(t, s)
 	if _, ok := s.Alloc(1<<20 + 1); ok {
-		t.Error("a block larger than a segment was given out")
+		t.Error("a block larger than a segment was allocated")
 	}
 }
 
-func TestAnEmptySlabHoldsNothing(t *testing.T) {
+func TestUnusedSlabHoldsNoMemory(t *testing.T) {
 	s := newSlab(t, 0, 64<<20)
 	if s.Held() != 0 || s.InUse() != 0 || s.BlockMax() != SegmentDefault {
 		t.Errorf("Held %d, InUse %d, BlockMax %d", s.Held(), s.InUse(), s.BlockMax())
 	}
 }
 
-func TestTheBudgetIsHardAndAllOfItCanBeUsed(t *testing.T) {
+func TestWholeBudgetCanBeAllocatedAndNoMore(t *testing.T) {
 	for _, size := range []int{256, 1024, 4096, 65536} {
-		s := newSlab(t, 65536, 4*65536+65535) // the last 65535 bytes make no segment
+		s := newSlab(t, 65536, 4*65536+65535) // the last 65535 bytes are less than a segment
 		var blocks []Block
 		for {
 			block, ok := s.Alloc(size)
@@ -119,7 +120,7 @@ func TestTheBudgetIsHardAndAllOfItCanBeUsed(t *testing.T) {
 			blocks = append(blocks, block)
 		}
 		if got := int64(len(blocks) * size); got != 4*65536 || s.Held() != got || s.InUse() != got {
-			t.Errorf("blocks of %d: %d bytes given out, Held %d, InUse %d; want %d", size, got, s.Held(), s.InUse(), 4*65536)
+			t.Errorf("blocks of %d: %d bytes allocated, Held %d, InUse %d; want %d", size, got, s.Held(), s.InUse(), 4*65536)
 		}
 		for _, block := range blocks {
 			s.Free(block)
@@ -128,9 +129,9 @@ func TestTheBudgetIsHardAndAllOfItCanBeUsed(t *testing.T) {
 	}
 }
 
-// Whatever was freed last, in whatever sizes, a slab with nothing in use can give all of its memory as the largest
-// blocks: recent blocks never stand in the way.
-func TestFreedPiecesComeBackAsWholeSegments(t *testing.T) {
+// A slab with nothing in use can allocate all of its memory as blocks of the largest size, whatever
+// sizes were freed last: recent blocks do not prevent it.
+func TestFreedBlocksAreMergedToWholeSegments(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		s := newSlab(t, 1<<14, 4<<14)
@@ -148,14 +149,14 @@ func TestFreedPiecesComeBackAsWholeSegments(t *testing.T) {
 		}
 		for i := range 4 {
 			if _, ok := s.Alloc(1 << 14); !ok {
-				t.Fatalf("seed %d: block %d of the largest size was refused", seed, i)
+				t.Fatalf("seed %d: Alloc of block %d of the largest size failed", seed, i)
 			}
 		}
 		checkSlab(t, s)
 	}
 }
 
-func TestRecentBlocksAreMergedBeforeASegmentIsMade(t *testing.T) {
+func TestRecentBlocksAreMergedBeforeASegmentIsAllocated(t *testing.T) {
 	s := newSlab(t, 1<<14, 64<<14)
 	small := make([]Block, 16)
 	for i := range small {
@@ -169,7 +170,7 @@ func TestRecentBlocksAreMergedBeforeASegmentIsMade(t *testing.T) {
 	}
 }
 
-func TestTrimReleasesWhatIsWhollyFreeExceptOneSegment(t *testing.T) {
+func TestTrimReleasesFreeSegmentsExceptOne(t *testing.T) {
 	s := newSlab(t, 1<<14, 8<<14)
 	blocks := make([]Block, 8)
 	for i := range blocks {
@@ -192,7 +193,7 @@ func TestTrimReleasesWhatIsWhollyFreeExceptOneSegment(t *testing.T) {
 	}
 	for range 7 {
 		if _, ok := s.Alloc(1 << 14); !ok {
-			t.Fatal("the budget that Trim gave back was refused")
+			t.Fatal("Alloc failed within the budget that Trim released")
 		}
 	}
 	if len(s.segments) != 8 {
@@ -201,29 +202,29 @@ func TestTrimReleasesWhatIsWhollyFreeExceptOneSegment(t *testing.T) {
 	checkSlab(t, s)
 }
 
-func TestBadSizesAreNamed(t *testing.T) {
+func TestNewSlabRejectsInvalidSizes(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		segment int
 		budget  int64
 		want    string
 	}{
-		{"a segment that is no power of two", 3000, 1 << 20, "segment of 3000 bytes"},
+		{"a segment that is not a power of two", 3000, 1 << 20, "segment of 3000 bytes"},
 		{"a segment below the smallest block", 128, 1 << 20, "segment of 128 bytes"},
 		{"a segment that is too large", 128 << 20, 1 << 30, "segment of 134217728 bytes"},
 		{"a negative segment", -4096, 1 << 20, "segment of -4096 bytes"},
 		{"a budget below one segment", 1 << 20, 1<<20 - 1, "budget of 1048575 bytes"},
-		{"a budget beyond what handles address", 1 << 20, 1 << 40, "budget of 1099511627776 bytes"},
+		{"a budget that handles cannot address", 1 << 20, 1 << 40, "budget of 1099511627776 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if _, err := NewSlab(test.segment, test.budget); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error is %v, want it to name %q", err, test.want)
+				t.Errorf("error is %v, want %q in it", err, test.want)
 			}
 		})
 	}
 }
 
-func TestBrokenUsesPanicWithTheBlock(t *testing.T) {
+func TestInvalidHandlesPanic(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(s *Slab, mine Block)
@@ -253,7 +254,7 @@ func TestBrokenUsesPanicWithTheBlock(t *testing.T) {
 			mine, _ := s.Alloc(256)
 			defer func() {
 				if text := fmt.Sprint(recover()); !strings.Contains(text, test.want) {
-					t.Errorf("panic is %q, want it to say %q", text, test.want)
+					t.Errorf("panic is %q, want %q in it", text, test.want)
 				}
 			}()
 			test.run(s, mine)
@@ -262,7 +263,7 @@ func TestBrokenUsesPanicWithTheBlock(t *testing.T) {
 	}
 }
 
-func TestAWriteAfterFreeIsCaught(t *testing.T) {
+func TestWriteAfterFreePanics(t *testing.T) {
 	if !slabChecked {
 		t.Skip("poisoning is off: run with -race or -tags invariants")
 	}
@@ -273,16 +274,16 @@ func TestAWriteAfterFreeIsCaught(t *testing.T) {
 	stale[700] = 1
 	defer func() {
 		if text := fmt.Sprint(recover()); !strings.Contains(text, "byte 700") {
-			t.Errorf("panic is %q, want it to name byte 700", text)
+			t.Errorf("panic is %q, want byte 700 in it", text)
 		}
 	}()
 	s.Alloc(1024)
 	t.Error("no panic")
 }
 
-func TestAllocAndFreeAllocateNothing(t *testing.T) {
+func TestSlabAllocAndFreeDoNotAllocate(t *testing.T) {
 	s := newSlab(t, 1<<16, 4<<16)
-	first, _ := s.Alloc(256) // makes the segment
+	first, _ := s.Alloc(256) // allocates the segment
 	defer s.Free(first)
 	if n := testing.AllocsPerRun(1000, func() {
 		small, _ := s.Alloc(256)

@@ -2,18 +2,21 @@ package transport
 
 import "encoding/binary"
 
-// Unit is one appended answer (payload and BatchEnd together) or control frame, as the ledger counts it.
+// Unit is one appended response (payload and BatchEnd together) or control frame, as counted by the
+// ledger.
 type Unit struct {
 	Len      uint32 // bytes on the wire
-	Received uint32 // when its request was received, in units of 1024 ns, modulo 2^32; for the end-to-end time
+	Received uint32 // time at which its request was received, in units of 1024 ns, modulo 2^32
 	Slot     bool   // false for control frames, which the ledger does not count
 }
 
-// unitBytes is the stored size of a Unit: the length in 31 bits with Slot on top, then Received.
+// unitBytes is the size of a stored Unit: the length in 31 bits with Slot above them, then
+// Received.
 const unitBytes = 8
 
-// TakeCredit matches the next appended unit, n bytes long, with the bytes the kernel took. It reports true when the unit was
-// sent whole; otherwise the caller queues it. Units are settled in the order they were appended.
+// TakeCredit settles the next appended unit, n bytes long, if the bytes accepted by the kernel
+// cover it, and reports whether they do. If not, the caller queues the unit. Units are settled in
+// the order in which they were appended.
 func (c *Conn) TakeCredit(n uint32) bool {
 	if c.unitCount != 0 || c.credit < n {
 		return false
@@ -22,7 +25,7 @@ func (c *Conn) TakeCredit(n uint32) bool {
 	return true
 }
 
-// TakeSent returns the oldest queued unit if sent bytes cover it, and forgets it.
+// TakeSent removes and returns the oldest queued unit if sent bytes cover it.
 func (c *Conn) TakeSent(s *Slab) (Unit, bool) {
 	if c.unitCount == 0 {
 		return Unit{}, false
@@ -36,7 +39,7 @@ func (c *Conn) TakeSent(s *Slab) (Unit, bool) {
 	return u, true
 }
 
-// TakeUnsent returns the oldest queued unit, sent or not, and forgets it; for a connection that closes.
+// TakeUnsent removes and returns the oldest queued unit, sent or not; for a connection that closes.
 func (c *Conn) TakeUnsent(s *Slab) (Unit, bool) {
 	if c.unitCount == 0 {
 		return Unit{}, false
@@ -46,7 +49,7 @@ func (c *Conn) TakeUnsent(s *Slab) (Unit, bool) {
 	return u, true
 }
 
-// QueuedUnits is the number of appended answers and control frames that wait for their bytes to leave.
+// QueuedUnits is the number of appended responses and control frames whose bytes are not all sent.
 func (c *Conn) QueuedUnits() int { return int(c.unitCount) }
 
 func (c *Conn) unitAt(s *Slab, i uint32) Unit {
@@ -63,8 +66,8 @@ func (c *Conn) popUnit(s *Slab) {
 	}
 }
 
-// QueueUnit keeps a unit that TakeCredit refused until later bytes cover it; false when the queue could not grow: the caller ends
-// the connection.
+// QueueUnit queues a unit that is not covered by sent bytes yet. It returns false if the queue
+// cannot grow; the caller then ends the connection.
 func (c *Conn) QueueUnit(s *Slab, u Unit) bool {
 	if c.units == 0 || int(c.unitHead+c.unitCount+1)*unitBytes > len(s.Bytes(c.units)) {
 		if !c.growUnits(s) {
@@ -80,11 +83,11 @@ func (c *Conn) QueueUnit(s *Slab, u Unit) bool {
 	return true
 }
 
-// UnitQueueFull reports that the queue is as long as it can be, whatever memory there is.
+// UnitQueueFull reports whether the queue has its maximum length, regardless of available memory.
 func (c *Conn) UnitQueueFull(s *Slab) bool { return 2*int(c.unitCount)*unitBytes > s.BlockMax() }
 
-// growUnits moves the queue to the front of its block, or to a larger one when less than half of it is free; an eighth is
-// enough where none can be had.
+// growUnits moves the queue to the front of its block, or to a larger block if less than half of it
+// is free. If no block can be allocated, an eighth is enough.
 func (c *Conn) growUnits(s *Slab) bool {
 	used, size := int(c.unitCount)*unitBytes, 0
 	if c.units != 0 {

@@ -16,7 +16,7 @@ func TestUnreadFallsWhenThePeerReads(t *testing.T) {
 	}
 	defer unix.Close(fds[0])
 	defer unix.Close(fds[1])
-	var set pollSet // needs nothing of it
+	var set pollSet // no field is used
 	if n := set.Unread(int32(fds[0])); n != 0 {
 		t.Errorf("%d bytes unread on a fresh socket", n)
 	}
@@ -37,7 +37,7 @@ func TestUnreadFallsWhenThePeerReads(t *testing.T) {
 	}
 }
 
-func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
+func TestReadingFromAFullSocketIsProgress(t *testing.T) {
 	const second = int64(time.Second)
 	limits := Limits{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: 5 * time.Second}
 	for _, tt := range []struct {
@@ -48,7 +48,7 @@ func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
 		{"reads nothing", []int{9000, 9000, 9000}, ReasonStalled},
 		{"reads now and then", []int{9000, 8000, 8000, 7000, 7000, 6000}, ReasonNone},
 		{"read only at first", []int{9000, 8000, 8000, 8000, 8000}, ReasonStalled},
-		{"the kernel does not say", []int{0, 0, 0}, ReasonStalled},
+		{"the kernel does not report it", []int{0, 0, 0}, ReasonStalled},
 		{"the socket holds more than before", []int{9000, 9500, 9900}, ReasonStalled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -60,16 +60,16 @@ func TestAPeerThatReadsWhileTheSocketIsFullMakesProgress(t *testing.T) {
 				c.ObserveUnread(n, now)
 			}
 			if got := limits.Check(&c, now); got != tt.want {
-				t.Errorf("judged %v after %d s, want %v", got, now/second, tt.want)
+				t.Errorf("Check returned %v after %d s, want %v", got, now/second, tt.want)
 			}
 		})
 	}
 }
 
-// Closing a TCP socket can lose what its peer has not acknowledged, unless the peer is gone altogether. That of a unix-domain
-// socket loses nothing.
-func TestUnackedIsWhatACloseCouldLose(t *testing.T) {
-	var set pollSet // needs nothing of it
+// Closing a TCP socket can lose the bytes that its peer has not acknowledged, unless the peer is
+// gone. Closing a unix-domain socket loses nothing.
+func TestUnackedCountsBytesThatACloseCouldLose(t *testing.T) {
+	var set pollSet // no field is used
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestUnackedIsWhatACloseCouldLose(t *testing.T) {
 		return n
 	}
 	if n := unacked(); n != 0 {
-		t.Errorf("%d bytes of a socket that has sent nothing", n)
+		t.Errorf("%d bytes unacked on a socket that has sent nothing", n)
 	}
 	var sent int
 	if err := raw.Write(func(fd uintptr) bool {
@@ -114,7 +114,7 @@ func TestUnackedIsWhatACloseCouldLose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := unacked(); n == 0 || n > sent {
-		t.Errorf("%d bytes of %d that a client does not read", n, sent)
+		t.Errorf("%d bytes unacked of %d sent to a client that does not read", n, sent)
 	}
 	if err := client.SetLinger(0); err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestUnackedIsWhatACloseCouldLose(t *testing.T) {
 	client.Close()
 	for deadline := time.Now().Add(10 * time.Second); unacked() != 0; runtime.Gosched() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes that a client which reset its socket will never take", unacked())
+			t.Fatalf("%d bytes unacked after the client reset its socket", unacked())
 		}
 	}
 
@@ -136,6 +136,6 @@ func TestUnackedIsWhatACloseCouldLose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := set.Unacked(int32(fds[0])); n != 0 || set.Unread(int32(fds[0])) == 0 {
-		t.Errorf("%d bytes of a unix-domain socket, %d unread", n, set.Unread(int32(fds[0])))
+		t.Errorf("%d bytes unacked on a unix-domain socket, %d unread", n, set.Unread(int32(fds[0])))
 	}
 }

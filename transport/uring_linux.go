@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// starvedTries is how often one Submit asks again when the kernel is short of memory and nothing moved, before it
-// leaves the rest to the next Submit.
+// starvedTries is the number of attempts of one Submit if the kernel is short of memory and accepts
+// nothing. After that, the rest is left to the next Submit.
 const starvedTries = 8
 
-// uring is the Ring on io_uring(7): all sends of a Submit in one system call, and a pollSet.
+// uring is the Ring on io_uring(7): one system call for all sends of a Submit, and a pollSet.
 //
-// The ring is a plain one, with no kernel thread and no flag that ties it to one thread. Its only requests are sends
-// that never wait, which run inside io_uring_enter(2); so nothing of the owner's is left in the kernel when Submit
-// returns, except if the kernel had no memory to begin with, and then it is counted in Queued.
+// The ring has no kernel thread and no flag that ties it to a thread. Its only requests are sends
+// that never wait, which run inside io_uring_enter(2). So the kernel holds no request when Submit
+// returns, unless it had no memory to start one, and then Queued counts it.
 type uring struct {
 	*pollSet
 	ring    *giouring.Ring
@@ -30,11 +30,11 @@ type uring struct {
 	counts  Counters
 	closed  bool
 
-	// enter is ring.Submit; tests replace it to return the errors a healthy kernel does not.
+	// enter is ring.Submit; tests replace it to return errors that a healthy kernel does not.
 	enter func() (uint, error)
 }
 
-// openUring makes a ring with exactly these flags. Errors wrap the kernel's errno.
+// openUring opens a ring with exactly these flags. Errors wrap the errno of the kernel.
 func openUring(cfg RingConfig, flags uint32) (*uring, error) {
 	ring := giouring.NewRing()
 	if err := ring.QueueInit(uint32(cfg.Entries), flags); err != nil {
@@ -67,8 +67,9 @@ func (u *uring) Queued() int {
 	return int(u.ring.SQReady())
 }
 
-// entry returns a zeroed submission entry, or nil when the queue is full. The library's prepare functions leave some
-// fields from the last use of the entry, and the kernel then refuses the request or obeys a stale flag.
+// entry returns a zeroed submission entry, or nil if the queue is full. The prepare functions of
+// the library leave some fields from the last use of the entry, and the kernel would refuse the
+// request or obey a stale flag.
 func (u *uring) entry() *giouring.SubmissionQueueEntry {
 	if u.closed {
 		panic("transport: request on a ring that is closed")
@@ -98,8 +99,9 @@ func (u *uring) Send(fd int32, b []byte, user uint64) bool {
 	return true
 }
 
-// Submit implements Ring. The library publishes the queue's tail before it enters the kernel and computes what is left
-// from the kernel's head, so entering again after an interruption neither loses nor repeats a request.
+// Submit implements Ring. The library publishes the tail of the queue before it enters the kernel,
+// and computes what is left from the head that the kernel wrote. So entering again after an
+// interruption neither loses nor repeats a request.
 func (u *uring) Submit() error {
 	if u.doubt == nil {
 		u.doubt = u.broken
@@ -117,11 +119,12 @@ func (u *uring) Submit() error {
 		case err == nil && left == 0:
 			return nil
 		case err == nil && left < before:
-			// The kernel stopped half-way; the next entry into it says why.
+			// The kernel stopped half-way; the next call returns the error, if any.
 		case err == unix.EINTR:
 			u.counts.Interrupted++
 		case err == nil, err == unix.EAGAIN, err == unix.EBUSY, err == unix.ENOMEM:
-			// Full completion queue or no memory. Making room in the queue is the part that is ours.
+			// The completion queue is full, or memory is short. Draining the queue is all that can
+			// be done here.
 			u.counts.Starved++
 			u.drain()
 			tries++
@@ -133,7 +136,7 @@ func (u *uring) Submit() error {
 	return nil
 }
 
-// drain moves everything out of the completion queue, for Reap to find.
+// drain moves all completions from the completion queue to the list from which Reap takes them.
 func (u *uring) drain() {
 	for c, ok := u.next(); ok; c, ok = u.next() {
 		u.done.push(c)
@@ -159,8 +162,8 @@ func (u *uring) Reap(dst []Completion) int {
 	return n
 }
 
-// next takes one completion out of the completion queue. When that is empty but had overflowed, PeekCQE makes the
-// kernel refill it.
+// next takes one completion from the completion queue. If that is empty and had overflowed, PeekCQE
+// makes the kernel refill it.
 func (u *uring) next() (Completion, bool) {
 	for !u.closed {
 		if u.ring.CQReady() == 0 {
@@ -175,7 +178,7 @@ func (u *uring) next() (Completion, bool) {
 			continue
 		}
 		if err != nil || cqe == nil {
-			break // the kernel could not refill; Park sees the overflow and wakes the owner again
+			break // the kernel could not refill it; Park sees the overflow and wakes the owner again
 		}
 		key, res := cqe.UserData, cqe.Res
 		u.ring.CQESeen(cqe)
@@ -191,8 +194,8 @@ func (u *uring) next() (Completion, bool) {
 	return Completion{}, false
 }
 
-// Park implements Ring. The ring itself has nothing that could come later; the watcher is always at work, and looking
-// once more covers what it announced before.
+// Park implements Ring. The ring has no requests that could complete later. The watcher is always
+// active, and one more check covers what it reported before.
 func (u *uring) Park() {
 	if u.closed {
 		return
@@ -216,8 +219,9 @@ func (u *uring) Close() error {
 	return nil
 }
 
-// sendTable holds the sends that were queued and whose completion was not reaped. The kernel knows a send by a key, its
-// slot and the slot's generation, so a completion is never taken for that of a later send.
+// sendTable holds the sends that were queued and whose completion was not reaped. In the kernel, a
+// send is identified by a key of slot and generation of the slot, so a completion is never matched
+// to a later send.
 type sendTable struct {
 	slots []sendSlot
 	free  uint32 // head of the list of free slots, slot+1; 0 = none
@@ -225,9 +229,9 @@ type sendTable struct {
 
 type sendSlot struct {
 	user   uint64
-	buffer *byte // keeps the memory alive: the kernel holds its address as a number that the collector cannot see
+	buffer *byte // keeps the memory alive: the kernel has its address as a plain number
 	length int32
-	gen    uint32 // odd while the slot is taken
+	gen    uint32 // odd while the slot is in use
 	next   uint32 // list of free slots
 }
 
@@ -243,7 +247,7 @@ func (t *sendTable) take() (*sendSlot, uint64) {
 	return slot, uint64(slot.gen)<<32 | uint64(at-1)
 }
 
-// find returns the send of a key, or nil if it is not pending.
+// find returns the send with this key, or nil if it is not pending.
 func (t *sendTable) find(key uint64) *sendSlot {
 	at := uint32(key)
 	if int(at) >= len(t.slots) || t.slots[at].gen != uint32(key>>32) || t.slots[at].gen&1 == 0 {

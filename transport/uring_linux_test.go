@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uringRig opens the io_uring engine itself, or skips.
+// uringRig opens a rig with the io_uring engine, or skips the test.
 func uringRig(t testing.TB, entries int) (*rig, *uring) {
 	t.Helper()
 	r := newRig(t, "uring/unix", entries)
 	return r, r.ring.(*uring)
 }
 
-// TestUringLibrary uses each call of the ring library that the engine uses, alone, on a real kernel. Run it to judge
-// another version of the library.
+// TestUringLibrary makes each library call that the engine makes, alone, on a real kernel. Run it
+// to evaluate another version of the library.
 func TestUringLibrary(t *testing.T) {
-	uringRig(t, 8) // skips where io_uring is not to be had
+	uringRig(t, 8) // skips if io_uring is not available
 	ring := giouring.NewRing()
 	if err := ring.QueueInit(4, giouring.SetupSubmitAll); err != nil {
 		t.Fatalf("QueueInit: %v", err)
@@ -37,7 +37,7 @@ func TestUringLibrary(t *testing.T) {
 	fd, peer := realPair(t, "unix")
 	defer unix.Close(int(fd))
 	b := []byte("ring")
-	// Twice around the ring, so that every entry is used for a second time and by another request.
+	// Twice around the ring, so that every entry is reused by another request.
 	for i := range uint64(8) {
 		sqe := ring.GetSQE()
 		*sqe = giouring.SubmissionQueueEntry{}
@@ -71,13 +71,14 @@ func TestUringLibrary(t *testing.T) {
 	}
 }
 
-// TestUringEntriesAreClean soils every submission entry and checks that the engine takes them clean, twice around.
-func TestUringEntriesAreClean(t *testing.T) {
+// TestUringEntriesAreZeroed overwrites every submission entry and checks that the engine gets
+// zeroed ones, twice around the ring.
+func TestUringEntriesAreZeroed(t *testing.T) {
 	_, u := uringRig(t, 4)
 	for i := range 8 {
 		sqe := u.entry()
 		if *sqe != (giouring.SubmissionQueueEntry{}) {
-			t.Fatalf("entry %d carries its last use: %+v", i, *sqe)
+			t.Fatalf("entry %d holds values of its last use: %+v", i, *sqe)
 		}
 		sqe.PrepareNop()
 		_, sqe.UserData = u.sends.take()
@@ -92,7 +93,7 @@ func TestUringEntriesAreClean(t *testing.T) {
 	}
 }
 
-// TestUringOverflow lets more sends complete than the completion queue holds before it reaps.
+// TestUringOverflow completes more sends than the completion queue holds before it reaps.
 func TestUringOverflow(t *testing.T) {
 	const entries, batches = 8, 20
 	r, u := uringRig(t, entries)
@@ -117,18 +118,19 @@ func TestUringOverflow(t *testing.T) {
 		}
 	}
 	if u.counts.Overflows == 0 {
-		t.Fatal("the completion queue did not overflow; the test shows nothing")
+		t.Fatal("the completion queue did not overflow; the test is invalid")
 	}
 	closeAll(t, r, fd)
 }
 
-// TestUringSubmitErrors returns from io_uring_enter what a healthy kernel does not, and checks that each byte is sent once.
+// TestUringSubmitErrors makes io_uring_enter return errors that a healthy kernel does not, and
+// checks that each byte is sent once.
 func TestUringSubmitErrors(t *testing.T) {
 	real := func(u *uring) (uint, error) { return u.ring.Submit() }
 	fail := func(errno unix.Errno) func(*uring) (uint, error) {
 		return func(*uring) (uint, error) { return 0, errno }
 	}
-	// late does the work but reports a signal.
+	// late does the work and then returns EINTR.
 	late := func(u *uring) (uint, error) { _, _ = u.ring.Submit(); return 0, unix.EINTR }
 	cases := []struct {
 		name  string
@@ -139,7 +141,7 @@ func TestUringSubmitErrors(t *testing.T) {
 			func(c Counters) bool { return c.Interrupted == 2 && c.Enters == 3 }},
 		{"interrupted after everything was handed over", []func(*uring) (uint, error){late, real},
 			func(c Counters) bool { return c.Interrupted == 1 }},
-		{"busy with a full completion queue, then well", []func(*uring) (uint, error){fail(unix.EBUSY), real},
+		{"busy with a full completion queue, then successful", []func(*uring) (uint, error){fail(unix.EBUSY), real},
 			func(c Counters) bool { return c.Starved == 1 }},
 		{"short of memory for a moment", []func(*uring) (uint, error){fail(unix.EAGAIN), fail(unix.ENOMEM), real},
 			func(c Counters) bool { return c.Starved == 2 }},
@@ -181,8 +183,9 @@ func TestUringSubmitErrors(t *testing.T) {
 	}
 }
 
-// TestUringParts has the kernel stop half-way: without IORING_SETUP_SUBMIT_ALL it does so behind a request that it refuses.
-func TestUringParts(t *testing.T) {
+// TestUringPartialSubmit makes the kernel stop half-way: without IORING_SETUP_SUBMIT_ALL it stops
+// behind a request that it refuses.
+func TestUringPartialSubmit(t *testing.T) {
 	r, _ := uringRig(t, 8)
 	u, err := openUring(RingConfig{Entries: 8, Wake: func() {}}, 0)
 	if err != nil {
@@ -212,14 +215,14 @@ func TestUringParts(t *testing.T) {
 		}
 	}
 	if got := peer.Take(7); string(got) != "\x00\x01\x02\x04\x05\x06\x07" {
-		t.Fatalf("peer got % x", got)
+		t.Fatalf("peer read % x", got)
 	}
 	closeAll(t, r, fd)
 }
 
-// TestUringStarved has a kernel that stays out of memory: Submit gives up without an error, the requests stay, Park
-// brings the owner back, and everything arrives once memory is there.
-func TestUringStarved(t *testing.T) {
+// TestUringOutOfMemory uses a kernel that stays out of memory. Submit returns without an error, the
+// requests stay queued, Park wakes the owner, and everything is sent once memory is available.
+func TestUringOutOfMemory(t *testing.T) {
 	r, u := uringRig(t, 8)
 	fd, peer := r.open()
 	u.enter = func() (uint, error) { return 0, unix.EAGAIN }
@@ -239,8 +242,9 @@ func TestUringStarved(t *testing.T) {
 	closeAll(t, r, fd)
 }
 
-// TestUringDoubt takes the ring away from under the engine.
-func TestUringDoubt(t *testing.T) {
+// TestUringInDoubt replaces the ring's descriptor by one of /dev/null, so that io_uring_enter
+// fails.
+func TestUringInDoubt(t *testing.T) {
 	r, u := uringRig(t, 8)
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -260,9 +264,9 @@ func TestUringDoubt(t *testing.T) {
 	closeAll(t, r, fd)
 }
 
-// TestUringSignals sends signals at a kHz rate to the process while byte-exact streams run. Go's own preemption does the
-// same with SIGURG, at a lower rate.
-func TestUringSignals(t *testing.T) {
+// TestRingUnderSignals sends signals at a rate of about 1 kHz to the process while streams are
+// compared byte by byte. Preemption by the Go runtime does the same with SIGURG, at a lower rate.
+func TestRingUnderSignals(t *testing.T) {
 	for _, engine := range []string{"uring/unix", "uring/tcp", "poll/unix", "poll/tcp"} {
 		t.Run(engine, func(t *testing.T) {
 			r := newRig(t, engine, 16)
@@ -287,8 +291,8 @@ func TestUringSignals(t *testing.T) {
 	}
 }
 
-// stream sends size bytes of the pattern over each of several connections, blocked and polled as they come, and has the
-// clients compare every byte.
+// stream sends size bytes of the pattern over each of several connections, which block and are
+// polled, and compares every byte at the clients.
 func stream(t *testing.T, r *rig, conns, size int) {
 	fds, sent := make([]int32, conns), make([]int, conns)
 	finished := make(chan struct{}, conns)
@@ -343,8 +347,9 @@ func stream(t *testing.T, r *rig, conns, size int) {
 	closeAll(t, r, fds...)
 }
 
-// TestUringPollSeesHalfClose shows why the engine does not use the ring's own poll: asked for writability alone, it
-// reports a half-closed peer. If this fails, the kernel has changed and decision record 0003 can be looked at again.
+// TestUringPollSeesHalfClose shows why the engine does not use the poll of io_uring: asked for
+// writability only, it reports a half-closed peer. If this test fails, the kernel has changed and
+// decision record 0003 can be reconsidered.
 func TestUringPollSeesHalfClose(t *testing.T) {
 	_, u := uringRig(t, 8)
 	fd, peer := realPair(t, "unix")
@@ -360,7 +365,7 @@ func TestUringPollSeesHalfClose(t *testing.T) {
 	}
 	var done [1]Completion
 	if u.Reap(done[:]) != 1 || done[0].Res&unix.POLLOUT != 0 || done[0].Res&unix.POLLRDHUP == 0 {
-		t.Errorf("POLL_ADD(POLLOUT) on a full socket of a half-closed peer: %+v; it used to report POLLRDHUP at once", done[0])
+		t.Errorf("POLL_ADD(POLLOUT) on a full socket of a half-closed peer: %+v; it used to report POLLRDHUP immediately", done[0])
 		_ = unix.Shutdown(int(fd), unix.SHUT_RDWR)
 	}
 }

@@ -2,7 +2,7 @@
 
 package transport
 
-// uringBuilt is whether this program contains the io_uring engine.
+// uringBuilt reports whether this program contains the io_uring engine.
 const uringBuilt = false
 
 // probeUring fails: this program was built without the io_uring engine.

@@ -10,18 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uringBuilt is whether this program contains the io_uring engine.
+// uringBuilt reports whether this program contains the io_uring engine.
 const uringBuilt = true
 
-// probeUring makes a ring that was seen to work. It asks for IORING_SETUP_SUBMIT_ALL (Linux 5.18), with which a
-// refused request does not stop the hand-over of those behind it, and does without on an older kernel: Submit then
-// enters again. No other flag helps sends that complete inline. Beside the ring it returns what was refused before.
+// probeUring opens a ring and tests it. It requests IORING_SETUP_SUBMIT_ALL (Linux 5.18), with
+// which a refused request does not stop the hand-over of those behind it, and does without it on
+// older kernels, where Submit enters the kernel again. No other flag helps sends that complete
+// inline. The second result is the error of the flags that were refused before.
 func probeUring(cfg RingConfig) (ring Ring, refused, err error) {
 	return openFirst(cfg, []uint32{giouring.SetupSubmitAll, 0})
 }
 
-// openFirst makes a ring with the first flags that work. A kernel that does not know some refuses them with EINVAL; any other error
-// would come again.
+// openFirst opens a ring with the first flags that work. A kernel refuses flags that it does not
+// know with EINVAL; any other error would not go away with fewer flags.
 func openFirst(cfg RingConfig, flagSets []uint32) (ring Ring, refused, err error) {
 	for _, flags := range flagSets {
 		u, err := openUring(cfg, flags)
@@ -33,7 +34,7 @@ func openFirst(cfg RingConfig, flagSets []uint32) (ring Ring, refused, err error
 		}
 		fewer := errors.Is(err, unix.EINVAL)
 		if refused != nil {
-			err = fmt.Errorf("%w; before that %w", err, refused) // who asks for the errno gets that of the last one
+			err = fmt.Errorf("%w; before that %w", err, refused) // errors.As finds the errno of the last one
 		}
 		if !fewer {
 			return nil, nil, err
@@ -43,7 +44,7 @@ func openFirst(cfg RingConfig, flagSets []uint32) (ring Ring, refused, err error
 	return nil, nil, refused
 }
 
-// selfTest lets the ring do nothing once and send one byte over a socket pair.
+// selfTest runs one no-op and sends one byte over a socket pair.
 func (u *uring) selfTest() error {
 	const nop, send = 1, 2
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)

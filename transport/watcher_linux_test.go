@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A descriptor that Go's poller refuses, here that of a file, would never be heard of again.
-func TestAWatcherSaysThatItCannotWatch(t *testing.T) {
+// Events of a descriptor that the Go poller refuses, here that of a file, would never be reported.
+func TestWatcherFailsIfThePollerRefusesTheDescriptor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -22,9 +22,9 @@ func TestAWatcherSaysThatItCannotWatch(t *testing.T) {
 	w, err := newWatcher(fd, func() {})
 	if err == nil {
 		w.stop()
-		t.Fatal("it watches a file")
+		t.Fatal("a watcher for a file was created")
 	}
 	if !strings.Contains(err.Error(), "poller") {
-		t.Errorf("error %v, want that the poller does not take it", err)
+		t.Errorf("error %v, want one about the poller", err)
 	}
 }
