@@ -113,7 +113,7 @@ func TestDrainDeliversAnswerOfCommand(t *testing.T) {
 	select {
 	case err := <-ended:
 		t.Fatalf("the drain did not wait for the command: %v", err)
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(250 * time.Millisecond):
 	}
 	close(goOn)
 	if text := operator.answer(); text != `{"status":200}` {

@@ -69,7 +69,7 @@ func (n *notifier) watch(s *service) {
 			case <-n.quit:
 				return
 			case <-tick.C:
-				if observe.Alive(pulse.Listen(p.Collector(), p.Now)) {
+				if observe.Alive(pulse.Silent(p.Collector(), p.Now)) {
 					n.tell("WATCHDOG=1")
 				}
 			}

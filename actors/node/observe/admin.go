@@ -75,7 +75,7 @@ func (a *admin) mount(pages map[string]http.Handler, front func(http.Handler) ht
 func readOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			refuse(w, r, http.StatusMethodNotAllowed, "the page is read-only, and the method is %s; use GET", r.Method)
+			reject(w, r, http.StatusMethodNotAllowed, "the page is read-only, and the method is %s; use GET", r.Method)
 			return
 		}
 		h.ServeHTTP(w, r)

@@ -15,29 +15,29 @@ import (
 	"sluice/durability"
 )
 
-// changing carries out a POST. body is read by decode before anything is done.
-type changing func(ctx context.Context, v *visit, decode func(any) error) (page, int, error)
+// commandFunc carries out a POST. It calls decode on the body before it changes anything.
+type commandFunc func(ctx context.Context, v *requestInfo, decode func(any) error) (page, int, error)
 
 // change adds a command.
-func (a *admin) change(path string, f changing) {
+func (a *admin) change(path string, f commandFunc) {
 	a.api.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
-		v := visitOf(r)
+		v := infoOf(r)
 		if !v.operator {
 			a.log.Warn("command rejected; the endpoint is read-only", "command", path, "from", v.from)
-			refuse(w, r, http.StatusForbidden, "POST %s is a command, and this endpoint is read-only: "+
+			reject(w, r, http.StatusForbidden, "POST %s is a command, and this endpoint is read-only: "+
 				"use the admin socket (sluice admin --socket), "+
 				"or an operator key over the client port (sluice admin --addr, --key)", path)
 			return
 		}
 		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {
 			a.log.Warn("command rejected; it has a query", "command", path, "from", v.from)
-			refuse(w, r, http.StatusBadRequest, "the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
+			reject(w, r, http.StatusBadRequest, "the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
 			return
 		}
 		p, code, err := f(r.Context(), v, func(into any) error { return decode(r.Body, into) })
 		if err != nil {
 			a.log.Warn("command failed", "command", path, "from", v.from, "error", err)
-			refuse(w, r, code, "%v", err)
+			reject(w, r, code, "%v", err)
 			return
 		}
 		a.log.Info("command carried out", "command", path, "from", v.from, "done", p.(*Done).Done)
@@ -58,7 +58,7 @@ func decodeText(text []byte, into any) error {
 	if len(text) > bodyBytes {
 		return fmt.Errorf("the body has more than %d bytes", bodyBytes)
 	}
-	if err := exact(text); err != nil {
+	if err := checkExact(text); err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -66,19 +66,19 @@ func decodeText(text []byte, into any) error {
 	return d.Decode(into)
 }
 
-// swapOrder is the body of POST /policy.
-type swapOrder struct {
+// swapBody is the body of POST /policy.
+type swapBody struct {
 	Policy string `json:"policy"`
 	Force  bool   `json:"force"`
 }
 
-func (a *admin) swap(ctx context.Context, _ *visit, decode func(any) error) (page, int, error) {
-	var o swapOrder
+func (a *admin) swap(ctx context.Context, _ *requestInfo, decode func(any) error) (page, int, error) {
+	var o swapBody
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
 	}
 	if o.Policy == "" {
-		return nil, http.StatusBadRequest, errors.New(`no policy; write {"policy": "persisted>=1"} or a name such as local`)
+		return nil, http.StatusBadRequest, errors.New(`policy is empty; write {"policy": "persisted>=1"} or a name such as local`)
 	}
 	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
 	defer cancel()
@@ -94,13 +94,13 @@ func (a *admin) swap(ctx context.Context, _ *visit, decode func(any) error) (pag
 	return &Done{fmt.Sprintf("policy %s is in force; it was %s", now, old)}, http.StatusOK, nil
 }
 
-// kickOrder is the body of POST /kick. The number is a string, because many programs round large numbers.
-type kickOrder struct {
+// kickBody is the body of POST /kick. The number is a string, because many programs round large numbers.
+type kickBody struct {
 	Connection string `json:"connection"`
 }
 
-func (a *admin) kick(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
-	var o kickOrder
+func (a *admin) kick(_ context.Context, _ *requestInfo, decode func(any) error) (page, int, error) {
+	var o kickBody
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
 	}
@@ -117,17 +117,17 @@ func (a *admin) kick(_ context.Context, _ *visit, decode func(any) error) (page,
 	return &Done{fmt.Sprintf("connection %d is being closed", id)}, http.StatusOK, nil
 }
 
-// traceOrder is the body of POST /trace.
-type traceOrder struct {
+// traceBody is the body of POST /trace.
+type traceBody struct {
 	Connection string `json:"connection"`
 	Responses  *int   `json:"responses"`
 }
 
-// maxTraced is how many responses of a connection are traced at most.
+// maxTraced is the largest number of responses of a connection that one command traces.
 const maxTraced = 10000
 
-func (a *admin) trace(_ context.Context, _ *visit, decode func(any) error) (page, int, error) {
-	var o traceOrder
+func (a *admin) trace(_ context.Context, _ *requestInfo, decode func(any) error) (page, int, error) {
+	var o traceBody
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
 	}
@@ -136,7 +136,7 @@ func (a *admin) trace(_ context.Context, _ *visit, decode func(any) error) (page
 		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as /connections shows it, in quotes", o.Connection)
 	}
 	if o.Responses == nil || *o.Responses < 0 || *o.Responses > maxTraced {
-		return nil, http.StatusBadRequest, fmt.Errorf("responses: write how many to trace, from 1 to %d, or 0 to end it", maxTraced)
+		return nil, http.StatusBadRequest, fmt.Errorf("responses: write a number of responses from 1 to %d, or 0 to end the tracing", maxTraced)
 	}
 	switch err := a.node.Trace(id, *o.Responses); {
 	case errors.Is(err, node.ErrNoConnection):
@@ -145,21 +145,21 @@ func (a *admin) trace(_ context.Context, _ *visit, decode func(any) error) (page
 		return nil, http.StatusConflict, err
 	}
 	if *o.Responses == 0 {
-		return &Done{fmt.Sprintf("connection %d is traced no more than others", id)}, http.StatusOK, nil
+		return &Done{fmt.Sprintf("the tracing of connection %d has ended", id)}, http.StatusOK, nil
 	}
 	return &Done{fmt.Sprintf("the next %d responses to connection %d are traced", *o.Responses, id)}, http.StatusOK, nil
 }
 
-// drainOrder is the body of POST /drain.
-type drainOrder struct {
+// drainBody is the body of POST /drain.
+type drainBody struct {
 	Deadline string `json:"deadline"`
 }
 
 // maxDeadline is the longest drain.
 const maxDeadline = time.Hour
 
-func (a *admin) drain(_ context.Context, v *visit, decode func(any) error) (page, int, error) {
-	var o drainOrder
+func (a *admin) drain(_ context.Context, v *requestInfo, decode func(any) error) (page, int, error) {
+	var o drainBody
 	if err := decode(&o); err != nil {
 		return nil, http.StatusBadRequest, err
 	}
@@ -167,7 +167,7 @@ func (a *admin) drain(_ context.Context, v *visit, decode func(any) error) (page
 	if o.Deadline != "" {
 		var err error
 		if deadline, err = time.ParseDuration(o.Deadline); err != nil || deadline < time.Millisecond || deadline > maxDeadline {
-			return nil, http.StatusBadRequest, fmt.Errorf("deadline %q; write a time from 1ms to %v, as 10s", o.Deadline, maxDeadline)
+			return nil, http.StatusBadRequest, fmt.Errorf("deadline %q; write a time from 1ms to %v, such as 10s", o.Deadline, maxDeadline)
 		}
 	}
 	if !a.node.Ready() {
@@ -177,7 +177,7 @@ func (a *admin) drain(_ context.Context, v *visit, decode func(any) error) (page
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)
 		go func() {
 			defer cancel()
-			_ = a.node.Drain(ctx) // whoever runs the server hears of it through Ended and Err
+			_ = a.node.Drain(ctx) // the program that runs the node gets the error from Err
 		}()
 	}
 	return &Done{fmt.Sprintf("draining, for at most %v", deadline)}, http.StatusAccepted, nil

@@ -16,11 +16,11 @@ const swapCommand = `{"method":"POST","path":"/policy","body":{"policy":"in_memo
 
 func policyOf(r *rig) string { return r.server.Policy().Current().String() }
 
-func TestCommandsThroughBothDoors(t *testing.T) {
-	for _, door := range []string{"unix socket", "operator key"} {
-		t.Run(door, func(t *testing.T) {
+func TestCommandsOverBothEndpoints(t *testing.T) {
+	for _, endpoint := range []string{"unix socket", "operator key"} {
+		t.Run(endpoint, func(t *testing.T) {
 			r := newRig(t)
-			c := r.operators()[door]
+			c := r.operators()[endpoint]
 			done, err := c.Swap(soon(t), "in_memory>=1", false)
 			if err != nil || done != "policy in_memory>=1 is in force; it was persisted>=1" || policyOf(r) != "in_memory>=1" {
 				t.Fatalf("%q, %v; policy %s", done, err, policyOf(r))
@@ -54,9 +54,9 @@ func TestCommandsThroughBothDoors(t *testing.T) {
 	}
 }
 
-func TestKickEndsTheOneThatWasNamed(t *testing.T) {
+func TestKickClosesOneConnection(t *testing.T) {
 	r := newRig(t)
-	for name, door := range r.operators() {
+	for name, operator := range r.operators() {
 		var all []*trade
 		var victim uint64 // all[2]
 		for range 4 {
@@ -72,13 +72,13 @@ func TestKickEndsTheOneThatWasNamed(t *testing.T) {
 				}
 			}
 		}
-		if done, err := door.Kick(soon(t), victim); err != nil || !strings.Contains(done, "is being closed") {
+		if done, err := operator.Kick(soon(t), victim); err != nil || !strings.Contains(done, "is being closed") {
 			t.Fatalf("%s: %q, %v", name, done, err)
 		}
 		all[2].expect("EOF")
 		var closed Closed
 		until(t, "the kick to be listed", func() bool {
-			err := door.Get(soon(t), "/connections/closed?last=1024", &closed)
+			err := operator.Get(soon(t), "/connections/closed?last=1024", &closed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,14 +94,14 @@ func TestKickEndsTheOneThatWasNamed(t *testing.T) {
 			all[i].Close()
 		}
 		var gone *Error
-		if _, err := door.Kick(soon(t), victim); !errors.As(err, &gone) || gone.Status != http.StatusNotFound {
+		if _, err := operator.Kick(soon(t), victim); !errors.As(err, &gone) || gone.Status != http.StatusNotFound {
 			t.Errorf("%s: second kick: %v", name, err)
 		}
 	}
 }
 
-// Nothing changes over TCP, nor over the client port for anyone but an operator with a key.
-func TestWhoMayNotChangeAnything(t *testing.T) {
+// Commands are rejected over TCP, and over the client port without the key of an operator.
+func TestReadOnlyEndpointRejectsCommands(t *testing.T) {
 	log := &logged{}
 	r := newRig(t, func(_ *bookConfig, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/trace": `{"connection":"1","responses":1}`, "/drain": `{}`} {
@@ -127,16 +127,16 @@ func TestWhoMayNotChangeAnything(t *testing.T) {
 	if _, err := (&Client{Addr: r.tcp, Key: r.trader}).Swap(soon(t), "in_memory>=1", false); err == nil || !strings.Contains(err.Error(), "role operator") {
 		t.Errorf("a trader's swap: %v", err)
 	}
-	if _, err := (&Client{Addr: r.tcp, Key: r.stranger}).Swap(soon(t), "in_memory>=1", false); err == nil {
-		t.Error("a stranger's swap was carried out")
+	if _, err := (&Client{Addr: r.tcp, Key: r.unknown}).Swap(soon(t), "in_memory>=1", false); err == nil {
+		t.Error("the swap of an unknown key was carried out")
 	}
 	if policyOf(r) != "persisted>=1" || !r.server.Ready() {
 		t.Errorf("policy %s, ready %t", policyOf(r), r.server.Ready())
 	}
 }
 
-// The gate stands still: a swap is handed over, but not in force, and nobody is told that it is.
-func TestASwapIsAnsweredOnlyWhenTheGateAdoptedIt(t *testing.T) {
+// While the gate does not step, a swap is pending and not answered.
+func TestSwapIsAnsweredAfterAdoption(t *testing.T) {
 	s, reached, release := stalled(t)
 	r := newRig(t, s)
 	c := r.dial("unix", r.unix, nil)
@@ -167,9 +167,9 @@ func TestASwapIsAnsweredOnlyWhenTheGateAdoptedIt(t *testing.T) {
 	}
 }
 
-// The disk does not answer, so the gate is shut: the operator's own orders wait, but commands and what the gate waits for do
-// not. The swap then opens the gate, and a half-closed operator still gets everything.
-func TestCommandsWhileTheGateIsShut(t *testing.T) {
+// The disk does not answer, so the gate is shut. The orders of the operator wait, commands do not. A swap then
+// opens the gate, and a half-closed operator still receives everything.
+func TestCommandsWhileGateIsShut(t *testing.T) {
 	shut, held := make(chan struct{}), make(chan struct{}, 64)
 	r := newRig(t, func(sc *bookConfig, _ *Config) {
 		sc.Journal.BeforeSync = func() { held <- struct{}{}; <-shut }
@@ -193,7 +193,7 @@ func TestCommandsWhileTheGateIsShut(t *testing.T) {
 		t.Fatalf("got %q", got)
 	}
 	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/nothing"}`)
-	if got := c.next(); !strings.HasPrefix(got, `answer 3 {"status":404,"error":"no GET /nothing here`) {
+	if got := c.next(); !strings.HasPrefix(got, `answer 3 {"status":404,"error":"there is no GET /nothing`) {
 		t.Fatalf("got %q", got)
 	}
 	c.send(wire.TagAdminCommand, swapCommand)
@@ -210,7 +210,7 @@ func TestCommandsWhileTheGateIsShut(t *testing.T) {
 	}
 }
 
-// More operators' commands than are carried out at a time are refused in order, and the connection goes on.
+// Commands above the limit of concurrent ones are rejected in order, and the connection stays open.
 func TestTooManyCommandsAtOnce(t *testing.T) {
 	s, reached, release := stalled(t)
 	r := newRig(t, s)
@@ -246,8 +246,8 @@ func TestTooManyCommandsAtOnce(t *testing.T) {
 	c.served()
 }
 
-// An answer that would not fit is refused with a reason, and the operator stays connected.
-func TestAnAnswerThatIsTooLong(t *testing.T) {
+// An answer that is too long is replaced by an error, and the connection stays open.
+func TestAnswerTooLong(t *testing.T) {
 	r := newRig(t, func(sc *bookConfig, _ *Config) {
 		l := limits()
 		l.HardBytes, l.SoftBytes = 1024, 1024

@@ -18,68 +18,69 @@ import (
 	"sluice/transport/wire"
 )
 
-// Client asks a running server, through its admin socket, with an operator key over its client port, or, for reading only,
-// through the TCP door. The first that is named is taken.
+// Client sends requests to a running server: through its admin socket, with an operator key over its
+// client port, or, for reading only, to its admin address. The first one that is set is used.
 type Client struct {
 	Socket string // path of the admin socket; or else
 	Addr   string // where clients connect: host:port, or the path of a unix socket
 	Key    ed25519.PrivateKey
-	HTTP   string // host:port of the TCP door
+	HTTP   string // admin address, host:port
 }
 
-// Error is a refusal by the server, or a page that says no.
+// Error is a rejection by the server, or a page with an error status, such as /readyz of a server that is
+// not ready.
 type Error struct {
 	Status int // as in HTTP
 	Text   string
-	Page   bool // the page was read all the same
+	Page   bool // the page was read nevertheless
 }
 
-// Error is what the server said.
+// Error is the message of the server.
 func (e *Error) Error() string { return e.Text }
 
-// maxAnswer bounds what a Client reads.
+// maxAnswer is the number of bytes of an answer that a Client reads at most.
 const maxAnswer = 4 << 20
 
-// Get reads a page into p. A page that says 503 is read, and is an *Error too.
+// Get reads a page into p. A page with status 503 is read, and is an *Error as well.
 func (c *Client) Get(ctx context.Context, path string, p any) error {
 	return c.do(ctx, http.MethodGet, path, nil, p)
 }
 
-// Swap puts a durability policy in force; it returns once the gate adopted it.
+// Swap puts a durability policy in force. It returns when the gate has adopted it.
 func (c *Client) Swap(ctx context.Context, policy string, force bool) (done string, err error) {
-	return c.post(ctx, "/policy", swapOrder{policy, force})
+	return c.post(ctx, "/policy", swapBody{policy, force})
 }
 
 // Kick ends a connection.
 func (c *Client) Kick(ctx context.Context, id uint64) (done string, err error) {
-	return c.post(ctx, "/kick", kickOrder{strconv.FormatUint(id, 10)})
+	return c.post(ctx, "/kick", kickBody{strconv.FormatUint(id, 10)})
 }
 
 // Trace has the next n responses to a connection traced; 0 ends that.
 func (c *Client) Trace(ctx context.Context, id uint64, n int) (done string, err error) {
-	return c.post(ctx, "/trace", traceOrder{strconv.FormatUint(id, 10), &n})
+	return c.post(ctx, "/trace", traceBody{strconv.FormatUint(id, 10), &n})
 }
 
-// Drain ends the server in order; a deadline of 0 is the server's own.
+// Drain drains the server; a deadline of 0 means that of the server.
 func (c *Client) Drain(ctx context.Context, deadline time.Duration) (done string, err error) {
-	o := drainOrder{}
+	o := drainBody{}
 	if deadline != 0 {
 		o.Deadline = deadline.String()
 	}
 	return c.post(ctx, "/drain", o)
 }
 
-func (c *Client) post(ctx context.Context, path string, order any) (string, error) {
-	body, err := json.Marshal(order)
+func (c *Client) post(ctx context.Context, path string, body any) (string, error) {
+	text, err := json.Marshal(body)
 	if err != nil {
-		return "", fmt.Errorf("admin: %w", err)
+		return "", fmt.Errorf("observe: %w", err)
 	}
 	var d Done
-	err = c.do(ctx, http.MethodPost, path, body, &d)
+	err = c.do(ctx, http.MethodPost, path, text, &d)
 	return d.Done, err
 }
 
-// do asks through whichever door there is.
+// do sends a request to the endpoint that is set.
 func (c *Client) do(ctx context.Context, method, path string, body []byte, into any) error {
 	var status int
 	var text []byte
@@ -92,25 +93,25 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 	case c.HTTP != "":
 		status, text, err = c.overHTTP(ctx, "tcp", c.HTTP, method, path, body)
 	default:
-		err = errors.New("admin: no admin socket, no address of the server with a key, and no admin address is named")
+		err = errors.New("observe: no endpoint is set; set Socket, Addr with Key, or HTTP")
 	}
 	if err != nil {
 		return err
 	}
-	var f refusal
+	var f rejection
 	if json.Unmarshal(text, &f) == nil && f.Error != "" {
 		return &Error{Status: status, Text: f.Error}
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("admin: the answer to %s %s (status %d) is not understood: %w", method, path, status, err)
+		return fmt.Errorf("observe: the answer to %s %s (status %d) cannot be decoded: %w", method, path, status, err)
 	}
 	if status >= 300 {
-		return &Error{Status: status, Text: fmt.Sprintf("%s says no (%d)", path, status), Page: true}
+		return &Error{Status: status, Text: fmt.Sprintf("%s has status %d", path, status), Page: true}
 	}
 	return nil
 }
 
-// overHTTP asks through one of the HTTP doors.
+// overHTTP sends a request to an HTTP endpoint.
 func (c *Client) overHTTP(ctx context.Context, network, address, method, path string, body []byte) (int, []byte, error) {
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, address)
@@ -118,19 +119,19 @@ func (c *Client) overHTTP(ctx context.Context, network, address, method, path st
 	defer t.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, fmt.Errorf("admin: %w", err)
+		return 0, nil, fmt.Errorf("observe: %w", err)
 	}
 	r.Header.Set("Accept", "application/json")
 	answer, err := t.RoundTrip(r)
 	if err != nil {
-		return 0, nil, fmt.Errorf("admin: %s: %w", address, err)
+		return 0, nil, fmt.Errorf("observe: %s: %w", address, err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	return answer.StatusCode, text, err
 }
 
-// overWire asks over the client port.
+// overWire sends a request over the client port.
 func (c *Client) overWire(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
 	network := "tcp"
 	if strings.ContainsAny(c.Addr, "/@") {
@@ -143,12 +144,12 @@ func (c *Client) overWire(ctx context.Context, method, path string, body []byte)
 	defer conn.Close()
 	if at, ok := ctx.Deadline(); ok {
 		if err := errors.Join(conn.SetReadDeadline(at), conn.SetWriteDeadline(at)); err != nil {
-			return 0, nil, fmt.Errorf("admin: %w", err)
+			return 0, nil, fmt.Errorf("observe: %w", err)
 		}
 	}
 	command, err := json.Marshal(commandFrame{method, path, body})
 	if err != nil {
-		return 0, nil, fmt.Errorf("admin: %w", err)
+		return 0, nil, fmt.Errorf("observe: %w", err)
 	}
 	const seq = 1
 	if err := errors.Join(conn.Send(seq, wire.TagAdminCommand, command), conn.Flush()); err != nil {
@@ -157,11 +158,11 @@ func (c *Client) overWire(ctx context.Context, method, path string, body []byte)
 	for {
 		tag, frame, err := conn.Next()
 		if err != nil {
-			return 0, nil, fmt.Errorf("admin: %s ended the connection without an answer: %w", c.Addr, err)
+			return 0, nil, fmt.Errorf("observe: %s closed the connection without an answer: %w", c.Addr, err)
 		}
 		switch tag {
 		case wire.TagEngineError:
-			return 0, nil, fmt.Errorf("admin: %s does not take commands from this key: it needs the role operator in the authorized keys", c.Addr)
+			return 0, nil, fmt.Errorf("observe: %s rejects commands of this key; it needs the role operator in the authorized keys", c.Addr)
 		case wire.TagAdminAnswer:
 			if got, text, ok := wire.AdminAnswer(frame); ok && got == seq {
 				return unwrap(text)
@@ -170,11 +171,11 @@ func (c *Client) overWire(ctx context.Context, method, path string, body []byte)
 	}
 }
 
-// unwrap takes an AdminAnswer apart.
+// unwrap decodes an AdminAnswer.
 func unwrap(text []byte) (int, []byte, error) {
 	var f answerFrame
 	if err := json.Unmarshal(text, &f); err != nil {
-		return 0, nil, fmt.Errorf("admin: the answer is not understood: %w", err)
+		return 0, nil, fmt.Errorf("observe: the answer cannot be decoded: %w", err)
 	}
 	if f.Error != "" {
 		return 0, nil, &Error{Status: f.Status, Text: f.Error}

@@ -1,17 +1,23 @@
-// Package observe is how operators and machines look at a running server and steer it: one small API behind three doors.
+// Package observe is how operators and machines observe and operate a running node: an HTTP API with two
+// endpoints, the same API over the client port, a live page, metrics, traces and a flight recorder.
 //
-//	curl, probes, Prometheus  ==> TCP on loopback        ==> reading only --+
-//	sluice admin --socket     ==> unix socket, same user ==> everything  ---+--> API --> server.Server
-//	sluice admin --addr --key ==> client port, AdminCommand of an operator -+
+//	curl, probes, Prometheus, browsers ──> TCP on loopback, read-only ──┐
+//	sluice admin --socket ──> unix-domain socket of the same user ──────┼──> API ──> node.Running
+//	sluice admin --addr --key ──> client port, AdminCommand ────────────┘     │
+//	                                                                          ├── status: Status, Snapshot
+//	OTLP collectors <── telemetry/otel <── collector, trace boxes ────────────┤
+//	log <── gate watch, commands ─────────────────────────────────────────────┘
 //
-//	GET  /                    one line: state, clients, policy, gate
+//	GET  /                    one line: state, clients, policy, gate; the live page for browsers
 //	GET  /livez               200 while every actor steps, else 503
-//	GET  /readyz              200 while clients are served, else 503; a degraded policy or a wedged gate is reported, not failed
+//	GET  /readyz              200 while clients are served, else 503; reports a degraded policy and a wedged gate
 //	GET  /connections         ?top=20&by=buffered|age|lag
 //	GET  /connections/closed  ?last=1024
 //	GET  /policy              the durability policy, and what the gate waits for
-//	GET  /stats               everything that is measured
+//	GET  /stats               all measurements
 //	GET  /trace               which responses are traced
+//	GET  /live.json           a status.Snapshot; ?after=N leaves out the points up to number N
+//	GET  /metrics             for Prometheus
 //	POST /policy              {"policy": "persisted>=1", "force": false}
 //	POST /kick                {"connection": "1099511627777"}
 //	POST /trace               {"connection": "1099511627777", "responses": 100}
@@ -21,10 +27,14 @@
 //
 // Promises:
 //
-//   - Nothing that arrives over TCP changes anything.
-//   - A request that is not understood to the last byte is refused and changes nothing.
-//   - A policy is reported as in force only when the gate has adopted it.
-//   - A client that is slow, or never finishes its request, costs one of a fixed number of places for a few seconds.
+//   - No request over TCP changes anything.
+//   - A request with an unknown, repeated or malformed part is rejected and changes nothing.
+//   - A policy is reported as in force only after the gate has adopted it.
+//   - A client that is slow, or never finishes its request, occupies one of a fixed number of connections
+//     for a few seconds.
+//   - The last export of a node that has ended holds everything that it measured.
+//   - The page loads nothing from other hosts, and its content security policy forbids it.
 //
-// Start reading at Config, then New; the API is in read.go and change.go, the doors in door.go and wire.go.
+// Start reading at Config and Serve in observe.go; the API is in read.go and change.go, its endpoints in
+// endpoint.go and wire.go.
 package observe

@@ -24,17 +24,17 @@ type endpoint struct {
 	anyHost  bool // accept any Host header
 }
 
-// visit is one request over an endpoint or over the client port.
-type visit struct {
+// requestInfo accompanies a request over any endpoint.
+type requestInfo struct {
 	from     string // client, for the log
 	operator bool   // may send commands
 	then     func() // called once the response is on its way, if not nil
 }
 
-type visitKey struct{}
+type infoKey struct{}
 type clientKey struct{}
 
-func visitOf(r *http.Request) *visit { return r.Context().Value(visitKey{}).(*visit) }
+func infoOf(r *http.Request) *requestInfo { return r.Context().Value(infoKey{}).(*requestInfo) }
 
 // loopback reports whether only this machine can reach a TCP listener.
 func loopback(l net.Listener) bool {
@@ -53,18 +53,18 @@ func (e *endpoint) connContext(ctx context.Context, c net.Conn) context.Context 
 	return context.WithValue(ctx, clientKey{}, from)
 }
 
-// guard makes a visit of each request.
+// guard checks the Host header and attaches a requestInfo to each request.
 func (e *endpoint) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !e.anyHost && !plainHost(r.Host) {
-			refuse(w, r, http.StatusForbidden, "host %q is not an IP address or localhost; other names are rejected, "+
+			reject(w, r, http.StatusForbidden, "host %q is not an IP address or localhost; other names are rejected, "+
 				"so that no web page can read this through a name of its own", r.Host)
 			return
 		}
 		from, _ := r.Context().Value(clientKey{}).(string)
-		v := &visit{from: from, operator: e.operator}
+		v := &requestInfo{from: from, operator: e.operator}
 		r.Body = http.MaxBytesReader(w, r.Body, bodyBytes)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), infoKey{}, v)))
 		if v.then != nil {
 			_ = http.NewResponseController(w).Flush() // on an error the client is gone
 			v.then()

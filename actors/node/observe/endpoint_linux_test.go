@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process of another user that got hold of the socket is not answered. A thread stands in for it: its credentials are its
-// own, and it ends with the test.
-func TestAnotherUserIsNotLetIn(t *testing.T) {
+// A process of another user that can reach the socket gets no answer. A thread with credentials of its own
+// stands in for it; it ends with the test.
+func TestSocketRejectsOtherUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
+		t.Skip("only root can change its user id")
 	}
 	r := newRig(t)
 	for path := r.socket; path != "/tmp" && path != "/"; path = filepath.Dir(path) {
@@ -65,14 +65,14 @@ func TestAnotherUserIsNotLetIn(t *testing.T) {
 	}
 }
 
-func TestTheSocketFile(t *testing.T) {
+func TestSocketFile(t *testing.T) {
 	r := newRig(t)
 	info, err := os.Stat(r.socket)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("%v, %v", info, err)
 	}
 	if _, err := listenUnix(r.socket); err == nil || !strings.Contains(err.Error(), "a process answers") {
-		t.Errorf("a second door at the same path: %v", err)
+		t.Errorf("a second listener at the same path: %v", err)
 	}
 	stale := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale})
@@ -94,9 +94,9 @@ func TestTheSocketFile(t *testing.T) {
 	}
 }
 
-// Clients that drip a header byte by byte, or send none, take maxConnections and lose them; whoever asks properly is answered, at
-// once while there are maxConnections and after the header's time when there are none.
-func TestDrippingClientsDelayNobodyForLong(t *testing.T) {
+// Clients that send a part of a header occupy connections and are closed. Other requests are answered: at once
+// below the limit of connections, and after the time limit of a header above it.
+func TestDrippingClientsDoNotBlockOthers(t *testing.T) {
 	r := newRig(t)
 	drip := func() net.Conn {
 		c, err := net.Dial("tcp", r.web)
@@ -114,16 +114,16 @@ func TestDrippingClientsDelayNobodyForLong(t *testing.T) {
 		all = append(all, drip())
 	}
 	if code, _ := r.request("tcp", "GET", "/livez", ""); code != 200 {
-		t.Errorf("with one place left: %d", code)
+		t.Errorf("one below the limit: %d", code)
 	}
 	for range 5 {
 		all = append(all, drip())
 	}
 	if code, _ := r.request("tcp", "GET", "/livez", ""); code != 200 {
-		t.Errorf("with no place left: %d", code)
+		t.Errorf("above the limit: %d", code)
 	}
 	if code, _ := r.request("unix", "GET", "/livez", ""); code != 200 {
-		t.Errorf("the other door: %d", code)
+		t.Errorf("the other endpoint: %d", code)
 	}
 	for i, c := range all {
 		if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -132,7 +132,7 @@ func TestDrippingClientsDelayNobodyForLong(t *testing.T) {
 		for b := make([]byte, 512); ; {
 			if _, err := c.Read(b); err != nil {
 				if errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Fatalf("client %d still has its place", i)
+					t.Fatalf("client %d is still connected", i)
 				}
 				break
 			}
@@ -140,6 +140,6 @@ func TestDrippingClientsDelayNobodyForLong(t *testing.T) {
 	}
 	big := "GET / HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 2*headerBytes)
 	if line := r.raw(big); !strings.Contains(line, "431") {
-		t.Errorf("a header without end: %q", line)
+		t.Errorf("an endless header: %q", line)
 	}
 }

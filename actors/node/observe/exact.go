@@ -9,28 +9,28 @@ import (
 	"strings"
 )
 
-// exact checks that text is one flat JSON object, or one with objects in it, in which no name stands twice. encoding/json
-// takes the last of two equal names, and names in other letters as equal, and with it a command that its sender may not
-// have meant.
-func exact(text []byte) error {
+// checkExact checks that text is one JSON object, possibly with objects in it, without lists and repeated
+// names. encoding/json takes the last of two equal names and ignores case, and so could carry out a command
+// that was not meant.
+func checkExact(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	first, err := d.Token()
 	if err != nil {
-		return fmt.Errorf("the body is no JSON object: %w", err)
+		return fmt.Errorf("the body is not a JSON object: %w", err)
 	}
 	if first != json.Delim('{') {
-		return errors.New("the body is no JSON object; write {...}")
+		return errors.New("the body is not a JSON object; write {...}")
 	}
 	if err := members(d); err != nil {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errors.New("something follows the JSON object")
+		return errors.New("there is text after the JSON object")
 	}
 	return nil
 }
 
-// members reads what stands in an object whose { was read.
+// members reads the members of an object after its {.
 func members(d *json.Decoder) error {
 	seen := map[string]bool{}
 	for {
@@ -42,10 +42,10 @@ func members(d *json.Decoder) error {
 			return nil
 		}
 		if strings.Trim(name.(string), "abcdefghijklmnopqrstuvwxyz_") != "" {
-			return fmt.Errorf("%q is no name here", name)
+			return fmt.Errorf("name %q is unknown; names have lower-case letters and _", name)
 		}
 		if seen[name.(string)] {
-			return fmt.Errorf("%q stands twice in the JSON object", name)
+			return fmt.Errorf("name %q is repeated in the JSON object", name)
 		}
 		seen[name.(string)] = true
 		value, err := d.Token()
@@ -57,7 +57,7 @@ func members(d *json.Decoder) error {
 				return err
 			}
 		case value == json.Delim('['):
-			return errors.New("no list belongs here")
+			return errors.New("a list is not accepted here")
 		}
 	}
 }

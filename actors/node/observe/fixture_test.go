@@ -32,20 +32,20 @@ type limit = transport.Limits
 
 func limits() limit { return transport.DefaultLimits() }
 
-// patience bounds every wait of a test that should not take long at all.
+// patience bounds every wait for something that takes milliseconds on an idle machine.
 const patience = 20 * time.Second
 
 // rig is an observed server that demands keys on TCP and is open on a unix socket.
 type rig struct {
-	t                  testing.TB
-	server             node.Running
-	o                  *Observer
-	admin              *admin
-	web, socket        string // endpoints of the admin
-	tcp, unix          string // for clients
-	operator, stranger ed25519.PrivateKey
-	trader             ed25519.PrivateKey
-	orders             uint64 // the last client order id
+	t                 testing.TB
+	server            node.Running
+	o                 *Observer
+	admin             *admin
+	web, socket       string // endpoints of the admin
+	tcp, unix         string // for clients
+	operator, unknown ed25519.PrivateKey
+	trader            ed25519.PrivateKey
+	orders            uint64 // the last client order id
 }
 
 // bookConfig configures a node that runs the order book.
@@ -71,7 +71,7 @@ func newRig(t testing.TB, changes ...setup) *rig {
 	for _, k := range []struct {
 		to   *ed25519.PrivateKey
 		role listen.Role
-	}{{&r.operator, listen.Operator}, {&r.trader, listen.Trader}, {&r.stranger, 0}} {
+	}{{&r.operator, listen.Operator}, {&r.trader, listen.Trader}, {&r.unknown, 0}} {
 		public, private, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +180,7 @@ func (c *trade) send(tag uint8, body string) {
 	}
 }
 
-// order sends an order that rests.
+// order sends an order that stays in the book.
 func (c *trade) order() {
 	c.r.t.Helper()
 	c.r.orders++
@@ -220,7 +220,7 @@ func (c *trade) expect(want ...string) {
 	}
 }
 
-// served proves that a connection still is.
+// served checks that the connection is served.
 func (c *trade) served() {
 	c.r.t.Helper()
 	c.order()
@@ -256,7 +256,8 @@ func (r *rig) ids() (all []uint64) {
 	return all
 }
 
-// stalled puts everything on one goroutine and blocks it when the first connection ends, until release is called.
+// stalled puts all actors on one goroutine and blocks it when the first connection ends, until release is
+// called.
 func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 	reached, gate := make(chan struct{}, 64), make(chan struct{})
 	s = func(sc *bookConfig, _ *Config) {
@@ -295,7 +296,7 @@ func mustJSON(t testing.TB, text string, into any) {
 	}
 }
 
-// logged takes what any goroutine writes.
+// logged is a log that tests can read.
 type logged struct {
 	mu   sync.Mutex // guards text
 	text strings.Builder

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Whatever an operator's command says, the answer is one, and a command that was not carried out changed nothing.
+// Any command is answered once, and one that fails changes nothing.
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{
 		swapCommand, `{"method":"GET","path":"/connections?top=3&by=lag"}`, `{"method":"POST","path":"/kick","body":{"connection":"1"}}`,

@@ -12,8 +12,8 @@ import (
 	"sluice/transport"
 )
 
-// scraped lists the metrics of a running server that has served a client, as Prometheus sees them: name, and the labels of
-// each series.
+// scraped is the metrics of a server that has served a client, in the format of Prometheus: names, and the
+// labels of each series.
 func scraped(t *testing.T) map[string][]string {
 	t.Helper()
 	r, _ := traced(t)
@@ -42,15 +42,15 @@ func scraped(t *testing.T) map[string][]string {
 	return found
 }
 
-// elsewhere are metrics that a server by itself does not have, with who has them.
+// elsewhere are metrics that a single server does not have, with their source.
 func elsewhere() map[string]string {
 	return map[string]string{
 		"sluice_replica_lag": "a cluster", "sluice_replica_acked_sequence": "a cluster",
 	}
 }
 
-// docs/telemetry.md lists what a running server exports, all of it and nothing else.
-func TestEveryMetricOfAServerIsDocumented(t *testing.T) {
+// docs/telemetry.md lists exactly the metrics that a running server exports.
+func TestEveryMetricIsDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/telemetry.md")
 	if err != nil {
 		t.Fatal(err)
@@ -84,9 +84,8 @@ func TestMailboxMetricsHaveTheSameLabels(t *testing.T) {
 	}
 }
 
-// docs/operations.md has a line for each reason of an end, with the number and the name of the code, what it means and what to
-// do about it.
-func TestEveryCloseReasonHasALineInTheRunbook(t *testing.T) {
+// docs/operations.md has a line for each reason why a connection ends: number, name, meaning and remedy.
+func TestEveryCloseReasonIsInRunbook(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)

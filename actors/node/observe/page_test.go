@@ -17,7 +17,7 @@ func TestBrowsersGetThePage(t *testing.T) {
 		{"a browser", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "/", "<!doctype html>"},
 		{"html in capitals, last", "image/png, Text/HTML;q=0.1", "/", "<!doctype html>"},
 		{"curl", "*/*", "/", "ready; 0 clients"},
-		{"nothing said", "", "/", "ready; 0 clients"},
+		{"no header", "", "/", "ready; 0 clients"},
 		{"html refused", "text/html;q=0, */*", "/", "ready; 0 clients"},
 		{"html refused at length", "text/html; q=0.000", "/", "ready; 0 clients"},
 		{"a program", "application/json", "/", `{"state":"ready"`},
@@ -25,7 +25,7 @@ func TestBrowsersGetThePage(t *testing.T) {
 		{"the style", "text/css", "/live/page.css", ":root"},
 		{"no such part", "*/*", "/live/../live.go", "no GET"},
 		{"a folder", "*/*", "/live/", "404"},
-		{"points of nonsense", "*/*", "/live.json?after=x", "write the number"},
+		{"malformed number", "*/*", "/live.json?after=x", "write the number"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.web+tt.path, nil)
@@ -49,7 +49,7 @@ func TestBrowsersGetThePage(t *testing.T) {
 	}
 }
 
-// The page is offline by construction: nothing in it names another host.
+// No file of the page names another host.
 func TestPageLoadsNothingFromElsewhere(t *testing.T) {
 	for _, name := range []string{"page.html", "page.css", "page.js"} {
 		text, err := files.ReadFile("page/" + name)

@@ -9,7 +9,7 @@ import (
 	"sluice/actors/node/observe/status"
 )
 
-// page is an answer: its exported fields are its JSON, Text writes it for people.
+// page is an answer. Its exported fields are its JSON; Text writes it for people.
 type page interface{ Text(w io.Writer) error }
 
 // Status is the page at /: one line of text.
@@ -37,7 +37,7 @@ type Life struct {
 	Ended  bool     `json:"ended,omitempty"`
 }
 
-// Silent is an actor that runs and does not step.
+// Silent is an actor that runs and has not stepped.
 type Silent struct {
 	Actor   string  `json:"actor"`
 	Shard   int     `json:"shard"` // -1 for none
@@ -60,7 +60,7 @@ func (l *Life) Text(w io.Writer) error {
 	return err
 }
 
-// Peer says who is at the other end of a connection.
+// Peer is the client of a connection.
 type Peer struct {
 	ID       uint64 `json:"id,string"`
 	From     string `json:"from"` // address, or the user id of a process on this machine
@@ -76,7 +76,7 @@ type Connection struct {
 	State   string  `json:"state"`
 	Age     float64 `json:"age_seconds"`
 	Quiet   float64 `json:"quiet_seconds"` // since the kernel took the last byte
-	Lag     float64 `json:"lag_seconds"`   // for how long the socket has refused bytes
+	Lag     float64 `json:"lag_seconds"`   // how long the socket has refused bytes
 	Unsent  int     `json:"unsent_bytes"`
 	Answers int     `json:"unsent_answers"`
 	Sent    uint64  `json:"sent_bytes"`
@@ -134,13 +134,13 @@ func (c *Closed) Text(w io.Writer) error {
 	return t.Flush()
 }
 
-// Tracing is the page at /trace: which responses are traced, besides those whose request came with a sampled parent.
+// Tracing is the page at /trace: which responses are traced, besides those whose request has a sampled parent.
 type Tracing struct {
-	Exported   bool    `json:"exported"`     // else no response is
+	Exported   bool    `json:"exported"`     // if not, no response is traced
 	Ratio      float64 `json:"ratio"`        // of all
-	Slow       float64 `json:"slow_seconds"` // the slowest of a flush, when it took longer; 0 = never
+	Slow       float64 `json:"slow_seconds"` // the slowest of a flush if it took longer; 0 for never
 	Connection uint64  `json:"connection,string"`
-	Left       int64   `json:"left"` // responses to Connection that are still to be traced
+	Left       int64   `json:"left"` // responses to Connection that will still be traced
 }
 
 // Text implements page.
@@ -160,7 +160,7 @@ func (t *Tracing) Text(w io.Writer) error {
 	return err
 }
 
-// Done is the answer to a change.
+// Done is the answer to a command.
 type Done struct {
 	Done string `json:"done"`
 }

@@ -7,56 +7,57 @@ import (
 	"sync"
 	"time"
 
+	"sluice/actors/node/observe/status"
 	"sluice/telemetry"
 )
 
 const (
-	silentMost = 5 * time.Second       // an actor that runs and has not stepped for longer is dead
-	askAgain   = 20 * time.Millisecond // while an actor has not answered
-	askFor     = time.Second           // how long one request waits for it
+	maxSilence   = 5 * time.Second       // an actor that runs and has not stepped for longer is dead
+	pollInterval = 20 * time.Millisecond // between two collections while an actor has not answered
+	pollTime     = time.Second           // for the collections of one request
 )
 
-// Pulse remembers since when actors do not answer. An actor that has nothing to do answers through its parked block, so
-// silence means that it runs and does not come round. Silence counts from the first question that stayed unanswered:
-// before it nobody asked.
+// Pulse measures how long actors have not answered a collection. An idle actor answers through its parked
+// block, so silence means that the actor runs and does not step. It is measured from the first collection
+// that was not answered.
 type Pulse struct {
-	mu    sync.Mutex // guards asked
-	asked map[who]question
+	mu   sync.Mutex // guards open
+	open map[actorID]openCollection
 }
 
-type who struct {
-	actor string
+type actorID struct {
+	kind  string
 	shard int
 }
 
-// question is one that an actor owes the answer to.
-type question struct {
-	seen int64 // its last answer when it was asked
-	at   int64 // when
+// openCollection is a collection that an actor has not answered.
+type openCollection struct {
+	answered telemetry.Nanos // the actor's last answer before it
+	began    telemetry.Nanos
 }
 
-// Listen collects once and returns the actors that owe an answer, with how long they do. now is the pipeline's clock. Any
-// goroutine.
-func (p *Pulse) Listen(c *telemetry.Collector, now func() int64) (silent []Silent) {
-	asked := now()
+// Silent collects once and returns the actors that have not answered, with the time since. now is the
+// pipeline's clock. Any goroutine.
+func (p *Pulse) Silent(c *telemetry.Collector, now func() int64) (silent []Silent) {
+	began := now()
 	c.Collect(0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.asked == nil {
-		p.asked = map[who]question{}
+	if p.open == nil {
+		p.open = map[actorID]openCollection{}
 	}
 	c.Each(func(t *telemetry.Totals) {
-		w := who{t.Actor, t.Shard}
-		if t.AnsweredAt >= asked {
-			delete(p.asked, w)
+		id := actorID{t.Actor, t.Shard}
+		if t.AnsweredAt >= began {
+			delete(p.open, id)
 			return
 		}
-		q, known := p.asked[w]
-		if !known || q.seen != t.AnsweredAt {
-			q = question{seen: t.AnsweredAt, at: asked}
-			p.asked[w] = q
+		o, known := p.open[id]
+		if !known || o.answered != t.AnsweredAt {
+			o = openCollection{answered: t.AnsweredAt, began: began}
+			p.open[id] = o
 		}
-		silent = append(silent, Silent{Actor: t.Actor, Shard: t.Shard, Seconds: time.Duration(now() - q.at).Seconds()})
+		silent = append(silent, Silent{Actor: t.Actor, Shard: t.Shard, Seconds: time.Duration(now() - o.began).Seconds()})
 	})
 	return silent
 }
@@ -64,7 +65,7 @@ func (p *Pulse) Listen(c *telemetry.Collector, now func() int64) (silent []Silen
 // Alive reports whether none of the silent actors was silent for more than five seconds.
 func Alive(silent []Silent) bool {
 	for _, s := range silent {
-		if s.Seconds > silentMost.Seconds() {
+		if s.Seconds > maxSilence.Seconds() {
 			return false
 		}
 	}
@@ -73,12 +74,12 @@ func Alive(silent []Silent) bool {
 
 func (a *admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
 	p := a.node
-	life := &Life{Ended: a.now().State == "ended"}
-	tick := time.NewTicker(askAgain)
+	life := &Life{Ended: a.now().State == status.StateEnded}
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for began := time.Now(); ; {
-		life.Silent = a.pulse.Listen(p.Collector(), p.Now)
-		if len(life.Silent) == 0 || time.Since(began) > askFor {
+		life.Silent = a.pulse.Silent(p.Collector(), p.Now)
+		if len(life.Silent) == 0 || time.Since(began) > pollTime {
 			break
 		}
 		select {

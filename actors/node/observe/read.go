@@ -24,8 +24,8 @@ const (
 	swapTimeout = 5 * time.Second // for the gate to adopt a policy, and for the shards to list connections
 )
 
-// reading answers a GET: query holds only keys that the route names.
-type reading func(ctx context.Context, query url.Values) (page, int, error)
+// pageFunc answers a GET. query has only keys of the route.
+type pageFunc func(ctx context.Context, query url.Values) (page, int, error)
 
 // routes fills the API.
 func (a *admin) routes() {
@@ -42,24 +42,24 @@ func (a *admin) routes() {
 	a.change("/trace", a.trace)
 	a.change("/drain", a.drain)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, r, http.StatusNotFound, "no %s %s here; there are GET / /livez /readyz /connections /connections/closed /policy /stats /trace, and POST /policy /kick /trace /drain", r.Method, r.URL.Path)
+		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /readyz /connections /connections/closed /policy /stats /trace, and POST /policy /kick /trace /drain", r.Method, r.URL.Path)
 	})
 }
 
-// read adds a page. A key of the query that it does not know is a mistake, not something to skip.
-func (a *admin) read(path string, keys []string, f reading) {
+// read adds a page. An unknown key of the query is an error.
+func (a *admin) read(path string, keys []string, f pageFunc) {
 	a.api.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err == nil {
 			err = only(query, append(keys, "format"))
 		}
 		if err != nil {
-			refuse(w, r, http.StatusBadRequest, "%v", err)
+			reject(w, r, http.StatusBadRequest, "%v", err)
 			return
 		}
 		p, code, err := f(r.Context(), query)
 		if err != nil {
-			refuse(w, r, code, "%v", err)
+			reject(w, r, code, "%v", err)
 			return
 		}
 		answer(w, r, code, p)
@@ -74,9 +74,9 @@ func only(query url.Values, keys []string) error {
 		}
 		switch {
 		case !found:
-			return fmt.Errorf("the query says %q; it may say %s", k, strings.Join(keys, ", "))
+			return fmt.Errorf("unknown parameter %q in the query; use %s", k, strings.Join(keys, ", "))
 		case len(v) != 1:
-			return fmt.Errorf("the query says %q %d times", k, len(v))
+			return fmt.Errorf("parameter %q is in the query %d times", k, len(v))
 		}
 	}
 	if f := query.Get("format"); f != "" && f != "json" && f != "text" {
@@ -85,7 +85,7 @@ func only(query url.Values, keys []string) error {
 	return nil
 }
 
-// number reads a whole number of the query.
+// number reads a whole number from the query.
 func number(query url.Values, key string, otherwise, most int) (int, error) {
 	text := query.Get(key)
 	if text == "" {
@@ -98,7 +98,7 @@ func number(query url.Values, key string, otherwise, most int) (int, error) {
 	return n, nil
 }
 
-// wantsJSON reports in which form an answer is wanted.
+// wantsJSON reports whether a request asks for JSON.
 func wantsJSON(r *http.Request) bool {
 	if f := r.URL.Query().Get("format"); f != "" {
 		return f == "json"
@@ -106,7 +106,7 @@ func wantsJSON(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
-// answer writes a page as it was asked for.
+// answer writes a page in the form that the request asks for.
 func answer(w http.ResponseWriter, r *http.Request, code int, p page) {
 	var b bytes.Buffer
 	kind := "text/plain; charset=utf-8"
@@ -129,22 +129,22 @@ func answer(w http.ResponseWriter, r *http.Request, code int, p page) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
-	_, _ = w.Write(b.Bytes()) // nobody is left to hear of an error
+	_, _ = w.Write(b.Bytes()) // on an error the client is gone
 }
 
-// refusal is the answer to a request that was not carried out.
-type refusal struct {
+// rejection is the answer to a request that was not carried out.
+type rejection struct {
 	Error string `json:"error"`
 }
 
 // Text implements page.
-func (f *refusal) Text(w io.Writer) error {
+func (f *rejection) Text(w io.Writer) error {
 	_, err := fmt.Fprintln(w, f.Error)
 	return err
 }
 
-func refuse(w http.ResponseWriter, r *http.Request, code int, format string, args ...any) {
-	answer(w, r, code, &refusal{fmt.Sprintf(format, args...)})
+func reject(w http.ResponseWriter, r *http.Request, code int, format string, args ...any) {
+	answer(w, r, code, &rejection{fmt.Sprintf(format, args...)})
 }
 
 // now reads the state of the node.

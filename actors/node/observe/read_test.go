@@ -10,11 +10,11 @@ import (
 	"sluice/transport"
 )
 
-func TestPagesOverBothHTTPDoors(t *testing.T) {
+func TestPagesOverBothEndpoints(t *testing.T) {
 	r := newRig(t)
 	c := r.dial("tcp", r.tcp, r.trader)
 	c.served()
-	for _, door := range []string{"tcp", "unix"} {
+	for _, endpoint := range []string{"tcp", "unix"} {
 		for path, want := range map[string]string{
 			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; engine poll (compiled in: " +
 				strings.Join(transport.Engines(), ", ") + "); up ",
@@ -23,20 +23,20 @@ func TestPagesOverBothHTTPDoors(t *testing.T) {
 			"/policy": "policy local, persisted>=1\nopen to 1, bound by journal\ngate open\n", "/connections": "1 connections are open; the first 1 by buffered:\n",
 			"/connections/closed": "0 connections have ended; the last 0:\n", "/stats": "sequencer_last_event",
 		} {
-			if code, text := r.request(door, "GET", path, ""); code != 200 || !strings.Contains(text, want) {
-				t.Errorf("%s %s: %d %q, want %q", door, path, code, text, want)
+			if code, text := r.request(endpoint, "GET", path, ""); code != 200 || !strings.Contains(text, want) {
+				t.Errorf("%s %s: %d %q, want %q", endpoint, path, code, text, want)
 			}
-			code, text := r.request(door, "GET", path+"?format=json", "")
+			code, text := r.request(endpoint, "GET", path+"?format=json", "")
 			var any map[string]any
 			mustJSON(t, text, &any)
 			if code != 200 || len(any) == 0 {
-				t.Errorf("%s %s: %d %q", door, path, code, text)
+				t.Errorf("%s %s: %d %q", endpoint, path, code, text)
 			}
 		}
 	}
 }
 
-func TestConnectionsSayWhoAndHowMuch(t *testing.T) {
+func TestConnectionsListClientsAndFigures(t *testing.T) {
 	r := newRig(t)
 	first := r.dial("tcp", r.tcp, r.trader)
 	first.served()
@@ -74,7 +74,7 @@ func TestConnectionsSayWhoAndHowMuch(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotUnderstoodIsRefused(t *testing.T) {
+func TestMalformedRequestsAreRejected(t *testing.T) {
 	r := newRig(t)
 	for _, v := range []struct {
 		name, method, path, body string
@@ -122,8 +122,8 @@ func TestWhatIsNotUnderstoodIsRefused(t *testing.T) {
 	}
 }
 
-func TestAHostNameIsRefusedOnLoopback(t *testing.T) {
-	r := newRig(t, func(_ *bookConfig, c *Config) { c.Insecure = true }) // which is about other addresses
+func TestHostNameIsRejectedOnLoopback(t *testing.T) {
+	r := newRig(t, func(_ *bookConfig, c *Config) { c.Insecure = true }) // applies to other addresses only
 	for host, want := range map[string]string{
 		"127.0.0.1:9464": "200", "localhost": "200", "[::1]:9464": "200", "evil.example:9464": "403", "": "403", "localhost.evil.example": "403", "[": "403",
 	} {
@@ -148,7 +148,7 @@ func TestMountedPagesAndProfiles(t *testing.T) {
 	}
 	plain := newRig(t)
 	if code, _ := plain.request("tcp", "GET", "/debug/pprof/", ""); code != 404 {
-		t.Errorf("profiles without being asked for: %d", code)
+		t.Errorf("profiles although Pprof is false: %d", code)
 	}
 }
 
@@ -174,9 +174,9 @@ func TestRejectedConfigurations(t *testing.T) {
 	l.Close()
 }
 
-// An actor that runs and does not come round is named at once and fails the page after five seconds; one that is parked, or
-// comes round late, does not.
-func TestSilence(t *testing.T) {
+// An actor that runs and does not step is named at once and fails the page after five seconds. A parked actor,
+// or one that steps late, does not.
+func TestSilentActors(t *testing.T) {
 	clock := telemetry.NewClock()
 	c := telemetry.NewCollector(clock)
 	parked, stuck := c.Register("gate", telemetry.NoShard), c.Register("egress", 1)
@@ -184,27 +184,27 @@ func TestSilence(t *testing.T) {
 	var ahead time.Duration
 	now := func() int64 { return clock.Now() + int64(ahead) }
 	var p Pulse
-	if s := p.Listen(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 || s[0].Seconds > 1 {
+	if s := p.Silent(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 || s[0].Seconds > 1 {
 		t.Fatalf("%+v", s)
 	}
-	stuck.Poll() // it comes round
-	if s := p.Listen(c, now); len(s) != 0 {
-		t.Fatalf("%+v after it came round", s)
+	stuck.Poll() // it steps
+	if s := p.Silent(c, now); len(s) != 0 {
+		t.Fatalf("%+v after it stepped", s)
 	}
-	p.Listen(c, now)
+	p.Silent(c, now)
 	parked.Unpark()
 	ahead = 6 * time.Second
-	silent := p.Listen(c, now)
+	silent := p.Silent(c, now)
 	found := false
 	for _, s := range silent {
-		found = found || s.Actor == "egress" && s.Seconds > silentMost.Seconds()
+		found = found || s.Actor == "egress" && s.Seconds > maxSilence.Seconds()
 	}
 	if !found {
 		t.Fatalf("%+v after six seconds", silent)
 	}
 }
 
-func TestAServerThatStandsStillIsNotLive(t *testing.T) {
+func TestStalledServerIsNotLive(t *testing.T) {
 	s, reached, release := stalled(t)
 	r := newRig(t, s)
 	c := r.dial("unix", r.unix, nil)
@@ -216,9 +216,9 @@ func TestAServerThatStandsStillIsNotLive(t *testing.T) {
 		t.Fatalf("%d %q", code, text)
 	}
 	r.admin.pulse.mu.Lock()
-	for w, q := range r.admin.pulse.asked { // as if asked long ago
-		q.at -= int64(time.Minute)
-		r.admin.pulse.asked[w] = q
+	for w, q := range r.admin.pulse.open { // as if collected long ago
+		q.began -= int64(time.Minute)
+		r.admin.pulse.open[w] = q
 	}
 	r.admin.pulse.mu.Unlock()
 	if code, text := r.request("tcp", "GET", "/livez", ""); code != 503 || !strings.HasPrefix(text, "not live; ") {

@@ -41,7 +41,7 @@ func (s *spans) Write(p []byte) (int, error) {
 	return s.text.Write(p)
 }
 
-// roots counts the traces of a connection that an operator asked for, and all.
+// roots counts the traces of a connection that an operator requested, and all traces.
 func (s *spans) roots(conn uint64) (asked, all int) {
 	s.flush()
 	s.mu.Lock()
@@ -58,23 +58,23 @@ func (s *spans) roots(conn uint64) (asked, all int) {
 	return asked, all
 }
 
-// Exactly the next N responses of the connection that was named become traces, whoever else is served.
-func TestTracingAConnection(t *testing.T) {
+// Exactly the next N responses to the connection become traces, while others are served.
+func TestTracingConnection(t *testing.T) {
 	r, out := traced(t)
-	for name, door := range r.operators() {
+	for name, operator := range r.operators() {
 		a, b := r.dial("unix", r.unix, nil), r.dial("unix", r.unix, nil)
 		a.served()
 		b.served()
 		ids := r.ids()
 		id := ids[len(ids)-2] // a's
 		_, before := out.roots(id)
-		done, err := door.Trace(soon(t), id, 3)
+		done, err := operator.Trace(soon(t), id, 3)
 		if err != nil || done != fmt.Sprintf("the next 3 responses to connection %d are traced", id) {
 			t.Fatalf("%s: %q, %v", name, done, err)
 		}
 		b.served()
 		var page Tracing
-		if err := door.Get(soon(t), "/trace", &page); err != nil || !page.Exported || page.Connection != id || page.Left != 3 {
+		if err := operator.Get(soon(t), "/trace", &page); err != nil || !page.Exported || page.Connection != id || page.Left != 3 {
 			t.Fatalf("%s: %+v, %v", name, page, err)
 		}
 		for range 5 {
@@ -87,10 +87,10 @@ func TestTracingAConnection(t *testing.T) {
 		if code, text := r.request("tcp", "GET", "/trace", ""); code != 200 || text != "0% of all responses are traced\n" {
 			t.Errorf("%s: %d %q when all were traced", name, code, text)
 		}
-		if _, err := door.Trace(soon(t), id, 1000); err != nil {
+		if _, err := operator.Trace(soon(t), id, 1000); err != nil {
 			t.Fatal(err)
 		}
-		if done, err := door.Trace(soon(t), id, 0); err != nil || !strings.Contains(done, "no more than others") {
+		if done, err := operator.Trace(soon(t), id, 0); err != nil || !strings.Contains(done, "has ended") {
 			t.Fatalf("%s: %q, %v", name, done, err)
 		}
 		a.served()
@@ -102,8 +102,8 @@ func TestTracingAConnection(t *testing.T) {
 	}
 }
 
-// What is not understood, not connected or not exported changes nothing.
-func TestTracingRefused(t *testing.T) {
+// A command that is malformed, or names no open connection, or has no exporter, changes nothing.
+func TestTracingRejected(t *testing.T) {
 	r, _ := traced(t)
 	c := r.dial("unix", r.unix, nil)
 	c.served()

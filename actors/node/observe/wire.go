@@ -26,12 +26,12 @@ type answerFrame struct {
 // command carries out an AdminCommand. The node has checked that the connection belongs to an operator.
 func (a *admin) command(ctx context.Context, from string, body []byte) (answer []byte, then func()) {
 	var c commandFrame
-	v := &visit{from: "operator, " + from, operator: true}
+	v := &requestInfo{from: "operator, " + from, operator: true}
 	w := &memory{header: http.Header{}, code: http.StatusOK}
 	err := decodeText(body, &c)
 	if err == nil {
 		var r *http.Request
-		if r, err = c.request(context.WithValue(ctx, visitKey{}, v)); err == nil {
+		if r, err = c.request(context.WithValue(ctx, infoKey{}, v)); err == nil {
 			a.api.ServeHTTP(w, r)
 		}
 	}
@@ -40,7 +40,7 @@ func (a *admin) command(ctx context.Context, from string, body []byte) (answer [
 	case err != nil:
 		f.Status, f.Error = http.StatusBadRequest, err.Error()
 	case json.Valid(w.body.Bytes()):
-		var e refusal
+		var e rejection
 		if f.Answer = bytes.TrimSpace(w.body.Bytes()); json.Unmarshal(f.Answer, &e) == nil && e.Error != "" {
 			f.Answer, f.Error = nil, e.Error
 		}
@@ -51,7 +51,7 @@ func (a *admin) command(ctx context.Context, from string, body []byte) (answer [
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(f); err != nil {
-		return []byte(`{"status":500,"error":"the answer cannot be written"}`), v.then
+		return []byte(`{"status":500,"error":"the answer cannot be encoded"}`), v.then
 	}
 	return bytes.TrimSpace(b.Bytes()), v.then
 }

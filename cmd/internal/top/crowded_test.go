@@ -8,7 +8,7 @@ import (
 	"sluice/telemetry"
 )
 
-// crowded is a server at the edge of what the page has to hold.
+// crowded is a snapshot with as much of everything as a server can have.
 func crowded() *status.Snapshot {
 	s := exampleSnapshot()
 	s.Gate = status.Gate{}

@@ -6,8 +6,6 @@ import (
 	"strconv"
 )
 
-// Numbers for people.
-
 // three writes three significant digits.
 func three(v float64) string {
 	switch {
@@ -19,7 +17,7 @@ func three(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
-// decade writes a power of ten of ns without the digits that it does not need.
+// decade writes a power of ten of nanoseconds without needless digits.
 func decade(exponent float64) string {
 	ns := math.Pow(10, exponent)
 	for _, u := range units() {
@@ -35,7 +33,7 @@ type unit struct {
 	size float64
 }
 
-// units of times above a ns, in ns.
+// units are the units of times above a nanosecond, in nanoseconds.
 func units() []unit { return []unit{{"s", 1e9}, {"ms", 1e6}, {"µs", 1e3}} }
 
 func nanos(ns float64) string {
@@ -84,7 +82,7 @@ func percent(v float64) string {
 	return strconv.FormatFloat(100*v, 'f', 0, 64) + " %"
 }
 
-// seconds writes a time that people wait for.
+// seconds writes a time in seconds with the unit that suits it.
 func seconds(s float64) string {
 	switch {
 	case s < 10:
@@ -106,7 +104,7 @@ func count(n int, one string) string {
 	return whole(float64(n)) + " " + one + "s"
 }
 
-// short keeps what tells long addresses apart: their ends.
+// short keeps the ends of a long address, in which addresses differ.
 func short(address string) string {
 	if len(address) <= 22 {
 		return address

@@ -11,10 +11,10 @@ import (
 	"sluice/actors/node/observe/status"
 )
 
-// Frame is where a Snapshot is drawn with characters.
+// Frame is the area in which a Snapshot is drawn with characters.
 type Frame struct {
-	Width, Height int  // of the terminal, in characters; Height 0 = as many lines as there are
-	Color         bool // use the terminal's colours
+	Width, Height int  // of the terminal, in characters; Height 0 means any number of lines
+	Color         bool // use the colours of the terminal
 }
 
 const (
@@ -25,8 +25,8 @@ const (
 	gap         = 3  // of the two when they stand side by side
 )
 
-// WriteFrame draws a snapshot, which needs points for the plot and the rates; lines are cut to the frame. A frame that is too
-// low for all blocks below each other has a lower plot and the tables side by side.
+// WriteFrame draws a snapshot, which needs points for the plot and the rates. Lines are cut to the width. In a
+// frame that is too low for all blocks below each other, the plot is lower and the tables are side by side.
 func WriteFrame(w io.Writer, s *status.Snapshot, f Frame) error {
 	p := &painter{Frame: f, s: s}
 	p.Width = max(p.Width, leastWidth)
@@ -51,10 +51,10 @@ type painter struct {
 	Frame
 	s     *status.Snapshot
 	now   status.Point
-	lines []string // of the block that is being made
+	lines []string // lines of the current block
 }
 
-// block collects the lines that draw makes.
+// block returns the lines that draw adds.
 func (p *painter) block(draw func()) []string {
 	p.lines = nil
 	draw()
@@ -73,7 +73,7 @@ func (p *painter) tall() (all []string) {
 	return all[:len(all)-1]
 }
 
-// low keeps all blocks within the height: the tables side by side, and what is left of the height is the plot's.
+// low fits all blocks into the height: the tables are side by side, and the plot gets the rest.
 func (p *painter) low() []string {
 	top := append(p.block(p.head), p.block(p.flow)...)
 	stages, clients := p.block(p.stages), p.block(func() { p.clients(3, 1) })
@@ -124,7 +124,7 @@ func (p *painter) paint(text string, how ...string) string {
 	return "\x1b[" + strings.Join(how, ";") + "m" + text + "\x1b[0m"
 }
 
-// columns is how much room a text takes: escape sequences take none.
+// columns is the width of a text; escape sequences have none.
 func columns(text string) (n int) {
 	escaped := false
 	for _, r := range text {
@@ -163,7 +163,7 @@ func (p *painter) line(text string) {
 	p.lines = append(p.lines, strings.TrimRight(text, " "))
 }
 
-// wrap adds a text of words, in at most so many lines.
+// wrap adds a text of words, in at most the given number of lines.
 func (p *painter) wrap(text string, lines int, how ...string) {
 	line := ""
 	for word := range strings.FieldsSeq(text) {
@@ -182,11 +182,11 @@ func (p *painter) wrap(text string, lines int, how ...string) {
 func (p *painter) head() {
 	s, state, how := p.s, p.s.State, good
 	switch {
-	case s.State == "ready" && s.Gate.Wedged:
+	case s.State == status.StateReady && s.Gate.Wedged:
 		state, how = "GATE SHUT for "+seconds(s.Gate.Seconds), red
-	case s.State == "ready" && s.Degraded:
+	case s.State == status.StateReady && s.Degraded:
 		state, how = "DEGRADED", gold
-	case s.State != "ready":
+	case s.State != status.StateReady:
 		how = gold
 	}
 	engine := s.Engine
@@ -201,7 +201,7 @@ func (p *painter) head() {
 		whole(float64(s.Clients)), whole(float64(s.Sequenced)), seconds(s.Up), engine, policy))
 }
 
-// flow is the picture: what each part does, and what waits between them.
+// flow is the rate of each stage, and the queues between them.
 func (p *painter) flow() {
 	s, q := p.s, p.s.Queues
 	const column = 13
@@ -240,7 +240,7 @@ func (p *painter) flow() {
 	}
 }
 
-// stages is the table of stages; the parts of a wait at the gate follow the gate.
+// stages is the table of stages. The parts of the wait at the gate follow the gate.
 func (p *painter) stages() {
 	const row = "%-15s %8s %8s %8s %8s"
 	p.line(p.paint(fmt.Sprintf(row, fmt.Sprintf("last %d s", p.s.Seconds), "mean", "p50", "p99", "p99.9"), bold))
@@ -272,15 +272,15 @@ func (p *painter) stages() {
 		p.line(text)
 	}
 	if none {
-		p.line("no answers")
+		p.line("no responses")
 	}
 }
 
-// shards is the table of shards, with all its columns if there is room.
+// shards is the table of shards, with all its columns if wide.
 func (p *painter) shards(wide bool) {
-	title := "shard  answers/s    busy"
+	title := "shard responses/s   busy"
 	if wide {
-		title = "shard  answers/s            clients  blocked   unsent   busy"
+		title = "shard responses/s           clients  blocked   unsent   busy"
 	}
 	p.line(p.paint(title, bold))
 	most := 0.0
@@ -303,14 +303,14 @@ func (p *painter) shards(wide bool) {
 	}
 }
 
-// clients lists those that hold something back, at most so many, and the last that ended.
+// clients lists slow clients and the connections that ended last, at most the given numbers.
 func (p *painter) clients(slow, ended int) {
 	none := ""
 	switch {
 	case p.s.Clients == 0:
-		none = "nobody is connected"
+		none = "no client is connected"
 	case len(p.s.Slow) == 0:
-		none = "none: every client takes its answers as they come"
+		none = "none: every client takes its responses"
 	}
 	if none != "" {
 		p.line(p.paint("slow clients", bold) + "  " + p.paint(none, soft))
@@ -322,14 +322,14 @@ func (p *painter) clients(slow, ended int) {
 		p.line(p.paint(text, gold))
 	}
 	if t := p.s.Tracing; t.Left > 0 {
-		p.line(fmt.Sprintf("connection %d is traced: %s to come", t.Connection, count(int(t.Left), "answer")))
+		p.line(fmt.Sprintf("connection %d is traced: %s left", t.Connection, count(int(t.Left), "response")))
 	}
 	var dropped []string
 	for _, d := range p.s.Dropped {
 		dropped = append(dropped, whole(float64(d.Count))+" "+strings.ReplaceAll(d.Reason, "_", " "))
 	}
 	if dropped != nil {
-		p.wrap("answers dropped since start: "+strings.Join(dropped, ", "), 2)
+		p.wrap("responses dropped since start: "+strings.Join(dropped, ", "), 2)
 	}
 	for _, e := range p.s.Ended[:min(ended, len(p.s.Ended))] {
 		p.line(fmt.Sprintf("%-22s ended %s ago, %s, %s unsent", short(e.From), seconds(e.Ago), strings.ReplaceAll(e.Reason, "_", " "), size(float64(e.Unsent))))

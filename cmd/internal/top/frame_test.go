@@ -22,9 +22,9 @@ func bare(t *testing.T, s *status.Snapshot, f Frame) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// Whatever there is to show, a frame keeps to its terminal, and in one of 80 by 24 no part of the picture is missing; `sluice
-// top` keeps a line for troubles.
-func TestAFrameKeepsToItsTerminal(t *testing.T) {
+// A frame with any content fits its terminal, and at 80 by 24 it has all parts. `sluice top` reserves a line
+// for errors.
+func TestFrameFitsTerminal(t *testing.T) {
 	shut := crowded()
 	shut.Gate = status.Gate{Waiting: true, Wedged: true, Event: 7, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
 	for name, s := range map[string]*status.Snapshot{"few": exampleSnapshot(), "crowded": crowded(), "shut": shut, "nothing": {Status: status.Status{State: "ready"}}} {
@@ -42,7 +42,7 @@ func TestAFrameKeepsToItsTerminal(t *testing.T) {
 				continue
 			}
 			text := strings.Join(lines, "\n")
-			for _, want := range []string{"sluice  ", "readers ", "journal: ", "gate: ", "p99.9", "shard  answers/s", "slow clients"} {
+			for _, want := range []string{"sluice  ", "readers ", "journal: ", "gate: ", "p99.9", "shard responses/s", "slow clients"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s, %+v: no %q in\n%s", name, f, want, text)
 				}
@@ -53,14 +53,14 @@ func TestAFrameKeepsToItsTerminal(t *testing.T) {
 				}
 			}
 			if s.Gate.Wedged && !strings.Contains(strings.Join(strings.Fields(text), " "), s.Gate.Why) {
-				t.Errorf("%s, %+v: it does not say what the gate waits for:\n%s", name, f, text)
+				t.Errorf("%s, %+v: the reason of the gate is missing:\n%s", name, f, text)
 			}
 		}
 	}
 }
 
-// A frame that is too low for the blocks below each other keeps a plot, as high as there is room for.
-func TestALowFrameHasALowPlot(t *testing.T) {
+// A frame that is too low for all blocks below each other has a plot of the remaining height.
+func TestLowFrameHasLowPlot(t *testing.T) {
 	s := crowded()
 	s.Shards, s.Slow, s.Ended, s.Dropped, s.Tracing = s.Shards[:2], nil, nil, nil, status.Tracing{}
 	for _, tt := range []struct{ height, rows int }{{19, 0}, {20, 0}, {21, 2}, {22, 3}, {23, 4}, {25, 6}, {29, 8}} {
@@ -70,7 +70,7 @@ func TestALowFrameHasALowPlot(t *testing.T) {
 				rows++
 			}
 		}
-		if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "answer latency") }) != (tt.rows > 0) || rows > tt.rows || rows < tt.rows/2 {
+		if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "response latency") }) != (tt.rows > 0) || rows > tt.rows || rows < tt.rows/2 {
 			t.Errorf("height %d: %d rows of the plot have signs, want %d at most:\n%s", tt.height, rows, tt.rows, strings.Join(lines, "\n"))
 		}
 	}

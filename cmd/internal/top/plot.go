@@ -13,8 +13,8 @@ const (
 	plotRight = 2
 )
 
-// plot draws p50, p99 and p99.9 over the last minutes on a logarithmic axis of decades. A column stands for the worst of its
-// seconds.
+// plot draws p50, p99 and p99.9 over the last minutes on a logarithmic axis of decades. A column shows the
+// worst of its seconds.
 func (p *painter) plot(rows int, axis bool) {
 	shown := status.Kept
 	for _, n := range []int{120, 60} {
@@ -23,7 +23,7 @@ func (p *painter) plot(rows int, axis bool) {
 		}
 	}
 	legend := fmt.Sprintf("%s  %s  %s  ", p.paint("• p50", blue), p.paint("+ p99", gold), p.paint("× p99.9", red))
-	p.line(p.paint("answer latency", bold) + "  " + legend + p.paint(fmt.Sprintf("each second, last %d s", shown), soft))
+	p.line(p.paint("response latency", bold) + "  " + legend + p.paint(fmt.Sprintf("each second, last %d s", shown), soft))
 	low, high := math.Inf(1), 0.0
 	for _, x := range p.s.Points {
 		if x.Whole != nil {
@@ -31,7 +31,7 @@ func (p *painter) plot(rows int, axis bool) {
 		}
 	}
 	if high == 0 {
-		p.line(fmt.Sprintf("%*sno answers in the last %d minutes", plotLeft, "", status.Kept/60))
+		p.line(fmt.Sprintf("%*sno responses in the last %d minutes", plotLeft, "", status.Kept/60))
 		return
 	}
 	bottom := math.Floor(math.Log10(max(low, 1)))
@@ -51,7 +51,7 @@ func (p *painter) plot(rows int, axis bool) {
 	}
 }
 
-// grid places the signs; row says where a decimal logarithm lies.
+// grid places the signs. row returns the row of a decimal logarithm.
 func (p *painter) grid(rows, columns, shown int, row func(log float64) int) [][]rune {
 	grid := make([][]rune, rows)
 	for i := range grid {

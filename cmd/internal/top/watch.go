@@ -46,12 +46,12 @@ func (c Server) Watch(in, out *os.File) error {
 	return f.watch(in, out)
 }
 
-// feed is the server's numbers as they come. It belongs to one goroutine.
+// feed collects the snapshots of a server. It belongs to one goroutine.
 type feed struct {
 	Server
 	transport *http.Transport
 	last      *status.Snapshot
-	points    []status.Point // of the last minutes
+	points    []status.Point // points of the last minutes
 }
 
 func (c Server) feed() *feed {
@@ -72,16 +72,16 @@ func (f *feed) where() string {
 	return f.Address
 }
 
-// next asks for what is new and takes it in.
+// next requests a snapshot and merges it.
 func (f *feed) next(ctx context.Context) error {
-	s, err := f.ask(ctx, f.known())
+	s, err := f.request(ctx, f.known())
 	if err == nil {
-		f.take(s)
+		f.merge(s)
 	}
 	return err
 }
 
-// known is the number of the last point that is known.
+// known is the number of the last point received.
 func (f *feed) known() uint64 {
 	if len(f.points) == 0 {
 		return 0
@@ -89,8 +89,8 @@ func (f *feed) known() uint64 {
 	return f.points[len(f.points)-1].N
 }
 
-// ask asks for what is new after a point. Any goroutine.
-func (f *feed) ask(ctx context.Context, known uint64) (*status.Snapshot, error) {
+// request gets a snapshot with the points after a number. Any goroutine.
+func (f *feed) request(ctx context.Context, known uint64) (*status.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/live.json?after="+strconv.FormatUint(known, 10), nil)
@@ -105,17 +105,17 @@ func (f *feed) ask(ctx context.Context, known uint64) (*status.Snapshot, error) 
 	s := new(status.Snapshot)
 	if answer.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
-		return nil, fmt.Errorf("%s says %s: %s", f.where(), answer.Status, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("%s answered %s: %s", f.where(), answer.Status, strings.TrimSpace(string(text)))
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 4<<20)).Decode(s); err != nil {
-		return nil, fmt.Errorf("%s: the answer is not understood: %w", f.where(), err)
+		return nil, fmt.Errorf("%s: the answer cannot be decoded: %w", f.where(), err)
 	}
 	return s, nil
 }
 
-// take takes in what ask got.
-func (f *feed) take(s *status.Snapshot) {
-	if f.last != nil && f.last.Boot != s.Boot { // it started again: its points count from 1, and the next answer has them
+// merge adds a snapshot and its points.
+func (f *feed) merge(s *status.Snapshot) {
+	if f.last != nil && f.last.Boot != s.Boot { // another run: its points count from 1, and the next snapshot has them
 		f.points = nil
 		s.Points = nil
 	}
@@ -124,7 +124,7 @@ func (f *feed) take(s *status.Snapshot) {
 	f.last = s
 }
 
-// frame is the last snapshot with all points that are known.
+// frame is the last snapshot with all points received.
 func (f *feed) frame() *status.Snapshot {
 	s := *f.last
 	s.Points = f.points
@@ -133,16 +133,16 @@ func (f *feed) frame() *status.Snapshot {
 
 // Control sequences of terminals.
 const (
-	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l" // a screen of its own, no cursor, and long lines are cut, not folded
-	giveBack   = "\x1b[?7h\x1b[?25h\x1b[?1049l" // all back
-	fromTop    = "\x1b[H"                       // draw over what is there: clearing first would flicker
+	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l" // alternate screen, no cursor, long lines are cut and not folded
+	giveBack   = "\x1b[?7h\x1b[?25h\x1b[?1049l" // undo ownScreen
+	fromTop    = "\x1b[H"                       // draw over the last frame; clearing first would flicker
 	clearLine  = "\x1b[K"                       // the rest of the line
 	clearBelow = "\x1b[J"                       // the rest of the screen
 )
 
 // watch draws until q or a signal.
 func (f *feed) watch(in, out *os.File) error {
-	restore, err := keysAtOnce(in)
+	restore, err := rawKeys(in)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (f *feed) watch(in, out *os.File) error {
 	signal.Notify(signals, os.Interrupt, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH)
 	defer signal.Stop(signals)
 	keys := make(chan byte)
-	go func() { // ends with the process: a read of a terminal cannot be taken back
+	go func() { // ends with the process, because a read of a terminal cannot be cancelled
 		var b [1]byte
 		for {
 			if n, err := in.Read(b[:]); err != nil || n == 0 {
@@ -167,29 +167,29 @@ func (f *feed) watch(in, out *os.File) error {
 	}()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	answers, waiting := make(chan answer, 1), false // a server that takes its time must not hold up keys and signals
-	ask := func() {
+	answers, waiting := make(chan answer, 1), false // a slow server must not delay keys and signals
+	poll := func() {
 		if waiting {
 			return
 		}
 		waiting = true
 		known := f.known()
 		go func() {
-			s, err := f.ask(context.Background(), known) // ends by its timeout
+			s, err := f.request(context.Background(), known) // ends by its timeout
 			answers <- answer{s, err}
 		}()
 	}
-	ask()
-	var trouble error
+	poll()
+	var failure error
 	for {
 		select {
 		case <-tick.C:
-			ask()
+			poll()
 			continue
 		case got := <-answers:
-			waiting, trouble = false, got.err
+			waiting, failure = false, got.err
 			if got.err == nil {
-				f.take(got.snapshot)
+				f.merge(got.snapshot)
 			}
 		case got := <-signals:
 			if got != unix.SIGWINCH {
@@ -200,27 +200,27 @@ func (f *feed) watch(in, out *os.File) error {
 				return nil
 			}
 		}
-		if err := f.draw(out, trouble); err != nil {
+		if err := f.draw(out, failure); err != nil {
 			return err
 		}
 	}
 }
 
-// answer is what a server said, or why it said nothing.
+// answer is a snapshot, or the error of its request.
 type answer struct {
 	snapshot *status.Snapshot
 	err      error
 }
 
-// draw writes a frame for the terminal's present size, below what is the trouble, if any.
-func (f *feed) draw(out *os.File, trouble error) error {
+// draw writes a frame of the terminal's present size, below the error of the last request, if any.
+func (f *feed) draw(out *os.File, failure error) error {
 	width, height := 80, 24
 	if size, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 1 {
 		width, height = int(size.Col), int(size.Row)
 	}
 	var b bytes.Buffer
-	if trouble != nil {
-		for line := range slices.Chunk([]rune(trouble.Error()), width) {
+	if failure != nil {
+		for line := range slices.Chunk([]rune(failure.Error()), width) {
 			fmt.Fprintf(&b, "\x1b[31m%s\x1b[0m\n", string(line))
 			height--
 		}
@@ -237,8 +237,8 @@ func (f *feed) draw(out *os.File, trouble error) error {
 	return nil
 }
 
-// keysAtOnce has a terminal give keys as they are pressed and not show them; restore takes that back.
-func keysAtOnce(f *os.File) (restore func(), err error) {
+// rawKeys makes a terminal deliver keys as they are pressed, without showing them. restore undoes it.
+func rawKeys(f *os.File) (restore func(), err error) {
 	fd := int(f.Fd())
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
@@ -250,5 +250,5 @@ func keysAtOnce(f *os.File) (restore func(), err error) {
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &keys); err != nil {
 		return nil, fmt.Errorf("top: the terminal: %w", err)
 	}
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }, nil // nothing is left to do about an error
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }, nil // an error leaves nothing to do
 }

@@ -144,7 +144,7 @@ func TestPageShowsRunningServer(t *testing.T) {
 	b := openBrowser(t)
 	d := newStand(t, "--hard-limit", "32MiB", "--soft-limit", "16MiB", "--soft-for", "1h", "--no-progress", "1h")
 	run(b, chromedp.Navigate(d.base+"/"))
-	b.until("a page that says it is empty", `document.querySelector("#state").textContent === "ready" && document.querySelector("#latency").textContent.includes("No answers") && document.querySelector("#slow-empty").textContent === "Nobody is connected."`)
+	b.until("a page that says it is empty", `document.querySelector("#state").textContent === "ready" && document.querySelector("#latency").textContent.includes("No responses") && document.querySelector("#slow-empty").textContent === "No client is connected."`)
 	b.keep("empty")
 
 	d.trade(16, func(time.Duration) float64 { return 2000 })
@@ -154,7 +154,7 @@ func TestPageShowsRunningServer(t *testing.T) {
 		b.until("the numbers to move", fmt.Sprintf(`%s("#event") > %f && %s("#n-egress b") > 0 && %s("#n-journal b") > 0`, number, before, number, number))
 	}
 	b.until("a line of the median", `document.querySelector("#latency path.p50").getAttribute("d").includes("L")`)
-	b.until("all stages of an ordinary response", `["hand-off","gate","encode","queue","send","whole answer"].every(name =>
+	b.until("all stages of an ordinary response", `["hand-off","gate","encode","queue","send","whole response"].every(name =>
 		[...document.querySelectorAll("#stages tbody tr")].some(r => r.cells[0].textContent === name && /[0-9]/.test(r.cells[2].textContent)))`)
 	if n := eval[int](b, `document.querySelectorAll("#shards tbody tr").length`); n != 4 {
 		t.Errorf("%d rows of shards, want 4", n)

@@ -1,11 +1,11 @@
 "use strict";
 
-// The page asks for /live.json once a second and draws. Points it has are kept and not asked for again.
+// The page requests /live.json once a second and draws it. Points are kept and requested once.
 const seconds = 300;
 const $ = id => document.getElementById(id);
 let points = [], boot = 0, last = null, since = 0, hover = null;
 
-// Numbers for people. Each returns [digits, unit].
+// Formats of numbers. time and bytes return [digits, unit].
 function time(ns) {
   for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]]) {
     if (ns >= size * 0.9995) return [three(ns / size), unit];
@@ -34,10 +34,10 @@ function span(s) {
   return s < 172800 ? Math.floor(s / 3600) + " h " + Math.floor(s % 3600 / 60) + " min" : Math.floor(s / 86400) + " d";
 }
 const plural = (n, one) => whole(n) + " " + one + (n === 1 ? "" : "s");
-// short keeps what tells long addresses apart: their ends.
+// short keeps the ends of a long address, in which addresses differ.
 const short = s => s.length > 22 ? s.slice(0, 6) + "…" + s.slice(-12) : s;
 
-// Elements. Text goes through textContent: a client's name is never markup.
+// Elements. Text goes through textContent, so that a client's name is never markup.
 function text(id, value) { const e = typeof id === "string" ? $(id) : id; if (e.textContent !== value) e.textContent = value; }
 function make(tag, attributes, ...children) {
   const e = document.createElement(tag);
@@ -71,7 +71,7 @@ function pipe(id, depth, cap, say) {
   const p = $(id), share = cap > 0 ? depth / cap : 0, label = say(depth);
   p.querySelector("u").style.width = share > 0 ? "max(2px, " + 100 * Math.min(share, 1) + "%)" : "0";
   p.dataset.full = share > 0.8 ? "yes" : "no";
-  text(p.querySelector("em"), label.length > 13 ? whole(depth) : label); // which is as much as is between two boxes
+  text(p.querySelector("em"), label.length > 13 ? whole(depth) : label); // 13 characters fit between two boxes
   p.title = cap > 0 ? label + " of " + say(cap) + ", " + percent(share) + " full" : label;
 }
 
@@ -90,32 +90,32 @@ function header(s) {
   text("up", span(s.up));
   const t = s.tracing, of = $("tracing");
   of.hidden = !(t && t.left);
-  if (!of.hidden) text(of.querySelector("dd"), of.title = "connection " + t.connection + ", " + plural(t.left, "answer") + " to come");
+  if (!of.hidden) text(of.querySelector("dd"), of.title = "connection " + t.connection + ", " + plural(t.left, "response") + " left");
   document.title = "sluice · " + say;
 }
 
 function flow(s, p) {
-  const q = s.queues, g = s.gate, size = v => bytes(v).join(" "), answers = n => plural(n, "answer");
+  const q = s.queues, g = s.gate, size = v => bytes(v).join(" "), responses = n => plural(n, "response");
   node("n-readers", rate(p.requests), "requests/s", plural(s.clients, "client"));
   node("n-sequencer", rate(p.events), "events/s", "event " + whole(s.sequenced));
   const waits = g.waiting && g.seconds >= 0.05;
-  node("n-gate", rate(p.released), "answers/s", g.wedged ? "shut for " + span(g.seconds) : waits ? "waiting " + span(g.seconds) : "open",
+  node("n-gate", rate(p.released), "resp/s", g.wedged ? "shut for " + span(g.seconds) : waits ? "waiting " + span(g.seconds) : "open",
     g.wedged ? "wedged" : waits ? "waiting" : "open");
-  node("n-encode", rate(p.encoded), "answers/s", "busy " + percent(s.busy.encode));
-  node("n-egress", rate(p.responses), "answers/s", plural(s.shards.length, "shard"));
+  node("n-encode", rate(p.encoded), "resp/s", "busy " + percent(s.busy.encode));
+  node("n-egress", rate(p.responses), "resp/s", plural(s.shards.length, "shard"));
   const b = bytes(p.bytes);
   node("n-sockets", b[0], b[1] + "/s", s.blocked ? whole(s.blocked) + " blocked" : "none blocked");
   node("n-journal", rate(p.commits), "syncs/s", p.commits > 0 ? rate(p.events / p.commits) + " events each" : "event " + whole(s.persisted));
   pipe("q-requests", q.requests.depth, q.requests.cap, size);
-  pipe("q-gate", q.gate.depth, q.gate.cap, answers);
-  pipe("q-encode", q.encode.depth, q.encode.cap, answers);
+  pipe("q-gate", q.gate.depth, q.gate.cap, responses);
+  pipe("q-encode", q.encode.depth, q.encode.cap, responses);
   pipe("q-egress", q.egress.depth, q.egress.cap, size);
   pipe("q-sockets", q.buffered, 0, size);
   const behind = Math.max(s.sequenced - s.persisted, 0), w = $("word");
   const lag = behind ? plural(behind, "event") + " on the way to disk." : "Every event is on disk.", policy = s.policy.replace(/>=/g, " ≥ ");
   if (waits && g.why) w.replaceChildren(make("b", {}, "The gate " + g.why.replace(/>=/g, " ≥ ")), ". " + lag);
   else if (s.degraded) w.replaceChildren(make("b", {}, "Degraded"), ": the policy " + policy + " asks for more nodes than are in view.");
-  else w.replaceChildren("An answer passes the gate at ", make("b", {}, policy), ". " + lag);
+  else w.replaceChildren("A response passes the gate at ", make("b", {}, policy), ". " + lag);
   const gone = s.dropped.toSorted((a, b) => b.count - a.count).map(d => whole(d.count) + " " + d.reason.replace(/_/g, " "));
   w.title = gone.length > 3 ? "Dropped since start: " + gone.join(", ") : "";
   if (gone.length) w.append(" Dropped since start: " + gone.slice(0, 3).join(", ") + (gone.length > 3 ? " and for " + plural(gone.length - 3, "other reason") : "") + ".");
@@ -133,17 +133,17 @@ function stages(s) {
   };
   rows("stages", [line("match", "match", ""), line("handoff", "hand-off", ""), line("gate", "gate", ""), line("journal_wait", "waits for journal", "part"),
     line("replica_wait", "waits for replicas", "part"), line("encode", "encode", ""), line("queue", "queue", ""), line("batch", "batch", ""),
-    line("send", "send", ""), line("whole", "whole answer", "whole")]);
-  text("covers", by.whole ? "last " + s.seconds + " s, " + plural(by.whole.count, "answer") : "last " + s.seconds + " s");
+    line("send", "send", ""), line("whole", "whole response", "whole")]);
+  text("covers", by.whole ? "last " + s.seconds + " s, " + plural(by.whole.count, "response") : "last " + s.seconds + " s");
 }
 
 function shards(s) {
   const all = s.shards, most = Math.max(...all.map(x => x.responses)), sum = all.reduce((a, x) => a + x.responses, 0);
   text("balance", sum > 0 && all.length > 1 ? "busiest carries " + percent(most / sum) + ", even is " + percent(1 / all.length) : "");
   const twice = all.length > 6, half = twice ? Math.ceil(all.length / 2) : all.length;
-  const columns = { // of the table, and of the narrow one that stands twice when there are many shards
+  const columns = { // columns of the table; with many shards, two narrow tables are side by side
     "#": x => make("td", { title: "shard " + x.shard + ": " + plural(x.clients, "client") + ", " + whole(x.blocked) + " blocked, " + bytes(x.buffered).join(" ") + " unsent", class: twice && x.blocked ? "state-blocked" : "" }, String(x.shard)),
-    "": x => bar(most > 0 ? x.responses / most : 0), "answers/s": x => make("td", {}, rate(x.responses)), clients: x => make("td", {}, whole(x.clients)),
+    "": x => bar(most > 0 ? x.responses / most : 0), "resp/s": x => make("td", {}, rate(x.responses)), clients: x => make("td", {}, whole(x.clients)),
     blocked: x => make("td", x.blocked ? { class: "state-blocked" } : {}, whole(x.blocked)), unsent: x => make("td", {}, ...united(bytes(x.buffered))),
     busy: x => make("td", {}, percent(x.busy)),
   };
@@ -156,13 +156,13 @@ function shards(s) {
 }
 
 function clients(s) {
-  const most = s.ended.length ? 3 : 6; // rows that there is room for
+  const most = s.ended.length ? 3 : 6; // rows that fit
   rows("slow", s.slow.slice(0, most).map(c => make("tr", {}, make("td", { title: c.from + ", connection " + c.id + ", shard " + c.shard + "; sluice admin trace " + c.id + " 100" }, short(c.from)), make("td", { class: "state-" + c.state }, c.state),
     make("td", {}, ...united(bytes(c.unsent))), make("td", {}, c.lag > 0 ? span(c.lag) : "–"))));
   $("slow").hidden = !s.slow.length;
-  text("slow-empty", s.slow.length ? "" : s.clients ? "Every client takes its answers as they come." : "Nobody is connected.");
+  text("slow-empty", s.slow.length ? "" : s.clients ? "Every client takes its responses." : "No client is connected.");
   $("slow-empty").hidden = s.slow.length > 0;
-  text("slow-note", s.slow.length > most ? "the " + most + " that hold back most" : "");
+  text("slow-note", s.slow.length > most ? "the first " + most + " by unsent bytes" : "");
   const room = s.slow.length > 2 ? 2 : s.slow.length ? 3 : 5;
   rows("ended", s.ended.slice(0, room).map(e => make("tr", {}, make("td", { title: e.from + ", connection " + e.id }, short(e.from)), make("td", {}, e.reason.replace(/_/g, " ")),
     make("td", {}, ...united(bytes(e.unsent))), make("td", {}, span(e.ago)))));
@@ -218,20 +218,20 @@ function charts() {
   for (const p of points) if (p.whole) { low = Math.min(low, p.whole.p50); high = Math.max(high, p.whole.p999); }
   const some = high > 0;
   if (!some) { low = 1e5; high = 1e6; }
-  // Whole decades, and the halves between them when there is only one.
+  // Decades, with 2 and 5 between them if there are few.
   const a = Math.floor(Math.log10(Math.max(low, 1))), b = Math.max(Math.ceil(Math.log10(Math.max(high, 1) * 1.0001)), a + 1), ticks = [];
   for (let e = a; e <= b; e++) for (const m of b - a > 2 ? [1] : [1, 2, 5]) if (m === 1 || e < b) ticks.push([m * 10 ** e, axisTime(m * 10 ** e)]);
   const get = k => p => p.whole ? p.whole[k] : null, show = v => time(v).join(" ");
   if (hover === null) text("at", "");
   plot("latency", {
-    label: "p50, p99 and p99.9 of the answer latency over the last 5 minutes", right: 96, ticks, y: v => (Math.log10(Math.max(v, 1)) - a) / (b - a),
+    label: "p50, p99 and p99.9 of the response latency over the last 5 minutes", right: 96, ticks, y: v => (Math.log10(Math.max(v, 1)) - a) / (b - a),
     lines: [{ kind: "p999", name: "p99.9 ", of: get("p999"), text: show }, { kind: "p99", name: "p99 ", of: get("p99"), text: show }, { kind: "p50", name: "p50 ", of: get("p50"), text: show }],
-    none: some ? "" : "No answers in the last 5 minutes.",
-    hover: (p, ago) => text("at", !p ? "" : ago + " s ago: " + (p.whole ? "p50 " + show(p.whole.p50) + ", p99 " + show(p.whole.p99) + ", p99.9 " + show(p.whole.p999) + ", worst " + show(p.whole.max) : "no answers")),
+    none: some ? "" : "No responses in the last 5 minutes.",
+    hover: (p, ago) => text("at", !p ? "" : ago + " s ago: " + (p.whole ? "p50 " + show(p.whole.p50) + ", p99 " + show(p.whole.p99) + ", p99.9 " + show(p.whole.p999) + ", worst " + show(p.whole.max) : "no responses")),
   });
   const most = Math.max(...points.map(p => p.responses), 1), step = nice(most / 3), top = step * Math.max(Math.ceil(most / step), 1);
   plot("rate", {
-    label: "answers a second over the last 5 minutes", right: 58, ticks: Array.from({ length: Math.round(top / step) + 1 }, (_, i) => [i * step, axisCount(i * step)]), y: v => v / top,
+    label: "responses per second over the last 5 minutes", right: 58, ticks: Array.from({ length: Math.round(top / step) + 1 }, (_, i) => [i * step, axisCount(i * step)]), y: v => v / top,
     lines: [{ kind: "p50", name: "", of: p => p.responses, text: rate, area: true }], none: "",
   });
 }
@@ -248,7 +248,7 @@ function show(s) {
   header(s); flow(s, p); stages(s); shards(s); clients(s); charts();
 }
 
-// One question at a time. Without an answer the page says since when, and goes on asking.
+// One request at a time. Without an answer, the page shows since when, and tries again.
 async function ask() {
   const known = points.length ? points[points.length - 1].n : 0;
   let s;

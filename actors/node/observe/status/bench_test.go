@@ -35,7 +35,7 @@ func filled(b *testing.B) (h *history, record func()) {
 	return newHistory(c, func() int64 { return at }, time.Now), record
 }
 
-// What a second costs while nobody looks.
+// BenchmarkTake measures a second without readers.
 func BenchmarkTake(b *testing.B) {
 	h, record := filled(b)
 	b.ReportAllocs()
@@ -47,7 +47,7 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// What a viewer costs, apart from the list of clients: stages and the newest point, or all of them.
+// BenchmarkRead measures a reader, without the list of clients: stages with the newest point, or with all.
 func BenchmarkRead(b *testing.B) {
 	h, record := filled(b)
 	for range Kept {

@@ -11,35 +11,35 @@ import (
 const Kept = 300
 
 const (
-	window = 10 // points that the table of stages covers
+	window = 10 // points that Snapshot.Stages covers
 
 	numStages = telemetry.NumStages
 )
 
-// Point is what happened between two looks, about a second. Rates are per second.
+// Point is what happened in one second. Rates are per second.
 type Point struct {
-	N         uint64   `json:"n"`         // 1, 2, 3 ... since the server started
-	At        int64    `json:"at"`        // its end, Unix time in ms
+	N         uint64   `json:"n"`         // 1, 2, 3 ... in this run
+	At        int64    `json:"at"`        // end of the second, Unix time in ms
 	Requests  float64  `json:"requests"`  // read from clients
 	Events    float64  `json:"events"`    // sequenced
 	Commits   float64  `json:"commits"`   // group commits of the journal
-	Released  float64  `json:"released"`  // answers the gate let pass
-	Encoded   float64  `json:"encoded"`   // answers
-	Responses float64  `json:"responses"` // answers whose last byte the kernel accepted
-	Bytes     float64  `json:"bytes"`     // the kernel accepted
-	Dropped   float64  `json:"dropped"`   // answers, for whatever reason
-	Oldest    float64  `json:"oldest"`    // s that the first waiting answer had waited at the end
-	Whole     *Latency `json:"whole"`     // from receiving a request to the kernel accepting its answer; nil if there was none
+	Released  float64  `json:"released"`  // responses released by the gate
+	Encoded   float64  `json:"encoded"`   // responses
+	Responses float64  `json:"responses"` // responses whose last byte the kernel accepted
+	Bytes     float64  `json:"bytes"`     // bytes the kernel accepted
+	Dropped   float64  `json:"dropped"`   // responses, for any reason
+	Oldest    float64  `json:"oldest"`    // seconds that the first waiting response had waited at the end
+	Whole     *Latency `json:"whole"`     // from receiving a request to the kernel accepting its response; nil without responses
 }
 
-// Latency is a distribution of times, in ns.
+// Latency is a distribution of times in nanoseconds.
 type Latency struct {
 	Count uint64  `json:"count"`
 	Mean  float64 `json:"mean"`
 	P50   uint64  `json:"p50"`
 	P99   uint64  `json:"p99"`
 	P999  uint64  `json:"p999"`
-	Max   uint64  `json:"max"` // at most 3 % too high, unless it is a record
+	Max   uint64  `json:"max"` // exact if it is a record, else at most 3 % too high
 }
 
 func latencyOf(h *telemetry.HistTotal) *Latency {
@@ -49,38 +49,38 @@ func latencyOf(h *telemetry.HistTotal) *Latency {
 	return &Latency{Count: h.Count, Mean: h.Mean(), P50: h.Quantile(0.5), P99: h.Quantile(0.99), P999: h.Quantile(0.999), Max: h.Max}
 }
 
-// between sets d to what was recorded between two states of a histogram. The maximum becomes that of the time between:
-// a total's own is of all time, and would stand in for every percentile that falls on the last value.
+// between sets d to what was recorded between two states of a histogram. Its maximum is derived again: that of
+// a total covers the whole run, and would replace every percentile that falls on the last value.
 func between(d, before, now *telemetry.HistTotal) {
 	d.Reset()
 	d.Merge(now)
 	d.Subtract(before)
 	if now.Max > before.Max {
-		return // the record is of this time
+		return // the record was set in between
 	}
 	d.Max = 0
 	d.Buckets(func(_, high, _ uint64) { d.Max = min(high-1, now.Max) })
 }
 
-// who is an actor.
-type who struct {
+// actorID identifies an actor.
+type actorID struct {
 	kind  string
 	shard int
 }
 
-// what is a gauge.
-type what struct {
+// gaugeKey identifies a registered gauge.
+type gaugeKey struct {
 	id    telemetry.GaugeID
 	label string
 	shard int
 }
 
-// tally is everything counted up to a moment.
+// tally is all counts up to a moment.
 type tally struct {
-	at     int64 // clock, ns
+	at     telemetry.Nanos
 	stages [numStages]telemetry.HistTotal
-	counts map[who][telemetry.NumCounters]uint64
-	gauges map[what]float64
+	counts map[actorID][telemetry.NumCounters]uint64
+	gauges map[gaugeKey]float64
 }
 
 func (t *tally) reset(now int64) {
@@ -88,7 +88,7 @@ func (t *tally) reset(now int64) {
 	for i := range t.stages {
 		t.stages[i].Reset()
 	}
-	t.counts, t.gauges = map[who][telemetry.NumCounters]uint64{}, map[what]float64{}
+	t.counts, t.gauges = map[actorID][telemetry.NumCounters]uint64{}, map[gaugeKey]float64{}
 }
 
 // count adds up counters over all actors.
@@ -111,7 +111,7 @@ func (t *tally) gauge(id telemetry.GaugeID) (sum float64) {
 	return sum
 }
 
-// history remembers the last minutes. take belongs to one goroutine; anyone may read.
+// history holds the last minutes. One goroutine calls take; any goroutine reads.
 type history struct {
 	collector *telemetry.Collector
 	now       func() int64
@@ -119,13 +119,13 @@ type history struct {
 
 	mu     sync.Mutex // guards all below
 	points [Kept]Point
-	n      uint64 // points so far
+	n      uint64 // points taken so far
 	recent [window][numStages]telemetry.HistTotal
 	before *tally // at the end of the point before the newest
 	last   *tally // at the end of the newest point
 }
 
-// newHistory begins now: what was recorded earlier is in no point.
+// newHistory begins now; no point has what was recorded before.
 func newHistory(c *telemetry.Collector, now func() int64, wall func() time.Time) *history {
 	h := &history{collector: c, now: now, wall: wall, before: new(tally), last: new(tally)}
 	h.read(h.last)
@@ -133,7 +133,7 @@ func newHistory(c *telemetry.Collector, now func() int64, wall func() time.Time)
 	return h
 }
 
-// read sets t to the present state.
+// read sets t to the present counts.
 func (h *history) read(t *tally) {
 	h.collector.Collect(0)
 	t.reset(h.now())
@@ -141,9 +141,9 @@ func (h *history) read(t *tally) {
 		for i := range a.H {
 			t.stages[i].Merge(&a.H[i])
 		}
-		t.counts[who{a.Actor, a.Shard}] = a.C
+		t.counts[actorID{a.Actor, a.Shard}] = a.C
 	})
-	h.collector.Gauges(func(g telemetry.Gauge, v float64) { t.gauges[what{g.ID, g.Value, g.Shard}] += v })
+	h.collector.Gauges(func(g telemetry.Gauge, v float64) { t.gauges[gaugeKey{g.ID, g.Value, g.Shard}] += v })
 }
 
 // take adds a point, and returns it.
@@ -188,7 +188,7 @@ func (h *history) after(n uint64) []Point {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n > h.n {
-		n = 0 // of another run of the server
+		n = 0 // the number is from another run of the server
 	}
 	n = max(n, h.n-min(h.n, Kept))
 	list := make([]Point, 0, h.n-n)
@@ -198,7 +198,7 @@ func (h *history) after(n uint64) []Point {
 	return list
 }
 
-// stages returns the table of the last seconds, and how many they are.
+// stages returns the latencies of the last seconds, and the number of seconds.
 func (h *history) stages() (table []Stage, seconds int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -213,9 +213,9 @@ func (h *history) stages() (table []Stage, seconds int) {
 	return table, seconds
 }
 
-// shard is what a shard did in the last point.
+// shard is the work of a shard in the last point.
 func (h *history) shard(i int) Shard {
-	w := who{"egress", i}
+	w := actorID{"egress", i}
 	seconds := float64(h.last.at-h.before.at) / 1e9
 	rate := func(c telemetry.Counter) float64 {
 		if seconds <= 0 {
@@ -223,7 +223,7 @@ func (h *history) shard(i int) Shard {
 		}
 		return float64(h.last.counts[w][c]-h.before.counts[w][c]) / seconds
 	}
-	g := func(id telemetry.GaugeID) float64 { return h.last.gauges[what{id, "", i}] }
+	g := func(id telemetry.GaugeID) float64 { return h.last.gauges[gaugeKey{id, "", i}] }
 	return Shard{
 		Shard: i, Responses: rate(telemetry.EgressFramesSent), Bytes: rate(telemetry.EgressBytesSent), Busy: rate(telemetry.RunnerBusyTime) / 1e9,
 		Clients: int(g(telemetry.EgressConnections)), Blocked: int(g(telemetry.EgressBlockedConnections)), Buffered: int64(g(telemetry.EgressBuffered)),
@@ -231,9 +231,9 @@ func (h *history) shard(i int) Shard {
 	}
 }
 
-// busy is the share of the last point that an actor worked.
+// busy is the share of the last point in which an actor worked.
 func (h *history) busy(kind string) float64 {
-	w, ns := who{kind, telemetry.NoShard}, float64(h.last.at-h.before.at)
+	w, ns := actorID{kind, telemetry.NoShard}, float64(h.last.at-h.before.at)
 	if ns <= 0 {
 		return 0
 	}

@@ -8,7 +8,7 @@ import (
 	"sluice/telemetry"
 )
 
-// past is a history over recorders that the test writes, and time that the test moves.
+// past is a history over recorders that the test writes, with a clock that the test moves.
 type past struct {
 	*history
 	collector *telemetry.Collector
@@ -19,7 +19,7 @@ type past struct {
 
 func newPast() *past {
 	p := &past{collector: telemetry.NewCollector(telemetry.NewClock()), recorders: map[string]*telemetry.Recorder{}}
-	for _, a := range []who{{"gate", telemetry.NoShard}, {"encode", telemetry.NoShard}, {"egress", 0}, {"egress", 1}} {
+	for _, a := range []actorID{{"gate", telemetry.NoShard}, {"encode", telemetry.NoShard}, {"egress", 0}, {"egress", 1}} {
 		p.recorders[name(a)] = p.collector.Register(a.kind, a.shard)
 	}
 	p.collector.Gauge(telemetry.ListenerRequests, telemetry.NoShard, "", func() float64 { return p.requests })
@@ -31,7 +31,7 @@ func newPast() *past {
 	return p
 }
 
-func name(a who) string {
+func name(a actorID) string {
 	if a.shard == telemetry.NoShard {
 		return a.kind
 	}
@@ -46,7 +46,7 @@ func (p *past) record(actor string, f func(b *telemetry.Block)) {
 	r.Park()
 }
 
-// next is the point that is taken so much later.
+// next takes a point after d.
 func (p *past) next(d time.Duration) Point {
 	p.at += int64(d)
 	return p.take()
@@ -59,7 +59,7 @@ func answers(ns uint64, n uint32) func(b *telemetry.Block) {
 // near allows for the width of a histogram's bucket.
 func near(got, want uint64) bool { return got >= want-want/32 && got <= want+want/32 }
 
-func TestAPercentileIsOfItsOwnSecond(t *testing.T) {
+func TestPercentileCoversItsSecond(t *testing.T) {
 	p := newPast()
 	p.record("egress0", answers(1e9, 1000)) // a terrible second
 	if got := p.next(time.Second).Whole; got.Count != 1000 || !near(got.P50, 1e9) || got.Max != 1e9 {
@@ -77,7 +77,7 @@ func TestAPercentileIsOfItsOwnSecond(t *testing.T) {
 	}
 }
 
-func TestAPercentileNeedsItsRank(t *testing.T) {
+func TestPercentileRank(t *testing.T) {
 	p := newPast()
 	p.record("egress0", func(b *telemetry.Block) {
 		b.H[telemetry.StageWhole].RecordN(1e3, 989)
@@ -90,7 +90,7 @@ func TestAPercentileNeedsItsRank(t *testing.T) {
 	}
 }
 
-func TestARateIsPerSecondOfTheTimeThatPassed(t *testing.T) {
+func TestRateIsPerElapsedSecond(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		took time.Duration
@@ -125,7 +125,7 @@ func TestARateIsPerSecondOfTheTimeThatPassed(t *testing.T) {
 	}
 }
 
-func TestTheTableCoversTheLastSecondsOnly(t *testing.T) {
+func TestStagesCoverLastSecondsOnly(t *testing.T) {
 	p := newPast()
 	row := func() *Latency {
 		table, _ := p.stages()
@@ -152,7 +152,7 @@ func TestTheTableCoversTheLastSecondsOnly(t *testing.T) {
 	}
 }
 
-func TestThePointsAfterANumber(t *testing.T) {
+func TestPointsAfterNumber(t *testing.T) {
 	p := newPast()
 	if got := p.after(0); len(got) != 0 {
 		t.Fatalf("points before the first: %v", got)
@@ -177,8 +177,8 @@ func TestThePointsAfterANumber(t *testing.T) {
 	}
 }
 
-// A view's seconds are those of its server: looking takes a point each second and ends when it is told to.
-func TestLookingGoesOnOnceASecond(t *testing.T) {
+// A Watcher takes a point each second until Close.
+func TestWatcherTakesPointPerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := telemetry.NewClock()
 		points := make(chan Point, 16)

@@ -41,22 +41,22 @@ type Queue struct {
 	Cap   int64 `json:"cap"`
 }
 
-// Queues are the mailboxes on the way of an answer. Bytes for the first and the last, else answers.
+// Queues are the mailboxes of the response path.
 type Queues struct {
 	Requests Queue `json:"requests"` // readers to sequencer, bytes
-	Gate     Queue `json:"gate"`     // sequencer to gate
-	Encode   Queue `json:"encode"`   // gate to encoder
-	Egress   Queue `json:"egress"`   // encoder to the shards, bytes, all added up
+	Gate     Queue `json:"gate"`     // sequencer to gate, responses
+	Encode   Queue `json:"encode"`   // gate to encoder, responses
+	Egress   Queue `json:"egress"`   // encoder to all shards, bytes
 	Buffered int64 `json:"buffered"` // shards to sockets, bytes
 }
 
-// Busy is the share of the last second that actors worked.
+// Busy is the share of the last second in which actors worked.
 type Busy struct {
 	Gate   float64 `json:"gate"`
 	Encode float64 `json:"encode"`
 }
 
-// Shard is what one shard did in the last second. Rates are per second.
+// Shard is the work of one shard in the last second. Rates are per second.
 type Shard struct {
 	Shard     int     `json:"shard"`
 	Responses float64 `json:"responses"`
@@ -75,7 +75,7 @@ type Stage struct {
 	Latency *Latency `json:"latency"` // nil without samples
 }
 
-// Client is a connection that holds something back.
+// Client is a connection that does not take its responses.
 type Client struct {
 	ID      uint64  `json:"id,string"`
 	From    string  `json:"from"`
@@ -83,17 +83,17 @@ type Client struct {
 	State   string  `json:"state"`
 	Unsent  int     `json:"unsent"`  // bytes
 	Answers int     `json:"answers"` // not fully sent
-	Lag     float64 `json:"lag"`     // s that the socket has refused bytes
-	Age     float64 `json:"age"`     // s
+	Lag     float64 `json:"lag"`     // seconds that the socket has refused bytes
+	Age     float64 `json:"age"`     // seconds
 }
 
-// Tracing is the connection that an operator has traced.
+// Tracing is the connection whose responses an operator traces.
 type Tracing struct {
 	Connection uint64 `json:"connection,string"` // 0 for none
-	Left       int64  `json:"left"`              // responses still to be traced
+	Left       int64  `json:"left"`              // responses that will still be traced
 }
 
-// Drop is how many answers were dropped in this run, for one reason.
+// Drop is the number of responses dropped in this run, for one reason.
 type Drop struct {
 	Reason string `json:"reason"`
 	Count  uint64 `json:"count"`
@@ -104,14 +104,14 @@ type Ended struct {
 	ID     uint64  `json:"id,string"`
 	From   string  `json:"from"`
 	Reason string  `json:"reason"`
-	Ago    float64 `json:"ago"` // s
+	Ago    float64 `json:"ago"` // seconds
 	Unsent int     `json:"unsent"`
 }
 
 const (
-	slowMost   = 8 // rows of clients
-	endedMost  = 5 // rows of ended connections
-	slowWithin = 500 * time.Millisecond
+	slowMost   = 8                      // slow clients in a Snapshot
+	endedMost  = 5                      // ended connections in a Snapshot
+	slowWithin = 500 * time.Millisecond // for the shards to list their connections
 )
 
 // Snapshot assembles the present, and the points after a number. Any goroutine. It waits for the
@@ -134,14 +134,14 @@ func (w *Watcher) Snapshot(ctx context.Context, after uint64) *Snapshot {
 	return s
 }
 
-// fill takes from the newest point's tally.
+// fill adds what the newest point is made from.
 func (w *Watcher) fill(s *Snapshot, shards int) {
 	h := w.history
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := h.last.gauge
 	queue := func(mailbox string) Queue {
-		return Queue{int64(h.last.gauges[what{telemetry.MailboxDepth, mailbox, telemetry.NoShard}]), int64(h.last.gauges[what{telemetry.MailboxCapacity, mailbox, telemetry.NoShard}])}
+		return Queue{int64(h.last.gauges[gaugeKey{telemetry.MailboxDepth, mailbox, telemetry.NoShard}]), int64(h.last.gauges[gaugeKey{telemetry.MailboxCapacity, mailbox, telemetry.NoShard}])}
 	}
 	s.Handshakes = int(g(telemetry.ListenerHandshakes))
 	s.Queues = Queues{
@@ -161,7 +161,7 @@ func (w *Watcher) fill(s *Snapshot, shards int) {
 	}
 }
 
-// slow lists the clients that hold something back, at most once a second for all who look.
+// slow lists the slow clients, at most once a second for all readers.
 func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 	w.slowMu.Lock()
 	defer w.slowMu.Unlock()
@@ -170,7 +170,7 @@ func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 	}
 	ctx, cancel := context.WithTimeout(ctx, slowWithin)
 	defer cancel()
-	top, _, err := w.node.Top(ctx, actors.ByLag, slowMost) // first: who is blocked with little must not be behind who is busy
+	top, _, err := w.node.Top(ctx, actors.ByLag, slowMost) // first, so that busy connections do not displace blocked ones with few bytes
 	if err == nil {
 		var more []actors.Figures
 		more, _, err = w.node.Top(ctx, actors.ByBuffered, slowMost)
@@ -227,7 +227,7 @@ func notTaking(f *actors.Figures) string {
 	return ""
 }
 
-// from says where a client is, in few characters.
+// from is the origin of a client in few characters.
 func from(c node.Client) string {
 	switch {
 	case c.UID != listen.NoUID:

@@ -9,7 +9,7 @@ import (
 	"sluice/actors"
 )
 
-// A client that takes its responses has some unsent at almost every moment, and is not slow.
+// A client that takes its responses usually has some unsent, and is not slow.
 func TestSlowClients(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -18,11 +18,18 @@ import (
 // in the log, at /readyz, on the live page and in the alert of deploy/prometheus.
 const WedgedFor = time.Second
 
+// Values of Status.State.
+const (
+	StateReady  = "ready"  // clients are served
+	StateEnding = "ending" // the node drains or stops
+	StateEnded  = "ended"
+)
+
 // Status is the state of a node at one moment. As JSON it is the answer of /, /readyz and /policy,
 // and the head of /live.json; WriteLine, WriteReadiness and WritePolicy are the texts of the first
 // three.
 type Status struct {
-	State    string   `json:"state"`    // ready, ending or ended
+	State    string   `json:"state"`    // StateReady, StateEnding or StateEnded
 	Ready    bool     `json:"ready"`    // clients are served
 	Up       float64  `json:"up"`       // seconds since the node is observed
 	Engine   string   `json:"engine"`   // in use
@@ -106,13 +113,13 @@ func Read(n node.Running, began time.Time) Status {
 func state(n node.Running) string {
 	select {
 	case <-n.Ended():
-		return "ended"
+		return StateEnded
 	default:
 	}
 	if n.Ready() {
-		return "ready"
+		return StateReady
 	}
-	return "ending"
+	return StateEnding
 }
 
 // ReadGate reads the state of the durability gate of a node. Any goroutine.

@@ -23,20 +23,20 @@ const (
 	DefaultEvery = 30 * time.Second
 )
 
-// Config says what is recorded, when it is saved, and where to.
+// Config describes what is recorded, and when and where it is saved.
 type Config struct {
-	Dir   string        // of the recordings; made when the first one is saved
-	Slow  time.Duration // save when something took longer; 0 = only when somebody calls Save or WriteTo
-	Age   time.Duration // of events that are remembered
-	Bytes uint64        // of events that are remembered, and four times that of a recording on disk
-	Keep  int           // recordings; older ones of Dir are removed
-	Every time.Duration // at most one recording is saved in so long
+	Dir   string        // directory of the recordings; created with the first one
+	Slow  time.Duration // save if something took longer; 0 for only by Save and WriteTo
+	Age   time.Duration // age of the events in memory
+	Bytes uint64        // size of the events in memory; a recording on disk may have four times that
+	Keep  int           // number of recordings in Dir; older ones are removed
+	Every time.Duration // time in which at most one recording is saved
 	Log   *slog.Logger  // default slog.Default
 
 	Now func() time.Time // default time.Now; tests set it
 }
 
-// Recorder remembers what the Go runtime did in the last seconds. Its methods may be called from any goroutine.
+// Recorder holds what the Go runtime did in the last seconds. Its methods may be called from any goroutine.
 type Recorder struct {
 	cfg     Config
 	runtime *trace.FlightRecorder
@@ -46,16 +46,16 @@ type Recorder struct {
 	mu     sync.Mutex // guards all below
 	closed bool
 	busy   bool
-	last   time.Time // when the last one was begun
+	last   time.Time // begin of the last recording
 }
 
-// ErrBusy says that a recording is being saved, or was too short a while ago.
-var ErrBusy = errors.New("flight: a recording was saved a moment ago")
+// ErrBusy means that a recording is being saved, or was saved within Config.Every.
+var ErrBusy = errors.New("flight: a recording is being saved, or was saved a moment ago")
 
-// errLong ends a recording that became too long.
-var errLong = errors.New("flight: the recording became too long")
+// errLong ends a recording that is too long.
+var errLong = errors.New("flight: the recording is too long")
 
-// Start begins to record. An error says that the process has a flight recorder already.
+// Start begins to record. It fails if the process has a flight recorder already.
 func Start(c Config) (*Recorder, error) {
 	orDefault(&c.Age, DefaultAge)
 	orDefault(&c.Bytes, DefaultBytes)
@@ -81,8 +81,8 @@ func orDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Look saves a recording if took is longer than Config.Slow, on a goroutine of its own. what took so long becomes part of
-// the file's name: letters and hyphens.
+// Look saves a recording if took is longer than Config.Slow, on a goroutine of its own. what names the slow
+// thing in letters and hyphens, and becomes part of the file name.
 func (r *Recorder) Look(what string, took time.Duration) {
 	if r.cfg.Slow <= 0 || took <= r.cfg.Slow || !r.begin() {
 		return
@@ -91,14 +91,14 @@ func (r *Recorder) Look(what string, took time.Duration) {
 		defer r.end()
 		name, err := r.save(what)
 		if err != nil {
-			r.cfg.Log.Error("the flight recording of something slow was not saved", "what", what, "took", took, "error", err)
+			r.cfg.Log.Error("saving a flight recording failed", "slow", what, "took", took, "error", err)
 			return
 		}
-		r.cfg.Log.Warn("something was slow; what the runtime did is in a recording for `go tool trace`", "what", what, "took", took, "file", name)
+		r.cfg.Log.Warn("flight recording saved for `go tool trace`", "slow", what, "took", took, "file", name)
 	}()
 }
 
-// Save saves a recording now, and returns its path. ErrBusy: not so soon after another one.
+// Save saves a recording now and returns its path. It returns ErrBusy too soon after another one.
 func (r *Recorder) Save(what string) (string, error) {
 	if !r.begin() {
 		return "", ErrBusy
@@ -107,7 +107,7 @@ func (r *Recorder) Save(what string) (string, error) {
 	return r.save(what)
 }
 
-// begin takes the turn of saving, unless it is another's or came too soon.
+// begin starts a recording, unless another one is being saved or it is too soon.
 func (r *Recorder) begin() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,7 +127,7 @@ func (r *Recorder) end() {
 	r.saving.Done()
 }
 
-// save writes a file of which there is a turn.
+// save writes a recording that begin has started.
 func (r *Recorder) save(what string) (name string, err error) {
 	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
 		return "", fmt.Errorf("flight: %w", err)
@@ -164,8 +164,8 @@ func (r *Recorder) tidy() error {
 	return errors.Join(errs...)
 }
 
-// WriteTo writes what is remembered, in the format of `go tool trace`: nothing when there is an error before the first
-// byte. However slow w is, it keeps nobody else from a recording of his own.
+// WriteTo writes the events in memory in the format of `go tool trace`. After an error before the first byte,
+// nothing was written. A slow w does not delay other recordings.
 func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
 	b, err := r.take()
 	if err != nil {
@@ -174,7 +174,7 @@ func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
 	return b.WriteTo(w)
 }
 
-// take copies what is remembered. The runtime writes one copy at a time and refuses others.
+// take copies the events in memory. The runtime writes one copy at a time and rejects others.
 func (r *Recorder) take() (*bytes.Buffer, error) {
 	r.taking.Lock()
 	defer r.taking.Unlock()
@@ -185,8 +185,8 @@ func (r *Recorder) take() (*bytes.Buffer, error) {
 	return b, nil
 }
 
-// Close ends the recording, after one that is being saved. When ctx ends first, that one is left behind, as a disk that
-// hangs would have it, and the error says so.
+// Close ends the recorder after a recording that is being saved. If ctx ends first, for example because the
+// disk hangs, that recording is left behind, and the error says so.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
@@ -205,10 +205,10 @@ func (r *Recorder) Close(ctx context.Context) error {
 	}
 }
 
-// bounded refuses to write more than so much.
+// bounded is a writer with a limit.
 type bounded struct {
 	w    io.Writer
-	left int64
+	left int64 // bytes until errLong
 }
 
 // Write implements io.Writer.

@@ -40,7 +40,7 @@ func saved(t *testing.T, r *Recorder) []string {
 	return all
 }
 
-func TestSomethingSlowIsKept(t *testing.T) {
+func TestSlowResponseIsSaved(t *testing.T) {
 	r, clock := start(t, Config{Slow: 50 * time.Millisecond, Keep: 2, Every: time.Minute})
 	r.Look("answer", 50*time.Millisecond)
 	if got := saved(t, r); len(got) != 0 {
@@ -71,7 +71,7 @@ func TestSomethingSlowIsKept(t *testing.T) {
 	}
 }
 
-func TestARecordingThatIsTooLongIsNotKept(t *testing.T) {
+func TestLongRecordingIsDiscarded(t *testing.T) {
 	r, _ := start(t, Config{Slow: 1, Bytes: 1})
 	if _, err := r.Save("now"); !errors.Is(err, errLong) {
 		t.Fatalf("error %v", err)
@@ -84,7 +84,7 @@ func TestARecordingThatIsTooLongIsNotKept(t *testing.T) {
 	}
 }
 
-func TestOneRecorderInAProcess(t *testing.T) {
+func TestOneRecorderPerProcess(t *testing.T) {
 	start(t, Config{})
 	if r, err := Start(Config{Dir: t.TempDir()}); err == nil {
 		_ = r.Close(t.Context()) // it is a failure anyway
@@ -92,8 +92,8 @@ func TestOneRecorderInAProcess(t *testing.T) {
 	}
 }
 
-// One who reads slowly has a recording, and so has everybody else meanwhile.
-func TestRecordingsAreTakenSideBySide(t *testing.T) {
+// A slow reader gets a recording, and others get theirs meanwhile.
+func TestRecordingsInParallel(t *testing.T) {
 	r, _ := start(t, Config{Slow: 1})
 	reader, writer := io.Pipe()
 	slow := make(chan error, 1)
@@ -120,7 +120,7 @@ func TestRecordingsAreTakenSideBySide(t *testing.T) {
 	}
 }
 
-func TestTheEndDoesNotWaitForADiskThatHangs(t *testing.T) {
+func TestCloseDoesNotWaitForHungDisk(t *testing.T) {
 	r, _ := start(t, Config{})
 	if !r.begin() { // a recording is under way, and stays so
 		t.Fatal("no turn")
