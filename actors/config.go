@@ -16,22 +16,22 @@ import (
 
 // EgressConfig sets the cadence and bounds of a shard.
 type EgressConfig struct {
-	FlushBytes int           // unsent bytes of one connection that queue its send before the inbox is empty
-	FlushSlots int           // answers appended that end a step's drain, if 256 for each dirty connection are fewer
-	DrainMax   int           // answers appended in one step at most
-	Heartbeat  time.Duration // a connection that sent nothing for so long gets a heartbeat
-	Tick       time.Duration // how often limits of blocked connections are judged
+	FlushBytes int           // unsent bytes of a connection that queue its send at once
+	FlushSlots int           // responses that end a step's drain, or 256 a dirty connection if more
+	DrainMax   int           // responses appended in one step at most
+	Heartbeat  time.Duration // a connection that was sent nothing for this long gets a heartbeat
+	Tick       time.Duration // how often limits of blocked connections are checked
 
-	// DrainSpread is the time over which a drain closes connections, so that clients do not all come back at once; at most
-	// a third of the time to the deadline; default 1 s.
+	// DrainSpread is the time over which a drain closes connections, so that clients do not
+	// reconnect all at once. It is at most a third of the time to the deadline; default 1 s.
 	DrainSpread time.Duration
 
-	// pause is how late a tick is when the shard had not run: steps are short, and a sleep is at most run.SleepMax. Worlds with
-	// shorter sleeps set it.
+	// pause is how late a tick must be to show that the shard did not run: steps are short, and a
+	// sleep takes at most run.SleepMax. Simulated worlds with shorter sleeps set it lower.
 	pause time.Duration
 }
 
-// parts is the configuration as a shard takes it.
+// parts is the configuration in the form that a shard takes.
 func (c *EgressConfig) parts() shard.Config {
 	return shard.Config{
 		FlushBytes: c.FlushBytes, FlushSlots: c.FlushSlots, DrainMax: c.DrainMax, Heartbeat: c.Heartbeat, Tick: c.Tick,
@@ -43,18 +43,19 @@ func (c *EgressConfig) parts() shard.Config {
 type Placement uint8
 
 const (
-	// PlacementAuto takes PlacementSpread where there are cores for it, else PlacementFront with shards that share goroutines,
-	// so that those are not more than cores.
+	// PlacementAuto is PlacementSpread if there are enough cores. Otherwise it is PlacementFront
+	// with at most as many goroutines for shards as there are cores.
 	PlacementAuto Placement = iota
 	// PlacementFused runs all actors on one goroutine.
 	PlacementFused
-	// PlacementFront runs control, gate, encoder and the first shard on one goroutine, and each further shard on its own.
+	// PlacementFront runs control, gate, encoder and the first shard on one goroutine, and each
+	// further shard on its own.
 	PlacementFront
 	// PlacementSpread runs control and gate, the encoder, and each shard on goroutines of their own.
 	PlacementSpread
 )
 
-// ParsePlacement reads auto, fused, front or spread.
+// ParsePlacement parses auto, fused, front or spread.
 func ParsePlacement(text string) (Placement, error) {
 	for p := PlacementAuto; p <= PlacementSpread; p++ {
 		if p.String() == text {
@@ -79,17 +80,17 @@ func (p Placement) String() string {
 	return fmt.Sprintf("placement(%d)", uint8(p))
 }
 
-// IdleMode says what goroutines do when there is nothing to do.
+// IdleMode is what goroutines do when there is no work.
 type IdleMode uint8
 
 const (
-	// IdleAdaptive looks a few more times, then sleeps until woken.
+	// IdleAdaptive runs a few more rounds, then sleeps until woken.
 	IdleAdaptive IdleMode = iota
-	// IdleSpin never sleeps and locks each group to a thread: it needs a core for every group.
+	// IdleSpin never sleeps and locks each group to a thread. It needs a core for every group.
 	IdleSpin
 )
 
-// ParseIdle reads adaptive or spin.
+// ParseIdle parses adaptive or spin.
 func ParseIdle(text string) (IdleMode, error) {
 	switch text {
 	case "adaptive":
@@ -111,7 +112,7 @@ func (m IdleMode) String() string {
 	return fmt.Sprintf("idle(%d)", uint8(m))
 }
 
-// Defaults of Config's zero fields, and limits.
+// Defaults of the zero fields of Config, and limits.
 const (
 	DefaultMaxConnections = 1 << 14
 	DefaultShardBudget    = 256 << 20
@@ -121,25 +122,29 @@ const (
 	MaxShards             = 64
 )
 
-// Config is how a pipeline is built. The zero value of a field means its default.
+// Config is the configuration of a pipeline. The zero value of a field means its default.
 type Config struct {
 	Policy durability.Policy // required
 
-	Slots    int // slot ring, a power of two; default 65,536
-	Batch    int // slots a step of gate or encoder takes at most; default 2,048 where they share a goroutine with a shard, else 16,384 (docs/decisions/0010)
+	Slots int // slot ring, a power of two; default 65,536
+
+	// Batch is how many slots a step of gate or encoder takes at most; default 2,048 if they share
+	// a goroutine with a shard, else 16,384 (docs/decisions/0010).
+	Batch int
+
 	MaxFrame int // bytes of a payload frame; default 512, at most 1 MiB
 
 	Shards         int           // egress actors, 1..64; default: the number of cores, at most 8
-	FrameRing      int           // bytes of each shard's inbox, a power of two; default 4 MiB, less beside the encoder, 8 frames at least
+	FrameRing      int           // bytes of a shard's inbox, a power of two; default up to 4 MiB
 	MaxConnections int           // of the whole pipeline; default 16,384
 	ShardBudget    int64         // bytes of send buffers of a shard; default 256 MiB
 	Heartbeat      time.Duration // default 10 s
-	Egress         EgressConfig  // cadence; Heartbeat is taken from above
+	Egress         EgressConfig  // cadence; its Heartbeat is ignored
 
 	Limits []transport.Limits // slow-client limits by Conn.Class; default one class of DefaultLimits
 
 	IO          transport.Mode // engine; default auto
-	RingEntries int            // requests a shard's ring can queue, not a limit on connections; default 256
+	RingEntries int            // requests that a shard's ring can queue; default 256
 
 	Placement Placement
 	Idle      IdleMode
@@ -150,29 +155,30 @@ type Config struct {
 
 	Clock     telemetry.Clock      // default a new one
 	Collector *telemetry.Collector // default a new one
-	Sampler   *telemetry.Sampler   // what is traced; default only what has a sampled parent
+	Sampler   *telemetry.Sampler   // what is traced; default: slots with a sampled parent only
 	Log       *slog.Logger         // default slog.Default
 
-	// OnNotice is told of closed, slow and recovered connections, on the control actor's goroutine; it must not block.
+	// OnNotice is called for closed, slow and recovered connections, on the control actor's
+	// goroutine. It must not block.
 	OnNotice func(ConnNotice)
 	// OnFail is called once with the error that ends a pipeline on its own.
 	OnFail func(error)
 }
 
 const (
-	batchShared     = 2048    // slots and their frames that fit a core's cache beside everything else
-	batchApart      = 1 << 14 // slots that are worth waking another core for
+	batchShared     = 2048    // with a shard on the goroutine: slots and frames that fit its cache
+	batchApart      = 1 << 14 // else: slots that are worth waking another core (docs/decisions/0010)
 	laneSlots       = 1024    // overtaking slots on their way to the encoder
 	controlEvents   = 4096    // control events on their way to the control actor
-	shardEvents     = 1024    // and from there to a shard
+	shardEvents     = 1024    // control events on their way to a shard
 	shardNotices    = 4096
-	traceRecords    = 1024 // traced answers of a shard that wait for the exporter
+	traceRecords    = 1024 // traced responses of a shard that wait for the exporter
 	adaptiveSpins   = 8
-	frameRingLeast  = 8 // frames of the largest size that a shard's inbox holds at least
+	frameRingLeast  = 8 // largest frames that a shard's inbox holds at least
 	defaultDrainMax = 1 << 16
 )
 
-// withDefaults fills what is zero and checks the rest.
+// withDefaults fills the zero fields and checks the others.
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Slots, 1<<16)
 	setDefault(&c.MaxFrame, encode.DefaultMaxFrame)
@@ -249,8 +255,9 @@ func (c *Config) validate() error {
 	return c.checkLimits(c.Limits)
 }
 
-// frameRing is the size of the inbox of a shard, in bytes. One that shares its goroutine with the encoder is emptied after
-// each batch, and a ring that takes little more than a batch stays in the processor's cache.
+// frameRing is the size of the inbox of a shard, in bytes. An inbox that shares its goroutine with
+// the encoder is emptied after each batch, and a ring that holds little more than a batch stays in
+// the processor's cache.
 func (c *Config) frameRing(shared bool) int {
 	if c.FrameRing != 0 {
 		return c.FrameRing
@@ -273,7 +280,8 @@ func (c *Config) checkLimits(classes []transport.Limits) error {
 	return nil
 }
 
-// slabSegment is the largest block a connection can need: the largest hard limit, at least 1 MiB.
+// slabSegment is the largest block that a connection can need: the largest hard limit, at least 1
+// MiB.
 func slabSegment(classes []transport.Limits) int {
 	n := transport.SegmentDefault
 	for _, l := range classes {

@@ -20,7 +20,7 @@ type control struct {
 
 	held    shard.Event // taken from events while its shard's mailbox was full
 	holding bool
-	gone    []uint64 // connections whose readers let go when no shard took it any more
+	gone    []uint64 // connections whose readers released them after their shard had ended
 }
 
 // Name implements Actor.
@@ -39,7 +39,7 @@ func (c *control) Step(now int64) int {
 			}
 		}
 		to := c.held.Shard(len(c.shards))
-		if c.notices[to].Done() { // it has ended, and would keep the events of the others waiting for ever
+		if c.notices[to].Done() { // it has ended: its events would block those of others forever
 			c.settle(&c.held)
 			c.held, c.holding = shard.Event{}, false
 			work++
@@ -72,7 +72,8 @@ func (c *control) Step(now int64) int {
 	return work
 }
 
-// settle answers an event that no shard will take: its shard has ended, or the whole pipeline has and finish calls.
+// settle answers an event that no shard will take, because its shard or the whole pipeline has
+// ended.
 func (c *control) settle(ev *shard.Event) {
 	switch ev.Kind {
 	case shard.EventConnect, shard.EventRespond:
@@ -82,7 +83,7 @@ func (c *control) settle(ev *shard.Event) {
 	}
 }
 
-// settleAll answers what is left in a control mailbox that was closed.
+// settleAll answers what is left in a closed control mailbox.
 func (c *control) settleAll(events interface {
 	Recv() (shard.Event, bool)
 	Done() bool
@@ -91,7 +92,7 @@ func (c *control) settleAll(events interface {
 		if ev, ok := events.Recv(); ok {
 			c.settle(&ev)
 		} else {
-			runtime.Gosched() // a sender has its place and is about to fill it
+			runtime.Gosched() // a sender has claimed its place and is about to fill it
 		}
 	}
 }
@@ -112,7 +113,8 @@ func (c *control) Park() { c.rec.Park() }
 // Unpark implements Actor.
 func (c *control) Unpark() { c.rec.Unpark() }
 
-// Done implements Actor: control is needed until the last shard has ended, since readers let go of sockets until then.
+// Done implements Actor: control is needed until the last shard has ended, because readers release
+// sockets until then.
 func (c *control) Done() bool {
 	for _, r := range c.notices {
 		if !r.Done() {
@@ -122,7 +124,7 @@ func (c *control) Done() bool {
 	return true
 }
 
-// Close implements Actor. Events that are still queued are settled by the pipeline.
+// Close implements Actor. The pipeline settles events that are still queued.
 func (c *control) Close() error {
 	c.rec.Park()
 	return nil

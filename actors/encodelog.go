@@ -48,7 +48,7 @@ func (l *encodeErrors) lapse(now int64) {
 // flush writes the number of errors that were left out.
 func (l *encodeErrors) flush() {
 	if l.leftOut > 0 {
-		l.log.Error("encoder errors without a line of their own", "left_out", l.leftOut)
+		l.log.Error("encoder errors not logged one by one", "left_out", l.leftOut)
 		l.leftOut = 0
 	}
 }

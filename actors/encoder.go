@@ -12,8 +12,9 @@ import (
 	"sluice/transport"
 )
 
-// encoder turns released slots into frames and routes each to the shard of its connection. It is the last reader of
-// the slot ring. A slot's payload and its BatchEnd are one record: both go out or neither (I13).
+// encoder encodes released slots as frames and routes each to the shard of its connection. It is
+// the last reader of the slot ring. A slot's payload and its BatchEnd are one record: both are sent
+// or neither is (I13).
 type encoder[R, Q any] struct {
 	slots  *mailbox.Reader[Slot[R, Q]]
 	lane   *mailbox.Reader[laneEntry[R, Q]]
@@ -24,18 +25,18 @@ type encoder[R, Q any] struct {
 	rec    *telemetry.Recorder
 	errors encodeErrors
 
-	at      int    // slot of the row under way
-	apart   []bool // shards on other goroutines
-	waiting []int  // answers of each shard that are committed and not published
+	at      int    // index of the slot being encoded, in its row
+	apart   []bool // by shard: it runs on another goroutine
+	waiting []int  // by shard: responses that are committed and not published
 
 	frames, bytes uint64        // of this step, not counted yet
-	times         telemetry.Run // of this step's slots, from release to here
+	times         telemetry.Run // of this step's slots, from release to encoding
 }
 
 // Name implements Actor.
 func (e *encoder[R, Q]) Name() string { return "encode" }
 
-// Step encodes at most one batch, and shows the shards all that is encoded. It implements Actor.
+// Step encodes at most one batch and publishes everything that is encoded. It implements Actor.
 func (e *encoder[R, Q]) Step(now int64) int {
 	n := e.encode(now)
 	for i := range e.waiting {
@@ -45,8 +46,9 @@ func (e *encoder[R, Q]) Step(now int64) int {
 	return n
 }
 
-// Gather encodes at most one batch. A shard on this goroutine is shown its answers at once; one on another is woken for many,
-// because it flushes all it finds. It implements Gatherer.
+// Gather encodes at most one batch. Responses for a shard on this goroutine are published at once.
+// A shard on another goroutine is woken only for many, because it flushes everything it finds. It
+// implements run.Gatherer.
 func (e *encoder[R, Q]) Gather(now int64) (work int, enough bool) {
 	work = e.encode(now)
 	for i, n := range e.waiting {
@@ -57,10 +59,11 @@ func (e *encoder[R, Q]) Gather(now int64) (work int, enough bool) {
 	return work, false
 }
 
-// publishLeast is for how many answers a shard on another goroutine is woken while more are being encoded.
+// publishLeast is the number of responses for which a shard on another goroutine is woken while
+// more are being encoded.
 const publishLeast = 8192
 
-// publish shows a shard its answers.
+// publish publishes the responses of a shard.
 func (e *encoder[R, Q]) publish(to int) {
 	if e.waiting[to] > 0 {
 		e.shards[to].Publish()
@@ -70,8 +73,8 @@ func (e *encoder[R, Q]) publish(to int) {
 
 // encode encodes at most one batch.
 //
-// The gate publishes a lane entry before it releases any slot beyond it. So the ring's limit is read first, then the
-// lane: every entry that belongs before a slot of this batch is visible.
+// The gate publishes a lane entry before it releases any slot beyond it. Therefore the ring's limit
+// is read first, then the lane: every entry that belongs before a slot of this batch is visible.
 func (e *encoder[R, Q]) encode(now int64) int {
 	e.rec.Poll()
 	slots := e.slots.Batch(e.batch)
@@ -86,7 +89,7 @@ func (e *encoder[R, Q]) encode(now int64) int {
 				break
 			}
 			taken++
-			if next++; next == len(entries) { // more may follow: the batch was full, or the lane's memory ended there
+			if next++; next == len(entries) { // more may follow: the batch was full, or the lane wraps here
 				entries, next = e.lane.Ahead(taken, e.batch), 0
 			}
 		}
@@ -110,14 +113,14 @@ func (e *encoder[R, Q]) encode(now int64) int {
 	if full {
 		e.rec.B.C[telemetry.MailboxFull]++
 		for i := range e.waiting {
-			e.publish(i) // room comes only from what is read
+			e.publish(i) // only what is published can make room
 		}
 	}
 	e.count()
 	return taken + n
 }
 
-// count tells telemetry of the step's frames.
+// count adds the step's frames to the telemetry.
 func (e *encoder[R, Q]) count() {
 	e.rec.B.C[telemetry.EncodeFrames] += e.frames
 	e.rec.B.C[telemetry.EncodeBytes] += e.bytes
@@ -125,7 +128,8 @@ func (e *encoder[R, Q]) count() {
 	e.times.Flush(&e.rec.B.H[telemetry.StageEncode])
 }
 
-// row encodes slots that follow each other in the ring and returns how many; fewer than all when a shard's ring is full.
+// row encodes slots that follow each other in the ring and returns how many it encoded: fewer than
+// all if a shard's ring is full.
 func (e *encoder[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int {
 	e.at = 0
 	for e.guarded(slots, position, now) {
@@ -133,13 +137,14 @@ func (e *encoder[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int 
 	return e.at
 }
 
-// guarded encodes a row from slot e.at on. A panic of the application's encoder ends it behind the slot at which it happened,
-// whose answer has failed; then it returns true, and the rest of the row is still to be encoded. One guard for a row costs
-// next to nothing, one for each slot as much as what it guards.
+// guarded encodes a row from slot e.at on. A panic of the application's encoder ends it after the
+// slot that caused it, whose response has failed; it then returns true, and the rest of the row
+// remains to be encoded. One guard for a row costs next to nothing; one for each slot would cost as
+// much as the encoding.
 func (e *encoder[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (panicked bool) {
 	defer func() {
 		if err := e.framer.Caught(recover()); err != nil {
-			e.one(&slots[e.at], position+uint64(e.at), now, err) // into the room that it had claimed
+			e.one(&slots[e.at], position+uint64(e.at), now, err) // into the room that was claimed for it
 			e.at++
 			panicked = true
 		}
@@ -147,7 +152,7 @@ func (e *encoder[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) 
 	for ; e.at < len(slots); e.at++ {
 		s := &slots[e.at]
 		if s.overtaken {
-			s.overtaken = false // the slot goes back to the producer as it came
+			s.overtaken = false // the producer gets the slot back as it was
 		} else if !e.one(s, position+uint64(e.at), now, nil) {
 			break
 		}
@@ -155,8 +160,8 @@ func (e *encoder[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) 
 	return false
 }
 
-// one encodes s into its shard's ring; false means the ring is full and nothing happened. An answer that failed before is
-// not tried again.
+// one encodes s into its shard's ring. It returns false if the ring is full, and then has done
+// nothing. A response that failed before is not encoded again.
 func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed error) bool {
 	hash, to := transport.Hash(s.Conn), 0
 	if len(e.shards) > 1 {
@@ -182,7 +187,7 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 	var frames []byte
 	err := failed
 	if dst := room[shard.RecordBytes:shard.RecordBytes]; err != nil {
-		// The encoder is not called a second time.
+		// The application's encoder is not called a second time.
 	} else if s.Kind == KindReport {
 		frames, err = e.framer.Report(dst, &s.Report, s.Last)
 	} else {
@@ -208,7 +213,7 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 	return true
 }
 
-// rare appends the frames of a slot that is no report to dst.
+// rare appends the frames of a slot that is not a report to dst.
 func (e *encoder[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 	switch s.Kind {
 	case KindQuery:
@@ -225,7 +230,8 @@ func (e *encoder[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 	panic("actors: slot of an unknown kind; set Slot.Kind to one of the Kind constants")
 }
 
-// failed counts an answer that could not be encoded. Its connection ends, in order, behind the answers before it (R17).
+// failed counts a response that could not be encoded. Its connection ends, in order, after the
+// responses before it (R17).
 func (e *encoder[R, Q]) failed(conn uint64, err error, now int64) {
 	var panicked *encode.PanicError
 	var large *encode.TooLargeError
@@ -250,8 +256,8 @@ func (e *encoder[R, Q]) Park() { e.rec.Park() }
 // Unpark implements Actor.
 func (e *encoder[R, Q]) Unpark() { e.rec.Unpark() }
 
-// Done implements Actor: the gate ended, and what it released is encoded. The lane is asked first, because the gate
-// releases before it closes the lane.
+// Done implements Actor: the gate has ended, and everything it released is encoded. The lane is
+// checked first, because the gate releases before it closes the lane.
 func (e *encoder[R, Q]) Done() bool { return e.lane.Done() && e.slots.Len() == 0 }
 
 // Close ends the shards' frame rings. It implements Actor.
@@ -263,7 +269,7 @@ func (e *encoder[R, Q]) Close() error {
 	return nil
 }
 
-// leftover counts what a pipeline that failed left unencoded, after every goroutine ended.
+// leftover counts what a failed pipeline left unencoded. It runs after every goroutine has ended.
 func (e *encoder[R, Q]) leftover() {
 	defer run.Unparked(e.rec)()
 	e.errors.flush()

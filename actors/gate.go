@@ -10,14 +10,20 @@ import (
 	"sluice/telemetry"
 )
 
-// gate holds every slot back until the durability policy is met for it (I1). It is the first reader of the slot
-// ring: it releases a position and copies nothing, except for the few slots that overtake.
+// gate holds every slot back until the durability policy is met for it (I1). It is the first reader
+// of the slot ring: it releases a position and copies nothing, except for the few slots that
+// overtake.
 //
-//	released | waiting ................ | not looked at yet
+//	released | waiting ................ | not examined yet
 //	         position            scanned             published
 //
-// Each slot is judged on its own, against exactly its own sequence number. The highest position proven under the policy
-// in force is remembered, so that only a miss reads the cursors; a swap forgets it (R8, R10, R12).
+// Each slot is judged on its own, against exactly its own sequence number. The highest position
+// proven under the policy in force is remembered, so that only a miss reads the cursors; a swap
+// discards it (R8, R10, R12).
+//
+// The groups of fields are, in this order: where slots come from and go to, and what decides; what
+// is traced; the position proven and the last snapshot of the cursors; how far slots were examined;
+// the counts and times of the current step; and what other goroutines read.
 type gate[R, Q any] struct {
 	slots        *mailbox.Reader[Slot[R, Q]]
 	lane         *mailbox.Writer[laneEntry[R, Q]]
@@ -27,7 +33,7 @@ type gate[R, Q any] struct {
 	rec          *telemetry.Recorder
 	sampler      *telemetry.Sampler
 	rules        *telemetry.Rules // this step's
-	headSampling bool             // they trace more than what has a sampled parent
+	headSampling bool             // the rules select slots without a sampled parent too
 	batch        int              // slots per step at most
 
 	durable durability.Seq // highest position proven under the policy in force
@@ -36,19 +42,19 @@ type gate[R, Q any] struct {
 	alarm   *durability.Degradation
 	onAlarm func(durability.Notice)
 
-	scanned uint64    // ring position up to which slots had their first look
-	crossed [2]uint64 // ring positions up to which waits for the journal, and for the replicas, were recorded
+	scanned uint64    // ring position up to which slots were examined
+	crossed [2]uint64 // ring positions up to which waits for journal, and for replicas, were recorded
 	ahead   lookAhead
-	waited  bool // the head slot really waited since the last release
+	waited  bool // the head slot has waited since the last release
 
-	passed         uint64        // slots opened since the last release and not counted yet
-	match, handoff telemetry.Run // of the slots that came in this step
-	times          telemetry.Run // in the gate, of the slots that waited and pass in this step
-	atOnce         uint32        // slots that pass in this step at their first look: their time in the gate is 0
+	passed         uint64        // slots released and not counted yet
+	match, handoff telemetry.Run // of the slots that were first examined in this step
+	times          telemetry.Run // time in the gate of slots that waited and pass in this step
+	atOnce         uint32        // slots that pass when first examined: their time in the gate is 0
 
-	oldest  atomic.Int64  // written by the gate, read by anyone: when the head slot was first looked at, 0 = none waits
-	pending atomic.Uint64 // written by the gate, read by anyone: seq of the waiting head slot
-	binding atomic.Int64  // written by the gate, read by anyone: node the waiting head slot waits for, -1 none
+	oldest  atomic.Int64  // when the waiting head slot was first examined, monotonic ns; 0 if none waits
+	pending atomic.Uint64 // wire seq of the waiting head slot
+	binding atomic.Int64  // node whose cursor the waiting head slot waits for, -1 if none
 }
 
 // Name implements Actor.
@@ -57,7 +63,7 @@ func (g *gate[R, Q]) Name() string { return "gate" }
 // Step releases the slots that may pass, at most one batch, and lets bypass slots overtake (R12). It implements Actor.
 func (g *gate[R, Q]) Step(now int64) int {
 	if g.phase.Over() {
-		return 0 // nothing passes any more; Close accounts for what is left
+		return 0 // nothing more passes; Close accounts for what is left
 	}
 	g.rec.Poll()
 	g.rules = g.sampler.Load()
@@ -86,10 +92,10 @@ func (g *gate[R, Q]) Step(now int64) int {
 	return work
 }
 
-// pass stamps the slots that may pass now and returns how many those are. The first that may not is looked at once more
-// against fresh cursors.
+// pass stamps the slots that may pass now and returns their number. The first slot that may not is
+// checked once more against fresh cursors.
 func (g *gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) int {
-	fresh := int(max(g.scanned, g.slots.Position()) - g.slots.Position()) // from here on nobody looked yet
+	fresh := int(max(g.scanned, g.slots.Position()) - g.slots.Position()) // index of the first slot that was not examined before
 	looked := false
 	for i := range slots {
 		s := &slots[i]
@@ -129,7 +135,7 @@ func (g *gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) in
 func (g *gate[R, Q]) look(p durability.Policy, now int64) {
 	if !g.source.Snapshot(&g.view) {
 		g.rec.B.C[telemetry.GateTorn]++
-		return // writers kept moving: stay shut, look again next step
+		return // writers kept moving the cursors: stay shut, read again in the next step
 	}
 	g.verdict = p.Evaluate(&g.view)
 	g.durable = max(g.durable, g.verdict.Position)
@@ -138,14 +144,14 @@ func (g *gate[R, Q]) look(p durability.Policy, now int64) {
 	g.crossed[1] = g.cross(g.crossed[1], shard.BelowReplicas, g.verdict.Replicas, now)
 }
 
-// arrive stamps a slot at its first look.
+// arrive stamps a slot that is examined for the first time.
 func (g *gate[R, Q]) arrive(s *Slot[R, Q], now int64) {
 	s.consumed = now
 	g.match.Add(&g.rec.B.H[telemetry.StageMatch], uint64(max(s.Matched-s.Received, 0)))
 	g.handoff.Add(&g.rec.B.H[telemetry.StageHandoff], uint64(max(now-s.Matched, 0)))
 }
 
-// record ends the rows of the step.
+// record flushes the measurements of the step.
 func (g *gate[R, Q]) record() {
 	h := &g.rec.B.H
 	g.match.Flush(&h[telemetry.StageMatch])
@@ -162,7 +168,7 @@ func (g *gate[R, Q]) choose(s *Slot[R, Q]) {
 	s.traced, _ = g.rules.Head(uint64(s.Seq), s.Conn, s.Parent.Sampled())
 }
 
-// release hands the first slots of the ring to the encoder.
+// release releases the first slots of the ring to the encoder.
 func (g *gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 	n := len(slots)
 	if n == 0 {
@@ -190,7 +196,7 @@ func (g *gate[R, Q]) countOpener() {
 	}
 }
 
-// wait notes that head cannot pass, and looks at the slots behind it.
+// wait records that head cannot pass, and examines the slots behind it.
 func (g *gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
 	if !g.waited {
 		g.waited = true
@@ -203,9 +209,9 @@ func (g *gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
 	return work
 }
 
-// cross records, for the slots from a ring position on that waited for one kind of cursor, how long it took that cursor to
-// pass them, and returns the position up to which that is done: the two kinds advance on their own. A replica that dropped
-// out takes its cursor with it and so is never counted as crossed.
+// cross records how long it took one kind of cursor to pass the slots from a ring position on that
+// waited for it. It returns the position up to which that is done; the two kinds advance on their
+// own. A replica that leaves takes its cursor with it, so it never counts as crossed.
 func (g *gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now int64) uint64 {
 	base := g.slots.Position()
 	from = max(from, base)
@@ -226,7 +232,7 @@ func (g *gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 			s.below &^= kind
 			g.rec.B.H[stage].Record(uint64(now - s.consumed))
 			if s.below != 0 {
-				s.crossed = now // the first of two
+				s.crossed = now // by the first of two cursors
 				if s.below == shard.BelowJournal {
 					s.waited |= shard.JournalLast
 				}
@@ -237,7 +243,7 @@ func (g *gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 	return from
 }
 
-// observe keeps the degraded gauge right while nothing waits (R14).
+// observe keeps the degraded gauge current while nothing waits (R14).
 func (g *gate[R, Q]) observe(p durability.Policy, now int64) {
 	if g.source.Snapshot(&g.view) {
 		g.verdict = p.Evaluate(&g.view)
@@ -260,17 +266,18 @@ func (g *gate[R, Q]) Park() { g.rec.Park() }
 // Unpark implements Actor.
 func (g *gate[R, Q]) Unpark() { g.rec.Unpark() }
 
-// Done implements Actor: the producer closed the ring and every slot passed, or the pipeline stops.
+// Done implements Actor: the producer closed the ring and every slot has passed, or the pipeline
+// stops.
 func (g *gate[R, Q]) Done() bool { return g.phase.Over() || g.slots.Done() }
 
-// Close ends the lane, which tells the encoder that nothing more is released, and counts the slots that were never
-// released. It implements Actor.
+// Close closes the lane, which tells the encoder that nothing more is released, and counts the
+// slots that were never released. It implements Actor.
 func (g *gate[R, Q]) Close() error {
 	reason := telemetry.DropShutdown
 	if g.phase.Fenced() {
 		reason = telemetry.DropFenced
 	}
-	for skip := 0; ; { // only counted: a release would hand them to the encoder
+	for skip := 0; ; { // counted without a release, which would hand them to the encoder
 		slots := g.slots.Ahead(skip, g.batch)
 		if len(slots) == 0 {
 			break

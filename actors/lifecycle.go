@@ -12,7 +12,8 @@ import (
 	"sluice/transport"
 )
 
-// stopGrace is how long a stop or fence waits for readers to let go of their sockets when its context has no deadline.
+// stopGrace is how long a stop or fence waits for readers to release their sockets if its context
+// has no deadline.
 const stopGrace = time.Second
 
 // Conn is a socket on its way into the pipeline.
@@ -20,7 +21,7 @@ type Conn struct {
 	ID        uint64 // never 0; may be used again once its connection was released and every slot for it was published
 	FD        int    // a connected, non-blocking stream socket
 	Class     uint8  // which of Config.Limits apply
-	WriteOnly bool   // nobody reads the socket, so Disconnect will not be called
+	WriteOnly bool   // the socket has no reader, so Disconnect is never called
 }
 
 // start runs the actors. It is called once.
@@ -32,9 +33,10 @@ func (p *Pipeline[R, Q]) start() {
 	}()
 }
 
-// Connect hands a socket to its shard, and returns once the shard owns it: a response published afterwards finds its
-// connection (R30). From then on the shard alone writes and closes the socket; the caller may go on reading it until it
-// calls Disconnect. After an error the socket is still the caller's.
+// Connect hands a socket to its shard and returns once the shard owns it: a response published
+// afterwards finds its connection (R30). From then on only the shard writes to the socket and
+// closes it; the caller may read from it until it calls Disconnect. After an error the socket still
+// belongs to the caller.
 func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	if c.ID == 0 || c.FD < 0 {
 		return fmt.Errorf("actors: connection id %d with descriptor %d; an id is not 0 and a descriptor not negative", c.ID, c.FD)
@@ -60,11 +62,12 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	return err
 }
 
-// Disconnect says that the reader has let go of the socket; it must not touch it again. accepted is the number of its
-// requests that were accepted in all. With ReasonPeerClosed the client still gets the answers to those, with ReasonShutdown
-// (the reader ends, and the pipeline is about to) all that can be delivered until the end; with any other reason the
-// connection ends now. A Reason of the listener may be passed on as it is: it is counted as its Closing. Exactly one
-// Disconnect belongs to each Connect that was not WriteOnly.
+// Disconnect reports that the reader has released the socket; it must not use it any more. accepted
+// is the number of its requests that were accepted in all. With ReasonPeerClosed the client still
+// receives the responses to those. With ReasonShutdown (the reader ends because the pipeline is
+// about to) it receives what can be delivered until the end. With any other reason the connection
+// ends now. A Reason of the listener is counted as its Closing. Each Connect that was not WriteOnly
+// needs exactly one Disconnect.
 func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
 	if p.send(shard.Event{Kind: shard.EventDisconnect, Conn: conn, Owed: accepted, Reason: why}) == nil {
 		return
@@ -78,21 +81,21 @@ func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.
 	}
 }
 
-// Busy makes the shard send n times ServerBusy at the next frame boundary (R25).
+// Busy sends ServerBusy n times at the next frame boundary (R25).
 func (p *Pipeline[R, Q]) Busy(conn uint64, n int) error {
 	if n < 1 {
-		panic(fmt.Sprintf("actors: Busy(%d, %d): a request at least was shed", conn, n))
+		panic(fmt.Sprintf("actors: Busy(%d, %d): n is the number of shed requests, at least 1", conn, n))
 	}
 	return p.send(shard.Event{Kind: shard.EventBusy, Conn: conn, Owed: uint64(n)})
 }
 
-// Kick ends a connection. One that is gone already is no error.
+// Kick ends a connection. It is not an error if the connection is gone already.
 func (p *Pipeline[R, Q]) Kick(conn uint64, why transport.Reason) error {
 	return p.send(shard.Event{Kind: shard.EventKick, Conn: conn, Reason: why})
 }
 
-// send queues a control event. The mailbox is bounded; a full one makes the caller wait, since control events must not be
-// lost and their senders are no actors.
+// send queues a control event. The mailbox is bounded. If it is full, the caller waits, because
+// control events must not be lost and their senders are not actors.
 func (p *Pipeline[R, Q]) send(ev shard.Event) error {
 	ev.Hash, ev.Reason = transport.Hash(ev.Conn), ev.Reason.Closing()
 	for wait := time.Microsecond; !p.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
@@ -105,20 +108,22 @@ func (p *Pipeline[R, Q]) send(ev shard.Event) error {
 	return nil
 }
 
-// Ended is closed when the pipeline has ended, for whatever reason.
+// Ended returns a channel that is closed when the pipeline has ended, for whatever reason.
 func (p *Pipeline[R, Q]) Ended() <-chan struct{} { return p.ended }
 
-// Err says why the pipeline ended; nil after an orderly end. Only after Ended.
+// Err is why the pipeline ended; nil after an orderly end. It waits for the end.
 func (p *Pipeline[R, Q]) Err() error {
 	<-p.ended
 	return p.err
 }
 
 // ErrEnded is returned by the pipeline's methods once it is ending.
-var ErrEnded = errors.New("actors: the pipeline is ending; no connection is taken")
+var ErrEnded = errors.New("actors: the pipeline is ending; no connection is accepted")
 
-// Drain ends the pipeline in order: the producer has closed the slot ring (Slots().Close), everything that becomes
-// durable is delivered, then the connections are closed, spread over Egress.DrainSpread. When ctx ends first, it stops instead, and returns ctx's error.
+// Drain ends the pipeline in order. The producer has closed the slot ring (Slots().Close).
+// Everything that becomes durable is delivered, then the connections are closed, spread over
+// Egress.DrainSpread. If ctx ends first, the pipeline is stopped instead, and Drain returns the
+// error of ctx.
 func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
 	p.phase.Advance(run.PhaseDraining, p.deadline(ctx, 0))
 	p.runner.Wake()
@@ -135,19 +140,20 @@ func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
 	return fmt.Errorf("actors: drain stopped before everything was delivered: %w", ctx.Err())
 }
 
-// Stop ends the pipeline now: what was released is sent once more, what the sockets take at once; the rest is dropped
-// and counted. ctx bounds how long readers and the kernel get to release their sockets: to its deadline, or to its
-// cancellation; without a deadline one second.
+// Stop ends the pipeline now: what was released is sent once more, as far as the sockets accept it;
+// the rest is dropped and counted. ctx bounds how long readers and the kernel may take to release
+// their sockets: until its deadline or its cancellation; without a deadline one second.
 func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, run.PhaseStopping) }
 
-// Fence ends the pipeline without sending another byte, not even of what is buffered (R15): this node was superseded.
+// Fence ends the pipeline without sending another byte, not even what is buffered (R15), because
+// another node has taken over.
 func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, run.PhaseFenced) }
 
 func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
 	p.phase.Advance(state, p.deadline(ctx, stopGrace))
 	p.runner.Wake()
 	select {
-	case <-p.ended: // within the deadline: shards end by force
+	case <-p.ended: // by force at the deadline
 		return p.err
 	case <-ctx.Done():
 	}
@@ -158,12 +164,13 @@ func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
 	select {
 	case <-p.ended:
 		return p.err
-	case <-grace.C: // an actor does not return, such as an encoder that hangs
+	case <-grace.C: // an actor does not return, for example because its encoder hangs
 		return fmt.Errorf("actors: the pipeline has not ended: %w", context.Cause(ctx))
 	}
 }
 
-// deadline turns ctx's deadline into the pipeline's clock; grace stands in when there is none, and 0 means none at all.
+// deadline converts the deadline of ctx to the pipeline's clock. Without one it is grace from now;
+// 0 means no deadline.
 func (p *Pipeline[R, Q]) deadline(ctx context.Context, grace time.Duration) int64 {
 	if at, ok := ctx.Deadline(); ok {
 		grace = max(time.Until(at), time.Millisecond)
@@ -174,17 +181,17 @@ func (p *Pipeline[R, Q]) deadline(ctx context.Context, grace time.Duration) int6
 	return p.Now() + int64(grace)
 }
 
-// failed is called when an actor failed: nothing more is sent, every actor ends.
+// failed is called when an actor has failed: nothing more is sent, and every actor ends.
 func (p *Pipeline[R, Q]) failed(err error) {
 	p.phase.Advance(run.PhaseFenced, p.Now())
-	p.cfg.Log.Error("the pipeline failed and stops", "error", err)
+	p.cfg.Log.Error("pipeline failed; nothing more is sent", "error", err)
 	if p.cfg.OnFail != nil {
 		p.cfg.OnFail(err)
 	}
 }
 
-// finish runs after the last goroutine ended: it answers the events that nobody took, and gives back the sockets that
-// outlived their shards.
+// finish runs after the last goroutine has ended: it answers the events that no shard took, and
+// closes or keeps the sockets that outlived their shards.
 func (p *Pipeline[R, Q]) finish(err error) {
 	p.events.Close()
 	for _, q := range p.queues {

@@ -11,13 +11,13 @@ import (
 	"sluice/durability"
 )
 
-// SortBy says which connections come first in a list.
+// SortBy is the order of a list of connections.
 type SortBy uint8
 
 const (
-	ByBuffered SortBy = iota // most unsent bytes
-	ByAge                    // connected longest
-	ByLag                    // behind longest: socket refuses bytes since, or a drain waits for it since
+	ByBuffered SortBy = iota // most unsent bytes first
+	ByAge                    // connected longest first
+	ByLag                    // behind longest first: the socket refuses bytes, or a drain waits for it
 )
 
 // String returns the text form.
@@ -33,7 +33,7 @@ func (o SortBy) String() string {
 	return fmt.Sprintf("order(%d)", uint8(o))
 }
 
-// ParseSortBy reads buffered, age or lag.
+// ParseSortBy parses buffered, age or lag.
 func ParseSortBy(text string) (SortBy, error) {
 	for o := ByBuffered; o <= ByLag; o++ {
 		if o.String() == text {
@@ -43,24 +43,24 @@ func ParseSortBy(text string) (SortBy, error) {
 	return 0, fmt.Errorf("actors: order %q is unknown; use buffered, age or lag", text)
 }
 
-// Figures is what a shard knows about a connection at one moment.
+// Figures is the state of a connection at one moment.
 type Figures struct {
 	Conn      uint64
 	Shard     int
-	Class     uint8         // which limits apply
+	Class     uint8         // index of the limits that apply
 	Age       time.Duration // since Connect
 	Quiet     time.Duration // since the kernel took the last byte, or since Connect
-	Lag       time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Lag       time.Duration // time for which the socket has refused bytes; 0 if it does not
 	Unsent    int           // bytes
-	Responses int           // answers not fully sent
+	Responses int           // responses not fully sent
 	Sent      uint64        // bytes
-	Ended     uint64        // requests answered to the end
+	Ended     uint64        // requests whose last response was appended
 	Slow      bool          // was reported as slow and has not recovered
-	Half      bool          // the client sends no more and waits for its answers
-	Closing   bool          // shut down; the kernel or the reader still hold it
+	Half      bool          // the client sends no more requests and waits for its responses
+	Closing   bool          // shut down; the kernel or the reader still uses the socket
 }
 
-// rank is what the list is ordered by; more comes first.
+// rank is what the list is sorted by, highest first.
 func (o SortBy) rank(f *Figures) int64 {
 	switch o {
 	case ByAge:
@@ -71,17 +71,18 @@ func (o SortBy) rank(f *Figures) int64 {
 	return int64(f.Unsent)
 }
 
-// MaxTop is the longest list of connections.
+// MaxTop is the largest number of connections in a list.
 const MaxTop = 1000
 
-// Top returns the first n connections in an order, 1..MaxTop, and how many there are in all. Each shard looks through its
-// table a part at a time between its other work, so the answer takes a few steps and is not of one instant.
+// Top returns the first n connections in an order, 1..MaxTop, and the number of open connections.
+// Each shard examines its table a part at a time between its other work, so the list takes a few
+// steps and is not of one instant.
 func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (top []Figures, open int, err error) {
 	if n < 1 || n > MaxTop || by > ByLag {
 		return nil, 0, fmt.Errorf("actors: the first %d connections by %v; ask for 1..%d, by buffered, age or lag", n, by, MaxTop)
 	}
 	select {
-	case p.listTurn <- struct{}{}: // one list at a time: a shard remembers one
+	case p.listTurn <- struct{}{}: // one list at a time: a shard has room for one
 		defer func() { <-p.listTurn }()
 	case <-ctx.Done():
 		return nil, 0, fmt.Errorf("actors: waiting for another list of connections: %w", context.Cause(ctx))
@@ -115,9 +116,10 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (top []Figur
 	return top[:min(n, len(top))], open, nil
 }
 
-// Respond sends a frame that answers one request of a connection to its end without having been a slot: it leaves at a
-// frame boundary, before answers that still wait for durability. It returns once the frame is in the connection's send
-// buffer. A frame above the connection's hard limit ends the connection.
+// Respond sends a frame that is the last response to one request of a connection and was not a
+// slot. The frame is sent at a frame boundary, before responses that still wait for durability.
+// Respond returns once the frame is in the connection's send buffer. A frame above the connection's
+// hard limit ends the connection.
 func (p *Pipeline[R, Q]) Respond(conn uint64, frame []byte) error {
 	done := make(chan error, 1)
 	if err := p.send(shard.Event{Kind: shard.EventRespond, Conn: conn, Frame: string(frame), Ack: func(err error) { done <- err }}); err != nil {
@@ -126,14 +128,14 @@ func (p *Pipeline[R, Q]) Respond(conn uint64, frame []byte) error {
 	return <-done // always answered: by the shard, or by finish
 }
 
-// Wait is what the gate's head slot waits for.
+// Wait is the slot at the head of the gate and how long it has waited.
 type Wait struct {
 	Seq durability.Seq // wire seq of the slot
-	For time.Duration  // since the gate first looked at it
+	For time.Duration  // since the gate first examined it
 }
 
-// Waiting reports whether a slot waits at the gate, and which. The two figures may be of different slots when the gate
-// moves on meanwhile.
+// Waiting reports whether a slot waits at the gate, and which one. Its two figures may be of
+// different slots if the gate moves on meanwhile.
 func (p *Pipeline[R, Q]) Waiting() (w Wait, waiting bool) {
 	since := p.gate.oldest.Load()
 	if since == 0 {

@@ -5,31 +5,33 @@ import (
 	"sluice/telemetry"
 )
 
-// laneEntry is a slot on its way around the gate (R12). It is a copy: the original stays in the ring, marked
-// overtaken, until its turn, and is skipped then.
+// laneEntry is a slot on its way past the gate (R12). It is a copy: the original stays in the ring,
+// marked overtaken, and is skipped when its turn comes.
 type laneEntry[R, Q any] struct {
-	after    uint64 // the encoder takes it once it has encoded the ring up to here, and before anything further
-	position uint64 // where the slot stands in the ring
+	after    uint64 // the encoder takes it after the ring up to here and before anything further
+	position uint64 // position of the slot in the ring
 	slot     Slot[R, Q]
 }
 
 // lookAhead is what the gate knows about the slots behind a waiting head.
 //
 //	position ......... next ........ scanned ........ published
-//	  counted by connection | to count |  not looked at
+//	  counted by connection | to count |  not examined
 //
-// Nothing is counted until the first bypass slot is met behind a shut gate; from then on every waiting slot is counted
-// once, until none waits. A gate without bypass slots pays one flag test per waiting slot.
+// Nothing is counted until the first bypass slot is found behind a shut gate. From then on every
+// waiting slot is counted once, until none waits. A gate without bypass slots pays one flag test
+// for each waiting slot.
 type lookAhead struct {
 	next     uint64     // ring position of the next slot to examine
 	counting bool       // waiting holds the slots of [position, next)
-	waiting  connCounts // how many slots wait, by connection
+	waiting  connCounts // number of waiting slots, by connection
 	held     bool       // a bypass slot waits behind its own connection
-	recheck  bool       // held, and something was released since: it may overtake now
+	recheck  bool       // held, and something was released since, so it may overtake now
 }
 
-// scan examines slots behind the waiting head, at most one batch: it gives them their first look and lets bypass slots
-// overtake whose connection has no earlier waiting slot. In time it sees the whole ring, which is bounded.
+// scan examines slots behind the waiting head, at most one batch. It stamps those that are new, and
+// lets bypass slots overtake whose connection has no earlier waiting slot. In several steps it
+// covers the whole ring, which is bounded.
 func (g *gate[R, Q]) scan(now int64) (work int) {
 	base := g.slots.Position()
 	g.ahead.next = max(g.ahead.next, base)
@@ -61,14 +63,14 @@ func (g *gate[R, Q]) scan(now int64) (work int) {
 	return work
 }
 
-// restart begins to count the waiting slots from the head.
+// restart begins counting the waiting slots from the head.
 func (g *gate[R, Q]) restart(base uint64) {
 	g.ahead.counting, g.ahead.held, g.ahead.recheck = true, false, false
 	g.ahead.next = base
 	g.ahead.waiting.reset()
 }
 
-// firstLook stamps a slot that has to wait, and notes which cursors it waits for.
+// firstLook stamps a slot that has to wait, and records which cursors it waits for.
 func (g *gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 	s.below, s.waited, s.crossed = 0, 0, 0
 	g.arrive(s, now)
@@ -84,9 +86,10 @@ func (g *gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
 	s.waited = s.below
 }
 
-// overtake sends a copy of s ahead of the slots that wait; false when the lane is full. Its order against earlier slots of
-// its connection holds because those were released before (after), and against later ones because the encoder empties
-// the lane up to its ring position first.
+// overtake sends a copy of s ahead of the slots that wait; it returns false if the lane is full.
+// The order against earlier slots of its connection holds because those were released before
+// (after), and against later ones because the encoder empties the lane up to its ring position
+// first.
 func (g *gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
 	room := g.lane.Claim(1)
 	if room == nil {
@@ -104,7 +107,7 @@ func (g *gate[R, Q]) overtake(s *Slot[R, Q], now int64) bool {
 	return true
 }
 
-// forget takes released slots out of the counts.
+// forget subtracts released slots from the counts.
 func (g *gate[R, Q]) forget(slots []Slot[R, Q]) {
 	base := g.slots.Position()
 	for i := range slots {
@@ -122,16 +125,17 @@ func (g *gate[R, Q]) forget(slots []Slot[R, Q]) {
 	g.ahead.recheck = g.ahead.held
 }
 
-// connCounts counts slots by connection: open addressing with linear probing on the connection's id, emptied as a whole.
-// Entries that fall to zero stay until there is no room, which keeps probing simple; then the others move to a new table, of
-// twice the size only if they need it, so that its size follows the slots that wait and not the connections ever seen.
+// connCounts counts slots by connection: open addressing with linear probing on the connection's
+// id, emptied as a whole. Entries that fall to zero stay until the table is full, which keeps
+// probing simple. The others then move to a new table, of twice the size only if they need it, so
+// that its size depends on the slots that wait and not on the connections ever seen.
 type connCounts struct {
 	entries []connCount
 	used    int
 }
 
 type connCount struct {
-	conn uint64 // 0 = free: a slot's connection is never 0
+	conn uint64 // 0 if free: a slot's connection is never 0
 	n    int32
 }
 
@@ -161,7 +165,7 @@ func (c *connCounts) add(conn uint64, n int32) {
 	}
 }
 
-// find returns the index of conn's entry, or of the free one where it belongs.
+// find returns the index of conn's entry, or of the free entry where it belongs.
 func (c *connCounts) find(conn uint64) int {
 	mask := len(c.entries) - 1
 	i := int(conn*0x9E3779B97F4A7C15>>32) & mask // Fibonacci hashing: ids are often consecutive

@@ -7,13 +7,13 @@ import (
 	"sluice/transport"
 )
 
-// NoticeKind is what a shard has to tell about a connection.
+// NoticeKind is what happened to a connection.
 type NoticeKind uint8
 
 const (
 	NoticeClosed    NoticeKind = iota // the connection ended; Reason says why
-	NoticeSlow                        // the client holds back more than the soft limit, or takes nothing
-	NoticeRecovered                   // the socket of a slow client has taken all that it was asked to
+	NoticeSlow                        // more than the soft limit is unsent, or the client takes nothing
+	NoticeRecovered                   // the socket of a slow client has taken all that it was sent
 )
 
 // String returns the kind as it is logged.
@@ -29,7 +29,7 @@ func (k NoticeKind) String() string {
 	return "unknown"
 }
 
-// ConnNotice is what a shard tells about a connection, with the figures of that moment.
+// ConnNotice is a notice about a connection, with its figures at that moment.
 type ConnNotice struct {
 	Kind      NoticeKind
 	Reason    transport.Reason
@@ -37,9 +37,9 @@ type ConnNotice struct {
 	Conn      uint64
 	At        int64         // monotonic ns
 	Age       time.Duration // since Connect
-	Blocked   time.Duration // for how long the socket has refused bytes; 0 = it does not
+	Blocked   time.Duration // time for which the socket has refused bytes; 0 if it does not
 	Unsent    int           // bytes
-	Responses int           // answers not fully sent
+	Responses int           // responses not fully sent
 	Sent      uint64        // bytes
 }
 

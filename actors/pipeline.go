@@ -21,22 +21,25 @@ import (
 	"sluice/transport"
 )
 
-// Pipeline is the response stage: it takes the application's slots, holds each back until the policy is met for it,
-// encodes it and sends it to its client.
+// Pipeline is the response stage: it takes the application's slots, holds each one back until the
+// policy is met for it, encodes it and sends it to its client.
 //
 //	Slots() ==> gate ==> encode ==> shard 0 .. K-1 ==> sockets
 //	Connect, Disconnect, Busy, Kick ==> control ==> shards
 //
-// Its methods may be called from any goroutine at any time, including after it has ended, except that the end of the slot
-// ring that Slots returns belongs to one producer.
+// Its methods may be called from any goroutine at any time, including after it has ended. The only
+// exception is the end of the slot ring that Slots returns, which belongs to one producer.
+//
+// The groups of fields are: what is shared by the actors; the actors and what they read; the end;
+// and the sockets that outlived it.
 type Pipeline[R, Q any] struct {
 	cfg    Config
 	slots  *mailbox.Writer[Slot[R, Q]]
 	policy *durability.Switch
 	phase  *run.Phase
 	alarm  *durability.Degradation
-	limits atomic.Pointer[[]transport.Limits] // written by SetLimits, read by shards once a step
-	permit atomic.Int64                       // connections open or being opened
+	limits atomic.Pointer[[]transport.Limits] // written by SetLimits, read by shards every step
+	permit atomic.Int64                       // connections that are open or being opened
 
 	gate      *gate[R, Q]
 	encoder   *encoder[R, Q]
@@ -49,16 +52,16 @@ type Pipeline[R, Q any] struct {
 	inbox     *mailbox.Receiver[shard.Event]
 	queues    []*mailbox.Reader[shard.Event]
 
-	ended chan struct{} // closed when every goroutine ended and every socket was given back or is in orphans
-	err   error         // why it ended; read after ended
+	ended chan struct{} // closed when every goroutine has ended and every socket is closed or in orphans
+	err   error         // why it ended; read after ended is closed
 
-	listTurn chan struct{} // holds the token of the one list of connections under way
+	listTurn chan struct{} // holds a token while a list of connections is in progress
 
 	mu      sync.Mutex
 	orphans map[uint64]int32 // sockets that a reader still uses after the end, by connection
 }
 
-// PanicError is the end of a pipeline whose actor panicked (R32).
+// PanicError is the error of a pipeline whose actor panicked (R32).
 type PanicError struct {
 	Actor string
 	Value any
@@ -69,11 +72,11 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("actors: %s panicked: %v\n%s", e.Actor, e.Value, strings.TrimSpace(string(e.Stack)))
 }
 
-// ErrFull is wrapped by Connect's error when the connection limit is reached.
+// ErrFull is wrapped by the error of Connect if the connection limit is reached.
 var ErrFull = errors.New("connection limit reached")
 
-// Open returns a pipeline that runs. source tells how far events are durable. After an error nothing is left running or
-// open. End the pipeline with Drain, Stop or Fence.
+// Open returns a running pipeline. source reports how far events are durable. After an error
+// nothing is left running or open. End the pipeline with Drain, Stop or Fence.
 func Open[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
 	p, err := newPipeline(cfg, encoder, source)
 	if err != nil {
@@ -83,7 +86,8 @@ func Open[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.
 	return p, nil
 }
 
-// newPipeline makes a pipeline that does not run: simulators and benchmarks step its actors themselves.
+// newPipeline makes a pipeline that does not run. Simulators and benchmarks step its actors
+// themselves.
 func newPipeline[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -194,7 +198,8 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 	return nil
 }
 
-// openRing opens a shard's ring and says aloud when it is not the one that was hoped for.
+// openRing opens a shard's ring and logs a warning if io_uring is not in use although it was
+// wanted.
 func (p *Pipeline[R, Q]) openRing(shard int, rc transport.RingConfig) (transport.Ring, error) {
 	if p.cfg.OpenRing != nil {
 		return p.cfg.OpenRing(shard, rc)
@@ -207,22 +212,23 @@ func (p *Pipeline[R, Q]) openRing(shard int, rc transport.RingConfig) (transport
 	return ring, err
 }
 
-// Slots returns the producer's end of the slot ring; it belongs to one goroutine.
+// Slots returns the producer's end of the slot ring, which belongs to one goroutine.
 func (p *Pipeline[R, Q]) Slots() *mailbox.Writer[Slot[R, Q]] { return p.slots }
 
-// Now is the pipeline's clock, monotonic ns: slots are stamped with it.
+// Now is the time of the pipeline's clock, monotonic ns, with which slots are stamped.
 func (p *Pipeline[R, Q]) Now() int64 { return p.cfg.Clock.Now() }
 
-// Rings describes the engine of each shard.
+// Rings returns the engine of each shard.
 func (p *Pipeline[R, Q]) Rings() []transport.Info { return p.rings }
 
-// Diagnosis says which engine the rings got, and why.
+// Diagnosis is which engine the rings use, and why.
 func (p *Pipeline[R, Q]) Diagnosis() transport.Diagnosis { return p.diagnosis }
 
-// Collector holds the pipeline's measurements.
+// Collector returns the pipeline's measurements.
 func (p *Pipeline[R, Q]) Collector() *telemetry.Collector { return p.cfg.Collector }
 
-// Traces returns the boxes of sampled answers, one for each shard; each has one consumer. Nobody has to take them.
+// Traces returns the boxes of sampled responses, one for each shard. Each has one consumer;
+// consuming them is optional.
 func (p *Pipeline[R, Q]) Traces() []*telemetry.TraceBox {
 	var boxes []*telemetry.TraceBox
 	for _, e := range p.shards {
@@ -231,27 +237,29 @@ func (p *Pipeline[R, Q]) Traces() []*telemetry.TraceBox {
 	return boxes
 }
 
-// Sampler holds the rules of what is traced; they can be replaced at run time.
+// Sampler returns the rules of what is traced, which can be replaced at run time.
 func (p *Pipeline[R, Q]) Sampler() *telemetry.Sampler { return p.cfg.Sampler }
 
-// Policy is the durability policy in force. Its Swap changes it at run time (R10).
+// Policy returns the durability policy in force. Its Swap changes it at run time (R10).
 func (p *Pipeline[R, Q]) Policy() *durability.Switch { return p.policy }
 
 // Connections is the number of connections that hold a permit.
 func (p *Pipeline[R, Q]) Connections() int { return int(p.permit.Load()) }
 
-// Degraded reports whether the policy asks for more nodes than are in view, and for how long in all.
+// Degraded reports whether the policy needs more nodes than are in view, and for how long it has in
+// total.
 func (p *Pipeline[R, Q]) Degraded() (now bool, total time.Duration) {
 	return p.alarm.Degraded(), p.alarm.Total(p.Now())
 }
 
-// SetLimits replaces the slow-client limits; classes keep their numbers. Shards take them up at their next step.
+// SetLimits replaces the slow-client limits; classes keep their numbers. Shards use the new limits
+// from their next step on.
 func (p *Pipeline[R, Q]) SetLimits(classes []transport.Limits) error {
 	if len(classes) < len(*p.limits.Load()) {
 		return fmt.Errorf("actors: %d classes of limits; connections use %d", len(classes), len(*p.limits.Load()))
 	}
 	if slabSegment(classes) > slabSegment(p.cfg.Limits) {
-		return fmt.Errorf("actors: a hard limit above %d B needs a restart, because buffers are made of such blocks", slabSegment(p.cfg.Limits))
+		return fmt.Errorf("actors: a hard limit above %d B needs a restart, because it is the size of buffer blocks", slabSegment(p.cfg.Limits))
 	}
 	if err := p.cfg.checkLimits(classes); err != nil {
 		return err
@@ -261,7 +269,8 @@ func (p *Pipeline[R, Q]) SetLimits(classes []transport.Limits) error {
 	return nil
 }
 
-// logDegraded writes the degradation tracker's lines, on the gate's goroutine, at most one every few seconds.
+// logDegraded writes the lines of the degradation tracker, at most one every few seconds. It runs
+// on the gate's goroutine.
 func (p *Pipeline[R, Q]) logDegraded(n durability.Notice) {
 	level := slog.LevelWarn
 	if n.Kind == durability.Recovered {

@@ -15,15 +15,15 @@ const (
 	roleControl role = iota
 	roleGate
 	roleEncode
-	roleShard // and up, by shard
+	roleShard // the first shard; the others follow
 )
 
-// place makes the groups of a placement, and says which one a role runs in.
+// place makes the groups of a placement and the function that maps a role to its group.
 func place(cfg *Config) (groups []*run.Group, of func(role) *run.Group) {
-	placement, apart := cfg.Placement, cfg.Shards // goroutines that shards are spread over
+	placement, apart := cfg.Placement, cfg.Shards // number of goroutines for shards
 	if placement == PlacementAuto {
 		cores := runtime.GOMAXPROCS(0)
-		placement, apart = PlacementFront, min(apart, cores) // more of them than cores only wake one another
+		placement, apart = PlacementFront, min(apart, cores) // goroutines beyond the number of cores only wake one another
 		if cores >= cfg.Shards+4 {
 			placement = PlacementSpread
 		}
@@ -36,7 +36,7 @@ func place(cfg *Config) (groups []*run.Group, of func(role) *run.Group) {
 		groups = append(groups, run.NewGroup(name, cfg.newIdle()))
 	}
 	all := []role{roleControl, roleGate, roleEncode}
-	front := true // the first shard runs with them
+	front := true // the first shard runs on their goroutine
 	switch placement {
 	case PlacementFused:
 		add("pipeline", all...)

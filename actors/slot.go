@@ -5,43 +5,44 @@ import (
 	"sluice/telemetry"
 )
 
-// Kind says what a slot carries.
+// Kind is what a slot contains.
 type Kind uint8
 
 const (
-	// KindReport is an output that a journaled event caused; Slot.Report holds it.
+	// KindReport is an output caused by a journaled event, in Slot.Report.
 	KindReport Kind = iota
-	// KindQuery is an answer to a query; Slot.Query holds it.
+	// KindQuery is the response to a query, in Slot.Query.
 	KindQuery
-	// KindEngineError tells the client that its request could not be executed.
+	// KindEngineError reports to the client that its request could not be executed.
 	KindEngineError
 	// KindBatchEnd ends a request that has no other last slot.
 	KindBatchEnd
 )
 
-// Slot is one output of the application, written in place into the slot ring (R2). Query stands before Report
-// so that an application without queries (Q = struct{}) pays nothing: a zero-size last field would be padded.
+// Slot is one output of the application, written in place into the slot ring (R2). Query stands
+// before Report so that it takes no space in an application without queries (Q = struct{}): a
+// zero-size last field would be padded.
 //
-// The producer fills the exported fields of every slot it claims: a slot's memory is used again and again.
-// From Publish on the slot is the pipeline's.
+// The producer fills the exported fields of every slot it claims, because the memory of slots is
+// reused. From Publish on the slot belongs to the pipeline.
 type Slot[R, Q any] struct {
 	Conn     uint64         // the client's connection id, never 0
 	Seq      durability.Seq // wire seq: the journal sequence of the event that caused this output
-	Received int64          // when the request was received, monotonic ns of the pipeline's clock
+	Received int64          // when the request was received, monotonic ns of Pipeline.Now
 	Matched  int64          // when the application had produced this output, same clock
 	Kind     Kind
-	Last     bool // last slot of its request: BatchEnd goes out with it
-	Bypass   bool // needs no durability
+	Last     bool // last slot of its request: BatchEnd is sent with it
+	Bypass   bool // needs no durability; may overtake slots of other connections
 
-	Parent telemetry.Parent // trace context that came with the request; the zero value is none
+	Parent telemetry.Parent // trace context of the request; the zero value is none
 
-	overtaken bool                  // the gate already sent it ahead; written and read behind the gate's position
-	below     uint8                 // cursors that were below Seq at the gate's first look, and are; the gate's
-	traced    telemetry.TraceReason // why this slot is traced; the gate's, for the encoder
-	waited    uint8                 // cursors it waited for, and which passed last; the gate's, for the encoder
-	crossed   int64                 // when the first of two awaited cursors passed it, 0 = none did
-	consumed  int64                 // the gate's first look, monotonic ns
-	opened    int64                 // the gate's release, monotonic ns
+	overtaken bool                  // the gate has sent it ahead
+	below     uint8                 // cursors that are still below Seq; the gate's
+	traced    telemetry.TraceReason // why this slot is traced
+	waited    uint8                 // cursors it waited for, and which passed last
+	crossed   int64                 // when the first of two awaited cursors passed it; 0 if none did
+	consumed  int64                 // when the gate first examined it, monotonic ns
+	opened    int64                 // when the gate released it, monotonic ns
 
 	Query  Q
 	Report R
