@@ -43,7 +43,7 @@ func eachPlacement(t *testing.T, test func(t *testing.T, w way, p Placement)) {
 	}
 }
 
-func TestStopEndsWhileTheGateIsShutAndAClientIsBlocked(t *testing.T) {
+func TestStopEndsWithGateShutAndClientBlocked(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		r, blocked := stuck(t, w, p)
 		r.stop()
@@ -56,7 +56,7 @@ func TestStopEndsWhileTheGateIsShutAndAClientIsBlocked(t *testing.T) {
 	})
 }
 
-func TestFenceEndsWhileTheGateIsShutAndAClientIsBlocked(t *testing.T) {
+func TestFenceEndsWithGateShutAndClientBlocked(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		r, blocked := stuck(t, w, p)
 		r.fence()
@@ -78,7 +78,7 @@ func TestDrainStopsAtItsDeadline(t *testing.T) {
 	})
 }
 
-func TestDrainWaitsForWhatBecomesDurableAndForSlowReaders(t *testing.T) {
+func TestDrainWaitsForDurabilityAndSlowReaders(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		r, blocked := stuck(t, w, p)
 		drained := r.draining()
@@ -93,7 +93,7 @@ func TestDrainWaitsForWhatBecomesDurableAndForSlowReaders(t *testing.T) {
 	})
 }
 
-func TestAReaderThatDoesNotLetGoDelaysTheEndUntilTheDeadlineOnly(t *testing.T) {
+func TestReaderThatKeepsItsSocketDelaysTheEndUntilTheDeadline(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		for name, end := range map[string]func(*rig, context.Context) error{
 			"stop":  func(r *rig, ctx context.Context) error { return r.Stop(ctx) },
@@ -145,7 +145,7 @@ func TestEndsHonourCancellation(t *testing.T) {
 	})
 }
 
-func TestEndingTwiceIsTheSameEnd(t *testing.T) {
+func TestEndingTwiceReturnsTheSameResult(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		r.dialAll(1, 4, socket{})
@@ -163,7 +163,7 @@ func TestEndingTwiceIsTheSameEnd(t *testing.T) {
 	})
 }
 
-func TestConnectsThatRaceWithTheEndAreAllAnswered(t *testing.T) {
+func TestConnectsDuringTheEndAllReturn(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		r := newRig(t, w, func(c *Config) { c.Placement = p })
 		const n = 64
@@ -210,7 +210,7 @@ func (s *failingSource) Snapshot(v *durability.View) bool {
 	return s.Cursors.Snapshot(v)
 }
 
-func TestAPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
+func TestPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		source := &failingSource{Cursors: durability.NewCursors(0)}
 		failed := make(chan error, 1)
@@ -246,7 +246,7 @@ func TestAPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 
 // A client that goes on sending while the node drains gets all its answers: Linux would answer the close of its socket with a
 // reset, and drop what the client has not acknowledged, so the close waits for that.
-func TestADrainLosesNothingToAClientThatGoesOnSending(t *testing.T) {
+func TestDrainLosesNothingToClientsThatKeepSending(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
 		c, fd := r.pair(socket{small: true})
@@ -287,7 +287,7 @@ func (d doubtful) Submit() error {
 	return d.Ring.Submit()
 }
 
-func TestTrap04AFailedSubmitStopsTheShardInsteadOfRiskingTheStream(t *testing.T) {
+func TestTrap04FailedSubmitStopsTheShard(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		var broken atomic.Bool
 		var submits atomic.Int64

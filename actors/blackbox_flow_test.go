@@ -13,7 +13,7 @@ import (
 	"sluice/telemetry"
 )
 
-func TestTrap01OneClientThatNeverReadsDelaysNobody(t *testing.T) {
+func TestTrap01ClientThatNeverReadsDelaysNoOther(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		dead := r.dial(1, socket{small: true})
@@ -36,7 +36,7 @@ func TestTrap01OneClientThatNeverReadsDelaysNobody(t *testing.T) {
 	})
 }
 
-func TestTrap02APartialSendIsContinuedNotRetriedInALoop(t *testing.T) {
+func TestTrap02PartialSendContinuesWhenWritable(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxFrame, c.Shards = 8192, 1 })
 		slow, quick := r.dial(1, socket{small: true}), r.dial(2, socket{})
@@ -110,7 +110,7 @@ func TestTrap03SignalsDoNotDisturbTheStream(t *testing.T) {
 	})
 }
 
-func TestTrap05ABurstIsFlushedBeforeAnyLimitIsMet(t *testing.T) {
+func TestTrap05BurstIsFlushedBeforeLimitsApply(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		frames, size int
@@ -142,7 +142,7 @@ func TestTrap05ABurstIsFlushedBeforeAnyLimitIsMet(t *testing.T) {
 	}
 }
 
-func TestTrap10ServerBusyStandsBetweenFrames(t *testing.T) {
+func TestTrap10ServerBusyIsSentBetweenFrames(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
 		c := r.dial(1, socket{small: true})
@@ -164,7 +164,7 @@ func TestTrap10ServerBusyStandsBetweenFrames(t *testing.T) {
 	})
 }
 
-func TestTrap24ABlockedClientWithTrafficDoesNotSpoilTheBatchingOfOthers(t *testing.T) {
+func TestTrap24BlockedClientKeepsBatchingOfOthers(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		sends := func(blocked bool) (perFrame float64) {
 			r := newRig(t, w, func(c *Config) { c.Shards, c.MaxFrame = 1, 8192 })
@@ -199,7 +199,7 @@ func TestTrap24ABlockedClientWithTrafficDoesNotSpoilTheBatchingOfOthers(t *testi
 	})
 }
 
-func TestMoreDirtyConnectionsThanRingEntriesAreSeveralSubmits(t *testing.T) {
+func TestMoreDirtyConnectionsThanRingEntriesTakeSeveralSubmits(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		n := 1000
 		if testing.Short() {
@@ -235,7 +235,7 @@ func needFDs(t *testing.T, n int) {
 	}
 }
 
-func TestEveryKindOfFrameArrivesAsItIs(t *testing.T) {
+func TestEveryKindOfFrameArrivesUnchanged(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		c := r.dial(1, socket{})

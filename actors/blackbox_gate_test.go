@@ -19,7 +19,7 @@ func (r *rig) atGate(waiting int) {
 	})
 }
 
-func TestTrap06ADurableAnswerDoesNotWaitForALaterEvent(t *testing.T) {
+func TestTrap06DurableResponseDoesNotWaitForLaterEvent(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		c := r.dial(1, socket{})
@@ -34,7 +34,7 @@ func TestTrap06ADurableAnswerDoesNotWaitForALaterEvent(t *testing.T) {
 	})
 }
 
-func TestTrap07EachSlotIsJudgedByExactlyItsOwnSeq(t *testing.T) {
+func TestTrap07EachSlotIsJudgedByItsOwnSeq(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		c := r.dial(1, socket{})
@@ -60,7 +60,7 @@ func TestTrap07EachSlotIsJudgedByExactlyItsOwnSeq(t *testing.T) {
 	})
 }
 
-func TestTrap14ABypassSlotOvertakesOthersButNotItsOwnConnection(t *testing.T) {
+func TestTrap14BypassSlotOvertakesOthersButNotItsOwnConnection(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.Policy = durability.DurablyReplicated() }) // no replica: it can never open
 		a, b := r.dial(1, socket{}), r.dial(2, socket{})
@@ -88,7 +88,7 @@ func TestTrap14ABypassSlotOvertakesOthersButNotItsOwnConnection(t *testing.T) {
 	})
 }
 
-func TestTrap16TheCursorThatCameLastIsToBlame(t *testing.T) {
+func TestTrap16LastCursorCountsAsTheBlocker(t *testing.T) {
 	journal := func(r *rig, to uint64) { r.cursors.SetPersisted(durability.Seq(to)) }
 	replica := func(r *rig, to uint64) { r.cursors.Advance(1, durability.Seq(to), 0) }
 	for _, c := range []struct {
@@ -134,7 +134,7 @@ func TestTrap16TheCursorThatCameLastIsToBlame(t *testing.T) {
 // replicate lets replica 1 have everything in memory.
 func replicate(r *rig) { r.cursors.Advance(1, durability.Seq(r.seq), 0) }
 
-func TestTrap17AWedgedGateIsSeen(t *testing.T) {
+func TestTrap17WedgedGateShowsInGauges(t *testing.T) {
 	w := way{transport.ModePoll, "unix"} // nothing of it depends on the engine
 	t.Run("degraded from the start is said at once", func(t *testing.T) {
 		log := new(logBook)
@@ -165,7 +165,7 @@ func TestTrap17AWedgedGateIsSeen(t *testing.T) {
 	})
 }
 
-func TestTrap20And22WhileTheGateWaitsEverythingElseGoesOn(t *testing.T) {
+func TestTrap20And22WaitingGateDelaysNothingElse(t *testing.T) {
 	for _, placement := range []Placement{PlacementFused, PlacementFront, PlacementSpread} {
 		t.Run(placement.String(), func(t *testing.T) {
 			eachWay(t, func(t *testing.T, w way) {
@@ -210,7 +210,7 @@ func TestTrap20And22WhileTheGateWaitsEverythingElseGoesOn(t *testing.T) {
 	}
 }
 
-func TestTrap21AQueryDuringAHaltDoesNotWedgeTheStage(t *testing.T) {
+func TestTrap21QueryDuringAHaltIsAnswered(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		a, b := r.dial(1, socket{}), r.dial(2, socket{})
@@ -249,7 +249,7 @@ func TestTrap27ConnectReturnsOnceTheShardOwnsTheConnection(t *testing.T) {
 	}
 }
 
-func TestASwapIsAcknowledgedOnlyAfterItsAdoption(t *testing.T) {
+func TestSwapIsAcknowledgedAfterAdoption(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.Policy = durability.Local() })
 		r.cursors.Activate(1, 0, 0)
@@ -276,7 +276,7 @@ func TestASwapIsAcknowledgedOnlyAfterItsAdoption(t *testing.T) {
 	})
 }
 
-func TestASwapForgetsWhatTheOldPolicyProved(t *testing.T) {
+func TestSwapForgetsWhatTheOldPolicyProved(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		r.cursors.Activate(1, 0, 0)
@@ -296,7 +296,7 @@ func TestASwapForgetsWhatTheOldPolicyProved(t *testing.T) {
 	})
 }
 
-func TestASwapWakesAWaitingGate(t *testing.T) {
+func TestSwapWakesAWaitingGate(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.Policy = durability.DurablyReplicated() })
 		c := r.dial(1, socket{})

@@ -15,7 +15,7 @@ import (
 	"sluice/transport"
 )
 
-func TestTrap08ADroppedConnectionIsShutForItsReaderToo(t *testing.T) {
+func TestTrap08DroppedConnectionIsShutDownForItsReaderToo(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		c, fd := r.pair(socket{})
@@ -52,7 +52,7 @@ func TestDisconnectCountsAReasonOfTheListenerAsItsClosing(t *testing.T) {
 	})
 }
 
-func TestTrap09PermitsReturnWhateverEndsAConnection(t *testing.T) {
+func TestTrap09PermitsReturnForEveryEndOfAConnection(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxConnections = 8 })
 		for round := range uint64(5) {
@@ -83,7 +83,7 @@ func TestTrap09PermitsReturnWhateverEndsAConnection(t *testing.T) {
 	})
 }
 
-func TestTrap15AFenceSendsNotOneByteMore(t *testing.T) {
+func TestTrap15FenceSendsNoFurtherByte(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
 		blocked, waiting := r.dial(1, socket{small: true}), r.dial(2, socket{})
@@ -113,7 +113,7 @@ func TestTrap15AFenceSendsNotOneByteMore(t *testing.T) {
 	})
 }
 
-func TestTrap18EndToEndClosesWhenTheSendCompleted(t *testing.T) {
+func TestTrap18EndToEndTimeEndsWhenTheSendCompleted(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
 		whole := func() telemetry.HistTotal {
@@ -144,7 +144,7 @@ func TestTrap18EndToEndClosesWhenTheSendCompleted(t *testing.T) {
 	})
 }
 
-func TestTrap19WhatAQuietPipelineMeasuredIsHandedOver(t *testing.T) {
+func TestTrap19QuietPipelineHandsItsMeasurementsOver(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		c := r.dial(1, socket{})
@@ -158,7 +158,7 @@ func TestTrap19WhatAQuietPipelineMeasuredIsHandedOver(t *testing.T) {
 	})
 }
 
-func TestTrap25EncoderErrorsAreNotLoggedAtLoopRate(t *testing.T) {
+func TestTrap25EncoderErrorsAreLoggedOnceASecond(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		log := new(logBook)
 		r := newRig(t, w, func(c *Config) { c.Log = log.logger() })
@@ -233,7 +233,7 @@ func TestTrap26BusyAndIdleAreCountedUnderPermanentLoad(t *testing.T) {
 	})
 }
 
-func TestAHalfClosedClientGetsItsAnswersAndThenTheEnd(t *testing.T) {
+func TestHalfClosedClientReceivesItsResponsesThenEnds(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.Heartbeat, c.Egress.Tick = 20*time.Millisecond, 5*time.Millisecond })
 		c, idle := r.dial(1, socket{}), r.dial(2, socket{})
@@ -255,7 +255,7 @@ func TestAHalfClosedClientGetsItsAnswersAndThenTheEnd(t *testing.T) {
 	})
 }
 
-func TestAHalfClosedClientThatReadsLateStillGetsEverything(t *testing.T) {
+func TestHalfClosedClientThatReadsLateReceivesEverything(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
 		c := r.dial(1, socket{small: true})
@@ -273,7 +273,7 @@ func TestAHalfClosedClientThatReadsLateStillGetsEverything(t *testing.T) {
 
 // A reader cannot tell a client that half-closed from one that left altogether, and then nobody listens to the socket. Behind a
 // shut gate a heartbeat finds out: the one hears from the server, the other's place and socket are free before the gate opens.
-func TestAClientThatLeftDoesNotStayUntilTheGateOpens(t *testing.T) {
+func TestGoneClientIsNoticedWhileTheGateIsShut(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.Heartbeat, c.Egress.Tick = 20*time.Millisecond, 5*time.Millisecond })
 		waits, gone := r.dial(1, socket{}), r.dial(2, socket{})
@@ -302,7 +302,7 @@ func TestAClientThatLeftDoesNotStayUntilTheGateOpens(t *testing.T) {
 	})
 }
 
-func TestADuplicateLiveIDIsAnError(t *testing.T) {
+func TestDuplicateLiveIDIsAnError(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		first := r.dial(7, socket{})
@@ -326,7 +326,7 @@ func TestADuplicateLiveIDIsAnError(t *testing.T) {
 	})
 }
 
-func TestConnectRefusesWhatMakesNoSense(t *testing.T) {
+func TestConnectRejectsInvalidArguments(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		_, fd := r.pair(socket{})
@@ -346,7 +346,7 @@ func TestConnectRefusesWhatMakesNoSense(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatCannotBeEncodedEndsItsConnectionInOrder(t *testing.T) {
+func TestEncodeErrorEndsItsConnectionInOrder(t *testing.T) {
 	for name, bad := range map[string]fault{"error": faultError, "panic": faultPanic, "oversize": faultLarge} {
 		t.Run(name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, w way) {
@@ -373,7 +373,7 @@ func TestAnAnswerThatCannotBeEncodedEndsItsConnectionInOrder(t *testing.T) {
 	}
 }
 
-func TestAnswersToAnEarlierOwnerOfAnIDAreNotDelivered(t *testing.T) {
+func TestResponsesToAnEarlierOwnerOfAnIDAreDropped(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		first := r.dial(1, socket{})

@@ -39,7 +39,7 @@ func TestTrap11HeartbeatsGoToQuietClientsOnly(t *testing.T) {
 	})
 }
 
-func TestTrap12AClientThatStopsReadingIsDroppedInAQuietPeriodToo(t *testing.T) {
+func TestTrap12ClientThatStopsReadingIsClosedWithoutTraffic(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) {
 			l := lenient()
@@ -59,7 +59,7 @@ func TestTrap12AClientThatStopsReadingIsDroppedInAQuietPeriodToo(t *testing.T) {
 	})
 }
 
-func TestTrap23AfterAnOverflowNoLaterSmallerFrameIsSent(t *testing.T) {
+func TestTrap23NoFrameIsSentAfterAnOverflow(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) {
 			l := lenient()
@@ -90,7 +90,7 @@ func TestTrap23AfterAnOverflowNoLaterSmallerFrameIsSent(t *testing.T) {
 	})
 }
 
-func TestAClientOverTheSoftLimitForTooLongIsDropped(t *testing.T) {
+func TestClientOverTheSoftLimitForTooLongIsClosed(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) {
 			l := lenient()
@@ -108,7 +108,7 @@ func TestAClientOverTheSoftLimitForTooLongIsDropped(t *testing.T) {
 	})
 }
 
-func TestASlowClientThatTakesEverythingHasRecovered(t *testing.T) {
+func TestSlowClientThatTakesEverythingHasRecovered(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) {
 			l := lenient()
@@ -133,7 +133,7 @@ func TestASlowClientThatTakesEverythingHasRecovered(t *testing.T) {
 	})
 }
 
-func TestAClientThatReadsSlowlyStays(t *testing.T) {
+func TestClientThatReadsSlowlyStays(t *testing.T) {
 	for _, family := range []string{"tcp", "unix"} { // nothing of it depends on the engine
 		t.Run(family, func(t *testing.T) {
 			w := way{transport.ModePoll, family}
@@ -166,7 +166,7 @@ func TestAClientThatReadsSlowlyStays(t *testing.T) {
 	}
 }
 
-func TestTheShardBudgetShedsTheWorstOffenderFirst(t *testing.T) {
+func TestShardBudgetEndsTheLargestBufferFirst(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) {
 			c.Shards, c.MaxFrame, c.ShardBudget = 1, 8192, 4<<20

@@ -66,7 +66,7 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 	}
 }
 
-func TestARingThatCannotBeOpenedNamesItsShardAndClosesTheOthers(t *testing.T) {
+func TestFailedRingNamesItsShardAndClosesTheOthers(t *testing.T) {
 	before := openFDs(t)
 	_, err := newPipeline(Config{
 		Policy: durability.Local(), Shards: 3,
@@ -120,7 +120,7 @@ func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
 	}
 }
 
-func TestPlacementAndIdleNamesAreReadBack(t *testing.T) {
+func TestPlacementAndIdleParseTheirStrings(t *testing.T) {
 	for p := PlacementAuto; p <= PlacementSpread; p++ {
 		if got, err := ParsePlacement(p.String()); err != nil || got != p {
 			t.Errorf("%v is read back as %v, %v", p, got, err)

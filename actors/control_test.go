@@ -26,7 +26,7 @@ func (u *unfilled) Recv() (ev shard.Event, ok bool) {
 
 // Who took his place before the end is answered, although he filled it when everything had ended: a Connect would wait for
 // ever, and a socket stay open.
-func TestTheEndWaitsForASenderThatFillsItsPlace(t *testing.T) {
+func TestEndWaitsForSenderWithAClaimedPlace(t *testing.T) {
 	answers := 0
 	u := &unfilled{looks: 3, left: []shard.Event{
 		{Kind: shard.EventConnect, Conn: 1, Ack: func(err error) {
@@ -59,7 +59,7 @@ func (r *shutPanics) Shutdown(fd int32) error {
 
 // A shard takes its events in batches. If one of them panics, those before it in the batch have been handled, and those
 // from it on are answered by the end of the pipeline.
-func TestTheEndAnswersEachEventOnceAfterAPanicAmongThem(t *testing.T) {
+func TestEndAnswersEachEventOnceAfterAPanic(t *testing.T) {
 	b := newTable(t, func(c *Config) {
 		open := c.OpenRing
 		c.OpenRing = func(i int, rc transport.RingConfig) (transport.Ring, error) {

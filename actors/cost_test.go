@@ -154,7 +154,7 @@ func BenchmarkTelemetry(b *testing.B) {
 }
 
 // The measured step must not allocate, or the comparison would be one of garbage collectors.
-func TestAMeasuredStepDoesNotAllocate(t *testing.T) {
+func TestMeasuredStepDoesNotAllocate(t *testing.T) {
 	for _, batch := range costBatches {
 		r := newCostRig(t, "null", batch)
 		r.turn(2)

@@ -15,7 +15,7 @@ import (
 
 // A socket that takes all of every send is not blocked, however much stands behind each: it leaves the blocked list, and its
 // soft clock starts anew, so that one short send after a long time of load ends nobody.
-func TestEgressABusyClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
+func TestShardClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
 	l := lenient()
 	l.SoftBytes, l.SoftFor = 1000, 2*time.Second
 	b := newTable(t, func(c *Config) {
@@ -53,7 +53,7 @@ func TestEgressABusyClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
 }
 
 // Limits that are reloaded hold at the next tick, for what is buffered already too.
-func TestEgressJudgesByTheSoftLimitInForce(t *testing.T) {
+func TestShardAppliesTheSoftLimitInForce(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		before, after int // soft limit, B; 2,005 B are unsent
@@ -84,7 +84,7 @@ func TestEgressJudgesByTheSoftLimitInForce(t *testing.T) {
 }
 
 // What a poll has told is heard before the hard limit ends a client whose socket has room again.
-func TestEgressHearsOfRoomBeforeTheHardLimit(t *testing.T) {
+func TestShardReapsPollsBeforeTheHardLimit(t *testing.T) {
 	l := lenient()
 	l.HardBytes, l.SoftBytes = 8192, 8192
 	b := blockedTable(t, l)
@@ -107,7 +107,7 @@ func TestEgressHearsOfRoomBeforeTheHardLimit(t *testing.T) {
 }
 
 // So is a socket that polled as writable and took nothing, before its time to be asked again.
-func TestEgressAsksAgainBeforeTheHardLimit(t *testing.T) {
+func TestShardRetriesASendBeforeTheHardLimit(t *testing.T) {
 	l := lenient()
 	l.HardBytes, l.SoftBytes = 8192, 8192
 	b := blockedTable(t, l)
@@ -125,7 +125,7 @@ func TestEgressAsksAgainBeforeTheHardLimit(t *testing.T) {
 }
 
 // A client that has closed its sending side and waits behind a shut gate hears that the server is there.
-func TestEgressHeartbeatsToTheHalfClosed(t *testing.T) {
+func TestShardSendsHeartbeatsToHalfClosedClients(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
 	b.join(1)
 	b.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: 1, Hash: transport.Hash(1), Reason: transport.ReasonPeerClosed, Owed: 1})
@@ -145,7 +145,7 @@ func TestEgressHeartbeatsToTheHalfClosed(t *testing.T) {
 }
 
 // A kernel that is short of memory for TCP says EAGAIN and calls the socket writable all the same (tcp_sendmsg, tcp_poll).
-func TestEgressDoesNotSpinWhereASocketIsWritableAndTakesNothing(t *testing.T) {
+func TestShardDoesNotSpinOnAWritableSocketThatTakesNothing(t *testing.T) {
 	b := blockedTable(t, lenient())
 	sends := b.ring.sends[1]
 	for range 20 { // of one tick each
@@ -166,7 +166,7 @@ func TestEgressDoesNotSpinWhereASocketIsWritableAndTakesNothing(t *testing.T) {
 }
 
 // A queue of unsent answers that is as long as one can be ends its own connection, and nobody else's.
-func TestEgressAFullQueueOfAnswersEndsNobodyElse(t *testing.T) {
+func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.MaxFrame = 4096 })
 	b.join(1)
 	b.join(2)
@@ -193,7 +193,7 @@ func TestEgressAFullQueueOfAnswersEndsNobodyElse(t *testing.T) {
 }
 
 // Requests are shed by the thousand; a client that reads hears of each, however low its limits are.
-func TestEgressTellsOfEveryRequestThatWasShed(t *testing.T) {
+func TestShardSendsServerBusyForEveryShedRequest(t *testing.T) {
 	l := lenient()
 	l.HardBytes, l.SoftBytes = 69, 69
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 64 })
@@ -210,7 +210,7 @@ func TestEgressTellsOfEveryRequestThatWasShed(t *testing.T) {
 }
 
 // Connections that are ended with a failed shard count as closed, too.
-func TestEgressCountsTheConnectionsThatEndWithIt(t *testing.T) {
+func TestShardCountsTheConnectionsThatEndWithIt(t *testing.T) {
 	b := newTable(t, nil)
 	for id := uint64(1); id <= 3; id++ {
 		b.join(id)
@@ -257,7 +257,7 @@ func (b *table) wait(d time.Duration) {
 // In a drain a connection is closed when its client has all that the kernel took, because a close can lose the rest. A client
 // that takes nothing more is waited for as long as it may make no progress, which a pause of the shard does not count to, and
 // hears no heartbeat that would begin anew.
-func TestADrainClosesWhenClientsHaveWhatTheKernelTook(t *testing.T) {
+func TestDrainClosesWhenClientsHaveAcknowledged(t *testing.T) {
 	l := lenient()
 	l.NoProgress = 2 * time.Second
 	b := draining(t, l, 0)
@@ -282,7 +282,7 @@ func TestADrainClosesWhenClientsHaveWhatTheKernelTook(t *testing.T) {
 }
 
 // A drain that has sent everything does not fail because a client is slow to take it.
-func TestADrainStopsWaitingBeforeItsDeadline(t *testing.T) {
+func TestDrainStopsWaitingBeforeItsDeadline(t *testing.T) {
 	for _, deadline := range []time.Duration{time.Second, 10 * time.Second} {
 		b := draining(t, lenient(), deadline)
 		margin := min(time.Second, deadline/4)
@@ -297,7 +297,7 @@ func TestADrainStopsWaitingBeforeItsDeadline(t *testing.T) {
 	}
 }
 
-func TestADrainAsksOfClientsOnceATick(t *testing.T) {
+func TestDrainPollsUnackedBytesOnceATick(t *testing.T) {
 	b := draining(t, lenient(), 0)
 	for range 1000 {
 		b.shards[0].Step(b.now)

@@ -34,7 +34,7 @@ func TestTrap13OneStepServesEveryDirtyConnection(t *testing.T) {
 	}
 }
 
-func TestTrap05AQueuedSendDoesNotCountAgainstTheHardLimit(t *testing.T) {
+func TestTrap05QueuedSendDoesNotCountAgainstTheHardLimit(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.MaxFrame = 128 << 10 })
 	b.join(1)
 	const n = 100 // 10 MB for a client that takes everything, under a limit of 1 MiB
@@ -52,7 +52,7 @@ func TestTrap05AQueuedSendDoesNotCountAgainstTheHardLimit(t *testing.T) {
 }
 
 // A client whose bytes pile up because the ring has just failed is not slow, whichever limit its next answer would pass.
-func TestEgressBlamesNobodyForARingInDoubt(t *testing.T) {
+func TestShardClosesNoClientAsSlowForARingInDoubt(t *testing.T) {
 	for name, change := range map[string]func(c *Config){
 		"hard limit": func(c *Config) {
 			l := lenient()
@@ -105,7 +105,7 @@ func blockedTable(t *testing.T, l transport.Limits) *table {
 	return b
 }
 
-func TestEgressJudgesABlockedConnectionByTimerAlone(t *testing.T) {
+func TestShardClosesBlockedConnectionsByTimer(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		edit  func(l *transport.Limits)
@@ -138,7 +138,7 @@ func TestEgressJudgesABlockedConnectionByTimerAlone(t *testing.T) {
 	}
 }
 
-func TestEgressKeepsAClientThatTakesALittleAtATime(t *testing.T) {
+func TestShardKeepsAClientThatTakesALittleAtATime(t *testing.T) {
 	l := lenient()
 	l.NoProgress = time.Second
 	b := blockedTable(t, l)
@@ -156,7 +156,7 @@ func TestEgressKeepsAClientThatTakesALittleAtATime(t *testing.T) {
 	}
 }
 
-func TestEgressKeepsAClientWhoseKernelSaysThatItReads(t *testing.T) {
+func TestShardKeepsAClientWhoseKernelReportsReads(t *testing.T) {
 	l := lenient()
 	l.NoProgress = time.Second
 	b := blockedTable(t, l)
@@ -173,7 +173,7 @@ func TestEgressKeepsAClientWhoseKernelSaysThatItReads(t *testing.T) {
 }
 
 // A shard that did not run cannot know what its clients did: a pause counts against no limit, and after it they run on.
-func TestEgressDoesNotBlameClientsForItsOwnPause(t *testing.T) {
+func TestShardPauseCountsAgainstNoClient(t *testing.T) {
 	l := lenient()
 	l.NoProgress, l.SoftBytes, l.SoftFor = time.Second, 1000, time.Second
 	b := blockedTable(t, l)
@@ -194,7 +194,7 @@ func TestEgressDoesNotBlameClientsForItsOwnPause(t *testing.T) {
 	}
 }
 
-func TestEgressSendsNothingToABlockedSocketUntilItIsReady(t *testing.T) {
+func TestShardSendsNothingToABlockedSocketUntilItIsWritable(t *testing.T) {
 	b := blockedTable(t, lenient())
 	sends := b.ring.sends[1]
 	for range 100 {
@@ -219,7 +219,7 @@ func TestEgressSendsNothingToABlockedSocketUntilItIsReady(t *testing.T) {
 	}
 }
 
-func TestEgressDealsWithEachErrorOfASend(t *testing.T) {
+func TestShardHandlesEachErrorOfASend(t *testing.T) {
 	for _, c := range []struct {
 		errno unix.Errno
 		want  transport.Reason // ReasonNone: it is sent in the end
@@ -254,7 +254,7 @@ func TestEgressDealsWithEachErrorOfASend(t *testing.T) {
 	}
 }
 
-func TestEgressHeartbeatsKeepToTheIntervalAndTheLimits(t *testing.T) {
+func TestShardHeartbeatsKeepIntervalAndLimits(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
 	for id := uint64(1); id <= 3; id++ {
 		b.join(id)
@@ -281,7 +281,7 @@ func TestEgressHeartbeatsKeepToTheIntervalAndTheLimits(t *testing.T) {
 
 // Clients that fell silent at one moment do not hear from the server at one moment: their heartbeats fill a quarter of the
 // interval. A tick looks at the same number of connections, however many of them are busy.
-func TestEgressHeartbeatsAreSpread(t *testing.T) {
+func TestShardHeartbeatsAreSpread(t *testing.T) {
 	const n, interval, piece = 1000, 10 * time.Second, 50 * time.Millisecond
 	b := newTable(t, func(c *Config) { c.Heartbeat, c.Egress.Tick = interval, piece })
 	for id := uint64(1); id <= n; id++ {
@@ -307,7 +307,7 @@ func TestEgressHeartbeatsAreSpread(t *testing.T) {
 	}
 }
 
-func TestTrap15AFenceSendsNothingOfWhatIsBuffered(t *testing.T) {
+func TestTrap15FenceSendsNothingThatIsBuffered(t *testing.T) {
 	b := blockedTable(t, lenient()) // connection 1 has 2005 bytes in its buffer
 	b.join(2)
 	b.saySize(2, 100)
@@ -329,7 +329,7 @@ func TestTrap15AFenceSendsNothingOfWhatIsBuffered(t *testing.T) {
 	}
 }
 
-func TestEgressIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
+func TestShardIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
 	b := blockedTable(t, lenient())
 	stale := b.ring.polls[0]
 	b.shards[0].End(1, transport.ReasonKicked, b.now)
@@ -349,7 +349,7 @@ func TestEgressIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
 	}
 }
 
-func TestEgressAnIdleConnectionHoldsNoBuffer(t *testing.T) {
+func TestShardIdleConnectionHoldsNoBuffer(t *testing.T) {
 	b := newTable(t, nil)
 	for id := uint64(1); id <= 100; id++ {
 		b.join(id)
@@ -377,7 +377,7 @@ func TestCloseReasonsAgreeWithTelemetry(t *testing.T) {
 }
 
 // A stop flushes once more: also what was appended behind a send that was queued early.
-func TestAStopSendsWhatStandsBehindAQueuedSend(t *testing.T) {
+func TestStopSendsWhatFollowsAQueuedSend(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Egress.FlushBytes = 100 })
 	b.join(1)
 	const n = 5

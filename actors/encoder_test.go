@@ -81,7 +81,7 @@ func TestEncodeCountsFaultsByKind(t *testing.T) {
 }
 
 // A second after the last line the log accounts for the errors that came since, although no further one comes.
-func TestEncodeErrorsWithoutALineAreLoggedAsANumber(t *testing.T) {
+func TestEncodeErrorsWithoutALogLineAreCounted(t *testing.T) {
 	log := new(logBook)
 	b := newTable(t, func(c *Config) { c.Log = log.logger() })
 	fail := func(n int) {

@@ -38,7 +38,7 @@ func TestGateReleasesExactlyWhatIsDurable(t *testing.T) {
 	}
 }
 
-func TestGateReadsTheCursorsOnAMissOnly(t *testing.T) {
+func TestGateReadsCursorsOnAMissOnly(t *testing.T) {
 	b := newTable(t, nil)
 	looks := &lookCounter{Source: b.cursors}
 	b.gate.source = looks
@@ -90,7 +90,7 @@ func TestGateStaysShutWhileWritersKeepMoving(t *testing.T) {
 	}
 }
 
-func TestGateRecordsEachWaitWhenItEnded(t *testing.T) {
+func TestGateRecordsEachWaitWhenItEnds(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Policy = durability.Hybrid() })
 	b.cursors.Activate(1, 0, 0)
 	for range 5 {
@@ -118,7 +118,7 @@ func TestGateRecordsEachWaitWhenItEnded(t *testing.T) {
 	}
 }
 
-func TestGateDoesNotCountAReplicaThatDroppedOutAsCrossed(t *testing.T) {
+func TestGateDoesNotCountADepartedReplicaAsCrossed(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Policy = durability.Hybrid() })
 	b.cursors.Activate(1, 0, 0)
 	b.say(1, nil)
@@ -145,7 +145,7 @@ func waitsOf(h *[telemetry.NumStages]telemetry.Hist, s telemetry.Stage) (n uint6
 	return total.Count, time.Duration(total.Max)
 }
 
-func TestGateAccountsForWhatAStopLeavesBehind(t *testing.T) {
+func TestGateCountsWhatAStopDrops(t *testing.T) {
 	b := newTable(t, nil)
 	for range 7 {
 		b.say(1, nil)

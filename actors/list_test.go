@@ -12,7 +12,7 @@ import (
 	"sluice/transport"
 )
 
-func TestTopFindsTheWorstAmongMany(t *testing.T) {
+func TestTopFindsTheFirstOfMany(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		const n = 700 // some batches for each shard
@@ -58,7 +58,7 @@ func TestTopFindsTheWorstAmongMany(t *testing.T) {
 }
 
 // A caller who does not wait leaves nothing behind that the next one could meet.
-func TestAListThatNobodyWaitsForIsForgotten(t *testing.T) {
+func TestAbandonedListIsDropped(t *testing.T) {
 	r := newRig(t, way{transport.ModePoll, "unix"}, nil)
 	r.dialAll(1, 600, socket{})
 	for i := range 50 {
@@ -84,7 +84,7 @@ func TestAListThatNobodyWaitsForIsForgotten(t *testing.T) {
 const answerFrame = "\x02\x00\x00\x00\x0aA"
 
 // An answer outside the slots overtakes what waits for durability, at a frame boundary, and counts for a half-closed client.
-func TestAnswersOutsideTheSlots(t *testing.T) {
+func TestRespond(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		c := r.dial(1, socket{})
@@ -108,7 +108,7 @@ func TestAnswersOutsideTheSlots(t *testing.T) {
 }
 
 // No connection is closed before its moment in a drain, and none is kept beyond the deadline.
-func TestADrainClosesConnectionsSpreadOverTime(t *testing.T) {
+func TestDrainSpreadsItsCloses(t *testing.T) {
 	for _, v := range []struct {
 		name             string
 		spread, deadline time.Duration

@@ -3,7 +3,7 @@ package actors
 import "testing"
 
 // Connections come and go while slots wait: what is kept follows those that wait.
-func TestCountsOfConnectionsDoNotRememberTheGone(t *testing.T) {
+func TestConnCountsForgetConnectionsThatAreGone(t *testing.T) {
 	var c connCounts
 	const waiting, ever = 2000, 1_000_000
 	for id := uint64(1); id <= ever; id++ {

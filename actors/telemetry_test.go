@@ -52,7 +52,7 @@ func TestStagesAddUpToTheWhole(t *testing.T) {
 }
 
 // A frame of the server's own is no answer: one that leaves in front of answers does not count in their batch.
-func TestAControlFrameDoesNotTimeTheBatch(t *testing.T) {
+func TestControlFrameDoesNotTimeTheBatch(t *testing.T) {
 	s := newBench(t, 4, 1)
 	for range 8 {
 		if !s.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 1, Hash: transport.Hash(1)}) {
@@ -70,7 +70,7 @@ func TestAControlFrameDoesNotTimeTheBatch(t *testing.T) {
 }
 
 // What the rules choose at the gate is traced, and nothing else, although the gate asks with a look that is shorter than theirs.
-func TestTheGateTracesWhatTheRulesChoose(t *testing.T) {
+func TestGateTracesWhatTheRulesSelect(t *testing.T) {
 	const conns, slots = 4, 64
 	left := new(atomic.Int64)
 	for _, tt := range []struct {
