@@ -78,6 +78,8 @@ func TestRulesReportViolations(t *testing.T) {
 		{"lengths", "encode/a_test.go", "package p" + many(401), "401 lines"},
 		{"lengths", "encode/a.go", "package p\nfunc f() {" + many(70) + "}\n", "f has 71 lines"},
 		{"lengths", "encode/a_test.go", "package p\nfunc (t T) f() {" + many(120) + "}\n", "f has 121 lines"},
+		{"fields", "encode/a.go", structure("A thing.", 21), "t has 21 fields and methods"},
+		{"fields", "encode/a.go", structure("A thing.", 13), "t has 13 fields; above 12"},
 		{"state", "encode/a.go", "package p\nvar n int\n", "a.go:2:5: package variable n"},
 		{"state", "encode/a.go", "package p\nvar cache = map[string]int{}\nfunc f() { cache[\"a\"] = 1 }\n", "variable cache"},
 		{"state", "encode/a.go", "package p\nvar t = [2]int{}\nfunc f() { t[0]++ }\n", "variable t"},
@@ -112,6 +114,8 @@ func TestRulesReportViolations(t *testing.T) {
 func TestRulesAcceptConformingTree(t *testing.T) {
 	const sleep = "package p\nfunc Test() { synctest.Test(t, func() { time.Sleep(1) }) }\n"
 	src, err := load(planted(
+		"encode/parts.go", structure("A thing. Its parts are these.", 20),
+		"encode/groups.go", structure("A thing. Its groups of fields have a line each.", 30),
 		"encode/a_test.go", sleep,
 		"encode/a.go", "package p\nvar ErrX = errors.New(\"x\")\nvar names = [2]string{}\n//go:embed x\nvar page string\nvar _ I = (*T)(nil)\n",
 		"durability/journal/a.go", "package p\nimport _ \"sluice/durability\"\nimport _ \"go.uber.org/zap\"\n",
@@ -143,4 +147,9 @@ func TestRulesAcceptConformingTree(t *testing.T) {
 	if got := sleeps(src, map[string]string{"encode/a_test.go": "no longer"}); len(got) != 1 {
 		t.Errorf("an exception that is no longer needed is not reported: %q", got)
 	}
+}
+
+// structure is a file with a struct that has a comment, a method and n fields.
+func structure(comment string, n int) string {
+	return "package encode\n// " + comment + "\ntype t struct {\n" + strings.Repeat("f int\n", n) + "}\nfunc (t) m() {}\n"
 }

@@ -34,6 +34,7 @@ func rules() map[string]func(*tree) []string {
 		"docs":     docs,
 		"examples": examples,
 		"lengths":  lengths,
+		"fields":   fields,
 		"state":    state,
 		"names":    names,
 		"words":    words,
