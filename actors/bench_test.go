@@ -79,7 +79,7 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	for id := 1; id <= conns; id++ {
 		acked := false
 		p.permit.Add(1)
-		p.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: uint64(id), Hash: transport.Hash(uint64(id)), FD: 1, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
+		p.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: uint64(id), Hash: transport.Hash(uint64(id)), FD: 1, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
 		s.step()
 		if !acked {
 			b.Fatal("connect refused")

@@ -78,7 +78,7 @@ func TestEndAnswersEachEventOnceAfterAPanic(t *testing.T) {
 	for _, ev := range []shard.Event{
 		connect(1), connect(2), {Kind: shard.EventKick, Conn: 1, Hash: transport.Hash(1)}, connect(3),
 	} {
-		b.events.TrySend(ev)
+		b.mail.events.TrySend(ev)
 	}
 	b.control.Step(b.now)
 	func() {

@@ -83,7 +83,7 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 		}
 		acked := false
 		p.permit.Add(1)
-		p.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
+		p.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
 		r.step()
 		if !acked {
 			t.Fatal("connect refused")

@@ -21,7 +21,7 @@ import (
 // proven under the policy in force is remembered, so that only a miss reads the cursors; a swap
 // discards it (R8, R10, R12).
 //
-// The groups of fields are, in this order: where slots come from and go to, and what decides; what
+// Its groups of fields are, in this order: where slots come from and go to, and what decides; what
 // is traced; the position proven and the last snapshot of the cursors; how far slots were examined;
 // the counts and times of the current step; and what other goroutines read.
 type gate[R, Q any] struct {

@@ -98,8 +98,8 @@ func (p *Pipeline[R, Q]) Kick(conn uint64, why transport.Reason) error {
 // control events must not be lost and their senders are not actors.
 func (p *Pipeline[R, Q]) send(ev shard.Event) error {
 	ev.Hash, ev.Reason = transport.Hash(ev.Conn), ev.Reason.Closing()
-	for wait := time.Microsecond; !p.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
-		if p.events.Closed() {
+	for wait := time.Microsecond; !p.mail.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
+		if p.mail.events.Closed() {
 			return ErrEnded
 		}
 		runtime.Gosched()
@@ -193,8 +193,8 @@ func (p *Pipeline[R, Q]) failed(err error) {
 // finish runs after the last goroutine has ended: it answers the events that no shard took, and
 // closes or keeps the sockets that outlived their shards.
 func (p *Pipeline[R, Q]) finish(err error) {
-	p.events.Close()
-	for _, q := range p.queues {
+	p.mail.events.Close()
+	for _, q := range p.mail.queues {
 		for b := q.Batch(shardEvents); len(b) > 0; b = q.Batch(shardEvents) {
 			for i := range b {
 				p.control.settle(&b[i])
@@ -205,7 +205,7 @@ func (p *Pipeline[R, Q]) finish(err error) {
 	if p.control.holding {
 		p.control.settle(&p.control.held)
 	}
-	p.control.settleAll(p.inbox)
+	p.control.settleAll(p.mail.inbox)
 	gone := map[uint64]bool{}
 	for _, conn := range p.control.gone {
 		gone[conn] = true

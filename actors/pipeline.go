@@ -48,9 +48,7 @@ type Pipeline[R, Q any] struct {
 	rings     []transport.Info
 	diagnosis transport.Diagnosis
 	runner    *run.Runner
-	events    *mailbox.Sender[shard.Event]
-	inbox     *mailbox.Receiver[shard.Event]
-	queues    []*mailbox.Reader[shard.Event]
+	mail      controlMail
 
 	ended chan struct{} // closed when every goroutine has ended and every socket is closed or in orphans
 	err   error         // why it ended; read after ended is closed
@@ -59,6 +57,13 @@ type Pipeline[R, Q any] struct {
 
 	mu      sync.Mutex
 	orphans map[uint64]int32 // sockets that a reader still uses after the end, by connection
+}
+
+// controlMail is the way of a control event: from any goroutine to control, and from there to the shards.
+type controlMail struct {
+	events *mailbox.Sender[shard.Event]
+	inbox  *mailbox.Receiver[shard.Event]
+	queues []*mailbox.Reader[shard.Event] // of the shards, to be emptied after the end
 }
 
 // PanicError is the error of a pipeline whose actor panicked (R32).
@@ -132,15 +137,15 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 		claim: shard.RecordBytes + framer.Room() + shard.ParentBytes,
 		rec:   cfg.Collector.Register("encode", telemetry.NoShard), errors: encodeErrors{log: cfg.Log}, waiting: make([]int, cfg.Shards),
 	}
-	p.events, p.inbox = mailbox.NewMPSC[shard.Event](controlEvents)
+	p.mail.events, p.mail.inbox = mailbox.NewMPSC[shard.Event](controlEvents)
 	p.control = &control{
-		events: p.inbox, notify: cfg.OnNotice, batch: shard.EventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
+		events: p.mail.inbox, notify: cfg.OnNotice, batch: shard.EventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
 	}
 	readers[0].SetSignal(signal(roleGate))
 	readers[1].SetSignal(signal(roleEncode))
 	laneIn.SetSignal(signal(roleGate))
 	laneOut.SetSignal(signal(roleEncode))
-	p.inbox.SetSignal(signal(roleControl))
+	p.mail.inbox.SetSignal(signal(roleControl))
 	source.SetWaker(signal(roleGate))
 	p.policy.SetWaker(signal(roleGate))
 	of(roleControl).Actors = append(of(roleControl).Actors, p.control)
@@ -189,7 +194,7 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 	})
 	p.rings = append(p.rings, ring.Info())
 	p.shards = append(p.shards, e)
-	p.queues = append(p.queues, queue)
+	p.mail.queues = append(p.mail.queues, queue)
 	p.encoder.shards = append(p.encoder.shards, frames)
 	p.encoder.apart = append(p.encoder.apart, of(own) != of(roleEncode))
 	p.control.shards = append(p.control.shards, events)

@@ -103,7 +103,7 @@ func (p *Pipeline[R, Q]) gauges() {
 		name  string
 		depth func() int
 		room  int
-	}{{"control", p.inbox.Len, controlEvents}, {"gate", p.gate.slots.Len, p.slots.Cap()}, {"encode", p.encoder.slots.Len, p.slots.Cap()}} {
+	}{{"control", p.mail.inbox.Len, controlEvents}, {"gate", p.gate.slots.Len, p.slots.Cap()}, {"encode", p.encoder.slots.Len, p.slots.Cap()}} {
 		p.cfg.Collector.Gauge(telemetry.MailboxDepth, no, m.name, func() float64 { return float64(m.depth()) })
 		p.cfg.Collector.Gauge(telemetry.MailboxCapacity, no, m.name, func() float64 { return float64(m.room) })
 	}

@@ -128,7 +128,7 @@ func TestShardRetriesASendBeforeTheHardLimit(t *testing.T) {
 func TestShardSendsHeartbeatsToHalfClosedClients(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
 	b.join(1)
-	b.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: 1, Hash: transport.Hash(1), Reason: transport.ReasonPeerClosed, Owed: 1})
+	b.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: 1, Hash: transport.Hash(1), Reason: transport.ReasonPeerClosed, Owed: 1})
 	b.settle()
 	b.pass(25*time.Second, 50*time.Millisecond)
 	if n := b.sum(telemetry.EgressHeartbeats); n != 2 {
@@ -180,7 +180,7 @@ func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 	const most = 1 << 20 / 8 // answers that a queue can hold
 	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
 		for range 200 {
-			b.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 2, Hash: transport.Hash(2)})
+			b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 2, Hash: transport.Hash(2)})
 		}
 		b.settle()
 	}
@@ -199,7 +199,7 @@ func TestShardSendsServerBusyForEveryShedRequest(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 64 })
 	b.join(1)
 	const n = 5001
-	b.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: n, Conn: 1, Hash: transport.Hash(1)})
+	b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: n, Conn: 1, Hash: transport.Hash(1)})
 	b.settle()
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("closed as %v", why)

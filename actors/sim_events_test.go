@@ -101,7 +101,7 @@ func (w *world) clients() {
 
 // depart is a reader that ends because the node does: its client gets whatever can be delivered until the end.
 func (w *world) depart(p *peer) {
-	if w.p.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
+	if w.p.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
 		w.stats.Departs++
 		p.gone = true
 	}
@@ -114,7 +114,7 @@ func (w *world) letGo(p *peer) {
 		why = transport.ReasonPeerReset
 		p.cut = true
 	}
-	if w.p.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: why}) {
+	if w.p.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: why}) {
 		p.gone = true
 		for i, s := range p.slots {
 			if s.last || s.kind == KindBatchEnd {
@@ -167,7 +167,7 @@ func (w *world) answer(p *peer) {
 			p.answered++
 		}
 	}}
-	if !p.gone && !p.alone && !w.connecting[p.id] && w.byID[p.id] == p && w.p.events.TrySend(ev) {
+	if !p.gone && !p.alone && !w.connecting[p.id] && w.byID[p.id] == p && w.p.mail.events.TrySend(ev) {
 		w.stats.Answers++
 		p.owed++
 	}
@@ -205,7 +205,7 @@ func (w *world) connect(id uint64) {
 	if w.used[id] {
 		w.stats.Reuses++
 	}
-	if !w.p.events.TrySend(ev) {
+	if !w.p.mail.events.TrySend(ev) {
 		ev.Ack(errSimFull)
 	}
 }
@@ -224,7 +224,7 @@ func (w *world) leave() {
 	}
 	shed := uint64(1 + w.r.n(100)) // if it is told that the server is busy
 	send := func(kind shard.EventKind) bool {
-		return w.p.events.TrySend(shard.Event{Kind: kind, Conn: p.id, Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
+		return w.p.mail.events.TrySend(shard.Event{Kind: kind, Conn: p.id, Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
 	}
 	switch w.r.n(5) {
 	case 0:

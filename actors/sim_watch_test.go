@@ -157,7 +157,7 @@ func (w *world) askList() {
 // takeList asks the shards that were not asked yet, and checks a list that is whole.
 func (w *world) takeList() {
 	l := &w.lists
-	for l.sent < len(l.parts) && w.p.events.TrySend(shard.Event{Kind: shard.EventList, FD: int32(l.sent), List: l.parts[l.sent]}) {
+	for l.sent < len(l.parts) && w.p.mail.events.TrySend(shard.Event{Kind: shard.EventList, FD: int32(l.sent), List: l.parts[l.sent]}) {
 		l.sent++
 	}
 	for i, part := range l.parts {

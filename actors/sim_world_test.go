@@ -171,15 +171,15 @@ func (w *world) shortQueues() {
 		}
 		panic("an actor without a group")
 	}
-	p.events, p.inbox = mailbox.NewMPSC[shard.Event](pick(w.r, 4, 64))
-	p.inbox.SetSignal(signal(p.control))
-	p.control.events = p.inbox
+	p.mail.events, p.mail.inbox = mailbox.NewMPSC[shard.Event](pick(w.r, 4, 64))
+	p.mail.inbox.SetSignal(signal(p.control))
+	p.control.events = p.mail.inbox
 	for i, e := range p.shards {
 		in, out := mailbox.NewSPSC[shard.Event](pick(w.r, 1, 4))
 		in.SetSignal(signal(p.control))
 		out.SetSignal(signal(e))
 		e.SetEvents(out)
-		p.control.shards[i], p.queues[i] = in, out
+		p.control.shards[i], p.mail.queues[i] = in, out
 	}
 }
 

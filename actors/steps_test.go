@@ -176,7 +176,7 @@ func (b *table) join(id uint64) {
 	b.t.Helper()
 	answered := false
 	b.permit.Add(1)
-	b.events.TrySend(shard.Event{
+	b.mail.events.TrySend(shard.Event{
 		Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id), WriteOnly: true, Since: b.slots.Published(),
 		Ack: func(err error) {
 			if answered = true; err != nil {

@@ -55,7 +55,7 @@ func TestStagesAddUpToTheWhole(t *testing.T) {
 func TestControlFrameDoesNotTimeTheBatch(t *testing.T) {
 	s := newBench(t, 4, 1)
 	for range 8 {
-		if !s.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 1, Hash: transport.Hash(1)}) {
+		if !s.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 1, Hash: transport.Hash(1)}) {
 			t.Fatal("the control mailbox is full")
 		}
 		s.run(16, 4, 64)
