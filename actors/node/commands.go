@@ -15,8 +15,8 @@ import (
 
 // Command carries out an operator's command that came over a client connection (docs/wire.md), and
 // returns the body of the frame that answers it. then, if not nil, is called after the answer was
-// handed to the client's shard. The end of the node waits for both, so neither may wait for the end of
-// the node: ctx ends when the node must end. A panic is answered with status 500.
+// handed to the client's shard. The end of the node waits for both, so neither may wait for the end
+// of the node: ctx ends when the node must end. A panic is answered with status 500.
 type Command func(ctx context.Context, operator string, body []byte) (answer []byte, then func())
 
 const (
@@ -92,7 +92,7 @@ func (h *handler[R, Q]) carryOut(command Command, c listen.Conn, seq uint64, bod
 	var answer []byte
 	var then func()
 	if !h.guard(c, func() { answer, then = command(h.ending.hurried, c.String(), body) }) {
-		answer = []byte(`{"status":500,"error":"the command failed in the server, whose log has the cause"}`)
+		answer = []byte(`{"status":500,"error":"the command failed in the server; see its log"}`)
 	}
 	frame := wire.AppendAdminAnswer(nil, seq, answer)
 	if most := min(commandBytes, h.operators.leastHard()); len(frame) > most {
@@ -118,8 +118,8 @@ func (h *handler[R, Q]) guard(c listen.Conn, f func()) (returned bool) {
 	return true
 }
 
-// join waits until no command is carried out, and has later ones rejected. It returns an error if ctx
-// or commandTimeout ends first. Only the end of the node calls it.
+// join waits until no command is carried out, and has later ones rejected. It returns an error if
+// ctx or commandTimeout ends first. Only the end of the node calls it.
 func (o *operators) join(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()

@@ -83,7 +83,8 @@ func TestPanicInCommandIsAnswered(t *testing.T) {
 	if text := operator.answer(); text != `{"status":200}` {
 		t.Errorf("%q", text)
 	}
-	for _, want := range []string{"operator command panicked", "in the command", "carryOut", "in then"} {
+	for _, want := range []string{"operator command panicked", "in the command", "carryOut",
+		"in then"} {
 		until(t, want, func() bool { return strings.Contains(log.String(), want) })
 	}
 	operator.send(wire.TagAdminCommand, []byte("more"))
@@ -128,14 +129,15 @@ func TestDrainDeliversAnswerOfCommand(t *testing.T) {
 func TestStopJoinsCommands(t *testing.T) {
 	begun := make(chan struct{})
 	var returned atomic.Bool
-	n, operator := operated(t, &lines{}, func(ctx context.Context, _ string, _ []byte) ([]byte, func()) {
-		close(begun)
-		<-ctx.Done()
-		return nil, func() {
-			<-time.After(20 * time.Millisecond)
-			returned.Store(true)
-		}
-	})
+	n, operator := operated(t, &lines{},
+		func(ctx context.Context, _ string, _ []byte) ([]byte, func()) {
+			close(begun)
+			<-ctx.Done()
+			return nil, func() {
+				<-time.After(20 * time.Millisecond)
+				returned.Store(true)
+			}
+		})
 	operator.send(wire.TagAdminCommand, []byte("{}"))
 	<-begun
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

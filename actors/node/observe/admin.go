@@ -28,8 +28,8 @@ type admin struct {
 	served    sync.WaitGroup // goroutines of the endpoints
 }
 
-// newAdmin makes an admin with more pages by pattern. front, if not nil, may answer requests of / before
-// the status does.
+// newAdmin makes an admin with more pages by pattern. front, if not nil, may answer requests of /
+// before the status does.
 func newAdmin(cfg Config, n node.Running, began time.Time, pages map[string]http.Handler,
 	front func(status http.Handler) http.Handler) (*admin, error) {
 	a := &admin{
@@ -40,9 +40,10 @@ func newAdmin(cfg Config, n node.Running, began time.Time, pages map[string]http
 	return a, a.mount(pages, front)
 }
 
-// mount adds the pages that only HTTP serves. ServeMux panics on patterns that it does not understand or
-// that clash.
-func (a *admin) mount(pages map[string]http.Handler, front func(http.Handler) http.Handler) (err error) {
+// mount adds the pages that only HTTP serves. ServeMux panics on patterns that it does not
+// understand or that clash.
+func (a *admin) mount(pages map[string]http.Handler,
+	front func(http.Handler) http.Handler) (err error) {
 	pattern := ""
 	defer func() {
 		if v := recover(); v != nil {
@@ -64,7 +65,7 @@ func (a *admin) mount(pages map[string]http.Handler, front func(http.Handler) ht
 	for p, h := range pages {
 		pattern = p
 		if h == nil || strings.Contains(p, " ") {
-			return fmt.Errorf("observe: handler for %q: give a pattern without a method, and a handler", p)
+			return fmt.Errorf("observe: handler for %q: give a handler, and a pattern without a method", p)
 		}
 		a.pages.Handle(p, readOnly(h))
 	}
@@ -75,7 +76,8 @@ func (a *admin) mount(pages map[string]http.Handler, front func(http.Handler) ht
 func readOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			reject(w, r, http.StatusMethodNotAllowed, "the page is read-only, and the method is %s; use GET", r.Method)
+			reject(w, r, http.StatusMethodNotAllowed,
+				"the page is read-only, and the method is %s; use GET", r.Method)
 			return
 		}
 		h.ServeHTTP(w, r)
@@ -101,8 +103,9 @@ func (a *admin) open(e *endpoint) {
 	}
 	e.http = &http.Server{
 		Handler: e.guard(a.pages), ConnContext: e.connContext, MaxHeaderBytes: headerBytes,
-		ReadHeaderTimeout: a.cfg.headerTimeout, ReadTimeout: readTimeout, WriteTimeout: timeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: a.cfg.headerTimeout, ReadTimeout: readTimeout, WriteTimeout: timeout,
+		IdleTimeout: idleTimeout,
+		ErrorLog:    slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	a.endpoints = append(a.endpoints, e)
 	a.served.Go(func() {

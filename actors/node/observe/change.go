@@ -31,7 +31,8 @@ func (a *admin) change(path string, f commandFunc) {
 		}
 		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {
 			a.log.Warn("command rejected; it has a query", "command", path, "from", v.from)
-			reject(w, r, http.StatusBadRequest, "the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
+			reject(w, r, http.StatusBadRequest,
+				"the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
 			return
 		}
 		p, code, err := f(r.Context(), v, func(into any) error { return decode(r.Body, into) })
@@ -78,7 +79,8 @@ func (a *admin) swap(ctx context.Context, _ *requestInfo, decode func(any) error
 		return nil, http.StatusBadRequest, err
 	}
 	if o.Policy == "" {
-		return nil, http.StatusBadRequest, errors.New(`policy is empty; write {"policy": "persisted>=1"} or a name such as local`)
+		return nil, http.StatusBadRequest, errors.New(
+			`policy is empty; write {"policy": "persisted>=1"} or a name such as local`)
 	}
 	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
 	defer cancel()
@@ -94,7 +96,8 @@ func (a *admin) swap(ctx context.Context, _ *requestInfo, decode func(any) error
 	return &Done{fmt.Sprintf("policy %s is in force; it was %s", now, old)}, http.StatusOK, nil
 }
 
-// kickBody is the body of POST /kick. The number is a string, because many programs round large numbers.
+// kickBody is the body of POST /kick. The number is a string, because many programs round large
+// numbers.
 type kickBody struct {
 	Connection string `json:"connection"`
 }
@@ -106,7 +109,8 @@ func (a *admin) kick(_ context.Context, _ *requestInfo, decode func(any) error) 
 	}
 	id, err := strconv.ParseUint(o.Connection, 10, 64)
 	if err != nil || id == 0 {
-		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as /connections shows it, in quotes", o.Connection)
+		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as "+
+			"/connections shows it, in quotes", o.Connection)
 	}
 	if err := a.node.Kick(id); err != nil {
 		if errors.Is(err, node.ErrNoConnection) {
@@ -133,10 +137,12 @@ func (a *admin) trace(_ context.Context, _ *requestInfo, decode func(any) error)
 	}
 	id, err := strconv.ParseUint(o.Connection, 10, 64)
 	if err != nil || id == 0 {
-		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as /connections shows it, in quotes", o.Connection)
+		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as "+
+			"/connections shows it, in quotes", o.Connection)
 	}
 	if o.Responses == nil || *o.Responses < 0 || *o.Responses > maxTraced {
-		return nil, http.StatusBadRequest, fmt.Errorf("responses: write a number of responses from 1 to %d, or 0 to end the tracing", maxTraced)
+		return nil, http.StatusBadRequest, fmt.Errorf("responses: write a number of responses "+
+			"from 1 to %d, or 0 to end the tracing", maxTraced)
 	}
 	switch err := a.node.Trace(id, *o.Responses); {
 	case errors.Is(err, node.ErrNoConnection):
@@ -147,7 +153,8 @@ func (a *admin) trace(_ context.Context, _ *requestInfo, decode func(any) error)
 	if *o.Responses == 0 {
 		return &Done{fmt.Sprintf("the tracing of connection %d has ended", id)}, http.StatusOK, nil
 	}
-	return &Done{fmt.Sprintf("the next %d responses to connection %d are traced", *o.Responses, id)}, http.StatusOK, nil
+	done := fmt.Sprintf("the next %d responses to connection %d are traced", *o.Responses, id)
+	return &Done{done}, http.StatusOK, nil
 }
 
 // drainBody is the body of POST /drain.
@@ -166,8 +173,10 @@ func (a *admin) drain(_ context.Context, v *requestInfo, decode func(any) error)
 	deadline := a.cfg.DrainTimeout
 	if o.Deadline != "" {
 		var err error
-		if deadline, err = time.ParseDuration(o.Deadline); err != nil || deadline < time.Millisecond || deadline > maxDeadline {
-			return nil, http.StatusBadRequest, fmt.Errorf("deadline %q; write a time from 1ms to %v, such as 10s", o.Deadline, maxDeadline)
+		if deadline, err = time.ParseDuration(o.Deadline); err != nil ||
+			deadline < time.Millisecond || deadline > maxDeadline {
+			return nil, http.StatusBadRequest, fmt.Errorf("deadline %q; write a time from 1ms to "+
+				"%v, such as 10s", o.Deadline, maxDeadline)
 		}
 	}
 	if !a.node.Ready() {

@@ -22,32 +22,38 @@ func TestCommandsOverBothEndpoints(t *testing.T) {
 			r := newRig(t)
 			c := r.operators()[endpoint]
 			done, err := c.Swap(soon(t), "in_memory>=1", false)
-			if err != nil || done != "policy in_memory>=1 is in force; it was persisted>=1" || policyOf(r) != "in_memory>=1" {
+			if err != nil || done != "policy in_memory>=1 is in force; it was persisted>=1" ||
+				policyOf(r) != "in_memory>=1" {
 				t.Fatalf("%q, %v; policy %s", done, err, policyOf(r))
 			}
 			var refused *Error
-			if _, err := c.Swap(soon(t), "replicated", false); !errors.As(err, &refused) || refused.Status != 422 || policyOf(r) != "in_memory>=1" {
+			if _, err := c.Swap(soon(t), "replicated", false); !errors.As(err, &refused) ||
+				refused.Status != 422 || policyOf(r) != "in_memory>=1" {
 				t.Fatalf("%v; policy %s", err, policyOf(r))
 			}
-			if _, err := c.Swap(soon(t), "replicated", true); err != nil || policyOf(r) != "in_memory>=2" {
+			if _, err := c.Swap(soon(t), "replicated", true); err != nil ||
+				policyOf(r) != "in_memory>=2" {
 				t.Fatalf("%v; policy %s", err, policyOf(r))
 			}
 			var page Policy
-			if err := c.Get(soon(t), "/policy", &page); err != nil || page.PolicyName != "replicated" || !strings.HasPrefix(page.Verdict, "degraded") {
+			if err := c.Get(soon(t), "/policy", &page); err != nil ||
+				page.PolicyName != "replicated" || !strings.HasPrefix(page.Verdict, "degraded") {
 				t.Fatalf("%+v, %v", page, err)
 			}
 			var ready Readiness
 			if err := c.Get(soon(t), "/readyz", &ready); err != nil || !ready.Ready {
 				t.Fatalf("%+v, %v", ready, err)
 			}
-			if done, err := c.Drain(soon(t), 5*time.Second); err != nil || done != "draining, for at most 5s" {
+			if done, err := c.Drain(soon(t), 5*time.Second); err != nil ||
+				done != "draining, for at most 5s" {
 				t.Fatalf("%q, %v", done, err)
 			}
 			<-r.server.Ended()
 			if err := r.server.Err(); err != nil {
 				t.Errorf("the drain: %v", err)
 			}
-			if code, text := r.request("tcp", "GET", "/readyz", ""); code != 503 || !strings.HasPrefix(text, "not ready: ended") {
+			if code, text := r.request("tcp", "GET", "/readyz", ""); code != 503 ||
+				!strings.HasPrefix(text, "not ready: ended") {
 				t.Errorf("%d %q after the end", code, text)
 			}
 		})
@@ -72,7 +78,8 @@ func TestKickClosesOneConnection(t *testing.T) {
 				}
 			}
 		}
-		if done, err := operator.Kick(soon(t), victim); err != nil || !strings.Contains(done, "is being closed") {
+		if done, err := operator.Kick(soon(t), victim); err != nil ||
+			!strings.Contains(done, "is being closed") {
 			t.Fatalf("%s: %q, %v", name, done, err)
 		}
 		all[2].expect("EOF")
@@ -94,7 +101,8 @@ func TestKickClosesOneConnection(t *testing.T) {
 			all[i].Close()
 		}
 		var gone *Error
-		if _, err := operator.Kick(soon(t), victim); !errors.As(err, &gone) || gone.Status != http.StatusNotFound {
+		if _, err := operator.Kick(soon(t), victim); !errors.As(err, &gone) ||
+			gone.Status != http.StatusNotFound {
 			t.Errorf("%s: second kick: %v", name, err)
 		}
 	}
@@ -104,19 +112,25 @@ func TestKickClosesOneConnection(t *testing.T) {
 func TestReadOnlyEndpointRejectsCommands(t *testing.T) {
 	log := &logged{}
 	r := newRig(t, func(_ *bookConfig, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
-	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`, "/kick": `{"connection":"1"}`, "/trace": `{"connection":"1","responses":1}`, "/drain": `{}`} {
-		if code, text := r.request("tcp", "POST", path, body); code != 403 || !strings.Contains(text, "admin socket") {
+	for path, body := range map[string]string{"/policy": `{"policy":"in_memory>=1"}`,
+		"/kick": `{"connection":"1"}`, "/trace": `{"connection":"1","responses":1}`, "/drain": `{}`} {
+		if code, text := r.request("tcp", "POST", path, body); code != 403 ||
+			!strings.Contains(text, "admin socket") {
 			t.Errorf("POST %s over TCP: %d %q", path, code, text)
 		}
-		if text := log.String(); !strings.Contains(text, `command rejected; the endpoint is read-only" command=`+path+" from=") {
+		if text := log.String(); !strings.Contains(text,
+			`command rejected; the endpoint is read-only" command=`+path+" from=") {
 			t.Errorf("POST %s over TCP is not in the log:\n%s", path, text)
 		}
 	}
-	if code, text := r.request("unix", "POST", "/drain?deadline=1s", "{}"); code != 400 || !strings.Contains(log.String(), `command rejected; it has a query" command=/drain from=`) {
+	if code, text := r.request("unix", "POST", "/drain?deadline=1s", "{}"); code != 400 ||
+		!strings.Contains(log.String(), `command rejected; it has a query" command=/drain from=`) {
 		t.Errorf("a query: %d %q, and in the log\n%s", code, text, log)
 	}
-	for name, c := range map[string]*trade{"trader": r.dial("tcp", r.tcp, r.trader), "open endpoint": r.dial("unix", r.unix, nil)} {
-		for _, body := range []string{swapCommand, `{"method":"GET","path":"/connections"}`, `{"method":"POST","path":"/drain","body":{}}`} {
+	for name, c := range map[string]*trade{"trader": r.dial("tcp", r.tcp, r.trader),
+		"open endpoint": r.dial("unix", r.unix, nil)} {
+		for _, body := range []string{swapCommand, `{"method":"GET","path":"/connections"}`,
+			`{"method":"POST","path":"/drain","body":{}}`} {
 			c.send(wire.TagAdminCommand, body)
 			if c.expect("error", "end"); t.Failed() {
 				t.Fatalf("%s: %s", name, body)
@@ -124,10 +138,12 @@ func TestReadOnlyEndpointRejectsCommands(t *testing.T) {
 		}
 		c.served()
 	}
-	if _, err := (&Client{Addr: r.tcp, Key: r.trader}).Swap(soon(t), "in_memory>=1", false); err == nil || !strings.Contains(err.Error(), "role operator") {
+	_, err := (&Client{Addr: r.tcp, Key: r.trader}).Swap(soon(t), "in_memory>=1", false)
+	if err == nil || !strings.Contains(err.Error(), "role operator") {
 		t.Errorf("a trader's swap: %v", err)
 	}
-	if _, err := (&Client{Addr: r.tcp, Key: r.unknown}).Swap(soon(t), "in_memory>=1", false); err == nil {
+	_, err = (&Client{Addr: r.tcp, Key: r.unknown}).Swap(soon(t), "in_memory>=1", false)
+	if err == nil {
 		t.Error("the swap of an unknown key was carried out")
 	}
 	if policyOf(r) != "persisted>=1" || !r.server.Ready() {
@@ -167,8 +183,8 @@ func TestSwapIsAnsweredAfterAdoption(t *testing.T) {
 	}
 }
 
-// The disk does not answer, so the gate is shut. The orders of the operator wait, commands do not. A swap then
-// opens the gate, and a half-closed operator still receives everything.
+// The disk does not answer, so the gate is shut. The orders of the operator wait, commands do not.
+// A swap then opens the gate, and a half-closed operator still receives everything.
 func TestCommandsWhileGateIsShut(t *testing.T) {
 	shut, held := make(chan struct{}), make(chan struct{}, 64)
 	r := newRig(t, func(sc *bookConfig, _ *Config) {
@@ -183,17 +199,21 @@ func TestCommandsWhileGateIsShut(t *testing.T) {
 		if err := (&Client{Socket: r.socket}).Get(soon(t), "/readyz", &ready); err != nil {
 			t.Fatal(err)
 		}
-		return ready.Ready && ready.Gate.Wedged && ready.Gate.Event == 1 && ready.Gate.Why == "waits for journal: needs persisted>=1 at 1, is at 0"
+		return ready.Ready && ready.Gate.Wedged && ready.Gate.Event == 1 &&
+			ready.Gate.Why == "waits for journal: needs persisted>=1 at 1, is at 0"
 	})
-	if code, text := r.request("tcp", "GET", "/", ""); code != 200 || !strings.Contains(text, "gate WEDGED for ") {
+	if code, text := r.request("tcp", "GET", "/", ""); code != 200 ||
+		!strings.Contains(text, "gate WEDGED for ") {
 		t.Errorf("%d %q", code, text)
 	}
 	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/policy?format=json"}`)
-	if got := c.next(); !strings.HasPrefix(got, `answer 2 {"status":200,"answer":{"state":"ready"`) || !strings.Contains(got, `"policy":"persisted>=1"`) {
+	if got := c.next(); !strings.HasPrefix(got, `answer 2 {"status":200,"answer":{"state":"ready"`) ||
+		!strings.Contains(got, `"policy":"persisted>=1"`) {
 		t.Fatalf("got %q", got)
 	}
 	c.send(wire.TagAdminCommand, `{"method":"GET","path":"/nothing"}`)
-	if got := c.next(); !strings.HasPrefix(got, `answer 3 {"status":404,"error":"there is no GET /nothing`) {
+	if got := c.next(); !strings.HasPrefix(got,
+		`answer 3 {"status":404,"error":"there is no GET /nothing`) {
 		t.Fatalf("got %q", got)
 	}
 	c.send(wire.TagAdminCommand, swapCommand)
@@ -205,7 +225,9 @@ func TestCommandsWhileGateIsShut(t *testing.T) {
 		got = append(got, c.next())
 	}
 	all := strings.Join(got, " ")
-	if !strings.Contains(all, "accepted end") || !strings.Contains(all, `answer 4 {"status":200,"answer":{"done":"policy in_memory>=1 is in force; it was persisted>=1"}}`) || got[3] != "EOF" {
+	done := `answer 4 {"status":200,"answer":{"done":` +
+		`"policy in_memory>=1 is in force; it was persisted>=1"}}`
+	if !strings.Contains(all, "accepted end") || !strings.Contains(all, done) || got[3] != "EOF" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"sluice/transport/wire"
 )
 
-// Client sends requests to a running server: through its admin socket, with an operator key over its
-// client port, or, for reading only, to its admin address. The first one that is set is used.
+// Client sends requests to a running server: through its admin socket, with an operator key over
+// its client port, or, for reading only, to its admin address. The first one that is set is used.
 type Client struct {
 	Socket string // path of the admin socket; or else
 	Addr   string // where clients connect: host:port, or the path of a unix socket
@@ -27,8 +27,8 @@ type Client struct {
 	HTTP   string // admin address, host:port
 }
 
-// Error is a rejection by the server, or a page with an error status, such as /readyz of a server that is
-// not ready.
+// Error is a rejection by the server, or a page with an error status, such as /readyz of a server
+// that is not ready.
 type Error struct {
 	Status int // as in HTTP
 	Text   string
@@ -103,7 +103,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 		return &Error{Status: status, Text: f.Error}
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("observe: the answer to %s %s (status %d) cannot be decoded: %w", method, path, status, err)
+		return fmt.Errorf("observe: the answer to %s %s (status %d) cannot be decoded: %w", method,
+			path, status, err)
 	}
 	if status >= 300 {
 		return &Error{Status: status, Text: fmt.Sprintf("%s has status %d", path, status), Page: true}
@@ -112,7 +113,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 }
 
 // overHTTP sends a request to an HTTP endpoint.
-func (c *Client) overHTTP(ctx context.Context, network, address, method, path string, body []byte) (int, []byte, error) {
+func (c *Client) overHTTP(ctx context.Context, network, address, method, path string,
+	body []byte) (int, []byte, error) {
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}}
@@ -158,11 +160,13 @@ func (c *Client) overWire(ctx context.Context, method, path string, body []byte)
 	for {
 		tag, frame, err := conn.Next()
 		if err != nil {
-			return 0, nil, fmt.Errorf("observe: %s closed the connection without an answer: %w", c.Addr, err)
+			return 0, nil, fmt.Errorf("observe: %s closed the connection without an answer: %w",
+				c.Addr, err)
 		}
 		switch tag {
 		case wire.TagEngineError:
-			return 0, nil, fmt.Errorf("observe: %s rejects commands of this key; it needs the role operator in the authorized keys", c.Addr)
+			return 0, nil, fmt.Errorf("observe: %s rejects commands of this key; it needs the "+
+				"role operator in the authorized keys", c.Addr)
 		case wire.TagAdminAnswer:
 			if got, text, ok := wire.AdminAnswer(frame); ok && got == seq {
 				return unwrap(text)

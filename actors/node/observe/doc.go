@@ -1,16 +1,17 @@
-// Package observe is how operators and machines observe and operate a running node: an HTTP API with two
-// endpoints, the same API over the client port, a live page, metrics, traces and a flight recorder.
+// Package observe is how operators and machines observe and operate a running node: an HTTP API
+// with two endpoints, the same API over the client port, a live page, metrics, traces and a flight
+// recorder.
 //
-//	curl, probes, Prometheus, browsers ──> TCP on loopback, read-only ──┐
-//	sluice admin --socket ──> unix-domain socket of the same user ──────┼──> API ──> node.Running
-//	sluice admin --addr --key ──> client port, AdminCommand ────────────┘     │
-//	                                                                          ├── status: Status, Snapshot
-//	OTLP collectors <── telemetry/otel <── collector, trace boxes ────────────┤
-//	log <── gate watch, commands ─────────────────────────────────────────────┘
+//	curl, Prometheus, browsers ──> TCP on loopback, read-only ──┐
+//	sluice admin --socket ──> unix-domain socket, same user ────┼──> API ──> node.Running
+//	sluice admin --addr --key ──> client port, AdminCommand ────┘     │
+//	                                                                  ├── status.Status, Snapshot
+//	OTLP collectors <── telemetry/otel <── collector, trace boxes ────┤
+//	log <── gate watch, commands ─────────────────────────────────────┘
 //
 //	GET  /                    one line: state, clients, policy, gate; the live page for browsers
 //	GET  /livez               200 while every actor steps, else 503
-//	GET  /readyz              200 while clients are served, else 503; reports a degraded policy and a wedged gate
+//	GET  /readyz              200 while clients are served, else 503; with policy and gate
 //	GET  /connections         ?top=20&by=buffered|age|lag
 //	GET  /connections/closed  ?last=1024
 //	GET  /policy              the durability policy, and what the gate waits for
@@ -30,11 +31,11 @@
 //   - No request over TCP changes anything.
 //   - A request with an unknown, repeated or malformed part is rejected and changes nothing.
 //   - A policy is reported as in force only after the gate has adopted it.
-//   - A client that is slow, or never finishes its request, occupies one of a fixed number of connections
-//     for a few seconds.
+//   - A client that is slow, or never finishes its request, occupies one of a fixed number of
+//     connections for a few seconds.
 //   - The last export of a node that has ended holds everything that it measured.
 //   - The page loads nothing from other hosts, and its content security policy forbids it.
 //
-// Start reading at Config and Serve in observe.go; the API is in read.go and change.go, its endpoints in
-// endpoint.go and wire.go.
+// Start reading at Config and Serve in observe.go; the API is in read.go and change.go, its
+// endpoints in endpoint.go and wire.go.
 package observe

@@ -57,8 +57,9 @@ func (e *endpoint) connContext(ctx context.Context, c net.Conn) context.Context 
 func (e *endpoint) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !e.anyHost && !plainHost(r.Host) {
-			reject(w, r, http.StatusForbidden, "host %q is not an IP address or localhost; other names are rejected, "+
-				"so that no web page can read this through a name of its own", r.Host)
+			reject(w, r, http.StatusForbidden,
+				"host %q is not an IP address or localhost; other names are rejected, "+
+					"so that no web page can read this through a name of its own", r.Host)
 			return
 		}
 		from, _ := r.Context().Value(clientKey{}).(string)
@@ -72,8 +73,8 @@ func (e *endpoint) guard(next http.Handler) http.Handler {
 	})
 }
 
-// plainHost reports whether a Host header can only mean this machine. Any other name may belong to an
-// attacker who points it at the loopback address.
+// plainHost reports whether a Host header can only mean this machine. Any other name may belong to
+// an attacker who points it at the loopback address.
 func plainHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
@@ -92,8 +93,8 @@ type localConn struct {
 	pid int32
 }
 
-// listenUnix binds the unix-domain socket: a file that only its owner may open. The user id of a process
-// that connects nevertheless is checked.
+// listenUnix binds the unix-domain socket: a file that only its owner may open. The user id of a
+// process that connects nevertheless is checked.
 func listenUnix(path string) (net.Listener, error) {
 	if err := listen.RemoveStaleSocket(path); err != nil {
 		return nil, fmt.Errorf("observe: %w", err)

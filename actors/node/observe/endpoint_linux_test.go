@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process of another user that can reach the socket gets no answer. A thread with credentials of its own
-// stands in for it; it ends with the test.
+// A process of another user that can reach the socket gets no answer. A thread with credentials of
+// its own stands in for it; it ends with the test.
 func TestSocketRejectsOtherUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can change its user id")
@@ -44,7 +44,8 @@ func TestSocketRejectsOtherUsers(t *testing.T) {
 			if err = unix.Connect(fd, &unix.SockaddrUnix{Name: r.socket}); err != nil {
 				return
 			}
-			if _, err = unix.SendmsgN(fd, []byte("GET / HTTP/1.0\r\n\r\n"), nil, nil, unix.MSG_NOSIGNAL); err != nil {
+			if _, err = unix.SendmsgN(fd, []byte("GET / HTTP/1.0\r\n\r\n"), nil, nil,
+				unix.MSG_NOSIGNAL); err != nil {
 				return
 			}
 			b := make([]byte, 64)
@@ -71,7 +72,8 @@ func TestSocketFile(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("%v, %v", info, err)
 	}
-	if _, err := listenUnix(r.socket); err == nil || !strings.Contains(err.Error(), "a process answers") {
+	if _, err := listenUnix(r.socket); err == nil ||
+		!strings.Contains(err.Error(), "a process answers") {
 		t.Errorf("a second listener at the same path: %v", err)
 	}
 	stale := filepath.Join(t.TempDir(), "s")
@@ -94,8 +96,8 @@ func TestSocketFile(t *testing.T) {
 	}
 }
 
-// Clients that send a part of a header occupy connections and are closed. Other requests are answered: at once
-// below the limit of connections, and after the time limit of a header above it.
+// Clients that send a part of a header occupy connections and are closed. Other requests are
+// answered: at once below the limit of connections, and after the time limit of a header above it.
 func TestDrippingClientsDoNotBlockOthers(t *testing.T) {
 	r := newRig(t)
 	drip := func() net.Conn {

@@ -27,13 +27,14 @@ type Listeners struct {
 	unix net.Listener // for commands as well; nil if there is none
 }
 
-// Listen checks a configuration and binds its endpoints. Requests wait in the backlog until Open, so a
-// program can bind its endpoints before it opens its node, and learn in time that an address is taken.
-// On an error nothing is bound.
+// Listen checks a configuration and binds its endpoints. Requests wait in the backlog until Open,
+// so a program can bind its endpoints before it opens its node, and learn in time that an address
+// is taken. On an error nothing is bound.
 func Listen(cfg Config) (*Listeners, error) {
 	l := &Listeners{cfg: cfg.withDefaults()}
 	if l.cfg.DrainTimeout < 0 {
-		return nil, fmt.Errorf("observe: DrainTimeout is %v; use a positive duration", l.cfg.DrainTimeout)
+		return nil, fmt.Errorf("observe: DrainTimeout is %v; use a positive duration",
+			l.cfg.DrainTimeout)
 	}
 	if cfg.Admin != "" {
 		if err := checkAddress(cfg.Admin, cfg.Insecure); err != nil {
@@ -48,7 +49,8 @@ func Listen(cfg Config) (*Listeners, error) {
 	var err error
 	if cfg.Admin != "" {
 		if l.tcp, err = net.Listen("tcp", cfg.Admin); err != nil {
-			return nil, fmt.Errorf("observe: admin address: %w; stop what listens there, or choose another address", err)
+			return nil, fmt.Errorf("observe: admin address: %w; stop what listens there, or "+
+				"choose another address", err)
 		}
 	}
 	if cfg.Socket != "" {
@@ -81,10 +83,12 @@ func (l *Listeners) Close() {
 func checkAddress(address string, insecure bool) error {
 	at, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
-		return fmt.Errorf("observe: admin address %q: %w; write host:port, such as %s", address, err, DefaultAddress)
+		return fmt.Errorf("observe: admin address %q: %w; write host:port, such as %s", address,
+			err, DefaultAddress)
 	}
 	if !insecure && !at.IP.IsLoopback() {
-		return fmt.Errorf("observe: admin address %q can be reached from other machines, and its pages show all connected clients: "+
+		return fmt.Errorf("observe: admin address %q can be reached from other machines, and its "+
+			"pages show all connected clients: "+
 			"listen on 127.0.0.1 or [::1], or set Insecure", address)
 	}
 	return nil

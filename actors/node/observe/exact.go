@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// checkExact checks that text is one JSON object, possibly with objects in it, without lists and repeated
-// names. encoding/json takes the last of two equal names and ignores case, and so could carry out a command
-// that was not meant.
+// checkExact checks that text is one JSON object, possibly with objects in it, without lists and
+// repeated names. encoding/json takes the last of two equal names and ignores case, and so could
+// carry out a command that was not meant.
 func checkExact(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	first, err := d.Token()

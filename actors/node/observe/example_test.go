@@ -28,7 +28,9 @@ func Example() {
 	s, err := node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
 		Application: book, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"), Log: quiet,
-		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: "127.0.0.1:0", Open: true}}},
+		Listen: listen.Config{Endpoints: []listen.Endpoint{
+			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
+		}},
 	})
 	if err != nil {
 		panic(err)

@@ -29,8 +29,8 @@ func exportOf(n node.Running, c otel.Config) otel.Config {
 	return c
 }
 
-// instanceID names the node of a data directory by host and path. One process at a time has it, and it is
-// the same after a restart.
+// instanceID names the node of a data directory by host and path. One process at a time has it, and
+// it is the same after a restart.
 func instanceID(dataDir string) string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -42,8 +42,8 @@ func instanceID(dataDir string) string {
 	return host + ":" + dataDir
 }
 
-// policyName names the policy in force in traces. These are made some milliseconds after their responses
-// left, so a response of the moment of a swap may be attributed to the policy after it.
+// policyName names the policy in force in traces. These are made some milliseconds after their
+// responses left, so a response of the moment of a swap may be attributed to the policy after it.
 func policyName(n node.Running) string {
 	p := n.Policy().Current()
 	if p.Name() != "" {

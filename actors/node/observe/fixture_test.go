@@ -87,14 +87,17 @@ func newRig(t testing.TB, changes ...setup) *rig {
 	quiet := slog.New(slog.DiscardHandler)
 	sc := bookConfig{
 		Application: newBook(t), Encoder: orderbook.Encoder{},
-		DataDir: filepath.Join(dir, "data"), KeysFile: path, Log: quiet, Journal: node.Journal{SegmentBytes: 1 << 20},
+		DataDir: filepath.Join(dir, "data"), KeysFile: path, Log: quiet,
+		Journal: node.Journal{SegmentBytes: 1 << 20},
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
-			{Network: "tcp", Address: "127.0.0.1:0", Name: "desk"}, {Network: "unix", Address: r.unix, Name: "local", Open: true},
+			{Network: "tcp", Address: "127.0.0.1:0", Name: "desk"},
+			{Network: "unix", Address: r.unix, Name: "local", Open: true},
 		}},
 	}
 	sc.Pipeline.IO, sc.Pipeline.Shards = transport.ModePoll, 2
 	sc.Pipeline.Egress.DrainSpread = 10 * time.Millisecond
-	c := Config{Admin: "127.0.0.1:0", Socket: r.socket, Log: quiet, headerTimeout: 300 * time.Millisecond}
+	c := Config{Admin: "127.0.0.1:0", Socket: r.socket, Log: quiet,
+		headerTimeout: 300 * time.Millisecond}
 	for _, change := range changes {
 		change(&sc, &c)
 	}
@@ -120,7 +123,8 @@ func newRig(t testing.TB, changes ...setup) *rig {
 
 // operators are clients of the two endpoints that accept commands.
 func (r *rig) operators() map[string]*Client {
-	return map[string]*Client{"unix socket": {Socket: r.socket}, "operator key": {Addr: r.tcp, Key: r.operator}}
+	return map[string]*Client{"unix socket": {Socket: r.socket},
+		"operator key": {Addr: r.tcp, Key: r.operator}}
 }
 
 // request sends a request to an HTTP endpoint without the client of this package.
@@ -130,9 +134,10 @@ func (r *rig) request(endpoint, method, path, body string) (int, string) {
 	base := "http://" + r.web
 	if endpoint == "unix" {
 		base = "http://admin"
-		h.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", r.socket)
-		}}
+		h.Transport = &http.Transport{DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", r.socket)
+			}}
 	}
 	req, err := http.NewRequest(method, base+path, strings.NewReader(body))
 	if err != nil {
@@ -185,7 +190,8 @@ func (c *trade) order() {
 	c.r.t.Helper()
 	c.r.orders++
 	frame, err := orderbook.AppendRequest(nil, 0, &orderbook.Command{
-		Tag: orderbook.TagNew, Account: 1, ClientOrderID: c.r.orders, Instrument: 1, Side: orderbook.Buy, Type: orderbook.Limit,
+		Tag: orderbook.TagNew, Account: 1, ClientOrderID: c.r.orders, Instrument: 1,
+		Side: orderbook.Buy, Type: orderbook.Limit,
 		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
 	})
 	if err != nil {
@@ -207,7 +213,8 @@ func (c *trade) next() string {
 		seq, text, _ := wire.AdminAnswer(body)
 		return fmt.Sprintf("answer %d %s", seq, text)
 	}
-	words := map[uint8]string{wire.TagBatchEnd: "end", wire.TagEngineError: "error", orderbook.TagAccepted: "accepted"}
+	words := map[uint8]string{wire.TagBatchEnd: "end", wire.TagEngineError: "error",
+		orderbook.TagAccepted: "accepted"}
 	return words[tag]
 }
 
@@ -247,7 +254,8 @@ func soon(t testing.TB) context.Context {
 func (r *rig) ids() (all []uint64) {
 	r.t.Helper()
 	var page Connections
-	if err := (&Client{Socket: r.socket}).Get(soon(r.t), "/connections?by=age&top=1000", &page); err != nil {
+	err := (&Client{Socket: r.socket}).Get(soon(r.t), "/connections?by=age&top=1000", &page)
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	for _, c := range page.Top {
@@ -256,8 +264,8 @@ func (r *rig) ids() (all []uint64) {
 	return all
 }
 
-// stalled puts all actors on one goroutine and blocks it when the first connection ends, until release is
-// called.
+// stalled puts all actors on one goroutine and blocks it when the first connection ends, until
+// release is called.
 func stalled(t testing.TB) (s setup, reached chan struct{}, release func()) {
 	reached, gate := make(chan struct{}, 64), make(chan struct{})
 	s = func(sc *bookConfig, _ *Config) {
@@ -282,7 +290,8 @@ func (r *rig) raw(text string) string {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	if err := errors.Join(c.SetDeadline(time.Now().Add(patience)), func() error { _, err := io.WriteString(c, text); return err }()); err != nil {
+	if err := errors.Join(c.SetDeadline(time.Now().Add(patience)),
+		func() error { _, err := io.WriteString(c, text); return err }()); err != nil {
 		r.t.Fatal(err)
 	}
 	line, _ := bufio.NewReader(c).ReadString('\n')

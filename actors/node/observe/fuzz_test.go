@@ -9,10 +9,14 @@ import (
 // Any command is answered once, and one that fails changes nothing.
 func FuzzCommand(f *testing.F) {
 	for _, seed := range []string{
-		swapCommand, `{"method":"GET","path":"/connections?top=3&by=lag"}`, `{"method":"POST","path":"/kick","body":{"connection":"1"}}`,
-		`{"method":"POST","path":"/drain","body":{"deadline":"1s"}}`, `{"method":"POST","path":"/policy","body":{"policy":"replicated","force":true}}`,
-		`{"method":"GET","path":"//policy"}`, `{"method":"GET","path":"http://x/"}`, `{`, `{"method":"GET","path":"/","path":"/stats"}`, `{"body":[]}`,
-		`{"method":"POST","path":"/policy","body":null}`, `{"method":"GET","path":"*"}`, `{"method":"GET","path":"/%00"}`, "\xff",
+		swapCommand, `{"method":"GET","path":"/connections?top=3&by=lag"}`,
+		`{"method":"POST","path":"/kick","body":{"connection":"1"}}`,
+		`{"method":"POST","path":"/drain","body":{"deadline":"1s"}}`,
+		`{"method":"POST","path":"/policy","body":{"policy":"replicated","force":true}}`,
+		`{"method":"GET","path":"//policy"}`, `{"method":"GET","path":"http://x/"}`, `{`,
+		`{"method":"GET","path":"/","path":"/stats"}`, `{"body":[]}`,
+		`{"method":"POST","path":"/policy","body":null}`, `{"method":"GET","path":"*"}`,
+		`{"method":"GET","path":"/%00"}`, "\xff",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -14,8 +14,8 @@ const (
 	gateRemind = 10 * time.Second       // between two lines while the gate stays wedged
 )
 
-// gateWatch logs that responses wait for durability for too long. No other line would, because a gate
-// that is shut does nothing. It belongs to one goroutine.
+// gateWatch logs that responses wait for durability for too long. No other line would, because a
+// gate that is shut does nothing. It belongs to one goroutine.
 type gateWatch struct {
 	log  *slog.Logger
 	read func() status.Gate

@@ -12,15 +12,16 @@ import (
 	"sluice/transport"
 )
 
-// scraped is the metrics of a server that has served a client, in the format of Prometheus: names, and the
-// labels of each series.
+// scraped is the metrics of a server that has served a client, in the format of Prometheus: names,
+// and the labels of each series.
 func scraped(t *testing.T) map[string][]string {
 	t.Helper()
 	r, _ := traced(t)
 	p := r.server
 	r.dial("unix", r.unix, nil).served()
 	// The client may have its answer before its shard has counted it.
-	for deadline := time.Now().Add(30 * time.Second); p.Collector().Sum().Batch.Count == 0; p.Collector().Collect(0) {
+	deadline := time.Now().Add(30 * time.Second)
+	for ; p.Collector().Sum().Batch.Count == 0; p.Collector().Collect(0) {
 		if time.Now().After(deadline) {
 			t.Fatal("no flush was counted in 30 s")
 		}
@@ -56,7 +57,8 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	documented := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `(sluice_[a-z_]+)` \\|.*\\| ([A-Z0-9][^|]*\\.) \\|$").FindAllStringSubmatch(string(text), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(sluice_[a-z_]+)` \\|.*\\| "+
+		"([A-Z0-9][^|]*\\.) \\|$").FindAllStringSubmatch(string(text), -1) {
 		documented[row[1]] = true
 	}
 	found := scraped(t)
@@ -75,8 +77,10 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 // An alert divides the depth of a mailbox by its capacity, which needs the same labels on both.
 func TestMailboxMetricsHaveTheSameLabels(t *testing.T) {
 	found := scraped(t)
-	want := []string{`mailbox="control"`, `mailbox="egress",shard="0"`, `mailbox="egress",shard="1"`, `mailbox="encode"`, `mailbox="gate"`}
-	for _, name := range []string{"sluice_mailbox_depth", "sluice_mailbox_depth_max", "sluice_mailbox_capacity"} {
+	want := []string{`mailbox="control"`, `mailbox="egress",shard="0"`,
+		`mailbox="egress",shard="1"`, `mailbox="encode"`, `mailbox="gate"`}
+	for _, name := range []string{"sluice_mailbox_depth", "sluice_mailbox_depth_max",
+		"sluice_mailbox_capacity"} {
 		got := slices.Sorted(slices.Values(found[name]))
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has %q, want %q", name, got, want)
@@ -84,7 +88,8 @@ func TestMailboxMetricsHaveTheSameLabels(t *testing.T) {
 	}
 }
 
-// docs/operations.md has a line for each reason why a connection ends: number, name, meaning and remedy.
+// docs/operations.md has a line for each reason why a connection ends: number, name, meaning and
+// remedy.
 func TestEveryCloseReasonIsInRunbook(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/operations.md")
 	if err != nil {
@@ -97,7 +102,8 @@ func TestEveryCloseReasonIsInRunbook(t *testing.T) {
 	for r := transport.ReasonHandshakeTimeout; r <= transport.ReasonSetupFailed; r++ {
 		want[fmt.Sprint(uint8(r))] = r.String()
 	}
-	for _, row := range regexp.MustCompile(`(?m)^\| ([0-9]+) \| ([^|]*) \| ([^|]+) \| ([^|]+) \|$`).FindAllStringSubmatch(string(text), -1) {
+	rows := regexp.MustCompile(`(?m)^\| ([0-9]+) \| ([^|]*) \| ([^|]+) \| ([^|]+) \|$`)
+	for _, row := range rows.FindAllStringSubmatch(string(text), -1) {
 		number, name, meaning, remedy := row[1], row[2], row[3], row[4]
 		if want[number] != name {
 			t.Errorf("the document calls %s %q, the code calls it %q", number, name, want[number])

@@ -28,7 +28,7 @@ const (
 const (
 	closeTimeout = 10 * time.Second // for Close by Serve
 	adminTimeout = time.Second      // for requests, and for a flight recording, under way at the end
-	endingWithin = time.Second      // a node that shares the context of Serve begins its end within this time
+	endingWithin = time.Second      // for a node that shares the context of Serve to begin its end
 )
 
 // Config describes how a node is observed and operated. A zero field is off or takes its default.
@@ -37,14 +37,15 @@ type Config struct {
 	Insecure bool   // allow an Admin address that other machines can reach
 	Socket   string // path of the unix-domain socket that also accepts commands; empty for none
 	Pprof    bool   // serve profiles at /debug/pprof/ of both HTTP endpoints
-	// Handlers are more pages of both HTTP endpoints, by http.ServeMux pattern without a method. They are
-	// only served GET and HEAD.
+	// Handlers are more pages of both HTTP endpoints, by http.ServeMux pattern without a method.
+	// They serve GET and HEAD only.
 	Handlers map[string]http.Handler
 	// DrainTimeout bounds a drain whose command names no deadline; default DefaultDrainTimeout.
 	DrainTimeout time.Duration
 
-	// Export says which metrics and traces are exported; default Prometheus metrics at /metrics and no
-	// traces. Open sets Collector, Clock and Boxes, and KindName, PolicyName and Log unless they are set.
+	// Export says which metrics and traces are exported; default Prometheus metrics at /metrics and
+	// no traces. Open sets Collector, Clock and Boxes, and KindName, PolicyName and Log unless they
+	// are set.
 	Export otel.Config
 	Flight Flight
 	Log    *slog.Logger // commands and their operators, and a wedged gate; default slog.Default
@@ -52,8 +53,8 @@ type Config struct {
 	headerTimeout time.Duration // for a request's header; default 5 s, tests shorten it
 }
 
-// Flight configures Go's flight recorder, of which a process has one. GET /debug/flight returns what it
-// remembers, for `go tool trace`.
+// Flight configures Go's flight recorder, of which a process has one. GET /debug/flight returns
+// what it remembers, for `go tool trace`.
 type Flight struct {
 	Dir  string        // directory of the saved recordings; empty for no flight recorder
 	Slow time.Duration // save a recording if a response takes or waits longer; 0 for never
@@ -75,10 +76,10 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Serve observes and operates a node until it has ended or ctx ends, then closes everything within 10
-// seconds. If the end of ctx also ends the node (node.Wait), Serve goes on until the node has ended: the
-// drain can be observed, and the last export holds everything. The error is that of the start, or says
-// what the end left out.
+// Serve observes and operates a node until it has ended or ctx ends, then closes everything within
+// 10 seconds. If the end of ctx also ends the node (node.Wait), Serve goes on until the node has
+// ended: the drain can be observed, and the last export holds everything. The error is that of the
+// start, or says what the end left out.
 func Serve(ctx context.Context, n node.Running, cfg Config) error {
 	o, err := Open(n, cfg)
 	if err != nil {
@@ -127,8 +128,8 @@ type Observer struct {
 }
 
 // Open binds the endpoints of a configuration and observes a node with it until Close. On an error
-// nothing is left open. A program that wants to know that an address is taken before it opens its node
-// calls Listen first.
+// nothing is left open. A program that wants to know that an address is taken before it opens its
+// node calls Listen first.
 func Open(n node.Running, cfg Config) (*Observer, error) {
 	l, err := Listen(cfg)
 	if err != nil {
@@ -137,8 +138,8 @@ func Open(n node.Running, cfg Config) (*Observer, error) {
 	return l.Open(n)
 }
 
-// Open observes a node until Close of the Observer, which owns the endpoints from here on. On an error
-// nothing is left open.
+// Open observes a node until Close of the Observer, which owns the endpoints from here on. On an
+// error nothing is left open.
 func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
 	o = &Observer{log: l.cfg.Log, node: n, address: l.Address()}
 	defer func() {
@@ -159,7 +160,8 @@ func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
 	}
 	n.Sampler().Set(exports.Rules())
 	if f := l.cfg.Flight; f.Dir != "" {
-		if o.flight, err = flight.Start(flight.Config{Dir: f.Dir, Slow: f.Slow, Log: l.cfg.Log}); err != nil {
+		recorder := flight.Config{Dir: f.Dir, Slow: f.Slow, Log: l.cfg.Log}
+		if o.flight, err = flight.Start(recorder); err != nil {
 			return o, err
 		}
 	}
@@ -203,10 +205,10 @@ func (o *Observer) front() func(http.Handler) http.Handler {
 // Address is the bound address of the Admin endpoint, empty if there is none.
 func (o *Observer) Address() string { return o.address }
 
-// Close ends the observation. If the node has ended, the last export holds everything that it measured,
-// and the last scrape may still come, because the endpoints are closed after the export. Close returns
-// within the deadline of ctx, or after about 6 seconds; what it had to leave out is its error. Call it
-// once.
+// Close ends the observation. If the node has ended, the last export holds everything that it
+// measured, and the last scrape may still come, because the endpoints are closed after the export.
+// Close returns within the deadline of ctx, or after about 6 seconds; what it had to leave out is
+// its error. Call it once.
 func (o *Observer) Close(ctx context.Context) error {
 	var errs []error
 	if o.gate != nil {
@@ -215,7 +217,8 @@ func (o *Observer) Close(ctx context.Context) error {
 	if o.export != nil {
 		o.node.Sampler().Set(telemetry.Rules{}) // traces have no consumer from here on
 		if err := o.export.Shutdown(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("observe: not everything that was measured was exported: %w", err))
+			errs = append(errs,
+				fmt.Errorf("observe: not everything that was measured was exported: %w", err))
 		}
 	}
 	if o.admin != nil {
@@ -238,7 +241,8 @@ func (o *Observer) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// look saves a flight recording if a response of the last second was slow, or one has waited for long.
+// look saves a flight recording if a response of the last second was slow, or one has waited for
+// long.
 func (o *Observer) look(p status.Point) {
 	if o.flight == nil {
 		return

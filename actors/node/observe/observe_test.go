@@ -23,7 +23,8 @@ func TestListenReportsTakenEndpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(Config{Admin: first.Address()}); err == nil || !strings.Contains(err.Error(), first.Address()) {
+	if _, err := Listen(Config{Admin: first.Address()}); err == nil ||
+		!strings.Contains(err.Error(), first.Address()) {
 		t.Errorf("a taken address: %v", err)
 	}
 	// The TCP endpoint is bound first, and released when the socket turns out to be taken.
@@ -33,7 +34,8 @@ func TestListenReportsTakenEndpoints(t *testing.T) {
 	}
 	address := free.Address()
 	free.Close()
-	if _, err := Listen(Config{Admin: address, Socket: filepath.Join(dir, "a")}); err == nil || !strings.Contains(err.Error(), "a process answers") {
+	if _, err := Listen(Config{Admin: address, Socket: filepath.Join(dir, "a")}); err == nil ||
+		!strings.Contains(err.Error(), "a process answers") {
 		t.Errorf("a taken socket: %v", err)
 	}
 	isFree(t, address)
@@ -54,7 +56,8 @@ func isFree(t *testing.T, address string) {
 	l.Close()
 }
 
-// Whatever fails, neither endpoints nor the flight recorder stay open, and the node takes no commands.
+// Whatever fails, neither endpoints nor the flight recorder stay open, and the node takes no
+// commands.
 func TestFailedOpenLeavesNothingOpen(t *testing.T) {
 	r := newRig(t)
 	if err := r.o.Close(soon(t)); err != nil {
@@ -65,19 +68,24 @@ func TestFailedOpenLeavesNothingOpen(t *testing.T) {
 		name, want string
 		change     func(c *Config)
 	}{
-		{"unknown exporter", "metrics exporter", func(c *Config) { c.Export = otel.Config{Metrics: []string{"statsd"}} }},
-		{"pattern with a method", "without a method", func(c *Config) { c.Handlers = map[string]http.Handler{"GET /x": http.NotFoundHandler()} }},
-		{"pattern that clashes", "handler for", func(c *Config) { c.Handlers = map[string]http.Handler{"/": http.NotFoundHandler()} }},
+		{"unknown exporter", "metrics exporter",
+			func(c *Config) { c.Export = otel.Config{Metrics: []string{"statsd"}} }},
+		{"pattern with a method", "without a method",
+			func(c *Config) { c.Handlers = map[string]http.Handler{"GET /x": http.NotFoundHandler()} }},
+		{"pattern that clashes", "handler for",
+			func(c *Config) { c.Handlers = map[string]http.Handler{"/": http.NotFoundHandler()} }},
 	} {
 		for range 2 { // the second time, everything is free again
 			socket := filepath.Join(t.TempDir(), "a")
-			c := Config{Admin: "127.0.0.1:0", Socket: socket, Flight: Flight{Dir: t.TempDir()}, Log: quiet}
+			c := Config{Admin: "127.0.0.1:0", Socket: socket, Flight: Flight{Dir: t.TempDir()},
+				Log: quiet}
 			v.change(&c)
 			l, err := Listen(c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if o, err := l.Open(r.server); o != nil || err == nil || !strings.Contains(err.Error(), v.want) {
+			if o, err := l.Open(r.server); o != nil || err == nil ||
+				!strings.Contains(err.Error(), v.want) {
 				t.Fatalf("%s: %v, %v, want %q", v.name, o, err, v.want)
 			}
 			isFree(t, l.Address())
@@ -86,10 +94,12 @@ func TestFailedOpenLeavesNothingOpen(t *testing.T) {
 			}
 		}
 	}
-	if _, err := (&Client{Addr: r.tcp, Key: r.operator}).Swap(soon(t), "in_memory>=1", false); err == nil {
+	c := &Client{Addr: r.tcp, Key: r.operator}
+	if _, err := c.Swap(soon(t), "in_memory>=1", false); err == nil {
 		t.Error("a command was accepted")
 	}
-	o, err := Open(r.server, Config{Admin: "127.0.0.1:0", Socket: r.socket, Flight: Flight{Dir: t.TempDir()}, Log: quiet})
+	o, err := Open(r.server, Config{Admin: "127.0.0.1:0", Socket: r.socket,
+		Flight: Flight{Dir: t.TempDir()}, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +122,8 @@ func serve(ctx context.Context, r *rig, c Config) (wait func(t *testing.T) error
 	}
 }
 
-// A context that ends both: the endpoints are there during the drain, and the last export has the whole run.
+// A context that ends both: the endpoints are there during the drain, and the last export has the
+// whole run.
 func TestServeEndsWithTheNode(t *testing.T) {
 	r := newRig(t)
 	if err := r.o.Close(soon(t)); err != nil {
@@ -123,7 +134,8 @@ func TestServeEndsWithTheNode(t *testing.T) {
 	out := new(spans)
 	wait := serve(ctx, r, Config{
 		Socket: r.socket, Log: slog.New(slog.DiscardHandler),
-		Export: otel.Config{Metrics: []string{otel.ExporterConsole}, Console: out, ExportEvery: time.Hour},
+		Export: otel.Config{Metrics: []string{otel.ExporterConsole}, Console: out,
+			ExportEvery: time.Hour},
 	})
 	c := r.dial("unix", r.unix, nil)
 	c.served()
@@ -142,7 +154,8 @@ func TestServeEndsWithTheNode(t *testing.T) {
 	}
 	out.mu.Lock()
 	defer out.mu.Unlock()
-	if text := out.text.String(); !strings.Contains(text, `"Name":"sluice.response.sent"`) || !strings.Contains(text, `"Name":"sluice.active_connections"`) {
+	if text := out.text.String(); !strings.Contains(text, `"Name":"sluice.response.sent"`) ||
+		!strings.Contains(text, `"Name":"sluice.active_connections"`) {
 		t.Errorf("the last export: %s", text)
 	}
 	if _, err := os.Stat(r.socket); !errors.Is(err, fs.ErrNotExist) {
@@ -172,7 +185,8 @@ func TestServeEndsWithItsContext(t *testing.T) {
 // The client port takes commands of operators, including when there is no other endpoint.
 func TestOperatorsWithoutEndpoints(t *testing.T) {
 	r := newRig(t, func(_ *bookConfig, c *Config) { c.Admin, c.Socket = "", "" })
-	if _, err := (&Client{Addr: r.tcp, Key: r.operator}).Swap(soon(t), "in_memory>=1", false); err != nil || policyOf(r) != "in_memory>=1" {
+	_, err := (&Client{Addr: r.tcp, Key: r.operator}).Swap(soon(t), "in_memory>=1", false)
+	if err != nil || policyOf(r) != "in_memory>=1" {
 		t.Errorf("%v; policy %s", err, policyOf(r))
 	}
 }

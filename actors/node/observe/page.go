@@ -26,7 +26,8 @@ func (p livePage) handlers() map[string]http.Handler {
 	}
 }
 
-// front serves the page to clients that accept HTML, as browsers do, and leaves other requests to next.
+// front serves the page to clients that accept HTML, as browsers do, and leaves other requests to
+// next.
 func (p livePage) front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept")
@@ -38,7 +39,8 @@ func (p livePage) front(next http.Handler) http.Handler {
 	})
 }
 
-// wantsHTML reports whether an Accept header names HTML. One that accepts anything, as curl's does, does not.
+// wantsHTML reports whether an Accept header names HTML. One that accepts anything, as curl's does,
+// does not.
 func wantsHTML(accept string) bool {
 	for part := range strings.SplitSeq(accept, ",") {
 		kind, weight, _ := strings.Cut(part, ";")
@@ -69,8 +71,9 @@ func servePage(w http.ResponseWriter, r *http.Request, name string) {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
-		"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy",
+		"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+			"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	_, _ = w.Write(text) // on an error the client is gone
 }
 
@@ -80,7 +83,8 @@ func (p livePage) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("after"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
-			http.Error(w, "after="+strconv.Quote(text)+"; write the number of the last known point", http.StatusBadRequest)
+			http.Error(w, "after="+strconv.Quote(text)+"; write the number of the last known point",
+				http.StatusBadRequest)
 			return
 		}
 		after = n

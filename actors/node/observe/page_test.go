@@ -14,7 +14,8 @@ import (
 func TestBrowsersGetThePage(t *testing.T) {
 	r := newRig(t)
 	for _, tt := range []struct{ name, accept, path, want string }{
-		{"a browser", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "/", "<!doctype html>"},
+		{"a browser", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "/",
+			"<!doctype html>"},
 		{"html in capitals, last", "image/png, Text/HTML;q=0.1", "/", "<!doctype html>"},
 		{"curl", "*/*", "/", "ready; 0 clients"},
 		{"no header", "", "/", "ready; 0 clients"},
@@ -28,7 +29,8 @@ func TestBrowsersGetThePage(t *testing.T) {
 		{"malformed number", "*/*", "/live.json?after=x", "write the number"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.web+tt.path, nil)
+			q, err := http.NewRequestWithContext(t.Context(), http.MethodGet,
+				"http://"+r.web+tt.path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +63,8 @@ func TestPageLoadsNothingFromElsewhere(t *testing.T) {
 				t.Errorf("%s contains %q", name, bad)
 			}
 		}
-		if rest := strings.ReplaceAll(string(text), "http://www.w3.org/2000/svg", ""); strings.Contains(rest, "http:") {
+		rest := strings.ReplaceAll(string(text), "http://www.w3.org/2000/svg", "")
+		if strings.Contains(rest, "http:") {
 			t.Errorf("%s names another host", name)
 		}
 	}

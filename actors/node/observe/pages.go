@@ -94,9 +94,11 @@ type Connections struct {
 func (c *Connections) Text(w io.Writer) error {
 	fmt.Fprintf(w, "%d connections are open; the first %d by %s:\n", c.Open, len(c.Top), c.By)
 	t := table(w)
-	fmt.Fprintln(t, "connection\tunsent\tanswers\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
+	fmt.Fprintln(t,
+		"connection\tunsent\tanswers\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
 	for _, x := range c.Top {
-		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t\n", x.ID, x.Unsent, x.Answers, status.Span(x.Lag), status.Span(x.Age), status.Span(x.Quiet),
+		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t\n", x.ID, x.Unsent,
+			x.Answers, status.Span(x.Lag), status.Span(x.Age), status.Span(x.Quiet),
 			x.Sent, x.Ended, x.State, x.Shard, x.Role, x.Key, x.From, x.Listener)
 	}
 	return t.Flush()
@@ -126,15 +128,18 @@ type Closed struct {
 func (c *Closed) Text(w io.Writer) error {
 	fmt.Fprintf(w, "%d connections have ended; the last %d:\n", c.Total, len(c.Last))
 	t := table(w)
-	fmt.Fprintln(t, "at\tconnection\treason\tnumber\tunsent\tanswers\tlag\tage\tsent\tshard\trole\tkey\tfrom\tlistener\t")
+	fmt.Fprintln(t,
+		"at\tconnection\treason\tnumber\tunsent\tanswers\tlag\tage\tsent\tshard\trole\tkey\tfrom\tlistener\t")
 	for _, x := range c.Last {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t\n", x.At.Format(time.RFC3339), x.ID, x.Reason, x.Number, x.Unsent, x.Answers,
+		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t\n",
+			x.At.Format(time.RFC3339), x.ID, x.Reason, x.Number, x.Unsent, x.Answers,
 			status.Span(x.Lag), status.Span(x.Age), x.Sent, x.Shard, x.Role, x.Key, x.From, x.Listener)
 	}
 	return t.Flush()
 }
 
-// Tracing is the page at /trace: which responses are traced, besides those whose request has a sampled parent.
+// Tracing is the page at /trace: which responses are traced, besides those whose request has a
+// sampled parent.
 type Tracing struct {
 	Exported   bool    `json:"exported"`     // if not, no response is traced
 	Ratio      float64 `json:"ratio"`        // of all

@@ -17,9 +17,9 @@ const (
 	pollTime     = time.Second           // for the collections of one request
 )
 
-// Pulse measures how long actors have not answered a collection. An idle actor answers through its parked
-// block, so silence means that the actor runs and does not step. It is measured from the first collection
-// that was not answered.
+// Pulse measures how long actors have not answered a collection. An idle actor answers through its
+// parked block, so silence means that the actor runs and does not step. It is measured from the
+// first collection that was not answered.
 type Pulse struct {
 	mu   sync.Mutex // guards open
 	open map[actorID]openCollection
@@ -36,8 +36,8 @@ type openCollection struct {
 	began    telemetry.Nanos
 }
 
-// Silent collects once and returns the actors that have not answered, with the time since. now is the
-// pipeline's clock. Any goroutine.
+// Silent collects once and returns the actors that have not answered, with the time since. now is
+// the pipeline's clock. Any goroutine.
 func (p *Pulse) Silent(c *telemetry.Collector, now func() int64) (silent []Silent) {
 	began := now()
 	c.Collect(0)
@@ -57,7 +57,8 @@ func (p *Pulse) Silent(c *telemetry.Collector, now func() int64) (silent []Silen
 			o = openCollection{answered: t.AnsweredAt, began: began}
 			p.open[id] = o
 		}
-		silent = append(silent, Silent{Actor: t.Actor, Shard: t.Shard, Seconds: time.Duration(now() - o.began).Seconds()})
+		silent = append(silent, Silent{Actor: t.Actor, Shard: t.Shard,
+			Seconds: time.Duration(now() - o.began).Seconds()})
 	})
 	return silent
 }

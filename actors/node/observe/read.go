@@ -21,7 +21,7 @@ import (
 
 const (
 	defaultTop  = 20              // connections in a list
-	swapTimeout = 5 * time.Second // for the gate to adopt a policy, and for the shards to list connections
+	swapTimeout = 5 * time.Second // for the gate to adopt a policy, or the shards to list connections
 )
 
 // pageFunc answers a GET. query has only keys of the route.
@@ -42,7 +42,9 @@ func (a *admin) routes() {
 	a.change("/trace", a.trace)
 	a.change("/drain", a.drain)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /readyz /connections /connections/closed /policy /stats /trace, and POST /policy /kick /trace /drain", r.Method, r.URL.Path)
+		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /readyz "+
+			"/connections /connections/closed /policy /stats /trace, and POST /policy /kick "+
+			"/trace /drain", r.Method, r.URL.Path)
 	})
 }
 
@@ -190,7 +192,8 @@ func (a *admin) connections(ctx context.Context, query url.Values) (page, int, e
 			who = node.Client{ID: f.Conn, UID: listen.NoUID} // it ended meanwhile
 		}
 		c.Top = append(c.Top, Connection{
-			Peer: peer(who), Shard: f.Shard, State: status.Condition(&f), Age: f.Age.Seconds(), Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
+			Peer: peer(who), Shard: f.Shard, State: status.Condition(&f), Age: f.Age.Seconds(),
+			Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
 			Unsent: f.Unsent, Answers: f.Responses, Sent: f.Sent, Ended: f.Ended,
 		})
 	}
@@ -221,7 +224,8 @@ func (a *admin) closed(_ context.Context, query url.Values) (page, int, error) {
 	for _, x := range last {
 		n := &x.Notice
 		c.Last = append(c.Last, Ended{
-			Peer: peer(x.Client), Reason: x.Reason.String(), Number: uint8(x.Reason), At: x.At, Shard: n.Shard, Age: n.Age.Seconds(),
+			Peer: peer(x.Client), Reason: x.Reason.String(), Number: uint8(x.Reason), At: x.At,
+			Shard: n.Shard, Age: n.Age.Seconds(),
 			Lag: n.Blocked.Seconds(), Unsent: n.Unsent, Answers: n.Responses, Sent: n.Sent,
 		})
 	}
@@ -230,7 +234,8 @@ func (a *admin) closed(_ context.Context, query url.Values) (page, int, error) {
 
 func (a *admin) tracing(context.Context, url.Values) (page, int, error) {
 	r := a.node.Sampler().Load()
-	t := &Tracing{Exported: r.Exported, Ratio: math.Ldexp(float64(r.SampleBelow), -64), Slow: time.Duration(r.SlowNanos).Seconds()}
+	t := &Tracing{Exported: r.Exported, Ratio: math.Ldexp(float64(r.SampleBelow), -64),
+		Slow: time.Duration(r.SlowNanos).Seconds()}
 	t.Connection, t.Left = r.Following()
 	return t, http.StatusOK, nil
 }

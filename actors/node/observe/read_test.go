@@ -16,14 +16,18 @@ func TestPagesOverBothEndpoints(t *testing.T) {
 	c.served()
 	for _, endpoint := range []string{"tcp", "unix"} {
 		for path, want := range map[string]string{
-			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; engine poll (compiled in: " +
+			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; " +
+				"engine poll (compiled in: " +
 				strings.Join(transport.Engines(), ", ") + "); up ",
-			"/livez":  "live\n",
-			"/readyz": "ready\npolicy local, persisted>=1, degraded 0s in all\ngate open\nThe portable engine",
-			"/policy": "policy local, persisted>=1\nopen to 1, bound by journal\ngate open\n", "/connections": "1 connections are open; the first 1 by buffered:\n",
-			"/connections/closed": "0 connections have ended; the last 0:\n", "/stats": "sequencer_last_event",
+			"/livez":              "live\n",
+			"/readyz":             "ready\npolicy local, persisted>=1, degraded 0s in all\ngate open\nThe portable engine",
+			"/policy":             "policy local, persisted>=1\nopen to 1, bound by journal\ngate open\n",
+			"/connections":        "1 connections are open; the first 1 by buffered:\n",
+			"/connections/closed": "0 connections have ended; the last 0:\n",
+			"/stats":              "sequencer_last_event",
 		} {
-			if code, text := r.request(endpoint, "GET", path, ""); code != 200 || !strings.Contains(text, want) {
+			if code, text := r.request(endpoint, "GET", path, ""); code != 200 ||
+				!strings.Contains(text, want) {
 				t.Errorf("%s %s: %d %q, want %q", endpoint, path, code, text, want)
 			}
 			code, text := r.request(endpoint, "GET", path+"?format=json", "")
@@ -51,25 +55,30 @@ func TestConnectionsListClientsAndFigures(t *testing.T) {
 		t.Fatalf("%+v", page)
 	}
 	a, b := page.Top[0], page.Top[1]
-	if a.From != first.NetConn().LocalAddr().String() || a.Role != "trader" || a.Listener != "desk" || len(a.Key) != 16 || a.Ended != 1 || a.Sent == 0 ||
+	if a.From != first.NetConn().LocalAddr().String() || a.Role != "trader" ||
+		a.Listener != "desk" || len(a.Key) != 16 || a.Ended != 1 || a.Sent == 0 ||
 		a.State != "open" || a.Unsent != 0 {
 		t.Errorf("first: %+v", a)
 	}
-	if !strings.HasPrefix(b.From, "user id ") || b.Listener != "local" || b.Key != "-" || b.Ended != 2 || b.Sent != 2*a.Sent || b.Age > a.Age {
+	if !strings.HasPrefix(b.From, "user id ") || b.Listener != "local" || b.Key != "-" ||
+		b.Ended != 2 || b.Sent != 2*a.Sent || b.Age > a.Age {
 		t.Errorf("second: %+v", b)
 	}
-	if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections?top=1&by=age", &page); err != nil || len(page.Top) != 1 || page.Top[0].ID != a.ID || page.Open != 2 {
+	if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections?top=1&by=age",
+		&page); err != nil || len(page.Top) != 1 || page.Top[0].ID != a.ID || page.Open != 2 {
 		t.Errorf("top=1: %+v, %v", page, err)
 	}
 	second.Close()
 	var closed Closed
 	until(t, "the end to be listed", func() bool {
-		if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections/closed?last=1", &closed); err != nil {
+		if err := (&Client{Socket: r.socket}).Get(soon(t), "/connections/closed?last=1",
+			&closed); err != nil {
 			t.Fatal(err)
 		}
 		return closed.Total == 1
 	})
-	if e := closed.Last[0]; e.ID != b.ID || e.Reason != "peer_closed" || e.Number != 1 || e.Listener != "local" || e.Sent != b.Sent || e.From != b.From {
+	if e := closed.Last[0]; e.ID != b.ID || e.Reason != "peer_closed" || e.Number != 1 ||
+		e.Listener != "local" || e.Sent != b.Sent || e.From != b.From {
 		t.Errorf("closed: %+v", e)
 	}
 }
@@ -105,7 +114,8 @@ func TestMalformedRequestsAreRejected(t *testing.T) {
 		{"policy not understood", "POST", "/policy", `{"policy":"persisted>=0"}`, 422},
 		{"policy never met", "POST", "/policy", `{"policy":"replicated"}`, 422},
 		{"argument in the query", "POST", "/policy?policy=local", `{"policy":"local"}`, 400},
-		{"body too long", "POST", "/policy", `{"policy":"` + strings.Repeat(" ", bodyBytes) + `local"}`, 400},
+		{"body too long", "POST", "/policy",
+			`{"policy":"` + strings.Repeat(" ", bodyBytes) + `local"}`, 400},
 		{"connection as a number", "POST", "/kick", `{"connection":1}`, 400},
 		{"connection 0", "POST", "/kick", `{"connection":"0"}`, 400},
 		{"no such connection", "POST", "/kick", `{"connection":"7"}`, 404},
@@ -123,22 +133,28 @@ func TestMalformedRequestsAreRejected(t *testing.T) {
 }
 
 func TestHostNameIsRejectedOnLoopback(t *testing.T) {
-	r := newRig(t, func(_ *bookConfig, c *Config) { c.Insecure = true }) // applies to other addresses only
+	// Insecure applies to other addresses only.
+	r := newRig(t, func(_ *bookConfig, c *Config) { c.Insecure = true })
 	for host, want := range map[string]string{
-		"127.0.0.1:9464": "200", "localhost": "200", "[::1]:9464": "200", "evil.example:9464": "403", "": "403", "localhost.evil.example": "403", "[": "403",
+		"127.0.0.1:9464": "200", "localhost": "200", "[::1]:9464": "200",
+		"evil.example:9464": "403", "": "403", "localhost.evil.example": "403", "[": "403",
 	} {
-		if line := r.raw("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"); !strings.Contains(line, want) && (host != "[" || !strings.Contains(line, "400")) {
+		line := r.raw("GET / HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
+		if !strings.Contains(line, want) && (host != "[" || !strings.Contains(line, "400")) {
 			t.Errorf("host %q: %q, want %s", host, line, want)
 		}
 	}
 }
 
 func TestMountedPagesAndProfiles(t *testing.T) {
-	seen := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("measured")) })
+	seen := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte("measured"))
+	})
 	r := newRig(t, func(_ *bookConfig, c *Config) {
 		c.Handlers, c.Pprof = map[string]http.Handler{"/metrics": seen, "/live/": seen}, true
 	})
-	for path, want := range map[string]int{"/metrics": 200, "/live/x": 200, "/debug/pprof/goroutine?debug=1": 200, "/nothing": 404} {
+	for path, want := range map[string]int{"/metrics": 200, "/live/x": 200,
+		"/debug/pprof/goroutine?debug=1": 200, "/nothing": 404} {
 		if code, _ := r.request("tcp", "GET", path, ""); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
 		}
@@ -158,7 +174,8 @@ func TestRejectedConfigurations(t *testing.T) {
 		c          Config
 	}{
 		{"all addresses", "can be reached from other machines", Config{Admin: ":9464"}},
-		{"address of another machine", "can be reached from other machines", Config{Admin: "192.0.2.1:9464"}},
+		{"address of another machine", "can be reached from other machines",
+			Config{Admin: "192.0.2.1:9464"}},
 		{"no port", "write host:port", Config{Admin: "127.0.0.1"}},
 		{"long socket", "at most 107", Config{Socket: strings.Repeat("x", 108)}},
 		{"negative drain", "positive", Config{DrainTimeout: -1}},
@@ -174,8 +191,8 @@ func TestRejectedConfigurations(t *testing.T) {
 	l.Close()
 }
 
-// An actor that runs and does not step is named at once and fails the page after five seconds. A parked actor,
-// or one that steps late, does not.
+// An actor that runs and does not step is named at once and fails the page after five seconds. A
+// parked actor, or one that steps late, does not.
 func TestSilentActors(t *testing.T) {
 	clock := telemetry.NewClock()
 	c := telemetry.NewCollector(clock)
@@ -184,7 +201,8 @@ func TestSilentActors(t *testing.T) {
 	var ahead time.Duration
 	now := func() int64 { return clock.Now() + int64(ahead) }
 	var p Pulse
-	if s := p.Silent(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 || s[0].Seconds > 1 {
+	if s := p.Silent(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 ||
+		s[0].Seconds > 1 {
 		t.Fatalf("%+v", s)
 	}
 	stuck.Poll() // it steps
@@ -221,7 +239,8 @@ func TestStalledServerIsNotLive(t *testing.T) {
 		r.admin.pulse.open[w] = q
 	}
 	r.admin.pulse.mu.Unlock()
-	if code, text := r.request("tcp", "GET", "/livez", ""); code != 503 || !strings.HasPrefix(text, "not live; ") {
+	if code, text := r.request("tcp", "GET", "/livez", ""); code != 503 ||
+		!strings.HasPrefix(text, "not live; ") {
 		t.Fatalf("%d %q", code, text)
 	}
 	release()

@@ -51,7 +51,9 @@ func (s *spans) roots(conn uint64) (asked, all int) {
 			continue
 		}
 		all++
-		if strings.Contains(line, `"Value":"debug"`) && strings.Contains(line, fmt.Sprintf(`{"Key":"sluice.conn.id","Value":{"Type":"INT64","Value":%d}}`, conn)) {
+		if strings.Contains(line, `"Value":"debug"`) &&
+			strings.Contains(line,
+				fmt.Sprintf(`{"Key":"sluice.conn.id","Value":{"Type":"INT64","Value":%d}}`, conn)) {
 			asked++
 		}
 	}
@@ -74,7 +76,8 @@ func TestTracingConnection(t *testing.T) {
 		}
 		b.served()
 		var page Tracing
-		if err := operator.Get(soon(t), "/trace", &page); err != nil || !page.Exported || page.Connection != id || page.Left != 3 {
+		if err := operator.Get(soon(t), "/trace", &page); err != nil || !page.Exported ||
+			page.Connection != id || page.Left != 3 {
 			t.Fatalf("%s: %+v, %v", name, page, err)
 		}
 		for range 5 {
@@ -84,13 +87,15 @@ func TestTracingConnection(t *testing.T) {
 		if asked, all := out.roots(id); asked != 3 || all != before+3 {
 			t.Errorf("%s: %d traces of the connection, %d of others", name, asked, all-before-asked)
 		}
-		if code, text := r.request("tcp", "GET", "/trace", ""); code != 200 || text != "0% of all responses are traced\n" {
+		if code, text := r.request("tcp", "GET", "/trace", ""); code != 200 ||
+			text != "0% of all responses are traced\n" {
 			t.Errorf("%s: %d %q when all were traced", name, code, text)
 		}
 		if _, err := operator.Trace(soon(t), id, 1000); err != nil {
 			t.Fatal(err)
 		}
-		if done, err := operator.Trace(soon(t), id, 0); err != nil || !strings.Contains(done, "has ended") {
+		if done, err := operator.Trace(soon(t), id, 0); err != nil ||
+			!strings.Contains(done, "has ended") {
 			t.Fatalf("%s: %q, %v", name, done, err)
 		}
 		a.served()
@@ -112,12 +117,18 @@ func TestTracingRejected(t *testing.T) {
 	sampler.Follow(id, 7)
 	rules := sampler.Load()
 	for body, want := range map[string]int{
-		``: 400, `null`: 400, `{}`: 400, `[]`: 400, `{"connection":"x","responses":1}`: 400, `{"connection":1,"responses":1}`: 400,
-		`{"connection":"0","responses":1}`: 400, `{"connection":"-1","responses":1}`: 400, `{"connection":"18446744073709551616","responses":1}`: 400,
-		`{"connection":"ID"}`: 400, `{"connection":"ID","responses":-1}`: 400, `{"connection":"ID","responses":10001}`: 400,
-		`{"connection":"ID","responses":1.5}`: 400, `{"connection":"ID","responses":"1"}`: 400, `{"connection":"ID","responses":1e99}`: 400,
-		`{"connection":"ID","Responses":1}`: 400, `{"connection":"ID","responses":1,"responses":2}`: 400, `{"connection":"ID","responses":1,"n":1}`: 400,
-		`{"connection":"ID","responses":1} x`: 400, `{"connection":"12345","responses":1}`: 404,
+		``: 400, `null`: 400, `{}`: 400, `[]`: 400, `{"connection":"x","responses":1}`: 400,
+		`{"connection":1,"responses":1}`:   400,
+		`{"connection":"0","responses":1}`: 400, `{"connection":"-1","responses":1}`: 400,
+		`{"connection":"18446744073709551616","responses":1}`: 400,
+		`{"connection":"ID"}`: 400, `{"connection":"ID","responses":-1}`: 400,
+		`{"connection":"ID","responses":10001}`: 400,
+		`{"connection":"ID","responses":1.5}`:   400, `{"connection":"ID","responses":"1"}`: 400,
+		`{"connection":"ID","responses":1e99}`:            400,
+		`{"connection":"ID","Responses":1}`:               400,
+		`{"connection":"ID","responses":1,"responses":2}`: 400,
+		`{"connection":"ID","responses":1,"n":1}`:         400,
+		`{"connection":"ID","responses":1} x`:             400, `{"connection":"12345","responses":1}`: 404,
 	} {
 		body = strings.ReplaceAll(body, "ID", fmt.Sprint(id))
 		if code, text := r.request("unix", "POST", "/trace", body); code != want || text == "" {
@@ -136,7 +147,9 @@ func TestTracingRejected(t *testing.T) {
 	}
 	sampler.Set(telemetry.NewRules(0, time.Second)) // as a server without an exporter
 	var refused *Error
-	if _, err := (&Client{Socket: r.socket}).Trace(soon(t), id, 1); !errors.As(err, &refused) || refused.Status != http.StatusConflict || !strings.Contains(err.Error(), "OTEL_TRACES_EXPORTER") {
+	if _, err := (&Client{Socket: r.socket}).Trace(soon(t), id, 1); !errors.As(err, &refused) ||
+		refused.Status != http.StatusConflict || !strings.Contains(err.Error(),
+		"OTEL_TRACES_EXPORTER") {
 		t.Errorf("without an exporter: %v", err)
 	}
 	if conn, left := sampler.Load().Following(); conn != 0 || left != 0 {

@@ -19,11 +19,12 @@ type commandFrame struct {
 // answerFrame is the body of an AdminAnswer.
 type answerFrame struct {
 	Status int             `json:"status"`           // as in HTTP
-	Answer json.RawMessage `json:"answer,omitempty"` // with a status below 300, and of a page that says 503
+	Answer json.RawMessage `json:"answer,omitempty"` // of a page, including one with status 503
 	Error  string          `json:"error,omitempty"`
 }
 
-// command carries out an AdminCommand. The node has checked that the connection belongs to an operator.
+// command carries out an AdminCommand. The node has checked that the connection belongs to an
+// operator.
 func (a *admin) command(ctx context.Context, from string, body []byte) (answer []byte, then func()) {
 	var c commandFrame
 	v := &requestInfo{from: "operator, " + from, operator: true}
@@ -41,7 +42,8 @@ func (a *admin) command(ctx context.Context, from string, body []byte) (answer [
 		f.Status, f.Error = http.StatusBadRequest, err.Error()
 	case json.Valid(w.body.Bytes()):
 		var e rejection
-		if f.Answer = bytes.TrimSpace(w.body.Bytes()); json.Unmarshal(f.Answer, &e) == nil && e.Error != "" {
+		if f.Answer = bytes.TrimSpace(w.body.Bytes()); json.Unmarshal(f.Answer, &e) == nil &&
+			e.Error != "" {
 			f.Answer, f.Error = nil, e.Error
 		}
 	default: // a redirect of the mux

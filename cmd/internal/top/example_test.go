@@ -13,7 +13,8 @@ func ExampleWriteFrame() {
 			State: "ready", Engine: "uring", Policy: "persisted>=1", PolicyName: "local",
 			Clients: 64, Sequenced: 81234, Persisted: 81234, Up: 61,
 		},
-		Points: []status.Point{{N: 1, Requests: 12345, Events: 12345, Commits: 310, Released: 24690, Encoded: 24690, Responses: 24690, Bytes: 1.5e6}},
+		Points: []status.Point{{N: 1, Requests: 12345, Events: 12345, Commits: 310, Released: 24690,
+			Encoded: 24690, Responses: 24690, Bytes: 1.5e6}},
 	}
 	_ = top.WriteFrame(os.Stdout, s, top.Frame{Width: 80, Height: 6})
 	// Output:

@@ -25,8 +25,9 @@ const (
 	gap         = 3  // of the two when they stand side by side
 )
 
-// WriteFrame draws a snapshot, which needs points for the plot and the rates. Lines are cut to the width. In a
-// frame that is too low for all blocks below each other, the plot is lower and the tables are side by side.
+// WriteFrame draws a snapshot, which needs points for the plot and the rates. Lines are cut to the
+// width. In a frame that is too low for all blocks below each other, the plot is lower and the
+// tables are side by side.
 func WriteFrame(w io.Writer, s *status.Snapshot, f Frame) error {
 	p := &painter{Frame: f, s: s}
 	p.Width = max(p.Width, leastWidth)
@@ -66,7 +67,8 @@ func (p *painter) tall() (all []string) {
 	all = append(p.block(p.head), "")
 	for _, b := range [][]string{
 		p.block(p.flow), p.block(func() { p.plot(plotRows, true) }), p.block(p.stages),
-		p.block(func() { p.shards(true) }), p.block(func() { p.clients(len(p.s.Slow), len(p.s.Ended)) }),
+		p.block(func() { p.shards(true) }),
+		p.block(func() { p.clients(len(p.s.Slow), len(p.s.Ended)) }),
 	} {
 		all = append(append(all, b...), "")
 	}
@@ -80,7 +82,8 @@ func (p *painter) low() []string {
 	shards := p.block(func() { p.shards(p.Width >= stagesWidth+gap+shardsWidth) })
 	left := p.Height - len(top) - len(clients)
 	if most := max(len(stages), left-3); len(shards) > most { // a plot needs 3 lines
-		shards = append(shards[:most-1], fmt.Sprintf("  ... %s", count(len(shards)-most+1, "more shard")))
+		shards = append(shards[:most-1],
+			fmt.Sprintf("  ... %s", count(len(shards)-most+1, "more shard")))
 	}
 	tables := p.beside(stages, shards)
 	left -= len(tables)
@@ -197,7 +200,8 @@ func (p *painter) head() {
 	if s.PolicyName != "" {
 		policy = s.PolicyName
 	}
-	p.line(fmt.Sprintf("%s  %s  clients %s  event %s  up %s  engine %s  policy %s", p.paint("sluice", bold), p.paint(state, bold, how),
+	p.line(fmt.Sprintf("%s  %s  clients %s  event %s  up %s  engine %s  policy %s",
+		p.paint("sluice", bold), p.paint(state, bold, how),
 		whole(float64(s.Clients)), whole(float64(s.Sequenced)), seconds(s.Up), engine, policy))
 }
 
@@ -219,9 +223,11 @@ func (p *painter) flow() {
 		return "  " + text
 	}
 	row("readers", "> sequencer", "> gate", "> encoder", "> egress", "> sockets")
-	row(rate(p.now.Requests)+"/s", "  "+rate(p.now.Events)+"/s", "  "+rate(p.now.Released)+"/s", "  "+rate(p.now.Encoded)+"/s", "  "+rate(p.now.Responses)+"/s",
+	row(rate(p.now.Requests)+"/s", "  "+rate(p.now.Events)+"/s", "  "+rate(p.now.Released)+"/s",
+		"  "+rate(p.now.Encoded)+"/s", "  "+rate(p.now.Responses)+"/s",
 		"  "+size(p.now.Bytes)+"/s")
-	row("waiting:", waits(q.Requests, size(float64(q.Requests.Depth))), waits(q.Gate, whole(float64(q.Gate.Depth))), waits(q.Encode, whole(float64(q.Encode.Depth))),
+	row("waiting:", waits(q.Requests, size(float64(q.Requests.Depth))),
+		waits(q.Gate, whole(float64(q.Gate.Depth))), waits(q.Encode, whole(float64(q.Encode.Depth))),
 		waits(q.Egress, size(float64(q.Egress.Depth))), "  "+size(float64(q.Buffered)))
 	behind := ""
 	if s.Sequenced > s.Persisted {
@@ -243,7 +249,8 @@ func (p *painter) flow() {
 // stages is the table of stages. The parts of the wait at the gate follow the gate.
 func (p *painter) stages() {
 	const row = "%-15s %8s %8s %8s %8s"
-	p.line(p.paint(fmt.Sprintf(row, fmt.Sprintf("last %d s", p.s.Seconds), "mean", "p50", "p99", "p99.9"), bold))
+	p.line(p.paint(fmt.Sprintf(row, fmt.Sprintf("last %d s", p.s.Seconds), "mean", "p50", "p99",
+		"p99.9"), bold))
 	part := func(s status.Stage) bool { return s.Name == "journal_wait" || s.Name == "replica_wait" }
 	sorted := make([]status.Stage, 0, len(p.s.Stages))
 	for _, x := range p.s.Stages {
@@ -252,7 +259,8 @@ func (p *painter) stages() {
 		}
 		sorted = append(sorted, x)
 		if x.Name == "gate" {
-			sorted = append(sorted, slices.DeleteFunc(slices.Clone(p.s.Stages), func(s status.Stage) bool { return !part(s) })...)
+			sorted = append(sorted, slices.DeleteFunc(slices.Clone(p.s.Stages),
+				func(s status.Stage) bool { return !part(s) })...)
 		}
 	}
 	none := true
@@ -265,7 +273,8 @@ func (p *painter) stages() {
 		if part(x) {
 			name = "  " + strings.Replace(name, "_", " ", 1)
 		}
-		text := fmt.Sprintf(row, name, nanos(l.Mean), nanos(float64(l.P50)), nanos(float64(l.P99)), nanos(float64(l.P999)))
+		text := fmt.Sprintf(row, name, nanos(l.Mean), nanos(float64(l.P50)), nanos(float64(l.P99)),
+			nanos(float64(l.P999)))
 		if x.Name == "whole" {
 			text = p.paint(text, bold)
 		}
@@ -294,7 +303,9 @@ func (p *painter) shards(wide bool) {
 		}
 		text := fmt.Sprintf("%5d  %9s  %6s", x.Shard, rate(x.Responses), percent(x.Busy))
 		if wide {
-			text = fmt.Sprintf("%5d  %9s %-10s %8s %8s %8s %6s", x.Shard, rate(x.Responses), strings.Repeat("=", bar), whole(float64(x.Clients)), whole(float64(x.Blocked)), size(float64(x.Buffered)), percent(x.Busy))
+			text = fmt.Sprintf("%5d  %9s %-10s %8s %8s %8s %6s", x.Shard, rate(x.Responses),
+				strings.Repeat("=", bar), whole(float64(x.Clients)), whole(float64(x.Blocked)),
+				size(float64(x.Buffered)), percent(x.Busy))
 		}
 		if x.Blocked > 0 {
 			text = p.paint(text, gold)
@@ -315,14 +326,17 @@ func (p *painter) clients(slow, ended int) {
 	if none != "" {
 		p.line(p.paint("slow clients", bold) + "  " + p.paint(none, soft))
 	} else {
-		p.line(p.paint(fmt.Sprintf("%-22s %-7s %9s %8s %14s %6s", "slow clients", "state", "unsent", "blocked", "connection", "shard"), bold))
+		p.line(p.paint(fmt.Sprintf("%-22s %-7s %9s %8s %14s %6s", "slow clients", "state", "unsent",
+			"blocked", "connection", "shard"), bold))
 	}
 	for _, c := range p.s.Slow[:min(slow, len(p.s.Slow))] {
-		text := fmt.Sprintf("%-22s %-7s %9s %8s %14d %6d", short(c.From), c.State, size(float64(c.Unsent)), seconds(c.Lag), c.ID, c.Shard)
+		text := fmt.Sprintf("%-22s %-7s %9s %8s %14d %6d", short(c.From), c.State,
+			size(float64(c.Unsent)), seconds(c.Lag), c.ID, c.Shard)
 		p.line(p.paint(text, gold))
 	}
 	if t := p.s.Tracing; t.Left > 0 {
-		p.line(fmt.Sprintf("connection %d is traced: %s left", t.Connection, count(int(t.Left), "response")))
+		p.line(fmt.Sprintf("connection %d is traced: %s left", t.Connection,
+			count(int(t.Left), "response")))
 	}
 	var dropped []string
 	for _, d := range p.s.Dropped {
@@ -332,6 +346,7 @@ func (p *painter) clients(slow, ended int) {
 		p.wrap("responses dropped since start: "+strings.Join(dropped, ", "), 2)
 	}
 	for _, e := range p.s.Ended[:min(ended, len(p.s.Ended))] {
-		p.line(fmt.Sprintf("%-22s ended %s ago, %s, %s unsent", short(e.From), seconds(e.Ago), strings.ReplaceAll(e.Reason, "_", " "), size(float64(e.Unsent))))
+		p.line(fmt.Sprintf("%-22s ended %s ago, %s, %s unsent", short(e.From), seconds(e.Ago),
+			strings.ReplaceAll(e.Reason, "_", " "), size(float64(e.Unsent))))
 	}
 }

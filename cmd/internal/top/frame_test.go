@@ -22,13 +22,17 @@ func bare(t *testing.T, s *status.Snapshot, f Frame) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// A frame with any content fits its terminal, and at 80 by 24 it has all parts. `sluice top` reserves a line
-// for errors.
+// A frame with any content fits its terminal, and at 80 by 24 it has all parts. `sluice top`
+// reserves a line for errors.
 func TestFrameFitsTerminal(t *testing.T) {
 	shut := crowded()
-	shut.Gate = status.Gate{Waiting: true, Wedged: true, Event: 7, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
-	for name, s := range map[string]*status.Snapshot{"few": exampleSnapshot(), "crowded": crowded(), "shut": shut, "nothing": {Status: status.Status{State: "ready"}}} {
-		for _, f := range []Frame{{60, 10, false}, {80, 23, true}, {80, 23, false}, {120, 39, true}, {100, 0, false}, {200, 0, true}} {
+	shut.Gate = status.Gate{Waiting: true, Wedged: true, Event: 7, Seconds: 75,
+		Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has " +
+			"persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
+	for name, s := range map[string]*status.Snapshot{"few": exampleSnapshot(), "crowded": crowded(),
+		"shut": shut, "nothing": {Status: status.Status{State: "ready"}}} {
+		for _, f := range []Frame{{60, 10, false}, {80, 23, true}, {80, 23, false}, {120, 39, true},
+			{100, 0, false}, {200, 0, true}} {
 			lines := bare(t, s, f)
 			if f.Height > 0 && len(lines) > f.Height {
 				t.Errorf("%s, %+v: %d lines", name, f, len(lines))
@@ -42,7 +46,8 @@ func TestFrameFitsTerminal(t *testing.T) {
 				continue
 			}
 			text := strings.Join(lines, "\n")
-			for _, want := range []string{"sluice  ", "readers ", "journal: ", "gate: ", "p99.9", "shard responses/s", "slow clients"} {
+			for _, want := range []string{"sluice  ", "readers ", "journal: ", "gate: ", "p99.9",
+				"shard responses/s", "slow clients"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("%s, %+v: no %q in\n%s", name, f, want, text)
 				}
@@ -63,15 +68,20 @@ func TestFrameFitsTerminal(t *testing.T) {
 func TestLowFrameHasLowPlot(t *testing.T) {
 	s := crowded()
 	s.Shards, s.Slow, s.Ended, s.Dropped, s.Tracing = s.Shards[:2], nil, nil, nil, status.Tracing{}
-	for _, tt := range []struct{ height, rows int }{{19, 0}, {20, 0}, {21, 2}, {22, 3}, {23, 4}, {25, 6}, {29, 8}} {
+	for _, tt := range []struct{ height, rows int }{{19, 0}, {20, 0}, {21, 2}, {22, 3}, {23, 4},
+		{25, 6}, {29, 8}} {
 		lines, rows := bare(t, s, Frame{Width: 80, Height: tt.height}), 0
 		for _, line := range lines {
-			if len([]rune(line)) > plotLeft && strings.Trim(line[:plotLeft-1], "0123456789mµs ") == "" && strings.ContainsAny(line, "•+×") {
+			if len([]rune(line)) > plotLeft &&
+				strings.Trim(line[:plotLeft-1], "0123456789mµs ") == "" &&
+				strings.ContainsAny(line, "•+×") {
 				rows++
 			}
 		}
-		if slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "response latency") }) != (tt.rows > 0) || rows > tt.rows || rows < tt.rows/2 {
-			t.Errorf("height %d: %d rows of the plot have signs, want %d at most:\n%s", tt.height, rows, tt.rows, strings.Join(lines, "\n"))
+		title := func(l string) bool { return strings.HasPrefix(l, "response latency") }
+		if slices.ContainsFunc(lines, title) != (tt.rows > 0) || rows > tt.rows || rows < tt.rows/2 {
+			t.Errorf("height %d: %d rows of the plot have signs, want %d at most:\n%s", tt.height,
+				rows, tt.rows, strings.Join(lines, "\n"))
 		}
 	}
 }
@@ -86,9 +96,14 @@ func exampleSnapshot() *status.Snapshot {
 				Why: "waits for journal: needs persisted>=1 at 1234501, is at 1234500",
 			},
 		},
-		Points: []status.Point{{N: 1}, {N: 2, Requests: 12345, Whole: &status.Latency{Count: 5, P50: 400_000, P99: 9_000_000, P999: 20_000_000}}},
-		Shards: []status.Shard{{Shard: 0, Responses: 100}, {Shard: 1, Responses: 50, Blocked: 1}}, Seconds: 10,
-		Stages: []status.Stage{{Name: "gate", Latency: &status.Latency{Mean: 1e6, P50: 5e5, P99: 9e6, P999: 2e7}}, {Name: "send"}},
-		Slow:   []status.Client{{ID: 1<<40 + 7, From: "127.0.0.1:4711", State: "blocked", Unsent: 123456, Lag: 3}},
+		Points: []status.Point{{N: 1},
+			{N: 2, Requests: 12345,
+				Whole: &status.Latency{Count: 5, P50: 400_000, P99: 9_000_000, P999: 20_000_000}}},
+		Shards: []status.Shard{{Shard: 0, Responses: 100},
+			{Shard: 1, Responses: 50, Blocked: 1}}, Seconds: 10,
+		Stages: []status.Stage{{Name: "gate",
+			Latency: &status.Latency{Mean: 1e6, P50: 5e5, P99: 9e6, P999: 2e7}}, {Name: "send"}},
+		Slow: []status.Client{{ID: 1<<40 + 7, From: "127.0.0.1:4711", State: "blocked",
+			Unsent: 123456, Lag: 3}},
 	}
 }

@@ -13,8 +13,8 @@ const (
 	plotRight = 2
 )
 
-// plot draws p50, p99 and p99.9 over the last minutes on a logarithmic axis of decades. A column shows the
-// worst of its seconds.
+// plot draws p50, p99 and p99.9 over the last minutes on a logarithmic axis of decades. A column
+// shows the worst of its seconds.
 func (p *painter) plot(rows int, axis bool) {
 	shown := status.Kept
 	for _, n := range []int{120, 60} {
@@ -22,8 +22,10 @@ func (p *painter) plot(rows int, axis bool) {
 			shown = n
 		}
 	}
-	legend := fmt.Sprintf("%s  %s  %s  ", p.paint("• p50", blue), p.paint("+ p99", gold), p.paint("× p99.9", red))
-	p.line(p.paint("response latency", bold) + "  " + legend + p.paint(fmt.Sprintf("each second, last %d s", shown), soft))
+	legend := fmt.Sprintf("%s  %s  %s  ", p.paint("• p50", blue), p.paint("+ p99", gold),
+		p.paint("× p99.9", red))
+	span := fmt.Sprintf("each second, last %d s", shown)
+	p.line(p.paint("response latency", bold) + "  " + legend + p.paint(span, soft))
 	low, high := math.Inf(1), 0.0
 	for _, x := range p.s.Points {
 		if x.Whole != nil {
@@ -36,7 +38,9 @@ func (p *painter) plot(rows int, axis bool) {
 	}
 	bottom := math.Floor(math.Log10(max(low, 1)))
 	top := max(math.Ceil(math.Log10(max(high, 1)*1.0001)), bottom+1)
-	row := func(log float64) int { return rows - 1 - int(math.Round((log-bottom)/(top-bottom)*float64(rows-1))) }
+	row := func(log float64) int {
+		return rows - 1 - int(math.Round((log-bottom)/(top-bottom)*float64(rows-1)))
+	}
 	labels := make([]string, rows)
 	for e := bottom; e <= top; e++ {
 		labels[row(e)] = decade(e)
@@ -77,5 +81,6 @@ func (p *painter) signs(row []rune) string {
 	if !p.Color {
 		return string(row)
 	}
-	return strings.NewReplacer("•", p.paint("•", blue), "+", p.paint("+", gold), "×", p.paint("×", red)).Replace(string(row))
+	return strings.NewReplacer("•", p.paint("•", blue), "+", p.paint("+", gold), "×",
+		p.paint("×", red)).Replace(string(row))
 }

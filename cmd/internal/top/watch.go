@@ -59,9 +59,10 @@ func (c Server) feed() *feed {
 	if c.Socket != "" {
 		network, address = "unix", c.Socket
 	}
-	return &feed{Server: c, transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, address)
-	}}}
+	}
+	return &feed{Server: c, transport: &http.Transport{DialContext: dial}}
 }
 
 // where names the server in errors.
@@ -93,19 +94,22 @@ func (f *feed) known() uint64 {
 func (f *feed) request(ctx context.Context, known uint64) (*status.Snapshot, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/live.json?after="+strconv.FormatUint(known, 10), nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		"http://localhost/live.json?after="+strconv.FormatUint(known, 10), nil)
 	if err != nil {
 		return nil, fmt.Errorf("top: %w", err)
 	}
 	answer, err := f.transport.RoundTrip(r)
 	if err != nil {
-		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or name its admin address with --admin-addr", f.where(), err)
+		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or "+
+			"name its admin address with --admin-addr", f.where(), err)
 	}
 	defer answer.Body.Close()
 	s := new(status.Snapshot)
 	if answer.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
-		return nil, fmt.Errorf("%s answered %s: %s", f.where(), answer.Status, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("%s answered %s: %s", f.where(), answer.Status,
+			strings.TrimSpace(string(text)))
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 4<<20)).Decode(s); err != nil {
 		return nil, fmt.Errorf("%s: the answer cannot be decoded: %w", f.where(), err)
@@ -115,7 +119,8 @@ func (f *feed) request(ctx context.Context, known uint64) (*status.Snapshot, err
 
 // merge adds a snapshot and its points.
 func (f *feed) merge(s *status.Snapshot) {
-	if f.last != nil && f.last.Boot != s.Boot { // another run: its points count from 1, and the next snapshot has them
+	// In another run, points count from 1, and the next snapshot has them.
+	if f.last != nil && f.last.Boot != s.Boot {
 		f.points = nil
 		s.Points = nil
 	}
@@ -133,9 +138,9 @@ func (f *feed) frame() *status.Snapshot {
 
 // Control sequences of terminals.
 const (
-	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l" // alternate screen, no cursor, long lines are cut and not folded
+	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l" // alternate screen, no cursor, long lines are cut
 	giveBack   = "\x1b[?7h\x1b[?25h\x1b[?1049l" // undo ownScreen
-	fromTop    = "\x1b[H"                       // draw over the last frame; clearing first would flicker
+	fromTop    = "\x1b[H"                       // draw over the last frame, because clearing flickers
 	clearLine  = "\x1b[K"                       // the rest of the line
 	clearBelow = "\x1b[J"                       // the rest of the screen
 )
@@ -215,7 +220,8 @@ type answer struct {
 // draw writes a frame of the terminal's present size, below the error of the last request, if any.
 func (f *feed) draw(out *os.File, failure error) error {
 	width, height := 80, 24
-	if size, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 && size.Row > 1 {
+	if size, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil &&
+		size.Col > 0 && size.Row > 1 {
 		width, height = int(size.Col), int(size.Row)
 	}
 	var b bytes.Buffer
@@ -226,18 +232,21 @@ func (f *feed) draw(out *os.File, failure error) error {
 		}
 	}
 	if f.last != nil && height > 1 {
-		if err := WriteFrame(&b, f.frame(), Frame{Width: width, Height: height - 1, Color: true}); err != nil {
+		if err := WriteFrame(&b, f.frame(),
+			Frame{Width: width, Height: height - 1, Color: true}); err != nil {
 			return err
 		}
 	}
 	text := strings.ReplaceAll(b.String(), "\n", clearLine+"\r\n")
-	if _, err := io.WriteString(out, fromTop+strings.TrimSuffix(text, "\r\n")+clearBelow); err != nil && !errors.Is(err, syscall.EINTR) {
+	text = fromTop + strings.TrimSuffix(text, "\r\n") + clearBelow
+	if _, err := io.WriteString(out, text); err != nil && !errors.Is(err, syscall.EINTR) {
 		return fmt.Errorf("top: %w", err)
 	}
 	return nil
 }
 
-// rawKeys makes a terminal deliver keys as they are pressed, without showing them. restore undoes it.
+// rawKeys makes a terminal deliver keys as they are pressed, without showing them. restore undoes
+// it.
 func rawKeys(f *os.File) (restore func(), err error) {
 	fd := int(f.Fd())
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
@@ -250,5 +259,7 @@ func rawKeys(f *os.File) (restore func(), err error) {
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &keys); err != nil {
 		return nil, fmt.Errorf("top: the terminal: %w", err)
 	}
-	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }, nil // an error leaves nothing to do
+	return func() {
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, old) // an error leaves nothing to do
+	}, nil
 }

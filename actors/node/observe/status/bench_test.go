@@ -15,7 +15,8 @@ func filled(b *testing.B) (h *history, record func()) {
 	for i := range 8 {
 		all = append(all, c.Register("egress", i))
 	}
-	all = append(all, c.Register("gate", telemetry.NoShard), c.Register("encode", telemetry.NoShard), c.Register("control", telemetry.NoShard))
+	all = append(all, c.Register("gate", telemetry.NoShard),
+		c.Register("encode", telemetry.NoShard), c.Register("control", telemetry.NoShard))
 	at := int64(0)
 	record = func() {
 		at += 1e9
@@ -47,7 +48,8 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// BenchmarkRead measures a reader, without the list of clients: stages with the newest point, or with all.
+// BenchmarkRead measures a reader, without the list of clients: stages with the newest point, or
+// with all.
 func BenchmarkRead(b *testing.B) {
 	h, record := filled(b)
 	for range Kept {

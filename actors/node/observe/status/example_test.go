@@ -8,9 +8,12 @@ import (
 
 func ExampleStatus() {
 	s := &status.Status{
-		State: "ready", Ready: true, Up: 61, Engine: "uring", Engines: []string{"uring", "poll"}, Note: "io_uring is in use.",
-		Policy: "persisted>=1", PolicyName: "local", Verdict: "waits for journal: needs persisted>=1 at 81234, is at 81200",
-		Gate:    status.Gate{Waiting: true, Wedged: true, Event: 81234, Seconds: 1.25, Why: "waits for journal: needs persisted>=1 at 81234, is at 81200"},
+		State: "ready", Ready: true, Up: 61,
+		Engine: "uring", Engines: []string{"uring", "poll"}, Note: "io_uring is in use.",
+		Policy: "persisted>=1", PolicyName: "local",
+		Verdict: "waits for journal: needs persisted>=1 at 81234, is at 81200",
+		Gate: status.Gate{Waiting: true, Wedged: true, Event: 81234, Seconds: 1.25,
+			Why: "waits for journal: needs persisted>=1 at 81234, is at 81200"},
 		Nodes:   []status.Node{{ID: 0, Everything: true, Persisted: 81200}},
 		Clients: 64, Sequenced: 81234, Persisted: 81200,
 	}

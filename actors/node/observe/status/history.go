@@ -28,8 +28,8 @@ type Point struct {
 	Responses float64  `json:"responses"` // responses whose last byte the kernel accepted
 	Bytes     float64  `json:"bytes"`     // bytes the kernel accepted
 	Dropped   float64  `json:"dropped"`   // responses, for any reason
-	Oldest    float64  `json:"oldest"`    // seconds that the first waiting response had waited at the end
-	Whole     *Latency `json:"whole"`     // from receiving a request to the kernel accepting its response; nil without responses
+	Oldest    float64  `json:"oldest"`    // seconds that the first waiting response has waited
+	Whole     *Latency `json:"whole"`     // from request to response in the kernel; nil without any
 }
 
 // Latency is a distribution of times in nanoseconds.
@@ -46,11 +46,13 @@ func latencyOf(h *telemetry.HistTotal) *Latency {
 	if h.Count == 0 {
 		return nil
 	}
-	return &Latency{Count: h.Count, Mean: h.Mean(), P50: h.Quantile(0.5), P99: h.Quantile(0.99), P999: h.Quantile(0.999), Max: h.Max}
+	return &Latency{Count: h.Count, Mean: h.Mean(), P50: h.Quantile(0.5), P99: h.Quantile(0.99),
+		P999: h.Quantile(0.999), Max: h.Max}
 }
 
-// between sets d to what was recorded between two states of a histogram. Its maximum is derived again: that of
-// a total covers the whole run, and would replace every percentile that falls on the last value.
+// between sets d to what was recorded between two states of a histogram. Its maximum is derived
+// again: that of a total covers the whole run, and would replace every percentile that falls on the
+// last value.
 func between(d, before, now *telemetry.HistTotal) {
 	d.Reset()
 	d.Merge(now)
@@ -143,7 +145,9 @@ func (h *history) read(t *tally) {
 		}
 		t.counts[actorID{a.Actor, a.Shard}] = a.C
 	})
-	h.collector.Gauges(func(g telemetry.Gauge, v float64) { t.gauges[gaugeKey{g.ID, g.Value, g.Shard}] += v })
+	h.collector.Gauges(func(g telemetry.Gauge, v float64) {
+		t.gauges[gaugeKey{g.ID, g.Value, g.Shard}] += v
+	})
 }
 
 // take adds a point, and returns it.
@@ -159,7 +163,8 @@ func (h *history) take() Point {
 	}
 	h.n++
 	p := &h.points[(h.n-1)%Kept]
-	*p = Point{N: h.n, At: h.wall().UnixMilli(), Oldest: h.last.gauge(telemetry.GateOldestAge), Whole: latencyOf(&recent[telemetry.StageWhole])}
+	*p = Point{N: h.n, At: h.wall().UnixMilli(), Oldest: h.last.gauge(telemetry.GateOldestAge),
+		Whole: latencyOf(&recent[telemetry.StageWhole])}
 	if seconds <= 0 {
 		return *p
 	}
@@ -169,7 +174,8 @@ func (h *history) take() Point {
 	change := func(gauge telemetry.GaugeID) float64 {
 		return max(h.last.gauge(gauge)-h.before.gauge(gauge), 0) / seconds
 	}
-	p.Requests, p.Events, p.Commits = change(telemetry.ListenerRequests), change(telemetry.SequencerEvents), change(telemetry.JournalCommits)
+	p.Requests, p.Events = change(telemetry.ListenerRequests), change(telemetry.SequencerEvents)
+	p.Commits = change(telemetry.JournalCommits)
 	p.Released, p.Encoded = rate(telemetry.GateSlots), rate(telemetry.EncodeFrames)
 	p.Responses, p.Bytes = rate(telemetry.EgressFramesSent), rate(telemetry.EgressBytesSent)
 	p.Dropped = rate(drops()...)
@@ -225,9 +231,12 @@ func (h *history) shard(i int) Shard {
 	}
 	g := func(id telemetry.GaugeID) float64 { return h.last.gauges[gaugeKey{id, "", i}] }
 	return Shard{
-		Shard: i, Responses: rate(telemetry.EgressFramesSent), Bytes: rate(telemetry.EgressBytesSent), Busy: rate(telemetry.RunnerBusyTime) / 1e9,
-		Clients: int(g(telemetry.EgressConnections)), Blocked: int(g(telemetry.EgressBlockedConnections)), Buffered: int64(g(telemetry.EgressBuffered)),
-		Queue: int64(g(telemetry.EgressInbox)), QueueCap: int64(g(telemetry.EgressInboxCapacity)),
+		Shard: i, Responses: rate(telemetry.EgressFramesSent),
+		Bytes: rate(telemetry.EgressBytesSent), Busy: rate(telemetry.RunnerBusyTime) / 1e9,
+		Clients:  int(g(telemetry.EgressConnections)),
+		Blocked:  int(g(telemetry.EgressBlockedConnections)),
+		Buffered: int64(g(telemetry.EgressBuffered)),
+		Queue:    int64(g(telemetry.EgressInbox)), QueueCap: int64(g(telemetry.EgressInboxCapacity)),
 	}
 }
 
@@ -237,5 +246,6 @@ func (h *history) busy(kind string) float64 {
 	if ns <= 0 {
 		return 0
 	}
-	return float64(h.last.counts[w][telemetry.RunnerBusyTime]-h.before.counts[w][telemetry.RunnerBusyTime]) / ns
+	const busy = telemetry.RunnerBusyTime
+	return float64(h.last.counts[w][busy]-h.before.counts[w][busy]) / ns
 }

@@ -18,12 +18,16 @@ type past struct {
 }
 
 func newPast() *past {
-	p := &past{collector: telemetry.NewCollector(telemetry.NewClock()), recorders: map[string]*telemetry.Recorder{}}
-	for _, a := range []actorID{{"gate", telemetry.NoShard}, {"encode", telemetry.NoShard}, {"egress", 0}, {"egress", 1}} {
+	p := &past{collector: telemetry.NewCollector(telemetry.NewClock()),
+		recorders: map[string]*telemetry.Recorder{}}
+	for _, a := range []actorID{{"gate", telemetry.NoShard}, {"encode", telemetry.NoShard},
+		{"egress", 0}, {"egress", 1}} {
 		p.recorders[name(a)] = p.collector.Register(a.kind, a.shard)
 	}
-	p.collector.Gauge(telemetry.ListenerRequests, telemetry.NoShard, "", func() float64 { return p.requests })
-	p.collector.Gauge(telemetry.JournalCommits, telemetry.NoShard, "", func() float64 { return p.requests / 10 })
+	p.collector.Gauge(telemetry.ListenerRequests, telemetry.NoShard, "",
+		func() float64 { return p.requests })
+	p.collector.Gauge(telemetry.JournalCommits, telemetry.NoShard, "",
+		func() float64 { return p.requests / 10 })
 	for _, r := range p.recorders {
 		r.Park()
 	}
@@ -72,7 +76,8 @@ func TestPercentileCoversItsSecond(t *testing.T) {
 	p.record("egress0", answers(1e5, 9))
 	p.record("egress1", answers(2e6, 1))
 	got := p.next(time.Second).Whole
-	if got.Count != 10 || !near(got.P50, 1e5) || !near(got.P99, 2e6) || !near(got.P999, 2e6) || !near(got.Max, 2e6) || !near(uint64(got.Mean), 290_000) {
+	if got.Count != 10 || !near(got.P50, 1e5) || !near(got.P99, 2e6) || !near(got.P999, 2e6) ||
+		!near(got.Max, 2e6) || !near(uint64(got.Mean), 290_000) {
 		t.Fatalf("a good second after a terrible one: %+v", got)
 	}
 }
@@ -96,7 +101,8 @@ func TestRateIsPerElapsedSecond(t *testing.T) {
 		took time.Duration
 		want float64
 	}{
-		{"a second", time.Second, 3000}, {"a late look", 1500 * time.Millisecond, 2000}, {"an early look", 500 * time.Millisecond, 6000},
+		{"a second", time.Second, 3000}, {"a late look", 1500 * time.Millisecond, 2000},
+		{"an early look", 500 * time.Millisecond, 6000},
 		{"no time at all", 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,13 +115,18 @@ func TestRateIsPerElapsedSecond(t *testing.T) {
 				b.C[telemetry.RunnerBusyTime] = 250e6
 			})
 			p.record("egress1", func(b *telemetry.Block) { b.C[telemetry.EgressFramesSent] = 2000 })
-			p.record("gate", func(b *telemetry.Block) { b.C[telemetry.GateSlots] = 3000; b.C[telemetry.DropKicked.Counter()] = 3000 })
+			p.record("gate", func(b *telemetry.Block) {
+				b.C[telemetry.GateSlots] = 3000
+				b.C[telemetry.DropKicked.Counter()] = 3000
+			})
 			p.requests += 3000
 			got := p.next(tt.took)
-			if got.Responses != tt.want || got.Released != tt.want || got.Requests != tt.want || got.Commits != tt.want/10 || got.Dropped != tt.want {
+			if got.Responses != tt.want || got.Released != tt.want || got.Requests != tt.want ||
+				got.Commits != tt.want/10 || got.Dropped != tt.want {
 				t.Fatalf("want %v a second, have %+v", tt.want, got)
 			}
-			if one, two := p.shard(0), p.shard(1); one.Responses != tt.want/3 || two.Responses != 2*tt.want/3 {
+			if one, two := p.shard(0), p.shard(1); one.Responses != tt.want/3 ||
+				two.Responses != 2*tt.want/3 {
 				t.Fatalf("shards: %+v, %+v", one, two)
 			}
 			if tt.took == time.Second && p.shard(0).Busy != .25 {
@@ -165,12 +176,14 @@ func TestPointsAfterNumber(t *testing.T) {
 		n           uint64
 		first, many uint64
 	}{
-		{"everything that is Kept", 0, 21, Kept}, {"one that is forgotten", 7, 21, Kept}, {"the last few", Kept + 17, Kept + 18, 3}, {"the newest", Kept + 20, 0, 0},
+		{"everything that is kept", 0, 21, Kept}, {"one that is forgotten", 7, 21, Kept},
+		{"the last few", Kept + 17, Kept + 18, 3}, {"the newest", Kept + 20, 0, 0},
 		{"of another run", Kept + 999, 21, Kept},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := p.after(tt.n)
-			if uint64(len(got)) != tt.many || tt.many > 0 && (got[0].N != tt.first || got[len(got)-1].N != Kept+20) {
+			if uint64(len(got)) != tt.many ||
+				tt.many > 0 && (got[0].N != tt.first || got[len(got)-1].N != Kept+20) {
 				t.Fatalf("%d points from %v", len(got), got[:min(len(got), 1)])
 			}
 		})
@@ -183,8 +196,9 @@ func TestWatcherTakesPointPerSecond(t *testing.T) {
 		clock := telemetry.NewClock()
 		points := make(chan Point, 16)
 		l := &Watcher{
-			history: newHistory(telemetry.NewCollector(clock), clock.Now, time.Now), onPoint: func(p Point) { points <- p },
-			stop: make(chan struct{}), done: make(chan struct{}),
+			history: newHistory(telemetry.NewCollector(clock), clock.Now, time.Now),
+			onPoint: func(p Point) { points <- p },
+			stop:    make(chan struct{}), done: make(chan struct{}),
 		}
 		go l.run()
 		time.Sleep(3500 * time.Millisecond)

@@ -19,7 +19,7 @@ type Measurements struct {
 	Engine    string         `json:"engine"`
 	Diagnosis string         `json:"diagnosis"`
 	Shards    int            `json:"shards"`
-	Stages    []StageLatency `json:"stages"` // in the order a response passes them; those without samples are left out
+	Stages    []StageLatency `json:"stages"` // in order of the response path; without empty ones
 	Counters  []Value        `json:"counters"`
 	Gauges    []Value        `json:"gauges"`
 }
@@ -64,7 +64,8 @@ func measure(c *telemetry.Collector, d transport.Diagnosis, shards int) *Measure
 	c.Each(func(t *telemetry.Totals) {
 		for i, v := range t.C {
 			if info := telemetry.Counter(i).Info(); v != 0 {
-				r.Counters = append(r.Counters, Value{t.Actor, t.Shard, info.Name, info.Value, info.Unit, float64(v)})
+				r.Counters = append(r.Counters,
+					Value{t.Actor, t.Shard, info.Name, info.Value, info.Unit, float64(v)})
 			}
 		}
 	})
@@ -110,7 +111,8 @@ func CheckFile(path string) (file string, err error) {
 		return "", fmt.Errorf("status: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("status: %s is no regular file (%s), and would be replaced by one; name a regular file", path, info.Mode())
+		return "", fmt.Errorf("status: %s is not a regular file (%s), and would be replaced by one; "+
+			"name a regular file", path, info.Mode())
 	}
 	return file, nil
 }

@@ -30,7 +30,8 @@ func sample() *Measurements {
 func ExampleMeasurements() {
 	r := sample()
 	fmt.Println(r.Engine, r.Shards, "shards,", r.Stages[0].Stage, r.Stages[0].Count, "samples")
-	fmt.Println(r.Counter("egress_sends"), r.Counter("egress_sends", "ok"), r.Gauge(telemetry.JournalCommits))
+	fmt.Println(r.Counter("egress_sends"), r.Counter("egress_sends", "ok"),
+		r.Gauge(telemetry.JournalCommits))
 	// Output:
 	// poll 2 shards, send 100 samples
 	// 8 6 7
@@ -51,7 +52,7 @@ func TestMeasurementsReadBackAsWritten(t *testing.T) {
 	}
 }
 
-// A symbolic link is followed, and what is no regular file is refused and left as it is.
+// A symbolic link is followed, and what is not a regular file is refused and left as it is.
 func TestWriteFileReplacesRegularFilesOnly(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -78,7 +79,8 @@ func TestWriteFileReplacesRegularFilesOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := new(Measurements).WriteFile(path); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		if err := new(Measurements).WriteFile(path); err == nil ||
+			!strings.Contains(err.Error(), "not a regular file") {
 			t.Errorf("%s: error %v, want a refusal", path, err)
 		}
 		if after, err := os.Lstat(path); err != nil || after.Mode() != before.Mode() {

@@ -13,8 +13,8 @@ import (
 	"sluice/transport/listen"
 )
 
-// Snapshot is a Status with the recent past: what the live page and `sluice top` draw. It is the JSON
-// of /live.json.
+// Snapshot is a Status with the recent past: what the live page and `sluice top` draw. It is the
+// JSON of /live.json.
 type Snapshot struct {
 	Status
 	Boot int64 `json:"boot"` // changes when the server starts again; then points count from 1
@@ -128,7 +128,8 @@ func (w *Watcher) Snapshot(ctx context.Context, after uint64) *Snapshot {
 	s.Closed, s.Ended = total, []Ended{}
 	for _, e := range ended {
 		s.Ended = append(s.Ended, Ended{
-			ID: e.Client.ID, From: from(e.Client), Reason: e.Reason.String(), Ago: now.Sub(e.At).Seconds(), Unsent: e.Notice.Unsent,
+			ID: e.Client.ID, From: from(e.Client), Reason: e.Reason.String(),
+			Ago: now.Sub(e.At).Seconds(), Unsent: e.Notice.Unsent,
 		})
 	}
 	return s
@@ -141,12 +142,19 @@ func (w *Watcher) fill(s *Snapshot, shards int) {
 	defer h.mu.Unlock()
 	g := h.last.gauge
 	queue := func(mailbox string) Queue {
-		return Queue{int64(h.last.gauges[gaugeKey{telemetry.MailboxDepth, mailbox, telemetry.NoShard}]), int64(h.last.gauges[gaugeKey{telemetry.MailboxCapacity, mailbox, telemetry.NoShard}])}
+		read := func(id telemetry.GaugeID) int64 {
+			return int64(h.last.gauges[gaugeKey{id, mailbox, telemetry.NoShard}])
+		}
+		return Queue{read(telemetry.MailboxDepth), read(telemetry.MailboxCapacity)}
 	}
 	s.Handshakes = int(g(telemetry.ListenerHandshakes))
 	s.Queues = Queues{
-		Requests: Queue{int64(g(telemetry.SequencerQueue)), int64(g(telemetry.SequencerQueueCapacity))}, Gate: queue("gate"), Encode: queue("encode"),
-		Egress: Queue{int64(g(telemetry.EgressInbox)), int64(g(telemetry.EgressInboxCapacity))}, Buffered: int64(g(telemetry.EgressBuffered)),
+		Requests: Queue{
+			int64(g(telemetry.SequencerQueue)), int64(g(telemetry.SequencerQueueCapacity)),
+		},
+		Gate: queue("gate"), Encode: queue("encode"),
+		Egress:   Queue{int64(g(telemetry.EgressInbox)), int64(g(telemetry.EgressInboxCapacity))},
+		Buffered: int64(g(telemetry.EgressBuffered)),
 	}
 	s.Busy = Busy{Gate: h.busy("gate"), Encode: h.busy("encode")}
 	s.Shards = make([]Shard, shards)
@@ -170,7 +178,8 @@ func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 	}
 	ctx, cancel := context.WithTimeout(ctx, slowWithin)
 	defer cancel()
-	top, _, err := w.node.Top(ctx, actors.ByLag, slowMost) // first, so that busy connections do not displace blocked ones with few bytes
+	// By lag first, so that busy connections do not displace blocked ones with few bytes.
+	top, _, err := w.node.Top(ctx, actors.ByLag, slowMost)
 	if err == nil {
 		var more []actors.Figures
 		more, _, err = w.node.Top(ctx, actors.ByBuffered, slowMost)
@@ -193,7 +202,8 @@ func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 		if !ok {
 			continue // it ended meanwhile
 		}
-		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent, Answers: f.Responses, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
+		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent,
+			Answers: f.Responses, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
 		w.slowest = append(w.slowest, c)
 	}
 	slices.SortStableFunc(w.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })

@@ -46,8 +46,10 @@ func TestSnapshotJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"state":"ready"`, `"up":0`, `"engine":""`, `"note":""`, `"fallback":false`, `"policy":"persisted>=1"`, `"policy_name":"local"`,
-		`"degraded":false`, `"gate":{"waiting":true,"wedged":true,"event":7,"seconds":2.5,"why":"waits for journal"}`,
+		`"state":"ready"`, `"up":0`, `"engine":""`, `"note":""`, `"fallback":false`,
+		`"policy":"persisted>=1"`, `"policy_name":"local"`,
+		`"degraded":false`,
+		`"gate":{"waiting":true,"wedged":true,"event":7,"seconds":2.5,"why":"waits for journal"}`,
 		`"clients":0`, `"blocked":0`, `"sequenced":0`, `"persisted":0`, `"id":"1099511627783"`,
 	} {
 		if !strings.Contains(text.String(), want) {
@@ -55,7 +57,8 @@ func TestSnapshotJSON(t *testing.T) {
 		}
 	}
 	var back Snapshot
-	if err := json.Unmarshal([]byte(text.String()), &back); err != nil || back.Points[0].Whole.P99 != 9_000_000 || back.Slow[0].ID != 1<<40+7 || back.Gate.Event != 7 {
+	if err := json.Unmarshal([]byte(text.String()), &back); err != nil ||
+		back.Points[0].Whole.P99 != 9_000_000 || back.Slow[0].ID != 1<<40+7 || back.Gate.Event != 7 {
 		t.Fatalf("%+v, %v", back, err)
 	}
 }

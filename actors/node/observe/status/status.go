@@ -39,9 +39,9 @@ type Status struct {
 
 	Policy          string  `json:"policy"`            // clauses of the policy in force
 	PolicyName      string  `json:"policy_name"`       // its name; empty for one without
-	Pending         string  `json:"pending,omitempty"` // policy handed over and not yet adopted by the gate
+	Pending         string  `json:"pending,omitempty"` // not adopted by the gate yet
 	Verdict         string  `json:"verdict"`           // how far the policy in force is met
-	Degraded        bool    `json:"degraded"`          // the policy asks for more nodes than are in view
+	Degraded        bool    `json:"degraded"`          // policy needs more nodes than are in view
 	DegradedSeconds float64 `json:"degraded_seconds"`  // in all
 	Gate            Gate    `json:"gate"`              // what the durability gate does
 	Nodes           []Node  `json:"nodes"`             // in view
@@ -66,7 +66,7 @@ type Node struct {
 	ID         int    `json:"id"`
 	InMemory   uint64 `json:"in_memory"`
 	Persisted  uint64 `json:"persisted"`
-	Everything bool   `json:"everything"` // all events are in memory, as on the primary; InMemory is 0 then
+	Everything bool   `json:"everything"` // InMemory is 0 and means all events, as on the primary
 }
 
 // unknown is the explanation when no consistent view of the cursors could be taken.
@@ -129,8 +129,9 @@ func ReadGate(n node.Running) Gate {
 		return Gate{}
 	}
 	return Gate{
-		Waiting: true, Wedged: wait.For > WedgedFor, Event: uint64(wait.Seq), Seconds: wait.For.Seconds(),
-		Why: Explain(n, wait.Seq),
+		Waiting: true, Wedged: wait.For > WedgedFor, Event: uint64(wait.Seq),
+		Seconds: wait.For.Seconds(),
+		Why:     Explain(n, wait.Seq),
 	}
 }
 
@@ -160,8 +161,11 @@ func (s *Status) policy() string {
 
 // WriteLine writes the status as one line.
 func (s *Status) WriteLine(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s; %d clients, %d blocked; policy %s; gate %s; event %d; engine %s (compiled in: %s); up %s\n",
-		s.State, s.Clients, s.Blocked, s.policy(), s.Gate, s.Sequenced, s.Engine, strings.Join(s.Engines, ", "), Span(s.Up))
+	_, err := fmt.Fprintf(w,
+		"%s; %d clients, %d blocked; policy %s; gate %s; event %d; "+
+			"engine %s (compiled in: %s); up %s\n",
+		s.State, s.Clients, s.Blocked, s.policy(), s.Gate, s.Sequenced,
+		s.Engine, strings.Join(s.Engines, ", "), Span(s.Up))
 	return err
 }
 

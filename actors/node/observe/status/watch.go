@@ -10,8 +10,8 @@ import (
 // pointEvery is the distance of points.
 const pointEvery = time.Second
 
-// Watcher takes a point of a node's history once a second until Close. Its methods may be called from
-// any goroutine, including after Close: then Snapshot has the history up to that moment.
+// Watcher takes a point of a node's history once a second until Close. Its methods may be called
+// from any goroutine, including after Close: then Snapshot has the history up to that moment.
 type Watcher struct {
 	node    node.Running
 	began   time.Time
@@ -26,12 +26,13 @@ type Watcher struct {
 	done chan struct{}
 }
 
-// Watch starts to watch a node that is observed since began. onPoint, if not nil, is called with each
-// point, on the goroutine that takes them.
+// Watch starts to watch a node that is observed since began. onPoint, if not nil, is called with
+// each point, on the goroutine that takes them.
 func Watch(n node.Running, began time.Time, onPoint func(Point)) *Watcher {
 	w := &Watcher{
 		node: n, began: began, onPoint: onPoint, slowest: []Client{},
-		history: newHistory(n.Collector(), n.Now, time.Now), stop: make(chan struct{}), done: make(chan struct{}),
+		history: newHistory(n.Collector(), n.Now, time.Now),
+		stop:    make(chan struct{}), done: make(chan struct{}),
 	}
 	go w.run()
 	return w

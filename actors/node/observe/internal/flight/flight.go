@@ -36,7 +36,8 @@ type Config struct {
 	Now func() time.Time // default time.Now; tests set it
 }
 
-// Recorder holds what the Go runtime did in the last seconds. Its methods may be called from any goroutine.
+// Recorder holds what the Go runtime did in the last seconds. Its methods may be called from any
+// goroutine.
 type Recorder struct {
 	cfg     Config
 	runtime *trace.FlightRecorder
@@ -67,7 +68,8 @@ func Start(c Config) (*Recorder, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	r := &Recorder{cfg: c, runtime: trace.NewFlightRecorder(trace.FlightRecorderConfig{MinAge: c.Age, MaxBytes: c.Bytes})}
+	memory := trace.FlightRecorderConfig{MinAge: c.Age, MaxBytes: c.Bytes}
+	r := &Recorder{cfg: c, runtime: trace.NewFlightRecorder(memory)}
 	if err := r.runtime.Start(); err != nil {
 		return nil, fmt.Errorf("flight: %w", err)
 	}
@@ -81,8 +83,8 @@ func orDefault[T comparable](field *T, value T) {
 	}
 }
 
-// Look saves a recording if took is longer than Config.Slow, on a goroutine of its own. what names the slow
-// thing in letters and hyphens, and becomes part of the file name.
+// Look saves a recording if took is longer than Config.Slow, on a goroutine of its own. what names
+// the slow thing in letters and hyphens, and becomes part of the file name.
 func (r *Recorder) Look(what string, took time.Duration) {
 	if r.cfg.Slow <= 0 || took <= r.cfg.Slow || !r.begin() {
 		return
@@ -91,10 +93,12 @@ func (r *Recorder) Look(what string, took time.Duration) {
 		defer r.end()
 		name, err := r.save(what)
 		if err != nil {
-			r.cfg.Log.Error("saving a flight recording failed", "slow", what, "took", took, "error", err)
+			r.cfg.Log.Error("saving a flight recording failed", "slow", what, "took", took, "error",
+				err)
 			return
 		}
-		r.cfg.Log.Warn("flight recording saved for `go tool trace`", "slow", what, "took", took, "file", name)
+		r.cfg.Log.Warn("flight recording saved for `go tool trace`", "slow", what, "took", took,
+			"file", name)
 	}()
 }
 
@@ -132,7 +136,8 @@ func (r *Recorder) save(what string) (name string, err error) {
 	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
 		return "", fmt.Errorf("flight: %w", err)
 	}
-	name = filepath.Join(r.cfg.Dir, "flight-"+r.cfg.Now().UTC().Format("20060102T150405.000Z")+"-"+what+".trace")
+	name = filepath.Join(r.cfg.Dir,
+		"flight-"+r.cfg.Now().UTC().Format("20060102T150405.000Z")+"-"+what+".trace")
 	f, err := os.CreateTemp(r.cfg.Dir, "unfinished-*")
 	if err != nil {
 		return "", fmt.Errorf("flight: %w", err)
@@ -164,8 +169,8 @@ func (r *Recorder) tidy() error {
 	return errors.Join(errs...)
 }
 
-// WriteTo writes the events in memory in the format of `go tool trace`. After an error before the first byte,
-// nothing was written. A slow w does not delay other recordings.
+// WriteTo writes the events in memory in the format of `go tool trace`. After an error before the
+// first byte, nothing was written. A slow w does not delay other recordings.
 func (r *Recorder) WriteTo(w io.Writer) (int64, error) {
 	b, err := r.take()
 	if err != nil {
@@ -185,8 +190,8 @@ func (r *Recorder) take() (*bytes.Buffer, error) {
 	return b, nil
 }
 
-// Close ends the recorder after a recording that is being saved. If ctx ends first, for example because the
-// disk hangs, that recording is left behind, and the error says so.
+// Close ends the recorder after a recording that is being saved. If ctx ends first, for example
+// because the disk hangs, that recording is left behind, and the error says so.
 func (r *Recorder) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true

@@ -17,7 +17,8 @@ import (
 func start(t *testing.T, c Config) (r *Recorder, clock *time.Time) {
 	t.Helper()
 	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	c.Dir, c.Now, c.Log = filepath.Join(t.TempDir(), "traces"), func() time.Time { return at }, slog.New(slog.DiscardHandler)
+	c.Dir, c.Now = filepath.Join(t.TempDir(), "traces"), func() time.Time { return at }
+	c.Log = slog.New(slog.DiscardHandler)
 	r, err := Start(c)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +107,8 @@ func TestRecordingsInParallel(t *testing.T) {
 		t.Fatalf("%q, %v", head, err)
 	}
 	var other bytes.Buffer
-	if n, err := r.WriteTo(&other); err != nil || n == 0 || n != int64(other.Len()) || !bytes.HasPrefix(other.Bytes(), head) {
+	if n, err := r.WriteTo(&other); err != nil || n == 0 || n != int64(other.Len()) ||
+		!bytes.HasPrefix(other.Bytes(), head) {
 		t.Errorf("beside a slow reader: %d B, %v", n, err)
 	}
 	if _, err := r.Save("now"); err != nil {
@@ -127,7 +129,8 @@ func TestCloseDoesNotWaitForHungDisk(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), r.cfg.Dir) {
+	if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), r.cfg.Dir) {
 		t.Errorf("closed: %v", err)
 	}
 	r.end()
