@@ -150,7 +150,7 @@ func TestBadObservationSettingsAreRejectedBeforeServing(t *testing.T) {
 		{"unknown protocol", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", nil, "http/json"},
 		{"long socket path", "", "", []string{"--admin-socket", "/" + strings.Repeat("s", 107)},
 			"at most 107"},
-		{"a stats file that is no file", "", "", []string{"--stats-file", "/"}, "no regular file"},
+		{"a stats file that is no file", "", "", []string{"--stats-file", "/"}, "not a regular file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.variable != "" {
