@@ -24,7 +24,8 @@ const (
 
 // String names the system call.
 func (c Call) String() string {
-	names := [NumCalls]string{"none", "io_uring_enter", "send", "epoll_ctl", "epoll_ctl(del)", "epoll_wait", "ioctl(SIOCOUTQ)", "shutdown", "close"}
+	names := [NumCalls]string{"none", "io_uring_enter", "send", "epoll_ctl", "epoll_ctl(del)",
+		"epoll_wait", "ioctl(SIOCOUTQ)", "shutdown", "close"}
 	if int(c) >= len(names) {
 		return fmt.Sprintf("Call(%d)", uint8(c))
 	}

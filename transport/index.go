@@ -58,7 +58,8 @@ func (x *Index) Get(hash, id uint64) (uint32, bool) {
 // Reserve.
 func (x *Index) Put(hash, id uint64, slot uint32) bool {
 	if slot == math.MaxUint32 {
-		panic(fmt.Sprintf("transport: Index.Put(id %d): slot %d is reserved; slots end at %d", id, slot, slot-1))
+		panic(fmt.Sprintf("transport: Index.Put(id %d): slot %d is reserved; slots end at %d", id,
+			slot, slot-1))
 	}
 	if x.used >= len(x.entries)/4*3 {
 		if _, found := x.Get(hash, id); found {
@@ -126,7 +127,8 @@ func (x *Index) Reserve(n int) {
 // resize moves all entries to a new table; size is a power of two larger than the old size.
 func (x *Index) resize(size int) {
 	if size > 1<<32 {
-		panic(fmt.Sprintf("transport: Index of %d entries: 32 bits of hash address at most %d", size, uint64(1)<<32))
+		panic(fmt.Sprintf("transport: Index of %d entries: 32 bits of hash address at most %d",
+			size, uint64(1)<<32))
 	}
 	old := x.entries
 	x.entries = make([]indexEntry, size)

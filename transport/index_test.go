@@ -14,7 +14,8 @@ func checkIndex(t testing.TB, x *Index, model map[uint64]uint32, hash func(uint6
 	}
 	for id, slot := range model {
 		if got, found := x.Get(hash(id), id); !found || got != slot {
-			t.Fatalf("Get(%d) = %d, %t; want %d, true (table of %d, %d used)", id, got, found, slot, len(x.entries), x.used)
+			t.Fatalf("Get(%d) = %d, %t; want %d, true (table of %d, %d used)", id, got, found, slot,
+				len(x.entries), x.used)
 		}
 	}
 	size := uint64(len(x.entries))
@@ -149,7 +150,8 @@ func TestPutPanicsOnTheReservedSlot(t *testing.T) {
 		t.Errorf("Get = %d", slot)
 	}
 	defer func() {
-		if text := fmt.Sprint(recover()); text != "transport: Index.Put(id 2): slot 4294967295 is reserved; slots end at 4294967294" {
+		if text := fmt.Sprint(recover()); text != "transport: Index.Put(id 2): slot 4294967295 "+
+			"is reserved; slots end at 4294967294" {
 			t.Errorf("panic is %q", text)
 		}
 	}()

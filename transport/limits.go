@@ -18,7 +18,8 @@ type Limits struct {
 // DefaultLimits returns a hard limit of 1 MiB, a soft limit of 256 KiB for 2 s, and 5 s without
 // progress.
 func DefaultLimits() Limits {
-	return Limits{HardBytes: 1 << 20, SoftBytes: 256 << 10, SoftFor: 2 * time.Second, NoProgress: 5 * time.Second}
+	return Limits{HardBytes: 1 << 20, SoftBytes: 256 << 10, SoftFor: 2 * time.Second,
+		NoProgress: 5 * time.Second}
 }
 
 // Validate returns an error for the first invalid limit. maxFrame is the size of the largest frame
@@ -26,11 +27,14 @@ func DefaultLimits() Limits {
 func (l Limits) Validate(maxFrame, maxBlock int) error {
 	switch {
 	case l.HardBytes < maxFrame:
-		return fmt.Errorf("transport: hard limit %d B is below the largest frame %d B; raise it to at least one frame", l.HardBytes, maxFrame)
+		return fmt.Errorf("transport: hard limit %d B is below the largest frame %d B; raise it "+
+			"to at least one frame", l.HardBytes, maxFrame)
 	case l.HardBytes > maxBlock:
-		return fmt.Errorf("transport: hard limit %d B is above the largest buffer block %d B; lower it or raise the slab segment", l.HardBytes, maxBlock)
+		return fmt.Errorf("transport: hard limit %d B is above the largest buffer block %d B; "+
+			"lower it or raise the slab segment", l.HardBytes, maxBlock)
 	case l.SoftBytes <= 0 || l.SoftBytes > l.HardBytes:
-		return fmt.Errorf("transport: soft limit %d B must lie in 1..%d B (the hard limit)", l.SoftBytes, l.HardBytes)
+		return fmt.Errorf("transport: soft limit %d B must lie in 1..%d B (the hard limit)",
+			l.SoftBytes, l.HardBytes)
 	case l.SoftFor <= 0:
 		return fmt.Errorf("transport: soft limit duration %v must be positive", l.SoftFor)
 	case l.NoProgress <= 0:

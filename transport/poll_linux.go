@@ -84,7 +84,8 @@ func (p *pollRing) send(fd int32, b []byte) int32 {
 		p.counts.Enters++
 		n, errno := uintptr(0), p.refused(CallSend)
 		if errno == 0 {
-			n, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+			n, _, errno = unix.Syscall6(unix.SYS_SENDTO, uintptr(fd),
+				uintptr(unsafe.Pointer(unsafe.SliceData(b))),
 				uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		}
 		switch errno {

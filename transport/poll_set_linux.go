@@ -63,14 +63,17 @@ func newPollSet(cfg RingConfig, count *Counters) (*pollSet, error) {
 func (p *pollSet) Poll(fd int32, user uint64) bool {
 	checkPoll(fd, user)
 	if other, ok := p.byUser[user]; ok {
-		panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of fd %d with that user value is pending", fd, user, other))
+		panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of fd %d with that user "+
+			"value is pending", fd, user, other))
 	}
 	if other, ok := p.byFD[fd]; ok {
-		panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of that descriptor is pending, user %#x", fd, user, other))
+		panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of that descriptor is "+
+			"pending, user %#x", fd, user, other))
 	}
 	p.count.Polls++
 	p.count.Enters++
-	event := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(user), Pad: int32(user >> 32)}
+	event := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLONESHOT, Fd: int32(user),
+		Pad: int32(user >> 32)}
 	err := p.control(CallArm, unix.EPOLL_CTL_MOD, fd, &event)
 	if err == unix.ENOENT {
 		p.count.Enters++
@@ -138,14 +141,16 @@ func (p *pollSet) collect() bool {
 		n, err = p.epollWait()
 	}
 	if err != nil {
-		p.broken = fmt.Errorf("transport: epoll_wait(fd %d) with %d polls pending: %w: %w", p.epfd, len(p.byUser), ErrRingInDoubt, err)
+		p.broken = fmt.Errorf("transport: epoll_wait(fd %d) with %d polls pending: %w: %w", p.epfd,
+			len(p.byUser), ErrRingInDoubt, err)
 		return false
 	}
 	for _, event := range p.events[:n] {
 		user := uint64(uint32(event.Pad))<<32 | uint64(uint32(event.Fd))
 		fd, ok := p.byUser[user]
 		if !ok {
-			panic(fmt.Sprintf("transport: epoll reported a poll that is not pending, user %#x; was a polled socket closed without CloseSocket?", user))
+			panic(fmt.Sprintf("transport: epoll reported a poll that is not pending, user %#x; "+
+				"was a polled socket closed without CloseSocket?", user))
 		}
 		p.finish(user, fd, int32(event.Events))
 	}

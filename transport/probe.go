@@ -75,7 +75,8 @@ const (
 
 // String returns the name of the fallback.
 func (f Fallback) String() string {
-	names := [...]string{"none", "asked", "not_built", "sysctl", "sandbox", "kernel", "memlock", "files", "other"}
+	names := [...]string{"none", "asked", "not_built", "sysctl", "sandbox", "kernel", "memlock",
+		"files", "other"}
 	if int(f) < len(names) {
 		return names[f]
 	}
@@ -98,7 +99,9 @@ func Open(mode Mode, cfg RingConfig) (Ring, *Diagnosis, error) {
 	return open(mode, cfg, probeUring)
 }
 
-func open(mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused, err error)) (Ring, *Diagnosis, error) {
+func open(
+	mode Mode, cfg RingConfig, uring func(RingConfig) (ring Ring, refused, err error),
+) (Ring, *Diagnosis, error) {
 	d := &Diagnosis{Mode: mode, Fallback: FallbackAsked}
 	cfg, err := cfg.normalized()
 	if err != nil {
@@ -150,7 +153,8 @@ type environment struct {
 func diagnose(err error, entries int, env environment) (Fallback, string) {
 	var errno syscall.Errno
 	if errors.Is(err, errNotBuilt) {
-		return FallbackNotBuilt, "this program was built without it; build with -tags giouring -ldflags=-checklinkname=0"
+		return FallbackNotBuilt, "this program was built without it; build with -tags giouring " +
+			"-ldflags=-checklinkname=0"
 	}
 	if !errors.As(err, &errno) {
 		return FallbackOther, err.Error()
@@ -159,19 +163,30 @@ func diagnose(err error, entries int, env environment) (Fallback, string) {
 	case syscall.EPERM, syscall.EACCES:
 		switch env.disabled {
 		case "2":
-			return FallbackSysctl, "kernel.io_uring_disabled is 2, which forbids it for everyone, root included; set the sysctl to 0, or accept --io=poll"
+			return FallbackSysctl, "kernel.io_uring_disabled is 2, which forbids it for " +
+				"everyone, root included; set the sysctl to 0, or accept --io=poll"
 		case "1":
-			return FallbackSysctl, "kernel.io_uring_disabled is 1, which forbids it for processes outside kernel.io_uring_group and without CAP_SYS_ADMIN; join the group, set the sysctl to 0, or accept --io=poll"
+			return FallbackSysctl, "kernel.io_uring_disabled is 1, which forbids it for " +
+				"processes outside kernel.io_uring_group and without CAP_SYS_ADMIN; join the " +
+				"group, set the sysctl to 0, or accept --io=poll"
 		}
-		return FallbackSandbox, "a seccomp filter or another sandbox (container runtime, service manager) forbids it; allow the system calls io_uring_setup, io_uring_enter and io_uring_register, or accept --io=poll"
+		return FallbackSandbox, "a seccomp filter or another sandbox (container runtime, service " +
+			"manager) forbids it; allow the system calls io_uring_setup, io_uring_enter and " +
+			"io_uring_register, or accept --io=poll"
 	case syscall.EOPNOTSUPP:
-		return FallbackSandbox, "the sandbox of this platform does not support it; allow it there, or accept --io=poll"
+		return FallbackSandbox, "the sandbox of this platform does not support it; allow it " +
+			"there, or accept --io=poll"
 	case syscall.ENOSYS:
-		return FallbackKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox reports that it has none; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept --io=poll", orUnknown(env.release))
+		return FallbackKernel, fmt.Sprintf("kernel %s has no io_uring, or a sandbox reports that "+
+			"it has none; use a kernel of 5.11 or later with CONFIG_IO_URING, or accept "+
+			"--io=poll", orUnknown(env.release))
 	case syscall.EINVAL:
-		return FallbackKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(env.release))
+		return FallbackKernel, fmt.Sprintf("the io_uring of kernel %s is too old for sends and "+
+			"polls; use a kernel of 5.11 or later, or accept --io=poll", orUnknown(env.release))
 	case syscall.ENOMEM:
-		return FallbackMemlock, fmt.Sprintf("a ring of %d entries needs about %d KiB of locked memory and this process is allowed %s, shared by all rings of the user; raise LimitMEMLOCK (ulimit -l), use fewer shards or entries, or choose --io=poll",
+		return FallbackMemlock, fmt.Sprintf("a ring of %d entries needs about %d KiB of locked "+
+			"memory and this process is allowed %s, shared by all rings of the user; raise "+
+			"LimitMEMLOCK (ulimit -l), use fewer shards or entries, or choose --io=poll",
 			entries, ringMemory(entries)>>10, limitText(env.memlock))
 	case syscall.EMFILE:
 		return FallbackFiles, "this process has no file descriptor left; raise LimitNOFILE (ulimit -n)"

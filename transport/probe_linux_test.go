@@ -39,7 +39,8 @@ func deny(plan string) error {
 		limit := unix.Rlimit{Cur: uint64(number), Max: uint64(number)}
 		return unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit)
 	}
-	calls := map[string]uint32{"setup": unix.SYS_IO_URING_SETUP, "enter": unix.SYS_IO_URING_ENTER, "register": unix.SYS_IO_URING_REGISTER}
+	calls := map[string]uint32{"setup": unix.SYS_IO_URING_SETUP, "enter": unix.SYS_IO_URING_ENTER,
+		"register": unix.SYS_IO_URING_REGISTER}
 	// The filter reads the number of the system call and returns the errno for one of them; see
 	// seccomp(2).
 	filter := []unix.SockFilter{
@@ -52,7 +53,8 @@ func deny(plan string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl: %w", err)
 	}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
 	if errno != 0 {
 		return fmt.Errorf("seccomp: %w", errno)
 	}
@@ -140,7 +142,8 @@ func TestDeniedChild(t *testing.T) {
 		engine := "error"
 		if err == nil {
 			engine = d.Engine
-			if got := ring.Info().Engine; got != engine || d.FellBack != (mode == ModeAuto && engine == "poll") {
+			if got := ring.Info().Engine; got != engine ||
+				d.FellBack != (mode == ModeAuto && engine == "poll") {
 				t.Errorf("ring %q, diagnosis %+v", got, d)
 			}
 			if err := ring.Close(); err != nil {

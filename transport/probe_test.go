@@ -28,7 +28,8 @@ func TestParseMode(t *testing.T) {
 func TestWantedEngineIsCompiledIn(t *testing.T) {
 	engines := Engines()
 	if os.Getenv("SLUICE_WANT_IOURING") == "1" && !slices.Contains(engines, ModeUring.String()) {
-		t.Errorf("SLUICE_WANT_IOURING=1 and these tests were built with %v alone; build with -tags giouring", engines)
+		t.Errorf("SLUICE_WANT_IOURING=1 and these tests were built with %v alone; build with "+
+			"-tags giouring", engines)
 	}
 	ring, d, err := Open(ModeUring, RingConfig{Entries: 8, Wake: func() {}})
 	if err == nil {
@@ -40,7 +41,9 @@ func TestWantedEngineIsCompiledIn(t *testing.T) {
 }
 
 func TestOpenRejectsInvalidConfigurations(t *testing.T) {
-	for _, cfg := range []RingConfig{{Entries: 0, Wake: func() {}}, {Entries: 32769, Wake: func() {}}, {Entries: 8}} {
+	for _, cfg := range []RingConfig{
+		{Entries: 0, Wake: func() {}}, {Entries: 32769, Wake: func() {}}, {Entries: 8},
+	} {
 		for _, mode := range []Mode{ModeAuto, ModeUring, ModePoll} {
 			if ring, d, err := Open(mode, cfg); err == nil || ring != nil || d == nil {
 				t.Errorf("Open(%v, %d entries) = %v, %v, %v; want an error", mode, cfg.Entries, ring, d, err)
@@ -61,14 +64,18 @@ func TestDiagnosis(t *testing.T) {
 		says     string
 	}{
 		{"a seccomp filter returns EPERM", syscall.EPERM, open, FallbackSandbox, true, "seccomp"},
-		{"an old kernel without the sysctl returns EPERM", syscall.EPERM, environment{}, FallbackSandbox, true, "seccomp"},
-		{"the sysctl forbids it for all", syscall.EPERM, environment{disabled: "2"}, FallbackSysctl, true, "io_uring_disabled is 2"},
-		{"the sysctl forbids it for this group", syscall.EPERM, environment{disabled: "1"}, FallbackSysctl, true, "io_uring_group"},
+		{"an old kernel without the sysctl returns EPERM", syscall.EPERM, environment{},
+			FallbackSandbox, true, "seccomp"},
+		{"the sysctl forbids it for all", syscall.EPERM, environment{disabled: "2"}, FallbackSysctl,
+			true, "io_uring_disabled is 2"},
+		{"the sysctl forbids it for this group", syscall.EPERM, environment{disabled: "1"},
+			FallbackSysctl, true, "io_uring_group"},
 		{"a security module returns EACCES", syscall.EACCES, open, FallbackSandbox, true, "sandbox"},
 		{"a managed platform returns EOPNOTSUPP", syscall.EOPNOTSUPP, open, FallbackSandbox, true, "sandbox"},
 		{"the kernel has no io_uring", syscall.ENOSYS, open, FallbackKernel, true, "kernel 6.1.0"},
 		{"the kernel is too old", syscall.EINVAL, open, FallbackKernel, true, "too old"},
-		{"the locked-memory limit is too small", syscall.ENOMEM, open, FallbackMemlock, false, "is allowed 8192 KiB"},
+		{"the locked-memory limit is too small", syscall.ENOMEM, open, FallbackMemlock, false,
+			"is allowed 8192 KiB"},
 		{"the process is out of descriptors", syscall.EMFILE, open, FallbackFiles, false, "LimitNOFILE"},
 		{"the system is out of descriptors", syscall.ENFILE, open, FallbackFiles, false, "fs.file-max"},
 		{"something else", syscall.EIO, open, FallbackOther, false, "input/output error"},
@@ -79,7 +86,8 @@ func TestDiagnosis(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			fallback, text := diagnose(fmt.Errorf("io_uring_setup: %w", c.err), 4096, c.env)
 			if fallback != c.fallback || fallback.fallsBack() != c.falls || !strings.Contains(text, c.says) {
-				t.Errorf("fallback %v (falls back: %t): %q; want %v, %t, and %q in the text", fallback, fallback.fallsBack(), text, c.fallback, c.falls, c.says)
+				t.Errorf("fallback %v (falls back: %t): %q; want %v, %t, and %q in the text",
+					fallback, fallback.fallsBack(), text, c.fallback, c.falls, c.says)
 			}
 		})
 	}

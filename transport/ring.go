@@ -148,10 +148,12 @@ var ErrRingInDoubt = errors.New("ring in doubt")
 // normalized checks the configuration and rounds Entries up.
 func (c RingConfig) normalized() (RingConfig, error) {
 	if c.Entries < EntriesMin || c.Entries > EntriesMax {
-		return c, fmt.Errorf("transport: ring entries %d are out of range; use %d..%d", c.Entries, EntriesMin, EntriesMax)
+		return c, fmt.Errorf("transport: ring entries %d are out of range; use %d..%d", c.Entries,
+			EntriesMin, EntriesMax)
 	}
 	if c.Wake == nil {
-		return c, errors.New("transport: RingConfig.Wake is nil; pass a function that wakes the ring's owner")
+		return c, errors.New("transport: RingConfig.Wake is nil; pass a function that wakes the " +
+			"ring's owner")
 	}
 	c.Entries = 1 << bits.Len(uint(c.Entries-1))
 	return c, nil
@@ -176,7 +178,8 @@ func (c *Counters) countSend(res, length int32) {
 // checkSend panics if the arguments of a send are invalid.
 func checkSend(fd int32, b []byte) {
 	if fd < 0 || len(b) == 0 || len(b) > math.MaxInt32 {
-		panic(fmt.Sprintf("transport: Send(fd %d, %d bytes); want a descriptor and 1..%d bytes", fd, len(b), math.MaxInt32))
+		panic(fmt.Sprintf("transport: Send(fd %d, %d bytes); want a descriptor and 1..%d bytes", fd,
+			len(b), math.MaxInt32))
 	}
 }
 

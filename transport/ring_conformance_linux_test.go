@@ -23,7 +23,8 @@ func TestRingConformance(t *testing.T) {
 		{"a poll of a socket with room completes immediately", 8, checkPollReady},
 		{"a poll of a half-closed client's socket waits for room", 8, checkPollHalfClosed},
 		{"shutdown completes a pending poll", 8, checkPollShutdown},
-		{"closing a socket completes its poll, ends the stream and frees the descriptor for another poll", 8, checkPollClose},
+		{"closing a socket completes its poll, ends the stream and frees the descriptor for " +
+			"another poll", 8, checkPollClose},
 		{"cancel completes a pending poll exactly once, and only that one", 8, checkCancel},
 		{"polling again while a poll is pending panics", 8, checkDuplicate},
 		{"sending to a client that is gone returns an error and raises no signal", 8, checkVanished},
@@ -323,7 +324,8 @@ func checkBadDescriptor(t *testing.T, r *rig) {
 func checkUserValues(t *testing.T, r *rig) {
 	fd, _ := r.open()
 	r.widen(fd)
-	for _, user := range []uint64{0, 1, math.MaxUint32, 1 << 63, 1 << 62, math.MaxUint64, math.MaxUint64 - 1} {
+	for _, user := range []uint64{0, 1, math.MaxUint32, 1 << 63, 1 << 62, math.MaxUint64,
+		math.MaxUint64 - 1} {
 		r.ring.Send(fd, []byte{1}, user)
 		r.submit()
 		if c := r.await(1)[0]; c != (Completion{user, 1}) {
@@ -385,7 +387,8 @@ func checkCounters(t *testing.T, r *rig) {
 	closeAll(t, r, fd)
 	r.send(fd, []byte{1})
 	c := *r.ring.Counters()
-	if c.Bytes != uint64(sent) || c.Refused == 0 || c.Short == 0 || c.Polls != 1 || c.Cancels != 1 || c.Failed != 1 ||
+	if c.Bytes != uint64(sent) || c.Refused == 0 || c.Short == 0 || c.Polls != 1 ||
+		c.Cancels != 1 || c.Failed != 1 ||
 		c.Sends < 3 || c.Submits < 3 || c.Enters < c.Submits {
 		t.Fatalf("%d bytes sent, counters %+v", sent, c)
 	}

@@ -52,7 +52,8 @@ func ExampleRing() {
 }
 
 func ExampleOpen() {
-	ring, diagnosis, err := transport.Open(transport.ModePoll, transport.RingConfig{Entries: 1000, Wake: func() {}})
+	ring, diagnosis, err := transport.Open(transport.ModePoll,
+		transport.RingConfig{Entries: 1000, Wake: func() {}})
 	if err != nil {
 		fmt.Println(diagnosis.Text)
 		return

@@ -39,7 +39,8 @@ func TestRingCloseLeaksNothing(t *testing.T) {
 				unix.Close(int(fd))
 				peer.Drain()
 				if !peer.EOF() {
-					t.Fatal("the client did not read the end of the stream: the closed ring still holds the socket")
+					t.Fatal("the client did not read the end of the stream: the closed ring " +
+						"still holds the socket")
 				}
 				peer.Close()
 			}

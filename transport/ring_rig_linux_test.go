@@ -99,7 +99,8 @@ func (r *rig) restReal() {
 
 func (r *rig) openSim(entries int, wake func()) {
 	r.sim = NewSimNet()
-	ring := NewSimRing(r.sim, SimConfig{Entries: entries, Completions: max(1, entries/2), Seed: 1, Wake: wake})
+	ring := NewSimRing(r.sim, SimConfig{Entries: entries, Completions: max(1, entries/2), Seed: 1,
+		Wake: wake})
 	r.ring = ring
 	r.open = func() (int32, rigPeer) {
 		fd, peer := r.sim.Open(4096)

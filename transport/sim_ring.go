@@ -59,7 +59,8 @@ type simRequest struct {
 // NewSimRing returns a ring on net. Several rings may share a SimNet.
 func NewSimRing(net *SimNet, cfg SimConfig) *SimRing {
 	if cfg.Entries < 1 || cfg.Completions < 1 || cfg.Wake == nil {
-		panic(fmt.Sprintf("transport: NewSimRing(%d entries, %d completions, Wake set: %t); want 1 or more of each and a Wake",
+		panic(fmt.Sprintf("transport: NewSimRing(%d entries, %d completions, Wake set: %t); want "+
+			"1 or more of each and a Wake",
 			cfg.Entries, cfg.Completions, cfg.Wake != nil))
 	}
 	return &SimRing{net: net, cfg: cfg, dice: newDice(cfg.Seed, cfg.Faults)}
@@ -106,7 +107,8 @@ func (s *SimRing) Poll(fd int32, user uint64) bool {
 	for _, list := range [][]simRequest{s.queue, s.flight} {
 		for i := range list {
 			if list[i].kind == kindPoll && (list[i].user == user || list[i].fd == fd) {
-				panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of fd %d with user %#x is pending", fd, user, list[i].fd, list[i].user))
+				panic(fmt.Sprintf("transport: Poll(fd %d, user %#x): a poll of fd %d with user "+
+					"%#x is pending", fd, user, list[i].fd, list[i].user))
 			}
 		}
 	}
@@ -170,7 +172,8 @@ func (s *SimRing) Submit() error {
 	s.queue = s.queue[:rest]
 	s.end()
 	if fails {
-		s.doubt = fmt.Errorf("transport: simulated ring with %d requests queued: %w: %w", rest, ErrRingInDoubt, syscall.EFAULT)
+		s.doubt = fmt.Errorf("transport: simulated ring with %d requests queued: %w: %w", rest,
+			ErrRingInDoubt, syscall.EFAULT)
 	}
 	return s.doubt
 }

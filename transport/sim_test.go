@@ -69,7 +69,8 @@ func (o *simOwner) take(done Completion) {
 	c := o.conns[i]
 	o.trace = fmt.Appendf(o.trace, "%x:%d ", done.User, done.Res)
 	if c.gen != done.User>>32 || !c.busy {
-		o.t.Fatalf("completion %+v for a connection without a pending request (generation %d, busy %t)", done, c.gen, c.busy)
+		o.t.Fatalf("completion %+v for a connection without a pending request (generation %d, "+
+			"busy %t)", done, c.gen, c.busy)
 	}
 	c.busy = false
 	if done.User&pollBit == 0 {
@@ -107,7 +108,8 @@ func (o *simOwner) read(i, limit int) {
 	c := o.conns[i]
 	got := c.peer.Read(limit)
 	if !bytes.Equal(got, pattern(c.got, len(got))) {
-		o.t.Fatalf("connection %d: the stream differs within bytes %d..%d: % x", i, c.got, c.got+len(got), got)
+		o.t.Fatalf("connection %d: the stream differs within bytes %d..%d: % x", i, c.got,
+			c.got+len(got), got)
 	}
 	c.got += len(got)
 }
@@ -162,11 +164,13 @@ func simRun(t testing.TB, seed uint64, faults Faults) (FaultCounts, uint64) {
 	}
 	for i, c := range o.conns {
 		if c.got != simStream || c.dead {
-			t.Fatalf("connection %d: the client has %d of %d bytes after the faults ended (dead %t, busy %t)", i, c.got, simStream, c.dead, c.busy)
+			t.Fatalf("connection %d: the client has %d of %d bytes after the faults ended (dead "+
+				"%t, busy %t)", i, c.got, simStream, c.dead, c.busy)
 		}
 	}
 	if ring.InFlight() != 0 || net.Live() != len(o.conns) {
-		t.Fatalf("%d requests in flight, %d sockets; want 0 and %d", ring.InFlight(), net.Live(), len(o.conns))
+		t.Fatalf("%d requests in flight, %d sockets; want 0 and %d", ring.InFlight(), net.Live(),
+			len(o.conns))
 	}
 	h := fnv.New64a()
 	h.Write(o.trace)
@@ -222,7 +226,8 @@ func TestSimRingWithoutFaultsCountsNone(t *testing.T) {
 
 func TestSimRingReturnsErrRingInDoubt(t *testing.T) {
 	net := NewSimNet()
-	ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Seed: 1, Faults: Faults{Doubt: 1}, Wake: func() {}})
+	ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Seed: 1, Faults: Faults{Doubt: 1},
+		Wake: func() {}})
 	fd, _ := net.Open(10)
 	ring.Send(fd, []byte("x"), 1)
 	for range 2 {
@@ -236,7 +241,8 @@ func TestSimRingReturnsErrRingInDoubt(t *testing.T) {
 // the client changed.
 func TestSimRingReadsBuffersWhenASendRuns(t *testing.T) {
 	net := NewSimNet()
-	ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Seed: 1, Faults: Faults{LateSend: 1, LateTicks: 1}, Wake: func() {}})
+	ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Seed: 1,
+		Faults: Faults{LateSend: 1, LateTicks: 1}, Wake: func() {}})
 	fd, peer := net.Open(10)
 	b := []byte("good")
 	ring.Send(fd, b, 1)
@@ -288,7 +294,8 @@ func TestSimNetSockets(t *testing.T) {
 		t.Fatalf("send to a half-closed client: %d", got)
 	}
 	peer.Reset()
-	if first, then := send("x"), send("x"); first != -int32(syscall.ECONNRESET) || then != -int32(syscall.EPIPE) {
+	if first, then := send("x"), send("x"); first != -int32(syscall.ECONNRESET) ||
+		then != -int32(syscall.EPIPE) {
 		t.Fatalf("sends after a reset: %d, %d; want ECONNRESET, EPIPE", first, then)
 	}
 }

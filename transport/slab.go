@@ -90,18 +90,22 @@ func NewSlab(segmentSize int, budget int64) (*Slab, error) {
 		segmentSize = SegmentDefault
 	}
 	if segmentSize < BlockMin || segmentSize > SegmentMax || segmentSize&(segmentSize-1) != 0 {
-		return nil, fmt.Errorf("transport: slab segment of %d bytes: want a power of two from %d to %d",
+		return nil, fmt.Errorf("transport: slab segment of %d bytes: want a power of two from %d "+
+			"to %d",
 			segmentSize, BlockMin, SegmentMax)
 	}
 	if budget < int64(segmentSize) {
-		return nil, fmt.Errorf("transport: slab budget of %d bytes is less than one segment of %d: raise the budget or use smaller segments",
+		return nil, fmt.Errorf("transport: slab budget of %d bytes is less than one segment of "+
+			"%d: raise the budget or use smaller segments",
 			budget, segmentSize)
 	}
 	const addressable = int64(1)<<(32+unitShift) - SegmentMax
 	if budget > addressable {
-		return nil, fmt.Errorf("transport: slab budget of %d bytes: at most %d can be addressed; use more shards", budget, addressable)
+		return nil, fmt.Errorf("transport: slab budget of %d bytes: at most %d can be addressed; "+
+			"use more shards", budget, addressable)
 	}
-	return &Slab{segShift: uint(bits.TrailingZeros(uint(segmentSize)) - unitShift), budget: budget}, nil
+	return &Slab{segShift: uint(bits.TrailingZeros(uint(segmentSize)) - unitShift),
+		budget: budget}, nil
 }
 
 // Alloc returns a block of at least size bytes. It returns false if that would exceed the budget or

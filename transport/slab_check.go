@@ -27,7 +27,8 @@ func (s *Slab) checkPoison(block Block) {
 	}
 	for i, b := range memory {
 		if b != poisonByte {
-			panic(fmt.Sprintf("transport: Slab: byte %d of block %d (%d bytes) was written after the block was freed: %#02x",
+			panic(fmt.Sprintf("transport: Slab: byte %d of block %d (%d bytes) was written after "+
+				"the block was freed: %#02x",
 				i, block, len(memory), b))
 		}
 	}

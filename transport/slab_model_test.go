@@ -49,7 +49,8 @@ func (m *slabModel) free(t testing.TB, i int) {
 	for at := 0; at < len(b); at += BlockMin {
 		first, last := binary.LittleEndian.Uint64(b[at:]), binary.LittleEndian.Uint64(b[at+BlockMin-8:])
 		if first != m.marks[i] || last != m.marks[i] {
-			t.Fatalf("block %d with mark %d holds %d and %d at %d: blocks overlap", m.blocks[i], m.marks[i], first, last, at)
+			t.Fatalf("block %d with mark %d holds %d and %d at %d: blocks overlap", m.blocks[i],
+				m.marks[i], first, last, at)
 		}
 	}
 	m.slab.Free(m.blocks[i])

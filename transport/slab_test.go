@@ -18,7 +18,8 @@ func checkSlab(t testing.TB, s *Slab) {
 		prev := Block(0)
 		for block := s.free[order]; block != 0; block = s.unit(block).next {
 			if u := s.unit(block); u.state != uint8(order+1) || u.prev != prev {
-				t.Fatalf("free list %d: block %d has state %#x and prev %d, want %#x and %d", order, block, u.state, u.prev, order+1, prev)
+				t.Fatalf("free list %d: block %d has state %#x and prev %d, want %#x and %d", order,
+					block, u.state, u.prev, order+1, prev)
 			}
 			listed[block], prev = order, block
 		}
@@ -31,9 +32,11 @@ func checkSlab(t testing.TB, s *Slab) {
 			count++
 		}
 		if count != s.recentLen[order] || count > recentMax {
-			t.Fatalf("recent list %d: %d blocks, counter %d, limit %d", order, count, s.recentLen[order], recentMax)
+			t.Fatalf("recent list %d: %d blocks, counter %d, limit %d", order, count,
+				s.recentLen[order], recentMax)
 		}
-		if (s.freeMask>>order&1 != 0) != (s.free[order] != 0) || (s.recentMask>>order&1 != 0) != (s.recent[order] != 0) {
+		if (s.freeMask>>order&1 != 0) != (s.free[order] != 0) ||
+			(s.recentMask>>order&1 != 0) != (s.recent[order] != 0) {
 			t.Fatalf("order %d: masks %b and %b do not agree with the lists", order, s.freeMask, s.recentMask)
 		}
 	}
@@ -49,7 +52,8 @@ func checkSlab(t testing.TB, s *Slab) {
 			}
 			for inner := at + 1; inner < at+1<<order; inner++ {
 				if segment.units[inner].state != 0 {
-					t.Fatalf("segment %d, unit %d: state %#x inside the block of order %d at %d", number, inner, segment.units[inner].state, order, at)
+					t.Fatalf("segment %d, unit %d: state %#x inside the block of order %d at %d",
+						number, inner, segment.units[inner].state, order, at)
 				}
 			}
 			_, found := listed[block]
@@ -58,8 +62,10 @@ func checkSlab(t testing.TB, s *Slab) {
 			} else if delete(listed, block); !found {
 				t.Fatalf("block %d of order %d is free and on no list", block, order)
 			}
-			if buddy := at ^ 1<<order; order < s.segShift && u.state == uint8(order+1) && segment.units[buddy].state == u.state {
-				t.Fatalf("segment %d: blocks of order %d at %d and %d are free and not merged", number, order, at, buddy)
+			if buddy := at ^ 1<<order; order < s.segShift && u.state == uint8(order+1) &&
+				segment.units[buddy].state == u.state {
+				t.Fatalf("segment %d: blocks of order %d at %d and %d are free and not merged",
+					number, order, at, buddy)
 			}
 			at += 1 << order
 		}
@@ -68,7 +74,8 @@ func checkSlab(t testing.TB, s *Slab) {
 		t.Fatalf("lists hold blocks that do not exist: %v", listed)
 	}
 	if held != s.Held() || inUse != s.InUse() || held > s.budget {
-		t.Fatalf("Held %d, InUse %d, budget %d; counted %d and %d", s.Held(), s.InUse(), s.budget, held, inUse)
+		t.Fatalf("Held %d, InUse %d, budget %d; counted %d and %d", s.Held(), s.InUse(), s.budget,
+			held, inUse)
 	}
 }
 
@@ -92,7 +99,8 @@ func TestBlockSizesAreRoundedUpToPowersOfTwo(t *testing.T) {
 			t.Fatalf("Alloc(%d) failed", test.size)
 		}
 		if b := s.Bytes(block); len(b) != test.want || cap(b) != test.want {
-			t.Errorf("Alloc(%d) gives %d bytes with capacity %d, want %d", test.size, len(b), cap(b), test.want)
+			t.Errorf("Alloc(%d) gives %d bytes with capacity %d, want %d", test.size, len(b),
+				cap(b), test.want)
 		}
 	}
 	checkSlab(t, s)
@@ -120,7 +128,8 @@ func TestWholeBudgetCanBeAllocatedAndNoMore(t *testing.T) {
 			blocks = append(blocks, block)
 		}
 		if got := int64(len(blocks) * size); got != 4*65536 || s.Held() != got || s.InUse() != got {
-			t.Errorf("blocks of %d: %d bytes allocated, Held %d, InUse %d; want %d", size, got, s.Held(), s.InUse(), 4*65536)
+			t.Errorf("blocks of %d: %d bytes allocated, Held %d, InUse %d; want %d", size, got,
+				s.Held(), s.InUse(), 4*65536)
 		}
 		for _, block := range blocks {
 			s.Free(block)
@@ -217,7 +226,8 @@ func TestNewSlabRejectsInvalidSizes(t *testing.T) {
 		{"a budget that handles cannot address", 1 << 20, 1 << 40, "budget of 1099511627776 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if _, err := NewSlab(test.segment, test.budget); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := NewSlab(test.segment, test.budget); err == nil ||
+				!strings.Contains(err.Error(), test.want) {
 				t.Errorf("error is %v, want %q in it", err, test.want)
 			}
 		})
@@ -231,7 +241,8 @@ func TestInvalidHandlesPanic(t *testing.T) {
 		want string
 	}{
 		{"freed twice", func(s *Slab, mine Block) { s.Free(mine); s.Free(mine) }, "free already"},
-		{"freed twice with a merge between", func(s *Slab, mine Block) { s.Free(mine); s.Trim(); s.Free(mine) }, "free already"},
+		{"freed twice with a merge between",
+			func(s *Slab, mine Block) { s.Free(mine); s.Trim(); s.Free(mine) }, "free already"},
 		{"freed after it became part of a larger one", func(s *Slab, mine Block) {
 			second, _ := s.Alloc(256)
 			s.Free(mine)

@@ -33,12 +33,18 @@ func TestUringUsesTheFirstFlagsThatWork(t *testing.T) {
 		says     []string
 	}{
 		{"the first is taken", []uint32{all, none}, all, nil, FallbackNone, nil},
-		{"the first is refused at setup", []uint32{unknown | all, none}, none, nil, FallbackNone, []string{"flags 0x80000080"}},
-		{"the first fails its self-test", []uint32{polled, all, none}, all, nil, FallbackNone, []string{"flags 0x1:"}},
-		{"two are refused", []uint32{unknown | all, polled, all, none}, all, nil, FallbackNone, []string{"flags 0x80000080", "flags 0x1:"}},
-		{"three are refused", []uint32{unknown, unknown2, polled, none}, none, nil, FallbackNone, []string{"flags 0x80000000", "flags 0x40000000", "flags 0x1:"}},
-		{"all are refused", []uint32{unknown, polled}, none, unix.EINVAL, FallbackKernel, []string{"flags 0x80000000", "flags 0x1:"}},
-		{"fewer flags do not help", []uint32{unknown, disabled, none}, none, unix.EBADFD, FallbackOther, []string{"flags 0x80000000", "flags 0x40:"}},
+		{"the first is refused at setup", []uint32{unknown | all, none}, none, nil, FallbackNone,
+			[]string{"flags 0x80000080"}},
+		{"the first fails its self-test", []uint32{polled, all, none}, all, nil, FallbackNone,
+			[]string{"flags 0x1:"}},
+		{"two are refused", []uint32{unknown | all, polled, all, none}, all, nil, FallbackNone,
+			[]string{"flags 0x80000080", "flags 0x1:"}},
+		{"three are refused", []uint32{unknown, unknown2, polled, none}, none, nil, FallbackNone,
+			[]string{"flags 0x80000000", "flags 0x40000000", "flags 0x1:"}},
+		{"all are refused", []uint32{unknown, polled}, none, unix.EINVAL, FallbackKernel,
+			[]string{"flags 0x80000000", "flags 0x1:"}},
+		{"fewer flags do not help", []uint32{unknown, disabled, none}, none, unix.EBADFD,
+			FallbackOther, []string{"flags 0x80000000", "flags 0x40:"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

@@ -93,7 +93,8 @@ func (u *uring) Send(fd int32, b []byte, user uint64) bool {
 	if errno := u.refused(CallSend); errno != 0 {
 		prepareFailed(sqe, errno)
 	} else {
-		sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(slot.buffer)), uint32(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(slot.buffer)), uint32(len(b)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 	}
 	sqe.UserData = key
 	return true
@@ -129,7 +130,8 @@ func (u *uring) Submit() error {
 			u.drain()
 			tries++
 		default:
-			u.doubt = fmt.Errorf("transport: io_uring_enter with %d requests queued: %w: %w", left, ErrRingInDoubt, err)
+			u.doubt = fmt.Errorf("transport: io_uring_enter with %d requests queued: %w: %w", left,
+				ErrRingInDoubt, err)
 			return u.doubt
 		}
 	}
@@ -184,7 +186,8 @@ func (u *uring) next() (Completion, bool) {
 		u.ring.CQESeen(cqe)
 		slot := u.sends.find(key)
 		if slot == nil {
-			panic(fmt.Sprintf("transport: io_uring completed request %#x (result %d), which is not pending", key, res))
+			panic(fmt.Sprintf("transport: io_uring completed request %#x (result %d), which is "+
+				"not pending", key, res))
 		}
 		u.counts.countSend(res, slot.length)
 		c := Completion{User: slot.user, Res: res}
@@ -200,7 +203,8 @@ func (u *uring) Park() {
 	if u.closed {
 		return
 	}
-	if u.done.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.collect() || u.Queued() > 0 {
+	if u.done.len() > 0 || u.ring.CQReady() > 0 || u.ring.CQHasOverflow() || u.collect() ||
+		u.Queued() > 0 {
 		u.wake()
 	}
 }

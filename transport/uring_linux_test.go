@@ -29,7 +29,8 @@ func TestUringLibrary(t *testing.T) {
 	}
 	defer ring.QueueExit()
 	if ring.SQReady() != 0 || ring.CQReady() != 0 || ring.CQHasOverflow() || ring.RingFd() < 0 {
-		t.Fatalf("new ring: SQReady %d, CQReady %d, CQHasOverflow %t, RingFd %d", ring.SQReady(), ring.CQReady(), ring.CQHasOverflow(), ring.RingFd())
+		t.Fatalf("new ring: SQReady %d, CQReady %d, CQHasOverflow %t, RingFd %d", ring.SQReady(),
+			ring.CQReady(), ring.CQHasOverflow(), ring.RingFd())
 	}
 	if cqe, err := ring.PeekCQE(); err == nil || cqe != nil {
 		t.Fatalf("PeekCQE on an empty queue: %v, %v; want nil and an error", cqe, err)
@@ -45,7 +46,8 @@ func TestUringLibrary(t *testing.T) {
 		if i%3 == 0 {
 			sqe.PrepareNop()
 		} else {
-			sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(&b[0])), uint32(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+			sqe.PrepareSend(int(fd), uintptr(unsafe.Pointer(&b[0])), uint32(len(b)),
+				unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 			want = int32(len(b))
 		}
 		sqe.UserData = 1<<63 | i
@@ -137,13 +139,16 @@ func TestUringSubmitErrors(t *testing.T) {
 		enter []func(*uring) (uint, error)
 		check func(Counters) bool
 	}{
-		{"interrupted before anything was handed over", []func(*uring) (uint, error){fail(unix.EINTR), fail(unix.EINTR), real},
+		{"interrupted before anything was handed over",
+			[]func(*uring) (uint, error){fail(unix.EINTR), fail(unix.EINTR), real},
 			func(c Counters) bool { return c.Interrupted == 2 && c.Enters == 3 }},
 		{"interrupted after everything was handed over", []func(*uring) (uint, error){late, real},
 			func(c Counters) bool { return c.Interrupted == 1 }},
-		{"busy with a full completion queue, then successful", []func(*uring) (uint, error){fail(unix.EBUSY), real},
+		{"busy with a full completion queue, then successful",
+			[]func(*uring) (uint, error){fail(unix.EBUSY), real},
 			func(c Counters) bool { return c.Starved == 1 }},
-		{"short of memory for a moment", []func(*uring) (uint, error){fail(unix.EAGAIN), fail(unix.ENOMEM), real},
+		{"short of memory for a moment",
+			[]func(*uring) (uint, error){fail(unix.EAGAIN), fail(unix.ENOMEM), real},
 			func(c Counters) bool { return c.Starved == 2 }},
 	}
 	for _, c := range cases {
@@ -210,7 +215,8 @@ func TestUringPartialSubmit(t *testing.T) {
 		t.Fatalf("%d requests queued, counters %+v; want 2 entries into the kernel", u.Queued(), u.counts)
 	}
 	for i, c := range r.await(8) {
-		if want := map[bool]int32{true: -int32(unix.EINVAL), false: 1}[i == 3]; c != (Completion{uint64(i), want}) {
+		want := map[bool]int32{true: -int32(unix.EINVAL), false: 1}[i == 3]
+		if c != (Completion{uint64(i), want}) {
 			t.Fatalf("completion %d: %+v", i, c)
 		}
 	}
@@ -365,7 +371,8 @@ func TestUringPollSeesHalfClose(t *testing.T) {
 	}
 	var done [1]Completion
 	if u.Reap(done[:]) != 1 || done[0].Res&unix.POLLOUT != 0 || done[0].Res&unix.POLLRDHUP == 0 {
-		t.Errorf("POLL_ADD(POLLOUT) on a full socket of a half-closed peer: %+v; it used to report POLLRDHUP immediately", done[0])
+		t.Errorf("POLL_ADD(POLLOUT) on a full socket of a half-closed peer: %+v; it used to "+
+			"report POLLRDHUP immediately", done[0])
 		_ = unix.Shutdown(int(fd), unix.SHUT_RDWR)
 	}
 }

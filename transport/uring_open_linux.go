@@ -47,7 +47,8 @@ func openFirst(cfg RingConfig, flagSets []uint32) (ring Ring, refused, err error
 // selfTest runs one no-op and sends one byte over a socket pair.
 func (u *uring) selfTest() error {
 	const nop, send = 1, 2
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX,
+		unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("socketpair: %w", err)
 	}
@@ -70,7 +71,8 @@ func (u *uring) selfTest() error {
 		case c.Res < 0:
 			return fmt.Errorf("io_uring request %d of the trial: %w", c.User, unix.Errno(-c.Res))
 		case c.Res != want[c.User]:
-			return fmt.Errorf("io_uring request %d of the trial returned %d; want %d", c.User, c.Res, want[c.User])
+			return fmt.Errorf("io_uring request %d of the trial returned %d; want %d", c.User,
+				c.Res, want[c.User])
 		}
 		delete(want, c.User)
 	}

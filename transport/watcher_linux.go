@@ -34,7 +34,8 @@ func newWatcher(epfd int, onEdge func()) (*watcher, error) {
 	// (epoll(7)).
 	if err := file.SetReadDeadline(time.Time{}); err != nil {
 		file.Close()
-		return nil, fmt.Errorf("transport: watcher: Go's poller does not accept the epoll descriptor: %w", err)
+		return nil, fmt.Errorf("transport: watcher: Go's poller does not accept the epoll "+
+			"descriptor: %w", err)
 	}
 	conn, err := file.SyscallConn()
 	if err != nil {

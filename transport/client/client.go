@@ -57,7 +57,9 @@ type Conn struct {
 func Dial(ctx context.Context, network, address string, o Options) (*Conn, error) {
 	dialer := net.Dialer{}
 	if o.Congestion != "" && network != "unix" {
-		dialer.Control = func(_, _ string, raw syscall.RawConn) error { return setCongestion(raw, o.Congestion) }
+		dialer.Control = func(_, _ string, raw syscall.RawConn) error {
+			return setCongestion(raw, o.Congestion)
+		}
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
@@ -85,7 +87,8 @@ func setCongestion(raw syscall.RawConn, name string) (err error) {
 // caller.
 func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 	if o.Key != nil && len(o.Key) != ed25519.PrivateKeySize {
-		return nil, fmt.Errorf("client: private key has %d bytes, want %d", len(o.Key), ed25519.PrivateKeySize)
+		return nil, fmt.Errorf("client: private key has %d bytes, want %d", len(o.Key),
+			ed25519.PrivateKeySize)
 	}
 	if o.MaxFrame == 0 {
 		o.MaxFrame = wire.MaxResponse

@@ -77,7 +77,8 @@ func TestChallengeIsSigned(t *testing.T) {
 			}
 			r, _, err := wire.NextRequest(b, wire.MaxHandshake)
 			signature, public, ok := wire.ChallengeResponse(r.Body)
-			if err != nil || !ok || !ed25519.Verify(public, nonce[:], signature) || !key.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(public)) {
+			if err != nil || !ok || !ed25519.Verify(public, nonce[:], signature) ||
+				!key.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(public)) {
 				t.Errorf("answer % x, error %v", b, err)
 			}
 			return ready(c)
@@ -109,8 +110,12 @@ func TestHandshakeErrorsNameTheCause(t *testing.T) {
 		{"half a frame", wire.ServerReady[:3], "unexpected EOF"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			address := serve(t, "tcp", func(c net.Conn) error { _, err := io.WriteString(c, v.sent); return err })
-			if _, err := Dial(context.Background(), "tcp", address, Options{}); err == nil || !strings.Contains(err.Error(), v.want) {
+			address := serve(t, "tcp", func(c net.Conn) error {
+				_, err := io.WriteString(c, v.sent)
+				return err
+			})
+			if _, err := Dial(context.Background(), "tcp", address, Options{}); err == nil ||
+				!strings.Contains(err.Error(), v.want) {
 				t.Errorf("%v, want %q", err, v.want)
 			}
 		})
@@ -119,7 +124,8 @@ func TestHandshakeErrorsNameTheCause(t *testing.T) {
 		t.Error("connected to a socket that does not exist")
 	}
 	address := serve(t, "tcp", func(c net.Conn) error { return nil })
-	if _, err := Dial(context.Background(), "tcp", address, Options{Key: make([]byte, 5)}); err == nil || !strings.Contains(err.Error(), "5 bytes") {
+	if _, err := Dial(context.Background(), "tcp", address, Options{Key: make([]byte, 5)}); err == nil ||
+		!strings.Contains(err.Error(), "5 bytes") {
 		t.Error(err)
 	}
 }

@@ -85,7 +85,8 @@ func (a *acceptor) run() {
 		case exhausted(err):
 			a.server.counters.acceptPauses.Add(1)
 			a.pause(acceptPause, nil)
-		case errors.Is(err, unix.EBADF) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSOCK):
+		case errors.Is(err, unix.EBADF) || errors.Is(err, unix.EINVAL) ||
+			errors.Is(err, unix.ENOTSOCK):
 			panic(fmt.Errorf("accept4: %w", err))
 		default: // accept(2): errors of the one connection that was about to be accepted
 			a.server.counters.acceptErrors.Add(1)

@@ -96,7 +96,8 @@ func BenchmarkProcess(b *testing.B) {
 // dominates.
 func BenchmarkHandshake(b *testing.B) {
 	_, key := keyPair(0)
-	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(b)}, nopHandler{})
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: "s"}}, Keys: keyring(b)},
+		nopHandler{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -17,8 +17,8 @@ const MaxSocketPath = 107
 // abstract socket.
 func CheckSocketPath(path string) error {
 	if path == "" || path == "@" || len(path) > MaxSocketPath {
-		return fmt.Errorf("listen: unix socket path %q has %d bytes; it needs a name, and at most %d bytes",
-			path, len(path), MaxSocketPath)
+		return fmt.Errorf("listen: unix socket path %q has %d bytes; it needs a name, "+
+			"and at most %d bytes", path, len(path), MaxSocketPath)
 	}
 	return nil
 }
@@ -93,7 +93,8 @@ func (c *Config) openTCP(address *net.TCPAddr) (b bound, err error) {
 		}
 	}
 	if c.Congestion != "" { // accepted sockets inherit it
-		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, c.Congestion); err != nil {
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+			c.Congestion); err != nil {
 			return bound{}, fmt.Errorf("congestion control %q: %w", c.Congestion, err)
 		}
 	}
@@ -146,7 +147,8 @@ func (c *Config) sendBuffer(fd int) error {
 	if c.SendBuffer == 0 {
 		return nil
 	}
-	return os.NewSyscallError("SO_SNDBUF", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBuffer))
+	return os.NewSyscallError("SO_SNDBUF",
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBuffer))
 }
 
 // listen binds fd unless name is nil, and starts to listen. Accepted sockets inherit the options
@@ -174,7 +176,8 @@ func RemoveStaleSocket(path string) error {
 		return fmt.Errorf("listen: unix socket: %w", err)
 	}
 	if info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("listen: %q exists and is not a socket (%v): it is left alone; choose another path", path, info.Mode())
+		return fmt.Errorf("listen: %q exists and is not a socket (%v): it is left alone; choose "+
+			"another path", path, info.Mode())
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -188,9 +191,11 @@ func RemoveStaleSocket(path string) error {
 		}
 		return nil
 	case nil, unix.EAGAIN: // EAGAIN: a process listens and its backlog is full
-		return fmt.Errorf("listen: a process answers on unix socket %q: stop it or choose another path", path)
+		return fmt.Errorf("listen: a process answers on unix socket %q: stop it or choose "+
+			"another path", path)
 	default:
-		return fmt.Errorf("listen: unix socket %q exists and cannot be asked whether it is in use: %w", path, err)
+		return fmt.Errorf("listen: unix socket %q exists and cannot be asked whether it is in "+
+			"use: %w", path, err)
 	}
 }
 

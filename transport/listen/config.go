@@ -152,7 +152,8 @@ func (c *Config) validate() error {
 			return fmt.Errorf("listen: %s is %d: want %d..%d", r.name, r.value, r.min, r.max)
 		}
 	}
-	for name, rate := range map[string]Rate{"RequestRate": c.RequestRate, "ConnectRate": c.ConnectRate} {
+	for name, rate := range map[string]Rate{"RequestRate": c.RequestRate,
+		"ConnectRate": c.ConnectRate} {
 		if err := rate.Validate(); err != nil {
 			return fmt.Errorf("listen: %s: %w", name, err)
 		}
@@ -169,11 +170,13 @@ func (c *Config) validate() error {
 // ForceOpen.
 func (e *Endpoint) validate(haveKeys bool) error {
 	if e.OpenRole < Readonly || e.OpenRole > Operator {
-		return fmt.Errorf("listen: %s: OpenRole is %d: want Readonly, Trader or Operator", e.Name, e.OpenRole)
+		return fmt.Errorf("listen: %s: OpenRole is %d: want Readonly, Trader or Operator", e.Name,
+			e.OpenRole)
 	}
 	if !e.Open && !haveKeys {
 		return fmt.Errorf("listen: %s asks for authentication, but there are no authorized keys: "+
-			"configure an authorized-keys file, or open the endpoint (loopback and unix sockets only)", e.Name)
+			"configure an authorized-keys file, or open the endpoint (loopback and unix sockets "+
+			"only)", e.Name)
 	}
 	switch e.Network {
 	case "unix":
@@ -187,8 +190,9 @@ func (e *Endpoint) validate(haveKeys bool) error {
 		return fmt.Errorf("listen: address %q: %w", e.Address, err)
 	}
 	if e.Open && !e.ForceOpen && !address.IP.IsLoopback() {
-		return fmt.Errorf("listen: %s is open without authentication, and %q is not a loopback address: "+
-			"configure authorized keys, listen on 127.0.0.1, [::1] or a unix socket, or force it (ForceOpen)",
+		return fmt.Errorf("listen: %s is open without authentication, and %q is not a loopback "+
+			"address: configure authorized keys, listen on 127.0.0.1, [::1] or a unix socket, "+
+			"or force it (ForceOpen)",
 			e.Name, e.Address)
 	}
 	return nil

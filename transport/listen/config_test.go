@@ -25,26 +25,39 @@ func TestInvalidConfigurationIsRejectedWithAReason(t *testing.T) {
 		{"loopback may be open", one(Endpoint{Network: "tcp", Address: "127.0.0.9:0", Open: true}), ""},
 		{"IPv6 loopback may be open", one(Endpoint{Network: "tcp", Address: "[::1]:0", Open: true}), ""},
 		{"localhost may be open", one(Endpoint{Network: "tcp", Address: "localhost:0", Open: true}), ""},
-		{"all interfaces may not be open", one(Endpoint{Network: "tcp", Address: ":9000", Open: true}), `":9000" is not a loopback`},
-		{"0.0.0.0 may not be open", one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true}), "ForceOpen"},
-		{"a public address may not be open", one(Endpoint{Network: "tcp", Address: "192.0.2.1:9000", Open: true}), "192.0.2.1:9000"},
-		{"a public address may be open if forced", one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true, ForceOpen: true}), ""},
-		{"authentication needs keys", one(Endpoint{Network: "tcp", Address: "127.0.0.1:0"}), "no authorized keys"},
+		{"all interfaces may not be open",
+			one(Endpoint{Network: "tcp", Address: ":9000", Open: true}), `":9000" is not a loopback`},
+		{"0.0.0.0 may not be open",
+			one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true}), "ForceOpen"},
+		{"a public address may not be open",
+			one(Endpoint{Network: "tcp", Address: "192.0.2.1:9000", Open: true}), "192.0.2.1:9000"},
+		{"a public address may be open if forced",
+			one(Endpoint{Network: "tcp", Address: "0.0.0.0:9000", Open: true, ForceOpen: true}), ""},
+		{"authentication needs keys", one(Endpoint{Network: "tcp", Address: "127.0.0.1:0"}),
+			"no authorized keys"},
 		{"no endpoint", Config{}, "0 endpoints"},
-		{"unknown network", one(Endpoint{Network: "udp", Address: "127.0.0.1:0", Open: true}), `network "udp"`},
-		{"address without a port", one(Endpoint{Network: "tcp", Address: "127.0.0.1", Open: true}), `address "127.0.0.1"`},
-		{"unix path too long", one(Endpoint{Network: "unix", Address: strings.Repeat("x", 108), Open: true}), "108 bytes"},
-		{"unknown role", one(Endpoint{Network: "unix", Address: "s", Open: true, OpenRole: 9}), "OpenRole is 9"},
+		{"unknown network", one(Endpoint{Network: "udp", Address: "127.0.0.1:0", Open: true}),
+			`network "udp"`},
+		{"address without a port", one(Endpoint{Network: "tcp", Address: "127.0.0.1", Open: true}),
+			`address "127.0.0.1"`},
+		{"unix path too long",
+			one(Endpoint{Network: "unix", Address: strings.Repeat("x", 108), Open: true}), "108 bytes"},
+		{"unknown role", one(Endpoint{Network: "unix", Address: "s", Open: true, OpenRole: 9}),
+			"OpenRole is 9"},
 		{"too many readers", Config{Endpoints: local, Readers: 65}, "Readers is 65: want 1..64"},
 		{"negative timeout", Config{Endpoints: local, IdleTimeout: -1}, "IdleTimeout is -1"},
 		{"requests too small for a header", Config{Endpoints: local, MaxRequest: 8}, "MaxRequest is 8"},
-		{"a rate without a burst", Config{Endpoints: local, RequestRate: Rate{PerSecond: 1}}, "RequestRate: burst"},
-		{"a rate that is not a number", Config{Endpoints: local, ConnectRate: Rate{math.NaN(), 1}}, "ConnectRate: NaN"},
-		{"Reserve without Release", Config{Endpoints: local, Reserve: func() bool { return true }}, "belong together"},
+		{"a rate without a burst", Config{Endpoints: local, RequestRate: Rate{PerSecond: 1}},
+			"RequestRate: burst"},
+		{"a rate that is not a number", Config{Endpoints: local, ConnectRate: Rate{math.NaN(), 1}},
+			"ConnectRate: NaN"},
+		{"Reserve without Release",
+			Config{Endpoints: local, Reserve: func() bool { return true }}, "belong together"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			_, err := New(v.cfg, nopHandler{})
-			if v.want == "" && err != nil || v.want != "" && (err == nil || !strings.Contains(err.Error(), v.want)) {
+			if v.want == "" && err != nil ||
+				v.want != "" && (err == nil || !strings.Contains(err.Error(), v.want)) {
 				t.Errorf("%v, want %q", err, v.want)
 			}
 		})
@@ -68,7 +81,8 @@ func TestErrorsOfAuthorizedKeysNameTheLine(t *testing.T) {
 		{"key too short", "trader " + key(31), "f:1: key has 31 bytes, want 32"},
 		{"key too long", "trader " + key(33), "f:1: key has 33 bytes, want 32"},
 		{"key twice", good + "\noperator " + key(32), "f:2: key"},
-		{"line too long", good + "\ntrader " + strings.Repeat("A", 5000), "f:2: bufio.Scanner: token too long"},
+		{"line too long", good + "\ntrader " + strings.Repeat("A", 5000),
+			"f:2: bufio.Scanner: token too long"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			keys, err := ParseKeys("f", strings.NewReader(v.text))
@@ -83,7 +97,8 @@ func TestErrorsOfAuthorizedKeysNameTheLine(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ReadKeys("/does/not/exist"); err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
+	if _, err := ReadKeys("/does/not/exist"); err == nil ||
+		!strings.Contains(err.Error(), "/does/not/exist") {
 		t.Errorf("missing file: %v", err)
 	}
 }
@@ -156,21 +171,24 @@ func TestAddressTableIsBounded(t *testing.T) {
 	subnet := func(host byte) netip.Addr {
 		return netip.AddrFrom16([16]byte{0x20, 1, 7: 1, 15: host})
 	}
-	if got := fmt.Sprint(l.allow(subnet(1), 0), l.allow(subnet(2), 0), l.allow(subnet(3), 0)); got != "true true false" {
+	if got := fmt.Sprint(l.allow(subnet(1), 0), l.allow(subnet(2), 0),
+		l.allow(subnet(3), 0)); got != "true true false" {
 		t.Errorf("three hosts of one IPv6 network with a burst of two: %s", got)
 	}
 }
 
 func TestConnectionsAboveTheRateOfAnAddressAreClosed(t *testing.T) {
 	h := newShard(t)
-	s, address := openServer(t, "tcp", h, func(c *Config) { c.ConnectRate = Rate{PerSecond: 0.001, Burst: 2} })
+	s, address := openServer(t, "tcp", h,
+		func(c *Config) { c.ConnectRate = Rate{PerSecond: 0.001, Burst: 2} })
 	dial(t, "tcp", address, client.Options{})
 	dial(t, "tcp", address, client.Options{})
 	third := raw(t, "tcp", address)
 	if n, err := third.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Errorf("read %d bytes, error %v", n, err)
 	}
-	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonAddressLimit || g.conn.Remote.String() != third.LocalAddr().String() {
+	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonAddressLimit ||
+		g.conn.Remote.String() != third.LocalAddr().String() {
 		t.Errorf("refused with %+v", g)
 	}
 	if n := s.Counters().Ended[transport.ReasonAddressLimit]; n != 1 {

@@ -37,7 +37,9 @@ type Conn struct {
 // String describes the connection in the terms in which an operator would search for it.
 func (c Conn) String() string {
 	if c.UID != NoUID {
-		return fmt.Sprintf("connection %d on %s (uid %d, %v, key %v)", c.ID, c.Listener, c.UID, c.Role, c.Key)
+		return fmt.Sprintf("connection %d on %s (uid %d, %v, key %v)", c.ID, c.Listener, c.UID,
+			c.Role, c.Key)
 	}
-	return fmt.Sprintf("connection %d on %s (%v, %v, key %v)", c.ID, c.Listener, c.Remote, c.Role, c.Key)
+	return fmt.Sprintf("connection %d on %s (%v, %v, key %v)", c.ID, c.Listener, c.Remote, c.Role,
+		c.Key)
 }

@@ -46,7 +46,8 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 // must not be executed. A unix-domain socket also reports EPOLLHUP when the peer closed it, so
 // there the bytes are read to the end.
 func hangUpReason(rec *record) transport.Reason {
-	if code, err := unix.GetsockoptInt(int(rec.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
+	if code, err := unix.GetsockoptInt(int(rec.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil ||
+		code != 0 {
 		return transport.ReasonPeerReset
 	}
 	return transport.ReasonLocalShutdown
@@ -171,7 +172,8 @@ func (r *reader) end(slot int32, reason transport.Reason) {
 	}
 	r.table.remove(slot)
 	if err != nil {
-		panic(fmt.Sprintf("listen: fd %d of connection %d left epoll with %q: it was closed before Disconnect",
+		panic(fmt.Sprintf("listen: fd %d of connection %d left epoll with %q: it was closed "+
+			"before Disconnect",
 			c.FD, c.ID, err))
 	}
 	if was == handshaking {

@@ -137,7 +137,8 @@ func TestSilentClientIsDisconnectedAndHeartbeatsPreventIt(t *testing.T) {
 		t.Fatal("ended early")
 	}
 	s.advance(1)
-	if g := await(t, "end", s.h.ended); g.reason != transport.ReasonSilent || g.conn.ID != first.ID || g.requests != 0 {
+	if g := await(t, "end", s.h.ended); g.reason != transport.ReasonSilent ||
+		g.conn.ID != first.ID || g.requests != 0 {
 		t.Fatalf("ended with %+v", g)
 	}
 	s.advance(30*time.Second - 2)

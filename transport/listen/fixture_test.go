@@ -49,8 +49,9 @@ type shard struct {
 
 func newShard(t testing.TB) *shard {
 	return &shard{
-		t: t, connected: make(chan Conn, 20000), ended: make(chan gone, 20000), refused: make(chan gone, 20000),
-		open: map[uint64]Conn{},
+		t: t, connected: make(chan Conn, 20000), ended: make(chan gone, 20000),
+		refused: make(chan gone, 20000),
+		open:    map[uint64]Conn{},
 	}
 }
 
@@ -81,7 +82,8 @@ func (s *shard) Request(c Conn, r wire.Request) error {
 	if s.open[c.ID] != c {
 		s.t.Errorf("request for %v, which is %v here", c, s.open[c.ID])
 	}
-	s.received = append(s.received, wire.Request{Seq: r.Seq, Tag: r.Tag, Body: append([]byte(nil), r.Body...)})
+	s.received = append(s.received,
+		wire.Request{Seq: r.Seq, Tag: r.Tag, Body: append([]byte(nil), r.Body...)})
 	sendAll(c.FD, []byte(wire.BatchEnd))
 	return nil
 }

@@ -78,7 +78,9 @@ func (r *reader) begin(a arrival, now int64) {
 // handshake looks for the ChallengeResponse in data. If it is good, the connection is established,
 // and the bytes behind it, which are requests sent early, are returned. A reason other than 0 ends
 // the connection.
-func (r *reader) handshake(slot int32, rec *record, data []byte, now int64) ([]byte, transport.Reason) {
+func (r *reader) handshake(
+	slot int32, rec *record, data []byte, now int64,
+) ([]byte, transport.Reason) {
 	req, size, err := wire.NextRequest(data, wire.MaxHandshake-wire.PrefixSize)
 	if err == nil && size == 0 {
 		return data, 0

@@ -20,7 +20,8 @@ import (
 func TestKnownKeyGetsItsRole(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
-		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)},
+			Keys: keyring(t)}, h)
 		for seed, role := range []Role{Trader, Operator} {
 			public, private := keyPair(byte(seed))
 			c := dial(t, network, address, client.Options{Key: private})
@@ -31,7 +32,8 @@ func TestKnownKeyGetsItsRole(t *testing.T) {
 			if network == "unix" && (conn.UID != uint32(os.Getuid()) || conn.Remote.IsValid()) {
 				t.Errorf("connected as %v, want uid %d and no address", conn, os.Getuid())
 			}
-			if local := c.NetConn().LocalAddr().String(); network == "tcp" && (conn.UID != NoUID || conn.Remote.String() != local) {
+			if local := c.NetConn().LocalAddr().String(); network == "tcp" &&
+				(conn.UID != NoUID || conn.Remote.String() != local) {
 				t.Errorf("connected as %v, want address %s and no uid", conn, local)
 			}
 			c.Close()
@@ -80,7 +82,8 @@ func TestBadChallengeResponsesAreRejectedWithAuthFailed(t *testing.T) {
 		reason transport.Reason
 		frame  func(t *testing.T, c net.Conn) []byte
 	}{
-		{"unknown key", transport.ReasonUnknownKey, func(t *testing.T, c net.Conn) []byte { return answer(t, c, unknown) }},
+		{"unknown key", transport.ReasonUnknownKey,
+			func(t *testing.T, c net.Conn) []byte { return answer(t, c, unknown) }},
 		{"wrong signature", transport.ReasonBadSignature, func(t *testing.T, c net.Conn) []byte {
 			b := answer(t, c, known)
 			b[20] ^= 1
@@ -91,33 +94,38 @@ func TestBadChallengeResponsesAreRejectedWithAuthFailed(t *testing.T) {
 			copy(b[len(b)-32:], known[32:])
 			return b
 		}},
-		{"request instead of a ChallengeResponse", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
-			answer(t, c, known)
-			return wire.AppendRequest(nil, 1, 0x10, nil)
-		}},
-		{"ChallengeResponse one byte short", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
-			answer(t, c, known)
-			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 95))
-		}},
+		{"request instead of a ChallengeResponse", transport.ReasonHandshakeMalformed,
+			func(t *testing.T, c net.Conn) []byte {
+				answer(t, c, known)
+				return wire.AppendRequest(nil, 1, 0x10, nil)
+			}},
+		{"ChallengeResponse one byte short", transport.ReasonHandshakeMalformed,
+			func(t *testing.T, c net.Conn) []byte {
+				answer(t, c, known)
+				return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 95))
+			}},
 		{"frame of 257 bytes", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
 			answer(t, c, known)
 			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 257-13))[:4]
 		}},
-		{"frame of 256 bytes that is not a ChallengeResponse", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
-			answer(t, c, known)
-			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 256-13))
-		}},
+		{"frame of 256 bytes that is not a ChallengeResponse", transport.ReasonHandshakeMalformed,
+			func(t *testing.T, c net.Conn) []byte {
+				answer(t, c, known)
+				return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 256-13))
+			}},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
 				h := newShard(t)
-				s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+				s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)},
+					Keys: keyring(t)}, h)
 				c := raw(t, network, address)
 				write(t, c, v.frame(t, c))
 				if got, err := io.ReadAll(c); string(got) != wire.AuthFailed || err != nil {
 					t.Errorf("received % x, error %v", got, err)
 				}
-				if g := await(t, "refusal", h.refused); g.reason != v.reason || g.conn.ID != 0 || g.conn.FD != -1 {
+				if g := await(t, "refusal", h.refused); g.reason != v.reason || g.conn.ID != 0 ||
+					g.conn.FD != -1 {
 					t.Errorf("refused with %+v, want %v", g, v.reason)
 				}
 				if n := s.Counters().Ended[v.reason]; n != 1 {
@@ -133,7 +141,8 @@ func TestBadChallengeResponsesAreRejectedWithAuthFailed(t *testing.T) {
 func TestPeerThatLeavesDuringTheHandshakeHasItsOwnReason(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
-		s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+		s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)},
+			Keys: keyring(t)}, h)
 		_, key := keyPair(0)
 		const each = 20 // closing races with the challenge
 		leave := map[string]func(c net.Conn){
@@ -167,10 +176,12 @@ func TestClientReportsWhyTheHandshakeFailed(t *testing.T) {
 	h := newShard(t)
 	_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t)}, h)
 	_, unknown := keyPair(2)
-	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: unknown}); !errors.Is(err, client.ErrAuthFailed) {
+	if _, err := client.Dial(context.Background(), "tcp", address,
+		client.Options{Key: unknown}); !errors.Is(err, client.ErrAuthFailed) {
 		t.Errorf("unknown key: %v", err)
 	}
-	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{}); !errors.Is(err, client.ErrNoKey) {
+	if _, err := client.Dial(context.Background(), "tcp", address,
+		client.Options{}); !errors.Is(err, client.ErrNoKey) {
 		t.Errorf("no key: %v", err)
 	}
 }
@@ -179,7 +190,8 @@ func TestNewKeysApplyToLaterHandshakes(t *testing.T) {
 	h := newShard(t)
 	s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t)}, h)
 	public, private := keyPair(3)
-	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: private}); !errors.Is(err, client.ErrAuthFailed) {
+	if _, err := client.Dial(context.Background(), "tcp", address,
+		client.Options{Key: private}); !errors.Is(err, client.ErrAuthFailed) {
 		t.Fatalf("before: %v", err)
 	}
 	keys, err := ParseKeys("new", bytes.NewReader(AppendKeyLine(nil, Readonly, public, "")))
@@ -196,7 +208,8 @@ func TestNewKeysApplyToLaterHandshakes(t *testing.T) {
 func TestRequestsSentBeforeServerReadyAreDelivered(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
-		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t)}, h)
+		_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)},
+			Keys: keyring(t)}, h)
 		_, key := keyPair(0)
 		c := raw(t, network, address)
 		b := answer(t, c, key)
@@ -204,10 +217,12 @@ func TestRequestsSentBeforeServerReadyAreDelivered(t *testing.T) {
 		b = wire.AppendRequest(b, 2, 0x11, []byte("two"))
 		write(t, c, b)
 		got := make([]byte, len(wire.ServerReady)+2*len(wire.BatchEnd))
-		if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.ServerReady+wire.BatchEnd+wire.BatchEnd {
+		if _, err := io.ReadFull(c, got); err != nil ||
+			string(got) != wire.ServerReady+wire.BatchEnd+wire.BatchEnd {
 			t.Fatalf("received % x, error %v", got, err)
 		}
-		if r := h.requests(); len(r) != 2 || r[0].Seq != 1 || len(r[0].Body) != 600 || string(r[1].Body) != "two" {
+		if r := h.requests(); len(r) != 2 || r[0].Seq != 1 || len(r[0].Body) != 600 ||
+			string(r[1].Body) != "two" {
 			t.Fatalf("delivered %+v", r)
 		}
 	})
@@ -217,7 +232,8 @@ func TestHandshakeThatNeverEndsDoesNotBlockOthers(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		_, address := start(t, Config{
-			Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t), Readers: 2, HandshakeTimeout: time.Hour,
+			Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t),
+			Readers: 2, HandshakeTimeout: time.Hour,
 		}, h)
 		_, key := keyPair(0)
 		drip := raw(t, network, address)

@@ -97,7 +97,8 @@ func ParseKeys(name string, r io.Reader) (*Keyring, error) {
 		return nil, fmt.Errorf("listen: %s:%d: %w", name, number+1, err)
 	}
 	if len(ring.keys) == 0 {
-		return nil, fmt.Errorf("listen: %s: no key in it, so no client could connect; add a line `role base64key comment`", name)
+		return nil, fmt.Errorf("listen: %s: no key in it, so no client could connect; add a line "+
+			"`role base64key comment`", name)
 	}
 	return ring, nil
 }

@@ -28,7 +28,8 @@ func TestCloseReleasesEveryConnectionOnce(t *testing.T) {
 		answer(t, shaking, key)
 		for range 10 {
 			for _, c := range []*client.Conn{
-				dial(t, network, address, client.Options{Key: key}), dial(t, network, s.Addresses()[1], client.Options{}),
+				dial(t, network, address, client.Options{Key: key}),
+				dial(t, network, s.Addresses()[1], client.Options{}),
 			} {
 				c.Send(1, 0x10, nil)
 				c.Flush()
@@ -51,7 +52,8 @@ func TestCloseReleasesEveryConnectionOnce(t *testing.T) {
 			}
 			seen[g.conn.ID] = true
 		}
-		if g := await(t, "refusal", h.refused); g.reason != transport.ReasonShutdown || len(h.ended)+len(h.refused) != 0 {
+		if g := await(t, "refusal", h.refused); g.reason != transport.ReasonShutdown ||
+			len(h.ended)+len(h.refused) != 0 {
 			t.Errorf("refused with %v, and %d ends too many", g.reason, len(h.ended)+len(h.refused))
 		}
 		if _, err := io.ReadAll(shaking); err != nil {
@@ -91,7 +93,8 @@ func TestCloseReportsAHandlerThatDoesNotReturn(t *testing.T) {
 		return nil
 	}
 	noLeak(t)
-	s, err := New(Config{Endpoints: []Endpoint{endpoint(t, "tcp", true)}, CloseTimeout: 10 * time.Millisecond}, h)
+	s, err := New(Config{Endpoints: []Endpoint{endpoint(t, "tcp", true)},
+		CloseTimeout: 10 * time.Millisecond}, h)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +106,8 @@ func TestCloseReportsAHandlerThatDoesNotReturn(t *testing.T) {
 	c.Send(1, 0x10, nil)
 	c.Flush()
 	await(t, "request", entered)
-	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "reader 0 is still inside the handler") {
+	if err := s.Close(); err == nil ||
+		!strings.Contains(err.Error(), "reader 0 is still inside the handler") {
 		t.Errorf("Close returned %v", err)
 	}
 	close(leave)
@@ -193,13 +197,15 @@ func TestUnixSocketFileIsReplacedOnlyIfStale(t *testing.T) {
 	for name, problem := range map[string]string{
 		"stale": "", "new": "", "live": "a process answers", "file": "not a socket", "no/dir": "no such file",
 	} {
-		s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path(name), Open: true, Mode: 0o600}}}, nopHandler{})
+		s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path(name),
+			Open: true, Mode: 0o600}}}, nopHandler{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		err = s.Listen()
 		if problem != "" {
-			if err == nil || !strings.Contains(err.Error(), problem) || !strings.Contains(err.Error(), path(name)) {
+			if err == nil || !strings.Contains(err.Error(), problem) ||
+				!strings.Contains(err.Error(), path(name)) {
 				t.Errorf("%s: %v, want %q", name, err, problem)
 			}
 			continue
@@ -223,7 +229,8 @@ func TestUnixSocketFileIsReplacedOnlyIfStale(t *testing.T) {
 
 func TestCloseKeepsTheSocketFileOfAnotherServer(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	first, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}}}, nopHandler{})
+	first, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}}},
+		nopHandler{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +266,8 @@ func TestListenOnAnAddressInUseBindsNothing(t *testing.T) {
 	}
 	before := descriptors(t)
 	err = s.Listen()
-	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), "another process") {
+	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) ||
+		!strings.Contains(err.Error(), "another process") {
 		t.Errorf("Listen returned %v", err)
 	}
 	if after := descriptors(t); after != before {

@@ -246,7 +246,8 @@ func (r *reader) due(now int64) (int32, transport.Reason) {
 			return slot, transport.ReasonTooManyHandshakes
 		}
 	}
-	if slot := r.live.head; slot != none && now-r.table.at(slot).since >= int64(r.server.cfg.IdleTimeout) {
+	if slot := r.live.head; slot != none &&
+		now-r.table.at(slot).since >= int64(r.server.cfg.IdleTimeout) {
 		return slot, transport.ReasonSilent
 	}
 	return none, 0

@@ -60,17 +60,24 @@ func TestFramesOutsideTheLimitsEndTheConnection(t *testing.T) {
 		reason transport.Reason
 		taken  uint64
 	}{
-		{"a request at the limit is delivered", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1015)), transport.ReasonPeerClosed, 1},
-		{"one byte above the limit", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1016)), transport.ReasonFrameTooLong, 0},
-		{"10,000 bytes", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), transport.ReasonFrameTooLong, 0},
-		{"10,000 bytes where they are allowed", 10009, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), transport.ReasonPeerClosed, 1},
+		{"a request at the limit is delivered", 0,
+			wire.AppendRequest(nil, 1, 0x10, make([]byte, 1015)), transport.ReasonPeerClosed, 1},
+		{"one byte above the limit", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 1016)),
+			transport.ReasonFrameTooLong, 0},
+		{"10,000 bytes", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)),
+			transport.ReasonFrameTooLong, 0},
+		{"10,000 bytes where they are allowed", 10009,
+			wire.AppendRequest(nil, 1, 0x10, make([]byte, 10000)), transport.ReasonPeerClosed, 1},
 		{"200,000 bytes, above the read buffer, where they are allowed", 1 << 18,
 			wire.AppendRequest(nil, 1, 0x10, make([]byte, 200000)), transport.ReasonPeerClosed, 1},
 		{"a length without room for the tag", 0, []byte{8, 0, 0, 0}, transport.ReasonFrameMalformed, 0},
-		{"a heartbeat with a body", 0, wire.AppendRequest(nil, 0, wire.TagHeartbeat, []byte{1}), transport.ReasonFrameMalformed, 0},
+		{"a heartbeat with a body", 0, wire.AppendRequest(nil, 0, wire.TagHeartbeat, []byte{1}),
+			transport.ReasonFrameMalformed, 0},
 		{"a good request before a bad length", 0,
-			append(wire.AppendRequest(nil, 1, 0x10, nil), 0xff, 0xff, 0xff, 0xff), transport.ReasonFrameTooLong, 1},
-		{"an end within a frame", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 50))[:20], transport.ReasonPeerClosed, 0},
+			append(wire.AppendRequest(nil, 1, 0x10, nil), 0xff, 0xff, 0xff, 0xff),
+			transport.ReasonFrameTooLong, 1},
+		{"an end within a frame", 0, wire.AppendRequest(nil, 1, 0x10, make([]byte, 50))[:20],
+			transport.ReasonPeerClosed, 0},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
@@ -80,7 +87,8 @@ func TestFramesOutsideTheLimitsEndTheConnection(t *testing.T) {
 				_, _ = c.Write(v.stream) // fails if the server has closed already
 				c.(interface{ CloseWrite() error }).CloseWrite()
 				if g := await(t, "end", h.ended); g.reason != v.reason || g.requests != v.taken {
-					t.Errorf("ended with %v after %d requests, want %v after %d", g.reason, g.requests, v.reason, v.taken)
+					t.Errorf("ended with %v after %d requests, want %v after %d", g.reason,
+						g.requests, v.reason, v.taken)
 				}
 			})
 		})
@@ -167,7 +175,8 @@ func TestRequestsAfterALocalShutdownAreNotExecuted(t *testing.T) {
 	c.Send(2, 0x10, nil)
 	c.Flush()
 	close(more)
-	if g := await(t, "end", h.ended); g.requests != 1 || g.reason != transport.ReasonLocalShutdown && g.reason != transport.ReasonPeerReset {
+	if g := await(t, "end", h.ended); g.requests != 1 ||
+		g.reason != transport.ReasonLocalShutdown && g.reason != transport.ReasonPeerReset {
 		t.Errorf("ended with %v after %d requests", g.reason, g.requests)
 	}
 }
@@ -186,7 +195,8 @@ func TestResetIsReportedAsReset(t *testing.T) {
 
 func TestRequestsAboveTheRateAreShed(t *testing.T) {
 	h := newShard(t)
-	s, address := openServer(t, "tcp", h, func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 3} })
+	s, address := openServer(t, "tcp", h,
+		func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 3} })
 	c := dial(t, "tcp", address, client.Options{})
 	for i := range 5 {
 		c.Send(uint64(i), 0x10, nil)
@@ -211,7 +221,8 @@ func TestRequestsAboveTheRateAreShed(t *testing.T) {
 // For requests of one read that are shed, the handler is called once, not once a request.
 func TestRequestsOfOneReadAreShedTogether(t *testing.T) {
 	h := newShard(t)
-	s, address := openServer(t, "tcp", h, func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 1} })
+	s, address := openServer(t, "tcp", h,
+		func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 1} })
 	c := dial(t, "tcp", address, client.Options{})
 	const n = 1000 // 13 kB, in one segment
 	for i := range n {
@@ -225,7 +236,8 @@ func TestRequestsOfOneReadAreShedTogether(t *testing.T) {
 	c.Close()
 	await(t, "end", h.ended)
 	if h.shed != n-1 || s.Counters().Shed != n-1 || h.sheds > n/20 {
-		t.Errorf("%d and %d requests were shed in %d calls; want %d in a few calls", h.shed, s.Counters().Shed, h.sheds, n-1)
+		t.Errorf("%d and %d requests were shed in %d calls; want %d in a few calls", h.shed,
+			s.Counters().Shed, h.sheds, n-1)
 	}
 }
 

@@ -114,7 +114,8 @@ func AppendChallenge(dst []byte, nonce *[NonceSize]byte) []byte {
 }
 
 // AppendChallengeResponse appends the response to a challenge, with request_seq 0.
-func AppendChallengeResponse(dst []byte, signature *[SignatureSize]byte, key *[PublicKeySize]byte) []byte {
+func AppendChallengeResponse(dst []byte, signature *[SignatureSize]byte,
+	key *[PublicKeySize]byte) []byte {
 	dst = appendRequestHeader(dst, 0, TagChallengeResponse, SignatureSize+PublicKeySize)
 	dst = append(dst, signature[:]...)
 	return append(dst, key[:]...)

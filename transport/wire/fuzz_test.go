@@ -19,14 +19,17 @@ func FuzzBodies(f *testing.F) {
 			if len(r.Trace) > 0 {
 				again = AppendTraced(nil, r.Seq, (*[TraceSize]byte)(r.Trace), r.Tag, r.Body)
 			}
-			if !bytes.Equal(again, b[:size]) || cap(r.Body) != len(r.Body) || size > PrefixSize+DefaultMaxRequest {
+			if !bytes.Equal(again, b[:size]) || cap(r.Body) != len(r.Body) ||
+				size > PrefixSize+DefaultMaxRequest {
 				t.Fatalf("request %+v, decoded from % x, is encoded as % x", r, b[:size], again)
 			}
-			if signature, key, ok := ChallengeResponse(r.Body); ok && !bytes.Equal(append(bytes.Clone(signature), key...), r.Body) {
+			if signature, key, ok := ChallengeResponse(r.Body); ok &&
+				!bytes.Equal(append(bytes.Clone(signature), key...), r.Body) {
 				t.Fatalf("% x: signature % x, key % x", r.Body, signature, key)
 			}
 		}
-		if tag, body, size, err := NextResponse(b, DefaultMaxRequest); err == nil && size > 0 && tag == TagAdminAnswer {
+		if tag, body, size, err := NextResponse(b, DefaultMaxRequest); err == nil && size > 0 &&
+			tag == TagAdminAnswer {
 			seq, answer, ok := AdminAnswer(body)
 			if ok != (len(body) >= 8) || ok && !bytes.Equal(AppendAdminAnswer(nil, seq, answer), b[:size]) {
 				t.Fatalf("answer %d %q, %v, of % x", seq, answer, ok, b[:size])

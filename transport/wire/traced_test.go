@@ -27,7 +27,8 @@ func TestTracedRequestIsUnwrapped(t *testing.T) {
 	if err != nil || size != len(frame) {
 		t.Fatal(size, err)
 	}
-	if r.Seq != 7 || r.Tag != 0x13 || !bytes.Equal(r.Body, []byte{0xaa, 0xbb}) || !bytes.Equal(r.Trace, context[:]) {
+	if r.Seq != 7 || r.Tag != 0x13 || !bytes.Equal(r.Body, []byte{0xaa, 0xbb}) ||
+		!bytes.Equal(r.Trace, context[:]) {
 		t.Fatalf("%+v", r)
 	}
 }
@@ -38,8 +39,9 @@ func TestTracedFrameWithoutAnApplicationRequestIsNotUnwrapped(t *testing.T) {
 		"no tag behind the context":   AppendRequest(nil, 1, TagTraced, context[:]),
 		"context cut short":           AppendRequest(nil, 1, TagTraced, context[:10]),
 		"a heartbeat in the envelope": AppendTraced(nil, 1, &context, TagHeartbeat, nil),
-		"an envelope in the envelope": AppendTraced(nil, 1, &context, TagTraced, bytes.Repeat([]byte{0x13}, 40)),
-		"a response in the envelope":  AppendTraced(nil, 1, &context, ResponseFirst, nil),
+		"an envelope in the envelope": AppendTraced(nil, 1, &context, TagTraced,
+			bytes.Repeat([]byte{0x13}, 40)),
+		"a response in the envelope": AppendTraced(nil, 1, &context, ResponseFirst, nil),
 	} {
 		r, size, err := NextRequest(frame, DefaultMaxRequest)
 		if err != nil || size != len(frame) || r.Tag != TagTraced || r.Trace != nil {

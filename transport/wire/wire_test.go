@@ -33,14 +33,16 @@ func TestFramesMatchTheSpecification(t *testing.T) {
 		{"server busy", []byte(ServerBusy), "01000000 04"},
 		{"challenge", AppendChallenge(nil, &nonce), "21000000 05 " +
 			"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"},
-		{"challenge response", AppendChallengeResponse(nil, &signature, &key), "69000000 0000000000000000 06 " +
-			"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" +
-			"202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f " +
-			"808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f"},
+		{"challenge response", AppendChallengeResponse(nil, &signature, &key),
+			"69000000 0000000000000000 06 " +
+				"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f" +
+				"202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f " +
+				"808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f"},
 		{"auth failed", []byte(AuthFailed), "01000000 07"},
 		{"server ready", []byte(ServerReady), "01000000 08"},
 		{"client heartbeat", []byte(ClientHeartbeat), "09000000 0000000000000000 01"},
-		{"request", AppendRequest(nil, 0x0102030405060708, RequestFirst, []byte("abc")), "0c000000 0807060504030201 10 616263"},
+		{"request", AppendRequest(nil, 0x0102030405060708, RequestFirst, []byte("abc")),
+			"0c000000 0807060504030201 10 616263"},
 		{"response", AppendResponse(nil, ResponseFirst, []byte("abc")), "04000000 30 616263"},
 	} {
 		want, err := hex.DecodeString(strings.ReplaceAll(v.want, " ", ""))
@@ -54,13 +56,15 @@ func TestFramesMatchTheSpecification(t *testing.T) {
 	if n := len(AppendChallenge(nil, &nonce)); n != 37 || ChallengeFrameSize != 37 {
 		t.Errorf("challenge has %d bytes, want 37", n)
 	}
-	if n := len(AppendChallengeResponse(nil, &signature, &key)); n != 109 || ChallengeResponseFrameSize != 109 {
+	if n := len(AppendChallengeResponse(nil, &signature, &key)); n != 109 ||
+		ChallengeResponseFrameSize != 109 {
 		t.Errorf("challenge response has %d bytes, want 109", n)
 	}
 }
 
 func TestChallengeResponseRoundTrip(t *testing.T) {
-	signature, key := [SignatureSize]byte(pattern(1, SignatureSize)), [PublicKeySize]byte(pattern(2, PublicKeySize))
+	signature := [SignatureSize]byte(pattern(1, SignatureSize))
+	key := [PublicKeySize]byte(pattern(2, PublicKeySize))
 	r, size, err := NextRequest(AppendChallengeResponse(nil, &signature, &key), MaxHandshake-PrefixSize)
 	if err != nil || size != ChallengeResponseFrameSize || r.Tag != TagChallengeResponse || r.Seq != 0 {
 		t.Fatalf("got %+v, size %d, error %v", r, size, err)
@@ -132,7 +136,8 @@ func TestFramesAreFoundWhereverTheStreamIsSplit(t *testing.T) {
 				pending, rest = append(pending, rest...), nil
 				continue
 			}
-			if r.Seq != seen || r.Tag != 0x10+uint8(seen) || !bytes.Equal(r.Body, pattern(int(seen), int(seen)*7)) {
+			if r.Seq != seen || r.Tag != 0x10+uint8(seen) ||
+				!bytes.Equal(r.Body, pattern(int(seen), int(seen)*7)) {
 				t.Fatalf("split at %d: request %d was decoded as %+v", cut, seen, r)
 			}
 			pending = pending[size:]
