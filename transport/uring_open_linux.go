@@ -69,15 +69,15 @@ func (u *uring) selfTest() error {
 	for _, c := range done[:u.Reap(done[:])] {
 		switch {
 		case c.Res < 0:
-			return fmt.Errorf("io_uring request %d of the trial: %w", c.User, unix.Errno(-c.Res))
+			return fmt.Errorf("io_uring request %d of the self-test: %w", c.User, unix.Errno(-c.Res))
 		case c.Res != want[c.User]:
-			return fmt.Errorf("io_uring request %d of the trial returned %d; want %d", c.User,
+			return fmt.Errorf("io_uring request %d of the self-test returned %d; want %d", c.User,
 				c.Res, want[c.User])
 		}
 		delete(want, c.User)
 	}
 	if len(want) != 0 {
-		return fmt.Errorf("io_uring left %d of the 2 requests of the trial incomplete", len(want))
+		return fmt.Errorf("io_uring left %d of the 2 requests of the self-test incomplete", len(want))
 	}
 	u.counts = Counters{}
 	return nil

@@ -194,8 +194,8 @@ func RemoveStaleSocket(path string) error {
 		return fmt.Errorf("listen: a process answers on unix socket %q: stop it or choose "+
 			"another path", path)
 	default:
-		return fmt.Errorf("listen: unix socket %q exists and cannot be asked whether it is in "+
-			"use: %w", path, err)
+		return fmt.Errorf("listen: unix socket %q exists, and whether it is in use is "+
+			"unknown: %w", path, err)
 	}
 }
 

@@ -174,7 +174,7 @@ func (e *Endpoint) validate(haveKeys bool) error {
 			e.OpenRole)
 	}
 	if !e.Open && !haveKeys {
-		return fmt.Errorf("listen: %s asks for authentication, but there are no authorized keys: "+
+		return fmt.Errorf("listen: %s requires authentication, but there are no authorized keys: "+
 			"configure an authorized-keys file, or open the endpoint (loopback and unix sockets "+
 			"only)", e.Name)
 	}
