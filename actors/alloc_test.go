@@ -6,11 +6,12 @@ import (
 	"sluice/durability"
 )
 
-// TestStepsDoNotAllocate holds the promise of I5 for every actor together and on its own: no allocation per slot.
+// TestStepsDoNotAllocate checks I5 for all actors together and each on its own: no allocation per
+// slot.
 func TestStepsDoNotAllocate(t *testing.T) {
 	const conns, batch = 64, 1024
 	s := newBench(t, conns, 2)
-	for range 8 { // rings, tables and lists have grown to what they need
+	for range 8 { // until rings, tables and lists have their final size
 		s.run(batch, conns, 64)
 	}
 	if n := testing.AllocsPerRun(100, func() { s.run(batch, conns, 64) }); n != 0 {

@@ -13,7 +13,8 @@ import (
 	"sluice/transport"
 )
 
-// nullRing takes every byte at once and costs next to nothing: what is left is our own work.
+// nullRing takes every byte at once and costs next to nothing, so that the pipeline's own work is
+// measured.
 type nullRing struct {
 	pending []transport.Completion
 	entries int
@@ -121,7 +122,8 @@ func (s *bench) run(n, conns, size int) {
 	}
 }
 
-// BenchmarkPipeline is the whole way of a slot to a ring that costs nothing, on one core.
+// BenchmarkPipeline is a slot's path through the pipeline to a ring that costs nothing, on one
+// core.
 func BenchmarkPipeline(b *testing.B) {
 	for _, c := range []struct {
 		name               string
@@ -150,7 +152,7 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-// total collects and adds up one counter over all actors.
+// total collects and sums one counter over all actors.
 func (s *bench) total(c telemetry.Counter) uint64 {
 	for _, a := range s.actors {
 		a.Park()

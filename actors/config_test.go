@@ -15,7 +15,7 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		edit func(c *Config)
-		want string // "" = accepted
+		want string // "" if accepted
 	}{
 		{"the zero value with a policy", func(c *Config) {}, ""},
 		{"no policy", func(c *Config) { c.Policy = durability.Policy{} }, "no durability policy"},
@@ -58,7 +58,7 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 			}
 			switch {
 			case c.want == "" && err != nil:
-				t.Errorf("refused: %v", err)
+				t.Errorf("rejected: %v", err)
 			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}

@@ -8,7 +8,8 @@ import (
 	"sluice/transport"
 )
 
-// unfilled is a closed mailbox with a sender that has its place and fills it only after some looks.
+// unfilled is a closed mailbox with a sender that has claimed its place and fills it a few reads
+// later.
 type unfilled struct {
 	looks int
 	left  []shard.Event
@@ -24,8 +25,8 @@ func (u *unfilled) Recv() (ev shard.Event, ok bool) {
 	return ev, true
 }
 
-// Who took his place before the end is answered, although he filled it when everything had ended: a Connect would wait for
-// ever, and a socket stay open.
+// A sender that claimed its place before the end is answered even if it fills the place after
+// everything has ended. Otherwise a Connect would wait forever and a socket would stay open.
 func TestEndWaitsForSenderWithAClaimedPlace(t *testing.T) {
 	answers := 0
 	u := &unfilled{looks: 3, left: []shard.Event{

@@ -22,11 +22,12 @@ import (
 	"sluice/transport"
 )
 
-// What telemetry costs, and the assertions that are always on, is measured with two programs: these tests, and the same tests
-// compiled from sources in which that part is cut out (.ci/bench-without). Both run at once and take turns every few milliseconds, so that what else
-// happens on the machine happens to both; each counts the CPU time of its own thread. docs/telemetry.md has the method.
+// The cost of telemetry, and of the assertions that are always on, is measured with two programs:
+// these tests, and the same tests compiled from sources without that part (.ci/bench-without). Both
+// run at once and take turns every few milliseconds, so that other load on the machine affects
+// both; each counts the CPU time of its own thread. docs/telemetry.md describes the method.
 
-// costBatches are the slots that each actor finds in a step.
+// costBatches are the numbers of slots that each actor finds in a step.
 var costBatches = [...]int{1, 4, 16, 64, 256}
 
 const (
@@ -41,8 +42,8 @@ const (
 	childEnv   = "SLUICE_COST_CHILD"
 )
 
-// costRig is a pipeline whose actors find batch slots in each step, because gate and encoder take no more at a time. The
-// runner's own round steps them, with its clock readings and counts.
+// costRig is a pipeline whose actors find batch slots in each step, because gate and encoder take
+// no more at a time. The runner's own round steps them, with its clock readings and counts.
 type costRig struct {
 	*bench
 	peers []int32 // read outside the measured time; none on a null ring
@@ -55,7 +56,7 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	rules := telemetry.NewRules(1e-4, 10*time.Millisecond)
 	cfg := Config{
 		Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Batch: batch, Sampler: telemetry.NewSampler(rules),
-		Egress: EgressConfig{FlushSlots: 1, DrainMax: batch}, // a flush for each batch, as when no more is there
+		Egress: EgressConfig{FlushSlots: 1, DrainMax: batch}, // a flush for each batch, as if the inbox were empty
 	}
 	if ring == "null" {
 		cfg.OpenRing = func(int, transport.RingConfig) (transport.Ring, error) {
@@ -92,7 +93,8 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	return r
 }
 
-// turn lets the actors work off n times costSlots slots and returns the CPU time of this thread, in ns for each slot.
+// turn processes n times costSlots slots and returns the CPU time of this thread, in ns for each
+// slot.
 func (r *costRig) turn(n int) float64 {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -134,8 +136,8 @@ func threadTime() int64 {
 	return ts.Nano()
 }
 
-// BenchmarkTelemetry is a step of the whole pipeline by the slots it finds, on a ring that costs nothing. That is with
-// telemetry; TestCost has the comparison.
+// BenchmarkTelemetry is a step of the whole pipeline by number of slots, on a ring that costs
+// nothing, with telemetry. TestCost has the comparison.
 func BenchmarkTelemetry(b *testing.B) {
 	for _, batch := range costBatches {
 		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
@@ -153,7 +155,7 @@ func BenchmarkTelemetry(b *testing.B) {
 	}
 }
 
-// The measured step must not allocate, or the comparison would be one of garbage collectors.
+// The measured step must not allocate; otherwise the comparison would be one of garbage collectors.
 func TestMeasuredStepDoesNotAllocate(t *testing.T) {
 	for _, batch := range costBatches {
 		r := newCostRig(t, "null", batch)
@@ -194,8 +196,9 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// compare lets the two take turns, each one first every other time, and prints a line. Whatever disturbs a turn makes it
-// longer and never shorter, so a block of turns counts as its first decile; the spread is that of the blocks.
+// compare lets the two programs take turns, alternating which one is first, and prints a line. A
+// disturbance makes a turn longer and never shorter, so a block of turns counts as its first
+// decile; the spread is that of the blocks.
 func compare(t *testing.T, on, off *costProgram, ring string, batch, turns int) {
 	n := max(1, int(costTurn/(costSlots*off.turn(t, ring, batch, 1))))
 	with, without, diff, ratio := []float64{}, []float64{}, []float64{}, []float64{}

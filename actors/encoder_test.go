@@ -9,7 +9,8 @@ import (
 	"sluice/telemetry"
 )
 
-// encoded publishes slots, lets gate and encoder run, and returns the records and frames that reach the shard.
+// encoded runs gate and encoder on the published slots and returns the records and frames that
+// reach the shard.
 func encoded(b *table) (records []shard.Record, frames []string) {
 	b.t.Helper()
 	b.persist()
@@ -80,7 +81,8 @@ func TestEncodeCountsFaultsByKind(t *testing.T) {
 	}
 }
 
-// A second after the last line the log accounts for the errors that came since, although no further one comes.
+// A second after the last line the log accounts for the errors since then, although no further one
+// comes.
 func TestEncodeErrorsWithoutALogLineAreCounted(t *testing.T) {
 	log := new(logBook)
 	b := newTable(t, func(c *Config) { c.Log = log.logger() })
@@ -122,7 +124,7 @@ func TestEncodeWaitsForRoomAndLosesNothing(t *testing.T) {
 		inbox := b.shards[0].Frames()
 		raw, ok := inbox.Next()
 		if !ok {
-			t.Fatalf("%d of %d records came", got, n)
+			t.Fatalf("%d of %d records arrived", got, n)
 		}
 		r := shard.RecordIn(raw)
 		if r.Seq != last+1 {
@@ -148,7 +150,7 @@ func TestEncodePutsOvertakingSlotsBeforeLaterOnesOfTheirConnection(t *testing.T)
 		t.Fatalf("%d slots overtook, want 1", n)
 	}
 	var order []uint64
-	records, _ := encoded(b) // only now: the lane and the ring are both full of news
+	records, _ := encoded(b) // only now, when both the lane and the ring have slots
 	for _, r := range records {
 		order = append(order, r.Seq)
 	}

@@ -14,7 +14,7 @@ import (
 	"sluice/transport"
 )
 
-// Trade is what the application of this example answers.
+// Trade is the response of this example's application.
 type Trade struct{ Price, Quantity uint32 }
 
 // Trades encodes them; it has no queries.
@@ -55,9 +55,9 @@ func Example() {
 	*slot = actors.Slot[Trade, struct{}]{Conn: 7, Seq: 1, Received: p.Now(), Matched: p.Now(), Last: true}
 	slot.Report = Trade{Price: 101, Quantity: 5}
 	slots.Commit(1)
-	slots.Publish() // nothing leaves yet
+	slots.Publish() // nothing is sent yet
 
-	cursors.SetPersisted(1) // the journal has event 1: now it does
+	cursors.SetPersisted(1) // the journal has event 1: now the response is sent
 
 	frame := make([]byte, 18)
 	if _, err := io.ReadFull(client, frame); err != nil {

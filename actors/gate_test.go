@@ -68,7 +68,7 @@ func (l *lookCounter) Snapshot(v *durability.View) bool {
 	return l.Source.Snapshot(v)
 }
 
-// tornSource is a source whose writers keep moving.
+// tornSource is a source whose writers keep moving the cursors.
 type tornSource struct{ durability.Source }
 
 func (tornSource) Snapshot(v *durability.View) bool { v.Len = 0; return false }
@@ -134,7 +134,7 @@ func TestGateDoesNotCountADepartedReplicaAsCrossed(t *testing.T) {
 	}
 }
 
-// waitsOf returns how many waits of a stage were recorded, and the longest.
+// waitsOf returns the number of recorded waits of a stage, and the longest.
 func waitsOf(h *[telemetry.NumStages]telemetry.Hist, s telemetry.Stage) (n uint64, most time.Duration) {
 	rec := telemetry.NewCollector(telemetry.NewClock())
 	r := rec.Register("copy", 0)
@@ -154,7 +154,7 @@ func TestGateCountsWhatAStopDrops(t *testing.T) {
 	b.gate.Step(b.now)
 	b.phase.Advance(run.PhaseStopping, b.now+1)
 	if b.gate.Step(b.now) != 0 || !b.gate.Done() {
-		t.Error("the gate goes on after a stop")
+		t.Error("the gate continues after a stop")
 	}
 	rec := b.gate.rec.B
 	if err := b.gate.Close(); err != nil {

@@ -15,10 +15,10 @@ import (
 func TestTopFindsTheFirstOfMany(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
-		const n = 700 // some batches for each shard
+		const n = 700 // several batches for each shard
 		r.dialAll(1, n, socket{})
 		blocked := []uint64{n + 1, n + 2, n + 3}
-		for i, id := range blocked { // the later, the more is held back
+		for i, id := range blocked { // later ones have more unsent bytes
 			c := r.dial(id, socket{small: true})
 			r.report(id, 0, 400+200*i, 500)
 			_ = c
@@ -57,7 +57,7 @@ func TestTopFindsTheFirstOfMany(t *testing.T) {
 	})
 }
 
-// A caller who does not wait leaves nothing behind that the next one could meet.
+// A caller that stops waiting leaves nothing behind that the next call could find.
 func TestAbandonedListIsDropped(t *testing.T) {
 	r := newRig(t, way{transport.ModePoll, "unix"}, nil)
 	r.dialAll(1, 600, socket{})
@@ -80,15 +80,16 @@ func TestAbandonedListIsDropped(t *testing.T) {
 	r.stop()
 }
 
-// answerFrame is a frame that no slot carries.
+// answerFrame is a response that was not a slot.
 const answerFrame = "\x02\x00\x00\x00\x0aA"
 
-// An answer outside the slots overtakes what waits for durability, at a frame boundary, and counts for a half-closed client.
+// A response that was not a slot overtakes what waits for durability, at a frame boundary, and
+// counts for a half-closed client.
 func TestRespond(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		c := r.dial(1, socket{})
-		c.ask(2) // one is answered by a slot, one outside
+		c.ask(2) // a slot answers one of them, Respond the other
 		c.halfClose()
 		r.report(1, 0, 1, 100)
 		if err := r.Respond(1, []byte(answerFrame)); err != nil {
@@ -107,7 +108,7 @@ func TestRespond(t *testing.T) {
 	})
 }
 
-// No connection is closed before its moment in a drain, and none is kept beyond the deadline.
+// In a drain, no connection is closed before its moment, and none is kept beyond the deadline.
 func TestDrainSpreadsItsCloses(t *testing.T) {
 	for _, v := range []struct {
 		name             string

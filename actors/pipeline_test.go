@@ -16,7 +16,8 @@ import (
 	"sluice/transport"
 )
 
-// tick is the test application's report: numbered, of a chosen size, with a planted fault if asked for.
+// tick is the test application's report: numbered, of a chosen size, with a planted fault if
+// requested.
 type tick struct {
 	n    uint64
 	size int
@@ -147,7 +148,7 @@ func drainAll(t *testing.T, s *stage) {
 		t.Fatal(err)
 	}
 	if n := s.Connections(); n != 0 {
-		t.Fatalf("%d permits are still out", n)
+		t.Fatalf("%d permits are still in use", n)
 	}
 }
 

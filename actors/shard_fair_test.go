@@ -13,8 +13,9 @@ import (
 	"sluice/transport"
 )
 
-// A socket that takes all of every send is not blocked, however much stands behind each: it leaves the blocked list, and its
-// soft clock starts anew, so that one short send after a long time of load ends nobody.
+// A socket that takes all of every send is not blocked, regardless of what is queued behind each:
+// it leaves the blocked list, and its soft clock restarts, so that one short send after a long time
+// of load ends no connection.
 func TestShardClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
 	l := lenient()
 	l.SoftBytes, l.SoftFor = 1000, 2*time.Second
@@ -25,7 +26,7 @@ func TestShardClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
 	load := func(rounds int) {
 		for range rounds {
 			for range 10 {
-				b.saySize(1, 200) // the first is sent early; the others stand behind it
+				b.saySize(1, 200) // the first is sent early; the others follow it
 			}
 			b.persist()
 			b.now += int64(50 * time.Millisecond)
@@ -52,7 +53,7 @@ func TestShardClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
 	}
 }
 
-// Limits that are reloaded hold at the next tick, for what is buffered already too.
+// Reloaded limits apply from the next tick on, including to what is buffered already.
 func TestShardAppliesTheSoftLimitInForce(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -83,7 +84,8 @@ func TestShardAppliesTheSoftLimitInForce(t *testing.T) {
 	}
 }
 
-// What a poll has told is heard before the hard limit ends a client whose socket has room again.
+// The completion of a poll is processed before the hard limit ends a client whose socket has room
+// again.
 func TestShardReapsPollsBeforeTheHardLimit(t *testing.T) {
 	l := lenient()
 	l.HardBytes, l.SoftBytes = 8192, 8192
@@ -106,7 +108,8 @@ func TestShardReapsPollsBeforeTheHardLimit(t *testing.T) {
 	}
 }
 
-// So is a socket that polled as writable and took nothing, before its time to be asked again.
+// A socket that polled as writable and took nothing is tried again before the hard limit applies,
+// ahead of its usual time.
 func TestShardRetriesASendBeforeTheHardLimit(t *testing.T) {
 	l := lenient()
 	l.HardBytes, l.SoftBytes = 8192, 8192
@@ -124,7 +127,7 @@ func TestShardRetriesASendBeforeTheHardLimit(t *testing.T) {
 	}
 }
 
-// A client that has closed its sending side and waits behind a shut gate hears that the server is there.
+// A client that has closed its sending side and waits behind a shut gate receives heartbeats.
 func TestShardSendsHeartbeatsToHalfClosedClients(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
 	b.join(1)
@@ -135,16 +138,17 @@ func TestShardSendsHeartbeatsToHalfClosedClients(t *testing.T) {
 		t.Errorf("%d heartbeats in 25 s, want 2", n)
 	}
 	if why, closed := b.closed[1]; closed {
-		t.Fatalf("closed as %v while an answer is owed", why)
+		t.Fatalf("closed as %v while a response is owed", why)
 	}
 	b.refuse(1, unix.EPIPE) // it is gone
 	b.pass(13*time.Second, 50*time.Millisecond)
 	if b.closed[1] != transport.ReasonPeerReset || b.Connections() != 0 {
-		t.Errorf("a dead one: closed as %v, %d permits out; want %v and 0", b.closed[1], b.Connections(), transport.ReasonPeerReset)
+		t.Errorf("a client that is gone: closed as %v, %d permits out; want %v and 0", b.closed[1], b.Connections(), transport.ReasonPeerReset)
 	}
 }
 
-// A kernel that is short of memory for TCP says EAGAIN and calls the socket writable all the same (tcp_sendmsg, tcp_poll).
+// A kernel that is short of memory for TCP returns EAGAIN and still reports the socket as writable
+// (tcp_sendmsg, tcp_poll).
 func TestShardDoesNotSpinOnAWritableSocketThatTakesNothing(t *testing.T) {
 	b := blockedTable(t, lenient())
 	sends := b.ring.sends[1]
@@ -161,23 +165,23 @@ func TestShardDoesNotSpinOnAWritableSocketThatTakesNothing(t *testing.T) {
 	b.refuse(1, 0)
 	b.pass(time.Second, 50*time.Millisecond)
 	if want := 2000 + len(encode.BatchEnd); b.ring.bytes[1] != want {
-		t.Errorf("%d bytes were sent when there was memory again, want %d", b.ring.bytes[1], want)
+		t.Errorf("%d bytes were sent once there was memory again, want %d", b.ring.bytes[1], want)
 	}
 }
 
-// A queue of unsent answers that is as long as one can be ends its own connection, and nobody else's.
+// A queue of unsent responses at its maximum length ends its own connection and no other.
 func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.MaxFrame = 4096 })
 	b.join(1)
 	b.join(2)
 	b.refuse(1, unix.EAGAIN)
 	b.refuse(2, unix.EAGAIN)
-	for range 280 { // more bytes than the other will have
+	for range 280 { // more bytes than the other connection will have
 		b.saySize(1, 3000)
 	}
 	b.persist()
 	b.settle()
-	const most = 1 << 20 / 8 // answers that a queue can hold
+	const most = 1 << 20 / 8 // responses that a queue can hold
 	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
 		for range 200 {
 			b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 2, Hash: transport.Hash(2)})
@@ -188,11 +192,12 @@ func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 		t.Errorf("the other client was closed as %v", why)
 	}
 	if why := b.closed[2]; why != transport.ReasonSlowHard {
-		t.Errorf("closed as %v with %d unsent answers, want %v", why, most, transport.ReasonSlowHard)
+		t.Errorf("closed as %v with %d unsent responses, want %v", why, most, transport.ReasonSlowHard)
 	}
 }
 
-// Requests are shed by the thousand; a client that reads hears of each, however low its limits are.
+// Requests can be shed by the thousand. A client that reads receives ServerBusy for each, however
+// low its limits are.
 func TestShardSendsServerBusyForEveryShedRequest(t *testing.T) {
 	l := lenient()
 	l.HardBytes, l.SoftBytes = 69, 69
@@ -209,7 +214,7 @@ func TestShardSendsServerBusyForEveryShedRequest(t *testing.T) {
 	}
 }
 
-// Connections that are ended with a failed shard count as closed, too.
+// Connections that end with a failed shard count as closed too.
 func TestShardCountsTheConnectionsThatEndWithIt(t *testing.T) {
 	b := newTable(t, nil)
 	for id := uint64(1); id <= 3; id++ {
@@ -228,7 +233,8 @@ func TestShardCountsTheConnectionsThatEndWithIt(t *testing.T) {
 	}
 }
 
-// draining is a table in a drain whose connection 1 has been sent everything, of which its peer has yet to take 100 bytes.
+// draining returns a table in a drain whose connection 1 was sent everything; its peer has yet to
+// acknowledge 100 bytes.
 func draining(t *testing.T, l transport.Limits, deadline time.Duration) *table {
 	b := newTable(t, func(c *Config) { c.Limits, c.Heartbeat = []transport.Limits{l}, time.Second })
 	b.join(1)
@@ -246,7 +252,7 @@ func draining(t *testing.T, l transport.Limits, deadline time.Duration) *table {
 	return b
 }
 
-// wait lets time pass for the one actor that is left.
+// wait steps the shard, the only actor left, while time passes.
 func (b *table) wait(d time.Duration) {
 	for ; d > 0; d -= 50 * time.Millisecond {
 		b.now += int64(50 * time.Millisecond)
@@ -254,9 +260,10 @@ func (b *table) wait(d time.Duration) {
 	}
 }
 
-// In a drain a connection is closed when its client has all that the kernel took, because a close can lose the rest. A client
-// that takes nothing more is waited for as long as it may make no progress, which a pause of the shard does not count to, and
-// hears no heartbeat that would begin anew.
+// In a drain a connection is closed when its client has everything that the kernel has taken,
+// because a close can lose the rest. A client that takes nothing more is awaited for its
+// no-progress limit, to which a pause of the shard does not count, and receives no heartbeat that
+// would restart it.
 func TestDrainClosesWhenClientsHaveAcknowledged(t *testing.T) {
 	l := lenient()
 	l.NoProgress = 2 * time.Second
@@ -281,7 +288,7 @@ func TestDrainClosesWhenClientsHaveAcknowledged(t *testing.T) {
 	}
 }
 
-// A drain that has sent everything does not fail because a client is slow to take it.
+// A drain that has sent everything does not fail because a client is slow to acknowledge it.
 func TestDrainStopsWaitingBeforeItsDeadline(t *testing.T) {
 	for _, deadline := range []time.Duration{time.Second, 10 * time.Second} {
 		b := draining(t, lenient(), deadline)

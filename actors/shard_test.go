@@ -51,7 +51,8 @@ func TestTrap05QueuedSendDoesNotCountAgainstTheHardLimit(t *testing.T) {
 	}
 }
 
-// A client whose bytes pile up because the ring has just failed is not slow, whichever limit its next answer would pass.
+// A client whose bytes accumulate because the ring has just failed is not slow, whichever limit its
+// next response would exceed.
 func TestShardClosesNoClientAsSlowForARingInDoubt(t *testing.T) {
 	for name, change := range map[string]func(c *Config){
 		"hard limit": func(c *Config) {
@@ -75,12 +76,12 @@ func TestShardClosesNoClientAsSlowForARingInDoubt(t *testing.T) {
 			b.persist()
 			b.step()
 			if b.shards[0].Err() == nil {
-				t.Fatal("the shard did not notice")
+				t.Fatal("the shard did not detect it")
 			}
 			if b.shards[0].Close() == nil {
 				t.Error("the shard ended without an error")
 			}
-			b.control.Step(b.now) // brings the notices
+			b.control.Step(b.now) // delivers the notices
 			for id := uint64(1); id <= 2; id++ {
 				if why := b.closed[id]; why != transport.ReasonShutdown {
 					t.Errorf("connection %d was closed as %v", id, why)
@@ -88,13 +89,13 @@ func TestShardClosesNoClientAsSlowForARingInDoubt(t *testing.T) {
 			}
 			b.shards[0].Recorder().Unpark()
 			if n := b.sum(telemetry.DropSlowClient.Counter()); n != 0 {
-				t.Errorf("%d answers were dropped as a slow client's", n)
+				t.Errorf("%d responses were dropped as those of a slow client", n)
 			}
 		})
 	}
 }
 
-// blockedTable is a table whose connection 1 has bytes waiting and a socket that takes none.
+// blockedTable returns a table whose connection 1 has unsent bytes and a socket that takes none.
 func blockedTable(t *testing.T, l transport.Limits) *table {
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 4096 })
 	b.join(1)
@@ -132,7 +133,7 @@ func TestShardClosesBlockedConnectionsByTimer(t *testing.T) {
 				t.Errorf("shut %d times, closed %d times, %d permits out; want 1, 1, 0", b.ring.shut[1], b.ring.closed[1], b.Connections())
 			}
 			if n := b.sum(telemetry.DropSlowClient.Counter()); n != 1 {
-				t.Errorf("%d answers dropped as of a slow client, want 1", n)
+				t.Errorf("%d responses dropped as those of a slow client, want 1", n)
 			}
 		})
 	}
@@ -143,7 +144,7 @@ func TestShardKeepsAClientThatTakesALittleAtATime(t *testing.T) {
 	l.NoProgress = time.Second
 	b := blockedTable(t, l)
 	b.ring.answer = func(int32, int) int32 { return 1 }
-	for i := range 100 { // one byte in every 900 ms
+	for i := range 100 { // one byte every 900 ms
 		b.pass(900*time.Millisecond, 50*time.Millisecond)
 		if why, closed := b.closed[1]; closed {
 			t.Fatalf("closed as %v after %d bytes", why, i)
@@ -172,7 +173,8 @@ func TestShardKeepsAClientWhoseKernelReportsReads(t *testing.T) {
 	}
 }
 
-// A shard that did not run cannot know what its clients did: a pause counts against no limit, and after it they run on.
+// A shard that did not run cannot know what its clients did: a pause counts against no limit, and
+// the limits continue after it.
 func TestShardPauseCountsAgainstNoClient(t *testing.T) {
 	l := lenient()
 	l.NoProgress, l.SoftBytes, l.SoftFor = time.Second, 1000, time.Second
@@ -186,11 +188,11 @@ func TestShardPauseCountsAgainstNoClient(t *testing.T) {
 	}
 	b.pass(400*time.Millisecond, 50*time.Millisecond)
 	if why, closed := b.closed[1]; closed {
-		t.Fatalf("closed as %v after less than its second", why)
+		t.Fatalf("closed as %v after less than a second", why)
 	}
 	b.pass(500*time.Millisecond, 50*time.Millisecond)
 	if why := b.closed[1]; why != transport.ReasonSlowSoft {
-		t.Errorf("closed as %v, want %v: the limits hold again", why, transport.ReasonSlowSoft)
+		t.Errorf("closed as %v, want %v: the limits apply again", why, transport.ReasonSlowSoft)
 	}
 }
 
@@ -215,14 +217,14 @@ func TestShardSendsNothingToABlockedSocketUntilItIsWritable(t *testing.T) {
 		t.Errorf("%d bytes in %d sends once it was ready, want %d in one", b.ring.bytes[1], b.ring.sends[1]-sends, want)
 	}
 	if got := b.sum(telemetry.EgressFramesSent); got != 101 {
-		t.Errorf("%d answers delivered, want 101", got)
+		t.Errorf("%d responses delivered, want 101", got)
 	}
 }
 
 func TestShardHandlesEachErrorOfASend(t *testing.T) {
 	for _, c := range []struct {
 		errno unix.Errno
-		want  transport.Reason // ReasonNone: it is sent in the end
+		want  transport.Reason // ReasonNone: it is sent eventually
 	}{
 		{unix.EINTR, transport.ReasonNone}, {unix.ENOBUFS, transport.ReasonNone}, {unix.ENOMEM, transport.ReasonNone},
 		{unix.EPIPE, transport.ReasonPeerReset}, {unix.ECONNRESET, transport.ReasonPeerReset},
@@ -248,7 +250,7 @@ func TestShardHandlesEachErrorOfASend(t *testing.T) {
 				t.Errorf("%d bytes were sent", sent)
 			}
 			if n := b.sum(telemetry.EgressFramesSent); (c.want == transport.ReasonNone) != (n == 1) {
-				t.Errorf("%d answers counted as delivered", n)
+				t.Errorf("%d responses counted as delivered", n)
 			}
 		})
 	}
@@ -279,8 +281,8 @@ func TestShardHeartbeatsKeepIntervalAndLimits(t *testing.T) {
 	}
 }
 
-// Clients that fell silent at one moment do not hear from the server at one moment: their heartbeats fill a quarter of the
-// interval. A tick looks at the same number of connections, however many of them are busy.
+// The heartbeats of clients that became quiet at one moment are spread over a quarter of the
+// interval. A tick checks the same number of connections, regardless of how many are busy.
 func TestShardHeartbeatsAreSpread(t *testing.T) {
 	const n, interval, piece = 1000, 10 * time.Second, 50 * time.Millisecond
 	b := newTable(t, func(c *Config) { c.Heartbeat, c.Egress.Tick = interval, piece })
@@ -313,7 +315,7 @@ func TestTrap15FenceSendsNothingThatIsBuffered(t *testing.T) {
 	b.saySize(2, 100)
 	b.persist()
 	b.gate.Step(b.now)
-	b.encoder.Step(b.now) // and connection 2 has an answer in the shard's inbox
+	b.encoder.Step(b.now) // and connection 2 has a response in the shard's inbox
 	b.refuse(1, 0)
 	b.ring.ready(1) // both could be sent now
 	b.phase.Advance(run.PhaseFenced, b.now+int64(time.Second))
@@ -322,7 +324,7 @@ func TestTrap15FenceSendsNothingThatIsBuffered(t *testing.T) {
 		t.Errorf("%d and %d bytes were sent after the fence", b.ring.bytes[1], b.ring.bytes[2])
 	}
 	if n := b.sum(telemetry.DropFenced.Counter()); n != 2 {
-		t.Errorf("%d answers dropped as fenced, want 2", n)
+		t.Errorf("%d responses dropped as fenced, want 2", n)
 	}
 	if b.ring.shut[1] != 1 || b.ring.shut[2] != 1 || b.Connections() != 0 {
 		t.Errorf("sockets shut %d and %d times, %d permits out", b.ring.shut[1], b.ring.shut[2], b.Connections())
@@ -340,7 +342,7 @@ func TestShardIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
 	b.refuse(1, 0)
 	b.join(2) // takes the same entry
 	if e := b.shards[0]; len(e.Table()) != 2 {
-		t.Fatalf("%d entries, want the one to be used again", len(e.Table())-1)
+		t.Fatalf("%d entries, want the one to be reused", len(e.Table())-1)
 	}
 	b.ring.done = append(b.ring.done, transport.Completion{User: stale.User, Res: 4})
 	b.settle()
@@ -361,7 +363,7 @@ func TestShardIdleConnectionHoldsNoBuffer(t *testing.T) {
 		t.Errorf("100 idle connections hold %d bytes of buffers", n)
 	}
 	if n := b.sum(telemetry.EgressFramesSent); n != 100 {
-		t.Errorf("%d answers delivered, want 100", n)
+		t.Errorf("%d responses delivered, want 100", n)
 	}
 }
 
@@ -376,7 +378,7 @@ func TestCloseReasonsAgreeWithTelemetry(t *testing.T) {
 	}
 }
 
-// A stop flushes once more: also what was appended behind a send that was queued early.
+// A stop flushes once more, including what was appended after a send that was queued early.
 func TestStopSendsWhatFollowsAQueuedSend(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Egress.FlushBytes = 100 })
 	b.join(1)

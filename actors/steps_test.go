@@ -14,10 +14,11 @@ import (
 	"sluice/transport"
 )
 
-// The step tests run single actors of a pipeline on the test's goroutine, under a clock that moves only when told to and
-// on a ring that does what the test wants.
+// The step tests run single actors of a pipeline on the test's goroutine, under a clock that only
+// the test moves and on a ring whose results the test provides.
 
-// scriptRing gives every send the result that answer says, in the order of submission; polls wait until ready.
+// scriptRing completes every send with the result of answer, in the order of submission. Polls wait
+// until ready.
 type scriptRing struct {
 	answer  func(fd int32, n int) int32 // bytes taken or -errno
 	queue   []transport.Completion
@@ -28,7 +29,7 @@ type scriptRing struct {
 	shut    map[int32]int
 	closed  map[int32]int
 	cancels int
-	unread  int // bytes that every peer has yet to read
+	unread  int // bytes that every peer has not read yet
 	asked   int // calls of Unacked
 	parks   int
 	broken  error // of every Submit
@@ -159,7 +160,7 @@ func (b *table) settle() {
 			return
 		}
 	}
-	b.t.Fatal("the actors find work for ever")
+	b.t.Fatal("the actors find work forever")
 }
 
 // pass lets time pass in the given pieces.
@@ -205,7 +206,7 @@ func (b *table) say(id uint64, edit func(s *Slot[tick, struct{}])) {
 	b.slots.Publish()
 }
 
-// saySize publishes one report of so many bytes.
+// saySize publishes one report of the given size in bytes.
 func (b *table) saySize(id uint64, size int) {
 	b.say(id, func(s *Slot[tick, struct{}]) { s.Report.size = size })
 }

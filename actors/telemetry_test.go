@@ -17,7 +17,7 @@ func (s *bench) sum() *telemetry.Totals {
 	return s.Collector().Sum()
 }
 
-// The stages of answers add up to the whole, to the nanosecond, and none of them is always nothing (R37).
+// The stages of responses add up to the whole, to the nanosecond, and each takes some time (R37).
 func TestStagesAddUpToTheWhole(t *testing.T) {
 	const conns, batch, rounds = 16, 64, 50
 	s := newBench(t, conns, 1)
@@ -38,20 +38,21 @@ func TestStagesAddUpToTheWhole(t *testing.T) {
 		h := &sum.H[stage]
 		parts += h.Sum
 		if h.Count != whole.Count {
-			t.Errorf("%s holds %d answers, the whole %d", stage.Name(), h.Count, whole.Count)
+			t.Errorf("%s has %d responses, the whole %d", stage.Name(), h.Count, whole.Count)
 		}
 	}
 	if parts != whole.Sum || whole.Count != batch*rounds {
-		t.Errorf("stages add up to %d ns, the whole of %d answers is %d ns", parts, whole.Count, whole.Sum)
+		t.Errorf("stages add up to %d ns, the whole of %d responses is %d ns", parts, whole.Count, whole.Sum)
 	}
 	for _, stage := range []telemetry.Stage{telemetry.StageEncode, telemetry.StageBatch, telemetry.StageSend} {
 		if sum.H[stage].Sum == 0 {
-			t.Errorf("%s took no time at all", stage.Name())
+			t.Errorf("%s took no time", stage.Name())
 		}
 	}
 }
 
-// A frame of the server's own is no answer: one that leaves in front of answers does not count in their batch.
+// A control frame is not a response: one that is sent before responses does not count in their
+// batch.
 func TestControlFrameDoesNotTimeTheBatch(t *testing.T) {
 	s := newBench(t, 4, 1)
 	for range 8 {
@@ -65,11 +66,12 @@ func TestControlFrameDoesNotTimeTheBatch(t *testing.T) {
 		t.Fatalf("%d ServerBusy frames", n)
 	}
 	if batch, whole := &sum.H[telemetry.StageBatch], &sum.H[telemetry.StageWhole]; batch.Count != 8*16 || batch.Sum > whole.Sum {
-		t.Errorf("%d answers were %v in a batch and %v in all", batch.Count, time.Duration(batch.Sum), time.Duration(whole.Sum))
+		t.Errorf("%d responses were %v in a batch and %v in all", batch.Count, time.Duration(batch.Sum), time.Duration(whole.Sum))
 	}
 }
 
-// What the rules choose at the gate is traced, and nothing else, although the gate asks with a look that is shorter than theirs.
+// What the rules select at the gate is traced, and nothing else, although the gate first asks with
+// a shorter check.
 func TestGateTracesWhatTheRulesSelect(t *testing.T) {
 	const conns, slots = 4, 64
 	left := new(atomic.Int64)
