@@ -10,8 +10,9 @@ import (
 	"sluice/transport"
 )
 
-// TestReusedIDsAndDescriptorsUnderLoad opens and ends connections as fast as it can, over few ids, with answers in
-// flight for each of them. Every answer names the incarnation it is for, so that one byte that crosses over is seen (I4).
+// TestReusedIDsAndDescriptorsUnderLoad opens and ends connections as fast as it can, over few ids,
+// with responses in flight for each of them. Every response names the incarnation it is for, so
+// that one byte that crosses over is seen (I4).
 func TestReusedIDsAndDescriptorsUnderLoad(t *testing.T) {
 	cycles := 1250 // 5,000 over the four ways
 	if testing.Short() {

@@ -41,7 +41,7 @@ func (c *client) close() {
 	if c.open {
 		c.open = false
 		c.file.Close()
-		c.in = nil // the rig remembers every client, also the 250,000th of a long test
+		c.in = nil // the rig keeps every client, including the 250,000th of a long test
 	}
 }
 
@@ -156,7 +156,8 @@ func (c *client) wantsTag(want byte) {
 	}
 }
 
-// wantsEnd fails the test unless the stream ends here. A reset counts: it is how TCP says that what was sent is lost.
+// wantsEnd fails the test unless the stream ends here. A reset counts: it is how TCP says that what
+// was sent is lost.
 func (c *client) wantsEnd() {
 	c.t.Helper()
 	tag, _, err := c.next()
@@ -167,8 +168,9 @@ func (c *client) wantsEnd() {
 
 func ended(err error) bool { return err == io.EOF || errors.Is(err, unix.ECONNRESET) }
 
-// prefix reads reports from first until the stream ends and returns how many whole ones there were. The last one may be
-// cut off by the end, since a connection can be ended while the kernel has a part of a frame.
+// prefix reads reports from first until the stream ends and returns how many whole ones there were.
+// The last one may be cut off by the end, since a connection can be ended while the kernel has a
+// part of a frame.
 func (c *client) prefix(first uint64) (n int) {
 	c.t.Helper()
 	for {
@@ -236,8 +238,8 @@ type connector interface {
 	Disconnect(conn uint64, accepted uint64, why transport.Reason)
 }
 
-// watcher reads the server's ends of all connections with one epoll(7), as the server's listener does: it counts requests
-// (bytes) and lets go of a socket when its stream ends.
+// watcher reads the server's ends of all connections with one epoll(7), as the server's listener
+// does: it counts requests (bytes) and releases a socket when its stream ends.
 type watcher struct {
 	to    connector
 	epoll int
@@ -304,7 +306,7 @@ func (w *watcher) run() {
 	}
 }
 
-// read takes what there is, and lets go of the socket at the end of its stream.
+// read reads what has arrived and releases the socket at the end of its stream.
 func (w *watcher) read(fd int32, buffer []byte) {
 	w.mu.Lock()
 	c := w.conns[fd]
@@ -328,7 +330,7 @@ func (w *watcher) read(fd int32, buffer []byte) {
 	w.to.Disconnect(c.id, c.requests, why)
 }
 
-// forgetAll checks that every socket was let go of: the pipeline shut each of them (trap 8).
+// forgetAll checks that every socket was released: the pipeline shut each of them (trap 8).
 func (w *watcher) forgetAll(t testing.TB) {
 	t.Helper()
 	eventually(t, "the reader saw the end of every stream", func() bool {

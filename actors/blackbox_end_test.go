@@ -16,8 +16,9 @@ import (
 	"sluice/transport"
 )
 
-// stuck brings a rig into the worst state to end in: the gate is shut with slots behind it, one client reads nothing and
-// has bytes waiting, one is idle, one is half-closed and still owed an answer.
+// stuck brings a rig into the worst state to end in: the gate is shut with slots behind it, one
+// client reads nothing and has bytes waiting, one is idle, one is half-closed and still owed a
+// response.
 func stuck(t *testing.T, w way, placement Placement) (r *rig, blocked *client) {
 	t.Helper()
 	r = newRig(t, w, func(c *Config) { c.MaxFrame, c.Placement = 8192, placement })
@@ -48,7 +49,7 @@ func TestStopEndsWithGateShutAndClientBlocked(t *testing.T) {
 		r, blocked := stuck(t, w, p)
 		r.stop()
 		if n := blocked.prefix(0); n >= 50 {
-			t.Errorf("the client that read nothing got %d answers of 50", n)
+			t.Errorf("the client that read nothing got %d responses of 50", n)
 		}
 		if n := r.dropped(telemetry.DropShutdown); n < 4 {
 			t.Errorf("%d slots dropped by the stop, want at least those behind the gate", n)
@@ -107,7 +108,7 @@ func TestReaderThatKeepsItsSocketDelaysTheEndUntilTheDeadline(t *testing.T) {
 				r.must(end(r, ctx))
 				c.wantsEnd()
 				if n := r.Connections(); n != 0 {
-					t.Errorf("%d permits are still out", n)
+					t.Errorf("%d permits are still in use", n)
 				}
 				r.Disconnect(1, 0, transport.ReasonPeerClosed) // now the socket itself can be closed
 				r.nothingLeft()
@@ -116,7 +117,8 @@ func TestReaderThatKeepsItsSocketDelaysTheEndUntilTheDeadline(t *testing.T) {
 	})
 }
 
-// A stop or fence whose context is cancelled ends by force at once, although its deadline is an hour away.
+// A stop or fence whose context is cancelled ends by force at once, although its deadline is an
+// hour away.
 func TestEndsHonourCancellation(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		for name, end := range map[string]func(*rig, context.Context) error{
@@ -197,7 +199,7 @@ func TestConnectsDuringTheEndAllReturn(t *testing.T) {
 	})
 }
 
-// failingSource is a durability source that panics when told to, on the gate's goroutine.
+// failingSource is a durability source that panics on demand, on the gate's goroutine.
 type failingSource struct {
 	*durability.Cursors
 	broken atomic.Bool
@@ -235,7 +237,7 @@ func TestPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 		}
 		c.wantsEnd()
 		if n := pipeline.Connections(); n != 0 {
-			t.Errorf("%d permits are still out", n)
+			t.Errorf("%d permits are still in use", n)
 		}
 		if err := pipeline.Connect(Conn{ID: 2, FD: 0}); !errors.Is(err, ErrEnded) {
 			t.Errorf("Connect afterwards: %v, want ErrEnded", err)
@@ -244,8 +246,9 @@ func TestPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 	})
 }
 
-// A client that goes on sending while the node drains gets all its answers: Linux would answer the close of its socket with a
-// reset, and drop what the client has not acknowledged, so the close waits for that.
+// A client that keeps sending while the node drains receives all its responses. Linux would close
+// its socket with a reset and drop what the client has not acknowledged, so the close waits for
+// that.
 func TestDrainLosesNothingToClientsThatKeepSending(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
@@ -257,7 +260,7 @@ func TestDrainLosesNothingToClientsThatKeepSending(t *testing.T) {
 		r.report(1, 0, n, 5000)
 		r.persist()
 		r.until("the kernel has taken everything", func() bool { return r.count(telemetry.EgressFramesSent) == n })
-		r.Disconnect(1, 0, transport.ReasonShutdown) // nobody reads what comes from here on
+		r.Disconnect(1, 0, transport.ReasonShutdown) // what arrives from here on has no reader
 		c.ask(13)
 		drained := r.draining()
 		select { // a drain that does not wait ends at once
@@ -272,7 +275,8 @@ func TestDrainLosesNothingToClientsThatKeepSending(t *testing.T) {
 	})
 }
 
-// doubtful is a ring whose Submit fails when told to, as after an io_uring_enter(2) with an unknown outcome.
+// doubtful is a ring whose Submit fails on demand, as after an io_uring_enter(2) with an unknown
+// outcome.
 type doubtful struct {
 	transport.Ring
 	broken  *atomic.Bool

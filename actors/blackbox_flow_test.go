@@ -31,7 +31,7 @@ func TestTrap01ClientThatNeverReadsDelaysNoOther(t *testing.T) {
 		if n := r.Connections(); n != 32 {
 			t.Errorf("%d connections, want all 32: a limit ended the blocked client, so it may not have been in the way", n)
 		}
-		dead.wants(0, rounds) // nothing of it was lost either
+		dead.wants(0, rounds) // it lost nothing either
 		r.drain()
 	})
 }
@@ -223,7 +223,7 @@ func TestMoreDirtyConnectionsThanRingEntriesTakeSeveralSubmits(t *testing.T) {
 	})
 }
 
-// needFDs skips the test where so many descriptors are not allowed.
+// needFDs skips the test if that many descriptors are not allowed.
 func needFDs(t *testing.T, n int) {
 	t.Helper()
 	var limit unix.Rlimit

@@ -11,7 +11,8 @@ import (
 	"sluice/transport"
 )
 
-// atGate waits until the gate has looked at everything published and holds it back from position on.
+// atGate waits until the gate has looked at everything published and holds it back from position
+// on.
 func (r *rig) atGate(waiting int) {
 	r.t.Helper()
 	r.until("the gate waits", func() bool {
@@ -135,7 +136,7 @@ func TestTrap16LastCursorCountsAsTheBlocker(t *testing.T) {
 func replicate(r *rig) { r.cursors.Advance(1, durability.Seq(r.seq), 0) }
 
 func TestTrap17WedgedGateShowsInGauges(t *testing.T) {
-	w := way{transport.ModePoll, "unix"} // nothing of it depends on the engine
+	w := way{transport.ModePoll, "unix"} // independent of the engine
 	t.Run("degraded from the start is said at once", func(t *testing.T) {
 		log := new(logBook)
 		r := newRig(t, w, func(c *Config) { c.Policy, c.Log = durability.Hybrid(), log.logger() })
@@ -216,7 +217,7 @@ func TestTrap21QueryDuringAHaltIsAnswered(t *testing.T) {
 		a, b := r.dial(1, socket{}), r.dial(2, socket{})
 		r.report(1, 1, 1, 20)
 		r.atGate(1)
-		for range 100 { // an answer to a query needs no durability of its own
+		for range 100 { // a response to a query needs no durability of its own
 			r.one(2, func(s *Slot[tick, struct{}]) { s.Kind, s.Bypass, s.Seq = KindQuery, true, 0 })
 			b.wantsTag(askTag)
 			b.wantsTag(0x02)
@@ -242,7 +243,7 @@ func TestTrap27ConnectReturnsOnceTheShardOwnsTheConnection(t *testing.T) {
 				}
 				r.drain()
 				if n := r.dropped(telemetry.DropClientGone); n != 0 {
-					t.Errorf("%d first answers overtook their registration", n)
+					t.Errorf("%d first responses overtook their registration", n)
 				}
 			})
 		})

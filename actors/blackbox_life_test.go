@@ -22,7 +22,8 @@ func TestTrap08DroppedConnectionIsShutDownForItsReaderToo(t *testing.T) {
 		r.must(r.Connect(Conn{ID: 1, FD: fd}))
 		r.must(r.Kick(1, transport.ReasonKicked))
 		c.wantsEnd()
-		// The reader, which does not know of the kick, sees the end of the stream: no more requests of it execute.
+		// The reader, which does not know of the kick, sees the end of the stream, so no further
+		// request executes.
 		r.until("the reader sees the end of the stream", func() bool {
 			n, err := unix.Read(fd, make([]byte, 16))
 			return n == 0 && err == nil
@@ -70,7 +71,7 @@ func TestTrap09PermitsReturnForEveryEndOfAConnection(t *testing.T) {
 			clients[1].halfClose()
 			clients[2].reset()
 			r.must(r.Kick(4, transport.ReasonKicked))
-			r.Disconnect(1<<40, 0, transport.ReasonPeerClosed) // nobody: no permit may come back for it
+			r.Disconnect(1<<40, 0, transport.ReasonPeerClosed) // an unknown id: no permit is returned for it
 			r.persist()
 			for _, c := range clients[5:] {
 				c.wantsEnd()
@@ -105,7 +106,7 @@ func TestTrap15FenceSendsNoFurtherByte(t *testing.T) {
 			t.Errorf("the blocked client got %d bytes, only %d were sent before the fence", got, before)
 		}
 		if got := waiting.rest(); got != 0 {
-			t.Errorf("a client whose answers were not durable got %d bytes", got)
+			t.Errorf("a client whose responses were not durable got %d bytes", got)
 		}
 		if delivered, dropped := r.ledger(); dropped != r.dropped(telemetry.DropFenced) {
 			t.Errorf("%d delivered, %d dropped, %d of them as fenced", delivered, dropped, r.dropped(telemetry.DropFenced))
@@ -139,7 +140,7 @@ func TestTrap18EndToEndTimeEndsWhenTheSendCompleted(t *testing.T) {
 		delivered, lost := r.ledger()
 		h := r.Collector().Sum().H[telemetry.StageWhole]
 		if h.Count != delivered || lost == 0 {
-			t.Errorf("%d samples, %d answers delivered, %d lost: lost ones must leave no sample", h.Count, delivered, lost)
+			t.Errorf("%d samples, %d responses delivered, %d lost: lost ones must leave no sample", h.Count, delivered, lost)
 		}
 	})
 }
@@ -271,8 +272,9 @@ func TestHalfClosedClientThatReadsLateReceivesEverything(t *testing.T) {
 	})
 }
 
-// A reader cannot tell a client that half-closed from one that left altogether, and then nobody listens to the socket. Behind a
-// shut gate a heartbeat finds out: the one hears from the server, the other's place and socket are free before the gate opens.
+// A reader cannot distinguish a client that half-closed from one that is gone, and then the socket
+// has no reader. Behind a shut gate a heartbeat shows the difference: the first receives it; the
+// place and socket of the second are free before the gate opens.
 func TestGoneClientIsNoticedWhileTheGateIsShut(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, func(c *Config) { c.Heartbeat, c.Egress.Tick = 20*time.Millisecond, 5*time.Millisecond })
@@ -366,7 +368,7 @@ func TestEncodeErrorEndsItsConnectionInOrder(t *testing.T) {
 				r.untilClosed(1, transport.ReasonEncodeError)
 				r.drain()
 				if n := r.dropped(telemetry.DropEncodeError); n != 2 {
-					t.Errorf("%d answers dropped as not encodable, want the one and the one behind it", n)
+					t.Errorf("%d responses dropped as not encodable, want the one and the one behind it", n)
 				}
 			})
 		})
@@ -387,7 +389,7 @@ func TestResponsesToAnEarlierOwnerOfAnIDAreDropped(t *testing.T) {
 		second.wants(0, 3)
 		r.drain()
 		if n := r.dropped(telemetry.DropClientGone); n != 10 {
-			t.Errorf("%d answers dropped as their client was gone, want 10", n)
+			t.Errorf("%d responses dropped as their client was gone, want 10", n)
 		}
 	})
 }

@@ -81,7 +81,7 @@ func TestTrap23NoFrameIsSentAfterAnOverflow(t *testing.T) {
 		}
 		r.untilClosed(1, transport.ReasonSlowHard)
 		if got := c.prefix(0); got >= int(n) {
-			t.Errorf("%d answers arrived of %d although the limit was passed", got, n)
+			t.Errorf("%d responses arrived of %d although the limit was passed", got, n)
 		}
 		r.drain()
 		if r.dropped(telemetry.DropSlowClient) == 0 {
@@ -134,7 +134,7 @@ func TestSlowClientThatTakesEverythingHasRecovered(t *testing.T) {
 }
 
 func TestClientThatReadsSlowlyStays(t *testing.T) {
-	for _, family := range []string{"tcp", "unix"} { // nothing of it depends on the engine
+	for _, family := range []string{"tcp", "unix"} { // independent of the engine
 		t.Run(family, func(t *testing.T) {
 			w := way{transport.ModePoll, family}
 			r := newRig(t, w, func(c *Config) {
@@ -146,7 +146,8 @@ func TestClientThatReadsSlowlyStays(t *testing.T) {
 			r.report(1, 0, 20, 7000)
 			r.persist()
 			r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
-			// 1 KiB a tick, slower than that limit's period in all: what counts is that it takes some.
+			// 1 KiB a tick, slower than that limit's period in all: what counts is that it takes
+			// some.
 			tick := time.NewTicker(100 * time.Millisecond)
 			defer tick.Stop()
 			began := time.Now()

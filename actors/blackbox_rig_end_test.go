@@ -16,7 +16,7 @@ func (r *rig) drain() {
 	r.nothingLeft()
 }
 
-// draining begins to end the rig in order, and tells when that has come to an end.
+// draining starts to drain the rig and reports when that has ended.
 func (r *rig) draining() chan error {
 	r.Slots().Close()
 	drained := make(chan error, 1)
@@ -50,7 +50,7 @@ func (r *rig) fence() {
 func (r *rig) nothingLeft() {
 	r.t.Helper()
 	if n := r.Connections(); n != 0 {
-		r.t.Errorf("%d permits are still out", n)
+		r.t.Errorf("%d permits are still in use", n)
 	}
 	if delivered, dropped := r.ledger(); delivered+dropped != r.slots {
 		r.t.Errorf("ledger: %d slots in, %d delivered + %d dropped", r.slots, delivered, dropped)

@@ -16,8 +16,9 @@ import (
 	"sluice/transport"
 )
 
-// The black-box tests use the pipeline as a server does: through its exported methods and over real sockets, on every
-// engine and both families. They wait for facts with generous deadlines, never for time to pass.
+// The black-box tests use the pipeline as a server does: through its exported methods and over real
+// sockets, on every engine and both families. They wait for facts with generous deadlines, never
+// for time to pass.
 
 // patience bounds every wait for a fact.
 const patience = 20 * time.Second
@@ -47,7 +48,7 @@ func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 	}
 }
 
-// askEncoder is tickEncoder with queries: an empty answer of its own tag.
+// askEncoder is tickEncoder with queries: an empty response of its own tag.
 type askEncoder struct{ tickEncoder }
 
 const askTag = tickTag + 1
@@ -165,7 +166,7 @@ func (r *rig) must(err error) {
 // socket says how a client's connection is made.
 type socket struct {
 	small bool  // the least kernel buffers on both sides: it blocks early
-	alone bool  // nobody reads the server's end
+	alone bool  // the server's end has no reader
 	held  bool  // the test itself is the reader and calls Disconnect
 	class uint8 // of limits
 }
@@ -221,7 +222,7 @@ func (r *rig) pair(s socket) (*client, int) {
 	return c, far
 }
 
-// each publishes one slot for every id in order, all with one store.
+// each publishes one slot forevery id in order, all with one store.
 func (r *rig) each(ids []uint64, edit func(i int, s *Slot[tick, struct{}])) {
 	r.t.Helper()
 	deadline := time.Now().Add(patience)

@@ -51,7 +51,8 @@ const (
 	// PlacementFront runs control, gate, encoder and the first shard on one goroutine, and each
 	// further shard on its own.
 	PlacementFront
-	// PlacementSpread runs control and gate, the encoder, and each shard on goroutines of their own.
+	// PlacementSpread runs control and gate, the encoder, and each shard on goroutines of their
+	// own.
 	PlacementSpread
 )
 

@@ -8,8 +8,8 @@ import (
 	"sluice/telemetry"
 )
 
-// control routes events from any goroutine to the shard that owns the connection, and the shards' notices to the
-// embedder. It is the only reader of the bounded control mailbox.
+// control routes events from any goroutine to the shard that owns the connection, and the shards'
+// notices to the embedder. It is the only reader of the bounded control mailbox.
 type control struct {
 	events  *mailbox.Receiver[shard.Event]
 	shards  []*mailbox.Writer[shard.Event]

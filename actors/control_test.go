@@ -58,8 +58,8 @@ func (r *shutPanics) Shutdown(fd int32) error {
 	return r.scriptRing.Shutdown(fd)
 }
 
-// A shard takes its events in batches. If one of them panics, those before it in the batch have been handled, and those
-// from it on are answered by the end of the pipeline.
+// A shard takes its events in batches. If one of them panics, those before it in the batch have
+// been handled, and those from it on are answered by the end of the pipeline.
 func TestEndAnswersEachEventOnceAfterAPanic(t *testing.T) {
 	b := newTable(t, func(c *Config) {
 		open := c.OpenRing

@@ -60,7 +60,8 @@ type gate[R, Q any] struct {
 // Name implements Actor.
 func (g *gate[R, Q]) Name() string { return "gate" }
 
-// Step releases the slots that may pass, at most one batch, and lets bypass slots overtake (R12). It implements Actor.
+// Step releases the slots that may pass, at most one batch, and lets bypass slots overtake (R12).
+// It implements Actor.
 func (g *gate[R, Q]) Step(now int64) int {
 	if g.phase.Over() {
 		return 0 // nothing more passes; Close accounts for what is left
@@ -186,7 +187,8 @@ func (g *gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 	g.scanned = max(g.scanned, position)
 }
 
-// countOpener counts which node's cursor was the binding one in the snapshot that opened the gate (R13).
+// countOpener counts which node's cursor was the binding one in the snapshot that opened the gate
+// (R13).
 func (g *gate[R, Q]) countOpener() {
 	switch {
 	case g.verdict.Binding == 0:

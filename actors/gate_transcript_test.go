@@ -13,8 +13,8 @@ import (
 	"sluice/telemetry"
 )
 
-// The transcripts in testdata/gate_*.txt show the gate alone, with the encoder behind it where order matters. The
-// clock moves only by "pass".
+// The transcripts in testdata/gate_*.txt show the gate alone, with the encoder behind it where
+// order matters. The clock moves only by "pass".
 //
 //	open policy=P       a new pipeline under a policy, given by its name
 //	publish             one slot a line: client=C [seq=S] [bypass]; S is one more than the last by default
@@ -126,7 +126,8 @@ func (g *gateScript) replica(c *transcript.Command) {
 	}
 }
 
-// stepGate shows what the gate did, in the order in which it did it: it looks ahead after it has released.
+// stepGate shows what the gate did, in the order in which it did it: it looks ahead after it has
+// released.
 func (g *gateScript) stepGate() string {
 	if g.phase.Over() {
 		return fmt.Sprintf("nothing passes any more; work done: %d\n", g.gate.Step(g.now))

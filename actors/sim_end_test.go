@@ -35,7 +35,7 @@ func (w *world) end() {
 	w.p.runner.Wake()
 }
 
-// cut tells a stop or a fence.
+// cut starts a stop or a fence.
 func (w *world) cut(phase uint32) {
 	w.cutShort = true
 	w.deadline = w.now + int64(w.swarm.grace)
@@ -56,16 +56,17 @@ func (w *world) giveUp() {
 	}
 }
 
-// simSlack is how far (ns) behind its deadline the end may be: the longest nap, and a few rounds of everybody.
+// simSlack is how far (ns) behind its deadline the end may be: the longest nap, and a few rounds of
+// everybody.
 const simSlack = 3000 + 5000
 
-// watchEnd checks what must hold while the pipeline stops: nothing is released, a shard that says so is silent, the
-// deadline is kept (I8, R15).
+// watchEnd checks what must hold while the pipeline stops: nothing is released, a shard that says
+// so is silent, the deadline is kept (I8, R15).
 func (w *world) watchEnd() {
 	if !w.cutShort { // an actor ended the pipeline by itself
 		w.cutShort, w.halted = true, w.released
 		if w.failed() == nil {
-			w.fail("the pipeline ends, and nobody asked for it")
+			w.fail("the pipeline ends although no end was requested")
 		}
 		w.stats.InDoubt++
 	}
@@ -96,7 +97,7 @@ func (w *world) settleAccounts() {
 	w.p.finish(w.failed())
 	close(w.p.ended)
 	for _, p := range w.peers {
-		if p.owned && !p.gone && !p.alone { // the reader lets go late
+		if p.owned && !p.gone && !p.alone { // the reader releases it late
 			w.p.Disconnect(p.id, p.owed, transport.ReasonShutdown)
 		}
 	}
@@ -134,13 +135,13 @@ func (w *world) ledger() {
 		switch {
 		case p.cut:
 		case p.closed == transport.ReasonPeerClosed && p.answers < p.answered || p.closed == transport.ReasonShutdown && !w.cutShort && p.answers < p.answered:
-			w.fail("%v: got %d of %d answers that were no slots", p, p.answers, p.answered)
+			w.fail("%v: got %d of %d responses that were no slots", p, p.answers, p.answered)
 		case p.closed == transport.ReasonShutdown && !w.cutShort && p.slowTold:
 			w.fail("%v: was served and is still called slow", p)
 		case p.closed == transport.ReasonShutdown && w.lastFlush && !p.slow && !p.blocked && !p.sim.Refused() && p.got < p.slotsBefore(w.halted):
-			w.fail("%v: a stop did not send it the %d answers that were released (R31)", p, p.slotsBefore(w.halted))
+			w.fail("%v: a stop did not send it the %d responses that were released (R31)", p, p.slotsBefore(w.halted))
 		case p.closed == transport.ReasonPeerClosed && p.got < p.due:
-			w.fail("%v: closed as served, %d answers were due", p, p.due)
+			w.fail("%v: closed as served, %d responses were due", p, p.due)
 		case p.closed == transport.ReasonShutdown && !w.cutShort && p.got < len(p.slots):
 			w.fail("%v: closed by a drain before it was served", p)
 		}
@@ -159,16 +160,17 @@ func (w *world) ledger() {
 	for _, ring := range w.rings {
 		doubt += ring.FaultCounts().Doubt
 	}
-	if delivered < whole && doubt == 0 { // of a ring in doubt nobody knows what it sent
-		w.fail("ledger: clients got %d whole answers, %d were counted as delivered (I9)", whole, delivered)
+	if delivered < whole && doubt == 0 { // what a ring in doubt sent is unknown
+		w.fail("ledger: clients got %d whole responses, %d were counted as delivered (I9)", whole, delivered)
 	}
 	if n := sum.C[telemetry.EgressStale]; n != 0 {
 		w.fail("%d completions matched no connection (I4)", n)
 	}
 }
 
-// logger takes the pipeline's log. The one line that matters: a socket that outlived its shard is closed by close(2),
-// which fails here since no process has that descriptor, and is then closed in the simulated world.
+// logger takes the pipeline's log. The one line that matters: a socket that outlived its shard is
+// closed by close(2), which fails here since no process has that descriptor, and is then closed in
+// the simulated world.
 func (w *world) logger() *slog.Logger { return slog.New(simLog{w}) }
 
 type simLog struct{ w *world }

@@ -10,7 +10,7 @@ import (
 
 // produce publishes a burst of slots.
 func (w *world) produce() {
-	if !w.faults || w.p.phase.Ending() { // what is published to a pipeline that has ended is nobody's
+	if !w.faults || w.p.phase.Ending() { // slots published to a pipeline that has ended have no consumer
 		return
 	}
 	r := w.r
@@ -33,7 +33,8 @@ func (w *world) produce() {
 		if s.kind == KindReport && r.pct(w.swarm.badPct) {
 			s.bad = pick(r, faultError, faultPanic, faultLarge)
 		}
-		// In place, as applications do: what the pipeline left in the slot's other fields stays there.
+		// In place, as applications do: what the pipeline left in the slot's other fields stays
+		// there.
 		slot := &room[i]
 		slot.Conn, slot.Seq, slot.Received, slot.Matched = id, s.seq, w.now, w.now
 		slot.Kind, slot.Last, slot.Bypass = s.kind, s.last, s.bypass
@@ -54,8 +55,9 @@ func (w *world) produce() {
 	w.p.slots.Publish()
 }
 
-// recipient picks a connection to answer: mostly one that is open, else any that is, was or never existed, but none that
-// Connect has not yet returned for, since no request of it can have been read.
+// recipient picks a connection to respond to: mostly one that is open, else any that is, was or
+// never existed, but none that Connect has not yet returned for, since no request of it can have
+// been read.
 func (w *world) recipient() uint64 {
 	if n := len(w.open); n > 0 && !w.r.oneIn(8) {
 		if p := w.open[w.r.n(n)]; !w.connecting[p.id] {
@@ -99,7 +101,8 @@ func (w *world) clients() {
 	}
 }
 
-// depart is a reader that ends because the node does: its client gets whatever can be delivered until the end.
+// depart is a reader that ends because the node does: its client gets whatever can be delivered
+// until the end.
 func (w *world) depart(p *peer) {
 	if w.p.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
 		w.stats.Departs++
@@ -124,7 +127,7 @@ func (w *world) letGo(p *peer) {
 	}
 }
 
-// halfOpen reports that the client closed only its sending side and still expects answers.
+// halfOpen reports that the client closed only its sending side and still expects responses.
 func (w *world) halfOpen(p *peer) bool { return !p.cut && p.closed == transport.ReasonNone }
 
 // disturb connects, vanishes, kicks and swaps.
@@ -160,7 +163,7 @@ func (w *world) disturb() {
 	}
 }
 
-// answer sends a frame that answers a request which was no slot.
+// response sends a frame that responses a request which was no slot.
 func (w *world) answer(p *peer) {
 	ev := shard.Event{Kind: shard.EventRespond, Conn: p.id, Hash: transport.Hash(p.id), Frame: simAnswer, Ack: func(err error) {
 		if err == nil {
@@ -222,7 +225,7 @@ func (w *world) leave() {
 	if p.gone || p.sim.HalfClosed() {
 		return
 	}
-	shed := uint64(1 + w.r.n(100)) // if it is told that the server is busy
+	shed := uint64(1 + w.r.n(100)) // if ServerBusy is sent
 	send := func(kind shard.EventKind) bool {
 		return w.p.mail.events.TrySend(shard.Event{Kind: kind, Conn: p.id, Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
 	}

@@ -10,8 +10,9 @@ import (
 	"sluice/durability"
 )
 
-// simGroup is one goroutine of the real Runner, run as a coroutine: it stops at every look at the clock, between rounds,
-// when it would sleep, and inside the application's encoder, and the world decides who goes on. It is the group's Idle.
+// simGroup is one goroutine of the real Runner, run as a coroutine: it stops at every look at the
+// clock, between rounds, when it would sleep, and inside the application's encoder, and the world
+// decides which one continues. It is the group's Idle.
 type simGroup struct {
 	w       *world
 	group   *run.Group
@@ -23,8 +24,8 @@ type simGroup struct {
 	over    bool
 	starved int64 // gets no processor until then
 
-	// After a sleep that nobody ended the group runs one round without a stop. It must find nothing: everything that
-	// makes work for a group wakes it.
+	// After a sleep that was not ended by a wake the group runs one round without a stop. It must
+	// find nothing: everything that makes work for a group wakes it.
 	napped bool
 	looks  int // at the clock, since the nap
 }
@@ -40,12 +41,12 @@ func (w *world) newGroup(r *run.Runner, g *run.Group) *simGroup {
 	return s
 }
 
-// ready reports that the group can go on.
+// ready reports that the group can continue.
 func (s *simGroup) ready() bool {
 	return !s.over && s.w.now >= s.starved && (!s.asleep || len(s.token) > 0 || s.w.now >= s.until)
 }
 
-// step lets the group go on to its next stop.
+// step lets the group continue to its next stop.
 func (s *simGroup) step() {
 	s.w.current = s
 	_, ok := s.resume()
@@ -93,8 +94,8 @@ func (s *simGroup) Sleep(time.Duration) {
 	}
 }
 
-// timers reports that the group has work that time made, not another: a heartbeat went out in the last look before the
-// sleep and awaits its entry in the ledger.
+// timers reports that the group has work that time made, not another: a heartbeat went out in the
+// last look before the sleep and awaits its entry in the ledger.
 func (s *simGroup) timers() bool {
 	for _, a := range s.group.Actors {
 		if e, ok := a.(*shard.Shard); ok && e.Unaccounted() > 0 {
@@ -111,16 +112,16 @@ func (w *world) clock() int64 {
 		s.stop()
 		return w.now
 	}
-	// The first look ends the sleep, the second begins the round, a third follows a step that did something. At the
-	// end connections are closed by the clock alone.
+	// The first look ends the sleep, the second begins the round, a third follows a step that did
+	// something. At the end connections are closed by the clock alone.
 	if s.looks++; s.looks > 2 && !w.p.phase.Ending() {
-		w.fail("%s had work when its sleep timed out, and nobody had woken it: a lost wake-up (I12)", s.group.Name)
+		w.fail("%s had work when its sleep timed out, and it had not been woken: a lost wake-up (I12)", s.group.Name)
 	}
 	return w.now
 }
 
-// simSource is the cursors as the gate sees them: now and then a snapshot is refused because a writer is at work, which
-// wakes the gate when done.
+// simSource is the cursors as the gate sees them: now and then a snapshot is refused because a
+// writer is at work, which wakes the gate when done.
 type simSource struct {
 	*durability.Cursors
 	w *world

@@ -8,8 +8,8 @@ import (
 	"sluice/durability"
 )
 
-// oracle knows, without the gate's code, what may pass: it follows the true cursors and keeps, for every policy, the
-// highest seq for which that policy ever held at one instant.
+// oracle knows, without the gate's code, what may pass: it follows the true cursors and keeps,
+// forevery policy, the highest seq for which that policy ever held at one instant.
 type oracle struct {
 	w        *world
 	seq      durability.Seq // last event
@@ -37,7 +37,7 @@ type passing struct {
 	bypass bool
 }
 
-// simPolicies are the policies a world with so many replicas swaps between.
+// simPolicies are the policies that a world swaps between, by its number of replicas.
 func simPolicies(replicas int) []durability.Policy {
 	texts := []string{"persisted>=1", "in_memory>=1 && persisted>=1"}
 	if replicas >= 1 {
@@ -76,7 +76,8 @@ func (o *oracle) init(w *world, policies []durability.Policy) {
 	}
 }
 
-// observe notes what every policy proves at this instant, by sorting, which is not how the gate does it.
+// observe notes what every policy proves at this instant, by sorting, which is not how the gate
+// does it.
 func (o *oracle) observe() {
 	var room [6]durability.Seq // at most three nodes each
 	persisted, inMemory := room[:0:3], room[3:3]
@@ -112,7 +113,8 @@ func (o *oracle) publish(s *tickSlot) {
 	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, conn: s.conn, bypass: s.bypass}
 }
 
-// passedAt is when the gate let a slot pass; one that overtook, or is long gone, counts as just now.
+// passedAt is when the gate let a slot pass; one that overtook, or is long gone, counts as just
+// now.
 func (o *oracle) passedAt(s *tickSlot) int64 {
 	if p := &o.slots[s.position%uint64(len(o.slots))]; p.seq == s.seq && p.at >= 0 {
 		return p.at
@@ -120,8 +122,8 @@ func (o *oracle) passedAt(s *tickSlot) int64 {
 	return o.w.now
 }
 
-// released checks what one step of the gate let through (I1, I2): under the policy in force, which an acknowledged swap
-// has changed already.
+// released checks what one step of the gate let through (I1, I2): under the policy in force, which
+// an acknowledged swap has changed already.
 func (o *oracle) released(from, to uint64) {
 	in := o.index(o.w.p.policy.Current())
 	if _, pending := o.w.p.policy.Pending(); !pending && in != o.want {
@@ -157,7 +159,8 @@ func (o *oracle) asleep() {
 	o.heldBack(position)
 }
 
-// alarmed checks that a gate which goes to sleep says whether its policy asks for more nodes than are in view (I7, R14).
+// alarmed checks that a gate which goes to sleep says whether its policy asks for more nodes than
+// are in view (I7, R14).
 func (o *oracle) alarmed() {
 	view := 0
 	for _, n := range o.nodes {
@@ -171,8 +174,8 @@ func (o *oracle) alarmed() {
 	}
 }
 
-// heldBack checks that no bypass slot waits that may overtake: one without an earlier waiting slot of its connection, while
-// the lane has room (R12).
+// heldBack checks that no bypass slot waits that may overtake: one without an earlier waiting slot
+// of its connection, while the lane has room (R12).
 func (o *oracle) heldBack(position uint64) {
 	p := o.w.p
 	if p.encoder.lane.Len() == o.w.lane {
@@ -207,8 +210,8 @@ func (o *oracle) index(p durability.Policy) int {
 	return slices.Index(o.policies, p)
 }
 
-// handOver is a context whose deadline passes between a swap's hand-over and its acknowledgement, so that Swap returns on
-// this goroutine.
+// handOver is a context whose deadline passes between a swap's hand-over and its acknowledgement,
+// so that Swap returns on this goroutine.
 type handOver struct{ asked int }
 
 func (c *handOver) Deadline() (time.Time, bool) { return time.Time{}, false }
@@ -287,8 +290,8 @@ func (w *world) moveCursors() {
 	}
 }
 
-// mend makes every policy satisfiable in the end: for half the worlds the replicas come back, for the others the operator
-// weakens the policy.
+// mend makes every policy satisfiable in the end: for half the worlds the replicas come back, for
+// the others the operator weakens the policy.
 func (o *oracle) mend() {
 	if len(o.nodes) == 1 || o.w.swarm.weaken {
 		if _, pending := o.w.p.policy.Pending(); !pending && o.want != 0 {

@@ -9,31 +9,32 @@ import (
 	"sluice/transport"
 )
 
-// peer is one client of the simulated world, for one incarnation of its connection, with what it has to receive.
+// peer is one client of the simulated world, for one incarnation of its connection, with what it
+// has to receive.
 type peer struct {
 	w       *world
 	id      uint64
 	fd      int32
 	sim     *transport.SimPeer
 	slow    bool
-	alone   bool  // nobody reads the socket at our side
+	alone   bool  // the socket has no reader at the server's side
 	opened  int64 // when the shard accepted it
 	before  *peer // the incarnation before
 	owned   bool  // the shard accepted the connection
-	gone    bool  // the reader let go of the socket
-	cut     bool  // the connection was told to end, or may have been ended lawfully: a prefix is enough
+	gone    bool  // the reader released the socket
+	cut     bool  // the connection was ended, or may have been: a prefix is enough
 	slots   []tickSlot
 	got     int    // slots received whole
 	whole   int    // counted by the ledger: slots received whole
 	rx      []byte // received and not yet parsed
 	pending bool   // payload received, its BatchEnd not yet
 	owed    uint64 // requests so far, as the reader counts them
-	due     int    // slots that must arrive although the reader let go: up to the last request's end
+	due     int    // slots that must arrive after the reader's release: up to the last request's end
 	closed  transport.Reason
 	blocked bool // when it was closed, its socket refused bytes
 	class   uint8
 
-	answered, answers uint64 // answers that were no slots: in its send buffer, and received
+	answered, answers uint64 // responses that were no slots: in its send buffer, and received
 	kicked            bool
 	slowTold          bool  // NoticeSlow came and NoticeRecovered did not
 	heard             int64 // when bytes last came, or its connection opened
@@ -66,7 +67,7 @@ func (p *peer) satisfied() bool {
 	return p.answers == p.answered && p.got == len(p.slots) || p.gone && p.got >= p.due
 }
 
-// notice hears from a shard that a connection ended or is slow.
+// notice records a shard's notice that a connection ended or is slow.
 func (w *world) notice(n ConnNotice) {
 	p := w.byID[n.Conn]
 	for p != nil && p.opened != n.At-int64(n.Age) { // it may be of an earlier connection of that id
@@ -86,7 +87,8 @@ func (w *world) notice(n ConnNotice) {
 	switch {
 	case n.Reason == transport.ReasonSlowHard && n.Blocked == 0 && !w.late && !p.sim.Refused():
 		w.fail("%v: closed for %d unsent bytes although its socket refused none (I6)", p, n.Unsent)
-	// A shard that hardly ran in all that time cannot know better: what starves here for half a limit would be seconds outside.
+	// A shard that hardly ran in all that time cannot know better: what starves here for half a
+	// limit would be seconds outside.
 	case n.Reason == transport.ReasonStalled && !p.slow && !w.stuck && w.swarm.starve == 0 && p.sim.Waiting() == 0:
 		w.fail("%v: closed as stalled although its client has read everything (I6)", p)
 	case n.Reason == transport.ReasonShardBudget && !w.tight:
@@ -125,10 +127,10 @@ func (p *peer) read(limit int) {
 	p.rx = p.rx[:copy(p.rx, rest)]
 }
 
-// simAnswer answers a request that was no slot.
+// simAnswer responses a request that was no slot.
 const simAnswer = "\x04\x00\x00\x00\xeeyes"
 
-// simQuery answers a query.
+// simQuery responses a query.
 const simQuery = "\x04\x00\x00\x00\xeftop"
 
 // control takes a frame that is no slot's; false if it is one.
@@ -137,13 +139,13 @@ func (p *peer) control(b string) bool {
 	case encode.Heartbeat:
 	case encode.ServerBusy:
 		if busy := &p.w.busy[p.id]; busy.told == busy.asked {
-			p.w.fail("%v: told %d times that the server is busy, which was asked for as often", p, busy.told+1)
+			p.w.fail("%v: ServerBusy received %d times, more often than it was requested", p, busy.told+1)
 		} else {
 			busy.told++
 		}
 	case simAnswer:
 		if p.answers++; p.answers > p.answered {
-			p.w.fail("%v: got %d answers that were no slots, of %d (I3)", p, p.answers, p.answered)
+			p.w.fail("%v: got %d responses that were no slots, of %d (I3)", p, p.answers, p.answered)
 		}
 	default:
 		return false
@@ -157,34 +159,34 @@ func (p *peer) frame(b []byte) {
 		return
 	}
 	if p.got == len(p.slots) {
-		p.w.fail("%v: frame % x, but no answer is due (I3, I4)", p, b)
+		p.w.fail("%v: frame % x, but no response is due (I3, I4)", p, b)
 		return
 	}
 	s := &p.slots[p.got]
 	if !p.w.oracle.mayPass(s) {
-		p.w.fail("%v: answer %d of seq %d before it was durable (I1)", p, s.n, s.seq)
+		p.w.fail("%v: response %d of seq %d before it was durable (I1)", p, s.n, s.seq)
 	}
 	end := string(b) == encode.BatchEnd
 	switch {
 	case p.pending || s.kind == KindBatchEnd:
 		if !end {
-			p.w.fail("%v: want BatchEnd of answer %d, got % x (I3, I13)", p, s.n, b)
+			p.w.fail("%v: want BatchEnd of response %d, got % x (I3, I13)", p, s.n, b)
 		}
 		p.arrived(s)
 		return
 	case s.bad != faultNone:
-		p.w.fail("%v: answer %d could not be encoded, got % x", p, s.n, b)
+		p.w.fail("%v: response %d could not be encoded, got % x", p, s.n, b)
 	case s.kind == KindQuery && string(b) != simQuery:
-		p.w.fail("%v: want the answer to a query, got % x (I3)", p, b)
+		p.w.fail("%v: want the response to a query, got % x (I3)", p, b)
 	case s.kind == KindEngineError && string(b) != encode.EngineError:
 		p.w.fail("%v: want EngineError, got % x (I3)", p, b)
 	case s.kind == KindReport && (b[4] != tickTag || binary.LittleEndian.Uint64(b[5:]) != s.n):
-		p.w.fail("%v: want answer %d, got % x (I3)", p, s.n, b)
+		p.w.fail("%v: want response %d, got % x (I3)", p, s.n, b)
 	}
 	if s.kind == KindReport {
 		for i := 13; i < len(b); i++ {
 			if b[i] != byte(s.n+uint64(i)) {
-				p.w.fail("%v: answer %d has a wrong byte at %d (I3, I4)", p, s.n, i)
+				p.w.fail("%v: response %d has a wrong byte at %d (I3, I4)", p, s.n, i)
 			}
 		}
 	}
@@ -193,7 +195,8 @@ func (p *peer) frame(b []byte) {
 	}
 }
 
-// arrived notes that one answer arrived whole, and in a healthy world how long it took since the gate let it pass (I6).
+// arrived notes that one response arrived whole, and in a healthy world how long it took since the
+// gate let it pass (I6).
 func (p *peer) arrived(s *tickSlot) {
 	p.got++
 	p.whole++
@@ -204,16 +207,16 @@ func (p *peer) arrived(s *tickSlot) {
 	}
 	wait := w.now - w.oracle.passedAt(s)
 	if w.stats.HealthyWait = max(w.stats.HealthyWait, wait); wait > simHealthyWait {
-		w.fail("%v: answer %d took %d ns from the gate to a client that reads, and its kernel has no fault (I6)", p, s.n, wait)
+		w.fail("%v: response %d took %d ns from the gate to a client that reads, and its kernel has no fault (I6)", p, s.n, wait)
 	}
 }
 
-// simHealthyWait (ns) is twice the longest wait of clean seeds, 5,062 ns of 900. A client that holds up others does so for
-// longer: in a healthy world it is given 40,000 ns before it is closed.
+// simHealthyWait (ns) is twice the longest wait of clean seeds, 5,062 ns of 900. A client that
+// holds up others does so for longer: in a healthy world it is given 40,000 ns before it is closed.
 const simHealthyWait = 12_000
 
-// simEncoder writes a tick as tickEncoder does, and its planted faults without the cost of a megabyte. Other goroutines may
-// go on while it works.
+// simEncoder writes a tick as tickEncoder does, and its planted faults without the cost of a
+// megabyte. Other goroutines may run while it works.
 type simEncoder struct {
 	w     *world
 	large [300]byte

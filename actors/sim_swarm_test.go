@@ -4,21 +4,22 @@ import (
 	"sluice/transport"
 )
 
-// swarm is the shape of a world, drawn from its seed (swarm testing: each seed leaves out or favours some features).
+// swarm is the shape of a world, drawn from its seed (swarm testing: each seed leaves out or
+// favours some features).
 type swarm struct {
 	replicas, ids, maxBurst                int
 	slowPct, bypassPct, badPct, alonePct   int
 	window, slowRead                       int
-	flap, swap, churn, stall, vanish, torn int // one in so many
+	flap, swap, churn, stall, vanish, torn int // one in this many steps
 	spins, sleep                           int // empty rounds before a group sleeps, and for how long at most
-	starve                                 int // one in so many disturbances keeps a goroutine from running for a while
+	starve                                 int // one in this many disturbances keeps a goroutine from running for a while
 	tracedPct                              int // slots whose request came with a trace
-	midEncode                              int // one in so many frames another goroutine goes on inside the encoder
+	midEncode                              int // one in this many frames another goroutine runs inside the encoder
 	finale                                 finale
 	endStep                                int // the end begins at this step, -1: when all is delivered
 	grace                                  int // ns until the deadline of the end
 	weaken                                 bool
-	stubborn                               bool // readers do not let go before the pipeline has stopped
+	stubborn                               bool // readers release no socket before the pipeline has stopped
 }
 
 func drawSwarm(r *simRand, steps int) swarm {
@@ -41,7 +42,7 @@ func drawSwarm(r *simRand, steps int) swarm {
 // drawFaults draws what the rings do wrong, and what may be asked of the pipeline in such a world.
 func (w *world) drawFaults() transport.Faults {
 	r := w.r
-	if r.oneIn(6) { // a kernel without faults, and clients that read: nobody may wait for anybody
+	if r.oneIn(6) { // a kernel without faults, and clients that read: no client may delay another
 		w.healthy = true
 		return transport.Faults{Reorder: 0.5, LateTicks: 4}
 	}

@@ -16,16 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The simulator runs the real runner, actors, mailboxes, gate, encoder and connection code on one goroutine at a time, in
-// virtual time and over simulated sockets with seeded faults. Everything that happens in a world is drawn from its seed:
-// which goroutine goes on, what the producer publishes, how cursors move, when policies are swapped, what clients do, when
-// and how the pipeline ends. First with faults; then the faults end and everything must drain.
+// The simulator runs the real runner, actors, mailboxes, gate, encoder and connection code on one
+// goroutine at a time, in virtual time and over simulated sockets with seeded faults. Everything
+// that happens in a world is drawn from its seed: which goroutine goes on, what the producer
+// publishes, how cursors move, when policies are swapped, what clients do, when and how the
+// pipeline ends. First with faults; then the faults end and everything must drain.
 //
 //	make sim SEEDS=1000          many seeds, on all cores
 //	make sim SEED=42             one seed again
 //
-// A step is one drawn action: a goroutine of the runner goes on to its next look at the clock, or the producer publishes,
-// cursors move, a ring's time passes, clients read, or something is disturbed. See docs/reliability.md.
+// A step is one drawn action: a goroutine of the runner goes on to its next look at the clock, or
+// the producer publishes, cursors move, a ring's time passes, clients read, or something is
+// disturbed. See docs/reliability.md.
 
 var (
 	simSeed   = flag.Uint64("seed", 0, "simulator: run this seed alone")
@@ -69,8 +71,8 @@ func TestSim(t *testing.T) {
 	}
 }
 
-// The same seed gives the same run on every machine: the recorded hashes hold everywhere. Whoever changes what the
-// simulator draws, or what actors do in a step, records them anew with -golden.
+// The same seed gives the same run on every machine: the recorded hashes hold everywhere. Whoever
+// changes what the simulator draws, or what actors do in a step, records them anew with -golden.
 func TestSimSameSeedSameRun(t *testing.T) {
 	const file = "testdata/sim.golden"
 	var got strings.Builder
@@ -158,7 +160,8 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// String gives the rates; a core is a second of processor time, so that a busy machine does not distort them.
+// String gives the rates; a core is a second of processor time, so that a busy machine does not
+// distort them.
 func (r *simRun) String() string {
 	s := max(r.cpu.Seconds(), 1e-3)
 	return fmt.Sprintf("%d seeds from %d clean at %d fault steps, %.1f s, for each core: %.1f seeds/s, %.0f k slots/s, %.0f k faults/s, %.0f k steps/s\n%v",

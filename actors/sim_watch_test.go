@@ -8,8 +8,9 @@ import (
 	"sluice/transport"
 )
 
-// What a world watches over time: that clients which take nothing are ended in time, that quiet ones are heard from, that
-// memory is taken from who holds most of it, and that lists of connections are right.
+// What a world checks over time: that clients that take nothing are ended in time, that quiet ones
+// receive heartbeats, that memory is freed by ending the connection that holds most of it, and that
+// lists of connections are right.
 
 // simClasses is how many classes of limits connections have.
 const simClasses = 2
@@ -43,11 +44,12 @@ type still struct {
 	over  int64  // since when more than the soft limit is unsent, and not a byte left; 0 = it is not
 }
 
-// simPatience (ns) is how much later than its limit a client is ended at most: ticks come late while a group sleeps.
+// simPatience (ns) is how much later than its limit a client is ended at most: ticks come late
+// while a group sleeps.
 const simPatience = 9_000
 
-// overstayed checks that a connection whose peer takes nothing is ended in time (R23), and that a quiet one hears from us
-// (R24).
+// overstayed checks that a connection whose peer takes nothing is ended in time (R23), and that a
+// quiet one receives heartbeats (R24).
 func (w *world) overstayed(c *transport.Conn) {
 	if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) || int(c.ID) >= len(w.byID) {
 		return
@@ -75,12 +77,13 @@ func (w *world) overstayed(c *transport.Conn) {
 	if w.listens(p) && !w.p.phase.Ending() {
 		silence := w.now - p.heard
 		if w.stats.Silence = max(w.stats.Silence, silence); silence > simSilence {
-			w.fail("%v: heard nothing for %d ns (R24)", p, silence)
+			w.fail("%v: received nothing for %d ns (R24)", p, silence)
 		}
 	}
 }
 
-// listens reports that every byte to p arrives as soon as it was sent, and that the shards' timers are on time.
+// listens reports that every byte to p arrives as soon as it was sent, and that the shards' timers
+// are on time.
 func (w *world) listens(p *peer) bool {
 	return w.healthy && !p.slow && !p.cut && !p.gone && p.closed == transport.ReasonNone && w.swarm.window >= 600 && w.swarm.sleep <= 50
 }
@@ -88,7 +91,7 @@ func (w *world) listens(p *peer) bool {
 // simSilence (ns) is twice the longest silence of clean seeds; a heartbeat is due after 5,000 ns.
 const simSilence = 20_000
 
-// heartbeat checks that one comes only to a client that heard nothing for the interval (R24).
+// heartbeat checks that one is sent only to a client that received nothing for the interval (R24).
 func (p *peer) heartbeat() {
 	if p.w.listens(p) && p.quiet < 5000-1000 {
 		p.w.fail("%v: a heartbeat %d ns after the last byte (R24)", p, p.quiet)
@@ -113,8 +116,8 @@ type simTap struct {
 	shard int
 }
 
-// Shutdown implements transport.Ring. A connection that ends for want of memory holds most of it: no other one whose socket
-// refuses bytes has more unsent (R23).
+// Shutdown implements transport.Ring. A connection that ends for lack of memory holds most of it:
+// no other whose socket refuses bytes has more unsent (R23).
 func (t simTap) Shutdown(fd int32) error {
 	e := t.w.p.shards[t.shard]
 	for i := range e.Table() {
@@ -125,7 +128,7 @@ func (t simTap) Shutdown(fd int32) error {
 		for j := range e.Table() {
 			o := &e.Table()[j]
 			if o.Has(transport.StateOpen) && !o.Has(transport.StateClosing) && o.BlockedSince() != 0 && o.Unsent() > c.Unsent() {
-				t.w.fail("connection %d with %d unsent bytes is ended for want of memory; %d, whose socket refuses bytes, has %d (R23)", c.ID, c.Unsent(), o.ID, o.Unsent())
+				t.w.fail("connection %d with %d unsent bytes is ended for lack of memory; %d, whose socket refuses bytes, has %d (R23)", c.ID, c.Unsent(), o.ID, o.Unsent())
 			}
 		}
 	}

@@ -35,7 +35,7 @@ type world struct {
 	connecting []bool  // by id: Connect has not returned
 	used       []bool  // by id: it had a connection
 
-	busy [32]struct{ asked, told uint64 } // by id: ServerBusy, asked for and received
+	busy [32]struct{ asked, told uint64 } // by id: ServerBusy, requested and received
 
 	faults   bool
 	calmed   int64                 // when the faults ended
@@ -52,12 +52,12 @@ type world struct {
 	released uint64 // the gate's position as last seen
 
 	ending    bool
-	lastFlush bool     // it was a stop, of a world whose kernel takes what there is room for
+	lastFlush bool     // it was a stop, in a world whose kernel takes what it has room for
 	cutShort  bool     // a stop, a fence or a failure: undelivered slots are dropped lawfully
-	halted    uint64   // the gate's position when a stop or fence was told
+	halted    uint64   // the gate's position when a stop or fence began
 	deadline  int64    // of the end, 0 = none
 	patience  int64    // when a drain is given up, 0 = whenever the world likes
-	asked     []uint64 // by shard: sends asked for when the fence was told, plus one
+	asked     []uint64 // by shard: sends requested when the fence began, plus one
 	silent    []int64  // by shard: bytes sent when it said that nothing more leaves, -1 before
 
 	stats simStats
@@ -228,11 +228,12 @@ func simulate(seed uint64, steps int) (w *world, err error) {
 	return w, w.err
 }
 
-// simSettle is how long (ns) everything takes at most to be delivered once the faults ended: three times the longest
-// of 3,000 clean seeds, which is a send that is stuck until its client is called stalled.
+// simSettle is how long (ns) everything takes at most to be delivered once the faults ended: three
+// times the longest of 3,000 clean seeds, which is a send that is stuck until its client is called
+// stalled.
 const simSettle = 90_000
 
-// going reports that the world has somebody left to go on.
+// going reports that a group of the world has not ended.
 func (w *world) going() bool {
 	if w.err != nil {
 		return false
@@ -271,7 +272,7 @@ func (w *world) step() {
 	}
 }
 
-// stepGroup lets one goroutine go on, any that can, and looks at what it did.
+// stepGroup lets one goroutine continue, any that can, and checks what it did.
 func (w *world) stepGroup() {
 	at := w.r.n(len(w.groups))
 	for range w.groups {
