@@ -36,9 +36,12 @@ func (r *nullRing) Unread(fd int32) int             { return 0 }
 func (r *nullRing) Unacked(fd int32) int            { return 0 }
 func (r *nullRing) Shutdown(fd int32) error         { return nil }
 func (r *nullRing) CloseSocket(fd int32) error      { return nil }
-func (r *nullRing) Info() transport.Info            { return transport.Info{Engine: "null", Entries: r.entries} }
-func (r *nullRing) Counters() *transport.Counters   { return new(transport.Counters) }
-func (r *nullRing) Close() error                    { return nil }
+func (r *nullRing) Info() transport.Info {
+	return transport.Info{Engine: "null",
+		Entries: r.entries}
+}
+func (r *nullRing) Counters() *transport.Counters { return new(transport.Counters) }
+func (r *nullRing) Close() error                  { return nil }
 func (r *nullRing) Reap(dst []transport.Completion) int {
 	n := copy(dst, r.pending)
 	r.pending = r.pending[:copy(r.pending, r.pending[n:])]
@@ -80,7 +83,8 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	for id := 1; id <= conns; id++ {
 		acked := false
 		p.permit.Add(1)
-		p.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: uint64(id), Hash: transport.Hash(uint64(id)), FD: 1, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
+		p.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: uint64(id),
+			Hash: transport.Hash(uint64(id)), FD: 1, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
 		s.step()
 		if !acked {
 			b.Fatal("connect refused")
@@ -213,7 +217,8 @@ func BenchmarkEgress(b *testing.B) {
 		for i := range batch {
 			id := uint64(1 + i%conns)
 			room := w.Claim(shard.RecordBytes + len(frame))
-			*shard.RecordIn(room) = shard.Record{Conn: id, Hash: transport.Hash(id), Flags: shard.RecordLast}
+			*shard.RecordIn(room) = shard.Record{Conn: id, Hash: transport.Hash(id),
+				Flags: shard.RecordLast}
 			copy(room[shard.RecordBytes:], frame)
 			w.Commit(shard.RecordBytes + len(frame))
 		}

@@ -25,7 +25,8 @@ func TestReusedIDsAndDescriptorsUnderLoad(t *testing.T) {
 		r := newRig(t, w, nil)
 		const live = 16
 		clients := map[uint64]*client{}
-		var left []*client // some have closed their sending side only: they are closed when many others left
+		// some have closed their sending side only: they are closed when many others left
+		var left []*client
 		dice := rand.New(rand.NewPCG(1, 2))
 		for cycle := range uint64(cycles) {
 			id := 1 + cycle%live
@@ -41,7 +42,8 @@ func TestReusedIDsAndDescriptorsUnderLoad(t *testing.T) {
 			n := dice.IntN(6)
 			r.report(id, cycle<<20, n, 13+dice.IntN(400))
 			if dice.IntN(3) > 0 {
-				r.persist() // otherwise they wait at the gate, and come when the id has another owner
+				// otherwise they wait at the gate, and come when the id has another owner
+				r.persist()
 			}
 			if dice.IntN(2) == 0 {
 				r.persist()

@@ -58,7 +58,10 @@ func (c *client) fd(f func(fd int)) {
 
 // reset ends the connection with a reset where the family knows one.
 func (c *client) reset() {
-	c.fd(func(fd int) { unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) })
+	c.fd(func(fd int) {
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER,
+			&unix.Linger{Onoff: 1})
+	})
 	c.close()
 }
 
@@ -112,7 +115,8 @@ func (c *client) report(want uint64) error {
 		return fmt.Errorf("client %d, report %d: %w", c.id, want, err)
 	}
 	if tag != tickTag || len(body) < 8 {
-		return fmt.Errorf("client %d, report %d: got tag %#x with %d bytes", c.id, want, tag, len(body))
+		return fmt.Errorf("client %d, report %d: got tag %#x with %d bytes", c.id, want, tag,
+			len(body))
 	}
 	if n := binary.LittleEndian.Uint64(body); n != want {
 		return fmt.Errorf("client %d: got report %d, want %d", c.id, n, want)
@@ -124,7 +128,8 @@ func (c *client) report(want uint64) error {
 	}
 	// Nothing may stand between a payload and its BatchEnd.
 	if tag, _, err = c.frame(); err != nil || tag != encode.TagBatchEnd {
-		return fmt.Errorf("client %d: report %d is followed by tag %#x (%v), want BatchEnd", c.id, want, tag, err)
+		return fmt.Errorf("client %d: report %d is followed by tag %#x (%v), want BatchEnd", c.id,
+			want, tag, err)
 	}
 	return nil
 }
@@ -177,7 +182,8 @@ func (c *client) prefix(first uint64) (n int) {
 		switch err := c.report(first + uint64(n)); {
 		case err == nil:
 			n++
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET):
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err,
+			unix.ECONNRESET):
 			return n
 		default:
 			c.t.Fatal(err)
@@ -260,7 +266,8 @@ func newWatcher(t testing.TB, to connector) *watcher {
 		w.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC)
 	}
 	if err == nil {
-		err = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, w.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.wake)})
+		err = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, w.wake,
+			&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.wake)})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +281,8 @@ func (w *watcher) add(fd int, id uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conns[int32(fd)] = &watched{id: id}
-	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
+	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd,
+		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
 }
 
 // forget undoes add, for a socket that the pipeline refused.

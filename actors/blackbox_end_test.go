@@ -27,10 +27,14 @@ func stuck(t *testing.T, w way, placement Placement) (r *rig, blocked *client) {
 	half := r.dial(3, socket{})
 	half.ask(1)
 	half.halfClose()
-	r.until("the reader saw the half-close", func() bool { return r.count(telemetry.ControlDisconnected) == 1 })
+	r.until("the reader saw the half-close", func() bool {
+		return r.count(telemetry.ControlDisconnected) == 1
+	})
 	r.report(1, 0, 50, 7000)
 	r.persist()
-	r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
+	r.until("the client is blocked", func() bool {
+		return r.gauge(telemetry.EgressBlockedConnections) == 1
+	})
 	r.each([]uint64{1, 2, 3, 99}, func(_ int, s *Slot[tick, struct{}]) {})
 	r.atGate(4)
 	return r, blocked
@@ -110,7 +114,8 @@ func TestReaderThatKeepsItsSocketDelaysTheEndUntilTheDeadline(t *testing.T) {
 				if n := r.Connections(); n != 0 {
 					t.Errorf("%d permits are still in use", n)
 				}
-				r.Disconnect(1, 0, transport.ReasonPeerClosed) // now the socket itself can be closed
+				// now the socket itself can be closed
+				r.Disconnect(1, 0, transport.ReasonPeerClosed)
 				r.nothingLeft()
 			})
 		}
@@ -216,7 +221,8 @@ func TestPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, w way, p Placement) {
 		source := &failingSource{Cursors: durability.NewCursors(0)}
 		failed := make(chan error, 1)
-		cfg := Config{Policy: durability.Local(), IO: w.engine, Shards: 2, Placement: p, Log: (new(logBook)).logger(), OnFail: func(err error) { failed <- err }}
+		cfg := Config{Policy: durability.Local(), IO: w.engine, Shards: 2, Placement: p,
+			Log: (new(logBook)).logger(), OnFail: func(err error) { failed <- err }}
 		pipeline, err := Open(cfg, askEncoder{}, source)
 		if err != nil {
 			t.Fatal(err)
@@ -229,7 +235,8 @@ func TestPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 		eventually(t, "the pipeline ends", func() bool { return isClosed(pipeline.Ended()) })
 		err = <-failed
 		var panicked *PanicError
-		if !errors.As(err, &panicked) || panicked.Actor != "gate" || !strings.Contains(string(panicked.Stack), "Snapshot") {
+		if !errors.As(err, &panicked) || panicked.Actor != "gate" ||
+			!strings.Contains(string(panicked.Stack), "Snapshot") {
 			t.Errorf("the pipeline ended with %v, want the gate's panic with its stack", err)
 		}
 		if err := pipeline.Err(); !errors.As(err, &panicked) {
@@ -259,7 +266,8 @@ func TestDrainLosesNothingToClientsThatKeepSending(t *testing.T) {
 		const n = 20
 		r.report(1, 0, n, 5000)
 		r.persist()
-		r.until("the kernel has taken everything", func() bool { return r.count(telemetry.EgressFramesSent) == n })
+		r.until("the kernel has taken everything",
+			func() bool { return r.count(telemetry.EgressFramesSent) == n })
 		r.Disconnect(1, 0, transport.ReasonShutdown) // what arrives from here on has no reader
 		c.ask(13)
 		drained := r.draining()

@@ -21,7 +21,10 @@ func TestTrap01ClientThatNeverReadsDelaysNoOther(t *testing.T) {
 		all := append([]uint64{1}, ids(healthy)...)
 		const rounds = 300
 		for round := range uint64(rounds) {
-			r.each(all, func(_ int, s *Slot[tick, struct{}]) { s.Report = tick{n: round, size: 256} })
+			r.each(all, func(_ int, s *Slot[tick, struct{}]) {
+				s.Report = tick{n: round,
+					size: 256}
+			})
 			r.persist()
 		}
 		allWant(t, healthy, 0, rounds)
@@ -42,7 +45,9 @@ func TestTrap02PartialSendContinuesWhenWritable(t *testing.T) {
 		slow, quick := r.dial(1, socket{small: true}), r.dial(2, socket{})
 		r.report(1, 0, 60, 7000)
 		r.persist()
-		r.until("the socket refuses bytes", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
+		r.until("the socket refuses bytes", func() bool {
+			return r.gauge(telemetry.EgressBlockedConnections) == 1
+		})
 		refused := func() uint64 { return r.count(telemetry.EgressSendShort) + r.count(telemetry.EgressSendAgain) }
 		before := refused()
 		for i := range uint64(200) { // every one of them is at least a step of the shard
@@ -93,7 +98,10 @@ func TestTrap03SignalsDoNotDisturbTheStream(t *testing.T) {
 		arrived, rounds := make(chan error, len(clients)), uint64(0)
 		const least = 2000
 		for ; rounds < 200 || sent.Load() < least; rounds++ {
-			r.each(ids(clients), func(_ int, s *Slot[tick, struct{}]) { s.Report = tick{n: rounds, size: 100} })
+			r.each(ids(clients), func(_ int, s *Slot[tick, struct{}]) {
+				s.Report = tick{n: rounds,
+					size: 100}
+			})
 			r.persist()
 			for _, c := range clients {
 				go func() { arrived <- c.report(rounds) }()
@@ -133,7 +141,9 @@ func TestTrap05BurstIsFlushedBeforeLimitsApply(t *testing.T) {
 				for range c.frames {
 					to = append(to, ids(clients)...)
 				}
-				r.each(to, func(i int, s *Slot[tick, struct{}]) { s.Report = tick{n: uint64(i / c.clients), size: c.size} })
+				r.each(to, func(i int, s *Slot[tick, struct{}]) {
+					s.Report = tick{n: uint64(i / c.clients), size: c.size}
+				})
 				r.persist() // the gate holds all of them until now
 				allWant(t, clients, 0, c.frames)
 				r.drain()
@@ -152,11 +162,14 @@ func TestTrap10ServerBusyIsSentBetweenFrames(t *testing.T) {
 			r.persist()
 			r.must(r.Busy(1, 1))
 		}
-		r.until("all of them are appended", func() bool { return r.count(telemetry.EgressBusy) == rounds })
+		r.until("all of them are appended", func() bool {
+			return r.count(telemetry.EgressBusy) == rounds
+		})
 		c.wants(0, rounds)
 		for c.busies < rounds {
 			if tag, _, err := c.frame(); err != nil || tag != 0x04 {
-				t.Fatalf("got tag %#x (%v) after %d ServerBusy, want %d of them", tag, err, c.busies, rounds)
+				t.Fatalf("got tag %#x (%v) after %d ServerBusy, want %d of them", tag, err,
+					c.busies, rounds)
 			}
 			c.busies++
 		}
@@ -173,7 +186,8 @@ func TestTrap24BlockedClientKeepsBatchingOfOthers(t *testing.T) {
 			if blocked {
 				r.report(1, 0, 30, 5000)
 				r.persist()
-				r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
+				r.until("the client is blocked",
+					func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
 			}
 			before := r.count(telemetry.EgressSendOK)
 			const rounds, each = 50, 20
@@ -183,7 +197,9 @@ func TestTrap24BlockedClientKeepsBatchingOfOthers(t *testing.T) {
 					to = append(to, append(ids(healthy), 1)...)
 				}
 				first := round * each
-				r.each(to, func(i int, s *Slot[tick, struct{}]) { s.Report = tick{n: first + uint64(i/17), size: 13} })
+				r.each(to, func(i int, s *Slot[tick, struct{}]) {
+					s.Report = tick{n: first + uint64(i/17), size: 13}
+				})
 				r.persist()
 				allWant(t, healthy, first, each)
 			}
@@ -210,7 +226,10 @@ func TestMoreDirtyConnectionsThanRingEntriesTakeSeveralSubmits(t *testing.T) {
 		clients := r.dialAll(1, n, socket{alone: true})
 		const rounds = 3
 		for round := range uint64(rounds) {
-			r.each(ids(clients), func(_ int, s *Slot[tick, struct{}]) { s.Report = tick{n: round, size: 200} })
+			r.each(ids(clients), func(_ int, s *Slot[tick, struct{}]) {
+				s.Report = tick{n: round,
+					size: 200}
+			})
 		}
 		r.persist()
 		for _, c := range clients {
@@ -256,7 +275,10 @@ func TestEveryKindOfFrameArrivesUnchanged(t *testing.T) {
 
 func TestSpinningGroupsServeAndEnd(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
-		r := newRig(t, w, func(c *Config) { c.Idle, c.Placement, c.CPUs = IdleSpin, PlacementFused, []int{0} })
+		r := newRig(t, w, func(c *Config) {
+			c.Idle, c.Placement, c.CPUs = IdleSpin, PlacementFused,
+				[]int{0}
+		})
 		c := r.dial(1, socket{})
 		r.report(1, 0, 100, 50)
 		r.persist()

@@ -16,7 +16,8 @@ import (
 func (r *rig) atGate(waiting int) {
 	r.t.Helper()
 	r.until("the gate waits", func() bool {
-		return r.gauge(telemetry.GatePending) == float64(waiting) && (waiting == 0 || r.gauge(telemetry.GateOldestAge) > 0)
+		return r.gauge(telemetry.GatePending) == float64(waiting) &&
+			(waiting == 0 || r.gauge(telemetry.GateOldestAge) > 0)
 	})
 }
 
@@ -63,7 +64,8 @@ func TestTrap07EachSlotIsJudgedByItsOwnSeq(t *testing.T) {
 
 func TestTrap14BypassSlotOvertakesOthersButNotItsOwnConnection(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
-		r := newRig(t, w, func(c *Config) { c.Policy = durability.DurablyReplicated() }) // no replica: it can never open
+		// no replica: it can never open
+		r := newRig(t, w, func(c *Config) { c.Policy = durability.DurablyReplicated() })
 		a, b := r.dial(1, socket{}), r.dial(2, socket{})
 		bypass := func(id, n uint64) {
 			r.one(id, func(s *Slot[tick, struct{}]) { s.Bypass, s.Report = true, tick{n: n} })
@@ -76,7 +78,9 @@ func TestTrap14BypassSlotOvertakesOthersButNotItsOwnConnection(t *testing.T) {
 		}
 		r.report(2, 200, 1, 20)
 		bypass(2, 201)
-		r.until("the gate has seen it", func() bool { return r.gauge(telemetry.GatePending) == 206 })
+		r.until("the gate has seen it", func() bool {
+			return r.gauge(telemetry.GatePending) == 206
+		})
 		a.silent()
 		b.silent()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -109,7 +113,8 @@ func TestTrap16LastCursorCountsAsTheBlocker(t *testing.T) {
 				r.report(1, 0, 5, 20)
 				r.atGate(5)
 				c.first(r, 100)
-				r.until("the gate has seen the first cursor", func() bool { // all five have passed that one
+				// all five have passed that one
+				r.until("the gate has seen the first cursor", func() bool {
 					r.Collector().Collect(0)
 					h := &r.Collector().Sum().H
 					return h[telemetry.StageJournalWait].Count+h[telemetry.StageReplicaWait].Count == 5
@@ -140,7 +145,8 @@ func TestTrap17WedgedGateShowsInGauges(t *testing.T) {
 	t.Run("degraded from the start is said at once", func(t *testing.T) {
 		log := new(logBook)
 		r := newRig(t, w, func(c *Config) { c.Policy, c.Log = durability.Hybrid(), log.logger() })
-		r.until("a warning that it started degraded", func() bool { return log.lines("degraded from the start") == 1 })
+		r.until("a warning that it started degraded",
+			func() bool { return log.lines("degraded from the start") == 1 })
 		if now, _ := r.Degraded(); !now {
 			t.Error("the gauge says that nothing is degraded")
 		}
@@ -159,9 +165,12 @@ func TestTrap17WedgedGateShowsInGauges(t *testing.T) {
 		r.cursors.Deactivate(1)
 		r.until("the gauge rises", func() bool { return r.gauge(telemetry.PolicyDegraded) == 1 })
 		age, total := r.gauge(telemetry.GateOldestAge), r.gauge(telemetry.PolicyDegradedSeconds)
-		r.until("the age of the oldest slot grows", func() bool { return r.gauge(telemetry.GateOldestAge) > age })
-		r.until("the total grows while nothing moves", func() bool { return r.gauge(telemetry.PolicyDegradedSeconds) > total })
-		r.until("a warning once it has held for a second", func() bool { return log.lines("WARN durability is degraded for") == 1 })
+		r.until("the age of the oldest slot grows",
+			func() bool { return r.gauge(telemetry.GateOldestAge) > age })
+		r.until("the total grows while nothing moves",
+			func() bool { return r.gauge(telemetry.PolicyDegradedSeconds) > total })
+		r.until("a warning once it has held for a second",
+			func() bool { return log.lines("WARN durability is degraded for") == 1 })
 		r.stop()
 	})
 }
@@ -324,7 +333,8 @@ func TestSwapsFromManyGoroutinesUnderTraffic(t *testing.T) {
 		defer cancel()
 		stop := make(chan struct{})
 		var swappers sync.WaitGroup
-		for _, p := range []durability.Policy{durability.Local(), durability.Hybrid(), durability.Replicated(), durability.DurablyReplicated()} {
+		for _, p := range []durability.Policy{durability.Local(), durability.Hybrid(),
+			durability.Replicated(), durability.DurablyReplicated()} {
 			swappers.Add(1)
 			go func() {
 				defer swappers.Done()

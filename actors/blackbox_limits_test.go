@@ -10,7 +10,8 @@ import (
 
 // lenient is limits that nothing in these tests reaches; each test tightens the one it is about.
 func lenient() transport.Limits {
-	return transport.Limits{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: time.Hour}
+	return transport.Limits{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour,
+		NoProgress: time.Hour}
 }
 
 func TestTrap11HeartbeatsGoToQuietClientsOnly(t *testing.T) {
@@ -21,7 +22,9 @@ func TestTrap11HeartbeatsGoToQuietClientsOnly(t *testing.T) {
 		blocked := r.dial(1, socket{small: true})
 		r.report(1, 0, 40, 7000)
 		r.persist()
-		r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
+		r.until("the client is blocked", func() bool {
+			return r.gauge(telemetry.EgressBlockedConnections) == 1
+		})
 		quiet := r.dial(2, socket{})
 		for quiet.heartbeats < 4 {
 			tag, _, err := quiet.frame()
@@ -124,10 +127,14 @@ func TestSlowClientThatTakesEverythingHasRecovered(t *testing.T) {
 				t.Fatalf("recovered %d times in round %d, before it took a byte", n, round)
 			}
 			c.wants(round*40, 40)
-			r.until("it recovered", func() bool { return r.told(1, NoticeRecovered) == int(round)+1 })
+			r.until("it recovered", func() bool {
+				return r.told(1,
+					NoticeRecovered) == int(round)+1
+			})
 		}
 		r.drain()
-		if slow, recovered := r.told(1, NoticeSlow), r.told(1, NoticeRecovered); slow != 2 || recovered != 2 {
+		if slow, recovered := r.told(1, NoticeSlow), r.told(1, NoticeRecovered); slow != 2 ||
+			recovered != 2 {
 			t.Errorf("slow %d times and recovered %d times, want 2 and 2", slow, recovered)
 		}
 	})
@@ -145,7 +152,9 @@ func TestClientThatReadsSlowlyStays(t *testing.T) {
 			c := r.dial(1, socket{small: true})
 			r.report(1, 0, 20, 7000)
 			r.persist()
-			r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
+			r.until("the client is blocked", func() bool {
+				return r.gauge(telemetry.EgressBlockedConnections) == 1
+			})
 			// 1 KiB a tick, slower than that limit's period in all: what counts is that it takes
 			// some.
 			tick := time.NewTicker(100 * time.Millisecond)
@@ -176,13 +185,16 @@ func TestShardBudgetEndsTheLargestBufferFirst(t *testing.T) {
 		healthy := r.dial(9, socket{})
 		r.report(1, 0, 128, 7000) // about 900 KB, in a block of 1 MiB
 		r.persist()
-		const each = 80 // one after the other, the others grow into what is left of the budget, to 560 KB each
+		// one after the other, the others grow into what is left of the budget, to 560 KB each
+		const each = 80
 		for i := range uint64(3 * each) {
 			if _, shed := r.closed(1); shed {
 				break
 			}
 			c := lesser[i/each]
-			r.each([]uint64{c.id, 9}, func(to int, s *Slot[tick, struct{}]) { s.Report = tick{n: i % each, size: 7000} })
+			r.each([]uint64{c.id, 9}, func(to int, s *Slot[tick, struct{}]) {
+				s.Report = tick{n: i % each, size: 7000}
+			})
 			r.persist()
 			healthy.wants(i%each, 1)
 		}
@@ -200,12 +212,18 @@ func TestShardBudgetEndsTheLargestBufferFirst(t *testing.T) {
 
 func TestLimitsChangeAtRunTime(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
-		r := newRig(t, w, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{lenient()}, 8192 })
+		r := newRig(t, w, func(c *Config) {
+			c.Limits, c.MaxFrame = []transport.Limits{lenient()},
+				8192
+		})
 		c := r.dial(1, socket{small: true})
 		r.report(1, 0, 40, 7000)
 		r.persist()
-		r.until("the client is blocked", func() bool { return r.gauge(telemetry.EgressBlockedConnections) == 1 })
-		for _, bad := range [][]transport.Limits{nil, {{HardBytes: 1}}, {{HardBytes: 8 << 20, SoftBytes: 1, SoftFor: 1, NoProgress: 1}}} {
+		r.until("the client is blocked", func() bool {
+			return r.gauge(telemetry.EgressBlockedConnections) == 1
+		})
+		for _, bad := range [][]transport.Limits{nil, {{HardBytes: 1}},
+			{{HardBytes: 8 << 20, SoftBytes: 1, SoftFor: 1, NoProgress: 1}}} {
 			if err := r.SetLimits(bad); err == nil {
 				t.Errorf("limits %+v were accepted", bad)
 			}
@@ -216,7 +234,8 @@ func TestLimitsChangeAtRunTime(t *testing.T) {
 		tight := lenient()
 		tight.SoftBytes, tight.SoftFor, tight.NoProgress = 1000, time.Millisecond, time.Millisecond
 		r.must(r.SetLimits([]transport.Limits{tight}))
-		r.until("it is dropped under the new limits", func() bool { _, closed := r.closed(1); return closed })
+		r.until("it is dropped under the new limits",
+			func() bool { _, closed := r.closed(1); return closed })
 		c.prefix(0)
 		r.drain()
 	})

@@ -67,7 +67,8 @@ func (r *rig) nothingLeft() {
 		}
 	}
 	eventually(r.t, "all goroutines ended", func() bool { return runtime.NumGoroutine() <= r.goroutines })
-	eventually(r.t, "all descriptors are closed", func() bool { return openFDs(r.t)-clients <= r.fds })
+	eventually(r.t, "all descriptors are closed",
+		func() bool { return openFDs(r.t)-clients <= r.fds })
 }
 
 // ledger returns how many slots were delivered and dropped; the pipeline has ended.

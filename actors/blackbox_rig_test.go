@@ -35,7 +35,8 @@ func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 	for _, engine := range []transport.Mode{transport.ModeUring, transport.ModePoll} {
 		for _, family := range []string{"tcp", "unix"} {
 			t.Run(engine.String()+"/"+family, func(t *testing.T) {
-				ring, diagnosis, err := transport.Open(engine, transport.RingConfig{Entries: 2, Wake: func() {}})
+				ring, diagnosis, err := transport.Open(engine,
+					transport.RingConfig{Entries: 2, Wake: func() {}})
 				if err != nil {
 					t.Skip(diagnosis.Text)
 				}
@@ -86,7 +87,8 @@ func newRig(t testing.TB, w way, change func(*Config)) *rig {
 	cfg := Config{
 		Policy: durability.Local(), IO: w.engine, Shards: 2, Log: slog.New(slog.DiscardHandler),
 		Egress: EgressConfig{DrainSpread: 1},
-		Limits: []transport.Limits{{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour, NoProgress: time.Hour}},
+		Limits: []transport.Limits{{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour,
+			NoProgress: time.Hour}},
 	}
 	if change != nil {
 		change(&cfg)
@@ -239,7 +241,8 @@ func (r *rig) each(ids []uint64, edit func(i int, s *Slot[tick, struct{}])) {
 		for i := range room {
 			r.seq++
 			now := r.Now()
-			room[i] = Slot[tick, struct{}]{Conn: ids[done+i], Seq: durability.Seq(r.seq), Received: now, Matched: now, Last: true}
+			room[i] = Slot[tick, struct{}]{Conn: ids[done+i], Seq: durability.Seq(r.seq),
+				Received: now, Matched: now, Last: true}
 			edit(done+i, &room[i])
 		}
 		r.Slots().Commit(len(room))
@@ -256,7 +259,10 @@ func (r *rig) report(id, first uint64, n, size int) {
 	for i := range ids {
 		ids[i] = id
 	}
-	r.each(ids, func(i int, s *Slot[tick, struct{}]) { s.Report = tick{n: first + uint64(i), size: size} })
+	r.each(ids, func(i int, s *Slot[tick, struct{}]) {
+		s.Report = tick{n: first + uint64(i),
+			size: size}
+	})
 }
 
 // one publishes one report as edit wants it.

@@ -34,7 +34,8 @@ type EgressConfig struct {
 // parts is the configuration in the form that a shard takes.
 func (c *EgressConfig) parts() shard.Config {
 	return shard.Config{
-		FlushBytes: c.FlushBytes, FlushSlots: c.FlushSlots, DrainMax: c.DrainMax, Heartbeat: c.Heartbeat, Tick: c.Tick,
+		FlushBytes: c.FlushBytes, FlushSlots: c.FlushSlots, DrainMax: c.DrainMax,
+		Heartbeat: c.Heartbeat, Tick: c.Tick,
 		DrainSpread: c.DrainSpread, Pause: c.pause,
 	}
 }
@@ -234,20 +235,33 @@ func (c *Config) validate() error {
 		text string
 	}{
 		{c.Policy.Len() == 0, "no durability policy; set Policy, for example durability.Local()"},
-		{c.Slots < 2 || c.Slots&(c.Slots-1) != 0, fmt.Sprintf("slot ring of %d slots; use a power of two, such as 65536", c.Slots)},
-		{c.Batch < 0, fmt.Sprintf("batch of %d slots; use at least 1, or 0 for the default", c.Batch)},
-		{c.MaxFrame < 5 || c.MaxFrame > encode.MaxFrameLimit, fmt.Sprintf("largest frame of %d B; use 5..%d", c.MaxFrame, encode.MaxFrameLimit)},
-		{c.Shards < 1 || c.Shards > MaxShards, fmt.Sprintf("%d shards; use 1..%d", c.Shards, MaxShards)},
-		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 || c.FrameRing < frameRingLeast*(shard.RecordBytes+c.MaxFrame)),
-			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B", c.FrameRing, frameRingLeast, c.MaxFrame)},
-		{c.MaxConnections < 1, fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
-		{c.Heartbeat < c.Egress.Tick, fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
-		{c.Egress.FlushBytes < 1 || c.Egress.FlushSlots < 1 || c.Egress.DrainMax < 1 || c.Egress.Tick <= 0 || c.Egress.DrainSpread <= 0, "egress cadence with a value below 1"},
-		{len(c.Limits) == 0 || len(c.Limits) > 256, fmt.Sprintf("%d classes of limits; use 1..256", len(c.Limits))},
-		{c.IO > transport.ModePoll, fmt.Sprintf("engine %v is unknown; use one of the transport.Mode constants", c.IO)},
-		{c.Placement > PlacementSpread, fmt.Sprintf("%v is unknown; use one of the Placement constants", c.Placement)},
+		{c.Slots < 2 || c.Slots&(c.Slots-1) != 0,
+			fmt.Sprintf("slot ring of %d slots; use a power of two, such as 65536", c.Slots)},
+		{c.Batch < 0,
+			fmt.Sprintf("batch of %d slots; use at least 1, or 0 for the default", c.Batch)},
+		{c.MaxFrame < 5 || c.MaxFrame > encode.MaxFrameLimit,
+			fmt.Sprintf("largest frame of %d B; use 5..%d", c.MaxFrame, encode.MaxFrameLimit)},
+		{c.Shards < 1 || c.Shards > MaxShards,
+			fmt.Sprintf("%d shards; use 1..%d", c.Shards, MaxShards)},
+		{c.FrameRing != 0 && (c.FrameRing&(c.FrameRing-1) != 0 ||
+			c.FrameRing < frameRingLeast*(shard.RecordBytes+c.MaxFrame)),
+			fmt.Sprintf("frame ring of %d B; use a power of two of at least %d frames of %d B",
+				c.FrameRing, frameRingLeast, c.MaxFrame)},
+		{c.MaxConnections < 1,
+			fmt.Sprintf("connection limit of %d; use at least 1", c.MaxConnections)},
+		{c.Heartbeat < c.Egress.Tick,
+			fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
+		{c.Egress.FlushBytes < 1 || c.Egress.FlushSlots < 1 || c.Egress.DrainMax < 1 ||
+			c.Egress.Tick <= 0 || c.Egress.DrainSpread <= 0, "egress cadence with a value below 1"},
+		{len(c.Limits) == 0 || len(c.Limits) > 256,
+			fmt.Sprintf("%d classes of limits; use 1..256", len(c.Limits))},
+		{c.IO > transport.ModePoll,
+			fmt.Sprintf("engine %v is unknown; use one of the transport.Mode constants", c.IO)},
+		{c.Placement > PlacementSpread,
+			fmt.Sprintf("%v is unknown; use one of the Placement constants", c.Placement)},
 		{c.Idle > IdleSpin, fmt.Sprintf("%v is unknown; use IdleAdaptive or IdleSpin", c.Idle)},
-		{len(c.CPUs) > 0 && c.Idle != IdleSpin, "CPUs are given but the idle strategy is not spin; pinned threads that sleep only add latency"},
+		{len(c.CPUs) > 0 && c.Idle != IdleSpin,
+			"CPUs are given but the idle strategy is not spin; pinned threads that sleep only add latency"},
 	} {
 		if check.bad {
 			return fmt.Errorf("actors: %s", check.text)

@@ -26,18 +26,25 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 		{"a frame above the limit", func(c *Config) { c.MaxFrame = 2 << 20 }, "2097152 B"},
 		{"the largest frame with a limit that holds it", func(c *Config) {
 			c.MaxFrame = 1 << 20
-			c.Limits = []transport.Limits{{HardBytes: 4 << 20, SoftBytes: 1 << 20, SoftFor: time.Second, NoProgress: time.Second}}
+			c.Limits = []transport.Limits{{HardBytes: 4 << 20, SoftBytes: 1 << 20,
+				SoftFor: time.Second, NoProgress: time.Second}}
 		}, ""},
 		{"a frame above the hard limit", func(c *Config) { c.MaxFrame = 1 << 20 }, "class 0"},
 		{"too many shards", func(c *Config) { c.Shards = 65 }, "65 shards"},
 		{"a negative number of shards", func(c *Config) { c.Shards = -1 }, "-1 shards"},
-		{"a frame ring that is no power of two", func(c *Config) { c.FrameRing = 100000 }, "100000 B"},
+		{"a frame ring that is no power of two", func(c *Config) { c.FrameRing = 100000 },
+			"100000 B"},
 		{"a frame ring of a few frames", func(c *Config) { c.FrameRing = 4096 }, "4096 B"},
 		{"a negative connection limit", func(c *Config) { c.MaxConnections = -5 }, "-5"},
-		{"a heartbeat shorter than a tick", func(c *Config) { c.Heartbeat = time.Millisecond }, "1ms"},
+		{"a heartbeat shorter than a tick", func(c *Config) { c.Heartbeat = time.Millisecond },
+			"1ms"},
 		{"a negative cadence", func(c *Config) { c.Egress.FlushSlots = -1 }, "cadence"},
-		{"an empty list of limits", func(c *Config) { c.Limits = []transport.Limits{} }, "0 classes"},
-		{"bad limits", func(c *Config) { c.Limits = []transport.Limits{transport.DefaultLimits(), {HardBytes: 1}} }, "class 1"},
+		{"an empty list of limits", func(c *Config) { c.Limits = []transport.Limits{} },
+			"0 classes"},
+		{"bad limits", func(c *Config) {
+			c.Limits = []transport.Limits{transport.DefaultLimits(),
+				{HardBytes: 1}}
+		}, "class 1"},
 		{"a placement that does not exist", func(c *Config) { c.Placement = 9 }, "placement(9)"},
 		{"an idle strategy that does not exist", func(c *Config) { c.Idle = 9 }, "idle(9)"},
 		{"an engine that does not exist", func(c *Config) { c.IO = 9 }, "engine Mode(9)"},
@@ -81,7 +88,8 @@ func TestFailedRingNamesItsShardAndClosesTheOthers(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "shard 2") {
 		t.Errorf("error %v, want one that names shard 2", err)
 	}
-	eventually(t, "the rings that were open are closed", func() bool { return openFDs(t) == before })
+	eventually(t, "the rings that were open are closed",
+		func() bool { return openFDs(t) == before })
 }
 
 func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
@@ -93,7 +101,8 @@ func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
 	}{
 		{PlacementAuto, 1, []string{"control gate encode egress-0"}},
 		{PlacementAuto, 2, []string{"control gate encode egress-0", "egress-1"}},
-		{PlacementAuto, 5, []string{"control gate encode egress-0 egress-2 egress-4", "egress-1 egress-3"}},
+		{PlacementAuto, 5, []string{"control gate encode egress-0 egress-2 egress-4",
+			"egress-1 egress-3"}},
 		{PlacementFused, 3, []string{"control gate encode egress-0 egress-1 egress-2"}},
 		{PlacementFront, 1, []string{"control gate encode egress-0"}},
 		{PlacementFront, 3, []string{"control gate encode egress-0", "egress-1", "egress-2"}},
@@ -101,7 +110,9 @@ func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
 	} {
 		p, err := newPipeline(Config{
 			Policy: durability.Local(), Shards: c.shards, Placement: c.placement,
-			OpenRing: func(int, transport.RingConfig) (transport.Ring, error) { return &nullRing{entries: 2}, nil },
+			OpenRing: func(int, transport.RingConfig) (transport.Ring, error) {
+				return &nullRing{entries: 2}, nil
+			},
 		}, askEncoder{}, durability.NewCursors(0))
 		if err != nil {
 			t.Fatal(err)

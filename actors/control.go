@@ -99,8 +99,9 @@ func (c *control) settleAll(events interface {
 
 func counterOf(k shard.EventKind) telemetry.Counter {
 	return [...]telemetry.Counter{
-		shard.EventConnect: telemetry.ControlConnected, shard.EventDisconnect: telemetry.ControlDisconnected,
-		shard.EventBusy: telemetry.ControlBusy, shard.EventKick: telemetry.ControlKicked,
+		shard.EventConnect:    telemetry.ControlConnected,
+		shard.EventDisconnect: telemetry.ControlDisconnected,
+		shard.EventBusy:       telemetry.ControlBusy, shard.EventKick: telemetry.ControlKicked,
 	}[k]
 }
 

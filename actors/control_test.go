@@ -77,7 +77,8 @@ func TestEndAnswersEachEventOnceAfterAPanic(t *testing.T) {
 	}
 	b.permit.Add(3)
 	for _, ev := range []shard.Event{
-		connect(1), connect(2), {Kind: shard.EventKick, Conn: 1, Hash: transport.Hash(1)}, connect(3),
+		connect(1), connect(2), {Kind: shard.EventKick, Conn: 1,
+			Hash: transport.Hash(1)}, connect(3),
 	} {
 		b.mail.events.TrySend(ev)
 	}

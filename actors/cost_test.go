@@ -55,8 +55,9 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	r := &costRig{ring: ring}
 	rules := telemetry.NewRules(1e-4, 10*time.Millisecond)
 	cfg := Config{
-		Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Batch: batch, Sampler: telemetry.NewSampler(rules),
-		Egress: EgressConfig{FlushSlots: 1, DrainMax: batch}, // a flush for each batch, as if the inbox were empty
+		Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Batch: batch,
+		Sampler: telemetry.NewSampler(rules),
+		Egress:  EgressConfig{FlushSlots: 1, DrainMax: batch}, // a flush for each batch, as if the inbox were empty
 	}
 	if ring == "null" {
 		cfg.OpenRing = func(int, transport.RingConfig) (transport.Ring, error) {
@@ -71,11 +72,13 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.bench = &bench{Pipeline: p, cursors: cursors, actors: run.Members(p.runner.Groups()[0].Actors)}
+	r.bench = &bench{Pipeline: p, cursors: cursors,
+		actors: run.Members(p.runner.Groups()[0].Actors)}
 	for id := uint64(1); id <= costConns; id++ {
 		fd := int32(1)
 		if ring != "null" {
-			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+			pair, err := unix.Socketpair(unix.AF_UNIX,
+				unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +87,8 @@ func newCostRig(t testing.TB, ring string, batch int) *costRig {
 		}
 		acked := false
 		p.permit.Add(1)
-		p.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
+		p.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: id,
+			Hash: transport.Hash(id), FD: fd, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
 		r.step()
 		if !acked {
 			t.Fatal("connect refused")
@@ -214,13 +218,16 @@ func compare(t *testing.T, on, off *costProgram, ring string, batch, turns int) 
 		slices.Sort(a)
 		slices.Sort(b)
 		x, y := a[len(a)/10], b[len(b)/10]
-		with, without, diff, ratio = append(with, x), append(without, y), append(diff, x-y), append(ratio, y/x)
+		with, without, diff, ratio = append(with, x), append(without, y), append(diff,
+			x-y), append(ratio, y/x)
 	}
 	show := func(v []float64, digits int) string {
 		slices.Sort(v)
-		return fmt.Sprintf("%.*f (%.*f-%.*f)", digits, v[len(v)/2], digits, v[0], digits, v[len(v)-1])
+		return fmt.Sprintf("%.*f (%.*f-%.*f)", digits, v[len(v)/2], digits, v[0], digits,
+			v[len(v)-1])
 	}
-	fmt.Printf("| %s | %d | %s | %s | %s | %s |\n", ring, batch, show(without, 1), show(with, 1), show(diff, 1), show(ratio, 3))
+	fmt.Printf("| %s | %d | %s | %s | %s | %s |\n", ring, batch, show(without, 1), show(with, 1),
+		show(diff, 1), show(ratio, 3))
 }
 
 // costProgram is one of the two programs.

@@ -85,11 +85,13 @@ func (e *encoder[R, Q]) encode(now int64) int {
 	full := false
 	for !full {
 		for next < len(entries) && entries[next].after <= base+uint64(n) {
-			if full = e.row(unsafe.Slice(&entries[next].slot, 1), entries[next].position, now) == 0; full {
+			ahead := &entries[next]
+			if full = e.row(unsafe.Slice(&ahead.slot, 1), ahead.position, now) == 0; full {
 				break
 			}
 			taken++
-			if next++; next == len(entries) { // more may follow: the batch was full, or the lane wraps here
+			// More may follow: the batch was full, or the lane wraps here.
+			if next++; next == len(entries) {
 				entries, next = e.lane.Ahead(taken, e.batch), 0
 			}
 		}
@@ -144,7 +146,8 @@ func (e *encoder[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int 
 func (e *encoder[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (panicked bool) {
 	defer func() {
 		if err := e.framer.Caught(recover()); err != nil {
-			e.one(&slots[e.at], position+uint64(e.at), now, err) // into the room that was claimed for it
+			// This uses the room that was claimed for the slot.
+			e.one(&slots[e.at], position+uint64(e.at), now, err)
 			e.at++
 			panicked = true
 		}
@@ -180,7 +183,8 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 	if s.crossed != 0 {
 		r.Crossed = shard.Since(s.Received, s.crossed)
 	}
-	flags := uint32(s.Kind)<<shard.RecordKind | uint32(s.traced)<<shard.RecordReason | uint32(s.waited)<<shard.RecordWaits
+	flags := uint32(s.Kind)<<shard.RecordKind | uint32(s.traced)<<shard.RecordReason |
+		uint32(s.waited)<<shard.RecordWaits
 	if s.Last || s.Kind == KindBatchEnd {
 		flags |= shard.RecordLast
 	}

@@ -23,7 +23,8 @@ func encoded(b *table) (records []shard.Record, frames []string) {
 			inbox.Release()
 			return records, frames
 		}
-		records, frames = append(records, *shard.RecordIn(raw)), append(frames, string(raw[shard.RecordBytes:]))
+		records, frames = append(records, *shard.RecordIn(raw)), append(frames,
+			string(raw[shard.RecordBytes:]))
 	}
 }
 
@@ -41,14 +42,20 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 		flag uint32
 	}{
 		{"a report", KindReport, false, 0, string(report), 0},
-		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd, shard.RecordLast},
-		{"a query's answer", KindQuery, true, 0, "\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, shard.RecordLast},
+		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd,
+			shard.RecordLast},
+		{"a query's answer", KindQuery, true, 0,
+			"\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, shard.RecordLast},
 		{"an engine error", KindEngineError, false, 0, encode.EngineError, 0},
-		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd, shard.RecordLast},
-		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd, shard.RecordLast},
-		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "", shard.RecordFailed},
+		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd,
+			shard.RecordLast},
+		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd,
+			shard.RecordLast},
+		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "",
+			shard.RecordFailed},
 		{"nor does a panic", KindReport, true, faultPanic, "", shard.RecordFailed},
-		{"nor does a frame that is too large", KindReport, true, faultLarge, "", shard.RecordFailed},
+		{"nor does a frame that is too large", KindReport, true, faultLarge, "",
+			shard.RecordFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newTable(t, nil)
@@ -59,7 +66,8 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 			if len(frames) != 1 || frames[0] != c.want {
 				t.Fatalf("got %q, want %q", frames, c.want)
 			}
-			if r := records[0]; r.Conn != 7 || r.Flags&(shard.RecordLast|shard.RecordFailed) != c.flag {
+			if r := records[0]; r.Conn != 7 ||
+				r.Flags&(shard.RecordLast|shard.RecordFailed) != c.flag {
 				t.Errorf("record %+v, want connection 7 with flags %#x", r, c.flag)
 			}
 		})
@@ -68,7 +76,8 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 
 func TestEncodeCountsFaultsByKind(t *testing.T) {
 	b := newTable(t, nil)
-	for _, bad := range []fault{faultError, faultPanic, faultPanic, faultLarge, faultLarge, faultLarge, faultNone} {
+	for _, bad := range []fault{faultError, faultPanic, faultPanic, faultLarge, faultLarge,
+		faultLarge, faultNone} {
 		b.say(1, func(s *Slot[tick, struct{}]) { s.Report.bad = bad })
 	}
 	encoded(b)

@@ -33,7 +33,8 @@ func (Trades) AppendQuery([]byte, *struct{}) ([]byte, error) {
 // A response waits behind the gate until its event is journaled.
 func Example() {
 	cursors := durability.NewCursors(0)
-	p, err := actors.Open(actors.Config{Policy: durability.Local(), Shards: 1, IO: transport.ModePoll}, Trades{}, cursors)
+	p, err := actors.Open(actors.Config{Policy: durability.Local(), Shards: 1,
+		IO: transport.ModePoll}, Trades{}, cursors)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -52,7 +53,8 @@ func Example() {
 
 	slots := p.Slots()
 	slot := &slots.Claim(1)[0]
-	*slot = actors.Slot[Trade, struct{}]{Conn: 7, Seq: 1, Received: p.Now(), Matched: p.Now(), Last: true}
+	*slot = actors.Slot[Trade, struct{}]{Conn: 7, Seq: 1, Received: p.Now(), Matched: p.Now(),
+		Last: true}
 	slot.Report = Trade{Price: 101, Quantity: 5}
 	slots.Commit(1)
 	slots.Publish() // nothing is sent yet

@@ -96,7 +96,8 @@ func (g *gate[R, Q]) Step(now int64) int {
 // pass stamps the slots that may pass now and returns their number. The first slot that may not is
 // checked once more against fresh cursors.
 func (g *gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) int {
-	fresh := int(max(g.scanned, g.slots.Position()) - g.slots.Position()) // index of the first slot that was not examined before
+	// The index of the first slot that was not examined before.
+	fresh := int(max(g.scanned, g.slots.Position()) - g.slots.Position())
 	looked := false
 	for i := range slots {
 		s := &slots[i]
@@ -254,7 +255,8 @@ func (g *gate[R, Q]) observe(p durability.Policy, now int64) {
 }
 
 func (g *gate[R, Q]) notice(now int64) {
-	if n := g.alarm.Observe(now, g.verdict.Degraded); n.Kind != durability.Quiet && g.onAlarm != nil {
+	n := g.alarm.Observe(now, g.verdict.Degraded)
+	if n.Kind != durability.Quiet && g.onAlarm != nil {
 		g.onAlarm(n)
 	}
 }

@@ -102,7 +102,8 @@ func TestGateRecordsEachWaitWhenItEnds(t *testing.T) {
 	b.gate.Step(b.now)
 	h := &b.gate.rec.B.H
 	if n, most := waitsOf(h, telemetry.StageReplicaWait); n != 5 || most != time.Millisecond {
-		t.Errorf("%d replica waits of up to %v after the replica passed all, want 5 of 1ms", n, most)
+		t.Errorf("%d replica waits of up to %v after the replica passed all, want 5 of 1ms", n,
+			most)
 	}
 	b.now += int64(9 * time.Millisecond)
 	b.cursors.SetPersisted(100)
@@ -135,7 +136,8 @@ func TestGateDoesNotCountADepartedReplicaAsCrossed(t *testing.T) {
 }
 
 // waitsOf returns the number of recorded waits of a stage, and the longest.
-func waitsOf(h *[telemetry.NumStages]telemetry.Hist, s telemetry.Stage) (n uint64, most time.Duration) {
+func waitsOf(h *[telemetry.NumStages]telemetry.Hist, s telemetry.Stage) (n uint64,
+	most time.Duration) {
 	rec := telemetry.NewCollector(telemetry.NewClock())
 	r := rec.Register("copy", 0)
 	r.B.H[s] = h[s]

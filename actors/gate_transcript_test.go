@@ -150,7 +150,8 @@ func (g *gateScript) stepGate() string {
 	}
 	if now, _ := g.Degraded(); now != g.degraded {
 		g.degraded = now
-		b.WriteString(map[bool]string{true: "degraded: too few nodes in view\n", false: "degraded no more\n"}[now])
+		b.WriteString(map[bool]string{true: "degraded: too few nodes in view\n",
+			false: "degraded no more\n"}[now])
 	}
 	b.WriteString(g.head())
 	return b.String()
@@ -169,7 +170,8 @@ func (g *gateScript) head() string {
 	case node > 0:
 		binding = fmt.Sprintf("for replica %d", node)
 	}
-	return fmt.Sprintf("waits: seq %d, %s, since %v\n", w.Seq, binding, time.Duration(g.now-g.gate.oldest.Load()))
+	return fmt.Sprintf("waits: seq %d, %s, since %v\n", w.Seq, binding,
+		time.Duration(g.now-g.gate.oldest.Load()))
 }
 
 func (g *gateScript) stepEncoder() string {
@@ -178,7 +180,8 @@ func (g *gateScript) stepEncoder() string {
 	var b strings.Builder
 	inbox := g.shards[0].Frames()
 	for raw, ok := inbox.Next(); ok; raw, ok = inbox.Next() {
-		fmt.Fprintf(&b, "%v\n", slotNote{conn: shard.RecordIn(raw).Conn, seq: durability.Seq(shard.RecordIn(raw).Seq)})
+		fmt.Fprintf(&b, "%v\n", slotNote{conn: shard.RecordIn(raw).Conn,
+			seq: durability.Seq(shard.RecordIn(raw).Seq)})
 	}
 	inbox.Release()
 	return b.String()

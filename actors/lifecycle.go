@@ -18,7 +18,7 @@ const stopGrace = time.Second
 
 // Conn is a socket on its way into the pipeline.
 type Conn struct {
-	ID        uint64 // never 0; may be used again once its connection was released and every slot for it was published
+	ID        uint64 // never 0; reusable once its connection was released and all its slots published
 	FD        int    // a connected, non-blocking stream socket
 	Class     uint8  // which of Config.Limits apply
 	WriteOnly bool   // the socket has no reader, so Disconnect is never called
@@ -39,7 +39,8 @@ func (p *Pipeline[R, Q]) start() {
 // belongs to the caller.
 func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	if c.ID == 0 || c.FD < 0 {
-		return fmt.Errorf("actors: connection id %d with descriptor %d; an id is not 0 and a descriptor not negative", c.ID, c.FD)
+		return fmt.Errorf("actors: connection id %d with descriptor %d; "+
+			"an id is not 0 and a descriptor not negative", c.ID, c.FD)
 	}
 	if n := p.permit.Add(1); n > int64(p.cfg.MaxConnections) {
 		p.permit.Add(-1)
@@ -47,7 +48,8 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 	}
 	done := make(chan error, 1)
 	err := p.send(shard.Event{
-		Kind: shard.EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class, WriteOnly: c.WriteOnly, Since: p.slots.Published(),
+		Kind: shard.EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class,
+		WriteOnly: c.WriteOnly, Since: p.slots.Published(),
 		Ack: func(err error) { done <- err },
 	})
 	if err == nil {
@@ -69,7 +71,8 @@ func (p *Pipeline[R, Q]) Connect(c Conn) error {
 // ends now. A Reason of the listener is counted as its Closing. Each Connect that was not WriteOnly
 // needs exactly one Disconnect.
 func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.Reason) {
-	if p.send(shard.Event{Kind: shard.EventDisconnect, Conn: conn, Owed: accepted, Reason: why}) == nil {
+	if p.send(shard.Event{Kind: shard.EventDisconnect, Conn: conn, Owed: accepted,
+		Reason: why}) == nil {
 		return
 	}
 	<-p.ended
@@ -84,7 +87,8 @@ func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.
 // Busy sends ServerBusy n times at the next frame boundary (R25).
 func (p *Pipeline[R, Q]) Busy(conn uint64, n int) error {
 	if n < 1 {
-		panic(fmt.Sprintf("actors: Busy(%d, %d): n is the number of shed requests, at least 1", conn, n))
+		panic(fmt.Sprintf("actors: Busy(%d, %d): n is the number of shed requests, at least 1",
+			conn, n))
 	}
 	return p.send(shard.Event{Kind: shard.EventBusy, Conn: conn, Owed: uint64(n)})
 }

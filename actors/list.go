@@ -77,23 +77,29 @@ const MaxTop = 1000
 // Top returns the first n connections in an order, 1..MaxTop, and the number of open connections.
 // Each shard examines its table a part at a time between its other work, so the list takes a few
 // steps and is not of one instant.
-func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (top []Figures, open int, err error) {
+func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (
+	top []Figures, open int, err error,
+) {
 	if n < 1 || n > MaxTop || by > ByLag {
-		return nil, 0, fmt.Errorf("actors: the first %d connections by %v; ask for 1..%d, by buffered, age or lag", n, by, MaxTop)
+		return nil, 0, fmt.Errorf("actors: the first %d connections by %v; "+
+			"use 1..%d, by buffered, age or lag", n, by, MaxTop)
 	}
 	select {
 	case p.listTurn <- struct{}{}: // one list at a time: a shard has room for one
 		defer func() { <-p.listTurn }()
 	case <-ctx.Done():
-		return nil, 0, fmt.Errorf("actors: waiting for another list of connections: %w", context.Cause(ctx))
+		return nil, 0, fmt.Errorf("actors: waiting for another list of connections: %w",
+			context.Cause(ctx))
 	case <-p.ended:
 		return nil, 0, ErrEnded
 	}
 	rank := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }
 	parts, now := make([]*shard.Listing, len(p.shards)), p.Now()
 	for i := range parts {
-		parts[i] = &shard.Listing{Rank: rank, Now: now, Next: 1, Top: make([]shard.Figures, 0, n), Done: make(chan struct{})}
-		if err := p.send(shard.Event{Kind: shard.EventList, FD: int32(i), List: parts[i]}); err != nil {
+		parts[i] = &shard.Listing{Rank: rank, Now: now, Next: 1, Top: make([]shard.Figures, 0, n),
+			Done: make(chan struct{})}
+		if err := p.send(shard.Event{Kind: shard.EventList, FD: int32(i),
+			List: parts[i]}); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -101,7 +107,8 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (top []Figur
 		select {
 		case <-part.Done:
 		case <-ctx.Done():
-			return nil, 0, fmt.Errorf("actors: shard %d has not listed its connections: %w", i, context.Cause(ctx))
+			return nil, 0, fmt.Errorf("actors: shard %d has not listed its connections: %w", i,
+				context.Cause(ctx))
 		case <-p.ended:
 			return nil, 0, ErrEnded
 		}
@@ -122,7 +129,8 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (top []Figur
 // hard limit ends the connection.
 func (p *Pipeline[R, Q]) Respond(conn uint64, frame []byte) error {
 	done := make(chan error, 1)
-	if err := p.send(shard.Event{Kind: shard.EventRespond, Conn: conn, Frame: string(frame), Ack: func(err error) { done <- err }}); err != nil {
+	if err := p.send(shard.Event{Kind: shard.EventRespond, Conn: conn, Frame: string(frame),
+		Ack: func(err error) { done <- err }}); err != nil {
 		return err
 	}
 	return <-done // always answered: by the shard, or by finish
@@ -141,5 +149,6 @@ func (p *Pipeline[R, Q]) Waiting() (w Wait, waiting bool) {
 	if since == 0 {
 		return Wait{}, false
 	}
-	return Wait{Seq: durability.Seq(p.gate.pending.Load()), For: time.Duration(max(p.Now()-since, 0))}, true
+	return Wait{Seq: durability.Seq(p.gate.pending.Load()),
+		For: time.Duration(max(p.Now()-since, 0))}, true
 }

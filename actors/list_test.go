@@ -29,8 +29,10 @@ func TestTopFindsTheFirstOfMany(t *testing.T) {
 			if err != nil || open != n+3 {
 				t.Fatalf("%d open, %v", open, err)
 			}
-			return len(top) == 3 && top[2].Lag > 0 && top[0].Unsent > top[1].Unsent && top[1].Unsent > top[2].Unsent &&
-				top[0].Conn == n+3 && top[1].Conn == n+2 && top[2].Conn == n+1 && top[0].Responses > 0
+			return len(top) == 3 && top[2].Lag > 0 && top[0].Unsent > top[1].Unsent &&
+				top[1].Unsent > top[2].Unsent &&
+				top[0].Conn == n+3 && top[1].Conn == n+2 && top[2].Conn == n+1 &&
+				top[0].Responses > 0
 		})
 		top, open, err := r.Top(context.Background(), ByAge, MaxTop)
 		if err != nil || open != n+3 || len(top) != n+3 {
@@ -47,7 +49,8 @@ func TestTopFindsTheFirstOfMany(t *testing.T) {
 			t.Errorf("a connection is listed twice")
 		}
 		lag, _, err := r.Top(context.Background(), ByLag, 5)
-		if err != nil || len(lag) != 5 || lag[2].Lag == 0 || lag[3].Lag != 0 || lag[0].Lag < lag[1].Lag {
+		if err != nil || len(lag) != 5 || lag[2].Lag == 0 || lag[3].Lag != 0 ||
+			lag[0].Lag < lag[1].Lag {
 			t.Errorf("by lag: %+v, %v", lag, err)
 		}
 		r.stop()
@@ -67,7 +70,8 @@ func TestAbandonedListIsDropped(t *testing.T) {
 			cancel()
 		}
 		top, open, err := r.Top(ctx, ByAge, 2)
-		if err == nil && (open != 600 || len(top) != 2) || err != nil && !errors.Is(err, context.Canceled) {
+		if err == nil && (open != 600 || len(top) != 2) || err != nil &&
+			!errors.Is(err, context.Canceled) {
 			t.Fatalf("%d of %d, %v", len(top), open, err)
 		}
 		cancel()
@@ -100,7 +104,10 @@ func TestRespond(t *testing.T) {
 		c.wants(0, 1)
 		c.wantsEnd()
 		r.untilClosed(1, transport.ReasonPeerClosed)
-		r.until("the connection is gone", func() bool { return r.Respond(1, []byte(answerFrame)) != nil })
+		r.until("the connection is gone", func() bool {
+			return r.Respond(1,
+				[]byte(answerFrame)) != nil
+		})
 		r.drain()
 		if err := r.Respond(1, []byte(answerFrame)); !errors.Is(err, ErrEnded) {
 			t.Errorf("after the end: %v", err)
@@ -113,7 +120,8 @@ func TestDrainSpreadsItsCloses(t *testing.T) {
 	for _, v := range []struct {
 		name             string
 		spread, deadline time.Duration
-	}{{"as configured", 300 * time.Millisecond, patience}, {"a third of the time left", time.Hour, 1500 * time.Millisecond}} {
+	}{{"as configured", 300 * time.Millisecond, patience}, {"a third of the time left", time.Hour,
+		1500 * time.Millisecond}} {
 		t.Run(v.name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, w way) {
 				r := newRig(t, w, func(c *Config) { c.Egress.DrainSpread = v.spread })
@@ -132,14 +140,17 @@ func TestDrainSpreadsItsCloses(t *testing.T) {
 				window := min(int64(v.spread), int64(v.deadline)/3)
 				last := int64(0)
 				for _, notice := range r.notices {
-					moment := shard.Jitter(transport.Hash(notice.Conn), window*9/10) // a little less was left of the deadline when closing began
+					// a little less was left of the deadline when closing began
+					moment := shard.Jitter(transport.Hash(notice.Conn), window*9/10)
 					if notice.Reason != transport.ReasonShutdown || notice.At-began < moment {
-						t.Errorf("connection %d: %v after %v, its moment is %v", notice.Conn, notice.Reason, time.Duration(notice.At-began), time.Duration(moment))
+						t.Errorf("connection %d: %v after %v, its moment is %v", notice.Conn,
+							notice.Reason, time.Duration(notice.At-began), time.Duration(moment))
 					}
 					last = max(last, moment)
 				}
 				if len(r.notices) != n || last < window/2 {
-					t.Errorf("%s", fmt.Sprint(len(r.notices), " closed, last moment ", time.Duration(last)))
+					t.Errorf("%s", fmt.Sprint(len(r.notices), " closed, last moment ",
+						time.Duration(last)))
 				}
 				r.nothingLeft()
 			})

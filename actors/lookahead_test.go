@@ -13,7 +13,8 @@ func TestConnCountsForgetConnectionsThatAreGone(t *testing.T) {
 		}
 	}
 	if n := len(c.entries); n > 8*waiting {
-		t.Errorf("%d entries after %d connections, of which %d have waiting slots", n, ever, waiting)
+		t.Errorf("%d entries after %d connections, of which %d have waiting slots", n, ever,
+			waiting)
 	}
 	for id := uint64(ever - waiting + 1); id <= ever; id++ {
 		if n := c.get(id); n != 1 {

@@ -46,7 +46,8 @@ type ConnNotice struct {
 // noticeOf is a shard's notice as embedders see it.
 func noticeOf(n *shard.Notice) ConnNotice {
 	return ConnNotice{
-		Kind: NoticeKind(n.Kind), Reason: n.Reason, Shard: n.Shard, Conn: n.Conn, At: n.At, Age: n.Age, Blocked: n.Blocked,
+		Kind: NoticeKind(n.Kind), Reason: n.Reason, Shard: n.Shard, Conn: n.Conn, At: n.At,
+		Age: n.Age, Blocked: n.Blocked,
 		Unsent: n.Unsent, Responses: n.Responses, Sent: n.Sent,
 	}
 }

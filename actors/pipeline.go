@@ -74,7 +74,8 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("actors: %s panicked: %v\n%s", e.Actor, e.Value, strings.TrimSpace(string(e.Stack)))
+	return fmt.Sprintf("actors: %s panicked: %v\n%s", e.Actor, e.Value,
+		strings.TrimSpace(string(e.Stack)))
 }
 
 // ErrFull is wrapped by the error of Connect if the connection limit is reached.
@@ -82,7 +83,9 @@ var ErrFull = errors.New("connection limit reached")
 
 // Open returns a running pipeline. source reports how far events are durable. After an error
 // nothing is left running or open. End the pipeline with Drain, Stop or Fence.
-func Open[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
+func Open[R, Q any](
+	cfg Config, encoder encode.Encoder[R, Q], source durability.Source,
+) (*Pipeline[R, Q], error) {
 	p, err := newPipeline(cfg, encoder, source)
 	if err != nil {
 		return nil, err
@@ -93,7 +96,9 @@ func Open[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.
 
 // newPipeline makes a pipeline that does not run. Simulators and benchmarks step its actors
 // themselves.
-func newPipeline[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source durability.Source) (*Pipeline[R, Q], error) {
+func newPipeline[R, Q any](
+	cfg Config, encoder encode.Encoder[R, Q], source durability.Source,
+) (*Pipeline[R, Q], error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -103,7 +108,8 @@ func newPipeline[R, Q any](cfg Config, encoder encode.Encoder[R, Q], source dura
 		return nil, err
 	}
 	p := &Pipeline[R, Q]{
-		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(run.Phase), alarm: new(durability.Degradation),
+		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(run.Phase),
+		alarm: new(durability.Degradation),
 		ended: make(chan struct{}), listTurn: make(chan struct{}, 1), orphans: map[uint64]int32{},
 	}
 	p.limits.Store(&cfg.Limits)
@@ -130,16 +136,19 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	p.slots = writer
 	p.gate = &gate[R, Q]{
 		slots: readers[0], lane: laneIn, source: source, policy: p.policy, phase: p.phase,
-		rec: cfg.Collector.Register("gate", telemetry.NoShard), sampler: cfg.Sampler, batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
+		rec: cfg.Collector.Register("gate", telemetry.NoShard), sampler: cfg.Sampler,
+		batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
 	}
 	p.encoder = &encoder[R, Q]{
 		slots: readers[1], lane: laneOut, framer: framer, batch: cfg.Batch,
-		claim: shard.RecordBytes + framer.Room() + shard.ParentBytes,
-		rec:   cfg.Collector.Register("encode", telemetry.NoShard), errors: encodeErrors{log: cfg.Log}, waiting: make([]int, cfg.Shards),
+		claim:  shard.RecordBytes + framer.Room() + shard.ParentBytes,
+		rec:    cfg.Collector.Register("encode", telemetry.NoShard),
+		errors: encodeErrors{log: cfg.Log}, waiting: make([]int, cfg.Shards),
 	}
 	p.mail.events, p.mail.inbox = mailbox.NewMPSC[shard.Event](controlEvents)
 	p.control = &control{
-		events: p.mail.inbox, notify: cfg.OnNotice, batch: shard.EventBatch, rec: cfg.Collector.Register("control", telemetry.NoShard),
+		events: p.mail.inbox, notify: cfg.OnNotice, batch: shard.EventBatch,
+		rec: cfg.Collector.Register("control", telemetry.NoShard),
 	}
 	readers[0].SetSignal(signal(roleGate))
 	readers[1].SetSignal(signal(roleEncode))
@@ -168,14 +177,17 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 }
 
 // addShard makes one shard and connects its mailboxes.
-func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(role) *mailbox.Signal) error {
+func (p *Pipeline[R, Q]) addShard(
+	i int, of func(role) *run.Group, signal func(role) *mailbox.Signal,
+) error {
 	cfg := &p.cfg
 	own := roleShard + role(i)
 	slab, err := transport.NewSlab(slabSegment(cfg.Limits), cfg.ShardBudget)
 	if err != nil {
 		return err
 	}
-	ring, err := p.openRing(i, transport.RingConfig{Entries: cfg.RingEntries, Wake: of(own).Idle.Wake})
+	ring, err := p.openRing(i, transport.RingConfig{Entries: cfg.RingEntries,
+		Wake: of(own).Idle.Wake})
 	if err != nil {
 		return fmt.Errorf("actors: ring of shard %d: %w", i, err)
 	}
@@ -190,7 +202,8 @@ func (p *Pipeline[R, Q]) addShard(i int, of func(role) *run.Group, signal func(r
 	e := shard.New(shard.Parts{
 		Shard: i, Config: cfg.Egress.parts(), Frames: inbox, Events: queue, Notices: notices,
 		Ring: ring, Slab: slab, Limits: &p.limits, Permit: &p.permit, Phase: p.phase,
-		Recorder: cfg.Collector.Register("egress", i), Box: telemetry.NewTraceBox(traceRecords), Sampler: cfg.Sampler, Alarm: p.alarm,
+		Recorder: cfg.Collector.Register("egress", i), Box: telemetry.NewTraceBox(traceRecords),
+		Sampler: cfg.Sampler, Alarm: p.alarm,
 	})
 	p.rings = append(p.rings, ring.Info())
 	p.shards = append(p.shards, e)
@@ -211,7 +224,8 @@ func (p *Pipeline[R, Q]) openRing(shard int, rc transport.RingConfig) (transport
 	}
 	ring, diagnosis, err := transport.Open(p.cfg.IO, rc)
 	if shard == 0 && diagnosis.FellBack {
-		p.cfg.Log.Warn(diagnosis.Text, "engine", diagnosis.Engine, "cause", diagnosis.Fallback.String())
+		p.cfg.Log.Warn(diagnosis.Text, "engine", diagnosis.Engine, "cause",
+			diagnosis.Fallback.String())
 	}
 	p.diagnosis = *diagnosis
 	return ring, err
@@ -261,10 +275,12 @@ func (p *Pipeline[R, Q]) Degraded() (now bool, total time.Duration) {
 // from their next step on.
 func (p *Pipeline[R, Q]) SetLimits(classes []transport.Limits) error {
 	if len(classes) < len(*p.limits.Load()) {
-		return fmt.Errorf("actors: %d classes of limits; connections use %d", len(classes), len(*p.limits.Load()))
+		return fmt.Errorf("actors: %d classes of limits; connections use %d", len(classes),
+			len(*p.limits.Load()))
 	}
 	if slabSegment(classes) > slabSegment(p.cfg.Limits) {
-		return fmt.Errorf("actors: a hard limit above %d B needs a restart, because it is the size of buffer blocks", slabSegment(p.cfg.Limits))
+		return fmt.Errorf("actors: a hard limit above %d B needs a restart, "+
+			"because it is the size of buffer blocks", slabSegment(p.cfg.Limits))
 	}
 	if err := p.cfg.checkLimits(classes); err != nil {
 		return err

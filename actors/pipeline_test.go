@@ -86,7 +86,8 @@ func newStage(t *testing.T, mode transport.Mode, change func(*Config)) *stage {
 // client connects one end of a socket pair and returns the other.
 func (s *stage) client(id uint64) *os.File {
 	s.t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC,
+		0)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -107,7 +108,8 @@ func (s *stage) publish(conn uint64, r tick, edit func(*Slot[tick, struct{}])) {
 	}
 	s.seq++
 	now := s.Now()
-	room[0] = Slot[tick, struct{}]{Conn: conn, Seq: durability.Seq(s.seq), Received: now, Matched: now, Last: true, Report: r}
+	room[0] = Slot[tick, struct{}]{Conn: conn, Seq: durability.Seq(s.seq), Received: now,
+		Matched: now, Last: true, Report: r}
 	if edit != nil {
 		edit(&room[0])
 	}

@@ -23,7 +23,8 @@ func place(cfg *Config) (groups []*run.Group, of func(role) *run.Group) {
 	placement, apart := cfg.Placement, cfg.Shards // number of goroutines for shards
 	if placement == PlacementAuto {
 		cores := runtime.GOMAXPROCS(0)
-		placement, apart = PlacementFront, min(apart, cores) // goroutines beyond the number of cores only wake one another
+		// Goroutines beyond the number of cores only wake one another.
+		placement, apart = PlacementFront, min(apart, cores)
 		if cores >= cfg.Shards+4 {
 			placement = PlacementSpread
 		}
@@ -76,7 +77,9 @@ func (c *Config) newIdle() run.Idle {
 
 // gauges registers what histograms cannot show: a gate that never opens ends no wait.
 func (p *Pipeline[R, Q]) gauges() {
-	add := func(id telemetry.GaugeID, shard int, read func() float64) { p.cfg.Collector.Gauge(id, shard, "", read) }
+	add := func(id telemetry.GaugeID, shard int, read func() float64) {
+		p.cfg.Collector.Gauge(id, shard, "", read)
+	}
 	no := telemetry.NoShard
 	add(telemetry.GatePending, no, func() float64 { return float64(p.slots.Len()) })
 	add(telemetry.GateOldestAge, no, func() float64 {
@@ -103,15 +106,22 @@ func (p *Pipeline[R, Q]) gauges() {
 		name  string
 		depth func() int
 		room  int
-	}{{"control", p.mail.inbox.Len, controlEvents}, {"gate", p.gate.slots.Len, p.slots.Cap()}, {"encode", p.encoder.slots.Len, p.slots.Cap()}} {
-		p.cfg.Collector.Gauge(telemetry.MailboxDepth, no, m.name, func() float64 { return float64(m.depth()) })
-		p.cfg.Collector.Gauge(telemetry.MailboxCapacity, no, m.name, func() float64 { return float64(m.room) })
+	}{
+		{"control", p.mail.inbox.Len, controlEvents},
+		{"gate", p.gate.slots.Len, p.slots.Cap()},
+		{"encode", p.encoder.slots.Len, p.slots.Cap()},
+	} {
+		p.cfg.Collector.Gauge(telemetry.MailboxDepth, no, m.name,
+			func() float64 { return float64(m.depth()) })
+		p.cfg.Collector.Gauge(telemetry.MailboxCapacity, no, m.name,
+			func() float64 { return float64(m.room) })
 	}
 	for i, e := range p.shards {
 		add(telemetry.EgressInbox, i, func() float64 { return float64(e.InboxLen()) })
 		add(telemetry.EgressInboxCapacity, i, func() float64 { return float64(e.InboxCap()) })
 		add(telemetry.EgressConnections, i, func() float64 { return float64(e.Gauges.Connections.Load()) })
-		add(telemetry.EgressBlockedConnections, i, func() float64 { return float64(e.Gauges.Blocked.Load()) })
+		add(telemetry.EgressBlockedConnections, i,
+			func() float64 { return float64(e.Gauges.Blocked.Load()) })
 		add(telemetry.EgressBuffered, i, func() float64 { return float64(e.Gauges.Buffered.Load()) })
 		add(telemetry.EgressHeld, i, func() float64 { return float64(e.Gauges.Held.Load()) })
 	}

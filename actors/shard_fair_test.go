@@ -131,7 +131,8 @@ func TestShardRetriesASendBeforeTheHardLimit(t *testing.T) {
 func TestShardSendsHeartbeatsToHalfClosedClients(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Heartbeat = 10 * time.Second })
 	b.join(1)
-	b.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: 1, Hash: transport.Hash(1), Reason: transport.ReasonPeerClosed, Owed: 1})
+	b.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: 1, Hash: transport.Hash(1),
+		Reason: transport.ReasonPeerClosed, Owed: 1})
 	b.settle()
 	b.pass(25*time.Second, 50*time.Millisecond)
 	if n := b.sum(telemetry.EgressHeartbeats); n != 2 {
@@ -143,7 +144,8 @@ func TestShardSendsHeartbeatsToHalfClosedClients(t *testing.T) {
 	b.refuse(1, unix.EPIPE) // it is gone
 	b.pass(13*time.Second, 50*time.Millisecond)
 	if b.closed[1] != transport.ReasonPeerReset || b.Connections() != 0 {
-		t.Errorf("a client that is gone: closed as %v, %d permits out; want %v and 0", b.closed[1], b.Connections(), transport.ReasonPeerReset)
+		t.Errorf("a client that is gone: closed as %v, %d permits out; want %v and 0", b.closed[1],
+			b.Connections(), transport.ReasonPeerReset)
 	}
 }
 
@@ -184,7 +186,8 @@ func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 	const most = 1 << 20 / 8 // responses that a queue can hold
 	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
 		for range 200 {
-			b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 2, Hash: transport.Hash(2)})
+			b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 2,
+				Hash: transport.Hash(2)})
 		}
 		b.settle()
 	}
@@ -192,7 +195,8 @@ func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 		t.Errorf("the other client was closed as %v", why)
 	}
 	if why := b.closed[2]; why != transport.ReasonSlowHard {
-		t.Errorf("closed as %v with %d unsent responses, want %v", why, most, transport.ReasonSlowHard)
+		t.Errorf("closed as %v with %d unsent responses, want %v", why, most,
+			transport.ReasonSlowHard)
 	}
 }
 
@@ -204,13 +208,16 @@ func TestShardSendsServerBusyForEveryShedRequest(t *testing.T) {
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 64 })
 	b.join(1)
 	const n = 5001
-	b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: n, Conn: 1, Hash: transport.Hash(1)})
+	b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: n, Conn: 1,
+		Hash: transport.Hash(1)})
 	b.settle()
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("closed as %v", why)
 	}
-	if sent := b.ring.bytes[1]; sent != n*len(encode.ServerBusy) || b.sum(telemetry.EgressBusy) != n {
-		t.Errorf("%d bytes were sent and %d frames counted, want %d of %d B", sent, b.sum(telemetry.EgressBusy), n, len(encode.ServerBusy))
+	if sent := b.ring.bytes[1]; sent != n*len(encode.ServerBusy) ||
+		b.sum(telemetry.EgressBusy) != n {
+		t.Errorf("%d bytes were sent and %d frames counted, want %d of %d B", sent,
+			b.sum(telemetry.EgressBusy), n, len(encode.ServerBusy))
 	}
 }
 
@@ -283,8 +290,10 @@ func TestDrainClosesWhenClientsHaveAcknowledged(t *testing.T) {
 		t.Fatal("closed before the limit of no progress")
 	}
 	b.wait(300 * time.Millisecond)
-	if n := b.shards[0].Recorder().B.C[telemetry.CloseShutdown.Counter()]; b.ring.shut[1] != 1 || n != 1 {
-		t.Errorf("shut %d times, %d times as %v; want once", b.ring.shut[1], n, transport.ReasonShutdown)
+	if n := b.shards[0].Recorder().B.C[telemetry.CloseShutdown.Counter()]; b.ring.shut[1] != 1 ||
+		n != 1 {
+		t.Errorf("shut %d times, %d times as %v; want once", b.ring.shut[1], n,
+			transport.ReasonShutdown)
 	}
 }
 
@@ -299,7 +308,8 @@ func TestDrainStopsWaitingBeforeItsDeadline(t *testing.T) {
 		}
 		b.wait(100 * time.Millisecond)
 		if b.ring.shut[1] != 1 || b.shards[0].Overdue() {
-			t.Errorf("of %v: shut %d times with %v left, overdue: %v", deadline, b.ring.shut[1], margin, b.shards[0].Overdue())
+			t.Errorf("of %v: shut %d times with %v left, overdue: %v", deadline, b.ring.shut[1],
+				margin, b.shards[0].Overdue())
 		}
 	}
 }

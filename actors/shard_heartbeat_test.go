@@ -59,6 +59,7 @@ func TestShardHeartbeatsAreSpread(t *testing.T) {
 		t.Errorf("%d heartbeats in one tick, want at most %d of %d", most, want, n)
 	}
 	if got := b.sum(telemetry.EgressHeartbeats); got != n {
-		t.Errorf("%d heartbeats in an interval and a quarter, want one for each of %d clients", got, n)
+		t.Errorf("%d heartbeats in an interval and a quarter, want one for each of %d clients", got,
+			n)
 	}
 }

@@ -29,7 +29,8 @@ func TestTrap13OneStepServesEveryDirtyConnection(t *testing.T) {
 	}
 	for id := int32(1); id <= n; id++ {
 		if b.ring.bytes[id] != 105 || b.ring.sends[id] != 1 {
-			t.Fatalf("connection %d was sent %d bytes in %d sends, want 105 in one", id, b.ring.bytes[id], b.ring.sends[id])
+			t.Fatalf("connection %d was sent %d bytes in %d sends, want 105 in one", id,
+				b.ring.bytes[id], b.ring.sends[id])
 		}
 	}
 }
@@ -113,8 +114,12 @@ func TestShardClosesBlockedConnectionsByTimer(t *testing.T) {
 		after time.Duration
 		want  transport.Reason
 	}{
-		{"no progress", func(l *transport.Limits) { l.NoProgress = 5 * time.Second }, 5 * time.Second, transport.ReasonStalled},
-		{"over the soft limit", func(l *transport.Limits) { l.SoftBytes, l.SoftFor = 1000, 2*time.Second }, 2 * time.Second, transport.ReasonSlowSoft},
+		{"no progress", func(l *transport.Limits) { l.NoProgress = 5 * time.Second },
+			5 * time.Second, transport.ReasonStalled},
+		{"over the soft limit", func(l *transport.Limits) {
+			l.SoftBytes, l.SoftFor = 1000,
+				2*time.Second
+		}, 2 * time.Second, transport.ReasonSlowSoft},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := lenient()
@@ -130,7 +135,8 @@ func TestShardClosesBlockedConnectionsByTimer(t *testing.T) {
 			}
 			b.settle()
 			if b.ring.shut[1] != 1 || b.ring.closed[1] != 1 || b.Connections() != 0 {
-				t.Errorf("shut %d times, closed %d times, %d permits out; want 1, 1, 0", b.ring.shut[1], b.ring.closed[1], b.Connections())
+				t.Errorf("shut %d times, closed %d times, %d permits out; want 1, 1, 0",
+					b.ring.shut[1], b.ring.closed[1], b.Connections())
 			}
 			if n := b.sum(telemetry.DropSlowClient.Counter()); n != 1 {
 				t.Errorf("%d responses dropped as those of a slow client, want 1", n)
@@ -214,7 +220,8 @@ func TestShardSendsNothingToABlockedSocketUntilItIsWritable(t *testing.T) {
 	b.ring.ready(1)
 	b.settle()
 	if want := 2005 + 100*25; b.ring.bytes[1] != want || b.ring.sends[1] != sends+1 {
-		t.Errorf("%d bytes in %d sends once it was ready, want %d in one", b.ring.bytes[1], b.ring.sends[1]-sends, want)
+		t.Errorf("%d bytes in %d sends once it was ready, want %d in one", b.ring.bytes[1],
+			b.ring.sends[1]-sends, want)
 	}
 	if got := b.sum(telemetry.EgressFramesSent); got != 101 {
 		t.Errorf("%d responses delivered, want 101", got)
@@ -226,9 +233,11 @@ func TestShardHandlesEachErrorOfASend(t *testing.T) {
 		errno unix.Errno
 		want  transport.Reason // ReasonNone: it is sent eventually
 	}{
-		{unix.EINTR, transport.ReasonNone}, {unix.ENOBUFS, transport.ReasonNone}, {unix.ENOMEM, transport.ReasonNone},
+		{unix.EINTR, transport.ReasonNone}, {unix.ENOBUFS, transport.ReasonNone},
+		{unix.ENOMEM, transport.ReasonNone},
 		{unix.EPIPE, transport.ReasonPeerReset}, {unix.ECONNRESET, transport.ReasonPeerReset},
-		{unix.ETIMEDOUT, transport.ReasonPeerReset}, {unix.EBADF, transport.ReasonSendError}, {unix.EINVAL, transport.ReasonSendError},
+		{unix.ETIMEDOUT, transport.ReasonPeerReset}, {unix.EBADF, transport.ReasonSendError},
+		{unix.EINVAL, transport.ReasonSendError},
 	} {
 		t.Run(unix.ErrnoName(c.errno), func(t *testing.T) {
 			b := newTable(t, nil)
@@ -274,7 +283,8 @@ func TestTrap15FenceSendsNothingThatIsBuffered(t *testing.T) {
 		t.Errorf("%d responses dropped as fenced, want 2", n)
 	}
 	if b.ring.shut[1] != 1 || b.ring.shut[2] != 1 || b.Connections() != 0 {
-		t.Errorf("sockets shut %d and %d times, %d permits out", b.ring.shut[1], b.ring.shut[2], b.Connections())
+		t.Errorf("sockets shut %d and %d times, %d permits out", b.ring.shut[1], b.ring.shut[2],
+			b.Connections())
 	}
 }
 
@@ -316,7 +326,8 @@ func TestShardIdleConnectionHoldsNoBuffer(t *testing.T) {
 
 func TestCloseReasonsAgreeWithTelemetry(t *testing.T) {
 	if transport.NumCloseReasons != telemetry.NumCloseReasons {
-		t.Fatalf("%d reasons in transport, %d in telemetry", transport.NumCloseReasons, telemetry.NumCloseReasons)
+		t.Fatalf("%d reasons in transport, %d in telemetry", transport.NumCloseReasons,
+			telemetry.NumCloseReasons)
 	}
 	for r := range transport.Reason(transport.NumCloseReasons) {
 		if got := telemetry.CloseReason(r).Name(); got != r.String() {

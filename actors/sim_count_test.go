@@ -27,7 +27,8 @@ func (s *simStats) add(o *simStats) {
 	for i, v := range o.fields() {
 		*sum[i].n += *v.n
 	}
-	s.HealthyWait, s.Settle, s.End = max(s.HealthyWait, o.HealthyWait), max(s.Settle, o.Settle), max(s.End, o.End)
+	s.HealthyWait, s.Settle, s.End = max(s.HealthyWait, o.HealthyWait), max(s.Settle,
+		o.Settle), max(s.End, o.End)
 	s.Silence = max(s.Silence, o.Silence)
 }
 
@@ -40,22 +41,37 @@ type namedCount struct {
 func (s *simStats) fields() []namedCount {
 	r := &s.Ring
 	return []namedCount{
-		{"Steps", &s.Steps, false}, {"Slots", &s.Slots, false}, {"Sent", &s.Sent, false}, {"Overtaken", &s.Overtaken, false},
-		{"Connects", &s.Connects, false}, {"Reuses", &s.Reuses, true}, {"Refused", &s.Refused, false},
-		{"HalfCloses", &s.HalfCloses, true}, {"Vanishes", &s.Vanishes, true}, {"Resets", &s.Resets, true}, {"Kicks", &s.Kicks, true},
-		{"Busies", &s.Busies, false}, {"Answers", &s.Answers, false}, {"Swaps", &s.Swaps, true}, {"Flaps", &s.Flaps, true},
+		{"Steps", &s.Steps, false}, {"Slots", &s.Slots, false}, {"Sent", &s.Sent, false},
+		{"Overtaken", &s.Overtaken, false},
+		{"Connects", &s.Connects, false}, {"Reuses", &s.Reuses, true},
+		{"Refused", &s.Refused, false},
+		{"HalfCloses", &s.HalfCloses, true}, {"Vanishes", &s.Vanishes, true},
+		{"Resets", &s.Resets, true}, {"Kicks", &s.Kicks, true},
+		{"Busies", &s.Busies, false}, {"Answers", &s.Answers, false}, {"Swaps", &s.Swaps, true},
+		{"Flaps", &s.Flaps, true},
 		{"OlderTails", &s.OlderTails, true}, {"Stalls", &s.Stalls, true}, {"Torn", &s.Torn, true},
-		{"EncodeErrors", &s.EncodeErrors, true}, {"EncodePanics", &s.EncodePanics, true}, {"EncodeLarge", &s.EncodeLarge, true},
-		{"SlowHard", &s.SlowHard, false}, {"SlowSoft", &s.SlowSoft, false}, {"Stalled", &s.Stalled, false}, {"BudgetCloses", &s.BudgetCloses, false}, {"Orphans", &s.Orphan, false},
-		{"Drains", &s.Drains, false}, {"Stops", &s.Stops, false}, {"Fences", &s.Fences, false}, {"EndsEarly", &s.EndsEarly, false},
-		{"InDoubt", &s.InDoubt, false}, {"Heartbeats", &s.Heartbeats, false}, {"Parks", &s.Parks, false}, {"Naps", &s.Naps, false}, {"Starved", &s.Starved, true},
-		{"Departs", &s.Departs, true}, {"Lists", &s.Lists, false}, {"Reloads", &s.Reloads, true}, {"Traced", &s.Traced, false},
+		{"EncodeErrors", &s.EncodeErrors, true}, {"EncodePanics", &s.EncodePanics, true},
+		{"EncodeLarge", &s.EncodeLarge, true},
+		{"SlowHard", &s.SlowHard, false}, {"SlowSoft", &s.SlowSoft, false},
+		{"Stalled", &s.Stalled, false}, {"BudgetCloses", &s.BudgetCloses, false},
+		{"Orphans", &s.Orphan, false},
+		{"Drains", &s.Drains, false}, {"Stops", &s.Stops, false}, {"Fences", &s.Fences, false},
+		{"EndsEarly", &s.EndsEarly, false},
+		{"InDoubt", &s.InDoubt, false}, {"Heartbeats", &s.Heartbeats, false},
+		{"Parks", &s.Parks, false}, {"Naps", &s.Naps, false}, {"Starved", &s.Starved, true},
+		{"Departs", &s.Departs, true}, {"Lists", &s.Lists, false}, {"Reloads", &s.Reloads, true},
+		{"Traced", &s.Traced, false},
 		{"ControlFull", &s.ControlFull, true},
-		{"ShortSend", &r.ShortSend, true}, {"Again", &r.Again, true}, {"Interrupted", &r.Interrupted, true},
-		{"NoBuffers", &r.NoBuffers, true}, {"NoMemory", &r.NoMemory, true}, {"Reset", &r.Reset, true}, {"Pipe", &r.Pipe, true},
-		{"LateSend", &r.LateSend, true}, {"LatePoll", &r.LatePoll, true}, {"LostPoll", &r.LostPoll, true},
-		{"StuckSend", &r.StuckSend, true}, {"StuckPoll", &r.StuckPoll, true}, {"Reorder", &r.Reorder, true},
-		{"PartialSubmit", &r.PartialSubmit, true}, {"SignalSubmit", &r.SignalSubmit, true}, {"Doubt", &r.Doubt, true},
+		{"ShortSend", &r.ShortSend, true}, {"Again", &r.Again, true},
+		{"Interrupted", &r.Interrupted, true},
+		{"NoBuffers", &r.NoBuffers, true}, {"NoMemory", &r.NoMemory, true},
+		{"Reset", &r.Reset, true}, {"Pipe", &r.Pipe, true},
+		{"LateSend", &r.LateSend, true}, {"LatePoll", &r.LatePoll, true},
+		{"LostPoll", &r.LostPoll, true},
+		{"StuckSend", &r.StuckSend, true}, {"StuckPoll", &r.StuckPoll, true},
+		{"Reorder", &r.Reorder, true},
+		{"PartialSubmit", &r.PartialSubmit, true}, {"SignalSubmit", &r.SignalSubmit, true},
+		{"Doubt", &r.Doubt, true},
 		{"QueueFilled", &r.QueueFilled, true}, {"Overflow", &r.Overflow, true},
 	}
 }
@@ -76,7 +92,8 @@ func (s *simStats) String() string {
 	for _, v := range s.fields() {
 		fmt.Fprintf(&b, "%s %d, ", v.name, *v.n)
 	}
-	fmt.Fprintf(&b, "longest: healthy wait %d ns, settling %d ns, end %d ns, silence %d ns", s.HealthyWait, s.Settle, s.End, s.Silence)
+	fmt.Fprintf(&b, "longest: healthy wait %d ns, settling %d ns, end %d ns, silence %d ns",
+		s.HealthyWait, s.Settle, s.End, s.Silence)
 	return b.String()
 }
 

@@ -84,7 +84,8 @@ func (w *world) watchEnd() {
 		case w.silent[i] < 0:
 			w.silent[i] = sent
 		case w.silent[i] != sent:
-			w.fail("shard %d sent %d bytes after it said that nothing leaves any more (R15)", i, sent-w.silent[i])
+			w.fail("shard %d sent %d bytes after it said that nothing leaves any more (R15)", i,
+				sent-w.silent[i])
 		}
 	}
 	if w.deadline != 0 && w.now > w.deadline+simSlack && w.going() {
@@ -134,12 +135,15 @@ func (w *world) ledger() {
 		whole += uint64(p.whole)
 		switch {
 		case p.cut:
-		case p.closed == transport.ReasonPeerClosed && p.answers < p.answered || p.closed == transport.ReasonShutdown && !w.cutShort && p.answers < p.answered:
+		case p.closed == transport.ReasonPeerClosed && p.answers < p.answered ||
+			p.closed == transport.ReasonShutdown && !w.cutShort && p.answers < p.answered:
 			w.fail("%v: got %d of %d responses that were no slots", p, p.answers, p.answered)
 		case p.closed == transport.ReasonShutdown && !w.cutShort && p.slowTold:
 			w.fail("%v: was served and is still called slow", p)
-		case p.closed == transport.ReasonShutdown && w.lastFlush && !p.slow && !p.blocked && !p.sim.Refused() && p.got < p.slotsBefore(w.halted):
-			w.fail("%v: a stop did not send it the %d responses that were released (R31)", p, p.slotsBefore(w.halted))
+		case p.closed == transport.ReasonShutdown && w.lastFlush && !p.slow && !p.blocked &&
+			!p.sim.Refused() && p.got < p.slotsBefore(w.halted):
+			w.fail("%v: a stop did not send it the %d responses that were released (R31)", p,
+				p.slotsBefore(w.halted))
 		case p.closed == transport.ReasonPeerClosed && p.got < p.due:
 			w.fail("%v: closed as served, %d responses were due", p, p.due)
 		case p.closed == transport.ReasonShutdown && !w.cutShort && p.got < len(p.slots):
@@ -161,7 +165,8 @@ func (w *world) ledger() {
 		doubt += ring.FaultCounts().Doubt
 	}
 	if delivered < whole && doubt == 0 { // what a ring in doubt sent is unknown
-		w.fail("ledger: clients got %d whole responses, %d were counted as delivered (I9)", whole, delivered)
+		w.fail("ledger: clients got %d whole responses, %d were counted as delivered (I9)", whole,
+			delivered)
 	}
 	if n := sum.C[telemetry.EgressStale]; n != 0 {
 		w.fail("%d completions matched no connection (I4)", n)

@@ -10,7 +10,8 @@ import (
 
 // produce publishes a burst of slots.
 func (w *world) produce() {
-	if !w.faults || w.p.phase.Ending() { // slots published to a pipeline that has ended have no consumer
+	// slots published to a pipeline that has ended have no consumer
+	if !w.faults || w.p.phase.Ending() {
 		return
 	}
 	r := w.r
@@ -25,7 +26,8 @@ func (w *world) produce() {
 		w.next++
 		id := w.recipient()
 		s := tickSlot{
-			seq: w.oracle.seq, conn: id, n: w.next, position: w.p.slots.Position() + uint64(i), last: r.oneIn(2), bypass: r.pct(w.swarm.bypassPct),
+			seq: w.oracle.seq, conn: id, n: w.next, position: w.p.slots.Position() + uint64(i),
+			last: r.oneIn(2), bypass: r.pct(w.swarm.bypassPct),
 		}
 		if s.kind = KindReport; r.oneIn(8) {
 			s.kind = pick(r, KindEngineError, KindBatchEnd, KindQuery)
@@ -104,7 +106,8 @@ func (w *world) clients() {
 // depart is a reader that ends because the node does: its client gets whatever can be delivered
 // until the end.
 func (w *world) depart(p *peer) {
-	if w.p.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
+	if w.p.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id,
+		Hash: transport.Hash(p.id), Owed: p.owed, Reason: transport.ReasonShutdown}) {
 		w.stats.Departs++
 		p.gone = true
 	}
@@ -117,7 +120,8 @@ func (w *world) letGo(p *peer) {
 		why = transport.ReasonPeerReset
 		p.cut = true
 	}
-	if w.p.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id, Hash: transport.Hash(p.id), Owed: p.owed, Reason: why}) {
+	if w.p.mail.events.TrySend(shard.Event{Kind: shard.EventDisconnect, Conn: p.id,
+		Hash: transport.Hash(p.id), Owed: p.owed, Reason: why}) {
 		p.gone = true
 		for i, s := range p.slots {
 			if s.last || s.kind == KindBatchEnd {
@@ -165,12 +169,14 @@ func (w *world) disturb() {
 
 // response sends a frame that responses a request which was no slot.
 func (w *world) answer(p *peer) {
-	ev := shard.Event{Kind: shard.EventRespond, Conn: p.id, Hash: transport.Hash(p.id), Frame: simAnswer, Ack: func(err error) {
-		if err == nil {
-			p.answered++
-		}
-	}}
-	if !p.gone && !p.alone && !w.connecting[p.id] && w.byID[p.id] == p && w.p.mail.events.TrySend(ev) {
+	ev := shard.Event{Kind: shard.EventRespond, Conn: p.id, Hash: transport.Hash(p.id),
+		Frame: simAnswer, Ack: func(err error) {
+			if err == nil {
+				p.answered++
+			}
+		}}
+	if !p.gone && !p.alone && !w.connecting[p.id] && w.byID[p.id] == p &&
+		w.p.mail.events.TrySend(ev) {
 		w.stats.Answers++
 		p.owed++
 	}
@@ -183,9 +189,11 @@ func (w *world) connect(id uint64) {
 		return
 	}
 	fd, sim := w.net.Open(w.swarm.window)
-	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct), alone: w.r.pct(w.swarm.alonePct)}
+	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct),
+		alone: w.r.pct(w.swarm.alonePct)}
 	p.class = uint8(w.r.n(simClasses))
-	ev := shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd, Class: p.class, WriteOnly: p.alone, Since: w.p.slots.Published()}
+	ev := shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd,
+		Class: p.class, WriteOnly: p.alone, Since: w.p.slots.Published()}
 	ev.Ack = func(err error) {
 		w.connecting[id] = false
 		if err == nil {
@@ -227,7 +235,8 @@ func (w *world) leave() {
 	}
 	shed := uint64(1 + w.r.n(100)) // if ServerBusy is sent
 	send := func(kind shard.EventKind) bool {
-		return w.p.mail.events.TrySend(shard.Event{Kind: kind, Conn: p.id, Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
+		return w.p.mail.events.TrySend(shard.Event{Kind: kind, Conn: p.id,
+			Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
 	}
 	switch w.r.n(5) {
 	case 0:

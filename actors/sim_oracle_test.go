@@ -110,7 +110,8 @@ func (o *oracle) observe() {
 
 // publish remembers a slot by its ring position.
 func (o *oracle) publish(s *tickSlot) {
-	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, conn: s.conn, bypass: s.bypass}
+	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, conn: s.conn,
+		bypass: s.bypass}
 }
 
 // passedAt is when the gate let a slot pass; one that overtook, or is long gone, counts as just
@@ -127,14 +128,16 @@ func (o *oracle) passedAt(s *tickSlot) int64 {
 func (o *oracle) released(from, to uint64) {
 	in := o.index(o.w.p.policy.Current())
 	if _, pending := o.w.p.policy.Pending(); !pending && in != o.want {
-		o.w.fail("the gate is under policy %d after the swap to %d was acknowledged (I2)", in, o.want)
+		o.w.fail("the gate is under policy %d after the swap to %d was acknowledged (I2)", in,
+			o.want)
 	}
 	o.highest = max(o.highest, o.ever[in])
 	for ; from < to; from++ {
 		s := &o.slots[from%uint64(len(o.slots))]
 		s.at = o.w.now
 		if !s.bypass && s.seq > o.ever[in] {
-			o.w.fail("slot at %d with seq %d released under %q, which held up to %d at most (I1)", from, s.seq, o.policies[in], o.ever[in])
+			o.w.fail("slot at %d with seq %d released under %q, which held up to %d at most (I1)",
+				from, s.seq, o.policies[in], o.ever[in])
 		}
 	}
 }
@@ -170,7 +173,8 @@ func (o *oracle) alarmed() {
 	}
 	in := o.index(o.w.p.policy.Current())
 	if degraded := max(o.needs[in][0], o.needs[in][1]) > view; degraded != o.w.p.alarm.Degraded() {
-		o.w.fail("the gate sleeps and says degraded %t; %q is met by %d nodes in view: %t (R14)", !degraded, o.policies[in], view, !degraded)
+		o.w.fail("the gate sleeps and says degraded %t; %q is met by %d nodes in view: %t (R14)",
+			!degraded, o.policies[in], view, !degraded)
 	}
 }
 
@@ -191,7 +195,8 @@ func (o *oracle) heldBack(position uint64) {
 			s := &o.slots[(position+uint64(skip+i))%uint64(len(o.slots))]
 			switch overtaken := slots[i].overtaken; {
 			case overtaken && waits[s.conn]:
-				o.w.fail("the slot at %d overtook an earlier one of its connection %d (I3)", position+uint64(skip+i), s.conn)
+				o.w.fail("the slot at %d overtook an earlier one of its connection %d (I3)",
+					position+uint64(skip+i), s.conn)
 			case overtaken:
 			case s.bypass && !waits[s.conn]:
 				o.w.fail("the gate sleeps, and the slot at %d of connection %d, which waits for nothing, has not overtaken (R12)", position+uint64(skip+i), s.conn)

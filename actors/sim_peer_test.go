@@ -56,7 +56,8 @@ type tickSlot struct {
 
 // String names the peer and where it stands.
 func (p *peer) String() string {
-	return fmt.Sprintf("connection %d (fd %d) got %d of %d answers, cut %t, gone %t", p.id, p.fd, p.got, len(p.slots), p.cut, p.gone)
+	return fmt.Sprintf("connection %d (fd %d) got %d of %d answers, cut %t, gone %t", p.id, p.fd,
+		p.got, len(p.slots), p.cut, p.gone)
 }
 
 // satisfied reports that the peer has everything it must get, or that its connection ended.
@@ -89,12 +90,14 @@ func (w *world) notice(n ConnNotice) {
 		w.fail("%v: closed for %d unsent bytes although its socket refused none (I6)", p, n.Unsent)
 	// A shard that hardly ran in all that time cannot know better: what starves here for half a
 	// limit would be seconds outside.
-	case n.Reason == transport.ReasonStalled && !p.slow && !w.stuck && w.swarm.starve == 0 && p.sim.Waiting() == 0:
+	case n.Reason == transport.ReasonStalled && !p.slow && !w.stuck && w.swarm.starve == 0 &&
+		p.sim.Waiting() == 0:
 		w.fail("%v: closed as stalled although its client has read everything (I6)", p)
 	case n.Reason == transport.ReasonShardBudget && !w.tight:
 		w.fail("%v: closed for want of memory, of which there is enough (I5)", p)
 	case n.Reason.Slow() && !w.faults && w.now > w.calmed+60000:
-		w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p, n.Reason)
+		w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p,
+			n.Reason)
 	}
 }
 
@@ -139,13 +142,15 @@ func (p *peer) control(b string) bool {
 	case encode.Heartbeat:
 	case encode.ServerBusy:
 		if busy := &p.w.busy[p.id]; busy.told == busy.asked {
-			p.w.fail("%v: ServerBusy received %d times, more often than it was requested", p, busy.told+1)
+			p.w.fail("%v: ServerBusy received %d times, more often than it was requested", p,
+				busy.told+1)
 		} else {
 			busy.told++
 		}
 	case simAnswer:
 		if p.answers++; p.answers > p.answered {
-			p.w.fail("%v: got %d responses that were no slots, of %d (I3)", p, p.answers, p.answered)
+			p.w.fail("%v: got %d responses that were no slots, of %d (I3)", p, p.answers,
+				p.answered)
 		}
 	default:
 		return false

@@ -25,12 +25,16 @@ type swarm struct {
 func drawSwarm(r *simRand, steps int) swarm {
 	s := swarm{
 		replicas: r.n(3), ids: pick(r, 2, 6, 16), maxBurst: pick(r, 1, 4, 16, 64),
-		slowPct: pick(r, 0, 20, 60), bypassPct: pick(r, 0, 5, 50), badPct: pick(r, 0, 0, 1), alonePct: pick(r, 0, 0, 20),
-		window: pick(r, 64, 600, 5000), slowRead: pick(r, 10, 100),
-		flap: pick(r, 0, 60, 400), swap: pick(r, 0, 20, 200), churn: pick(r, 2, 10, 60), stall: pick(r, 0, 500),
+		slowPct: pick(r, 0, 20, 60), bypassPct: pick(r, 0, 5, 50), badPct: pick(r, 0, 0, 1),
+		alonePct: pick(r, 0, 0, 20),
+		window:   pick(r, 64, 600, 5000), slowRead: pick(r, 10, 100),
+		flap: pick(r, 0, 60, 400), swap: pick(r, 0, 20, 200), churn: pick(r, 2, 10, 60),
+		stall:  pick(r, 0, 500),
 		vanish: pick(r, 0, 1, 5), torn: pick(r, 0, 0, 30),
-		spins: r.n(4), sleep: pick(r, 50, 500, 3000), starve: pick(r, 0, 5, 50), midEncode: pick(r, 0, 0, 4),
-		finale: finale(r.n(4)), endStep: -1, grace: pick(r, 2000, 50000), weaken: r.oneIn(2), stubborn: r.oneIn(4),
+		spins: r.n(4), sleep: pick(r, 50, 500, 3000), starve: pick(r, 0, 5, 50),
+		midEncode: pick(r, 0, 0, 4),
+		finale:    finale(r.n(4)), endStep: -1, grace: pick(r, 2000, 50000), weaken: r.oneIn(2),
+		stubborn: r.oneIn(4),
 	}
 	if r.oneIn(4) {
 		s.endStep = r.n(steps)
@@ -48,10 +52,13 @@ func (w *world) drawFaults() transport.Faults {
 	}
 	p := func() float64 { return pick(r, 0, 0, 0.002, 0.03) }
 	f := transport.Faults{
-		ShortSend: pick(r, 0, 0.05, 0.4), Again: p(), Interrupted: p(), NoBuffers: p(), NoMemory: p(),
-		Reset: p() / 8, Pipe: p() / 8, LateSend: pick(r, 0, 0.05, 0.5), LatePoll: pick(r, 0, 0.3), LostPoll: p(),
-		StuckSend: p() / 8, StuckPoll: p() / 8, Reorder: pick(r, 0, 0.5), PartialSubmit: p(), SignalSubmit: p(),
-		LateTicks: pick(r, 4, 40),
+		ShortSend: pick(r, 0, 0.05, 0.4), Again: p(), Interrupted: p(), NoBuffers: p(),
+		NoMemory: p(),
+		Reset:    p() / 8, Pipe: p() / 8, LateSend: pick(r, 0, 0.05, 0.5), LatePoll: pick(r, 0, 0.3),
+		LostPoll:  p(),
+		StuckSend: p() / 8, StuckPoll: p() / 8, Reorder: pick(r, 0, 0.5), PartialSubmit: p(),
+		SignalSubmit: p(),
+		LateTicks:    pick(r, 4, 40),
 	}
 	if r.oneIn(12) {
 		f.Doubt = 0.002

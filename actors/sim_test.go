@@ -76,13 +76,16 @@ func TestSim(t *testing.T) {
 func TestSimSameSeedSameRun(t *testing.T) {
 	const file = "testdata/sim.golden"
 	var got strings.Builder
-	for seed := uint64(1); seed <= 200; seed++ { // a choice left to the Go runtime shows in one seed of a hundred
+	// a choice left to the Go runtime shows in one seed of a hundred
+	for seed := uint64(1); seed <= 200; seed++ {
 		w, err := simulate(seed, 5000)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := simulate(seed, 5000); err != nil || again.hash != w.hash || again.stats != w.stats {
-			t.Fatalf("seed %d ran differently the second time: hash %#x and %#x, %v", seed, w.hash, again.hash, err)
+		if again, err := simulate(seed, 5000); err != nil || again.hash != w.hash ||
+			again.stats != w.stats {
+			t.Fatalf("seed %d ran differently the second time: hash %#x and %#x, %v", seed, w.hash,
+				again.hash, err)
 		}
 		if seed <= 5 {
 			fmt.Fprintf(&got, "seed %d, 5000 steps: %#016x\n", seed, w.hash)
@@ -144,7 +147,8 @@ func (r *simRun) work() {
 			r.clean++
 		} else if r.err == nil || seed < r.bad {
 			r.bad = seed
-			r.err = fmt.Errorf("seed %d: %w\n\nreplay: make sim SEED=%d STEPS=%d", seed, err, seed, r.steps)
+			r.err = fmt.Errorf("seed %d: %w\n\nreplay: make sim SEED=%d STEPS=%d", seed, err, seed,
+				r.steps)
 			r.next.Store(uint64(r.seeds))
 		}
 		r.mu.Unlock()

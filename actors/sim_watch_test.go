@@ -17,7 +17,8 @@ const simClasses = 2
 
 // drawLimits draws the limits of two classes, and those that a reload changes to.
 func (w *world) drawLimits() {
-	l := transport.Limits{HardBytes: pick(w.r, 1024, 4096, 16384), SoftFor: 8000, NoProgress: time.Duration(pick(w.r, 10000, 20000))}
+	l := transport.Limits{HardBytes: pick(w.r, 1024, 4096, 16384), SoftFor: 8000,
+		NoProgress: time.Duration(pick(w.r, 10000, 20000))}
 	l.SoftBytes = l.HardBytes / 2
 	if w.healthy {
 		l.SoftFor, l.NoProgress = 40000, 40000
@@ -59,7 +60,8 @@ func (w *world) overstayed(c *transport.Conn) {
 		return
 	}
 	l, s := &w.limits[0][c.Class], &p.still
-	moved := c.Sent + p.sim.Taken() + p.sim.Lost() // what a socket drops looks like what its peer takes
+	// what a socket drops looks like what its peer takes
+	moved := c.Sent + p.sim.Taken() + p.sim.Lost()
 	if s.since == 0 || moved != s.moved || c.Unsent() == 0 {
 		*s = still{moved: moved, since: w.now}
 	}
@@ -70,7 +72,8 @@ func (w *world) overstayed(c *transport.Conn) {
 	}
 	switch {
 	case w.now-s.since > int64(l.NoProgress)+simPatience:
-		w.fail("%v: nothing of its %d unsent bytes moved for %d ns, and it is not closed (R23)", p, c.Unsent(), w.now-s.since)
+		w.fail("%v: nothing of its %d unsent bytes moved for %d ns, and it is not closed (R23)", p,
+			c.Unsent(), w.now-s.since)
 	case s.over != 0 && w.now-s.over > int64(l.SoftFor)+simPatience:
 		w.fail("%v: has had %d unsent bytes for %d ns, more than the soft limit, and is not closed (R23)", p, c.Unsent(), w.now-s.over)
 	}
@@ -85,7 +88,8 @@ func (w *world) overstayed(c *transport.Conn) {
 // listens reports that every byte to p arrives as soon as it was sent, and that the shards' timers
 // are on time.
 func (w *world) listens(p *peer) bool {
-	return w.healthy && !p.slow && !p.cut && !p.gone && p.closed == transport.ReasonNone && w.swarm.window >= 600 && w.swarm.sleep <= 50
+	return w.healthy && !p.slow && !p.cut && !p.gone && p.closed == transport.ReasonNone &&
+		w.swarm.window >= 600 && w.swarm.sleep <= 50
 }
 
 // simSilence (ns) is twice the longest silence of clean seeds; a heartbeat is due after 5,000 ns.
@@ -127,7 +131,8 @@ func (t simTap) Shutdown(fd int32) error {
 		}
 		for j := range e.Table() {
 			o := &e.Table()[j]
-			if o.Has(transport.StateOpen) && !o.Has(transport.StateClosing) && o.BlockedSince() != 0 && o.Unsent() > c.Unsent() {
+			if o.Has(transport.StateOpen) && !o.Has(transport.StateClosing) &&
+				o.BlockedSince() != 0 && o.Unsent() > c.Unsent() {
 				t.w.fail("connection %d with %d unsent bytes is ended for lack of memory; %d, whose socket refuses bytes, has %d (R23)", c.ID, c.Unsent(), o.ID, o.Unsent())
 			}
 		}
@@ -151,7 +156,8 @@ func (w *world) askList() {
 		for range w.p.shards {
 			by := SortBy(w.r.n(3))
 			rank := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }
-			l.parts = append(l.parts, &shard.Listing{Rank: rank, Next: 1, Top: make([]shard.Figures, 0, 3), Done: make(chan struct{})})
+			l.parts = append(l.parts, &shard.Listing{Rank: rank, Next: 1,
+				Top: make([]shard.Figures, 0, 3), Done: make(chan struct{})})
 		}
 	}
 	w.takeList()
@@ -160,7 +166,8 @@ func (w *world) askList() {
 // takeList asks the shards that were not asked yet, and checks a list that is whole.
 func (w *world) takeList() {
 	l := &w.lists
-	for l.sent < len(l.parts) && w.p.mail.events.TrySend(shard.Event{Kind: shard.EventList, FD: int32(l.sent), List: l.parts[l.sent]}) {
+	for l.sent < len(l.parts) && w.p.mail.events.TrySend(shard.Event{Kind: shard.EventList,
+		FD: int32(l.sent), List: l.parts[l.sent]}) {
 		l.sent++
 	}
 	for i, part := range l.parts {

@@ -98,16 +98,19 @@ func newWorld(seed uint64, steps int) *world {
 	faults := w.drawFaults()
 	w.drawLimits()
 	cfg := Config{
-		Policy: policies[0], Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256, Shards: 1 + r.n(3),
+		Policy: policies[0], Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256,
+		Shards:    1 + r.n(3),
 		FrameRing: 4096, MaxConnections: w.swarm.ids + 2, Heartbeat: 5000,
 		Egress: EgressConfig{
-			FlushBytes: pick(&r, 100, 1400), FlushSlots: pick(&r, 2, 32), DrainMax: pick(&r, 4, 64), Tick: 100, DrainSpread: 700, pause: time.Duration(5 * max(w.swarm.sleep, 500)),
+			FlushBytes: pick(&r, 100, 1400), FlushSlots: pick(&r, 2, 32), DrainMax: pick(&r, 4, 64),
+			Tick: 100, DrainSpread: 700, pause: time.Duration(5 * max(w.swarm.sleep, 500)),
 		},
 		Limits: w.limits[0], Log: w.logger(), OnNotice: w.notice,
 		Placement: pick(&r, PlacementFused, PlacementFront, PlacementSpread, PlacementSpread),
 		OpenRing: func(shard int, rc transport.RingConfig) (transport.Ring, error) {
 			ring := transport.NewSimRing(w.net, transport.SimConfig{
-				Entries: pick(&r, 2, 5, 16), Completions: pick(&r, 2, 4, 32), Seed: seed*8 + uint64(shard), Faults: faults, Wake: rc.Wake,
+				Entries: pick(&r, 2, 5, 16), Completions: pick(&r, 2, 4, 32),
+				Seed: seed*8 + uint64(shard), Faults: faults, Wake: rc.Wake,
 			})
 			w.rings = append(w.rings, ring)
 			return simTap{ring, w, shard}, nil
@@ -204,7 +207,8 @@ func simulate(seed uint64, steps int) (w *world, err error) {
 	w.calm()
 	for !w.ending && w.going() && !w.quiet() {
 		if w.step(); w.now > w.calmed+simSettle {
-			w.fail("not delivered %d ns after the faults ended: %s (I12)", w.now-w.calmed, w.unfinished())
+			w.fail("not delivered %d ns after the faults ended: %s (I12)", w.now-w.calmed,
+				w.unfinished())
 		}
 	}
 	w.stats.Settle = w.now - w.calmed
@@ -309,7 +313,8 @@ func (w *world) measure() {
 		for i := range e.Table() {
 			c := &e.Table()[i]
 			if hard := w.limits[0][c.Class].HardBytes; c.Unsent() > hard+256 {
-				w.fail("connection %d has %d unsent bytes, its hard limit is %d (I5)", c.ID, c.Unsent(), hard)
+				w.fail("connection %d has %d unsent bytes, its hard limit is %d (I5)", c.ID,
+					c.Unsent(), hard)
 			}
 			w.overstayed(c)
 		}

@@ -38,7 +38,8 @@ type scriptRing struct {
 func newScriptRing() *scriptRing {
 	return &scriptRing{
 		answer: func(_ int32, n int) int32 { return int32(n) },
-		sends:  map[int32]int{}, bytes: map[int32]int{}, shut: map[int32]int{}, closed: map[int32]int{},
+		sends:  map[int32]int{}, bytes: map[int32]int{}, shut: map[int32]int{},
+		closed: map[int32]int{},
 	}
 }
 
@@ -97,13 +98,16 @@ func (r *scriptRing) Reap(dst []transport.Completion) int {
 	return n
 }
 
-func (r *scriptRing) Unread(fd int32) int           { return r.unread }
-func (r *scriptRing) Unacked(fd int32) int          { r.asked++; return r.unread }
-func (r *scriptRing) Queued() int                   { return len(r.queue) }
-func (r *scriptRing) Park()                         { r.parks++ }
-func (r *scriptRing) Shutdown(fd int32) error       { r.shut[fd]++; return nil }
-func (r *scriptRing) CloseSocket(fd int32) error    { r.closed[fd]++; return nil }
-func (r *scriptRing) Info() transport.Info          { return transport.Info{Engine: "script", Entries: 8} }
+func (r *scriptRing) Unread(fd int32) int        { return r.unread }
+func (r *scriptRing) Unacked(fd int32) int       { r.asked++; return r.unread }
+func (r *scriptRing) Queued() int                { return len(r.queue) }
+func (r *scriptRing) Park()                      { r.parks++ }
+func (r *scriptRing) Shutdown(fd int32) error    { r.shut[fd]++; return nil }
+func (r *scriptRing) CloseSocket(fd int32) error { r.closed[fd]++; return nil }
+func (r *scriptRing) Info() transport.Info {
+	return transport.Info{Engine: "script",
+		Entries: 8}
+}
 func (r *scriptRing) Counters() *transport.Counters { return new(transport.Counters) }
 func (r *scriptRing) Close() error                  { return nil }
 
@@ -121,9 +125,11 @@ type table struct {
 
 func newTable(t *testing.T, change func(*Config)) *table {
 	t.Helper()
-	b := &table{t: t, ring: newScriptRing(), cursors: durability.NewCursors(2), now: int64(time.Hour), closed: map[uint64]transport.Reason{}}
+	b := &table{t: t, ring: newScriptRing(), cursors: durability.NewCursors(2),
+		now: int64(time.Hour), closed: map[uint64]transport.Reason{}}
 	cfg := Config{
-		Policy: durability.Local(), Shards: 1, Placement: PlacementFused, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Policy: durability.Local(), Shards: 1, Placement: PlacementFused,
+		Log:       slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Heartbeat: time.Minute, Egress: EgressConfig{DrainSpread: 1},
 		OpenRing: func(int, transport.RingConfig) (transport.Ring, error) { return b.ring, nil },
 		OnNotice: func(n ConnNotice) {
@@ -178,7 +184,8 @@ func (b *table) join(id uint64) {
 	answered := false
 	b.permit.Add(1)
 	b.mail.events.TrySend(shard.Event{
-		Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id), WriteOnly: true, Since: b.slots.Published(),
+		Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: int32(id),
+		WriteOnly: true, Since: b.slots.Published(),
 		Ack: func(err error) {
 			if answered = true; err != nil {
 				b.t.Fatal(err)
@@ -198,7 +205,8 @@ func (b *table) say(id uint64, edit func(s *Slot[tick, struct{}])) {
 		b.t.Fatal("the slot ring is full")
 	}
 	b.seq++
-	room[0] = Slot[tick, struct{}]{Conn: id, Seq: durability.Seq(b.seq), Received: b.now, Matched: b.now, Last: true, Report: tick{n: b.seq}}
+	room[0] = Slot[tick, struct{}]{Conn: id, Seq: durability.Seq(b.seq), Received: b.now,
+		Matched: b.now, Last: true, Report: tick{n: b.seq}}
 	if edit != nil {
 		edit(&room[0])
 	}

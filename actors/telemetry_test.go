@@ -42,9 +42,11 @@ func TestStagesAddUpToTheWhole(t *testing.T) {
 		}
 	}
 	if parts != whole.Sum || whole.Count != batch*rounds {
-		t.Errorf("stages add up to %d ns, the whole of %d responses is %d ns", parts, whole.Count, whole.Sum)
+		t.Errorf("stages add up to %d ns, the whole of %d responses is %d ns", parts, whole.Count,
+			whole.Sum)
 	}
-	for _, stage := range []telemetry.Stage{telemetry.StageEncode, telemetry.StageBatch, telemetry.StageSend} {
+	for _, stage := range []telemetry.Stage{telemetry.StageEncode, telemetry.StageBatch,
+		telemetry.StageSend} {
 		if sum.H[stage].Sum == 0 {
 			t.Errorf("%s took no time", stage.Name())
 		}
@@ -56,7 +58,8 @@ func TestStagesAddUpToTheWhole(t *testing.T) {
 func TestControlFrameDoesNotTimeTheBatch(t *testing.T) {
 	s := newBench(t, 4, 1)
 	for range 8 {
-		if !s.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 1, Hash: transport.Hash(1)}) {
+		if !s.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 1,
+			Hash: transport.Hash(1)}) {
 			t.Fatal("the control mailbox is full")
 		}
 		s.run(16, 4, 64)
@@ -66,7 +69,8 @@ func TestControlFrameDoesNotTimeTheBatch(t *testing.T) {
 		t.Fatalf("%d ServerBusy frames", n)
 	}
 	if batch, whole := &sum.H[telemetry.StageBatch], &sum.H[telemetry.StageWhole]; batch.Count != 8*16 || batch.Sum > whole.Sum {
-		t.Errorf("%d responses were %v in a batch and %v in all", batch.Count, time.Duration(batch.Sum), time.Duration(whole.Sum))
+		t.Errorf("%d responses were %v in a batch and %v in all", batch.Count,
+			time.Duration(batch.Sum), time.Duration(whole.Sum))
 	}
 }
 
