@@ -7,6 +7,7 @@ import (
 	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
 	"sluice/telemetry/otel"
+	"sluice/telemetry/otel/otlp"
 )
 
 // lastExport is the time for the last export of a server that has no time left.
@@ -17,6 +18,7 @@ const lastExport = 250 * time.Millisecond
 func (s *service) observeConfig() (observe.Config, error) {
 	c := s.cfg
 	e, err := otel.FromEnv(otel.Config{
+		OTLP:       otlp.Exporters{},
 		Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow,
 		TracesPerSecond: c.TracesPerSec, Log: s.log,
 	})

@@ -1,11 +1,16 @@
 package otel
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"time"
+
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/trace"
 
 	"sluice/telemetry"
 )
@@ -57,6 +62,9 @@ type Config struct {
 	Traces      string   // exporter: otlp, console, none; default none
 	NoExemplars bool     // omit the links from histogram buckets to traces
 
+	// OTLP makes the OTLP exporters; required if one of the exporters is otlp. Package
+	// telemetry/otel/otlp has them, apart because they link gRPC.
+	OTLP            OTLP
 	MetricsProtocol string // of OTLP: http/protobuf (default) or grpc
 	TracesProtocol  string
 	Histograms      string // what /metrics shows: auto (default), classic or native
@@ -85,6 +93,12 @@ type Config struct {
 	AdminAddr string       // address from OTEL_EXPORTER_PROMETHEUS_HOST and _PORT; for the program that mounts Handler
 	Console   io.Writer    // output of the console exporters; default standard output
 	Log       *slog.Logger // receives errors, at most one a second; default slog.Default()
+}
+
+// OTLP makes exporters of OTLP, over gRPC or else HTTP.
+type OTLP interface {
+	Metrics(ctx context.Context, grpc bool) (metric.Exporter, error)
+	Traces(ctx context.Context, grpc bool) (trace.SpanExporter, error)
 }
 
 // Rules returns the sampling rules of the configuration for the pipeline's telemetry.Sampler. If no
@@ -137,6 +151,11 @@ func setDefault[T comparable](v *T, to T) {
 func (c *Config) check() error {
 	if c.Collector == nil {
 		return fmt.Errorf("otel: Config.Collector is nil; set it to the pipeline's collector")
+	}
+	if !c.Disabled && c.OTLP == nil &&
+		(c.Traces == ExporterOTLP || slices.Contains(c.Metrics, ExporterOTLP)) {
+		return errors.New("otel: an exporter is otlp and Config.OTLP is nil; " +
+			"set it to otlp.Exporters{} of package telemetry/otel/otlp, or name other exporters")
 	}
 	return c.checkSettings()
 }

@@ -9,8 +9,6 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
-	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -62,10 +60,8 @@ func newMetricExporter(ctx context.Context, name string, c *Config) (metric.Expo
 			options = append(options, stdoutmetric.WithWriter(c.Console))
 		}
 		return stdoutmetric.New(options...)
-	case name == ExporterOTLP && c.MetricsProtocol == ProtocolGRPC:
-		return otlpmetricgrpc.New(ctx)
 	case name == ExporterOTLP:
-		return otlpmetrichttp.New(ctx)
+		return c.OTLP.Metrics(ctx, c.MetricsProtocol == ProtocolGRPC)
 	}
 	return nil, nil
 }

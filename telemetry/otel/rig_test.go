@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"sluice/telemetry"
+	"sluice/telemetry/otel/otlp"
 )
 
 // rig is a collector with the actors of a pipeline of two shards. The actors are parked except while
@@ -79,6 +80,7 @@ func (r *rig) responses(shard string, n int, ns uint64) {
 // config returns a configuration for the rig that does not log.
 func (r *rig) config() Config {
 	return Config{
+		OTLP:      otlp.Exporters{},
 		Collector: r.collector, Clock: r.clock, Boxes: r.boxes, ClusterID: "test",
 		Log:            slog.New(slog.DiscardHandler),
 		ServiceVersion: "0", ShutdownTimeout: 10 * time.Second, CollectEvery: time.Minute,

@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -97,10 +95,8 @@ func newSpanExporter(ctx context.Context, c *Config) (sdktrace.SpanExporter, err
 			options = append(options, stdouttrace.WithWriter(c.Console))
 		}
 		return stdouttrace.New(options...)
-	case c.Traces == ExporterOTLP && c.TracesProtocol == ProtocolGRPC:
-		return otlptracegrpc.New(ctx)
 	case c.Traces == ExporterOTLP:
-		return otlptracehttp.New(ctx)
+		return c.OTLP.Traces(ctx, c.TracesProtocol == ProtocolGRPC)
 	}
 	return nil, nil
 }

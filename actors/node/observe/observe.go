@@ -44,8 +44,8 @@ type Config struct {
 	DrainTimeout time.Duration
 
 	// Export says which metrics and traces are exported; default Prometheus metrics at /metrics and
-	// no traces. Open sets Collector, Clock and Boxes, and KindName, PolicyName and Log unless they
-	// are set.
+	// no traces. OTLP needs Export.OTLP, otlp.Exporters{} of telemetry/otel/otlp. Open sets
+	// Collector, Clock and Boxes, and KindName, PolicyName and Log unless they are set.
 	Export otel.Config
 	Flight Flight
 	Log    *slog.Logger // commands and their operators, and a wedged gate; default slog.Default

@@ -84,6 +84,9 @@ func actorsImport(f *source, to string) string {
 	switch {
 	case f.test && to == f.dir:
 		return ""
+	case to == "telemetry/otel/otlp" && !f.test:
+		return "a program that only serves /metrics does not link gRPC: " +
+			"programs and tests choose the OTLP exporters"
 	case leaf(target) && (!sub || f.test || !core):
 		return ""
 	case target == "actors" && slices.Contains(floors[at], floor(to)):
@@ -104,8 +107,12 @@ func foreignImport(f *source, to string) string {
 		if f.dir != "transport" && path.Base(f.dir) != "peers" {
 			return "only package transport and the peers import the io_uring library"
 		}
+	case in("go.opentelemetry.io/otel/exporters/otlp"):
+		if f.dir != "telemetry/otel/otlp" {
+			return "only telemetry/otel/otlp imports the OTLP exporters, because they link gRPC"
+		}
 	case in("go.opentelemetry.io", "github.com/prometheus"):
-		if f.dir != "telemetry/otel" && area != "cmd" && floor(f.dir) != "actors/node/observe" && !(f.test && f.dir != area) {
+		if !below(f.dir, "telemetry/otel") && area != "cmd" && floor(f.dir) != "actors/node/observe" && !(f.test && f.dir != area) {
 			return "only telemetry/otel, actors/node/observe and cmd import exporters"
 		}
 	case in("golang.org/x/sys", "github.com/cespare/xxhash/v2"):

@@ -60,6 +60,8 @@ func TestRulesReportViolations(t *testing.T) {
 		{"imports", "doc.go", use("sluice/mailbox"), "import neither one another"},
 		{"imports", "transport/wire/a.go", use("github.com/pawelgaczynski/giouring"), "only package transport"},
 		{"imports", "telemetry/a.go", use("go.opentelemetry.io/otel"), "only telemetry/otel"},
+		{"imports", "telemetry/otel/a.go", use("go.opentelemetry.io/otel/exporters/otlp/x"), "only telemetry/otel/otlp"},
+		{"imports", "actors/node/observe/a.go", use("sluice/telemetry/otel/otlp"), "does not link gRPC"},
 		{"imports", "transport/wire/a.go", use("github.com/prometheus/client_golang/prometheus"), "only telemetry/otel"},
 		{"imports", "mailbox/a.go", use("go.uber.org/zap"), "the core imports"},
 		{"imports", "cmd/tool/a_test.go", use("sluice/cmd/lab/program"), "which must not import them"},
