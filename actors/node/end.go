@@ -203,6 +203,7 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	if err := n.operators.join(ctx); err != nil {
 		e.keep(err)
 	}
+	n.lines.flush(n.log)
 	n.logEnd(e.first())
 	e.finish(nil)
 }

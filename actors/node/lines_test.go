@@ -1,0 +1,53 @@
+package node
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Lines that are left out are counted in the next line, or after a second without one, or at the
+// end of the node.
+func TestLinesLeftOutAreCounted(t *testing.T) {
+	const alone = "msg=\"log lines left out\" like=\"client is slow\" left_out=5"
+	for _, tt := range []struct {
+		name  string
+		after time.Duration
+		then  func(l *lineLimits, to *slog.Logger)
+		want  string
+	}{
+		{"in the next line", 950 * time.Millisecond, func(l *lineLimits, to *slog.Logger) {
+			l.slow.log(to, slog.LevelWarn, "client is slow")
+		}, "msg=\"client is slow\" left_out=5"},
+		{"by themselves", 1100 * time.Millisecond, func(*lineLimits, *slog.Logger) {}, alone},
+		{"at the end", 0, func(l *lineLimits, to *slog.Logger) { l.flush(to) }, alone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				to := slog.New(slog.NewTextHandler(&out, nil))
+				l := new(lineLimits)
+				time.Sleep(50 * time.Millisecond) // not at the start of a second
+				for range linesPerSecond + 5 {
+					l.slow.log(to, slog.LevelWarn, "client is slow")
+				}
+				if n := strings.Count(out.String(), "\n"); n != linesPerSecond {
+					t.Errorf("%d lines in a second, want %d", n, linesPerSecond)
+				}
+				time.Sleep(tt.after)
+				tt.then(l, to)
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if n := strings.Count(out.String(), "left_out"); n != 1 {
+					t.Errorf("left-out lines were counted %d times, want once:\n%s", n, &out)
+				}
+				if !strings.Contains(out.String(), tt.want) {
+					t.Errorf("want %q in:\n%s", tt.want, &out)
+				}
+			})
+		})
+	}
+}
