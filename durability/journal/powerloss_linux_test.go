@@ -241,7 +241,7 @@ func TestIgnoredSyncIsDetected(t *testing.T) {
 // every operation.
 func TestPowerLossAtEveryOperation(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // each Open leaves a few megabytes of buffers
-	points, perPoint := 1500, 2
+	points, perPoint := 5000, 2
 	switch {
 	case os.Getenv("SLUICE_SOAK") != "":
 		points, perPoint = 100_000, 6
