@@ -230,18 +230,18 @@ func TestEveryCounterMarkAndGaugeIsExported(t *testing.T) {
 	v := testView(newRig(), shape{}, deltas{})
 	for c := range telemetry.Counter(telemetry.NumCounters) {
 		if name := c.Info().Name; v.counter[c].row < 0 && !unexported(name) {
-			t.Errorf("counter %q has no instrument: add a row", name)
+			t.Errorf("counter %q has no instrument; add a row to instrument.go", name)
 		}
 	}
 	for m := range telemetry.Mark(telemetry.NumMarks) {
 		if _, ok := v.table.byName[m.Info().Name+" max"]; !ok {
-			t.Errorf("mark %q has no instrument: add a row", m.Info().Name)
+			t.Errorf("mark %q has no instrument; add a row to instrument.go", m.Info().Name)
 		}
 	}
 	inbox := mailboxGauges()
 	for id := range telemetry.GaugeID(telemetry.NumGauges) {
 		if _, ok := v.table.byName[id.Info().Name]; !ok && inbox[id].mailbox == "" {
-			t.Errorf("gauge %q has no instrument: add a row", id.Info().Name)
+			t.Errorf("gauge %q has no instrument; add a row to instrument.go", id.Info().Name)
 		}
 	}
 	used := map[string]bool{}
