@@ -1,6 +1,6 @@
 // Package tidy holds the house rules that a program can check: allowed imports, modules and
 // dependencies, documentation and examples of packages, lengths of files and functions, forbidden
-// constructs, and the entries at the top of the repository. Its test checks the whole repository.
+// constructs, what pages name, and the entries at the top of the repository. Its test checks the whole repository.
 //
 //	files below a root ──► load ──► tree ──► rule, rule, ... ──► complaints
 //

@@ -101,6 +101,9 @@ func TestRulesReportViolations(t *testing.T) {
 		{"decisions", "docs/decisions/0002-again.md", "# 0002", "the next number is 0003"},
 		{"decisions", "docs/decisions/0003-three.md", "# 0003", "0003-three.md: not in the index"},
 		{"decisions", "docs/decisions/0002-two.md", "# 0003", "does not begin with"},
+		{"pages", "docs/page.md", "see `make trails`", "docs/page.md:1: make trails: not in the Makefile"},
+		{"pages", "docs/page.md", "```\nmake\nmake trails # all\n```", "docs/page.md:3: make trails"},
+		{"pages", "docs/page.md", "[a](../README.md) [b](../READ.md#top)", "link to ../READ.md, which"},
 		{"decisions", "docs/decisions/notes.md", "x", "named NNNN-title.md"},
 	} {
 		src, err := load(planted(tt.path, tt.text))
@@ -116,6 +119,9 @@ func TestRulesReportViolations(t *testing.T) {
 func TestRulesAcceptConformingTree(t *testing.T) {
 	const sleep = "package p\nfunc Test() { synctest.Test(t, func() { time.Sleep(1) }) }\n"
 	src, err := load(planted(
+		"Makefile", "run: build ## start\nbuild: ## compile\n",
+		"docs/page.md", "`make run X=1`, then\nmake room; [a](decisions/0001-one.md#top) [b](#below) [c](https://example.org/x)\n"+
+			"```\nmake build # all\n```\n",
 		"encode/parts.go", structure("A thing. Its parts are these.", 20),
 		"encode/groups.go", structure("A thing. Its groups of fields have a line each.", 30),
 		"encode/a_test.go", sleep,

@@ -44,6 +44,7 @@ func rules() map[string]func(*tree) []string {
 		},
 		"atomics":      atomics,
 		"decisions":    decisions,
+		"pages":        pages,
 		"modules":      modules,
 		"dependencies": dependencies,
 	}
