@@ -112,8 +112,8 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Last event acknowledged by the replica.")
 
 	describe(SequencerLastEvent, "sequencer_last_event", "", "", "Last event sequenced.")
-	describe(SequencerQueue, "sequencer_queue", "", "By", "Requests waiting for the sequencer.")
-	describe(SequencerQueueCapacity, "sequencer_queue_capacity", "", "By",
+	describe(SequencerQueue, "sequencer_queue", "", "bytes", "Requests waiting for the sequencer.")
+	describe(SequencerQueueCapacity, "sequencer_queue_capacity", "", "bytes",
 		"Capacity for requests waiting for the sequencer.")
 	describe(SequencerEvents, "sequencer_events", "", "events", "Events sequenced in this run.")
 	describe(SequencerQueries, "sequencer_queries", "", "queries", "Queries answered in this run.")

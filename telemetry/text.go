@@ -106,7 +106,7 @@ func writeGauges(out io.Writer, c *Collector) {
 		if g.Label != "" {
 			name += " " + g.Label + "=" + g.Value
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, strconv.FormatFloat(v, 'g', -1, 64), g.Unit, g.Help)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, strconv.FormatFloat(v, 'f', -1, 64), g.Unit, g.Help)
 	})
 }
 

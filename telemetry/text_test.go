@@ -71,6 +71,7 @@ func filled() *Collector {
 	}
 	c.Gauge(GateOldestAge, NoShard, "", func() float64 { return 0.25 })
 	c.Gauge(EgressBuffered, 1, "", func() float64 { return 4096 })
+	c.Gauge(SequencerQueueCapacity, NoShard, "", func() float64 { return 4 << 20 })
 	c.Final()
 	return c
 }
