@@ -70,9 +70,10 @@ type Application[R, Q any] interface {
 
 	// Check is the cheap static validation before a request is sequenced: unknown
 	// tag, wrong length, role not permitted. An error is answered with
-	// EngineError and BatchEnd and the request goes no further. Check must not
-	// depend on the state, because it runs before the request's place in the order is
-	// known; what depends on the state is an output of Apply.
+	// EngineError and BatchEnd and the request goes no further. The error's text is
+	// neither sent nor logged. Check must not depend on the state, because it runs
+	// before the request's place in the order is known; what depends on the state is
+	// an output of Apply.
 	Check(req *Request) error
 
 	// Apply executes the journaled event number seq and emits what it caused, at
