@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"strings"
@@ -27,14 +29,15 @@ Exit codes: 0 done, 1 failed or damaged, 2 usage error.`
 // inspect is `sluice journal`.
 func inspect(e *env, args []string) error {
 	dir, asJSON := "./sluice-data", false
-	from, to := 1, math.MaxInt
+	from, to := 1, 0
 	set := config.NewSet("",
 		config.Setting{Name: "data-dir", Group: "Flags",
 			Value: config.Text(&dir, "DIR"), Help: "read the data directory of a server"},
 		config.Setting{Name: "from", Group: "Flags",
 			Value: config.Count(&from, 1, math.MaxInt, false), Help: "list events from number N"},
 		config.Setting{Name: "to", Group: "Flags",
-			Value: config.Count(&to, 1, math.MaxInt, false), Help: "list events up to number N"},
+			Value: config.Count(&to, 0, math.MaxInt, false),
+			Help:  "list events up to number N; 0 for the last"},
 		config.Setting{Name: "json", Group: "Flags",
 			Value: config.Bool(&asJSON), Help: "list events as one JSON object per line"},
 	)
@@ -46,6 +49,9 @@ func inspect(e *env, args []string) error {
 		return config.Usagef("write sluice journal list or sluice journal verify")
 	}
 	log, err := journal.Inspect(filepath.Join(dir, "journal"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w; name the data directory of a server with --data-dir", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -56,7 +62,7 @@ func inspect(e *env, args []string) error {
 		if err != nil {
 			return err
 		}
-		if n := uint64(event.Seq); n < uint64(from) || n > uint64(to) {
+		if n := uint64(event.Seq); n < uint64(from) || to > 0 && n > uint64(to) {
 			continue
 		}
 		if err := list(e.stdout, event, asJSON); err != nil {

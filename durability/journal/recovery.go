@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 
 	"sluice/durability"
 )
@@ -101,6 +102,9 @@ type Log struct {
 // for a stopped journal; on a running one it returns a prefix, or an error if segments are removed
 // meanwhile.
 func Inspect(dir string) (*Log, error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("journal: cannot read the directory: %w", err)
+	}
 	d := &directory{path: dir}
 	if !d.has(formatFile) {
 		return nil, fmt.Errorf("journal: %s is not a journal: it has no %s file", dir, formatFile)
