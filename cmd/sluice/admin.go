@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -97,7 +99,13 @@ func administer(e *env, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
-	return run(ctx, client, e.stdout)
+	err = run(ctx, client, e.stdout)
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return fmt.Errorf("no server answers: %w; start one with `sluice serve`, or name another "+
+			"with --admin-addr, --socket, or --addr and --key", err)
+	}
+	return err
 }
 
 // adminRequest sends a request to a server and writes the result.
@@ -152,9 +160,8 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 			return client.Drain(ctx, c.Deadline)
 		}), nil
 	}
-	best, _ := config.Nearest(verb, strings.Split(adminVerbs, ", "))
-	return nil, config.Usagef("unknown admin command %q; did you mean %s? The commands are %s",
-		verb, best, adminVerbs)
+	return nil, config.Usagef("unknown admin command %q; %sthe commands are %s", verb,
+		config.DidYouMean(verb, strings.Split(adminVerbs, ", ")), adminVerbs)
 }
 
 const adminVerbs = "status, ready, live, connections, closed, policy, kick, trace, drain"

@@ -112,6 +112,7 @@ func TestReloadAppliesListenerLimits(t *testing.T) {
 func TestAdminUsageErrors(t *testing.T) {
 	for _, v := range []struct{ args, want string }{
 		{"admin", "name a command"}, {"admin statsu", "did you mean status?"},
+		{"admin frob", `unknown admin command "frob"; the commands are status,`},
 		{"admin kick", "name a connection"}, {"admin kick x", `ID is "x"`},
 		{"admin trace x 1", `ID is "x"`}, {"admin trace 1", "write the number of responses"},
 		{"admin trace 1 many", `N is "many"`}, {"admin trace 1 -- -1", `N is "-1"`},
@@ -127,8 +128,13 @@ func TestAdminUsageErrors(t *testing.T) {
 			t.Errorf("sluice %s: exit code %d, %q, want %q", v.args, code, problems, v.want)
 		}
 	}
-	if _, problems, code := local("admin", "--socket", "/nowhere/s", "status"); code != 1 ||
-		!strings.Contains(problems, "/nowhere/s") {
-		t.Errorf("missing socket: exit code %d, %q", code, problems)
+	for _, v := range []struct{ flag, address string }{
+		{"--socket", "/nowhere/s"}, {"--admin-addr", "127.0.0.1:1"},
+	} {
+		_, problems, code := local("admin", v.flag, v.address, "status")
+		if code != 1 || !strings.Contains(problems, "no server answers: ") ||
+			!strings.Contains(problems, v.address) {
+			t.Errorf("no server at %s: exit code %d, %q", v.address, code, problems)
+		}
 	}
 }

@@ -132,6 +132,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--connections many", `--connections has "many"; use numbers from 1`},
 		{"--io urin", "did you mean uring?"},
+		{"--io ring3", `--io has "ring3"; use `},
 		{"--stalled 10 --rate 0", "name a rate"},
 		{"--stalled 10 --connections 1", "leaves no client that reads"},
 		{"--profile fast", "use quick or full"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/actors"
@@ -321,8 +322,8 @@ func times(flag string, texts []string, most time.Duration) (values []time.Durat
 func words(flag string, given []string, known ...string) error {
 	for _, w := range given {
 		if !slices.Contains(known, w) {
-			best, _ := config.Nearest(w, known)
-			return config.Usagef("--%s has %q; did you mean %s? There are %v", flag, w, best, known)
+			return config.Usagef("--%s has %q; %suse %s", flag, w, config.DidYouMean(w, known),
+				strings.Join(known, ", "))
 		}
 	}
 	if len(given) == 0 {
