@@ -60,7 +60,11 @@ func parseOrder(words []string) (c orderbook.Command, err error) {
 			config.DidYouMean(words[0], all), strings.Join(all, ", "))
 	}
 	if p.err == nil && len(p.words) > 0 {
-		p.err = config.Usagef("%s: unexpected argument %q", p.verb, strings.Join(p.words, " "))
+		advice := ""
+		if c.Tag == orderbook.TagNew && c.Type == orderbook.Market {
+			advice = "; write a price after @"
+		}
+		p.err = config.Usagef("%s: unexpected argument %q%s", p.verb, strings.Join(p.words, " "), advice)
 	}
 	return c, p.err
 }

@@ -40,6 +40,7 @@ func TestUsageErrorsExit2WithARemedy(t *testing.T) {
 		{"client buy x 1", `INSTRUMENT is "x"`},
 		{"client buy 4294967296 1", "0 to 4294967295"},
 		{"client buy 1 1 @ 1.5", `PRICE is "1.5"; write a whole number of ticks`},
+		{"client buy 1 1 2", `unexpected argument "2"; write a price after @`},
 		{"client buy 1 1 @ 2 fok", `unexpected argument "fok"`},
 		{"client replace 1 5", "write the new price after @"},
 		{"client --acount 3 top 1", "did you mean --account?"},
@@ -115,8 +116,12 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 	}{
 		{"address in use", []string{"--listen-tcp", busy.Addr().String()},
 			[]string{busy.Addr().String(), "in use"}},
+		{"admin address in use", []string{"--admin-addr", busy.Addr().String()},
+			[]string{busy.Addr().String(), "in use", "--admin-addr"}},
 		{"missing directory of a socket", []string{"--listen-unix", "/nonexistent/s"},
-			[]string{"/nonexistent/s"}},
+			[]string{"/nonexistent/s", "directory does not exist"}},
+		{"missing directory of the admin socket", []string{"--admin-socket", "/nonexistent/s"},
+			[]string{"/nonexistent/s", "create its directory"}},
 		{"data directory is a file", []string{"--data-dir", file}, []string{file}},
 		{"data directory of a newer version", []string{"--data-dir", newer}, []string{newer, "newer"}},
 		{"data directory of another server", []string{"--data-dir", locked},
@@ -131,6 +136,14 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 				t.Errorf("it printed the block of a started server:\n%s", p.out)
 			}
 		})
+	}
+}
+
+func TestJournalOfMissingDirectoryNamesTheFlag(t *testing.T) {
+	_, problems, code := local("journal", "verify", "--data-dir", "/nonexistent")
+	if code != 1 || !strings.Contains(problems, "/nonexistent/journal: no such file") ||
+		!strings.Contains(problems, "--data-dir") {
+		t.Errorf("exit code %d, %q", code, problems)
 	}
 }
 

@@ -60,7 +60,7 @@ func serve(e *env, args []string) error {
 	}
 	endpoints, err := observe.Listen(observed) // before any client is accepted: an address may be taken
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (flags --admin-addr, --admin-socket)", err)
 	}
 	if err := s.open(); err != nil {
 		endpoints.Close()

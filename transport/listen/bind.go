@@ -54,9 +54,11 @@ func (c *Config) open(e *Endpoint) (bound, error) {
 func bindAdvice(err error) string {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return ": another process listens there; stop it or choose another port"
+		return ": another process listens there; stop it or choose another address"
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return ": no interface of this machine has that address"
+	case errors.Is(err, unix.ENOENT):
+		return ": its directory does not exist; create that or choose another path"
 	case errors.Is(err, unix.EACCES):
 		return ": this user may not bind it; ports below 1024 need CAP_NET_BIND_SERVICE"
 	}

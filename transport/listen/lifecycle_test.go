@@ -195,7 +195,7 @@ func TestUnixSocketFileIsReplacedOnlyIfStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, problem := range map[string]string{
-		"stale": "", "new": "", "live": "a process answers", "file": "not a socket", "no/dir": "no such file",
+		"stale": "", "new": "", "live": "a process answers", "file": "not a socket", "no/dir": "its directory does not exist",
 	} {
 		s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path(name),
 			Open: true, Mode: 0o600}}}, nopHandler{})

@@ -100,6 +100,10 @@ func listenUnix(path string) (net.Listener, error) {
 		return nil, fmt.Errorf("observe: %w", err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("observe: admin socket: %w; create its directory, or "+
+			"choose another path", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("observe: admin socket: %w", err)
 	}

@@ -43,8 +43,8 @@ func (a *admin) routes() {
 	a.change("/drain", a.drain)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /readyz "+
-			"/connections /connections/closed /policy /stats /trace, and POST /policy /kick "+
-			"/trace /drain", r.Method, r.URL.Path)
+			"/connections /connections/closed /policy /stats /trace, over HTTP also /metrics "+
+			"/live.json, and POST /policy /kick /trace /drain", r.Method, r.URL.Path)
 	})
 }
 
