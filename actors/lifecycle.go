@@ -19,7 +19,7 @@ const stopGrace = time.Second
 // Conn is a socket on its way into the pipeline.
 type Conn struct {
 	ID        uint64 // never 0; reusable once its connection was released and all its slots published
-	FD        int    // a connected, non-blocking stream socket
+	FD        int    // a connected, non-blocking stream socket; a duplicate if a net.Conn owns it
 	Class     uint8  // which of Config.Limits apply
 	WriteOnly bool   // the socket has no reader, so Disconnect is never called
 }

@@ -1,7 +1,7 @@
 // Package client speaks the client protocol over a net.Conn: it does the handshake, frames requests
-// and decodes responses. The demonstration client, the benchmarks and tests with thousands of
-// connections use it. It is small enough to serve as a second implementation to read the protocol
-// from.
+// and decodes responses, whatever the application. The client of `sluice`, the benchmarks and tests
+// with thousands of connections use it. It is small enough to serve as a second implementation to
+// read the protocol from.
 //
 //	Dial --> handshake --> Send, Send, Flush ==> server
 //	                       Next <== frames <==== server
