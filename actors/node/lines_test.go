@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -27,8 +26,8 @@ func TestLinesLeftOutAreCounted(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var out bytes.Buffer
-				to := slog.New(slog.NewTextHandler(&out, nil))
+				out := &lines{}
+				to := slog.New(slog.NewTextHandler(out, nil))
 				l := new(lineLimits)
 				time.Sleep(50 * time.Millisecond) // not at the start of a second
 				for range linesPerSecond + 5 {
@@ -42,10 +41,10 @@ func TestLinesLeftOutAreCounted(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				synctest.Wait()
 				if n := strings.Count(out.String(), "left_out"); n != 1 {
-					t.Errorf("left-out lines were counted %d times, want once:\n%s", n, &out)
+					t.Errorf("left-out lines were counted %d times, want once:\n%s", n, out)
 				}
 				if !strings.Contains(out.String(), tt.want) {
-					t.Errorf("want %q in:\n%s", tt.want, &out)
+					t.Errorf("want %q in:\n%s", tt.want, out)
 				}
 			})
 		})
