@@ -26,7 +26,7 @@ type ending struct {
 	once    sync.Once          // begins the end
 	hurry   context.CancelFunc // turns a drain into a stop
 	hurried context.Context
-	giveUp  context.CancelFunc // ends the wait for the disk
+	giveUp  context.CancelFunc // ends the wait for the application, the pipeline and the disk
 	gaveUp  context.Context
 	ended   chan struct{}
 	mu      sync.Mutex // guards err
@@ -85,13 +85,13 @@ func (e *ending) patience(ctx context.Context) (context.Context, context.CancelF
 
 // Drain ends the node in order: it stops accepting, carries out the requests it took, commits and
 // answers them, and closes the connections. When ctx ends first, what is left is dropped, and the
-// error says so. It returns within ctx's deadline, or soon after its cancellation, unless the disk
-// does not answer.
+// error says so. It returns within ctx's deadline, or soon after its cancellation, also if the
+// application, the encoder or the disk does not return; what did not return is left behind.
 func (n *Node[R, Q]) Drain(ctx context.Context) error { return n.end(ctx, draining) }
 
 // Stop ends the node now: requests that were not carried out yet are dropped, released outputs are
-// sent if the sockets take them at once. It ends a Drain that is under way. Without a deadline it
-// takes FailTimeout at most.
+// sent if the sockets take them at once. It ends a Drain that is under way. A context without a
+// deadline gets one of FailTimeout.
 func (n *Node[R, Q]) Stop(ctx context.Context) error { return n.end(ctx, stopping) }
 
 // Fence ends the node without sending another byte, because another node took over (R15).
@@ -114,6 +114,11 @@ func (n *Node[R, Q]) Ready() bool { return n.ending.ready.Load() }
 func (n *Node[R, Q]) end(ctx context.Context, m mode) error {
 	e := n.ending
 	e.ready.Store(false)
+	if _, bounded := ctx.Deadline(); !bounded && m != draining {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, n.cfg.FailTimeout)
+		defer cancel()
+	}
 	first := false
 	e.once.Do(func() {
 		first = true
@@ -128,9 +133,6 @@ func (n *Node[R, Q]) end(ctx context.Context, m mode) error {
 	if m != draining {
 		e.hurry()
 		defer context.AfterFunc(ctx, e.giveUp)()
-		if _, bounded := ctx.Deadline(); !bounded {
-			defer time.AfterFunc(n.cfg.FailTimeout, e.giveUp).Stop()
-		}
 	}
 	if m == fencing {
 		_ = n.pipeline.Fence(ctx) // its error becomes the node's in shut
@@ -169,10 +171,14 @@ func (n *Node[R, Q]) fail(err error) {
 	})
 }
 
-// shut takes the node down from the sockets to the disk, once. Every step ends when patience does,
-// so the whole ends within ctx's deadline.
+// shut takes the node down from the sockets to the disk, once. Every step ends soon after ctx does,
+// or the time of a later end is up, even if the application does not return; what it holds is then
+// released when it returns.
 func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	e := n.ending
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	defer context.AfterFunc(e.gaveUp, giveUp)()
 	patience, cancel := e.patience(ctx)
 	defer cancel()
 	if m != draining {
@@ -180,13 +186,7 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	}
 	n.queue.Close() // readers that wait for room go on, and release their connections
 	e.keepWhen("closing the listener", n.listener.Close())
-	select {
-	case <-n.sequenced:
-	case <-patience.Done():
-		n.sequencer.Stop()
-		<-n.sequenced
-	}
-	n.snapshots.Close()
+	e.keepWhen("the application has not returned", n.joinSequencer(patience, ctx))
 	switch m {
 	case draining:
 		_ = n.operators.join(patience) // so that their answers are delivered; joined again below
@@ -196,7 +196,7 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	case fencing:
 		e.keepWhen("fencing", n.pipeline.Fence(ctx))
 	}
-	if err := n.store.close(ctx, e.gaveUp.Done(), n.snapshots.Done()); err != nil {
+	if err := n.store.close(ctx, n.snapshots.Done()); err != nil {
 		e.keep(err)
 	}
 	e.hurry() // ends the context of commands
@@ -206,6 +206,33 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	n.lines.flush(n.log)
 	n.logEnd(e.first())
 	e.finish(nil)
+}
+
+// returnGrace is for an end that has no time left: a batch of requests that is under way needs less.
+const returnGrace = time.Second
+
+// joinSequencer waits until the sequencer has ended, and stops it when patience ends. It returns an
+// error if that takes longer than ctx and returnGrace; the snapshots then end after the sequencer.
+func (n *Node[R, Q]) joinSequencer(patience, ctx context.Context) error {
+	select {
+	case <-n.sequenced:
+		n.snapshots.Close()
+		return nil
+	case <-patience.Done():
+		n.sequencer.Stop()
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), returnGrace)
+	defer cancel()
+	for _, limit := range []context.Context{ctx, grace} {
+		select {
+		case <-n.sequenced:
+			n.snapshots.Close()
+			return nil
+		case <-limit.Done():
+		}
+	}
+	go func() { <-n.sequenced; n.snapshots.Close() }()
+	return context.DeadlineExceeded
 }
 
 func (n *Node[R, Q]) logEnd(err error) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -64,8 +65,15 @@ func openStore(dir string, j Journal, log *slog.Logger) (*store, error) {
 	return s, nil
 }
 
-// recover opens the journal and rebuilds the application from it.
+// recover opens the journal and rebuilds the application from it. A panic of the application is an
+// error, so that Open releases what it has opened.
 func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("node: recovering %s: the application panicked: %v\n%s",
+				n.cfg.DataDir, v, debug.Stack())
+		}
+	}()
 	began := time.Now()
 	if n.store, err = openStore(n.cfg.DataDir, n.cfg.Journal, n.log); err != nil {
 		return err
@@ -161,9 +169,9 @@ func (s *store) writeSnapshot(seq durability.Seq, state []byte) error {
 }
 
 // close waits until everything sequenced is on disk, then closes the journal. A sync that does not
-// return cannot be ended: when ctx or gaveUp ends first, its goroutine is left behind, and the
-// journal stays locked until it returns.
-func (s *store) close(ctx context.Context, gaveUp <-chan struct{}, snapshots <-chan struct{}) error {
+// return cannot be ended: when ctx ends first, its goroutine is left behind, and the journal stays
+// locked until it returns.
+func (s *store) close(ctx context.Context, snapshots <-chan struct{}) error {
 	grace := time.NewTimer(100 * time.Millisecond) // for an end that has no time left: a healthy disk needs less
 	defer grace.Stop()
 	for _, done := range []<-chan struct{}{s.committed, snapshots} {
@@ -171,7 +179,6 @@ func (s *store) close(ctx context.Context, gaveUp <-chan struct{}, snapshots <-c
 		case <-done:
 			continue
 		case <-ctx.Done():
-		case <-gaveUp:
 		}
 		select {
 		case <-done:

@@ -1,0 +1,199 @@
+package node
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/actors/sequencer"
+	"sluice/cmd/orderbook"
+	"sluice/transport"
+)
+
+// faulty is an order book whose methods a test spoils.
+type faulty struct {
+	*orderbook.Book
+	apply, query, check func()
+	snapshot, restore   func()
+}
+
+func (f *faulty) Apply(seq uint64, req *sequencer.Request,
+	out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
+	f.call(f.apply)
+	f.Book.Apply(seq, req, out)
+}
+
+func (f *faulty) Query(req *sequencer.Request,
+	out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
+	f.call(f.query)
+	f.Book.Query(req, out)
+}
+
+func (f *faulty) Check(req *sequencer.Request) error {
+	f.call(f.check)
+	return f.Book.Check(req)
+}
+
+func (f *faulty) Snapshot(w io.Writer) error {
+	f.call(f.snapshot)
+	return f.Book.Snapshot(w)
+}
+
+func (f *faulty) Restore(r io.Reader) error {
+	f.call(f.restore)
+	return f.Book.Restore(r)
+}
+
+func (*faulty) call(hook func()) {
+	if hook != nil {
+		hook()
+	}
+}
+
+// faultyEncoder is the encoder of the order book with a hook.
+type faultyEncoder struct {
+	orderbook.Encoder
+	report func()
+}
+
+func (e faultyEncoder) AppendReport(dst []byte, r *orderbook.Report) ([]byte, error) {
+	e.report()
+	return e.Encoder.AppendReport(dst, r)
+}
+
+// A panic of the application while it is opened is an error of Open, which releases everything.
+func TestPanicInOpenIsAnError(t *testing.T) {
+	planted := func() { panic("planted") }
+	for name, app := range map[string]*faulty{
+		"snapshot": {snapshot: planted}, "restore": {restore: planted}, "apply": {apply: planted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leaks(t)
+			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+			if name != "snapshot" { // which is of a new directory
+				s, at := serve(t, cfg)
+				c := dial(t, "tcp", at[0])
+				c.command(order(1, 1, orderbook.Buy, 100, 1))
+				c.expect("accepted 1 seq=1", "end")
+				drain(t, s)
+			}
+			app.Book = newBook(orderbook.Config{})
+			cfg.Application = app
+			n, err := func() (n *bookNode, err error) {
+				defer func() {
+					if v := recover(); v != nil {
+						t.Errorf("Open panicked: %v", v)
+					}
+				}()
+				return Open(context.Background(), cfg)
+			}()
+			if n != nil || err == nil || !strings.Contains(err.Error(), "planted") {
+				t.Errorf("node %v, error %v", n, err)
+			}
+			s, _ := serve(t, cfg) // nothing is locked
+			drain(t, s)
+		})
+	}
+}
+
+// An application or an encoder that does not return does not hold an end beyond its time.
+func TestEndsAlthoughApplicationHangs(t *testing.T) {
+	ends := map[string]func(*bookNode, context.Context) error{
+		"drain": (*bookNode).Drain, "stop": (*bookNode).Stop, "fence": (*bookNode).Fence,
+	}
+	for what, spoil := range map[string]func(cfg *bookConfig, app *faulty, hang func()){
+		"apply":    func(_ *bookConfig, app *faulty, hang func()) { app.apply = hang },
+		"check":    func(_ *bookConfig, app *faulty, hang func()) { app.check = hang },
+		"snapshot": func(cfg *bookConfig, app *faulty, hang func()) { cfg.SnapshotEvents, app.snapshot = 1, hang },
+		"encoder": func(cfg *bookConfig, _ *faulty, hang func()) {
+			cfg.Encoder = faultyEncoder{report: hang}
+		},
+	} {
+		for name, end := range ends {
+			for _, bounded := range []bool{true, false} {
+				if !bounded && name == "drain" {
+					continue
+				}
+				kind := "with a deadline"
+				if !bounded {
+					kind = "without a deadline"
+				}
+				t.Run(what+" "+name+" "+kind, func(t *testing.T) {
+					leaks(t)
+					cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+					cfg.FailTimeout = 500 * time.Millisecond
+					app := &faulty{Book: newBook(orderbook.Config{})}
+					entered, release := make(chan struct{}, 1), make(chan struct{})
+					opened := false
+					spoil(&cfg, app, func() {
+						if !opened {
+							return // genesis
+						}
+						select {
+						case entered <- struct{}{}:
+						default:
+						}
+						<-release
+					})
+					cfg.Application = app
+					n, err := Open(context.Background(), cfg)
+					if err != nil {
+						t.Fatal(err)
+					}
+					opened = true
+					t.Cleanup(func() { close(release) })
+					dial(t, "tcp", n.Addresses()[0]).command(order(1, 1, orderbook.Buy, 100, 1))
+					<-entered
+					ctx := context.Background()
+					if bounded {
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeout(ctx, 500*time.Millisecond)
+						defer cancel()
+					}
+					began, result := time.Now(), make(chan error, 1)
+					go func() { result <- end(n, ctx) }()
+					select {
+					case err = <-result:
+					case <-time.After(patience):
+						t.Fatal("the end does not return")
+					}
+					if took := time.Since(began); err == nil || took > 5*time.Second {
+						t.Errorf("returned after %v with %v", took, err)
+					}
+					select {
+					case <-n.Ended():
+						t.Log(n.Err())
+					case <-time.After(patience):
+						t.Error("the node does not end")
+					}
+					if n.Err() == nil {
+						t.Error("ended without an error")
+					}
+				})
+			}
+		}
+	}
+}
+
+// An end whose context has ended already still waits for what returns at once.
+func TestEndWithCancelledContext(t *testing.T) {
+	for name, end := range map[string]func(*bookNode, context.Context) error{
+		"stop": (*bookNode).Stop, "fence": (*bookNode).Fence, "wait": (*bookNode).Wait,
+	} {
+		t.Run(name, func(t *testing.T) {
+			leaks(t)
+			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+			for range 10 {
+				n, at := serve(t, cfg)
+				dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				if err := end(n, ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
