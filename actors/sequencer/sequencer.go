@@ -67,7 +67,7 @@ type Counts struct {
 }
 
 // PanicError is the end of a sequencer whose application panicked. The event at fault is not in the
-// journal.
+// journal, unless it was the Snapshot after it that panicked.
 type PanicError struct {
 	Seq   durability.Seq // last event sequenced, the one at fault included
 	Tag   uint8          // of the request at fault
@@ -238,12 +238,14 @@ func (s *Sequencer[R, Q]) share() {
 	}
 }
 
-// snapshot hands the state over when one is due, between two events, when everything is published.
+// snapshot hands the state over when one is due, between two events, when everything is published
+// and the spill is empty: a Snapshot that panics takes no output with it.
 func (s *Sequencer[R, Q]) snapshot() {
 	c := &s.cfg
 	due := c.SnapshotEvents > 0 && s.events >= c.SnapshotEvents ||
 		c.SnapshotBytes > 0 && s.bytes >= c.SnapshotBytes
-	if c.Snapshots == nil || !due || !c.Snapshots.take(s.last, c.Application.Snapshot) {
+	if c.Snapshots == nil || !due || !s.out.flushed() ||
+		!c.Snapshots.take(s.last, c.Application.Snapshot) {
 		return
 	}
 	s.events, s.bytes = 0, 0
