@@ -138,7 +138,7 @@ func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.
 // AppendInPlace copies p behind the unsent bytes if the block has room and the soft limit is not
 // exceeded, which is nearly always the case. It returns false without a change otherwise. The
 // caller then checks the hard limit and calls Append, which makes room.
-func (c *Conn) AppendInPlace(s *Slab, l *Limits, p []byte) bool {
+func (c *outgoing) AppendInPlace(s *Slab, l *Limits, p []byte) bool {
 	end := c.end + uint32(len(p))
 	if end > c.size || int(end-c.off) > l.SoftBytes {
 		return false
@@ -211,7 +211,7 @@ func (c *Conn) moveToFront(s *Slab) {
 
 // BeginSend marks all unsent bytes as in flight and returns them. They do not move until
 // CompleteSend.
-func (c *Conn) BeginSend(s *Slab) []byte {
+func (c *outgoing) BeginSend(s *Slab) []byte {
 	if c.sending != 0 {
 		panic("transport: second send in flight on one connection")
 	}
