@@ -25,7 +25,8 @@ const replayLook = 1024
 // number of events applied. An error names the event that could not be applied.
 func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered) (applied uint64,
 	err error) {
-	if err := from.Restore(app.Restore); err != nil {
+	err = from.Restore(func(r io.Reader) error { return app.Restore(cancellable{ctx, r}) })
+	if err != nil {
 		return 0, err
 	}
 	var out discard[R, Q]
@@ -46,6 +47,20 @@ func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered
 		applied++
 	}
 	return applied, nil
+}
+
+// cancellable is a reader that fails once ctx has ended.
+type cancellable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read implements io.Reader.
+func (c cancellable) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
 }
 
 // apply turns a panic of the application into an error: the journal is not its own, or was written
