@@ -101,7 +101,14 @@ func (m *Measurements) Gauge(id telemetry.GaugeID) (sum float64) {
 // symbolic links.
 func CheckFile(path string) (file string, err error) {
 	if file, err = filepath.EvalSymlinks(path); errors.Is(err, fs.ErrNotExist) {
-		return path, nil
+		target, err := os.Readlink(path)
+		if err != nil { // it is no link
+			return path, nil
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		return CheckFile(target)
 	}
 	if err != nil {
 		return "", fmt.Errorf("status: %w", err)

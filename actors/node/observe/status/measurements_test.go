@@ -71,6 +71,19 @@ func TestWriteFileReplacesRegularFilesOnly(t *testing.T) {
 	if to, err := os.Readlink(at("link")); err != nil || to != "file" {
 		t.Errorf("the link leads to %q, %v", to, err)
 	}
+	// A link to a file that does not exist yet stays as well.
+	if err := os.Symlink("later", at("dangling")); err != nil {
+		t.Fatal(err)
+	}
+	if err := new(Measurements).WriteFile(at("dangling")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadMeasurements(at("later")); err != nil {
+		t.Errorf("the file behind a link that led to nothing: %v", err)
+	}
+	if to, err := os.Readlink(at("dangling")); err != nil || to != "later" {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
 	if err := unix.Mkfifo(at("fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
