@@ -181,12 +181,14 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	defer context.AfterFunc(e.gaveUp, giveUp)()
 	patience, cancel := e.patience(ctx)
 	defer cancel()
+	late, cancelLate := late(ctx)
+	defer cancelLate()
 	if m != draining {
 		n.sequencer.Stop()
 	}
 	n.queue.Close() // readers that wait for room go on, and release their connections
-	e.keepWhen("closing the listener", n.listener.Close())
-	e.keepWhen("the application has not returned", n.joinSequencer(patience, ctx))
+	e.keepWhen("closing the listener", n.closeListener(late))
+	e.keepWhen("the application has not returned", n.joinSequencer(patience, late))
 	switch m {
 	case draining:
 		_ = n.operators.join(patience) // so that their answers are delivered; joined again below
@@ -208,11 +210,31 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	e.finish(nil)
 }
 
-// returnGrace is for an end that has no time left: a batch of requests that is under way needs less.
+// returnGrace is for an end that has no time left: what is under way in a node whose components all
+// return needs less.
 const returnGrace = time.Second
 
+// late is ctx, but does not end before returnGrace has passed.
+func late(ctx context.Context) (context.Context, context.CancelFunc) {
+	l, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	grace := time.AfterFunc(returnGrace, func() { context.AfterFunc(ctx, cancel) })
+	return l, func() { grace.Stop(); cancel() }
+}
+
+// closeListener returns an error if a reader has not returned from the pipeline when ctx ends.
+func (n *Node[R, Q]) closeListener(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- n.listener.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return context.DeadlineExceeded
+	}
+}
+
 // joinSequencer waits until the sequencer has ended, and stops it when patience ends. It returns an
-// error if that takes longer than ctx and returnGrace; the snapshots then end after the sequencer.
+// error if ctx ends first; the snapshots then end after the sequencer.
 func (n *Node[R, Q]) joinSequencer(patience, ctx context.Context) error {
 	select {
 	case <-n.sequenced:
@@ -221,18 +243,14 @@ func (n *Node[R, Q]) joinSequencer(patience, ctx context.Context) error {
 	case <-patience.Done():
 		n.sequencer.Stop()
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), returnGrace)
-	defer cancel()
-	for _, limit := range []context.Context{ctx, grace} {
-		select {
-		case <-n.sequenced:
-			n.snapshots.Close()
-			return nil
-		case <-limit.Done():
-		}
+	select {
+	case <-n.sequenced:
+		n.snapshots.Close()
+		return nil
+	case <-ctx.Done():
+		go func() { <-n.sequenced; n.snapshots.Close() }()
+		return context.DeadlineExceeded
 	}
-	go func() { <-n.sequenced; n.snapshots.Close() }()
-	return context.DeadlineExceeded
 }
 
 func (n *Node[R, Q]) logEnd(err error) {

@@ -3,37 +3,28 @@ package node
 import (
 	"context"
 	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/transport"
+	"sluice/transport/listen"
 )
 
 // faulty is an order book whose methods a test spoils.
 type faulty struct {
 	*orderbook.Book
-	apply, query, check func()
-	snapshot, restore   func()
+	apply, snapshot, restore func()
 }
 
 func (f *faulty) Apply(seq uint64, req *sequencer.Request,
 	out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
 	f.call(f.apply)
 	f.Book.Apply(seq, req, out)
-}
-
-func (f *faulty) Query(req *sequencer.Request,
-	out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
-	f.call(f.query)
-	f.Book.Query(req, out)
-}
-
-func (f *faulty) Check(req *sequencer.Request) error {
-	f.call(f.check)
-	return f.Book.Check(req)
 }
 
 func (f *faulty) Snapshot(w io.Writer) error {
@@ -100,13 +91,15 @@ func TestPanicInOpenIsAnError(t *testing.T) {
 
 // An application or an encoder that does not return does not hold an end beyond its time.
 func TestEndsAlthoughApplicationHangs(t *testing.T) {
+	leaks(t)
 	ends := map[string]func(*bookNode, context.Context) error{
 		"drain": (*bookNode).Drain, "stop": (*bookNode).Stop, "fence": (*bookNode).Fence,
 	}
 	for what, spoil := range map[string]func(cfg *bookConfig, app *faulty, hang func()){
-		"apply":    func(_ *bookConfig, app *faulty, hang func()) { app.apply = hang },
-		"check":    func(_ *bookConfig, app *faulty, hang func()) { app.check = hang },
-		"snapshot": func(cfg *bookConfig, app *faulty, hang func()) { cfg.SnapshotEvents, app.snapshot = 1, hang },
+		"apply": func(_ *bookConfig, app *faulty, hang func()) { app.apply = hang },
+		"snapshot": func(cfg *bookConfig, app *faulty, hang func()) {
+			cfg.SnapshotEvents, app.snapshot = 1, hang
+		},
 		"encoder": func(cfg *bookConfig, _ *faulty, hang func()) {
 			cfg.Encoder = faultyEncoder{report: hang}
 		},
@@ -121,14 +114,14 @@ func TestEndsAlthoughApplicationHangs(t *testing.T) {
 					kind = "without a deadline"
 				}
 				t.Run(what+" "+name+" "+kind, func(t *testing.T) {
-					leaks(t)
+					t.Parallel() // it only waits
 					cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 					cfg.FailTimeout = 500 * time.Millisecond
 					app := &faulty{Book: newBook(orderbook.Config{})}
 					entered, release := make(chan struct{}, 1), make(chan struct{})
-					opened := false
+					var opened atomic.Bool
 					spoil(&cfg, app, func() {
-						if !opened {
+						if !opened.Load() {
 							return // genesis
 						}
 						select {
@@ -142,7 +135,7 @@ func TestEndsAlthoughApplicationHangs(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					opened = true
+					opened.Store(true)
 					t.Cleanup(func() { close(release) })
 					dial(t, "tcp", n.Addresses()[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 					<-entered
@@ -174,6 +167,35 @@ func TestEndsAlthoughApplicationHangs(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A reader that waits for a pipeline that hangs does not hold an end beyond its time.
+func TestEndsAlthoughReaderHangs(t *testing.T) {
+	leaks(t)
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	cfg.FailTimeout = 500 * time.Millisecond
+	entered, release := make(chan struct{}, 1), make(chan struct{})
+	cfg.Encoder = faultyEncoder{report: func() { entered <- struct{}{}; <-release }}
+	cfg.Application = newBook(orderbook.Config{})
+	n, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { close(release) })
+	dial(t, "tcp", n.Addresses()[0]).command(order(1, 1, orderbook.Buy, 100, 1))
+	<-entered
+	c, err := net.Dial("tcp", n.Addresses()[0]) // in Connect until the encoder returns
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	until(t, "the permit of the connection", func() bool { return n.Connections() == 2 })
+	began := time.Now()
+	_ = n.Stop(context.Background()) // its error is about the time
+	<-n.Ended()
+	if took := time.Since(began); took > listen.DefaultCloseTimeout-time.Second || n.Err() == nil {
+		t.Errorf("ended after %v with %v", took, n.Err())
 	}
 }
 
