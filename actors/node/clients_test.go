@@ -64,3 +64,24 @@ func TestFailedRequestIsShutdownOnlyWhileEnding(t *testing.T) {
 		}
 	}
 }
+
+// A caller may go on using the map of limits that it gave to Open and Reload.
+func TestLimitsAreCopied(t *testing.T) {
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	own := map[string]transport.Limits{"tcp 127.0.0.1:0": transport.DefaultLimits()}
+	cfg.EndpointLimits = own
+	s, _ := serve(t, cfg)
+	clear(own)
+	if got := len(s.cfg.EndpointLimits); got != 1 {
+		t.Errorf("%d endpoints have limits of their own after Open, want 1", got)
+	}
+	own["tcp 127.0.0.1:0"] = transport.DefaultLimits()
+	if err := s.Reload(Changes{Limits: transport.DefaultLimits(), EndpointLimits: own}); err != nil {
+		t.Fatal(err)
+	}
+	clear(own)
+	if got := len(s.operators.changes.EndpointLimits); got != 1 {
+		t.Errorf("%d endpoints have limits of their own after Reload, want 1", got)
+	}
+	drain(t, s)
+}

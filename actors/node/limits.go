@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 
 	"sluice/transport"
 	"sluice/transport/listen"
@@ -20,6 +21,7 @@ type Changes struct {
 // Reload puts changes in force, and the keys file as it is now. Connected clients stay, including
 // those whose key is gone: kick them. On an error nothing has changed.
 func (n *Node[R, Q]) Reload(c Changes) error {
+	c.EndpointLimits = maps.Clone(c.EndpointLimits) // the caller's map stays the caller's
 	n.operators.mu.Lock()
 	defer n.operators.mu.Unlock()
 	classes, err := n.classes(c.Limits, c.EndpointLimits)
@@ -59,6 +61,7 @@ func (n *Node[R, Q]) limits() error {
 	if count := len(n.cfg.Listen.Endpoints); count > 255 {
 		return fmt.Errorf("node: %d endpoints; at most 255", count)
 	}
+	n.cfg.EndpointLimits = maps.Clone(n.cfg.EndpointLimits)
 	n.operators.changes = Changes{
 		Limits: common, EndpointLimits: n.cfg.EndpointLimits,
 		RequestRate: n.cfg.Listen.RequestRate, ConnectRate: n.cfg.Listen.ConnectRate,
