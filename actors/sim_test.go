@@ -71,8 +71,8 @@ func TestSim(t *testing.T) {
 	}
 }
 
-// The same seed gives the same run on every machine: the recorded hashes hold everywhere. Whoever
-// changes what the simulator draws, or what actors do in a step, records them anew with -golden.
+// The same seed gives the same run on every machine: the recorded hashes hold everywhere. A
+// change of what the simulator draws, or of what actors do in a step, needs new ones: -golden.
 func TestSimSameSeedSameRun(t *testing.T) {
 	const file = "testdata/sim.golden"
 	var got strings.Builder

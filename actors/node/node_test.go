@@ -152,8 +152,8 @@ func TestRestartContinues(t *testing.T) {
 	})
 }
 
-// A resting order of an earlier run is filled: its report reaches nobody, and above all not the new
-// client whose counter equals that of the old one.
+// A resting order of an earlier run is filled. Its report reaches no client, in particular not the
+// new one whose counter equals that of the old one.
 func TestReportForEarlierRunReachesNoClient(t *testing.T) {
 	dir := t.TempDir()
 	s, at := serve(t, config(dir, transport.ModePoll, os.Stderr))

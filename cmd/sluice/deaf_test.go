@@ -47,7 +47,7 @@ func deafCollectors(t *testing.T) map[string]func() string {
 
 // Every response is traced, but the collector does not accept the traces. Clients are not affected,
 // because no response waits for the collector. The round trips are logged next to those of a server
-// that exports nothing, measured in turns. The data kept for the collector is bounded, so many more
+// that exports nothing, measured in turns. The data kept for the collector is bounded, so more
 // responses need no more memory or goroutines. Shutdown is in time.
 func TestUnresponsiveCollectorAffectsOnlyCounters(t *testing.T) {
 	for name, address := range deafCollectors(t) {
