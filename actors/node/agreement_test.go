@@ -19,7 +19,7 @@ func TestPackagesAgreeOnProtocol(t *testing.T) {
 		{"EngineError", encode.EngineError, wire.EngineError},
 		{"ServerBusy", encode.ServerBusy, wire.ServerBusy},
 		{"AuthFailed", encode.AuthFailed, wire.AuthFailed},
-		{"ServerReady", encode.ServerReady, wire.ServerReady},
+		{"ServerReady", encode.ServerReady, wire.ReadyFrame},
 	} {
 		if f.encode != f.wire {
 			t.Errorf("frame %s is %x in encode, %x in wire", f.name, f.encode, f.wire)

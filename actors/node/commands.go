@@ -94,9 +94,9 @@ func (h *handler[R, Q]) carryOut(command Command, c listen.Conn, seq uint64, bod
 	if !h.guard(c, func() { answer, then = command(h.ending.hurried, c.String(), body) }) {
 		answer = []byte(`{"status":500,"error":"the command failed in the server; see its log"}`)
 	}
-	frame := wire.AppendAdminAnswer(nil, seq, answer)
+	frame := wire.AppendAdminResponse(nil, seq, answer)
 	if most := min(commandBytes, h.operators.leastHard()); len(frame) > most {
-		frame = wire.AppendAdminAnswer(nil, seq, fmt.Appendf(nil,
+		frame = wire.AppendAdminResponse(nil, seq, fmt.Appendf(nil,
 			`{"status":413,"error":"the answer has %d bytes, more than %d; request fewer entries"}`,
 			len(frame), most))
 	}

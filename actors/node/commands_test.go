@@ -52,10 +52,10 @@ func (c *trader) answer() string {
 		c.t.Fatal(err)
 	}
 	tag, b, err := c.conn.Next()
-	if err != nil || tag != wire.TagAdminAnswer {
+	if err != nil || tag != wire.TagAdminResponse {
 		c.t.Fatalf("tag %#x, %v; want the answer to a command", tag, err)
 	}
-	_, text, _ := wire.AdminAnswer(b)
+	_, text, _ := wire.DecodeAdminResponse(b)
 	return string(text)
 }
 

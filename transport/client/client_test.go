@@ -46,7 +46,7 @@ func serve(t *testing.T, network string, side func(net.Conn) error) string {
 }
 
 func ready(c net.Conn) error {
-	_, err := io.WriteString(c, wire.ServerReady)
+	_, err := io.WriteString(c, wire.ReadyFrame)
 	return err
 }
 
@@ -68,7 +68,7 @@ func TestChallengeIsSigned(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		address := serve(t, network, func(c net.Conn) error {
 			nonce := [wire.NonceSize]byte{1, 2, 3}
-			if _, err := c.Write(wire.AppendChallenge(nil, &nonce)); err != nil {
+			if _, err := c.Write(wire.AppendNonce(nil, &nonce)); err != nil {
 				return err
 			}
 			b := make([]byte, wire.ChallengeResponseFrameSize)
@@ -104,10 +104,10 @@ func TestHandshakeErrorsNameTheCause(t *testing.T) {
 	for _, v := range []struct{ name, sent, want string }{
 		{"closed at once", "", "the server closed the connection"},
 		{"refused", wire.AuthFailed, ErrAuthFailed.Error()},
-		{"challenged without a key", string(wire.AppendChallenge(nil, &nonce)), ErrNoKey.Error()},
+		{"challenged without a key", string(wire.AppendNonce(nil, &nonce)), ErrNoKey.Error()},
 		{"application frame", wire.BatchEnd, "unexpected tag 0x02"},
 		{"another protocol", "HTTP/1.1 400 Bad Request", "frame length"},
-		{"half a frame", wire.ServerReady[:3], "unexpected EOF"},
+		{"half a frame", wire.ReadyFrame[:3], "unexpected EOF"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			address := serve(t, "tcp", func(c net.Conn) error {
@@ -133,7 +133,7 @@ func TestHandshakeErrorsNameTheCause(t *testing.T) {
 func TestFramesOfAllSizesArriveWholeAndInOrder(t *testing.T) {
 	sizes := []int{0, 1, 254, 255, 256, 257, 5000, 0, 70000, 3}
 	address := serve(t, "tcp", func(c net.Conn) error {
-		stream := []byte(wire.ServerReady)
+		stream := []byte(wire.ReadyFrame)
 		for i, n := range sizes {
 			stream = wire.AppendResponse(stream, 0x30+uint8(i), bytes.Repeat([]byte{byte(i)}, n))
 			stream = append(stream, wire.Heartbeat...)
@@ -161,7 +161,7 @@ func TestFramesOfAllSizesArriveWholeAndInOrder(t *testing.T) {
 
 func TestOversizedAndTruncatedFramesAreErrors(t *testing.T) {
 	address := serve(t, "tcp", func(c net.Conn) error {
-		_, err := io.WriteString(c, wire.ServerReady+"\x12\x00\x00\x00")
+		_, err := io.WriteString(c, wire.ReadyFrame+"\x12\x00\x00\x00")
 		return err
 	})
 	c := dial(t, "tcp", address, Options{MaxFrame: 17})
@@ -170,7 +170,7 @@ func TestOversizedAndTruncatedFramesAreErrors(t *testing.T) {
 		t.Error(err)
 	}
 	address = serve(t, "tcp", func(c net.Conn) error {
-		_, err := io.WriteString(c, wire.ServerReady+"\x11\x00\x00\x00\x30")
+		_, err := io.WriteString(c, wire.ReadyFrame+"\x11\x00\x00\x00\x30")
 		return err
 	})
 	c = dial(t, "tcp", address, Options{MaxFrame: 17})
@@ -182,7 +182,7 @@ func TestOversizedAndTruncatedFramesAreErrors(t *testing.T) {
 func TestNextContinuesAfterADeadline(t *testing.T) {
 	proceed := make(chan struct{})
 	address := serve(t, "tcp", func(c net.Conn) error {
-		frame := wire.AppendResponse([]byte(wire.ServerReady), 0x30, []byte("abc"))
+		frame := wire.AppendResponse([]byte(wire.ReadyFrame), 0x30, []byte("abc"))
 		if _, err := c.Write(frame[:9]); err != nil {
 			return err
 		}

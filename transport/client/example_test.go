@@ -17,7 +17,7 @@ func respondOnce(l net.Listener) {
 		return
 	}
 	defer c.Close()
-	io.WriteString(c, wire.ServerReady)
+	io.WriteString(c, wire.ReadyFrame)
 	io.ReadFull(c, make([]byte, 16))
 	c.Write(append(wire.AppendResponse(nil, 0x30, []byte("filled")), wire.BatchEnd...))
 }

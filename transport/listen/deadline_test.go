@@ -170,7 +170,7 @@ func TestBufferOfAnIncompleteFrameIsFreedWithItsConnection(t *testing.T) {
 	s := newStepped(t, Config{Endpoints: []Endpoint{{Network: "unix", Address: "s", Open: true}}})
 	for range 10 {
 		peer := s.connect(t)
-		if _, err := io.ReadFull(peer, make([]byte, len(wire.ServerReady))); err != nil { // closing with unread bytes would be a reset
+		if _, err := io.ReadFull(peer, make([]byte, len(wire.ReadyFrame))); err != nil { // closing with unread bytes would be a reset
 			t.Fatal(err)
 		}
 		peer.Write([]byte(wire.ClientHeartbeat)[:5])

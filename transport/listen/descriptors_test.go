@@ -134,8 +134,8 @@ func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 	for range clients {
 		c := raw(t, "unix", path)
 		go func() {
-			got := make([]byte, len(wire.ServerReady))
-			if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.ServerReady {
+			got := make([]byte, len(wire.ReadyFrame))
+			if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.ReadyFrame {
 				t.Errorf("received % x, error %v", got, err)
 			}
 			ready <- c

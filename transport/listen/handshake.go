@@ -70,7 +70,7 @@ func (r *reader) begin(a arrival, now int64) {
 	_, _ = rand.Read(nonce[:]) // crypto/rand never fails
 	r.nonces[slot] = nonce
 	var frame [wire.ChallengeFrameSize]byte
-	if !sendAll(a.fd, wire.AppendChallenge(frame[:0], &nonce)) {
+	if !sendAll(a.fd, wire.AppendNonce(frame[:0], &nonce)) {
 		r.end(slot, transport.ReasonHandshakeLost)
 	}
 }
@@ -125,7 +125,7 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 	// ServerReady is sent before the shard owns the socket, so only one goroutine writes at any
 	// time.
 	reason := transport.ReasonHandshakeLost
-	if sendAll(rec.fd, []byte(wire.ServerReady)) {
+	if sendAll(rec.fd, []byte(wire.ReadyFrame)) {
 		rec.id = s.nextID()
 		reason = transport.ReasonConnectFailed
 		if s.handler.Connect(r.describe(rec)) == nil {

@@ -216,9 +216,9 @@ func TestRequestsSentBeforeServerReadyAreDelivered(t *testing.T) {
 		b = wire.AppendRequest(b, 1, 0x10, make([]byte, 600)) // longer than the limit of a handshake frame
 		b = wire.AppendRequest(b, 2, 0x11, []byte("two"))
 		write(t, c, b)
-		got := make([]byte, len(wire.ServerReady)+2*len(wire.BatchEnd))
+		got := make([]byte, len(wire.ReadyFrame)+2*len(wire.BatchEnd))
 		if _, err := io.ReadFull(c, got); err != nil ||
-			string(got) != wire.ServerReady+wire.BatchEnd+wire.BatchEnd {
+			string(got) != wire.ReadyFrame+wire.BatchEnd+wire.BatchEnd {
 			t.Fatalf("received % x, error %v", got, err)
 		}
 		if r := h.requests(); len(r) != 2 || r[0].Seq != 1 || len(r[0].Body) != 600 ||
@@ -319,7 +319,7 @@ func TestPermitsAreTakenAfterTheHandshakeAndReleasedOnce(t *testing.T) {
 	dial(t, "tcp", address, client.Options{Key: trader})
 	refused := raw(t, "tcp", address)
 	write(t, refused, answer(t, refused, operator)) // Connect fails: its permit is released
-	if got, _ := io.ReadAll(refused); string(got) != wire.ServerReady {
+	if got, _ := io.ReadAll(refused); string(got) != wire.ReadyFrame {
 		t.Errorf("received % x", got)
 	}
 	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectFailed {

@@ -36,7 +36,7 @@ func TestRequestsSentByteByByteAreDelivered(t *testing.T) {
 		for i := range stream {
 			write(t, c, stream[i:i+1])
 		}
-		got := make([]byte, len(wire.ServerReady)+5*len(wire.BatchEnd))
+		got := make([]byte, len(wire.ReadyFrame)+5*len(wire.BatchEnd))
 		if _, err := io.ReadFull(c, got); err != nil {
 			t.Fatal(err)
 		}

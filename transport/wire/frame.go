@@ -103,13 +103,16 @@ func appendRequestHeader(dst []byte, seq uint64, tag uint8, bodySize int) []byte
 
 // AppendResponse appends a response frame to dst.
 func AppendResponse(dst []byte, tag uint8, body []byte) []byte {
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(ResponseHeaderSize+len(body)))
-	dst = append(dst, tag)
-	return append(dst, body...)
+	return append(appendResponseHeader(dst, tag, len(body)), body...)
 }
 
-// AppendChallenge appends the frame that opens a handshake.
-func AppendChallenge(dst []byte, nonce *[NonceSize]byte) []byte {
+func appendResponseHeader(dst []byte, tag uint8, bodySize int) []byte {
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(ResponseHeaderSize+bodySize))
+	return append(dst, tag)
+}
+
+// AppendNonce appends a Challenge without flags.
+func AppendNonce(dst []byte, nonce *[NonceSize]byte) []byte {
 	return AppendResponse(dst, TagChallenge, nonce[:])
 }
 

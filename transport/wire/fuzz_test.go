@@ -5,35 +5,92 @@ import (
 	"testing"
 )
 
-// FuzzBodies checks that appending what was decoded yields the same bytes, and that no decoded
-// slice reaches beyond its frame.
+// FuzzBodies checks that appending what was decoded yields the same fields, for the known fields
+// the same bytes, and that no decoded slice reaches beyond its frame.
 func FuzzBodies(f *testing.F) {
-	var trace [TraceSize]byte
-	f.Add(AppendTraced(nil, 7, &trace, RequestFirst, []byte("body")))
+	for _, v := range vectors() {
+		f.Add(v.got)
+	}
 	f.Add(AppendRequest(nil, 1, TagTraced, make([]byte, TraceSize)))
-	f.Add(AppendChallengeResponse(nil, new([SignatureSize]byte), new([PublicKeySize]byte)))
-	f.Add(AppendAdminAnswer(nil, 9, []byte("{}")))
+	f.Add(AppendResponse(nil, TagEngineError, make([]byte, 9)))
+	f.Add(AppendRequest(nil, 0, TagHello, []byte{1, 0, 0, 0, 0, 0, 9, 0xff, 0xff}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, size, err := NextRequest(b, DefaultMaxRequest); err == nil && size > 0 {
-			again := AppendRequest(nil, r.Seq, r.Tag, r.Body)
-			if len(r.Trace) > 0 {
-				again = AppendTraced(nil, r.Seq, (*[TraceSize]byte)(r.Trace), r.Tag, r.Body)
-			}
-			if !bytes.Equal(again, b[:size]) || cap(r.Body) != len(r.Body) ||
-				size > PrefixSize+DefaultMaxRequest {
-				t.Fatalf("request %+v, decoded from % x, is encoded as % x", r, b[:size], again)
-			}
-			if signature, key, ok := ChallengeResponse(r.Body); ok &&
-				!bytes.Equal(append(bytes.Clone(signature), key...), r.Body) {
-				t.Fatalf("% x: signature % x, key % x", r.Body, signature, key)
-			}
+			checkRequest(t, &r, b[:size:size])
 		}
-		if tag, body, size, err := NextResponse(b, DefaultMaxRequest); err == nil && size > 0 &&
-			tag == TagAdminAnswer {
-			seq, answer, ok := AdminAnswer(body)
-			if ok != (len(body) >= 8) || ok && !bytes.Equal(AppendAdminAnswer(nil, seq, answer), b[:size]) {
-				t.Fatalf("answer %d %q, %v, of % x", seq, answer, ok, b[:size])
-			}
+		if tag, body, size, err := NextResponse(b, DefaultMaxRequest); err == nil && size > 0 {
+			checkResponse(t, tag, body, b[:size:size])
 		}
 	})
+}
+
+func checkRequest(t *testing.T, r *Request, frame []byte) {
+	again := AppendRequest(nil, r.Seq, r.Tag, r.Body)
+	if len(r.Trace) > 0 {
+		again = AppendTraced(nil, r.Seq, (*[TraceSize]byte)(r.Trace), r.Tag, r.Body)
+	}
+	if !bytes.Equal(again, frame) || cap(r.Body) != len(r.Body) || len(frame) > PrefixSize+DefaultMaxRequest {
+		t.Fatalf("request %+v, decoded from % x, is encoded as % x", r, frame, again)
+	}
+	h, ok := DecodeHello(r.Body)
+	if r.Tag != TagHello || !ok {
+		return
+	}
+	if r.Body[1] &^= 0xfe; !bytes.Equal(AppendHello(nil, &h)[PrefixSize+RequestHeaderSize:], r.Body) {
+		t.Fatalf("% x was decoded as %+v", r.Body, h)
+	}
+	for _, part := range [][]byte{h.Signature, h.Key, h.Extensions} {
+		if cap(part) != len(part) {
+			t.Fatalf("a slice of %+v reaches beyond its field", h)
+		}
+	}
+}
+
+// checkResponse decodes the body as its tag says. The appended frame has the known fields only, so
+// it may be shorter, and has no unknown flags.
+func checkResponse(t *testing.T, tag uint8, body, frame []byte) {
+	var again []byte
+	ok, flags := false, -1 // index of the flags in the body
+	switch tag {
+	case TagChallenge:
+		var c Challenge
+		c, ok = DecodeChallenge(body)
+		again, flags = AppendChallenge(nil, &c), NonceSize
+	case TagServerReady:
+		var s ServerReady
+		s, ok = DecodeServerReady(body)
+		again, flags = AppendServerReady(nil, &s), 1
+	case TagClose:
+		var c Close
+		c, ok = DecodeClose(body)
+		again = AppendClose(nil, c)
+	case TagAdminResponse:
+		var request uint64
+		var result []byte
+		request, result, ok = DecodeAdminResponse(body)
+		again = AppendAdminResponse(nil, request, result)
+		if cap(result) != len(result) {
+			t.Fatal("a result reaches beyond its frame")
+		}
+	case TagBatchEnd, TagServerBusy:
+		var request uint64
+		request, ok = DecodeBatchEnd(body)
+		again = AppendRequest(nil, request, 0, nil)[PrefixSize:12]
+		again = AppendResponse(nil, tag, again)
+	case TagEngineError:
+		var request uint64
+		var reason Refusal
+		request, reason, ok = DecodeEngineError(body)
+		again = AppendRequest(nil, request, uint8(reason), nil)[PrefixSize:]
+		again = AppendResponse(nil, tag, again)
+	}
+	if !ok {
+		return
+	}
+	if flags >= 0 {
+		body[flags] &= 1
+	}
+	if known := again[PrefixSize+ResponseHeaderSize:]; !bytes.HasPrefix(body, known) {
+		t.Fatalf("% x is encoded as % x", frame, again)
+	}
 }

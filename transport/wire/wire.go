@@ -1,16 +1,22 @@
 package wire
 
-// Tags of the transport, 0x01 to 0x0F. They are assigned in docs/wire.md.
+// Tags of the transport, 0x01 to 0x0F. They are assigned in docs/wire.md, with the layout of each
+// body. 0x06 and 0x07 are free. 0x0E (SessionState) and 0x0F (Extended) are reserved.
 const (
-	TagHeartbeat         uint8 = 0x01 // both directions, no body: the sender is alive
-	TagBatchEnd          uint8 = 0x02 // server, no body: the response to this request is complete
-	TagEngineError       uint8 = 0x03 // server, no body: the request was rejected; a BatchEnd follows
-	TagServerBusy        uint8 = 0x04 // server, no body: a request was shed; it gets no other response
-	TagChallenge         uint8 = 0x05 // server, body: a nonce of NonceSize bytes
-	TagChallengeResponse uint8 = 0x06 // client, body: Ed25519 signature over the nonce, then the public key
-	TagAuthFailed        uint8 = 0x07 // server, no body: the handshake failed; the connection is closed
-	TagServerReady       uint8 = 0x08 // server, no body: the handshake is done; requests are read
-	TagTraced            uint8 = 0x0B // client, body: trace context (TraceSize bytes), then tag and body of a request
+	TagHeartbeat     uint8 = 0x01 // both: the sender is alive
+	TagBatchEnd      uint8 = 0x02 // server: the response to a request is complete
+	TagEngineError   uint8 = 0x03 // server: a request was rejected; its BatchEnd follows
+	TagServerBusy    uint8 = 0x04 // server: a request was shed; it gets no other response
+	TagChallenge     uint8 = 0x05 // server: a nonce; the first frame of a connection
+	TagServerReady   uint8 = 0x08 // server: the client is admitted; limits
+	TagAdminCommand  uint8 = 0x09 // client, role operator: a command in JSON
+	TagAdminResponse uint8 = 0x0A // server: the result of a command in JSON
+	TagTraced        uint8 = 0x0B // client: a trace context and a request
+	TagHello         uint8 = 0x0C // client: key and signature, wishes; ends its part of the handshake
+	TagClose         uint8 = 0x0D // server: why it closes the connection; the last frame
+
+	TagChallengeResponse uint8 = 0x06 // replaced by Hello
+	TagAuthFailed        uint8 = 0x07 // replaced by Close
 )
 
 // Limits of the tag ranges, all inclusive.
@@ -47,6 +53,6 @@ const (
 	EngineError     = "\x01\x00\x00\x00\x03"
 	ServerBusy      = "\x01\x00\x00\x00\x04"
 	AuthFailed      = "\x01\x00\x00\x00\x07"
-	ServerReady     = "\x01\x00\x00\x00\x08"
+	ReadyFrame      = "\x01\x00\x00\x00\x08"
 	ClientHeartbeat = "\x09\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x01" // request_seq 0
 )

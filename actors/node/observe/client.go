@@ -167,15 +167,15 @@ func (c *Client) overWire(ctx context.Context, method, path string, body []byte)
 		case wire.TagEngineError:
 			return 0, nil, fmt.Errorf("observe: %s rejects commands of this key; it needs the "+
 				"role operator in the authorized keys", c.Addr)
-		case wire.TagAdminAnswer:
-			if got, text, ok := wire.AdminAnswer(frame); ok && got == seq {
+		case wire.TagAdminResponse:
+			if got, text, ok := wire.DecodeAdminResponse(frame); ok && got == seq {
 				return unwrap(text)
 			}
 		}
 	}
 }
 
-// unwrap decodes an AdminAnswer.
+// unwrap decodes an AdminResponse.
 func unwrap(text []byte) (int, []byte, error) {
 	var f answerFrame
 	if err := json.Unmarshal(text, &f); err != nil {

@@ -209,8 +209,8 @@ func (c *trade) next() string {
 		return "EOF"
 	case err != nil:
 		return err.Error()
-	case tag == wire.TagAdminAnswer:
-		seq, text, _ := wire.AdminAnswer(body)
+	case tag == wire.TagAdminResponse:
+		seq, text, _ := wire.DecodeAdminResponse(body)
 		return fmt.Sprintf("answer %d %s", seq, text)
 	}
 	words := map[uint8]string{wire.TagBatchEnd: "end", wire.TagEngineError: "error",

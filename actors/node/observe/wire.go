@@ -16,7 +16,7 @@ type commandFrame struct {
 	Body   json.RawMessage `json:"body,omitempty"` // of a POST
 }
 
-// answerFrame is the body of an AdminAnswer.
+// answerFrame is the body of an AdminResponse.
 type answerFrame struct {
 	Status int             `json:"status"`           // as in HTTP
 	Answer json.RawMessage `json:"answer,omitempty"` // of a page, including one with status 503
