@@ -30,7 +30,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture module moduletest
+.PHONY: help build cross run demo test test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture module moduletest
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -39,6 +39,13 @@ build: ## compile all packages without io_uring and with it, and bin/sluice
 	$(GO) build $(PKGS)
 	$(GO) build $(ENGINE) $(PKGS)
 	@if [ -d cmd/sluice ]; then set -x; mkdir -p bin && $(GO) build $(ENGINE) -o bin/sluice ./cmd/sluice; fi
+
+cross: ## compile client, libraries and bin/sluice for macOS and Windows; a server runs on Linux only
+	@set -e; for os in darwin windows; do set -x; \
+		GOOS=$$os $(GO) vet ./transport/client ./transport/wire; \
+		GOOS=$$os $(GO) build ./transport/... ./actors/... ./durability/... ./telemetry/... ./encode ./mailbox ./cmd/orderbook; \
+		GOOS=$$os $(GO) build -o bin/$$os/ ./cmd/sluice; \
+		{ set +x; } 2>/dev/null; done
 
 run: build ## start the server; RUNARGS="..." are flags of sluice serve
 	bin/sluice serve $(RUNARGS)

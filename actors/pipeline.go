@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sluice/actors/internal/run"
 	"sluice/actors/internal/shard"
 	"sluice/durability"
@@ -302,7 +300,7 @@ func (p *Pipeline[R, Q]) logDegraded(n durability.Notice) {
 
 // closeSocket closes a socket that outlived its shard.
 func (p *Pipeline[R, Q]) closeSocket(conn uint64, fd int32) {
-	if err := unix.Close(int(fd)); err != nil {
+	if err := closeDescriptor(fd); err != nil {
 		p.cfg.Log.Error("closing a socket failed", "connection", conn, "fd", fd, "error", err)
 	}
 }

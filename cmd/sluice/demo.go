@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -10,8 +12,7 @@ import (
 
 	"sluice/cmd/internal/config"
 	"sluice/cmd/internal/demo"
-
-	"golang.org/x/sys/unix"
+	"sluice/cmd/internal/top"
 )
 
 const demoHead = `usage: sluice demo [flags] [-- flags of sluice serve]
@@ -49,11 +50,6 @@ func demonstrate(e *env, args []string) error {
 	return demo.Run(ctx, demo.Config{
 		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients,
 		Keep: keep, Hold: keep, Out: e.stdout,
-		Terminal: isFile && isTerminal(f),
+		Terminal: isFile && top.IsTerminal(f),
 	})
-}
-
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

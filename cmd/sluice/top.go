@@ -44,7 +44,7 @@ func watch(e *env, args []string) error {
 	}
 	out, isFile := e.stdout.(*os.File)
 	in, fromFile := e.stdin.(*os.File)
-	if !isFile || !fromFile || !isTerminal(out) || !isTerminal(in) {
+	if !isFile || !fromFile || !top.IsTerminal(out) || !top.IsTerminal(in) {
 		return config.Usagef("standard input or output is not a terminal, which sluice top draws on; " +
 			"write sluice top --once for one frame")
 	}

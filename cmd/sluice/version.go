@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"sluice/transport"
-
-	"golang.org/x/sys/unix"
 )
 
 // version is `sluice version`. It prints the facts that an issue report needs.
@@ -20,9 +18,8 @@ func version(e *env, args []string) error {
 	}
 	fmt.Fprintf(e.stdout, "sluice %s, %s %s/%s\n", revision(), runtime.Version(), runtime.GOOS,
 		runtime.GOARCH)
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		fmt.Fprintf(e.stdout, "kernel %s\n", unix.ByteSliceToString(name.Release[:]))
+	if name := kernel(); name != "" {
+		fmt.Fprintf(e.stdout, "kernel %s\n", name)
 	}
 	fmt.Fprintf(e.stdout, "engines compiled in: %s\n", engines())
 	d, err := probe(transport.ModeAuto)

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
-	"golang.org/x/sys/unix"
 )
 
 // formatVersion is the version of the directory layout and of the batch encoding.
@@ -57,10 +57,10 @@ func lockDirectory(path string) (*directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: opening the lock file: %w", err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockExclusively(lock); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(lock, 64)) // for the message only; if it cannot be read, the holder is not named
 		lock.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%w: %s is locked by %s; give each server a directory of its "+
 				"own, or stop the other one",
 				ErrLocked, path, describeHolder(string(holder)))
@@ -88,12 +88,12 @@ func (d *directory) syncParents() error {
 	path, err := filepath.Abs(d.path)
 	parent := filepath.Dir(path)
 	for ; err == nil && parent != path; path, parent = parent, filepath.Dir(parent) {
-		var below, above unix.Stat_t
-		if err = errors.Join(unix.Stat(path, &below), unix.Stat(parent, &above)); err == nil &&
-			below.Dev == above.Dev {
-			err = syncDirectory(parent)
-		} else if err == nil {
+		var mount bool
+		if mount, err = mountPoint(path, parent); mount {
 			return nil
+		}
+		if err == nil {
+			err = syncDirectory(parent)
 		}
 	}
 	if err != nil && !errors.Is(err, os.ErrPermission) {

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sluice/transport/wire"
 )
 
@@ -25,7 +23,7 @@ var (
 // Options of a connection. The zero value works with a server that does not require authentication.
 type Options struct {
 	Key            ed25519.PrivateKey // signs the challenge; nil: no key
-	Congestion     string             // TCP_CONGESTION of tcp(7), for example "cubic"; empty: system default
+	Congestion     string             // TCP_CONGESTION of tcp(7), such as "cubic", on Linux only; empty: system default
 	ReadBuffer     int                // initial size in bytes, default 4096; grows to the largest frame
 	MaxFrame       int                // limit on the length of a response, default wire.MaxResponse
 	ShowHeartbeats bool               // Next returns the server's heartbeats instead of skipping them
@@ -71,16 +69,6 @@ func Dial(ctx context.Context, network, address string, o Options) (*Conn, error
 		return nil, err
 	}
 	return c, nil
-}
-
-func setCongestion(raw syscall.RawConn, name string) (err error) {
-	controlErr := raw.Control(func(fd uintptr) {
-		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, name)
-	})
-	if err != nil {
-		err = fmt.Errorf("congestion control %q: %w", name, err)
-	}
-	return errors.Join(controlErr, err)
 }
 
 // New does the handshake on an existing connection. After an error, conn still belongs to the

@@ -197,3 +197,17 @@ func (e *Endpoint) validate(haveKeys bool) error {
 	}
 	return nil
 }
+
+// MaxSocketPath is the longest path of a unix-domain socket in bytes: sun_path of unix(7) without
+// its final zero.
+const MaxSocketPath = 107
+
+// CheckSocketPath reports why a path cannot be used for a unix-domain socket. "@name" is an
+// abstract socket.
+func CheckSocketPath(path string) error {
+	if path == "" || path == "@" || len(path) > MaxSocketPath {
+		return fmt.Errorf("listen: unix socket path %q has %d bytes; it needs a name, "+
+			"and at most %d bytes", path, len(path), MaxSocketPath)
+	}
+	return nil
+}

@@ -1,7 +1,7 @@
 package shard
 
 import (
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"sluice/telemetry"
 	"sluice/transport"
@@ -170,7 +170,7 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 	case c.Has(transport.StateClosing):
 		e.release(entry, now)
 	case done.Res < 0:
-		e.sendFailed(entry, unix.Errno(-done.Res), now)
+		e.sendFailed(entry, syscall.Errno(-done.Res), now)
 	case sent < asked:
 		e.rec.B.C[telemetry.EgressSendShort]++
 		e.pollBlocked(entry, now)
@@ -187,25 +187,25 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 }
 
 // sendFailed handles a send that failed.
-func (e *Shard) sendFailed(entry uint32, errno unix.Errno, now int64) {
+func (e *Shard) sendFailed(entry uint32, errno syscall.Errno, now int64) {
 	c := &e.table.conns[entry]
 	switch errno {
-	case unix.EAGAIN:
+	case syscall.EAGAIN:
 		e.rec.B.C[telemetry.EgressSendAgain]++
 		// Still no room: the kernel lacks memory, and polling again would spin.
 		if c.Has(transport.StateWoken) {
 			c.Set(transport.StateRetry)
 		}
 		e.pollBlocked(entry, now)
-	case unix.EINTR:
+	case syscall.EINTR:
 		e.rec.B.C[telemetry.EgressInterrupted]++
 		e.markDirty(entry)
-	case unix.ENOBUFS, unix.ENOMEM:
+	case syscall.ENOBUFS, syscall.ENOMEM:
 		e.rec.B.C[telemetry.EgressNoMemory]++
 		c.Set(transport.StateRetry) // no event reports free memory: the next tick retries
 		e.pollBlocked(entry, now)
-	case unix.EPIPE, unix.ECONNRESET, unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH,
-		unix.ENOTCONN:
+	case syscall.EPIPE, syscall.ECONNRESET, syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH,
+		syscall.ENOTCONN:
 		e.close(entry, transport.ReasonPeerReset, now)
 	default:
 		e.rec.B.C[telemetry.EgressSendError]++

@@ -10,8 +10,6 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"sluice/transport/listen"
 )
 
@@ -126,24 +124,12 @@ func (l *ownerListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		peer, err := credentials(c)
-		if err == nil && (peer.Uid == l.self || peer.Uid == 0) {
-			return &localConn{Conn: c, uid: peer.Uid, pid: peer.Pid}, nil
+		uid, pid, err := credentials(c)
+		if err == nil && (uid == l.self || uid == 0) {
+			return &localConn{Conn: c, uid: uid, pid: pid}, nil
 		}
 		_ = c.Close() // nothing was sent
 	}
-}
-
-// credentials are those of the process that connected, SO_PEERCRED of unix(7).
-func credentials(c *net.UnixConn) (peer *unix.Ucred, err error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	controlErr := raw.Control(func(fd uintptr) {
-		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	return peer, errors.Join(controlErr, err)
 }
 
 // limitListener limits the number of open connections. Beyond it, clients wait in the backlog.

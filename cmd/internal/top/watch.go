@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sluice/actors/node/observe/status"
 )
 
@@ -157,7 +155,7 @@ func (f *feed) watch(in, out *os.File) error {
 	}
 	defer io.WriteString(out, giveBack)
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, unix.SIGTERM, unix.SIGHUP, unix.SIGWINCH)
+	signal.Notify(signals, append(resized(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)...)
 	defer signal.Stop(signals)
 	keys := make(chan byte)
 	go func() { // ends with the process, because a read of a terminal cannot be cancelled
@@ -197,7 +195,7 @@ func (f *feed) watch(in, out *os.File) error {
 				f.merge(got.snapshot)
 			}
 		case got := <-signals:
-			if got != unix.SIGWINCH {
+			if !slices.Contains(resized(), got) {
 				return nil
 			}
 		case key, ok := <-keys:
@@ -219,11 +217,7 @@ type answer struct {
 
 // draw writes a frame of the terminal's present size, below the error of the last request, if any.
 func (f *feed) draw(out *os.File, failure error) error {
-	width, height := 80, 24
-	if size, err := unix.IoctlGetWinsize(int(out.Fd()), unix.TIOCGWINSZ); err == nil &&
-		size.Col > 0 && size.Row > 1 {
-		width, height = int(size.Col), int(size.Row)
-	}
+	width, height := terminalSize(out)
 	var b bytes.Buffer
 	if failure != nil {
 		for line := range slices.Chunk([]rune(failure.Error()), width) {
@@ -243,23 +237,4 @@ func (f *feed) draw(out *os.File, failure error) error {
 		return fmt.Errorf("top: %w", err)
 	}
 	return nil
-}
-
-// rawKeys makes a terminal deliver keys as they are pressed, without showing them. restore undoes
-// it.
-func rawKeys(f *os.File) (restore func(), err error) {
-	fd := int(f.Fd())
-	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return nil, fmt.Errorf("top: the terminal: %w", err)
-	}
-	keys := *old
-	keys.Lflag &^= unix.ICANON | unix.ECHO
-	keys.Cc[unix.VMIN], keys.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &keys); err != nil {
-		return nil, fmt.Errorf("top: the terminal: %w", err)
-	}
-	return func() {
-		_ = unix.IoctlSetTermios(fd, unix.TCSETS, old) // an error leaves nothing to do
-	}, nil
 }

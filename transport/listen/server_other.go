@@ -1,0 +1,46 @@
+//go:build !linux
+
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// Server needs epoll(7). Elsewhere it only compiles, so that programs with a server in them can be
+// built, and tested up to its start: New returns an error, and the other methods are never called.
+type Server struct{}
+
+// New returns an error that matches errors.ErrUnsupported.
+func New(Config, Handler) (*Server, error) {
+	return nil, fmt.Errorf("listen: a server needs Linux; this build is for %s: %w", runtime.GOOS,
+		errors.ErrUnsupported)
+}
+
+// Listen does nothing.
+func (*Server) Listen() error { return nil }
+
+// Addresses returns nil.
+func (*Server) Addresses() []string { return nil }
+
+// Serve does nothing.
+func (*Server) Serve() {}
+
+// StopAccepting does nothing.
+func (*Server) StopAccepting() {}
+
+// Close does nothing.
+func (*Server) Close() error { return nil }
+
+// Counters returns zeros.
+func (*Server) Counters() Counters { return Counters{} }
+
+// SetKeys does nothing.
+func (*Server) SetKeys(*Keyring) {}
+
+// SetRates does nothing.
+func (*Server) SetRates(requests, connects Rate) error { return nil }
+
+// RemoveStaleSocket does nothing: net.Listen reports a path that is in use.
+func RemoveStaleSocket(path string) error { return nil }
