@@ -64,7 +64,7 @@ func BenchmarkReplay(b *testing.B) {
 	var events memory
 	for i := range uint64(100_000) {
 		cmd := order(1+i%2, 1+i, orderbook.Side(1+i%2), int64(100+i%64/2), 1)
-		req := sequencer.Request{Conn: 1 + i%2, Seq: i, Role: sequencer.RoleTrader, Tag: cmd.Tag,
+		req := sequencer.Event{Kind: sequencer.KindRequest, Conn: 1 + i%2, Request: i, Tag: cmd.Tag,
 			Body: body(cmd)}
 		events = append(events, sequencer.AppendEvent(nil, &req))
 	}

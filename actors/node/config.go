@@ -110,6 +110,9 @@ func (c *Config[R, Q]) complete() error {
 	case c.Encoder == nil:
 		return errors.New("node: Encoder is nil; give what writes the application's outputs as frames")
 	}
+	if _, err := sequencer.NewTable(c.Application.Requests()); err != nil {
+		return err
+	}
 	if c.DataDir == "" {
 		return errors.New("node: DataDir is empty; name the directory that is to hold the journal")
 	}

@@ -34,18 +34,15 @@ type ledger struct{ balances map[uint64]uint64 }
 
 func newLedger() *ledger { return &ledger{map[uint64]uint64{}} }
 
-func (*ledger) IsQuery(tag uint8) bool { return tag == tagBalance }
-
-func (*ledger) Check(req *sequencer.Request) error {
-	if want, ok := map[uint8]int{tagOpen: 16, tagTransfer: 24, tagBalance: 8}[req.Tag]; !ok ||
-		len(req.Body) != want {
-		return fmt.Errorf("request 0x%02x with a body of %d bytes; requests are open (16 B), "+
-			"transfer (24 B), balance (8 B)", req.Tag, len(req.Body))
+func (*ledger) Requests() []sequencer.RequestType {
+	return []sequencer.RequestType{
+		{Tag: tagOpen, Name: "open", Size: 16, Role: sequencer.RoleTrader},
+		{Tag: tagTransfer, Name: "transfer", Size: 24, Role: sequencer.RoleTrader},
+		{Tag: tagBalance, Name: "balance", Size: 8, Role: sequencer.RoleReadonly, Query: true},
 	}
-	return nil
 }
 
-func (l *ledger) Apply(_ uint64, req *sequencer.Request, out sequencer.Emitter[result, result]) {
+func (l *ledger) Apply(req *sequencer.Event, out sequencer.Emitter[result, result]) {
 	first, second := le.Uint64(req.Body), le.Uint64(req.Body[8:])
 	_, opened := l.balances[first]
 	tag := uint8(tagDone)
@@ -69,7 +66,7 @@ func (l *ledger) transfer(from, to, amount uint64) bool {
 	return true
 }
 
-func (l *ledger) Query(req *sequencer.Request, out sequencer.Emitter[result, result]) {
+func (l *ledger) Query(req *sequencer.Event, out sequencer.Emitter[result, result]) {
 	account := le.Uint64(req.Body)
 	*out.Query(req.Conn) = result{tagAnswer, account, l.balances[account]}
 }

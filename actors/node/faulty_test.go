@@ -21,10 +21,10 @@ type faulty struct {
 	apply, snapshot, restore func()
 }
 
-func (f *faulty) Apply(seq uint64, req *sequencer.Request,
+func (f *faulty) Apply(ev *sequencer.Event,
 	out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
 	f.call(f.apply)
-	f.Book.Apply(seq, req, out)
+	f.Book.Apply(ev, out)
 }
 
 func (f *faulty) Snapshot(w io.Writer) error {

@@ -41,8 +41,8 @@ func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 	if r.Tag == wire.TagAdminCommand && h.commanded(c, r) {
 		return nil
 	}
-	return h.queue.Put(&sequencer.Request{Conn: c.ID, Seq: r.Seq, Role: uint8(c.Role), Tag: r.Tag,
-		Body: r.Body, Trace: r.Trace}, h.pipeline.Now())
+	return h.queue.Put(&sequencer.Event{Conn: c.ID, Request: r.Seq, Tag: r.Tag, Body: r.Body,
+		Identity: sequencer.Identity{Role: uint8(c.Role)}}, r.Trace, h.pipeline.Now())
 }
 
 // Shed implements listen.Handler: the client gets ServerBusy between two responses.

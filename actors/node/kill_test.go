@@ -212,11 +212,12 @@ func (k *killed) compare() {
 	}
 	says := &recorder{frames: map[uint64][][]byte{}}
 	for seq := uint64(1); seq <= k.last; seq++ {
-		var req sequencer.Request
-		if err := sequencer.DecodeEvent(k.events[seq], &req); err != nil {
+		var ev sequencer.Event
+		if err := sequencer.DecodeEvent(k.events[seq], &ev); err != nil {
 			k.t.Fatalf("event %d: %v", seq, err)
 		}
-		book.Apply(seq, &req, says)
+		ev.Seq = seq
+		sequencer.Deliver(book, &ev, says)
 		says.flush(k.t)
 	}
 	for conn, got := range k.got {

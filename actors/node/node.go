@@ -116,12 +116,15 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 		n.log.Error("snapshot failed; journal keeps growing until one succeeds", "error", err)
 	})
 	group := run.NewGroup("sequencer", run.NewAdaptive(0))
-	n.sequencer = sequencer.New(sequencer.Config[R, Q]{
+	n.sequencer, err = sequencer.New(sequencer.Config[R, Q]{
 		Application: n.cfg.Application, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
 		Signal: group.Signal(), Now: n.pipeline.Now,
 		Last: n.store.recovery.Last, Snapshots: n.snapshots,
 		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
 	})
+	if err != nil {
+		return err
+	}
 	group.Actors = append(group.Actors, n.sequencer)
 	n.runner = run.NewRunner(n.pipeline.Now, n.fail, group)
 	n.gauges()

@@ -27,17 +27,17 @@ func BenchmarkPut(b *testing.B) {
 						}
 					}
 				}()
-				req := Request{Conn: 1, Tag: tagEvent, Body: make([]byte, 45)}
+				req := Event{Conn: 1, Tag: tagEvent, Body: make([]byte, 45)}
 				b.ReportAllocs()
 				b.SetParallelism(readers) // times GOMAXPROCS goroutines
 				if readers == 1 {
 					for b.Loop() {
-						_ = q.Put(&req, 1)
+						_ = q.Put(&req, nil, 1)
 					}
 				} else {
 					b.RunParallel(func(p *testing.PB) {
 						for p.Next() {
-							_ = q.Put(&req, 1)
+							_ = q.Put(&req, nil, 1)
 						}
 					})
 				}
@@ -51,11 +51,11 @@ func BenchmarkPut(b *testing.B) {
 // journal's record and a slot.
 func BenchmarkBatch(b *testing.B) {
 	st := newStage(b, 1<<12, nil)
-	req := Request{Conn: 1, Role: RoleTrader, Tag: tagEvent, Body: []byte{1}}
+	req := trades(1, tagEvent, 1)
 	b.ReportAllocs()
 	n := 0
 	for b.Loop() {
-		_ = st.queue.Put(&req, 1)
+		_ = st.queue.Put(&req, nil, 1)
 		if n++; n%batchRequests != 0 {
 			continue
 		}

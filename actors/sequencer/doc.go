@@ -25,15 +25,16 @@
 //
 //   - An application is a deterministic state machine; it is rebuilt after a crash by
 //     Restore of the last snapshot and Apply of the journal behind it.
-//   - A request that Check refuses is answered and leaves no trace in the journal.
+//   - A request that the application's table or Check refuses is answered and leaves no trace in the journal.
 //   - Queries are answered from the same goroutine as events and are never journaled.
 //   - Outputs are written in place into ring slots; the seam allocates nothing.
 //
 // An event in the journal, little-endian; its sequence number is its place:
 //
-//	+------------+---------+--------+----------------+-----------------+------+
-//	| version u8 | role u8 | tag u8 | connection u64 | request_seq u64 | body |
-//	+------------+---------+--------+----------------+-----------------+------+
+//	0         1      2       3      4     5               8          16          24           32
+//	+---------+------+-------+------+-----+---------------+----------+-----------+------------+------+
+//	| version | kind | flags | role | tag | identity      | time u64 | conn. u64 | request u64 | body |
+//	+---------+------+-------+------+-----+---------------+----------+-----------+------------+------+
 //
 // Start reading at Application, then Sequencer.handle and emitter. The order book in cmd/orderbook
 // is an application.

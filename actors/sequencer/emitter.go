@@ -37,6 +37,7 @@ type emitter[R, Q any] struct {
 	seq      durability.Seq
 	received int64
 	parent   telemetry.Parent // of the request: its trace context
+	refused  refusal          // of the last request that was refused
 	own      int              // the last slot to conn: an index of claim, behind it one of spill; -1 if there is none
 }
 
@@ -66,7 +67,8 @@ func (e *emitter[R, Q]) Query(conn uint64) *Q { return &e.next(conn, actors.Kind
 
 // refuse answers a request that is not carried out. The response reveals nothing about the state,
 // so it waits for nothing.
-func (e *emitter[R, Q]) refuse() {
+func (e *emitter[R, Q]) refuse(why refusal) {
+	e.refused = why
 	e.next(e.conn, actors.KindEngineError).Bypass = true
 }
 

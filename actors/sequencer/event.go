@@ -5,53 +5,153 @@ import (
 	"fmt"
 )
 
-// EventVersion is the version byte that a journaled event begins with. A program reads the versions
-// up to its own.
-const EventVersion = 1
+// EventVersion is the version byte that a journaled event begins with. A program reads no other.
+const EventVersion = 2
 
 // EventHeader is the size in bytes of an event without its body.
-const EventHeader = 19
+const EventHeader = 32
+
+// MaxIdentity is the largest number of an identity.
+const MaxIdentity = 1<<24 - 1
+
+// Kind is what an event is.
+type Kind uint8
+
+const (
+	KindRequest      Kind = 1 // of a client
+	KindConnected    Kind = 2 // a connection begins
+	KindDisconnected Kind = 3 // a connection has ended: no further request of it follows
+	KindTick         Kind = 4 // the time that the application asked for
+	KindCheckpoint   Kind = 5 // the digest of all outputs so far; see Event.Checkpoint
+	KindIdentity     Kind = 6 // a number for a key; see Event.Introduced
+	KindVersion      Kind = 7 // of the application's rules from here on; see Event.Rules
+	KindSkip         Kind = 8 // an operator had an event left out; see Event.Skipped
+)
+
+var kinds = [...]struct {
+	name string
+	size int // of the body in bytes; -1 for any
+}{
+	KindRequest: {"request", -1}, KindConnected: {"connected", 0},
+	KindDisconnected: {"disconnected", 0}, KindTick: {"tick", 0}, KindCheckpoint: {"checkpoint", 16},
+	KindIdentity: {"identity", 12}, KindVersion: {"version", 4}, KindSkip: {"skip", 8},
+}
+
+func (k Kind) known() bool { return k > 0 && int(k) < len(kinds) }
+
+func (k Kind) String() string {
+	if !k.known() {
+		return fmt.Sprintf("kind %d", uint8(k))
+	}
+	return kinds[k].name
+}
+
+// Identity is who a connection belongs to.
+type Identity struct {
+	Number uint32  // the same for every connection of a key, in every run; 0 without a key
+	Role   uint8   // RoleReadonly, ...; 0 for an event without a client
+	Key    [8]byte // fingerprint of the public key, zero without one
+}
+
+// Event is one entry of the journal, or a request on its way there.
+type Event struct {
+	// Seq is the number of the event in the journal. It is 0 in Check, and in Query that of
+	// the last event applied.
+	Seq uint64
+	// Time is ns since 1970, the only clock an application may read. It never falls, and is
+	// the same in a replay. It is 0 in Check, and in Query the present.
+	Time int64
+	Kind Kind
+	// Conn is the connection of the event, never 0 for a client. A replay sees the number the
+	// first run saw. Applications remember it to report later events to it; therefore a number
+	// is never given to a second connection, including after a restart, or another client would
+	// receive those reports. Reports to a connection that is gone are dropped.
+	Conn uint64
+	// Request is the client's own number of the request, not interpreted; 0 for other kinds.
+	Request  uint64
+	Identity Identity
+	// Tag is the type of a request, 0x10 to 0x2F; 0 for other kinds.
+	Tag uint8
+	// Body is what follows the tag of a request. It belongs to the caller and is valid only
+	// during the call; an application that wants to keep bytes copies them.
+	Body []byte
+}
 
 // A journaled event, little-endian:
 //
 //	offset  size  field
-//	0       1     version, 1
-//	1       1     role the connection had
-//	2       1     tag
-//	3       8     connection id
-//	11      8     request_seq of the client
-//	19      ...   body, to the end of the event
+//	0       1     version, 2
+//	1       1     kind
+//	2       1     flags, 0; bit 0 is reserved for sessions
+//	3       1     role of the identity at that time
+//	4       1     tag of a request, else 0
+//	5       3     number of the identity; 0 without a key and without a client
+//	8       8     time, ns since 1970
+//	16      8     connection, 0 without one
+//	24      8     request number of the client, 0 for other kinds
+//	32      ...   body, to the end of the event
 //
-// Its sequence number is its place in the journal and is not repeated here. Fields have fixed
-// places, because the reader of a connection writes the event once, and from there on it is only
-// copied.
+// Its sequence number is its place in the journal and is not repeated here, and the key of its
+// identity is in an event before it. Fields have fixed places, because the reader of a connection
+// writes the event once, and from there on it is only copied.
 
-// AppendEvent appends the journal's form of a request to dst.
-func AppendEvent(dst []byte, req *Request) []byte {
-	dst = append(dst, EventVersion, req.Role, req.Tag)
-	dst = binary.LittleEndian.AppendUint64(dst, req.Conn)
-	dst = binary.LittleEndian.AppendUint64(dst, req.Seq)
-	return append(dst, req.Body...)
+// Offsets of what the queue and the sequencer fill in.
+const (
+	kindAt = 1
+	timeAt = 8
+)
+
+// AppendEvent appends the journal's form of an event to dst. Seq and Identity.Key are not part of it.
+func AppendEvent(dst []byte, ev *Event) []byte {
+	le := binary.LittleEndian
+	dst = append(dst, EventVersion, byte(ev.Kind), 0, ev.Identity.Role)
+	dst = le.AppendUint32(dst, uint32(ev.Tag)|ev.Identity.Number<<8)
+	dst = le.AppendUint64(dst, uint64(ev.Time))
+	dst = le.AppendUint64(dst, ev.Conn)
+	dst = le.AppendUint64(dst, ev.Request)
+	return append(dst, ev.Body...)
 }
 
-// DecodeEvent reads an event of the journal into req, every field of which is overwritten. Body
-// points into event.
-func DecodeEvent(event []byte, req *Request) error {
+// DecodeEvent reads an event of the journal into ev, every field of which is overwritten: Seq and
+// Identity.Key with zero, because the event does not have them. Body points into event. It does not
+// judge the body of a request.
+func DecodeEvent(event []byte, ev *Event) error {
 	if len(event) == 0 {
 		return fmt.Errorf("sequencer: event is empty; an event has at least %d bytes", EventHeader)
 	}
 	if v := event[0]; v != EventVersion {
 		return fmt.Errorf("sequencer: event has version %d, this program reads version %d; start "+
-			"the program that wrote it, or a newer one",
-			v, EventVersion)
+			"the program that wrote it", v, EventVersion)
 	}
 	if len(event) < EventHeader {
 		return fmt.Errorf("sequencer: event has %d bytes; an event has at least %d", len(event),
 			EventHeader)
 	}
-	req.Role, req.Tag = event[1], event[2]
-	req.Conn = binary.LittleEndian.Uint64(event[3:])
-	req.Seq = binary.LittleEndian.Uint64(event[11:])
-	req.Body = event[EventHeader:]
+	le := binary.LittleEndian
+	word := le.Uint32(event[4:])
+	*ev = Event{
+		Time: int64(le.Uint64(event[timeAt:])), Kind: Kind(event[1]), Conn: le.Uint64(event[16:]),
+		Request: le.Uint64(event[24:]), Identity: Identity{Number: word >> 8, Role: event[3]},
+		Tag: uint8(word), Body: event[EventHeader:],
+	}
+	if ev.Kind == KindRequest && event[2] == 0 {
+		return nil
+	}
+	return ev.validate(event[2])
+}
+
+// validate checks what is rarely wrong.
+func (ev *Event) validate(flags uint8) error {
+	switch {
+	case flags != 0:
+		return fmt.Errorf("sequencer: event has flags 0x%02x, this program knows none; start the "+
+			"program that wrote it, or a newer one", flags)
+	case !ev.Kind.known():
+		return fmt.Errorf("sequencer: event has kind %d, this program knows 1 to %d; start the "+
+			"program that wrote it, or a newer one", uint8(ev.Kind), len(kinds)-1)
+	case kinds[ev.Kind].size >= 0 && len(ev.Body) != kinds[ev.Kind].size:
+		return fmt.Errorf("sequencer: %s event has a body of %d bytes; it must have %d", ev.Kind,
+			len(ev.Body), kinds[ev.Kind].size)
+	}
 	return nil
 }

@@ -13,31 +13,37 @@ import (
 // total adds up the bytes it is sent and reports the sum.
 type total struct{ sum uint64 }
 
-func (*total) IsQuery(uint8) bool             { return false }
-func (*total) Check(*sequencer.Request) error { return nil }
-func (t *total) Apply(_ uint64, req *sequencer.Request, out sequencer.Emitter[uint64, struct{}]) {
-	for _, b := range req.Body {
+func (*total) Requests() []sequencer.RequestType {
+	return []sequencer.RequestType{{Tag: 0x10, Name: "add", Size: -1, Role: sequencer.RoleTrader}}
+}
+func (t *total) Apply(ev *sequencer.Event, out sequencer.Emitter[uint64, struct{}]) {
+	for _, b := range ev.Body {
 		t.sum += uint64(b)
 	}
-	*out.Report(req.Conn) = t.sum
+	*out.Report(ev.Conn) = t.sum
 }
-func (*total) Query(*sequencer.Request, sequencer.Emitter[uint64, struct{}]) {}
-func (*total) Snapshot(io.Writer) error                                      { return nil }
-func (*total) Restore(io.Reader) error                                       { return nil }
+func (*total) Query(*sequencer.Event, sequencer.Emitter[uint64, struct{}]) {}
+func (*total) Snapshot(io.Writer) error                                    { return nil }
+func (*total) Restore(io.Reader) error                                     { return nil }
 
 // Two requests become two events for the journal and two slots for the pipeline.
 func Example() {
 	queue, requests := sequencer.NewQueue(1 << 12)
 	ring, journal := mailbox.NewBytes(1 << 12)
 	slots, gate := mailbox.NewSPSC[actors.Slot[uint64, struct{}]](16)
-	s := sequencer.New(sequencer.Config[uint64, struct{}]{
+	s, err := sequencer.New(sequencer.Config[uint64, struct{}]{
 		Application: &total{}, Requests: requests, Journal: ring, Slots: slots,
 		Signal: mailbox.NewSignal(run.NewAdaptive(0)), // of the goroutine that steps it, in a program
 		Now:    func() int64 { return 0 },             // of the pipeline
 		Last:   99,                                    // of the journal
 	})
+	if err != nil {
+		panic(err)
+	}
+	trader := sequencer.Identity{Role: sequencer.RoleTrader}
 	for _, body := range []string{"\x01\x02", "\x03"} {
-		if err := queue.Put(&sequencer.Request{Conn: 5, Tag: 0x10, Body: []byte(body)}, 0); err != nil {
+		req := sequencer.Event{Conn: 5, Identity: trader, Tag: 0x10, Body: []byte(body)}
+		if err := queue.Put(&req, nil, 0); err != nil {
 			panic(err)
 		}
 	}
@@ -54,8 +60,8 @@ func Example() {
 	}
 	// Output:
 	// done: true <nil>
-	// journal: 21 bytes
-	// journal: 20 bytes
+	// journal: 34 bytes
+	// journal: 33 bytes
 	// slot: connection 5, event 100, last true, report 3
 	// slot: connection 5, event 101, last true, report 6
 }

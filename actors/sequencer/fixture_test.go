@@ -23,6 +23,9 @@ const (
 	tagEvent = 0x10 // one report to each connection in the body, one byte each; an empty body reports to none
 	tagQuery = 0x11 // the same with answers
 	tagPanic = 0x12
+	tagSized = 0x13 // two bytes, of an operator
+
+	malformed = 0xFF // begins a body that Check refuses
 )
 
 // script is an application whose requests say what to emit. Its state is a sum that depends on
@@ -33,23 +36,34 @@ type script struct {
 
 type report struct{ Seq, Sum, N uint64 }
 
-func (*script) IsQuery(tag uint8) bool { return tag == tagQuery }
+func (*script) Requests() []RequestType {
+	return []RequestType{
+		{Tag: tagEvent, Name: "event", Size: -1, Role: RoleTrader},
+		{Tag: tagQuery, Name: "query", Size: -1, Role: RoleReadonly, Query: true},
+		{Tag: tagPanic, Name: "panic", Size: -1, Role: RoleTrader},
+		{Tag: tagSized, Name: "sized", Size: 2, Role: RoleOperator},
+	}
+}
 
-var errRefused = errors.New("refused")
+var errMalformed = errors.New("malformed")
 
-func (*script) Check(req *Request) error {
-	if req.Tag < tagEvent || req.Tag > tagPanic {
-		return errRefused
+func (*script) Check(req *Event) error {
+	if req.Seq != 0 || req.Time != 0 {
+		panic("a request that is checked has no place and no time")
+	}
+	if len(req.Body) > 0 && req.Body[0] == malformed {
+		return errMalformed
 	}
 	return nil
 }
 
-func (s *script) Apply(seq uint64, req *Request, out Emitter[report, report]) {
+func (s *script) Apply(req *Event, out Emitter[report, report]) {
+	seq := req.Seq
 	if req.Tag == tagPanic {
 		panic("planted")
 	}
 	s.seq = seq
-	s.sum = (s.sum^seq^req.Conn^req.Seq<<8)*0x9E3779B97F4A7C15 + uint64(len(req.Body))
+	s.sum = (s.sum^seq^req.Conn^req.Request<<8)*0x9E3779B97F4A7C15 + uint64(len(req.Body))
 	for i, conn := range req.Body {
 		r := out.Report(uint64(conn))
 		if *r != (report{}) {
@@ -59,7 +73,7 @@ func (s *script) Apply(seq uint64, req *Request, out Emitter[report, report]) {
 	}
 }
 
-func (s *script) Query(req *Request, out Emitter[report, report]) {
+func (s *script) Query(req *Event, out Emitter[report, report]) {
 	for i, conn := range req.Body {
 		*out.Query(uint64(conn)) = report{s.seq, s.sum, uint64(i)}
 	}
@@ -106,14 +120,23 @@ func newStage(t testing.TB, slots int, change func(*Config[report, report])) *st
 	if change != nil {
 		change(&cfg)
 	}
-	st.seq = New(cfg)
+	var err error
+	if st.seq, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
 	return st
+}
+
+// trades is a request of a trader.
+func trades(conn uint64, tag uint8, to ...byte) Event {
+	return Event{Kind: KindRequest, Conn: conn, Request: 7, Tag: tag, Body: to,
+		Identity: Identity{Role: RoleTrader}}
 }
 
 func (st *stage) put(conn uint64, tag uint8, to ...byte) {
 	st.t.Helper()
-	err := st.queue.Put(&Request{Conn: conn, Seq: 7, Role: RoleTrader, Tag: tag, Body: to}, 5)
-	if err != nil {
+	req := trades(conn, tag, to...)
+	if err := st.queue.Put(&req, nil, 5); err != nil {
 		st.t.Fatal(err)
 	}
 }

@@ -50,19 +50,21 @@ func (q *Queue) MaxBody() int {
 // Len is the number of bytes waiting for the sequencer. Any goroutine.
 func (q *Queue) Len() int { return q.ring.Len() }
 
-// Put copies a request into the queue, with the time it was received. While the queue is full it
-// waits. Requests of one goroutine are sequenced in the order it put them. Any goroutine. The error
-// is ErrClosed, or says that the body is too large or the trace context has a wrong size.
-func (q *Queue) Put(req *Request, received int64) error {
-	at := stampSize + len(req.Trace)
+// Put copies a request into the queue: its Conn, Request, Identity, Tag and Body, the trace context
+// that came with it (telemetry.Parent, packed; empty for none), which is not journaled, and the time
+// it was received. While the queue is full it waits. Requests of one goroutine are sequenced in the
+// order it put them. Any goroutine. The error is ErrClosed, or says that the body is too large or
+// the trace context has a wrong size.
+func (q *Queue) Put(req *Event, trace []byte, received int64) error {
+	at := stampSize + len(trace)
 	n := at + EventHeader + len(req.Body)
 	if len(req.Body) > q.MaxBody() {
 		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d",
 			len(req.Body), q.MaxBody())
 	}
-	if len(req.Trace) != 0 && len(req.Trace) != telemetry.ParentBytes {
+	if len(trace) != 0 && len(trace) != telemetry.ParentBytes {
 		return fmt.Errorf("sequencer: request with a trace context of %d bytes; use %d, or none",
-			len(req.Trace), telemetry.ParentBytes)
+			len(trace), telemetry.ParentBytes)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -71,9 +73,10 @@ func (q *Queue) Put(req *Request, received int64) error {
 		return err
 	}
 	binary.LittleEndian.PutUint64(record, uint64(received))
-	record[stampSize-1] = uint8(len(req.Trace))
-	copy(record[stampSize:], req.Trace)
+	record[stampSize-1] = uint8(len(trace))
+	copy(record[stampSize:], trace)
 	AppendEvent(record[:at], req)
+	record[at+kindAt] = byte(KindRequest)
 	q.ring.Commit(n)
 	q.ring.Publish()
 	return nil

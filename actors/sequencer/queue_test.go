@@ -24,16 +24,16 @@ func TestQueueKeepsEachReadersOrder(t *testing.T) {
 		go func() {
 			defer all.Done()
 			for i := range each {
-				req := Request{Conn: uint64(r + 1), Seq: uint64(i), Tag: tagEvent,
-					Body: make3(byte(r+1), 1+i%40)}
-				if err := st.queue.Put(&req, 1); err != nil {
+				req := trades(uint64(r+1), tagEvent, make3(byte(r+1), 1+i%40)...)
+				req.Request = uint64(i)
+				if err := st.queue.Put(&req, nil, 1); err != nil {
 					t.Error(err)
 				}
 			}
 		}()
 	}
 	var next [readers]uint64
-	var req Request
+	var req Event
 	ends := 0
 	for seen := 0; ends < readers*each; runtime.Gosched() {
 		st.take()
@@ -41,8 +41,8 @@ func TestQueueKeepsEachReadersOrder(t *testing.T) {
 			if err := DecodeEvent(ev, &req); err != nil {
 				t.Fatal(err)
 			}
-			if r := req.Conn - 1; req.Seq != next[r] {
-				t.Fatalf("reader %d: request %d, want %d", r, req.Seq, next[r])
+			if r := req.Conn - 1; req.Request != next[r] {
+				t.Fatalf("reader %d: request %d, want %d", r, req.Request, next[r])
 			}
 			next[req.Conn-1]++
 		}
@@ -62,9 +62,9 @@ func TestQueueKeepsEachReadersOrder(t *testing.T) {
 
 func TestCloseReleasesWaitingReaders(t *testing.T) {
 	q, r := NewQueue(1 << 10)
-	req := Request{Conn: 1, Tag: tagEvent, Body: make3(1, 100)}
+	req := trades(1, tagEvent, make3(1, 100)...)
 	for q.Len() < 800 {
-		if err := q.Put(&req, 1); err != nil {
+		if err := q.Put(&req, nil, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,7 +72,7 @@ func TestCloseReleasesWaitingReaders(t *testing.T) {
 	for range 3 {
 		go func() {
 			for {
-				if err := q.Put(&req, 1); err != nil {
+				if err := q.Put(&req, nil, 1); err != nil {
 					results <- err
 					return
 				}
@@ -101,12 +101,12 @@ func TestCloseReleasesWaitingReaders(t *testing.T) {
 
 func TestQueueRejectsOversizedBody(t *testing.T) {
 	q, _ := NewQueue(1 << 10)
-	req := Request{Conn: 1, Tag: tagEvent, Body: make([]byte, q.MaxBody()+1)}
-	if err := q.Put(&req, 1); err == nil || !strings.Contains(err.Error(), "takes at most") {
+	req := trades(1, tagEvent, make([]byte, q.MaxBody()+1)...)
+	if err := q.Put(&req, nil, 1); err == nil || !strings.Contains(err.Error(), "takes at most") {
 		t.Errorf("error %v, want one that names the limit", err)
 	}
 	req.Body = req.Body[1:]
-	if err := q.Put(&req, 1); err != nil {
+	if err := q.Put(&req, nil, 1); err != nil {
 		t.Error(err)
 	}
 }
@@ -116,9 +116,9 @@ func TestQueueRejectsOversizedBody(t *testing.T) {
 func TestPutRejectsTraceContextOfWrongSize(t *testing.T) {
 	for _, size := range []int{1, telemetry.ParentBytes - 1, telemetry.ParentBytes + 1, 255, 256, 256 + telemetry.ParentBytes} {
 		q, r := NewQueue(1 << 10)
-		req := Request{Conn: 1, Tag: tagEvent, Trace: make([]byte, size)}
+		req := trades(1, tagEvent)
 		want := fmt.Sprintf("trace context of %d bytes", size)
-		if err := q.Put(&req, 1); err == nil || !strings.Contains(err.Error(), want) {
+		if err := q.Put(&req, make([]byte, size), 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
 		if record, ok := r.Next(); ok {
@@ -127,7 +127,8 @@ func TestPutRejectsTraceContextOfWrongSize(t *testing.T) {
 	}
 	for _, trace := range [][]byte{nil, make([]byte, telemetry.ParentBytes)} {
 		q, _ := NewQueue(1 << 10)
-		if err := q.Put(&Request{Conn: 1, Tag: tagEvent, Trace: trace}, 1); err != nil {
+		req := trades(1, tagEvent)
+		if err := q.Put(&req, trace, 1); err != nil {
 			t.Errorf("trace context of %d bytes: %v", len(trace), err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"runtime/debug"
 
-	"sluice/durability"
 	"sluice/durability/journal"
 )
 
@@ -30,7 +29,7 @@ func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered
 		return 0, err
 	}
 	var out discard[R, Q]
-	var req Request
+	var e Event
 	for ev, err := range from.Events() {
 		if err == nil && applied%replayLook == 0 {
 			err = context.Cause(ctx)
@@ -38,10 +37,11 @@ func Replay[R, Q any](ctx context.Context, app Application[R, Q], from Recovered
 		if err != nil {
 			return applied, err
 		}
-		if err := DecodeEvent(ev.Payload, &req); err != nil {
+		if err := DecodeEvent(ev.Payload, &e); err != nil {
 			return applied, fmt.Errorf("event %d of the journal: %w", ev.Seq, err)
 		}
-		if err := apply(app, ev.Seq, &req, &out); err != nil {
+		e.Seq = uint64(ev.Seq)
+		if err := deliver(app, &e, &out); err != nil {
 			return applied, err
 		}
 		applied++
@@ -63,17 +63,16 @@ func (c cancellable) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// apply turns a panic of the application into an error: the journal is not its own, or was written
+// deliver turns a panic of the application into an error: the journal is not its own, or was written
 // by another version.
-func apply[R, Q any](app Application[R, Q], seq durability.Seq, req *Request,
-	out Emitter[R, Q]) (err error) {
+func deliver[R, Q any](app Application[R, Q], ev *Event, out Emitter[R, Q]) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("sequencer: event %d of the journal (tag 0x%02x) cannot be applied; "+
+			err = fmt.Errorf("sequencer: event %d of the journal (%s, tag 0x%02x) cannot be applied; "+
 				"was it written by another application or with other limits? %v\n%s",
-				seq, req.Tag, v, debug.Stack())
+				ev.Seq, ev.Kind, ev.Tag, v, debug.Stack())
 		}
 	}()
-	app.Apply(uint64(seq), req, out)
+	Deliver(app, ev, out)
 	return nil
 }

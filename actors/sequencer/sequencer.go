@@ -41,10 +41,12 @@ type Config[R, Q any] struct {
 // returned, and before its slots, so an event that makes the application panic is not journaled and
 // does not end every restart as well.
 type Sequencer[R, Q any] struct {
-	cfg Config[R, Q]
-	out emitter[R, Q]
-	req Request // passed to the application by reference, so that it does not move to the heap for each request
-	err error   // a *PanicError: the application panicked
+	cfg   Config[R, Q]
+	table *Table
+	check Checker // the application, nil if it is none
+	out   emitter[R, Q]
+	ev    Event // passed to the application by reference, so that it does not move to the heap for each request
+	err   error // a *PanicError: the application panicked
 
 	held    []byte         // a record taken from the queue whose event found no room in the journal's ring; nil if none
 	last    durability.Seq // last event sequenced
@@ -62,7 +64,7 @@ type Sequencer[R, Q any] struct {
 type Counts struct {
 	Events  uint64 // journaled and applied
 	Queries uint64 // answered from the state
-	Refused uint64 // refused by Application.Check
+	Refused uint64 // refused by the application's table or Check
 	Waits   uint64 // times it began to wait for room in the journal's ring or the slot ring
 }
 
@@ -82,15 +84,21 @@ func (e *PanicError) Error() string {
 		e.Seq, e.Tag, e.Conn, e.Value, e.Stack)
 }
 
-// New makes a sequencer and sets the signals of the ring ends that it was given.
-func New[R, Q any](cfg Config[R, Q]) *Sequencer[R, Q] {
-	s := &Sequencer[R, Q]{cfg: cfg, last: cfg.Last}
+// New makes a sequencer and sets the signals of the ring ends that it was given. The error is that
+// of NewTable.
+func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
+	table, err := NewTable(cfg.Application.Requests())
+	if err != nil {
+		return nil, err
+	}
+	s := &Sequencer[R, Q]{cfg: cfg, table: table, last: cfg.Last}
+	s.check, _ = cfg.Application.(Checker)
 	cfg.Requests.SetSignal(cfg.Signal)
 	cfg.Journal.SetSignal(cfg.Signal)
 	cfg.Slots.SetSignal(cfg.Signal)
 	s.out = emitter[R, Q]{slots: cfg.Slots, now: cfg.Now, seq: cfg.Last}
 	s.sequenced.Store(uint64(cfg.Last))
-	return s
+	return s, nil
 }
 
 // Sequenced is the last event that may be on its way to the journal. Any goroutine.
@@ -119,7 +127,7 @@ func (s *Sequencer[R, Q]) Step(int64) (work int) {
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			s.err = &PanicError{Seq: s.last, Tag: s.req.Tag, Conn: s.req.Conn, Value: v,
+			s.err = &PanicError{Seq: s.last, Tag: s.ev.Tag, Conn: s.ev.Conn, Value: v,
 				Stack: debug.Stack()}
 			s.out.forget()
 			s.publish()
@@ -194,18 +202,23 @@ func (s *Sequencer[R, Q]) next() bool {
 
 // handle carries out one request; false if the journal's ring has no room for its event.
 func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
-	app := s.cfg.Application
-	if err := DecodeEvent(event, &s.req); err != nil {
+	app, ev := s.cfg.Application, &s.ev
+	if err := DecodeEvent(event, ev); err != nil {
 		panic(err) // the queue wrote it
 	}
-	s.out.begin(s.req.Conn, received, trace)
+	s.out.begin(ev.Conn, received, trace)
+	query, why := s.table.judge(ev)
+	if why == 0 && s.check != nil && s.check.Check(ev) != nil {
+		why = refusedMalformed
+	}
 	switch {
-	case app.Check(&s.req) != nil:
+	case why != 0:
 		s.counts.Refused++
-		s.out.refuse()
-	case app.IsQuery(s.req.Tag):
+		s.out.refuse(why)
+	case query:
 		s.counts.Queries++
-		app.Query(&s.req, &s.out)
+		ev.Seq = uint64(s.last)
+		app.Query(ev, &s.out)
 	default:
 		room := s.cfg.Journal.Claim(len(event))
 		if room == nil {
@@ -214,7 +227,8 @@ func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
 		copy(room, event)
 		s.last++
 		s.out.seq = s.last
-		app.Apply(uint64(s.last), &s.req, &s.out)
+		ev.Seq = uint64(s.last)
+		app.Apply(ev, &s.out)
 		s.cfg.Journal.Commit(len(event))
 		s.counts.Events++
 		s.events++

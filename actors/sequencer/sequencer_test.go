@@ -149,8 +149,9 @@ func TestStopEndsEveryWait(t *testing.T) {
 		{"the slot ring is full", func(st *stage) { st.put(1, tagEvent, make3(1, 50)...) },
 			func(st *stage) bool { return st.slots.Len() == 16 }},
 		{"the journal's ring is full", func(st *stage) {
+			req := trades(1, tagEvent, make3(1, 2000)...)
 			for range 40 {
-				_ = st.queue.Put(&Request{Conn: 1, Tag: tagEvent, Body: make3(1, 2000)}, 1) // until it is closed
+				_ = st.queue.Put(&req, nil, 1) // until it is closed
 			}
 		}, func(st *stage) bool { return st.log.Len() > 50_000 }},
 	} {
@@ -322,14 +323,14 @@ func TestReplayEqualsRun(t *testing.T) {
 }
 
 func TestReplayNamesEventThatCannotBeApplied(t *testing.T) {
-	good := AppendEvent(nil, &Request{Conn: 1, Tag: tagEvent})
-	bad := AppendEvent(nil, &Request{Conn: 1, Tag: tagPanic})
+	fine, poison := trades(1, tagEvent), trades(1, tagPanic)
+	good, bad := AppendEvent(nil, &fine), AppendEvent(nil, &poison)
 	for _, c := range []struct {
 		name, want string
 		event      []byte
 	}{
 		{"an event that makes the application panic",
-			"event 2 of the journal (tag 0x12) cannot be applied", bad},
+			"event 2 of the journal (request, tag 0x12) cannot be applied", bad},
 		{"an event of a newer version", "event 2 of the journal: sequencer: event has version 7",
 			[]byte{7}},
 	} {
@@ -343,13 +344,11 @@ func TestReplayNamesEventThatCannotBeApplied(t *testing.T) {
 
 func TestSequencingAllocatesNothing(t *testing.T) {
 	st := newStage(t, 1<<12, nil)
-	req := Request{Conn: 1, Role: RoleTrader, Tag: tagEvent, Body: []byte{1, 2, 1}}
-	query := Request{Conn: 1, Role: RoleTrader, Tag: tagQuery, Body: []byte{1}}
-	refused := Request{Conn: 1, Tag: 0x2F}
+	req, query, refused := trades(1, tagEvent, 1, 2, 1), trades(1, tagQuery, 1), trades(1, 0x2F)
 	allocs := testing.AllocsPerRun(200, func() {
 		for range 16 {
-			if st.queue.Put(&req, 1) != nil || st.queue.Put(&query, 1) != nil ||
-				st.queue.Put(&refused, 1) != nil {
+			if st.queue.Put(&req, nil, 1) != nil || st.queue.Put(&query, nil, 1) != nil ||
+				st.queue.Put(&refused, nil, 1) != nil {
 				t.Fatal("the queue is closed")
 			}
 		}

@@ -25,7 +25,7 @@ type driver struct {
 	out  sink
 	seq  uint64
 	buf  []byte
-	req  sequencer.Request
+	ev   sequencer.Event
 }
 
 func newDriver(t testing.TB) *driver { return &driver{book: mustNew(t, Config{})} }
@@ -34,8 +34,8 @@ func (d *driver) do(c *Command) {
 	d.seq++
 	c.ClientOrderID = d.seq
 	d.buf, _ = AppendRequest(d.buf[:0], d.seq, c) // the tag is one of ours
-	d.req = sequencer.Request{Conn: 1, Tag: c.Tag, Body: d.buf[requestHeader:]}
-	d.book.Apply(d.seq, &d.req, &d.out)
+	d.ev = sequencer.Event{Seq: d.seq, Conn: 1, Tag: c.Tag, Body: d.buf[requestHeader:]}
+	d.book.Apply(&d.ev, &d.out)
 }
 
 func gtc(account uint64, side Side, price int64, quantity uint64) Command {
@@ -59,7 +59,7 @@ func TestSteadyTradingDoesNotAllocate(t *testing.T) {
 	replace, cancel := Command{Tag: TagReplace, Account: 3, Price: 980,
 		Quantity: 5}, Command{Tag: TagCancel, Account: 3}
 	refill := gtc(1, Buy, 1000, 10)
-	query := &sequencer.Request{Tag: TagQueryPosition, Body: make([]byte, 12)}
+	query := &sequencer.Event{Tag: TagQueryPosition, Body: make([]byte, 12)}
 	frame := make([]byte, 0, 256)
 	round := func() {
 		d.do(&rest)
@@ -161,7 +161,7 @@ func BenchmarkReplace(b *testing.B) {
 func BenchmarkQueryTop(b *testing.B) {
 	d := newDriver(b)
 	d.fill()
-	req := &sequencer.Request{Tag: TagQueryTop, Body: make([]byte, 4)}
+	req := &sequencer.Event{Tag: TagQueryTop, Body: make([]byte, 4)}
 	b.ReportAllocs()
 	for b.Loop() {
 		d.book.Query(req, &d.out)

@@ -68,7 +68,7 @@ func (c Config) validate() error {
 
 // Book has the order books of all instruments and the accounts that trade in them, as one
 // deterministic state machine. It implements sequencer.Application[Report, Answer]. All
-// methods except IsQuery and Check belong to one goroutine.
+// methods except Requests and Check belong to one goroutine.
 type Book struct {
 	config Config
 	*state
@@ -138,38 +138,34 @@ func New(config Config) (*Book, error) {
 // Seq returns the sequence number of the last event applied, 0 before the first.
 func (b *Book) Seq() uint64 { return b.seq }
 
-// IsQuery reports whether the tag is one of the two queries.
-func (b *Book) IsQuery(tag uint8) bool { return tag == TagQueryTop || tag == TagQueryPosition }
-
-// Check rejects requests that cannot be decoded, and commands of a role that may only
-// read. It is safe from any goroutine.
-func (b *Book) Check(req *sequencer.Request) error {
-	var c Command
-	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil {
-		return err
+// Requests lists the commands, which need role trader, and the queries.
+func (*Book) Requests() []sequencer.RequestType {
+	return []sequencer.RequestType{
+		{Tag: TagNew, Name: "new", Size: 40, Role: sequencer.RoleTrader},
+		{Tag: TagCancel, Name: "cancel", Size: 24, Role: sequencer.RoleTrader},
+		{Tag: TagReplace, Name: "replace", Size: 40, Role: sequencer.RoleTrader},
+		{Tag: TagQueryTop, Name: "top of book", Size: 4, Role: sequencer.RoleReadonly, Query: true},
+		{Tag: TagQueryPosition, Name: "position", Size: 12, Role: sequencer.RoleReadonly, Query: true},
 	}
-	switch req.Role {
-	case sequencer.RoleTrader, sequencer.RoleOperator:
-		return nil
-	case sequencer.RoleReadonly:
-		if !b.IsQuery(req.Tag) {
-			return fmt.Errorf("orderbook: role readonly may not send request 0x%02x; "+
-				"it needs role trader or operator", req.Tag)
-		}
-		return nil
-	}
-	return fmt.Errorf("orderbook: role %d is unknown, must be readonly (1), trader (2) or operator (3)",
-		req.Role)
 }
 
-// Apply executes one event. Sequence numbers must increase; gaps are allowed, because a
+// Check rejects requests that cannot be decoded. It is safe from any goroutine.
+func (b *Book) Check(ev *sequencer.Event) error {
+	var c Command
+	return DecodeRequest(ev.Tag, ev.Body, &c)
+}
+
+func isQuery(tag uint8) bool { return tag == TagQueryTop || tag == TagQueryPosition }
+
+// Apply executes one request. Sequence numbers must increase; gaps are allowed, because a
 // journal may have events that do not concern the book. It panics if they do not increase,
 // or if the request cannot have passed Check: both mean that the journal belongs to
 // another application.
-func (b *Book) Apply(seq uint64, req *sequencer.Request, out sequencer.Emitter[Report, Answer]) {
-	e := event{Book: b, seq: seq, conn: req.Conn, out: out}
-	if err := DecodeRequest(req.Tag, req.Body, &e.cmd); err != nil || b.IsQuery(req.Tag) {
-		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is not a command: %v", seq, req.Tag,
+func (b *Book) Apply(ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
+	seq := ev.Seq
+	e := event{Book: b, seq: seq, conn: ev.Conn, out: out}
+	if err := DecodeRequest(ev.Tag, ev.Body, &e.cmd); err != nil || isQuery(ev.Tag) {
+		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is not a command: %v", seq, ev.Tag,
 			err))
 	}
 	if seq <= b.seq {
@@ -182,15 +178,15 @@ func (b *Book) Apply(seq uint64, req *sequencer.Request, out sequencer.Emitter[R
 
 // Query answers one query. An unknown instrument or account has no orders. It panics on a
 // request that cannot have passed Check.
-func (b *Book) Query(req *sequencer.Request, out sequencer.Emitter[Report, Answer]) {
+func (b *Book) Query(ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
 	var c Command
-	if err := DecodeRequest(req.Tag, req.Body, &c); err != nil || !b.IsQuery(req.Tag) {
-		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is not a query: %v", req.Tag, err))
+	if err := DecodeRequest(ev.Tag, ev.Body, &c); err != nil || !isQuery(ev.Tag) {
+		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is not a query: %v", ev.Tag, err))
 	}
-	a := out.Query(req.Conn)
+	a := out.Query(ev.Conn)
 	a.Seq, a.Instrument = b.seq, c.Instrument
 	at, known := b.instrumentAt[c.Instrument]
-	if req.Tag == TagQueryTop {
+	if ev.Tag == TagQueryTop {
 		a.Tag = TagTopOfBook
 		if known {
 			a.Bid, a.Ask = b.instruments[at].quote(Buy), b.instruments[at].quote(Sell)

@@ -54,13 +54,12 @@ func Example() {
 			fmt.Println(err)
 			return
 		}
-		req := &sequencer.Request{Conn: seq, Role: sequencer.RoleTrader, Tag: frame[12],
-			Body: frame[13:]}
-		if err := book.Check(req); err != nil {
+		ev := &sequencer.Event{Seq: seq, Conn: seq, Tag: frame[12], Body: frame[13:]}
+		if err := book.Check(ev); err != nil {
 			fmt.Println(err)
 			return
 		}
-		book.Apply(seq, req, &out)
+		book.Apply(ev, &out)
 	}
 	out.flush()
 	// Output:

@@ -53,14 +53,14 @@ func mustNew(t testing.TB, config Config) *Book {
 }
 
 // request encodes a command and returns the parts of the frame, like the reader of a server.
-func request(t testing.TB, conn uint64, c Command) *sequencer.Request {
+func request(t testing.TB, conn uint64, c Command) *sequencer.Event {
 	t.Helper()
 	frame, err := AppendRequest(nil, 7, &c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &sequencer.Request{Conn: conn, Seq: 7, Role: sequencer.RoleTrader, Tag: c.Tag,
-		Body: frame[requestHeader:]}
+	return &sequencer.Event{Kind: sequencer.KindRequest, Conn: conn, Request: 7, Tag: c.Tag,
+		Identity: sequencer.Identity{Role: sequencer.RoleTrader}, Body: frame[requestHeader:]}
 }
 
 // do sends one command through Check and Apply or Query.
@@ -71,10 +71,11 @@ func do(t testing.TB, b *Book, seq, conn uint64, c Command) []output {
 	if err := b.Check(req); err != nil {
 		t.Fatalf("command %+v is rejected: %v", c, err)
 	}
-	if b.IsQuery(c.Tag) {
+	req.Seq = seq
+	if isQuery(c.Tag) {
 		b.Query(req, &out)
 	} else {
-		b.Apply(seq, req, &out)
+		b.Apply(req, &out)
 	}
 	return out.take()
 }

@@ -73,7 +73,7 @@ func inspect(e *env, args []string) error {
 }
 
 // request decodes the request of an event.
-func request(event journal.Event) (req sequencer.Request, c orderbook.Command, err error) {
+func request(event journal.Event) (req sequencer.Event, c orderbook.Command, err error) {
 	if err = sequencer.DecodeEvent(event.Payload, &req); err == nil {
 		err = orderbook.DecodeRequest(req.Tag, req.Body, &c)
 	}
@@ -90,13 +90,13 @@ func list(w io.Writer, event journal.Event, asJSON bool) error {
 	}
 	if asJSON {
 		return json.NewEncoder(w).Encode(map[string]any{"seq": uint64(event.Seq),
-			"connection": req.Conn, "request_seq": req.Seq,
+			"connection": req.Conn, "request_seq": req.Request,
 			"account": c.Account, "client_order_id": c.ClientOrderID, "tag": req.Tag,
 			"target": c.Target, "instrument": c.Instrument,
 			"side": c.Side, "type": c.Type, "time_in_force": c.TimeInForce, "price": c.Price, "quantity": c.Quantity})
 	}
 	_, err = fmt.Fprintf(w, "%8d  conn %d.%-6d req %-6d account %-6d #%-6d %s\n", event.Seq,
-		req.Conn>>40, req.Conn&(1<<40-1), req.Seq, c.Account, c.ClientOrderID, words(&c))
+		req.Conn>>40, req.Conn&(1<<40-1), req.Request, c.Account, c.ClientOrderID, words(&c))
 	return err
 }
 

@@ -84,19 +84,22 @@ func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) 
 			}
 		}
 	}
-	var req sequencer.Request
+	var ev sequencer.Event
 	for event, err := range log.Events() {
 		if err != nil {
 			return nil, err
 		}
-		if err := sequencer.DecodeEvent(event.Payload, &req); err != nil {
+		if err := sequencer.DecodeEvent(event.Payload, &ev); err != nil {
 			return nil, fmt.Errorf("event %d: %w", event.Seq, err)
 		}
-		if err := a.event(uint64(event.Seq), &req); err != nil {
-			return nil, err
+		ev.Seq = uint64(event.Seq)
+		if ev.Kind == sequencer.KindRequest {
+			if err := a.event(&ev); err != nil {
+				return nil, err
+			}
 		}
-		a.seq = uint64(event.Seq)
-		book.Apply(a.seq, &req, a)
+		a.seq = ev.Seq
+		sequencer.Deliver(book, &ev, a)
 		a.compare()
 	}
 	a.close(book)
@@ -104,7 +107,8 @@ func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) 
 }
 
 // event checks the acknowledgement of an event, before it is applied.
-func (a *auditor) event(seq uint64, req *sequencer.Request) error {
+func (a *auditor) event(req *sequencer.Event) error {
+	seq := req.Seq
 	a.events++
 	var c orderbook.Command
 	if err := orderbook.DecodeRequest(req.Tag, req.Body, &c); err != nil {
@@ -184,7 +188,7 @@ func (a *auditor) close(book *orderbook.Book) {
 		}
 		for i := range t.position {
 			a.asked++
-			req := sequencer.Request{Role: sequencer.RoleTrader, Tag: orderbook.TagQueryPosition,
+			req := sequencer.Event{Tag: orderbook.TagQueryPosition,
 				Body: positionBody(account, uint32(1+i))}
 			book.Query(&req, a)
 			if a.query == t.position[i] {

@@ -68,7 +68,7 @@ func newStory(t *testing.T) *story {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := sequencer.Request{Conn: conn, Seq: id, Role: sequencer.RoleTrader, Tag: c.Tag,
+		req := sequencer.Event{Kind: sequencer.KindRequest, Conn: conn, Request: id, Tag: c.Tag,
 			Body: frame[13:]}
 		seq, err := j.Writer().Append(sequencer.AppendEvent(nil, &req))
 		if err != nil {
@@ -79,7 +79,8 @@ func newStory(t *testing.T) *story {
 			session.first = uint64(seq)
 		}
 		s.traders[account-1].acks = append(s.traders[account-1].acks, ack{id, uint64(seq)})
-		book.Apply(uint64(seq), &req, rec)
+		req.Seq = uint64(seq)
+		book.Apply(&req, rec)
 		rec.flush()
 	}
 	limit(1, 11, 1, orderbook.Buy, 10)
@@ -90,7 +91,7 @@ func newStory(t *testing.T) *story {
 	limit(2, 12, 3, orderbook.Sell, 3)
 	for _, tr := range s.traders {
 		for i := range tr.position {
-			req := sequencer.Request{Tag: orderbook.TagQueryPosition,
+			req := sequencer.Event{Tag: orderbook.TagQueryPosition,
 				Body: positionBody(tr.account, uint32(1+i))}
 			rec.answer = orderbook.Answer{}
 			book.Query(&req, rec)

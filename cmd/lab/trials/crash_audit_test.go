@@ -2,7 +2,6 @@ package trials
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -61,9 +60,15 @@ func (e *era) event(seq uint64, payload []byte) {
 		return
 	}
 	e.events[seq] = bytes.Clone(payload)
-	var req sequencer.Request
+	var req sequencer.Event
 	var c orderbook.Command
-	if err := errors.Join(sequencer.DecodeEvent(payload, &req), orderbook.DecodeRequest(req.Tag, req.Body, &c)); err != nil {
+	if err := sequencer.DecodeEvent(payload, &req); err != nil {
+		e.fail("event %d: %v", seq, err)
+	}
+	if req.Kind != sequencer.KindRequest {
+		return
+	}
+	if err := orderbook.DecodeRequest(req.Tag, req.Body, &c); err != nil {
 		e.fail("event %d: %v", seq, err)
 	}
 	p := placement{c.Account, c.ClientOrderID}
@@ -95,12 +100,13 @@ func (e *era) replay() {
 	says := &echo{frames: map[uint64][][]byte{}}
 	conns := make(map[uint64]uint64, len(e.events)) // connection of each event
 	for seq := uint64(1); seq <= e.last; seq++ {
-		var req sequencer.Request
-		if err := sequencer.DecodeEvent(e.events[seq], &req); err != nil {
+		var ev sequencer.Event
+		if err := sequencer.DecodeEvent(e.events[seq], &ev); err != nil {
 			e.fail("event %d: %v", seq, err)
 		}
-		conns[seq] = req.Conn
-		book.Apply(seq, &req, says)
+		ev.Seq = seq
+		conns[seq] = ev.Conn
+		sequencer.Deliver(book, &ev, says)
 		if err := says.keep(); err != nil {
 			e.fail("event %d: %v", seq, err)
 		}
