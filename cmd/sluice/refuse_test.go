@@ -219,8 +219,8 @@ func TestKeysDeterminePermissions(t *testing.T) {
 	p.err.await(t, "limits reloaded")
 	expect(t, address, 0, "top 1 --key "+name("late"), "bid 1 @ 5")
 	expect(t, address, 1, "top 1", "asks for a key", "keygen")
-	expect(t, address, 1, "top 1 --key "+name("keys"), "not a private key in PEM form")
-	expect(t, address, 1, "top 1 --key "+name("missing"), "cannot read the private key")
+	expect(t, address, 1, "top 1 --key "+name("keys"), "not in PEM form")
+	expect(t, address, 1, "top 1 --key "+name("missing"), "private key: open "+name("missing"), "client keygen FILE")
 }
 
 func TestClientWithoutServerNamesARemedy(t *testing.T) {
