@@ -99,7 +99,7 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(newer, "journal"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(newer, "journal", "FORMAT"), []byte("sluice journal 2\n"),
+	if err := os.WriteFile(filepath.Join(newer, "journal", "FORMAT"), []byte("sluice journal 3\n"),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
