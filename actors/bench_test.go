@@ -110,6 +110,7 @@ func (s *bench) fill(n, conns, size int) {
 			s.seq++
 			r := &room[i]
 			r.Conn, r.Seq, r.Kind, r.Last, r.Bypass = 1+s.seq%uint64(conns), durability.Seq(s.seq), KindReport, false, false
+			r.Request = s.seq
 			r.Received, r.Matched = now, now
 			r.Report = tick{n: s.seq, size: size}
 		}
@@ -211,7 +212,7 @@ func BenchmarkEgress(b *testing.B) {
 	e := s.shards[0]
 	w, r := mailbox.NewBytes(4 << 20)
 	e.SetFrames(r)
-	frame := []byte(encode.BatchEnd)
+	frame := make([]byte, encode.BatchEndBytes)
 	b.ReportAllocs()
 	for b.Loop() {
 		for i := range batch {

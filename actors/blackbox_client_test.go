@@ -17,6 +17,9 @@ import (
 	"sluice/transport"
 )
 
+// askedFirst is the request number of report 0 in these tests.
+const askedFirst = 1 << 40
+
 // client is the far end of a connection, as a user has it.
 type client struct {
 	t    testing.TB
@@ -25,7 +28,8 @@ type client struct {
 	in   *bufio.Reader
 	open bool
 
-	heartbeats, busies int // seen while waiting for something else
+	heartbeats, busies int                // seen while waiting for something else
+	told               encode.CloseReason // of the Close frame, after which nothing may come; 0 before
 }
 
 func newClient(t testing.TB, fd int) *client {
@@ -90,10 +94,16 @@ func (c *client) frame() (tag byte, body []byte, err error) {
 	if _, err := io.ReadFull(c.in, body); err != nil {
 		return 0, nil, fmt.Errorf("torn frame of tag %#x: %w", head[4], err)
 	}
+	if c.told != 0 {
+		return 0, nil, fmt.Errorf("a frame of tag %#x after Close", head[4])
+	}
+	if head[4] == encode.TagClose {
+		c.told = encode.CloseReason(body[0])
+	}
 	return head[4], body, nil
 }
 
-// next reads the next frame that is neither a heartbeat nor ServerBusy; those are counted.
+// next reads the next frame that is neither a heartbeat, ServerBusy nor Close; those are noted.
 func (c *client) next() (tag byte, body []byte, err error) {
 	for {
 		tag, body, err = c.frame()
@@ -102,6 +112,7 @@ func (c *client) next() (tag byte, body []byte, err error) {
 			c.heartbeats++
 		case err == nil && tag == encode.TagServerBusy:
 			c.busies++
+		case err == nil && tag == encode.TagClose:
 		default:
 			return tag, body, err
 		}
@@ -127,9 +138,12 @@ func (c *client) report(want uint64) error {
 		}
 	}
 	// Nothing may stand between a payload and its BatchEnd.
-	if tag, _, err = c.frame(); err != nil || tag != encode.TagBatchEnd {
+	if tag, body, err = c.frame(); err != nil || tag != encode.TagBatchEnd {
 		return fmt.Errorf("client %d: report %d is followed by tag %#x (%v), want BatchEnd", c.id,
 			want, tag, err)
+	}
+	if n := binary.LittleEndian.Uint64(body); n != want+askedFirst {
+		return fmt.Errorf("client %d: report %d ends request %d, want %d", c.id, want, n, want+askedFirst)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sluice/encode"
 	"sluice/telemetry"
 )
 
@@ -160,14 +161,14 @@ func TestTrap10ServerBusyIsSentBetweenFrames(t *testing.T) {
 		for i := range uint64(rounds) {
 			r.report(1, i, 1, 5000) // the client reads nothing: most of them end within a frame
 			r.persist()
-			r.must(r.Busy(1, 1))
+			r.must(r.Busy(1, []uint64{i}))
 		}
 		r.until("all of them are appended", func() bool {
 			return r.count(telemetry.EgressBusy) == rounds
 		})
 		c.wants(0, rounds)
 		for c.busies < rounds {
-			if tag, _, err := c.frame(); err != nil || tag != 0x04 {
+			if tag, _, err := c.frame(); err != nil || tag != encode.TagServerBusy {
 				t.Fatalf("got tag %#x (%v) after %d ServerBusy, want %d of them", tag, err,
 					c.busies, rounds)
 			}

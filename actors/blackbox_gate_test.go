@@ -186,7 +186,7 @@ func TestTrap20And22WaitingGateDelaysNothingElse(t *testing.T) {
 				r.report(1, 1, 1, 20)
 				r.atGate(1)
 				late := r.dial(2, socket{}) // connect
-				r.must(r.Busy(2, 1))
+				r.must(r.Busy(2, []uint64{1}))
 				for late.busies == 0 || late.heartbeats == 0 {
 					tag, _, err := late.frame()
 					r.must(err)

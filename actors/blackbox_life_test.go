@@ -287,7 +287,7 @@ func TestConnectRejectsInvalidArguments(t *testing.T) {
 		if err := r.Connect(Conn{ID: 1, FD: 0}); !errors.Is(err, ErrEnded) {
 			t.Errorf("Connect after the end: %v, want ErrEnded", err)
 		}
-		if err := r.Busy(1, 1); !errors.Is(err, ErrEnded) {
+		if err := r.Busy(1, []uint64{1}); !errors.Is(err, ErrEnded) {
 			t.Errorf("Busy after the end: %v, want ErrEnded", err)
 		}
 	})

@@ -244,6 +244,7 @@ func (r *rig) each(ids []uint64, edit func(i int, s *Slot[tick, struct{}])) {
 			room[i] = Slot[tick, struct{}]{Conn: ids[done+i], Seq: durability.Seq(r.seq),
 				Received: now, Matched: now, Last: true}
 			edit(done+i, &room[i])
+			room[i].Request = askedFirst + room[i].Report.n
 		}
 		r.Slots().Commit(len(room))
 		done += len(room)

@@ -32,9 +32,9 @@ type EgressConfig struct {
 }
 
 // parts is the configuration in the form that a shard takes.
-func (c *EgressConfig) parts() shard.Config {
+func (c *EgressConfig) parts(framing *encode.Framing) shard.Config {
 	return shard.Config{
-		FlushBytes: c.FlushBytes, FlushSlots: c.FlushSlots, DrainMax: c.DrainMax,
+		Framing: framing, FlushBytes: c.FlushBytes, FlushSlots: c.FlushSlots, DrainMax: c.DrainMax,
 		Heartbeat: c.Heartbeat, Tick: c.Tick,
 		DrainSpread: c.DrainSpread, Pause: c.pause,
 	}
@@ -134,7 +134,8 @@ type Config struct {
 	// a goroutine with a shard, else 16,384 (docs/decisions/0010).
 	Batch int
 
-	MaxFrame int // bytes of a payload frame; default 512, at most 1 MiB
+	MaxFrame int            // bytes of a payload frame; default 512, at most 1 MiB
+	Framing  encode.Framing // how responses become bytes; default the frames of docs/wire.md
 
 	Shards         int           // egress actors, 1..64; default: the number of cores, at most 8
 	FrameRing      int           // bytes of a shard's inbox, a power of two; default up to 4 MiB
@@ -288,7 +289,7 @@ func (c *Config) frameRing(shared bool) int {
 // checkLimits checks every class of limits against the largest frame and buffer block.
 func (c *Config) checkLimits(classes []transport.Limits) error {
 	for i, l := range classes {
-		if err := l.Validate(c.MaxFrame+len(encode.BatchEnd), slabSegment(classes)); err != nil {
+		if err := l.Validate(max(c.MaxFrame+encode.BatchEndBytes, encode.MaxControl), slabSegment(classes)); err != nil {
 			return fmt.Errorf("actors: limits class %d: %w", i, err)
 		}
 	}

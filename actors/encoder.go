@@ -184,7 +184,7 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 		r.Crossed = shard.Since(s.Received, s.crossed)
 	}
 	flags := uint32(s.Kind)<<shard.RecordKind | uint32(s.traced)<<shard.RecordReason |
-		uint32(s.waited)<<shard.RecordWaits
+		uint32(s.waits)&(0xf<<shard.RecordWaits)
 	if s.Last || s.Kind == KindBatchEnd {
 		flags |= shard.RecordLast
 	}
@@ -193,7 +193,7 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 	if dst := room[shard.RecordBytes:shard.RecordBytes]; err != nil {
 		// The application's encoder is not called a second time.
 	} else if s.Kind == KindReport {
-		frames, err = e.framer.Report(dst, &s.Report, s.Last)
+		frames, err = e.framer.Report(dst, &s.Report, s.Last, s.Request)
 	} else {
 		frames, err = e.rare(s, dst)
 	}
@@ -221,15 +221,15 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 func (e *encoder[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 	switch s.Kind {
 	case KindQuery:
-		return e.framer.Query(dst, &s.Query, s.Last)
+		return e.framer.Query(dst, &s.Query, s.Last, s.Request)
 	case KindEngineError:
-		dst = append(dst, encode.EngineError...)
+		dst = e.framer.Refuse(dst, s.Request, s.Refusal)
 		if s.Last {
-			dst = append(dst, encode.BatchEnd...)
+			dst = e.framer.End(dst, s.Request)
 		}
 		return dst, nil
 	case KindBatchEnd:
-		return append(dst, encode.BatchEnd...), nil
+		return e.framer.End(dst, s.Request), nil
 	}
 	panic("actors: slot of an unknown kind; set Slot.Kind to one of the Kind constants")
 }

@@ -33,6 +33,10 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	framing := encode.Framing{}
+	end := string(framing.AppendControl(nil, encode.Control{Kind: encode.ControlBatchEnd, Request: 42}))
+	refused := string(framing.AppendControl(nil, encode.Control{Kind: encode.ControlEngineError,
+		Request: 42, Refusal: encode.RefusedRole}))
 	for _, c := range []struct {
 		name string
 		kind Kind
@@ -42,14 +46,14 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 		flag uint32
 	}{
 		{"a report", KindReport, false, 0, string(report), 0},
-		{"the last report of a request", KindReport, true, 0, string(report) + encode.BatchEnd,
+		{"the last report of a request", KindReport, true, 0, string(report) + end,
 			shard.RecordLast},
 		{"a query's answer", KindQuery, true, 0,
-			"\x01\x00\x00\x00" + string(rune(askTag)) + encode.BatchEnd, shard.RecordLast},
-		{"an engine error", KindEngineError, false, 0, encode.EngineError, 0},
-		{"the last engine error", KindEngineError, true, 0, encode.EngineError + encode.BatchEnd,
+			"\x01\x00\x00\x00" + string(rune(askTag)) + end, shard.RecordLast},
+		{"an engine error", KindEngineError, false, 0, refused, 0},
+		{"the last engine error", KindEngineError, true, 0, refused + end,
 			shard.RecordLast},
-		{"a batch end ends a request by itself", KindBatchEnd, false, 0, encode.BatchEnd,
+		{"a batch end ends a request by itself", KindBatchEnd, false, 0, end,
 			shard.RecordLast},
 		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "",
 			shard.RecordFailed},
@@ -61,6 +65,7 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 			b := newTable(t, nil)
 			b.say(7, func(s *Slot[tick, struct{}]) {
 				s.Kind, s.Last, s.Report = c.kind, c.last, tick{n: 1, size: 20, bad: c.bad}
+				s.Request, s.Refusal = 42, encode.RefusedRole
 			})
 			records, frames := encoded(b)
 			if len(frames) != 1 || frames[0] != c.want {

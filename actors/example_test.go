@@ -54,14 +54,14 @@ func Example() {
 	slots := p.Slots()
 	slot := &slots.Claim(1)[0]
 	*slot = actors.Slot[Trade, struct{}]{Conn: 7, Seq: 1, Received: p.Now(), Matched: p.Now(),
-		Last: true}
+		Last: true, Request: 42}
 	slot.Report = Trade{Price: 101, Quantity: 5}
 	slots.Commit(1)
 	slots.Publish() // nothing is sent yet
 
 	cursors.SetPersisted(1) // the journal has event 1: now the response is sent
 
-	frame := make([]byte, 18)
+	frame := make([]byte, 26)
 	if _, err := io.ReadFull(client, frame); err != nil {
 		fmt.Println(err)
 		return
@@ -72,6 +72,6 @@ func Example() {
 	fmt.Println(p.Drain(context.Background()))
 	// Output:
 	// 09 00 00 00 30 65 00 00 00 05 00 00 00
-	// 01 00 00 00 02
+	// 09 00 00 00 02 2a 00 00 00 00 00 00 00
 	// <nil>
 }

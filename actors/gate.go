@@ -114,7 +114,7 @@ func (g *gate[R, Q]) pass(p durability.Policy, slots []Slot[R, Q], now int64) in
 			}
 		}
 		if i >= fresh {
-			s.waited, s.crossed = 0, 0
+			s.waits, s.crossed = 0, 0
 			g.arrive(s, now)
 			g.atOnce++
 		} else {
@@ -228,16 +228,16 @@ func (g *gate[R, Q]) cross(from uint64, kind uint8, cursor durability.Seq, now i
 	slots := g.slots.Ahead(int(from-base), min(g.batch, int(g.scanned-from)))
 	for i := range slots {
 		s := &slots[i]
-		if s.below&kind != 0 {
+		if s.waits&kind != 0 {
 			if s.Seq > cursor {
 				break
 			}
-			s.below &^= kind
+			s.waits &^= kind
 			g.rec.B.H[stage].Record(uint64(now - s.consumed))
-			if s.below != 0 {
+			if left := s.waits & (shard.BelowJournal | shard.BelowReplicas); left != 0 {
 				s.crossed = now // by the first of two cursors
-				if s.below == shard.BelowJournal {
-					s.waited |= shard.JournalLast
+				if left == shard.BelowJournal {
+					s.waits |= shard.JournalLast << shard.RecordWaits
 				}
 			}
 		}
@@ -274,8 +274,8 @@ func (g *gate[R, Q]) Unpark() { g.rec.Unpark() }
 // stops.
 func (g *gate[R, Q]) Done() bool { return g.phase.Over() || g.slots.Done() }
 
-// Close closes the lane, which tells the encoder that nothing more is released, ends a wait of the
-// producer for room, and counts the slots that were never released. It implements Actor.
+// Close closes the lane, which tells the encoder that nothing more is released, and counts the
+// slots that were never released. It implements Actor.
 func (g *gate[R, Q]) Close() error {
 	reason := telemetry.DropShutdown
 	if g.phase.Fenced() {
@@ -294,7 +294,6 @@ func (g *gate[R, Q]) Close() error {
 		}
 		skip += len(slots)
 	}
-	g.slots.End()
 	g.policy.Close()
 	g.lane.Close()
 	g.rec.Park()

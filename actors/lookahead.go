@@ -72,18 +72,18 @@ func (g *gate[R, Q]) restart(base uint64) {
 
 // firstLook stamps a slot that has to wait, and records which cursors it waits for.
 func (g *gate[R, Q]) firstLook(s *Slot[R, Q], now int64) {
-	s.below, s.waited, s.crossed = 0, 0, 0
+	s.waits, s.crossed = 0, 0
 	g.arrive(s, now)
 	if s.Bypass {
 		return
 	}
 	if s.Seq > g.verdict.Journal {
-		s.below |= shard.BelowJournal
+		s.waits |= shard.BelowJournal
 	}
 	if s.Seq > g.verdict.Replicas {
-		s.below |= shard.BelowReplicas
+		s.waits |= shard.BelowReplicas
 	}
-	s.waited = s.below
+	s.waits |= s.waits << shard.RecordWaits
 }
 
 // overtake sends a copy of s ahead of the slots that wait; it returns false if the lane is full.

@@ -57,7 +57,7 @@ func TestShardClientThatTakesEverySendWholeIsNotSlow(t *testing.T) {
 func TestShardAppliesTheSoftLimitInForce(t *testing.T) {
 	for _, c := range []struct {
 		name          string
-		before, after int // soft limit, B; 2,005 B are unsent
+		before, after int // soft limit, B; 2,013 B are unsent
 		want          transport.Reason
 	}{
 		{"raised", 1000, 4096, transport.ReasonNone},
@@ -103,7 +103,7 @@ func TestShardReapsPollsBeforeTheHardLimit(t *testing.T) {
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("closed as %v with a socket that takes everything", why)
 	}
-	if want := 5 * (2000 + len(encode.BatchEnd)); b.ring.bytes[1] != want {
+	if want := 5 * (2000 + encode.BatchEndBytes); b.ring.bytes[1] != want {
 		t.Errorf("%d bytes were sent, want %d", b.ring.bytes[1], want)
 	}
 }
@@ -166,7 +166,7 @@ func TestShardDoesNotSpinOnAWritableSocketThatTakesNothing(t *testing.T) {
 	}
 	b.refuse(1, 0)
 	b.pass(time.Second, 50*time.Millisecond)
-	if want := 2000 + len(encode.BatchEnd); b.ring.bytes[1] != want {
+	if want := 2000 + encode.BatchEndBytes; b.ring.bytes[1] != want {
 		t.Errorf("%d bytes were sent once there was memory again, want %d", b.ring.bytes[1], want)
 	}
 }
@@ -187,7 +187,7 @@ func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 	for range most/200 + 1 { // 5 B each: 656 kB, below the hard limit
 		for range 200 {
 			b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 2,
-				Hash: transport.Hash(2)})
+				Hash: transport.Hash(2), Frame: "\x01\x00\x00\x00\x04"})
 		}
 		b.settle()
 	}
@@ -204,20 +204,24 @@ func TestShardFullResponseQueueEndsNoOtherConnection(t *testing.T) {
 // low its limits are.
 func TestShardSendsServerBusyForEveryShedRequest(t *testing.T) {
 	l := lenient()
-	l.HardBytes, l.SoftBytes = 69, 69
+	l.HardBytes, l.SoftBytes = encode.MaxControl, encode.MaxControl
 	b := newTable(t, func(c *Config) { c.Limits, c.MaxFrame = []transport.Limits{l}, 64 })
 	b.join(1)
-	const n = 5001
-	b.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: n, Conn: 1,
-		Hash: transport.Hash(1)})
+	const n = 1001
+	shed := make([]uint64, n)
+	for i := range shed {
+		shed[i] = uint64(i)
+	}
+	if err := b.Busy(1, shed); err != nil {
+		t.Fatal(err)
+	}
 	b.settle()
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("closed as %v", why)
 	}
-	if sent := b.ring.bytes[1]; sent != n*len(encode.ServerBusy) ||
-		b.sum(telemetry.EgressBusy) != n {
-		t.Errorf("%d bytes were sent and %d frames counted, want %d of %d B", sent,
-			b.sum(telemetry.EgressBusy), n, len(encode.ServerBusy))
+	if sent := b.ring.bytes[1]; sent != n*13 || b.sum(telemetry.EgressBusy) != n {
+		t.Errorf("%d bytes were sent and %d frames counted, want %d of 13 B", sent,
+			b.sum(telemetry.EgressBusy), n)
 	}
 }
 

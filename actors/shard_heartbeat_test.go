@@ -24,7 +24,7 @@ func TestShardHeartbeatsKeepIntervalAndLimits(t *testing.T) {
 	if n := b.ring.sends[1]; n < 4 || n > 6 {
 		t.Errorf("%d heartbeats in a minute of silence, want one for every 10 to 12.5 s", n)
 	}
-	if got, want := b.ring.bytes[2], 1200*18; got != want {
+	if got, want := b.ring.bytes[2], 1200*26; got != want {
 		t.Errorf("%d bytes to a connection with traffic, want %d and no heartbeat", got, want)
 	}
 	if why := b.closed[3]; why != transport.ReasonStalled {

@@ -28,8 +28,8 @@ func TestTrap13OneStepServesEveryDirtyConnection(t *testing.T) {
 		b.shards[0].Step(b.now)
 	}
 	for id := int32(1); id <= n; id++ {
-		if b.ring.bytes[id] != 105 || b.ring.sends[id] != 1 {
-			t.Fatalf("connection %d was sent %d bytes in %d sends, want 105 in one", id,
+		if b.ring.bytes[id] != 113 || b.ring.sends[id] != 1 {
+			t.Fatalf("connection %d was sent %d bytes in %d sends, want 113 in one", id,
 				b.ring.bytes[id], b.ring.sends[id])
 		}
 	}
@@ -47,7 +47,7 @@ func TestTrap05QueuedSendDoesNotCountAgainstTheHardLimit(t *testing.T) {
 	if why, closed := b.closed[1]; closed {
 		t.Fatalf("a client that takes everything was closed as %v", why)
 	}
-	if want := n * (100<<10 + 5); b.ring.bytes[1] != want {
+	if want := n * (100<<10 + encode.BatchEndBytes); b.ring.bytes[1] != want {
 		t.Errorf("%d bytes were sent, want %d", b.ring.bytes[1], want)
 	}
 }
@@ -219,7 +219,7 @@ func TestShardSendsNothingToABlockedSocketUntilItIsWritable(t *testing.T) {
 	b.refuse(1, 0)
 	b.ring.ready(1)
 	b.settle()
-	if want := 2005 + 100*25; b.ring.bytes[1] != want || b.ring.sends[1] != sends+1 {
+	if want := 2013 + 100*33; b.ring.bytes[1] != want || b.ring.sends[1] != sends+1 {
 		t.Errorf("%d bytes in %d sends once it was ready, want %d in one", b.ring.bytes[1],
 			b.ring.sends[1]-sends, want)
 	}
@@ -255,7 +255,7 @@ func TestShardHandlesEachErrorOfASend(t *testing.T) {
 			if why := b.closed[1]; why != c.want {
 				t.Fatalf("closed as %v, want %v", why, c.want)
 			}
-			if sent := b.ring.bytes[1]; (c.want == transport.ReasonNone) != (sent == 105) {
+			if sent := b.ring.bytes[1]; (c.want == transport.ReasonNone) != (sent == 113) {
 				t.Errorf("%d bytes were sent", sent)
 			}
 			if n := b.sum(telemetry.EgressFramesSent); (c.want == transport.ReasonNone) != (n == 1) {
@@ -351,8 +351,8 @@ func TestStopSendsWhatFollowsAQueuedSend(t *testing.T) {
 	b.gate.Close()
 	b.encoder.Close()
 	b.shards[0].Step(b.now)
-	if want := n * (200 + len(encode.BatchEnd)); b.ring.bytes[1] != want {
-		t.Errorf("%d bytes were sent, want all %d that were released", b.ring.bytes[1], want)
+	if want := n*(200+encode.BatchEndBytes) + 10; b.ring.bytes[1] != want {
+		t.Errorf("%d bytes were sent, want the %d of all that was released, and of Close", b.ring.bytes[1], want)
 	}
 	if b.ring.shut[1] != 1 {
 		t.Errorf("shut %d times, want once", b.ring.shut[1])

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"sluice/actors/internal/shard"
+	"sluice/encode"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -40,6 +41,7 @@ func (w *world) produce() {
 		slot := &room[i]
 		slot.Conn, slot.Seq, slot.Received, slot.Matched = id, s.seq, w.now, w.now
 		slot.Kind, slot.Last, slot.Bypass = s.kind, s.last, s.bypass
+		slot.Request, slot.Refusal = s.n, encode.RefusedSize
 		slot.Parent, slot.Report = telemetry.Parent{}, tick{n: s.n, size: 13 + r.n(60), bad: s.bad}
 		if r.pct(w.swarm.tracedPct) {
 			slot.Parent = telemetry.Parent{TraceID: [16]byte{15: 1}, Flags: 1}
@@ -233,9 +235,14 @@ func (w *world) leave() {
 	if p.gone || p.sim.HalfClosed() {
 		return
 	}
-	shed := uint64(1 + w.r.n(100)) // if ServerBusy is sent
+	shed := uint64(1 + w.r.n(busyAtOnce)) // if ServerBusy is sent
+	var frames []byte
+	for i := range shed {
+		frames = w.p.cfg.Framing.AppendControl(frames, encode.Control{
+			Kind: encode.ControlServerBusy, Request: w.busy[p.id].asked + 1 + i})
+	}
 	send := func(kind shard.EventKind) bool {
-		return w.p.mail.events.TrySend(shard.Event{Kind: kind, Conn: p.id,
+		return w.p.mail.events.TrySend(shard.Event{Kind: kind, Conn: p.id, Frame: string(frames),
 			Hash: transport.Hash(p.id), Owed: shed, Reason: transport.ReasonKicked})
 	}
 	switch w.r.n(5) {

@@ -36,9 +36,10 @@ type peer struct {
 
 	answered, answers uint64 // responses that were no slots: in its send buffer, and received
 	kicked            bool
-	slowTold          bool  // NoticeSlow came and NoticeRecovered did not
-	heard             int64 // when bytes last came, or its connection opened
-	quiet             int64 // for how long (ns) none had come when the frame under way began to arrive
+	told              encode.CloseReason // of the Close frame, which must be the last; 0 before
+	slowTold          bool               // NoticeSlow came and NoticeRecovered did not
+	heard             int64              // when bytes last came, or its connection opened
+	quiet             int64              // for how long (ns) none had come when the frame under way began to arrive
 	still             still
 }
 
@@ -121,7 +122,7 @@ func (p *peer) read(limit int) {
 		if len(rest) < size {
 			break
 		}
-		if string(rest[:size]) == encode.Heartbeat {
+		if rest[4] == encode.TagHeartbeat {
 			p.heartbeat()
 		}
 		p.frame(rest[:size])
@@ -138,16 +139,23 @@ const simQuery = "\x04\x00\x00\x00\xeftop"
 
 // control takes a frame that is no slot's; false if it is one.
 func (p *peer) control(b string) bool {
-	switch b {
-	case encode.Heartbeat:
-	case encode.ServerBusy:
-		if busy := &p.w.busy[p.id]; busy.told == busy.asked {
-			p.w.fail("%v: ServerBusy received %d times, more often than it was requested", p,
-				busy.told+1)
+	switch {
+	case b == "\x01\x00\x00\x00\x01": // a heartbeat
+	case len(b) == 13 && b[4] == encode.TagServerBusy:
+		n := binary.LittleEndian.Uint64([]byte(b[5:]))
+		if busy := &p.w.busy[p.id]; n <= busy.told || n > busy.asked {
+			p.w.fail("%v: ServerBusy for request %d after that for %d; %d were shed", p, n, busy.told,
+				busy.asked)
 		} else {
-			busy.told++
+			busy.told = n
 		}
-	case simAnswer:
+	case b[4] == encode.TagClose:
+		p.told = encode.CloseReason(b[5])
+		p.w.stats.Farewells++
+		if p.w.p.phase.Fenced() && p.closed == transport.ReasonFenced {
+			p.w.fail("%v: Close %d after a fence (R15)", p, p.told)
+		}
+	case b == simAnswer:
 		if p.answers++; p.answers > p.answered {
 			p.w.fail("%v: got %d responses that were no slots, of %d (I3)", p, p.answers,
 				p.answered)
@@ -160,6 +168,10 @@ func (p *peer) control(b string) bool {
 
 // frame checks one whole frame.
 func (p *peer) frame(b []byte) {
+	if p.told != 0 {
+		p.w.fail("%v: frame % x after Close", p, b)
+		return
+	}
 	if !p.pending && p.control(string(b)) {
 		return
 	}
@@ -171,7 +183,8 @@ func (p *peer) frame(b []byte) {
 	if !p.w.oracle.mayPass(s) {
 		p.w.fail("%v: response %d of seq %d before it was durable (I1)", p, s.n, s.seq)
 	}
-	end := string(b) == encode.BatchEnd
+	end := len(b) == encode.BatchEndBytes && b[4] == encode.TagBatchEnd &&
+		binary.LittleEndian.Uint64(b[5:]) == s.n
 	switch {
 	case p.pending || s.kind == KindBatchEnd:
 		if !end {
@@ -183,7 +196,8 @@ func (p *peer) frame(b []byte) {
 		p.w.fail("%v: response %d could not be encoded, got % x", p, s.n, b)
 	case s.kind == KindQuery && string(b) != simQuery:
 		p.w.fail("%v: want the response to a query, got % x (I3)", p, b)
-	case s.kind == KindEngineError && string(b) != encode.EngineError:
+	case s.kind == KindEngineError && (len(b) != 14 || b[4] != encode.TagEngineError ||
+		binary.LittleEndian.Uint64(b[5:]) != s.n || b[13] != byte(encode.RefusedSize)):
 		p.w.fail("%v: want EngineError, got % x (I3)", p, b)
 	case s.kind == KindReport && (b[4] != tickTag || binary.LittleEndian.Uint64(b[5:]) != s.n):
 		p.w.fail("%v: want response %d, got % x (I3)", p, s.n, b)

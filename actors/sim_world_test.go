@@ -35,7 +35,7 @@ type world struct {
 	connecting []bool  // by id: Connect has not returned
 	used       []bool  // by id: it had a connection
 
-	busy [32]struct{ asked, told uint64 } // by id: ServerBusy, requested and received
+	busy [32]struct{ asked, told uint64 } // by id: numbers of shed requests so far, and the last one received
 
 	faults   bool
 	calmed   int64                 // when the faults ended

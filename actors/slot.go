@@ -2,6 +2,7 @@ package actors
 
 import (
 	"sluice/durability"
+	"sluice/encode"
 	"sluice/telemetry"
 )
 
@@ -13,7 +14,7 @@ const (
 	KindReport Kind = iota
 	// KindQuery is the response to a query, in Slot.Query.
 	KindQuery
-	// KindEngineError reports to the client that its request could not be executed.
+	// KindEngineError reports to the client that its request was not executed; Slot.Refusal says why.
 	KindEngineError
 	// KindBatchEnd ends a request that has no other last slot.
 	KindBatchEnd
@@ -30,16 +31,17 @@ type Slot[R, Q any] struct {
 	Seq      durability.Seq // wire seq: the journal sequence of the event that caused this output
 	Received int64          // when the request was received, monotonic ns of Pipeline.Now
 	Matched  int64          // when the application had produced this output, same clock
+	Request  uint64         // the client's number of the request, which ends its response; 0 in a push
 	Kind     Kind
-	Last     bool // last slot of its request: BatchEnd is sent with it
-	Bypass   bool // needs no durability; may overtake slots of other connections
+	Last     bool           // last slot of its response: BatchEnd is sent with it
+	Bypass   bool           // needs no durability; may overtake slots of other connections
+	Refusal  encode.Refusal // with KindEngineError
 
 	Parent telemetry.Parent // trace context of the request; the zero value is none
 
 	overtaken bool                  // the gate has sent it ahead
-	below     uint8                 // cursors that are still below Seq; the gate's
 	traced    telemetry.TraceReason // why this slot is traced
-	waited    uint8                 // cursors it waited for, and which passed last
+	waits     uint8                 // cursors that are still below Seq (low bits), and those it waited for
 	crossed   int64                 // when the first of two awaited cursors passed it; 0 if none did
 	consumed  int64                 // when the gate first examined it, monotonic ns
 	opened    int64                 // when the gate released it, monotonic ns

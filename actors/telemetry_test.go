@@ -59,7 +59,7 @@ func TestControlFrameDoesNotTimeTheBatch(t *testing.T) {
 	s := newBench(t, 4, 1)
 	for range 8 {
 		if !s.mail.events.TrySend(shard.Event{Kind: shard.EventBusy, Owed: 1, Conn: 1,
-			Hash: transport.Hash(1)}) {
+			Hash: transport.Hash(1), Frame: "\x01\x00\x00\x00\x04"}) {
 			t.Fatal("the control mailbox is full")
 		}
 		s.run(16, 4, 64)

@@ -9,14 +9,14 @@ import (
 func BenchmarkReport(b *testing.B) {
 	b.ReportAllocs()
 	var encoder encode.Encoder[trade, int] = tradeEncoder{}
-	framer, err := encode.NewFramer(encoder, encode.DefaultMaxFrame)
+	framer, err := encode.NewFramer(encoder, encode.Framing{}, encode.DefaultMaxFrame)
 	if err != nil {
 		b.Fatal(err)
 	}
 	dst := make([]byte, 0, framer.Room())
 	report := &trade{Price: 100, Quantity: 7}
 	for b.Loop() {
-		if _, err := framer.Report(dst, report, true); err != nil {
+		if _, err := framer.Report(dst, report, true, asked); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,34 +1,155 @@
 package encode
 
-// Tags of the transport's own frames (wire.md, version 1). Tags from 0x10 to 0x2F belong to
-// application requests and those from TagApplication to application responses.
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"time"
+)
+
+// Tags of the frames that the pipeline itself appends to a stream (wire.md). Tags from
+// TagApplication on belong to the application's responses.
 const (
-	TagHeartbeat         = 0x01
-	TagBatchEnd          = 0x02
-	TagEngineError       = 0x03
-	TagServerBusy        = 0x04
-	TagChallenge         = 0x05
-	TagChallengeResponse = 0x06
-	TagAuthFailed        = 0x07
-	TagServerReady       = 0x08
+	TagHeartbeat   = 0x01
+	TagBatchEnd    = 0x02
+	TagEngineError = 0x03
+	TagServerBusy  = 0x04
+	TagClose       = 0x0D
 
 	// TagApplication is the first tag an Encoder may use.
 	TagApplication = 0x30
 )
 
-// Complete frames from server to client that have no body. They are strings because strings are
-// immutable; append(buffer, Heartbeat...) copies one.
+// BatchEndBytes is the size of a BatchEnd frame: length prefix, tag and request number.
+const BatchEndBytes = headerLen + 8
+
+// MaxControl is the size in bytes of the largest control message, and of what Framing.Control may
+// append for one.
+const MaxControl = 256
+
+// Control is a message of the pipeline's own to a client. Which fields are used depends on Kind.
+type Control struct {
+	Kind    ControlKind
+	Request uint64      // BatchEnd, EngineError, ServerBusy: the client's number of the request
+	Refusal Refusal     // EngineError
+	Reason  CloseReason // Close
+}
+
+// ControlKind is what a Control says.
+type ControlKind uint8
+
 const (
-	// Heartbeat shows a client that the connection is alive while there is nothing to send.
-	Heartbeat = "\x01\x00\x00\x00\x01"
-	// BatchEnd follows the last frame of a response.
-	BatchEnd = "\x01\x00\x00\x00\x02"
-	// EngineError reports that a request could not be carried out. A BatchEnd follows it.
-	EngineError = "\x01\x00\x00\x00\x03"
-	// ServerBusy reports that a request was shed. No BatchEnd follows it.
-	ServerBusy = "\x01\x00\x00\x00\x04"
-	// AuthFailed is the last frame of a handshake that failed.
-	AuthFailed = "\x01\x00\x00\x00\x07"
-	// ServerReady ends the handshake.
-	ServerReady = "\x01\x00\x00\x00\x08"
+	ControlHeartbeat   ControlKind = iota // the connection is alive while there is nothing to send
+	ControlBatchEnd                       // the response to a request is complete
+	ControlEngineError                    // a request was rejected; a BatchEnd follows
+	ControlServerBusy                     // a request was shed; it gets no other response
+	ControlClose                          // the server closes the connection; the last message
 )
+
+// String returns the name of wire.md.
+func (k ControlKind) String() string {
+	switch k {
+	case ControlHeartbeat:
+		return "Heartbeat"
+	case ControlBatchEnd:
+		return "BatchEnd"
+	case ControlEngineError:
+		return "EngineError"
+	case ControlServerBusy:
+		return "ServerBusy"
+	case ControlClose:
+		return "Close"
+	}
+	return fmt.Sprintf("control %d", uint8(k))
+}
+
+// Refusal is why a request was rejected, as EngineError carries it.
+type Refusal uint8
+
+const (
+	RefusedTag       Refusal = 1 // the tag is unknown
+	RefusedSize      Refusal = 2 // the body has the wrong size
+	RefusedRole      Refusal = 3 // the role of the connection may not send it
+	RefusedMalformed Refusal = 4 // the application rejects its content
+	RefusedPlace     Refusal = 5 // an operator's command that is not served, or has no place now
+)
+
+// CloseReason is why a server closes a connection, as Close carries it (wire.md).
+type CloseReason uint8
+
+const (
+	CloseShutdown CloseReason = 1 // the server drains or stops
+	CloseKicked   CloseReason = 2 // an operator closed it
+	CloseSlow     CloseReason = 3 // the client did not read fast enough
+	CloseProtocol CloseReason = 4 // a frame was malformed or too long
+	CloseSilent   CloseReason = 5 // the client sent nothing for too long
+	CloseInternal CloseReason = 9 // the server failed on a request or a response of this connection
+)
+
+// Never is the retry-after of a client that should not come back by itself.
+const Never time.Duration = -1
+
+// RetryAfter is how long a client waits before it connects again.
+func (r CloseReason) RetryAfter() time.Duration {
+	switch r {
+	case CloseShutdown, CloseSlow, CloseInternal:
+		return time.Second
+	case CloseKicked, CloseProtocol:
+		return Never
+	}
+	return 0
+}
+
+// Framing is how a response becomes bytes on its connection. The zero value is that of wire.md: the
+// encoder's frames have a length prefix and a tag, which are checked, the last frame of a response
+// is followed by BatchEnd, and control messages are frames too.
+//
+// With Raw the encoder's bytes are sent as they are: none, or any up to the largest frame. So a
+// pipeline can serve an existing protocol, such as FIX or WebSocket.
+type Framing struct {
+	Raw bool
+
+	// Control, with Raw, appends what is sent for a control message, at most MaxControl bytes, and
+	// returns dst unchanged if nothing is. It is called from several goroutines at the same time.
+	// Nil sends nothing for any of them: no heartbeats, no ends of responses, no farewell.
+	Control func(dst []byte, c Control) []byte
+}
+
+// AppendControl appends the bytes of a control message to dst. Any goroutine.
+func (f *Framing) AppendControl(dst []byte, c Control) []byte {
+	if !f.Raw {
+		return appendControl(dst, c)
+	}
+	if f.Control == nil {
+		return dst
+	}
+	out := f.Control(dst, c)
+	if n := len(out) - len(dst); n < 0 || n > MaxControl {
+		panic(fmt.Sprintf("encode: Framing.Control appended %d bytes for %v; 0 to %d are allowed",
+			n, c.Kind, MaxControl))
+	}
+	return out
+}
+
+// appendControl appends a control frame of wire.md.
+func appendControl(dst []byte, c Control) []byte {
+	le := binary.LittleEndian
+	switch c.Kind {
+	case ControlHeartbeat:
+		return append(dst, 1, 0, 0, 0, TagHeartbeat)
+	case ControlBatchEnd:
+		return le.AppendUint64(append(dst, 9, 0, 0, 0, TagBatchEnd), c.Request)
+	case ControlEngineError:
+		dst = le.AppendUint64(append(dst, 10, 0, 0, 0, TagEngineError), c.Request)
+		return append(dst, uint8(c.Refusal))
+	case ControlServerBusy:
+		return le.AppendUint64(append(dst, 9, 0, 0, 0, TagServerBusy), c.Request)
+	case ControlClose:
+		dst = append(dst, 6, 0, 0, 0, TagClose, uint8(c.Reason))
+		if after := c.Reason.RetryAfter(); after != Never {
+			return le.AppendUint32(dst, uint32(after/time.Millisecond))
+		}
+		return le.AppendUint32(dst, math.MaxUint32)
+	}
+	panic(fmt.Sprintf("encode: %v is unknown; use one of the Control constants", c.Kind))
+}

@@ -1,6 +1,7 @@
 package encode_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -11,54 +12,64 @@ import (
 )
 
 func TestControlFramesMatchGoldenFile(t *testing.T) {
-	frames := map[string]struct {
-		tag   byte
-		frame string
-	}{
-		"Heartbeat":   {encode.TagHeartbeat, encode.Heartbeat},
-		"BatchEnd":    {encode.TagBatchEnd, encode.BatchEnd},
-		"EngineError": {encode.TagEngineError, encode.EngineError},
-		"ServerBusy":  {encode.TagServerBusy, encode.ServerBusy},
-		"AuthFailed":  {encode.TagAuthFailed, encode.AuthFailed},
-		"ServerReady": {encode.TagServerReady, encode.ServerReady},
+	controls := map[string]encode.Control{
+		"Heartbeat":   {Kind: encode.ControlHeartbeat},
+		"BatchEnd":    {Kind: encode.ControlBatchEnd, Request: asked},
+		"EngineError": {Kind: encode.ControlEngineError, Request: asked, Refusal: encode.RefusedRole},
+		"ServerBusy":  {Kind: encode.ControlServerBusy, Request: asked},
+	}
+	for name, reason := range map[string]encode.CloseReason{
+		"shutdown": encode.CloseShutdown, "kicked": encode.CloseKicked, "slow": encode.CloseSlow,
+		"protocol": encode.CloseProtocol, "silent": encode.CloseSilent, "internal": encode.CloseInternal,
+	} {
+		controls["Close/"+name] = encode.Control{Kind: encode.ControlClose, Reason: reason}
 	}
 	golden, err := os.ReadFile("testdata/control.golden")
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
+	framing, seen := encode.Framing{}, 0
 	for line := range strings.Lines(string(golden)) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
 		fields := strings.Fields(line)
-		got, known := frames[fields[0]]
+		c, known := controls[fields[0]]
 		if !known {
-			t.Errorf("golden file has %q, which is not a constant", fields[0])
+			t.Errorf("golden file has %q, which is not a control message", fields[0])
 			continue
 		}
 		seen++
-		if tag := fmt.Sprintf("%02x", got.tag); tag != fields[1] {
-			t.Errorf("tag of %s is %s, golden file has %s", fields[0], tag, fields[1])
-		}
-		if frame := hex.EncodeToString([]byte(got.frame)); frame != fields[2] {
-			t.Errorf("%s is %s, golden file has %s", fields[0], frame, fields[2])
+		if frame := hex.EncodeToString(framing.AppendControl(nil, c)); frame != fields[1] {
+			t.Errorf("%s is %s, golden file has %s", fields[0], frame, fields[1])
 		}
 	}
-	if seen != len(frames) {
-		t.Errorf("golden file covers %d of %d frames", seen, len(frames))
+	if seen != len(controls) {
+		t.Errorf("golden file covers %d of %d messages", seen, len(controls))
 	}
 }
 
-func TestTagsHaveTheirProtocolNumbers(t *testing.T) {
-	tags := []int{encode.TagHeartbeat, encode.TagBatchEnd, encode.TagEngineError, encode.TagServerBusy,
-		encode.TagChallenge, encode.TagChallengeResponse, encode.TagAuthFailed, encode.TagServerReady}
-	for i, tag := range tags {
-		if tag != i+1 {
-			t.Errorf("tag number %d in wire.md's table is %#02x, want %#02x", i, tag, i+1)
+// The framer writes BatchEnd and EngineError by itself, because it writes one for nearly every slot.
+func TestFramerAgreesWithControlFrames(t *testing.T) {
+	framer, framing := newFramer(t, explode, 512), encode.Framing{}
+	end := framer.End(append(make([]byte, 0, 64), "head"...), asked)
+	want := framing.AppendControl([]byte("head"), encode.Control{Kind: encode.ControlBatchEnd, Request: asked})
+	if !bytes.Equal(end, want) {
+		t.Errorf("the framer's BatchEnd is % x, want % x", end, want)
+	}
+	refused := framer.Refuse(nil, asked, encode.RefusedSize)
+	want = framing.AppendControl(nil, encode.Control{Kind: encode.ControlEngineError, Request: asked,
+		Refusal: encode.RefusedSize})
+	if !bytes.Equal(refused, want) {
+		t.Errorf("the framer's EngineError is % x, want % x", refused, want)
+	}
+}
+
+func TestUnknownControlPanics(t *testing.T) {
+	defer func() {
+		if text := fmt.Sprint(recover()); !strings.Contains(text, "control 9") {
+			t.Errorf("panic is %q, want the kind", text)
 		}
-	}
-	if encode.TagApplication != 0x30 {
-		t.Errorf("TagApplication is %#02x, want 0x30", encode.TagApplication)
-	}
+	}()
+	(&encode.Framing{}).AppendControl(nil, encode.Control{Kind: 9})
 }

@@ -7,7 +7,7 @@
 // errors, panics and malformed frames into error values.
 //
 //	                          room of the frame ring's record, claimed by the caller
-//	     dst ................ |<------------ maxFrame ------------>|<- 5 ->|
+//	     dst ................ |<------------ maxFrame ------------>|<- 13 >|
 //	+------------------------+-----------+-----+------------------+-------+
 //	| whatever dst held      | len u32   | tag | body             |  end  |
 //	+------------------------+-----------+-----+------------------+-------+
@@ -23,7 +23,9 @@
 //     application, so an encoder's mistake cannot break a client's framing (R17).
 //   - An encoder that panics costs one connection, not the actor (R17, I11).
 //   - Encoding a slot allocates nothing; only errors do.
-//   - The frames of the transport itself are constants (R18).
+//   - What the pipeline itself tells clients (heartbeats, ends of responses, refusals, farewells) is
+//     appended here and nowhere else ([Control]).
+//   - With a raw [Framing] the encoder's bytes are sent as they are, for protocols other than ours.
 //
 // The package keeps no state between slots. Start reading at [Encoder], then [Framer.Report].
 package encode

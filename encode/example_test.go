@@ -34,19 +34,19 @@ func (tradeEncoder) AppendQuery(dst []byte, query *int) ([]byte, error) {
 // The caller claims room for one slot, lets the framer fill it, and keeps only the part that was
 // used.
 func Example() {
-	framer, err := encode.NewFramer[trade, int](tradeEncoder{}, encode.DefaultMaxFrame)
+	framer, err := encode.NewFramer[trade, int](tradeEncoder{}, encode.Framing{}, encode.DefaultMaxFrame)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	claimed := make([]byte, framer.Room())
 
-	response, _ := framer.Report(claimed[:0], &trade{Price: 100, Quantity: 7}, true)
+	response, _ := framer.Report(claimed[:0], &trade{Price: 100, Quantity: 7}, true, 42)
 	fmt.Printf("% x\n", response)
 
-	response, err = framer.Report(claimed[:0], &trade{Price: 100, Quantity: 5000}, true)
+	response, err = framer.Report(claimed[:0], &trade{Price: 100, Quantity: 5000}, true, 43)
 	fmt.Println(len(response), err)
 	// Output:
-	// 09 00 00 00 30 64 00 00 00 07 00 00 00 01 00 00 00 02
+	// 09 00 00 00 30 64 00 00 00 07 00 00 00 09 00 00 00 02 2a 00 00 00 00 00 00 00
 	// 0 encode: encoder refused a report: quantity 5000 is more than 1000
 }

@@ -22,6 +22,7 @@ const (
 // because the Encoder does.
 type Framer[R, Q any] struct {
 	encoder  Encoder[R, Q]
+	framing  Framing
 	maxFrame int
 	room     int // result of Room
 	calling  call
@@ -29,7 +30,8 @@ type Framer[R, Q any] struct {
 
 // NewFramer returns a framer for payload frames of at most maxFrame bytes, length prefix and tag
 // included: 5 to MaxFrameLimit.
-func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], error) {
+func NewFramer[R, Q any](encoder Encoder[R, Q], framing Framing, maxFrame int) (*Framer[R, Q],
+	error) {
 	if encoder == nil {
 		return nil, errors.New("encode: no encoder: the application must supply one")
 	}
@@ -37,15 +39,28 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], maxFrame int) (*Framer[R, Q], er
 		return nil, fmt.Errorf("encode: maximum frame size of %d bytes: want %d to %d", maxFrame,
 			headerLen, MaxFrameLimit)
 	}
-	return &Framer[R, Q]{encoder: encoder, maxFrame: maxFrame, room: maxFrame + len(BatchEnd)}, nil
+	if framing.Control != nil && !framing.Raw {
+		return nil, errors.New("encode: Framing.Control without Raw: control messages are frames " +
+			"of wire.md then; set Raw, or leave Control nil")
+	}
+	end := BatchEndBytes
+	if framing.Raw {
+		end = MaxControl
+	}
+	return &Framer[R, Q]{encoder: encoder, framing: framing, maxFrame: maxFrame,
+		room: max(maxFrame, headerLen+9) + end}, nil
 }
 
-// Room returns the largest number of bytes that one slot can take: a frame of the largest size and
-// BatchEnd. The buffers passed to Report and Query must have at least that much free capacity.
+// Framing returns how the pipeline's own messages become bytes.
+func (f *Framer[R, Q]) Framing() *Framing { return &f.framing }
+
+// Room returns the largest number of bytes that one slot can take: a frame of the largest size, or
+// EngineError, and what ends a response. The buffers passed to Report, Query, Refuse and End must
+// have at least that much free capacity.
 func (f *Framer[R, Q]) Room() int { return f.room }
 
-// Report appends the frame of a report to dst, and BatchEnd if it is the last of its request. On
-// success the result begins with dst, in the same memory; nothing was allocated. On an error it is
+// Report appends the frame of a report to dst, and BatchEnd of the request if it is the last one of
+// its response. On success the result begins with dst, in the same memory; nothing was allocated. On an error it is
 // dst itself, and the bytes behind it are undefined. The error is a *TooLargeError, a
 // *BadFrameError, or wraps the encoder's error.
 //
@@ -58,7 +73,7 @@ func (f *Framer[R, Q]) Room() int { return f.room }
 // of Report, and passes the value to Caught.
 //
 // It panics if dst has less free capacity than Room: the caller must claim that space first.
-func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) {
+func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool, request uint64) ([]byte, error) {
 	if cap(dst)-len(dst) < f.room {
 		f.panicNoRoom(dst)
 	}
@@ -71,11 +86,15 @@ func (f *Framer[R, Q]) Report(dst []byte, report *R, last bool) ([]byte, error) 
 		return dst, err
 	}
 	f.calling = callNone
-	return finish(dst, len(frame), last), nil
+	dst = dst[:len(dst)+len(frame)]
+	if last {
+		return f.End(dst, request), nil
+	}
+	return dst, nil
 }
 
 // Query does for the result of a query what Report does for a report.
-func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
+func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool, request uint64) ([]byte, error) {
 	if cap(dst)-len(dst) < f.room {
 		f.panicNoRoom(dst)
 	}
@@ -88,7 +107,11 @@ func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool) ([]byte, error) {
 		return dst, err
 	}
 	f.calling = callNone
-	return finish(dst, len(frame), last), nil
+	dst = dst[:len(dst)+len(frame)]
+	if last {
+		return f.End(dst, request), nil
+	}
+	return dst, nil
 }
 
 // Caught returns a *PanicError for a panic of the encoder. value is the result of recover in a
@@ -133,7 +156,9 @@ func (f *Framer[R, Q]) panicNoRoom(dst []byte) {
 func (f *Framer[R, Q]) wellFormed(room, frame []byte) bool {
 	return len(frame) >= headerLen && len(frame) <= f.maxFrame &&
 		unsafe.SliceData(frame) == unsafe.SliceData(room) &&
-		binary.LittleEndian.Uint32(frame) == uint32(len(frame)-prefixLen) && frame[prefixLen] >= TagApplication
+		binary.LittleEndian.Uint32(frame) == uint32(len(frame)-prefixLen) && frame[prefixLen] >= TagApplication ||
+		f.framing.Raw && len(frame) <= f.maxFrame &&
+			(len(frame) == 0 || unsafe.SliceData(frame) == unsafe.SliceData(room))
 }
 
 // fault returns the error: the encoder returned one, or a frame that is not well-formed. The
@@ -149,7 +174,7 @@ func (f *Framer[R, Q]) fault(room, frame []byte, refused error) error {
 	}
 	reason := ""
 	switch {
-	case len(frame) < headerLen:
+	case len(frame) < headerLen && !f.framing.Raw:
 		reason = fmt.Sprintf("a frame has at least %d bytes", headerLen)
 	case unsafe.SliceData(frame) != unsafe.SliceData(room):
 		reason = "it is not in the buffer the encoder was given"
@@ -163,14 +188,20 @@ func (f *Framer[R, Q]) fault(room, frame []byte, refused error) error {
 	return &BadFrameError{Payload: payload, Size: len(frame), Reason: reason}
 }
 
-// finish extends dst over the checked frame, and appends BatchEnd if it is the last of the
-// response.
-func finish(dst []byte, frame int, last bool) []byte {
-	end := len(dst) + frame
-	if !last {
-		return dst[:end]
+// End appends what ends the response to a request: BatchEnd.
+func (f *Framer[R, Q]) End(dst []byte, request uint64) []byte {
+	if f.framing.Raw {
+		return f.framing.AppendControl(dst, Control{Kind: ControlBatchEnd, Request: request})
 	}
-	dst = dst[:end+len(BatchEnd)]
-	copy(dst[end:], BatchEnd)
+	end := len(dst)
+	dst = dst[:end+BatchEndBytes]
+	binary.LittleEndian.PutUint64(dst[end:], 9|TagBatchEnd<<32) // the three bytes behind it are overwritten
+	binary.LittleEndian.PutUint64(dst[end+headerLen:], request)
 	return dst
+}
+
+// Refuse appends the response to a request that was not carried out, without its end: EngineError.
+func (f *Framer[R, Q]) Refuse(dst []byte, request uint64, why Refusal) []byte {
+	return f.framing.AppendControl(dst, Control{Kind: ControlEngineError, Request: request,
+		Refusal: why})
 }

@@ -30,9 +30,15 @@ func frame(size int) []byte {
 	return b
 }
 
+// asked is the request number of the responses in these tests, and batchEnd their last frame.
+const (
+	asked    = 0x0102030405060708
+	batchEnd = "\x09\x00\x00\x00\x02\x08\x07\x06\x05\x04\x03\x02\x01"
+)
+
 func newFramer(t testing.TB, f encoderFunc, maxFrame int) *encode.Framer[int, struct{}] {
 	t.Helper()
-	framer, err := encode.NewFramer(encode.Encoder[int, struct{}](f), maxFrame)
+	framer, err := encode.NewFramer(encode.Encoder[int, struct{}](f), encode.Framing{}, maxFrame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +57,7 @@ func both(t *testing.T, f encoderFunc, maxFrame int,
 	t.Run("query", func(t *testing.T) {
 		test(t, "query", framer.Room(), func(dst []byte, last bool) (out []byte, err error) {
 			defer catch(framer, dst, &out, &err)
-			return framer.Query(dst, new(struct{}), last)
+			return framer.Query(dst, new(struct{}), last, asked)
 		})
 	})
 }
@@ -60,7 +66,7 @@ func both(t *testing.T, f encoderFunc, maxFrame int,
 func report[R, Q any](framer *encode.Framer[R, Q], dst []byte, report *R,
 	last bool) (out []byte, err error) {
 	defer catch(framer, dst, &out, &err)
-	return framer.Report(dst, report, last)
+	return framer.Report(dst, report, last, asked)
 }
 
 func catch[R, Q any](framer *encode.Framer[R, Q], dst []byte, out *[]byte, err *error) {
@@ -75,7 +81,7 @@ func TestPanicOutsideEncoderIsNotCaught(t *testing.T) {
 	for name, before := range map[string]func(){
 		"before the first report": func() {},
 		"after a report": func() {
-			framer.Report(make([]byte, 0, framer.Room()), new(int), false)
+			framer.Report(make([]byte, 0, framer.Room()), new(int), false, asked)
 		},
 		"after a panic of the encoder": func() {
 			_, err := report(framer, make([]byte, 0, framer.Room()), nil, false)
@@ -127,7 +133,7 @@ func TestWellFormedFramesAreReturnedUnchanged(t *testing.T) {
 					}
 					want := "address:" + string(good)
 					if test.last {
-						want += encode.BatchEnd
+						want += batchEnd
 					}
 					if string(out) != want {
 						t.Errorf("got %d bytes, want %d, or they differ", len(out), len(want))
@@ -168,7 +174,7 @@ func TestEncoderMistakesReturnNothing(t *testing.T) {
 			func(dst []byte) ([]byte, error) { return append(dst, 0, 0, 0, 1, 0x30), nil },
 			"says 16777216", new(*encode.BadFrameError)},
 		{"a tag of the transport",
-			func(dst []byte) ([]byte, error) { return append(dst, encode.BatchEnd...), nil },
+			func(dst []byte) ([]byte, error) { return append(dst, batchEnd...), nil },
 			"tag 0x02", new(*encode.BadFrameError)},
 		{"a tag of a request",
 			func(dst []byte) ([]byte, error) { return append(dst, 1, 0, 0, 0, 0x2f), nil },
@@ -226,7 +232,7 @@ func TestEncoderMistakesReturnNothing(t *testing.T) {
 
 func TestEncoderErrorIsWrapped(t *testing.T) {
 	framer := newFramer(t, func(dst []byte) ([]byte, error) { return dst, io.ErrShortBuffer }, 512)
-	_, err := framer.Report(make([]byte, 0, framer.Room()), new(int), true)
+	_, err := framer.Report(make([]byte, 0, framer.Room()), new(int), true, asked)
 	if !errors.Is(err, io.ErrShortBuffer) {
 		t.Errorf("errors.Is does not find the encoder's error in %v", err)
 	}
@@ -270,19 +276,19 @@ func TestFramerContinuesAfterEveryFailure(t *testing.T) {
 			break
 		}
 	}
-	unit := string(frame(32)) + encode.BatchEnd
+	unit := string(frame(32)) + batchEnd
 	if want := strings.Repeat(unit, 100); string(dst) != want {
 		t.Errorf("got %d bytes, want the %d bytes of 100 responses", len(dst), len(want))
 	}
 }
 
 func TestNewFramerRejectsInvalidArguments(t *testing.T) {
-	if _, err := encode.NewFramer[int, int](nil, 512); err == nil ||
+	if _, err := encode.NewFramer[int, int](nil, encode.Framing{}, 512); err == nil ||
 		!strings.Contains(err.Error(), "no encoder") {
 		t.Errorf("nil encoder: error is %v", err)
 	}
 	for _, size := range []int{-1, 0, 4, 1<<20 + 1} {
-		_, err := encode.NewFramer(encode.Encoder[int, struct{}](encoderFunc(explode)), size)
+		_, err := encode.NewFramer(encode.Encoder[int, struct{}](encoderFunc(explode)), encode.Framing{}, size)
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprint(size)) ||
 			!strings.Contains(err.Error(), "5 to 1048576") {
 			t.Errorf("frames of %d bytes: error is %v", size, err)
@@ -294,27 +300,27 @@ func TestTooLittleRoomPanics(t *testing.T) {
 	framer := newFramer(t,
 		func(dst []byte) ([]byte, error) { return append(dst, frame(5)...), nil }, 512)
 	defer func() {
-		if text := fmt.Sprint(recover()); !strings.Contains(text, "516 bytes free") ||
-			!strings.Contains(text, "517") {
+		if text := fmt.Sprint(recover()); !strings.Contains(text, "524 bytes free") ||
+			!strings.Contains(text, "525") {
 			t.Errorf("panic is %q, want the free bytes and the bytes required", text)
 		}
 	}()
-	_, _ = framer.Report(make([]byte, 8, 8+framer.Room()-1), new(int), false)
+	_, _ = framer.Report(make([]byte, 8, 8+framer.Room()-1), new(int), false, asked)
 	t.Error("no panic")
 }
 
 func TestEncodingAllocatesNothing(t *testing.T) {
-	framer, err := encode.NewFramer[trade, int](tradeEncoder{}, encode.DefaultMaxFrame)
+	framer, err := encode.NewFramer[trade, int](tradeEncoder{}, encode.Framing{}, encode.DefaultMaxFrame)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dst := make([]byte, 0, framer.Room())
 	report, query := &trade{Price: 1}, new(int)
 	if n := testing.AllocsPerRun(1000, func() {
-		if _, err := framer.Report(dst, report, true); err != nil {
+		if _, err := framer.Report(dst, report, true, asked); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := framer.Query(dst, query, true); err != nil {
+		if _, err := framer.Query(dst, query, true, asked); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {

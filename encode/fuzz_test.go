@@ -77,7 +77,7 @@ func FuzzHostileEncoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte, before uint8, last bool) {
 		const maxFrame = 128
 		framer, err := encode.NewFramer[int, int](&hostile{script: script,
-			other: make([]byte, 0, 4096)}, maxFrame)
+			other: make([]byte, 0, 4096)}, encode.Framing{}, maxFrame)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func checkOutput(t *testing.T, ring, out []byte, before, maxFrame int, last bool
 	}
 	want := ""
 	if last {
-		want = encode.BatchEnd
+		want = batchEnd
 	}
 	if string(sent[size:]) != want {
 		t.Fatalf("behind the frame: % x", sent[size:])

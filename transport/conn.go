@@ -63,13 +63,15 @@ type sends struct {
 	sizeHint     uint32 // bytes used of the last drained block: the size of the next one
 }
 
-// identity holds fields that do not change while the connection is open, except Owed.
+// identity holds fields that do not change while the connection is open, except Owed and Final.
 type identity struct {
-	ID       uint64
-	Hash     uint64 // Hash(ID), kept because deletion needs it
-	Owed     uint64 // requests accepted by the reader in total; valid once ReaderGone
-	OpenedAt int64  // monotonic ns
-	_        [32]byte
+	ID        uint64
+	Hash      uint64 // Hash(ID), kept because deletion needs it
+	Owed      uint64 // requests accepted by the reader in total; valid once ReaderGone
+	OpenedAt  int64  // monotonic ns
+	Heartbeat int64  // ns without a byte sent after which it gets a heartbeat
+	Final     Reason // why a half-closed connection is closed once it has everything it is owed
+	_         [23]byte
 }
 
 // The size of each part is a cache line; otherwise this does not compile.
@@ -103,6 +105,7 @@ const (
 	StateReaderGone                   // the reader released the socket
 	StateHalfClosed                   // the client closed its sending side and waits for responses
 	StateWoken                        // a poll reported room, and no byte was accepted since
+	StateFarewell                     // its last frame was appended: nothing may follow
 )
 
 // Pin keeps the connection's entry in its table until Unpin: a response of it is under way.

@@ -13,18 +13,7 @@ import (
 // The leaves do not import one another, so the protocol's constants exist twice. Here is where they
 // are compared.
 func TestPackagesAgreeOnProtocol(t *testing.T) {
-	for _, f := range []struct{ name, encode, wire string }{
-		{"Heartbeat", encode.Heartbeat, wire.Heartbeat},
-		{"BatchEnd", encode.BatchEnd, wire.BatchEnd},
-		{"EngineError", encode.EngineError, wire.EngineError},
-		{"ServerBusy", encode.ServerBusy, wire.ServerBusy},
-		{"AuthFailed", encode.AuthFailed, wire.AuthFailed},
-		{"ServerReady", encode.ServerReady, wire.ReadyFrame},
-	} {
-		if f.encode != f.wire {
-			t.Errorf("frame %s is %x in encode, %x in wire", f.name, f.encode, f.wire)
-		}
-	}
+	testControlFrames(t)
 	for _, n := range []struct {
 		name string
 		a, b int
@@ -33,10 +22,18 @@ func TestPackagesAgreeOnProtocol(t *testing.T) {
 		{"tag of BatchEnd", encode.TagBatchEnd, int(wire.TagBatchEnd)},
 		{"tag of EngineError", encode.TagEngineError, int(wire.TagEngineError)},
 		{"tag of ServerBusy", encode.TagServerBusy, int(wire.TagServerBusy)},
-		{"tag of Challenge", encode.TagChallenge, int(wire.TagChallenge)},
-		{"tag of ChallengeResponse", encode.TagChallengeResponse, int(wire.TagChallengeResponse)},
-		{"tag of AuthFailed", encode.TagAuthFailed, int(wire.TagAuthFailed)},
-		{"tag of ServerReady", encode.TagServerReady, int(wire.TagServerReady)},
+		{"tag of Close", encode.TagClose, int(wire.TagClose)},
+		{"refusal: tag", int(encode.RefusedTag), int(wire.RefusalUnknownTag)},
+		{"refusal: size", int(encode.RefusedSize), int(wire.RefusalSize)},
+		{"refusal: role", int(encode.RefusedRole), int(wire.RefusalRole)},
+		{"refusal: malformed", int(encode.RefusedMalformed), int(wire.RefusalMalformed)},
+		{"refusal: place", int(encode.RefusedPlace), int(wire.RefusalNotAvailable)},
+		{"close: shutdown", int(encode.CloseShutdown), int(wire.CloseShutdown)},
+		{"close: kicked", int(encode.CloseKicked), int(wire.CloseKicked)},
+		{"close: slow", int(encode.CloseSlow), int(wire.CloseSlow)},
+		{"close: protocol error", int(encode.CloseProtocol), int(wire.CloseProtocolError)},
+		{"close: silent", int(encode.CloseSilent), int(wire.CloseSilent)},
+		{"close: internal", int(encode.CloseInternal), int(wire.CloseInternal)},
 		{"first tag of a response", encode.TagApplication, int(wire.ResponseFirst)},
 		{"largest response", encode.MaxFrameLimit, wire.MaxResponse},
 		{"role readonly", int(sequencer.RoleReadonly), int(listen.Readonly)},
@@ -63,5 +60,44 @@ func TestPackagesAgreeOnProtocol(t *testing.T) {
 	if orderbook.MaxFrame > encode.DefaultMaxFrame {
 		t.Errorf("the order book's largest frame has %d bytes, the default limit is %d",
 			orderbook.MaxFrame, encode.DefaultMaxFrame)
+	}
+}
+
+// testControlFrames decodes what encode appends with wire.
+func testControlFrames(t *testing.T) {
+	framing := encode.Framing{}
+	body := func(c encode.Control, tag uint8) []byte {
+		frame := framing.AppendControl(nil, c)
+		got, body, size, err := wire.NextResponse(frame, wire.MaxResponse)
+		if err != nil || size != len(frame) || got != tag {
+			t.Errorf("%v is % x: tag %#02x, size %d, error %v", c.Kind, frame, got, size, err)
+		}
+		return body
+	}
+	const number = 0x0102030405060708
+	if b := body(encode.Control{Kind: encode.ControlHeartbeat}, wire.TagHeartbeat); len(b) != 0 {
+		t.Errorf("Heartbeat has a body: % x", b)
+	}
+	n, ok := wire.DecodeBatchEnd(body(encode.Control{Kind: encode.ControlBatchEnd, Request: number},
+		wire.TagBatchEnd))
+	if n != number || !ok {
+		t.Errorf("BatchEnd of request %#x, %v", n, ok)
+	}
+	n, ok = wire.DecodeServerBusy(body(encode.Control{Kind: encode.ControlServerBusy,
+		Request: number}, wire.TagServerBusy))
+	if n != number || !ok {
+		t.Errorf("ServerBusy of request %#x, %v", n, ok)
+	}
+	n, why, ok := wire.DecodeEngineError(body(encode.Control{Kind: encode.ControlEngineError,
+		Request: number, Refusal: encode.RefusedRole}, wire.TagEngineError))
+	if n != number || why != wire.RefusalRole || !ok {
+		t.Errorf("EngineError of request %#x for %v, %v", n, why, ok)
+	}
+	for r := range encode.CloseInternal + 1 {
+		c, ok := wire.DecodeClose(body(encode.Control{Kind: encode.ControlClose, Reason: r}, wire.TagClose))
+		if !ok || c.Reason != wire.CloseReason(r) || c.RetryAfter != r.RetryAfter() {
+			t.Errorf("Close for %v after %v, %v; want %d after %v", c.Reason, c.RetryAfter, ok, r,
+				r.RetryAfter())
+		}
 	}
 }

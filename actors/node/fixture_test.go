@@ -193,6 +193,8 @@ func words(tag uint8, b []byte) string {
 		return "error"
 	case wire.TagServerBusy:
 		return "busy"
+	case wire.TagClose:
+		return "close: " + wire.CloseReason(b[0]).String()
 	case orderbook.TagPosition, orderbook.TagTopOfBook:
 		var a orderbook.Answer
 		if err := orderbook.DecodeAnswer(tag, b, &a); err != nil {

@@ -239,6 +239,9 @@ func TestMalformedFrameEndsConnectionWithLogLine(t *testing.T) {
 	if _, err := c.conn.NetConn().Write([]byte{0xFF, 0xFF, 0xFF, 0x7F}); err != nil {
 		t.Fatal(err)
 	}
+	if got := c.next(); got != "close: protocol_error" {
+		t.Errorf("the client sees %q, want the reason", got)
+	}
 	if got := c.next(); got != "EOF" && !strings.Contains(got, "reset") {
 		t.Errorf("the client sees %q, want the end", got)
 	}

@@ -3,6 +3,7 @@ package sequencer
 import (
 	"sluice/actors"
 	"sluice/durability"
+	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
 )
@@ -34,10 +35,10 @@ type emitter[R, Q any] struct {
 	flushedTo   int // slots of spill that are in the ring
 
 	conn     uint64 // of the request
+	request  uint64 // the client's number of it
 	seq      durability.Seq
 	received int64
 	parent   telemetry.Parent // of the request: its trace context
-	refused  refusal          // of the last request that was refused
 	own      int              // the last slot to conn: an index of claim, behind it one of spill; -1 if there is none
 }
 
@@ -49,10 +50,9 @@ func (e *emitter[R, Q]) ready() bool {
 // flushed reports whether the spill is empty.
 func (e *emitter[R, Q]) flushed() bool { return e.flushedTo == len(e.spill) }
 
-// begin starts a request of conn. context is its trace context, which its responses carry; empty
-// for none.
-func (e *emitter[R, Q]) begin(conn uint64, received int64, context []byte) {
-	e.conn, e.received, e.own, e.first = conn, received, -1, e.used
+// begin starts a request. context is its trace context, which its responses carry; empty for none.
+func (e *emitter[R, Q]) begin(ev *Event, received int64, context []byte) {
+	e.conn, e.request, e.received, e.own, e.first = ev.Conn, ev.Request, received, -1, e.used
 	e.parent = telemetry.Parent{}
 	if len(context) == telemetry.ParentBytes {
 		e.parent.Get(context)
@@ -67,9 +67,9 @@ func (e *emitter[R, Q]) Query(conn uint64) *Q { return &e.next(conn, actors.Kind
 
 // refuse answers a request that is not carried out. The response reveals nothing about the state,
 // so it waits for nothing.
-func (e *emitter[R, Q]) refuse(why refusal) {
-	e.refused = why
-	e.next(e.conn, actors.KindEngineError).Bypass = true
+func (e *emitter[R, Q]) refuse(why encode.Refusal) {
+	s := e.next(e.conn, actors.KindEngineError)
+	s.Bypass, s.Refusal = true, why
 }
 
 // end marks the last slot of the request, and stamps its slots with the time they were produced.
@@ -113,7 +113,7 @@ func (e *emitter[R, Q]) next(conn uint64, kind actors.Kind) *actors.Slot[R, Q] {
 	*s = actors.Slot[R, Q]{Conn: conn, Seq: e.seq, Received: e.received, Kind: kind}
 	if conn == e.conn {
 		e.own = at
-		s.Parent = e.parent
+		s.Request, s.Parent = e.request, e.parent
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 
 	"sluice/actors"
 	"sluice/durability"
+	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
 )
@@ -206,10 +207,10 @@ func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
 	if err := DecodeEvent(event, ev); err != nil {
 		panic(err) // the queue wrote it
 	}
-	s.out.begin(ev.Conn, received, trace)
+	s.out.begin(ev, received, trace)
 	query, why := s.table.judge(ev)
 	if why == 0 && s.check != nil && s.check.Check(ev) != nil {
-		why = refusedMalformed
+		why = encode.RefusedMalformed
 	}
 	switch {
 	case why != 0:

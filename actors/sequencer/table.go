@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"sluice/encode"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
 )
@@ -66,29 +67,18 @@ func (t *Table) Lookup(tag uint8) (RequestType, bool) {
 }
 
 // judge validates tag, size and role of a request. query is that of its type.
-func (t *Table) judge(ev *Event) (query bool, why refusal) {
+func (t *Table) judge(ev *Event) (query bool, why encode.Refusal) {
 	r := &t.types[ev.Tag]
 	switch {
 	case r.Name == "":
 		if ev.Tag == wire.TagAdminCommand {
-			return false, refusedUnavailable
+			return false, encode.RefusedPlace
 		}
-		return false, refusedTag
+		return false, encode.RefusedTag
 	case r.Size >= 0 && len(ev.Body) != r.Size:
-		return false, refusedSize
+		return false, encode.RefusedSize
 	case ev.Identity.Role < r.Role || ev.Identity.Role > RoleOperator:
-		return false, refusedRole
+		return false, encode.RefusedRole
 	}
 	return r.Query, 0
 }
-
-// refusal is why a request is not carried out, as EngineError gives it.
-type refusal uint8
-
-const (
-	refusedTag         refusal = 1 // the tag is unknown
-	refusedSize        refusal = 2 // the body has another size
-	refusedRole        refusal = 3 // the role is not permitted
-	refusedMalformed   refusal = 4 // Check returned an error
-	refusedUnavailable refusal = 5 // an operator's command that the node did not take
-)

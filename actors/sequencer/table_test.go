@@ -3,6 +3,8 @@ package sequencer
 import (
 	"strings"
 	"testing"
+
+	"sluice/encode"
 )
 
 func TestNewTableNamesWhatIsWrong(t *testing.T) {
@@ -49,34 +51,39 @@ func TestRequestsAreJudgedByTheTable(t *testing.T) {
 		role uint8
 		tag  uint8
 		body []byte
-		want refusal
+		want encode.Refusal
 	}{
-		{"an unknown tag", RoleOperator, 0x2F, nil, refusedTag},
-		{"a tag that is no request's", RoleOperator, 0xFF, nil, refusedTag},
-		{"an operator's command", RoleOperator, 0x09, nil, refusedUnavailable},
-		{"a body that is too short", RoleOperator, tagSized, []byte{1}, refusedSize},
-		{"a body that is too long", RoleOperator, tagSized, []byte{1, 2, 3}, refusedSize},
+		{"an unknown tag", RoleOperator, 0x2F, nil, encode.RefusedTag},
+		{"a tag that is no request's", RoleOperator, 0xFF, nil, encode.RefusedTag},
+		{"an operator's command", RoleOperator, 0x09, nil, encode.RefusedPlace},
+		{"a body that is too short", RoleOperator, tagSized, []byte{1}, encode.RefusedSize},
+		{"a body that is too long", RoleOperator, tagSized, []byte{1, 2, 3}, encode.RefusedSize},
 		{"the least role", RoleOperator, tagSized, []byte{1, 2}, 0},
-		{"a lesser role", RoleTrader, tagSized, []byte{1, 2}, refusedRole},
+		{"a lesser role", RoleTrader, tagSized, []byte{1, 2}, encode.RefusedRole},
 		{"a greater role", RoleOperator, tagEvent, nil, 0},
-		{"a reader's command", RoleReadonly, tagEvent, nil, refusedRole},
+		{"a reader's command", RoleReadonly, tagEvent, nil, encode.RefusedRole},
 		{"a reader's query", RoleReadonly, tagQuery, nil, 0},
-		{"no role", 0, tagQuery, nil, refusedRole},
-		{"an unknown role", 4, tagQuery, nil, refusedRole},
-		{"what Check refuses", RoleTrader, tagEvent, []byte{malformed}, refusedMalformed},
-		{"a query that Check refuses", RoleTrader, tagQuery, []byte{malformed}, refusedMalformed},
+		{"no role", 0, tagQuery, nil, encode.RefusedRole},
+		{"an unknown role", 4, tagQuery, nil, encode.RefusedRole},
+		{"what Check refuses", RoleTrader, tagEvent, []byte{malformed}, encode.RefusedMalformed},
+		{"a query that Check refuses", RoleTrader, tagQuery, []byte{malformed}, encode.RefusedMalformed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			st := newStage(t, 64, nil)
-			req := Event{Conn: 1, Tag: c.tag, Body: c.body, Identity: Identity{Role: c.role}}
+			req := Event{Conn: 1, Request: 42, Tag: c.tag, Body: c.body, Identity: Identity{Role: c.role}}
 			if err := st.queue.Put(&req, nil, 1); err != nil {
 				t.Fatal(err)
 			}
 			st.seq.Step(0)
 			st.take()
-			slots := describe(st.pass())
-			if refused := slots == "1:E@0!*"; refused != (c.want != 0) || st.seq.out.refused != c.want {
-				t.Errorf("slots %s with reason %d, want reason %d", slots, st.seq.out.refused, c.want)
+			slots := st.pass()
+			if text := describe(slots); (text == "1:E@0!*") != (c.want != 0) {
+				t.Fatalf("slots %s, want reason %d", text, c.want)
+			}
+			for _, s := range slots {
+				if s.Conn == req.Conn && (s.Refusal != c.want || s.Request != 42) {
+					t.Errorf("reason %d for request %d, want %d for 42", s.Refusal, s.Request, c.want)
+				}
 			}
 			if c.want != 0 && len(st.events) > 0 {
 				t.Error("a refused request was journaled")

@@ -115,6 +115,7 @@ func (r *trader) next() bool {
 		r.ended++
 	case wire.TagHeartbeat:
 		r.t.Error("a heartbeat, which the counts must not include")
+	case wire.TagClose:
 	default:
 		r.frames++
 	}

@@ -103,13 +103,10 @@ func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err erro
 		f.child.done <- err
 		return false, fmt.Errorf("the child ended: %w %s", err, f.child.stderr.String())
 	}
-	f.lock.Lock()
-	err, reached = errors.Join(f.wrong, f.complaint()), f.failed.name != ""
-	f.lock.Unlock()
-	if err != nil {
+	if err := errors.Join(f.wrong, f.complaint()); err != nil {
 		return true, err
 	}
-	return reached, f.judge(dir)
+	return f.failed.name != "", f.judge(dir)
 }
 
 // complaint checks the content of the error, if the failure led to one.
@@ -158,9 +155,7 @@ func (f *failures) judge(dir string) error {
 		if err := os.RemoveAll(kept); err != nil {
 			return err
 		}
-		f.lock.Lock()
 		left := f.disk.crash(rng)
-		f.lock.Unlock()
 		if err := left.put(kept); err != nil {
 			return err
 		}

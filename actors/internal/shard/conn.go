@@ -30,8 +30,9 @@ func (e *Shard) takeEvents(now int64) int {
 		case EventBusy:
 			e.busy(ev, now)
 		case EventKick:
-			if entry, ok := e.open(ev); ok {
-				e.close(entry, ev.Reason, now)
+			if entry, ok := e.table.index.Get(ev.Hash, ev.Conn); ok &&
+				!e.table.conns[entry].Has(transport.StateClosing) {
+				e.dismiss(entry, ev.Reason, now)
 			}
 		case EventRespond:
 			ev.Ack(e.respond(ev, now))
@@ -47,30 +48,18 @@ func (e *Shard) takeEvents(now int64) int {
 // EventBatch bounds the control events of one step.
 const EventBatch = 256
 
-// open finds the connection of an event. It fails if the connection is closing or gone.
+// open finds the connection of an event. It fails if the connection is gone, or gets nothing more.
 func (e *Shard) open(ev *Event) (uint32, bool) {
+	const ending = transport.StateClosing | transport.StateFarewell
 	entry, ok := e.table.index.Get(ev.Hash, ev.Conn)
-	return entry, ok && !e.table.conns[entry].Has(transport.StateClosing)
+	return entry, ok && e.table.conns[entry].State&ending == 0
 }
 
-// busy sends ServerBusy for each request that was shed, up to 64 in one piece, because a reader can
-// shed thousands of one read. A piece is never larger than the hard limit.
+// busy sends ServerBusy for requests that were shed, in one piece.
 func (e *Shard) busy(ev *Event, now int64) {
-	const (
-		one  = encode.ServerBusy
-		four = one + one + one + one
-		many = four + four + four + four
-		most = many + many + many + many
-	)
-	for left := int(ev.Owed) * len(one); left > 0; {
-		entry, ok := e.open(ev)
-		if !ok {
-			return // gone, or ended by an earlier piece
-		}
-		n := min(left, len(most), e.class[e.table.conns[entry].Class].HardBytes/len(one)*len(one))
-		e.rec.B.C[telemetry.EgressBusy] += uint64(n / len(one))
-		e.appendControl(entry, most[:n], now)
-		left -= n
+	if entry, ok := e.open(ev); ok && len(ev.Frame) > 0 {
+		e.rec.B.C[telemetry.EgressBusy] += ev.Owed
+		e.appendControl(entry, []byte(ev.Frame), now)
 	}
 }
 
@@ -98,7 +87,11 @@ func (e *Shard) connect(ev *Event, now int64) error {
 	}
 	c := &e.table.conns[entry]
 	c.Open(ev.Conn, ev.Hash, ev.FD, now)
-	c.Since, c.Class = ev.Since, ev.Class
+	c.Since, c.Class, c.Heartbeat = ev.Since, ev.Class, int64(e.cfg.Heartbeat)
+	if ev.Heartbeat > 0 {
+		c.Heartbeat = ev.Heartbeat
+		e.timers.beat = min(e.timers.beat, ev.Heartbeat)
+	}
 	if ev.WriteOnly {
 		c.Set(transport.StateReaderGone)
 	}
@@ -107,8 +100,9 @@ func (e *Shard) connect(ev *Event, now int64) error {
 }
 
 // disconnect records that the reader has released the socket. After a half-close the client still
-// receives the responses to what it sent (R30). So does a client whose reader ends because the node
-// does. After anything else the connection ends now.
+// receives the responses to what it sent (R30). So does a client that sent a malformed frame after
+// its requests, and a client whose reader ends because the node does. After anything else the
+// connection ends now.
 func (e *Shard) disconnect(ev *Event, now int64) {
 	entry, ok := e.table.index.Get(ev.Hash, ev.Conn)
 	if !ok {
@@ -121,18 +115,26 @@ func (e *Shard) disconnect(ev *Event, now int64) {
 	case c.Has(transport.StateClosing):
 		e.release(entry, now)
 	case ev.Reason == transport.ReasonShutdown: // the pipeline is about to end and closes it then
-	case ev.Reason == transport.ReasonPeerClosed:
+	case ev.Reason == transport.ReasonPeerClosed || ev.Reason == transport.ReasonProtocolError:
 		c.Set(transport.StateHalfClosed)
+		c.Final = ev.Reason
 		e.finishHalfClosed(entry, now)
 	default:
-		e.close(entry, ev.Reason, now)
+		e.dismiss(entry, ev.Reason, now)
 	}
 }
 
-// finishHalfClosed closes a half-closed connection once its client has every response it is owed.
+// finishHalfClosed closes a half-closed connection once its client has every response it is owed,
+// and the farewell if it gets one. It may run while completions are processed, so the farewell is
+// left to part.
 func (e *Shard) finishHalfClosed(entry uint32, now int64) {
-	if c := &e.table.conns[entry]; c.Ended >= c.Owed && c.Unsent() == 0 && c.Sending() == 0 {
-		e.close(entry, transport.ReasonPeerClosed, now)
+	c := &e.table.conns[entry]
+	switch {
+	case c.Ended < c.Owed || c.Unsent() != 0 || c.Sending() != 0:
+	case farewellOf(c.Final) == 0 || c.Has(transport.StateFarewell):
+		e.close(entry, c.Final, now)
+	default:
+		e.outbox.parting = append(e.outbox.parting, entry)
 	}
 }
 
@@ -168,7 +170,7 @@ func (e *Shard) release(entry uint32, now int64) {
 		return
 	}
 	e.account(c, now)
-	if err := e.table.sockets.Close(c.FD, e.ring.CloseSocket); err != nil {
+	if err := e.ring.CloseSocket(c.FD); err != nil {
 		e.rec.B.C[telemetry.EgressCloseErrors]++
 	}
 	e.freeEntry(entry)
@@ -283,7 +285,7 @@ func (e *Shard) discountPause(now int64) {
 // alone (R24). A half-closed client that waits for its responses gets heartbeats too: a send that
 // fails is the only way to notice that such a client is gone.
 func (e *Shard) heartbeats(now int64) {
-	n := 1 + int(4*int64(len(e.table.conns))*int64(e.cfg.Tick)/int64(e.cfg.Heartbeat))
+	n := 1 + int(4*int64(len(e.table.conns))*int64(e.cfg.Tick)/e.timers.beat)
 	for ; n > 0; n-- {
 		if e.timers.sweep++; int(e.timers.sweep) >= len(e.table.conns) {
 			e.timers.sweep = 0
@@ -291,12 +293,16 @@ func (e *Shard) heartbeats(now int64) {
 		}
 		c := &e.table.conns[e.timers.sweep]
 		const idle = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken
-		if c.State&^idle != transport.StateOpen || now-c.LastSent < int64(e.cfg.Heartbeat) ||
+		if c.State&^idle != transport.StateOpen || now-c.LastSent < c.Heartbeat ||
 			c.Unsent() > 0 || c.BlockedSince() != 0 {
 			continue
 		}
-		e.rec.B.C[telemetry.EgressHeartbeats]++
-		e.appendControl(e.timers.sweep, encode.Heartbeat, now)
+		var room [encode.MaxControl]byte
+		beat := e.cfg.Framing.AppendControl(room[:0], encode.Control{Kind: encode.ControlHeartbeat})
+		if len(beat) > 0 {
+			e.rec.B.C[telemetry.EgressHeartbeats]++
+			e.appendControl(e.timers.sweep, beat, now)
+		}
 	}
 }
 

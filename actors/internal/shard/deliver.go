@@ -14,7 +14,8 @@ func (e *Shard) deliver(b []byte, now int64) {
 		return
 	}
 	c := &e.table.conns[entry]
-	if r.Position < c.Since || r.Flags&RecordFailed != 0 || c.Has(transport.StateClosing) {
+	if r.Position < c.Since || r.Flags&RecordFailed != 0 ||
+		c.State&(transport.StateClosing|transport.StateFarewell) != 0 {
 		e.reject(r, entry, now)
 		return
 	}
@@ -47,14 +48,11 @@ func (e *Shard) reject(r *Record, entry uint32, now int64) {
 	switch {
 	case r.Position < c.Since: // a response to an earlier owner of this id (I4)
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
-	case c.Has(transport.StateClosing):
+	case c.State&(transport.StateClosing|transport.StateFarewell) != 0:
 		e.drop(c.Reason, 1)
 	default: // it could not be encoded
 		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
-		c.Pin()
-		e.sendPending(entry, now) // the responses before it leave first
-		e.close(entry, transport.ReasonEncodeError, now)
-		e.unpin(entry, now)
+		e.dismiss(entry, transport.ReasonEncodeError, now) // the responses before it leave first
 	}
 }
 
@@ -130,10 +128,10 @@ func (e *Shard) sendPending(entry uint32, now int64) {
 }
 
 // appendControl appends a control frame, which the ledger does not count.
-func (e *Shard) appendControl(entry uint32, frame string, now int64) bool {
+func (e *Shard) appendControl(entry uint32, frame []byte, now int64) bool {
 	c := &e.table.conns[entry]
 	c.Pin()
-	if !e.append(c, entry, []byte(frame), now) {
+	if !e.append(c, entry, frame, now) {
 		e.unpin(entry, now)
 		return false
 	}

@@ -21,6 +21,8 @@ func (e *Shard) end(now int64) int {
 	}
 	if force { // a send that was queued early left what was appended after it
 		e.flush(telemetry.EgressFlushStop, now)
+		e.farewells(now)
+		e.flush(telemetry.EgressFlushStop, now)
 	}
 	ask := now >= e.timers.acksAt
 	if ask {
@@ -32,8 +34,15 @@ func (e *Shard) end(now int64) int {
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if force || c.Unsent() == 0 && c.Sending() == 0 &&
-			now-e.ending.began >= Jitter(c.Hash, e.ending.spread) && e.acknowledged(c, ask, now) {
+		if !force && (c.Unsent() != 0 || c.Sending() != 0 ||
+			now-e.ending.began < Jitter(c.Hash, e.ending.spread)) {
+			continue
+		}
+		if !force && e.farewellPinned(uint32(i), now) {
+			work++
+			continue // closed once the client has it
+		}
+		if force || e.acknowledged(c, ask, now) {
 			e.close(uint32(i), transport.ReasonShutdown, now)
 			work++
 		}
@@ -41,6 +50,24 @@ func (e *Shard) end(now int64) int {
 	e.flush(telemetry.EgressFlushStop, now)
 	e.ending.overdue = e.phase.Expired(now)
 	return work
+}
+
+// farewells appends the farewell to every connection that has everything it was sent.
+func (e *Shard) farewells(now int64) {
+	for i := 1; i < len(e.table.conns); i++ {
+		c := &e.table.conns[i]
+		if c.Has(transport.StateOpen) && c.Unsent() == 0 && c.Sending() == 0 {
+			e.farewellPinned(uint32(i), now)
+		}
+	}
+}
+
+// farewellPinned is farewell for a connection that may end in the append.
+func (e *Shard) farewellPinned(entry uint32, now int64) bool {
+	e.table.conns[entry].Pin()
+	appended := e.farewell(entry, transport.ReasonShutdown, now)
+	e.unpin(entry, now)
+	return appended
 }
 
 // acknowledged reports that closing the connection loses nothing that the kernel has taken

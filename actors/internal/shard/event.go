@@ -31,8 +31,9 @@ type Event struct {
 	Hash      uint64
 	Since     uint64      // connect: slots before this ring position belong to an earlier owner of the id
 	Owed      uint64      // disconnect: requests accepted in all; busy: requests shed
+	Heartbeat int64       // connect: interval in ns; 0 for that of the configuration
 	Ack       func(error) // connect, respond: called once, on an actor's goroutine; must not block
-	Frame     string      // respond
+	Frame     string      // respond, busy
 	List      *Listing    // list
 }
 

@@ -10,6 +10,7 @@ import (
 	"sluice/actors/internal/run"
 	"sluice/actors/internal/shard"
 	"sluice/durability"
+	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -71,11 +72,10 @@ func parts(inbox *mailbox.BytesReader, queue *mailbox.Reader[shard.Event],
 	var permit atomic.Int64
 	permit.Store(1)
 	return shard.Parts{
-		Config: shard.Config{FlushBytes: 1 << 16, FlushSlots: 256, DrainMax: 1024, Tick: 1e9,
+		Config: shard.Config{Framing: &encode.Framing{}, FlushBytes: 1 << 16, FlushSlots: 256, DrainMax: 1024, Tick: 1e9,
 			Heartbeat: 1e10, Pause: 1e9},
 		Frames: inbox, Events: queue, Notices: notices, Ring: ring, Slab: slab, Limits: &limits,
-		Sockets: new(shard.Sockets),
-		Permit:  &permit, Phase: new(run.Phase),
+		Permit: &permit, Phase: new(run.Phase),
 		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0),
 		Box:      telemetry.NewTraceBox(8),
 		Sampler:  telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),

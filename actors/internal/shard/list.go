@@ -104,7 +104,7 @@ func (e *Shard) figures(c *transport.Conn, now int64) Figures {
 // respond is the shard's part of Respond.
 func (e *Shard) respond(ev *Event, now int64) error {
 	entry, ok := e.open(ev)
-	if !ok || !e.appendControl(entry, ev.Frame, now) {
+	if !ok || !e.appendControl(entry, []byte(ev.Frame), now) {
 		return fmt.Errorf("actors: connection %d is gone", ev.Conn)
 	}
 	e.table.conns[entry].Ended++

@@ -6,6 +6,7 @@ import (
 
 	"sluice/actors/internal/run"
 	"sluice/durability"
+	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -13,6 +14,7 @@ import (
 
 // Config sets the cadence and bounds of a shard; the fields are those of actors.EgressConfig.
 type Config struct {
+	Framing     *encode.Framing // of the pipeline's own messages
 	FlushBytes  int
 	FlushSlots  int
 	DrainMax    int
@@ -34,7 +36,6 @@ type Parts struct {
 	Events   *mailbox.Reader[Event]
 	Notices  *mailbox.Writer[Notice]
 	Ring     transport.Ring
-	Sockets  *Sockets // that the pipeline owns
 	Slab     *transport.Slab
 	Limits   *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
 	Permit   *atomic.Int64                       // open connections of the pipeline; lowered only in freeEntry
@@ -51,8 +52,9 @@ func New(p Parts) *Shard {
 		shard: p.Shard, cfg: p.Config, mail: mail{p.Frames, p.Events, p.Notices}, ring: p.Ring,
 		slab:   p.Slab,
 		limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
-		table:  table{conns: make([]transport.Conn, 1), sockets: p.Sockets},
+		table:  table{conns: make([]transport.Conn, 1)},
 		outbox: outbox{entries: p.Ring.Info().Entries},
+		timers: timers{beat: int64(p.Config.Heartbeat)},
 		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm,
 			oldest: traced{record: Record{Received: never}}},
 	}

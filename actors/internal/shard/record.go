@@ -39,7 +39,7 @@ const (
 	RecordFailed = 1 << 1 // no frame follows: encoding failed, and the connection ends
 	RecordParent = 1 << 2 // the frames are followed by a trace context
 	RecordTraced = 0xff << RecordReason
-	RecordWaits  = 4  // shift of Slot.waited
+	RecordWaits  = 4  // shift of the cursors that the slot waited for, in Slot.waits as well
 	RecordReason = 8  // shift of the telemetry.TraceReason
 	RecordKind   = 16 // shift of the slot's Kind
 

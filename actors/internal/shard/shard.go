@@ -58,8 +58,6 @@ type table struct {
 	conns []transport.Conn // entry 0 is never used
 	free  uint32           // list of free entries
 	live  int              // entries in use
-
-	sockets *Sockets // of the whole pipeline
 }
 
 // outbox is what is to be handed to the kernel.
@@ -69,6 +67,7 @@ type outbox struct {
 	polls    []uint32 // entries to poll for writability
 	cancels  []uint64 // user data of polls to cancel
 	entries  int      // number of requests that the ring can queue
+	parting  []uint32 // half-closed entries that have everything and are told why they are closed
 	gathered int      // responses appended since the last flush
 	flushed  int64    // when the last flush began
 	reaped   [64]transport.Completion
@@ -93,6 +92,7 @@ type ledger struct {
 type timers struct {
 	tickAt int64  // when limits, heartbeats and gauges are due
 	sweep  uint32 // entry that heartbeats checked last
+	beat   int64  // shortest heartbeat interval that a connection asked for, ns
 	acksAt int64  // when the kernel is asked for unacknowledged bytes again
 }
 
@@ -152,6 +152,7 @@ func (e *Shard) Step(now int64) int {
 	work += e.takeEvents(now)
 	work += e.fillList(now)
 	work += e.reap(now)
+	work += e.part(now)
 	e.drain(now)
 	work += e.outbox.gathered
 	if now >= e.timers.tickAt {

@@ -13,6 +13,7 @@ import (
 	"sluice/actors/internal/run"
 	"sluice/actors/internal/transcript"
 	"sluice/durability"
+	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -82,7 +83,8 @@ func (s *script) carryOut(c *transcript.Command) string {
 	case "socket":
 		s.change(int32(client), c)
 	case "busy":
-		s.tell(Event{Kind: EventBusy, Conn: client, Owed: uint64(c.Number("n", 1))})
+		n := c.Number("n", 1)
+		s.tell(Event{Kind: EventBusy, Conn: client, Owed: uint64(n), Frame: string(make([]byte, 13*n))})
 	case "kick":
 		s.tell(Event{Kind: EventKick, Conn: client, Reason: transport.ReasonKicked})
 	case "step":
@@ -123,13 +125,14 @@ func (s *script) open(c *transcript.Command) {
 	s.frames, s.events, s.notices = frames, events, observer
 	s.shard = New(Parts{
 		Config: Config{
+			Framing:    &encode.Framing{},
 			FlushBytes: c.Number("flush", 1<<16), FlushSlots: 256, DrainMax: 1024,
 			Tick:      50 * time.Millisecond,
 			Heartbeat: cmp.Or(c.Duration("heartbeat"), time.Minute), DrainSpread: 1,
 			Pause: time.Second,
 		},
 		Frames: inbox, Events: queue, Notices: notices, Ring: s.kernel, Slab: slab,
-		Sockets: new(Sockets), Limits: &s.limits, Permit: &s.permit, Phase: &s.phase,
+		Limits: &s.limits, Permit: &s.permit, Phase: &s.phase,
 		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0),
 		Box:      telemetry.NewTraceBox(8),
 		Sampler:  telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),

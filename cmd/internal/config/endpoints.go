@@ -150,7 +150,7 @@ func (e *Endpoints) validate(c *Server) error {
 // shard. hard and soft name the limits in the error.
 func (c *Server) checkLimits(l transport.Limits, hard, soft string) error {
 	hardSize, softSize := FormatSize(uint64(l.HardBytes)), FormatSize(uint64(l.SoftBytes))
-	if err := l.Validate(c.FrameMax+len(encode.BatchEnd), transport.SegmentMax); err != nil {
+	if err := l.Validate(max(c.FrameMax+encode.BatchEndBytes, encode.MaxControl), transport.SegmentMax); err != nil {
 		return Usagef("%s is %s and %s %s, with --frame-max %s: %v",
 			hard, hardSize, soft, softSize, FormatSize(uint64(c.FrameMax)), err)
 	}

@@ -206,7 +206,7 @@ func (h *handler) Request(c listen.Conn, req wire.Request) error {
 	}
 }
 
-func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, n) } // an error means that the pipeline is ending
+func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, make([]uint64, n)) } // an error means that the pipeline is ending
 
 func (h *handler) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	why := transport.ReasonOther
