@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -215,6 +216,40 @@ func TestEndWithCancelledContext(t *testing.T) {
 				if err := end(n, ctx); err != nil {
 					t.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// runtime.Goexit, as FailNow of a test calls it, ends the node like a panic of the same place.
+func TestGoexitOfTheApplicationEndsTheNode(t *testing.T) {
+	leaks(t)
+	for name, spoil := range map[string]func(*bookConfig, *faulty){
+		"apply":    func(_ *bookConfig, app *faulty) { app.apply = runtime.Goexit },
+		"snapshot": func(cfg *bookConfig, app *faulty) { cfg.SnapshotEvents, app.snapshot = 1, runtime.Goexit },
+		"encoder":  func(cfg *bookConfig, _ *faulty) { cfg.Encoder = faultyEncoder{report: runtime.Goexit} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+			s, _ := serve(t, cfg) // takes the snapshot of a new directory
+			drain(t, s)
+			app := &faulty{Book: newBook(orderbook.Config{})}
+			cfg.Application = app
+			spoil(&cfg, app)
+			n, err := Open(context.Background(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dial(t, "tcp", n.Addresses()[0]).command(order(1, 1, orderbook.Buy, 100, 1))
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			select {
+			case <-n.Ended():
+			case <-ctx.Done():
+				t.Fatal("the node goes on")
+			}
+			if err := n.Err(); err == nil || !strings.Contains(err.Error(), "Goexit") {
+				t.Errorf("ended with %v", err)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"sluice/actors"
+	"sluice/actors/internal/run"
 	"sluice/durability"
 	"sluice/encode"
 	"sluice/mailbox"
@@ -126,15 +127,32 @@ func (s *Sequencer[R, Q]) Step(int64) (work int) {
 	if s.over() {
 		return 0
 	}
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			s.err = &PanicError{Seq: s.last, Tag: s.ev.Tag, Conn: s.ev.Conn, Value: v,
-				Stack: debug.Stack()}
-			s.out.forget()
-			s.publish()
-			work++
+		v := recover()
+		exits := v == nil && !returned // the application called runtime.Goexit
+		if exits {
+			v = run.ErrGoexit
+		}
+		if v == nil {
+			return
+		}
+		s.err = &PanicError{Seq: s.last, Tag: s.ev.Tag, Conn: s.ev.Conn, Value: v,
+			Stack: debug.Stack()}
+		s.out.forget()
+		s.publish()
+		work++
+		if exits {
+			_ = s.Close() // the runner closes no actor whose Step did not return
 		}
 	}()
+	work = s.batch()
+	returned = true
+	return work
+}
+
+// batch is Step without its guard.
+func (s *Sequencer[R, Q]) batch() (work int) {
 	for ; work < batchRequests && !s.stop.Load(); work++ {
 		if !s.next() {
 			break

@@ -30,6 +30,7 @@ type Group struct {
 	CPU    int  // with Lock: pin the thread to this CPU; -1 leaves it to the scheduler
 
 	signal *mailbox.Signal
+	ended  atomic.Bool // its goroutine has returned
 }
 
 // NewGroup makes a group and its signal. Signal belongs to the mailboxes that the actors read or
@@ -91,6 +92,7 @@ func (r *Runner) Start() {
 		r.ended.Add(1)
 		go pprof.Do(context.Background(), pprof.Labels("sluice", g.Name), func(context.Context) {
 			defer r.ended.Done()
+			defer g.ended.Store(true)
 			r.run(g)
 		})
 	}
@@ -102,6 +104,21 @@ func (r *Runner) Wait() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
+}
+
+// Running names the groups whose goroutines have not returned, with their actors. Any goroutine.
+func (r *Runner) Running() (names []string) {
+	for _, g := range r.groups {
+		if g.ended.Load() {
+			continue
+		}
+		var actors []string
+		for _, a := range g.Actors {
+			actors = append(actors, a.Name())
+		}
+		names = append(names, fmt.Sprintf("%s (%s)", g.Name, strings.Join(actors, ", ")))
+	}
+	return names
 }
 
 // Wake makes every group check its inboxes and flags. Any goroutine.
@@ -171,16 +188,29 @@ func (r *Runner) park(g *Group, live []Member) []Member {
 // them.
 const passes = 64
 
+// ErrGoexit is the value of the panic error of an actor that called runtime.Goexit, as FailNow of a
+// test does. It cannot be recovered: the goroutine ends after the other actors of its group were
+// closed.
+var ErrGoexit = errors.New("runtime.Goexit was called, perhaps by FailNow of a test")
+
 // Round steps every live actor at least once and closes those that are done. After a failure it
 // closes all of them. now is the current time; the time that it returns is close to the current one
 // if there was work.
 func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then int64) {
 	turn := turn{runner: r, live: live, now: now}
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
+		v := recover()
+		if v == nil && !returned {
+			v = ErrGoexit
+		}
+		if v != nil {
 			r.fail(r.panicked(turn.live[turn.current].Name(), v, debug.Stack()))
 			turn.remove()
 			turn.work++
+		}
+		for v == ErrGoexit && len(turn.live) > 0 { // no round follows: close them here
+			turn.live, _, _ = r.Round(turn.live, turn.now)
 		}
 		left, work, then = turn.live, turn.work, turn.now
 	}()
@@ -189,6 +219,7 @@ func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then 
 		for turn.work = 1; len(turn.live) > 0; turn.remove() {
 			r.close(turn.live[turn.current].Actor)
 		}
+		returned = true
 		return
 	}
 	for pass, before := 0, -1; pass < passes && turn.work > before; pass++ {
@@ -198,6 +229,7 @@ func (r *Runner) Round(live []Member, now int64) (left []Member, work int, then 
 		}
 	}
 	turn.flush()
+	returned = true
 	return
 }
 

@@ -131,6 +131,52 @@ func TestRunnerEndsEveryGroupOnPanic(t *testing.T) {
 	}
 }
 
+// runtime.Goexit cannot be recovered, but the runner still ends in order.
+func TestRunnerEndsEveryGroupOnGoexit(t *testing.T) {
+	for name, idle := range idles() {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan error, 2)
+			sick := &scripted{name: "sick", step: func(int64) int { runtime.Goexit(); return 0 }}
+			mate, other := &scripted{name: "mate"}, &scripted{name: "other"}
+			worse := &scripted{name: "worse", close: func() error { runtime.Goexit(); return nil }}
+			r, ended := startRunner(func(err error) { told <- err },
+				NewGroup("first", idle(), mate, sick, worse, &scripted{name: "last"}),
+				NewGroup("second", idle(), other))
+			err := <-ended
+			var panicked *PanicError
+			if !errors.As(err, &panicked) || panicked.Actor != "sick" || panicked.Value != ErrGoexit ||
+				!strings.Contains(string(panicked.Stack), "runner_test.go") ||
+				!strings.Contains(err.Error(), "worse") {
+				t.Fatalf("ended with %v, want the Goexit of sick with its stack", err)
+			}
+			if mate.closed.Load() != 1 || other.closed.Load() != 1 || sick.closed.Load() != 0 {
+				t.Errorf("closed %d, %d, %d times; want the two others once", mate.closed.Load(),
+					other.closed.Load(), sick.closed.Load())
+			}
+			if len(told) != 1 || len(r.Running()) != 0 {
+				t.Errorf("onFail was called %d times, want once; running: %q", len(told), r.Running())
+			}
+		})
+	}
+}
+
+func TestRunnerNamesRunningGroups(t *testing.T) {
+	release := make(chan struct{})
+	busy := &scripted{name: "busy", step: func(int64) int { <-release; return 0 },
+		done: func() bool { return true }}
+	r, ended := startRunner(nil, NewGroup("first", NewAdaptive(1), busy, &scripted{name: "mate",
+		done: func() bool { return true }}),
+		NewGroup("second", NewAdaptive(1), &scripted{name: "a", done: func() bool { return true }}))
+	eventually(t, "only the first runs", func() bool { return len(r.Running()) == 1 })
+	if got := r.Running()[0]; got != "first (busy, mate)" {
+		t.Errorf("running: %q", got)
+	}
+	close(release)
+	if err := <-ended; err != nil || len(r.Running()) != 0 {
+		t.Errorf("ended with %v, running: %q", err, r.Running())
+	}
+}
+
 func TestRunnerReportsFailedCloseAndPanicInClose(t *testing.T) {
 	broken := errors.New("planted")
 	a := &scripted{name: "a", done: func() bool { return true },
