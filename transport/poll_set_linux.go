@@ -200,6 +200,7 @@ func (p *pollSet) CloseSocket(fd int32) error {
 	if user, ok := p.byFD[fd]; ok {
 		p.finish(user, fd, -int32(unix.ECANCELED))
 	}
+	discardUnread(int(fd))
 	err := unix.Close(int(fd))
 	if errno := p.refused(CallClose); errno != 0 {
 		err = errno
@@ -208,6 +209,18 @@ func (p *pollSet) CloseSocket(fd int32) error {
 		return fmt.Errorf("transport: close of fd %d: %w", fd, err)
 	}
 	return nil
+}
+
+// discardUnread takes what the peer has sent and the reader has not read, up to 256 KiB. Linux
+// answers a close with a reset instead of an end of stream if there is any (RFC 2525, 2.17), and a
+// reset can destroy the last frames on their way to the peer.
+func discardUnread(fd int) {
+	var unread [4 << 10]byte
+	for range 64 {
+		if n, _, err := unix.Recvfrom(fd, unread[:], unix.MSG_DONTWAIT); n <= 0 || err != nil {
+			return
+		}
+	}
 }
 
 // close stops the watcher and forgets the polls.
