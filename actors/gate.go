@@ -274,8 +274,8 @@ func (g *gate[R, Q]) Unpark() { g.rec.Unpark() }
 // stops.
 func (g *gate[R, Q]) Done() bool { return g.phase.Over() || g.slots.Done() }
 
-// Close closes the lane, which tells the encoder that nothing more is released, and counts the
-// slots that were never released. It implements Actor.
+// Close closes the lane, which tells the encoder that nothing more is released, ends a wait of the
+// producer for room, and counts the slots that were never released. It implements Actor.
 func (g *gate[R, Q]) Close() error {
 	reason := telemetry.DropShutdown
 	if g.phase.Fenced() {
@@ -294,6 +294,7 @@ func (g *gate[R, Q]) Close() error {
 		}
 		skip += len(slots)
 	}
+	g.slots.End()
 	g.policy.Close()
 	g.lane.Close()
 	g.rec.Park()

@@ -17,18 +17,6 @@ import (
 // has no deadline.
 const stopGrace = time.Second
 
-// Conn is a socket on its way into the pipeline.
-type Conn struct {
-	ID        uint64 // never 0; reusable once its connection was released and all its slots published
-	FD        int    // a connected, non-blocking stream socket; a duplicate if a net.Conn owns it
-	Class     uint8  // which of Config.Limits apply
-	WriteOnly bool   // the socket has no reader, so Disconnect is never called
-
-	// Heartbeat is the time without a byte sent after which the client gets a heartbeat; default
-	// Config.Heartbeat, at least Config.Egress.Tick.
-	Heartbeat time.Duration
-}
-
 // start runs the actors. It is called once.
 func (p *Pipeline[R, Q]) start() {
 	p.runner.Start()
@@ -36,46 +24,6 @@ func (p *Pipeline[R, Q]) start() {
 		p.finish(p.runner.Wait())
 		close(p.ended)
 	}()
-}
-
-// Connect hands a socket to its shard and returns once the shard owns it: a response published
-// afterwards finds its connection (R30). From then on only the shard writes to the socket and
-// closes it; the caller may read from it until it calls Disconnect. After an error the socket still
-// belongs to the caller.
-func (p *Pipeline[R, Q]) Connect(c Conn) error {
-	if c.ID == 0 || c.FD < 0 {
-		return fmt.Errorf("actors: connection id %d with descriptor %d; "+
-			"an id is not 0 and a descriptor not negative", c.ID, c.FD)
-	}
-	if n := p.permit.Add(1); n > int64(p.cfg.MaxConnections) {
-		p.permit.Add(-1)
-		return fmt.Errorf("actors: %w: %d", ErrFull, p.cfg.MaxConnections)
-	}
-	done := make(chan error, 1)
-	err := p.send(shard.Event{
-		Kind: shard.EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class,
-		WriteOnly: c.WriteOnly, Since: p.slots.Published(),
-		Heartbeat: int64(p.heartbeat(c.Heartbeat)),
-		Ack:       func(err error) { done <- err },
-	})
-	if err == nil {
-		err = <-done // always answered: by the shard, or by finish
-		if errors.Is(err, shard.ErrEnding) {
-			err = ErrEnded
-		}
-	}
-	if err != nil {
-		p.permit.Add(-1)
-	}
-	return err
-}
-
-// heartbeat is the interval of a connection that asked for one.
-func (p *Pipeline[R, Q]) heartbeat(wanted time.Duration) time.Duration {
-	if wanted <= 0 {
-		return p.cfg.Heartbeat
-	}
-	return max(wanted, p.cfg.Egress.Tick)
 }
 
 // Disconnect reports that the reader has released the socket; it must not use it any more. accepted
@@ -90,10 +38,10 @@ func (p *Pipeline[R, Q]) Disconnect(conn uint64, accepted uint64, why transport.
 		return
 	}
 	<-p.ended
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if fd, ok := p.orphans[conn]; ok {
-		delete(p.orphans, conn)
+	p.sockets.mu.Lock()
+	defer p.sockets.mu.Unlock()
+	if fd, ok := p.sockets.orphans[conn]; ok {
+		delete(p.sockets.orphans, conn)
 		p.closeSocket(conn, fd)
 	}
 }
@@ -144,10 +92,15 @@ func (p *Pipeline[R, Q]) send(ev shard.Event) error {
 // Ended returns a channel that is closed when the pipeline has ended, for whatever reason.
 func (p *Pipeline[R, Q]) Ended() <-chan struct{} { return p.ended }
 
-// Err is why the pipeline ended; nil after an orderly end. It waits for the end.
+// Err is why the pipeline ended: nil while it runs, and after an orderly end. It does not wait; to
+// wait for the end, receive from Ended first.
 func (p *Pipeline[R, Q]) Err() error {
-	<-p.ended
-	return p.err
+	select {
+	case <-p.ended:
+		return p.err
+	default:
+		return nil
+	}
 }
 
 // ErrEnded is returned by the pipeline's methods once it is ending.
@@ -227,6 +180,7 @@ func (p *Pipeline[R, Q]) failed(err error) {
 // closes or keeps the sockets that outlived their shards.
 func (p *Pipeline[R, Q]) finish(err error) {
 	p.mail.events.Close()
+	p.gate.slots.End() // again: a gate that panicked was not closed
 	for _, q := range p.mail.queues {
 		for b := q.Batch(shardEvents); len(b) > 0; b = q.Batch(shardEvents) {
 			for i := range b {
@@ -244,15 +198,15 @@ func (p *Pipeline[R, Q]) finish(err error) {
 		gone[conn] = true
 	}
 	p.err = err
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.sockets.mu.Lock()
+	defer p.sockets.mu.Unlock()
 	p.encoder.leftover()
 	for _, e := range p.shards {
 		for _, o := range e.Leftover() {
 			if o.Free || gone[o.Conn] {
 				p.closeSocket(o.Conn, o.FD)
 			} else {
-				p.orphans[o.Conn] = o.FD
+				p.sockets.orphans[o.Conn] = o.FD
 			}
 		}
 	}

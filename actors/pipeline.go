@@ -29,7 +29,7 @@ import (
 // exception is the end of the slot ring that Slots returns, which belongs to one producer.
 //
 // The groups of fields are: what is shared by the actors; the actors and what they read; the end;
-// and the sockets that outlived it.
+// and the sockets.
 type Pipeline[R, Q any] struct {
 	cfg    Config
 	slots  *mailbox.Writer[Slot[R, Q]]
@@ -53,8 +53,14 @@ type Pipeline[R, Q any] struct {
 
 	listTurn chan struct{} // holds a token while a list of connections is in progress
 
+	sockets sockets
+}
+
+// sockets are the descriptors that the pipeline owns.
+type sockets struct {
+	owned   shard.Sockets
 	mu      sync.Mutex
-	orphans map[uint64]int32 // sockets that a reader still uses after the end, by connection
+	orphans map[uint64]int32 // those that a reader still uses after the end, by connection
 }
 
 // controlMail is the way of a control event: from any goroutine to control, and from there to the shards.
@@ -108,7 +114,8 @@ func newPipeline[R, Q any](
 	p := &Pipeline[R, Q]{
 		cfg: cfg, policy: durability.NewSwitch(cfg.Policy), phase: new(run.Phase),
 		alarm: new(durability.Degradation),
-		ended: make(chan struct{}), listTurn: make(chan struct{}, 1), orphans: map[uint64]int32{},
+		ended: make(chan struct{}), listTurn: make(chan struct{}, 1),
+		sockets: sockets{orphans: map[uint64]int32{}},
 	}
 	p.limits.Store(&cfg.Limits)
 	if err := p.build(framer, source); err != nil {
@@ -198,8 +205,9 @@ func (p *Pipeline[R, Q]) addShard(
 	queue.SetSignal(signal(own))
 	observed.SetSignal(signal(roleControl))
 	e := shard.New(shard.Parts{
-		Shard: i, Config: cfg.Egress.parts(p.encoder.framer.Framing()), Frames: inbox, Events: queue, Notices: notices,
-		Ring: ring, Slab: slab, Limits: &p.limits, Permit: &p.permit, Phase: p.phase,
+		Shard: i, Config: cfg.Egress.parts(p.encoder.framer.Framing()), Frames: inbox,
+		Events: queue, Notices: notices, Ring: ring, Sockets: &p.sockets.owned, Slab: slab,
+		Limits: &p.limits, Permit: &p.permit, Phase: p.phase,
 		Recorder: cfg.Collector.Register("egress", i), Box: telemetry.NewTraceBox(traceRecords),
 		Sampler: cfg.Sampler, Alarm: p.alarm,
 	})
@@ -300,7 +308,7 @@ func (p *Pipeline[R, Q]) logDegraded(n durability.Notice) {
 
 // closeSocket closes a socket that outlived its shard.
 func (p *Pipeline[R, Q]) closeSocket(conn uint64, fd int32) {
-	if err := closeDescriptor(fd); err != nil {
+	if err := p.sockets.owned.Close(fd, closeDescriptor); err != nil {
 		p.cfg.Log.Error("closing a socket failed", "connection", conn, "fd", fd, "error", err)
 	}
 }

@@ -105,8 +105,8 @@ func (w *world) settleAccounts() {
 	if n := w.p.Connections(); n != 0 {
 		w.fail("%d permits were not returned (I10)", n)
 	}
-	if len(w.p.orphans) != 0 {
-		w.fail("%d sockets were orphaned (I8)", len(w.p.orphans))
+	if len(w.p.sockets.orphans) != 0 {
+		w.fail("%d sockets were orphaned (I8)", len(w.p.sockets.orphans))
 	}
 	if n := w.net.Live(); n != 0 {
 		w.fail("%d sockets are still open (I8)", n)

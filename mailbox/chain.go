@@ -17,6 +17,10 @@ type chain[T any] struct {
 	// closed is true once cursors[0] will never move again. Written by the writer, read by the
 	// readers when they are idle.
 	closed atomic.Bool
+	// ended is true once a reader reads no more, so slots published from then on go nowhere. Written
+	// by readers, read by a writer that waits for room.
+	ended atomic.Bool
+	room  token // on which ClaimWait sleeps
 }
 
 // NewChain returns the ends of a ring of capacity slots that is filled by one writer and read by
@@ -29,13 +33,16 @@ func NewChain[T any](capacity, readers int) (*Writer[T], []*Reader[T]) {
 	if readers < 1 {
 		panic(fmt.Sprintf("mailbox: a chain of %d readers; it needs at least 1", readers))
 	}
-	c := &chain[T]{slots: make([]T, capacity), cursors: make([]cursor, readers+1)}
+	c := &chain[T]{slots: make([]T, capacity), cursors: make([]cursor, readers+1),
+		room: make(token, 1)}
 	ends := make([]*Reader[T], readers)
 	for i := range ends {
 		ends[i] = &Reader[T]{chain: c, upstream: &c.cursors[i], own: &c.cursors[i+1],
 			last: i == readers-1}
 	}
-	return &Writer[T]{chain: c, own: &c.cursors[0], upstream: &c.cursors[readers]}, ends
+	w := &Writer[T]{chain: c, own: &c.cursors[0], upstream: &c.cursors[readers]}
+	w.upstream.signal = NewSignal(c.room)
+	return w, ends
 }
 
 // NewSPSC returns the two ends of a ring of capacity slots from one goroutine to another: a chain
@@ -139,6 +146,6 @@ func (w *Writer[T]) Cap() int { return len(w.chain.slots) }
 // out of date when it returns. Any goroutine.
 func (w *Writer[T]) Len() int { return between(w.upstream, w.own, w.Cap()) }
 
-// SetSignal sets the Signal of the writer's goroutine, woken when the last reader releases slots.
-// Call it before the goroutines start; without it the writer is never woken for room.
+// SetSignal sets the Signal of the writer's goroutine, woken when the last reader releases slots or
+// a reader ends. Call it before the goroutines start. A writer that has it does not use ClaimWait.
 func (w *Writer[T]) SetSignal(s *Signal) { w.upstream.signal = s }

@@ -15,7 +15,8 @@
 // # Promises
 //
 //   - Every end belongs to one goroutine (a Sender to all), and no method of any end ever blocks,
-//     sleeps or yields. Full and empty are return values.
+//     sleeps or yields: full and empty are return values. The exception is in its name: ClaimWait, for
+//     a writer that is not an actor.
 //   - Order is kept, nothing is lost or seen twice, and a slot's memory belongs to exactly one end at a
 //     time: passing it on happens before the next end sees it, in the sense of the Go memory model.
 //   - Everything published before Close is read before Done returns true.

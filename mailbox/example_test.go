@@ -1,7 +1,9 @@
 package mailbox_test
 
 import (
+	"context"
 	"fmt"
+	"runtime"
 
 	"sluice/mailbox"
 )
@@ -117,4 +119,35 @@ func ExampleSignal() {
 	}
 	fmt.Println(sum, count)
 	// Output: 42 1
+}
+
+// A goroutine that has nothing else to do waits for room in a full ring.
+func ExampleWriter_ClaimWait() {
+	w, r := mailbox.NewSPSC[int](2)
+	sum := make(chan int)
+	go func() {
+		total := 0
+		for !r.Done() { // a reader that has other work sleeps as at Signal
+			batch := r.Batch(2)
+			for _, v := range batch {
+				total += v
+			}
+			r.Release(len(batch))
+			runtime.Gosched()
+		}
+		sum <- total
+	}()
+	for v := range 100 {
+		room, err := w.ClaimWait(context.Background(), 1)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		room[0] = v
+		w.Commit(1)
+		w.Publish()
+	}
+	w.Close()
+	fmt.Println(<-sum)
+	// Output: 4950
 }

@@ -6,17 +6,7 @@ import (
 	"testing"
 )
 
-// token is the waker of a real goroutine: a channel of capacity one.
-type token chan struct{}
-
 func newToken() token { return make(token, 1) }
-
-func (t token) Wake() {
-	select {
-	case t <- struct{}{}:
-	default: // One token is there already.
-	}
-}
 
 // wakeFunc is a waker that runs a function in the goroutine that calls Wake.
 type wakeFunc func()

@@ -100,11 +100,15 @@ func (n *Node[R, Q]) Fence(ctx context.Context) error { return n.end(ctx, fencin
 // Ended is closed when the node has ended, for whatever reason.
 func (n *Node[R, Q]) Ended() <-chan struct{} { return n.ending.ended }
 
-// Err says why the node ended: nil after an orderly end with everything answered. It waits for
-// Ended.
+// Err says why the node ended: nil while it runs, and after an orderly end with everything answered.
+// It does not wait; Wait does.
 func (n *Node[R, Q]) Err() error {
-	<-n.ending.ended
-	return n.ending.first()
+	select {
+	case <-n.ending.ended:
+		return n.ending.first()
+	default:
+		return nil
+	}
 }
 
 // Ready reports that the node serves clients: it does not end.

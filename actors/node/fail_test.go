@@ -126,6 +126,19 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 			used(t, *cfg)
 			write(t, filepath.Join(cfg.DataDir, "journal/FORMAT"), "sluice journal 99\n")
 		}, journal.ErrNewerFormat, "99"},
+		{"an older format", func(t *testing.T, cfg *bookConfig) {
+			used(t, *cfg)
+			write(t, filepath.Join(cfg.DataDir, "journal/FORMAT"), "sluice journal 1\n")
+		}, journal.ErrOlderFormat, "has format 1"},
+		{"the limits' file of another directory", func(t *testing.T, cfg *bookConfig) {
+			used(t, *cfg)
+			write(t, filepath.Join(cfg.DataDir, "genesis"),
+				genesisPrefix+strings.Repeat("5a", 16)+"\n")
+		}, journal.ErrForeign, "genesis belongs to directory " + strings.Repeat("5a", 16) + ", not to"},
+		{"a limits' file without an identity", func(t *testing.T, cfg *bookConfig) {
+			used(t, *cfg)
+			write(t, filepath.Join(cfg.DataDir, "genesis"), "something else")
+		}, nil, "has no identity at its head"},
 		{"a directory in use", func(t *testing.T, cfg *bookConfig) { serve(t, *cfg) },
 			journal.ErrLocked, "is locked by process"},
 		{"other limits of the book", func(t *testing.T, cfg *bookConfig) {

@@ -13,6 +13,7 @@ import (
 
 	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
+	"sluice/transport/client"
 )
 
 const adminHead = `usage: sluice admin [flags] COMMAND
@@ -85,7 +86,7 @@ func administer(e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	client := &observe.Client{Socket: c.Socket, Addr: c.Addr, HTTP: c.HTTP}
+	api := &observe.Client{Socket: c.Socket, Addr: c.Addr, HTTP: c.HTTP}
 	switch {
 	case c.Socket != "" && c.Addr != "":
 		return config.Usagef("both --socket and --addr are given; use one of them")
@@ -93,13 +94,13 @@ func administer(e *env, args []string) error {
 		return config.Usagef("--addr and --key belong together: the address for clients, and a " +
 			"key with the role operator")
 	case c.Key != "":
-		if client.Key, err = readKey(c.Key); err != nil {
+		if api.Key, err = client.ReadKey(c.Key); err != nil {
 			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
-	err = run(ctx, client, e.stdout)
+	err = run(ctx, api, e.stdout)
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return fmt.Errorf("no server answers: %w; start one with `sluice serve`, or name another "+

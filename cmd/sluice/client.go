@@ -22,7 +22,8 @@ const clientHead = `usage: sluice client [flags] REQUEST
 ` + orderHelp + `
   watch                                      read requests from standard input, one per line, and
                                              print responses as they arrive
-  keygen FILE [ROLE [COMMENT]]               make a key and print its line for --authorized-keys;
+  keygen FILE [ROLE [COMMENT]]               make a key that only you may read, and print its
+                                             line for --authorized-keys;
                                              ROLE is operator, trader (default) or readonly
 
 Prices are whole ticks, quantities whole lots.
@@ -80,7 +81,7 @@ func trade(e *env, args []string) error {
 	}
 	var key ed25519.PrivateKey
 	if c.Key != "" {
-		if key, err = readKey(c.Key); err != nil {
+		if key, err = client.ReadKey(c.Key); err != nil {
 			return err
 		}
 	}

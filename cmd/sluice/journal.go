@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
-	"strings"
 
 	"sluice/actors/sequencer"
 	"sluice/cmd/internal/config"
@@ -149,10 +148,16 @@ func verify(w io.Writer, dir string, log *journal.Log) error {
 			kinds[orderbook.TagCancel], kinds[orderbook.TagReplace]))
 	}
 	snapshots := "none"
-	if len(log.Snapshots) > 0 {
-		snapshots = strings.Trim(fmt.Sprint("after event ", log.Snapshots), "[]")
+	for i, s := range log.Snapshots {
+		if i == 0 {
+			snapshots = "after event"
+		}
+		if snapshots += fmt.Sprint(" ", s.Seq); s.Damaged {
+			snapshots += " (damaged)"
+		}
 	}
-	row("snapshots", strings.ReplaceAll(snapshots, "[", ""))
+	row("directory", log.Directory.String())
+	row("snapshots", snapshots)
 	if log.Torn != "" {
 		row("last write", "incomplete, as after a crash; the next start drops it: "+log.Torn)
 	}

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"os"
 	"strings"
 
 	"sluice/cmd/internal/config"
+	"sluice/transport/client"
 	"sluice/transport/listen"
 )
 
@@ -25,23 +21,7 @@ func keygen(e *env, words []string) error {
 			return config.Usagef("keygen: ROLE is %q; write operator, trader or readonly", words[1])
 		}
 	}
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return fmt.Errorf("keygen: %w", err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return fmt.Errorf("keygen: %w", err)
-	}
-	// An existing key is never replaced, because it may be the only one that a server knows.
-	f, err := os.OpenFile(words[0], os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("keygen: %w", err)
-	}
-	err = pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
+	public, err := client.GenerateKey(words[0])
 	if err != nil {
 		return fmt.Errorf("keygen: %w", err)
 	}
@@ -54,23 +34,4 @@ func keygen(e *env, words []string) error {
 	}
 	_, err = e.stdout.Write(listen.AppendKeyLine(nil, role, public, comment))
 	return err
-}
-
-// readKey reads a private key as written by keygen: PKCS #8 in PEM.
-func readKey(path string) (ed25519.PrivateKey, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the private key: %w", err)
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("%s is not a private key in PEM form; make one with `sluice "+
-			"client keygen FILE`", path)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	private, ok := key.(ed25519.PrivateKey)
-	if err != nil || !ok {
-		return nil, fmt.Errorf("%s has no Ed25519 private key; make one with `sluice client keygen FILE`", path)
-	}
-	return private, nil
 }

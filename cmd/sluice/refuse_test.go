@@ -99,7 +99,7 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(newer, "journal"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(newer, "journal", "FORMAT"), []byte("sluice journal 2\n"),
+	if err := os.WriteFile(filepath.Join(newer, "journal", "FORMAT"), []byte("sluice journal 3\n"),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -219,8 +219,8 @@ func TestKeysDeterminePermissions(t *testing.T) {
 	p.err.await(t, "limits reloaded")
 	expect(t, address, 0, "top 1 --key "+name("late"), "bid 1 @ 5")
 	expect(t, address, 1, "top 1", "asks for a key", "keygen")
-	expect(t, address, 1, "top 1 --key "+name("keys"), "not a private key in PEM form")
-	expect(t, address, 1, "top 1 --key "+name("missing"), "cannot read the private key")
+	expect(t, address, 1, "top 1 --key "+name("keys"), "not in PEM form")
+	expect(t, address, 1, "top 1 --key "+name("missing"), "private key: open "+name("missing"), "client keygen FILE")
 }
 
 func TestClientWithoutServerNamesARemedy(t *testing.T) {

@@ -13,9 +13,6 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 )
 
-// formatVersion is the version of the directory layout and of the batch encoding.
-const formatVersion = 1
-
 const (
 	formatFile      = "FORMAT"
 	lockFile        = "LOCK"
@@ -132,57 +129,6 @@ func (d *directory) refuseForeign() error {
 		}
 	}
 	return nil
-}
-
-// checkFormat accepts a missing file: the directory is not initialised yet.
-func (d *directory) checkFormat() error {
-	text, err := os.ReadFile(d.file(formatFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("journal: reading the format: %w", err)
-	}
-	number, found := strings.CutPrefix(strings.TrimSpace(string(text)), formatPrefix)
-	version, err := strconv.Atoi(number)
-	switch {
-	case !found || err != nil || version < 1:
-		return &CorruptError{File: d.file(formatFile), Offset: -1,
-			Why: fmt.Sprintf("not a format line: %.40q", text)}
-	case version > formatVersion:
-		return fmt.Errorf("%w: %s has format %d, this program reads up to %d; use the version "+
-			"that wrote it, or a later one",
-			ErrNewerFormat, d.path, version, formatVersion)
-	}
-	return nil
-}
-
-func (d *directory) writeFormat() error {
-	return writeFileDurably(d.file(formatFile), fmt.Appendf(nil, "%s%d\n", formatPrefix, formatVersion))
-}
-
-// readIncarnation returns 0 for a new directory.
-func (d *directory) readIncarnation() (uint64, error) {
-	text, err := os.ReadFile(d.file(incarnationFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("journal: reading the incarnation: %w", err)
-	}
-	var n uint64
-	var sum uint32
-	if _, err := fmt.Sscanf(string(text), "%d %08x\n", &n, &sum); err != nil ||
-		sum != checksum(strconv.AppendUint(nil, n, 10)) {
-		return 0, &CorruptError{File: d.file(incarnationFile), Offset: -1,
-			Why: fmt.Sprintf("not an incarnation: %.40q", text)}
-	}
-	return n, nil
-}
-
-func (d *directory) writeIncarnation(n uint64) error {
-	return writeFileDurably(d.file(incarnationFile),
-		fmt.Appendf(nil, "%d %08x\n", n, checksum(strconv.AppendUint(nil, n, 10))))
 }
 
 // refuseUsed rejects a log whose newest segment another process writes. This process holds the

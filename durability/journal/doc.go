@@ -10,9 +10,9 @@
 //	                                    |
 //	application --> PrepareSnapshot --> Offer --> Writer.Install --> snap/seq.snap, segments removed
 //
-//	dir/ FORMAT       version of the layout
+//	dir/ FORMAT       version of the layout, identities of directory and log
 //	     LOCK         flock: one server at a time
-//	     INCARNATION  number of times opened
+//	     INCARNATION  number of times opened, least size of the newest segment
 //	     wal/         segments; snap/ the newest two snapshots
 //
 // Promises:
@@ -22,7 +22,11 @@
 //   - A failed write or sync ends the journal: nothing is retried, nothing more is acknowledged (R36).
 //   - The remains of an unacknowledged write after a crash are dropped. Any other damage that can be
 //     distinguished from them is an error that names the place, and damaged bytes are never served.
-//     judgeTail names the two cases at the very end of the log that cannot be distinguished.
+//     judgeTail names the cases at the very end of the log that cannot be distinguished.
+//   - Segments get their full size before they get their name, and a cut one is damage, wherever it
+//     was cut.
+//   - A segment of another directory and a snapshot of another log are refused, with the file and
+//     both identities named (ForeignError).
 //   - The newest two snapshots are kept, with the log after the older one, so one damaged snapshot
 //     loses nothing.
 //

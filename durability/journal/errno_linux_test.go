@@ -103,10 +103,13 @@ func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err erro
 		f.child.done <- err
 		return false, fmt.Errorf("the child ended: %w %s", err, f.child.stderr.String())
 	}
-	if err := errors.Join(f.wrong, f.complaint()); err != nil {
+	f.lock.Lock()
+	err, reached = errors.Join(f.wrong, f.complaint()), f.failed.name != ""
+	f.lock.Unlock()
+	if err != nil {
 		return true, err
 	}
-	return f.failed.name != "", f.judge(dir)
+	return reached, f.judge(dir)
 }
 
 // complaint checks the content of the error, if the failure led to one.
@@ -155,7 +158,9 @@ func (f *failures) judge(dir string) error {
 		if err := os.RemoveAll(kept); err != nil {
 			return err
 		}
+		f.lock.Lock()
 		left := f.disk.crash(rng)
+		f.lock.Unlock()
 		if err := left.put(kept); err != nil {
 			return err
 		}

@@ -20,6 +20,8 @@ var (
 	ErrCorrupt = errors.New("journal: damaged")
 	// ErrNewerFormat marks a directory that a newer version wrote.
 	ErrNewerFormat = errors.New("journal: newer format")
+	// ErrOlderFormat marks a directory of a format that this version no longer reads.
+	ErrOlderFormat = errors.New("journal: older format")
 	// ErrTooLarge marks a payload above MaxPayloadBytes; the journal stays usable.
 	ErrTooLarge = errors.New("journal: payload too large")
 )

@@ -54,7 +54,7 @@ func (f *forge) message(kind int64, m proto.Message) {
 func forgeSegment(script []byte) []byte {
 	f := &forge{}
 	f.record(wal.CrcType, nil)
-	f.record(wal.MetadataType, []byte(metadata))
+	f.record(wal.MetadataType, []byte(forgedHeader.String()))
 	marker := &marker{}
 	f.message(wal.SnapshotType, marker.record())
 	index, seq, term := uint64(0), durability.Seq(0), uint64(1)
@@ -148,12 +148,14 @@ func refused(t *testing.T, err error, round int, dir string, segment []byte) {
 
 const forgedName = "0000000000000000-0000000000000000.wal"
 
+var forgedHeader = header{Identity{1}, Identity{2}}
+
 func forgeDirectory(t *testing.T, segment []byte) string {
 	dir := filepath.Join(fastFolder(t), "journal")
 	d := &directory{path: dir}
 	err := errors.Join(os.MkdirAll(d.wal(), privateFolder), os.Mkdir(d.snap(), privateFolder),
 		os.WriteFile(filepath.Join(d.wal(), forgedName), segment,
-			privateFile), d.writeFormat(), d.writeIncarnation(255))
+			privateFile), d.writeFormat(forgedHeader), d.writeIncarnation(incarnation{255, 0}))
 	if err != nil {
 		t.Fatal(err)
 	}

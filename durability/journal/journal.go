@@ -32,6 +32,10 @@ type Options struct {
 	// journals open in one process must use the same size: the underlying log keeps it in a package
 	// variable, which Open sets.
 	SegmentBytes int64
+	// Log is the identity of the log, which its snapshots carry. It is written when the directory is
+	// created and compared later. Zero at the creation: the identity of the directory, which is
+	// right for a log with one copy. Zero later: that of the creation.
+	Log Identity
 	// Logger receives the log's own messages and repairs; nil for none.
 	Logger *slog.Logger
 	// BeforeSync, if not nil, is called on the writer's goroutine before a batch is written and
@@ -42,13 +46,14 @@ type Options struct {
 // Journal is an open directory. Close it after its writer's goroutine has ended.
 type Journal struct {
 	dir    *directory
+	log    Identity
 	writer *Writer
 }
 
 // Open locks, verifies and if necessary repairs the directory, and makes the next incarnation
 // durable. It verifies the whole log before it returns, so that damage is found here and not in the
-// middle of Recovery's events. Errors: ErrLocked, ErrNewerFormat, ErrCorrupt (as *CorruptError if
-// the place is known), and those of the file system.
+// middle of Recovery's events. Errors: ErrLocked, ErrNewerFormat, ErrOlderFormat, ErrForeign (as
+// *ForeignError), ErrCorrupt (as *CorruptError if the place is known), and those of the file system.
 func Open(o Options) (*Journal, *Recovery, error) {
 	if err := o.complete(); err != nil {
 		return nil, nil, err
@@ -87,10 +92,11 @@ func (o *Options) complete() error {
 
 func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	lg := quietLogger(o.Logger)
-	if err := prepare(d, lg); err != nil {
+	head, err := prepare(d, lg, o.Log)
+	if err != nil {
 		return nil, nil, err
 	}
-	found, r, err := recoverLog(d, lg)
+	found, r, err := recoverLog(d, lg, head)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,50 +104,71 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := d.writeIncarnation(r.Incarnation); err != nil {
-		return nil, nil, errors.Join(err, guard(log.Close))
+	err = d.restoreLength(o.SegmentBytes)
+	if err == nil {
+		err = d.writeIncarnation(incarnation{r.Incarnation, o.SegmentBytes})
 	}
-	if !d.has(formatFile) {
-		if err := d.writeFormat(); err != nil {
-			return nil, nil, errors.Join(err, guard(log.Close))
-		}
+	if err == nil && !d.has(formatFile) {
+		err = d.writeFormat(head)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, guard(log.Close))
 	}
 	for _, note := range r.Notes {
 		o.Logger.Warn("journal recovered", "dir", d.path, "note", note)
 	}
 	w := &Writer{dir: d, log: log, lg: o.Logger, beforeSync: o.BeforeSync, term: r.Incarnation,
 		index: found.index, persisted: r.Last, newest: r.SnapshotSeq, marked: found.marker.index}
-	return &Journal{dir: d, writer: w}, r, nil
+	return &Journal{dir: d, log: head.log, writer: w}, r, nil
 }
 
-// prepare checks the format and creates what is missing. The FORMAT file is written last, by open:
-// without it the directory is treated as new; with it, a missing log is damage.
-func prepare(d *directory, lg *zap.Logger) error {
-	if err := d.checkFormat(); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(d.snap(), privateFolder); err != nil {
-		return fmt.Errorf("journal: creating the snapshots' directory: %w", err)
+// prepare checks the format, creates what is missing, and returns the header of the directory. The
+// FORMAT file is written last, by open: without it the directory is treated as new, and its header
+// is that of its first segment; with it, a missing log is damage.
+func prepare(d *directory, lg *zap.Logger, log Identity) (header, error) {
+	head, err := d.readFormat()
+	if err != nil {
+		return head, err
 	}
 	segments, err := listSegments(d.wal())
 	if err != nil {
-		return err
+		return head, err
+	}
+	initialised := d.has(formatFile)
+	if !initialised && len(segments) > 0 {
+		if head, _, err = segmentHeader(segments[0].path); err != nil {
+			return head, err
+		}
+	} else if !initialised {
+		if head = (header{newIdentity(), log}); log == (Identity{}) {
+			head.log = head.directory
+		}
+	}
+	if err := d.checkLog(head, log); err != nil {
+		return head, err
+	}
+	if err := checkOwners(segments, head); err != nil {
+		return head, err
 	}
 	if len(segments) > 0 {
 		if err := refuseUsed(segments[len(segments)-1]); err != nil { // before anything is removed
-			return err
+			return head, err
 		}
 	}
+	if err := os.MkdirAll(d.snap(), privateFolder); err != nil {
+		return head, fmt.Errorf("journal: creating the snapshots' directory: %w", err)
+	}
 	if err := d.removeTemporary(); err != nil {
-		return err
+		return head, err
 	}
-	if len(segments) > 0 {
-		return settle(d, segments[len(segments)-1])
+	switch {
+	case len(segments) > 0:
+		return head, settle(d, segments[len(segments)-1])
+	case initialised:
+		return head, &CorruptError{File: d.wal(), Offset: -1, Why: "the log is missing"}
+	default:
+		return head, createLog(d, lg, head)
 	}
-	if d.has(formatFile) {
-		return &CorruptError{File: d.wal(), Offset: -1, Why: "the log is missing"}
-	}
-	return createLog(d, lg)
 }
 
 // settle makes the newest segment and its name durable before the log is read. A process that was
@@ -165,12 +192,12 @@ func settle(d *directory, newest segment) error {
 	return nil
 }
 
-func createLog(d *directory, lg *zap.Logger) error {
+func createLog(d *directory, lg *zap.Logger, head header) error {
 	if err := d.removeBroken(); err != nil {
 		return err
 	}
 	err := guard(func() error {
-		log, err := wal.Create(lg, d.wal(), []byte(metadata))
+		log, err := wal.Create(lg, d.wal(), []byte(head.String()))
 		if err != nil {
 			return err
 		}
@@ -186,13 +213,13 @@ func createLog(d *directory, lg *zap.Logger) error {
 }
 
 // recoverLog verifies the log, repairs an unfinished last write, and chooses the snapshot.
-func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
-	r := &Recovery{}
-	segments, err := listSegments(d.wal())
+func recoverLog(d *directory, lg *zap.Logger, head header) (contents, *Recovery, error) {
+	r := &Recovery{Directory: head.directory, Log: head.log}
+	previous, err := d.readIncarnation()
 	if err != nil {
 		return contents{}, nil, err
 	}
-	found, err := scan(segments, nil)
+	found, err := verify(d, previous.least)
 	if err != nil {
 		return found, nil, err
 	}
@@ -200,22 +227,22 @@ func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
 		return found, nil, &CorruptError{File: d.file(formatFile), Offset: -1, Good: found.last,
 			Why: "the file is missing"}
 	}
-	previous, err := d.readIncarnation()
-	if err != nil {
-		return found, nil, err
-	}
-	if previous < found.term || (previous == 0 && d.has(formatFile)) {
+	if previous.number < found.term || (previous.number == 0 && d.has(formatFile)) {
 		return found, nil, &CorruptError{File: d.file(incarnationFile), Offset: -1, Good: found.last,
 			Why: fmt.Sprintf("it says %d, but the log was written by incarnation %d: connection "+
-				"ids would repeat", previous, found.term)}
+				"ids would repeat", previous.number, found.term)}
 	}
-	chosen, damaged, err := chooseSnapshot(d.snap(), found)
+	chosen, damaged, err := chooseSnapshot(d.snap(), found, head.log)
 	if err != nil {
 		return found, nil, err
 	}
 	if found.marker == nil {
 		return found, nil, &CorruptError{File: d.wal(), Offset: -1, Good: found.last,
 			Why: "the log holds no snapshot marker"}
+	}
+	// From here on the newest segment may be found shorter, see incarnation.
+	if err := d.writeIncarnation(incarnation{previous.number, found.end}); err != nil {
+		return found, nil, err
 	}
 	if found.torn != nil {
 		if err := repair(d, lg, &found); err != nil {
@@ -230,9 +257,26 @@ func recoverLog(d *directory, lg *zap.Logger) (contents, *Recovery, error) {
 		r.Notes = append(r.Notes,
 			fmt.Sprintf("snapshot %s is damaged; using an older one and more of the log", s.path))
 	}
-	r.Incarnation, r.Last, r.SnapshotSeq = previous+1, found.last, chosen.seq
+	r.Incarnation, r.Last, r.SnapshotSeq = previous.number+1, found.last, chosen.seq
 	r.snapshot, r.segments = chosen, found.segments
 	return found, r, nil
+}
+
+// verify scans the log. That the newest segment was cut comes first: it explains what is wrong at
+// its end.
+func verify(d *directory, least int64) (contents, error) {
+	segments, err := listSegments(d.wal())
+	if err != nil {
+		return contents{}, err
+	}
+	found, err := scan(segments, nil)
+	var damage *CorruptError
+	if err == nil || errors.As(err, &damage) && damage.File == segments[len(segments)-1].path {
+		if cut := found.checkLength(least); cut != nil {
+			return found, cut
+		}
+	}
+	return found, err
 }
 
 // repair cuts an unfinished write off the end of the log, and verifies that nothing else was

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -121,8 +120,8 @@ func TestIncarnationIsOnDiskBeforeOpenReturns(t *testing.T) {
 	for want := uint64(1); want <= 3; want++ {
 		j, r := mustOpen(t, dir)
 		onDisk, err := j.dir.readIncarnation()
-		if err != nil || onDisk != want || r.Incarnation != want {
-			t.Fatalf("on disk %d, returned %d, want %d (%v)", onDisk, r.Incarnation, want, err)
+		if err != nil || onDisk.number != want || r.Incarnation != want {
+			t.Fatalf("on disk %v, returned %d, want %d (%v)", onDisk, r.Incarnation, want, err)
 		}
 		mustClose(t, j) // without a single event in between
 	}
@@ -149,7 +148,11 @@ func TestOpenRejectsInvalidFiles(t *testing.T) {
 		is     error
 		text   string
 	}{
-		{"a newer format", write(formatFile, "sluice journal 2\n"), ErrNewerFormat, "reads up to 1"},
+		{"a newer format", write(formatFile, "sluice journal 3\n"), ErrNewerFormat, "has format 3, this program reads format 2"},
+		{"an older format", write(formatFile, "sluice journal 1\n"), ErrOlderFormat,
+			"a program built from revision efff271 reads it"},
+		{"a format file without identities", write(formatFile, "sluice journal 2\n"), ErrCorrupt,
+			"not a format line"},
 		{"a format file that is something else", write(formatFile, "hello"), ErrCorrupt, `"hello"`},
 		{"a missing format file beside a log with events", remove(formatFile), ErrCorrupt, "FORMAT"},
 		{"a missing log, which would begin at 1 again", remove(walFolder), ErrCorrupt,
@@ -157,8 +160,8 @@ func TestOpenRejectsInvalidFiles(t *testing.T) {
 		{"a missing incarnation, which would repeat connection ids", remove(incarnationFile),
 			ErrCorrupt, "connection ids would repeat"},
 		{"an older incarnation", write(incarnationFile,
-			fmt.Sprintf("0 %08x\n", checksum([]byte("0")))), ErrCorrupt, "it says 0"},
-		{"a damaged incarnation", write(incarnationFile, "7 00000000\n"), ErrCorrupt,
+			incarnation{0, 0}.line()), ErrCorrupt, "it says 0"},
+		{"a damaged incarnation", write(incarnationFile, "7 16384 00000000\n"), ErrCorrupt,
 			"not an incarnation"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

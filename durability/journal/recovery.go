@@ -13,6 +13,10 @@ import (
 // Recovery is the state that Open found. Restore the application from the snapshot, then apply the
 // events. Do both before a new snapshot is installed, which may remove the files they read.
 type Recovery struct {
+	// Directory is the identity of the directory, made when it was created.
+	Directory Identity
+	// Log is the identity of the log: that of the directory unless Options.Log named another.
+	Log Identity
 	// Incarnation is the number of times this directory was opened, from 1. It is on disk before
 	// Open returns, so numbers derived from it (connection ids) never repeat.
 	Incarnation uint64
@@ -34,7 +38,7 @@ func (r *Recovery) Restore(read func(io.Reader) error) error {
 	if r.SnapshotSeq == 0 {
 		return nil
 	}
-	f, err := openSnapshot(r.snapshot)
+	f, err := openSnapshot(r.snapshot, r.Log)
 	if err != nil {
 		return fmt.Errorf("journal: snapshot %s: %w", r.snapshot.path, err)
 	}
@@ -91,14 +95,23 @@ func segmentsFrom(segments []segment, seq durability.Seq) []segment {
 
 // Log is a read-only view of a journal directory for tools.
 type Log struct {
+	Directory   Identity       // of the directory
+	Identity    Identity       // of the log
 	First, Last durability.Seq // oldest and newest event kept; 0 and 0 if there are none
-	Snapshots   []durability.Seq
-	Torn        string // description of the unfinished last write, empty if there is none
+	Snapshots   []SnapshotInfo // newest first
+	Torn        string         // description of the unfinished last write, empty if there is none
 
 	segments []segment
 }
 
-// Inspect verifies the log in dir and lists it. It takes no lock and changes nothing. It is meant
+// SnapshotInfo describes an installed snapshot.
+type SnapshotInfo struct {
+	Seq     durability.Seq // the last event it includes
+	Bytes   int64          // of the file
+	Damaged bool           // Open would set it aside and use an older one
+}
+
+// Inspect verifies the log and the snapshots in dir and lists them. It takes no lock and changes nothing. It is meant
 // for a stopped journal; on a running one it returns a prefix, or an error if segments are removed
 // meanwhile.
 func Inspect(dir string) (*Log, error) {
@@ -109,26 +122,61 @@ func Inspect(dir string) (*Log, error) {
 	if !d.has(formatFile) {
 		return nil, fmt.Errorf("journal: %s is not a journal: it has no %s file", dir, formatFile)
 	}
-	if err := d.checkFormat(); err != nil {
+	head, err := d.readFormat()
+	if err != nil {
 		return nil, err
 	}
 	segments, err := listSegments(d.wal())
 	if err != nil {
 		return nil, err
 	}
-	found, err := scan(segments, nil)
+	if err := checkOwners(segments, head); err != nil {
+		return nil, err
+	}
+	incarnation, err := d.readIncarnation()
 	if err != nil {
 		return nil, err
 	}
-	log := &Log{First: found.first, Last: found.last, segments: found.segments}
+	found, err := verify(d, incarnation.least)
+	if err != nil {
+		return nil, err
+	}
+	log := &Log{Directory: head.directory, Identity: head.log, First: found.first, Last: found.last,
+		segments: found.segments}
 	if found.torn != nil {
 		log.Torn = found.torn.String()
 	}
-	snapshots, err := listSnapshots(d.snap())
-	for _, s := range snapshots {
-		log.Snapshots = append(log.Snapshots, s.seq)
-	}
+	log.Snapshots, err = inspectSnapshots(d.snap(), head.log)
 	return log, err
+}
+
+func inspectSnapshots(folder string, owner Identity) (out []SnapshotInfo, err error) {
+	all, err := listSnapshots(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		info, err := os.Stat(s.path)
+		if errors.Is(err, os.ErrNotExist) { // removed by a running server
+			continue
+		}
+		var f io.ReadCloser
+		if err == nil {
+			f, err = openSnapshot(s, owner)
+		}
+		damaged := errors.Is(err, errBadSnapshot)
+		if err == nil {
+			err = f.Close()
+		}
+		if errors.Is(err, ErrForeign) {
+			return nil, err
+		}
+		if err != nil && !damaged {
+			return nil, fmt.Errorf("journal: snapshot %s: %w", s.path, err)
+		}
+		out = append(out, SnapshotInfo{s.seq, info.Size(), damaged})
+	}
+	return out, nil
 }
 
 // Events iterates over all events kept, in order.
@@ -140,8 +188,8 @@ func (l *Log) Events() iter.Seq2[Event, error] {
 }
 
 // chooseSnapshot returns the newest intact snapshot that the log continues, and the damaged ones.
-func chooseSnapshot(folder string,
-	log contents) (chosen snapshotFile, damaged []snapshotFile, err error) {
+func chooseSnapshot(folder string, log contents,
+	owner Identity) (chosen snapshotFile, damaged []snapshotFile, err error) {
 	all, err := listSnapshots(folder)
 	if err != nil {
 		return chosen, nil, err
@@ -152,10 +200,13 @@ func chooseSnapshot(folder string,
 				Why: fmt.Sprintf("the snapshot includes event %d, but the log ends at %d: the "+
 					"end of the log was lost", s.seq, log.last)}
 		}
-		f, err := openSnapshot(s)
+		f, err := openSnapshot(s, owner)
 		if errors.Is(err, errBadSnapshot) {
 			damaged = append(damaged, s)
 			continue
+		}
+		if errors.Is(err, ErrForeign) {
+			return chosen, nil, err
 		}
 		if err != nil {
 			return chosen, nil, fmt.Errorf("journal: snapshot %s: %w", s.path, err)

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +17,6 @@ import (
 	"sluice/durability"
 )
 
-// metadata is written at the head of each segment; a segment of another log does not have it.
-const metadata = "sluice journal"
-
 // segment is one file of the log. The name contains its number and the index of its first entry.
 type segment struct {
 	path       string
@@ -36,6 +32,7 @@ type contents struct {
 	last     durability.Seq // newest event
 	index    uint64         // of the newest entry
 	term     uint64         // incarnation that wrote it
+	end      int64          // of the records of the newest segment, bytes from its start
 	marker   *marker        // newest one, at which the log can be opened; nil if there is none
 	torn     *tornTail      // the unfinished last write of a crash, nil if the log ends cleanly
 }
@@ -134,7 +131,7 @@ func (s *scanner) segment(i int) error {
 	for n := 0; !s.done; n++ {
 		offset := decoder.LastOffset()
 		if err := decoder.Decode(record); err != nil {
-			s.crc = decoder.LastCRC()
+			s.crc, s.contents.end = decoder.LastCRC(), offset
 			return s.end(i, f, offset, n, err)
 		}
 		why := ""
@@ -142,9 +139,9 @@ func (s *scanner) segment(i int) error {
 		case n == 0:
 			why = s.head(i, decoder, record)
 		case n == 1:
-			if record.GetType() != wal.MetadataType ||
-				!bytes.Equal(record.GetData(), []byte(metadata)) {
-				why = "the segment does not belong to this journal"
+			if _, ok := parseHeader(string(record.GetData())); !ok ||
+				record.GetType() != wal.MetadataType {
+				why = "the segment does not belong to a journal of this format"
 			}
 		default:
 			why = s.body(i, record)

@@ -18,16 +18,17 @@ import (
 // A snapshot file is the application's bytes followed by a trailer, little-endian:
 //
 //	offset  size  field
-//	0       8     "sluicesn"
-//	8       8     sequence number of the last event it includes
-//	16      8     bytes before the trailer
-//	24      4     CRC-32C of these bytes and of the trailer up to here
+//	0       8     "sluices2"
+//	8       16    identity of the log
+//	24      8     sequence number of the last event it includes
+//	32      8     bytes before the trailer
+//	40      4     CRC-32C of these bytes and of the trailer up to here
 //
 // The size is known only at the end, hence a trailer. The name is the sequence number in 16
 // hexadecimal digits.
 const (
-	snapshotMagic     = "sluicesn"
-	snapshotTrailer   = 28
+	snapshotMagic     = "sluices2"
+	snapshotTrailer   = 44
 	snapshotsKept     = 2
 	snapshotExtension = ".snap"
 	damagedExtension  = ".damaged"
@@ -87,7 +88,7 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 	if err != nil {
 		return nil, fmt.Errorf("journal: creating a snapshot: %w", err)
 	}
-	err = writeSnapshot(f, seq, write)
+	err = writeSnapshot(f, j.log, seq, write)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
@@ -112,13 +113,15 @@ func (s *summed) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func writeSnapshot(f *os.File, seq durability.Seq, write func(io.Writer) error) error {
+func writeSnapshot(f *os.File, log Identity, seq durability.Seq,
+	write func(io.Writer) error) error {
 	buffered := bufio.NewWriterSize(f, 1<<18)
 	body := &summed{to: buffered, sum: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
 	if err := write(body); err != nil {
 		return err
 	}
 	trailer := append(make([]byte, 0, snapshotTrailer), snapshotMagic...)
+	trailer = append(trailer, log[:]...)
 	trailer = binary.LittleEndian.AppendUint64(trailer, uint64(seq))
 	trailer = binary.LittleEndian.AppendUint64(trailer, body.bytes)
 	body.sum.Write(trailer)
@@ -132,13 +135,17 @@ func writeSnapshot(f *os.File, seq durability.Seq, write func(io.Writer) error) 
 	return f.Sync()
 }
 
-// openSnapshot verifies a whole snapshot and returns a reader of the application's bytes.
-func openSnapshot(s snapshotFile) (io.ReadCloser, error) {
+// openSnapshot verifies a whole snapshot and returns a reader of the application's bytes. A snapshot
+// of another log than owner is a ForeignError.
+func openSnapshot(s snapshotFile, owner Identity) (io.ReadCloser, error) {
 	f, err := os.Open(s.path)
 	if err != nil {
 		return nil, err
 	}
-	size, err := verifySnapshot(f, s.seq)
+	size, log, err := verifySnapshot(f, s.seq)
+	if err == nil && log != owner {
+		err = &ForeignError{s.path, "log", log, owner}
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -153,26 +160,29 @@ type snapshotReader struct {
 
 var errBadSnapshot = errors.New("checksum or size is wrong")
 
-func verifySnapshot(f *os.File, seq durability.Seq) (size int64, err error) {
+// verifySnapshot returns the number of the application's bytes, and the log that they belong to.
+func verifySnapshot(f *os.File, seq durability.Seq) (size int64, log Identity, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, log, err
 	}
 	size = info.Size() - snapshotTrailer
 	if size < 0 {
-		return 0, errBadSnapshot
+		return 0, log, errBadSnapshot
 	}
 	trailer := make([]byte, snapshotTrailer)
 	if _, err := f.ReadAt(trailer, size); err != nil {
-		return 0, err
+		return 0, log, err
 	}
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size+snapshotTrailer-4)); err != nil {
-		return 0, err
+		return 0, log, err
 	}
-	if string(trailer[:8]) != snapshotMagic || binary.LittleEndian.Uint64(trailer[8:]) != uint64(seq) ||
-		binary.LittleEndian.Uint64(trailer[16:]) != uint64(size) || binary.LittleEndian.Uint32(trailer[24:]) != sum.Sum32() {
-		return 0, errBadSnapshot
+	u64 := binary.LittleEndian.Uint64
+	if string(trailer[:8]) != snapshotMagic || u64(trailer[24:]) != uint64(seq) ||
+		u64(trailer[32:]) != uint64(size) ||
+		binary.LittleEndian.Uint32(trailer[40:]) != sum.Sum32() {
+		return 0, log, errBadSnapshot
 	}
-	return size, nil
+	return size, Identity(trailer[8:24]), nil
 }

@@ -170,7 +170,7 @@ func (e *Shard) release(entry uint32, now int64) {
 		return
 	}
 	e.account(c, now)
-	if err := e.ring.CloseSocket(c.FD); err != nil {
+	if err := e.table.sockets.Close(c.FD, e.ring.CloseSocket); err != nil {
 		e.rec.B.C[telemetry.EgressCloseErrors]++
 	}
 	e.freeEntry(entry)

@@ -36,6 +36,7 @@ type Parts struct {
 	Events   *mailbox.Reader[Event]
 	Notices  *mailbox.Writer[Notice]
 	Ring     transport.Ring
+	Sockets  *Sockets // that the pipeline owns
 	Slab     *transport.Slab
 	Limits   *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
 	Permit   *atomic.Int64                       // open connections of the pipeline; lowered only in freeEntry
@@ -52,7 +53,7 @@ func New(p Parts) *Shard {
 		shard: p.Shard, cfg: p.Config, mail: mail{p.Frames, p.Events, p.Notices}, ring: p.Ring,
 		slab:   p.Slab,
 		limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
-		table:  table{conns: make([]transport.Conn, 1)},
+		table:  table{conns: make([]transport.Conn, 1), sockets: p.Sockets},
 		outbox: outbox{entries: p.Ring.Info().Entries},
 		timers: timers{beat: int64(p.Config.Heartbeat)},
 		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm,

@@ -58,6 +58,8 @@ type table struct {
 	conns []transport.Conn // entry 0 is never used
 	free  uint32           // list of free entries
 	live  int              // entries in use
+
+	sockets *Sockets // of the whole pipeline
 }
 
 // outbox is what is to be handed to the kernel.

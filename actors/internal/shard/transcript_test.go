@@ -132,7 +132,7 @@ func (s *script) open(c *transcript.Command) {
 			Pause: time.Second,
 		},
 		Frames: inbox, Events: queue, Notices: notices, Ring: s.kernel, Slab: slab,
-		Limits: &s.limits, Permit: &s.permit, Phase: &s.phase,
+		Sockets: new(Sockets), Limits: &s.limits, Permit: &s.permit, Phase: &s.phase,
 		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0),
 		Box:      telemetry.NewTraceBox(8),
 		Sampler:  telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),

@@ -1,0 +1,23 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"sluice/transport/wire"
+)
+
+// CloseError is the Close frame with which the server ended a connection.
+type CloseError struct{ wire.Close }
+
+// Error names the reason and when the server wants to see the client again.
+func (e *CloseError) Error() string {
+	again := "come back at once"
+	switch {
+	case e.RetryAfter < 0:
+		again = "do not come back"
+	case e.RetryAfter > 0:
+		again = "come back after " + e.RetryAfter.Round(time.Millisecond).String()
+	}
+	return fmt.Sprintf("client: the server closed the connection: %v (%s)", e.Reason, again)
+}
