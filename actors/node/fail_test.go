@@ -133,12 +133,12 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 		{"the limits' file of another directory", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
 			write(t, filepath.Join(cfg.DataDir, "genesis"),
-				genesisPrefix+strings.Repeat("5a", 16)+"\n")
+				"sluice directory "+strings.Repeat("5a", 16)+"\n")
 		}, journal.ErrForeign, "genesis belongs to directory " + strings.Repeat("5a", 16) + ", not to"},
 		{"a limits' file without an identity", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
 			write(t, filepath.Join(cfg.DataDir, "genesis"), "something else")
-		}, nil, "has no identity at its head"},
+		}, nil, "does not begin with the identity of a directory"},
 		{"a directory in use", func(t *testing.T, cfg *bookConfig) { serve(t, *cfg) },
 			journal.ErrLocked, "is locked by process"},
 		{"other limits of the book", func(t *testing.T, cfg *bookConfig) {

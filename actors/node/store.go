@@ -98,20 +98,16 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 	return nil
 }
 
-// genesisPrefix begins the first line of the genesis file, before the identity of the journal's
-// directory in 32 hexadecimal digits. The application's bytes follow the line.
-const genesisPrefix = "sluice genesis "
-
-// genesis keeps what the application was made with: the file is the snapshot of the empty
-// application, which an application of another configuration refuses. Without it, a journal that
+// genesis keeps what the application was made with: the file is the identity of the journal's
+// directory in one line, and the snapshot of the empty application, which an application of another configuration refuses. Without it, a journal that
 // has no snapshot yet could be replayed to another state.
 func (n *Node[R, Q]) genesis() error {
 	path := filepath.Join(n.cfg.DataDir, "genesis")
 	f, err := os.Open(path)
 	if err == nil {
 		defer f.Close()
-		if err := checkGenesis(f, path, n.store.recovery.Directory); err != nil {
-			return err
+		if err := journal.CheckOwner(f, path, n.store.recovery.Directory); err != nil {
+			return fmt.Errorf("node: %w", err)
 		}
 		if err := n.cfg.Application.Restore(f); err != nil {
 			return fmt.Errorf("node: %s: open with the configuration of the application that "+
@@ -127,32 +123,12 @@ func (n *Node[R, Q]) genesis() error {
 			"of the journal were written is unknown; restore the file from a backup",
 			path, last)
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s%s\n", genesisPrefix, n.store.recovery.Directory)
-	if err := n.cfg.Application.Snapshot(&b); err != nil {
+	b := bytes.NewBuffer(journal.AppendOwner(nil, n.store.recovery.Directory))
+	if err := n.cfg.Application.Snapshot(b); err != nil {
 		return err
 	}
 	if err := writeDurably(path, b.Bytes()); err != nil {
 		return fmt.Errorf("node: writing the snapshot of the empty application: %w", err)
-	}
-	return nil
-}
-
-// checkGenesis reads the header and compares the identity with that of the journal's directory.
-func checkGenesis(r io.Reader, path string, owner journal.Identity) error {
-	line := make([]byte, len(genesisPrefix)+len(owner.String())+1)
-	_, err := io.ReadFull(r, line)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("node: reading %s: %w", path, err)
-	}
-	var found []byte
-	if _, err := fmt.Sscanf(string(line), genesisPrefix+"%x\n", &found); err != nil ||
-		len(found) != len(owner) {
-		return fmt.Errorf("node: %s has no identity at its head: it is damaged or was not written "+
-			"by this version; restore it from a backup", path)
-	}
-	if id := journal.Identity(found); id != owner {
-		return &journal.ForeignError{File: path, Kind: "directory", Found: id, Want: owner}
 	}
 	return nil
 }

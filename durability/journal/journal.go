@@ -112,6 +112,7 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 		err = d.writeFormat(head)
 	}
 	if err != nil {
+		log.SetUnsafeNoFsync() // nothing was appended, and a failed sync is not repeated
 		return nil, nil, errors.Join(err, guard(log.Close))
 	}
 	for _, note := range r.Notes {
