@@ -216,7 +216,7 @@ func TestServerTradesAndJournals(t *testing.T) {
 	list.Reset()
 	if code := run(&env{nil, &list, &list, nil},
 		[]string{"journal", "verify", "--data-dir",
-			dir}); code != 0 || !strings.Contains(list.String(), "events     1 to 6: 6 of") {
+			dir}); code != 0 || !strings.Contains(list.String(), "events      1 to 6: 6 of") {
 		t.Errorf("exit code %d:\n%s", code, &list)
 	}
 

@@ -39,8 +39,10 @@ var floors = map[string][]string{
 	"actors/internal":     {"actors/internal"},
 	"actors":              {"actors/internal"},
 	"actors/sequencer":    {"actors/internal", "actors"},
-	"actors/node":         {"actors/internal", "actors", "actors/sequencer"},
-	"actors/node/observe": {"actors/internal", "actors", "actors/sequencer", "actors/node", "actors/node/observe"},
+	"actors/node/inspect": {"actors/internal", "actors", "actors/sequencer"},
+	"actors/node":         {"actors/internal", "actors", "actors/sequencer", "actors/node/inspect"},
+	"actors/node/observe": {"actors/internal", "actors", "actors/sequencer", "actors/node/inspect", "actors/node",
+		"actors/node/observe"},
 }
 
 // floor returns the entry of floors that a package belongs to: the longest that is a prefix of its

@@ -1,0 +1,130 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"sluice/actors/sequencer"
+	"sluice/durability/journal"
+)
+
+// Application is the part of an application that a listing needs. Every sequencer.Application has it;
+// one that is a sequencer.Describer too puts its requests in words.
+type Application interface {
+	Requests() []sequencer.RequestType
+}
+
+// Journal is the journal of a data directory. It may be used by one goroutine at a time.
+type Journal struct {
+	dir   string // of the node
+	log   *journal.Log
+	table *sequencer.Table
+	words sequencer.Describer // nil if the application is none
+}
+
+// Open verifies the journal below a node's data directory, with its snapshots and the genesis file. It
+// reads everything once. The error names the file and the place; see journal.Inspect.
+func Open(dataDir string, app Application) (*Journal, error) {
+	table, err := sequencer.NewTable(app.Requests())
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{dir: dataDir, table: table}
+	j.words, _ = app.(sequencer.Describer)
+	if j.log, err = journal.Inspect(filepath.Join(dataDir, "journal")); err != nil {
+		return nil, err
+	}
+	return j, j.checkGenesis()
+}
+
+// checkGenesis accepts a missing file if there is no event yet, as a start does.
+func (j *Journal) checkGenesis() error {
+	path := filepath.Join(j.dir, "genesis")
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && j.log.Last == 0:
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
+			"it from a backup", path)
+	case err != nil:
+		return fmt.Errorf("inspect: %w", err)
+	}
+	return errors.Join(journal.CheckOwner(f, path, j.log.Directory), f.Close())
+}
+
+// records decodes the events of the journal in order. An error ends it.
+func (j *Journal) records() iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		v := validator{cut: j.log.First > 1, keys: make(map[uint32][8]byte)}
+		var r Record
+		for e, err := range j.log.Events() {
+			var ev sequencer.Event
+			if err == nil {
+				if err = sequencer.DecodeEvent(e.Payload, &ev); err != nil {
+					err = fmt.Errorf("inspect: event %d: %w", e.Seq, err)
+				}
+			}
+			if err == nil {
+				ev.Seq = uint64(e.Seq)
+				err = v.check(&ev)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			j.describe(&r, &ev, len(e.Payload))
+			if !yield(&r, nil) {
+				return
+			}
+		}
+	}
+}
+
+// validator checks what one event says against the events before it.
+type validator struct {
+	cut     bool // events before the first one were removed, with what they introduced
+	time    int64
+	outputs uint64
+	keys    map[uint32][8]byte // by number of identity
+}
+
+// check fills in the key of the event's identity.
+func (v *validator) check(ev *sequencer.Event) error {
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("inspect: event %d (%s): %s", ev.Seq, ev.Kind, fmt.Sprintf(format, args...))
+	}
+	if ev.Time < v.time {
+		return wrong("its time is %s, the event before it has %s; time never falls",
+			formatTime(ev.Time), formatTime(v.time))
+	}
+	v.time = ev.Time
+	number := ev.Identity.Number
+	if key, known := v.keys[number]; known {
+		ev.Identity.Key = key
+	} else if number != 0 && ev.Kind != sequencer.KindIdentity && !v.cut {
+		return wrong("identity %d is not introduced by an event before it", number)
+	}
+	switch ev.Kind {
+	case sequencer.KindIdentity:
+		who := ev.Introduced()
+		if key, known := v.keys[who.Number]; known && key != who.Key {
+			return wrong("identity %d had key %x and has %x now", who.Number, key, who.Key)
+		}
+		v.keys[who.Number] = who.Key
+	case sequencer.KindCheckpoint:
+		_, outputs := ev.Checkpoint()
+		if outputs < v.outputs {
+			return wrong("it counts %d outputs, the checkpoint before it %d", outputs, v.outputs)
+		}
+		v.outputs = outputs
+	case sequencer.KindSkip:
+		if seq := ev.Skipped(); seq == 0 || seq >= ev.Seq {
+			return wrong("it names event %d, which is not before it", seq)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package inspect
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"sluice/actors/sequencer"
+)
+
+// Summary is what Verify found in an intact data directory. The first fields say which directory and log
+// it is; those up to End describe the events as a whole, and those up to Checkpoint what is in them;
+// the last two describe what else is on disk.
+type Summary struct {
+	Dir        string            `json:"dir"`
+	Directory  string            `json:"directory"` // identity of the directory
+	Log        string            `json:"log"`       // identity of the log
+	First      uint64            `json:"first"`     // oldest event kept; 0 if there is none
+	Last       uint64            `json:"last"`      // newest event
+	Events     uint64            `json:"events"`
+	Bytes      uint64            `json:"bytes"`      // of the events, without the log's own
+	Begin      string            `json:"begin"`      // time of the oldest event, RFC 3339
+	End        string            `json:"end"`        // time of the newest event
+	Kinds      map[string]uint64 `json:"kinds"`      // events by kind
+	Requests   map[string]uint64 `json:"requests"`   // requests by name
+	Identities uint64            `json:"identities"` // introduced
+	Versions   []Version         `json:"versions"`   // of the application's rules, in order
+	Skips      []Skip            `json:"skips"`      // in order
+	Checkpoint *Checkpoint       `json:"checkpoint"` // the last one; nil if there is none
+	Snapshots  []Snapshot        `json:"snapshots"`  // newest first
+	Torn       string            `json:"torn"`       // the unfinished last write of a crash; empty if there is none
+}
+
+// Version says from which event on the application follows which rules.
+type Version struct {
+	Seq   uint64 `json:"seq"`
+	Rules uint32 `json:"rules"`
+}
+
+// Skip is an event that an operator had left out, by an event of its own.
+type Skip struct {
+	Seq     uint64 `json:"seq"`
+	Skipped uint64 `json:"skipped"`
+}
+
+// Checkpoint is the digest of all outputs before an event.
+type Checkpoint struct {
+	Seq     uint64 `json:"seq"`
+	Digest  string `json:"digest"`
+	Outputs uint64 `json:"outputs"`
+}
+
+// Snapshot is one on disk.
+type Snapshot struct {
+	Seq     uint64 `json:"seq"` // the last event it includes
+	Bytes   int64  `json:"bytes"`
+	Damaged bool   `json:"damaged"` // the next start uses an older one
+}
+
+// Verify reads all events. The error names the first one that is wrong.
+func (j *Journal) Verify() (*Summary, error) {
+	s := &Summary{Dir: j.dir, Directory: j.log.Directory.String(), Log: j.log.Identity.String(),
+		First: uint64(j.log.First), Last: uint64(j.log.Last), Torn: j.log.Torn,
+		Kinds: map[string]uint64{}, Requests: map[string]uint64{}}
+	for _, snap := range j.log.Snapshots {
+		s.Snapshots = append(s.Snapshots, Snapshot{uint64(snap.Seq), snap.Bytes, snap.Damaged})
+	}
+	for r, err := range j.records() {
+		if err != nil {
+			return nil, err
+		}
+		s.add(r)
+	}
+	return s, nil
+}
+
+func (s *Summary) add(r *Record) {
+	if s.Events == 0 {
+		s.Begin = r.Time
+	}
+	s.End = r.Time
+	s.Events++
+	s.Bytes += uint64(r.bytes)
+	s.Kinds[r.Kind]++
+	switch r.kind {
+	case sequencer.KindRequest:
+		s.Requests[r.Name]++
+	case sequencer.KindIdentity:
+		s.Identities++
+	case sequencer.KindVersion:
+		s.Versions = append(s.Versions, Version{r.Seq, r.Rules})
+	case sequencer.KindSkip:
+		s.Skips = append(s.Skips, Skip{r.Seq, r.Skipped})
+	case sequencer.KindCheckpoint:
+		s.Checkpoint = &Checkpoint{r.Seq, r.Digest, r.Outputs}
+	}
+}
+
+// String is the summary in lines for a person to read.
+func (s *Summary) String() string {
+	var b strings.Builder
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(&b, "%s is intact\n", s.Dir)
+	row("directory", "%s", s.Directory)
+	if s.Log != s.Directory {
+		row("log", "%s", s.Log)
+	}
+	if s.Events == 0 {
+		row("events", "none")
+	} else {
+		row("events", "%d to %d: %d of %d bytes in all", s.First, s.Last, s.Events, s.Bytes)
+		row("time", "%s to %s", s.Begin, s.End)
+		row("kinds", "%s", counts(s.Kinds))
+		row("requests", "%s", counts(s.Requests))
+	}
+	for _, v := range s.Versions {
+		row("version", "%d of the application's rules since event %d", v.Rules, v.Seq)
+	}
+	for _, skip := range s.Skips {
+		row("skip", "event %d was left out by an operator, says event %d", skip.Skipped, skip.Seq)
+	}
+	if c := s.Checkpoint; c != nil {
+		row("checkpoint", "%d in all, the last is event %d: digest %s of %d outputs",
+			s.Kinds[sequencer.KindCheckpoint.String()], c.Seq, c.Digest, c.Outputs)
+	}
+	for _, snap := range s.Snapshots {
+		damaged := ""
+		if snap.Damaged {
+			damaged = ", damaged: the next start uses an older one"
+		}
+		row("snapshot", "after event %d: %d bytes%s", snap.Seq, snap.Bytes, damaged)
+	}
+	if s.Torn != "" {
+		row("last write", "incomplete, as after a crash; the next start drops it: %s", s.Torn)
+	}
+	return b.String()
+}
+
+// counts lists names with their numbers, the largest first.
+func counts(of map[string]uint64) string {
+	if len(of) == 0 {
+		return "none"
+	}
+	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int {
+		return cmp.Or(cmp.Compare(of[b], of[a]), strings.Compare(a, b))
+	})
+	var b strings.Builder
+	for i, name := range names {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d %s", of[name], name)
+	}
+	return b.String()
+}
