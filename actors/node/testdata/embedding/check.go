@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
+	"sluice/actors/node/inspect"
 	"sluice/transport/client"
 )
 
@@ -67,7 +69,18 @@ func check(dir string) error {
 	for i := range all {
 		sum += all[i].acked
 	}
-	fmt.Printf("%d kills, %d transfers acknowledged, contradictions 0\n", kills, sum)
+	journal, err := inspect.Open(filepath.Join(dir, "data"), newLedger())
+	if err != nil {
+		return err
+	}
+	summary, err := journal.Verify()
+	if err != nil {
+		return err
+	}
+	if summary.Requests["transfer"] < uint64(sum) {
+		return fmt.Errorf("%d transfers acknowledged, but\n%v", sum, summary)
+	}
+	fmt.Printf("%d kills, %d transfers acknowledged, contradictions 0\n%v", kills, sum, summary)
 	return nil
 }
 
