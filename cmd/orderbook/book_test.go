@@ -128,12 +128,12 @@ func TestBrokenContractsPanicWithTheEvent(t *testing.T) {
 	b := traded(t)
 	cancel := Command{Tag: TagCancel, Account: 1, ClientOrderID: 9, Target: 1}
 	for name, f := range map[string]func(){
-		"event 6 after event 6": func() { b.Apply(numbered(6, request(t, 1, cancel)), &tape{}) },
-		"event 7 with tag 0x13": func() {
+		"event 6 at 0 after event 6": func() { b.Apply(numbered(6, request(t, 1, cancel)), &tape{}) },
+		"event 7 with tag 0x20": func() {
 			b.Apply(numbered(7, request(t, 1, Command{Tag: TagQueryTop})), &tape{})
 		},
 		"event 7 with tag 0x10": func() {
-			b.Apply(&sequencer.Event{Seq: 7, Tag: TagNew, Body: make([]byte, 40)}, &tape{})
+			b.Apply(&sequencer.Event{Seq: 7, Tag: TagNew, Body: make([]byte, 48)}, &tape{})
 		},
 		"request with tag 0x11 is n": func() { b.Query(request(t, 1, cancel), &tape{}) },
 	} {
@@ -176,7 +176,7 @@ func TestExtremePricesAreOrdered(t *testing.T) {
 		do(t, b, uint64(i+1), 1, Command{Tag: TagNew, Account: 1, ClientOrderID: uint64(i + 1),
 			Side: Sell, Type: Limit, TimeInForce: GoodTillCancel, Price: price, Quantity: 1})
 	}
-	top := do(t, b, 0, 1, Command{Tag: TagQueryTop})[0].answer
+	top := do(t, b, 0, 1, Command{Tag: TagQueryTop})[0].answer.(TopOfBook)
 	if top.Ask != (Quote{math.MinInt64, 1, 1}) {
 		t.Errorf("best ask is %+v, want the smallest integer", top.Ask)
 	}

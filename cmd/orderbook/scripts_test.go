@@ -55,6 +55,7 @@ var scripts = []struct {
 		[]string{
 			"c3 a1#2 accepted as 3",
 			"c1 a1#1 cancelled 5 by 0: self-trade prevention",
+			"c3 a1#1 cancelled 5 by 0: self-trade prevention",
 			"c2 a2#1 sold 5@100 resting, open 0", "c3 a1#2 bought 5@100 taking, open 1",
 		}},
 	{"a cancel names the command and the order", Config{},
