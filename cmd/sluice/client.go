@@ -28,7 +28,7 @@ const clientHead = `usage: sluice client [flags] REQUEST
 
 Prices are whole ticks, quantities whole lots.
 
-Exit codes: 0 done, 1 failed or rejected by the server, 2 usage error.`
+Exit codes: 0 done, 1 failed or rejected by the server, 64 usage error.`
 
 // clientConfig has the settings of `sluice client`.
 type clientConfig struct {
