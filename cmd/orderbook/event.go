@@ -50,8 +50,7 @@ func (e *event) ended() {
 			e.withdraw(slot, e.conn, 0, Disconnected)
 		}
 	}
-	x := &e.connections.slots[at]
-	x.cancel, x.live = false, false
+	e.connections.slots[at].live = false
 	e.connections.release(at)
 }
 

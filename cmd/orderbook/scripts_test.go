@@ -1,12 +1,14 @@
 package orderbook
 
-// scripts are commands and the expected outputs of the last one.
-var scripts = []struct {
+// script is events and the expected outputs of the last one.
+type script struct {
 	name   string
 	config Config
 	script string
 	want   []string
-}{
+}
+
+var scripts = []script{
 	{"an order without a match rests and is acknowledged", Config{},
 		`c1 a1 buy 10@100`,
 		[]string{"c1 a1#1 accepted as 1"}},
