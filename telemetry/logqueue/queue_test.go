@@ -120,7 +120,11 @@ func TestBlockedWriterDelaysNoCaller(t *testing.T) {
 func TestPermanentLossIsReportedOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out gate
-		q := New(slow{&out}, Config{Bytes: 16 << 10, Lines: 64})
+		slow := writer(func(p []byte) (int, error) {
+			time.Sleep(100 * time.Millisecond)
+			return out.Write(p)
+		})
+		q := New(slow, Config{Bytes: 16 << 10, Lines: 64})
 		log := slog.New(q.Handler(asText))
 		for range 10_000 {
 			log.Info(strings.Repeat("x", 400))
@@ -149,23 +153,28 @@ func TestPermanentLossIsReportedOnceASecond(t *testing.T) {
 	})
 }
 
-// slow takes 100 ms for each write.
-type slow struct{ to io.Writer }
+// writer is a function as an io.Writer.
+type writer func([]byte) (int, error)
 
-func (s slow) Write(p []byte) (int, error) {
-	time.Sleep(100 * time.Millisecond)
-	return s.to.Write(p)
-}
+func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 // Lines whose write fails are counted, and reported when writing works again.
 func TestFailedWritesAreReported(t *testing.T) {
 	g := &gate{broken: errors.New("no space left on device")}
-	q := New(g, Config{})
+	tried := make(chan struct{}, 2) // a line, and a report of its loss
+	q := New(writer(func(p []byte) (int, error) {
+		defer func() {
+			select {
+			case tried <- struct{}{}:
+			default:
+			}
+		}()
+		return g.Write(p)
+	}), Config{})
 	log := slog.New(q.Handler(func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) }))
 	log.Info("one")
-	for q.Failed() != 1 {
-		time.Sleep(time.Millisecond)
-	}
+	<-tried
+	<-tried
 	g.mu.Lock()
 	g.broken = nil
 	g.mu.Unlock()
