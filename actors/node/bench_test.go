@@ -74,8 +74,8 @@ func BenchmarkReplay(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if n, err := sequencer.Replay[orderbook.Report, orderbook.Answer](context.Background(),
-			book, events); err != nil || n != uint64(len(events)) {
+		if _, n, err := sequencer.Replay[orderbook.Report, orderbook.Answer](context.Background(),
+			book, orderbook.Encoder{}, events, nil); err != nil || n != uint64(len(events)) {
 			b.Fatal(n, err)
 		}
 	}

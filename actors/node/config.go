@@ -34,8 +34,10 @@ type Config[R, Q any] struct {
 	// directory. The node calls it from one goroutine at a time and owns it until the node has
 	// ended. Required.
 	Application sequencer.Application[R, Q]
-	// Encoder writes the application's reports and answers as frames, on the encoder's goroutine.
-	// Required.
+	// Encoder writes the application's reports and answers as frames. The node calls it from two
+	// goroutines at the same time: that of the pipeline's encoder, and the sequencer's, where reports
+	// are added to the digest of all outputs. So it must not change what it keeps, and equal reports
+	// must have equal frames in every run. Required.
 	Encoder encode.Encoder[R, Q]
 
 	DataDir string // holds the journal; created if missing; used by one node at a time; required
@@ -58,6 +60,10 @@ type Config[R, Q any] struct {
 	EndpointLimits map[string]transport.Limits
 	Journal        Journal
 	Log            *slog.Logger // default slog.Default
+
+	// Wall is the wall clock, ns since 1970: the time of events is made from it. Default time.Now.
+	// It is called on the sequencer's goroutine.
+	Wall func() int64
 
 	QueueBytes     int           // size of the queue of requests, a power of two; if it is full, readers wait; default 4 MiB
 	SnapshotEvents uint64        // snapshot the application every N events; bounds journal and restart; default 1 Mi
@@ -85,6 +91,10 @@ func (c Config[R, Q]) withDefaults() Config[R, Q] {
 	orDefault(&c.SnapshotBytes, DefaultSnapshotBytes)
 	orDefault(&c.FailTimeout, DefaultFailTimeout)
 	orDefault(&c.DrainTimeout, DefaultDrainTimeout)
+	orDefault(&c.Pipeline.MaxFrame, encode.DefaultMaxFrame)
+	if c.Wall == nil {
+		c.Wall = func() int64 { return time.Now().UnixNano() }
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

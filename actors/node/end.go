@@ -190,8 +190,9 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	if m != draining {
 		n.sequencer.Stop()
 	}
-	n.queue.Close() // readers that wait for room go on, and release their connections
+	n.queue.Refuse() // readers that wait for room go on, and release their connections
 	e.keepWhen("closing the listener", n.closeListener(late))
+	n.queue.Close() // all connections have ended
 	e.keepWhen("the application has not returned", n.joinSequencer(patience, late))
 	switch m {
 	case draining:

@@ -23,15 +23,36 @@ func (h *handler[R, Q]) Connect(c listen.Conn) error {
 	}
 	class := uint8(max((*Node[R, Q])(h).class(c.Listener), 0)) // the listener knows no other endpoints
 	h.clients.add(c, class)
-	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class})
+	err := h.begin(c)
+	if err == nil {
+		if err = h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class}); err != nil {
+			h.finish(c)
+		}
+	}
 	if err != nil {
 		h.clients.drop(c.ID)
 	}
-	if err != nil && !errors.Is(err, actors.ErrEnded) {
+	if err != nil && !errors.Is(err, actors.ErrEnded) && !errors.Is(err, sequencer.ErrClosed) {
 		h.lines.ends.log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(),
 			"error", err)
 	}
 	return err
+}
+
+// begin has the sequencer take notice of a connection, before any of its requests.
+func (h *handler[R, Q]) begin(c listen.Conn) error {
+	err := h.identities.enter(c.Key, h.queue.Introduce)
+	if err == nil && h.observed {
+		err = h.queue.Connected(c.ID, h.identity(c))
+	}
+	return err
+}
+
+// finish ends what begin began, after the last request.
+func (h *handler[R, Q]) finish(c listen.Conn) {
+	if h.observed {
+		h.queue.Disconnected(c.ID, h.identity(c))
+	}
 }
 
 // Request implements listen.Handler. It waits while the queue is full, which the client feels as a
@@ -42,7 +63,7 @@ func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 		return nil
 	}
 	return h.queue.Put(&sequencer.Event{Conn: c.ID, Request: r.Seq, Tag: r.Tag, Body: r.Body,
-		Identity: sequencer.Identity{Role: uint8(c.Role)}}, r.Trace, h.pipeline.Now())
+		Identity: h.identity(c)}, r.Trace, h.pipeline.Now())
 }
 
 // Shed implements listen.Handler: the client gets ServerBusy between two responses.
@@ -56,6 +77,7 @@ func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transp
 			"connection", c.String(), "reason", reason.String())
 	}
 	h.clients.unread(c.ID)
+	h.finish(c)
 	h.pipeline.Disconnect(c.ID, requests, endReason(reason, !h.ending.ready.Load()))
 }
 

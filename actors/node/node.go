@@ -23,23 +23,26 @@ import (
 //
 // Any method may be called from any goroutine at any time, including after the node has ended.
 type Node[R, Q any] struct {
-	cfg       Config[R, Q]
-	log       *slog.Logger
-	lines     lineLimits // limits of log lines about single connections
-	listener  *listen.Server
-	addresses []string
-	ids       atomic.Uint64 // last connection id given out; written by readers
-	clients   *clients
-	store     *store
-	cursors   *durability.Cursors
-	queue     *sequencer.Queue
-	sequencer *sequencer.Sequencer[R, Q]
-	runner    *run.Runner // of the sequencer
-	snapshots *sequencer.Snapshots
-	pipeline  *actors.Pipeline[R, Q]
-	operators operators
-	sequenced chan struct{} // closed when the sequencer's goroutine has ended
-	ending    *ending
+	cfg        Config[R, Q]
+	log        *slog.Logger
+	lines      lineLimits // limits of log lines about single connections
+	listener   *listen.Server
+	addresses  []string
+	ids        atomic.Uint64 // last connection id given out; written by readers
+	clients    *clients
+	store      *store
+	cursors    *durability.Cursors
+	queue      *sequencer.Queue
+	observed   bool // the application is a sequencer.ConnectionObserver
+	jumps      chan clockJump
+	identities *identities
+	sequencer  *sequencer.Sequencer[R, Q]
+	runner     *run.Runner // of the sequencer
+	snapshots  *sequencer.Snapshots
+	pipeline   *actors.Pipeline[R, Q]
+	operators  operators
+	sequenced  chan struct{} // closed when the sequencer's goroutine has ended
+	ending     *ending
 }
 
 // Open recovers the application from the data directory, then listens and serves. It returns once
@@ -52,7 +55,7 @@ func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) 
 	}
 	n := &Node[R, Q]{
 		cfg: cfg, log: cfg.Log, cursors: durability.NewCursors(0), sequenced: make(chan struct{}),
-		ending:  newEnding(),
+		ending: newEnding(), jumps: make(chan clockJump, 1),
 		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
 	}
 	if err := n.limits(); err != nil {
@@ -67,6 +70,10 @@ func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) 
 		return nil, err
 	}
 	n.run()
+	if err := n.begin(ctx); err != nil {
+		return nil, err
+	}
+	n.listener.Serve()
 	n.ending.ready.Store(true)
 	if n.ending.first() != nil { // a component failed meanwhile
 		n.ending.ready.Store(false)
@@ -117,9 +124,10 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	})
 	group := run.NewGroup("sequencer", run.NewAdaptive(0))
 	n.sequencer, err = sequencer.New(sequencer.Config[R, Q]{
-		Application: n.cfg.Application, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
-		Signal: group.Signal(), Now: n.pipeline.Now,
-		Last: n.store.recovery.Last, Snapshots: n.snapshots,
+		Application: n.cfg.Application, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
+		State: n.store.state, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
+		Signal: group.Signal(), Now: n.pipeline.Now, Wall: n.cfg.Wall, OnClockJump: n.jumped,
+		Snapshots:      n.snapshots,
 		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
 	})
 	if err != nil {
@@ -146,7 +154,7 @@ func (n *Node[R, Q]) unbuild() {
 	}
 }
 
-// run starts every goroutine, the readers last.
+// run starts every goroutine but the readers.
 func (n *Node[R, Q]) run() {
 	go func() {
 		defer close(n.store.committed)
@@ -160,7 +168,23 @@ func (n *Node[R, Q]) run() {
 		_ = n.runner.Wait() // fail has been called with the error
 	}()
 	go n.collect()
-	n.listener.Serve()
+}
+
+// begin waits until the sequencer has journaled and applied the events of the start: from then on no
+// connection of an earlier run is left. After an error the node has ended.
+func (n *Node[R, Q]) begin(ctx context.Context) error {
+	select {
+	case <-n.sequencer.Opened():
+		return nil
+	case <-n.sequenced: // it failed
+	case <-n.ending.hurried.Done(): // another component failed
+	case <-ctx.Done():
+		n.ending.keep(fmt.Errorf("node: opening %s: %w", n.cfg.DataDir, context.Cause(ctx)))
+	}
+	close(n.ending.opened)
+	end, cancel := context.WithTimeout(context.Background(), n.cfg.FailTimeout)
+	defer cancel()
+	return n.Stop(end)
 }
 
 // commit is the journal's goroutine. A panic in it must end the node and not the process, so that
@@ -216,6 +240,17 @@ func (n *Node[R, Q]) DataDir() string { return n.cfg.DataDir }
 // collectEvery keeps the actors' blocks from overflowing while nothing else reads them.
 const collectEvery = 10 * time.Second
 
+// clockJump is a wall clock that disagrees with the time of events.
+type clockJump struct{ wall, time int64 } // ns since 1970
+
+// jumped is called on the sequencer's goroutine, so it leaves the log line to another one.
+func (n *Node[R, Q]) jumped(wall, time int64) {
+	select {
+	case n.jumps <- clockJump{wall, time}:
+	default: // the line before has not been written yet
+	}
+}
+
 // collect adds up what the actors measured, until the end.
 func (n *Node[R, Q]) collect() {
 	tick := time.NewTicker(collectEvery)
@@ -226,6 +261,9 @@ func (n *Node[R, Q]) collect() {
 			return
 		case <-tick.C:
 			n.pipeline.Collector().Collect(time.Second)
+		case j := <-n.jumps:
+			n.log.Warn("wall clock jumped; the time of events advances with the monotonic clock until "+
+				"both agree again", "wall_clock", time.Unix(0, j.wall), "event_time", time.Unix(0, j.time))
 		}
 	}
 }

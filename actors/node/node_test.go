@@ -27,8 +27,8 @@ func TestBothSidesOfATradeAreAnswered(t *testing.T) {
 		seller.command(position(1))
 		seller.expect("position seq=2 net=-3 last=1 accepted=1", "end")
 		drain(t, s)
-		seller.expect("EOF")
-		buyer.expect("EOF")
+		seller.expect("close: shutdown", "EOF")
+		buyer.expect("close: shutdown", "EOF")
 	})
 }
 

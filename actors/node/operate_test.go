@@ -327,9 +327,9 @@ func TestReloadReadsTheKeys(t *testing.T) {
 		t.Fatal(err)
 	} else {
 		trader := &trader{t: t, conn: c}
-		for i := range uint64(3) {
+		for i := range uint64(3) { // after event 1, which gives the key its number
 			trader.command(order(1, i+1, orderbook.Buy, 100, 5))
-			trader.expect(fmt.Sprintf("accepted %d seq=%d", i+1, i+1), "end")
+			trader.expect(fmt.Sprintf("accepted %d seq=%d", i+1, i+2), "end")
 		}
 		c.Close()
 	}
@@ -346,6 +346,6 @@ func TestReloadReadsTheKeys(t *testing.T) {
 	defer second.Close()
 	old := &trader{t: t, conn: first}
 	old.command(position(1))
-	old.expect("position seq=3 net=0 last=3 accepted=3", "end")
+	old.expect("position seq=4 net=0 last=3 accepted=3", "end")
 	drain(t, s)
 }

@@ -31,6 +31,7 @@ type store struct {
 	log       *slog.Logger
 	journal   *journal.Journal
 	recovery  *journal.Recovery
+	state     *sequencer.State // after the replay, until the sequencer has it
 	committer *journal.Committer
 	committed chan struct{} // closed when the journal's goroutine has ended
 	persisted atomic.Uint64 // last event on disk; written by the journal's goroutine, read by any
@@ -82,14 +83,27 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		return err
 	}
 	r := n.store.recovery
-	applied, err := sequencer.Replay(ctx, n.cfg.Application, r)
+	skips, err := readSkips(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	var applied uint64
+	n.store.state, applied, err = sequencer.Replay(ctx, n.cfg.Application, n.cfg.Encoder, r, skips)
+	var poison *sequencer.ReplayError
+	if errors.As(err, &poison) {
+		return fmt.Errorf("node: recovering %s: to leave event %d out, and with it what it caused, run "+
+			"sluice journal --data-dir %s skip %d: %w", n.cfg.DataDir, poison.Seq, n.cfg.DataDir,
+			poison.Seq, err)
+	}
 	if err != nil {
 		return fmt.Errorf("node: recovering %s: %w", n.cfg.DataDir, err)
 	}
-	if at := r.SnapshotSeq + durability.Seq(applied); at != r.Last {
+	if at := n.store.state.Last(); at != r.Last {
 		return fmt.Errorf("node: recovering %s: snapshot and journal lead to event %d, the "+
 			"journal ends at %d", n.cfg.DataDir, at, r.Last)
 	}
+	n.identities = newIdentities(n.store.state.Keys())
+	_, n.observed = n.cfg.Application.(sequencer.ConnectionObserver[R, Q])
 	n.ids.Store(r.Incarnation << connBits)
 	n.store.persisted.Store(uint64(r.Last))
 	n.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it

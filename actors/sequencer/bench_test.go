@@ -16,10 +16,10 @@ func BenchmarkPut(b *testing.B) {
 					defer close(done)
 					for {
 						n := 0
-						for _, ok := r.Next(); ok && n < 128; _, ok = r.Next() {
+						for _, ok := r.ring.Next(); ok && n < 128; _, ok = r.ring.Next() {
 							n++
 						}
-						r.Release()
+						r.ring.Release()
 						select {
 						case <-stop:
 							return

@@ -13,6 +13,9 @@ const (
 	spillKept = 4 * slotClaim // slots of memory that the spill keeps between requests
 )
 
+const reportToNobody = "sequencer: the application reported to connection 0; " +
+	"report to the connection of an event"
+
 // emitter hands the application slots of the pipeline's ring, to be filled in place, and ends each
 // request with a Last slot. It belongs to the sequencer's goroutine.
 //
@@ -26,6 +29,7 @@ const (
 // for go to the spill, from where flush copies them into the ring as it gets room. Until the spill
 // is empty no other request is carried out.
 type emitter[R, Q any] struct {
+	hasher[R, Q]
 	slots *mailbox.Writer[actors.Slot[R, Q]]
 	now   func() int64 // monotonic ns, the pipeline's
 
@@ -34,11 +38,14 @@ type emitter[R, Q any] struct {
 	spill       []actors.Slot[R, Q]
 	flushedTo   int // slots of spill that are in the ring
 
-	conn     uint64 // of the request
+	conn     uint64 // of the request; 0 for an event without one
 	request  uint64 // the client's number of it
+	gone     uint64 // connection that has ended with this event; 0 for none
 	seq      durability.Seq
 	received int64
 	parent   telemetry.Parent // of the request: its trace context
+	journals bool             // the request is an event
+	nowhere  R                // takes reports to gone
 	own      int              // the last slot to conn: an index of claim, behind it one of spill; -1 if there is none
 }
 
@@ -50,9 +57,17 @@ func (e *emitter[R, Q]) ready() bool {
 // flushed reports whether the spill is empty.
 func (e *emitter[R, Q]) flushed() bool { return e.flushedTo == len(e.spill) }
 
-// begin starts a request. context is its trace context, which its responses carry; empty for none.
+// begin starts a request, or an event without one. context is the trace context of a request, which
+// its responses carry; empty for none.
 func (e *emitter[R, Q]) begin(ev *Event, received int64, context []byte) {
-	e.conn, e.request, e.received, e.own, e.first = ev.Conn, ev.Request, received, -1, e.used
+	e.conn, e.request, e.gone, e.journals = 0, 0, 0, false
+	switch ev.Kind {
+	case KindRequest:
+		e.conn, e.request = ev.Conn, ev.Request
+	case KindDisconnected:
+		e.gone = ev.Conn
+	}
+	e.received, e.own, e.first = received, -1, e.used
 	e.parent = telemetry.Parent{}
 	if len(context) == telemetry.ParentBytes {
 		e.parent.Get(context)
@@ -60,7 +75,14 @@ func (e *emitter[R, Q]) begin(ev *Event, received int64, context []byte) {
 }
 
 // Report implements Emitter.
-func (e *emitter[R, Q]) Report(conn uint64) *R { return &e.next(conn, actors.KindReport).Report }
+func (e *emitter[R, Q]) Report(conn uint64) *R {
+	if conn == e.gone && conn != 0 {
+		var zero R
+		e.nowhere = zero
+		return &e.nowhere
+	}
+	return &e.next(conn, actors.KindReport).Report
+}
 
 // Query implements Emitter.
 func (e *emitter[R, Q]) Query(conn uint64) *Q { return &e.next(conn, actors.KindQuery).Query }
@@ -72,15 +94,15 @@ func (e *emitter[R, Q]) refuse(why encode.Refusal) {
 	s.Bypass, s.Refusal = true, why
 }
 
-// end marks the last slot of the request, and stamps its slots with the time they were produced.
+// end marks the last slot of a request, adds the outputs of an event to the digest, and stamps the
+// slots with the time they were produced.
 func (e *emitter[R, Q]) end() {
-	if e.own < 0 {
-		e.next(e.conn, actors.KindBatchEnd)
+	if e.journals {
+		e.digestSlots(e.claim[e.first:e.used])
+		e.digestSlots(e.spill)
 	}
-	if at := e.own - len(e.claim); at >= 0 {
-		e.spill[at].Last = true
-	} else {
-		e.claim[e.own].Last = true
+	if e.conn != 0 {
+		e.mark()
 	}
 	now := e.now()
 	for i := e.first; i < e.used; i++ {
@@ -95,10 +117,46 @@ func (e *emitter[R, Q]) end() {
 	}
 }
 
+// mark marks the last slot of the request's own connection.
+func (e *emitter[R, Q]) mark() {
+	if e.own < 0 {
+		e.next(e.conn, actors.KindBatchEnd)
+	}
+	if at := e.own - len(e.claim); at >= 0 {
+		e.spill[at].Last = true
+	} else {
+		e.claim[e.own].Last = true
+	}
+}
+
+// digestSlots adds reports to the digest.
+func (e *emitter[R, Q]) digestSlots(slots []actors.Slot[R, Q]) {
+	for at := 0; at < len(slots); {
+		at = e.guarded(slots, at)
+	}
+}
+
+// guarded adds reports from slots[at] on. A panic of the application's encoder ends it after the
+// report that caused it.
+func (e *emitter[R, Q]) guarded(slots []actors.Slot[R, Q], at int) (next int) {
+	defer func() {
+		if recover() != nil {
+			e.panicked()
+			next = at + 1
+		}
+	}()
+	for ; at < len(slots); at++ {
+		if s := &slots[at]; s.Kind == actors.KindReport {
+			e.add(s.Conn, &s.Report)
+		}
+	}
+	return at
+}
+
 // next returns the next slot, empty but for its address.
 func (e *emitter[R, Q]) next(conn uint64, kind actors.Kind) *actors.Slot[R, Q] {
 	if conn == 0 {
-		panic("sequencer: the application reported to connection 0; report to the connection of a request")
+		panic(reportToNobody)
 	}
 	at := e.used
 	var s *actors.Slot[R, Q]
@@ -150,24 +208,4 @@ func (e *emitter[R, Q]) forget() {
 	e.slots.Commit(e.first)
 	e.claim, e.used, e.first = nil, 0, 0
 	e.spill, e.flushedTo = nil, 0
-}
-
-// discard is the emitter of a replay: the outputs were answered in an earlier run.
-type discard[R, Q any] struct {
-	report R
-	query  Q
-}
-
-// Report implements Emitter.
-func (d *discard[R, Q]) Report(uint64) *R {
-	var zero R
-	d.report = zero
-	return &d.report
-}
-
-// Query implements Emitter.
-func (d *discard[R, Q]) Query(uint64) *Q {
-	var zero Q
-	d.query = zero
-	return &d.query
 }

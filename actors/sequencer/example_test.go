@@ -1,6 +1,7 @@
 package sequencer_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -26,6 +27,14 @@ func (*total) Query(*sequencer.Event, sequencer.Emitter[uint64, struct{}]) {}
 func (*total) Snapshot(io.Writer) error                                    { return nil }
 func (*total) Restore(io.Reader) error                                     { return nil }
 
+// frames writes a report as a frame.
+type frames struct{}
+
+func (frames) AppendReport(dst []byte, r *uint64) ([]byte, error) {
+	return binary.LittleEndian.AppendUint64(append(dst, 9, 0, 0, 0, 0x30), *r), nil
+}
+func (frames) AppendQuery(dst []byte, _ *struct{}) ([]byte, error) { return dst, nil }
+
 // Two requests become two events for the journal and two slots for the pipeline.
 func Example() {
 	queue, requests := sequencer.NewQueue(1 << 12)
@@ -33,9 +42,11 @@ func Example() {
 	slots, gate := mailbox.NewSPSC[actors.Slot[uint64, struct{}]](16)
 	s, err := sequencer.New(sequencer.Config[uint64, struct{}]{
 		Application: &total{}, Requests: requests, Journal: ring, Slots: slots,
-		Signal: mailbox.NewSignal(run.NewAdaptive(0)), // of the goroutine that steps it, in a program
-		Now:    func() int64 { return 0 },             // of the pipeline
-		Last:   99,                                    // of the journal
+		Signal:  mailbox.NewSignal(run.NewAdaptive(0)), // of the goroutine that steps it, in a program
+		Now:     func() int64 { return 0 },             // of the pipeline
+		Wall:    func() int64 { return 0 },
+		State:   sequencer.NewState(), // of sequencer.Replay
+		Encoder: frames{},
 	})
 	if err != nil {
 		panic(err)
@@ -62,6 +73,6 @@ func Example() {
 	// done: true <nil>
 	// journal: 34 bytes
 	// journal: 33 bytes
-	// slot: connection 5, event 100, last true, report 3
-	// slot: connection 5, event 101, last true, report 6
+	// slot: connection 5, event 1, last true, report 3
+	// slot: connection 5, event 2, last true, report 6
 }

@@ -2,6 +2,7 @@ package sequencer
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -104,6 +105,8 @@ type stage struct {
 	group *run.Group // runs seq, if the test calls run
 
 	clock  int64
+	wall   int64    // ns since 1970
+	now    int64    // monotonic ns
 	events [][]byte // taken from the journal's ring so far
 }
 
@@ -115,7 +118,8 @@ func newStage(t testing.TB, slots int, change func(*Config[report, report])) *st
 	st.queue, st.log, st.slots = queue, log, r
 	cfg := Config[report, report]{
 		Application: st.app, Requests: requests, Journal: ring, Slots: w, Signal: st.group.Signal(),
-		Now: func() int64 { st.clock++; return st.clock },
+		Now: func() int64 { st.clock++; return st.clock }, Wall: func() int64 { return st.wall },
+		State: NewState(), Encoder: scriptEncoder{}, MaxFrame: 64,
 	}
 	if change != nil {
 		change(&cfg)
@@ -125,6 +129,26 @@ func newStage(t testing.TB, slots int, change func(*Config[report, report])) *st
 		t.Fatal(err)
 	}
 	return st
+}
+
+// scriptEncoder writes a report as a frame.
+type scriptEncoder struct{}
+
+func (scriptEncoder) AppendReport(dst []byte, r *report) ([]byte, error) {
+	le := binary.LittleEndian
+	dst = append(le.AppendUint32(dst, 25), 0x30)
+	return le.AppendUint64(le.AppendUint64(le.AppendUint64(dst, r.Seq), r.Sum), r.N), nil
+}
+
+func (e scriptEncoder) AppendQuery(dst []byte, r *report) ([]byte, error) {
+	return e.AppendReport(dst, r)
+}
+
+// replayOf replays a journal into a new application.
+func replayOf(from recovered, skip ...durability.Seq) (*script, *State, uint64, error) {
+	app := &script{}
+	state, n, err := Replay(context.Background(), app, scriptEncoder{}, from, skip)
+	return app, state, n, err
 }
 
 // trades is a request of a trader.
@@ -189,6 +213,14 @@ func (r recovered) Events() iter.Seq2[journal.Event, error] {
 func snapshotOf(t testing.TB, app *script) []byte {
 	var b bytes.Buffer
 	if err := app.Snapshot(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func sectionOf(t testing.TB, s *State) []byte {
+	var b bytes.Buffer
+	if err := s.write(&b); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()

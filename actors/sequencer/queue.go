@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"sluice/mailbox"
 	"sluice/telemetry"
@@ -28,18 +29,20 @@ type Queue struct {
 	closed  bool
 	token   token // ends the sleep of the owner
 	signal  *mailbox.Signal
-	closing chan struct{} // closed by Close, before it waits for the mutex
+	closing chan struct{} // closed by Refuse, before it waits for the mutex
 	once    sync.Once
+	puts    atomic.Uint64 // requests put; written by the owner of the writing end
+	notes   notes
 }
 
 // NewQueue makes a queue of capacity bytes, a power of two of at least 64, and its reading end for
 // the sequencer.
-func NewQueue(capacity int) (*Queue, *mailbox.BytesReader) {
+func NewQueue(capacity int) (*Queue, *Requests) {
 	w, r := mailbox.NewBytes(capacity)
 	q := &Queue{ring: w, token: newToken(), closing: make(chan struct{})}
 	q.signal = mailbox.NewSignal(q.token)
 	w.SetSignal(q.signal)
-	return q, r
+	return q, &Requests{ring: r, notes: &q.notes}
 }
 
 // MaxBody is the size in bytes of the largest body that fits.
@@ -77,12 +80,14 @@ func (q *Queue) Put(req *Event, trace []byte, received int64) error {
 	copy(record[stampSize:], trace)
 	AppendEvent(record[:at], req)
 	record[at+kindAt] = byte(KindRequest)
+	binary.LittleEndian.PutUint64(record[at+timeAt:], 0)
 	q.ring.Commit(n)
 	q.ring.Publish()
+	q.puts.Add(1)
 	return nil
 }
 
-// claim waits for room, or for Close.
+// claim waits for room, or for Refuse.
 func (q *Queue) claim(n int) ([]byte, error) {
 	for !q.closed {
 		if room := q.ring.Claim(n); room != nil {
@@ -104,16 +109,25 @@ func (q *Queue) claim(n int) ([]byte, error) {
 	return nil, ErrClosed
 }
 
-// Close ends the queue: a Put that waits returns ErrClosed, and so does every later one; requests
-// in the queue are still sequenced. Any goroutine, any number of times.
-func (q *Queue) Close() {
+// Refuse takes no more requests and no more connections: a Put that waits returns ErrClosed, and so
+// does every later one. What is in the queue is still sequenced, and ends of connections are still
+// taken. Any goroutine, any number of times.
+func (q *Queue) Refuse() {
 	q.once.Do(func() {
 		close(q.closing)
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.closed = true
 		q.ring.Close()
+		q.notes.refuse(false)
 	})
+}
+
+// Close takes nothing more. The sequencer ends once it has carried out what is in the queue. Any
+// goroutine, any number of times.
+func (q *Queue) Close() {
+	q.Refuse()
+	q.notes.refuse(true)
 }
 
 // token is a waker: a channel of capacity one. A wake-up that comes early is kept.

@@ -91,11 +91,11 @@ func TestCloseReleasesWaitingReaders(t *testing.T) {
 		}
 	}
 	n := 0
-	for _, ok := r.Next(); ok; _, ok = r.Next() {
+	for _, ok := r.ring.Next(); ok; _, ok = r.ring.Next() {
 		n++
 	}
-	if r.Release(); !r.Done() || n < 6 {
-		t.Errorf("%d requests taken, ended: %v; what was put must still be read", n, r.Done())
+	if r.ring.Release(); !r.done() || n < 6 {
+		t.Errorf("%d requests taken, ended: %v; what was put must still be read", n, r.done())
 	}
 }
 
@@ -121,7 +121,7 @@ func TestPutRejectsTraceContextOfWrongSize(t *testing.T) {
 		if err := q.Put(&req, make([]byte, size), 1); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
-		if record, ok := r.Next(); ok {
+		if record, ok := r.ring.Next(); ok {
 			t.Errorf("a rejected request of %d bytes is in the queue", len(record))
 		}
 	}

@@ -2,7 +2,7 @@ package sequencer
 
 import (
 	"encoding/binary"
-	"fmt"
+	"io"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -18,15 +18,26 @@ import (
 // caused.
 const batchRequests = 128
 
-// Config is what a Sequencer works with. All but the two thresholds and Snapshots is required.
+// Config is what a Sequencer works with. All but the two thresholds, Snapshots, OnClockJump and
+// CheckpointEvents is required.
 type Config[R, Q any] struct {
 	Application Application[R, Q]
-	Requests    *mailbox.BytesReader               // of a Queue
+	Encoder     encode.Encoder[R, Q]               // of the outputs, for their digest; called on the sequencer's goroutine
+	MaxFrame    int                                // bytes of a frame; a larger one allocates
+	State       *State                             // of Replay, or NewState; the sequencer's from here on
+	Requests    *Requests                          // of a Queue
 	Journal     *mailbox.BytesWriter               // to the journal's committer; takes the largest request
 	Slots       *mailbox.Writer[actors.Slot[R, Q]] // of the pipeline
 	Signal      *mailbox.Signal                    // of the goroutine that steps the sequencer
-	Now         func() int64                       // monotonic ns, the clock of the pipeline
-	Last        durability.Seq                     // last event of the journal, already applied
+	Now         func() int64                       // monotonic ns, the clock of the pipeline and of the runner
+
+	// Wall is the wall clock, ns since 1970, read once a step. OnClockJump is called when it begins
+	// to disagree with the time of the events by more than a second, on the sequencer's goroutine:
+	// it must not block.
+	Wall        func() int64
+	OnClockJump func(wall, time int64)
+
+	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 
 	// Snapshots, if not nil, gets the application's state after N events or N bytes of events,
 	// whichever comes first; a threshold of 0 does not count.
@@ -34,6 +45,9 @@ type Config[R, Q any] struct {
 	SnapshotEvents uint64
 	SnapshotBytes  uint64
 }
+
+// DefaultCheckpointEvents is the default of Config.CheckpointEvents.
+const DefaultCheckpointEvents = 1 << 16
 
 // Sequencer puts requests into an order, journals them, applies them and writes what they caused
 // into the slot ring. It is an actor: Step does one bounded batch and never waits. While the
@@ -44,72 +58,64 @@ type Config[R, Q any] struct {
 // does not end every restart as well.
 type Sequencer[R, Q any] struct {
 	cfg   Config[R, Q]
+	state *State
 	table *Table
 	check Checker // the application, nil if it is none
 	out   emitter[R, Q]
 	ev    Event // passed to the application by reference, so that it does not move to the heap for each request
 	err   error // a *PanicError: the application panicked
+	clock clock
 
-	held    []byte         // a record taken from the queue whose event found no room in the journal's ring; nil if none
-	last    durability.Seq // last event sequenced
-	counts  Counts
+	opening []Event       // what is journaled before the first request; nil once that was done
+	opened  chan struct{} // closed when that was done
+	body    [16]byte      // of an event of the sequencer's own
+	ticks   ticks[R, Q]
+	held    []byte // a record taken from the queue that was not sequenced yet; nil if none
 	waiting bool   // the last step took no request for want of room
+	counts  Counts
 	events  uint64 // since the last snapshot
 	bytes   uint64 // of events since the last snapshot
 
 	stop      atomic.Bool      // written by Stop
 	sequenced atomic.Uint64    // last event that may be journaled; written before it is published, read by any goroutine
-	shared    [4]atomic.Uint64 // counts as of the last step, read by any goroutine
+	shared    [6]atomic.Uint64 // counts as of the last step, read by any goroutine
 }
 
-// Counts is the work of a sequencer since it was made.
-type Counts struct {
-	Events  uint64 // journaled and applied
-	Queries uint64 // answered from the state
-	Refused uint64 // refused by the application's table or Check
-	Waits   uint64 // times it began to wait for room in the journal's ring or the slot ring
-}
-
-// PanicError is the end of a sequencer whose application panicked. The event at fault is not in the
-// journal, unless it was the Snapshot after it that panicked.
-type PanicError struct {
-	Seq   durability.Seq // last event sequenced, the one at fault included
-	Tag   uint8          // of the request at fault
-	Conn  uint64
-	Value any
-	Stack []byte
-}
-
-func (e *PanicError) Error() string {
-	return fmt.Sprintf("sequencer: the application panicked near event %d (tag 0x%02x of "+
-		"connection %d): %v\n%s",
-		e.Seq, e.Tag, e.Conn, e.Value, e.Stack)
-}
-
-// New makes a sequencer and sets the signals of the ring ends that it was given. The error is that
-// of NewTable.
+// New makes a sequencer and sets the signals of the ring ends that it was given. The error says what
+// is wrong with the application's table, or that the application has not the rules in force.
 func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 	table, err := NewTable(cfg.Application.Requests())
 	if err != nil {
 		return nil, err
 	}
-	s := &Sequencer[R, Q]{cfg: cfg, table: table, last: cfg.Last}
+	s := &Sequencer[R, Q]{cfg: cfg, state: cfg.State, table: table, opened: make(chan struct{})}
+	first, err := opening(cfg.Application, cfg.State)
+	if err != nil {
+		return nil, err
+	}
+	s.open(first)
+	if s.cfg.CheckpointEvents == 0 {
+		s.cfg.CheckpointEvents = DefaultCheckpointEvents
+	}
 	s.check, _ = cfg.Application.(Checker)
-	cfg.Requests.SetSignal(cfg.Signal)
+	s.ticks.app, _ = cfg.Application.(Ticker[R, Q])
+	s.clock = clock{wall: cfg.Wall, jump: cfg.OnClockJump, last: s.state.time}
+	cfg.Requests.setSignal(cfg.Signal)
 	cfg.Journal.SetSignal(cfg.Signal)
 	cfg.Slots.SetSignal(cfg.Signal)
-	s.out = emitter[R, Q]{slots: cfg.Slots, now: cfg.Now, seq: cfg.Last}
-	s.sequenced.Store(uint64(cfg.Last))
+	s.out = emitter[R, Q]{hasher: newHasher(&s.state.outputs, cfg.Encoder, cfg.MaxFrame),
+		slots: cfg.Slots, now: cfg.Now, seq: s.state.last}
+	s.sequenced.Store(uint64(s.state.last))
+	s.ticks.look()
 	return s, nil
 }
 
+// Opened is closed when the events of the start are journaled and applied: the connections of
+// earlier runs have ended.
+func (s *Sequencer[R, Q]) Opened() <-chan struct{} { return s.opened }
+
 // Sequenced is the last event that may be on its way to the journal. Any goroutine.
 func (s *Sequencer[R, Q]) Sequenced() durability.Seq { return durability.Seq(s.sequenced.Load()) }
-
-// Counts is what was done up to the last step. Any goroutine.
-func (s *Sequencer[R, Q]) Counts() Counts {
-	return Counts{s.shared[0].Load(), s.shared[1].Load(), s.shared[2].Load(), s.shared[3].Load()}
-}
 
 // Stop ends the sequencer before its next request, including while it waits for room: requests that
 // were not sequenced yet are never carried out, and outputs of the last one may be missing. Any
@@ -122,8 +128,9 @@ func (s *Sequencer[R, Q]) Stop() {
 // Name implements the runner's Actor.
 func (s *Sequencer[R, Q]) Name() string { return "sequencer" }
 
-// Step carries out a batch of requests and publishes what they caused.
-func (s *Sequencer[R, Q]) Step(int64) (work int) {
+// Step carries out a batch of requests and other events, and publishes what they caused. now is
+// monotonic ns.
+func (s *Sequencer[R, Q]) Step(now int64) (work int) {
 	if s.over() {
 		return 0
 	}
@@ -137,8 +144,8 @@ func (s *Sequencer[R, Q]) Step(int64) (work int) {
 		if v == nil {
 			return
 		}
-		s.err = &PanicError{Seq: s.last, Tag: s.ev.Tag, Conn: s.ev.Conn, Value: v,
-			Stack: debug.Stack()}
+		s.err = &PanicError{Seq: s.state.last, Kind: s.ev.Kind, Tag: s.ev.Tag, Conn: s.ev.Conn,
+			Value: v, Stack: debug.Stack()}
 		s.out.forget()
 		s.publish()
 		work++
@@ -146,6 +153,7 @@ func (s *Sequencer[R, Q]) Step(int64) (work int) {
 			_ = s.Close() // the runner closes no actor whose Step did not return
 		}
 	}()
+	s.clock.read(now)
 	work = s.batch()
 	returned = true
 	return work
@@ -165,7 +173,7 @@ func (s *Sequencer[R, Q]) batch() (work int) {
 	}
 	s.publish()
 	if s.held == nil {
-		s.cfg.Requests.Release()
+		s.cfg.Requests.ring.Release()
 	}
 	s.snapshot()
 	return work
@@ -174,7 +182,7 @@ func (s *Sequencer[R, Q]) batch() (work int) {
 // Done reports that the queue is closed and empty and its outputs are written, or that the
 // sequencer was stopped or failed.
 func (s *Sequencer[R, Q]) Done() bool {
-	return s.over() || s.held == nil && s.cfg.Requests.Done() && s.out.flushed()
+	return s.over() || s.held == nil && s.cfg.Requests.done() && s.out.flushed()
 }
 
 // Park implements the runner's Actor; there is nothing to do.
@@ -197,35 +205,44 @@ func (s *Sequencer[R, Q]) Close() error {
 
 func (s *Sequencer[R, Q]) over() bool { return s.err != nil || s.stop.Load() }
 
-// next carries out one request; false if there is none, or no room for what it causes.
+// next carries out one request or event; false if there is none, or no room for what it causes.
 func (s *Sequencer[R, Q]) next() bool {
-	record := s.held
-	if record == nil {
-		var ok bool
-		if record, ok = s.cfg.Requests.Next(); !ok {
-			return false
+	some, done := true, s.out.ready()
+	switch {
+	case s.owed():
+		done = done && s.own()
+	default:
+		if s.held == nil {
+			s.held, some = s.cfg.Requests.ring.Next()
+		}
+		if n := s.cfg.Requests.note(); n != nil {
+			some, done = true, done && s.noted(n)
+			break
+		}
+		if done = done && some && s.request(s.held); done {
+			s.held = nil
+			s.cfg.Requests.taken++
 		}
 	}
-	at := stampSize + int(record[stampSize-1])
-	done := s.out.ready() &&
-		s.handle(int64(binary.LittleEndian.Uint64(record)), record[stampSize:at], record[at:])
-	if s.held = nil; !done {
-		s.held = record
-	}
-	if !done && !s.waiting {
+	if some && !done && !s.waiting {
 		s.counts.Waits++
 	}
-	s.waiting = !done
-	return done
+	s.waiting = some && !done
+	return some && done
 }
 
-// handle carries out one request; false if the journal's ring has no room for its event.
-func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
+// request carries out one request; false if the journal's ring has no room for its event.
+func (s *Sequencer[R, Q]) request(record []byte) bool {
+	at := stampSize + int(record[stampSize-1])
+	event := record[at:]
 	app, ev := s.cfg.Application, &s.ev
 	if err := DecodeEvent(event, ev); err != nil {
 		panic(err) // the queue wrote it
 	}
-	s.out.begin(ev, received, trace)
+	if ev.Identity.Number != 0 {
+		ev.Identity.Key, _ = s.state.key(ev.Identity.Number)
+	}
+	s.out.begin(ev, int64(binary.LittleEndian.Uint64(record)), record[stampSize:at])
 	query, why := s.table.judge(ev)
 	if why == 0 && s.check != nil && s.check.Check(ev) != nil {
 		why = encode.RefusedMalformed
@@ -236,7 +253,7 @@ func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
 		s.out.refuse(why)
 	case query:
 		s.counts.Queries++
-		ev.Seq = uint64(s.last)
+		ev.Seq, ev.Time = uint64(s.state.last), s.clock.last
 		app.Query(ev, &s.out)
 	default:
 		room := s.cfg.Journal.Claim(len(event))
@@ -244,31 +261,38 @@ func (s *Sequencer[R, Q]) handle(received int64, trace, event []byte) bool {
 			return false
 		}
 		copy(room, event)
-		s.last++
-		s.out.seq = s.last
-		ev.Seq = uint64(s.last)
+		binary.LittleEndian.PutUint64(room[timeAt:], uint64(s.clock.last))
+		s.number()
 		app.Apply(ev, &s.out)
 		s.cfg.Journal.Commit(len(event))
 		s.counts.Events++
-		s.events++
-		s.bytes += uint64(len(event))
+		s.journaled(len(event))
 	}
 	s.out.end()
 	return true
 }
 
+// number gives s.ev the next number and the time.
+func (s *Sequencer[R, Q]) number() {
+	s.state.last++
+	s.state.time = s.clock.last
+	s.out.seq, s.out.journals = s.state.last, true
+	s.ev.Seq, s.ev.Time = uint64(s.state.last), s.state.time
+}
+
+// journaled takes notice of an event of n bytes that was applied.
+func (s *Sequencer[R, Q]) journaled(n int) {
+	s.events++
+	s.bytes += uint64(n)
+	s.ticks.look()
+}
+
 // publish shows what was done to the journal, then to the pipeline. The journal may not report more
 // than sequenced as persisted, so that is raised first.
 func (s *Sequencer[R, Q]) publish() {
-	s.sequenced.Store(uint64(s.last))
+	s.sequenced.Store(uint64(s.state.last))
 	s.cfg.Journal.Publish()
 	s.cfg.Slots.Publish()
-}
-
-func (s *Sequencer[R, Q]) share() {
-	for i, n := range [...]uint64{s.counts.Events, s.counts.Queries, s.counts.Refused, s.counts.Waits} {
-		s.shared[i].Store(n)
-	}
 }
 
 // snapshot hands the state over when one is due, between two events, when everything is published
@@ -278,8 +302,16 @@ func (s *Sequencer[R, Q]) snapshot() {
 	due := c.SnapshotEvents > 0 && s.events >= c.SnapshotEvents ||
 		c.SnapshotBytes > 0 && s.bytes >= c.SnapshotBytes
 	if c.Snapshots == nil || !due || !s.out.flushed() ||
-		!c.Snapshots.take(s.last, c.Application.Snapshot) {
+		!c.Snapshots.take(s.state.last, s.writeSnapshot) {
 		return
 	}
 	s.events, s.bytes = 0, 0
+}
+
+// writeSnapshot writes what the sequencer remembers, then the application's state.
+func (s *Sequencer[R, Q]) writeSnapshot(w io.Writer) error {
+	if err := s.state.write(w); err != nil {
+		return err
+	}
+	return s.cfg.Application.Snapshot(w)
 }

@@ -2,7 +2,6 @@ package sequencer
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -61,7 +60,7 @@ func TestSlotsOfARequest(t *testing.T) {
 }
 
 func TestSlotsAreStampedAndNumbered(t *testing.T) {
-	st := newStage(t, 64, func(c *Config[report, report]) { c.Last = 41 })
+	st := newStage(t, 64, func(c *Config[report, report]) { c.State.last = 41 })
 	st.put(1, tagQuery, 1)
 	st.put(1, tagEvent, 1)
 	st.put(1, tagQuery, 1)
@@ -307,14 +306,13 @@ func TestReplayEqualsRun(t *testing.T) {
 		t.Fatalf("%d snapshots taken, want many", len(taken))
 	}
 	taken[0] = nil
-	want := snapshotOf(t, st.app)
+	want := append(sectionOf(t, st.seq.state), snapshotOf(t, st.app)...)
 	for seq, snapshot := range taken {
-		app := &script{}
-		n, err := Replay[report, report](context.Background(), app, recovered{snapshot, seq, st.events})
+		app, state, n, err := replayOf(recovered{snapshot, seq, st.events})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := snapshotOf(t, app); !bytes.Equal(got, want) ||
+		if got := append(sectionOf(t, state), snapshotOf(t, app)...); !bytes.Equal(got, want) ||
 			n != uint64(len(st.events))-uint64(seq) {
 			t.Fatalf("replay of %d events from snapshot %d gives %x, the run gave %x", n, seq, got,
 				want)
@@ -334,8 +332,7 @@ func TestReplayNamesEventThatCannotBeApplied(t *testing.T) {
 		{"an event of a newer version", "event 2 of the journal: sequencer: event has version 7",
 			[]byte{7}},
 	} {
-		n, err := Replay[report, report](context.Background(), &script{},
-			recovered{nil, 0, [][]byte{good, c.event}})
+		_, _, n, err := replayOf(recovered{nil, 0, [][]byte{good, c.event}})
 		if err == nil || !strings.Contains(err.Error(), c.want) || n != 1 {
 			t.Errorf("%s: %d applied, error %v, want 1 and %q", c.name, n, err, c.want)
 		}

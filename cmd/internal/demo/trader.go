@@ -60,7 +60,7 @@ type trader struct {
 	sessions []*session
 	unacked  int // executed commands whose acknowledgements were lost in the crash
 	repeats  int // commands sent again because they had not been executed
-	position [instruments]orderbook.Position
+	position [instruments]orderbook.Answer
 
 	frame []byte
 }
@@ -191,7 +191,7 @@ func (t *trader) resume(conn *client.Conn, s *session) error {
 			return err
 		}
 	}
-	executed := t.position[0].LastID
+	executed := t.position[0].ClientOrderID
 	if n := len(t.acks); n > 0 && executed < t.acks[n-1].id {
 		return fmt.Errorf("command #%d was acknowledged as event %d, but after the restart the "+
 			"server knows commands up to #%d only", t.acks[n-1].id, t.acks[n-1].seq, executed)
@@ -260,15 +260,15 @@ func (t *trader) receive(conn *client.Conn, s *session) error {
 	case tag == wire.TagBatchEnd:
 		return t.answered()
 	case tag == orderbook.TagPosition || tag == orderbook.TagTopOfBook:
-		a, err := orderbook.DecodeAnswer(tag, body)
-		if err != nil {
+		var a orderbook.Answer
+		if err := orderbook.DecodeAnswer(tag, body, &a); err != nil {
 			return err
 		}
-		if p, ok := a.(orderbook.Position); ok && p.Instrument >= 1 && p.Instrument <= instruments {
-			t.position[p.Instrument-1] = p
+		if tag == orderbook.TagPosition && a.Instrument >= 1 && a.Instrument <= instruments {
+			t.position[a.Instrument-1] = a
 		}
 		return nil
-	case orderbook.IsReport(tag):
+	case tag >= orderbook.TagAccepted && tag <= orderbook.TagReplaced:
 		var r orderbook.Report
 		if err := orderbook.DecodeReport(tag, body, &r); err != nil {
 			return err

@@ -1,0 +1,109 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sluice/actors/sequencer"
+	"sluice/durability"
+	"sluice/durability/journal"
+)
+
+// skipsFile has the numbers of the events that replays leave out, one a line. It stays beside the
+// journal as long as the journal has those events.
+const skipsFile = "skips"
+
+// Skip has every later start leave out an event on which the application panics, so that the node
+// can start again. The next start journals that. The event stays in the journal, and what it caused
+// in an earlier run is undone: clients may have been told of it. It is for an operator who cannot
+// start a program that applies the event.
+//
+// The node of the data directory must not run: the error is then journal.ErrLocked. Otherwise it
+// says why the event cannot be left out: the journal does not have it, a snapshot includes it, or it
+// is none of those that an application is given.
+func Skip(dataDir string, seq uint64) error {
+	path := filepath.Join(dataDir, "journal")
+	unlock, err := journal.Lock(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(skip(dataDir, path, durability.Seq(seq)), unlock())
+}
+
+func skip(dataDir, path string, seq durability.Seq) error {
+	skips, err := readSkips(dataDir)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(skips, seq) {
+		return nil
+	}
+	log, err := journal.Inspect(path)
+	if err != nil {
+		return err
+	}
+	if seq < log.First || seq > log.Last {
+		return fmt.Errorf("node: event %d is not in the journal, which has %d to %d", seq, log.First,
+			log.Last)
+	}
+	for _, s := range log.Snapshots {
+		if !s.Damaged && seq <= s.Seq {
+			return fmt.Errorf("node: event %d is part of the snapshot after event %d; leaving it "+
+				"out would change nothing", seq, s.Seq)
+		}
+	}
+	for ev, err := range log.Events() {
+		if err != nil {
+			return err
+		}
+		if ev.Seq != seq {
+			continue
+		}
+		var e sequencer.Event
+		if err := sequencer.DecodeEvent(ev.Payload, &e); err != nil {
+			return fmt.Errorf("node: event %d: %w", seq, err)
+		}
+		if e.Kind > sequencer.KindTick {
+			return fmt.Errorf("node: event %d is a %s, which no application is given; only a "+
+				"request, a begin or end of a connection, or a tick can be left out", seq, e.Kind)
+		}
+		break
+	}
+	return writeSkips(dataDir, append(skips, seq))
+}
+
+func writeSkips(dataDir string, skips []durability.Seq) error {
+	var b []byte
+	for _, seq := range skips {
+		b = append(strconv.AppendUint(b, uint64(seq), 10), '\n')
+	}
+	if err := writeDurably(filepath.Join(dataDir, skipsFile), b); err != nil {
+		return fmt.Errorf("node: writing the list of skipped events: %w", err)
+	}
+	return nil
+}
+
+// readSkips returns the events to be left out; none if there is no list.
+func readSkips(dataDir string) (skips []durability.Seq, err error) {
+	path := filepath.Join(dataDir, skipsFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("node: reading the list of skipped events: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		seq, err := strconv.ParseUint(strings.TrimSuffix(line, "\n"), 10, 64)
+		if err != nil || seq == 0 {
+			return nil, fmt.Errorf("node: %s: line %q is not the number of an event", path, line)
+		}
+		skips = append(skips, durability.Seq(seq))
+	}
+	return skips, nil
+}
