@@ -44,15 +44,15 @@ func TestPackagesAgreeOnProtocol(t *testing.T) {
 			t.Errorf("%s: %d and %d", n.name, n.a, n.b)
 		}
 	}
-	for _, tag := range []uint8{orderbook.TagNew, orderbook.TagCancel, orderbook.TagReplace,
-		orderbook.TagQueryTop, orderbook.TagQueryPosition} {
-		if tag < wire.RequestFirst || tag > wire.RequestLast {
-			t.Errorf("the order book's request tag 0x%02x is outside the range of requests", tag)
+	for _, r := range new(orderbook.Book).Requests() {
+		if r.Tag < wire.RequestFirst || r.Tag > wire.RequestLast {
+			t.Errorf("the order book's request tag 0x%02x is outside the range of requests", r.Tag)
 		}
 	}
 	for _, tag := range []uint8{orderbook.TagAccepted, orderbook.TagRejected, orderbook.TagFill,
 		orderbook.TagCancelled,
-		orderbook.TagReplaced, orderbook.TagTopOfBook, orderbook.TagPosition} {
+		orderbook.TagReplaced, orderbook.TagCancelOnDisconnect, orderbook.TagTopOfBook,
+		orderbook.TagFills} {
 		if tag < wire.ResponseFirst {
 			t.Errorf("the order book's response tag 0x%02x is outside the range of responses", tag)
 		}

@@ -195,13 +195,14 @@ func words(tag uint8, b []byte) string {
 		return "busy"
 	case wire.TagClose:
 		return "close: " + wire.CloseReason(b[0]).String()
-	case orderbook.TagPosition, orderbook.TagTopOfBook:
-		var a orderbook.Answer
-		if err := orderbook.DecodeAnswer(tag, b, &a); err != nil {
+	case orderbook.TagPosition:
+		a, err := orderbook.DecodeAnswer(tag, b)
+		if err != nil {
 			return err.Error()
 		}
-		return fmt.Sprintf("position seq=%d net=%d last=%d accepted=%d", a.Seq, a.Net,
-			a.ClientOrderID, a.Accepted)
+		p := a.(orderbook.Position)
+		return fmt.Sprintf("position seq=%d net=%d last=%d accepted=%d", p.Seq, p.Net(),
+			p.LastID, p.Accepted)
 	}
 	var r orderbook.Report
 	if err := orderbook.DecodeReport(tag, b, &r); err != nil {

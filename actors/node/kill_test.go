@@ -139,18 +139,18 @@ func (k *killed) note(frame []byte) {
 // checkPosition asks the new run for the last order of account 1.
 func (k *killed) checkPosition(c *trader) {
 	c.command(position(1))
-	var a orderbook.Answer
 	tag, b, err := c.conn.Next()
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	if err := orderbook.DecodeAnswer(tag, b, &a); err != nil {
+	answer, err := orderbook.DecodeAnswer(tag, b)
+	if err != nil {
 		k.t.Fatal(err)
 	}
-	if a.ClientOrderID < k.acked || a.Seq != k.last {
+	if a := answer.(orderbook.Position); a.LastID < k.acked || a.Seq != k.last {
 		k.t.Fatalf("the new run is at event %d with order %d; the journal ends at %d, and order "+
 			"%d was acknowledged",
-			a.Seq, a.ClientOrderID, k.last, k.acked)
+			a.Seq, a.LastID, k.last, k.acked)
 	}
 	c.expect("end")
 }

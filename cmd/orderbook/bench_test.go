@@ -60,6 +60,8 @@ func TestSteadyTradingDoesNotAllocate(t *testing.T) {
 		Quantity: 5}, Command{Tag: TagCancel, Account: 3}
 	refill := gtc(1, Buy, 1000, 10)
 	query := &sequencer.Event{Tag: TagQueryPosition, Body: make([]byte, 12)}
+	list := &sequencer.Event{Tag: TagQueryFills, Body: append(make([]byte, 20), 9, 0)}
+	list.Body[0] = 1
 	frame := make([]byte, 0, 256)
 	round := func() {
 		d.do(&rest)
@@ -69,6 +71,7 @@ func TestSteadyTradingDoesNotAllocate(t *testing.T) {
 		d.do(&take)
 		d.do(&refill)
 		d.book.Query(query, &d.out)
+		d.book.Query(list, &d.out)
 		frame, _ = Encoder{}.AppendReport(frame[:0], &d.out.report)
 		frame, _ = Encoder{}.AppendQuery(frame, &d.out.answer)
 	}

@@ -78,20 +78,29 @@ type Book struct {
 // lookups. Every iteration is over slices, which are in order of creation.
 type state struct {
 	seq         uint64 // last event applied
+	time        int64  // of that event, ns since 1970
 	accounts    []account
 	instruments []instrument
 	positions   []position
 	orders      orders
+	expiries    expiries
+	connections connections
 
 	accountAt    map[uint64]uint32
 	instrumentAt map[uint32]uint32
 	positionAt   map[holding]uint32
+
+	ending []uint32 // memory for the orders of a connection that ends
 }
 
 type account struct {
 	id       uint64
 	last     uint64 // client order id of the last command that was not a duplicate
 	accepted uint64 // number of accepted New orders
+	open     openList
+	outcomes ring[outcome] // of commands that were not duplicates
+	fills    ring[fill]
+	lost     place // last fill that was dropped, zero for none
 }
 
 type instrument struct {
@@ -120,6 +129,7 @@ func (p *position) room(side Side, quantity uint64) bool {
 func newState() *state {
 	return &state{
 		orders:       newOrders(),
+		connections:  newConnections(),
 		accountAt:    make(map[uint64]uint32),
 		instrumentAt: make(map[uint32]uint32),
 		positionAt:   make(map[holding]uint32),
@@ -140,13 +150,26 @@ func (b *Book) Seq() uint64 { return b.seq }
 
 // Requests lists the commands, which need role trader, and the queries.
 func (*Book) Requests() []sequencer.RequestType {
-	return []sequencer.RequestType{
-		{Tag: TagNew, Name: "new", Size: 40, Role: sequencer.RoleTrader},
-		{Tag: TagCancel, Name: "cancel", Size: 24, Role: sequencer.RoleTrader},
-		{Tag: TagReplace, Name: "replace", Size: 40, Role: sequencer.RoleTrader},
-		{Tag: TagQueryTop, Name: "top of book", Size: 4, Role: sequencer.RoleReadonly, Query: true},
-		{Tag: TagQueryPosition, Name: "position", Size: 12, Role: sequencer.RoleReadonly, Query: true},
+	types := []sequencer.RequestType{
+		{Tag: TagNew, Name: "new order"},
+		{Tag: TagCancel, Name: "cancel"},
+		{Tag: TagReplace, Name: "replace"},
+		{Tag: TagSetCancelOnDisconnect, Name: "set cancel on disconnect"},
+		{Tag: TagQueryTop, Name: "top of book"},
+		{Tag: TagQueryPosition, Name: "position"},
+		{Tag: TagQueryOpenOrders, Name: "open orders"},
+		{Tag: TagQueryOutcome, Name: "outcome of a command"},
+		{Tag: TagQueryFills, Name: "fills"},
 	}
+	for i := range types {
+		t := &types[i]
+		t.Size, _ = bodySize(t.Tag)
+		t.Role, t.Query = sequencer.RoleTrader, isQuery(t.Tag)
+		if t.Query {
+			t.Role = sequencer.RoleReadonly
+		}
+	}
+	return types
 }
 
 // Check rejects requests that cannot be decoded. It is safe from any goroutine.
@@ -155,64 +178,48 @@ func (b *Book) Check(ev *sequencer.Event) error {
 	return DecodeRequest(ev.Tag, ev.Body, &c)
 }
 
-func isQuery(tag uint8) bool { return tag == TagQueryTop || tag == TagQueryPosition }
-
-// Apply executes one request. Sequence numbers must increase; gaps are allowed, because a
+// Apply executes one command. Sequence numbers must increase; gaps are allowed, because a
 // journal may have events that do not concern the book. It panics if they do not increase,
-// or if the request cannot have passed Check: both mean that the journal belongs to
-// another application.
+// if the time falls, or if the request cannot have passed Check: these mean that the journal
+// belongs to another application.
 func (b *Book) Apply(ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
-	seq := ev.Seq
-	e := event{Book: b, seq: seq, conn: ev.Conn, out: out}
+	e := event{Book: b, conn: ev.Conn, out: out}
 	if err := DecodeRequest(ev.Tag, ev.Body, &e.cmd); err != nil || isQuery(ev.Tag) {
-		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is not a command: %v", seq, ev.Tag,
+		panic(fmt.Sprintf("orderbook: event %d with tag 0x%02x is not a command: %v", ev.Seq, ev.Tag,
 			err))
 	}
-	if seq <= b.seq {
-		panic(fmt.Sprintf("orderbook: event %d after event %d; sequence numbers must increase", seq,
-			b.seq))
-	}
-	b.state.seq = seq
-	e.run()
-}
-
-// Query answers one query. An unknown instrument or account has no orders. It panics on a
-// request that cannot have passed Check.
-func (b *Book) Query(ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
-	var c Command
-	if err := DecodeRequest(ev.Tag, ev.Body, &c); err != nil || !isQuery(ev.Tag) {
-		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is not a query: %v", ev.Tag, err))
-	}
-	a := out.Query(ev.Conn)
-	a.Seq, a.Instrument = b.seq, c.Instrument
-	at, known := b.instrumentAt[c.Instrument]
-	if ev.Tag == TagQueryTop {
-		a.Tag = TagTopOfBook
-		if known {
-			a.Bid, a.Ask = b.instruments[at].quote(Buy), b.instruments[at].quote(Sell)
-		}
-		return
-	}
-	a.Tag, a.Account = TagPosition, c.Account
-	owner, ok := b.accountAt[c.Account]
-	if !ok {
-		return
-	}
-	a.Accepted, a.ClientOrderID = b.accounts[owner].accepted, b.accounts[owner].last
-	if !known {
-		return
-	}
-	if at, ok := b.positionAt[holding{owner, at}]; ok {
-		p := &b.positions[at]
-		a.Bought, a.Sold, a.OpenOrders = p.traded[0], p.traded[1], p.orders
-		a.Net = int64(a.Bought) - int64(a.Sold)
+	e.begin(ev)
+	if e.cmd.Tag == TagSetCancelOnDisconnect {
+		e.setCancelOnDisconnect()
+	} else {
+		e.run()
 	}
 }
 
-func (i *instrument) quote(side Side) Quote {
-	l := i.sides[side.index()].best()
-	if l == nil {
-		return Quote{}
+// Connected executes the beginning of a connection: only orders may expire.
+func (b *Book) Connected(ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
+	e := event{Book: b, conn: ev.Conn, out: out}
+	e.begin(ev)
+}
+
+// Disconnected executes the end of a connection. It cancels the orders of the connection if
+// that was asked for.
+func (b *Book) Disconnected(ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
+	e := event{Book: b, conn: ev.Conn, out: out}
+	e.begin(ev)
+	e.ended()
+}
+
+// NextTick returns the earliest expiry of the open orders, 0 if none has one.
+func (b *Book) NextTick() int64 {
+	if len(b.expiries) == 0 {
+		return 0
 	}
-	return Quote{Price: side.price(l.key), Quantity: l.quantity, Orders: l.count}
+	return b.orders.slots[b.expiries[0]].expiry
+}
+
+// Tick cancels the orders that have expired.
+func (b *Book) Tick(ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
+	e := event{Book: b, out: out}
+	e.begin(ev)
 }

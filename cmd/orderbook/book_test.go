@@ -10,12 +10,37 @@ import (
 )
 
 // parse reads one line of a script: "connection account what ...". The client order ids of
-// an account count up from 1 unless the line ends in "id N".
-func parse(t *testing.T, line string, next map[uint64]uint64) (conn uint64, c Command) {
+// an account count up from 1 unless the line ends in "id N". An order may expire "until N".
+// Other lines are "tick", "cN gone", "cN setting on" and "cN setting off". Any line may begin
+// with "at N:", the time from then on.
+func parse(t *testing.T, line string, st *stepper) {
 	t.Helper()
-	var what string
+	if at, rest, found := strings.Cut(line, ": "); found {
+		scan(t, strings.TrimSpace(at), "at %d", &st.time)
+		line = rest
+	}
+	st.seq++
+	st.kind = sequencer.KindRequest
 	f := strings.Fields(line)
-	scan(t, strings.Join(f[:3], " "), "c%d a%d %s", &conn, &c.Account, &what)
+	if f[0] == "tick" {
+		st.kind = sequencer.KindTick
+		return
+	}
+	scan(t, f[0], "c%d", &st.conn)
+	switch f[1] {
+	case "gone":
+		st.kind = sequencer.KindDisconnected
+	case "setting":
+		st.c = Command{Tag: TagSetCancelOnDisconnect, On: f[2] == "on"}
+	default:
+		st.c = parseCommand(t, f, st.next)
+	}
+}
+
+func parseCommand(t *testing.T, f []string, next map[uint64]uint64) (c Command) {
+	t.Helper()
+	scan(t, f[1], "a%d", &c.Account)
+	what := f[2]
 	next[c.Account]++
 	c.ClientOrderID = next[c.Account]
 	if n := len(f); f[n-2] == "id" {
@@ -23,6 +48,10 @@ func parse(t *testing.T, line string, next map[uint64]uint64) (conn uint64, c Co
 		f = f[:n-2]
 	}
 	c.Tag, c.Type, c.TimeInForce, c.Side = TagNew, Limit, GoodTillCancel, Buy
+	if n := len(f); f[n-2] == "until" {
+		c.TimeInForce = GoodTillDate
+		scan(t, f[n-1], "%d", &c.Expiry)
+	}
 	if strings.HasSuffix(what, "sell") {
 		c.Side = Sell
 	}
@@ -42,7 +71,7 @@ func parse(t *testing.T, line string, next map[uint64]uint64) (conn uint64, c Co
 	default:
 		scan(t, f[3], "%d@%d", &c.Quantity, &c.Price)
 	}
-	return conn, c
+	return c
 }
 
 func scan(t *testing.T, text, format string, into ...any) {
@@ -57,6 +86,8 @@ func format(out output) string {
 	r := out.report
 	who := fmt.Sprintf("c%d a%d#%d ", out.conn, r.Account, r.ClientOrderID)
 	switch r.Tag {
+	case TagCancelOnDisconnect:
+		return fmt.Sprintf("c%d setting %t", out.conn, r.On)
 	case TagAccepted:
 		return who + fmt.Sprintf("accepted as %d", r.OrderID)
 	case TagRejected:
@@ -77,24 +108,30 @@ func format(out output) string {
 		r.Price, r.Open, r.KeptPriority)
 }
 
+// play runs a script. It returns the outputs of the last line.
+func play(t *testing.T, b *Book, script string) []output {
+	t.Helper()
+	st := stepper{next: map[uint64]uint64{}}
+	var last []output
+	for line := range strings.Lines(script) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		parse(t, line, &st)
+		last = deliver(t, b, st.event(t))
+		if err := audit(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return last
+}
+
 func TestScripts(t *testing.T) {
-	for _, s := range scripts {
+	for _, s := range append(scripts, lifeScripts...) {
 		t.Run(s.name, func(t *testing.T) {
-			b, next, seq := mustNew(t, s.config), map[uint64]uint64{}, uint64(0)
 			var said []string
-			for line := range strings.Lines(s.script) {
-				if strings.TrimSpace(line) == "" {
-					continue
-				}
-				seq++
-				conn, c := parse(t, line, next)
-				said = said[:0] // only the last line's outputs are judged
-				for _, out := range do(t, b, seq, conn, c) {
-					said = append(said, format(out))
-				}
-				if err := audit(b); err != nil {
-					t.Fatal(err)
-				}
+			for _, out := range play(t, mustNew(t, s.config), s.script) {
+				said = append(said, format(out))
 			}
 			if got, want := strings.Join(said, "\n"), strings.Join(s.want, "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -128,12 +165,12 @@ func TestBrokenContractsPanicWithTheEvent(t *testing.T) {
 	b := traded(t)
 	cancel := Command{Tag: TagCancel, Account: 1, ClientOrderID: 9, Target: 1}
 	for name, f := range map[string]func(){
-		"event 6 after event 6": func() { b.Apply(numbered(6, request(t, 1, cancel)), &tape{}) },
-		"event 7 with tag 0x13": func() {
+		"event 6 at 0 after event 6": func() { b.Apply(numbered(6, request(t, 1, cancel)), &tape{}) },
+		"event 7 with tag 0x20": func() {
 			b.Apply(numbered(7, request(t, 1, Command{Tag: TagQueryTop})), &tape{})
 		},
 		"event 7 with tag 0x10": func() {
-			b.Apply(&sequencer.Event{Seq: 7, Tag: TagNew, Body: make([]byte, 40)}, &tape{})
+			b.Apply(&sequencer.Event{Seq: 7, Tag: TagNew, Body: make([]byte, 48)}, &tape{})
 		},
 		"request with tag 0x11 is n": func() { b.Query(request(t, 1, cancel), &tape{}) },
 	} {
@@ -176,7 +213,7 @@ func TestExtremePricesAreOrdered(t *testing.T) {
 		do(t, b, uint64(i+1), 1, Command{Tag: TagNew, Account: 1, ClientOrderID: uint64(i + 1),
 			Side: Sell, Type: Limit, TimeInForce: GoodTillCancel, Price: price, Quantity: 1})
 	}
-	top := do(t, b, 0, 1, Command{Tag: TagQueryTop})[0].answer
+	top := do(t, b, 0, 1, Command{Tag: TagQueryTop})[0].answer.(TopOfBook)
 	if top.Ask != (Quote{math.MinInt64, 1, 1}) {
 		t.Errorf("best ask is %+v, want the smallest integer", top.Ask)
 	}

@@ -30,11 +30,17 @@ var goldenRequests = []struct {
 			Side: Sell, Type: Limit, TimeInForce: ImmediateOrCancel, Price: -2, Quantity: 1}},
 	{"new-market", Command{Tag: TagNew, Account: 1, ClientOrderID: 6, Instrument: 3, Side: Sell,
 		Type: Market, TimeInForce: ImmediateOrCancel, Quantity: 7}},
+	{"new-good-till-date", Command{Tag: TagNew, Account: 1, ClientOrderID: 7, Instrument: 3, Side: Buy,
+		Type: Limit, TimeInForce: GoodTillDate, Price: 100, Quantity: 10, Expiry: 1796119200000000000}},
 	{"cancel", Command{Tag: TagCancel, Account: 1, ClientOrderID: 3, Target: 2}},
 	{"replace", Command{Tag: TagReplace, Account: 1, ClientOrderID: 4, Target: 2, Price: 101,
 		Quantity: 12}},
+	{"set-cancel-on-disconnect", Command{Tag: TagSetCancelOnDisconnect, On: true}},
 	{"query-top", Command{Tag: TagQueryTop, Instrument: 3}},
 	{"query-position", Command{Tag: TagQueryPosition, Account: 1, Instrument: 3}},
+	{"query-open-orders", Command{Tag: TagQueryOpenOrders, Account: 1, After: 9, Limit: 256}},
+	{"query-outcome", Command{Tag: TagQueryOutcome, Account: 1, ClientOrderID: 4}},
+	{"query-fills", Command{Tag: TagQueryFills, Account: 1, After: 11, Trade: 1, Limit: 100}},
 }
 
 var goldenResponses = []struct {
@@ -50,22 +56,50 @@ var goldenResponses = []struct {
 		Command: 3, Quantity: 6, Reason: Requested}},
 	{"replaced", Report{Tag: TagReplaced, Seq: 13, Account: 1, ClientOrderID: 2, OrderID: 9,
 		Command: 4, Price: 101, Quantity: 12, Open: 8, KeptPriority: true}},
-	{"top-of-book", Answer{Tag: TagTopOfBook, Seq: 13, Instrument: 3, Bid: Quote{100, 10, 1},
-		Ask: Quote{101, 25, 2}}},
-	{"position", Answer{Tag: TagPosition, Seq: 13, Account: 1, Instrument: 3, OpenOrders: 1,
-		Net: -3, Bought: 4, Sold: 7, Accepted: 5, ClientOrderID: 4}},
+	{"cancelled-expired", Report{Tag: TagCancelled, Seq: 14, Account: 1, ClientOrderID: 7, OrderID: 10,
+		Quantity: 10, Reason: Expired}},
+	{"cancel-on-disconnect", Report{Tag: TagCancelOnDisconnect, Seq: 15, On: true}},
+	{"top-of-book", TopOfBook{Seq: 13, Instrument: 3, Bid: Quote{100, 10, 1}, Ask: Quote{101, 25, 2}}},
+	{"position", Position{Seq: 13, Account: 1, Instrument: 3, OpenOrders: 1, Bought: 4, Sold: 7,
+		Accepted: 5, LastID: 4}},
+	{"open-order", OpenOrder{Seq: 13, Account: 1, ClientOrderID: 7, OrderID: 10, Instrument: 3, Side: Buy,
+		TimeInForce: GoodTillDate, Price: 100, Open: 6, Quantity: 10, Expiry: 1796119200000000000}},
+	{"open-orders", OpenOrders{Seq: 13, Account: 1, Count: 1, More: true}},
+	{"outcome", Outcome{Seq: 13, Account: 1, Command: 4, Event: 12, OrderID: 9, Status: StatusRejected,
+		Request: TagReplace, Reason: AlreadyExecuted}},
+	{"past-fill", Report{Tag: TagPastFill, Seq: 11, Account: 1, ClientOrderID: 2, OrderID: 9, Instrument: 3,
+		Trade: 2, Side: Buy, Liquidity: Taking, Price: -100, Quantity: 4, Open: 6}},
+	{"fills", Fills{Seq: 13, Account: 1, Count: 1, More: true, Dropped: true}},
 }
 
 func encodeResponse(t testing.TB, value any) []byte {
 	t.Helper()
-	var frame []byte
-	var err error
+	var a Answer
 	switch v := value.(type) {
 	case Report:
-		frame, err = Encoder{}.AppendReport(nil, &v)
-	case Answer:
-		frame, err = Encoder{}.AppendQuery(nil, &v)
+		if v.Tag == TagPastFill {
+			encodePast(&v, &a)
+			break
+		}
+		frame, err := Encoder{}.AppendReport(nil, &v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return frame
+	case TopOfBook:
+		v.encode(&a)
+	case Position:
+		v.encode(&a)
+	case OpenOrder:
+		v.encode(&a)
+	case OpenOrders:
+		v.encode(&a)
+	case Outcome:
+		v.encode(&a)
+	case Fills:
+		v.encode(&a)
 	}
+	frame, err := Encoder{}.AppendQuery(nil, &a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,12 +155,12 @@ func TestGoldenResponses(t *testing.T) {
 			t.Errorf("%s: length prefix %d of %d bytes", g.name, n, len(frame))
 		}
 		var r Report
-		var a Answer
 		if err := DecodeReport(frame[4], frame[5:], &r); err == nil {
-			if r != g.value {
+			if r != g.value || !IsReport(frame[4]) {
 				t.Errorf("%s decodes to %+v", g.name, r)
 			}
-		} else if err := DecodeAnswer(frame[4], frame[5:], &a); err != nil || a != g.value {
+		} else if a, err := DecodeAnswer(frame[4], frame[5:]); err != nil || a != g.value ||
+			IsReport(frame[4]) {
 			t.Errorf("%s decodes to %+v, %v", g.name, a, err)
 		}
 	}
@@ -172,7 +206,7 @@ func TestMalformedRequestsAreRejectedWithAReason(t *testing.T) {
 	}{
 		{"tag below the requests", 0x0F, nil, "tag 0x0f is unknown"},
 		{"response tag", TagAccepted, make([]byte, 32), "tag 0x30 is unknown"},
-		{"short body", TagNew, make([]byte, 39), "39 bytes, must have 40"},
+		{"short body", TagNew, make([]byte, 40), "40 bytes, must have 48"},
 		{"long body", TagCancel, make([]byte, 25), "25 bytes, must have 24"},
 		{"no side", TagNew, edit(20, 0), "side is 0"},
 		{"unknown type", TagNew, edit(21, 3), "order type is 3"},
@@ -180,6 +214,11 @@ func TestMalformedRequestsAreRejectedWithAReason(t *testing.T) {
 		{"reserved byte set", TagNew, edit(23, 1), "reserved byte 23 of a new order is 1"},
 		{"market order that would rest", TagNew, edit(21, byte(Market)), "cannot rest"},
 		{"market order with a price", TagNew, market, "has price 100"},
+		{"market order with an expiry", TagNew, edit(21, byte(Market)), "cannot rest"},
+		{"expiry of an order without", TagNew, edit(40, 1), "has expiry 1, must be 0"},
+		{"setting neither on nor off", TagSetCancelOnDisconnect, []byte{2}, "is 2, must be 0 (off)"},
+		{"no order asked for", TagQueryOpenOrders, make([]byte, 18), "limit of a query is 0"},
+		{"too many fills asked for", TagQueryFills, append(make([]byte, 20), 1, 1), "is 257, must be 1"},
 	} {
 		var command Command
 		if err := DecodeRequest(c.tag, c.body, &command); err == nil ||
@@ -190,23 +229,40 @@ func TestMalformedRequestsAreRejectedWithAReason(t *testing.T) {
 }
 
 func TestMalformedResponsesAreRejected(t *testing.T) {
-	var r Report
-	var a Answer
-	bad := func(index, at int, value byte) (uint8, []byte) {
-		frame := encodeResponse(t, goldenResponses[index].value)
-		frame[5+at] = value
-		return frame[4], frame[5:]
+	frames := map[string][]byte{}
+	for _, g := range goldenResponses {
+		frames[g.name] = encodeResponse(t, g.value)
 	}
-	for _, c := range []struct{ index, at, value int }{{1, 33, 0}, {1, 33, 32}, {2, 64, 3},
-		{2, 65, 0}, {3, 48, 1}, {4, 64, 2}} {
-		tag, body := bad(c.index, c.at, byte(c.value))
-		if DecodeReport(tag, body, &r) == nil {
-			t.Errorf("response 0x%02x with byte %d = %d is accepted", tag, c.at, c.value)
+	decode := func(tag uint8, body []byte) error {
+		var r Report
+		if IsReport(tag) {
+			return DecodeReport(tag, body, &r)
+		}
+		_, err := DecodeAnswer(tag, body)
+		return err
+	}
+	for _, c := range []struct {
+		name  string
+		at    int
+		value byte
+	}{
+		{"rejected", 33, 0}, {"rejected", 33, 12}, {"rejected", 33, 32}, {"fill", 64, 3}, {"fill", 65, 0},
+		{"cancelled", 48, 1}, {"cancelled", 48, 37}, {"replaced", 64, 2}, {"cancel-on-disconnect", 8, 2},
+		{"position", 24, 9}, {"open-order", 36, 0}, {"open-order", 37, 1}, {"open-orders", 20, 2},
+		{"outcome", 40, 0}, {"outcome", 40, 1}, {"outcome", 40, 8}, {"outcome", 42, 0},
+		{"outcome", 42, 32}, {"past-fill", 65, 3}, {"fills", 20, 2}, {"fills", 21, 2},
+	} {
+		frame := append([]byte(nil), frames[c.name]...)
+		if err := decode(frame[4], frame[5:]); err != nil {
+			t.Fatal(err)
+		}
+		frame[5+c.at] = c.value
+		if decode(frame[4], frame[5:]) == nil {
+			t.Errorf("%s with byte %d = %d is accepted", c.name, c.at, c.value)
 		}
 	}
 	for tag := range 256 {
-		if DecodeReport(uint8(tag), make([]byte, 3), &r) == nil ||
-			DecodeAnswer(uint8(tag), make([]byte, 3), &a) == nil {
+		if decode(uint8(tag), make([]byte, 3)) == nil {
 			t.Errorf("response 0x%02x of 3 bytes is accepted", tag)
 		}
 	}
@@ -214,18 +270,16 @@ func TestMalformedResponsesAreRejected(t *testing.T) {
 
 func TestUnknownTagIsAnErrorAndAppendsNothing(t *testing.T) {
 	dst := []byte("x")
-	for _, tag := range []uint8{0, 2, TagTopOfBook, 0x37, 0xFF} {
+	for _, tag := range []uint8{0, 2, TagCancelOnDisconnect + 1, TagTopOfBook, TagPastFill, 0xFF} {
 		if out, err := (Encoder{}).AppendReport(dst, &Report{Tag: tag}); err == nil || len(out) != 1 {
 			t.Errorf("report tag 0x%02x: %q, %v", tag, out, err)
-		}
-	}
-	for _, tag := range []uint8{0, TagReplaced, 0x37} {
-		if out, err := (Encoder{}).AppendQuery(dst, &Answer{Tag: tag}); err == nil || len(out) != 1 {
-			t.Errorf("answer tag 0x%02x: %q, %v", tag, out, err)
 		}
 		if out, err := AppendRequest(dst, 1, &Command{Tag: tag}); err == nil || len(out) != 1 {
 			t.Errorf("request tag 0x%02x: %q, %v", tag, out, err)
 		}
+	}
+	if out, err := (Encoder{}).AppendQuery(dst, &Answer{}); err == nil || len(out) != 1 {
+		t.Errorf("empty answer: %q, %v", out, err)
 	}
 }
 

@@ -1,31 +1,82 @@
 package orderbook
 
-import "sluice/actors/sequencer"
+import (
+	"fmt"
 
-// event is one command being executed.
+	"sluice/actors/sequencer"
+)
+
+// event is one event being executed.
 type event struct {
 	*Book
-	seq    uint64
-	conn   uint64 // connection of the request
+	conn   uint64 // connection of the event, 0 for none
 	out    sequencer.Emitter[Report, Answer]
 	cmd    Command
+	owner  uint32 // account of the command
 	trades uint32 // number of trades so far
 }
 
+// begin makes the event the last one, and cancels the orders that have expired.
+func (e *event) begin(ev *sequencer.Event) {
+	if ev.Seq <= e.seq || ev.Time < e.time {
+		panic(fmt.Sprintf("orderbook: event %d at %d after event %d at %d; numbers must increase "+
+			"and times must not fall", ev.Seq, ev.Time, e.seq, e.time))
+	}
+	e.seq, e.time = ev.Seq, ev.Time
+	e.expire()
+}
+
+// expire cancels all orders that may not trade at the time of the event.
+func (e *event) expire() {
+	for len(e.expiries) > 0 {
+		slot := e.expiries[0]
+		r := &e.orders.slots[slot]
+		if r.expiry > e.time {
+			return
+		}
+		e.withdraw(slot, r.conn, 0, Expired)
+	}
+}
+
+// ended executes the end of a connection.
+func (e *event) ended() {
+	at, ok := e.connections.at[e.conn]
+	if !ok {
+		return
+	}
+	if e.connections.slots[at].cancel {
+		e.ending = e.connections.byID(&e.orders, at, e.ending[:0])
+		for _, slot := range e.ending {
+			e.withdraw(slot, e.conn, 0, Disconnected)
+		}
+	}
+	e.connections.slots[at].live = false
+	e.connections.release(at)
+}
+
+// setCancelOnDisconnect executes a SetCancelOnDisconnect.
+func (e *event) setCancelOnDisconnect() {
+	x := &e.connections.slots[e.connections.get(e.conn)]
+	x.cancel, x.live = e.cmd.On, true
+	e.report(TagCancelOnDisconnect, e.conn).On = e.cmd.On
+}
+
+// run executes a command of an account.
 func (e *event) run() {
 	owner, ok := e.accountAt[e.cmd.Account]
 	if !ok {
 		if len(e.accounts) >= e.config.MaxAccounts {
-			e.reject(TooManyAccounts, 0)
+			e.rejected(TooManyAccounts, 0)
 			return
 		}
 		owner = uint32(len(e.accounts))
 		e.accounts = append(e.accounts, account{id: e.cmd.Account})
 		e.accountAt[e.cmd.Account] = owner
 	}
+	e.owner = owner
 	a := &e.accounts[owner]
 	if e.cmd.ClientOrderID <= a.last {
-		e.reject(Duplicate, 0)
+		e.rejected(Duplicate, 0)
 		return
 	}
 	// The id is used up even if the command is rejected, so that a command that is sent
@@ -40,6 +91,7 @@ func (e *event) run() {
 	case slot == 0:
 		e.reject(UnknownOrder, 0)
 	case e.cmd.Tag == TagCancel:
+		e.note(e.orders.slots[slot].id, 0)
 		e.withdraw(slot, e.conn, e.cmd.ClientOrderID, Requested)
 	default:
 		e.replace(slot)
@@ -55,18 +107,19 @@ func (e *event) enter(owner uint32) {
 	}
 	o := order{
 		id: e.seq, client: c.ClientOrderID, conn: e.conn, price: c.Price, open: c.Quantity,
-		total:   c.Quantity,
+		total: c.Quantity, expiry: c.Expiry,
 		account: owner, position: e.hold(owner, c.Instrument), side: c.Side,
 	}
 	e.accounts[owner].accepted++
 	e.positions[o.position].open[o.side.index()] += o.open
+	e.note(o.id, 0)
 	r := e.report(TagAccepted, e.conn)
 	r.Account, r.ClientOrderID, r.OrderID = c.Account, o.client, o.id
 
 	e.match(&o, c.Type == Market)
 	switch {
 	case o.open == 0:
-	case c.TimeInForce == GoodTillCancel:
+	case c.TimeInForce != ImmediateOrCancel:
 		e.rest(&o)
 	default:
 		e.positions[o.position].open[o.side.index()] -= o.open
@@ -82,7 +135,10 @@ func (e *event) refusal(owner uint32) Reason {
 	if c.Quantity == 0 || c.Quantity > e.config.MaxQuantity {
 		return BadQuantity
 	}
-	rests := c.TimeInForce == GoodTillCancel
+	if c.TimeInForce == GoodTillDate && c.Expiry <= e.time {
+		return BadExpiry
+	}
+	rests := c.TimeInForce != ImmediateOrCancel
 	if rests && e.orders.count >= e.config.MaxOrders {
 		return TooManyOrders
 	}
@@ -147,7 +203,7 @@ func (e *event) match(o *order, anyPrice bool) {
 		slot := l.head
 		r := &e.orders.slots[slot]
 		if r.account == o.account {
-			e.withdraw(slot, r.conn, 0, SelfTrade)
+			e.preventSelfTrade(slot)
 			continue
 		}
 		quantity := min(o.open, r.open)
@@ -156,6 +212,7 @@ func (e *event) match(o *order, anyPrice bool) {
 		e.trade(r, quantity, r.price, Resting)
 		e.trade(o, quantity, r.price, Taking)
 		if r.open == 0 {
+			e.unlevel(slot)
 			e.forget(slot)
 		}
 	}
@@ -167,21 +224,26 @@ func (e *event) trade(o *order, quantity uint64, price int64, liquidity Liquidit
 	p := &e.positions[o.position]
 	p.open[o.side.index()] -= quantity
 	p.traded[o.side.index()] += quantity
-	r := e.report(TagFill, o.conn)
-	r.Account, r.ClientOrderID, r.OrderID = e.accounts[o.account].id, o.client, o.id
-	r.Instrument, r.Trade, r.Side, r.Liquidity = e.instruments[p.instrument].id, e.trades, o.side, liquidity
-	r.Price, r.Quantity, r.Open = price, quantity, o.open
+	f := fill{
+		place: place{e.seq, e.trades}, instrument: e.instruments[p.instrument].id,
+		client: o.client, order: o.id, price: price, quantity: quantity, open: o.open,
+		side: o.side, liquidity: liquidity,
+	}
+	a := &e.accounts[o.account]
+	if dropped, full := a.fills.add(f); full {
+		a.lost = dropped.place
+	}
+	f.report(e.report(TagFill, o.conn), a.id)
 }
 
 // replace gives an order a new price and total. The order keeps its place in the queue if
-// the price is the same and the total does not grow. Otherwise it leaves the book and
+// the price is the same and the total does not grow. Otherwise it leaves its level and
 // arrives again, and may trade at once.
 func (e *event) replace(slot uint32) {
 	c, r := &e.cmd, &e.orders.slots[slot]
 	p, own := &e.positions[r.position], e.ladder(r, r.side)
 	executed := r.total - r.open
 	open := c.Quantity - executed
-	keeps := c.Price == r.price && c.Quantity <= r.total
 	switch {
 	case c.Quantity == 0 || c.Quantity > e.config.MaxQuantity:
 		e.reject(BadQuantity, r.id)
@@ -196,73 +258,41 @@ func (e *event) replace(slot uint32) {
 		e.reject(TooManyLevels, r.id)
 		return
 	}
+	e.note(r.id, 0)
 	p.open[r.side.index()] += open - r.open // unsigned: subtracts if the order shrinks
-	if keeps {
+	e.move(slot)
+	if c.Price == r.price && c.Quantity <= r.total {
 		at, _ := own.find(r.side.key(r.price))
 		own.levels[at].quantity -= r.open - open
-		r.open, r.total, r.conn = open, c.Quantity, e.conn
+		r.open, r.total = open, c.Quantity
 		e.replaced(r, true)
 		return
 	}
-	o := *r
-	e.forget(slot)
-	o.open, o.total, o.price, o.conn = open, c.Quantity, c.Price, e.conn
-	e.replaced(&o, false)
-	e.match(&o, false)
-	if o.open > 0 {
-		e.rest(&o)
+	e.unlevel(slot)
+	r.open, r.total, r.price = open, c.Quantity, c.Price
+	e.replaced(r, false)
+	e.match(r, false)
+	if r.open > 0 {
+		e.level(slot)
+	} else {
+		e.forget(slot)
 	}
 }
 
-// rest adds an order to the book, last at its price.
-func (e *event) rest(o *order) {
-	slot := e.orders.add(o)
-	e.orders.push(e.ladder(o, o.side).at(o.side.key(o.price)), slot)
-	e.positions[o.position].orders++
-}
-
-// forget removes an order from the book. Its open quantity stays in the position.
-func (e *event) forget(slot uint32) {
+// move makes the connection of the event the one of an order.
+func (e *event) move(slot uint32) {
 	r := &e.orders.slots[slot]
-	l := e.ladder(r, r.side)
-	at, _ := l.find(r.side.key(r.price))
-	e.orders.unlink(&l.levels[at], slot)
-	if l.levels[at].count == 0 {
-		l.remove(at)
+	if r.conn == e.conn {
+		return
 	}
-	e.positions[r.position].orders--
-	e.orders.remove(slot)
+	e.connections.detach(&e.orders, slot)
+	e.attach(slot)
+	r.conn = e.conn
 }
 
-// withdraw cancels a resting order and reports it to conn.
-func (e *event) withdraw(slot uint32, conn, command uint64, reason Reason) {
-	o := e.orders.slots[slot]
-	e.forget(slot)
-	e.positions[o.position].open[o.side.index()] -= o.open
-	e.cancelled(&o, conn, command, reason)
-}
-
-func (e *event) cancelled(o *order, conn, command uint64, reason Reason) {
-	r := e.report(TagCancelled, conn)
-	r.Account, r.ClientOrderID, r.OrderID = e.accounts[o.account].id, o.client, o.id
-	r.Command, r.Quantity, r.Reason = command, o.open, reason
-}
-
-func (e *event) replaced(o *order, kept bool) {
-	r := e.report(TagReplaced, e.conn)
-	r.Account, r.ClientOrderID, r.OrderID = e.cmd.Account, o.client, o.id
-	r.Command, r.Price, r.Quantity, r.Open, r.KeptPriority = e.cmd.ClientOrderID, o.price, o.total, o.open, kept
-}
-
-func (e *event) reject(reason Reason, id uint64) {
-	r := e.report(TagRejected, e.conn)
-	r.Account, r.ClientOrderID, r.OrderID = e.cmd.Account, e.cmd.ClientOrderID, id
-	r.Request, r.Reason = e.cmd.Tag, reason
-}
-
-// report claims the next slot for conn. The caller fills it before the next claim.
-func (e *event) report(tag uint8, conn uint64) *Report {
-	r := e.out.Report(conn)
-	r.Tag, r.Seq = tag, e.seq
-	return r
+// attach adds an order to those of the connection of the event.
+func (e *event) attach(slot uint32) {
+	at := e.connections.get(e.conn)
+	e.connections.slots[at].live = true
+	e.connections.attach(&e.orders, slot, at)
 }

@@ -1,33 +1,44 @@
 package orderbook
 
+import "sluice/actors/sequencer"
+
 // model is a second implementation of the book, as simple as possible: one list of open
-// orders in order of priority at equal price, and a scan for every lookup. It shares no code
-// with Book except the message structs.
+// orders in order of priority at equal price, everything that ever happened to an account,
+// and a scan for every lookup. It shares no code with Book except the message structs.
 type model struct {
 	config      Config
 	seq         uint64
-	last, count map[uint64]uint64 // by account: client order id, number of accepted orders
-	seen        map[uint32]bool   // instruments
-	positions   map[[2]uint64]*modelPosition
+	time        int64
+	accounts    []*modelAccount // in order of creation, as the next two
+	instruments []uint32
+	positions   []*modelPosition
 	open        []*modelOrder
+	cancelling  map[uint64]bool // connections with cancel on disconnect
 	out         []output
 }
 
-type modelPosition struct{ bought, sold uint64 }
+type modelAccount struct {
+	id, last, accepted uint64
+	outcomes           []Outcome
+	fills              []Report
+}
+
+type modelPosition struct {
+	account      uint64
+	instrument   uint32
+	bought, sold uint64
+}
 
 type modelOrder struct {
 	id, client, account, conn uint64
 	instrument                uint32
 	buy                       bool
-	price                     int64
+	price, expiry             int64
 	total, done               uint64
 }
 
 func newModel(config Config) *model {
-	return &model{
-		config: config.withDefaults(), last: map[uint64]uint64{}, count: map[uint64]uint64{},
-		seen: map[uint32]bool{}, positions: map[[2]uint64]*modelPosition{},
-	}
+	return &model{config: config.withDefaults(), cancelling: map[uint64]bool{}}
 }
 
 func (m *model) report(conn uint64, r Report) {
@@ -35,53 +46,138 @@ func (m *model) report(conn uint64, r Report) {
 	m.out = append(m.out, output{conn: conn, report: r})
 }
 
-func (m *model) apply(seq, conn uint64, c Command) []output {
-	m.seq, m.out = seq, nil
-	no := func(reason Reason, id uint64) {
-		m.report(conn, Report{Tag: TagRejected, Account: c.Account, ClientOrderID: c.ClientOrderID,
-			OrderID: id, Request: c.Tag, Reason: reason})
-	}
-	if _, ok := m.last[c.Account]; !ok {
-		if len(m.last) == m.config.MaxAccounts {
-			no(TooManyAccounts, 0)
-			return m.out
-		}
-		m.last[c.Account] = 0
-	}
-	if c.ClientOrderID <= m.last[c.Account] {
-		no(Duplicate, 0)
-		return m.out
-	}
-	m.last[c.Account] = c.ClientOrderID
-	if c.Tag == TagNew {
-		m.enter(conn, c, no)
-		return m.out
-	}
-	for _, o := range m.open {
-		if o.account == c.Account && o.client == c.Target {
-			if c.Tag == TagCancel {
-				m.cancel(o, conn, c.ClientOrderID, Requested)
-			} else {
-				m.replace(o, conn, c, no)
-			}
-			return m.out
+func (m *model) account(id uint64) *modelAccount {
+	for _, a := range m.accounts {
+		if a.id == id {
+			return a
 		}
 	}
-	no(UnknownOrder, 0)
+	return nil
+}
+
+func (m *model) position(account uint64, instrument uint32) *modelPosition {
+	for _, p := range m.positions {
+		if p.account == account && p.instrument == instrument {
+			return p
+		}
+	}
+	return nil
+}
+
+// apply executes an event; c is its command if it is a request.
+func (m *model) apply(kind sequencer.Kind, seq uint64, time int64, conn uint64, c Command) []output {
+	m.seq, m.time, m.out = seq, time, nil
+	for {
+		due := m.nextToExpire()
+		if due == nil || due.expiry > time {
+			break
+		}
+		m.cancel(due, due.conn, 0, Expired)
+	}
+	switch {
+	case kind == sequencer.KindDisconnected:
+		m.disconnect(conn)
+	case kind == sequencer.KindRequest && c.Tag == TagSetCancelOnDisconnect:
+		m.cancelling[conn] = c.On
+		m.report(conn, Report{Tag: TagCancelOnDisconnect, On: c.On})
+	case kind == sequencer.KindRequest:
+		m.command(conn, c)
+	}
 	return m.out
 }
 
+func (m *model) nextToExpire() (next *modelOrder) {
+	for _, o := range m.open {
+		if o.expiry != 0 && (next == nil || o.expiry < next.expiry ||
+			o.expiry == next.expiry && o.id < next.id) {
+			next = o
+		}
+	}
+	return next
+}
+
+func (m *model) disconnect(conn uint64) {
+	for m.cancelling[conn] {
+		var first *modelOrder
+		for _, o := range m.open {
+			if o.conn == conn && (first == nil || o.id < first.id) {
+				first = o
+			}
+		}
+		if first == nil {
+			break
+		}
+		m.cancel(first, conn, 0, Disconnected)
+	}
+	delete(m.cancelling, conn)
+}
+
+func (m *model) command(conn uint64, c Command) {
+	reject := func(reason Reason, id uint64) {
+		m.report(conn, Report{Tag: TagRejected, Account: c.Account, ClientOrderID: c.ClientOrderID,
+			OrderID: id, Request: c.Tag, Reason: reason})
+	}
+	a := m.account(c.Account)
+	if a == nil {
+		if len(m.accounts) == m.config.MaxAccounts {
+			reject(TooManyAccounts, 0)
+			return
+		}
+		a = &modelAccount{id: c.Account}
+		m.accounts = append(m.accounts, a)
+	}
+	if c.ClientOrderID <= a.last {
+		reject(Duplicate, 0)
+		return
+	}
+	a.last = c.ClientOrderID
+	became := Outcome{Account: a.id, Command: a.last, Event: m.seq, Request: c.Tag}
+	no := func(reason Reason, id uint64) {
+		became.Status, became.Reason, became.OrderID = StatusRejected, reason, id
+		reject(reason, id)
+	}
+	if c.Tag == TagNew {
+		became.Status, became.OrderID = StatusAccepted, m.seq
+		m.enter(conn, c, no)
+	} else if o := m.find(c.Account, c.Target); o == nil {
+		no(UnknownOrder, 0)
+	} else if became.OrderID = o.id; c.Tag == TagCancel {
+		became.Status = StatusCancelled
+		m.cancel(o, conn, c.ClientOrderID, Requested)
+	} else {
+		became.Status = StatusReplaced
+		m.replace(o, conn, c, no)
+	}
+	a.outcomes = append(a.outcomes, became)
+}
+
+func (m *model) find(account, client uint64) *modelOrder {
+	for _, o := range m.open {
+		if o.account == account && o.client == client {
+			return o
+		}
+	}
+	return nil
+}
+
 func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
-	key := [2]uint64{c.Account, uint64(c.Instrument)}
-	rests := c.TimeInForce == GoodTillCancel
+	rests := c.TimeInForce != ImmediateOrCancel
+	seen := false
+	for _, id := range m.instruments {
+		seen = seen || id == c.Instrument
+	}
+	position := m.position(c.Account, c.Instrument)
 	switch {
 	case c.Quantity < 1 || c.Quantity > m.config.MaxQuantity:
 		no(BadQuantity, 0)
 		return
+	case c.TimeInForce == GoodTillDate && c.Expiry <= m.time:
+		no(BadExpiry, 0)
+		return
 	case rests && len(m.open) == m.config.MaxOrders:
 		no(TooManyOrders, 0)
 		return
-	case !m.seen[c.Instrument] && len(m.seen) == m.config.MaxInstruments:
+	case !seen && len(m.instruments) == m.config.MaxInstruments:
 		no(TooManyInstruments, 0)
 		return
 	case rests && m.levelsWith(c.Instrument, c.Side == Buy, c.Price) > m.config.MaxLevels:
@@ -90,17 +186,20 @@ func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
 	case m.exposure(c.Account, c.Instrument, c.Side == Buy)+c.Quantity > 1<<62:
 		no(PositionLimit, 0)
 		return
-	case m.positions[key] == nil && len(m.positions) == m.config.MaxPositions:
+	case position == nil && len(m.positions) == m.config.MaxPositions:
 		no(TooManyPositions, 0)
 		return
 	}
-	m.seen[c.Instrument] = true
-	if m.positions[key] == nil {
-		m.positions[key] = &modelPosition{}
+	if !seen {
+		m.instruments = append(m.instruments, c.Instrument)
 	}
-	m.count[c.Account]++
+	if position == nil {
+		m.positions = append(m.positions, &modelPosition{account: c.Account, instrument: c.Instrument})
+	}
+	m.account(c.Account).accepted++
 	o := &modelOrder{id: m.seq, client: c.ClientOrderID, account: c.Account, conn: conn,
-		instrument: c.Instrument, buy: c.Side == Buy, price: c.Price, total: c.Quantity}
+		instrument: c.Instrument, buy: c.Side == Buy, price: c.Price, total: c.Quantity,
+		expiry: c.Expiry}
 	m.report(conn, Report{Tag: TagAccepted, Account: c.Account, ClientOrderID: c.ClientOrderID,
 		OrderID: o.id})
 	m.trade(o, c.Type == Market)
@@ -125,7 +224,7 @@ func (m *model) levelsWith(instrument uint32, buy bool, price int64) int {
 
 // exposure returns the quantity that an account has traded and has open on a side.
 func (m *model) exposure(account uint64, instrument uint32, buy bool) (sum uint64) {
-	if p := m.positions[[2]uint64{account, uint64(instrument)}]; p != nil && buy {
+	if p := m.position(account, instrument); p != nil && buy {
 		sum = p.bought
 	} else if p != nil {
 		sum = p.sold
@@ -159,6 +258,10 @@ func (m *model) trade(o *modelOrder, anyPrice bool) {
 		}
 		if r.account == o.account {
 			m.cancel(r, r.conn, 0, SelfTrade)
+			if r.conn != o.conn {
+				m.out = append(m.out, m.out[len(m.out)-1])
+				m.out[len(m.out)-1].conn = o.conn
+			}
 			continue
 		}
 		n := min(o.total-o.done, r.total-r.done)
@@ -171,7 +274,7 @@ func (m *model) trade(o *modelOrder, anyPrice bool) {
 			if side == r {
 				fill.Liquidity = Resting
 			}
-			p := m.positions[[2]uint64{side.account, uint64(o.instrument)}]
+			p := m.position(side.account, o.instrument)
 			if side.buy {
 				fill.Side = Buy
 				p.bought += n
@@ -179,6 +282,9 @@ func (m *model) trade(o *modelOrder, anyPrice bool) {
 				p.sold += n
 			}
 			m.report(side.conn, fill)
+			fill.Seq, fill.Tag = m.seq, TagPastFill
+			a := m.account(side.account)
+			a.fills = append(a.fills, fill)
 		}
 		if r.done == r.total {
 			m.remove(r)
@@ -237,36 +343,4 @@ func (m *model) remove(o *modelOrder) {
 			return
 		}
 	}
-}
-
-func (m *model) top(instrument uint32) Answer {
-	a := Answer{Tag: TagTopOfBook, Seq: m.seq, Instrument: instrument}
-	for _, side := range []struct {
-		buy   bool
-		quote *Quote
-	}{{true, &a.Bid}, {false, &a.Ask}} {
-		best := m.best(instrument, side.buy)
-		for _, o := range m.open {
-			if best != nil && o.instrument == instrument && o.buy == side.buy && o.price == best.price {
-				side.quote.Price = o.price
-				side.quote.Quantity += o.total - o.done
-				side.quote.Orders++
-			}
-		}
-	}
-	return a
-}
-
-func (m *model) position(account uint64, instrument uint32) Answer {
-	a := Answer{Tag: TagPosition, Seq: m.seq, Account: account, Instrument: instrument,
-		Accepted: m.count[account], ClientOrderID: m.last[account]}
-	if p := m.positions[[2]uint64{account, uint64(instrument)}]; p != nil {
-		a.Bought, a.Sold, a.Net = p.bought, p.sold, int64(p.bought-p.sold)
-	}
-	for _, o := range m.open {
-		if o.account == account && o.instrument == instrument {
-			a.OpenOrders++
-		}
-	}
-	return a
 }

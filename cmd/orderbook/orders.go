@@ -8,16 +8,21 @@ import (
 // order is one open order. Orders live in a slab and refer to one another by slot
 // number; slot 0 is no order.
 type order struct {
-	id         uint64 // id given by the book: event number of its New
-	client     uint64 // client order id of its New
-	conn       uint64 // connection of its New or of its latest Replace
-	price      int64
-	open       uint64 // Invariant: 0 < open <= total while in the book
-	total      uint64
-	account    uint32 // index into state.accounts
-	position   uint32 // index into state.positions
-	next, prev uint32 // neighbours in the level's queue; next also links the free list
-	side       Side
+	id           uint64 // id given by the book: event number of its New
+	client       uint64 // client order id of its New
+	conn         uint64 // connection of its New or of its latest Replace
+	price        int64
+	open         uint64 // Invariant: 0 < open <= total while in the book
+	total        uint64
+	expiry       int64  // ns since 1970; 0 for none
+	account      uint32 // index into state.accounts
+	position     uint32 // index into state.positions
+	next, prev   uint32 // neighbours in the level's queue; next also links the free list
+	listed       uint32 // index into account.open
+	due          uint32 // index into state.expiries; only with an expiry
+	link         uint32 // index into connections.slots
+	newer, older uint32 // neighbours in the list of its connection
+	side         Side
 }
 
 // orders has the slab of open orders and the index that finds one by its account and client

@@ -2,15 +2,14 @@ package orderbook
 
 import "fmt"
 
-// Tags of responses.
+// Tags of reports.
 const (
-	TagAccepted  uint8 = 0x30
-	TagRejected  uint8 = 0x31
-	TagFill      uint8 = 0x32
-	TagCancelled uint8 = 0x33
-	TagReplaced  uint8 = 0x34
-	TagTopOfBook uint8 = 0x35
-	TagPosition  uint8 = 0x36
+	TagAccepted           uint8 = 0x30
+	TagRejected           uint8 = 0x31
+	TagFill               uint8 = 0x32
+	TagCancelled          uint8 = 0x33
+	TagReplaced           uint8 = 0x34
+	TagCancelOnDisconnect uint8 = 0x35
 )
 
 // Reason is why a command was rejected (below 32) or an order cancelled (from 32).
@@ -27,10 +26,13 @@ const (
 	TooManyPositions   Reason = 8  // Config.MaxPositions
 	TooManyOrders      Reason = 9  // Config.MaxOrders
 	TooManyLevels      Reason = 10 // Config.MaxLevels
+	BadExpiry          Reason = 11 // not after the time of the event
 
-	Requested Reason = 32 // by a Cancel
-	Unfilled  Reason = 33 // rest of an immediate-or-cancel or market order
-	SelfTrade Reason = 34 // an order of the same account would have traded with it
+	Requested    Reason = 32 // by a Cancel
+	Unfilled     Reason = 33 // rest of an immediate-or-cancel or market order
+	SelfTrade    Reason = 34 // an order of the same account would have traded with it
+	Expired      Reason = 35 // good till date
+	Disconnected Reason = 36 // its connection ended and had cancel on disconnect
 )
 
 // String returns the reason in words, for logs and clients.
@@ -56,18 +58,24 @@ func (r Reason) String() string {
 		return "too many open orders"
 	case TooManyLevels:
 		return "too many price levels"
+	case BadExpiry:
+		return "the expiry is not in the future"
 	case Requested:
 		return "requested"
 	case Unfilled:
 		return "nothing left to trade with"
 	case SelfTrade:
 		return "self-trade prevention"
+	case Expired:
+		return "expired"
+	case Disconnected:
+		return "its connection ended"
 	}
 	return fmt.Sprintf("reason %d", uint8(r))
 }
 
-func (r Reason) rejects() bool { return r >= Duplicate && r <= TooManyLevels }
-func (r Reason) cancels() bool { return r >= Requested && r <= SelfTrade }
+func (r Reason) rejects() bool { return r >= Duplicate && r <= BadExpiry }
+func (r Reason) cancels() bool { return r >= Requested && r <= Disconnected }
 
 // Liquidity is the side of a trade that an order was on.
 type Liquidity uint8
@@ -78,13 +86,14 @@ const (
 )
 
 // Report is one output of a journaled event. Tag determines the message (Accepted, Rejected,
-// Fill, Cancelled, Replaced) and the fields that it uses; the others are zero.
+// Fill, Cancelled, Replaced, CancelOnDisconnect) and the fields that it uses; the others are
+// zero. It is also the answer PastFill, with the fields of a Fill.
 type Report struct {
 	Seq           uint64 // journal sequence number of the event that caused it
 	Account       uint64
 	ClientOrderID uint64 // id of the order; Rejected: id of the command
 	OrderID       uint64 // sequence number of the New that created the order; Rejected: 0 if no order is named
-	Command       uint64 // Cancelled, Replaced: ClientOrderID of the command; 0 for self-trade prevention
+	Command       uint64 // Cancelled, Replaced: ClientOrderID of the command; 0 if no command of the account caused it
 	Price         int64  // Fill: price of the trade in ticks; Replaced: new limit
 	Quantity      uint64 // Fill: traded; Cancelled: cancelled; Replaced: new total
 	Open          uint64 // Fill, Replaced: open quantity after this message of the event
@@ -96,26 +105,12 @@ type Report struct {
 	Side          Side      // Fill
 	Liquidity     Liquidity // Fill
 	KeptPriority  bool      // Replaced
+	On            bool      // CancelOnDisconnect
 }
 
-// Quote is the best price of one side. Orders is 0 if the side is empty.
-type Quote struct {
-	Price    int64
-	Quantity uint64
-	Orders   uint32
-}
-
-// Answer is the output of a query: TopOfBook or Position, by Tag.
-type Answer struct {
-	Seq           uint64 // last event that the answer takes into account
-	Account       uint64 // Position
-	Net           int64  // Position: Bought - Sold
-	Bought        uint64 // Position: quantity ever bought in the instrument
-	Sold          uint64 // Position
-	Accepted      uint64 // Position: number of accepted New orders of the account in all instruments
-	ClientOrderID uint64 // Position: last id that the account has used
-	Bid, Ask      Quote  // TopOfBook
-	Instrument    uint32
-	OpenOrders    uint32 // Position: number of resting orders of the account in the instrument
-	Tag           uint8
+// Unasked reports whether the report is about a resting order that the command which caused
+// it did not name: a fill of the resting side, or a cancel that the account did not request.
+// Such a report is not part of the response to a command, even if it arrives with one.
+func (r *Report) Unasked() bool {
+	return r.Tag == TagFill && r.Liquidity == Resting || r.Tag == TagCancelled && r.Reason >= SelfTrade
 }

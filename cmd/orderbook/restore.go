@@ -33,8 +33,9 @@ func (b *Book) Restore(r io.Reader) error {
 		buf: make([]byte, min(length, snapshotChunk)),
 	}
 	s.payload(b.config)
+	s.index()
 	if left := s.unread + uint64(len(s.window)); s.err == nil && left != 0 {
-		s.fail("%d bytes are left after the last order", left)
+		s.fail("%d bytes are left after the last connection", left)
 	}
 	if s.err == nil {
 		s.checksum()
@@ -62,6 +63,15 @@ func (s *snapshotReader) fail(format string, args ...any) {
 	if s.err == nil {
 		s.err = fmt.Errorf("orderbook: snapshot is damaged: "+format, args...)
 	}
+}
+
+func (s *snapshotReader) u8() uint8 {
+	if len(s.window) < 1 && !s.refill(1) {
+		return 0
+	}
+	v := s.window[0]
+	s.window = s.window[1:]
+	return v
 }
 
 func (s *snapshotReader) u32() uint32 {
@@ -137,14 +147,9 @@ func (s *snapshotReader) payload(config Config) {
 			" (instruments, accounts, positions, orders, levels, quantity); start with the "+
 			"limits of the snapshot", words, config.words())
 	}
-	s.seq = s.u64()
+	s.seq, s.time = s.u64(), int64(s.u64())
 	for n := s.count("accounts", config.MaxAccounts); n > 0 && s.err == nil; n-- {
-		a := account{id: s.u64(), last: s.u64(), accepted: s.u64()}
-		if _, twice := s.accountAt[a.id]; twice {
-			s.fail("account %d occurs twice", a.id)
-		}
-		s.accountAt[a.id] = uint32(len(s.accounts))
-		s.accounts = append(s.accounts, a)
+		s.account()
 	}
 	for n := s.count("instruments", config.MaxInstruments); n > 0 && s.err == nil; n-- {
 		id := s.u32()
@@ -166,19 +171,7 @@ func (s *snapshotReader) payload(config Config) {
 				buy.key, Sell.price(sell.key))
 		}
 	}
-}
-
-func (s *snapshotReader) position() {
-	p := position{holding: holding{s.u32(), s.u32()}, traded: [2]uint64{s.u64(), s.u64()}}
-	_, twice := s.positionAt[p.holding]
-	if s.err == nil &&
-		(twice || int(p.account) >= len(s.accounts) || int(p.instrument) >= len(s.instruments) ||
-			p.traded[0] > tradedMax || p.traded[1] > tradedMax) {
-		s.fail("position %d of account %d in instrument %d is impossible", len(s.positions),
-			p.account, p.instrument)
-	}
-	s.positionAt[p.holding] = uint32(len(s.positions))
-	s.positions = append(s.positions, p)
+	s.cancelling()
 }
 
 // ladder reads the levels of a side. They are written best first and stored best last.
@@ -205,7 +198,8 @@ func (s *snapshotReader) ladder(config Config, at uint32, side Side) {
 
 // order reads one order and adds it to the end of its level.
 func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
-	o.id, o.client, o.conn, o.open, o.total, o.position = s.u64(), s.u64(), s.u64(), s.u64(), s.u64(), s.u32()
+	o.id, o.client, o.conn, o.open, o.total = s.u64(), s.u64(), s.u64(), s.u64(), s.u64()
+	o.expiry, o.position = int64(s.u64()), s.u32()
 	if s.err != nil {
 		return
 	}
@@ -224,8 +218,12 @@ func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
 		s.fail("order %d with client order id %d was not entered", o.id, o.client)
 	case s.orders.find(o.account, o.client) != 0:
 		s.fail("order %d has the client order id %d of another order", o.id, o.client)
+	case o.conn == 0 || o.expiry != 0 && o.expiry <= s.time:
+		s.fail("order %d has connection %d and expiry %d after time %d", o.id, o.conn, o.expiry, s.time)
 	default:
-		s.orders.push(l, s.orders.add(&o))
+		slot := s.orders.add(&o)
+		s.orders.push(l, slot)
+		s.connections.attach(&s.orders, slot, s.connections.get(o.conn))
 		p.open[o.side.index()] += o.open
 		p.orders++
 	}

@@ -1,12 +1,14 @@
 package orderbook
 
-// scripts are commands and the expected outputs of the last one.
-var scripts = []struct {
+// script is events and the expected outputs of the last one.
+type script struct {
 	name   string
 	config Config
 	script string
 	want   []string
-}{
+}
+
+var scripts = []script{
 	{"an order without a match rests and is acknowledged", Config{},
 		`c1 a1 buy 10@100`,
 		[]string{"c1 a1#1 accepted as 1"}},
@@ -55,6 +57,7 @@ var scripts = []struct {
 		[]string{
 			"c3 a1#2 accepted as 3",
 			"c1 a1#1 cancelled 5 by 0: self-trade prevention",
+			"c3 a1#1 cancelled 5 by 0: self-trade prevention",
 			"c2 a2#1 sold 5@100 resting, open 0", "c3 a1#2 bought 5@100 taking, open 1",
 		}},
 	{"a cancel names the command and the order", Config{},

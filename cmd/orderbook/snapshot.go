@@ -15,16 +15,18 @@ import (
 // quantities, so these cannot disagree with the payload.
 const (
 	snapshotMagic   = "OBSN"
-	snapshotVersion = 1
+	snapshotVersion = 2
 	snapshotHeader  = 4 + 4 + 8
 	snapshotChunk   = 64 << 10 // bytes per read or write
 
 	configSize     = 6 * 8
-	accountSize    = 3 * 8
+	accountSize    = 6*8 + 4
+	outcomeSize    = 3*8 + 2
+	fillSize       = 6*8 + 2*4 + 2
 	instrumentSize = 4
 	positionSize   = 2*4 + 2*8
 	levelSize      = 8 + 4
-	orderSize      = 5*8 + 4
+	orderSize      = 6*8 + 4
 )
 
 // castagnoli returns the table of CRC-32C, which the standard library caches.
@@ -37,11 +39,16 @@ func (c Config) words() [6]uint64 {
 
 // payloadSize returns the exact size of the payload of a snapshot in bytes.
 func (s *state) payloadSize() uint64 {
-	levels := 0
+	levels, outcomes, fills := 0, 0, 0
+	for i := range s.accounts {
+		outcomes += len(s.accounts[i].outcomes.values)
+		fills += len(s.accounts[i].fills.values)
+	}
 	for i := range s.instruments {
 		levels += len(s.instruments[i].sides[0].levels) + len(s.instruments[i].sides[1].levels)
 	}
-	return uint64(configSize + 8 + 3*4 + len(s.accounts)*accountSize +
+	return uint64(configSize + 2*8 + 4*4 + len(s.accounts)*accountSize +
+		outcomes*outcomeSize + fills*fillSize + len(s.connections.cancelling())*8 +
 		len(s.instruments)*(instrumentSize+2*4) + len(s.positions)*positionSize +
 		levels*levelSize + s.orders.count*orderSize)
 }
@@ -57,12 +64,10 @@ func (b *Book) Snapshot(w io.Writer) error {
 		s.u64(word)
 	}
 	s.u64(b.seq)
+	s.u64(uint64(b.time))
 	s.u32(uint32(len(b.accounts)))
 	for i := range b.accounts {
-		a := &b.accounts[i]
-		s.u64(a.id)
-		s.u64(a.last)
-		s.u64(a.accepted)
+		s.account(&b.accounts[i])
 	}
 	s.u32(uint32(len(b.instruments)))
 	for i := range b.instruments {
@@ -79,6 +84,11 @@ func (b *Book) Snapshot(w io.Writer) error {
 	for i := range b.instruments {
 		s.ladder(&b.orders, Buy, &b.instruments[i])
 		s.ladder(&b.orders, Sell, &b.instruments[i])
+	}
+	cancelling := b.connections.cancelling()
+	s.u32(uint32(len(cancelling)))
+	for _, id := range cancelling {
+		s.u64(id)
 	}
 	s.flush() // so that the sum includes everything
 	s.u32(s.sum)
@@ -120,6 +130,35 @@ func (s *snapshotWriter) flush() {
 	s.buf = s.buf[:0]
 }
 
+func (s *snapshotWriter) u8(v uint8) { s.buf = append(s.buf, v) } // the next u64 flushes
+
+// account writes an account and its history.
+func (s *snapshotWriter) account(a *account) {
+	for _, v := range [...]uint64{a.id, a.last, a.accepted, a.outcomes.total, a.fills.total,
+		a.lost.event} {
+		s.u64(v)
+	}
+	s.u32(a.lost.trade)
+	for n := a.outcomes.first(); n < a.outcomes.total; n++ {
+		o := a.outcomes.get(n)
+		s.u64(o.client)
+		s.u64(o.event)
+		s.u64(o.order)
+		s.u8(o.request)
+		s.u8(uint8(o.reason))
+	}
+	for n := a.fills.first(); n < a.fills.total; n++ {
+		f := a.fills.get(n)
+		for _, v := range [...]uint64{f.event, f.client, f.order, uint64(f.price), f.quantity, f.open} {
+			s.u64(v)
+		}
+		s.u32(f.instrument)
+		s.u32(f.trade)
+		s.u8(uint8(f.side))
+		s.u8(uint8(f.liquidity))
+	}
+}
+
 // ladder writes the levels of a side, best first, each with its orders, oldest first.
 func (s *snapshotWriter) ladder(orders *orders, side Side, i *instrument) {
 	levels := i.sides[side.index()].levels
@@ -135,6 +174,7 @@ func (s *snapshotWriter) ladder(orders *orders, side Side, i *instrument) {
 			s.u64(o.conn)
 			s.u64(o.open)
 			s.u64(o.total)
+			s.u64(uint64(o.expiry))
 			s.u32(o.position)
 		}
 	}

@@ -98,7 +98,7 @@ func TestForeignSnapshotsAreRejectedByName(t *testing.T) {
 		want   string
 	}{
 		{"other file type", edit(0, "PK\x03\x04"), Config{}, "not a snapshot"},
-		{"newer version", edit(4, "\x02"), Config{}, "version 2, this program reads version 1"},
+		{"older version", edit(4, "\x01"), Config{}, "version 1, this program reads version 2"},
 		{"other limits", good, Config{MaxOrders: 5}, "start with the limits of the snapshot"},
 		{"extra bytes in the payload", withChecksum(append(bytes.Clone(good), "spare"...)),
 			Config{}, "5 bytes are left"},

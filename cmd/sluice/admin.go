@@ -35,7 +35,7 @@ Commands that only read use the admin address by default. policy POLICY, kick, t
 need the admin socket (--socket), which only the user of the server may open, or the address for
 clients with a key of role operator (--addr, --key).
 
-Exit codes: 0 done, 1 failed or not ready or live, 2 usage error.`
+Exit codes: 0 done, 1 failed or not ready or live, 64 usage error.`
 
 // adminConfig has the settings of `sluice admin`.
 type adminConfig struct {

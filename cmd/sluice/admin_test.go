@@ -123,7 +123,7 @@ func TestAdminUsageErrors(t *testing.T) {
 		{"admin --socket a --addr b --key c status", "use one of them"},
 		{"admin --top 0 closed", `--top is "0"`},
 	} {
-		if _, problems, code := local(strings.Fields(v.args)...); code != 2 ||
+		if _, problems, code := local(strings.Fields(v.args)...); code != exitUsage ||
 			!strings.Contains(problems, v.want) {
 			t.Errorf("sluice %s: exit code %d, %q, want %q", v.args, code, problems, v.want)
 		}

@@ -28,7 +28,7 @@ const clientHead = `usage: sluice client [flags] REQUEST
 
 Prices are whole ticks, quantities whole lots.
 
-Exit codes: 0 done, 1 failed or rejected by the server, 2 usage error.`
+Exit codes: 0 done, 1 failed or rejected by the server, 64 usage error.`
 
 // clientConfig has the settings of `sluice client`.
 type clientConfig struct {
@@ -91,7 +91,7 @@ func trade(e *env, args []string) error {
 	}
 	defer s.conn.Close()
 	s.screen = &screen{w: e.stdout, json: c.JSON, clock: watching && !c.JSON}
-	if watching || isCommand(request.Tag) && c.ID == 0 {
+	if watching || orderbook.UsesID(request.Tag) && c.ID == 0 {
 		if err := s.askLast(); err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (c *clientConfig) dial(key ed25519.PrivateKey) (*session, error) {
 // send sends a request, with the next client order id if it needs one.
 func (s *session) send(c *orderbook.Command) error {
 	c.Account = s.account
-	if isCommand(c.Tag) {
+	if orderbook.UsesID(c.Tag) {
 		s.last++
 		c.ClientOrderID = s.last
 	}
@@ -235,16 +235,18 @@ func (s *session) askLast() error {
 	if err := s.send(&orderbook.Command{Tag: orderbook.TagQueryPosition}); err != nil {
 		return err
 	}
-	var a orderbook.Answer
+	var last uint64
 	for {
 		tag, body, err := s.next()
 		if err != nil {
 			return err
 		}
 		if tag == orderbook.TagPosition {
-			if err := orderbook.DecodeAnswer(tag, body, &a); err != nil {
+			a, err := orderbook.DecodeAnswer(tag, body)
+			if err != nil {
 				return err
 			}
+			last = a.(orderbook.Position).LastID
 			continue
 		}
 		switch v, err := (&screen{w: io.Discard}).frame(tag, body); {
@@ -255,7 +257,7 @@ func (s *session) askLast() error {
 				"request, it is busy; "+
 				"try again, or name the id with --id", s.config.Address)
 		case v == ended:
-			s.last = a.ClientOrderID
+			s.last = last
 			s.dropOldest()
 			return nil
 		}

@@ -14,7 +14,7 @@ const configHead = `usage: sluice config check|print [flags of sluice serve]
   print    print the configuration as a file for --config, each setting with its origin: --flag,
            SLUICE_VARIABLE, file:line or default
 
-Exit codes: 0 done, 2 usage error or rejected configuration.`
+Exit codes: 0 done, 1 failed, 64 usage error or rejected configuration.`
 
 // configure is `sluice config check` and `sluice config print`. It reads the same flags,
 // environment and file as `sluice serve`.

@@ -20,7 +20,7 @@ const demoHead = `usage: sluice demo [flags] [-- flags of sluice serve]
 Starts a server in a temporary directory, lets clients trade, kills the server with -9, starts it
 again, lets the clients continue, and compares every response with a replay of the journal.
 
-Exit codes: 0 done, 1 failed or a response is missing or different, 2 usage error.`
+Exit codes: 0 done, 1 failed or a response is missing or different, 64 usage error.`
 
 // demonstrate is `sluice demo`.
 func demonstrate(e *env, args []string) error {

@@ -13,7 +13,7 @@
 //
 // Promises:
 //
-//   - Exit code 0 is success, 1 a failure, 2 a usage error in flags, environment or configuration file.
+//   - Exit code 0 is success, 1 a failure, 64 a usage error in flags, environment or configuration file.
 //   - Results go to standard output, everything else to standard error.
 //   - A usage error names the mistake, the value, and what to write instead.
 //

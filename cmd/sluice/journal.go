@@ -21,7 +21,7 @@ const journalHead = `usage: sluice journal [flags] list|verify
 Both only read. They are meant for a stopped server; while it runs they see a part of its journal.
 Requests are not judged: that is done by the server when it takes them.
 
-Exit codes: 0 done, 1 failed or damaged, 2 usage error.`
+Exit codes: 0 done, 1 failed or damaged, 64 usage error.`
 
 // readJournal is `sluice journal`.
 func readJournal(e *env, args []string) error {

@@ -13,9 +13,9 @@ import (
 
 // Exit codes of the program.
 const (
-	exitOK      = 0 // the command succeeded
-	exitFailure = 1 // the command failed
-	exitUsage   = 2 // usage error: flag, environment, configuration file
+	exitOK      = 0  // the command succeeded
+	exitFailure = 1  // the command failed; a restart may help
+	exitUsage   = 64 // usage error: flag, environment, file; a restart does not help. 2 is a crash of Go
 )
 
 // command is a verb of the program.
@@ -104,7 +104,7 @@ func overview(w io.Writer) {
 	}
 	fmt.Fprint(w,
 		"\n`sluice COMMAND --help` lists the flags of a command. Each flag --some-name can also be set as\n"+
-			"SLUICE_SOME_NAME in the environment.\n\nExit codes: 0 done, 1 failed, 2 usage error.\n")
+			"SLUICE_SOME_NAME in the environment.\n\nExit codes: 0 done, 1 failed, 64 usage error.\n")
 }
 
 // load reads the settings of a command. done means that it printed the help text.

@@ -72,7 +72,7 @@ func TestServerServesPagesAndMetrics(t *testing.T) {
 		!strings.Contains(out, "gate: open to persisted>=1") {
 		t.Errorf("top: %d %s\n%s", code, problems, out)
 	}
-	if _, problems, code := local("top", "--admin-addr", p.page()); code != 2 ||
+	if _, problems, code := local("top", "--admin-addr", p.page()); code != exitUsage ||
 		!strings.Contains(problems, "--once") {
 		t.Errorf("top without a terminal: %d %s", code, problems)
 	}

@@ -4,58 +4,67 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
 )
 
-const orderHelp = `  buy  INSTRUMENT QUANTITY [@ PRICE [ioc]]   limit order; without a price a market order
-  sell INSTRUMENT QUANTITY [@ PRICE [ioc]]   ioc: the rest that does not trade at once is cancelled
+const orderHelp = `  buy  INSTRUMENT QUANTITY [@ PRICE [LIFE]]  limit order; without a price a market order
+  sell INSTRUMENT QUANTITY [@ PRICE [LIFE]]  LIFE is ioc (cancel what does not trade at once),
+                                             until TIME (such as 2026-12-01T10:00:00Z) or
+                                             for DURATION (such as 30s)
   cancel  ID                                 ID is the #number of the order to cancel
   replace ID QUANTITY @ PRICE                QUANTITY is the new total, including the executed part
   top INSTRUMENT                             best bid and ask
-  position INSTRUMENT                        position of the account, and its last #number`
+  position INSTRUMENT                        position of the account, and its last #number
+  orders                                     open orders of the account
+  outcome ID                                 what the command with this #number did
+  fills [since EVENT]                        fills of the account, at most the last 1024
+  cancel-on-disconnect on|off                cancel the orders of this connection when it ends`
 
 // parseOrder reads a request from the words of a command line. The caller sets account and client
 // order id.
 func parseOrder(words []string) (c orderbook.Command, err error) {
 	words = strings.Fields(strings.ReplaceAll(strings.Join(words, " "), "@", " @ "))
+	all := []string{"buy", "sell", "cancel", "replace", "top", "position", "orders", "outcome", "fills",
+		"cancel-on-disconnect"}
 	if len(words) == 0 {
-		return c, config.Usagef("name a request: buy, sell, cancel, replace, top or position")
+		return c, config.Usagef("name a request: %s", strings.Join(all, ", "))
 	}
 	p := &wordReader{words: words[1:], verb: words[0]}
 	switch words[0] {
 	case "buy", "sell":
-		c = orderbook.Command{Tag: orderbook.TagNew, Side: orderbook.Buy, Type: orderbook.Market,
-			TimeInForce: orderbook.ImmediateOrCancel}
-		if words[0] == "sell" {
-			c.Side = orderbook.Sell
-		}
-		c.Instrument, c.Quantity = uint32(p.number("INSTRUMENT",
-			math.MaxUint32)), p.number("QUANTITY", math.MaxUint64)
-		if p.accept("@") {
-			c.Type, c.TimeInForce, c.Price = orderbook.Limit, orderbook.GoodTillCancel, p.price()
-			if p.accept("ioc") {
-				c.TimeInForce = orderbook.ImmediateOrCancel
-			}
-		}
+		c = p.order(words[0])
 	case "cancel":
-		c = orderbook.Command{Tag: orderbook.TagCancel, Target: p.number("ID", math.MaxUint64)}
+		c = orderbook.Command{Tag: orderbook.TagCancel, Target: p.number("ID", 1, math.MaxUint64)}
 	case "replace":
-		c = orderbook.Command{Tag: orderbook.TagReplace, Target: p.number("ID", math.MaxUint64),
-			Quantity: p.number("QUANTITY", math.MaxUint64)}
+		c = orderbook.Command{Tag: orderbook.TagReplace, Target: p.number("ID", 1, math.MaxUint64),
+			Quantity: p.number("QUANTITY", 1, math.MaxUint64)}
 		if !p.accept("@") && p.err == nil {
 			p.err = config.Usagef("replace: write the new price after @, such as replace 3 10 @ 101")
 		}
 		c.Price = p.price()
 	case "top":
-		c = orderbook.Command{Tag: orderbook.TagQueryTop,
-			Instrument: uint32(p.number("INSTRUMENT", math.MaxUint32))}
+		c = orderbook.Command{Tag: orderbook.TagQueryTop, Instrument: p.instrument()}
 	case "position":
-		c = orderbook.Command{Tag: orderbook.TagQueryPosition,
-			Instrument: uint32(p.number("INSTRUMENT", math.MaxUint32))}
+		c = orderbook.Command{Tag: orderbook.TagQueryPosition, Instrument: p.instrument()}
+	case "orders":
+		c = orderbook.Command{Tag: orderbook.TagQueryOpenOrders, Limit: orderbook.MaxPage}
+	case "outcome":
+		c = orderbook.Command{Tag: orderbook.TagQueryOutcome,
+			ClientOrderID: p.number("ID", 1, math.MaxUint64)}
+	case "fills":
+		c = orderbook.Command{Tag: orderbook.TagQueryFills, Limit: orderbook.MaxPage}
+		if p.accept("since") {
+			c.After = p.number("EVENT", 0, math.MaxUint64)
+		}
+	case "cancel-on-disconnect":
+		c = orderbook.Command{Tag: orderbook.TagSetCancelOnDisconnect, On: p.accept("on")}
+		if !c.On && !p.accept("off") {
+			p.err = config.Usagef("cancel-on-disconnect: write on or off")
+		}
 	default:
-		all := []string{"buy", "sell", "cancel", "replace", "top", "position"}
 		return c, config.Usagef("unknown request %q; %swrite one of %s", words[0],
 			config.DidYouMean(words[0], all), strings.Join(all, ", "))
 	}
@@ -74,6 +83,29 @@ type wordReader struct {
 	verb  string
 	words []string
 	err   error
+}
+
+// order reads the words of a new order.
+func (p *wordReader) order(side string) orderbook.Command {
+	c := orderbook.Command{Tag: orderbook.TagNew, Side: orderbook.Buy, Type: orderbook.Market,
+		TimeInForce: orderbook.ImmediateOrCancel}
+	if side == "sell" {
+		c.Side = orderbook.Sell
+	}
+	c.Instrument, c.Quantity = p.instrument(), p.number("QUANTITY", 1, math.MaxUint64)
+	if !p.accept("@") {
+		return c
+	}
+	c.Type, c.TimeInForce, c.Price = orderbook.Limit, orderbook.GoodTillCancel, p.price()
+	switch {
+	case p.accept("ioc"):
+		c.TimeInForce = orderbook.ImmediateOrCancel
+	case p.accept("until"):
+		c.TimeInForce, c.Expiry = orderbook.GoodTillDate, p.time()
+	case p.accept("for"):
+		c.TimeInForce, c.Expiry = orderbook.GoodTillDate, time.Now().Add(p.duration()).UnixNano()
+	}
+	return c
 }
 
 func (p *wordReader) next(what string) string {
@@ -96,11 +128,16 @@ func (p *wordReader) accept(word string) bool {
 	return false
 }
 
-func (p *wordReader) number(what string, most uint64) uint64 {
+func (p *wordReader) instrument() uint32 {
+	return uint32(p.number("INSTRUMENT", 0, math.MaxUint32))
+}
+
+func (p *wordReader) number(what string, least, most uint64) uint64 {
 	w := strings.TrimPrefix(p.next(what), "#")
 	n, err := strconv.ParseUint(w, 10, 64)
-	if (err != nil || n > most) && p.err == nil {
-		p.err = config.Usagef("%s: %s is %q; write a whole number from 0 to %d", p.verb, what, w, most)
+	if (err != nil || n < least || n > most) && p.err == nil {
+		p.err = config.Usagef("%s: %s is %q; write a whole number from %d to %d", p.verb, what, w, least,
+			most)
 	}
 	return n
 }
@@ -114,5 +151,21 @@ func (p *wordReader) price() int64 {
 	return n
 }
 
-// isCommand reports whether a request uses up a client order id.
-func isCommand(tag uint8) bool { return tag <= orderbook.TagReplace }
+func (p *wordReader) time() int64 {
+	w := p.next("TIME")
+	at, err := time.Parse(time.RFC3339, w)
+	if (err != nil || at.Year() < 1970 || at.Year() > 2261) && p.err == nil {
+		p.err = config.Usagef("%s: TIME is %q; write a time such as 2026-12-01T10:00:00Z, with Z for UTC "+
+			"or an offset such as +01:00", p.verb, w)
+	}
+	return at.UnixNano()
+}
+
+func (p *wordReader) duration() time.Duration {
+	w := p.next("DURATION")
+	d, err := time.ParseDuration(w)
+	if (err != nil || d <= 0) && p.err == nil {
+		p.err = config.Usagef("%s: DURATION is %q; write one such as 30s, 5m or 2h", p.verb, w)
+	}
+	return d
+}

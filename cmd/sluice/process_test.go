@@ -194,7 +194,7 @@ func TestServerTradesAndJournals(t *testing.T) {
 	expect(t, address, 0, "position 3 --json", `"net":-4`, `"last_client_order_id":3`,
 		`"type":"position"`)
 	expect(t, address, 0, "buy 3 1", "accepted   #4", "cancelled  #4", "nothing left to trade with")
-	expect(t, address, 2, "buy 3", "QUANTITY is missing")
+	expect(t, address, exitUsage, "buy 3", "QUANTITY is missing")
 
 	p.signal(syscall.SIGUSR1)
 	p.err.await(t, "journal_commits")

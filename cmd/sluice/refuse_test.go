@@ -18,7 +18,7 @@ func local(args ...string) (out, problems string, code int) {
 	return o.String(), p.String(), code
 }
 
-func TestUsageErrorsExit2WithARemedy(t *testing.T) {
+func TestUsageErrorsExit64WithARemedy(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"", "name a command"},
 		{"srve", "did you mean serve? the commands are serve, client,"},
@@ -50,8 +50,8 @@ func TestUsageErrorsExit2WithARemedy(t *testing.T) {
 		{"demo --clients 1", `--clients is "1"`},
 	} {
 		out, problems, code := local(strings.Fields(tt.args)...)
-		if code != 2 || !strings.Contains(problems, tt.want) || out != "" {
-			t.Errorf("sluice %s: exit code %d, want 2 with %q:\n%s%s", tt.args, code, tt.want,
+		if code != exitUsage || !strings.Contains(problems, tt.want) || out != "" {
+			t.Errorf("sluice %s: exit code %d, want 64 with %q:\n%s%s", tt.args, code, tt.want,
 				problems, out)
 		}
 	}
@@ -173,7 +173,7 @@ func TestBadObservationSettingsAreRejectedBeforeServing(t *testing.T) {
 			for _, command := range [][]string{{"config", "check"},
 				{"serve", "--listen-tcp", "127.0.0.1:0"}} {
 				p := start(t, append(append(command, "--data-dir", dir), tt.args...)...)
-				p.ends(2, tt.want)
+				p.ends(exitUsage, tt.want)
 			}
 			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the server started nevertheless: %v", err)

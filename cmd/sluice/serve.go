@@ -31,7 +31,7 @@ Runs the server in the foreground until SIGTERM or SIGINT.
   SIGUSR1           print all measurements to standard error
   SIGHUP            read the authorized keys again, and the settings below that are marked with SIGHUP
 
-Exit codes: 0 drained, 1 failed or stopped with responses unsent, 2 usage error.
+Exit codes: 0 drained, 1 failed or stopped with responses unsent, 64 usage error.
 Every flag --some-name can also be SLUICE_SOME_NAME in the environment or some-name in the file.
 Sizes are written 512B, 64KiB, 1MiB, times 250ms, 10s, 1m.`
 

@@ -16,7 +16,7 @@ Shows a running server, updated every second: rates and queues of each stage, re
 of the last minutes, shards, and clients that do not read. q ends it. The live page at the admin
 address shows more.
 
-Exit codes: 0 done, 1 failed, 2 usage error.`
+Exit codes: 0 done, 1 failed, 64 usage error.`
 
 // watch is `sluice top`.
 func watch(e *env, args []string) error {

@@ -40,7 +40,7 @@ const usage = `usage: sluice bench [flags]
 
 Measures the response pipeline under an open-loop load, and a plain Go server beside it.
 
-Exit codes: 0 done, 1 failed or a run broke a promise, 2 usage error.
+Exit codes: 0 done, 1 failed or a run broke a promise, 64 usage error.
 `
 
 // Main runs the command: a plan, or a profile of several plans. It writes tables.

@@ -188,14 +188,11 @@ func (a *auditor) close(book *orderbook.Book) {
 		}
 		for i := range t.position {
 			a.asked++
-			req := sequencer.Event{Tag: orderbook.TagQueryPosition,
-				Body: positionBody(account, uint32(1+i))}
-			book.Query(&req, a)
-			if a.query == t.position[i] {
+			if p := a.position(book, account, uint32(1+i)); p == t.position[i] {
 				a.agreed++
 			} else {
 				a.contradict("account %d, instrument %d: the server has %+v, the journal %+v",
-					account, 1+i, t.position[i], a.query)
+					account, 1+i, t.position[i], p)
 			}
 		}
 	}
@@ -210,12 +207,19 @@ func (a *auditor) close(book *orderbook.Book) {
 	}
 }
 
-func positionBody(account uint64, instrument uint32) []byte {
+// position asks the replayed book.
+func (a *auditor) position(book *orderbook.Book, account uint64, instrument uint32) orderbook.Position {
 	const header = 4 + 8 + 1
 	frame, err := orderbook.AppendRequest(nil, 0,
 		&orderbook.Command{Tag: orderbook.TagQueryPosition, Account: account, Instrument: instrument})
 	if err != nil {
 		panic(fmt.Sprintf("demo: %v", err)) // impossible: the tag is one of the book's own
 	}
-	return frame[header:]
+	book.Query(&sequencer.Event{Tag: orderbook.TagQueryPosition, Body: frame[header:]}, a)
+	answer := a.query.Frame()
+	p, err := orderbook.DecodeAnswer(answer[4], answer[5:])
+	if err != nil {
+		panic(fmt.Sprintf("demo: %v", err)) // impossible: the book encoded it
+	}
+	return p.(orderbook.Position)
 }

@@ -25,7 +25,6 @@ type recorder struct {
 	sessions map[uint64]*session
 	report   *orderbook.Report
 	to       uint64
-	answer   orderbook.Answer
 }
 
 func (r *recorder) Report(conn uint64) *orderbook.Report {
@@ -34,7 +33,7 @@ func (r *recorder) Report(conn uint64) *orderbook.Report {
 	return r.report
 }
 
-func (r *recorder) Query(uint64) *orderbook.Answer { return &r.answer }
+func (r *recorder) Query(uint64) *orderbook.Answer { panic("an event has no answers to queries") }
 
 func (r *recorder) flush() {
 	if s := r.sessions[r.to]; s != nil && r.report != nil {
@@ -91,11 +90,7 @@ func newStory(t *testing.T) *story {
 	limit(2, 12, 3, orderbook.Sell, 3)
 	for _, tr := range s.traders {
 		for i := range tr.position {
-			req := sequencer.Event{Tag: orderbook.TagQueryPosition,
-				Body: positionBody(tr.account, uint32(1+i))}
-			rec.answer = orderbook.Answer{}
-			book.Query(&req, rec)
-			tr.position[i] = rec.answer
+			tr.position[i] = new(auditor).position(book, tr.account, uint32(1+i))
 		}
 	}
 	if _, err := j.Writer().Commit(); err != nil {
@@ -170,7 +165,7 @@ func TestAuditFindsContradictions(t *testing.T) {
 		{"reports without an acknowledgement", func(s *story) {
 			s.traders[0].sessions[1].first = 0
 		}, "no acknowledgement on a connection"},
-		{"different position", func(s *story) { s.traders[0].position[0].Net++ },
+		{"different position", func(s *story) { s.traders[0].position[0].Bought++ },
 			"account 1, instrument 1: the server has"},
 		{"unknown trader", func(s *story) { s.traders = s.traders[:1] },
 			"event 2 is from account 2, which does not trade"},

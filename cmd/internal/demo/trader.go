@@ -60,7 +60,7 @@ type trader struct {
 	sessions []*session
 	unacked  int // executed commands whose acknowledgements were lost in the crash
 	repeats  int // commands sent again because they had not been executed
-	position [instruments]orderbook.Answer
+	position [instruments]orderbook.Position
 
 	frame []byte
 }
@@ -191,7 +191,7 @@ func (t *trader) resume(conn *client.Conn, s *session) error {
 			return err
 		}
 	}
-	executed := t.position[0].ClientOrderID
+	executed := t.position[0].LastID
 	if n := len(t.acks); n > 0 && executed < t.acks[n-1].id {
 		return fmt.Errorf("command #%d was acknowledged as event %d, but after the restart the "+
 			"server knows commands up to #%d only", t.acks[n-1].id, t.acks[n-1].seq, executed)
@@ -260,15 +260,15 @@ func (t *trader) receive(conn *client.Conn, s *session) error {
 	case tag == wire.TagBatchEnd:
 		return t.answered()
 	case tag == orderbook.TagPosition || tag == orderbook.TagTopOfBook:
-		var a orderbook.Answer
-		if err := orderbook.DecodeAnswer(tag, body, &a); err != nil {
+		a, err := orderbook.DecodeAnswer(tag, body)
+		if err != nil {
 			return err
 		}
-		if tag == orderbook.TagPosition && a.Instrument >= 1 && a.Instrument <= instruments {
-			t.position[a.Instrument-1] = a
+		if p, ok := a.(orderbook.Position); ok && p.Instrument >= 1 && p.Instrument <= instruments {
+			t.position[p.Instrument-1] = p
 		}
 		return nil
-	case tag >= orderbook.TagAccepted && tag <= orderbook.TagReplaced:
+	case orderbook.IsReport(tag):
 		var r orderbook.Report
 		if err := orderbook.DecodeReport(tag, body, &r); err != nil {
 			return err

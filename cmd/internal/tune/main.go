@@ -77,7 +77,7 @@ const usage = `usage: sluice tune [flags]
 Measures shard counts, placements and idle strategies under your load on this machine, and prints
 the best flags for sluice serve.
 
-Exit codes: 0 done, 1 failed or stopped early, 2 usage error.
+Exit codes: 0 done, 1 failed or stopped early, 64 usage error.
 `
 
 // spec returns the load as a spec of package bench, which also checks it.
