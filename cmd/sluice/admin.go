@@ -32,8 +32,8 @@ const adminHead = `usage: sluice admin [flags] COMMAND
   drain              drain the server and end it
 
 Commands that only read use the admin address by default. policy POLICY, kick, trace ID N and drain
-need the admin socket (--socket), which only the user of the server may open, or the address for
-clients with a key of role operator (--addr, --key).
+need the admin socket (--admin-socket), which only the user of the server may open, or the address
+for clients with a key of role operator (--address, --key).
 
 Exit codes: 0 done, 1 failed or not ready or live, 64 usage error.`
 
@@ -50,16 +50,18 @@ func (c *adminConfig) set() *config.Set {
 	flag := func(name string, v config.Value, help string) config.Setting {
 		return config.Setting{Name: name, Group: "Flags", Value: v, Help: help}
 	}
+	named := func(former string, s config.Setting) config.Setting { s.Former = former; return s }
 	return config.NewSet("",
-		flag("socket", config.Text(&c.Socket, "PATH"),
-			"connect to this admin socket, the --admin-socket of the server"),
-		flag("addr", config.Text(&c.Addr, "ADDR"),
+		named("socket", flag("admin-socket", config.Text(&c.Socket, "PATH"),
+			"connect to this admin socket, the --admin-socket of the server")),
+		named("addr", flag("address", config.Text(&c.Addr, "ADDR"),
 			"connect to this address for clients: host:port, or the path of a unix-domain "+
-				"socket; needs --key"),
+				"socket; needs --key")),
 		flag("key", config.Text(&c.Key, "FILE"),
 			"authenticate with the private key in this file, which needs the role operator"),
-		flag("admin-addr", config.Text(&c.HTTP, "ADDR"),
-			"connect to this admin address, read-only, if neither --socket nor --addr is given"),
+		named("admin-addr", flag("admin-address", config.Text(&c.HTTP, "ADDR"),
+			"connect to this admin address, read-only, if neither --admin-socket nor --address is "+
+				"given")),
 		flag("top", config.Count(&c.Top, 1, 1000, false), "list at most N connections"),
 		flag("by", config.Text(&c.By, "buffered|age|lag"),
 			"order connections by unsent bytes (buffered), by time since connect (age), or by "+
@@ -86,17 +88,9 @@ func administer(e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	api := &observe.Client{Socket: c.Socket, Addr: c.Addr, HTTP: c.HTTP}
-	switch {
-	case c.Socket != "" && c.Addr != "":
-		return config.Usagef("both --socket and --addr are given; use one of them")
-	case (c.Addr != "") != (c.Key != ""):
-		return config.Usagef("--addr and --key belong together: the address for clients, and a " +
-			"key with the role operator")
-	case c.Key != "":
-		if api.Key, err = client.ReadKey(c.Key); err != nil {
-			return err
-		}
+	api, err := c.client(set)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
@@ -104,9 +98,28 @@ func administer(e *env, args []string) error {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return fmt.Errorf("no server answers: %w; start one with `sluice serve`, or name another "+
-			"with --admin-addr, --socket, or --addr and --key", err)
+			"with --admin-address, --admin-socket, or --address and --key", err)
 	}
 	return err
+}
+
+// client returns the client for the endpoint that is named. SLUICE_ADDRESS and SLUICE_KEY may be
+// meant for `sluice client`: alone they name none, and the other settings take precedence.
+func (c *adminConfig) client(set *config.Set) (*observe.Client, error) {
+	flag := func(name string) bool { return strings.HasPrefix(set.Origin(name), "--") }
+	switch {
+	case flag("admin-socket") && flag("address"):
+		return nil, config.Usagef("both --admin-socket and --address are given; use one of them")
+	case flag("address") && c.Key == "" || flag("key") && c.Addr == "":
+		return nil, config.Usagef("--address and --key belong together: the address for clients, " +
+			"and a key with the role operator")
+	case c.Socket != "" && !flag("address"):
+		return &observe.Client{Socket: c.Socket}, nil
+	case c.Addr != "" && c.Key != "":
+		key, err := client.ReadKey(c.Key)
+		return &observe.Client{Addr: c.Addr, Key: key}, err
+	}
+	return &observe.Client{HTTP: c.HTTP}, nil
 }
 
 // adminRequest sends a request to a server and writes the result.

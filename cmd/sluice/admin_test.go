@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,7 +28,7 @@ func operated(t *testing.T) (p *process, socket, key []string, address string) {
 	path := filepath.Join(dir, "admin")
 	p, address = serving(t, filepath.Join(dir, "data"), "--authorized-keys",
 		filepath.Join(dir, "keys"), "--admin-socket", path, "--drain-spread", "1ms")
-	return p, []string{"admin", "--socket", path}, []string{"admin", "--addr", address, "--key",
+	return p, []string{"admin", "--admin-socket", path}, []string{"admin", "--address", address, "--key",
 		filepath.Join(dir, "operator")}, address
 }
 
@@ -73,7 +74,7 @@ func TestAdminCommandsOverSocketAndClientPort(t *testing.T) {
 			t.Errorf("%s: exit code %d, %q", name, code, problems)
 		}
 	}
-	trader := []string{"admin", "--addr", address, "--key",
+	trader := []string{"admin", "--address", address, "--key",
 		strings.TrimSuffix(key[4], "operator") + "trader", "drain"}
 	if _, problems, code := local(trader...); code != 1 ||
 		!strings.Contains(problems, "needs the role operator") {
@@ -119,9 +120,15 @@ func TestAdminUsageErrors(t *testing.T) {
 		{"admin trace 1 2 3", `unexpected argument "3"`},
 		{"admin policy a b", `unexpected argument "b"`},
 		{"admin --by name connections", "write buffered, age or lag"},
-		{"admin --addr x status", "belong together"},
-		{"admin --socket a --addr b --key c status", "use one of them"},
+		{"admin --address x status", "belong together"},
+		{"admin --admin-socket a --address b --key c status", "use one of them"},
 		{"admin --top 0 closed", `--top is "0"`},
+		{"admin --addr x status", "the flag --addr is now --address"},
+		{"admin --socket x status", "the flag --socket is now --admin-socket"},
+		{"admin --admin-addr=x status", "the flag --admin-addr is now --admin-address"},
+		{"top --admin-addr x", "the flag --admin-addr is now --admin-address"},
+		{"top --socket x", "the flag --socket is now --admin-socket"},
+		{"serve --admin-addr x", "the flag --admin-addr is now --admin-address"},
 	} {
 		if _, problems, code := local(strings.Fields(v.args)...); code != exitUsage ||
 			!strings.Contains(problems, v.want) {
@@ -129,12 +136,35 @@ func TestAdminUsageErrors(t *testing.T) {
 		}
 	}
 	for _, v := range []struct{ flag, address string }{
-		{"--socket", "/nowhere/s"}, {"--admin-addr", "127.0.0.1:1"},
+		{"--admin-socket", "/nowhere/s"}, {"--admin-address", "127.0.0.1:1"},
 	} {
 		_, problems, code := local("admin", v.flag, v.address, "status")
 		if code != 1 || !strings.Contains(problems, "no server answers: ") ||
 			!strings.Contains(problems, v.address) {
 			t.Errorf("no server at %s: exit code %d, %q", v.address, code, problems)
+		}
+	}
+}
+
+// The variables of `sluice client` name no endpoint of the admin.
+func TestVariablesOfTheClientDoNotStopTheAdmin(t *testing.T) {
+	for _, v := range []struct {
+		args, environ string
+		want          observe.Client
+	}{
+		{"", "", observe.Client{HTTP: observe.DefaultAddress}},
+		{"", "SLUICE_ADDRESS=a SLUICE_ADMIN_SOCKET=s", observe.Client{Socket: "s"}},
+		{"", "SLUICE_ADDRESS=a", observe.Client{HTTP: observe.DefaultAddress}},
+		{"", "SLUICE_KEY=/nowhere/k", observe.Client{HTTP: observe.DefaultAddress}},
+		{"--admin-socket s", "SLUICE_ADDRESS=a SLUICE_KEY=/nowhere/k", observe.Client{Socket: "s"}},
+	} {
+		c := &adminConfig{HTTP: observe.DefaultAddress}
+		set := c.set()
+		if _, err := set.Load(strings.Fields(v.args), strings.Fields(v.environ)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.client(set); err != nil || !reflect.DeepEqual(*got, v.want) {
+			t.Errorf("%q with %q: %+v, %v", v.args, v.environ, got, err)
 		}
 	}
 }

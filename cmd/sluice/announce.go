@@ -37,9 +37,9 @@ func (s *service) announce(files uint64) {
 	}
 	l := c.Limits
 	var b strings.Builder // one write, so that log lines do not interleave
-	look := "disabled, --admin-addr is empty"
+	look := "disabled, --admin-address is empty"
 	if at := s.observer.Address(); at != "" {
-		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-addr %s", at, at)
+		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-address %s", at, at)
 	}
 	fmt.Fprintf(&b, "sluice is ready after %s\n", since(s.began))
 	for _, line := range [][2]string{

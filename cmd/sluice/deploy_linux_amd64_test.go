@@ -113,8 +113,8 @@ func TestShippedSeccompProfile(t *testing.T) {
 			p, address := serving(t, filepath.Join(dir, "data"), "--io", v.io, "--admin-socket", socket, "--pprof", "--drain-spread", "1ms", "--idle", "spin", "--placement", "fused")
 			p.out.await(t, v.engine)
 			for _, args := range [][]string{
-				{"client", "--address", address, "buy", "1", "1", "@", "100"}, {"admin", "--socket", socket, "live"}, {"admin", "--socket", socket, "policy", "in_memory>=1"},
-				{"client", "--address", address, "sell", "1", "1", "@", "100"}, {"admin", "--socket", socket, "connections"},
+				{"client", "--address", address, "buy", "1", "1", "@", "100"}, {"admin", "--admin-socket", socket, "live"}, {"admin", "--admin-socket", socket, "policy", "in_memory>=1"},
+				{"client", "--address", address, "sell", "1", "1", "@", "100"}, {"admin", "--admin-socket", socket, "connections"},
 			} {
 				if out, problems, code := local(args...); code != 0 {
 					t.Fatalf("%v: exit code %d: %s%s", args, code, out, problems)
@@ -123,7 +123,7 @@ func TestShippedSeccompProfile(t *testing.T) {
 			_ = p.cmd.Process.Signal(syscall.SIGHUP)
 			_ = p.cmd.Process.Signal(syscall.SIGUSR1)
 			p.err.await(t, "limits reloaded")
-			if out, problems, code := local("admin", "--socket", socket, "drain"); code != 0 {
+			if out, problems, code := local("admin", "--admin-socket", socket, "drain"); code != 0 {
 				t.Fatalf("%s%s", out, problems)
 			}
 			<-p.exited

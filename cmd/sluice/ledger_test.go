@@ -61,7 +61,7 @@ func (b *books) waiting(n, orders int) []*trader {
 func (b *books) connections() []observe.Connection {
 	b.t.Helper()
 	var page observe.Connections
-	out, problems, code := local("admin", "--socket", b.socket, "--json", "connections")
+	out, problems, code := local("admin", "--admin-socket", b.socket, "--json", "connections")
 	if err := json.Unmarshal([]byte(out), &page); err != nil || code != 0 {
 		b.t.Fatalf("exit code %d: %s%s %v", code, out, problems, err)
 	}

@@ -67,17 +67,17 @@ func TestServerServesPagesAndMetrics(t *testing.T) {
 				tt.status, tt.want, text)
 		}
 	}
-	out, problems, code := local("top", "--once", "--admin-addr", p.page())
+	out, problems, code := local("top", "--once", "--admin-address", p.page())
 	if code != 0 || !strings.Contains(out, "event 1 ") && !strings.Contains(out, "event 0 ") ||
 		!strings.Contains(out, "gate: open to persisted>=1") {
 		t.Errorf("top: %d %s\n%s", code, problems, out)
 	}
-	if _, problems, code := local("top", "--admin-addr", p.page()); code != exitUsage ||
+	if _, problems, code := local("top", "--admin-address", p.page()); code != exitUsage ||
 		!strings.Contains(problems, "--once") {
 		t.Errorf("top without a terminal: %d %s", code, problems)
 	}
 	taken, other := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0",
-		"--admin-addr", p.page()), p.page()
+		"--admin-address", p.page()), p.page()
 	taken.ends(1, other, "in use")
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
@@ -90,11 +90,11 @@ func TestDisabledPagesAreAbsent(t *testing.T) {
 			t.Errorf("GET %s: %d", path, status)
 		}
 	}
-	none, _ := serving(t, t.TempDir(), "--admin-addr", "")
-	if !strings.Contains(none.out.String(), "disabled, --admin-addr is empty") {
-		t.Errorf("an address although --admin-addr is empty:\n%s", none.out)
+	none, _ := serving(t, t.TempDir(), "--admin-address", "")
+	if !strings.Contains(none.out.String(), "disabled, --admin-address is empty") {
+		t.Errorf("an address although --admin-address is empty:\n%s", none.out)
 	}
-	if _, problems, code := local("top", "--once", "--admin-addr", "127.0.0.1:1"); code != 1 ||
+	if _, problems, code := local("top", "--once", "--admin-address", "127.0.0.1:1"); code != 1 ||
 		!strings.Contains(problems, "no server answers at 127.0.0.1:1") {
 		t.Errorf("%d %s", code, problems)
 	}
@@ -142,7 +142,7 @@ func TestTopDrawsOnATerminalAndEndsWithQ(t *testing.T) {
 	p, _ := serving(t, t.TempDir())
 	in, keys := io.Pipe()
 	out := newOutput()
-	c := exec.Command(script, "-qec", os.Args[0]+" top --admin-addr "+p.page(), "/dev/null")
+	c := exec.Command(script, "-qec", os.Args[0]+" top --admin-address "+p.page(), "/dev/null")
 	c.Stdin, c.Stdout = in, out
 	c.WaitDelay = patience
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it ends with a killed test

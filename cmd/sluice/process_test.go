@@ -110,7 +110,7 @@ func (p *process) run() {
 func serving(t *testing.T, dir string, args ...string) (p *process, address string) {
 	t.Helper()
 	p = start(t, append([]string{"serve", "--data-dir", dir, "--listen-tcp", "127.0.0.1:0",
-		"--admin-addr", "127.0.0.1:0"}, args...)...)
+		"--admin-address", "127.0.0.1:0"}, args...)...)
 	return p, p.address()
 }
 

@@ -28,8 +28,8 @@ func TestUsageErrorsExit64WithARemedy(t *testing.T) {
 		{"serve --policy hybrid", "this node alone"},
 		{"serve now", `serve takes no arguments, but got "now"`},
 		{"serve --listen-tcp 0.0.0.0:1", "--insecure"},
-		{"serve --admin-addr 0.0.0.0:1", "--admin-insecure"},
-		{"config check --admin-addr 0.0.0.0:1", "--admin-insecure"},
+		{"serve --admin-address 0.0.0.0:1", "--admin-insecure"},
+		{"config check --admin-address 0.0.0.0:1", "--admin-insecure"},
 		{"config", "config check or sluice config print"},
 		{"config chek", "config check or sluice config print"},
 		{"config check --soft-limit 2MiB", "--hard-limit is 1MiB and --soft-limit 2MiB"},
@@ -116,8 +116,8 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 	}{
 		{"address in use", []string{"--listen-tcp", busy.Addr().String()},
 			[]string{busy.Addr().String(), "in use"}},
-		{"admin address in use", []string{"--admin-addr", busy.Addr().String()},
-			[]string{busy.Addr().String(), "in use", "--admin-addr"}},
+		{"admin address in use", []string{"--admin-address", busy.Addr().String()},
+			[]string{busy.Addr().String(), "in use", "--admin-address"}},
 		{"missing directory of a socket", []string{"--listen-unix", "/nonexistent/s"},
 			[]string{"/nonexistent/s", "directory does not exist"}},
 		{"missing directory of the admin socket", []string{"--admin-socket", "/nonexistent/s"},
@@ -129,7 +129,7 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 		{"malformed keys", []string{"--authorized-keys", file}, []string{file, "1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--admin-addr",
+			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--admin-address",
 				"127.0.0.1:0", "--data-dir", t.TempDir()}, tt.args...)...)
 			p.ends(1, tt.want...)
 			if p.out.String() != "" {

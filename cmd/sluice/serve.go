@@ -62,7 +62,7 @@ func serve(e *env, args []string) error {
 	}
 	endpoints, err := observe.Listen(observed) // before any client is accepted: an address may be taken
 	if err != nil {
-		return fmt.Errorf("%w (flags --admin-addr, --admin-socket)", err)
+		return fmt.Errorf("%w (flags --admin-address, --admin-socket)", err)
 	}
 	if err := s.open(); err != nil {
 		endpoints.Close()
@@ -100,7 +100,7 @@ func checkConfiguration(c *config.Server, set *config.Set) error {
 // adminAddress returns the admin address: the flag if it is set, else the variable if it is set,
 // else the default.
 func adminAddress(c *config.Server, set *config.Set, variable string) string {
-	if set.Origin("admin-addr") == "default" && variable != "" {
+	if set.Origin("admin-address") == "default" && variable != "" {
 		return variable
 	}
 	return c.Admin

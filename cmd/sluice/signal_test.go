@@ -58,7 +58,7 @@ func TestSignalEndsAHungStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0",
-		"--admin-addr", "", "--authorized-keys", keys)
+		"--admin-address", "", "--authorized-keys", keys)
 	f, err := os.OpenFile(keys, os.O_WRONLY, 0) // returns once the server reads, which then finds an empty file
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestServerSurvivesClosedStandardError(t *testing.T) {
 	measured := filepath.Join(t.TempDir(), "stats")
 	p := &process{t: t, out: newOutput(), err: newOutput(), exited: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], "serve", "--data-dir", t.TempDir(), "--listen-tcp",
-		"127.0.0.1:0", "--admin-addr", "", "--stats-file", measured)
+		"127.0.0.1:0", "--admin-address", "", "--stats-file", measured)
 	p.cmd.Stderr = writer
 	p.run()
 	writer.Close()

@@ -24,11 +24,12 @@ func watch(e *env, args []string) error {
 	flag := func(name string, v config.Value, help string) config.Setting {
 		return config.Setting{Name: name, Group: "Flags", Value: v, Help: help}
 	}
+	named := func(former string, s config.Setting) config.Setting { s.Former = former; return s }
 	rest, done, err := load(e, config.NewSet("",
-		flag("admin-addr", config.Text(&s.Address, "ADDR"),
-			"connect to this admin address, the --admin-addr of the server"),
-		flag("socket", config.Text(&s.Socket, "PATH"),
-			"connect to this admin socket, the --admin-socket of the server; takes precedence"),
+		named("admin-addr", flag("admin-address", config.Text(&s.Address, "ADDR"),
+			"connect to this admin address, the --admin-address of the server")),
+		named("socket", flag("admin-socket", config.Text(&s.Socket, "PATH"),
+			"connect to this admin socket, the --admin-socket of the server; takes precedence")),
 		flag("once", config.Bool(&once), "print one frame and exit, for scripts"),
 		flag("timeout", config.Duration(&s.Timeout, time.Millisecond, time.Hour),
 			"wait at most this time for each response of the server"),

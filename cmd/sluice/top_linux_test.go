@@ -152,7 +152,7 @@ func TestTopRedrawsOnResize(t *testing.T) {
 	defer hanging.Close()
 	defer close(quit)
 
-	m := onTerminal(t, 120, 40, "top", "--timeout", "1h", "--admin-addr",
+	m := onTerminal(t, 120, 40, "top", "--timeout", "1h", "--admin-address",
 		hanging.Listener.Addr().String())
 	m.fits(0, 120, 40)
 	until(t, "a question without an answer", func() error {

@@ -178,7 +178,7 @@ func TestTracesNameThePolicyInForce(t *testing.T) {
 	r.command(r.order(r.account, orderbook.Buy, 1), tracing(7))
 	r.flush()
 	until(t, "the gate to wait", func() error {
-		if out, _, _ := local("admin", "--socket", socket, "status"); !strings.Contains(out,
+		if out, _, _ := local("admin", "--admin-socket", socket, "status"); !strings.Contains(out,
 			"gate waiting") && !strings.Contains(out, "gate WEDGED") {
 			return fmt.Errorf("%s", out)
 		}
@@ -208,7 +208,7 @@ func TestTracesNameThePolicyInForce(t *testing.T) {
 // operate runs an operator's command.
 func operate(t *testing.T, socket string, words ...string) {
 	t.Helper()
-	if out, problems, code := local(append([]string{"admin", "--socket", socket},
+	if out, problems, code := local(append([]string{"admin", "--admin-socket", socket},
 		words...)...); code != 0 {
 		t.Fatalf("%v: exit code %d: %s%s", words, code, out, problems)
 	}

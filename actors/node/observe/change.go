@@ -25,8 +25,8 @@ func (a *admin) change(path string, f commandFunc) {
 		if !v.operator {
 			a.log.Warn("command rejected; the endpoint is read-only", "command", path, "from", v.from)
 			reject(w, r, http.StatusForbidden, "POST %s is a command, and this endpoint is read-only: "+
-				"use the admin socket (sluice admin --socket), "+
-				"or an operator key over the client port (sluice admin --addr, --key)", path)
+				"use the admin socket (sluice admin --admin-socket), "+
+				"or an operator key over the client port (sluice admin --address, --key)", path)
 			return
 		}
 		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {

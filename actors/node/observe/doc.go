@@ -3,8 +3,8 @@
 // recorder.
 //
 //	curl, Prometheus, browsers ──> TCP on loopback, read-only ──┐
-//	sluice admin --socket ──> unix-domain socket, same user ────┼──> API ──> node.Running
-//	sluice admin --addr --key ──> client port, AdminCommand ────┘     │
+//	sluice admin --admin-socket ──> unix-domain socket, same user ────┼──> API ──> node.Running
+//	sluice admin --address --key ──> client port, AdminCommand ────┘     │
 //	                                                                  ├── status.Status, Snapshot
 //	OTLP collectors <── telemetry/otel <── collector, trace boxes ────┤
 //	log <── gate watch, commands ─────────────────────────────────────┘

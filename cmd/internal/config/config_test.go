@@ -176,11 +176,11 @@ func TestValidateRejectsConflictingSettings(t *testing.T) {
 		{"--listen-tcp=example.com:9876", "accept it with --insecure"},
 		{"--listen-unix=@", "--listen-unix: "},
 		{"--data-dir=", "--data-dir is empty"},
-		{"--admin-addr=9464", `--admin-addr is "9464": write host:port`},
-		{"--admin-addr=127.0.0.1:70000", "a port from 0 to 65535"},
-		{"--admin-addr=0.0.0.0:9464", "accept it with --admin-insecure"},
-		{"--admin-addr=:9464 --insecure", "accept it with --admin-insecure"},
-		{"--admin-addr=example.com:9464", "accept it with --admin-insecure"},
+		{"--admin-address=9464", `--admin-address is "9464": write host:port`},
+		{"--admin-address=127.0.0.1:70000", "a port from 0 to 65535"},
+		{"--admin-address=0.0.0.0:9464", "accept it with --admin-insecure"},
+		{"--admin-address=:9464 --insecure", "accept it with --admin-insecure"},
+		{"--admin-address=example.com:9464", "accept it with --admin-insecure"},
 		{"--soft-limit=2MiB", "--hard-limit is 1MiB and --soft-limit 2MiB"},
 		{"--frame-max=1MiB", "--frame-max 1MiB"},
 		{"--policy=hybrid", `--policy is "hybrid", which this node alone can never meet`},
@@ -198,12 +198,35 @@ func TestValidateRejectsConflictingSettings(t *testing.T) {
 	}
 	for _, good := range []string{"", "--policy=hybrid --force-policy", "--listen-tcp=localhost:1",
 		"--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
-		"--admin-addr=", "--admin-addr=localhost:0", "--admin-addr=[::1]:1",
-		"--admin-addr=:1 --admin-insecure", "--listen-tcp=0.0.0.0:1 --insecure",
+		"--admin-address=", "--admin-address=localhost:0", "--admin-address=[::1]:1",
+		"--admin-address=:1 --admin-insecure", "--listen-tcp=0.0.0.0:1 --insecure",
 		"--listen-tcp=0.0.0.0:1 --authorized-keys=k"} {
 		c := DefaultServer()
 		if _, err := c.Set().Load(strings.Fields(good), nil); err != nil || c.Validate() != nil {
 			t.Errorf("%q: %v, %v", good, err, c.Validate())
+		}
+	}
+}
+
+func TestFormerNamesAreErrorsThatNameTheNewOnes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sluice.yaml")
+	if err := os.WriteFile(path, []byte("admin-addr: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args, environ []string
+		want          string
+	}{
+		{[]string{"--admin-addr", "x"}, nil, "the flag --admin-addr is now --admin-address"},
+		{nil, []string{"SLUICE_ADMIN_ADDR=x"},
+			"the variable SLUICE_ADMIN_ADDR is now SLUICE_ADMIN_ADDRESS"},
+		{[]string{"--config", path}, nil, path + ":1: the key admin-addr is now admin-address"},
+	} {
+		c := DefaultServer()
+		var usage *UsageError
+		if _, err := c.Set().Load(tt.args, tt.environ); !errors.As(err, &usage) ||
+			err.Error() != tt.want {
+			t.Errorf("%v; want %q", err, tt.want)
 		}
 	}
 }

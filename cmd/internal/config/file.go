@@ -26,6 +26,8 @@ func (s *Set) parseFile(path string, text []byte) (values []given, err error) {
 		at := fmt.Sprintf("%s:%d", path, key.Line)
 		set := s.find(key.Value)
 		switch {
+		case set == nil && s.renamed(key.Value) != nil:
+			return nil, Usagef("%s: the key %s is now %s", at, key.Value, s.renamed(key.Value).Name)
 		case set == nil:
 			return nil, Usagef("%s: unknown key %q; %s`sluice config print` lists the keys", at,
 				key.Value, DidYouMean(key.Value, s.names()))

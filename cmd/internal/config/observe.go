@@ -53,12 +53,12 @@ func (c *Server) FlightDir() string {
 // settings are the group Observation of the help text.
 func (o *Observe) settings() []Setting {
 	return []Setting{
-		{Name: "admin-addr", Value: Text(&o.Admin, "ADDR"),
+		{Name: "admin-address", Former: "admin-addr", Value: Text(&o.Admin, "ADDR"),
 			Help: "serve the live page for browsers and `sluice top`, /metrics, /readyz and more " +
 				"on this host:port, read-only; " +
 				"empty for none, port 0 for any free port"},
 		{Name: "admin-insecure", Value: Bool(&o.AdminInsecure),
-			Help: "allow an --admin-addr that other machines can reach; its pages show all " +
+			Help: "allow an --admin-address that other machines can reach; its pages show all " +
 				"connected clients"},
 		{Name: "admin-socket", Value: Text(&o.AdminSocket, "PATH"),
 			Help: "serve the same pages and accept commands on this unix-domain socket, for this " +
@@ -103,12 +103,12 @@ func (o *Observe) validate() error {
 	if o.Admin == "" {
 		return nil
 	}
-	host, err := checkAddress("--admin-addr", o.Admin, observe.DefaultAddress)
+	host, err := checkAddress("--admin-address", o.Admin, observe.DefaultAddress)
 	if err != nil {
 		return err
 	}
 	if !o.AdminInsecure && !loopback(host) {
-		return Usagef("--admin-addr is %q, which other machines can reach, and its pages show "+
+		return Usagef("--admin-address is %q, which other machines can reach, and its pages show "+
 			"all connected clients: "+
 			"listen on 127.0.0.1 or [::1], or accept it with --admin-insecure", o.Admin)
 	}

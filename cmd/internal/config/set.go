@@ -18,12 +18,15 @@ type Setting struct {
 	Value     Value  // the field
 	Reload    bool   // can change while the server runs
 	NotInFile bool   // flag and environment only, never in a file
+	Former    string // name before it was renamed; using it is an error that names the new one
 }
 
 // Variable returns the name of the environment variable: SLUICE_ and the setting's name in upper
 // case.
-func (s *Setting) Variable() string {
-	return "SLUICE_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+func (s *Setting) Variable() string { return variable(s.Name) }
+
+func variable(name string) string {
+	return "SLUICE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 }
 
 // UsageError is a mistake in the flags, environment or file.
@@ -68,6 +71,16 @@ func (s *Set) resetOrigins() {
 func (s *Set) find(name string) *Setting {
 	for i := range s.Settings {
 		if s.Settings[i].Name == name {
+			return &s.Settings[i]
+		}
+	}
+	return nil
+}
+
+// renamed returns the setting that once had a name, nil if none had.
+func (s *Set) renamed(name string) *Setting {
+	for i := range s.Settings {
+		if name != "" && s.Settings[i].Former == name {
 			return &s.Settings[i]
 		}
 	}
@@ -215,6 +228,9 @@ func (s *Set) flagError(arg string, err error) error {
 	if set := s.find(name); set != nil {
 		return Usagef("--%s needs a value: write --%s %s", name, name, set.Value.Form())
 	}
+	if set := s.renamed(name); set != nil {
+		return Usagef("the flag --%s is now --%s", name, set.Name)
+	}
 	var flags []string
 	for _, n := range s.names() {
 		flags = append(flags, "--"+n)
@@ -227,19 +243,25 @@ func (s *Set) flagError(arg string, err error) error {
 // Kubernetes, which sets SLUICE_SERVICE_HOST in every container if a service is called sluice.
 func (s *Set) parseEnvironment(environ []string) (values []given, err error) {
 	var known []string
+	former := make(map[string]string) // variable of a former name: the present one
 	for i := range s.Settings {
 		known = append(known, s.Settings[i].Variable())
+		if name := s.Settings[i].Former; name != "" {
+			former[variable(name)] = known[i]
+		}
 	}
 	for _, e := range environ {
-		variable, text, _ := strings.Cut(e, "=")
-		i := slices.Index(known, variable)
+		name, text, _ := strings.Cut(e, "=")
+		i := slices.Index(known, name)
 		switch {
 		case i >= 0:
-			values = append(values, given{s.Settings[i].Name, text, variable})
-		case strings.HasPrefix(variable, "SLUICE_"):
-			if best, edits := Nearest(variable, known); 3*edits <= len(variable)-len("SLUICE_") {
+			values = append(values, given{s.Settings[i].Name, text, name})
+		case former[name] != "":
+			return nil, Usagef("the variable %s is now %s", name, former[name])
+		case strings.HasPrefix(name, "SLUICE_"):
+			if best, edits := Nearest(name, known); 3*edits <= len(name)-len("SLUICE_") {
 				return nil, Usagef("unknown variable %s in the environment; did you mean %s?",
-					variable, best)
+					name, best)
 			}
 		}
 	}

@@ -138,7 +138,7 @@ func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*child, err
 	// The audit needs every event, so no snapshot may shorten the journal.
 	args := []string{
 		"serve", "--data-dir", r.path("data"), "--listen-tcp", tcp, "--listen-unix", r.path("socket"),
-		"--stats-file", r.path("stats.json"), "--admin-addr", "127.0.0.1:0",
+		"--stats-file", r.path("stats.json"), "--admin-address", "127.0.0.1:0",
 		"--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB",
 	}
 	return spawn(ctx, r.Program, append(args, r.Serve...), log)

@@ -98,7 +98,7 @@ func TestLostDataIsDetected(t *testing.T) {
 		if strings.Contains(between, "past") { // the data directory of a server without requests
 			c, err := spawn(t.Context(), sluice,
 				[]string{"serve", "--data-dir", filepath.Join(dir, "past"), "--listen-tcp",
-					"127.0.0.1:0", "--listen-unix", "@" + dir, "--admin-addr", "127.0.0.1:0"}, io.Discard)
+					"127.0.0.1:0", "--listen-unix", "@" + dir, "--admin-address", "127.0.0.1:0"}, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -100,7 +100,7 @@ func (f *feed) request(ctx context.Context, known uint64) (*status.Snapshot, err
 	answer, err := f.transport.RoundTrip(r)
 	if err != nil {
 		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or "+
-			"name its admin address with --admin-addr", f.where(), err)
+			"name its admin address with --admin-address", f.where(), err)
 	}
 	defer answer.Body.Close()
 	s := new(status.Snapshot)

@@ -47,7 +47,7 @@ func newStand(t *testing.T, flags ...string) *stand {
 	}
 	d := &stand{t: t, program: path, unix: filepath.Join(dir, "s"), admin: filepath.Join(dir, "a")}
 	cmd := exec.Command(path, append([]string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen-tcp", "127.0.0.1:0",
-		"--listen-unix", d.unix, "--admin-addr", "127.0.0.1:0", "--admin-socket", d.admin, "--shards", "4"}, flags...)...)
+		"--listen-unix", d.unix, "--admin-address", "127.0.0.1:0", "--admin-socket", d.admin, "--shards", "4"}, flags...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -88,7 +88,7 @@ func (d *stand) readAddresses(out io.Reader) error {
 // operate runs a command of sluice admin.
 func (d *stand) operate(args ...string) {
 	d.t.Helper()
-	args = append([]string{"admin", "--socket", d.admin}, args...)
+	args = append([]string{"admin", "--admin-socket", d.admin}, args...)
 	if out, err := exec.Command(d.program, args...).CombinedOutput(); err != nil {
 		d.t.Fatalf("sluice %v: %v\n%s", args, err, out)
 	}

@@ -126,7 +126,7 @@ func newEra(t testing.TB, program string, rng *rand.Rand, sum *tally) *era {
 		}
 	})
 	args := []string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen-tcp", "127.0.0.1:0",
-		"--listen-unix", filepath.Join(dir, "s"), "--admin-addr", "127.0.0.1:0", "--journal-segment", "64KiB", "--log-level", "warn",
+		"--listen-unix", filepath.Join(dir, "s"), "--admin-address", "127.0.0.1:0", "--journal-segment", "64KiB", "--log-level", "warn",
 		"--io", []string{"auto", "poll"}[rng.IntN(2)], "--shards", fmt.Sprint(1 + rng.IntN(3)),
 	}
 	e := &era{t: t, dir: dir, rng: rng, sum: sum, most: 6_000, events: map[uint64][]byte{}, placed: map[placement]uint64{}}
