@@ -6,7 +6,7 @@ package transport
 //
 //	 1..14  a shard closes a connection; the listener reports some of them for a connection that a handler owns
 //	24..27  only the listener reports them, for a connection that a handler owns
-//	32..41  the listener rejects a client before a handler owns the connection
+//	32..42  the listener rejects a client before a handler owns the connection
 type Reason uint8
 
 const (
@@ -44,7 +44,7 @@ const (
 const (
 	ReasonHandshakeTimeout   Reason = 32 // the handshake was not done in time
 	ReasonTooManyHandshakes  Reason = 33 // ended early because all places for handshakes were taken
-	ReasonHandshakeMalformed Reason = 34 // the first frame is not a ChallengeResponse of the right size
+	ReasonHandshakeMalformed Reason = 34 // the first frame is not a well-formed Hello
 	ReasonUnknownKey         Reason = 35 // the public key is not in the authorized keys
 	ReasonBadSignature       Reason = 36 // the signature does not match nonce and key
 	ReasonHandshakeLost      Reason = 37 // the peer left, or the socket failed, during the handshake
@@ -52,9 +52,10 @@ const (
 	ReasonConnectFailed      Reason = 39 // the handler returned an error for the connection
 	ReasonAddressLimit       Reason = 40 // too many connections from this address in too short a time
 	ReasonSetupFailed        Reason = 41 // the kernel refused an option or a place in epoll(7)
+	ReasonNoSignature        Reason = 42 // Hello is not signed, and the endpoint needs a key
 
 	// NumReasons bounds the numbers of all reasons, for tables indexed by Reason.
-	NumReasons = 42
+	NumReasons = 43
 )
 
 // reasonNames are the names of all reasons. It is never written.
@@ -73,6 +74,7 @@ var reasonNames = [NumReasons]string{
 	ReasonBadSignature: "wrong_signature", ReasonHandshakeLost: "peer_left_during_handshake",
 	ReasonConnectionLimit: "connection_limit_reached", ReasonConnectFailed: "connect_refused_by_handler",
 	ReasonAddressLimit: "too_many_connections_from_address", ReasonSetupFailed: "socket_setup_failed",
+	ReasonNoSignature: "missing_signature",
 }
 
 // String returns the reason's stable name, as metrics and logs show it.

@@ -44,7 +44,7 @@ type Config[R, Q any] struct {
 
 	// Listen has the addresses (Endpoints, required) and everything about connections and requests
 	// on their way in. The node sets Keys (from KeysFile, if that is named), NextID, Reserve,
-	// Release and Fatal.
+	// Release, Fatal, and of Announce MaxResponse and Heartbeat.
 	Listen   listen.Config
 	KeysFile string // authorized keys; needed unless every endpoint is open
 
@@ -82,6 +82,8 @@ type Journal struct {
 
 func (c Config[R, Q]) withDefaults() Config[R, Q] {
 	orDefault(&c.Pipeline.MaxConnections, DefaultMaxConnections)
+	orDefault(&c.Pipeline.MaxFrame, encode.DefaultMaxFrame)
+	orDefault(&c.Pipeline.Heartbeat, actors.DefaultHeartbeat)
 	orDefault(&c.Listen.MaxRequest, wire.DefaultMaxRequest)
 	orDefault(&c.Nodes, durability.DefaultNodes)
 	orDefault(&c.QueueBytes, DefaultQueueBytes)

@@ -139,6 +139,7 @@ func (n *Node[R, Q]) end(ctx context.Context, m mode) error {
 		defer context.AfterFunc(ctx, e.giveUp)()
 	}
 	if m == fencing {
+		n.listener.Mute()
 		_ = n.pipeline.Fence(ctx) // its error becomes the node's in shut
 	}
 	select {

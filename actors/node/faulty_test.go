@@ -14,6 +14,7 @@ import (
 	"sluice/cmd/orderbook"
 	"sluice/transport"
 	"sluice/transport/listen"
+	"sluice/transport/wire"
 )
 
 // faulty is an order book whose methods a test spoils.
@@ -191,6 +192,9 @@ func TestEndsAlthoughReaderHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	if _, err := c.Write(wire.AppendHello(nil, &wire.Hello{Version: wire.Version})); err != nil {
+		t.Fatal(err)
+	}
 	until(t, "the permit of the connection", func() bool { return n.Connections() == 2 })
 	began := time.Now()
 	_ = n.Stop(context.Background()) // its error is about the time

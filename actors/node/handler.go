@@ -67,7 +67,7 @@ func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 }
 
 // Shed implements listen.Handler: the client gets ServerBusy between two responses.
-func (h *handler[R, Q]) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, make([]uint64, n)) } // fails only while the node ends
+func (h *handler[R, Q]) Shed(c listen.Conn, requests []uint64) { _ = h.pipeline.Busy(c.ID, requests) } // fails only while the node ends
 
 // Disconnect implements listen.Handler.
 func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {

@@ -14,6 +14,7 @@ import (
 	"sluice/durability"
 	"sluice/mailbox"
 	"sluice/transport/listen"
+	"sluice/transport/wire"
 )
 
 // Node is a running application with clients, a journal and the response pipeline, in one process.
@@ -90,8 +91,10 @@ func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) 
 func (n *Node[R, Q]) newListener() error {
 	c := n.cfg.Listen
 	c.NextID = func() uint64 { return n.ids.Add(1) }
-	c.Reserve = func() bool { return n.pipeline.Connections() < n.cfg.Pipeline.MaxConnections }
-	c.Release = func() {} // Connect takes the permit; Reserve only looks, to reject a client before it is told that it is in
+	c.Reserve = func(listen.Conn) bool { return n.pipeline.Connections() < n.cfg.Pipeline.MaxConnections }
+	c.Release = func(listen.Conn) {} // Connect takes the permit; Reserve only looks, to reject a client before it is told that it is in
+	c.Announce.MaxResponse = min(max(n.cfg.Pipeline.MaxFrame-wire.PrefixSize, 1), wire.MaxResponse)
+	c.Announce.Heartbeat = n.cfg.Pipeline.Heartbeat
 	c.Fatal = n.fail
 	c.Refused = n.refused(c.Refused)
 	var err error

@@ -14,12 +14,6 @@ import (
 	"sluice/transport/wire"
 )
 
-// Errors of the handshake.
-var (
-	ErrAuthFailed = errors.New("client: the server rejected the key, or the handshake took too long")
-	ErrNoKey      = errors.New("client: the server requires authentication and no key is configured")
-)
-
 // Options of a connection. The zero value works with a server that does not require authentication.
 type Options struct {
 	Key            ed25519.PrivateKey // signs the challenge; nil: no key
@@ -31,6 +25,10 @@ type Options struct {
 	// HeartbeatEvery is the interval after which a heartbeat is sent if nothing was flushed, so the
 	// client is silent for at most twice that time. 0: no automatic heartbeats.
 	HeartbeatEvery time.Duration
+
+	// Heartbeat is the interval of the server's heartbeats that this client wants; the server
+	// moves it into its own limits. 0: the server's choice. Server().Heartbeat is what it became.
+	Heartbeat time.Duration
 }
 
 // Conn is a connection whose handshake is done. Send, Flush, Heartbeat and CloseWrite must be
@@ -39,9 +37,11 @@ type Options struct {
 type Conn struct {
 	conn    net.Conn
 	options Options
+	server  wire.ServerReady // does not change after the handshake
 
 	in         []byte // in[start:end] was received but not returned yet
 	start, end int
+	closed     *CloseError // the server's last frame; nil until it was received
 
 	mu            sync.Mutex // guards the fields below against the heartbeat timer
 	out           []byte     // frames not flushed yet
@@ -103,46 +103,6 @@ func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 	return c, nil
 }
 
-func (c *Conn) handshake() error {
-	for {
-		tag, body, err := c.next()
-		if err == io.EOF {
-			err = errors.New("the server closed the connection (is it full, or stopping?)")
-		}
-		if err != nil {
-			return fmt.Errorf("client: handshake: %w", err)
-		}
-		switch tag {
-		case wire.TagServerReady:
-			return nil
-		case wire.TagAuthFailed:
-			return ErrAuthFailed
-		case wire.TagChallenge:
-			if err := c.respond(body); err != nil {
-				return err
-			}
-		default:
-			return fmt.Errorf("client: handshake: unexpected tag %#02x from the server", tag)
-		}
-	}
-}
-
-// respond signs a challenge.
-func (c *Conn) respond(nonce []byte) error {
-	if c.options.Key == nil {
-		return ErrNoKey
-	}
-	if len(nonce) != wire.NonceSize {
-		return fmt.Errorf("client: handshake: nonce has %d bytes, want %d", len(nonce), wire.NonceSize)
-	}
-	signature := [wire.SignatureSize]byte(ed25519.Sign(c.options.Key, nonce))
-	public := [wire.PublicKeySize]byte(c.options.Key[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
-	if _, err := c.conn.Write(wire.AppendChallengeResponse(nil, &signature, &public)); err != nil {
-		return fmt.Errorf("client: handshake: %w", err)
-	}
-	return nil
-}
-
 // Send buffers a request; Flush sends it.
 func (c *Conn) Send(seq uint64, tag uint8, body []byte) error {
 	c.mu.Lock()
@@ -202,7 +162,8 @@ func (c *Conn) heartbeatTick() {
 
 // Next waits for a frame from the server. body is valid until the next call. At the end of the
 // stream the error is io.EOF between frames and io.ErrUnexpectedEOF within one. If a deadline
-// expires, the next call continues from there.
+// expires, the next call continues from there. If the server closes the connection for a reason of
+// its own, the error is a *CloseError, even if an earlier Flush failed.
 func (c *Conn) Next() (tag uint8, body []byte, err error) {
 	for {
 		tag, body, err = c.next()
@@ -214,6 +175,9 @@ func (c *Conn) Next() (tag uint8, body []byte, err error) {
 }
 
 func (c *Conn) next() (uint8, []byte, error) {
+	if c.closed != nil {
+		return 0, nil, c.closed
+	}
 	for {
 		tag, body, size, err := wire.NextResponse(c.in[c.start:c.end], c.options.MaxFrame)
 		if err != nil {
@@ -221,6 +185,9 @@ func (c *Conn) next() (uint8, []byte, error) {
 		}
 		if size > 0 {
 			c.start += size
+			if tag == wire.TagClose {
+				return 0, nil, c.close(body)
+			}
 			return tag, body, nil
 		}
 		if err := c.fill(); err != nil {
@@ -252,6 +219,9 @@ func (c *Conn) fill() error {
 	}
 	return err
 }
+
+// Server is what the server reported in the handshake: its name, version and limits. Any goroutine.
+func (c *Conn) Server() wire.ServerReady { return c.server }
 
 // SetReadDeadline bounds Next; the zero time means no deadline.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }

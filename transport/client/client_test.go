@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -45,9 +46,46 @@ func serve(t *testing.T, network string, side func(net.Conn) error) string {
 	return l.Addr().String()
 }
 
-func ready(c net.Conn) error {
-	_, err := io.WriteString(c, wire.ReadyFrame)
+// ready does the server's side of a handshake without a key.
+func ready(c net.Conn) error { return begin(c, nil) }
+
+// begin does the same and sends more in the same write as ServerReady.
+func begin(c net.Conn, more []byte) error {
+	hello, err := challenge(c, &wire.Challenge{})
+	if err == nil && hello.Signature != nil {
+		err = errors.New("Hello is signed, and nothing asked for that")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.Write(append(wire.AppendServerReady(nil, &wire.ServerReady{Version: 1}), more...))
 	return err
+}
+
+// challenge sends a Challenge and reads the Hello.
+func challenge(c net.Conn, challenge *wire.Challenge) (hello wire.Hello, err error) {
+	if _, err := c.Write(wire.AppendChallenge(nil, challenge)); err != nil {
+		return hello, err
+	}
+	frame := make([]byte, wire.PrefixSize, wire.MaxHandshake)
+	if _, err = io.ReadFull(c, frame); err != nil {
+		return hello, err
+	}
+	frame = frame[:wire.PrefixSize+int(frame[0])]
+	if _, err = io.ReadFull(c, frame[wire.PrefixSize:]); err != nil {
+		return hello, err
+	}
+	r, _, err := wire.NextRequest(frame, wire.MaxHandshake)
+	hello, ok := wire.DecodeHello(r.Body)
+	if err != nil || !ok || r.Tag != wire.TagHello || r.Seq != 0 {
+		err = fmt.Errorf("% x is not a Hello: %v", frame, err)
+	}
+	return hello, err
+}
+
+// batchEnd is the frame that ends a response.
+func batchEnd(request byte) []byte {
+	return wire.AppendResponse(nil, wire.TagBatchEnd, []byte{request, 0, 0, 0, 0, 0, 0, 0})
 }
 
 func dial(t *testing.T, network, address string, o Options) *Conn {
@@ -65,25 +103,27 @@ func dial(t *testing.T, network, address string, o Options) *Conn {
 
 func TestChallengeIsSigned(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	server := wire.ServerReady{Version: 1, Leads: true, Conn: 7, MaxRequest: 1024, Rate: 3, Name: "seven"}
 	for _, network := range []string{"tcp", "unix"} {
 		address := serve(t, network, func(c net.Conn) error {
 			nonce := [wire.NonceSize]byte{1, 2, 3}
-			if _, err := c.Write(wire.AppendNonce(nil, &nonce)); err != nil {
+			hello, err := challenge(c, &wire.Challenge{Nonce: nonce, Sign: true})
+			if err != nil {
 				return err
 			}
-			b := make([]byte, wire.ChallengeResponseFrameSize)
-			if _, err := io.ReadFull(c, b); err != nil {
-				return err
+			message := wire.Signed(&nonce)
+			if !ed25519.Verify(hello.Key, message[:], hello.Signature) || hello.Heartbeat != time.Second ||
+				!key.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(hello.Key)) {
+				t.Errorf("%+v", hello)
 			}
-			r, _, err := wire.NextRequest(b, wire.MaxHandshake)
-			signature, public, ok := wire.ChallengeResponse(r.Body)
-			if err != nil || !ok || !ed25519.Verify(public, nonce[:], signature) ||
-				!key.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(public)) {
-				t.Errorf("answer % x, error %v", b, err)
-			}
-			return ready(c)
+			_, err = c.Write(wire.AppendServerReady(nil, &server))
+			return err
 		})
-		dial(t, network, address, Options{Key: key}).Close()
+		c := dial(t, network, address, Options{Key: key, Heartbeat: time.Second})
+		if got := c.Server(); got != server {
+			t.Errorf("%+v, want %+v", got, server)
+		}
+		c.Close()
 	}
 }
 
@@ -100,23 +140,47 @@ func TestHandshakeEndsWithItsContext(t *testing.T) {
 }
 
 func TestHandshakeErrorsNameTheCause(t *testing.T) {
-	nonce := [wire.NonceSize]byte{}
-	for _, v := range []struct{ name, sent, want string }{
-		{"closed at once", "", "the server closed the connection"},
-		{"refused", wire.AuthFailed, ErrAuthFailed.Error()},
-		{"challenged without a key", string(wire.AppendNonce(nil, &nonce)), ErrNoKey.Error()},
-		{"application frame", wire.BatchEnd, "unexpected tag 0x02"},
-		{"another protocol", "HTTP/1.1 400 Bad Request", "frame length"},
-		{"half a frame", wire.ReadyFrame[:3], "unexpected EOF"},
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	open := string(wire.AppendChallenge(nil, new(wire.Challenge)))
+	signed := string(wire.AppendChallenge(nil, &wire.Challenge{Sign: true}))
+	ready := string(wire.AppendServerReady(nil, &wire.ServerReady{Version: 1}))
+	newer := string(wire.AppendServerReady(nil, &wire.ServerReady{Version: 2}))
+	end := func(reason wire.CloseReason) string { return string(wire.AppendClose(nil, wire.Close{Reason: reason})) }
+	for _, v := range []struct {
+		name, sent, want string
+		key              ed25519.PrivateKey
+	}{
+		{"closed at once", "", "the server closed the connection", nil},
+		{"refused at once", end(wire.CloseLimit), "limit (come back at once)", nil},
+		{"refused", signed + end(wire.CloseUnauthorized), "unauthorized", key},
+		{"challenged without a key", signed, ErrNoKey.Error(), nil},
+		{"not challenged with a key", open + ready, ErrNotChallenged.Error(), key},
+		{"no challenge", ready, "sent tag 0x08, want a Challenge", nil},
+		{"no challenge with a key", ready, "sent tag 0x08, want a Challenge", key},
+		{"two challenges", signed + signed, "sent tag 0x05, want ServerReady", key},
+		{"two challenges without a signature", open + open, "sent tag 0x05, want ServerReady", nil},
+		{"a later version", open + newer, "that version 1 does not have", nil},
+		{"short challenge", string(wire.AppendResponse(nil, wire.TagChallenge, nil)), "Challenge of 0 bytes", nil},
+		{"short close", open + string(wire.AppendResponse(nil, wire.TagClose, nil)), "Close of 0 bytes", nil},
+		{"application frame", string(batchEnd(1)), "sent tag 0x02", nil},
+		{"another protocol", "HTTP/1.1 400 Bad Request", "frame length", nil},
+		{"half a frame", open[:3], "unexpected EOF", nil},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			address := serve(t, "tcp", func(c net.Conn) error {
-				_, err := io.WriteString(c, v.sent)
+				if _, err := io.WriteString(c, v.sent); err != nil {
+					return err
+				}
+				err := c.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, c) // closing with unread bytes would be a reset
 				return err
 			})
-			if _, err := Dial(context.Background(), "tcp", address, Options{}); err == nil ||
-				!strings.Contains(err.Error(), v.want) {
+			_, err := Dial(context.Background(), "tcp", address, Options{Key: v.key})
+			if err == nil || !strings.Contains(err.Error(), v.want) {
 				t.Errorf("%v, want %q", err, v.want)
+			}
+			if errors.Is(err, ErrAuthFailed) != (v.name == "refused") {
+				t.Errorf("%v is ErrAuthFailed: %t", err, errors.Is(err, ErrAuthFailed))
 			}
 		})
 	}
@@ -133,7 +197,10 @@ func TestHandshakeErrorsNameTheCause(t *testing.T) {
 func TestFramesOfAllSizesArriveWholeAndInOrder(t *testing.T) {
 	sizes := []int{0, 1, 254, 255, 256, 257, 5000, 0, 70000, 3}
 	address := serve(t, "tcp", func(c net.Conn) error {
-		stream := []byte(wire.ReadyFrame)
+		if err := ready(c); err != nil {
+			return err
+		}
+		var stream []byte
 		for i, n := range sizes {
 			stream = wire.AppendResponse(stream, 0x30+uint8(i), bytes.Repeat([]byte{byte(i)}, n))
 			stream = append(stream, wire.Heartbeat...)
@@ -161,19 +228,17 @@ func TestFramesOfAllSizesArriveWholeAndInOrder(t *testing.T) {
 
 func TestOversizedAndTruncatedFramesAreErrors(t *testing.T) {
 	address := serve(t, "tcp", func(c net.Conn) error {
-		_, err := io.WriteString(c, wire.ReadyFrame+"\x12\x00\x00\x00")
-		return err
+		return begin(c, []byte("\x33\x00\x00\x00"))
 	})
-	c := dial(t, "tcp", address, Options{MaxFrame: 17})
+	c := dial(t, "tcp", address, Options{MaxFrame: 50})
 	var frame *wire.FrameError
-	if _, _, err := c.Next(); !errors.As(err, &frame) || frame.Length != 18 {
+	if _, _, err := c.Next(); !errors.As(err, &frame) || frame.Length != 51 {
 		t.Error(err)
 	}
 	address = serve(t, "tcp", func(c net.Conn) error {
-		_, err := io.WriteString(c, wire.ReadyFrame+"\x11\x00\x00\x00\x30")
-		return err
+		return begin(c, []byte("\x32\x00\x00\x00\x30"))
 	})
-	c = dial(t, "tcp", address, Options{MaxFrame: 17})
+	c = dial(t, "tcp", address, Options{MaxFrame: 50})
 	if _, _, err := c.Next(); err != io.ErrUnexpectedEOF {
 		t.Error(err)
 	}
@@ -182,12 +247,12 @@ func TestOversizedAndTruncatedFramesAreErrors(t *testing.T) {
 func TestNextContinuesAfterADeadline(t *testing.T) {
 	proceed := make(chan struct{})
 	address := serve(t, "tcp", func(c net.Conn) error {
-		frame := wire.AppendResponse([]byte(wire.ReadyFrame), 0x30, []byte("abc"))
-		if _, err := c.Write(frame[:9]); err != nil {
+		frame := wire.AppendResponse(nil, 0x30, []byte("abc"))
+		if err := begin(c, frame[:4]); err != nil {
 			return err
 		}
 		<-proceed
-		_, err := c.Write(frame[9:])
+		_, err := c.Write(frame[4:])
 		return err
 	})
 	c := dial(t, "tcp", address, Options{})
@@ -211,7 +276,7 @@ func TestRequestsAreBufferedUntilFlushOrCloseWrite(t *testing.T) {
 		}
 		b, err := io.ReadAll(c)
 		received <- b
-		_, writeErr := io.WriteString(c, wire.BatchEnd)
+		_, writeErr := c.Write(batchEnd(2))
 		return errors.Join(err, writeErr)
 	})
 	c := dial(t, "unix", address, Options{})
@@ -250,7 +315,7 @@ func TestAutomaticHeartbeatsAreSentWithoutRequests(t *testing.T) {
 		if string(b) != strings.Repeat(wire.ClientHeartbeat, 3) {
 			t.Errorf("received % x", b)
 		}
-		_, err := io.WriteString(c, wire.Heartbeat+wire.BatchEnd)
+		_, err := c.Write(append([]byte(wire.Heartbeat), batchEnd(1)...))
 		return err
 	})
 	c := dial(t, "tcp", address, Options{HeartbeatEvery: time.Millisecond, ShowHeartbeats: true})
@@ -263,12 +328,30 @@ func TestAutomaticHeartbeatsAreSentWithoutRequests(t *testing.T) {
 	c.Close()
 }
 
+func TestNextReturnsWhyTheServerClosed(t *testing.T) {
+	address := serve(t, "tcp", func(c net.Conn) error {
+		stream := append(batchEnd(1), wire.Heartbeat...)
+		return begin(c, wire.AppendClose(stream, wire.Close{Reason: wire.CloseKicked, RetryAfter: time.Minute}))
+	})
+	c := dial(t, "tcp", address, Options{})
+	if tag, _, err := c.Next(); err != nil || tag != wire.TagBatchEnd {
+		t.Fatalf("%#x, %v", tag, err)
+	}
+	for range 2 {
+		_, _, err := c.Next()
+		var end *CloseError
+		if !errors.As(err, &end) || end.Reason != wire.CloseKicked || end.RetryAfter != time.Minute {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestSendingAndReceivingDoNotAllocate(t *testing.T) {
 	address := serve(t, "unix", func(c net.Conn) error {
 		if err := ready(c); err != nil {
 			return err
 		}
-		b, answer := make([]byte, 23), []byte(wire.BatchEnd)
+		b, answer := make([]byte, 23), batchEnd(1)
 		for {
 			if _, err := io.ReadFull(c, b); err != nil {
 				return nil

@@ -7,7 +7,7 @@ import (
 	"sluice/transport/wire"
 )
 
-// CloseError is the Close frame with which the server ended a connection.
+// CloseError is the Close frame with which the server ended a connection, or rejected a client.
 type CloseError struct{ wire.Close }
 
 // Error names the reason and when the server wants to see the client again.
@@ -20,4 +20,9 @@ func (e *CloseError) Error() string {
 		again = "come back after " + e.RetryAfter.Round(time.Millisecond).String()
 	}
 	return fmt.Sprintf("client: the server closed the connection: %v (%s)", e.Reason, again)
+}
+
+// Is makes errors.Is(err, ErrAuthFailed) true for the reason unauthorized.
+func (e *CloseError) Is(target error) bool {
+	return target == ErrAuthFailed && e.Reason == wire.CloseUnauthorized
 }

@@ -5,21 +5,26 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"sluice/transport/client"
 	"sluice/transport/wire"
 )
 
-// respondOnce is a small server: it sends ServerReady, answers one request and leaves.
+// respondOnce is a small server: it does the handshake, answers one request and leaves.
 func respondOnce(l net.Listener) {
 	c, err := l.Accept()
 	if err != nil {
 		return
 	}
 	defer c.Close()
-	io.WriteString(c, wire.ReadyFrame)
-	io.ReadFull(c, make([]byte, 16))
-	c.Write(append(wire.AppendResponse(nil, 0x30, []byte("filled")), wire.BatchEnd...))
+	c.Write(wire.AppendChallenge(nil, &wire.Challenge{}))
+	io.ReadFull(c, make([]byte, 19)) // Hello
+	c.Write(wire.AppendServerReady(nil, &wire.ServerReady{Version: wire.Version, MaxRequest: 1024}))
+	io.ReadFull(c, make([]byte, 16)) // the request
+	frames := wire.AppendResponse(nil, 0x30, []byte("filled"))
+	frames = wire.AppendResponse(frames, wire.TagBatchEnd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	c.Write(wire.AppendClose(frames, wire.Close{Reason: wire.CloseShutdown, RetryAfter: time.Second}))
 }
 
 func ExampleDial() {
@@ -49,6 +54,6 @@ func ExampleDial() {
 	}
 	// Output:
 	// 0x30 "filled"
-	// 0x2 ""
-	// EOF
+	// 0x2 "\x01\x00\x00\x00\x00\x00\x00\x00"
+	// client: the server closed the connection: shutdown (come back after 1s)
 }

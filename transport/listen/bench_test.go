@@ -39,7 +39,7 @@ func BenchmarkOneReader(b *testing.B) {
 
 func benchmarkReader(b *testing.B, network string, conns, perWrite int) {
 	h := &counting{want: conns * perWrite, done: make(chan struct{}, 1)}
-	s, err := New(Config{Endpoints: []Endpoint{endpoint(b, network, true)}, Congestion: "cubic"}, h)
+	s, err := New(Config{Endpoints: []Endpoint{endpoint(b, network, true)}, Sockets: Sockets{Congestion: "cubic"}}, h)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -54,8 +54,7 @@ func benchmarkReader(b *testing.B, network string, conns, perWrite int) {
 	}
 	peers := make([]net.Conn, conns)
 	for i := range peers {
-		peers[i] = raw(b, network, s.Addresses()[0])
-		peers[i].Read(make([]byte, 5))
+		peers[i] = greeted(b, network, s.Addresses()[0])
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -103,10 +102,10 @@ func BenchmarkHandshake(b *testing.B) {
 	}
 	r := &reader{server: s, table: newTable(), nonces: map[int32][32]byte{0: {1, 2, 3}}}
 	rec := &record{}
-	body := signedBody(key, r.nonces[0])
+	hello := signedHello(key, r.nonces[0])
 	b.ReportAllocs()
 	for b.Loop() {
-		if reason := r.verify(0, rec, body); reason != 0 {
+		if reason := r.authorize(0, rec, &hello); reason != 0 {
 			b.Fatal(reason)
 		}
 	}

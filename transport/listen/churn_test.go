@@ -89,6 +89,10 @@ func TestIdleConnectionUsesAtMost200Bytes(t *testing.T) {
 	for i := 0; i < len(fds); i += 2 {
 		s.server.counters.handshakes.Add(1)
 		s.begin(arrival{fd: fds[i]}, 0)
+		sendAll(fds[i+1], plainHello())
+	}
+	for range n/eventsPerWait + 1 {
+		s.advance(0)
 	}
 	established := heap()
 	// Every client sends one and a half requests, then the rest. No buffer must be left after that.
@@ -128,7 +132,7 @@ type nopHandler struct{}
 
 func (nopHandler) Connect(Conn) error                              { return nil }
 func (nopHandler) Request(Conn, wire.Request) error                { return nil }
-func (nopHandler) Shed(Conn, int)                                  {}
+func (nopHandler) Shed(Conn, []uint64)                             {}
 func (nopHandler) Disconnect(c Conn, _ uint64, _ transport.Reason) { unix.Close(int(c.FD)) }
 
 func TestReadingDoesNotAllocate(t *testing.T) {

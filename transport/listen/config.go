@@ -41,10 +41,33 @@ type Endpoint struct {
 	Mode os.FileMode // permissions of a unix-domain socket, default DefaultSocketMode
 }
 
+// Announce is what ServerReady reports to a client beside the limits of the listener.
+type Announce struct {
+	Name        string        // of the server, at most 255 bytes
+	Follower    bool          // this node does not lead its cluster
+	MaxResponse int           // largest length of a response in bytes, at most and by default wire.MaxResponse
+	Window      int           // requests that may be under way; 0: no limit
+	Heartbeat   time.Duration // interval of heartbeats unless the client wants another; 0: none
+}
+
+// Limits of the interval of heartbeats that a client may want. A wish outside is moved to the
+// nearer limit.
+const (
+	MinHeartbeat = 100 * time.Millisecond
+	MaxHeartbeat = 30 * time.Second
+)
+
 // Rate is a token-bucket limit. The zero value means no limit.
 type Rate struct {
 	PerSecond float64 // sustained rate
 	Burst     int     // bucket size, at least 1
+}
+
+// Sockets are the options of the sockets.
+type Sockets struct {
+	Backlog    int    // of listen(2)
+	Congestion string // TCP_CONGESTION of tcp(7), for example "cubic"; empty: system default
+	SendBuffer int    // SO_SNDBUF of socket(7) in bytes; 0: system default
 }
 
 // Config is the configuration of a Server. Zero fields take the defaults.
@@ -52,11 +75,9 @@ type Config struct {
 	Endpoints []Endpoint
 	Keys      *Keyring // may be nil only if every endpoint is Open
 
-	Readers    int    // reader goroutines, 1..64
-	ReadBuffer int    // bytes per read(2), raised to hold two requests
-	Backlog    int    // of listen(2)
-	Congestion string // TCP_CONGESTION of tcp(7), for example "cubic"; empty: system default
-	SendBuffer int    // SO_SNDBUF of socket(7) in bytes; 0: system default
+	Readers    int // reader goroutines, 1..64
+	ReadBuffer int // bytes per read(2), raised to hold two requests
+	Sockets
 
 	MaxRequest       int           // limit on the length of a request, in bytes
 	MaxHandshakes    int           // concurrent handshakes, over all readers
@@ -68,15 +89,18 @@ type Config struct {
 	ConnectRate  Rate // per IPv4 address or IPv6 /64; excess connections are closed at once
 	AddressTable int  // number of addresses tracked for ConnectRate
 
+	Announce   Announce   // what ServerReady reports beside the limits above
+	RetryAfter RetryAfter // in the Close of a rejected client
+
 	// NextID returns the id of a new connection, which must not be 0 or in use. It is called by any
 	// reader goroutine. Default: 1, 2, 3, ...
 	NextID func() uint64
 	// Reserve takes a permit for a connection whose handshake succeeded, and reports whether one
-	// was left. It is called by any reader goroutine and must not block. Once Handler.Connect
-	// accepted the connection, the handler returns the permit; before that, the listener calls
-	// Release. Both nil: no limit.
-	Reserve func() bool
-	Release func()
+	// was left. It is called before the client is admitted, by any reader goroutine, and must not
+	// block or use the descriptor. Once Handler.Connect accepted the connection, the handler
+	// returns the permit; before that, the listener calls Release. Both nil: no limit.
+	Reserve func(Conn) bool
+	Release func(Conn)
 	// Refused, if set, is called for every connection that ended before Connect accepted it. It is
 	// called by reader and acceptor goroutines and must not block.
 	Refused func(c Conn, reason transport.Reason)
@@ -107,6 +131,8 @@ func (c Config) withDefaults() Config {
 	orDuration(&c.IdleTimeout, DefaultIdleTimeout)
 	orDuration(&c.CloseTimeout, DefaultCloseTimeout)
 	c.ReadBuffer = max(c.ReadBuffer, 2*(wire.PrefixSize+c.MaxRequest), 2*wire.MaxHandshake)
+	orInt(&c.Announce.MaxResponse, wire.MaxResponse)
+	c.RetryAfter = c.RetryAfter.withDefaults()
 	c.Endpoints = append([]Endpoint(nil), c.Endpoints...)
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
@@ -143,6 +169,10 @@ func (c *Config) validate() error {
 		{"MaxRequest", int64(c.MaxRequest), wire.RequestHeaderSize, 1 << 20},
 		{"MaxHandshakes", int64(c.MaxHandshakes), 1, 1 << 20},
 		{"AddressTable", int64(c.AddressTable), 1, 1 << 20},
+		{"Announce.MaxResponse", int64(c.Announce.MaxResponse), 1, wire.MaxResponse},
+		{"Announce.Window", int64(c.Announce.Window), 0, 1 << 31},
+		{"Announce.Heartbeat", int64(c.Announce.Heartbeat), 0, int64(24 * time.Hour)},
+		{"length of Announce.Name", int64(len(c.Announce.Name)), 0, 255},
 		{"HandshakeTimeout", int64(c.HandshakeTimeout), 1, int64(time.Hour)},
 		{"IdleTimeout", int64(c.IdleTimeout), 1, int64(365 * 24 * time.Hour)},
 		{"CloseTimeout", int64(c.CloseTimeout), 1, int64(time.Hour)},

@@ -11,6 +11,7 @@ import (
 
 	"sluice/transport"
 	"sluice/transport/client"
+	"sluice/transport/wire"
 )
 
 func TestInvalidConfigurationIsRejectedWithAReason(t *testing.T) {
@@ -52,7 +53,7 @@ func TestInvalidConfigurationIsRejectedWithAReason(t *testing.T) {
 		{"a rate that is not a number", Config{Endpoints: local, ConnectRate: Rate{math.NaN(), 1}},
 			"ConnectRate: NaN"},
 		{"Reserve without Release",
-			Config{Endpoints: local, Reserve: func() bool { return true }}, "belong together"},
+			Config{Endpoints: local, Reserve: func(Conn) bool { return true }}, "belong together"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			_, err := New(v.cfg, nopHandler{})
@@ -184,9 +185,7 @@ func TestConnectionsAboveTheRateOfAnAddressAreClosed(t *testing.T) {
 	dial(t, "tcp", address, client.Options{})
 	dial(t, "tcp", address, client.Options{})
 	third := raw(t, "tcp", address)
-	if n, err := third.Read(make([]byte, 1)); n != 0 || err == nil {
-		t.Errorf("read %d bytes, error %v", n, err)
-	}
+	rejected(t, third, wire.Close{Reason: wire.CloseLimit, RetryAfter: time.Second})
 	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonAddressLimit ||
 		g.conn.Remote.String() != third.LocalAddr().String() {
 		t.Errorf("refused with %+v", g)

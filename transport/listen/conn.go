@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"time"
 )
 
 // NoUID is the UID of a connection that is not over a unix-domain socket.
@@ -25,13 +26,17 @@ func (f Fingerprint) String() string {
 // Conn describes one connection. It is a value that does not change while the connection lives, and
 // a copy keeps no resource alive.
 type Conn struct {
-	ID       uint64         // from Config.NextID; never 0, except in Config.Refused
+	ID       uint64         // from Config.NextID; 0 in Config.Refused if the handshake failed
 	FD       int32          // socket; Handler says which goroutine may use it and when
 	UID      uint32         // user of the peer process, from SO_PEERCRED (unix(7)); NoUID on TCP
 	Role     Role           // role of the key; OpenRole of the endpoint without authentication
 	Key      Fingerprint    // fingerprint of the public key; zero without authentication
 	Remote   netip.AddrPort // peer address; invalid for a unix-domain socket
 	Listener string         // Name of the endpoint
+
+	// Heartbeat is the interval at which this client wants heartbeats: 0, or from MinHeartbeat to
+	// MaxHeartbeat. 0 means Config.Announce.Heartbeat.
+	Heartbeat time.Duration
 }
 
 // String describes the connection in the terms in which an operator would search for it.

@@ -5,6 +5,7 @@ package listen
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -100,21 +101,21 @@ func (r *reader) touch(slot int32, rec *record, now int64) {
 // the connection.
 func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transport.Reason) {
 	c, rate := r.describe(rec), r.server.requestRate.Load()
-	var taken, beats, shed uint64
-	reported := uint64(0) // requests of shed that Handler.Shed was called for
+	var taken, beats uint64
+	shed := 0 // numbers in r.shed
 	report := func() {
-		if n := shed - reported; n > 0 {
-			r.server.handler.Shed(c, int(n))
-			reported = shed
+		if shed > 0 {
+			r.server.counters.shed.Add(uint64(shed))
+			r.server.handler.Shed(c, r.shed[:shed])
+			shed = 0
 		}
 	}
 	defer func() {
 		report()
 		rec.requests += taken
 		r.server.counters.requests.Add(taken)
-		if beats|shed != 0 {
+		if beats != 0 {
 			r.server.counters.heartbeats.Add(beats)
-			r.server.counters.shed.Add(shed)
 		}
 	}()
 	for {
@@ -127,11 +128,15 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transpor
 		}
 		data = data[size:]
 		switch {
-		case req.Tag == wire.TagHeartbeat && len(req.Body) != 0:
-			return nil, transport.ReasonFrameMalformed
-		case req.Tag == wire.TagHeartbeat:
+		case req.Tag == wire.TagHeartbeat && len(req.Body) == 0:
 			beats++
+		case req.Tag < wire.RequestFirst && !fromClient(req.Tag):
+			return nil, transport.ReasonFrameMalformed
 		case rate.interval != 0 && !rate.take(&rec.allowance, now):
+			if shed == len(r.shed) {
+				report()
+			}
+			r.shed[shed] = req.Seq
 			shed++
 		default:
 			report()
@@ -141,6 +146,17 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transpor
 			taken++
 		}
 	}
+}
+
+// fromClient reports whether a client may send a tag below those of the application after its Hello.
+// The answer for 0 and for a reserved tag is left to the application, which knows none of them. A
+// Heartbeat that gets here has a body.
+func fromClient(tag uint8) bool {
+	switch tag {
+	case 0, wire.TagAdminCommand, wire.TagTraced, wire.TagExtended:
+		return true
+	}
+	return false
 }
 
 func frameReason(err error) transport.Reason {
@@ -155,7 +171,8 @@ func frameReason(err error) transport.Reason {
 func (r *reader) describe(rec *record) Conn {
 	return Conn{
 		ID: rec.id, FD: rec.fd, UID: rec.uid, Role: rec.role, Key: rec.key, Remote: rec.remote(),
-		Listener: r.server.cfg.Endpoints[rec.endpoint].Name,
+		Listener:  r.server.cfg.Endpoints[rec.endpoint].Name,
+		Heartbeat: time.Duration(rec.heartbeat) * time.Millisecond,
 	}
 }
 

@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 // answering answers each request with a BatchEnd.
 type answering struct{ nopHandler }
 
-func (answering) Request(c Conn, _ wire.Request) error {
-	sendAll(c.FD, []byte(wire.BatchEnd))
+func (answering) Request(c Conn, r wire.Request) error {
+	sendAll(c.FD, batchEnd(r.Seq))
 	return nil
 }
 
@@ -130,13 +130,20 @@ func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 	path := endpoint(t, "unix", true).Address
 	server := startChild(t, path)
 	const clients = 60
+	readySize := len(wire.AppendServerReady(nil, &wire.ServerReady{}))
 	ready := make(chan net.Conn, clients)
 	for range clients {
 		c := raw(t, "unix", path)
 		go func() {
-			got := make([]byte, len(wire.ReadyFrame))
-			if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.ReadyFrame {
-				t.Errorf("received % x, error %v", got, err)
+			_, err := io.ReadFull(c, make([]byte, wire.ChallengeFrameSize))
+			if err == nil {
+				_, err = c.Write(plainHello())
+			}
+			if err == nil {
+				_, err = io.ReadFull(c, make([]byte, readySize))
+			}
+			if err != nil {
+				t.Error(err)
 			}
 			ready <- c
 		}()
@@ -154,9 +161,8 @@ func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 	for range clients {
 		c := await(t, "ready client", ready)
 		write(t, c, wire.AppendRequest(nil, 1, 0x10, nil))
-		got := make([]byte, len(wire.BatchEnd))
-		if _, err := io.ReadFull(c, got); err != nil || string(got) != wire.BatchEnd {
-			t.Fatalf("received % x, error %v", got, err)
+		if tag, _ := receive(t, c); tag != wire.TagBatchEnd {
+			t.Fatalf("received tag %#02x", tag)
 		}
 		c.Close() // frees a descriptor for a client that waits
 	}

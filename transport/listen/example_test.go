@@ -21,7 +21,7 @@ func (e echo) Request(c listen.Conn, r wire.Request) error {
 	_, err := unix.Write(int(c.FD), append(wire.AppendResponse(nil, 0x30, r.Body), wire.BatchEnd...))
 	return err
 }
-func (e echo) Shed(c listen.Conn, n int) {}
+func (e echo) Shed(c listen.Conn, requests []uint64) {}
 func (e echo) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	unix.Close(int(c.FD))
 	e.ended <- fmt.Sprintf("%d request, %v", requests, reason)

@@ -1,9 +1,10 @@
 package listen
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ type shard struct {
 
 	mu       sync.Mutex
 	open     map[uint64]Conn
-	shed     int            // requests
+	shed     []uint64       // request numbers
 	sheds    int            // calls of Shed
 	received []wire.Request // with a copy of the body
 }
@@ -84,16 +85,21 @@ func (s *shard) Request(c Conn, r wire.Request) error {
 	}
 	s.received = append(s.received,
 		wire.Request{Seq: r.Seq, Tag: r.Tag, Body: append([]byte(nil), r.Body...)})
-	sendAll(c.FD, []byte(wire.BatchEnd))
+	sendAll(c.FD, batchEnd(r.Seq))
 	return nil
 }
 
-func (s *shard) Shed(c Conn, n int) {
+func (s *shard) Shed(c Conn, requests []uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shed += n
+	if len(requests) < 1 || len(requests) > 64 {
+		s.t.Errorf("%d requests are reported as shed at once", len(requests))
+	}
+	s.shed = append(s.shed, requests...)
 	s.sheds++
-	sendAll(c.FD, bytes.Repeat([]byte(wire.ServerBusy), n))
+	for _, n := range requests {
+		sendAll(c.FD, wire.AppendResponse(nil, wire.TagServerBusy, binary.LittleEndian.AppendUint64(nil, n)))
+	}
 }
 
 func (s *shard) Disconnect(c Conn, requests uint64, reason transport.Reason) {
@@ -251,6 +257,15 @@ func expect(t testing.TB, c *client.Conn, tag uint8) {
 	}
 }
 
+// expectEnd reads the BatchEnd of a request.
+func expectEnd(t testing.TB, c io.Reader, request uint64) {
+	t.Helper()
+	tag, body := receive(t, c)
+	if got, ok := wire.DecodeBatchEnd(body); tag != wire.TagBatchEnd || !ok || got != request {
+		t.Fatalf("received tag %#02x, body % x; want the BatchEnd of %d", tag, body, request)
+	}
+}
+
 // each runs a test over both networks.
 func each(t *testing.T, test func(t *testing.T, network string)) {
 	for _, network := range networks {
@@ -269,7 +284,91 @@ func fileConn(t testing.TB, f *os.File) net.Conn {
 	return c
 }
 
-// signedBody returns the body of a good ChallengeResponse.
-func signedBody(key ed25519.PrivateKey, nonce [32]byte) []byte {
-	return append(ed25519.Sign(key, nonce[:]), key[32:]...)
+// signedHello returns a good Hello with a signature.
+func signedHello(key ed25519.PrivateKey, nonce [wire.NonceSize]byte) wire.Hello {
+	message := wire.Signed(&nonce)
+	return wire.Hello{Version: wire.Version, Signature: ed25519.Sign(key, message[:]), Key: key[32:]}
+}
+
+// plainHello is the Hello of a client without a key.
+func plainHello() []byte { return wire.AppendHello(nil, &wire.Hello{Version: wire.Version}) }
+
+// receive reads one frame of the server.
+func receive(t testing.TB, c io.Reader) (tag uint8, body []byte) {
+	t.Helper()
+	frame := make([]byte, wire.PrefixSize, 512)
+	_, err := io.ReadFull(c, frame)
+	if err == nil {
+		frame = frame[:wire.PrefixSize+binary.LittleEndian.Uint32(frame)]
+		_, err = io.ReadFull(c, frame[wire.PrefixSize:])
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, body, _, err = wire.NextResponse(frame, wire.MaxResponse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tag, body
+}
+
+// challenged reads the Challenge.
+func challenged(t testing.TB, c io.Reader) wire.Challenge {
+	t.Helper()
+	tag, body := receive(t, c)
+	challenge, ok := wire.DecodeChallenge(body)
+	if tag != wire.TagChallenge || !ok {
+		t.Fatalf("the first frame has tag %#02x and body % x", tag, body)
+	}
+	return challenge
+}
+
+// greet does the handshake of a client without a key.
+func greet(t testing.TB, c io.ReadWriter) wire.ServerReady {
+	t.Helper()
+	challenged(t, c)
+	if _, err := c.Write(plainHello()); err != nil {
+		t.Fatal(err)
+	}
+	return admitted(t, c)
+}
+
+// admitted reads the ServerReady.
+func admitted(t testing.TB, c io.Reader) wire.ServerReady {
+	t.Helper()
+	tag, body := receive(t, c)
+	ready, ok := wire.DecodeServerReady(body)
+	if tag != wire.TagServerReady || !ok {
+		t.Fatalf("received tag %#02x and body % x, want ServerReady", tag, body)
+	}
+	return ready
+}
+
+// rejected reads Close and the end of the stream.
+func rejected(t testing.TB, c io.Reader, want wire.Close) {
+	t.Helper()
+	if tag, body := receive(t, c); tag != wire.TagClose {
+		t.Fatalf("received tag %#02x and body % x, want Close", tag, body)
+	} else if got, ok := wire.DecodeClose(body); !ok || got != want {
+		t.Errorf("closed with %+v, want %+v", got, want)
+	}
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("behind Close: %d bytes, %v", n, err)
+	}
+}
+
+// greeted dials and does the handshake without a key.
+func greeted(t testing.TB, network, address string) net.Conn {
+	t.Helper()
+	c := raw(t, network, address)
+	greet(t, c)
+	return c
+}
+
+// sendAll sends bytes on a descriptor, as a shard does.
+func sendAll(fd int32, b []byte) bool { return new(Server).send(fd, b) }
+
+// batchEnd is the frame that ends a response.
+func batchEnd(request uint64) []byte {
+	return wire.AppendResponse(nil, wire.TagBatchEnd, binary.LittleEndian.AppendUint64(nil, request))
 }

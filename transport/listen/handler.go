@@ -33,10 +33,11 @@ type Handler interface {
 	// ends the connection with ReasonRequestFailed.
 	Request(c Conn, r wire.Request) error
 
-	// Shed reports that the last n requests, at most those of one read, were not delivered because
-	// the connection is above its request rate. While it runs, the other connections of this reader
-	// wait.
-	Shed(c Conn, n int)
+	// Shed reports requests that were not delivered because the connection is above its request
+	// rate: their request_seqs, from 1 to 64, in the order in which they came. The slice is valid
+	// only during the call. Requests that were delivered before these were delivered earlier. While
+	// it runs, the other connections of this reader wait.
+	Shed(c Conn, requests []uint64)
 
 	// Disconnect is called exactly once for each connection that Connect accepted, after its socket
 	// was removed from epoll. requests is the number of Request calls that returned nil, which is

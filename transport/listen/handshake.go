@@ -5,6 +5,8 @@ package listen
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"math"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,18 +16,17 @@ import (
 
 // The handshake of one connection:
 //
-//	accepted --(key required)--> Challenge sent --ChallengeResponse--> known key, good signature --+
-//	    |                             |                                     |                      |
-//	    |                          timeout                              otherwise         Reserve, ServerReady,
-//	    |                             +--------> AuthFailed, close <--------+                   Connect
-//	    +--(open endpoint)------------------------------------------------------------------------>+
-//	                                                                                          established
+//	accepted --> Challenge sent --Hello--> open endpoint, or known key and good signature --> Reserve
+//	                  |                             |                                            |
+//	               timeout                      otherwise                               ServerReady, Connect
+//	                  +---------> Close <-----------+                                            |
+//	                                                                                        established
 //
 // The deadline is fixed when the connection is accepted. Bytes from the client do not extend it.
 
 // timeoutDivisor shortens the deadline of handshakes while all places are taken, to
 // 1/timeoutDivisor. A client that sends single bytes to hold a place loses it early. An honest
-// client needs two round trips.
+// client needs one round trip.
 const timeoutDivisor = 4
 
 // handshakeTime is the current time limit of a handshake, in ns.
@@ -62,24 +63,19 @@ func (r *reader) begin(a arrival, now int64) {
 	}
 	rec.state, rec.since = handshaking, now
 	r.handshakes.push(&r.table, slot)
-	if endpoint.Open {
-		if reason := r.establish(slot, rec, now); reason != 0 {
-			r.end(slot, reason)
-		}
-		return
+	challenge := wire.Challenge{Sign: !endpoint.Open}
+	_, _ = rand.Read(challenge.Nonce[:]) // crypto/rand never fails
+	if challenge.Sign {
+		r.nonces[slot] = challenge.Nonce
 	}
-	var nonce [wire.NonceSize]byte
-	_, _ = rand.Read(nonce[:]) // crypto/rand never fails
-	r.nonces[slot] = nonce
 	var frame [wire.ChallengeFrameSize]byte
-	if !sendAll(a.fd, wire.AppendNonce(frame[:0], &nonce)) {
+	if !r.server.send(a.fd, wire.AppendChallenge(frame[:0], &challenge)) {
 		r.end(slot, transport.ReasonHandshakeLost)
 	}
 }
 
-// handshake looks for the ChallengeResponse in data. If it is good, the connection is established,
-// and the bytes behind it, which are requests sent early, are returned. A reason other than 0 ends
-// the connection.
+// handshake looks for the Hello in data. If it is good, the connection is established, and the bytes
+// behind it, which are requests sent early, are returned. A reason other than 0 ends the connection.
 func (r *reader) handshake(
 	slot int32, rec *record, data []byte, now int64,
 ) ([]byte, transport.Reason) {
@@ -87,30 +83,39 @@ func (r *reader) handshake(
 	if err == nil && size == 0 {
 		return data, 0
 	}
-	reason := transport.ReasonHandshakeMalformed
-	if err == nil && req.Tag == wire.TagChallengeResponse {
-		reason = r.verify(slot, rec, req.Body)
+	if err != nil || req.Tag != wire.TagHello {
+		return nil, transport.ReasonHandshakeMalformed
 	}
-	if reason == 0 {
-		return data[size:], r.establish(slot, rec, now)
+	hello, ok := wire.DecodeHello(req.Body)
+	if !ok {
+		return nil, transport.ReasonHandshakeMalformed
 	}
-	sendAll(rec.fd, []byte(wire.AuthFailed)) // optional: the connection is closed next
-	return nil, reason
+	if reason := r.authorize(slot, rec, &hello); reason != 0 {
+		return nil, reason
+	}
+	if hello.Heartbeat != 0 {
+		rec.heartbeat = uint16(min(max(hello.Heartbeat, MinHeartbeat), MaxHeartbeat) / time.Millisecond)
+	}
+	return data[size:], r.establish(slot, rec, now)
 }
 
-// verify checks the body of a ChallengeResponse; 0 means success.
-func (r *reader) verify(slot int32, rec *record, body []byte) transport.Reason {
-	signature, public, ok := wire.ChallengeResponse(body)
-	if !ok {
-		return transport.ReasonHandshakeMalformed
+// authorize checks key and signature if the endpoint needs them; 0 means success. An open endpoint
+// ignores them, as the flag of its Challenge says.
+func (r *reader) authorize(slot int32, rec *record, hello *wire.Hello) transport.Reason {
+	if r.server.cfg.Endpoints[rec.endpoint].Open {
+		return 0
 	}
-	known, ok := r.server.keys.Load().lookup(public)
+	if hello.Signature == nil {
+		return transport.ReasonNoSignature
+	}
+	known, ok := r.server.keys.Load().lookup(hello.Key)
 	if !ok {
 		return transport.ReasonUnknownKey
 	}
 	nonce := r.nonces[slot]
+	message := wire.Signed(&nonce)
 	r.round.signatures = max(0, r.round.signatures-1)
-	if !ed25519.Verify(public, nonce[:], signature) {
+	if !ed25519.Verify(hello.Key, message[:], hello.Signature) {
 		return transport.ReasonBadSignature
 	}
 	rec.role, rec.key = known.role, known.key
@@ -121,22 +126,24 @@ func (r *reader) verify(slot int32, rec *record, body []byte) transport.Reason {
 // belongs to the listener and must be ended.
 func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason {
 	s := r.server
-	if s.cfg.Reserve != nil && !s.cfg.Reserve() {
+	rec.id = s.nextID()
+	c := r.describe(rec)
+	if s.cfg.Reserve != nil && !s.cfg.Reserve(c) {
 		return transport.ReasonConnectionLimit
 	}
 	// ServerReady is sent before the shard owns the socket, so only one goroutine writes at any
 	// time.
 	reason := transport.ReasonHandshakeLost
-	if sendAll(rec.fd, []byte(wire.ReadyFrame)) {
-		rec.id = s.nextID()
+	r.ready = s.appendReady(r.ready[:0], &c)
+	if s.send(rec.fd, r.ready) {
 		reason = transport.ReasonConnectFailed
-		if s.handler.Connect(r.describe(rec)) == nil {
+		if s.handler.Connect(c) == nil {
 			reason = 0
 		}
 	}
 	if reason != 0 {
 		if s.cfg.Release != nil {
-			s.cfg.Release()
+			s.cfg.Release(c)
 		}
 		return reason
 	}
@@ -150,13 +157,17 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 	return 0
 }
 
-// sendAll sends a frame of the handshake. A new socket has room for it; if not, it is broken.
-func sendAll(fd int32, frame []byte) bool {
-	for {
-		n, err := unix.SendmsgN(int(fd), frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
-			continue
-		}
-		return err == nil && n == len(frame)
+// appendReady appends the ServerReady for a connection.
+func (s *Server) appendReady(dst []byte, c *Conn) []byte {
+	announce, rate := &s.cfg.Announce, s.requestRate.Load().rate
+	ready := wire.ServerReady{
+		Version: wire.Version, Leads: !announce.Follower, Conn: c.ID,
+		MaxRequest: uint32(s.cfg.MaxRequest), MaxResponse: uint32(announce.MaxResponse),
+		Window: uint32(announce.Window), Rate: uint32(math.Ceil(rate.PerSecond)), Burst: uint32(rate.Burst),
+		Heartbeat: announce.Heartbeat, Silence: s.cfg.IdleTimeout, Name: announce.Name,
 	}
+	if c.Heartbeat != 0 {
+		ready.Heartbeat = c.Heartbeat
+	}
+	return wire.AppendServerReady(dst, &ready)
 }

@@ -58,60 +58,70 @@ func TestOpenEndpointNeedsNoKey(t *testing.T) {
 	})
 }
 
-// answer returns the ChallengeResponse of a client with the given key to the challenge that it
-// reads.
-func answer(t *testing.T, c net.Conn, key ed25519.PrivateKey) []byte {
+// answer returns the Hello of a client with the given key to the challenge that it reads.
+func answer(t *testing.T, c io.Reader, key ed25519.PrivateKey) []byte {
 	t.Helper()
-	challenge := make([]byte, wire.ChallengeFrameSize)
-	if _, err := io.ReadFull(c, challenge); err != nil {
-		t.Fatal(err)
+	challenge := challenged(t, c)
+	if !challenge.Sign {
+		t.Error("the challenge needs no signature")
 	}
-	tag, nonce, _, err := wire.NextResponse(challenge, wire.MaxHandshake)
-	if err != nil || tag != wire.TagChallenge {
-		t.Fatalf("challenge is % x, error %v", challenge, err)
-	}
-	signature := [64]byte(ed25519.Sign(key, nonce))
-	return wire.AppendChallengeResponse(nil, &signature, (*[32]byte)(key[32:]))
+	hello := signedHello(key, challenge.Nonce)
+	return wire.AppendHello(nil, &hello)
 }
 
-func TestBadChallengeResponsesAreRejectedWithAuthFailed(t *testing.T) {
+func TestBadHellosAreRejectedWithTheirReason(t *testing.T) {
 	_, known := keyPair(0)
 	_, unknown := keyPair(2)
+	unauthorized := wire.Close{Reason: wire.CloseUnauthorized, RetryAfter: wire.Never}
+	malformed := wire.Close{Reason: wire.CloseProtocolError, RetryAfter: wire.Never}
 	for _, v := range []struct {
 		name   string
 		reason transport.Reason
-		frame  func(t *testing.T, c net.Conn) []byte
+		end    wire.Close
+		frame  func(c net.Conn) []byte
 	}{
-		{"unknown key", transport.ReasonUnknownKey,
-			func(t *testing.T, c net.Conn) []byte { return answer(t, c, unknown) }},
-		{"wrong signature", transport.ReasonBadSignature, func(t *testing.T, c net.Conn) []byte {
+		{"unknown key", transport.ReasonUnknownKey, unauthorized,
+			func(c net.Conn) []byte { return answer(t, c, unknown) }},
+		{"wrong signature", transport.ReasonBadSignature, unauthorized, func(c net.Conn) []byte {
 			b := answer(t, c, known)
 			b[20] ^= 1
 			return b
 		}},
-		{"signature of another key", transport.ReasonBadSignature, func(t *testing.T, c net.Conn) []byte {
+		{"signature of the nonce alone", transport.ReasonBadSignature, unauthorized, func(c net.Conn) []byte {
+			nonce := challenged(t, c).Nonce
+			return wire.AppendHello(nil, &wire.Hello{Version: 1, Signature: ed25519.Sign(known, nonce[:]),
+				Key: known[32:]})
+		}},
+		{"signature of another key", transport.ReasonBadSignature, unauthorized, func(c net.Conn) []byte {
 			b := answer(t, c, unknown)
 			copy(b[len(b)-32:], known[32:])
 			return b
 		}},
-		{"request instead of a ChallengeResponse", transport.ReasonHandshakeMalformed,
-			func(t *testing.T, c net.Conn) []byte {
-				answer(t, c, known)
-				return wire.AppendRequest(nil, 1, 0x10, nil)
-			}},
-		{"ChallengeResponse one byte short", transport.ReasonHandshakeMalformed,
-			func(t *testing.T, c net.Conn) []byte {
-				answer(t, c, known)
-				return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 95))
-			}},
-		{"frame of 257 bytes", transport.ReasonHandshakeMalformed, func(t *testing.T, c net.Conn) []byte {
-			answer(t, c, known)
-			return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 257-13))[:4]
+		{"no signature", transport.ReasonNoSignature, unauthorized,
+			func(c net.Conn) []byte { answer(t, c, known); return plainHello() }},
+		{"request instead of a Hello", transport.ReasonHandshakeMalformed, malformed,
+			func(c net.Conn) []byte { answer(t, c, known); return wire.AppendRequest(nil, 1, 0x10, nil) }},
+		{"Hello one byte short", transport.ReasonHandshakeMalformed, malformed, func(c net.Conn) []byte {
+			b := answer(t, c, known)
+			return wire.AppendRequest(nil, 0, wire.TagHello, b[13:len(b)-1])
 		}},
-		{"frame of 256 bytes that is not a ChallengeResponse", transport.ReasonHandshakeMalformed,
-			func(t *testing.T, c net.Conn) []byte {
+		{"version 0", transport.ReasonHandshakeMalformed, malformed, func(c net.Conn) []byte {
+			b := answer(t, c, known)
+			b[13] = 0
+			return b
+		}},
+		{"frame of 257 bytes", transport.ReasonHandshakeMalformed, malformed, func(c net.Conn) []byte {
+			answer(t, c, known)
+			return wire.AppendRequest(nil, 0, wire.TagHello, make([]byte, 257-13))[:4]
+		}},
+		{"frame of 256 bytes that is not a Hello", transport.ReasonHandshakeMalformed, malformed,
+			func(c net.Conn) []byte {
 				answer(t, c, known)
-				return wire.AppendRequest(nil, 0, wire.TagChallengeResponse, make([]byte, 256-13))
+				return wire.AppendRequest(nil, 0, 0x10, make([]byte, 256-13))
+			}},
+		{"bad Hello, then more than is read at once", transport.ReasonUnknownKey, unauthorized,
+			func(c net.Conn) []byte {
+				return append(answer(t, c, unknown), make([]byte, 100<<10)...)
 			}},
 	} {
 		t.Run(v.name, func(t *testing.T) {
@@ -120,10 +130,8 @@ func TestBadChallengeResponsesAreRejectedWithAuthFailed(t *testing.T) {
 				s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, false)},
 					Keys: keyring(t)}, h)
 				c := raw(t, network, address)
-				write(t, c, v.frame(t, c))
-				if got, err := io.ReadAll(c); string(got) != wire.AuthFailed || err != nil {
-					t.Errorf("received % x, error %v", got, err)
-				}
+				write(t, c, v.frame(c))
+				rejected(t, c, v.end)
 				if g := await(t, "refusal", h.refused); g.reason != v.reason || g.conn.ID != 0 ||
 					g.conn.FD != -1 {
 					t.Errorf("refused with %+v, want %v", g, v.reason)
@@ -154,7 +162,7 @@ func TestPeerThatLeavesDuringTheHandshakeHasItsOwnReason(t *testing.T) {
 					tcp.SetLinger(0)
 				}
 			},
-			"within its ChallengeResponse": func(c net.Conn) { write(t, c, answer(t, c, key)[:50]) },
+			"within its Hello": func(c net.Conn) { write(t, c, answer(t, c, key)[:50]) },
 		}
 		for name, before := range leave {
 			for range each {
@@ -216,11 +224,9 @@ func TestRequestsSentBeforeServerReadyAreDelivered(t *testing.T) {
 		b = wire.AppendRequest(b, 1, 0x10, make([]byte, 600)) // longer than the limit of a handshake frame
 		b = wire.AppendRequest(b, 2, 0x11, []byte("two"))
 		write(t, c, b)
-		got := make([]byte, len(wire.ReadyFrame)+2*len(wire.BatchEnd))
-		if _, err := io.ReadFull(c, got); err != nil ||
-			string(got) != wire.ReadyFrame+wire.BatchEnd+wire.BatchEnd {
-			t.Fatalf("received % x, error %v", got, err)
-		}
+		admitted(t, c)
+		expectEnd(t, c, 1)
+		expectEnd(t, c, 2)
 		if r := h.requests(); len(r) != 2 || r[0].Seq != 1 || len(r[0].Body) != 600 ||
 			string(r[1].Body) != "two" {
 			t.Fatalf("delivered %+v", r)
@@ -280,7 +286,8 @@ func TestPlacesHeldBySlowHandshakesAreFreedForOthers(t *testing.T) {
 			c.Close()
 			break
 		}
-		if !errors.Is(err, client.ErrAuthFailed) {
+		var end *client.CloseError
+		if !errors.As(err, &end) || end.Reason != wire.CloseLimit {
 			t.Fatal(err)
 		}
 	}
@@ -302,7 +309,10 @@ func TestPermitsAreTakenAfterTheHandshakeAndReleasedOnce(t *testing.T) {
 	taken, most := 0, 0
 	_, address := start(t, Config{
 		Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t),
-		Reserve: func() bool {
+		Reserve: func(c Conn) bool {
+			if c.ID == 0 || c.Key == (Fingerprint{}) {
+				t.Errorf("a permit is taken for %v", c)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if taken == 2 {
@@ -312,22 +322,23 @@ func TestPermitsAreTakenAfterTheHandshakeAndReleasedOnce(t *testing.T) {
 			most = max(most, taken)
 			return true
 		},
-		Release: func() { mu.Lock(); taken--; mu.Unlock() },
+		Release: func(Conn) { mu.Lock(); taken--; mu.Unlock() },
 	}, h)
 	_, trader := keyPair(0)
 	_, operator := keyPair(1)
 	dial(t, "tcp", address, client.Options{Key: trader})
 	refused := raw(t, "tcp", address)
 	write(t, refused, answer(t, refused, operator)) // Connect fails: its permit is released
-	if got, _ := io.ReadAll(refused); string(got) != wire.ReadyFrame {
-		t.Errorf("received % x", got)
-	}
+	admitted(t, refused)
+	rejected(t, refused, wire.Close{Reason: wire.CloseInternal, RetryAfter: 5 * time.Second})
 	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectFailed {
 		t.Errorf("refused with %v", g.reason)
 	}
 	dial(t, "tcp", address, client.Options{Key: trader})
-	if _, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: trader}); err == nil {
-		t.Error("a third connection was accepted")
+	var end *client.CloseError
+	_, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: trader})
+	if !errors.As(err, &end) || end.Reason != wire.CloseLimit || end.RetryAfter != time.Second {
+		t.Errorf("the third connection got %v", err)
 	}
 	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectionLimit {
 		t.Errorf("refused with %v", g.reason)

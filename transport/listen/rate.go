@@ -30,6 +30,12 @@ type bucket struct {
 	depth    int64 // ns to fill an empty bucket
 }
 
+// limit is a rate in force.
+type limit struct {
+	rate Rate // as configured
+	bucket
+}
+
 func (r Rate) bucket() bucket {
 	if r == (Rate{}) {
 		return bucket{}

@@ -23,6 +23,7 @@ const (
 	eventsPerWait    = 128 // epoll events taken per wait
 	signaturesPerRun = 16  // signatures checked per round, about 50 us each
 	expiriesPerRun   = 16  // connections ended per round because their deadline passed
+	shedMost         = 64  // requests in one call of Handler.Shed
 )
 
 // reader reads its connections on one goroutine. It waits in the Go poller: its epoll(7) instance
@@ -42,6 +43,8 @@ type reader struct {
 	nonces     map[int32][wire.NonceSize]byte // by slot, of handshaking connections
 	leftovers  leftovers
 	buf        []byte
+	ready      []byte           // buffer of a ServerReady
+	shed       [shedMost]uint64 // buffer of the numbers for Handler.Shed
 	round      round
 	armed      int64 // deadline that file is set to; MaxInt64: none
 
@@ -230,9 +233,6 @@ func (r *reader) expire(now int64) {
 		r.service(slot, rec, 0, now)
 		if again, _ := r.due(now); again != slot || rec.gen != gen {
 			continue
-		}
-		if rec.state == handshaking {
-			sendAll(rec.fd, []byte(wire.AuthFailed)) // optional: the connection is closed next
 		}
 		r.end(slot, reason)
 	}

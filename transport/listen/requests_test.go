@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestRequestsSentByteByByteAreDelivered(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		h := newShard(t)
 		_, address := openServer(t, network, h, nil)
-		c := raw(t, network, address)
+		c := greeted(t, network, address)
 		var stream []byte
 		for i := range 5 {
 			stream = wire.AppendRequest(stream, uint64(i), 0x10, []byte(fmt.Sprint("body ", i)))
@@ -36,9 +37,8 @@ func TestRequestsSentByteByByteAreDelivered(t *testing.T) {
 		for i := range stream {
 			write(t, c, stream[i:i+1])
 		}
-		got := make([]byte, len(wire.ReadyFrame)+5*len(wire.BatchEnd))
-		if _, err := io.ReadFull(c, got); err != nil {
-			t.Fatal(err)
+		for i := range 5 {
+			expectEnd(t, c, uint64(i))
 		}
 		for i, r := range h.requests() {
 			if r.Seq != uint64(i) || string(r.Body) != fmt.Sprint("body ", i) {
@@ -83,7 +83,7 @@ func TestFramesOutsideTheLimitsEndTheConnection(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
 				h := newShard(t)
 				_, address := openServer(t, network, h, func(c *Config) { c.MaxRequest = v.limit })
-				c := raw(t, network, address)
+				c := greeted(t, network, address)
 				_, _ = c.Write(v.stream) // fails if the server has closed already
 				c.(interface{ CloseWrite() error }).CloseWrite()
 				if g := await(t, "end", h.ended); g.reason != v.reason || g.requests != v.taken {
@@ -126,7 +126,7 @@ func TestHalfClosedClientReceivesAllResponses(t *testing.T) {
 			expect(t, c, wire.TagBatchEnd)
 		}
 		fd := <-kept
-		if !sendAll(int32(fd), []byte(wire.EngineError)) {
+		if !sendAll(int32(fd), wire.AppendResponse(nil, wire.TagEngineError, make([]byte, 9))) {
 			t.Error("sending failed after the half-close")
 		}
 		unix.Close(fd)
@@ -184,7 +184,7 @@ func TestRequestsAfterALocalShutdownAreNotExecuted(t *testing.T) {
 func TestResetIsReportedAsReset(t *testing.T) {
 	h := newShard(t)
 	_, address := openServer(t, "tcp", h, nil)
-	c := raw(t, "tcp", address)
+	c := greeted(t, "tcp", address)
 	await(t, "connection", h.connected)
 	c.(*net.TCPConn).SetLinger(0)
 	c.Close()
@@ -202,19 +202,22 @@ func TestRequestsAboveTheRateAreShed(t *testing.T) {
 		c.Send(uint64(i), 0x10, nil)
 		c.Flush()
 	}
-	for i := range 5 {
+	for i := range uint64(5) {
 		tag := wire.TagBatchEnd
 		if i >= 3 {
 			tag = wire.TagServerBusy
 		}
-		expect(t, c, tag)
+		got, body, err := c.Next()
+		if request, ok := wire.DecodeServerBusy(body); err != nil || got != tag || !ok || request != i {
+			t.Fatalf("received tag %#x of request %d, error %v; want %#x of %d", got, request, err, tag, i)
+		}
 	}
 	c.Close()
 	if g := await(t, "end", h.ended); g.requests != 3 {
 		t.Errorf("%d requests were delivered", g.requests)
 	}
-	if n := s.Counters().Shed; n != 2 || h.shed != 2 {
-		t.Errorf("%d and %d requests were shed", n, h.shed)
+	if n := s.Counters().Shed; n != 2 || !slices.Equal(h.shed, []uint64{3, 4}) {
+		t.Errorf("%d requests were shed; reported %d", n, h.shed)
 	}
 }
 
@@ -235,9 +238,14 @@ func TestRequestsOfOneReadAreShedTogether(t *testing.T) {
 	}
 	c.Close()
 	await(t, "end", h.ended)
-	if h.shed != n-1 || s.Counters().Shed != n-1 || h.sheds > n/20 {
-		t.Errorf("%d and %d requests were shed in %d calls; want %d in a few calls", h.shed,
+	if len(h.shed) != n-1 || s.Counters().Shed != n-1 || h.sheds > n/20 {
+		t.Errorf("%d and %d requests were shed in %d calls; want %d in a few calls", len(h.shed),
 			s.Counters().Shed, h.sheds, n-1)
+	}
+	for i, number := range h.shed {
+		if number != uint64(i+1) {
+			t.Fatalf("number %d is %d", i, number)
+		}
 	}
 }
 
@@ -254,7 +262,7 @@ func TestBlockedHandlerPushesBack(t *testing.T) {
 			return nil
 		}
 		s, address := openServer(t, network, h, nil)
-		c := raw(t, network, address)
+		c := greeted(t, network, address)
 		write(t, c, wire.AppendRequest(nil, 1, 0x10, nil))
 		await(t, "request", entered)
 		frame := wire.AppendRequest(nil, 2, 0x10, make([]byte, 500))

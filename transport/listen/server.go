@@ -8,10 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"sluice/transport"
 )
 
 // Server listens on endpoints, does the handshake with clients and delivers their requests to a
@@ -24,8 +20,8 @@ import (
 type Server struct {
 	cfg         Config // validated, with defaults filled in
 	handler     Handler
-	base        time.Time              // origin of all times in ns
-	requestRate atomic.Pointer[bucket] // written by New and SetRates, read by readers
+	base        time.Time             // origin of all times in ns
+	requestRate atomic.Pointer[limit] // written by New and SetRates, read by readers
 	addresses   *addressLimiter
 
 	readers   []*reader
@@ -35,6 +31,7 @@ type Server struct {
 	closing   sync.Once
 	closed    error // result of Close
 
+	mute           atomic.Bool   // nothing is sent any more; written by Mute, read by readers and acceptors
 	stopAccepting  chan struct{} // closed by StopAccepting
 	stopping       sync.Once
 	handshakeFreed chan struct{} // holds one token when a place among the handshakes became free
@@ -59,8 +56,7 @@ func New(cfg Config, handler Handler) (*Server, error) {
 		stopAccepting: make(chan struct{}), handshakeFreed: make(chan struct{}, 1),
 	}
 	s.keys.Store(cfg.Keys)
-	requests := cfg.RequestRate.bucket()
-	s.requestRate.Store(&requests)
+	s.requestRate.Store(&limit{cfg.RequestRate, cfg.RequestRate.bucket()})
 	return s, nil
 }
 
@@ -146,8 +142,12 @@ func (s *Server) StopAccepting() {
 	})
 }
 
+// Mute makes the listener send nothing from now on, as a node must that was superseded: no Challenge,
+// no ServerReady, no Close.
+func (s *Server) Mute() { s.mute.Store(true) }
+
 // Close stops accepting, removes every connection from epoll, calls Disconnect with ReasonShutdown
-// for each connection that the handler owns, closes the others, and ends all goroutines. Sockets
+// for each connection that the handler owns, rejects the others, and ends all goroutines. Sockets
 // that the handler owns stay open, so it can still send. It returns an error if a call of the
 // handler does not return within Config.CloseTimeout. Later calls return the same error.
 func (s *Server) Close() error {
@@ -199,8 +199,7 @@ func (s *Server) SetRates(requests, connects Rate) error {
 	if err := connects.Validate(); err != nil {
 		return fmt.Errorf("listen: ConnectRate: %w", err)
 	}
-	b := requests.bucket()
-	s.requestRate.Store(&b)
+	s.requestRate.Store(&limit{requests, requests.bucket()})
 	s.addresses.set(connects)
 	return nil
 }
@@ -232,24 +231,5 @@ func (s *Server) handshakeDone() {
 func (s *Server) wakeReaders() {
 	for _, r := range s.readers {
 		r.wake()
-	}
-}
-
-// refuseArrival closes a socket that never reached the table of a reader.
-func (s *Server) refuseArrival(a arrival, reason transport.Reason) {
-	s.handshakeDone()
-	rec := record{fd: a.fd, uid: a.uid, addr: a.addr, port: a.port}
-	s.refuse(Conn{
-		FD: a.fd, UID: a.uid, Remote: rec.remote(), Listener: s.cfg.Endpoints[a.endpoint].Name,
-	}, reason)
-}
-
-// refuse closes a socket that the handler never owned, and reports it.
-func (s *Server) refuse(c Conn, reason transport.Reason) {
-	s.counters.ended[reason].Add(1)
-	unix.Close(int(c.FD))
-	if s.cfg.Refused != nil {
-		c.FD = -1
-		s.cfg.Refused(c, reason)
 	}
 }

@@ -29,6 +29,7 @@ type record struct {
 	leftover  int32 // index of the beginning of an incomplete frame, or none
 	uid       uint32
 	port      uint16
+	heartbeat uint16 // ms, wanted by the client; 0: none wanted
 	endpoint  uint8
 	role      Role
 	state     state

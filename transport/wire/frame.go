@@ -110,25 +110,3 @@ func appendResponseHeader(dst []byte, tag uint8, bodySize int) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(ResponseHeaderSize+bodySize))
 	return append(dst, tag)
 }
-
-// AppendNonce appends a Challenge without flags.
-func AppendNonce(dst []byte, nonce *[NonceSize]byte) []byte {
-	return AppendResponse(dst, TagChallenge, nonce[:])
-}
-
-// AppendChallengeResponse appends the response to a challenge, with request_seq 0.
-func AppendChallengeResponse(dst []byte, signature *[SignatureSize]byte,
-	key *[PublicKeySize]byte) []byte {
-	dst = appendRequestHeader(dst, 0, TagChallengeResponse, SignatureSize+PublicKeySize)
-	dst = append(dst, signature[:]...)
-	return append(dst, key[:]...)
-}
-
-// ChallengeResponse splits the body of a ChallengeResponse; ok is false if the length is wrong.
-// Both results point into body.
-func ChallengeResponse(body []byte) (signature, key []byte, ok bool) {
-	if len(body) != SignatureSize+PublicKeySize {
-		return nil, nil, false
-	}
-	return body[:SignatureSize], body[SignatureSize:], true
-}

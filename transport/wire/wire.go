@@ -1,7 +1,7 @@
 package wire
 
 // Tags of the transport, 0x01 to 0x0F. They are assigned in docs/wire.md, with the layout of each
-// body. 0x06 and 0x07 are free. 0x0E (SessionState) and 0x0F (Extended) are reserved.
+// body. 0x06 and 0x07 are free.
 const (
 	TagHeartbeat     uint8 = 0x01 // both: the sender is alive
 	TagBatchEnd      uint8 = 0x02 // server: the response to a request is complete
@@ -14,9 +14,8 @@ const (
 	TagTraced        uint8 = 0x0B // client: a trace context and a request
 	TagHello         uint8 = 0x0C // client: key and signature, wishes; ends its part of the handshake
 	TagClose         uint8 = 0x0D // server: why it closes the connection; the last frame
-
-	TagChallengeResponse uint8 = 0x06 // replaced by Hello
-	TagAuthFailed        uint8 = 0x07 // replaced by Close
+	TagSessionState  uint8 = 0x0E // server: reserved for sessions
+	TagExtended      uint8 = 0x0F // both: reserved for acknowledgements and topics
 )
 
 // Limits of the tag ranges, all inclusive.
@@ -34,14 +33,13 @@ const (
 	RequestHeaderSize  = 9  // request_seq and tag: minimum length of a request
 	ResponseHeaderSize = 1  // tag: minimum length of a response
 	NonceSize          = 32 // random bytes in a Challenge
-	SignatureSize      = 64 // Ed25519 signature in a ChallengeResponse
-	PublicKeySize      = 32 // Ed25519 public key in a ChallengeResponse
+	SignatureSize      = 64 // Ed25519 signature in a Hello
+	PublicKeySize      = 32 // Ed25519 public key in a Hello
 	TraceSize          = 25 // trace id 16, span id 8, trace-flags 1, as in W3C traceparent
 
-	ChallengeFrameSize         = PrefixSize + ResponseHeaderSize + NonceSize                    // 37
-	ChallengeResponseFrameSize = PrefixSize + RequestHeaderSize + SignatureSize + PublicKeySize // 109
+	ChallengeFrameSize = PrefixSize + ResponseHeaderSize + NonceSize + 1 // 38
 
-	MaxHandshake      = 256     // maximum size of a handshake frame, prefix included
+	MaxHandshake      = 256     // maximum size of a Hello, prefix included
 	DefaultMaxRequest = 1024    // default limit on the length of a request
 	MaxResponse       = 1 << 20 // largest length of a response that a server can be configured for
 )
@@ -52,7 +50,5 @@ const (
 	BatchEnd        = "\x01\x00\x00\x00\x02"
 	EngineError     = "\x01\x00\x00\x00\x03"
 	ServerBusy      = "\x01\x00\x00\x00\x04"
-	AuthFailed      = "\x01\x00\x00\x00\x07"
-	ReadyFrame      = "\x01\x00\x00\x00\x08"
 	ClientHeartbeat = "\x09\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x01" // request_seq 0
 )

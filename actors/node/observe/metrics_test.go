@@ -99,7 +99,7 @@ func TestEveryCloseReasonIsInRunbook(t *testing.T) {
 	for r := transport.ReasonPeerClosed; r < transport.NumCloseReasons; r++ {
 		want[fmt.Sprint(uint8(r))] = r.String()
 	}
-	for r := transport.ReasonHandshakeTimeout; r <= transport.ReasonSetupFailed; r++ {
+	for r := transport.ReasonHandshakeTimeout; r < transport.NumReasons; r++ {
 		want[fmt.Sprint(uint8(r))] = r.String()
 	}
 	rows := regexp.MustCompile(`(?m)^\| ([0-9]+) \| ([^|]*) \| ([^|]+) \| ([^|]+) \|$`)

@@ -155,7 +155,7 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 			},
 			// An hour each, so that an end that waits for one of them and not for its deadline is
 			// noticed.
-			SendBuffer: 4608, HandshakeTimeout: time.Hour, CloseTimeout: time.Hour,
+			Sockets: listen.Sockets{SendBuffer: 4608}, HandshakeTimeout: time.Hour, CloseTimeout: time.Hour,
 		},
 		Journal: node.Journal{SegmentBytes: 1 << 20}, FailTimeout: time.Hour,
 	}

@@ -143,7 +143,7 @@ func newRig(t testing.TB, o options) *rig {
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
 			{Network: "unix", Address: filepath.Join(dir, "s"), Open: true},
 		},
-		Readers: 2, SendBuffer: o.sendBuffer, Backlog: 4096, IdleTimeout: time.Hour, NextID: r.nextID,
+		Readers: 2, Sockets: listen.Sockets{SendBuffer: o.sendBuffer, Backlog: 4096}, IdleTimeout: time.Hour, NextID: r.nextID,
 		MaxHandshakes: 4096, Fatal: r.fail,
 	}, (*handler)(r))
 	if err != nil {
@@ -206,7 +206,7 @@ func (h *handler) Request(c listen.Conn, req wire.Request) error {
 	}
 }
 
-func (h *handler) Shed(c listen.Conn, n int) { _ = h.pipeline.Busy(c.ID, make([]uint64, n)) } // an error means that the pipeline is ending
+func (h *handler) Shed(c listen.Conn, requests []uint64) { _ = h.pipeline.Busy(c.ID, requests) } // an error means that the pipeline is ending
 
 func (h *handler) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	why := transport.ReasonOther

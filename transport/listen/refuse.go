@@ -1,0 +1,110 @@
+package listen
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sluice/transport"
+	"sluice/transport/wire"
+)
+
+// RetryAfter is how long a rejected client is asked to wait before it connects again, by the reason
+// in its Close. Zero fields take the defaults; a negative field means never. Clients with a wrong
+// key, or with another protocol, are always asked not to come back by themselves.
+type RetryAfter struct {
+	Shutdown         time.Duration // the server ends, default 1 s
+	Limit            time.Duration // no room: connections, handshakes or rate of the address, default 1 s
+	HandshakeTimeout time.Duration // default 1 s
+	Internal         time.Duration // the server could not serve the client, default 5 s
+}
+
+func (r RetryAfter) withDefaults() RetryAfter {
+	for _, field := range []*time.Duration{&r.Shutdown, &r.Limit, &r.HandshakeTimeout} {
+		if *field == 0 {
+			*field = time.Second
+		}
+	}
+	if r.Internal == 0 {
+		r.Internal = 5 * time.Second
+	}
+	return r
+}
+
+// farewell returns the Close for a client that is rejected. ok is false if the client is gone.
+func (s *Server) farewell(reason transport.Reason) (c wire.Close, ok bool) {
+	retry := &s.cfg.RetryAfter
+	switch reason {
+	case transport.ReasonHandshakeLost:
+		return wire.Close{}, false
+	case transport.ReasonShutdown:
+		return wire.Close{Reason: wire.CloseShutdown, RetryAfter: retry.Shutdown}, true
+	case transport.ReasonHandshakeTimeout:
+		return wire.Close{Reason: wire.CloseHandshakeTimeout, RetryAfter: retry.HandshakeTimeout}, true
+	case transport.ReasonTooManyHandshakes, transport.ReasonConnectionLimit, transport.ReasonAddressLimit:
+		return wire.Close{Reason: wire.CloseLimit, RetryAfter: retry.Limit}, true
+	case transport.ReasonHandshakeMalformed:
+		return wire.Close{Reason: wire.CloseProtocolError, RetryAfter: wire.Never}, true
+	case transport.ReasonUnknownKey, transport.ReasonBadSignature, transport.ReasonNoSignature:
+		return wire.Close{Reason: wire.CloseUnauthorized, RetryAfter: wire.Never}, true
+	}
+	return wire.Close{Reason: wire.CloseInternal, RetryAfter: retry.Internal}, true
+}
+
+// refuseArrival closes a socket that never reached the table of a reader.
+func (s *Server) refuseArrival(a arrival, reason transport.Reason) {
+	s.handshakeDone()
+	rec := record{fd: a.fd, uid: a.uid, addr: a.addr, port: a.port}
+	s.refuse(Conn{
+		FD: a.fd, UID: a.uid, Remote: rec.remote(), Listener: s.cfg.Endpoints[a.endpoint].Name,
+	}, reason)
+}
+
+// refuse sends Close, closes a socket that the handler never owned, and reports it.
+func (s *Server) refuse(c Conn, reason transport.Reason) {
+	s.counters.ended[reason].Add(1)
+	if end, ok := s.farewell(reason); ok {
+		var frame [closeFrameSize]byte
+		s.send(c.FD, wire.AppendClose(frame[:0], end))
+		discard(c.FD)
+	}
+	unix.Close(int(c.FD))
+	if s.cfg.Refused != nil {
+		c.FD = -1
+		s.cfg.Refused(c, reason)
+	}
+}
+
+const (
+	closeFrameSize = wire.PrefixSize + wire.ResponseHeaderSize + 5
+	discardReads   = 32 // of 4 KiB, at most, per refused client
+)
+
+// discard reads what the client has sent. A socket that is closed with unread bytes resets its
+// connection, and the client would lose the Close that it has not read yet.
+func discard(fd int32) {
+	var rest [4096]byte
+	for range discardReads {
+		n, err := unix.Read(int(fd), rest[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if n <= 0 {
+			return
+		}
+	}
+}
+
+// send sends a frame of the listener's own. A new socket has room for it; if not, it is broken.
+func (s *Server) send(fd int32, frame []byte) bool {
+	if s.mute.Load() {
+		return false
+	}
+	for {
+		n, err := unix.SendmsgN(int(fd), frame, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		return err == nil && n == len(frame)
+	}
+}
