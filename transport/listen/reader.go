@@ -105,14 +105,14 @@ func (r *reader) run() {
 	defer r.file.Close()
 	defer r.reportPanic()
 	for {
-		// Order matters. wake publishes and then expires the deadline of the file, so the deadline
-		// is set before the flags and the inbox are read.
-		r.arm()
+		r.takeInbox(r.server.now())
+		r.arm() // for the handshakes that have just begun too
+		// Order matters. The other side publishes and then expires the deadline of the file, which
+		// arm may have undone. So the flag and the inbox are read after arm.
 		if r.stop.Load() {
 			break
 		}
-		r.takeInbox(r.server.now())
-		if err := r.wait(); err != nil {
+		if err := r.wait(r.pending()); err != nil {
 			panic(fmt.Errorf("epoll: %w", err))
 		}
 		r.step(r.server.now())
@@ -178,9 +178,21 @@ func (r *reader) nextDeadline() int64 {
 	return next
 }
 
-// wait blocks until a socket is readable, a deadline passes or wake is called.
-func (r *reader) wait() error {
+// pending reports whether acceptors have handed over sockets that were not taken yet.
+func (r *reader) pending() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.inbox) > 0
+}
+
+// wait blocks until a socket is readable, a deadline passes or wake is called. With hurry it only
+// looks.
+func (r *reader) wait(hurry bool) error {
 	r.round.ready, r.round.err = 0, nil
+	if hurry {
+		r.collect()
+		return r.round.err
+	}
 	err := r.raw.Read(r.poll)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// The deadline is spent, whatever expired it. Events are collected in any case; otherwise a
