@@ -1,6 +1,8 @@
 package listen
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -92,6 +94,92 @@ func TestFramesOutsideTheLimitsEndTheConnection(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Wherever the malformed frame is, the requests before it are delivered and those behind it are not.
+func TestRequestsBeforeAMalformedFrameAreDelivered(t *testing.T) {
+	tooLong := binary.LittleEndian.AppendUint32(nil, wire.DefaultMaxRequest+1)
+	bad := map[string][]byte{
+		"a length above the limit": tooLong,
+		"a length below 9":         {8, 0, 0, 0},
+		"a heartbeat with a body":  wire.AppendRequest(nil, 0, wire.TagHeartbeat, []byte{0}),
+		"a second Hello":           plainHello(),
+	}
+	for tag := wire.TransportFirst; tag <= wire.TransportLast; tag++ {
+		switch tag {
+		case wire.TagHeartbeat, wire.TagAdminCommand, wire.TagTraced, wire.TagExtended:
+		default:
+			bad[fmt.Sprintf("tag %#02x", tag)] = wire.AppendRequest(nil, 0, tag, nil)
+		}
+	}
+	good := func(from, to int) (frames []byte) {
+		for i := from; i < to; i++ {
+			frames = wire.AppendRequest(frames, uint64(i), 0x10, []byte("good"))
+		}
+		return frames
+	}
+	for name, frame := range bad {
+		reason := transport.ReasonFrameMalformed
+		if bytes.Equal(frame, tooLong) {
+			reason = transport.ReasonFrameTooLong
+		}
+		for way, read := range map[string]func(c net.Conn){
+			"in one read": func(c net.Conn) {
+				write(t, c, slices.Concat(good(0, 5), frame, good(5, 9)))
+			},
+			"in a later read": func(c net.Conn) {
+				write(t, c, good(0, 5))
+				for i := range uint64(5) {
+					expectEnd(t, c, i)
+				}
+				write(t, c, append(frame, good(5, 9)...))
+			},
+			"behind half a request": func(c net.Conn) {
+				half := good(0, 5)
+				write(t, c, half[:len(half)-3])
+				for i := range uint64(4) {
+					expectEnd(t, c, i)
+				}
+				write(t, c, slices.Concat(half[len(half)-3:], frame, good(5, 9)))
+			},
+		} {
+			t.Run(name+" "+way, func(t *testing.T) {
+				h := newShard(t)
+				_, address := openServer(t, "unix", h, nil)
+				read(greeted(t, "unix", address))
+				if g := await(t, "end", h.ended); g.reason != reason || g.requests != 5 || len(h.requests()) != 5 {
+					t.Errorf("ended with %v after %d requests; delivered %+v", g.reason, g.requests, h.requests())
+				}
+			})
+		}
+	}
+}
+
+// Shed requests before a malformed frame are reported, too.
+func TestRequestsShedBeforeAMalformedFrameAreReported(t *testing.T) {
+	h := newShard(t)
+	_, address := openServer(t, "tcp", h,
+		func(c *Config) { c.RequestRate = Rate{PerSecond: 0.001, Burst: 1} })
+	c := greeted(t, "tcp", address)
+	var frames []byte
+	for i := range 4 {
+		frames = wire.AppendRequest(frames, uint64(i), 0x10, nil)
+	}
+	write(t, c, append(frames, plainHello()...))
+	if g := await(t, "end", h.ended); g.requests != 1 || !slices.Equal(h.shed, []uint64{1, 2, 3}) {
+		t.Errorf("%d requests were delivered, %d shed", g.requests, h.shed)
+	}
+}
+
+// The application's answer to a tag that it does not know covers tags that clients may come to send.
+func TestTagsThatClientsMaySendReachTheHandler(t *testing.T) {
+	h := newShard(t)
+	_, address := openServer(t, "tcp", h, nil)
+	c := greeted(t, "tcp", address)
+	for i, tag := range []uint8{0, wire.TagAdminCommand, wire.TagTraced, wire.TagExtended, 0x10, 0xFF} {
+		write(t, c, wire.AppendRequest(nil, uint64(i), tag, nil))
+		expectEnd(t, c, uint64(i))
 	}
 }
 

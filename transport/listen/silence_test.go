@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -59,4 +60,24 @@ func TestSilentClientIsEndedInTimeOnAnIdleServer(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestMutedListenerSendsNothing(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		h := newShard(t)
+		s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, true)}}, h)
+		shaking := raw(t, network, address)
+		challenged(t, shaking)
+		s.Mute()
+		late := raw(t, network, address)
+		if got, err := io.ReadAll(late); len(got) != 0 || err != nil {
+			t.Errorf("received % x, %v", got, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if got, err := io.ReadAll(shaking); len(got) != 0 || err != nil {
+			t.Errorf("received % x, %v", got, err)
+		}
+	})
 }
