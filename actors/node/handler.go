@@ -25,7 +25,9 @@ func (h *handler[R, Q]) Connect(c listen.Conn) error {
 	h.clients.add(c, class)
 	err := h.begin(c)
 	if err == nil {
-		if err = h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class}); err != nil {
+		err = h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class,
+			Heartbeat: c.Heartbeat})
+		if err != nil {
 			h.finish(c)
 		}
 	}

@@ -2,6 +2,7 @@ package listen_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,9 @@ type echo struct{ ended chan string }
 
 func (e echo) Connect(c listen.Conn) error { return nil }
 func (e echo) Request(c listen.Conn, r wire.Request) error {
-	_, err := unix.Write(int(c.FD), append(wire.AppendResponse(nil, 0x30, r.Body), wire.BatchEnd...))
+	response := wire.AppendResponse(nil, 0x30, r.Body)
+	number := binary.LittleEndian.AppendUint64(nil, r.Seq)
+	_, err := unix.Write(int(c.FD), wire.AppendResponse(response, wire.TagBatchEnd, number))
 	return err
 }
 func (e echo) Shed(c listen.Conn, requests []uint64) {}

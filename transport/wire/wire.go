@@ -47,8 +47,5 @@ const (
 // Frames with fixed contents, prefix included. They are strings, so they cannot be modified.
 const (
 	Heartbeat       = "\x01\x00\x00\x00\x01"
-	BatchEnd        = "\x01\x00\x00\x00\x02"
-	EngineError     = "\x01\x00\x00\x00\x03"
-	ServerBusy      = "\x01\x00\x00\x00\x04"
 	ClientHeartbeat = "\x09\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00" + "\x01" // request_seq 0
 )
