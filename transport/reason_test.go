@@ -31,8 +31,9 @@ func TestReasonsKeepTheirNumbersAndNames(t *testing.T) {
 		39: {ReasonConnectFailed, "connect_refused_by_handler"},
 		40: {ReasonAddressLimit, "too_many_connections_from_address"},
 		41: {ReasonSetupFailed, "socket_setup_failed"},
+		42: {ReasonNoSignature, "missing_signature"},
 
-		15: {Reason(15), "unknown"}, 42: {Reason(NumReasons), "unknown"},
+		15: {Reason(15), "unknown"}, 43: {Reason(NumReasons), "unknown"},
 		200: {Reason(200), "unknown"},
 	} {
 		if number != want.reason || number.String() != want.name {

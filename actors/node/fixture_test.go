@@ -179,7 +179,11 @@ func (c *trader) next() string {
 		c.t.Fatal(err)
 	}
 	tag, b, err := c.conn.Next()
-	if err != nil {
+	var end *client.CloseError
+	switch {
+	case errors.As(err, &end):
+		return "close: " + end.Reason.String()
+	case err != nil:
 		return err.Error()
 	}
 	return words(tag, b)
@@ -193,8 +197,6 @@ func words(tag uint8, b []byte) string {
 		return "error"
 	case wire.TagServerBusy:
 		return "busy"
-	case wire.TagClose:
-		return "close: " + wire.CloseReason(b[0]).String()
 	case orderbook.TagPosition:
 		a, err := orderbook.DecodeAnswer(tag, b)
 		if err != nil {

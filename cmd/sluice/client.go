@@ -217,7 +217,11 @@ func (s *session) answer() error {
 func (s *session) next() (tag uint8, body []byte, err error) {
 	_ = s.conn.SetReadDeadline(time.Now().Add(s.config.Timeout))
 	tag, body, err = s.conn.Next()
+	var end *client.CloseError
 	switch {
+	case errors.As(err, &end):
+		err = fmt.Errorf("%s closed the connection before it responded: %v; the request may have "+
+			"been executed", s.config.Address, end.Reason)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("no response from %s within %v: its disk may be slow, or its policy cannot be met; "+
 			"the request may still be executed", s.config.Address, s.config.Timeout)
@@ -331,6 +335,10 @@ func (s *session) show() error {
 		tag, body, err := s.conn.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		var end *client.CloseError
+		if errors.As(err, &end) {
+			return fmt.Errorf("%s closed the connection: %v", s.config.Address, end.Reason)
 		}
 		if err != nil {
 			return fmt.Errorf("waiting for %s: %w", s.config.Address, err)

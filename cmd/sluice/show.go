@@ -42,12 +42,6 @@ func (s *screen) frame(tag uint8, body []byte) (verdict, error) {
 	case wire.TagHeartbeat:
 		s.line("heartbeat", map[string]any{}, "the server is alive")
 		return more, nil
-	case wire.TagClose:
-		if c, ok := wire.DecodeClose(body); ok {
-			s.line("close", map[string]any{"reason": c.Reason.String()},
-				"the server closes the connection: "+c.Reason.String())
-		}
-		return more, nil
 	}
 	if !orderbook.IsReport(tag) {
 		a, err := orderbook.DecodeAnswer(tag, body)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"testing"
 	"time"
@@ -106,6 +107,10 @@ func (r *trader) next() bool {
 		return false
 	}
 	tag, body, err := r.Next()
+	var end *client.CloseError
+	if errors.As(err, &end) {
+		r.bytes += uint64(len(wire.AppendClose(nil, end.Close)))
+	}
 	if err != nil {
 		return false
 	}
@@ -115,7 +120,6 @@ func (r *trader) next() bool {
 		r.ended++
 	case wire.TagHeartbeat:
 		r.t.Error("a heartbeat, which the counts must not include")
-	case wire.TagClose:
 	default:
 		r.frames++
 	}

@@ -82,7 +82,7 @@ func TestKickClosesOneConnection(t *testing.T) {
 			!strings.Contains(done, "is being closed") {
 			t.Fatalf("%s: %q, %v", name, done, err)
 		}
-		all[2].expect("EOF")
+		all[2].expect("close: kicked")
 		var closed Closed
 		until(t, "the kick to be listed", func() bool {
 			err := operator.Get(soon(t), "/connections/closed?last=1024", &closed)

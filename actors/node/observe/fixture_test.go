@@ -204,7 +204,10 @@ func (c *trade) order() {
 func (c *trade) next() string {
 	c.r.t.Helper()
 	tag, body, err := c.Next()
+	var end *client.CloseError
 	switch {
+	case errors.As(err, &end):
+		return "close: " + end.Reason.String()
 	case err == io.EOF:
 		return "EOF"
 	case err != nil:

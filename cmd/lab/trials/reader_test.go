@@ -189,7 +189,8 @@ func (r *reader) prefix() error {
 
 // gone reports whether an error is the end of a stream, orderly or not.
 func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
+	var end *client.CloseError
+	return errors.As(err, &end) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
 // reset ends a TCP connection with a reset, a unix one with a close.
