@@ -116,10 +116,12 @@ func AppendRequest(dst []byte, requestSeq uint64, c *Command) ([]byte, error) {
 	dst = le.AppendUint32(dst, uint32(requestHeader-4+size))
 	dst = le.AppendUint64(dst, requestSeq)
 	dst = append(dst, c.Tag)
-	return c.appendBody(dst), nil
+	return c.AppendBody(dst), nil
 }
 
-func (c *Command) appendBody(dst []byte) []byte {
+// AppendBody appends the body of a request, whose Tag must be one of this package. It does not
+// validate the values.
+func (c *Command) AppendBody(dst []byte) []byte {
 	le := binary.LittleEndian
 	switch c.Tag {
 	case TagQueryTop:

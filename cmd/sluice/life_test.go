@@ -1,0 +1,76 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/cmd/orderbook"
+)
+
+// A kill ends the connections of a server. Their ends are journaled at the next start, before the
+// first client is admitted, so no order of a connection with cancel on disconnect is left.
+func TestOrdersOfAConnectionAreCancelledAfterAKill(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	p, address := serving(t, dir)
+	leaves, stays := trading(t, address, 0), trading(t, address, 1)
+	leaves.command(&orderbook.Command{Tag: orderbook.TagSetCancelOnDisconnect, On: true})
+	leaves.rests(3)
+	leaves.settle()
+	stays.rests(1)
+	stays.settle()
+	p.signal(syscall.SIGKILL)
+	p.code()
+
+	p, address = serving(t, dir)
+	expect(t, address, 0, "top 1", "bid none")
+	expect(t, address, 0, "top 3", "bid 1 @ 1 (1 order)")
+	expect(t, address, 0, "orders --account 1", "0 open orders")
+	expect(t, address, 0, "outcome 3 --account 1", "accepted, event")
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+}
+
+func TestOrdersOfAConnectionAreCancelledWhenItEnds(t *testing.T) {
+	_, address := serving(t, filepath.Join(t.TempDir(), "data"))
+	out, code := ask(t, address, "cancel-on-disconnect on\nbuy 1 5 @ 7\norders\n", "watch")
+	if code != 0 {
+		t.Fatal(out)
+	}
+	expect(t, address, 0, "buy 2 5 @ 7", "accepted")
+	// The server may learn of the end of a connection after it has admitted the next one.
+	limit := time.Now().Add(patience)
+	for out := ""; !strings.Contains(out, "1 open order\n") || !strings.Contains(out, "instrument 2"); {
+		if time.Now().After(limit) {
+			t.Fatalf("the order of the connection is still open:\n%s", out)
+		}
+		out, _ = ask(t, address, "", "orders")
+	}
+}
+
+// No client sends anything, so only a tick can expire the order.
+func TestOrderExpiresWithoutTraffic(t *testing.T) {
+	_, address := serving(t, filepath.Join(t.TempDir(), "data"))
+	r := trading(t, address, 0)
+	order := r.order(r.account, orderbook.Buy, 1)
+	order.ClientOrderID = 1
+	expiry := time.Now().Add(300 * time.Millisecond)
+	order.TimeInForce, order.Expiry = orderbook.GoodTillDate, expiry.UnixNano()
+	r.command(order)
+	r.flush()
+	r.settle()
+	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	tag, body, err := r.Next()
+	var report orderbook.Report
+	if err == nil {
+		err = orderbook.DecodeReport(tag, body, &report)
+	}
+	if err != nil || report.Reason != orderbook.Expired || report.OrderID == 0 ||
+		time.Now().Before(expiry) {
+		t.Errorf("%v before the expiry: tag 0x%02x, %+v, %v", time.Until(expiry), tag, report, err)
+	}
+}
