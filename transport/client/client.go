@@ -53,13 +53,7 @@ type Conn struct {
 // Dial connects over "tcp" or "unix" and does the handshake. ctx bounds both and has no effect
 // afterwards.
 func Dial(ctx context.Context, network, address string, o Options) (*Conn, error) {
-	dialer := net.Dialer{}
-	if o.Congestion != "" && network != "unix" {
-		dialer.Control = func(_, _ string, raw syscall.RawConn) error {
-			return setCongestion(raw, o.Congestion)
-		}
-	}
-	conn, err := dialer.DialContext(ctx, network, address)
+	conn, err := o.dialer(network).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
@@ -69,6 +63,14 @@ func Dial(ctx context.Context, network, address string, o Options) (*Conn, error
 		return nil, err
 	}
 	return c, nil
+}
+
+func (o *Options) dialer(network string) *net.Dialer {
+	dialer := new(net.Dialer)
+	if name := o.Congestion; name != "" && network != "unix" {
+		dialer.Control = func(_, _ string, raw syscall.RawConn) error { return setCongestion(raw, name) }
+	}
+	return dialer
 }
 
 // New does the handshake on an existing connection. After an error, conn still belongs to the
