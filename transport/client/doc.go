@@ -29,7 +29,8 @@
 //   - A server that is dead without a reset is noticed after 3 of its heartbeats are missing.
 //   - A server that says why it closes is obeyed: the session comes back when the server asks for
 //     it, and never if the server does not want it back, does not know the key or found a
-//     malformed frame. All other attempts are spaced by a delay that doubles up to a limit, half of it random.
+//     malformed frame. All other attempts are spaced by a delay that doubles up to a limit, half of
+//     it random.
 //   - Close ends every goroutine.
 //
 // ReadKey, WriteKey and GenerateKey handle files of private keys. The package builds on Linux, macOS

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"sluice/transport/client"
@@ -135,44 +134,27 @@ func (c *Client) overHTTP(ctx context.Context, network, address, method, path st
 
 // overWire sends a request over the client port.
 func (c *Client) overWire(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
-	network := "tcp"
-	if strings.ContainsAny(c.Addr, "/@") {
-		network = "unix"
-	}
-	conn, err := client.Dial(ctx, network, c.Addr, client.Options{Key: c.Key})
+	s, err := client.OpenSession(client.SessionOptions{Conn: client.Options{Key: c.Key}, Once: true}, c.Addr)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer conn.Close()
-	if at, ok := ctx.Deadline(); ok {
-		if err := errors.Join(conn.SetReadDeadline(at), conn.SetWriteDeadline(at)); err != nil {
-			return 0, nil, fmt.Errorf("observe: %w", err)
-		}
-	}
+	defer s.Close()
 	command, err := json.Marshal(commandFrame{method, path, body})
 	if err != nil {
 		return 0, nil, fmt.Errorf("observe: %w", err)
 	}
-	const seq = 1
-	if err := errors.Join(conn.Send(seq, wire.TagAdminCommand, command), conn.Flush()); err != nil {
-		return 0, nil, err
+	response, err := s.Do(ctx, wire.TagAdminCommand, command)
+	var refused *client.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return 0, nil, fmt.Errorf("observe: %s rejects commands of this key (%v); it needs the "+
+			"role operator in the authorized keys", c.Addr, refused.Reason)
+	case err != nil:
+		return 0, nil, fmt.Errorf("observe: %s: %w", c.Addr, err)
+	case len(response.Frames) != 1 || response.Frames[0].Tag != wire.TagAdminResponse:
+		return 0, nil, fmt.Errorf("observe: %s sent a response that is not one to a command", c.Addr)
 	}
-	for {
-		tag, frame, err := conn.Next()
-		if err != nil {
-			return 0, nil, fmt.Errorf("observe: %s closed the connection without an answer: %w",
-				c.Addr, err)
-		}
-		switch tag {
-		case wire.TagEngineError:
-			return 0, nil, fmt.Errorf("observe: %s rejects commands of this key; it needs the "+
-				"role operator in the authorized keys", c.Addr)
-		case wire.TagAdminResponse:
-			if got, text, ok := wire.DecodeAdminResponse(frame); ok && got == seq {
-				return unwrap(text)
-			}
-		}
-	}
+	return unwrap(response.Frames[0].Body)
 }
 
 // unwrap decodes an AdminResponse.
