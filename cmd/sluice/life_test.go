@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -72,5 +73,30 @@ func TestOrderExpiresWithoutTraffic(t *testing.T) {
 	if err != nil || report.Reason != orderbook.Expired || report.OrderID == 0 ||
 		time.Now().Before(expiry) {
 		t.Errorf("%v before the expiry: tag 0x%02x, %+v, %v", time.Until(expiry), tag, report, err)
+	}
+}
+
+// The README's first orders must trade with each other.
+func TestFirstExampleOfTheREADMETrades(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, address := serving(t, filepath.Join(t.TempDir(), "data"))
+	var said strings.Builder
+	for line := range strings.Lines(string(page)) {
+		request, found := strings.CutPrefix(line, "bin/sluice client ")
+		request, _, _ = strings.Cut(request, "#")
+		if !found || strings.Contains(request, "watch") || strings.Contains(request, "--help") {
+			continue
+		}
+		out, code := ask(t, address, "", strings.Fields(request)...)
+		if code != 0 {
+			t.Errorf("%s: exit code %d", request, code)
+		}
+		said.WriteString(out)
+	}
+	if !strings.Contains(said.String(), "bought     10 @ 101") {
+		t.Errorf("the example does not trade:\n%s", &said)
 	}
 }
