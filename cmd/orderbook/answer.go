@@ -132,75 +132,77 @@ type Fills struct {
 	Dropped bool   // fills behind the one that was named are no longer kept
 }
 
-// begin writes the fields that answers begin with.
-func (a *Answer) begin(tag uint8, seq uint64) []byte {
-	return binary.LittleEndian.AppendUint64(append(a.frame[:0], 0, 0, 0, 0, tag), seq)
-}
-
-// end completes a frame, which is in a.frame.
-func (a *Answer) end(frame []byte) {
-	a.size = uint8(len(frame))
-	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-4))
+// begin writes what an answer begins with. It returns the body, to be filled in.
+func (a *Answer) begin(tag uint8, size int, seq, second uint64) []byte {
+	a.size = uint8(responseHeader + size)
+	le := binary.LittleEndian
+	le.PutUint32(a.frame[:], uint32(1+size))
+	a.frame[4] = tag
+	body := a.frame[responseHeader:][:size]
+	le.PutUint64(body, seq)
+	le.PutUint64(body[8:], second)
+	return body
 }
 
 func (v *TopOfBook) encode(a *Answer) {
 	le := binary.LittleEndian
-	b := le.AppendUint32(a.begin(TagTopOfBook, v.Seq), v.Instrument)
-	for _, q := range [2]*Quote{&v.Bid, &v.Ask} {
-		b = le.AppendUint64(b, uint64(q.Price))
-		b = le.AppendUint64(b, q.Quantity)
-		b = le.AppendUint32(b, q.Orders)
+	b := a.begin(TagTopOfBook, 52, v.Seq, uint64(v.Instrument)) // the bid begins at 12
+	for i, q := range [2]*Quote{&v.Bid, &v.Ask} {
+		side := b[12+20*i:]
+		le.PutUint64(side, uint64(q.Price))
+		le.PutUint64(side[8:], q.Quantity)
+		le.PutUint32(side[16:], q.Orders)
 	}
-	a.end(b)
 }
 
 func (v *Position) encode(a *Answer) {
 	le := binary.LittleEndian
-	b := le.AppendUint64(a.begin(TagPosition, v.Seq), v.Account)
-	b = le.AppendUint32(b, v.Instrument)
-	b = le.AppendUint32(b, v.OpenOrders)
-	b = le.AppendUint64(b, uint64(v.Net()))
-	b = le.AppendUint64(b, v.Bought)
-	b = le.AppendUint64(b, v.Sold)
-	b = le.AppendUint64(b, v.Accepted)
-	a.end(le.AppendUint64(b, v.LastID))
+	b := a.begin(TagPosition, 64, v.Seq, v.Account)
+	le.PutUint32(b[16:], v.Instrument)
+	le.PutUint32(b[20:], v.OpenOrders)
+	le.PutUint64(b[24:], uint64(v.Net()))
+	le.PutUint64(b[32:], v.Bought)
+	le.PutUint64(b[40:], v.Sold)
+	le.PutUint64(b[48:], v.Accepted)
+	le.PutUint64(b[56:], v.LastID)
 }
 
 func (v *OpenOrder) encode(a *Answer) {
 	le := binary.LittleEndian
-	b := le.AppendUint64(a.begin(TagOpenOrder, v.Seq), v.Account)
-	b = le.AppendUint64(b, v.ClientOrderID)
-	b = le.AppendUint64(b, v.OrderID)
-	b = append(le.AppendUint32(b, v.Instrument), byte(v.Side), byte(v.TimeInForce))
-	b = le.AppendUint64(b, uint64(v.Price))
-	b = le.AppendUint64(b, v.Open)
-	b = le.AppendUint64(b, v.Quantity)
-	a.end(le.AppendUint64(b, uint64(v.Expiry)))
+	b := a.begin(TagOpenOrder, 70, v.Seq, v.Account)
+	le.PutUint64(b[16:], v.ClientOrderID)
+	le.PutUint64(b[24:], v.OrderID)
+	le.PutUint32(b[32:], v.Instrument)
+	b[36], b[37] = byte(v.Side), byte(v.TimeInForce)
+	le.PutUint64(b[38:], uint64(v.Price))
+	le.PutUint64(b[46:], v.Open)
+	le.PutUint64(b[54:], v.Quantity)
+	le.PutUint64(b[62:], uint64(v.Expiry))
 }
 
 func (v *OpenOrders) encode(a *Answer) {
-	le := binary.LittleEndian
-	b := le.AppendUint64(a.begin(TagOpenOrders, v.Seq), v.Account)
-	a.end(append(le.AppendUint32(b, v.Count), bit(v.More)))
+	b := a.begin(TagOpenOrders, 21, v.Seq, v.Account)
+	binary.LittleEndian.PutUint32(b[16:], v.Count)
+	b[20] = bit(v.More)
 }
 
 func (v *Outcome) encode(a *Answer) {
 	le := binary.LittleEndian
-	b := le.AppendUint64(a.begin(TagOutcome, v.Seq), v.Account)
-	b = le.AppendUint64(b, v.Command)
-	b = le.AppendUint64(b, v.Event)
-	b = le.AppendUint64(b, v.OrderID)
-	a.end(append(b, byte(v.Status), v.Request, byte(v.Reason)))
+	b := a.begin(TagOutcome, 43, v.Seq, v.Account)
+	le.PutUint64(b[16:], v.Command)
+	le.PutUint64(b[24:], v.Event)
+	le.PutUint64(b[32:], v.OrderID)
+	b[40], b[41], b[42] = byte(v.Status), v.Request, byte(v.Reason)
 }
 
 func (v *Fills) encode(a *Answer) {
-	le := binary.LittleEndian
-	b := le.AppendUint64(a.begin(TagFills, v.Seq), v.Account)
-	a.end(append(le.AppendUint32(b, v.Count), bit(v.More), bit(v.Dropped)))
+	b := a.begin(TagFills, 22, v.Seq, v.Account)
+	binary.LittleEndian.PutUint32(b[16:], v.Count)
+	b[20], b[21] = bit(v.More), bit(v.Dropped)
 }
 
 // encodePast makes the answer PastFill of a report.
 func encodePast(r *Report, a *Answer) {
 	r.Tag = TagPastFill
-	a.end(r.append(a.frame[:0], 66))
+	a.size = uint8(len(r.append(a.frame[:0], 66)))
 }
