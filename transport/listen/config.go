@@ -228,6 +228,28 @@ func (e *Endpoint) validate(haveKeys bool) error {
 	return nil
 }
 
+// RetryAfter is how long a rejected client is asked to wait before it connects again, by the reason
+// in its Close. Zero fields take the defaults; a negative field means never. Clients with a wrong
+// key, or with another protocol, are always asked not to come back by themselves.
+type RetryAfter struct {
+	Shutdown         time.Duration // the server ends, default 1 s
+	Limit            time.Duration // no room: connections, handshakes or rate of the address, default 1 s
+	HandshakeTimeout time.Duration // default 1 s
+	Internal         time.Duration // the server could not serve the client, default 5 s
+}
+
+func (r RetryAfter) withDefaults() RetryAfter {
+	for _, field := range []*time.Duration{&r.Shutdown, &r.Limit, &r.HandshakeTimeout} {
+		if *field == 0 {
+			*field = time.Second
+		}
+	}
+	if r.Internal == 0 {
+		r.Internal = 5 * time.Second
+	}
+	return r
+}
+
 // MaxSocketPath is the longest path of a unix-domain socket in bytes: sun_path of unix(7) without
 // its final zero.
 const MaxSocketPath = 107

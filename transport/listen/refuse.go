@@ -1,35 +1,13 @@
+//go:build linux
+
 package listen
 
 import (
-	"time"
-
 	"golang.org/x/sys/unix"
 
 	"sluice/transport"
 	"sluice/transport/wire"
 )
-
-// RetryAfter is how long a rejected client is asked to wait before it connects again, by the reason
-// in its Close. Zero fields take the defaults; a negative field means never. Clients with a wrong
-// key, or with another protocol, are always asked not to come back by themselves.
-type RetryAfter struct {
-	Shutdown         time.Duration // the server ends, default 1 s
-	Limit            time.Duration // no room: connections, handshakes or rate of the address, default 1 s
-	HandshakeTimeout time.Duration // default 1 s
-	Internal         time.Duration // the server could not serve the client, default 5 s
-}
-
-func (r RetryAfter) withDefaults() RetryAfter {
-	for _, field := range []*time.Duration{&r.Shutdown, &r.Limit, &r.HandshakeTimeout} {
-		if *field == 0 {
-			*field = time.Second
-		}
-	}
-	if r.Internal == 0 {
-		r.Internal = 5 * time.Second
-	}
-	return r
-}
 
 // farewell returns the Close for a client that is rejected. ok is false if the client is gone.
 func (s *Server) farewell(reason transport.Reason) (c wire.Close, ok bool) {

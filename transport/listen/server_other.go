@@ -30,6 +30,9 @@ func (*Server) Serve() {}
 // StopAccepting does nothing.
 func (*Server) StopAccepting() {}
 
+// Mute does nothing.
+func (*Server) Mute() {}
+
 // Close does nothing.
 func (*Server) Close() error { return nil }
 
