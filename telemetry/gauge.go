@@ -50,6 +50,8 @@ const (
 	ListenerAcceptPauses
 	ListenerCrowdPauses
 
+	LogDropped
+
 	// CustomGauge is the id of every gauge that the embedding program adds with
 	// Collector.CustomGauge. Their names distinguish them.
 	CustomGauge
@@ -134,6 +136,8 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Times accepting paused because descriptors or memory had run out.")
 	describe(ListenerCrowdPauses, "listener_crowd_pauses", "", "pauses",
 		"Times accepting paused because all places for handshakes were taken.")
+	describe(LogDropped, "log_dropped", "kind", "lines",
+		"Log lines, and other text, lost because the output was not read in time, by kind.")
 }
 
 // Gauge is a registered gauge: a value that is read when it is exported and has no history.

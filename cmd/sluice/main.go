@@ -57,16 +57,29 @@ func main() {
 // run runs the command and turns its error into a line and an exit code.
 func run(e *env, args []string) int {
 	err := dispatch(e, args)
+	if err != nil {
+		e.fault(err)
+	}
+	if c, ok := e.stderr.(interface{ close() }); ok { // a server's console
+		c.close()
+	}
 	var usage *config.UsageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintln(e.stderr, "sluice:", err)
 		return exitUsage
 	}
-	fmt.Fprintln(e.stderr, "sluice:", err)
 	return exitFailure
+}
+
+// fault prints the error that ends the command.
+func (e *env) fault(err error) {
+	if c, ok := e.stderr.(interface{ fault(error) }); ok {
+		c.fault(err)
+		return
+	}
+	fmt.Fprintln(e.stderr, "sluice:", err)
 }
 
 func dispatch(e *env, args []string) error {

@@ -250,6 +250,8 @@ func gaugeRows() []row {
 			"Times accepting paused because all places for handshakes were taken."),
 		g(telemetry.ListenerShed, "sluice.listener.shed", Counter, "{request}",
 			"Requests rejected because their connection exceeded its rate."),
+		g(telemetry.LogDropped, "sluice.log.dropped", Counter, "{line}",
+			"Log lines, and other text, lost because the output was not read in time, by kind.", "kind"),
 	}
 }
 

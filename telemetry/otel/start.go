@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
@@ -35,8 +36,8 @@ type Telemetry struct {
 }
 
 // Start starts to export. It returns an error for invalid settings, but not if a collector does not
-// answer: collectors may come and go. It sets the error handler of the OpenTelemetry SDK, which is
-// global to the process. The context bounds the start only.
+// answer: collectors may come and go. It sets the error handler and the logger of the OpenTelemetry
+// SDK, which are global to the process. The context bounds the start only.
 func Start(ctx context.Context, c Config) (*Telemetry, error) {
 	c.defaults()
 	if err := c.check(); err != nil {
@@ -55,6 +56,7 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 		return nil, err
 	}
 	otel.SetErrorHandler(&sdkErrorHandler{log: c.Log, count: &t.src.self.sdkErrors})
+	otel.SetLogger(logr.FromSlogHandler(c.Log.Handler())) // otherwise the SDK writes to standard error
 	for _, m := range c.Metrics {
 		if m == ExporterPrometheus {
 			t.pull, err = newScrapeHandler(t.src, &c, res)

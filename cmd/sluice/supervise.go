@@ -1,0 +1,204 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"sluice/actors/node"
+	"sluice/actors/node/observe/status"
+	"sluice/cmd/internal/config"
+)
+
+// sameSignal is the time in which a second SIGTERM counts as the same one: ctrl-C under make, or
+// timeout(1), sends two.
+const sameSignal = 500 * time.Millisecond
+
+// stopFor is the limit of a stop without a drain.
+const stopFor = time.Second
+
+// supervision is what the loop of a server knows. The loop starts things and never writes, reads a
+// file, or waits for anything but its channels, so that the next signal always has its effect.
+type supervision struct {
+	*service
+	report   *errand // the table on standard error
+	file     *errand // --stats-file
+	reload   *errand
+	ended    <-chan struct{} // of the server; nil once that is known, or while it drains
+	drained  chan error      // result of the drain
+	finished <-chan struct{} // closed when nothing is left to do after the end of the server
+	progress *time.Ticker    // while the server drains
+	began    time.Time       // of the drain; zero without one
+	counted  time.Time       // last SIGTERM or SIGINT that was not an echo
+	stopping bool            // a second signal came
+	result   error           // of serve
+}
+
+// supervise handles signals until the server and its observation have ended.
+func (s *service) supervise() error {
+	v := &supervision{service: s, ended: s.server.Ended(), drained: make(chan error, 1),
+		progress: time.NewTicker(time.Second)}
+	v.progress.Stop()
+	defer v.progress.Stop()
+	v.report = &errand{do: func() { s.table(s.server) }, late: func() {}}
+	v.file = &errand{do: s.writeStats, late: func() {
+		s.log.Warn("measurements not written in time", "file", s.cfg.StatsFile)
+	}}
+	v.reload = &errand{do: s.reload, late: func() {
+		s.log.Warn("reload has not finished; the configuration or keys file cannot be read in time")
+	}}
+	for {
+		select {
+		case <-v.ended:
+			v.finish(s.server.Err())
+		case err := <-v.drained:
+			v.drainEnded(err)
+		case <-v.finished:
+			return v.result
+		case <-v.progress.C:
+			s.say("still draining after %s; %d clients connected", since(v.began), s.server.Connections())
+		case got := <-s.signals.ask:
+			v.asked(got)
+		case got := <-s.signals.end:
+			if v.told(got) {
+				return v.result
+			}
+		}
+	}
+}
+
+// asked handles SIGUSR1 and SIGHUP. A reload during a drain would change nothing.
+func (v *supervision) asked(got os.Signal) {
+	switch {
+	case got == syscall.SIGUSR1:
+		v.report.start()
+		v.file.start()
+	case v.began.IsZero():
+		v.reload.start()
+	}
+}
+
+// told handles SIGTERM and SIGINT: the first one drains, the second one stops, and the next one ends
+// the process whatever it waits for, which is the result.
+func (v *supervision) told(got os.Signal) (now bool) {
+	switch {
+	case !v.counted.IsZero() && time.Since(v.counted) < sameSignal: // an echo
+		return false
+	case v.finished != nil: // nothing is left but reports and exports
+		return true
+	case v.stopping:
+		v.result = fmt.Errorf("%v for the third time; ended without waiting for the disk", got)
+		return true
+	case v.began.IsZero():
+		v.drain(got)
+	default:
+		v.stop(got)
+	}
+	v.counted = time.Now()
+	return false
+}
+
+// drain begins to drain the server, within the deadline.
+func (v *supervision) drain(got os.Signal) {
+	v.began, v.ended = time.Now(), nil
+	v.until = v.began.Add(v.cfg.DrainFor)
+	until := v.until
+	go func() {
+		ctx, cancel := context.WithDeadline(context.Background(), until)
+		defer cancel()
+		v.drained <- v.server.Drain(ctx)
+	}()
+	go v.manager.tell("STOPPING=1")
+	v.say("%v: draining for at most %s; the same signal again stops at once", got,
+		config.FormatDuration(v.cfg.DrainFor))
+	v.progress.Reset(time.Second)
+}
+
+// stop turns the drain into a stop.
+func (v *supervision) stop(got os.Signal) {
+	v.stopping = true
+	v.until = time.Now().Add(stopFor)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), stopFor)
+		defer cancel()
+		_ = v.server.Stop(ctx) // Drain returns the same error
+	}()
+	v.say("%v again: stopping now", got)
+}
+
+func (v *supervision) drainEnded(err error) {
+	v.progress.Stop()
+	if err != nil {
+		err = fmt.Errorf("stopped after %s with responses unsent: %w", since(v.began), err)
+	} else {
+		v.say("drained in %s", since(v.began))
+	}
+	v.finish(err)
+}
+
+// finish reports the final measurements of a server that has ended and ends its observation, beside
+// the loop. It does not wait for a disk that hangs.
+func (v *supervision) finish(result error) {
+	finished := make(chan struct{})
+	v.result, v.ended, v.finished = result, nil, finished
+	go func() {
+		defer close(finished)
+		v.server.Collector().Final()
+		limit, cancel := context.WithTimeout(context.Background(), stopFor)
+		defer cancel()
+		table, file := v.report.start(), v.file.start()
+		select {
+		case <-table:
+		case <-limit.Done():
+		}
+		select {
+		case <-file:
+		case <-limit.Done():
+			v.log.Warn("measurements not written in time", "file", v.cfg.StatsFile)
+		}
+		v.unobserve()
+		v.manager.close()
+	}()
+}
+
+// writeStats writes the measurements to --stats-file.
+func (s *service) writeStats() {
+	if s.cfg.StatsFile == "" {
+		return
+	}
+	if err := status.Measure(s.server).WriteFile(s.cfg.StatsFile); err != nil {
+		s.log.Error("measurements not written", "error", err)
+	}
+}
+
+// reload applies the settings that may change while the server runs.
+func (s *service) reload() {
+	fresh, fixed, err := s.cfg.Reload(s.args, s.environ)
+	if err == nil {
+		changes := node.Changes{Limits: fresh.Limits, EndpointLimits: fresh.ByListener()}
+		changes.RequestRate, changes.ConnectRate = fresh.Rates()
+		err = s.server.Reload(changes)
+	}
+	if err != nil {
+		s.log.Error("reload rejected; configuration unchanged", "error", err)
+		return
+	}
+	spread := s.cfg.DrainSpread
+	s.cfg.Limits, s.cfg.Endpoints = fresh.Limits, fresh.Endpoints
+	s.cfg.DrainSpread = spread // a change needs a restart
+	l := fresh.Limits
+	s.log.Info("limits reloaded",
+		"hard", config.FormatSize(uint64(l.HardBytes)), "soft", config.FormatSize(uint64(l.SoftBytes)),
+		"soft_for", l.SoftFor, "no_progress", l.NoProgress,
+		"listeners", fresh.ListenerLimits, "request_rate", fresh.RequestRate,
+		"connect_rate", fresh.ConnectRate)
+	if len(fixed) > 0 {
+		s.log.Warn("changed settings need a restart", "settings", fixed)
+	}
+}
+
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }
