@@ -106,7 +106,7 @@ func TestServerSurvivesClosedStandardError(t *testing.T) {
 // awaitEvents requests measurements until the server has sequenced two orders.
 func awaitEvents(t *testing.T, p *process) {
 	t.Helper()
-	limit, two := time.Now().Add(patience), regexp.MustCompile(`(?m)^sequencer_last_event +2 `)
+	limit, two := time.Now().Add(patience), regexp.MustCompile(`(?m)^sequencer_events +2 `)
 	for n := 1; !two.MatchString(p.err.String()); n++ {
 		if time.Now().After(limit) {
 			all := p.err.String()

@@ -182,12 +182,14 @@ func markRows() []row {
 	}
 }
 
+func gaugeRow(id telemetry.GaugeID, name string, kind Kind, unit, help string, labels ...string) row {
+	return row{Instrument: Instrument{name, kind, unit, labels, help}, from: id.Info().Name,
+		by: byGauge, float: true}
+}
+
 func gaugeRows() []row {
-	g := func(id telemetry.GaugeID, name string, kind Kind, unit, help string, labels ...string) row {
-		return row{Instrument: Instrument{name, kind, unit, labels, help}, from: id.Info().Name,
-			by: byGauge, float: true}
-	}
-	return []row{
+	g := gaugeRow
+	return append([]row{
 		g(telemetry.PipelineHealthy, "sluice.pipeline.healthy", Gauge, "",
 			"1 while every actor runs and the node is not fenced."),
 		g(telemetry.GatePending, "sluice.gate.pending", Gauge, "{response}",
@@ -222,6 +224,12 @@ func gaugeRows() []row {
 			"Events sequenced and not yet acknowledged by the replica.", "slot"),
 		g(telemetry.ReplicaAckedEvent, "sluice.replica.acked_sequence", Gauge, "",
 			"Last event acknowledged by the replica.", "slot"),
+	}, nodeGaugeRows()...)
+}
+
+func nodeGaugeRows() []row {
+	g := gaugeRow
+	return []row{
 		g(telemetry.SequencerLastEvent, "sluice.sequencer.sequence", Gauge, "",
 			"Last event sequenced."),
 		g(telemetry.SequencerQueue, "sluice.sequencer.queue", Gauge, "By",
