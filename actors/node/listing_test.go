@@ -42,6 +42,9 @@ func TestJournalOfLedgerIsListed(t *testing.T) {
 		if err := dec.Decode(&r); err != nil {
 			t.Fatal(err)
 		}
+		if r.Time < "2026" || r.Role == "" {
+			t.Errorf("event %d has time %s and role %q", r.Seq, r.Time, r.Role)
+		}
 		if r.Name != "" {
 			got = append(got, fmt.Sprintf("%d.%d %s %d", r.Connection>>40, r.Connection&(1<<40-1),
 				r.Name, r.Request))

@@ -6,20 +6,28 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"strconv"
 
+	"sluice/actors/node"
 	"sluice/actors/node/inspect"
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
 )
 
-const journalHead = `usage: sluice journal [flags] list|verify
+const journalHead = `usage: sluice journal [flags] list|verify|skip N
 
   list      print the events of a data directory, one per line: number, time, connection (start of the
             server and number in it), who it is from, kind, and what it says
   verify    read everything, check every file and every event, and print a summary
+  skip N    leave out event N, on which the program panics at every start, from the next start on
 
-Both only read. They are meant for a stopped server; while it runs they see a part of its journal.
-Requests are not judged: that is done by the server when it takes them.
+list and verify only read. They are meant for a stopped server; while it runs they see a part of its
+journal. Requests are not judged: that is done by the server when it takes them.
+
+skip is for the case that no program applies the event. The server must be stopped. The event stays in
+the journal, and the next start journals that it was left out. What it caused in an earlier run is
+undone, although its client may have received a response. Only an event after the newest snapshot can
+be left out. Keep a copy of the data directory: a skip cannot be taken back.
 
 Exit codes: 0 done, 1 failed or damaged, 64 usage error.`
 
@@ -42,8 +50,11 @@ func readJournal(e *env, args []string) error {
 	if done || err != nil {
 		return err
 	}
+	if len(rest) == 2 && rest[0] == "skip" {
+		return skip(e, dir, rest[1])
+	}
 	if len(rest) != 1 || rest[0] != "list" && rest[0] != "verify" {
-		return config.Usagef("write sluice journal list or sluice journal verify")
+		return config.Usagef("write sluice journal list, sluice journal verify or sluice journal skip N")
 	}
 	j, err := inspect.Open(dir, &orderbook.Book{})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -64,4 +75,17 @@ func readJournal(e *env, args []string) error {
 	}
 	_, err = fmt.Fprint(e.stdout, summary)
 	return err
+}
+
+// skip is `sluice journal skip`.
+func skip(e *env, dir, event string) error {
+	seq, err := strconv.ParseUint(event, 10, 64)
+	if err != nil || seq == 0 {
+		return config.Usagef("skip %s: N is the number of an event, as sluice journal list prints it", event)
+	}
+	if err := node.Skip(dir, seq); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "the next start leaves out event %d and journals that\n", seq)
+	return nil
 }

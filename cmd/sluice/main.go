@@ -36,7 +36,7 @@ func commands() []command {
 		{"top", "watch a running server in this terminal", watch},
 		{"demo", "run server and clients, kill -9 the server, and verify every response", demonstrate},
 		{"config", "check or print a configuration: config check|print", configure},
-		{"journal", "list or verify the events of a data directory: journal list|verify", readJournal},
+		{"journal", "list or verify the events of a data directory, or leave one out: journal list|verify|skip", readJournal},
 		{"bench", "measure the pipeline, and a plain Go server beside it", benchmark},
 		{"tune", "find shards, placement and idle strategy for your load on this machine", tuneUp},
 		{"version", "print version, kernel and engines", version},

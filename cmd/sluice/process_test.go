@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -201,27 +202,31 @@ func TestServerTradesAndJournals(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "draining", "drained in", "stage ", "whole ")
 
-	var list bytes.Buffer
-	if code := run(&env{nil, &list, &list, nil},
-		[]string{"journal", "list", "--data-dir", dir}); code != 0 {
-		t.Error(list.String())
+	list, problems, code := local("journal", "list", "--data-dir", dir)
+	if code != 0 {
+		t.Error(problems)
+	}
+	var requests []string
+	events := 0
+	for line := range strings.Lines(list) {
+		if events++; strings.Contains(line, " request ") {
+			requests = append(requests, strings.TrimSpace(line))
+		}
 	}
 	for i, want := range []string{"sell 3 10 @ 101", "buy 3 4 @ 105 ioc", "replace 1 12 @ 102",
 		"cancel 9", "sell 3 1 @ 1", "buy 3 1"} {
-		lines := strings.Split(strings.TrimSpace(list.String()), "\n")
-		if len(lines) != 6 || !strings.HasSuffix(lines[i], want) {
-			t.Errorf("event %d is not %q:\n%s", i+1, want, list.String())
+		if len(requests) != 6 || !strings.HasSuffix(requests[i], want) {
+			t.Errorf("request %d is not %q:\n%s", i+1, want, list)
 		}
 	}
-	list.Reset()
-	if code := run(&env{nil, &list, &list, nil},
-		[]string{"journal", "verify", "--data-dir",
-			dir}); code != 0 || !strings.Contains(list.String(), "events      1 to 6: 6 of") {
-		t.Errorf("exit code %d:\n%s", code, &list)
+	out, problems, code := local("journal", "verify", "--data-dir", dir)
+	if code != 0 || !strings.Contains(out, fmt.Sprintf("events      1 to %d: %[1]d of", events)) ||
+		!strings.Contains(out, "6 request") {
+		t.Errorf("exit code %d:\n%s%s", code, out, problems)
 	}
 
 	p, address = serving(t, dir)
-	if !strings.Contains(p.out.String(), "at event 6") {
+	if !strings.Contains(p.out.String(), fmt.Sprintf("at event %d\n", events)) {
 		t.Errorf("the position of the journal is missing:\n%s", p.out)
 	}
 	expect(t, address, 0, "position 3", "net -4", "last #4")

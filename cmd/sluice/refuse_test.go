@@ -46,7 +46,7 @@ func TestUsageErrorsExit64WithARemedy(t *testing.T) {
 		{"client --acount 3 top 1", "did you mean --account?"},
 		{"client keygen", "name the file"},
 		{"client keygen /tmp/k admin", `ROLE is "admin"; write operator, trader or readonly`},
-		{"journal", "journal list or sluice journal verify"},
+		{"journal", "journal list, sluice journal verify or sluice journal skip N"},
 		{"demo --clients 1", `--clients is "1"`},
 	} {
 		out, problems, code := local(strings.Fields(tt.args)...)

@@ -74,7 +74,7 @@ func Example() {
 	fmt.Println(summary.Kinds, summary.Requests)
 	// Output:
 	//        1  2001-09-09T01:46:40.000000000Z  1.1      trader                   connected
-	//        2  2001-09-09T01:46:40.000001500Z  1.1      trader                   request 7 add [42]
+	//        2  2001-09-09T01:46:40.000001500Z  1.1      trader                   request 7 add: [42]
 	// {"seq":2,"time":"2001-09-09T01:46:40.000001500Z","kind":"request","connection":1099511627777,"request_seq":7,"role":"trader","tag":16,"name":"add","text":"[42]"}
 	// map[connected:1 request:1] map[add:1]
 }

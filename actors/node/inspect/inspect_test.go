@@ -77,10 +77,10 @@ func TestEveryKindIsListed(t *testing.T) {
 	}{
 		{counter{}, []string{"version 3 of the application's rules",
 			"identity #17 is key ab00000000000000",
-			"3.9      #17 operator ab00000000000000 request 5 add [1]",
-			"request 5 unknown 0x11 [2 255]", "tick", "checkpoint digest 00000000000000fe of 12 outputs",
+			"3.9      #17 operator ab00000000000000 request 5 add: [1]",
+			"request 5 unknown 0x11: [2 255]", "tick", "checkpoint digest 00000000000000fe of 12 outputs",
 			"skip event 3 was left out by an operator", "1.0      readonly                 disconnected"}},
-		{silent{}, []string{"", "", "request 5 add 01", "request 5 unknown 0x11 02ff", "", "", "", ""}},
+		{silent{}, []string{"", "", "request 5 add: 01", "request 5 unknown 0x11: 02ff", "", "", "", ""}},
 	} {
 		var b strings.Builder
 		if err := opened(t, dir, c.app).List(&b, inspect.Options{}); err != nil {

@@ -116,11 +116,11 @@ func (r *Record) who() string {
 func (r *Record) what() string {
 	switch r.kind {
 	case sequencer.KindRequest:
-		text := r.Text
-		if text == "" {
-			text = r.Body
+		text := fmt.Sprintf("%s %d %s", r.Kind, r.Request, r.Name)
+		if said := r.Text + r.Body; said != "" { // it has one of the two
+			text += ": " + said
 		}
-		return strings.TrimRight(fmt.Sprintf("%s %d %s %s", r.Kind, r.Request, r.Name, text), " ")
+		return text
 	case sequencer.KindCheckpoint:
 		return fmt.Sprintf("%s digest %s of %d outputs", r.Kind, r.Digest, r.Outputs)
 	case sequencer.KindIdentity:
