@@ -340,25 +340,39 @@ func TestReplayNamesEventThatCannotBeApplied(t *testing.T) {
 }
 
 func TestSequencingAllocatesNothing(t *testing.T) {
-	st := newStage(t, 1<<12, nil)
+	st := newStage(t, 1<<12, func(c *Config[report, report]) { c.CheckpointEvents = 16 })
+	life, _ := newLife(t, nil)
+	if err := life.queue.Introduce(1, [8]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	life.settle()
 	req, query, refused := trades(1, tagEvent, 1, 2, 1), trades(1, tagQuery, 1), trades(1, 0x2F)
-	allocs := testing.AllocsPerRun(200, func() {
-		for range 16 {
-			if st.queue.Put(&req, nil, 1) != nil || st.queue.Put(&query, nil, 1) != nil ||
-				st.queue.Put(&refused, nil, 1) != nil {
-				t.Fatal("the queue is closed")
+	known, tick := trades(1, tagEvent, 1), trades(1, tagTick, 1)
+	known.Identity.Number = 1
+	for name, c := range map[string]struct {
+		*stage
+		requests []Event
+	}{"plain": {st, []Event{req, query, refused}}, "alive": {life, []Event{known, tick, query}}} {
+		allocs := testing.AllocsPerRun(200, func() {
+			for range 16 {
+				for i := range c.requests {
+					if c.queue.Put(&c.requests[i], nil, 1) != nil {
+						t.Fatal("the queue is closed")
+					}
+				}
 			}
+			c.wall += 20
+			for c.seq.Step(0) > 0 {
+			}
+			for _, ok := c.log.Next(); ok; _, ok = c.log.Next() {
+			}
+			c.log.Release()
+			for b := c.slots.Batch(4096); len(b) > 0; b = c.slots.Batch(4096) {
+				c.slots.Release(len(b))
+			}
+		})
+		if allocs != 0 {
+			t.Errorf("%s: %v allocations for 48 requests, want none", name, allocs)
 		}
-		for st.seq.Step(0) > 0 {
-		}
-		for _, ok := st.log.Next(); ok; _, ok = st.log.Next() {
-		}
-		st.log.Release()
-		for b := st.slots.Batch(4096); len(b) > 0; b = st.slots.Batch(4096) {
-			st.slots.Release(len(b))
-		}
-	})
-	if allocs != 0 {
-		t.Errorf("%v allocations for 48 requests, want none", allocs)
 	}
 }
