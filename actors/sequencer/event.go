@@ -28,22 +28,21 @@ const (
 	KindSkip         Kind = 8 // an operator had an event left out; see Event.Skipped
 )
 
-var kinds = [...]struct {
-	name string
-	size int // of the body in bytes; -1 for any
-}{
-	KindRequest: {"request", -1}, KindConnected: {"connected", 0},
-	KindDisconnected: {"disconnected", 0}, KindTick: {"tick", 0}, KindCheckpoint: {"checkpoint", 16},
-	KindIdentity: {"identity", 12}, KindVersion: {"version", 4}, KindSkip: {"skip", 8},
-}
+const kindLast = KindSkip
 
-func (k Kind) known() bool { return k > 0 && int(k) < len(kinds) }
+func (k Kind) known() bool { return k > 0 && k <= kindLast }
 
 func (k Kind) String() string {
 	if !k.known() {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
-	return kinds[k].name
+	return [...]string{"", "request", "connected", "disconnected", "tick", "checkpoint", "identity",
+		"version", "skip"}[k]
+}
+
+// bodySize is the size in bytes of the body of a kind, -1 for any.
+func (k Kind) bodySize() int {
+	return [...]int{-1, -1, 0, 0, 0, 16, 12, 4, 8}[k]
 }
 
 // Identity is who a connection belongs to.
@@ -148,10 +147,11 @@ func (ev *Event) validate(flags uint8) error {
 			"program that wrote it, or a newer one", flags)
 	case !ev.Kind.known():
 		return fmt.Errorf("sequencer: event has kind %d, this program knows 1 to %d; start the "+
-			"program that wrote it, or a newer one", uint8(ev.Kind), len(kinds)-1)
-	case kinds[ev.Kind].size >= 0 && len(ev.Body) != kinds[ev.Kind].size:
+			"program that wrote it, or a newer one", uint8(ev.Kind), uint8(kindLast))
+	}
+	if size := ev.Kind.bodySize(); size >= 0 && len(ev.Body) != size {
 		return fmt.Errorf("sequencer: %s event has a body of %d bytes; it must have %d", ev.Kind,
-			len(ev.Body), kinds[ev.Kind].size)
+			len(ev.Body), size)
 	}
 	return nil
 }
