@@ -35,5 +35,5 @@
 //     allocate once the slab, the levels, the tables and the history of its account have grown.
 //
 // Start reading at Book.Apply, then event.match. The messages and their bytes are
-// specified in docs/orderbook.md.
+// specified in docs/orderbook.md. Package trade is the client.
 package orderbook

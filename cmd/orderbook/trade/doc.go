@@ -1,0 +1,15 @@
+// Package trade is a client of the order book for one account, on top of a client.Session, which
+// connects again after a break.
+//
+//	New, Cancel, Replace ──> ids ──> Session ══> server
+//	Top, Position, ...                  │
+//	Result, OpenOrder, ...  <── response ┤
+//	Options.OnReport        <── reports ─┘  each as it arrives, also those that no request caused
+//
+// The client numbers the commands of its account, and nothing else may trade for the account at
+// the same time. It never sends a command twice. A command whose response was lost fails with
+// client.ErrUnknownOutcome: Outcome then says whether it was executed, OpenOrders and FillsSince
+// what else was missed.
+//
+// Start reading at Client.Send.
+package trade
