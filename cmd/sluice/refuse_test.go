@@ -157,7 +157,7 @@ func TestBadObservationSettingsAreRejectedBeforeServing(t *testing.T) {
 	}{
 		{"address that other machines can reach", "OTEL_EXPORTER_PROMETHEUS_HOST", "0.0.0.0", nil,
 			"--admin-insecure"},
-		{"invalid port", "OTEL_EXPORTER_PROMETHEUS_PORT", "web", nil, "a port from 0 to 65535"},
+		{"invalid port", "OTEL_EXPORTER_PROMETHEUS_PORT", "web", nil, "from 0 to 65535"},
 		{"attributes without values", "OTEL_RESOURCE_ATTRIBUTES", "region", nil,
 			"OTEL_RESOURCE_ATTRIBUTES"},
 		{"unknown protocol", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", nil, "http/json"},

@@ -34,7 +34,7 @@ func FromEnv(c Config) (Config, error) {
 	if v := firstSet("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); v != "" {
 		c.TracesProtocol = v
 	}
-	if os.Getenv("OTEL_METRICS_EXEMPLAR_FILTER") == "always_off" {
+	if strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_METRICS_EXEMPLAR_FILTER")), "always_off") {
 		c.NoExemplars = true
 	}
 	host, port := os.Getenv("OTEL_EXPORTER_PROMETHEUS_HOST"), os.Getenv("OTEL_EXPORTER_PROMETHEUS_PORT")
@@ -48,6 +48,9 @@ func FromEnv(c Config) (Config, error) {
 	}
 	filled := c
 	filled.defaults()
+	if err := filled.checkVariables(); err != nil {
+		return c, err
+	}
 	if !c.Disabled {
 		if _, err := newResource(context.Background(), &filled); err != nil {
 			return c, err

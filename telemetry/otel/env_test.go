@@ -53,8 +53,6 @@ func TestFromEnvReadsVariables(t *testing.T) {
 			func(c Config) bool { return c.TraceRatio == 0 }},
 		{"exemplars off", map[string]string{"OTEL_METRICS_EXEMPLAR_FILTER": "always_off"},
 			func(c Config) bool { return c.NoExemplars }},
-		{"disabled is a word", map[string]string{"OTEL_SDK_DISABLED": "1"},
-			func(c Config) bool { return !c.Disabled }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for k, v := range c.env {

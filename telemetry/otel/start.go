@@ -6,17 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/instrumentation"
 	"go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/resource"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 )
 
@@ -96,31 +93,6 @@ func newSource(c *Config) *source {
 		s.exemplars = newExemplars()
 	}
 	return s
-}
-
-// newResource describes this process. Attributes from variables come last and take precedence.
-func newResource(ctx context.Context, c *Config) (*resource.Resource, error) {
-	version := c.ServiceVersion
-	if version == "" {
-		if info, ok := debug.ReadBuildInfo(); ok {
-			version = info.Main.Version
-		}
-	}
-	kv := []attribute.KeyValue{semconv.ServiceName(c.ServiceName), semconv.ServiceNamespace("sluice")}
-	for _, a := range []struct{ key, value string }{
-		{"service.version", version}, {"service.instance.id", c.InstanceID},
-		{"sluice.cluster.id", c.ClusterID}, {"sluice.node.role", c.NodeRole},
-	} {
-		if a.value != "" {
-			kv = append(kv, attribute.String(a.key, a.value))
-		}
-	}
-	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(),
-		resource.WithProcessPID(), resource.WithAttributes(kv...), resource.WithFromEnv())
-	if err != nil {
-		return nil, fmt.Errorf("otel: resource (OTEL_RESOURCE_ATTRIBUTES is a list of key=value): %w", err)
-	}
-	return res, nil
 }
 
 // notExported serves /metrics if Prometheus is not an exporter.
