@@ -80,6 +80,8 @@ func (c *control) settle(ev *shard.Event) {
 		ev.Ack(ErrEnded)
 	case shard.EventDisconnect:
 		c.gone = append(c.gone, ev.Conn)
+	case shard.EventList:
+		close(ev.List.Done) // it has no connections any more
 	}
 }
 

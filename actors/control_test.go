@@ -28,7 +28,7 @@ func (u *unfilled) Recv() (ev shard.Event, ok bool) {
 // A sender that claimed its place before the end is answered even if it fills the place after
 // everything has ended. Otherwise a Connect would wait forever and a socket would stay open.
 func TestEndWaitsForSenderWithAClaimedPlace(t *testing.T) {
-	answers := 0
+	answers, list := 0, &shard.Listing{Done: make(chan struct{})}
 	u := &unfilled{looks: 3, left: []shard.Event{
 		{Kind: shard.EventConnect, Conn: 1, Ack: func(err error) {
 			if answers++; !errors.Is(err, ErrEnded) {
@@ -36,9 +36,11 @@ func TestEndWaitsForSenderWithAClaimedPlace(t *testing.T) {
 			}
 		}},
 		{Kind: shard.EventDisconnect, Conn: 2, Reason: transport.ReasonPeerClosed},
+		{Kind: shard.EventList, List: list},
 	}}
 	c := &control{}
 	c.settleAll(u)
+	<-list.Done
 	if answers != 1 || len(c.gone) != 1 || c.gone[0] != 2 {
 		t.Errorf("%d connects answered, %v gone; want 1, [2]", answers, c.gone)
 	}
