@@ -109,13 +109,14 @@ func TestReaderThatKeepsItsSocketDelaysTheEndUntilTheDeadline(t *testing.T) {
 				c := r.dial(1, socket{held: true})
 				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 				defer cancel()
-				r.must(end(r, ctx))
+				r.wantsReaderAwaited(end(r, ctx), name, context.DeadlineExceeded)
 				c.wantsEnd()
 				if n := r.Connections(); n != 0 {
 					t.Errorf("%d permits are still in use", n)
 				}
 				// now the socket itself can be closed
 				r.Disconnect(1, 0, transport.ReasonPeerClosed)
+				r.must(end(r, context.Background())) // nothing is left
 				r.nothingLeft()
 			})
 		}
@@ -141,7 +142,7 @@ func TestEndsHonourCancellation(t *testing.T) {
 				cancel()
 				select {
 				case err := <-ended:
-					r.must(err)
+					r.wantsReaderAwaited(err, name, context.Canceled)
 				case <-time.After(patience):
 					t.Fatal("it waits for the deadline")
 				}
@@ -152,15 +153,21 @@ func TestEndsHonourCancellation(t *testing.T) {
 	})
 }
 
-func TestEndingTwiceReturnsTheSameResult(t *testing.T) {
+// A drain that another end overtakes has not delivered everything; the ends that want no more than an
+// end succeed.
+func TestEndsAtTheSameTimeAllReturn(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		r := newRig(t, w, nil)
 		r.dialAll(1, 4, socket{})
-		ends := make(chan error, 4)
+		ends, drained := make(chan error, 3), make(chan error, 1)
 		go func() { ends <- r.Stop(context.Background()) }()
 		go func() { ends <- r.Fence(context.Background()) }()
 		go func() { ends <- r.Stop(context.Background()) }()
-		go func() { ends <- r.Drain(context.Background()) }()
+		go func() { drained <- r.Drain(context.Background()) }()
+		var unfinished *DrainError
+		if err := <-drained; !errors.Is(err, ErrOvertaken) || !errors.As(err, &unfinished) {
+			t.Errorf("the drain returned %v, want that it was overtaken", err)
+		}
 		for range cap(ends) {
 			if err := <-ends; err != nil {
 				t.Error(err)

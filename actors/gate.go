@@ -281,22 +281,42 @@ func (g *gate[R, Q]) Close() error {
 	if g.phase.Fenced() {
 		reason = telemetry.DropFenced
 	}
-	for skip := 0; ; { // counted without a release, which would hand them to the encoder
-		slots := g.slots.Ahead(skip, g.batch)
-		if len(slots) == 0 {
-			break
-		}
-		for i := range slots {
-			if !slots[i].overtaken {
-				g.rec.B.C[telemetry.GateSlots]++
-				g.rec.B.C[reason.Counter()]++
-			}
-		}
-		skip += len(slots)
-	}
+	g.held(func(*Slot[R, Q]) {
+		g.rec.B.C[telemetry.GateSlots]++
+		g.rec.B.C[reason.Counter()]++
+	})
 	g.slots.End()
 	g.policy.Close()
 	g.lane.Close()
 	g.rec.Park()
 	return nil
+}
+
+// held calls f for each slot that was published and not released, without releasing it, which would
+// hand it to the encoder.
+func (g *gate[R, Q]) held(f func(*Slot[R, Q])) {
+	for skip := 0; ; {
+		slots := g.slots.Ahead(skip, g.batch)
+		if len(slots) == 0 {
+			return
+		}
+		for i := range slots {
+			if !slots[i].overtaken {
+				f(&slots[i])
+			}
+		}
+		skip += len(slots)
+	}
+}
+
+// leftover is the gate's part of what the end found unfinished, after every goroutine has ended.
+func (g *gate[R, Q]) leftover() (left leftover) {
+	g.held(func(s *Slot[R, Q]) {
+		if left.slots == 0 {
+			left.seq = s.Seq
+		}
+		left.slots++
+	})
+	left.open = left.slots == 0 && !g.slots.Done()
+	return left
 }

@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
@@ -108,39 +107,57 @@ var ErrEnded = errors.New("actors: the pipeline is ending; no connection is acce
 
 // Drain ends the pipeline in order. The producer has closed the slot ring (Slots().Close).
 // Everything that becomes durable is delivered, then the connections are closed, spread over
-// Egress.DrainSpread. If ctx ends first, the pipeline is stopped instead, and Drain returns the
-// error of ctx.
+// Egress.DrainSpread. If ctx ends first, or Stop or Fence is called, the pipeline is stopped
+// instead. The error is then a *DrainError, which says what was waited for.
 func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
-	p.phase.Advance(run.PhaseDraining, p.deadline(ctx, 0))
+	p.phase.Advance(run.PhaseDraining, p.deadline(ctx))
 	p.runner.Wake()
 	select {
 	case <-p.ended:
-		return p.err
 	case <-ctx.Done():
+		stop, cancel := context.WithTimeout(context.Background(), stopGrace)
+		defer cancel()
+		if !p.end(stop, run.PhaseStopping) {
+			return p.hangs("drain", context.Cause(ctx))
+		}
 	}
-	stop, cancel := context.WithTimeout(context.Background(), stopGrace)
-	defer cancel()
-	if err := p.Stop(stop); err != nil {
-		return err
-	}
-	return fmt.Errorf("actors: drain stopped before everything was delivered: %w", ctx.Err())
+	return p.unfinished("drain", p.cause(ctx))
 }
 
 // Stop ends the pipeline now: what was released is sent once more, as far as the sockets accept it;
 // the rest is dropped and counted. ctx bounds how long readers and the kernel may take to release
-// their sockets: until its deadline or its cancellation; without a deadline one second.
-func (p *Pipeline[R, Q]) Stop(ctx context.Context) error { return p.end(ctx, run.PhaseStopping) }
+// their sockets: until its deadline or its cancellation; without a deadline one second. If some have
+// not released them by then, the error is a *DrainError that names their connections.
+func (p *Pipeline[R, Q]) Stop(ctx context.Context) error {
+	return p.endNow(ctx, "stop", run.PhaseStopping)
+}
 
 // Fence ends the pipeline without sending another byte, not even what is buffered (R15), because
-// another node has taken over.
-func (p *Pipeline[R, Q]) Fence(ctx context.Context) error { return p.end(ctx, run.PhaseFenced) }
+// another node has taken over. Its context and error are those of Stop.
+func (p *Pipeline[R, Q]) Fence(ctx context.Context) error {
+	return p.endNow(ctx, "fence", run.PhaseFenced)
+}
 
-func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
-	p.phase.Advance(state, p.deadline(ctx, stopGrace))
+func (p *Pipeline[R, Q]) endNow(ctx context.Context, op string, state uint32) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, stopGrace)
+		defer cancel()
+	}
+	if !p.end(ctx, state) {
+		return p.hangs(op, context.Cause(ctx))
+	}
+	return p.unfinished(op, p.cause(ctx))
+}
+
+// end returns true when the pipeline has ended, by force at the deadline of ctx, and false if it has
+// not soon after that.
+func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) bool {
+	p.phase.Advance(state, p.deadline(ctx))
 	p.runner.Wake()
 	select {
-	case <-p.ended: // by force at the deadline
-		return p.err
+	case <-p.ended:
+		return true
 	case <-ctx.Done():
 	}
 	p.phase.Advance(state, p.Now()) // the deadline has come, or ctx was cancelled before it
@@ -149,22 +166,25 @@ func (p *Pipeline[R, Q]) end(ctx context.Context, state uint32) error {
 	defer grace.Stop()
 	select {
 	case <-p.ended:
-		return p.err
-	case <-grace.C: // an actor does not return, for example because its encoder hangs
-		return fmt.Errorf("actors: the pipeline has not ended: %w", context.Cause(ctx))
+		return true
+	case <-grace.C:
+		return false
 	}
 }
 
-// deadline converts the deadline of ctx to the pipeline's clock. Without one it is grace from now;
-// 0 means no deadline.
-func (p *Pipeline[R, Q]) deadline(ctx context.Context, grace time.Duration) int64 {
-	if at, ok := ctx.Deadline(); ok {
-		grace = max(time.Until(at), time.Millisecond)
-	}
-	if grace == 0 {
+// hangs is the error of an end while an actor does not return, for example because its encoder
+// hangs.
+func (p *Pipeline[R, Q]) hangs(op string, cause error) error {
+	return &DrainError{Op: op, Cause: cause, Running: p.runner.Running()}
+}
+
+// deadline converts the deadline of ctx to the pipeline's clock; 0 means no deadline.
+func (p *Pipeline[R, Q]) deadline(ctx context.Context) int64 {
+	at, ok := ctx.Deadline()
+	if !ok {
 		return 0
 	}
-	return p.Now() + int64(grace)
+	return p.Now() + int64(max(time.Until(at), time.Millisecond))
 }
 
 // failed is called when an actor has failed: nothing more is sent, and every actor ends.
@@ -201,7 +221,13 @@ func (p *Pipeline[R, Q]) finish(err error) {
 	p.sockets.mu.Lock()
 	defer p.sockets.mu.Unlock()
 	p.encoder.leftover()
+	p.left = p.gate.leftover()
 	for _, e := range p.shards {
+		forced, behind := e.Behind()
+		p.left.forced = p.left.forced || forced
+		for i := range behind {
+			p.left.waiting = append(p.left.waiting, Awaited(behind[i]))
+		}
 		for _, o := range e.Leftover() {
 			if o.Free || gone[o.Conn] {
 				p.closeSocket(o.Conn, o.FD)

@@ -50,6 +50,7 @@ type Pipeline[R, Q any] struct {
 
 	ended chan struct{} // closed when every goroutine has ended and every socket is closed or in orphans
 	err   error         // why it ended; read after ended is closed
+	left  leftover      // what the end found unfinished; read after ended is closed
 
 	listTurn chan struct{} // holds a token while a list of connections is in progress
 

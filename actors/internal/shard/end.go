@@ -19,7 +19,9 @@ func (e *Shard) end(now int64) int {
 	if e.ending.began == 0 {
 		e.ending.began, e.ending.spread = now, e.phase.Spread(int64(e.cfg.DrainSpread), now)
 	}
-	if force { // a send that was queued early left what was appended after it
+	if force {
+		e.force()
+		// A send that was queued early left what was appended after it.
 		e.flush(telemetry.EgressFlushStop, now)
 		e.farewells(now)
 		e.flush(telemetry.EgressFlushStop, now)
@@ -50,6 +52,44 @@ func (e *Shard) end(now int64) int {
 	e.flush(telemetry.EgressFlushStop, now)
 	e.ending.overdue = e.phase.Expired(now)
 	return work
+}
+
+// Behind is a connection that an end waited for when it could not wait any longer.
+type Behind struct {
+	Conn    uint64
+	Unsent  int  // bytes that its socket refused
+	Unacked int  // bytes in the kernel that the client has not acknowledged
+	Reader  bool // it was shut down, and its reader has not released it
+}
+
+// Behind returns whether connections were closed before their time, and which of them were awaited,
+// after the shard's goroutine has ended.
+func (e *Shard) Behind() (forced bool, behind []Behind) { return e.ending.forced, e.ending.behind }
+
+// force records, once, which connections are awaited before all are closed by force: those whose
+// sockets refuse bytes, whose clients have not acknowledged what a drain waits for, or whose readers
+// have not released them.
+func (e *Shard) force() {
+	if e.ending.judged {
+		return
+	}
+	e.ending.judged = true
+	for i := 1; i < len(e.table.conns); i++ {
+		c := &e.table.conns[i]
+		if !c.Has(transport.StateOpen) {
+			continue
+		}
+		e.ending.forced = true
+		b := Behind{Conn: c.ID}
+		if c.Has(transport.StateClosing) {
+			b.Reader = !c.Has(transport.StateReaderGone)
+		} else if c.BlockedSince() != 0 {
+			b.Unsent, b.Unacked = c.Unsent(), e.ring.Unacked(c.FD)
+		}
+		if b != (Behind{Conn: c.ID}) {
+			e.ending.behind = append(e.ending.behind, b)
+		}
+	}
 }
 
 // farewells appends the farewell to every connection that has everything it was sent.
@@ -101,6 +141,7 @@ func Jitter(hash uint64, window int64) int64 {
 // response counted as dropped.
 func (e *Shard) fence(now int64) int {
 	work := 0
+	e.force()
 	for i := 1; i < len(e.table.conns) && !e.ending.closing; i++ {
 		if c := &e.table.conns[i]; c.Has(transport.StateOpen) && !c.Has(transport.StateClosing) {
 			e.close(uint32(i), transport.ReasonFenced, now)
@@ -184,6 +225,9 @@ func (e *Shard) Close() error {
 		}
 		e.drop(why, 1)
 		e.mail.frames.Release()
+	}
+	if e.list != nil {
+		close(e.list.Done)
 	}
 	e.Gauges.Fenced.Store(true)
 	e.Gauges.Connections.Store(0)

@@ -104,6 +104,9 @@ type ending struct {
 	began   int64    // when the closing of connections began in a drain; 0 if it has not
 	spread  int64    // ns over which they are closed
 	overdue bool     // the deadline of the end has passed
+	judged  bool     // forced and behind are set
+	forced  bool     // connections were closed before their time
+	behind  []Behind // those that were awaited then
 	orphans []Orphan // sockets still in use past the deadline; the pipeline takes them over
 	closed  bool     // Close has run
 }
