@@ -55,8 +55,8 @@ func newAcceptor(s *Server, endpoint int, b bound) (*acceptor, error) {
 }
 
 func (a *acceptor) close() {
+	a.bound.release() // before the close: an inode that is in use is not given to another file
 	a.file.Close()
-	a.bound.release()
 }
 
 // run is the acceptor's goroutine. It ends when the deadline of its file expires; only

@@ -7,22 +7,24 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// bound is a listening socket.
+// bound is a socket that is bound to its address.
 type bound struct {
-	fd   int
+	fd   int         // -1 for a unix-domain socket before Listen
 	addr string      // as bound, with the port in use
 	path string      // socket file; empty unless a unix-domain socket in the file system
 	made os.FileInfo // of path, so that only a file made by this process is removed
 }
 
-// open binds an endpoint and listens on it.
-func (c *Config) open(e *Endpoint) (bound, error) {
+// bind binds a TCP endpoint. The path of a unix-domain socket is only checked: a socket file on which
+// no process listens looks stale to another server, which would remove it.
+func (c *Config) bind(e *Endpoint) (bound, error) {
 	if e.Network == "unix" {
-		return c.openUnix(e)
+		return bound{fd: -1, addr: e.Address}, checkPath(e)
 	}
 	address, err := net.ResolveTCPAddr("tcp", e.Address)
 	if err != nil {
@@ -37,6 +39,46 @@ func (c *Config) open(e *Endpoint) (bound, error) {
 		return bound{}, fmt.Errorf("listen: %s: %w%s", e.Name, err, bindAdvice(err))
 	}
 	return b, nil
+}
+
+// open listens on a bound endpoint.
+func (c *Config) open(e *Endpoint, b *bound) (err error) {
+	if e.Network == "unix" {
+		*b, err = c.openUnix(e)
+		return err
+	}
+	// Fails if another process has bound the address since and was faster.
+	if err := os.NewSyscallError("listen", unix.Listen(b.fd, c.Backlog)); err != nil {
+		return fmt.Errorf("listen: %s: %w%s", e.Name, err, bindAdvice(err))
+	}
+	return nil
+}
+
+// checkPath reports why a unix-domain socket cannot be made at its path. It removes nothing.
+func checkPath(e *Endpoint) error {
+	if e.Address[0] == '@' {
+		return nil
+	}
+	if _, err := socketAt(e.Address); err != nil {
+		return err
+	}
+	if err := unix.Access(filepath.Dir(e.Address), unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("listen: %s: %w%s", e.Name, &os.PathError{Op: "access",
+			Path: filepath.Dir(e.Address), Err: err}, bindAdvice(err))
+	}
+	return nil
+}
+
+// errInUse means that a process listens on a unix-domain socket.
+var errInUse = errors.New("a process answers")
+
+// Unavailable reports whether an error of Bind or Listen is about the state of the machine, which may
+// change: an address that is in use, that no interface has, or whose name or directory does not exist
+// yet. Other errors are mistakes in the configuration.
+func Unavailable(err error) bool {
+	var name *net.DNSError
+	return errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EADDRNOTAVAIL) ||
+		errors.Is(err, os.ErrNotExist) || errors.Is(err, errInUse) || errors.As(err, &name)
 }
 
 func bindAdvice(err error) string {
@@ -88,8 +130,11 @@ func (c *Config) openTCP(address *net.TCPAddr) (b bound, err error) {
 			return bound{}, fmt.Errorf("congestion control %q: %w", c.Congestion, err)
 		}
 	}
-	if err := c.listen(fd, name); err != nil {
+	if err := c.sendBuffer(fd); err != nil {
 		return bound{}, err
+	}
+	if err := unix.Bind(fd, name); err != nil {
+		return bound{}, os.NewSyscallError("bind", err)
 	}
 	local, err := unix.Getsockname(fd)
 	if err != nil {
@@ -126,7 +171,11 @@ func (c *Config) openUnix(e *Endpoint) (b bound, err error) {
 			return bound{}, fmt.Errorf("listen: %s: %w", e.Name, err)
 		}
 	}
-	if err := c.listen(fd, nil); err != nil {
+	err = c.sendBuffer(fd)
+	if err == nil {
+		err = os.NewSyscallError("listen", unix.Listen(fd, c.Backlog))
+	}
+	if err != nil {
 		return bound{}, fmt.Errorf("listen: %s: %w", e.Name, err)
 	}
 	return b, nil
@@ -141,51 +190,55 @@ func (c *Config) sendBuffer(fd int) error {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, c.SendBuffer))
 }
 
-// listen binds fd unless name is nil, and starts to listen. Accepted sockets inherit the options
-// set here; see socket(7).
-func (c *Config) listen(fd int, name unix.Sockaddr) error {
-	if err := c.sendBuffer(fd); err != nil {
-		return err
-	}
-	if name != nil {
-		if err := unix.Bind(fd, name); err != nil {
-			return os.NewSyscallError("bind", err)
-		}
-	}
-	return os.NewSyscallError("listen", unix.Listen(fd, c.Backlog))
-}
-
 // RemoveStaleSocket frees a path for a new socket: it deletes a socket that no process listens on.
 // If the path is in use, or is not a socket, it returns an error.
 func RemoveStaleSocket(path string) error {
+	stale, err := socketAt(path)
+	if err != nil || !stale {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("listen: removing the stale socket: %w", err)
+	}
+	return nil
+}
+
+// socketAt reports whether there is a socket at a path that no process listens on. If the path is in
+// use, or is not a socket, it returns an error.
+func socketAt(path string) (stale bool, err error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("listen: unix socket: %w", err)
+		return false, fmt.Errorf("listen: unix socket: %w", err)
 	}
 	if info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("listen: %q exists and is not a socket (%v): it is left alone; choose "+
-			"another path", path, info.Mode())
+		return false, fmt.Errorf("listen: %q exists and is not a socket (%v): it is left alone; "+
+			"choose another path", path, info.Mode())
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return os.NewSyscallError("socket", err)
+		return false, os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
 	switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err {
 	case unix.ECONNREFUSED: // unix(7): no process listens
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("listen: removing the stale socket: %w", err)
-		}
-		return nil
+		return true, nil
 	case nil, unix.EAGAIN: // EAGAIN: a process listens and its backlog is full
-		return fmt.Errorf("listen: a process answers on unix socket %q: stop it or choose "+
-			"another path", path)
+		return false, fmt.Errorf("listen: %w on unix socket %q: stop it or choose another path",
+			errInUse, path)
 	default:
-		return fmt.Errorf("listen: unix socket %q exists, and whether it is in use is "+
+		return false, fmt.Errorf("listen: unix socket %q exists, and whether it is in use is "+
 			"unknown: %w", path, err)
+	}
+}
+
+// close closes a socket that has no acceptor.
+func (b *bound) close() {
+	b.release()
+	if b.fd >= 0 {
+		unix.Close(b.fd)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +75,8 @@ func TestErrorsOfAuthorizedKeysNameTheLine(t *testing.T) {
 	good := "trader " + key(32)
 	for _, v := range []struct{ name, text, want string }{
 		{"comments and blanks are skipped", "# all\n\n  \t\n" + good + " desk 4 # night\r\n", ""},
+		{"a byte order mark is skipped", "\uFEFF" + good + "\n", ""},
+		{"a byte order mark in another line", "# keys\n\uFEFF" + good, "f:2: unknown role"},
 		{"no key at all", "# no keys\n", "f: no key in it"},
 		{"unknown role", good + "\nadmin " + key(32), `f:2: unknown role "admin"`},
 		{"role in capitals", "Trader " + key(32), `f:1: unknown role "Trader"`},
@@ -101,6 +105,25 @@ func TestErrorsOfAuthorizedKeysNameTheLine(t *testing.T) {
 	if _, err := ReadKeys("/does/not/exist"); err == nil ||
 		!strings.Contains(err.Error(), "/does/not/exist") {
 		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestKeysThatOthersMayWriteAreRejected(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	public, _ := keyPair(0)
+	if err := os.WriteFile(path, AppendKeyLine(nil, Operator, public, ""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, rejected := range map[os.FileMode]bool{0o400: false, 0o444: false, 0o600: false,
+		0o644: false, 0o664: true, 0o666: true, 0o602: true} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ReadKeys(path)
+		if rejected != (err != nil) || rejected && (!strings.Contains(err.Error(), "chmod go-w") ||
+			!strings.Contains(err.Error(), path)) {
+			t.Errorf("mode %v: %v", mode, err)
+		}
 	}
 }
 

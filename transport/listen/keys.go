@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 )
 
@@ -68,13 +69,22 @@ func (k *Keyring) lookup(public []byte) (authorized, bool) {
 	return a, ok
 }
 
-// ReadKeys reads an authorized-keys file. Its errors name the file and the line.
+// ReadKeys reads an authorized-keys file. Its errors name the file and the line. As in sshd, a file
+// that its group or others may write is an error: whoever writes it decides who has which role.
 func ReadKeys(path string) (*Keyring, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("listen: authorized keys: %w", err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("listen: authorized keys: %w", err)
+	}
+	if m := info.Mode(); m.IsRegular() && m.Perm()&0o022 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("listen: authorized keys: other users may write %s (mode %v), and so "+
+			"give themselves any role; run chmod go-w on it", path, m.Perm())
+	}
 	return ParseKeys(path, f)
 }
 
@@ -89,7 +99,11 @@ func ParseKeys(name string, r io.Reader) (*Keyring, error) {
 	number := 0
 	for lines.Scan() {
 		number++
-		if err := ring.addLine(lines.Text()); err != nil {
+		line := lines.Text()
+		if number == 1 {
+			line = strings.TrimPrefix(line, "\uFEFF") // some editors begin a file with a byte order mark
+		}
+		if err := ring.addLine(line); err != nil {
 			return nil, fmt.Errorf("listen: %s:%d: %w", name, number, err)
 		}
 	}

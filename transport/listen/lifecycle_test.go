@@ -117,15 +117,16 @@ func TestCloseBeforeServeLeaksNothing(t *testing.T) {
 	each(t, func(t *testing.T, network string) {
 		noLeak(t)
 		e := endpoint(t, network, true)
-		for _, listen := range []bool{false, true} {
+		for _, begin := range []func(s *Server) error{
+			func(*Server) error { return nil }, (*Server).Bind, (*Server).Listen,
+			func(s *Server) error { return errors.Join(s.Bind(), s.Listen()) },
+		} {
 			s, err := New(Config{Endpoints: []Endpoint{e}, Readers: 3}, newShard(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if listen {
-				if err := s.Listen(); err != nil {
-					t.Fatal(err)
-				}
+			if err := begin(s); err != nil {
+				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
@@ -260,15 +261,93 @@ func TestListenOnAnAddressInUseBindsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := descriptors(t)
-	err = s.Listen()
-	if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) ||
-		!strings.Contains(err.Error(), "another process") {
-		t.Errorf("Listen returned %v", err)
-	}
-	if after := descriptors(t); after != before {
-		t.Errorf("%d descriptors, before: %d", after, before)
+	for name, begin := range map[string]func() error{"Bind": s.Bind, "Listen": s.Listen} {
+		err = begin()
+		if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) ||
+			!strings.Contains(err.Error(), "another process") || !Unavailable(err) {
+			t.Errorf("%s returned %v", name, err)
+		}
+		if after := descriptors(t); after != before {
+			t.Errorf("%d descriptors, before: %d", after, before)
+		}
 	}
 	s.Close()
+}
+
+func TestBoundAddressAcceptsNoClientBeforeListen(t *testing.T) {
+	noLeak(t)
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "tcp", Address: "127.0.0.1:0", Open: true},
+		{Network: "unix", Address: path, Open: true}}}, newShard(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Bind(); err != nil {
+		t.Fatal(err)
+	}
+	at := s.Addresses()[0]
+	if c, err := net.Dial("tcp", at); err == nil {
+		c.Close()
+		t.Error("a client is connected before Listen")
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a socket file before Listen: %v", err)
+	}
+	if err := s.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	s.Serve()
+	for i, network := range []string{"tcp", "unix"} {
+		c, err := net.Dial(network, s.Addresses()[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
+// Bind removes nothing, and tells mistakes from the state of the machine.
+func TestBindChecksSocketPaths(t *testing.T) {
+	dir := t.TempDir()
+	name := func(n string) string { return filepath.Join(dir, n) }
+	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: name("stale")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.SetUnlinkOnClose(false)
+	stale.Close()
+	used, err := net.Listen("unix", name("used"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	if err := os.WriteFile(name("file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		path, want  string
+		unavailable bool
+	}{
+		{name("fresh"), "", false}, {name("stale"), "", false},
+		{name("used"), "a process answers", true}, {name("file"), "not a socket", false},
+		{name("none/s"), "directory does not exist", true},
+	} {
+		s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: v.path, Open: true}}},
+			nopHandler{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Bind()
+		if (err != nil) != (v.want != "") || err != nil && (!strings.Contains(err.Error(), v.want) ||
+			Unavailable(err) != v.unavailable) {
+			t.Errorf("%s: %v, unavailable: %v", v.path, err, Unavailable(err))
+		}
+		s.Close()
+	}
+	if _, err := os.Lstat(name("stale")); err != nil {
+		t.Errorf("Bind removed a stale socket: %v", err)
+	}
 }
 
 func TestAbstractSocketAndAllInterfaces(t *testing.T) {

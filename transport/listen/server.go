@@ -13,7 +13,7 @@ import (
 // Server listens on endpoints, does the handshake with clients and delivers their requests to a
 // Handler.
 //
-//	New -> Listen -> Serve -> [StopAccepting] -> Close
+//	New -> [Bind] -> Listen -> Serve -> [StopAccepting] -> Close
 //
 // These methods are called by one goroutine, in this order; Close may be called at any point after
 // New. All other methods are safe for any goroutine.
@@ -60,28 +60,56 @@ func New(cfg Config, handler Handler) (*Server, error) {
 	return s, nil
 }
 
-// Listen binds all endpoints. After an error, none is bound.
-func (s *Server) Listen() error {
+// Bind binds the TCP endpoints and checks the paths of the others, so that an address that cannot be
+// used is known early. No client can connect before Listen. After an error, nothing is bound.
+func (s *Server) Bind() error {
 	if s.bound != nil {
-		panic("listen: second Listen")
+		panic("listen: second Bind")
 	}
 	for i := range s.cfg.Endpoints {
-		b, err := s.cfg.open(&s.cfg.Endpoints[i])
-		if err == nil {
-			var a *acceptor
-			if a, err = newAcceptor(s, i, b); err == nil {
-				s.acceptors, s.bound = append(s.acceptors, a), append(s.bound, b)
-			}
-		}
+		b, err := s.cfg.bind(&s.cfg.Endpoints[i])
 		if err != nil {
 			s.releaseSockets()
 			return err
 		}
+		s.bound = append(s.bound, b)
+	}
+	return nil
+}
+
+// Listen binds the endpoints unless Bind has, and listens on them. After an error, none is bound.
+func (s *Server) Listen() error {
+	if s.bound == nil {
+		if err := s.Bind(); err != nil {
+			return err
+		}
+	}
+	if s.acceptors != nil {
+		panic("listen: second Listen")
+	}
+	if err := s.open(); err != nil {
+		s.releaseSockets()
+		return err
+	}
+	return nil
+}
+
+// open makes the acceptors and the readers.
+func (s *Server) open() error {
+	for i := range s.bound {
+		if err := s.cfg.open(&s.cfg.Endpoints[i], &s.bound[i]); err != nil {
+			return err
+		}
+		a, err := newAcceptor(s, i, s.bound[i])
+		if err != nil {
+			s.bound[i] = bound{fd: -1} // it is closed
+			return err
+		}
+		s.acceptors = append(s.acceptors, a)
 	}
 	for i := range s.cfg.Readers {
 		r, err := newReader(s, i)
 		if err != nil {
-			s.releaseSockets()
 			return err
 		}
 		s.readers = append(s.readers, r)
@@ -89,10 +117,13 @@ func (s *Server) Listen() error {
 	return nil
 }
 
-// releaseSockets undoes Listen before Serve.
+// releaseSockets undoes Bind and Listen before Serve.
 func (s *Server) releaseSockets() {
 	for _, a := range s.acceptors {
 		a.close()
+	}
+	for i := len(s.acceptors); i < len(s.bound); i++ {
+		s.bound[i].close()
 	}
 	for _, r := range s.readers {
 		r.file.Close()
@@ -112,7 +143,7 @@ func (s *Server) Addresses() []string {
 
 // Serve starts the readers and acceptors and returns.
 func (s *Server) Serve() {
-	if s.bound == nil || s.serving {
+	if s.acceptors == nil || s.serving {
 		panic("listen: Serve needs one Listen before it, and happens once")
 	}
 	s.serving = true

@@ -18,6 +18,12 @@ func New(Config, Handler) (*Server, error) {
 		errors.ErrUnsupported)
 }
 
+// Bind does nothing.
+func (*Server) Bind() error { return nil }
+
+// Unavailable reports false: there is no error of Bind or Listen.
+func Unavailable(err error) bool { return false }
+
 // Listen does nothing.
 func (*Server) Listen() error { return nil }
 
