@@ -68,7 +68,7 @@ func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 		Identity: h.identity(c)}, r.Trace, h.pipeline.Now())
 }
 
-// Shed implements listen.Handler: the client gets ServerBusy between two responses.
+// Shed implements listen.Handler: the client gets ServerBusy between two frames.
 func (h *handler[R, Q]) Shed(c listen.Conn, requests []uint64) { _ = h.pipeline.Busy(c.ID, requests) } // fails only while the node ends
 
 // Disconnect implements listen.Handler.
