@@ -102,7 +102,7 @@ fuzz: ## run every Fuzz target for FUZZTIME (10s)
 	@set -e; n=0; for f in $$(grep -rlE --include='*_test.go' --exclude-dir=lab '^func Fuzz' . | sort); do \
 		for t in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' $$f); do \
 			n=$$((n+1)); echo "== $$t in $$(dirname $$f)"; \
-			$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) $$(dirname $$f); \
+			$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$(dirname $$f); \
 		done; done; echo "fuzzed $$n targets for $(FUZZTIME) each"
 
 sim: ## run the simulator: SEEDS=1000 from FIRST=1 on all cores, or SEED=17 alone; STEPS=20000 each
