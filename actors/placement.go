@@ -124,5 +124,6 @@ func (p *Pipeline[R, Q]) gauges() {
 			func() float64 { return float64(e.Gauges.Blocked.Load()) })
 		add(telemetry.EgressBuffered, i, func() float64 { return float64(e.Gauges.Buffered.Load()) })
 		add(telemetry.EgressHeld, i, func() float64 { return float64(e.Gauges.Held.Load()) })
+		p.cfg.Collector.Watch(telemetry.Loop{Name: "ring", Index: i, Rounds: e.Gauges.Refusals.Rounds})
 	}
 }

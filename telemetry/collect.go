@@ -24,6 +24,7 @@ type Collector struct {
 	mu      sync.Mutex
 	actors  []*source
 	gauges  []Gauge
+	loops   []Loop
 	views   []*View
 	taken   Nanos // moment of the last collection
 	started bool  // there was a collection

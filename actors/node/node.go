@@ -136,9 +136,11 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	group.Actors = append(group.Actors, n.sequencer)
+	beating := &beating{Actor: n.sequencer}
+	group.Actors = append(group.Actors, beating)
 	n.runner = run.NewRunner(n.pipeline.Now, n.fail, group)
 	n.gauges()
+	n.watch(&beating.Beat)
 	return nil
 }
 
@@ -197,7 +199,9 @@ func (n *Node[R, Q]) commit() (err error) {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("node: the journal's goroutine panicked: %v\n%s", v, debug.Stack())
 		}
+		n.store.beat.End()
 	}()
+	n.store.beat.Begin()
 	return n.store.committer.Run()
 }
 

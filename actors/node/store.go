@@ -18,6 +18,7 @@ import (
 	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/mailbox"
+	"sluice/telemetry"
 )
 
 // connBits is the width of the counter in a connection id; what is above it is the incarnation of
@@ -33,9 +34,11 @@ type store struct {
 	recovery  *journal.Recovery
 	state     *sequencer.State // after the replay, until the sequencer has it
 	committer *journal.Committer
-	committed chan struct{} // closed when the journal's goroutine has ended
-	persisted atomic.Uint64 // last event on disk; written by the journal's goroutine, read by any
-	commits   atomic.Uint64 // group commits begun; likewise
+	committed chan struct{}  // closed when the journal's goroutine has ended
+	persisted atomic.Uint64  // last event on disk; written by the journal's goroutine, read by any
+	commits   atomic.Uint64  // group commits begun; likewise
+	beat      telemetry.Beat // of the journal's goroutine: a round is a group commit
+	writing   telemetry.Beat // of the snapshots' goroutine: a round is a snapshot
 }
 
 // openStore opens the journal below dir and finds out what is in it.
@@ -50,6 +53,7 @@ func openStore(dir string, j Journal, log *slog.Logger) (*store, error) {
 		Dir: path, SegmentBytes: j.SegmentBytes, Logger: log,
 		BeforeSync: func() {
 			s.commits.Add(1)
+			s.beat.Begin()
 			if j.BeforeSync != nil {
 				j.BeforeSync()
 			}
@@ -159,7 +163,9 @@ func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int,
 		Wait: func() {
 			signal.Prepare()
 			if events.Len() == 0 && !events.Done() && !s.committer.Offered() {
+				s.beat.End()
 				idle.Sleep(time.Minute)
+				s.beat.Begin()
 			}
 			signal.Cancel()
 		},
@@ -175,6 +181,8 @@ func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int,
 
 // writeSnapshot puts a copy of the application's state on disk, on the goroutine of the snapshots.
 func (s *store) writeSnapshot(seq durability.Seq, state []byte) error {
+	s.writing.Begin()
+	defer s.writing.End()
 	prepared, err := s.journal.PrepareSnapshot(seq, func(w io.Writer) error {
 		_, err := w.Write(state)
 		return err

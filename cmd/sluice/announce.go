@@ -46,7 +46,7 @@ func (s *service) announce(files uint64) {
 		{"clients", strings.Join(where, ", ")},
 		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys,
 			c.MaxConnections, files)},
-		{"data", fmt.Sprintf("%s, at event %d", c.DataDir, status.Read(p, s.began).Persisted)},
+		{"data", fmt.Sprintf("%s, at event %d", c.DataDir, status.Read(p, s.began, nil).Persisted)},
 		{"policy", named},
 		{"engine", fmt.Sprintf("%s Compiled in: %s.", p.Diagnosis().Text, engines())},
 		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement,

@@ -9,8 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"sluice/actors/node/observe"
+	"sluice/actors/node/observe/status"
 )
+
+// tellFor bounds a message to the service manager.
+const tellFor = 500 * time.Millisecond
 
 // notifier reports the state of the server to the service manager, sd_notify(3). Without one it
 // does nothing.
@@ -53,16 +56,17 @@ func (n *notifier) tell(state string) {
 		return
 	}
 	defer c.Close()
+	_ = c.SetWriteDeadline(time.Now().Add(tellFor)) // a manager that does not read must not hold the server up
 	_, _ = c.Write([]byte(state))
 }
 
-// watch reports to the manager's watchdog three times per interval while every actor steps, until
-// close.
+// watch reports to the manager's watchdog three times per interval while every actor and every other
+// loop comes round, until close.
 func (n *notifier) watch(s *service) {
 	if n.socket == "" || n.watchdog == 0 {
 		return
 	}
-	p, pulse := s.server, new(observe.Pulse)
+	p, pulse := s.server, new(status.Pulse)
 	tick := time.NewTicker(n.watchdog / 3)
 	go func() {
 		defer tick.Stop()
@@ -71,7 +75,7 @@ func (n *notifier) watch(s *service) {
 			case <-n.quit:
 				return
 			case <-tick.C:
-				if observe.Alive(pulse.Silent(p.Collector(), p.Now)) {
+				if status.Alive(pulse.Look(p.Collector(), p.Now)) {
 					n.tell("WATCHDOG=1")
 				}
 			}

@@ -57,6 +57,7 @@ type reader struct {
 
 // round is one round of the reader: the events of an epoll_wait(2) and the work that is left.
 type round struct {
+	count      atomic.Uint64 // of rounds; odd except while the reader waits; others may read it
 	events     [eventsPerWait]unix.EpollEvent
 	ready      int   // number of events
 	err        error // of epoll_wait(2)
@@ -104,6 +105,7 @@ func (r *reader) run() {
 	defer close(r.done)
 	defer r.file.Close()
 	defer r.reportPanic()
+	defer func() { r.round.count.Store((r.round.count.Load() + 1) &^ 1) }()
 	for {
 		r.takeInbox(r.server.now())
 		r.arm() // for the handshakes that have just begun too
@@ -112,7 +114,10 @@ func (r *reader) run() {
 		if r.stop.Load() {
 			break
 		}
-		if err := r.wait(r.pending()); err != nil {
+		r.round.count.Store((r.round.count.Load() + 1) &^ 1)
+		err := r.wait(r.pending())
+		r.round.count.Store(r.round.count.Load() | 1)
+		if err != nil {
 			panic(fmt.Errorf("epoll: %w", err))
 		}
 		r.step(r.server.now())

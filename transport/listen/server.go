@@ -212,6 +212,16 @@ func (s *Server) Close() error {
 // Counters returns a snapshot. Each field is exact, but not all are of the same instant.
 func (s *Server) Counters() Counters { return s.counters.snapshot() }
 
+// Rounds returns for each reader a function that counts its rounds: the number is odd while the
+// reader works, also in the Handler, and even while it waits for its sockets. A reader whose number
+// is odd and does not change is stuck, and so are its connections. Any goroutine.
+func (s *Server) Rounds() (of []func() uint64) {
+	for _, r := range s.readers {
+		of = append(of, r.round.count.Load)
+	}
+	return of
+}
+
 // SetKeys replaces the authorized keys for later handshakes. Established connections are not
 // affected. A nil keyring panics, because it would either reject or admit every client.
 func (s *Server) SetKeys(k *Keyring) {

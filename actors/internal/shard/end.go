@@ -195,6 +195,7 @@ func (e *Shard) Close() error {
 	if e.phase.Fenced() {
 		why = transport.ReasonFenced
 	}
+	e.refuse(false)
 	now := e.timers.tickAt
 	e.ledger.settled = false // account for what was appended last, flushed or not
 	e.settle(now)

@@ -75,9 +75,13 @@ func (e *Shard) submit(now int64) {
 	for e.err == nil {
 		if e.ring.Queued() > 0 {
 			e.rec.B.C[telemetry.EgressSubmits]++
-			e.rec.B.Mark(telemetry.MarkInFlight, uint64(e.ring.Queued()))
+			before := e.ring.Queued()
+			e.rec.B.Mark(telemetry.MarkInFlight, uint64(before))
 			if e.err = e.ring.Submit(); e.err != nil {
 				return
+			}
+			if refused := e.ring.Queued() >= before; refused != e.outbox.refused {
+				e.refuse(refused)
 			}
 		}
 		starved := e.ring.Queued() > 0
@@ -86,6 +90,15 @@ func (e *Shard) submit(now int64) {
 			return
 		}
 	}
+}
+
+// refuse notes that the ring takes nothing any more, or something again.
+func (e *Shard) refuse(refused bool) {
+	if e.outbox.refused = refused; refused {
+		e.Gauges.Refusals.Begin()
+		return
+	}
+	e.Gauges.Refusals.End()
 }
 
 // queuePolls queues the wanted polls and cancellations as far as there is room, and reports whether

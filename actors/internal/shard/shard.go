@@ -69,6 +69,7 @@ type outbox struct {
 	polls    []uint32 // entries to poll for writability
 	cancels  []uint64 // user data of polls to cancel
 	entries  int      // number of requests that the ring can queue
+	refused  bool     // the last submit handed nothing over
 	parting  []uint32 // half-closed entries that have everything and are told why they are closed
 	gathered int      // responses appended since the last flush
 	flushed  int64    // when the last flush began
@@ -118,6 +119,10 @@ type Gauges struct {
 	Buffered    atomic.Int64 // bytes of send buffers and response queues in use
 	Held        atomic.Int64 // bytes of memory that the slab holds
 	Fenced      atomic.Bool  // set once no further byte will be sent
+
+	// Refusals is at work from a submit of which the ring takes nothing to one of which it takes
+	// something.
+	Refusals telemetry.Beat
 }
 
 // sample is one appended response that awaits its ledger entry and its end-to-end time.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/actors/node"
+	"sluice/actors/node/observe/status"
 )
 
 // admin serves the API of one node through its endpoints.
@@ -22,7 +23,7 @@ type admin struct {
 	began time.Time
 	api   *http.ServeMux // what every endpoint serves, including the client port
 	pages *http.ServeMux // api and the pages that only HTTP serves
-	pulse Pulse
+	pulse *status.Pulse
 
 	endpoints []*endpoint
 	served    sync.WaitGroup // goroutines of the endpoints
@@ -30,10 +31,10 @@ type admin struct {
 
 // newAdmin makes an admin with more pages by pattern. front, if not nil, may answer requests of /
 // before the status does.
-func newAdmin(cfg Config, n node.Running, began time.Time, pages map[string]http.Handler,
-	front func(status http.Handler) http.Handler) (*admin, error) {
+func newAdmin(cfg Config, n node.Running, began time.Time, pulse *status.Pulse,
+	pages map[string]http.Handler, front func(status http.Handler) http.Handler) (*admin, error) {
 	a := &admin{
-		cfg: cfg, node: n, log: cfg.Log, began: began,
+		cfg: cfg, node: n, log: cfg.Log, began: began, pulse: pulse,
 		api: http.NewServeMux(), pages: http.NewServeMux(),
 	}
 	a.routes()

@@ -47,6 +47,7 @@ func scraped(t *testing.T) map[string][]string {
 func elsewhere() map[string]string {
 	return map[string]string{
 		"sluice_replica_lag": "a cluster", "sluice_replica_acked_sequence": "a cluster",
+		"sluice_log_dropped_total": "a program whose log is a queue: TestLostLinesAreMeasured of cmd/sluice",
 	}
 }
 

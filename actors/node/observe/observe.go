@@ -121,6 +121,8 @@ type Observer struct {
 	node    node.Running
 	address string
 	gate    *gateWatch
+	pulse   *status.Pulse
+	stalls  *stallWatch
 	export  *otel.Telemetry
 	flight  *flight.Recorder // nil if it was not configured
 	watcher *status.Watcher  // nil without an HTTP endpoint and a flight recorder
@@ -141,7 +143,7 @@ func Open(n node.Running, cfg Config) (*Observer, error) {
 // Open observes a node until Close of the Observer, which owns the endpoints from here on. On an
 // error nothing is left open.
 func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
-	o = &Observer{log: l.cfg.Log, node: n, address: l.Address()}
+	o = &Observer{log: l.cfg.Log, node: n, address: l.Address(), pulse: new(status.Pulse)}
 	defer func() {
 		if err == nil {
 			return
@@ -154,6 +156,7 @@ func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
 	}()
 	began := time.Now()
 	o.gate = watchGate(n, l.cfg.Log)
+	o.stalls = watchStalls(n, o.pulse, l.cfg.Log)
 	exports := exportOf(n, l.cfg.Export)
 	if o.export, err = otel.Start(context.Background(), exports); err != nil {
 		return o, err
@@ -166,9 +169,9 @@ func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
 		}
 	}
 	if l.tcp != nil || l.unix != nil || o.flight != nil {
-		o.watcher = status.Watch(n, began, o.look)
+		o.watcher = status.Watch(n, began, o.pulse, o.look)
 	}
-	a, err := newAdmin(l.cfg, n, began, o.pages(l.cfg.Handlers), o.front())
+	a, err := newAdmin(l.cfg, n, began, o.pulse, o.pages(l.cfg.Handlers), o.front())
 	if err != nil {
 		return o, err
 	}
@@ -213,6 +216,7 @@ func (o *Observer) Close(ctx context.Context) error {
 	var errs []error
 	if o.gate != nil {
 		o.gate.close()
+		o.stalls.close()
 	}
 	if o.export != nil {
 		o.node.Sampler().Set(telemetry.Rules{}) // traces have no consumer from here on

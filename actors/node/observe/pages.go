@@ -32,16 +32,9 @@ func (p *Policy) Text(w io.Writer) error { return p.WritePolicy(w) }
 
 // Life is the page at /livez.
 type Life struct {
-	Live   bool     `json:"live"`
-	Silent []Silent `json:"silent,omitempty"` // actors that did not answer
-	Ended  bool     `json:"ended,omitempty"`
-}
-
-// Silent is an actor that runs and has not stepped.
-type Silent struct {
-	Actor   string  `json:"actor"`
-	Shard   int     `json:"shard"` // -1 for none
-	Seconds float64 `json:"silent_seconds"`
+	Live   bool            `json:"live"`
+	Silent []status.Silent `json:"silent,omitempty"` // actors that did not answer, and loops at work
+	Ended  bool            `json:"ended,omitempty"`
 }
 
 // Text implements page.
@@ -54,7 +47,7 @@ func (l *Life) Text(w io.Writer) error {
 		word = "not live"
 	}
 	for _, s := range l.Silent {
-		word += fmt.Sprintf("; %s %d has not stepped for %s", s.Actor, s.Shard, status.Span(s.Seconds))
+		word += "; " + s.String()
 	}
 	_, err := fmt.Fprintln(w, word)
 	return err

@@ -150,7 +150,7 @@ func reject(w http.ResponseWriter, r *http.Request, code int, format string, arg
 }
 
 // now reads the state of the node.
-func (a *admin) now() status.Status { return status.Read(a.node, a.began) }
+func (a *admin) now() status.Status { return status.Read(a.node, a.began, a.pulse) }
 
 func (a *admin) status(context.Context, url.Values) (page, int, error) {
 	return &Status{a.now()}, http.StatusOK, nil

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/telemetry"
+	"sluice/actors/node"
 	"sluice/transport"
 )
 
@@ -191,37 +191,6 @@ func TestRejectedConfigurations(t *testing.T) {
 	l.Close()
 }
 
-// An actor that runs and does not step is named at once and fails the page after five seconds. A
-// parked actor, or one that steps late, does not.
-func TestSilentActors(t *testing.T) {
-	clock := telemetry.NewClock()
-	c := telemetry.NewCollector(clock)
-	parked, stuck := c.Register("gate", telemetry.NoShard), c.Register("egress", 1)
-	parked.Park()
-	var ahead time.Duration
-	now := func() int64 { return clock.Now() + int64(ahead) }
-	var p Pulse
-	if s := p.Silent(c, now); len(s) != 1 || s[0].Actor != "egress" || s[0].Shard != 1 ||
-		s[0].Seconds > 1 {
-		t.Fatalf("%+v", s)
-	}
-	stuck.Poll() // it steps
-	if s := p.Silent(c, now); len(s) != 0 {
-		t.Fatalf("%+v after it stepped", s)
-	}
-	p.Silent(c, now)
-	parked.Unpark()
-	ahead = 6 * time.Second
-	silent := p.Silent(c, now)
-	found := false
-	for _, s := range silent {
-		found = found || s.Actor == "egress" && s.Seconds > maxSilence.Seconds()
-	}
-	if !found {
-		t.Fatalf("%+v after six seconds", silent)
-	}
-}
-
 func TestStalledServerIsNotLive(t *testing.T) {
 	s, reached, release := stalled(t)
 	r := newRig(t, s)
@@ -230,21 +199,22 @@ func TestStalledServerIsNotLive(t *testing.T) {
 	c.Close()
 	<-reached
 	code, text := r.request("tcp", "GET", "/livez", "")
-	if code != 200 || !strings.Contains(text, "gate -1 has not stepped for ") {
+	if code != 200 || !strings.Contains(text, "gate has not come round for ") {
 		t.Fatalf("%d %q", code, text)
 	}
-	r.admin.pulse.mu.Lock()
-	for w, q := range r.admin.pulse.open { // as if collected long ago
-		q.began -= int64(time.Minute)
-		r.admin.pulse.open[w] = q
-	}
-	r.admin.pulse.mu.Unlock()
+	r.admin.node = aMinuteLater{r.server}
 	if code, text := r.request("tcp", "GET", "/livez", ""); code != 503 ||
 		!strings.HasPrefix(text, "not live; ") {
 		t.Fatalf("%d %q", code, text)
 	}
 	release()
+	r.admin.node = r.server
 	if code, text := r.request("tcp", "GET", "/livez", ""); code != 200 {
 		t.Fatalf("%d %q after it went on", code, text)
 	}
 }
+
+// aMinuteLater is a node whose clock is ahead.
+type aMinuteLater struct{ node.Running }
+
+func (n aMinuteLater) Now() int64 { return n.Running.Now() + int64(time.Minute) }

@@ -46,6 +46,8 @@ type Status struct {
 	Gate            Gate    `json:"gate"`              // what the durability gate does
 	Nodes           []Node  `json:"nodes"`             // in view
 
+	Stalled []Silent `json:"stalled"` // actors and other loops that have not come round for StalledFor
+
 	Clients   int    `json:"clients"`   // open connections
 	Blocked   int    `json:"blocked"`   // connections whose sockets refuse bytes
 	Sequenced uint64 `json:"sequenced"` // last event
@@ -72,14 +74,18 @@ type Node struct {
 // unknown is the explanation when no consistent view of the cursors could be taken.
 const unknown = "the cursors move too fast to say"
 
-// Read reads the state of a node that is observed since began. Any goroutine; it never waits.
-func Read(n node.Running, began time.Time) Status {
+// Read reads the state of a node that is observed since began. p, if not nil, is looked at by another
+// goroutine. Any goroutine; it never waits.
+func Read(n node.Running, began time.Time, p *Pulse) Status {
 	d, current := n.Diagnosis(), n.Policy().Current()
 	s := Status{
 		State: state(n), Ready: n.Ready(), Up: time.Since(began).Seconds(),
 		Engine: d.Engine, Engines: transport.Engines(), Fallback: d.FellBack, Note: d.Text,
 		Policy: current.String(), PolicyName: current.Name(), Verdict: unknown,
-		Gate: ReadGate(n), Nodes: []Node{}, Clients: n.Connections(),
+		Gate: ReadGate(n), Nodes: []Node{}, Clients: n.Connections(), Stalled: []Silent{},
+	}
+	if p != nil {
+		s.Stalled = p.Stalled()
 	}
 	if pending, ok := n.Policy().Pending(); ok {
 		s.Pending = pending.String()
@@ -163,9 +169,9 @@ func (s *Status) policy() string {
 func (s *Status) WriteLine(w io.Writer) error {
 	_, err := fmt.Fprintf(w,
 		"%s; %d clients, %d blocked; policy %s; gate %s; event %d; "+
-			"engine %s (compiled in: %s); up %s\n",
+			"engine %s (compiled in: %s); up %s%s\n",
 		s.State, s.Clients, s.Blocked, s.policy(), s.Gate, s.Sequenced,
-		s.Engine, strings.Join(s.Engines, ", "), Span(s.Up))
+		s.Engine, strings.Join(s.Engines, ", "), Span(s.Up), s.stalled("; "))
 	return err
 }
 
@@ -178,9 +184,17 @@ func (s *Status) WriteReadiness(w io.Writer) error {
 	if s.Degraded {
 		word += ", DEGRADED"
 	}
-	_, err := fmt.Fprintf(w, "%s\npolicy %s, degraded %s in all\ngate %s\n%s\n",
-		word, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note)
+	_, err := fmt.Fprintf(w, "%s\npolicy %s, degraded %s in all\ngate %s\n%s%s\n",
+		word, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note, s.stalled("\n"))
 	return err
+}
+
+// stalled is a text for each loop that is stalled, each behind a separator.
+func (s *Status) stalled(separator string) (text string) {
+	for _, one := range s.Stalled {
+		text += separator + one.String()
+	}
+	return text
 }
 
 // WritePolicy writes the durability policy and the progress of each node.

@@ -15,6 +15,7 @@ const pointEvery = time.Second
 type Watcher struct {
 	node    node.Running
 	began   time.Time
+	pulse   *Pulse
 	history *history
 	onPoint func(Point)
 
@@ -26,11 +27,12 @@ type Watcher struct {
 	done chan struct{}
 }
 
-// Watch starts to watch a node that is observed since began. onPoint, if not nil, is called with
+// Watch starts to watch a node that is observed since began. p, if not nil, is looked at by another
+// goroutine. onPoint, if not nil, is called with
 // each point, on the goroutine that takes them.
-func Watch(n node.Running, began time.Time, onPoint func(Point)) *Watcher {
+func Watch(n node.Running, began time.Time, p *Pulse, onPoint func(Point)) *Watcher {
 	w := &Watcher{
-		node: n, began: began, onPoint: onPoint, slowest: []Client{},
+		node: n, began: began, pulse: p, onPoint: onPoint, slowest: []Client{},
 		history: newHistory(n.Collector(), n.Now, time.Now),
 		stop:    make(chan struct{}), done: make(chan struct{}),
 	}
@@ -62,4 +64,4 @@ func (w *Watcher) Close() {
 }
 
 // Status reads the present state of the node.
-func (w *Watcher) Status() Status { return Read(w.node, w.began) }
+func (w *Watcher) Status() Status { return Read(w.node, w.began, w.pulse) }
