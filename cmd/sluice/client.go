@@ -1,19 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
+	"sluice/cmd/orderbook/trade"
 	"sluice/transport/client"
 )
 
@@ -62,8 +58,8 @@ func (c *clientConfig) set() *config.Set {
 	)
 }
 
-// trade is `sluice client`.
-func trade(e *env, args []string) error {
+// tradeByHand is `sluice client`.
+func tradeByHand(e *env, args []string) error {
 	c := &clientConfig{Address: config.DefaultAddress, Account: 1, Timeout: 5 * time.Second}
 	words, done, err := load(e, c.set(), args, clientHead)
 	if done || err != nil {
@@ -85,273 +81,99 @@ func trade(e *env, args []string) error {
 			return err
 		}
 	}
-	s, err := c.dial(key)
-	if err != nil {
-		return err
-	}
-	defer s.conn.Close()
-	s.screen = &screen{w: e.stdout, json: c.JSON, clock: watching && !c.JSON}
-	if watching || orderbook.UsesID(request.Tag) && c.ID == 0 {
-		if err := s.askLast(); err != nil {
-			return err
-		}
-	} else {
-		s.last = uint64(c.ID) - 1
-	}
+	screen := &screen{w: e.stdout, json: c.JSON, clock: watching && !c.JSON}
 	if watching {
-		return s.watch(e)
+		return c.watch(e, key, screen)
 	}
-	if err := s.send(&request); err != nil {
-		return err
-	}
-	return s.answer()
+	return c.once(key, screen, request)
 }
 
-// session is a connection with its requests in flight.
-type session struct {
-	conn    *client.Conn
-	config  *clientConfig
-	screen  *screen
-	account uint64
-	last    uint64 // last client order id; belongs to the sender
-	seq     uint64 // last request_seq; belongs to the sender
-
-	mu   sync.Mutex
-	sent []time.Time // times of sending of the requests in flight, guarded by mu
+// open starts to connect.
+func (c *clientConfig) open(key ed25519.PrivateKey, screen *screen, o client.SessionOptions) (*trade.Client, error) {
+	o.Conn.Key, o.DialTimeout = key, c.Timeout
+	return trade.Open(trade.Options{Account: uint64(c.Account), Session: o,
+		OnReport: func(r *orderbook.Report) {
+			if r.Unasked() {
+				screen.unasked(r)
+			}
+		}}, c.Address)
 }
 
-// dropNewest removes the newest request in flight. A server reports a shed request at once, even
-// while older ones wait for the disk.
-func (s *session) dropNewest() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sent = s.sent[:max(len(s.sent)-1, 0)]
-}
-
-// dial connects. Its errors name a remedy.
-func (c *clientConfig) dial(key ed25519.PrivateKey) (*session, error) {
-	network := "tcp"
-	if strings.ContainsAny(c.Address, "/@") {
-		network = "unix"
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
-	defer cancel()
-	conn, err := client.Dial(ctx, network, c.Address,
-		client.Options{Key: key, HeartbeatEvery: 10 * time.Second})
-	switch {
-	case errors.Is(err, client.ErrNoKey):
-		return nil, fmt.Errorf("the server at %s asks for a key: name yours with --key, "+
-			"or make one with `sluice client keygen FILE`", c.Address)
-	case errors.Is(err, client.ErrAuthFailed):
-		return nil, fmt.Errorf("the server at %s does not know the key %s: add its line to the file of its "+
-			"--authorized-keys, and send the server SIGHUP", c.Address, c.Key)
-	case err != nil:
-		return nil, fmt.Errorf("no server at %s %s: %w; start one with `sluice serve`, "+
-			"or name another with --address", network, c.Address, err)
-	}
-	return &session{conn: conn, config: c, account: uint64(c.Account)}, nil
-}
-
-// send sends a request, with the next client order id if it needs one.
-func (s *session) send(c *orderbook.Command) error {
-	c.Account = s.account
-	if orderbook.UsesID(c.Tag) {
-		s.last++
-		c.ClientOrderID = s.last
-	}
-	s.seq++
-	const header = 4 + 8 + 1
-	frame, err := orderbook.AppendRequest(nil, s.seq, c)
+// once sends one request and prints its response.
+func (c *clientConfig) once(key ed25519.PrivateKey, screen *screen, request orderbook.Command) error {
+	t, err := c.open(key, screen, client.SessionOptions{Once: true})
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.sent = append(s.sent, time.Now())
-	s.mu.Unlock()
-	_ = s.conn.Send(s.seq, c.Tag, frame[header:]) // Flush returns the same error
-	_ = s.conn.NetConn().SetWriteDeadline(time.Now().Add(s.config.Timeout))
-	if err := s.conn.Flush(); err != nil {
-		return fmt.Errorf("sending to %s: %w", s.config.Address, err)
+	defer t.Close()
+	if err := c.within(func(ctx context.Context) error { _, err := t.Ready(ctx); return err }); err != nil {
+		return c.unconnected(err)
+	}
+	if orderbook.UsesID(request.Tag) {
+		request.ClientOrderID = uint64(c.ID)
+	}
+	var sent *trade.Sent
+	if err := c.within(func(ctx context.Context) (err error) { sent, err = t.Send(ctx, request); return err }); err != nil {
+		return c.explain(err)
+	}
+	began := time.Now()
+	var response client.Response
+	err = c.within(func(ctx context.Context) (err error) { response, err = sent.Response(ctx); return err })
+	executed, err := screen.response(response, err, time.Since(began))
+	switch {
+	case err != nil:
+		return c.explain(err)
+	case !executed:
+		return errors.New("the request was not executed")
 	}
 	return nil
 }
 
-// dropOldest removes the oldest request in flight and returns the time since it was sent.
-func (s *session) dropOldest() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.sent) == 0 {
-		return 0
-	}
-	took := time.Since(s.sent[0])
-	s.sent = s.sent[1:]
-	return took
+// within calls f with a context that ends after the timeout.
+func (c *clientConfig) within(f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	return f(ctx)
 }
 
-// answer prints the response to the only request.
-func (s *session) answer() error {
-	failed := false
-	for {
-		tag, body, err := s.next()
-		if err != nil {
-			return err
-		}
-		v, err := s.screen.frame(tag, body)
-		if err != nil {
-			return err
-		}
-		failed = failed || v == refused || v == shed
-		if v == ended {
-			s.screen.done(s.dropOldest())
-		}
-		switch {
-		case v != ended && v != shed:
-		case failed:
-			return errors.New("the request was not executed")
-		default:
-			return nil
-		}
-	}
-}
-
-func (s *session) next() (tag uint8, body []byte, err error) {
-	_ = s.conn.SetReadDeadline(time.Now().Add(s.config.Timeout))
-	tag, body, err = s.conn.Next()
+// unconnected explains why there is no connection, and names a remedy.
+func (c *clientConfig) unconnected(err error) error {
 	var end *client.CloseError
 	switch {
+	case errors.Is(err, client.ErrNoKey):
+		return fmt.Errorf("the server at %s asks for a key: name yours with --key, "+
+			"or make one with `sluice client keygen FILE`", c.Address)
+	case errors.Is(err, client.ErrNotChallenged):
+		return fmt.Errorf("the server at %s asks for no key: leave out --key, or name an address where "+
+			"the server proves nothing with it", c.Address)
+	case errors.Is(err, client.ErrAuthFailed):
+		return fmt.Errorf("the server at %s does not know the key %s: add its line to the file of its "+
+			"--authorized-keys, and send the server SIGHUP", c.Address, c.Key)
 	case errors.As(err, &end):
-		err = fmt.Errorf("%s closed the connection before it responded: %v; the request may have "+
-			"been executed", s.config.Address, end.Reason)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("no response from %s within %v: its disk may be slow, or its policy cannot be met; "+
-			"the request may still be executed", s.config.Address, s.config.Timeout)
-	case errors.Is(err, io.EOF):
-		err = fmt.Errorf("%s closed the connection before it responded; the request may have "+
-			"been executed", s.config.Address)
-	case err != nil:
-		err = fmt.Errorf("waiting for %s: %w", s.config.Address, err)
+		return fmt.Errorf("the server at %s does not admit this client: %v", c.Address, end.Reason)
 	}
-	return tag, body, err
+	return fmt.Errorf("no server at %s: %w; start one with `sluice serve`, or name another with --address",
+		c.Address, err)
 }
 
-// askLast asks for the last client order id of the account.
-func (s *session) askLast() error {
-	if err := s.send(&orderbook.Command{Tag: orderbook.TagQueryPosition}); err != nil {
-		return err
-	}
-	var last uint64
-	for {
-		tag, body, err := s.next()
-		if err != nil {
-			return err
-		}
-		if tag == orderbook.TagPosition {
-			a, err := orderbook.DecodeAnswer(tag, body)
-			if err != nil {
-				return err
-			}
-			last = a.(orderbook.Position).LastID
-			continue
-		}
-		switch v, err := (&screen{w: io.Discard}).frame(tag, body); {
-		case err != nil:
-			return err
-		case v == shed:
-			return fmt.Errorf("asking %s for the last id of the account: the server shed the "+
-				"request, it is busy; "+
-				"try again, or name the id with --id", s.config.Address)
-		case v == ended:
-			s.last = last
-			s.dropOldest()
-			return nil
-		}
-	}
-}
-
-// watch sends requests from the input and prints responses, until the input ends and every request
-// is answered.
-func (s *session) watch(e *env) error {
-	if !s.config.JSON {
-		fmt.Fprintf(e.stderr,
-			"connected to %s as account %d, last #%d; type help for the requests, ctrl-D to end\n",
-			s.config.Address, s.account, s.last)
-	}
-	_ = s.conn.SetReadDeadline(time.Time{})
-	over := make(chan error, 1)
-	go func() { over <- s.show() }()
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		for scan := bufio.NewScanner(e.stdin); scan.Scan(); {
-			lines <- scan.Text()
-		}
-	}()
-	for {
-		select {
-		case err := <-over:
-			if err == nil {
-				err = fmt.Errorf("%s closed the connection", s.config.Address)
-			}
-			return err
-		case line, ok := <-lines:
-			if !ok || line == "quit" || line == "exit" {
-				_ = s.conn.CloseWrite()
-				select {
-				case err := <-over:
-					return err
-				case <-time.After(s.config.Timeout):
-					return fmt.Errorf("%s has not answered every request within %v",
-						s.config.Address, s.config.Timeout)
-				}
-			}
-			if err := s.typed(e, line); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// typed sends one line of input.
-func (s *session) typed(e *env, line string) error {
-	words := strings.Fields(line)
+// explain adds to the error of a request what it means.
+func (c *clientConfig) explain(err error) error {
+	var end *client.CloseError
 	switch {
-	case len(words) == 0 || strings.HasPrefix(words[0], "#"):
-		return nil
-	case words[0] == "help":
-		fmt.Fprintf(e.stderr, "%s\n  quit\n", orderHelp)
-		return nil
+	case errors.Is(err, client.ErrBusy): // of the question for the last id
+		return fmt.Errorf("asking %s for the last id of the account: the server shed the request, it is busy, "+
+			"and the order was not executed; try again, or name the id with --id", c.Address)
+	case errors.Is(err, client.ErrNotSent) && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("not sent within %v: %w", c.Timeout, err)
+	case !errors.Is(err, client.ErrUnknownOutcome):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no response from %s within %v: its disk may be slow, or its policy cannot be met; "+
+			"the request may still be executed", c.Address, c.Timeout)
+	case errors.As(err, &end):
+		return fmt.Errorf("%s closed the connection before it responded: %v; the request may have been executed",
+			c.Address, end.Reason)
 	}
-	request, err := parseOrder(words)
-	if err != nil {
-		fmt.Fprintln(e.stderr, err) // a mistyped line does not end the session
-		return nil
-	}
-	return s.send(&request)
-}
-
-// show prints every frame until the connection ends. It returns nil if it ends between frames.
-func (s *session) show() error {
-	for {
-		tag, body, err := s.conn.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		var end *client.CloseError
-		if errors.As(err, &end) {
-			return fmt.Errorf("%s closed the connection: %v", s.config.Address, end.Reason)
-		}
-		if err != nil {
-			return fmt.Errorf("waiting for %s: %w", s.config.Address, err)
-		}
-		v, err := s.screen.frame(tag, body)
-		if err != nil {
-			return err
-		}
-		switch v {
-		case ended:
-			s.screen.done(s.dropOldest())
-		case shed:
-			s.dropNewest()
-		}
-	}
+	return fmt.Errorf("%s closed the connection before it responded; the request may have been executed: %w",
+		c.Address, err)
 }

@@ -30,7 +30,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the server: listen, sequence, journal, respond", serve},
-		{"client", "trade by hand, watch responses, make keys", trade},
+		{"client", "trade by hand, watch responses, make keys", tradeByHand},
 		{"admin", "inspect or control a running server: status, connections, policy, kick, drain",
 			administer},
 		{"top", "watch a running server in this terminal", watch},

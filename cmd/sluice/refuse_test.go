@@ -230,8 +230,8 @@ func TestClientWithoutServerNamesARemedy(t *testing.T) {
 	}
 	address := gone.Addr().String()
 	gone.Close()
-	expect(t, address, 1, "top 1", "no server at tcp "+address, "start one with `sluice serve`")
-	expect(t, "/nonexistent/s", 1, "top 1", "unix /nonexistent/s")
+	expect(t, address, 1, "top 1", "no server at "+address, "start one with `sluice serve`")
+	expect(t, "/nonexistent/s", 1, "top 1", "dial unix /nonexistent/s")
 }
 
 func TestDemoRunsFromTheCommandLine(t *testing.T) {

@@ -136,6 +136,10 @@ func (c *Client) send(ctx context.Context, command orderbook.Command) (*Sent, er
 	return &Sent{Command: command, call: call}, err
 }
 
+// Response waits for the response of any request, as frames, until ctx ends. The errors are those of
+// client.Call.Wait.
+func (s *Sent) Response(ctx context.Context) (client.Response, error) { return s.call.Wait(ctx) }
+
 // Wait waits for the response of a command until ctx ends. The errors are *Rejected and those of
 // client.Call.Wait.
 func (s *Sent) Wait(ctx context.Context) (Result, error) {

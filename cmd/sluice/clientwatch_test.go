@@ -1,0 +1,119 @@
+package main
+
+import (
+	"io"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// watcher is `sluice client watch` in this process.
+type watcher struct {
+	t     *testing.T
+	input *io.PipeWriter
+	out   *output // standard output and standard error
+	code  chan int
+}
+
+func watchServer(t *testing.T, address string, flags ...string) *watcher {
+	t.Helper()
+	in, input := io.Pipe()
+	w := &watcher{t: t, input: input, out: newOutput(), code: make(chan int, 1)}
+	args := append([]string{"client", "watch", "--address", address}, flags...)
+	go func() { w.code <- run(&env{in, w.out, w.out, nil}, args) }()
+	t.Cleanup(func() { input.Close() })
+	w.out.await(t, "type help")
+	return w
+}
+
+func (w *watcher) types(line string) {
+	w.t.Helper()
+	if _, err := io.WriteString(w.input, line+"\n"); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *watcher) ends(want int, words ...string) {
+	w.t.Helper()
+	if got := <-w.code; got != want {
+		w.t.Errorf("exit code %d, want %d:\n%s", got, want, w.out)
+	}
+	for _, word := range words {
+		if !strings.Contains(w.out.String(), word) {
+			w.t.Errorf("%q is not in the output:\n%s", word, w.out)
+		}
+	}
+}
+
+func TestWatchReconnectsAfterRestartOfTheServer(t *testing.T) {
+	dir, socket := t.TempDir(), filepath.Join(t.TempDir(), "s")
+	p, _ := serving(t, dir, "--listen-unix", socket)
+	w := watchServer(t, socket)
+	w.types("buy 1 5 @ 100")
+	w.out.await(t, "completed in")
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	w.out.await(t, "lost       client: the server closed the connection: shutdown")
+
+	p, _ = serving(t, dir, "--listen-unix", socket)
+	w.out.await(t, "connected  to "+socket+" again")
+	w.types("top 1")
+	w.out.await(t, "bid 5 @ 100")
+	w.types("buy 1 1 @ 99")
+	w.out.await(t, "accepted   #2")
+	p.signal(syscall.SIGKILL)
+	p.code()
+	w.out.awaitTimes(t, "lost  ", 2)
+	w.types("quit")
+	w.ends(exitOK)
+}
+
+func TestWatchPrintsFillsOfRestingOrders(t *testing.T) {
+	_, address := serving(t, t.TempDir())
+	w := watchServer(t, address)
+	w.types("sell 1 5 @ 100")
+	w.out.await(t, "completed in")
+	expect(t, address, 0, "buy 1 2 @ 100 --account 2", "bought      2 @ 100")
+	w.out.await(t, "sold        2 @ 100           3 open")
+	w.types("position 1")
+	w.out.await(t, "net -2")
+	w.types("quit")
+	w.ends(exitOK)
+}
+
+func TestWatchEndsWhenItIsKicked(t *testing.T) {
+	admin := filepath.Join(t.TempDir(), "a")
+	_, address := serving(t, t.TempDir(), "--admin-socket", admin)
+	w := watchServer(t, address)
+	list, problems, code := local("admin", "connections", "--json", "--admin-socket", admin)
+	id := regexp.MustCompile(`"id": ?"?(\d+)`).FindStringSubmatch(list)
+	if code != 0 || id == nil {
+		t.Fatalf("%d %s%s", code, list, problems)
+	}
+	if _, problems, code := local("admin", "kick", id[1], "--admin-socket", admin); code != 0 {
+		t.Fatal(problems)
+	}
+	w.ends(exitFailure, "kicked")
+}
+
+func TestWatchCountsRequestsWithoutResponse(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	admin := filepath.Join(t.TempDir(), "a")
+	p, _ := serving(t, t.TempDir(), "--listen-unix", socket, "--admin-socket", admin)
+	w := watchServer(t, socket)
+	w.types("buy 1 5 @ 100")
+	w.out.await(t, "completed in")
+	// No replica exists, so no response leaves any more.
+	if _, problems, code := local("admin", "policy", "hybrid", "--force", "--admin-socket", admin); code != 0 {
+		t.Fatal(problems)
+	}
+	w.types("buy 1 5 @ 100")
+	awaitEvents(t, p)
+	p.signal(syscall.SIGKILL)
+	p.code()
+	w.out.await(t, "unknown    #2")
+	w.types("quit")
+	w.ends(exitFailure, "1 request got no response", "outcome ID")
+}
