@@ -152,6 +152,7 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 			listen.Endpoint{Network: "unix", Address: a, Name: a, Open: c.Keys == ""})
 	}
 	sc.Listen.RequestRate, sc.Listen.ConnectRate = c.Rates()
+	sc.Listen.Announce.Name = "sluice"
 	sc.EndpointLimits = c.ByListener()
 	p := &sc.Pipeline
 	p.Egress.DrainSpread = c.DrainSpread

@@ -15,6 +15,9 @@
 //     the back-pressure.
 //   - The whole handshake has one deadline, which bytes from the peer do not extend. While all
 //     places for handshakes are taken, the deadline is shorter.
+//   - A client that is rejected receives Close with the reason, if it reads.
+//   - A deadline is kept on a server where nothing else happens, too.
+//   - Requests before a malformed frame are delivered; nothing behind it is.
 //   - Disconnect is called exactly once for each connection that Connect accepted, after its socket
 //     was removed from epoll.
 //   - When descriptors run out, accepting pauses. Established connections are served as before, and

@@ -297,6 +297,10 @@ func TestPlacesHeldBySlowHandshakesAreFreedForOthers(t *testing.T) {
 }
 
 func TestPermitsAreTakenAfterTheHandshakeAndReleasedOnce(t *testing.T) {
+	each(t, testPermits)
+}
+
+func testPermits(t *testing.T, network string) {
 	h := newShard(t)
 	fail := errors.New("no")
 	h.connect = func(c Conn) error {
@@ -308,7 +312,7 @@ func TestPermitsAreTakenAfterTheHandshakeAndReleasedOnce(t *testing.T) {
 	var mu sync.Mutex
 	taken, most := 0, 0
 	_, address := start(t, Config{
-		Endpoints: []Endpoint{endpoint(t, "tcp", false)}, Keys: keyring(t),
+		Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t),
 		Reserve: func(c Conn) bool {
 			if c.ID == 0 || c.Key == (Fingerprint{}) {
 				t.Errorf("a permit is taken for %v", c)
@@ -326,17 +330,17 @@ func TestPermitsAreTakenAfterTheHandshakeAndReleasedOnce(t *testing.T) {
 	}, h)
 	_, trader := keyPair(0)
 	_, operator := keyPair(1)
-	dial(t, "tcp", address, client.Options{Key: trader})
-	refused := raw(t, "tcp", address)
+	dial(t, network, address, client.Options{Key: trader})
+	refused := raw(t, network, address)
 	write(t, refused, answer(t, refused, operator)) // Connect fails: its permit is released
 	admitted(t, refused)
 	rejected(t, refused, wire.Close{Reason: wire.CloseInternal, RetryAfter: 5 * time.Second})
 	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectFailed {
 		t.Errorf("refused with %v", g.reason)
 	}
-	dial(t, "tcp", address, client.Options{Key: trader})
+	dial(t, network, address, client.Options{Key: trader})
 	var end *client.CloseError
-	_, err := client.Dial(context.Background(), "tcp", address, client.Options{Key: trader})
+	_, err := client.Dial(context.Background(), network, address, client.Options{Key: trader})
 	if !errors.As(err, &end) || end.Reason != wire.CloseLimit || end.RetryAfter != time.Second {
 		t.Errorf("the third connection got %v", err)
 	}

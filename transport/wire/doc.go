@@ -1,5 +1,6 @@
 // Package wire is the client protocol as bytes: the tags of the transport, the layout of requests
-// and responses, the frames with fixed contents, and two functions that cut a stream into frames.
+// and responses, the bodies of the transport's frames, and two functions that cut a stream into
+// frames.
 // It has no sockets, goroutines or state, so the server's reader (transport/listen), the Go client
 // (transport/client) and any tool share one implementation of docs/wire.md.
 //
@@ -16,5 +17,9 @@
 //     a frame that will be rejected.
 //   - Every integer is little-endian; `len` counts what follows it.
 //
-// Start reading at NextRequest. The test vectors in wire_test.go are those of docs/wire.md.
+// The frames of the pipeline (BatchEnd, EngineError, ServerBusy, the server's Heartbeat) are decoded
+// here and appended in package encode.
+//
+// Start reading at NextRequest, then handshake.go. The test vectors in vectors_test.go are those of
+// docs/wire.md.
 package wire
