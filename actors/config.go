@@ -268,7 +268,18 @@ func (c *Config) validate() error {
 			return fmt.Errorf("actors: %s", check.text)
 		}
 	}
+	for _, cpu := range c.CPUs {
+		if err := run.CheckCPU(cpu); err != nil {
+			return fmt.Errorf("actors: %w", err)
+		}
+	}
 	return c.checkLimits(c.Limits)
+}
+
+// Check reports why Open would reject the configuration. It opens nothing.
+func (c Config) Check() error {
+	_, err := c.withDefaults()
+	return err
 }
 
 // frameRing is the size of the inbox of a shard, in bytes. An inbox that shares its goroutine with

@@ -1,7 +1,9 @@
 package actors
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -49,6 +51,12 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 		{"an idle strategy that does not exist", func(c *Config) { c.Idle = 9 }, "idle(9)"},
 		{"an engine that does not exist", func(c *Config) { c.IO = 9 }, "engine Mode(9)"},
 		{"CPUs for goroutines that sleep", func(c *Config) { c.CPUs = []int{0} }, "not spin"},
+		{"a CPU that this process may not use", func(c *Config) {
+			c.Idle, c.CPUs = IdleSpin, []int{1000}
+		}, "may not use CPU 1000; the CPUs that it may use are "},
+		{"a CPU that is left to the scheduler", func(c *Config) {
+			c.Idle, c.CPUs = IdleSpin, []int{-1}
+		}, ""},
 		{"too few ring entries", func(c *Config) { c.RingEntries = 1 }, "ring entries 1"},
 		{"a budget below one block", func(c *Config) { c.ShardBudget = 1000 }, "1000 bytes"},
 	} {
@@ -56,6 +64,9 @@ func TestConfigErrorsNameTheValue(t *testing.T) {
 			cfg := Config{Policy: durability.Local(), Shards: 1, IO: transport.ModePoll}
 			c.edit(&cfg)
 			p, err := newPipeline(cfg, askEncoder{}, durability.NewCursors(0))
+			if checked := cfg.Check(); checked != nil && checked.Error() != err.Error() {
+				t.Errorf("Check returns %v", checked)
+			}
 			if err == nil {
 				for _, e := range p.shards {
 					if err := e.CloseRing(); err != nil {
@@ -127,6 +138,35 @@ func TestPlacementPutsEachActorInOneGroup(t *testing.T) {
 		}
 		if strings.Join(got, "|") != strings.Join(c.want, "|") {
 			t.Errorf("%v with %d shards: %q, want %q", c.placement, c.shards, got, c.want)
+		}
+	}
+}
+
+// Goroutines that never sleep need a core each, and one must be left for the others.
+func TestSpinWithoutCoresIsLogged(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	for _, c := range []struct {
+		idle      IdleMode
+		placement Placement
+		warned    bool
+	}{
+		{IdleSpin, PlacementSpread, true}, {IdleSpin, PlacementFront, false},
+		{IdleAdaptive, PlacementSpread, false},
+	} {
+		var log bytes.Buffer
+		p, err := newPipeline(Config{Policy: durability.Local(), Shards: 2, IO: transport.ModePoll,
+			Placement: c.placement, Idle: c.idle, Log: slog.New(slog.NewTextHandler(&log, nil))},
+			askEncoder{}, durability.NewCursors(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range p.shards {
+			if err := e.CloseRing(); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := strings.Contains(log.String(), "spinning_goroutines=4 cores=3"); got != c.warned {
+			t.Errorf("%v, %v: %s", c.idle, c.placement, &log)
 		}
 	}
 }

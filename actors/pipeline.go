@@ -129,6 +129,7 @@ func newPipeline[R, Q any](
 func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.Source) error {
 	cfg := &p.cfg
 	groups, of := place(cfg)
+	cfg.warnSpin(len(groups))
 	if cfg.Batch == 0 {
 		cfg.Batch = batchApart
 		if of(roleGate) == of(roleShard) {

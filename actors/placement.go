@@ -68,6 +68,15 @@ func place(cfg *Config) (groups []*run.Group, of func(role) *run.Group) {
 	return groups, func(r role) *run.Group { return groups[index[r]] }
 }
 
+// warnSpin logs that goroutines that never sleep share cores. The scheduler takes a core from each
+// after 10 ms only, so responses, and everything else in the process, wait for that long and longer.
+func (c *Config) warnSpin(groups int) {
+	if cores := runtime.GOMAXPROCS(0); c.Idle == IdleSpin && groups >= cores {
+		c.Log.Warn("idle strategy spin needs more cores than there are; responses will be late; "+
+			"use adaptive, fewer shards, or more cores", "spinning_goroutines", groups, "cores", cores)
+	}
+}
+
 func (c *Config) newIdle() run.Idle {
 	if c.Idle == IdleSpin {
 		return run.NewSpin()

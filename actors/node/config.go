@@ -48,6 +48,11 @@ type Config[R, Q any] struct {
 	Listen   listen.Config
 	KeysFile string // authorized keys; needed unless every endpoint is open
 
+	// BeforeClients, if set, is called by Open with the recovered node, before the first client is
+	// accepted. What a program opens beside its node, such as observers, it opens here: an error ends
+	// Open, and no client has seen the server.
+	BeforeClients func(Running) error
+
 	Policy      string // durability policy, a name or clauses; default local: the journal on this node's disk
 	Nodes       int    // cluster size a policy may name, default durability.DefaultNodes; this node is alone in view
 	ForcePolicy bool   // open although the policy can never be met: nothing is released until it is swapped
@@ -127,6 +132,9 @@ func (c *Config[R, Q]) complete() error {
 	}
 	if c.DataDir == "" {
 		return errors.New("node: DataDir is empty; name the directory that is to hold the journal")
+	}
+	if err := checkDataDir(c.DataDir); err != nil {
+		return err
 	}
 	if c.KeysFile != "" {
 		if c.Listen.Keys != nil {

@@ -139,7 +139,10 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 			used(t, *cfg)
 			write(t, filepath.Join(cfg.DataDir, "genesis"), "something else")
 		}, nil, "does not begin with the identity of a directory"},
-		{"a directory in use", func(t *testing.T, cfg *bookConfig) { serve(t, *cfg) },
+		{"a directory in use", func(t *testing.T, cfg *bookConfig) {
+			serve(t, *cfg)
+			cfg.Listen.Endpoints = cfg.Listen.Endpoints[:1] // its socket is in use as well
+		},
 			journal.ErrLocked, "is locked by process"},
 		{"other limits of the book", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
@@ -153,7 +156,7 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 		}, nil, "genesis is missing"},
 		{"a data directory that is a file",
 			func(t *testing.T, cfg *bookConfig) { write(t, cfg.DataDir, "x") }, nil,
-			"creating the data directory"},
+			"not a directory"},
 		{"a data directory that holds something else", func(t *testing.T, cfg *bookConfig) {
 			write(t, filepath.Join(cfg.DataDir, "journal/photo"), "x")
 		}, nil, "is not a journal"},

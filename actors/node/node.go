@@ -50,6 +50,20 @@ type Node[R, Q any] struct {
 // clients are accepted. ctx bounds the opening only; a long recovery ends when it is cancelled.
 // After an error nothing is left running or open, and Application is not to be used again.
 func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) {
+	p, err := Prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return p.Open(ctx)
+}
+
+// Prepared is a node whose configuration is valid and whose addresses are bound. It has not touched
+// the data directory, and no client can connect.
+type Prepared[R, Q any] struct{ node *Node[R, Q] }
+
+// Prepare checks a configuration and binds the addresses, so that a program knows early what would
+// end the opening of its node. Open or Close the result. After an error nothing is left open.
+func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.complete(); err != nil {
 		return nil, err
@@ -62,9 +76,24 @@ func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) 
 	if err := n.limits(); err != nil {
 		return nil, err
 	}
+	if err := n.cfg.Pipeline.Check(); err != nil {
+		return nil, err
+	}
 	if err := n.newListener(); err != nil {
 		return nil, err
 	}
+	if err := n.listener.Bind(); err != nil {
+		return nil, err
+	}
+	return &Prepared[R, Q]{n}, nil
+}
+
+// Close releases the addresses of a node that is not to be opened.
+func (p *Prepared[R, Q]) Close() error { return p.node.listener.Close() }
+
+// Open is Open for a prepared node. It is called once; Close is not called afterwards.
+func (p *Prepared[R, Q]) Open(ctx context.Context) (*Node[R, Q], error) {
+	n := p.node
 	if err := n.build(ctx); err != nil {
 		n.unbuild()
 		n.ending.finish(err)
@@ -176,11 +205,15 @@ func (n *Node[R, Q]) run() {
 }
 
 // begin waits until the sequencer has journaled and applied the events of the start: from then on no
-// connection of an earlier run is left. After an error the node has ended.
+// connection of an earlier run is left. Then it calls BeforeClients. After an error the node has ended.
 func (n *Node[R, Q]) begin(ctx context.Context) error {
 	select {
 	case <-n.sequencer.Opened():
-		return nil
+		err := n.beforeClients()
+		if err == nil {
+			return nil
+		}
+		n.ending.keep(err)
 	case <-n.sequenced: // it failed
 	case <-n.ending.hurried.Done(): // another component failed
 	case <-ctx.Done():
@@ -190,6 +223,13 @@ func (n *Node[R, Q]) begin(ctx context.Context) error {
 	end, cancel := context.WithTimeout(context.Background(), n.cfg.FailTimeout)
 	defer cancel()
 	return n.Stop(end)
+}
+
+func (n *Node[R, Q]) beforeClients() error {
+	if n.cfg.BeforeClients == nil {
+		return nil
+	}
+	return n.cfg.BeforeClients(n)
 }
 
 // commit is the journal's goroutine. A panic in it must end the node and not the process, so that

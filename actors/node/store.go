@@ -41,6 +41,31 @@ type store struct {
 	writing   telemetry.Beat // of the snapshots' goroutine: a round is a snapshot
 }
 
+// checkDataDir reports why a path cannot be a data directory. It may be missing. Others must not be
+// able to write it: a file of theirs could be taken for a snapshot. Its group may, because volumes of
+// containers are made like that.
+func checkDataDir(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if target, linkErr := os.Readlink(dir); linkErr == nil {
+			return fmt.Errorf("node: data directory: %s is a symbolic link to %s, which does not exist; "+
+				"mount or create that: %w", dir, target, err)
+		}
+		return nil // it will be created
+	}
+	if err != nil {
+		return fmt.Errorf("node: data directory: %w", err)
+	}
+	switch m := info.Mode(); {
+	case !m.IsDir():
+		return fmt.Errorf("node: data directory: %s is not a directory (%v); name another path", dir, m)
+	case m.Perm()&0o002 != 0:
+		return fmt.Errorf("node: data directory: every user may write %s (mode %v), and so replace "+
+			"journal and snapshots; run chmod o-w on it", dir, m.Perm())
+	}
+	return nil
+}
+
 // openStore opens the journal below dir and finds out what is in it.
 func openStore(dir string, j Journal, log *slog.Logger) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
