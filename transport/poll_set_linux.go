@@ -16,7 +16,8 @@ const eventsPerWait = 64
 // The entry of a socket in the epoll descriptor carries the user value of the poll, EPOLLOUT and
 // EPOLLONESHOT. After it fired, the entry stays, disabled, until the socket is closed; the next
 // poll of that socket enables it again. So the kernel never reports a poll that is not in the two
-// maps, and keeps no reference after close(2).
+// maps. A descriptor with a pending poll is removed before close(2), because the kernel keeps the
+// entry as long as a duplicate of the descriptor is open.
 //
 // The owner calls epoll_wait only after the watcher reported a change. A shard collects many times
 // for each burst of responses; while one client is blocked, a system call each time would slow all
@@ -198,6 +199,7 @@ func (p *pollSet) Shutdown(fd int32) error {
 // an error.
 func (p *pollSet) CloseSocket(fd int32) error {
 	if user, ok := p.byFD[fd]; ok {
+		_ = p.control(CallDisarm, unix.EPOLL_CTL_DEL, fd, nil) // fails only if it is closed already
 		p.finish(user, fd, -int32(unix.ECANCELED))
 	}
 	discardUnread(int(fd))

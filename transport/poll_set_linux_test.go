@@ -62,3 +62,58 @@ func TestPendingPollCostsNoSystemCalls(t *testing.T) {
 		})
 	}
 }
+
+// A net.Conn whose descriptor was duplicated may be open longer than the duplicate that is sent on.
+func TestPollOfClosedDuplicateIsNotReported(t *testing.T) {
+	for _, mode := range []Mode{ModeUring, ModePoll} {
+		t.Run(mode.String(), func(t *testing.T) {
+			wake := make(chan struct{}, 1)
+			ring, _, err := Open(mode, RingConfig{Entries: 8, Wake: func() {
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+			}})
+			if err != nil {
+				t.Skipf("this engine is not available: %v", err)
+			}
+			defer ring.Close()
+			original, peer := realPair(t, "unix")
+			defer unix.Close(int(original))
+			other, otherPeer := realPair(t, "unix")
+			defer ring.CloseSocket(other)
+			fill := func(fd int32) {
+				for full := false; !full; {
+					_, err := unix.SendmsgN(int(fd), make([]byte, 512), nil, nil, unix.MSG_DONTWAIT)
+					full = err == unix.EAGAIN
+				}
+			}
+			fill(original)
+			fill(other)
+			duplicate, err := unix.FcntlInt(uintptr(original), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ring.Poll(int32(duplicate), 7)
+			ring.Poll(other, 8)
+			if err := ring.CloseSocket(int32(duplicate)); err != nil {
+				t.Fatal(err)
+			}
+			peer.Drain() // the socket is ready, and only the original is open
+			otherPeer.Drain()
+			var users []uint64
+			var done [4]Completion
+			for deadline := time.Now().Add(patience); len(users) < 2; runtime.Gosched() {
+				for _, c := range done[:ring.Reap(done[:])] { // panics on a poll that is not pending
+					users = append(users, c.User)
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("completions of %v only", users)
+				}
+			}
+			if users[0] != 7 || users[1] != 8 {
+				t.Errorf("completions of %v, want 7, 8", users)
+			}
+		})
+	}
+}
