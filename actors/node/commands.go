@@ -32,8 +32,9 @@ type operators struct {
 
 	joined int // permits taken by the end
 
-	mu      sync.Mutex // guards changes, and orders reloads
-	changes Changes    // in force
+	reloading sync.Mutex // orders reloads; held while files are read
+	mu        sync.Mutex // guards changes; never held for long
+	changes   Changes    // in force
 }
 
 func newOperators() operators { return operators{permits: make(chan struct{}, commandsMax)} }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 
 	"sluice/transport"
 	"sluice/transport/listen"
@@ -19,21 +20,25 @@ type Changes struct {
 }
 
 // Reload puts changes in force, and the keys file as it is now. Connected clients stay, including
-// those whose key is gone: kick them. On an error nothing has changed.
+// those whose key is gone: kick them. On an error nothing has changed. It reads the keys file, which
+// must be a regular one; if the file system does not answer, nothing waits but this call and the
+// Reloads after it.
 func (n *Node[R, Q]) Reload(c Changes) error {
 	c.EndpointLimits = maps.Clone(c.EndpointLimits) // the caller's map stays the caller's
-	n.operators.mu.Lock()
-	defer n.operators.mu.Unlock()
+	n.operators.reloading.Lock()
+	defer n.operators.reloading.Unlock()
 	classes, err := n.classes(c.Limits, c.EndpointLimits)
 	if err != nil {
 		return err
 	}
 	var keys *listen.Keyring
 	if n.cfg.KeysFile != "" {
-		if keys, err = listen.ReadKeys(n.cfg.KeysFile); err != nil {
+		if keys, err = readKeysAgain(n.cfg.KeysFile); err != nil {
 			return err
 		}
 	}
+	n.operators.mu.Lock()
+	defer n.operators.mu.Unlock()
 	before := n.operators.changes
 	if err := n.listener.SetRates(c.RequestRate, c.ConnectRate); err != nil {
 		return err
@@ -46,6 +51,15 @@ func (n *Node[R, Q]) Reload(c Changes) error {
 	}
 	n.operators.changes = c
 	return nil
+}
+
+// readKeysAgain reads a keys file beside clients: a FIFO would hang, and has no keys the second time.
+func readKeysAgain(path string) (*listen.Keyring, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("node: authorized keys: %s is not a regular file (%s), so it is not read again",
+			path, info.Mode())
+	}
+	return listen.ReadKeys(path)
 }
 
 // limits makes a limits class for each endpoint, before anything starts.

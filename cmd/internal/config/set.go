@@ -46,6 +46,7 @@ type Set struct {
 	Settings []Setting
 
 	file     string // name of the setting that names the file, "" if the command reads none
+	regular  bool   // the file must be a regular one
 	origins  map[string]string
 	defaults map[string]string
 }
@@ -270,6 +271,12 @@ func (s *Set) parseEnvironment(environ []string) (values []given, err error) {
 
 // readFile reads the configuration file.
 func (s *Set) readFile(path string) ([]given, error) {
+	if s.regular {
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			return nil, Usagef("cannot read the configuration file %s again: it is not a regular file (%s)",
+				path, info.Mode())
+		}
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, Usagef("cannot read the configuration file: %v", err)

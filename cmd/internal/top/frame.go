@@ -187,6 +187,8 @@ func (p *painter) head() {
 	switch {
 	case s.State == status.StateReady && s.Gate.Wedged:
 		state, how = "GATE SHUT for "+seconds(s.Gate.Seconds), red
+	case s.State == status.StateReady && len(s.Stalled) > 0:
+		state, how = "STALLED", red
 	case s.State == status.StateReady && s.Degraded:
 		state, how = "DEGRADED", gold
 	case s.State != status.StateReady:
@@ -234,6 +236,9 @@ func (p *painter) flow() {
 		behind = fmt.Sprintf(", %s on the way to disk", count(int(s.Sequenced-s.Persisted), "event"))
 	}
 	p.line(fmt.Sprintf("journal: %s syncs/s%s", rate(p.now.Commits), behind))
+	for _, one := range s.Stalled[:min(len(s.Stalled), 3)] {
+		p.wrap(one.String(), 1, bold, red)
+	}
 	switch {
 	case s.Gate.Wedged:
 		p.wrap("gate: shut for "+seconds(s.Gate.Seconds)+", "+s.Gate.Why, 3, bold, red)

@@ -75,9 +75,12 @@ function pipe(id, depth, cap, say) {
   p.title = cap > 0 ? label + " of " + say(cap) + ", " + percent(share) + " full" : label;
 }
 
+function stalled(l) { return (l.shard < 0 ? l.actor : l.actor + " " + l.shard) + " stalled for " + span(l.silent_seconds); }
+
 function header(s) {
   let state = s.state, say = s.state;
   if (state === "ready" && s.gate.wedged) { state = "wedged"; say = "gate shut for " + span(s.gate.seconds); }
+  else if (state === "ready" && s.stalled.length) { state = "wedged"; say = stalled(s.stalled[0]); }
   else if (state === "ready" && s.degraded) { state = "degraded"; say = "degraded"; }
   document.body.dataset.state = state;
   text("state", say);
@@ -116,6 +119,7 @@ function flow(s, p) {
   if (waits && g.why) w.replaceChildren(make("b", {}, "The gate " + g.why.replace(/>=/g, " ≥ ")), ". " + lag);
   else if (s.degraded) w.replaceChildren(make("b", {}, "Degraded"), ": the policy " + policy + " asks for more nodes than are in view.");
   else w.replaceChildren("A response passes the gate at ", make("b", {}, policy), ". " + lag);
+  if (s.stalled.length) w.append(" Not working: " + s.stalled.map(stalled).join(", ") + ".");
   const gone = s.dropped.toSorted((a, b) => b.count - a.count).map(d => whole(d.count) + " " + d.reason.replace(/_/g, " "));
   w.title = gone.length > 3 ? "Dropped since start: " + gone.join(", ") : "";
   if (gone.length) w.append(" Dropped since start: " + gone.slice(0, 3).join(", ") + (gone.length > 3 ? " and for " + plural(gone.length - 3, "other reason") : "") + ".");
