@@ -224,14 +224,15 @@ func (e *event) trade(o *order, quantity uint64, price int64, liquidity Liquidit
 	p := &e.positions[o.position]
 	p.open[o.side.index()] -= quantity
 	p.traded[o.side.index()] += quantity
-	f := fill{
+	a := &e.accounts[o.account]
+	f, full := a.fills.add()
+	if full {
+		a.lost = f.place
+	}
+	*f = fill{
 		place: place{e.seq, e.trades}, instrument: e.instruments[p.instrument].id,
 		client: o.client, order: o.id, price: price, quantity: quantity, open: o.open,
 		side: o.side, liquidity: liquidity,
-	}
-	a := &e.accounts[o.account]
-	if dropped, full := a.fills.add(f); full {
-		a.lost = dropped.place
 	}
 	f.report(e.report(TagFill, o.conn), a.id)
 }

@@ -10,21 +10,21 @@ type ring[T any] struct {
 	total  uint64 // values ever added
 }
 
-// add adds a value. If that drops one, it returns the dropped value and true.
-func (r *ring[T]) add(v T) (dropped T, full bool) {
+// add adds a value, to be filled in. If that drops one, it still has the dropped value, and full
+// is true.
+func (r *ring[T]) add() (v *T, full bool) {
 	at := r.total % kept
 	r.total++
 	if r.total > kept {
-		dropped, r.values[at] = r.values[at], v
-		return dropped, true
+		return &r.values[at], true
 	}
 	if len(r.values) == cap(r.values) {
 		grown := make([]T, len(r.values), min(kept, max(16, 2*len(r.values))))
 		copy(grown, r.values)
 		r.values = grown
 	}
-	r.values = append(r.values, v)
-	return dropped, false
+	r.values = r.values[:at+1]
+	return &r.values[at], false
 }
 
 // first returns the number of the oldest value that is kept.

@@ -86,9 +86,10 @@ func (e *event) rejected(reason Reason, id uint64) {
 
 // note keeps the outcome of the command.
 func (e *event) note(order uint64, reason Reason) {
-	e.accounts[e.owner].outcomes.add(outcome{
+	o, _ := e.accounts[e.owner].outcomes.add()
+	*o = outcome{
 		client: e.cmd.ClientOrderID, event: e.seq, order: order, request: e.cmd.Tag, reason: reason,
-	})
+	}
 }
 
 // report claims the next slot for conn. The caller fills it before the next claim.
