@@ -75,13 +75,23 @@ func newBook(limits orderbook.Config) *orderbook.Book {
 	return book
 }
 
-func bookOf(n *bookNode) *orderbook.Book { return n.cfg.Application.(*orderbook.Book) }
+// plain is an order book that observes no connections and has no clock, so that the numbers of events
+// are those of the requests.
+type plain struct{ *orderbook.Book }
+
+// Those of the book are hidden by methods of other signatures.
+func (plain) Connected()    {}
+func (plain) Disconnected() {}
+func (plain) NextTick()     {}
+func (plain) Tick()         {}
+
+func bookOf(n *bookNode) *orderbook.Book { return n.cfg.Application.(plain).Book }
 
 // config is a small node on loopback and a unix-domain socket, without authentication and with an
 // empty book.
 func config(dir string, mode transport.Mode, log io.Writer) bookConfig {
 	cfg := bookConfig{
-		Application: newBook(orderbook.Config{}), Encoder: orderbook.Encoder{},
+		Application: plain{newBook(orderbook.Config{})}, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"),
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
@@ -100,7 +110,7 @@ func config(dir string, mode transport.Mode, log io.Writer) bookConfig {
 // each node has a book of its own.
 func serve(t testing.TB, cfg bookConfig) (*bookNode, []string) {
 	t.Helper()
-	cfg.Application = newBook(orderbook.Config{})
+	cfg.Application = plain{newBook(orderbook.Config{})}
 	s, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -16,44 +16,54 @@ import (
 // handler is the Node as the listener's readers use it.
 type handler[R, Q any] Node[R, Q]
 
-// Connect implements listen.Handler: it returns once a shard owns the socket.
-func (h *handler[R, Q]) Connect(c listen.Conn) error {
+// reserve admits a connection before its client is told so, or rejects it. The sequencer takes notice
+// of it before any of its requests. The permit is only looked at here; Connect takes it.
+func (h *handler[R, Q]) reserve(c listen.Conn) bool {
+	if h.pipeline.Connections() >= h.cfg.Pipeline.MaxConnections {
+		return false
+	}
+	err := error(nil)
 	if c.ID>>connBits != h.store.recovery.Incarnation {
-		return fmt.Errorf("node: connection ids of this run are used up; restart to get new ones")
+		err = errors.New("node: connection ids of this run are used up; restart to get new ones")
 	}
-	class := uint8(max((*Node[R, Q])(h).class(c.Listener), 0)) // the listener knows no other endpoints
-	h.clients.add(c, class)
-	err := h.begin(c)
 	if err == nil {
-		err = h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class,
-			Heartbeat: c.Heartbeat})
-		if err != nil {
-			h.finish(c)
-		}
+		err = h.identities.enter(c.Key, h.queue.Introduce)
 	}
-	if err != nil {
-		h.clients.drop(c.ID)
-	}
-	if err != nil && !errors.Is(err, actors.ErrEnded) && !errors.Is(err, sequencer.ErrClosed) {
-		h.lines.ends.log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(),
-			"error", err)
-	}
-	return err
-}
-
-// begin has the sequencer take notice of a connection, before any of its requests.
-func (h *handler[R, Q]) begin(c listen.Conn) error {
-	err := h.identities.enter(c.Key, h.queue.Introduce)
 	if err == nil && h.observed {
 		err = h.queue.Connected(c.ID, h.identity(c))
 	}
+	if err != nil {
+		h.logRejected(c, err)
+	}
+	return err == nil
+}
+
+// release has the sequencer take notice of the end of a connection that reserve admitted: after its
+// last request, or because Connect did not accept it.
+func (h *handler[R, Q]) release(c listen.Conn) {
+	if h.observed {
+		h.queue.Disconnected(c.ID, h.identity(c))
+	}
+}
+
+// Connect implements listen.Handler: it returns once a shard owns the socket.
+func (h *handler[R, Q]) Connect(c listen.Conn) error {
+	class := uint8(max((*Node[R, Q])(h).class(c.Listener), 0)) // the listener knows no other endpoints
+	h.clients.add(c, class)
+	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class,
+		Heartbeat: c.Heartbeat})
+	if err != nil {
+		h.clients.drop(c.ID)
+		h.logRejected(c, err)
+	}
 	return err
 }
 
-// finish ends what begin began, after the last request.
-func (h *handler[R, Q]) finish(c listen.Conn) {
-	if h.observed {
-		h.queue.Disconnected(c.ID, h.identity(c))
+// logRejected writes a line, unless the node ends.
+func (h *handler[R, Q]) logRejected(c listen.Conn, err error) {
+	if !errors.Is(err, actors.ErrEnded) && !errors.Is(err, sequencer.ErrClosed) {
+		h.lines.ends.log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(),
+			"error", err)
 	}
 }
 
@@ -79,7 +89,7 @@ func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transp
 			"connection", c.String(), "reason", reason.String())
 	}
 	h.clients.unread(c.ID)
-	h.finish(c)
+	h.release(c)
 	h.pipeline.Disconnect(c.ID, requests, endReason(reason, !h.ending.ready.Load()))
 }
 

@@ -20,21 +20,29 @@ import (
 	"sluice/transport/client"
 )
 
-// childDir, in the environment, makes the test binary a server with its data there.
-const childDir = "SLUICE_TEST_SERVE"
+// childDir, in the environment, makes the test binary a server with its data there; childApp names
+// its application: presence, or else the order book.
+const (
+	childDir = "SLUICE_TEST_SERVE"
+	childApp = "SLUICE_TEST_APPLICATION"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		child(dir)
+		if os.Getenv(childApp) == "presence" {
+			child(presenceConfig(dir, os.Stderr))
+			return
+		}
+		cfg := config(dir, transport.ModeAuto, os.Stderr)
+		cfg.SnapshotEvents = 300
+		child(cfg)
 		return
 	}
 	os.Exit(m.Run())
 }
 
 // child serves until it is killed.
-func child(dir string) {
-	cfg := config(dir, transport.ModeAuto, os.Stderr)
-	cfg.SnapshotEvents = 300
+func child[R, Q any](cfg Config[R, Q]) {
 	s, err := Open(context.Background(), cfg)
 	if err != nil {
 		fmt.Println("failed:", err)
@@ -87,33 +95,15 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 // run starts a server, checks that it knows what was acknowledged before, trades with it and kills
 // it.
 func (k *killed) run(incarnation uint64, after time.Duration, firstID uint64) (received int) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+k.dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
-	if err := cmd.Start(); err != nil {
-		k.t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill() // SIGKILL; again, if the test failed in between
-		_ = cmd.Wait()         // says that it was killed
-	}()
-	lines := bufio.NewScanner(out)
-	if !lines.Scan() || lines.Text() != "ready" {
-		k.t.Fatalf("run %d does not start: %s\n%s", incarnation, lines.Text(), &log)
-	}
+	kill, ended := startChild(k.t, k.dir, "")
+	defer ended()
 	seller, buyer := dial(k.t, "unix", filepath.Join(k.dir, "s")), dial(k.t, "unix",
 		filepath.Join(k.dir, "s"))
 	k.checkPosition(seller)
 	done := make(chan [][]byte, 2)
 	go func() { done <- trade(seller.conn, 1, orderbook.Sell, firstID) }()
 	go func() { done <- trade(buyer.conn, 2, orderbook.Buy, firstID) }()
-	time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	time.AfterFunc(after, kill)
 	for range 2 {
 		for _, frame := range <-done {
 			conn := incarnation<<connBits | uint64(frame[0])
@@ -124,6 +114,35 @@ func (k *killed) run(incarnation uint64, after time.Duration, firstID uint64) (r
 	}
 	k.acks += received
 	return received
+}
+
+// startChild starts a server in a process of its own and returns once it serves. kill is SIGKILL;
+// ended kills it again, in case the test failed in between, and waits for its end.
+func startChild(t *testing.T, dir, app string) (kill, ended func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childApp+"="+app)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server survives a test that is killed
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() { _ = cmd.Process.Kill() }
+	ended = func() {
+		kill()
+		_ = cmd.Wait() // says that it was killed
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "ready" {
+		ended()
+		t.Fatalf("the server does not start: %s\n%s", lines.Text(), &log)
+	}
+	return kill, ended
 }
 
 func (k *killed) note(frame []byte) {

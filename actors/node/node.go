@@ -120,14 +120,14 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (*Node[R, Q], error) {
 func (n *Node[R, Q]) newListener() error {
 	c := n.cfg.Listen
 	c.NextID = func() uint64 { return n.ids.Add(1) }
-	c.Reserve = func(listen.Conn) bool { return n.pipeline.Connections() < n.cfg.Pipeline.MaxConnections }
-	c.Release = func(listen.Conn) {} // Connect takes the permit; Reserve only looks, to reject a client before it is told that it is in
+	h := (*handler[R, Q])(n)
+	c.Reserve, c.Release = h.reserve, h.release
 	c.Announce.MaxResponse = min(max(n.cfg.Pipeline.MaxFrame-wire.PrefixSize, 1), wire.MaxResponse)
 	c.Announce.Heartbeat = n.cfg.Pipeline.Heartbeat
 	c.Fatal = n.fail
 	c.Refused = n.refused(c.Refused)
 	var err error
-	n.listener, err = listen.New(c, (*handler[R, Q])(n))
+	n.listener, err = listen.New(c, h)
 	return err
 }
 
