@@ -91,12 +91,18 @@ func start(t *testing.T, args ...string) *process {
 	return p
 }
 
-// run starts the command of a process. The caller has set its standard error.
+// run starts the command of a process. The caller has set its standard error, and its standard
+// output if that is not out.
 func (p *process) run() {
 	t := p.t
 	t.Helper()
-	p.cmd.Stdout = p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a server ends with a killed test
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = p.out
+	}
+	if p.cmd.SysProcAttr == nil {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	p.cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL // a server ends with a killed test
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
