@@ -89,6 +89,8 @@ func TestConfigAgreesWithServe(t *testing.T) {
 	}
 }
 
+// `serve` and `config check` say the same, with the same exit code. A port, a directory or a mount may
+// come later, so a restart may help; other mistakes stay.
 func TestFailedStartNamesTheCause(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,32 +111,79 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 	}
 	locked := t.TempDir()
 	serving(t, locked)
+	writable := filepath.Join(t.TempDir(), "keys")
+	everybody := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := errors.Join(os.WriteFile(writable, nil, 0o600), os.Chmod(writable, 0o666),
+		os.Chmod(everybody, 0o777), os.Symlink("/nonexistent/data", link)); err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	one := free.Addr().String()
 	for _, tt := range []struct {
 		name string
+		code int
 		args []string
 		want []string
 	}{
-		{"address in use", []string{"--listen-tcp", busy.Addr().String()},
+		{"address in use", exitFailure, []string{"--listen-tcp", busy.Addr().String()},
 			[]string{busy.Addr().String(), "in use"}},
-		{"admin address in use", []string{"--admin-address", busy.Addr().String()},
+		{"admin address in use", exitFailure, []string{"--admin-address", busy.Addr().String()},
 			[]string{busy.Addr().String(), "in use", "--admin-address"}},
-		{"missing directory of a socket", []string{"--listen-unix", "/nonexistent/s"},
+		{"address of no interface", exitFailure, []string{"--listen-tcp", "192.0.2.1:1", "--insecure"},
+			[]string{"192.0.2.1:1", "no interface"}},
+		{"missing directory of a socket", exitFailure, []string{"--listen-unix", "/nonexistent/s"},
 			[]string{"/nonexistent/s", "directory does not exist"}},
-		{"missing directory of the admin socket", []string{"--admin-socket", "/nonexistent/s"},
+		{"missing directory of the admin socket", exitFailure,
+			[]string{"--admin-socket", "/nonexistent/s"},
 			[]string{"/nonexistent/s", "create its directory"}},
-		{"data directory is a file", []string{"--data-dir", file}, []string{file}},
-		{"data directory of a newer version", []string{"--data-dir", newer}, []string{newer, "newer"}},
-		{"data directory of another server", []string{"--data-dir", locked},
-			[]string{locked, "in use"}},
-		{"malformed keys", []string{"--authorized-keys", file}, []string{file, "1"}},
+		{"data directory is a link to nothing", exitFailure, []string{"--data-dir", link},
+			[]string{link, "symbolic link to /nonexistent/data", "does not exist"}},
+		{"one address twice", exitUsage, []string{"--listen-tcp", one, "--admin-address", one},
+			[]string{"--listen-tcp " + one + " and --admin-address " + one + " are one address"}},
+		{"one path twice", exitUsage, []string{"--listen-unix", "/tmp/s", "--admin-socket", "/tmp//s"},
+			[]string{"are one address"}},
+		{"a path that is a file", exitUsage, []string{"--listen-unix", file}, []string{"not a socket"}},
+		{"an admin path that is a file", exitUsage, []string{"--admin-socket", file},
+			[]string{"not a socket"}},
+		{"a long path", exitUsage, []string{"--listen-unix", "/" + strings.Repeat("s", 107)},
+			[]string{"--listen-unix", "at most 107"}},
+		{"data directory is a file", exitUsage, []string{"--data-dir", file},
+			[]string{file, "not a directory"}},
+		{"data directory of everybody", exitUsage, []string{"--data-dir", everybody},
+			[]string{everybody, "chmod o-w"}},
+		{"malformed keys", exitUsage, []string{"--authorized-keys", file}, []string{file, "1"}},
+		{"missing keys", exitUsage, []string{"--authorized-keys", "/nonexistent/keys"},
+			[]string{"--authorized-keys", "/nonexistent/keys"}},
+		{"keys of everybody", exitUsage, []string{"--authorized-keys", writable},
+			[]string{writable, "chmod go-w"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := start(t, append([]string{"serve", "--listen-tcp", "127.0.0.1:0", "--admin-address",
-				"127.0.0.1:0", "--data-dir", t.TempDir()}, tt.args...)...)
-			p.ends(1, tt.want...)
-			if p.out.String() != "" {
-				t.Errorf("it printed the block of a started server:\n%s", p.out)
+			for _, command := range [][]string{{"config", "check"}, {"serve"}} {
+				p := start(t, append(append(command, "--listen-tcp", "127.0.0.1:0", "--admin-address",
+					"127.0.0.1:0", "--data-dir", filepath.Join(t.TempDir(), "data")), tt.args...)...)
+				p.ends(tt.code, tt.want...)
+				if command[0] == "config" && tt.code == exitFailure {
+					p.ends(tt.code, "the configuration is valid, but sluice serve would not start now")
+				}
+				if p.out.String() != "" {
+					t.Errorf("%s printed that all is well:\n%s", command[0], p.out)
+				}
 			}
+		})
+	}
+	for _, tt := range []struct{ name, dir, want string }{ // found when the directory is opened
+		{"data directory of a newer version", newer, "newer"},
+		{"data directory of another server", locked, "in use"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := start(t, "serve", "--listen-tcp", "127.0.0.1:0", "--admin-address", "127.0.0.1:0",
+				"--data-dir", tt.dir)
+			p.ends(exitFailure, tt.dir, tt.want)
 		})
 	}
 }
@@ -161,6 +210,10 @@ func TestBadObservationSettingsAreRejectedBeforeServing(t *testing.T) {
 		{"attributes without values", "OTEL_RESOURCE_ATTRIBUTES", "region", nil,
 			"OTEL_RESOURCE_ATTRIBUTES"},
 		{"unknown protocol", "OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", nil, "http/json"},
+		{"a queue of negative size", "OTEL_BSP_MAX_QUEUE_SIZE", "-1", nil,
+			"OTEL_BSP_MAX_QUEUE_SIZE: the value is \"-1\"; write a whole number"},
+		{"a misspelled variable", "OTEL_EXPORTER_OTLP_ENDPOINTS", "http://x:4318", nil,
+			"did you mean OTEL_EXPORTER_OTLP_ENDPOINT?"},
 		{"long socket path", "", "", []string{"--admin-socket", "/" + strings.Repeat("s", 107)},
 			"at most 107"},
 		{"a stats file that is no file", "", "", []string{"--stats-file", "/"}, "not a regular file"},

@@ -3,9 +3,6 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os/signal"
 	"syscall"
 	"time"
@@ -14,7 +11,6 @@ import (
 	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
-	"sluice/telemetry/otel"
 	"sluice/transport"
 	"sluice/transport/listen"
 )
@@ -44,59 +40,25 @@ func serve(e *env, args []string) error {
 	if err := noArguments(rest, "serve"); err != nil {
 		return err
 	}
-	if err := checkConfiguration(c, set); err != nil {
-		return err
-	}
 	signal.Ignore(syscall.SIGPIPE) // the reader of the log may end before the server
 	s := &service{env: e, args: args, cfg: c, set: set, console: newConsole(e, c), began: time.Now(),
 		signals: signals}
 	logStart(s.log, c.IO)
 	limit := raiseFiles(s.log, c.MaxConnections)
-	observed, err := s.observeConfig()
+	p, err := s.prepare()
 	if err != nil {
 		return err
 	}
-	endpoints, err := observe.Listen(observed) // before any client is accepted: an address may be taken
-	if err != nil {
-		return fmt.Errorf("%w (flags --admin-address, --admin-socket)", err)
-	}
-	if err := s.open(); err != nil {
-		endpoints.Close()
+	if err := s.open(p); err != nil {
 		return err
 	}
 	signals.serving()
 	s.console.measure(s.server.Collector())
-	if s.observer, err = endpoints.Open(s.server); err != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), stopFor)
-		defer cancel()
-		return errors.Join(err, s.server.Stop(ctx))
-	}
 	s.announce(limit)
 	s.manager = newNotifier(e.environ)
 	s.manager.tell("READY=1")
 	s.manager.watch(s)
 	return s.supervise()
-}
-
-// checkConfiguration rejects settings and OTEL_* variables that cannot work, before anything is
-// opened.
-func checkConfiguration(c *config.Server, set *config.Set) error {
-	e, err := otel.FromEnv(otel.Config{})
-	if err != nil {
-		return config.Usagef("the environment: %v", err)
-	}
-	whole := *c
-	whole.Admin = adminAddress(c, set, e.AdminAddr)
-	return whole.Validate()
-}
-
-// adminAddress returns the admin address: the flag if it is set, else the variable if it is set,
-// else the default.
-func adminAddress(c *config.Server, set *config.Set, variable string) string {
-	if set.Origin("admin-address") == "default" && variable != "" {
-		return variable
-	}
-	return c.Admin
 }
 
 // service is a running server with its signals.
@@ -113,20 +75,6 @@ type service struct {
 	manager   *notifier
 	addresses []string
 	until     time.Time // deadline set by a signal; zero before the first one
-}
-
-// open opens the node.
-func (s *service) open() error {
-	c, err := s.nodeConfig()
-	if err != nil {
-		return err
-	}
-	n, err := node.Open(context.Background(), c)
-	if err != nil {
-		return err
-	}
-	s.server, s.addresses = n, n.Addresses()
-	return nil
 }
 
 // nodeConfig translates the settings.

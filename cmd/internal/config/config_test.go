@@ -183,6 +183,14 @@ func TestValidateRejectsConflictingSettings(t *testing.T) {
 		{"--admin-address=example.com:9464", "accept it with --admin-insecure"},
 		{"--soft-limit=2MiB", "--hard-limit is 1MiB and --soft-limit 2MiB"},
 		{"--frame-max=1MiB", "--frame-max 1MiB"},
+		{"--listen-tcp=127.0.0.1:1,127.0.0.1:01", "are one address"},
+		{"--listen-tcp=127.0.0.1:9464", "--listen-tcp 127.0.0.1:9464 and --admin-address 127.0.0.1:9464"},
+		{"--listen-tcp=localhost:9464", "are one address"},
+		{"--listen-tcp=:9464 --insecure", "are one address"},
+		{"--listen-tcp=0.0.0.0:9464 --insecure", "are one address"},
+		{"--listen-tcp=[::]:9464 --insecure", "are one address"},
+		{"--listen-unix=@a,@a", "are one address"},
+		{"--listen-unix=/tmp/s --admin-socket=/tmp/../tmp/s", "are one address"},
 		{"--policy=hybrid", `--policy is "hybrid", which this node alone can never meet`},
 		{"--shard-budget=1MiB --hard-limit=2MiB", "raise the budget"},
 	} {
@@ -196,7 +204,9 @@ func TestValidateRejectsConflictingSettings(t *testing.T) {
 			t.Errorf("%s: %v; want %q", tt.args, err, tt.want)
 		}
 	}
-	for _, good := range []string{"", "--policy=hybrid --force-policy", "--listen-tcp=localhost:1",
+	for _, good := range []string{"", "--listen-tcp=[::1]:9464", "--listen-tcp=127.0.0.2:9464",
+		"--listen-tcp=127.0.0.1:0,127.0.0.1:0", "--listen-unix=@a,@b,/tmp/@a",
+		"--listen-tcp=0.0.0.0:1,[::1]:1 --insecure", "--policy=hybrid --force-policy", "--listen-tcp=localhost:1",
 		"--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
 		"--admin-address=", "--admin-address=localhost:0", "--admin-address=[::1]:1",
 		"--admin-address=:1 --admin-insecure", "--listen-tcp=0.0.0.0:1 --insecure",

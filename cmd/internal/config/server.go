@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice/actors"
@@ -271,6 +272,9 @@ func (c *Server) Validate() error {
 	if err := c.Observe.validate(); err != nil {
 		return err
 	}
+	if err := c.checkTwice(); err != nil {
+		return err
+	}
 	return c.checkLimits(c.Limits, "--hard-limit", "--soft-limit")
 }
 
@@ -289,7 +293,7 @@ func checkAddress(flag, address, example string) (host string, err error) {
 // are not looked up.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // meetPolicy rejects a policy that a node without replicas can never meet (R7). The rule is

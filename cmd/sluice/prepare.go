@@ -1,0 +1,133 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"sluice/actors/node"
+	"sluice/actors/node/observe"
+	"sluice/cmd/internal/config"
+	"sluice/cmd/orderbook"
+	"sluice/telemetry/otel"
+	"sluice/transport/listen"
+)
+
+// prepared is a server whose settings are valid, and whose addresses are bound.
+type prepared struct {
+	endpoints *observe.Listeners
+	node      *node.Prepared[orderbook.Report, orderbook.Answer]
+}
+
+// judge checks settings and variables. It opens nothing.
+func (s *service) judge() (observe.Config, error) {
+	if err := checkVariables(s.environ); err != nil {
+		return observe.Config{}, err
+	}
+	observed, err := s.observeConfig()
+	if err != nil {
+		return observed, err
+	}
+	whole := *s.cfg
+	whole.Admin = observed.Admin
+	return observed, whole.Validate()
+}
+
+// prepare judges everything that the server is told and opens what can be opened before the data
+// directory, for `sluice serve` and for `sluice config check`. An error is a *config.UsageError if a
+// restart cannot mend it.
+func (s *service) prepare() (*prepared, error) {
+	observed, err := s.judge()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkKeys(); err != nil {
+		return nil, err
+	}
+	if _, err := probe(s.cfg.IO); err != nil {
+		return nil, err
+	}
+	nc, err := s.nodeConfig()
+	if err != nil {
+		return nil, err
+	}
+	p := new(prepared)
+	nc.BeforeClients = func(n node.Running) (err error) {
+		s.observer, err = p.endpoints.Open(n)
+		return err
+	}
+	if p.endpoints, err = observe.Listen(observed); err != nil {
+		return nil, judged(fmt.Errorf("%w (flags --admin-address, --admin-socket)", err))
+	}
+	if p.node, err = node.Prepare(nc); err != nil {
+		p.endpoints.Close()
+		return nil, judged(err)
+	}
+	return p, nil
+}
+
+// close releases the addresses.
+func (p *prepared) close() error {
+	p.endpoints.Close()
+	return p.node.Close()
+}
+
+// judged makes an error of a configuration a *config.UsageError. What is about the state of the
+// machine, such as an address in use, stays as it is: a restart may help.
+func judged(err error) error {
+	if listen.Unavailable(err) {
+		return err
+	}
+	return config.Usagef("%v", err)
+}
+
+// checkKeys reads the keys, so that a missing file is a mistake in the configuration. The node reads
+// them again.
+func (s *service) checkKeys() error {
+	info, err := os.Stat(s.cfg.Keys)
+	if s.cfg.Keys == "" || err == nil && !info.Mode().IsRegular() { // a pipe can be read once
+		return nil
+	}
+	if _, err := listen.ReadKeys(s.cfg.Keys); err != nil {
+		return config.Usagef("--authorized-keys: %v", err)
+	}
+	return nil
+}
+
+// checkVariables rejects a variable whose name is nearly one of OpenTelemetry's.
+func checkVariables(environ []string) error {
+	known := otel.Variables()
+	for _, v := range environ {
+		name, _, _ := strings.Cut(v, "=")
+		if !strings.HasPrefix(name, "OTEL_") {
+			continue
+		}
+		if best, edits := config.Nearest(name, known); edits == 1 || edits == 2 {
+			return config.Usagef("unknown variable %s in the environment; did you mean %s?", name, best)
+		}
+	}
+	return nil
+}
+
+// open recovers the node and serves.
+func (s *service) open(p *prepared) error {
+	n, err := p.node.Open(context.Background())
+	if err != nil {
+		p.endpoints.Close()
+		return err
+	}
+	s.server, s.addresses = n, n.Addresses()
+	return nil
+}
+
+// adminAddress returns the admin address: the flag if it is set, else the variable if it is set,
+// else the default.
+func adminAddress(c *config.Server, set *config.Set, variable string) string {
+	if set.Origin("admin-address") == "default" && variable != "" {
+		return variable
+	}
+	return c.Admin
+}
