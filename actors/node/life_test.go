@@ -68,8 +68,7 @@ func TestDrainEndsConnections(t *testing.T) {
 	if err := members[0].conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for members[1].do(tagCount).conns > 1 {
-	}
+	until(t, "the end of the connection", func() bool { return members[1].do(tagCount).conns == 1 })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := n.Drain(ctx); err != nil {
