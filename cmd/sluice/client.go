@@ -74,6 +74,10 @@ func tradeByHand(e *env, args []string) error {
 		if request, err = parseOrder(words); err != nil {
 			return err
 		}
+		if request.Tag == orderbook.TagSetCancelOnDisconnect {
+			return config.Usagef("cancel-on-disconnect is a setting of the connection, which would end " +
+				"with this request; write it in `sluice client watch`")
+		}
 	}
 	var key ed25519.PrivateKey
 	if c.Key != "" {
@@ -99,7 +103,7 @@ func (c *clientConfig) open(key ed25519.PrivateKey, screen *screen, o client.Ses
 		}}, c.Address)
 }
 
-// once sends one request and prints its response.
+// once sends one request, and those for further pages, and prints the responses.
 func (c *clientConfig) once(key ed25519.PrivateKey, screen *screen, request orderbook.Command) error {
 	t, err := c.open(key, screen, client.SessionOptions{Once: true})
 	if err != nil {
@@ -112,21 +116,26 @@ func (c *clientConfig) once(key ed25519.PrivateKey, screen *screen, request orde
 	if orderbook.UsesID(request.Tag) {
 		request.ClientOrderID = uint64(c.ID)
 	}
-	var sent *trade.Sent
-	if err := c.within(func(ctx context.Context) (err error) { sent, err = t.Send(ctx, request); return err }); err != nil {
-		return c.explain(err)
+	for {
+		var sent *trade.Sent
+		if err := c.within(func(ctx context.Context) (err error) { sent, err = t.Send(ctx, request); return err }); err != nil {
+			return c.explain(err)
+		}
+		began := time.Now()
+		var response client.Response
+		err = c.within(func(ctx context.Context) (err error) { response, err = sent.Response(ctx); return err })
+		executed, err := screen.response(response, err, time.Since(began))
+		switch id := sent.Command.ClientOrderID; {
+		case errors.Is(err, client.ErrUnknownOutcome) && orderbook.UsesID(request.Tag):
+			return fmt.Errorf("%w; `sluice client --account %d outcome %d` tells", c.explain(err), c.Account, id)
+		case err != nil:
+			return c.explain(err)
+		case !executed:
+			return errors.New("the request was not executed")
+		case !nextPage(&request, response):
+			return nil
+		}
 	}
-	began := time.Now()
-	var response client.Response
-	err = c.within(func(ctx context.Context) (err error) { response, err = sent.Response(ctx); return err })
-	executed, err := screen.response(response, err, time.Since(began))
-	switch {
-	case err != nil:
-		return c.explain(err)
-	case !executed:
-		return errors.New("the request was not executed")
-	}
-	return nil
 }
 
 // within calls f with a context that ends after the timeout.

@@ -6,8 +6,10 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"sluice/cmd/orderbook"
 	"sluice/cmd/orderbook/trade"
 	"sluice/transport/client"
 )
@@ -19,9 +21,10 @@ type session struct {
 	config *clientConfig
 	*trade.Client
 	screen *screen
-	calls  chan *call // under way, from the goroutine that reads the input to the one that prints
-	over   chan error // holds the error with which the session ended
-	lost   int        // requests without a response; of the printing goroutine
+	calls  chan *call  // under way, from the goroutine that reads the input to the one that prints
+	over   chan error  // holds the error with which the session ended
+	lost   int         // requests without a response; of the printing goroutine
+	cancel atomic.Bool // cancel-on-disconnect was turned on last
 }
 
 // call is a request under way.
@@ -69,7 +72,11 @@ func (s *session) state() func(client.State) {
 		switch state.Phase {
 		case client.Ready:
 			if broken {
-				s.screen.show("connected", map[string]any{"address": state.Address}, "to "+state.Address+" again")
+				text := "to " + state.Address + " again"
+				if s.cancel.Swap(false) {
+					text += "; cancel-on-disconnect is off, as on every new connection"
+				}
+				s.screen.show("connected", map[string]any{"address": state.Address}, text)
 			}
 			ready, broken = true, false
 		case client.Disconnected:
@@ -140,6 +147,9 @@ func (s *session) typed(e *env, line string) {
 		fmt.Fprintln(e.stderr, err)
 		return
 	}
+	if request.Tag == orderbook.TagSetCancelOnDisconnect {
+		s.cancel.Store(request.On)
+	}
 	s.calls <- &call{sent, time.Now()}
 }
 
@@ -147,7 +157,15 @@ func (s *session) typed(e *env, line string) {
 func (s *session) print() error {
 	for c := range s.calls {
 		response, err := c.Response(context.Background())
-		if _, err = s.screen.response(response, err, time.Since(c.at)); err == nil {
+		_, err = s.screen.response(response, err, time.Since(c.at))
+		for err == nil && nextPage(&c.Command, response) {
+			began := time.Now()
+			if c.Sent, err = s.Send(context.Background(), c.Command); err == nil {
+				response, err = c.Response(context.Background())
+				_, err = s.screen.response(response, err, time.Since(began))
+			}
+		}
+		if err == nil {
 			continue
 		}
 		s.lost++

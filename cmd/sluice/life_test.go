@@ -100,3 +100,28 @@ func TestFirstExampleOfTheREADMETrades(t *testing.T) {
 		t.Errorf("the example does not trade:\n%s", &said)
 	}
 }
+
+func TestClientPrintsAllPages(t *testing.T) {
+	_, address := serving(t, filepath.Join(t.TempDir(), "data"))
+	r := trading(t, address, 0)
+	r.rests(orderbook.MaxPage + 3)
+	r.settle()
+	expect(t, address, 0, "orders", "#1 ", "256 open orders, more follow", "#259 ", "after event", ": 3 open orders")
+	out, code := ask(t, address, "", "sell", "1", "258", "@", "1", "--account", "2", "--id", "9")
+	if code != 0 {
+		t.Fatal(out)
+	}
+	expect(t, address, 0, "fills --account 2", "256 fills, more follow", ": 2 fills", "past fill")
+	out, code = ask(t, address, "fills since 1\n", "watch")
+	if code != 0 || !strings.Contains(out, "256 fills, more follow") || !strings.Contains(out, ": 2 fills") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	expect(t, address, 64, "cancel-on-disconnect on", "write it in `sluice client watch`")
+}
+
+func TestSelfTradeIsExplained(t *testing.T) {
+	_, address := serving(t, filepath.Join(t.TempDir(), "data"))
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
+	expect(t, address, 0, "buy 3 10 @ 101", "accepted   #2", "cancelled  #1",
+		"account 1 would have traded with itself; trade with another account, see --account")
+}

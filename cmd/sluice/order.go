@@ -8,6 +8,7 @@ import (
 
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
+	"sluice/transport/client"
 )
 
 const orderHelp = `  buy  INSTRUMENT QUANTITY [@ PRICE [LIFE]]  limit order; without a price a market order
@@ -76,6 +77,30 @@ func parseOrder(words []string) (c orderbook.Command, err error) {
 		p.err = config.Usagef("%s: unexpected argument %q%s", p.verb, strings.Join(p.words, " "), advice)
 	}
 	return c, p.err
+}
+
+// nextPage makes the query for the page after a response. It reports whether there is one.
+func nextPage(c *orderbook.Command, response client.Response) bool {
+	var before, last any
+	for _, f := range response.Frames {
+		before = last
+		if last, _ = orderbook.DecodeAnswer(f.Tag, f.Body); last == nil { // a report: no query
+			return false
+		}
+	}
+	switch end := last.(type) {
+	case orderbook.OpenOrders:
+		if o, ok := before.(orderbook.OpenOrder); ok && end.More {
+			c.After = o.OrderID
+			return true
+		}
+	case orderbook.Fills:
+		if f, ok := before.(orderbook.Report); ok && end.More {
+			c.After, c.Trade = f.Seq, f.Trade
+			return true
+		}
+	}
+	return false
 }
 
 // wordReader reads one word after the other and keeps the first error.
