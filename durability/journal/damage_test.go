@@ -117,8 +117,9 @@ func (s *specimen) reopenAt(t *testing.T, changed []byte, least int64) (*Recover
 	}
 	path := filepath.Join(dir, walFolder, filepath.Base(s.path))
 	d := &directory{path: dir}
-	if err := errors.Join(os.WriteFile(path, changed, 0o600),
-		d.writeIncarnation(incarnation{1, least})); err != nil {
+	owner := must(d.readFormat())(t).directory
+	if err := errors.Join(os.WriteFile(path, changed, 0o600), d.writeIncarnation(
+		incarnation{directory: owner, number: 1, least: least, state: stillOpen})); err != nil {
 		t.Fatal(err)
 	}
 	j, r, err := Open(testOptions(dir))
@@ -382,6 +383,11 @@ func TestLogThatEndsBeforeItsSnapshotIsDamage(t *testing.T) {
 	s.measure(t)
 	clear(s.bytes[s.ends[len(s.ends)-3]:]) // the second batch and the marker
 	if err := os.WriteFile(s.path, s.bytes, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := must(j.dir.readIncarnation())(t)
+	i.last, i.state = 2, stillOpen // the end mark alone would find it too
+	if err := j.dir.writeIncarnation(i); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := Open(testOptions(dir)); !errors.Is(err, ErrCorrupt) ||

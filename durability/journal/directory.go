@@ -27,8 +27,9 @@ const (
 
 // directory is the journal's directory: its names, not the contents of log and snapshots.
 type directory struct {
-	path string
-	lock *os.File
+	path   string
+	lock   *os.File
+	places []place // that must not change while the journal is open; see remember
 }
 
 func (d *directory) wal() string             { return filepath.Join(d.path, walFolder) }
@@ -203,7 +204,9 @@ func writeFileDurably(path string, content []byte) error {
 		return fmt.Errorf("journal: %w", err)
 	}
 	if _, err = f.Write(content); err == nil {
-		err = f.Sync()
+		if err = f.Sync(); err != nil {
+			err = fmt.Errorf("%w: %w", errSync, err)
+		}
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr

@@ -12,7 +12,8 @@
 //
 //	dir/ FORMAT       version of the layout, identities of directory and log
 //	     LOCK         flock: one server at a time
-//	     INCARNATION  number of times opened, least size of the newest segment
+//	     INCARNATION  number of times opened, and the end mark: an event that is on disk, the newest
+//	                  segment with its least size, and whether the journal was closed
 //	     wal/         segments; snap/ the newest two snapshots
 //
 // Promises:
@@ -25,6 +26,9 @@
 //     judgeTail names the cases at the very end of the log that cannot be distinguished.
 //   - Segments get their full size before they get their name, and a cut one is damage, wherever it
 //     was cut.
+//   - A log that ends before its end mark is damage. What was lost behind the mark is reported as events
+//     of which it is not known whether they were acknowledged.
+//   - A directory that is renamed, removed or replaced while it is open poisons the journal (ErrMoved).
 //   - A segment of another directory and a snapshot of another log are refused, with the file and
 //     both identities named (ForeignError).
 //   - The newest two snapshots are kept, with the log after the older one, so one damaged snapshot

@@ -42,6 +42,9 @@ func (e *PoisonError) Error() string {
 	if errors.Is(e.Cause, syscall.ENOSPC) || errors.Is(e.Cause, syscall.EDQUOT) {
 		advice = "the disk that holds " + e.Dir + " is full: free space, then restart"
 	}
+	if errors.Is(e.Cause, ErrMoved) {
+		advice = "the events before are where the directory was moved to: move it back, then restart"
+	}
 	return fmt.Sprintf("journal: poisoned: %s in %s failed: %v; events after %d are not "+
 		"acknowledged; %s",
 		e.Op, e.File, e.Cause, e.Persisted, advice)

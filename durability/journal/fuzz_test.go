@@ -155,7 +155,8 @@ func forgeDirectory(t *testing.T, segment []byte) string {
 	d := &directory{path: dir}
 	err := errors.Join(os.MkdirAll(d.wal(), privateFolder), os.Mkdir(d.snap(), privateFolder),
 		os.WriteFile(filepath.Join(d.wal(), forgedName), segment,
-			privateFile), d.writeFormat(forgedHeader), d.writeIncarnation(incarnation{255, 0}))
+			privateFile), d.writeFormat(forgedHeader), d.writeIncarnation(incarnation{directory: forgedHeader.directory,
+			number: 255, state: stillOpen}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func twins(t *testing.T) (dirs [2]string, ids [2]Identity, segments []segment) {
 		ids[i] = r.Directory
 		for n := 1; n <= 30; n++ {
 			last := commit(t, j.Writer(), 10)
-			if n == 15 {
+			if n == 15 || n == 20 {
 				install(t, j, last)
 			}
 		}
@@ -105,7 +105,9 @@ func twins(t *testing.T) (dirs [2]string, ids [2]Identity, segments []segment) {
 func TestForeignFilesAreRefusedByName(t *testing.T) {
 	dirs, ids, segments := twins(t)
 	snapshot := snapshotPath("", must(Inspect(dirs[0]))(t).Snapshots[0].Seq)
-	names := []string{filepath.Join(snapFolder, snapshot), formatFile}
+	older := snapshotPath("", must(Inspect(dirs[0]))(t).Snapshots[1].Seq)
+	names := []string{filepath.Join(snapFolder, snapshot), formatFile, filepath.Join(snapFolder, older),
+		incarnationFile}
 	for _, s := range segments {
 		names = append(names, filepath.Join(walFolder, filepath.Base(s.path)))
 	}
@@ -118,7 +120,7 @@ func TestForeignFilesAreRefusedByName(t *testing.T) {
 			kind, file, found, want := "directory", filepath.Join(dir, name), ids[1], ids[0]
 			switch {
 			case name == formatFile: // it disagrees with every segment: the first one is named
-				file, found, want = filepath.Join(dir, names[2]), ids[0], ids[1]
+				file, found, want = filepath.Join(dir, names[4]), ids[0], ids[1]
 			case strings.HasPrefix(name, snapFolder):
 				kind = "log"
 			}
@@ -192,7 +194,7 @@ func TestEveryBitOfFormatIncarnationAndSnapshot(t *testing.T) {
 		}},
 		{d.file(incarnationFile), func() (bool, error) {
 			i, err := d.readIncarnation()
-			return i == incarnation{1, testSegmentBytes}, err
+			return i == incarnation{opened.Directory, 1, testSegmentBytes, 0, at, closedInOrder}, err
 		}},
 		{snapshotPath(d.snap(), at), func() (bool, error) {
 			f, err := openSnapshot(snapshotFile{snapshotPath(d.snap(), at), at}, opened.Log)

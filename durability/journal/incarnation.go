@@ -6,9 +6,19 @@ import (
 	"os"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
+	"sluice/durability"
 )
 
-// incarnation is the content of the INCARNATION file.
+// incarnation is the content of the INCARNATION file: the number of openings, and the end mark.
+//
+// The end mark says how far the log reached at least when it was written. It is replaced when the
+// directory is opened, at each rollover, after a snapshot, and at the end. A log that ends before
+// its mark lost events that may have been acknowledged. What was lost behind the mark cannot be
+// told from what was never written: that would take a second sync for each commit.
+//
+//	events    1 ........................ mark ............. end of the log
+//	lost        damage, which is refused  |  not detected, unless the server stopped in order
 //
 // A segment gets its full size before it gets its name, and only grows while it is the newest, so a
 // shorter one was cut. But the underlying log shortens the newest segment for a moment when it is
@@ -19,11 +29,26 @@ import (
 //	INCARNATION  n-1, records    n, full size
 //	segment      full            shortened, full, synced     appended to
 type incarnation struct {
-	number uint64 // of openings
-	least  int64  // bytes that the newest segment has at least
+	directory Identity // the owner
+	number    uint64   // of openings
+	least     int64    // bytes that the newest segment has at least
+	segment   uint64   // number of the newest segment
+	last      durability.Seq
+	state     ending
 }
 
-func (i incarnation) String() string { return fmt.Sprintf("%d %d", i.number, i.least) }
+// ending says how the log ended when the end mark was written.
+type ending string
+
+const (
+	stillOpen     ending = "open"     // it was being written: events after last may be on disk
+	closedInOrder ending = "closed"   // last is the last event
+	closedFailed  ending = "poisoned" // last is the last event that may have been acknowledged
+)
+
+func (i incarnation) String() string {
+	return fmt.Sprintf("%s %d %d %d %d %s", i.directory, i.number, i.least, i.segment, i.last, i.state)
+}
 
 // readIncarnation returns the zero value for a new directory.
 func (d *directory) readIncarnation() (i incarnation, err error) {
@@ -34,10 +59,15 @@ func (d *directory) readIncarnation() (i incarnation, err error) {
 	if err != nil {
 		return i, fmt.Errorf("journal: reading the incarnation: %w", err)
 	}
-	_, err = fmt.Sscanf(string(text), "%d %d", &i.number, &i.least)
+	var owner []byte
+	_, err = fmt.Sscanf(string(text), "%x %d %d %d %d %s", &owner, &i.number, &i.least, &i.segment,
+		&i.last, &i.state)
+	if err == nil && len(owner) == len(i.directory) {
+		i.directory = Identity(owner)
+	}
 	if err != nil || string(text) != i.line() {
 		return i, &CorruptError{File: d.file(incarnationFile), Offset: -1,
-			Why: fmt.Sprintf("not an incarnation: %.60q", text)}
+			Why: fmt.Sprintf("not an incarnation: %.120q", text)}
 	}
 	return i, nil
 }
@@ -48,6 +78,41 @@ func (i incarnation) line() string {
 
 func (d *directory) writeIncarnation(i incarnation) error {
 	return writeFileDurably(d.file(incarnationFile), []byte(i.line()))
+}
+
+// check compares the log with the incarnation that was read from the file at path. The log may have
+// an unfinished last write.
+func (i incarnation) check(path string, found *contents) error {
+	newest := found.segments[len(found.segments)-1]
+	bad := func(file string, offset int64, why string, args ...any) error {
+		return &CorruptError{File: file, Offset: offset, Good: found.last,
+			Why: fmt.Sprintf(why, args...)}
+	}
+	switch {
+	case newest.number < i.segment:
+		return bad(newest.path, -1, "it is the last segment, but segment %d existed when the end mark "+
+			"was written, and events up to %d were on disk", i.segment, i.last)
+	case found.last < i.last:
+		return bad(newest.path, found.end, "the log ends here, but events up to %d were on disk when the "+
+			"end mark was written", i.last)
+	case i.state == closedInOrder && found.last > i.last:
+		return bad(path, -1, "it says that the log was closed after event %d, but the log has %d: "+
+			"the file is older than the log", i.last, found.last)
+	case i.state == closedInOrder && found.torn != nil:
+		return bad(newest.path, found.end, "the log was closed here, and something follows its end")
+	}
+	return nil
+}
+
+// dropped describes the unfinished last write that was removed.
+func (i incarnation) dropped(found *contents) string {
+	text := "dropped an " + found.torn.String()
+	if i.state == closedFailed {
+		return text + "; it was not acknowledged"
+	}
+	return fmt.Sprintf("%s: a power loss leaves a write like this, which was not acknowledged; events "+
+		"up to %d were on disk at the end mark, and if no power was lost, it is not known whether "+
+		"events after %d were acknowledged", text, i.last, found.last)
 }
 
 // checkLength reports a newest segment that was cut: no crash leaves less than least bytes.

@@ -104,12 +104,21 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	newest := found.segments[len(found.segments)-1]
+	mark := incarnation{head.directory, r.Incarnation, o.SegmentBytes, newest.number, found.last, stillOpen}
 	err = d.restoreLength(o.SegmentBytes)
 	if err == nil {
-		err = d.writeIncarnation(incarnation{r.Incarnation, o.SegmentBytes})
+		err = d.writeIncarnation(mark)
 	}
 	if err == nil && !d.has(formatFile) {
 		err = d.writeFormat(head)
+	}
+	var tail place
+	if err == nil {
+		err = d.remember()
+	}
+	if err == nil {
+		tail, err = placeOf(newest.path)
 	}
 	if err != nil {
 		log.SetUnsafeNoFsync() // nothing was appended, and a failed sync is not repeated
@@ -119,6 +128,7 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 		o.Logger.Warn("journal recovered", "dir", d.path, "note", note)
 	}
 	w := &Writer{dir: d, log: log, lg: o.Logger, beforeSync: o.BeforeSync, term: r.Incarnation,
+		mark: mark, segmentBytes: o.SegmentBytes, tail: tail, tailNumber: newest.number, tailBytes: found.end,
 		index: found.index, persisted: r.Last, newest: r.SnapshotSeq, marked: found.marker.index}
 	return &Journal{dir: d, log: head.log, writer: w}, r, nil
 }
@@ -158,9 +168,6 @@ func prepare(d *directory, lg *zap.Logger, log Identity) (header, error) {
 	}
 	if err := os.MkdirAll(d.snap(), privateFolder); err != nil {
 		return head, fmt.Errorf("journal: creating the snapshots' directory: %w", err)
-	}
-	if err := d.removeTemporary(); err != nil {
-		return head, err
 	}
 	switch {
 	case len(segments) > 0:
@@ -216,68 +223,40 @@ func createLog(d *directory, lg *zap.Logger, head header) error {
 // recoverLog verifies the log, repairs an unfinished last write, and chooses the snapshot.
 func recoverLog(d *directory, lg *zap.Logger, head header) (contents, *Recovery, error) {
 	r := &Recovery{Directory: head.directory, Log: head.log}
-	previous, err := d.readIncarnation()
+	x, err := examine(d, head)
 	if err != nil {
 		return contents{}, nil, err
 	}
-	found, err := verify(d, previous.least)
-	if err != nil {
+	found, previous := x.contents, x.previous
+	if err := d.removeTemporary(); err != nil {
 		return found, nil, err
-	}
-	if !d.has(formatFile) && found.last != 0 {
-		return found, nil, &CorruptError{File: d.file(formatFile), Offset: -1, Good: found.last,
-			Why: "the file is missing"}
-	}
-	if previous.number < found.term || (previous.number == 0 && d.has(formatFile)) {
-		return found, nil, &CorruptError{File: d.file(incarnationFile), Offset: -1, Good: found.last,
-			Why: fmt.Sprintf("it says %d, but the log was written by incarnation %d: connection "+
-				"ids would repeat", previous.number, found.term)}
-	}
-	chosen, damaged, err := chooseSnapshot(d.snap(), found, head.log)
-	if err != nil {
-		return found, nil, err
-	}
-	if found.marker == nil {
-		return found, nil, &CorruptError{File: d.wal(), Offset: -1, Good: found.last,
-			Why: "the log holds no snapshot marker"}
 	}
 	// From here on the newest segment may be found shorter, see incarnation.
-	if err := d.writeIncarnation(incarnation{previous.number, found.end}); err != nil {
+	if err := d.writeIncarnation(incarnation{head.directory, previous.number, found.end,
+		found.segments[len(found.segments)-1].number, found.last, stillOpen}); err != nil {
 		return found, nil, err
 	}
 	if found.torn != nil {
 		if err := repair(d, lg, &found); err != nil {
 			return found, nil, err
 		}
-		r.Notes = append(r.Notes, "dropped an "+found.torn.String()+"; it was not acknowledged")
+		r.Notes = append(r.Notes, previous.dropped(&found))
 	}
-	for _, s := range damaged {
+	for _, s := range x.snapshots {
+		if !s.damaged {
+			continue
+		}
 		if err := os.Rename(s.path, s.path+damagedExtension); err != nil {
 			return found, nil, fmt.Errorf("journal: setting a damaged snapshot aside: %w", err)
 		}
 		r.Notes = append(r.Notes,
-			fmt.Sprintf("snapshot %s is damaged; using an older one and more of the log", s.path))
+			fmt.Sprintf("snapshot %s is damaged and was set aside", s.path))
 	}
-	r.Incarnation, r.Last, r.SnapshotSeq = previous.number+1, found.last, chosen.seq
-	r.snapshot, r.segments = chosen, found.segments
+	r.Incarnation, r.Last, r.SnapshotSeq = previous.number+1, found.last, x.chosen.seq
+	r.EndMark = previous.last
+	r.Interrupted = previous.number > 0 && previous.state != closedInOrder
+	r.snapshot, r.segments = x.chosen, found.segments
 	return found, r, nil
-}
-
-// verify scans the log. That the newest segment was cut comes first: it explains what is wrong at
-// its end.
-func verify(d *directory, least int64) (contents, error) {
-	segments, err := listSegments(d.wal())
-	if err != nil {
-		return contents{}, err
-	}
-	found, err := scan(segments, nil)
-	var damage *CorruptError
-	if err == nil || errors.As(err, &damage) && damage.File == segments[len(segments)-1].path {
-		if cut := found.checkLength(least); cut != nil {
-			return found, cut
-		}
-	}
-	return found, err
 }
 
 // repair cuts an unfinished write off the end of the log, and verifies that nothing else was

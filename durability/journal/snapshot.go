@@ -84,6 +84,9 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 		return nil, errors.New("journal: a snapshot of no events (seq 0) has no use; take one " +
 			"after the first event")
 	}
+	if err := j.dir.check(); err != nil {
+		return nil, err
+	}
 	f, err := os.CreateTemp(j.dir.snap(), fmt.Sprintf("%016x-*.tmp", uint64(seq)))
 	if err != nil {
 		return nil, fmt.Errorf("journal: creating a snapshot: %w", err)

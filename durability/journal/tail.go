@@ -43,9 +43,9 @@ func frameSize(b []byte) (record, padding int64) {
 //	                    file ends inside: torn
 //	                    complete but wrong: damage
 //
-// Two kinds of damage cannot be detected, unless a snapshot proves that there was more: damage to the
-// very last record if its payload contains whole sectors of zeroes, and the removal of the newest
-// segment as a whole. That a segment was cut is found by its size, see incarnation.
+// Behind the end mark, two kinds of loss cannot be distinguished from a write that never was: damage
+// to the very last record if its payload contains whole sectors of zeroes, and erased records at the
+// very end. That a segment was cut or removed is found by its size and number, see incarnation.
 func judgeTail(rest []byte, offset int64) (torn bool, why string) {
 	for p := frameHeaderBytes; p+frameHeaderBytes < len(rest); p += 8 {
 		if b, ok := intactFrame(rest[p:]); ok {

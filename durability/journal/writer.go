@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
@@ -29,6 +30,14 @@ type Writer struct {
 	lg         *slog.Logger
 	beforeSync func()
 	term       uint64
+
+	mark         incarnation // content of the INCARNATION file
+	unmarkable   bool        // a sync of it failed: it is not written again
+	segmentBytes int64       // at which the underlying log begins the next segment
+	tail         place       // the newest segment
+	tailNumber   uint64      // of the newest segment
+	tailBytes    int64       // of its records, at most
+	looked       time.Time   // when the places were looked at
 
 	index     uint64         // of the last entry written
 	persisted durability.Seq // last event known to be on disk
@@ -88,12 +97,23 @@ func (w *Writer) Commit() (durability.Seq, error) {
 	if w.beforeSync != nil {
 		w.beforeSync()
 	}
+	size := frameBytes(entry)
+	rolls := w.tailBytes+size >= w.segmentBytes
+	if err := w.look(rolls); err != nil {
+		return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
+	}
 	// No hard state is ever passed: with an entry present Save syncs in any case, and the log then
 	// contains no kinds of record that a reader would have to skip.
 	if err := guard(func() error { return w.log.Save(nil, []*raftpb.Entry{entry}) }); err != nil {
 		return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
 	}
 	w.index++
+	w.tailBytes += size
+	if rolls {
+		if err := w.rolled(last); err != nil {
+			return w.persisted, w.fail(fmt.Sprintf("the end mark after event %d", last), err)
+		}
+	}
 	w.persisted = last
 	w.count = 0
 	return last, nil
@@ -121,6 +141,9 @@ func (w *Writer) Install(s *Snapshot) error {
 	if s.seq <= w.newest {
 		return s.Discard()
 	}
+	if err := w.look(true); err != nil {
+		return w.fail(fmt.Sprintf("installing snapshot %d", s.seq), err)
+	}
 	path := snapshotPath(w.dir.snap(), s.seq)
 	if err := os.Rename(s.temporary, path); err != nil {
 		return fmt.Errorf("journal: installing snapshot %d: %w", s.seq, err)
@@ -133,6 +156,9 @@ func (w *Writer) Install(s *Snapshot) error {
 			os.Remove(path))
 	}
 	w.newest = s.seq
+	if err := w.writeMark(w.persisted, stillOpen); err != nil {
+		return w.fail(fmt.Sprintf("the end mark after snapshot %d", s.seq), err)
+	}
 	// The marker names the newest entry: the log can be opened there, and earlier entries need not
 	// be kept in memory. An entry needs only one, and the underlying log does not open at an entry
 	// whose two markers differ, as those of two incarnations would.
@@ -152,18 +178,30 @@ func (w *Writer) Install(s *Snapshot) error {
 	return err
 }
 
-// close ends the log. A poisoned one is closed without the sync that closing includes: a failed
-// sync is not retried.
+// close ends the log, and writes how it ended into the end mark. A poisoned one is closed without
+// the sync that closing includes: a failed sync is not retried. A log whose directory was moved stays
+// open: closing it would remove the prepared segment of a server that took the old name.
 func (w *Writer) close() error {
-	if w.poison != nil {
-		w.log.SetUnsafeNoFsync()
-		if err := guard(w.log.Close); err != nil {
-			return fmt.Errorf("journal: closing %s: %w", w.dir.wal(), err)
+	if err := w.look(true); err != nil {
+		if w.poison == nil {
+			return w.fail("the end", err)
 		}
 		return nil
 	}
+	if w.poison != nil {
+		w.log.SetUnsafeNoFsync()
+		err := guard(w.log.Close)
+		if err != nil {
+			err = fmt.Errorf("journal: closing %s: %w", w.dir.wal(), err)
+		}
+		_ = w.writeMark(w.persisted, closedFailed) // the first failure is the one to report
+		return err
+	}
 	if err := guard(w.log.Close); err != nil {
 		return w.fail("the sync at the end", err)
+	}
+	if err := w.writeMark(w.persisted, closedInOrder); err != nil {
+		return w.fail("the end mark", err)
 	}
 	return nil
 }
