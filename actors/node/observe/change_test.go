@@ -183,8 +183,8 @@ func TestSwapIsAnsweredAfterAdoption(t *testing.T) {
 	}
 }
 
-// The disk does not answer, so the gate is shut. The orders of the operator wait, commands do not.
-// A swap then opens the gate, and a half-closed operator still receives everything.
+// The disk does not answer, so the gate is shut. Event 1 is the identity of the key, event 2 the
+// order. The orders of the operator wait, commands do not. A swap then opens the gate, and a half-closed operator still receives everything.
 func TestCommandsWhileGateIsShut(t *testing.T) {
 	shut, held := make(chan struct{}), make(chan struct{}, 64)
 	r := newRig(t, func(sc *bookConfig, _ *Config) {
@@ -199,8 +199,8 @@ func TestCommandsWhileGateIsShut(t *testing.T) {
 		if err := (&Client{Socket: r.socket}).Get(soon(t), "/readyz", &ready); err != nil {
 			t.Fatal(err)
 		}
-		return ready.Ready && ready.Gate.Wedged && ready.Gate.Event == 1 &&
-			ready.Gate.Why == "waits for journal: needs persisted>=1 at 1, is at 0"
+		return ready.Ready && ready.Gate.Wedged && ready.Gate.Event == 2 &&
+			ready.Gate.Why == "waits for journal: needs persisted>=1 at 2, is at 0"
 	})
 	if code, text := r.request("tcp", "GET", "/", ""); code != 200 ||
 		!strings.Contains(text, "gate WEDGED for ") {

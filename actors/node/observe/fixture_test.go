@@ -51,13 +51,23 @@ type rig struct {
 // bookConfig configures a node that runs the order book.
 type bookConfig = node.Config[orderbook.Report, orderbook.Answer]
 
-func newBook(t testing.TB) *orderbook.Book {
+// plainBook is an order book that observes no connections and has no clock, so that the numbers of
+// events are those of the requests.
+type plainBook struct{ *orderbook.Book }
+
+// Those of the book are hidden by methods of other signatures.
+func (plainBook) Connected()    {}
+func (plainBook) Disconnected() {}
+func (plainBook) NextTick()     {}
+func (plainBook) Tick()         {}
+
+func newBook(t testing.TB) plainBook {
 	t.Helper()
 	book, err := orderbook.New(orderbook.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return book
+	return plainBook{book}
 }
 
 // setup changes a rig before it starts.

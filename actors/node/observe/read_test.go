@@ -10,18 +10,19 @@ import (
 	"sluice/transport"
 )
 
+// Event 1 is the identity of the key, event 2 the order.
 func TestPagesOverBothEndpoints(t *testing.T) {
 	r := newRig(t)
 	c := r.dial("tcp", r.tcp, r.trader)
 	c.served()
 	for _, endpoint := range []string{"tcp", "unix"} {
 		for path, want := range map[string]string{
-			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 1; " +
+			"/": "ready; 1 clients, 0 blocked; policy local, persisted>=1; gate open; event 2; " +
 				"engine poll (compiled in: " +
 				strings.Join(transport.Engines(), ", ") + "); up ",
 			"/livez":              "live\n",
 			"/readyz":             "ready\npolicy local, persisted>=1, degraded 0s in all\ngate open\nThe portable engine",
-			"/policy":             "policy local, persisted>=1\nopen to 1, bound by journal\ngate open\n",
+			"/policy":             "policy local, persisted>=1\nopen to 2, bound by journal\ngate open\n",
 			"/connections":        "1 connections are open; the first 1 by buffered:\n",
 			"/connections/closed": "0 connections have ended; the last 0:\n",
 			"/stats":              "sequencer_last_event",
