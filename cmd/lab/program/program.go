@@ -13,8 +13,11 @@ import (
 const Root = "../../.."
 
 // Build builds the program into dir and returns its path.
-func Build(dir string) (string, error) {
-	path, err := filepath.Abs(filepath.Join(dir, "sluice"))
+func Build(dir string) (string, error) { return Command(dir, "sluice") }
+
+// Command builds the program below cmd with that name.
+func Command(dir, name string) (string, error) {
+	path, err := filepath.Abs(filepath.Join(dir, name))
 	if err != nil {
 		return "", fmt.Errorf("program: %w", err)
 	}
@@ -22,7 +25,7 @@ func Build(dir string) (string, error) {
 	if slices.Contains(transport.Engines(), transport.ModeUring.String()) {
 		args = append(args, "-tags", "giouring", "-ldflags=-checklinkname=0")
 	}
-	build := exec.Command("go", append(args, "-o", path, "./cmd/sluice")...)
+	build := exec.Command("go", append(args, "-o", path, "./cmd/"+name)...)
 	build.Dir = Root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("program: go build: %w\n%s", err, out)
