@@ -141,7 +141,6 @@ func (e *emitter[R, Q]) digestSlots(slots []actors.Slot[R, Q]) {
 func (e *emitter[R, Q]) guarded(slots []actors.Slot[R, Q], at int) (next int) {
 	defer func() {
 		if recover() != nil {
-			e.panicked()
 			next = at + 1
 		}
 	}()

@@ -128,11 +128,11 @@ func DecodeEvent(event []byte, ev *Event) error {
 	}
 	le := binary.LittleEndian
 	word := le.Uint32(event[4:])
-	*ev = Event{
-		Time: int64(le.Uint64(event[timeAt:])), Kind: Kind(event[1]), Conn: le.Uint64(event[16:]),
-		Request: le.Uint64(event[24:]), Identity: Identity{Number: word >> 8, Role: event[3]},
-		Tag: uint8(word), Body: event[EventHeader:],
-	}
+	ev.Seq, ev.Time = 0, int64(le.Uint64(event[timeAt:]))
+	ev.Kind, ev.Tag = Kind(event[kindAt]), uint8(word)
+	ev.Conn, ev.Request = le.Uint64(event[16:]), le.Uint64(event[24:])
+	ev.Identity = Identity{Number: word >> 8, Role: event[3]}
+	ev.Body = event[EventHeader:]
 	if ev.Kind == KindRequest && event[2] == 0 {
 		return nil
 	}

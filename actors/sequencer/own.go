@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"sluice/durability"
 )
 
 // opening returns what a run journals before its first request: skips of events that the replay left
@@ -30,54 +32,57 @@ func opening[R, Q any](app Application[R, Q], s *State) (events []Event, err err
 	return events, nil
 }
 
-// owed reports whether an event of the sequencer's own comes before the next request.
-func (s *Sequencer[R, Q]) owed() bool {
-	return s.opening != nil || (uint64(s.state.last)+1)%s.cfg.CheckpointEvents == 0 ||
-		s.ticks.due(s.clock.last)
+// dues are the events of the sequencer's own that come before the next request.
+type dues[R, Q any] struct {
+	opening    []Event        // of the start; nil once they are journaled
+	opened     chan struct{}  // closed then
+	checkpoint durability.Seq // the next event that is a checkpoint
+	ticker     Ticker[R, Q]   // the application, nil if it is none
+	tick       int64          // time of the next tick, ns since 1970; 0 for none
 }
 
-// ticks is the next tick of an application.
-type ticks[R, Q any] struct {
-	app  Ticker[R, Q] // nil if it is none
-	next int64        // ns since 1970, 0 for none
-}
-
-// look asks the application, whose state has changed.
-func (t *ticks[R, Q]) look() {
-	if t.app != nil {
-		t.next = t.app.NextTick()
+// open sets what is still to be journaled at the start.
+func (d *dues[R, Q]) open(rest []Event) {
+	if d.opening = rest; len(rest) == 0 {
+		d.opening = nil
+		close(d.opened)
 	}
 }
 
-func (t *ticks[R, Q]) due(now int64) bool { return t.next != 0 && now >= t.next }
+// look finds out what is due after event last.
+func (d *dues[R, Q]) look(last durability.Seq, checkpoints uint64) {
+	if last >= d.checkpoint {
+		d.checkpoint = last + durability.Seq(checkpoints-uint64(last)%checkpoints)
+	}
+	if d.ticker != nil {
+		d.tick = d.ticker.NextTick()
+	}
+}
+
+// owed reports whether something is due, after event last and at a time.
+func (d *dues[R, Q]) owed(last durability.Seq, now int64) bool {
+	return last+1 == d.checkpoint || d.opening != nil || d.tick != 0 && now >= d.tick
+}
 
 // own journals an event of the sequencer's own; false if the journal's ring has no room for it.
 func (s *Sequencer[R, Q]) own() bool {
 	switch {
-	case (uint64(s.state.last)+1)%s.cfg.CheckpointEvents == 0:
+	case s.state.last+1 == s.due.checkpoint:
 		digest, outputs := s.state.Digest()
 		binary.LittleEndian.PutUint64(s.body[:], digest)
 		binary.LittleEndian.PutUint64(s.body[8:], outputs)
 		s.ev = Event{Kind: KindCheckpoint, Body: s.body[:]}
-	case s.opening != nil:
-		s.ev = s.opening[0]
+	case s.due.opening != nil:
+		s.ev = s.due.opening[0]
 		if !s.event() {
 			return false
 		}
-		s.open(s.opening[1:])
+		s.due.open(s.due.opening[1:])
 		return true
 	default:
 		s.ev = Event{Kind: KindTick}
 	}
 	return s.event()
-}
-
-// open sets what is still to be journaled at the start.
-func (s *Sequencer[R, Q]) open(rest []Event) {
-	if s.opening = rest; len(rest) == 0 {
-		s.opening = nil
-		close(s.opened)
-	}
 }
 
 // noted journals a note of the queue; false if the journal's ring has no room for it.

@@ -33,6 +33,7 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // write writes the section to w.
 func (s *State) write(w io.Writer) error {
+	s.outputs.flush()
 	sum, err := s.outputs.sum.MarshalBinary()
 	if err != nil {
 		return err

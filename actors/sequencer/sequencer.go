@@ -66,12 +66,10 @@ type Sequencer[R, Q any] struct {
 	err   error // a *PanicError: the application panicked
 	clock clock
 
-	opening []Event       // what is journaled before the first request; nil once that was done
-	opened  chan struct{} // closed when that was done
-	body    [16]byte      // of an event of the sequencer's own
-	ticks   ticks[R, Q]
-	held    []byte // a record taken from the queue that was not sequenced yet; nil if none
-	waiting bool   // the last step took no request for want of room
+	due     dues[R, Q]
+	body    [16]byte // of an event of the sequencer's own
+	held    []byte   // a record taken from the queue that was not sequenced yet; nil if none
+	waiting bool     // the last step took no request for want of room
 	counts  Counts
 	events  uint64 // since the last snapshot
 	bytes   uint64 // of events since the last snapshot
@@ -88,17 +86,18 @@ func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sequencer[R, Q]{cfg: cfg, state: cfg.State, table: table, opened: make(chan struct{})}
+	s := &Sequencer[R, Q]{cfg: cfg, state: cfg.State, table: table}
 	first, err := opening(cfg.Application, cfg.State)
 	if err != nil {
 		return nil, err
 	}
-	s.open(first)
+	s.due.opened = make(chan struct{})
+	s.due.open(first)
 	if s.cfg.CheckpointEvents == 0 {
 		s.cfg.CheckpointEvents = DefaultCheckpointEvents
 	}
 	s.check, _ = cfg.Application.(Checker)
-	s.ticks.app, _ = cfg.Application.(Ticker[R, Q])
+	s.due.ticker, _ = cfg.Application.(Ticker[R, Q])
 	s.clock = clock{wall: cfg.Wall, jump: cfg.OnClockJump, last: s.state.time}
 	cfg.Requests.setSignal(cfg.Signal)
 	cfg.Journal.SetSignal(cfg.Signal)
@@ -106,13 +105,13 @@ func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 	s.out = emitter[R, Q]{hasher: newHasher(&s.state.outputs, cfg.Encoder, cfg.MaxFrame),
 		slots: cfg.Slots, now: cfg.Now, seq: s.state.last}
 	s.sequenced.Store(uint64(s.state.last))
-	s.ticks.look()
+	s.due.look(s.state.last, s.cfg.CheckpointEvents)
 	return s, nil
 }
 
 // Opened is closed when the events of the start are journaled and applied: the connections of
 // earlier runs have ended.
-func (s *Sequencer[R, Q]) Opened() <-chan struct{} { return s.opened }
+func (s *Sequencer[R, Q]) Opened() <-chan struct{} { return s.due.opened }
 
 // Sequenced is the last event that may be on its way to the journal. Any goroutine.
 func (s *Sequencer[R, Q]) Sequenced() durability.Seq { return durability.Seq(s.sequenced.Load()) }
@@ -209,7 +208,7 @@ func (s *Sequencer[R, Q]) over() bool { return s.err != nil || s.stop.Load() }
 func (s *Sequencer[R, Q]) next() bool {
 	some, done := true, s.out.ready()
 	switch {
-	case s.owed():
+	case s.due.owed(s.state.last, s.clock.last):
 		done = done && s.own()
 	default:
 		if s.held == nil {
@@ -284,7 +283,7 @@ func (s *Sequencer[R, Q]) number() {
 func (s *Sequencer[R, Q]) journaled(n int) {
 	s.events++
 	s.bytes += uint64(n)
-	s.ticks.look()
+	s.due.look(s.state.last, s.cfg.CheckpointEvents)
 }
 
 // publish shows what was done to the journal, then to the pipeline. The journal may not report more

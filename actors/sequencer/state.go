@@ -36,7 +36,10 @@ func (s *State) Last() durability.Seq { return s.last }
 func (s *State) Keys() [][8]byte { return slices.Clone(s.keys) }
 
 // Digest is the digest and the number of all outputs so far.
-func (s *State) Digest() (digest, outputs uint64) { return s.outputs.sum.Sum64(), s.outputs.outputs }
+func (s *State) Digest() (digest, outputs uint64) {
+	s.outputs.flush()
+	return s.outputs.sum.Sum64(), s.outputs.outputs
+}
 
 // key returns the fingerprint of an identity's number; false if it was never introduced.
 func (s *State) key(number uint32) (key [8]byte, ok bool) {
