@@ -229,23 +229,20 @@ func (e *Endpoint) validate(haveKeys bool) error {
 }
 
 // RetryAfter is how long a rejected client is asked to wait before it connects again, by the reason
-// in its Close. Zero fields take the defaults; a negative field means never. Clients with a wrong
-// key, or with another protocol, are always asked not to come back by themselves.
+// in its Close. Zero fields take the default of 1 s; a negative field means never. Clients with a
+// wrong key, or with another protocol, are always asked not to come back by themselves.
 type RetryAfter struct {
-	Shutdown         time.Duration // the server ends, default 1 s
-	Limit            time.Duration // no room: connections, handshakes or rate of the address, default 1 s
-	HandshakeTimeout time.Duration // default 1 s
-	Internal         time.Duration // the server could not serve the client, default 5 s
+	Shutdown         time.Duration // the server ends
+	Limit            time.Duration // no room: connections, handshakes or rate of the address
+	HandshakeTimeout time.Duration // the handshake was not done in time
+	Internal         time.Duration // the server could not serve the client
 }
 
 func (r RetryAfter) withDefaults() RetryAfter {
-	for _, field := range []*time.Duration{&r.Shutdown, &r.Limit, &r.HandshakeTimeout} {
+	for _, field := range []*time.Duration{&r.Shutdown, &r.Limit, &r.HandshakeTimeout, &r.Internal} {
 		if *field == 0 {
 			*field = time.Second
 		}
-	}
-	if r.Internal == 0 {
-		r.Internal = 5 * time.Second
 	}
 	return r
 }

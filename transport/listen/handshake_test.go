@@ -334,7 +334,7 @@ func testPermits(t *testing.T, network string) {
 	refused := raw(t, network, address)
 	write(t, refused, answer(t, refused, operator)) // Connect fails: its permit is released
 	admitted(t, refused)
-	rejected(t, refused, wire.Close{Reason: wire.CloseInternal, RetryAfter: 5 * time.Second})
+	rejected(t, refused, wire.Close{Reason: wire.CloseInternal, RetryAfter: time.Second})
 	if g := await(t, "refusal", h.refused); g.reason != transport.ReasonConnectFailed {
 		t.Errorf("refused with %v", g.reason)
 	}
