@@ -9,8 +9,9 @@ package encode
 // and the body. The encoder does not write BatchEnd.
 //
 // The methods may rely on the following: dst has length 0 and room for the configured maxFrame, so
-// appending within that limit never allocates. Both methods are called from one goroutine, the
-// encode actor's, one call at a time.
+// appending within that limit never allocates. A pipeline calls both methods from one goroutine, the
+// encode actor's, one call at a time. A node also calls AppendReport from a second one at the same
+// time, for the digest of all outputs (package actors/node).
 //
 // They must not keep dst or the payload after they return, change the payload, block, or write to a
 // buffer of their own. If an output cannot be encoded, return an error instead of panicking. Either

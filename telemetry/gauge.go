@@ -41,6 +41,7 @@ const (
 	SequencerQueries
 	SequencerRefused
 	SequencerWaits
+	SequencerClockJumps
 
 	ListenerConnections
 	ListenerHandshakes
@@ -117,12 +118,15 @@ func describeNodeGauges(t *[NumGauges]Info) {
 	describe(SequencerQueue, "sequencer_queue", "", "bytes", "Requests waiting for the sequencer.")
 	describe(SequencerQueueCapacity, "sequencer_queue_capacity", "", "bytes",
 		"Capacity for requests waiting for the sequencer.")
-	describe(SequencerEvents, "sequencer_events", "", "events", "Events sequenced in this run.")
+	describe(SequencerEvents, "sequencer_events", "", "events",
+		"Requests that became events in this run.")
 	describe(SequencerQueries, "sequencer_queries", "", "queries", "Queries answered in this run.")
 	describe(SequencerRefused, "sequencer_refused", "", "requests",
 		"Requests rejected before they were sequenced.")
 	describe(SequencerWaits, "sequencer_waits", "", "waits",
 		"Times the sequencer waited for the journal or the pipeline.")
+	describe(SequencerClockJumps, "sequencer_clock_jumps", "", "jumps",
+		"Times the wall clock began to disagree with the time of events by more than a second.")
 
 	describe(ListenerConnections, "listener_connections", "", "connections",
 		"Connections that are being read.")

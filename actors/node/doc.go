@@ -9,6 +9,7 @@
 //
 //	DataDir/journal  log and snapshots, see durability/journal
 //	DataDir/genesis  snapshot of the empty application: the configuration under which every event was judged
+//	DataDir/skips    events that every replay leaves out, see Skip; usually missing
 //
 // An application implements sequencer.Application (its state machine) and encode.Encoder (its
 // frames); Example shows a whole one. Package observe adds admin pages, metrics and traces to a
@@ -17,6 +18,8 @@
 // Promises:
 //
 //   - An event whose response a client has received is found again by the next Open, and no connection id is ever used twice.
+//   - Connections of the run before have ended, for the application and in the journal, before the first client is
+//     admitted.
 //   - The failure of any component ends the node with that component's error (Ended, Err). After a failed write or sync
 //     nothing is acknowledged any more (R36).
 //   - Drain, Stop and Fence end within their deadline whatever clients and disk do, and leave nothing behind but the

@@ -20,6 +20,7 @@ func (n *Node[R, Q]) gauges() {
 	add(telemetry.SequencerQueries, func() float64 { return float64(seq.Counts().Queries) })
 	add(telemetry.SequencerRefused, func() float64 { return float64(seq.Counts().Refused) })
 	add(telemetry.SequencerWaits, func() float64 { return float64(seq.Counts().Waits) })
+	add(telemetry.SequencerClockJumps, func() float64 { return float64(seq.Counts().ClockJumps) })
 	add(telemetry.ListenerConnections, func() float64 { return float64(in.Counters().Live) })
 	add(telemetry.ListenerHandshakes, func() float64 { return float64(in.Counters().Handshakes) })
 	add(telemetry.ListenerRequests, func() float64 { return float64(in.Counters().Requests) })

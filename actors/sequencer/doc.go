@@ -3,13 +3,20 @@
 //
 //	readers ==> Queue ==> Sequencer ==> [ journal's bytes ] ==> committer --fdatasync--> persisted cursor
 //	            (mutex)    |      |                                                           |
-//	                       v      +==> [ slot ring ] ==> gate <-------------------------------+
-//	                 Application
+//	               notes   v      +==> [ slot ring ] ==> gate <-------------------------------+
+//	                 Application  |
+//	                              +--> digest of all outputs
 //
-// The sequencer is an actor. One step: take requests, check each, give it the next number, copy it
-// into the journal's ring, apply it, let the application write its outputs into the slot ring in
-// place; then publish to the journal, publish to the pipeline. The journal syncs while the next
-// batch is carried out, and the gate holds the outputs back meanwhile.
+// The sequencer is an actor. One step: take requests, check each, give it the next number and the
+// time, copy it into the journal's ring, apply it, let the application write its outputs into the
+// slot ring in place, add them to the digest; then publish to the journal, publish to the pipeline.
+// The journal syncs while the next batch is carried out, and the gate holds the outputs back
+// meanwhile.
+//
+// Other events stand between the requests. Connections that begin and end, and numbers of keys, are
+// notes of the queue, which have a place among its requests. The sequencer's own are ticks,
+// checkpoints, and what a start journals first: skips, another version of the rules, and the ends of
+// the connections of the run before.
 //
 // Promises:
 //
@@ -17,7 +24,13 @@
 //     seen. So no client sees what is not on disk, whichever way it asks.
 //   - Numbers continue where the journal ended; they never begin again.
 //   - Each request is answered by its outputs and exactly one end, on its own connection, in the order of requests.
-//   - A snapshot holds whole events: it is taken between two.
+//   - A snapshot holds whole events: it is taken between two. It begins with what the sequencer
+//     remembers: time, version, digest, who is connected, the keys.
+//   - The time of events never falls, whatever the wall clock does.
+//   - A connection's events are in order: it begins, its requests, it ends. Its end is journaled once, if not in
+//     this run then at the start of the next, before any client is admitted.
+//   - A replay has the outputs of the run, byte for byte, or it stops at the checkpoint that shows the
+//     difference.
 //   - Full rings make the sequencer wait, and its queue makes the readers wait. Every such wait ends with Stop or Close.
 //   - No allocation per request, no clock or random source near the application.
 //
@@ -36,6 +49,6 @@
 //	| version | kind | flags | role | tag | identity      | time u64 | conn. u64 | request u64 | body |
 //	+---------+------+-------+------+-----+---------------+----------+-----------+------------+------+
 //
-// Start reading at Application, then Sequencer.handle and emitter. The order book in cmd/orderbook
+// Start reading at Application, then Sequencer.next and request, and emitter; Replay is the way back. The order book in cmd/orderbook
 // is an application.
 package sequencer
