@@ -62,7 +62,7 @@ func (h *handler[R, Q]) Connect(c listen.Conn) error {
 // logRejected writes a line, unless the node ends.
 func (h *handler[R, Q]) logRejected(c listen.Conn, err error) {
 	if !errors.Is(err, actors.ErrEnded) && !errors.Is(err, sequencer.ErrClosed) {
-		h.lines.ends.log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(),
+		h.lines.ends.Log(h.log, slog.LevelWarn, "connection rejected", "connection", c.String(),
 			"error", err)
 	}
 }
@@ -85,7 +85,7 @@ func (h *handler[R, Q]) Shed(c listen.Conn, requests []uint64) { _ = h.pipeline.
 func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	switch reason {
 	case transport.ReasonFrameTooLong, transport.ReasonFrameMalformed:
-		h.lines.ends.log(h.log, slog.LevelWarn, "connection closed; its framing is lost",
+		h.lines.ends.Log(h.log, slog.LevelWarn, "connection closed; its framing is lost",
 			"connection", c.String(), "reason", reason.String())
 	}
 	h.clients.unread(c.ID)
@@ -114,7 +114,7 @@ func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(list
 			if c.UID != listen.NoUID {
 				from = fmt.Sprintf("user id %d", c.UID)
 			}
-			n.lines.rejected.log(n.log, slog.LevelWarn, "client rejected", "from", from,
+			n.lines.rejected.Log(n.log, slog.LevelWarn, "client rejected", "from", from,
 				"listener", c.Listener, "reason", reason.String(), "reason_number", uint8(reason))
 		}
 		if next != nil {
@@ -132,9 +132,9 @@ func (n *Node[R, Q]) notice(next func(actors.ConnNotice)) func(actors.ConnNotice
 			n.clients.finish(note, time.Now(), n.endpoint)
 			n.logClosed(note)
 		case actors.NoticeSlow:
-			n.lines.slow.log(n.log, slog.LevelWarn, "client is slow", figures(note)...)
+			n.lines.slow.Log(n.log, slog.LevelWarn, "client is slow", figures(note)...)
 		case actors.NoticeRecovered:
-			n.lines.slow.log(n.log, slog.LevelInfo, "slow client recovered", figures(note)...)
+			n.lines.slow.Log(n.log, slog.LevelInfo, "slow client recovered", figures(note)...)
 		}
 		if next != nil {
 			next(note)
@@ -148,7 +148,7 @@ func (n *Node[R, Q]) logClosed(note actors.ConnNotice) {
 		transport.ReasonProtocolError: // logged by Disconnect, with the address
 		return
 	}
-	n.lines.ends.log(n.log, slog.LevelWarn, "connection closed",
+	n.lines.ends.Log(n.log, slog.LevelWarn, "connection closed",
 		append(figures(note), "reason", note.Reason.String(), "reason_number", uint8(note.Reason))...)
 }
 

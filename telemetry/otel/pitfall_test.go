@@ -58,6 +58,15 @@ func TestHistogramFormatFollowsAcceptHeader(t *testing.T) {
 		{"protobuf", "/metrics", acceptProtobuf, false, true},
 		{"protobuf, classic requested", "/metrics?histograms=classic", acceptProtobuf, true, true},
 		{"text, native requested", "/metrics?histograms=native", "text/plain", false, false},
+		{"text preferred", "/metrics", "application/openmetrics-text;q=.6, " +
+			"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;" +
+			"encoding=delimited;q=.5", true, false},
+		{"text preferred, written last", "/metrics", "application/vnd.google.protobuf;" +
+			"proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.4,text/plain;q=0.9",
+			true, false},
+		{"protobuf refused", "/metrics", "application/vnd.google.protobuf;" +
+			"proto=io.prometheus.client.MetricFamily;encoding=delimited; q=0.0", true, false},
+		{"another protobuf", "/metrics", "application/vnd.google.protobuf;proto=other", true, false},
 		{"auto requested", "/metrics?histograms=auto", acceptProtobuf, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/otlptranslator"
 	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/metric"
@@ -55,7 +57,7 @@ func newScrapeHandler(src *source, c *Config, res *resource.Resource) (*scrapeHa
 	return s, nil
 }
 
-// ServeHTTP serves native histograms to scrapers that accept protobuf, and classic ones to all others.
+// ServeHTTP serves native histograms to scrapers that prefer protobuf, and classic ones to all others.
 // ?histograms=classic or ?histograms=native overrides that.
 func (s *scrapeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	want := r.URL.Query().Get("histograms")
@@ -68,10 +70,14 @@ func (s *scrapeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.StatusBadRequest)
 		return
 	}
+	accept := withoutRefused(r.Header)
+	r = r.Clone(r.Context())
+	r.Header["Accept"] = accept
 	if want == HistogramsAuto {
 		want = HistogramsClassic
-		if strings.Contains(strings.Join(r.Header.Values("Accept"), ","),
-			"application/vnd.google.protobuf") {
+		// The function that the handlers below choose the format by.
+		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+		if format.FormatType() == expfmt.TypeProtoDelim {
 			want = HistogramsNative
 		}
 	}
@@ -81,4 +87,21 @@ func (s *scrapeHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.classic.ServeHTTP(w, r)
+}
+
+// withoutRefused returns the Accept header without media ranges of weight 0, which the negotiation
+// below takes for the last choice instead of for none.
+func withoutRefused(h http.Header) (kept []string) {
+	for part := range strings.SplitSeq(strings.Join(h.Values("Accept"), ","), ",") {
+		refused := false
+		for parameter := range strings.SplitSeq(part, ";") {
+			name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			refused = refused || strings.EqualFold(name, "q") && err == nil && q == 0
+		}
+		if !refused {
+			kept = append(kept, part)
+		}
+	}
+	return []string{strings.Join(kept, ",")}
 }

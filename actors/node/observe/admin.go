@@ -11,19 +11,21 @@ import (
 	"sync"
 	"time"
 
+	"sluice/actors/internal/linelimit"
 	"sluice/actors/node"
 	"sluice/actors/node/observe/status"
 )
 
 // admin serves the API of one node through its endpoints.
 type admin struct {
-	cfg   Config
-	node  node.Running
-	log   *slog.Logger
-	began time.Time
-	api   *http.ServeMux // what every endpoint serves, including the client port
-	pages *http.ServeMux // api and the pages that only HTTP serves
-	pulse *status.Pulse
+	cfg     Config
+	node    node.Running
+	log     *slog.Logger
+	began   time.Time
+	api     *http.ServeMux    // what every endpoint serves, including the client port
+	pages   *http.ServeMux    // api and the pages that only HTTP serves
+	refused linelimit.Limiter // of log lines about commands that are not carried out
+	pulse   *status.Pulse
 
 	endpoints []*endpoint
 	served    sync.WaitGroup // goroutines of the endpoints
@@ -102,15 +104,17 @@ func (a *admin) open(e *endpoint) {
 	if a.cfg.Pprof {
 		timeout = profileTimeout
 	}
+	connections := newPlaces(e.listener, maxConnections)
 	e.http = &http.Server{
-		Handler: e.guard(a.pages), ConnContext: e.connContext, MaxHeaderBytes: headerBytes,
+		Handler: e.guard(a.pages), ConnContext: e.connContext, ConnState: connections.state,
+		MaxHeaderBytes:    headerBytes,
 		ReadHeaderTimeout: a.cfg.headerTimeout, ReadTimeout: readTimeout, WriteTimeout: timeout,
 		IdleTimeout: idleTimeout,
 		ErrorLog:    slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	a.endpoints = append(a.endpoints, e)
 	a.served.Go(func() {
-		err := e.http.Serve(newLimitListener(e.listener, maxConnections))
+		err := e.http.Serve(connections)
 		if !errors.Is(err, http.ErrServerClosed) {
 			a.log.Error("admin endpoint failed", "endpoint", e.name, "error", err)
 		}
@@ -127,5 +131,6 @@ func (a *admin) close(ctx context.Context) error {
 		}
 	}
 	a.served.Wait()
+	a.refused.Flush(a.log)
 	return errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -23,21 +24,24 @@ func (a *admin) change(path string, f commandFunc) {
 	a.api.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
 		v := infoOf(r)
 		if !v.operator {
-			a.log.Warn("command rejected; the endpoint is read-only", "command", path, "from", v.from)
+			a.refused.Log(a.log, slog.LevelWarn, "command rejected; the endpoint is read-only",
+				"command", path, "from", v.from)
 			reject(w, r, http.StatusForbidden, "POST %s is a command, and this endpoint is read-only: "+
 				"use the admin socket (sluice admin --admin-socket), "+
 				"or an operator key over the client port (sluice admin --address, --key)", path)
 			return
 		}
 		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {
-			a.log.Warn("command rejected; it has a query", "command", path, "from", v.from)
+			a.refused.Log(a.log, slog.LevelWarn, "command rejected; it has a query",
+				"command", path, "from", v.from)
 			reject(w, r, http.StatusBadRequest,
 				"the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
 			return
 		}
 		p, code, err := f(r.Context(), v, func(into any) error { return decode(r.Body, into) })
 		if err != nil {
-			a.log.Warn("command failed", "command", path, "from", v.from, "error", err)
+			a.refused.Log(a.log, slog.LevelWarn, "command failed", "command", path, "from", v.from,
+				"error", err)
 			reject(w, r, code, "%v", err)
 			return
 		}
@@ -159,7 +163,7 @@ func (a *admin) trace(_ context.Context, _ *requestInfo, decode func(any) error)
 
 // drainBody is the body of POST /drain.
 type drainBody struct {
-	Deadline string `json:"deadline"`
+	Deadline *string `json:"deadline,omitempty"`
 }
 
 // maxDeadline is the longest drain.
@@ -171,12 +175,12 @@ func (a *admin) drain(_ context.Context, v *requestInfo, decode func(any) error)
 		return nil, http.StatusBadRequest, err
 	}
 	deadline := a.cfg.DrainTimeout
-	if o.Deadline != "" {
+	if o.Deadline != nil {
 		var err error
-		if deadline, err = time.ParseDuration(o.Deadline); err != nil ||
+		if deadline, err = time.ParseDuration(*o.Deadline); err != nil ||
 			deadline < time.Millisecond || deadline > maxDeadline {
 			return nil, http.StatusBadRequest, fmt.Errorf("deadline %q; write a time from 1ms to "+
-				"%v, such as 10s", o.Deadline, maxDeadline)
+				"%v, such as 10s, or leave it out", *o.Deadline, maxDeadline)
 		}
 	}
 	if !a.node.Ready() {

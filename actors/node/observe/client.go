@@ -64,7 +64,8 @@ func (c *Client) Trace(ctx context.Context, id uint64, n int) (done string, err 
 func (c *Client) Drain(ctx context.Context, deadline time.Duration) (done string, err error) {
 	o := drainBody{}
 	if deadline != 0 {
-		o.Deadline = deadline.String()
+		text := deadline.String()
+		o.Deadline = &text
 	}
 	return c.post(ctx, "/drain", o)
 }

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"sync"
+	"strings"
 
 	"sluice/transport/listen"
 )
@@ -43,8 +43,8 @@ func loopback(l net.Listener) bool {
 // connContext keeps the client of a connection.
 func (e *endpoint) connContext(ctx context.Context, c net.Conn) context.Context {
 	from := e.name + " " + c.RemoteAddr().String()
-	if limited, ok := c.(*limitConn); ok {
-		if local, ok := limited.Conn.(*localConn); ok {
+	if placed, ok := c.(*placed); ok {
+		if local, ok := placed.Conn.(*localConn); ok {
 			from = fmt.Sprintf("%s, user id %d, process %d", e.name, local.uid, local.pid)
 		}
 	}
@@ -72,16 +72,25 @@ func (e *endpoint) guard(next http.Handler) http.Handler {
 }
 
 // plainHost reports whether a Host header can only mean this machine. Any other name may belong to
-// an attacker who points it at the loopback address.
+// an attacker who points it at the loopback address. A browser always sends a host, so a request
+// without one, as in HTTP/1.0, comes from a program.
 func plainHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	if len(host) > 1 && host[0] == '[' {
+	if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
 		host = host[1 : len(host)-1]
 	}
+	host = strings.TrimSuffix(host, ".")
 	_, err := netip.ParseAddr(host)
-	return err == nil || host == "localhost"
+	return host == "" || err == nil || strings.EqualFold(host, "localhost") || numeric(host)
+}
+
+// numeric reports whether a host is an IPv4 address in a short form, such as 127.1, which is never
+// looked up as a name: its last part is a number.
+func numeric(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return last != "" && strings.Trim(last, "0123456789") == ""
 }
 
 // localConn is a connection of the unix-domain socket whose process is known.
@@ -108,13 +117,29 @@ func listenUnix(path string) (net.Listener, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("observe: admin socket: %w", err), l.Close())
 	}
-	return &ownerListener{UnixListener: l, self: uint32(os.Geteuid())}, nil
+	l.SetUnlinkOnClose(false) // another server may have made a socket there since
+	made, err := os.Lstat(path)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("observe: admin socket: %w", err), l.Close())
+	}
+	return &ownerListener{UnixListener: l, self: uint32(os.Geteuid()), path: path, made: made}, nil
 }
 
 // ownerListener accepts connections of processes of this process's user, and of root.
 type ownerListener struct {
 	*net.UnixListener
 	self uint32
+	path string
+	made os.FileInfo // the file that this process made at path
+}
+
+// Close implements net.Listener. It removes the file, unless another server has replaced it. It does
+// so before the close: an inode that is in use is not given to another file.
+func (l *ownerListener) Close() error {
+	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.made) {
+		_ = os.Remove(l.path) // harmless if it fails: the next server finds it stale
+	}
+	return l.UnixListener.Close()
 }
 
 // Accept implements net.Listener. A connection of another user is closed without a response.
@@ -130,49 +155,4 @@ func (l *ownerListener) Accept() (net.Conn, error) {
 		}
 		_ = c.Close() // nothing was sent
 	}
-}
-
-// limitListener limits the number of open connections. Beyond it, clients wait in the backlog.
-type limitListener struct {
-	net.Listener
-	permits chan struct{} // a token for each open connection
-	closed  chan struct{} // closed by Close
-	once    sync.Once
-}
-
-func newLimitListener(l net.Listener, n int) *limitListener {
-	return &limitListener{Listener: l, permits: make(chan struct{}, n), closed: make(chan struct{})}
-}
-
-// Accept implements net.Listener.
-func (l *limitListener) Accept() (net.Conn, error) {
-	select {
-	case l.permits <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		<-l.permits
-		return nil, err
-	}
-	return &limitConn{Conn: conn, release: sync.OnceFunc(func() { <-l.permits })}, nil
-}
-
-// Close implements net.Listener.
-func (l *limitListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
-}
-
-// limitConn is a connection that releases its permit when it is closed.
-type limitConn struct {
-	net.Conn
-	release func()
-}
-
-// Close implements net.Conn.
-func (c *limitConn) Close() error {
-	defer c.release()
-	return c.Conn.Close()
 }

@@ -56,6 +56,8 @@ func members(d *json.Decoder) error {
 			if err := members(d); err != nil {
 				return err
 			}
+		case value == nil:
+			return fmt.Errorf("%s is null; write a value, or leave the name out", name)
 		case value == json.Delim('['):
 			return errors.New("a list is not accepted here")
 		}

@@ -31,24 +31,12 @@ func (p livePage) handlers() map[string]http.Handler {
 func (p livePage) front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept")
-		if !wantsHTML(r.Header.Get("Accept")) || r.URL.RawQuery != "" {
+		if negotiate(r, mediaText, mediaJSON, mediaHTML) != mediaHTML || r.URL.RawQuery != "" {
 			next.ServeHTTP(w, r)
 			return
 		}
 		servePage(w, r, "page.html")
 	})
-}
-
-// wantsHTML reports whether an Accept header names HTML. One that accepts anything, as curl's does,
-// does not.
-func wantsHTML(accept string) bool {
-	for part := range strings.SplitSeq(accept, ",") {
-		kind, weight, _ := strings.Cut(part, ";")
-		if strings.EqualFold(strings.TrimSpace(kind), "text/html") {
-			return strings.TrimRight(strings.ReplaceAll(weight, " ", ""), ".0") != "q="
-		}
-	}
-	return false
 }
 
 // servePart serves style, script and icon.

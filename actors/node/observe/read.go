@@ -31,6 +31,7 @@ type pageFunc func(ctx context.Context, query url.Values) (page, int, error)
 func (a *admin) routes() {
 	a.read("/{$}", nil, a.status)
 	a.read("/livez", nil, a.livez)
+	a.read("/healthz", nil, a.livez)
 	a.read("/readyz", nil, a.readyz)
 	a.read("/connections", []string{"top", "by"}, a.connections)
 	a.read("/connections/closed", []string{"last"}, a.closed)
@@ -42,7 +43,7 @@ func (a *admin) routes() {
 	a.change("/trace", a.trace)
 	a.change("/drain", a.drain)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /readyz "+
+		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /healthz /readyz "+
 			"/connections /connections/closed /policy /stats /trace, over HTTP also /metrics "+
 			"/live.json, and POST /policy /kick /trace /drain", r.Method, r.URL.Path)
 	})
@@ -105,7 +106,7 @@ func wantsJSON(r *http.Request) bool {
 	if f := r.URL.Query().Get("format"); f != "" {
 		return f == "json"
 	}
-	return strings.Contains(r.Header.Get("Accept"), "application/json")
+	return negotiate(r, mediaText, mediaJSON) == mediaJSON
 }
 
 // answer writes a page in the form that the request asks for.
