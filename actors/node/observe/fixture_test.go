@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ const patience = 20 * time.Second
 type rig struct {
 	t                 testing.TB
 	server            node.Running
+	clock             *clocked // the same
 	o                 *Observer
 	admin             *admin
 	web, socket       string // endpoints of the admin
@@ -47,6 +49,14 @@ type rig struct {
 	trader            ed25519.PrivateKey
 	orders            uint64 // the last client order id
 }
+
+// clocked is a node whose clock can be put ahead, by nanoseconds.
+type clocked struct {
+	node.Running
+	ahead atomic.Int64
+}
+
+func (n *clocked) Now() int64 { return n.Running.Now() + n.ahead.Load() }
 
 // bookConfig configures a node that runs the order book.
 type bookConfig = node.Config[orderbook.Report, orderbook.Answer]
@@ -115,7 +125,8 @@ func newRig(t testing.TB, changes ...setup) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.server, r.tcp = n, n.Addresses()[0]
+	r.clock = &clocked{Running: n}
+	r.server, r.tcp = r.clock, n.Addresses()[0]
 	if r.o, err = Open(r.server, c); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"sluice/actors/node"
 	"sluice/transport"
 )
 
@@ -203,19 +202,14 @@ func TestStalledServerIsNotLive(t *testing.T) {
 	if code != 200 || !strings.Contains(text, "gate has not come round for ") {
 		t.Fatalf("%d %q", code, text)
 	}
-	r.admin.node = aMinuteLater{r.server}
+	r.clock.ahead.Store(int64(time.Minute))
 	if code, text := r.request("tcp", "GET", "/livez", ""); code != 503 ||
 		!strings.HasPrefix(text, "not live; ") {
 		t.Fatalf("%d %q", code, text)
 	}
 	release()
-	r.admin.node = r.server
+	r.clock.ahead.Store(0)
 	if code, text := r.request("tcp", "GET", "/livez", ""); code != 200 {
 		t.Fatalf("%d %q after it went on", code, text)
 	}
 }
-
-// aMinuteLater is a node whose clock is ahead.
-type aMinuteLater struct{ node.Running }
-
-func (n aMinuteLater) Now() int64 { return n.Running.Now() + int64(time.Minute) }
