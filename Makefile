@@ -30,7 +30,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross run demo test test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture module moduletest
+.PHONY: help build cross run demo test trials test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture module moduletest
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ demo: build ## run a server and 64 clients with a kill -9 in the middle, and pri
 
 test: ## run all tests, without and with the io_uring engine and in cmd/lab; prints the time of each part
 	@GO="$(GO)" PKGS="$(PKGS)" COUNT=$(COUNT) TIMEOUT=$(TIMEOUT) TESTARGS="$(TESTARGS)" .ci/test
+
+trials: ## run the trials that RUN=pattern names, COUNT times, on both engines
+	@cd cmd/lab && $(WANT) $(GO) test -vet=off $(ENGINE) -count=$(COUNT) -timeout 0 -v -run '$(or $(RUN),.)' ./trials
 
 test-embedding: ## build and run a ledger in a module outside this one, with a kill -9 in the middle
 	@.ci/embedding

@@ -205,6 +205,30 @@ func TestTooLongLineIsReported(t *testing.T) {
 	}
 }
 
+// After a line that found no room, shorter ones of its kind are dropped too, until the queue is
+// taken; other kinds are not.
+func TestQueueStaysShutForAKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out gate
+		read := make(chan struct{})
+		q := New(writer(func(p []byte) (int, error) {
+			<-read
+			return out.Write(p)
+		}), Config{Bytes: 1 << 10})
+		log := slog.New(q.Handler(asText))
+		log.Error("first")
+		synctest.Wait() // for the write of it
+		log.Info(strings.Repeat("x", 600))
+		log.Info("short")
+		log.Warn("another kind")
+		close(read)
+		closeIt(t, q)
+		if text := out.String(); strings.Contains(text, "short") || !strings.Contains(text, "another kind") {
+			t.Error(text)
+		}
+	})
+}
+
 // The values of a line are those of the call, also if they are changed afterwards; the lines of a
 // burst share writes.
 func TestLinesKeepTheirValues(t *testing.T) {

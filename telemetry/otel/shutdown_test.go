@@ -1,7 +1,9 @@
 package otel
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.opentelemetry.io/otel/sdk/metric"
 
 	"sluice/telemetry"
 )
@@ -215,4 +219,20 @@ func lateHandOver(r *rig) {
 	a.Poll()               // now it does
 	a.B.C[telemetry.EgressFramesSent] = 1
 	a.Park()
+}
+
+// What the SDK logs by itself goes to the log of the configuration, not to standard error.
+func TestLinesOfTheSDKGoToTheLog(t *testing.T) {
+	var text bytes.Buffer
+	c := newRig().config()
+	c.Metrics, c.Log = []string{ExporterPrometheus}, slog.New(slog.NewJSONHandler(&text, nil))
+	tel, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tel.Shutdown(context.Background()) })
+	metric.NewView(metric.Instrument{}, metric.Stream{}) // which the SDK complains about
+	if !strings.Contains(text.String(), `"msg":"dropping view"`) {
+		t.Errorf("the log has %q", text.String())
+	}
 }
