@@ -40,7 +40,8 @@ type Config[R, Q any] struct {
 	// must have equal frames in every run. Required.
 	Encoder encode.Encoder[R, Q]
 
-	DataDir string // holds the journal; created if missing; used by one node at a time; required
+	DataDir          string // holds the journal; created if missing; used by one node at a time; required
+	DataDirMustExist bool   // open only a data directory that was opened before
 
 	// Listen has the addresses (Endpoints, required) and everything about connections and requests
 	// on their way in. The node sets Keys (from KeysFile, if that is named), NextID, Reserve,

@@ -294,7 +294,12 @@ func TestSkip(t *testing.T) {
 	if err := Skip(cfg.DataDir, last+1); err == nil || !strings.Contains(err.Error(), "is a skip") {
 		t.Errorf("skip of a skip: error %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(cfg.DataDir, skipsFile), []byte("3\nx\n"), 0o600); err != nil {
+	r, err := journal.Inspect(filepath.Join(cfg.DataDir, journalFolder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owned := journal.AppendOwned(nil, r.Directory, []byte("3\nx\n"))
+	if err := os.WriteFile(filepath.Join(cfg.DataDir, skipsFile), owned, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(t.Context(), poisonous()); err == nil || !strings.Contains(err.Error(), `line "x\n"`) {

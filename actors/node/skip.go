@@ -14,10 +14,6 @@ import (
 	"sluice/durability/journal"
 )
 
-// skipsFile has the numbers of the events that replays leave out, one a line. It stays beside the
-// journal as long as the journal has those events.
-const skipsFile = "skips"
-
 // Skip has every later start leave out an event on which the application panics, so that the node
 // can start again. The next start journals that. The event stays in the journal, and what it caused
 // in an earlier run is undone: clients may have been told of it. It is for an operator who cannot
@@ -27,7 +23,7 @@ const skipsFile = "skips"
 // says why the event cannot be left out: the journal does not have it, a snapshot includes it, or it
 // is none of those that an application is given.
 func Skip(dataDir string, seq uint64) error {
-	path := filepath.Join(dataDir, "journal")
+	path := filepath.Join(dataDir, journalFolder)
 	unlock, err := journal.Lock(path)
 	if err != nil {
 		return err
@@ -36,16 +32,16 @@ func Skip(dataDir string, seq uint64) error {
 }
 
 func skip(dataDir, path string, seq durability.Seq) error {
-	skips, err := readSkips(dataDir)
+	log, err := journal.Inspect(path)
+	if err != nil {
+		return err
+	}
+	skips, err := readSkips(dataDir, log.Directory)
 	if err != nil {
 		return err
 	}
 	if slices.Contains(skips, seq) {
 		return nil
-	}
-	log, err := journal.Inspect(path)
-	if err != nil {
-		return err
 	}
 	if seq < log.First || seq > log.Last {
 		return fmt.Errorf("node: event %d is not in the journal, which has %d to %d", seq, log.First,
@@ -74,24 +70,27 @@ func skip(dataDir, path string, seq durability.Seq) error {
 		}
 		break
 	}
-	return writeSkips(dataDir, append(skips, seq))
+	return writeSkips(dataDir, log.Directory, append(skips, seq))
 }
 
-func writeSkips(dataDir string, skips []durability.Seq) error {
+// writeSkips replaces the list of the events that replays leave out, one a line. It stays beside the
+// journal as long as the journal has those events.
+func writeSkips(dataDir string, owner journal.Identity, skips []durability.Seq) error {
 	var b []byte
 	for _, seq := range skips {
 		b = append(strconv.AppendUint(b, uint64(seq), 10), '\n')
 	}
-	if err := writeDurably(filepath.Join(dataDir, skipsFile), b); err != nil {
+	owned := journal.AppendOwned(nil, owner, b)
+	if err := writeDurably(filepath.Join(dataDir, skipsFile), owned); err != nil {
 		return fmt.Errorf("node: writing the list of skipped events: %w", err)
 	}
 	return nil
 }
 
 // readSkips returns the events to be left out; none if there is no list.
-func readSkips(dataDir string) (skips []durability.Seq, err error) {
+func readSkips(dataDir string, owner journal.Identity) (skips []durability.Seq, err error) {
 	path := filepath.Join(dataDir, skipsFile)
-	text, err := os.ReadFile(path)
+	text, err := journal.ReadOwned(path, owner)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

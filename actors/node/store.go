@@ -66,13 +66,44 @@ func checkDataDir(dir string) error {
 	return nil
 }
 
+// Files of a data directory.
+const (
+	journalFolder = "journal"
+	genesisFile   = "genesis"
+	skipsFile     = "skips"
+)
+
+// checkParts refuses a data directory of which a part is missing, or all of it if mustExist is set:
+// a journal that begins at event 1 must not stand in for one that is on a volume that is not mounted.
+func checkParts(dir string, mustExist bool) error {
+	path := filepath.Join(dir, journalFolder)
+	exists, err := journal.Exists(path)
+	if exists || err != nil {
+		return err
+	}
+	for _, name := range []string{genesisFile, skipsFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("node: %s has a file %s, but there is no journal in %s; mount its volume, or "+
+				"restore it from a backup, or name an empty directory to begin at event 1", dir, name, path)
+		}
+	}
+	if mustExist {
+		return fmt.Errorf("node: there is no journal in %s, and the data directory must exist "+
+			"(DataDirMustExist); mount its volume, or open it once without that setting to create it", path)
+	}
+	return nil
+}
+
 // openStore opens the journal below dir and finds out what is in it.
-func openStore(dir string, j Journal, log *slog.Logger) (*store, error) {
+func openStore(dir string, mustExist bool, j Journal, log *slog.Logger) (*store, error) {
+	if err := checkParts(dir, mustExist); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("node: creating the data directory: %w", err)
 	}
 	s := &store{log: log, committed: make(chan struct{})}
-	path := filepath.Join(dir, "journal")
+	path := filepath.Join(dir, journalFolder)
 	var err error
 	s.journal, s.recovery, err = journal.Open(journal.Options{
 		Dir: path, SegmentBytes: j.SegmentBytes, Logger: log,
@@ -105,14 +136,15 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		}
 	}()
 	began := time.Now()
-	if n.store, err = openStore(n.cfg.DataDir, n.cfg.Journal, n.log); err != nil {
+	if n.store, err = openStore(n.cfg.DataDir, n.cfg.DataDirMustExist, n.cfg.Journal,
+		n.log); err != nil {
 		return err
 	}
 	if err := n.genesis(); err != nil {
 		return err
 	}
 	r := n.store.recovery
-	skips, err := readSkips(n.cfg.DataDir)
+	skips, err := readSkips(n.cfg.DataDir, r.Directory)
 	if err != nil {
 		return err
 	}
@@ -141,18 +173,14 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 	return nil
 }
 
-// genesis keeps what the application was made with: the file is the identity of the journal's
-// directory in one line, and the snapshot of the empty application, which an application of another configuration refuses. Without it, a journal that
-// has no snapshot yet could be replayed to another state.
+// genesis keeps what the application was made with: the file is the snapshot of the empty application,
+// which an application of another configuration refuses. Without it, a journal that has no snapshot
+// yet could be replayed to another state.
 func (n *Node[R, Q]) genesis() error {
-	path := filepath.Join(n.cfg.DataDir, "genesis")
-	f, err := os.Open(path)
+	path := filepath.Join(n.cfg.DataDir, genesisFile)
+	empty, err := journal.ReadOwned(path, n.store.recovery.Directory)
 	if err == nil {
-		defer f.Close()
-		if err := journal.CheckOwner(f, path, n.store.recovery.Directory); err != nil {
-			return fmt.Errorf("node: %w", err)
-		}
-		if err := n.cfg.Application.Restore(f); err != nil {
+		if err := n.cfg.Application.Restore(bytes.NewReader(empty)); err != nil {
 			return fmt.Errorf("node: %s: open with the configuration of the application that "+
 				"this data directory was made with: %w", path, err)
 		}
@@ -166,11 +194,12 @@ func (n *Node[R, Q]) genesis() error {
 			"of the journal were written is unknown; restore the file from a backup",
 			path, last)
 	}
-	b := bytes.NewBuffer(journal.AppendOwner(nil, n.store.recovery.Directory))
-	if err := n.cfg.Application.Snapshot(b); err != nil {
+	var b bytes.Buffer
+	if err := n.cfg.Application.Snapshot(&b); err != nil {
 		return err
 	}
-	if err := writeDurably(path, b.Bytes()); err != nil {
+	owned := journal.AppendOwned(nil, n.store.recovery.Directory, b.Bytes())
+	if err := writeDurably(path, owned); err != nil {
 		return fmt.Errorf("node: writing the snapshot of the empty application: %w", err)
 	}
 	return nil

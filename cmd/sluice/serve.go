@@ -86,7 +86,7 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 	}
 	sc = node.Config[orderbook.Report, orderbook.Answer]{
 		Application: book, Encoder: orderbook.Encoder{},
-		DataDir: c.DataDir, KeysFile: c.Keys, Policy: c.Policy, ForcePolicy: c.ForcePolicy, Log: s.log,
+		DataDir: c.DataDir, DataDirMustExist: c.DataDirExists, KeysFile: c.Keys, Policy: c.Policy, ForcePolicy: c.ForcePolicy, Log: s.log,
 		SnapshotEvents: uint64(c.SnapshotEvents), SnapshotBytes: c.SnapshotBytes,
 		Journal: node.Journal{SegmentBytes: c.SegmentBytes},
 	}

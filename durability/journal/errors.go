@@ -58,7 +58,7 @@ func (e *PoisonError) Unwrap() []error { return []error{ErrPoisoned, e.Cause} }
 type CorruptError struct {
 	File   string         // full path
 	Offset int64          // bytes from the start of the file; -1 if it concerns the file as a whole
-	Good   durability.Seq // events up to here are intact
+	Good   durability.Seq // events up to here are intact; 0 if the file has none, or none is
 	Why    string
 }
 
@@ -68,9 +68,14 @@ func (e *CorruptError) Error() string {
 	if e.Offset >= 0 {
 		place = fmt.Sprintf("%s at byte %d", e.File, e.Offset)
 	}
+	if e.Good == 0 {
+		return fmt.Sprintf("journal: damaged: %s: %s; nothing was changed: restore it from a backup of "+
+			"this directory, or start with an empty directory if losing its events is acceptable", place,
+			e.Why)
+	}
 	return fmt.Sprintf("journal: damaged: %s: %s; events up to %d are intact; nothing was "+
-		"changed: restore the directory from a "+
-		"replica or a backup, or start with an empty directory if losing these events is acceptable", place, e.Why, e.Good)
+		"changed: restore the directory from a replica or a backup, or start with an empty directory "+
+		"if losing these events is acceptable", place, e.Why, e.Good)
 }
 
 // Unwrap returns ErrCorrupt.

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -46,34 +45,6 @@ func (e *ForeignError) Error() string {
 
 // Unwrap returns ErrForeign.
 func (e *ForeignError) Unwrap() error { return ErrForeign }
-
-const ownerPrefix = "sluice directory "
-
-// AppendOwner appends the line that ties a file beside the journal to its directory. CheckOwner
-// reads it.
-func AppendOwner(dst []byte, directory Identity) []byte {
-	return fmt.Appendf(dst, "%s%s\n", ownerPrefix, directory)
-}
-
-// CheckOwner reads the line that AppendOwner wrote, and no byte more. It returns a ForeignError if
-// the file at path, which r reads, belongs to another directory.
-func CheckOwner(r io.Reader, path string, directory Identity) error {
-	line := make([]byte, len(AppendOwner(nil, directory)))
-	_, err := io.ReadFull(r, line)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("journal: reading %s: %w", path, err)
-	}
-	var found []byte
-	if _, err := fmt.Sscanf(string(line), ownerPrefix+"%x\n", &found); err != nil ||
-		len(found) != len(directory) {
-		return &CorruptError{File: path, Offset: 0, Why: fmt.Sprintf("it does not begin with the "+
-			"identity of a directory: %.60q", line)}
-	}
-	if id := Identity(found); id != directory {
-		return &ForeignError{File: path, Kind: "directory", Found: id, Want: directory}
-	}
-	return nil
-}
 
 // formatVersion is the version of the directory layout and of the batch encoding.
 const formatVersion = 2

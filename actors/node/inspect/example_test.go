@@ -38,7 +38,7 @@ func write(dir string, events ...sequencer.Event) error {
 	if err := j.Close(); err != nil {
 		return err
 	}
-	genesis := journal.AppendOwner(nil, r.Directory)
+	genesis := journal.AppendOwned(nil, r.Directory, nil)
 	return os.WriteFile(filepath.Join(dir, "genesis"), genesis, 0o600)
 }
 

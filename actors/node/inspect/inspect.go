@@ -43,17 +43,15 @@ func Open(dataDir string, app Application) (*Journal, error) {
 // checkGenesis accepts a missing file if there is no event yet, as a start does.
 func (j *Journal) checkGenesis() error {
 	path := filepath.Join(j.dir, "genesis")
-	f, err := os.Open(path)
+	_, err := journal.ReadOwned(path, j.log.Directory)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && j.log.Last == 0:
 		return nil
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
 			"it from a backup", path)
-	case err != nil:
-		return fmt.Errorf("inspect: %w", err)
 	}
-	return errors.Join(journal.CheckOwner(f, path, j.log.Directory), f.Close())
+	return err
 }
 
 // records decodes the events of the journal in order. An error ends it.

@@ -189,7 +189,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 	}{
 		{"a genesis of another directory", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "genesis"),
-				journal.AppendOwner(nil, journal.Identity{1}), 0o600)
+				journal.AppendOwned(nil, journal.Identity{1}, nil), 0o600)
 		}, journal.ErrForeign, "genesis belongs to directory 0100"},
 		{"no genesis", func(dir string) error { return os.Remove(filepath.Join(dir, "genesis")) }, nil,
 			"genesis is missing"},
@@ -248,7 +248,7 @@ func TestRemovedEventsMayHaveIntroducedIdentities(t *testing.T) {
 		}
 	}
 	if err := errors.Join(j.Close(), os.WriteFile(filepath.Join(dir, "genesis"),
-		journal.AppendOwner(nil, r.Directory), 0o600)); err != nil {
+		journal.AppendOwned(nil, r.Directory, nil), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := opened(t, dir, counter{}).Verify()

@@ -29,6 +29,7 @@ type Server struct {
 	MaxConnections int
 
 	DataDir        string
+	DataDirExists  bool // refuse to create it
 	SegmentBytes   int64
 	SnapshotEvents int
 	SnapshotBytes  uint64
@@ -144,6 +145,8 @@ func (c *Server) dataSettings() []Setting {
 		{Name: "data-dir", Value: Text(&c.DataDir, "DIR"),
 			Help: "keep journal and snapshots in this directory; created if missing, used by one " +
 				"server at a time"},
+		{Name: "data-dir-must-exist", Value: Bool(&c.DataDirExists),
+			Help: "fail if the data directory holds no journal, instead of beginning at event 1"},
 		{Name: "journal-segment", Value: Size(&c.SegmentBytes, journal.MinSegmentBytes, 1<<30),
 			Help: "start a new journal file after this size"},
 		{Name: "snapshot-events", Value: Count(&c.SnapshotEvents, 1, 1<<30, false),
