@@ -30,7 +30,9 @@ const (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		if os.Getenv(childApp) == "presence" {
-			child(presenceConfig(dir, os.Stderr))
+			cfg := presenceConfig(dir, os.Stderr)
+			cfg.SnapshotEvents = 300
+			child(cfg)
 			return
 		}
 		cfg := config(dir, transport.ModeAuto, os.Stderr)

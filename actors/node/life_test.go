@@ -22,34 +22,53 @@ import (
 	"sluice/transport/wire"
 )
 
-// After kill -9, no connection of the run before is left once the first client is admitted, and no
-// mark of one.
+// After kill -9 at any moment, the next run goes on from what is on disk, and no connection of the
+// run before is left once the first client is admitted, and no mark of one.
 func TestKilledConnectionsEndBeforeTheFirstClient(t *testing.T) {
 	dir := t.TempDir()
 	cfg := presenceConfig(dir, io.Discard)
-	first := uint64(1)
-	for run := range 3 {
+	first, connected := uint64(1), 0
+	for run := range 8 {
 		kill, ended := startChild(t, dir, "presence")
 		asks := join(t, dir, client.Options{})
 		if got := asks.do(tagCount); got.conns != 1 || got.marks != 0 {
 			t.Errorf("run %d: %d connections and %d marks; want the one that asks, and none",
 				run+1, got.conns, got.marks)
 		}
-		for range 20 {
-			join(t, dir, client.Options{}).do(tagMark)
+		var all sync.WaitGroup
+		for range 10 {
+			m := join(t, dir, client.Options{})
+			m.do(tagMark)
+			all.Go(func() {
+				// Not so many that the log of this run is gone when the next one has ended.
+				for i := uint64(2); i < 40; i++ {
+					if m.conn.Send(i, tagMark, nil) != nil || m.conn.Flush() != nil {
+						return
+					}
+					if _, _, err := m.conn.Next(); err != nil {
+						return
+					}
+				}
+			})
+		}
+		for range run { // some are gone before
+			m := join(t, dir, client.Options{})
+			m.do(tagMark)
+			m.conn.Close()
 		}
 		kill()
+		all.Wait()
 		ended()
 		kinds, last := kindsIn(t, cfg, first)
-		if run > 0 {
-			var want []string
-			for i := range 21 {
-				want = append(want, fmt.Sprintf("disconnected %d.%d", run, i+1))
-			}
-			if got := kinds[:min(len(kinds), len(want))]; !slices.Equal(got, want) {
-				t.Errorf("run %d begins with %s, want %s", run+1, got, want)
-			}
+		var want []string // what the journal of the run before leaves open
+		for i := range connected {
+			want = append(want, fmt.Sprintf("disconnected %d.%d", run, i+1))
 		}
+		if got := kinds[:min(len(kinds), len(want))]; !slices.Equal(got, want) {
+			t.Errorf("run %d begins with %s, want %s", run+1, got, want)
+		}
+		// Those that left may have ended in this run or not; all others end in the next one.
+		connected = 11
 		first = last + 1
 	}
 }

@@ -49,7 +49,7 @@ func (a *alive) Disconnected(ev *Event, out Emitter[report, report]) { a.observe
 // observe reports to the connection and to the one before it.
 func (a *alive) observe(ev *Event, out Emitter[report, report]) {
 	a.seq = ev.Seq
-	a.sum = a.sum*31 + ev.Conn + uint64(ev.Kind) + uint64(ev.Time)
+	a.sum = a.sum*31 + ev.Conn + uint64(ev.Kind) + uint64(ev.Time) + uint64(ev.Identity.Key[0])
 	*out.Report(ev.Conn) = report{ev.Seq, a.sum, ev.Conn}
 	if ev.Conn > 1 {
 		*out.Report(ev.Conn - 1) = report{ev.Seq, a.sum, ev.Conn}

@@ -88,6 +88,7 @@ func (s *Sequencer[R, Q]) own() bool {
 // noted journals a note of the queue; false if the journal's ring has no room for it.
 func (s *Sequencer[R, Q]) noted(n *note) bool {
 	s.ev = Event{Kind: n.kind, Conn: n.conn, Identity: n.id}
+	s.ev.Identity.Key, _ = s.state.key(n.id.Number)
 	if n.kind == KindIdentity {
 		binary.LittleEndian.PutUint32(s.body[:], n.id.Number)
 		copy(s.body[4:], n.id.Key[:])
