@@ -245,6 +245,9 @@ func (p *Pipeline[R, Q]) Slots() *mailbox.Writer[Slot[R, Q]] { return p.slots }
 // Now is the time of the pipeline's clock, monotonic ns, with which slots are stamped.
 func (p *Pipeline[R, Q]) Now() int64 { return p.cfg.Clock.Now() }
 
+// Clock is the clock of Now, for telemetry/otel, which exports its stamps.
+func (p *Pipeline[R, Q]) Clock() telemetry.Clock { return p.cfg.Clock }
+
 // Rings returns the engine of each shard.
 func (p *Pipeline[R, Q]) Rings() []transport.Info { return p.rings }
 
