@@ -23,3 +23,12 @@ func TestBeatCountsRounds(t *testing.T) {
 		t.Error("a second end is another round")
 	}
 }
+
+// A round of a loop that is watched.
+func BenchmarkBeat(b *testing.B) {
+	var beat Beat
+	for b.Loop() {
+		beat.Begin()
+		beat.End()
+	}
+}

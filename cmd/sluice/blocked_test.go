@@ -191,6 +191,30 @@ func TestSignalsActBeforeTheyPrint(t *testing.T) {
 	}
 }
 
+// The console exporters write to standard output, which may block as well.
+func TestConsoleExportersDoNotWaitForStandardOutput(t *testing.T) {
+	t.Setenv("OTEL_METRICS_EXPORTER", "console")
+	t.Setenv("OTEL_TRACES_EXPORTER", "console")
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_on")
+	t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "100")
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+	_, stdout := fullPipe(t)
+	blocked, socket := servingBlocked(t, stdout, nil)
+	p, address := serving(t, t.TempDir())
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted   #1")
+	p.out.await(t, `"Name":"sluice.log.dropped"`) // which comes last, and is about 0 lines
+	p.out.await(t, `"SpanContext"`)
+	for range 20 {
+		expect(t, socket, 0, "sell 3 10 @ 101", "accepted")
+	}
+	blocked.signal(syscall.SIGTERM)
+	blocked.ends(0, "drained in")
+	p.signal(syscall.SIGTERM)
+	if p.ends(0, "drained in"); strings.Contains(p.err.String(), "lines dropped") || strings.Contains(p.out.String(), "lines dropped") {
+		t.Errorf("lines are lost although they are read:\n%s", p.err)
+	}
+}
+
 // What is lost is counted at /metrics, and reported in the log once it is read again.
 func TestLostLinesAreMeasured(t *testing.T) {
 	reader, stderr := fullPipe(t)

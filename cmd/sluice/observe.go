@@ -22,7 +22,7 @@ func (s *service) observeConfig() (observe.Config, error) {
 	e, err := otel.FromEnv(otel.Config{
 		OTLP:       otlp.Exporters{},
 		Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow,
-		TracesPerSecond: c.TracesPerSec, Log: s.log,
+		TracesPerSecond: c.TracesPerSec, Log: s.log, Console: s.out,
 	})
 	if err != nil {
 		return observe.Config{}, config.Usagef("the environment: %v", err)

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -294,4 +296,50 @@ func TestSIGHUPReloadsLimits(t *testing.T) {
 		!bytes.Contains(text, []byte(`"engine"`)) {
 		t.Errorf("measurements: %v\n%s", err, text)
 	}
+}
+
+// waitEnv makes TestChildOfAKilledTest start a server and wait to be killed.
+const waitEnv = "SLUICE_TEST_WAITS"
+
+func TestChildOfAKilledTest(t *testing.T) {
+	if os.Getenv(waitEnv) == "" {
+		return // an ordinary run
+	}
+	p, _ := serving(t, t.TempDir())
+	fmt.Println("server", p.cmd.Process.Pid)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// A test that is killed leaves no server behind.
+func TestServersEndWithAKilledTest(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestChildOfAKilledTest$", "-test.v")
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "BE_A_SLUICE=") }),
+		waitEnv+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out := newOutput()
+	cmd.Stdout = out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.await(t, "server ")
+	var pid int
+	until(t, "the number of the server", func() error {
+		_, text, _ := strings.Cut(out.String(), "server ")
+		_, err := fmt.Sscanf(text, "%d\n", &pid)
+		return err
+	})
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // killed
+	until(t, "the end of the server", func() error {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && !strings.Contains(string(state), ") Z ") { // a zombie has ended, and nobody waits for it
+			return fmt.Errorf("%s", state)
+		}
+		return nil
+	})
 }

@@ -13,7 +13,7 @@ import (
 
 // Defaults of Config's zero fields.
 const (
-	DefaultBytes = 256 << 10
+	DefaultBytes = 1 << 20
 	DefaultLines = 4096
 )
 
