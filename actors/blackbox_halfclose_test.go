@@ -90,3 +90,28 @@ func TestGoneClientIsNoticedWhileTheGateIsShut(t *testing.T) {
 		r.drain()
 	})
 }
+
+// With a raw framing a response may have no bytes at all, also the first one of a connection. No send
+// completes then, and the client must end nevertheless.
+func TestHalfClosedClientEndsAfterResponseWithoutBytes(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, func(c *Config) { c.Framing = encode.Framing{Raw: true} })
+		c := r.dial(1, socket{})
+		c.ask(3)
+		c.halfClose()
+		r.until("the reader saw the half-close",
+			func() bool { return r.count(telemetry.ControlDisconnected) == 1 })
+		r.one(1, func(s *Slot[tick, struct{}]) { s.Kind = KindBatchEnd })
+		r.must(r.Respond(1, nil))
+		r.persist()
+		r.until("one request has no response", func() bool { return r.count(telemetry.EgressSlots) == 1 })
+		if r.Connections() != 1 {
+			t.Fatal("the connection ended before its last response")
+		}
+		r.one(1, func(s *Slot[tick, struct{}]) { s.Kind = KindBatchEnd })
+		r.persist()
+		c.wantsEnd()
+		r.untilClosed(1, transport.ReasonPeerClosed)
+		r.drain()
+	})
+}

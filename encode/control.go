@@ -128,7 +128,7 @@ func (f *Framing) AppendControl(dst []byte, c Control) []byte {
 		panic(fmt.Sprintf("encode: Framing.Control appended %d bytes for %v; 0 to %d are allowed",
 			n, c.Kind, MaxControl))
 	}
-	return out
+	return append(dst, out[len(dst):]...) // in place, even if Control returned other memory
 }
 
 // appendControl appends a control frame of wire.md.

@@ -43,12 +43,12 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], framing Framing, maxFrame int) (
 		return nil, errors.New("encode: Framing.Control without Raw: control messages are frames " +
 			"of wire.md then; set Raw, or leave Control nil")
 	}
-	end := BatchEndBytes
+	refusal, end := headerLen+9, BatchEndBytes
 	if framing.Raw {
-		end = MaxControl
+		refusal, end = MaxControl, MaxControl
 	}
 	return &Framer[R, Q]{encoder: encoder, framing: framing, maxFrame: maxFrame,
-		room: max(maxFrame, headerLen+9) + end}, nil
+		room: max(maxFrame, refusal) + end}, nil
 }
 
 // Framing returns how the pipeline's own messages become bytes.

@@ -107,3 +107,32 @@ func TestRawResponseAllocatesNothing(t *testing.T) {
 		t.Errorf("got %q", out)
 	}
 }
+
+// An EngineError and the end of its response are two control messages in one slot.
+func TestRawRefusalAndEndFitIntoTheRoom(t *testing.T) {
+	largest := func(dst []byte, c encode.Control) []byte {
+		return append(dst, bytes.Repeat([]byte{byte(c.Kind)}, encode.MaxControl)...)
+	}
+	framer, err := encode.NewFramer[int, struct{}](encoderFunc(explode),
+		encode.Framing{Raw: true, Control: largest}, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := make([]byte, 0, framer.Room())
+	out := framer.End(framer.Refuse(room, 7, encode.RefusedTag), 7)
+	if len(out) != 2*encode.MaxControl || &out[0] != &room[:1][0] {
+		t.Errorf("%d bytes, in place: %v; the room is %d", len(out), &out[0] == &room[:1][0], cap(room))
+	}
+}
+
+// What Control returns may be in other memory, as that of append is.
+func TestRawControlInOtherMemoryIsCopied(t *testing.T) {
+	framing := encode.Framing{Raw: true, Control: func(dst []byte, c encode.Control) []byte {
+		return append(bytes.Clone(dst), "end"...)
+	}}
+	dst := append(make([]byte, 0, 64), "before"...)
+	out := framing.AppendControl(dst, encode.Control{Kind: encode.ControlBatchEnd})
+	if string(out) != "beforeend" || &out[0] != &dst[0] {
+		t.Errorf("got %q, in place: %v", out, &out[0] == &dst[0])
+	}
+}

@@ -36,10 +36,19 @@ func (e *Shard) deliver(b []byte, now int64) {
 		sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.Received,
 			appended: now})
 	if r.Flags&RecordLast != 0 {
-		c.Ended++
+		e.answered(c, entry, len(frames), now)
 	}
 	e.ledger.queued.Add(&e.rec.B.H[telemetry.StageQueue],
 		uint64(max(now-r.Received-int64(r.Encoded), 0)))
+}
+
+// answered counts a request whose response is complete. If its last part has no bytes, no send of it
+// completes, so a half-closed connection may be done here.
+func (e *Shard) answered(c *transport.Conn, entry uint32, bytes int, now int64) {
+	c.Ended++
+	if bytes == 0 && c.Has(transport.StateHalfClosed) {
+		e.finishHalfClosed(entry, now)
+	}
 }
 
 // reject drops a response that its connection must not receive.
@@ -60,6 +69,9 @@ func (e *Shard) reject(r *Record, entry uint32, now int64) {
 // false if the connection was ended instead, or if the ring is in doubt, for which no client is
 // closed.
 func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
+	if len(p) == 0 { // of a raw framing; the connection may have no buffer
+		return true
+	}
 	l := &e.class[c.Class]
 	if !c.AppendInPlace(e.slab, l, p) && !e.appendMakingRoom(entry, l, p, now) {
 		return false

@@ -107,6 +107,6 @@ func (e *Shard) respond(ev *Event, now int64) error {
 	if !ok || !e.appendControl(entry, []byte(ev.Frame), now) {
 		return fmt.Errorf("actors: connection %d is gone", ev.Conn)
 	}
-	e.table.conns[entry].Ended++
+	e.answered(&e.table.conns[entry], entry, len(ev.Frame), now)
 	return nil
 }
