@@ -165,7 +165,7 @@ func TestKeysHaveNumbers(t *testing.T) {
 	if err := os.WriteFile(cfg.KeysFile, listen.AppendKeyLine(file, listen.Trader, public, "late"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Reload(n.operators.changes); err != nil {
+	if _, err := n.ReloadKeys(); err != nil {
 		t.Fatal(err)
 	}
 	_, err = client.Dial(t.Context(), "unix", filepath.Join(dir, "s"), client.Options{Key: private})

@@ -19,23 +19,12 @@ type Changes struct {
 	ConnectRate    listen.Rate
 }
 
-// Reload puts changes in force, and the keys file as it is now. Connected clients stay, including
-// those whose key is gone: kick them. On an error nothing has changed. It reads the keys file, which
-// must be a regular one; if the file system does not answer, nothing waits but this call and the
-// Reloads after it.
+// Reload puts changes in force. On an error nothing has changed.
 func (n *Node[R, Q]) Reload(c Changes) error {
 	c.EndpointLimits = maps.Clone(c.EndpointLimits) // the caller's map stays the caller's
-	n.operators.reloading.Lock()
-	defer n.operators.reloading.Unlock()
 	classes, err := n.classes(c.Limits, c.EndpointLimits)
 	if err != nil {
 		return err
-	}
-	var keys *listen.Keyring
-	if n.cfg.KeysFile != "" {
-		if keys, err = readKeysAgain(n.cfg.KeysFile); err != nil {
-			return err
-		}
 	}
 	n.operators.mu.Lock()
 	defer n.operators.mu.Unlock()
@@ -46,11 +35,26 @@ func (n *Node[R, Q]) Reload(c Changes) error {
 	if err := n.pipeline.SetLimits(classes); err != nil {
 		return errors.Join(err, n.listener.SetRates(before.RequestRate, before.ConnectRate))
 	}
-	if keys != nil {
-		n.listener.SetKeys(keys)
-	}
 	n.operators.changes = c
 	return nil
+}
+
+// ReloadKeys puts the keys file in force as it is now, and returns the number of keys, 0 if the node has
+// no keys file. Connected clients stay, including those whose key is gone: kick them. On an error
+// nothing has changed. The file must be a regular one; if the file system does not answer, nothing
+// waits but this call and those after it.
+func (n *Node[R, Q]) ReloadKeys() (keys int, err error) {
+	if n.cfg.KeysFile == "" {
+		return 0, nil
+	}
+	n.operators.reloading.Lock()
+	defer n.operators.reloading.Unlock()
+	ring, err := readKeysAgain(n.cfg.KeysFile)
+	if err != nil {
+		return 0, err
+	}
+	n.listener.SetKeys(ring)
+	return ring.Len(), nil
 }
 
 // readKeysAgain reads a keys file beside clients: a FIFO would hang, and has no keys the second time.

@@ -306,13 +306,11 @@ func TestReloadReadsTheKeys(t *testing.T) {
 		t.Fatalf("an unknown key: %v", err)
 	}
 	write([]byte("trader nonsense\n"))
-	bad := changes()
-	bad.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 1}
-	if err := s.Reload(bad); err == nil || !strings.Contains(err.Error(), "keys:1") {
-		t.Fatalf("a broken keys file: %v", err)
+	if n, err := s.ReloadKeys(); n != 0 || err == nil || !strings.Contains(err.Error(), "keys:1") {
+		t.Fatalf("a broken keys file: %d, %v", n, err)
 	}
 	write(lines[1])
-	bad = changes()
+	bad := changes()
 	bad.Limits.HardBytes = 1
 	bad.RequestRate = listen.Rate{PerSecond: 0.001, Burst: 1}
 	if err := s.Reload(bad); err == nil {
@@ -335,6 +333,9 @@ func TestReloadReadsTheKeys(t *testing.T) {
 	}
 	if err := s.Reload(changes()); err != nil {
 		t.Fatal(err)
+	}
+	if n, err := s.ReloadKeys(); n != 1 || err != nil {
+		t.Fatal(n, err)
 	}
 	if _, err := try(0); !errors.Is(err, client.ErrAuthFailed) {
 		t.Errorf("a key that is gone: %v", err)

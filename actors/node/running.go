@@ -41,6 +41,7 @@ type Running interface {
 	Kick(conn uint64) error
 	SetCommand(Command)
 	Reload(Changes) error
+	ReloadKeys() (keys int, err error)
 
 	Clock() telemetry.Clock
 	Now() int64

@@ -29,11 +29,12 @@ const adminHead = `usage: sluice admin [flags] COMMAND
   kick ID            close a connection; connections lists the ids
   trace              print which responses are traced
   trace ID N         trace the next N responses to a connection; 0 stops tracing it
+  reload             read limits and authorized keys again, as SIGHUP does, and print both results
   drain              drain the server and end it
 
-Commands that only read use the admin address by default. policy POLICY, kick, trace ID N and drain
-need the admin socket (--admin-socket), which only the user of the server may open, or the address
-for clients with a key of role operator (--address, --key).
+Commands that only read use the admin address by default. policy POLICY, kick, trace ID N, reload
+and drain need the admin socket (--admin-socket), which only the user of the server may open, or the
+address for clients with a key of role operator (--address, --key).
 
 Exit codes: 0 done, 1 failed or not ready or live, 64 usage error.`
 
@@ -169,6 +170,10 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 		return c.page("/trace", new(observe.Tracing)), nil
 	case verb == "trace":
 		return c.trace(rest)
+	case verb == "reload":
+		return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
+			return client.Reload(ctx)
+		}), nil
 	case verb == "drain":
 		return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
 			return client.Drain(ctx, c.Deadline)
@@ -178,7 +183,7 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 		config.DidYouMean(verb, strings.Split(adminVerbs, ", ")), adminVerbs)
 }
 
-const adminVerbs = "status, ready, live, connections, closed, policy, kick, trace, drain"
+const adminVerbs = "status, ready, live, connections, closed, policy, kick, trace, reload, drain"
 
 // trace returns the request of the words ID N.
 func (c *adminConfig) trace(words []string) (adminRequest, error) {

@@ -104,9 +104,9 @@ func TestReloadAppliesListenerLimits(t *testing.T) {
 	write("request-rate: 5/2\nlistener-limits: " + filepath.Join(dir, "s") + "=64KiB/32KiB/1s/2s\n")
 	_ = p.cmd.Process.Signal(syscall.SIGHUP)
 	p.err.await(t, "request_rate=5/2")
-	write("listener-limits: /elsewhere=64KiB/32KiB/1s/2s\n")
+	write("request-rate: 5/2\nlistener-limits: /elsewhere=64KiB/32KiB/1s/2s\n")
 	_ = p.cmd.Process.Signal(syscall.SIGHUP)
-	p.err.await(t, "reload rejected; configuration unchanged")
+	p.err.await(t, "reload of limits rejected; limits unchanged")
 	p.err.await(t, "not an address of --listen-tcp or --listen-unix")
 }
 

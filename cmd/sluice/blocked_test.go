@@ -314,7 +314,7 @@ func TestSignalsDuringTheStartAreHandledAfterIt(t *testing.T) {
 	}
 	f.Close()
 	p.err.await(t, "sequencer_waits")
-	p.err.await(t, "reload rejected") // the file is a FIFO
+	p.err.await(t, "reload of limits rejected") // the file is a FIFO
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
 }

@@ -35,6 +35,9 @@ func (s *service) observeConfig() (observe.Config, error) {
 			e.AdminAddr), Insecure: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof,
 		DrainTimeout: c.DrainFor, Export: e, Log: s.log,
 	}
+	if s.reloads != nil { // not for a check
+		o.Reload = s.reloads.ask
+	}
 	if c.Flight {
 		o.Flight = observe.Flight{Dir: c.FlightDir(), Slow: c.FlightSlow}
 	}

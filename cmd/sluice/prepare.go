@@ -56,6 +56,7 @@ func (s *service) prepare() (*prepared, error) {
 	}
 	p := new(prepared)
 	nc.BeforeClients = func(n node.Running) (err error) {
+		s.server = n
 		s.observer, err = p.endpoints.Open(n)
 		return err
 	}
@@ -119,7 +120,7 @@ func (s *service) open(p *prepared) error {
 		p.endpoints.Close()
 		return err
 	}
-	s.server, s.addresses = n, n.Addresses()
+	s.addresses = n.Addresses()
 	return nil
 }
 

@@ -289,7 +289,7 @@ func TestSIGHUPReloadsLimits(t *testing.T) {
 	p.err.await(t, "changed settings need a restart")
 	put("soft-limit: 9MiB\n")
 	p.signal(syscall.SIGHUP)
-	p.err.await(t, "reload rejected; configuration unchanged")
+	p.err.await(t, "reload of limits rejected; limits unchanged")
 	p.signal(syscall.SIGTERM)
 	p.ends(0)
 	if text, err := os.ReadFile(path + ".json"); err != nil ||

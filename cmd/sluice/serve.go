@@ -21,7 +21,8 @@ Runs the server in the foreground until SIGTERM or SIGINT.
 
   SIGTERM, SIGINT   drain: stop accepting, send all responses, end; a second one stops at once
   SIGUSR1           print all measurements to standard error
-  SIGHUP            read the authorized keys again, and the settings below that are marked with SIGHUP
+  SIGHUP            read the authorized keys again, and the settings below that are marked with
+                    SIGHUP; sluice admin reload does the same, and waits for the results
 
 Exit codes: 0 drained, 1 failed or stopped with responses unsent, 64 usage error.
 Every flag --some-name can also be SLUICE_SOME_NAME in the environment or some-name in the file.
@@ -43,6 +44,7 @@ func serve(e *env, args []string) error {
 	signal.Ignore(syscall.SIGPIPE) // the reader of the log may end before the server
 	s := &service{env: e, args: args, cfg: c, set: set, console: newConsole(e, c), began: time.Now(),
 		signals: signals}
+	s.reloads = newReloads(s)
 	logStart(s.log, c.IO)
 	limit := raiseFiles(s.log, c.MaxConnections)
 	p, err := s.prepare()
@@ -61,7 +63,8 @@ func serve(e *env, args []string) error {
 	return s.supervise()
 }
 
-// service is a running server with its signals.
+// service is a running server with its signals. args, cfg and set are what the server was told, server
+// to manager are what runs, and the rest are the moments of its life.
 type service struct {
 	*env
 	*console
@@ -73,6 +76,7 @@ type service struct {
 	set       *config.Set // origins of cfg
 	observer  *observe.Observer
 	manager   *notifier
+	reloads   *reloads
 	addresses []string
 	until     time.Time // deadline set by a signal; zero before the first one
 }

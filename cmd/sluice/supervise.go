@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/actors/node"
 	"sluice/actors/node/observe/status"
 	"sluice/cmd/internal/config"
 )
@@ -25,9 +24,8 @@ const stopFor = time.Second
 // file, or waits for anything but its channels, so that the next signal always has its effect.
 type supervision struct {
 	*service
-	report   *errand // the table on standard error
-	file     *errand // --stats-file
-	reload   *errand
+	report   *errand         // the table on standard error
+	file     *errand         // --stats-file
 	ended    <-chan struct{} // of the server; nil once that is known, or while it drains
 	drained  chan error      // result of the drain
 	finished <-chan struct{} // closed when nothing is left to do after the end of the server
@@ -48,9 +46,7 @@ func (s *service) supervise() error {
 	v.file = &errand{do: s.writeStats, late: func() {
 		s.log.Warn("measurements not written in time", "file", s.cfg.StatsFile)
 	}}
-	v.reload = &errand{do: s.reload, late: func() {
-		s.log.Warn("reload has not finished; the configuration or keys file cannot be read in time")
-	}}
+	s.reloads.begin()
 	for {
 		select {
 		case <-v.ended:
@@ -78,7 +74,7 @@ func (v *supervision) asked(got os.Signal) {
 		v.report.start()
 		v.file.start()
 	case v.began.IsZero():
-		v.reload.start()
+		v.reloads.run.start()
 	}
 }
 
@@ -105,6 +101,7 @@ func (v *supervision) told(got os.Signal) (now bool) {
 // drain begins to drain the server, within the deadline.
 func (v *supervision) drain(got os.Signal) {
 	v.began, v.ended = time.Now(), nil
+	v.reloads.end()
 	v.until = v.began.Add(v.cfg.DrainFor)
 	until := v.until
 	go func() {
@@ -172,32 +169,6 @@ func (s *service) writeStats() {
 	}
 	if err := status.Measure(s.server).WriteFile(s.cfg.StatsFile); err != nil {
 		s.log.Error("measurements not written", "error", err)
-	}
-}
-
-// reload applies the settings that may change while the server runs.
-func (s *service) reload() {
-	fresh, fixed, err := s.cfg.Reload(s.args, s.environ)
-	if err == nil {
-		changes := node.Changes{Limits: fresh.Limits, EndpointLimits: fresh.ByListener()}
-		changes.RequestRate, changes.ConnectRate = fresh.Rates()
-		err = s.server.Reload(changes)
-	}
-	if err != nil {
-		s.log.Error("reload rejected; configuration unchanged", "error", err)
-		return
-	}
-	spread := s.cfg.DrainSpread
-	s.cfg.Limits, s.cfg.Endpoints = fresh.Limits, fresh.Endpoints
-	s.cfg.DrainSpread = spread // a change needs a restart
-	l := fresh.Limits
-	s.log.Info("limits reloaded",
-		"hard", config.FormatSize(uint64(l.HardBytes)), "soft", config.FormatSize(uint64(l.SoftBytes)),
-		"soft_for", l.SoftFor, "no_progress", l.NoProgress,
-		"listeners", fresh.ListenerLimits, "request_rate", fresh.RequestRate,
-		"connect_rate", fresh.ConnectRate)
-	if len(fixed) > 0 {
-		s.log.Warn("changed settings need a restart", "settings", fixed)
 	}
 }
 

@@ -195,3 +195,18 @@ func (a *admin) drain(_ context.Context, v *requestInfo, decode func(any) error)
 	}
 	return &Done{fmt.Sprintf("draining, for at most %v", deadline)}, http.StatusAccepted, nil
 }
+
+// reload carries out POST /reload, whose body is {}.
+func (a *admin) reload(ctx context.Context, _ *requestInfo, decode func(any) error) (page, int, error) {
+	if err := decode(new(struct{})); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	if a.cfg.Reload == nil {
+		return nil, http.StatusNotFound, errors.New("this program reloads nothing")
+	}
+	done, err := a.cfg.Reload(ctx)
+	if err != nil {
+		return nil, http.StatusUnprocessableEntity, err
+	}
+	return &Done{done}, http.StatusOK, nil
+}

@@ -70,6 +70,11 @@ func (c *Client) Drain(ctx context.Context, deadline time.Duration) (done string
 	return c.post(ctx, "/drain", o)
 }
 
+// Reload has the server read its configuration and keys again, and waits for the results.
+func (c *Client) Reload(ctx context.Context) (done string, err error) {
+	return c.post(ctx, "/reload", struct{}{})
+}
+
 func (c *Client) post(ctx context.Context, path string, body any) (string, error) {
 	text, err := json.Marshal(body)
 	if err != nil {

@@ -23,6 +23,7 @@
 //	POST /kick                {"connection": "1099511627777"}
 //	POST /trace               {"connection": "1099511627777", "responses": 100}
 //	POST /drain               {"deadline": "10s"}
+//	POST /reload              {}
 //
 // Answers are text for people; with ?format=json or Accept: application/json they are JSON.
 //

@@ -42,6 +42,9 @@ type Config struct {
 	Handlers map[string]http.Handler
 	// DrainTimeout bounds a drain whose command names no deadline; default DefaultDrainTimeout.
 	DrainTimeout time.Duration
+	// Reload, if set, carries out POST /reload: it reads again what the program was configured with, and
+	// returns what it did. It is called by any goroutine, and returns when ctx ends.
+	Reload func(ctx context.Context) (done string, err error)
 
 	// Export says which metrics and traces are exported; default Prometheus metrics at /metrics and
 	// no traces. OTLP needs Export.OTLP, otlp.Exporters{} of telemetry/otel/otlp. Open sets

@@ -56,7 +56,7 @@ func (k *keeper) get(path string) int {
 // Connections that are only kept open, used or not, never keep a probe out: the one that has waited
 // longest goes first.
 func TestProbesFindAPlaceAmongIdleConnections(t *testing.T) {
-	r := newRig(t, func(_ *bookConfig, c *Config) { c.headerTimeout = patience })
+	r := newRig(t, func(_ *bookConfig, c *Config) { c.headerTimeout = 10 * patience })
 	for network, address := range map[string]string{"tcp": r.web, "unix": r.socket} {
 		t.Run(network, func(t *testing.T) {
 			var all []*keeper

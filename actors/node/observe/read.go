@@ -42,10 +42,11 @@ func (a *admin) routes() {
 	a.change("/kick", a.kick)
 	a.change("/trace", a.trace)
 	a.change("/drain", a.drain)
+	a.change("/reload", a.reload)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /healthz /readyz "+
 			"/connections /connections/closed /policy /stats /trace, over HTTP also /metrics "+
-			"/live.json, and POST /policy /kick /trace /drain", r.Method, r.URL.Path)
+			"/live.json, and POST /policy /kick /trace /drain /reload", r.Method, r.URL.Path)
 	})
 }
 

@@ -292,30 +292,6 @@ func TestUsageListsEverySettingWithItsDefault(t *testing.T) {
 	}
 }
 
-func TestReloadAppliesLimitsAndNamesSettingsThatNeedARestart(t *testing.T) {
-	path := write(t, "hard-limit: 2MiB\nshards: 2\n")
-	args := []string{"--config", path}
-	c := DefaultServer()
-	if _, err := c.Set().Load(args, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte("hard-limit: 4MiB\nshards: 3\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	fresh, fixed, err := c.Reload(args, nil)
-	if err != nil || fresh.Limits.HardBytes != 4<<20 || strings.Join(fixed, " ") != "shards" ||
-		c.Limits.HardBytes != 2<<20 {
-		t.Errorf("%d, %v, %v; the old configuration has %d", fresh.Limits.HardBytes, fixed, err,
-			c.Limits.HardBytes)
-	}
-	if err := os.WriteFile(path, []byte("hard-limit: 1KiB\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := c.Reload(args, nil); err == nil {
-		t.Error("a hard limit below the soft limit is accepted")
-	}
-}
-
 func TestSizesAndDurationsRoundTrip(t *testing.T) {
 	for _, n := range []uint64{0, 1, 1023, 1024, 1536, 1 << 20, 3 << 19, 1<<30 + 1, 1 << 40} {
 		if got, err := ParseSize(FormatSize(n)); err != nil || got != n {

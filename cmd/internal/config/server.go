@@ -313,24 +313,3 @@ func (c *Server) meetPolicy() error {
 	}
 	return nil
 }
-
-// Reload reads the same sources again. It returns the new configuration, and the names of settings
-// that differ from c but cannot change while the server runs. c itself does not change. A file that
-// is not regular is an error: a start may read one, but here it could hang, or end.
-func (c *Server) Reload(args, environ []string) (fresh *Server, fixed []string, err error) {
-	fresh = DefaultServer()
-	set := fresh.Set()
-	set.regular = true
-	if _, err := set.Load(args, environ); err != nil {
-		return nil, nil, err
-	}
-	if err := fresh.Validate(); err != nil {
-		return nil, nil, err
-	}
-	for i, now := range c.Set().Settings {
-		if s := set.Settings[i]; !s.Reload && s.Value.String() != now.Value.String() {
-			fixed = append(fixed, s.Name)
-		}
-	}
-	return fresh, fixed, nil
-}

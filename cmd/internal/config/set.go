@@ -47,6 +47,7 @@ type Set struct {
 
 	file     string // name of the setting that names the file, "" if the command reads none
 	regular  bool   // the file must be a regular one
+	cut      bool   // the last line of the file has no line end
 	origins  map[string]string
 	defaults map[string]string
 }
@@ -281,5 +282,6 @@ func (s *Set) readFile(path string) ([]given, error) {
 	if err != nil {
 		return nil, Usagef("cannot read the configuration file: %v", err)
 	}
+	s.cut = len(text) > 0 && text[len(text)-1] != '\n'
 	return s.parseFile(path, text)
 }
