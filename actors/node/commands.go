@@ -20,7 +20,8 @@ import (
 type Command func(ctx context.Context, operator string, body []byte) (answer []byte, then func())
 
 const (
-	commandsMax    = 4               // operators' commands carried out at the same time; more are shed
+	commandsMax    = 4               // commands of a connection that are under way; more are rejected
+	commandsAll    = 64              // of all connections
 	commandBytes   = 64 << 10        // largest answer to one
 	commandTimeout = 5 * time.Second // for commands under way when the node ends
 )
@@ -28,16 +29,72 @@ const (
 // operators is what operators change while the node runs. Any goroutine.
 type operators struct {
 	command atomic.Pointer[Command] // written by SetCommand, read by readers
-	permits chan struct{}           // a token for each command being carried out
-
-	joined int // permits taken by the end
+	places  commandPlaces
 
 	reloading sync.Mutex // orders reloads; held while files are read
 	mu        sync.Mutex // guards changes; never held for long
 	changes   Changes    // in force
 }
 
-func newOperators() operators { return operators{permits: make(chan struct{}, commandsMax)} }
+func newOperators() operators {
+	return operators{places: commandPlaces{
+		under: make(map[uint64]int), idle: make(chan struct{}),
+	}}
+}
+
+// commandPlaces are the places of commands. Each connection has its own, so that no operator takes
+// those of another. Any goroutine.
+type commandPlaces struct {
+	mu    sync.Mutex     // guards all below
+	under map[uint64]int // commands under way, by connection
+	work  int            // goroutines of commands, including those that send their answer
+	over  bool           // the end has begun; commands are rejected
+	idle  chan struct{}  // closed when over is set and work is 0
+}
+
+// take takes a place for a command of a connection, and reports whether there was one.
+func (p *commandPlaces) take(conn uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over || p.under[conn] == commandsMax || p.work == commandsAll {
+		return false
+	}
+	p.under[conn]++
+	p.work++
+	return true
+}
+
+// free frees the place of a command, before its answer is sent: a client that has the answer can send
+// another command.
+func (p *commandPlaces) free(conn uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.under[conn]--; p.under[conn] == 0 {
+		delete(p.under, conn)
+	}
+}
+
+// done ends the work for a command.
+func (p *commandPlaces) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.work--; p.work == 0 && p.over {
+		close(p.idle)
+	}
+}
+
+// end rejects later commands. The result is closed when no command is left.
+func (p *commandPlaces) end() (idle <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over {
+		p.over = true
+		if p.work == 0 {
+			close(p.idle)
+		}
+	}
+	return p.idle
+}
 
 // leastHard is the smallest hard limit of all endpoints.
 func (o *operators) leastHard() int {
@@ -75,14 +132,12 @@ func (h *handler[R, Q]) commanded(c listen.Conn, r wire.Request) bool {
 	if command == nil || !operator(c) {
 		return false
 	}
-	select {
-	case h.operators.permits <- struct{}{}:
-	default:
+	if !h.operators.places.take(c.ID) {
 		return false
 	}
 	body := append([]byte(nil), r.Body...) // the reader's buffer is valid during the call only
 	go func() {
-		defer func() { <-h.operators.permits }()
+		defer h.operators.places.done()
 		h.carryOut(*command, c, r.Seq, body)
 	}()
 	return true
@@ -101,6 +156,7 @@ func (h *handler[R, Q]) carryOut(command Command, c listen.Conn, seq uint64, bod
 			`{"status":413,"error":"the answer has %d bytes, more than %d; request fewer entries"}`,
 			len(frame), most))
 	}
+	h.operators.places.free(c.ID)
 	_ = h.pipeline.Respond(c.ID, frame) // fails if the operator is gone; the command stands
 	if then != nil {
 		h.guard(c, then)
@@ -120,21 +176,20 @@ func (h *handler[R, Q]) guard(c listen.Conn, f func()) (returned bool) {
 }
 
 // join waits until no command is carried out, and has later ones rejected. It returns an error if
-// ctx or commandTimeout ends first. Only the end of the node calls it.
+// ctx or commandTimeout ends first.
 func (o *operators) join(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	for ; o.joined < commandsMax; o.joined++ {
-		select {
-		case o.permits <- struct{}{}:
-			continue
-		default:
-		}
-		select {
-		case o.permits <- struct{}{}:
-		case <-ctx.Done():
-			return fmt.Errorf("node: an operator's command has not returned in time: %w", ctx.Err())
-		}
+	idle := o.places.end()
+	select {
+	case <-idle:
+		return nil
+	default:
 	}
-	return nil
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("node: an operator's command has not returned in time: %w", ctx.Err())
+	}
 }

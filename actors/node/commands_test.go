@@ -23,26 +23,31 @@ func operated(t *testing.T, log *lines, command Command) (*bookNode, *trader) {
 	leaks(t)
 	dir := t.TempDir()
 	cfg := config(dir, transport.ModePoll, log)
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	public := operatorKey().Public().(ed25519.PublicKey)
 	cfg.KeysFile = filepath.Join(dir, "keys")
 	line := listen.AppendKeyLine(nil, listen.Operator, public, "")
 	if err := os.WriteFile(cfg.KeysFile, line, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Listen.Endpoints[0].Open = false
-	n, at := serve(t, cfg)
+	n, _ := serve(t, cfg)
 	n.SetCommand(command)
+	return n, another(t, n)
+}
+
+func operatorKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(make([]byte, 32)) }
+
+// another connects one more operator.
+func another(t *testing.T, n *bookNode) *trader {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := client.Dial(ctx, "tcp", at[0], client.Options{Key: private})
+	c, err := client.Dial(ctx, "tcp", n.Addresses()[0], client.Options{Key: operatorKey()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return n, &trader{t: t, conn: c}
+	return &trader{t: t, conn: c}
 }
 
 // answer is the body of the next frame, which must answer a command.
@@ -92,6 +97,71 @@ func TestPanicInCommandIsAnswered(t *testing.T) {
 		t.Errorf("%q", text)
 	}
 	drain(t, n)
+}
+
+// Each connection has its own places for commands. A place is free before the answer arrives.
+func TestPlacesForCommandsBelongToAConnection(t *testing.T) {
+	goOn := make(chan struct{})
+	n, busy := operated(t, &lines{}, func(ctx context.Context, _ string, body []byte) ([]byte, func()) {
+		if string(body) == "wait" {
+			<-goOn
+		}
+		return []byte(`{"status":200}`), nil
+	})
+	other := another(t, n)
+	for range commandsMax {
+		busy.send(wire.TagAdminCommand, []byte("wait"))
+	}
+	busy.send(wire.TagAdminCommand, []byte("one more"))
+	busy.expect("error", "end")
+	for range 200 { // as soon as it has the answer
+		for range commandsMax {
+			other.send(wire.TagAdminCommand, []byte("now"))
+		}
+		for range commandsMax {
+			if text := other.answer(); text != `{"status":200}` {
+				t.Fatal(text)
+			}
+		}
+	}
+	close(goOn)
+	for range commandsMax {
+		if text := busy.answer(); text != `{"status":200}` {
+			t.Fatal(text)
+		}
+	}
+	drain(t, n)
+	for _, left := range []int{n.operators.places.work, len(n.operators.places.under)} {
+		if left != 0 {
+			t.Errorf("%d places are taken after the end", left)
+		}
+	}
+}
+
+// All connections together have a bound.
+func TestPlacesForCommandsAreBounded(t *testing.T) {
+	o := newOperators()
+	for conn := range uint64(commandsAll / commandsMax) {
+		for range commandsMax {
+			if !o.places.take(conn) {
+				t.Fatalf("no place for connection %d", conn)
+			}
+		}
+		if o.places.take(conn) {
+			t.Errorf("connection %d has more than its places", conn)
+		}
+	}
+	if o.places.take(1000) {
+		t.Error("more places than there are")
+	}
+	o.places.free(3) // its answer is still on its way
+	if o.places.take(3) {
+		t.Error("more goroutines than there may be")
+	}
+	o.places.done()
+	if !o.places.take(3) {
+		t.Error("the place is not free again")
+	}
 }
 
 // A drain waits for the command that is under way, and its answer is delivered.
