@@ -93,6 +93,9 @@ func servingBlocked(t *testing.T, stdout, stderr *os.File, args ...string) (p *p
 		p.cmd.Stdout = stdout
 	}
 	p.run()
+	if stdout == nil {
+		p.out.await(t, "kill drains")
+	}
 	until(t, "a server that answers", func() error {
 		select {
 		case <-p.exited:

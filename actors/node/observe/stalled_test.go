@@ -41,13 +41,13 @@ func (h *hold) wait() {
 
 // heldBook is an application that does not return.
 type heldBook struct {
-	*orderbook.Book
+	sequencer.Application[orderbook.Report, orderbook.Answer]
 	hold *hold
 }
 
 func (b heldBook) Apply(ev *sequencer.Event, out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
 	b.hold.wait()
-	b.Book.Apply(ev, out)
+	b.Application.Apply(ev, out)
 }
 
 // heldRing takes no request while it is held.
@@ -90,7 +90,7 @@ func TestStalledLoopsAreShownEverywhere(t *testing.T) {
 	}{
 		{"journal", "journal has not come round for ", func(h *hold, sc *bookConfig) { sc.Journal.BeforeSync = h.wait }},
 		{"sequencer", "sequencer has not come round for ", func(h *hold, sc *bookConfig) {
-			sc.Application = heldBook{sc.Application.(*orderbook.Book), h}
+			sc.Application = heldBook{sc.Application, h}
 		}},
 		{"reader", "reader 0 has not come round for ", func(h *hold, sc *bookConfig) {
 			sc.Listen.Readers = 1
