@@ -11,7 +11,7 @@ import (
 	"sluice/telemetry"
 )
 
-// ErrClosed is returned by Queue.Put once the queue is closed: the request was not taken.
+// ErrClosed is returned by Queue.Put and Queue.TryPut once the queue is closed: the request was not taken.
 var ErrClosed = errors.New("sequencer: no more requests are taken")
 
 // A record of the queue: the time its request was received (monotonic ns, 8 B), the size of its
@@ -20,16 +20,20 @@ const stampSize = 9
 
 // Queue carries requests from the readers of connections to the sequencer. It is a ring of bytes
 // with one writing end, which a mutex hands from reader to reader: there are few readers, a put is
-// some tens of ns, and one ring keeps one order (docs/decisions/0011-sequencer.md). A reader that
-// finds the ring full keeps the mutex and sleeps, and the other readers queue up behind it: that is
-// the backpressure.
+// some tens of ns, and one ring keeps one order (docs/decisions/0011-sequencer.md).
+//
+// A queue without room for a request is full until half of it is free again, for every reader. So
+// the readers are woken once for half a queue, and one that is late does not find it full again.
 type Queue struct {
-	mu      sync.Mutex // held by the reader that owns the writing end
+	mu      sync.Mutex // held by the reader that owns the writing end; nothing waits with it
 	ring    *mailbox.BytesWriter
 	closed  bool
-	token   token // ends the sleep of the owner
-	signal  *mailbox.Signal
-	closing chan struct{} // closed by Refuse, before it waits for the mutex
+	full    atomic.Int64    // when it became full, in ns of the clock of received; 0 while there is room
+	signal  *mailbox.Signal // prepared while the queue is full
+	room    func()          // of OnRoom
+	turn    sync.Mutex      // held by the one Put that waits
+	token   token           // ends its wait
+	closing chan struct{}   // closed by Refuse
 	once    sync.Once
 	puts    atomic.Uint64 // requests put; written by the owner of the writing end
 	notes   notes
@@ -39,8 +43,8 @@ type Queue struct {
 // the sequencer.
 func NewQueue(capacity int) (*Queue, *Requests) {
 	w, r := mailbox.NewBytes(capacity)
-	q := &Queue{ring: w, token: newToken(), closing: make(chan struct{})}
-	q.signal = mailbox.NewSignal(q.token)
+	q := &Queue{ring: w, room: func() {}, token: newToken(), closing: make(chan struct{})}
+	q.signal = mailbox.NewSignal((*roomWaker)(q))
 	w.SetSignal(q.signal)
 	return q, &Requests{ring: r, notes: &q.notes}
 }
@@ -53,27 +57,59 @@ func (q *Queue) MaxBody() int {
 // Len is the number of bytes waiting for the sequencer. Any goroutine.
 func (q *Queue) Len() int { return q.ring.Len() }
 
-// Put copies a request into the queue: its Conn, Request, Identity, Tag and Body, the trace context
-// that came with it (telemetry.Parent, packed; empty for none), which is not journaled, and the time
-// it was received. While the queue is full it waits. Requests of one goroutine are sequenced in the
-// order it put them. Any goroutine. The error is ErrClosed, or says that the body is too large or
-// the trace context has a wrong size.
+// Full is when the queue became full, on the clock that the readers use for received; 0 if it has
+// room. Any goroutine.
+func (q *Queue) Full() int64 { return q.full.Load() }
+
+// OnRoom sets a function that is called when a queue that was full has room again, on the
+// sequencer's goroutine. It must not wait. Call it before the first put.
+func (q *Queue) OnRoom(room func()) { q.room = room }
+
+// Put is TryPut, and waits while the queue is full. The error is also ErrClosed if it is closed
+// meanwhile.
 func (q *Queue) Put(req *Event, trace []byte, received int64) error {
+	if ok, err := q.TryPut(req, trace, received); ok || err != nil {
+		return err
+	}
+	q.turn.Lock()
+	defer q.turn.Unlock()
+	for {
+		if ok, err := q.TryPut(req, trace, received); ok || err != nil {
+			return err
+		}
+		select {
+		case <-q.token:
+		case <-q.closing:
+			return ErrClosed
+		}
+	}
+}
+
+// TryPut copies a request into the queue: its Conn, Request, Identity, Tag and Body, the trace
+// context that came with it (telemetry.Parent, packed; empty for none), which is not journaled, and
+// the time it was received, in monotonic ns. It returns false if the queue is full; the function of
+// OnRoom is called later. It never waits. Requests of one goroutine are sequenced in the order it put
+// them. Any goroutine. The error is ErrClosed, or says that the body is too large or the trace context
+// has a wrong size.
+func (q *Queue) TryPut(req *Event, trace []byte, received int64) (bool, error) {
 	at := stampSize + len(trace)
 	n := at + EventHeader + len(req.Body)
 	if len(req.Body) > q.MaxBody() {
-		return fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d",
+		return false, fmt.Errorf("sequencer: request with a body of %d bytes; this queue takes at most %d",
 			len(req.Body), q.MaxBody())
 	}
 	if len(trace) != 0 && len(trace) != telemetry.ParentBytes {
-		return fmt.Errorf("sequencer: request with a trace context of %d bytes; use %d, or none",
+		return false, fmt.Errorf("sequencer: request with a trace context of %d bytes; use %d, or none",
 			len(trace), telemetry.ParentBytes)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	record, err := q.claim(n)
-	if err != nil {
-		return err
+	if q.closed {
+		return false, ErrClosed
+	}
+	record := q.claim(n, received)
+	if record == nil {
+		return false, nil
 	}
 	binary.LittleEndian.PutUint64(record, uint64(received))
 	record[stampSize-1] = uint8(len(trace))
@@ -84,33 +120,44 @@ func (q *Queue) Put(req *Event, trace []byte, received int64) error {
 	q.ring.Commit(n)
 	q.ring.Publish()
 	q.puts.Add(1)
-	return nil
+	return true, nil
 }
 
-// claim waits for room, or for Refuse.
-func (q *Queue) claim(n int) ([]byte, error) {
-	for !q.closed {
-		if room := q.ring.Claim(n); room != nil {
-			return room, nil
-		}
-		q.signal.Prepare()
-		if room := q.ring.Claim(n); room != nil {
-			q.signal.Cancel()
-			return room, nil
-		}
-		select {
-		case <-q.token:
-			q.signal.Cancel()
-		case <-q.closing:
-			q.signal.Cancel()
-			return nil, ErrClosed
-		}
+// claim returns room for a record, or nil and makes the queue full.
+func (q *Queue) claim(n int, now int64) []byte {
+	if q.full.Load() != 0 {
+		return nil
 	}
-	return nil, ErrClosed
+	if room := q.ring.Claim(n); room != nil {
+		return room
+	}
+	q.full.Store(max(now, 1))
+	q.signal.Prepare()
+	room := q.ring.Claim(n) // the sequencer may have released something before Prepare
+	if room != nil {
+		q.signal.Cancel() // no other reader has found it full
+		q.full.Store(0)
+	}
+	return room
+}
+
+// roomWaker is called when the sequencer has released requests of a full queue.
+type roomWaker Queue
+
+// Wake implements mailbox.Waker, on the sequencer's goroutine. A queue that is more than half full
+// stays full: what is left in it is released later, and wakes again.
+func (w *roomWaker) Wake() {
+	if w.ring.Len() > w.ring.Cap()/2 {
+		w.signal.Prepare()
+		return
+	}
+	w.full.Store(0)
+	w.token.Wake()
+	w.room()
 }
 
 // Refuse takes no more requests and no more connections: a Put that waits returns ErrClosed, and so
-// does every later one. What is in the queue is still sequenced, and ends of connections are still
+// does every later Put and TryPut. What is in the queue is still sequenced, and ends of connections are still
 // taken. Any goroutine, any number of times.
 func (q *Queue) Refuse() {
 	q.once.Do(func() {

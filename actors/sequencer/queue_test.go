@@ -79,8 +79,7 @@ func TestCloseReleasesWaitingReaders(t *testing.T) {
 			}
 		}()
 	}
-	for q.mu.TryLock() { // until one of them holds it for good, because it waits
-		q.mu.Unlock()
+	for q.Full() == 0 { // until one of them waits
 		runtime.Gosched()
 	}
 	q.Close()
