@@ -50,6 +50,8 @@ const (
 	ListenerShed
 	ListenerAcceptPauses
 	ListenerCrowdPauses
+	ListenerPaused
+	ListenerPauses
 
 	LogDropped
 
@@ -140,6 +142,10 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Times accepting paused because descriptors or memory had run out.")
 	describe(ListenerCrowdPauses, "listener_crowd_pauses", "", "pauses",
 		"Times accepting paused because all places for handshakes were taken.")
+	describe(ListenerPaused, "listener_paused", "", "connections",
+		"Connections that are not read until the request queue has room.")
+	describe(ListenerPauses, "listener_pauses", "", "pauses",
+		"Times a connection was paused because the request queue was full.")
 	describe(LogDropped, "log_dropped", "kind", "lines",
 		"Log lines, and other text, lost because the output was not read in time, by kind.")
 }

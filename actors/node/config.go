@@ -71,7 +71,7 @@ type Config[R, Q any] struct {
 	// It is called on the sequencer's goroutine.
 	Wall func() int64
 
-	QueueBytes     int           // size of the queue of requests, a power of two; if it is full, readers wait; default 4 MiB
+	QueueBytes     int           // size of the queue of requests, a power of two; if it is full, connections with requests are not read; default 4 MiB
 	SnapshotEvents uint64        // snapshot the application every N events; bounds journal and restart; default 1 Mi
 	SnapshotBytes  uint64        // or every N bytes of events, whichever comes first; default 256 MiB
 	FailTimeout    time.Duration // how long ending may take after a component failed; default 5 s

@@ -22,6 +22,7 @@ const (
 // ending is the state of a node's end. Any goroutine.
 type ending struct {
 	ready   atomic.Bool // clients are served; written by Open and the end
+	leaving atomic.Bool // the end was announced; written by Leave
 	opened  chan struct{}
 	once    sync.Once          // begins the end
 	hurry   context.CancelFunc // turns a drain into a stop
@@ -113,6 +114,24 @@ func (n *Node[R, Q]) Err() error {
 
 // Ready reports that the node serves clients: it does not end.
 func (n *Node[R, Q]) Ready() bool { return n.ending.ready.Load() }
+
+// Full is how long no requests have been taken because the queue of requests is full; 0 while it has
+// room. Connections are accepted, and operators' commands carried out, meanwhile.
+func (n *Node[R, Q]) Full() time.Duration {
+	since := n.queue.Full()
+	if since == 0 {
+		return 0
+	}
+	return max(1, time.Duration(n.pipeline.Now()-since))
+}
+
+// Leave announces the end of a node that is served until Drain is called: its readiness endpoint says
+// from now on that it is not ready, so that a balancer sends new clients elsewhere before any is
+// rejected. It cannot be undone.
+func (n *Node[R, Q]) Leave() { n.ending.leaving.Store(true) }
+
+// Leaving reports that Leave was called.
+func (n *Node[R, Q]) Leaving() bool { return n.ending.leaving.Load() }
 
 // end is Drain, Stop and Fence.
 func (n *Node[R, Q]) end(ctx context.Context, m mode) error {

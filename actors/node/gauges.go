@@ -30,5 +30,7 @@ func (n *Node[R, Q]) gauges() {
 		n.pipeline.Collector().Gauge(telemetry.ListenerRefused, telemetry.NoShard, r.String(),
 			func() float64 { return float64(in.Counters().Ended[r]) })
 	}
+	add(telemetry.ListenerPaused, func() float64 { return float64(in.Counters().Paused) })
+	add(telemetry.ListenerPauses, func() float64 { return float64(in.Counters().Pauses) })
 	add(telemetry.ListenerShed, func() float64 { return float64(in.Counters().Shed) })
 }

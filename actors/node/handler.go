@@ -67,15 +67,19 @@ func (h *handler[R, Q]) logRejected(c listen.Conn, err error) {
 	}
 }
 
-// Request implements listen.Handler. It waits while the queue is full, which the client feels as a
-// full socket. The error, once the node ends, makes the reader release the connection; what was
-// taken before is still answered.
+// Request implements listen.Handler. While the queue is full, the connection is paused, which the
+// client feels as a full socket; commands of operators do not pass the queue. The error, once the node
+// ends, makes the reader release the connection; what was taken before is still answered.
 func (h *handler[R, Q]) Request(c listen.Conn, r wire.Request) error {
 	if r.Tag == wire.TagAdminCommand && h.commanded(c, r) {
 		return nil
 	}
-	return h.queue.Put(&sequencer.Event{Conn: c.ID, Request: r.Seq, Tag: r.Tag, Body: r.Body,
+	ok, err := h.queue.TryPut(&sequencer.Event{Conn: c.ID, Request: r.Seq, Tag: r.Tag, Body: r.Body,
 		Identity: h.identity(c)}, r.Trace, h.pipeline.Now())
+	if !ok && err == nil {
+		return listen.ErrBusy
+	}
+	return err
 }
 
 // Shed implements listen.Handler: the client gets ServerBusy between two frames.

@@ -150,6 +150,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	queue, requests := sequencer.NewQueue(n.cfg.QueueBytes)
 	ring, events := mailbox.NewBytes(n.cfg.Journal.RingBytes)
 	n.queue = queue
+	queue.OnRoom(n.listener.Resume)
 	n.store.newCommitter(events, n.cfg.Journal.BatchBytes, n.persisted)
 	n.snapshots = sequencer.NewSnapshots(n.store.writeSnapshot, func(err error) {
 		n.log.Error("snapshot failed; journal keeps growing until one succeeds", "error", err)

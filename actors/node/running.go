@@ -16,6 +16,9 @@ import (
 // and a program's commands. The methods are those of Node.
 type Running interface {
 	Ready() bool
+	Full() time.Duration
+	Leave()
+	Leaving() bool
 	Ended() <-chan struct{}
 	Err() error
 	Drain(context.Context) error

@@ -132,3 +132,46 @@ func TestPutRejectsTraceContextOfWrongSize(t *testing.T) {
 		}
 	}
 }
+
+// A queue that was full takes nothing, and calls nobody, until half of it is free; then it calls once.
+func TestFullQueueHasRoomOnceHalfIsFree(t *testing.T) {
+	const size = 1 << 12
+	q, r := NewQueue(size)
+	calls := 0
+	q.OnRoom(func() { calls++ })
+	req := trades(1, tagEvent, make3(1, 50)...)
+	put := func() bool {
+		ok, err := q.TryPut(&req, nil, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	for range 3 {
+		n := 0
+		for put() {
+			n++
+		}
+		if q.Full() != 7 || put() {
+			t.Fatal("a queue without room is not full")
+		}
+		calls = 0
+		for range n {
+			if _, ok := r.ring.Next(); !ok {
+				t.Fatal("no request")
+			}
+			r.ring.Release()
+			free := q.Len() <= size/2
+			if want := 0; free {
+				if want = 1; calls != want || q.Full() != 0 {
+					t.Fatalf("%d of %d bytes are used: %d calls, full since %d", q.Len(), size, calls, q.Full())
+				}
+			} else if calls != want || q.Full() != 7 || put() {
+				t.Fatalf("%d of %d bytes are used: %d calls, full since %d", q.Len(), size, calls, q.Full())
+			}
+		}
+		if allocs := testing.AllocsPerRun(10, func() { put(); r.ring.Next(); r.ring.Release() }); allocs != 0 {
+			t.Errorf("%v allocations in a put", allocs)
+		}
+	}
+}

@@ -23,8 +23,11 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 		r.end(slot, r.lostReason(rec, hangUpReason(rec)))
 		return
 	}
+	if rec.paused {
+		return // what was sent before is read once it is resumed
+	}
 	kept := copy(r.buf, r.leftovers.get(rec.leftover))
-	n, err := unix.Read(int(rec.fd), r.buf[kept:])
+	n, err := unix.Read(int(rec.fd), r.space(kept))
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return
@@ -77,14 +80,18 @@ func (r *reader) process(slot int32, rec *record, data []byte, now int64) {
 	} else {
 		r.touch(slot, rec, now)
 	}
+	busy := false
 	if rec.state == established {
-		if data, reason = r.requests(rec, data, now); reason != 0 {
+		if data, busy, reason = r.requests(rec, data, now); reason != 0 {
 			r.end(slot, reason)
 			return
 		}
 	}
 	if len(data) > 0 {
 		rec.leftover = r.leftovers.keep(data)
+	}
+	if busy {
+		r.pause(slot, rec)
 	}
 }
 
@@ -97,9 +104,9 @@ func (r *reader) touch(slot int32, rec *record, now int64) {
 	}
 }
 
-// requests delivers the complete requests in data and returns the rest. A reason other than 0 ends
-// the connection.
-func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transport.Reason) {
+// requests delivers the complete requests in data and returns the rest, which is busy if the handler
+// has no room for its first request. A reason other than 0 ends the connection.
+func (r *reader) requests(rec *record, data []byte, now int64) (rest []byte, busy bool, reason transport.Reason) {
 	c, rate := r.describe(rec), r.server.requestRate.Load()
 	var taken, beats uint64
 	shed := 0 // numbers in r.shed
@@ -121,17 +128,17 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transpor
 	for {
 		req, size, err := wire.NextRequest(data, r.server.cfg.MaxRequest)
 		if err != nil {
-			return nil, frameReason(err)
+			return nil, false, frameReason(err)
 		}
 		if size == 0 {
-			return data, 0
+			return data, false, 0
 		}
-		data = data[size:]
+		allowance := rec.allowance
 		switch {
 		case req.Tag == wire.TagHeartbeat && len(req.Body) == 0:
 			beats++
 		case req.Tag < wire.RequestFirst && !fromClient(req.Tag):
-			return nil, transport.ReasonFrameMalformed
+			return nil, false, transport.ReasonFrameMalformed
 		case rate.interval != 0 && !rate.take(&rec.allowance, now):
 			if shed == len(r.shed) {
 				report()
@@ -140,11 +147,17 @@ func (r *reader) requests(rec *record, data []byte, now int64) ([]byte, transpor
 			shed++
 		default:
 			report()
-			if err := r.server.handler.Request(c, req); err != nil {
-				return nil, transport.ReasonRequestFailed // the error is known to the handler
+			err := r.server.handler.Request(c, req)
+			if err == ErrBusy {
+				rec.allowance = allowance // it is taken when the request is tried again
+				return data, true, 0
+			}
+			if err != nil {
+				return nil, false, transport.ReasonRequestFailed // the error is known to the handler
 			}
 			taken++
 		}
+		data = data[size:]
 	}
 }
 
@@ -186,6 +199,9 @@ func (r *reader) end(slot int32, reason transport.Reason) {
 	if was == handshaking {
 		r.handshakes.remove(&r.table, slot)
 		delete(r.nonces, slot)
+	} else if rec.paused {
+		r.paused.remove(&r.table, slot)
+		r.server.counters.paused.Add(-1)
 	} else {
 		r.live.remove(&r.table, slot)
 	}

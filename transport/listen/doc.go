@@ -11,8 +11,8 @@
 // Promises:
 //   - No goroutine per connection. An idle connection occupies one record without pointers. A
 //     buffer is held only while a frame is incomplete, and is never larger than a frame.
-//   - A reader never blocks a thread in a system call. It may block in Handler.Request, which is
-//     the back-pressure.
+//   - A reader never blocks a thread in a system call. If the handler has no room for a request, its
+//     connection alone is paused. Other connections, handshakes and ends are handled as before.
 //   - The whole handshake has one deadline, which bytes from the peer do not extend. While all
 //     places for handshakes are taken, the deadline is shorter.
 //   - A client that is rejected receives Close with the reason, if it reads.

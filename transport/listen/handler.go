@@ -1,9 +1,14 @@
 package listen
 
 import (
+	"errors"
+
 	"sluice/transport"
 	"sluice/transport/wire"
 )
+
+// ErrBusy is returned by Handler.Request if there is no room for the request now.
+var ErrBusy = errors.New("listen: no room for the request")
 
 // Handler receives what the readers read. All calls for one connection come from one reader
 // goroutine, one after another. With several readers, calls for different connections are
@@ -28,9 +33,10 @@ type Handler interface {
 	// method is called for it.
 	Connect(c Conn) error
 
-	// Request delivers one request. It may block until there is room. That is the back-pressure,
-	// and the client observes it as a full socket. r.Body is valid only during the call. An error
-	// ends the connection with ReasonRequestFailed.
+	// Request delivers one request. It must not wait for room: with ErrBusy itself, the request was not
+	// taken, and the reader pauses this connection alone until Server.Resume. That is the
+	// back-pressure, and the client observes it as a full socket. r.Body is valid only during the
+	// call. Any other error ends the connection with ReasonRequestFailed.
 	Request(c Conn, r wire.Request) error
 
 	// Shed reports requests that were not delivered because the connection is above its request

@@ -55,7 +55,7 @@ func (r *reader) begin(a arrival, now int64) {
 	rec := r.table.at(slot)
 	rec.fd, rec.uid, rec.addr, rec.port, rec.endpoint = a.fd, a.uid, a.addr, a.port, a.endpoint
 	rec.role = endpoint.OpenRole
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: slot, Pad: int32(rec.gen)}
+	event := unix.EpollEvent{Events: served, Fd: slot, Pad: int32(rec.gen)}
 	if err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_ADD, int(a.fd), &event); err != nil {
 		r.table.remove(slot)
 		r.server.refuseArrival(a, transport.ReasonSetupFailed)

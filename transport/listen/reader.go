@@ -40,6 +40,7 @@ type reader struct {
 	table      table
 	handshakes list                           // in order of acceptance
 	live       list                           // in order of last activity
+	paused     list                           // in the order in which the handler had no room
 	nonces     map[int32][wire.NonceSize]byte // by slot, of handshaking connections
 	leftovers  leftovers
 	buf        []byte
@@ -50,6 +51,8 @@ type reader struct {
 
 	mu    sync.Mutex
 	inbox []arrival // filled by acceptors, emptied by the reader
+	// resume has the reader try the paused connections again. Set by Server.Resume.
+	resume atomic.Bool
 	// stop ends the reader. It is written by Server.Close and read by the reader.
 	stop atomic.Bool
 	done chan struct{} // closed when the goroutine is gone
@@ -84,7 +87,7 @@ func newReader(s *Server, index int) (*reader, error) {
 	}
 	r := &reader{
 		server: s, index: index, epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll"),
-		table: newTable(), handshakes: newList(), live: newList(), nonces: map[int32][wire.NonceSize]byte{},
+		table: newTable(), handshakes: newList(), live: newList(), paused: newList(), nonces: map[int32][wire.NonceSize]byte{},
 		buf: make([]byte, s.cfg.ReadBuffer), armed: math.MaxInt64, done: make(chan struct{}),
 	}
 	if err := r.file.SetReadDeadline(time.Time{}); err != nil {
@@ -183,8 +186,12 @@ func (r *reader) nextDeadline() int64 {
 	return next
 }
 
-// pending reports whether acceptors have handed over sockets that were not taken yet.
+// pending reports whether acceptors have handed over sockets that were not taken yet, or paused
+// connections are to be tried again.
 func (r *reader) pending() bool {
+	if r.resume.Load() {
+		return true
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.inbox) > 0
@@ -222,9 +229,12 @@ func (r *reader) collect() bool {
 	}
 }
 
-// step handles the events that wait collected, then the deadlines. now is the time since
-// Server.base, in ns.
+// step tries paused connections again, handles the events that wait collected, then the deadlines.
+// now is the time since Server.base, in ns.
 func (r *reader) step(now int64) {
+	if r.resume.Swap(false) {
+		r.resumePaused(now)
+	}
 	r.round.signatures = signaturesPerRun
 	for i := range r.round.ready {
 		e := &r.round.events[i]
@@ -287,5 +297,8 @@ func (r *reader) closeAll() {
 	}
 	for r.live.head != none {
 		r.end(r.live.head, transport.ReasonShutdown)
+	}
+	for r.paused.head != none {
+		r.end(r.paused.head, transport.ReasonShutdown)
 	}
 }

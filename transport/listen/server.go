@@ -245,6 +245,17 @@ func (s *Server) SetRates(requests, connects Rate) error {
 	return nil
 }
 
+// Resume has the readers try the connections again that were paused because Handler.Request returned
+// ErrBusy, in the order in which they were paused. Any goroutine, at any time; it does not wait, and
+// costs a system call at most for each reader.
+func (s *Server) Resume() {
+	for _, r := range s.readers {
+		if !r.resume.Swap(true) {
+			r.wake()
+		}
+	}
+}
+
 // now is the time since base in ns, monotonic.
 func (s *Server) now() int64 { return int64(time.Since(s.base)) }
 

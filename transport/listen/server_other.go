@@ -42,6 +42,9 @@ func (*Server) Mute() {}
 // Close does nothing.
 func (*Server) Close() error { return nil }
 
+// Resume does nothing.
+func (*Server) Resume() {}
+
 // Rounds returns nil.
 func (*Server) Rounds() []func() uint64 { return nil }
 

@@ -26,13 +26,14 @@ type record struct {
 	fd        int32
 	prev      int32 // neighbours in the list of its state, ordered by since; next also links free slots
 	next      int32
-	leftover  int32 // index of the beginning of an incomplete frame, or none
+	leftover  int32 // index of what was read and not handled, or none
 	uid       uint32
 	port      uint16
 	heartbeat uint16 // ms, wanted by the client; 0: none wanted
 	endpoint  uint8
 	role      Role
 	state     state
+	paused    bool // in the list of paused connections; its deadline does not run
 }
 
 // remote is the peer address; invalid for a unix-domain socket.
@@ -127,7 +128,8 @@ func (l *list) remove(t *table, slot int32) {
 	r.prev, r.next = none, none
 }
 
-// leftovers stores the beginnings of incomplete frames. Each is never longer than a frame.
+// leftovers stores the beginnings of incomplete frames, each shorter than a frame, and what was read
+// from a connection before it was paused, which is at most a read buffer.
 type leftovers struct {
 	bufs [][]byte
 	free []int32

@@ -99,7 +99,7 @@ function header(s) {
 
 function flow(s, p) {
   const q = s.queues, g = s.gate, size = v => bytes(v).join(" "), responses = n => plural(n, "response");
-  node("n-readers", rate(p.requests), "requests/s", plural(s.clients, "client"));
+  node("n-readers", rate(p.requests), "requests/s", s.paused ? whole(s.paused) + " paused" : plural(s.clients, "client"));
   node("n-sequencer", rate(p.events), "events/s", "event " + whole(s.sequenced));
   const waits = g.waiting && g.seconds >= 0.05;
   node("n-gate", rate(p.released), "resp/s", g.wedged ? "shut for " + span(g.seconds) : waits ? "waiting " + span(g.seconds) : "open",

@@ -20,7 +20,7 @@ func ExampleStatus() {
 	_ = s.WriteLine(os.Stdout)
 	_ = s.WriteReadiness(os.Stdout)
 	// Output:
-	// ready; 64 clients, 0 blocked; policy local, persisted>=1; gate WEDGED for 1s (waits for journal: needs persisted>=1 at 81234, is at 81200); event 81234; engine uring (compiled in: uring, poll); up 1m1s
+	// ready; 64 clients, 0 blocked, 0 paused; policy local, persisted>=1; gate WEDGED for 1s (waits for journal: needs persisted>=1 at 81234, is at 81200); event 81234; engine uring (compiled in: uring, poll); up 1m1s
 	// ready
 	// policy local, persisted>=1, degraded 0s in all
 	// gate WEDGED for 1s (waits for journal: needs persisted>=1 at 81234, is at 81200)

@@ -18,19 +18,26 @@ import (
 // in the log, at /readyz, on the live page and in the alert of deploy/prometheus.
 const WedgedFor = time.Second
 
+// FullFor is how long the queue of requests is full before a node is not ready.
+const FullFor = time.Second
+
 // Values of Status.State.
 const (
 	StateReady  = "ready"  // clients are served
 	StateEnding = "ending" // the node drains or stops
-	StateEnded  = "ended"
+	// StateFull is a node whose queue of requests has been full for FullFor.
+	StateFull = "no requests are taken"
+	// StateLeaving is a node that serves clients and drains soon.
+	StateLeaving = "leaving, a drain follows"
+	StateEnded   = "ended"
 )
 
 // Status is the state of a node at one moment. As JSON it is the answer of /, /readyz and /policy,
 // and the head of /live.json; WriteLine, WriteReadiness and WritePolicy are the texts of the first
 // three.
 type Status struct {
-	State    string   `json:"state"`    // StateReady, StateEnding or StateEnded
-	Ready    bool     `json:"ready"`    // clients are served
+	State    string   `json:"state"`    // StateReady or another of its values
+	Ready    bool     `json:"ready"`    // the state is StateReady
 	Up       float64  `json:"up"`       // seconds since the node is observed
 	Engine   string   `json:"engine"`   // in use
 	Engines  []string `json:"engines"`  // compiled in
@@ -50,6 +57,7 @@ type Status struct {
 
 	Clients   int    `json:"clients"`   // open connections
 	Blocked   int    `json:"blocked"`   // connections whose sockets refuse bytes
+	Paused    int    `json:"paused"`    // connections that are not read until the request queue has room
 	Sequenced uint64 `json:"sequenced"` // last event
 	Persisted uint64 `json:"persisted"` // last event on this node's disk
 }
@@ -79,11 +87,12 @@ const unknown = "the cursors move too fast to say"
 func Read(n node.Running, began time.Time, p *Pulse) Status {
 	d, current := n.Diagnosis(), n.Policy().Current()
 	s := Status{
-		State: state(n), Ready: n.Ready(), Up: time.Since(began).Seconds(),
+		State: state(n), Up: time.Since(began).Seconds(),
 		Engine: d.Engine, Engines: transport.Engines(), Fallback: d.FellBack, Note: d.Text,
 		Policy: current.String(), PolicyName: current.Name(), Verdict: unknown,
 		Gate: ReadGate(n), Nodes: []Node{}, Clients: n.Connections(), Stalled: []Silent{},
 	}
+	s.Ready = s.State == StateReady
 	if p != nil {
 		s.Stalled = p.Stalled()
 	}
@@ -106,6 +115,8 @@ func Read(n node.Running, began time.Time, p *Pulse) Status {
 		switch g.ID {
 		case telemetry.EgressBlockedConnections:
 			s.Blocked += int(v)
+		case telemetry.ListenerPaused:
+			s.Paused = int(v)
 		case telemetry.SequencerLastEvent:
 			s.Sequenced = uint64(v)
 		case telemetry.JournalLastEvent:
@@ -122,10 +133,15 @@ func state(n node.Running) string {
 		return StateEnded
 	default:
 	}
-	if n.Ready() {
-		return StateReady
+	switch {
+	case !n.Ready():
+		return StateEnding
+	case n.Leaving():
+		return StateLeaving
+	case n.Full() >= FullFor:
+		return StateFull
 	}
-	return StateEnding
+	return StateReady
 }
 
 // ReadGate reads the state of the durability gate of a node. Any goroutine.
@@ -168,14 +184,14 @@ func (s *Status) policy() string {
 // WriteLine writes the status as one line.
 func (s *Status) WriteLine(w io.Writer) error {
 	_, err := fmt.Fprintf(w,
-		"%s; %d clients, %d blocked; policy %s; gate %s; event %d; "+
+		"%s; %d clients, %d blocked, %d paused; policy %s; gate %s; event %d; "+
 			"engine %s (compiled in: %s); up %s%s\n",
-		s.State, s.Clients, s.Blocked, s.policy(), s.Gate, s.Sequenced,
+		s.State, s.Clients, s.Blocked, s.Paused, s.policy(), s.Gate, s.Sequenced,
 		s.Engine, strings.Join(s.Engines, ", "), Span(s.Up), s.stalled("; "))
 	return err
 }
 
-// WriteReadiness writes whether clients are served, and what could be better.
+// WriteReadiness writes whether new clients are welcome, and what could be better.
 func (s *Status) WriteReadiness(w io.Writer) error {
 	word := "ready"
 	if !s.Ready {
