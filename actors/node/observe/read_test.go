@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -212,4 +213,36 @@ func TestStalledServerIsNotLive(t *testing.T) {
 	if code, text := r.request("tcp", "GET", "/livez", ""); code != 200 {
 		t.Fatalf("%d %q after it went on", code, text)
 	}
+}
+
+// A server whose queue of requests has been full for a second is not ready, and says why.
+func TestFullQueueIsNotReady(t *testing.T) {
+	r := newRig(t, func(n *bookConfig, _ *Config) {
+		n.QueueBytes, n.Pipeline.Slots, n.Journal.RingBytes = 1<<14, 1<<8, 1<<14
+		n.Policy, n.ForcePolicy = "persisted>=2", true // cannot be met by one node
+	})
+	c := r.dial("tcp", r.tcp, r.trader)
+	sent := make(chan error, 1)
+	go func() {
+		for range 5000 {
+			c.order()
+		}
+		sent <- nil
+	}()
+	until(t, "503", func() bool {
+		code, text := r.request("tcp", "GET", "/readyz", "")
+		return code == 503 && strings.Contains(text, "not ready: no requests are taken")
+	})
+	if _, text := r.request("tcp", "GET", "/", ""); !strings.Contains(text, "1 paused") {
+		t.Errorf("status %q", text)
+	}
+	if _, _, err := r.server.SwapPolicy(soon(t), "local", false); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, c.NetConn())
+	<-sent
+	until(t, "200", func() bool {
+		code, _ := r.request("tcp", "GET", "/readyz", "")
+		return code == 200
+	})
 }
