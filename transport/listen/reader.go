@@ -37,25 +37,29 @@ type reader struct {
 	raw    syscall.RawConn // of file
 	poll   func(fd uintptr) bool
 
-	table      table
-	handshakes list                           // in order of acceptance
-	live       list                           // in order of last activity
-	paused     list                           // in the order in which the handler had no room
-	nonces     map[int32][wire.NonceSize]byte // by slot, of handshaking connections
-	leftovers  leftovers
-	buf        []byte
-	ready      []byte           // buffer of a ServerReady
-	shed       [shedMost]uint64 // buffer of the numbers for Handler.Shed
-	round      round
-	armed      int64 // deadline that file is set to; MaxInt64: none
+	table table
+	lists
+	nonces    map[int32][wire.NonceSize]byte // by slot, of handshaking connections
+	leftovers leftovers
+	buf       []byte
+	ready     []byte           // buffer of a ServerReady
+	shed      [shedMost]uint64 // buffer of the numbers for Handler.Shed
+	round     round
+	armed     int64 // deadline that file is set to; MaxInt64: none
 
 	mu    sync.Mutex
 	inbox []arrival // filled by acceptors, emptied by the reader
-	// resume has the reader try the paused connections again. Set by Server.Resume.
-	resume atomic.Bool
 	// stop ends the reader. It is written by Server.Close and read by the reader.
 	stop atomic.Bool
 	done chan struct{} // closed when the goroutine is gone
+}
+
+// lists are the connections of a reader. Each is in one of them.
+type lists struct {
+	handshakes list        // in order of acceptance
+	live       list        // in order of last activity
+	paused     list        // in the order in which the handler had no room
+	resume     atomic.Bool // the paused ones are to be tried again; set by Server.Resume
 }
 
 // round is one round of the reader: the events of an epoll_wait(2) and the work that is left.
@@ -87,7 +91,7 @@ func newReader(s *Server, index int) (*reader, error) {
 	}
 	r := &reader{
 		server: s, index: index, epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll"),
-		table: newTable(), handshakes: newList(), live: newList(), paused: newList(), nonces: map[int32][wire.NonceSize]byte{},
+		table: newTable(), lists: lists{handshakes: newList(), live: newList(), paused: newList()}, nonces: map[int32][wire.NonceSize]byte{},
 		buf: make([]byte, s.cfg.ReadBuffer), armed: math.MaxInt64, done: make(chan struct{}),
 	}
 	if err := r.file.SetReadDeadline(time.Time{}); err != nil {
