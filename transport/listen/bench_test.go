@@ -75,7 +75,7 @@ func BenchmarkProcess(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := &reader{server: s, table: newTable(), live: newList()}
+	r := &reader{server: s, table: newTable(), lists: lists{live: newList(), paused: newList()}}
 	slot := r.table.add()
 	rec := r.table.at(slot)
 	rec.state = established
