@@ -104,7 +104,7 @@ func TestEndsFromEverySituation(t *testing.T) {
 				cfg.Pipeline.Limits[0].NoProgress = 300 * time.Millisecond // a drain waits for a client no longer than that
 				cfg.QueueBytes, cfg.Pipeline.Slots, cfg.Journal.RingBytes = 1<<14, 1<<8, 1<<14
 				s, at := serve(t, cfg)
-				defer v.open()
+				defer func() { v.open(); unlocked(t, cfg.DataDir) }() // its directory is removed after that
 				sit.make(t, s, at, v)
 				limit := patience
 				if sit.stay {
@@ -168,7 +168,7 @@ func TestShorterDrainEndsLongerOne(t *testing.T) {
 			cfg.Journal.BeforeSync = v.beforeSync
 			leaks(t)
 			s, at := serve(t, cfg)
-			t.Cleanup(v.open)
+			t.Cleanup(func() { v.open(); unlocked(t, cfg.DataDir) })
 			v.close()
 			dial(t, "tcp", at[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 			<-v.held

@@ -45,6 +45,16 @@ func (*faulty) call(hook func()) {
 	}
 }
 
+// afterDigest calls f but the first time: the sequencer encodes a report before the pipeline does.
+func afterDigest(f func()) func() {
+	var calls atomic.Int64
+	return func() {
+		if calls.Add(1) > 1 {
+			f()
+		}
+	}
+}
+
 // faultyEncoder is the encoder of the order book with a hook.
 type faultyEncoder struct {
 	orderbook.Encoder
@@ -103,6 +113,9 @@ func TestEndsAlthoughApplicationHangs(t *testing.T) {
 			cfg.SnapshotEvents, app.snapshot = 1, hang
 		},
 		"encoder": func(cfg *bookConfig, _ *faulty, hang func()) {
+			cfg.Encoder = faultyEncoder{report: afterDigest(hang)}
+		},
+		"digest": func(cfg *bookConfig, _ *faulty, hang func()) {
 			cfg.Encoder = faultyEncoder{report: hang}
 		},
 	} {
@@ -138,7 +151,7 @@ func TestEndsAlthoughApplicationHangs(t *testing.T) {
 						t.Fatal(err)
 					}
 					opened.Store(true)
-					t.Cleanup(func() { close(release) })
+					t.Cleanup(func() { close(release); unlocked(t, cfg.DataDir) })
 					dial(t, "tcp", n.Addresses()[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 					<-entered
 					ctx := context.Background()
@@ -178,13 +191,13 @@ func TestEndsAlthoughReaderHangs(t *testing.T) {
 	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 	cfg.FailTimeout = 500 * time.Millisecond
 	entered, release := make(chan struct{}, 1), make(chan struct{})
-	cfg.Encoder = faultyEncoder{report: func() { entered <- struct{}{}; <-release }}
+	cfg.Encoder = faultyEncoder{report: afterDigest(func() { entered <- struct{}{}; <-release })}
 	cfg.Application = newBook(orderbook.Config{})
 	n, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { close(release) })
+	t.Cleanup(func() { close(release); unlocked(t, cfg.DataDir) })
 	dial(t, "tcp", n.Addresses()[0]).command(order(1, 1, orderbook.Buy, 100, 1))
 	<-entered
 	c, err := net.Dial("tcp", n.Addresses()[0]) // in Connect until the encoder returns

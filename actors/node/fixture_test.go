@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sluice/cmd/orderbook"
+	"sluice/durability/journal"
 	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/listen"
@@ -247,6 +248,17 @@ func until(t testing.TB, what string, ready func() bool) {
 			t.Fatalf("waited %v for: %s", patience, what)
 		}
 	}
+}
+
+// unlocked waits until a node that was left behind has closed its journal.
+func unlocked(t *testing.T, dataDir string) {
+	until(t, "the lock of the journal", func() bool {
+		unlock, err := journal.Lock(filepath.Join(dataDir, "journal"))
+		if err == nil {
+			err = unlock()
+		}
+		return err == nil
+	})
 }
 
 // leaks notes goroutines and descriptors, and at the end of the test compares.

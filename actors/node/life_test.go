@@ -247,13 +247,7 @@ func TestOpenFailsIfEndsOfConnectionsCannotBeApplied(t *testing.T) {
 		}
 	}
 	cfg.Application = newPresence()
-	until(t, "the lock of the journal", func() bool {
-		unlock, err := journal.Lock(filepath.Join(cfg.DataDir, "journal"))
-		if err == nil {
-			err = unlock()
-		}
-		return err == nil
-	})
+	unlocked(t, cfg.DataDir)
 	open(t, cfg)
 	if got := join(t, dir, client.Options{}).do(tagCount); got.conns != 1 || got.marks != 0 {
 		t.Errorf("%+v", got)
