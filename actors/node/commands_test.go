@@ -102,11 +102,11 @@ func TestPanicInCommandIsAnswered(t *testing.T) {
 // Each connection has its own places for commands. A place is free before the answer arrives.
 func TestPlacesForCommandsBelongToAConnection(t *testing.T) {
 	goOn := make(chan struct{})
-	n, busy := operated(t, &lines{}, func(ctx context.Context, _ string, body []byte) ([]byte, func()) {
+	n, busy := operated(t, &lines{}, func(_ context.Context, _ string, body []byte) ([]byte, func()) {
 		if string(body) == "wait" {
 			<-goOn
 		}
-		return []byte(`{"status":200}`), nil
+		return []byte(`{"status":200}`), func() { <-goOn } // after the answer
 	})
 	other := another(t, n)
 	for range commandsMax {
@@ -114,7 +114,7 @@ func TestPlacesForCommandsBelongToAConnection(t *testing.T) {
 	}
 	busy.send(wire.TagAdminCommand, []byte("one more"))
 	busy.expect("error", "end")
-	for range 200 { // as soon as it has the answer
+	for range 10 { // as soon as it has the answer
 		for range commandsMax {
 			other.send(wire.TagAdminCommand, []byte("now"))
 		}

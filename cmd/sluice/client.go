@@ -116,6 +116,7 @@ func (c *clientConfig) once(key ed25519.PrivateKey, screen *screen, request orde
 	if orderbook.UsesID(request.Tag) {
 		request.ClientOrderID = uint64(c.ID)
 	}
+	limit := time.Now().Add(c.Timeout)
 	for {
 		var sent *trade.Sent
 		if err := c.within(func(ctx context.Context) (err error) { sent, err = t.Send(ctx, request); return err }); err != nil {
@@ -124,6 +125,12 @@ func (c *clientConfig) once(key ed25519.PrivateKey, screen *screen, request orde
 		began := time.Now()
 		var response client.Response
 		err = c.within(func(ctx context.Context) (err error) { response, err = sent.Response(ctx); return err })
+		if c.ID == 0 && duplicate(response) && time.Now().Before(limit) {
+			if err := c.within(func(ctx context.Context) error { return renumber(ctx, t, &request) }); err != nil {
+				return c.explain(err)
+			}
+			continue
+		}
 		executed, err := screen.response(response, err, time.Since(began))
 		switch id := sent.Command.ClientOrderID; {
 		case errors.Is(err, client.ErrUnknownOutcome) && orderbook.UsesID(request.Tag):
@@ -136,6 +143,22 @@ func (c *clientConfig) once(key ed25519.PrivateKey, screen *screen, request orde
 			return nil
 		}
 	}
+}
+
+// duplicate reports whether a command was rejected because its id was used. If the id was automatic,
+// another client of the account was faster, and nothing was executed.
+func duplicate(r client.Response) bool {
+	var report orderbook.Report
+	return len(r.Frames) > 0 && r.Frames[0].Tag == orderbook.TagRejected &&
+		orderbook.DecodeReport(r.Frames[0].Tag, r.Frames[0].Body, &report) == nil &&
+		report.Reason == orderbook.Duplicate
+}
+
+// renumber gives a command the id after the last one of the account.
+func renumber(ctx context.Context, t *trade.Client, command *orderbook.Command) error {
+	p, err := t.Position(ctx, 0)
+	command.ClientOrderID = p.LastID + 1
+	return err
 }
 
 // within calls f with a context that ends after the timeout.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,4 +65,22 @@ func TestMistypedRequestsAreRejectedWithARemedy(t *testing.T) {
 			t.Errorf("%q: error is %v, want %q in it", text, err, want)
 		}
 	}
+}
+
+// Several commands at once for one account each get an id of their own.
+func TestOrdersAtTheSameTimeAreAllExecuted(t *testing.T) {
+	_, address := serving(t, t.TempDir())
+	const clients = 8
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			if out, code := ask(t, address, "", "buy", "1", "1", "@", "5"); code != 0 ||
+				strings.Contains(out, "rejected") || strings.Count(out, "accepted") != 1 {
+				t.Errorf("exit code %d:\n%s", code, out)
+			}
+		})
+	}
+	all.Wait()
+	expect(t, address, 0, "top 1", "8 @ 5 (8 orders)")
+	expect(t, address, 1, "buy 1 1 @ 5 --id 3", "rejected") // the operator's own id is sent once
 }

@@ -139,10 +139,15 @@ func Advise(rows []Row, goal Goal) *Advice {
 	if len(left) > 1 {
 		left = a.narrow(left, &cpu)
 	}
-	a.Clear = len(left) == 1
+	few := slices.ContainsFunc(left, tooFew)
+	a.Clear = len(left) == 1 && !few
 	slices.SortFunc(left, func(x, y *Row) int { return simpler(x.Choice, y.Choice) })
 	a.Choice = left[0].Choice
-	if !a.Clear {
+	if few {
+		a.say("Fewer than %d runs of a choice do not show how much its runs differ, so nothing here is "+
+			"certain: use --runs %d or more.", fewRuns, fewRuns)
+	}
+	if len(left) > 1 {
 		a.say("Of the %d equal choices this is the simplest: sleeping rather than spinning, few "+
 			"shards, few goroutines.", len(left))
 	}
@@ -233,14 +238,25 @@ func (a *Advice) narrow(rows []*Row, f *figure) (left []*Row) {
 			f.name, f.medians(rows))
 	case len(left) == 1:
 		next := f.best(worse)
-		a.say("%s: %s is clearly better than all others; the next is %s (%v).", f.name, text(best),
-			text(next), next.Choice)
+		a.say("%s: %s is %s than all others; the next is %s (%v).", f.name, text(best),
+			certain("better", rows), text(next), next.Choice)
 	default:
-		a.say("%s: the best is %s (%v); %d of %d are clearly worse; the others differ by noise, "+
+		a.say("%s: the best is %s (%v); %d of %d are %s; the others differ by noise, "+
 			"with medians of %s.",
-			f.name, text(best), best.Choice, len(worse), len(rows), f.medians(left))
+			f.name, text(best), best.Choice, len(worse), len(rows), certain("worse", rows), f.medians(left))
 	}
 	return left
+}
+
+// tooFew reports whether a row has too few runs to tell a difference from noise.
+func tooFew(r *Row) bool { return len(r.Frames) < fewRuns }
+
+// certain says how certain a difference between rows is.
+func certain(word string, rows []*Row) string {
+	if slices.ContainsFunc(rows, tooFew) {
+		return word + " in too few runs"
+	}
+	return "clearly " + word
 }
 
 // medians formats the lowest and highest median of the rows.

@@ -16,6 +16,11 @@ func planted(c Choice, frames, p99, cpu, spread float64) Row {
 		CPU: around(cpu * 1e3)}
 }
 
+func onlyRun(r Row) Row {
+	r.Frames, r.P99, r.CPU = r.Frames[:1], r.P99[:1], r.CPU[:1]
+	return r
+}
+
 func TestAdvice(t *testing.T) {
 	one, front, spread, four := Choice{1, "fused", "adaptive"}, Choice{2, "front",
 		"adaptive"}, Choice{2, "spread", "adaptive"}, Choice{4, "front", "adaptive"}
@@ -35,6 +40,12 @@ func TestAdvice(t *testing.T) {
 			[]Row{planted(one, 1e4, 300, 5, .05), planted(front, 1e4, 100, 9, .05),
 				planted(four, 1e4, 200, 6, .05)}, rate, front, true, false,
 			"100 us is clearly better than all others; the next is 200 us (4 shards front adaptive)"},
+		{"one run is not clear",
+			[]Row{onlyRun(planted(one, 1e4, 300, 5, 0)), onlyRun(planted(front, 1e4, 100, 9, 0))},
+			rate, front, false, false, "100 us is better in too few runs than all others"},
+		{"one run names the remedy",
+			[]Row{onlyRun(planted(one, 1e4, 300, 5, 0)), onlyRun(planted(front, 1e4, 100, 9, 0))},
+			rate, front, false, false, "use --runs 3 or more"},
 		{"noise: fewest shards and simplest placement",
 			[]Row{planted(four, 1e4, 100, 5, .3), planted(spread, 1e4, 110, 5.5, .3),
 				planted(spin, 1e4, 115, 5, .3), planted(one, 1e4, 120, 6, .3),
