@@ -201,3 +201,22 @@ func TestTimeLeftAfterADrain(t *testing.T) {
 		cancel()
 	}
 }
+
+// Behind a balancer, readiness turns 503 before any client is rejected. A second signal drains at once.
+func TestDrainDelayServesClientsThatAreNotReady(t *testing.T) {
+	p, address := serving(t, t.TempDir(), "--drain-delay", "1h")
+	p.out.await(t, "kill drains")
+	p.signal(syscall.SIGTERM)
+	p.err.await(t, "draining in 1h")
+	if status, text := get(t, "http://"+p.page()+"/readyz", "*/*"); status != 503 || !strings.Contains(text, "leaving") {
+		t.Errorf("/readyz: %d %s", status, text)
+	}
+	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {
+		t.Errorf("a new client is not served: %d\n%s", code, out)
+	}
+	for deadline := time.Now().Add(sameSignal); time.Now().Before(deadline); {
+		get(t, "http://"+p.page()+"/readyz", "*/*") // a signal that comes earlier is an echo
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0, "draining for at most", "drained in")
+}

@@ -24,16 +24,17 @@ const stopFor = time.Second
 // file, or waits for anything but its channels, so that the next signal always has its effect.
 type supervision struct {
 	*service
-	report   *errand         // the table on standard error
-	file     *errand         // --stats-file
-	ended    <-chan struct{} // of the server; nil once that is known, or while it drains
-	drained  chan error      // result of the drain
-	finished <-chan struct{} // closed when nothing is left to do after the end of the server
-	progress *time.Ticker    // while the server drains
-	began    time.Time       // of the drain; zero without one
-	counted  time.Time       // last SIGTERM or SIGINT that was not an echo
-	stopping bool            // a second signal came
-	result   error           // of serve
+	report   *errand          // the table on standard error
+	file     *errand          // --stats-file
+	ended    <-chan struct{}  // of the server; nil once that is known, or while it drains
+	leave    <-chan time.Time // ends --drain-delay; nil before SIGTERM and without one
+	drained  chan error       // result of the drain
+	finished <-chan struct{}  // closed when nothing is left to do after the end of the server
+	progress *time.Ticker     // while the server drains
+	began    time.Time        // of the drain; zero without one
+	counted  time.Time        // last SIGTERM or SIGINT that was not an echo
+	stopping bool             // a second signal came
+	result   error            // of serve
 }
 
 // supervise handles signals until the server and its observation have ended.
@@ -51,6 +52,8 @@ func (s *service) supervise() error {
 		select {
 		case <-v.ended:
 			v.finish(s.server.Err())
+		case <-v.leave:
+			v.drain(syscall.SIGTERM)
 		case err := <-v.drained:
 			v.drainEnded(err)
 		case <-v.finished:
@@ -78,7 +81,7 @@ func (v *supervision) asked(got os.Signal) {
 	}
 }
 
-// told handles SIGTERM and SIGINT: the first one drains, the second one stops, and the next one ends
+// told handles SIGTERM and SIGINT: the first one drains, after --drain-delay, the second one stops, and the next one ends
 // the process whatever it waits for, which is the result.
 func (v *supervision) told(got os.Signal) (now bool) {
 	switch {
@@ -89,6 +92,11 @@ func (v *supervision) told(got os.Signal) (now bool) {
 	case v.stopping:
 		v.result = fmt.Errorf("%v for the third time; ended without waiting for the disk", got)
 		return true
+	case v.began.IsZero() && v.leave == nil && v.cfg.LeaveFor > 0:
+		v.server.Leave()
+		v.leave = time.After(v.cfg.LeaveFor)
+		v.say("%v: not ready, and draining in %s; the same signal again drains at once", got,
+			config.FormatDuration(v.cfg.LeaveFor))
 	case v.began.IsZero():
 		v.drain(got)
 	default:
@@ -100,7 +108,7 @@ func (v *supervision) told(got os.Signal) (now bool) {
 
 // drain begins to drain the server, within the deadline.
 func (v *supervision) drain(got os.Signal) {
-	v.began, v.ended = time.Now(), nil
+	v.began, v.ended, v.leave = time.Now(), nil, nil
 	v.reloads.end()
 	v.until = v.began.Add(v.cfg.DrainFor)
 	until := v.until

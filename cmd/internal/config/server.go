@@ -49,6 +49,7 @@ type Server struct {
 	ShardBudget int64
 
 	DrainFor  time.Duration
+	LeaveFor  time.Duration // between SIGTERM and the drain
 	LogLevel  slog.Level
 	LogFormat Format
 	StatsFile string
@@ -217,6 +218,9 @@ func (c *Server) operationSettings() []Setting {
 	return []Setting{
 		{Name: "drain", Value: Duration(&c.DrainFor, time.Millisecond, time.Hour),
 			Help: "wait at most this time after SIGTERM for responses to leave, then stop by force"},
+		{Name: "drain-delay", Value: Duration(&c.LeaveFor, 0, time.Hour),
+			Help: "go on accepting and serving clients for this time after SIGTERM, with /readyz at 503, " +
+				"before the drain begins"},
 		{Name: "log-level", Value: Choice(&c.LogLevel, parseLevel, "debug", "info", "warn",
 			"error"),
 			Help: "write log lines of this level and above"},
