@@ -2,6 +2,7 @@ package flight
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"runtime/trace"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -136,8 +139,16 @@ func (r *Recorder) save(what string) (name string, err error) {
 	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
 		return "", fmt.Errorf("flight: %w", err)
 	}
-	name = filepath.Join(r.cfg.Dir,
-		"flight-"+r.cfg.Now().UTC().Format("20060102T150405.000Z")+"-"+what+".trace")
+	all, err := r.recordings()
+	if err != nil {
+		return "", err
+	}
+	next := uint64(1)
+	if len(all) > 0 {
+		next = all[len(all)-1].number + 1
+	}
+	name = filepath.Join(r.cfg.Dir, fmt.Sprintf("flight-%06d-%s-%s.trace", next,
+		r.cfg.Now().UTC().Format("20060102T150405.000Z"), what))
 	f, err := os.CreateTemp(r.cfg.Dir, "unfinished-*")
 	if err != nil {
 		return "", fmt.Errorf("flight: %w", err)
@@ -155,16 +166,38 @@ func (r *Recorder) save(what string) (name string, err error) {
 	return name, r.tidy()
 }
 
-// tidy removes all but the newest recordings. Their names sort by time.
-func (r *Recorder) tidy() error {
-	names, err := filepath.Glob(filepath.Join(r.cfg.Dir, "flight-*.trace"))
+// recording is a file of an earlier recording.
+type recording struct {
+	path   string
+	number uint64 // counts up in the directory; 0 if the name has none
+}
+
+// recordings lists the recordings in the order in which they were saved, whatever the clock said.
+func (r *Recorder) recordings() (all []recording, err error) {
+	paths, err := filepath.Glob(filepath.Join(r.cfg.Dir, "flight-*.trace"))
 	if err != nil {
-		return fmt.Errorf("flight: %w", err)
+		return nil, fmt.Errorf("flight: %w", err)
 	}
-	slices.Sort(names)
+	for _, path := range paths {
+		digits, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), "flight-"), "-")
+		number, _ := strconv.ParseUint(digits, 10, 32) // else 0
+		all = append(all, recording{path, number})
+	}
+	slices.SortFunc(all, func(a, b recording) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.path, b.path))
+	})
+	return all, nil
+}
+
+// tidy removes all but the newest recordings.
+func (r *Recorder) tidy() error {
+	all, err := r.recordings()
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, old := range names[:max(0, len(names)-r.cfg.Keep)] {
-		errs = append(errs, os.Remove(old))
+	for _, old := range all[:max(0, len(all)-r.cfg.Keep)] {
+		errs = append(errs, os.Remove(old.path))
 	}
 	return errors.Join(errs...)
 }

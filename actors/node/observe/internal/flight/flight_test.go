@@ -49,7 +49,7 @@ func TestSlowResponseIsSaved(t *testing.T) {
 	}
 	r.Look("answer", 51*time.Millisecond)
 	first := saved(t, r)
-	if len(first) != 1 || filepath.Base(first[0]) != "flight-20261123T120000.000Z-answer.trace" {
+	if len(first) != 1 || filepath.Base(first[0]) != "flight-000001-20261123T120000.000Z-answer.trace" {
 		t.Fatalf("saved %v", first)
 	}
 	text, err := os.ReadFile(first[0])
@@ -69,6 +69,33 @@ func TestSlowResponseIsSaved(t *testing.T) {
 	got := saved(t, r)
 	if len(got) != 2 || !strings.Contains(got[0], "120259") || !strings.Contains(got[1], "120359") {
 		t.Fatalf("want the newest two, have %v", got)
+	}
+}
+
+// A clock that was set back makes new recordings look old. They are kept all the same, and the first
+// ones go, including those without a number.
+func TestNewRecordingsAreKeptAfterTheClockWasSetBack(t *testing.T) {
+	r, clock := start(t, Config{Slow: time.Millisecond, Keep: 2})
+	if err := os.MkdirAll(r.cfg.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	former := filepath.Join(r.cfg.Dir, "flight-20271123T120000.000Z-answer.trace")
+	if err := os.WriteFile(former, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		*clock = clock.Add(-24 * time.Hour)
+		r.mu.Lock()
+		r.last = time.Time{} // the interval between recordings is measured by the monotonic clock
+		r.mu.Unlock()
+		if _, err := r.Save("gate"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := saved(t, r)
+	if len(got) != 2 || filepath.Base(got[0]) != "flight-000002-20261121T120000.000Z-gate.trace" ||
+		filepath.Base(got[1]) != "flight-000003-20261120T120000.000Z-gate.trace" {
+		t.Errorf("kept %v", got)
 	}
 }
 
