@@ -111,7 +111,8 @@ type Framing struct {
 
 	// Control, with Raw, appends what is sent for a control message, at most MaxControl bytes, and
 	// returns dst unchanged if nothing is. It is called from several goroutines at the same time.
-	// Nil sends nothing for any of them: no heartbeats, no ends of responses, no farewell.
+	// Nil sends nothing for any of them: no heartbeats, no ends of responses, no farewell. If it
+	// panics, the whole pipeline ends, or in Pipeline.Busy its caller's goroutine panics.
 	Control func(dst []byte, c Control) []byte
 }
 

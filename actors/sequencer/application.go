@@ -97,8 +97,9 @@ type Versioned interface {
 	// Version is the version of the rules that this program uses for new events.
 	Version() uint32
 	// UseRules makes the application follow the rules of a version from the next event
-	// on. It is called in a replay, whenever the version changes. On an error, which
-	// says up to which version the program has the rules, the replay ends.
+	// on. It is called in a replay, whenever the version changes, and for the version of a
+	// snapshot that is newer than Version. On an error, which says up to which version the
+	// program has the rules, the replay ends.
 	UseRules(version uint32) error
 }
 

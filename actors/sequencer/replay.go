@@ -144,10 +144,19 @@ func (p *replay[R, Q]) follow(ev *Event) error {
 	return nil
 }
 
-// end has the application follow its own rules again.
+// end has the application follow its own rules again. An older program must have the newer rules in
+// force, also if a snapshot left no event of theirs to apply: the state is what they made of it.
 func (p *replay[R, Q]) end() error {
 	v, ok := p.app.(Versioned)
-	if !ok || p.rules == v.Version() {
+	if !ok {
+		return nil
+	}
+	if p.state.rules > v.Version() {
+		if err := p.follow(&Event{Seq: uint64(p.state.last)}); err != nil {
+			return err
+		}
+	}
+	if p.rules == v.Version() {
 		return nil
 	}
 	if err := v.UseRules(v.Version()); err != nil {

@@ -114,6 +114,37 @@ func TestReplayFollowsTheRulesInForce(t *testing.T) {
 	}
 }
 
+// An older program does not continue from a snapshot of rules that it has not, as it does not continue
+// from their events.
+func TestOlderProgramRefusesSnapshotOfNewerRules(t *testing.T) {
+	st, _ := newLife(t, nil)
+	st.put(1, tagEvent)
+	st.settle()
+	var snapshot bytes.Buffer
+	st.seq.state.rules = 2
+	if err := st.seq.writeSnapshot(&snapshot); err != nil {
+		t.Fatal(err)
+	}
+	from := recovered{snapshot.Bytes(), st.seq.state.last, st.events}
+	app := newAlive(&script{})
+	app.refuses = 2
+	_, _, err := Replay[report, report](t.Context(), app, scriptEncoder{}, from, nil)
+	if want := "version 2 of the application's rules, this program has version 1: rules are gone"; err == nil ||
+		!strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+	app = newAlive(&script{})
+	if _, _, err := Replay[report, report](t.Context(), app, scriptEncoder{}, from, nil); err != nil ||
+		!slices.Equal(app.rules, []uint32{2, 1}) {
+		t.Errorf("a program that has them used rules %v, %v", app.rules, err)
+	}
+	app = newAlive(&script{})
+	app.version, app.refuses = 3, 2 // a newer one needs the older rules for their events alone
+	if _, _, err := Replay[report, report](t.Context(), app, scriptEncoder{}, from, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // An event that was skipped is left out of every replay, and the skip is journaled once. Checkpoints
 // between the two are of a run that applied the event, so they are not compared; later ones are.
 func TestSkippedEventIsLeftOut(t *testing.T) {
