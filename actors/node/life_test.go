@@ -245,9 +245,9 @@ func TestOpenFailsIfEndsOfConnectionsCannotBeApplied(t *testing.T) {
 		if name == "hang" {
 			close(release)
 		}
+		unlocked(t, cfg.DataDir)
 	}
 	cfg.Application = newPresence()
-	unlocked(t, cfg.DataDir)
 	open(t, cfg)
 	if got := join(t, dir, client.Options{}).do(tagCount); got.conns != 1 || got.marks != 0 {
 		t.Errorf("%+v", got)
