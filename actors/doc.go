@@ -25,12 +25,14 @@
 //   - I6: what one client does, or fails to do, delays no other. No send ever waits; see
 //     internal/shard.
 //   - I8: Drain, Stop and Fence end within their deadline and leave no goroutine, descriptor or
-//     kernel request.
+//     kernel request; a DrainError says what they waited for if they could not.
 //   - I9: slots in = delivered + dropped by reason, exactly.
 //   - I11: an error or panic of the application's encoder costs one connection; any other panic
 //     ends the pipeline and names the actor.
 //
-// Start reading at Pipeline (pipeline.go, lifecycle.go), then gate, encoder and control, each in
-// the file of its name, and internal/shard for what sends. internal/run owns the goroutines. The
-// transcripts in testdata/gate_*.txt show the gate at work, command by command.
+// docs/embedding.md shows a whole program and says what belongs to whom.
+//
+// Start reading at Pipeline (pipeline.go, connect.go, lifecycle.go), then gate, encoder and control,
+// each in the file of its name, and internal/shard for what sends. internal/run owns the goroutines.
+// The transcripts in testdata/gate_*.txt show the gate at work, command by command.
 package actors

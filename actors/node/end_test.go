@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors"
 	"sluice/cmd/orderbook"
 	"sluice/transport"
 )
@@ -121,6 +122,11 @@ func TestEndsFromEverySituation(t *testing.T) {
 				}
 				if sit.stay != (err != nil) {
 					t.Errorf("error %v, want one only where the disk is held back\n%s", err, log)
+				}
+				var unfinished *actors.DrainError
+				if sit.stay && end.name == "drain" && (!errors.As(err, &unfinished) ||
+					unfinished.Slots == 0 || unfinished.Seq != 1) {
+					t.Errorf("error %v, want the slots that were not durable", err)
 				}
 				if s.Ready() {
 					t.Error("still ready")
