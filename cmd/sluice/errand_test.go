@@ -1,6 +1,7 @@
 package main
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,8 +11,9 @@ import (
 // hangs is reported once and holds up nothing else.
 func TestErrandRunsOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		runs, late, hang := 0, 0, make(chan struct{})
-		e := &errand{do: func() { runs++; <-hang }, late: func() { late++ }}
+		var runs, late atomic.Int32
+		hang := make(chan struct{})
+		e := &errand{do: func() { runs.Add(1); <-hang }, late: func() { late.Add(1) }}
 		first := e.start()
 		synctest.Wait()
 		second := e.start()
@@ -21,8 +23,8 @@ func TestErrandRunsOnceAtATime(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * lateAfter)
-		if runs != 1 || late != 1 {
-			t.Errorf("%d runs, reported %d times", runs, late)
+		if runs.Load() != 1 || late.Load() != 1 {
+			t.Errorf("%d runs, reported %d times", runs.Load(), late.Load())
 		}
 		select {
 		case <-first:
@@ -33,12 +35,15 @@ func TestErrandRunsOnceAtATime(t *testing.T) {
 		<-first
 		<-second
 		synctest.Wait()
-		if runs != 2 || e.running {
-			t.Errorf("%d runs", runs)
+		e.mu.Lock()
+		running := e.running
+		e.mu.Unlock()
+		if runs.Load() != 2 || running {
+			t.Errorf("%d runs", runs.Load())
 		}
 		<-e.start()
-		if runs != 3 {
-			t.Errorf("%d runs", runs)
+		if runs.Load() != 3 {
+			t.Errorf("%d runs", runs.Load())
 		}
 	})
 }
