@@ -11,6 +11,7 @@ import (
 	"sluice/cmd/orderbook"
 	"sluice/cmd/orderbook/trade"
 	"sluice/transport/client"
+	"sluice/transport/wire"
 )
 
 const clientHead = `usage: sluice client [flags] REQUEST
@@ -40,7 +41,8 @@ func (c *clientConfig) set() *config.Set {
 	return config.NewSet("",
 		config.Setting{Name: "address", Group: "Flags",
 			Value: config.Text(&c.Address, "ADDR"),
-			Help:  "connect to this server: host:port, or the path of a unix-domain socket"},
+			Help: "connect to this server: host:port, or the path of a unix-domain socket, which has a " +
+				"slash (./socket) or begins with @"},
 		config.Setting{Name: "key", Group: "Flags",
 			Value: config.Text(&c.Key, "FILE"), Help: "authenticate with the private key in this file"},
 		config.Setting{Name: "account", Group: "Flags",
@@ -95,12 +97,16 @@ func tradeByHand(e *env, args []string) error {
 // open starts to connect.
 func (c *clientConfig) open(key ed25519.PrivateKey, screen *screen, o client.SessionOptions) (*trade.Client, error) {
 	o.Conn.Key, o.DialTimeout = key, c.Timeout
-	return trade.Open(trade.Options{Account: uint64(c.Account), Session: o,
+	t, err := trade.Open(trade.Options{Account: uint64(c.Account), Session: o,
 		OnReport: func(r *orderbook.Report) {
 			if r.Unasked() {
 				screen.unasked(r)
 			}
 		}}, c.Address)
+	if err != nil {
+		return nil, config.Usagef("%v", err)
+	}
+	return t, nil
 }
 
 // once sends one request, and those for further pages, and prints the responses.
@@ -181,6 +187,9 @@ func (c *clientConfig) unconnected(err error) error {
 	case errors.Is(err, client.ErrAuthFailed):
 		return fmt.Errorf("the server at %s does not know the key %s: add its line to the file of its "+
 			"--authorized-keys, and send the server SIGHUP", c.Address, c.Key)
+	case errors.As(err, &end) && end.Reason == wire.CloseLimit:
+		return fmt.Errorf("the server at %s has no room for another connection, or too many came from this "+
+			"address: try again later, or raise its --max-connections or --connect-rate", c.Address)
 	case errors.As(err, &end):
 		return fmt.Errorf("the server at %s does not admit this client: %v", c.Address, end.Reason)
 	}

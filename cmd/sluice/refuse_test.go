@@ -285,6 +285,7 @@ func TestClientWithoutServerNamesARemedy(t *testing.T) {
 	gone.Close()
 	expect(t, address, 1, "top 1", "no server at "+address, "start one with `sluice serve`")
 	expect(t, "/nonexistent/s", 1, "top 1", "dial unix /nonexistent/s")
+	expect(t, "socket", 64, "top 1", "write host:port, or the path of a unix-domain socket with a slash", "./socket")
 }
 
 func TestDemoRunsFromTheCommandLine(t *testing.T) {

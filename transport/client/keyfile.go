@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -88,6 +89,9 @@ func WriteKey(path string, key ed25519.PrivateKey) error {
 		return fmt.Errorf("client: private key: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("client: private key: %w; it is not replaced: name another file", err)
+	}
 	if err != nil {
 		return fmt.Errorf("client: private key: %w", err)
 	}

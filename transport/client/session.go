@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -149,12 +150,19 @@ type Session struct {
 	ended   error         // why the session ended; nil before
 }
 
-// OpenSession creates a session with the servers at the addresses, in order of preference: "host:port", or
-// the path of a unix-domain socket. It returns at once; Session.Ready waits for the first
-// connection, and so does a request.
+// OpenSession creates a session with the servers at the addresses, in order of preference:
+// "host:port", or the path of a unix-domain socket with a slash in it, such as "./socket", or
+// "@name" for an abstract one. It returns at once; Session.Ready waits for the first connection, and
+// so does a request.
 func OpenSession(o SessionOptions, addresses ...string) (*Session, error) {
 	if len(addresses) == 0 || slices.Contains(addresses, "") {
 		return nil, fmt.Errorf("client: addresses %q: name at least one server, and no empty one", addresses)
+	}
+	for _, a := range addresses {
+		if o.Dial == nil && network(a) == "tcp" && !strings.Contains(a, ":") {
+			return nil, fmt.Errorf("client: address %q: write host:port, or the path of a unix-domain "+
+				"socket with a slash, such as ./%s", a, a)
+		}
 	}
 	if o.Window < 0 || o.MaxResponseBytes < 0 || o.DialTimeout < 0 || o.MinBackoff < 0 || o.MaxBackoff < 0 {
 		return nil, errors.New("client: a negative Window, MaxResponseBytes, DialTimeout or Backoff")

@@ -77,19 +77,23 @@ func (s *Session) announce() {
 	s.changed = make(chan struct{})
 }
 
+// network is that of an address: "unix" for a path or an abstract name, else "tcp".
+func network(address string) string {
+	if strings.ContainsAny(address, `/\@`) {
+		return "unix"
+	}
+	return "tcp"
+}
+
 // connect makes a connection and does the handshake.
 func (s *Session) connect(ctx context.Context, address string) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.DialTimeout)
 	defer cancel()
-	network := "tcp"
-	if strings.ContainsAny(address, `/\@`) {
-		network = "unix"
-	}
 	dial := s.options.Dial
 	if dial == nil {
-		dial = s.options.Conn.dialer(network).DialContext
+		dial = s.options.Conn.dialer(network(address)).DialContext
 	}
-	raw, err := dial(ctx, network, address)
+	raw, err := dial(ctx, network(address), address)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}

@@ -211,7 +211,7 @@ func TestMistakesOfTheCallerSendNothing(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, addresses := range [][]string{nil, {""}, {"a:1", ""}} {
+	for _, addresses := range [][]string{nil, {""}, {"a:1", ""}, {"socket"}, {"a:1", "host"}} {
 		if _, err := OpenSession(SessionOptions{}, addresses...); err == nil {
 			t.Errorf("addresses %q", addresses)
 		}
