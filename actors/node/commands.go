@@ -107,7 +107,7 @@ func (o *operators) leastHard() int {
 	return least
 }
 
-// SetCommand sets what carries out operators' commands; nil refuses them as unknown requests, which
+// SetCommand sets what carries out operators' commands; nil refuses them as not available, which
 // is how a node begins.
 func (n *Node[R, Q]) SetCommand(c Command) {
 	if c == nil {

@@ -71,10 +71,13 @@ func (t *Table) judge(ev *Event) (query bool, why encode.Refusal) {
 	r := &t.types[ev.Tag]
 	switch {
 	case r.Name == "":
-		if ev.Tag == wire.TagAdminCommand {
-			return false, encode.RefusedPlace
+		switch {
+		case ev.Tag != wire.TagAdminCommand:
+			return false, encode.RefusedTag
+		case ev.Identity.Role != RoleOperator:
+			return false, encode.RefusedRole
 		}
-		return false, encode.RefusedTag
+		return false, encode.RefusedPlace
 	case r.Size >= 0 && len(ev.Body) != r.Size:
 		return false, encode.RefusedSize
 	case ev.Identity.Role < r.Role || ev.Identity.Role > RoleOperator:

@@ -56,6 +56,7 @@ func TestRequestsAreJudgedByTheTable(t *testing.T) {
 		{"an unknown tag", RoleOperator, 0x2F, nil, encode.RefusedTag},
 		{"a tag that is no request's", RoleOperator, 0xFF, nil, encode.RefusedTag},
 		{"an operator's command", RoleOperator, 0x09, nil, encode.RefusedPlace},
+		{"an operator's command of a trader", RoleTrader, 0x09, nil, encode.RefusedRole},
 		{"a body that is too short", RoleOperator, tagSized, []byte{1}, encode.RefusedSize},
 		{"a body that is too long", RoleOperator, tagSized, []byte{1, 2, 3}, encode.RefusedSize},
 		{"the least role", RoleOperator, tagSized, []byte{1, 2}, 0},

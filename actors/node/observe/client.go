@@ -153,8 +153,12 @@ func (c *Client) overWire(ctx context.Context, method, path string, body []byte)
 	var refused *client.RefusedError
 	switch {
 	case errors.As(err, &refused):
-		return 0, nil, fmt.Errorf("observe: %s rejects commands of this key (%v); it needs the "+
-			"role operator in the authorized keys", c.Addr, refused.Reason)
+		if refused.Reason == wire.RefusalRole {
+			return 0, nil, fmt.Errorf("observe: %s rejects commands of this key: it needs the role "+
+				"operator in the authorized keys", c.Addr)
+		}
+		return 0, nil, fmt.Errorf("observe: %s does not take the command now (%v): all places for "+
+			"commands are taken, or the server takes none; try again", c.Addr, refused.Reason)
 	case err != nil:
 		return 0, nil, fmt.Errorf("observe: %s: %w", c.Addr, err)
 	case len(response.Frames) != 1 || response.Frames[0].Tag != wire.TagAdminResponse:

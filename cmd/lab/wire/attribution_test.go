@@ -43,7 +43,7 @@ type asked struct {
 func refusals() map[uint8]wire.Refusal {
 	return map[uint8]wire.Refusal{0x2F: wire.RefusalUnknownTag, tagFourBytes: wire.RefusalSize,
 		tagOperators: wire.RefusalRole, tagChecked: wire.RefusalMalformed,
-		wire.TagAdminCommand: wire.RefusalNotAvailable}
+		wire.TagAdminCommand: wire.RefusalRole}
 }
 
 // newPipeliner makes a load of n requests. Their numbers have no order, and none appears twice.

@@ -161,7 +161,7 @@ def unsuitable(address, message, seed=""):
     sys.exit("the client was admitted")
 
 
-REFUSED = {UNKNOWN: 1, FOUR_BYTES: 2, OPERATORS: 3, CHECKED: 4, wire.ADMIN_COMMAND: 5}
+REFUSED = {UNKNOWN: 1, FOUR_BYTES: 2, OPERATORS: 3, CHECKED: 4, wire.ADMIN_COMMAND: 3}
 
 
 def pipeline(address, burst):
