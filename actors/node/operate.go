@@ -75,8 +75,7 @@ func judge(p durability.Policy, cursors durability.Source) error {
 			"ask again, or force it", p, ErrRefused)
 	}
 	if err := p.MetBy(v.Len); err != nil {
-		return fmt.Errorf("node: policy %q %w: %w; nothing would be answered; force it if that "+
-			"is meant", p, ErrRefused, err)
+		return fmt.Errorf("node: policy %q %w: %w", p, ErrRefused, err)
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ type Connections struct {
 
 // Text implements page.
 func (c *Connections) Text(w io.Writer) error {
-	fmt.Fprintf(w, "%d connections are open; the first %d by %s:\n", c.Open, len(c.Top), c.By)
+	fmt.Fprintf(w, "open connections: %d; the first %d by %s:\n", c.Open, len(c.Top), c.By)
 	t := table(w)
 	fmt.Fprintln(t,
 		"connection\tunsent\tanswers\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
@@ -119,7 +119,7 @@ type Closed struct {
 
 // Text implements page.
 func (c *Closed) Text(w io.Writer) error {
-	fmt.Fprintf(w, "%d connections have ended; the last %d:\n", c.Total, len(c.Last))
+	fmt.Fprintf(w, "ended connections: %d; the last %d:\n", c.Total, len(c.Last))
 	t := table(w)
 	fmt.Fprintln(t,
 		"at\tconnection\treason\tnumber\tunsent\tanswers\tlag\tage\tsent\tshard\trole\tkey\tfrom\tlistener\t")

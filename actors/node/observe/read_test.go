@@ -23,8 +23,8 @@ func TestPagesOverBothEndpoints(t *testing.T) {
 			"/livez":              "live\n",
 			"/readyz":             "ready\npolicy local, persisted>=1, degraded 0s in all\ngate open\nThe portable engine",
 			"/policy":             "policy local, persisted>=1\nopen to 2, bound by journal\ngate open\n",
-			"/connections":        "1 connections are open; the first 1 by buffered:\n",
-			"/connections/closed": "0 connections have ended; the last 0:\n",
+			"/connections":        "open connections: 1; the first 1 by buffered:\n",
+			"/connections/closed": "ended connections: 0; the last 0:\n",
 			"/stats":              "sequencer_last_event",
 		} {
 			if code, text := r.request(endpoint, "GET", path, ""); code != 200 ||
