@@ -56,7 +56,7 @@ func (s *service) announce(files uint64) {
 			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor),
 			config.FormatDuration(l.NoProgress))},
 		{"live", look},
-		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits, "+
+		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits and keys, "+
 			"kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
 	} {
 		fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])

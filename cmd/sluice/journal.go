@@ -22,7 +22,8 @@ const journalHead = `usage: sluice journal [flags] list|verify|skip N
   skip N    leave out event N, on which the program panics at every start, from the next start on
 
 list and verify only read. They are meant for a stopped server; while it runs they see a part of its
-journal. Requests are not judged: that is done by the server when it takes them.
+journal. Requests are not judged: that is done by the server when it takes them. They are described as
+those of the order book; package actors/node/inspect does the same for another application.
 
 skip is for the case that no program applies the event. The server must be stopped. The event stays in
 the journal, and the next start journals that it was left out. What it caused in an earlier run is
