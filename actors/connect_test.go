@@ -97,8 +97,8 @@ func TestConnectAcceptsClientsThatHaveLeft(t *testing.T) {
 		for id, leave := range []func(*client){(*client).reset, (*client).close} {
 			c, fd := r.pair(socket{})
 			leave(c)
-			r.watch.add(fd, uint64(id+1))
 			r.must(r.Connect(Conn{ID: uint64(id + 1), FD: fd}))
+			r.watch.add(fd, uint64(id+1)) // now, because Disconnect must follow Connect
 		}
 		r.until("both are released", func() bool { return r.Connections() == 0 })
 		r.drain()
