@@ -84,9 +84,11 @@ type ConnectionObserver[R, Q any] interface {
 // Ticker is an Application that acts at a time, without a request.
 type Ticker[R, Q any] interface {
 	// NextTick is the time at which Tick is to be called, ns since 1970; 0 for none. It is
-	// read after each event, and depends on nothing but the state.
+	// read after each event, and depends on nothing but the state. An interval is an addition.
 	NextTick() int64
-	// Tick is called once ev.Time is NextTick or later.
+	// Tick is called once ev.Time is NextTick or later, before any request that comes then:
+	// requests wait as long as NextTick is not in the future. On a node where nothing else
+	// happens, a tick is up to 50 ms late.
 	Tick(ev *Event, out Emitter[R, Q])
 }
 
@@ -97,9 +99,11 @@ type Versioned interface {
 	// Version is the version of the rules that this program uses for new events.
 	Version() uint32
 	// UseRules makes the application follow the rules of a version from the next event
-	// on. It is called in a replay, whenever the version changes, and for the version of a
-	// snapshot that is newer than Version. On an error, which says up to which version the
-	// program has the rules, the replay ends.
+	// on. It is called in a replay only: before an event of another version than the one in
+	// use, for the version of a snapshot that is newer than Version, and at the end with
+	// Version. Frames are part of the rules, because they are part of the digest of all
+	// outputs: the encoder follows too. On an error, which says which versions the program
+	// has, the replay ends.
 	UseRules(version uint32) error
 }
 
