@@ -6,7 +6,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/actors/node"
 	"sluice/actors/node/observe"
@@ -45,6 +48,9 @@ func (s *service) prepare() (*prepared, error) {
 		return nil, err
 	}
 	if err := s.checkKeys(); err != nil {
+		return nil, err
+	}
+	if err := s.checkStatsFile(); err != nil {
 		return nil, err
 	}
 	if _, err := probe(s.cfg.IO); err != nil {
@@ -94,6 +100,19 @@ func (s *service) checkKeys() error {
 	}
 	if _, err := listen.ReadKeys(s.cfg.Keys); err != nil {
 		return config.Usagef("--authorized-keys: %v", err)
+	}
+	return nil
+}
+
+// checkStatsFile checks the directory of --stats-file, which is written at the end at the latest.
+func (s *service) checkStatsFile() error {
+	if s.cfg.StatsFile == "" {
+		return nil
+	}
+	dir := filepath.Dir(s.cfg.StatsFile)
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return judged(fmt.Errorf("--stats-file: %s cannot be written: %w; create the directory, or choose "+
+			"another path", dir, err))
 	}
 	return nil
 }

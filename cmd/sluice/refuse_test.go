@@ -143,6 +143,8 @@ func TestFailedStartNamesTheCause(t *testing.T) {
 			[]string{"/nonexistent/s", "create its directory"}},
 		{"data directory is a link to nothing", exitFailure, []string{"--data-dir", link},
 			[]string{link, "symbolic link to /nonexistent/data", "does not exist"}},
+		{"missing directory of the stats file", exitFailure, []string{"--stats-file", "/nonexistent/stats"},
+			[]string{"--stats-file: /nonexistent", "create the directory"}},
 		{"one address twice", exitUsage, []string{"--listen-tcp", one, "--admin-address", one},
 			[]string{"--listen-tcp " + one + " and --admin-address " + one + " are one address"}},
 		{"one path twice", exitUsage, []string{"--listen-unix", "/tmp/s", "--admin-socket", "/tmp//s"},
