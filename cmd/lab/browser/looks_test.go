@@ -77,7 +77,7 @@ const (
 // crowded returns the snapshot of a server with as much of everything as the page must hold, as in
 // the tests of package top.
 func crowded() *status.Snapshot {
-	s := &status.Snapshot{Status: status.Status{State: "ready"}, Seconds: 10}
+	s := &status.Snapshot{Status: status.Status{State: "ready", Stalled: []status.Silent{}}, Seconds: 10}
 	s.Policy, s.PolicyName = "(persisted>=2 && in_memory>=3) || (persisted>=3 && in_memory>=2)", "two-disks-in-two-different-availability-zones"
 	s.Engine, s.Fallback, s.Note = "poll", true, "io_uring is not to be had"
 	s.Clients, s.Blocked, s.Sequenced, s.Persisted, s.Up = 16384, 12345, 98_765_432_101, 98_765_420_000, 1e7
