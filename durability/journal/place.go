@@ -30,7 +30,7 @@ func (d *directory) remember() error {
 		return fmt.Errorf("journal: looking at the lock: %w", err)
 	}
 	d.places = []place{{d.file(lockFile), held}}
-	for _, path := range []string{d.path, d.wal(), d.snap()} {
+	for _, path := range []string{d.path, d.snap(), d.wal()} {
 		p, err := placeOf(path)
 		if err != nil {
 			return err
@@ -57,6 +57,13 @@ func (d *directory) check() error {
 		}
 	}
 	return nil
+}
+
+// replaced reports whether another log has the name of this one.
+func (d *directory) replaced() bool {
+	log := d.places[len(d.places)-1]
+	now, err := os.Stat(log.path)
+	return err == nil && !os.SameFile(log.info, now)
 }
 
 // check returns ErrMoved only for what is certain. If the name cannot be looked at, the next use of it

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -179,12 +180,13 @@ func (w *Writer) Install(s *Snapshot) error {
 }
 
 // close ends the log, and writes how it ended into the end mark. A poisoned one is closed without
-// the sync that closing includes: a failed sync is not retried. A log whose directory was moved stays
-// open: closing it would remove the prepared segment of a server that took the old name.
+// the sync that closing includes: a failed sync is not retried. If another log took its name, it stays
+// open: closing it would remove the segment that the other's server has prepared.
 func (w *Writer) close() error {
-	if err := w.look(true); err != nil {
+	moved := w.look(true)
+	if w.dir.replaced() {
 		if w.poison == nil {
-			return w.fail("the end", err)
+			return w.fail("the end", cmp.Or(moved, error(ErrMoved)))
 		}
 		return nil
 	}
@@ -194,11 +196,16 @@ func (w *Writer) close() error {
 		if err != nil {
 			err = fmt.Errorf("journal: closing %s: %w", w.dir.wal(), err)
 		}
-		_ = w.writeMark(w.persisted, closedFailed) // the first failure is the one to report
+		if moved == nil {
+			_ = w.writeMark(w.persisted, closedFailed) // the first failure is the one to report
+		}
 		return err
 	}
 	if err := guard(w.log.Close); err != nil {
 		return w.fail("the sync at the end", err)
+	}
+	if moved != nil {
+		return w.fail("the end", moved)
 	}
 	if err := w.writeMark(w.persisted, closedInOrder); err != nil {
 		return w.fail("the end mark", err)
