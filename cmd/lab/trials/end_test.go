@@ -17,6 +17,7 @@ import (
 
 	"sluice/actors/node"
 	"sluice/cmd/orderbook"
+	"sluice/durability/journal"
 	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/client"
@@ -119,6 +120,7 @@ func TestStopEndsDrain(t *testing.T) {
 type house struct {
 	node.Running
 	t          testing.TB
+	dir        string // of the journal
 	at         []string
 	open       func() // lets the disk continue
 	clients    []net.Conn
@@ -130,6 +132,7 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	t.Helper()
 	h := &house{t: t, goroutines: runtime.NumGoroutine(), slack: 10 * time.Second}
 	dir := t.TempDir()
+	h.dir = filepath.Join(dir, "data", "journal")
 	public, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -257,4 +260,11 @@ func (h *house) close() {
 		h.t.Errorf("%d permits are still out", n)
 	}
 	until(h.t, fmt.Sprintf("at most %d goroutines", h.goroutines), func() bool { return runtime.NumGoroutine() <= h.goroutines })
+	until(h.t, "the journal of a disk that hung to be closed", func() bool { // its directory is removed next
+		unlock, err := journal.Lock(h.dir)
+		if err == nil {
+			err = unlock()
+		}
+		return err == nil
+	})
 }
