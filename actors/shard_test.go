@@ -358,3 +358,25 @@ func TestStopSendsWhatFollowsAQueuedSend(t *testing.T) {
 		t.Errorf("shut %d times, want once", b.ring.shut[1])
 	}
 }
+
+// A fence may come in the middle of a step, which then sees that the pipeline ends: it is not a
+// stop, so clients are sent nothing more, no farewell either (R15).
+func TestFenceWithinAStepSendsNothingMore(t *testing.T) {
+	b := newTable(t, nil)
+	b.join(1)
+	b.saySize(1, 100)
+	b.persist()
+	b.gate.Step(b.now)
+	b.encoder.Step(b.now)
+	b.ring.answer = func(_ int32, n int) int32 {
+		b.phase.Advance(run.PhaseFenced, b.now+int64(time.Second))
+		b.gate.Close()
+		b.encoder.Close()
+		return int32(n)
+	}
+	b.shards[0].Step(b.now)
+	if want := 100 + encode.BatchEndBytes; b.ring.bytes[1] != want || b.ring.shut[1] != 1 {
+		t.Errorf("%d bytes were sent, and the socket was shut %d times; want %d and one", b.ring.bytes[1],
+			b.ring.shut[1], want)
+	}
+}

@@ -15,6 +15,9 @@ import (
 // flush, and past the deadline all are closed at once. The moments are spread so that clients do
 // not reconnect all at once.
 func (e *Shard) end(now int64) int {
+	if e.phase.Fenced() { // since this step began: the end that was seen is a fence
+		return e.fence(now)
+	}
 	force := e.phase.Over() || e.phase.Expired(now)
 	if e.ending.began == 0 {
 		e.ending.began, e.ending.spread = now, e.phase.Spread(int64(e.cfg.DrainSpread), now)
