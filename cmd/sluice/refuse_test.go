@@ -271,7 +271,7 @@ func TestKeysDeterminePermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.signal(syscall.SIGHUP)
-	p.err.await(t, "limits reloaded")
+	p.err.await(t, "keys reloaded")
 	expect(t, address, 0, "top 1 --key "+name("late"), "bid 1 @ 5")
 	expect(t, address, 1, "top 1", "asks for a key", "keygen")
 	expect(t, address, 1, "top 1 --key "+name("keys"), "not in PEM form")
