@@ -64,7 +64,7 @@ func (t *identities) enter(key listen.Fingerprint, record func(number uint32, ke
 	return nil
 }
 
-// identity is who a connection belongs to.
+// identity returns the owner of a connection: number, role and key.
 func (h *handler[R, Q]) identity(c listen.Conn) sequencer.Identity {
 	return sequencer.Identity{Number: h.identities.number(c.Key), Role: uint8(c.Role), Key: c.Key}
 }

@@ -40,7 +40,7 @@ func TestKilledConnectionsEndBeforeTheFirstClient(t *testing.T) {
 			m := join(t, dir, client.Options{})
 			m.do(tagMark)
 			all.Go(func() {
-				// Not so many that the log of this run is gone when the next one has ended.
+				// Few enough that the log of this run is still there when the next one has ended.
 				for i := uint64(2); i < 40; i++ {
 					if m.conn.Send(i, tagMark, nil) != nil || m.conn.Flush() != nil {
 						return

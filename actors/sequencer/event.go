@@ -45,7 +45,7 @@ func (k Kind) bodySize() int {
 	return [...]int{-1, -1, 0, 0, 0, 16, 12, 4, 8}[k]
 }
 
-// Identity is who a connection belongs to.
+// Identity is the owner of a connection.
 type Identity struct {
 	Number uint32  // the same for every connection of a key, in every run; 0 without a key
 	Role   uint8   // RoleReadonly, ...; 0 for an event without a client

@@ -133,7 +133,7 @@ func TestPutRejectsTraceContextOfWrongSize(t *testing.T) {
 	}
 }
 
-// A queue that was full takes nothing, and calls nobody, until half of it is free; then it calls once.
+// A queue that was full takes nothing and wakes no reader until half of it is free; then it wakes them once.
 func TestFullQueueHasRoomOnceHalfIsFree(t *testing.T) {
 	const size = 1 << 12
 	q, r := NewQueue(size)

@@ -241,7 +241,7 @@ func TestLostLinesAreMeasured(t *testing.T) {
 	}
 }
 
-// --stats-file on a file system that hangs: the temporary file is a FIFO that nobody reads.
+// --stats-file on a file system that hangs: the temporary file is a FIFO without a reader.
 func TestHungStatsFileHoldsNothingUp(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "stats")
 	if err := syscall.Mkfifo(file+".tmp", 0o600); err != nil {

@@ -337,7 +337,7 @@ func TestServersEndWithAKilledTest(t *testing.T) {
 	_ = cmd.Wait() // killed
 	until(t, "the end of the server", func() error {
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err == nil && !strings.Contains(string(state), ") Z ") { // a zombie has ended, and nobody waits for it
+		if err == nil && !strings.Contains(string(state), ") Z ") { // a zombie has ended; no parent waits for it
 			return fmt.Errorf("%s", state)
 		}
 		return nil

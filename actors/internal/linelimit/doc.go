@@ -1,4 +1,4 @@
-// Package linelimit limits log lines that anybody who connects can cause.
+// Package linelimit limits log lines that any peer can cause by connecting.
 //
 //	Log, Log, ... ──> Limiter ──10 a second──> slog.Logger
 //	                     └──the rest is counted in the next line, or after a second without one

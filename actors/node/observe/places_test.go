@@ -134,7 +134,7 @@ func TestSocketOfAnotherServerIsKept(t *testing.T) {
 	}
 }
 
-// Everybody who connects can send commands that are rejected. They fill no disk.
+// Every peer can send commands that are rejected. Their log lines are limited.
 func TestLinesAboutRejectedCommandsAreLimited(t *testing.T) {
 	log := &logged{}
 	r := newRig(t, func(_ *bookConfig, c *Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
