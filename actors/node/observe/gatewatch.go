@@ -17,41 +17,23 @@ const (
 // gateWatch logs that responses wait for durability for too long. No other line would, because a
 // gate that is shut does nothing. It belongs to one goroutine.
 type gateWatch struct {
+	*periodic // looks
+
 	log  *slog.Logger
 	read func() status.Gate
 
 	wedged  bool
 	longest float64   // seconds that a response has waited since the gate is wedged
 	logged  time.Time // time of the last line
-	quit    chan struct{}
-	done    chan struct{}
 }
 
 // watchGate watches the gate of a node until close.
 func watchGate(n node.Running, log *slog.Logger) *gateWatch {
 	w := &gateWatch{
 		log: log, read: func() status.Gate { return status.ReadGate(n) },
-		quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	go func() {
-		defer close(w.done)
-		tick := time.NewTicker(gateLook)
-		defer tick.Stop()
-		for {
-			select {
-			case <-w.quit:
-				return
-			case now := <-tick.C:
-				w.look(now)
-			}
-		}
-	}()
+	w.periodic = every(gateLook, w.look)
 	return w
-}
-
-func (w *gateWatch) close() {
-	close(w.quit)
-	<-w.done
 }
 
 // look reads the gate and logs what has changed.

@@ -44,11 +44,11 @@ func (a *admin) livez(ctx context.Context, _ url.Values) (page, int, error) {
 // stallWatch logs actors and other loops that have not come round for too long. It belongs to one
 // goroutine.
 type stallWatch struct {
+	*periodic // looks
+
 	log     *slog.Logger
 	look    func() []status.Silent
 	stalled []stall
-	quit    chan struct{}
-	done    chan struct{}
 }
 
 // stall is a loop that has been logged.
@@ -59,30 +59,13 @@ type stall struct {
 
 // watchStalls watches the loops of a node until close, for the log and for readers of pulse.
 func watchStalls(n node.Running, pulse *status.Pulse, log *slog.Logger) *stallWatch {
-	w := &stallWatch{log: log, quit: make(chan struct{}), done: make(chan struct{}),
+	w := &stallWatch{log: log,
 		look: func() []status.Silent {
 			pulse.Look(n.Collector(), n.Now)
 			return pulse.Stalled()
 		}}
-	go func() {
-		defer close(w.done)
-		tick := time.NewTicker(stallLook)
-		defer tick.Stop()
-		for {
-			select {
-			case <-w.quit:
-				return
-			case now := <-tick.C:
-				w.tick(now)
-			}
-		}
-	}()
+	w.periodic = every(stallLook, w.tick)
 	return w
-}
-
-func (w *stallWatch) close() {
-	close(w.quit)
-	<-w.done
 }
 
 // tick logs what has changed since the last look.
