@@ -239,7 +239,7 @@ func (w *world) leave() {
 	var frames []byte
 	for i := range shed {
 		frames = w.p.cfg.Framing.AppendControl(frames, encode.Control{
-			Kind: encode.ControlServerBusy, Request: w.busy[p.id].asked + 1 + i})
+			Kind: encode.ControlServerBusy, Request: w.shed[p.id] + 1 + i})
 	}
 	send := func(kind shard.EventKind) bool {
 		return w.p.mail.events.TrySend(shard.Event{Kind: kind, Conn: p.id, Frame: string(frames),
@@ -269,7 +269,7 @@ func (w *world) leave() {
 	case 4:
 		if send(shard.EventBusy) {
 			w.stats.Busies++
-			w.busy[p.id].asked += shed
+			w.shed[p.id] += shed
 		}
 	}
 }

@@ -35,6 +35,7 @@ type peer struct {
 	class   uint8
 
 	answered, answers uint64 // responses that were no slots: in its send buffer, and received
+	busy              uint64 // the last request for which ServerBusy came
 	kicked            bool
 	told              encode.CloseReason // of the Close frame, which must be the last; 0 before
 	slowTold          bool               // NoticeSlow came and NoticeRecovered did not
@@ -143,12 +144,11 @@ func (p *peer) control(b string) bool {
 	case b == "\x01\x00\x00\x00\x01": // a heartbeat
 	case len(b) == 13 && b[4] == encode.TagServerBusy:
 		n := binary.LittleEndian.Uint64([]byte(b[5:]))
-		if busy := &p.w.busy[p.id]; n <= busy.told || n > busy.asked {
-			p.w.fail("%v: ServerBusy for request %d after that for %d; %d were shed", p, n, busy.told,
-				busy.asked)
-		} else {
-			busy.told = n
+		if shed := p.w.shed[p.id]; n <= p.busy || n > shed {
+			p.w.fail("%v: ServerBusy for request %d after that for %d; %d were shed", p, n, p.busy,
+				shed)
 		}
+		p.busy = n
 	case b[4] == encode.TagClose:
 		p.told = encode.CloseReason(b[5])
 		p.w.stats.Farewells++

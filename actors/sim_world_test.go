@@ -35,7 +35,7 @@ type world struct {
 	connecting []bool  // by id: Connect has not returned
 	used       []bool  // by id: it had a connection
 
-	busy [32]struct{ asked, told uint64 } // by id: numbers of shed requests so far, and the last one received
+	shed [32]uint64 // by id: how many requests were shed so far, which are their numbers
 
 	faults   bool
 	calmed   int64                 // when the faults ended
