@@ -198,6 +198,8 @@ func TestMalformedRequestsAreRejectedWithAReason(t *testing.T) {
 	}
 	market := edit(21, byte(Market))
 	market[22] = byte(ImmediateOrCancel)
+	until := edit(21, byte(Market))
+	until[22] = byte(GoodTillDate)
 	for _, c := range []struct {
 		name string
 		tag  uint8
@@ -214,7 +216,7 @@ func TestMalformedRequestsAreRejectedWithAReason(t *testing.T) {
 		{"reserved byte set", TagNew, edit(23, 1), "reserved byte 23 of a new order is 1"},
 		{"market order that would rest", TagNew, edit(21, byte(Market)), "cannot rest"},
 		{"market order with a price", TagNew, market, "has price 100"},
-		{"market order with an expiry", TagNew, edit(21, byte(Market)), "cannot rest"},
+		{"market order that is good till date", TagNew, until, "cannot rest"},
 		{"expiry of an order without", TagNew, edit(40, 1), "has expiry 1, must be 0"},
 		{"setting neither on nor off", TagSetCancelOnDisconnect, []byte{2}, "is 2, must be 0 (off)"},
 		{"no order asked for", TagQueryOpenOrders, make([]byte, 18), "limit of a query is 0"},

@@ -239,12 +239,17 @@ func (e *event) trade(o *order, quantity uint64, price int64, liquidity Liquidit
 
 // replace gives an order a new price and total. The order keeps its place in the queue if
 // the price is the same and the total does not grow. Otherwise it leaves its level and
-// arrives again, and may trade at once.
+// arrives again, and may trade at once. If it is alone at its price, its level makes room for
+// the new one.
 func (e *event) replace(slot uint32) {
 	c, r := &e.cmd, &e.orders.slots[slot]
 	p, own := &e.positions[r.position], e.ladder(r, r.side)
 	executed := r.total - r.open
 	open := c.Quantity - executed
+	levels := e.config.MaxLevels
+	if at, _ := own.find(r.side.key(r.price)); own.levels[at].count == 1 {
+		levels++
+	}
 	switch {
 	case c.Quantity == 0 || c.Quantity > e.config.MaxQuantity:
 		e.reject(BadQuantity, r.id)
@@ -255,7 +260,7 @@ func (e *event) replace(slot uint32) {
 	case open > r.open && !p.room(r.side, open-r.open):
 		e.reject(PositionLimit, r.id)
 		return
-	case !own.fits(r.side.key(c.Price), e.config.MaxLevels):
+	case !own.fits(r.side.key(c.Price), levels):
 		e.reject(TooManyLevels, r.id)
 		return
 	}

@@ -180,7 +180,7 @@ func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
 	case !seen && len(m.instruments) == m.config.MaxInstruments:
 		no(TooManyInstruments, 0)
 		return
-	case rests && m.levelsWith(c.Instrument, c.Side == Buy, c.Price) > m.config.MaxLevels:
+	case rests && m.levelsWith(nil, c.Instrument, c.Side == Buy, c.Price) > m.config.MaxLevels:
 		no(TooManyLevels, 0)
 		return
 	case m.exposure(c.Account, c.Instrument, c.Side == Buy)+c.Quantity > 1<<62:
@@ -211,11 +211,11 @@ func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
 	}
 }
 
-// levelsWith counts the prices of a side, including one more price.
-func (m *model) levelsWith(instrument uint32, buy bool, price int64) int {
+// levelsWith counts the prices of a side, including one more price, without an order that leaves.
+func (m *model) levelsWith(leaves *modelOrder, instrument uint32, buy bool, price int64) int {
 	prices := map[int64]bool{price: true}
 	for _, o := range m.open {
-		if o.instrument == instrument && o.buy == buy {
+		if o != leaves && o.instrument == instrument && o.buy == buy {
 			prices[o.price] = true
 		}
 	}
@@ -312,7 +312,7 @@ func (m *model) replace(o *modelOrder, conn uint64, c Command, no func(Reason, u
 		m.exposure(o.account, o.instrument, o.buy)+(c.Quantity-wasTotal) > 1<<62:
 		no(PositionLimit, o.id)
 		return
-	case m.levelsWith(o.instrument, o.buy, c.Price) > m.config.MaxLevels:
+	case m.levelsWith(o, o.instrument, o.buy, c.Price) > m.config.MaxLevels:
 		no(TooManyLevels, o.id)
 		return
 	}

@@ -159,6 +159,11 @@ var scripts = []script{
 		[]string{"c1 a1#3 rejected: position limit"}},
 	{"a replace to a new price needs a level on a full side", Config{MaxLevels: 1},
 		`c1 a1 buy 5@1
+		c2 a2 buy 5@1
 		c1 a1 replace 1 5@2`,
 		[]string{"c1 a1#2 rejected: too many price levels"}},
+	{"an order that is alone at its price makes room for its new level", Config{MaxLevels: 1},
+		`c1 a1 buy 5@1
+		c1 a1 replace 1 6@2`,
+		[]string{"c1 a1#1 replaced by 2: 6@2, open 6, kept false"}},
 }
