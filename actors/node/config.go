@@ -30,10 +30,11 @@ const (
 
 // Config describes a node. A zero field takes its default, except where it is required.
 type Config[R, Q any] struct {
-	// Application is the state machine that the node runs, empty: Open restores it from the data
-	// directory. The node calls it from one goroutine at a time and owns it until the node has
-	// ended. Required.
-	Application sequencer.Application[R, Q]
+	// Application makes the state machine that the node runs, empty: Open restores it from the data
+	// directory. The node calls it more than once, from any goroutine, and owns what it returns. Each
+	// instance is used by one goroutine at a time, several instances at the same time, so they must
+	// share nothing that changes, and all must have the same configuration. Required.
+	Application func() sequencer.Application[R, Q]
 	// Encoder writes the application's reports and answers as frames. The node calls it from two
 	// goroutines at the same time: that of the pipeline's encoder, and the sequencer's, where reports
 	// are added to the digest of all outputs. So it must not change what it keeps, and equal reports
@@ -124,12 +125,9 @@ func orDefault[T comparable](field *T, value T) {
 func (c *Config[R, Q]) complete() error {
 	switch {
 	case c.Application == nil:
-		return errors.New("node: Application is nil; give the state machine that is to run")
+		return errors.New("node: Application is nil; give a function that makes the state machine that is to run")
 	case c.Encoder == nil:
 		return errors.New("node: Encoder is nil; give what writes the application's outputs as frames")
-	}
-	if _, err := sequencer.NewTable(c.Application.Requests()); err != nil {
-		return err
 	}
 	if c.DataDir == "" {
 		return errors.New("node: DataDir is empty; name the directory that is to hold the journal")

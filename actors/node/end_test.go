@@ -208,7 +208,7 @@ func TestOpenHonoursCancellation(t *testing.T) {
 	drain(t, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	cfg.Application = newBook(orderbook.Config{})
+	cfg.Application = newFull
 	if n, err := Open(ctx, cfg); n != nil || !errors.Is(err, context.Canceled) {
 		t.Fatalf("opened %v with error %v, want none, because the context was cancelled", n, err)
 	}

@@ -32,7 +32,8 @@ type result struct {
 // ledger is an application: accounts with balances, and transfers between them.
 type ledger struct{ balances map[uint64]uint64 }
 
-func newLedger() *ledger { return &ledger{map[uint64]uint64{}} }
+// newLedger makes an empty ledger; it is node.Config.Application.
+func newLedger() sequencer.Application[result, result] { return &ledger{map[uint64]uint64{}} }
 
 func (*ledger) Requests() []sequencer.RequestType {
 	return []sequencer.RequestType{

@@ -41,7 +41,7 @@ func session(dir string, work func(c *ledgerClient)) {
 	ctx, end := context.WithCancel(context.Background())
 	n, err := node.Open(ctx, node.Config[result, result]{
 		DataDir:     filepath.Join(dir, "data"),
-		Application: newLedger(),
+		Application: newLedger,
 		Encoder:     ledgerEncoder{},
 		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "unix",
 			Address: filepath.Join(dir, "socket"), Open: true}}},

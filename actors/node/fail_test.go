@@ -133,7 +133,7 @@ func TestOpenNamesWhatIsWrongOnDisk(t *testing.T) {
 			journal.ErrLocked, "is locked by process"},
 		{"other limits of the book", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)
-			cfg.Application = newBook(orderbook.Config{MaxOrders: 17})
+			cfg.Application = func() bookApp { return newBook(orderbook.Config{MaxOrders: 17}) }
 		}, nil, "open with the configuration of the application that this data directory was made with"},
 		{"the limits' file lost", func(t *testing.T, cfg *bookConfig) {
 			used(t, *cfg)

@@ -23,6 +23,15 @@ type faulty struct {
 	apply, snapshot, restore func()
 }
 
+// factory is a Config.Application whose instances have the hooks of f, as they are when it is called.
+func (f *faulty) factory() func() bookApp {
+	return func() bookApp {
+		app := *f
+		app.Book = newBook(orderbook.Config{})
+		return &app
+	}
+}
+
 func (f *faulty) Apply(ev *sequencer.Event,
 	out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
 	f.call(f.apply)
@@ -82,8 +91,7 @@ func TestPanicInOpenIsAnError(t *testing.T) {
 				c.expect("accepted 1 seq=1", "end")
 				drain(t, s)
 			}
-			app.Book = newBook(orderbook.Config{})
-			cfg.Application = app
+			cfg.Application = app.factory()
 			n, err := func() (n *bookNode, err error) {
 				defer func() {
 					if v := recover(); v != nil {
@@ -95,6 +103,7 @@ func TestPanicInOpenIsAnError(t *testing.T) {
 			if n != nil || err == nil || !strings.Contains(err.Error(), "planted") {
 				t.Errorf("node %v, error %v", n, err)
 			}
+			cfg.Application = newPlain
 			s, _ := serve(t, cfg) // nothing is locked
 			drain(t, s)
 		})
@@ -132,7 +141,7 @@ func TestEndsAlthoughApplicationHangs(t *testing.T) {
 					t.Parallel() // it only waits
 					cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 					cfg.FailTimeout = 500 * time.Millisecond
-					app := &faulty{Book: newBook(orderbook.Config{})}
+					app := &faulty{}
 					entered, release := make(chan struct{}, 1), make(chan struct{})
 					var opened atomic.Bool
 					spoil(&cfg, app, func() {
@@ -145,7 +154,7 @@ func TestEndsAlthoughApplicationHangs(t *testing.T) {
 						}
 						<-release
 					})
-					cfg.Application = app
+					cfg.Application = app.factory()
 					n, err := Open(context.Background(), cfg)
 					if err != nil {
 						t.Fatal(err)
@@ -192,7 +201,7 @@ func TestEndsAlthoughReaderHangs(t *testing.T) {
 	cfg.FailTimeout = 500 * time.Millisecond
 	entered, release := make(chan struct{}, 1), make(chan struct{})
 	cfg.Encoder = faultyEncoder{report: afterDigest(func() { entered <- struct{}{}; <-release })}
-	cfg.Application = newBook(orderbook.Config{})
+	cfg.Application = newFull
 	n, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -250,8 +259,8 @@ func TestGoexitOfTheApplicationEndsTheNode(t *testing.T) {
 			cfg := config(t.TempDir(), transport.ModePoll, &lines{})
 			s, _ := serve(t, cfg) // takes the snapshot of a new directory
 			drain(t, s)
-			app := &faulty{Book: newBook(orderbook.Config{})}
-			cfg.Application = app
+			app := &faulty{}
+			cfg.Application = app.factory()
 			spoil(&cfg, app)
 			n, err := Open(context.Background(), cfg)
 			if err != nil {

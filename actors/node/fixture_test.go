@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/durability/journal"
 	"sluice/transport"
@@ -86,13 +87,20 @@ func (plain) Disconnected() {}
 func (plain) NextTick()     {}
 func (plain) Tick()         {}
 
-func bookOf(n *bookNode) *orderbook.Book { return n.cfg.Application.(plain).Book }
+// Factories of Config.Application.
+type bookApp = sequencer.Application[orderbook.Report, orderbook.Answer]
+
+func newPlain() bookApp { return plain{newBook(orderbook.Config{})} }
+
+func newFull() bookApp { return newBook(orderbook.Config{}) }
+
+func bookOf(n *bookNode) *orderbook.Book { return n.app.(plain).Book }
 
 // config is a small node on loopback and a unix-domain socket, without authentication and with an
 // empty book.
 func config(dir string, mode transport.Mode, log io.Writer) bookConfig {
 	cfg := bookConfig{
-		Application: plain{newBook(orderbook.Config{})}, Encoder: orderbook.Encoder{},
+		Application: newPlain, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"),
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
@@ -107,11 +115,9 @@ func config(dir string, mode transport.Mode, log io.Writer) bookConfig {
 	return cfg
 }
 
-// serve opens a node that is stopped at the end of the test. A configuration may be used again:
-// each node has a book of its own.
+// serve opens a node that is stopped at the end of the test. A configuration may be used again.
 func serve(t testing.TB, cfg bookConfig) (*bookNode, []string) {
 	t.Helper()
-	cfg.Application = plain{newBook(orderbook.Config{})}
 	s, err := Open(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func (h *handler[R, Q]) reserve(c listen.Conn) bool {
 	if err == nil {
 		err = h.identities.enter(c.Key, h.queue.Introduce)
 	}
-	if err == nil && h.observed {
+	if err == nil && h.observed() {
 		err = h.queue.Connected(c.ID, h.identity(c))
 	}
 	if err != nil {
@@ -41,9 +41,15 @@ func (h *handler[R, Q]) reserve(c listen.Conn) bool {
 // release has the sequencer take notice of the end of a connection that reserve admitted: after its
 // last request, or because Connect did not accept it.
 func (h *handler[R, Q]) release(c listen.Conn) {
-	if h.observed {
+	if h.observed() {
 		h.queue.Disconnected(c.ID, h.identity(c))
 	}
+}
+
+// observed reports whether the application observes connections.
+func (h *handler[R, Q]) observed() bool {
+	_, ok := h.app.(sequencer.ConnectionObserver[R, Q])
+	return ok
 }
 
 // Connect implements listen.Handler: it returns once a shard owns the socket.

@@ -98,7 +98,6 @@ func TestDrainEndsConnections(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("journaled %s, want %s", got, want)
 	}
-	cfg.Application = newPresence()
 	stop(t, open(t, cfg))
 	if more, _ := kindsIn(t, cfg, last+1); len(more) > 0 {
 		t.Errorf("the next run journaled %s", more)
@@ -126,7 +125,6 @@ func TestKeysHaveNumbers(t *testing.T) {
 	cfg.Listen.Endpoints[0].Open = false
 	numbers := map[[8]byte]uint32{}
 	for range 3 {
-		cfg.Application = newPresence()
 		n := open(t, cfg)
 		var all sync.WaitGroup
 		got := make([]present, 4*len(keys))
@@ -153,7 +151,6 @@ func TestKeysHaveNumbers(t *testing.T) {
 		t.Errorf("%d identities journaled, want %d", got, len(keys))
 	}
 	// No number is left for a new key.
-	cfg.Application = newPresence()
 	log := &lines{}
 	cfg.Log = presenceConfig(dir, log).Log
 	n := open(t, cfg)
@@ -232,9 +229,7 @@ func TestOpenFailsIfEndsOfConnectionsCannotBeApplied(t *testing.T) {
 	for name, onEnd := range map[string]func(){
 		"panic": func() { panic("planted") }, "hang": func() { <-release },
 	} {
-		app := newPresence()
-		app.onEnd = onEnd
-		cfg.Application = app
+		cfg.Application = presenceWith(func(p *presence) { p.onEnd = onEnd })
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		n, err := Open(ctx, cfg)
 		cancel()
@@ -247,7 +242,7 @@ func TestOpenFailsIfEndsOfConnectionsCannotBeApplied(t *testing.T) {
 		}
 		unlocked(t, cfg.DataDir)
 	}
-	cfg.Application = newPresence()
+	cfg.Application = presenceWith(func(*presence) {})
 	open(t, cfg)
 	if got := join(t, dir, client.Options{}).do(tagCount); got.conns != 1 || got.marks != 0 {
 		t.Errorf("%+v", got)
@@ -269,9 +264,7 @@ func TestSkip(t *testing.T) {
 	}
 	stop(t, n)
 	poisonous := func() Config[present, present] {
-		app := newPresence()
-		app.poisonous = true
-		cfg.Application = app
+		cfg.Application = presenceWith(func(p *presence) { p.poisonous = true })
 		return cfg
 	}
 	_, err := Open(t.Context(), poisonous())

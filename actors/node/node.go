@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -34,7 +35,7 @@ type Node[R, Q any] struct {
 	store      *store
 	cursors    *durability.Cursors
 	queue      *sequencer.Queue
-	observed   bool // the application is a sequencer.ConnectionObserver
+	app        sequencer.Application[R, Q]
 	jumps      chan clockJump
 	identities *identities
 	sequencer  *sequencer.Sequencer[R, Q]
@@ -48,7 +49,7 @@ type Node[R, Q any] struct {
 
 // Open recovers the application from the data directory, then listens and serves. It returns once
 // clients are accepted. ctx bounds the opening only; a long recovery ends when it is cancelled.
-// After an error nothing is left running or open, and Application is not to be used again.
+// After an error nothing is left running or open.
 func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) {
 	p, err := Prepare(cfg)
 	if err != nil {
@@ -68,8 +69,15 @@ func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
+	app := cfg.Application()
+	if app == nil {
+		return nil, errors.New("node: Application returned nil; return an empty state machine")
+	}
+	if _, err := sequencer.NewTable(app.Requests()); err != nil {
+		return nil, err
+	}
 	n := &Node[R, Q]{
-		cfg: cfg, log: cfg.Log, cursors: durability.NewCursors(0), sequenced: make(chan struct{}),
+		cfg: cfg, app: app, log: cfg.Log, cursors: durability.NewCursors(0), sequenced: make(chan struct{}),
 		ending: newEnding(), jumps: make(chan clockJump, 1),
 		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
 	}
@@ -157,7 +165,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	})
 	group := run.NewGroup("sequencer", run.NewAdaptive(0))
 	n.sequencer, err = sequencer.New(sequencer.Config[R, Q]{
-		Application: n.cfg.Application, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
+		Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
 		State: n.store.state, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
 		Signal: group.Signal(), Now: n.pipeline.Now, Wall: n.cfg.Wall, OnClockJump: n.jumped,
 		Snapshots:      n.snapshots,

@@ -53,6 +53,15 @@ func newPresence() *presence {
 	return &presence{conns: map[uint64]bool{}, marks: map[uint64]bool{}}
 }
 
+// presenceWith is a Config.Application whose instances are changed by edit.
+func presenceWith(edit func(*presence)) func() sequencer.Application[present, present] {
+	return func() sequencer.Application[present, present] {
+		p := newPresence()
+		edit(p)
+		return p
+	}
+}
+
 func (*presence) Requests() []sequencer.RequestType {
 	return []sequencer.RequestType{
 		{Tag: tagMark, Name: "mark", Role: sequencer.RoleTrader},
@@ -165,7 +174,7 @@ type presenceNode = Node[present, present]
 
 func presenceConfig(dir string, log io.Writer) Config[present, present] {
 	cfg := Config[present, present]{
-		Application: newPresence(), Encoder: presenceEncoder{}, DataDir: filepath.Join(dir, "data"),
+		Application: presenceWith(func(*presence) {}), Encoder: presenceEncoder{}, DataDir: filepath.Join(dir, "data"),
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "unix", Address: filepath.Join(dir, "s"), Open: true}}},
 		Journal: Journal{SegmentBytes: 1 << 20}, Log: slog.New(slog.NewTextHandler(log, nil)),

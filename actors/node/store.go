@@ -149,7 +149,7 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		return err
 	}
 	var applied uint64
-	n.store.state, applied, err = sequencer.Replay(ctx, n.cfg.Application, n.cfg.Encoder, r, skips)
+	n.store.state, applied, err = sequencer.Replay(ctx, n.app, n.cfg.Encoder, r, skips)
 	var poison *sequencer.ReplayError
 	if errors.As(err, &poison) {
 		return fmt.Errorf("node: recovering %s: to leave event %d out, and with it what it caused, run "+
@@ -164,7 +164,6 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 			"journal ends at %d", n.cfg.DataDir, at, r.Last)
 	}
 	n.identities = newIdentities(n.store.state.Keys())
-	_, n.observed = n.cfg.Application.(sequencer.ConnectionObserver[R, Q])
 	n.ids.Store(r.Incarnation << connBits)
 	n.store.persisted.Store(uint64(r.Last))
 	n.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it
@@ -180,7 +179,7 @@ func (n *Node[R, Q]) genesis() error {
 	path := filepath.Join(n.cfg.DataDir, genesisFile)
 	empty, err := journal.ReadOwned(path, n.store.recovery.Directory)
 	if err == nil {
-		if err := n.cfg.Application.Restore(bytes.NewReader(empty)); err != nil {
+		if err := n.app.Restore(bytes.NewReader(empty)); err != nil {
 			return fmt.Errorf("node: %s: open with the configuration of the application that "+
 				"this data directory was made with: %w", path, err)
 		}
@@ -195,7 +194,7 @@ func (n *Node[R, Q]) genesis() error {
 			path, last)
 	}
 	var b bytes.Buffer
-	if err := n.cfg.Application.Snapshot(&b); err != nil {
+	if err := n.app.Snapshot(&b); err != nil {
 		return err
 	}
 	owned := journal.AppendOwned(nil, n.store.recovery.Directory, b.Bytes())

@@ -145,6 +145,21 @@ func New(config Config) (*Book, error) {
 	return &Book{config: config, state: newState()}, nil
 }
 
+// Factory returns a function that makes empty books of one configuration, for node.Config. The error
+// names the limit that is out of range.
+func Factory(config Config) (func() sequencer.Application[Report, Answer], error) {
+	if _, err := New(config); err != nil {
+		return nil, err
+	}
+	return func() sequencer.Application[Report, Answer] {
+		book, err := New(config)
+		if err != nil {
+			panic(err) // the same configuration was valid above
+		}
+		return book
+	}, nil
+}
+
 // Seq returns the sequence number of the last event applied, 0 before the first.
 func (b *Book) Seq() uint64 { return b.seq }
 

@@ -84,12 +84,12 @@ type service struct {
 // nodeConfig translates the settings.
 func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answer], err error) {
 	c := s.cfg
-	book, err := orderbook.New(orderbook.Config{})
+	books, err := orderbook.Factory(orderbook.Config{})
 	if err != nil {
 		return sc, err
 	}
 	sc = node.Config[orderbook.Report, orderbook.Answer]{
-		Application: book, Encoder: orderbook.Encoder{},
+		Application: books, Encoder: orderbook.Encoder{},
 		DataDir: c.DataDir, DataDirMustExist: c.DataDirExists, KeysFile: c.Keys, Policy: c.Policy, ForcePolicy: c.ForcePolicy, Log: s.log,
 		SnapshotEvents: uint64(c.SnapshotEvents), SnapshotBytes: c.SnapshotBytes,
 		Journal: node.Journal{SegmentBytes: c.SegmentBytes},

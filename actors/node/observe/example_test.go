@@ -21,12 +21,12 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 	quiet := slog.New(slog.DiscardHandler)
-	book, err := orderbook.New(orderbook.Config{})
+	books, err := orderbook.Factory(orderbook.Config{})
 	if err != nil {
 		panic(err)
 	}
 	s, err := node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
-		Application: book, Encoder: orderbook.Encoder{},
+		Application: books, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"), Log: quiet,
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true},

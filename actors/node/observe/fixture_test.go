@@ -22,6 +22,7 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node"
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/transport"
 	"sluice/transport/client"
@@ -71,11 +72,10 @@ func (plainBook) Disconnected() {}
 func (plainBook) NextTick()     {}
 func (plainBook) Tick()         {}
 
-func newBook(t testing.TB) plainBook {
-	t.Helper()
+func newBook() sequencer.Application[orderbook.Report, orderbook.Answer] {
 	book, err := orderbook.New(orderbook.Config{})
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return plainBook{book}
 }
@@ -106,7 +106,7 @@ func newRig(t testing.TB, changes ...setup) *rig {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	sc := bookConfig{
-		Application: newBook(t), Encoder: orderbook.Encoder{},
+		Application: newBook, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"), KeysFile: path, Log: quiet,
 		Journal: node.Journal{SegmentBytes: 1 << 20},
 		Listen: listen.Config{Endpoints: []listen.Endpoint{

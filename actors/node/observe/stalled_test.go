@@ -90,7 +90,10 @@ func TestStalledLoopsAreShownEverywhere(t *testing.T) {
 	}{
 		{"journal", "journal has not come round for ", func(h *hold, sc *bookConfig) { sc.Journal.BeforeSync = h.wait }},
 		{"sequencer", "sequencer has not come round for ", func(h *hold, sc *bookConfig) {
-			sc.Application = heldBook{sc.Application, h}
+			books := sc.Application
+			sc.Application = func() sequencer.Application[orderbook.Report, orderbook.Answer] {
+				return heldBook{books(), h}
+			}
 		}},
 		{"reader", "reader 0 has not come round for ", func(h *hold, sc *bookConfig) {
 			sc.Listen.Readers = 1

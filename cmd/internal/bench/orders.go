@@ -14,6 +14,7 @@ import (
 
 	"sluice/actors"
 	"sluice/actors/node"
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/durability/journal"
 	"sluice/transport"
@@ -248,13 +249,13 @@ func serveOrders(spec *Spec, l *link) error {
 	}
 	var s node.Running
 	addresses := []string{""}
-	var book *orderbook.Book
+	var books func() sequencer.Application[orderbook.Report, orderbook.Answer]
 	if err == nil {
-		book, err = orderbook.New(orderbook.Config{})
+		books, err = orderbook.Factory(orderbook.Config{})
 	}
 	if err == nil {
 		s, err = node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
-			Application: book, Encoder: orderbook.Encoder{},
+			Application: books, Encoder: orderbook.Encoder{},
 			DataDir:  filepath.Join(spec.Dir, "data"),
 			Listen:   endpoints.Config{Endpoints: []endpoints.Endpoint{endpoint}},
 			Pipeline: actors.Config{IO: mode, Shards: spec.Shards},

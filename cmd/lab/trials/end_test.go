@@ -144,12 +144,12 @@ func newHouse(t testing.TB, engine transport.Mode, s state) *house {
 	gate, held := make(chan struct{}), make(chan struct{})
 	var first sync.Once
 	h.open = sync.OnceFunc(func() { close(gate) })
-	book, err := orderbook.New(orderbook.Config{})
+	books, err := orderbook.Factory(orderbook.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := node.Config[orderbook.Report, orderbook.Answer]{
-		Application: book, Encoder: orderbook.Encoder{},
+		Application: books, Encoder: orderbook.Encoder{},
 		DataDir: filepath.Join(dir, "data"), KeysFile: keys, Log: slog.New(slog.DiscardHandler),
 		Listen: listen.Config{
 			Endpoints: []listen.Endpoint{

@@ -27,6 +27,8 @@ type echoed struct {
 // echo is an application without a state.
 type echo struct{}
 
+func newEcho() sequencer.Application[echoed, struct{}] { return echo{} }
+
 func (echo) Requests() []sequencer.RequestType {
 	return []sequencer.RequestType{
 		{Tag: tagEcho, Name: "echo", Size: -1, Role: sequencer.RoleReadonly},

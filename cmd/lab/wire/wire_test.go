@@ -61,7 +61,7 @@ func serve(t *testing.T, mode transport.Mode, change func(*echoConfig)) *server 
 		t.Fatal(err)
 	}
 	cfg := echoConfig{
-		Application: echo{}, Encoder: echoEncoder{}, DataDir: filepath.Join(dir, "data"),
+		Application: newEcho, Encoder: echoEncoder{}, DataDir: filepath.Join(dir, "data"),
 		KeysFile: keys, Log: slog.New(slog.DiscardHandler),
 		Listen: listen.Config{
 			Endpoints: []listen.Endpoint{

@@ -15,12 +15,12 @@ import (
 
 // openNode starts a server in dir, whose socket is dir/s.
 func openNode(dir string) (*node.Node[orderbook.Report, orderbook.Answer], error) {
-	book, err := orderbook.New(orderbook.Config{})
+	books, err := orderbook.Factory(orderbook.Config{})
 	if err != nil {
 		return nil, err
 	}
 	return node.Open(context.Background(), node.Config[orderbook.Report, orderbook.Answer]{
-		Application: book, Encoder: orderbook.Encoder{}, DataDir: filepath.Join(dir, "data"),
+		Application: books, Encoder: orderbook.Encoder{}, DataDir: filepath.Join(dir, "data"),
 		Listen: listen.Config{Endpoints: []listen.Endpoint{
 			{Network: "unix", Address: filepath.Join(dir, "s"), Open: true}}},
 		Journal: node.Journal{SegmentBytes: 1 << 20}, Log: slog.New(slog.DiscardHandler),

@@ -41,7 +41,7 @@ func serve(dir string) error {
 	defer stop()
 	n, err := node.Open(ctx, node.Config[result, result]{
 		DataDir:     filepath.Join(dir, "data"),
-		Application: newLedger(),
+		Application: newLedger,
 		Encoder:     ledgerEncoder{},
 		Listen:      listen.Config{Endpoints: []listen.Endpoint{{Network: "unix", Address: socket(dir), Open: true}}},
 	})
