@@ -381,7 +381,7 @@ func TestLogThatEndsBeforeItsSnapshotIsDamage(t *testing.T) {
 	mustClose(t, j)
 	s := &specimen{path: segments[0].path}
 	s.measure(t)
-	clear(s.bytes[s.ends[len(s.ends)-3]:]) // the second batch and the marker
+	clear(s.bytes[s.ends[len(s.ends)-2]:]) // the second batch
 	if err := os.WriteFile(s.path, s.bytes, 0o600); err != nil {
 		t.Fatal(err)
 	}

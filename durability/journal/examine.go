@@ -81,8 +81,6 @@ func (x *findings) agree(d *directory) error {
 	case x.previous.number < x.term || x.previous.number == 0 && initialised:
 		return bad(d.file(incarnationFile), "it says %d, but the log was written by incarnation %d: "+
 			"connection ids would repeat", x.previous.number, x.term)
-	case x.marker == nil:
-		return bad(d.wal(), "the log holds no snapshot marker")
 	}
 	if err := x.previous.check(d.file(incarnationFile), &x.contents); err != nil {
 		return err

@@ -55,8 +55,10 @@ func forgeSegment(script []byte) []byte {
 	f := &forge{}
 	f.record(wal.CrcType, nil)
 	f.record(wal.MetadataType, []byte(forgedHeader.String()))
-	marker := &marker{}
-	f.message(wal.SnapshotType, marker.record())
+	marker := func(index, term uint64) {
+		f.message(wal.SnapshotType, &walpb.Snapshot{Index: &index, Term: &term})
+	}
+	marker(0, 0)
 	index, seq, term := uint64(0), durability.Seq(0), uint64(1)
 	for ; len(script) >= 2 && len(f.out) < 100<<10; script = script[2:] {
 		detail := script[1] - '0'
@@ -69,8 +71,7 @@ func forgeSegment(script []byte) []byte {
 		case 't':
 			term += uint64(detail) - 1
 		case 'm':
-			marker.index, marker.term = index+uint64(detail)-1, term
-			f.message(wal.SnapshotType, marker.record())
+			marker(index+uint64(detail)-1, term)
 		case 'k': // a kind of record that the journal does not write
 			f.record(int64(detail), []byte("what is this"))
 		case 'z': // an end of the log in the middle

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.uber.org/zap"
 )
 
@@ -100,7 +102,7 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	log, err := openLog(d, lg, found.marker)
+	log, err := openLog(d, lg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -129,7 +131,7 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	}
 	w := &Writer{dir: d, log: log, lg: o.Logger, beforeSync: o.BeforeSync, term: r.Incarnation,
 		mark: mark, segmentBytes: o.SegmentBytes, tail: tail, tailNumber: newest.number, tailBytes: found.end,
-		index: found.index, persisted: r.Last, newest: r.SnapshotSeq, marked: found.marker.index}
+		index: found.index, persisted: r.Last, newest: r.SnapshotSeq}
 	return &Journal{dir: d, log: head.log, writer: w}, r, nil
 }
 
@@ -268,12 +270,11 @@ func repair(d *directory, lg *zap.Logger, found *contents) error {
 		}
 		// If the missing sector contained the length, the log sees its end there and leaves the
 		// rest; opening it clears the rest.
-		log, err := wal.Open(lg, d.wal(), found.marker.record())
+		log, err := openLog(d, lg)
 		if err != nil {
 			return err
 		}
-		_, _, _, err = log.ReadAll()
-		return errors.Join(err, log.Close())
+		return log.Close()
 	})
 	if err != nil {
 		return fmt.Errorf("journal: repairing the %s: %w", found.torn, err)
@@ -290,11 +291,13 @@ func repair(d *directory, lg *zap.Logger, found *contents) error {
 	return nil
 }
 
-// openLog opens the log for appending at its newest marker. It must read the entries after the
-// marker, which are in memory meanwhile.
-func openLog(d *directory, lg *zap.Logger, at *marker) (log *wal.WAL, err error) {
+// openLog opens the log for appending. The underlying log reads everything from the segment that holds
+// the entry to start at, and keeps all entries after it in memory. So it is given an entry after all
+// others: it reads the newest segment and keeps nothing.
+func openLog(d *directory, lg *zap.Logger) (log *wal.WAL, err error) {
+	end := &walpb.Snapshot{Index: new(uint64(math.MaxUint64))}
 	err = guard(func() error {
-		if log, err = wal.Open(lg, d.wal(), at.record()); err != nil {
+		if log, err = wal.Open(lg, d.wal(), end); err != nil {
 			return err
 		}
 		if _, _, _, err = log.ReadAll(); err != nil {

@@ -64,7 +64,7 @@ func iterate(segments []segment, after, last durability.Seq) iter.Seq2[Event, er
 		if next > last {
 			return
 		}
-		_, err := scan(segmentsFrom(segments, next), func(e Event) bool {
+		found, err := scan(segmentsFrom(segments, next), func(e Event) bool {
 			switch {
 			case e.Seq < next: // the snapshot includes it; it shares a batch or a segment with later events
 				return true
@@ -75,8 +75,12 @@ func iterate(segments []segment, after, last durability.Seq) iter.Seq2[Event, er
 			more = yield(e, nil)
 			return more && next <= last
 		})
-		if more && err == nil && next <= last {
-			err = fmt.Errorf("%w: event %d is no longer in the log", ErrCorrupt, next)
+		switch {
+		case !more || err != nil || next > last:
+		case next > found.last:
+			err = fmt.Errorf("%w: the log ends at event %d, and %d is wanted", ErrCorrupt, found.last, next)
+		default:
+			err = removed(next)
 		}
 		if more && err != nil {
 			yield(Event{}, err)

@@ -33,15 +33,7 @@ type contents struct {
 	index    uint64         // of the newest entry
 	term     uint64         // incarnation that wrote it
 	end      int64          // of the records of the newest segment, bytes from its start
-	marker   *marker        // newest one, at which the log can be opened; nil if there is none
 	torn     *tornTail      // the unfinished last write of a crash, nil if the log ends cleanly
-}
-
-// marker is a record in the log that names an entry, and the incarnation that wrote the marker.
-type marker struct{ index, term uint64 }
-
-func (m *marker) record() *walpb.Snapshot {
-	return &walpb.Snapshot{Index: new(m.index), Term: new(m.term), ConfState: &raftpb.ConfState{}}
 }
 
 // tornTail is the part of a never acknowledged write that is left after a crash.
@@ -119,7 +111,7 @@ func (s *scanner) corrupt(i int, offset int64, why string) error {
 func (s *scanner) segment(i int) error {
 	f, err := os.Open(s.segments[i].path)
 	if err != nil {
-		return fmt.Errorf("journal: opening a segment: %w", err)
+		return gone(fmt.Errorf("journal: opening a segment: %w", err))
 	}
 	defer f.Close()
 	// One decoder for each file, so that offsets and errors name the right file.
@@ -168,7 +160,9 @@ func (s *scanner) head(i int, decoder wal.Decoder, record *walpb.Record) string 
 	return ""
 }
 
-// body processes one record after the header. Only two kinds are ever written there.
+// body processes one record after the header. There are two kinds: entries, and markers, which only name
+// an entry. The underlying log writes a marker when it is created; earlier versions of this package wrote
+// one with each snapshot.
 func (s *scanner) body(i int, record *walpb.Record) string {
 	switch record.GetType() {
 	case wal.EntryType:
@@ -180,13 +174,6 @@ func (s *scanner) body(i int, record *walpb.Record) string {
 		}
 		if m.GetIndex() > s.index && s.known {
 			return fmt.Sprintf("snapshot marker for entry %d after entry %d", m.GetIndex(), s.index)
-		}
-		if s.marker != nil && m.GetIndex() == s.marker.index && m.GetTerm() != s.marker.term {
-			return fmt.Sprintf("two markers of entry %d, by incarnations %d and %d", m.GetIndex(),
-				s.marker.term, m.GetTerm())
-		}
-		if s.marker == nil || m.GetIndex() >= s.marker.index {
-			s.marker = &marker{index: m.GetIndex(), term: m.GetTerm()}
 		}
 		return ""
 	default:
@@ -239,19 +226,17 @@ func (s *scanner) end(i int, f *os.File, offset int64, n int, cause error) error
 	if n < 2 {
 		return s.corrupt(i, offset, "the segment's header is incomplete")
 	}
-	if errors.Is(cause, io.EOF) {
-		unused, err := zeroFrom(f, offset)
-		if err != nil {
-			return fmt.Errorf("journal: reading a segment: %w", err)
-		}
-		if unused {
-			return nil
-		}
+	used, err := usedFrom(f, offset)
+	if err != nil {
+		return fmt.Errorf("journal: reading a segment: %w", err)
+	}
+	if errors.Is(cause, io.EOF) && used == offset {
+		return nil
 	}
 	if i != len(s.segments)-1 {
 		return s.corrupt(i, offset, cause.Error())
 	}
-	rest, err := readFrom(f, offset)
+	rest, err := readFrom(f, offset, used)
 	if err != nil {
 		return fmt.Errorf("journal: reading a segment: %w", err)
 	}
@@ -263,32 +248,34 @@ func (s *scanner) end(i int, f *os.File, offset int64, n int, cause error) error
 	return nil
 }
 
-// zeroFrom reports whether a file contains only zeroes from offset on: the preallocated part of a
-// segment.
-func zeroFrom(f *os.File, offset int64) (bool, error) {
+// usedFrom returns where in a file the last chunk with a byte that is not zero ends, or offset if all
+// bytes from there on are zero: the preallocated part of a segment.
+func usedFrom(f *os.File, offset int64) (used int64, err error) {
 	chunk := make([]byte, 256<<10)
-	for {
+	for used = offset; ; {
 		n, err := f.ReadAt(chunk, offset)
+		offset += int64(n)
 		if !allZero(chunk[:n]) {
-			return false, nil
+			used = offset
 		}
 		if errors.Is(err, io.EOF) {
-			return true, nil
+			return used, nil
 		}
 		if err != nil {
-			return false, err
+			return 0, err
 		}
-		offset += int64(n)
 	}
 }
 
-// readFrom returns the file from offset to its end, at most one segment.
-func readFrom(f *os.File, offset int64) ([]byte, error) {
+// readFrom returns the file from offset to its end. Of the zeroes behind used, it returns as many as the
+// largest frame that began before them may have.
+func readFrom(f *os.File, offset, used int64) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	rest := make([]byte, max(info.Size()-offset, 0))
+	size := min(info.Size(), used+frameHeaderBytes+maxRecordBytes+8)
+	rest := make([]byte, max(size-offset, 0))
 	n, err := f.ReadAt(rest, offset)
 	if errors.Is(err, io.EOF) {
 		err = nil // the file became shorter meanwhile: a live log read by a tool

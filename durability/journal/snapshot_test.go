@@ -259,20 +259,3 @@ func TestInstallRejectsOlderAndUnpersistedSnapshots(t *testing.T) {
 	}()
 	_ = w.Install(ahead)
 }
-
-func TestFailedMarkerPoisons(t *testing.T) {
-	dir := t.TempDir()
-	j, _ := mustOpen(t, dir)
-	commit(t, j.Writer(), 5)
-	intercept(j).mark = func() error { return errors.New("bad sector") }
-	if err := j.Writer().Install(takeSnapshot(t, j, 5)); !errors.Is(err, ErrPoisoned) {
-		t.Fatalf("Install: %v", err)
-	}
-	if _, err := j.Writer().Commit(); !errors.Is(err, ErrPoisoned) {
-		t.Fatalf("Commit: %v", err)
-	}
-	mustClose(t, j)
-	j, r := mustOpen(t, dir) // the snapshot itself is there and intact
-	checkRecovery(t, r, 5, 5)
-	mustClose(t, j)
-}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"sluice/durability"
@@ -18,7 +17,6 @@ import (
 // failing one in tests.
 type appendLog interface {
 	Save(*raftpb.HardState, []*raftpb.Entry) error
-	SaveSnapshot(*walpb.Snapshot) error
 	ReleaseLockTo(index uint64) error
 	SetUnsafeNoFsync()
 	Close() error
@@ -45,7 +43,6 @@ type Writer struct {
 	batch     []byte         // the pending batch
 	count     uint32         // events in it
 	newest    durability.Seq // last event of the newest snapshot
-	marked    uint64         // index of the entry that the newest marker names
 	poison    *PoisonError   // set once, never cleared
 }
 
@@ -127,7 +124,7 @@ func (w *Writer) fail(op string, cause error) error {
 	return w.poison
 }
 
-// Install makes a prepared snapshot take effect: it renames it, marks the log, and removes files
+// Install makes a prepared snapshot take effect: it renames it, moves the end mark, and removes files
 // that neither this snapshot nor the previous one needs. The snapshot's events must be on disk
 // (Persisted); otherwise Install panics, because after a crash the state would be ahead of the log.
 // A snapshot that is not newer than the newest is discarded. A PoisonError means that the log is in
@@ -159,16 +156,6 @@ func (w *Writer) Install(s *Snapshot) error {
 	w.newest = s.seq
 	if err := w.writeMark(w.persisted, stillOpen); err != nil {
 		return w.fail(fmt.Sprintf("the end mark after snapshot %d", s.seq), err)
-	}
-	// The marker names the newest entry: the log can be opened there, and earlier entries need not
-	// be kept in memory. An entry needs only one, and the underlying log does not open at an entry
-	// whose two markers differ, as those of two incarnations would.
-	if w.marked != w.index {
-		here := &marker{index: w.index, term: w.term}
-		if err := guard(func() error { return w.log.SaveSnapshot(here.record()) }); err != nil {
-			return w.fail(fmt.Sprintf("marking snapshot %d", s.seq), err)
-		}
-		w.marked = w.index
 	}
 	// The log's own rollover relies on syncs of the same directory, so a failed one here is as
 	// final as one there.

@@ -11,18 +11,17 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
 	"go.etcd.io/raft/v3/raftpb"
 	"golang.org/x/sys/unix"
 
 	"sluice/durability"
 )
 
-// failingLog forwards calls until armed; then each kind of call calls the function of its field.
+// failingLog forwards calls until armed; then Save calls the function of its field.
 type failingLog struct {
 	appendLog
-	save, mark func() error
-	calls      []string
+	save  func() error
+	calls []string
 }
 
 func (f *failingLog) Save(st *raftpb.HardState, e []*raftpb.Entry) error {
@@ -31,14 +30,6 @@ func (f *failingLog) Save(st *raftpb.HardState, e []*raftpb.Entry) error {
 		return f.save()
 	}
 	return f.appendLog.Save(st, e)
-}
-
-func (f *failingLog) SaveSnapshot(s *walpb.Snapshot) error {
-	f.calls = append(f.calls, "mark")
-	if f.mark != nil {
-		return f.mark()
-	}
-	return f.appendLog.SaveSnapshot(s)
 }
 
 func (f *failingLog) SetUnsafeNoFsync() {
