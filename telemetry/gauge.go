@@ -49,6 +49,7 @@ const (
 	ListenerRefused
 	ListenerShed
 	ListenerAcceptPauses
+	ListenerAcceptPaused
 	ListenerCrowdPauses
 	ListenerPaused
 	ListenerPauses
@@ -140,6 +141,8 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Requests rejected because their connection exceeded its rate.")
 	describe(ListenerAcceptPauses, "listener_accept_pauses", "", "pauses",
 		"Times accepting paused because descriptors or memory had run out.")
+	describe(ListenerAcceptPaused, "listener_accept_paused", "", "endpoints",
+		"Endpoints that accept nothing because descriptors or memory have run out.")
 	describe(ListenerCrowdPauses, "listener_crowd_pauses", "", "pauses",
 		"Times accepting paused because all places for handshakes were taken.")
 	describe(ListenerPaused, "listener_paused", "", "connections",

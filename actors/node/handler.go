@@ -133,6 +133,18 @@ func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(list
 	}
 }
 
+// exhausted returns the listener's observer of pauses.
+func (n *Node[R, Q]) exhausted(next func(string, error)) func(string, error) {
+	return func(endpoint string, cause error) {
+		n.lines.short.Log(n.log, slog.LevelWarn, "accepting paused; new clients wait in the backlog until "+
+			"descriptors or memory are free; if this lasts, raise LimitNOFILE (ulimit -n)",
+			"listener", endpoint, "error", cause)
+		if next != nil {
+			next(endpoint, cause)
+		}
+	}
+}
+
 // notice returns the pipeline's observer. It logs connections that this side ended, and clients
 // that become slow or recover.
 func (n *Node[R, Q]) notice(next func(actors.ConnNotice)) func(actors.ConnNotice) {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"sluice/actors/internal/run"
 	"sluice/actors/sequencer"
 	"sluice/durability"
+	"sluice/durability/journal"
 	"sluice/mailbox"
 	"sluice/transport/listen"
 	"sluice/transport/wire"
@@ -124,6 +126,10 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (*Node[R, Q], error) {
 	return n, nil
 }
 
+// spareFiles is how many descriptors a node opens at the same time beside its clients and its journal:
+// the keys file, when it is read again.
+const spareFiles = 2
+
 // newListener checks the configuration of the listener and makes it. It opens nothing.
 func (n *Node[R, Q]) newListener() error {
 	c := n.cfg.Listen
@@ -134,6 +140,8 @@ func (n *Node[R, Q]) newListener() error {
 	c.Announce.Heartbeat = n.cfg.Pipeline.Heartbeat
 	c.Fatal = n.fail
 	c.Refused = n.refused(c.Refused)
+	c.Exhausted = n.exhausted(c.Exhausted)
+	c.Spare = cmp.Or(c.Spare, listen.DefaultSpare) + journal.SpareDescriptors + spareFiles
 	var err error
 	n.listener, err = listen.New(c, h)
 	return err

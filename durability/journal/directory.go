@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 )
@@ -30,6 +31,8 @@ type directory struct {
 	path   string
 	lock   *os.File
 	places []place // that must not change while the journal is open; see remember
+
+	patience time.Duration // for descriptors
 }
 
 func (d *directory) wal() string             { return filepath.Join(d.path, walFolder) }
@@ -41,7 +44,7 @@ func (d *directory) unlock() error           { return d.lock.Close() }
 // lockDirectory creates the directory if needed and takes the exclusive lock, flock(2), which the
 // kernel releases when the process ends, however it ends.
 func lockDirectory(path string) (*directory, error) {
-	d := &directory{path: path}
+	d := &directory{path: path, patience: descriptorsPatience}
 	if err := os.MkdirAll(path, privateFolder); err != nil {
 		return nil, fmt.Errorf("journal: creating the directory: %w", err)
 	}
@@ -198,6 +201,11 @@ func (d *directory) fileOf(cause error) string {
 // writeFileDurably replaces a small file so that after a crash it has either the old or the new
 // content: write a temporary file, fsync, rename, fsync the directory.
 func writeFileDurably(path string, content []byte) error {
+	folder, err := os.Open(filepath.Dir(path)) // before the change, which can still be left out
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	defer folder.Close()
 	temporary := path + ".tmp"
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, privateFile)
 	if err != nil {
@@ -215,7 +223,7 @@ func writeFileDurably(path string, content []byte) error {
 		err = os.Rename(temporary, path)
 	}
 	if err == nil {
-		err = syncDirectory(filepath.Dir(path))
+		err = syncOpen(folder)
 	}
 	if err != nil {
 		return fmt.Errorf("journal: writing %s: %w", path, err)
@@ -233,11 +241,17 @@ func syncDirectory(path string) error {
 	if err != nil {
 		return err
 	}
-	if err = f.Sync(); err != nil {
-		err = fmt.Errorf("%w: %w", errSync, err)
-	}
+	err = syncOpen(f)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	return err
+}
+
+// syncOpen is syncDirectory for a directory that is open.
+func syncOpen(f *os.File) error {
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("%w: %w", errSync, err)
+	}
+	return nil
 }

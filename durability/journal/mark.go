@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/storage/wal"
@@ -49,6 +50,10 @@ func (w *Writer) rolled(last durability.Seq) error {
 		return err
 	}
 	w.tailNumber, w.tailBytes = newest.number, headBytes
+	// The underlying log keeps a descriptor of each segment for its lock. LOCK guards the others.
+	if err := guard(func() error { return w.log.ReleaseLockTo(math.MaxUint64) }); err != nil {
+		return err
+	}
 	return w.writeMark(last, stillOpen)
 }
 

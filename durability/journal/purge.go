@@ -47,17 +47,19 @@ func (w *Writer) purge() error {
 		}
 		unneeded++
 	}
-	if unneeded > 0 {
-		keep := segments[unneeded].firstIndex
-		if err := guard(func() error { return w.log.ReleaseLockTo(keep) }); err != nil {
-			return fmt.Errorf("journal: releasing old segments: %w", err)
-		}
-	}
 	return errors.Join(w.removeSegments(segments[:unneeded]),
 		w.removeSnapshots(snapshots[snapshotsKept:], oldest))
 }
 
 func (w *Writer) removeSegments(old []segment) error {
+	if len(old) == 0 {
+		return nil
+	}
+	folder, err := os.Open(w.dir.wal()) // before the first removal, which needs its sync
+	if err != nil {
+		return fmt.Errorf("journal: removing old segments: %w", err)
+	}
+	defer folder.Close()
 	for _, s := range old {
 		if err := os.Remove(s.path); err != nil {
 			return fmt.Errorf("journal: removing an old segment: %w", err)
@@ -68,7 +70,7 @@ func (w *Writer) removeSegments(old []segment) error {
 		}
 		// One at a time: a power loss may undo any of several removals, and a gap in the log is
 		// damage.
-		if err := syncDirectory(w.dir.wal()); err != nil {
+		if err := syncOpen(folder); err != nil {
 			return fmt.Errorf("journal: removing an old segment: %w", err)
 		}
 	}

@@ -87,6 +87,9 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 	if err := j.dir.check(); err != nil {
 		return nil, err
 	}
+	if err := j.dir.awaitDescriptors(j.writer.lg, "a snapshot"); err != nil {
+		return nil, fmt.Errorf("journal: creating a snapshot: %w", err)
+	}
 	f, err := os.CreateTemp(j.dir.snap(), fmt.Sprintf("%016x-*.tmp", uint64(seq)))
 	if err != nil {
 		return nil, fmt.Errorf("journal: creating a snapshot: %w", err)

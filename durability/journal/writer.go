@@ -97,6 +97,11 @@ func (w *Writer) Commit() (durability.Seq, error) {
 	}
 	size := frameBytes(entry)
 	rolls := w.tailBytes+size >= w.segmentBytes
+	if rolls {
+		if err := w.dir.awaitDescriptors(w.lg, "the next segment"); err != nil {
+			return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
+		}
+	}
 	if err := w.look(rolls); err != nil {
 		return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
 	}
@@ -139,19 +144,23 @@ func (w *Writer) Install(s *Snapshot) error {
 	if s.seq <= w.newest {
 		return s.Discard()
 	}
+	err := w.dir.awaitDescriptors(w.lg, "a snapshot")
+	if err != nil {
+		return errors.Join(fmt.Errorf("journal: installing snapshot %d: %w", s.seq, err), s.Discard())
+	}
 	if err := w.look(true); err != nil {
 		return w.fail(fmt.Sprintf("installing snapshot %d", s.seq), err)
 	}
-	path := snapshotPath(w.dir.snap(), s.seq)
-	if err := os.Rename(s.temporary, path); err != nil {
-		return fmt.Errorf("journal: installing snapshot %d: %w", s.seq, err)
+	folder, err := os.Open(w.dir.snap()) // before the change, which can still be left out
+	if err == nil {
+		defer folder.Close()
+		err = os.Rename(s.temporary, snapshotPath(w.dir.snap(), s.seq))
 	}
-	if err := syncDirectory(w.dir.snap()); errors.Is(err, errSync) {
+	if err != nil {
+		return errors.Join(fmt.Errorf("journal: installing snapshot %d: %w", s.seq, err), s.Discard())
+	}
+	if err := syncOpen(folder); err != nil {
 		return w.fail(fmt.Sprintf("installing snapshot %d", s.seq), err)
-	} else if err != nil {
-		// Whether the name survives a crash is unknown, so nothing may rely on it.
-		return fmt.Errorf("journal: installing snapshot %d: %w (removed: %v)", s.seq, err,
-			os.Remove(path))
 	}
 	w.newest = s.seq
 	if err := w.writeMark(w.persisted, stillOpen); err != nil {
@@ -159,7 +168,7 @@ func (w *Writer) Install(s *Snapshot) error {
 	}
 	// The log's own rollover relies on syncs of the same directory, so a failed one here is as
 	// final as one there.
-	err := w.purge()
+	err = w.purge()
 	if errors.Is(err, errSync) {
 		return w.fail(fmt.Sprintf("removing files that snapshot %d made superfluous", s.seq), err)
 	}

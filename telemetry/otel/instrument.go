@@ -256,6 +256,8 @@ func nodeGaugeRows() []row {
 			"Clients rejected before or during the handshake, by reason.", "reason"),
 		g(telemetry.ListenerAcceptPauses, "sluice.listener.accept_pauses", Counter, "{pause}",
 			"Times accepting paused because descriptors or memory had run out; clients wait meanwhile."),
+		g(telemetry.ListenerAcceptPaused, "sluice.listener.accept_paused", Gauge, "{endpoint}",
+			"Endpoints that accept nothing because descriptors or memory have run out."),
 		g(telemetry.ListenerCrowdPauses, "sluice.listener.crowd_pauses", Counter, "{pause}",
 			"Times accepting paused because all places for handshakes were taken."),
 		g(telemetry.ListenerPaused, "sluice.listener.paused", Gauge, "{connection}",

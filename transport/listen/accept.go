@@ -34,6 +34,7 @@ type acceptor struct {
 	file     *os.File // owns bound.fd
 	raw      syscall.RawConn
 	turn     int           // the reader that gets the next connection
+	short    bool          // descriptors or memory have run out
 	done     chan struct{} // closed when the goroutine is gone
 }
 
@@ -64,6 +65,7 @@ func (a *acceptor) close() {
 func (a *acceptor) run() {
 	defer close(a.done)
 	defer a.close()
+	defer a.recovered()
 	defer a.reportPanic()
 	for {
 		select {
@@ -82,11 +84,14 @@ func (a *acceptor) run() {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		case err == nil:
+			if fd, err = a.lower(fd); err != nil {
+				return
+			}
+			a.recovered()
 			a.server.counters.accepted.Add(1)
 			a.setUp(fd, peer)
 		case exhausted(err):
-			a.server.counters.acceptPauses.Add(1)
-			a.pause(acceptPause, nil)
+			a.runShort(err)
 		case errors.Is(err, unix.EBADF) || errors.Is(err, unix.EINVAL) ||
 			errors.Is(err, unix.ENOTSOCK):
 			panic(fmt.Errorf("accept4: %w", err))
@@ -114,6 +119,52 @@ func (a *acceptor) reportPanic() {
 func exhausted(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) ||
 		errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM)
+}
+
+// errSpare is the cause of a pause that leaves the last descriptors to others than clients.
+var errSpare = fmt.Errorf("the descriptors left are kept for files: %w", unix.EMFILE)
+
+// lower gives an accepted socket a number that clients may have. While there is none, the socket waits
+// here, and all later ones in the backlog. If accepting stops meanwhile, the socket is closed, as
+// those in the backlog are.
+func (a *acceptor) lower(fd int) (int, error) {
+	for {
+		low, ok := a.server.headroom.lower(fd)
+		if ok {
+			return low, nil
+		}
+		a.runShort(errSpare)
+		select {
+		case <-a.server.stopAccepting:
+			unix.Close(fd)
+			return -1, os.ErrDeadlineExceeded
+		default:
+		}
+	}
+}
+
+// runShort pauses because descriptors or memory have run out. Handshakes have less time meanwhile.
+func (a *acceptor) runShort(cause error) {
+	s := a.server
+	if !a.short {
+		a.short = true
+		s.counters.acceptPauses.Add(1)
+		s.counters.acceptPaused.Add(1)
+		s.wakeReaders() // for the shorter deadline of handshakes
+		if s.cfg.Exhausted != nil {
+			s.cfg.Exhausted(s.cfg.Endpoints[a.endpoint].Name, cause)
+		}
+	}
+	a.pause(acceptPause, nil)
+	_ = s.headroom.read() // an error leaves the limit as it was
+}
+
+// recovered notes that accepting goes on.
+func (a *acceptor) recovered() {
+	if a.short {
+		a.short = false
+		a.server.counters.acceptPaused.Add(-1)
+	}
 }
 
 // pause waits until d has passed, a token arrives or accepting stops.

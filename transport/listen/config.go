@@ -21,6 +21,7 @@ const (
 	DefaultIdleTimeout      = 30 * time.Second
 	DefaultCloseTimeout     = 5 * time.Second
 	DefaultAddressTable     = 4096
+	DefaultSpare            = 16
 	DefaultSocketMode       = os.FileMode(0o660)
 	maxReaders              = 64
 	maxEndpoints            = 255
@@ -89,6 +90,11 @@ type Config struct {
 	ConnectRate  Rate // per IPv4 address or IPv6 /64; excess connections are closed at once
 	AddressTable int  // number of addresses tracked for ConnectRate
 
+	// Spare is how many of the descriptors that the process may have (RLIMIT_NOFILE) are kept for
+	// others than clients: for all that the process opens after Listen, at the same time.
+	// Accepting pauses instead of using them. Listen fails if none is left for a client.
+	Spare int
+
 	Announce   Announce   // what ServerReady reports beside the limits above
 	RetryAfter RetryAfter // in the Close of a rejected client
 
@@ -104,6 +110,10 @@ type Config struct {
 	// Refused, if set, is called for every connection that ended before Connect accepted it. It is
 	// called by reader and acceptor goroutines and must not block.
 	Refused func(c Conn, reason transport.Reason)
+	// Exhausted, if set, is called when an endpoint stops accepting because descriptors or memory ran
+	// out. It goes on by itself, and clients wait in the backlog. Called by acceptor goroutines; it
+	// must not block or open anything.
+	Exhausted func(endpoint string, cause error)
 	// Fatal, if set, is called with the panic or kernel error that ended a reader or an acceptor;
 	// the error names the goroutine. The server must then be closed. If nil, that goroutine panics.
 	Fatal func(err error)
@@ -127,6 +137,7 @@ func (c Config) withDefaults() Config {
 	orInt(&c.MaxRequest, wire.DefaultMaxRequest)
 	orInt(&c.MaxHandshakes, DefaultMaxHandshakes)
 	orInt(&c.AddressTable, DefaultAddressTable)
+	orInt(&c.Spare, DefaultSpare)
 	orDuration(&c.HandshakeTimeout, DefaultHandshakeTimeout)
 	orDuration(&c.IdleTimeout, DefaultIdleTimeout)
 	orDuration(&c.CloseTimeout, DefaultCloseTimeout)
@@ -169,6 +180,7 @@ func (c *Config) validate() error {
 		{"MaxRequest", int64(c.MaxRequest), wire.RequestHeaderSize, 1 << 20},
 		{"MaxHandshakes", int64(c.MaxHandshakes), 1, 1 << 20},
 		{"AddressTable", int64(c.AddressTable), 1, 1 << 20},
+		{"Spare", int64(c.Spare), 1, 1 << 20},
 		{"Announce.MaxResponse", int64(c.Announce.MaxResponse), 1, wire.MaxResponse},
 		{"Announce.Window", int64(c.Announce.Window), 0, 1 << 31},
 		{"Announce.Heartbeat", int64(c.Announce.Heartbeat), 0, int64(24 * time.Hour)},

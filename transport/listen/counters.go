@@ -6,11 +6,11 @@ import (
 	"sluice/transport"
 )
 
-// Counters is a snapshot of what a server counted since New. Handshakes, Live and Paused are gauges.
+// Counters is a snapshot of what a server counted since New, and of its gauges.
 type Counters struct {
 	Accepted        uint64                       // connections returned by accept4(2)
 	AcceptErrors    uint64                       // accept4(2) failures of single connections, such as ECONNABORTED
-	AcceptPauses    uint64                       // pauses of accepting because descriptors or memory ran out
+	AcceptPauses    uint64                       // pauses of accepting because descriptors or memory ran out, until it went on
 	HandshakePauses uint64                       // pauses of accepting because all places for handshakes were taken
 	Requests        uint64                       // requests accepted by the handler
 	Heartbeats      uint64                       // heartbeats consumed
@@ -20,6 +20,8 @@ type Counters struct {
 	Truncated       uint64                       // connections closed by the peer within a frame
 	Connected       uint64                       // connections accepted by the handler
 	Ended           [transport.NumReasons]uint64 // connections ended, by Reason
+
+	AcceptPaused int64 // gauge: endpoints that accept nothing because descriptors or memory ran out
 
 	Handshakes int64 // gauge: handshakes in progress
 	Live       int64 // gauge: connections owned by the handler and read by a reader
@@ -32,7 +34,7 @@ type counters struct {
 	requests, heartbeats, shed, bytes, truncated, opened  atomic.Uint64
 	pauses                                                atomic.Uint64
 	ended                                                 [transport.NumReasons]atomic.Uint64
-	handshakes, live, paused                              atomic.Int64
+	handshakes, live, paused, acceptPaused                atomic.Int64
 }
 
 func (c *counters) snapshot() Counters {
@@ -40,7 +42,7 @@ func (c *counters) snapshot() Counters {
 		Accepted: c.accepted.Load(), AcceptErrors: c.acceptErrors.Load(), AcceptPauses: c.acceptPauses.Load(),
 		HandshakePauses: c.handshakePauses.Load(), Requests: c.requests.Load(), Heartbeats: c.heartbeats.Load(),
 		Shed: c.shed.Load(), Bytes: c.bytes.Load(), Truncated: c.truncated.Load(), Connected: c.opened.Load(),
-		Handshakes: c.handshakes.Load(), Live: c.live.Load(),
+		AcceptPaused: c.acceptPaused.Load(), Handshakes: c.handshakes.Load(), Live: c.live.Load(),
 		Pauses: c.pauses.Load(), Paused: c.paused.Load(),
 	}
 	for i := range c.ended {

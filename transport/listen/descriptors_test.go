@@ -44,13 +44,28 @@ func (answering) Request(c Conn, r wire.Request) error {
 	return nil
 }
 
-// serveWithFewDescriptors serves until standard input ends, and prints counters for each line read.
+// fewDescriptors are enough for a listener, its spare ones and some clients.
+const fewDescriptors = 48
+
+func limitDescriptors(n uint64) error {
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: fewDescriptors})
+}
+
+// serveWithFewDescriptors serves until standard input ends. For each line read it prints counters, and
+// how many descriptors can be opened.
 func serveWithFewDescriptors(path string) error {
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: 40}); err != nil {
+	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}},
+		HandshakeTimeout: 8 * time.Second}, answering{})
+	if err != nil {
 		return err
 	}
-	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}}}, answering{})
-	if err != nil {
+	if err := limitDescriptors(DefaultSpare + 4); err != nil {
+		return err
+	}
+	if err := s.Listen(); err == nil || !strings.Contains(err.Error(), "limit of file descriptors is 20") {
+		return fmt.Errorf("listening without a descriptor for a client: %v", err)
+	}
+	if err := limitDescriptors(fewDescriptors); err != nil {
 		return err
 	}
 	if err := s.Listen(); err != nil {
@@ -60,10 +75,23 @@ func serveWithFewDescriptors(path string) error {
 	fmt.Println("serving")
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
+		spare := openable() // while no socket is moved
 		c := s.Counters()
-		fmt.Println(c.AcceptPauses, c.Connected)
+		fmt.Println(c.AcceptPauses, c.AcceptPaused, c.Connected, spare)
 	}
 	return s.Close()
+}
+
+// openable returns how many descriptors can be opened, DefaultSpare at most.
+func openable() (n int) {
+	for ; n < DefaultSpare; n++ {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return n
+		}
+		defer f.Close()
+	}
+	return n
 }
 
 // child is the server process of the test.
@@ -82,16 +110,28 @@ func (c *child) line() string {
 	return strings.TrimSpace(line)
 }
 
-// counters returns the number of pauses of accepting and of connections so far.
-func (c *child) counters() (pauses, connected int) {
+// figures are what the server counted so far, and the descriptors that it could open.
+type figures struct{ pauses, paused, connected, spare int }
+
+func (c *child) figures() (f figures) {
 	c.t.Helper()
 	fmt.Fprintln(c.in)
-	if line := c.line(); line != "" {
-		if _, err := fmt.Sscan(line, &pauses, &connected); err != nil {
-			c.t.Fatalf("%q: %v", line, err)
+	line := c.line()
+	if _, err := fmt.Sscan(line, &f.pauses, &f.paused, &f.connected, &f.spare); err != nil {
+		c.t.Fatalf("%q: %v", line, err)
+	}
+	return f
+}
+
+// until asks the server for its figures until they are good.
+func (c *child) until(what string, good func(figures) bool) (f figures) {
+	c.t.Helper()
+	for deadline := time.Now().Add(patience); !good(f); {
+		if f = c.figures(); time.Now().After(deadline) {
+			c.t.Fatalf("not %s: %+v", what, f)
 		}
 	}
-	return pauses, connected
+	return f
 }
 
 func startChild(t *testing.T, path string) *child {
@@ -148,16 +188,11 @@ func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 			ready <- c
 		}()
 	}
-	pauses, connected := 0, 0
-	for deadline := time.Now().Add(patience); pauses == 0 || connected == 0; {
-		if pauses, connected = server.counters(); time.Now().After(deadline) {
-			t.Fatalf("accepting never paused; %d of %d clients are connected", connected, clients)
-		}
+	full := server.until("full", func(f figures) bool { return f.paused == 1 && f.connected > 0 })
+	if full.connected >= clients || full.pauses == 0 || full.spare != DefaultSpare {
+		t.Fatalf("%d clients: %+v, want %d spare descriptors", clients, full, DefaultSpare)
 	}
-	if connected >= clients {
-		t.Fatalf("%d of %d clients are connected", connected, clients)
-	}
-	t.Logf("%d of %d clients are connected when descriptors run out", connected, clients)
+	t.Logf("%d of %d clients are connected when descriptors run out", full.connected, clients)
 	for range clients {
 		c := await(t, "ready client", ready)
 		write(t, c, wire.AppendRequest(nil, 1, 0x10, nil))
@@ -165,5 +200,27 @@ func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 			t.Fatalf("received tag %#02x", tag)
 		}
 		c.Close() // frees a descriptor for a client that waits
+	}
+	server.until("accepting", func(f figures) bool { return f.paused == 0 && f.connected == clients })
+}
+
+// Clients that say nothing hold their descriptors for a quarter of the time that they have otherwise, if
+// others wait for them.
+func TestSilentClientsAreEndedEarlyWhenDescriptorsRunOut(t *testing.T) {
+	path := endpoint(t, "unix", true).Address
+	server := startChild(t, path)
+	var silent []net.Conn
+	for range fewDescriptors {
+		silent = append(silent, raw(t, "unix", path))
+	}
+	began := time.Now()
+	server.until("full", func(f figures) bool { return f.paused == 1 })
+	tag, body := byte(0), []byte(nil)
+	for tag != wire.TagClose {
+		tag, body = receive(t, silent[0])
+	}
+	end, ok := wire.DecodeClose(body)
+	if !ok || end.Reason != wire.CloseLimit {
+		t.Errorf("a silent client is told %+v after %v, want %v", end, time.Since(began), wire.CloseLimit)
 	}
 }

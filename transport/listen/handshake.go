@@ -24,14 +24,14 @@ import (
 //
 // The deadline is fixed when the connection is accepted. Bytes from the client do not extend it.
 
-// timeoutDivisor shortens the deadline of handshakes while all places are taken, to
-// 1/timeoutDivisor. A client that sends single bytes to hold a place loses it early. An honest
+// timeoutDivisor shortens the deadline of handshakes while all places or descriptors are taken, to
+// 1/timeoutDivisor. A client that sends single bytes to hold its place loses it early. An honest
 // client needs one round trip.
 const timeoutDivisor = 4
 
 // handshakeTime is the current time limit of a handshake, in ns.
 func (r *reader) handshakeTime() int64 {
-	if r.server.handshakesFull() {
+	if r.server.crowded() {
 		return int64(r.server.cfg.HandshakeTimeout) / timeoutDivisor
 	}
 	return int64(r.server.cfg.HandshakeTimeout)

@@ -36,6 +36,7 @@ type Server struct {
 	stopping       sync.Once
 	handshakeFreed chan struct{} // holds one token when a place among the handshakes became free
 
+	headroom headroom
 	counters counters
 	keys     atomic.Pointer[Keyring] // written by New and SetKeys, read by readers
 	ids      atomic.Uint64           // last id given by the default NextID; written by readers
@@ -55,6 +56,7 @@ func New(cfg Config, handler Handler) (*Server, error) {
 		addresses:     newAddressLimiter(cfg.ConnectRate, cfg.AddressTable),
 		stopAccepting: make(chan struct{}), handshakeFreed: make(chan struct{}, 1),
 	}
+	s.headroom.spare = cfg.Spare + 2*len(cfg.Endpoints) // an acceptor may hold a socket that waits, and try a number
 	s.keys.Store(cfg.Keys)
 	s.requestRate.Store(&limit{cfg.RequestRate, cfg.RequestRate.bucket()})
 	return s, nil
@@ -114,7 +116,7 @@ func (s *Server) open() error {
 		}
 		s.readers = append(s.readers, r)
 	}
-	return nil
+	return s.headroom.check(s.readers[0].epfd)
 }
 
 // releaseSockets undoes Bind and Listen before Serve.
@@ -269,6 +271,11 @@ func (s *Server) nextID() uint64 {
 // handshakesFull reports whether all places for handshakes are taken.
 func (s *Server) handshakesFull() bool {
 	return s.counters.handshakes.Load() >= int64(s.cfg.MaxHandshakes)
+}
+
+// crowded reports whether clients wait for the place or the descriptor of a handshake.
+func (s *Server) crowded() bool {
+	return s.handshakesFull() || s.counters.acceptPaused.Load() > 0
 }
 
 // handshakeDone frees a place among the handshakes.
