@@ -176,6 +176,6 @@ func (n *Node[R, Q]) logClosed(note actors.ConnNotice) {
 
 // figures are the attributes of a line about a connection.
 func figures(n actors.ConnNotice) []any {
-	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_answers", n.Responses,
+	return []any{"connection", n.Conn, "unsent_bytes", n.Unsent, "unsent_responses", n.Responses,
 		"blocked", n.Blocked, "age", n.Age}
 }

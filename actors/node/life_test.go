@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors/sequencer"
+	"sluice/durability"
 	"sluice/durability/journal"
 	"sluice/transport/client"
 	"sluice/transport/listen"
@@ -310,6 +312,41 @@ func TestSkip(t *testing.T) {
 	}
 	if _, err := Open(t.Context(), poisonous()); err == nil || !strings.Contains(err.Error(), `line "x\n"`) {
 		t.Errorf("a damaged list: error %v", err)
+	}
+}
+
+// Only an event that an application is given can be left out: no other can make it panic.
+func TestSkipRefusesEventsThatNoApplicationIsGiven(t *testing.T) {
+	cfg := presenceConfig(t.TempDir(), &lines{})
+	stop(t, open(t, cfg))
+	j, _, err := journal.Open(journal.Options{Dir: filepath.Join(cfg.DataDir, journalFolder)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := map[durability.Seq]sequencer.Kind{}
+	for kind := sequencer.KindRequest; kind <= sequencer.KindSkip; kind++ {
+		body := make([]byte, []int{1, 0, 0, 0, 16, 12, 4, 8}[kind-1])
+		seq, err := j.Writer().Append(sequencer.AppendEvent(nil, &sequencer.Event{Kind: kind, Body: body}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		given[seq] = kind
+	}
+	if _, err := j.Writer().Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for seq, kind := range given {
+		err := Skip(cfg.DataDir, uint64(seq))
+		if kind <= sequencer.KindTick && err != nil {
+			t.Errorf("skip of a %s: error %v", kind, err)
+		}
+		if want := "is a " + kind.String() + ", which no application is given"; kind > sequencer.KindTick &&
+			(err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("skip of a %s: error %v", kind, err)
+		}
 	}
 }
 

@@ -187,14 +187,41 @@ func (c *clientConfig) unconnected(err error) error {
 	case errors.Is(err, client.ErrAuthFailed):
 		return fmt.Errorf("the server at %s does not know the key %s: add its line to the file of its "+
 			"--authorized-keys, and send the server SIGHUP", c.Address, c.Key)
-	case errors.As(err, &end) && end.Reason == wire.CloseLimit:
-		return fmt.Errorf("the server at %s has no room for another connection, or too many came from this "+
-			"address: try again later, or raise its --max-connections or --connect-rate", c.Address)
 	case errors.As(err, &end):
-		return fmt.Errorf("the server at %s does not admit this client: %v", c.Address, end.Reason)
+		return fmt.Errorf("the server at %s closed the connection: %v: %s", c.Address, end.Reason,
+			remedy(end.Reason))
 	}
 	return fmt.Errorf("no server at %s: %w; start one with `sluice serve`, or name another with --address",
 		c.Address, err)
+}
+
+// remedy says why a server closes a connection, and what to do.
+func remedy(reason wire.CloseReason) string {
+	all := [...]string{
+		wire.CloseShutdown: "it drains or stops; connect again once it runs",
+		wire.CloseKicked: "an operator ended this connection with `sluice admin kick`; ask them before " +
+			"you connect again",
+		wire.CloseSlow: "this client read too slowly and too much was unsent; ask for less at a time, or " +
+			"raise its --soft-limit and --hard-limit",
+		wire.CloseProtocolError: "it cannot read what this client sends; compare `sluice version` of both",
+		wire.CloseSilent: "this client sent nothing for too long, not even heartbeats; look at the network " +
+			"and at the load of this machine, and connect again",
+		wire.CloseLimit: "it has no room for another connection, or too many came from this address; try " +
+			"again later, or raise its --max-connections or --connect-rate",
+		wire.CloseUnauthorized: "it does not know this key; add its line to the file of its " +
+			"--authorized-keys, and send the server SIGHUP",
+		wire.CloseHandshakeTimeout: "the handshake took too long; look at the network, and try again",
+		wire.CloseInternal:         "it failed to serve this connection, and its log says why; try again later",
+		wire.CloseNotLeader:        "another server of the cluster leads; name its address with --address",
+		wire.CloseMoved:            "this client belongs to another server; name its address with --address",
+		wire.CloseBehind:           "it is behind the others of the cluster; name another address with --address",
+		wire.CloseRevoked:          "the key is no longer accepted; ask an operator for a new one",
+		wire.CloseSlowFeed:         "this client read a topic too slowly; read faster, and connect again",
+	}
+	if int(reason) >= len(all) || all[reason] == "" {
+		return "this client does not know the reason; compare `sluice version` of both"
+	}
+	return all[reason]
 }
 
 // explain adds to the error of a request what it means.

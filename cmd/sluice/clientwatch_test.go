@@ -7,6 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"sluice/transport/client"
+	"sluice/transport/wire"
 )
 
 // watcher is `sluice client watch` in this process.
@@ -95,7 +98,34 @@ func TestWatchEndsWhenItIsKicked(t *testing.T) {
 	if _, problems, code := local("admin", "kick", id[1], "--admin-socket", admin); code != 0 {
 		t.Fatal(problems)
 	}
-	w.ends(exitFailure, "kicked")
+	w.ends(exitFailure, "closed the connection: kicked: an operator ended this connection")
+	if strings.Contains(w.out.String(), "admit") {
+		t.Errorf("a client that was admitted is told that it is not:\n%s", w.out)
+	}
+}
+
+// Each reason for which a server closes a connection has a remedy of its own.
+func TestEveryCloseReasonHasARemedy(t *testing.T) {
+	c, seen := &clientConfig{Address: "a:1"}, map[string]wire.CloseReason{}
+	for reason := range wire.CloseReason(255) {
+		if strings.HasPrefix(reason.String(), "reason") {
+			continue // it has no name
+		}
+		text := remedy(reason)
+		if other, taken := seen[text]; taken || !strings.Contains(text, "; ") ||
+			strings.Contains(text, "does not know the reason") {
+			t.Errorf("%v, like %v: %q", reason, other, text)
+		}
+		seen[text] = reason
+		err := c.unconnected(&client.CloseError{Close: wire.Close{Reason: reason}})
+		if want := reason.String() + ": " + text; reason != wire.CloseUnauthorized &&
+			!strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
+	}
+	if len(seen) != 14 || remedy(99) != remedy(0) {
+		t.Errorf("%d reasons; unknown ones: %q, %q", len(seen), remedy(99), remedy(0))
+	}
 }
 
 func TestWatchCountsRequestsWithoutResponse(t *testing.T) {

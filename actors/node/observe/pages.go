@@ -65,15 +65,15 @@ type Peer struct {
 // Connection is one line of /connections.
 type Connection struct {
 	Peer
-	Shard   int     `json:"shard"`
-	State   string  `json:"state"`
-	Age     float64 `json:"age_seconds"`
-	Quiet   float64 `json:"quiet_seconds"` // since the kernel took the last byte
-	Lag     float64 `json:"lag_seconds"`   // how long the socket has refused bytes
-	Unsent  int     `json:"unsent_bytes"`
-	Answers int     `json:"unsent_answers"`
-	Sent    uint64  `json:"sent_bytes"`
-	Ended   uint64  `json:"answered_requests"`
+	Shard     int     `json:"shard"`
+	State     string  `json:"state"`
+	Age       float64 `json:"age_seconds"`
+	Quiet     float64 `json:"quiet_seconds"` // since the kernel took the last byte
+	Lag       float64 `json:"lag_seconds"`   // how long the socket has refused bytes
+	Unsent    int     `json:"unsent_bytes"`
+	Responses int     `json:"unsent_responses"`
+	Sent      uint64  `json:"sent_bytes"`
+	Ended     uint64  `json:"answered_requests"`
 }
 
 // Connections is the page at /connections.
@@ -88,10 +88,10 @@ func (c *Connections) Text(w io.Writer) error {
 	fmt.Fprintf(w, "open connections: %d; the first %d by %s:\n", c.Open, len(c.Top), c.By)
 	t := table(w)
 	fmt.Fprintln(t,
-		"connection\tunsent\tanswers\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
+		"connection\tunsent\tresponses\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
 	for _, x := range c.Top {
 		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t\n", x.ID, x.Unsent,
-			x.Answers, status.Span(x.Lag), status.Span(x.Age), status.Span(x.Quiet),
+			x.Responses, status.Span(x.Lag), status.Span(x.Age), status.Span(x.Quiet),
 			x.Sent, x.Ended, x.State, x.Shard, x.Role, x.Key, x.From, x.Listener)
 	}
 	return t.Flush()
@@ -100,15 +100,15 @@ func (c *Connections) Text(w io.Writer) error {
 // Ended is one line of /connections/closed, with the figures of the moment it was closed.
 type Ended struct {
 	Peer
-	Reason  string    `json:"reason"`
-	Number  uint8     `json:"reason_number"`
-	At      time.Time `json:"at"`
-	Shard   int       `json:"shard"`
-	Age     float64   `json:"age_seconds"`
-	Lag     float64   `json:"lag_seconds"`
-	Unsent  int       `json:"unsent_bytes"`
-	Answers int       `json:"unsent_answers"`
-	Sent    uint64    `json:"sent_bytes"`
+	Reason    string    `json:"reason"`
+	Number    uint8     `json:"reason_number"`
+	At        time.Time `json:"at"`
+	Shard     int       `json:"shard"`
+	Age       float64   `json:"age_seconds"`
+	Lag       float64   `json:"lag_seconds"`
+	Unsent    int       `json:"unsent_bytes"`
+	Responses int       `json:"unsent_responses"`
+	Sent      uint64    `json:"sent_bytes"`
 }
 
 // Closed is the page at /connections/closed.
@@ -122,10 +122,10 @@ func (c *Closed) Text(w io.Writer) error {
 	fmt.Fprintf(w, "ended connections: %d; the last %d:\n", c.Total, len(c.Last))
 	t := table(w)
 	fmt.Fprintln(t,
-		"at\tconnection\treason\tnumber\tunsent\tanswers\tlag\tage\tsent\tshard\trole\tkey\tfrom\tlistener\t")
+		"at\tconnection\treason\tnumber\tunsent\tresponses\tlag\tage\tsent\tshard\trole\tkey\tfrom\tlistener\t")
 	for _, x := range c.Last {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t\n",
-			x.At.Format(time.RFC3339), x.ID, x.Reason, x.Number, x.Unsent, x.Answers,
+			x.At.Format(time.RFC3339), x.ID, x.Reason, x.Number, x.Unsent, x.Responses,
 			status.Span(x.Lag), status.Span(x.Age), x.Sent, x.Shard, x.Role, x.Key, x.From, x.Listener)
 	}
 	return t.Flush()

@@ -196,7 +196,7 @@ func (a *admin) connections(ctx context.Context, query url.Values) (page, int, e
 		c.Top = append(c.Top, Connection{
 			Peer: peer(who), Shard: f.Shard, State: status.Condition(&f), Age: f.Age.Seconds(),
 			Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
-			Unsent: f.Unsent, Answers: f.Responses, Sent: f.Sent, Ended: f.Ended,
+			Unsent: f.Unsent, Responses: f.Responses, Sent: f.Sent, Ended: f.Ended,
 		})
 	}
 	return c, http.StatusOK, nil
@@ -228,7 +228,7 @@ func (a *admin) closed(_ context.Context, query url.Values) (page, int, error) {
 		c.Last = append(c.Last, Ended{
 			Peer: peer(x.Client), Reason: x.Reason.String(), Number: uint8(x.Reason), At: x.At,
 			Shard: n.Shard, Age: n.Age.Seconds(),
-			Lag: n.Blocked.Seconds(), Unsent: n.Unsent, Answers: n.Responses, Sent: n.Sent,
+			Lag: n.Blocked.Seconds(), Unsent: n.Unsent, Responses: n.Responses, Sent: n.Sent,
 		})
 	}
 	return c, http.StatusOK, nil

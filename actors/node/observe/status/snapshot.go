@@ -77,14 +77,14 @@ type Stage struct {
 
 // Client is a connection that does not take its responses.
 type Client struct {
-	ID      uint64  `json:"id,string"`
-	From    string  `json:"from"`
-	Shard   int     `json:"shard"`
-	State   string  `json:"state"`
-	Unsent  int     `json:"unsent"`  // bytes
-	Answers int     `json:"answers"` // not fully sent
-	Lag     float64 `json:"lag"`     // seconds that the socket has refused bytes
-	Age     float64 `json:"age"`     // seconds
+	ID        uint64  `json:"id,string"`
+	From      string  `json:"from"`
+	Shard     int     `json:"shard"`
+	State     string  `json:"state"`
+	Unsent    int     `json:"unsent"`    // bytes
+	Responses int     `json:"responses"` // not fully sent
+	Lag       float64 `json:"lag"`       // seconds that the socket has refused bytes
+	Age       float64 `json:"age"`       // seconds
 }
 
 // Tracing is the connection whose responses an operator traces.
@@ -203,7 +203,7 @@ func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 			continue // it ended meanwhile
 		}
 		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent,
-			Answers: f.Responses, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
+			Responses: f.Responses, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
 		w.slowest = append(w.slowest, c)
 	}
 	slices.SortStableFunc(w.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })
