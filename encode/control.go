@@ -27,12 +27,18 @@ const BatchEndBytes = headerLen + 8
 // append for one.
 const MaxControl = 256
 
+// MaxAddress is the size in bytes of the longest address in a Close.
+const MaxAddress = MaxControl - headerLen - 6
+
 // Control is a message of the pipeline's own to a client. Which fields are used depends on Kind.
 type Control struct {
 	Kind    ControlKind
 	Request uint64      // BatchEnd, EngineError, ServerBusy: the client's number of the request
 	Refusal Refusal     // EngineError
 	Reason  CloseReason // Close
+
+	RetryAfter time.Duration // Close: wait before the client connects to this server again; Never
+	Address    string        // Close: the server to which the client goes, at most MaxAddress bytes; empty: none
 }
 
 // ControlKind is what a Control says.
@@ -78,20 +84,23 @@ const (
 type CloseReason uint8
 
 const (
-	CloseShutdown CloseReason = 1 // the server drains or stops
-	CloseKicked   CloseReason = 2 // an operator closed it
-	CloseSlow     CloseReason = 3 // the client did not read fast enough
-	CloseProtocol CloseReason = 4 // a frame was malformed or too long
-	CloseSilent   CloseReason = 5 // the client sent nothing for too long
-	CloseInternal CloseReason = 9 // the server failed on a request or a response of this connection
+	CloseShutdown  CloseReason = 1  // the server drains or stops
+	CloseKicked    CloseReason = 2  // an operator closed it
+	CloseSlow      CloseReason = 3  // the client did not read fast enough
+	CloseProtocol  CloseReason = 4  // a frame was malformed or too long
+	CloseSilent    CloseReason = 5  // the client sent nothing for too long
+	CloseInternal  CloseReason = 9  // the server failed on a request or a response of this connection
+	CloseElsewhere CloseReason = 11 // another server has taken over, or is about to
 )
 
 // Never is the retry-after of a client that should not come back by itself.
 const Never time.Duration = -1
 
-// RetryAfter is how long a client waits before it connects again.
+// RetryAfter is how long a client usually waits before it connects to the same server again.
 func (r CloseReason) RetryAfter() time.Duration {
 	switch r {
+	case CloseElsewhere:
+		return 100 * time.Millisecond
 	case CloseShutdown, CloseSlow, CloseInternal:
 		return time.Second
 	case CloseKicked, CloseProtocol:
@@ -146,11 +155,29 @@ func appendControl(dst []byte, c Control) []byte {
 	case ControlServerBusy:
 		return le.AppendUint64(append(dst, 9, 0, 0, 0, TagServerBusy), c.Request)
 	case ControlClose:
-		dst = append(dst, 6, 0, 0, 0, TagClose, uint8(c.Reason))
-		if after := c.Reason.RetryAfter(); after != Never {
-			return le.AppendUint32(dst, uint32(after/time.Millisecond))
-		}
-		return le.AppendUint32(dst, math.MaxUint32)
+		return appendClose(dst, &c)
 	}
 	panic(fmt.Sprintf("encode: %v is unknown; use one of the Control constants", c.Kind))
+}
+
+// appendClose appends a Close. One without an address ends before the address.
+func appendClose(dst []byte, c *Control) []byte {
+	le, length := binary.LittleEndian, 6
+	if c.Address != "" {
+		length += 1 + len(c.Address)
+	}
+	after := uint32(math.MaxUint32)
+	if c.RetryAfter >= 0 {
+		after = uint32(min(c.RetryAfter/time.Millisecond, math.MaxUint32-1))
+	}
+	dst = le.AppendUint32(dst, uint32(length))
+	dst = le.AppendUint32(append(dst, TagClose, uint8(c.Reason)), after)
+	if c.Address == "" {
+		return dst
+	}
+	if len(c.Address) > MaxAddress {
+		panic(fmt.Sprintf("encode: a Close with an address of %d bytes; at most %d are allowed",
+			len(c.Address), MaxAddress))
+	}
+	return append(append(dst, uint8(len(c.Address))), c.Address...)
 }

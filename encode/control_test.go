@@ -21,9 +21,13 @@ func TestControlFramesMatchGoldenFile(t *testing.T) {
 	for name, reason := range map[string]encode.CloseReason{
 		"shutdown": encode.CloseShutdown, "kicked": encode.CloseKicked, "slow": encode.CloseSlow,
 		"protocol": encode.CloseProtocol, "silent": encode.CloseSilent, "internal": encode.CloseInternal,
+		"elsewhere": encode.CloseElsewhere,
 	} {
-		controls["Close/"+name] = encode.Control{Kind: encode.ControlClose, Reason: reason}
+		controls["Close/"+name] = encode.Control{Kind: encode.ControlClose, Reason: reason,
+			RetryAfter: reason.RetryAfter()}
 	}
+	controls["Close/address"] = encode.Control{Kind: encode.ControlClose, Reason: encode.CloseElsewhere,
+		Address: "node-2:7000"}
 	golden, err := os.ReadFile("testdata/control.golden")
 	if err != nil {
 		t.Fatal(err)
@@ -65,11 +69,27 @@ func TestFramerAgreesWithControlFrames(t *testing.T) {
 	}
 }
 
-func TestUnknownControlPanics(t *testing.T) {
-	defer func() {
-		if text := fmt.Sprint(recover()); !strings.Contains(text, "control 9") {
-			t.Errorf("panic is %q, want the kind", text)
-		}
-	}()
-	(&encode.Framing{}).AppendControl(nil, encode.Control{Kind: 9})
+func TestBadControlPanics(t *testing.T) {
+	for want, c := range map[string]encode.Control{
+		"control 9": {Kind: 9},
+		"an address of 246 bytes; at most 245": {Kind: encode.ControlClose,
+			Address: strings.Repeat("a", encode.MaxAddress+1)},
+	} {
+		func() {
+			defer func() {
+				if text := fmt.Sprint(recover()); !strings.Contains(text, want) {
+					t.Errorf("panic is %q, want %q", text, want)
+				}
+			}()
+			(&encode.Framing{}).AppendControl(nil, c)
+		}()
+	}
+}
+
+func TestLongestAddressFitsIntoControlMessage(t *testing.T) {
+	frame := (&encode.Framing{}).AppendControl(nil, encode.Control{Kind: encode.ControlClose,
+		RetryAfter: 1 << 62, Address: strings.Repeat("a", encode.MaxAddress)})
+	if len(frame) != encode.MaxControl || hex.EncodeToString(frame[6:11]) != "fefffffff5" {
+		t.Errorf("%d bytes: % x", len(frame), frame)
+	}
 }

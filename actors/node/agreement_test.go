@@ -93,11 +93,17 @@ func testControlFrames(t *testing.T) {
 	if n != number || why != wire.RefusalRole || !ok {
 		t.Errorf("EngineError of request %#x for %v, %v", n, why, ok)
 	}
-	for r := range encode.CloseInternal + 1 {
-		c, ok := wire.DecodeClose(body(encode.Control{Kind: encode.ControlClose, Reason: r}, wire.TagClose))
-		if !ok || c.Reason != wire.CloseReason(r) || c.RetryAfter != r.RetryAfter() {
-			t.Errorf("Close for %v after %v, %v; want %d after %v", c.Reason, c.RetryAfter, ok, r,
-				r.RetryAfter())
+	for r := range encode.CloseElsewhere + 1 {
+		for _, address := range []string{"", "node-2:7000"} {
+			c, ok := wire.DecodeClose(body(encode.Control{Kind: encode.ControlClose, Reason: r,
+				RetryAfter: r.RetryAfter(), Address: address}, wire.TagClose))
+			want := wire.Close{Reason: wire.CloseReason(r), RetryAfter: r.RetryAfter(), Address: address}
+			if !ok || c != want {
+				t.Errorf("%+v, %t; want %+v", c, ok, want)
+			}
 		}
+	}
+	if encode.MaxAddress != wire.MaxAddress {
+		t.Errorf("addresses have %d bytes, and %d in the client", encode.MaxAddress, wire.MaxAddress)
 	}
 }

@@ -213,7 +213,7 @@ func remedy(reason wire.CloseReason) string {
 		wire.CloseHandshakeTimeout: "the handshake took too long; look at the network, and try again",
 		wire.CloseInternal:         "it failed to serve this connection, and its log says why; try again later",
 		wire.CloseNotLeader:        "another server of the cluster leads; name its address with --address",
-		wire.CloseMoved:            "this client belongs to another server; name its address with --address",
+		wire.CloseElsewhere:        "another server of the cluster has taken over; name its address with --address",
 		wire.CloseBehind:           "it is behind the others of the cluster; name another address with --address",
 		wire.CloseRevoked:          "the key is no longer accepted; ask an operator for a new one",
 		wire.CloseSlowFeed:         "this client read a topic too slowly; read faster, and connect again",

@@ -100,7 +100,7 @@ func TestCloseReasonDecidesAboutReconnecting(t *testing.T) {
 		{wire.CloseHandshakeTimeout, 0, 50 * time.Millisecond, 100 * time.Millisecond},
 		{wire.CloseInternal, time.Second, time.Second, time.Second},
 		{wire.CloseNotLeader, 0, 50 * time.Millisecond, 100 * time.Millisecond},
-		{wire.CloseMoved, 0, 50 * time.Millisecond, 100 * time.Millisecond},
+		{wire.CloseElsewhere, 0, 50 * time.Millisecond, 100 * time.Millisecond},
 		{wire.CloseBehind, time.Second, time.Second, time.Second},
 		{wire.CloseRevoked, 0, never, 0},
 		{14, 0, 50 * time.Millisecond, 100 * time.Millisecond},

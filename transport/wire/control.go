@@ -71,8 +71,8 @@ const (
 	CloseUnauthorized     CloseReason = 7  // the key is unknown, or the signature wrong or missing
 	CloseHandshakeTimeout CloseReason = 8  // the handshake was not done in time
 	CloseInternal         CloseReason = 9  // the server failed to serve this connection
-	CloseNotLeader        CloseReason = 10 // reserved (cluster)
-	CloseMoved            CloseReason = 11 // reserved (cluster)
+	CloseNotLeader        CloseReason = 10 // the server does not lead its cluster; it read no request
+	CloseElsewhere        CloseReason = 11 // another server has taken over, or is about to
 	CloseBehind           CloseReason = 12 // reserved (cluster)
 	CloseRevoked          CloseReason = 13 // reserved (identities)
 	CloseSlowFeed         CloseReason = 15 // reserved (topics)
@@ -84,7 +84,7 @@ func (r CloseReason) String() string {
 		CloseShutdown: "shutdown", CloseKicked: "kicked", CloseSlow: "slow",
 		CloseProtocolError: "protocol_error", CloseSilent: "silent", CloseLimit: "limit",
 		CloseUnauthorized: "unauthorized", CloseHandshakeTimeout: "handshake_timeout",
-		CloseInternal: "internal", CloseNotLeader: "not_leader", CloseMoved: "moved",
+		CloseInternal: "internal", CloseNotLeader: "not_leader", CloseElsewhere: "elsewhere",
 		CloseBehind: "behind", CloseRevoked: "revoked", CloseSlowFeed: "slow_feed",
 	}
 	if int(r) < len(names) && names[r] != "" {
@@ -99,29 +99,52 @@ const Never time.Duration = -1
 // Close is the last frame of a connection that the server ends for a reason of its own.
 type Close struct {
 	Reason     CloseReason
-	RetryAfter time.Duration // wait before the next attempt; 0: at once; Never; whole ms
+	RetryAfter time.Duration // wait before the next attempt at this server; 0: at once; Never; whole ms
+
+	// Address is the server to which the client goes instead: "host:port", or a unix-domain socket;
+	// at most MaxAddress bytes. Empty: none.
+	Address string
 }
 
-// AppendClose appends a Close. A negative RetryAfter is Never.
+// MaxAddress is the size in bytes of the longest address in a Close.
+const MaxAddress = 245
+
+// AppendClose appends a Close. A negative RetryAfter is Never. An address that is too long is left
+// out.
 func AppendClose(dst []byte, c Close) []byte {
 	retry := min(millis(c.RetryAfter), math.MaxUint32-1)
 	if c.RetryAfter < 0 {
 		retry = math.MaxUint32
 	}
-	dst = appendResponseHeader(dst, TagClose, 5)
+	size := 5
+	if len(c.Address) > MaxAddress {
+		c.Address = ""
+	}
+	if c.Address != "" {
+		size += 1 + len(c.Address)
+	}
+	dst = appendResponseHeader(dst, TagClose, size)
 	dst = append(dst, uint8(c.Reason))
-	return binary.LittleEndian.AppendUint32(dst, retry)
+	dst = binary.LittleEndian.AppendUint32(dst, retry)
+	if c.Address == "" {
+		return dst
+	}
+	return append(append(dst, uint8(len(c.Address))), c.Address...)
 }
 
-// DecodeClose decodes the body of a Close; ok is false if it is too short.
+// DecodeClose decodes the body of a Close; ok is false if it is too short. The address is what the
+// server sent, whatever its bytes.
 func DecodeClose(body []byte) (c Close, ok bool) {
-	if len(body) < 5 {
+	if len(body) < 5 || len(body) > 5 && len(body) < 6+int(body[5]) {
 		return Close{}, false
 	}
 	retry := binary.LittleEndian.Uint32(body[1:])
 	c = Close{Reason: CloseReason(body[0]), RetryAfter: fromMillis(retry)}
 	if retry == math.MaxUint32 {
 		c.RetryAfter = Never
+	}
+	if len(body) > 5 {
+		c.Address = string(body[6 : 6+int(body[5])])
 	}
 	return c, true
 }

@@ -64,6 +64,10 @@ func checkResponse(t *testing.T, tag uint8, body, frame []byte) {
 		var c Close
 		c, ok = DecodeClose(body)
 		again = AppendClose(nil, c)
+		if len(c.Address) > MaxAddress { // decoded, and never sent
+			again = append(again, uint8(len(c.Address)))
+			again = append(again, c.Address...)
+		}
 	case TagAdminResponse:
 		var request uint64
 		var result []byte

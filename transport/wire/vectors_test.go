@@ -46,8 +46,11 @@ func vectors() []vector {
 			MaxRequest: 1024, MaxResponse: 1048576, Silence: 30 * time.Second}),
 			"28000000 08 01 00 0100000000000000 00040000 00001000 00000000 00000000 00000000 " +
 				"00000000 30750000 00"},
-		{"Close", AppendClose(nil, Close{CloseShutdown, time.Second}), "06000000 0d 01 e8030000"},
-		{"Close for good", AppendClose(nil, Close{CloseUnauthorized, Never}), "06000000 0d 07 ffffffff"},
+		{"Close", AppendClose(nil, Close{Reason: CloseShutdown, RetryAfter: time.Second}), "06000000 0d 01 e8030000"},
+		{"Close for good", AppendClose(nil, Close{Reason: CloseUnauthorized, RetryAfter: Never}),
+			"06000000 0d 07 ffffffff"},
+		{"Close with an address", AppendClose(nil, Close{CloseNotLeader, 100 * time.Millisecond, "node-2:7000"}),
+			"12000000 0d 0a 64000000 0b 6e6f64652d323a37303030"},
 		{"AdminCommand", AppendRequest(nil, number, TagAdminCommand, []byte(`{"path":"/"}`)),
 			"15000000 0807060504030201 09 7b2270617468223a222f227d"},
 		{"AdminResponse", AppendAdminResponse(nil, number, []byte(`{"status":200}`)),
@@ -144,7 +147,7 @@ func TestFramesOfThePipelineAreDecoded(t *testing.T) {
 func TestBytesBehindTheKnownFieldsAreIgnored(t *testing.T) {
 	challenge := Challenge{Nonce: [NonceSize]byte(pattern(9, NonceSize)), Sign: true}
 	ready := ServerReady{Version: 1, Conn: 7, Name: "n"}
-	end := Close{Reason: CloseKicked, RetryAfter: Never}
+	end := Close{Reason: CloseKicked, RetryAfter: Never, Address: "a:1"}
 	const later = "later"
 	body := func(frame []byte) []byte { return append(frame[PrefixSize+ResponseHeaderSize:], later...) }
 	if c, ok := DecodeChallenge(body(AppendChallenge(nil, &challenge))); !ok || c != challenge {
@@ -154,6 +157,10 @@ func TestBytesBehindTheKnownFieldsAreIgnored(t *testing.T) {
 		t.Errorf("%+v, %t", s, ok)
 	}
 	if c, ok := DecodeClose(body(AppendClose(nil, end))); !ok || c != end {
+		t.Errorf("%+v, %t", c, ok)
+	}
+	end.Address = "" // with fields behind it, a Close without an address says so
+	if c, ok := DecodeClose(body(append(AppendClose(nil, end), 0))); !ok || c != end {
 		t.Errorf("%+v, %t", c, ok)
 	}
 	if n, ok := DecodeBatchEnd([]byte("\x07\x00\x00\x00\x00\x00\x00\x00" + later)); !ok || n != 7 {
@@ -176,7 +183,8 @@ func TestShortBodiesAreRejected(t *testing.T) {
 			func(b []byte) bool { _, ok := DecodeHello(b); return ok }, []int{6 + 96}},
 		"ServerReady": {AppendServerReady(nil, &ready)[5:],
 			func(b []byte) bool { _, ok := DecodeServerReady(b); return ok }, nil},
-		"Close":         {AppendClose(nil, Close{})[5:], func(b []byte) bool { _, ok := DecodeClose(b); return ok }, nil},
+		"Close": {AppendClose(nil, Close{Address: "a:1"})[5:],
+			func(b []byte) bool { _, ok := DecodeClose(b); return ok }, []int{5}},
 		"AdminResponse": {AppendAdminResponse(nil, 1, nil)[5:], func(b []byte) bool { _, _, ok := DecodeAdminResponse(b); return ok }, nil},
 	} {
 		for n := range len(v.frame) + 1 {
@@ -209,6 +217,16 @@ func TestDurationsOutOfRangeAreClamped(t *testing.T) {
 	if s, _ := DecodeServerReady(AppendServerReady(nil, &ServerReady{Version: 1, Heartbeat: -1,
 		Name: strings.Repeat("n", 300)})[5:]); s.Heartbeat != 0 || len(s.Name) != 255 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestAddressOfCloseIsBounded(t *testing.T) {
+	longest := Close{Address: strings.Repeat("a", MaxAddress)}
+	if c, ok := DecodeClose(AppendClose(nil, longest)[5:]); !ok || c != longest {
+		t.Errorf("%+v, %t", c, ok)
+	}
+	if c, ok := DecodeClose(AppendClose(nil, Close{Address: longest.Address + "a"})[5:]); !ok || c != (Close{}) {
+		t.Errorf("an address that is too long became %+v, %t", c, ok)
 	}
 }
 

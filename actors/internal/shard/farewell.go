@@ -38,7 +38,8 @@ func (e *Shard) farewell(entry uint32, why transport.Reason, now int64) bool {
 	var room [encode.MaxControl]byte
 	frame := room[:0]
 	if told := farewellOf(why); told != 0 {
-		frame = e.cfg.Framing.AppendControl(frame, encode.Control{Kind: encode.ControlClose, Reason: told})
+		frame = e.cfg.Framing.AppendControl(frame, encode.Control{Kind: encode.ControlClose, Reason: told,
+			RetryAfter: told.RetryAfter()})
 	}
 	c.Reason = why
 	c.Set(transport.StateFarewell)

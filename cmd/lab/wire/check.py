@@ -63,8 +63,7 @@ def encode(frame, sender, f):
             wire.CHALLENGE, f["nonce"] + bytes([f["flags"]])),
         ("Hello", "client"): hello,
         ("ServerReady", "server"): lambda: wire.server_ready(**f),
-        ("Close", "server"): lambda: wire.server_frame(
-            wire.CLOSE, bytes([f["reason"]]) + f["retry_after"].to_bytes(4, "little")),
+        ("Close", "server"): lambda: wire.close(**f),
         ("AdminCommand", "client"): lambda: request(wire.ADMIN_COMMAND, f["text"].encode()),
         ("AdminResponse", "server"): lambda: numbered(wire.ADMIN_RESPONSE, f["text"].encode()),
         ("Traced", "client"): lambda: request(

@@ -11,8 +11,8 @@ FIRST_RESPONSE = 0x30
 NEVER = 0xFFFFFFFF
 CONTEXT = b"sluice client handshake v1\0"
 REASONS = {1: "shutdown", 2: "kicked", 3: "slow", 4: "protocol_error", 5: "silent", 6: "limit",
-           7: "unauthorized", 8: "handshake_timeout", 9: "internal", 10: "not_leader", 11: "moved",
-           12: "behind", 13: "revoked", 15: "slow_feed"}
+           7: "unauthorized", 8: "handshake_timeout", 9: "internal", 10: "not_leader",
+           11: "elsewhere", 12: "behind", 13: "revoked", 15: "slow_feed"}
 
 
 class Malformed(Exception):
@@ -22,9 +22,10 @@ class Malformed(Exception):
 class Closed(Exception):
     """The server's last frame."""
 
-    def __init__(self, reason, retry_after):
-        super().__init__(REASONS.get(reason, "internal"), retry_after)
+    def __init__(self, reason, retry_after, address=""):
+        super().__init__(REASONS.get(reason, "internal"), retry_after, address)
         self.reason, self.retry_after = REASONS.get(reason, "internal"), retry_after
+        self.address = address
 
 
 def server_frame(tag, body=b""):
@@ -95,6 +96,19 @@ def decode_server_ready(body):
     return fields
 
 
+def close(reason, retry_after, address=""):
+    body, address = struct.pack("<BI", reason, retry_after), address.encode()
+    return server_frame(CLOSE, body + (bytes([len(address)]) + address if address else b""))
+
+
+def decode_close(body):
+    fields = dict(zip(("reason", "retry_after"), known("<BI", body)))
+    size = body[5] if len(body) > 5 else 0
+    if size:
+        fields["address"] = known(f"<6x{size}s", body)[0].decode()
+    return fields
+
+
 def decode_server(tag, body):
     """The fields of a frame of the transport that a server sends."""
     if tag == HEARTBEAT:
@@ -110,7 +124,7 @@ def decode_server(tag, body):
     if tag == ADMIN_RESPONSE:
         return {"request": known("<Q", body)[0], "text": body[8:].decode()}
     if tag == CLOSE:
-        return dict(zip(("reason", "retry_after"), known("<BI", body)))
+        return decode_close(body)
     raise Malformed(f"tag {tag:#04x} from a server")
 
 
@@ -163,7 +177,7 @@ class Client:
                 tag, body = self.buffer[4], self.buffer[5:size]
                 self.buffer = self.buffer[size:]
                 if tag == CLOSE:
-                    raise Closed(*known("<BI", body))
+                    raise Closed(**decode_close(body))
                 return tag, body
             received = self.socket.recv(1 << 16)
             if not received:
