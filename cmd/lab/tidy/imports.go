@@ -118,7 +118,7 @@ func foreignImport(f *source, to string) string {
 			return "only telemetry/otel, actors/node/observe and cmd import exporters"
 		}
 	case in("golang.org/x/sys", "github.com/cespare/xxhash/v2"):
-	case f.dir == "actors" || leaf(f.dir) || f.dir == ".":
+	case f.dir == "actors" || leaf(f.dir) || below(f.dir, "transport") || f.dir == ".":
 		return "the core imports x/sys, xxhash and the io_uring library only"
 	}
 	return ""

@@ -24,6 +24,7 @@ func TestEmbeddersLinkWhatIsDocumented(t *testing.T) {
 	for pkg, allowed := range map[string][]string{
 		"./actors":              {"golang.org/x/sys", "github.com/pawelgaczynski/giouring"},
 		"./transport/client":    {"golang.org/x/sys"},
+		"./transport/peer":      {"golang.org/x/sys"},
 		"./actors/node":         {"go.etcd.io", "go.uber.org", "google.golang.org", "github.com", "golang.org/x"},
 		"./actors/node/observe": everything,
 	} {

@@ -64,6 +64,7 @@ func TestRulesReportViolations(t *testing.T) {
 		{"imports", "actors/node/observe/a.go", use("sluice/telemetry/otel/otlp"), "does not link gRPC"},
 		{"imports", "transport/wire/a.go", use("github.com/prometheus/client_golang/prometheus"), "only telemetry/otel"},
 		{"imports", "mailbox/a.go", use("go.uber.org/zap"), "the core imports"},
+		{"imports", "transport/peer/a.go", use("go.etcd.io/raft/v3"), "the core imports"},
 		{"imports", "cmd/tool/a_test.go", use("sluice/cmd/lab/program"), "which must not import them"},
 		{"modules", "cmd/tool/go.mod", "module tool", "cmd/tool/go.mod: a module of its own"},
 		{"modules", "cmd/lab/go.mod", "require (\n\texample.org/log v1.2.1\n)\n", "requires example.org/log v1.2.1, the main module v1.2.0"},
