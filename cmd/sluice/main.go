@@ -37,6 +37,8 @@ func commands() []command {
 		{"demo", "run server and clients, kill -9 the server, and verify every response", demonstrate},
 		{"config", "check or print a configuration: config check|print", configure},
 		{"journal", "list or verify the events of a data directory, or leave one out: journal list|verify|skip", readJournal},
+		{"backup", "take a verified copy of the data directory of a running or stopped server", takeBackup},
+		{"restore", "make a data directory from a backup", restore},
 		{"bench", "measure the pipeline, and a plain Go server beside it", benchmark},
 		{"tune", "find shards, placement and idle strategy for your load on this machine", tuneUp},
 		{"version", "print version, kernel and engines", version},

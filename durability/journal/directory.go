@@ -45,6 +45,10 @@ func (d *directory) unlock() error           { return d.lock.Close() }
 // kernel releases when the process ends, however it ends.
 func lockDirectory(path string) (*directory, error) {
 	d := &directory{path: path, patience: descriptorsPatience}
+	if d.has(backupFile) {
+		return nil, fmt.Errorf("%w: %s; restore it into another directory with sluice restore, or Restore of this "+
+			"package", ErrBackup, path)
+	}
 	if err := os.MkdirAll(path, privateFolder); err != nil {
 		return nil, fmt.Errorf("journal: creating the directory: %w", err)
 	}
@@ -86,6 +90,10 @@ func (d *directory) syncParents() error {
 	if d.has(formatFile) {
 		return nil
 	}
+	return d.syncAncestors()
+}
+
+func (d *directory) syncAncestors() error {
 	path, err := filepath.Abs(d.path)
 	parent := filepath.Dir(path)
 	for ; err == nil && parent != path; path, parent = parent, filepath.Dir(parent) {

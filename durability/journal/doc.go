@@ -33,6 +33,8 @@
 //     both identities named (ForeignError).
 //   - The newest two snapshots are kept, with the log after the older one, so one damaged snapshot
 //     loses nothing.
+//   - A backup that is taken beside the writer has what was committed before it began; it is verified, and
+//     only restored, under an identity of its own (Backup, Restore).
 //
 // Start reading at Open, then Writer.Commit, Committer.Run and judgeTail, which decides what of
 // the log is valid after a crash.

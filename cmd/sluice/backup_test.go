@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// backing is a server under load.
+type backing struct {
+	t     *testing.T
+	p     *process
+	dir   string
+	acked [3]atomic.Uint64 // last client order id of each account that was acknowledged
+	stop  func()           // ends the load
+}
+
+// trades starts a server that rolls segments and removes them all the time, and clients that trade until
+// the test ends.
+func trades(t *testing.T) *backing {
+	b := &backing{t: t, dir: filepath.Join(t.TempDir(), "data")}
+	var address string
+	b.p, address = serving(t, b.dir, "--journal-segment", "64KiB", "--snapshot-events", "1500")
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	b.stop = sync.OnceFunc(func() { close(stop); clients.Wait() })
+	for i := range b.acked {
+		r := trading(t, address, i)
+		clients.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r.meets(5)
+				r.settle()
+				b.acked[i].Store(r.ids)
+			}
+		})
+	}
+	t.Cleanup(b.stop) // before the connections are closed
+	return b
+}
+
+func (b *backing) seen() (ids [3]uint64) {
+	for i := range b.acked {
+		ids[i] = b.acked[i].Load()
+	}
+	return ids
+}
+
+// has starts a server on a restored directory and requires all orders up to those ids.
+func (b *backing) has(dir string, ids [3]uint64) {
+	t := b.t
+	t.Helper()
+	p, address := serving(t, dir)
+	for i, id := range ids {
+		account := fmt.Sprint(2*i + 1)
+		out, code := ask(t, address, "", "position", account, "--account", account, "--json")
+		_, rest, _ := strings.Cut(out, `"last_client_order_id":`)
+		var last uint64
+		if _, err := fmt.Sscan(rest, &last); err != nil || code != 0 || last < id {
+			t.Errorf("account %s: order %d was acknowledged before the backup, the last one restored is %d: %s",
+				account, id, last, out)
+		}
+		expect(t, address, 0, "buy "+account+" 1 @ 1 --account "+account, "accepted")
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0, "drained in")
+}
+
+func TestBackupsOfRunningServer(t *testing.T) {
+	b := trades(t)
+	rounds := 30
+	if testing.Short() {
+		rounds = 5
+	}
+	var first, last uint64
+	for n := range rounds {
+		place := t.TempDir()
+		target, dir := filepath.Join(place, "backup"), filepath.Join(place, "data")
+		before := b.seen()
+		out, problems, code := local("backup", "--data-dir", b.dir, "--json", target)
+		var made copied
+		if err := json.Unmarshal([]byte(out), &made); err != nil || code != 0 || made.Last <= last {
+			t.Fatalf("backup %d: exit code %d, %v, %s%s", n, code, err, out, problems)
+		}
+		first, last = made.First, made.Last
+		summary, problems, code := local("journal", "verify", "--data-dir", target)
+		if code != 0 || !strings.Contains(summary, fmt.Sprintf("%d to %d:", made.First, made.Last)) {
+			t.Fatalf("exit code %d, %s%s", code, summary, problems)
+		}
+		if out, problems, code = local("restore", "--data-dir", dir, target); code != 0 ||
+			!strings.Contains(out, fmt.Sprintf("last event  %d\n", made.Last)) {
+			t.Fatalf("exit code %d, %s%s", code, out, problems)
+		}
+		b.has(dir, before)
+	}
+	if first == 1 {
+		t.Error("no segment was removed: the test is meant to meet that")
+	}
+	b.stop()
+	b.p.signal(syscall.SIGTERM)
+	b.p.ends(0, "drained in")
+}
+
+// The commands of docs/backup.md, in its order, beside a running server.
+func TestProcedureOfBackupPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/backup.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := trades(t)
+	place := t.TempDir()
+	here := strings.NewReplacer("/var/lib/sluice-restored", filepath.Join(place, "restored"),
+		"/var/lib/sluice", b.dir, "/backup/monday", filepath.Join(place, "monday"))
+	before := b.seen()
+	var done []string
+	for line := range strings.Lines(string(page)) {
+		text, found := strings.CutPrefix(line, "    sluice ")
+		if !found {
+			continue
+		}
+		args := strings.Fields(here.Replace(text))
+		done = append(done, args[0])
+		if args[0] == "serve" {
+			b.has(args[len(args)-1], before)
+			continue
+		}
+		if out, problems, code := local(args...); code != 0 {
+			t.Fatalf("%s: exit code %d, %s%s", text, code, out, problems)
+		}
+	}
+	if want := "backup journal restore serve"; strings.Join(done, " ") != want {
+		t.Errorf("the page has the commands %q, want %q", done, want)
+	}
+}
+
+func TestBackupIsNotServed(t *testing.T) {
+	dir, target := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backup")
+	p, address := serving(t, dir)
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	if out, problems, code := local("backup", "--data-dir", dir, target); code != 0 {
+		t.Fatal(code, out, problems)
+	}
+	p = start(t, "serve", "--listen-tcp", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--data-dir", target)
+	p.ends(1, "is a backup", "sluice restore")
+	for _, args := range [][]string{
+		{"journal", "skip", "1", "--data-dir", target},
+		{"backup", "--data-dir", dir, target},
+		{"backup", "--data-dir", dir, filepath.Join(dir, "b")},
+		{"backup", "--data-dir", t.TempDir(), filepath.Join(t.TempDir(), "b")},
+		{"restore", "--data-dir", dir, target},
+		{"restore", "--data-dir", filepath.Join(t.TempDir(), "r"), dir},
+	} {
+		if out, problems, code := local(args...); code != 1 {
+			t.Errorf("%v: exit code %d, %s%s", args, code, out, problems)
+		}
+	}
+	for _, args := range []string{"backup", "restore", "backup a b", "restore --force a"} {
+		if _, problems, code := local(strings.Fields(args)...); code != exitUsage {
+			t.Errorf("%v: exit code %d, %s", args, code, problems)
+		}
+	}
+}
