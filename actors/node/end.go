@@ -199,7 +199,7 @@ func (n *Node[R, Q]) fail(err error) {
 // or the time of a later end is up, even if the application does not return; what it holds is then
 // released when it returns.
 func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
-	e := n.ending
+	e, began := n.ending, time.Now()
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	defer context.AfterFunc(e.gaveUp, giveUp)()
@@ -218,6 +218,9 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	case draining:
 		_ = n.operators.join(patience) // so that their answers are delivered; joined again below
 		e.keepWhen("delivering", n.pipeline.Drain(patience))
+		part, cancel := quarter(patience, ctx, began)
+		n.lastSnapshot(part)
+		cancel()
 	case stopping:
 		e.keepWhen("stopping", n.pipeline.Stop(ctx))
 	case fencing:
@@ -233,6 +236,14 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	n.lines.flush(n.log)
 	n.logEnd(e.first())
 	e.finish(nil)
+}
+
+// quarter is patience, but ends after a quarter of the time that ctx had when it began.
+func quarter(patience, ctx context.Context, began time.Time) (context.Context, context.CancelFunc) {
+	if at, bounded := ctx.Deadline(); bounded {
+		return context.WithTimeout(patience, at.Sub(began)/4)
+	}
+	return context.WithCancel(patience)
 }
 
 // returnGrace is for an end that has no time left: what is under way in a node whose components all

@@ -21,6 +21,7 @@ import (
 type faulty struct {
 	*orderbook.Book
 	apply, snapshot, restore func()
+	refuse                   func() error // of a snapshot
 }
 
 // factory is a Config.Application whose instances have the hooks of f, as they are when it is called.
@@ -40,6 +41,11 @@ func (f *faulty) Apply(ev *sequencer.Event,
 
 func (f *faulty) Snapshot(w io.Writer) error {
 	f.call(f.snapshot)
+	if f.refuse != nil {
+		if err := f.refuse(); err != nil {
+			return err
+		}
+	}
 	return f.Book.Snapshot(w)
 }
 
@@ -89,7 +95,7 @@ func TestPanicInOpenIsAnError(t *testing.T) {
 				c := dial(t, "tcp", at[0])
 				c.command(order(1, 1, orderbook.Buy, 100, 1))
 				c.expect("accepted 1 seq=1", "end")
-				drain(t, s)
+				halt(t, s) // without a snapshot, so there is an event to apply
 			}
 			cfg.Application = app.factory()
 			n, err := func() (n *bookNode, err error) {

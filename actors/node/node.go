@@ -168,9 +168,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	n.queue = queue
 	queue.OnRoom(n.listener.Resume)
 	n.store.newCommitter(events, n.cfg.Journal.BatchBytes, n.persisted)
-	n.snapshots = sequencer.NewSnapshots(n.store.writeSnapshot, func(err error) {
-		n.log.Error("snapshot failed; journal keeps growing until one succeeds", "error", err)
-	})
+	n.snapshots = sequencer.NewSnapshots(n.store.writeSnapshot, n.store.snapshots.failed)
 	group := run.NewGroup("sequencer", run.NewAdaptive(0))
 	n.sequencer, err = sequencer.New(sequencer.Config[R, Q]{
 		Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,

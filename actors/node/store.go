@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +28,10 @@ import (
 const connBits = 40
 
 // store is the data directory of a node: the journal with its committer, and the snapshots.
+//
+// The first fields are what was opened and recovered. Those from committer to writing are the two
+// goroutines that write, and their progress. The last ones are how the snapshots went, and who may
+// use the journal at the end.
 type store struct {
 	log       *slog.Logger
 	journal   *journal.Journal
@@ -39,6 +43,11 @@ type store struct {
 	commits   atomic.Uint64  // group commits begun; likewise
 	beat      telemetry.Beat // of the journal's goroutine: a round is a group commit
 	writing   telemetry.Beat // of the snapshots' goroutine: a round is a snapshot
+
+	snapshots *snapshotRecord
+	gaveUp    bool       // a snapshot at the end was given up and may still be written; set before close
+	end       sync.Mutex // guards closed, and the journal's writer after its goroutine has ended
+	closed    bool       // the journal
 }
 
 // checkDataDir reports why a path cannot be a data directory. It may be missing. Others must not be
@@ -102,7 +111,7 @@ func openStore(dir string, mustExist bool, j Journal, log *slog.Logger) (*store,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("node: creating the data directory: %w", err)
 	}
-	s := &store{log: log, committed: make(chan struct{})}
+	s := &store{log: log, committed: make(chan struct{}), snapshots: newSnapshotRecord(log)}
 	path := filepath.Join(dir, journalFolder)
 	var err error
 	s.journal, s.recovery, err = journal.Open(journal.Options{
@@ -166,6 +175,7 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 	n.identities = newIdentities(n.store.state.Keys())
 	n.ids.Store(r.Incarnation << connBits)
 	n.store.persisted.Store(uint64(r.Last))
+	n.store.snapshots.recovered(r.SnapshotSeq)
 	n.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it
 	n.log.Info("recovered", "dir", n.cfg.DataDir, "snapshot", uint64(r.SnapshotSeq), "applied",
 		applied, "took", time.Since(began))
@@ -226,51 +236,41 @@ func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int,
 		OnPersisted: persisted,
 		OnSnapshot: func(seq durability.Seq, err error) {
 			if err != nil {
-				s.log.Error("installing a snapshot failed; journal keeps growing until one succeeds", "event", uint64(seq), "error", err)
+				s.snapshots.failed(fmt.Errorf("installing the snapshot of event %d: %w", seq, err))
+				return
 			}
+			s.snapshots.succeeded(seq)
 		},
 	})
 }
 
-// writeSnapshot puts a copy of the application's state on disk, on the goroutine of the snapshots.
-func (s *store) writeSnapshot(seq durability.Seq, state []byte) error {
-	s.writing.Begin()
-	defer s.writing.End()
-	prepared, err := s.journal.PrepareSnapshot(seq, func(w io.Writer) error {
-		_, err := w.Write(state)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return s.committer.Offer(prepared)
-}
-
 // close waits until everything sequenced is on disk, then closes the journal. A sync that does not
 // return cannot be ended: when ctx ends first, its goroutine is left behind, and the journal stays
-// locked until it returns.
+// locked until it returns. A snapshot that is still being written is left behind as well, without an
+// error, because the journal has everything.
 func (s *store) close(ctx context.Context, snapshots <-chan struct{}) error {
+	closed := make(chan error, 1)
+	go func() {
+		<-s.committed
+		if !s.gaveUp {
+			awaitSnapshots(ctx, snapshots)
+		}
+		closed <- s.closeJournal()
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
 	grace := time.NewTimer(100 * time.Millisecond) // for an end that has no time left: a healthy disk needs less
 	defer grace.Stop()
-	for _, done := range []<-chan struct{}{s.committed, snapshots} {
-		select {
-		case <-done:
-			continue
-		case <-ctx.Done():
-		}
-		select {
-		case <-done:
-		case <-grace.C:
-			go func() {
-				<-s.committed
-				<-snapshots
-				_ = s.journal.Close() // the end has been reported already
-			}()
-			return fmt.Errorf("node: the disk has not answered in time; events up to %d are on it: %w",
-				s.persisted.Load(), context.DeadlineExceeded)
-		}
+	select {
+	case err := <-closed:
+		return err
+	case <-grace.C:
+		return fmt.Errorf("node: the disk has not answered in time; events up to %d are on it: %w",
+			s.persisted.Load(), context.DeadlineExceeded)
 	}
-	return s.journal.Close()
 }
 
 // writeDurably makes a file appear with all its bytes or not at all, including after a crash.

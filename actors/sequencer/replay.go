@@ -56,7 +56,9 @@ func Replay[R, Q any](ctx context.Context, app Application[R, Q], encoder encode
 			return nil, read, err
 		}
 		read++
+		state.replayedBytes += uint64(len(ev.Payload))
 	}
+	state.replayed = read
 	if err := p.end(); err != nil {
 		return nil, read, err
 	}

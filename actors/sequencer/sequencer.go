@@ -40,7 +40,8 @@ type Config[R, Q any] struct {
 	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 
 	// Snapshots, if not nil, gets the application's state after N events or N bytes of events,
-	// whichever comes first; a threshold of 0 does not count.
+	// whichever comes first; a threshold of 0 does not count. Events that were replayed count, so one
+	// is due in the first step if there were that many.
 	Snapshots      *Snapshots
 	SnapshotEvents uint64
 	SnapshotBytes  uint64
@@ -71,8 +72,8 @@ type Sequencer[R, Q any] struct {
 	held    []byte   // a record taken from the queue that was not sequenced yet; nil if none
 	waiting bool     // the last step took no request for want of room
 	counts  Counts
-	events  uint64 // since the last snapshot
-	bytes   uint64 // of events since the last snapshot
+	events  uint64 // since the last snapshot, including those of earlier runs
+	bytes   uint64 // of these events
 
 	stop      atomic.Bool      // written by Stop
 	sequenced atomic.Uint64    // last event that may be journaled; written before it is published, read by any goroutine
@@ -105,6 +106,7 @@ func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 	s.out = emitter[R, Q]{hasher: newHasher(&s.state.outputs, cfg.Encoder, cfg.MaxFrame),
 		slots: cfg.Slots, now: cfg.Now, seq: s.state.last}
 	s.sequenced.Store(uint64(s.state.last))
+	s.events, s.bytes = s.state.replayed, s.state.replayedBytes
 	s.due.look(s.state.last, s.cfg.CheckpointEvents)
 	return s, nil
 }
@@ -168,6 +170,7 @@ func (s *Sequencer[R, Q]) batch() (work int) {
 	work += s.out.flush()
 	s.share()
 	if work == 0 {
+		s.snapshot() // due after a long replay, or since the one before began
 		return 0
 	}
 	s.publish()
@@ -306,6 +309,10 @@ func (s *Sequencer[R, Q]) snapshot() {
 	}
 	s.events, s.bytes = 0, 0
 }
+
+// WriteSnapshot writes the state as of the last event, as a snapshot has it. Call it after the
+// sequencer has ended, on any goroutine.
+func (s *Sequencer[R, Q]) WriteSnapshot(w io.Writer) error { return s.writeSnapshot(w) }
 
 // writeSnapshot writes what the sequencer remembers, then the application's state.
 func (s *Sequencer[R, Q]) writeSnapshot(w io.Writer) error {

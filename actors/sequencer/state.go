@@ -19,8 +19,10 @@ type State struct {
 	conns     map[uint64]Identity // connected, without keys
 	skips     []durability.Seq    // of journaled skips, in their order
 
-	snapshot durability.Seq   // last event of the snapshot that the replay began with
-	leftOut  []durability.Seq // by the replay, and no skip is journaled for them yet
+	snapshot      durability.Seq   // last event of the snapshot that the replay began with
+	replayed      uint64           // events after it
+	replayedBytes uint64           // of those events
+	leftOut       []durability.Seq // by the replay, and no skip is journaled for them yet
 }
 
 // NewState returns the state of an empty journal.

@@ -47,8 +47,8 @@ func TestSkippedEventLetsServerStart(t *testing.T) {
 		!strings.Contains(problems, "is in use") {
 		t.Errorf("skip beside a running server: exit code %d, %q", code, problems)
 	}
-	p.signal(syscall.SIGTERM)
-	p.ends(0, "drained in")
+	p.signal(syscall.SIGKILL) // without the snapshot of a drain, so the start replays the events before it, too
+	p.code()
 	number := poison(t, dir)
 	event := fmt.Sprint(number)
 	p = start(t, "serve", "--listen-tcp", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--data-dir", dir)

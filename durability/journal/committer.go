@@ -29,8 +29,8 @@ type CommitterOptions struct {
 	// OnPersisted is called with the last event on disk after each commit, on the committer's
 	// goroutine. Required: it moves the persisted cursor.
 	OnPersisted func(durability.Seq)
-	// OnSnapshot is called with the result of each snapshot, on the committer's goroutine.
-	// Optional.
+	// OnSnapshot is called with the result of each snapshot, on the committer's goroutine, but not
+	// for one that a newer one replaced before its events were on disk. Optional.
 	OnSnapshot func(durability.Seq, error)
 	// MaxBatchBytes is the size at which a group commit ends, 0 for DefaultBatchBytes. A batch may
 	// exceed it by one event.
@@ -125,7 +125,9 @@ func (c *Committer) fill() error {
 func (c *Committer) install() error {
 	if s := c.offered.Swap(nil); s != nil {
 		if c.waiting != nil {
-			c.report(c.waiting.seq, c.waiting.Discard())
+			if err := c.waiting.Discard(); err != nil {
+				c.report(c.waiting.seq, err)
+			}
 		}
 		c.waiting = s
 	}

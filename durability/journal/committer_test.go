@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -231,17 +232,31 @@ func TestOfferedSnapshotWaitsForItsEvents(t *testing.T) {
 	if n, _ := listSnapshots(j.dir.snap()); len(n) != 0 || len(installed) != 0 {
 		t.Fatalf("%v: installed before its events were on disk", n)
 	}
-	q.push(payloads(6, 10)...)
-	if s := <-installed; s != 9 {
-		t.Fatalf("installed %d", s)
+	for c.Offered() { // until the committer has taken it
+		runtime.Gosched()
 	}
-	for seq := durability.Seq(0); seq < 10; {
-		seq = <-persisted
-	}
-	if err := c.Offer(takeSnapshot(t, j, 10)); err != nil { // idle: the offer itself must wake the committer
+	if err := c.Offer(takeSnapshot(t, j, 10)); err != nil { // replaces the one that waits, which is no success
 		t.Fatal(err)
 	}
+	q.push(payloads(6, 9)...)
+	for seq := durability.Seq(5); seq < 9; {
+		seq = <-persisted
+	}
+	if len(installed) != 0 {
+		t.Fatalf("installed %d before its events were on disk", <-installed)
+	}
+	q.push(payloads(10, 10)...)
 	if s := <-installed; s != 10 {
+		t.Fatalf("installed %d", s)
+	}
+	q.push(payloads(11, 11)...)
+	for seq := durability.Seq(9); seq < 11; {
+		seq = <-persisted
+	}
+	if err := c.Offer(takeSnapshot(t, j, 11)); err != nil { // idle: the offer itself must wake the committer
+		t.Fatal(err)
+	}
+	if s := <-installed; s != 11 {
 		t.Fatalf("installed %d", s)
 	}
 	q.close()
@@ -250,7 +265,7 @@ func TestOfferedSnapshotWaitsForItsEvents(t *testing.T) {
 	}
 	mustClose(t, j)
 	j, r := mustOpen(t, dir)
-	checkRecovery(t, r, 10, 10)
+	checkRecovery(t, r, 11, 11)
 	mustClose(t, j)
 }
 
