@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"sluice/actors/node/inspect"
 	"sluice/durability"
 	"sluice/durability/journal"
 )
@@ -80,7 +81,7 @@ func copyBeside(from, to string, c journal.Copied) error {
 	if err != nil {
 		return fmt.Errorf("node: reading the snapshot of the empty application: %w", err)
 	}
-	skips, err := readSkips(from, c.Source)
+	skips, err := inspect.ReadSkips(from, c.Source)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,11 @@ package node
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
+	"sluice/actors/node/inspect"
 	"sluice/actors/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
@@ -36,7 +35,7 @@ func skip(dataDir, path string, seq durability.Seq) error {
 	if err != nil {
 		return err
 	}
-	skips, err := readSkips(dataDir, log.Directory)
+	skips, err := inspect.ReadSkips(dataDir, log.Directory)
 	if err != nil {
 		return err
 	}
@@ -85,24 +84,4 @@ func writeSkips(dataDir string, owner journal.Identity, skips []durability.Seq) 
 		return fmt.Errorf("node: writing the list of skipped events: %w", err)
 	}
 	return nil
-}
-
-// readSkips returns the events to be left out; none if there is no list.
-func readSkips(dataDir string, owner journal.Identity) (skips []durability.Seq, err error) {
-	path := filepath.Join(dataDir, skipsFile)
-	text, err := journal.ReadOwned(path, owner)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("node: reading the list of skipped events: %w", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		seq, err := strconv.ParseUint(strings.TrimSuffix(line, "\n"), 10, 64)
-		if err != nil || seq == 0 {
-			return nil, fmt.Errorf("node: %s: line %q is not the number of an event", path, line)
-		}
-		skips = append(skips, durability.Seq(seq))
-	}
-	return skips, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/actors/internal/run"
+	"sluice/actors/node/inspect"
 	"sluice/actors/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
@@ -153,7 +154,7 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		return err
 	}
 	r := n.store.recovery
-	skips, err := readSkips(n.cfg.DataDir, r.Directory)
+	skips, err := inspect.ReadSkips(n.cfg.DataDir, r.Directory)
 	if err != nil {
 		return err
 	}

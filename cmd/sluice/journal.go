@@ -21,9 +21,10 @@ const journalHead = `usage: sluice journal [flags] list|verify|skip N
   verify    read everything, check every file and every event, and print a summary
   skip N    leave out event N, on which the program panics at every start, from the next start on
 
-list and verify only read. They are meant for a stopped server; while it runs they see a part of its
-journal. Requests are not judged: that is done by the server when it takes them. They are described as
-those of the order book; package actors/node/inspect does the same for another application.
+list and verify only read. While a server runs, they see what was complete before, and verify says so.
+verify checks all that a start checks, and does not apply the events. Requests are not judged: that is
+done by the server when it takes them. They are described as those of the order book; package
+actors/node/inspect does the same for another application.
 
 skip is for the case that no program applies the event. The server must be stopped. The event stays in
 the journal, and the next start journals that it was left out. What it caused in an earlier run is
@@ -57,7 +58,11 @@ func readJournal(e *env, args []string) error {
 	if len(rest) != 1 || rest[0] != "list" && rest[0] != "verify" {
 		return config.Usagef("write sluice journal list, sluice journal verify or sluice journal skip N")
 	}
-	j, err := inspect.Open(dir, &orderbook.Book{})
+	book, err := orderbook.New(orderbook.Config{})
+	if err != nil {
+		return err
+	}
+	j, err := inspect.Open(dir, book)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w; name the data directory of a server with --data-dir", err)
 	}

@@ -62,7 +62,12 @@ func lockDirectory(path string) (*directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal: opening the lock file: %w", err)
 	}
-	if err := lockExclusively(lock); err != nil {
+	err = lockExclusively(lock)
+	for try := 0; try < 10 && errors.Is(err, syscall.EWOULDBLOCK); try++ { // inUse may hold it for a moment
+		time.Sleep(5 * time.Millisecond)
+		err = lockExclusively(lock)
+	}
+	if err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(lock, 64)) // for the message only; if it cannot be read, the holder is not named
 		lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -79,6 +84,17 @@ func lockDirectory(path string) (*directory, error) {
 		_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	return d, nil
+}
+
+// inUse reports whether a process has the journal open. It holds the lock for a moment, together with others
+// that look.
+func (d *directory) inUse() bool {
+	lock, err := os.Open(d.file(lockFile))
+	if err != nil {
+		return false // there is none: no process has opened it
+	}
+	defer lock.Close()
+	return errors.Is(lockShared(lock), syscall.EWOULDBLOCK)
 }
 
 // syncParents makes the name of a new directory durable, and those of its parents, which may be new

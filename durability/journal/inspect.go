@@ -1,9 +1,12 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
+	"time"
 
 	"sluice/durability"
 )
@@ -15,8 +18,12 @@ type Log struct {
 	First, Last durability.Seq // oldest and newest event kept; 0 and 0 if there are none
 	Snapshots   []SnapshotInfo // newest first
 	Torn        string         // description of the unfinished last write, empty if there is none
+	Writing     bool           // a server has the journal open: Last is the last event that was complete
+	EndMark     durability.Seq // an event that was certainly on disk
+	Closed      bool           // the journal was closed in order: nothing was lost behind the end mark
 
 	segments []segment
+	snapshot snapshotFile // that Open would restore
 }
 
 // SnapshotInfo describes an installed snapshot.
@@ -26,8 +33,15 @@ type SnapshotInfo struct {
 	Damaged bool           // Open would set it aside and use an older one
 }
 
-// Inspect verifies everything in dir that Open verifies, and lists it. It takes no lock and changes
-// nothing.
+const (
+	inspectPause = 20 * time.Millisecond // before a running journal is looked at again
+	inspectTime  = time.Minute           // for all looks at one that removes what is being read
+	inspectSame  = 3                     // looks with the same result, after which it is not due to a write
+)
+
+// Inspect verifies everything in dir that Open verifies, and lists it. It changes nothing. While a server
+// has the journal open, it sees everything that was complete before. Then a write or a removal under way
+// may look like damage, so it looks again, and damage is what several looks agree on.
 func Inspect(dir string) (*Log, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("journal: cannot read the directory: %w", err)
@@ -36,6 +50,30 @@ func Inspect(dir string) (*Log, error) {
 	if !d.has(formatFile) {
 		return nil, fmt.Errorf("journal: %s is not a journal: it has no %s file", dir, formatFile)
 	}
+	before, same := "", 0
+	for began := time.Now(); ; time.Sleep(inspectPause) {
+		used := d.inUse()
+		log, err := inspect(d)
+		used = d.inUse() || used
+		if err == nil {
+			if log.Writing = used; used {
+				log.Torn = "" // the write under way
+			}
+			return log, nil
+		}
+		if !used {
+			return nil, err
+		}
+		if same++; err.Error() != before || errors.Is(err, ErrRemoved) {
+			before, same = err.Error(), 1
+		}
+		if same == inspectSame || time.Since(began) > inspectTime {
+			return nil, err
+		}
+	}
+}
+
+func inspect(d *directory) (*Log, error) {
 	head, err := d.readFormat()
 	if err != nil {
 		return nil, err
@@ -45,7 +83,8 @@ func Inspect(dir string) (*Log, error) {
 		return nil, err
 	}
 	log := &Log{Directory: head.directory, Identity: head.log, First: x.first, Last: x.last,
-		segments: x.segments}
+		EndMark: x.previous.last, Closed: x.previous.state == closedInOrder,
+		segments: x.segments, snapshot: x.chosen}
 	if x.torn != nil {
 		log.Torn = x.torn.String()
 	}
@@ -55,7 +94,15 @@ func Inspect(dir string) (*Log, error) {
 	return log, nil
 }
 
-// Events iterates over all events kept, in order.
+// SnapshotSeq is the last event of the snapshot that Open would restore; 0 if there is none.
+func (l *Log) SnapshotSeq() durability.Seq { return l.snapshot.seq }
+
+// Restore passes the snapshot that Open would restore to read. Without one it does nothing. The error is
+// ErrRemoved if a running server has removed it.
+func (l *Log) Restore(read func(io.Reader) error) error { return restore(l.snapshot, l.Identity, read) }
+
+// Events iterates over all events kept, in order. An error ends it: ErrRemoved if a running server has
+// removed what comes next.
 func (l *Log) Events() iter.Seq2[Event, error] {
 	if l.First == 0 {
 		return func(func(Event, error) bool) {}

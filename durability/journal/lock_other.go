@@ -15,5 +15,7 @@ func lockExclusively(*os.File) error {
 		errors.ErrUnsupported)
 }
 
+func lockShared(*os.File) error { return errors.ErrUnsupported }
+
 // mountPoint reports whether path is on another file system than its parent.
 func mountPoint(path, parent string) (bool, error) { return false, nil }

@@ -15,6 +15,9 @@ func lockExclusively(f *os.File) error {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
+// lockShared is lockExclusively, except that any number of processes may have the lock in this way.
+func lockShared(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) }
+
 // mountPoint reports whether path is on another file system than its parent.
 func mountPoint(path, parent string) (bool, error) {
 	var below, above unix.Stat_t

@@ -9,8 +9,8 @@ import (
 	"sluice/durability"
 )
 
-// ErrRemoved marks events that are no longer in the log: a snapshot includes them, and the process that
-// has the journal open removed their segment, perhaps while it was read.
+// ErrRemoved marks events or a snapshot that are no longer there: a newer snapshot includes them, and the
+// process that has the journal open removed their file, perhaps while it was read.
 var ErrRemoved = errors.New("journal: removed from the log")
 
 func removed(seq durability.Seq) error { return fmt.Errorf("%w: event %d", ErrRemoved, seq) }
@@ -74,7 +74,7 @@ func holding(segments []segment, seq durability.Seq) ([]segment, error) {
 	return nil, removed(seq)
 }
 
-// gone makes a missing segment an ErrRemoved.
+// gone makes a missing file an ErrRemoved.
 func gone(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrRemoved, err)

@@ -36,17 +36,19 @@ type Recovery struct {
 
 // Restore opens the snapshot, verifies it and passes it to read. Without a snapshot it does
 // nothing.
-func (r *Recovery) Restore(read func(io.Reader) error) error {
-	if r.SnapshotSeq == 0 {
+func (r *Recovery) Restore(read func(io.Reader) error) error { return restore(r.snapshot, r.Log, read) }
+
+func restore(s snapshotFile, log Identity, read func(io.Reader) error) error {
+	if s.seq == 0 {
 		return nil
 	}
-	f, err := openSnapshot(r.snapshot, r.Log)
+	f, err := openSnapshot(s, log)
 	if err != nil {
-		return fmt.Errorf("journal: snapshot %s: %w", r.snapshot.path, err)
+		return gone(fmt.Errorf("journal: snapshot %s: %w", s.path, err))
 	}
 	defer f.Close()
 	if err := read(f); err != nil {
-		return fmt.Errorf("journal: restoring snapshot %s: %w", r.snapshot.path, err)
+		return fmt.Errorf("journal: restoring snapshot %s: %w", s.path, err)
 	}
 	return nil
 }

@@ -1,16 +1,17 @@
-// Package inspect reads the data directory of a stopped node, whatever its application: it lists the
+// Package inspect reads the data directory of a node, whatever its application: it lists the
 // events of the journal, and verifies them.
 //
 //	DataDir/journal  --> Open --> Journal.List    one line or one JSON object for each event
-//	DataDir/genesis           \-> Journal.Verify  Summary: what is there, by kind and request
+//	DataDir/genesis, skips    \-> Journal.Verify  Summary: what is there, by kind and request
 //
 // The application gives the names of its requests, and puts them in words if it is a
 // sequencer.Describer. It is neither started nor given an event, so a journal that it cannot apply
-// can be read too, and its requests are not judged. What is checked: every checksum, the order of
-// events, their form, that time never falls, that an identity is introduced before its first event,
-// and that all files belong to one directory and one log.
+// can be read too, and its requests are not judged. What Verify checks: everything that a start checks
+// before it applies the events, that is each file by itself and against the others; every checksum, the
+// order of events, their form, that time never falls, and that an identity is introduced before its first
+// event.
 //
-// Nothing is changed and no lock is taken. While the node runs, a part of its journal is seen.
+// Nothing is changed. While the node runs, everything that was complete before is seen.
 //
 // Start reading at Open, then Record, which is one event as it is listed.
 package inspect

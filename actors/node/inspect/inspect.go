@@ -1,13 +1,16 @@
 package inspect
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
 
 	"sluice/actors/sequencer"
+	"sluice/durability"
 	"sluice/durability/journal"
 )
 
@@ -23,9 +26,19 @@ type Journal struct {
 	log   *journal.Log
 	table *sequencer.Table
 	words sequencer.Describer // nil if the application is none
+
+	restorer Restorer         // likewise
+	empty    []byte           // snapshot of the empty application; nil if there is none yet
+	skips    []durability.Seq // events that the next start leaves out
 }
 
-// Open verifies the journal below a node's data directory, with its snapshots and the genesis file. It
+// Restorer is an Application that can be given the state of a snapshot, as every sequencer.Application can.
+// Verify then restores what a start would restore.
+type Restorer interface {
+	Restore(r io.Reader) error
+}
+
+// Open verifies the journal below a node's data directory, with its snapshots and the files beside it. It
 // reads everything once. The error names the file and the place; see journal.Inspect.
 func Open(dataDir string, app Application) (*Journal, error) {
 	table, err := sequencer.NewTable(app.Requests())
@@ -34,24 +47,53 @@ func Open(dataDir string, app Application) (*Journal, error) {
 	}
 	j := &Journal{dir: dataDir, table: table}
 	j.words, _ = app.(sequencer.Describer)
-	if j.log, err = journal.Inspect(filepath.Join(dataDir, "journal")); err != nil {
-		return nil, err
-	}
-	return j, j.checkGenesis()
+	j.restorer, _ = app.(Restorer)
+	return j, j.open()
 }
 
-// checkGenesis accepts a missing file if there is no event yet, as a start does.
-func (j *Journal) checkGenesis() error {
+func (j *Journal) open() (err error) {
+	if j.log, err = journal.Inspect(filepath.Join(j.dir, "journal")); err != nil {
+		return err
+	}
+	if j.empty, err = j.genesis(); err != nil {
+		return err
+	}
+	j.skips, err = ReadSkips(j.dir, j.log.Directory)
+	return err
+}
+
+// genesis returns the snapshot of the empty application. It accepts a missing file if there is no event
+// yet, as a start does.
+func (j *Journal) genesis() ([]byte, error) {
 	path := filepath.Join(j.dir, "genesis")
-	_, err := journal.ReadOwned(path, j.log.Directory)
+	empty, err := journal.ReadOwned(path, j.log.Directory)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && j.log.Last == 0:
-		return nil
+		return nil, nil
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
+		return nil, fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
 			"it from a backup", path)
 	}
-	return err
+	return empty, err
+}
+
+// restore gives the application what a start would give it before the events.
+func (j *Journal) restore() error {
+	if j.restorer != nil && j.empty != nil {
+		if err := j.restorer.Restore(bytes.NewReader(j.empty)); err != nil {
+			return fmt.Errorf("inspect: %s: %w", filepath.Join(j.dir, "genesis"), err)
+		}
+	}
+	return j.log.Restore(func(r io.Reader) error {
+		last, err := sequencer.CheckSection(r)
+		if err == nil && last != j.log.SnapshotSeq() {
+			err = fmt.Errorf("it is named after event %d and includes event %d", j.log.SnapshotSeq(), last)
+		}
+		if err == nil && j.restorer != nil {
+			err = j.restorer.Restore(r)
+		}
+		return err
+	})
 }
 
 // records decodes the events of the journal in order. An error ends it.
@@ -69,6 +111,9 @@ func (j *Journal) records() iter.Seq2[*Record, error] {
 			if err == nil {
 				ev.Seq = uint64(e.Seq)
 				err = v.check(&ev)
+			}
+			if errors.Is(err, journal.ErrRemoved) {
+				err = fmt.Errorf("inspect: the running server removed events while they were read; repeat the command: %w", err)
 			}
 			if err != nil {
 				yield(nil, err)

@@ -2,17 +2,21 @@ package inspect
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"sluice/actors/sequencer"
+	"sluice/durability"
+	"sluice/durability/journal"
 )
 
 // Summary is what Verify found in an intact data directory. The first fields say which directory and log
 // it is; those up to End describe the events as a whole, and those up to Checkpoint what is in them;
-// the last two describe what else is on disk.
+// the others describe what else is on disk and how the journal ended.
 type Summary struct {
 	Dir        string            `json:"dir"`
 	Directory  string            `json:"directory"` // identity of the directory
@@ -31,6 +35,9 @@ type Summary struct {
 	Checkpoint *Checkpoint       `json:"checkpoint"` // the last one; nil if there is none
 	Snapshots  []Snapshot        `json:"snapshots"`  // newest first
 	Torn       string            `json:"torn"`       // the unfinished last write of a crash; empty if there is none
+	Writing    bool              `json:"writing"`    // a node has the journal open: Last is the last event that was complete
+	Closed     bool              `json:"closed"`     // it was closed in order: no event is missing behind Last
+	EndMark    uint64            `json:"end_mark"`   // an event that was certainly on disk; later ones may have been lost unless Closed
 }
 
 // Version says from which event on the application follows which rules.
@@ -59,21 +66,56 @@ type Snapshot struct {
 	Damaged bool   `json:"damaged"` // the next start uses an older one
 }
 
-// Verify reads all events. The error names the first one that is wrong.
-func (j *Journal) Verify() (*Summary, error) {
+// verifyTries is how often Verify begins again because the running node removed what it read.
+const verifyTries = 100
+
+// Verify reads all events, and restores the genesis file and the newest snapshot if the application is a
+// Restorer. The error names the first thing that is wrong. Beside a running node it begins again when the
+// node has removed what it reads.
+func (j *Journal) Verify() (s *Summary, err error) {
+	for try := 0; ; try++ {
+		s, err = j.verify()
+		if !errors.Is(err, journal.ErrRemoved) || !j.log.Writing || try == verifyTries {
+			return s, err
+		}
+		if err := j.open(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (j *Journal) verify() (*Summary, error) {
 	s := &Summary{Dir: j.dir, Directory: j.log.Directory.String(), Log: j.log.Identity.String(),
 		First: uint64(j.log.First), Last: uint64(j.log.Last), Torn: j.log.Torn,
+		Writing: j.log.Writing, Closed: j.log.Closed, EndMark: uint64(j.log.EndMark),
 		Kinds: map[string]uint64{}, Requests: map[string]uint64{}}
 	for _, snap := range j.log.Snapshots {
 		s.Snapshots = append(s.Snapshots, Snapshot{uint64(snap.Seq), snap.Bytes, snap.Damaged})
+	}
+	if err := j.restore(); err != nil {
+		return nil, err
 	}
 	for r, err := range j.records() {
 		if err != nil {
 			return nil, err
 		}
+		if err := j.checkSkip(r); err != nil {
+			return nil, err
+		}
 		s.add(r)
 	}
 	return s, nil
+}
+
+// checkSkip reports a journaled skip of an event that the next start would not leave out.
+func (j *Journal) checkSkip(r *Record) error {
+	at, skipped := j.log.SnapshotSeq(), durability.Seq(r.Skipped)
+	if r.kind != sequencer.KindSkip || skipped <= at || slices.Contains(j.skips, skipped) {
+		return nil
+	}
+	return fmt.Errorf("inspect: event %d says that an operator had event %d left out, but the list of "+
+		"skipped events (%s) lacks it; restore the list from a backup, or skip the event again", r.Seq,
+		r.Skipped, filepath.Join(j.dir, "skips"))
 }
 
 func (s *Summary) add(r *Record) {
@@ -104,7 +146,11 @@ func (s *Summary) String() string {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	fmt.Fprintf(&b, "%s is intact\n", s.Dir)
+	if s.Writing {
+		fmt.Fprintf(&b, "%s is intact up to event %d; a server is writing to it\n", s.Dir, s.Last)
+	} else {
+		fmt.Fprintf(&b, "%s is intact\n", s.Dir)
+	}
 	row("directory", "%s", s.Directory)
 	if s.Log != s.Directory {
 		row("log", "%s", s.Log)
@@ -133,6 +179,10 @@ func (s *Summary) String() string {
 			damaged = ", damaged: the next start uses an older one"
 		}
 		row("snapshot", "after event %d: %d bytes%s", snap.Seq, snap.Bytes, damaged)
+	}
+	if !s.Writing && !s.Closed {
+		row("end", "the server did not stop in order; events up to %d were certainly on disk, and whether "+
+			"events after %d were lost is not known", s.EndMark, s.Last)
 	}
 	if s.Torn != "" {
 		row("last write", "incomplete, as after a crash; the next start drops it: %s", s.Torn)
