@@ -6,7 +6,7 @@ package transport
 //
 //	 1..14  a shard closes a connection; the listener reports some of them for a connection that a handler owns
 //	24..27  only the listener reports them, for a connection that a handler owns
-//	32..42  the listener rejects a client before a handler owns the connection
+//	32..43  the listener rejects a client before a handler owns the connection
 type Reason uint8
 
 const (
@@ -53,9 +53,10 @@ const (
 	ReasonAddressLimit       Reason = 40 // too many connections from this address in too short a time
 	ReasonSetupFailed        Reason = 41 // the kernel refused an option or a place in epoll(7)
 	ReasonNoSignature        Reason = 42 // Hello is not signed, and the endpoint needs a key
+	ReasonNotLeader          Reason = 43 // this node does not lead; the client was told where to go
 
 	// NumReasons bounds the numbers of all reasons, for tables indexed by Reason.
-	NumReasons = 43
+	NumReasons = 44
 )
 
 // reasonNames are the names of all reasons. It is never written.
@@ -74,7 +75,7 @@ var reasonNames = [NumReasons]string{
 	ReasonBadSignature: "wrong_signature", ReasonHandshakeLost: "peer_left_during_handshake",
 	ReasonConnectionLimit: "connection_limit_reached", ReasonConnectFailed: "connect_refused_by_handler",
 	ReasonAddressLimit: "too_many_connections_from_address", ReasonSetupFailed: "socket_setup_failed",
-	ReasonNoSignature: "missing_signature",
+	ReasonNoSignature: "missing_signature", ReasonNotLeader: "not_leader",
 }
 
 // String returns the reason's stable name, as metrics and logs show it.

@@ -32,8 +32,9 @@ func TestReasonsKeepTheirNumbersAndNames(t *testing.T) {
 		40: {ReasonAddressLimit, "too_many_connections_from_address"},
 		41: {ReasonSetupFailed, "socket_setup_failed"},
 		42: {ReasonNoSignature, "missing_signature"},
+		43: {ReasonNotLeader, "not_leader"},
 
-		15: {Reason(15), "unknown"}, 43: {Reason(NumReasons), "unknown"},
+		15: {Reason(15), "unknown"}, 44: {Reason(NumReasons), "unknown"},
 		200: {Reason(200), "unknown"},
 	} {
 		if number != want.reason || number.String() != want.name {

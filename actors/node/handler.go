@@ -118,7 +118,8 @@ func endReason(reason transport.Reason, ending bool) transport.Reason {
 func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(listen.Conn, transport.Reason) {
 	return func(c listen.Conn, reason transport.Reason) {
 		switch reason {
-		case transport.ReasonHandshakeLost, transport.ReasonConnectFailed, transport.ReasonShutdown:
+		case transport.ReasonHandshakeLost, transport.ReasonConnectFailed, transport.ReasonShutdown,
+			transport.ReasonNotLeader:
 		default:
 			from := c.Remote.String()
 			if c.UID != listen.NoUID {

@@ -10,10 +10,12 @@ import (
 // CloseError is the Close frame with which the server ended a connection, or rejected a client.
 type CloseError struct{ wire.Close }
 
-// Error names the reason and when the server wants to see the client again.
+// Error names the reason, and where the server sends the client or when it wants to see it again.
 func (e *CloseError) Error() string {
 	again := "come back at once"
 	switch {
+	case e.Address != "":
+		again = fmt.Sprintf("go to %q", e.Address)
 	case e.RetryAfter < 0:
 		again = "do not come back"
 	case e.RetryAfter > 0:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,9 @@ type bound struct {
 // bind binds a TCP endpoint. The path of a unix-domain socket is only checked: a socket file on which
 // no process listens looks stale to another server, which would remove it.
 func (c *Config) bind(e *Endpoint) (bound, error) {
+	if e.Socket != nil {
+		return c.duplicate(e)
+	}
 	if e.Network == "unix" {
 		return bound{fd: -1, addr: e.Address}, checkPath(e)
 	}
@@ -43,6 +47,9 @@ func (c *Config) bind(e *Endpoint) (bound, error) {
 
 // open listens on a bound endpoint.
 func (c *Config) open(e *Endpoint, b *bound) (err error) {
+	if e.Socket != nil {
+		return nil // it listens already
+	}
 	if e.Network == "unix" {
 		*b, err = c.openUnix(e)
 		return err
@@ -124,13 +131,7 @@ func (c *Config) openTCP(address *net.TCPAddr) (b bound, err error) {
 			return bound{}, os.NewSyscallError("IPV6_V6ONLY", err)
 		}
 	}
-	if c.Congestion != "" { // accepted sockets inherit it
-		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION,
-			c.Congestion); err != nil {
-			return bound{}, fmt.Errorf("congestion control %q: %w", c.Congestion, err)
-		}
-	}
-	if err := c.sendBuffer(fd); err != nil {
+	if err := c.setTCP(fd); err != nil {
 		return bound{}, err
 	}
 	if err := unix.Bind(fd, name); err != nil {
@@ -179,6 +180,42 @@ func (c *Config) openUnix(e *Endpoint) (b bound, err error) {
 		return bound{}, fmt.Errorf("listen: %s: %w", e.Name, err)
 	}
 	return b, nil
+}
+
+// duplicate returns a duplicate of an endpoint's own socket.
+func (c *Config) duplicate(e *Endpoint) (b bound, err error) {
+	fd, err := -1, error(nil)
+	socket, ok := e.Socket.(syscall.Conn)
+	if !ok {
+		return bound{}, fmt.Errorf("listen: %s: Socket is a %T, which has no descriptor; want what "+
+			"net.Listen returns", e.Name, e.Socket)
+	}
+	raw, err := socket.SyscallConn()
+	if err == nil {
+		failed := raw.Control(func(owned uintptr) {
+			fd, err = unix.FcntlInt(owned, unix.F_DUPFD_CLOEXEC, 0)
+		})
+		err = errors.Join(failed, os.NewSyscallError("F_DUPFD_CLOEXEC", err))
+	}
+	if err == nil && e.Network == "tcp" {
+		err = c.setTCP(fd)
+		defer closeOnError(fd, &err)
+	}
+	if err != nil {
+		return bound{}, fmt.Errorf("listen: %s: its Socket cannot be used: %w", e.Name, err)
+	}
+	return bound{fd: fd, addr: e.Address}, nil
+}
+
+// setTCP sets the options of a TCP socket that accepted sockets inherit.
+func (c *Config) setTCP(fd int) error {
+	if c.Congestion != "" {
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+			c.Congestion); err != nil {
+			return fmt.Errorf("congestion control %q: %w", c.Congestion, err)
+		}
+	}
+	return c.sendBuffer(fd)
 }
 
 // sendBuffer sets the send buffer size if one is configured. Unix-domain sockets do not inherit it.

@@ -40,12 +40,17 @@ type Endpoint struct {
 	ForceOpen bool
 
 	Mode os.FileMode // permissions of a unix-domain socket, default DefaultSocketMode
+
+	// Socket, if set, is a socket of the caller that listens already, as net.Listen returns it, and
+	// stays the caller's: the server accepts from a duplicate, and removes no file. So servers can
+	// follow one another at an address, or share it, while clients wait in its backlog. Network and
+	// Address become those of the socket; Backlog and Mode have no effect.
+	Socket net.Listener
 }
 
 // Announce is what ServerReady reports to a client beside the limits of the listener.
 type Announce struct {
 	Name        string        // of the server, at most 255 bytes
-	Follower    bool          // this node does not lead its cluster
 	MaxResponse int           // largest length of a response in bytes, at most and by default wire.MaxResponse
 	Window      int           // requests that may be under way; 0: no limit
 	Heartbeat   time.Duration // interval of heartbeats unless the client wants another; 0: none
@@ -98,6 +103,13 @@ type Config struct {
 	Announce   Announce   // what ServerReady reports beside the limits above
 	RetryAfter RetryAfter // in the Close of a rejected client
 
+	// Direct, if set, reports whether clients are directed to another server now, and its address;
+	// an empty one if it is not known. Such a client does the handshake, keys included, and is told
+	// in ServerReady that this node does not lead; Close with the address follows. Its requests are
+	// not read, and the Handler is not called. Connections that the handler owns are not affected.
+	// Called for each client, by reader and acceptor goroutines; it must not block.
+	Direct func() (address string, direct bool)
+
 	// NextID returns the id of a new connection, which must not be 0 or in use. It is called by any
 	// reader goroutine. Default: 1, 2, 3, ...
 	NextID func() uint64
@@ -147,6 +159,9 @@ func (c Config) withDefaults() Config {
 	c.Endpoints = append([]Endpoint(nil), c.Endpoints...)
 	for i := range c.Endpoints {
 		e := &c.Endpoints[i]
+		if e.Socket != nil {
+			e.Network, e.Address = e.Socket.Addr().Network(), e.Socket.Addr().String()
+		}
 		if e.Name == "" {
 			e.Name = e.Network + " " + e.Address
 		}
@@ -241,16 +256,20 @@ func (e *Endpoint) validate(haveKeys bool) error {
 }
 
 // RetryAfter is how long a rejected client is asked to wait before it connects again, by the reason
-// in its Close. Zero fields take the default of 1 s; a negative field means never. Clients with a
+// in its Close. Zero fields take the default, 1 s for most; a negative field means never. Clients with a
 // wrong key, or with another protocol, are always asked not to come back by themselves.
 type RetryAfter struct {
 	Shutdown         time.Duration // the server ends
 	Limit            time.Duration // no room: connections, handshakes or rate of the address
 	HandshakeTimeout time.Duration // the handshake was not done in time
 	Internal         time.Duration // the server could not serve the client
+	NotLeader        time.Duration // Config.Direct; default 100 ms
 }
 
 func (r RetryAfter) withDefaults() RetryAfter {
+	if r.NotLeader == 0 {
+		r.NotLeader = 100 * time.Millisecond
+	}
 	for _, field := range []*time.Duration{&r.Shutdown, &r.Limit, &r.HandshakeTimeout, &r.Internal} {
 		if *field == 0 {
 			*field = time.Second

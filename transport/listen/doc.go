@@ -16,6 +16,8 @@
 //   - The whole handshake has one deadline, which bytes from the peer do not extend. While all
 //     places for handshakes are taken, the deadline is shorter.
 //   - A client that is rejected receives Close with the reason, if it reads.
+//   - A node that does not lead its cluster does the handshake, says where the leader is, and reads no
+//     request. Servers that follow one another at a socket refuse no connection meanwhile.
 //   - A deadline is kept on a server where nothing else happens, too.
 //   - Requests before a malformed frame are delivered; nothing behind it is.
 //   - Disconnect is called exactly once for each connection that Connect accepted, after its socket

@@ -22,6 +22,8 @@ import (
 //	                  +---------> Close <-----------+                                            |
 //	                                                                                        established
 //
+// If Config.Direct sends the client elsewhere, ServerReady and Close follow instead of Reserve.
+//
 // The deadline is fixed when the connection is accepted. Bytes from the client do not extend it.
 
 // timeoutDivisor shortens the deadline of handshakes while all places or descriptors are taken, to
@@ -128,13 +130,20 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 	s := r.server
 	rec.id = s.nextID()
 	c := r.describe(rec)
+	if end, direct := s.directed(); direct {
+		r.ready = wire.AppendClose(s.appendReady(r.ready[:0], &c, false), end)
+		if !s.send(rec.fd, r.ready) {
+			return transport.ReasonHandshakeLost
+		}
+		return transport.ReasonNotLeader
+	}
 	if s.cfg.Reserve != nil && !s.cfg.Reserve(c) {
 		return transport.ReasonConnectionLimit
 	}
 	// ServerReady is sent before the shard owns the socket, so only one goroutine writes at any
 	// time.
 	reason := transport.ReasonHandshakeLost
-	r.ready = s.appendReady(r.ready[:0], &c)
+	r.ready = s.appendReady(r.ready[:0], &c, true)
 	if s.send(rec.fd, r.ready) {
 		reason = transport.ReasonConnectFailed
 		if s.handler.Connect(c) == nil {
@@ -158,10 +167,10 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 }
 
 // appendReady appends the ServerReady for a connection.
-func (s *Server) appendReady(dst []byte, c *Conn) []byte {
+func (s *Server) appendReady(dst []byte, c *Conn, leads bool) []byte {
 	announce, rate := &s.cfg.Announce, s.requestRate.Load().rate
 	ready := wire.ServerReady{
-		Version: wire.Version, Leads: !announce.Follower, Conn: c.ID,
+		Version: wire.Version, Leads: leads, Conn: c.ID,
 		MaxRequest: uint32(s.cfg.MaxRequest), MaxResponse: uint32(announce.MaxResponse),
 		Window: uint32(announce.Window), Rate: uint32(math.Ceil(rate.PerSecond)), Burst: uint32(rate.Burst),
 		Heartbeat: announce.Heartbeat, Silence: s.cfg.IdleTimeout, Name: announce.Name,

@@ -9,13 +9,27 @@ import (
 	"sluice/transport/wire"
 )
 
-// farewell returns the Close for a client that is rejected. ok is false if the client is gone.
+// directed returns the Close for a client that is sent to another server now.
+func (s *Server) directed() (c wire.Close, direct bool) {
+	if s.cfg.Direct == nil {
+		return wire.Close{}, false
+	}
+	address, direct := s.cfg.Direct()
+	return wire.Close{Reason: wire.CloseNotLeader, RetryAfter: s.cfg.RetryAfter.NotLeader,
+		Address: address}, direct
+}
+
+// farewell returns the Close for a client that is rejected. ok is false if the client is gone, or has
+// been told.
 func (s *Server) farewell(reason transport.Reason) (c wire.Close, ok bool) {
 	retry := &s.cfg.RetryAfter
 	switch reason {
-	case transport.ReasonHandshakeLost:
+	case transport.ReasonHandshakeLost, transport.ReasonNotLeader:
 		return wire.Close{}, false
 	case transport.ReasonShutdown:
+		if end, direct := s.directed(); direct {
+			return end, true
+		}
 		return wire.Close{Reason: wire.CloseShutdown, RetryAfter: retry.Shutdown}, true
 	case transport.ReasonHandshakeTimeout:
 		return wire.Close{Reason: wire.CloseHandshakeTimeout, RetryAfter: retry.HandshakeTimeout}, true
@@ -42,10 +56,9 @@ func (s *Server) refuseArrival(a arrival, reason transport.Reason) {
 func (s *Server) refuse(c Conn, reason transport.Reason) {
 	s.counters.ended[reason].Add(1)
 	if end, ok := s.farewell(reason); ok {
-		var frame [closeFrameSize]byte
-		s.send(c.FD, wire.AppendClose(frame[:0], end))
-		discard(c.FD)
+		s.send(c.FD, wire.AppendClose(nil, end))
 	}
+	discard(c.FD)
 	unix.Close(int(c.FD))
 	if s.cfg.Refused != nil {
 		c.FD = -1
@@ -53,10 +66,7 @@ func (s *Server) refuse(c Conn, reason transport.Reason) {
 	}
 }
 
-const (
-	closeFrameSize = wire.PrefixSize + wire.ResponseHeaderSize + 5
-	discardReads   = 32 // of 4 KiB, at most, per refused client
-)
+const discardReads = 32 // of 4 KiB, at most, per refused client
 
 // discard reads what the client has sent. A socket that is closed with unread bytes resets its
 // connection, and the client would lose the Close that it has not read yet.

@@ -232,6 +232,19 @@ def closed(address, reason):
     closes(client, reason)
 
 
+def directed(address, leader, seed=""):
+    """A server that does not lead admits a client, names the leader, and executes nothing."""
+    client = wire.Client(address, seed=bytes.fromhex(seed) or None,
+                         early=wire.client_frame(1, ECHO, b"\x01x"))
+    equal(client.ready["flags"] & 1, 0, "the flag that the server leads")
+    try:
+        got = client.response()
+    except wire.Closed as end:
+        equal((end.reason, end.retry_after, end.address), ("not_leader", 100, leader), "Close")
+        return
+    sys.exit(f"{got} instead of Close")
+
+
 def late(address):
     """A client that does not say Hello."""
     client = wire.Client.__new__(wire.Client)

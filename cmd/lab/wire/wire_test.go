@@ -220,6 +220,19 @@ func TestClientLearnsWhyItIsNotAdmitted(t *testing.T) {
 	check(t, "refused", slow.tcp, "limit", "1000")
 }
 
+func TestClientLearnsWhereToGo(t *testing.T) {
+	each(t, func(t *testing.T, mode transport.Mode) {
+		for _, leader := range []string{"node-2:7000", ""} {
+			s := serve(t, mode, func(c *echoConfig) {
+				c.Listen.Direct = func() (string, bool) { return leader, true }
+			})
+			check(t, "directed", s.tcp, leader)
+			check(t, "directed", s.unix, leader)
+			check(t, "directed", s.keyed, leader, s.seed)
+		}
+	})
+}
+
 // The application under test repeats a text.
 func Example() {
 	frame, err := echoEncoder{}.AppendReport(nil, &echoed{size: 2, text: [64]byte{'h', 'i'}})
