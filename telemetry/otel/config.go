@@ -75,8 +75,8 @@ type Config struct {
 
 	TraceRatio float64       // fraction of all responses, picked by wire seq, the same on every node
 	TraceSlow  time.Duration // trace the slowest response of a flush if it took longer; negative = never
-	// TracesPerSecond limits the traces; the limit of those with a sampled parent or for an operator
-	// is ten times as high.
+	// TracesPerSecond limits the traces that the rules pick, and apart from them those with a sampled
+	// parent, since any client can send one. The limit of those for an operator is ten times as high.
 	TracesPerSecond int
 
 	ServiceName, ServiceVersion string // resource attributes; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence

@@ -23,8 +23,9 @@ type drainer struct {
 	clock         telemetry.Clock
 	self          *selfCounts
 	builder       *builder
-	defaultRate   *bucket
-	requestedRate *bucket     // for sampled parents and operators
+	defaultRate   *bucket     // for responses that the rules pick
+	parentRate    *bucket     // for sampled parents, which any client can send
+	requestedRate *bucket     // for operators
 	previous      []responses // by box
 	provider      *sdktrace.TracerProvider
 	batches       sdktrace.SpanProcessor // of the provider; has goroutines of its own
@@ -39,7 +40,7 @@ type responses struct {
 	seq, conn, ordinal uint64
 }
 
-// requestedFactor is the rate of requested traces as a multiple of the default rate.
+// requestedFactor is the rate of traces for operators as a multiple of the default rate.
 const requestedFactor = 10
 
 // newDrainer returns nil if traces are not exported. Exports are cancelled when exportCtx ends.
@@ -70,10 +71,11 @@ func newDrainer(ctx, exportCtx context.Context, c *Config, src *source,
 	now := c.Clock.Now()
 	d := &drainer{
 		boxes: c.Boxes, clock: c.Clock, self: src.self, provider: provider, batches: batches,
-		defaultRate: newBucket(c.TracesPerSecond,
-			now), requestedRate: newBucket(requestedFactor*c.TracesPerSecond, now),
-		previous: make([]responses, len(c.Boxes)),
-		stop:     make(chan struct{}), done: make(chan struct{}),
+		defaultRate:   newBucket(c.TracesPerSecond, now),
+		parentRate:    newBucket(c.TracesPerSecond, now),
+		requestedRate: newBucket(requestedFactor*c.TracesPerSecond, now),
+		previous:      make([]responses, len(c.Boxes)),
+		stop:          make(chan struct{}), done: make(chan struct{}),
 		flushRequests: make(chan chan struct{}),
 		builder: &builder{
 			tracer: provider.Tracer(scopeName,
@@ -139,7 +141,10 @@ func (d *drainer) take(box int, r *telemetry.TraceRec, now int64) {
 		*p = responses{seq: r.Seq, conn: r.Conn}
 	}
 	rate := d.defaultRate
-	if r.Reason == telemetry.TraceReasonParent || r.Reason == telemetry.TraceReasonDebug {
+	switch r.Reason {
+	case telemetry.TraceReasonParent:
+		rate = d.parentRate
+	case telemetry.TraceReasonDebug:
 		rate = d.requestedRate
 	}
 	if !rate.take(now) {

@@ -241,33 +241,29 @@ func TestIDsAreDerivedFromClusterAndSeq(t *testing.T) {
 	}
 }
 
-func TestRequestedTracesHaveTenTimesTheRate(t *testing.T) {
+// Traces that the rules pick, those of sampled parents and those for operators have a rate each, so a
+// client that marks all its requests as sampled takes no trace from the others.
+func TestTracesHaveARateForEachReason(t *testing.T) {
+	reasons := []telemetry.TraceReason{telemetry.TraceReasonRatio, telemetry.TraceReasonParent,
+		telemetry.TraceReasonParent, telemetry.TraceReasonDebug}
 	in, tel := traced(t, ProtocolHTTP, func(c *Config) { c.TracesPerSecond = 5 },
 		func(r *rig) (recs []telemetry.TraceRec) {
-			for i := range uint64(200) {
+			for i := range uint64(400) {
 				rec := sampled(r, i)
-				if i%2 == 1 {
-					rec.Reason = telemetry.TraceReasonDebug
-				}
+				rec.Reason = reasons[i%4]
 				recs = append(recs, rec)
 			}
 			return recs
 		})
-	var byRatio, requested uint64
+	made := map[string]int{}
 	for _, spans := range in.trees() {
-		switch attr(named(spans, "sluice.response").Attributes,
-			"sluice.sampling.reason").GetStringValue() {
-		case "ratio":
-			byRatio++
-		case "debug":
-			requested++
-		}
+		made[attr(named(spans, "sluice.response").Attributes, "sluice.sampling.reason").GetStringValue()]++
 	}
-	dropped := tel.src.self.rate.Load()
-	if byRatio < 5 || byRatio > 50 || requested < 50 || requested > 100 ||
-		byRatio+requested+dropped != 200 {
-		t.Errorf("%d at the default rate, %d requested, %d dropped, of 200", byRatio, requested,
-			dropped)
+	dropped := int(tel.src.self.rate.Load())
+	if made["ratio"] < 5 || made["ratio"] > 50 || made["parent"] < 5 || made["parent"] > 50 ||
+		made["debug"] < 50 || made["debug"] > 100 ||
+		made["ratio"]+made["parent"]+made["debug"]+dropped != 400 {
+		t.Errorf("traces %v, %d dropped, of 400", made, dropped)
 	}
 	body, _ := scrape(t, tel.Handler(), "/metrics", "")
 	if line(body, `sluice_trace_dropped_total{reason="rate"}`) == "0" {

@@ -76,7 +76,7 @@ func (o *Observe) settings() []Setting {
 		{Name: "trace-slow", Value: Duration(&o.TraceSlow, time.Microsecond, time.Hour),
 			Help: "trace the slowest response of a flush as well, if it took longer than this"},
 		{Name: "trace-max-per-sec", Value: Count(&o.TracesPerSec, 1, 1_000_000, false),
-			Help: "export at most N traces per second, and ten times as many that have a " +
+			Help: "export at most N traces per second, and N more of requests that came with a " +
 				"sampled parent"},
 		{Name: "flight-recorder", Value: Bool(&o.Flight),
 			Help: "run Go's flight recorder, which keeps the last seconds of the scheduler in " +
