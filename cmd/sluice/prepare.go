@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +53,9 @@ func (s *service) prepare() (*prepared, error) {
 		return nil, err
 	}
 	if err := s.checkStatsFile(); err != nil {
+		return nil, err
+	}
+	if err := s.checkFlightDir(); err != nil {
 		return nil, err
 	}
 	if _, err := probe(s.cfg.IO); err != nil {
@@ -115,6 +120,31 @@ func (s *service) checkStatsFile() error {
 			"another path", dir, err))
 	}
 	return nil
+}
+
+// checkFlightDir checks the directory of flight recordings, or the one that the first recording
+// creates it in.
+func (s *service) checkFlightDir() error {
+	if !s.cfg.Flight {
+		return nil
+	}
+	for dir := s.cfg.FlightDir(); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if _, linked := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) && linked != nil && filepath.Dir(dir) != dir {
+			continue
+		}
+		if err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s: %w", dir, unix.ENOTDIR)
+		}
+		if err == nil {
+			err = unix.Access(dir, unix.W_OK|unix.X_OK)
+		}
+		if err != nil {
+			return judged(fmt.Errorf("--trace-dir: flight recordings cannot be kept in %s: %w; choose another "+
+				"directory, or leave out --flight-recorder", s.cfg.FlightDir(), err))
+		}
+		return nil
+	}
 }
 
 // checkVariables rejects a variable whose name is nearly one of OpenTelemetry's.

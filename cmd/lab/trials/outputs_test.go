@@ -2,6 +2,7 @@ package trials
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,8 +22,8 @@ import (
 )
 
 // Everything that a server writes to or reads from hangs at the same time, while 200 clients trade:
-// standard output and standard error are full pipes, --stats-file and --trace-dir end at FIFOs, a FIFO
-// takes the place of the configuration before a reload, and a collector accepts connections and never
+// standard output and standard error are full pipes, --stats-file ends at a FIFO, FIFOs take the place
+// of --trace-dir and of the configuration before a reload, and a collector accepts connections and never
 // answers. Every response arrives, and SIGTERM ends the server within its deadline.
 func TestServesWhileOutputsBlock(t *testing.T) {
 	program := buildProgram(t)
@@ -82,10 +83,8 @@ func startBlocked(t *testing.T, program string, engine transport.Mode) *blockedS
 	s := &blockedServer{t: t, ended: make(chan error, 1), socket: filepath.Join(dir, "s"),
 		config: filepath.Join(dir, "sluice.yaml"), admin: freePort(t)}
 	stats, traces := filepath.Join(dir, "stats"), filepath.Join(dir, "traces")
-	for _, fifo := range []string{stats + ".tmp", traces} {
-		if err := unix.Mkfifo(fifo, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := unix.Mkfifo(stats+".tmp", 0o600); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(s.config, []byte("soft-limit: 64KiB\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -120,7 +119,7 @@ func startBlocked(t *testing.T, program string, engine transport.Mode) *blockedS
 	if err := os.Remove(s.config); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mkfifo(s.config, 0o600); err != nil {
+	if err := errors.Join(unix.Mkfifo(s.config, 0o600), os.RemoveAll(traces), unix.Mkfifo(traces, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	return s
