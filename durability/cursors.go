@@ -37,8 +37,10 @@ type Cursors struct {
 	waker    atomicWaker
 
 	mu           sync.Mutex       // serialises writers
+	isShut       bool             // under mu: nothing is in view any more
 	incarnations [MaxNodes]uint64 // under mu: activations of each node
 
+	proven  atomic.Uint64    // last ticket proven; rises; written by Prove
 	version atomic.Uint64    // odd while a write is under way; written by writers under mu, read by Snapshot
 	active  atomic.Uint32    // bit i: node i is in view; written by writers under mu, read by Snapshot
 	nodes   [MaxNodes]cursor // written by writers under mu, read by Snapshot
@@ -87,6 +89,7 @@ func (c *Cursors) Snapshot(v *View) bool {
 			continue
 		}
 		active := c.active.Load()
+		v.Proven = c.proven.Load()
 		n := 0
 		for id := 0; id <= c.replicas; id++ {
 			if active&(1<<id) == 0 {
@@ -118,6 +121,10 @@ func (c *Cursors) Activate(replica int, inMemory, persisted Seq) Feed {
 	c.mu.Lock()
 	c.incarnations[replica]++
 	feed := Feed{c, replica, c.incarnations[replica]}
+	if c.isShut {
+		c.mu.Unlock()
+		return feed
+	}
 	c.version.Add(1)
 	c.nodes[replica].store(inMemory, persisted) // Seeded before it is in view, zeroed after it left: see Deactivate.
 	c.active.Or(1 << replica)
@@ -138,6 +145,33 @@ func (c *Cursors) Advance(replica int, inMemory, persisted Seq) bool {
 func (c *Cursors) Deactivate(replica int) bool {
 	c.checkReplica(replica)
 	return c.remove(replica, anyIncarnation)
+}
+
+// Prove raises the last ticket proven: this node still led when that ticket was drawn. Any goroutine;
+// a lower ticket changes nothing.
+func (c *Cursors) Prove(ticket uint64) {
+	for {
+		was := c.proven.Load()
+		if ticket <= was {
+			return
+		}
+		if c.proven.CompareAndSwap(was, ticket) {
+			c.waker.wake()
+			return
+		}
+	}
+}
+
+// Shut takes every node out of view for good: a Snapshot that begins afterwards opens nothing, and
+// later writes change nothing. It ends the cursors of a primary that is one no longer.
+func (c *Cursors) Shut() {
+	c.mu.Lock()
+	c.isShut = true
+	c.version.Add(1)
+	c.active.Store(0)
+	c.version.Add(1)
+	c.mu.Unlock()
+	c.waker.wake()
 }
 
 // Feed writes the cursors of one incarnation of a replica. A link whose replica has reconnected

@@ -284,3 +284,37 @@ func TestStepDoesNotAllocate(t *testing.T) {
 	}
 	_ = verdict
 }
+
+// Cursors of a primary that is one no longer open nothing, whoever still writes them.
+func TestShutCursorsOpenNothing(t *testing.T) {
+	c := NewCursors(1)
+	w := new(countingWaker)
+	c.SetWaker(w)
+	feed := c.Activate(1, 5, 5)
+	c.SetPersisted(5)
+	before := w.wakes.Load()
+	c.Shut()
+	if w.wakes.Load() == before {
+		t.Error("nobody was woken")
+	}
+	c.SetPersisted(9)
+	if feed.Advance(9, 9) {
+		t.Error("a feed still has an effect")
+	}
+	c.Activate(1, 9, 9).Advance(10, 10)
+	var v View
+	if !c.Snapshot(&v) || v.Len != 0 {
+		t.Errorf("a view of %d nodes", v.Len)
+	}
+}
+
+func TestTicketsAreProvenInOrder(t *testing.T) {
+	c := NewCursors(0)
+	var v View
+	for _, step := range []struct{ prove, want uint64 }{{0, 0}, {3, 3}, {2, 3}, {4, 4}} {
+		c.Prove(step.prove)
+		if c.Snapshot(&v); v.Proven != step.want {
+			t.Errorf("after ticket %d: %d, want %d", step.prove, v.Proven, step.want)
+		}
+	}
+}

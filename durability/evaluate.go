@@ -25,6 +25,9 @@ func (n *Node) effective(l Level) Seq {
 type View struct {
 	Nodes [MaxNodes]Node
 	Len   int // nodes in view, from the start of Nodes; with 0, nothing is released
+	// Proven is the last ticket for which a majority confirmed that this node leads. A response to a
+	// query that drew a later one waits. A node that runs on its own draws none.
+	Proven uint64
 }
 
 // Verdict is the result of a policy for a view.

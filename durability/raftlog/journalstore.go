@@ -1,0 +1,203 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"sync"
+
+	"sluice/durability"
+	"sluice/durability/journal"
+)
+
+// errStoreClosed is the result of writes after Close.
+var errStoreClosed = errors.New("raftlog: the store is closed")
+
+// JournalStore is a Store over a journal. Run writes, on a goroutine of its own: it blocks in
+// fdatasync(2), and all writes that arrived meanwhile share the next one.
+type JournalStore struct {
+	journal  *journal.Journal
+	found    *journal.Recovery
+	onCommit func()
+
+	mu     sync.Mutex // guards the fields below
+	some   sync.Cond
+	queue  []Write
+	offer  *offered
+	closed bool
+}
+
+// offered is a snapshot that waits to be installed.
+type offered struct {
+	snapshot *journal.Snapshot
+	done     func(error)
+}
+
+// NewJournalStore makes the store of an open journal. The journal's writer belongs to it. onCommit,
+// if not nil, is called on Run's goroutine before each sync.
+func NewJournalStore(j *journal.Journal, found *journal.Recovery, onCommit func()) *JournalStore {
+	if onCommit == nil {
+		onCommit = func() {}
+	}
+	s := &JournalStore{journal: j, found: found, onCommit: onCommit}
+	s.some.L = &s.mu
+	return s
+}
+
+// Load implements Store.
+func (s *JournalStore) Load() (meta *Meta, records iter.Seq2[journal.Event, error], err error) {
+	err = s.found.Restore(func(r io.Reader) (err error) {
+		meta, err = ReadMeta(r)
+		return err
+	})
+	return meta, s.found.Events(), err
+}
+
+// Write implements Store.
+func (s *JournalStore) Write(w Write) {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.queue = append(s.queue, w)
+	}
+	s.mu.Unlock()
+	if closed {
+		w.Done(errStoreClosed)
+		return
+	}
+	s.some.Signal()
+}
+
+// Install has a prepared snapshot installed behind the writes that are queued. done is called with
+// the result on Run's goroutine, also for a snapshot that a newer one replaced.
+func (s *JournalStore) Install(snapshot *journal.Snapshot, done func(error)) {
+	s.mu.Lock()
+	replaced := s.offer
+	s.offer = &offered{snapshot, done}
+	s.mu.Unlock()
+	if replaced != nil {
+		replaced.done(replaced.snapshot.Discard())
+	}
+	s.some.Signal()
+}
+
+// Close has Run return once everything queued is on disk.
+func (s *JournalStore) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.some.Signal()
+}
+
+// Run writes until Close. The error is that of the journal, which is poisoned then: every write after
+// it fails too.
+func (s *JournalStore) Run() error {
+	var buffer []byte
+	var group []Write
+	for {
+		s.mu.Lock()
+		for len(s.queue) == 0 && s.offer == nil && !s.closed {
+			s.some.Wait()
+		}
+		group, s.queue = s.queue, group[:0]
+		offer, closed := s.offer, s.closed
+		s.offer = nil
+		s.mu.Unlock()
+		err := s.commit(group, &buffer)
+		for i := range group {
+			group[i].Done(err)
+			group[i] = Write{}
+		}
+		if err == nil && offer != nil {
+			err = s.install(offer)
+		}
+		if err != nil {
+			s.refuse(err)
+			return err
+		}
+		if closed && len(group) == 0 && offer == nil {
+			_, err := s.journal.Writer().Commit()
+			return err
+		}
+	}
+}
+
+// refuse fails what is queued, and everything that comes.
+func (s *JournalStore) refuse(err error) {
+	s.mu.Lock()
+	queue := s.queue
+	s.queue, s.closed = nil, true
+	s.mu.Unlock()
+	for _, w := range queue {
+		w.Done(err)
+	}
+}
+
+// maxGroup ends a group commit, in bytes.
+const maxGroup = 4 << 20
+
+// commit writes a group and syncs it if somebody waits for one of its writes.
+func (s *JournalStore) commit(group []Write, buffer *[]byte) (err error) {
+	w, sync := s.journal.Writer(), false
+	for i := range group {
+		*buffer, err = group[i].Records(*buffer, func(payload []byte) error {
+			_, err := w.Append(payload)
+			return err
+		})
+		sync = sync || group[i].Sync
+		if err == nil && w.Pending() >= maxGroup {
+			_, err = w.Commit()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !sync {
+		return nil
+	}
+	s.onCommit()
+	_, err = w.Commit()
+	return err
+}
+
+// install installs a snapshot. Only an error that poisons the journal is returned.
+func (s *JournalStore) install(o *offered) error {
+	w := s.journal.Writer()
+	if o.snapshot.Seq() > w.Persisted() { // its last record is pending
+		if _, err := w.Commit(); err != nil {
+			return err
+		}
+	}
+	err := w.Install(o.snapshot)
+	o.done(err)
+	if errors.Is(err, journal.ErrPoisoned) {
+		return err
+	}
+	return nil
+}
+
+// Snapshot returns a function that reads the newest snapshot on disk when the journal was opened,
+// behind its Meta.
+func (s *JournalStore) restore(read func(*Meta, io.Reader) error) error {
+	return s.found.Restore(func(r io.Reader) error {
+		m, err := ReadMeta(r)
+		if err != nil {
+			return err
+		}
+		return read(m, r)
+	})
+}
+
+// prepare writes a snapshot to a temporary file. Any goroutine.
+func (s *JournalStore) prepare(record uint64, m *Meta, write func(io.Writer) error) (*journal.Snapshot, error) {
+	if record == 0 {
+		return nil, fmt.Errorf("raftlog: a snapshot of index %d has no use: there is one already", m.Index)
+	}
+	return s.journal.PrepareSnapshot(durability.Seq(record), func(w io.Writer) error {
+		if err := m.Write(w); err != nil {
+			return err
+		}
+		return write(w)
+	})
+}

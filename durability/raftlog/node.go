@@ -1,0 +1,399 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"sluice/durability"
+)
+
+// Defaults of Options' zero fields.
+const (
+	DefaultTick       = 10 * time.Millisecond
+	DefaultElection   = 100 * time.Millisecond
+	DefaultBatchBytes = 256 << 10
+	DefaultWindow     = 2
+	DefaultDiskStall  = time.Second
+)
+
+// Limits of the membership.
+const (
+	MaxNode   = 31 // largest number of a node
+	MaxVoters = 7
+)
+
+// Bounds.
+const (
+	ticksAtOnce     = 3        // of a step that comes late
+	applyBytes      = 4 << 20  // of committed entries on their way to the state machine
+	followerBacklog = 64 << 20 // of entries that are not on disk: above it a follower takes no more
+	messageBytes    = 1 << 20
+	inflight        = 64
+	readyRounds     = 16 // of one step
+)
+
+// Options are the options of a Node. ID, Voters, Store and Send are required.
+type Options struct {
+	ID     uint64   // number of this node, 1 to MaxNode
+	Voters []uint64 // numbers of all members, with this one, in order; 1, or 3 to MaxVoters
+
+	Store Store
+	// Send queues a frame for another node. It must not block, and may drop the frame: what is lost is
+	// sent again. The frame is Send's from then on.
+	Send func(to uint64, lane Lane, frame []byte)
+	// Wake ends the sleep of the node's goroutine. It is called by any goroutine when there is work.
+	Wake func()
+
+	Tick       time.Duration // unit of the node's time; default 10 ms
+	Election   time.Duration // a follower that hears nothing for one to two of these stands for election; default 100 ms
+	BatchBytes int           // of the events of one entry; default 256 KiB
+	Window     int           // batches that are proposed and not committed, at most; default 2
+	DiskStall  time.Duration // a leader whose disk takes longer hands its office over; default 1 s
+	Log        *slog.Logger  // default: none
+}
+
+func (o *Options) complete() error {
+	or := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	or(&o.Tick, DefaultTick)
+	or(&o.Election, DefaultElection)
+	or(&o.DiskStall, DefaultDiskStall)
+	if o.BatchBytes == 0 {
+		o.BatchBytes = DefaultBatchBytes
+	}
+	if o.Window == 0 {
+		o.Window = DefaultWindow
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Wake == nil {
+		o.Wake = func() {}
+	}
+	n := len(o.Voters)
+	switch {
+	case o.Store == nil || o.Send == nil:
+		return errors.New("raftlog: Options needs Store and Send")
+	case n != 1 && n < 3 || n > MaxVoters:
+		return fmt.Errorf("raftlog: %d voters; use 3 to %d: two go on after no loss, and lose twice as often as one", n, MaxVoters)
+	case !slices.IsSorted(o.Voters) || len(slices.Compact(slices.Clone(o.Voters))) != n:
+		return fmt.Errorf("raftlog: voters %v: name each once, in order", o.Voters)
+	case o.Voters[0] < 1 || o.Voters[n-1] > MaxNode:
+		return fmt.Errorf("raftlog: voters %v: use numbers from 1 to %d", o.Voters, MaxNode)
+	case !slices.Contains(o.Voters, o.ID):
+		return fmt.Errorf("raftlog: node %d is none of the voters %v", o.ID, o.Voters)
+	case o.Tick < time.Millisecond || o.Election < 4*o.Tick || o.Election > 1000*o.Tick:
+		return fmt.Errorf("raftlog: an election time of %v at a tick of %v; use 4 to 1000 ticks of at least 1ms",
+			o.Election, o.Tick)
+	case o.BatchBytes < 1 || o.BatchBytes > messageBytes || o.Window < 1:
+		return fmt.Errorf("raftlog: batches of %d B, %d in flight; use 1 to %d B, and at least one in flight",
+			o.BatchBytes, o.Window, messageBytes)
+	}
+	return nil
+}
+
+// Node is a member of a cluster that keeps one log of events. It is an actor by shape: one goroutine
+// calls Step, which neither blocks nor waits for disk or network. The methods that say so may be
+// called from any goroutine.
+type Node struct {
+	o    Options
+	raw  *raft.RawNode
+	log  *log
+	in   inbox
+	got  taken
+	feed *Feed
+
+	role     role
+	lead     *Leadership // while this node leads and its first entry is applied
+	proposer proposer
+	writes   writes
+	peers    []peer
+	applies  []apply
+	handed   durability.Seq // last event that is committed and on this disk
+
+	now, tickAt int64 // monotonic ns
+	err         error // the store failed
+	failedAt    int64
+	transfer    transfer
+
+	mu     sync.Mutex // guards status
+	status Status
+}
+
+// role is what this node is in the library's eyes.
+type role struct {
+	term, leader uint64
+	leads        bool
+}
+
+// Open loads the log from the store. The node does nothing before its first Step.
+func Open(o Options) (*Node, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	snap, records, err := o.Store.Load()
+	if err != nil {
+		return nil, err
+	}
+	l, err := loadLog(snap, o.Voters, records)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := raft.NewRawNode(&raft.Config{
+		ID: o.ID, ElectionTick: int(o.Election / o.Tick), HeartbeatTick: max(1, int(o.Election/o.Tick)/5),
+		Storage: l.stored, Applied: l.base, AsyncStorageWrites: true,
+		PreVote: true, CheckQuorum: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
+		MaxSizePerMsg: messageBytes, MaxCommittedSizePerReady: applyBytes, MaxInflightMsgs: inflight,
+		MaxInflightBytes: 8 * messageBytes, Logger: quiet{o.Log},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("raftlog: %w", err)
+	}
+	n := &Node{o: o, raw: raw, log: l, feed: newFeed(), handed: l.places[0].seq}
+	n.in.wake = o.Wake
+	n.in.applied, n.got.applied = l.base, l.base
+	n.writes.stable = l.lastPlace()
+	for _, id := range o.Voters {
+		if id != o.ID {
+			n.peers = append(n.peers, peer{id: id})
+		}
+	}
+	n.look()
+	return n, nil
+}
+
+// Receive takes a frame that another node sent. Any goroutine; frame may be used again. incarnation
+// is the count of that node's starts. An error names a frame that no node sends.
+func (n *Node) Receive(from, incarnation uint64, frame []byte) error {
+	return n.in.receive(from, incarnation, frame)
+}
+
+// Feed is what the log has for the state machine, in order.
+func (n *Node) Feed() *Feed { return n.feed }
+
+// Applied says that the state machine has applied everything up to an index, or has taken notice of
+// it. Any goroutine, in order.
+func (n *Node) Applied(index uint64) { n.in.put(func() { n.in.applied = index }) }
+
+// Step does what there is to do, in a bounded amount, and returns how much that was. now is monotonic
+// ns. While it returns more than 0 it is to be called again; otherwise when Wake was called, or a
+// tick has passed.
+func (n *Node) Step(now int64) (work int) {
+	n.now = now
+	work = n.ticks()
+	if n.in.take(&n.got) {
+		work++
+		n.messages()
+		n.stored()
+		n.applied()
+		for _, c := range n.got.commands {
+			c()
+		}
+	}
+	work += n.propose()
+	for i := 0; i < readyRounds && n.raw.HasReady(); i++ {
+		n.ready()
+		work++
+	}
+	if n.raw.HasReady() {
+		work++
+	}
+	n.cursors()
+	return work
+}
+
+// Done reports that the node has failed: its store did, and it no longer leads or had no success in
+// handing its office over.
+func (n *Node) Done() bool {
+	return n.err != nil && (!n.role.leads || n.now-n.failedAt > int64(failedTransfer))
+}
+
+// Err is why the node is done.
+func (n *Node) Err() error { return n.err }
+
+// Close ends what the node leads. The caller closes the store.
+func (n *Node) Close() error {
+	n.depose()
+	n.feed.close()
+	return n.err
+}
+
+// ticks lets time pass. A process that was stopped for seconds does not count them all: its own late
+// clock is no reason to depose a leader.
+func (n *Node) ticks() (work int) {
+	tick := int64(n.o.Tick)
+	if n.tickAt == 0 || n.now-n.tickAt > (ticksAtOnce+1)*tick {
+		n.tickAt = n.now
+	}
+	for ; work < ticksAtOnce && n.now >= n.tickAt; work++ {
+		n.tickAt += tick
+		n.raw.Tick()
+		n.look()
+	}
+	if work > 0 {
+		n.handOver()
+		n.report()
+	}
+	return work
+}
+
+// messages passes what other nodes sent to the library.
+func (n *Node) messages() {
+	for _, m := range n.got.messages {
+		n.heard(m.GetFrom(), m.incarnation)
+		if m.GetType() == pb.MsgApp && n.writes.bytes > followerBacklog {
+			n.in.put(func() { n.in.dropped++ })
+			continue // the leader asks again
+		}
+		// The error says that the message is not for this node, or of no member: it is left out.
+		_ = n.raw.Step(m.Message)
+		n.look()
+	}
+	for _, r := range n.got.receipts {
+		if p := n.heard(r.from, r.incarnation); r.incarnation == p.incarnation && n.role.leads &&
+			r.term == n.role.term {
+			p.received = max(p.received, r.index)
+		}
+	}
+}
+
+// look finds out whether this node's part has changed, before anything else is done: what is proven
+// under one leadership must not count in another one.
+func (n *Node) look() {
+	st := n.raw.BasicStatus()
+	now := role{term: st.HardState.GetTerm(), leader: st.Lead, leads: st.RaftState == raft.StateLeader}
+	if now == n.role {
+		return
+	}
+	was := n.role
+	n.role = now
+	if was.leads && (!now.leads || now.term != was.term) {
+		n.depose()
+	}
+	if now.leader != was.leader {
+		n.status.LeaderChanges++
+	}
+	for i := range n.peers {
+		n.peers[i].received, n.peers[i].feed = 0, durability.Feed{}
+		n.peers[i].inView = false
+	}
+	n.report()
+}
+
+// ready carries out what the library asks for.
+func (n *Node) ready() {
+	rd := n.raw.Ready()
+	n.look()
+	for _, rs := range rd.ReadStates {
+		n.proven(rs)
+	}
+	for _, m := range rd.Messages {
+		switch m.GetTo() {
+		case raft.LocalAppendThread:
+			n.write(m)
+		case raft.LocalApplyThread:
+			n.apply(m)
+		default:
+			n.send(m)
+		}
+	}
+}
+
+// send sends a message to another node, or steps one to this node.
+func (n *Node) send(m *pb.Message) {
+	if m.GetTo() == n.o.ID {
+		_ = n.raw.Step(m)
+		n.look()
+		return
+	}
+	frame, err := messageFrame(m)
+	if err != nil {
+		panic(fmt.Sprintf("raftlog: a message that cannot be encoded: %v: %v", m, err))
+	}
+	n.o.Send(m.GetTo(), laneOf(m), frame)
+}
+
+// peer is what this node knows of another one.
+type peer struct {
+	id          uint64
+	heardAt     int64 // monotonic ns, of the last frame
+	incarnation uint64
+	received    uint64 // index up to which it has the log in memory, by its receipts in this term
+
+	inView              bool
+	feed                durability.Feed
+	inMemory, persisted durability.Seq // that the view has
+}
+
+func (n *Node) peer(id uint64) *peer {
+	i := slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
+	if i < 0 {
+		return &peer{id: id} // no member: what it says goes nowhere
+	}
+	return &n.peers[i]
+}
+
+// heard takes notice that a node is there. A new incarnation of it has lost what was only in memory;
+// what an old one sent may still arrive.
+func (n *Node) heard(id, incarnation uint64) *peer {
+	p := n.peer(id)
+	if incarnation < p.incarnation {
+		return p
+	}
+	p.heardAt = n.now
+	if incarnation > p.incarnation {
+		p.incarnation, p.received, p.inView = incarnation, 0, false
+	}
+	return p
+}
+
+// cursors shows the gate how far the nodes are. It is called after every step, not only when the
+// library has something to do: acknowledgements may come without.
+func (n *Node) cursors() {
+	l := n.lead
+	if l == nil {
+		return
+	}
+	if own := n.log.seq(n.writes.stable); own > l.persisted {
+		l.persisted = own
+		l.Cursors.SetPersisted(own)
+	}
+	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if id == n.o.ID {
+			return
+		}
+		p := n.peer(id)
+		if pr.Match == 0 || n.now-p.heardAt > 2*int64(n.o.Election) {
+			if p.inView {
+				p.inView = false
+				p.feed.Deactivate()
+			}
+			return
+		}
+		persisted := n.log.seq(pr.Match)
+		inMemory := max(persisted, n.log.seq(p.received))
+		if !p.inView {
+			p.inView = true
+			p.feed = l.Cursors.Activate(n.place(id), inMemory, persisted)
+		} else if persisted, inMemory = max(persisted, p.persisted), max(inMemory, p.inMemory); persisted > p.persisted || inMemory > p.inMemory {
+			p.feed.Advance(inMemory, persisted)
+		}
+		p.inMemory, p.persisted = inMemory, persisted
+	})
+}
+
+// place is the place of another node in the view: 1 and up, in the order of their numbers.
+func (n *Node) place(id uint64) int {
+	return 1 + slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
+}

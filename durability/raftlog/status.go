@@ -1,0 +1,85 @@
+package raftlog
+
+import (
+	"fmt"
+	"log/slog"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
+	"sluice/durability"
+)
+
+// Status is what a node knows of the cluster. Numbers are of events.
+type Status struct {
+	Node, Term, Leader uint64 // Leader is 0 while none is known
+	Leads              bool   // this node leads; Serving says that everything before is applied
+	Serving            bool
+	LeaderChanges      uint64
+	Committed          durability.Seq // last event that is known to be committed, and on this disk
+	Stored             durability.Seq // last event on this disk
+	Applied            uint64         // index up to which the state machine is
+	Dropped            uint64         // messages of other nodes for which there was no room
+	Unsynced           int            // bytes of entries on their way to the disk
+	OldestWrite        int64          // monotonic ns, when the oldest write under way began; 0 for none
+	Peers              []PeerStatus
+}
+
+// PeerStatus is what a node knows of another one. Match and InMemory are known by the leader only.
+type PeerStatus struct {
+	Node            uint64
+	Match, InMemory durability.Seq // last event on its disk, and in its memory
+	HeardAt         int64          // monotonic ns, of its last message; 0 for never
+	State           string         // how the leader sends to it: probe, replicate or snapshot
+}
+
+// Status returns the state as of the last tick or change of leadership. Any goroutine.
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.status
+	s.Peers = append([]PeerStatus(nil), s.Peers...)
+	return s
+}
+
+// report renews the status.
+func (n *Node) report() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := &n.status
+	s.Node, s.Term, s.Leader, s.Leads, s.Serving = n.o.ID, n.role.term, n.role.leader, n.role.leads, n.lead != nil
+	s.Committed, s.Stored, s.Applied = n.handed, n.log.seq(n.writes.stable), n.got.applied
+	s.Unsynced, s.OldestWrite = n.writes.bytes, n.oldestWrite()
+	s.Peers = s.Peers[:0]
+	for _, p := range n.peers {
+		s.Peers = append(s.Peers, PeerStatus{Node: p.id, HeardAt: p.heardAt})
+	}
+	if !n.role.leads {
+		return
+	}
+	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		for i := range s.Peers {
+			if p := &s.Peers[i]; p.Node == id {
+				p.Match, p.State = n.log.seq(pr.Match), pr.State.String()
+				p.InMemory = max(p.Match, n.log.seq(n.peer(id).received))
+			}
+		}
+	})
+}
+
+// quiet passes what the library logs on, as debug lines but for what it calls a warning. A failure of
+// the library is a panic: its state can no longer be trusted.
+type quiet struct{ to *slog.Logger }
+
+func (q quiet) Debug(v ...any)              {}
+func (q quiet) Debugf(f string, v ...any)   {}
+func (q quiet) Info(v ...any)               { q.to.Debug(fmt.Sprint(v...)) }
+func (q quiet) Infof(f string, v ...any)    { q.to.Debug(fmt.Sprintf(f, v...)) }
+func (q quiet) Warning(v ...any)            { q.to.Debug(fmt.Sprint(v...)) }
+func (q quiet) Warningf(f string, v ...any) { q.to.Debug(fmt.Sprintf(f, v...)) }
+func (q quiet) Error(v ...any)              { q.to.Warn(fmt.Sprint(v...)) }
+func (q quiet) Errorf(f string, v ...any)   { q.to.Warn(fmt.Sprintf(f, v...)) }
+func (q quiet) Fatal(v ...any)              { panic(fmt.Sprint(v...)) }
+func (q quiet) Fatalf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }
+func (q quiet) Panic(v ...any)              { panic(fmt.Sprint(v...)) }
+func (q quiet) Panicf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }

@@ -1,0 +1,174 @@
+package raftlog
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// writes are the node's writes that the store has not reported yet.
+type writes struct {
+	queue []write
+	bytes int // of their entries
+	// stable is the last index that was written. While this node leads, everything up to it is on its
+	// disk: a leadership begins when the node's own entry is on disk, so every write before is, and no
+	// entry is replaced during it.
+	stable uint64
+}
+
+// write is a write under way.
+type write struct {
+	message *pb.Message
+	last    uint64 // index of its last entry; 0 if it has none
+	bytes   int
+	at      int64 // monotonic ns, when it was queued
+}
+
+// write passes a write to the store. A follower's acknowledgement, which waits for the sync, is sent
+// ahead as a receipt: the entries are in memory.
+func (n *Node) write(m *pb.Message) {
+	w := write{message: m, at: n.now}
+	out := Write{Entries: m.Entries, Sync: len(m.Responses) > 0 || len(m.Entries) > 0}
+	if m.Term != nil {
+		out.Hard = &pb.HardState{Term: new(m.GetTerm()), Vote: new(m.GetVote()), Commit: new(m.GetCommit())}
+	}
+	for _, e := range m.Entries {
+		n.log.records++
+		n.log.note(e, n.log.records)
+		w.bytes += len(e.GetData()) + entryRecord
+	}
+	if out.Hard != nil {
+		n.log.records++
+	}
+	if k := len(m.Entries); k > 0 {
+		w.last = m.Entries[k-1].GetIndex()
+	}
+	for _, r := range m.Responses {
+		if r.GetType() == pb.MsgAppResp && !r.GetReject() && r.GetTo() != n.o.ID {
+			n.o.Send(r.GetTo(), LaneControl, receiptFrame(r.GetTerm(), r.GetIndex()))
+		}
+	}
+	out.Done = func(err error) { n.in.put(func() { n.in.stored = append(n.in.stored, err) }) }
+	n.writes.queue = append(n.writes.queue, w)
+	n.writes.bytes += w.bytes
+	n.o.Store.Write(out)
+}
+
+// stored takes notice of writes that are on disk, and delivers what waited for them.
+func (n *Node) stored() {
+	for _, err := range n.got.stored {
+		w := n.writes.queue[0]
+		n.writes.queue[0] = write{}
+		n.writes.queue = n.writes.queue[1:]
+		n.writes.bytes -= w.bytes
+		if err != nil {
+			n.fail(err)
+			continue
+		}
+		n.onDisk(w)
+	}
+}
+
+func (n *Node) onDisk(w write) {
+	if w.last != 0 {
+		if err := n.log.stored.Append(w.message.Entries); err != nil {
+			panic(err) // a MemoryStorage returns none
+		}
+		n.writes.stable = w.last
+	}
+	if m := w.message; m.Term != nil {
+		hard := &pb.HardState{Term: new(m.GetTerm()), Vote: new(m.GetVote()), Commit: new(m.GetCommit())}
+		if err := n.log.stored.SetHardState(hard); err != nil {
+			panic(err)
+		}
+	}
+	for _, r := range w.message.Responses {
+		n.send(r)
+	}
+}
+
+// fail remembers the first failure of the store. Nothing is acknowledged any more; a leader still has a
+// moment to hand its office over.
+func (n *Node) fail(err error) {
+	if n.err != nil {
+		return
+	}
+	n.err, n.failedAt = err, n.now
+	n.o.Log.Error("the log of the cluster cannot be written; nothing more is acknowledged by this node", "error", err)
+	if n.role.leads {
+		n.raw.TransferLeader(n.fittest())
+	}
+}
+
+// oldestWrite is when the oldest write under way was queued; 0 if there is none.
+func (n *Node) oldestWrite() int64 {
+	for _, w := range n.writes.queue {
+		if len(w.message.Responses) > 0 {
+			return w.at
+		}
+	}
+	return 0
+}
+
+// apply hands committed entries to the state machine. Those of a leadership of this node were executed
+// when they were numbered: only how far they are committed is told.
+func (n *Node) apply(m *pb.Message) {
+	a := apply{message: m}
+	for _, e := range m.Entries {
+		n.handed = max(n.handed, n.log.seq(e.GetIndex()))
+		if l := n.lead; l != nil && e.GetTerm() == l.Term {
+			l.confirmed.Store(uint64(n.handed))
+			n.proposer.committed(e)
+			continue
+		}
+		a.needs = e.GetIndex()
+		n.hand(e)
+	}
+	n.applies = append(n.applies, a)
+	n.applied()
+}
+
+// apply is a row of committed entries that the library does not know to be applied yet.
+type apply struct {
+	message *pb.Message
+	needs   uint64 // last index of it that the state machine applies itself; 0 for none
+}
+
+// hand gives one committed entry to the state machine.
+func (n *Node) hand(e *pb.Entry) {
+	item := Item{Index: e.GetIndex(), Term: e.GetTerm()}
+	if len(e.GetData()) > 0 {
+		item.Batch, item.Err = parseBatch(e.GetData(), e.GetTerm())
+	}
+	n.feed.put(item)
+	if len(e.GetData()) == 0 && n.role.leads && e.GetTerm() == n.role.term {
+		n.begin(e.GetIndex())
+	}
+}
+
+// applied takes notice of how far the state machine is.
+func (n *Node) applied() {
+	for len(n.applies) > 0 && n.applies[0].needs <= n.got.applied {
+		m := n.applies[0].message
+		n.applies = n.applies[1:]
+		n.respond(m)
+	}
+}
+
+func (n *Node) respond(m *pb.Message) {
+	for _, r := range m.Responses {
+		if err := n.raw.Step(r); err != nil {
+			panic(fmt.Sprintf("raftlog: the library does not take its own response: %v", err))
+		}
+	}
+	n.look()
+}
+
+// proven takes notice that this node led when a read was asked for.
+func (n *Node) proven(rs raft.ReadState) {
+	if n.lead != nil && len(rs.RequestCtx) == 8 {
+		n.lead.Cursors.Prove(binary.LittleEndian.Uint64(rs.RequestCtx))
+	}
+}
