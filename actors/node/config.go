@@ -46,7 +46,8 @@ type Config[R, Q any] struct {
 
 	// Listen has the addresses (Endpoints, required) and everything about connections and requests
 	// on their way in. The node sets Keys (from KeysFile, if that is named), NextID, Reserve,
-	// Release, Fatal, and of Announce MaxResponse and Heartbeat.
+	// Release, Fatal, and of Announce MaxResponse and Heartbeat. Its Spare is what the rest of the
+	// process needs: the node adds SpareDescriptors.
 	Listen   listen.Config
 	KeysFile string // authorized keys; needed unless every endpoint is open
 

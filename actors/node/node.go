@@ -126,9 +126,10 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (*Node[R, Q], error) {
 	return n, nil
 }
 
-// spareFiles is how many descriptors a node opens at the same time beside its clients and its journal:
-// the keys file, when it is read again.
-const spareFiles = 2
+// SpareDescriptors is how many file descriptors a node opens at the same time, at most, beside its
+// clients and what it keeps open: for its journal, and for the keys file when it is read again. Its
+// listener keeps as many beyond Config.Listen.Spare.
+const SpareDescriptors = journal.SpareDescriptors + 2
 
 // newListener checks the configuration of the listener and makes it. It opens nothing.
 func (n *Node[R, Q]) newListener() error {
@@ -141,7 +142,7 @@ func (n *Node[R, Q]) newListener() error {
 	c.Fatal = n.fail
 	c.Refused = n.refused(c.Refused)
 	c.Exhausted = n.exhausted(c.Exhausted)
-	c.Spare = cmp.Or(c.Spare, listen.DefaultSpare) + journal.SpareDescriptors + spareFiles
+	c.Spare = cmp.Or(c.Spare, listen.DefaultSpare) + SpareDescriptors
 	var err error
 	n.listener, err = listen.New(c, h)
 	return err

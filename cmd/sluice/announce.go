@@ -4,14 +4,11 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 
 	"sluice/actors/node/observe/status"
 	"sluice/cmd/internal/config"
-
-	"golang.org/x/sys/unix"
 )
 
 // announce prints one block with the state of the server and its addresses, once clients can
@@ -62,28 +59,4 @@ func (s *service) announce(files uint64) {
 		fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])
 	}
 	fmt.Fprint(s.stdout, b.String())
-}
-
-// raiseFiles raises the limit of file descriptors to one per client, and logs if it cannot. It
-// returns the limit in force.
-func raiseFiles(log *slog.Logger, clients int) uint64 {
-	const others = 128 // journal, rings, listeners, the runtime
-	need := uint64(clients + others)
-	var l unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		log.Warn("cannot read the file descriptor limit", "error", err)
-		return 0
-	}
-	if l.Cur < need && l.Cur < l.Max {
-		raised := unix.Rlimit{Cur: l.Max, Max: l.Max}
-		if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
-			l = raised
-		}
-	}
-	if l.Cur < need {
-		log.Warn("file descriptor limit is below --max-connections; excess clients will wait in the backlog; "+
-			"raise LimitNOFILE (ulimit -n) or lower --max-connections",
-			"limit", l.Cur, "needed", need, "max_connections", clients)
-	}
-	return l.Cur
 }

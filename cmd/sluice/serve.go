@@ -46,7 +46,10 @@ func serve(e *env, args []string) error {
 		signals: signals}
 	s.reloads = newReloads(s)
 	logStart(s.log, c.IO)
-	limit := raiseFiles(s.log, c.MaxConnections)
+	limit, err := s.raiseFiles()
+	if err != nil {
+		return err
+	}
 	p, err := s.prepare()
 	if err != nil {
 		return err
@@ -105,6 +108,8 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 	}
 	sc.Listen.RequestRate, sc.Listen.ConnectRate = c.Rates()
 	sc.Listen.Announce.Name = "sluice"
+	need := s.descriptors()
+	sc.Listen.Spare = need.programSpare()
 	sc.EndpointLimits = c.ByListener()
 	p := &sc.Pipeline
 	p.Egress.DrainSpread = c.DrainSpread

@@ -9,6 +9,10 @@ import (
 	"time"
 )
 
+// HeldDescriptors is how many file descriptors an open journal keeps: of its lock, the log's directory,
+// the newest segment and the next one.
+const HeldDescriptors = 4
+
 // SpareDescriptors is how many file descriptors an open journal opens at the same time, at most,
 // beside those that it keeps: for the next segment, the end mark and a snapshot.
 const SpareDescriptors = 2 * descriptorsTried

@@ -20,6 +20,15 @@ const (
 	bodyBytes      = 4 << 10  // of a request's body
 )
 
+const (
+	// EndpointDescriptors is how many file descriptors the clients of an HTTP endpoint have at most:
+	// those that are served, and one that waits.
+	EndpointDescriptors = maxConnections + 1
+	// OtherDescriptors is how many an observer opens at the same time beside them, at most: connections
+	// of exports, lookups of their addresses, and files of flight recordings.
+	OtherDescriptors = 24
+)
+
 // Listeners are the bound endpoints of a node that is not observed yet.
 type Listeners struct {
 	cfg  Config
