@@ -235,9 +235,20 @@ func watch(s *stream) error {
 // the Links ended first.
 func (k *link) write(s *stream, gone <-chan struct{}) error {
 	var buffer, batch []byte
+	timer := time.NewTimer(k.links.times.idle)
+	defer timer.Stop()
 	for {
+		var idle <-chan time.Time
+		if cap(buffer) > keepSize {
+			timer.Reset(k.links.times.idle)
+			idle = timer.C
+		}
 		select {
 		case <-k.queue.wake:
+		case <-idle:
+			buffer = nil
+			k.queue.release()
+			continue
 		case <-gone:
 			return nil
 		case <-k.links.ctx.Done():

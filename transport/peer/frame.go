@@ -20,7 +20,7 @@ const (
 	crcAt      = 5 // the checksum covers what is before it and the payload
 
 	bufferSize = 64 << 10 // of a reader
-	keepSize   = 4 << 20  // a larger buffer is released once it is empty
+	keepSize   = 1 << 20  // a larger buffer is released when it is empty for a while
 )
 
 // kind says what a frame carries. Hello and Refusal are the same in every protocol.

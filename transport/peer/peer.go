@@ -38,12 +38,13 @@ type times struct {
 	hello      time.Duration // for TLS and hello, at both ends
 	dial       time.Duration // for the connection itself
 	silence    time.Duration // until a peer that acknowledges nothing is given up
+	idle       time.Duration // until the large buffers of a queue are released
 	minBackoff time.Duration
 	maxBackoff time.Duration
 }
 
 func defaultTimes() times {
-	return times{hello: 5 * time.Second, dial: 2 * time.Second, silence: 5 * time.Second,
+	return times{hello: 5 * time.Second, dial: 2 * time.Second, silence: 5 * time.Second, idle: 10 * time.Second,
 		minBackoff: 5 * time.Millisecond, maxBackoff: time.Second}
 }
 

@@ -19,14 +19,11 @@ func TestFramesArriveWholeAndInOrder(t *testing.T) {
 		c.ControlFrames, c.AppendBytes = 1<<20, 1<<20
 		nodes[n] = r.start(c, quick())
 	}
-	// The content of frame i is known to both ends: its number, and bytes from a generator.
+	// The content of frame i is known to both ends.
 	content := func(from uint8, lane Lane, i int) []byte {
 		random := rand.New(rand.NewPCG(uint64(from)<<8|uint64(lane), uint64(i)))
-		b := make([]byte, []int{0, 1, 9, 100, 4 << 10, MaxControl}[random.IntN(6)])
-		for j := range b {
-			b[j] = byte(random.Uint32())
-		}
-		return fmt.Appendf(b[:len(b):len(b)], "%d", i)[max(0, len(fmt.Sprint(i))-MaxControl+len(b)):]
+		size := []int{0, 1, 9, 100, 4 << 10, MaxControl}[random.IntN(6)]
+		return bytes.Repeat(fmt.Appendf(nil, "%d from %d on %v. ", i, from, lane), size/16+1)[:size]
 	}
 	const each = 300
 	var senders sync.WaitGroup
@@ -213,6 +210,33 @@ func TestFailedAttemptDropsWhatWaits(t *testing.T) {
 		t.Errorf("status %+v, want one more frame dropped than %d", s, before)
 	}
 	a.logs("peer not connected", "lane=append", "before its hello")
+}
+
+// The buffers of a lane grow with what waits, and shrink when it is idle.
+func TestLargeBuffersAreReleased(t *testing.T) {
+	r := newRig(t, 1, 2)
+	limits := quick()
+	limits.idle = time.Millisecond
+	a, b := r.start(r.config(1), limits), r.start(r.config(2), quick())
+	a.connected(2)
+	q := &a.peer(2).out[Append-1].queue
+	capacity := func() int {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return cap(q.waiting)
+	}
+	frame := strings.Repeat("x", 2*keepSize)
+	for range 3 { // either of the two buffers is the queue's afterwards
+		a.sends(2, Append, frame)
+		if g := b.receives(); g.frame != frame {
+			t.Fatalf("got %d bytes, want %d", len(g.frame), len(frame))
+		}
+	}
+	eventually(t, "the buffers are released", func() bool { return capacity() == 0 })
+	a.sends(2, Append, "small")
+	if g := b.receives(); g.frame != "small" {
+		t.Fatal(g)
+	}
 }
 
 func TestCloseEndsAllGoroutines(t *testing.T) {

@@ -61,14 +61,20 @@ func (q *queue) makeRoom(size int) bool {
 // take returns all waiting frames, and empties the queue. It takes over a buffer that was returned
 // earlier.
 func (q *queue) take(empty []byte) (buffer, batch []byte) {
-	if cap(empty) > keepSize {
-		empty = nil
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	buffer, batch = q.waiting, q.waiting[q.head:]
 	q.waiting, q.head, q.count = empty[:0], 0, 0
 	return buffer, batch
+}
+
+// release gives up the buffer of an empty queue.
+func (q *queue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.count == 0 {
+		q.waiting, q.head = nil, 0
+	}
 }
 
 // accept opens or closes the queue. Closing drops what waits, and returns how many frames that were.

@@ -74,7 +74,7 @@ func (l *lines) String() string {
 
 // quick are limits of time for tests: short pauses between attempts, and the rest long.
 func quick() times {
-	return times{hello: patience, dial: patience, silence: patience,
+	return times{hello: patience, dial: patience, silence: patience, idle: patience,
 		minBackoff: time.Millisecond, maxBackoff: 10 * time.Millisecond}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 )
@@ -138,12 +139,12 @@ var errOnlyOneTLS = errors.New("one node speaks TLS, the other does not: configu
 // explain adds what an error of a TLS handshake means for an operator.
 func explain(err error) error {
 	var plain tls.RecordHeaderError
-	var alert tls.AlertError
+	var network *net.OpError
 	switch {
 	case errors.As(err, &plain):
 		return fmt.Errorf("%w (%w)", errOnlyOneTLS, err)
-	case errors.As(err, &alert):
-		return fmt.Errorf("the certificate of this node was refused: %w", err)
+	case errors.As(err, &network) && network.Op == "remote error": // an alert
+		return &RefusedError{Text: network.Err.Error() + ": check the certificates and authorities of both nodes"}
 	}
 	return err
 }
