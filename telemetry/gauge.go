@@ -31,6 +31,14 @@ const (
 
 	JournalCommits
 	JournalLastEvent
+	JournalSize
+	DiskFree
+	SnapshotLastEvent
+	SnapshotAge
+	SnapshotDuration
+	SnapshotsTaken
+	SnapshotFailures
+	SnapshotFailing
 	ReplicaLag
 	ReplicaAckedEvent
 
@@ -107,11 +115,30 @@ func describePipelineGauges(t *[NumGauges]Info) {
 	describe(EgressHeld, "egress_held", "", "bytes", "Memory held by the shard's slab.")
 }
 
+func describeDiskGauges(t *[NumGauges]Info) {
+	describe := func(id GaugeID, name, unit, help string) { t[id] = Info{name, "", "", unit, help} }
+	describe(JournalSize, "journal_size", "bytes",
+		"Size of the journal's segments and snapshots; looked at every 10 s.")
+	describe(DiskFree, "disk_free", "bytes",
+		"Free space of the data directory's file system; looked at every 10 s.")
+	describe(SnapshotLastEvent, "snapshot_last_event", "",
+		"Last event of the newest snapshot; a restart replays the events after it.")
+	describe(SnapshotAge, "snapshot_age", "s",
+		"Time since the last snapshot in this run; since the start before the first one.")
+	describe(SnapshotDuration, "snapshot_duration", "s",
+		"How long the last snapshot took to be written and installed; 0 before the first one.")
+	describe(SnapshotsTaken, "snapshots_taken", "snapshots", "Snapshots installed in this run.")
+	describe(SnapshotFailures, "snapshot_failures", "snapshots", "Snapshots that failed in this run.")
+	describe(SnapshotFailing, "snapshot_failing", "snapshots",
+		"Snapshots that failed since one succeeded.")
+}
+
 func describeNodeGauges(t *[NumGauges]Info) {
 	describe := func(id GaugeID, name, label, unit, help string) { t[id] = Info{name, label, "", unit, help} }
 	describe(JournalCommits, "journal_commits", "", "commits",
 		"Group commits, one fdatasync each, in this run.")
 	describe(JournalLastEvent, "journal_last_event", "", "", "Last event on disk.")
+	describeDiskGauges(t)
 	describe(ReplicaLag, "replica_lag", "slot", "events",
 		"Events sequenced and not yet acknowledged by the replica.")
 	describe(ReplicaAckedEvent, "replica_acked_sequence", "slot", "",

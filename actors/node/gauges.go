@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -14,6 +16,7 @@ func (n *Node[R, Q]) gauges() {
 	add(telemetry.SequencerLastEvent, func() float64 { return float64(seq.Sequenced()) })
 	add(telemetry.JournalLastEvent, func() float64 { return float64(n.store.persisted.Load()) })
 	add(telemetry.JournalCommits, func() float64 { return float64(n.store.commits.Load()) })
+	n.diskGauges(add)
 	add(telemetry.SequencerQueue, func() float64 { return float64(n.queue.Len()) })
 	add(telemetry.SequencerQueueCapacity, func() float64 { return float64(n.cfg.QueueBytes) })
 	add(telemetry.SequencerEvents, func() float64 { return float64(seq.Counts().Events) })
@@ -34,4 +37,19 @@ func (n *Node[R, Q]) gauges() {
 	add(telemetry.ListenerPaused, func() float64 { return float64(in.Counters().Paused) })
 	add(telemetry.ListenerPauses, func() float64 { return float64(in.Counters().Pauses) })
 	add(telemetry.ListenerShed, func() float64 { return float64(in.Counters().Shed) })
+}
+
+// diskGauges registers what is known about snapshots and the disk. Reading them touches no disk.
+func (n *Node[R, Q]) diskGauges(add func(telemetry.GaugeID, func() float64)) {
+	use, snap := &n.store.usage, n.store.snapshots
+	add(telemetry.JournalSize, func() float64 { return float64(use.size.Load()) })
+	if use.free.Load() >= 0 {
+		add(telemetry.DiskFree, func() float64 { return float64(use.free.Load()) })
+	}
+	add(telemetry.SnapshotLastEvent, func() float64 { return float64(snap.read().event) })
+	add(telemetry.SnapshotAge, func() float64 { return time.Since(snap.read().since).Seconds() })
+	add(telemetry.SnapshotDuration, func() float64 { return snap.read().duration.Seconds() })
+	add(telemetry.SnapshotsTaken, func() float64 { return float64(snap.read().taken) })
+	add(telemetry.SnapshotFailures, func() float64 { return float64(snap.read().failures) })
+	add(telemetry.SnapshotFailing, func() float64 { return float64(snap.read().failing) })
 }

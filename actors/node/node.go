@@ -218,6 +218,7 @@ func (n *Node[R, Q]) run() {
 		_ = n.runner.Wait() // fail has been called with the error
 	}()
 	go n.collect()
+	go n.watchUsage()
 }
 
 // begin waits until the sequencer has journaled and applied the events of the start: from then on no

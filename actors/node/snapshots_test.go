@@ -14,6 +14,7 @@ import (
 	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/durability/journal"
+	"sluice/telemetry"
 	"sluice/transport"
 )
 
@@ -269,5 +270,66 @@ func TestFailingSnapshotsAreLoggedOnceAMinute(t *testing.T) {
 	want := snapshotFigures{event: 7, since: now, duration: time.Second, taken: 1, failures: 181, failing: 1}
 	if got := r.read(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// Observers see the snapshots of a node, and the disk.
+func TestSnapshotsAreMeasured(t *testing.T) {
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	cfg.SnapshotEvents = 3
+	var refuses atomic.Bool
+	s := serveFaulty(t, cfg, &faulty{refuse: func() error {
+		if refuses.Load() {
+			return errors.New("planted")
+		}
+		return nil
+	}})
+	read := func() map[telemetry.GaugeID]float64 {
+		out := map[telemetry.GaugeID]float64{}
+		s.Collector().Gauges(func(g telemetry.Gauge, v float64) { out[g.ID] = v })
+		return out
+	}
+	got := read()
+	if got[telemetry.JournalSize] < float64(cfg.Journal.SegmentBytes) || got[telemetry.DiskFree] <= 0 {
+		t.Errorf("size %v, free %v", got[telemetry.JournalSize], got[telemetry.DiskFree])
+	}
+	buy(t, s.Addresses(), 1, 3)
+	until(t, "a snapshot", func() bool { return read()[telemetry.SnapshotsTaken] == 1 })
+	got = read()
+	if event := got[telemetry.SnapshotLastEvent]; event < 3 || event > got[telemetry.JournalLastEvent] ||
+		got[telemetry.SnapshotDuration] <= 0 || got[telemetry.SnapshotAge] < 0 {
+		t.Errorf("%v", got)
+	}
+	refuses.Store(true)
+	buy(t, s.Addresses(), 4, 3)
+	until(t, "a failure", func() bool { return read()[telemetry.SnapshotFailing] > 0 })
+	refuses.Store(false)
+	failures := read()[telemetry.SnapshotFailures]
+	buy(t, s.Addresses(), 7, 3)
+	until(t, "a success", func() bool { return read()[telemetry.SnapshotFailing] == 0 })
+	if got = read(); got[telemetry.SnapshotFailures] < failures || got[telemetry.SnapshotsTaken] != 2 {
+		t.Errorf("%v", got)
+	}
+	halt(t, s)
+}
+
+// The size of the journal and the free space are looked at again and again.
+func TestUsageFollowsDisk(t *testing.T) {
+	dir := t.TempDir()
+	var u usage
+	u.look(dir)
+	write(t, filepath.Join(dir, journalFolder, "wal", "a"), "twelve bytes")
+	write(t, filepath.Join(dir, journalFolder, "snap", "b"), "eight by")
+	write(t, filepath.Join(dir, "elsewhere"), "not of the journal")
+	u.look(dir)
+	if got := u.size.Load(); got != 20 {
+		t.Errorf("size %d", got)
+	}
+	free, err := freeBytes(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := u.free.Load(); got <= 0 || got > 2*free+1<<30 {
+		t.Errorf("free %d, then %d", got, free)
 	}
 }

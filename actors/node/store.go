@@ -31,8 +31,8 @@ const connBits = 40
 // store is the data directory of a node: the journal with its committer, and the snapshots.
 //
 // The first fields are what was opened and recovered. Those from committer to writing are the two
-// goroutines that write, and their progress. The last ones are how the snapshots went, and who may
-// use the journal at the end.
+// goroutines that write, and their progress. The last ones are how the snapshots went, what is used of
+// the disk, and who may use the journal at the end.
 type store struct {
 	log       *slog.Logger
 	journal   *journal.Journal
@@ -46,6 +46,7 @@ type store struct {
 	writing   telemetry.Beat // of the snapshots' goroutine: a round is a snapshot
 
 	snapshots *snapshotRecord
+	usage     usage
 	gaveUp    bool       // a snapshot at the end was given up and may still be written; set before close
 	end       sync.Mutex // guards closed, and the journal's writer after its goroutine has ended
 	closed    bool       // the journal
@@ -177,6 +178,8 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 	n.ids.Store(r.Incarnation << connBits)
 	n.store.persisted.Store(uint64(r.Last))
 	n.store.snapshots.recovered(r.SnapshotSeq)
+	n.store.usage.free.Store(-1)
+	n.store.usage.look(n.cfg.DataDir)
 	n.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it
 	n.log.Info("recovered", "dir", n.cfg.DataDir, "snapshot", uint64(r.SnapshotSeq), "applied",
 		applied, "took", time.Since(began))

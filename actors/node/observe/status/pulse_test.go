@@ -107,3 +107,19 @@ func TestStatusNamesWhatIsStalled(t *testing.T) {
 		}
 	}
 }
+
+// Readiness names failing snapshots and does not fail because of them: clients are served.
+func TestReadinessNamesFailingSnapshots(t *testing.T) {
+	for failing, want := range map[uint64]bool{0: false, 3: true} {
+		s := Status{State: StateReady, Ready: true, Snapshots: Snapshots{Failing: failing, Age: 120}}
+		var text strings.Builder
+		if err := s.WriteReadiness(&text); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(text.String(), "\n")
+		const line = "snapshots FAIL: 3 since the last one succeeded or the start, 2m ago; the journal grows"
+		if got := slices.Contains(lines, line); got != want || lines[0] != "ready" {
+			t.Errorf("%d failures: %q", failing, lines)
+		}
+	}
+}

@@ -60,6 +60,16 @@ type Status struct {
 	Paused    int    `json:"paused"`    // connections that are not read until the request queue has room
 	Sequenced uint64 `json:"sequenced"` // last event
 	Persisted uint64 `json:"persisted"` // last event on this node's disk
+
+	Snapshots Snapshots `json:"snapshots"` // of the application
+}
+
+// Snapshots is how the snapshots of the application go. While they fail, the journal grows, and the
+// next start takes longer.
+type Snapshots struct {
+	Event   uint64  `json:"event"`   // last event of the newest one; a restart replays the events after it
+	Age     float64 `json:"age"`     // seconds since the last one in this run; since the start before the first
+	Failing uint64  `json:"failing"` // failures since one succeeded
 }
 
 // Gate is the state of the durability gate.
@@ -121,6 +131,12 @@ func Read(n node.Running, began time.Time, p *Pulse) Status {
 			s.Sequenced = uint64(v)
 		case telemetry.JournalLastEvent:
 			s.Persisted = uint64(v)
+		case telemetry.SnapshotLastEvent:
+			s.Snapshots.Event = uint64(v)
+		case telemetry.SnapshotAge:
+			s.Snapshots.Age = v
+		case telemetry.SnapshotFailing:
+			s.Snapshots.Failing = uint64(v)
 		}
 	})
 	return s
@@ -200,9 +216,18 @@ func (s *Status) WriteReadiness(w io.Writer) error {
 	if s.Degraded {
 		word += ", DEGRADED"
 	}
-	_, err := fmt.Fprintf(w, "%s\npolicy %s, degraded %s in all\ngate %s\n%s%s\n",
-		word, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note, s.stalled("\n"))
+	_, err := fmt.Fprintf(w, "%s\npolicy %s, degraded %s in all\ngate %s\n%s%s%s\n",
+		word, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note, s.Snapshots, s.stalled("\n"))
 	return err
+}
+
+// String is a line before which a line break stands; nothing unless snapshots fail.
+func (s Snapshots) String() string {
+	if s.Failing == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\nsnapshots FAIL: %d since the last one succeeded or the start, %s ago; the journal grows",
+		s.Failing, Span(s.Age))
 }
 
 // stalled is a text for each loop that is stalled, each behind a separator.
