@@ -124,7 +124,11 @@ func TestForeignFilesAreRefusedByName(t *testing.T) {
 			case strings.HasPrefix(name, snapFolder):
 				kind = "log"
 			}
-			data := must(os.ReadFile(filepath.Join(dirs[1], name)))(t)
+			from := name
+			if name == names[0] {
+				from = names[2] // under the name of another event
+			}
+			data := must(os.ReadFile(filepath.Join(dirs[1], from)))(t)
 			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -21,6 +21,7 @@ type Log struct {
 	Writing     bool           // a server has the journal open: Last is the last event that was complete
 	EndMark     durability.Seq // an event that was certainly on disk
 	Closed      bool           // the journal was closed in order: nothing was lost behind the end mark
+	Backup      bool           // Open refuses it, and Restore makes a directory from it
 
 	segments []segment
 	snapshot snapshotFile // that Open would restore
@@ -83,7 +84,7 @@ func inspect(d *directory) (*Log, error) {
 		return nil, err
 	}
 	log := &Log{Directory: head.directory, Identity: head.log, First: x.first, Last: x.last,
-		EndMark: x.previous.last, Closed: x.previous.state == closedInOrder,
+		EndMark: x.previous.last, Closed: x.previous.state == closedInOrder, Backup: d.has(backupFile),
 		segments: x.segments, snapshot: x.chosen}
 	if x.torn != nil {
 		log.Torn = x.torn.String()

@@ -148,9 +148,13 @@ func openSnapshot(s snapshotFile, owner Identity) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, log, err := verifySnapshot(f, s.seq)
-	if err == nil && log != owner {
+	size, seq, log, err := verifySnapshot(f)
+	switch {
+	case err != nil:
+	case log != owner:
 		err = &ForeignError{s.path, "log", log, owner}
+	case seq != s.seq:
+		err = errBadSnapshot
 	}
 	if err != nil {
 		f.Close()
@@ -164,31 +168,31 @@ type snapshotReader struct {
 	io.Closer
 }
 
-var errBadSnapshot = errors.New("checksum or size is wrong")
+var errBadSnapshot = errors.New("checksum, size or name is wrong")
 
-// verifySnapshot returns the number of the application's bytes, and the log that they belong to.
-func verifySnapshot(f *os.File, seq durability.Seq) (size int64, log Identity, err error) {
+// verifySnapshot returns the number of the application's bytes, the last event that they include, and the
+// log that they belong to.
+func verifySnapshot(f *os.File) (size int64, seq durability.Seq, log Identity, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, log, err
+		return 0, 0, log, err
 	}
 	size = info.Size() - snapshotTrailer
 	if size < 0 {
-		return 0, log, errBadSnapshot
+		return 0, 0, log, errBadSnapshot
 	}
 	trailer := make([]byte, snapshotTrailer)
 	if _, err := f.ReadAt(trailer, size); err != nil {
-		return 0, log, err
+		return 0, 0, log, err
 	}
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, size+snapshotTrailer-4)); err != nil {
-		return 0, log, err
+		return 0, 0, log, err
 	}
 	u64 := binary.LittleEndian.Uint64
-	if string(trailer[:8]) != snapshotMagic || u64(trailer[24:]) != uint64(seq) ||
-		u64(trailer[32:]) != uint64(size) ||
+	if string(trailer[:8]) != snapshotMagic || u64(trailer[32:]) != uint64(size) ||
 		binary.LittleEndian.Uint32(trailer[40:]) != sum.Sum32() {
-		return 0, log, errBadSnapshot
+		return 0, 0, log, errBadSnapshot
 	}
-	return size, Identity(trailer[8:24]), nil
+	return size, durability.Seq(u64(trailer[24:])), Identity(trailer[8:24]), nil
 }

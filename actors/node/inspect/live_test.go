@@ -217,3 +217,43 @@ func TestVerifyBesideServerFindsDamage(t *testing.T) {
 		t.Errorf("error %v, want damage", err)
 	}
 }
+
+// restorer is counter with a state that can be restored, once.
+type restorer struct {
+	counter
+	calls  int
+	refuse int // call that is refused, from 1
+}
+
+func (r *restorer) Restore(io.Reader) error {
+	if r.calls++; r.calls == r.refuse {
+		return errors.New("not my state")
+	}
+	return nil
+}
+
+// Verify gives the application the genesis file and the newest snapshot, as a start does.
+func TestVerifyRestoresWhatAStartRestores(t *testing.T) {
+	dir := t.TempDir()
+	var stop atomic.Bool
+	stop.Store(true)
+	if err := busy(dir, &stop, new(atomic.Uint64)); err != nil { // creates the directory
+		t.Fatal(err)
+	}
+	j, _, err := journal.Open(journal.Options{Dir: filepath.Join(dir, "journal"), SegmentBytes: 32 << 10})
+	if err == nil {
+		_, err = writeAndInstall(j)
+		err = errors.Join(err, j.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for refuse, want := range []string{"", "genesis: not my state", ".snap: not my state"} {
+		app := &restorer{refuse: refuse}
+		_, err := opened(t, dir, app).Verify()
+		if want == "" && (err != nil || app.calls != 2) ||
+			want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("refused at call %d of %d: error %v, want %q", refuse, app.calls, err, want)
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 
 // Summary is what Verify found in an intact data directory. The first fields say which directory and log
 // it is; those up to End describe the events as a whole, and those up to Checkpoint what is in them;
-// the others describe what else is on disk and how the journal ended.
+// the others describe what else is on disk and how it was left.
 type Summary struct {
 	Dir        string            `json:"dir"`
 	Directory  string            `json:"directory"` // identity of the directory
@@ -34,10 +34,16 @@ type Summary struct {
 	Skips      []Skip            `json:"skips"`      // in order
 	Checkpoint *Checkpoint       `json:"checkpoint"` // the last one; nil if there is none
 	Snapshots  []Snapshot        `json:"snapshots"`  // newest first
-	Torn       string            `json:"torn"`       // the unfinished last write of a crash; empty if there is none
-	Writing    bool              `json:"writing"`    // a node has the journal open: Last is the last event that was complete
-	Closed     bool              `json:"closed"`     // it was closed in order: no event is missing behind Last
-	EndMark    uint64            `json:"end_mark"`   // an event that was certainly on disk; later ones may have been lost unless Closed
+	Condition
+}
+
+// Condition is how a directory was left.
+type Condition struct {
+	Torn    string `json:"torn"`     // the unfinished last write of a crash; empty if there is none
+	Writing bool   `json:"writing"`  // a node has the journal open: Last is the last event that was complete
+	Closed  bool   `json:"closed"`   // it was closed in order: no event is missing behind Last
+	EndMark uint64 `json:"end_mark"` // an event that was certainly on disk; later ones may have been lost unless Closed
+	Backup  bool   `json:"backup"`   // a node does not open it; it is to be restored
 }
 
 // Version says from which event on the application follows which rules.
@@ -86,8 +92,9 @@ func (j *Journal) Verify() (s *Summary, err error) {
 
 func (j *Journal) verify() (*Summary, error) {
 	s := &Summary{Dir: j.dir, Directory: j.log.Directory.String(), Log: j.log.Identity.String(),
-		First: uint64(j.log.First), Last: uint64(j.log.Last), Torn: j.log.Torn,
-		Writing: j.log.Writing, Closed: j.log.Closed, EndMark: uint64(j.log.EndMark),
+		First: uint64(j.log.First), Last: uint64(j.log.Last),
+		Condition: Condition{Torn: j.log.Torn, Writing: j.log.Writing, Closed: j.log.Closed,
+			EndMark: uint64(j.log.EndMark), Backup: j.log.Backup},
 		Kinds: map[string]uint64{}, Requests: map[string]uint64{}}
 	for _, snap := range j.log.Snapshots {
 		s.Snapshots = append(s.Snapshots, Snapshot{uint64(snap.Seq), snap.Bytes, snap.Damaged})
@@ -150,6 +157,9 @@ func (s *Summary) String() string {
 		fmt.Fprintf(&b, "%s is intact up to event %d; a server is writing to it\n", s.Dir, s.Last)
 	} else {
 		fmt.Fprintf(&b, "%s is intact\n", s.Dir)
+	}
+	if s.Backup {
+		row("backup", "no server starts in it; sluice restore makes a data directory from it")
 	}
 	row("directory", "%s", s.Directory)
 	if s.Log != s.Directory {
