@@ -29,6 +29,10 @@ const (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
+		if os.Getenv(childApp) == "load" {
+			load(dir)
+			return
+		}
 		if os.Getenv(childApp) == "presence" {
 			cfg := presenceConfig(dir, os.Stderr)
 			cfg.SnapshotEvents = 300
