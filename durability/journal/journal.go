@@ -48,7 +48,7 @@ type Options struct {
 // Journal is an open directory. Close it after its writer's goroutine has ended.
 type Journal struct {
 	dir    *directory
-	log    Identity
+	head   header
 	writer *Writer
 }
 
@@ -132,7 +132,7 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	w := &Writer{dir: d, log: log, lg: o.Logger, beforeSync: o.BeforeSync, term: r.Incarnation,
 		mark: mark, segmentBytes: o.SegmentBytes, tail: tail, tailNumber: newest.number, tailBytes: found.end,
 		index: found.index, persisted: r.Last, newest: r.SnapshotSeq}
-	return &Journal{dir: d, log: head.log, writer: w}, r, nil
+	return &Journal{dir: d, head: head, writer: w}, r, nil
 }
 
 // prepare checks the format, creates what is missing, and returns the header of the directory. The

@@ -30,20 +30,9 @@ func Read(dir string, directory Identity, from, to durability.Seq, visit func(Ev
 	if from == 0 {
 		return errors.New("journal: Read from event 0; the first event is 1")
 	}
-	segments, err := listSegments(filepath.Join(dir, walFolder))
-	if err == nil {
-		segments, err = holding(segments, from)
-	}
+	segments, err := logFrom(dir, directory, from)
 	if err != nil {
 		return err
-	}
-	// The checksum chain ties the segments after the first one to it.
-	head, ok, err := segmentHeader(segments[0].path)
-	if err == nil && ok && head.directory != directory {
-		err = &ForeignError{segments[0].path, "directory", head.directory, directory}
-	}
-	if err != nil {
-		return gone(err)
 	}
 	for e, err := range iterate(segments, from-1, to) {
 		if err == nil {
@@ -54,6 +43,26 @@ func Read(dir string, directory Identity, from, to durability.Seq, visit func(Ev
 		}
 	}
 	return nil
+}
+
+// logFrom returns the segments of the log in dir from the one that holds an event on.
+func logFrom(dir string, directory Identity, from durability.Seq) ([]segment, error) {
+	segments, err := listSegments(filepath.Join(dir, walFolder))
+	if err == nil {
+		segments, err = holding(segments, from)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The checksum chain ties the segments after the first one to it.
+	head, ok, err := segmentHeader(segments[0].path)
+	if err == nil && ok && head.directory != directory {
+		err = &ForeignError{segments[0].path, "directory", head.directory, directory}
+	}
+	if err != nil {
+		return nil, gone(err)
+	}
+	return segments, nil
 }
 
 // holding omits the segments before the one that holds an event. It looks at the newest ones first,

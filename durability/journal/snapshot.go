@@ -94,7 +94,7 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 	if err != nil {
 		return nil, fmt.Errorf("journal: creating a snapshot: %w", err)
 	}
-	err = writeSnapshot(f, j.log, seq, write)
+	err = writeSnapshot(f, j.head.log, seq, write)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
