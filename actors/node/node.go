@@ -169,7 +169,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	n.queue = queue
 	queue.OnRoom(n.listener.Resume)
 	n.store.newCommitter(events, n.cfg.Journal.BatchBytes, n.persisted)
-	n.snapshots = sequencer.NewSnapshots(n.store.writeSnapshot, n.store.snapshots.failed)
+	n.snapshots = sequencer.NewSnapshots(n.copied, n.store.snapshots.failed)
 	group := run.NewGroup("sequencer", run.NewAdaptive(0))
 	n.sequencer, err = sequencer.New(sequencer.Config[R, Q]{
 		Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
@@ -270,6 +270,9 @@ func (n *Node[R, Q]) persisted(seq durability.Seq) {
 			"not count alike", seq, sequenced))
 	}
 	n.store.persisted.Store(uint64(seq))
+	if wanted := n.store.wanted.Load(); wanted != 0 && uint64(seq) >= wanted {
+		token(n.store.reached)
+	}
 	n.cursors.SetPersisted(seq)
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"sluice/actors/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
 )
@@ -33,10 +33,11 @@ type snapshotRecord struct {
 type snapshotFigures struct {
 	event    durability.Seq // last event of the newest snapshot on disk, which may be of an earlier run
 	since    time.Time      // when the last one succeeded; the start if none did
-	duration time.Duration  // of the last one that succeeded, from the copy in memory to its installation
+	duration time.Duration  // of the last one that succeeded, from when it was due to its installation
 	taken    uint64         // in this run
 	failures uint64         // in this run
 	failing  uint64         // failures since one succeeded
+	diverged bool           // a replay had other outputs than this run
 }
 
 func newSnapshotRecord(log *slog.Logger) *snapshotRecord {
@@ -64,6 +65,7 @@ func (r *snapshotRecord) failed(err error) {
 	f := &r.figures
 	f.failures++
 	f.failing++
+	f.diverged = f.diverged || errors.Is(err, sequencer.ErrDiverged)
 	failing, now := f.failing, r.now()
 	due := failing == 1 || now.Sub(r.logged) >= failingRemind
 	if due {
@@ -98,21 +100,6 @@ func (r *snapshotRecord) read() snapshotFigures {
 	return r.figures
 }
 
-// writeSnapshot puts a copy of the application's state on disk, on the goroutine of the snapshots.
-func (s *store) writeSnapshot(seq durability.Seq, state []byte) error {
-	s.writing.Begin()
-	defer s.writing.End()
-	s.snapshots.start(seq)
-	prepared, err := s.journal.PrepareSnapshot(seq, func(w io.Writer) error {
-		_, err := w.Write(state)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return s.committer.Offer(prepared)
-}
-
 // lastSnapshot takes a snapshot at the end of a drain, so that the next start has nothing to replay.
 // It is worth ctx's time and no failure, because the journal has everything: when ctx ends first,
 // what is under way is left behind.
@@ -140,8 +127,8 @@ func (n *Node[R, Q]) lastSnapshot(ctx context.Context) {
 	}
 }
 
-// takeLast waits for the snapshot that is under way, and takes another one if events came after it.
-// The application is not used by the sequencer any more.
+// takeLast takes a snapshot of the application itself, which the sequencer does not use any more, if
+// events came after the last one.
 func (n *Node[R, Q]) takeLast() (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -149,11 +136,13 @@ func (n *Node[R, Q]) takeLast() (err error) {
 		}
 	}()
 	s := n.store
-	<-n.snapshots.Done()
 	<-s.committed
-	at := n.sequencer.Sequenced()
-	if s.snapshots.read().event == at || uint64(at) != s.persisted.Load() {
+	at, figures := n.sequencer.Sequenced(), s.snapshots.read()
+	switch {
+	case figures.event == at || uint64(at) != s.persisted.Load():
 		return nil
+	case figures.diverged: // what is right is for an operator to decide
+		return sequencer.ErrDiverged
 	}
 	prepared, err := s.journal.PrepareSnapshot(at, n.sequencer.WriteSnapshot)
 	if err != nil {

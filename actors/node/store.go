@@ -45,6 +45,11 @@ type store struct {
 	beat      telemetry.Beat // of the journal's goroutine: a round is a group commit
 	writing   telemetry.Beat // of the snapshots' goroutine: a round is a snapshot
 
+	skips     []durability.Seq // that replays leave out
+	wanted    atomic.Uint64    // event for which a copy waits; 0 if none does
+	reached   chan struct{}    // gets a token when it is persisted
+	installed chan struct{}    // gets a token when an offered snapshot was installed, or failed to be
+
 	snapshots *snapshotRecord
 	usage     usage
 	gaveUp    bool       // a snapshot at the end was given up and may still be written; set before close
@@ -113,7 +118,8 @@ func openStore(dir string, mustExist bool, j Journal, log *slog.Logger) (*store,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("node: creating the data directory: %w", err)
 	}
-	s := &store{log: log, committed: make(chan struct{}), snapshots: newSnapshotRecord(log)}
+	s := &store{log: log, committed: make(chan struct{}), reached: make(chan struct{}, 1),
+		installed: make(chan struct{}, 1), snapshots: newSnapshotRecord(log)}
 	path := filepath.Join(dir, journalFolder)
 	var err error
 	s.journal, s.recovery, err = journal.Open(journal.Options{
@@ -151,16 +157,15 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		n.log); err != nil {
 		return err
 	}
-	if err := n.genesis(); err != nil {
+	if err := n.genesis(n.app); err != nil {
 		return err
 	}
 	r := n.store.recovery
-	skips, err := inspect.ReadSkips(n.cfg.DataDir, r.Directory)
-	if err != nil {
+	if n.store.skips, err = inspect.ReadSkips(n.cfg.DataDir, r.Directory); err != nil {
 		return err
 	}
 	var applied uint64
-	n.store.state, applied, err = sequencer.Replay(ctx, n.app, n.cfg.Encoder, r, skips)
+	n.store.state, applied, err = sequencer.Replay(ctx, n.app, n.cfg.Encoder, r, n.store.skips)
 	var poison *sequencer.ReplayError
 	if errors.As(err, &poison) {
 		return fmt.Errorf("node: recovering %s: to leave event %d out, and with it what it caused, run "+
@@ -189,11 +194,11 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 // genesis keeps what the application was made with: the file is the snapshot of the empty application,
 // which an application of another configuration refuses. Without it, a journal that has no snapshot
 // yet could be replayed to another state.
-func (n *Node[R, Q]) genesis() error {
+func (n *Node[R, Q]) genesis(app sequencer.Application[R, Q]) error {
 	path := filepath.Join(n.cfg.DataDir, genesisFile)
 	empty, err := journal.ReadOwned(path, n.store.recovery.Directory)
 	if err == nil {
-		if err := n.app.Restore(bytes.NewReader(empty)); err != nil {
+		if err := app.Restore(bytes.NewReader(empty)); err != nil {
 			return fmt.Errorf("node: %s: open with the configuration of the application that "+
 				"this data directory was made with: %w", path, err)
 		}
@@ -208,7 +213,7 @@ func (n *Node[R, Q]) genesis() error {
 			path, last)
 	}
 	var b bytes.Buffer
-	if err := n.app.Snapshot(&b); err != nil {
+	if err := app.Snapshot(&b); err != nil {
 		return err
 	}
 	owned := journal.AppendOwned(nil, n.store.recovery.Directory, b.Bytes())
@@ -239,6 +244,7 @@ func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int,
 		Wake:        idle.Wake,
 		OnPersisted: persisted,
 		OnSnapshot: func(seq durability.Seq, err error) {
+			defer token(s.installed)
 			if err != nil {
 				s.snapshots.failed(fmt.Errorf("installing the snapshot of event %d: %w", seq, err))
 				return

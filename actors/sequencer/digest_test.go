@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -66,20 +65,13 @@ func wild(t *testing.T, st *stage, rng *rand.Rand, after func()) {
 func TestReplaysOfALifeAgree(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	taken := map[durability.Seq][]byte{0: nil}
-	snapshots := NewSnapshots(func(seq durability.Seq, state []byte) error {
-		taken[seq] = state
-		return nil
-	}, func(err error) { t.Error(err) })
+	snapshots := newMarker(t)
 	st, _ := newLife(t, func(c *Config[report, report]) {
-		c.CheckpointEvents, c.Snapshots, c.SnapshotEvents = 64, snapshots, 100
+		c.CheckpointEvents, c.Snapshots, c.SnapshotEvents = 64, snapshots.Snapshots, 100
 	})
-	wild(t, st, rng, func() {
-		for snapshots.busy.Load() {
-			runtime.Gosched()
-		}
-	})
-	snapshots.Close()
-	<-snapshots.Done()
+	wild(t, st, rng, func() { snapshots.last() })
+	snapshots.copies(st, func() Application[report, report] { return newAlive(&script{}) },
+		func(at Mark, snapshot []byte) { taken[at.Seq] = snapshot })
 	kinds := map[Kind]int{}
 	var ev Event
 	for i, raw := range st.events {

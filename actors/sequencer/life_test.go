@@ -147,7 +147,7 @@ func (st *stage) replay(skip ...durability.Seq) (*alive, *State, error) {
 func (st *stage) equal(app *alive, state *State) {
 	st.t.Helper()
 	var got, want bytes.Buffer
-	if err := errors.Join(state.write(&got), app.Snapshot(&got), st.seq.writeSnapshot(&want)); err != nil {
+	if err := errors.Join(state.write(&got), app.Snapshot(&got), st.seq.WriteSnapshot(&want)); err != nil {
 		st.t.Fatal(err)
 	}
 	if !bytes.Equal(got.Bytes(), want.Bytes()) {

@@ -177,8 +177,8 @@ func (p *replay[R, Q]) check(ev *Event) error {
 		return nil
 	}
 	return fmt.Errorf("checkpoint event %d of the journal: the digest of all outputs was %016x (%d "+
-		"outputs), in this replay it is %016x (%d outputs), so an event before it has other outputs "+
-		"now; start the program that wrote the journal", ev.Seq, digest, outputs, ours, n)
+		"outputs), in this replay it is %016x (%d outputs): %w, so an event before it has other outputs "+
+		"now; start the program that wrote the journal", ev.Seq, digest, outputs, ours, n, ErrDiverged)
 }
 
 // ReplayError is an event of a journal on which the application panics: the event was written by

@@ -122,7 +122,7 @@ func TestOlderProgramRefusesSnapshotOfNewerRules(t *testing.T) {
 	st.settle()
 	var snapshot bytes.Buffer
 	st.seq.state.rules = 2
-	if err := st.seq.writeSnapshot(&snapshot); err != nil {
+	if err := st.seq.WriteSnapshot(&snapshot); err != nil {
 		t.Fatal(err)
 	}
 	from := recovered{snapshot.Bytes(), st.seq.state.last, st.events}
@@ -183,7 +183,7 @@ func TestSkippedEventIsLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want bytes.Buffer
-	if err := second.seq.writeSnapshot(&want); err != nil {
+	if err := second.seq.WriteSnapshot(&want); err != nil {
 		t.Fatal(err)
 	}
 	if got := append(sectionOf(t, state), snapshotOf(t, app)...); !bytes.Equal(got, want.Bytes()) {

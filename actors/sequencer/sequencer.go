@@ -39,9 +39,9 @@ type Config[R, Q any] struct {
 
 	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 
-	// Snapshots, if not nil, gets the application's state after N events or N bytes of events,
-	// whichever comes first; a threshold of 0 does not count. Events that were replayed count, so one
-	// is due in the first step if there were that many.
+	// Snapshots, if not nil, has a snapshot made after N events or N bytes of events, whichever comes
+	// first; a threshold of 0 does not count. Events that were replayed count, so one is due in the
+	// first step if there were that many.
 	Snapshots      *Snapshots
 	SnapshotEvents uint64
 	SnapshotBytes  uint64
@@ -297,27 +297,22 @@ func (s *Sequencer[R, Q]) publish() {
 	s.cfg.Slots.Publish()
 }
 
-// snapshot hands the state over when one is due, between two events, when everything is published
-// and the spill is empty: a Snapshot that panics takes no output with it.
+// snapshot has a snapshot made when one is due and none is under way: the sequencer only says of which
+// event, and with which outputs.
 func (s *Sequencer[R, Q]) snapshot() {
 	c := &s.cfg
 	due := c.SnapshotEvents > 0 && s.events >= c.SnapshotEvents ||
 		c.SnapshotBytes > 0 && s.bytes >= c.SnapshotBytes
-	if c.Snapshots == nil || !due || !s.out.flushed() ||
-		!c.Snapshots.take(s.state.last, s.writeSnapshot) {
+	if c.Snapshots == nil || !due || !c.Snapshots.ready() {
 		return
 	}
+	digest, outputs := s.state.Digest()
+	c.Snapshots.begin(Mark{s.state.last, digest, outputs})
 	s.events, s.bytes = 0, 0
 }
 
 // WriteSnapshot writes the state as of the last event, as a snapshot has it. Call it after the
 // sequencer has ended, on any goroutine.
-func (s *Sequencer[R, Q]) WriteSnapshot(w io.Writer) error { return s.writeSnapshot(w) }
-
-// writeSnapshot writes what the sequencer remembers, then the application's state.
-func (s *Sequencer[R, Q]) writeSnapshot(w io.Writer) error {
-	if err := s.state.write(w); err != nil {
-		return err
-	}
-	return s.cfg.Application.Snapshot(w)
+func (s *Sequencer[R, Q]) WriteSnapshot(w io.Writer) error {
+	return writeSnapshot(s.state, s.cfg.Application, w)
 }

@@ -278,15 +278,15 @@ func TestPanicIsNotJournaled(t *testing.T) {
 	}
 }
 
-// A replay gives the state of the run, from any snapshot on the way; so a snapshot includes whole
-// events and all of them.
+// A replay gives the state of the run, from any snapshot on the way, and a copy that was made beside
+// the run is that snapshot; so it includes whole events and all of them.
 func TestReplayEqualsRun(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	taken := map[durability.Seq][]byte{}
-	snapshots := NewSnapshots(func(seq durability.Seq, state []byte) error { taken[seq] = state; return nil }, func(err error) { t.Error(err) })
+	taken := map[durability.Seq][]byte{0: nil}
+	snapshots := newMarker(t)
 	st := newStage(t, 1<<12, func(c *Config[report, report]) {
 		c.Snapshots, c.SnapshotEvents,
-			c.SnapshotBytes = snapshots, 10, 600
+			c.SnapshotBytes = snapshots.Snapshots, 10, 600
 	})
 	for range 300 {
 		for range rng.IntN(40) {
@@ -296,16 +296,19 @@ func TestReplayEqualsRun(t *testing.T) {
 		st.seq.Step(0)
 		st.take()
 		st.pass()
-		for snapshots.busy.Load() { // so that every one that is due is taken
-			runtime.Gosched()
+		if at, ok := snapshots.last(); ok && at.Seq == st.seq.state.last {
+			taken[at.Seq] = append(sectionOf(t, st.seq.state), snapshotOf(t, st.app)...)
 		}
 	}
-	snapshots.Close()
-	<-snapshots.Done()
-	if len(taken) < 10 {
-		t.Fatalf("%d snapshots taken, want many", len(taken))
+	if len(taken) < 10 || len(taken) != len(snapshots.marks)+1 {
+		t.Fatalf("%d snapshots taken of %d, want many", len(taken)-1, len(snapshots.marks))
 	}
-	taken[0] = nil
+	snapshots.copies(st, func() Application[report, report] { return &script{} },
+		func(at Mark, snapshot []byte) {
+			if !bytes.Equal(snapshot, taken[at.Seq]) {
+				t.Fatalf("snapshot %d is %x, the run had %x", at.Seq, snapshot, taken[at.Seq])
+			}
+		})
 	want := append(sectionOf(t, st.seq.state), snapshotOf(t, st.app)...)
 	for seq, snapshot := range taken {
 		app, state, n, err := replayOf(recovered{snapshot, seq, st.events})
