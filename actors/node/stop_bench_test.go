@@ -62,8 +62,11 @@ func benchmarkStop(b *testing.B, resting int, every uint64) {
 	load.do(b, loadCommand{Fill: resting})
 	taken := 0
 	for b.Loop() {
+		for n.store.writing.Rounds()%2 == 1 { // a snapshot of the filling, or of the load before
+			time.Sleep(10 * time.Millisecond)
+		}
 		runtime.GC()
-		live.gap = 0 // between requests: no load runs
+		live.gap, live.last = 0, time.Time{} // between requests: no load runs
 		from := newestSnapshot(b, cfg.DataDir)
 		r := load.do(b, loadCommand{Run: stopWindow})
 		for _, m := range []struct {
@@ -78,7 +81,6 @@ func benchmarkStop(b *testing.B, resting int, every uint64) {
 		taken += int(newestSnapshot(b, cfg.DataDir)-from) / stopSnapshot
 	}
 	b.ReportMetric(float64(taken)/float64(b.N), "snapshots")
-	_ = n
 }
 
 func newestSnapshot(b *testing.B, dataDir string) (seq uint64) {
