@@ -263,3 +263,26 @@ func TestCopiesOfALife(t *testing.T) {
 	}
 	stop(t, n)
 }
+
+// A copy leaves out what the run left out.
+func TestCopyLeavesOutSkippedEvents(t *testing.T) {
+	dir := t.TempDir()
+	cfg := presenceConfig(dir, io.Discard)
+	n := open(t, cfg)
+	m := join(t, dir, client.Options{})
+	m.do(tagMark) // event 2
+	m.do(tagFail) // event 3
+	m.do(tagMark)
+	stop(t, n)
+	if err := Skip(cfg.DataDir, 3); err != nil {
+		t.Fatal(err)
+	}
+	cfg.SnapshotEvents = 2
+	cfg.Application = presenceWith(func(p *presence) { p.poisonous = true })
+	n = open(t, cfg)
+	until(t, "a snapshot", func() bool { return n.store.snapshots.read().taken > 0 })
+	if f := n.store.snapshots.read(); f.failures > 0 {
+		t.Errorf("%d snapshots failed", f.failures)
+	}
+	stop(t, n)
+}
