@@ -62,9 +62,9 @@ func benchmarkStop(b *testing.B, resting int, every uint64) {
 	load.do(b, loadCommand{Fill: resting})
 	taken := 0
 	for b.Loop() {
-		for n.store.writing.Rounds()%2 == 1 { // a snapshot of the filling, or of the load before
-			time.Sleep(10 * time.Millisecond)
-		}
+		until(b, "the end of a snapshot of the filling, or of the load before", func() bool {
+			return n.store.writing.Rounds()%2 == 0
+		})
 		runtime.GC()
 		live.gap, live.last = 0, time.Time{} // between requests: no load runs
 		from := newestSnapshot(b, cfg.DataDir)
@@ -228,6 +228,8 @@ func (l *loader) run(d time.Duration) (r loadResult, err error) {
 	total := uint64((warm + d) / (time.Second / stopRate))
 	sent := make(chan error, 1)
 	go func() {
+		tick := time.NewTicker(100 * time.Microsecond)
+		defer tick.Stop()
 		for i := uint64(0); i < total; {
 			at := time.Since(began)
 			for ; i < total && due(first+i) <= at; i++ {
@@ -244,7 +246,7 @@ func (l *loader) run(d time.Duration) (r loadResult, err error) {
 				sent <- err
 				return
 			}
-			time.Sleep(100 * time.Microsecond)
+			<-tick.C
 		}
 		sent <- nil
 	}()
