@@ -29,9 +29,9 @@ import (
 )
 
 const (
-	starvedTraders   = 8  // clients with a key
-	starvedStrangers = 40 // peers that connect and say nothing, always
-	starvedAdmins    = 60 // connections to the admin pages that are kept open; there are 64 places
+	starvedTraders   = 8   // clients with a key
+	starvedStrangers = 160 // peers that connect and say nothing, always; more than what is kept for files
+	starvedAdmins    = 60  // connections to the admin pages that are kept open; there are 64 places
 )
 
 // At every limit of descriptors from the least with which a server starts to one with which nobody
@@ -45,7 +45,7 @@ func TestDescriptorsAtEveryLimit(t *testing.T) {
 		least := leastDescriptors(t, program, engine)
 		const plenty = starvedTraders + starvedStrangers + 10
 		waited, acked := 0, 0
-		for more := 0; more <= plenty; more += scale(plenty/3, 2, 1) {
+		for more := 0; more <= plenty; more += scale(plenty/3, 8, 1) {
 			s := newStarved(t, program, engine, least+more)
 			places := min(starvedTraders, more+1)
 			acked += s.life(places)
