@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"sluice/transport/wire"
 )
@@ -58,7 +60,16 @@ type SessionOptions struct {
 	DialTimeout      time.Duration // for connecting and handshake
 	MinBackoff       time.Duration // delay after the first failure; doubles with each further one
 	MaxBackoff       time.Duration // limit of that delay; a connection that lasted longer resets it
-	Once             bool          // do not reconnect: the first failure ends the session
+
+	// Once: do not reconnect: the first failure ends the session. It goes where a server sends it
+	// that does not lead, until it was Ready.
+	Once bool
+
+	// Pinned: connect to the session's own addresses only. Otherwise the session goes to any address
+	// in a server's Close, such as that of the leader of its cluster, with the same key; to a
+	// unix-domain socket only from another one. Pin it if a server, or the network to it, might send
+	// the client where it must not go. Dial may refuse an address, too.
+	Pinned bool
 
 	// Dial makes the network connection, for example through TLS. nil: as the function Dial does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -99,6 +110,18 @@ func (o SessionOptions) withDefaults() SessionOptions {
 	return o
 }
 
+// checkAddress reports why an address cannot be one of a server.
+func (o *SessionOptions) checkAddress(a string) error {
+	if !utf8.ValidString(a) || strings.ContainsFunc(a, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("client: address %q has characters that cannot be printed", a)
+	}
+	if o.Dial == nil && network(a) == "tcp" && !strings.Contains(a, ":") {
+		return fmt.Errorf("client: address %q: write host:port, or the path of a unix-domain "+
+			"socket with a slash, such as ./%s", a, a)
+	}
+	return nil
+}
+
 // Phase is what a session does.
 type Phase uint8
 
@@ -127,10 +150,15 @@ type State struct {
 	Err     error            // Disconnected, Ended: why; a *CloseError if the server said why
 	Next    string           // Disconnected: the address of the next attempt
 	In      time.Duration    // Disconnected: the time until then
+
+	Directed bool // Disconnected: the server sent the client to Next
 }
 
 // Session keeps a connection to one of several servers and matches responses with requests by
 // their numbers. Its methods may be called from any goroutine.
+//
+// In a cluster, the session goes to the leader: a server that does not lead, or ceases to, says where
+// it is. Until the session is Ready there, no request is sent.
 //
 // When a connection breaks, every request under way fails, with an error that says whether it may
 // have been executed. The session connects again; it never sends a request a second time. Requests
@@ -159,9 +187,8 @@ func OpenSession(o SessionOptions, addresses ...string) (*Session, error) {
 		return nil, fmt.Errorf("client: addresses %q: name at least one server, and no empty one", addresses)
 	}
 	for _, a := range addresses {
-		if o.Dial == nil && network(a) == "tcp" && !strings.Contains(a, ":") {
-			return nil, fmt.Errorf("client: address %q: write host:port, or the path of a unix-domain "+
-				"socket with a slash, such as ./%s", a, a)
+		if err := o.checkAddress(a); err != nil {
+			return nil, err
 		}
 	}
 	if o.Window < 0 || o.MaxResponseBytes < 0 || o.DialTimeout < 0 || o.MinBackoff < 0 || o.MaxBackoff < 0 {

@@ -114,7 +114,7 @@ func TestCloseReasonDecidesAboutReconnecting(t *testing.T) {
 					}
 					err := p.hello()
 					if admitted {
-						s := wire.ServerReady{Version: 1, MaxRequest: 64}
+						s := wire.ServerReady{Version: 1, Leads: true, MaxRequest: 64}
 						err = errors.Join(err, p.send(wire.AppendServerReady(nil, &s)))
 					}
 					return errors.Join(err, p.send(goodbye(v.reason, v.again)))

@@ -35,7 +35,7 @@ func exchange(l net.Listener, responses ...string) {
 		return r
 	}
 	read() // Hello
-	c.Write(wire.AppendServerReady(nil, &wire.ServerReady{Version: 1, MaxRequest: 256, Name: "example"}))
+	c.Write(wire.AppendServerReady(nil, &wire.ServerReady{Version: 1, Leads: true, MaxRequest: 256, Name: "example"}))
 	for _, text := range responses {
 		r := read()
 		frames := wire.AppendResponse(nil, 0x30, []byte(text))

@@ -81,12 +81,12 @@ func TestPlanPrefersAddressesThatMayBeVisited(t *testing.T) {
 		{errUnreachable, "c", time.Second},   // so is a
 		{after(30 * time.Minute), "c", 30 * time.Minute},
 	} {
-		if wait := p.failed(v.err, now, false); p.address() != v.next || wait != v.wait {
-			t.Errorf("step %d: %s in %v, want %s in %v", i, p.address(), wait, v.next, v.wait)
+		if wait := p.failed(v.err, "", now, 0); p.address != v.next || wait != v.wait {
+			t.Errorf("step %d: %s in %v, want %s in %v", i, p.address, wait, v.next, v.wait)
 		}
 	}
 	for range 200 {
-		if wait := p.failed(errUnreachable, now.Add(2*time.Hour), false); wait < 0 || wait > time.Minute {
+		if wait := p.failed(errUnreachable, "", now.Add(2*time.Hour), 0); wait < 0 || wait > time.Minute {
 			t.Fatalf("delay %v", wait)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -80,8 +81,14 @@ func (p *peer) hello() error {
 	return err
 }
 
-// admit does the handshake. Zero limits become those of a usual server.
+// admit does the handshake of a server that leads. Zero limits become those of a usual server.
 func (p *peer) admit(s wire.ServerReady) error {
+	s.Leads = true
+	return p.welcome(s)
+}
+
+// welcome does the handshake.
+func (p *peer) welcome(s wire.ServerReady) error {
 	s.Version = 1
 	if s.MaxRequest == 0 {
 		s.MaxRequest = 1024
@@ -132,8 +139,8 @@ type script func(n int, address string, p *peer) error
 var errUnreachable = errors.New("unreachable")
 
 // inWorld runs a test with a session whose connections are served by the script. A nil script
-// refuses every connection. An error of the script fails the test, errUnreachable excepted, which
-// refuses the connection. The bubble reports goroutines that outlive the session.
+// refuses every connection, and so does an address that begins with dead. An error of the script fails
+// the test. The bubble reports goroutines that outlive the session.
 func inWorld(t *testing.T, o SessionOptions, addresses []string, serve script, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -148,7 +155,7 @@ func inWorld(t *testing.T, o SessionOptions, addresses []string, serve script, t
 			w.mu.Lock()
 			w.dialled = append(w.dialled, fmt.Sprintf("%s at %v", address, time.Since(w.began)))
 			w.mu.Unlock()
-			if serve == nil {
+			if serve == nil || strings.HasPrefix(address, "dead") {
 				return nil, errUnreachable
 			}
 			client, server := net.Pipe()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ func (s *Session) run(ctx context.Context) {
 	defer s.cancel()
 	plan := newPlan(s.addresses, s.options.MinBackoff, s.options.MaxBackoff, rand.Float64)
 	for {
-		address := plan.address()
+		address := plan.address
 		s.options.OnState(State{Phase: Connecting, Address: address})
 		began, err := time.Now(), error(nil)
 		conn, err := s.connect(ctx, address)
@@ -29,16 +30,20 @@ func (s *Session) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			err = ErrSessionClosed
 		}
-		if s.options.Once || final(err) || ctx.Err() != nil {
+		to, served := s.destination(address, err), time.Duration(0)
+		if conn != nil {
+			served = time.Since(began)
+		}
+		if final(err) || ctx.Err() != nil || s.options.Once && (conn != nil || to == "") {
 			s.end(address, err)
 			return
 		}
-		wait := plan.failed(err, time.Now(), conn != nil && time.Since(began) >= s.options.MaxBackoff)
+		wait := plan.failed(err, to, time.Now(), served)
 		s.mu.Lock()
 		s.failure = err
 		s.mu.Unlock()
-		s.options.OnState(State{Phase: Disconnected, Address: address, Err: err, Next: plan.address(),
-			In: wait})
+		s.options.OnState(State{Phase: Disconnected, Address: address, Err: err, Next: plan.address,
+			In: wait, Directed: to != ""})
 		if !pause(ctx, wait) {
 			s.end(address, ErrSessionClosed)
 			return
@@ -98,10 +103,44 @@ func (s *Session) connect(ctx context.Context, address string) (*Conn, error) {
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	conn, err := New(ctx, &watchedConn{Conn: raw}, s.options.Conn)
+	if err == nil && !conn.Server().Leads {
+		err = whereTo(ctx, conn)
+	}
 	if err != nil {
 		return nil, errors.Join(err, raw.Close())
 	}
 	return conn, nil
+}
+
+// whereTo waits for the Close of a server that does not lead. No request is sent to it.
+func whereTo(ctx context.Context, conn *Conn) error {
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	for {
+		tag, _, err := conn.Next()
+		switch {
+		case err == nil && tag == wire.TagHeartbeat:
+		case err == nil:
+			return fmt.Errorf("client: protocol error: tag %#02x from a server that does not lead", tag)
+		case ctx.Err() != nil:
+			return fmt.Errorf("client: the server does not lead, and has not said where to go: %w",
+				context.Cause(ctx))
+		default:
+			return err
+		}
+	}
+}
+
+// destination returns where the server at an address has sent the client, if the client may follow.
+func (s *Session) destination(from string, err error) string {
+	var end *CloseError
+	if !errors.As(err, &end) || end.Address == "" || s.options.checkAddress(end.Address) != nil {
+		return ""
+	}
+	known := slices.Contains(s.addresses, end.Address)
+	if !known && (s.options.Pinned || network(end.Address) == "unix" && network(from) != "unix") {
+		return ""
+	}
+	return end.Address
 }
 
 // serve uses a connection until it ends, and returns why.
@@ -148,64 +187,4 @@ func final(err error) bool {
 		return true
 	}
 	return end.RetryAfter < 0
-}
-
-// plan chooses the address and the time of the next attempt.
-//
-// The next address is the next in order, except those that a server asked not to be visited yet.
-// Until every address has failed once, the next one is tried at once; after that the delay doubles
-// with each round. Half of each delay is random, so that the clients of a server that restarts do
-// not come back together.
-type plan struct {
-	addresses []string
-	earliest  []time.Time // by address: not before, as a Close asked
-	at        int         // index of the next address
-	failures  int         // since a connection that lasted
-	min, max  time.Duration
-	random    func() float64 // in [0, 1)
-}
-
-func newPlan(addresses []string, least, most time.Duration, random func() float64) *plan {
-	return &plan{addresses: addresses, earliest: make([]time.Time, len(addresses)), min: least, max: most,
-		random: random}
-}
-
-func (p *plan) address() string { return p.addresses[p.at] }
-
-// failed records the end of a connection or of an attempt, and returns the delay before the next.
-func (p *plan) failed(err error, now time.Time, lasted bool) time.Duration {
-	if lasted {
-		p.failures = 0
-	}
-	p.failures++
-	p.earliest[p.at] = now
-	var end *CloseError
-	if errors.As(err, &end) {
-		p.earliest[p.at] = now.Add(end.RetryAfter)
-	}
-	next := -1
-	for i := range p.addresses { // the first in order of those that may be visited soonest
-		k := (p.at + 1 + i) % len(p.addresses)
-		if p.earliest[k].Before(now) {
-			p.earliest[k] = now
-		}
-		if next < 0 || p.earliest[k].Before(p.earliest[next]) {
-			next = k
-		}
-	}
-	p.at = next
-	return max(p.backoff(), p.earliest[next].Sub(now))
-}
-
-// backoff is the delay of the round of attempts.
-func (p *plan) backoff() time.Duration {
-	round := p.failures / len(p.addresses)
-	if round == 0 {
-		return 0
-	}
-	delay := p.max
-	if shift := round - 1; shift < 32 && p.min<<shift>>shift == p.min {
-		delay = min(p.max, p.min<<shift)
-	}
-	return delay/2 + time.Duration(p.random()*float64(delay)/2)
 }
