@@ -3,6 +3,7 @@ package peer
 import (
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,6 +62,8 @@ func TestReceiveDoesNotOverlapAcrossReconnect(t *testing.T) {
 	c = r.config(1)
 	c.Peers[2] = p.socket.Addr().String()
 	a := r.start(c, quick())
+	goOn := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(goOn) // before Close, which waits for Receive
 	a.connected(2)
 	a.sends(2, Append, "first")
 	if got := <-arrived; got != "first" {
@@ -78,7 +81,7 @@ func TestReceiveDoesNotOverlapAcrossReconnect(t *testing.T) {
 			t.Fatalf("%q arrived", got)
 		}
 	}
-	close(release)
+	goOn()
 	if got := <-arrived; got != "second" {
 		t.Error(got)
 	}

@@ -101,8 +101,12 @@ func startNode(t testing.TB, c Config, limits times) *node {
 		c.Receive = func(from Sender, lane Lane, frame []byte) { n.got <- got{from, lane, string(frame)} }
 	}
 	c.OnState = func(_ uint8, lane Lane, up bool) {
-		if lane == Append {
-			n.states <- up
+		if lane != Append {
+			return
+		}
+		select {
+		case n.states <- up:
+		default: // more than any test expects
 		}
 	}
 	c.Log = slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -168,6 +172,19 @@ func (n *node) reaches(to *node, lane Lane, frame string) got {
 		return g.frame == frame
 	})
 	return g
+}
+
+// reports waits for a call of OnState for the append lane.
+func (n *node) reports(up bool) {
+	n.t.Helper()
+	select {
+	case got := <-n.states:
+		if got != up {
+			n.t.Fatalf("the append lane is reported with up=%v, want %v; log:\n%s", got, up, n.log)
+		}
+	case <-time.After(patience):
+		n.t.Fatalf("OnState was not called with %v; log:\n%s", up, n.log)
+	}
 }
 
 // logs waits for a line with all the words.

@@ -32,16 +32,13 @@ func TestPeerThatReadsNothingIsGivenUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if up := <-n.states; !up {
-		t.Fatal("the link is not up")
-	}
+	n.reports(true)
 	frame := make([]byte, 1<<20)
-	for len(n.states) == 0 {
+	eventually(t, "the link is given up", func() bool {
 		n.Send(2, Append, frame)
-	}
-	if up := <-n.states; up {
-		t.Error("the link is not reported as down")
-	}
+		return len(n.states) > 0
+	})
+	n.reports(false)
 	if s := n.status(2, Append); s.Dropped == 0 || s.Out.Connected {
 		t.Errorf("status %+v", s)
 	}
