@@ -162,7 +162,8 @@ type Config struct {
 	Log       *slog.Logger         // default slog.Default
 
 	// OnNotice is called for closed, slow and recovered connections, on the control actor's
-	// goroutine. It must not block.
+	// goroutine and, at the end, by the goroutine that ends last. It must not block. If it is late,
+	// slow and recovered are left out and counted; every end of a connection is reported.
 	OnNotice func(ConnNotice)
 	// OnFail is called once with the error that ends a pipeline on its own.
 	OnFail func(error)

@@ -5,21 +5,28 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/actors/internal/linelimit"
 	"sluice/encode"
 )
 
-// encodeErrors writes encoder errors to the log, at most one a second. Those that it leaves out are
-// counted in the next line, or in a line of their own if a second passes without one. It belongs to
-// the encoder's goroutine.
+// encodeErrors writes encoder errors to the log, at most ten a second. The first one of a connection
+// ends it, so others of it within a second are left out too. Errors that are left out are counted in the
+// next line, or in a line of their own if a second passes without one. It belongs to the encoder's
+// goroutine.
 type encodeErrors struct {
 	log     *slog.Logger
-	last    int64 // when the last line was written, monotonic ns; 0 if none was
-	leftOut int   // errors since that line
+	conn    uint64 // connection of the last line
+	began   int64  // when the first line of this second was written, monotonic ns; 0 if none was
+	lines   int    // in this second
+	leftOut int    // errors since the last line
 }
 
 // report writes a line about an error of a connection's response, or counts it.
 func (l *encodeErrors) report(conn uint64, err error, now int64) {
-	if l.recent(now) {
+	if !l.recent(now) {
+		l.began, l.lines = now, 0
+	}
+	if l.lines == linelimit.PerSecond || l.lines > 0 && conn == l.conn {
 		l.leftOut++
 		return
 	}
@@ -29,19 +36,20 @@ func (l *encodeErrors) report(conn uint64, err error, now int64) {
 		attrs = append(attrs, "stack", string(panicked.Stack))
 	}
 	l.log.Error("response could not be encoded; connection closed", attrs...)
-	l.last, l.leftOut = now, 0
+	l.conn, l.leftOut = conn, 0
+	l.lines++
 }
 
-// recent reports that a line was written less than a second ago.
+// recent reports that the first line of this second was written less than a second ago.
 func (l *encodeErrors) recent(now int64) bool {
-	return l.last != 0 && now-l.last < int64(time.Second)
+	return l.began != 0 && now-l.began < int64(time.Second)
 }
 
 // lapse writes the number of errors that were left out once a line is due again.
 func (l *encodeErrors) lapse(now int64) {
 	if l.leftOut > 0 && !l.recent(now) {
 		l.flush()
-		l.last = now
+		l.began, l.lines = now, linelimit.PerSecond
 	}
 }
 

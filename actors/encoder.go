@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"strings"
 	"unsafe"
 
 	"sluice/actors/internal/run"
@@ -203,6 +204,9 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 		e.failed(s.Conn, err, now)
 	}
 	size := shard.RecordBytes + len(frames)
+	if err != nil {
+		size += copy(room[size:len(room)-shard.ParentBytes], failure(err))
+	}
 	if s.traced != telemetry.TraceReasonNone && s.Parent != (telemetry.Parent{}) {
 		flags |= shard.RecordParent
 		s.Parent.Put(room[size:])
@@ -233,6 +237,15 @@ func (e *encoder[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 	}
 	panic("actors: slot of an unknown kind; set Slot.Kind to one of the Kind constants")
 }
+
+// failure is the text of an error of the application's encoder, for the notice.
+func failure(err error) string {
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), failureBytes)], "")
+}
+
+// failureBytes is what a notice has of an error at most.
+const failureBytes = 200
 
 // failed counts a response that could not be encoded. Its connection ends, in order, after the
 // responses before it (R17).

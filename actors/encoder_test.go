@@ -55,10 +55,12 @@ func TestEncodeMakesOneUnitOfPayloadAndBatchEnd(t *testing.T) {
 			shard.RecordLast},
 		{"a batch end ends a request by itself", KindBatchEnd, false, 0, end,
 			shard.RecordLast},
-		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "",
+		{"an error sends neither payload nor BatchEnd", KindReport, true, faultError, "encode: encoder refused a report: unexpected EOF",
 			shard.RecordFailed},
-		{"nor does a panic", KindReport, true, faultPanic, "", shard.RecordFailed},
-		{"nor does a frame that is too large", KindReport, true, faultLarge, "",
+		{"nor does a panic", KindReport, true, faultPanic,
+			"encode: encoder panicked on a report: planted", shard.RecordFailed},
+		{"nor does a frame that is too large", KindReport, true, faultLarge,
+			"encode: report of 1048576 bytes is larger than the limit of 512: raise the maximum frame size or send less",
 			shard.RecordFailed},
 	} {
 		t.Run(c.name, func(t *testing.T) {

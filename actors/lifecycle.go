@@ -196,6 +196,17 @@ func (p *Pipeline[R, Q]) failed(err error) {
 	}
 }
 
+// tellLate reports the ends of connections that the control actor has not.
+func (p *Pipeline[R, Q]) tellLate() {
+	for _, e := range p.shards {
+		for _, n := range e.Late() {
+			if p.cfg.OnNotice != nil {
+				p.cfg.OnNotice(noticeOf(&n))
+			}
+		}
+	}
+}
+
 // finish runs after the last goroutine has ended: it answers the events that no shard took, and
 // closes or keeps the sockets that outlived their shards.
 func (p *Pipeline[R, Q]) finish(err error) {
@@ -213,6 +224,7 @@ func (p *Pipeline[R, Q]) finish(err error) {
 		p.control.settle(&p.control.held)
 	}
 	p.control.settleAll(p.mail.inbox)
+	p.tellLate()
 	gone := map[uint64]bool{}
 	for _, conn := range p.control.gone {
 		gone[conn] = true

@@ -41,6 +41,7 @@ type ConnNotice struct {
 	Unsent    int           // bytes
 	Responses int           // responses not fully sent
 	Sent      uint64        // bytes
+	Error     string        // with ReasonEncodeError: of the encoder, 200 bytes of it at most
 }
 
 // noticeOf is a shard's notice as embedders see it.
@@ -48,6 +49,6 @@ func noticeOf(n *shard.Notice) ConnNotice {
 	return ConnNotice{
 		Kind: NoticeKind(n.Kind), Reason: n.Reason, Shard: n.Shard, Conn: n.Conn, At: n.At,
 		Age: n.Age, Blocked: n.Blocked,
-		Unsent: n.Unsent, Responses: n.Responses, Sent: n.Sent,
+		Unsent: n.Unsent, Responses: n.Responses, Sent: n.Sent, Error: n.Error,
 	}
 }

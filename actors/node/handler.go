@@ -171,8 +171,11 @@ func (n *Node[R, Q]) logClosed(note actors.ConnNotice) {
 		transport.ReasonProtocolError: // logged by Disconnect, with the address
 		return
 	}
-	n.lines.ends.Log(n.log, slog.LevelWarn, "connection closed",
-		append(figures(note), "reason", note.Reason.String(), "reason_number", uint8(note.Reason))...)
+	attrs := append(figures(note), "reason", note.Reason.String(), "reason_number", uint8(note.Reason))
+	if note.Error != "" {
+		attrs = append(attrs, "error", note.Error)
+	}
+	n.lines.ends.Log(n.log, slog.LevelWarn, "connection closed", attrs...)
 }
 
 // figures are the attributes of a line about a connection.

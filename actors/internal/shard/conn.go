@@ -204,14 +204,9 @@ func (e *Shard) freeEntry(entry uint32) {
 	}
 }
 
-// notify queues a notice. If the mailbox is full, the notice is dropped and counted, because a
-// shard never waits for an observer.
+// notify queues a notice. A shard never waits for an observer: if the mailbox is full, the end of a
+// connection is kept until there is room, and another notice is dropped and counted.
 func (e *Shard) notify(kind NoticeKind, c *transport.Conn, now int64) {
-	room := e.mail.notices.Claim(1)
-	if room == nil {
-		e.rec.B.C[telemetry.EgressNoticesDropped]++
-		return
-	}
 	n := Notice{
 		Kind: kind, Reason: c.Reason, Shard: e.shard, Conn: c.ID, At: now,
 		Age:    time.Duration(now - c.OpenedAt),
@@ -220,9 +215,46 @@ func (e *Shard) notify(kind NoticeKind, c *transport.Conn, now int64) {
 	if since := c.BlockedSince(); since != 0 {
 		n.Blocked = time.Duration(now - since)
 	}
-	room[0] = n
-	e.mail.notices.Commit(1)
-	e.mail.notices.Publish()
+	if c.Reason == transport.ReasonEncodeError {
+		n.Error = e.mail.failures[c.ID]
+	}
+	if kind == NoticeClosed {
+		delete(e.mail.failures, c.ID)
+	}
+	switch e.mail.catchUp(); {
+	case len(e.mail.late) == 0 && e.mail.tell(&n):
+		e.mail.notices.Publish()
+	case kind == NoticeClosed:
+		e.mail.late = append(e.mail.late, n)
+	default:
+		e.rec.B.C[telemetry.EgressNoticesDropped]++
+	}
+}
+
+// tell copies a notice into the mailbox. It returns false if there is no room.
+func (m *mail) tell(n *Notice) bool {
+	room := m.notices.Claim(1)
+	if room == nil {
+		return false
+	}
+	room[0] = *n
+	m.notices.Commit(1)
+	return true
+}
+
+// catchUp queues the ends of connections that found no room.
+func (m *mail) catchUp() (work int) {
+	if len(m.late) == 0 {
+		return 0
+	}
+	for work < len(m.late) && m.tell(&m.late[work]) {
+		work++
+	}
+	m.notices.Publish()
+	if m.late = m.late[:copy(m.late, m.late[work:])]; len(m.late) == 0 {
+		m.late = nil // of a burst, which may be long
+	}
+	return work
 }
 
 // tick checks the limits of blocked connections, retries sends that failed for lack of memory,

@@ -14,14 +14,14 @@ func (e *Shard) deliver(b []byte, now int64) {
 		return
 	}
 	c := &e.table.conns[entry]
-	if r.Position < c.Since || r.Flags&RecordFailed != 0 ||
-		c.State&(transport.StateClosing|transport.StateFarewell) != 0 {
-		e.reject(r, entry, now)
-		return
-	}
 	frames := b[RecordBytes:]
 	if r.Flags&RecordParent != 0 {
 		frames = frames[:len(frames)-ParentBytes]
+	}
+	if r.Position < c.Since || r.Flags&RecordFailed != 0 ||
+		c.State&(transport.StateClosing|transport.StateFarewell) != 0 {
+		e.reject(r, entry, frames, now)
+		return
 	}
 	c.Pin() // first: an append can end the connection, and the entry must outlive this response
 	if !e.append(c, entry, frames, now) {
@@ -51,8 +51,9 @@ func (e *Shard) answered(c *transport.Conn, entry uint32, bytes int, now int64) 
 	}
 }
 
-// reject drops a response that its connection must not receive.
-func (e *Shard) reject(r *Record, entry uint32, now int64) {
+// reject drops a response that its connection must not receive. Instead of frames, one that could not be
+// encoded has the error.
+func (e *Shard) reject(r *Record, entry uint32, frames []byte, now int64) {
 	c := &e.table.conns[entry]
 	switch {
 	case r.Position < c.Since: // a response to an earlier owner of this id (I4)
@@ -61,6 +62,7 @@ func (e *Shard) reject(r *Record, entry uint32, now int64) {
 		e.drop(c.Reason, 1)
 	default: // it could not be encoded
 		e.rec.B.C[telemetry.DropEncodeError.Counter()]++
+		e.mail.failures[c.ID] = string(frames)
 		e.dismiss(entry, transport.ReasonEncodeError, now) // the responses before it leave first
 	}
 }

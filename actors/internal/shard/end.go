@@ -245,6 +245,9 @@ func (e *Shard) Close() error {
 	return err
 }
 
+// Late returns the notices of ended connections that found no room, after its goroutine has ended.
+func (e *Shard) Late() []Notice { return e.mail.late }
+
 // Leftover returns the sockets that outlived the shard, after its goroutine has ended. A shard that
 // panicked was not closed; its sockets are shut down and returned too.
 func (e *Shard) Leftover() []Orphan {

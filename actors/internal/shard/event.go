@@ -66,4 +66,5 @@ type Notice struct {
 	Unsent    int           // bytes
 	Responses int           // responds not fully sent
 	Sent      uint64        // bytes
+	Error     string        // of a response that could not be encoded; empty for another reason
 }

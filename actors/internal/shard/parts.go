@@ -50,8 +50,9 @@ type Parts struct {
 // New makes a shard without connections. From here on the shard owns the ring and the slab.
 func New(p Parts) *Shard {
 	return &Shard{
-		shard: p.Shard, cfg: p.Config, mail: mail{p.Frames, p.Events, p.Notices}, ring: p.Ring,
-		slab:   p.Slab,
+		shard: p.Shard, cfg: p.Config, ring: p.Ring, slab: p.Slab,
+		mail: mail{frames: p.Frames, events: p.Events, notices: p.Notices,
+			failures: map[uint64]string{}},
 		limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
 		table:  table{conns: make([]transport.Conn, 1), sockets: p.Sockets},
 		outbox: outbox{entries: p.Ring.Info().Entries},

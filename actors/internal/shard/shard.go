@@ -50,6 +50,11 @@ type mail struct {
 	frames  *mailbox.BytesReader
 	events  *mailbox.Reader[Event]
 	notices *mailbox.Writer[Notice]
+
+	// late has ends of connections for which notices had no room. While the observer hangs, control
+	// brings no connection, so there is at most one for each that was open or on its way then.
+	late     []Notice
+	failures map[uint64]string // errors of the encoder, by connection, until it is closed
 }
 
 // table is the connection table. An entry is freed in one place only, freeEntry.
@@ -190,7 +195,7 @@ func (e *Shard) begin(now int64) int {
 	e.rec.Poll()
 	e.rec.B.Mark(telemetry.MarkInbox, uint64(e.mail.frames.Len()))
 	e.class = *e.limits.Load()
-	return e.settle(now)
+	return e.settle(now) + e.mail.catchUp()
 }
 
 // drain appends responses from the inbox until it is empty or enough for one flush were appended.

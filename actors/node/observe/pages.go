@@ -109,6 +109,7 @@ type Ended struct {
 	Unsent    int       `json:"unsent_bytes"`
 	Responses int       `json:"unsent_responses"`
 	Sent      uint64    `json:"sent_bytes"`
+	Error     string    `json:"error,omitempty"` // of a response that could not be encoded
 }
 
 // Closed is the page at /connections/closed.

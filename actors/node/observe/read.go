@@ -229,6 +229,7 @@ func (a *admin) closed(_ context.Context, query url.Values) (page, int, error) {
 			Peer: peer(x.Client), Reason: x.Reason.String(), Number: uint8(x.Reason), At: x.At,
 			Shard: n.Shard, Age: n.Age.Seconds(),
 			Lag: n.Blocked.Seconds(), Unsent: n.Unsent, Responses: n.Responses, Sent: n.Sent,
+			Error: n.Error,
 		})
 	}
 	return c, http.StatusOK, nil
