@@ -15,18 +15,6 @@ import (
 	"sluice/durability"
 )
 
-// A backup is a copy of a journal's directory whose end mark says that it was closed after the last
-// event, with one file more, BACKUP:
-//
-//	sluice backup 1 directory 8f0c... events 1 to 4711 snapshot 4096 taken 2026-11-28T21:53:48Z 1badf00d
-//
-// Open refuses it, because two servers could then continue one log, and Restore makes a directory with
-// an identity of its own from it.
-const (
-	backupFile   = "BACKUP"
-	backupFormat = "sluice backup 1 directory %s events %d to %d snapshot %d taken %s"
-)
-
 // ErrBackup marks a directory that is a backup. It can be verified and restored, not opened.
 var ErrBackup = errors.New("journal: is a backup")
 
@@ -118,6 +106,9 @@ func (b *backup) run() (c Copied, err error) {
 	if err == nil {
 		err = (&contents{segments: b.segments}).checkLength(mark.least)
 	}
+	if err == nil {
+		err = b.room()
+	}
 	if err != nil {
 		return c, err
 	}
@@ -185,6 +176,21 @@ func (b *backup) tryOpen() (again bool, err error) {
 	}
 	now, err := listSnapshots(b.source.snap())
 	return !slices.Equal(now, b.snapshots), err
+}
+
+// room checks that the files have room on the disk of the copy. The newest segment is not counted: how
+// much of it is used is not known yet.
+func (b *backup) room() error {
+	var needed int64
+	for _, f := range b.files[:len(b.files)-1] {
+		if info, err := f.Stat(); err == nil {
+			needed += info.Size()
+		}
+	}
+	if err := room(b.to.path, "the backup", needed); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
 }
 
 // paths returns the names of the files, in their order.
@@ -283,16 +289,17 @@ func (b *backup) copyFile(from *os.File, path string, offset int64) (differs boo
 		return false, fmt.Errorf("journal: copying: %w", err)
 	}
 	info, err := from.Stat()
-	if err == nil {
-		err = to.Truncate(info.Size())
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("journal: copying: %w", err), to.Close())
 	}
-	if err == nil {
+	if err = to.Truncate(info.Size()); err == nil {
 		differs, err = b.copyRange(from, to, offset, info.Size())
 	}
 	if err == nil {
 		err = to.Sync()
 	}
 	if err = errors.Join(err, to.Close()); err != nil {
+		err = short(err, b.to.path, "the copy of "+from.Name(), info.Size())
 		return false, fmt.Errorf("journal: copying %s: %w", from.Name(), err)
 	}
 	return differs, nil
@@ -347,38 +354,4 @@ func (c *Copied) describe(head header, x *findings) {
 			c.Bytes += info.Size()
 		}
 	}
-}
-
-func (c Copied) backupLine() string {
-	text := fmt.Sprintf(backupFormat, c.Directory, c.First, c.Last, c.Snapshot, c.Taken.Format(time.RFC3339))
-	return fmt.Sprintf("%s %08x\n", text, checksum([]byte(text)))
-}
-
-func (d *directory) writeBackup(c Copied) error {
-	return writeFileDurably(d.file(backupFile), []byte(c.backupLine()))
-}
-
-// readBackup returns what the BACKUP file says.
-func (d *directory) readBackup() (c Copied, err error) {
-	text, err := os.ReadFile(d.file(backupFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return c, fmt.Errorf("journal: %s is not a complete backup: it has no %s file; take a backup of it, "+
-			"also if it is a copy that was made by other means, and restore that", d.path, backupFile)
-	}
-	if err != nil {
-		return c, fmt.Errorf("journal: reading the backup: %w", err)
-	}
-	var owner []byte
-	var taken string
-	_, err = fmt.Sscanf(string(text), strings.Replace(backupFormat, "%s", "%x", 1), &owner, &c.First,
-		&c.Last, &c.Snapshot, &taken)
-	if err == nil && len(owner) == len(c.Directory) {
-		c.Directory = Identity(owner)
-		c.Taken, err = time.Parse(time.RFC3339, taken)
-	}
-	if err != nil || string(text) != c.backupLine() {
-		return c, &CorruptError{File: d.file(backupFile), Offset: -1,
-			Why: fmt.Sprintf("not the description of a backup: %.120q", text)}
-	}
-	return c, nil
 }

@@ -118,6 +118,8 @@ func (f *failures) complaint() error {
 	switch {
 	case message == "closed":
 		return nil
+	case f.errno == unix.EINTR && f.failed.name == "fdatasync" && !strings.HasPrefix(message, "error open"):
+		return fmt.Errorf("an interrupted sync ended the journal: %q", message)
 	case f.failed.name == "":
 		return fmt.Errorf("nothing failed, but the lifetime ended with %q", message)
 	case strings.HasPrefix(message, "error run") && !strings.Contains(message, "[poison "):

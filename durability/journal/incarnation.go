@@ -154,6 +154,7 @@ func (d *directory) restoreLength(full int64) (err error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
+		err = short(err, d.path, "the newest segment", full)
 		return fmt.Errorf("journal: restoring the length of a segment: %w", err)
 	}
 	return nil

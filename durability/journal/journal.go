@@ -102,6 +102,9 @@ func open(d *directory, o Options) (*Journal, *Recovery, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := d.roomToRun(&found, r.snapshot, o.SegmentBytes); err != nil {
+		return nil, nil, err
+	}
 	log, err := openLog(d, lg)
 	if err != nil {
 		return nil, nil, err
@@ -217,7 +220,8 @@ func createLog(d *directory, lg *zap.Logger, head header) error {
 		err = errors.Join(syncDirectory(d.wal()), syncDirectory(d.path))
 	}
 	if err != nil {
-		return fmt.Errorf("journal: creating the log in %s: %w", d.wal(), err)
+		return fmt.Errorf("journal: creating the log in %s: %w", d.wal(), short(err, d.path,
+			"the first two segments", 2*wal.SegmentSizeBytes))
 	}
 	return nil
 }

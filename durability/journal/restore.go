@@ -62,11 +62,17 @@ func Restore(ctx context.Context, backup, dir string, log Identity) (c Copied, e
 	if err != nil {
 		return c, err
 	}
+	size := Copied{}
+	size.describe(head, &x)
+	if err := room(s.path, "the restored journal", size.Bytes); err != nil {
+		return c, errors.Join(fmt.Errorf("journal: %w", err), s.discard())
+	}
 	r := &restoring{ctx: ctx, from: &x, to: &s.directory, head: header{newIdentity(), log}}
 	if log == (Identity{}) {
 		r.head.log = r.head.directory
 	}
 	if err := r.run(head.log); err != nil {
+		err = short(err, s.path, "the restored journal", size.Bytes)
 		return c, errors.Join(err, s.discard())
 	}
 	c = r.result

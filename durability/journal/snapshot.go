@@ -95,10 +95,14 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 		return nil, fmt.Errorf("journal: creating a snapshot: %w", err)
 	}
 	err = writeSnapshot(f, j.head.log, seq, write)
+	info, _ := f.Stat()
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
+		if info != nil {
+			err = short(err, j.dir.path, "a snapshot", info.Size())
+		}
 		return nil, errors.Join(fmt.Errorf("journal: writing snapshot %d in %s: %w", seq,
 			j.dir.snap(), err), os.Remove(f.Name()))
 	}

@@ -17,6 +17,7 @@ import (
 // failing one in tests.
 type appendLog interface {
 	Save(*raftpb.HardState, []*raftpb.Entry) error
+	Sync() error
 	ReleaseLockTo(index uint64) error
 	SetUnsafeNoFsync()
 	Close() error
@@ -105,9 +106,7 @@ func (w *Writer) Commit() (durability.Seq, error) {
 	if err := w.look(rolls); err != nil {
 		return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
 	}
-	// No hard state is ever passed: with an entry present Save syncs in any case, and the log then
-	// contains no kinds of record that a reader would have to skip.
-	if err := guard(func() error { return w.log.Save(nil, []*raftpb.Entry{entry}) }); err != nil {
+	if err := w.save(entry, rolls); err != nil {
 		return w.persisted, w.fail(fmt.Sprintf("commit of events %d to %d", first, last), err)
 	}
 	w.index++
@@ -123,6 +122,7 @@ func (w *Writer) Commit() (durability.Seq, error) {
 }
 
 func (w *Writer) fail(op string, cause error) error {
+	cause = short(cause, w.dir.path, "the next segment", w.segmentBytes)
 	w.poison = &PoisonError{Dir: w.dir.path, File: w.dir.fileOf(cause), Op: op,
 		Persisted: w.persisted, Cause: cause}
 	w.lg.Error("journal poisoned: nothing more is acknowledged", "error", w.poison)
@@ -188,7 +188,7 @@ func (w *Writer) close() error {
 	}
 	if w.poison != nil {
 		w.log.SetUnsafeNoFsync()
-		err := guard(w.log.Close)
+		err := uninterrupted(w.log.Close)
 		if err != nil {
 			err = fmt.Errorf("journal: closing %s: %w", w.dir.wal(), err)
 		}
@@ -197,7 +197,7 @@ func (w *Writer) close() error {
 		}
 		return err
 	}
-	if err := guard(w.log.Close); err != nil {
+	if err := uninterrupted(w.log.Close); err != nil {
 		return w.fail("the sync at the end", err)
 	}
 	if moved != nil {

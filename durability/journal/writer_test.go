@@ -207,3 +207,71 @@ func TestFullDisk(t *testing.T) {
 	commit(t, j.Writer(), 10)
 	mustClose(t, j)
 }
+
+// A signal that interrupts the sync of a commit or of a rollover ends nothing.
+func TestInterruptedSyncIsRepeated(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := mustOpen(t, dir)
+	w := j.Writer()
+	var last durability.Seq
+	interrupted := 0
+	for range 60 { // several segments
+		log := &interruptedLog{appendLog: w.log, left: 2, count: &interrupted}
+		w.log = log
+		last = commit(t, w, 15)
+		if w.log == log {
+			w.log = log.appendLog
+		}
+	}
+	w.log = &interruptedLog{appendLog: w.log, left: 2, count: &interrupted}
+	mustClose(t, j)
+	if interrupted < 120 {
+		t.Fatalf("%d syncs were interrupted", interrupted)
+	}
+	segments, err := listSegments(filepath.Join(dir, walFolder))
+	if err != nil || len(segments) < 3 {
+		t.Fatal(len(segments), err)
+	}
+	j, r := mustOpen(t, dir)
+	defer mustClose(t, j)
+	if r.Interrupted || len(r.Notes) > 0 {
+		t.Errorf("%+v", r)
+	}
+	checkEvents(t, r.Events(), 1, last)
+}
+
+// interruptedLog is a log whose next syncs are interrupted by a signal.
+type interruptedLog struct {
+	appendLog
+	left  int
+	count *int
+}
+
+func (l *interruptedLog) interrupts() bool {
+	l.left--
+	if l.left >= 0 {
+		*l.count++
+	}
+	return l.left >= 0
+}
+
+func (l *interruptedLog) Save(st *raftpb.HardState, e []*raftpb.Entry) error {
+	if err := l.appendLog.Save(st, e); err != nil || !l.interrupts() {
+		return err
+	}
+	return syscall.EINTR
+}
+
+func (l *interruptedLog) Sync() error {
+	if l.interrupts() {
+		return syscall.EINTR
+	}
+	return l.appendLog.Sync()
+}
+
+func (l *interruptedLog) Close() error {
+	if l.interrupts() {
+		return syscall.EINTR
+	}
+	return l.appendLog.Close()
+}
