@@ -1,7 +1,8 @@
 // Package raftlog keeps one log of events on several nodes. The library go.etcd.io/raft decides what is
 // in the log; the journal of each node is where it is written. So a durability policy that names
 // replicas holds for what really is on their disks and in their memories, and the loss of a minority of
-// the nodes loses no event that such a policy acknowledged. The engine is complete but for snapshots: the log is kept whole.
+// the nodes loses no event that such a policy acknowledged. The
+// members are fixed.
 //
 //	                     +---------------- Node.Step: one goroutine, never blocks ----------------+
 //	frames of other ---> | inbox --> library --> entries, hard state --> Store ==> journal, sync  |
@@ -31,6 +32,8 @@
 //   - What an ended leadership executed and could not bring into the log is known at the first entry of
 //     another term: the state machine then goes back to Leadership.Confirmed.
 //   - Nothing is acknowledged before the sync of what it relies on, votes included.
+//   - Snapshots bound the log: in memory and on disk it begins after the older of the newest two. A node
+//     that lacks more gets a snapshot.
 //   - A store that fails ends the node. A leader hands its office over first, also if its disk only
 //     hangs.
 //

@@ -13,6 +13,7 @@ var ErrClosed = errors.New("raftlog: the node has ended")
 type Item struct {
 	Index, Term uint64
 	Batch       Batch       // events to apply; Count is 0 for an entry without events
+	Restore     *Meta       // not nil: the state is that of the newest snapshot on disk, which has this Meta
 	Lead        *Leadership // not nil: everything before is applied, and this node leads; Index is 0
 	Err         error       // the entry is no batch: this node has diverged and must not go on
 }

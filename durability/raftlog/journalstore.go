@@ -146,6 +146,9 @@ func (s *JournalStore) commit(group []Write, buffer *[]byte) (err error) {
 			return err
 		})
 		sync = sync || group[i].Sync
+		if r := group[i].Snapshot; err == nil && r != nil {
+			err = s.receive(r)
+		}
 		if err == nil && w.Pending() >= maxGroup {
 			_, err = w.Commit()
 		}
@@ -159,6 +162,21 @@ func (s *JournalStore) commit(group []Write, buffer *[]byte) (err error) {
 	s.onCommit()
 	_, err = w.Commit()
 	return err
+}
+
+// receive installs a snapshot that another node sent. Its record is the only one pending that belongs
+// to the write: a snapshot comes without entries.
+func (s *JournalStore) receive(r *Received) error {
+	w := s.journal.Writer()
+	record, err := w.Commit()
+	if err != nil {
+		return err
+	}
+	prepared, err := s.prepare(uint64(record), &r.Meta, r.Content)
+	if err != nil {
+		return fmt.Errorf("raftlog: keeping the snapshot of event %d that another node sent: %w", r.Meta.Seq, err)
+	}
+	return w.Install(prepared)
 }
 
 // install installs a snapshot. Only an error that poisons the journal is returned.

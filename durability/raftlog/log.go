@@ -1,10 +1,10 @@
 package raftlog
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
-	"sync"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -20,11 +20,12 @@ const firstIndex = 1
 // log is a node's log in memory, from the older snapshot on: the entries on disk for the library, and
 // for each entry, also those on their way to the disk, what it is in the other two spaces of numbers.
 type log struct {
-	stored  *raft.MemoryStorage // what is on disk; its methods may be called from any goroutine
-	mu      sync.Mutex          // guards places for readers beside the node's goroutine
-	places  []place             // of the entries from base on; the first is that of the snapshot
-	base    uint64              // index of the first place
-	records uint64              // number of the last record that was queued for the journal
+	stored   *raft.MemoryStorage // what is on disk; its methods may be called from any goroutine
+	places   []place             // of the entries from base on; the first is that of the snapshot
+	base     uint64              // index of the first place
+	records  uint64              // number of the last record that was queued for the journal
+	received uint64              // index of the last snapshot that a record says was received
+	newest   Meta                // of the newest snapshot on disk; Index is 0 if there is none
 }
 
 // place is what an entry is in other spaces of numbers.
@@ -46,6 +47,9 @@ func loadLog(snap *Meta, voters []uint64, records iter.Seq2[journal.Event, error
 	if err := l.restore(snap); err != nil {
 		return nil, err
 	}
+	if snap.Index > firstIndex {
+		l.newest = *snap
+	}
 	hard := snap.hard()
 	for ev, err := range records {
 		if err != nil {
@@ -59,6 +63,9 @@ func loadLog(snap *Meta, voters []uint64, records iter.Seq2[journal.Event, error
 			return nil, fmt.Errorf("record %d of the journal: %w", ev.Seq, err)
 		}
 		l.records = uint64(ev.Seq)
+	}
+	if hard.GetCommit() < l.base { // how far is committed need not be on disk, and the snapshot knows better
+		hard = &pb.HardState{Term: hard.Term, Vote: hard.Vote, Commit: new(l.base)}
 	}
 	last, err := l.stored.LastIndex()
 	if err == nil && hard.GetCommit() > last {
@@ -80,7 +87,8 @@ func (l *log) replay(op operation, record uint64, hard **pb.HardState) error {
 			return nil // the snapshot includes it
 		}
 		if last := l.lastPlace(); index > last+1 {
-			return fmt.Errorf("entry %d follows entry %d", index, last)
+			return fmt.Errorf("entry %d follows entry %d; the snapshot of index %d, which was received, is "+
+				"missing: replace this node", index, last, l.received)
 		}
 		l.note(op.entry, record)
 		return l.stored.Append([]*pb.Entry{op.entry})
@@ -88,27 +96,28 @@ func (l *log) replay(op operation, record uint64, hard **pb.HardState) error {
 		*hard = op.hard
 		return nil
 	}
-	if op.snap.Index <= l.base {
-		return nil // the snapshot that Open found, or one after it, includes it
-	}
-	return fmt.Errorf("the state of index %d was received as a snapshot, and that snapshot is missing",
-		op.snap.Index)
+	// A snapshot that was received is installed right after its record. If the one that was found is
+	// older, a crash came between the two, and nothing follows the record; or the snapshot was lost, and
+	// the next entry leaves a gap.
+	l.received = max(l.received, op.snap.Index)
+	return nil
 }
 
 // restore makes the log begin after a snapshot.
 func (l *log) restore(snap *Meta) error {
-	l.mu.Lock()
 	l.base, l.places = snap.Index, []place{{seq: snap.Seq}}
-	l.mu.Unlock()
 	return l.stored.ApplySnapshot(snap.snapshot())
+}
+
+// replace makes the log begin after a snapshot that is on its way to the disk under a record.
+func (l *log) replace(m Meta, record uint64) {
+	l.base, l.places = m.Index, []place{{seq: m.Seq, record: record}}
 }
 
 func (l *log) lastPlace() uint64 { return l.base + uint64(len(l.places)) - 1 }
 
 // note enters the place of an entry and forgets those of entries that it replaces.
 func (l *log) note(e *pb.Entry, record uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	at := e.GetIndex() - l.base
 	l.places = l.places[:at]
 	seq := l.places[at-1].seq
@@ -126,33 +135,39 @@ func (l *log) seq(index uint64) durability.Seq {
 	return l.places[min(index, l.lastPlace())-l.base].seq
 }
 
-// find returns the last entry whose events are all up to seq. Any goroutine.
-func (l *log) find(seq durability.Seq) (index, record uint64, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at, exact := slices.BinarySearchFunc(l.places, seq, func(p place, s durability.Seq) int {
-		if p.seq < s {
-			return -1
-		}
-		return min(int(p.seq-s), 1)
-	})
-	if !exact {
-		return 0, 0, false
+// meta is the Meta of a snapshot of the state after event seq, and the record that the snapshot replaces
+// the journal up to. The event must be the last of its entry. Entries behind it have no events, and may
+// not be committed: only those up to an index are taken.
+func (l *log) meta(seq durability.Seq, upTo uint64, voters []uint64) (m Meta, record uint64, err error) {
+	at, _ := slices.BinarySearchFunc(l.places, seq+1, func(p place, s durability.Seq) int { return cmp.Compare(p.seq, s) })
+	index := min(l.base+uint64(at)-1, upTo)
+	if at == 0 || index <= l.base || l.places[index-l.base].seq != seq {
+		return m, 0, fmt.Errorf("raftlog: no entry ends with event %d, or a snapshot has it already", seq)
 	}
-	for at+1 < len(l.places) && l.places[at+1].seq == seq {
-		at++
+	term, err := l.stored.Term(index)
+	if err != nil {
+		return m, 0, fmt.Errorf("raftlog: entry %d, which ends with event %d, is not on disk: %w", index, seq, err)
 	}
-	return l.base + uint64(at), l.places[at].record, true
+	hard, _, err := l.stored.InitialState()
+	return Meta{Term: term, Index: index, Seq: seq, HardTerm: hard.GetTerm(), Vote: hard.GetVote(),
+		Commit: hard.GetCommit(), Voters: voters}, l.places[index-l.base].record, err
 }
 
-// compact forgets the entries up to an index that a snapshot includes.
-func (l *log) compact(index uint64) error {
-	if index <= l.base {
+// installed takes notice of a snapshot of this node's own that is on disk. Entries up to the snapshot
+// before it are forgotten: the journal has the log from there on too.
+func (l *log) installed(m Meta) error {
+	if m.Index <= l.newest.Index {
+		return nil // one that was received came before it
+	}
+	before := l.newest
+	l.newest = m
+	if _, err := l.stored.CreateSnapshot(m.Index, nil, nil); err != nil {
+		return err
+	}
+	if before.Index <= l.base {
 		return nil
 	}
-	l.mu.Lock()
-	l.places = slices.Clone(l.places[index-l.base:])
-	l.base = index
-	l.mu.Unlock()
-	return l.stored.Compact(index)
+	l.places = slices.Clone(l.places[before.Index-l.base:])
+	l.base = before.Index
+	return l.stored.Compact(before.Index)
 }

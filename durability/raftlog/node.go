@@ -10,7 +10,6 @@ import (
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
-	"go.etcd.io/raft/v3/tracker"
 
 	"sluice/durability"
 )
@@ -49,6 +48,10 @@ type Options struct {
 	// Send queues a frame for another node. It must not block, and may drop the frame: what is lost is
 	// sent again. The frame is Send's from then on.
 	Send func(to uint64, lane Lane, frame []byte)
+	// SendSnapshot has the newest snapshot on disk, whose Meta it is given, sent to another node, and
+	// frame behind it, for that node's ReceiveSnapshot. It must not block; ReportSnapshot says how it
+	// ended. nil: nodes that lack what the log no longer has stay behind.
+	SendSnapshot func(to uint64, newest Meta, frame []byte)
 	// Wake ends the sleep of the node's goroutine. It is called by any goroutine when there is work.
 	Wake func()
 
@@ -106,6 +109,10 @@ func (o *Options) complete() error {
 // Node is a member of a cluster that keeps one log of events. It is an actor by shape: one goroutine
 // calls Step, which neither blocks nor waits for disk or network. The methods that say so may be
 // called from any goroutine.
+//
+// Its groups of fields are, in this order: the library, its log and what goes in and out; what this node
+// is at present; what is under way to the disk, to other nodes and to the state machine; time and
+// failure; and what other goroutines read.
 type Node struct {
 	o    Options
 	raw  *raft.RawNode
@@ -120,7 +127,9 @@ type Node struct {
 	writes   writes
 	peers    []peer
 	applies  []apply
+	handedAt uint64         // index of the last entry that is committed and on this disk
 	handed   durability.Seq // last event that is committed and on this disk
+	incoming []*Received    // snapshots that the library was asked to take in this step
 
 	now, tickAt int64 // monotonic ns
 	err         error // the store failed
@@ -160,7 +169,7 @@ func Open(o Options) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("raftlog: %w", err)
 	}
-	n := &Node{o: o, raw: raw, log: l, feed: newFeed(), handed: l.places[0].seq}
+	n := &Node{o: o, raw: raw, log: l, feed: newFeed(), handed: l.places[0].seq, handedAt: l.base}
 	n.in.wake = o.Wake
 	n.in.applied, n.got.applied = l.base, l.base
 	n.writes.stable = l.lastPlace()
@@ -208,6 +217,8 @@ func (n *Node) Step(now int64) (work int) {
 	}
 	if n.raw.HasReady() {
 		work++
+	} else {
+		n.incoming = nil // the library did not want them
 	}
 	n.cursors()
 	return work
@@ -312,9 +323,13 @@ func (n *Node) ready() {
 
 // send sends a message to another node, or steps one to this node.
 func (n *Node) send(m *pb.Message) {
-	if m.GetTo() == n.o.ID {
+	switch {
+	case m.GetTo() == n.o.ID:
 		_ = n.raw.Step(m)
 		n.look()
+		return
+	case m.GetType() == pb.MsgSnap:
+		n.sendSnapshot(m)
 		return
 	}
 	frame, err := messageFrame(m)
@@ -322,78 +337,4 @@ func (n *Node) send(m *pb.Message) {
 		panic(fmt.Sprintf("raftlog: a message that cannot be encoded: %v: %v", m, err))
 	}
 	n.o.Send(m.GetTo(), laneOf(m), frame)
-}
-
-// peer is what this node knows of another one.
-type peer struct {
-	id          uint64
-	heardAt     int64 // monotonic ns, of the last frame
-	incarnation uint64
-	received    uint64 // index up to which it has the log in memory, by its receipts in this term
-
-	inView              bool
-	feed                durability.Feed
-	inMemory, persisted durability.Seq // that the view has
-}
-
-func (n *Node) peer(id uint64) *peer {
-	i := slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
-	if i < 0 {
-		return &peer{id: id} // no member: what it says goes nowhere
-	}
-	return &n.peers[i]
-}
-
-// heard takes notice that a node is there. A new incarnation of it has lost what was only in memory;
-// what an old one sent may still arrive.
-func (n *Node) heard(id, incarnation uint64) *peer {
-	p := n.peer(id)
-	if incarnation < p.incarnation {
-		return p
-	}
-	p.heardAt = n.now
-	if incarnation > p.incarnation {
-		p.incarnation, p.received, p.inView = incarnation, 0, false
-	}
-	return p
-}
-
-// cursors shows the gate how far the nodes are. It is called after every step, not only when the
-// library has something to do: acknowledgements may come without.
-func (n *Node) cursors() {
-	l := n.lead
-	if l == nil {
-		return
-	}
-	if own := n.log.seq(n.writes.stable); own > l.persisted {
-		l.persisted = own
-		l.Cursors.SetPersisted(own)
-	}
-	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		if id == n.o.ID {
-			return
-		}
-		p := n.peer(id)
-		if pr.Match == 0 || n.now-p.heardAt > 2*int64(n.o.Election) {
-			if p.inView {
-				p.inView = false
-				p.feed.Deactivate()
-			}
-			return
-		}
-		persisted := n.log.seq(pr.Match)
-		inMemory := max(persisted, n.log.seq(p.received))
-		if !p.inView {
-			p.inView = true
-			p.feed = l.Cursors.Activate(n.place(id), inMemory, persisted)
-		} else if persisted, inMemory = max(persisted, p.persisted), max(inMemory, p.inMemory); persisted > p.persisted || inMemory > p.inMemory {
-			p.feed.Advance(inMemory, persisted)
-		}
-		p.inMemory, p.persisted = inMemory, persisted
-	})
-}
-
-// place is the place of another node in the view: 1 and up, in the order of their numbers.
-func (n *Node) place(id uint64) int {
-	return 1 + slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
 }

@@ -3,11 +3,10 @@ package raftlog
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
+	"runtime/debug"
 	"slices"
 
 	"sluice/durability"
-	"sluice/durability/journal"
 )
 
 // simNode is one machine: what is on its disk, and the process, if it runs.
@@ -15,10 +14,13 @@ type simNode struct {
 	w           *world
 	id          uint64
 	incarnation uint64
-	disk        [][]byte // synced records
-	durable     simCopy  // of disk
-	memory      simCopy  // of the process: durable, and what is on its way to the disk
-	pending     [][]byte // written and not synced
+	disk        [][]byte  // synced records
+	durable     simCopy   // of disk
+	memory      simCopy   // of the process: durable, and what is on its way to the disk
+	purged      uint64    // records that are no longer on the disk
+	snaps       []simSnap // at most two
+	offer       *simSnap  // waits to be installed
+	pending     [][]byte  // written and not synced
 	writes      []Write
 	stalled     int // steps for which the disk does nothing
 	broken      bool
@@ -50,19 +52,14 @@ func (r *simRing) Next() ([]byte, bool) {
 
 func (r *simRing) Release() {}
 
-// Load implements Store.
-func (m *simNode) Load() (*Meta, iter.Seq2[journal.Event, error], error) {
-	return nil, func(yield func(journal.Event, error) bool) {
-		for i, p := range m.disk {
-			if !yield(journal.Event{Seq: durability.Seq(i + 1), Payload: p}, nil) {
-				return
-			}
-		}
-	}, nil
-}
-
 // Write implements Store.
 func (m *simNode) Write(w Write) {
+	if w.Snapshot != nil {
+		var state contents
+		_ = w.Snapshot.Content(&state)
+		m.memory.restore(w.Snapshot.Meta, state)
+		m.written = w.Snapshot.Meta.Index
+	}
 	for _, e := range w.Entries {
 		if e.GetIndex() <= m.written {
 			m.w.counts.Truncations++
@@ -84,12 +81,17 @@ func (m *simNode) start() {
 	}
 	m.state, m.lead, m.settle, m.ring, m.sent, m.applied, m.told = nil, nil, nil, simRing{}, nil, 0, 0
 	m.writes, m.pending, m.stalled, m.broken, m.written = nil, nil, 0, false, 0
+	m.offer = nil
+	if n := len(m.snaps); n > 0 {
+		m.state = slices.Clone(m.snaps[n-1].state)
+	}
 	m.memory = simCopy{slices.Clone(m.durable.events), slices.Clone(m.durable.indexes)}
 	m.reading = map[uint64]int{}
 	m.ticket = m.incarnation << 32
 	incarnation := m.incarnation
 	n, err := Open(Options{ID: m.id, Voters: voters, Store: m, BatchBytes: 64, Window: 1 + m.w.r.IntN(3),
-		Send: func(to uint64, lane Lane, frame []byte) { m.w.send(m.id, to, incarnation, lane, frame) }})
+		Send:         func(to uint64, lane Lane, frame []byte) { m.w.send(m.id, to, incarnation, lane, frame) },
+		SendSnapshot: m.sendSnapshot})
 	if err != nil {
 		m.w.fail("node %d does not start: %v", m.id, err)
 		return
@@ -143,18 +145,27 @@ func (m *simNode) sync() {
 			m.pending = append(m.pending, slices.Clone(p))
 			return nil
 		})
-		if w.Sync {
+		if w.Sync || w.Snapshot != nil {
 			m.harden(m.pending)
 			m.pending = nil
+		}
+		if w.Snapshot != nil {
+			m.receive(w.Snapshot)
 		}
 		w.Done(nil)
 	}
 	m.writes = m.writes[k:]
+	m.install()
 }
 
 // act is one turn of a node's process.
 func (m *simNode) act() {
 	w := m.w
+	defer func() {
+		if v := recover(); v != nil {
+			w.fail("node %d: %v; %s", m.id, v, debug.Stack())
+		}
+	}()
 	switch w.r.IntN(8) {
 	case 0, 1, 2:
 		was := m.node.role
@@ -169,6 +180,9 @@ func (m *simNode) act() {
 		m.take()
 	case 7:
 		m.serve()
+		if w.r.IntN(12) == 0 {
+			m.snapshot()
+		}
 	}
 }
 
@@ -217,6 +231,9 @@ func (m *simNode) item(item Item) {
 				item.Lead.Last, len(m.state))
 		}
 		m.lead.Propose(&m.ring)
+	case item.Restore != nil:
+		m.applied = item.Index
+		m.restore(item.Restore)
 	default:
 		m.applied = item.Index
 		m.batch(item)

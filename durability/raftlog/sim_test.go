@@ -7,7 +7,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Uint64("raft-seeds", 60, "worlds of TestEngine")
+	simSeeds = flag.Uint64("raft-seeds", 150, "worlds of TestEngine")
 	simSeed  = flag.Uint64("raft-seed", 0, "one world of TestEngine")
 )
 
@@ -35,7 +35,7 @@ func TestEngine(t *testing.T) {
 		}
 	}
 	t.Logf("%d worlds: %+v", last-first+1, total)
-	if *simSeed == 0 && *simSeeds >= 60 {
+	if *simSeed == 0 && *simSeeds >= 150 {
 		for _, name := range total.missing() {
 			t.Errorf("it never happened: %s", name)
 		}
@@ -58,7 +58,7 @@ func TestEngineRepeats(t *testing.T) {
 type simCounts struct {
 	Crashes, LeaderCrashes, Leaderships, Deposed, Rollbacks, Settled, Transfers                 int
 	Truncations, Receipts, OldReceipts, Acked, Committed, Dropped, Duplicated, Lost, Cuts, Held int
-	StaleIncarnations, WonBeforeSync, Reads, DiskStalls, Poisoned                               int
+	StaleIncarnations, WonBeforeSync, Reads, DiskStalls, Poisoned, Snapshots, Received          int
 }
 
 func (c *simCounts) add(o simCounts) {
@@ -79,7 +79,7 @@ func (c *simCounts) fields() []simField {
 		{"Truncations", &c.Truncations}, {"Receipts", &c.Receipts}, {"OldReceipts", &c.OldReceipts}, {"Acked", &c.Acked},
 		{"Committed", &c.Committed}, {"Dropped", &c.Dropped}, {"Duplicated", &c.Duplicated}, {"Lost", &c.Lost},
 		{"Cuts", &c.Cuts}, {"Held", &c.Held}, {"StaleIncarnations", &c.StaleIncarnations},
-		{"WonBeforeSync", &c.WonBeforeSync}, {"Reads", &c.Reads}, {"DiskStalls", &c.DiskStalls}, {"Poisoned", &c.Poisoned}}
+		{"WonBeforeSync", &c.WonBeforeSync}, {"Reads", &c.Reads}, {"DiskStalls", &c.DiskStalls}, {"Poisoned", &c.Poisoned}, {"Snapshots", &c.Snapshots}, {"Received", &c.Received}}
 }
 
 func (c *simCounts) missing() (names []string) {

@@ -38,6 +38,7 @@ type simFrame struct {
 	incarnation uint64
 	lane        Lane
 	data        []byte
+	snapshot    *Received // what comes before the frame; nil for nothing
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -86,7 +87,7 @@ func (w *world) send(from, to, incarnation uint64, lane Lane, frame []byte) {
 		w.counts.Dropped++
 		q = q[1:]
 	}
-	f := simFrame{incarnation, lane, frame}
+	f := simFrame{incarnation, lane, frame, nil}
 	q = append(q, f)
 	if w.oneIn(60) {
 		w.counts.Duplicated++
@@ -116,6 +117,10 @@ func (w *world) deliver(key [2]int) {
 	f := q[at]
 	w.links[key] = append(q[:at:at], q[at+1:]...)
 	to := w.nodes[key[1]-1]
+	if f.snapshot != nil {
+		w.deliverSnapshot(w.nodes[key[0]-1], to, f)
+		return
+	}
 	if to.node == nil {
 		return
 	}

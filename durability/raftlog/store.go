@@ -22,6 +22,9 @@ type Store interface {
 type Write struct {
 	Entries []*pb.Entry
 	Hard    *pb.HardState // nil if it did not change
+	// Snapshot, if not nil, replaces everything before: the record that says so is written and synced,
+	// then the snapshot is installed under the number of that record.
+	Snapshot *Received
 	// Sync says that somebody waits for the write. Without it the write may stay in memory until
 	// the next one that is synced.
 	Sync bool
@@ -31,6 +34,12 @@ type Write struct {
 // Records calls add with the payload of each record of the write, entries first: a hard state never
 // says that an entry is committed which is not before it. The payload may be used again.
 func (w *Write) Records(buffer []byte, add func(payload []byte) error) ([]byte, error) {
+	if w.Snapshot != nil {
+		buffer = appendSnapshotRecord(buffer[:0], w.Snapshot.Meta)
+		if err := add(buffer); err != nil {
+			return buffer, err
+		}
+	}
 	for _, e := range w.Entries {
 		buffer = appendEntryRecord(buffer[:0], e)
 		if err := add(buffer); err != nil {
@@ -44,13 +53,4 @@ func (w *Write) Records(buffer []byte, add func(payload []byte) error) ([]byte, 
 		}
 	}
 	return buffer, nil
-}
-
-// count is how many records the write has.
-func (w *Write) count() uint64 {
-	n := uint64(len(w.Entries))
-	if w.Hard != nil {
-		n++
-	}
-	return n
 }

@@ -24,6 +24,8 @@ type write struct {
 	last    uint64 // index of its last entry; 0 if it has none
 	bytes   int
 	at      int64 // monotonic ns, when it was queued
+
+	snapshot *Received // nil if it brings none
 }
 
 // write passes a write to the store. A follower's acknowledgement, which waits for the sync, is sent
@@ -33,6 +35,14 @@ func (n *Node) write(m *pb.Message) {
 	out := Write{Entries: m.Entries, Sync: len(m.Responses) > 0 || len(m.Entries) > 0}
 	if m.Term != nil {
 		out.Hard = &pb.HardState{Term: new(m.GetTerm()), Vote: new(m.GetVote()), Commit: new(m.GetCommit())}
+	}
+	if !raft.IsEmptySnap(m.GetSnapshot()) {
+		w.snapshot = n.took(m.GetSnapshot().GetMetadata().GetIndex())
+		out.Snapshot = w.snapshot
+		own := n.raw.BasicStatus().HardState // Meta has the sender's, with its vote
+		w.snapshot.Meta.HardTerm, w.snapshot.Meta.Vote, w.snapshot.Meta.Commit = own.GetTerm(), own.GetVote(), own.GetCommit()
+		n.log.records++
+		n.log.replace(w.snapshot.Meta, n.log.records)
 	}
 	for _, e := range m.Entries {
 		n.log.records++
@@ -72,6 +82,9 @@ func (n *Node) stored() {
 }
 
 func (n *Node) onDisk(w write) {
+	if w.snapshot != nil {
+		n.restored(w.snapshot.Meta)
+	}
 	if w.last != 0 {
 		if err := n.log.stored.Append(w.message.Entries); err != nil {
 			panic(err) // a MemoryStorage returns none
@@ -87,6 +100,17 @@ func (n *Node) onDisk(w write) {
 	for _, r := range w.message.Responses {
 		n.send(r)
 	}
+}
+
+// restored takes notice of a received snapshot that is installed: the state machine is to begin with
+// it.
+func (n *Node) restored(m Meta) {
+	if err := n.log.stored.ApplySnapshot(m.snapshot()); err != nil {
+		panic(fmt.Sprintf("raftlog: the library took a snapshot of index %d that is older than the log: %v", m.Index, err))
+	}
+	n.log.newest = m
+	n.writes.stable, n.handedAt, n.handed = m.Index, m.Index, m.Seq
+	n.feed.put(Item{Index: m.Index, Term: m.Term, Restore: &m})
 }
 
 // fail remembers the first failure of the store. Nothing is acknowledged any more; a leader still has a
@@ -117,6 +141,7 @@ func (n *Node) oldestWrite() int64 {
 func (n *Node) apply(m *pb.Message) {
 	a := apply{message: m}
 	for _, e := range m.Entries {
+		n.handedAt = e.GetIndex()
 		n.handed = max(n.handed, n.log.seq(e.GetIndex()))
 		if l := n.lead; l != nil && e.GetTerm() == l.Term {
 			l.confirmed.Store(uint64(n.handed))

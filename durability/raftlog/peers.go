@@ -1,0 +1,84 @@
+package raftlog
+
+import (
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
+	"sluice/durability"
+)
+
+// peer is what this node knows of another one.
+type peer struct {
+	id          uint64
+	heardAt     int64 // monotonic ns, of the last frame
+	incarnation uint64
+	received    uint64 // index up to which it has the log in memory, by its receipts in this term
+
+	inView              bool
+	feed                durability.Feed
+	inMemory, persisted durability.Seq // that the view has
+}
+
+func (n *Node) peer(id uint64) *peer {
+	i := slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
+	if i < 0 {
+		return &peer{id: id} // no member: what it says goes nowhere
+	}
+	return &n.peers[i]
+}
+
+// heard takes notice that a node is there. A new incarnation of it has lost what was only in memory;
+// what an old one sent may still arrive.
+func (n *Node) heard(id, incarnation uint64) *peer {
+	p := n.peer(id)
+	if incarnation < p.incarnation {
+		return p
+	}
+	p.heardAt = n.now
+	if incarnation > p.incarnation {
+		p.incarnation, p.received, p.inView = incarnation, 0, false
+	}
+	return p
+}
+
+// cursors shows the gate how far the nodes are. It is called after every step, not only when the
+// library has something to do: acknowledgements may come without.
+func (n *Node) cursors() {
+	l := n.lead
+	if l == nil {
+		return
+	}
+	if own := n.log.seq(n.writes.stable); own > l.persisted {
+		l.persisted = own
+		l.Cursors.SetPersisted(own)
+	}
+	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if id == n.o.ID {
+			return
+		}
+		p := n.peer(id)
+		if pr.Match == 0 || n.now-p.heardAt > 2*int64(n.o.Election) {
+			if p.inView {
+				p.inView = false
+				p.feed.Deactivate()
+			}
+			return
+		}
+		persisted := n.log.seq(pr.Match)
+		inMemory := max(persisted, n.log.seq(p.received))
+		if !p.inView {
+			p.inView = true
+			p.feed = l.Cursors.Activate(n.place(id), inMemory, persisted)
+		} else if persisted, inMemory = max(persisted, p.persisted), max(inMemory, p.inMemory); persisted > p.persisted || inMemory > p.inMemory {
+			p.feed.Advance(inMemory, persisted)
+		}
+		p.inMemory, p.persisted = inMemory, persisted
+	})
+}
+
+// place is the place of another node in the view: 1 and up, in the order of their numbers.
+func (n *Node) place(id uint64) int {
+	return 1 + slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
+}

@@ -1,0 +1,188 @@
+package raftlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"go.etcd.io/raft/v3"
+
+	"sluice/durability"
+	"sluice/durability/journal"
+)
+
+// Snapshot puts the state after event seq on disk, so that the log before it need not be kept. seq is
+// the last event of its batch, and committed: Status.Committed is one. write writes the state. The
+// caller waits for the disk, the node does not. Any goroutine, one at a time.
+func (n *Node) Snapshot(ctx context.Context, store *JournalStore, seq durability.Seq, write func(io.Writer) error) error {
+	m, record, err := n.meta(ctx, seq)
+	if err != nil {
+		return err
+	}
+	prepared, err := store.prepare(record, &m, write)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	store.Install(prepared, func(err error) { done <- err })
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return n.ask(ctx, func() error { return n.log.installed(m) })
+}
+
+// meta returns what a snapshot after event seq says of the log, and the record of the journal that it
+// replaces all up to.
+func (n *Node) meta(ctx context.Context, seq durability.Seq) (m Meta, record uint64, err error) {
+	err = n.ask(ctx, func() (err error) {
+		if seq > n.handed {
+			return fmt.Errorf("raftlog: event %d is not known to be committed; %d is", seq, n.handed)
+		}
+		m, record, err = n.log.meta(seq, n.handedAt, n.o.Voters)
+		return err
+	})
+	return m, record, err
+}
+
+// ask calls f on the node's goroutine and waits for it.
+func (n *Node) ask(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	n.in.put(func() { n.in.commands = append(n.in.commands, func() { done <- f() }) })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Committed iterates over the events after a snapshot, up to event `to`, which is known to be
+// committed: with the snapshot they are the state after that event. Any goroutine. A snapshot that is
+// installed meanwhile may end it with an error: begin with that one.
+func (n *Node) Committed(after Meta, to durability.Seq) iter.Seq2[journal.Event, error] {
+	return func(yield func(journal.Event, error) bool) {
+		index := max(after.Index, firstIndex)
+		for seq := after.Seq; seq < to; {
+			last, err := n.log.stored.LastIndex()
+			var entries []*pb.Entry
+			if err == nil && index < last {
+				entries, err = n.log.stored.Entries(index+1, last+1, messageBytes)
+			}
+			if err == nil && len(entries) == 0 {
+				err = fmt.Errorf("raftlog: event %d is not in the log, which ends at %d", to, seq)
+			}
+			if err != nil {
+				yield(journal.Event{}, err)
+				return
+			}
+			for _, e := range entries {
+				index = e.GetIndex()
+				if len(e.GetData()) == 0 {
+					continue
+				}
+				b, err := parseBatch(e.GetData(), e.GetTerm())
+				if err != nil {
+					yield(journal.Event{}, err)
+					return
+				}
+				for at, payload := range b.Events() {
+					if at > to {
+						return
+					}
+					seq = at
+					if !yield(journal.Event{Seq: at, Payload: payload}, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Received is a snapshot that another node sent, whole and verified.
+type Received struct {
+	Meta Meta
+	// Content writes the state, without Meta. It is called on the store's goroutine.
+	Content func(io.Writer) error
+}
+
+// errNoSnapshot marks a message that brings no snapshot.
+var errNoSnapshot = errors.New("raftlog: the message brings no snapshot")
+
+// ReceiveSnapshot takes the message that another node sent behind a snapshot. If this node still
+// needs it, the store installs it, and the Feed says so. Any goroutine.
+func (n *Node) ReceiveSnapshot(from, incarnation uint64, frame []byte, content Received) error {
+	m := new(pb.Message)
+	if len(frame) < 2 || frame[0] != frameMessage {
+		return errNoSnapshot
+	}
+	if err := proto.Unmarshal(frame[1:], m); err != nil {
+		return fmt.Errorf("raftlog: snapshot of node %d: %w", from, err)
+	}
+	meta := m.GetSnapshot().GetMetadata()
+	if m.GetFrom() != from || m.GetType() != pb.MsgSnap || meta.GetIndex() != content.Meta.Index ||
+		meta.GetTerm() != content.Meta.Term {
+		return fmt.Errorf("%w: node %d sent %v for the snapshot of index %d", errNoSnapshot, from, m.GetType(),
+			content.Meta.Index)
+	}
+	if !slices.Equal(content.Meta.Voters, n.o.Voters) {
+		return fmt.Errorf("raftlog: the snapshot of node %d has the members %v, this node has %v", from,
+			content.Meta.Voters, n.o.Voters)
+	}
+	n.in.put(func() {
+		n.in.commands = append(n.in.commands, func() {
+			n.heard(from, incarnation)
+			n.incoming = append(n.incoming, &content)
+			_ = n.raw.Step(m)
+			n.look()
+		})
+	})
+	return nil
+}
+
+// ReportSnapshot says whether a snapshot reached another node, or at least left for it. Any goroutine.
+func (n *Node) ReportSnapshot(to uint64, sent bool) {
+	status := raft.SnapshotFinish
+	if !sent {
+		status = raft.SnapshotFailure
+	}
+	n.in.put(func() {
+		n.in.commands = append(n.in.commands, func() { n.raw.ReportSnapshot(to, status) })
+	})
+}
+
+// sendSnapshot has a snapshot sent to a node that is so far behind that the log does not have what it
+// lacks.
+func (n *Node) sendSnapshot(m *pb.Message) {
+	frame, err := messageFrame(m)
+	if err != nil {
+		panic(fmt.Sprintf("raftlog: a message that cannot be encoded: %v: %v", m, err))
+	}
+	if n.o.SendSnapshot == nil || m.GetSnapshot().GetMetadata().GetIndex() != n.log.newest.Index {
+		n.raw.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
+		return
+	}
+	n.o.Log.Info("another node needs a snapshot", "node", m.GetTo(), "event", uint64(n.log.newest.Seq))
+	n.o.SendSnapshot(m.GetTo(), n.log.newest, frame)
+}
+
+// took returns the snapshot that the library took, of those that it was asked to take.
+func (n *Node) took(index uint64) *Received {
+	for _, r := range n.incoming {
+		if r.Meta.Index == index {
+			return r
+		}
+	}
+	panic(fmt.Sprintf("raftlog: the library took a snapshot of index %d, which nobody offered", index))
+}
