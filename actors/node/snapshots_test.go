@@ -294,7 +294,7 @@ func TestSnapshotsAreMeasured(t *testing.T) {
 		t.Errorf("size %v, free %v", got[telemetry.JournalSize], got[telemetry.DiskFree])
 	}
 	buy(t, s.Addresses(), 1, 3)
-	until(t, "a snapshot", func() bool { return read()[telemetry.SnapshotsTaken] == 1 })
+	until(t, "a snapshot", func() bool { return read()[telemetry.SnapshotsTaken] >= 1 })
 	got = read()
 	if event := got[telemetry.SnapshotLastEvent]; event < 3 || event > got[telemetry.JournalLastEvent] ||
 		got[telemetry.SnapshotDuration] <= 0 || got[telemetry.SnapshotAge] < 0 {
@@ -307,7 +307,7 @@ func TestSnapshotsAreMeasured(t *testing.T) {
 	failures := read()[telemetry.SnapshotFailures]
 	buy(t, s.Addresses(), 7, 3)
 	until(t, "a success", func() bool { return read()[telemetry.SnapshotFailing] == 0 })
-	if got = read(); got[telemetry.SnapshotFailures] < failures || got[telemetry.SnapshotsTaken] != 2 {
+	if got = read(); got[telemetry.SnapshotFailures] < failures || got[telemetry.SnapshotsTaken] < 2 {
 		t.Errorf("%v", got)
 	}
 	halt(t, s)
