@@ -83,7 +83,7 @@ func (w *world) send(from, to, incarnation uint64, lane Lane, frame []byte) {
 		return
 	}
 	q := w.links[key]
-	if len(q) > 40 {
+	if len(q) > 12 {
 		w.counts.Dropped++
 		q = q[1:]
 	}
