@@ -70,6 +70,12 @@ func (o *orders) find(account uint32, client uint64) uint32 {
 	return 0
 }
 
+// reserve makes room for n more orders. A new slice is cleared in parts, between which the garbage
+// collector can stop the goroutine; one that grows is not.
+func (o *orders) reserve(n int) {
+	o.slots = append(make([]order, 0, len(o.slots)+n), o.slots...)
+}
+
 // add copies an order into a slot and adds it to the index. Its key must not be in use.
 func (o *orders) add(r *order) uint32 {
 	slot := o.free

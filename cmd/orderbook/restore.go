@@ -196,6 +196,11 @@ func (s *snapshotReader) ladder(config Config, at uint32, side Side) {
 	s.instruments[at].sides[side.index()].levels = levels
 }
 
+// reserveFrom is the number of orders from which on a reader believes the length of a snapshot, and
+// makes room for all its orders at once: growing copies tens of megabytes at a time, and meanwhile
+// the garbage collector can stop every goroutine of the process.
+const reserveFrom = 4096
+
 // order reads one order and adds it to the end of its level.
 func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
 	o.id, o.client, o.conn, o.open, o.total = s.u64(), s.u64(), s.u64(), s.u64(), s.u64()
@@ -221,6 +226,9 @@ func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
 	case o.conn == 0 || o.expiry != 0 && o.expiry <= s.time:
 		s.fail("order %d has connection %d and expiry %d after time %d", o.id, o.conn, o.expiry, s.time)
 	default:
+		if s.orders.count == reserveFrom {
+			s.orders.reserve(int(min(s.unread/orderSize, uint64(config.MaxOrders))))
+		}
 		slot := s.orders.add(&o)
 		s.orders.push(l, slot)
 		s.connections.attach(&s.orders, slot, s.connections.get(o.conn))
