@@ -10,7 +10,7 @@ package encode
 //
 // The methods may rely on the following: dst has length 0 and room for the configured maxFrame, so
 // appending within that limit never allocates. A pipeline calls both methods from one goroutine, the
-// encode actor's, one call at a time. A node also calls AppendReport from a second one at the same
+// encode actor's, one call at a time. A node also calls AppendReport from two others at the same
 // time, for the digest of all outputs (package actors/node).
 //
 // They must not keep dst or the payload after they return, change the payload, block, or write to a

@@ -35,9 +35,9 @@ type Config[R, Q any] struct {
 	// instance is used by one goroutine at a time, several instances at the same time, so they must
 	// share nothing that changes, and all must have the same configuration. Required.
 	Application func() sequencer.Application[R, Q]
-	// Encoder writes the application's reports and answers as frames. The node calls it from two
-	// goroutines at the same time: that of the pipeline's encoder, and the sequencer's, where reports
-	// are added to the digest of all outputs. So it must not change what it keeps, and equal reports
+	// Encoder writes the application's reports and answers as frames. The node calls it from three
+	// goroutines at the same time: that of the pipeline's encoder, and the sequencer's and that of a
+	// copy of the application, where reports are added to the digest of all outputs. So it must not change what it keeps, and equal reports
 	// must have equal frames in every run. Required.
 	Encoder encode.Encoder[R, Q]
 
@@ -74,7 +74,7 @@ type Config[R, Q any] struct {
 	Wall func() int64
 
 	QueueBytes     int           // size of the queue of requests, a power of two; if it is full, connections with requests are not read; default 4 MiB
-	SnapshotEvents uint64        // snapshot the application every N events; bounds journal and restart; default 1 Mi
+	SnapshotEvents uint64        // snapshot the application every N events, on a copy of it; bounds journal and restart; default 1 Mi
 	SnapshotBytes  uint64        // or every N bytes of events, whichever comes first; default 256 MiB
 	FailTimeout    time.Duration // how long ending may take after a component failed; default 5 s
 	DrainTimeout   time.Duration // how long Wait lets its drain take; default 30 s

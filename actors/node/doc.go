@@ -7,6 +7,8 @@
 //	              |                              v                                                       v
 //	              +--Connect, Disconnect--> control    slot ring ======================================> gate ==> encode ==> shards ==> clients
 //
+//	snapshots:  newest snapshot and journal --> a copy of the Application replays to an event --> next snapshot
+//
 //	DataDir/journal  log and snapshots, see durability/journal
 //	DataDir/genesis  snapshot of the empty application: the configuration under which every event was judged
 //	DataDir/skips    events that every replay leaves out, see Skip; usually missing
@@ -24,10 +26,12 @@
 //     nothing is acknowledged any more (R36).
 //   - Drain, Stop and Fence end within their deadline whatever clients and disk do, and leave nothing behind but the
 //     goroutine of a sync that does not return.
+//   - A snapshot stops nobody: it is made on a copy of the application, and installed only if the copy's outputs were
+//     those of the run. A copy that fails, panics or hangs ends nothing.
 //   - An idle node sleeps.
 //
 // The end goes from the sockets to the disk: readers release their connections, the sequencer
 // empties its queue, the journal commits, the pipeline delivers, the journal is closed.
 //
-// Start reading at Config, then Open and Node.shut.
+// Start reading at Config, then Open and Node.shut; Node.copied makes snapshots.
 package node

@@ -26,9 +26,11 @@ type Emitter[R, Q any] interface {
 // ConnectionObserver, Ticker, Versioned, Describer. What it does not implement is
 // neither journaled nor queued.
 //
-// All methods except Requests, Checker.Check and Describer.DescribeRequest are called from
-// one goroutine, the sequencer's. Those three look only at their arguments and at
-// configuration that never changes, and may be called from any goroutine.
+// All methods of an instance except Requests, Checker.Check and Describer.DescribeRequest are
+// called from one goroutine at a time. Those three look only at their arguments and at
+// configuration that never changes, and may be called from any goroutine. Another instance,
+// from which snapshots are made, runs beside the one that serves, so instances share nothing
+// that changes.
 //
 // Determinism is the contract: two instances that were restored from equal
 // snapshots (or started empty with the same configuration) and were given the same
@@ -50,12 +52,15 @@ type Application[R, Q any] interface {
 	// journaled; they see the state between two events.
 	Query(ev *Event, out Emitter[R, Q])
 
-	// Snapshot writes the whole state to w. The state does not change meanwhile.
+	// Snapshot writes the whole state to w. The state does not change meanwhile. Clients do
+	// not wait for it.
 	Snapshot(w io.Writer) error
 
 	// Restore replaces the state by one that Snapshot wrote, and reads not a byte
 	// more than Snapshot wrote. On an error the previous state is untouched and the
-	// error says what is wrong with the data.
+	// error says what is wrong with the data. It also runs beside the instance that serves:
+	// make large slices at once, because while one of tens of megabytes is grown, Go cannot
+	// stop the goroutine, and the garbage collector may hold up all others.
 	Restore(r io.Reader) error
 }
 
@@ -102,8 +107,9 @@ type Versioned interface {
 	// on. It is called in a replay only: before an event of another version than the one in
 	// use, for the version of a snapshot that is newer than Version, and at the end with
 	// Version. Frames are part of the rules, because they are part of the digest of all
-	// outputs: the encoder follows too. On an error, which says which versions the program
-	// has, the replay ends.
+	// outputs: the encoder follows too. It is shared by instances that follow different
+	// rules at the same time, so the reports tell it, for example in a field. On an error,
+	// which says which versions the program has, the replay ends.
 	UseRules(version uint32) error
 }
 

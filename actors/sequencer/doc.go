@@ -5,7 +5,9 @@
 //	            (mutex)    |      |                                                           |
 //	               notes   v      +==> [ slot ring ] ==> gate <-------------------------------+
 //	                 Application  |
-//	                              +--> digest of all outputs
+//	                              +--> digest of all outputs --+
+//	                                                           v
+//	journal ==> Copy: another Application, replay ====> compared, then a snapshot
 //
 // The sequencer is an actor. One step: take requests, check each, give it the next number and the
 // time, copy it into the journal's ring, apply it, let the application write its outputs into the
@@ -24,8 +26,10 @@
 //     seen. So no client sees what is not on disk, whichever way it asks.
 //   - Numbers continue where the journal ended; they never begin again.
 //   - Each request is answered by its outputs and exactly one end, on its own connection, in the order of requests.
-//   - A snapshot holds whole events: it is taken between two. It begins with what the sequencer
+//   - A snapshot holds whole events: it is the state between two. It begins with what the sequencer
 //     remembers: time, version, digest, who is connected, the keys.
+//   - The sequencer never waits for a snapshot. It only notes after which event, and with which digest, a copy
+//     is to be one; a copy with other outputs becomes none.
 //   - The time of events never falls, whatever the wall clock does.
 //   - A connection's events are in order: it begins, its requests, it ends. Its end is journaled once, if not in
 //     this run then at the start of the next, before any client is admitted.
