@@ -30,6 +30,7 @@ type client struct {
 
 	heartbeats, busies int                // seen while waiting for something else
 	told               encode.CloseReason // of the Close frame, after which nothing may come; 0 before
+	last               []byte             // body of the Close frame
 }
 
 func newClient(t testing.TB, fd int) *client {
@@ -98,7 +99,7 @@ func (c *client) frame() (tag byte, body []byte, err error) {
 		return 0, nil, fmt.Errorf("a frame of tag %#x after Close", head[4])
 	}
 	if head[4] == encode.TagClose {
-		c.told = encode.CloseReason(body[0])
+		c.told, c.last = encode.CloseReason(body[0]), body
 	}
 	return head[4], body, nil
 }

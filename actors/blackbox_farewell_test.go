@@ -2,9 +2,11 @@ package actors
 
 import (
 	"io"
+	"strings"
 	"testing"
 	"time"
 
+	"sluice/durability"
 	"sluice/encode"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -83,6 +85,43 @@ func TestRequestsBeforeMalformedFrameAreAnswered(t *testing.T) {
 	})
 }
 
+// sendAway sets a farewell that sends clients to another server.
+func (r *rig) sendAway() {
+	r.must(r.SetFarewell(Farewell{Reason: encode.CloseElsewhere, RetryAfter: 100 * time.Millisecond,
+		Address: "node-2:7000"}))
+}
+
+// Only the end of the pipeline has the farewell: other reasons stay as they are.
+func TestKickedClientIsNotSentElsewhere(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, nil)
+		r.sendAway()
+		c := r.dial(1, socket{held: true})
+		r.must(r.Kick(1, transport.ReasonKicked))
+		r.untilClosed(1, transport.ReasonKicked)
+		r.Disconnect(1, 0, transport.ReasonLocalShutdown)
+		c.wantsFarewell(encode.CloseKicked)
+		r.drain()
+	})
+}
+
+func TestImpossibleFarewellsAreRejected(t *testing.T) {
+	p, err := newPipeline(Config{Policy: durability.Local()}, tickEncoder{}, durability.NewCursors(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []Farewell{{}, {Address: "a:1"}, {Reason: encode.CloseElsewhere,
+		Address: strings.Repeat("a", encode.MaxAddress+1)}} {
+		if err := p.SetFarewell(f); err == nil || !strings.Contains(err.Error(), "at most 245 bytes") {
+			t.Errorf("%d bytes: %v", len(f.Address), err)
+		}
+	}
+	if err := p.SetFarewell(Farewell{Reason: encode.CloseElsewhere,
+		Address: strings.Repeat("a", encode.MaxAddress)}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEndsOfThePipelineTellClients(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		for _, end := range []struct {
@@ -93,6 +132,9 @@ func TestEndsOfThePipelineTellClients(t *testing.T) {
 			{"drain", encode.CloseShutdown, func(r *rig) { r.drain() }},
 			{"stop", encode.CloseShutdown, func(r *rig) { r.stop() }},
 			{"fence", 0, func(r *rig) { r.fence() }}, // not another byte (R15)
+			{"drain, elsewhere", encode.CloseElsewhere, func(r *rig) { r.sendAway(); r.drain() }},
+			{"stop, elsewhere", encode.CloseElsewhere, func(r *rig) { r.sendAway(); r.stop() }},
+			{"fence, elsewhere", 0, func(r *rig) { r.sendAway(); r.fence() }},
 		} {
 			t.Run(end.name, func(t *testing.T) {
 				r := newRig(t, w, nil)
@@ -103,6 +145,10 @@ func TestEndsOfThePipelineTellClients(t *testing.T) {
 				end.do(r)
 				idle.wantsFarewell(end.want)
 				busy.wantsFarewell(end.want)
+				const away = "\x0b\x64\x00\x00\x00\x0bnode-2:7000" // reason, retry_after, address
+				if end.want == encode.CloseElsewhere && (string(idle.last) != away || string(busy.last) != away) {
+					t.Errorf("the last frames are %q and %q, want %q", idle.last, busy.last, away)
+				}
 			})
 		}
 	})

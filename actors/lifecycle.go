@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -104,6 +105,26 @@ func (p *Pipeline[R, Q]) Err() error {
 
 // ErrEnded is returned by the pipeline's methods once it is ending.
 var ErrEnded = errors.New("actors: the pipeline is ending; no connection is accepted")
+
+// Farewell is the Close with which the end of a pipeline parts with its clients.
+type Farewell struct {
+	Reason     encode.CloseReason
+	RetryAfter time.Duration // wait before a client connects to this server again; 0: none; encode.Never
+	Address    string        // where clients go, as docs/wire.md writes it; empty: none
+}
+
+// SetFarewell replaces what Drain and Stop tell clients: that the server shuts down. A server whose
+// place another one has taken sends its clients there so. It is called before the end; clients that
+// were told already are not told again. The error says what is wrong with the farewell.
+func (p *Pipeline[R, Q]) SetFarewell(f Farewell) error {
+	if f.Reason == 0 || len(f.Address) > encode.MaxAddress {
+		return fmt.Errorf("actors: farewell with reason %d and an address of %d bytes; want a reason, and "+
+			"at most %d bytes", f.Reason, len(f.Address), encode.MaxAddress)
+	}
+	p.farewell.Store(&encode.Control{Kind: encode.ControlClose, Reason: f.Reason,
+		RetryAfter: f.RetryAfter, Address: f.Address})
+	return nil
+}
 
 // Drain ends the pipeline in order. The producer has closed the slot ring (Slots().Close).
 // Everything that becomes durable is delivered, then the connections are closed, spread over

@@ -39,6 +39,8 @@ type Pipeline[R, Q any] struct {
 	limits atomic.Pointer[[]transport.Limits] // written by SetLimits, read by shards every step
 	permit atomic.Int64                       // connections that are open or being opened
 
+	farewell atomic.Pointer[encode.Control] // written by SetFarewell, read by shards at the end
+
 	gate      *gate[R, Q]
 	encoder   *encoder[R, Q]
 	control   *control
@@ -209,7 +211,7 @@ func (p *Pipeline[R, Q]) addShard(
 	e := shard.New(shard.Parts{
 		Shard: i, Config: cfg.Egress.parts(p.encoder.framer.Framing()), Frames: inbox,
 		Events: queue, Notices: notices, Ring: ring, Sockets: &p.sockets.owned, Slab: slab,
-		Limits: &p.limits, Permit: &p.permit, Phase: p.phase,
+		Limits: &p.limits, Permit: &p.permit, Phase: p.phase, Farewell: &p.farewell,
 		Recorder: cfg.Collector.Register("egress", i), Box: telemetry.NewTraceBox(traceRecords),
 		Sampler: cfg.Sampler, Alarm: p.alarm,
 	})

@@ -3,6 +3,7 @@ package actors
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"sluice/durability"
 	"sluice/encode"
@@ -132,6 +133,9 @@ func (p *peer) read(limit int) {
 	p.rx = p.rx[:copy(p.rx, rest)]
 }
 
+// simAway is where the clients of some pipelines go at their end.
+const simAway = "node-2:7000"
+
 // simAnswer responses a request that was no slot.
 const simAnswer = "\x04\x00\x00\x00\xeeyes"
 
@@ -152,6 +156,13 @@ func (p *peer) control(b string) bool {
 	case b[4] == encode.TagClose:
 		p.told = encode.CloseReason(b[5])
 		p.w.stats.Farewells++
+		if p.told == encode.CloseElsewhere {
+			p.w.stats.Elsewhere++
+		}
+		if ends := p.told == encode.CloseShutdown || p.told == encode.CloseElsewhere; ends &&
+			(p.told == encode.CloseElsewhere) != (p.w.away != "") || !strings.HasSuffix(b, p.w.away) && ends {
+			p.w.fail("%v: the end of the pipeline is Close % x; clients go to %q", p, b, p.w.away)
+		}
 		if p.w.p.phase.Fenced() && p.closed == transport.ReasonFenced {
 			p.w.fail("%v: Close %d after a fence (R15)", p, p.told)
 		}

@@ -11,6 +11,7 @@ import (
 	"sluice/actors/internal/run"
 	"sluice/actors/internal/shard"
 	"sluice/durability"
+	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/transport"
 )
@@ -40,6 +41,7 @@ type world struct {
 	faults   bool
 	calmed   int64                 // when the faults ended
 	healthy  bool                  // no fault of this world can delay a client that reads
+	away     string                // where clients go at the end; empty: nowhere
 	late     bool                  // the kernel may take its time with a send, so that bytes pile up behind it
 	budget   int64                 // bytes of send buffers of a shard
 	lane     int                   // overtaking slots that the lane holds
@@ -121,6 +123,12 @@ func newWorld(seed uint64, steps int) *world {
 		panic(err)
 	}
 	w.p = p
+	if seed%8 == 7 { // no draw, so that other seeds run as before
+		w.away = simAway
+		if err := p.SetFarewell(Farewell{Reason: encode.CloseElsewhere, Address: w.away}); err != nil {
+			panic(err)
+		}
+	}
 	w.budget = 8 << 20
 	if w.tight = r.oneIn(4); w.tight {
 		w.budget = pick(&r, int64(16<<10), 64<<10)

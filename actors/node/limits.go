@@ -116,11 +116,7 @@ func (n *Node[R, Q]) classes(common transport.Limits,
 
 // endpoint names a limits class: there is one for each endpoint.
 func (n *Node[R, Q]) endpoint(class uint8) string {
-	e := n.cfg.Listen.Endpoints[class]
-	if e.Name != "" {
-		return e.Name
-	}
-	return e.Network + " " + e.Address
+	return n.cfg.Listen.Endpoints[class].String()
 }
 
 // class is the limits class of an endpoint's name, -1 if there is none.

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"sluice/cmd/internal/config"
@@ -35,6 +36,8 @@ type clientConfig struct {
 	ID      int
 	JSON    bool
 	Timeout time.Duration
+
+	at atomic.Pointer[string] // address of the last attempt; nil: none began
 }
 
 func (c *clientConfig) set() *config.Set {
@@ -91,12 +94,19 @@ func tradeByHand(e *env, args []string) error {
 	if watching {
 		return c.watch(e, key, screen)
 	}
-	return c.once(key, screen, request)
+	return c.once(e, key, screen, request)
 }
 
 // open starts to connect.
 func (c *clientConfig) open(key ed25519.PrivateKey, screen *screen, o client.SessionOptions) (*trade.Client, error) {
 	o.Conn.Key, o.DialTimeout = key, c.Timeout
+	observer := o.OnState
+	o.OnState = func(s client.State) {
+		if s.Phase == client.Connecting {
+			c.at.Store(&s.Address)
+		}
+		observer(s)
+	}
 	t, err := trade.Open(trade.Options{Account: uint64(c.Account), Session: o,
 		OnReport: func(r *orderbook.Report) {
 			if r.Unasked() {
@@ -110,8 +120,12 @@ func (c *clientConfig) open(key ed25519.PrivateKey, screen *screen, o client.Ses
 }
 
 // once sends one request, and those for further pages, and prints the responses.
-func (c *clientConfig) once(key ed25519.PrivateKey, screen *screen, request orderbook.Command) error {
-	t, err := c.open(key, screen, client.SessionOptions{Once: true})
+func (c *clientConfig) once(e *env, key ed25519.PrivateKey, screen *screen, request orderbook.Command) error {
+	t, err := c.open(key, screen, client.SessionOptions{Once: true, OnState: func(s client.State) {
+		if s.Directed {
+			fmt.Fprintf(e.stderr, "%s does not lead; going to %s\n", s.Address, s.Next)
+		}
+	}})
 	if err != nil {
 		return err
 	}
@@ -167,6 +181,14 @@ func renumber(ctx context.Context, t *trade.Client, command *orderbook.Command) 
 	return err
 }
 
+// server is the address of the server that the client has turned to last.
+func (c *clientConfig) server() string {
+	if at := c.at.Load(); at != nil {
+		return *at
+	}
+	return c.Address
+}
+
 // within calls f with a context that ends after the timeout.
 func (c *clientConfig) within(f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
@@ -180,19 +202,19 @@ func (c *clientConfig) unconnected(err error) error {
 	switch {
 	case errors.Is(err, client.ErrNoKey):
 		return fmt.Errorf("the server at %s asks for a key: name yours with --key, "+
-			"or make one with `sluice client keygen FILE`", c.Address)
+			"or make one with `sluice client keygen FILE`", c.server())
 	case errors.Is(err, client.ErrNotChallenged):
 		return fmt.Errorf("the server at %s asks for no key: leave out --key, or name an address where "+
-			"the server proves nothing with it", c.Address)
+			"the server proves nothing with it", c.server())
 	case errors.Is(err, client.ErrAuthFailed):
 		return fmt.Errorf("the server at %s does not know the key %s: add its line to the file of its "+
-			"--authorized-keys, and send the server SIGHUP", c.Address, c.Key)
+			"--authorized-keys, and send the server SIGHUP", c.server(), c.Key)
 	case errors.As(err, &end):
-		return fmt.Errorf("the server at %s closed the connection: %v: %s", c.Address, end.Reason,
+		return fmt.Errorf("the server at %s closed the connection: %v: %s", c.server(), end.Reason,
 			remedy(end.Reason))
 	}
 	return fmt.Errorf("no server at %s: %w; start one with `sluice serve`, or name another with --address",
-		c.Address, err)
+		c.server(), err)
 }
 
 // remedy says why a server closes a connection, and what to do.
@@ -212,11 +234,12 @@ func remedy(reason wire.CloseReason) string {
 			"--authorized-keys, and send the server SIGHUP",
 		wire.CloseHandshakeTimeout: "the handshake took too long; look at the network, and try again",
 		wire.CloseInternal:         "it failed to serve this connection, and its log says why; try again later",
-		wire.CloseNotLeader:        "another server of the cluster leads; name its address with --address",
-		wire.CloseElsewhere:        "another server of the cluster has taken over; name its address with --address",
-		wire.CloseBehind:           "it is behind the others of the cluster; name another address with --address",
-		wire.CloseRevoked:          "the key is no longer accepted; ask an operator for a new one",
-		wire.CloseSlowFeed:         "this client read a topic too slowly; read faster, and connect again",
+		wire.CloseNotLeader: "another server of its cluster leads, or none does at the moment; name another " +
+			"with --address, or try again",
+		wire.CloseElsewhere: "another server of its cluster has taken over; connect again",
+		wire.CloseBehind:    "it is behind the others of the cluster; name another address with --address",
+		wire.CloseRevoked:   "the key is no longer accepted; ask an operator for a new one",
+		wire.CloseSlowFeed:  "this client read a topic too slowly; read faster, and connect again",
 	}
 	if int(reason) >= len(all) || all[reason] == "" {
 		return "this client does not know the reason; compare `sluice version` of both"
@@ -230,18 +253,18 @@ func (c *clientConfig) explain(err error) error {
 	switch {
 	case errors.Is(err, client.ErrBusy): // of the question for the last id
 		return fmt.Errorf("asking %s for the last id of the account: the server shed the request, it is busy, "+
-			"and the order was not executed; try again, or name the id with --id", c.Address)
+			"and the order was not executed; try again, or name the id with --id", c.server())
 	case errors.Is(err, client.ErrNotSent) && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("not sent within %v: %w", c.Timeout, err)
 	case !errors.Is(err, client.ErrUnknownOutcome):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no response from %s within %v: its disk may be slow, or its policy cannot be met; "+
-			"the request may still be executed", c.Address, c.Timeout)
+			"the request may still be executed", c.server(), c.Timeout)
 	case errors.As(err, &end):
 		return fmt.Errorf("%s closed the connection before it responded: %v; the request may have been executed",
-			c.Address, end.Reason)
+			c.server(), end.Reason)
 	}
 	return fmt.Errorf("%s closed the connection before it responded; the request may have been executed: %w",
-		c.Address, err)
+		c.server(), err)
 }

@@ -57,7 +57,7 @@ func (c *clientConfig) watch(e *env, key ed25519.PrivateKey, screen *screen) err
 	if !c.JSON {
 		fmt.Fprintf(e.stderr,
 			"connected to %s as account %d, last #%d; type help for the requests, ctrl-D to end\n",
-			c.Address, c.Account, last)
+			c.server(), c.Account, last)
 	}
 	printed := make(chan error, 1)
 	go func() { printed <- s.print() }()
@@ -68,6 +68,7 @@ func (c *clientConfig) watch(e *env, key ed25519.PrivateKey, screen *screen) err
 // none of the attempts between.
 func (s *session) state() func(client.State) {
 	ready, broken := false, false // of the session's goroutine
+	to := ""                      // where a server has sent this one, as printed last
 	return func(state client.State) {
 		switch state.Phase {
 		case client.Ready:
@@ -78,12 +79,18 @@ func (s *session) state() func(client.State) {
 				}
 				s.screen.show("connected", map[string]any{"address": state.Address}, text)
 			}
-			ready, broken = true, false
+			ready, broken, to = true, false, ""
 		case client.Disconnected:
+			in := state.In.Round(time.Millisecond)
 			if ready {
 				s.screen.show("lost", map[string]any{"address": state.Address, "error": state.Err.Error(),
+					"retry_ms": state.In.Milliseconds()}, fmt.Sprintf("%v; connecting again in %v", state.Err, in))
+			}
+			if state.Directed && to != state.Next {
+				to = state.Next
+				s.screen.show("directed", map[string]any{"address": state.Address, "next": to,
 					"retry_ms": state.In.Milliseconds()},
-					fmt.Sprintf("%v; connecting again in %v", state.Err, state.In.Round(time.Millisecond)))
+					fmt.Sprintf("%s does not lead; going to %s in %v", state.Address, to, in))
 			}
 			ready, broken = false, broken || ready
 		case client.Ended:
@@ -116,7 +123,7 @@ func (s *session) read(e *env, printed <-chan error) error {
 			case err := <-printed:
 				return err
 			case <-time.After(s.config.Timeout):
-				return fmt.Errorf("%s has not answered every request within %v", s.config.Address,
+				return fmt.Errorf("%s has not answered every request within %v", s.config.server(),
 					s.config.Timeout)
 			}
 		}

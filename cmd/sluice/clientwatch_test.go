@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"path/filepath"
 	"regexp"
@@ -8,7 +9,9 @@ import (
 	"syscall"
 	"testing"
 
+	"sluice/transport"
 	"sluice/transport/client"
+	"sluice/transport/listen"
 	"sluice/transport/wire"
 )
 
@@ -101,6 +104,66 @@ func TestWatchEndsWhenItIsKicked(t *testing.T) {
 	w.ends(exitFailure, "closed the connection: kicked: an operator ended this connection")
 	if strings.Contains(w.out.String(), "admit") {
 		t.Errorf("a client that was admitted is told that it is not:\n%s", w.out)
+	}
+}
+
+// follower is a server that does not lead, and says where the leader is. It asks for a key if it is
+// given the line of one.
+func follower(t *testing.T, leader, line string) (address string) {
+	t.Helper()
+	cfg := listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: "127.0.0.1:0", Open: line == ""}},
+		Direct: func() (string, bool) { return leader, true }}
+	var err error
+	if line != "" {
+		cfg.Keys, err = listen.ParseKeys("keys", strings.NewReader(line))
+	}
+	var s *listen.Server
+	if err == nil {
+		s, err = listen.New(cfg, unreached{})
+	}
+	if err == nil {
+		err = s.Listen()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Serve()
+	t.Cleanup(func() { s.Close() })
+	return s.Addresses()[0]
+}
+
+// unreached is the Handler of a server that directs every client.
+type unreached struct{}
+
+func (unreached) Connect(listen.Conn) error                        { return errors.New("not the leader") }
+func (unreached) Request(listen.Conn, wire.Request) error          { return errors.New("not the leader") }
+func (unreached) Shed(listen.Conn, []uint64)                       {}
+func (unreached) Disconnect(listen.Conn, uint64, transport.Reason) {}
+
+func TestClientGoesToTheLeaderAndSaysSo(t *testing.T) {
+	_, leader := serving(t, t.TempDir())
+	other := follower(t, leader, "")
+	told := other + " does not lead; going to " + leader
+	out, problems, code := local("client", "buy", "1", "5", "@", "100", "--address", other)
+	if code != exitOK || !strings.Contains(out, "accepted") || strings.TrimSpace(problems) != told {
+		t.Errorf("%d: %s%s", code, out, problems)
+	}
+	w := watchServer(t, other)
+	w.types("top 1")
+	w.out.await(t, "bid 5 @ 100")
+	w.types("quit")
+	w.ends(exitOK, "directed   "+told+" in 0s", "connected to "+leader+" as account 1")
+
+	_, problems, code = local("client", "top", "1", "--address", follower(t, "", ""))
+	if code != exitFailure || !strings.Contains(problems, "not_leader: another server of its cluster leads, or none does") {
+		t.Errorf("without a leader: %d: %s", code, problems)
+	}
+	// A command of an operator is for the server named, not for the leader.
+	key := filepath.Join(t.TempDir(), "operator")
+	line, _, _ := local("client", "keygen", key, "operator")
+	_, problems, code = local("admin", "--address", follower(t, leader, line), "--key", key, "status")
+	if code != exitFailure || !strings.Contains(problems, "not_leader (go to") {
+		t.Errorf("admin at a follower: %d: %s", code, problems)
 	}
 }
 

@@ -337,6 +337,7 @@ func TestPlanFollowsDirections(t *testing.T) {
 		{"", 0, 0, "b", 0},                               // an address that cannot be reached: the list
 		{"x", time.Hour, 0, "x", 0},                      // b, which must not be visited for an hour
 		{"y", 0, time.Second, "y", 0},                    // x served
+		{"x", 0, time.Millisecond, "x", time.Second},     // y served too briefly
 		{"b", 0, 0, "b", time.Hour},                      // what b asked for holds
 		{"x", 10 * time.Second, time.Minute, "x", 0},     // b served
 		{"", 0, 0, "c", 0},                               // the failures have been forgotten

@@ -48,6 +48,17 @@ type Endpoint struct {
 	Socket net.Listener
 }
 
+// String returns the endpoint's name, or the default for one.
+func (e *Endpoint) String() string {
+	switch {
+	case e.Name != "":
+		return e.Name
+	case e.Socket != nil:
+		return e.Socket.Addr().Network() + " " + e.Socket.Addr().String()
+	}
+	return e.Network + " " + e.Address
+}
+
 // Announce is what ServerReady reports to a client beside the limits of the listener.
 type Announce struct {
 	Name        string        // of the server, at most 255 bytes
@@ -162,9 +173,7 @@ func (c Config) withDefaults() Config {
 		if e.Socket != nil {
 			e.Network, e.Address = e.Socket.Addr().Network(), e.Socket.Addr().String()
 		}
-		if e.Name == "" {
-			e.Name = e.Network + " " + e.Address
-		}
+		e.Name = e.String()
 		if e.OpenRole == 0 {
 			e.OpenRole = Trader
 		}

@@ -38,8 +38,11 @@ func (e *Shard) farewell(entry uint32, why transport.Reason, now int64) bool {
 	var room [encode.MaxControl]byte
 	frame := room[:0]
 	if told := farewellOf(why); told != 0 {
-		frame = e.cfg.Framing.AppendControl(frame, encode.Control{Kind: encode.ControlClose, Reason: told,
-			RetryAfter: told.RetryAfter()})
+		last := encode.Control{Kind: encode.ControlClose, Reason: told, RetryAfter: told.RetryAfter()}
+		if set := e.ending.farewell.Load(); set != nil && why == transport.ReasonShutdown {
+			last = *set
+		}
+		frame = e.cfg.Framing.AppendControl(frame, last)
 	}
 	c.Reason = why
 	c.Set(transport.StateFarewell)

@@ -41,6 +41,7 @@ type Parts struct {
 	Limits   *atomic.Pointer[[]transport.Limits] // by Conn.Class; swapped by the pipeline at a reload
 	Permit   *atomic.Int64                       // open connections of the pipeline; lowered only in freeEntry
 	Phase    *run.Phase
+	Farewell *atomic.Pointer[encode.Control] // the Close for clients at the end of the pipeline; empty: shutdown
 	Recorder *telemetry.Recorder
 	Box      *telemetry.TraceBox
 	Sampler  *telemetry.Sampler
@@ -57,6 +58,7 @@ func New(p Parts) *Shard {
 		table:  table{conns: make([]transport.Conn, 1), sockets: p.Sockets},
 		outbox: outbox{entries: p.Ring.Info().Entries},
 		timers: timers{beat: int64(p.Config.Heartbeat)},
+		ending: ending{farewell: p.Farewell},
 		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm,
 			oldest: traced{record: Record{Received: never}}},
 	}

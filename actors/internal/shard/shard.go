@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"sluice/actors/internal/run"
+	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -115,6 +116,8 @@ type ending struct {
 	behind  []Behind // those that were awaited then
 	orphans []Orphan // sockets still in use past the deadline; the pipeline takes them over
 	closed  bool     // Close has run
+
+	farewell *atomic.Pointer[encode.Control] // the Close for clients at the end of the pipeline; empty: shutdown
 }
 
 // Gauges are written by the shard at each tick. Any goroutine may read them.

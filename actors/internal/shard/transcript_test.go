@@ -33,6 +33,7 @@ import (
 //	pass time=D              time passes, with a step at every tick
 //	busy client=C n=N        N requests of a client were shed
 //	kick client=C            an operator ends a connection
+//	farewell address=A       the end of the pipeline sends clients to another server
 //	drain, stop, fence       the pipeline ends: within=D, its deadline
 //	clients                  the connections as a list shows them
 //	ledger                   responses delivered and dropped
@@ -54,6 +55,7 @@ type script struct {
 	permit   atomic.Int64
 	limits   atomic.Pointer[[]transport.Limits]
 	phase    run.Phase
+	farewell atomic.Pointer[encode.Control]
 	now      int64
 	position uint64 // responses so far, as positions in the slot ring
 	done     bool   // shown as done
@@ -91,6 +93,9 @@ func (s *script) carryOut(c *transcript.Command) string {
 		return s.step()
 	case "pass":
 		return s.pass(c.Duration("time"))
+	case "farewell":
+		s.farewell.Store(&encode.Control{Kind: encode.ControlClose, Reason: encode.CloseElsewhere,
+			Address: c.Text("address")})
 	case "drain":
 		s.end(run.PhaseDraining, c.Duration("within"))
 	case "stop":
@@ -133,6 +138,7 @@ func (s *script) open(c *transcript.Command) {
 		},
 		Frames: inbox, Events: queue, Notices: notices, Ring: s.kernel, Slab: slab,
 		Sockets: new(Sockets), Limits: &s.limits, Permit: &s.permit, Phase: &s.phase,
+		Farewell: &s.farewell,
 		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0),
 		Box:      telemetry.NewTraceBox(8),
 		Sampler:  telemetry.NewSampler(telemetry.Rules{}), Alarm: new(durability.Degradation),

@@ -140,7 +140,9 @@ func (c *Client) overHTTP(ctx context.Context, network, address, method, path st
 
 // overWire sends a request over the client port.
 func (c *Client) overWire(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
-	s, err := client.OpenSession(client.SessionOptions{Conn: client.Options{Key: c.Key}, Once: true}, c.Addr)
+	// A command is for this server, not for the leader that it names.
+	s, err := client.OpenSession(client.SessionOptions{Conn: client.Options{Key: c.Key}, Once: true,
+		Pinned: true}, c.Addr)
 	if err != nil {
 		return 0, nil, err
 	}

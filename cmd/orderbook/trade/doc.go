@@ -9,7 +9,12 @@
 // The client numbers the commands of its account, and nothing else may trade for the account at
 // the same time. It never sends a command twice. A command whose response was lost fails with
 // client.ErrUnknownOutcome: Outcome then says whether it was executed, OpenOrders and FillsSince
-// what else was missed.
+// what else was missed. A command that is sent again with its own id (Client.Send) is executed once at
+// most, whatever became of the first one: the book rejects an id that is not above those used. So a
+// rejection as a duplicate does not say that it was executed; Outcome does.
+//
+// In a cluster the client goes to the leader, as client.Session does. Ids and outcomes hold there too,
+// because the books of a cluster are the same.
 //
 // Start reading at Client.Send.
 package trade
