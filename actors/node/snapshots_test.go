@@ -203,6 +203,7 @@ func TestStopGivesUpHangingSnapshot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		s.grace = patience // the disk of a test may be slow
 		close(s.committed)
 		ctx, cancel := context.WithTimeout(context.Background(), left)
 		if err := s.close(ctx, make(chan struct{})); err != nil {

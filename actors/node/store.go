@@ -40,6 +40,7 @@ type store struct {
 	state     *sequencer.State // after the replay, until the sequencer has it
 	committer *journal.Committer
 	committed chan struct{}  // closed when the journal's goroutine has ended
+	grace     time.Duration  // for the disk, once the time of the end is up
 	persisted atomic.Uint64  // last event on disk; written by the journal's goroutine, read by any
 	commits   atomic.Uint64  // group commits begun; likewise
 	beat      telemetry.Beat // of the journal's goroutine: a round is a group commit
@@ -118,7 +119,7 @@ func openStore(dir string, mustExist bool, j Journal, log *slog.Logger) (*store,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("node: creating the data directory: %w", err)
 	}
-	s := &store{log: log, committed: make(chan struct{}), reached: make(chan struct{}, 1),
+	s := &store{log: log, grace: returnGrace, committed: make(chan struct{}), reached: make(chan struct{}, 1),
 		installed: make(chan struct{}, 1), snapshots: newSnapshotRecord(log)}
 	path := filepath.Join(dir, journalFolder)
 	var err error
@@ -272,7 +273,7 @@ func (s *store) close(ctx context.Context, snapshots <-chan struct{}) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(100 * time.Millisecond) // for an end that has no time left: a healthy disk needs less
+	grace := time.NewTimer(s.grace) // for an end that has no time left: a healthy disk needs less
 	defer grace.Stop()
 	select {
 	case err := <-closed:
