@@ -3,7 +3,6 @@ package raftlog
 import (
 	"encoding/binary"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -212,6 +211,3 @@ func (n *Node) fittest() (best uint64) {
 	})
 	return best
 }
-
-// members are the numbers of all nodes.
-func (n *Node) members() []uint64 { return slices.Clone(n.o.Voters) }
