@@ -58,7 +58,7 @@ const (
 	ListenerShed
 	ListenerAcceptPauses
 	ListenerAcceptPaused
-	ListenerCrowdPauses
+	ListenerHandshakePauses
 	ListenerPaused
 	ListenerPauses
 
@@ -170,7 +170,7 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Times accepting paused because descriptors or memory had run out.")
 	describe(ListenerAcceptPaused, "listener_accept_paused", "", "endpoints",
 		"Endpoints that accept nothing because descriptors or memory have run out.")
-	describe(ListenerCrowdPauses, "listener_crowd_pauses", "", "pauses",
+	describe(ListenerHandshakePauses, "listener_handshake_pauses", "", "pauses",
 		"Times accepting paused because all places for handshakes were taken.")
 	describe(ListenerPaused, "listener_paused", "", "connections",
 		"Connections that are not read until the request queue has room.")

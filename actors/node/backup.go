@@ -26,6 +26,9 @@ func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err 
 	if err := missing(target); err != nil {
 		return c, err
 	}
+	if err := outside(target); err != nil {
+		return c, err
+	}
 	made, err := os.MkdirTemp(filepath.Dir(target), filepath.Base(target)+".partial-*")
 	if err != nil {
 		return c, fmt.Errorf("node: backup: %w", err)
@@ -56,11 +59,17 @@ func Restore(ctx context.Context, backup, dataDir string) (c journal.Copied, err
 	if err := checkParts(backup, false); err != nil {
 		return c, err
 	}
-	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return c, fmt.Errorf("node: creating the data directory: %w", err)
+	if err := journal.Outside(backup, dataDir); err != nil {
+		return c, err
 	}
 	if err := empty(dataDir); err != nil {
 		return c, err
+	}
+	if err := outside(dataDir); err != nil {
+		return c, err
+	}
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return c, fmt.Errorf("node: creating the data directory: %w", err)
 	}
 	made := filepath.Join(dataDir, journalFolder)
 	if c, err = journal.Restore(ctx, filepath.Join(backup, journalFolder), made, journal.Identity{}); err != nil {
@@ -98,6 +107,21 @@ func copyBeside(from, to string, c journal.Copied) error {
 	return nil
 }
 
+// outside returns an error if target would be within a data directory or a backup.
+func outside(target string) error {
+	above, err := journal.Above(target)
+	if err != nil {
+		return err
+	}
+	for _, dir := range above {
+		if exists, _ := journal.Exists(filepath.Join(dir, journalFolder)); exists {
+			return fmt.Errorf("node: %s is within %s, which is a data directory or a backup; name a place outside",
+				target, dir)
+		}
+	}
+	return nil
+}
+
 func missing(path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("node: %s exists already; name a directory that does not exist", path)
@@ -109,7 +133,7 @@ func missing(path string) error {
 
 func empty(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("node: data directory: %w", err)
 	}
 	for _, e := range entries {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"sluice/actors/node/inspect"
@@ -100,5 +101,45 @@ func TestBackupWithoutGenesis(t *testing.T) {
 	}
 	if left, err := filepath.Glob(target + "*"); err != nil || len(left) > 0 {
 		t.Errorf("a failed backup leaves %v, %v", left, err)
+	}
+}
+
+// Nothing is made within a data directory or a backup, and nothing is left there.
+func TestCopiesStayOutsideOfOthers(t *testing.T) {
+	cfg := config(t.TempDir(), transport.ModePoll, &lines{})
+	used(t, cfg)
+	other := config(t.TempDir(), transport.ModePoll, &lines{})
+	used(t, other)
+	place, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	backup := filepath.Join(place, "backup")
+	if _, err := Backup(context.Background(), cfg.DataDir, backup); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(backup, journalFolder), link); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{backup, cfg.DataDir, other.DataDir} {
+		before, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range []string{filepath.Join(dir, "x"), filepath.Join(dir, "new", "x"),
+			filepath.Join(dir, journalFolder, "x"), filepath.Join(link, "x")} {
+			if _, err := Backup(context.Background(), cfg.DataDir, target); err == nil ||
+				!strings.Contains(err.Error(), target+" is within ") {
+				t.Errorf("backup to %s: %v", target, err)
+			}
+			if _, err := Restore(context.Background(), backup, target); err == nil ||
+				!strings.Contains(err.Error(), target+" is within ") {
+				t.Errorf("restore to %s: %v", target, err)
+			}
+		}
+		if after, err := os.ReadDir(dir); err != nil || len(after) != len(before) {
+			t.Errorf("%s has %d entries, it had %d: %v", dir, len(after), len(before), err)
+		}
+	}
+	if _, err := Restore(context.Background(), backup, cfg.DataDir); err == nil ||
+		!strings.Contains(err.Error(), "is not empty") {
+		t.Errorf("restore to a data directory: %v", err)
 	}
 }

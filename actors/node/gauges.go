@@ -29,7 +29,7 @@ func (n *Node[R, Q]) gauges() {
 	add(telemetry.ListenerRequests, func() float64 { return float64(in.Counters().Requests) })
 	add(telemetry.ListenerAcceptPauses, func() float64 { return float64(in.Counters().AcceptPauses) })
 	add(telemetry.ListenerAcceptPaused, func() float64 { return float64(in.Counters().AcceptPaused) })
-	add(telemetry.ListenerCrowdPauses, func() float64 { return float64(in.Counters().HandshakePauses) })
+	add(telemetry.ListenerHandshakePauses, func() float64 { return float64(in.Counters().HandshakePauses) })
 	for r := transport.ReasonHandshakeTimeout; r <= transport.ReasonSetupFailed; r++ {
 		n.pipeline.Collector().Gauge(telemetry.ListenerRefused, telemetry.NoShard, r.String(),
 			func() float64 { return float64(in.Counters().Ended[r]) })

@@ -17,6 +17,7 @@ import (
 	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
+	"sluice/durability/journal"
 	"sluice/telemetry/otel"
 	"sluice/transport/listen"
 )
@@ -56,6 +57,9 @@ func (s *service) prepare() (*prepared, error) {
 		return nil, err
 	}
 	if err := s.checkFlightDir(); err != nil {
+		return nil, err
+	}
+	if err := s.checkDataDir(); err != nil {
 		return nil, err
 	}
 	if _, err := probe(s.cfg.IO); err != nil {
@@ -107,6 +111,21 @@ func (s *service) checkKeys() error {
 		return config.Usagef("--authorized-keys: %v", err)
 	}
 	return nil
+}
+
+// checkDataDir looks for what --data-dir-must-exist asks for. A volume may be mounted later, so a restart may
+// help.
+func (s *service) checkDataDir() error {
+	if !s.cfg.DataDirExists {
+		return nil
+	}
+	path := filepath.Join(s.cfg.DataDir, "journal")
+	exists, err := journal.Exists(path)
+	if err != nil || exists {
+		return err
+	}
+	return fmt.Errorf("--data-dir-must-exist: there is no journal in %s; mount its volume, or start once without "+
+		"this flag to create it", path)
 }
 
 // checkStatsFile checks the directory of --stats-file, which is written at the end at the latest.

@@ -228,7 +228,7 @@ func TestServerTradesAndJournals(t *testing.T) {
 		}
 	}
 	out, problems, code := local("journal", "verify", "--data-dir", dir)
-	if code != 0 || !strings.Contains(out, fmt.Sprintf("events      1 to %d: %[1]d of", events)) ||
+	if code != 0 || !strings.Contains(out, fmt.Sprintf("events      1 to %d: %[1]d events, ", events)) ||
 		!strings.Contains(out, "6 request") {
 		t.Errorf("exit code %d:\n%s%s", code, out, problems)
 	}

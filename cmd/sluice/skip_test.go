@@ -49,6 +49,10 @@ func TestSkippedEventLetsServerStart(t *testing.T) {
 	}
 	p.signal(syscall.SIGKILL) // without the snapshot of a drain, so the start replays the events before it, too
 	p.code()
+	if out, problems, code := local("journal", "verify", "--data-dir", dir); code != 0 ||
+		!strings.Contains(out, "  end         the last run did not end in order (killed, or the machine failed). Events 1 to ") {
+		t.Errorf("after a kill: exit code %d, %s%s", code, out, problems)
+	}
 	number := poison(t, dir)
 	event := fmt.Sprint(number)
 	p = start(t, "serve", "--listen-tcp", "127.0.0.1:0", "--admin-address", "127.0.0.1:0", "--data-dir", dir)
@@ -68,10 +72,22 @@ func TestSkippedEventLetsServerStart(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "the next start leaves out event "+event) {
 		t.Fatalf("exit code %d, %q%s", code, out, problems)
 	}
+	if out, problems, code = local("journal", "verify", "--data-dir", dir); code != 0 ||
+		!strings.Contains(out, "  skip        event "+event+" will be left out at the next start\n") {
+		t.Errorf("a pending skip: exit code %d, %s%s", code, out, problems)
+	}
+	if out, _, _ = local("journal", "verify", "--json", "--data-dir", dir); !strings.Contains(out,
+		`"pending_skips":[`+event+`]`) {
+		t.Errorf("a pending skip: %s", out)
+	}
 	p, address = serving(t, dir)
 	expect(t, address, 0, "top 3", "ask 10 @ 101")
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
+	if out, problems, code = local("journal", "verify", "--data-dir", dir); code != 0 ||
+		!strings.Contains(out, "  end         closed\n") || strings.Contains(out, "will be left out") {
+		t.Errorf("after a drain: exit code %d, %s%s", code, out, problems)
+	}
 
 	out, problems, code = local("journal", "verify", "--json", "--data-dir", dir)
 	var summary inspect.Summary

@@ -69,6 +69,25 @@ func Outside(dir, target string) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
+	above, err := Above(target)
+	if err != nil {
+		return err
+	}
+	for _, path := range above {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		if os.SameFile(info, within) {
+			return fmt.Errorf("journal: %s is within %s; name a place outside, best on another disk", target, dir)
+		}
+	}
+	return nil
+}
+
+// Above returns the directories that target, which need not exist, is in or would be in, the innermost
+// first, without symbolic links. If target exists, it is the first of them.
+func Above(target string) (paths []string, err error) {
 	path, err := filepath.Abs(target)
 	for ; err == nil; path = filepath.Dir(path) {
 		resolved, linkErr := filepath.EvalSymlinks(path)
@@ -78,17 +97,14 @@ func Outside(dir, target string) error {
 		path, err = resolved, linkErr
 		break
 	}
-	for err == nil {
-		var info os.FileInfo
-		if info, err = os.Stat(path); err == nil && os.SameFile(info, within) {
-			return fmt.Errorf("journal: %s is within %s; name a place outside, best on another disk", target, dir)
-		}
-		if path == filepath.Dir(path) {
-			return nil
-		}
-		path = filepath.Dir(path)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
 	}
-	return fmt.Errorf("journal: %w", err)
+	for paths = []string{path}; path != filepath.Dir(path); {
+		path = filepath.Dir(path)
+		paths = append(paths, path)
+	}
+	return paths, nil
 }
 
 // syncFile makes the content of a file durable, and drops the kernel's copy of it.

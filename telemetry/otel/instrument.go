@@ -273,7 +273,7 @@ func nodeGaugeRows() []row {
 			"Times accepting paused because descriptors or memory had run out; clients wait meanwhile."),
 		g(telemetry.ListenerAcceptPaused, "sluice.listener.accept_paused", Gauge, "{endpoint}",
 			"Endpoints that accept nothing because descriptors or memory have run out."),
-		g(telemetry.ListenerCrowdPauses, "sluice.listener.crowd_pauses", Counter, "{pause}",
+		g(telemetry.ListenerHandshakePauses, "sluice.listener.handshake_pauses", Counter, "{pause}",
 			"Times accepting paused because all places for handshakes were taken."),
 		g(telemetry.ListenerPaused, "sluice.listener.paused", Gauge, "{connection}",
 			"Connections that are not read until the request queue has room."),

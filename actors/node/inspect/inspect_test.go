@@ -139,7 +139,7 @@ func TestVerifySummarisesJournal(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	for _, want := range []string{dir + " is intact\n", "directory   " + s.Directory + "\n",
-		"1 to 9: 9 of ", "3 request, 2 checkpoint, 2 version, 1 identity, 1 skip",
+		"1 to 9: 9 events, ", "3 request, 2 checkpoint, 2 version, 1 identity, 1 skip",
 		"requests    2 add, 1 unknown 0x2f\n", "version     3 of the application's rules since event 1\n",
 		"since event 9\n", "skip        event 4 was left out by an operator, says event 8\n",
 		"checkpoint  2 in all, the last is event 7: digest 00000000000000fe of 12 outputs\n"} {

@@ -24,16 +24,17 @@ type Summary struct {
 	First      uint64            `json:"first"`     // oldest event kept; 0 if there is none
 	Last       uint64            `json:"last"`      // newest event
 	Events     uint64            `json:"events"`
-	Bytes      uint64            `json:"bytes"`      // of the events, without the log's own
-	Begin      string            `json:"begin"`      // time of the oldest event, RFC 3339
-	End        string            `json:"end"`        // time of the newest event
-	Kinds      map[string]uint64 `json:"kinds"`      // events by kind
-	Requests   map[string]uint64 `json:"requests"`   // requests by name
-	Identities uint64            `json:"identities"` // introduced
-	Versions   []Version         `json:"versions"`   // of the application's rules, in order
-	Skips      []Skip            `json:"skips"`      // in order
-	Checkpoint *Checkpoint       `json:"checkpoint"` // the last one; nil if there is none
-	Snapshots  []Snapshot        `json:"snapshots"`  // newest first
+	Bytes      uint64            `json:"bytes"`         // of the events, without the log's own
+	Begin      string            `json:"begin"`         // time of the oldest event, RFC 3339
+	End        string            `json:"end"`           // time of the newest event
+	Kinds      map[string]uint64 `json:"kinds"`         // events by kind
+	Requests   map[string]uint64 `json:"requests"`      // requests by name
+	Identities uint64            `json:"identities"`    // introduced
+	Versions   []Version         `json:"versions"`      // of the application's rules, in order
+	Skips      []Skip            `json:"skips"`         // in order
+	Pending    []uint64          `json:"pending_skips"` // events that the next start leaves out for the first time
+	Checkpoint *Checkpoint       `json:"checkpoint"`    // the last one; nil if there is none
+	Snapshots  []Snapshot        `json:"snapshots"`     // newest first
 	Condition
 }
 
@@ -111,6 +112,12 @@ func (j *Journal) verify() (*Summary, error) {
 		}
 		s.add(r)
 	}
+	for _, seq := range j.skips {
+		journaled := slices.ContainsFunc(s.Skips, func(k Skip) bool { return k.Skipped == uint64(seq) })
+		if !journaled && seq > j.log.SnapshotSeq() && seq <= j.log.Last {
+			s.Pending = append(s.Pending, uint64(seq))
+		}
+	}
 	return s, nil
 }
 
@@ -168,7 +175,7 @@ func (s *Summary) String() string {
 	if s.Events == 0 {
 		row("events", "none")
 	} else {
-		row("events", "%d to %d: %d of %d bytes in all", s.First, s.Last, s.Events, s.Bytes)
+		row("events", "%d to %d: %d events, %d bytes", s.First, s.Last, s.Events, s.Bytes)
 		row("time", "%s to %s", s.Begin, s.End)
 		row("kinds", "%s", counts(s.Kinds))
 		row("requests", "%s", counts(s.Requests))
@@ -178,6 +185,9 @@ func (s *Summary) String() string {
 	}
 	for _, skip := range s.Skips {
 		row("skip", "event %d was left out by an operator, says event %d", skip.Skipped, skip.Seq)
+	}
+	for _, seq := range s.Pending {
+		row("skip", "event %d will be left out at the next start", seq)
 	}
 	if c := s.Checkpoint; c != nil {
 		row("checkpoint", "%d in all, the last is event %d: digest %s of %d outputs",
@@ -190,14 +200,25 @@ func (s *Summary) String() string {
 		}
 		row("snapshot", "after event %d: %d bytes%s", snap.Seq, snap.Bytes, damaged)
 	}
-	if !s.Writing && !s.Closed {
-		row("end", "the server did not stop in order; events up to %d were certainly on disk, and whether "+
-			"events after %d were lost is not known", s.EndMark, s.Last)
+	switch {
+	case s.Writing:
+	case s.Closed:
+		row("end", "closed")
+	default:
+		row("end", "the last run did not end in order (killed, or the machine failed). %s here. If the disk lost "+
+			"later writes, that cannot be seen from these files.", s.kept())
 	}
 	if s.Torn != "" {
 		row("last write", "incomplete, as after a crash; the next start drops it: %s", s.Torn)
 	}
 	return b.String()
+}
+
+func (s *Summary) kept() string {
+	if s.Events == 0 {
+		return "No events are"
+	}
+	return fmt.Sprintf("Events %d to %d are", s.First, s.Last)
 }
 
 // counts lists names with their numbers, the largest first.
