@@ -85,6 +85,7 @@ func administer(e *env, args []string) error {
 	if done || err != nil {
 		return err
 	}
+	e.json = c.JSON
 	run, err := c.command(words)
 	if err != nil {
 		return err

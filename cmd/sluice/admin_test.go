@@ -45,7 +45,7 @@ func TestAdminCommandsOverSocketAndClientPort(t *testing.T) {
 	for name, way := range map[string][]string{"socket": socket, "key": key} {
 		for words, want := range map[string]string{
 			"status": "ready; ", "ready": "ready\npolicy local", "live": "live\n",
-			"connections --top 3 --by lag": "open connections: ",
+			"connections --top 3 --by lag": "open connections",
 			"closed":                       "ended connections: ", "policy": "policy local, persisted>=1\n",
 		} {
 			if out := ask(way, strings.Fields(words)...); !strings.Contains(out, want) {

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -40,6 +43,9 @@ Exit codes: 0 done, 1 failed or damaged, 64 usage error.`
 func takeBackup(e *env, args []string) error {
 	return transfer(e, args, backupHead, "copy the data directory of a server", "TARGET",
 		func(ctx context.Context, dir, target string) (journal.Copied, string, error) {
+			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+				return journal.Copied{}, "", fmt.Errorf("%w; name the data directory of a server with --data-dir", err)
+			}
 			c, err := node.Backup(ctx, dir, target)
 			return c, fmt.Sprintf("backup of %s in %s", dir, target), err
 		})
@@ -67,6 +73,7 @@ func transfer(e *env, args []string, head, help, name string,
 	if done || err != nil {
 		return err
 	}
+	e.json = asJSON
 	if len(rest) != 1 || rest[0] == "" {
 		return config.Usagef("name one directory: %s", name)
 	}

@@ -254,6 +254,13 @@ func (c *clientConfig) explain(err error) error {
 	case errors.Is(err, client.ErrBusy): // of the question for the last id
 		return fmt.Errorf("asking %s for the last id of the account: the server shed the request, it is busy, "+
 			"and the order was not executed; try again, or name the id with --id", c.server())
+	case errors.Is(err, client.ErrNotSent) && errors.Is(err, client.ErrUnknownOutcome): // likewise
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("the order was not sent: the server did not return the last id of account %d "+
+				"within %v", c.Account, c.Timeout)
+		}
+		return fmt.Errorf("the order was not sent: the server did not return the last id of account %d: it "+
+			"closed the connection", c.Account)
 	case errors.Is(err, client.ErrNotSent) && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("not sent within %v: %w", c.Timeout, err)
 	case !errors.Is(err, client.ErrUnknownOutcome):

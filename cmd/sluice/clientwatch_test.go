@@ -28,7 +28,7 @@ func watchServer(t *testing.T, address string, flags ...string) *watcher {
 	in, input := io.Pipe()
 	w := &watcher{t: t, input: input, out: newOutput(), code: make(chan int, 1)}
 	args := append([]string{"client", "watch", "--address", address}, flags...)
-	go func() { w.code <- run(&env{in, w.out, w.out, nil}, args) }()
+	go func() { w.code <- run(&env{stdin: in, stdout: w.out, stderr: w.out}, args) }()
 	t.Cleanup(func() { input.Close() })
 	w.out.await(t, "type help")
 	return w
@@ -204,6 +204,11 @@ func TestWatchCountsRequestsWithoutResponse(t *testing.T) {
 	}
 	w.types("buy 1 5 @ 100")
 	awaitEvents(t, p)
+	out, code := ask(t, socket, "", "buy", "1", "5", "--timeout", "2s")
+	if want := "the order was not sent: the server did not return the last id of account 1 within 2s"; code != 1 ||
+		!strings.Contains(out, want) {
+		t.Errorf("behind a shut gate: exit code %d, %s", code, out)
+	}
 	p.signal(syscall.SIGKILL)
 	p.code()
 	w.out.await(t, "unknown    #2")

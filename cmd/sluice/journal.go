@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"strconv"
@@ -52,6 +53,7 @@ func readJournal(e *env, args []string) error {
 	if done || err != nil {
 		return err
 	}
+	e.json = asJSON
 	if len(rest) == 2 && rest[0] == "skip" {
 		return skip(e, dir, rest[1])
 	}
@@ -70,7 +72,12 @@ func readJournal(e *env, args []string) error {
 		return err
 	}
 	if rest[0] == "list" {
-		return j.List(e.stdout, inspect.Options{From: uint64(from), To: uint64(to), JSON: asJSON})
+		out := &counted{w: e.stdout}
+		err := j.List(out, inspect.Options{From: uint64(from), To: uint64(to), JSON: asJSON})
+		if err == nil && out.bytes == 0 {
+			fmt.Fprintln(e.stderr, "no events in that range")
+		}
+		return err
 	}
 	summary, err := j.Verify()
 	switch {
@@ -81,6 +88,18 @@ func readJournal(e *env, args []string) error {
 	}
 	_, err = fmt.Fprint(e.stdout, summary)
 	return err
+}
+
+// counted counts what is written.
+type counted struct {
+	w     io.Writer
+	bytes int
+}
+
+func (c *counted) Write(text []byte) (int, error) {
+	n, err := c.w.Write(text)
+	c.bytes += n
+	return n, err
 }
 
 // skip is `sluice journal skip`.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
 )
 
@@ -50,16 +52,18 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
+	json           bool // print the error on stdout, too, as a JSON object
 }
 
 func main() {
-	os.Exit(run(&env{os.Stdin, os.Stdout, os.Stderr, os.Environ()}, os.Args[1:]))
+	os.Exit(run(&env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}, os.Args[1:]))
 }
 
 // run runs the command and turns its error into a line and an exit code.
 func run(e *env, args []string) int {
 	err := dispatch(e, args)
-	if err != nil {
+	var shown *observe.Error
+	if err != nil && !(errors.As(err, &shown) && shown.Page) { // the page says what is wrong
 		e.fault(err)
 	}
 	if c, ok := e.stderr.(interface{ close() }); ok { // a server's console
@@ -82,6 +86,11 @@ func (e *env) fault(err error) {
 		return
 	}
 	fmt.Fprintln(e.stderr, "sluice:", err)
+	if e.json {
+		out := json.NewEncoder(e.stdout)
+		out.SetEscapeHTML(false)
+		_ = out.Encode(map[string]string{"error": err.Error()}) // the exit code tells as well
+	}
 }
 
 func dispatch(e *env, args []string) error {

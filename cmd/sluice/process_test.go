@@ -170,7 +170,7 @@ func (p *process) ends(want int, words ...string) {
 func ask(t *testing.T, address, stdin string, args ...string) (out string, code int) {
 	t.Helper()
 	var both bytes.Buffer
-	e := &env{strings.NewReader(stdin), &both, &both, nil}
+	e := &env{stdin: strings.NewReader(stdin), stdout: &both, stderr: &both}
 	code = run(e, append([]string{"client", "--address", address, "--timeout", "20s"}, args...))
 	return both.String(), code
 }
@@ -213,6 +213,10 @@ func TestServerTradesAndJournals(t *testing.T) {
 	list, problems, code := local("journal", "list", "--data-dir", dir)
 	if code != 0 {
 		t.Error(problems)
+	}
+	if out, problems, code := local("journal", "list", "--from", "900", "--data-dir", dir); code != 0 || out != "" ||
+		problems != "no events in that range\n" {
+		t.Errorf("an empty range: exit code %d, %s%s", code, out, problems)
 	}
 	var requests []string
 	events := 0

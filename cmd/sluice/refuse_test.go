@@ -14,7 +14,7 @@ import (
 // local runs a short command in this process.
 func local(args ...string) (out, problems string, code int) {
 	var o, p bytes.Buffer
-	code = run(&env{strings.NewReader(""), &o, &p, nil}, args)
+	code = run(&env{stdin: strings.NewReader(""), stdout: &o, stderr: &p}, args)
 	return o.String(), p.String(), code
 }
 
@@ -205,6 +205,11 @@ func TestJournalOfMissingDirectoryNamesTheFlag(t *testing.T) {
 	if code != 1 || !strings.Contains(problems, "/nonexistent/journal: no such file") ||
 		!strings.Contains(problems, "--data-dir") {
 		t.Errorf("exit code %d, %q", code, problems)
+	}
+	out, problems, code := local("backup", "--json", "--data-dir", "/nonexistent", filepath.Join(t.TempDir(), "b"))
+	if code != 1 || !strings.Contains(problems, "name the data directory of a server with --data-dir") ||
+		!strings.HasPrefix(out, `{"error":"`) {
+		t.Errorf("backup: exit code %d, %s%s", code, out, problems)
 	}
 }
 

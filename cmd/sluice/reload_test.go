@@ -68,6 +68,11 @@ func TestReloadReportsLimitsAndKeys(t *testing.T) {
 			}
 		})
 	}
+	if log := p.err.String(); strings.Contains(log, "command failed") ||
+		!strings.Contains(log, `msg="reload is not complete" command=/reload`) ||
+		!strings.Contains(log, "limits: reloaded; keys: rejected, unchanged: ") {
+		t.Errorf("the results of reloads in part are missing, or are called failures:\n%s", log)
+	}
 	before := strings.Count(p.err.String(), "keys reloaded")
 	write("limits", "soft-limit: 9MiB\n")
 	write("keys", good+late)

@@ -208,7 +208,7 @@ func TestDrainDelayServesClientsThatAreNotReady(t *testing.T) {
 	p.out.await(t, "kill drains")
 	p.signal(syscall.SIGTERM)
 	p.err.await(t, "draining in 1h")
-	if status, text := get(t, "http://"+p.page()+"/readyz", "*/*"); status != 503 || !strings.Contains(text, "leaving") {
+	if status, text := get(t, "http://"+p.page()+"/readyz", "*/*"); status != 503 || !strings.HasPrefix(text, "not ready: a drain follows\n") {
 		t.Errorf("/readyz: %d %s", status, text)
 	}
 	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {

@@ -59,7 +59,7 @@ func (s *service) supervise() error {
 		case <-v.finished:
 			return v.result
 		case <-v.progress.C:
-			s.say("still draining after %s; %d clients connected", since(v.began), s.server.Connections())
+			s.say("still draining after %s; %s connected", since(v.began), plural(uint64(s.server.Connections()), "client"))
 		case got := <-s.signals.ask:
 			v.asked(got)
 		case got := <-s.signals.end:

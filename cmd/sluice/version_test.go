@@ -15,7 +15,7 @@ func TestVersionAndFirstLogLineNameEngines(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if code := run(&env{nil, &out, &out, nil}, []string{"version"}); code != exitOK {
+	if code := run(&env{stdout: &out, stderr: &out}, []string{"version"}); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, &out)
 	}
 	for _, want := range []string{"engines compiled in: " + compiled + "\n", "engine " + d.Engine + ": "} {

@@ -46,8 +46,8 @@ func (d *directory) unlock() error           { return d.lock.Close() }
 func lockDirectory(path string) (*directory, error) {
 	d := &directory{path: path, patience: descriptorsPatience}
 	if d.has(backupFile) {
-		return nil, fmt.Errorf("%w: %s; restore it into another directory with sluice restore, or Restore of this "+
-			"package", ErrBackup, path)
+		return nil, fmt.Errorf("%w: %s; restore it into another directory with sluice restore",
+			ErrBackup, path)
 	}
 	if err := os.MkdirAll(path, privateFolder); err != nil {
 		return nil, fmt.Errorf("journal: creating the directory: %w", err)

@@ -74,7 +74,7 @@ func (e *CorruptError) Error() string {
 			e.Why)
 	}
 	return fmt.Sprintf("journal: damaged: %s: %s; events up to %d are intact; nothing was "+
-		"changed: restore the directory from a replica or a backup, or start with an empty directory "+
+		"changed: restore the directory from a backup, or start with an empty directory "+
 		"if losing these events is acceptable", place, e.Why, e.Good)
 }
 

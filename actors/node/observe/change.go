@@ -40,8 +40,11 @@ func (a *admin) change(path string, f commandFunc) {
 		}
 		p, code, err := f(r.Context(), v, func(into any) error { return decode(r.Body, into) })
 		if err != nil {
-			a.refused.Log(a.log, slog.LevelWarn, "command failed", "command", path, "from", v.from,
-				"error", err)
+			text, what := "command failed", "error"
+			if code == http.StatusUnprocessableEntity && path == "/reload" { // each part has its result
+				text, what = "reload is not complete", "result"
+			}
+			a.refused.Log(a.log, slog.LevelWarn, text, "command", path, "from", v.from, what, err)
 			reject(w, r, code, "%v", err)
 			return
 		}
@@ -68,7 +71,16 @@ func decodeText(text []byte, into any) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	return d.Decode(into)
+	err := d.Decode(into)
+	var wrong *json.UnmarshalTypeError
+	if want := map[string]string{
+		"policy": `a string, such as "persisted>=1"`, "force": "true or false",
+		"connection": `a string, such as "1099511627777"`, "responses": "a number, such as 100",
+		"deadline": `a string, such as "10s"`,
+	}; errors.As(err, &wrong) && want[wrong.Field] != "" {
+		return fmt.Errorf("%s must be %s", wrong.Field, want[wrong.Field])
+	}
+	return err
 }
 
 // swapBody is the body of POST /policy.

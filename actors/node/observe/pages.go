@@ -85,6 +85,10 @@ type Connections struct {
 
 // Text implements page.
 func (c *Connections) Text(w io.Writer) error {
+	if c.Open == 0 {
+		_, err := fmt.Fprintln(w, "0 open connections")
+		return err
+	}
 	fmt.Fprintf(w, "open connections: %d; the first %d by %s:\n", c.Open, len(c.Top), c.By)
 	t := table(w)
 	fmt.Fprintln(t,

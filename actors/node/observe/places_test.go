@@ -180,13 +180,15 @@ func TestAcceptIsReadByWeight(t *testing.T) {
 	}
 }
 
-// A value that is empty or null is a mistake, and nothing is carried out.
+// A value that is empty, null or of another kind is a mistake, and nothing is carried out.
 func TestEmptyValuesAreRejected(t *testing.T) {
 	r := newRig(t)
 	for _, v := range []struct{ path, body, want string }{
 		{"/drain", `{"deadline":""}`, "write a time from 1ms"},
 		{"/drain", `{"deadline":null}`, "deadline is null"},
 		{"/policy", `{"policy":"local","force":null}`, "force is null"},
+		{"/kick", `{"connection":1}`, `connection must be a string, such as "1099511627777"`},
+		{"/drain", `{"deadline":10}`, `deadline must be a string, such as "10s"`},
 		{"/kick", `{"connection":null}`, "connection is null"},
 		{"/trace", `{"connection":"1","responses":null}`, "responses is null"},
 	} {

@@ -17,7 +17,7 @@ func TestPagesOverBothEndpoints(t *testing.T) {
 	c.served()
 	for _, endpoint := range []string{"tcp", "unix"} {
 		for path, want := range map[string]string{
-			"/": "ready; 1 clients, 0 blocked, 0 paused; policy local, persisted>=1; gate open; event 2; " +
+			"/": "ready; 1 client, 0 blocked, 0 paused; policy local, persisted>=1; gate open; event 2; " +
 				"engine poll (compiled in: " +
 				strings.Join(transport.Engines(), ", ") + "); up ",
 			"/livez":              "live\n",

@@ -121,6 +121,14 @@ func (o *options) runPlan(ctx context.Context, p Process, args []string) error {
 	return broken
 }
 
+// Runs is a number of runs in words.
+func Runs(n int) string {
+	if n == 1 {
+		return "1 run"
+	}
+	return fmt.Sprintf("%d runs", n)
+}
+
 // Rounds runs every spec runs times, in rounds over all of them, so that noise affects all. Each
 // round begins with another spec. It writes one line per run to log. If ctx ends early, Rounds
 // returns the completed runs with the error.
@@ -133,7 +141,7 @@ func (r *Runner) Rounds(ctx context.Context, specs []Spec, runs int, log io.Writ
 		}
 	}
 	each := specs[0].Warm + specs[0].Run + time.Second/2
-	fmt.Fprintf(log, "bench: %d combinations, %d runs each, about %v\n", len(specs), runs,
+	fmt.Fprintf(log, "bench: %d combinations, %s each, about %v\n", len(specs), Runs(runs),
 		(each * time.Duration(len(specs)*runs)).Round(time.Second))
 	for round := range runs {
 		for i := range specs {

@@ -150,6 +150,10 @@ func (e *Endpoints) validate(c *Server) error {
 // shard. hard and soft name the limits in the error.
 func (c *Server) checkLimits(l transport.Limits, hard, soft string) error {
 	hardSize, softSize := FormatSize(uint64(l.HardBytes)), FormatSize(uint64(l.SoftBytes))
+	if l.SoftBytes > l.HardBytes {
+		return Usagef("%s is %s and %s %s: the soft limit must not be above the hard limit", hard, hardSize,
+			soft, softSize)
+	}
 	if err := l.Validate(max(c.FrameMax+encode.BatchEndBytes, encode.MaxControl), transport.SegmentMax); err != nil {
 		return Usagef("%s is %s and %s %s, with --frame-max %s: %v",
 			hard, hardSize, soft, softSize, FormatSize(uint64(c.FrameMax)), err)

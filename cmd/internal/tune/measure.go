@@ -30,8 +30,8 @@ func (s *sweep) measure(ctx context.Context) error {
 	s.results = make([][]*bench.Result, len(s.choices))
 	s.begun = time.Now()
 	fmt.Fprintf(s.log,
-		"tune: %d choices, %d runs each, about %v; ctrl-C stops and reports the completed runs\n",
-		len(s.choices), s.runs, s.remaining())
+		"tune: %d choices, %s each, about %v; ctrl-C stops and reports the completed runs\n",
+		len(s.choices), bench.Runs(s.runs), s.remaining())
 	for round := range s.runs {
 		var specs []bench.Spec
 		for i := range s.choices {

@@ -28,7 +28,7 @@ const (
 	// StateFull is a node whose queue of requests has been full for FullFor.
 	StateFull = "no requests are taken"
 	// StateLeaving is a node that serves clients and drains soon.
-	StateLeaving = "leaving, a drain follows"
+	StateLeaving = "a drain follows"
 	StateEnded   = "ended"
 )
 
@@ -199,10 +199,14 @@ func (s *Status) policy() string {
 
 // WriteLine writes the status as one line.
 func (s *Status) WriteLine(w io.Writer) error {
+	clients := "clients"
+	if s.Clients == 1 {
+		clients = "client"
+	}
 	_, err := fmt.Fprintf(w,
-		"%s; %d clients, %d blocked, %d paused; policy %s; gate %s; event %d; "+
+		"%s; %d %s, %d blocked, %d paused; policy %s; gate %s; event %d; "+
 			"engine %s (compiled in: %s); up %s%s\n",
-		s.State, s.Clients, s.Blocked, s.Paused, s.policy(), s.Gate, s.Sequenced,
+		s.State, s.Clients, clients, s.Blocked, s.Paused, s.policy(), s.Gate, s.Sequenced,
 		s.Engine, strings.Join(s.Engines, ", "), Span(s.Up), s.stalled("; "))
 	return err
 }
