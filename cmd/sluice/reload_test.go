@@ -68,6 +68,10 @@ func TestReloadReportsLimitsAndKeys(t *testing.T) {
 			}
 		})
 	}
+	if out, problems, code := local(append(bySocket, "--json", "reload")...); code != exitFailure ||
+		!strings.HasPrefix(out, `{"error":"limits: reloaded; keys: rejected`) || !strings.HasPrefix(problems, "sluice: ") {
+		t.Errorf("as JSON: exit code %d, %s%s", code, out, problems)
+	}
 	if log := p.err.String(); strings.Contains(log, "command failed") ||
 		!strings.Contains(log, `msg="reload is not complete" command=/reload`) ||
 		!strings.Contains(log, "limits: reloaded; keys: rejected, unchanged: ") {

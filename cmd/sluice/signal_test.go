@@ -90,6 +90,14 @@ func TestServerSurvivesClosedStandardError(t *testing.T) {
 		_, err := os.Stat(measured)
 		return err
 	})
+	if out, problems, code := local("admin", "--admin-address", p.page(), "ready"); code != 1 || problems != "" ||
+		!strings.HasPrefix(out, "not ready: a drain follows\n") {
+		t.Errorf("admin ready: exit code %d, %s%s", code, out, problems)
+	}
+	if out, problems, code := local("admin", "--admin-address", p.page(), "connections"); code != 0 ||
+		out != "0 open connections\n" {
+		t.Errorf("admin connections: exit code %d, %s%s", code, out, problems)
+	}
 	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {
 		t.Errorf("order after that: %d\n%s", code, out)
 	}
