@@ -53,20 +53,37 @@ func TestEchoOfTheSecondSignalIsNotTheThird(t *testing.T) {
 // A server that does not serve yet has no responses to send. The first signal ends it, whatever it
 // waits for.
 func TestSignalEndsAHungStart(t *testing.T) {
+	for name, test := range map[string]struct {
+		before string // what the shell does that starts the server
+		signal syscall.Signal
+		code   int
+	}{
+		"SIGTERM":           {"", syscall.SIGTERM, -1}, // ended by the signal
+		"SIGINT":            {"", syscall.SIGINT, -1},
+		"an ignored SIGINT": {"trap '' INT; ", syscall.SIGINT, 128 + int(syscall.SIGINT)},
+	} {
+		t.Run(name, func(t *testing.T) { testHungStart(t, test.before, test.signal, test.code) })
+	}
+}
+
+func testHungStart(t *testing.T, before string, signal syscall.Signal, want int) {
 	keys := filepath.Join(t.TempDir(), "keys")
 	if err := syscall.Mkfifo(keys, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, "serve", "--data-dir", t.TempDir(), "--listen-tcp", "127.0.0.1:0",
-		"--admin-address", "", "--authorized-keys", keys)
+	p := &process{t: t, out: newOutput(), err: newOutput(), exited: make(chan struct{})}
+	p.cmd = exec.Command("/bin/sh", "-c", before+`exec "$0" "$@"`, os.Args[0], "serve", "--data-dir", t.TempDir(),
+		"--listen-tcp", "127.0.0.1:0", "--admin-address", "", "--authorized-keys", keys)
+	p.cmd.Stderr = p.err
+	p.run()
 	f, err := os.OpenFile(keys, os.O_WRONLY, 0) // returns once the server reads, which then finds an empty file
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	p.signal(syscall.SIGTERM)
-	if code := p.code(); code != -1 { // ended by the signal
-		t.Errorf("exit code %d:\n%s", code, p.err)
+	p.signal(signal)
+	if code := p.code(); code != want {
+		t.Errorf("exit code %d, want %d:\n%s", code, want, p.err)
 	}
 }
 

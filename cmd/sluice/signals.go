@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // signals are the signals of a server, caught from its first moment on.
@@ -52,13 +53,15 @@ func (s *signals) release() {
 }
 
 // die ends the process by a signal, as if it had not been caught. The kernel does not do that to
-// process 1 of a container; its exit code is what a shell reports for the signal.
+// process 1 of a container, nor with a SIGINT that was ignored when the process began, as a shell does
+// for what it runs in the background; the exit code then is what a shell reports for
+// the signal.
 func die(got os.Signal) {
 	number := got.(syscall.Signal)
 	if os.Getpid() != 1 {
 		signal.Reset(got)
 		if syscall.Kill(os.Getpid(), number) == nil {
-			select {} // until the signal has arrived
+			time.Sleep(time.Second) // until it has arrived; it never does if the parent had it ignored
 		}
 	}
 	os.Exit(128 + int(number))
