@@ -107,14 +107,6 @@ func TestServerSurvivesClosedStandardError(t *testing.T) {
 		_, err := os.Stat(measured)
 		return err
 	})
-	if out, problems, code := local("admin", "--admin-address", p.page(), "ready"); code != 1 || problems != "" ||
-		!strings.HasPrefix(out, "not ready: a drain follows\n") {
-		t.Errorf("admin ready: exit code %d, %s%s", code, out, problems)
-	}
-	if out, problems, code := local("admin", "--admin-address", p.page(), "connections"); code != 0 ||
-		out != "0 open connections\n" {
-		t.Errorf("admin connections: exit code %d, %s%s", code, out, problems)
-	}
 	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {
 		t.Errorf("order after that: %d\n%s", code, out)
 	}
@@ -235,6 +227,14 @@ func TestDrainDelayServesClientsThatAreNotReady(t *testing.T) {
 	p.err.await(t, "draining in 1h")
 	if status, text := get(t, "http://"+p.page()+"/readyz", "*/*"); status != 503 || !strings.HasPrefix(text, "not ready: a drain follows\n") {
 		t.Errorf("/readyz: %d %s", status, text)
+	}
+	if out, problems, code := local("admin", "--admin-address", p.page(), "ready"); code != 1 || problems != "" ||
+		!strings.HasPrefix(out, "not ready: a drain follows\n") {
+		t.Errorf("admin ready: exit code %d, %s%s", code, out, problems)
+	}
+	if out, problems, code := local("admin", "--admin-address", p.page(), "connections"); code != 0 ||
+		out != "0 open connections\n" {
+		t.Errorf("admin connections: exit code %d, %s%s", code, out, problems)
 	}
 	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {
 		t.Errorf("a new client is not served: %d\n%s", code, out)
