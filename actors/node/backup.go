@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"sluice/actors/node/inspect"
 	"sluice/durability"
@@ -17,6 +18,7 @@ import (
 // on it: every request of which a client received the response before Backup began is in the copy. See
 // journal.Backup. target gets its name once everything is on disk; after an error nothing is left.
 func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err error) {
+	target = filepath.Clean(target)
 	if err := checkParts(dataDir, false); err != nil {
 		return c, err
 	}
@@ -30,6 +32,10 @@ func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err 
 		return c, err
 	}
 	made, err := os.MkdirTemp(filepath.Dir(target), filepath.Base(target)+".partial-*")
+	if errors.Is(err, os.ErrNotExist) {
+		return c, fmt.Errorf("node: the directory %s does not exist; create it, or name another place: %w",
+			filepath.Dir(target), err)
+	}
 	if err != nil {
 		return c, fmt.Errorf("node: backup: %w", err)
 	}
@@ -56,9 +62,10 @@ func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err 
 // A node that is opened on it continues after the last event of the backup. What clients were told about
 // later events no longer holds.
 func Restore(ctx context.Context, backup, dataDir string) (c journal.Copied, err error) {
-	if err := checkParts(backup, false); err != nil {
+	if err := checkBackup(backup); err != nil {
 		return c, err
 	}
+	dataDir = filepath.Clean(dataDir)
 	if err := journal.Outside(backup, dataDir); err != nil {
 		return c, err
 	}
@@ -68,22 +75,108 @@ func Restore(ctx context.Context, backup, dataDir string) (c journal.Copied, err
 	if err := outside(dataDir); err != nil {
 		return c, err
 	}
-	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return c, fmt.Errorf("node: creating the data directory: %w", err)
+	created, err := makeFolders(dataDir)
+	if err == nil {
+		c, err = restoreTo(ctx, backup, dataDir)
 	}
-	made := filepath.Join(dataDir, journalFolder)
-	if c, err = journal.Restore(ctx, filepath.Join(backup, journalFolder), made, journal.Identity{}); err != nil {
-		return c, err
+	if err != nil {
+		for _, path := range created {
+			err = errors.Join(err, remove(path))
+		}
 	}
-	if err := copyBeside(backup, dataDir, c); err != nil {
-		return c, errors.Join(err, os.RemoveAll(made), remove(filepath.Join(dataDir, skipsFile)))
-	}
-	return c, nil
+	return c, err
 }
 
+// restoreTo restores to an empty directory. The journal gets its name last: a directory with a part of
+// a restored journal, or with none, is not opened.
+func restoreTo(ctx context.Context, backup, dataDir string) (c journal.Copied, err error) {
+	made, path := filepath.Join(dataDir, restoredFolder), filepath.Join(dataDir, journalFolder)
+	c, err = journal.Restore(ctx, filepath.Join(backup, journalFolder), made, journal.Identity{})
+	if err != nil {
+		return c, err
+	}
+	if err = copyBeside(backup, dataDir, c); err == nil {
+		err = os.Rename(made, path)
+	}
+	if err == nil {
+		err = syncDirectory(dataDir)
+	}
+	if err == nil {
+		return c, nil
+	}
+	err = errors.Join(err, os.RemoveAll(path), os.RemoveAll(made))
+	for _, name := range []string{genesisFile, skipsFile, genesisFile + ".tmp", skipsFile + ".tmp"} {
+		err = errors.Join(err, remove(filepath.Join(dataDir, name)))
+	}
+	return c, err
+}
+
+// checkBackup returns an error if dir has no journal.
+func checkBackup(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("node: the backup %s does not exist; name a directory that a backup made: %w", dir, err)
+	case err != nil:
+		return fmt.Errorf("node: backup: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("node: %s is not a directory; name a directory that a backup made", dir)
+	}
+	if err := checkParts(dir, false); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, journalFolder)
+	if exists, err := journal.Exists(path); err != nil || !exists {
+		return errors.Join(err, fmt.Errorf("node: %s is not a backup, because there is no journal in %s; name a "+
+			"directory that a backup made", dir, path))
+	}
+	return nil
+}
+
+// unfinished returns an error if dir, which has no journal, is what an interrupted backup or restore left.
+func unfinished(dir string) error {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("node: data directory: %w", err)
+	}
+	if is, _ := filepath.Match("*.partial-[0-9]*", filepath.Base(path)); is {
+		return fmt.Errorf("node: %s is what a backup that did not end left; remove it, and take the backup "+
+			"again", dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("node: data directory: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), journalFolder+".partial-") {
+			return fmt.Errorf("node: %s has %s of a restore that did not end; empty the directory and restore "+
+				"again", dir, e.Name())
+		}
+	}
+	return nil
+}
+
+// makeFolders creates path and the directories above it, and returns those that it created, the innermost
+// first.
+func makeFolders(path string) (created []string, err error) {
+	for at := path; ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		created = append(created, at)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return created, fmt.Errorf("node: creating the data directory: %w", err)
+	}
+	return created, nil
+}
+
+// restoredFolder is the journal of a restore that has not ended.
+const restoredFolder = journalFolder + ".partial-restored"
+
 // copyBeside copies the files beside a journal and ties them to the directory of its copy. The genesis is
-// last: without it a data directory that has events is not opened, and a backup is not restored. The
-// list of skipped events may name some that came after the copy.
+// last: without it a backup is not restored. The list of skipped events may name some that came after the
+// copy.
 func copyBeside(from, to string, c journal.Copied) error {
 	path := filepath.Join(from, genesisFile)
 	genesis, err := journal.ReadOwned(path, c.Source)

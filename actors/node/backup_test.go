@@ -88,8 +88,11 @@ func TestBackupWithoutGenesis(t *testing.T) {
 		if _, err := Restore(context.Background(), target, dir); err == nil {
 			t.Errorf("restored without %s", lost)
 		}
-		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		if left, err := os.ReadDir(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("without %s, a failed restore leaves %v, %v", lost, left, err)
+		}
+		if _, err := inspect.Open(target, nobody{}); err == nil {
+			t.Errorf("without %s, it is verified", lost)
 		}
 	}
 	if err := os.Remove(filepath.Join(cfg.DataDir, genesisFile)); err != nil {

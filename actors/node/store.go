@@ -98,6 +98,9 @@ func checkParts(dir string, mustExist bool) error {
 	if exists || err != nil {
 		return err
 	}
+	if err := unfinished(dir); err != nil {
+		return err
+	}
 	for _, name := range []string{genesisFile, skipsFile} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("node: %s has a file %s, but there is no journal in %s; mount its volume, or "+
@@ -210,7 +213,7 @@ func (n *Node[R, Q]) genesis(app sequencer.Application[R, Q]) error {
 	}
 	if last := n.store.recovery.Last; last > 0 {
 		return fmt.Errorf("node: %s is missing, so the configuration under which the %d events "+
-			"of the journal were written is unknown; restore the file from a backup",
+			"of the journal were written is unknown; restore the whole directory from a backup",
 			path, last)
 	}
 	var b bytes.Buffer

@@ -81,7 +81,12 @@ func transfer(e *env, args []string, head, help, name string,
 	defer release()
 	began := time.Now()
 	c, what, err := do(ctx, dir, rest[0])
-	if err != nil {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return errors.New("interrupted; nothing is left of the copy")
+	case errors.Is(err, syscall.EMFILE):
+		return fmt.Errorf("%w; raise the limit of open files (ulimit -n): every segment and snapshot is held open", err)
+	case err != nil:
 		return err
 	}
 	if asJSON {

@@ -60,6 +60,7 @@ type CorruptError struct {
 	Offset int64          // bytes from the start of the file; -1 if it concerns the file as a whole
 	Good   durability.Seq // events up to here are intact; 0 if the file has none, or none is
 	Why    string
+	Backup bool // the file is one of a backup
 }
 
 // Error names the file, the place, the intact events and the remedy.
@@ -67,6 +68,9 @@ func (e *CorruptError) Error() string {
 	place := e.File
 	if e.Offset >= 0 {
 		place = fmt.Sprintf("%s at byte %d", e.File, e.Offset)
+	}
+	if e.Backup {
+		return fmt.Sprintf("journal: damaged: %s: %s; this backup is damaged: use another one", place, e.Why)
 	}
 	if e.Good == 0 {
 		return fmt.Sprintf("journal: damaged: %s: %s; nothing was changed: restore it from a backup of "+

@@ -40,7 +40,7 @@ const (
 	inspectSame  = 3                     // looks with the same result, after which it is not due to a write
 )
 
-// Inspect verifies everything in dir that Open verifies, and lists it. It changes nothing. While a server
+// Inspect verifies everything in dir that Open verifies, or of a backup that Restore verifies, and lists it. It changes nothing. While a server
 // has the journal open, it sees everything that was complete before. Then a write or a removal under way
 // may look like damage, so it looks again, and damage is what several looks agree on.
 func Inspect(dir string) (*Log, error) {
@@ -75,16 +75,19 @@ func Inspect(dir string) (*Log, error) {
 }
 
 func inspect(d *directory) (*Log, error) {
+	var x findings
 	head, err := d.readFormat()
-	if err != nil {
-		return nil, err
+	isBackup := d.has(backupFile)
+	if isBackup {
+		_, head, x, err = examineBackup(d)
+	} else if err == nil {
+		x, err = examine(d, head)
 	}
-	x, err := examine(d, head)
 	if err != nil {
 		return nil, err
 	}
 	log := &Log{Directory: head.directory, Identity: head.log, First: x.first, Last: x.last,
-		EndMark: x.previous.last, Closed: x.previous.state == closedInOrder, Backup: d.has(backupFile),
+		EndMark: x.previous.last, Closed: x.previous.state == closedInOrder, Backup: isBackup,
 		segments: x.segments, snapshot: x.chosen}
 	if x.torn != nil {
 		log.Torn = x.torn.String()

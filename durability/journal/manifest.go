@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"sluice/durability"
 )
 
 // A backup is a copy of a journal's directory whose end mark says that it was closed after the last
@@ -52,4 +54,40 @@ func (d *directory) readBackup() (c Copied, err error) {
 			Why: fmt.Sprintf("not the description of a backup: %.120q", text)}
 	}
 	return c, nil
+}
+
+// examineBackup verifies a backup: as a directory that Open would read, and against its BACKUP file.
+func examineBackup(d *directory) (manifest Copied, head header, x findings, err error) {
+	if manifest, err = d.readBackup(); err == nil {
+		head, err = d.readFormat()
+	}
+	if err == nil {
+		x, err = examine(d, head)
+	}
+	if err == nil {
+		err = manifest.compare(d, head, &x)
+	}
+	var damage *CorruptError
+	if errors.As(err, &damage) {
+		damage.Backup = true
+	}
+	return manifest, head, x, err
+}
+
+// compare returns an error if a backup does not have what its BACKUP file says. A damaged snapshot is
+// accepted: examine found that an older one and the log have every event.
+func (c *Copied) compare(d *directory, head header, x *findings) error {
+	newest := durability.Seq(0)
+	if len(x.snapshots) > 0 {
+		newest = x.snapshots[0].seq
+	}
+	switch {
+	case c.Directory != head.directory:
+		return &ForeignError{d.file(backupFile), "directory", c.Directory, head.directory}
+	case c.First != x.first || c.Last != x.last || x.previous.state != closedInOrder || newest < c.Snapshot:
+		return &CorruptError{File: d.path, Offset: -1, Good: x.last, Why: fmt.Sprintf("the backup had "+
+			"events %d to %d and a snapshot of event %d, now it has %d to %d and %d", c.First, c.Last,
+			c.Snapshot, x.first, x.last, newest)}
+	}
+	return nil
 }

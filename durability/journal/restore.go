@@ -34,26 +34,9 @@ const restoredAhead = 1024
 // system.
 func Restore(ctx context.Context, backup, dir string, log Identity) (c Copied, err error) {
 	source := &directory{path: backup}
-	manifest, err := source.readBackup()
+	manifest, head, x, err := examineBackup(source)
 	if err != nil {
 		return c, err
-	}
-	head, err := source.readFormat()
-	if err != nil {
-		return c, err
-	}
-	x, err := examine(source, head)
-	if err != nil {
-		return c, err
-	}
-	switch {
-	case manifest.Directory != head.directory:
-		return c, &ForeignError{source.file(backupFile), "directory", manifest.Directory, head.directory}
-	case manifest.First != x.first || manifest.Last != x.last || x.previous.state != closedInOrder ||
-		x.chosen.seq < manifest.Snapshot:
-		return c, &CorruptError{File: backup, Offset: -1, Good: x.last, Why: fmt.Sprintf("the backup had "+
-			"events %d to %d and a snapshot of event %d, now it has %d to %d and %d", manifest.First, manifest.Last,
-			manifest.Snapshot, x.first, x.last, x.chosen.seq)}
 	}
 	if err := Outside(backup, dir); err != nil {
 		return c, err

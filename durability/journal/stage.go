@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // staged is a directory that is being made beside the place where it will be. Its name tells that it is
@@ -16,6 +17,7 @@ type staged struct {
 
 // stage begins a directory that will have the name target.
 func stage(target string) (*staged, error) {
+	target = filepath.Clean(target)
 	if err := unused(target); err != nil {
 		return nil, err
 	}
@@ -97,8 +99,11 @@ func Above(target string) (paths []string, err error) {
 		path, err = resolved, linkErr
 		break
 	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return nil, fmt.Errorf("journal: a part of the path %s is a file; name another place: %w", target, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
+		return nil, fmt.Errorf("journal: looking for %s: %w", target, err)
 	}
 	for paths = []string{path}; path != filepath.Dir(path); {
 		path = filepath.Dir(path)

@@ -68,11 +68,13 @@ func (j *Journal) genesis() ([]byte, error) {
 	path := filepath.Join(j.dir, "genesis")
 	empty, err := journal.ReadOwned(path, j.log.Directory)
 	switch {
+	case errors.Is(err, os.ErrNotExist) && j.log.Backup:
+		return nil, fmt.Errorf("inspect: %s is missing; this backup is damaged: use another one", path)
 	case errors.Is(err, os.ErrNotExist) && j.log.Last == 0:
 		return nil, nil
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
-			"it from a backup", path)
+			"the whole directory from a backup", path)
 	}
 	return empty, err
 }

@@ -196,7 +196,7 @@ func (s *Summary) String() string {
 	for _, snap := range s.Snapshots {
 		damaged := ""
 		if snap.Damaged {
-			damaged = ", damaged: the next start uses an older one"
+			damaged = ", damaged: an older one is used"
 		}
 		row("snapshot", "after event %d: %d bytes%s", snap.Seq, snap.Bytes, damaged)
 	}
