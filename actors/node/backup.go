@@ -57,7 +57,7 @@ func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err 
 
 // Restore makes a data directory from a backup. dataDir must not exist, or be empty. It gets an identity
 // of its own, because the node from which the backup was taken may still run, see journal.Restore. After
-// an error nothing is left in it.
+// an error nothing that it made is left.
 //
 // A node that is opened on it continues after the last event of the backup. What clients were told about
 // later events no longer holds.
@@ -87,31 +87,45 @@ func Restore(ctx context.Context, backup, dataDir string) (c journal.Copied, err
 	return c, err
 }
 
-// restoreTo restores to an empty directory. The journal gets its name last: a directory with a part of
-// a restored journal, or with none, is not opened.
+// restoreTo restores to an empty directory, within a folder whose name tells that the restore has not
+// ended. The journal leaves it last, so that a directory in which anything is missing is not opened.
 func restoreTo(ctx context.Context, backup, dataDir string) (c journal.Copied, err error) {
-	made, path := filepath.Join(dataDir, restoredFolder), filepath.Join(dataDir, journalFolder)
-	c, err = journal.Restore(ctx, filepath.Join(backup, journalFolder), made, journal.Identity{})
+	partial, err := os.MkdirTemp(dataDir, journalFolder+".partial-*")
 	if err != nil {
-		return c, err
+		return c, fmt.Errorf("node: restore: %w", err)
 	}
-	if err = copyBeside(backup, dataDir, c); err == nil {
-		err = os.Rename(made, path)
+	made := filepath.Join(partial, journalFolder)
+	c, err = journal.Restore(ctx, filepath.Join(backup, journalFolder), made, journal.Identity{})
+	if err == nil {
+		err = finishRestore(backup, dataDir, made, c)
+	}
+	if err != nil {
+		return c, errors.Join(err, os.RemoveAll(partial))
+	}
+	return c, errors.Join(os.Remove(partial), syncDirectory(dataDir))
+}
+
+// finishRestore makes a data directory from a journal that was restored as made. After an error nothing
+// is left beside that.
+func finishRestore(backup, dataDir, made string, c journal.Copied) error {
+	path := filepath.Join(dataDir, journalFolder)
+	err := copyBeside(backup, dataDir, c)
+	if err == nil {
+		if err = os.Rename(made, path); err == nil {
+			err = syncDirectory(dataDir)
+		}
 	}
 	if err == nil {
-		err = syncDirectory(dataDir)
+		return nil
 	}
-	if err == nil {
-		return c, nil
-	}
-	err = errors.Join(err, os.RemoveAll(path), os.RemoveAll(made))
+	err = errors.Join(err, os.RemoveAll(path))
 	for _, name := range []string{genesisFile, skipsFile, genesisFile + ".tmp", skipsFile + ".tmp"} {
 		err = errors.Join(err, remove(filepath.Join(dataDir, name)))
 	}
-	return c, err
+	return err
 }
 
-// checkBackup returns an error if dir has no journal.
+// checkBackup returns an error if dir has no journal or no genesis.
 func checkBackup(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
@@ -129,6 +143,9 @@ func checkBackup(dir string) error {
 	if exists, err := journal.Exists(path); err != nil || !exists {
 		return errors.Join(err, fmt.Errorf("node: %s is not a backup, because there is no journal in %s; name a "+
 			"directory that a backup made", dir, path))
+	}
+	if _, err := os.Lstat(filepath.Join(dir, genesisFile)); err != nil {
+		return fmt.Errorf("node: a file is missing; this backup is damaged: use another one: %w", err)
 	}
 	return nil
 }
@@ -170,9 +187,6 @@ func makeFolders(path string) (created []string, err error) {
 	}
 	return created, nil
 }
-
-// restoredFolder is the journal of a restore that has not ended.
-const restoredFolder = journalFolder + ".partial-restored"
 
 // copyBeside copies the files beside a journal and ties them to the directory of its copy. The genesis is
 // last: without it a backup is not restored. The list of skipped events may name some that came after the

@@ -60,12 +60,15 @@ func TestUnfinishedCopiesAreNotOpened(t *testing.T) {
 		t.Fatalf("%d and %d moments were kept", backups, len(killed)-backups)
 	}
 	partial := filepath.Join(t.TempDir(), "backup.partial-17") // before anything was copied
+	early := t.TempDir()                                       // while the backup was verified
 	late := t.TempDir()                                        // before the journal got its name
 	if err := errors.Join(os.Mkdir(partial, 0o700), os.CopyFS(late, os.DirFS(restored)),
-		os.Rename(filepath.Join(late, journalFolder), filepath.Join(late, restoredFolder))); err != nil {
+		os.Mkdir(filepath.Join(late, journalFolder+".partial-1"), 0o700),
+		os.Rename(filepath.Join(late, journalFolder), filepath.Join(late, journalFolder+".partial-1", "journal")),
+		os.Mkdir(filepath.Join(early, journalFolder+".partial-1"), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range append(killed, partial, late) {
+	for _, dir := range append(killed, partial, early, late) {
 		before, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -95,6 +98,10 @@ func TestRefusedCopiesNameTheRemedy(t *testing.T) {
 	if _, err := Backup(context.Background(), cfg.DataDir, slash+"/"); err != nil {
 		t.Fatal(err)
 	}
+	torn := t.TempDir()
+	if err := errors.Join(os.CopyFS(torn, os.DirFS(slash)), os.Remove(filepath.Join(torn, genesisFile))); err != nil {
+		t.Fatal(err)
+	}
 	before, err := os.ReadDir(place)
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +118,7 @@ func TestRefusedCopiesNameTheRemedy(t *testing.T) {
 		{true, filepath.Join(place, "none"), data, filepath.Join(place, "none") + " does not exist"},
 		{true, file, data, file + " is not a directory"},
 		{true, t.TempDir(), data, "there is no journal in"},
+		{true, torn, data, "this backup is damaged: use another one"},
 		{true, cfg.DataDir, data, "not a complete backup"},
 		{true, slash, filepath.Join(file, "x"), "is a file; name another place"},
 	} {

@@ -81,13 +81,8 @@ func transfer(e *env, args []string, head, help, name string,
 	defer release()
 	began := time.Now()
 	c, what, err := do(ctx, dir, rest[0])
-	switch {
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return errors.New("interrupted; nothing is left of the copy")
-	case errors.Is(err, syscall.EMFILE):
-		return fmt.Errorf("%w; raise the limit of open files (ulimit -n): every segment and snapshot is held open", err)
-	case err != nil:
-		return err
+	if err != nil {
+		return unfinishedCopy(ctx, err)
 	}
 	if asJSON {
 		return json.NewEncoder(e.stdout).Encode(copied{c.Directory.String(), c.Log.String(), uint64(c.First),
@@ -106,6 +101,18 @@ func transfer(e *env, args []string, head, help, name string,
 	_, err = fmt.Fprintf(e.stdout, "%s, verified, in %s\n  last event  %d\n  events      %s\n  snapshot    %s\n"+
 		"  bytes       %d\n  directory   %s\n  taken       %s\n", what, time.Since(began).Round(time.Millisecond),
 		c.Last, events, snapshot, c.Bytes, c.Directory, c.Taken.Format(time.RFC3339))
+	return err
+}
+
+// unfinishedCopy adds to the error of a copy what it was due to, or what to do.
+func unfinishedCopy(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return errors.New("interrupted by a signal")
+	case errors.Is(err, syscall.EMFILE):
+		return fmt.Errorf("%w; raise the limit of open files (ulimit -n): all segments and snapshots are open "+
+			"at the same time", err)
+	}
 	return err
 }
 

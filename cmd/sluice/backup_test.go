@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +12,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"sluice/actors/node"
 )
 
 // backing is a server under load.
@@ -170,5 +174,32 @@ func TestBackupIsNotServed(t *testing.T) {
 		if _, problems, code := local(strings.Fields(args)...); code != exitUsage {
 			t.Errorf("%v: exit code %d, %s", args, code, problems)
 		}
+	}
+}
+
+// The error of a copy that ended early says what to do, and nothing is left.
+func TestUnfinishedCopyNamesTheCause(t *testing.T) {
+	dir, place := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	p, address := serving(t, dir)
+	expect(t, address, 0, "sell 3 10 @ 101", "accepted")
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := node.Backup(ctx, dir, filepath.Join(place, "backup"))
+	if got := unfinishedCopy(ctx, err); !strings.HasPrefix(got.Error(), "interrupted") {
+		t.Errorf("%v, want interrupted", got)
+	}
+	_, problems, code := local("restore", "--data-dir", filepath.Join(place, "data"), filepath.Join(place, "none"))
+	if code != 1 || !strings.Contains(problems, "does not exist") {
+		t.Errorf("exit code %d, %s", code, problems)
+	}
+	if left, err := os.ReadDir(place); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	none := &os.PathError{Op: "open", Path: "segment", Err: syscall.EMFILE}
+	if got := unfinishedCopy(t.Context(), none); !errors.Is(got, syscall.EMFILE) ||
+		!strings.Contains(got.Error(), "ulimit -n") {
+		t.Errorf("%v, want the remedy", got)
 	}
 }
