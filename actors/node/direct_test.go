@@ -216,6 +216,9 @@ func TestSessionFollowsTheLead(t *testing.T) {
 				next := p.lead(0)
 				p.depose(2, n, p.at(0))
 				n = next
+				seen.until(t, 1, func(s client.State) bool { // else the request may still go to the old one
+					return errors.As(s.Err, &end) && end.Reason == wire.CloseElsewhere
+				})
 			}
 		}
 		p.depose(0, n, "")
