@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	pb "go.etcd.io/raft/v3/raftpb"
+
 	"sluice/durability"
 	"sluice/durability/journal"
 )
@@ -205,5 +207,21 @@ func TestSnapshotThatTheLibraryTakesIsFound(t *testing.T) {
 	n := &Node{incoming: []*Received{newer, older}}
 	if n.took(20) != older || n.took(30) != newer {
 		t.Error("another snapshot was found than that of the index")
+	}
+}
+
+// The newest hard state on disk may be older than the snapshot: how far is committed needs no sync.
+func TestSnapshotSaysWhatIsCommitted(t *testing.T) {
+	behind := &pb.HardState{Term: new(uint64(2)), Vote: new(uint64(1)), Commit: new(uint64(20))}
+	l, err := loadLog(&Meta{Term: 2, Index: 30, Seq: 30, HardTerm: 2, Voters: []uint64{1}}, []uint64{1},
+		func(yield func(journal.Event, error) bool) {
+			yield(journal.Event{Seq: 1, Payload: appendHardRecord(nil, behind)}, nil)
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hard, _, err := l.stored.InitialState()
+	if err != nil || hard.GetCommit() != 30 || hard.GetTerm() != 2 || hard.GetVote() != 1 {
+		t.Errorf("%v, %v", hard, err)
 	}
 }
