@@ -27,6 +27,17 @@ func TestReplayIsCancelledInSnapshot(t *testing.T) {
 	}
 }
 
+// A replay of events ends when its context ends.
+func TestReplayOfEventsIsCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cause := errors.New("planted")
+	cancel(cause)
+	app := new(script)
+	if _, read, err := Replay(ctx, app, scriptEncoder{}, raw(trades(1, tagEvent)), nil); !errors.Is(err, cause) || read != 0 {
+		t.Errorf("a cancelled replay read %d events: %v", read, err)
+	}
+}
+
 // raw is a journal of events as they are.
 func raw(events ...Event) (journal recovered) {
 	for i := range events {
