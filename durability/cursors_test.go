@@ -285,7 +285,7 @@ func TestStepDoesNotAllocate(t *testing.T) {
 	_ = verdict
 }
 
-// Cursors of a primary that is one no longer open nothing, whoever still writes them.
+// Cursors of a primary that is one no longer open nothing, even if a feed still writes them.
 func TestShutCursorsOpenNothing(t *testing.T) {
 	c := NewCursors(1)
 	w := new(countingWaker)
@@ -295,7 +295,7 @@ func TestShutCursorsOpenNothing(t *testing.T) {
 	before := w.wakes.Load()
 	c.Shut()
 	if w.wakes.Load() == before {
-		t.Error("nobody was woken")
+		t.Error("the waker was not called")
 	}
 	c.SetPersisted(9)
 	if feed.Advance(9, 9) {

@@ -26,7 +26,7 @@
 //     nothing is acknowledged any more (R36).
 //   - Drain, Stop and Fence end within their deadline whatever clients and disk do, and leave nothing behind but the
 //     goroutine of a sync that does not return.
-//   - A snapshot stops nobody: it is made on a copy of the application, and installed only if the copy's outputs were
+//   - A snapshot does not stop requests: it is made on a copy of the application, and installed only if the copy's outputs were
 //     those of the run. A copy that fails, panics or hangs ends nothing.
 //   - An idle node sleeps.
 //

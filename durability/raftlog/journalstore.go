@@ -137,7 +137,7 @@ func (s *JournalStore) refuse(err error) {
 // maxGroup ends a group commit, in bytes.
 const maxGroup = 4 << 20
 
-// commit writes a group and syncs it if somebody waits for one of its writes.
+// commit writes a group and syncs it if one of its writes has Sync set.
 func (s *JournalStore) commit(group []Write, buffer *[]byte) (err error) {
 	w, sync := s.journal.Writer(), false
 	for i := range group {

@@ -61,7 +61,7 @@ type Input interface {
 
 // proposer turns events into proposals.
 type proposer struct {
-	input   Input // nil while nobody gives events
+	input   Input // nil before Propose
 	next    durability.Seq
 	builder builder
 	held    []byte // a batch that the library did not take yet

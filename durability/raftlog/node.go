@@ -89,7 +89,7 @@ func (o *Options) complete() error {
 	case o.Store == nil || o.Send == nil:
 		return errors.New("raftlog: Options needs Store and Send")
 	case n != 1 && n < 3 || n > MaxVoters:
-		return fmt.Errorf("raftlog: %d voters; use 3 to %d: two go on after no loss, and lose twice as often as one", n, MaxVoters)
+		return fmt.Errorf("raftlog: %d voters; use 3 to %d, because two of two cannot lose one", n, MaxVoters)
 	case !slices.IsSorted(o.Voters) || len(slices.Compact(slices.Clone(o.Voters))) != n:
 		return fmt.Errorf("raftlog: voters %v: name each once, in order", o.Voters)
 	case o.Voters[0] < 1 || o.Voters[n-1] > MaxNode:

@@ -71,7 +71,8 @@ func (n *Node) cursors() {
 		if !p.inView {
 			p.inView = true
 			p.feed = l.Cursors.Activate(n.place(id), inMemory, persisted)
-		} else if persisted, inMemory = max(persisted, p.persisted), max(inMemory, p.inMemory); persisted > p.persisted || inMemory > p.inMemory {
+		} else {
+			persisted, inMemory = max(persisted, p.persisted), max(inMemory, p.inMemory)
 			p.feed.Advance(inMemory, persisted)
 		}
 		p.inMemory, p.persisted = inMemory, persisted

@@ -25,7 +25,7 @@ type world struct {
 	failure string
 	hash    uint64
 	calm    bool
-	slow    int    // a disk works in one of so many turns
+	slow    int    // a disk works in one of slow turns
 	goal    uint64 // content of the last event of the calm end
 
 	content uint64                    // of the last event a client sent

@@ -20,7 +20,8 @@ import (
 // Snapshot puts the state after event seq on disk, so that the log before it need not be kept. seq is
 // the last event of its batch, and committed: Status.Committed is one. write writes the state. The
 // caller waits for the disk, the node does not. Any goroutine, one at a time.
-func (n *Node) Snapshot(ctx context.Context, store *JournalStore, seq durability.Seq, write func(io.Writer) error) error {
+func (n *Node) Snapshot(ctx context.Context, store *JournalStore, seq durability.Seq,
+	write func(io.Writer) error) error {
 	m, record, err := n.meta(ctx, seq)
 	if err != nil {
 		return err
@@ -184,5 +185,5 @@ func (n *Node) took(index uint64) *Received {
 			return r
 		}
 	}
-	panic(fmt.Sprintf("raftlog: the library took a snapshot of index %d, which nobody offered", index))
+	panic(fmt.Sprintf("raftlog: the library took a snapshot of index %d, which was not offered", index))
 }

@@ -25,7 +25,7 @@ type Write struct {
 	// Snapshot, if not nil, replaces everything before: the record that says so is written and synced,
 	// then the snapshot is installed under the number of that record.
 	Snapshot *Received
-	// Sync says that somebody waits for the write. Without it the write may stay in memory until
+	// Sync says that a message waits for the write. Without it the write may stay in memory until
 	// the next one that is synced.
 	Sync bool
 	Done func(error) // called once it is on disk, or failed; in the order of the writes; any goroutine

@@ -34,7 +34,7 @@ const (
 	starvedAdmins    = 60  // connections to the admin pages that are kept open; there are 64 places
 )
 
-// At every limit of descriptors from the least with which a server starts to one with which nobody
+// At every limit of descriptors from the least with which a server starts to one with which no peer
 // waits: clients that are connected trade through rollovers and snapshots of the journal, while peers
 // without a key and connections to the admin pages take what they can, and the configuration is
 // reloaded. The server does not end, answers probes, and after kill -9 and a restart every acknowledged
