@@ -41,6 +41,7 @@ var floors = map[string][]string{
 	"actors/sequencer":    {"actors/internal", "actors"},
 	"actors/node/inspect": {"actors/internal", "actors", "actors/sequencer"},
 	"actors/node":         {"actors/internal", "actors", "actors/sequencer", "actors/node/inspect"},
+	"actors/node/cluster": {"actors/internal", "actors", "actors/sequencer", "actors/node/inspect", "actors/node"},
 	"actors/node/observe": {"actors/internal", "actors", "actors/sequencer", "actors/node/inspect", "actors/node",
 		"actors/node/observe"},
 }

@@ -1,0 +1,15 @@
+// Package cluster makes a node a member of a cluster: several nodes keep one log of events, clients are
+// served by the node that leads, and the loss of a minority of the nodes loses no event that was
+// acknowledged under a policy of a majority. See docs/decisions/0035-three-nodes.md.
+//
+//	DATA/cluster   who this node is, and all members: Init writes it, ReadMembership reads it
+//	DATA/journal   operations on the shared log
+//	DATA/genesis   as on a single node
+//
+// Promises:
+//
+//   - A data directory belongs to one member of one cluster from Init on, which refuses a directory that
+//     has anything in it. A damaged membership file is an error and never another membership.
+//
+// Start reading at Membership.
+package cluster

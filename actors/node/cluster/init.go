@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// membersFile is the membership file in a data directory.
+const membersFile = "cluster"
+
+// maxMembersFile is more than a membership file can have, in bytes.
+const maxMembersFile = 64 << 10
+
+// Init makes a data directory that of a member: it writes the membership file, durably or not at all.
+// The directory is created if it is missing. One that has anything in it is refused, because it
+// belongs to a single node, to another cluster, or to something else.
+func Init(dir string, m Membership) error {
+	if err := m.Check(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cluster: creating the data directory: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("cluster: data directory: %w", err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "lost+found", membersFile + ".tmp": // of the file system; of an Init that was killed
+		case membersFile:
+			return fmt.Errorf("cluster: %s is the data directory of a member already; name an empty directory", dir)
+		default:
+			return fmt.Errorf("cluster: %s is not empty, it has %s; name an empty directory", dir, e.Name())
+		}
+	}
+	if err := write(dir, m.encode()); err != nil {
+		return fmt.Errorf("cluster: writing the membership file: %w", err)
+	}
+	return nil
+}
+
+// write makes the membership file appear with all its bytes or not at all, including after a crash.
+func write(dir string, data []byte) error {
+	path := filepath.Join(dir, membersFile)
+	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(path+".tmp", path)
+	}
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{dir, filepath.Dir(filepath.Clean(dir))} { // the file's name, the directory's name
+		if err := syncDirectory(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncDirectory makes names in a directory durable.
+func syncDirectory(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// IsMember reports whether a data directory is that of a member. One that is missing is not.
+func IsMember(dir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, membersFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// ReadMembership reads the membership file of a data directory. If there is none, the error is an
+// os.ErrNotExist and names the remedy.
+func ReadMembership(dir string) (*Membership, error) {
+	path := filepath.Join(dir, membersFile)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("cluster: %s is not the data directory of a member: make it one with sluice "+
+			"cluster init, or mount its volume: %w", dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cluster: membership file: %w", err)
+	}
+	defer f.Close()
+	file, err := io.ReadAll(io.LimitReader(f, maxMembersFile))
+	if err != nil {
+		return nil, fmt.Errorf("cluster: membership file: %w", err)
+	}
+	m, err := decode(file)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: membership file %s: %w", path, err)
+	}
+	return m, nil
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
