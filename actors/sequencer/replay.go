@@ -48,10 +48,6 @@ func Replay[R, Q any](ctx context.Context, app Application[R, Q], encoder encode
 		if err != nil {
 			return nil, read, err
 		}
-		if ev.Seq != state.last+1 {
-			return nil, read, fmt.Errorf("event %d of the journal follows event %d", ev.Seq,
-				state.last)
-		}
 		if err := p.event(ev, slices.Contains(skip, ev.Seq)); err != nil {
 			return nil, read, err
 		}
@@ -92,6 +88,9 @@ func versionOf[R, Q any](app Application[R, Q]) uint32 {
 // event applies an event, or only takes notice of it if it is to be left out.
 func (p *replay[R, Q]) event(from journal.Event, skip bool) error {
 	ev, s := &p.ev, p.state
+	if from.Seq != s.last+1 {
+		return fmt.Errorf("event %d of the journal follows event %d", from.Seq, s.last)
+	}
 	if err := DecodeEvent(from.Payload, ev); err != nil {
 		return fmt.Errorf("event %d of the journal: %w", from.Seq, err)
 	}

@@ -195,10 +195,15 @@ func (s *JournalStore) install(o *offered) error {
 	return nil
 }
 
-// Snapshot returns a function that reads the newest snapshot on disk when the journal was opened,
-// behind its Meta.
-func (s *JournalStore) restore(read func(*Meta, io.Reader) error) error {
-	return s.found.Restore(func(r io.Reader) error {
+// Newest calls read with the newest snapshot on disk: its Meta, and the state behind it. read is not
+// called if there is none. Any goroutine. A snapshot that is installed meanwhile may remove the one that
+// is read, which is an error then: call it again.
+func (s *JournalStore) Newest(read func(*Meta, io.Reader) error) error {
+	past, err := s.journal.Past(durability.Everything)
+	if err != nil {
+		return err
+	}
+	return past.Restore(func(r io.Reader) error {
 		m, err := ReadMeta(r)
 		if err != nil {
 			return err

@@ -88,7 +88,7 @@ func TestStateAfterSnapshotsIsRestored(t *testing.T) {
 		t.Errorf("after a restart the log begins after event %d, want 30", at)
 	}
 	var state []byte
-	err := c.stores[id].restore(func(m *Meta, r io.Reader) (err error) {
+	err := c.stores[id].Newest(func(m *Meta, r io.Reader) (err error) {
 		state, err = io.ReadAll(r)
 		return err
 	})
