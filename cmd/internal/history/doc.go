@@ -1,0 +1,26 @@
+// Package history records what a client of a server sent and was told, as a file that `sluice audit`
+// compares with the journals.
+//
+//	client ── Sent, Frame, Answered, Refused, Closed ──> Recorder ──> NAME.jsonl ──> Read ──> audit
+//
+// A history is a file of JSON objects, one a line, of one client. The first line is its Head. Each
+// further one is a Line: a request and what became of it, the end of a connection, or frames that
+// arrived. Requests and frames are known by a hash of their bytes, so that a history stays small.
+//
+//	{"history":1,"client":"trader 1","clock":"b64c9d31f0a2e587"}
+//	{"conn":1099511627777,"request":1,"hash":"06d0e6a8…","sent":52100,"outcome":"answered","answered":911300,
+//	 "event":4,"frames":["5ac1…"]}
+//	{"conn":1099511627777,"request":2,"hash":"91be77c0…","sent":60300,"outcome":"unknown"}
+//	{"conn":1099511627777,"end":"lost"}
+//
+// Promises:
+//
+//   - A request is sent after its time in sent, and its response was here before that in answered. Both
+//     are ns of a Clock, which all clients of a process share: so the order of a response of one client
+//     and a request of another one is known.
+//   - The frames of a connection are in the order of arrival, over all its lines, and none is left out
+//     before the last one.
+//   - A client that is killed leaves a history that can be read: a last line that is not whole is ignored.
+//
+// Start reading at Recorder, then Line.
+package history
