@@ -59,6 +59,9 @@ func (s *service) prepare() (*prepared, error) {
 	if err := s.checkFlightDir(); err != nil {
 		return nil, err
 	}
+	if err := s.checkMember(); err != nil {
+		return nil, err
+	}
 	if err := s.checkDataDir(); err != nil {
 		return nil, err
 	}

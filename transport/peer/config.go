@@ -103,8 +103,9 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// check reports all mistakes in a configuration.
-func (c *Config) check() error {
+// Check reports all mistakes in a configuration, among them a certificate of this node that the others
+// would refuse. New calls it.
+func (c *Config) Check() error {
 	var bad []error
 	add := func(wrong bool, format string, args ...any) {
 		if wrong {

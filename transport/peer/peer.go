@@ -63,7 +63,7 @@ type remote struct {
 func New(cfg Config) (*Links, error) { return newLinks(cfg, defaultTimes()) }
 
 func newLinks(cfg Config, t times) (*Links, error) {
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
 	}
 	cfg.setDefaults()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // membersFile is the membership file in a data directory.
@@ -78,10 +79,10 @@ func syncDirectory(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// IsMember reports whether a data directory is that of a member. One that is missing is not.
+// IsMember reports whether a data directory is that of a member. One that is missing, or a file, is not.
 func IsMember(dir string) (bool, error) {
 	_, err := os.Lstat(filepath.Join(dir, membersFile))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return false, nil
 	}
 	return err == nil, err

@@ -193,6 +193,13 @@ func TestValidateRejectsConflictingSettings(t *testing.T) {
 		{"--listen-unix=/tmp/s --admin-socket=/tmp/../tmp/s", "are one address"},
 		{"--policy=hybrid", `--policy is "hybrid", which this node alone can never meet`},
 		{"--shard-budget=1MiB --hard-limit=2MiB", "raise the budget"},
+		{"--peer-listen=127.0.0.1:1", "add --cluster, or leave it out"},
+		{"--peer-ca=f", "add --cluster, or leave it out"},
+		{"--cluster --peer-ca=f", `--peer-ca is "f", and --peer-cert ""`},
+		{"--cluster --peer-cert=c --peer-key=k", `--peer-ca is "", and --peer-cert "c"`},
+		{"--cluster --peer-listen=10.0.0.1", "write host:port"},
+		{"--cluster --peer-listen=10.0.0.1:0", "a port from 1 to 65535"},
+		{"--cluster --peer-listen=localhost:9464", "--admin-address 127.0.0.1:9464 and --peer-listen localhost:9464"},
 	} {
 		c := DefaultServer()
 		if _, err := c.Set().Load(strings.Fields(tt.args), nil); err != nil {
@@ -210,7 +217,8 @@ func TestValidateRejectsConflictingSettings(t *testing.T) {
 		"--listen-tcp=[::1]:1", "--listen-tcp= --listen-unix=/tmp/x",
 		"--admin-address=", "--admin-address=localhost:0", "--admin-address=[::1]:1",
 		"--admin-address=:1 --admin-insecure", "--listen-tcp=0.0.0.0:1 --insecure",
-		"--listen-tcp=0.0.0.0:1 --authorized-keys=k"} {
+		"--listen-tcp=0.0.0.0:1 --authorized-keys=k", "--cluster --policy=persisted>=2",
+		"--cluster --peer-listen=:1 --peer-cert=c --peer-key=k --peer-ca=a --election=40ms --disk-stall=50ms"} {
 		c := DefaultServer()
 		if _, err := c.Set().Load(strings.Fields(good), nil); err != nil || c.Validate() != nil {
 			t.Errorf("%q: %v, %v", good, err, c.Validate())

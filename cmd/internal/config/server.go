@@ -56,6 +56,7 @@ type Server struct {
 
 	Observe
 	Endpoints
+	Cluster
 }
 
 // Format is the format of log lines.
@@ -84,7 +85,7 @@ func DefaultServer() *Server {
 		Heartbeat: actors.DefaultHeartbeat,
 		Limits:    transport.DefaultLimits(), ShardBudget: actors.DefaultShardBudget,
 		DrainFor: observe.DefaultDrainTimeout, LogFormat: FormatText, Observe: defaultObserve(),
-		Endpoints: defaultEndpoints(),
+		Endpoints: defaultEndpoints(), Cluster: defaultCluster(),
 	}
 }
 
@@ -100,6 +101,7 @@ func (c *Server) Set() *Set {
 		{"Clients", c.Endpoints.settings()},
 		{"Data", c.dataSettings()},
 		{"Durability", c.durabilitySettings()},
+		{"Cluster", c.Cluster.settings()},
 		{"Response pipeline", c.pipelineSettings()},
 		{"Slow clients", c.limitSettings()},
 		{"Operation", c.operationSettings()},
@@ -236,7 +238,7 @@ func parseLevel(text string) (l slog.Level, err error) { return l, l.UnmarshalTe
 func parseFormat(text string) (Format, error) { return Format(text), nil }
 
 func checkPolicy(text string) error {
-	_, err := durability.Parse(text, durability.DefaultNodes)
+	_, err := durability.Parse(text, mostNodes)
 	return err
 }
 
@@ -265,8 +267,13 @@ func (c *Server) Validate() error {
 	if c.DataDir == "" {
 		return Usagef("--data-dir is empty: name a directory for the journal")
 	}
-	if err := c.meetPolicy(); err != nil {
+	if err := c.Cluster.validate(); err != nil {
 		return err
+	}
+	if !c.Member {
+		if err := c.MeetPolicy(1); err != nil {
+			return err
+		}
 	}
 	if c.StatsFile != "" {
 		if _, err := status.CheckFile(c.StatsFile); err != nil {
@@ -303,17 +310,22 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// meetPolicy rejects a policy that a node without replicas can never meet (R7). The rule is
-// Policy.MetBy; a node applies it again when it opens.
-func (c *Server) meetPolicy() error {
-	p, err := durability.Parse(c.Policy, durability.DefaultNodes)
+// MeetPolicy rejects a policy that a number of nodes can never meet (R7). The rule is Policy.MetBy; a
+// node applies it again when it opens. Validate calls it for a single node.
+func (c *Server) MeetPolicy(nodes int) error {
+	p, err := durability.Parse(c.Policy, max(nodes, durability.DefaultNodes))
 	if err != nil {
 		return Usagef("--policy: %v", err)
 	}
-	if p.MetBy(1) != nil && !c.ForcePolicy {
-		return Usagef("--policy is %q, which this node alone can never meet, and it has no "+
-			"replicas: use local, or accept with "+
-			"--force-policy that no response leaves until the policy is swapped", c.Policy)
+	if p.MetBy(nodes) == nil || c.ForcePolicy {
+		return nil
 	}
-	return nil
+	if nodes > 1 {
+		return Usagef("--policy is %q, which %d nodes can never meet: use one that fewer nodes meet, such as "+
+			"persisted>=%d, or accept with --force-policy that no response leaves until the policy is swapped",
+			c.Policy, nodes, nodes/2+1)
+	}
+	return Usagef("--policy is %q, which this node alone can never meet, and it has no "+
+		"replicas: use local, or accept with "+
+		"--force-policy that no response leaves until the policy is swapped", c.Policy)
 }

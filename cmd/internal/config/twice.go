@@ -23,6 +23,9 @@ func (c *Server) checkTwice() error {
 	if c.Admin != "" {
 		tcp = append(tcp, place{"--admin-address", c.Admin})
 	}
+	if c.PeerListen != "" {
+		tcp = append(tcp, place{"--peer-listen", c.PeerListen})
+	}
 	if c.AdminSocket != "" {
 		unix = append(unix, place{"--admin-socket", c.AdminSocket})
 	}
