@@ -172,9 +172,9 @@ func position(t *testing.T, l *Leadership, policy string) durability.Seq {
 func TestEventsReachAllDisksAndSurvive(t *testing.T) {
 	c := newTrio(t)
 	id, l := c.leader()
-	ring := new(simRing)
+	ring := new(Ring)
 	for i := range 500 {
-		ring.events = append(ring.events, []byte(fmt.Sprintf("event %d", i+1)))
+		ring.Events = append(ring.Events, []byte(fmt.Sprintf("event %d", i+1)))
 	}
 	l.Propose(ring)
 	c.until("three copies", func() bool { return position(t, l, "persisted>=3") == 500 })
@@ -186,7 +186,7 @@ func TestEventsReachAllDisksAndSurvive(t *testing.T) {
 	if l2.Last != 500 || second == id {
 		t.Errorf("node %d leads after event %d, want another one than %d after 500", second, l2.Last, id)
 	}
-	ring2 := &simRing{events: [][]byte{[]byte("event 501")}}
+	ring2 := &Ring{Events: [][]byte{[]byte("event 501")}}
 	l2.Propose(ring2)
 	c.until("two copies", func() bool { return position(t, l2, "persisted>=2") == 501 })
 	c.start(id) // and what it missed comes to it
@@ -230,7 +230,7 @@ func TestOfficeIsHandedOver(t *testing.T) {
 func TestReceiptsOfOtherTimesDoNotCount(t *testing.T) {
 	c := newTrio(t)
 	id, l := c.leader()
-	ring := &simRing{events: [][]byte{[]byte("1"), []byte("2")}}
+	ring := &Ring{Events: [][]byte{[]byte("1"), []byte("2")}}
 	l.Propose(ring)
 	c.until("three copies", func() bool { return position(t, l, "persisted>=3") == 2 })
 	n, p := c.nodes[id], &c.nodes[id].peers[0]
@@ -271,7 +271,7 @@ func TestSilentNodeLeavesTheView(t *testing.T) {
 }
 
 func TestWrongOptionsAreRefused(t *testing.T) {
-	good := Options{ID: 1, Voters: []uint64{1, 2, 3}, Store: new(simNode), Send: func(uint64, Lane, []byte) {}}
+	good := Options{ID: 1, Voters: []uint64{1, 2, 3}, Store: new(JournalStore), Send: func(uint64, Lane, []byte) {}}
 	for want, change := range map[string]func(*Options){
 		"needs Store and Send":  func(o *Options) { o.Store = nil },
 		"2 voters":              func(o *Options) { o.Voters = []uint64{1, 2} },
@@ -310,7 +310,7 @@ func TestFailedStoreEndsTheNode(t *testing.T) {
 	c.nodes[id].in.put(func() {
 		c.nodes[id].in.commands = append(c.nodes[id].in.commands, func() { c.nodes[id].fail(broken) })
 	})
-	l.Propose(&simRing{events: [][]byte{[]byte("1")}})
+	l.Propose(&Ring{Events: [][]byte{[]byte("1")}})
 	n := c.nodes[id]
 	c.until("the end of the node", n.Done)
 	if !errors.Is(n.Err(), broken) || l.Confirmed() != 0 {

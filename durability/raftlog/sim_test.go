@@ -1,8 +1,10 @@
-package raftlog
+package raftlog_test
 
 import (
 	"flag"
 	"testing"
+
+	"sluice/durability/raftlog/raftsim"
 )
 
 var (
@@ -27,15 +29,15 @@ func TestEngine(t *testing.T) {
 	for seed := first; seed <= last; seed++ {
 		w := newWorld(t, seed)
 		w.run()
-		total.add(w.counts)
-		if w.failure != "" {
+		raftsim.AddCounts(&total, w.counts)
+		if w.Failure() != "" {
 			t.Fatalf("seed %d, step %d: %s\n\nreplay: go test ./durability/raftlog -run TestEngine -raft-seed %d",
-				seed, w.step, w.failure, seed)
+				seed, w.step, w.Failure(), seed)
 		}
 	}
 	t.Logf("%d worlds: %+v", last-first+1, total)
 	if *simSeed == 0 && *simSeeds >= 150 {
-		for _, name := range total.missing() {
+		for _, name := range raftsim.Missing(total) {
 			t.Errorf("it never happened: %s", name)
 		}
 	}
@@ -47,44 +49,13 @@ func TestEngineRepeats(t *testing.T) {
 	a.run()
 	b := newWorld(t, 5)
 	b.run()
-	if a.counts != b.counts || a.hash != b.hash {
+	if a.counts != b.counts || a.Hash() != b.Hash() {
 		t.Errorf("seed 5 gave %+v, then %+v", a.counts, b.counts)
 	}
 }
 
 // simCounts are the events that must occur.
 type simCounts struct {
-	Crashes, LeaderCrashes, Leaderships, Deposed, Rollbacks, Settled, Transfers                 int
-	Truncations, Receipts, OldReceipts, Acked, Committed, Dropped, Duplicated, Lost, Cuts, Held int
-	StaleIncarnations, WonBeforeSync, Reads, DiskStalls, Poisoned, Snapshots, Received          int
-}
-
-func (c *simCounts) add(o simCounts) {
-	a, b := c.fields(), o.fields()
-	for i := range a {
-		*a[i].n += *b[i].n
-	}
-}
-
-type simField struct {
-	name string
-	n    *int
-}
-
-func (c *simCounts) fields() []simField {
-	return []simField{{"Crashes", &c.Crashes}, {"LeaderCrashes", &c.LeaderCrashes}, {"Leaderships", &c.Leaderships},
-		{"Deposed", &c.Deposed}, {"Rollbacks", &c.Rollbacks}, {"Settled", &c.Settled}, {"Transfers", &c.Transfers},
-		{"Truncations", &c.Truncations}, {"Receipts", &c.Receipts}, {"OldReceipts", &c.OldReceipts}, {"Acked", &c.Acked},
-		{"Committed", &c.Committed}, {"Dropped", &c.Dropped}, {"Duplicated", &c.Duplicated}, {"Lost", &c.Lost},
-		{"Cuts", &c.Cuts}, {"Held", &c.Held}, {"StaleIncarnations", &c.StaleIncarnations},
-		{"WonBeforeSync", &c.WonBeforeSync}, {"Reads", &c.Reads}, {"DiskStalls", &c.DiskStalls}, {"Poisoned", &c.Poisoned}, {"Snapshots", &c.Snapshots}, {"Received", &c.Received}}
-}
-
-func (c *simCounts) missing() (names []string) {
-	for _, f := range c.fields() {
-		if *f.n == 0 {
-			names = append(names, f.name)
-		}
-	}
-	return names
+	raftsim.Counts
+	LeaderCrashes, Leaderships, Deposed, Rollbacks, Settled, Transfers, Acked, Committed, Cuts, Held, Reads int
 }

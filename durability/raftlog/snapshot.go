@@ -40,7 +40,7 @@ func (n *Node) Snapshot(ctx context.Context, store *JournalStore, seq durability
 	if err != nil {
 		return err
 	}
-	return n.ask(ctx, func() error { return n.log.installed(m) })
+	return n.ask(ctx, func() error { return n.Marked(m) })
 }
 
 // meta returns what a snapshot after event seq says of the log, and the record of the journal that it
@@ -50,11 +50,21 @@ func (n *Node) meta(ctx context.Context, seq durability.Seq) (m Meta, record uin
 		if seq > n.handed {
 			return fmt.Errorf("raftlog: event %d is not known to be committed; %d is", seq, n.handed)
 		}
-		m, record, err = n.log.meta(seq, n.handedAt, n.o.Voters)
+		m, record, err = n.Mark(seq)
 		return err
 	})
 	return m, record, err
 }
+
+// Mark is the first step of Snapshot, and Marked the last one, for programs that step the node
+// themselves and write snapshots in their own way: what a snapshot after event seq says of the log, and
+// the record of the journal that it replaces all up to. It is called between two Steps.
+func (n *Node) Mark(seq durability.Seq) (m Meta, record uint64, err error) {
+	return n.log.meta(seq, n.handedAt, n.o.Voters)
+}
+
+// Marked takes notice of a snapshot of this node's own that is on disk. See Mark.
+func (n *Node) Marked(m Meta) error { return n.log.installed(m) }
 
 // ask calls f on the node's goroutine and waits for it.
 func (n *Node) ask(ctx context.Context, f func() error) error {

@@ -39,10 +39,10 @@ func (c *trio) snapshot(id uint64, seq durability.Seq, state string) error {
 }
 
 // propose proposes events of one batch each and waits until a policy holds.
-func (c *trio) propose(l *Leadership, ring *simRing, from, to int, policy string) {
+func (c *trio) propose(l *Leadership, ring *Ring, from, to int, policy string) {
 	c.t.Helper()
 	for i := from; i <= to; i++ {
-		ring.events = append(ring.events, []byte(fmt.Sprintf("event %d", i)))
+		ring.Events = append(ring.Events, []byte(fmt.Sprintf("event %d", i)))
 		c.until("an event", func() bool { return position(c.t, l, policy) == durability.Seq(i) })
 	}
 	c.until("a commit", func() bool { return l.Confirmed() == durability.Seq(to) })
@@ -51,7 +51,7 @@ func (c *trio) propose(l *Leadership, ring *simRing, from, to int, policy string
 func TestStateAfterSnapshotsIsRestored(t *testing.T) {
 	c := newTrio(t)
 	id, l := c.leader()
-	ring := new(simRing)
+	ring := new(Ring)
 	l.Propose(ring)
 	c.propose(l, ring, 1, 40, "persisted>=3")
 	if err := c.snapshot(id, 41, ""); err == nil || !strings.Contains(err.Error(), "41 is not known to be committed") {
@@ -116,7 +116,7 @@ func TestStateAfterSnapshotsIsRestored(t *testing.T) {
 func TestSnapshotReachesANodeThatWasAway(t *testing.T) {
 	c := newTrio(t)
 	id, l := c.leader()
-	ring := new(simRing)
+	ring := new(Ring)
 	l.Propose(ring)
 	c.propose(l, ring, 1, 5, "persisted>=3")
 	away := id%3 + 1

@@ -1,0 +1,130 @@
+package raftsim
+
+import (
+	"encoding/binary"
+
+	"sluice/durability/raftlog"
+)
+
+// Links are the links between all machines, one for each direction.
+type Links struct {
+	w      *World
+	queues map[[2]int][]frame
+	cut    map[[2]int]bool
+}
+
+// frame is on its way.
+type frame struct {
+	incarnation uint64 // of the sender
+	lane        raftlog.Lane
+	data        []byte
+	snapshot    *raftlog.Received // what comes before the frame; nil for nothing
+}
+
+// linkFrames is how many frames a link holds; then the oldest is dropped.
+const linkFrames = 12
+
+// receiptKind is the first byte of a receipt, and receiptBytes its size.
+const (
+	receiptKind  = 1
+	receiptBytes = 17
+)
+
+// receipt is the term of a receipt; false if the frame is none.
+func (f *frame) receipt() (term uint64, ok bool) {
+	if len(f.data) != receiptBytes || f.data[0] != receiptKind {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(f.data[1:]), true
+}
+
+func (l *Links) send(from, to, incarnation uint64, lane raftlog.Lane, data []byte) {
+	w, key := l.w, [2]int{int(from), int(to)}
+	if l.cut[key] || w.OneIn(40) {
+		w.Counts.Lost++
+		return
+	}
+	q := l.queues[key]
+	if len(q) > linkFrames {
+		w.Counts.Dropped++
+		q = q[1:]
+	}
+	f := frame{incarnation, lane, data, nil}
+	q = append(q, f)
+	if w.OneIn(60) {
+		w.Counts.Duplicated++
+		q = append(q, f)
+	}
+	if _, ok := f.receipt(); ok {
+		w.Counts.Receipts++
+	}
+	l.queues[key] = q
+}
+
+// deliver takes one frame of a link; frames of different lanes may overtake one another.
+func (l *Links) deliver(key [2]int) {
+	w, q := l.w, l.queues[key]
+	if len(q) == 0 {
+		return
+	}
+	at := 0
+	if w.OneIn(4) {
+		at = w.R.IntN(len(q))
+		for i := 0; i < at; i++ {
+			if q[i].lane == q[at].lane { // a lane keeps its order
+				at = i
+			}
+		}
+	}
+	f := q[at]
+	l.queues[key] = append(q[:at:at], q[at+1:]...)
+	from, to := w.Machines[key[0]-1], w.Machines[key[1]-1]
+	if f.snapshot != nil {
+		l.deliverSnapshot(from, to, f)
+		return
+	}
+	if to.Node == nil {
+		return
+	}
+	if f.incarnation != from.Incarnation {
+		w.Counts.StaleIncarnations++
+	}
+	if term, ok := f.receipt(); ok {
+		if s := to.Node.Status(); s.Leads && s.Term != term {
+			w.Counts.OldReceipts++
+		}
+	}
+	if err := to.Node.Receive(from.ID, f.incarnation, f.data); err != nil {
+		w.Fail("%v", err)
+	}
+}
+
+// deliverSnapshot delivers a snapshot, or loses it.
+func (l *Links) deliverSnapshot(from, to *Machine, f frame) {
+	w := l.w
+	sent := to.Node != nil && !l.cut[[2]int{int(from.ID), int(to.ID)}] && !w.OneIn(3)
+	if sent {
+		if err := to.Node.ReceiveSnapshot(from.ID, f.incarnation, f.data, *f.snapshot); err != nil {
+			w.Fail("%v", err)
+		}
+	}
+	if from.Node != nil && from.Incarnation == f.incarnation {
+		from.Node.ReportSnapshot(to.ID, sent)
+	}
+}
+
+// Isolate cuts the links from a machine to all others, and each of the links to it with a chance of
+// one half.
+func (l *Links) Isolate(m *Machine) {
+	for _, o := range l.w.Machines {
+		if o != m {
+			l.cut[[2]int{int(m.ID), int(o.ID)}] = true
+			if l.w.OneIn(2) {
+				l.cut[[2]int{int(o.ID), int(m.ID)}] = true
+			}
+		}
+	}
+}
+
+// Heal ends all cuts.
+func (l *Links) Heal() { clear(l.cut) }
