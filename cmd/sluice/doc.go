@@ -5,6 +5,7 @@
 //	sluice admin     inspects or controls a running server     actors/node/observe
 //	sluice top       shows a running server in the terminal    cmd/internal/top
 //	sluice demo      server, 64 clients, kill -9, and a table  cmd/internal/demo
+//	sluice cluster   makes members of a cluster                actors/node/cluster
 //	sluice config    checks or prints a configuration          cmd/internal/config
 //	sluice journal   lists or verifies events, read-only       durability/journal
 //	sluice bench     measures the pipeline and its peers       cmd/internal/bench

@@ -37,6 +37,7 @@ func commands() []command {
 			administer},
 		{"top", "watch a running server in this terminal", watch},
 		{"demo", "run server and clients, kill -9 the server, and verify every response", demonstrate},
+		{"cluster", "make the data directory of a member of a cluster: cluster init", clusterCommand},
 		{"config", "check or print a configuration: config check|print", configure},
 		{"journal", "list or verify the events of a data directory, or leave one out: journal list|verify|skip", readJournal},
 		{"backup", "take a verified copy of the data directory of a running or stopped server", takeBackup},

@@ -48,6 +48,14 @@ func TestUsageErrorsExit64WithARemedy(t *testing.T) {
 		{"client keygen /tmp/k admin", `ROLE is "admin"; write operator, trader or readonly`},
 		{"journal", "journal list, sluice journal verify or sluice journal skip N"},
 		{"demo --clients 1", `--clients is "1"`},
+		{"cluster", "write sluice cluster init"},
+		{"cluster start", "write sluice cluster init"},
+		{"cluster init now", `takes no arguments, but got "now"`},
+		{"cluster init --member 1=h:1,h:2", "--node is missing"},
+		{"cluster init --node 1", "no members"},
+		{"cluster init --node 1 --member 1=h:1", `--member is "1=h:1": `},
+		{"cluster init --node 1 --member 1=h:1,h:2 --member 2=g:1,g:2", "use one node, or three"},
+		{"cluster init --node 1 --member 1=h:1,h:2 --cluster-id 12", "write 32 hexadecimal digits"},
 	} {
 		out, problems, code := local(strings.Fields(tt.args)...)
 		if code != exitUsage || !strings.Contains(problems, tt.want) || out != "" {

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sluice/actors/node/cluster"
+	"sluice/cmd/internal/config"
+	"sluice/durability/raftlog"
+)
+
+const clusterHead = `usage: sluice cluster COMMAND [flags]
+
+  init   make the data directory of a member
+
+sluice serve --cluster serves on it. sluice cluster COMMAND --help lists the flags.`
+
+// clusterVerbs lists the commands of `sluice cluster`. A new one needs its function, a line here, and one
+// in clusterHead.
+func clusterVerbs() []command {
+	return []command{
+		{name: "init", run: clusterInit},
+	}
+}
+
+// clusterCommand is `sluice cluster`.
+func clusterCommand(e *env, args []string) error {
+	if len(args) > 0 && slices.Contains([]string{"help", "--help", "-h", "-help"}, args[0]) {
+		_, err := fmt.Fprintln(e.stdout, clusterHead)
+		return err
+	}
+	var names []string
+	for _, v := range clusterVerbs() {
+		if len(args) > 0 && args[0] == v.name {
+			return v.run(e, args[1:])
+		}
+		names = append(names, "sluice cluster "+v.name)
+	}
+	return config.Usagef("write %s", strings.Join(names, " or "))
+}
+
+const clusterInitHead = `usage: sluice cluster init --node N --member 1=PEER,CLIENT --member 2=... --member 3=... [flags]
+
+Makes the data directory of one member of a new cluster. The members are fixed: one, or three to
+seven. Without --cluster-id, a random identity is made, and the commands for the other nodes are
+printed. All nodes must be made with the same identity and the same members.
+
+PEER is the host:port where the other nodes reach a node, CLIENT the one that clients are given.
+
+Exit codes: 0 done, 1 failed, 64 usage error.`
+
+// clusterInit is `sluice cluster init`.
+func clusterInit(e *env, args []string) error {
+	dir, id, node := "./sluice-data", "", 0
+	var members memberList
+	set := config.NewSet("",
+		config.Setting{Name: "data-dir", Group: "Flags", Value: config.Text(&dir, "DIR"),
+			Help: "make this directory, which must be empty or missing"},
+		config.Setting{Name: "node", Group: "Flags", Value: config.Count(&node, 0, raftlog.MaxNode, false),
+			Help: "the number of this node, one of the members"},
+		config.Setting{Name: "member", Group: "Flags", Value: &members,
+			Help: "a member: its number, its address for the other nodes, and its address for clients; " +
+				"once for each member, this node included"},
+		config.Setting{Name: "cluster-id", Group: "Flags", Value: config.Text(&id, "HEX"),
+			Help: "the identity of the cluster that another node was made for; a random one if empty"},
+	)
+	rest, done, err := load(e, set, args, clusterInitHead)
+	if done || err != nil {
+		return err
+	}
+	if err := noArguments(rest, "cluster init"); err != nil {
+		return err
+	}
+	m := cluster.Membership{Node: uint8(node), Members: members}
+	switch {
+	case node == 0:
+		return config.Usagef("--node is missing: write the number of this node, one of the members")
+	case id == "":
+		_, _ = rand.Read(m.Cluster[:]) // never fails
+	default:
+		if m.Cluster, err = cluster.ParseID(id); err != nil {
+			return config.Usagef("--cluster-id: %v", err)
+		}
+	}
+	if err := m.Check(); err != nil {
+		return config.Usagef("--node, --member: %v", err)
+	}
+	if err := cluster.Init(dir, m); err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(e.stdout, nextSteps(dir, &m, id == ""))
+	return err
+}
+
+// nextSteps returns commands with comments that a shell takes as they are: what is to be run after Init,
+// and on all other nodes if the identity is new.
+func nextSteps(dir string, m *cluster.Membership, fresh bool) string {
+	var b strings.Builder
+	serve := func(x cluster.Member) {
+		fmt.Fprintf(&b, "sluice serve --cluster --data-dir %s --listen-tcp %s\n", quoteShell(dir), quoteShell(x.Client))
+	}
+	fmt.Fprintf(&b, "# %s is that of node %d of cluster %s. To start it:\n", dir, m.Node, m.Cluster)
+	serve(m.Self())
+	for _, other := range m.Members {
+		if !fresh || other.Node == m.Node {
+			continue
+		}
+		fmt.Fprintf(&b, "# On node %d:\nsluice cluster init --data-dir %s --cluster-id %s --node %d", other.Node,
+			quoteShell(dir), m.Cluster, other.Node)
+		for _, x := range m.Members {
+			fmt.Fprintf(&b, " --member %s", quoteShell(x.String()))
+		}
+		b.WriteByte('\n')
+		serve(other)
+	}
+	b.WriteString("# Nodes on different machines also need --peer-cert, --peer-key, --peer-ca and --authorized-keys.\n")
+	return b.String()
+}
+
+// quoteShell quotes a word for a shell, if it must be.
+func quoteShell(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:,=@%+", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// memberList is a flag that may be given several times. Its variable holds all members, with spaces
+// between them.
+type memberList []cluster.Member
+
+// String returns what Set reads.
+func (l *memberList) String() string {
+	var words []string
+	for _, m := range *l {
+		words = append(words, m.String())
+	}
+	return strings.Join(words, " ")
+}
+
+// Form returns the form of one member.
+func (l *memberList) Form() string { return "N=PEER,CLIENT" }
+
+// Set adds members; an empty text removes all.
+func (l *memberList) Set(text string) error {
+	if text == "" {
+		*l = nil
+	}
+	for _, word := range strings.Fields(text) {
+		m, err := cluster.ParseMember(word)
+		if err != nil {
+			return err
+		}
+		*l = append(*l, m)
+	}
+	slices.SortFunc(*l, func(a, b cluster.Member) int { return int(a.Node) - int(b.Node) })
+	return nil
+}
