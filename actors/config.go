@@ -10,6 +10,7 @@ import (
 	"sluice/actors/internal/shard"
 	"sluice/durability"
 	"sluice/encode"
+	"sluice/mailbox"
 	"sluice/telemetry"
 	"sluice/transport"
 )
@@ -129,6 +130,10 @@ type Config struct {
 	Policy durability.Policy // required
 
 	Slots int // slot ring, a power of two; default 65,536
+
+	// Barriers is the gate's end of NewBarriers, for a producer that has responses wait for proofs;
+	// default none.
+	Barriers *mailbox.Reader[Barrier]
 
 	// Batch is how many slots a step of gate or encoder takes at most; default 2,048 if they share
 	// a goroutine with a shard, else 16,384 (docs/decisions/0010).

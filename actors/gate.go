@@ -26,6 +26,7 @@ import (
 // the counts and times of the current step; and what other goroutines read.
 type gate[R, Q any] struct {
 	slots        *mailbox.Reader[Slot[R, Q]]
+	barriers     *mailbox.Reader[Barrier] // nil if no slot waits for a proof
 	lane         *mailbox.Writer[laneEntry[R, Q]]
 	source       durability.Source
 	policy       *durability.Switch
@@ -54,7 +55,7 @@ type gate[R, Q any] struct {
 
 	oldest  atomic.Int64  // when the waiting head slot was first examined, monotonic ns; 0 if none waits
 	pending atomic.Uint64 // wire seq of the waiting head slot
-	binding atomic.Int64  // node whose cursor the waiting head slot waits for, -1 if none
+	binding atomic.Int64  // node whose cursor the waiting head slot waits for, -1 if none, or awaitsProof
 }
 
 // Name implements Actor.
@@ -81,13 +82,20 @@ func (g *gate[R, Q]) Step(now int64) int {
 		g.observe(p, now)
 		return 0
 	}
-	released := g.pass(p, slots, now)
+	free := len(slots)
+	if g.barriers != nil {
+		free = g.proven(p, free, now)
+	}
+	released := g.pass(p, slots[:free], now)
 	g.release(slots[:released], now)
 	work := released
-	if released == len(slots) {
+	switch {
+	case released == len(slots):
 		g.oldest.Store(0)
-	} else {
-		work += g.wait(&slots[released], now)
+	case released == free:
+		work += g.wait(&slots[released], awaitsProof, now)
+	default:
+		work += g.wait(&slots[released], g.verdict.Binding, now)
 	}
 	g.record()
 	return work
@@ -189,9 +197,11 @@ func (g *gate[R, Q]) release(slots []Slot[R, Q], now int64) {
 }
 
 // countOpener counts which node's cursor was the binding one in the snapshot that opened the gate
-// (R13).
+// (R13), or that a proof was awaited.
 func (g *gate[R, Q]) countOpener() {
 	switch {
+	case g.binding.Load() == awaitsProof:
+		g.rec.B.C[telemetry.GateOpenedProof]++
 	case g.verdict.Binding == 0:
 		g.rec.B.C[telemetry.GateOpenedJournal]++
 	case g.verdict.Binding > 0:
@@ -199,8 +209,8 @@ func (g *gate[R, Q]) countOpener() {
 	}
 }
 
-// wait records that head cannot pass, and examines the slots behind it.
-func (g *gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
+// wait records that head cannot pass for want of binding, and examines the slots behind it.
+func (g *gate[R, Q]) wait(head *Slot[R, Q], binding int, now int64) int {
 	if !g.waited {
 		g.waited = true
 		g.rec.B.C[telemetry.GateWaits]++
@@ -208,7 +218,7 @@ func (g *gate[R, Q]) wait(head *Slot[R, Q], now int64) int {
 	work := g.scan(now)
 	g.oldest.Store(head.consumed)
 	g.pending.Store(uint64(head.Seq))
-	g.binding.Store(int64(g.verdict.Binding))
+	g.binding.Store(int64(binding))
 	return work
 }
 

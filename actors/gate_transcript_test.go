@@ -10,14 +10,17 @@ import (
 	"sluice/actors/internal/shard"
 	"sluice/actors/internal/transcript"
 	"sluice/durability"
+	"sluice/mailbox"
 	"sluice/telemetry"
 )
 
 // The transcripts in testdata/gate_*.txt show the gate alone, with the encoder behind it where
 // order matters. The clock moves only by "pass".
 //
-//	open policy=P       a new pipeline under a policy, given by its name
+//	open policy=P       a new pipeline under a policy, given by its name; with proofs: some slots wait for them
 //	publish             one slot a line: client=C [seq=S] [bypass]; S is one more than the last by default
+//	barrier ticket=T    slots that are published from here on wait until ticket T is proven
+//	prove ticket=T      ticket T is proven, and every earlier one
 //	journal to=S        the journal has persisted every event up to S
 //	replica id=I        a replica: joins, leaves, or memory=S disk=S, the events that it holds and has persisted
 //	pass time=D         time passes
@@ -38,6 +41,7 @@ func TestGateTranscripts(t *testing.T) {
 type gateScript struct {
 	t *testing.T
 	*table
+	barriers *mailbox.Writer[Barrier]
 	slots    []slotNote // every slot, by ring position
 	position uint64     // of the gate when it was last shown
 	degraded bool       // as it was last shown
@@ -56,11 +60,19 @@ func (g *gateScript) carryOut(c *transcript.Command) string {
 	switch name := c.Name(); name {
 	case "open":
 		policy := g.namedPolicy(c)
-		*g = gateScript{t: g.t, table: newTable(g.t, func(cfg *Config) { cfg.Policy = policy })}
+		*g = gateScript{t: g.t, table: newTable(g.t, func(cfg *Config) {
+			if cfg.Policy = policy; c.Has("proofs") {
+				g.barriers, cfg.Barriers = NewBarriers()
+			}
+		}), barriers: g.barriers}
 	case "publish":
 		for _, line := range c.Input {
 			g.publish(line)
 		}
+	case "barrier":
+		putBarrier(g.barriers, g.Slots().Position(), uint64(c.Number("ticket", 0)))
+	case "prove":
+		g.cursors.Prove(uint64(c.Number("ticket", 0)))
 	case "journal":
 		g.cursors.SetPersisted(durability.Seq(c.Number("to", 0)))
 	case "replica":
@@ -165,6 +177,8 @@ func (g *gateScript) head() string {
 	}
 	binding := "for nodes that are not in view"
 	switch node := g.gate.binding.Load(); {
+	case w.Proof:
+		binding = "for the proof that this node leads"
 	case node == 0:
 		binding = "for the journal"
 	case node > 0:

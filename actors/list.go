@@ -140,9 +140,11 @@ func (p *Pipeline[R, Q]) Respond(conn uint64, frame []byte) error {
 type Wait struct {
 	Seq durability.Seq // wire seq of the slot
 	For time.Duration  // since the gate first examined it
+	// Proof is true if it waits for the proof that this node still leads; see Barrier.
+	Proof bool
 }
 
-// Waiting reports whether a slot waits at the gate, and which one. Its two figures may be of
+// Waiting reports whether a slot waits at the gate, and which one. Its figures may be of
 // different slots if the gate moves on meanwhile.
 func (p *Pipeline[R, Q]) Waiting() (w Wait, waiting bool) {
 	since := p.gate.oldest.Load()
@@ -150,5 +152,6 @@ func (p *Pipeline[R, Q]) Waiting() (w Wait, waiting bool) {
 		return Wait{}, false
 	}
 	return Wait{Seq: durability.Seq(p.gate.pending.Load()),
-		For: time.Duration(max(p.Now()-since, 0))}, true
+		For:   time.Duration(max(p.Now()-since, 0)),
+		Proof: p.gate.binding.Load() == awaitsProof}, true
 }

@@ -144,7 +144,8 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	laneIn, laneOut := mailbox.NewSPSC[laneEntry[R, Q]](laneSlots)
 	p.slots = writer
 	p.gate = &gate[R, Q]{
-		slots: readers[0], lane: laneIn, source: source, policy: p.policy, phase: p.phase,
+		slots: readers[0], barriers: cfg.Barriers, lane: laneIn, source: source,
+		policy: p.policy, phase: p.phase,
 		rec: cfg.Collector.Register("gate", telemetry.NoShard), sampler: cfg.Sampler,
 		batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
 	}

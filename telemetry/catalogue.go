@@ -20,6 +20,7 @@ const (
 	GateWaits
 	GateOpenedJournal
 	GateOpenedReplication
+	GateOpenedProof
 	GateSwaps
 	GateTorn
 
@@ -101,7 +102,7 @@ func counterInfo() [NumCounters]Info {
 }
 
 func describeGateAndEncode(t *[NumCounters]Info) {
-	const opened = "Times the gate opened after a wait, by the cursor that reached the slot last."
+	const opened = "Times the gate opened after a wait, by what reached the slot last."
 	t[GateSlots] = Info{"gate_slots", "", "", "slots", "Slots released by the gate."}
 	t[GateBypassed] = Info{"gate_bypassed", "", "", "slots",
 		"Slots released because they need no durability."}
@@ -111,6 +112,7 @@ func describeGateAndEncode(t *[NumCounters]Info) {
 		"Times the head slot was not yet durable when the gate first looked."}
 	t[GateOpenedJournal] = Info{"gate_opened", "blocker", "journal", "opens", opened}
 	t[GateOpenedReplication] = Info{"gate_opened", "blocker", "replication", "opens", opened}
+	t[GateOpenedProof] = Info{"gate_opened", "blocker", "proof", "opens", opened}
 	t[GateSwaps] = Info{"gate_policy_swaps", "", "", "swaps",
 		"Durability policies adopted at run time."}
 	t[GateTorn] = Info{"gate_torn_snapshots", "", "", "reads",

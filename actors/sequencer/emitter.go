@@ -54,6 +54,9 @@ func (e *emitter[R, Q]) ready() bool {
 	return e.flushed() && (e.used < len(e.claim) || e.take())
 }
 
+// position is the place of the next slot in the ring, once ready.
+func (e *emitter[R, Q]) position() uint64 { return e.slots.Position() + uint64(e.used) }
+
 // flushed reports whether the spill is empty.
 func (e *emitter[R, Q]) flushed() bool { return e.flushedTo == len(e.spill) }
 

@@ -18,8 +18,8 @@ import (
 // caused.
 const batchRequests = 128
 
-// Config is what a Sequencer works with. All but the two thresholds, Snapshots, OnClockJump and
-// CheckpointEvents is required.
+// Config is what a Sequencer works with. All but the two thresholds, Snapshots, OnClockJump,
+// CheckpointEvents, Barriers and Prove is required.
 type Config[R, Q any] struct {
 	Application Application[R, Q]
 	Encoder     encode.Encoder[R, Q]               // of the outputs, for their digest; called on the sequencer's goroutine
@@ -36,6 +36,12 @@ type Config[R, Q any] struct {
 	// it must not block.
 	Wall        func() int64
 	OnClockJump func(wall, time int64)
+
+	// Barriers is the producer's end of actors.NewBarriers, for the leader of a cluster; nil for a node
+	// of its own. After queries Prove is called with a ticket: their responses wait until it is proven.
+	// Tickets rise by one from 1. It is called on the sequencer's goroutine and must not block.
+	Barriers *mailbox.Writer[actors.Barrier]
+	Prove    func(ticket uint64)
 
 	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 
@@ -67,6 +73,7 @@ type Sequencer[R, Q any] struct {
 	err   error // a *PanicError: the application panicked
 	clock clock
 
+	proofs  proofs
 	due     dues[R, Q]
 	body    [16]byte // of an event of the sequencer's own
 	held    []byte   // a record taken from the queue that was not sequenced yet; nil if none
@@ -103,6 +110,10 @@ func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 	cfg.Requests.setSignal(cfg.Signal)
 	cfg.Journal.SetSignal(cfg.Signal)
 	cfg.Slots.SetSignal(cfg.Signal)
+	if cfg.Barriers != nil {
+		cfg.Barriers.SetSignal(cfg.Signal)
+	}
+	s.proofs = proofs{barriers: cfg.Barriers, prove: cfg.Prove}
 	s.out = emitter[R, Q]{hasher: newHasher(&s.state.outputs, cfg.Encoder, cfg.MaxFrame),
 		slots: cfg.Slots, now: cfg.Now, seq: s.state.last}
 	s.sequenced.Store(uint64(s.state.last))
@@ -233,7 +244,8 @@ func (s *Sequencer[R, Q]) next() bool {
 	return some && done
 }
 
-// request carries out one request; false if the journal's ring has no room for its event.
+// request carries out one request; false if the journal's ring has no room for its event, or the list
+// of barriers none for a query.
 func (s *Sequencer[R, Q]) request(record []byte) bool {
 	at := stampSize + int(record[stampSize-1])
 	event := record[at:]
@@ -254,6 +266,9 @@ func (s *Sequencer[R, Q]) request(record []byte) bool {
 		s.counts.Refused++
 		s.out.refuse(why)
 	case query:
+		if !s.proofs.begin(s.out.position()) {
+			return false
+		}
 		s.counts.Queries++
 		ev.Seq, ev.Time = uint64(s.state.last), s.clock.last
 		app.Query(ev, &s.out)
@@ -290,10 +305,12 @@ func (s *Sequencer[R, Q]) journaled(n int) {
 }
 
 // publish shows what was done to the journal, then to the pipeline. The journal may not report more
-// than sequenced as persisted, so that is raised first.
+// than sequenced as persisted, so that is raised first, and the gate finds the barrier of queries
+// before their slots.
 func (s *Sequencer[R, Q]) publish() {
 	s.sequenced.Store(uint64(s.state.last))
 	s.cfg.Journal.Publish()
+	s.proofs.seal()
 	s.cfg.Slots.Publish()
 }
 

@@ -92,6 +92,9 @@ type Node struct {
 // unknown is the explanation when no consistent view of the cursors could be taken.
 const unknown = "the cursors move too fast to say"
 
+// unproven is why the response to a query waits on a node of a cluster.
+const unproven = "waits for a majority to confirm that this node still leads"
+
 // Read reads the state of a node that is observed since began. p, if not nil, is looked at by another
 // goroutine. Any goroutine; it never waits.
 func Read(n node.Running, began time.Time, p *Pulse) Status {
@@ -166,11 +169,15 @@ func ReadGate(n node.Running) Gate {
 	if !waiting {
 		return Gate{}
 	}
-	return Gate{
+	g := Gate{
 		Waiting: true, Wedged: wait.For > WedgedFor, Event: uint64(wait.Seq),
 		Seconds: wait.For.Seconds(),
 		Why:     Explain(n, wait.Seq),
 	}
+	if wait.Proof {
+		g.Why = unproven + "; " + g.Why
+	}
+	return g
 }
 
 // Explain says what the policy in force still needs for an event.
