@@ -19,6 +19,10 @@ import (
 // journal.Backup. target gets its name once everything is on disk; after an error nothing is left.
 func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err error) {
 	target = filepath.Clean(target)
+	if err := notMember(dataDir, "a backup of one is not made", "its log is on the other members too; to keep a copy, stop "+
+		"the node and copy the whole directory"); err != nil {
+		return c, err
+	}
 	if err := checkParts(dataDir, false); err != nil {
 		return c, err
 	}
@@ -125,6 +129,16 @@ func finishRestore(backup, dataDir, made string, c journal.Copied) error {
 	return err
 }
 
+// notMember returns an error if dir is the data directory of a member of a cluster, with what that means
+// and what to do.
+func notMember(dir, why, remedy string) error {
+	member, err := inspect.IsMember(dir)
+	if err == nil && member {
+		err = fmt.Errorf("node: %s is the data directory of a member of a cluster, and %s: %s", dir, why, remedy)
+	}
+	return err
+}
+
 // checkBackup returns an error if dir has no journal or no genesis.
 func checkBackup(dir string) error {
 	info, err := os.Stat(dir)
@@ -135,6 +149,9 @@ func checkBackup(dir string) error {
 		return fmt.Errorf("node: backup: %w", err)
 	case !info.IsDir():
 		return fmt.Errorf("node: %s is not a directory; name a directory that a backup made", dir)
+	}
+	if err := notMember(dir, "it is no backup", "name a directory that a backup made"); err != nil {
+		return err
 	}
 	if err := checkParts(dir, false); err != nil {
 		return err

@@ -22,6 +22,10 @@ import (
 // says why the event cannot be left out: the journal does not have it, a snapshot includes it, or it
 // is none of those that an application is given.
 func Skip(dataDir string, seq uint64) error {
+	if err := notMember(dataDir, "no event is left out on one node only",
+		"start a program that applies the event, on all members"); err != nil {
+		return err
+	}
 	path := filepath.Join(dataDir, journalFolder)
 	unlock, err := journal.Lock(path)
 	if err != nil {

@@ -27,6 +27,9 @@ verify checks all that a start checks, and does not apply the events. Requests a
 done by the server when it takes them. They are described as those of the order book; package
 actors/node/inspect does the same for another application.
 
+In the directory of a member of a cluster, list and verify show the events that were not replaced, with
+the term of their leader; those that this node does not know to be committed are marked. skip refuses it.
+
 skip is for the case that no program applies the event. The server must be stopped. The event stays in
 the journal, and the next start journals that it was left out. What it caused in an earlier run is
 undone, although its client may have received a response. Only an event after the newest snapshot can

@@ -4,6 +4,9 @@
 //	DataDir/journal  --> Open --> Journal.List    one line or one JSON object for each event
 //	DataDir/genesis, skips    \-> Journal.Verify  Summary: what is there, by kind and request
 //
+// A member of a cluster keeps the log of the cluster in its journal: a directory with a file named cluster.
+// Then the events are those that were not replaced, and each has the term of its leader.
+//
 // The application gives the names of its requests, and puts them in words if it is a
 // sequencer.Describer. It is neither started nor given an event, so a journal that it cannot apply
 // can be read too, and its requests are not judged. What Verify checks: everything that a start checks

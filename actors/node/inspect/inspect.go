@@ -12,6 +12,7 @@ import (
 	"sluice/actors/sequencer"
 	"sluice/durability"
 	"sluice/durability/journal"
+	"sluice/durability/raftlog"
 )
 
 // Application is the part of an application that a listing needs. Every sequencer.Application has it;
@@ -24,6 +25,7 @@ type Application interface {
 type Journal struct {
 	dir   string // of the node
 	log   *journal.Log
+	past  *raftlog.Past // of a member of a cluster; nil for a single node
 	table *sequencer.Table
 	words sequencer.Describer // nil if the application is none
 
@@ -52,7 +54,7 @@ func Open(dataDir string, app Application) (*Journal, error) {
 }
 
 func (j *Journal) open() (err error) {
-	if j.log, err = journal.Inspect(filepath.Join(j.dir, "journal")); err != nil {
+	if err := j.read(); err != nil {
 		return err
 	}
 	if j.empty, err = j.genesis(); err != nil {
@@ -70,7 +72,7 @@ func (j *Journal) genesis() ([]byte, error) {
 	switch {
 	case errors.Is(err, os.ErrNotExist) && j.log.Backup:
 		return nil, fmt.Errorf("inspect: %s is missing; this backup is damaged: use another one", path)
-	case errors.Is(err, os.ErrNotExist) && j.log.Last == 0:
+	case errors.Is(err, os.ErrNotExist) && j.last() == 0:
 		return nil, nil
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
@@ -86,28 +88,19 @@ func (j *Journal) restore() error {
 			return fmt.Errorf("inspect: %s: %w", filepath.Join(j.dir, "genesis"), err)
 		}
 	}
-	return j.log.Restore(func(r io.Reader) error {
-		last, err := sequencer.CheckSection(r)
-		if err == nil && last != j.log.SnapshotSeq() {
-			err = fmt.Errorf("it is named after event %d and includes event %d", j.log.SnapshotSeq(), last)
-		}
-		if err == nil && j.restorer != nil {
-			err = j.restorer.Restore(r)
-		}
-		return err
-	})
+	return j.log.Restore(j.restoreSection)
 }
 
 // records decodes the events of the journal in order. An error ends it.
 func (j *Journal) records() iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
-		v := validator{cut: j.log.First > 1, keys: make(map[uint32][8]byte)}
+		v := validator{cut: j.first() > 1, keys: make(map[uint32][8]byte)}
 		var r Record
-		for e, err := range j.log.Events() {
+		for e, err := range j.Events() {
 			var ev sequencer.Event
 			if err == nil {
 				if err = sequencer.DecodeEvent(e.Payload, &ev); err != nil {
-					err = fmt.Errorf("inspect: event %d: %w", e.Seq, err)
+					err = fmt.Errorf("inspect: event %d: %w%s", e.Seq, err, j.strange(e.Payload))
 				}
 			}
 			if err == nil {
@@ -122,6 +115,7 @@ func (j *Journal) records() iter.Seq2[*Record, error] {
 				return
 			}
 			j.describe(&r, &ev, len(e.Payload))
+			r.Term, r.Uncommitted = e.Term, e.Seq > j.committed()
 			if !yield(&r, nil) {
 				return
 			}

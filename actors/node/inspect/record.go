@@ -13,14 +13,19 @@ import (
 	"sluice/transport/listen"
 )
 
-// connBits is the width of the counter in a connection id; above it is the incarnation of the journal.
-const connBits = 40
+// connBits is the width of the counter in a connection id; above it is the incarnation of the journal, and
+// from nodeBits on the number of the node.
+const (
+	connBits = 40
+	nodeBits = 58
+)
 
 // Record is an event as it is listed; each is one JSON object. Fields that are zero, or that its kind
 // does not have, are left out.
 type Record struct {
 	Seq        uint64 `json:"seq"`
-	Time       string `json:"time"` // RFC 3339, UTC, nine digits of a second
+	Term       uint64 `json:"term,omitempty"` // of the leader that numbered it; 0 on a single node
+	Time       string `json:"time"`           // RFC 3339, UTC, nine digits of a second
 	Kind       string `json:"kind"`
 	Connection uint64 `json:"connection,omitempty"`
 	Request    uint64 `json:"request_seq,omitempty"` // the client's number of the request
@@ -36,6 +41,8 @@ type Record struct {
 	Outputs uint64 `json:"outputs,omitempty"` // of a checkpoint
 	Rules   uint32 `json:"rules,omitempty"`   // of a version
 	Skipped uint64 `json:"skipped,omitempty"` // number of the event that was left out
+
+	Uncommitted bool `json:"uncommitted,omitempty"` // a member of a cluster does not know that it is committed
 
 	kind  sequencer.Kind
 	bytes int // of the event in the journal
@@ -84,14 +91,24 @@ func (j *Journal) describe(r *Record, ev *sequencer.Event, bytes int) {
 	}
 }
 
-// String is the record in one line: number, time, connection as incarnation.counter, kind, who it is
-// from, and what it says.
+// String is the record in one line: number, term in a cluster, time, connection as incarnation.counter with
+// the number of its node in front in a cluster, kind, who it is from, and what it says.
 func (r *Record) String() string {
-	from := "-"
+	counter := r.Connection & (1<<connBits - 1)
+	from, text := "-", r.what()
 	if r.Connection != 0 {
-		from = fmt.Sprintf("%d.%d", r.Connection>>connBits, r.Connection&(1<<connBits-1))
+		from = fmt.Sprintf("%d.%d", r.Connection>>connBits, counter)
 	}
-	return fmt.Sprintf("%8d  %s  %-8s %-24s %s", r.Seq, r.Time, from, r.who(), r.what())
+	if r.Term == 0 {
+		return fmt.Sprintf("%8d  %s  %-8s %-24s %s", r.Seq, r.Time, from, r.who(), text)
+	}
+	if r.Connection != 0 {
+		from = fmt.Sprintf("%d.%d.%d", r.Connection>>nodeBits, r.Connection>>connBits&(1<<(nodeBits-connBits)-1), counter)
+	}
+	if r.Uncommitted {
+		text += " (not known to be committed)"
+	}
+	return fmt.Sprintf("%8d  %4d  %s  %-10s %-24s %s", r.Seq, r.Term, r.Time, from, r.who(), text)
 }
 
 func (r *Record) who() string {

@@ -24,17 +24,18 @@ type Summary struct {
 	First      uint64            `json:"first"`     // oldest event kept; 0 if there is none
 	Last       uint64            `json:"last"`      // newest event
 	Events     uint64            `json:"events"`
-	Bytes      uint64            `json:"bytes"`         // of the events, without the log's own
-	Begin      string            `json:"begin"`         // time of the oldest event, RFC 3339
-	End        string            `json:"end"`           // time of the newest event
-	Kinds      map[string]uint64 `json:"kinds"`         // events by kind
-	Requests   map[string]uint64 `json:"requests"`      // requests by name
-	Identities uint64            `json:"identities"`    // introduced
-	Versions   []Version         `json:"versions"`      // of the application's rules, in order
-	Skips      []Skip            `json:"skips"`         // in order
-	Pending    []uint64          `json:"pending_skips"` // events that the next start leaves out for the first time
-	Checkpoint *Checkpoint       `json:"checkpoint"`    // the last one; nil if there is none
-	Snapshots  []Snapshot        `json:"snapshots"`     // newest first
+	Bytes      uint64            `json:"bytes"`            // of the events, without the log's own
+	Begin      string            `json:"begin"`            // time of the oldest event, RFC 3339
+	End        string            `json:"end"`              // time of the newest event
+	Kinds      map[string]uint64 `json:"kinds"`            // events by kind
+	Requests   map[string]uint64 `json:"requests"`         // requests by name
+	Identities uint64            `json:"identities"`       // introduced
+	Versions   []Version         `json:"versions"`         // of the application's rules, in order
+	Skips      []Skip            `json:"skips"`            // in order
+	Pending    []uint64          `json:"pending_skips"`    // events that the next start leaves out for the first time
+	Checkpoint *Checkpoint       `json:"checkpoint"`       // the last one; nil if there is none
+	Snapshots  []Snapshot        `json:"snapshots"`        // newest first
+	Member     *Member           `json:"member,omitempty"` // of a cluster
 	Condition
 }
 
@@ -43,7 +44,7 @@ type Condition struct {
 	Torn    string `json:"torn"`     // the unfinished last write of a crash; empty if there is none
 	Writing bool   `json:"writing"`  // a node has the journal open: Last is the last event that was complete
 	Closed  bool   `json:"closed"`   // it was closed in order: no event is missing behind Last
-	EndMark uint64 `json:"end_mark"` // an event that was certainly on disk; later ones may have been lost unless Closed
+	EndMark uint64 `json:"end_mark"` // an event that was certainly on disk; later ones may have been lost unless Closed. 0 for a member of a cluster
 	Backup  bool   `json:"backup"`   // a node does not open it; it is to be restored
 }
 
@@ -68,7 +69,7 @@ type Checkpoint struct {
 
 // Snapshot is one on disk.
 type Snapshot struct {
-	Seq     uint64 `json:"seq"` // the last event it includes
+	Seq     uint64 `json:"seq"` // the last event it includes; 0 for one of a member of a cluster that was not opened
 	Bytes   int64  `json:"bytes"`
 	Damaged bool   `json:"damaged"` // the next start uses an older one
 }
@@ -93,12 +94,12 @@ func (j *Journal) Verify() (s *Summary, err error) {
 
 func (j *Journal) verify() (*Summary, error) {
 	s := &Summary{Dir: j.dir, Directory: j.log.Directory.String(), Log: j.log.Identity.String(),
-		First: uint64(j.log.First), Last: uint64(j.log.Last),
+		First: uint64(j.first()), Last: uint64(j.last()), Member: j.Member(), Snapshots: j.snapshots(),
 		Condition: Condition{Torn: j.log.Torn, Writing: j.log.Writing, Closed: j.log.Closed,
 			EndMark: uint64(j.log.EndMark), Backup: j.log.Backup},
 		Kinds: map[string]uint64{}, Requests: map[string]uint64{}}
-	for _, snap := range j.log.Snapshots {
-		s.Snapshots = append(s.Snapshots, Snapshot{uint64(snap.Seq), snap.Bytes, snap.Damaged})
+	if s.Member != nil {
+		s.EndMark = 0 // it counts records
 	}
 	if err := j.restore(); err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func (j *Journal) verify() (*Summary, error) {
 	}
 	for _, seq := range j.skips {
 		journaled := slices.ContainsFunc(s.Skips, func(k Skip) bool { return k.Skipped == uint64(seq) })
-		if !journaled && seq > j.log.SnapshotSeq() && seq <= j.log.Last {
+		if !journaled && seq > j.snapshotSeq() && seq <= j.last() {
 			s.Pending = append(s.Pending, uint64(seq))
 		}
 	}
@@ -123,7 +124,7 @@ func (j *Journal) verify() (*Summary, error) {
 
 // checkSkip reports a journaled skip of an event that the next start would not leave out.
 func (j *Journal) checkSkip(r *Record) error {
-	at, skipped := j.log.SnapshotSeq(), durability.Seq(r.Skipped)
+	at, skipped := j.snapshotSeq(), durability.Seq(r.Skipped)
 	if r.kind != sequencer.KindSkip || skipped <= at || slices.Contains(j.skips, skipped) {
 		return nil
 	}
@@ -172,6 +173,10 @@ func (s *Summary) String() string {
 	if s.Log != s.Directory {
 		row("log", "%s", s.Log)
 	}
+	if m := s.Member; m != nil {
+		row("member", "of a cluster; its last entry is %d, of term %d; events up to %d are known to be committed", m.Index,
+			m.Term, m.Committed)
+	}
 	if s.Events == 0 {
 		row("events", "none")
 	} else {
@@ -198,7 +203,11 @@ func (s *Summary) String() string {
 		if snap.Damaged {
 			damaged = ", damaged: an older one is used"
 		}
-		row("snapshot", "after event %d: %d bytes%s", snap.Seq, snap.Bytes, damaged)
+		after := fmt.Sprintf("after event %d", snap.Seq)
+		if snap.Seq == 0 && s.Member != nil {
+			after = "another one"
+		}
+		row("snapshot", "%s: %d bytes%s", after, snap.Bytes, damaged)
 	}
 	switch {
 	case s.Writing:

@@ -1,0 +1,184 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"sluice/actors/sequencer"
+	"sluice/durability"
+	"sluice/durability/journal"
+	"sluice/durability/raftlog"
+)
+
+// membershipFile is in the data directory of a member of a cluster.
+const membershipFile = "cluster"
+
+// IsMember reports whether a data directory is that of a member of a cluster.
+func IsMember(dataDir string) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dataDir, membershipFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("inspect: %w", err)
+	}
+	return true, nil
+}
+
+// readTries is how often a journal is read again because the running node removed what was read.
+const readTries = 100
+
+// read reads the journal, and what it says of the log of a cluster.
+func (j *Journal) read() error {
+	member, err := IsMember(j.dir)
+	for try := 0; err == nil; try++ {
+		if j.log, err = journal.Inspect(filepath.Join(j.dir, "journal")); err != nil || !member {
+			return err
+		}
+		j.past, err = raftlog.ReadPast(j.log)
+		if err == nil || !errors.Is(err, journal.ErrRemoved) || !j.log.Writing || try == readTries {
+			break
+		}
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("inspect: %s: %w", j.dir, err)
+	}
+	return nil
+}
+
+// Member is what the journal of a member of a cluster says of its log.
+type Member struct {
+	Term      uint64 `json:"term"`      // of the last entry
+	Index     uint64 `json:"index"`     // of the last entry
+	Committed uint64 `json:"committed"` // last event that the node knows to be committed; later ones may be replaced
+	Snapshot  uint64 `json:"snapshot"`  // last event that the newest intact snapshot includes; 0 without one
+}
+
+// Member returns what there is for a member of a cluster; nil for a single node.
+func (j *Journal) Member() *Member {
+	if j.past == nil {
+		return nil
+	}
+	m := &Member{Term: j.past.Term, Index: j.past.Index, Committed: uint64(j.past.Committed)}
+	if j.past.Newest != nil {
+		m.Snapshot = uint64(j.past.Newest.Seq)
+	}
+	return m
+}
+
+// Event is an event as the journal has it.
+type Event struct {
+	Seq     durability.Seq
+	Term    uint64 // of the leader that numbered it; 0 on a single node
+	Payload []byte // valid until the next event
+}
+
+// Events iterates over the events kept, in order. Of a member of a cluster, those that were replaced are
+// left out. An error ends it: journal.ErrRemoved if a running node has removed what comes next.
+func (j *Journal) Events() iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if j.past != nil {
+			for e, err := range j.past.Events() {
+				if !yield(Event{e.Seq, e.Term, e.Payload}, err) {
+					return
+				}
+			}
+			return
+		}
+		for e, err := range j.log.Events() {
+			if !yield(Event{e.Seq, 0, e.Payload}, err) {
+				return
+			}
+		}
+	}
+}
+
+func (j *Journal) first() durability.Seq {
+	if j.past != nil {
+		return j.past.First
+	}
+	return j.log.First
+}
+
+// last is the last event kept, or the last one that the snapshot includes.
+func (j *Journal) last() durability.Seq {
+	switch {
+	case j.past == nil:
+		return j.log.Last
+	case j.past.Newest != nil:
+		return max(j.past.Last, j.past.Newest.Seq)
+	}
+	return j.past.Last
+}
+
+// committed is the last event that no other one can replace.
+func (j *Journal) committed() durability.Seq {
+	if j.past != nil {
+		return j.past.Committed
+	}
+	return j.log.Last
+}
+
+// snapshotSeq is the last event of the snapshot that a start would restore; 0 without one.
+func (j *Journal) snapshotSeq() durability.Seq {
+	if m := j.Member(); m != nil {
+		return durability.Seq(m.Snapshot)
+	}
+	return j.log.SnapshotSeq()
+}
+
+// snapshot reads what precedes the state in a snapshot, and returns its last event.
+func (j *Journal) snapshot(r io.Reader) (durability.Seq, error) {
+	if j.past == nil {
+		return j.log.SnapshotSeq(), nil
+	}
+	m, err := raftlog.ReadMeta(r)
+	if err != nil {
+		return 0, err
+	}
+	return m.Seq, nil
+}
+
+// strange says of a payload that is no event where it may come from.
+func (j *Journal) strange(payload []byte) string {
+	if j.past == nil && len(payload) > 0 && payload[0] >= 'A' {
+		return fmt.Sprintf("; if a member of a cluster wrote it, the file named %s is missing in %s", membershipFile, j.dir)
+	}
+	return ""
+}
+
+// snapshots lists those on disk. Of a member of a cluster, only the newest intact one is opened.
+func (j *Journal) snapshots() (all []Snapshot) {
+	for _, s := range j.log.Snapshots {
+		seq := s.Seq
+		if j.past != nil {
+			seq = 0
+			if s.Seq == j.log.SnapshotSeq() {
+				seq = j.snapshotSeq()
+			}
+		}
+		all = append(all, Snapshot{uint64(seq), s.Bytes, s.Damaged})
+	}
+	return all
+}
+
+// restoreSection gives the application the state in a snapshot.
+func (j *Journal) restoreSection(r io.Reader) error {
+	want, err := j.snapshot(r)
+	if err != nil {
+		return err
+	}
+	last, err := sequencer.CheckSection(r)
+	if err == nil && last != want {
+		err = fmt.Errorf("it is named after event %d and includes event %d", want, last)
+	}
+	if err == nil && j.restorer != nil {
+		err = j.restorer.Restore(r)
+	}
+	return err
+}
