@@ -29,24 +29,28 @@ func NewBarriers() (*mailbox.Writer[Barrier], *mailbox.Reader[Barrier]) {
 // awaitsProof is gate.binding while the head slot waits for a ticket.
 const awaitsProof = -2
 
-// proven returns how many of the next n slots no barrier holds back. The cursors are read only if
-// the ticket of a barrier among them is not known to be proven.
+// proven returns how many of the slots at the gate's position no barrier holds back. The cursors are
+// read only if the ticket of a barrier among them is not known to be proven.
 //
 // A slot is published after the barrier in front of it, so whoever has read the end of the slots
 // first finds every barrier that concerns them.
-func (g *gate[R, Q]) proven(p durability.Policy, n int, now int64) int {
+func (g *gate[R, Q]) proven(p durability.Policy, slots []Slot[R, Q], now int64) int {
 	from, looked := g.slots.Position(), false
 	for {
 		next := g.barriers.Batch(1)
-		if len(next) == 0 || next[0].From >= from+uint64(n) {
-			return n
+		if len(next) == 0 || next[0].From >= from+uint64(len(slots)) {
+			return len(slots)
 		}
 		if next[0].Ticket > g.view.Proven && !looked {
 			looked = true
 			g.look(p, now)
 		}
 		if next[0].Ticket > g.view.Proven {
-			return int(max(next[0].From, from) - from)
+			n := int(max(next[0].From, from) - from)
+			for n < len(slots) && slots[n].Bypass {
+				n++
+			}
+			return n
 		}
 		g.barriers.Release(1)
 	}

@@ -84,7 +84,7 @@ func (g *gate[R, Q]) Step(now int64) int {
 	}
 	free := len(slots)
 	if g.barriers != nil {
-		free = g.proven(p, free, now)
+		free = g.proven(p, slots, now)
 	}
 	released := g.pass(p, slots[:free], now)
 	g.release(slots[:released], now)

@@ -15,6 +15,7 @@ type simStats struct {
 	Swaps, Flaps, OlderTails, Stalls, Torn, EncodeErrors, EncodePanics, EncodeLarge, BudgetCloses, Orphan          uint64
 	Drains, Stops, Fences, EndsEarly, InDoubt, Farewells, Elsewhere, Heartbeats, Parks, Naps, Starved              uint64
 	Departs, Lists, Reloads, Traced, ControlFull, SlowHard, SlowSoft, Stalled                                      uint64
+	Tickets, Unproven, BarriersFull                                                                                uint64
 
 	Ring transport.FaultCounts
 
@@ -61,6 +62,7 @@ func (s *simStats) fields() []namedCount {
 		{"Parks", &s.Parks, false}, {"Naps", &s.Naps, false}, {"Starved", &s.Starved, true},
 		{"Departs", &s.Departs, true}, {"Lists", &s.Lists, false}, {"Reloads", &s.Reloads, true},
 		{"Traced", &s.Traced, false},
+		{"Tickets", &s.Tickets, false}, {"Unproven", &s.Unproven, false}, {"BarriersFull", &s.BarriersFull, false},
 		{"ControlFull", &s.ControlFull, true},
 		{"ShortSend", &r.ShortSend, true}, {"Again", &r.Again, true},
 		{"Interrupted", &r.Interrupted, true},

@@ -20,7 +20,18 @@ func (w *world) produce() {
 	if len(room) == 0 {
 		return
 	}
+	unproven, ok := w.proofs.draw(w, len(room))
+	if !ok {
+		return
+	}
+	behind := w.proofs.drawn
+	if unproven < len(room) {
+		behind--
+	}
 	for i := range room {
+		if i == unproven {
+			behind++
+		}
 		if r.oneIn(2) || w.oracle.seq == 0 {
 			w.oracle.seq++ // a new event; otherwise one more output of the same
 		}
@@ -28,7 +39,7 @@ func (w *world) produce() {
 		id := w.recipient()
 		s := tickSlot{
 			seq: w.oracle.seq, conn: id, n: w.next, position: w.p.slots.Position() + uint64(i),
-			last: r.oneIn(2), bypass: r.pct(w.swarm.bypassPct),
+			last: r.oneIn(2), bypass: r.pct(w.swarm.bypassPct), ticket: behind,
 		}
 		if s.kind = KindReport; r.oneIn(8) {
 			s.kind = pick(r, KindEngineError, KindBatchEnd, KindQuery)

@@ -34,6 +34,7 @@ type passing struct {
 	seq    durability.Seq
 	at     int64
 	conn   uint64
+	ticket uint64 // that it waits for
 	bypass bool
 }
 
@@ -111,7 +112,7 @@ func (o *oracle) observe() {
 // publish remembers a slot by its ring position.
 func (o *oracle) publish(s *tickSlot) {
 	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, conn: s.conn,
-		bypass: s.bypass}
+		ticket: s.ticket, bypass: s.bypass}
 }
 
 // passedAt is when the gate let a slot pass; one that overtook, or is long gone, counts as just
@@ -139,6 +140,10 @@ func (o *oracle) released(from, to uint64) {
 			o.w.fail("slot at %d with seq %d released under %q, which held up to %d at most (I1)",
 				from, s.seq, o.policies[in], o.ever[in])
 		}
+		if !s.bypass && s.ticket > o.w.proofs.proven {
+			o.w.fail("slot at %d released before ticket %d was proven; the last one is %d (C7)", from, s.ticket,
+				o.w.proofs.proven)
+		}
 	}
 }
 
@@ -156,7 +161,11 @@ func (o *oracle) asleep() {
 	}
 	position := p.gate.slots.Position()
 	head := &o.slots[position%uint64(len(o.slots))]
-	if in := o.index(p.policy.Current()); head.bypass || head.seq <= o.now[in] {
+	proven := head.ticket <= o.w.proofs.proven
+	if !proven {
+		o.w.stats.Unproven++
+	}
+	if in := o.index(p.policy.Current()); head.bypass || head.seq <= o.now[in] && proven {
 		o.w.fail("the gate sleeps, and its head slot at %d with seq %d may pass: %q holds up to %d (I12)", position, head.seq, o.policies[in], o.now[in])
 	}
 	o.heldBack(position)
@@ -254,6 +263,7 @@ func (w *world) moveCursors() {
 	if w.faults && w.now < o.stalled {
 		return
 	}
+	w.proofs.prove(w)
 	if w.faults && w.swarm.stall > 0 && w.r.oneIn(w.swarm.stall) {
 		o.stalled = w.now + int64(w.r.n(3000))
 		w.stats.Stalls++

@@ -51,6 +51,7 @@ type tickSlot struct {
 	conn     uint64
 	n        uint64
 	position uint64 // in the slot ring
+	ticket   uint64 // that it waits for; 0 for none
 	kind     Kind
 	last     bool
 	bypass   bool

@@ -62,9 +62,10 @@ type world struct {
 	asked     []uint64 // by shard: sends requested when the fence began, plus one
 	silent    []int64  // by shard: bytes sent when it said that nothing more leaves, -1 before
 
-	stats simStats
-	hash  uint64 // of everything that happened
-	err   error
+	proofs simProofs
+	stats  simStats
+	hash   uint64 // of everything that happened
+	err    error
 }
 
 // finale is how a world ends.
@@ -97,10 +98,11 @@ func newWorld(seed uint64, steps int) *world {
 	w.swarm = drawSwarm(&r, steps)
 	w.cursors = durability.NewCursors(2)
 	policies := simPolicies(w.swarm.replicas)
+	barriers := w.proofs.begin(seed)
 	faults := w.drawFaults()
 	w.drawLimits()
 	cfg := Config{
-		Policy: policies[0], Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256,
+		Policy: policies[0], Barriers: barriers, Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256,
 		Shards:    1 + r.n(3),
 		FrameRing: 4096, MaxConnections: w.swarm.ids + 2, Heartbeat: 5000,
 		Egress: EgressConfig{

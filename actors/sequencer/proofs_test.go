@@ -148,3 +148,17 @@ func TestSequencerWakesWhenBarrierIsPassed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTicketsAllocateNothing(t *testing.T) {
+	put, take := mailbox.NewSPSC[actors.Barrier](4)
+	p := proofs{barriers: put, prove: func(uint64) {}}
+	if n := testing.AllocsPerRun(1000, func() {
+		if !p.begin(1) || !p.begin(2) {
+			t.Fatal("no room")
+		}
+		p.seal()
+		take.Release(take.Len())
+	}); n != 0 {
+		t.Errorf("%v allocations a batch", n)
+	}
+}
