@@ -24,9 +24,9 @@ func Example() {
 	order := []byte("an order")
 	r.Sent(r.Now(), conn, 1, 0x10, order)
 	r.Frame(conn, 0x30, []byte("accepted as event 4"))
-	r.Answered(conn, 1, 4, 0)
+	r.Answered(conn, 1, 4)
 	r.Sent(r.Now(), conn, 2, 0x10, order)
-	r.Closed(conn, history.Lost)
+	r.Closed(conn)
 	if err := r.Close(); err != nil {
 		log.Fatal(err)
 	}
@@ -44,11 +44,10 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(l.Request, l.Outcome, l.Event, l.End, len(l.Frames))
+		fmt.Println(l.Request, l.Outcome, l.Event, len(l.Frames))
 	}
 	// Output:
 	// trader 1
-	// 1 answered 4  1
-	// 2 unknown 0  0
-	// 0  0 lost 0
+	// 1 answered 4 1
+	// 2 unknown 0 0
 }

@@ -3,6 +3,7 @@ package history
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,30 +34,33 @@ const (
 	Unknown  Outcome = "unknown"  // no response: the request may have been executed
 )
 
-// End is how a connection ended.
-type End string
-
-// Ends of a connection.
-const (
-	Whole End = "whole" // after the responses of all requests: no frame may be missing
-	Lost  End = "lost"
-)
-
-// Line is a line behind the Head. It has a request if Outcome is not empty, and an end of a connection
-// if End is not. Any line may have frames.
+// Line is a line behind the Head: a request and what became of it, or only frames.
 type Line struct {
 	Conn    uint64 `json:"conn,omitempty"`    // id of the connection, as the server gave it; 0 if it is not known
 	Request uint64 `json:"request,omitempty"` // number that the client gave the request
-	Hash    Hash   `json:"hash,omitempty"`    // of the request
+	Hash    Hash   `json:"hash,omitempty"`    // of the request, if it belongs into the log
+	Query   Bytes  `json:"query,omitempty"`   // tag and body of the request, if it is a query
 	Sent    int64  `json:"sent,omitempty"`    // ns of the clock
 
 	Outcome  Outcome `json:"outcome,omitempty"`
 	Answered int64   `json:"answered,omitempty"` // ns of the clock
 	Event    uint64  `json:"event,omitempty"`    // number of the request in the log; 0 if the response has none
-	AsOf     uint64  `json:"as_of,omitempty"`    // of a query: last event that the response takes into account
+	AsOf     uint64  `json:"as_of,omitempty"`    // last event that the response to a query takes into account
+	Answer   []Hash  `json:"answer,omitempty"`   // frames of the response to a query
 
-	End    End    `json:"end,omitempty"`    // of the connection
-	Frames []Hash `json:"frames,omitempty"` // that arrived on the connection since its line before
+	Frames []Hash `json:"frames,omitempty"` // others that arrived on the connection since its line before
+}
+
+// Bytes are bytes whose text is hexadecimal.
+type Bytes []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (b Bytes) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, b), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *Bytes) UnmarshalText(text []byte) (err error) {
+	*b, err = hex.DecodeString(string(text))
+	return err
 }
 
 // Hash identifies a request or a frame: xxhash of its tag and its body. Its text is 16 hex digits.
@@ -138,17 +142,18 @@ func decode(text []byte, v any) error {
 }
 
 func (l *Line) check() error {
+	query := len(l.Query) > 0
 	switch {
 	case l.Outcome != "" && l.Outcome != Answered && l.Outcome != Refused && l.Outcome != Unknown:
 		return fmt.Errorf("outcome %q; want answered, refused or unknown", l.Outcome)
-	case l.End != "" && l.End != Whole && l.End != Lost:
-		return fmt.Errorf("end %q; want whole or lost", l.End)
-	case l.Outcome != Answered && (l.Event != 0 || l.AsOf != 0 || l.Answered != 0):
-		return errors.New("event, as_of and answered belong to a request that was answered")
-	case l.Outcome == "" && (l.Hash != 0 || l.Request != 0):
+	case l.Outcome == "" && (l.Hash != 0 || query || l.Request != 0):
 		return errors.New("a request without an outcome")
-	case l.Conn == 0 && (l.End != "" || len(l.Frames) > 0):
-		return errors.New("an end or frames without a connection")
+	case l.Outcome != Answered && (l.Event != 0 || l.AsOf != 0 || l.Answered != 0 || len(l.Answer) > 0):
+		return errors.New("event, as_of, answer and answered belong to a request that was answered")
+	case query && l.Event != 0 || !query && (l.AsOf != 0 || len(l.Answer) > 0):
+		return errors.New("a query has as_of and answer, another request has event")
+	case l.Conn == 0 && len(l.Frames) > 0:
+		return errors.New("frames without a connection")
 	}
 	return nil
 }

@@ -67,23 +67,32 @@ func Create(path, client string, clock *Clock) (*Recorder, error) {
 // Now is the time of the recorder's clock, in ns.
 func (r *Recorder) Now() int64 { return r.clock.Now() }
 
-// Sent records a request that leaves. at is the time before it left, of Now. conn is the id of the
-// connection (wire.ServerReady.Conn), 0 if it is not known; a request is known by conn and request, in
-// the calls below too.
+// Sent records a request that leaves and belongs into the log. at is the time before it left, of Now.
+// conn is the id of the connection (wire.ServerReady.Conn), 0 if it is not known; a request is known by
+// conn and request, in the calls below too.
 func (r *Recorder) Sent(at int64, conn, request uint64, tag uint8, body []byte) {
-	hash := HashOf(tag, body)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, double := r.pending[key{conn, request}]; double {
-		r.fail(fmt.Errorf("history: request %d of connection %d is under way and sent again: give it another number",
-			request, conn))
-		return
-	}
-	r.pending[key{conn, request}] = Line{Conn: conn, Request: request, Hash: hash, Sent: at}
+	r.leaves(Line{Conn: conn, Request: request, Hash: HashOf(tag, body), Sent: at})
 }
 
-// Frame records a frame that arrived: one that the log explains, such as a report. The responses to
-// queries are none.
+// Asked records a query that leaves, as Sent does. Its bytes are kept, so that the audit can ask too.
+func (r *Recorder) Asked(at int64, conn, request uint64, tag uint8, body []byte) {
+	r.leaves(Line{Conn: conn, Request: request, Query: append(Bytes{tag}, body...), Sent: at})
+}
+
+func (r *Recorder) leaves(l Line) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := key{l.Conn, l.Request}
+	if _, double := r.pending[k]; double {
+		r.fail(fmt.Errorf("history: request %d of connection %d is under way and sent again: give it another number",
+			k.request, k.conn))
+		return
+	}
+	r.pending[k] = l
+}
+
+// Frame records a frame that arrived, in a response or not: one that the log explains, such as a report.
+// The responses to queries are none.
 func (r *Recorder) Frame(conn uint64, tag uint8, body []byte) {
 	hash := HashOf(tag, body)
 	r.mu.Lock()
@@ -97,12 +106,19 @@ func (r *Recorder) Frame(conn uint64, tag uint8, body []byte) {
 	}
 }
 
-// Answered records that the response to a request is complete. event is the number of the request in the
-// log, asOf the last event that the response to a query takes into account; 0 if the response does not
-// say.
-func (r *Recorder) Answered(conn, request, event, asOf uint64) {
+// Answered records that the response to a request of Sent is complete, behind its frames. event is the
+// number of the request in the log; 0 if the response does not say.
+func (r *Recorder) Answered(conn, request, event uint64) {
 	r.became(conn, request, func(l *Line) {
-		l.Outcome, l.Answered, l.Event, l.AsOf = Answered, r.clock.Now(), event, asOf
+		l.Outcome, l.Answered, l.Event = Answered, r.clock.Now(), event
+	})
+}
+
+// Told records that the response to a query of Asked is complete. asOf is the last event that it takes
+// into account, 0 if it does not say; answer are its frames, by HashOf. answer is kept.
+func (r *Recorder) Told(conn, request, asOf uint64, answer ...Hash) {
+	r.became(conn, request, func(l *Line) {
+		l.Outcome, l.Answered, l.AsOf, l.Answer = Answered, r.clock.Now(), asOf, answer
 	})
 }
 
@@ -129,13 +145,14 @@ func (r *Recorder) became(conn, request uint64, outcome func(*Line)) {
 	r.withFrames(l)
 }
 
-// Closed records the end of a connection. Its requests under way become unknown. End Whole says that all
-// its frames arrived; Lost allows that the last ones are missing.
-func (r *Recorder) Closed(conn uint64, end End) {
+// Closed records the end of a connection: its requests under way become unknown.
+func (r *Recorder) Closed(conn uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.abandon(func(k key) bool { return k.conn == conn })
-	r.withFrames(Line{Conn: conn, End: end})
+	if len(r.frames[conn]) > 0 {
+		r.withFrames(Line{Conn: conn})
+	}
 }
 
 // abandon makes requests under way unknown.
