@@ -5,6 +5,7 @@
 //	DATA/cluster   who this node is, and all members: Init writes it, ReadMembership reads it
 //	DATA/journal   operations on the shared log
 //	DATA/genesis   as on a single node
+//	DATA/incoming  snapshots that are being received; removed at start
 //
 // Promises:
 //
