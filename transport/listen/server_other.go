@@ -59,3 +59,9 @@ func (*Server) SetRates(requests, connects Rate) error { return nil }
 
 // RemoveStaleSocket does nothing: net.Listen reports a path that is in use.
 func RemoveStaleSocket(path string) error { return nil }
+
+// Hold returns an error that matches errors.ErrUnsupported.
+func Hold(Config) (endpoints []Endpoint, release func(), err error) {
+	_, err = New(Config{}, nil)
+	return nil, nil, err
+}
