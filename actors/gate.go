@@ -53,6 +53,7 @@ type gate[R, Q any] struct {
 	times          telemetry.Run // time in the gate of slots that waited and pass in this step
 	atOnce         uint32        // slots that pass when first examined: their time in the gate is 0
 
+	ended   chan struct{} // closed by Close
 	oldest  atomic.Int64  // when the waiting head slot was first examined, monotonic ns; 0 if none waits
 	pending atomic.Uint64 // wire seq of the waiting head slot
 	binding atomic.Int64  // node whose cursor the waiting head slot waits for, -1 if none, or awaitsProof
@@ -298,6 +299,7 @@ func (g *gate[R, Q]) Close() error {
 	g.slots.End()
 	g.policy.Close()
 	g.lane.Close()
+	close(g.ended)
 	g.rec.Park()
 	return nil
 }

@@ -126,6 +126,17 @@ func (p *Pipeline[R, Q]) SetFarewell(f Farewell) error {
 	return nil
 }
 
+// Passed returns once the gate has released everything that the producer wrote before it closed the
+// slot ring, or the pipeline ends; the error is that of ctx, which ended first.
+func (p *Pipeline[R, Q]) Passed(ctx context.Context) error {
+	select {
+	case <-p.gate.ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // Drain ends the pipeline in order. The producer has closed the slot ring (Slots().Close).
 // Everything that becomes durable is delivered, then the connections are closed, spread over
 // Egress.DrainSpread. If ctx ends first, or Stop or Fence is called, the pipeline is stopped

@@ -145,7 +145,7 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	p.slots = writer
 	p.gate = &gate[R, Q]{
 		slots: readers[0], barriers: cfg.Barriers, lane: laneIn, source: source,
-		policy: p.policy, phase: p.phase,
+		policy: p.policy, phase: p.phase, ended: make(chan struct{}),
 		rec: cfg.Collector.Register("gate", telemetry.NoShard), sampler: cfg.Sampler,
 		batch: cfg.Batch, alarm: p.alarm, onAlarm: p.logDegraded,
 	}

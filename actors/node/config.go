@@ -123,7 +123,8 @@ func orDefault[T comparable](field *T, value T) {
 }
 
 // complete validates a configuration whose defaults are filled in, and reads what it names.
-func (c *Config[R, Q]) complete() error {
+// nodes is how many nodes hold its events at most.
+func (c *Config[R, Q]) complete(nodes int) error {
 	switch {
 	case c.Application == nil:
 		return errors.New("node: Application is nil; give a function that makes the state machine that is to run")
@@ -146,7 +147,7 @@ func (c *Config[R, Q]) complete() error {
 		}
 		c.Listen.Keys = keys
 	}
-	if err := c.completePolicy(); err != nil {
+	if err := c.completePolicy(nodes); err != nil {
 		return err
 	}
 	event := sequencer.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
@@ -182,8 +183,8 @@ func (c *Config[R, Q]) complete() error {
 	return nil
 }
 
-// completePolicy parses the policy and refuses one that this node can never meet on its own (R7).
-func (c *Config[R, Q]) completePolicy() error {
+// completePolicy parses the policy and refuses one that can never be met (R7).
+func (c *Config[R, Q]) completePolicy(nodes int) error {
 	p := durability.Default(0)
 	if c.Policy != "" {
 		var err error
@@ -192,7 +193,7 @@ func (c *Config[R, Q]) completePolicy() error {
 		}
 	}
 	c.Pipeline.Policy = p
-	if err := p.MetBy(1); err != nil && !c.ForcePolicy {
+	if err := p.MetBy(nodes); err != nil && !c.ForcePolicy {
 		return fmt.Errorf("node: policy %q: %w; this node has no replicas; use local, or force "+
 			"it (ForcePolicy), and nothing is answered until the policy is swapped",
 			p, err)

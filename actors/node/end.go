@@ -217,17 +217,22 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 	switch m {
 	case draining:
 		_ = n.operators.join(patience) // so that their answers are delivered; joined again below
+		n.handOver(patience)
 		e.keepWhen("delivering", n.pipeline.Drain(patience))
-		part, cancel := quarter(patience, ctx, began)
-		n.lastSnapshot(part)
-		cancel()
+		if n.store != nil {
+			part, cancel := quarter(patience, ctx, began)
+			n.lastSnapshot(part)
+			cancel()
+		}
 	case stopping:
 		e.keepWhen("stopping", n.pipeline.Stop(ctx))
 	case fencing:
 		e.keepWhen("fencing", n.pipeline.Fence(ctx))
 	}
-	if err := n.store.close(ctx, n.snapshots.Done()); err != nil {
-		e.keep(err)
+	if n.store != nil {
+		if err := n.store.close(ctx, n.snapshots.Done()); err != nil {
+			e.keep(err)
+		}
 	}
 	e.hurry() // ends the context of commands
 	if err := n.operators.join(ctx); err != nil {
@@ -274,18 +279,25 @@ func (n *Node[R, Q]) closeListener(ctx context.Context) error {
 func (n *Node[R, Q]) joinSequencer(patience, ctx context.Context) error {
 	select {
 	case <-n.sequenced:
-		n.snapshots.Close()
+		n.endSnapshots()
 		return nil
 	case <-patience.Done():
 		n.sequencer.Stop()
 	}
 	select {
 	case <-n.sequenced:
-		n.snapshots.Close()
+		n.endSnapshots()
 		return nil
 	case <-ctx.Done():
-		go func() { <-n.sequenced; n.snapshots.Close() }()
+		go func() { <-n.sequenced; n.endSnapshots() }()
 		return context.DeadlineExceeded
+	}
+}
+
+// endSnapshots has no more snapshots made.
+func (n *Node[R, Q]) endSnapshots() {
+	if n.snapshots != nil {
+		n.snapshots.Close()
 	}
 }
 

@@ -14,9 +14,11 @@ func (n *Node[R, Q]) gauges() {
 	}
 	seq, in := n.sequencer, n.listener
 	add(telemetry.SequencerLastEvent, func() float64 { return float64(seq.Sequenced()) })
-	add(telemetry.JournalLastEvent, func() float64 { return float64(n.store.persisted.Load()) })
-	add(telemetry.JournalCommits, func() float64 { return float64(n.store.commits.Load()) })
-	n.diskGauges(add)
+	add(telemetry.JournalLastEvent, func() float64 { return float64(n.persistedSeq()) })
+	if n.store != nil {
+		add(telemetry.JournalCommits, func() float64 { return float64(n.store.commits.Load()) })
+		n.diskGauges(add)
+	}
 	add(telemetry.SequencerQueue, func() float64 { return float64(n.queue.Len()) })
 	add(telemetry.SequencerQueueCapacity, func() float64 { return float64(n.cfg.QueueBytes) })
 	add(telemetry.SequencerEvents, func() float64 { return float64(seq.Counts().Events) })

@@ -23,7 +23,7 @@ func (h *handler[R, Q]) reserve(c listen.Conn) bool {
 		return false
 	}
 	err := error(nil)
-	if c.ID>>connBits != h.store.recovery.Incarnation {
+	if c.ID>>IDBits != h.base>>IDBits {
 		err = errors.New("node: connection ids of this run are used up; restart to get new ones")
 	}
 	if err == nil {

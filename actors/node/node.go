@@ -32,9 +32,12 @@ type Node[R, Q any] struct {
 	lines      lineLimits // limits of log lines about single connections
 	listener   *listen.Server
 	addresses  []string
-	ids        atomic.Uint64 // last connection id given out; written by readers
+	ids        *atomic.Uint64 // last connection id given out; written by readers
+	base       uint64         // ids when the node began: what is above IDBits stays the same
 	clients    *clients
-	store      *store
+	office     *Office[R, Q]    // in place of a store; nil on a single node
+	store      *store           // nil with an office
+	state      *sequencer.State // recovered; the sequencer's from then on
 	cursors    *durability.Cursors
 	queue      *sequencer.Queue
 	app        sequencer.Application[R, Q]
@@ -66,22 +69,33 @@ type Prepared[R, Q any] struct{ node *Node[R, Q] }
 
 // Prepare checks a configuration and binds the addresses, so that a program knows early what would
 // end the opening of its node. Open or Close the result. After an error nothing is left open.
-func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
+func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) { return prepare(cfg, nil) }
+
+// prepare is Prepare; office is nil for a node with a data directory of its own.
+func prepare[R, Q any](cfg Config[R, Q], office *Office[R, Q]) (*Prepared[R, Q], error) {
 	cfg = cfg.withDefaults()
-	if err := cfg.complete(); err != nil {
+	nodes := 1
+	if office != nil {
+		nodes = cfg.Nodes
+	}
+	if err := cfg.complete(nodes); err != nil {
 		return nil, err
 	}
-	app := cfg.Application()
+	n := &Node[R, Q]{cfg: cfg, log: cfg.Log, office: office, sequenced: make(chan struct{}),
+		ending: newEnding(), jumps: make(chan clockJump, 1),
+		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
+	}
+	if office != nil {
+		n.app, n.cursors = office.Application, office.Cursors
+	} else {
+		n.app, n.cursors, n.ids = cfg.Application(), durability.NewCursors(0), new(atomic.Uint64)
+	}
+	app := n.app
 	if app == nil {
 		return nil, errors.New("node: Application returned nil; return an empty state machine")
 	}
 	if _, err := sequencer.NewTable(app.Requests()); err != nil {
 		return nil, err
-	}
-	n := &Node[R, Q]{
-		cfg: cfg, app: app, log: cfg.Log, cursors: durability.NewCursors(0), sequenced: make(chan struct{}),
-		ending: newEnding(), jumps: make(chan clockJump, 1),
-		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
 	}
 	if err := n.limits(); err != nil {
 		return nil, err
@@ -121,7 +135,7 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (*Node[R, Q], error) {
 	close(n.ending.opened)
 	n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine,
 		"policy", n.Policy().Current().String(),
-		"last_event", uint64(n.store.recovery.Last), "incarnation", n.store.recovery.Incarnation)
+		"last_event", uint64(n.sequencer.Sequenced()), "incarnation", n.base>>IDBits)
 	n.warn()
 	return n, nil
 }
@@ -157,7 +171,9 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	if n.pipeline, err = actors.Open(pc, n.cfg.Encoder, n.cursors); err != nil {
 		return err
 	}
-	if err := n.recover(ctx); err != nil {
+	if n.office != nil {
+		n.adopt()
+	} else if err := n.recover(ctx); err != nil {
 		return err
 	}
 	if err := n.listener.Listen(); err != nil {
@@ -168,12 +184,16 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	ring, events := mailbox.NewBytes(n.cfg.Journal.RingBytes)
 	n.queue = queue
 	queue.OnRoom(n.listener.Resume)
-	n.store.newCommitter(events, n.cfg.Journal.BatchBytes, n.persisted)
-	n.snapshots = sequencer.NewSnapshots(n.copied, n.store.snapshots.failed)
+	if n.store != nil {
+		n.store.newCommitter(events, n.cfg.Journal.BatchBytes, n.persisted)
+		n.snapshots = sequencer.NewSnapshots(n.copied, n.store.snapshots.failed)
+	} else {
+		n.office.Propose(events)
+	}
 	group := run.NewGroup("sequencer", run.NewAdaptive(0))
 	n.sequencer, err = sequencer.New(sequencer.Config[R, Q]{
 		Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
-		State: n.store.state, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
+		State: n.state, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
 		Signal: group.Signal(), Now: n.pipeline.Now, Wall: n.cfg.Wall, OnClockJump: n.jumped,
 		Snapshots:      n.snapshots,
 		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
@@ -206,19 +226,21 @@ func (n *Node[R, Q]) unbuild() {
 
 // run starts every goroutine but the readers.
 func (n *Node[R, Q]) run() {
-	go func() {
-		defer close(n.store.committed)
-		if err := n.commit(); err != nil {
-			n.fail(fmt.Errorf("node: nothing more is acknowledged: %w", err))
-		}
-	}()
+	if n.store != nil {
+		go func() {
+			defer close(n.store.committed)
+			if err := n.commit(); err != nil {
+				n.fail(fmt.Errorf("node: nothing more is acknowledged: %w", err))
+			}
+		}()
+		go n.watchUsage()
+	}
 	n.runner.Start()
 	go func() {
 		defer close(n.sequenced)
 		_ = n.runner.Wait() // fail has been called with the error
 	}()
 	go n.collect()
-	go n.watchUsage()
 }
 
 // begin waits until the sequencer has journaled and applied the events of the start: from then on no

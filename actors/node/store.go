@@ -37,7 +37,6 @@ type store struct {
 	log       *slog.Logger
 	journal   *journal.Journal
 	recovery  *journal.Recovery
-	state     *sequencer.State // after the replay, until the sequencer has it
 	committer *journal.Committer
 	committed chan struct{}  // closed when the journal's goroutine has ended
 	grace     time.Duration  // for the disk, once the time of the end is up
@@ -169,7 +168,7 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		return err
 	}
 	var applied uint64
-	n.store.state, applied, err = sequencer.Replay(ctx, n.app, n.cfg.Encoder, r, n.store.skips)
+	n.state, applied, err = sequencer.Replay(ctx, n.app, n.cfg.Encoder, r, n.store.skips)
 	var poison *sequencer.ReplayError
 	if errors.As(err, &poison) {
 		return fmt.Errorf("node: recovering %s: to leave event %d out, and with it what it caused, run "+
@@ -179,12 +178,13 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("node: recovering %s: %w", n.cfg.DataDir, err)
 	}
-	if at := n.store.state.Last(); at != r.Last {
+	if at := n.state.Last(); at != r.Last {
 		return fmt.Errorf("node: recovering %s: snapshot and journal lead to event %d, the "+
 			"journal ends at %d", n.cfg.DataDir, at, r.Last)
 	}
-	n.identities = newIdentities(n.store.state.Keys())
-	n.ids.Store(r.Incarnation << connBits)
+	n.identities = newIdentities(n.state.Keys())
+	n.base = r.Incarnation << IDBits
+	n.ids.Store(n.base)
 	n.store.persisted.Store(uint64(r.Last))
 	n.store.snapshots.recovered(r.SnapshotSeq)
 	n.store.usage.free.Store(-1)
@@ -195,12 +195,19 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 	return nil
 }
 
-// genesis keeps what the application was made with: the file is the snapshot of the empty application,
-// which an application of another configuration refuses. Without it, a journal that has no snapshot
-// yet could be replayed to another state.
+// genesis is Genesis for a node's own application, or a copy of it.
 func (n *Node[R, Q]) genesis(app sequencer.Application[R, Q]) error {
-	path := filepath.Join(n.cfg.DataDir, genesisFile)
-	empty, err := journal.ReadOwned(path, n.store.recovery.Directory)
+	return Genesis(n.cfg.DataDir, n.store.recovery.Directory, n.store.recovery.Last, app)
+}
+
+// Genesis compares the configuration of an application with the one that a data directory was made with,
+// and keeps it if the directory has no event yet; last is its last event. The file is the snapshot of the
+// empty application, which an application of another configuration refuses. Without it, a journal that
+// has no snapshot yet could be replayed to another state. The application is empty, and stays so.
+func Genesis[R, Q any](dataDir string, owner journal.Identity, last durability.Seq,
+	app sequencer.Application[R, Q]) error {
+	path := filepath.Join(dataDir, genesisFile)
+	empty, err := journal.ReadOwned(path, owner)
 	if err == nil {
 		if err := app.Restore(bytes.NewReader(empty)); err != nil {
 			return fmt.Errorf("node: %s: open with the configuration of the application that "+
@@ -211,7 +218,7 @@ func (n *Node[R, Q]) genesis(app sequencer.Application[R, Q]) error {
 	if !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("node: reading the snapshot of the empty application: %w", err)
 	}
-	if last := n.store.recovery.Last; last > 0 {
+	if last > 0 {
 		return fmt.Errorf("node: %s is missing, so the configuration under which the %d events "+
 			"of the journal were written is unknown; restore the whole directory from a backup",
 			path, last)
@@ -220,8 +227,7 @@ func (n *Node[R, Q]) genesis(app sequencer.Application[R, Q]) error {
 	if err := app.Snapshot(&b); err != nil {
 		return err
 	}
-	owned := journal.AppendOwned(nil, n.store.recovery.Directory, b.Bytes())
-	if err := writeDurably(path, owned); err != nil {
+	if err := writeDurably(path, journal.AppendOwned(nil, owner, b.Bytes())); err != nil {
 		return fmt.Errorf("node: writing the snapshot of the empty application: %w", err)
 	}
 	return nil

@@ -22,8 +22,10 @@ func (b *beating) Step(now int64) int {
 func (n *Node[R, Q]) watch(sequencer *telemetry.Beat) {
 	c := n.pipeline.Collector()
 	c.Watch(telemetry.Loop{Name: "sequencer", Index: telemetry.NoShard, Rounds: sequencer.Rounds})
-	c.Watch(telemetry.Loop{Name: "journal", Index: telemetry.NoShard, Rounds: n.store.beat.Rounds})
-	c.Watch(telemetry.Loop{Name: "snapshot", Index: telemetry.NoShard, Rounds: n.store.writing.Rounds})
+	if n.store != nil {
+		c.Watch(telemetry.Loop{Name: "journal", Index: telemetry.NoShard, Rounds: n.store.beat.Rounds})
+		c.Watch(telemetry.Loop{Name: "snapshot", Index: telemetry.NoShard, Rounds: n.store.writing.Rounds})
+	}
 	for i, rounds := range n.listener.Rounds() {
 		c.Watch(telemetry.Loop{Name: "reader", Index: i, Rounds: rounds})
 	}

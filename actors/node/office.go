@@ -1,0 +1,99 @@
+package node
+
+import (
+	"context"
+	"sync/atomic"
+
+	"sluice/actors"
+	"sluice/actors/sequencer"
+	"sluice/durability"
+	"sluice/mailbox"
+)
+
+// IDBits is the width of the counter in a connection id. What is above it is chosen by whoever counts:
+// for a node with a journal of its own, the count of its starts.
+const IDBits = connBits
+
+// Office is what a node of a cluster has instead of a journal of its own. Its owner keeps the log,
+// recovers and snapshots the application, and ends the node when another node of the cluster leads. See
+// package cluster. All fields are required but Prove and HandOver.
+type Office[R, Q any] struct {
+	// Application and State are the node's until it has ended; then they are the owner's again, and
+	// Whole says whether they can be used.
+	Application sequencer.Application[R, Q]
+	State       *sequencer.State
+	Cursors     *durability.Cursors // of the log; the first one is this node's
+	// Propose takes the reading end of the ring of events, in the order of their numbers from
+	// State.Last()+1 on. It is called once.
+	Propose func(*mailbox.BytesReader)
+	// Prove asks whether this node still leads, see sequencer.Config; nil: it does.
+	Prove func(ticket uint64)
+	// IDs is the last connection id given out, shared by all nodes of this process. What is above
+	// IDBits never changes.
+	IDs *atomic.Uint64
+	// HandOver, if not nil, is called by a Drain once every request that was taken has been answered,
+	// before clients are told the farewell that it returns. It ends soon after ctx.
+	HandOver func(ctx context.Context) (actors.Farewell, bool)
+}
+
+// OpenOffice opens a node that has an office instead of a data directory of its own. DataDir, Journal and
+// the thresholds of snapshots have no effect but on messages.
+func OpenOffice[R, Q any](ctx context.Context, cfg Config[R, Q], office Office[R, Q]) (*Node[R, Q], error) {
+	p, err := prepare(cfg, &office)
+	if err != nil {
+		return nil, err
+	}
+	return p.Open(ctx)
+}
+
+// SetFarewell sets what clients are told at the end instead of that the server shuts down.
+func (n *Node[R, Q]) SetFarewell(f actors.Farewell) error { return n.pipeline.SetFarewell(f) }
+
+// Whole reports, after the end of a node with an Office, that its application stands between two events
+// and is not used any more.
+func (n *Node[R, Q]) Whole() bool {
+	select {
+	case <-n.sequenced:
+		return n.runner.Wait() == nil
+	default:
+		return false // the application has not returned
+	}
+}
+
+// Sequenced is the last event that was carried out. Its outputs may be waiting for the policy.
+func (n *Node[R, Q]) Sequenced() durability.Seq { return n.sequencer.Sequenced() }
+
+// adopt takes over what the office brings, in place of recover.
+func (n *Node[R, Q]) adopt() {
+	n.state = n.office.State
+	n.identities = newIdentities(n.state.Keys())
+	n.base = n.office.IDs.Load()
+	n.ids = n.office.IDs
+}
+
+// handOver gives the office to another node of the cluster before clients are told to go there.
+func (n *Node[R, Q]) handOver(ctx context.Context) {
+	if n.office == nil || n.office.HandOver == nil || n.ending.first() != nil {
+		return
+	}
+	if err := n.pipeline.Passed(ctx); err != nil {
+		return // the drain says what it waits for
+	}
+	if f, ok := n.office.HandOver(ctx); ok {
+		if err := n.pipeline.SetFarewell(f); err != nil {
+			n.log.Error("clients are not told where to go", "error", err)
+		}
+	}
+}
+
+// persistedSeq is the last event on this node's disk.
+func (n *Node[R, Q]) persistedSeq() uint64 {
+	if n.store != nil {
+		return n.store.persisted.Load()
+	}
+	var v durability.View
+	if n.cursors.Snapshot(&v) && v.Len > 0 {
+		return uint64(v.Nodes[0].Persisted)
+	}
+	return 0
+}
