@@ -18,6 +18,8 @@ type Status struct {
 	LeaderChanges      uint64
 	Committed          durability.Seq // last event that is known to be committed, and on this disk
 	Stored             durability.Seq // last event on this disk
+	Snapshot           durability.Seq // last event of the newest snapshot on this disk; 0 for none
+	Logged             uint64         // bytes of entries that were written since the start
 	Applied            uint64         // index up to which the state machine is
 	Dropped            uint64         // messages of other nodes for which there was no room
 	Unsynced           int            // bytes of entries on their way to the disk
@@ -49,6 +51,7 @@ func (n *Node) report() {
 	s := &n.status
 	s.Node, s.Term, s.Leader, s.Leads, s.Serving = n.o.ID, n.role.term, n.role.leader, n.role.leads, n.lead != nil
 	s.Committed, s.Stored, s.Applied = n.handed, n.log.seq(n.writes.stable), n.got.applied
+	s.Snapshot, s.Logged = n.log.newest.Seq, n.writes.logged
 	s.Unsynced, s.OldestWrite = n.writes.bytes, n.oldestWrite()
 	s.Peers = s.Peers[:0]
 	for _, p := range n.peers {

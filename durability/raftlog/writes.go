@@ -10,8 +10,9 @@ import (
 
 // writes are the node's writes that the store has not reported yet.
 type writes struct {
-	queue []write
-	bytes int // of their entries
+	queue  []write
+	bytes  int    // of their entries
+	logged uint64 // bytes of all entries so far
 	// stable is the last index that was written. While this node leads, everything up to it is on its
 	// disk: a leadership begins when the node's own entry is on disk, so every write before is, and no
 	// entry is replaced during it.
@@ -63,6 +64,7 @@ func (n *Node) write(m *pb.Message) {
 	out.Done = func(err error) { n.in.put(func() { n.in.stored = append(n.in.stored, err) }) }
 	n.writes.queue = append(n.writes.queue, w)
 	n.writes.bytes += w.bytes
+	n.writes.logged += uint64(w.bytes)
 	n.o.Store.Write(out)
 }
 
