@@ -137,36 +137,50 @@ func (m *machine[R, Q]) settle() error {
 
 // rebuild makes the state after event `to` from the newest snapshot and the log; that of the snapshot
 // if it includes the event.
-func (m *machine[R, Q]) rebuild(to durability.Seq) error {
-	app, err := m.fresh()
+func (m *machine[R, Q]) rebuild(to durability.Seq) (err error) {
+	m.follower, err = replayed(m.fresh, m.encoder, m.log, to, func() error { return nil })
+	return err
+}
+
+// replayed makes a follower at event `to` from the newest snapshot and the log; at that of the snapshot
+// if it includes the event. pace is called again and again meanwhile, and ends it by an error.
+func replayed[R, Q any](fresh func() (sequencer.Application[R, Q], error), encoder encode.Encoder[R, Q],
+	log history, to durability.Seq, pace func() error) (*sequencer.Follower[R, Q], error) {
+	app, err := fresh()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f := sequencer.NewFollower(app, m.encoder)
+	f := sequencer.NewFollower(app, encoder)
 	var from raftlog.Meta
-	if err := m.log.Newest(func(meta *raftlog.Meta, r io.Reader) error {
+	if err := log.Newest(func(meta *raftlog.Meta, r io.Reader) error {
 		from = *meta
 		return f.Restore(r)
 	}); err != nil {
-		return fmt.Errorf("cluster: restoring the newest snapshot: %w", err)
+		return nil, fmt.Errorf("cluster: restoring the newest snapshot: %w", err)
 	}
 	if f.Last() != from.Seq {
-		return fmt.Errorf("cluster: the newest snapshot says that it is of event %d, its state is of event %d",
+		return nil, fmt.Errorf("cluster: the newest snapshot says that it is of event %d, its state is of event %d",
 			from.Seq, f.Last())
 	}
-	if to > from.Seq {
-		for ev, err := range m.log.Committed(from, to) {
-			if err == nil {
-				err = f.Apply(ev)
-			}
-			if err != nil {
-				return fmt.Errorf("cluster: rebuilding the state of event %d: %w", to, err)
-			}
+	if to <= from.Seq {
+		return f, nil
+	}
+	for ev, err := range log.Committed(from, to) {
+		if err == nil && ev.Seq%paceEvents == 0 {
+			err = pace()
 		}
-		if f.Last() != to {
-			return fmt.Errorf("cluster: the log leads to event %d instead of %d", f.Last(), to)
+		if err == nil {
+			err = f.Apply(ev)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cluster: replaying the log up to event %d: %w", to, err)
 		}
 	}
-	m.follower = f
-	return nil
+	if f.Last() != to {
+		return nil, fmt.Errorf("cluster: the log leads to event %d instead of %d", f.Last(), to)
+	}
+	return f, nil
 }
+
+// paceEvents is the number of events between two calls of pace.
+const paceEvents = 16

@@ -1,0 +1,179 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sluice/actors/node"
+	"sluice/cmd/orderbook"
+	"sluice/cmd/orderbook/trade"
+	"sluice/transport/listen"
+)
+
+// patience is how long a test waits for what must happen at once.
+const patience = 30 * time.Second
+
+// trio is a cluster of three nodes in this process, on loopback.
+type trio struct {
+	t     *testing.T
+	dirs  [4]string
+	all   []Member
+	nodes [4]*Node[orderbook.Report, orderbook.Answer]
+	edit  func(*Config[orderbook.Report, orderbook.Answer])
+}
+
+// freePort returns a loopback address whose port was free a moment ago.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func newTrio(t *testing.T, edit func(*Config[orderbook.Report, orderbook.Answer])) *trio {
+	c := &trio{t: t, edit: edit}
+	for id := uint8(1); id <= 3; id++ {
+		c.all = append(c.all, Member{id, freePort(t), freePort(t)})
+	}
+	cluster := ID{1: 7, 15: 9}
+	for id := uint8(1); id <= 3; id++ {
+		c.dirs[id] = filepath.Join(t.TempDir(), fmt.Sprint(id))
+		if err := Init(c.dirs[id], Membership{Cluster: cluster, Node: id, Members: c.all}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		for id := range c.nodes {
+			if n := c.nodes[id]; n != nil {
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				_ = n.Stop(ctx) // a test that minds looks itself
+				cancel()
+			}
+		}
+	})
+	for id := uint8(1); id <= 3; id++ {
+		c.start(id)
+	}
+	return c
+}
+
+func (c *trio) start(id uint8) {
+	c.t.Helper()
+	books, err := orderbook.Factory(orderbook.Config{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cfg := Config[orderbook.Report, orderbook.Answer]{Node: node.Config[orderbook.Report, orderbook.Answer]{
+		Application: books, Encoder: orderbook.Encoder{}, DataDir: c.dirs[id], Log: slog.New(slog.NewTextHandler(testWriter{c.t, id}, nil)),
+		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: c.all[id-1].Client, Open: true}}},
+	}}
+	if c.edit != nil {
+		c.edit(&cfg)
+	}
+	c.nodes[id], err = Open(context.Background(), cfg)
+	if err != nil {
+		c.t.Fatalf("node %d: %v", id, err)
+	}
+}
+
+// stop ends a node at once, as a crash would for the others.
+func (c *trio) stop(id uint8) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := c.nodes[id].Stop(ctx); err != nil {
+		c.t.Errorf("node %d: %v", id, err)
+	}
+	c.nodes[id] = nil
+}
+
+// until waits for a fact.
+func (c *trio) until(what string, fact func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(patience); !fact(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("waited for %s", what)
+		}
+	}
+}
+
+// leader waits for a node that leads and serves.
+func (c *trio) leader() (id uint8) {
+	c.t.Helper()
+	c.until("a leader", func() bool {
+		for i, n := range c.nodes {
+			if n != nil && n.leading.Load() != nil && n.Ready() {
+				id = uint8(i)
+				return true
+			}
+		}
+		return false
+	})
+	return id
+}
+
+func (c *trio) trader(account uint64) *trade.Client {
+	c.t.Helper()
+	var addresses []string
+	for _, m := range c.all {
+		addresses = append(addresses, m.Client)
+	}
+	o := trade.Options{Account: account}
+	o.Session.MaxBackoff = 100 * time.Millisecond
+	client, err := trade.Open(o, addresses...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// testWriter logs the lines of a node.
+type testWriter struct {
+	t  *testing.T
+	id uint8
+}
+
+func (w testWriter) Write(p []byte) (int, error) {
+	if os.Getenv("SLUICE_TEST_LOG") != "" {
+		fmt.Fprintf(os.Stderr, "node %d: %s", w.id, p)
+	}
+	return len(p), nil
+}
+
+func order(t *testing.T, c *trade.Client, price int64) trade.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := c.New(ctx, trade.Order{Instrument: 1, Side: orderbook.Buy, Price: price, Quantity: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestTrioServes(t *testing.T) {
+	c := newTrio(t, nil)
+	trader := c.trader(1)
+	for i := range int64(10) {
+		order(t, trader, 100+i)
+	}
+	id := c.leader()
+	c.stop(id)
+	for i := range int64(10) {
+		order(t, trader, 200+i)
+	}
+	c.start(id)
+	at := c.nodes[c.leader()].settled()
+	for i := uint8(1); i <= 3; i++ {
+		c.until(fmt.Sprintf("node %d at event %d", i, at), func() bool { return c.nodes[i].settled() >= at })
+	}
+}

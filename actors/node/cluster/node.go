@@ -1,0 +1,277 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/actors/internal/run"
+	"sluice/actors/node"
+	"sluice/durability/journal"
+	"sluice/durability/raftlog"
+	"sluice/mailbox"
+	"sluice/telemetry"
+	"sluice/transport/listen"
+	"sluice/transport/peer"
+)
+
+// Config describes a member of a cluster. Node is required.
+type Config[R, Q any] struct {
+	// Node is what a single node is configured with. DataDir is that of a member, see Init. The default
+	// of Policy is persisted on a majority; Nodes and Listen.Direct are set here. BeforeClients is called
+	// for the node of each period, see Node; an error of the first one ends Open.
+	Node node.Config[R, Q]
+
+	PeerListen string        // host:port where the other nodes are accepted; default: this member's own address for them
+	TLS        *tls.Config   // of peer.TLS; nil only if all members are on loopback
+	Version    string        // of the program, for the other nodes' status
+	Election   time.Duration // default raftlog.DefaultElection
+	DiskStall  time.Duration // default raftlog.DefaultDiskStall
+}
+
+// Node is a member of a cluster that runs. It serves clients while it leads, and directs them to the
+// leader otherwise.
+//
+//	period:  following ----> leading ----> following ....
+//	         a node that     a node with   (its state goes on, or is rebuilt)
+//	         directs         an office
+//
+// Each period has a node of its own, on sockets that stay open. A Node is a node.Running: what it says
+// of clients and measurements is said by the node of the present period, whose counters begin at zero.
+//
+// Any method may be called from any goroutine.
+type Node[R, Q any] struct {
+	cfg     Config[R, Q]
+	members *Membership
+	log     *slog.Logger
+	clock   telemetry.Clock
+
+	journal *journal.Journal
+	found   *journal.Recovery
+	store   *raftlog.JournalStore
+	raft    *raftlog.Node
+	runner  *run.Runner
+	signal  *mailbox.Signal // of the runner's group
+	stop    atomic.Bool     // ends the runner
+	links   *peer.Links
+	release func() // of the clients' sockets
+	ids     atomic.Uint64
+
+	machine *machine[R, Q] // the executor's
+	taken   atomic.Uint64  // last event of the log that the machine has taken, or executed as the leader
+	now     atomic.Pointer[period[R, Q]]
+	leading atomic.Pointer[raftlog.Leadership] // while it has a period
+	heir    atomic.Uint64                      // node that Transfer named for the handover under way; 0 for the fittest
+	ending  *ending
+	wg      sync.WaitGroup // store, executor, snapshots
+}
+
+// Open starts a member of the cluster to which the data directory belongs. It returns once the member
+// takes part; a leader need not be known yet. ctx bounds the opening. After an error nothing is left
+// open.
+func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (_ *Node[R, Q], err error) {
+	members, err := ReadMembership(cfg.Node.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	m := &Node[R, Q]{cfg: cfg, members: members, log: cfg.Node.Log, ending: newEnding()}
+	if m.log == nil {
+		m.log = slog.Default()
+	}
+	m.complete()
+	defer func() {
+		if err != nil {
+			m.abandon()
+		}
+	}()
+	if err := m.openLog(); err != nil {
+		return nil, err
+	}
+	if err := m.openSockets(); err != nil {
+		return nil, err
+	}
+	m.start()
+	if err := m.follow(ctx); err != nil {
+		return nil, err
+	}
+	m.wg.Go(m.execute)
+	m.wg.Go(m.snapshots)
+	m.ending.ready.Store(true)
+	return m, nil
+}
+
+// complete fills in defaults, and what a member sets itself.
+func (m *Node[R, Q]) complete() {
+	c := &m.cfg
+	self := m.members.Self()
+	if c.PeerListen == "" {
+		c.PeerListen = self.Peer
+	}
+	c.Node.Log = m.log
+	or := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	or(&c.Node.FailTimeout, node.DefaultFailTimeout)
+	or(&c.Node.DrainTimeout, node.DefaultDrainTimeout)
+	if c.Node.SnapshotEvents == 0 {
+		c.Node.SnapshotEvents = node.DefaultSnapshotEvents
+	}
+	if c.Node.SnapshotBytes == 0 {
+		c.Node.SnapshotBytes = node.DefaultSnapshotBytes
+	}
+	c.Node.Nodes = len(m.members.Members)
+	if c.Node.Policy == "" {
+		c.Node.Policy = fmt.Sprintf("persisted>=%d", c.Node.Nodes/2+1)
+	}
+	if c.Node.Pipeline.Clock == (telemetry.Clock{}) {
+		c.Node.Pipeline.Clock = telemetry.NewClock()
+	}
+	m.clock = c.Node.Pipeline.Clock
+}
+
+// idBits are the bits of a connection id: node, incarnation, counter.
+const (
+	incarnationBits = 18
+	nodeShift       = node.IDBits + incarnationBits
+)
+
+// openLog opens journal, log and state machine.
+func (m *Node[R, Q]) openLog() (err error) {
+	dir := m.cfg.Node.DataDir
+	m.journal, m.found, err = journal.Open(journal.Options{Dir: filepath.Join(dir, "journal"),
+		SegmentBytes: m.cfg.Node.Journal.SegmentBytes, Logger: m.log, BeforeSync: m.cfg.Node.Journal.BeforeSync})
+	if err != nil {
+		return err
+	}
+	if m.found.Incarnation >= 1<<incarnationBits {
+		return fmt.Errorf("cluster: %s was opened %d times; connection ids have room for %d starts", dir,
+			m.found.Incarnation, 1<<incarnationBits-1)
+	}
+	m.ids.Store(uint64(m.members.Node)<<nodeShift | m.found.Incarnation<<node.IDBits)
+	m.store = raftlog.NewJournalStore(m.journal, m.found, nil)
+	idle := &tickingIdle{run.NewAdaptive(0), raftlog.DefaultTick}
+	m.raft, err = raftlog.Open(raftlog.Options{
+		ID: uint64(m.members.Node), Voters: m.members.Voters(), Store: m.store, Send: m.send, Wake: idle.Wake,
+		Election: m.cfg.Election, DiskStall: m.cfg.DiskStall, BatchBytes: m.cfg.Node.Journal.BatchBytes, Log: m.log,
+	})
+	if err != nil {
+		return err
+	}
+	group := run.NewGroup("log", idle, &logActor{m.raft, &m.stop})
+	m.signal, m.runner = group.Signal(), run.NewRunner(m.clock.Now, m.fail, group)
+	m.machine, err = newMachine(m.fresh, m.cfg.Node.Encoder, past{m.store, m.raft})
+	return err
+}
+
+// past is the history of a member.
+type past struct {
+	*raftlog.JournalStore
+	*raftlog.Node
+}
+
+// openSockets binds the addresses for clients and for the other nodes.
+func (m *Node[R, Q]) openSockets() (err error) {
+	l := &m.cfg.Node.Listen
+	if m.cfg.Node.KeysFile != "" && l.Keys == nil { // each period reads it again; Hold must know that there are keys
+		keys, err := listen.ReadKeys(m.cfg.Node.KeysFile)
+		if err != nil {
+			return err
+		}
+		held := *l
+		held.Keys = keys
+		l.Endpoints, m.release, err = listen.Hold(held)
+		if err != nil {
+			return err
+		}
+	} else if l.Endpoints, m.release, err = listen.Hold(*l); err != nil {
+		return err
+	}
+	m.links, err = peer.New(peer.Config{Cluster: m.members.Cluster, Node: m.members.Node, Incarnation: m.found.Incarnation,
+		Version: m.cfg.Version, Listen: m.cfg.PeerListen, Peers: m.members.Peers(), TLS: m.cfg.TLS,
+		Receive: m.receive, Log: m.log})
+	return err
+}
+
+// start starts what the log needs.
+func (m *Node[R, Q]) start() {
+	m.wg.Go(func() {
+		if err := m.store.Run(); err != nil {
+			m.fail(fmt.Errorf("cluster: nothing more is acknowledged by this node: %w", err))
+		}
+	})
+	m.links.Start()
+	m.runner.Start()
+}
+
+// fresh makes an empty application with the configuration of the data directory.
+func (m *Node[R, Q]) fresh() (app application[R, Q], err error) {
+	if app = m.cfg.Node.Application(); app == nil {
+		return nil, errors.New("cluster: Application returned nil; return an empty state machine")
+	}
+	return app, node.Genesis(m.cfg.Node.DataDir, m.found.Directory, m.found.Last, app)
+}
+
+// send sends a frame of the log to another node.
+func (m *Node[R, Q]) send(to uint64, lane raftlog.Lane, frame []byte) {
+	m.links.Send(uint8(to), peer.Lane(lane), frame) // a frame that is dropped is sent again
+}
+
+// receive takes a frame of another node.
+func (m *Node[R, Q]) receive(from peer.Sender, lane peer.Lane, frame []byte) {
+	if err := m.raft.Receive(uint64(from.Node), from.Incarnation, frame); err != nil {
+		m.log.Warn("frame of another node was dropped", "node", from.Node, "lane", lane, "error", err)
+	}
+}
+
+// abandon releases what a failed Open left.
+func (m *Node[R, Q]) abandon() {
+	m.ending.begin()
+	m.close(context.Background())
+}
+
+// Membership is which node of which cluster this is.
+func (m *Node[R, Q]) Membership() *Membership { return m.members }
+
+// Log is the state of the log, as of the last tick or change of leadership.
+func (m *Node[R, Q]) Log() raftlog.Status { return m.raft.Status() }
+
+// Links describes the connections to the other nodes.
+func (m *Node[R, Q]) Links() []peer.Status { return m.links.Status() }
+
+// Transfer hands the leadership to another node, 0 for the fittest. The error says why this node
+// cannot.
+func (m *Node[R, Q]) Transfer(to uint8) error {
+	st := m.raft.Status()
+	if !st.Leads {
+		return fmt.Errorf("cluster: node %d does not lead, %s; ask the node that leads", st.Node, leaderText(st.Leader))
+	}
+	if _, ok := m.members.Member(to); to != 0 && !ok || uint64(to) == st.Node {
+		return fmt.Errorf("cluster: node %d cannot be the next leader: name another member", to)
+	}
+	m.heir.Store(uint64(to))
+	p := m.now.Load()
+	if p.lead == nil {
+		return errors.New("cluster: this node begins to lead; ask again")
+	}
+	go func() { // answers what was taken, then hands over
+		ctx, cancel := context.WithTimeout(context.Background(), answerFor+handFor)
+		defer cancel()
+		_ = p.Node.Drain(ctx)
+	}()
+	return nil
+}
+
+func leaderText(leader uint64) string {
+	if leader == 0 {
+		return "and no leader is known"
+	}
+	return fmt.Sprintf("node %d does", leader)
+}

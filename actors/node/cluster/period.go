@@ -1,0 +1,224 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sluice/actors"
+	"sluice/actors/node"
+	"sluice/actors/sequencer"
+	"sluice/durability"
+	"sluice/durability/raftlog"
+	"sluice/encode"
+	"sluice/mailbox"
+)
+
+// application shortens the type.
+type application[R, Q any] = sequencer.Application[R, Q]
+
+// Times of a change of leadership.
+const (
+	answerFor = 2 * time.Second        // for requests that were taken, before a transfer
+	handFor   = 2 * time.Second        // for the handover
+	lookFor   = 500 * time.Millisecond // for the next leader, so that clients can be told
+	partFor   = time.Second            // for telling clients, after a leadership was lost
+	lookEvery = 2 * time.Millisecond
+)
+
+// errEnding ends the opening of a period when the member ends.
+var errEnding = errors.New("cluster: the member ends")
+
+// period is the time of one node: while this member leads, or while it does not. To those who observe
+// and operate a node, it is a node; what ends it ends the member.
+type period[R, Q any] struct {
+	*node.Node[R, Q]
+	member *Node[R, Q]
+	lead   *raftlog.Leadership // nil while another node leads, or none
+}
+
+// follow begins a period in which clients are directed to the leader.
+func (m *Node[R, Q]) follow(ctx context.Context) error {
+	app, err := m.fresh() // executes nothing
+	if err != nil {
+		return err
+	}
+	others := len(m.members.Members) - 1
+	cursors := durability.NewCursors(others)
+	for i := 1; i <= others; i++ { // nothing waits here, so nothing is missing
+		cursors.Activate(i, 0, 0)
+	}
+	return m.turn(ctx, nil, m.direct, node.Office[R, Q]{Application: app, State: sequencer.NewState(),
+		Cursors: cursors, Propose: func(*mailbox.BytesReader) {}, IDs: &m.ids})
+}
+
+// turn opens the node of a period and ends the one before. It returns errEnding if the member ends.
+func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
+	direct func() (string, bool), office node.Office[R, Q]) error {
+	p := &period[R, Q]{member: m, lead: lead}
+	c := m.cfg.Node
+	c.Listen.Direct = direct
+	c.BeforeClients = func(n node.Running) error {
+		p.Node = n.(*node.Node[R, Q])
+		if m.cfg.Node.BeforeClients == nil {
+			return nil
+		}
+		return m.cfg.Node.BeforeClients(p)
+	}
+	if _, err := node.OpenOffice(ctx, c, office); err != nil {
+		return err
+	}
+	old, ok := m.ending.turn(func() any { return m.now.Swap(p) })
+	if !ok {
+		stopNow(p.Node)
+		return errEnding
+	}
+	if old := old.(*period[R, Q]); old != nil {
+		m.wg.Go(func() { stopNow(old.Node) }) // it has few clients or none, and they are told where to go
+	}
+	return nil
+}
+
+// stopNow ends a node. Its error is logged by the node.
+func stopNow(n interface{ Stop(context.Context) error }) {
+	ctx, cancel := context.WithTimeout(context.Background(), partFor)
+	defer cancel()
+	_ = n.Stop(ctx)
+}
+
+// direct says where clients are sent: to the leader, or nowhere while none is known.
+func (m *Node[R, Q]) direct() (address string, direct bool) {
+	address, _ = m.leader()
+	return address, true
+}
+
+// leader is the address for clients of another node that leads; false if none is known.
+func (m *Node[R, Q]) leader() (address string, ok bool) {
+	st := m.raft.Status()
+	if st.Leader == 0 || st.Leader == uint64(m.members.Node) {
+		return "", false
+	}
+	x, ok := m.members.Member(uint8(st.Leader))
+	return x.Client, ok
+}
+
+// serve is the period of a leadership. It returns when the leadership has ended and the state is back.
+func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
+	app, state, err := m.machine.lend(l)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-l.Ended():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err = m.turn(ctx, l, func() (string, bool) {
+		select {
+		case <-l.Ended():
+			return m.direct()
+		default:
+			return "", false
+		}
+	}, node.Office[R, Q]{Application: app, State: state, Cursors: l.Cursors, IDs: &m.ids,
+		Propose:  func(events *mailbox.BytesReader) { m.propose(l, events) },
+		HandOver: func(ctx context.Context) (actors.Farewell, bool) { return m.handOver(ctx, l) }})
+	whole := false
+	switch {
+	case err == nil:
+		whole = m.lead(l)
+	case errors.Is(err, errEnding):
+	default:
+		m.log.Error("serving as the leader failed", "error", err)
+		m.giveUp(l)
+	}
+	m.machine.back(whole)
+	return nil
+}
+
+// lead waits for the end of a leadership that serves, and ends its node. It reports whether the state
+// is whole.
+func (m *Node[R, Q]) lead(l *raftlog.Leadership) (whole bool) {
+	p := m.now.Load()
+	select {
+	case <-l.Ended():
+		if f, ok := m.farewell(context.Background()); ok {
+			if err := p.Node.SetFarewell(f); err != nil {
+				m.log.Error("clients are not told where to go", "error", err)
+			}
+		}
+		if !m.ending.has() { // else the end of the member ends the node
+			stopNow(p.Node)
+		}
+		select {
+		case <-p.Node.Ended():
+		case <-m.ending.closing:
+		}
+	case <-p.Node.Ended(): // it failed, or was drained
+		if !m.ending.has() {
+			m.giveUp(l)
+		}
+	}
+	return p.Node.Whole()
+}
+
+// giveUp hands a leadership over that cannot serve, and returns when it has ended.
+func (m *Node[R, Q]) giveUp(l *raftlog.Leadership) {
+	again := time.NewTicker(handFor)
+	defer again.Stop()
+	for {
+		m.raft.Transfer(0)
+		select {
+		case <-l.Ended():
+			return
+		case <-m.ending.closing:
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// handOver hands the leadership to another node: the one that Transfer named, or the fittest. It returns
+// the farewell that sends clients there.
+func (m *Node[R, Q]) handOver(ctx context.Context, l *raftlog.Leadership) (f actors.Farewell, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, handFor)
+	defer cancel()
+	m.raft.Transfer(m.heir.Swap(0))
+	select {
+	case <-l.Ended():
+		return m.farewell(ctx)
+	case <-ctx.Done():
+		m.log.Warn("no other node has taken the leadership", "term", l.Term)
+		return f, false
+	}
+}
+
+// farewell sends clients to the next leader, as soon as one is known; false if none is in time.
+func (m *Node[R, Q]) farewell(ctx context.Context) (f actors.Farewell, ok bool) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	limit := time.NewTimer(lookFor)
+	defer limit.Stop()
+	for {
+		if address, ok := m.leader(); ok {
+			return actors.Farewell{Reason: encode.CloseElsewhere, Address: address}, true
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return f, false
+		case <-limit.C:
+			return f, false
+		}
+	}
+}
+
+// propose connects the events of a leadership with the log.
+func (m *Node[R, Q]) propose(l *raftlog.Leadership, events *mailbox.BytesReader) {
+	events.SetSignal(m.signal)
+	l.Propose(events)
+}
