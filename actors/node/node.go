@@ -26,6 +26,9 @@ import (
 //	Open -> Wait, or Drain | Stop | Fence
 //
 // Any method may be called from any goroutine at any time, including after the node has ended.
+//
+// Its groups of fields are, in this order: what it was given, and who connects; the events and their
+// keeper; what executes and answers them; and operators and the end.
 type Node[R, Q any] struct {
 	cfg        Config[R, Q]
 	log        *slog.Logger

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -98,7 +99,7 @@ func (c *trio) stop(id uint8) {
 // until waits for a fact.
 func (c *trio) until(what string, fact func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(patience); !fact(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !fact(); runtime.Gosched() {
 		if time.Now().After(end) {
 			c.t.Fatalf("waited for %s", what)
 		}

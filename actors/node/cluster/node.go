@@ -45,7 +45,8 @@ type Config[R, Q any] struct {
 // Each period has a node of its own, on sockets that stay open. A Node is a node.Running: what it says
 // of clients and measurements is said by the node of the present period, whose counters begin at zero.
 //
-// Any method may be called from any goroutine.
+// Any method may be called from any goroutine. Its groups of fields are, in this order: what it was given;
+// journal, log and links; and the executor with the present period, and the end.
 type Node[R, Q any] struct {
 	cfg     Config[R, Q]
 	members *Membership
