@@ -38,11 +38,15 @@ func TestBrokenTransferIsNotTaken(t *testing.T) {
 		}
 	}
 	var held []byte
-	for name, change := range map[string]func(i int, f []byte) [][]byte{
-		"the first frame is lost": lose(0),
-		"a frame is lost":         lose(3),
-		"a frame comes twice":     func(i int, f []byte) [][]byte { return [][]byte{f, f}[:1+i%2] },
-		"two frames are exchanged": func(i int, f []byte) [][]byte {
+	const early, late = "a part was lost, or came twice", "bytes with checksum"
+	for _, tt := range []struct {
+		name, want string
+		change     func(i int, f []byte) [][]byte
+	}{
+		{"the first frame is lost", early, lose(0)},
+		{"a frame is lost", early, lose(3)},
+		{"a frame comes twice", early, func(i int, f []byte) [][]byte { return [][]byte{f, f}[:1+i%2] }},
+		{"two frames are exchanged", early, func(i int, f []byte) [][]byte {
 			switch i {
 			case 1:
 				held = f
@@ -51,33 +55,34 @@ func TestBrokenTransferIsNotTaken(t *testing.T) {
 				return [][]byte{f, held}
 			}
 			return keep(f)
-		},
-		"a byte is wrong": func(i int, f []byte) [][]byte {
+		}},
+		{"a byte is wrong", late, func(i int, f []byte) [][]byte {
 			if i == 2 {
 				f[1000] ^= 1
 			}
 			return keep(f)
-		},
-		"the last piece is lost": func(i int, f []byte) [][]byte {
+		}},
+		{"the last piece is lost", late, func(i int, f []byte) [][]byte {
 			if f[1] == bulkPiece && len(f) < peer.MaxBulk {
 				return nil
 			}
 			return keep(f)
-		},
+		}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := newBulkNode(t, 1, 2<<20), newBulkNode(t, 2, 0)
 				a.Link(2, true)
 				a.Send(2, a.meta, []byte("first"))
-				if n := a.carry(b, 1000, change); n < 9 {
+				if n := a.carry(b, 1000, tt.change); n < 9 {
 					t.Fatalf("%d frames", n)
 				}
 				if len(b.received) > 0 || len(files(t, b.dir)) > 0 {
 					t.Fatalf("received %d, files %v", len(b.received), files(t, b.dir))
 				}
-				if n := strings.Count(b.log.String(), "snapshot not received"); n != 1 {
-					t.Fatalf("%d log lines:\n%s", n, b.log.String())
+				log := b.log.String()
+				if strings.Count(log, "snapshot not received") != 1 || !strings.Contains(log, tt.want) {
+					t.Fatalf("want one line, with %q:\n%s", tt.want, log)
 				}
 				a.Send(2, a.meta, []byte("second"))
 				a.carry(b, 1000, nil)

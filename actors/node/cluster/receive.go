@@ -114,7 +114,7 @@ func (r *receiver) begin(from peer.Sender, transfer uint64) (*arriving, error) {
 func (a *arriving) piece(p bulkParts) error {
 	a.at = time.Now()
 	if p.offset != a.bytes {
-		return fmt.Errorf("bytes from %d on arrived after the first %d: a part was lost", p.offset, a.bytes)
+		return fmt.Errorf("bytes from %d on arrived after the first %d: a part was lost, or came twice", p.offset, a.bytes)
 	}
 	if _, err := a.file.Write(p.body); err != nil {
 		return err
