@@ -30,7 +30,7 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross run demo test trials test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim models soak mutants picture module moduletest
+.PHONY: help build cross run demo test trials test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim sim-cluster models soak mutants picture module moduletest
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -110,6 +110,9 @@ fuzz: ## run every Fuzz target for FUZZTIME (10s)
 
 sim: ## run the simulator: SEEDS=1000 from FIRST=1 on all cores, or SEED=17 alone; STEPS=20000 each
 	$(GO) test -vet=off $(if $(SIMTAGS),-tags "$(SIMTAGS)") -count=1 -timeout 24h ./actors -run 'TestSim$$' -v $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FIRST),-first $(FIRST)) $(if $(STEPS),-steps $(STEPS)) $(SIMARGS)
+
+sim-cluster: ## run the cluster simulator: SEEDS=3000 from FIRST=1 on, or SEED=17 alone; STEPS=6000 each
+	$(GO) test -vet=off $(if $(SIMTAGS),-tags "$(SIMTAGS)") -count=1 -timeout 24h ./actors/node/cluster -run 'TestSim$$' -v $(if $(SEED),-seed $(SEED)) $(if $(SEEDS),-seeds $(SEEDS)) $(if $(FIRST),-first $(FIRST)) $(if $(STEPS),-steps $(STEPS)) $(SIMARGS)
 
 models: ## check the Promela models and their mutants with spin
 	@.ci/models

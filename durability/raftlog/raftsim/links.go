@@ -94,6 +94,7 @@ func (l *Links) deliver(key [2]int) {
 			w.Counts.OldReceipts++
 		}
 	}
+	to.arrived[from.ID] = max(to.arrived[from.ID], f.incarnation)
 	if err := to.Node.Receive(from.ID, f.incarnation, f.data); err != nil {
 		w.Fail("%v", err)
 	}
@@ -104,6 +105,7 @@ func (l *Links) deliverSnapshot(from, to *Machine, f frame) {
 	w := l.w
 	sent := to.Node != nil && !l.cut[[2]int{int(from.ID), int(to.ID)}] && !w.OneIn(3)
 	if sent {
+		to.arrived[from.ID] = max(to.arrived[from.ID], f.incarnation)
 		if err := to.Node.ReceiveSnapshot(from.ID, f.incarnation, f.data, *f.snapshot); err != nil {
 			w.Fail("%v", err)
 		}

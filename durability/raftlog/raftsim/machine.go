@@ -30,6 +30,9 @@ type Machine struct {
 	written  uint64 // last index written
 	stalled  int    // turns for which the disk does nothing
 	broken   bool
+
+	arrived, heard map[uint64]uint64 // by machine: incarnation of the last frame that arrived, and that was taken
+	ended          map[uint64]Copy   // by incarnation: Memory when its process ended
 }
 
 // Start starts a process: a raftlog.Node on what is on the disk. ID, Voters, Store, Send and SendSnapshot
@@ -38,6 +41,7 @@ func (m *Machine) Start(o raftlog.Options) {
 	m.Incarnation++
 	m.writes, m.pending, m.stalled, m.broken, m.written, m.offer = nil, nil, 0, false, 0, nil
 	m.Memory = m.Durable.clone()
+	m.arrived, m.heard = map[uint64]uint64{}, map[uint64]uint64{}
 	for _, o2 := range m.w.Machines {
 		o.Voters = append(o.Voters, o2.ID)
 	}
@@ -59,7 +63,22 @@ func (m *Machine) Crash() {
 	m.w.Counts.Crashes++
 	keep := m.w.R.IntN(len(m.pending) + 1)
 	m.harden(m.pending[:keep])
+	m.ended[m.Incarnation] = m.Memory
 	m.Node = nil
+}
+
+// Believes is the memory of another machine as far as this process can know it: that of the incarnation
+// from which it took the last frame, even if that one has ended since; nil if it took none.
+func (m *Machine) Believes(o *Machine) *Copy {
+	switch incarnation := m.heard[o.ID]; {
+	case incarnation == 0:
+		return nil
+	case incarnation == o.Incarnation && o.Node != nil:
+		return &o.Memory
+	default:
+		ended := o.ended[incarnation]
+		return &ended
+	}
 }
 
 // Broken reports that the disk fails all writes of this process.
@@ -72,6 +91,10 @@ func (m *Machine) Stall(turns int) { m.stalled = turns }
 func (m *Machine) Step() {
 	was := m.Node.Status()
 	m.Node.Step(m.w.Now)
+	for from, incarnation := range m.arrived {
+		m.heard[from] = max(m.heard[from], incarnation)
+	}
+	clear(m.arrived)
 	now := m.Node.Status()
 	if now.Term == was.Term && now.Leader == was.Leader && now.Leads == was.Leads || !now.Leads {
 		return

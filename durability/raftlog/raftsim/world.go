@@ -39,7 +39,7 @@ func NewWorld(seed uint64) *World {
 // for equal events only. included lists the contents of the events that a snapshot includes.
 func (w *World) AddMachines(n int, content func(event []byte) uint64, included func(*Snapshot) []uint64) {
 	for i := range n {
-		w.Machines = append(w.Machines, &Machine{ID: uint64(i + 1), w: w, included: included,
+		w.Machines = append(w.Machines, &Machine{ID: uint64(i + 1), w: w, included: included, ended: map[uint64]Copy{},
 			Durable: Copy{content: content}, Memory: Copy{content: content}})
 	}
 }

@@ -1,0 +1,258 @@
+package cluster
+
+import (
+	"bytes"
+	"io"
+	"iter"
+	"time"
+
+	"sluice/actors/sequencer"
+	"sluice/cmd/orderbook"
+	"sluice/durability"
+	"sluice/durability/journal"
+	"sluice/durability/raftlog"
+	"sluice/durability/raftlog/raftsim"
+)
+
+// simApp is the application of all members.
+type simApp = sequencer.Application[orderbook.Report, orderbook.Answer]
+
+// simFresh makes an empty book.
+func simFresh() (simApp, error) {
+	return orderbook.New(orderbook.Config{MaxAccounts: 64, MaxInstruments: 8, MaxOrders: 4096, MaxLevels: 256})
+}
+
+// simMember is a member: what its process does around the node of the log.
+type simMember struct {
+	*raftsim.Machine
+	w    *simWorld
+	skew int64 // ns, of its wall clock
+
+	machine  *machine[orderbook.Report, orderbook.Answer]
+	office   *simOffice     // while it leads, until it has noticed that it does not
+	rest     []raftlog.Item // of the feed, for later
+	applied  uint64         // index
+	told     durability.Seq // last event that the judge was told of
+	rebuilds uint64         // of machine, counted so far
+	moving   *simTransfer   // a transfer that was asked for
+	conns    uint64         // connection ids given out
+}
+
+// simTransfer is a transfer under way.
+type simTransfer struct {
+	lead  *raftlog.Leadership
+	until int64 // monotonic ns: refused if it still leads then
+}
+
+func (m *simMember) start() {
+	sw := &m.w.swarm
+	m.machine, m.office, m.rest, m.applied, m.told, m.rebuilds, m.moving, m.conns = nil, nil, nil, 0, 0, 0, nil, 0
+	m.Start(raftlog.Options{BatchBytes: sw.batchBytes, Window: sw.window, DiskStall: time.Duration(sw.diskStall)})
+	if m.Node == nil {
+		return
+	}
+	var err error
+	m.machine, err = newMachine(simFresh, orderbook.Encoder{}, history(m))
+	if err != nil {
+		m.w.Fail("node %d: %v", m.ID, err)
+	}
+}
+
+// Newest implements history.
+func (m *simMember) Newest(read func(*raftlog.Meta, io.Reader) error) error {
+	s := m.Machine.Newest()
+	if s == nil {
+		return nil
+	}
+	meta := s.Meta
+	return read(&meta, bytes.NewReader(s.Content))
+}
+
+// Committed implements history.
+func (m *simMember) Committed(after raftlog.Meta, to durability.Seq) iter.Seq2[journal.Event, error] {
+	return m.Node.Committed(after, to)
+}
+
+// crash ends the process at once.
+func (m *simMember) crash() {
+	m.w.oracle.crashed(m)
+	if o := m.office; o != nil {
+		m.w.counts.LeaderCrashes++
+		o.cut()
+	}
+	m.office = nil
+	m.Crash()
+}
+
+// act is one turn of the process: of one of its goroutines.
+func (m *simMember) act() {
+	w := m.w
+	switch w.R.IntN(8) {
+	case 0, 1, 2:
+		m.Step()
+		if m.Node.Done() {
+			m.crash()
+		}
+	case 3, 4:
+		stalls := w.Counts.DiskStalls
+		if m.Disk(); m.office != nil {
+			w.counts.LeaderStalls += w.Counts.DiskStalls - stalls
+		}
+	case 5:
+		m.execute()
+	default:
+		if m.office != nil {
+			m.office.act()
+		}
+	}
+	if m.Node != nil && w.R.IntN(w.swarm.snapshots) == 0 {
+		m.snapshot()
+	}
+	if t := m.moving; t != nil && w.Now >= t.until {
+		if m.moving = nil; m.office != nil && m.office.lead == t.lead {
+			w.counts.TransfersRefused++
+		}
+	}
+}
+
+// execute is a turn of the executor: it follows the feed, and begins and ends offices.
+func (m *simMember) execute() {
+	if o := m.office; o != nil {
+		m.confirmed(o)
+		select {
+		case <-o.lead.Ended():
+		default:
+			return
+		}
+		m.w.counts.Deposed++
+		m.confirmed(o)
+		m.office = nil
+		m.machine.back(o.end())
+	}
+	items, _ := m.Node.Feed().Take() // the error says that the node was closed
+	items = append(m.rest, items...)
+	m.rest = nil
+	for i, item := range items {
+		if item.Lead != nil {
+			m.rest = items[i+1:] // it was deposed already, and what follows is for the settling
+			m.begin(item.Lead)
+			break
+		}
+		if !m.take(item) {
+			return
+		}
+	}
+	if m.applied != 0 {
+		m.Node.Applied(m.applied)
+	}
+}
+
+// take takes an item of the log; false if the run has failed.
+func (m *simMember) take(item raftlog.Item) bool {
+	lent := m.machine.lent
+	for seq, payload := range item.Batch.Events() {
+		m.w.oracle.commit(m, seq, payload, item.Term)
+	}
+	if err := m.machine.take(item); err != nil {
+		m.w.Fail("node %d: %v", m.ID, err)
+		return false
+	}
+	m.applied = item.Index
+	m.settles(lent != nil && m.machine.lent == nil && item.Restore == nil)
+	return true
+}
+
+// settles counts what became of the state of a leadership.
+func (m *simMember) settles(settled bool) {
+	switch {
+	case m.machine.rebuilds != m.rebuilds:
+		m.rebuilds = m.machine.rebuilds
+		m.w.counts.Rebuilds++
+	case settled:
+		m.w.counts.TakenOver++
+	}
+}
+
+// begin begins an office.
+func (m *simMember) begin(lead *raftlog.Leadership) {
+	m.w.counts.Leaderships++
+	lent := m.machine.lent
+	app, state, err := m.machine.lend(lead)
+	if err == nil {
+		m.settles(lent != nil)
+		m.office, err = newSimOffice(m, lead, app, state)
+	}
+	if err != nil {
+		m.w.Fail("node %d: %v", m.ID, err)
+	}
+}
+
+// confirmed tells the judge what a leader knows to be committed.
+func (m *simMember) confirmed(o *simOffice) {
+	for m.told = max(m.told, o.lead.Last); m.told < o.lead.Confirmed(); {
+		m.told++
+		if int(m.told) <= len(m.w.Judge.Log)+1 { // a later leader's, if this one does not know that it is none
+			m.w.oracle.commit(m, m.told, o.event(m.told), o.lead.Term)
+		}
+	}
+}
+
+// transfer asks for a handover of the office.
+func (m *simMember) transfer() {
+	m.w.counts.Transfers++
+	m.Node.Transfer(0)
+	m.moving = &simTransfer{m.office.lead, m.w.Now + 2*int64(raftlog.DefaultElection)}
+}
+
+// snapshot makes a snapshot on a copy of the application, of the last event that is known to be
+// committed.
+func (m *simMember) snapshot() {
+	seq, at := m.Node.Status().Committed, m.machine.last()
+	if m.office != nil {
+		m.confirmed(m.office)
+		at = max(at, m.office.lead.Confirmed())
+	}
+	if seq > at || seq == 0 {
+		return // the machine has not taken it
+	}
+	app, err := simFresh()
+	if err != nil {
+		panic(err) // it was made before
+	}
+	f := sequencer.NewFollower(app, orderbook.Encoder{})
+	var from raftlog.Meta
+	err = m.Newest(func(meta *raftlog.Meta, r io.Reader) error {
+		from = *meta
+		return f.Restore(r)
+	})
+	if err == nil && from.Seq < seq {
+		for ev, e := range m.Committed(from, seq) {
+			if err = e; err == nil {
+				err = f.Apply(ev)
+			}
+			if err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		m.w.Fail("node %d: a snapshot of event %d: %v", m.ID, seq, err)
+		return
+	}
+	m.Offer(seq, func() []byte {
+		var b bytes.Buffer
+		if err := f.WriteSnapshot(&b); err != nil {
+			m.w.Fail("node %d: a snapshot of event %d: %v", m.ID, seq, err)
+		}
+		return b.Bytes()
+	})
+}
+
+// settled reports that the node has applied, or executed, exactly what is committed.
+func (m *simMember) settled() bool {
+	log := durability.Seq(len(m.w.Judge.Log))
+	if o := m.office; o != nil {
+		return o.state.Last() == log && o.idle()
+	}
+	return m.machine.lent == nil && m.machine.follower.Last() == log
+}

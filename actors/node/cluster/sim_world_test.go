@@ -1,0 +1,251 @@
+package cluster
+
+import (
+	"fmt"
+	"runtime/debug"
+	"testing"
+	"testing/cryptotest"
+
+	"sluice/durability"
+	"sluice/durability/raftlog/raftsim"
+)
+
+// simWorld is a cluster with its clients.
+type simWorld struct {
+	*raftsim.World
+	members  []*simMember
+	clients  []*simClient
+	policy   durability.Policy
+	class    simClass
+	swarm    simSwarm
+	oracle   simOracle
+	counts   simCounts
+	step     int
+	suffixes [][2]uint64 // of leaders that crashed: place and content of the first event that was not committed
+}
+
+// simClass is what a policy promises, by the oracle's own definition.
+type simClass uint8
+
+const (
+	simCommitted simClass = iota // a majority of disks
+	simCrashSafe                 // a majority of copies
+	simExposed
+)
+
+// simSwarm is what differs between worlds.
+type simSwarm struct {
+	slots, queue, ring, batch int
+	checkpoint                uint64
+	window, batchBytes        int
+	diskStall                 int64 // ns
+	load                      int   // requests under way of a client at most
+	snapshots                 int   // one in so many turns of a member
+	cuts, heals, crashes      int   // one in so many steps
+	severed                   int   // step at which the leader is cut off for a while; 0 for none
+}
+
+// simWall is the wall clock at the beginning, ns since 1970.
+const simWall = 1_800_000_000_000_000_000
+
+func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
+	cryptotest.SetGlobalRandom(t.(*testing.T), seed)
+	w := &simWorld{World: raftsim.NewWorld(seed)}
+	pick := func(of ...int) int { return of[w.R.IntN(len(of))] }
+	nodes := pick(3, 3, 3, 5)
+	w.Slow = min(w.Slow, 6) // with slower ones hardly any leadership begins
+	texts := []string{"persisted>=2", "persisted>=2", "persisted>=2 && in_memory>=3", "persisted>=3", "in_memory>=2",
+		"persisted>=1", "in_memory>=1"}
+	if nodes == 5 {
+		texts = []string{"persisted>=3", "persisted>=3", "persisted>=3 && in_memory>=4", "in_memory>=3", "persisted>=2"}
+	}
+	text := texts[w.R.IntN(len(texts))]
+	var err error
+	if w.policy, err = durability.Parse(text, nodes); err != nil {
+		panic(err)
+	}
+	w.oracle.init(w, nodes)
+	w.Judge.Safe = w.class == simCommitted
+	w.swarm = simSwarm{slots: pick(16, 64, 256), queue: pick(1024, 4096), ring: pick(1024, 4096), batch: pick(1, 7, 64),
+		checkpoint: uint64(pick(8, 32, 128)), window: pick(1, 2, 3), batchBytes: pick(128, 512, 2048),
+		diskStall: int64(pick(30, 100, 1000)) * 1e6, load: pick(1, 4, 16), snapshots: pick(50, 200, 1000),
+		cuts: pick(300, 1000, 3000), heals: pick(200, 600), crashes: pick(600, 1200, 4000)}
+	if seed%4 == 0 {
+		w.swarm.severed = steps / 3
+	}
+	w.AddMachines(nodes, w.oracle.content, w.included)
+	for _, m := range w.Machines {
+		w.members = append(w.members, &simMember{Machine: m, w: w, skew: int64(w.R.IntN(400)-200) * 1e6})
+	}
+	for _, m := range w.members {
+		m.start()
+	}
+	for i := range 4 {
+		w.clients = append(w.clients, &simClient{w: w, account: uint64(i + 1), target: w.R.IntN(nodes), next: 1})
+	}
+	return w
+}
+
+// included lists the contents of the events in a snapshot. Those of a snapshot are committed, and the
+// node that made it has told so.
+func (w *simWorld) included(s *raftsim.Snapshot) []uint64 {
+	if int(s.Meta.Seq) > len(w.Judge.Log) {
+		w.Fail("a snapshot includes event %d, and %d are known to be committed", s.Meta.Seq, len(w.Judge.Log))
+		return nil
+	}
+	return w.Judge.Log[:s.Meta.Seq]
+}
+
+// simCalm is how many steps everything takes at most to settle once the faults have ended.
+const simCalm = 60000
+
+// simulate runs one seed.
+func simulate(t testing.TB, seed uint64, steps int) (w *simWorld) {
+	w = newSimWorld(t, seed, steps)
+	defer func() {
+		if v := recover(); v != nil {
+			w.Fail("panic: %v\n%s", v, debug.Stack())
+		}
+		w.account()
+	}()
+	for w.step = 0; w.step < steps && w.Failure() == ""; w.step++ {
+		w.turn()
+		w.disturb()
+	}
+	w.calm()
+	for ; w.Failure() == "" && !w.settled(); w.step++ {
+		if w.step > steps+simCalm {
+			w.Fail("%d steps after the last fault the cluster has not settled: %s (C9)", simCalm, w.describe())
+		}
+		w.turn()
+		for _, m := range w.members {
+			if m.Node == nil { // its disk had failed before
+				m.start()
+			}
+		}
+	}
+	if w.Failure() == "" {
+		w.oracle.end()
+	}
+	return w
+}
+
+// turn lets some time pass, and somebody act.
+func (w *simWorld) turn() {
+	w.Pass()
+	w.clients[w.R.IntN(len(w.clients))].act()
+	if m := w.members[w.R.IntN(len(w.members))]; m.Node != nil {
+		m.act()
+		w.oracle.observe()
+	}
+}
+
+// disturb draws a fault.
+func (w *simWorld) disturb() {
+	m := w.members[w.R.IntN(len(w.members))]
+	switch {
+	case m.Node == nil:
+		if w.OneIn(40) {
+			m.start()
+		}
+	case w.OneIn(w.swarm.crashes):
+		m.crash()
+	case w.OneIn(600) && m.office != nil:
+		m.transfer()
+	}
+	if w.OneIn(w.swarm.cuts) {
+		if l := w.leader(); l != nil && w.OneIn(2) { // its last events are in no other log
+			m = l
+		}
+		w.isolate(m)
+	}
+	if w.OneIn(w.swarm.heals) {
+		w.Links.Heal()
+	}
+	if l := w.leader(); w.swarm.severed != 0 && w.step >= w.swarm.severed && l != nil {
+		w.swarm.severed = 0
+		w.isolate(l)
+	}
+	if w.OneIn(2000) {
+		m.skew += int64(w.R.IntN(4000)-2000) * 1e6
+	}
+}
+
+func (w *simWorld) isolate(m *simMember) {
+	w.counts.Isolations++
+	w.Links.Isolate(m.Machine)
+}
+
+// leader is a member that holds an office, if only in its own eyes; nil if there is none.
+func (w *simWorld) leader() *simMember {
+	for _, m := range w.members {
+		if m.office != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// calm ends the faults.
+func (w *simWorld) calm() {
+	w.EndFaults()
+	w.Slow = 1
+	for _, m := range w.members {
+		if m.Broken() && m.Node != nil { // what it was told to write is missing
+			m.crash()
+		}
+		if m.Node == nil {
+			m.start()
+		}
+	}
+	for _, c := range w.clients {
+		c.last = c.numbers + 5
+	}
+}
+
+// settled reports that new requests of every client were answered after the faults, and that all nodes
+// have the same state.
+func (w *simWorld) settled() bool {
+	for _, c := range w.clients {
+		if c.numbers < c.last || len(c.waiting) > 0 || c.conn == nil || len(c.conn.down) > 0 {
+			return false
+		}
+	}
+	for _, m := range w.members {
+		if m.Node == nil || !m.settled() {
+			return false
+		}
+	}
+	return w.leader() != nil
+}
+
+func (w *simWorld) describe() (s string) {
+	for _, m := range w.members {
+		if m.Node == nil {
+			s += fmt.Sprintf("[node %d down]", m.ID)
+			continue
+		}
+		s += fmt.Sprintf("[node %d %+v, office %t, machine at %d of %d] ", m.ID, m.Node.Status(), m.office != nil,
+			m.machine.last(), len(w.Judge.Log))
+	}
+	for _, c := range w.clients {
+		s += fmt.Sprintf("[client %d: connected %t, %d of %d sent, %d wait] ", c.account, c.conn != nil, c.numbers, c.last,
+			len(c.waiting))
+	}
+	return s
+}
+
+// account completes the counts.
+func (w *simWorld) account() {
+	w.counts.Counts = w.Counts
+	w.counts.Committed, w.counts.Released = w.Judge.Committed, w.Judge.Answered
+}
+
+// simHash hashes bytes.
+func simHash(p []byte) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for _, b := range p {
+		h = (h ^ uint64(b)) * 0x100000001b3
+	}
+	return h ^ h>>29
+}
