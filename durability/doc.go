@@ -18,5 +18,6 @@
 //   - Every change calls the waker after it is visible.
 //
 // Start reading at Policy.Evaluate (evaluate.go), then Cursors (cursors.go) and Switch (switch.go).
+// Class (class.go) says what a policy is worth when a node of a cluster is lost.
 // The journal that moves the primary's cursor is in the subpackage journal.
 package durability
