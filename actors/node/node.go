@@ -171,6 +171,12 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	pc.OnFail = n.fail
 	pc.OnNotice = n.notice(pc.OnNotice)
 	var err error
+	var barriers *mailbox.Writer[actors.Barrier]
+	var prove func(ticket uint64)
+	if n.office != nil && n.office.Prove != nil {
+		prove = n.office.Prove
+		barriers, pc.Barriers = actors.NewBarriers()
+	}
 	if n.pipeline, err = actors.Open(pc, n.cfg.Encoder, n.cursors); err != nil {
 		return err
 	}
@@ -198,7 +204,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 		Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
 		State: n.state, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
 		Signal: group.Signal(), Now: n.pipeline.Now, Wall: n.cfg.Wall, OnClockJump: n.jumped,
-		Snapshots:      n.snapshots,
+		Barriers: barriers, Prove: prove, Snapshots: n.snapshots,
 		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
 	})
 	if err != nil {

@@ -46,6 +46,13 @@ func OpenOffice[R, Q any](ctx context.Context, cfg Config[R, Q], office Office[R
 	return p.Open(ctx)
 }
 
+// CheckOffice checks a configuration for OpenOffice, in a cluster of cfg.Nodes nodes. It opens nothing but
+// the keys file.
+func CheckOffice[R, Q any](cfg Config[R, Q]) error {
+	cfg = cfg.withDefaults()
+	return cfg.complete(cfg.Nodes)
+}
+
 // SetFarewell sets what clients are told at the end instead of that the server shuts down.
 func (n *Node[R, Q]) SetFarewell(f actors.Farewell) error { return n.pipeline.SetFarewell(f) }
 

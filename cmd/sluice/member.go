@@ -3,11 +3,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
+	"sync"
+	"time"
 
+	"sluice/actors/node"
 	"sluice/actors/node/cluster"
+	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
+	"sluice/cmd/orderbook"
 	"sluice/durability/journal"
 	"sluice/transport/peer"
 )
@@ -37,10 +44,90 @@ func (s *service) checkMember() error {
 	if err := c.MeetPolicy(len(m.Members)); err != nil {
 		return err
 	}
-	if _, err := s.peerConfig(m); err != nil {
+	if c.Flight {
+		return config.Usagef("--cluster with --flight-recorder: a member cannot record yet; leave one of them out")
+	}
+	_, err = s.peerConfig(m)
+	return err
+}
+
+// member is the opener of a member of a cluster.
+type member struct {
+	*cluster.Prepared[orderbook.Report, orderbook.Answer]
+}
+
+func (m member) open(ctx context.Context) (node.Running, error) { return m.Open(ctx) }
+
+// prepareMember prepares a member of a cluster. Each of its periods has an observer of its own.
+func (s *service) prepareMember(nc node.Config[orderbook.Report, orderbook.Answer],
+	endpoints *observe.Listeners) (opener, error) {
+	m, err := cluster.ReadMembership(nc.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := s.peerConfig(m)
+	if err != nil {
+		return nil, err
+	}
+	if s.set.Origin("policy") == "default" {
+		nc.Policy = "" // that of a member
+	}
+	o := &periodObservers{endpoints: endpoints, log: s.log}
+	s.observer = o
+	nc.BeforeClients = func(n node.Running) error {
+		s.console.measure(n.Collector())
+		return o.open(n)
+	}
+	p, err := cluster.Prepare(cluster.Config[orderbook.Report, orderbook.Answer]{Node: nc, PeerListen: pc.Listen,
+		TLS: pc.TLS, Version: revision(), Election: s.cfg.Election, DiskStall: s.cfg.DiskStall})
+	return member{p}, err
+}
+
+// periodObservers are the observers of a member, one for each period. Any goroutine.
+type periodObservers struct {
+	endpoints *observe.Listeners // whose duplicates the observers have
+	log       *slog.Logger
+	ends      sync.WaitGroup
+}
+
+// open observes the node of a period until it has ended.
+func (o *periodObservers) open(n node.Running) error {
+	shared, err := o.endpoints.Share()
+	if err != nil {
 		return err
 	}
-	return config.Usagef("--cluster: serving as a member of a cluster is not in this program yet")
+	observer, err := shared.Open(n)
+	if err != nil {
+		return err
+	}
+	o.ends.Go(func() {
+		<-n.Ended()
+		ctx, cancel := context.WithTimeout(context.Background(), observeEnd)
+		defer cancel()
+		if err := observer.Close(ctx); err != nil {
+			o.log.Warn("observation of a period ended incompletely", "error", err)
+		}
+	})
+	return nil
+}
+
+// observeEnd is the time for the last export of a period.
+const observeEnd = 5 * time.Second
+
+// Address implements observation.
+func (o *periodObservers) Address() string { return o.endpoints.Address() }
+
+// Close implements observation. The periods have ended.
+func (o *periodObservers) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { o.ends.Wait(); close(done) }()
+	defer o.endpoints.Close()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // peerConfig translates the settings of the links to the other nodes, and checks them. Receive and

@@ -15,6 +15,12 @@ import (
 // lastExport is the time for the last export of a server that has no time left.
 const lastExport = 250 * time.Millisecond
 
+// observation is what observes a server: an *observe.Observer, or those of a member's periods.
+type observation interface {
+	Address() string
+	Close(ctx context.Context) error
+}
+
 // observeConfig translates the settings. Flags that are set take precedence over OTEL_* variables,
 // which take precedence over the defaults of flags.
 func (s *service) observeConfig() (observe.Config, error) {

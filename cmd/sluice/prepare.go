@@ -25,8 +25,21 @@ import (
 // prepared is a server whose settings are valid, and whose addresses are bound.
 type prepared struct {
 	endpoints *observe.Listeners
-	node      *node.Prepared[orderbook.Report, orderbook.Answer]
+	node      opener
 }
+
+// opener is a server that can be opened: of a single node, or of a member of a cluster.
+type opener interface {
+	open(ctx context.Context) (node.Running, error)
+	Close() error
+}
+
+// single is the opener of a single node.
+type single struct {
+	*node.Prepared[orderbook.Report, orderbook.Answer]
+}
+
+func (s single) open(ctx context.Context) (node.Running, error) { return s.Open(ctx) }
 
 // judge checks settings and variables. It opens nothing.
 func (s *service) judge() (observe.Config, error) {
@@ -73,19 +86,32 @@ func (s *service) prepare() (*prepared, error) {
 		return nil, err
 	}
 	p := new(prepared)
-	nc.BeforeClients = func(n node.Running) (err error) {
-		s.server = n
-		s.observer, err = p.endpoints.Open(n)
-		return err
-	}
 	if p.endpoints, err = observe.Listen(observed); err != nil {
 		return nil, judged(fmt.Errorf("%w (flags --admin-address, --admin-socket)", err))
 	}
-	if p.node, err = node.Prepare(nc); err != nil {
+	if s.cfg.Member {
+		p.node, err = s.prepareMember(nc, p.endpoints)
+	} else {
+		p.node, err = s.prepareSingle(nc, p.endpoints)
+	}
+	if err != nil {
 		p.endpoints.Close()
 		return nil, judged(err)
 	}
 	return p, nil
+}
+
+// prepareSingle prepares a single node. Its observer owns the endpoints.
+func (s *service) prepareSingle(nc node.Config[orderbook.Report, orderbook.Answer],
+	endpoints *observe.Listeners) (opener, error) {
+	nc.BeforeClients = func(n node.Running) (err error) {
+		s.server = n
+		s.observer, err = endpoints.Open(n)
+		s.console.measure(n.Collector())
+		return err
+	}
+	p, err := node.Prepare(nc)
+	return single{p}, err
 }
 
 // close releases the addresses.
@@ -186,12 +212,12 @@ func checkVariables(environ []string) error {
 
 // open recovers the node and serves.
 func (s *service) open(p *prepared) error {
-	n, err := p.node.Open(context.Background())
+	n, err := p.node.open(context.Background())
 	if err != nil {
 		p.endpoints.Close()
 		return err
 	}
-	s.addresses = n.Addresses()
+	s.server, s.addresses = n, n.Addresses()
 	return nil
 }
 

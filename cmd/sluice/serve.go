@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"sluice/actors/node"
-	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
 	"sluice/transport"
@@ -58,7 +57,6 @@ func serve(e *env, args []string) error {
 		return err
 	}
 	signals.serving()
-	s.console.measure(s.server.Collector())
 	s.announce(limit)
 	s.manager = newNotifier(e.environ)
 	s.manager.tell("READY=1")
@@ -77,7 +75,7 @@ type service struct {
 	signals   *signals
 	server    node.Running
 	set       *config.Set // origins of cfg
-	observer  *observe.Observer
+	observer  observation
 	manager   *notifier
 	reloads   *reloads
 	addresses []string

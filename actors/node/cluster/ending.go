@@ -167,6 +167,9 @@ func (m *Node[R, Q]) close(ctx context.Context) {
 	if m.links != nil {
 		_ = m.links.Close() // a socket that was closed already
 	}
+	if m.bulk != nil {
+		m.bulk.Close()
+	}
 	if m.release != nil {
 		m.release()
 	}

@@ -61,6 +61,7 @@ type Node[R, Q any] struct {
 	signal  *mailbox.Signal // of the runner's group
 	stop    atomic.Bool     // ends the runner
 	links   *peer.Links
+	bulk    *bulk
 	release func() // of the clients' sockets
 	ids     atomic.Uint64
 
@@ -76,7 +77,21 @@ type Node[R, Q any] struct {
 // Open starts a member of the cluster to which the data directory belongs. It returns once the member
 // takes part; a leader need not be known yet. ctx bounds the opening. After an error nothing is left
 // open.
-func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (_ *Node[R, Q], err error) {
+func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (*Node[R, Q], error) {
+	p, err := Prepare(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return p.Open(ctx)
+}
+
+// Prepared is a member whose configuration is valid and whose addresses for clients are bound. Of the
+// data directory, only the membership file was read.
+type Prepared[R, Q any] struct{ node *Node[R, Q] }
+
+// Prepare checks a configuration and binds the addresses for clients, so that a program knows early what
+// would end the opening. Open or Close the result. After an error nothing is left open.
+func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
 	members, err := ReadMembership(cfg.Node.DataDir)
 	if err != nil {
 		return nil, err
@@ -86,6 +101,25 @@ func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (_ *Node[R, Q], err e
 		m.log = slog.Default()
 	}
 	m.complete()
+	if err := node.CheckOffice(m.cfg.Node); err != nil {
+		return nil, err
+	}
+	links := m.linksConfig()
+	if err := links.Check(); err != nil {
+		return nil, err
+	}
+	return &Prepared[R, Q]{m}, m.holdSockets()
+}
+
+// Close releases the addresses of a member that is not to be opened.
+func (p *Prepared[R, Q]) Close() error {
+	p.node.release()
+	return nil
+}
+
+// Open is Open for a prepared member. It is called once; Close is not called afterwards.
+func (p *Prepared[R, Q]) Open(ctx context.Context) (_ *Node[R, Q], err error) {
+	m := p.node
 	defer func() {
 		if err != nil {
 			m.abandon()
@@ -94,7 +128,7 @@ func Open[R, Q any](ctx context.Context, cfg Config[R, Q]) (_ *Node[R, Q], err e
 	if err := m.openLog(); err != nil {
 		return nil, err
 	}
-	if err := m.openSockets(); err != nil {
+	if err := m.openLinks(); err != nil {
 		return nil, err
 	}
 	m.start()
@@ -161,7 +195,8 @@ func (m *Node[R, Q]) openLog() (err error) {
 	idle := &tickingIdle{run.NewAdaptive(0), raftlog.DefaultTick}
 	m.raft, err = raftlog.Open(raftlog.Options{
 		ID: uint64(m.members.Node), Voters: m.members.Voters(), Store: m.store, Send: m.send, Wake: idle.Wake,
-		Election: m.cfg.Election, DiskStall: m.cfg.DiskStall, BatchBytes: m.cfg.Node.Journal.BatchBytes, Log: m.log,
+		SendSnapshot: func(to uint64, newest raftlog.Meta, frame []byte) { m.bulk.Send(to, newest, frame) },
+		Election:     m.cfg.Election, DiskStall: m.cfg.DiskStall, BatchBytes: m.cfg.Node.Journal.BatchBytes, Log: m.log,
 	})
 	if err != nil {
 		return err
@@ -178,27 +213,43 @@ type past struct {
 	*raftlog.Node
 }
 
-// openSockets binds the addresses for clients and for the other nodes.
-func (m *Node[R, Q]) openSockets() (err error) {
-	l := &m.cfg.Node.Listen
-	if m.cfg.Node.KeysFile != "" && l.Keys == nil { // each period reads it again; Hold must know that there are keys
-		keys, err := listen.ReadKeys(m.cfg.Node.KeysFile)
-		if err != nil {
+// holdSockets binds the addresses for clients. The node of each period reads the keys again.
+func (m *Node[R, Q]) holdSockets() (err error) {
+	held := m.cfg.Node.Listen
+	if file := m.cfg.Node.KeysFile; file != "" {
+		if held.Keys, err = listen.ReadKeys(file); err != nil {
 			return err
 		}
-		held := *l
-		held.Keys = keys
-		l.Endpoints, m.release, err = listen.Hold(held)
-		if err != nil {
-			return err
-		}
-	} else if l.Endpoints, m.release, err = listen.Hold(*l); err != nil {
+	}
+	m.cfg.Node.Listen.Endpoints, m.release, err = listen.Hold(held)
+	return err
+}
+
+// linksConfig is the configuration of the links, as far as it is known before the journal is open.
+func (m *Node[R, Q]) linksConfig() peer.Config {
+	return peer.Config{Cluster: m.members.Cluster, Node: m.members.Node, Incarnation: 1, Version: m.cfg.Version,
+		Listen: m.cfg.PeerListen, Peers: m.members.Peers(), TLS: m.cfg.TLS, Receive: m.receive, OnState: m.link,
+		Log: m.log}
+}
+
+// openLinks binds the address for the other nodes, and makes what sends snapshots to them.
+func (m *Node[R, Q]) openLinks() (err error) {
+	c := m.linksConfig()
+	c.Incarnation = m.found.Incarnation
+	if m.links, err = peer.New(c); err != nil {
 		return err
 	}
-	m.links, err = peer.New(peer.Config{Cluster: m.members.Cluster, Node: m.members.Node, Incarnation: m.found.Incarnation,
-		Version: m.cfg.Version, Listen: m.cfg.PeerListen, Peers: m.members.Peers(), TLS: m.cfg.TLS,
-		Receive: m.receive, Log: m.log})
+	m.bulk, err = newBulk(bulkOptions{dir: filepath.Join(m.cfg.Node.DataDir, "incoming"),
+		send:   func(to uint8, frame []byte) bool { return m.links.Send(to, peer.Bulk, frame) },
+		newest: m.store.Newest, report: m.raft.ReportSnapshot, receive: m.raft.ReceiveSnapshot, log: m.log})
 	return err
+}
+
+// link takes notice of a link to another node.
+func (m *Node[R, Q]) link(to uint8, lane peer.Lane, up bool) {
+	if lane == peer.Bulk {
+		m.bulk.Link(to, up)
+	}
 }
 
 // start starts what the log needs.
@@ -227,6 +278,10 @@ func (m *Node[R, Q]) send(to uint64, lane raftlog.Lane, frame []byte) {
 
 // receive takes a frame of another node.
 func (m *Node[R, Q]) receive(from peer.Sender, lane peer.Lane, frame []byte) {
+	if lane == peer.Bulk {
+		m.bulk.Receive(from, frame)
+		return
+	}
 	if err := m.raft.Receive(uint64(from.Node), from.Incarnation, frame); err != nil {
 		m.log.Warn("frame of another node was dropped", "node", from.Node, "lane", lane, "error", err)
 	}

@@ -125,6 +125,7 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 			return "", false
 		}
 	}, node.Office[R, Q]{Application: app, State: state, Cursors: l.Cursors, IDs: &m.ids,
+		Prove:    l.Prove,
 		Propose:  func(events *mailbox.BytesReader) { m.propose(l, events) },
 		HandOver: func(ctx context.Context) (actors.Farewell, bool) { return m.handOver(ctx, l) }})
 	whole := false

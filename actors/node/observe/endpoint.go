@@ -130,13 +130,13 @@ type ownerListener struct {
 	*net.UnixListener
 	self uint32
 	path string
-	made os.FileInfo // the file that this process made at path
+	made os.FileInfo // the file that this process made at path; nil for a duplicate
 }
 
 // Close implements net.Listener. It removes the file, unless another server has replaced it. It does
 // so before the close: an inode that is in use is not given to another file.
 func (l *ownerListener) Close() error {
-	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.made) {
+	if now, err := os.Lstat(l.path); l.made != nil && err == nil && os.SameFile(now, l.made) {
 		_ = os.Remove(l.path) // harmless if it fails: the next server finds it stale
 	}
 	return l.UnixListener.Close()

@@ -3,6 +3,7 @@ package observe
 import (
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"sluice/transport/listen"
@@ -69,6 +70,44 @@ func Listen(cfg Config) (*Listeners, error) {
 		}
 	}
 	return l, nil
+}
+
+// Share returns duplicates of the endpoints, for an Observer of a node that follows another one at the
+// same addresses. Close of l, once no further observer is made, removes the socket file.
+func (l *Listeners) Share() (shared *Listeners, err error) {
+	shared = &Listeners{cfg: l.cfg}
+	if l.tcp != nil {
+		if shared.tcp, err = duplicate(l.tcp); err != nil {
+			return nil, err
+		}
+	}
+	if l.unix != nil {
+		d, err := duplicate(l.unix)
+		if err != nil {
+			shared.Close()
+			return nil, err
+		}
+		owner := l.unix.(*ownerListener)
+		shared.unix = &ownerListener{UnixListener: d.(*net.UnixListener), self: owner.self}
+	}
+	return shared, nil
+}
+
+// duplicate returns a duplicate of a listening socket.
+func duplicate(l net.Listener) (net.Listener, error) {
+	f, err := l.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		return nil, fmt.Errorf("observe: admin address: %w", err)
+	}
+	defer f.Close()
+	d, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("observe: admin address: %w", err)
+	}
+	if u, ok := d.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	return d, nil
 }
 
 // Address is the bound address of the Admin endpoint, empty if there is none.
