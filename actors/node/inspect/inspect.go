@@ -72,7 +72,7 @@ func (j *Journal) genesis() ([]byte, error) {
 	switch {
 	case errors.Is(err, os.ErrNotExist) && j.log.Backup:
 		return nil, fmt.Errorf("inspect: %s is missing; this backup is damaged: use another one", path)
-	case errors.Is(err, os.ErrNotExist) && j.last() == 0:
+	case errors.Is(err, os.ErrNotExist) && j.Last() == 0:
 		return nil, nil
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
@@ -81,20 +81,31 @@ func (j *Journal) genesis() ([]byte, error) {
 	return empty, err
 }
 
-// restore gives the application what a start would give it before the events.
-func (j *Journal) restore() error {
-	if j.restorer != nil && j.empty != nil {
-		if err := j.restorer.Restore(bytes.NewReader(j.empty)); err != nil {
-			return fmt.Errorf("inspect: %s: %w", filepath.Join(j.dir, "genesis"), err)
-		}
+// Begin gives app the state of the empty application that the node was made with, which a start gives it
+// before the first event. A nil app has it checked only.
+func (j *Journal) Begin(app Restorer) error {
+	if app == nil || j.empty == nil {
+		return nil
 	}
-	return j.log.Restore(j.restoreSection)
+	if err := app.Restore(bytes.NewReader(j.empty)); err != nil {
+		return fmt.Errorf("inspect: %s: %w", filepath.Join(j.dir, "genesis"), err)
+	}
+	return nil
+}
+
+// Restore gives app what a start would give it before the events after Snapshot. A nil app has it checked
+// only.
+func (j *Journal) Restore(app Restorer) error {
+	if err := j.Begin(app); err != nil {
+		return err
+	}
+	return j.log.Restore(func(r io.Reader) error { return j.restoreSection(r, app) })
 }
 
 // records decodes the events of the journal in order. An error ends it.
 func (j *Journal) records() iter.Seq2[*Record, error] {
 	return func(yield func(*Record, error) bool) {
-		v := validator{cut: j.first() > 1, keys: make(map[uint32][8]byte)}
+		v := validator{cut: j.First() > 1, keys: make(map[uint32][8]byte)}
 		var r Record
 		for e, err := range j.Events() {
 			var ev sequencer.Event
@@ -115,7 +126,7 @@ func (j *Journal) records() iter.Seq2[*Record, error] {
 				return
 			}
 			j.describe(&r, &ev, len(e.Payload))
-			r.Term, r.Uncommitted = e.Term, e.Seq > j.committed()
+			r.Term, r.Uncommitted = e.Term, e.Seq > j.Committed()
 			if !yield(&r, nil) {
 				return
 			}

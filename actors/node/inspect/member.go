@@ -98,15 +98,16 @@ func (j *Journal) Events() iter.Seq2[Event, error] {
 	}
 }
 
-func (j *Journal) first() durability.Seq {
+// First is the first event kept; 0 if there is none.
+func (j *Journal) First() durability.Seq {
 	if j.past != nil {
 		return j.past.First
 	}
 	return j.log.First
 }
 
-// last is the last event kept, or the last one that the snapshot includes.
-func (j *Journal) last() durability.Seq {
+// Last is the last event kept, or the last one that the newest snapshot includes.
+func (j *Journal) Last() durability.Seq {
 	switch {
 	case j.past == nil:
 		return j.log.Last
@@ -116,24 +117,24 @@ func (j *Journal) last() durability.Seq {
 	return j.past.Last
 }
 
-// committed is the last event that no other one can replace.
-func (j *Journal) committed() durability.Seq {
+// Committed is the last event that the node knows to be in the log for good; on a single node the last one.
+func (j *Journal) Committed() durability.Seq {
 	if j.past != nil {
 		return j.past.Committed
 	}
 	return j.log.Last
 }
 
-// snapshotSeq is the last event of the snapshot that a start would restore; 0 without one.
-func (j *Journal) snapshotSeq() durability.Seq {
+// Snapshot is the last event of the snapshot that a start would restore; 0 without one.
+func (j *Journal) Snapshot() durability.Seq {
 	if m := j.Member(); m != nil {
 		return durability.Seq(m.Snapshot)
 	}
 	return j.log.SnapshotSeq()
 }
 
-// snapshot reads what precedes the state in a snapshot, and returns its last event.
-func (j *Journal) snapshot(r io.Reader) (durability.Seq, error) {
+// beginOf reads what precedes the state in a snapshot, and returns its last event.
+func (j *Journal) beginOf(r io.Reader) (durability.Seq, error) {
 	if j.past == nil {
 		return j.log.SnapshotSeq(), nil
 	}
@@ -159,7 +160,7 @@ func (j *Journal) snapshots() (all []Snapshot) {
 		if j.past != nil {
 			seq = 0
 			if s.Seq == j.log.SnapshotSeq() {
-				seq = j.snapshotSeq()
+				seq = j.Snapshot()
 			}
 		}
 		all = append(all, Snapshot{uint64(seq), s.Bytes, s.Damaged})
@@ -168,8 +169,8 @@ func (j *Journal) snapshots() (all []Snapshot) {
 }
 
 // restoreSection gives the application the state in a snapshot.
-func (j *Journal) restoreSection(r io.Reader) error {
-	want, err := j.snapshot(r)
+func (j *Journal) restoreSection(r io.Reader, app Restorer) error {
+	want, err := j.beginOf(r)
 	if err != nil {
 		return err
 	}
@@ -177,8 +178,8 @@ func (j *Journal) restoreSection(r io.Reader) error {
 	if err == nil && last != want {
 		err = fmt.Errorf("it is named after event %d and includes event %d", want, last)
 	}
-	if err == nil && j.restorer != nil {
-		err = j.restorer.Restore(r)
+	if err == nil && app != nil {
+		err = app.Restore(r)
 	}
 	return err
 }

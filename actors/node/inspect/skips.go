@@ -32,3 +32,6 @@ func ReadSkips(dataDir string, owner journal.Identity) (skips []durability.Seq, 
 	}
 	return skips, nil
 }
+
+// Skips are the events that the next start leaves out.
+func (j *Journal) Skips() []durability.Seq { return j.skips }

@@ -94,14 +94,14 @@ func (j *Journal) Verify() (s *Summary, err error) {
 
 func (j *Journal) verify() (*Summary, error) {
 	s := &Summary{Dir: j.dir, Directory: j.log.Directory.String(), Log: j.log.Identity.String(),
-		First: uint64(j.first()), Last: uint64(j.last()), Member: j.Member(), Snapshots: j.snapshots(),
+		First: uint64(j.First()), Last: uint64(j.Last()), Member: j.Member(), Snapshots: j.snapshots(),
 		Condition: Condition{Torn: j.log.Torn, Writing: j.log.Writing, Closed: j.log.Closed,
 			EndMark: uint64(j.log.EndMark), Backup: j.log.Backup},
 		Kinds: map[string]uint64{}, Requests: map[string]uint64{}}
 	if s.Member != nil {
 		s.EndMark = 0 // it counts records
 	}
-	if err := j.restore(); err != nil {
+	if err := j.Restore(j.restorer); err != nil {
 		return nil, err
 	}
 	for r, err := range j.records() {
@@ -115,7 +115,7 @@ func (j *Journal) verify() (*Summary, error) {
 	}
 	for _, seq := range j.skips {
 		journaled := slices.ContainsFunc(s.Skips, func(k Skip) bool { return k.Skipped == uint64(seq) })
-		if !journaled && seq > j.snapshotSeq() && seq <= j.last() {
+		if !journaled && seq > j.Snapshot() && seq <= j.Last() {
 			s.Pending = append(s.Pending, uint64(seq))
 		}
 	}
@@ -124,7 +124,7 @@ func (j *Journal) verify() (*Summary, error) {
 
 // checkSkip reports a journaled skip of an event that the next start would not leave out.
 func (j *Journal) checkSkip(r *Record) error {
-	at, skipped := j.snapshotSeq(), durability.Seq(r.Skipped)
+	at, skipped := j.Snapshot(), durability.Seq(r.Skipped)
 	if r.kind != sequencer.KindSkip || skipped <= at || slices.Contains(j.skips, skipped) {
 		return nil
 	}
