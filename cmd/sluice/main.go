@@ -40,6 +40,7 @@ func commands() []command {
 		{"cluster", "make the data directory of a member of a cluster: cluster init", clusterCommand},
 		{"config", "check or print a configuration: config check|print", configure},
 		{"journal", "list or verify the events of a data directory, or leave one out: journal list|verify|skip", readJournal},
+		{"audit", "compare what clients recorded with the journals of all nodes", auditHistories},
 		{"backup", "take a verified copy of the data directory of a running or stopped server", takeBackup},
 		{"restore", "make a data directory from a backup", restore},
 		{"bench", "measure the pipeline, and a plain Go server beside it", benchmark},
