@@ -20,17 +20,22 @@ const demoHead = `usage: sluice demo [flags] [-- flags of sluice serve]
 Starts a server in a temporary directory, lets clients trade, kills the server with -9, starts it
 again, lets the clients continue, and compares every response with a replay of the journal.
 
+With --cluster it starts three nodes and kills the one that leads. Another one takes over, the killed
+one comes back, and every response is compared with the journals of all three.
+
 Exit codes: 0 done, 1 failed or a response is missing or different, 64 usage error.`
 
 // demonstrate is `sluice demo`.
 func demonstrate(e *env, args []string) error {
-	seconds, clients, keep := 10, 64, false
+	seconds, clients, keep, members := 10, 64, false, false
 	set := config.NewSet("",
 		config.Setting{Name: "seconds", Group: "Flags",
 			Value: config.Count(&seconds, 1, 3600, false), Help: "trade for N seconds"},
 		config.Setting{Name: "clients", Group: "Flags",
 			Value: config.Count(&clients, 2, 4096, false),
 			Help:  "run N clients, each with a connection and an account of its own"},
+		config.Setting{Name: "cluster", Group: "Flags", Value: config.Bool(&members),
+			Help: "run a cluster of three nodes, and kill the leader"},
 		config.Setting{Name: "keep", Group: "Flags",
 			Value: config.Bool(&keep),
 			Help: "keep trading until ctrl-C, at most half an hour, and print the address of the " +
@@ -49,7 +54,7 @@ func demonstrate(e *env, args []string) error {
 	f, isFile := e.stdout.(*os.File)
 	return demo.Run(ctx, demo.Config{
 		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients,
-		Keep: keep, Hold: keep, Out: e.stdout,
+		Keep: keep, Hold: keep, Cluster: members, Out: e.stdout,
 		Terminal: isFile && top.IsTerminal(f),
 	})
 }

@@ -6,6 +6,9 @@
 //	 └── 64 traders ══ TCP and unix sockets ══════^                                    ^
 //	         └── every response they received ─────────────────────────────────────────┘
 //
+// With Config.Cluster there are three nodes (package fleet), of which the leader is killed; its traders
+// record histories, and package audit compares them with the journals of all nodes.
+//
 // Each trader has an account. When the server is back, the trader asks which of its commands was
 // executed last, and sends the later ones again with their old numbers.
 //
@@ -20,5 +23,5 @@
 //     tests of durability/journal and actors/node do.
 //   - Run ends within its deadlines whatever the server does, and leaves no process behind.
 //
-// Start reading at Run, then trader.session and audit.
+// Start reading at Run, then trader.session and audit; for a cluster, at clusterRun and member.
 package demo

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/actors/node/observe/status"
+	"sluice/cmd/internal/fleet"
 	"sluice/telemetry"
 )
 
@@ -23,6 +24,7 @@ type Config struct {
 	Dir      string        // working directory; "" for a new temporary one
 	Keep     bool          // keep Dir even after success
 	Hold     bool          // trade until the context of Run ends, at most for holdMost, and check after that
+	Cluster  bool          // three nodes, of which the leader is killed
 	Out      io.Writer
 	Terminal bool // Out is a terminal: progress is one line that is overwritten
 }
@@ -53,12 +55,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 			_ = os.RemoveAll(r.Dir) // on an error, files remain in a temporary directory
 			return
 		}
+		if cfg.Cluster {
+			fmt.Fprintf(cfg.Out, "\nThe nodes' journals and logs, and the clients' histories are in %s.\n", r.Dir)
+			return
+		}
 		fmt.Fprintf(cfg.Out, "\nJournal, measurements and the server's log are in %s; "+
 			"`sluice journal --data-dir %s verify` checks the journal.\n", r.Dir, filepath.Join(r.Dir, "data"))
 	}()
-	fmt.Fprintf(cfg.Out, "%d clients trade %d instruments for %v, half over TCP, half over unix "+
-		"sockets; kill -9 in the middle\n\n", cfg.Clients, instruments, cfg.For)
-	limit := cfg.For + 2*readyTime + settleTime + drainTime
+	limit := cfg.For + 3*readyTime + settleTime + drainTime
 	if cfg.Hold {
 		limit += holdMost
 		r.held, ctx = ctx, context.WithoutCancel(ctx)
@@ -69,8 +73,18 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		r.release = context.AfterFunc(r.held, cancel)
 		defer r.release()
 	}
+	if cfg.Cluster {
+		return r.cluster(ctx)
+	}
+	return r.single(ctx)
+}
+
+// single is the demonstration with one server.
+func (r *run) single(ctx context.Context) (err error) {
+	fmt.Fprintf(r.Out, "%d clients trade %d instruments for %v, half over TCP, half over unix "+
+		"sockets; kill -9 in the middle\n\n", r.Clients, instruments, r.For)
 	if err := r.trade(ctx); err != nil {
-		return fmt.Errorf("%w\nThe server's log ends:\n%s", err, tail(r.path("server.log"), 5))
+		return fmt.Errorf("%w\nThe server's log ends:\n%s", err, fleet.Tail(r.path("server.log"), 5))
 	}
 	r.say("replaying the journal")
 	r.found, err = audit(r.path("data", "journal"), r.seed, r.traders)
@@ -132,7 +146,7 @@ func (r *run) hold(ctx context.Context, live string) error {
 }
 
 // start starts a server on the data directory.
-func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*child, error) {
+func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*fleet.Process, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	// The audit needs every event, so no snapshot may shorten the journal.
@@ -141,7 +155,7 @@ func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*child, err
 		"--stats-file", r.path("stats.json"), "--admin-address", "127.0.0.1:0",
 		"--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB",
 	}
-	return spawn(ctx, r.Program, append(args, r.Serve...), log)
+	return fleet.Spawn(ctx, r.Program, append(args, r.Serve...), log)
 }
 
 // trade runs the server, the traders and the kill.
@@ -155,10 +169,10 @@ func (r *run) trade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer first.kill()
+	defer first.Kill()
 	r.server.Store(first)
 	if r.Hold {
-		fmt.Fprintf(r.Out, "live page until the kill: %s\n", first.live)
+		fmt.Fprintf(r.Out, "live page until the kill: %s\n", first.Live)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -169,20 +183,20 @@ func (r *run) trade(ctx context.Context) error {
 
 	r.killed.Add(1)
 	r.kill, r.before = r.clock.Now(), time.Since(r.began)
-	first.kill()
+	first.Kill()
 	r.say("killed with -9")
-	second, err := r.start(ctx, first.tcp, log)
+	second, err := r.start(ctx, first.TCP, log)
 	if err != nil {
 		return err
 	}
-	defer second.kill()
-	r.recovery = second.ready
+	defer second.Kill()
+	r.recovery = second.Ready
 	r.server.Store(second)
 	again := time.Now()
 	if err := r.wait(ctx, "resumed", r.For-r.For/2); err != nil {
 		return err
 	}
-	if err := r.hold(ctx, second.live); err != nil {
+	if err := r.hold(ctx, second.Live); err != nil {
 		return err
 	}
 	r.traded = r.before + time.Since(again)
@@ -190,7 +204,7 @@ func (r *run) trade(ctx context.Context) error {
 	if err := r.settle(ctx, ended); err != nil {
 		return err
 	}
-	return second.drain(drainTime)
+	return second.Drain(drainTime)
 }
 
 // open starts the traders. The channel is closed when all of them have ended. The first error

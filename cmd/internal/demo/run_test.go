@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/cmd/internal/fleet"
 	"sluice/transport"
 )
 
@@ -96,13 +97,13 @@ func TestLostDataIsDetected(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(between, "past") { // the data directory of a server without requests
-			c, err := spawn(t.Context(), sluice,
+			c, err := fleet.Spawn(t.Context(), sluice,
 				[]string{"serve", "--data-dir", filepath.Join(dir, "past"), "--listen-tcp",
 					"127.0.0.1:0", "--listen-unix", "@" + dir, "--admin-address", "127.0.0.1:0"}, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.kill()
+			c.Kill()
 		}
 		var out bytes.Buffer
 		err := Run(t.Context(), Config{Program: script(t, between), For: time.Second, Clients: 8,

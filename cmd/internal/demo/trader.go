@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/cmd/internal/fleet"
 	"sluice/cmd/orderbook"
 	"sluice/telemetry"
 	"sluice/transport/client"
@@ -27,8 +28,8 @@ type market struct {
 	quiet   sync.WaitGroup // traders that wait for responses
 	settled chan struct{}  // closed when no trader waits
 
-	server atomic.Pointer[child] // written by Run, read by traders: the server to connect to
-	killed atomic.Int64          // written by Run, read by traders: number of servers it has killed
+	server atomic.Pointer[fleet.Process] // written by Run, read by traders: the server to connect to
+	killed atomic.Int64                  // written by Run, read by traders: number of servers it has killed
 
 	orders, fills, answers atomic.Int64 // written by traders, read by Run
 	firstAnswer            atomic.Int64 // written by traders, read by Run: first response after the kill, ns
@@ -104,9 +105,9 @@ func (t *trader) run(ctx context.Context) error {
 func (t *trader) connect(ctx context.Context, s *session) (*client.Conn, error) {
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		s.life = t.killed.Load() + 1
-		address := t.server.Load().tcp
+		address := t.server.Load().TCP
 		if t.network == "unix" {
-			address = t.server.Load().unix
+			address = t.server.Load().Unix
 		}
 		limit, cancel := context.WithTimeout(ctx, answerTime)
 		conn, err := client.Dial(limit, t.network, address,
