@@ -324,8 +324,11 @@ func TestSkipRefusesEventsThatNoApplicationIsGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	given := map[durability.Seq]sequencer.Kind{}
-	for kind := sequencer.KindRequest; kind <= sequencer.KindSkip; kind++ {
-		body := make([]byte, []int{1, 0, 0, 0, 16, 12, 4, 8}[kind-1])
+	for kind := sequencer.KindRequest; kind <= sequencer.KindPolicy; kind++ {
+		body := make([]byte, []int{1, 0, 0, 0, 16, 12, 4, 8, 0}[kind-1])
+		if kind == sequencer.KindPolicy {
+			body = []byte("persisted>=2")
+		}
 		seq, err := j.Writer().Append(sequencer.AppendEvent(nil, &sequencer.Event{Kind: kind, Body: body}))
 		if err != nil {
 			t.Fatal(err)

@@ -21,7 +21,7 @@ func wild(t *testing.T, st *stage, rng *rand.Rand, after func()) {
 	var open []uint64
 	for range 300 {
 		for range rng.IntN(20) {
-			switch rng.IntN(12) {
+			switch rng.IntN(13) {
 			case 0:
 				next++
 				if err := st.queue.Connected(next, trader(rng.Uint32N(keys+1))); err != nil {
@@ -45,6 +45,8 @@ func wild(t *testing.T, st *stage, rng *rand.Rand, after func()) {
 				st.put(1, 0x2F)
 			case 5:
 				st.put(1, tagQuery, 1, 1)
+			case 6:
+				st.policy(durability.Majority(1 + rng.IntN(durability.MaxNodes)))
 			default:
 				req := trades(uint64(1+rng.IntN(5)), tagEvent, make3(byte(1+rng.IntN(5)), rng.IntN(9))...)
 				req.Identity.Number = rng.Uint32N(keys + 1)
@@ -246,7 +248,7 @@ func TestSectionOfSnapshotIsVerified(t *testing.T) {
 		at   int
 		b    byte
 		want string
-	}{{0, 'X', "instead of"}, {8, 9, "version 9, this program reads version 1"}} {
+	}{{0, 'X', "instead of"}, {8, 9, "version 9, this program reads version 2"}} {
 		bad := bytes.Clone(good)
 		bad[c.at] = c.b
 		if _, err := readState(bytes.NewReader(bad)); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -258,6 +260,7 @@ func TestSectionOfSnapshotIsVerified(t *testing.T) {
 func FuzzReadState(f *testing.F) {
 	s := NewState()
 	s.conns[5], s.keys, s.skips = trader(1), [][8]byte{{1}}, []durability.Seq{3}
+	s.policy = durability.Hybrid()
 	var b bytes.Buffer
 	if err := s.write(&b); err != nil {
 		f.Fatal(err)

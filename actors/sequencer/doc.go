@@ -15,8 +15,8 @@
 // The journal syncs while the next batch is carried out, and the gate holds the outputs back
 // meanwhile.
 //
-// Other events stand between the requests. Connections that begin and end, and numbers of keys, are
-// notes of the queue, which have a place among its requests. The sequencer's own are ticks,
+// Other events stand between the requests. Connections that begin and end, numbers of keys and
+// policies are notes of the queue, which have a place among its requests. The sequencer's own are ticks,
 // checkpoints, and what a start journals first: skips, another version of the rules, and the ends of
 // the connections of the run before.
 //

@@ -26,9 +26,10 @@ const (
 	KindIdentity     Kind = 6 // a number for a key; see Event.Introduced
 	KindVersion      Kind = 7 // of the application's rules from here on; see Event.Rules
 	KindSkip         Kind = 8 // an operator had an event left out; see Event.Skipped
+	KindPolicy       Kind = 9 // the durability policy from here on; see Event.Policy
 )
 
-const kindLast = KindSkip
+const kindLast = KindPolicy
 
 func (k Kind) known() bool { return k > 0 && k <= kindLast }
 
@@ -37,12 +38,12 @@ func (k Kind) String() string {
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
 	return [...]string{"", "request", "connected", "disconnected", "tick", "checkpoint", "identity",
-		"version", "skip"}[k]
+		"version", "skip", "policy"}[k]
 }
 
 // bodySize is the size in bytes of the body of a kind, -1 for any.
 func (k Kind) bodySize() int {
-	return [...]int{-1, -1, 0, 0, 0, 16, 12, 4, 8}[k]
+	return [...]int{-1, -1, 0, 0, 0, 16, 12, 4, 8, -1}[k]
 }
 
 // Identity is the owner of a connection.
@@ -152,6 +153,11 @@ func (ev *Event) validate(flags uint8) error {
 	if size := ev.Kind.bodySize(); size >= 0 && len(ev.Body) != size {
 		return fmt.Errorf("sequencer: %s event has a body of %d bytes; it must have %d", ev.Kind,
 			len(ev.Body), size)
+	}
+	if ev.Kind == KindPolicy {
+		if _, err := parsePolicy(ev.Body); err != nil {
+			return fmt.Errorf("sequencer: policy event: %w", err)
+		}
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"sluice/durability"
 )
 
 // Golden vectors of the journal's form: they may never change under version 2, or journals could not
@@ -42,6 +44,9 @@ var goldenEvents = []struct {
 	{"skip", "02" + "08" + "00" + "00" + "00" + "000000" + "0700000000000000" + "0000000000000000" +
 		"0000000000000000" + "0b00000000000000",
 		Event{Kind: KindSkip, Time: 7, Body: []byte{11, 0, 0, 0, 0, 0, 0, 0}}},
+	{"policy", "02" + "09" + "00" + "00" + "00" + "000000" + "0800000000000000" + "0000000000000000" +
+		"0000000000000000" + "7065727369737465643e3d32",
+		Event{Kind: KindPolicy, Time: 8, Body: []byte("persisted>=2")}},
 }
 
 func TestEventGoldenVectors(t *testing.T) {
@@ -80,6 +85,9 @@ func TestBodiesOfEvents(t *testing.T) {
 	if seq := events[KindSkip].Skipped(); seq != 11 {
 		t.Errorf("skipped %d", seq)
 	}
+	if p := events[KindPolicy].Policy(); p != durability.DurablyReplicated() {
+		t.Errorf("policy %q", p)
+	}
 }
 
 func TestDecodeEventNamesWhatIsWrong(t *testing.T) {
@@ -99,11 +107,14 @@ func TestDecodeEventNamesWhatIsWrong(t *testing.T) {
 		{"an event of a newer version", "version 3, this program reads version 2", with(0, 3)},
 		{"an event of a newer version that is shorter", "version 9", []byte{9}},
 		{"an event cut short", "has 31 bytes; an event has at least 32", raw[:31]},
-		{"an event without a kind", "kind 0, this program knows 1 to 8", with(1, 0)},
-		{"an event of a later kind", "kind 9, this program knows 1 to 8", with(1, 9)},
+		{"an event without a kind", "kind 0, this program knows 1 to 9", with(1, 0)},
+		{"an event of a later kind", "kind 10, this program knows 1 to 9", with(1, 10)},
 		{"an event with a generation", "flags 0x01", with(2, 1)},
 		{"a tick with a body", "tick event has a body of 3 bytes; it must have 0", with(1, 4)},
 		{"a checkpoint cut short", "checkpoint event has a body of 3 bytes; it must have 16", with(1, 5)},
+		{"a policy that is none", "policy event: durability: clause 1", with(1, 9)},
+		{"a policy in another spelling", `it must be "persisted>=1"`,
+			AppendEvent(nil, &Event{Kind: KindPolicy, Body: []byte("local")})},
 	} {
 		var ev Event
 		if err := DecodeEvent(c.event, &ev); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -133,6 +144,10 @@ func FuzzDecodeEvent(f *testing.F) {
 			ev.Rules()
 		case KindSkip:
 			ev.Skipped()
+		case KindPolicy:
+			if ev.Policy().Len() == 0 {
+				t.Fatalf("%x has no policy", event)
+			}
 		}
 		if again := AppendEvent(nil, &ev); !bytes.Equal(again, event) {
 			t.Fatalf("%x was read as %+v, which is written as %x", event, ev, again)

@@ -5,22 +5,25 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"sluice/durability"
 	"sluice/mailbox"
 )
 
-// ErrBusy is returned by Queue.Connected and Queue.Introduce: too many connections have begun that
+// ErrBusy is returned by Queue.Connected, Queue.Introduce and Queue.Policy: too many connections have begun that
 // the sequencer has not taken notice of. Close the connection; the client may try again.
 var ErrBusy = errors.New("sequencer: too many new connections wait for the sequencer")
 
 // notesMost is the number of notes above which no new connection is taken.
 const notesMost = 1 << 17
 
-// note is an event that is not a request: a connection begins or has ended, or a key gets a number.
+// note is an event that is not a request: a connection begins or has ended, a key gets a number, or a
+// policy comes into force.
 type note struct {
-	after uint64 // requests that were put before it, which are sequenced before it
-	kind  Kind
-	conn  uint64
-	id    Identity
+	after  uint64 // requests that were put before it, which are sequenced before it
+	kind   Kind
+	conn   uint64
+	id     Identity
+	policy durability.Policy
 }
 
 // notes is the list beside the ring of requests. It has at most two notes of a connection and one of
@@ -55,6 +58,17 @@ func (q *Queue) Disconnected(conn uint64, id Identity) {
 	_ = q.note(note{kind: KindDisconnected, conn: conn, id: id}) // ErrClosed
 }
 
+// Policy has a policy put in force by an event of the journal: what is sequenced after it is released
+// under no earlier policy, on this node and on any that continues from the journal. See
+// Config.OnPolicy. Check the policy against the size of the cluster first. It never waits. Any
+// goroutine. The error is ErrBusy or ErrClosed, or says that the policy has no clause.
+func (q *Queue) Policy(p durability.Policy) error {
+	if p.Len() == 0 {
+		return errors.New("sequencer: a policy without a clause; make one with durability.Parse")
+	}
+	return q.note(note{kind: KindPolicy, policy: p})
+}
+
 func (q *Queue) note(n note) error {
 	s := &q.notes
 	s.mu.Lock()
@@ -73,7 +87,7 @@ func (q *Queue) note(n note) error {
 	return nil
 }
 
-// refuse has Connected and Introduce fail, and with end also Disconnected.
+// refuse has Connected, Introduce and Policy fail, and with end also Disconnected.
 func (s *notes) refuse(end bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -94,11 +94,29 @@ func (s *Sequencer[R, Q]) noted(n *note) bool {
 		copy(s.body[4:], n.id.Key[:])
 		s.ev.Identity, s.ev.Body = Identity{}, s.body[:12]
 	}
+	if n.kind == KindPolicy {
+		s.ev.Body = []byte(n.policy.String())
+	}
 	if !s.event() {
 		return false
 	}
 	s.cfg.Requests.next++
+	if n.kind == KindPolicy && s.cfg.OnPolicy != nil {
+		s.adopt(n.policy)
+	}
 	return true
+}
+
+// adopt asks for the policy of the last event to be put in force. No event follows, nor a query,
+// before it is: their responses would leave under an older policy.
+func (s *Sequencer[R, Q]) adopt(p durability.Policy) {
+	seq := uint64(s.state.last)
+	s.adopting.Store(seq)
+	s.cfg.OnPolicy(p, func() {
+		if s.adopting.CompareAndSwap(seq, 0) {
+			s.cfg.Signal.Wake()
+		}
+	})
 }
 
 // event journals s.ev, which is not a request, and delivers it; false if the journal's ring has no

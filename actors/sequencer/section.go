@@ -20,10 +20,11 @@ import (
 //	          hash of the outputs (xxhash.Digest, 76 B), number of outputs u64,
 //	          identities u32, of each the key 8 B, in the order of their numbers,
 //	          connected u32, of each connection u64, identity u32, role u8, by connection,
-//	          skips u32, of each the event u64
+//	          skips u32, of each the event u64,
+//	          bytes u32 of the policy in force by the journal, as text, 0 if there is none
 const (
 	sectionMagic   = "sluicesq"
-	sectionVersion = 1
+	sectionVersion = 2
 	sectionHeader  = 8 + 4 + 8
 	digestBytes    = 76
 	sectionFixed   = 8 + 8 + 4 + 1 + digestBytes + 8
@@ -66,6 +67,12 @@ func (s *State) write(w io.Writer) error {
 	for _, seq := range s.skips {
 		b = le.AppendUint64(b, uint64(seq))
 	}
+	var policy string
+	if s.policy.Len() > 0 {
+		policy = s.policy.String()
+	}
+	b = le.AppendUint32(b, uint32(len(policy)))
+	b = append(b, policy...)
 	le.PutUint64(b[12:], uint64(len(b)-sectionHeader))
 	b = le.AppendUint32(b, crc32.Checksum(b, castagnoli()))
 	_, err = w.Write(b)
@@ -157,6 +164,16 @@ func parseState(b []byte) (*State, error) {
 		s.skips = append(s.skips, durability.Seq(le.Uint64(b)))
 	}); err != nil {
 		return nil, err
+	}
+	var policy []byte
+	if err := list("bytes of a policy", 1, func(b []byte) { policy = append(policy, b[0]) }); err != nil {
+		return nil, err
+	}
+	if len(policy) > 0 {
+		var err error
+		if s.policy, err = parsePolicy(policy); err != nil {
+			return nil, fmt.Errorf("sequencer: the policy of a snapshot: %w", err)
+		}
 	}
 	if len(b) > 0 {
 		return nil, fmt.Errorf("sequencer: a snapshot with %d bytes too many in its first part", len(b))

@@ -19,7 +19,7 @@ import (
 const batchRequests = 128
 
 // Config is what a Sequencer works with. All but the two thresholds, Snapshots, OnClockJump,
-// CheckpointEvents, Barriers and Prove is required.
+// CheckpointEvents, Barriers, Prove and OnPolicy is required.
 type Config[R, Q any] struct {
 	Application Application[R, Q]
 	Encoder     encode.Encoder[R, Q]               // of the outputs, for their digest; called on the sequencer's goroutine
@@ -42,6 +42,12 @@ type Config[R, Q any] struct {
 	// Tickets rise by one from 1. It is called on the sequencer's goroutine and must not block.
 	Barriers *mailbox.Writer[actors.Barrier]
 	Prove    func(ticket uint64)
+
+	// OnPolicy is called with the policy of a policy event, of which a run has any only if it calls
+	// Queue.Policy. It has the gate adopt it (durability.Switch.Swap) and calls adopted then, on any
+	// goroutine. Until adopted is called, no event and no query is carried out. OnPolicy is called on
+	// the sequencer's goroutine and must not block. Nil: events do not wait.
+	OnPolicy func(p durability.Policy, adopted func())
 
 	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 
@@ -82,6 +88,7 @@ type Sequencer[R, Q any] struct {
 	events  uint64 // since the last snapshot, including those of earlier runs
 	bytes   uint64 // of these events
 
+	adopting  atomic.Uint64    // policy event whose policy the gate has not adopted yet; 0 for none
 	stop      atomic.Bool      // written by Stop
 	sequenced atomic.Uint64    // last event that may be journaled; written before it is published, read by any goroutine
 	shared    [6]atomic.Uint64 // counts as of the last step, read by any goroutine
@@ -173,7 +180,7 @@ func (s *Sequencer[R, Q]) Step(now int64) (work int) {
 
 // batch is Step without its guard.
 func (s *Sequencer[R, Q]) batch() (work int) {
-	for ; work < batchRequests && !s.stop.Load(); work++ {
+	for ; work < batchRequests && !s.stop.Load() && s.adopting.Load() == 0; work++ {
 		if !s.next() {
 			break
 		}

@@ -8,7 +8,8 @@ import (
 )
 
 // State is what the sequencer itself remembers of the journal: Replay makes it, a Sequencer goes on
-// with it, and it stands in front of the application's bytes in every snapshot.
+// with it, and it stands in front of the application's bytes in every snapshot. The first group of
+// fields is that part of a snapshot. The second one is what the replay found, and is not.
 type State struct {
 	last      durability.Seq // last event applied
 	time      int64          // of the last event, ns since 1970
@@ -18,6 +19,7 @@ type State struct {
 	keys      [][8]byte           // by number of the identity, from 1
 	conns     map[uint64]Identity // connected, without keys
 	skips     []durability.Seq    // of journaled skips, in their order
+	policy    durability.Policy   // of the last policy event; the zero Policy if there is none
 
 	snapshot      durability.Seq   // last event of the snapshot that the replay began with
 	replayed      uint64           // events after it
@@ -42,6 +44,9 @@ func (s *State) Digest() (digest, outputs uint64) {
 	s.outputs.flush()
 	return s.outputs.sum.Sum64(), s.outputs.outputs
 }
+
+// Policy is the policy in force by the journal; false if it has no policy event.
+func (s *State) Policy() (durability.Policy, bool) { return s.policy, s.policy.Len() > 0 }
 
 // key returns the fingerprint of an identity's number; false if it was never introduced.
 func (s *State) key(number uint32) (key [8]byte, ok bool) {
@@ -82,6 +87,8 @@ func (s *State) note(ev *Event) error {
 				"applied: the list of skipped events was lost; skip it again", seq)
 		}
 		s.skips = append(s.skips, seq)
+	case KindPolicy:
+		s.policy = ev.Policy()
 	}
 	return nil
 }

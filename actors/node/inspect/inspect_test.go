@@ -69,7 +69,8 @@ func TestEveryKindIsListed(t *testing.T) {
 	dir := made(t, version(3), identity(17, 0xab), request(17, 0x10, 1), request(17, 0x11, 2, 0xff),
 		sequencer.Event{Kind: sequencer.KindTick, Time: 5}, at(5, checkpoint(0xfe, 12)),
 		at(5, skip(3)), at(6, sequencer.Event{Kind: sequencer.KindDisconnected, Conn: 1 << 40,
-			Identity: sequencer.Identity{Role: sequencer.RoleReadonly}}))
+			Identity: sequencer.Identity{Role: sequencer.RoleReadonly}}),
+		at(6, sequencer.Event{Kind: sequencer.KindPolicy, Body: []byte("persisted>=2")}))
 	for _, c := range []struct {
 		app  inspect.Application
 		want []string
@@ -78,8 +79,9 @@ func TestEveryKindIsListed(t *testing.T) {
 			"identity #17 is key ab00000000000000",
 			"3.9      #17 operator ab00000000000000 request 5 add: [1]",
 			"request 5 unknown 0x11: [2 255]", "tick", "checkpoint digest 00000000000000fe of 12 outputs",
-			"skip event 3 was left out by an operator", "1.0      readonly                 disconnected"}},
-		{silent{}, []string{"", "", "request 5 add: 01", "request 5 unknown 0x11: 02ff", "", "", "", ""}},
+			"skip event 3 was left out by an operator", "1.0      readonly                 disconnected",
+			"-                        policy persisted>=2 from here on"}},
+		{silent{}, []string{"", "", "request 5 add: 01", "request 5 unknown 0x11: 02ff", "", "", "", "", ""}},
 	} {
 		var b strings.Builder
 		if err := opened(t, dir, c.app).List(&b, inspect.Options{}); err != nil {
@@ -96,7 +98,7 @@ func TestEveryKindIsListed(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	if err := opened(t, dir, silent{}).List(&b, inspect.Options{From: 3, To: 7, JSON: true}); err != nil {
+	if err := opened(t, dir, silent{}).List(&b, inspect.Options{From: 3, To: 9, JSON: true}); err != nil {
 		t.Fatal(err)
 	}
 	var got []inspect.Record
@@ -107,10 +109,10 @@ func TestEveryKindIsListed(t *testing.T) {
 		}
 		got = append(got, r)
 	}
-	if len(got) != 5 || got[0].Key != "ab00000000000000" || got[0].Identity != 17 ||
+	if len(got) != 7 || got[0].Key != "ab00000000000000" || got[0].Identity != 17 ||
 		got[0].Connection != 3<<40+9 || got[0].Request != 5 || got[1].Body != "02ff" ||
 		got[1].Tag != 0x11 || got[3].Digest != "00000000000000fe" || got[3].Outputs != 12 ||
-		got[4].Skipped != 3 {
+		got[4].Skipped != 3 || got[6].Policy != "persisted>=2" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -21,7 +21,8 @@ const (
 )
 
 // Record is an event as it is listed; each is one JSON object. Fields that are zero, or that its kind
-// does not have, are left out.
+// does not have, are left out. Its groups of fields are: its place and its request, what an event of
+// the sequencer's own says, and what a member of a cluster knows of it.
 type Record struct {
 	Seq        uint64 `json:"seq"`
 	Term       uint64 `json:"term,omitempty"` // of the leader that numbered it; 0 on a single node
@@ -41,6 +42,7 @@ type Record struct {
 	Outputs uint64 `json:"outputs,omitempty"` // of a checkpoint
 	Rules   uint32 `json:"rules,omitempty"`   // of a version
 	Skipped uint64 `json:"skipped,omitempty"` // number of the event that was left out
+	Policy  string `json:"policy,omitempty"`  // in force from the next event on
 
 	Uncommitted bool `json:"uncommitted,omitempty"` // a member of a cluster does not know that it is committed
 
@@ -85,6 +87,8 @@ func (j *Journal) describe(r *Record, ev *sequencer.Event, bytes int) {
 		r.Rules = ev.Rules()
 	case sequencer.KindSkip:
 		r.Skipped = ev.Skipped()
+	case sequencer.KindPolicy:
+		r.Policy = ev.Policy().String()
 	}
 	if key != ([8]byte{}) {
 		r.Key = fmt.Sprintf("%x", key)
@@ -146,6 +150,8 @@ func (r *Record) what() string {
 		return fmt.Sprintf("%s %d of the application's rules", r.Kind, r.Rules)
 	case sequencer.KindSkip:
 		return fmt.Sprintf("%s event %d was left out by an operator", r.Kind, r.Skipped)
+	case sequencer.KindPolicy:
+		return fmt.Sprintf("%s %s from here on", r.Kind, r.Policy)
 	}
 	return r.Kind
 }
