@@ -34,7 +34,7 @@ type failures struct {
 	failed     syscallSeen // the call that failed; its name is empty if the lifetime ended first
 	unsyncable string      // a file whose sync failed: no sync may follow
 	wrong      error
-	look       func(syscallSeen) // called with each call; optional
+	look       func(syscallSeen) // called with each call; may set failAt to calls; optional
 	panics     int               // of the underlying log, while it was created
 	ended      chan bool
 }
@@ -60,6 +60,9 @@ func (f *failures) hook(c syscallSeen) answer {
 	relative := c
 	relative.path = strings.TrimPrefix(strings.TrimPrefix(c.path, f.run), "/")
 	relative.to = strings.TrimPrefix(strings.TrimPrefix(c.to, f.run), "/")
+	if f.look != nil {
+		f.look(relative)
+	}
 	if f.calls == f.failAt {
 		f.failed = relative
 		// An interrupted sync has not failed: package os repeats it, which is allowed.
@@ -67,9 +70,6 @@ func (f *failures) hook(c syscallSeen) answer {
 			f.unsyncable, f.disk.nodes[at].refused = c.path, true
 		}
 		return answer{errno: f.errno}
-	}
-	if f.look != nil {
-		f.look(relative)
 	}
 	f.wrong = errors.Join(f.wrong, f.disk.operation(relative))
 	return answer{}

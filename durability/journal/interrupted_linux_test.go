@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,29 +14,36 @@ func TestInterruptedSyncsOfRollovers(t *testing.T) {
 	defer f.stop()
 	used := f.bases()[1]
 	before := used.known.acked
-	var syncs, unnamed []int
-	f.look = func(c syscallSeen) {
-		switch {
-		case c.name != "fdatasync" || f.oracle.acked == before: // while the journal is opened, it is an error
-		case strings.HasSuffix(c.path, ".tmp"):
-			unnamed = append(unnamed, f.calls)
-		default:
-			syncs = append(syncs, f.calls)
+	// interrupt interrupts the nth sync of a lifetime of either kind. The next segment is made beside the
+	// commits, so their order differs from one lifetime to the next.
+	interrupt := func(n int, ofUnnamed bool) (syncs int) {
+		f.look = func(c syscallSeen) {
+			if c.name != "fdatasync" || f.oracle.acked == before { // while the journal is opened, it is an error
+				return
+			}
+			if strings.HasSuffix(c.path, ".tmp") != ofUnnamed {
+				return
+			}
+			if syncs++; syncs == n {
+				f.failAt = f.calls
+			}
 		}
-	}
-	if _, err := f.live(0, 0, used); err != nil {
-		t.Fatal(err)
-	}
-	f.look = nil
-	if len(unnamed) == 0 || len(syncs) < 3 {
-		t.Fatalf("%d and %d syncs: the test is meant to meet rollovers", len(syncs), len(unnamed))
-	}
-	for _, n := range slices.Concat(unnamed, syncs[len(syncs)-3:]) {
-		if reached, err := f.live(n, unix.EINTR, used); err != nil || !reached {
-			t.Errorf("call %d (%s %s): %v", n, f.failed.name, f.failed.path, err)
+		if _, err := f.live(0, unix.EINTR, used); err != nil {
+			t.Errorf("sync %d (%s %s): %v", n, f.failed.name, f.failed.path, err)
 		}
 		if f.failed.name == "fdatasync" && f.oracle.ended != "closed" {
-			t.Errorf("call %d (%s): the lifetime ended with %q", n, f.failed.path, f.oracle.ended)
+			t.Errorf("sync %d (%s): the lifetime ended with %q", n, f.failed.path, f.oracle.ended)
 		}
+		return syncs
+	}
+	unnamed, named := interrupt(0, true), interrupt(0, false)
+	if unnamed == 0 || named < 3 {
+		t.Fatalf("%d and %d syncs: the test is meant to meet rollovers", named, unnamed)
+	}
+	for n := range unnamed {
+		interrupt(n+1, true)
+	}
+	for n := named - 2; n <= named; n++ {
+		interrupt(n, false)
 	}
 }
