@@ -1,6 +1,11 @@
 package raftlog
 
-import "sluice/durability"
+import (
+	"iter"
+
+	"sluice/durability"
+	"sluice/durability/journal"
+)
 
 // What TestEngine looks at inside of a node.
 
@@ -34,3 +39,11 @@ func (r *Ring) Next() ([]byte, bool) {
 
 // Release implements Input.
 func (r *Ring) Release() {}
+
+// PastOf is ReadPast of records, and its events.
+func PastOf(first, snapshot uint64, newest *Meta, records iter.Seq2[journal.Event, error]) (*Past,
+	iter.Seq2[PastEvent, error], error) {
+	p := &Past{Newest: newest}
+	err := p.read(first, snapshot, records)
+	return p, p.events(records), err
+}

@@ -57,6 +57,7 @@ func (p *process) crash() {
 		p.w.counts.LeaderCrashes++
 	}
 	p.Crash()
+	p.w.past(p)
 }
 
 // act is one turn of a process.

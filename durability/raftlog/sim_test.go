@@ -57,5 +57,5 @@ func TestEngineRepeats(t *testing.T) {
 // simCounts are the events that must occur.
 type simCounts struct {
 	raftsim.Counts
-	LeaderCrashes, Leaderships, Deposed, Rollbacks, Settled, Transfers, Acked, Committed, Cuts, Held, Reads int
+	LeaderCrashes, Leaderships, Deposed, Rollbacks, Settled, Transfers, Acked, Committed, Cuts, Held, Reads, Pasts int
 }

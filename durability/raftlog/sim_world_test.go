@@ -71,6 +71,9 @@ func (w *world) run() {
 	if w.Failure() == "" && !w.finished() {
 		w.Fail("%d steps after the last fault the nodes do not agree: %s (C9)", simCalm, w.describe())
 	}
+	for _, p := range w.processes {
+		w.past(p)
+	}
 	if w.Failure() == "" {
 		w.Judge.End()
 	}

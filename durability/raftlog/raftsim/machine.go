@@ -112,14 +112,19 @@ func (m *Machine) Load() (*raftlog.Meta, iter.Seq2[journal.Event, error], error)
 	if s := m.Newest(); s != nil {
 		meta, first = &s.Meta, s.record+1
 	}
-	return meta, func(yield func(journal.Event, error) bool) {
+	return meta, m.from(first), nil
+}
+
+// from iterates over the records on the disk from one on.
+func (m *Machine) from(first uint64) iter.Seq2[journal.Event, error] {
+	return func(yield func(journal.Event, error) bool) {
 		for i, p := range m.records {
 			at := m.purged + uint64(i) + 1
 			if at >= first && !yield(journal.Event{Seq: durability.Seq(at), Payload: p}, nil) {
 				return
 			}
 		}
-	}, nil
+	}
 }
 
 // Write implements raftlog.Store.

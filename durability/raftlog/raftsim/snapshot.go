@@ -3,9 +3,11 @@ package raftsim
 import (
 	"bytes"
 	"io"
+	"iter"
 	"slices"
 
 	"sluice/durability"
+	"sluice/durability/journal"
 	"sluice/durability/raftlog"
 )
 
@@ -24,6 +26,19 @@ func (m *Machine) Newest() *Snapshot {
 		return nil
 	}
 	return &m.snaps[len(m.snaps)-1]
+}
+
+// Journal is what is on the disk as a journal would have it: the number of the first record kept, 0 if
+// there is none, the record up to which the newest snapshot replaces the journal, that snapshot's Meta, and
+// the records.
+func (m *Machine) Journal() (first, snapshot uint64, newest *raftlog.Meta, records iter.Seq2[journal.Event, error]) {
+	if len(m.records) > 0 {
+		first = m.purged + 1
+	}
+	if s := m.Newest(); s != nil {
+		snapshot, newest = s.record, &s.Meta
+	}
+	return first, snapshot, newest, m.from(first)
 }
 
 // Offer offers the state after event seq, which the node knows to be committed, as a snapshot. The
