@@ -154,8 +154,9 @@ func (l *log) meta(seq durability.Seq, upTo uint64, voters []uint64) (m Meta, re
 }
 
 // installed takes notice of a snapshot of this node's own that is on disk. Entries up to the snapshot
-// before it are forgotten: the journal has the log from there on too.
-func (l *log) installed(m Meta) error {
+// before it are forgotten: the journal has the log from there on too. Those that the library does not know
+// to be applied are kept, because it reads them before an election.
+func (l *log) installed(m Meta, applied uint64) error {
 	if m.Index <= l.newest.Index {
 		return nil // one that was received came before it
 	}
@@ -164,10 +165,11 @@ func (l *log) installed(m Meta) error {
 	if _, err := l.stored.CreateSnapshot(m.Index, nil, nil); err != nil {
 		return err
 	}
-	if before.Index <= l.base {
+	cut := min(before.Index, applied)
+	if cut <= l.base {
 		return nil
 	}
-	l.places = slices.Clone(l.places[before.Index-l.base:])
-	l.base = before.Index
-	return l.stored.Compact(before.Index)
+	l.places = slices.Clone(l.places[cut-l.base:])
+	l.base = cut
+	return l.stored.Compact(cut)
 }

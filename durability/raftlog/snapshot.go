@@ -64,7 +64,7 @@ func (n *Node) Mark(seq durability.Seq) (m Meta, record uint64, err error) {
 }
 
 // Marked takes notice of a snapshot of this node's own that is on disk. See Mark.
-func (n *Node) Marked(m Meta) error { return n.log.installed(m) }
+func (n *Node) Marked(m Meta) error { return n.log.installed(m, n.raw.BasicStatus().Applied) }
 
 // ask calls f on the node's goroutine and waits for it.
 func (n *Node) ask(ctx context.Context, f func() error) error {

@@ -197,7 +197,7 @@ func TestOlderSnapshotChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.installed(Meta{Term: 1, Index: 20, Seq: 20}); err != nil || l.newest.Index != 30 {
+	if err := l.installed(Meta{Term: 1, Index: 20, Seq: 20}, 30); err != nil || l.newest.Index != 30 {
 		t.Errorf("the newest snapshot is that of index %d, %v", l.newest.Index, err)
 	}
 }
