@@ -12,8 +12,8 @@ import (
 	"sluice/encode"
 )
 
-// history is what the log has from its newest snapshot on. That is never of an event which the machine
-// has not taken.
+// history is what the log has from its newest snapshot on. That may include events which the machine has
+// not taken yet, if it was received: the feed then still has entries that the snapshot includes.
 type history interface {
 	// Newest calls read with the newest snapshot, unless there is none.
 	Newest(read func(*raftlog.Meta, io.Reader) error) error
@@ -39,6 +39,7 @@ type machine[R, Q any] struct {
 
 	follower *sequencer.Follower[R, Q] // nil while the state is lent, or was not settled since
 	lent     *loan[R, Q]               // of the last leadership, until it is settled
+	included durability.Seq            // last event of the state when it was rebuilt
 	rebuilds uint64
 }
 
@@ -86,6 +87,9 @@ func (m *machine[R, Q]) take(item raftlog.Item) error {
 		return err
 	}
 	for seq, payload := range item.Batch.Events() {
+		if seq <= m.included {
+			continue
+		}
 		if err := m.follower.Apply(journal.Event{Seq: seq, Payload: payload}); err != nil {
 			return err
 		}
@@ -138,7 +142,9 @@ func (m *machine[R, Q]) settle() error {
 // rebuild makes the state after event `to` from the newest snapshot and the log; that of the snapshot
 // if it includes the event.
 func (m *machine[R, Q]) rebuild(to durability.Seq) (err error) {
-	m.follower, err = replayed(m.fresh, m.encoder, m.log, to, func() error { return nil })
+	if m.follower, err = replayed(m.fresh, m.encoder, m.log, to, func() error { return nil }); err == nil {
+		m.included = m.follower.Last()
+	}
 	return err
 }
 
