@@ -31,7 +31,6 @@ type simMember struct {
 	machine  *machine[orderbook.Report, orderbook.Answer]
 	office   *simOffice     // while it leads, until it has noticed that it does not
 	rest     []raftlog.Item // of the feed, for later
-	applied  uint64         // index
 	told     durability.Seq // last event that the judge was told of
 	rebuilds uint64         // of machine, counted so far
 	moving   *simTransfer   // a transfer that was asked for
@@ -46,7 +45,7 @@ type simTransfer struct {
 
 func (m *simMember) start() {
 	sw := &m.w.swarm
-	m.machine, m.office, m.rest, m.applied, m.told, m.rebuilds, m.moving, m.conns = nil, nil, nil, 0, 0, 0, nil, 0
+	m.machine, m.office, m.rest, m.told, m.rebuilds, m.moving, m.conns = nil, nil, nil, 0, 0, nil, 0
 	m.Start(raftlog.Options{BatchBytes: sw.batchBytes, Window: sw.window, DiskStall: time.Duration(sw.diskStall)})
 	if m.Node == nil {
 		return
@@ -76,6 +75,7 @@ func (m *simMember) Committed(after raftlog.Meta, to durability.Seq) iter.Seq2[j
 // crash ends the process at once.
 func (m *simMember) crash() {
 	m.w.oracle.crashed(m)
+	m.trace("crashes")
 	if o := m.office; o != nil {
 		m.w.counts.LeaderCrashes++
 		o.cut()
@@ -99,7 +99,9 @@ func (m *simMember) act() {
 			w.counts.LeaderStalls += w.Counts.DiskStalls - stalls
 		}
 	case 5:
-		m.execute()
+		if m.w.Calm || w.R.IntN(w.swarm.lazy) == 0 {
+			m.execute()
+		}
 	default:
 		if m.office != nil {
 			m.office.act()
@@ -125,6 +127,7 @@ func (m *simMember) execute() {
 			return
 		}
 		m.w.counts.Deposed++
+		m.trace("is deposed: term %d, confirmed event %d, executed event %d", o.lead.Term, o.lead.Confirmed(), o.state.Last())
 		m.confirmed(o)
 		m.office = nil
 		m.machine.back(o.end())
@@ -133,17 +136,21 @@ func (m *simMember) execute() {
 	items = append(m.rest, items...)
 	m.rest = nil
 	for i, item := range items {
-		if item.Lead != nil {
-			m.rest = items[i+1:] // it was deposed already, and what follows is for the settling
-			m.begin(item.Lead)
-			break
-		}
-		if !m.take(item) {
+		switch {
+		case !m.w.Calm && m.w.R.IntN(8) == 0: // it is late
+			m.rest = items[i:]
 			return
+		case item.Lead == nil:
+			if !m.take(item) {
+				return
+			}
+			m.Node.Applied(item.Index)
+		default:
+			if m.begin(item.Lead); m.office != nil {
+				m.rest = items[i+1:] // for the settling
+				return
+			}
 		}
-	}
-	if m.applied != 0 {
-		m.Node.Applied(m.applied)
 	}
 }
 
@@ -153,11 +160,11 @@ func (m *simMember) take(item raftlog.Item) bool {
 	for seq, payload := range item.Batch.Events() {
 		m.w.oracle.commit(m, seq, payload, item.Term)
 	}
+	m.trace("takes index %d term %d batch %d+%d restore %v; lent %v", item.Index, item.Term, item.Batch.First, item.Batch.Count, item.Restore, lent != nil)
 	if err := m.machine.take(item); err != nil {
 		m.w.Fail("node %d: %v", m.ID, err)
 		return false
 	}
-	m.applied = item.Index
 	m.settles(lent != nil && m.machine.lent == nil && item.Restore == nil)
 	return true
 }
@@ -173,9 +180,16 @@ func (m *simMember) settles(settled bool) {
 	}
 }
 
-// begin begins an office.
+// begin begins an office, unless the leadership has ended already.
 func (m *simMember) begin(lead *raftlog.Leadership) {
+	select {
+	case <-lead.Ended():
+		m.w.counts.EndedEarly++
+		return
+	default:
+	}
 	m.w.counts.Leaderships++
+	m.trace("leads in term %d after event %d", lead.Term, lead.Last)
 	lent := m.machine.lent
 	app, state, err := m.machine.lend(lead)
 	if err == nil {
@@ -204,41 +218,23 @@ func (m *simMember) transfer() {
 	m.moving = &simTransfer{m.office.lead, m.w.Now + 2*int64(raftlog.DefaultElection)}
 }
 
-// snapshot makes a snapshot on a copy of the application, of the last event that is known to be
-// committed.
+// snapshot makes a snapshot on a copy of the application, of the last event that is in the log for good
+// and that the machine has taken.
 func (m *simMember) snapshot() {
-	seq, at := m.Node.Status().Committed, m.machine.last()
+	seq := m.machine.last()
 	if m.office != nil {
 		m.confirmed(m.office)
-		at = max(at, m.office.lead.Confirmed())
+		seq = m.office.lead.Confirmed()
 	}
-	if seq > at || seq == 0 {
-		return // the machine has not taken it
+	if s := m.Machine.Newest(); seq == 0 || s != nil && seq <= s.Meta.Seq {
+		return
 	}
-	app, err := simFresh()
-	if err != nil {
-		panic(err) // it was made before
-	}
-	f := sequencer.NewFollower(app, orderbook.Encoder{})
-	var from raftlog.Meta
-	err = m.Newest(func(meta *raftlog.Meta, r io.Reader) error {
-		from = *meta
-		return f.Restore(r)
-	})
-	if err == nil && from.Seq < seq {
-		for ev, e := range m.Committed(from, seq) {
-			if err = e; err == nil {
-				err = f.Apply(ev)
-			}
-			if err != nil {
-				break
-			}
-		}
-	}
+	f, err := replayed(simFresh, orderbook.Encoder{}, history(m), seq, func() error { return nil })
 	if err != nil {
 		m.w.Fail("node %d: a snapshot of event %d: %v", m.ID, seq, err)
 		return
 	}
+	m.trace("offers a snapshot of event %d", seq)
 	m.Offer(seq, func() []byte {
 		var b bytes.Buffer
 		if err := f.WriteSnapshot(&b); err != nil {

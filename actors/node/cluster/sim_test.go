@@ -23,6 +23,7 @@ var (
 	simSeeds = flag.Uint64("seeds", 0, "cluster simulator: how many seeds to run, 0 for a short run")
 	simFirst = flag.Uint64("first", 1, "cluster simulator: first seed")
 	simSteps = flag.Int("steps", 6000, "cluster simulator: steps with faults of each seed")
+	simPrint = flag.Bool("print", false, "cluster simulator: print what members do, for -seed")
 )
 
 // simEnough is how many seeds must together show every event of simCounts.
@@ -83,13 +84,13 @@ type simCounts struct {
 
 // simOfficeCounts are events of members.
 type simOfficeCounts struct {
-	Leaderships, Deposed, LeaderCrashes, LeaderStalls int
-	SuffixesKept, SuffixesLost                        int // events of a leader that crashed, not committed then
-	Rebuilds, TakenOver                               int // the state after a leadership: rebuilt, or as it was
-	Superseded                                        int // responses that an ended leadership did not release
-	Transfers, TransfersRefused, Isolations           int
-	Committed, Released, Checkpoints, Overtaken       int
-	Contradicted                                      int // under a policy that allows it
+	Leaderships, EndedEarly, Deposed, LeaderCrashes, LeaderStalls int
+	SuffixesKept, SuffixesLost                                    int // events of a leader that crashed, not committed then
+	Rebuilds, TakenOver                                           int // the state after a leadership: rebuilt, or as it was
+	Superseded                                                    int // responses that an ended leadership did not release
+	Transfers, TransfersRefused, Isolations                       int
+	Committed, Released, Checkpoints, Overtaken                   int
+	Contradicted                                                  int // under a policy that allows it
 }
 
 // simClientCounts are events of clients.

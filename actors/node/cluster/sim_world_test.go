@@ -42,6 +42,7 @@ type simSwarm struct {
 	load                      int   // requests under way of a client at most
 	snapshots                 int   // one in so many turns of a member
 	cuts, heals, crashes      int   // one in so many steps
+	lazy                      int   // the executor works in one of so many of its turns
 	severed                   int   // step at which the leader is cut off for a while; 0 for none
 }
 
@@ -68,7 +69,7 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 	w.Judge.Safe = w.class == simCommitted
 	w.swarm = simSwarm{slots: pick(16, 64, 256), queue: pick(1024, 4096), ring: pick(1024, 4096), batch: pick(1, 7, 64),
 		checkpoint: uint64(pick(8, 32, 128)), window: pick(1, 2, 3), batchBytes: pick(128, 512, 2048),
-		diskStall: int64(pick(30, 100, 1000)) * 1e6, load: pick(1, 4, 16), snapshots: pick(50, 200, 1000),
+		diskStall: int64(pick(30, 100, 1000)) * 1e6, load: pick(1, 4, 16), snapshots: pick(50, 200, 1000), lazy: pick(1, 1, 2, 20),
 		cuts: pick(300, 1000, 3000), heals: pick(200, 600), crashes: pick(600, 1200, 4000)}
 	if seed%4 == 0 {
 		w.swarm.severed = steps / 3
@@ -233,6 +234,13 @@ func (w *simWorld) describe() (s string) {
 			len(c.waiting))
 	}
 	return s
+}
+
+// trace prints what a member does, if that was asked for.
+func (m *simMember) trace(format string, args ...any) {
+	if *simPrint {
+		fmt.Printf("step %d, node %d: %s\n", m.w.step, m.ID, fmt.Sprintf(format, args...))
+	}
 }
 
 // account completes the counts.
