@@ -293,7 +293,9 @@ func (n *Node) look() {
 		n.depose()
 	}
 	if now.leader != was.leader {
+		n.mu.Lock()
 		n.status.LeaderChanges++
+		n.mu.Unlock()
 	}
 	for i := range n.peers {
 		n.peers[i].received, n.peers[i].feed = 0, durability.Feed{}
