@@ -26,8 +26,8 @@ type clusterRun struct {
 	members []*member
 	ready   time.Duration // from the start until a node led
 	killed  *fleet.Node
-	heir    *fleet.Node   // led after the kill
-	rejoin  time.Duration // from the second start of the killed node until it had the whole log
+	kill    time.Time
+	heir    *fleet.Node // led after the kill
 	result  *auditing.Result
 }
 
@@ -89,7 +89,6 @@ func (c *clusterRun) trade(ctx context.Context) (err error) {
 	if err := c.wait(ctx, "resumed", c.For/3); err != nil {
 		return err
 	}
-	again := time.Now()
 	if err := first.Start(ctx); err != nil {
 		return err
 	}
@@ -105,7 +104,7 @@ func (c *clusterRun) trade(ctx context.Context) (err error) {
 	if err := c.settle(ctx, ended); err != nil {
 		return err
 	}
-	if err := c.caughtUp(ctx, again); err != nil {
+	if err := c.caughtUp(ctx); err != nil {
 		return err
 	}
 	return c.fleet.Drain(drainTime)
@@ -143,7 +142,7 @@ func (c *clusterRun) open(ctx context.Context, cancel context.CancelCauseFunc) (
 		m := &member{market: &c.market, strategy: newStrategy(uint64(i + 1)), times: c.times.Register("client", i),
 			under: make(map[uint64]*orderbook.Command)}
 		addresses := slices.Concat(c.fleet.Addresses()[i%clusterNodes:], c.fleet.Addresses()[:i%clusterNodes])
-		m.client, err = fleet.Open(fleet.ClientOptions{Account: uint64(i + 1), History: c.path("histories"), Clock: clock,
+		m.trader.Client, err = fleet.Open(fleet.ClientOptions{Account: uint64(i + 1), History: c.path("histories"), Clock: clock,
 			OnReport: m.learn}, addresses...)
 		if err != nil {
 			return nil, err
@@ -172,8 +171,7 @@ func (c *clusterRun) open(ctx context.Context, cancel context.CancelCauseFunc) (
 // fail kills the leader, and waits for the next one.
 func (c *clusterRun) fail(ctx context.Context, leader *fleet.Node) (err error) {
 	c.killed = leader
-	c.run.killed.Add(1)
-	c.kill, c.before = c.members[0].client.Now(), time.Since(c.began)
+	c.kill = time.Now()
 	leader.Kill()
 	c.say(fmt.Sprintf("node %d, the leader, is killed with -9", leader.Number))
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
@@ -185,8 +183,8 @@ func (c *clusterRun) fail(ctx context.Context, leader *fleet.Node) (err error) {
 	return nil
 }
 
-// caughtUp waits until the killed node has what the others have. began is the time of its second start.
-func (c *clusterRun) caughtUp(ctx context.Context, began time.Time) error {
+// caughtUp waits until the killed node has what the others have.
+func (c *clusterRun) caughtUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	for {
@@ -199,7 +197,6 @@ func (c *clusterRun) caughtUp(ctx context.Context, began time.Time) error {
 			last[i] = uint64(j.Last())
 		}
 		if last[1] >= last[0] {
-			c.rejoin = time.Since(began)
 			return nil
 		}
 		select {

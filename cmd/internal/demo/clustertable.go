@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	"sluice/telemetry"
 )
@@ -31,22 +32,24 @@ func (c *clusterRun) table() {
 		short(trip.Quantile(0.99)), short(trip.Max), window)
 	row("start", "%s until a node led", short(uint64(c.ready)))
 	c.failover(row)
-	row("return", "%s from the start of node %d until it had the whole log", short(uint64(c.rejoin)), c.killed.Number)
+	row("return", "node %d was ready %s after its second start, and has the whole log", c.killed.Number,
+		short(uint64(c.killed.Ready)))
 	_ = w.Flush()
 	fmt.Fprintf(c.Out, "\nEvery response was compared with the journals of all nodes, and with a replay of the log:\n\n%s", c.result)
 }
 
 // failover prints how long the clients had no responses.
 func (c *clusterRun) failover(row func(name, format string, args ...any)) {
-	var back []int64
-	var longest int64
-	unacked, gone, repeats := 0, 0, 0
+	var back []time.Duration
+	var longest time.Duration
+	executed, unsent, repeats := 0, 0, 0
 	for _, m := range c.members {
-		if m.back != 0 {
-			back = append(back, m.back-c.kill)
+		t := &m.trader
+		if len(t.Breaks) > 0 {
+			back = append(back, t.Breaks[0].Over.Sub(c.kill))
 		}
-		longest = max(longest, m.longest)
-		unacked, gone, repeats = unacked+m.unacked, gone+m.gone, repeats+m.repeats
+		longest = max(longest, t.Longest)
+		executed, unsent, repeats = executed+t.Executed, unsent+t.Unsent, repeats+t.Repeats
 	}
 	if slices.Sort(back); len(back) > 0 {
 		row("failover", "node %d after node %d; kill -9 to the first response: %s for the first client, %s for the median, "+
@@ -55,5 +58,5 @@ func (c *clusterRun) failover(row func(name, format string, args ...any)) {
 	}
 	row("longest gap", "%s between two responses at a client", short(uint64(longest)))
 	row("unknown", "after the kill clients asked for %d commands: %d were executed, %d were sent again, %d were not executed",
-		unacked+gone+repeats, unacked, repeats, gone)
+		executed+unsent+repeats, executed, repeats, unsent)
 }

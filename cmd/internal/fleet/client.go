@@ -78,19 +78,16 @@ func (c *Client) frame(tag uint8, body []byte) (push bool) {
 // Call is a request under way. Wait must be called once, by one goroutine.
 type Call struct {
 	Command orderbook.Command // as sent
-	Sent    int64             // time before it was sent, ns of the history's clock
+	Sent    time.Time         // before it was sent
 	client  *Client
 	call    *client.Call
 }
-
-// Now is the time of the history's clock, in ns.
-func (c *Client) Now() int64 { return c.recorder.Now() }
 
 // Send sends a request without waiting for its response. A command has its client order id. While
 // there is no leader, it waits until ctx ends; then the error matches client.ErrNotSent.
 func (c *Client) Send(ctx context.Context, command orderbook.Command) (*Call, error) {
 	command.Account = c.account
-	s := &Call{Command: command, Sent: c.recorder.Now(), client: c}
+	s, at := &Call{Command: command, Sent: time.Now(), client: c}, c.recorder.Now()
 	body := command.AppendBody(nil)
 	var err error
 	if s.call, err = c.session.Send(ctx, command.Tag, body); err != nil {
@@ -100,7 +97,7 @@ func (c *Client) Send(ctx context.Context, command orderbook.Command) (*Call, er
 	if !orderbook.UsesID(command.Tag) {
 		record = c.recorder.Asked
 	}
-	record(s.Sent, 0, s.call.Request(), command.Tag, body)
+	record(at, 0, s.call.Request(), command.Tag, body)
 	return s, nil
 }
 

@@ -1,0 +1,229 @@
+package trials
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/cmd/internal/fleet"
+	"sluice/cmd/orderbook"
+)
+
+// The node that leads is killed again and again, under load. Every order that was answered is in the
+// journals of a majority under its number, none is there twice, and what clients received equals what a
+// replay gives.
+//
+// A kill -9 leaves the page cache intact, so the journals may be on tmpfs. The simulator of
+// actors/node/cluster tests power failures.
+func TestThreeNodesKill(t *testing.T) {
+	const eraKills = 20 // with the same data directories, so that no journal grows long
+	kills := scale(2, 5, 200)
+	program := buildProgram(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	var gaps []time.Duration
+	orders, queries := 0, 0
+	for done := 0; done < kills; done += eraKills {
+		serve := []string{"--io", []string{"auto", "poll"}[rng.IntN(2)], "--shards", fmt.Sprint(1 + rng.IntN(2))}
+		if rng.IntN(2) == 0 {
+			serve = append(serve, "--snapshot-events", "5000") // a node that was away receives a snapshot
+		}
+		r := newTrio(t, program, serve...)
+		r.trade(8, 1<<rng.IntN(5))
+		var at []time.Time
+		for range min(eraKills, kills-done) {
+			r.answered(10 + rng.Int64N(200))
+			leader := r.leader()
+			at = append(at, time.Now())
+			leader.Kill()
+			r.leader(leader)
+			r.answered(10 + rng.Int64N(200))
+			r.start(leader)
+		}
+		result := r.finish()
+		gaps = append(gaps, r.gaps(at)...)
+		orders, queries = orders+result.Found, queries+result.Agreed
+	}
+	t.Logf("%d kills: %d answered orders and %d queries, all found; from the kill to the next response of a client %v",
+		kills, orders, queries, spread(gaps))
+}
+
+// gaps are the times from each kill to the first response of each client that lost its connection.
+func (r *trio) gaps(kills []time.Time) (all []time.Duration) {
+	for _, c := range r.clients {
+		for _, b := range c.Breaks {
+			if n := sort.Search(len(kills), func(i int) bool { return kills[i].After(b.Noticed) }); n > 0 {
+				all = append(all, b.Over.Sub(kills[n-1]))
+			}
+		}
+	}
+	return all
+}
+
+// spread describes times.
+func spread(all []time.Duration) string {
+	if len(all) == 0 {
+		return "none"
+	}
+	slices.Sort(all)
+	at := func(p int) time.Duration { return all[(len(all)-1)*p/100].Round(time.Millisecond) }
+	return fmt.Sprintf("p50 %v, p99 %v, longest %v of %d", at(50), at(99), at(100), len(all))
+}
+
+// A kill of a node that follows is not noticed by any client, and the node comes back.
+func TestThreeNodesKillFollower(t *testing.T) {
+	r := newTrio(t, buildProgram(t))
+	r.trade(4, 4)
+	for range scale(1, 3, 30) {
+		leader := r.leader()
+		n := r.followers(leader)[rand.IntN(2)]
+		r.answered(10)
+		n.Kill()
+		r.answered(50)
+		r.start(n)
+		r.answered(10)
+	}
+	result := r.finish()
+	for _, c := range r.clients {
+		if len(c.Breaks) > 0 {
+			t.Errorf("client %d lost its connection %d times", c.account, len(c.Breaks))
+		}
+	}
+	t.Logf("%d answered orders", result.Found)
+}
+
+// All nodes are killed at once and start again: nothing that was answered is lost.
+func TestThreeNodesKillAll(t *testing.T) {
+	r := newTrio(t, buildProgram(t))
+	r.trade(4, 8)
+	for range scale(1, 2, 20) {
+		r.answered(20)
+		r.fleet.Kill()
+		if err := r.fleet.Start(r.ctx); err != nil {
+			r.fail("%v", err)
+		}
+		r.answered(20)
+	}
+	t.Logf("%d answered orders", r.finish().Found)
+}
+
+// A node that leads and gets SIGTERM hands its leadership over. A client that waits for each response
+// never loses one.
+func TestThreeNodesTransfer(t *testing.T) {
+	r := newTrio(t, buildProgram(t))
+	r.trade(4, 1)
+	for range scale(1, 3, 50) {
+		r.answered(20)
+		leader := r.leader()
+		if err := leader.Drain(trioPatience); err != nil {
+			r.fail("%v", err)
+		}
+		if next := r.leader(leader); next == leader {
+			r.fail("node %d leads and has ended", next.Number)
+		}
+		r.answered(20)
+		r.start(leader)
+	}
+	result := r.finish()
+	var longest []time.Duration
+	for _, c := range r.clients {
+		if longest = append(longest, c.Longest); c.Executed > 0 {
+			t.Errorf("client %d lost %d responses to commands that were executed", c.account, c.Executed)
+		}
+	}
+	t.Logf("%d answered orders, %d without a response; longest time without one: %v", result.Found, result.Unknown, spread(longest))
+}
+
+// A node that leads is stopped; another one takes over, and orders are executed. When it is continued,
+// it does not yet know that it was deposed, and has requests to respond to: no query is answered from
+// its old state, which the audit checks with the times of requests and responses.
+func TestThreeNodesStopLeader(t *testing.T) {
+	r := newTrio(t, buildProgram(t), "--heartbeat", "1m") // so that no client gives up the stopped node
+	for range scale(1, 3, 20) {
+		r.stopLeader()
+	}
+	result := r.finish()
+	t.Logf("%d answered orders, %d queries agree, %d without a response", result.Found, result.Agreed, result.Unknown)
+}
+
+func (r *trio) stopLeader() {
+	r.t.Helper()
+	leader := r.leader()
+	var old []*tradingClient
+	for range 4 {
+		c := r.open(leader.Client)
+		if err := c.order(r.ctx).wait(r.ctx); err != nil {
+			r.fail("%v", err)
+		}
+		old = append(old, c)
+	}
+	r.signal(leader, syscall.SIGSTOP)
+	r.leader(leader)
+	var others []string
+	for _, n := range r.followers(leader) {
+		others = append(others, n.Client)
+	}
+	if err := r.open(others...).order(r.ctx).wait(r.ctx); err != nil {
+		r.fail("%v", err)
+	}
+	var late []*request
+	for _, c := range old { // into the kernel's buffers of the stopped node
+		late = append(late, c.query(r.ctx), c.order(r.ctx), c.query(r.ctx))
+	}
+	r.signal(leader, syscall.SIGCONT)
+	for _, q := range late {
+		if err := q.wait(r.ctx); err == nil {
+			r.fail("node %d was deposed before request %#02x of client %d was sent to it, and answered", leader.Number,
+				q.call.Command.Tag, q.client.account)
+		}
+	}
+	if again := r.leader(leader); again == leader {
+		r.fail("node %d leads", again.Number)
+	}
+}
+
+func (r *trio) signal(n *fleet.Node, s syscall.Signal) {
+	r.t.Helper()
+	if err := n.Signal(s); err != nil {
+		r.fail("%v", err)
+	}
+}
+
+// request is a request of a client that does not trade by itself.
+type request struct {
+	client *tradingClient
+	call   *fleet.Call
+	err    error
+}
+
+func (c *tradingClient) order(ctx context.Context) *request {
+	c.LastID++
+	return c.send(ctx, *orderOf(placement{c.account, c.LastID}))
+}
+
+func (c *tradingClient) query(ctx context.Context) *request {
+	return c.send(ctx, orderbook.Command{Tag: orderbook.TagQueryTop, Instrument: 1})
+}
+
+func (c *tradingClient) send(ctx context.Context, command orderbook.Command) *request {
+	ctx, cancel := context.WithTimeout(ctx, trioPatience)
+	defer cancel()
+	call, err := c.Client.Send(ctx, command)
+	return &request{c, call, err}
+}
+
+func (q *request) wait(ctx context.Context) error {
+	if q.err != nil {
+		return q.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, trioPatience)
+	defer cancel()
+	_, err := q.call.Wait(ctx)
+	return err
+}
