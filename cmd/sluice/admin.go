@@ -47,12 +47,20 @@ type adminConfig struct {
 	Deadline, Timeout       time.Duration
 }
 
-func (c *adminConfig) set() *config.Set {
-	flag := func(name string, v config.Value, help string) config.Setting {
-		return config.Setting{Name: name, Group: "Flags", Value: v, Help: help}
-	}
+func newAdminConfig() *adminConfig {
+	return &adminConfig{HTTP: observe.DefaultAddress, Top: 20, By: "buffered", Timeout: 10 * time.Second}
+}
+
+// adminFlag is a setting without a group of its own.
+func adminFlag(name string, v config.Value, help string) config.Setting {
+	return config.Setting{Name: name, Group: "Flags", Value: v, Help: help}
+}
+
+// endpoints are the settings that name a server, and how the answer is taken.
+func (c *adminConfig) endpoints() []config.Setting {
+	flag := adminFlag
 	named := func(former string, s config.Setting) config.Setting { s.Former = former; return s }
-	return config.NewSet("",
+	return []config.Setting{
 		named("socket", flag("admin-socket", config.Text(&c.Socket, "PATH"),
 			"connect to this admin socket, the --admin-socket of the server")),
 		named("addr", flag("address", config.Text(&c.Addr, "ADDR"),
@@ -63,6 +71,15 @@ func (c *adminConfig) set() *config.Set {
 		named("admin-addr", flag("admin-address", config.Text(&c.HTTP, "ADDR"),
 			"connect to this admin address, read-only, if neither --admin-socket nor --address is "+
 				"given")),
+		flag("json", config.Bool(&c.JSON), "print JSON"),
+		flag("timeout", config.Duration(&c.Timeout, time.Millisecond, time.Hour),
+			"wait at most this time for the command"),
+	}
+}
+
+func (c *adminConfig) set() *config.Set {
+	flag := adminFlag
+	return config.NewSet("", append(c.endpoints(),
 		flag("top", config.Count(&c.Top, 1, 1000, false), "list at most N connections"),
 		flag("by", config.Text(&c.By, "buffered|age|lag"),
 			"order connections by unsent bytes (buffered), by time since connect (age), or by "+
@@ -71,15 +88,12 @@ func (c *adminConfig) set() *config.Set {
 			"swap to a policy even if it cannot be met now; no response leaves until it can"),
 		flag("deadline", config.Duration(&c.Deadline, 0, time.Hour),
 			"limit a drain to this time; 0s is the --drain of the server"),
-		flag("json", config.Bool(&c.JSON), "print JSON"),
-		flag("timeout", config.Duration(&c.Timeout, time.Millisecond, time.Hour),
-			"wait at most this time for the command"),
-	)
+	)...)
 }
 
 // administer is `sluice admin`.
 func administer(e *env, args []string) error {
-	c := &adminConfig{HTTP: observe.DefaultAddress, Top: 20, By: "buffered", Timeout: 10 * time.Second}
+	c := newAdminConfig()
 	set := c.set()
 	words, done, err := load(e, set, args, adminHead)
 	if done || err != nil {
@@ -94,9 +108,14 @@ func administer(e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	return c.carryOut(api, run, e.stdout)
+}
+
+// carryOut sends a request within its time and writes the result.
+func (c *adminConfig) carryOut(api *observe.Client, run adminRequest, w io.Writer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
-	err = run(ctx, api, e.stdout)
+	err := run(ctx, api, w)
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return fmt.Errorf("no server answers: %w; start one with `sluice serve`, or name another "+

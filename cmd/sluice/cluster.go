@@ -13,7 +13,9 @@ import (
 
 const clusterHead = `usage: sluice cluster COMMAND [flags]
 
-  init   make the data directory of a member
+  init       make the data directory of a member
+  status     print what a running member knows of the cluster
+  transfer   have the leader hand its leadership to another member
 
 sluice serve --cluster serves on it. sluice cluster COMMAND --help lists the flags.`
 
@@ -22,6 +24,8 @@ sluice serve --cluster serves on it. sluice cluster COMMAND --help lists the fla
 func clusterVerbs() []command {
 	return []command{
 		{name: "init", run: clusterInit},
+		{name: "status", run: clusterStatus},
+		{name: "transfer", run: clusterTransfer},
 	}
 }
 

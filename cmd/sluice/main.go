@@ -37,7 +37,7 @@ func commands() []command {
 			administer},
 		{"top", "watch a running server in this terminal", watch},
 		{"demo", "run server and clients, kill -9 the server, and verify every response", demonstrate},
-		{"cluster", "make the data directory of a member of a cluster: cluster init", clusterCommand},
+		{"cluster", "make a member of a cluster, or operate a running one: cluster init|status|transfer", clusterCommand},
 		{"config", "check or print a configuration: config check|print", configure},
 		{"journal", "list or verify the events of a data directory, or leave one out: journal list|verify|skip", readJournal},
 		{"audit", "compare what clients recorded with the journals of all nodes", auditHistories},

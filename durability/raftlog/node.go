@@ -122,6 +122,7 @@ type Node struct {
 	feed *Feed
 
 	role     role
+	leaders  leaders
 	lead     *Leadership // while this node leads and its first entry is applied
 	proposer proposer
 	writes   writes
@@ -144,6 +145,22 @@ type Node struct {
 type role struct {
 	term, leader uint64
 	leads        bool
+}
+
+// leaders counts who led.
+type leaders struct {
+	changes uint64
+	since   int64         // monotonic ns, of the last change
+	without time.Duration // until then
+}
+
+// change takes notice that was no longer leads; 0 if none did.
+func (l *leaders) change(was uint64, now int64) {
+	if was == 0 {
+		l.without += time.Duration(now - l.since)
+	}
+	l.changes++
+	l.since = now
 }
 
 // Open loads the log from the store. The node does nothing before its first Step.
@@ -244,6 +261,9 @@ func (n *Node) Close() error {
 // clock is no reason to depose a leader.
 func (n *Node) ticks() (work int) {
 	tick := int64(n.o.Tick)
+	if n.tickAt == 0 {
+		n.leaders.since = n.now
+	}
 	if n.tickAt == 0 || n.now-n.tickAt > (ticksAtOnce+1)*tick {
 		n.tickAt = n.now
 	}
@@ -293,9 +313,7 @@ func (n *Node) look() {
 		n.depose()
 	}
 	if now.leader != was.leader {
-		n.mu.Lock()
-		n.status.LeaderChanges++
-		n.mu.Unlock()
+		n.leaders.change(was.leader, n.now)
 	}
 	for i := range n.peers {
 		n.peers[i].received, n.peers[i].feed = 0, durability.Feed{}

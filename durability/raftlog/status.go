@@ -3,6 +3,8 @@ package raftlog
 import (
 	"fmt"
 	"log/slog"
+	"strings"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/tracker"
@@ -16,6 +18,8 @@ type Status struct {
 	Leads              bool   // this node leads; Serving says that everything before is applied
 	Serving            bool
 	LeaderChanges      uint64
+	LeaderSince        int64          // monotonic ns, since when Leader has been what it is
+	Leaderless         time.Duration  // without a known leader, since the start; not counting the present one
 	Committed          durability.Seq // last event that is known to be committed, and on this disk
 	Stored             durability.Seq // last event on this disk
 	Snapshot           durability.Seq // last event of the newest snapshot on this disk; 0 for none
@@ -24,6 +28,7 @@ type Status struct {
 	Dropped            uint64         // messages of other nodes for which there was no room
 	Unsynced           int            // bytes of entries on their way to the disk
 	OldestWrite        int64          // monotonic ns, when the oldest write under way began; 0 for none
+	SlowestWrite       time.Duration  // of those that ended in the last second or two
 	Peers              []PeerStatus
 }
 
@@ -51,8 +56,9 @@ func (n *Node) report() {
 	s := &n.status
 	s.Node, s.Term, s.Leader, s.Leads, s.Serving = n.o.ID, n.role.term, n.role.leader, n.role.leads, n.lead != nil
 	s.Committed, s.Stored, s.Applied = n.handed, n.log.seq(n.writes.stable), n.got.applied
+	s.LeaderChanges, s.LeaderSince, s.Leaderless = n.leaders.changes, n.leaders.since, n.leaders.without
 	s.Snapshot, s.Logged = n.log.newest.Seq, n.writes.logged
-	s.Unsynced, s.OldestWrite = n.writes.bytes, n.oldestWrite()
+	s.Unsynced, s.OldestWrite, s.SlowestWrite = n.writes.bytes, n.oldestWrite(), n.writes.slowest.read(n.now)
 	s.Peers = s.Peers[:0]
 	for _, p := range n.peers {
 		s.Peers = append(s.Peers, PeerStatus{Node: p.id, HeardAt: p.heardAt})
@@ -63,11 +69,34 @@ func (n *Node) report() {
 	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		for i := range s.Peers {
 			if p := &s.Peers[i]; p.Node == id {
-				p.Match, p.State = n.log.seq(pr.Match), pr.State.String()
+				p.Match, p.State = n.log.seq(pr.Match), strings.ToLower(strings.TrimPrefix(pr.State.String(), "State"))
 				p.InMemory = max(p.Match, n.log.seq(n.peer(id).received))
 			}
 		}
 	})
+}
+
+// slowest keeps the longest time of the last second or two.
+type slowest struct {
+	since         int64 // monotonic ns, of now
+	now, previous time.Duration
+}
+
+// read returns the longest time.
+func (s *slowest) read(now int64) time.Duration {
+	switch age := time.Duration(now - s.since); {
+	case age >= 2*time.Second:
+		*s = slowest{since: now}
+	case age >= time.Second:
+		s.since, s.previous, s.now = s.since+int64(time.Second), s.now, 0
+	}
+	return max(s.now, s.previous)
+}
+
+// add notes a time.
+func (s *slowest) add(now int64, took time.Duration) {
+	s.read(now)
+	s.now = max(s.now, took)
 }
 
 // quiet passes what the library logs on, as debug lines but for what it calls a warning. A failure of

@@ -3,6 +3,7 @@ package raftlog
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -16,7 +17,8 @@ type writes struct {
 	// stable is the last index that was written. While this node leads, everything up to it is on its
 	// disk: a leadership begins when the node's own entry is on disk, so every write before is, and no
 	// entry is replaced during it.
-	stable uint64
+	stable  uint64
+	slowest slowest
 }
 
 // write is a write under way.
@@ -75,6 +77,7 @@ func (n *Node) stored() {
 		n.writes.queue[0] = write{}
 		n.writes.queue = n.writes.queue[1:]
 		n.writes.bytes -= w.bytes
+		n.writes.slowest.add(n.now, time.Duration(n.now-w.at))
 		if err != nil {
 			n.fail(err)
 			continue

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync/atomic"
 
 	"sluice/actors/sequencer"
 	"sluice/durability"
@@ -40,7 +41,7 @@ type machine[R, Q any] struct {
 	follower *sequencer.Follower[R, Q] // nil while the state is lent, or was not settled since
 	lent     *loan[R, Q]               // of the last leadership, until it is settled
 	included durability.Seq            // last event of the state when it was rebuilt
-	rebuilds uint64
+	rebuilds atomic.Uint64             // any goroutine reads it
 }
 
 // loan is a state that a leadership has, or had.
@@ -135,7 +136,7 @@ func (m *machine[R, Q]) settle() error {
 		m.follower = sequencer.Following(l.app, m.encoder, l.state)
 		return nil
 	}
-	m.rebuilds++
+	m.rebuilds.Add(1)
 	return m.rebuild(inLog)
 }
 

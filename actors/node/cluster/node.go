@@ -307,10 +307,14 @@ func (m *Node[R, Q]) Links() []peer.Status { return m.links.Status() }
 func (m *Node[R, Q]) Transfer(to uint8) error {
 	st := m.raft.Status()
 	if !st.Leads {
-		return fmt.Errorf("cluster: node %d does not lead, %s; ask the node that leads", st.Node, leaderText(st.Leader))
+		return fmt.Errorf("cluster: node %d does not lead, %s", st.Node, m.leaderText(uint8(st.Leader)))
 	}
 	if _, ok := m.members.Member(to); to != 0 && !ok || uint64(to) == st.Node {
 		return fmt.Errorf("cluster: node %d cannot be the next leader: name another member", to)
+	}
+	if !m.canTake(to, &st) {
+		return errors.New("cluster: no other member that could lead follows the log now: see the states of the members, " +
+			"and ask again")
 	}
 	m.heir.Store(uint64(to))
 	p := m.now.Load()
@@ -325,9 +329,11 @@ func (m *Node[R, Q]) Transfer(to uint8) error {
 	return nil
 }
 
-func leaderText(leader uint64) string {
-	if leader == 0 {
-		return "and no leader is known"
+// leaderText says which node leads.
+func (m *Node[R, Q]) leaderText(leader uint8) string {
+	x, ok := m.members.Member(leader)
+	if !ok {
+		return "and no leader is known; ask again"
 	}
-	return fmt.Sprintf("node %d does", leader)
+	return fmt.Sprintf("node %d does: ask that one, whose address for clients is %s", leader, x.Client)
 }

@@ -172,8 +172,8 @@ func (m *simMember) take(item raftlog.Item) bool {
 // settles counts what became of the state of a leadership.
 func (m *simMember) settles(settled bool) {
 	switch {
-	case m.machine.rebuilds != m.rebuilds:
-		m.rebuilds = m.machine.rebuilds
+	case m.machine.rebuilds.Load() != m.rebuilds:
+		m.rebuilds = m.machine.rebuilds.Load()
 		m.w.counts.Rebuilds++
 	case settled:
 		m.w.counts.TakenOver++

@@ -76,7 +76,7 @@ func decodeText(text []byte, into any) error {
 	if want := map[string]string{
 		"policy": `a string, such as "persisted>=1"`, "force": "true or false",
 		"connection": `a string, such as "1099511627777"`, "responses": "a number, such as 100",
-		"deadline": `a string, such as "10s"`,
+		"deadline": `a string, such as "10s"`, "node": "a number, such as 2",
 	}; errors.As(err, &wrong) && want[wrong.Field] != "" {
 		return fmt.Errorf("%s must be %s", wrong.Field, want[wrong.Field])
 	}

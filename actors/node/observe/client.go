@@ -75,6 +75,11 @@ func (c *Client) Reload(ctx context.Context) (done string, err error) {
 	return c.post(ctx, "/reload", struct{}{})
 }
 
+// Transfer has the leader of a cluster hand its leadership to another member, 0 for the fittest.
+func (c *Client) Transfer(ctx context.Context, to uint8) (done string, err error) {
+	return c.post(ctx, "/transfer", transferBody{int(to)})
+}
+
 func (c *Client) post(ctx context.Context, path string, body any) (string, error) {
 	text, err := json.Marshal(body)
 	if err != nil {

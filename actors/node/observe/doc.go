@@ -15,6 +15,7 @@
 //	GET  /connections         ?top=20&by=buffered|age|lag
 //	GET  /connections/closed  ?last=1024
 //	GET  /policy              the durability policy, and what the gate waits for
+//	GET  /cluster             what a member of a cluster knows of all members
 //	GET  /stats               all measurements
 //	GET  /trace               which responses are traced
 //	GET  /live.json           a status.Snapshot; ?after=N leaves out the points up to number N
@@ -24,6 +25,7 @@
 //	POST /trace               {"connection": "1099511627777", "responses": 100}
 //	POST /drain               {"deadline": "10s"}
 //	POST /reload              {}
+//	POST /transfer            {"node": 2}; without a node the fittest one becomes the leader
 //
 // Answers are text for people; with ?format=json or Accept: application/json they are JSON.
 //

@@ -38,15 +38,17 @@ func (a *admin) routes() {
 	a.read("/policy", nil, a.policy)
 	a.read("/stats", nil, a.stats)
 	a.read("/trace", nil, a.tracing)
+	a.read("/cluster", nil, a.cluster)
 	a.change("/policy", a.swap)
 	a.change("/kick", a.kick)
 	a.change("/trace", a.trace)
 	a.change("/drain", a.drain)
 	a.change("/reload", a.reload)
+	a.change("/transfer", a.transfer)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /healthz /readyz "+
-			"/connections /connections/closed /policy /stats /trace, over HTTP also /metrics "+
-			"/live.json, and POST /policy /kick /trace /drain /reload", r.Method, r.URL.Path)
+			"/connections /connections/closed /policy /stats /trace /cluster, over HTTP also /metrics "+
+			"/live.json, and POST /policy /kick /trace /drain /reload /transfer", r.Method, r.URL.Path)
 	})
 }
 

@@ -1,0 +1,143 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+
+	"sluice/actors/node"
+	"sluice/durability/raftlog"
+	"sluice/transport/peer"
+)
+
+var _, _ node.Clustered = (*Node[struct{}, struct{}])(nil), (*period[struct{}, struct{}])(nil)
+
+// Cluster implements node.Clustered.
+func (m *Node[R, Q]) Cluster() node.Cluster {
+	st, p := m.raft.Status(), m.now.Load()
+	c := node.Cluster{ID: m.members.Cluster.String(), Node: m.members.Node, State: m.state(&st, p), Term: st.Term,
+		Leader: uint8(st.Leader), Since: m.ago(st.LeaderSince).Seconds(), Quorum: len(m.members.Members)/2 + 1,
+		Committed: uint64(st.Committed), Applied: uint64(m.settled()),
+		LeaderChanges: st.LeaderChanges, Leaderless: st.Leaderless.Seconds(), Rebuilds: m.machine.rebuilds.Load()}
+	if st.Leader == 0 {
+		c.Leaderless += c.Since
+	}
+	c.Committed = max(c.Committed, c.Applied) // that is newer
+	if p != nil {
+		policy := p.Policy().Current()
+		c.Policy, c.Class = policy.String(), policy.Class(len(m.members.Members)).String()
+	}
+	links := m.links.Status()
+	for _, x := range m.members.Members {
+		row := node.ClusterMember{Node: x.Node, Role: "voter", Client: x.Client}
+		if x.Node == m.members.Node {
+			m.self(&row, &c, &st)
+		} else {
+			m.other(&row, &st, links)
+		}
+		c.Members = append(c.Members, row)
+	}
+	return c
+}
+
+// Cluster is Node.Cluster.
+func (p *period[R, Q]) Cluster() node.Cluster { return p.member.Cluster() }
+
+// Transfer is Node.Transfer.
+func (p *period[R, Q]) Transfer(to uint8) error { return p.member.Transfer(to) }
+
+// ago is the time since a moment of the monotonic clock.
+func (m *Node[R, Q]) ago(at int64) time.Duration { return max(0, time.Duration(m.clock.Now()-at)) }
+
+// state is that of this member. It leads once its clients are served.
+func (m *Node[R, Q]) state(st *raftlog.Status, p *period[R, Q]) string {
+	switch {
+	case st.Leads && p != nil && p.lead != nil && p.lead.Term == st.Term && p.Node.Ready():
+		return node.MemberLeads
+	case st.Leads:
+		return node.MemberTakesOver
+	case st.Leader == 0:
+		return node.MemberElects
+	}
+	return node.MemberFollows
+}
+
+// self completes the row of this member.
+func (m *Node[R, Q]) self(row *node.ClusterMember, c *node.Cluster, st *raftlog.Status) {
+	row.State, row.Version = c.State, m.cfg.Version
+	row.Match, row.Disk = new(uint64(st.Stored)), new(max(st.SlowestWrite, m.underWay(st)).Seconds())
+}
+
+// underWay is the age of the oldest write that has not ended.
+func (m *Node[R, Q]) underWay(st *raftlog.Status) time.Duration {
+	if st.OldestWrite == 0 {
+		return 0
+	}
+	return m.ago(st.OldestWrite)
+}
+
+// other completes the row of another member.
+func (m *Node[R, Q]) other(row *node.ClusterMember, st *raftlog.Status, links []peer.Status) {
+	var up bool
+	row.Link, row.Version, up = linkTo(row.Node, links)
+	i := slices.IndexFunc(st.Peers, func(p raftlog.PeerStatus) bool { return p.Node == uint64(row.Node) })
+	if i < 0 {
+		return
+	}
+	p := st.Peers[i]
+	if p.HeardAt != 0 {
+		row.Heard = new(m.ago(p.HeardAt).Seconds())
+	}
+	if st.Leads && (p.Match > 0 || p.State == "replicate") { // else nothing was acknowledged in this term
+		row.Match, row.InMemory = new(uint64(p.Match)), new(uint64(p.InMemory))
+		row.Lag = new(uint64(max(st.Stored, p.Match) - p.Match))
+	}
+	switch {
+	case st.Leader == p.Node:
+		row.State = node.MemberLeads
+	case st.Leads && (p.HeardAt == 0 || m.ago(p.HeardAt) > 2*m.election()):
+		row.State = node.MemberSilent
+	case st.Leads && p.State == "snapshot":
+		row.State = node.MemberReceives
+	case st.Leads && p.State == "probe":
+		row.State = node.MemberProbed
+	case !up:
+		row.State = node.MemberUnreachable
+	default:
+		row.State = node.MemberFollows
+	}
+}
+
+// canTake reports whether a member follows the log so that it can lead next: the one named, or any.
+func (m *Node[R, Q]) canTake(to uint8, st *raftlog.Status) bool {
+	return slices.ContainsFunc(st.Peers, func(p raftlog.PeerStatus) bool {
+		return (to == 0 || p.Node == uint64(to)) && p.State == "replicate" && m.ago(p.HeardAt) <= 2*m.election()
+	})
+}
+
+// election is the election time in use.
+func (m *Node[R, Q]) election() time.Duration {
+	if m.cfg.Election == 0 {
+		return raftlog.DefaultElection
+	}
+	return m.cfg.Election
+}
+
+// linkTo says how the lanes to and from another node are, and which version its program has.
+func linkTo(to uint8, links []peer.Status) (text, version string, up bool) {
+	text, up = "up", true
+	for _, l := range links {
+		if l.Node != to {
+			continue
+		}
+		version = l.Version
+		for _, way := range []struct {
+			name string
+			flow peer.Flow
+		}{{"to", l.Out}, {"from", l.In}} {
+			if !way.flow.Connected && up {
+				text, up = l.Lane.String()+" "+way.name+" it is down", false
+			}
+		}
+	}
+	return text, version, up
+}

@@ -1,0 +1,59 @@
+package node
+
+// Clustered is a Running of a member of a cluster, see package cluster.
+type Clustered interface {
+	Running
+	// Cluster is what this member knows of the cluster. It never waits.
+	Cluster() Cluster
+	// Transfer begins to hand the leadership to another node, 0 for the fittest. The error says why this
+	// node cannot, and which node leads.
+	Transfer(to uint8) error
+}
+
+// Cluster is what a member of a cluster knows of it at one moment. Numbers are of events.
+type Cluster struct {
+	ID        string          `json:"cluster"` // identity
+	Node      uint8           `json:"node"`    // number of this member
+	State     string          `json:"state"`   // of this member, as in its ClusterMember
+	Term      uint64          `json:"term"`
+	Leader    uint8           `json:"leader"` // its number; 0 while none is known
+	Since     float64         `json:"since"`  // seconds for which Leader has been what it is
+	Quorum    int             `json:"quorum"` // members that are a majority
+	Policy    string          `json:"policy"` // in force at this member
+	Class     string          `json:"class"`  // of the policy, see durability.Class
+	Committed uint64          `json:"committed"`
+	Applied   uint64          `json:"applied"` // by this member, and committed
+	Members   []ClusterMember `json:"members"` // by number, with this one
+
+	LeaderChanges uint64  `json:"leader_changes"` // seen by this member since its start
+	Leaderless    float64 `json:"leaderless"`     // seconds without a known leader since its start
+	Rebuilds      uint64  `json:"rebuilds"`       // of the state, after the end of a leadership
+}
+
+// Values of ClusterMember.State.
+const (
+	MemberLeads       = "leader"
+	MemberTakesOver   = "taking over" // elected, and not serving yet
+	MemberFollows     = "follower"
+	MemberElects      = "no leader" // this member knows of none
+	MemberProbed      = "probing"   // the leader looks for where its log ends
+	MemberReceives    = "snapshot"  // it receives a snapshot of the leader
+	MemberSilent      = "silent"    // the leader has not heard of it for two election times
+	MemberUnreachable = "unreachable"
+)
+
+// ClusterMember is what a member knows of one member. What it does not know is nil: a member that does not
+// lead knows little of the others.
+type ClusterMember struct {
+	Node     uint8    `json:"node"`
+	Role     string   `json:"role"` // voter
+	State    string   `json:"state"`
+	Match    *uint64  `json:"match"`     // last event on its disk
+	Lag      *uint64  `json:"lag"`       // events by which its disk is behind that of the leader
+	InMemory *uint64  `json:"in_memory"` // last event in its memory
+	Heard    *float64 `json:"heard"`     // seconds since its last message
+	Disk     *float64 `json:"disk"`      // seconds of the slowest write of the last second or two
+	Link     string   `json:"link"`      // to it and from it: up, or what is down; empty for this member
+	Version  string   `json:"version"`   // of its program; empty if it was never connected
+	Client   string   `json:"client"`    // its address for clients
+}

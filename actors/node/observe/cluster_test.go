@@ -1,0 +1,109 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"sluice/actors/node"
+)
+
+// member is a node that says it is a member of a cluster.
+type member struct {
+	node.Running
+	cluster node.Cluster
+	to      int // of the last Transfer; -1 for none
+	fail    error
+}
+
+func (m *member) Cluster() node.Cluster { return m.cluster }
+
+func (m *member) Transfer(to uint8) error {
+	m.to = int(to)
+	return m.fail
+}
+
+// observeMember observes a member beside the rig, and returns a client with a trusted endpoint.
+func observeMember(t *testing.T, r *rig, m *member) (api *Client, web string) {
+	t.Helper()
+	socket := t.TempDir() + "/member"
+	o, err := Open(m, Config{Admin: "127.0.0.1:0", Socket: socket, Log: r.admin.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = o.Close(context.Background()) })
+	return &Client{Socket: socket}, o.Address()
+}
+
+func TestClusterPage(t *testing.T) {
+	r := newRig(t)
+	m := &member{Running: r.server, to: -1, cluster: node.Cluster{ID: "00", Node: 2, State: node.MemberLeads, Term: 41,
+		Leader: 2, Since: 90, Quorum: 2, Policy: "persisted>=2", Class: "committed", Committed: 88, Applied: 87,
+		Members: []node.ClusterMember{
+			{Node: 1, Role: "voter", State: node.MemberFollows, Match: new(uint64(70)), Lag: new(uint64(18)),
+				InMemory: new(uint64(88)), Heard: new(0.02), Link: "up", Version: "v1", Client: "a:1"},
+			{Node: 2, Role: "voter", State: node.MemberLeads, Match: new(uint64(88)), Disk: new(0.003), Client: "b:1"},
+		}}}
+	api, web := observeMember(t, r, m)
+	var page Cluster
+	if err := api.Get(context.Background(), "/cluster", &page); err != nil || page.Term != 41 ||
+		*page.Members[0].Lag != 18 || page.Members[1].Lag != nil {
+		t.Errorf("%+v: %v", page, err)
+	}
+	var b strings.Builder
+	if err := page.Text(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"term 41  leader 2 (since 1m30s)  quorum 2 of 2  policy persisted>=2 (committed)",
+		"1     voter  follower  70     18   88         20ms   -     up    v1       a:1",
+		"2*    voter  leader    88     -    -          -      3ms   -     -        b:1"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+	var refused *Error
+	if _, err := (&Client{HTTP: web}).Transfer(context.Background(), 1); !errors.As(err, &refused) ||
+		refused.Status != http.StatusForbidden || m.to != -1 {
+		t.Errorf("a transfer over TCP: %v, to %d", err, m.to)
+	}
+	if done, err := api.Transfer(context.Background(), 0); err != nil || m.to != 0 ||
+		!strings.Contains(done, "fittest") {
+		t.Errorf("%q, %v, to %d", done, err, m.to)
+	}
+	if done, err := api.Transfer(context.Background(), 1); err != nil || m.to != 1 || !strings.Contains(done, "node 1") {
+		t.Errorf("%q, %v, to %d", done, err, m.to)
+	}
+	m.fail = errors.New("node 1 does")
+	if _, err := api.Transfer(context.Background(), 3); !errors.As(err, &refused) ||
+		refused.Status != http.StatusConflict || !strings.Contains(err.Error(), "node 1 does") {
+		t.Errorf("a transfer that fails: %v", err)
+	}
+	m.to = -1
+	for _, body := range []string{`{"node": 256}`, `{"node": -1}`, `{"node": "2"}`, `{"to": 2}`} {
+		if _, err := api.post(context.Background(), "/transfer", raw(body)); !errors.As(err, &refused) ||
+			refused.Status != http.StatusBadRequest || m.to != -1 {
+			t.Errorf("%s: %v, to %d", body, err, m.to)
+		}
+	}
+}
+
+// raw is JSON as it is.
+type raw string
+
+func (r raw) MarshalJSON() ([]byte, error) { return []byte(r), nil }
+
+func TestSingleNodeIsNoMember(t *testing.T) {
+	r := newRig(t)
+	for name, c := range r.operators() {
+		var refused *Error
+		if err := c.Get(context.Background(), "/cluster", new(Cluster)); !errors.As(err, &refused) ||
+			refused.Status != http.StatusNotFound || !strings.Contains(err.Error(), "--cluster") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := c.Transfer(context.Background(), 0); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package status
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+
+	"sluice/actors/node"
+)
+
+// WriteCluster writes what a member knows of its cluster: a line, and a table of all members.
+func WriteCluster(w io.Writer, c *node.Cluster) error {
+	if _, err := fmt.Fprintln(w, clusterLine(c)); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "node\trole\tstate\tmatch\tlag\tin_memory\theard\tdisk\tlink\tversion\tclients\t")
+	for _, x := range c.Members {
+		name := strconv.Itoa(int(x.Node))
+		if x.Node == c.Node {
+			name += "*"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", name, x.Role, x.State, events(x.Match),
+			events(x.Lag), events(x.InMemory), span(x.Heard), span(x.Disk), dash(x.Link), dash(x.Version), x.Client)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "* says this; - is not known to it\n")
+	return err
+}
+
+// clusterLine is the state of a cluster in one line.
+func clusterLine(c *node.Cluster) string {
+	leader := "no leader for " + Span(c.Since)
+	if c.Leader != 0 {
+		leader = fmt.Sprintf("leader %d (since %s)", c.Leader, Span(c.Since))
+	}
+	return fmt.Sprintf("term %d  %s  quorum %d of %d  policy %s (%s)  committed %d  applied %d", c.Term, leader,
+		c.Quorum, len(c.Members), c.Policy, c.Class, c.Committed, c.Applied)
+}
+
+// events is a number that may not be known.
+func events(n *uint64) string {
+	if n == nil {
+		return "-"
+	}
+	return strconv.FormatUint(*n, 10)
+}
+
+// span is a time that may not be known.
+func span(seconds *float64) string {
+	if seconds == nil {
+		return "-"
+	}
+	return Span(*seconds)
+}
+
+func dash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice/actors/node"
+)
+
+// servingAlone starts the only member of a cluster, and returns the flags for its admin socket.
+func servingAlone(t *testing.T, args ...string) (p *process, socket []string, dir string) {
+	t.Helper()
+	dir, client := filepath.Join(t.TempDir(), "data"), freeAddress(t)
+	if out, problems, code := local("cluster", "init", "--data-dir", dir, "--node", "1", "--member",
+		"1="+freeAddress(t)+","+client); code != 0 {
+		t.Fatalf("%s%s", out, problems)
+	}
+	path := filepath.Join(t.TempDir(), "admin")
+	p = start(t, append([]string{"serve", "--cluster", "--data-dir", dir, "--listen-tcp", client, "--admin-address",
+		"127.0.0.1:0", "--admin-socket", path}, args...)...)
+	p.err.await(t, "this node leads")
+	p.err.awaitTimes(t, "msg=serving", 2) // as a follower, then as the leader
+	return p, []string{"--admin-socket", path}, dir
+}
+
+func TestClusterStatusAndTransfer(t *testing.T) {
+	_, socket, _ := servingAlone(t)
+	out, problems, code := local(append([]string{"cluster", "status"}, socket...)...)
+	for _, want := range []string{"leader 1 (since ", "quorum 1 of 1", "(committed)", "1*", "voter"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, %q is not in %s%s", code, want, out, problems)
+		}
+	}
+	out, problems, code = local(append([]string{"cluster", "status", "--json"}, socket...)...)
+	var c node.Cluster
+	if err := json.Unmarshal([]byte(out), &c); err != nil || code != 0 || c.Leader != 1 || len(c.Members) != 1 ||
+		c.Members[0].Match == nil {
+		t.Errorf("exit code %d, %v: %s%s", code, err, out, problems)
+	}
+	for _, tt := range []struct {
+		words []string
+		code  int
+		want  string
+	}{
+		{[]string{"cluster", "transfer", "2"}, exitFailure, "cannot be the next leader"},
+		{[]string{"cluster", "transfer"}, exitFailure, "no other member that could lead"},
+		{[]string{"cluster", "transfer", "two"}, exitUsage, "the number of one member"},
+		{[]string{"cluster", "transfer", "1", "2"}, exitUsage, "the number of one member"},
+		{[]string{"cluster", "status", "now"}, exitUsage, "takes no arguments"},
+	} {
+		if out, problems, code := local(append(tt.words, socket...)...); code != tt.code ||
+			!strings.Contains(problems, tt.want) {
+			t.Errorf("%v: exit code %d, %s%s", tt.words, code, out, problems)
+		}
+	}
+}
