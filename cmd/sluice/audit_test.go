@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -48,5 +49,40 @@ func TestAuditTellsFaultsFromNone(t *testing.T) {
 	if out, problems, code := local("audit", "--json", "--data-dir", t.TempDir(), "nowhere"); code != exitFailure ||
 		!strings.Contains(problems, "no such file") || !strings.Contains(out, `{"error":`) {
 		t.Errorf("exit code %d, %s%s", code, out, problems)
+	}
+}
+
+// The journal of a member is verified with its membership.
+func TestVerifyOfAMembersDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "internal", "audit", "testdata", "intact", "node1"))); err != nil {
+		t.Fatal(err)
+	}
+	out, problems, code := local("journal", "--data-dir", dir, "verify")
+	if code != exitOK || !strings.Contains(out, "its last entry is 11, of term 2; events up to 7 are known to be committed\n") {
+		t.Fatalf("exit code %d, %s%s", code, out, problems)
+	}
+	out, _, code = local("journal", "--data-dir", dir, "list")
+	if code != exitOK || strings.Count(out, " (not known to be committed)\n") != 2 {
+		t.Errorf("exit code %d, %s", code, out)
+	}
+	for want, args := range map[string][]string{
+		"no event is left out on one node only": {"journal", "--data-dir", dir, "skip", "3"},
+		"stop the node and copy the whole":      {"backup", "--data-dir", dir, filepath.Join(t.TempDir(), "b")},
+	} {
+		if _, problems, code := local(args...); code != exitFailure || !strings.Contains(problems, want) {
+			t.Errorf("%v: exit code %d, %s", args, code, problems)
+		}
+	}
+	path := filepath.Join(dir, "cluster")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append(text[:len(text)-2], 'x', '\n'), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, problems, code := local("journal", "--data-dir", dir, "verify"); code != exitFailure || !strings.Contains(problems, "damaged") {
+		t.Errorf("a damaged membership file: exit code %d, %s", code, problems)
 	}
 }

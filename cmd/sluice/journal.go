@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"sluice/actors/node"
+	"sluice/actors/node/cluster"
 	"sluice/actors/node/inspect"
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
@@ -81,6 +82,11 @@ func readJournal(e *env, args []string) error {
 			fmt.Fprintln(e.stderr, "no events in that range")
 		}
 		return err
+	}
+	if j.Member() != nil { // the rest of a member's directory
+		if _, err := cluster.ReadMembership(dir); err != nil {
+			return err
+		}
 	}
 	summary, err := j.Verify()
 	switch {

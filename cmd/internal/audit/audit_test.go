@@ -87,6 +87,8 @@ func TestFaultsAreFound(t *testing.T) {
 		{"only the node that died has an answered request", func(s *scene) { s.cut(7); answered(s.lineOf(0, 3), 8) }, Loss, 8,
 			"which 1 of 3 journals have; it must be in 2"},
 		{"an answered request has other bytes", func(s *scene) { s.lineOf(0, 2).Hash++ }, Loss, 6, "was answered as event 6, which is request 2 of"},
+		{"a request that was answered without a number", func(s *scene) { answered(s.lineOf(0, 3), 0) }, Loss, 0,
+			"request 3 of connection 1.1.1 of trader-1 was answered, and is not in the log"},
 		{"a query is as of an event that the log lacks", func(s *scene) { s.lineOf(0, 5).AsOf = 77 }, Loss, 77,
 			"request 5 of connection 2.1.1 of trader-1 is answered as of event 77, and the log ends at event 14"},
 		{"a request is in the log twice", func(s *scene) { s.apply(3, s.events[11]) }, Double, 15, "and so is event 12; trader-1 sent it once"},
@@ -168,6 +170,15 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 	if r := audited(t, s, 1, 2, 3); r.Failed() != 0 || r.Found != 8 || r.Same != r.Frames {
 		t.Errorf("%s", r)
 	}
+	for client := range s.lines {
+		for i := range s.lines[client] { // nor does the response have to name the event
+			s.lines[client][i].Event = 0
+		}
+	}
+	if r := audited(t, s, 1, 2, 3); r.Failed() != 0 || r.Found != 8 {
+		t.Errorf("%s", r)
+	}
+	s.lines[1][len(s.lines[1])-1].Event = 14
 	last := &s.lines[1][len(s.lines[1])-2] // before the response to the last request
 	last.Frames = last.Frames[:len(last.Frames)-1]
 	if r := audited(t, s, 1, 2, 3); r.Failed() != 1 || !strings.Contains(r.Faults[0].Text, "did not receive frame 6 on connection 2.1.2") {

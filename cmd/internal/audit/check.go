@@ -268,6 +268,16 @@ func (k *checker) end() {
 		k.fault(Loss, a.event, "%s was answered as event %d, and the log ends at event %d", k.name(a.client, a.conn, a.number),
 			a.event, k.log.newest.Last)
 	}
+	for _, a := range k.nameless {
+		switch t := k.sent[sending{a.conn, a.number, a.hash}]; {
+		case t.found > 0:
+			k.Found++
+		case k.log.first > 1:
+			k.Early++ // perhaps
+		default:
+			k.fault(Loss, 0, "%s was answered, and is not in the log", k.name(a.client, a.conn, a.number))
+		}
+	}
 	for _, q := range k.queries {
 		k.fault(Loss, q.asOf, "%s is answered as of event %d, and the log ends at event %d", k.name(q.client, q.conn, q.number),
 			q.asOf, k.log.newest.Last)

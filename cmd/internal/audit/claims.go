@@ -17,13 +17,14 @@ import (
 type claims struct {
 	clients  []string
 	requests []request // answered as an event, by event
+	nameless []request // answered without the number of an event
 	queries  []query   // answered, by the event that they are as of
 	sent     map[sending]*tally
 	conns    map[uint64]*conn
 	points   map[string][]point // by clock
 }
 
-// request is one that was answered as an event.
+// request is one that was answered as an event; event is 0 if the response did not say which.
 type request struct {
 	client       int
 	conn, number uint64
@@ -159,6 +160,9 @@ func (c *claims) line(client int, clock string, l *history.Line, counts *Counts)
 		counts.Answered++
 		c.requests = append(c.requests, request{client, l.Conn, l.Request, l.Hash, l.Event})
 		c.points[clock] = append(c.points[clock], p)
+	case l.Hash != 0 && l.Outcome == history.Answered:
+		counts.Answered++
+		c.nameless = append(c.nameless, request{client, l.Conn, l.Request, l.Hash, 0})
 	case l.AsOf != 0:
 		counts.Queries++
 		c.queries = append(c.queries, query{client, l.Conn, l.Request, l.Query, l.AsOf, l.Answer})
