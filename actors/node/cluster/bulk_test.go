@@ -140,6 +140,7 @@ func TestCutLinkEndsTheTransfer(t *testing.T) {
 			a.Send(2, a.meta, []byte("first"))
 			a.carry(b, frames, nil)
 			a.Link(2, false)
+			synctest.Wait() // a frame may have been offered at the same time
 			for len(a.out) > 0 {
 				<-a.out
 			}
