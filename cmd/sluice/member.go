@@ -72,6 +72,9 @@ func (s *service) prepareMember(nc node.Config[orderbook.Report, orderbook.Answe
 	if s.set.Origin("policy") == "default" {
 		nc.Policy = "" // that of a member
 	}
+	if s.set.Origin("drain-spread") == "default" {
+		nc.Pipeline.Egress.DrainSpread = 0 // that of a member
+	}
 	o := &periodObservers{endpoints: endpoints, log: s.log}
 	s.observer = o
 	nc.BeforeClients = func(n node.Running) error {

@@ -21,11 +21,16 @@ import (
 	"sluice/transport/peer"
 )
 
+// DefaultDrainSpread is the time over which a leader that has handed its leadership over closes its
+// clients. They are not served meanwhile, so it is shorter than that of a single node.
+const DefaultDrainSpread = 20 * time.Millisecond
+
 // Config describes a member of a cluster. Node is required.
 type Config[R, Q any] struct {
 	// Node is what a single node is configured with. DataDir is that of a member, see Init. The default
-	// of Policy is persisted on a majority; Nodes and Listen.Direct are set here. BeforeClients is called
-	// for the node of each period, see Node; an error of the first one ends Open.
+	// of Policy is persisted on a majority, that of Pipeline.Egress.DrainSpread is DefaultDrainSpread.
+	// Nodes and Listen.Direct are set here. BeforeClients is called for the node of each period, see Node;
+	// an error of the first one ends Open.
 	Node node.Config[R, Q]
 
 	PeerListen string        // host:port where the other nodes are accepted; default: this member's own address for them
@@ -156,6 +161,7 @@ func (m *Node[R, Q]) complete() {
 	}
 	or(&c.Node.FailTimeout, node.DefaultFailTimeout)
 	or(&c.Node.DrainTimeout, node.DefaultDrainTimeout)
+	or(&c.Node.Pipeline.Egress.DrainSpread, DefaultDrainSpread)
 	if c.Node.SnapshotEvents == 0 {
 		c.Node.SnapshotEvents = node.DefaultSnapshotEvents
 	}

@@ -38,12 +38,12 @@ func TestThreeNodesKill(t *testing.T) {
 		r.trade(8, 1<<rng.IntN(5))
 		var at []time.Time
 		for range min(eraKills, kills-done) {
-			r.answered(10 + rng.Int64N(200))
+			r.answered(10 + rng.Int64N(50))
 			leader := r.leader()
 			at = append(at, time.Now())
 			leader.Kill()
 			r.leader(leader)
-			r.answered(10 + rng.Int64N(200))
+			r.answered(10 + rng.Int64N(50))
 			r.start(leader)
 		}
 		result := r.finish()
