@@ -51,6 +51,7 @@ type Node[R, Q any] struct {
 	snapshots  *sequencer.Snapshots
 	pipeline   *actors.Pipeline[R, Q]
 	operators  operators
+	swaps      policySwaps
 	sequenced  chan struct{} // closed when the sequencer's goroutine has ended
 	ending     *ending
 }
@@ -87,6 +88,7 @@ func prepare[R, Q any](cfg Config[R, Q], office *Office[R, Q]) (*Prepared[R, Q],
 	n := &Node[R, Q]{cfg: cfg, log: cfg.Log, office: office, sequenced: make(chan struct{}),
 		ending: newEnding(), jumps: make(chan clockJump, 1),
 		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
+		swaps: policySwaps{adopted: make(chan struct{}, 1)},
 	}
 	if office != nil {
 		n.app, n.cursors = office.Application, office.Cursors
@@ -171,11 +173,12 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	pc.OnFail = n.fail
 	pc.OnNotice = n.notice(pc.OnNotice)
 	var err error
-	var barriers *mailbox.Writer[actors.Barrier]
-	var prove func(ticket uint64)
-	if n.office != nil && n.office.Prove != nil {
-		prove = n.office.Prove
-		barriers, pc.Barriers = actors.NewBarriers()
+	sc := sequencer.Config[R, Q]{Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
+		Wall: n.cfg.Wall, OnClockJump: n.jumped,
+		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes}
+	if n.office != nil {
+		n.office.configure(&sc, &pc)
+		sc.OnPolicy = n.adoptPolicy
 	}
 	if n.pipeline, err = actors.Open(pc, n.cfg.Encoder, n.cursors); err != nil {
 		return err
@@ -200,14 +203,9 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 		n.office.Propose(events)
 	}
 	group := run.NewGroup("sequencer", run.NewAdaptive(0))
-	n.sequencer, err = sequencer.New(sequencer.Config[R, Q]{
-		Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
-		State: n.state, Requests: requests, Journal: ring, Slots: n.pipeline.Slots(),
-		Signal: group.Signal(), Now: n.pipeline.Now, Wall: n.cfg.Wall, OnClockJump: n.jumped,
-		Barriers: barriers, Prove: prove, Snapshots: n.snapshots,
-		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes,
-	})
-	if err != nil {
+	sc.State, sc.Requests, sc.Journal, sc.Slots = n.state, requests, ring, n.pipeline.Slots()
+	sc.Signal, sc.Now, sc.Snapshots = group.Signal(), n.pipeline.Now, n.snapshots
+	if n.sequencer, err = sequencer.New(sc); err != nil {
 		return err
 	}
 	beating := &beating{Actor: n.sequencer}

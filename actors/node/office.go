@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"sluice/actors"
@@ -16,7 +18,7 @@ const IDBits = connBits
 
 // Office is what a node of a cluster has instead of a journal of its own. Its owner keeps the log,
 // recovers and snapshots the application, and ends the node when another node of the cluster leads. See
-// package cluster. All fields are required but Prove and HandOver.
+// package cluster. All fields are required but Prove, Poisoned and HandOver.
 type Office[R, Q any] struct {
 	// Application and State are the node's until it has ended; then they are the owner's again, and
 	// Whole says whether they can be used.
@@ -27,7 +29,8 @@ type Office[R, Q any] struct {
 	// State.Last()+1 on. It is called once.
 	Propose func(*mailbox.BytesReader)
 	// Prove asks whether this node still leads, see sequencer.Config; nil: it does.
-	Prove func(ticket uint64)
+	Prove    func(ticket uint64)
+	Poisoned map[uint64]struct{} // see sequencer.Config
 	// IDs is the last connection id given out, shared by all nodes of this process. What is above
 	// IDBits never changes.
 	IDs *atomic.Uint64
@@ -76,6 +79,57 @@ func (n *Node[R, Q]) adopt() {
 	n.identities = newIdentities(n.state.Keys())
 	n.base = n.office.IDs.Load()
 	n.ids = n.office.IDs
+}
+
+// configure adds to sequencer and pipeline what a leader needs: responses to queries wait for a proof, the
+// policy of the log is in force, and poisoned requests are refused.
+func (o *Office[R, Q]) configure(sc *sequencer.Config[R, Q], pc *actors.Config) {
+	sc.Poisoned = o.Poisoned
+	if o.Prove != nil {
+		sc.Prove = o.Prove
+		sc.Barriers, pc.Barriers = actors.NewBarriers()
+	}
+	if p, ok := o.State.Policy(); ok {
+		pc.Policy = p
+	}
+}
+
+// policySwaps are the swaps of a policy by the log. Any goroutine.
+type policySwaps struct {
+	one     sync.Mutex    // held by the one that waits
+	adopted chan struct{} // gets a token when the gate has adopted the policy of an event
+}
+
+// adoptPolicy has the gate adopt the policy of an event. It is called on the sequencer's goroutine.
+func (n *Node[R, Q]) adoptPolicy(p durability.Policy, adopted func()) {
+	go func() {
+		if err := n.pipeline.Policy().Swap(context.Background(), p); err != nil {
+			return // the gate has ended, and with it everything
+		}
+		adopted()
+		token(n.swaps.adopted)
+	}()
+}
+
+// swapByLog puts a policy in force by an event, so that the leaders after this one keep it.
+func (n *Node[R, Q]) swapByLog(ctx context.Context, p durability.Policy) error {
+	n.swaps.one.Lock()
+	defer n.swaps.one.Unlock()
+	select {
+	case <-n.swaps.adopted: // of one that was not awaited
+	default:
+	}
+	if err := n.queue.Policy(p); err != nil {
+		return err
+	}
+	select {
+	case <-n.swaps.adopted:
+		return nil
+	case <-n.ending.ended:
+		return durability.ErrSwitchClosed
+	case <-ctx.Done():
+		return fmt.Errorf("node: policy %q is not in force yet: %w", p, context.Cause(ctx))
+	}
 }
 
 // handOver gives the office to another node of the cluster before clients are told to go there.

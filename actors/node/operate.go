@@ -61,6 +61,12 @@ func (n *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (o
 			return old, old, err
 		}
 	}
+	if n.office != nil {
+		if err := p.AtLeast(durability.CrashSafe, n.cfg.Nodes); err != nil && !force {
+			return old, old, fmt.Errorf("node: %w: %w", ErrRefused, err)
+		}
+		return old, p, n.swapByLog(ctx, p)
+	}
 	if err := n.pipeline.Policy().Swap(ctx, p); err != nil {
 		return old, n.pipeline.Policy().Current(), err
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"sluice/durability"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // Counts is the work of a sequencer since it was made.
@@ -36,6 +38,7 @@ type PanicError struct {
 	Kind  Kind           // of the event at fault
 	Tag   uint8          // of the request at fault
 	Conn  uint64
+	Hash  uint64 // of the request at fault, see Config.Poisoned; 0 for other events
 	Value any
 	Stack []byte
 }
@@ -43,4 +46,13 @@ type PanicError struct {
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("sequencer: the application panicked near event %d (%s, tag 0x%02x of "+
 		"connection %d): %v\n%s", e.Seq, e.Kind, e.Tag, e.Conn, e.Value, e.Stack)
+}
+
+// hashOf tells requests apart by tag and body: those with equal ones do the same to equal states. It is 0
+// for other events.
+func hashOf(ev *Event) uint64 {
+	if ev.Kind != KindRequest {
+		return 0
+	}
+	return max(1, xxhash.Sum64(ev.Body)^uint64(ev.Tag)<<56)
 }

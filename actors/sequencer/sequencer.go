@@ -51,6 +51,10 @@ type Config[R, Q any] struct {
 
 	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 
+	// Poisoned are requests on which the application panicked before, by PanicError.Hash. They are
+	// refused as malformed. Nothing changes the map while the sequencer runs.
+	Poisoned map[uint64]struct{}
+
 	// Snapshots, if not nil, has a snapshot made after N events or N bytes of events, whichever comes
 	// first; a threshold of 0 does not count. Events that were replayed count, so one is due in the
 	// first step if there were that many.
@@ -164,7 +168,7 @@ func (s *Sequencer[R, Q]) Step(now int64) (work int) {
 			return
 		}
 		s.err = &PanicError{Seq: s.state.last, Kind: s.ev.Kind, Tag: s.ev.Tag, Conn: s.ev.Conn,
-			Value: v, Stack: debug.Stack()}
+			Hash: hashOf(&s.ev), Value: v, Stack: debug.Stack()}
 		s.out.forget()
 		s.publish()
 		work++
@@ -267,6 +271,11 @@ func (s *Sequencer[R, Q]) request(record []byte) bool {
 	query, why := s.table.judge(ev)
 	if why == 0 && s.check != nil && s.check.Check(ev) != nil {
 		why = encode.RefusedMalformed
+	}
+	if why == 0 && len(s.cfg.Poisoned) > 0 {
+		if _, poisoned := s.cfg.Poisoned[hashOf(ev)]; poisoned {
+			why = encode.RefusedMalformed
+		}
 	}
 	switch {
 	case why != 0:

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"sluice/actors/node"
 	"sluice/cmd/orderbook"
 	"sluice/cmd/orderbook/trade"
+	"sluice/transport/client"
 	"sluice/transport/listen"
 )
 
@@ -154,27 +156,21 @@ func order(t *testing.T, c *trade.Client, price int64) trade.Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r, err := c.New(ctx, trade.Order{Instrument: 1, Side: orderbook.Buy, Price: price, Quantity: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func TestTrioServes(t *testing.T) {
-	c := newTrio(t, nil)
-	trader := c.trader(1)
-	for i := range int64(10) {
-		order(t, trader, 100+i)
-	}
-	id := c.leader()
-	c.stop(id)
-	for i := range int64(10) {
-		order(t, trader, 200+i)
-	}
-	c.start(id)
-	at := c.nodes[c.leader()].settled()
-	for i := uint8(1); i <= 3; i++ {
-		c.until(fmt.Sprintf("node %d at event %d", i, at), func() bool { return c.nodes[i].settled() >= at })
+	o := trade.Order{Instrument: 1, Side: orderbook.Buy, Price: price, Quantity: 1}
+	command := o.Command()
+	for {
+		sent, err := c.Send(ctx, command)
+		if err != nil {
+			t.Fatal(err)
+		}
+		command = sent.Command // with its id, so that it is executed once, however often it is sent
+		r, err := sent.Wait(ctx)
+		var rejected *trade.Rejected
+		switch {
+		case err == nil, errors.As(err, &rejected): // as a duplicate: it was executed before
+			return r
+		case !errors.Is(err, client.ErrUnknownOutcome):
+			t.Fatal(err)
+		}
 	}
 }

@@ -63,8 +63,12 @@ func (m *Node[R, Q]) item(item raftlog.Item) error {
 	return m.follow(m.ending.ctx)
 }
 
-// snapshotEvery is the time between two looks whether a snapshot is due.
-const snapshotEvery = 250 * time.Millisecond
+const (
+	snapshotEvery = 250 * time.Millisecond // between two looks whether a snapshot is due
+	// A copy of the application takes turns with the one that serves clients.
+	copyWork = time.Millisecond
+	copyRest = time.Millisecond
+)
 
 // snapshots is the goroutine that makes snapshots, on a copy of the application, so that the log stays
 // short.
@@ -111,7 +115,14 @@ func (m *Node[R, Q]) settled() durability.Seq {
 
 // snapshot makes the snapshot after an event on a copy of the application.
 func (m *Node[R, Q]) snapshot(ctx context.Context, at durability.Seq) error {
-	f, err := replayed(m.fresh, m.cfg.Node.Encoder, past{m.store, m.raft}, at, func() error { return context.Cause(ctx) })
+	since := time.Now()
+	f, err := replayed(m.fresh, m.cfg.Node.Encoder, past{m.store, m.raft}, at, func() error {
+		if time.Since(since) >= copyWork {
+			time.Sleep(copyRest) // clients may need the processor
+			since = time.Now()
+		}
+		return context.Cause(ctx)
+	})
 	if err != nil {
 		return err
 	}

@@ -70,13 +70,14 @@ type Node[R, Q any] struct {
 	release func() // of the clients' sockets
 	ids     atomic.Uint64
 
-	machine *machine[R, Q] // the executor's
-	taken   atomic.Uint64  // last event of the log that the machine has taken, or executed as the leader
-	now     atomic.Pointer[period[R, Q]]
-	leading atomic.Pointer[raftlog.Leadership] // while it has a period
-	heir    atomic.Uint64                      // node that Transfer named for the handover under way; 0 for the fittest
-	ending  *ending
-	wg      sync.WaitGroup // store, executor, snapshots
+	machine  *machine[R, Q]      // the executor's
+	poisoned map[uint64]struct{} // requests on which the application panicked; the executor's
+	taken    atomic.Uint64       // last event of the log that the machine has taken, or executed as the leader
+	now      atomic.Pointer[period[R, Q]]
+	leading  atomic.Pointer[raftlog.Leadership] // while it has a period
+	heir     atomic.Uint64                      // node that Transfer named for the handover under way; 0 for the fittest
+	ending   *ending
+	wg       sync.WaitGroup // store, executor, snapshots
 }
 
 // Open starts a member of the cluster to which the data directory belongs. It returns once the member
@@ -101,7 +102,8 @@ func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Node[R, Q]{cfg: cfg, members: members, log: cfg.Node.Log, ending: newEnding()}
+	m := &Node[R, Q]{cfg: cfg, members: members, log: cfg.Node.Log, ending: newEnding(),
+		poisoned: make(map[uint64]struct{})}
 	if m.log == nil {
 		m.log = slog.Default()
 	}
@@ -314,6 +316,9 @@ func (m *Node[R, Q]) Transfer(to uint8) error {
 	st := m.raft.Status()
 	if !st.Leads {
 		return fmt.Errorf("cluster: node %d does not lead, %s", st.Node, m.leaderText(uint8(st.Leader)))
+	}
+	if len(m.members.Members) == 1 {
+		return fmt.Errorf("cluster: node %d is the only member, so no other one can lead", st.Node)
 	}
 	if _, ok := m.members.Member(to); to != 0 && !ok || uint64(to) == st.Node {
 		return fmt.Errorf("cluster: node %d cannot be the next leader: name another member", to)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"sluice/actors"
@@ -108,6 +109,10 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 	if err != nil {
 		return err
 	}
+	if p, ok := state.Policy(); ok && p.String() != m.cfg.Node.Policy {
+		m.log.Info("the policy of the log is in force, not the configured one", "policy", p.String(), "configured",
+			m.cfg.Node.Policy)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -125,7 +130,7 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 			return "", false
 		}
 	}, node.Office[R, Q]{Application: app, State: state, Cursors: l.Cursors, IDs: &m.ids,
-		Prove:    l.Prove,
+		Prove: l.Prove, Poisoned: maps.Clone(m.poisoned),
 		Propose:  func(events *mailbox.BytesReader) { m.propose(l, events) },
 		HandOver: func(ctx context.Context) (actors.Farewell, bool) { return m.handOver(ctx, l) }})
 	whole := false
@@ -164,7 +169,23 @@ func (m *Node[R, Q]) lead(l *raftlog.Leadership) (whole bool) {
 			m.giveUp(l)
 		}
 	}
+	m.poison(p.Node.Err())
 	return p.Node.Whole()
+}
+
+// poisonedMost bounds the requests that are remembered as poisoned.
+const poisonedMost = 1024
+
+// poison remembers the request on which the application panicked, if that ended the node: a client that
+// sends it again must not end the next leadership as well.
+func (m *Node[R, Q]) poison(err error) {
+	var p *sequencer.PanicError
+	if !errors.As(err, &p) || p.Hash == 0 || len(m.poisoned) >= poisonedMost {
+		return
+	}
+	m.log.Error("the application panicked on a request, which is refused from now on", "event", uint64(p.Seq),
+		"tag", p.Tag, "connection", p.Conn)
+	m.poisoned[p.Hash] = struct{}{}
 }
 
 // giveUp hands a leadership over that cannot serve, and returns when it has ended.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -29,6 +30,17 @@ func (p *period[R, Q]) Leave() { p.member.Leave() }
 
 // Leaving is Node.Leaving.
 func (p *period[R, Q]) Leaving() bool { return p.member.Leaving() }
+
+// SwapPolicy is Node.SwapPolicy.
+func (p *period[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (old,
+	now durability.Policy, err error) {
+	if p.lead == nil {
+		old = p.Policy().Current()
+		return old, old, fmt.Errorf("cluster: %w: node %d does not lead, %s; the policy is changed there",
+			node.ErrRefused, p.member.members.Node, leaderText(p.member.raft.Status().Leader))
+	}
+	return p.Node.SwapPolicy(ctx, text, force)
+}
 
 var _, _ node.Running = (*Node[struct{}, struct{}])(nil), (*period[struct{}, struct{}])(nil)
 
@@ -115,7 +127,8 @@ func (m *Node[R, Q]) Degraded() (now bool, total time.Duration) { return m.perio
 // Policy is node.Node.Policy.
 func (m *Node[R, Q]) Policy() *durability.Switch { return m.period().Policy() }
 
-// SwapPolicy is node.Node.SwapPolicy.
+// SwapPolicy puts a policy in force by an event of the log, on the node that leads. It returns once the
+// gate has adopted it; later leaders begin with it.
 func (m *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (old,
 	now durability.Policy, err error) {
 	return m.period().SwapPolicy(ctx, text, force)

@@ -1,0 +1,265 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"sluice/actors/sequencer"
+	"sluice/cmd/orderbook"
+	"sluice/cmd/orderbook/trade"
+	"sluice/durability"
+	"sluice/transport/client"
+)
+
+// Clients go on with the next leader when a leader is lost, and a node that comes back has everything.
+func TestClientsFollowTheLeader(t *testing.T) {
+	c := newTrio(t, nil)
+	trader := c.trader(1)
+	for i := range int64(10) {
+		order(t, trader, 100+i)
+	}
+	id := c.leader()
+	c.stop(id)
+	for i := range int64(10) {
+		order(t, trader, 200+i)
+	}
+	c.start(id)
+	if open, err := trader.OpenOrders(c.ctx()); err != nil || len(open) != 20 {
+		t.Errorf("%d open orders, %v; want 20", len(open), err)
+	}
+	c.agree()
+}
+
+// A planned transfer loses no response: what was taken is answered before the leadership is handed over.
+func TestTransferAnswersWhatWasTaken(t *testing.T) {
+	c := newTrio(t, nil)
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	answered := make([]int, 4)
+	for i := range answered {
+		trader := c.trader(uint64(i + 1))
+		order(t, trader, 100)
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, err := trader.New(c.ctx(), trade.Order{Instrument: 1, Side: orderbook.Buy, Price: 100, Quantity: 1})
+				if err != nil && !errors.Is(err, client.ErrUnknownOutcome) {
+					t.Errorf("account %d: %v", i+1, err)
+					return
+				}
+				answered[i]++
+			}
+		})
+	}
+	for range 5 {
+		var from uint8
+		c.until("a transfer", func() bool { from = c.leader(); return c.nodes[from].Transfer(0) == nil })
+		c.until("another leader", func() bool {
+			st := c.nodes[from].Log()
+			return st.Leader != 0 && st.Leader != uint64(from)
+		})
+	}
+	close(stop)
+	all.Wait()
+	c.agree()
+}
+
+// The whole cluster is stopped and started.
+func TestRestartOfAll(t *testing.T) {
+	c := newTrio(t, nil)
+	trader := c.trader(1)
+	for i := range int64(10) {
+		order(t, trader, 100+i)
+	}
+	for id := uint8(1); id <= 3; id++ {
+		c.stop(id)
+	}
+	for id := uint8(1); id <= 3; id++ {
+		c.start(id)
+	}
+	if open, err := c.trader(1).OpenOrders(c.ctx()); err != nil || len(open) != 10 {
+		t.Errorf("%d open orders, %v; want 10", len(open), err)
+	}
+	c.agree()
+}
+
+// A node that was away for longer than the log reaches back gets a snapshot.
+func TestNodeThatWasAwayGetsSnapshot(t *testing.T) {
+	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) { cfg.Node.SnapshotEvents = 20 })
+	trader := c.trader(1)
+	order(t, trader, 1)
+	away := c.leader()%3 + 1
+	c.stop(away)
+	begins := c.nodes[c.leader()].Log().Snapshot
+	for snapshots := 0; snapshots < 3; { // the log reaches back to the second newest
+		order(t, trader, 100)
+		if at := c.nodes[c.leader()].Log().Snapshot; at > begins {
+			begins = at
+			snapshots++
+		}
+	}
+	c.start(away)
+	c.until("the snapshot", func() bool { return c.nodes[away].Log().Snapshot > 0 })
+	c.agree()
+}
+
+// A cluster of one member serves, and goes on after a restart.
+func TestSingleMember(t *testing.T) {
+	c := &trio{t: t, all: []Member{{1, freePort(t), freePort(t)}}}
+	c.dirs[1] = t.TempDir()
+	if err := Init(c.dirs[1], Membership{Cluster: ID{1}, Node: 1, Members: c.all}); err != nil {
+		t.Fatal(err)
+	}
+	for run := range 2 {
+		c.start(1)
+		trader := c.trader(1)
+		order(t, trader, 100)
+		if open, err := trader.OpenOrders(c.ctx()); err != nil || len(open) != run+1 {
+			t.Errorf("%d open orders, %v; want %d", len(open), err, run+1)
+		}
+		if err := c.nodes[1].Transfer(0); err == nil {
+			t.Error("a cluster of one member hands its leadership over")
+		}
+		c.stop(1)
+	}
+}
+
+// A policy is part of the log: the next leader begins with it.
+func TestPolicyOutlivesItsLeader(t *testing.T) {
+	c := newTrio(t, nil)
+	order(t, c.trader(1), 100)
+	id := c.leader()
+	follower := c.nodes[id%3+1]
+	if _, _, err := follower.SwapPolicy(c.ctx(), "persisted>=2", false); err == nil {
+		t.Error("a node that does not lead changed the policy")
+	}
+	if _, _, err := c.nodes[id].SwapPolicy(c.ctx(), "local", false); err == nil {
+		t.Error("an exposed policy was taken without force")
+	}
+	const policy = "in_memory>=2"
+	if _, now, err := c.nodes[id].SwapPolicy(c.ctx(), policy, false); err != nil || now.String() != policy {
+		t.Fatalf("%v, %v", now, err)
+	}
+	c.stop(id)
+	id = c.leader()
+	if got := c.nodes[id].Policy().Current().String(); got != policy {
+		t.Errorf("the next leader has the policy %q, want %q", got, policy)
+	}
+}
+
+// panicking is an order book that panics on orders of one quantity.
+type panicking struct {
+	sequencer.Application[orderbook.Report, orderbook.Answer]
+}
+
+const poison = 666
+
+func (p panicking) Apply(ev *sequencer.Event, out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
+	var c orderbook.Command
+	if orderbook.DecodeRequest(ev.Tag, ev.Body, &c) == nil && c.Quantity == poison {
+		panic("poisoned")
+	}
+	p.Application.Apply(ev, out)
+}
+
+// A request on which the application panics costs each node at most one leadership, and is in no log.
+func TestPoisonedRequestIsRefused(t *testing.T) {
+	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) {
+		books := cfg.Node.Application
+		cfg.Node.Application = func() sequencer.Application[orderbook.Report, orderbook.Answer] { return panicking{books()} }
+	})
+	good := c.trader(1)
+	order(t, good, 100)
+	bad := c.trader(2)
+	command := orderbook.Command{Tag: orderbook.TagNew, ClientOrderID: 7, Instrument: 1, Side: orderbook.Buy,
+		Type: orderbook.Limit, TimeInForce: orderbook.GoodTillCancel, Price: 5, Quantity: poison}
+	panics := 0
+	for {
+		sent, err := bad.Send(c.ctx(), command)
+		if err == nil {
+			_, err = sent.Wait(c.ctx())
+		}
+		if errors.Is(err, client.ErrUnknownOutcome) {
+			panics++
+			continue
+		}
+		if err == nil {
+			t.Error("the poisoned request was executed")
+		}
+		break // refused
+	}
+	if panics == 0 || panics > 3 {
+		t.Errorf("the request ended %d leaderships; want one for each node at most", panics)
+	}
+	order(t, good, 101)
+	if open, err := good.OpenOrders(c.ctx()); err != nil || len(open) != 2 {
+		t.Errorf("%d open orders, %v; want 2", len(open), err)
+	}
+	c.agree()
+}
+
+// ctx returns a context that ends a call which must not take long.
+func (c *trio) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	c.t.Cleanup(cancel)
+	return ctx
+}
+
+// agree waits until all nodes have applied the same events, and compares their states.
+func (c *trio) agree() {
+	c.t.Helper()
+	leader := c.nodes[c.leader()]
+	var at durability.Seq
+	c.until("all nodes at one event", func() bool {
+		at = leader.settled()
+		for _, n := range c.nodes {
+			if n != nil && n.settled() != at {
+				return false
+			}
+		}
+		return leader.now.Load().Sequenced() == at
+	})
+	digests := map[string][]int{}
+	for id, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		if err := n.Stop(ctx); err != nil {
+			c.t.Errorf("node %d: %v", id, err)
+		}
+		cancel()
+		c.nodes[id] = nil
+		f := n.machine.follower
+		if f == nil {
+			f = sequencer.Following(n.machine.lent.app, n.machine.encoder, n.machine.lent.state)
+		}
+		digest, outputs := f.Digest()
+		state := new(counter)
+		if err := f.WriteSnapshot(state); err != nil {
+			c.t.Error(err)
+		}
+		digests[fmt.Sprintf("%x %d %v", digest, outputs, *state)] = append(digests[fmt.Sprintf("%x %d %v", digest, outputs, *state)], id)
+	}
+	if len(digests) != 1 {
+		c.t.Errorf("at event %d the nodes have the states %v", at, digests)
+	}
+}
+
+// counter counts and sums up bytes.
+type counter struct{ n, sum uint64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	for _, b := range p {
+		c.sum = c.sum*31 + uint64(b)
+	}
+	c.n += uint64(len(p))
+	return len(p), nil
+}
