@@ -37,7 +37,7 @@ func (p *period[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) 
 	if p.lead == nil {
 		old = p.Policy().Current()
 		return old, old, fmt.Errorf("cluster: %w: node %d does not lead, %s; the policy is changed there",
-			node.ErrRefused, p.member.members.Node, leaderText(p.member.raft.Status().Leader))
+			node.ErrRefused, p.member.members.Node, p.member.leaderText(uint8(p.member.raft.Status().Leader)))
 	}
 	return p.Node.SwapPolicy(ctx, text, force)
 }
