@@ -15,7 +15,8 @@
 //
 // Promises:
 //
-//   - A crash loses everything that was not synced, or less: a beginning of it may have reached the disk.
+//   - A crash loses everything that was not synced, or less: a beginning of it may have reached the disk,
+//     and it may end within a write.
 //   - A disk carries out writes in order, and reports them in order. A broken one reports errors until its
 //     process ends.
 //   - A link keeps the order within a lane.

@@ -58,9 +58,18 @@ func (m *Machine) Start(o raftlog.Options) {
 	m.Node = n
 }
 
-// Crash ends the process. What was written and not synced may be on disk, in order.
+// Crash ends the process. A beginning of what was not synced may be on disk: of what was written, and,
+// with a chance of one half, of writes under way.
 func (m *Machine) Crash() {
 	m.w.Counts.Crashes++
+	if m.w.R.IntN(2) == 0 && !m.broken {
+		for _, w := range m.writes {
+			if w.Snapshot != nil {
+				break
+			}
+			m.append(w)
+		}
+	}
 	keep := m.w.R.IntN(len(m.pending) + 1)
 	m.harden(m.pending[:keep])
 	m.ended[m.Incarnation] = m.Memory
@@ -184,10 +193,7 @@ func (m *Machine) write(w raftlog.Write) {
 		w.Done(fmt.Errorf("disk of node %d is broken", m.ID))
 		return
 	}
-	_, _ = w.Records(nil, func(p []byte) error { // it returns only errors of this function
-		m.pending = append(m.pending, slices.Clone(p))
-		return nil
-	})
+	m.append(w)
 	if w.Sync || w.Snapshot != nil {
 		m.harden(m.pending)
 		m.pending = nil
@@ -196,4 +202,12 @@ func (m *Machine) write(w raftlog.Write) {
 		m.receive(w.Snapshot)
 	}
 	w.Done(nil)
+}
+
+// append appends the records of a write to those that are not synced.
+func (m *Machine) append(w raftlog.Write) {
+	_, _ = w.Records(nil, func(p []byte) error { // it returns only errors of this function
+		m.pending = append(m.pending, slices.Clone(p))
+		return nil
+	})
 }
