@@ -14,6 +14,7 @@ type simConn struct {
 	up     []sequencer.Event // on their way to the server
 	down   []simMessage      // on their way to the client
 	left   bool              // the client has closed it
+	seen   int64             // monotonic ns, when the server notices that
 	told   []simTold         // what the client received, for the oracle
 }
 
@@ -37,6 +38,7 @@ type simRequest struct {
 	bad     bool // it is malformed
 	number  uint64
 	floor   durability.Seq // last event of which a response had reached any client when it was sent
+	at      int64          // monotonic ns, when it was sent
 }
 
 // simClient is a client that trades under an account of its own. It sends to whoever leads. Commands
@@ -51,6 +53,7 @@ type simClient struct {
 	numbers uint64       // requests of its own will, including queries
 	last    uint64       // of numbers, after the faults
 	next    uint64       // client order id
+	asks    int64        // monotonic ns, until which it only asks
 	orders  []uint64     // ids of orders that may be open
 }
 
@@ -59,23 +62,45 @@ func simIdentity() sequencer.Identity { return sequencer.Identity{Role: sequence
 // act is one turn of a client.
 func (c *simClient) act() {
 	w := c.w
-	if c.conn == nil {
-		c.connect()
+	switch {
+	case c.conn == nil:
+		if !w.hush {
+			c.connect()
+		}
+		return
+	case w.hush:
+		c.hear()
 		return
 	}
-	if w.OneIn(400) || w.Calm && c.conn.office == nil && len(c.conn.down) == 0 {
+	if w.Now < c.asks {
+		c.ask()
+		return
+	}
+	if w.OneIn(400) || len(c.waiting) > 0 && w.Now-c.waiting[0].at > w.swarm.patience && w.OneIn(8) {
 		c.leave()
 		return
 	}
-	switch w.R.IntN(3) {
-	case 0:
+	if w.R.IntN(3) == 0 {
 		c.send()
-	default:
-		for n := w.R.IntN(4); n > 0 && c.conn != nil && len(c.conn.down) > 0; n-- {
-			m := c.conn.down[0]
-			c.conn.down = c.conn.down[1:]
-			c.receive(&m)
-		}
+	} else {
+		c.hear()
+	}
+}
+
+// ask is a turn of a client that only asks, and stays where it is.
+func (c *simClient) ask() {
+	if c.w.R.IntN(2) == 0 && c.conn.office != nil && len(c.waiting) == 0 {
+		c.transmit(simRequest{command: orderbook.Command{Tag: orderbook.TagQueryTop, Instrument: 1}})
+	}
+	c.hear()
+}
+
+// hear receives some of what has arrived.
+func (c *simClient) hear() {
+	for n := c.w.R.IntN(4); n > 0 && c.conn != nil && len(c.conn.down) > 0; n-- {
+		m := c.conn.down[0]
+		c.conn.down = c.conn.down[1:]
+		c.receive(&m)
 	}
 }
 
@@ -83,7 +108,7 @@ func (c *simClient) act() {
 func (c *simClient) connect() {
 	w := c.w
 	m := w.members[c.target]
-	if m.Node == nil {
+	if m.Node == nil || w.Now < max(m.paused, m.dozes) {
 		c.target = w.R.IntN(len(w.members))
 		return
 	}
@@ -116,7 +141,11 @@ func (c *simClient) connect() {
 func (c *simClient) leave() {
 	c.w.counts.Left++
 	if c.conn.office != nil {
-		c.conn.left = true
+		c.conn.left, c.conn.seen = true, c.w.Now
+		if c.w.OneIn(2) { // without a word
+			c.conn.seen += int64(c.w.R.IntN(400)) * 1e6
+		}
+		c.conn.up = c.conn.up[:c.w.R.IntN(len(c.conn.up)+1)] // the others do not arrive
 	}
 	c.lost(c.w.R.IntN(len(c.w.members)))
 }
@@ -144,8 +173,13 @@ func (c *simClient) send() {
 		c.numbers++
 		r = c.draw()
 	}
+	c.transmit(r)
+}
+
+func (c *simClient) transmit(r simRequest) {
+	w := c.w
 	w.counts.Requests++
-	r.number, r.floor = w.oracle.number(), w.oracle.given
+	r.number, r.floor, r.at = w.oracle.number(), w.oracle.given, w.Now
 	if r.command.Tag >= orderbook.TagQueryTop {
 		w.counts.Queries++
 	}
@@ -163,6 +197,9 @@ func (c *simClient) draw() simRequest {
 	r := c.w.R
 	cmd := orderbook.Command{Account: c.account, Instrument: uint32(1 + r.IntN(2)), ClientOrderID: c.next}
 	k := r.IntN(20)
+	if r.IntN(100) < c.w.swarm.asking {
+		k = 14 + r.IntN(6)
+	}
 	if len(c.orders) == 0 && k >= 9 && k < 13 {
 		k = 0
 	}

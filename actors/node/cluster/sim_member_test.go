@@ -27,6 +27,8 @@ type simMember struct {
 	*raftsim.Machine
 	w    *simWorld
 	skew int64 // ns, of its wall clock
+	// Until then nothing of the process runs, or not the goroutine of its raftlog.Node; monotonic ns.
+	paused, dozes int64
 
 	machine  *machine[orderbook.Report, orderbook.Answer]
 	office   *simOffice     // while it leads, until it has noticed that it does not
@@ -89,6 +91,9 @@ func (m *simMember) act() {
 	w := m.w
 	switch w.R.IntN(8) {
 	case 0, 1, 2:
+		if w.Now < m.dozes {
+			return
+		}
 		m.Step()
 		if m.Node.Done() {
 			m.crash()

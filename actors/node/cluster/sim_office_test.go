@@ -103,8 +103,9 @@ func (o *simOffice) act() {
 	case 1:
 		o.sequencer.Step(o.w.Now)
 	case 2:
-		o.gate.Step(o.w.Now)
-		o.gate.Take(o.release)
+		for n := o.w.R.IntN(16); n >= 0 && o.gate.Step(o.w.Now) > 0; n-- {
+			o.gate.Take(o.release)
+		}
 	}
 }
 
@@ -120,7 +121,7 @@ func (o *simOffice) read(c *simConn) (ended bool) {
 		}
 		c.up = c.up[1:]
 	}
-	if !c.left || len(c.up) > 0 {
+	if !c.left || len(c.up) > 0 || !o.w.Calm && o.w.Now < c.seen {
 		return false
 	}
 	o.queue.Disconnected(c.id, simIdentity())

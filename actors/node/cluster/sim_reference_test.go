@@ -18,6 +18,7 @@ type simReference struct {
 	gone    uint64
 	outputs map[uint64][]simOutput        // by connection
 	queries map[durability.Seq][]*simTold // by the event of the response
+	live    map[uint64]bool               // connections that began and have not ended
 	failed  bool
 }
 
@@ -33,7 +34,7 @@ func newSimReference(c *simOracle) *simReference {
 		panic(err)
 	}
 	r := &simReference{c: c, book: app.(*orderbook.Book), outputs: map[uint64][]simOutput{},
-		queries: map[durability.Seq][]*simTold{}}
+		queries: map[durability.Seq][]*simTold{}, live: map[uint64]bool{}}
 	for _, conn := range c.conns {
 		for i := range conn.told {
 			if t := &conn.told[i]; t.query != nil {
@@ -63,11 +64,16 @@ func (r *simReference) apply(event []byte) {
 	ev := simDecode(event, r.seq)
 	switch ev.Kind {
 	case sequencer.KindRequest:
+		if !r.live[ev.Conn] {
+			r.c.w.Fail("event %d is a request of connection %#x, which has ended or not begun (C10)", r.seq, ev.Conn)
+		}
 		r.book.Apply(&ev, r)
 	case sequencer.KindConnected:
+		r.live[ev.Conn] = true
 		r.book.Connected(&ev, r)
 	case sequencer.KindDisconnected:
 		r.gone = ev.Conn
+		delete(r.live, ev.Conn)
 		r.book.Disconnected(&ev, r)
 	case sequencer.KindTick:
 		r.book.Tick(&ev, r)
@@ -117,8 +123,15 @@ func (a *simAnswers) Query(uint64) *orderbook.Answer {
 	return (*a)[len(*a)-1]
 }
 
-// finish compares the states of all nodes with the reference.
+// finish compares the states of all nodes with the reference, and the connections with those of the
+// office.
 func (r *simReference) finish() {
+	for _, conn := range r.c.w.leader().office.conns {
+		delete(r.live, conn.id)
+	}
+	for id := range r.live {
+		r.c.w.Fail("connection %#x has ended, and the log does not say so (C10)", id)
+	}
 	var b bytes.Buffer
 	if err := r.book.Snapshot(&b); err != nil {
 		r.c.w.Fail("%v", err)

@@ -21,6 +21,7 @@ type simWorld struct {
 	oracle   simOracle
 	counts   simCounts
 	step     int
+	hush     bool        // clients send nothing new
 	suffixes [][2]uint64 // of leaders that crashed: place and content of the first event that was not committed
 }
 
@@ -39,9 +40,12 @@ type simSwarm struct {
 	checkpoint                uint64
 	window, batchBytes        int
 	diskStall                 int64 // ns
+	asking                    int   // of 100 requests are queries, and some of the others
+	patience                  int64 // ns for which a client waits for a response
 	load                      int   // requests under way of a client at most
 	snapshots                 int   // one in so many turns of a member
 	cuts, heals, crashes      int   // one in so many steps
+	pauses                    int   // one in so many steps
 	lazy                      int   // the executor works in one of so many of its turns
 	severed                   int   // step at which the leader is cut off for a while; 0 for none
 }
@@ -61,6 +65,9 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 		texts = []string{"persisted>=3", "persisted>=3", "persisted>=3 && in_memory>=4", "in_memory>=3", "persisted>=2"}
 	}
 	text := texts[w.R.IntN(len(texts))]
+	if seed%8 == 4 {
+		text = texts[0] // what a second leader can meet while the first one sleeps
+	}
 	var err error
 	if w.policy, err = durability.Parse(text, nodes); err != nil {
 		panic(err)
@@ -68,11 +75,11 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 	w.oracle.init(w, nodes)
 	w.Judge.Safe = w.class == simCommitted
 	w.swarm = simSwarm{slots: pick(16, 64, 256), queue: pick(1024, 4096), ring: pick(1024, 4096), batch: pick(1, 7, 64),
-		checkpoint: uint64(pick(8, 32, 128)), window: pick(1, 2, 3), batchBytes: pick(128, 512, 2048),
-		diskStall: int64(pick(30, 100, 1000)) * 1e6, load: pick(1, 4, 16), snapshots: pick(50, 200, 1000), lazy: pick(1, 1, 2, 20),
-		cuts: pick(300, 1000, 3000), heals: pick(200, 600), crashes: pick(600, 1200, 4000)}
+		checkpoint: uint64(pick(8, 32, 128)), window: pick(1, 2, 3), batchBytes: pick(256, 512, 2048),
+		diskStall: int64(pick(30, 100, 1000)) * 1e6, load: pick(1, 3, 8), asking: pick(0, 0, 50, 95), patience: int64(pick(60, 200, 1000)) * 1e6, snapshots: pick(50, 200, 1000), lazy: pick(1, 1, 2, 20),
+		cuts: pick(300, 1000, 3000), heals: pick(200, 600), crashes: pick(600, 1200, 4000), pauses: pick(500, 2000, 10000)}
 	if seed%4 == 0 {
-		w.swarm.severed = steps / 3
+		w.swarm.severed = steps/3&^1 + int(seed/4)%2
 	}
 	w.AddMachines(nodes, w.oracle.content, w.included)
 	for _, m := range w.Machines {
@@ -81,7 +88,7 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 	for _, m := range w.members {
 		m.start()
 	}
-	for i := range 4 {
+	for i := range 6 {
 		w.clients = append(w.clients, &simClient{w: w, account: uint64(i + 1), target: w.R.IntN(nodes), next: 1})
 	}
 	return w
@@ -135,7 +142,7 @@ func simulate(t testing.TB, seed uint64, steps int) (w *simWorld) {
 func (w *simWorld) turn() {
 	w.Pass()
 	w.clients[w.R.IntN(len(w.clients))].act()
-	if m := w.members[w.R.IntN(len(w.members))]; m.Node != nil {
+	if m := w.members[w.R.IntN(len(w.members))]; m.Node != nil && w.Now >= m.paused {
 		m.act()
 		w.oracle.observe()
 	}
@@ -164,11 +171,52 @@ func (w *simWorld) disturb() {
 		w.Links.Heal()
 	}
 	if l := w.leader(); w.swarm.severed != 0 && w.step >= w.swarm.severed && l != nil {
-		w.swarm.severed = 0
-		w.isolate(l)
+		w.sever(l)
+	}
+	if w.OneIn(w.swarm.pauses) && m.Node != nil {
+		m.pause()
 	}
 	if w.OneIn(2000) {
 		m.skew += int64(w.R.IntN(4000)-2000) * 1e6
+	}
+}
+
+// sever cuts a leader off while it has clients that send, so that its last events are in no other log. Or
+// its node sleeps, its clients but one vanish and go elsewhere, and the one that stays asks.
+func (w *simWorld) sever(l *simMember) {
+	switch o := l.office; {
+	case w.swarm.severed%2 == 0:
+		w.isolate(l)
+	case o.queue.Len() > 0 || o.state.Last() > o.held.seq || o.state.Last() > w.oracle.given:
+		w.hush = true // until the last event is answered
+		return
+	default:
+		l.dozes = w.Now + 600e6
+		stays := false
+		for _, c := range w.clients {
+			if c.conn == nil || c.conn.office != l.office {
+				continue
+			}
+			if !stays && len(c.waiting) == 0 {
+				stays, c.asks = true, l.dozes
+				continue
+			}
+			conn := c.conn
+			c.leave()
+			conn.up, conn.seen, c.target = nil, l.dozes, int(l.ID)%len(w.members)
+		}
+	}
+	w.swarm.severed, w.hush = 0, false
+}
+
+// pause stops a process for a while, or the goroutine of its raftlog.Node only.
+func (m *simMember) pause() {
+	m.w.counts.Pauses++
+	until := m.w.Now + int64(m.w.R.IntN(500))*1e6
+	if m.w.R.IntN(2) == 0 {
+		m.paused = until
+	} else {
+		m.dozes = until
 	}
 }
 
@@ -190,8 +238,10 @@ func (w *simWorld) leader() *simMember {
 // calm ends the faults.
 func (w *simWorld) calm() {
 	w.EndFaults()
+	w.hush = false
 	w.Slow = 1
 	for _, m := range w.members {
+		m.paused, m.dozes = 0, 0
 		if m.Broken() && m.Node != nil { // what it was told to write is missing
 			m.crash()
 		}
@@ -217,7 +267,13 @@ func (w *simWorld) settled() bool {
 			return false
 		}
 	}
-	return w.leader() != nil
+	offices := 0
+	for _, m := range w.members {
+		if m.office != nil {
+			offices++
+		}
+	}
+	return offices == 1
 }
 
 func (w *simWorld) describe() (s string) {
