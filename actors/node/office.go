@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"sluice/actors"
 	"sluice/actors/sequencer"
@@ -34,9 +35,10 @@ type Office[R, Q any] struct {
 	// IDs is the last connection id given out, shared by all nodes of this process. What is above
 	// IDBits never changes.
 	IDs *atomic.Uint64
-	// HandOver, if not nil, is called by a Drain once every request that was taken has been answered,
-	// before clients are told the farewell that it returns. It ends soon after ctx.
-	HandOver func(ctx context.Context) (actors.Farewell, bool)
+	// HandOver, if not nil, is called by a Drain once every request that was taken has been answered, or
+	// AnswerFor has passed, before clients are told the farewell that it returns. It ends soon after ctx.
+	HandOver  func(ctx context.Context) (actors.Farewell, bool)
+	AnswerFor time.Duration
 }
 
 // OpenOffice opens a node that has an office instead of a data directory of its own. DataDir, Journal and
@@ -137,8 +139,11 @@ func (n *Node[R, Q]) handOver(ctx context.Context) {
 	if n.office == nil || n.office.HandOver == nil || n.ending.first() != nil {
 		return
 	}
-	if err := n.pipeline.Passed(ctx); err != nil {
-		return // the drain says what it waits for
+	answered, cancel := context.WithTimeout(ctx, n.office.AnswerFor)
+	defer cancel()
+	if n.pipeline.Passed(answered) != nil {
+		// The policy cannot be met now. What waits for it is not answered by this node any more.
+		defer n.ending.hurry()
 	}
 	if f, ok := n.office.HandOver(ctx); ok {
 		if err := n.pipeline.SetFarewell(f); err != nil {

@@ -264,11 +264,30 @@ func (m *Node[R, Q]) link(to uint8, lane peer.Lane, up bool) {
 func (m *Node[R, Q]) start() {
 	m.wg.Go(func() {
 		if err := m.store.Run(); err != nil {
+			m.awaitLog() // a leader hands over first
 			m.fail(fmt.Errorf("cluster: nothing more is acknowledged by this node: %w", err))
 		}
 	})
 	m.links.Start()
 	m.runner.Start()
+}
+
+// logEnd is how long a log whose store has failed may take to end by itself.
+const logEnd = 500 * time.Millisecond
+
+// awaitLog waits until the log has ended.
+func (m *Node[R, Q]) awaitLog() {
+	ended := make(chan struct{})
+	go func() {
+		_ = m.runner.Wait() // fail has the error
+		close(ended)
+	}()
+	late := time.NewTimer(logEnd)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+	}
 }
 
 // fresh makes an empty application with the configuration of the data directory.

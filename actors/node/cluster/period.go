@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"sluice/actors"
@@ -36,6 +37,7 @@ type period[R, Q any] struct {
 	*node.Node[R, Q]
 	member *Node[R, Q]
 	lead   *raftlog.Leadership // nil while another node leads, or none
+	handed atomic.Bool         // the leadership is being handed over by a drain
 }
 
 // follow begins a period in which clients are directed to the leader.
@@ -131,13 +133,14 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 		}
 	}, node.Office[R, Q]{Application: app, State: state, Cursors: l.Cursors, IDs: &m.ids,
 		Prove: l.Prove, Poisoned: maps.Clone(m.poisoned),
-		Propose:  func(events *mailbox.BytesReader) { m.propose(l, events) },
-		HandOver: func(ctx context.Context) (actors.Farewell, bool) { return m.handOver(ctx, l) }})
+		Propose:   func(events *mailbox.BytesReader) { m.propose(l, events) },
+		AnswerFor: answerFor,
+		HandOver:  func(ctx context.Context) (actors.Farewell, bool) { return m.handOver(ctx, l) }})
 	whole := false
 	switch {
 	case err == nil:
 		whole = m.lead(l)
-	case errors.Is(err, errEnding):
+	case errors.Is(err, errEnding), ctx.Err() != nil: // the leadership has ended meanwhile
 	default:
 		m.log.Error("serving as the leader failed", "error", err)
 		m.giveUp(l)
@@ -157,7 +160,7 @@ func (m *Node[R, Q]) lead(l *raftlog.Leadership) (whole bool) {
 				m.log.Error("clients are not told where to go", "error", err)
 			}
 		}
-		if !m.ending.has() { // else the end of the member ends the node
+		if !p.handed.Load() { // else its drain goes on: everything was answered before
 			stopNow(p.Node)
 		}
 		select {
@@ -209,6 +212,7 @@ func (m *Node[R, Q]) giveUp(l *raftlog.Leadership) {
 func (m *Node[R, Q]) handOver(ctx context.Context, l *raftlog.Leadership) (f actors.Farewell, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, handFor)
 	defer cancel()
+	m.now.Load().handed.Store(true)
 	m.raft.Transfer(m.heir.Swap(0))
 	select {
 	case <-l.Ended():

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
@@ -262,4 +263,31 @@ func (c *counter) Write(p []byte) (int, error) {
 	}
 	c.n += uint64(len(p))
 	return len(p), nil
+}
+
+// A leader that has lost the others ends soon, although what it executed can never be answered.
+func TestDrainWithoutMajorityEnds(t *testing.T) {
+	c := newTrio(t, nil)
+	order(t, c.trader(1), 100)
+	id := c.leader()
+	leader := c.nodes[id]
+	for other := uint8(1); other <= 3; other++ {
+		if other != id {
+			c.stop(other)
+		}
+	}
+	o := trade.Order{Instrument: 1, Side: orderbook.Buy, Price: 1, Quantity: 1}
+	_, _ = c.trader(2).Send(c.ctx(), o.Command()) // it may be too late for it
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	go func() { _ = leader.Drain(ctx) }()
+	c.until("the end", func() bool {
+		select {
+		case <-leader.Ended():
+			return true
+		default:
+			return false
+		}
+	})
+	c.nodes[id] = nil
 }
