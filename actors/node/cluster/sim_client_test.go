@@ -211,6 +211,9 @@ func (c *simClient) draw() simRequest {
 		if r.IntN(4) == 0 {
 			cmd.TimeInForce, cmd.Expiry = orderbook.GoodTillDate, simWall+c.w.Now+int64(r.IntN(500))*1e6
 		}
+		if c.w.OneIn(1000) {
+			cmd.Price = simPoison
+		}
 		c.orders = append(c.orders, c.next)
 	case k < 11:
 		cmd.Tag, cmd.Target = orderbook.TagCancel, target()

@@ -17,9 +17,25 @@ import (
 // simApp is the application of all members.
 type simApp = sequencer.Application[orderbook.Report, orderbook.Answer]
 
+// simBook is a book that panics on orders at a certain price.
+type simBook struct{ *orderbook.Book }
+
+// simPoison is the price of orders on which a book panics.
+const simPoison = -13
+
+// Apply implements sequencer.Application.
+func (b simBook) Apply(ev *sequencer.Event, out sequencer.Emitter[orderbook.Report, orderbook.Answer]) {
+	var c orderbook.Command
+	if err := orderbook.DecodeRequest(ev.Tag, ev.Body, &c); err == nil && c.Price == simPoison {
+		panic("planted")
+	}
+	b.Book.Apply(ev, out)
+}
+
 // simFresh makes an empty book.
 func simFresh() (simApp, error) {
-	return orderbook.New(orderbook.Config{MaxAccounts: 64, MaxInstruments: 8, MaxOrders: 4096, MaxLevels: 256})
+	book, err := orderbook.New(orderbook.Config{MaxAccounts: 64, MaxInstruments: 8, MaxOrders: 4096, MaxLevels: 256})
+	return simBook{book}, err
 }
 
 // simMember is a member: what its process does around the node of the log.
@@ -31,12 +47,13 @@ type simMember struct {
 	paused, dozes int64
 
 	machine  *machine[orderbook.Report, orderbook.Answer]
-	office   *simOffice     // while it leads, until it has noticed that it does not
-	rest     []raftlog.Item // of the feed, for later
-	told     durability.Seq // last event that the judge was told of
-	rebuilds uint64         // of machine, counted so far
-	moving   *simTransfer   // a transfer that was asked for
-	conns    uint64         // connection ids given out
+	office   *simOffice          // while it leads, until it has noticed that it does not
+	rest     []raftlog.Item      // of the feed, for later
+	told     durability.Seq      // last event that the judge was told of
+	rebuilds uint64              // of machine, counted so far
+	moving   *simTransfer        // a transfer that was asked for
+	conns    uint64              // connection ids given out
+	poisoned map[uint64]struct{} // hashes of requests on which the application has panicked in this process
 }
 
 // simTransfer is a transfer under way.
@@ -48,6 +65,7 @@ type simTransfer struct {
 func (m *simMember) start() {
 	sw := &m.w.swarm
 	m.machine, m.office, m.rest, m.told, m.rebuilds, m.moving, m.conns = nil, nil, nil, 0, 0, nil, 0
+	m.poisoned = map[uint64]struct{}{}
 	m.Start(raftlog.Options{BatchBytes: sw.batchBytes, Window: sw.window, DiskStall: time.Duration(sw.diskStall)})
 	if m.Node == nil {
 		return
@@ -253,7 +271,7 @@ func (m *simMember) snapshot() {
 func (m *simMember) settled() bool {
 	log := durability.Seq(len(m.w.Judge.Log))
 	if o := m.office; o != nil {
-		return o.state.Last() == log && o.idle()
+		return !o.failed && o.state.Last() == log && o.idle()
 	}
 	return m.machine.lent == nil && m.machine.follower.Last() == log
 }

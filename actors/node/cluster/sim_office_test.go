@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"sluice/actors"
@@ -33,6 +35,7 @@ type simOffice struct {
 	conns     []*simConn // open
 	taken     uint64     // slots from the gate
 	held      simHeld
+	failed    bool // the application has panicked; the office is to be handed over
 }
 
 // simTap is the ring of events on its way to the node; it keeps them for the judge.
@@ -73,7 +76,7 @@ func newSimOffice(m *simMember, lead *raftlog.Leadership, app simApp, state *seq
 		Application: app, Encoder: orderbook.Encoder{}, MaxFrame: orderbook.MaxFrame, State: state,
 		Requests: requests, Journal: ring, Slots: o.gate.Slots(), Signal: mailbox.NewSignal(simNobody{}),
 		Now: func() int64 { return w.Now }, Wall: func() int64 { return simWall + w.Now + m.skew },
-		Barriers: put, Prove: lead.Prove, CheckpointEvents: sw.checkpoint,
+		Barriers: put, Prove: lead.Prove, Poisoned: maps.Clone(m.poisoned), CheckpointEvents: sw.checkpoint,
 	})
 	if err != nil {
 		return nil, err
@@ -89,7 +92,7 @@ func (o *simOffice) event(seq durability.Seq) []byte { return o.tap.events[seq-o
 func (o *simOffice) open() bool {
 	select {
 	case <-o.sequencer.Opened():
-		return true
+		return !o.failed
 	default:
 		return false
 	}
@@ -97,11 +100,19 @@ func (o *simOffice) open() bool {
 
 // act is one turn of one of the goroutines of an office.
 func (o *simOffice) act() {
+	if o.failed {
+		if o.w.R.IntN(30) == 0 {
+			o.m.Node.Transfer(0)
+		}
+		return
+	}
 	switch o.w.R.IntN(3) {
 	case 0:
 		o.conns = slices.DeleteFunc(o.conns, o.read)
 	case 1:
-		o.sequencer.Step(o.w.Now)
+		if o.sequencer.Step(o.w.Now); o.sequencer.Done() {
+			o.fail()
+		}
 	case 2:
 		for n := o.w.R.IntN(16); n >= 0 && o.gate.Step(o.w.Now) > 0; n-- {
 			o.gate.Take(o.release)
@@ -152,9 +163,26 @@ func (o *simOffice) idle() bool {
 	return true
 }
 
+// fail ends the service of an office whose application has panicked.
+func (o *simOffice) fail() {
+	var p *sequencer.PanicError
+	if err := o.sequencer.Close(); !errors.As(err, &p) || p.Hash == 0 {
+		o.w.Fail("node %d: the sequencer ended: %v", o.m.ID, err)
+		return
+	}
+	o.w.counts.Panics++
+	o.m.poisoned[p.Hash] = struct{}{}
+	o.m.trace("panics after event %d", p.Seq)
+	o.cut()
+	o.failed, o.conns = true, nil
+}
+
 // end ends the office in order, which has ended by itself, and tells the clients where to go. It reports
 // whether the state stands between two events.
 func (o *simOffice) end() (whole bool) {
+	if o.failed {
+		return false
+	}
 	o.sequencer.Stop()
 	err := o.sequencer.Close()
 	if err != nil {

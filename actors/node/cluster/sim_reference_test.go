@@ -33,7 +33,7 @@ func newSimReference(c *simOracle) *simReference {
 	if err != nil {
 		panic(err)
 	}
-	r := &simReference{c: c, book: app.(*orderbook.Book), outputs: map[uint64][]simOutput{},
+	r := &simReference{c: c, book: app.(simBook).Book, outputs: map[uint64][]simOutput{},
 		queries: map[durability.Seq][]*simTold{}, live: map[uint64]bool{}}
 	for _, conn := range c.conns {
 		for i := range conn.told {

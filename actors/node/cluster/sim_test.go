@@ -88,7 +88,7 @@ type simOfficeCounts struct {
 	SuffixesKept, SuffixesLost                                    int // events of a leader that crashed, not committed then
 	Rebuilds, TakenOver                                           int // the state after a leadership: rebuilt, or as it was
 	Superseded                                                    int // responses that an ended leadership did not release
-	Transfers, TransfersRefused, Isolations, Pauses               int
+	Transfers, TransfersRefused, Isolations, Pauses, Panics       int
 	Committed, Released, Checkpoints, Overtaken                   int
 	Contradicted                                                  int // under a policy that allows it
 }
