@@ -88,7 +88,7 @@ func prepare[R, Q any](cfg Config[R, Q], office *Office[R, Q]) (*Prepared[R, Q],
 	n := &Node[R, Q]{cfg: cfg, log: cfg.Log, office: office, sequenced: make(chan struct{}),
 		ending: newEnding(), jumps: make(chan clockJump, 1),
 		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
-		swaps: policySwaps{adopted: make(chan struct{}, 1)},
+		swaps: policySwaps{adopted: make(chan durability.Seq, 1)},
 	}
 	if office != nil {
 		n.app, n.cursors = office.Application, office.Cursors

@@ -32,6 +32,8 @@ type Office[R, Q any] struct {
 	// Prove asks whether this node still leads, see sequencer.Config; nil: it does.
 	Prove    func(ticket uint64)
 	Poisoned map[uint64]struct{} // see sequencer.Config
+	// Confirmed is the last event that is in the log for good.
+	Confirmed func() durability.Seq
 	// IDs is the last connection id given out, shared by all nodes of this process. What is above
 	// IDBits never changes.
 	IDs *atomic.Uint64
@@ -98,22 +100,29 @@ func (o *Office[R, Q]) configure(sc *sequencer.Config[R, Q], pc *actors.Config) 
 
 // policySwaps are the swaps of a policy by the log. Any goroutine.
 type policySwaps struct {
-	one     sync.Mutex    // held by the one that waits
-	adopted chan struct{} // gets a token when the gate has adopted the policy of an event
+	one     sync.Mutex          // held by the one that waits
+	adopted chan durability.Seq // gets the event whose policy the gate has adopted
 }
 
 // adoptPolicy has the gate adopt the policy of an event. It is called on the sequencer's goroutine.
-func (n *Node[R, Q]) adoptPolicy(p durability.Policy, adopted func()) {
+func (n *Node[R, Q]) adoptPolicy(p durability.Policy, event durability.Seq, adopted func()) {
 	go func() {
 		if err := n.pipeline.Policy().Swap(context.Background(), p); err != nil {
 			return // the gate has ended, and with it everything
 		}
 		adopted()
-		token(n.swaps.adopted)
+		select {
+		case n.swaps.adopted <- event:
+		default: // nobody awaited the one before
+		}
 	}()
 }
 
-// swapByLog puts a policy in force by an event, so that the leaders after this one keep it.
+// settleEvery is the time between two looks whether a policy is in the log for good.
+const settleEvery = time.Millisecond
+
+// swapByLog puts a policy in force by an event, so that the leaders after this one keep it. It returns
+// once the gate has adopted it and the event is in the log for good.
 func (n *Node[R, Q]) swapByLog(ctx context.Context, p durability.Policy) error {
 	n.swaps.one.Lock()
 	defer n.swaps.one.Unlock()
@@ -124,14 +133,20 @@ func (n *Node[R, Q]) swapByLog(ctx context.Context, p durability.Policy) error {
 	if err := n.queue.Policy(p); err != nil {
 		return err
 	}
-	select {
-	case <-n.swaps.adopted:
-		return nil
-	case <-n.ending.ended:
-		return durability.ErrSwitchClosed
-	case <-ctx.Done():
-		return fmt.Errorf("node: policy %q is not in force yet: %w", p, context.Cause(ctx))
+	look := time.NewTicker(settleEvery)
+	defer look.Stop()
+	event := durability.Everything
+	for event > n.office.Confirmed() {
+		select {
+		case event = <-n.swaps.adopted:
+		case <-look.C:
+		case <-n.ending.ended:
+			return durability.ErrSwitchClosed
+		case <-ctx.Done():
+			return fmt.Errorf("node: policy %q is not in force for good yet: %w", p, context.Cause(ctx))
+		}
 	}
+	return nil
 }
 
 // handOver gives the office to another node of the cluster before clients are told to go there.

@@ -112,7 +112,7 @@ func (s *Sequencer[R, Q]) noted(n *note) bool {
 func (s *Sequencer[R, Q]) adopt(p durability.Policy) {
 	seq := uint64(s.state.last)
 	s.adopting.Store(seq)
-	s.cfg.OnPolicy(p, func() {
+	s.cfg.OnPolicy(p, s.state.last, func() {
 		if s.adopting.CompareAndSwap(seq, 0) {
 			s.cfg.Signal.Wake()
 		}

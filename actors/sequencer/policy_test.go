@@ -22,7 +22,7 @@ type gateOf struct {
 	adopted []func()
 }
 
-func (g *gateOf) on(p durability.Policy, adopted func()) {
+func (g *gateOf) on(p durability.Policy, _ durability.Seq, adopted func()) {
 	g.asked, g.adopted = append(g.asked, p), append(g.adopted, adopted)
 }
 
@@ -70,7 +70,7 @@ func TestNothingFollowsPolicyBeforeItIsAdopted(t *testing.T) {
 
 func TestSequencerGoesOnWhenPolicyIsAdopted(t *testing.T) {
 	st, _ := newLife(t, func(c *Config[report, report]) {
-		c.OnPolicy = func(_ durability.Policy, adopted func()) { time.AfterFunc(time.Microsecond, adopted) }
+		c.OnPolicy = func(_ durability.Policy, _ durability.Seq, adopted func()) { time.AfterFunc(time.Microsecond, adopted) }
 	})
 	for range 50 {
 		st.policy(durability.Hybrid())

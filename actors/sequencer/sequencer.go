@@ -47,7 +47,7 @@ type Config[R, Q any] struct {
 	// Queue.Policy. It has the gate adopt it (durability.Switch.Swap) and calls adopted then, on any
 	// goroutine. Until adopted is called, no event and no query is carried out. OnPolicy is called on
 	// the sequencer's goroutine and must not block. Nil: events do not wait.
-	OnPolicy func(p durability.Policy, adopted func())
+	OnPolicy func(p durability.Policy, event durability.Seq, adopted func())
 
 	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 

@@ -336,9 +336,6 @@ func (m *Node[R, Q]) Transfer(to uint8) error {
 	if !st.Leads {
 		return fmt.Errorf("cluster: node %d does not lead, %s", st.Node, m.leaderText(uint8(st.Leader)))
 	}
-	if len(m.members.Members) == 1 {
-		return fmt.Errorf("cluster: node %d is the only member, so no other one can lead", st.Node)
-	}
 	if _, ok := m.members.Member(to); to != 0 && !ok || uint64(to) == st.Node {
 		return fmt.Errorf("cluster: node %d cannot be the next leader: name another member", to)
 	}

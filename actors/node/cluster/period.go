@@ -134,8 +134,8 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 	}, node.Office[R, Q]{Application: app, State: state, Cursors: l.Cursors, IDs: &m.ids,
 		Prove: l.Prove, Poisoned: maps.Clone(m.poisoned),
 		Propose:   func(events *mailbox.BytesReader) { m.propose(l, events) },
-		AnswerFor: answerFor,
-		HandOver:  func(ctx context.Context) (actors.Farewell, bool) { return m.handOver(ctx, l) }})
+		AnswerFor: answerFor, Confirmed: l.Confirmed,
+		HandOver: func(ctx context.Context) (actors.Farewell, bool) { return m.handOver(ctx, l) }})
 	whole := false
 	switch {
 	case err == nil:
