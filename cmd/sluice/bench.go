@@ -22,6 +22,9 @@ func benchmark(e *env, args []string) error {
 	if err != nil {
 		return fmt.Errorf("bench: path of this program, which also runs the server: %w", err)
 	}
+	if len(args) > 0 && args[0] == bench.MemberArgument {
+		return bench.Member(args[1:], e.stdout)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	return bench.Main(ctx, bench.Process{

@@ -30,6 +30,8 @@
 //   - Results that are not due to the server alone are marked: a missed rate, a late producer, slow
 //     receivers, a busy machine.
 //
+// --cluster measures real processes instead, see clusterBench (cluster.go).
+//
 // Start reading at Main (main.go), then Plan (plan.go), measure (run.go), Child (child.go) and
 // goals (goals.go). Reasons are in docs/decisions/0014-benchmark-method.md, results in
 // docs/benchmarks.md.

@@ -26,13 +26,14 @@ type Process struct {
 // options are the flags.
 type options struct {
 	Plan
-	profile  string
-	section  []string
-	json     bool
-	markdown bool
-	into     string
-	micro    string
-	html     string
+	Cluster, Kills, Transfers int
+	profile                   string
+	section                   []string
+	json                      bool
+	markdown                  bool
+	into                      string
+	micro                     string
+	html                      string
 }
 
 // usage is the head of the help text.
@@ -45,9 +46,9 @@ Exit codes: 0 done, 1 failed or a run broke a promise, 64 usage error.
 
 // Main runs the command: a plan, or a profile of several plans. It writes tables.
 func Main(ctx context.Context, p Process, args []string) error {
-	o := options{Plan: DefaultPlan()}
+	o := options{Plan: DefaultPlan(), Kills: 20, Transfers: 20}
 	const output = "Output"
-	set := config.NewSet("", append(o.settings(),
+	set := config.NewSet("", append(append(o.settings(), o.clusterSettings()...),
 		config.Setting{Name: "profile", Group: output,
 			Help: "run the tables of a profile instead of one: quick (half a minute) or full " +
 				"(thirteen minutes, with the goals of the project); the profile sets the axes",
@@ -79,6 +80,9 @@ func Main(ctx context.Context, p Process, args []string) error {
 	}
 	if len(rest) > 0 {
 		return config.Usagef("bench takes no arguments, but got %q; flags begin with --", rest[0])
+	}
+	if o.Cluster > 0 {
+		return o.runCluster(ctx, p, args)
 	}
 	if o.profile != "" {
 		return o.runProfile(ctx, p)

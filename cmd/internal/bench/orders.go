@@ -97,7 +97,7 @@ func (r *Runner) loadOrders(ctx context.Context, spec *Spec, l *link) (*Result, 
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return nil, 0, fmt.Errorf("bench: %w", err)
 	}
-	o := orders{conn: conn}
+	o := orders{conn: conn, account: 1}
 	res, err := oneByOne(ctx, spec, func(at int64) error { return l.give(begin{at}) }, o.next)
 	if err != nil {
 		return nil, 0, err
@@ -116,47 +116,69 @@ func tcpOnly(spec *Spec) string {
 	return spec.Congestion
 }
 
-// orders sends commands one at a time: an order, then its cancellation, so that the book does not
-// grow.
+// orders sends commands, orders and their cancellations in turn, so that the book does not grow.
 type orders struct {
-	conn  *client.Conn
-	last  uint64
-	frame []byte
+	conn    *client.Conn
+	account uint64
+	last    uint64
+	frame   []byte
+}
+
+// orderOrCancel is the command with an id, without account.
+func orderOrCancel(id uint64) orderbook.Command {
+	if id%2 == 0 {
+		return orderbook.Command{Tag: orderbook.TagCancel, ClientOrderID: id, Target: id - 1}
+	}
+	return orderbook.Command{Tag: orderbook.TagNew, ClientOrderID: id, Instrument: 1, Side: orderbook.Buy,
+		Type: orderbook.Limit, TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1}
 }
 
 // next sends one command and waits for the end of its response.
-func (o *orders) next() (err error) {
-	o.last++
-	c := orderbook.Command{
-		Tag: orderbook.TagNew, Account: 1, ClientOrderID: o.last, Instrument: 1,
-		Side: orderbook.Buy, Type: orderbook.Limit,
-		TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: 1,
+func (o *orders) next() error { return o.send(1) }
+
+// send sends commands in one write, and waits for the end of all responses.
+func (o *orders) send(n int) (err error) {
+	first := o.last + 1
+	for range n {
+		o.last++
+		c := orderOrCancel(o.last)
+		c.Account = o.account
+		if o.frame, err = orderbook.AppendRequest(o.frame[:0], o.last, &c); err != nil {
+			return err
+		}
+		const header = 4 + 8 + 1
+		if err := o.conn.Send(o.last, c.Tag, o.frame[header:]); err != nil {
+			return fmt.Errorf("bench: order %d: %w", o.last, err)
+		}
 	}
-	want := orderbook.TagAccepted
-	if o.last%2 == 0 {
-		c = orderbook.Command{Tag: orderbook.TagCancel, Account: 1, ClientOrderID: o.last,
-			Target: o.last - 1}
-		want = orderbook.TagCancelled
-	}
-	if o.frame, err = orderbook.AppendRequest(o.frame[:0], o.last, &c); err != nil {
-		return err
-	}
-	const header = 4 + 8 + 1
-	if err := errors.Join(o.conn.Send(o.last, c.Tag, o.frame[header:]), o.conn.Flush()); err != nil {
+	if err := o.conn.Flush(); err != nil {
 		return fmt.Errorf("bench: order %d: %w", o.last, err)
+	}
+	for id := first; id <= o.last; id++ {
+		if err := o.response(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// response reads the response to a command.
+func (o *orders) response(id uint64) error {
+	want := orderbook.TagAccepted
+	if id%2 == 0 {
+		want = orderbook.TagCancelled
 	}
 	for right := false; ; {
 		tag, _, err := o.conn.Next()
 		switch {
 		case err != nil:
-			return fmt.Errorf("bench: response %d: %w", o.last, err)
+			return fmt.Errorf("bench: response %d: %w", id, err)
 		case tag == want:
 			right = true
 		case tag == wire.TagBatchEnd && right:
 			return nil
 		default:
-			return fmt.Errorf("bench: response %d has a frame 0x%02x, expected 0x%02x", o.last, tag,
-				want)
+			return fmt.Errorf("bench: response %d has a frame 0x%02x, expected 0x%02x", id, tag, want)
 		}
 	}
 }

@@ -35,8 +35,8 @@ type Node struct {
 
 	*Process // the last one; nil before the first Start
 
-	program string
-	args    []string
+	Program string // that Start runs, with Args
+	Args    []string
 }
 
 // New makes the data directories of a cluster. No process is started.
@@ -52,10 +52,10 @@ func New(o Options) (*Fleet, error) {
 	}
 	f := &Fleet{}
 	for i, x := range m.Members {
-		n := &Node{Number: i + 1, Client: x.Client, program: o.Program,
+		n := &Node{Number: i + 1, Client: x.Client, Program: o.Program,
 			Dir: filepath.Join(o.Dir, fmt.Sprintf("node%d", i+1)),
 			Log: filepath.Join(o.Dir, fmt.Sprintf("node%d.log", i+1))}
-		n.args = append([]string{"serve", "--cluster", "--data-dir", n.Dir, "--listen-tcp", n.Client,
+		n.Args = append([]string{"serve", "--cluster", "--data-dir", n.Dir, "--listen-tcp", n.Client,
 			"--admin-address", fmt.Sprintf("%s:%d", host, 9891+i)}, o.Serve...)
 		m.Node = x.Node
 		if err := cluster.Init(n.Dir, m); err != nil {
@@ -74,7 +74,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("fleet: %w", err)
 	}
 	defer log.Close() // the process has its own
-	p, err := Spawn(ctx, n.program, n.args, log)
+	p, err := Spawn(ctx, n.Program, n.Args, log)
 	if err != nil {
 		return fmt.Errorf("node %d: %w\nIts log ends:\n%s", n.Number, err, Tail(n.Log, 5))
 	}

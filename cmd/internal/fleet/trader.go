@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"time"
 
 	"sluice/cmd/orderbook"
@@ -40,8 +41,23 @@ type Trader struct {
 
 // Break is a time without responses because a connection was lost.
 type Break struct {
+	Since   time.Time // of the last response before it; zero if there was none
 	Noticed time.Time
 	Over    time.Time // of the first response after it
+}
+
+// Gaps are the times from moments, in order, to the first responses of traders whose connections broke
+// then. The traders have ended.
+func Gaps(moments []time.Time, traders ...*Trader) (all []time.Duration) {
+	for _, t := range traders {
+		for _, b := range t.Breaks {
+			n := sort.Search(len(moments), func(i int) bool { return moments[i].After(b.Noticed) })
+			if n > 0 && !b.Over.IsZero() {
+				all = append(all, b.Over.Sub(moments[n-1]))
+			}
+		}
+	}
+	return all
 }
 
 // Run sends requests until stop is closed, and returns when every request has its response.
@@ -106,7 +122,7 @@ func (t *Trader) wait(ctx context.Context, call *Call) (failed bool, err error) 
 		return false, err
 	case errors.Is(err, client.ErrUnknownOutcome), errors.Is(err, client.ErrNotSent):
 		if n := len(t.Breaks); n == 0 || !t.Breaks[n-1].Over.IsZero() {
-			t.Breaks = append(t.Breaks, Break{Noticed: now})
+			t.Breaks = append(t.Breaks, Break{Since: t.Answered, Noticed: now})
 		}
 		return true, nil
 	default:

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sort"
 	"syscall"
 	"testing"
 	"time"
@@ -47,23 +46,13 @@ func TestThreeNodesKill(t *testing.T) {
 			r.start(leader)
 		}
 		result := r.finish()
-		gaps = append(gaps, r.gaps(at)...)
+		for _, c := range r.clients {
+			gaps = append(gaps, fleet.Gaps(at, &c.Trader)...)
+		}
 		orders, queries = orders+result.Found, queries+result.Agreed
 	}
 	t.Logf("%d kills: %d answered orders and %d queries, all found; from the kill to the next response of a client %v",
 		kills, orders, queries, spread(gaps))
-}
-
-// gaps are the times from each kill to the first response of each client that lost its connection.
-func (r *trio) gaps(kills []time.Time) (all []time.Duration) {
-	for _, c := range r.clients {
-		for _, b := range c.Breaks {
-			if n := sort.Search(len(kills), func(i int) bool { return kills[i].After(b.Noticed) }); n > 0 {
-				all = append(all, b.Over.Sub(kills[n-1]))
-			}
-		}
-	}
-	return all
 }
 
 // spread describes times.
