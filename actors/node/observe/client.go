@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"syscall"
 	"time"
 
 	"sluice/transport/client"
@@ -122,8 +123,23 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, into 
 	return nil
 }
 
+// askTries is how often a page is asked for at most, if the connection ends without an answer: the node
+// of another period of a member may have taken over meanwhile.
+const askTries = 3
+
 // overHTTP sends a request to an HTTP endpoint.
 func (c *Client) overHTTP(ctx context.Context, network, address, method, path string,
+	body []byte) (status int, text []byte, err error) {
+	for range askTries {
+		status, text, err = c.onceOverHTTP(ctx, network, address, method, path, body)
+		if method != http.MethodGet || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			break
+		}
+	}
+	return status, text, err
+}
+
+func (c *Client) onceOverHTTP(ctx context.Context, network, address, method, path string,
 	body []byte) (int, []byte, error) {
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, address)
