@@ -12,9 +12,10 @@ type Clustered interface {
 
 // Cluster is what a member of a cluster knows of it at one moment. Numbers are of events.
 type Cluster struct {
-	ID        string          `json:"cluster"` // identity
-	Node      uint8           `json:"node"`    // number of this member
-	State     string          `json:"state"`   // of this member, as in its ClusterMember
+	ID        string          `json:"cluster"`           // identity
+	Node      uint8           `json:"node"`              // number of this member
+	State     string          `json:"state"`             // of this member, as in its ClusterMember
+	Unready   string          `json:"unready,omitempty"` // why clients should not be sent here; empty if they may
 	Term      uint64          `json:"term"`
 	Leader    uint8           `json:"leader"` // its number; 0 while none is known
 	Since     float64         `json:"since"`  // seconds for which Leader has been what it is
@@ -23,6 +24,7 @@ type Cluster struct {
 	Class     string          `json:"class"`  // of the policy, see durability.Class
 	Committed uint64          `json:"committed"`
 	Applied   uint64          `json:"applied"` // by this member, and committed
+	Lag       uint64          `json:"lag"`     // events that are committed and not applied here, about
 	Members   []ClusterMember `json:"members"` // by number, with this one
 
 	LeaderChanges uint64  `json:"leader_changes"` // seen by this member since its start
@@ -40,6 +42,13 @@ const (
 	MemberReceives    = "snapshot"  // it receives a snapshot of the leader
 	MemberSilent      = "silent"    // the leader has not heard of it for two election times
 	MemberUnreachable = "unreachable"
+)
+
+// Values of Cluster.Unready, besides MemberTakesOver and MemberElects.
+const (
+	UnreadyBehind = "behind the log"
+	UnreadyEnding = "ending"
+	UnreadyEnded  = "ended"
 )
 
 // ClusterMember is what a member knows of one member. What it does not know is nil: a member that does not

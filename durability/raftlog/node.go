@@ -123,6 +123,8 @@ type Node struct {
 
 	role     role
 	leaders  leaders
+	told     uint64      // index up to which a leader said that the log is committed
+	trail    trail       // of told
 	lead     *Leadership // while this node leads and its first entry is applied
 	proposer proposer
 	writes   writes
@@ -283,6 +285,9 @@ func (n *Node) ticks() (work int) {
 func (n *Node) messages() {
 	for _, m := range n.got.messages {
 		n.heard(m.GetFrom(), m.incarnation)
+		if m.GetType() == pb.MsgApp {
+			n.told = max(n.told, m.GetCommit())
+		}
 		if m.GetType() == pb.MsgApp && n.writes.bytes > followerBacklog {
 			n.in.put(func() { n.in.dropped++ })
 			continue // the leader asks again

@@ -317,3 +317,28 @@ func TestFailedStoreEndsTheNode(t *testing.T) {
 		t.Errorf("%v, confirmed %d", n.Err(), l.Confirmed())
 	}
 }
+
+func TestTrailIsOneToTwoSecondsOld(t *testing.T) {
+	const second = int64(time.Second)
+	var tr trail
+	for i := range int64(1000) { // every 10 ms the number is that of the look
+		now := 5*second + i*second/100
+		if got := tr.before(now, uint64(i)); i >= 200 && (got > uint64(i-100) || got < uint64(i-200)) {
+			t.Fatalf("at look %d the number of a second or two ago is %d", i, got)
+		}
+	}
+}
+
+func TestSlowestForgets(t *testing.T) {
+	const second = int64(time.Second)
+	var s slowest
+	s.add(10*second, 5*time.Millisecond)
+	s.add(10*second+second/2, 7*time.Millisecond)
+	s.add(10*second+second/2, 3*time.Millisecond)
+	for at, want := range map[int64]time.Duration{0: 7 * time.Millisecond, second: 7 * time.Millisecond, 3 * second: 0} {
+		one := s
+		if got := one.read(10*second + second/2 + at); got != want {
+			t.Errorf("%v later: %v, want %v", time.Duration(at), got, want)
+		}
+	}
+}

@@ -25,6 +25,8 @@ type Status struct {
 	Snapshot           durability.Seq // last event of the newest snapshot on this disk; 0 for none
 	Logged             uint64         // bytes of entries that were written since the start
 	Applied            uint64         // index up to which the state machine is
+	Behind             uint64         // entries that the leader said are committed, and that are not on this disk
+	Late               bool           // the state machine lacks an entry that was committed a second or two ago
 	Dropped            uint64         // messages of other nodes for which there was no room
 	Unsynced           int            // bytes of entries on their way to the disk
 	OldestWrite        int64          // monotonic ns, when the oldest write under way began; 0 for none
@@ -59,6 +61,9 @@ func (n *Node) report() {
 	s.LeaderChanges, s.LeaderSince, s.Leaderless = n.leaders.changes, n.leaders.since, n.leaders.without
 	s.Snapshot, s.Logged = n.log.newest.Seq, n.writes.logged
 	s.Unsynced, s.OldestWrite, s.SlowestWrite = n.writes.bytes, n.oldestWrite(), n.writes.slowest.read(n.now)
+	n.told = max(n.told, n.handedAt)
+	s.Behind = n.told - n.handedAt
+	s.Late = n.got.applied < n.trail.before(n.now, n.told) && !n.role.leads // a leader executes ahead of its log
 	s.Peers = s.Peers[:0]
 	for _, p := range n.peers {
 		s.Peers = append(s.Peers, PeerStatus{Node: p.id, HeardAt: p.heardAt})
@@ -97,6 +102,20 @@ func (s *slowest) read(now int64) time.Duration {
 func (s *slowest) add(now int64, took time.Duration) {
 	s.read(now)
 	s.now = max(s.now, took)
+}
+
+// trail remembers what a number was one to two seconds ago.
+type trail struct {
+	since         int64 // monotonic ns, of last
+	last, earlier uint64
+}
+
+// before is what the number was; it is at now.
+func (t *trail) before(now int64, at uint64) uint64 {
+	if time.Duration(now-t.since) >= time.Second {
+		t.since, t.earlier, t.last = now, t.last, at
+	}
+	return t.earlier
 }
 
 // quiet passes what the library logs on, as debug lines but for what it calls a warning. A failure of

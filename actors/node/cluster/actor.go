@@ -13,6 +13,15 @@ import (
 type logActor struct {
 	*raftlog.Node
 	stop *atomic.Bool
+	beat *telemetry.Beat
+}
+
+// Step implements Actor.
+func (a *logActor) Step(now int64) int {
+	a.beat.Begin()
+	work := a.Node.Step(now)
+	a.beat.End()
+	return work
 }
 
 // Name implements Actor.

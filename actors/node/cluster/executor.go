@@ -27,10 +27,12 @@ func (m *Node[R, Q]) executeAll() error {
 			return nil // the log has ended
 		}
 		for _, item := range items {
+			m.beats.executor.Begin()
 			if err := m.item(item); err != nil {
 				return err
 			}
 		}
+		m.beats.executor.End()
 		if len(items) > 0 {
 			continue
 		}
@@ -55,6 +57,7 @@ func (m *Node[R, Q]) item(item raftlog.Item) error {
 	default:
 	}
 	m.leading.Store(l)
+	m.beats.executor.End() // another goroutine executes
 	err := m.serve(l)
 	m.leading.Store(nil)
 	if err != nil || m.ending.has() {
@@ -91,7 +94,9 @@ func (m *Node[R, Q]) snapshots() {
 			continue
 		}
 		bytes = st.Logged
+		m.beats.snapshot.Begin()
 		err := m.snapshot(m.ending.ctx, at)
+		m.beats.snapshot.End()
 		switch {
 		case err == nil:
 			last, failing = at, 0

@@ -37,6 +37,7 @@ type machine[R, Q any] struct {
 	fresh   func() (sequencer.Application[R, Q], error) // makes an empty application
 	encoder encode.Encoder[R, Q]
 	log     history
+	pace    func() error // called again and again while the state is rebuilt
 
 	follower *sequencer.Follower[R, Q] // nil while the state is lent, or was not settled since
 	lent     *loan[R, Q]               // of the last leadership, until it is settled
@@ -57,7 +58,7 @@ type loan[R, Q any] struct {
 // newMachine makes the machine of a node that starts: the state of the newest snapshot.
 func newMachine[R, Q any](fresh func() (sequencer.Application[R, Q], error), encoder encode.Encoder[R, Q],
 	log history) (*machine[R, Q], error) {
-	m := &machine[R, Q]{fresh: fresh, encoder: encoder, log: log}
+	m := &machine[R, Q]{fresh: fresh, encoder: encoder, log: log, pace: func() error { return nil }}
 	return m, m.rebuild(0)
 }
 
@@ -143,7 +144,7 @@ func (m *machine[R, Q]) settle() error {
 // rebuild makes the state after event `to` from the newest snapshot and the log; that of the snapshot
 // if it includes the event.
 func (m *machine[R, Q]) rebuild(to durability.Seq) (err error) {
-	if m.follower, err = replayed(m.fresh, m.encoder, m.log, to, func() error { return nil }); err == nil {
+	if m.follower, err = replayed(m.fresh, m.encoder, m.log, to, m.pace); err == nil {
 		m.included = m.follower.Last()
 	}
 	return err
@@ -161,7 +162,7 @@ func replayed[R, Q any](fresh func() (sequencer.Application[R, Q], error), encod
 	var from raftlog.Meta
 	if err := log.Newest(func(meta *raftlog.Meta, r io.Reader) error {
 		from = *meta
-		return f.Restore(r)
+		return f.Restore(pacedReader{r, pace})
 	}); err != nil {
 		return nil, fmt.Errorf("cluster: restoring the newest snapshot: %w", err)
 	}

@@ -61,6 +61,8 @@ type Node[R, Q any] struct {
 	journal *journal.Journal
 	found   *journal.Recovery
 	store   *raftlog.JournalStore
+	writes  *watchedStore // the same, for the log
+	beats   beats
 	raft    *raftlog.Node
 	runner  *run.Runner
 	signal  *mailbox.Signal // of the runner's group
@@ -200,19 +202,24 @@ func (m *Node[R, Q]) openLog() (err error) {
 	}
 	m.ids.Store(uint64(m.members.Node)<<nodeShift | m.found.Incarnation<<node.IDBits)
 	m.store = raftlog.NewJournalStore(m.journal, m.found, nil)
+	m.writes = &watchedStore{JournalStore: m.store}
 	idle := &tickingIdle{run.NewAdaptive(0), raftlog.DefaultTick}
 	m.raft, err = raftlog.Open(raftlog.Options{
-		ID: uint64(m.members.Node), Voters: m.members.Voters(), Store: m.store, Send: m.send, Wake: idle.Wake,
+		ID: uint64(m.members.Node), Voters: m.members.Voters(), Store: m.writes, Send: m.send, Wake: idle.Wake,
 		SendSnapshot: func(to uint64, newest raftlog.Meta, frame []byte) { m.bulk.Send(to, newest, frame) },
 		Election:     m.cfg.Election, DiskStall: m.cfg.DiskStall, BatchBytes: m.cfg.Node.Journal.BatchBytes, Log: m.log,
 	})
 	if err != nil {
 		return err
 	}
-	group := run.NewGroup("log", idle, &logActor{m.raft, &m.stop})
+	group := run.NewGroup("log", idle, &logActor{m.raft, &m.stop, &m.beats.log})
 	m.signal, m.runner = group.Signal(), run.NewRunner(m.clock.Now, m.fail, group)
 	m.machine, err = newMachine(m.fresh, m.cfg.Node.Encoder, past{m.store, m.raft})
-	return err
+	if err != nil {
+		return err
+	}
+	m.machine.pace = func() error { m.beats.executor.Begin(); return nil }
+	return nil
 }
 
 // past is the history of a member.

@@ -63,6 +63,7 @@ func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 	c.Listen.Direct = direct
 	c.BeforeClients = func(n node.Running) error {
 		p.Node = n.(*node.Node[R, Q])
+		m.watch(p.Collector())
 		if m.cfg.Node.BeforeClients == nil {
 			return nil
 		}

@@ -44,19 +44,6 @@ func (p *period[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) 
 
 var _, _ node.Running = (*Node[struct{}, struct{}])(nil), (*period[struct{}, struct{}])(nil)
 
-// Ready reports that the member takes part, and that clients are served here or a leader is known.
-func (m *Node[R, Q]) Ready() bool {
-	if !m.ending.ready.Load() {
-		return false
-	}
-	st := m.raft.Status()
-	if st.Leads {
-		p := m.period()
-		return p.lead != nil && p.Node.Ready()
-	}
-	return st.Leader != 0
-}
-
 // Leave announces the end of the member: readiness says no from now on.
 func (m *Node[R, Q]) Leave() { m.ending.leaving.Store(true) }
 

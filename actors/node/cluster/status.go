@@ -22,6 +22,8 @@ func (m *Node[R, Q]) Cluster() node.Cluster {
 		c.Leaderless += c.Since
 	}
 	c.Committed = max(c.Committed, c.Applied) // that is newer
+	c.Lag = lag(&c, &st)
+	c.Unready = m.unready(&c, &st)
 	if p != nil {
 		policy := p.Policy().Current()
 		c.Policy, c.Class = policy.String(), policy.Class(len(m.members.Members)).String()
@@ -44,6 +46,41 @@ func (p *period[R, Q]) Cluster() node.Cluster { return p.member.Cluster() }
 
 // Transfer is Node.Transfer.
 func (p *period[R, Q]) Transfer(to uint8) error { return p.member.Transfer(to) }
+
+// Ready reports that the member takes part, and that clients are served here or may be sent here for the
+// leader's address. See node.Cluster.Unready for why not.
+func (m *Node[R, Q]) Ready() bool { return m.Cluster().Unready == "" }
+
+// Ready is Node.Ready.
+func (p *period[R, Q]) Ready() bool { return p.member.Ready() }
+
+// lagReady is how many events a member may be behind and be ready nevertheless; or a second.
+const lagReady = 10_000
+
+// unready says why clients should not be sent to this member.
+func (m *Node[R, Q]) unready(c *node.Cluster, st *raftlog.Status) string {
+	select {
+	case <-m.ending.ended:
+		return node.UnreadyEnded
+	default:
+	}
+	switch {
+	case !m.ending.ready.Load():
+		return node.UnreadyEnding
+	case c.State == node.MemberTakesOver, c.State == node.MemberElects:
+		return c.State
+	case st.Late && c.Lag > lagReady:
+		return node.UnreadyBehind
+	}
+	return ""
+}
+
+// lag is how many events are committed and not applied here. Of entries that are not on this disk, the
+// number is known, but not that of their events: they count as those before them.
+func lag(c *node.Cluster, st *raftlog.Status) uint64 {
+	here, entries := uint64(st.Committed), max(st.Applied, 1)
+	return c.Committed - c.Applied + st.Behind*max(1, here/entries)
+}
 
 // ago is the time since a moment of the monotonic clock.
 func (m *Node[R, Q]) ago(at int64) time.Duration { return max(0, time.Duration(m.clock.Now()-at)) }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/actors/node"
+	"sluice/actors/node/observe/status"
 	"sluice/durability"
 )
 
@@ -195,8 +196,8 @@ func (a *admin) drain(_ context.Context, v *requestInfo, decode func(any) error)
 				"%v, such as 10s, or leave it out", *o.Deadline, maxDeadline)
 		}
 	}
-	if !a.node.Ready() {
-		return nil, http.StatusConflict, fmt.Errorf("the server is %s already", a.now().State)
+	if now := a.now().State; now == status.StateEnding || now == status.StateEnded {
+		return nil, http.StatusConflict, fmt.Errorf("the server is %s already", now)
 	}
 	v.then = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), deadline)

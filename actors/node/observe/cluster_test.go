@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -105,5 +106,44 @@ func TestSingleNodeIsNoMember(t *testing.T) {
 		if _, err := c.Transfer(context.Background(), 0); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A member is ready by what it says of itself, whatever its node of the moment does.
+func TestMemberReadiness(t *testing.T) {
+	r := newRig(t)
+	m := &member{Running: r.server, cluster: node.Cluster{Node: 2, State: node.MemberFollows, Term: 7, Leader: 3, Since: 2,
+		Class: "exposed", Lag: 12}}
+	api, web := observeMember(t, r, m)
+	readyz := func() (code int, text string) {
+		t.Helper()
+		answer, err := http.Get("http://" + web + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		b, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(b)
+	}
+	code, text := readyz()
+	if code != http.StatusOK || !strings.HasPrefix(text, "ready\n") || !strings.Contains(text,
+		"node 2 follower, term 7, leader 3 (since 2s), 12 events behind, class exposed\n") {
+		t.Errorf("%d %s", code, text)
+	}
+	m.cluster.Unready, m.cluster.State, m.cluster.Leader = node.MemberElects, node.MemberElects, 0
+	code, text = readyz()
+	if code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "not ready: no leader\nnode 2 no leader, term 7, ") {
+		t.Errorf("%d %s", code, text)
+	}
+	var page Readiness
+	if err := api.Get(context.Background(), "/readyz", &page); err == nil || page.Ready || page.Cluster.Term != 7 {
+		t.Errorf("%+v: %v", page, err)
+	}
+	m.cluster.Unready = node.UnreadyEnded
+	if _, err := api.Drain(context.Background(), 0); err == nil || !strings.Contains(err.Error(), "ended already") {
+		t.Errorf("a drain after the end: %v", err)
 	}
 }

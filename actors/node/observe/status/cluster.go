@@ -31,13 +31,32 @@ func WriteCluster(w io.Writer, c *node.Cluster) error {
 	return err
 }
 
+// readCluster reads what a member knows of its cluster; nil on a single node.
+func readCluster(n node.Running) *node.Cluster {
+	m, ok := n.(node.Clustered)
+	if !ok {
+		return nil
+	}
+	return new(m.Cluster())
+}
+
+// memberLine is what decides whether a member is ready.
+func memberLine(c *node.Cluster) string {
+	return fmt.Sprintf("node %d %s, term %d, %s, %d events behind, class %s", c.Node, c.State, c.Term, leader(c), c.Lag,
+		c.Class)
+}
+
+// leader says which member leads, and for how long.
+func leader(c *node.Cluster) string {
+	if c.Leader == 0 {
+		return "no leader for " + Span(c.Since)
+	}
+	return fmt.Sprintf("leader %d (since %s)", c.Leader, Span(c.Since))
+}
+
 // clusterLine is the state of a cluster in one line.
 func clusterLine(c *node.Cluster) string {
-	leader := "no leader for " + Span(c.Since)
-	if c.Leader != 0 {
-		leader = fmt.Sprintf("leader %d (since %s)", c.Leader, Span(c.Since))
-	}
-	return fmt.Sprintf("term %d  %s  quorum %d of %d  policy %s (%s)  committed %d  applied %d", c.Term, leader,
+	return fmt.Sprintf("term %d  %s  quorum %d of %d  policy %s (%s)  committed %d  applied %d", c.Term, leader(c),
 		c.Quorum, len(c.Members), c.Policy, c.Class, c.Committed, c.Applied)
 }
 

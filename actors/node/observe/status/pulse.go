@@ -21,7 +21,7 @@ const (
 // Silent is an actor that runs and has not stepped, or another loop of the node that has not come
 // round.
 type Silent struct {
-	Actor   string  `json:"actor"` // kind of actor, or "reader", "sequencer", "journal", "snapshot", "ring"
+	Actor   string  `json:"actor"` // kind of actor, or "reader", "sequencer", "journal", "snapshot", "ring", "log", "executor"
 	Shard   int     `json:"shard"` // which of them, -1 for the only one
 	Seconds float64 `json:"silent_seconds"`
 }
@@ -41,7 +41,7 @@ func (s Silent) String() string {
 // limits are the times after which a loop is shown, and counts as dead; 0 for never.
 func (s Silent) limits() (shown, dead time.Duration) {
 	switch s.Actor {
-	case "reader", "journal":
+	case "reader", "journal", "executor":
 		return StalledFor, maxWait
 	case "snapshot":
 		return snapshotFor, 0
@@ -127,8 +127,8 @@ func (p *Pulse) Stalled() []Silent {
 	return shown
 }
 
-// Alive reports whether none of the silent counts as dead: actors, the sequencer and rings after five
-// seconds, readers and the journal after thirty.
+// Alive reports whether none of the silent counts as dead: actors, the sequencer, the log of a cluster and
+// rings after five seconds, readers, the journal and the executor of a cluster after thirty.
 func Alive(silent []Silent) bool {
 	for _, s := range silent {
 		if _, most := s.limits(); most > 0 && s.Seconds > most.Seconds() {

@@ -21,15 +21,15 @@ const WedgedFor = time.Second
 // FullFor is how long the queue of requests is full before a node is not ready.
 const FullFor = time.Second
 
-// Values of Status.State.
+// Values of Status.State. A member of a cluster has those of node.Cluster.Unready besides.
 const (
-	StateReady  = "ready"  // clients are served
-	StateEnding = "ending" // the node drains or stops
+	StateReady  = "ready"            // clients are served
+	StateEnding = node.UnreadyEnding // the node drains or stops
 	// StateFull is a node whose queue of requests has been full for FullFor.
 	StateFull = "no requests are taken"
 	// StateLeaving is a node that serves clients and drains soon.
 	StateLeaving = "a drain follows"
-	StateEnded   = "ended"
+	StateEnded   = node.UnreadyEnded
 )
 
 // Status is the state of a node at one moment. As JSON it is the answer of /, /readyz and /policy,
@@ -62,6 +62,8 @@ type Status struct {
 	Persisted uint64 `json:"persisted"` // last event on this node's disk
 
 	Snapshots Snapshots `json:"snapshots"` // of the application
+
+	Cluster *node.Cluster `json:"cluster,omitempty"` // of a member of one; nil on a single node
 }
 
 // Snapshots is how the snapshots of the application go. While they fail, the journal grows, and the
@@ -100,11 +102,12 @@ const unproven = "waits for a majority to confirm that this node still leads"
 func Read(n node.Running, began time.Time, p *Pulse) Status {
 	d, current := n.Diagnosis(), n.Policy().Current()
 	s := Status{
-		State: state(n), Up: time.Since(began).Seconds(),
+		Cluster: readCluster(n), Up: time.Since(began).Seconds(),
 		Engine: d.Engine, Engines: transport.Engines(), Fallback: d.FellBack, Note: d.Text,
 		Policy: current.String(), PolicyName: current.Name(), Verdict: unknown,
 		Gate: ReadGate(n), Nodes: []Node{}, Clients: n.Connections(), Stalled: []Silent{},
 	}
+	s.State = state(n, s.Cluster)
 	s.Ready = s.State == StateReady
 	if p != nil {
 		s.Stalled = p.Stalled()
@@ -145,15 +148,19 @@ func Read(n node.Running, began time.Time, p *Pulse) Status {
 	return s
 }
 
-// state is the node's state in one word.
-func state(n node.Running) string {
-	select {
-	case <-n.Ended():
-		return StateEnded
-	default:
+// state is the node's state in one word. A member of a cluster outlives its node.
+func state(n node.Running, c *node.Cluster) string {
+	if c == nil {
+		select {
+		case <-n.Ended():
+			return StateEnded
+		default:
+		}
 	}
 	switch {
-	case !n.Ready():
+	case c != nil && c.Unready != "":
+		return c.Unready
+	case c == nil && !n.Ready():
 		return StateEnding
 	case n.Leaving():
 		return StateLeaving
@@ -227,8 +234,12 @@ func (s *Status) WriteReadiness(w io.Writer) error {
 	if s.Degraded {
 		word += ", DEGRADED"
 	}
-	_, err := fmt.Fprintf(w, "%s\npolicy %s, degraded %s in all\ngate %s\n%s%s%s\n",
-		word, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note, s.Snapshots, s.stalled("\n"))
+	member := ""
+	if c := s.Cluster; c != nil {
+		member = "\n" + memberLine(c)
+	}
+	_, err := fmt.Fprintf(w, "%s%s\npolicy %s, degraded %s in all\ngate %s\n%s%s%s\n",
+		word, member, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note, s.Snapshots, s.stalled("\n"))
 	return err
 }
 
