@@ -87,9 +87,9 @@ func (c *simClient) act() {
 	}
 }
 
-// ask is a turn of a client that only asks, and stays where it is.
+// ask is a turn of a client that stays where it is, and only asks: once others know more than its server.
 func (c *simClient) ask() {
-	if c.w.R.IntN(2) == 0 && c.conn.office != nil && len(c.waiting) == 0 {
+	if o := c.conn.office; o != nil && len(c.waiting) == 0 && c.w.oracle.given > o.state.Last() {
 		c.transmit(simRequest{command: orderbook.Command{Tag: orderbook.TagQueryTop, Instrument: 1}})
 	}
 	c.hear()
@@ -108,7 +108,7 @@ func (c *simClient) hear() {
 func (c *simClient) connect() {
 	w := c.w
 	m := w.members[c.target]
-	if m.Node == nil || w.Now < max(m.paused, m.dozes) {
+	if m.Node == nil || w.Now < max(m.Paused, m.dozes, m.shunned) {
 		c.target = w.R.IntN(len(w.members))
 		return
 	}

@@ -41,10 +41,10 @@ func simFresh() (simApp, error) {
 // simMember is a member: what its process does around the node of the log.
 type simMember struct {
 	*raftsim.Machine
-	w    *simWorld
-	skew int64 // ns, of its wall clock
-	// Until then nothing of the process runs, or not the goroutine of its raftlog.Node; monotonic ns.
-	paused, dozes int64
+	w       *simWorld
+	skew    int64 // ns, of its wall clock
+	dozes   int64 // monotonic ns, until which the goroutine of its raftlog.Node does not run
+	shunned int64 // monotonic ns, until which no client connects
 
 	machine  *machine[orderbook.Report, orderbook.Answer]
 	office   *simOffice          // while it leads, until it has noticed that it does not

@@ -32,10 +32,12 @@ type simOffice struct {
 	state     *sequencer.State
 	gate      *actors.Gate[orderbook.Report, orderbook.Answer]
 	tap       simTap
-	conns     []*simConn // open
-	taken     uint64     // slots from the gate
-	held      simHeld
-	failed    bool // the application has panicked; the office is to be handed over
+	conns     []*simConn       // open
+	taken     uint64           // slots from the gate
+	held      []durability.Seq // by policy: how far it has ever held, at one instant
+	policies  []simPolicy      // that are in force for the events, in their order
+	swaps     []simSwap        // of the gate's policy that are under way
+	failed    bool             // the application has panicked; the office is to be handed over
 }
 
 // simTap is the ring of events on its way to the node; it keeps them for the judge.
@@ -63,8 +65,13 @@ func newSimOffice(m *simMember, lead *raftlog.Leadership, app simApp, state *seq
 	w, sw := m.w, &m.w.swarm
 	o := &simOffice{m: m, w: w, lead: lead, state: state}
 	put, barriers := actors.NewBarriers()
+	o.held, o.policies = make([]durability.Seq, len(w.policies)), slices.Clone(w.oracle.inLog)
+	policy, ok := state.Policy()
+	if !ok {
+		policy = w.policies[0]
+	}
 	var err error
-	o.gate, err = actors.NewGate[orderbook.Report, orderbook.Answer](actors.Config{Policy: w.policy, Slots: sw.slots,
+	o.gate, err = actors.NewGate[orderbook.Report, orderbook.Answer](actors.Config{Policy: policy, Slots: sw.slots,
 		Batch: sw.batch, Barriers: barriers, Log: slog.New(slog.DiscardHandler)}, lead.Cursors)
 	if err != nil {
 		return nil, err
@@ -76,7 +83,7 @@ func newSimOffice(m *simMember, lead *raftlog.Leadership, app simApp, state *seq
 		Application: app, Encoder: orderbook.Encoder{}, MaxFrame: orderbook.MaxFrame, State: state,
 		Requests: requests, Journal: ring, Slots: o.gate.Slots(), Signal: mailbox.NewSignal(simNobody{}),
 		Now: func() int64 { return w.Now }, Wall: func() int64 { return simWall + w.Now + m.skew },
-		Barriers: put, Prove: lead.Prove, Poisoned: maps.Clone(m.poisoned), CheckpointEvents: sw.checkpoint,
+		Barriers: put, Prove: lead.Prove, Poisoned: maps.Clone(m.poisoned), CheckpointEvents: sw.checkpoint, OnPolicy: o.swap,
 	})
 	if err != nil {
 		return nil, err
@@ -106,7 +113,9 @@ func (o *simOffice) act() {
 		}
 		return
 	}
-	switch o.w.R.IntN(3) {
+	switch o.w.R.IntN(4) {
+	case 3:
+		o.adopt()
 	case 0:
 		o.conns = slices.DeleteFunc(o.conns, o.read)
 	case 1:
@@ -152,7 +161,7 @@ func (o *simOffice) release(s *simSlot) {
 
 // idle reports that everything was executed and released.
 func (o *simOffice) idle() bool {
-	if o.queue.Len() > 0 || o.taken < o.gate.Slots().Position() {
+	if len(o.swaps) > 0 || o.queue.Len() > 0 || o.taken < o.gate.Slots().Position() {
 		return false
 	}
 	for _, c := range o.conns {

@@ -14,7 +14,8 @@ import (
 // keeps every event that was committed, and at the end executes them all on a book of its own.
 type simOracle struct {
 	w     *simWorld
-	needs [2]int // copies that the policy asks for: on disk, in memory
+	needs [][2]int    // copies that each policy asks for: on disk, in memory
+	inLog []simPolicy // policies that the log puts in force
 	// By number from 1: committed events, and the terms of the leaders that numbered them.
 	events [][]byte
 	terms  []uint64
@@ -31,23 +32,31 @@ type simAnswered struct {
 	lost    bool // a process ended that had it in memory, and not on its disk
 }
 
-// simHeld is how far the policy has ever held in a leadership, at one instant.
-type simHeld struct{ seq durability.Seq }
+// simPolicy is a policy that is in force from an event on: an index of simWorld.policies.
+type simPolicy struct {
+	from durability.Seq
+	at   int
+}
 
 func (c *simOracle) init(w *simWorld, nodes int) {
 	c.w = w
-	for i := range w.policy.Len() {
-		clause := w.policy.Clause(i)
-		at := 1
-		if clause.Level == durability.Persisted {
-			at = 0
+	c.inLog = []simPolicy{{}}
+	for _, p := range w.policies {
+		var needs [2]int
+		for i := range p.Len() {
+			clause := p.Clause(i)
+			at := 1
+			if clause.Level == durability.Persisted {
+				at = 0
+			}
+			needs[at] = max(needs[at], clause.Count)
 		}
-		c.needs[at] = max(c.needs[at], clause.Count)
+		c.needs = append(c.needs, needs)
 	}
 	switch majority := nodes/2 + 1; {
-	case c.needs[0] >= majority:
+	case c.needs[0][0] >= majority:
 		w.class = simCommitted
-	case c.needs[1] >= majority:
+	case c.needs[0][1] >= majority:
 		w.class = simCrashSafe
 	default:
 		w.class = simExposed
@@ -73,6 +82,11 @@ func (c *simOracle) commit(m *simMember, seq durability.Seq, event []byte, term 
 		if simKind(event) == sequencer.KindCheckpoint {
 			c.w.counts.Checkpoints++
 		}
+		if simKind(event) == sequencer.KindPolicy {
+			text := string(event[sequencer.EventHeader:])
+			c.inLog = append(c.inLog, simPolicy{seq, slices.IndexFunc(c.w.policies,
+				func(p durability.Policy) bool { return p.String() == text })})
+		}
 		if at <= len(c.answered) && c.answered[at-1].content != 0 && c.answered[at-1].content != simHash(event) {
 			c.contradicted(seq)
 		}
@@ -81,18 +95,18 @@ func (c *simOracle) commit(m *simMember, seq durability.Seq, event []byte, term 
 	}
 }
 
-// observe notes how far the policy holds at this instant, in the leaderships that there are.
+// observe notes how far each policy holds at this instant, in the leaderships that there are.
 func (c *simOracle) observe() {
 	for _, m := range c.w.members {
 		if o := m.office; o != nil {
-			o.held.seq = max(o.held.seq, c.position(m))
+			c.positions(m, o.held)
 		}
 	}
 }
 
-// position is how far the policy holds for the log of a leader, by sorting, which is not how the gate
-// does it. A process that has ended counts until the leader has heard of the next one.
-func (c *simOracle) position(leader *simMember) durability.Seq {
+// positions raises held, by policy, to how far it holds for the log of a leader, by sorting, which is not
+// how the gate does it. A process that has ended counts until the leader has heard of the next one.
+func (c *simOracle) positions(leader *simMember, held []durability.Seq) {
 	var disks, memories []durability.Seq
 	for _, m := range c.w.members {
 		disks = append(disks, leader.Memory.Agrees(&m.Durable))
@@ -106,14 +120,17 @@ func (c *simOracle) position(leader *simMember) durability.Seq {
 			}
 		}
 	}
+	slices.Sort(disks)
+	slices.Sort(memories)
 	kth := func(of []durability.Seq, k int) durability.Seq {
 		if k == 0 {
 			return durability.Everything
 		}
-		slices.Sort(of)
 		return of[len(of)-k]
 	}
-	return min(kth(disks, c.needs[0]), kth(memories, c.needs[1]))
+	for i, needs := range c.needs {
+		held[i] = max(held[i], min(kth(disks, needs[0]), kth(memories, needs[1])))
+	}
 }
 
 // released judges a slot that the gate let through (C2).
@@ -124,9 +141,9 @@ func (c *simOracle) released(o *simOffice, s *simSlot) {
 		w.counts.Overtaken++
 		return
 	}
-	if s.Seq > o.held.seq {
-		w.Fail("node %d released a response to event %d under %v, which held up to event %d (C2)", o.m.ID, s.Seq,
-			w.policy, o.held.seq)
+	if p, upTo := o.holds(s.Seq); s.Seq > upTo {
+		w.Fail("node %d released a response to event %d; %v is in force for it, and it and later ones held up to event %d (C2)",
+			o.m.ID, s.Seq, p, upTo)
 	}
 	if s.Kind != actors.KindReport {
 		return
@@ -154,7 +171,7 @@ func (c *simOracle) released(o *simOffice, s *simSlot) {
 func (c *simOracle) contradicted(seq durability.Seq) {
 	c.w.counts.Contradicted++
 	if c.w.class == simCrashSafe && !c.answered[seq-1].lost {
-		c.w.Fail("event %d was answered under %v and is lost, and no node lost its memory (C3)", seq, c.w.policy)
+		c.w.Fail("event %d was answered under %v and is lost, and no node lost its memory (C3)", seq, c.w.policies[0])
 	}
 }
 

@@ -33,7 +33,7 @@ const simEnough = 150
 func TestSim(t *testing.T) {
 	if *simSeed != 0 {
 		w := simulate(t, *simSeed, *simSteps)
-		t.Logf("seed %d, hash %#016x, policy %v: %+v", *simSeed, w.Hash(), w.policy, w.counts)
+		t.Logf("seed %d, hash %#016x, policies %v: %+v", *simSeed, w.Hash(), w.policies, w.counts)
 		if f := w.Failure(); f != "" {
 			t.Fatal(f)
 		}
@@ -84,13 +84,14 @@ type simCounts struct {
 
 // simOfficeCounts are events of members.
 type simOfficeCounts struct {
-	Leaderships, EndedEarly, Deposed, LeaderCrashes, LeaderStalls int
-	SuffixesKept, SuffixesLost                                    int // events of a leader that crashed, not committed then
-	Rebuilds, TakenOver                                           int // the state after a leadership: rebuilt, or as it was
-	Superseded                                                    int // responses that an ended leadership did not release
-	Transfers, TransfersRefused, Isolations, Pauses, Panics       int
-	Committed, Released, Checkpoints, Overtaken                   int
-	Contradicted                                                  int // under a policy that allows it
+	Leaderships, EndedEarly, Deposed, LeaderCrashes, LeaderStalls  int
+	SuffixesKept, SuffixesLost                                     int // events of a leader that crashed, not committed then
+	Rebuilds, TakenOver                                            int // the state after a leadership: rebuilt, or as it was
+	Superseded                                                     int // responses that an ended leadership did not release
+	Transfers, TransfersRefused, Isolations, Pauses, Panics, Swaps int
+	Committed, Released, Checkpoints, Overtaken                    int
+	StaleReceipts                                                  int // of ended incarnations
+	Contradicted                                                   int // under a policy that allows it
 }
 
 // simClientCounts are events of clients.

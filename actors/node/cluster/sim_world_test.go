@@ -15,7 +15,7 @@ type simWorld struct {
 	*raftsim.World
 	members  []*simMember
 	clients  []*simClient
-	policy   durability.Policy
+	policies []durability.Policy // the first one is in force until the log says otherwise
 	class    simClass
 	swarm    simSwarm
 	oracle   simOracle
@@ -59,18 +59,29 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 	pick := func(of ...int) int { return of[w.R.IntN(len(of))] }
 	nodes := pick(3, 3, 3, 5)
 	w.Slow = min(w.Slow, 6) // with slower ones hardly any leadership begins
-	texts := []string{"persisted>=2", "persisted>=2", "persisted>=2 && in_memory>=3", "persisted>=3", "in_memory>=2",
-		"persisted>=1", "in_memory>=1"}
+	committed := []string{"persisted>=2", "persisted>=2 && in_memory>=3", "persisted>=3"}
+	others := []string{"in_memory>=2", "persisted>=1", "in_memory>=1"}
 	if nodes == 5 {
-		texts = []string{"persisted>=3", "persisted>=3", "persisted>=3 && in_memory>=4", "in_memory>=3", "persisted>=2"}
+		committed, others = []string{"persisted>=3", "persisted>=3 && in_memory>=4"}, []string{"in_memory>=3", "persisted>=2"}
 	}
-	text := texts[w.R.IntN(len(texts))]
+	// Two worlds of three have policies of class committed, of which the log may put another one in force.
+	texts := others[w.R.IntN(len(others)):][:1]
+	if at := w.R.IntN(len(committed)); seed%3 != 0 {
+		committed[0], committed[at] = committed[at], committed[0]
+		texts = committed
+	}
 	if seed%8 == 4 {
-		text = texts[0] // what a second leader can meet while the first one sleeps
+		texts = committed[:1:1]
+		if nodes == 3 {
+			texts[0] = "persisted>=2" // which a second leader can meet while the first one sleeps
+		}
 	}
-	var err error
-	if w.policy, err = durability.Parse(text, nodes); err != nil {
-		panic(err)
+	for _, text := range texts {
+		p, err := durability.Parse(text, nodes)
+		if err != nil {
+			panic(err)
+		}
+		w.policies = append(w.policies, p)
 	}
 	w.oracle.init(w, nodes)
 	w.Judge.Safe = w.class == simCommitted
@@ -79,7 +90,7 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 		diskStall: int64(pick(30, 100, 1000)) * 1e6, load: pick(1, 3, 8), asking: pick(0, 0, 50, 95), patience: int64(pick(60, 200, 1000)) * 1e6, snapshots: pick(50, 200, 1000), lazy: pick(1, 1, 2, 20),
 		cuts: pick(300, 1000, 3000), heals: pick(200, 600), crashes: pick(600, 1200, 4000), pauses: pick(500, 2000, 10000)}
 	if seed%4 == 0 {
-		w.swarm.severed = steps/3&^1 + int(seed/4)%2
+		w.swarm.severed = steps/3&^3 + int(seed/4)%4
 	}
 	w.AddMachines(nodes, w.oracle.content, w.included)
 	for _, m := range w.Machines {
@@ -142,7 +153,7 @@ func simulate(t testing.TB, seed uint64, steps int) (w *simWorld) {
 func (w *simWorld) turn() {
 	w.Pass()
 	w.clients[w.R.IntN(len(w.clients))].act()
-	if m := w.members[w.R.IntN(len(w.members))]; m.Node != nil && w.Now >= m.paused {
+	if m := w.members[w.R.IntN(len(w.members))]; m.Node != nil && w.Now >= m.Paused {
 		m.act()
 		w.oracle.observe()
 	}
@@ -176,34 +187,44 @@ func (w *simWorld) disturb() {
 	if w.OneIn(w.swarm.pauses) && m.Node != nil {
 		m.pause()
 	}
+	if l := w.leader(); len(w.policies) > 1 && l != nil && w.OneIn(1000) {
+		_ = l.office.queue.Policy(w.policies[w.R.IntN(len(w.policies))]) // the office may be closed
+	}
 	if w.OneIn(2000) {
 		m.skew += int64(w.R.IntN(4000)-2000) * 1e6
 	}
 }
 
 // sever cuts a leader off while it has clients that send, so that its last events are in no other log. Or
-// its node sleeps, its clients but one vanish and go elsewhere, and the one that stays asks.
+// it sleeps, or the goroutine of its node does; its clients but one vanish and go elsewhere, and the one
+// that stays asks.
 func (w *simWorld) sever(l *simMember) {
 	switch o := l.office; {
 	case w.swarm.severed%2 == 0:
 		w.isolate(l)
-	case o.queue.Len() > 0 || o.state.Last() > o.held.seq || o.state.Last() > w.oracle.given:
+	case o.queue.Len() > 0 || o.state.Last() > o.held[0] || o.state.Last() > w.oracle.given:
 		w.hush = true // until the last event is answered
 		return
 	default:
-		l.dozes = w.Now + 600e6
+		until := w.Now + 600e6
+		l.shunned = until
+		if w.swarm.severed%4 == 1 {
+			l.dozes = until
+		} else {
+			l.Paused = until - 100e6
+		}
 		stays := false
 		for _, c := range w.clients {
 			if c.conn == nil || c.conn.office != l.office {
 				continue
 			}
 			if !stays && len(c.waiting) == 0 {
-				stays, c.asks = true, l.dozes
+				stays, c.asks = true, until
 				continue
 			}
 			conn := c.conn
 			c.leave()
-			conn.up, conn.seen, c.target = nil, l.dozes, int(l.ID)%len(w.members)
+			conn.up, conn.seen, c.target = nil, until, int(l.ID)%len(w.members)
 		}
 	}
 	w.swarm.severed, w.hush = 0, false
@@ -214,7 +235,7 @@ func (m *simMember) pause() {
 	m.w.counts.Pauses++
 	until := m.w.Now + int64(m.w.R.IntN(500))*1e6
 	if m.w.R.IntN(2) == 0 {
-		m.paused = until
+		m.Paused = until
 	} else {
 		m.dozes = until
 	}
@@ -241,7 +262,7 @@ func (w *simWorld) calm() {
 	w.hush = false
 	w.Slow = 1
 	for _, m := range w.members {
-		m.paused, m.dozes = 0, 0
+		m.Paused, m.dozes, m.shunned = 0, 0, 0
 		if m.Broken() && m.Node != nil { // what it was told to write is missing
 			m.crash()
 		}
@@ -301,7 +322,7 @@ func (m *simMember) trace(format string, args ...any) {
 
 // account completes the counts.
 func (w *simWorld) account() {
-	w.counts.Counts = w.Counts
+	w.counts.Counts, w.counts.StaleReceipts = w.Counts, w.StaleReceipts
 	w.counts.Committed, w.counts.Released = w.Judge.Committed, w.Judge.Answered
 }
 

@@ -64,7 +64,7 @@ func (l *Links) send(from, to, incarnation uint64, lane raftlog.Lane, data []byt
 // deliver takes one frame of a link; frames of different lanes may overtake one another.
 func (l *Links) deliver(key [2]int) {
 	w, q := l.w, l.queues[key]
-	if len(q) == 0 {
+	if len(q) == 0 || w.Now < w.Machines[key[1]-1].Paused {
 		return
 	}
 	at := 0
@@ -90,6 +90,9 @@ func (l *Links) deliver(key [2]int) {
 		w.Counts.StaleIncarnations++
 	}
 	if term, ok := f.receipt(); ok {
+		if f.incarnation != from.Incarnation {
+			w.StaleReceipts++
+		}
 		if s := to.Node.Status(); s.Leads && s.Term != term {
 			w.Counts.OldReceipts++
 		}

@@ -16,6 +16,7 @@ type Machine struct {
 	ID          uint64
 	Incarnation uint64        // count of the starts of its process
 	Node        *raftlog.Node // of the process; nil while none runs
+	Paused      int64         // monotonic ns, until which the process takes no frames; who steps it decides about the rest
 	Durable     Copy          // what is on the disk
 	Memory      Copy          // what the process has: Durable, and what is on its way to the disk
 

@@ -16,6 +16,9 @@ type World struct {
 	Judge    Judge
 	Counts   Counts
 
+	// StaleReceipts counts receipts of ended incarnations that arrived. They are rare.
+	StaleReceipts int
+
 	failure string
 	hash    uint64
 }
