@@ -64,6 +64,25 @@ const (
 
 	LogDropped
 
+	ClusterTerm
+	ClusterLeader
+	ClusterLeads
+	ClusterLeaderChanges
+	ClusterLeaderless
+	ClusterCommitted
+	ClusterApplied
+	ClusterLag
+	ClusterPolicyClass
+	ClusterDiskSlowest
+	ClusterRebuilds
+	ClusterSnapshots
+	ClusterLinkDropped
+	ClusterLinksDown
+	ClusterPeerMatch
+	ClusterPeerInMemory
+	ClusterPeerLag
+	ClusterPeerSilent
+
 	// CustomGauge is the id of every gauge that the embedding program adds with
 	// Collector.CustomGauge. Their names distinguish them.
 	CustomGauge
@@ -84,6 +103,7 @@ func gaugeInfo() [NumGauges]Info {
 	var t [NumGauges]Info
 	describePipelineGauges(&t)
 	describeNodeGauges(&t)
+	describeClusterGauges(&t)
 	return t
 }
 

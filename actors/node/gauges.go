@@ -43,11 +43,8 @@ func (n *Node[R, Q]) gauges() {
 
 // diskGauges registers what is known about snapshots and the disk. Reading them touches no disk.
 func (n *Node[R, Q]) diskGauges(add func(telemetry.GaugeID, func() float64)) {
-	use, snap := &n.store.usage, n.store.snapshots
-	add(telemetry.JournalSize, func() float64 { return float64(use.size.Load()) })
-	if use.free.Load() >= 0 {
-		add(telemetry.DiskFree, func() float64 { return float64(use.free.Load()) })
-	}
+	snap := n.store.snapshots
+	n.store.usage.Gauges(n.pipeline.Collector())
 	add(telemetry.SnapshotLastEvent, func() float64 { return float64(snap.read().event) })
 	add(telemetry.SnapshotAge, func() float64 { return time.Since(snap.read().since).Seconds() })
 	add(telemetry.SnapshotDuration, func() float64 { return snap.read().duration.Seconds() })

@@ -240,7 +240,7 @@ func (n *Node[R, Q]) run() {
 				n.fail(fmt.Errorf("node: nothing more is acknowledged: %w", err))
 			}
 		}()
-		go n.watchUsage()
+		go n.store.usage.Watch(n.cfg.DataDir, n.ending.ended)
 	}
 	n.runner.Start()
 	go func() {

@@ -317,7 +317,7 @@ func TestSnapshotsAreMeasured(t *testing.T) {
 // The size of the journal and the free space are looked at again and again.
 func TestUsageFollowsDisk(t *testing.T) {
 	dir := t.TempDir()
-	var u usage
+	var u Usage
 	u.look(dir)
 	write(t, filepath.Join(dir, journalFolder, "wal", "a"), "twelve bytes")
 	write(t, filepath.Join(dir, journalFolder, "snap", "b"), "eight by")

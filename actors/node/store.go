@@ -51,7 +51,7 @@ type store struct {
 	installed chan struct{}    // gets a token when an offered snapshot was installed, or failed to be
 
 	snapshots *snapshotRecord
-	usage     usage
+	usage     *Usage
 	gaveUp    bool       // a snapshot at the end was given up and may still be written; set before close
 	end       sync.Mutex // guards closed, and the journal's writer after its goroutine has ended
 	closed    bool       // the journal
@@ -187,8 +187,7 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 	n.ids.Store(n.base)
 	n.store.persisted.Store(uint64(r.Last))
 	n.store.snapshots.recovered(r.SnapshotSeq)
-	n.store.usage.free.Store(-1)
-	n.store.usage.look(n.cfg.DataDir)
+	n.store.usage = NewUsage(n.cfg.DataDir)
 	n.cursors.SetPersisted(r.Last) // before the first slot: answers to queries wait for it
 	n.log.Info("recovered", "dir", n.cfg.DataDir, "snapshot", uint64(r.SnapshotSeq), "applied",
 		applied, "took", time.Since(began))

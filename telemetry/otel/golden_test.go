@@ -171,7 +171,7 @@ func promName(t testing.TB, i Instrument) string {
 // The number of label values must not grow with clients or time.
 func TestLabelsAreBounded(t *testing.T) {
 	allowed := []string{"stage", "shard", "state", "reason", "outcome", "blocker", "mailbox",
-		"slot", "event", "source", "kind", "le"}
+		"slot", "event", "source", "kind", "le", "peer", "lane"} // peer: a node of the cluster
 	body := everything(t)
 	lines := 0
 	for l := range strings.SplitSeq(body, "\n") {

@@ -239,7 +239,7 @@ func gaugeRows() []row {
 			"Events sequenced and not yet acknowledged by the replica.", "slot"),
 		g(telemetry.ReplicaAckedEvent, "sluice.replica.acked_sequence", Gauge, "",
 			"Last event acknowledged by the replica.", "slot"),
-	}, nodeGaugeRows()...)
+	}, append(nodeGaugeRows(), clusterGaugeRows()...)...)
 }
 
 func nodeGaugeRows() []row {

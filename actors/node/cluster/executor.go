@@ -79,7 +79,6 @@ func (m *Node[R, Q]) snapshots() {
 	tick := time.NewTicker(snapshotEvery)
 	defer tick.Stop()
 	last, bytes := m.raft.Status().Snapshot, m.raft.Status().Logged
-	failing := 0
 	for {
 		select {
 		case <-m.ending.ctx.Done():
@@ -94,18 +93,18 @@ func (m *Node[R, Q]) snapshots() {
 			continue
 		}
 		bytes = st.Logged
+		began := time.Now()
 		m.beats.snapshot.Begin()
 		err := m.snapshot(m.ending.ctx, at)
 		m.beats.snapshot.End()
-		switch {
-		case err == nil:
-			last, failing = at, 0
-		case m.ending.ctx.Err() != nil:
+		if m.ending.ctx.Err() != nil {
 			return
-		default:
-			if failing++; failing == 1 {
-				m.log.Error("snapshot failed; the log keeps growing until one succeeds", "event", uint64(at), "error", err)
-			}
+		}
+		switch m.figures.ended(at, began, err) {
+		case 0:
+			last = at
+		case 1:
+			m.log.Error("snapshot failed; the log keeps growing until one succeeds", "event", uint64(at), "error", err)
 		}
 	}
 }

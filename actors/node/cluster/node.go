@@ -63,6 +63,7 @@ type Node[R, Q any] struct {
 	store   *raftlog.JournalStore
 	writes  *watchedStore // the same, for the log
 	beats   beats
+	figures figures
 	raft    *raftlog.Node
 	runner  *run.Runner
 	signal  *mailbox.Signal // of the runner's group
@@ -201,7 +202,7 @@ func (m *Node[R, Q]) openLog() (err error) {
 			m.found.Incarnation, 1<<incarnationBits-1)
 	}
 	m.ids.Store(uint64(m.members.Node)<<nodeShift | m.found.Incarnation<<node.IDBits)
-	m.store = raftlog.NewJournalStore(m.journal, m.found, nil)
+	m.store = raftlog.NewJournalStore(m.journal, m.found, func() { m.figures.commits.Add(1) })
 	m.writes = &watchedStore{JournalStore: m.store}
 	idle := &tickingIdle{run.NewAdaptive(0), raftlog.DefaultTick}
 	m.raft, err = raftlog.Open(raftlog.Options{
@@ -256,7 +257,16 @@ func (m *Node[R, Q]) openLinks() (err error) {
 	}
 	m.bulk, err = newBulk(bulkOptions{dir: filepath.Join(m.cfg.Node.DataDir, "incoming"),
 		send:   func(to uint8, frame []byte) bool { return m.links.Send(to, peer.Bulk, frame) },
-		newest: m.store.Newest, report: m.raft.ReportSnapshot, receive: m.raft.ReceiveSnapshot, log: m.log})
+		newest: m.store.Newest, log: m.log,
+		report: func(to uint64, sent bool) {
+			count(sent, &m.figures.sent, &m.figures.unsent)
+			m.raft.ReportSnapshot(to, sent)
+		},
+		receive: func(from, incarnation uint64, frame []byte, content raftlog.Received) error {
+			err := m.raft.ReceiveSnapshot(from, incarnation, frame, content)
+			count(err == nil, &m.figures.received, &m.figures.unreceived)
+			return err
+		}})
 	return err
 }
 
@@ -275,6 +285,8 @@ func (m *Node[R, Q]) start() {
 			m.fail(fmt.Errorf("cluster: nothing more is acknowledged by this node: %w", err))
 		}
 	})
+	m.figures.usage, m.figures.snap.since = node.NewUsage(m.cfg.Node.DataDir), time.Now()
+	go m.figures.usage.Watch(m.cfg.Node.DataDir, m.ending.closing) // not waited for: the disk may hang
 	m.links.Start()
 	m.runner.Start()
 }

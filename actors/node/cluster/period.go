@@ -64,6 +64,7 @@ func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 	c.BeforeClients = func(n node.Running) error {
 		p.Node = n.(*node.Node[R, Q])
 		m.watch(p.Collector())
+		m.gauges(p.Collector())
 		if m.cfg.Node.BeforeClients == nil {
 			return nil
 		}
