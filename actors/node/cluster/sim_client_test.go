@@ -265,6 +265,9 @@ func (c *simClient) receive(m *simMessage) {
 	w.oracle.received(s, told.query)
 	if s.Last && s.Request != 0 {
 		w.counts.Answered++
+		if w.Calm && c.waiting[0].at > w.calmed {
+			w.answers++
+		}
 		if s.Kind == actors.KindEngineError {
 			w.counts.Refused++
 		}
