@@ -42,7 +42,7 @@ func (e *Endpoints) settings() []Setting {
 		{Name: "drain-spread", Value: Duration(&e.DrainSpread, time.Nanosecond, time.Hour),
 			Help: "close the connections of a drain over this time, so that clients do not all " +
 				"reconnect at once; " +
-				"at most a third of --drain; with --cluster 20ms by default, since they are served elsewhere"},
+				"at most a third of --drain; with --cluster at once by default, since they are served elsewhere"},
 	}
 }
 
