@@ -23,6 +23,7 @@ const (
 	// handshakePause bounds the wait for a free place among the handshakes. Usually a handshake
 	// that ends cuts it short.
 	handshakePause = 10 * time.Millisecond
+	waitPause      = time.Millisecond // between two calls of Config.Wait
 )
 
 // acceptor accepts connections from one listening socket, on its own goroutine, which waits in the
@@ -90,6 +91,8 @@ func (a *acceptor) run() {
 			a.recovered()
 			a.server.counters.accepted.Add(1)
 			a.setUp(fd, peer)
+		case errors.Is(err, errWait):
+			a.pause(waitPause, nil)
 		case exhausted(err):
 			a.runShort(err)
 		case errors.Is(err, unix.EBADF) || errors.Is(err, unix.EINVAL) ||
@@ -178,9 +181,16 @@ func (a *acceptor) pause(d time.Duration, token <-chan struct{}) {
 	}
 }
 
+// errWait means that clients stay in the backlog.
+var errWait = errors.New("another server is about to accept")
+
 // accept waits for one connection: accept4(2).
 func (a *acceptor) accept() (fd int, peer unix.Sockaddr, err error) {
 	waitErr := a.raw.Read(func(listening uintptr) bool {
+		if wait := a.server.cfg.Wait; wait != nil && wait() {
+			err = errWait
+			return true
+		}
 		for {
 			fd, peer, err = unix.Accept4(int(listening), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			if err == unix.EINTR {

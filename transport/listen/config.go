@@ -121,6 +121,11 @@ type Config struct {
 	// Called for each client, by reader and acceptor goroutines; it must not block.
 	Direct func() (address string, direct bool)
 
+	// Wait, if set, reports that new clients are to stay in the backlog for the moment, because another
+	// Server is about to accept from the same sockets (Hold). Called by acceptor goroutines, once a
+	// millisecond while it reports so; it must not block.
+	Wait func() bool
+
 	// NextID returns the id of a new connection, which must not be 0 or in use. It is called by any
 	// reader goroutine. Default: 1, 2, 3, ...
 	NextID func() uint64

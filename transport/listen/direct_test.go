@@ -242,3 +242,35 @@ func TestUnusableSocketsOfCallersAreRejected(t *testing.T) {
 		}
 	}
 }
+
+// While another server is about to accept from the same sockets, clients stay in the backlog.
+func TestClientsWaitForTheNextServer(t *testing.T) {
+	each(t, func(t *testing.T, network string) {
+		held, release, err := Hold(Config{Endpoints: []Endpoint{endpoint(t, network, true)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		asked := make(chan struct{})
+		first, address := start(t, Config{Endpoints: held, Wait: func() bool {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			return true
+		}}, newShard(t))
+		c := raw(t, network, address)
+		for range 3 { // at least two calls of Wait after the client came
+			await(t, "call of Wait", asked)
+		}
+		if n := first.Counters().Accepted; n != 0 {
+			t.Errorf("%d clients were accepted", n)
+		}
+		h := newShard(t)
+		start(t, Config{Endpoints: held}, h)
+		challenged(t, c)
+		write(t, c, plainHello())
+		admitted(t, c)
+		await(t, "client of the next server", h.connected)
+	})
+}

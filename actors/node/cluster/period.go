@@ -51,16 +51,16 @@ func (m *Node[R, Q]) follow(ctx context.Context) error {
 	for i := 1; i <= others; i++ { // nothing waits here, so nothing is missing
 		cursors.Activate(i, 0, 0)
 	}
-	return m.turn(ctx, nil, m.direct, node.Office[R, Q]{Application: app, State: sequencer.NewState(),
+	return m.turn(ctx, nil, m.direct, m.begins, node.Office[R, Q]{Application: app, State: sequencer.NewState(),
 		Cursors: cursors, Propose: func(*mailbox.BytesReader) {}, IDs: &m.ids})
 }
 
 // turn opens the node of a period and ends the one before. It returns errEnding if the member ends.
 func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
-	direct func() (string, bool), office node.Office[R, Q]) error {
+	direct func() (string, bool), wait func() bool, office node.Office[R, Q]) error {
 	p := &period[R, Q]{member: m, lead: lead}
 	c := m.cfg.Node
-	c.Listen.Direct = direct
+	c.Listen.Direct, c.Listen.Wait = direct, wait
 	c.BeforeClients = func(n node.Running) error {
 		p.Node = n.(*node.Node[R, Q])
 		m.watch(p.Collector())
@@ -89,6 +89,12 @@ func stopNow(n interface{ Stop(context.Context) error }) {
 	ctx, cancel := context.WithTimeout(context.Background(), partFor)
 	defer cancel()
 	_ = n.Stop(ctx)
+}
+
+// begins reports that this member was elected, and the server of its office is about to open. Clients
+// that come meanwhile wait for it; they could only be told that no leader serves yet.
+func (m *Node[R, Q]) begins() bool {
+	return m.raft.Status().Leader == uint64(m.members.Node) && !m.ending.has()
 }
 
 // direct says where clients are sent: to the leader, or nowhere while none is known.
@@ -133,7 +139,7 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 		default:
 			return "", false
 		}
-	}, node.Office[R, Q]{Application: app, State: state, Cursors: l.Cursors, IDs: &m.ids,
+	}, nil, node.Office[R, Q]{Application: app, State: state, Cursors: l.Cursors, IDs: &m.ids,
 		Prove: l.Prove, Poisoned: maps.Clone(m.poisoned),
 		Propose:   func(events *mailbox.BytesReader) { m.propose(l, events) },
 		AnswerFor: answerFor, Confirmed: l.Confirmed,

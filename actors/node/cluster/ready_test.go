@@ -1,15 +1,18 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/actors/node"
 	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/durability/raftlog"
 	"sluice/telemetry"
+	"sluice/transport/client"
 )
 
 func TestReadiness(t *testing.T) {
@@ -98,5 +101,47 @@ func TestLagDecidesReadiness(t *testing.T) {
 		if got := n.unready(&c, &st); got != tt.want || c.Lag != tt.lag {
 			t.Errorf("%+v: %q, lag %d", tt, got, c.Lag)
 		}
+	}
+}
+
+// A client that comes between the election of a node and the opening of its office waits, and is served.
+func TestClientWaitsForTheOfficeToOpen(t *testing.T) {
+	entered, open := make(chan uint8, 1), make(chan struct{})
+	opened := sync.OnceFunc(func() { close(open) })
+	defer opened()
+	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) {
+		cfg.Node.BeforeClients = func(n node.Running) error {
+			if p := n.(*period[orderbook.Report, orderbook.Answer]); p.lead != nil {
+				select {
+				case entered <- p.member.members.Node:
+				default: // not the first office
+				}
+				<-open
+			}
+			return nil
+		}
+	})
+	id := <-entered
+	leads := make(chan bool, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		conn, err := client.Dial(ctx, "tcp", c.all[id-1].Client, client.Options{})
+		if err != nil {
+			t.Error(err)
+			leads <- false
+			return
+		}
+		defer conn.Close()
+		leads <- conn.Server().Leads
+	}()
+	select {
+	case <-leads:
+		t.Fatalf("node %d answered before its office was open", id)
+	case <-time.After(200 * time.Millisecond): // for a wrong answer; the right one needs the office
+	}
+	opened()
+	if !<-leads {
+		t.Errorf("node %d sent a client away that waited for its office", id)
 	}
 }
