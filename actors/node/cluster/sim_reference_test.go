@@ -19,7 +19,6 @@ type simReference struct {
 	outputs map[uint64][]simOutput        // by connection
 	queries map[durability.Seq][]*simTold // by the event of the response
 	live    map[uint64]bool               // connections that began and have not ended
-	failed  bool
 }
 
 // simOutput is a report.

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"flag"
-	"fmt"
 	"testing"
 
 	"sluice/durability/raftlog/raftsim"
@@ -51,8 +50,7 @@ func TestSim(t *testing.T) {
 		w := simulate(t, seed, *simSteps)
 		raftsim.AddCounts(&total, w.counts)
 		if f := w.Failure(); f != "" {
-			t.Fatal(fmt.Sprintf("seed %d: step %d: %s\n\nreplay: make sim-cluster SEED=%d STEPS=%d", seed, w.step, f,
-				seed, *simSteps))
+			t.Fatalf("seed %d: step %d: %s\n\nreplay: make sim-cluster SEED=%d STEPS=%d", seed, w.step, f, seed, *simSteps)
 		}
 	}
 	t.Logf("%d worlds: %+v", n, total)
