@@ -56,9 +56,11 @@ type Config[R, Q any] struct {
 	// Open, and no client has seen the server.
 	BeforeClients func(Running) error
 
-	Policy      string // durability policy, a name or clauses; default local: the journal on this node's disk
-	Nodes       int    // cluster size a policy may name, default durability.DefaultNodes; this node is alone in view
-	ForcePolicy bool   // open although the policy can never be met: nothing is released until it is swapped
+	Policy string // durability policy, a name or clauses; default local: the journal on this node's disk
+	Nodes  int    // cluster size a policy may name, default durability.DefaultNodes; this node is alone in view
+	// ForcePolicy opens the node although the policy can never be met: nothing is released until it is
+	// swapped. A member of a cluster also opens with an exposed policy then, see durability.Class.
+	ForcePolicy bool
 
 	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The node sets
 	// Policy, Log and OnFail.

@@ -44,6 +44,11 @@ func (s *service) checkMember() error {
 	if err := c.MeetPolicy(len(m.Members)); err != nil {
 		return err
 	}
+	if s.set.Origin("policy") != "default" { // else it is that of a member
+		if err := c.MeetClass(len(m.Members)); err != nil {
+			return err
+		}
+	}
 	if c.Flight {
 		return config.Usagef("--cluster with --flight-recorder: a member cannot record yet; leave one of them out")
 	}

@@ -115,6 +115,9 @@ func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
 	if err := node.CheckOffice(m.cfg.Node); err != nil {
 		return nil, err
 	}
+	if err := m.checkClass(); err != nil {
+		return nil, err
+	}
 	links := m.linksConfig()
 	if err := links.Check(); err != nil {
 		return nil, err
@@ -148,6 +151,7 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (_ *Node[R, Q], err error) {
 	}
 	m.wg.Go(m.execute)
 	m.wg.Go(m.snapshots)
+	m.wg.Go(m.watchPolicy)
 	m.ending.ready.Store(true)
 	return m, nil
 }

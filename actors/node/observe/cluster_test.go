@@ -129,13 +129,13 @@ func TestMemberReadiness(t *testing.T) {
 		return answer.StatusCode, string(b)
 	}
 	code, text := readyz()
-	if code != http.StatusOK || !strings.HasPrefix(text, "ready\n") || !strings.Contains(text,
+	if code != http.StatusOK || !strings.HasPrefix(text, "ready, EXPOSED\n") || !strings.Contains(text,
 		"node 2 follower, term 7, leader 3 (since 2s), 12 events behind, class exposed\n") {
 		t.Errorf("%d %s", code, text)
 	}
 	m.cluster.Unready, m.cluster.State, m.cluster.Leader = node.MemberElects, node.MemberElects, 0
 	code, text = readyz()
-	if code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "not ready: no leader\nnode 2 no leader, term 7, ") {
+	if code != http.StatusServiceUnavailable || !strings.HasPrefix(text, "not ready: no leader, EXPOSED\nnode 2 no leader, term 7, ") {
 		t.Errorf("%d %s", code, text)
 	}
 	var page Readiness

@@ -166,8 +166,8 @@ func (c *Server) durabilitySettings() []Setting {
 				"this node), or clauses such as " +
 				"persisted>=1 && in_memory>=2"},
 		{Name: "force-policy", Value: Bool(&c.ForcePolicy),
-			Help: "start with a policy that this node cannot meet; no response leaves until the " +
-				"policy is swapped"},
+			Help: "start with a policy that this node cannot meet, so that no response leaves until the " +
+				"policy is swapped; or start a member of a cluster with one that is exposed"},
 	}
 }
 
@@ -308,6 +308,18 @@ func checkAddress(flag, address, example string) (host string, err error) {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// MeetClass rejects a policy that is exposed in a cluster of a number of nodes, unless it is forced.
+func (c *Server) MeetClass(nodes int) error {
+	p, err := durability.Parse(c.Policy, nodes)
+	if err == nil && !c.ForcePolicy {
+		err = p.AtLeast(durability.CrashSafe, nodes)
+	}
+	if err != nil {
+		return Usagef("--policy, --force-policy: %v", err)
+	}
+	return nil
 }
 
 // MeetPolicy rejects a policy that a number of nodes can never meet (R7). The rule is Policy.MetBy; a

@@ -236,6 +236,9 @@ func (s *Status) WriteReadiness(w io.Writer) error {
 	}
 	member := ""
 	if c := s.Cluster; c != nil {
+		if c.Class == durability.Exposed.String() {
+			word += ", EXPOSED"
+		}
 		member = "\n" + memberLine(c)
 	}
 	_, err := fmt.Fprintf(w, "%s%s\npolicy %s, degraded %s in all\ngate %s\n%s%s%s\n",
