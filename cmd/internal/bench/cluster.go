@@ -19,6 +19,7 @@ import (
 //	one order     client -- order --> leader: log, own disk and those of the others, gate --> client
 //	batch         the same with many orders in one write
 //	slow disk     the same with a follower whose disk takes longer
+//	etcd          the same bytes proposed by its leader itself, as one value for a batch
 //	kills         traders; the leader is killed with -9 and started again
 //	transfers     traders; the leader gets SIGTERM and is started again
 
@@ -45,7 +46,8 @@ type clusterKind struct {
 	name       string
 	nodes      int
 	slow       time.Duration
-	one, batch *Row // of one order, and of batchOrders
+	etcd       string // program that measures etcd; empty for sluice
+	one, batch *Row   // of one order, and of batchOrders
 }
 
 // clusterBench is the measurement of --cluster.
@@ -55,6 +57,7 @@ type clusterBench struct {
 	io      string
 	log     func(format string, args ...any)
 	kinds   []*clusterKind
+	noEtcd  string // why etcd is not among kinds
 
 	kills, transfers []time.Duration
 	faults           []error
@@ -76,6 +79,11 @@ func (o *options) runCluster(ctx context.Context, p Process, args []string) erro
 			{name: fmt.Sprintf("%d nodes, the disk of one %v slower", o.Cluster, slowDisk), nodes: o.Cluster, slow: slowDisk}}}
 	for _, k := range b.kinds {
 		k.one, k.batch = &Row{}, &Row{}
+	}
+	if program, err := b.findEtcd(); err == nil {
+		b.kinds = append(b.kinds, &clusterKind{name: "etcd, 3 nodes", nodes: 3, etcd: program, one: &Row{}, batch: &Row{}})
+	} else {
+		b.noEtcd = err.Error()
 	}
 	err := b.rounds(ctx)
 	if err == nil {
@@ -99,7 +107,11 @@ func (b *clusterBench) rounds(ctx context.Context) error {
 	for round := range b.Runs {
 		for i := range b.kinds {
 			k := b.kinds[(i+round)%len(b.kinds)]
-			if err := b.measure(ctx, k); err != nil {
+			measure := b.measure
+			if k.etcd != "" {
+				measure = b.measureEtcd
+			}
+			if err := measure(ctx, k); err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}
 			one, all := k.one.Results[round], k.batch.Results[round]

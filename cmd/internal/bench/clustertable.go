@@ -12,6 +12,7 @@ import (
 const (
 	clusterRatio  = 3.0
 	slowDiskRatio = 1.1
+	etcdRatio     = 0.5
 	killHalf      = 400 * time.Millisecond
 	killMost      = 800 * time.Millisecond // of 99 %
 	transferHalf  = 50 * time.Millisecond
@@ -26,11 +27,16 @@ func (b *clusterBench) goals() []goalLine {
 		r := ratio(a, b, p50)
 		return verdictOf{measured: r.times(), share: r.mid / limit}
 	}
+	etcd := verdictOf{share: math.NaN()}
+	if len(b.kinds) > 3 {
+		etcd = times(etcdRatio, many.batch, b.kinds[3].batch)
+	}
 	among := fmt.Sprintf("`persisted>=%d`, %s", b.Cluster/2+1, many.name)
 	return []goalLine{
 		times(clusterRatio, many.one, single.one).line("one order, "+among+" against a single node", "<= 3x", ""),
 		times(clusterRatio, many.batch, single.batch).line(fmt.Sprintf("the same with %d orders in a batch", batchOrders),
 			"<= 3x", ""),
+		etcd.line("the same against etcd, embedded in three processes, with as many bytes", "<= 0.5x", b.noEtcd),
 		times(slowDiskRatio, slow.one, many.one).line(fmt.Sprintf("one order, the disk of a node that follows %v slower, "+
 			"against without", slowDisk), "<= 1.1x", ""),
 		judgeTimes(b.kills, killHalf, 99, killMost).line("kill -9 of the leader to the next response at a client that reconnects",

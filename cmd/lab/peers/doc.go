@@ -7,6 +7,7 @@
 //	                                  gnet      a task on its event loop: encode, Conn.Write
 //	                                  classic   encode, io_uring sends, wait for all of them
 //	          without a gate:         bare      io_uring sends of frames that are prepared
+//	records ==> etcd: three processes with an embedded etcd, for `sluice bench --durable --cluster 3`
 //
 // Producer, schedule, gate, frames, checker and reports are those of package bench and the same for
 // each. All peers promise the frames of a connection in order, each once, one send for the frames

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -8,14 +9,30 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 || os.Args[1] != bench.ChildArgument {
-		fmt.Fprintln(os.Stderr, "peers: this is the server process of `sluice bench`, which starts it; run sluice bench --peer netpoll")
+	err := run(os.Args[1:])
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, err)
+	if errors.Is(err, errUsage) {
 		os.Exit(2)
 	}
-	if err := bench.Child(os.Stdin, os.Stdout, servers()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	os.Exit(1)
+}
+
+var errUsage = errors.New("peers: this is a process of `sluice bench`, which starts it; run sluice bench --peer netpoll")
+
+// run plays the role that the first argument names.
+func run(args []string) error {
+	switch {
+	case len(args) == 1 && args[0] == bench.ChildArgument:
+		return bench.Child(os.Stdin, os.Stdout, servers())
+	case len(args) > 1 && args[0] == bench.EtcdArgument:
+		return etcd(args[1:])
+	case len(args) > 3 && args[0] == etcdMember:
+		return member(args[1:])
 	}
+	return errUsage
 }
 
 // servers returns the peers by their names in `sluice bench --peer`.

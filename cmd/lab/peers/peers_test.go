@@ -1,11 +1,13 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,11 +17,8 @@ import (
 
 // TestMain lets the test binary be the server process.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == bench.ChildArgument {
-		if err := bench.Child(os.Stdin, os.Stdout, servers()); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if len(os.Args) > 1 && slices.Contains([]string{bench.ChildArgument, bench.EtcdArgument, etcdMember}, os.Args[1]) {
+		main()
 		return
 	}
 	os.Exit(m.Run())
@@ -175,5 +174,27 @@ func TestAMissingProgramIsNamed(t *testing.T) {
 	}
 	if _, err := r.Rounds(t.Context(), specs, 1, io.Discard); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "make peers") {
 		t.Errorf("error %v, want one that says how the program is made", err)
+	}
+}
+
+func TestEtcdIsMeasured(t *testing.T) {
+	args, err := json.Marshal(bench.EtcdArguments{Dir: t.TempDir(), Run: 50 * time.Millisecond, Record: 128, Batch: 256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], bench.EtcdArgument, string(args))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var r bench.EtcdResult
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, got := range []bench.EtcdTimes{r.One, r.Batch} {
+		if got.P50 <= 0 || got.P99 < got.P50 {
+			t.Errorf("%+v", r)
+		}
 	}
 }
