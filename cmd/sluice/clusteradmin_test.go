@@ -41,6 +41,10 @@ func TestClusterStatusAndTransfer(t *testing.T) {
 		c.Members[0].Match == nil {
 		t.Errorf("exit code %d, %v: %s%s", code, err, out, problems)
 	}
+	out, problems, code = local(append([]string{"top", "--once"}, socket...)...)
+	if code != 0 || !strings.Contains(out, "node 1: leader, term ") || !strings.Contains(out, "class committed") {
+		t.Errorf("exit code %d: %s%s", code, out, problems)
+	}
 	for _, tt := range []struct {
 		words []string
 		code  int

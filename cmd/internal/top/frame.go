@@ -205,6 +205,7 @@ func (p *painter) head() {
 	p.line(fmt.Sprintf("%s  %s  clients %s  event %s  up %s  engine %s  policy %s",
 		p.paint("sluice", bold), p.paint(state, bold, how),
 		whole(float64(s.Clients)), whole(float64(s.Sequenced)), seconds(s.Up), engine, policy))
+	p.members()
 }
 
 // flow is the rate of each stage, and the queues between them.

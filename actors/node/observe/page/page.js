@@ -94,7 +94,24 @@ function header(s) {
   const t = s.tracing, of = $("tracing");
   of.hidden = !(t && t.left);
   if (!of.hidden) text(of.querySelector("dd"), of.title = "connection " + t.connection + ", " + plural(t.left, "response") + " left");
+  member(s.cluster);
   document.title = "sluice · " + say;
+}
+
+// memberState says what is known of one member of the cluster.
+function memberState(c, x) {
+  const known = [x.state, x.match != null && "event " + whole(x.match) + " on disk", x.lag > 0 && plural(x.lag, "event") + " behind",
+    x.disk != null && "slowest write " + span(x.disk), x.link && x.link !== "up" && x.link];
+  return "node " + x.node + (x.node === c.node ? " (this one): " : ": ") + known.filter(Boolean).join(", ");
+}
+// absent says whether a member takes no part.
+function absent(x) { return x.state === "silent" || x.state === "unreachable"; }
+function member(c) {
+  const of = $("member");
+  of.hidden = !c;
+  if (!c) return;
+  text(of.querySelector("dd"), "node " + c.node + " " + c.state + ", term " + c.term + (c.leader ? ", leader " + c.leader : "") + ", " + c.class);
+  of.title = c.members.map(x => memberState(c, x)).join("\n");
 }
 
 function flow(s, p) {
@@ -120,6 +137,10 @@ function flow(s, p) {
   else if (s.degraded) w.replaceChildren(make("b", {}, "Degraded"), ": the policy " + policy + " asks for more nodes than are in view.");
   else w.replaceChildren("A response passes the gate at ", make("b", {}, policy), ". " + lag);
   if (s.stalled.length) w.append(" Not working: " + s.stalled.map(stalled).join(", ") + ".");
+  const c = s.cluster;
+  if (c && !c.leader) w.append(" No node is known to lead for " + span(c.since) + ".");
+  if (c && c.class === "exposed") w.append(" The policy is exposed: the loss of the leader can contradict a response.");
+  if (c && c.members.some(absent)) w.append(" " + c.members.filter(absent).map(x => "Node " + x.node + " is " + x.state).join(", ") + ".");
   const gone = s.dropped.toSorted((a, b) => b.count - a.count).map(d => whole(d.count) + " " + d.reason.replace(/_/g, " "));
   w.title = gone.length > 3 ? "Dropped since start: " + gone.join(", ") : "";
   if (gone.length) w.append(" Dropped since start: " + gone.slice(0, 3).join(", ") + (gone.length > 3 ? " and for " + plural(gone.length - 3, "other reason") : "") + ".");
