@@ -110,6 +110,7 @@ func TestClientWaitsForTheOfficeToOpen(t *testing.T) {
 	opened := sync.OnceFunc(func() { close(open) })
 	defer opened()
 	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) {
+		cfg.Election = 500 * time.Millisecond // a busy machine must not elect another one meanwhile
 		cfg.Node.BeforeClients = func(n node.Running) error {
 			if p := n.(*period[orderbook.Report, orderbook.Answer]); p.lead != nil {
 				select {

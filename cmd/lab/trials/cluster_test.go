@@ -134,7 +134,7 @@ func TestThreeNodesTransfer(t *testing.T) {
 // its old state, which the audit checks with the times of requests and responses.
 func TestThreeNodesStopLeader(t *testing.T) {
 	r := newTrio(t, buildProgram(t), "--heartbeat", "1m") // so that no client gives up the stopped node
-	for range scale(1, 3, 20) {
+	for range scale(1, 5, 20) {
 		r.stopLeader()
 	}
 	result := r.finish()
@@ -145,7 +145,7 @@ func (r *trio) stopLeader() {
 	r.t.Helper()
 	leader := r.leader()
 	var old []*tradingClient
-	for range 4 {
+	for range 16 {
 		c := r.open(leader.Client)
 		if err := c.order(r.ctx).wait(r.ctx); err != nil {
 			r.fail("%v", err)
@@ -163,7 +163,10 @@ func (r *trio) stopLeader() {
 	}
 	var late []*request
 	for _, c := range old { // into the kernel's buffers of the stopped node
-		late = append(late, c.query(r.ctx), c.order(r.ctx), c.query(r.ctx))
+		for range 8 {
+			late = append(late, c.query(r.ctx))
+		}
+		late = append(late, c.order(r.ctx), c.query(r.ctx))
 	}
 	r.signal(leader, syscall.SIGCONT)
 	for _, q := range late {
