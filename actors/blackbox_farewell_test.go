@@ -112,7 +112,7 @@ func TestImpossibleFarewellsAreRejected(t *testing.T) {
 	}
 	for _, f := range []Farewell{{}, {Address: "a:1"}, {Reason: encode.CloseElsewhere,
 		Address: strings.Repeat("a", encode.MaxAddress+1)}} {
-		if err := p.SetFarewell(f); err == nil || !strings.Contains(err.Error(), "at most 245 bytes") {
+		if err := p.SetFarewell(f); err == nil || !strings.Contains(err.Error(), "at most 244 bytes") {
 			t.Errorf("%d bytes: %v", len(f.Address), err)
 		}
 	}
@@ -145,7 +145,7 @@ func TestEndsOfThePipelineTellClients(t *testing.T) {
 				end.do(r)
 				idle.wantsFarewell(end.want)
 				busy.wantsFarewell(end.want)
-				const away = "\x0b\x64\x00\x00\x00\x0bnode-2:7000" // reason, retry_after, address
+				const away = "\x0b\x00\x64\x00\x00\x00\x0bnode-2:7000" // reason, flags, retry_after, address
 				if end.want == encode.CloseElsewhere && (string(idle.last) != away || string(busy.last) != away) {
 					t.Errorf("the last frames are %q and %q, want %q", idle.last, busy.last, away)
 				}

@@ -76,7 +76,7 @@ func (c *control) Step(now int64) int {
 // ended.
 func (c *control) settle(ev *shard.Event) {
 	switch ev.Kind {
-	case shard.EventConnect, shard.EventRespond:
+	case shard.EventConnect, shard.EventRespond, shard.EventSettle:
 		ev.Ack(ErrEnded)
 	case shard.EventDisconnect:
 		c.gone = append(c.gone, ev.Conn)

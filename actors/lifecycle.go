@@ -139,9 +139,11 @@ func (p *Pipeline[R, Q]) Passed(ctx context.Context) error {
 
 // Drain ends the pipeline in order. The producer has closed the slot ring (Slots().Close).
 // Everything that becomes durable is delivered, then the connections are closed, spread over
-// Egress.DrainSpread. If ctx ends first, or Stop or Fence is called, the pipeline is stopped
+// Egress.DrainSpread. A client whose reader called Disconnect before, and whose accepted requests have
+// all been answered, is told that no other request was carried out (encode.Control.Answered). If ctx ends first, or Stop or Fence is called, the pipeline is stopped
 // instead. The error is then a *DrainError, which says what was waited for.
 func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
+	p.settle(ctx)
 	p.phase.Advance(run.PhaseDraining, p.deadline(ctx))
 	p.runner.Wake()
 	select {
@@ -154,6 +156,39 @@ func (p *Pipeline[R, Q]) Drain(ctx context.Context) error {
 		}
 	}
 	return p.unfinished("drain", p.cause(ctx))
+}
+
+// settleMost bounds how long a drain waits for its shards to handle earlier events.
+const settleMost = 10 * time.Second
+
+// settle waits until the shards have handled the events that were sent before, so that a drain knows
+// which readers have released their sockets. If they take too long, the drain goes on without that.
+func (p *Pipeline[R, Q]) settle(ctx context.Context) {
+	most := settleMost
+	if at, ok := ctx.Deadline(); ok {
+		most = min(most, time.Until(at)/3)
+	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	settled := make(chan struct{}, len(p.shards))
+	for i := range p.shards {
+		ev := shard.Event{Kind: shard.EventSettle, FD: int32(i), Ack: func(error) { settled <- struct{}{} }}
+		for wait := time.Microsecond; !p.mail.events.TrySend(ev); wait = min(2*wait, time.Millisecond) {
+			if p.mail.events.Closed() || ctx.Err() != nil {
+				return
+			}
+			time.Sleep(wait)
+		}
+	}
+	for range p.shards {
+		select {
+		case <-settled:
+		case <-p.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Stop ends the pipeline now: what was released is sent once more, as far as the sockets accept it;

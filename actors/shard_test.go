@@ -351,7 +351,7 @@ func TestStopSendsWhatFollowsAQueuedSend(t *testing.T) {
 	b.gate.Close()
 	b.encoder.Close()
 	b.shards[0].Step(b.now)
-	if want := n*(200+encode.BatchEndBytes) + 10; b.ring.bytes[1] != want {
+	if want := n*(200+encode.BatchEndBytes) + 11; b.ring.bytes[1] != want {
 		t.Errorf("%d bytes were sent, want the %d of all that was released, and of Close", b.ring.bytes[1], want)
 	}
 	if b.ring.shut[1] != 1 {

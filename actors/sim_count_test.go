@@ -13,7 +13,7 @@ import (
 type simStats struct {
 	Steps, Slots, Sent, Overtaken, Connects, Reuses, Refused, HalfCloses, Vanishes, Resets, Kicks, Busies, Answers uint64
 	Swaps, Flaps, OlderTails, Stalls, Torn, EncodeErrors, EncodePanics, EncodeLarge, BudgetCloses, Orphan          uint64
-	Drains, Stops, Fences, EndsEarly, InDoubt, Farewells, Elsewhere, Heartbeats, Parks, Naps, Starved              uint64
+	Drains, Stops, Fences, EndsEarly, InDoubt, Farewells, Elsewhere, AllAnswered, Heartbeats, Parks, Naps, Starved uint64
 	Departs, Lists, Reloads, Traced, ControlFull, SlowHard, SlowSoft, Stalled                                      uint64
 	Tickets, Unproven, BarriersFull                                                                                uint64
 
@@ -58,7 +58,8 @@ func (s *simStats) fields() []namedCount {
 		{"Orphans", &s.Orphan, false},
 		{"Drains", &s.Drains, false}, {"Stops", &s.Stops, false}, {"Fences", &s.Fences, false},
 		{"EndsEarly", &s.EndsEarly, false},
-		{"InDoubt", &s.InDoubt, false}, {"Farewells", &s.Farewells, false}, {"Elsewhere", &s.Elsewhere, false}, {"Heartbeats", &s.Heartbeats, false},
+		{"InDoubt", &s.InDoubt, false}, {"Farewells", &s.Farewells, false}, {"Elsewhere", &s.Elsewhere, false},
+		{"AllAnswered", &s.AllAnswered, false}, {"Heartbeats", &s.Heartbeats, false},
 		{"Parks", &s.Parks, false}, {"Naps", &s.Naps, false}, {"Starved", &s.Starved, true},
 		{"Departs", &s.Departs, true}, {"Lists", &s.Lists, false}, {"Reloads", &s.Reloads, true},
 		{"Traced", &s.Traced, false},

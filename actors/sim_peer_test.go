@@ -164,6 +164,9 @@ func (p *peer) control(b string) bool {
 			(p.told == encode.CloseElsewhere) != (p.w.away != "") || !strings.HasSuffix(b, p.w.away) && ends {
 			p.w.fail("%v: the end of the pipeline is Close % x; clients go to %q", p, b, p.w.away)
 		}
+		if b[6]&1 != 0 {
+			p.allAnswered()
+		}
 		if p.w.p.phase.Fenced() && p.closed == transport.ReasonFenced {
 			p.w.fail("%v: Close %d after a fence (R15)", p, p.told)
 		}
@@ -176,6 +179,20 @@ func (p *peer) control(b string) bool {
 		return false
 	}
 	return true
+}
+
+// allAnswered checks a Close that says that no request is carried out but those that were answered.
+func (p *peer) allAnswered() {
+	p.w.stats.AllAnswered++
+	ended := p.answers
+	for i := range p.slots[:p.got] {
+		if s := &p.slots[i]; s.last || s.kind == KindBatchEnd {
+			ended++
+		}
+	}
+	if !p.gone || p.alone || ended != p.owed {
+		p.w.fail("%v: Close says that all is answered; %d of %d requests are", p, ended, p.owed)
+	}
 }
 
 // frame checks one whole frame.

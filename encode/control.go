@@ -28,7 +28,7 @@ const BatchEndBytes = headerLen + 8
 const MaxControl = 256
 
 // MaxAddress is the size in bytes of the longest address in a Close.
-const MaxAddress = MaxControl - headerLen - 6
+const MaxAddress = MaxControl - headerLen - 7
 
 // Control is a message of the pipeline's own to a client. Which fields are used depends on Kind.
 type Control struct {
@@ -36,6 +36,10 @@ type Control struct {
 	Request uint64      // BatchEnd, EngineError, ServerBusy: the client's number of the request
 	Refusal Refusal     // EngineError
 	Reason  CloseReason // Close
+
+	// Answered, in a Close, says that every request of the connection that was carried out was answered
+	// before it, and that the others never will be carried out.
+	Answered bool
 
 	RetryAfter time.Duration // Close: wait before the client connects to this server again; Never
 	Address    string        // Close: the server to which the client goes, at most MaxAddress bytes; empty: none
@@ -160,9 +164,12 @@ func appendControl(dst []byte, c Control) []byte {
 	panic(fmt.Sprintf("encode: %v is unknown; use one of the Control constants", c.Kind))
 }
 
+// closeAnswered is the flag of a Close for Control.Answered.
+const closeAnswered = 1 << 0
+
 // appendClose appends a Close. One without an address ends before the address.
 func appendClose(dst []byte, c *Control) []byte {
-	le, length := binary.LittleEndian, 6
+	le, length := binary.LittleEndian, 7
 	if c.Address != "" {
 		length += 1 + len(c.Address)
 	}
@@ -171,7 +178,11 @@ func appendClose(dst []byte, c *Control) []byte {
 		after = uint32(min(c.RetryAfter/time.Millisecond, math.MaxUint32-1))
 	}
 	dst = le.AppendUint32(dst, uint32(length))
-	dst = le.AppendUint32(append(dst, TagClose, uint8(c.Reason)), after)
+	flags := uint8(0)
+	if c.Answered {
+		flags |= closeAnswered
+	}
+	dst = le.AppendUint32(append(dst, TagClose, uint8(c.Reason), flags), after)
 	if c.Address == "" {
 		return dst
 	}

@@ -28,6 +28,8 @@ func TestControlFramesMatchGoldenFile(t *testing.T) {
 	}
 	controls["Close/address"] = encode.Control{Kind: encode.ControlClose, Reason: encode.CloseElsewhere,
 		Address: "node-2:7000"}
+	controls["Close/answered"] = encode.Control{Kind: encode.ControlClose, Reason: encode.CloseShutdown,
+		RetryAfter: encode.CloseShutdown.RetryAfter(), Answered: true}
 	golden, err := os.ReadFile("testdata/control.golden")
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +74,7 @@ func TestFramerAgreesWithControlFrames(t *testing.T) {
 func TestBadControlPanics(t *testing.T) {
 	for want, c := range map[string]encode.Control{
 		"control 9": {Kind: 9},
-		"an address of 246 bytes; at most 245": {Kind: encode.ControlClose,
+		"an address of 245 bytes; at most 244": {Kind: encode.ControlClose,
 			Address: strings.Repeat("a", encode.MaxAddress+1)},
 	} {
 		func() {
@@ -89,7 +91,7 @@ func TestBadControlPanics(t *testing.T) {
 func TestLongestAddressFitsIntoControlMessage(t *testing.T) {
 	frame := (&encode.Framing{}).AppendControl(nil, encode.Control{Kind: encode.ControlClose,
 		RetryAfter: 1 << 62, Address: strings.Repeat("a", encode.MaxAddress)})
-	if len(frame) != encode.MaxControl || hex.EncodeToString(frame[6:11]) != "fefffffff5" {
+	if len(frame) != encode.MaxControl || hex.EncodeToString(frame[6:12]) != "00fefffffff4" {
 		t.Errorf("%d bytes: % x", len(frame), frame)
 	}
 }

@@ -94,10 +94,12 @@ func testControlFrames(t *testing.T) {
 		t.Errorf("EngineError of request %#x for %v, %v", n, why, ok)
 	}
 	for r := range encode.CloseElsewhere + 1 {
-		for _, address := range []string{"", "node-2:7000"} {
+		for i, address := range []string{"", "node-2:7000"} {
+			answered := i+int(r)&1 == 0
 			c, ok := wire.DecodeClose(body(encode.Control{Kind: encode.ControlClose, Reason: r,
-				RetryAfter: r.RetryAfter(), Address: address}, wire.TagClose))
-			want := wire.Close{Reason: wire.CloseReason(r), RetryAfter: r.RetryAfter(), Address: address}
+				RetryAfter: r.RetryAfter(), Address: address, Answered: answered}, wire.TagClose))
+			want := wire.Close{Reason: wire.CloseReason(r), RetryAfter: r.RetryAfter(), Address: address,
+				Answered: answered}
 			if !ok || c != want {
 				t.Errorf("%+v, %t; want %+v", c, ok, want)
 			}

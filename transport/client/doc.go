@@ -24,7 +24,8 @@
 //   - A response reaches the request whose number it carries. A number that is not under way is a
 //     protocol error, which ends the connection.
 //   - A request is sent once. Its error says whether it was executed: ErrBusy, RefusedError and
-//     ErrNotSent, it was not; ErrUnknownOutcome, it may have been.
+//     ErrNotSent, it was not; ErrUnknownOutcome, it may have been. An orderly end of a server leaves
+//     no outcome unknown.
 //   - At most Window requests are under way; further ones wait, in order.
 //   - A server that is dead without a reset is noticed after 3 of its heartbeats are missing.
 //   - A server that says why it closes is obeyed: the session comes back when the server asks for

@@ -20,8 +20,10 @@ import (
 var (
 	// ErrBusy means that the server shed the request: it was not executed.
 	ErrBusy = errors.New("client: the server shed the request; it was not executed")
-	// ErrNotSent means that no byte of the request was sent: it is not executed.
-	ErrNotSent = errors.New("client: the request was not sent")
+	// ErrNotSent means that the request was not carried out and never will be: no byte of it was sent, or
+	// the server ended the connection in order and had not read it (wire.Close.Answered). It can be sent
+	// again.
+	ErrNotSent = errors.New("client: the request was not carried out")
 	// ErrUnknownOutcome means that the request was sent and its response did not arrive: it may have
 	// been executed, or may still be. The application's own means find out.
 	ErrUnknownOutcome = errors.New("client: the request was sent and got no response; it may have been executed")

@@ -73,9 +73,15 @@ func TestSessionGoesToTheLeader(t *testing.T) {
 	}
 }
 
-// The leader hands over: the request under way has an unknown outcome, those that wait are sent at the
-// new place, each once.
+// The leader ends: the request under way has an unknown outcome, unless the leader has answered all that
+// it executed; those that wait are sent at the new place, each once.
 func TestRequestsWaitForTheNewLeader(t *testing.T) {
+	for name, answered := range map[string]bool{"answered": true, "deposed": false} {
+		t.Run(name, func(t *testing.T) { testNewLeader(t, answered) })
+	}
+}
+
+func testNewLeader(t *testing.T, answered bool) {
 	var executed atomic.Int64
 	inWorld(t, SessionOptions{Window: 1}, []string{"a:1"}, func(_ int, at string, p *peer) error {
 		if at == "b:1" {
@@ -87,7 +93,7 @@ func TestRequestsWaitForTheNewLeader(t *testing.T) {
 		}
 		elapse(time.Second)
 		return errors.Join(err, p.send(wire.AppendClose(nil, wire.Close{Reason: wire.CloseElsewhere,
-			RetryAfter: 100 * time.Millisecond, Address: "b:1"})))
+			RetryAfter: 100 * time.Millisecond, Address: "b:1", Answered: answered})))
 	}, func(w *world) {
 		first := w.start("first")
 		later := make(chan error, 3)
@@ -98,8 +104,8 @@ func TestRequestsWaitForTheNewLeader(t *testing.T) {
 			}()
 		}
 		var end *CloseError
-		if _, err := wait(first); !errors.Is(err, ErrUnknownOutcome) || !errors.As(err, &end) ||
-			end.Address != "b:1" {
+		if _, err := wait(first); errors.Is(err, ErrUnknownOutcome) == answered ||
+			errors.Is(err, ErrNotSent) != answered || !errors.As(err, &end) || end.Address != "b:1" {
 			t.Errorf("under way: %v", err)
 		}
 		for range cap(later) {

@@ -209,11 +209,13 @@ func unexpected(request uint64, whole bool, frame string) error {
 // fail ends every request under way.
 func (l *link) fail(cause error) {
 	s := l.session
+	var end *CloseError
+	answered := errors.As(cause, &end) && end.Answered
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for request, c := range l.pending {
 		outcome := ErrUnknownOutcome
-		if request > l.written {
+		if answered || request > l.written {
 			outcome = ErrNotSent
 		}
 		c.err = fmt.Errorf("%w: request %d: %w", outcome, request, cause)

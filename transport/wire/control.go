@@ -104,10 +104,17 @@ type Close struct {
 	// Address is the server to which the client goes instead: "host:port", or a unix-domain socket;
 	// at most MaxAddress bytes. Empty: none.
 	Address string
+
+	// Answered says that every request of this connection that was carried out was answered before this
+	// frame; the others were not carried out and never will be. False says nothing.
+	Answered bool
 }
 
 // MaxAddress is the size in bytes of the longest address in a Close.
-const MaxAddress = 245
+const MaxAddress = 244
+
+// closeAnswered is the flag of a Close for Answered.
+const closeAnswered = 1 << 0
 
 // AppendClose appends a Close. A negative RetryAfter is Never. An address that is too long is left
 // out.
@@ -116,7 +123,10 @@ func AppendClose(dst []byte, c Close) []byte {
 	if c.RetryAfter < 0 {
 		retry = math.MaxUint32
 	}
-	size := 5
+	size, flags := 6, uint8(0)
+	if c.Answered {
+		flags |= closeAnswered
+	}
 	if len(c.Address) > MaxAddress {
 		c.Address = ""
 	}
@@ -124,7 +134,7 @@ func AppendClose(dst []byte, c Close) []byte {
 		size += 1 + len(c.Address)
 	}
 	dst = appendResponseHeader(dst, TagClose, size)
-	dst = append(dst, uint8(c.Reason))
+	dst = append(dst, uint8(c.Reason), flags)
 	dst = binary.LittleEndian.AppendUint32(dst, retry)
 	if c.Address == "" {
 		return dst
@@ -135,16 +145,16 @@ func AppendClose(dst []byte, c Close) []byte {
 // DecodeClose decodes the body of a Close; ok is false if it is too short. The address is what the
 // server sent, whatever its bytes.
 func DecodeClose(body []byte) (c Close, ok bool) {
-	if len(body) < 5 || len(body) > 5 && len(body) < 6+int(body[5]) {
+	if len(body) < 6 || len(body) > 6 && len(body) < 7+int(body[6]) {
 		return Close{}, false
 	}
-	retry := binary.LittleEndian.Uint32(body[1:])
-	c = Close{Reason: CloseReason(body[0]), RetryAfter: fromMillis(retry)}
+	retry := binary.LittleEndian.Uint32(body[2:])
+	c = Close{Reason: CloseReason(body[0]), Answered: body[1]&closeAnswered != 0, RetryAfter: fromMillis(retry)}
 	if retry == math.MaxUint32 {
 		c.RetryAfter = Never
 	}
-	if len(body) > 5 {
-		c.Address = string(body[6 : 6+int(body[5])])
+	if len(body) > 6 {
+		c.Address = string(body[7 : 7+int(body[6])])
 	}
 	return c, true
 }

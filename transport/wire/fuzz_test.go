@@ -63,7 +63,7 @@ func checkResponse(t *testing.T, tag uint8, body, frame []byte) {
 	case TagClose:
 		var c Close
 		c, ok = DecodeClose(body)
-		again = AppendClose(nil, c)
+		again, flags = AppendClose(nil, c), 1
 		if len(c.Address) > MaxAddress { // decoded, and never sent
 			again = append(again, uint8(len(c.Address)))
 			again = append(again, c.Address...)

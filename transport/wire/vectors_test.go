@@ -46,11 +46,14 @@ func vectors() []vector {
 			MaxRequest: 1024, MaxResponse: 1048576, Silence: 30 * time.Second}),
 			"28000000 08 01 00 0100000000000000 00040000 00001000 00000000 00000000 00000000 " +
 				"00000000 30750000 00"},
-		{"Close", AppendClose(nil, Close{Reason: CloseShutdown, RetryAfter: time.Second}), "06000000 0d 01 e8030000"},
+		{"Close", AppendClose(nil, Close{Reason: CloseShutdown, RetryAfter: time.Second}), "07000000 0d 01 00 e8030000"},
 		{"Close for good", AppendClose(nil, Close{Reason: CloseUnauthorized, RetryAfter: Never}),
-			"06000000 0d 07 ffffffff"},
-		{"Close with an address", AppendClose(nil, Close{CloseNotLeader, 100 * time.Millisecond, "node-2:7000"}),
-			"12000000 0d 0a 64000000 0b 6e6f64652d323a37303030"},
+			"07000000 0d 07 00 ffffffff"},
+		{"Close after the last response", AppendClose(nil, Close{Reason: CloseShutdown, RetryAfter: time.Second, Answered: true}),
+			"07000000 0d 01 01 e8030000"},
+		{"Close with an address", AppendClose(nil, Close{Reason: CloseNotLeader, RetryAfter: 100 * time.Millisecond,
+			Address: "node-2:7000"}),
+			"13000000 0d 0a 00 64000000 0b 6e6f64652d323a37303030"},
 		{"AdminCommand", AppendRequest(nil, number, TagAdminCommand, []byte(`{"path":"/"}`)),
 			"15000000 0807060504030201 09 7b2270617468223a222f227d"},
 		{"AdminResponse", AppendAdminResponse(nil, number, []byte(`{"status":200}`)),
@@ -184,7 +187,7 @@ func TestShortBodiesAreRejected(t *testing.T) {
 		"ServerReady": {AppendServerReady(nil, &ready)[5:],
 			func(b []byte) bool { _, ok := DecodeServerReady(b); return ok }, nil},
 		"Close": {AppendClose(nil, Close{Address: "a:1"})[5:],
-			func(b []byte) bool { _, ok := DecodeClose(b); return ok }, []int{5}},
+			func(b []byte) bool { _, ok := DecodeClose(b); return ok }, []int{6}},
 		"AdminResponse": {AppendAdminResponse(nil, 1, nil)[5:], func(b []byte) bool { _, _, ok := DecodeAdminResponse(b); return ok }, nil},
 	} {
 		for n := range len(v.frame) + 1 {

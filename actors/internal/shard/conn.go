@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"sluice/encode"
@@ -38,6 +39,8 @@ func (e *Shard) takeEvents(now int64) int {
 			ev.Ack(e.respond(ev, now))
 		case EventList:
 			e.list = ev.List
+		case EventSettle:
+			ev.Ack(nil)
 		}
 		*ev = Event{} // EventNone: if a later event panics, this one is not handled twice
 	}
@@ -62,6 +65,9 @@ func (e *Shard) busy(ev *Event, now int64) {
 		e.appendControl(entry, []byte(ev.Frame), now)
 	}
 }
+
+// uncounted is Conn.Owed of a connection without a reader.
+const uncounted = math.MaxUint64
 
 // connect takes ownership of a socket.
 func (e *Shard) connect(ev *Event, now int64) error {
@@ -93,6 +99,7 @@ func (e *Shard) connect(ev *Event, now int64) error {
 		e.timers.beat = min(e.timers.beat, ev.Heartbeat)
 	}
 	if ev.WriteOnly {
+		c.Owed = uncounted
 		c.Set(transport.StateReaderGone)
 	}
 	e.table.live++

@@ -17,6 +17,7 @@ const (
 	EventKick                        // end the connection
 	EventRespond                     // a response that was not a slot
 	EventList                        // a list of the shard's connections; FD is the shard
+	EventSettle                      // the events before it have been handled; FD is the shard
 )
 
 // Event is one control event on its way from a pipeline method through control to a shard. Which
@@ -32,14 +33,14 @@ type Event struct {
 	Since     uint64      // connect: slots before this ring position belong to an earlier owner of the id
 	Owed      uint64      // disconnect: requests accepted in all; busy: requests shed
 	Heartbeat int64       // connect: interval in ns; 0 for that of the configuration
-	Ack       func(error) // connect, respond: called once, on an actor's goroutine; must not block
+	Ack       func(error) // connect, respond, settle: called once, on an actor's goroutine; must not block
 	Frame     string      // respond, busy
 	List      *Listing    // list
 }
 
 // Shard is the number of the shard that the event is for.
 func (ev *Event) Shard(shards int) int {
-	if ev.Kind == EventList {
+	if ev.Kind == EventList || ev.Kind == EventSettle {
 		return int(ev.FD)
 	}
 	return transport.Shard(ev.Hash, shards)

@@ -42,11 +42,20 @@ func (e *Shard) farewell(entry uint32, why transport.Reason, now int64) bool {
 		if set := e.ending.farewell.Load(); set != nil && why == transport.ReasonShutdown {
 			last = *set
 		}
+		last.Answered = e.answeredAll(c, why, now)
 		frame = e.cfg.Framing.AppendControl(frame, last)
 	}
 	c.Reason = why
 	c.Set(transport.StateFarewell)
 	return len(frame) > 0 && e.append(c, entry, frame, now)
+}
+
+// answeredAll reports that a drain closes a connection whose reader has released it and whose client
+// has been sent the responses to all requests that the reader passed on. It passes on no others, so
+// none is carried out later. A connection without a reader does not count its requests.
+func (e *Shard) answeredAll(c *transport.Conn, why transport.Reason, now int64) bool {
+	return why == transport.ReasonShutdown && !e.phase.Over() && !e.phase.Expired(now) &&
+		c.Has(transport.StateReaderGone) && c.Ended == c.Owed
 }
 
 // dismiss ends a connection for a reason of the server's own. What it holds is sent first, and then

@@ -68,11 +68,19 @@ func (k *kernel) Send(fd int32, b []byte, user uint64) bool {
 		case n < len(b):
 			k.show("send to client %d: %d B, %d taken", fd, len(b), n)
 		default:
-			k.show("send to client %d: %d B", fd, len(b))
+			k.show("send to client %d: %d B%s", fd, len(b), answered(b))
 		}
 		k.done = append(k.done, transport.Completion{User: user, Res: int32(n)})
 	})
 	return true
+}
+
+// answered says that b is a Close without an address that says that everything was answered.
+func answered(b []byte) string {
+	if string(b[:min(5, len(b))]) == "\x07\x00\x00\x00\x0d" && b[6]&1 != 0 {
+		return ", everything is answered"
+	}
+	return ""
 }
 
 func (k *kernel) Poll(fd int32, user uint64) bool {

@@ -210,7 +210,7 @@ func (s *script) reason(name string) transport.Reason {
 }
 
 func (s *script) end(phase uint32, within time.Duration) {
-	if phase != run.PhaseFenced {
+	if phase != run.PhaseFenced && !s.phase.Ending() {
 		s.frames.Close()
 	}
 	s.phase.Advance(phase, s.now+int64(cmp.Or(within, time.Hour)))

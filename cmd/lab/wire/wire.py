@@ -22,10 +22,10 @@ class Malformed(Exception):
 class Closed(Exception):
     """The server's last frame."""
 
-    def __init__(self, reason, retry_after, address=""):
-        super().__init__(REASONS.get(reason, "internal"), retry_after, address)
+    def __init__(self, reason, flags, retry_after, address=""):
+        super().__init__(REASONS.get(reason, "internal"), flags, retry_after, address)
         self.reason, self.retry_after = REASONS.get(reason, "internal"), retry_after
-        self.address = address
+        self.address, self.answered = address, bool(flags & 1)
 
 
 def server_frame(tag, body=b""):
@@ -96,16 +96,16 @@ def decode_server_ready(body):
     return fields
 
 
-def close(reason, retry_after, address=""):
-    body, address = struct.pack("<BI", reason, retry_after), address.encode()
+def close(reason, flags, retry_after, address=""):
+    body, address = struct.pack("<BBI", reason, flags, retry_after), address.encode()
     return server_frame(CLOSE, body + (bytes([len(address)]) + address if address else b""))
 
 
 def decode_close(body):
-    fields = dict(zip(("reason", "retry_after"), known("<BI", body)))
-    size = body[5] if len(body) > 5 else 0
+    fields = dict(zip(("reason", "flags", "retry_after"), known("<BBI", body)))
+    size = body[6] if len(body) > 6 else 0
     if size:
-        fields["address"] = known(f"<6x{size}s", body)[0].decode()
+        fields["address"] = known(f"<7x{size}s", body)[0].decode()
     return fields
 
 
