@@ -15,7 +15,7 @@ type Item struct {
 	Batch       Batch       // events to apply; Count is 0 for an entry without events
 	Restore     *Meta       // not nil: the state is that of the newest snapshot on disk, which has this Meta
 	Lead        *Leadership // not nil: everything before is applied, and this node leads; Index is 0
-	Err         error       // the entry is no batch: this node has diverged and must not go on
+	Err         error       // this node has diverged and must not go on: the entry is no batch, or its log has lost entries
 }
 
 // Feed is the queue of Items. Its length is bounded by the library, which hands out 4 MiB that are not

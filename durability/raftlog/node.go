@@ -136,6 +136,7 @@ type Node struct {
 
 	now, tickAt int64 // monotonic ns
 	err         error // the store failed
+	lost        bool  // what this node has acknowledged is not in its log
 	failedAt    int64
 	transfer    transfer
 
@@ -291,6 +292,9 @@ func (n *Node) messages() {
 		if m.GetType() == pb.MsgApp && n.writes.bytes > followerBacklog {
 			n.in.put(func() { n.in.dropped++ })
 			continue // the leader asks again
+		}
+		if n.lacks(m.Message) {
+			continue
 		}
 		// The error says that the message is not for this node, or of no member: it is left out.
 		_ = n.raw.Step(m.Message)

@@ -3,6 +3,7 @@ package raftlog
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -268,6 +269,33 @@ func TestSilentNodeLeavesTheView(t *testing.T) {
 	c.until("two in view", func() bool { return nodes() == 2 })
 	c.silent[other] = false
 	c.until("three in view again", func() bool { return nodes() == 3 })
+}
+
+// A node that comes back without entries that it has acknowledged says so, and takes no further part.
+func TestNodeThatLostItsLogSaysSo(t *testing.T) {
+	c := newTrio(t)
+	id, l := c.leader()
+	ring := new(Ring)
+	l.Propose(ring)
+	c.propose(l, ring, 1, 5, "persisted>=3")
+	away := id%3 + 1
+	c.stop(away)
+	if err := os.RemoveAll(c.dirs[away]); err != nil {
+		t.Fatal(err)
+	}
+	c.start(away)
+	var said error
+	c.until("the end of the node that lost its log", func() bool {
+		items, _ := c.nodes[away].Feed().Take()
+		for _, item := range items {
+			said = errors.Join(said, item.Err)
+		}
+		return said != nil
+	})
+	want := fmt.Sprintf("node %d has confirmed entry", away)
+	if !strings.Contains(said.Error(), want) || !strings.Contains(said.Error(), "ends with entry 1:") {
+		t.Errorf("it said %q, want %q", said, want)
+	}
 }
 
 func TestWrongOptionsAreRefused(t *testing.T) {

@@ -1,9 +1,11 @@
 package raftlog
 
 import (
+	"fmt"
 	"slices"
 
 	"go.etcd.io/raft/v3"
+	pb "go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 
 	"sluice/durability"
@@ -82,4 +84,21 @@ func (n *Node) cursors() {
 // place is the place of another node in the view: 1 and up, in the order of their numbers.
 func (n *Node) place(id uint64) int {
 	return 1 + slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
+}
+
+// lacks reports that a leader counts on entries that this node has acknowledged and does not have. The
+// library would panic. Of a message of an earlier term, nothing follows.
+func (n *Node) lacks(m *pb.Message) bool {
+	has := n.log.lastPlace()
+	if m.GetType() != pb.MsgHeartbeat || m.GetTerm() < n.role.term || m.GetCommit() <= has {
+		return false
+	}
+	if !n.lost {
+		n.lost = true
+		n.feed.put(Item{Err: fmt.Errorf("raftlog: node %d has confirmed entry %d to node %d, which leads, and its log "+
+			"ends with entry %d: its directory is an older copy or a new one, or its disk has lost what it said was "+
+			"written. It must not vote: put back the directory that it had, or leave it off",
+			n.o.ID, m.GetCommit(), m.GetFrom(), has)})
+	}
+	return true
 }

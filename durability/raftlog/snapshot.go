@@ -19,7 +19,8 @@ import (
 
 // Snapshot puts the state after event seq on disk, so that the log before it need not be kept. seq is
 // the last event of its batch, and committed: Status.Committed is one. write writes the state. The
-// caller waits for the disk, the node does not. Any goroutine, one at a time.
+// caller waits for the disk, the node does not. ErrHasSnapshot says that there is nothing to do. Any
+// goroutine, one at a time.
 func (n *Node) Snapshot(ctx context.Context, store *JournalStore, seq durability.Seq,
 	write func(io.Writer) error) error {
 	m, record, err := n.meta(ctx, seq)
@@ -43,12 +44,18 @@ func (n *Node) Snapshot(ctx context.Context, store *JournalStore, seq durability
 	return n.ask(ctx, func() error { return n.Marked(m) })
 }
 
+// ErrHasSnapshot says that there is a snapshot as new as the wanted one: another node has sent it.
+var ErrHasSnapshot = errors.New("raftlog: there is a snapshot of this event, or of a later one")
+
 // meta returns what a snapshot after event seq says of the log, and the record of the journal that it
 // replaces all up to.
 func (n *Node) meta(ctx context.Context, seq durability.Seq) (m Meta, record uint64, err error) {
 	err = n.ask(ctx, func() (err error) {
 		if seq > n.handed {
 			return fmt.Errorf("raftlog: event %d is not known to be committed; %d is", seq, n.handed)
+		}
+		if seq <= n.log.newest.Seq {
+			return fmt.Errorf("%w: event %d is wanted, %d is there", ErrHasSnapshot, seq, n.log.newest.Seq)
 		}
 		m, record, err = n.Mark(seq)
 		return err

@@ -62,6 +62,9 @@ func TestStateAfterSnapshotsIsRestored(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := c.snapshot(id, 30, "again"); !errors.Is(err, ErrHasSnapshot) {
+		t.Errorf("a snapshot of an event that one has already: %v", err)
+	}
 	n := c.nodes[id]
 	if first, _ := n.log.stored.FirstIndex(); n.log.seq(first) != 21 {
 		t.Errorf("the log begins at event %d, want 21: after the older of the two newest snapshots", n.log.seq(first))

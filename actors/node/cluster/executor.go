@@ -100,6 +100,10 @@ func (m *Node[R, Q]) snapshots() {
 		if m.ending.ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, raftlog.ErrHasSnapshot) { // it was received a moment ago
+			last = at
+			continue
+		}
 		switch m.figures.ended(at, began, err) {
 		case 0:
 			last = at
