@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"sluice/actors"
@@ -40,6 +41,18 @@ func (p *period[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) 
 			node.ErrRefused, p.member.members.Node, p.member.leaderText(uint8(p.member.raft.Status().Leader)))
 	}
 	return p.Node.SwapPolicy(ctx, text, force)
+}
+
+// View is Node.View, with the numbers of the other members as IDs instead of their places.
+func (p *period[R, Q]) View(v *durability.View) bool {
+	if !p.Node.View(v) {
+		return false
+	}
+	others := slices.DeleteFunc(p.member.members.Voters(), func(x uint64) bool { return x == uint64(p.member.members.Node) })
+	for i := 1; i < v.Len; i++ {
+		v.Nodes[i].ID = int(others[v.Nodes[i].ID-1])
+	}
+	return true
 }
 
 var _, _ node.Running = (*Node[struct{}, struct{}])(nil), (*period[struct{}, struct{}])(nil)

@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"sluice/actors/node"
+	"sluice/durability"
 )
 
 // Only the leader says how far the others are; every member says which node leads.
@@ -48,6 +50,13 @@ func TestClusterStatus(t *testing.T) {
 			if x.Node == i && (x.Disk == nil || x.Match == nil) {
 				t.Errorf("node %d does not know itself: %+v", i, x)
 			}
+		}
+	}
+	var view durability.View
+	c.until("a view of all nodes", func() bool { return c.nodes[id].View(&view) && view.Len == 3 })
+	for i, x := range slices.DeleteFunc([]int{1, 2, 3}, func(x int) bool { return x == int(id) }) {
+		if view.Nodes[i+1].ID != x {
+			t.Errorf("node %d leads, and its view calls node %d %d", id, x, view.Nodes[i+1].ID)
 		}
 	}
 	gone := id%3 + 1
