@@ -45,7 +45,7 @@ func enter(t *testing.T, c *trade.Client, price int64) {
 		if err == nil {
 			return
 		}
-		if !errors.Is(err, client.ErrUnknownOutcome) || ctx.Err() != nil {
+		if ctx.Err() != nil || !errors.Is(err, client.ErrUnknownOutcome) && !errors.Is(err, client.ErrNotSent) {
 			t.Fatal(err)
 		}
 	}
