@@ -47,14 +47,16 @@ type Break struct {
 }
 
 // Gaps are the times from moments, in order, to the first responses of traders whose connections broke
-// then. The traders have ended.
+// then. A further break before the next moment has another cause. The traders have ended.
 func Gaps(moments []time.Time, traders ...*Trader) (all []time.Duration) {
 	for _, t := range traders {
+		last := 0
 		for _, b := range t.Breaks {
 			n := sort.Search(len(moments), func(i int) bool { return moments[i].After(b.Noticed) })
-			if n > 0 && !b.Over.IsZero() {
+			if n > last && !b.Over.IsZero() {
 				all = append(all, b.Over.Sub(moments[n-1]))
 			}
+			last = n
 		}
 	}
 	return all
