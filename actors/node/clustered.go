@@ -8,6 +8,16 @@ type Clustered interface {
 	// Transfer begins to hand the leadership to another node, 0 for the fittest. The error says why this
 	// node cannot, and which node leads.
 	Transfer(to uint8) error
+	// TraceVoters turns it on or off that this member remembers, while it leads, when which node had which
+	// event on disk. Voters returns that for an event of the last second or so, for traces.
+	TraceVoters(on bool)
+	Voters(event uint64) []Voter
+}
+
+// Voter is when a node had an event on its disk, as the leader heard it.
+type Voter struct {
+	Node uint8
+	At   int64 // ns, of the leader's clock
 }
 
 // Cluster is what a member of a cluster knows of it at one moment. Numbers are of events.

@@ -25,6 +25,7 @@ type Leadership struct {
 	confirmed atomic.Uint64 // see Confirmed
 	asked     atomic.Uint64 // see Prove
 	persisted durability.Seq
+	timeline  timeline
 }
 
 // Ended is closed when the node no longer leads. The cursors are shut by then.

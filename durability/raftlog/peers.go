@@ -54,6 +54,7 @@ func (n *Node) cursors() {
 	}
 	if own := n.log.seq(n.writes.stable); own > l.persisted {
 		l.persisted = own
+		l.timeline.note(n.o.ID, own, n.now)
 		l.Cursors.SetPersisted(own)
 	}
 	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
@@ -76,6 +77,9 @@ func (n *Node) cursors() {
 		} else {
 			persisted, inMemory = max(persisted, p.persisted), max(inMemory, p.inMemory)
 			p.feed.Advance(inMemory, persisted)
+		}
+		if persisted != p.persisted {
+			l.timeline.note(id, persisted, n.now)
 		}
 		p.inMemory, p.persisted = inMemory, persisted
 	})

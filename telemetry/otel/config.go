@@ -86,6 +86,10 @@ type Config struct {
 	KindName   func(kind uint8) string   // name of a slot kind in traces; default its number
 	PolicyName func(policy uint8) string // name of a durability policy in traces; default its number
 
+	// Voters returns which nodes of a cluster had an event on disk, and when, for the span replicate; nil on
+	// a single node. The goroutine of traces calls it.
+	Voters func(event uint64) []Voter
+
 	ExportEvery     time.Duration // export interval of OTLP and console, unless OTEL_METRIC_EXPORT_INTERVAL is set
 	CollectEvery    time.Duration // longest interval between two collections, at most a minute
 	ShutdownTimeout time.Duration // bounds Shutdown unless its context has an earlier deadline

@@ -45,6 +45,7 @@ type builder struct {
 	exemplars *exemplars
 	kind      func(uint8) string
 	policy    func(uint8) string
+	voters    func(event uint64) []Voter // nil on a single node
 }
 
 // build makes the spans of one response. The root ends last, so a batch usually contains the whole
@@ -67,6 +68,7 @@ func (b *builder) build(r *telemetry.TraceRec, ordinal uint64) {
 		inner, span := b.start(ctx, l.stage.Name(), from)
 		if l.stage == telemetry.StageGate {
 			b.waits(inner, r, from, to)
+			b.replicate(inner, r, from, to)
 		}
 		b.end(span, to)
 		link.ns, link.span = uint64(to-from), span.SpanContext().SpanID()

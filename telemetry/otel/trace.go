@@ -81,7 +81,7 @@ func newDrainer(ctx, exportCtx context.Context, c *Config, src *source,
 			tracer: provider.Tracer(scopeName,
 				trace.WithInstrumentationVersion(src.scope.Version)), ids: generator,
 			anchor: newAnchor(c.Clock), exemplars: src.exemplars, kind: c.KindName,
-			policy: c.PolicyName,
+			policy: c.PolicyName, voters: c.Voters,
 		},
 	}
 	return d, nil

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluice/actors/node"
+	"sluice/durability"
 	"sluice/durability/raftlog"
 	"sluice/transport/peer"
 )
@@ -178,3 +179,27 @@ func linkTo(to uint8, links []peer.Status) (text, version string, up bool) {
 	}
 	return text, version, up
 }
+
+// TraceVoters implements node.Clustered.
+func (p *period[R, Q]) TraceVoters(on bool) {
+	if p.lead != nil {
+		p.lead.Trace(on)
+	}
+}
+
+// Voters implements node.Clustered.
+func (p *period[R, Q]) Voters(event uint64) (all []node.Voter) {
+	if p.lead == nil {
+		return nil
+	}
+	for _, v := range p.lead.Passed(durability.Seq(event)) {
+		all = append(all, node.Voter{Node: uint8(v.Node), At: v.At})
+	}
+	return all
+}
+
+// TraceVoters is that of the present period.
+func (m *Node[R, Q]) TraceVoters(on bool) { m.period().TraceVoters(on) }
+
+// Voters are those of the present period.
+func (m *Node[R, Q]) Voters(event uint64) []node.Voter { return m.period().Voters(event) }

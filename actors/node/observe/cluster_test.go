@@ -26,6 +26,10 @@ func (m *member) Transfer(to uint8) error {
 	return m.fail
 }
 
+func (m *member) TraceVoters(bool) {}
+
+func (m *member) Voters(uint64) []node.Voter { return nil }
+
 // observeMember observes a member beside the rig, and returns a client with a trusted endpoint.
 func observeMember(t *testing.T, r *rig, m *member) (api *Client, web string) {
 	t.Helper()

@@ -17,6 +17,17 @@ func exportOf(n node.Running, c otel.Config) otel.Config {
 	if c.InstanceID == "" {
 		c.InstanceID = id
 	}
+	if m, ok := n.(node.Clustered); ok {
+		if c.ClusterID == "" {
+			c.ClusterID = m.Cluster().ID // the same on all nodes
+		}
+		c.Voters = func(event uint64) (all []otel.Voter) {
+			for _, v := range m.Voters(event) {
+				all = append(all, otel.Voter{Node: uint64(v.Node), At: v.At})
+			}
+			return all
+		}
+	}
 	if c.ClusterID == "" { // a node without replicas is a cluster by itself
 		c.ClusterID = id
 	}

@@ -165,6 +165,9 @@ func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
 		return o, err
 	}
 	n.Sampler().Set(exports.Rules())
+	if m, ok := n.(node.Clustered); ok {
+		m.TraceVoters(exports.Rules().Exported)
+	}
 	if f := l.cfg.Flight; f.Dir != "" {
 		recorder := flight.Config{Dir: f.Dir, Slow: f.Slow, Log: l.cfg.Log}
 		if o.flight, err = flight.Start(recorder); err != nil {
