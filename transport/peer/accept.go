@@ -83,6 +83,9 @@ func (l *Links) greet(raw net.Conn) (a, before *arrival, err error) {
 		if err = l.judge(&h, 0); err == nil {
 			err = certified(s.Conn, h.from)
 		}
+		if err == nil {
+			err = l.knows(&h)
+		}
 	}
 	if err == nil {
 		p := l.peer(h.from)

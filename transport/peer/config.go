@@ -50,6 +50,7 @@ type Config struct {
 	Cluster     [16]byte // identity of the cluster; nodes of another one are refused
 	Node        uint8    // number of this node, 1..MaxNode
 	Incarnation uint64   // count of this node's starts, from 1
+	Directory   [16]byte // identity of this node's data, which a node that lost its disk does not have any more
 	Version     string   // of the program, for Status and the texts of refusals; at most 255 bytes
 
 	Listen string           // host:port; port 0 picks a free one
@@ -70,6 +71,10 @@ type Config struct {
 	// calls for one node and lane come from one goroutine, in order. It must neither block for long
 	// nor call Close.
 	OnState func(to uint8, lane Lane, up bool)
+
+	// Known, if set, reports why the data of a node cannot be what it says, for the text of a refusal: it
+	// had other data before. It is called for each connection, by any goroutine, and may wait for a disk.
+	Known func(node uint8, directory [16]byte) error
 
 	Log *slog.Logger // nil: none
 

@@ -160,7 +160,10 @@ func (k *link) dial() (s *stream, h hello, err error) {
 	if err != nil {
 		return nil, h, explain(l.noHello(err))
 	}
-	if err = l.judge(&h, k.to.node); err != nil {
+	if err = l.judge(&h, k.to.node); err == nil {
+		err = l.knows(&h)
+	}
+	if err != nil {
 		refuse(s, err)
 		return nil, h, err
 	}

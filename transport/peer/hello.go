@@ -11,7 +11,7 @@ const (
 	magic    = "sluicep\n"
 	protocol = 1 // the only one that this program speaks
 
-	helloFixed = 8 + 2 + 16 + 3 + 8 + 8 + 1 // without the version
+	helloFixed = 8 + 2 + 16 + 3 + 8 + 8 + 16 + 1 // without the version
 	maxVersion = 255
 	maxText    = 1024 // bytes of a refusal
 	maxHello   = 4096 // bytes of a Hello or Refusal of any protocol
@@ -21,14 +21,15 @@ const (
 // protocol; later versions append fields, which this one ignores.
 //
 //	magic [8]byte, low u8, high u8, cluster [16]byte, from u8, to u8, lane u8,
-//	incarnation u64, start u64, version length u8, version
+//	incarnation u64, start u64, directory [16]byte, version length u8, version
 type hello struct {
 	low, high uint8 // protocols that the sender speaks
 	cluster   [16]byte
 	from, to  uint8
 	lane      Lane
 	identity
-	version string
+	directory [16]byte // of the sender's data
+	version   string
 }
 
 // identity tells two processes with one node number apart.
@@ -44,6 +45,7 @@ func (h *hello) encode() []byte {
 	b = append(b, h.from, h.to, byte(h.lane))
 	b = binary.LittleEndian.AppendUint64(b, h.incarnation)
 	b = binary.LittleEndian.AppendUint64(b, h.start)
+	b = append(b, h.directory[:]...)
 	b = append(b, byte(len(h.version)))
 	return append(b, h.version...)
 }
@@ -66,7 +68,8 @@ func decodeHello(b []byte) (h hello, err error) {
 	h.from, h.to, h.lane = b[16], b[17], Lane(b[18])
 	h.incarnation = binary.LittleEndian.Uint64(b[19:])
 	h.start = binary.LittleEndian.Uint64(b[27:])
-	h.version = printable(b[36 : 36+int(b[35])])
+	copy(h.directory[:], b[35:])
+	h.version = printable(b[52 : 52+int(b[51])])
 	return h, nil
 }
 
@@ -99,7 +102,7 @@ func readHello(f *frames) (hello, error) {
 // hello returns what this node says on a connection to a node.
 func (l *Links) hello(to uint8, lane Lane) []byte {
 	h := hello{low: protocol, high: protocol, cluster: l.cfg.Cluster, from: l.cfg.Node, to: to,
-		lane: lane, identity: l.identity, version: l.cfg.Version}
+		lane: lane, identity: l.identity, directory: l.cfg.Directory, version: l.cfg.Version}
 	return sealed(kindHello, h.encode())
 }
 
@@ -127,6 +130,14 @@ func (l *Links) judge(h *hello, want uint8) error {
 		return fmt.Errorf("node %d has incarnation 0; the first start is 1", h.from)
 	}
 	return nil
+}
+
+// knows asks whether a node has the data that it had before.
+func (l *Links) knows(h *hello) error {
+	if l.cfg.Known == nil {
+		return nil
+	}
+	return l.cfg.Known(h.from, h.directory)
 }
 
 // admit reports whether a process may speak for a node, and remembers it if so. A higher incarnation

@@ -39,15 +39,15 @@ func Init(dir string, m Membership) error {
 			return fmt.Errorf("cluster: %s is not empty, it has %s; name an empty directory", dir, e.Name())
 		}
 	}
-	if err := write(dir, m.encode()); err != nil {
+	if err := write(dir, membersFile, m.encode()); err != nil {
 		return fmt.Errorf("cluster: writing the membership file: %w", err)
 	}
 	return nil
 }
 
-// write makes the membership file appear with all its bytes or not at all, including after a crash.
-func write(dir string, data []byte) error {
-	path := filepath.Join(dir, membersFile)
+// write makes a file appear with all its bytes or not at all, including after a crash.
+func write(dir, name string, data []byte) error {
+	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

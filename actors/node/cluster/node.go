@@ -256,7 +256,11 @@ func (m *Node[R, Q]) linksConfig() peer.Config {
 // openLinks binds the address for the other nodes, and makes what sends snapshots to them.
 func (m *Node[R, Q]) openLinks() (err error) {
 	c := m.linksConfig()
-	c.Incarnation = m.found.Incarnation
+	others, err := readKnown(m.cfg.Node.DataDir)
+	if err != nil {
+		return err
+	}
+	c.Incarnation, c.Directory, c.Known = m.found.Incarnation, m.found.Directory, others.check
 	if m.links, err = peer.New(c); err != nil {
 		return err
 	}

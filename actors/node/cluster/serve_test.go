@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -334,4 +336,52 @@ func TestDrainWithoutMajorityEnds(t *testing.T) {
 		}
 	})
 	c.nodes[id] = nil
+}
+
+// A member that has lost its data is refused by those who met it before, also after a restart of all.
+func TestMemberThatLostItsDataIsRefused(t *testing.T) {
+	c := newTrio(t, nil)
+	trader := c.trader(1)
+	order(t, trader, 100)
+	c.until("all to have met", func() bool {
+		for _, n := range c.nodes[1:] {
+			if k, err := readKnown(n.DataDir()); err != nil || len(k.data) != 2 {
+				return false
+			}
+		}
+		return true
+	})
+	lost := c.leader()%3 + 1
+	c.stop(lost)
+	if err := os.RemoveAll(c.dirs[lost]); err != nil {
+		t.Fatal(err)
+	}
+	if err := Init(c.dirs[lost], Membership{Cluster: ID{1: 7, 15: 9}, Node: lost, Members: c.all}); err != nil {
+		t.Fatal(err)
+	}
+	order(t, trader, 101)
+	for id := uint8(1); id <= 3; id++ {
+		if id != lost {
+			c.stop(id)
+		}
+	}
+	one, other := lost%3+1, (lost+1)%3+1
+	c.start(lost)
+	c.start(one)
+	c.until("the refusal", func() bool {
+		for _, l := range c.nodes[lost].Links() {
+			if l.Node == one && strings.Contains(l.Out.Error, "was made anew") {
+				return true
+			}
+		}
+		return false
+	})
+	if leader := c.nodes[one].Log().Leader; leader != 0 {
+		t.Errorf("node %d leads with a member that has lost its data", leader)
+	}
+	c.start(other)
+	c.opens(trader, 2)
+	if at := c.nodes[lost].Log(); at.Stored != 0 || at.Term > 1 && at.Leader != 0 {
+		t.Errorf("the member that has lost its data takes part: %+v", at)
+	}
 }
