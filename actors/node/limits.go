@@ -49,7 +49,7 @@ func (n *Node[R, Q]) ReloadKeys() (keys int, err error) {
 	}
 	n.operators.reloading.Lock()
 	defer n.operators.reloading.Unlock()
-	ring, err := readKeysAgain(n.cfg.KeysFile)
+	ring, err := ReadKeysAgain(n.cfg.KeysFile)
 	if err != nil {
 		return 0, err
 	}
@@ -57,8 +57,8 @@ func (n *Node[R, Q]) ReloadKeys() (keys int, err error) {
 	return ring.Len(), nil
 }
 
-// readKeysAgain reads a keys file beside clients: a FIFO would hang, and has no keys the second time.
-func readKeysAgain(path string) (*listen.Keyring, error) {
+// ReadKeysAgain reads a keys file beside clients: a FIFO would hang, and has no keys the second time.
+func ReadKeysAgain(path string) (*listen.Keyring, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("node: authorized keys: %s is not a regular file (%s), so it is not read again",
 			path, info.Mode())

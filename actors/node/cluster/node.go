@@ -73,6 +73,7 @@ type Node[R, Q any] struct {
 	bulk    *bulk
 	release func() // of the clients' sockets
 	ids     atomic.Uint64
+	reloads reloads
 
 	machine  *machine[R, Q]      // the executor's
 	poisoned map[uint64]struct{} // requests on which the application panicked; the executor's
@@ -234,13 +235,14 @@ type past struct {
 	*raftlog.Node
 }
 
-// holdSockets binds the addresses for clients. The node of each period reads the keys again.
+// holdSockets binds the addresses for clients, and reads the keys.
 func (m *Node[R, Q]) holdSockets() (err error) {
 	held := m.cfg.Node.Listen
 	if file := m.cfg.Node.KeysFile; file != "" {
 		if held.Keys, err = listen.ReadKeys(file); err != nil {
 			return err
 		}
+		m.reloads.keys = held.Keys
 	}
 	m.cfg.Node.Listen.Endpoints, m.release, err = listen.Hold(held)
 	return err

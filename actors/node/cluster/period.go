@@ -59,7 +59,10 @@ func (m *Node[R, Q]) follow(ctx context.Context) error {
 func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 	direct func() (string, bool), wait func() bool, office node.Office[R, Q]) error {
 	p := &period[R, Q]{member: m, lead: lead}
+	m.reloads.mu.Lock()
+	defer m.reloads.mu.Unlock()
 	c := m.cfg.Node
+	m.reloads.apply(&c.KeysFile, &c.Listen, &c.Pipeline.Limits, &c.EndpointLimits)
 	c.Listen.Direct, c.Listen.Wait = direct, wait
 	c.BeforeClients = func(n node.Running) error {
 		p.Node = n.(*node.Node[R, Q])
@@ -218,6 +221,9 @@ func (m *Node[R, Q]) giveUp(l *raftlog.Leadership) {
 // handOver hands the leadership to another node: the one that Transfer named, or the fittest. It returns
 // the farewell that sends clients there.
 func (m *Node[R, Q]) handOver(ctx context.Context, l *raftlog.Leadership) (f actors.Farewell, ok bool) {
+	if len(m.members.Members) == 1 {
+		return f, false // there is no other node
+	}
 	ctx, cancel := context.WithTimeout(ctx, handFor)
 	defer cancel()
 	m.now.Load().handed.Store(true)

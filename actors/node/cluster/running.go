@@ -157,12 +157,6 @@ func (m *Node[R, Q]) Kick(conn uint64) error { return m.period().Kick(conn) }
 // SetCommand is node.Node.SetCommand.
 func (m *Node[R, Q]) SetCommand(c node.Command) { m.period().SetCommand(c) }
 
-// Reload is node.Node.Reload.
-func (m *Node[R, Q]) Reload(c node.Changes) error { return m.period().Reload(c) }
-
-// ReloadKeys is node.Node.ReloadKeys.
-func (m *Node[R, Q]) ReloadKeys() (keys int, err error) { return m.period().ReloadKeys() }
-
 // Collector is node.Node.Collector.
 func (m *Node[R, Q]) Collector() *telemetry.Collector { return m.period().Collector() }
 

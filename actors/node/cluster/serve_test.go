@@ -160,6 +160,9 @@ func TestSingleMember(t *testing.T) {
 		if err := c.nodes[1].Transfer(0); err == nil {
 			t.Error("a cluster of one member hands its leadership over")
 		}
+		if _, ok := c.nodes[1].handOver(c.ctx(), nil); ok { // waits for the end of no leadership
+			t.Error("a cluster of one member has handed its leadership over")
+		}
 		c.stop(1)
 	}
 }
