@@ -63,6 +63,9 @@ func (m *Node[R, Q]) item(item raftlog.Item) error {
 	if err != nil || m.ending.has() {
 		return err
 	}
+	if m.now.Load().lead == nil {
+		return nil // it did not come to serve, and the period before goes on
+	}
 	return m.follow(m.ending.ctx)
 }
 
