@@ -19,8 +19,8 @@ import (
 // journal.Backup. target gets its name once everything is on disk; after an error nothing is left.
 func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err error) {
 	target = filepath.Clean(target)
-	if err := notMember(dataDir, "a backup of one is not made", "its log is on the other members too; to keep a copy, stop "+
-		"the node and copy the whole directory"); err != nil {
+	if err := notMember(dataDir, "a backup of one is not made", "its log is on the other members too, and a "+
+		"member must never go back to a copy"); err != nil {
 		return c, err
 	}
 	if err := checkParts(dataDir, false); err != nil {

@@ -20,7 +20,7 @@ func TestMembersDirectoryIsRefused(t *testing.T) {
 	_, backup := node.Backup(context.Background(), dir, target)
 	_, restore := node.Restore(context.Background(), dir, target)
 	for want, err := range map[string]error{
-		"stop the node and copy the whole directory":             backup,
+		"must never go back to a copy":                           backup,
 		"name a directory that a backup made":                    restore,
 		"start a program that applies the event, on all members": node.Skip(dir, 1),
 	} {

@@ -45,6 +45,13 @@ type Sender struct {
 	Incarnation uint64
 }
 
+// Data says which data a process of a node runs on, and which process it is.
+type Data struct {
+	Directory   [16]byte // Config.Directory
+	Incarnation uint64   // Config.Incarnation: it rises with each start on the data
+	Start       uint64   // random, one for each process
+}
+
 // Config is the configuration of Links.
 type Config struct {
 	Cluster     [16]byte // identity of the cluster; nodes of another one are refused
@@ -74,7 +81,7 @@ type Config struct {
 
 	// Known, if set, reports why the data of a node cannot be what it says, for the text of a refusal: it
 	// had other data before. It is called for each connection, by any goroutine, and may wait for a disk.
-	Known func(node uint8, directory [16]byte) error
+	Known func(node uint8, data Data) error
 
 	Log *slog.Logger // nil: none
 

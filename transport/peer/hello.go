@@ -137,7 +137,7 @@ func (l *Links) knows(h *hello) error {
 	if l.cfg.Known == nil {
 		return nil
 	}
-	return l.cfg.Known(h.from, h.directory)
+	return l.cfg.Known(h.from, Data{h.directory, h.incarnation, h.start})
 }
 
 // admit reports whether a process may speak for a node, and remembers it if so. A higher incarnation
