@@ -26,6 +26,7 @@ func TestLeaderThatCannotServeFollows(t *testing.T) {
 	for c.leader() == 1 {
 		_ = c.nodes[1].Transfer(0)
 	}
+	c.until("node 1 following", func() bool { return c.nodes[1].period().lead == nil })
 	full.Store(true)
 	term := c.nodes[1].Log().Term
 	c.until("a leadership that was given up", func() bool {
