@@ -12,5 +12,6 @@
 //   - A data directory belongs to one member of one cluster from Init on, which refuses a directory that
 //     has anything in it. A damaged membership file is an error and never another membership.
 //
-// Start reading at Membership.
+// To run a member: Init makes its data directory once, and Open starts it. Several members can run on one
+// machine, each with a data directory and addresses of its own. Start reading at Open.
 package cluster
