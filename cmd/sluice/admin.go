@@ -85,7 +85,8 @@ func (c *adminConfig) set() *config.Set {
 			"order connections by unsent bytes (buffered), by time since connect (age), or by "+
 				"time without progress (lag)"),
 		flag("force", config.Bool(&c.Force),
-			"swap to a policy even if it cannot be met now; no response leaves until it can"),
+			"swap to a policy even if it cannot be met now, so that no response leaves until it can; or in "+
+				"a cluster to one that is exposed"),
 		flag("deadline", config.Duration(&c.Deadline, 0, time.Hour),
 			"limit a drain to this time; 0s is the --drain of the server"),
 	)...)

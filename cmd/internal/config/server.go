@@ -164,7 +164,8 @@ func (c *Server) durabilitySettings() []Setting {
 		{Name: "policy", Value: Checked(&c.Policy, "POLICY", checkPolicy),
 			Help: "hold each response back until its event is this durable: local (the disk of " +
 				"this node), or clauses such as " +
-				"persisted>=1 && in_memory>=2"},
+				"persisted>=1 && in_memory>=2; with --cluster, a majority of disks by default, and the policy " +
+				"of the log as soon as it has one"},
 		{Name: "force-policy", Value: Bool(&c.ForcePolicy),
 			Help: "start with a policy that this node cannot meet, so that no response leaves until the " +
 				"policy is swapped; or start a member of a cluster with one that is exposed"},
