@@ -303,6 +303,9 @@ func (n *Node[R, Q]) endSnapshots() {
 
 func (n *Node[R, Q]) logEnd(err error) {
 	level, attrs := slog.LevelInfo, []any(nil)
+	if n.office != nil { // its owner goes on, or says so
+		level = slog.LevelDebug
+	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		level, attrs = slog.LevelError, []any{"error", err}
 	}

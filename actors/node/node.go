@@ -138,9 +138,11 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (*Node[R, Q], error) {
 		n.ending.ready.Store(false)
 	}
 	close(n.ending.opened)
-	n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine,
-		"policy", n.Policy().Current().String(),
-		"last_event", uint64(n.sequencer.Sequenced()), "incarnation", n.base>>IDBits)
+	if n.office == nil || !n.office.Directs {
+		n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine,
+			"policy", n.Policy().Current().String(),
+			"last_event", uint64(n.sequencer.Sequenced()), "incarnation", n.base>>IDBits)
+	}
 	n.warn()
 	return n, nil
 }

@@ -19,7 +19,7 @@ const IDBits = connBits
 
 // Office is what a node of a cluster has instead of a journal of its own. Its owner keeps the log,
 // recovers and snapshots the application, and ends the node when another node of the cluster leads. See
-// package cluster. All fields are required but Prove, Poisoned and HandOver.
+// package cluster. All fields are required but Prove, Poisoned, HandOver and Directs.
 type Office[R, Q any] struct {
 	// Application and State are the node's until it has ended; then they are the owner's again, and
 	// Whole says whether they can be used.
@@ -41,6 +41,9 @@ type Office[R, Q any] struct {
 	// AnswerFor has passed, before clients are told the farewell that it returns. It ends soon after ctx.
 	HandOver  func(ctx context.Context) (actors.Farewell, bool)
 	AnswerFor time.Duration
+	// Directs says that the node serves no client and only directs them: its beginning is not logged. The
+	// end of a node with an office is logged only if it is an error; the owner goes on.
+	Directs bool
 }
 
 // OpenOffice opens a node that has an office instead of a data directory of its own. DataDir, Journal and

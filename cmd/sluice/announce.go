@@ -38,12 +38,19 @@ func (s *service) announce(files uint64) {
 	if at := s.observer.Address(); at != "" {
 		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-address %s", at, at)
 	}
+	st := status.Read(p, s.began, nil)
+	member := "" // the line of a member of a cluster
+	if m := st.Cluster; m != nil {
+		member = fmt.Sprintf("node %d of %d, %s; sluice cluster status and the log say when a node leads", m.Node,
+			len(m.Members), m.State)
+	}
 	fmt.Fprintf(&b, "sluice is ready after %s\n", since(s.began))
 	for _, line := range [][2]string{
+		{"cluster", member},
 		{"clients", strings.Join(where, ", ")},
 		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys,
 			c.MaxConnections, files)},
-		{"data", fmt.Sprintf("%s, at event %d", c.DataDir, status.Read(p, s.began, nil).Persisted)},
+		{"data", fmt.Sprintf("%s, at event %d", c.DataDir, st.Persisted)},
 		{"policy", named},
 		{"engine", fmt.Sprintf("%s Compiled in: %s.", p.Diagnosis().Text, engines())},
 		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement,
@@ -56,7 +63,9 @@ func (s *service) announce(files uint64) {
 		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits and keys, "+
 			"kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
 	} {
-		fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])
+		if line[1] != "" {
+			fmt.Fprintf(&b, "  %-9s %s\n", line[0], line[1])
+		}
 	}
 	fmt.Fprint(s.stdout, b.String())
 }

@@ -23,7 +23,7 @@ func servingAlone(t *testing.T, args ...string) (p *process, socket []string, di
 	p = start(t, append([]string{"serve", "--cluster", "--data-dir", dir, "--listen-tcp", client, "--admin-address",
 		"127.0.0.1:0", "--admin-socket", path}, args...)...)
 	p.err.await(t, "this node leads")
-	p.err.awaitTimes(t, "msg=serving", 2) // as a follower, then as the leader
+	p.err.await(t, "msg=serving")
 	return p, []string{"--admin-socket", path}, dir
 }
 

@@ -106,6 +106,9 @@ func (m *Node[R, Q]) end(ctx context.Context, how func(*node.Node[R, Q], context
 				}
 			}
 			m.close(ctx)
+			if e.first() == nil { // else fail or the node of the period has logged it
+				m.log.Info("ended")
+			}
 			close(e.ended)
 		}()
 	})

@@ -52,7 +52,7 @@ func (m *Node[R, Q]) follow(ctx context.Context) error {
 		cursors.Activate(i, 0, 0)
 	}
 	return m.turn(ctx, nil, m.direct, m.begins, node.Office[R, Q]{Application: app, State: sequencer.NewState(),
-		Cursors: cursors, Propose: func(*mailbox.BytesReader) {}, IDs: &m.ids})
+		Cursors: cursors, Propose: func(*mailbox.BytesReader) {}, IDs: &m.ids, Directs: true})
 }
 
 // turn opens the node of a period and ends the one before. It returns errEnding if the member ends.
@@ -83,6 +83,9 @@ func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 	}
 	if old := old.(*period[R, Q]); old != nil {
 		m.wg.Go(func() { stopNow(old.Node) }) // it has few clients or none, and they are told where to go
+	}
+	if lead == nil {
+		m.log.Info("following; clients are directed to the leader", "node", m.members.Node, "addresses", p.Addresses())
 	}
 	return nil
 }

@@ -15,19 +15,19 @@ func WriteCluster(w io.Writer, c *node.Cluster) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "node\trole\tstate\tmatch\tlag\tin_memory\theard\tdisk\tlink\tversion\tclients\t")
+	fmt.Fprintln(t, "node\trole\tstate\tmatch\tlag\tin_memory\theard\tdisk\tlink\tversion\tclients")
 	for _, x := range c.Members {
 		name := strconv.Itoa(int(x.Node))
 		if x.Node == c.Node {
 			name += "*"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", name, x.Role, x.State, events(x.Match),
-			events(x.Lag), events(x.InMemory), span(x.Heard), span(x.Disk), dash(x.Link), dash(x.Version), x.Client)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, x.Role, x.State, events(x.Match),
+			events(x.Lag), events(x.InMemory), span(x.Heard), span(x.Disk), dash(x.Link), dash(short(x.Version)), x.Client)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "* says this; - is not known to it\n")
+	_, err := fmt.Fprintf(w, "* is the member that was asked; - is not known to it\n")
 	return err
 }
 
@@ -74,6 +74,14 @@ func span(seconds *float64) string {
 		return "-"
 	}
 	return Span(*seconds)
+}
+
+// short is a version, or the first digits of a revision.
+func short(version string) string {
+	if len(version) < 40 {
+		return version
+	}
+	return version[:12]
 }
 
 func dash(text string) string {

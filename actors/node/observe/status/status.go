@@ -145,7 +145,22 @@ func Read(n node.Running, began time.Time, p *Pulse) Status {
 			s.Snapshots.Failing = uint64(v)
 		}
 	})
+	s.follow()
 	return s
+}
+
+// follow sets the last event of a member that does not lead: its node sequences none.
+func (s *Status) follow() {
+	c := s.Cluster
+	if c == nil || c.Leader == c.Node {
+		return
+	}
+	s.Sequenced = c.Applied
+	for _, m := range c.Members {
+		if m.Node == c.Node && m.Match != nil {
+			s.Persisted = *m.Match
+		}
+	}
 }
 
 // state is the node's state in one word. A member of a cluster outlives its node.
