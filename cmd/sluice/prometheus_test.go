@@ -193,8 +193,8 @@ func (p *prometheus) shows(instance string) {
 		instance), 0
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
-			if strings.Contains(target.Expr, "sluice_replica_lag") {
-				continue // this server has no replicas
+			if strings.Contains(target.Expr, "sluice_replica_lag") || strings.Contains(target.Expr, "sluice_cluster_") {
+				continue // this server is no member of a cluster
 			}
 			queries++
 			query := "count(" + given.Replace(target.Expr) + ")"
