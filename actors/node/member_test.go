@@ -2,12 +2,14 @@ package node_test
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"sluice/actors/node"
+	"sluice/transport/listen"
 )
 
 // What is made for a single node's directory is refused for that of a member of a cluster, with a remedy.
@@ -19,7 +21,11 @@ func TestMembersDirectoryIsRefused(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "new")
 	_, backup := node.Backup(context.Background(), dir, target)
 	_, restore := node.Restore(context.Background(), dir, target)
+	_, open := node.Open(context.Background(), node.Config[result, result]{DataDir: dir, Application: newLedger,
+		Encoder: ledgerEncoder{}, Log: slog.New(slog.DiscardHandler), Listen: listen.Config{Endpoints: []listen.Endpoint{
+			{Network: "unix", Address: filepath.Join(t.TempDir(), "s"), Open: true}}}})
 	for want, err := range map[string]error{
+		"open it with cluster.Open":                              open,
 		"must never go back to a copy":                           backup,
 		"name a directory that a backup made":                    restore,
 		"start a program that applies the event, on all members": node.Skip(dir, 1),

@@ -115,6 +115,10 @@ func checkParts(dir string, mustExist bool) error {
 
 // openStore opens the journal below dir and finds out what is in it.
 func openStore(dir string, mustExist bool, j Journal, log *slog.Logger) (*store, error) {
+	if err := notMember(dir, "its log is no journal of a single node", "open it with cluster.Open (sluice serve "+
+		"--cluster)"); err != nil {
+		return nil, err
+	}
 	if err := checkParts(dir, mustExist); err != nil {
 		return nil, err
 	}
