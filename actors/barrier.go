@@ -32,7 +32,7 @@ const awaitsProof = -2
 // proven returns how many of the slots at the gate's position no barrier holds back. The cursors are
 // read only if the ticket of a barrier among them is not known to be proven.
 //
-// A slot is published after the barrier in front of it, so whoever has read the end of the slots
+// A slot is published after the barrier in front of it, so a reader of the end of the slots
 // first finds every barrier that concerns them.
 func (g *gate[R, Q]) proven(p durability.Policy, slots []Slot[R, Q], now int64) int {
 	from, looked := g.slots.Position(), false

@@ -13,7 +13,7 @@ import (
 	"sluice/mailbox"
 )
 
-// IDBits is the width of the counter in a connection id. What is above it is chosen by whoever counts:
+// IDBits is the width of the counter in a connection id. What is above it is chosen by the counter's owner:
 // for a node with a journal of its own, the count of its starts.
 const IDBits = connBits
 
@@ -116,7 +116,7 @@ func (n *Node[R, Q]) adoptPolicy(p durability.Policy, event durability.Seq, adop
 		adopted()
 		select {
 		case n.swaps.adopted <- event:
-		default: // nobody awaited the one before
+		default: // the one before was not awaited
 		}
 	}()
 }

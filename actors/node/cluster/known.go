@@ -67,8 +67,8 @@ func (k *known) check(node uint8, data peer.Data) error {
 			"the directory that it had", node, before.Directory[:4], data.Directory[:4])
 	case met && data.Incarnation <= before.Incarnation:
 		return fmt.Errorf("node %d runs on an older copy of its data directory, or a second time: its start number %d "+
-			"comes after number %d. A copy has forgotten what was acknowledged since: start it on the directory "+
-			"that it had", node, data.Incarnation, before.Incarnation)
+			"comes after number %d. A copy has forgotten what was acknowledged since: do not start it again, and "+
+			"start the node on the directory that it had", node, data.Incarnation, before.Incarnation)
 	}
 	k.data[node] = data
 	if err := k.write(); err != nil {
