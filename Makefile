@@ -21,6 +21,8 @@ BENCHPKGS   ?= ./actors ./mailbox ./encode ./durability
 # BENCHARGS="--into docs/benchmarks.md" updates the tables there.
 BENCHARGS   ?=
 RUNARGS     ?=
+# PACKAGEARGS="--targets linux-amd64" makes one target.
+PACKAGEARGS ?=
 # Arguments for every go test of `make test`, as TESTARGS=-short.
 TESTARGS    ?=
 # Releases that work with the Go version in go.mod.
@@ -30,15 +32,18 @@ GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 CHECKS      := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross run demo test trials test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim sim-cluster models soak mutants picture module moduletest
+.PHONY: help build sluice cross run demo test trials test-embedding race lint vuln bench peers collector bench-quick bench-telemetry bench-assertions fuzz sim sim-cluster models soak mutants picture package test-package module moduletest
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-17s %s\n", $$1, $$2}'
 
-build: ## compile all packages without io_uring and with it, and bin/sluice
+build: sluice ## compile bin/sluice, and all packages without io_uring and with it
 	$(GO) build $(PKGS)
 	$(GO) build $(ENGINE) $(PKGS)
-	@if [ -d cmd/sluice ]; then set -x; mkdir -p bin && $(GO) build $(ENGINE) -o bin/sluice ./cmd/sluice; fi
+
+sluice: ## compile bin/sluice alone, with both engines
+	@mkdir -p bin
+	$(GO) build $(ENGINE) -o bin/sluice ./cmd/sluice
 
 cross: ## compile client, libraries and bin/sluice for macOS and Windows; a server runs on Linux only
 	@set -e; for os in darwin windows; do set -x; \
@@ -47,16 +52,16 @@ cross: ## compile client, libraries and bin/sluice for macOS and Windows; a serv
 		GOOS=$$os $(GO) build -o bin/$$os/ ./cmd/sluice; \
 		{ set +x; } 2>/dev/null; done
 
-run: build ## start the server; RUNARGS="..." are flags of sluice serve
+run: sluice ## start the server; RUNARGS="..." are flags of sluice serve
 	bin/sluice serve $(RUNARGS)
 
-demo: build ## run a server and 64 clients with a kill -9 in the middle, and print a table
+demo: sluice ## run a server, 64 traders and 500 subscribers with a kill -9 in the middle, and print a table
 	bin/sluice demo $(RUNARGS)
 
 test: ## run all tests, without and with the io_uring engine and in cmd/lab; prints the time of each part
 	@GO="$(GO)" PKGS="$(PKGS)" COUNT=$(COUNT) TIMEOUT=$(TIMEOUT) TESTARGS="$(TESTARGS)" .ci/test
 
-trials: ## run the trials that RUN=pattern names, COUNT times, on both engines
+trials: ## run the trials that RUN=pattern names, COUNT times, on both engines; RUN=TestClusterMixed MIXED=2h puts three nodes under all faults
 	@cd cmd/lab && $(WANT) $(GO) test -vet=off $(ENGINE) -count=$(COUNT) -timeout 0 -v -run '$(or $(RUN),.)' ./trials
 
 test-embedding: ## build and run a ledger in a module outside this one, with a kill -9 in the middle
@@ -95,9 +100,7 @@ collector: ## build bin/otelcol, the upstream OpenTelemetry collector, for a tes
 	@mkdir -p bin
 	cd cmd/lab/collector && $(GO) build -o ../../../bin/otelcol .
 
-bench-quick:
-	@mkdir -p bin
-	$(GO) build $(ENGINE) -o bin/sluice ./cmd/sluice
+bench-quick: sluice
 	$(WANT) $(GO) test -vet=off $(ENGINE) -run '^$$' -bench '^Benchmark(Gate|Encode|Egress|ChainAlone)$$' -benchtime 50ms -timeout 1m ./actors ./mailbox
 	bin/sluice bench --profile quick
 
@@ -125,6 +128,12 @@ soak: ## run simulator seeds (from FIRST) and the long variants of the tests for
 
 mutants: ## plant the known bugs one by one, each of which a test must find; MUTANT=words selects
 	@.ci/mutants $(MUTANT)
+
+package: ## make everything that is given to users in dist/: archives, deb, rpm, OCI image, bill of materials, sums
+	cd cmd/lab/packages && $(GO) run . $(PACKAGEARGS)
+
+test-package: ## install, run, upgrade and remove the packages on this machine; needs root and apt
+	@GO="$(GO)" .ci/test-package
 
 module: ## rename the module in place, for a published fork: MODULE=example.org/you/sluice
 	@.ci/module "$(MODULE)"

@@ -1,7 +1,7 @@
 // Package sluice is the response stage of a durable sequencer, and the server around it. It takes
 // the outputs of an application, holds each back until enough copies of its event exist, encodes
-// it, and sends it to thousands of clients that are sharded over several io_uring rings. There is
-// no code here; this page is the map. The module cmd/lab holds the house rules.
+// it, and sends it to thousands of clients that are sharded over several io_uring rings. This
+// page is the map; the only code here is the version. The module cmd/lab holds the house rules.
 //
 //	             control events                        durability cursors
 //	                   |                                      |

@@ -73,7 +73,7 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	p, err := newPipeline(Config{
 		Policy: durability.Local(), Shards: shards, Placement: PlacementFused,
 		OpenRing: func(int, transport.RingConfig) (transport.Ring, error) {
-			return &nullRing{entries: 256, pending: make([]transport.Completion, 0, 256)}, nil
+			return &nullRing{entries: 4096, pending: make([]transport.Completion, 0, 4096)}, nil
 		},
 	}, filler{}, cursors)
 	if err != nil {
@@ -81,16 +81,21 @@ func newBench(b testing.TB, conns, shards int) *bench {
 	}
 	s := &bench{Pipeline: p, cursors: cursors, actors: run.Members(p.runner.Groups()[0].Actors)}
 	for id := 1; id <= conns; id++ {
-		acked := false
-		p.permit.Add(1)
-		p.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: uint64(id),
-			Hash: transport.Hash(uint64(id)), FD: 1, WriteOnly: true, Ack: func(err error) { acked = err == nil }})
-		s.step()
-		if !acked {
-			b.Fatal("connect refused")
-		}
+		s.connect(b, uint64(id), nil)
 	}
 	return s
+}
+
+// connect adds a connection, with a Sealer unless that is nil.
+func (s *bench) connect(b testing.TB, id uint64, sealer transport.Sealer) {
+	acked := false
+	s.permit.Add(1)
+	s.mail.events.TrySend(shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: 1,
+		WriteOnly: true, Sealer: sealer, Ack: func(err error) { acked = err == nil }})
+	s.step()
+	if !acked {
+		b.Fatal("connect refused")
+	}
 }
 
 func (s *bench) step() (work int) {
@@ -139,6 +144,10 @@ func BenchmarkPipeline(b *testing.B) {
 		{"batch=1024/conns=256", 1024, 256, 64},
 		{"batch=4096/conns=256", 4096, 256, 64},
 		{"batch=4096/conns=1", 4096, 1, 64},
+		{"batch=4096/conns=64", 4096, 64, 64},
+		{"batch=4096/conns=1000", 4096, 1000, 64},
+		{"batch=64/conns=64", 64, 64, 64},
+		{"batch=32/conns=8", 32, 8, 64},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			s := newBench(b, c.conns, 1)

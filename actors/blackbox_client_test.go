@@ -2,6 +2,7 @@ package actors
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"sluice/encode"
 	"sluice/transport"
+	"sluice/transport/secure"
 )
 
 // askedFirst is the request number of report 0 in these tests.
@@ -25,6 +27,7 @@ type client struct {
 	t    testing.TB
 	id   uint64
 	file *os.File
+	raw  stream // what in reads: file, or TLS over it
 	in   *bufio.Reader
 	open bool
 
@@ -35,7 +38,7 @@ type client struct {
 
 func newClient(t testing.TB, fd int) *client {
 	f := os.NewFile(uintptr(fd), "client")
-	c := &client{t: t, file: f, in: bufio.NewReaderSize(f, 64<<10), open: true}
+	c := &client{t: t, file: f, raw: f, in: bufio.NewReaderSize(f, 64<<10), open: true}
 	c.file.SetReadDeadline(time.Now().Add(patience))
 	t.Cleanup(c.close)
 	return c
@@ -73,13 +76,21 @@ func (c *client) reset() {
 // ask sends n requests; in these tests a request is one byte.
 func (c *client) ask(n int) {
 	c.t.Helper()
-	if _, err := c.file.Write(make([]byte, n)); err != nil {
+	if _, err := c.raw.Write(make([]byte, n)); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
 // halfClose ends the client's sending side.
-func (c *client) halfClose() { c.fd(func(fd int) { unix.Shutdown(fd, unix.SHUT_WR) }) }
+func (c *client) halfClose() {
+	if encrypted, ok := c.raw.(*tls.Conn); ok {
+		if err := encrypted.CloseWrite(); err != nil {
+			c.t.Error(err)
+		}
+		return
+	}
+	c.fd(func(fd int) { unix.Shutdown(fd, unix.SHUT_WR) })
+}
 
 // frame reads one whole frame, whatever it is.
 func (c *client) frame() (tag byte, body []byte, err error) {
@@ -210,7 +221,7 @@ func (c *client) prefix(first uint64) (n int) {
 func (c *client) rest() int {
 	c.t.Helper()
 	n, err := io.Copy(io.Discard, c.in)
-	if err != nil && !ended(err) {
+	if err != nil && !ended(err) && err != io.ErrUnexpectedEOF { // within a record
 		c.t.Fatal(err)
 	}
 	return int(n)
@@ -262,16 +273,15 @@ type connector interface {
 // watcher reads the server's ends of all connections with one epoll(7), as the server's listener
 // does: it counts requests (bytes) and releases a socket when its stream ends.
 type watcher struct {
-	to    connector
-	epoll int
-	wake  int
-	mu    sync.Mutex
-	conns map[int32]*watched
-	ended chan struct{}
-	once  sync.Once
+	to      connector
+	session func(fd int32) *secure.Session // of a socket with TLS; may be nil
+	epoll   int
+	wake    int
+	mu      sync.Mutex
+	conns   map[int32]*watched
+	ended   chan struct{}
+	once    sync.Once
 }
-
-type watched struct{ id, requests uint64 }
 
 func newWatcher(t testing.TB, to connector) *watcher {
 	t.Helper()
@@ -295,7 +305,11 @@ func newWatcher(t testing.TB, to connector) *watcher {
 func (w *watcher) add(fd int, id uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.conns[int32(fd)] = &watched{id: id}
+	c := &watched{id: id}
+	if w.session != nil {
+		c.session = w.session(int32(fd))
+	}
+	w.conns[int32(fd)] = c
 	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd,
 		&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(fd)})
 }
@@ -338,6 +352,16 @@ func (w *watcher) read(fd int32, buffer []byte) {
 		return
 	}
 	n, err := unix.Read(int(fd), buffer)
+	if n > 0 && c.session != nil {
+		if n, err = c.decrypt(buffer[:n]); err == nil {
+			c.requests += uint64(n)
+			return
+		}
+		c.requests, n = c.requests+uint64(n), 0
+		if err == io.EOF {
+			err = nil
+		}
+	}
 	switch {
 	case n > 0:
 		c.requests += uint64(n)

@@ -163,7 +163,7 @@ func TestClientThatReadsSlowlyStays(t *testing.T) {
 			piece := make([]byte, 1024)
 			for time.Since(began) < 3*time.Second {
 				<-tick.C
-				if _, err := c.file.Read(piece); err != nil {
+				if _, err := c.raw.Read(piece); err != nil {
 					t.Fatalf("after %v: %v", time.Since(began), err)
 				}
 			}

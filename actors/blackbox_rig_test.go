@@ -21,19 +21,19 @@ import (
 // for time to pass.
 
 // patience bounds every wait for a fact.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // way is one engine with one family of sockets.
 type way struct {
 	engine transport.Mode
-	family string // "tcp" or "unix"
+	family string // "tcp", "unix" or "tls"
 }
 
 // eachWay runs a test on every engine and family that there is.
 func eachWay(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()
 	for _, engine := range []transport.Mode{transport.ModeUring, transport.ModePoll} {
-		for _, family := range []string{"tcp", "unix"} {
+		for _, family := range []string{"tcp", "unix", "tls"} {
 			t.Run(engine.String()+"/"+family, func(t *testing.T) {
 				ring, diagnosis, err := transport.Open(engine,
 					transport.RingConfig{Entries: 2, Wake: func() {}})
@@ -67,6 +67,7 @@ type rig struct {
 	watch   *watcher
 	listen  int
 	addr    unix.Sockaddr
+	tls     rigTLS
 	clients []*client // every one that was dialled
 
 	seq   uint64 // last wire seq
@@ -117,6 +118,7 @@ func newRig(t testing.TB, w way, change func(*Config)) *rig {
 	r.Pipeline = p
 	r.listenOn()
 	r.watch = newWatcher(t, p)
+	r.watch.session = r.tls.session
 	p.start()
 	t.Cleanup(func() {
 		select {
@@ -215,12 +217,15 @@ func (r *rig) pair(s socket) (*client, int) {
 	if s.small {
 		r.must(unix.SetsockoptInt(far, unix.SOL_SOCKET, unix.SO_SNDBUF, 4608))
 	}
-	if r.w.family == "tcp" {
+	if r.w.family != "unix" {
 		r.must(unix.SetsockoptInt(far, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 	}
 	r.must(unix.SetNonblock(near, true))
 	c := newClient(r.t, near)
 	r.clients = append(r.clients, c)
+	if r.w.family == "tls" {
+		r.shake(c, far)
+	}
 	return c, far
 }
 

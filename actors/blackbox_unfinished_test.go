@@ -84,7 +84,7 @@ func TestDrainErrorNamesBlockedClients(t *testing.T) {
 
 func TestDrainErrorNamesUnacknowledgedBytes(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
-		if w.family != "tcp" {
+		if w.family == "unix" {
 			t.Skip("bytes in a unix socket can be read after its close")
 		}
 		r := newRig(t, w, func(c *Config) { c.MaxFrame = 8192 })
@@ -119,7 +119,8 @@ func TestDrainErrorNamesReaders(t *testing.T) {
 		r := newRig(t, w, nil)
 		r.dial(1, socket{held: true})
 		r.Slots().Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		// After a handshake the client's kernel delays its acknowledgement by 40 ms.
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 		defer cancel()
 		r.wantsReaderAwaited(r.Drain(ctx), "drain", context.DeadlineExceeded)
 		r.Disconnect(1, 0, transport.ReasonPeerClosed)

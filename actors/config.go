@@ -19,7 +19,7 @@ import (
 type EgressConfig struct {
 	FlushBytes int           // unsent bytes of a connection that queue its send at once
 	FlushSlots int           // responses that end a step's drain, or 256 a dirty connection if more
-	DrainMax   int           // responses appended in one step at most
+	DrainMax   int           // responses after which a step appends no more
 	Heartbeat  time.Duration // a connection that was sent nothing for this long gets a heartbeat
 	Tick       time.Duration // how often limits of blocked connections are checked
 
@@ -33,13 +33,47 @@ type EgressConfig struct {
 }
 
 // parts is the configuration in the form that a shard takes.
-func (c *EgressConfig) parts(framing *encode.Framing) shard.Config {
+func (c *EgressConfig) parts(framing *encode.Framing, topics *TopicConfig) shard.Config {
 	return shard.Config{
 		Framing: framing, FlushBytes: c.FlushBytes, FlushSlots: c.FlushSlots, DrainMax: c.DrainMax,
 		Heartbeat: c.Heartbeat, Tick: c.Tick,
 		DrainSpread: c.DrainSpread, Pause: c.pause,
+		Topics: shard.TopicConfig{TapeBytes: topics.TapeBytes, HistoryBytes: topics.HistoryBytes,
+			Linger: 2 * topics.Linger}, // the producer stops first
 	}
 }
+
+// TopicConfig bounds topics. The memory that a shard keeps for them is part of its budget. The last
+// fields are for the producer.
+type TopicConfig struct {
+	// TapeBytes is how many bytes of topic frames the slowest subscriber may be behind, for each
+	// combination of subscriptions that clients of a shard have, a power of two; default 1 MiB.
+	TapeBytes int
+	// HistoryBytes is how many bytes of frames of a topic are kept for subscribers that come back, a
+	// power of two; default 64 KiB.
+	HistoryBytes int
+	// Linger is how long frames are kept of a topic that lost its last subscriber; default 10 s.
+	Linger time.Duration
+
+	MaxTopics        int // topics that have subscribers; default 65,536
+	MaxSubscriptions int // of a connection; default 1,024
+
+	// Epoch returns the number from which epochs of topics are counted, in a run. No other run may
+	// have returned it, or one that is a little smaller; default a random number.
+	Epoch func() uint64
+}
+
+// bad is why a size is not allowed, empty if it is.
+func (c *TopicConfig) bad(what string, size int) string {
+	if size >= topicBytesLeast && size <= transport.SegmentMax && size&(size-1) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("topic %s of %d B; use a power of two from %d to %d", what, size, topicBytesLeast,
+		transport.SegmentMax)
+}
+
+// topicBytesLeast is the smallest tape or history.
+const topicBytesLeast = 4 << 10
 
 // Placement says which actors share a goroutine.
 type Placement uint8
@@ -115,8 +149,13 @@ func (m IdleMode) String() string {
 	return fmt.Sprintf("idle(%d)", uint8(m))
 }
 
+// DefaultShards is the default of Config.Shards: the number of cores, at most 8.
+func DefaultShards() int { return min(runtime.GOMAXPROCS(0), 8) }
+
 // Defaults of the zero fields of Config, and limits.
 const (
+	DefaultTapeBytes      = 1 << 20
+	DefaultHistoryBytes   = 64 << 10
 	DefaultMaxConnections = 1 << 14
 	DefaultShardBudget    = 256 << 20
 	DefaultHeartbeat      = 10 * time.Second
@@ -134,6 +173,12 @@ type Config struct {
 	// Barriers is the gate's end of NewBarriers, for a producer that has responses wait for proofs;
 	// default none.
 	Barriers *mailbox.Reader[Barrier]
+
+	// Feedback is the shards' end of NewFeedback, for a producer of topics; default none.
+	Feedback []*mailbox.Writer[Feedback]
+
+	// Topics bounds what shards keep for topics.
+	Topics TopicConfig
 
 	// Batch is how many slots a step of gate or encoder takes at most; default 2,048 if they share
 	// a goroutine with a shard, else 16,384 (docs/decisions/0010).
@@ -172,6 +217,8 @@ type Config struct {
 	OnNotice func(ConnNotice)
 	// OnFail is called once with the error that ends a pipeline on its own.
 	OnFail func(error)
+
+	runLeast int // slots of a row that the encoder groups by connection; default 32
 }
 
 const (
@@ -191,16 +238,20 @@ const (
 func (c Config) withDefaults() (Config, error) {
 	setDefault(&c.Slots, 1<<16)
 	setDefault(&c.MaxFrame, encode.DefaultMaxFrame)
-	setDefault(&c.Shards, min(runtime.GOMAXPROCS(0), 8))
+	setDefault(&c.Shards, DefaultShards())
 	setDefault(&c.MaxConnections, DefaultMaxConnections)
 	setDefault(&c.ShardBudget, DefaultShardBudget)
 	setDefault(&c.Heartbeat, DefaultHeartbeat)
 	setDefault(&c.RingEntries, DefaultRingEntries)
+	setDefault(&c.Topics.TapeBytes, DefaultTapeBytes)
+	setDefault(&c.Topics.HistoryBytes, DefaultHistoryBytes)
+	setDefault(&c.Topics.Linger, 10*time.Second)
 	setDefault(&c.Egress.FlushBytes, 64<<10)
 	setDefault(&c.Egress.FlushSlots, 256)
 	setDefault(&c.Egress.DrainMax, defaultDrainMax)
 	setDefault(&c.Egress.Tick, 50*time.Millisecond)
 	setDefault(&c.Egress.DrainSpread, DefaultDrainSpread)
+	setDefault(&c.runLeast, runLeast)
 	setDefault(&c.Egress.pause, 5*run.SleepMax)
 	c.Egress.Heartbeat = c.Heartbeat
 	if c.Limits == nil {
@@ -260,10 +311,19 @@ func (c *Config) validate() error {
 			fmt.Sprintf("heartbeat of %v; use at least %v", c.Heartbeat, c.Egress.Tick)},
 		{c.Egress.FlushBytes < 1 || c.Egress.FlushSlots < 1 || c.Egress.DrainMax < 1 ||
 			c.Egress.Tick <= 0 || c.Egress.DrainSpread <= 0, "egress cadence with a value below 1"},
+		{c.Topics.MaxTopics < 0 || c.Topics.MaxSubscriptions < 0 || c.Topics.Linger < 0,
+			"limits of topics below 0; use a positive value, or 0 for the default"},
 		{len(c.Limits) == 0 || len(c.Limits) > 256,
 			fmt.Sprintf("%d classes of limits; use 1..256", len(c.Limits))},
 		{c.IO > transport.ModePoll,
 			fmt.Sprintf("engine %v is unknown; use one of the transport.Mode constants", c.IO)},
+		{len(c.Feedback) != 0 && len(c.Feedback) != c.Shards,
+			fmt.Sprintf("%d lists of feedback for %d shards; use NewFeedback(%d)", len(c.Feedback),
+				c.Shards, c.Shards)},
+		{c.Topics.bad("tape", c.Topics.TapeBytes) != "", c.Topics.bad("tape", c.Topics.TapeBytes)},
+		{c.Topics.bad("history", c.Topics.HistoryBytes) != "",
+			c.Topics.bad("history", c.Topics.HistoryBytes)},
+		{c.Topics.Linger <= 0, fmt.Sprintf("linger time of topics of %v; use at least 1 ns", c.Topics.Linger)},
 		{c.Placement > PlacementSpread,
 			fmt.Sprintf("%v is unknown; use one of the Placement constants", c.Placement)},
 		{c.Idle > IdleSpin, fmt.Sprintf("%v is unknown; use IdleAdaptive or IdleSpin", c.Idle)},
@@ -306,11 +366,16 @@ func (c *Config) frameRing(shared bool) int {
 // checkLimits checks every class of limits against the largest frame and buffer block.
 func (c *Config) checkLimits(classes []transport.Limits) error {
 	for i, l := range classes {
-		if err := l.Validate(max(c.MaxFrame+encode.BatchEndBytes, encode.MaxControl), slabSegment(classes)); err != nil {
+		if err := l.Validate(max(c.MaxFrame+encode.BatchEndBytes, encode.MaxControl), c.segment(classes)); err != nil {
 			return fmt.Errorf("actors: limits class %d: %w", i, err)
 		}
 	}
 	return nil
+}
+
+// segment is the largest block that a shard can need: for a connection, or for a tape.
+func (c *Config) segment(classes []transport.Limits) int {
+	return max(slabSegment(classes), c.Topics.TapeBytes, ceilPower(2*(c.MaxFrame+encode.TopicBytes)))
 }
 
 // slabSegment is the largest block that a connection can need: the largest hard limit, at least 1

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/actors/internal/shard"
+	"sluice/transport"
 )
 
 // Conn is a socket on its way into the pipeline.
@@ -20,6 +21,10 @@ type Conn struct {
 	// Heartbeat is the time without a byte sent after which the client gets a heartbeat; default
 	// Config.Heartbeat, at least Config.Egress.Tick.
 	Heartbeat time.Duration
+
+	// Sealer encrypts what the shard sends, on the shard's goroutine; nil for a plain connection. What arrives
+	// is decrypted by the reader. See transport/secure.
+	Sealer transport.Sealer
 }
 
 // Connect hands a socket to its shard and returns once the shard owns it: a response published
@@ -66,8 +71,8 @@ func (p *Pipeline[R, Q]) own(c Conn) error {
 	err = p.send(shard.Event{
 		Kind: shard.EventConnect, Conn: c.ID, FD: int32(c.FD), Class: c.Class,
 		WriteOnly: c.WriteOnly, Since: p.slots.Published(),
-		Heartbeat: int64(p.heartbeat(c.Heartbeat)),
-		Ack:       func(err error) { done <- err },
+		Heartbeat: int64(p.heartbeat(c.Heartbeat)), Sealer: c.Sealer,
+		Ack: func(err error) { done <- err },
 	})
 	if err == nil {
 		err = <-done // always answered: by the shard, or by finish
@@ -125,8 +130,8 @@ func socketOf(from net.Conn) (syscall.Conn, error) {
 		}
 	case interface{ NetConn() net.Conn }:
 		return nil, fmt.Errorf("actors: a %T changes bytes on their way to the socket, which the "+
-			"pipeline would not; end TLS before this process, or connect what NetConn returns if its "+
-			"bytes are to be sent as they are", from)
+			"pipeline would not; use Connect with a Sealer (transport/secure), or connect what NetConn "+
+			"returns if its bytes are to be sent as they are", from)
 	}
 	return nil, fmt.Errorf("actors: a %T is not a socket; pass the *net.TCPConn or *net.UnixConn "+
 		"that it wraps", from)

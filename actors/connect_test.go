@@ -145,7 +145,7 @@ func TestConnectNetTakesSocketsOnly(t *testing.T) {
 		"typed nil":   {none, "*net.TCPConn"},
 		"a pipe":      {a, "*net.pipe is not a socket; pass the *net.TCPConn or *net.UnixConn"},
 		"wrapped":     {wrapped{a}, "actors.wrapped is not a socket"},
-		"tls":         {tls.Client(a, &tls.Config{}), "end TLS before this process"},
+		"tls":         {tls.Client(a, &tls.Config{}), "use Connect with a Sealer"},
 		"datagrams":   {packets, "not a stream socket"},
 		"closed here": {gone, "use of closed network connection"},
 	} {
@@ -162,6 +162,9 @@ func TestConnectNetTakesSocketsOnly(t *testing.T) {
 func dialNet(t *testing.T, network string) [2]net.Conn {
 	t.Helper()
 	at := "127.0.0.1:0"
+	if network == "tls" {
+		t.Skip("a net.Conn with TLS is rejected")
+	}
 	if network == "unix" {
 		at = filepath.Join(t.TempDir(), "socket")
 	}

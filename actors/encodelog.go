@@ -15,7 +15,7 @@ import (
 // goroutine.
 type encodeErrors struct {
 	log     *slog.Logger
-	conn    uint64 // connection of the last line
+	last    uint64 // connection or topic of the last line
 	began   int64  // when the first line of this second was written, monotonic ns; 0 if none was
 	lines   int    // in this second
 	leftOut int    // errors since the last line
@@ -23,20 +23,29 @@ type encodeErrors struct {
 
 // report writes a line about an error of a connection's response, or counts it.
 func (l *encodeErrors) report(conn uint64, err error, now int64) {
+	l.line("response could not be encoded; connection closed", "connection", conn, err, now)
+}
+
+// topic does so for an error of a topic's frame.
+func (l *encodeErrors) topic(topic uint64, err error, now int64) {
+	l.line("topic frame could not be encoded; subscribers get a snapshot or are closed", "topic", topic, err, now)
+}
+
+func (l *encodeErrors) line(text, what string, id uint64, err error, now int64) {
 	if !l.recent(now) {
 		l.began, l.lines = now, 0
 	}
-	if l.lines == linelimit.PerSecond || l.lines > 0 && conn == l.conn {
+	if l.lines == linelimit.PerSecond || l.lines > 0 && id == l.last {
 		l.leftOut++
 		return
 	}
-	attrs := []any{"connection", conn, "error", err, "left_out", l.leftOut}
+	attrs := []any{what, id, "error", err, "left_out", l.leftOut}
 	var panicked *encode.PanicError
 	if errors.As(err, &panicked) {
 		attrs = append(attrs, "stack", string(panicked.Stack))
 	}
-	l.log.Error("response could not be encoded; connection closed", attrs...)
-	l.conn, l.leftOut = conn, 0
+	l.log.Error(text, attrs...)
+	l.last, l.leftOut = id, 0
 	l.lines++
 }
 

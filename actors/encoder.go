@@ -25,8 +25,9 @@ type encoder[R, Q any] struct {
 	batch  int
 	rec    *telemetry.Recorder
 	errors encodeErrors
+	runs   runs
 
-	at      int    // index of the slot being encoded, in its row
+	at      int    // index of the slot being encoded, in those that are encoded one by one
 	apart   []bool // by shard: it runs on another goroutine
 	waiting []int  // by shard: responses that are committed and not published
 
@@ -119,8 +120,9 @@ func (e *encoder[R, Q]) encode(now int64) int {
 			e.publish(i) // only what is published can make room
 		}
 	}
+	work := max(taken+n, int(e.frames))
 	e.count()
-	return taken + n
+	return work
 }
 
 // count adds the step's frames to the telemetry.
@@ -131,17 +133,31 @@ func (e *encoder[R, Q]) count() {
 	e.times.Flush(&e.rec.B.H[telemetry.StageEncode])
 }
 
-// row encodes slots that follow each other in the ring and returns how many it encoded: fewer than
+// row encodes slots that follow each other in the ring and returns how many it is done with: fewer than
 // all if a shard's ring is full.
-func (e *encoder[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) int {
-	e.at = 0
-	for e.guarded(slots, position, now) {
+func (e *encoder[R, Q]) row(slots []Slot[R, Q], position uint64, now int64) (done int) {
+	for done < len(slots) {
+		if e.runs.row == 0 {
+			n := e.single(slots[done:])
+			e.at = 0
+			for e.guarded(slots[done:done+n], position+uint64(done), now) {
+			}
+			if done += e.at; e.at < n || done == len(slots) {
+				break
+			}
+			e.group(slots[done:])
+		}
+		n := e.runs.row
+		if !e.grouped(slots[done:], position+uint64(done), now) {
+			break
+		}
+		done += n
 	}
-	return e.at
+	return done
 }
 
-// guarded encodes a row from slot e.at on. A panic of the application's encoder ends it after the
-// slot that caused it, whose response has failed; it then returns true, and the rest of the row
+// guarded encodes slots one by one from slot e.at on. A panic of the application's encoder ends it after the
+// slot that caused it, whose response has failed; it then returns true, and the rest
 // remains to be encoded. One guard for a row costs next to nothing; one for each slot would cost as
 // much as the encoding.
 func (e *encoder[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) (panicked bool) {
@@ -167,6 +183,9 @@ func (e *encoder[R, Q]) guarded(slots []Slot[R, Q], position uint64, now int64) 
 // one encodes s into its shard's ring. It returns false if the ring is full, and then has done
 // nothing. A response that failed before is not encoded again.
 func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed error) bool {
+	if s.Kind == KindTopic {
+		return e.topic(s, position, now, failed)
+	}
 	hash, to := transport.Hash(s.Conn), 0
 	if len(e.shards) > 1 {
 		to = transport.Shard(hash, len(e.shards))
@@ -207,7 +226,12 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 	if err != nil {
 		size += copy(room[size:len(room)-shard.ParentBytes], failure(err))
 	}
-	if s.traced != telemetry.TraceReasonNone && s.Parent != (telemetry.Parent{}) {
+	if s.Kind >= KindSnapshotEnd {
+		topic, seq, _, mode := s.subscription()
+		shard.PutSubscription(room[size:], topic, seq, mode)
+		size += shard.SubscriptionBytes
+	} else if s.traced != telemetry.TraceReasonNone && s.Parent != (telemetry.Parent{}) &&
+		s.Kind != KindSnapshotBegin {
 		flags |= shard.RecordParent
 		s.Parent.Put(room[size:])
 		size += shard.ParentBytes
@@ -219,6 +243,18 @@ func (e *encoder[R, Q]) one(s *Slot[R, Q], position uint64, now int64, failed er
 	e.bytes += uint64(len(frames))
 	e.times.Add(&e.rec.B.H[telemetry.StageEncode], uint64(max(now-s.opened, 0)))
 	return true
+}
+
+// stamp writes the times of a slot into its record and returns the record's flags.
+func (s *Slot[R, Q]) stamp(r *shard.Record, now int64) (flags uint32) {
+	r.Matched, r.Consumed = shard.Since(s.Received, s.Matched), shard.Since(s.Received, s.consumed)
+	r.Opened, r.Encoded = shard.Since(s.Received, s.opened), shard.Since(s.Received, now)
+	r.Crossed = 0
+	if s.crossed != 0 {
+		r.Crossed = shard.Since(s.Received, s.crossed)
+	}
+	return uint32(s.Kind)<<shard.RecordKind | uint32(s.traced)<<shard.RecordReason |
+		uint32(s.waits)&(0xf<<shard.RecordWaits)
 }
 
 // rare appends the frames of a slot that is not a report to dst.
@@ -234,6 +270,8 @@ func (e *encoder[R, Q]) rare(s *Slot[R, Q], dst []byte) ([]byte, error) {
 		return dst, nil
 	case KindBatchEnd:
 		return e.framer.End(dst, s.Request), nil
+	case KindSnapshotBegin, KindSnapshotEnd, KindResume, KindLeave:
+		return e.subscription(s, dst), nil
 	}
 	panic("actors: slot of an unknown kind; set Slot.Kind to one of the Kind constants")
 }
@@ -250,6 +288,12 @@ const failureBytes = 200
 // failed counts a response that could not be encoded. Its connection ends, in order, after the
 // responses before it (R17).
 func (e *encoder[R, Q]) failed(conn uint64, err error, now int64) {
+	e.countFailed(err)
+	e.errors.report(conn, err, now)
+}
+
+// countFailed counts an error of the application's encoder by its kind.
+func (e *encoder[R, Q]) countFailed(err error) {
 	var panicked *encode.PanicError
 	var large *encode.TooLargeError
 	c := &e.rec.B.C
@@ -261,7 +305,6 @@ func (e *encoder[R, Q]) failed(conn uint64, err error, now int64) {
 	default:
 		c[telemetry.EncodeErrors]++
 	}
-	e.errors.report(conn, err, now)
 }
 
 // Recorder implements Actor.
@@ -290,9 +333,10 @@ func (e *encoder[R, Q]) Close() error {
 func (e *encoder[R, Q]) leftover() {
 	defer run.Unparked(e.rec)()
 	e.errors.flush()
+	e.rec.B.C[telemetry.DropFenced.Counter()] += e.dropped()
 	for slots := e.slots.Batch(e.batch); len(slots) > 0; slots = e.slots.Batch(e.batch) {
 		for i := range slots {
-			if !slots[i].overtaken {
+			if !slots[i].overtaken && slots[i].Kind != KindTopic {
 				e.rec.B.C[telemetry.DropFenced.Counter()]++
 			}
 		}

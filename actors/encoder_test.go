@@ -4,9 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"sluice/actors/internal/run"
 	"sluice/actors/internal/shard"
 	"sluice/encode"
 	"sluice/telemetry"
+	"sluice/transport"
 )
 
 // encoded runs gate and encoder on the published slots and returns the records and frames that
@@ -146,8 +148,9 @@ func TestEncodeWaitsForRoomAndLosesNothing(t *testing.T) {
 		if r.Seq != last+1 {
 			t.Fatalf("seq %d follows %d", r.Seq, last)
 		}
-		last = r.Seq
-		got++
+		k := max(int(r.Flags>>shard.RecordCount), 1)
+		last += uint64(k)
+		got += k
 		inbox.Release()
 	}
 	if b.sum(telemetry.MailboxFull) == 0 {
@@ -172,5 +175,52 @@ func TestEncodePutsOvertakingSlotsBeforeLaterOnesOfTheirConnection(t *testing.T)
 	}
 	if len(order) != 3 || order[0] != 2 || order[1] != 1 || order[2] != 3 {
 		t.Errorf("encoded in the order %v, want 2 1 3", order)
+	}
+}
+
+// A shard on another goroutine that takes frames wakes the encoder only if the encoder found its ring
+// full.
+func TestRoomInAnotherGroupWakesOnlyIfAwaited(t *testing.T) {
+	b := newTable(t, func(c *Config) { c.Shards, c.Placement, c.FrameRing = 2, PlacementFront, 64<<10 })
+	front := b.runner.Groups()[0]
+	token := run.Token(front.Idle)
+	conn := uint64(1)
+	for transport.Shard(transport.Hash(conn), 2) != 1 {
+		conn++
+	}
+	release := func() {
+		inbox := b.shards[1].Frames()
+		for _, ok := inbox.Next(); ok; _, ok = inbox.Next() {
+		}
+		inbox.Release()
+	}
+	encode := func() {
+		b.saySize(conn, 1000)
+		b.persist()
+		for b.gate.Step(b.now)+b.encoder.Step(b.now) > 0 {
+		}
+	}
+	for trip := range 3 {
+		encode()
+		front.Signal().Prepare()
+		release()
+		if len(token) != 0 {
+			t.Fatalf("trip %d: the encoder's group is woken by room that it does not wait for", trip)
+		}
+		front.Signal().Cancel()
+		for b.encoder.slots.Len() == 0 {
+			encode()
+		}
+		front.Signal().Prepare()
+		release()
+		if len(token) != 1 {
+			t.Fatalf("trip %d: the encoder's group is not woken by room that it waits for", trip)
+		}
+		front.Signal().Cancel()
+		for b.encoder.slots.Len() > 0 {
+			b.encoder.Step(b.now)
+			release()
+		}
+		<-token
 	}
 }

@@ -292,9 +292,11 @@ func (g *gate[R, Q]) Close() error {
 	if g.phase.Fenced() {
 		reason = telemetry.DropFenced
 	}
-	g.held(func(*Slot[R, Q]) {
+	g.held(func(s *Slot[R, Q]) {
 		g.rec.B.C[telemetry.GateSlots]++
-		g.rec.B.C[reason.Counter()]++
+		if s.Kind != KindTopic { // a frame without subscribers is dropped for none
+			g.rec.B.C[reason.Counter()]++
+		}
 	})
 	g.slots.End()
 	g.policy.Close()

@@ -15,7 +15,7 @@ import (
 type SortBy uint8
 
 const (
-	ByBuffered SortBy = iota // most unsent bytes first
+	ByBuffered SortBy = iota // most unsent bytes first, with those on a tape
 	ByAge                    // connected longest first
 	ByLag                    // behind longest first: the socket refuses bytes, or a drain waits for it
 )
@@ -51,10 +51,12 @@ type Figures struct {
 	Age       time.Duration // since Connect
 	Quiet     time.Duration // since the kernel took the last byte, or since Connect
 	Lag       time.Duration // time for which the socket has refused bytes; 0 if it does not
-	Unsent    int           // bytes
+	Unsent    int           // bytes of its own buffer
 	Responses int           // responses not fully sent
 	Sent      uint64        // bytes
 	Ended     uint64        // requests whose last response was appended
+	Topics    int           // subscriptions, including those that wait for a snapshot
+	Behind    int           // bytes of topic frames on a tape that it was not sent; in no buffer of its own
 	Slow      bool          // was reported as slow and has not recovered
 	Half      bool          // the client sends no more requests and waits for its responses
 	Closing   bool          // shut down; the kernel or the reader still uses the socket
@@ -68,7 +70,7 @@ func (o SortBy) rank(f *Figures) int64 {
 	case ByLag:
 		return int64(f.Lag)
 	}
-	return int64(f.Unsent)
+	return int64(f.Unsent) + int64(f.Behind)
 }
 
 // MaxTop is the largest number of connections in a list.
@@ -84,36 +86,18 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (
 		return nil, 0, fmt.Errorf("actors: the first %d connections by %v; "+
 			"use 1..%d, by buffered, age or lag", n, by, MaxTop)
 	}
-	select {
-	case p.listTurn <- struct{}{}: // one list at a time: a shard has room for one
-		defer func() { <-p.listTurn }()
-	case <-ctx.Done():
-		return nil, 0, fmt.Errorf("actors: waiting for another list of connections: %w",
-			context.Cause(ctx))
-	case <-p.ended:
-		return nil, 0, ErrEnded
-	}
-	rank := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }
-	parts, now := make([]*shard.Listing, len(p.shards)), p.Now()
+	rank, now := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }, p.Now()
+	parts := make([]*shard.Listing, len(p.shards))
 	for i := range parts {
-		parts[i] = &shard.Listing{Rank: rank, Now: now, Next: 1, Top: make([]shard.Figures, 0, n),
-			Done: make(chan struct{})}
-		if err := p.send(shard.Event{Kind: shard.EventList, FD: int32(i),
-			List: parts[i]}); err != nil {
-			return nil, 0, err
-		}
+		parts[i] = &shard.Listing{Now: now, Next: 1, Done: make(chan struct{}),
+			Conns: shard.Ranked[shard.Figures]{Rank: rank, Top: make([]shard.Figures, 0, n)}}
 	}
-	for i, part := range parts {
-		select {
-		case <-part.Done:
-		case <-ctx.Done():
-			return nil, 0, fmt.Errorf("actors: shard %d has not listed its connections: %w", i,
-				context.Cause(ctx))
-		case <-p.ended:
-			return nil, 0, ErrEnded
-		}
-		for i := range part.Top {
-			top = append(top, Figures(part.Top[i]))
+	if err := p.list(ctx, parts); err != nil {
+		return nil, 0, err
+	}
+	for _, part := range parts {
+		for i := range part.Conns.Top {
+			top = append(top, Figures(part.Conns.Top[i]))
 		}
 		open += part.Open
 	}
@@ -121,6 +105,33 @@ func (p *Pipeline[R, Q]) Top(ctx context.Context, by SortBy, n int) (
 		return cmp.Or(cmp.Compare(by.rank(&b), by.rank(&a)), cmp.Compare(a.Conn, b.Conn))
 	})
 	return top[:min(n, len(top))], open, nil
+}
+
+// list has each shard fill its part of a list, and waits until all parts are filled.
+func (p *Pipeline[R, Q]) list(ctx context.Context, parts []*shard.Listing) error {
+	select {
+	case p.listTurn <- struct{}{}: // one list at a time: a shard has room for one
+		defer func() { <-p.listTurn }()
+	case <-ctx.Done():
+		return fmt.Errorf("actors: waiting for another list of connections or topics: %w", context.Cause(ctx))
+	case <-p.ended:
+		return ErrEnded
+	}
+	for i := range parts {
+		if err := p.send(shard.Event{Kind: shard.EventList, FD: int32(i), List: parts[i]}); err != nil {
+			return err
+		}
+	}
+	for i, part := range parts {
+		select {
+		case <-part.Done:
+		case <-ctx.Done():
+			return fmt.Errorf("actors: shard %d has not completed its list: %w", i, context.Cause(ctx))
+		case <-p.ended:
+			return ErrEnded
+		}
+	}
+	return nil
 }
 
 // Respond sends a frame that is the last response to one request of a connection and was not a

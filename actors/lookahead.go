@@ -25,6 +25,7 @@ type lookAhead struct {
 	next     uint64     // ring position of the next slot to examine
 	counting bool       // waiting holds the slots of [position, next)
 	waiting  connCounts // number of waiting slots, by connection
+	topics   int        // number of waiting topic frames, whose connections are not known here
 	held     bool       // a bypass slot waits behind its own connection
 	recheck  bool       // held, and something was released since, so it may overtake now
 }
@@ -50,11 +51,15 @@ func (g *gate[R, Q]) scan(now int64) (work int) {
 			g.restart(base)
 			return work + 1
 		}
-		if s.Bypass && !s.overtaken && g.ahead.waiting.get(s.Conn) == 0 && !g.overtake(s, now) {
+		if s.Bypass && !s.overtaken && g.ahead.first(s.Conn) && !g.overtake(s, now) {
 			return work // the lane is full: the encoder has to catch up first
 		}
 		if g.ahead.counting && !s.overtaken {
-			g.ahead.waiting.add(s.Conn, 1)
+			if s.Kind == KindTopic {
+				g.ahead.topics++
+			} else {
+				g.ahead.waiting.add(s.Conn, 1)
+			}
 			g.ahead.held = g.ahead.held || s.Bypass
 		}
 		g.ahead.next++
@@ -63,10 +68,14 @@ func (g *gate[R, Q]) scan(now int64) (work int) {
 	return work
 }
 
+// first reports that no waiting slot must be sent to a connection before a bypass slot of it is. Any
+// connection may subscribe to a waiting topic frame.
+func (a *lookAhead) first(conn uint64) bool { return a.topics == 0 && a.waiting.get(conn) == 0 }
+
 // restart begins counting the waiting slots from the head.
 func (g *gate[R, Q]) restart(base uint64) {
 	g.ahead.counting, g.ahead.held, g.ahead.recheck = true, false, false
-	g.ahead.next = base
+	g.ahead.next, g.ahead.topics = base, 0
 	g.ahead.waiting.reset()
 }
 
@@ -114,12 +123,17 @@ func (g *gate[R, Q]) forget(slots []Slot[R, Q]) {
 		if base+uint64(i) >= g.ahead.next {
 			break
 		}
-		if !slots[i].overtaken {
-			g.ahead.waiting.add(slots[i].Conn, -1)
+		switch s := &slots[i]; {
+		case s.overtaken:
+		case s.Kind == KindTopic:
+			g.ahead.topics--
+		default:
+			g.ahead.waiting.add(s.Conn, -1)
 		}
 	}
 	if base+uint64(len(slots)) >= g.ahead.next {
 		g.ahead.counting, g.ahead.held, g.ahead.recheck = false, false, false
+		g.ahead.topics = 0
 		return
 	}
 	g.ahead.recheck = g.ahead.held

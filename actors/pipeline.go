@@ -162,7 +162,7 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 	}
 	readers[0].SetSignal(signal(roleGate))
 	readers[1].SetSignal(signal(roleEncode))
-	laneIn.SetSignal(signal(roleGate))
+	laneIn.SetRoom(signal(roleGate))
 	laneOut.SetSignal(signal(roleEncode))
 	p.mail.inbox.SetSignal(signal(roleControl))
 	source.SetWaker(signal(roleGate))
@@ -178,6 +178,11 @@ func (p *Pipeline[R, Q]) build(framer *encode.Framer[R, Q], source durability.So
 			return err
 		}
 	}
+	record := shard.RunBytes
+	for _, ring := range p.encoder.shards {
+		record = min(record, ring.MaxRecord())
+	}
+	p.encoder.runs = newRuns(cfg.Batch, framer.Room(), cfg.runLeast, record)
 	p.gauges()
 	p.runner = run.NewRunner(cfg.Clock.Now, p.failed, groups...)
 	p.runner.SetPanicError(func(actor string, value any, stack []byte) error {
@@ -192,7 +197,7 @@ func (p *Pipeline[R, Q]) addShard(
 ) error {
 	cfg := &p.cfg
 	own := roleShard + role(i)
-	slab, err := transport.NewSlab(slabSegment(cfg.Limits), cfg.ShardBudget)
+	slab, err := transport.NewSlab(cfg.segment(cfg.Limits), cfg.ShardBudget)
 	if err != nil {
 		return err
 	}
@@ -204,14 +209,20 @@ func (p *Pipeline[R, Q]) addShard(
 	frames, inbox := mailbox.NewBytes(cfg.frameRing(of(own) == of(roleEncode)))
 	events, queue := mailbox.NewSPSC[shard.Event](shardEvents)
 	notices, observed := mailbox.NewSPSC[shard.Notice](shardNotices)
-	frames.SetSignal(signal(roleEncode))
+	if of(own) != of(roleEncode) { // a shard of the same group makes room in its own round
+		frames.SetRoom(signal(roleEncode))
+	}
 	inbox.SetSignal(signal(own))
-	events.SetSignal(signal(roleControl))
+	events.SetRoom(signal(roleControl))
 	queue.SetSignal(signal(own))
 	observed.SetSignal(signal(roleControl))
+	var feedback *mailbox.Writer[Feedback]
+	if cfg.Feedback != nil {
+		feedback = cfg.Feedback[i]
+	}
 	e := shard.New(shard.Parts{
-		Shard: i, Config: cfg.Egress.parts(p.encoder.framer.Framing()), Frames: inbox,
-		Events: queue, Notices: notices, Ring: ring, Sockets: &p.sockets.owned, Slab: slab,
+		Shard: i, Config: cfg.Egress.parts(p.encoder.framer.Framing(), &cfg.Topics), Frames: inbox,
+		Events: queue, Notices: notices, Feedback: feedback, Ring: ring, Sockets: &p.sockets.owned, Slab: slab,
 		Limits: &p.limits, Permit: &p.permit, Phase: p.phase, Farewell: &p.farewell,
 		Recorder: cfg.Collector.Register("egress", i), Box: telemetry.NewTraceBox(traceRecords),
 		Sampler: cfg.Sampler, Alarm: p.alarm,
@@ -292,9 +303,9 @@ func (p *Pipeline[R, Q]) SetLimits(classes []transport.Limits) error {
 		return fmt.Errorf("actors: %d classes of limits; connections use %d", len(classes),
 			len(*p.limits.Load()))
 	}
-	if slabSegment(classes) > slabSegment(p.cfg.Limits) {
+	if p.cfg.segment(classes) > p.cfg.segment(p.cfg.Limits) {
 		return fmt.Errorf("actors: a hard limit above %d B needs a restart, "+
-			"because it is the size of buffer blocks", slabSegment(p.cfg.Limits))
+			"because it is the size of buffer blocks", p.cfg.segment(p.cfg.Limits))
 	}
 	if err := p.cfg.checkLimits(classes); err != nil {
 		return err

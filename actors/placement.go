@@ -133,6 +133,10 @@ func (p *Pipeline[R, Q]) gauges() {
 			func() float64 { return float64(e.Gauges.Blocked.Load()) })
 		add(telemetry.EgressBuffered, i, func() float64 { return float64(e.Gauges.Buffered.Load()) })
 		add(telemetry.EgressHeld, i, func() float64 { return float64(e.Gauges.Held.Load()) })
+		add(telemetry.KnownTopics, i, func() float64 { return float64(e.Gauges.Topics.Load()) })
+		add(telemetry.TopicFeeds, i, func() float64 { return float64(e.Gauges.Feeds.Load()) })
+		add(telemetry.TopicSubscribed, i, func() float64 { return float64(e.Gauges.Subscribed.Load()) })
+		add(telemetry.TopicTapes, i, func() float64 { return float64(e.Gauges.Tapes.Load()) })
 		p.cfg.Collector.Watch(telemetry.Loop{Name: "ring", Index: i, Rounds: e.Gauges.Refusals.Rounds})
 	}
 }

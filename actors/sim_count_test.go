@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,9 +16,11 @@ type simStats struct {
 	Swaps, Flaps, OlderTails, Stalls, Torn, EncodeErrors, EncodePanics, EncodeLarge, BudgetCloses, Orphan          uint64
 	Drains, Stops, Fences, EndsEarly, InDoubt, Farewells, Elsewhere, AllAnswered, Heartbeats, Parks, Naps, Starved uint64
 	Departs, Lists, Reloads, Traced, ControlFull, SlowHard, SlowSoft, Stalled                                      uint64
-	Tickets, Unproven, BarriersFull                                                                                uint64
+	Tickets, Unproven, BarriersFull, Runs, RunsFailed, RowsInterrupted                                             uint64
 
-	Ring transport.FaultCounts
+	Topic topicStats
+	Seal  sealStats
+	Ring  transport.FaultCounts
 
 	// The longest times, in steps' nanoseconds.
 	HealthyWait, Settle, End, Silence int64
@@ -41,7 +44,7 @@ type namedCount struct {
 
 func (s *simStats) fields() []namedCount {
 	r := &s.Ring
-	return []namedCount{
+	return slices.Concat([]namedCount{
 		{"Steps", &s.Steps, false}, {"Slots", &s.Slots, false}, {"Sent", &s.Sent, false},
 		{"Overtaken", &s.Overtaken, false},
 		{"Connects", &s.Connects, false}, {"Reuses", &s.Reuses, true},
@@ -64,6 +67,8 @@ func (s *simStats) fields() []namedCount {
 		{"Departs", &s.Departs, true}, {"Lists", &s.Lists, false}, {"Reloads", &s.Reloads, true},
 		{"Traced", &s.Traced, false},
 		{"Tickets", &s.Tickets, false}, {"Unproven", &s.Unproven, false}, {"BarriersFull", &s.BarriersFull, false},
+		{"Runs", &s.Runs, false}, {"RunsFailed", &s.RunsFailed, false},
+		{"RowsInterrupted", &s.RowsInterrupted, false},
 		{"ControlFull", &s.ControlFull, true},
 		{"ShortSend", &r.ShortSend, true}, {"Again", &r.Again, true},
 		{"Interrupted", &r.Interrupted, true},
@@ -76,7 +81,7 @@ func (s *simStats) fields() []namedCount {
 		{"PartialSubmit", &r.PartialSubmit, true}, {"SignalSubmit", &r.SignalSubmit, true},
 		{"Doubt", &r.Doubt, true},
 		{"QueueFilled", &r.QueueFilled, true}, {"Overflow", &r.Overflow, true},
-	}
+	}, s.Topic.fields(), s.Seal.fields())
 }
 
 // Faults is the number of injected faults of all classes.

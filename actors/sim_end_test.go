@@ -133,6 +133,7 @@ func (w *world) ledger() {
 	for _, p := range w.peers {
 		p.read(1 << 30)
 		whole += uint64(p.whole)
+		p.streamEnded()
 		switch {
 		case p.cut:
 		case p.closed == transport.ReasonPeerClosed && p.answers < p.answered ||
@@ -148,6 +149,8 @@ func (w *world) ledger() {
 			w.fail("%v: closed as served, %d responses were due", p, p.due)
 		case p.closed == transport.ReasonShutdown && !w.cutShort && p.got < len(p.slots):
 			w.fail("%v: closed by a drain before it was served", p)
+		default:
+			p.endedWhole()
 		}
 	}
 	s := &w.stats
@@ -157,9 +160,10 @@ func (w *world) ledger() {
 	s.EncodeErrors, s.EncodePanics, s.EncodeLarge = sum.C[telemetry.EncodeErrors], sum.C[telemetry.EncodePanics], sum.C[telemetry.EncodeOversized]
 	s.SlowHard, s.SlowSoft, s.Stalled = sum.C[telemetry.CloseSlowHard.Counter()], sum.C[telemetry.CloseSlowSoft.Counter()], sum.C[telemetry.CloseStalled.Counter()]
 	s.BudgetCloses = sum.C[telemetry.CloseShardBudget.Counter()]
-	if delivered+dropped != w.next {
-		w.fail("ledger: %d slots in, %d delivered + %d dropped (I9)", w.next, delivered, dropped)
+	if in := w.next - w.topics.slots; delivered+dropped != in {
+		w.fail("ledger: %d slots in, %d delivered + %d dropped (I9)", in, delivered, dropped)
 	}
+	w.topics.ledger(sum)
 	doubt := uint64(0)
 	for _, ring := range w.rings {
 		doubt += ring.FaultCounts().Doubt

@@ -16,6 +16,9 @@ func (w *world) produce() {
 		return
 	}
 	r := w.r
+	if len(w.topics.topics) > 0 && !r.oneIn(4) {
+		w.topics.listen()
+	}
 	room := w.p.slots.Claim(1 + r.n(w.swarm.maxBurst))
 	if len(room) == 0 {
 		return
@@ -31,6 +34,10 @@ func (w *world) produce() {
 	for i := range room {
 		if i == unproven {
 			behind++
+		}
+		if len(w.topics.topics) > 0 &&
+			w.topics.fill(&room[i], w.p.slots.Position()+uint64(i), behind) {
+			continue
 		}
 		if r.oneIn(2) || w.oracle.seq == 0 {
 			w.oracle.seq++ // a new event; otherwise one more output of the same
@@ -53,21 +60,26 @@ func (w *world) produce() {
 		slot.Conn, slot.Seq, slot.Received, slot.Matched = id, s.seq, w.now, w.now
 		slot.Kind, slot.Last, slot.Bypass = s.kind, s.last, s.bypass
 		slot.Request, slot.Refusal = s.n, encode.RefusedSize
-		slot.Parent, slot.Report = telemetry.Parent{}, tick{n: s.n, size: 13 + r.n(60), bad: s.bad}
+		slot.Parent, slot.Report = telemetry.Parent{}, tick{n: s.n, size: 13 + r.n(w.frame), bad: s.bad}
 		if r.pct(w.swarm.tracedPct) {
 			slot.Parent = telemetry.Parent{TraceID: [16]byte{15: 1}, Flags: 1}
 			w.stats.Traced++
 		}
-		w.oracle.publish(&s)
-		if p := w.byID[id]; p != nil && p.owned {
-			p.slots = append(p.slots, s)
-			if s.last || s.kind == KindBatchEnd {
-				p.owed++
-			}
-		}
+		w.expect(&s)
 	}
 	w.p.slots.Commit(len(room))
 	w.p.slots.Publish()
+}
+
+// expect notes a slot of a connection that is being published.
+func (w *world) expect(s *tickSlot) {
+	w.oracle.publish(s)
+	if p := w.byID[s.conn]; p != nil && p.owned {
+		p.slots = append(p.slots, *s)
+		if s.last || s.kind == KindBatchEnd {
+			p.owed++
+		}
+	}
 }
 
 // recipient picks a connection to respond to: mostly one that is open, else any that is, was or
@@ -105,6 +117,7 @@ func (w *world) clients() {
 		w.open = w.open[:len(w.open)-1]
 		return
 	}
+	w.readRecords(p)
 	if p.slow && w.r.oneIn(w.swarm.slowRead) {
 		p.read(1 + w.r.n(2*w.swarm.window))
 	}
@@ -158,6 +171,7 @@ func (w *world) disturb() {
 	}
 	if !w.faults {
 		w.oracle.mend()
+		w.topics.finish()
 		return
 	}
 	switch {
@@ -197,6 +211,9 @@ func (w *world) answer(p *peer) {
 
 // connect opens a socket and hands it to the pipeline.
 func (w *world) connect(id uint64) {
+	if w.topics.queued(id) {
+		return // Connect is called when everything for an earlier owner of the id is published
+	}
 	if w.p.permit.Add(1) > int64(w.p.cfg.MaxConnections) {
 		w.p.permit.Add(-1)
 		return
@@ -205,13 +222,18 @@ func (w *world) connect(id uint64) {
 	p := &peer{w: w, id: id, fd: fd, sim: sim, slow: w.r.pct(w.swarm.slowPct),
 		alone: w.r.pct(w.swarm.alonePct)}
 	p.class = uint8(w.r.n(simClasses))
+	p.sealer = w.sealed(fd)
 	ev := shard.Event{Kind: shard.EventConnect, Conn: id, Hash: transport.Hash(id), FD: fd,
 		Class: p.class, WriteOnly: p.alone, Since: w.p.slots.Published()}
+	if p.sealer != nil {
+		ev.Sealer = p.sealer
+	}
 	ev.Ack = func(err error) {
 		w.connecting[id] = false
 		if err == nil {
 			p.owned, w.used[id] = true, true
 			p.opened, p.heard, p.before = w.now, w.now, w.byID[id]
+			w.topics.forget(id)
 			w.byID[id] = p
 			w.peers = append(w.peers, p)
 			w.open = append(w.open, p)
@@ -237,6 +259,9 @@ func (w *world) connect(id uint64) {
 // errSimFull is a control event that found no room; outside a world its sender would try again.
 var errSimFull = errors.New("the control mailbox is full")
 
+// errSimSealed is the error of a Sealer that makes no more records.
+var errSimSealed = errors.New("the stream has ended")
+
 // leave makes a client go away in one of several ways.
 func (w *world) leave() {
 	if len(w.open) == 0 {
@@ -260,6 +285,7 @@ func (w *world) leave() {
 	case 0:
 		if !p.alone {
 			w.stats.HalfCloses++
+			count(&w.stats.Topic.HalfClosed, w.topics.subscribed(p.id) != 0)
 			p.sim.HalfClose()
 		}
 	case 1:

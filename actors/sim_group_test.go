@@ -95,14 +95,18 @@ func (s *simGroup) Sleep(time.Duration) {
 }
 
 // timers reports that the group has work that time made, not another: a heartbeat went out in the
-// last look before the sleep and awaits its entry in the ledger.
+// last look before the sleep and awaits its entry in the ledger, or reports to the producer of topics
+// found no room and are offered again.
 func (s *simGroup) timers() bool {
-	for _, a := range s.group.Actors {
-		if e, ok := a.(*shard.Shard); ok && e.Unaccounted() > 0 {
-			return true
-		}
-	}
-	return false
+	return s.has(func(e *shard.Shard) bool { return e.Unaccounted() > 0 || e.Untold() > 0 })
+}
+
+// has reports that a shard of the group is as f says.
+func (s *simGroup) has(f func(*shard.Shard) bool) bool {
+	return slices.ContainsFunc(s.group.Actors, func(a run.Actor) bool {
+		e, ok := a.(*shard.Shard)
+		return ok && f(e)
+	})
 }
 
 // clock is what the Runner reads.
@@ -113,8 +117,13 @@ func (w *world) clock() int64 {
 		return w.now
 	}
 	// The first look ends the sleep, the second begins the round, a third follows a step that did
-	// something. At the end connections are closed by the clock alone.
-	if s.looks++; s.looks > 2 && !w.p.phase.Ending() {
+	// something. At the end connections are closed by the clock alone, and a tick may have sent
+	// the first part of a tape.
+	switch s.looks++; {
+	case s.looks <= 2 || w.p.phase.Ending():
+	case s.has((*shard.Shard).GoesOn):
+		s.napped = false
+	default:
 		w.fail("%s had work when its sleep timed out, and it had not been woken: a lost wake-up (I12)", s.group.Name)
 	}
 	return w.now

@@ -36,6 +36,7 @@ type passing struct {
 	conn   uint64
 	ticket uint64 // that it waits for
 	bypass bool
+	topic  bool // conn is none: any connection may subscribe to it
 }
 
 // simPolicies are the policies that a world swaps between, by its number of replicas.
@@ -112,7 +113,7 @@ func (o *oracle) observe() {
 // publish remembers a slot by its ring position.
 func (o *oracle) publish(s *tickSlot) {
 	o.slots[s.position%uint64(len(o.slots))] = passing{seq: s.seq, at: -1, conn: s.conn,
-		ticket: s.ticket, bypass: s.bypass}
+		ticket: s.ticket, bypass: s.bypass, topic: s.kind == KindTopic}
 }
 
 // passedAt is when the gate let a slot pass; one that overtook, or is long gone, counts as just
@@ -195,6 +196,7 @@ func (o *oracle) heldBack(position uint64) {
 		return
 	}
 	var waits [64]bool // by connection
+	topics := false    // a topic frame waits
 	for skip := 0; ; {
 		slots := p.gate.slots.Ahead(skip, len(o.slots))
 		if len(slots) == 0 {
@@ -203,11 +205,15 @@ func (o *oracle) heldBack(position uint64) {
 		for i := range slots {
 			s := &o.slots[(position+uint64(skip+i))%uint64(len(o.slots))]
 			switch overtaken := slots[i].overtaken; {
+			case overtaken && topics:
+				o.w.fail("the slot at %d overtook an earlier topic frame", position+uint64(skip+i))
 			case overtaken && waits[s.conn]:
 				o.w.fail("the slot at %d overtook an earlier one of its connection %d (I3)",
 					position+uint64(skip+i), s.conn)
 			case overtaken:
-			case s.bypass && !waits[s.conn]:
+			case s.topic:
+				topics = true
+			case s.bypass && !waits[s.conn] && !topics:
 				o.w.fail("the gate sleeps, and the slot at %d of connection %d, which waits for nothing, has not overtaken (R12)", position+uint64(skip+i), s.conn)
 			default:
 				waits[s.conn] = true

@@ -43,6 +43,10 @@ type peer struct {
 	heard             int64              // when bytes last came, or its connection opened
 	quiet             int64              // for how long (ns) none had come when the frame under way began to arrive
 	still             still
+
+	sealer   *simSealer // nil on a plain connection
+	joinable bool       // the producer has read what was reported about earlier owners of the id
+	stream   simStream
 }
 
 // tickSlot is what one slot must look like on the wire.
@@ -56,6 +60,7 @@ type tickSlot struct {
 	last     bool
 	bypass   bool
 	bad      fault
+	sub      simSubscription // of the kinds that have to do with topics
 }
 
 // String names the peer and where it stands.
@@ -69,7 +74,8 @@ func (p *peer) satisfied() bool {
 	if p.closed != transport.ReasonNone || p.cut {
 		return p.closed != transport.ReasonNone || !p.kicked
 	}
-	return p.answers == p.answered && p.got == len(p.slots) || p.gone && p.got >= p.due
+	return p.answers == p.answered && p.got == len(p.slots) && p.caughtUp() ||
+		p.gone && p.got >= p.due
 }
 
 // notice records a shard's notice that a connection ended or is slow.
@@ -99,6 +105,8 @@ func (w *world) notice(n ConnNotice) {
 		w.fail("%v: closed as stalled although its client has read everything (I6)", p)
 	case n.Reason == transport.ReasonShardBudget && !w.tight:
 		w.fail("%v: closed for want of memory, of which there is enough (I5)", p)
+	case n.Reason == transport.ReasonSlowFeed && !p.mayEndSlow():
+		w.fail("%v: closed as a slow subscriber", p)
 	case n.Reason.Slow() && !w.faults && w.now > w.calmed+60000:
 		w.fail("%v: closed as %v although every client reads and no fault is left (I12)", p,
 			n.Reason)
@@ -107,18 +115,18 @@ func (w *world) notice(n ConnNotice) {
 
 // read takes bytes off the simulated socket and checks them against what must come (I3, I4).
 func (p *peer) read(limit int) {
-	had := len(p.rx)
-	p.rx = p.sim.Take(p.rx, limit)
+	had, taken := len(p.rx)+p.unopened(), p.sim.Taken()
+	p.take(limit)
 	rest := p.rx
 	if had == 0 { // else the first frame began to arrive before
 		p.quiet = p.w.now - p.heard
 	}
-	if len(rest) > had {
+	if p.sim.Taken() > taken {
 		p.heard = p.w.now
 	}
 	for len(rest) >= 5 && p.w.err == nil {
 		size := 4 + int(binary.LittleEndian.Uint32(rest))
-		if size > 256+4 {
+		if size > 256+4+encode.TopicBytes {
 			p.w.fail("%v: torn frame of %d bytes", p, size)
 			return
 		}
@@ -201,7 +209,7 @@ func (p *peer) frame(b []byte) {
 		p.w.fail("%v: frame % x after Close", p, b)
 		return
 	}
-	if !p.pending && p.control(string(b)) {
+	if !p.pending && (p.control(string(b)) || p.topicFrame(b)) {
 		return
 	}
 	if p.got == len(p.slots) {
@@ -209,13 +217,16 @@ func (p *peer) frame(b []byte) {
 		return
 	}
 	s := &p.slots[p.got]
+	if !p.pending {
+		p.passed(s.position, -1)
+	}
 	if !p.w.oracle.mayPass(s) {
 		p.w.fail("%v: response %d of seq %d before it was durable (I1)", p, s.n, s.seq)
 	}
 	end := len(b) == encode.BatchEndBytes && b[4] == encode.TagBatchEnd &&
 		binary.LittleEndian.Uint64(b[5:]) == s.n
 	switch {
-	case p.pending || s.kind == KindBatchEnd:
+	case p.pending || s.kind == KindBatchEnd || s.kind >= KindResume:
 		if !end {
 			p.w.fail("%v: want BatchEnd of response %d, got % x (I3, I13)", p, s.n, b)
 		}
@@ -228,6 +239,8 @@ func (p *peer) frame(b []byte) {
 	case s.kind == KindEngineError && (len(b) != 14 || b[4] != encode.TagEngineError ||
 		binary.LittleEndian.Uint64(b[5:]) != s.n || b[13] != byte(encode.RefusedSize)):
 		p.w.fail("%v: want EngineError, got % x (I3)", p, b)
+	case (s.kind == KindSnapshotBegin || s.kind == KindSnapshotEnd) && !p.isSnapshot(s, b):
+		p.w.fail("%v: want kind %d of topic %d at %d, got % x", p, s.kind, s.sub.topic+1, s.sub.seq, b)
 	case s.kind == KindReport && (b[4] != tickTag || binary.LittleEndian.Uint64(b[5:]) != s.n):
 		p.w.fail("%v: want response %d, got % x (I3)", p, s.n, b)
 	}
@@ -238,23 +251,36 @@ func (p *peer) frame(b []byte) {
 			}
 		}
 	}
+	if s.kind == KindSnapshotEnd {
+		p.subscribes(s)
+	}
 	if p.pending = s.last; !s.last {
 		p.arrived(s)
 	}
 }
 
-// arrived notes that one response arrived whole, and in a healthy world how long it took since the
-// gate let it pass (I6).
+// arrived notes that one response arrived whole.
 func (p *peer) arrived(s *tickSlot) {
 	p.got++
 	p.whole++
 	p.pending = false
+	if s.kind >= KindResume {
+		p.subscribes(s)
+	}
+	p.inTime(s)
+}
+
+// inTime checks in a healthy world how long a frame took since the gate let it pass (I6).
+func (p *peer) inTime(s *tickSlot) {
 	w := p.w
 	if !w.healthy || p.slow || w.swarm.window < 600 {
 		return
 	}
-	wait := w.now - w.oracle.passedAt(s)
-	if w.stats.HealthyWait = max(w.stats.HealthyWait, wait); wait > simHealthyWait {
+	wait, most := w.now-w.oracle.passedAt(s), int64(simHealthyWait)
+	if p.sealer != nil {
+		most *= 2 // it is opened with the whole of its record
+	}
+	if w.stats.HealthyWait = max(w.stats.HealthyWait, wait); wait > most {
 		w.fail("%v: response %d took %d ns from the gate to a client that reads, and its kernel has no fault (I6)", p, s.n, wait)
 	}
 }
@@ -273,8 +299,11 @@ type simEncoder struct {
 // AppendReport implements encode.Encoder.
 func (e *simEncoder) AppendReport(dst []byte, r *tick) ([]byte, error) {
 	if s := e.w.current; !s.napped && e.w.r.oneIn(e.w.swarm.midEncode) {
+		e.w.runs.encoding = true
 		s.stop()
+		e.w.runs.encoding = false
 	}
+	e.w.runs.encodes(e.w, r)
 	switch r.bad {
 	case faultLarge:
 		return append(dst, e.large[:]...), nil

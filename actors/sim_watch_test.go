@@ -156,8 +156,8 @@ func (w *world) askList() {
 		for range w.p.shards {
 			by := SortBy(w.r.n(3))
 			rank := func(f *shard.Figures) int64 { return by.rank((*Figures)(f)) }
-			l.parts = append(l.parts, &shard.Listing{Rank: rank, Next: 1,
-				Top: make([]shard.Figures, 0, 3), Done: make(chan struct{})})
+			l.parts = append(l.parts, &shard.Listing{Next: 1, Done: make(chan struct{}),
+				Conns: shard.Ranked[shard.Figures]{Rank: rank, Top: make([]shard.Figures, 0, 3)}})
 		}
 	}
 	w.takeList()
@@ -176,10 +176,11 @@ func (w *world) takeList() {
 		default:
 			return
 		}
-		if len(part.Top) != min(part.Open, cap(part.Top)) {
-			w.fail("shard %d lists %d of %d connections", i, len(part.Top), part.Open)
+		top := part.Conns.Top
+		if len(top) != min(part.Open, cap(top)) {
+			w.fail("shard %d lists %d of %d connections", i, len(top), part.Open)
 		}
-		for _, f := range part.Top {
+		for _, f := range top {
 			if int(f.Conn) >= len(w.used) || !w.used[f.Conn] || f.Shard != i {
 				w.fail("shard %d lists connection %d of shard %d", i, f.Conn, f.Shard)
 			}

@@ -44,6 +44,9 @@ type world struct {
 	away     string                // where clients go at the end; empty: nowhere
 	late     bool                  // the kernel may take its time with a send, so that bytes pile up behind it
 	budget   int64                 // bytes of send buffers of a shard
+	segment  int                   // bytes of a segment of them
+	sealPct  int                   // connections with a Sealer
+	frame    int                   // bytes by which the sizes of frames differ
 	lane     int                   // overtaking slots that the lane holds
 	limits   [2][]transport.Limits // by class; a reload changes between the two
 	lists    listRequest
@@ -63,6 +66,8 @@ type world struct {
 	silent    []int64  // by shard: bytes sent when it said that nothing more leaves, -1 before
 
 	proofs simProofs
+	runs   simRuns
+	topics simTopics
 	stats  simStats
 	hash   uint64 // of everything that happened
 	err    error
@@ -101,6 +106,7 @@ func newWorld(seed uint64, steps int) *world {
 	barriers := w.proofs.begin(seed)
 	faults := w.drawFaults()
 	w.drawLimits()
+	w.drawSeals(seed)
 	cfg := Config{
 		Policy: policies[0], Barriers: barriers, Slots: pick(&r, 16, 64, 256), Batch: pick(&r, 1, 7, 64), MaxFrame: 256,
 		Shards:    1 + r.n(3),
@@ -110,6 +116,7 @@ func newWorld(seed uint64, steps int) *world {
 			Tick: 100, DrainSpread: 700, pause: time.Duration(5 * max(w.swarm.sleep, 500)),
 		},
 		Limits: w.limits[0], Log: w.logger(), OnNotice: w.notice,
+		runLeast:  []int{2, 4, runLeast}[seed/3%3], // no draw: rows are short
 		Placement: pick(&r, PlacementFused, PlacementFront, PlacementSpread, PlacementSpread),
 		OpenRing: func(shard int, rc transport.RingConfig) (transport.Ring, error) {
 			ring := transport.NewSimRing(w.net, transport.SimConfig{
@@ -120,11 +127,15 @@ func newWorld(seed uint64, steps int) *world {
 			return simTap{ring, w, shard}, nil
 		},
 	}
+	w.topics.begin(w, seed, &cfg)
 	p, err := newPipeline(cfg, &simEncoder{w: w}, simSource{w.cursors, w})
 	if err != nil {
 		panic(err)
 	}
 	w.p = p
+	if cfg.runLeast != runLeast {
+		p.encoder.runs.rest = 0 // many connections for rows so short
+	}
 	if seed%8 == 7 { // no draw, so that other seeds run as before
 		w.away = simAway
 		if err := p.SetFarewell(Farewell{Reason: encode.CloseElsewhere, Address: w.away}); err != nil {
@@ -133,10 +144,10 @@ func newWorld(seed uint64, steps int) *world {
 	}
 	w.budget = 8 << 20
 	if w.tight = r.oneIn(4); w.tight {
-		w.budget = pick(&r, int64(16<<10), 64<<10)
+		w.budget = int64(w.segment) * pick(&r, int64(1), 4)
 	}
 	for _, e := range p.shards { // small segments cost a world little, and few of them can be spent
-		slab, err := transport.NewSlab(16<<10, w.budget)
+		slab, err := transport.NewSlab(w.segment, w.budget)
 		if err != nil {
 			panic(err)
 		}
@@ -161,7 +172,7 @@ func (w *world) shortLane() {
 	in, out := mailbox.NewSPSC[laneEntry[tick, struct{}]](w.lane)
 	for _, g := range w.p.runner.Groups() {
 		if slices.Contains(g.Actors, run.Actor(w.p.gate)) {
-			in.SetSignal(g.Signal())
+			in.SetRoom(g.Signal())
 		}
 		if slices.Contains(g.Actors, run.Actor(w.p.encoder)) {
 			out.SetSignal(g.Signal())
@@ -189,7 +200,7 @@ func (w *world) shortQueues() {
 	p.control.events = p.mail.inbox
 	for i, e := range p.shards {
 		in, out := mailbox.NewSPSC[shard.Event](pick(w.r, 1, 4))
-		in.SetSignal(signal(p.control))
+		in.SetRoom(signal(p.control))
 		out.SetSignal(signal(e))
 		e.SetEvents(out)
 		p.control.shards[i], p.mail.queues[i] = in, out
@@ -297,6 +308,8 @@ func (w *world) stepGroup() {
 				w.held = held
 				w.stats.ControlFull++
 			}
+			w.topics.look()
+			w.runs.look(w)
 			position := w.p.gate.slots.Position()
 			w.note(uint64(w.now)<<4|uint64(at), position)
 			if position != w.released {
@@ -322,7 +335,7 @@ func (w *world) measure() {
 		}
 		for i := range e.Table() {
 			c := &e.Table()[i]
-			if hard := w.limits[0][c.Class].HardBytes; c.Unsent() > hard+256 {
+			if hard := w.limits[0][c.Class].HardBytes; c.Unsent() > hard+256+encode.TopicBytes {
 				w.fail("connection %d has %d unsent bytes, its hard limit is %d (I5)", c.ID,
 					c.Unsent(), hard)
 			}
@@ -342,7 +355,7 @@ func (w *world) calm() {
 
 // quiet reports that every slot was delivered or lawfully dropped.
 func (w *world) quiet() bool {
-	if w.p.slots.Len() > 0 {
+	if w.p.slots.Len() > 0 || len(w.topics.queue) > 0 || w.topics.stale() {
 		return false
 	}
 	for w.settled < len(w.peers) && w.peers[w.settled].satisfied() {
@@ -365,6 +378,9 @@ func (w *world) unfinished() string {
 	}
 	if !w.lists.answered() {
 		return s + "; a list of connections"
+	}
+	if w.topics.stale() {
+		return s + "; the producer was not told that subscribers are gone"
 	}
 	return s
 }

@@ -15,10 +15,22 @@ const (
 	TagEngineError = 0x03
 	TagServerBusy  = 0x04
 	TagClose       = 0x0D
+	TagExtended    = 0x0F // topics; begins with a sub-tag
 
 	// TagApplication is the first tag an Encoder may use.
 	TagApplication = 0x30
 )
+
+// Sub-tags of TagExtended.
+const (
+	subTopicData     = 0x81
+	subSnapshotBegin = 0x82
+	subSnapshotEnd   = 0x83
+	subGap           = 0x84
+)
+
+// TopicBytes is how many bytes longer a topic frame is than the application's frame in it.
+const TopicBytes = 1 + 1 + 8 + 8
 
 // BatchEndBytes is the size of a BatchEnd frame: length prefix, tag and request number.
 const BatchEndBytes = headerLen + 8
@@ -41,6 +53,10 @@ type Control struct {
 	// before it, and that the others never will be carried out.
 	Answered bool
 
+	Topic    uint64 // SnapshotBegin, SnapshotEnd, Gap
+	TopicSeq uint64 // of the last frame that the snapshot contains, or that is lost in the gap
+	Epoch    uint64 // SnapshotBegin: of the topic
+
 	RetryAfter time.Duration // Close: wait before the client connects to this server again; Never
 	Address    string        // Close: the server to which the client goes, at most MaxAddress bytes; empty: none
 }
@@ -49,11 +65,14 @@ type Control struct {
 type ControlKind uint8
 
 const (
-	ControlHeartbeat   ControlKind = iota // the connection is alive while there is nothing to send
-	ControlBatchEnd                       // the response to a request is complete
-	ControlEngineError                    // a request was rejected; a BatchEnd follows
-	ControlServerBusy                     // a request was shed; it gets no other response
-	ControlClose                          // the server closes the connection; the last message
+	ControlHeartbeat     ControlKind = iota // the connection is alive while there is nothing to send
+	ControlBatchEnd                         // the response to a request is complete
+	ControlEngineError                      // a request was rejected; a BatchEnd follows
+	ControlServerBusy                       // a request was shed; it gets no other response
+	ControlClose                            // the server closes the connection; the last message
+	ControlSnapshotBegin                    // what follows describes a topic
+	ControlSnapshotEnd                      // the description is complete; topic frames follow
+	ControlGap                              // topic frames are lost; a snapshot follows
 )
 
 // String returns the name of wire.md.
@@ -69,6 +88,12 @@ func (k ControlKind) String() string {
 		return "ServerBusy"
 	case ControlClose:
 		return "Close"
+	case ControlSnapshotBegin:
+		return "SnapshotBegin"
+	case ControlSnapshotEnd:
+		return "SnapshotEnd"
+	case ControlGap:
+		return "Gap"
 	}
 	return fmt.Sprintf("control %d", uint8(k))
 }
@@ -82,6 +107,9 @@ const (
 	RefusedRole      Refusal = 3 // the role of the connection may not send it
 	RefusedMalformed Refusal = 4 // the application rejects its content
 	RefusedPlace     Refusal = 5 // an operator's command that is not served, or has no place now
+	RefusedTopic     Refusal = 6 // there is no such topic, or the client may not subscribe to it
+	RefusedLimit     Refusal = 7 // a limit of topics or subscriptions is reached
+	RefusedQuota     Refusal = 8 // the client uses as much as its key may
 )
 
 // CloseReason is why a server closes a connection, as Close carries it (wire.md).
@@ -95,6 +123,7 @@ const (
 	CloseSilent    CloseReason = 5  // the client sent nothing for too long
 	CloseInternal  CloseReason = 9  // the server failed on a request or a response of this connection
 	CloseElsewhere CloseReason = 11 // another server has taken over, or is about to
+	CloseRevoked   CloseReason = 13 // the key of the client is no longer accepted, or may do less
 )
 
 // Never is the retry-after of a client that should not come back by itself.
@@ -107,7 +136,7 @@ func (r CloseReason) RetryAfter() time.Duration {
 		return 100 * time.Millisecond
 	case CloseShutdown, CloseSlow, CloseInternal:
 		return time.Second
-	case CloseKicked, CloseProtocol:
+	case CloseKicked, CloseProtocol, CloseRevoked:
 		return Never
 	}
 	return 0
@@ -160,6 +189,15 @@ func appendControl(dst []byte, c Control) []byte {
 		return le.AppendUint64(append(dst, 9, 0, 0, 0, TagServerBusy), c.Request)
 	case ControlClose:
 		return appendClose(dst, &c)
+	case ControlSnapshotBegin:
+		dst = le.AppendUint64(append(dst, 26, 0, 0, 0, TagExtended, subSnapshotBegin), c.Topic)
+		return le.AppendUint64(le.AppendUint64(dst, c.Epoch), c.TopicSeq)
+	case ControlSnapshotEnd:
+		dst = le.AppendUint64(append(dst, 18, 0, 0, 0, TagExtended, subSnapshotEnd), c.Topic)
+		return le.AppendUint64(dst, c.TopicSeq)
+	case ControlGap:
+		dst = le.AppendUint64(append(dst, 18, 0, 0, 0, TagExtended, subGap), c.Topic)
+		return le.AppendUint64(dst, c.TopicSeq)
 	}
 	panic(fmt.Sprintf("encode: %v is unknown; use one of the Control constants", c.Kind))
 }

@@ -18,6 +18,9 @@ func TestControlFramesMatchGoldenFile(t *testing.T) {
 		"EngineError": {Kind: encode.ControlEngineError, Request: asked, Refusal: encode.RefusedRole},
 		"ServerBusy":  {Kind: encode.ControlServerBusy, Request: asked},
 	}
+	for kind := encode.ControlSnapshotBegin; kind <= encode.ControlGap; kind++ {
+		controls[kind.String()] = encode.Control{Kind: kind, Topic: 7, Epoch: 9, TopicSeq: 1000}
+	}
 	for name, reason := range map[string]encode.CloseReason{
 		"shutdown": encode.CloseShutdown, "kicked": encode.CloseKicked, "slow": encode.CloseSlow,
 		"protocol": encode.CloseProtocol, "silent": encode.CloseSilent, "internal": encode.CloseInternal,

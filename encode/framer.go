@@ -48,7 +48,7 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], framing Framing, maxFrame int) (
 		refusal, end = MaxControl, MaxControl
 	}
 	return &Framer[R, Q]{encoder: encoder, framing: framing, maxFrame: maxFrame,
-		room: max(maxFrame, refusal) + end}, nil
+		room: max(max(maxFrame, refusal)+end, TopicBytes+maxFrame)}, nil
 }
 
 // Framing returns how the pipeline's own messages become bytes.
@@ -112,6 +112,35 @@ func (f *Framer[R, Q]) Query(dst []byte, query *Q, last bool, request uint64) ([
 		return f.End(dst, request), nil
 	}
 	return dst, nil
+}
+
+// Topic appends the frame of a topic to dst: that of a report, with the topic and its number in
+// front of it (TopicData). With a raw framing it is the frame of the report alone. Otherwise it does
+// what Report does for the last report of no response.
+func (f *Framer[R, Q]) Topic(dst []byte, topic, seq uint64, report *R) ([]byte, error) {
+	if f.framing.Raw {
+		return f.Report(dst, report, false, 0)
+	}
+	if cap(dst)-len(dst) < f.room {
+		f.panicNoRoom(dst)
+	}
+	// The encoder's length prefix is where the upper half of seq will be.
+	header := dst[len(dst) : len(dst)+TopicBytes+prefixLen]
+	room := dst[len(dst)+TopicBytes : len(dst)+TopicBytes : len(dst)+TopicBytes+f.maxFrame]
+	f.calling = callReport
+	frame, err := f.encoder.AppendReport(room, report)
+	if err != nil || !f.wellFormed(room, frame) {
+		err = f.fault(room, frame, err)
+		f.calling = callNone
+		return dst, err
+	}
+	f.calling = callNone
+	le := binary.LittleEndian
+	le.PutUint32(header, uint32(TopicBytes+len(frame)-prefixLen))
+	header[prefixLen], header[prefixLen+1] = TagExtended, subTopicData
+	le.PutUint64(header[headerLen+1:], topic)
+	le.PutUint64(header[headerLen+9:], seq)
+	return dst[:len(dst)+TopicBytes+len(frame)], nil
 }
 
 // Caught returns a *PanicError for a panic of the encoder. value is the result of recover in a

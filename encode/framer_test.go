@@ -300,8 +300,8 @@ func TestTooLittleRoomPanics(t *testing.T) {
 	framer := newFramer(t,
 		func(dst []byte) ([]byte, error) { return append(dst, frame(5)...), nil }, 512)
 	defer func() {
-		if text := fmt.Sprint(recover()); !strings.Contains(text, "524 bytes free") ||
-			!strings.Contains(text, "525") {
+		if text := fmt.Sprint(recover()); !strings.Contains(text, "529 bytes free") ||
+			!strings.Contains(text, "530") {
 			t.Errorf("panic is %q, want the free bytes and the bytes required", text)
 		}
 	}()

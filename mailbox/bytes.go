@@ -56,6 +56,7 @@ type BytesWriter struct {
 	start     uint64 // of the claimed record: committed, or after the unused end of the memory
 	claimed   int    // payload bytes of the open claim, -1 without one
 	most      int    // largest payload that may be claimed; -1 once closed
+	awaits    bool   // a Claim without room has the next Release wake this end, see SetRoom
 	_         [cacheLine]byte
 }
 
@@ -100,6 +101,9 @@ func (w *BytesWriter) makeRoom(n int) bool {
 	}
 	// Pairs with the reader's Release: the bytes below free belong to this goroutine again.
 	free := w.ring.released.position.Load() + capacity
+	if start+size > free && w.awaits {
+		free = awaitRoom(&w.ring.released) + capacity
+	}
 	if start+size > free {
 		return false
 	}
@@ -156,6 +160,9 @@ func (w *BytesWriter) Len() int { return w.ring.len() }
 // SetSignal sets the Signal of the writer's goroutine, woken when the reader releases records. Call
 // it before the goroutines start.
 func (w *BytesWriter) SetSignal(s *Signal) { w.ring.released.signal = s }
+
+// SetRoom is Writer.SetRoom.
+func (w *BytesWriter) SetRoom(s *Signal) { w.ring.released.signal, w.awaits = NewSignal(s.waker), true }
 
 // BytesReader is the reading end of a ring of records. Its methods belong to one goroutine, except
 // those marked "Any goroutine".

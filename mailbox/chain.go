@@ -68,6 +68,7 @@ type Writer[T any] struct {
 	free      uint64 // upstream when last read; the hot path reads the line again when it is used up
 	claimed   int    // slots of the current claim that are not committed
 	closed    bool
+	awaits    bool // a Claim without room has the next Release wake this end, see SetRoom
 	_         [cacheLine]byte
 }
 
@@ -89,7 +90,10 @@ func (w *Writer[T]) Claim(max int) []T {
 		// Pairs with the last reader's Release: the slots below free belong to this goroutine
 		// again.
 		w.free = w.upstream.position.Load()
-		room = len(slots) - int(w.committed-w.free)
+		if room = len(slots) - int(w.committed-w.free); room == 0 && w.awaits && want > 0 {
+			w.free = awaitRoom(w.upstream)
+			room = len(slots) - int(w.committed-w.free)
+		}
 	}
 	w.claimed = min(room, want)
 	if w.claimed <= 0 {
@@ -149,3 +153,9 @@ func (w *Writer[T]) Len() int { return between(w.upstream, w.own, w.Cap()) }
 // SetSignal sets the Signal of the writer's goroutine, woken when the last reader releases slots or
 // a reader ends. Call it before the goroutines start. A writer that has it does not use ClaimWait.
 func (w *Writer[T]) SetSignal(s *Signal) { w.upstream.signal = s }
+
+// SetRoom is SetSignal for a writer whose goroutine also sleeps for other reasons. s is the Signal of
+// that goroutine. After a Claim that found no room, its Waker is called once, by the next Release or
+// when a reader ends, including while the goroutine is awake. Any other Release wakes nothing. s need
+// not be prepared for it: Claim announces that the writer waits.
+func (w *Writer[T]) SetRoom(s *Signal) { w.upstream.signal, w.awaits = NewSignal(s.waker), true }

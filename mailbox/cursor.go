@@ -42,6 +42,14 @@ func handOver(word *atomic.Uint64, value uint64, signal *Signal) {
 	signal.Wake()
 }
 
+// awaitRoom has the next advance of a writer's upstream cursor wake the writer, and returns the
+// cursor's position, which the caller must look at: it may have moved before the announcement. If it
+// shows room, the wake-up may arrive all the same.
+func awaitRoom(upstream *cursor) (position uint64) {
+	upstream.signal.Prepare()
+	return upstream.position.Load()
+}
+
 // drained reports whether a mailbox is closed and its reader has released everything up to the
 // writer's cursor.
 //

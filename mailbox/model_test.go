@@ -259,6 +259,8 @@ func TestModelMatchesCode(t *testing.T) {
 		{"the flag is set before the ring is examined again", "wait.go",
 			"func (w *Writer[T]) lookAgain(",
 			"w.upstream.signal.Prepare()\n\treturn w.Claim(max), w.chain.ended.Load()"},
+		{"a writer's wait for room is announced before the ring is examined again", "cursor.go",
+			"func awaitRoom(", "upstream.signal.Prepare()\n\treturn upstream.position.Load()"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

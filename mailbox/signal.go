@@ -7,9 +7,10 @@ import "sync/atomic"
 // kept until its next sleep. A channel of capacity one with a non-blocking send is such a waker.
 type Waker interface{ Wake() }
 
-// Signal is the parking flag of one goroutine, its owner. All mailboxes that the owner reads from,
-// or in which it waits for room, share the owner's Signal (SetSignal), so that each of them can end
-// its sleep.
+// Signal is the parking flag of one goroutine, its owner. All mailboxes that the owner reads from
+// share the owner's Signal (SetSignal), so that each of them can end its sleep. A mailbox in which
+// the owner waits for room has a flag of its own in front of the same Waker (SetRoom), because room
+// arises all the time and is rarely waited for.
 //
 // If the owner sleeps in exactly this way, no wake-up is lost:
 //

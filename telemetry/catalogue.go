@@ -52,6 +52,22 @@ const (
 	EgressCloseErrors
 	EgressNoticesDropped
 
+	EncodeTopics
+	EgressTopics
+	TopicPublished
+	TopicDelivered
+	TopicSkippedGap
+	TopicSkippedLatest
+	TopicSkippedClosed
+	TopicSkippedFailed
+	TopicJoins
+	TopicLeaves
+	TopicResumes
+	TopicGaps
+	TopicResyncs
+	TopicMixed
+	TopicFlushes
+
 	firstDropped // one per DropReason
 	firstClosed  = firstDropped + Counter(NumDropReasons)
 	afterClosed  = firstClosed + Counter(NumCloseReasons)
@@ -89,6 +105,7 @@ func counterInfo() [NumCounters]Info {
 	var t [NumCounters]Info
 	describeGateAndEncode(&t)
 	describeEgress(&t)
+	describeTopics(&t)
 	describeRest(&t)
 	for r := range DropReason(NumDropReasons) {
 		t[r.Counter()] = Info{"dropped", "reason", r.Name(), "slots",
@@ -161,6 +178,33 @@ func describeEgress(t *[NumCounters]Info) {
 		"Sockets whose close returned an error."}
 	t[EgressNoticesDropped] = Info{"egress_notices_dropped", "", "", "notices",
 		"Connection notices dropped because the program did not consume them in time."}
+}
+
+func describeTopics(t *[NumCounters]Info) {
+	const (
+		skipped = "Topic frames that a subscriber is never sent, by reason; published = delivered + skipped."
+		changes = "Changes of subscriptions, by kind."
+	)
+	t[EncodeTopics] = Info{"encode_topics", "", "", "slots", "Topic frames encoded."}
+	t[EgressTopics] = Info{"egress_topics", "", "", "frames", "Topic frames taken by a shard."}
+	t[TopicPublished] = Info{"topic_published", "", "", "frames",
+		"Topic frames times the subscribers that each had when its shard took it."}
+	t[TopicDelivered] = Info{"topic_delivered", "", "", "frames",
+		"Topic frames whose last byte the kernel accepted, for each subscriber."}
+	t[TopicSkippedGap] = Info{"topic_skipped", "reason", "gap", "frames", skipped}
+	t[TopicSkippedLatest] = Info{"topic_skipped", "reason", "latest", "frames", skipped}
+	t[TopicSkippedClosed] = Info{"topic_skipped", "reason", "closed", "frames", skipped}
+	t[TopicSkippedFailed] = Info{"topic_skipped", "reason", "encode_error", "frames", skipped}
+	t[TopicJoins] = Info{"topic_subscriptions", "event", "joined", "subscriptions", changes}
+	t[TopicLeaves] = Info{"topic_subscriptions", "event", "left", "subscriptions", changes}
+	t[TopicResumes] = Info{"topic_subscriptions", "event", "resumed", "subscriptions", changes}
+	t[TopicGaps] = Info{"topic_gaps", "", "", "gaps",
+		"Subscriptions that lost frames because their client read too slowly."}
+	t[TopicResyncs] = Info{"topic_resyncs", "", "", "snapshots", "Snapshots requested after a gap."}
+	t[TopicMixed] = Info{"topic_mixed", "", "", "frames",
+		"Topic frames copied into a connection's own buffer, to keep their order with other frames."}
+	t[TopicFlushes] = Info{"topic_flushes", "", "", "flushes",
+		"Flushes made because a tape was about to overwrite frames that were not offered yet."}
 }
 
 func describeRest(t *[NumCounters]Info) {

@@ -19,8 +19,17 @@ func describeClusterGauges(t *[NumGauges]Info) {
 		"Slowest write of the log of the last second or two, including one under way.")
 	describe(ClusterRebuilds, "cluster_rebuilds", "", "rebuilds",
 		"Times the state was rebuilt because it was ahead of the log, in this run.")
+	describe(ClusterReplaced, "cluster_replaced_events", "", "events",
+		"Events of this node's log that another leader's replaced, in this run: some may have been acknowledged "+
+			"under a policy that is not of class committed.")
 	describe(ClusterSnapshots, "cluster_snapshots", "outcome", "snapshots",
 		"Snapshots sent to other nodes and received, by outcome, in this run.")
+	describe(ClusterSnapshotsUnderWay, "cluster_snapshots_under_way", "state", "snapshots",
+		"Snapshots on their way to other nodes (sending) and from them (receiving).")
+	describe(ClusterLogSize, "cluster_log_size", "", "bytes",
+		"Entries of the log in memory: those since the snapshot before the newest one.")
+	describe(ClusterLinkWaiting, "cluster_link_waiting", "lane", "bytes",
+		"Frames that wait to be sent to other nodes, by lane.")
 	describe(ClusterLinkDropped, "cluster_link_dropped", "lane", "frames",
 		"Frames to other nodes that were not sent, by lane, in this run.")
 	describe(ClusterLinksDown, "cluster_links_down", "peer", "links", "Lanes to and from the node that are down.")

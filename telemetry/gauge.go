@@ -28,6 +28,10 @@ const (
 	EgressBlockedConnections
 	EgressBuffered
 	EgressHeld
+	KnownTopics
+	TopicFeeds
+	TopicSubscribed
+	TopicTapes
 
 	JournalCommits
 	JournalLastEvent
@@ -50,6 +54,11 @@ const (
 	SequencerRefused
 	SequencerWaits
 	SequencerClockJumps
+	ApplicationUsed
+	ApplicationLimit
+	SequencerTopics
+	SequencerSubscriptions
+	SequencerSubscribes
 
 	ListenerConnections
 	ListenerHandshakes
@@ -63,6 +72,8 @@ const (
 	ListenerPauses
 
 	LogDropped
+	AuditLost
+	AdminUnauthorized
 
 	ClusterTerm
 	ClusterLeader
@@ -75,7 +86,11 @@ const (
 	ClusterPolicyClass
 	ClusterDiskSlowest
 	ClusterRebuilds
+	ClusterReplaced
 	ClusterSnapshots
+	ClusterSnapshotsUnderWay
+	ClusterLogSize
+	ClusterLinkWaiting
 	ClusterLinkDropped
 	ClusterLinksDown
 	ClusterPeerMatch
@@ -133,6 +148,14 @@ func describePipelineGauges(t *[NumGauges]Info) {
 		"Connections whose sockets accept no more bytes.")
 	describe(EgressBuffered, "egress_buffered", "", "bytes", "Send buffers and response queues in use.")
 	describe(EgressHeld, "egress_held", "", "bytes", "Memory held by the shard's slab.")
+	describe(KnownTopics, "topics_known", "", "topics",
+		"Topics that have subscribers on the shard, or had some a short while ago.")
+	describe(TopicFeeds, "topic_feeds", "", "feeds",
+		"Sets of subscriptions on the shard: connections with the same set are sent from one tape.")
+	describe(TopicSubscribed, "topic_subscribed", "", "subscriptions",
+		"Subscriptions of the shard's connections, except those that wait for a snapshot.")
+	describe(TopicTapes, "topic_tapes", "", "bytes",
+		"Tapes and histories of topics, part of the send buffers in use.")
 }
 
 func describeDiskGauges(t *[NumGauges]Info) {
@@ -177,6 +200,13 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Times the sequencer waited for the journal or the pipeline.")
 	describe(SequencerClockJumps, "sequencer_clock_jumps", "", "jumps",
 		"Times the wall clock began to disagree with the time of events by more than a second.")
+	describe(ApplicationUsed, "application_used", "limit", "", "What the application uses of a limit of its state.")
+	describe(ApplicationLimit, "application_limit", "limit", "", "Limit of the application's state.")
+	describe(SequencerTopics, "sequencer_topics", "", "topics", "Topics that have subscribers.")
+	describe(SequencerSubscriptions, "sequencer_subscriptions", "", "subscriptions",
+		"Subscriptions of all clients.")
+	describe(SequencerSubscribes, "sequencer_subscribes", "", "requests",
+		"Requests to begin or end a subscription that were carried out in this run.")
 
 	describe(ListenerConnections, "listener_connections", "", "connections",
 		"Connections that are being read.")
@@ -198,6 +228,10 @@ func describeNodeGauges(t *[NumGauges]Info) {
 		"Times a connection was paused because the request queue was full.")
 	describe(LogDropped, "log_dropped", "kind", "lines",
 		"Log lines, and other text, lost because the output was not read in time, by kind.")
+	describe(AdminUnauthorized, "admin_unauthorized", "", "requests",
+		"Requests to the admin address with TLS that were rejected for want of a token or certificate.")
+	describe(AuditLost, "audit_lost", "kind", "lines",
+		"Lines of the audit file that are lost, because they found no room or their write failed, by kind.")
 }
 
 // Gauge is a registered gauge: a value that is read when it is exported and has no history.

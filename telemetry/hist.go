@@ -59,6 +59,14 @@ func (r *Run) Add(h *Hist, v uint64) {
 	r.n++
 }
 
+// AddN gathers v n times.
+func (r *Run) AddN(h *Hist, v uint64, n uint32) {
+	if v != r.v {
+		r.next(h, v)
+	}
+	r.n += n
+}
+
 // next is separate from Add so that the compiler inlines Add.
 func (r *Run) next(h *Hist, v uint64) {
 	h.RecordN(r.v, r.n)

@@ -50,8 +50,10 @@ const (
 	CloseShutdown                       // the pipeline ended
 	CloseFenced                         // this node was superseded
 	CloseOther                          // a reason of the embedding program
+	CloseSlowFeed                       // it did not keep up with a topic of which it wants every frame
+	CloseRevoked                        // its key is no longer authorized, or may do less
 
-	NumCloseReasons = int(CloseOther) + 1
+	NumCloseReasons = int(CloseRevoked) + 1
 )
 
 // Counter returns the counter of the reason.
@@ -63,13 +65,14 @@ func (r CloseReason) Name() string {
 		"open", "peer_closed", "peer_reset", "slow_hard", "slow_soft", "stalled", "shard_budget",
 		"encode_error",
 		"kicked", "protocol_error", "silent", "send_error", "shutdown", "fenced", "other",
+		"slow_feed", "revoked",
 	}[r]
 }
 
 // Drop returns the reason for which the slots of a connection are dropped after it was closed for r.
 func (r CloseReason) Drop() DropReason {
 	switch r {
-	case CloseSlowHard, CloseSlowSoft, CloseStalled, CloseShardBudget:
+	case CloseSlowHard, CloseSlowSoft, CloseStalled, CloseShardBudget, CloseSlowFeed:
 		return DropSlowClient
 	case CloseSendError:
 		return DropSendError
@@ -79,7 +82,7 @@ func (r CloseReason) Drop() DropReason {
 		return DropShutdown
 	case CloseFenced:
 		return DropFenced
-	case CloseKicked:
+	case CloseKicked, CloseRevoked:
 		return DropKicked
 	}
 	return DropClientGone

@@ -106,6 +106,10 @@ const (
 	StateHalfClosed                   // the client closed its sending side and waits for responses
 	StateWoken                        // a poll reported room, and no byte was accepted since
 	StateFarewell                     // its last frame was appended: nothing may follow
+	StateSubscribed                   // is sent topic frames from a Tape
+	StateLost                         // has lost topic frames, and waits for a new snapshot
+	StateSharing                      // the send in flight is from a Tape
+	StateSecure                       // has a Sealer: its sends are records that contain the bytes counted here
 )
 
 // Pin keeps the connection's entry in its table until Unpin: a response of it is under way.
@@ -113,6 +117,10 @@ func (c *Conn) Pin() { c.Unsettled++ }
 
 // Unpin takes back a Pin.
 func (c *Conn) Unpin() { c.Unsettled-- }
+
+// PinMany and UnpinMany do so for n responses.
+func (c *Conn) PinMany(n int)   { c.Unsettled += uint32(n) }
+func (c *Conn) UnpinMany(n int) { c.Unsettled -= uint32(n) }
 
 // Has reports whether all bits of s are set.
 func (c *Conn) Has(s State) bool { return c.State&s == s }
@@ -136,6 +144,36 @@ func (c *Conn) CanSend() bool {
 	return c.end > c.off && c.sending == 0 && c.State&(StatePolling|StateRetry|StateClosing) == 0
 }
 
+// CanShare reports whether a send from a Tape may be queued: the connection has no bytes of its own,
+// which come first, and no send or poll of it is pending.
+func (c *Conn) CanShare() bool {
+	return c.end == c.off && c.sending == 0 && c.State&(StatePolling|StateRetry|StateClosing) == 0
+}
+
+// BeginShare records that n bytes of a Tape are in flight. If they are appended to the connection's own
+// buffer before the send has completed, which keeps their order with bytes behind them, CompleteSend
+// records its result, else CompleteShare.
+func (c *Conn) BeginShare(n int) {
+	if !c.CanShare() {
+		panic("transport: a send from a tape for a connection that has bytes of its own, or a send in flight")
+	}
+	c.sending = uint32(n)
+	c.Set(StateSharing)
+}
+
+// CompleteShare records the result of the send that BeginShare started: n bytes were accepted.
+func (c *Conn) CompleteShare(n int, now int64) {
+	if n < 0 || n > int(c.sending) {
+		panic("transport: completion of more bytes than were sent")
+	}
+	c.sending = 0
+	c.Sent += uint64(n)
+	if n > 0 {
+		c.LastSent, c.progressAt, c.unread = now, now, 0
+		c.Clear(StateWoken)
+	}
+}
+
 // Idle reports whether the kernel holds no request of this connection and all its units are
 // settled.
 func (c *Conn) Idle() bool { return c.sending == 0 && !c.Has(StatePolling) && c.Unsettled == 0 }
@@ -156,10 +194,8 @@ func (c *outgoing) AppendInPlace(s *Slab, l *Limits, p []byte) bool {
 // Append copies p behind the unsent bytes. It returns false, and changes nothing, if the slab's
 // budget is exhausted. now is monotonic ns.
 func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
-	if uint32(len(p)) > c.size-c.end {
-		if !c.makeRoom(s, len(p)) {
-			return false
-		}
+	if !c.Reserve(s, len(p)) {
+		return false
 	}
 	copy(s.part(c.block, c.end, c.end+uint32(len(p))), p)
 	c.end += uint32(len(p))
@@ -167,6 +203,12 @@ func (c *Conn) Append(s *Slab, l *Limits, p []byte, now int64) bool {
 		c.softSince = now
 	}
 	return true
+}
+
+// Reserve makes room for n bytes, which Append then takes. It returns false, and changes nothing, if the
+// slab's budget is exhausted.
+func (c *Conn) Reserve(s *Slab, n int) bool {
+	return uint32(n) <= c.size-c.end || c.makeRoom(s, n)
 }
 
 // makeRoom frees n bytes behind end. It moves the unsent bytes to the front if that frees enough

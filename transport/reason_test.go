@@ -16,11 +16,13 @@ func TestReasonsKeepTheirNumbersAndNames(t *testing.T) {
 		9: {ReasonProtocolError, "protocol_error"}, 10: {ReasonSilent, "silent"},
 		11: {ReasonSendError, "send_error"},
 		12: {ReasonShutdown, "shutdown"}, 13: {ReasonFenced, "fenced"}, 14: {ReasonOther, "other"},
+		15: {ReasonSlowFeed, "slow_feed"}, 16: {ReasonRevoked, "revoked"},
 
 		24: {ReasonLocalShutdown, "local_shutdown"}, 25: {ReasonFrameTooLong, "frame_too_long"},
 		26: {ReasonFrameMalformed, "malformed_frame"},
 		27: {ReasonRequestFailed, "request_refused_by_handler"},
 
+		28: {ReasonRecordMalformed, "malformed_record"},
 		32: {ReasonHandshakeTimeout, "handshake_timeout"},
 		33: {ReasonTooManyHandshakes, "too_many_handshakes"},
 		34: {ReasonHandshakeMalformed, "malformed_handshake"},
@@ -33,8 +35,15 @@ func TestReasonsKeepTheirNumbersAndNames(t *testing.T) {
 		41: {ReasonSetupFailed, "socket_setup_failed"},
 		42: {ReasonNoSignature, "missing_signature"},
 		43: {ReasonNotLeader, "not_leader"},
+		44: {ReasonKeyExpired, "expired_key"},
+		45: {ReasonTLSFailed, "tls_handshake_failed"},
+		46: {ReasonTLSMismatch, "tls_mismatch"},
+		47: {ReasonKeyLimit, "too_many_connections_of_key"},
+		48: {ReasonAddressHandshakes, "too_many_handshakes_from_address"},
+		49: {ReasonKeyConnectRate, "too_frequent_connections_of_key"},
+		29: {ReasonTooManyHeartbeats, "too_many_heartbeats"},
 
-		15: {Reason(15), "unknown"}, 44: {Reason(NumReasons), "unknown"},
+		17: {Reason(17), "unknown"}, 50: {Reason(NumReasons), "unknown"},
 		200: {Reason(200), "unknown"},
 	} {
 		if number != want.reason || number.String() != want.name {
@@ -47,9 +56,10 @@ func TestClosingIsAReasonThatAShardCounts(t *testing.T) {
 	for r := range Reason(255) {
 		want := r
 		switch {
-		case r == ReasonFrameTooLong || r == ReasonFrameMalformed:
+		case r == ReasonFrameTooLong || r == ReasonFrameMalformed || r == ReasonRecordMalformed ||
+			r == ReasonTooManyHeartbeats:
 			want = ReasonProtocolError
-		case r > ReasonOther:
+		case r >= NumCloseReasons:
 			want = ReasonOther
 		}
 		if got := r.Closing(); got != want || got >= NumCloseReasons {

@@ -35,6 +35,8 @@ type simSocket struct {
 	gone   bool   // the peer closed or reset: sends fail
 	short  bool   // the last send was short or failed
 	reset  bool   // the next send or poll reports ECONNRESET, later ones EPIPE
+	shorts uint64 // sends that were short or failed
+	lost   uint64 // bytes that were not read before the peer closed
 }
 
 // SimPeer is the client's end of a simulated socket. It stays with its connection when the server's
@@ -43,7 +45,6 @@ type SimPeer struct {
 	socket *simSocket
 	half   bool
 	read   uint64
-	lost   uint64 // bytes
 }
 
 // NewSimNet returns a SimNet without sockets.
@@ -117,10 +118,13 @@ func (p *SimPeer) Waiting() int { return len(p.socket.bytes) }
 func (p *SimPeer) Taken() uint64 { return p.read }
 
 // Lost is the number of bytes that were not read before the client closed the connection.
-func (p *SimPeer) Lost() uint64 { return p.lost }
+func (p *SimPeer) Lost() uint64 { return p.socket.lost }
 
 // Refused reports whether the last send was short or failed.
 func (p *SimPeer) Refused() bool { return p.socket.short }
+
+// Refusals is the number of sends that were short or failed.
+func (p *SimPeer) Refusals() uint64 { return p.socket.shorts }
 
 // SetWindow changes the number of bytes that the connection holds. Bytes beyond it stay.
 func (p *SimPeer) SetWindow(window int) { p.socket.window = window }
@@ -136,7 +140,7 @@ func (p *SimPeer) HalfClosed() bool { return p.half || p.socket.gone || p.socket
 // with EPIPE.
 func (p *SimPeer) Close() {
 	p.socket.gone = true
-	p.lost += uint64(len(p.socket.bytes))
+	p.socket.lost += uint64(len(p.socket.bytes))
 	p.socket.bytes = nil
 }
 

@@ -8,7 +8,9 @@ func (s *SimRing) finish(r *simRequest, res int32) {
 	if r.kind == kindSend {
 		s.count.countSend(res, int32(len(r.buffer)))
 		if r.socket != nil {
-			r.socket.short = res != int32(len(r.buffer))
+			if r.socket.short = res != int32(len(r.buffer)); r.socket.short {
+				r.socket.shorts++
+			}
 		}
 	}
 	s.batch = append(s.batch, Completion{User: r.user, Res: res})

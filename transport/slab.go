@@ -192,6 +192,9 @@ func orderOf(size int) uint { return uint(bits.Len(uint(size-1) >> unitShift)) }
 // BlockMax returns the size of the largest block in bytes, which is the segment size.
 func (s *Slab) BlockMax() int { return BlockMin << s.segShift }
 
+// Budget is the largest sum of all segments in bytes.
+func (s *Slab) Budget() int64 { return s.budget }
+
 // InUse returns the bytes of all allocated blocks, at their full size.
 func (s *Slab) InUse() int64 { return s.inUse }
 

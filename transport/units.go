@@ -7,10 +7,11 @@ import "encoding/binary"
 type Unit struct {
 	Len      uint32 // bytes on the wire
 	Received uint32 // time at which its request was received, in units of 1024 ns, modulo 2^32
-	Slot     bool   // false for control frames, which the ledger does not count
+	Slot     bool   // a response; false for control frames, which the ledger does not count
+	Topic    bool   // a topic frame that was copied, which is counted apart from responses
 }
 
-// unitBytes is the size of a stored Unit: the length in 31 bits with Slot above them, then
+// unitBytes is the size of a stored Unit: the length in 30 bits with Topic and Slot above them, then
 // Received.
 const unitBytes = 8
 
@@ -54,7 +55,8 @@ func (c *Conn) QueuedUnits() int { return int(c.unitCount) }
 
 func (c *Conn) unitAt(s *Slab, i uint32) Unit {
 	w := binary.LittleEndian.Uint64(s.Bytes(c.units)[i*unitBytes:])
-	return Unit{Len: uint32(w) & (1<<31 - 1), Received: uint32(w >> 32), Slot: uint32(w)>>31 == 1}
+	return Unit{Len: uint32(w) & (1<<30 - 1), Received: uint32(w >> 32), Slot: uint32(w)>>31 == 1,
+		Topic: uint32(w)>>30&1 == 1}
 }
 
 func (c *Conn) popUnit(s *Slab) {
@@ -77,6 +79,9 @@ func (c *Conn) QueueUnit(s *Slab, u Unit) bool {
 	w := uint64(u.Len) | uint64(u.Received)<<32
 	if u.Slot {
 		w |= 1 << 31
+	}
+	if u.Topic {
+		w |= 1 << 30
 	}
 	binary.LittleEndian.PutUint64(s.Bytes(c.units)[(c.unitHead+c.unitCount)*unitBytes:], w)
 	c.unitCount++

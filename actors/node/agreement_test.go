@@ -1,8 +1,10 @@
 package node
 
 import (
+	"bytes"
 	"testing"
 
+	"sluice/actors"
 	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/encode"
@@ -14,6 +16,7 @@ import (
 // are compared.
 func TestPackagesAgreeOnProtocol(t *testing.T) {
 	testControlFrames(t)
+	testTopicFrames(t)
 	for _, n := range []struct {
 		name string
 		a, b int
@@ -23,11 +26,18 @@ func TestPackagesAgreeOnProtocol(t *testing.T) {
 		{"tag of EngineError", encode.TagEngineError, int(wire.TagEngineError)},
 		{"tag of ServerBusy", encode.TagServerBusy, int(wire.TagServerBusy)},
 		{"tag of Close", encode.TagClose, int(wire.TagClose)},
+		{"tag of topics", encode.TagExtended, int(wire.TagExtended)},
+		{"bytes in front of a topic's frame", encode.TopicBytes, wire.TopicDataSize},
+		{"mode recover", int(actors.ModeRecover), int(wire.TopicRecover)},
+		{"mode every", int(actors.ModeEvery), int(wire.TopicEvery)},
+		{"mode latest", int(actors.ModeLatest), int(wire.TopicLatest)},
 		{"refusal: tag", int(encode.RefusedTag), int(wire.RefusalUnknownTag)},
 		{"refusal: size", int(encode.RefusedSize), int(wire.RefusalSize)},
 		{"refusal: role", int(encode.RefusedRole), int(wire.RefusalRole)},
 		{"refusal: malformed", int(encode.RefusedMalformed), int(wire.RefusalMalformed)},
 		{"refusal: place", int(encode.RefusedPlace), int(wire.RefusalNotAvailable)},
+		{"refusal: topic", int(encode.RefusedTopic), int(wire.RefusalTopic)},
+		{"refusal: limit", int(encode.RefusedLimit), int(wire.RefusalLimit)},
 		{"close: shutdown", int(encode.CloseShutdown), int(wire.CloseShutdown)},
 		{"close: kicked", int(encode.CloseKicked), int(wire.CloseKicked)},
 		{"close: slow", int(encode.CloseSlow), int(wire.CloseSlow)},
@@ -51,8 +61,8 @@ func TestPackagesAgreeOnProtocol(t *testing.T) {
 	}
 	for _, tag := range []uint8{orderbook.TagAccepted, orderbook.TagRejected, orderbook.TagFill,
 		orderbook.TagCancelled,
-		orderbook.TagReplaced, orderbook.TagCancelOnDisconnect, orderbook.TagTopOfBook,
-		orderbook.TagFills} {
+		orderbook.TagReplaced, orderbook.TagCancelOnDisconnect, orderbook.TagLimitsRaised, orderbook.TagTopOfBook,
+		orderbook.TagFills, orderbook.TagLimitUse} {
 		if tag < wire.ResponseFirst {
 			t.Errorf("the order book's response tag 0x%02x is outside the range of responses", tag)
 		}
@@ -107,5 +117,42 @@ func testControlFrames(t *testing.T) {
 	}
 	if encode.MaxAddress != wire.MaxAddress {
 		t.Errorf("addresses have %d bytes, and %d in the client", encode.MaxAddress, wire.MaxAddress)
+	}
+}
+
+// testTopicFrames compares the frames of topics that encode appends with those that wire does.
+func testTopicFrames(t *testing.T) {
+	framer, err := encode.NewFramer[orderbook.Report, orderbook.Answer](orderbook.Encoder{}, encode.Framing{}, 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const topic, seq, epoch = 0x0102030405060708, 0x1112131415161718, 0x2122232425262728
+	report := orderbook.Report{Tag: orderbook.TagAccepted}
+	room := make([]byte, 0, framer.Room())
+	bare, err := framer.Report(room, &report, false, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare = bytes.Clone(bare)
+	data, err := framer.Topic(room, topic, seq, &report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := func(k encode.ControlKind) []byte {
+		return framer.Framing().AppendControl(nil, encode.Control{Kind: k, Topic: topic, TopicSeq: seq, Epoch: epoch})
+	}
+	for _, v := range []struct {
+		name      string
+		got, want []byte
+	}{
+		{"TopicData", data, wire.AppendTopicData(nil, wire.TopicData{Topic: topic, Seq: seq, Tag: bare[4], Body: bare[5:]})},
+		{"SnapshotBegin", control(encode.ControlSnapshotBegin),
+			wire.AppendSnapshotBegin(nil, wire.SnapshotBegin{Topic: topic, Epoch: epoch, Seq: seq})},
+		{"SnapshotEnd", control(encode.ControlSnapshotEnd), wire.AppendSnapshotEnd(nil, topic, seq)},
+		{"Gap", control(encode.ControlGap), wire.AppendGap(nil, topic, seq)},
+	} {
+		if !bytes.Equal(v.got, v.want) {
+			t.Errorf("%s: % x and % x", v.name, v.got, v.want)
+		}
 	}
 }

@@ -17,12 +17,11 @@ import (
 // Backup copies a data directory to target, which must not exist, and verifies the copy. A node may run
 // on it: every request of which a client received the response before Backup began is in the copy. See
 // journal.Backup. target gets its name once everything is on disk; after an error nothing is left.
+//
+// Of a member of a cluster, what that member has acknowledged is in the copy. The result then counts records of
+// its journal, not events. A new cluster is made from the copy, see cluster.InitFrom.
 func Backup(ctx context.Context, dataDir, target string) (c journal.Copied, err error) {
 	target = filepath.Clean(target)
-	if err := notMember(dataDir, "a backup of one is not made", "its log is on the other members too, and a "+
-		"member must never go back to a copy"); err != nil {
-		return c, err
-	}
 	if err := checkParts(dataDir, false); err != nil {
 		return c, err
 	}
@@ -150,7 +149,8 @@ func checkBackup(dir string) error {
 	case !info.IsDir():
 		return fmt.Errorf("node: %s is not a directory; name a directory that a backup made", dir)
 	}
-	if err := notMember(dir, "it is no backup", "name a directory that a backup made"); err != nil {
+	if err := notMember(dir, "it is not restored as a single node", "sluice cluster restore makes a new "+
+		"cluster from a backup of it"); err != nil {
 		return err
 	}
 	if err := checkParts(dir, false); err != nil {
@@ -224,9 +224,26 @@ func copyBeside(from, to string, c journal.Copied) error {
 			return err
 		}
 	}
+	if err := copyMember(from, to); err != nil {
+		return err
+	}
 	owned := journal.AppendOwned(nil, c.Directory, genesis)
 	if err := writeDurably(filepath.Join(to, genesisFile), owned); err != nil {
 		return fmt.Errorf("node: writing the snapshot of the empty application: %w", err)
+	}
+	return nil
+}
+
+// copyMember copies the files that say which member of which cluster a directory is. A single node has none.
+func copyMember(from, to string) error {
+	for _, name := range []string{inspect.MembersFile, inspect.MembershipFile} {
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = writeDurably(filepath.Join(to, name), text)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("node: copying the membership: %w", err)
+		}
 	}
 	return nil
 }

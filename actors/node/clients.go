@@ -17,6 +17,7 @@ type Client struct {
 	UID      uint32         // listen.NoUID on TCP
 	Role     listen.Role
 	Key      listen.Fingerprint
+	Name     string // of the key now; "" if it has none
 	Listener string
 }
 
@@ -37,7 +38,8 @@ const closedKept = 1024
 type clients struct {
 	mu     sync.Mutex // guards all below
 	live   map[uint64]entry
-	most   int // entries; above, those whose end no shard has reported are removed
+	most   int                        // entries; above, those whose end no shard has reported are removed
+	open   map[listen.Fingerprint]int // connections of each key, from the handshake until both have released them
 	closed [closedKept]Closed
 	ended  uint64 // connections that ended; the last of them are in closed
 }
@@ -54,7 +56,41 @@ type entry struct {
 	finished bool // its shard has reported the end
 }
 
-func newClients(most int) *clients { return &clients{live: map[uint64]entry{}, most: most} }
+func newClients(most int) *clients {
+	return &clients{live: map[uint64]entry{}, most: most, open: map[listen.Fingerprint]int{}}
+}
+
+// take takes a place for a connection of a key, and reports whether there was one; most 0 is no limit.
+// What takes no part in add gives it back.
+func (t *clients) take(key listen.Fingerprint, most int) bool {
+	if key == (listen.Fingerprint{}) {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if most > 0 && t.open[key] >= most {
+		return false
+	}
+	t.open[key]++
+	return true
+}
+
+// give gives a place back.
+func (t *clients) give(key listen.Fingerprint) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.freed(key)
+}
+
+// freed is give for a caller that holds mu.
+func (t *clients) freed(key listen.Fingerprint) {
+	if key == (listen.Fingerprint{}) {
+		return
+	}
+	if t.open[key]--; t.open[key] <= 0 {
+		delete(t.open, key)
+	}
+}
 
 // add inserts a connection.
 func (t *clients) add(c listen.Conn, class uint8) {
@@ -68,6 +104,7 @@ func (t *clients) add(c listen.Conn, class uint8) {
 		for id, old := range t.live {
 			if old.unread {
 				delete(t.live, id)
+				t.freed(old.key)
 			}
 		}
 	}
@@ -91,8 +128,8 @@ func (t *clients) unread(id uint64) {
 	}
 }
 
-// finish records that a shard ended a connection.
-func (t *clients) finish(n actors.ConnNotice, at time.Time, name func(class uint8) string) {
+// finish records that a shard ended a connection, and returns its client.
+func (t *clients) finish(n actors.ConnNotice, at time.Time, name func(class uint8) string) Client {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := Closed{Client: Client{ID: n.Conn, UID: listen.NoUID}, Reason: n.Reason, At: at, Notice: n}
@@ -103,14 +140,41 @@ func (t *clients) finish(n actors.ConnNotice, at time.Time, name func(class uint
 	}
 	t.closed[t.ended%closedKept] = c
 	t.ended++
+	return c.Client
 }
 
 func (t *clients) keep(id uint64, e entry) {
 	if e.unread && e.finished {
 		delete(t.live, id)
+		t.freed(e.key)
 		return
 	}
 	t.live[id] = e
+}
+
+// which returns the connections that have not ended and whose key and role match.
+func (t *clients) which(match func(key listen.Fingerprint, role listen.Role) bool) (conns []uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, e := range t.live {
+		if !e.finished && match(e.key, e.role) {
+			conns = append(conns, id)
+		}
+	}
+	return conns
+}
+
+// byKey counts the connections that have not ended, by key.
+func (t *clients) byKey() map[listen.Fingerprint]int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	open := map[listen.Fingerprint]int{}
+	for _, e := range t.live {
+		if !e.finished && e.key != (listen.Fingerprint{}) {
+			open[e.key]++
+		}
+	}
+	return open
 }
 
 // find returns the client of a connection that has not ended.

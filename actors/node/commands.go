@@ -129,7 +129,7 @@ func operator(c listen.Conn) bool {
 // order.
 func (h *handler[R, Q]) commanded(c listen.Conn, r wire.Request) bool {
 	command := h.operators.command.Load()
-	if command == nil || !operator(c) {
+	if command == nil || !operator(c) || !h.identities.permits(c.Key, c.Role) {
 		return false
 	}
 	if !h.operators.places.take(c.ID) {
@@ -147,7 +147,11 @@ func (h *handler[R, Q]) commanded(c listen.Conn, r wire.Request) bool {
 func (h *handler[R, Q]) carryOut(command Command, c listen.Conn, seq uint64, body []byte) {
 	var answer []byte
 	var then func()
-	if !h.guard(c, func() { answer, then = command(h.ending.hurried, c.String(), body) }) {
+	from := c.String()
+	if name := (*Node[R, Q])(h).named(peerOf(c)).Name; name != "" {
+		from = name + ", " + from
+	}
+	if !h.guard(c, func() { answer, then = command(h.ending.hurried, from, body) }) {
 		answer = []byte(`{"status":500,"error":"the command failed in the server; see its log"}`)
 	}
 	frame := wire.AppendAdminResponse(nil, seq, answer)

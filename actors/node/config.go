@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"sluice/actors"
@@ -14,6 +15,7 @@ import (
 	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/listen"
+	"sluice/transport/secure"
 	"sluice/transport/wire"
 )
 
@@ -49,7 +51,8 @@ type Config[R, Q any] struct {
 	// Release, Fatal, and of Announce MaxResponse and Heartbeat. Its Spare is what the rest of the
 	// process needs: the node adds SpareDescriptors.
 	Listen   listen.Config
-	KeysFile string // authorized keys; needed unless every endpoint is open
+	TLS      secure.Files // certificate of the endpoints with TLS; the node sets Listen.TLS from it
+	KeysFile string       // authorized keys; needed unless every endpoint is open
 
 	// BeforeClients, if set, is called by Open with the recovered node, before the first client is
 	// accepted. What a program opens beside its node, such as observers, it opens here: an error ends
@@ -62,14 +65,17 @@ type Config[R, Q any] struct {
 	// swapped. A member of a cluster also opens with an exposed policy then, see durability.Class.
 	ForcePolicy bool
 
-	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat. The node sets
-	// Policy, Log and OnFail.
+	// Pipeline is the response stage: shards, placement, engine, limits, heartbeat, topics. The node
+	// sets Policy, Log, OnFail, Barriers and Feedback.
 	Pipeline actors.Config
 	// EndpointLimits are the slow-client limits of single endpoints, by Endpoint.Name. The others
 	// have Pipeline.Limits, of which there is at most one.
 	EndpointLimits map[string]transport.Limits
 	Journal        Journal
 	Log            *slog.Logger // default slog.Default
+	// Audit gets who did what, see auditfile: clients that came, were refused or were closed, and keys that
+	// expired. Its handler must not block. Default nil: none.
+	Audit *slog.Logger
 
 	// Wall is the wall clock, ns since 1970: the time of events is made from it. Default time.Now.
 	// It is called on the sequencer's goroutine.
@@ -92,6 +98,7 @@ type Journal struct {
 
 func (c Config[R, Q]) withDefaults() Config[R, Q] {
 	orDefault(&c.Pipeline.MaxConnections, DefaultMaxConnections)
+	orDefault(&c.Pipeline.Shards, actors.DefaultShards())
 	orDefault(&c.Pipeline.MaxFrame, encode.DefaultMaxFrame)
 	orDefault(&c.Pipeline.Heartbeat, actors.DefaultHeartbeat)
 	orDefault(&c.Listen.MaxRequest, wire.DefaultMaxRequest)
@@ -106,6 +113,9 @@ func (c Config[R, Q]) withDefaults() Config[R, Q] {
 	orDefault(&c.Pipeline.MaxFrame, encode.DefaultMaxFrame)
 	if c.Wall == nil {
 		c.Wall = func() int64 { return time.Now().UnixNano() }
+	}
+	if c.Pipeline.Topics.Epoch == nil {
+		c.Pipeline.Topics.Epoch = rand.Uint64
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -148,6 +158,12 @@ func (c *Config[R, Q]) complete(nodes int) error {
 			return err
 		}
 		c.Listen.Keys = keys
+	}
+	if c.TLS != (secure.Files{}) && c.Listen.TLS == nil {
+		var err error
+		if c.Listen.TLS, err = c.TLS.Load(); err != nil {
+			return err
+		}
 	}
 	if err := c.completePolicy(nodes); err != nil {
 		return err

@@ -239,6 +239,7 @@ func (n *Node[R, Q]) shut(ctx context.Context, m mode) {
 		e.keep(err)
 	}
 	n.lines.flush(n.log)
+	n.audit.flush()
 	n.logEnd(e.first())
 	e.finish(nil)
 }

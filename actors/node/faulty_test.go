@@ -25,6 +25,9 @@ type faulty struct {
 	other                    bool         // it has more outputs
 }
 
+// Version hides that of the book: other tests' books without versions recover what this one wrote.
+func (*faulty) Version() {}
+
 // factory is a Config.Application whose instances have the hooks of f, as they are when it is called.
 func (f *faulty) factory() func() bookApp {
 	return func() bookApp {

@@ -82,6 +82,7 @@ func newBook(limits orderbook.Config) *orderbook.Book {
 type plain struct{ *orderbook.Book }
 
 // Those of the book are hidden by methods of other signatures.
+func (plain) Version()      {}
 func (plain) Connected()    {}
 func (plain) Disconnected() {}
 func (plain) NextTick()     {}
@@ -249,7 +250,7 @@ func (c *trader) expect(want ...string) {
 // until waits for something another goroutine does.
 func until(t testing.TB, what string, ready func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ready(); runtime.Gosched() {
+	for deadline := time.Now().Add(patience); !ready(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %v for: %s", patience, what)
 		}

@@ -25,6 +25,9 @@ func (n *Node[R, Q]) gauges() {
 	add(telemetry.SequencerQueries, func() float64 { return float64(seq.Counts().Queries) })
 	add(telemetry.SequencerRefused, func() float64 { return float64(seq.Counts().Refused) })
 	add(telemetry.SequencerWaits, func() float64 { return float64(seq.Counts().Waits) })
+	add(telemetry.SequencerTopics, func() float64 { return float64(seq.Counts().Topics) })
+	add(telemetry.SequencerSubscriptions, func() float64 { return float64(seq.Counts().Subscriptions) })
+	add(telemetry.SequencerSubscribes, func() float64 { return float64(seq.Counts().Subscribes) })
 	add(telemetry.SequencerClockJumps, func() float64 { return float64(seq.Counts().ClockJumps) })
 	add(telemetry.ListenerConnections, func() float64 { return float64(in.Counters().Live) })
 	add(telemetry.ListenerHandshakes, func() float64 { return float64(in.Counters().Handshakes) })
@@ -32,7 +35,12 @@ func (n *Node[R, Q]) gauges() {
 	add(telemetry.ListenerAcceptPauses, func() float64 { return float64(in.Counters().AcceptPauses) })
 	add(telemetry.ListenerAcceptPaused, func() float64 { return float64(in.Counters().AcceptPaused) })
 	add(telemetry.ListenerHandshakePauses, func() float64 { return float64(in.Counters().HandshakePauses) })
-	for r := transport.ReasonHandshakeTimeout; r <= transport.ReasonSetupFailed; r++ {
+	for i, name := range seq.Limits() {
+		gauge := n.pipeline.Collector().Gauge
+		gauge(telemetry.ApplicationUsed, telemetry.NoShard, name, func() float64 { return float64(seq.Use(i).Used) })
+		gauge(telemetry.ApplicationLimit, telemetry.NoShard, name, func() float64 { return float64(seq.Use(i).Limit) })
+	}
+	for r := transport.ReasonHandshakeTimeout; r < transport.NumReasons; r++ {
 		n.pipeline.Collector().Gauge(telemetry.ListenerRefused, telemetry.NoShard, r.String(),
 			func() float64 { return float64(in.Counters().Ended[r]) })
 	}

@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -17,10 +16,17 @@ import (
 type handler[R, Q any] Node[R, Q]
 
 // reserve admits a connection before its client is told so, or rejects it. The sequencer takes notice
-// of it before any of its requests. The permit is only looked at here; Connect takes it.
-func (h *handler[R, Q]) reserve(c listen.Conn) bool {
-	if h.pipeline.Connections() >= h.cfg.Pipeline.MaxConnections {
-		return false
+// of it before any of its requests. The permit of the pipeline is only looked at here; Connect takes it.
+func (h *handler[R, Q]) reserve(c listen.Conn) transport.Reason {
+	most := h.cfg.Pipeline.MaxConnections
+	if !operator(c) {
+		most -= operatorPlaces(most)
+	}
+	if h.pipeline.Connections() >= most {
+		return transport.ReasonConnectionLimit
+	}
+	if !h.clients.take(c.Key, h.identities.connections(c.Key)) {
+		return transport.ReasonKeyLimit
 	}
 	err := error(nil)
 	if c.ID>>IDBits != h.base>>IDBits {
@@ -33,9 +39,20 @@ func (h *handler[R, Q]) reserve(c listen.Conn) bool {
 		err = h.queue.Connected(c.ID, h.identity(c))
 	}
 	if err != nil {
+		h.clients.give(c.Key)
 		h.logRejected(c, err)
+		return transport.ReasonConnectionLimit
 	}
-	return err == nil
+	return 0
+}
+
+// operatorPlaces is how many of the places for connections only operators take.
+func operatorPlaces(most int) int { return min(most/64, 8) }
+
+// unreserve undoes reserve for a connection that Connect did not accept.
+func (h *handler[R, Q]) unreserve(c listen.Conn) {
+	h.clients.give(c.Key)
+	h.release(c)
 }
 
 // release has the sequencer take notice of the end of a connection that reserve admitted: after its
@@ -56,13 +73,21 @@ func (h *handler[R, Q]) observed() bool {
 func (h *handler[R, Q]) Connect(c listen.Conn) error {
 	class := uint8(max((*Node[R, Q])(h).class(c.Listener), 0)) // the listener knows no other endpoints
 	h.clients.add(c, class)
-	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD), Class: class,
-		Heartbeat: c.Heartbeat})
+	pc := actors.Conn{ID: c.ID, FD: int(c.FD), Class: class, Heartbeat: c.Heartbeat}
+	if c.Secure != nil {
+		pc.Sealer = c.Secure
+	}
+	err := h.pipeline.Connect(pc)
 	if err != nil {
 		h.clients.drop(c.ID)
 		h.logRejected(c, err)
+		return err
 	}
-	return err
+	(*Node[R, Q])(h).auditLogin(c)
+	if !h.identities.permits(c.Key, c.Role) {
+		(*Node[R, Q])(h).close(c.ID) // the keys have changed since the handshake; the sweep may have missed it
+	}
+	return nil
 }
 
 // logRejected writes a line, unless the node ends.
@@ -94,10 +119,11 @@ func (h *handler[R, Q]) Shed(c listen.Conn, requests []uint64) { _ = h.pipeline.
 // Disconnect implements listen.Handler.
 func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
 	switch reason {
-	case transport.ReasonFrameTooLong, transport.ReasonFrameMalformed:
+	case transport.ReasonFrameTooLong, transport.ReasonFrameMalformed, transport.ReasonRecordMalformed:
 		h.lines.ends.Log(h.log, slog.LevelWarn, "connection closed; its framing is lost",
 			"connection", c.String(), "reason", reason.String())
 	}
+	(*Node[R, Q])(h).auditBroken(c, reason)
 	h.clients.unread(c.ID)
 	h.release(c)
 	h.pipeline.Disconnect(c.ID, requests, endReason(reason, !h.ending.ready.Load()))
@@ -121,13 +147,15 @@ func (n *Node[R, Q]) refused(next func(listen.Conn, transport.Reason)) func(list
 		case transport.ReasonHandshakeLost, transport.ReasonConnectFailed, transport.ReasonShutdown,
 			transport.ReasonNotLeader:
 		default:
-			from := c.Remote.String()
-			if c.UID != listen.NoUID {
-				from = fmt.Sprintf("user id %d", c.UID)
+			who := peerOf(c)
+			about := []any{"from", who.from(), "listener", c.Listener, "reason", reason.String(),
+				"reason_number", uint8(reason)}
+			if c.Secure != nil && c.Secure.Err() != nil {
+				about = append(about, "error", c.Secure.Err())
 			}
-			n.lines.rejected.Log(n.log, slog.LevelWarn, "client rejected", "from", from,
-				"listener", c.Listener, "reason", reason.String(), "reason_number", uint8(reason))
+			n.lines.rejected.Log(n.log, slog.LevelWarn, "client rejected", about...)
 		}
+		n.auditRefused(c, reason)
 		if next != nil {
 			next(c, reason)
 		}
@@ -152,7 +180,7 @@ func (n *Node[R, Q]) notice(next func(actors.ConnNotice)) func(actors.ConnNotice
 	return func(note actors.ConnNotice) {
 		switch note.Kind {
 		case actors.NoticeClosed:
-			n.clients.finish(note, time.Now(), n.endpoint)
+			n.auditNotice(n.clients.finish(note, time.Now(), n.endpoint), note)
 			n.logClosed(note)
 		case actors.NoticeSlow:
 			n.lines.slow.Log(n.log, slog.LevelWarn, "client is slow", figures(note)...)

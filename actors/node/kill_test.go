@@ -274,6 +274,8 @@ func (r *recorder) Report(conn uint64) *orderbook.Report {
 
 func (r *recorder) Query(uint64) *orderbook.Answer { panic("an event has no answers to queries") }
 
+func (r *recorder) Publish(_, _ uint64) *orderbook.Report { return new(orderbook.Report) }
+
 func (r *recorder) flush(t *testing.T) {
 	for i, report := range r.open {
 		b, err := orderbook.Encoder{}.AppendReport(nil, report)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 
 	"sluice/transport"
 	"sluice/transport/listen"
+	"sluice/transport/secure"
 )
 
 // Changes are the parts of a configuration that may change while the node runs. All of them are
@@ -39,22 +41,36 @@ func (n *Node[R, Q]) Reload(c Changes) error {
 	return nil
 }
 
-// ReloadKeys puts the keys file in force as it is now, and returns the number of keys, 0 if the node has
-// no keys file. Connected clients stay, including those whose key is gone: kick them. On an error
-// nothing has changed. The file must be a regular one; if the file system does not answer, nothing
-// waits but this call and those after it.
-func (n *Node[R, Q]) ReloadKeys() (keys int, err error) {
+// ReloadKeys puts the keys file in force as it is now (SetKeys), and returns what changed; nothing if the
+// node has no keys file. On an error nothing has changed. The file must be a regular one; if the file
+// system does not answer, nothing waits but this call and those after it.
+func (n *Node[R, Q]) ReloadKeys() (changes KeyChanges, err error) {
 	if n.cfg.KeysFile == "" {
-		return 0, nil
+		return KeyChanges{}, nil
 	}
 	n.operators.reloading.Lock()
 	defer n.operators.reloading.Unlock()
 	ring, err := ReadKeysAgain(n.cfg.KeysFile)
 	if err != nil {
-		return 0, err
+		return KeyChanges{}, err
 	}
-	n.listener.SetKeys(ring)
-	return ring.Len(), nil
+	return n.SetKeys(ring), nil
+}
+
+// ReloadTLS puts the certificate, its key and the authorities of clients in force as their files are now, for later
+// connections, and returns the certificate; nil if the node has none. On an error nothing has changed.
+func (n *Node[R, Q]) ReloadTLS() (leaf *x509.Certificate, err error) {
+	if n.cfg.TLS == (secure.Files{}) {
+		return nil, nil
+	}
+	n.operators.reloading.Lock()
+	defer n.operators.reloading.Unlock()
+	c, err := n.cfg.TLS.Load()
+	if err != nil {
+		return nil, err
+	}
+	n.listener.SetTLS(c)
+	return c.Certificates[0].Leaf, nil
 }
 
 // ReadKeysAgain reads a keys file beside clients: a FIFO would hang, and has no keys the second time.

@@ -33,6 +33,7 @@ type Node[R, Q any] struct {
 	cfg        Config[R, Q]
 	log        *slog.Logger
 	lines      lineLimits // limits of log lines about single connections
+	audit      audit
 	listener   *listen.Server
 	addresses  []string
 	ids        *atomic.Uint64 // last connection id given out; written by readers
@@ -88,7 +89,7 @@ func prepare[R, Q any](cfg Config[R, Q], office *Office[R, Q]) (*Prepared[R, Q],
 	n := &Node[R, Q]{cfg: cfg, log: cfg.Log, office: office, sequenced: make(chan struct{}),
 		ending: newEnding(), jumps: make(chan clockJump, 1),
 		clients: newClients(2*cfg.Pipeline.MaxConnections + 64), operators: newOperators(),
-		swaps: policySwaps{adopted: make(chan durability.Seq, 1)},
+		swaps: policySwaps{adopted: make(chan durability.Seq, 1)}, audit: audit{to: cfg.Audit},
 	}
 	if office != nil {
 		n.app, n.cursors = office.Application, office.Cursors
@@ -157,7 +158,7 @@ func (n *Node[R, Q]) newListener() error {
 	c := n.cfg.Listen
 	c.NextID = func() uint64 { return n.ids.Add(1) }
 	h := (*handler[R, Q])(n)
-	c.Reserve, c.Release = h.reserve, h.release
+	c.Reserve, c.Release = h.reserve, h.unreserve
 	c.Announce.MaxResponse = min(max(n.cfg.Pipeline.MaxFrame-wire.PrefixSize, 1), wire.MaxResponse)
 	c.Announce.Heartbeat = n.cfg.Pipeline.Heartbeat
 	c.Fatal = n.fail
@@ -178,16 +179,23 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	sc := sequencer.Config[R, Q]{Application: n.app, Encoder: n.cfg.Encoder, MaxFrame: n.cfg.Pipeline.MaxFrame,
 		Wall: n.cfg.Wall, OnClockJump: n.jumped,
 		SnapshotEvents: n.cfg.SnapshotEvents, SnapshotBytes: n.cfg.SnapshotBytes}
+	sc.Clients = func(number uint32) *listen.Identity { return n.identities.client(number) }
+	n.topics(&sc, &pc)
 	if n.office != nil {
 		n.office.configure(&sc, &pc)
 		sc.OnPolicy = n.adoptPolicy
+	}
+	if n.office == nil {
+		if pc.Policy, err = n.lastPolicy(); err != nil {
+			return err
+		}
 	}
 	if n.pipeline, err = actors.Open(pc, n.cfg.Encoder, n.cursors); err != nil {
 		return err
 	}
 	if n.office != nil {
 		n.adopt()
-	} else if err := n.recover(ctx); err != nil {
+	} else if err := errors.Join(n.recover(ctx), n.settlePolicy(pc.Policy)); err != nil {
 		return err
 	}
 	if err := n.listener.Listen(); err != nil {
@@ -309,6 +317,9 @@ func (n *Node[R, Q]) persisted(seq durability.Seq) {
 
 // warn logs what an operator may not have meant.
 func (n *Node[R, Q]) warn() {
+	for _, open := range n.listener.Exposure() {
+		n.log.Warn("open endpoint", "endpoint", open)
+	}
 	var v durability.View
 	if policy := n.Policy().Current(); n.cursors.Snapshot(&v) && policy.Evaluate(&v).NoWait {
 		n.log.Warn("the policy waits for nothing; a response may leave before its event is on disk",
@@ -349,16 +360,20 @@ func (n *Node[R, Q]) jumped(wall, time int64) {
 	}
 }
 
-// collect adds up what the actors measured, until the end.
+// collect adds up what the actors measured, and takes notice of expired keys, until the end.
 func (n *Node[R, Q]) collect() {
 	tick := time.NewTicker(collectEvery)
 	defer tick.Stop()
+	keys := time.NewTimer(n.expireKeys())
+	defer keys.Stop()
 	for {
 		select {
 		case <-n.ending.ended:
 			return
 		case <-tick.C:
 			n.pipeline.Collector().Collect(time.Second)
+		case <-keys.C:
+			keys.Reset(n.expireKeys())
 		case j := <-n.jumps:
 			n.log.Warn("wall clock jumped; the time of events advances with the monotonic clock until "+
 				"both agree again", "wall_clock", time.Unix(0, j.wall), "event_time", time.Unix(0, j.time))

@@ -19,7 +19,7 @@ const IDBits = connBits
 
 // Office is what a node of a cluster has instead of a journal of its own. Its owner keeps the log,
 // recovers and snapshots the application, and ends the node when another node of the cluster leads. See
-// package cluster. All fields are required but Prove, Poisoned, HandOver and Directs.
+// package cluster. All fields are required but Prove, Poisoned, Voters, HandOver and Directs.
 type Office[R, Q any] struct {
 	// Application and State are the node's until it has ended; then they are the owner's again, and
 	// Whole says whether they can be used.
@@ -37,6 +37,8 @@ type Office[R, Q any] struct {
 	// IDs is the last connection id given out, shared by all nodes of this process. What is above
 	// IDBits never changes.
 	IDs *atomic.Uint64
+	// Voters is the number of nodes that count for a majority, for policies; nil: Config.Nodes.
+	Voters func() int
 	// HandOver, if not nil, is called by a Drain once every request that was taken has been answered, or
 	// AnswerFor has passed, before clients are told the farewell that it returns. It ends soon after ctx.
 	HandOver  func(ctx context.Context) (actors.Farewell, bool)
@@ -83,7 +85,7 @@ func (n *Node[R, Q]) Sequenced() durability.Seq { return n.sequencer.Sequenced()
 // adopt takes over what the office brings, in place of recover.
 func (n *Node[R, Q]) adopt() {
 	n.state = n.office.State
-	n.identities = newIdentities(n.state.Keys())
+	n.identities = newIdentities(n.state.Keys(), n.cfg.Listen.Keys)
 	n.base = n.office.IDs.Load()
 	n.ids = n.office.IDs
 }
@@ -103,6 +105,7 @@ func (o *Office[R, Q]) configure(sc *sequencer.Config[R, Q], pc *actors.Config) 
 
 // policySwaps are the swaps of a policy by the log. Any goroutine.
 type policySwaps struct {
+	keep    sync.Mutex          // held while the file of a node without an office is written
 	one     sync.Mutex          // held by the one that waits
 	adopted chan durability.Seq // gets the event whose policy the gate has adopted
 }
@@ -150,6 +153,12 @@ func (n *Node[R, Q]) swapByLog(ctx context.Context, p durability.Policy) error {
 		}
 	}
 	return nil
+}
+
+// AdoptPolicy puts a policy in force by the log, met or not: its owner knows that it can be met soon. It is
+// for a node with an office. See SwapPolicy.
+func (n *Node[R, Q]) AdoptPolicy(ctx context.Context, p durability.Policy) error {
+	return n.swapByLog(ctx, p)
 }
 
 // handOver gives the office to another node of the cluster before clients are told to go there.

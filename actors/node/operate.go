@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/sequencer"
 	"sluice/durability"
 	"sluice/telemetry"
 	"sluice/transport"
@@ -31,6 +32,11 @@ func (n *Node[R, Q]) Kick(conn uint64) error {
 	return n.pipeline.Kick(conn, transport.ReasonKicked)
 }
 
+// close closes a connection whose key may no longer use it.
+func (n *Node[R, Q]) close(conn uint64) {
+	_ = n.pipeline.Kick(conn, transport.ReasonRevoked) // fails only while the node ends
+}
+
 // Trace has the next responses to a connection traced, instead of those to the connection that was
 // named before; 0 ends that. On an error nothing has changed.
 func (n *Node[R, Q]) Trace(conn uint64, responses int) error {
@@ -48,11 +54,16 @@ func (n *Node[R, Q]) Trace(conn uint64, responses int) error {
 
 // SwapPolicy puts a durability policy, a name or clauses, in force, and returns once the gate
 // adopted it: no response leaves under the old one after that. A policy that this node cannot meet
-// is refused unless forced (R7).
+// is refused unless forced (R7). The next start begins with it, unless the configuration has been
+// changed by then; an error that wraps ErrNotKept says that it will not, and the policy is in force.
 func (n *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (old,
 	now durability.Policy, err error) {
 	old = n.pipeline.Policy().Current()
-	p, err := durability.Parse(text, n.cfg.Nodes)
+	nodes := n.cfg.Nodes
+	if n.office != nil && n.office.Voters != nil {
+		nodes = n.office.Voters()
+	}
+	p, err := durability.Parse(text, nodes)
 	if err != nil {
 		return old, old, fmt.Errorf("node: %w: %w", ErrRefused, err)
 	}
@@ -62,7 +73,7 @@ func (n *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (o
 		}
 	}
 	if n.office != nil {
-		if err := p.AtLeast(durability.CrashSafe, n.cfg.Nodes); err != nil && !force {
+		if err := p.AtLeast(durability.CrashSafe, nodes); err != nil && !force {
 			return old, old, fmt.Errorf("node: %w: %w", ErrRefused, err)
 		}
 		return old, p, n.swapByLog(ctx, p)
@@ -70,7 +81,7 @@ func (n *Node[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) (o
 	if err := n.pipeline.Policy().Swap(ctx, p); err != nil {
 		return old, n.pipeline.Policy().Current(), err
 	}
-	return old, p, nil
+	return old, p, n.keepPolicy(ctx)
 }
 
 // judge refuses a policy that this node cannot meet now, or of which that cannot be told.
@@ -99,14 +110,38 @@ func (n *Node[R, Q]) Top(ctx context.Context, by actors.SortBy, most int) (top [
 	return n.pipeline.Top(ctx, by, most)
 }
 
+// TopTopics lists the first most topics in an order, with the figures of all shards, and says how many
+// topics the shards know.
+func (n *Node[R, Q]) TopTopics(ctx context.Context, by actors.TopicOrder, most int) (top []actors.TopicFigures,
+	known int, err error) {
+	return n.pipeline.TopTopics(ctx, by, most)
+}
+
+// TopicName is the application's name of a topic; empty if it gives none.
+func (n *Node[R, Q]) TopicName(topic uint64) string {
+	if app, ok := n.app.(sequencer.TopicNamer); ok {
+		return app.TopicName(topic)
+	}
+	return ""
+}
+
 // Client returns the peer of an open connection.
-func (n *Node[R, Q]) Client(id uint64) (Client, bool) { return n.clients.find(id, n.endpoint) }
+func (n *Node[R, Q]) Client(id uint64) (Client, bool) {
+	c, ok := n.clients.find(id, n.endpoint)
+	return n.named(c), ok
+}
 
 // LastClosed returns the connections that ended last, at most 1024 and the latest first, and how
 // many ended in all.
-func (n *Node[R, Q]) LastClosed(most int) (some []Closed, ended uint64) { return n.clients.last(most) }
+func (n *Node[R, Q]) LastClosed(most int) (some []Closed, ended uint64) {
+	some, ended = n.clients.last(most)
+	for i := range some {
+		some[i].Client = n.named(some[i].Client)
+	}
+	return some, ended
+}
 
-// Listener accepts the connections; it is here for its counters and keys.
+// Listener accepts the connections; it is here for its counters; SetKeys changes its keys.
 func (n *Node[R, Q]) Listener() *listen.Server { return n.listener }
 
 // Connections is the number of open connections.

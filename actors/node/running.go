@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"time"
 
@@ -39,12 +40,17 @@ type Running interface {
 
 	Connections() int
 	Top(ctx context.Context, by actors.SortBy, most int) (top []actors.Figures, open int, err error)
+	TopTopics(ctx context.Context, by actors.TopicOrder, most int) (top []actors.TopicFigures, known int, err error)
+	TopicName(topic uint64) string
 	Client(id uint64) (Client, bool)
 	LastClosed(most int) (some []Closed, ended uint64)
 	Kick(conn uint64) error
+	Keys() []KeyUse
+	KickKey(name string) (closed int, err error)
 	SetCommand(Command)
 	Reload(Changes) error
-	ReloadKeys() (keys int, err error)
+	ReloadKeys() (changes KeyChanges, err error)
+	ReloadTLS() (leaf *x509.Certificate, err error)
 
 	Clock() telemetry.Clock
 	Now() int64

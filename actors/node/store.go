@@ -186,7 +186,7 @@ func (n *Node[R, Q]) recover(ctx context.Context) (err error) {
 		return fmt.Errorf("node: recovering %s: snapshot and journal lead to event %d, the "+
 			"journal ends at %d", n.cfg.DataDir, at, r.Last)
 	}
-	n.identities = newIdentities(n.state.Keys())
+	n.identities = newIdentities(n.state.Keys(), n.cfg.Listen.Keys)
 	n.base = r.Incarnation << IDBits
 	n.ids.Store(n.base)
 	n.store.persisted.Store(uint64(r.Last))
@@ -223,7 +223,8 @@ func Genesis[R, Q any](dataDir string, owner journal.Identity, last durability.S
 	}
 	if last > 0 {
 		return fmt.Errorf("node: %s is missing, so the configuration under which the %d events "+
-			"of the journal were written is unknown; restore the whole directory from a backup",
+			"of the journal were written is unknown; restore the whole directory from a backup, or replace the node "+
+			"if it is a member of a cluster",
 			path, last)
 	}
 	var b bytes.Buffer

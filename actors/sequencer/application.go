@@ -10,24 +10,30 @@ import (
 // request; an application never does.
 type Emitter[R, Q any] interface {
 	// Report returns the next report slot for connection conn, zeroed. The pointer is
-	// valid until the next call of either method. A report leaves the node only
+	// valid until the next call of a method. A report leaves the node only
 	// after the event that caused it is durable.
 	Report(conn uint64) *R
 	// Query returns the next answer slot, under the same rules as Report. Only
-	// Application.Query may call it.
+	// Application.Query and Publisher.Describe may call it.
 	Query(conn uint64) *Q
+	// Publish returns the next slot for all subscribers of a topic, under the same rules as
+	// Report; every number is a topic. Of frames with the same key, a subscriber that does not keep
+	// up, and wants the latest state only, may get the last one alone. The caller is not told
+	// whether there are subscribers. Topic frames are not part of the digest of outputs. Only
+	// methods that are given an event to execute may call it: Apply, Connected, Disconnected, Tick.
+	Publish(topic, key uint64) *R
 }
 
 // Application is the deterministic state machine behind the sequencer. R is the type
 // of its reports (what journaled events cause) and Q of its answers to queries; both
 // are plain values without pointers, since their slots are reused.
 //
-// What else an application may do, it says by implementing further interfaces: Checker,
-// ConnectionObserver, Ticker, Versioned, Describer. What it does not implement is
+// What else an application may do, it says by implementing further interfaces: Checker, Admitter,
+// ConnectionObserver, Publisher, TopicNamer, Ticker, Versioned, Describer, Limited. What it does not implement is
 // neither journaled nor queued.
 //
-// All methods of an instance except Requests, Checker.Check and Describer.DescribeRequest are
-// called from one goroutine at a time. Those three look only at their arguments and at
+// All methods of an instance except Requests, Checker.Check, TopicNamer.TopicName, Limited.Limits and
+// Describer.DescribeRequest are called from one goroutine at a time. Those five look only at their arguments and at
 // configuration that never changes, and may be called from any goroutine. Another instance,
 // from which snapshots are made, runs beside the one that serves, so instances share nothing
 // that changes.
@@ -66,12 +72,22 @@ type Application[R, Q any] interface {
 
 // Checker is an Application with a validation of its own, beyond tag, size and role.
 type Checker interface {
-	// Check is the cheap static validation before a request is sequenced. An error is
+	// Check is the cheap static validation before a request is sequenced: of its bytes, and of what
+	// its client may do (ev.Client). An error is
 	// answered with EngineError (malformed) and BatchEnd and the request goes no further.
 	// The error's text is neither sent nor logged. Check must not depend on the state,
 	// because it runs before the request's place in the order is known; what depends on
 	// the state is an output of Apply. Seq is 0.
 	Check(ev *Event) error
+}
+
+// Admitter is an Application that bounds what a client uses of the state.
+type Admitter interface {
+	// Admit is called for a request that is to be journaled and has passed Check, right before
+	// Apply: it sees the state that Apply will change, and changes nothing. An error is answered with
+	// EngineError (quota) and BatchEnd, and the request leaves no event. A replay does not call it.
+	// So it may depend on ev.Client. Its text is neither sent nor logged.
+	Admit(ev *Event) error
 }
 
 // ConnectionObserver is an Application that observes the life of connections. Both are
@@ -84,6 +100,34 @@ type ConnectionObserver[R, Q any] interface {
 	// connection follows. If the node ended first, it is called at the next start,
 	// before any client is admitted.
 	Disconnected(ev *Event, out Emitter[R, Q])
+}
+
+// Publisher is an Application with topics that clients can subscribe to, see Emitter.Publish.
+type Publisher[R, Q any] interface {
+	// Describe emits the state of a topic to ev.Conn, in reports or answers: what a client needs in
+	// order to understand the topic frames of later events. ev is the request, or one that takes its
+	// place if the subscriber has missed frames: it has Conn, Identity, Seq and Time, as in Query.
+	// It changes nothing. false refuses the subscription, because there is no such topic or not for
+	// this client; what was emitted is then dropped. It is called for each Subscribe, including one
+	// that goes on where the client left off, which drops what it emits, too. If it refuses a
+	// subscriber that has missed frames, the subscription ends and the client is not told: let a
+	// topic that has been described go on.
+	Describe(ev *Event, topic uint64, out Emitter[R, Q]) bool
+}
+
+// TopicNamer is a Publisher whose topics have names, for operators.
+type TopicNamer interface {
+	// TopicName is the name of a topic in few characters, such as "depth/7"; empty for a number that
+	// is no topic.
+	TopicName(topic uint64) string
+}
+
+// Audience is an Emitter that knows whether there are subscribers. It spares an application the work of
+// finding out what to publish. Nothing but calls of Publish may depend on the answer.
+type Audience interface {
+	// Subscribed reports whether any topic may have subscribers. If not, what is published during
+	// this event is dropped.
+	Subscribed() bool
 }
 
 // Ticker is an Application that acts at a time, without a request.
@@ -119,10 +163,24 @@ type Describer interface {
 	DescribeRequest(tag uint8, body []byte) string
 }
 
+// Limited is an Application with limits of its state, for operators: they are shown what is used.
+type Limited interface {
+	// Limits names the limits in a few characters, such as "orders".
+	Limits() []string
+	// Use writes what is used of each limit, in the order of Limits. It changes nothing, and is called
+	// between two events, a few times a second.
+	Use(of []Use)
+}
+
+// Use is what is used of a limit.
+type Use struct{ Used, Limit uint64 }
+
 // Deliver hands an event to the method of app that its kind names, and reports whether
 // there is one: requests, and connections and ticks if app observes them. The events that
 // concern the sequencer alone are not delivered. It is for programs that replay a journal
-// with an emitter of their own.
+// with an emitter of their own. They call UseRules of a Versioned application themselves: at
+// first with the version of the state that they begin with, 0 for an empty journal, then with
+// that of each KindVersion.
 func Deliver[R, Q any](app Application[R, Q], ev *Event, out Emitter[R, Q]) bool {
 	switch ev.Kind {
 	case KindRequest:

@@ -13,21 +13,29 @@ type Counts struct {
 	Events     uint64 // requests that were journaled and applied
 	Others     uint64 // other events that were journaled
 	Queries    uint64 // answered from the state
-	Refused    uint64 // refused by the application's table or Check
+	Refused    uint64 // refused by the application's table, Check or Describe, or by a limit of topics
 	Waits      uint64 // times it began to wait for room in the journal's ring or the slot ring
 	ClockJumps uint64 // times the wall clock began to disagree with the time of events by more than a second
+	Subscribes uint64 // requests to begin or end a subscription that were carried out
+	Resyncs    uint64 // snapshots of topics for subscribers that had missed frames
+
+	Topics        uint64 // that have subscribers now
+	Subscriptions uint64 // of all connections now
 }
 
 // Counts is what was done up to the last step. Any goroutine.
 func (s *Sequencer[R, Q]) Counts() Counts {
-	return Counts{s.shared[0].Load(), s.shared[1].Load(), s.shared[2].Load(), s.shared[3].Load(),
-		s.shared[4].Load(), s.shared[5].Load()}
+	at := func(i int) uint64 { return s.shared[i].Load() }
+	return Counts{at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)}
 }
 
 func (s *Sequencer[R, Q]) share() {
-	c := &s.counts
-	for i, n := range [...]uint64{c.Events, c.Others, c.Queries, c.Refused, c.Waits, s.clock.jumps} {
-		s.shared[i].Store(n)
+	c, t := &s.counts, s.out.topics
+	for i, n := range [...]uint64{c.Events, c.Others, c.Queries, c.Refused, c.Waits, s.clock.jumps,
+		c.Subscribes, c.Resyncs, uint64(t.subscribed), uint64(t.subscriptions)} {
+		if s.shared[i].Load() != n {
+			s.shared[i].Store(n)
+		}
 	}
 }
 

@@ -20,6 +20,13 @@
 // checkpoints, and what a start journals first: skips, another version of the rules, and the ends of
 // the connections of the run before.
 //
+// Subscriptions to topics (Publisher) stand between two events as well, and are not journaled. The sequencer
+// numbers the frames of each topic, and knows which shards have subscribers: a topic without any costs no slot.
+//
+//	slot ring:  frame 40 | SnapshotBegin 40, what Describe emits, SnapshotEnd 40 | frame 41
+//	                                                      the client is a subscriber from here on
+//	shards ==> feedback: a subscriber is gone, or has missed frames and needs a snapshot
+//
 // Promises:
 //
 //   - An output carries the number of the event that caused it, an answer to a query that of the last event it can have
@@ -36,6 +43,8 @@
 //   - A replay has the outputs of the run, byte for byte, or it stops at the checkpoint that shows the
 //     difference.
 //   - Full rings make the sequencer wait, and its queue makes the readers wait. Every such wait ends with Stop or Close.
+//   - A subscriber gets, after a snapshot or where it left off, every frame of its topic once; events, digest and
+//     snapshots of the state are the same with and without subscribers.
 //   - No allocation per request, no clock or random source near the application.
 //
 // Promises of the Application seam:
@@ -53,6 +62,6 @@
 //	| version | kind | flags | role | tag | identity      | time u64 | conn. u64 | request u64 | body |
 //	+---------+------+-------+------+-----+---------------+----------+-----------+------------+------+
 //
-// Start reading at Application, then Sequencer.next and request, and emitter; Replay is the way back. The order book in cmd/orderbook
+// Start reading at Application, then Sequencer.next and request, emitter, and subscription; Replay is the way back. The order book in cmd/orderbook
 // is an application.
 package sequencer

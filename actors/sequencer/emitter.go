@@ -13,6 +13,13 @@ const (
 	spillKept = 4 * slotClaim // slots of memory that the spill keeps between requests
 )
 
+const (
+	publishedByQuery = "sequencer: the application published outside of an event; only Apply, Connected, " +
+		"Disconnected and Tick publish"
+	describedToOther = "sequencer: the application described a topic to another connection; describe it " +
+		"to that of the event"
+)
+
 const reportToNobody = "sequencer: the application reported to connection 0; " +
 	"report to the connection of an event"
 
@@ -30,8 +37,9 @@ const reportToNobody = "sequencer: the application reported to connection 0; " +
 // is empty no other request is carried out.
 type emitter[R, Q any] struct {
 	hasher[R, Q]
-	slots *mailbox.Writer[actors.Slot[R, Q]]
-	now   func() int64 // monotonic ns, the pipeline's
+	slots  *mailbox.Writer[actors.Slot[R, Q]]
+	now    func() int64 // monotonic ns, the pipeline's
+	topics *topics
 
 	claim       []actors.Slot[R, Q]
 	used, first int
@@ -45,7 +53,7 @@ type emitter[R, Q any] struct {
 	received int64
 	parent   telemetry.Parent // of the request: its trace context
 	journals bool             // the request is an event
-	nowhere  R                // takes reports to gone
+	nowhere  R                // takes reports to gone, and topic frames without subscribers
 	own      int              // the last slot to conn: an index of claim, behind it one of spill; -1 if there is none
 }
 
@@ -89,6 +97,48 @@ func (e *emitter[R, Q]) Report(conn uint64) *R {
 
 // Query implements Emitter.
 func (e *emitter[R, Q]) Query(conn uint64) *Q { return &e.next(conn, actors.KindQuery).Query }
+
+// Publish implements Emitter.
+func (e *emitter[R, Q]) Publish(topic, key uint64) *R {
+	if !e.journals {
+		panic(publishedByQuery)
+	}
+	t := e.topics.live[topic]
+	if t == nil {
+		var zero R
+		e.nowhere = zero
+		return &e.nowhere
+	}
+	t.seq++
+	s, _ := e.slot()
+	s.SetTopic(topic, t.seq, key, t.shards)
+	return &s.Report
+}
+
+// Subscribed implements Audience.
+func (e *emitter[R, Q]) Subscribed() bool { return len(e.topics.live) > 0 }
+
+// subscription emits a slot of a subscription of a connection.
+func (e *emitter[R, Q]) subscription(kind actors.Kind, conn, topic, seq, epoch uint64, mode actors.Mode) {
+	e.next(conn, kind).SetSubscription(kind, topic, seq, epoch, mode)
+}
+
+// only panics unless all slots of the request go to one connection.
+func (e *emitter[R, Q]) only(conn uint64) {
+	for _, slots := range [...][]actors.Slot[R, Q]{e.claim[e.first:e.used], e.spill} {
+		for i := range slots {
+			if slots[i].Conn != conn {
+				panic(describedToOther)
+			}
+		}
+	}
+}
+
+// withdraw drops the slots of the request.
+func (e *emitter[R, Q]) withdraw() {
+	e.used, e.own = e.first, -1
+	e.emptySpill()
+}
 
 // refuse answers a request that is not carried out. The response reveals nothing about the state,
 // so it waits for nothing.
@@ -160,9 +210,18 @@ func (e *emitter[R, Q]) next(conn uint64, kind actors.Kind) *actors.Slot[R, Q] {
 	if conn == 0 {
 		panic(reportToNobody)
 	}
-	at := e.used
-	var s *actors.Slot[R, Q]
-	if at < len(e.claim) {
+	s, at := e.slot()
+	s.Conn, s.Kind = conn, kind
+	if conn == e.conn {
+		e.own = at
+		s.Request, s.Parent = e.request, e.parent
+	}
+	return s
+}
+
+// slot returns the next slot, empty, and its index in claim, or behind it in spill.
+func (e *emitter[R, Q]) slot() (s *actors.Slot[R, Q], at int) {
+	if at = e.used; at < len(e.claim) {
 		s = &e.claim[at]
 		e.used++
 	} else {
@@ -170,12 +229,8 @@ func (e *emitter[R, Q]) next(conn uint64, kind actors.Kind) *actors.Slot[R, Q] {
 		e.spill = append(e.spill, actors.Slot[R, Q]{})
 		s = &e.spill[len(e.spill)-1]
 	}
-	*s = actors.Slot[R, Q]{Conn: conn, Seq: e.seq, Received: e.received, Kind: kind}
-	if conn == e.conn {
-		e.own = at
-		s.Request, s.Parent = e.request, e.parent
-	}
-	return s
+	*s = actors.Slot[R, Q]{Seq: e.seq, Received: e.received}
+	return s, at
 }
 
 // take commits what is written and claims free slots, if there are any.
@@ -195,14 +250,18 @@ func (e *emitter[R, Q]) flush() (moved int) {
 		moved += n
 	}
 	if e.flushed() {
-		e.flushedTo = 0
-		if e.spill = e.spill[:0]; cap(e.spill) > spillKept {
-			e.spill = nil
-		}
+		e.emptySpill()
 	}
 	e.slots.Commit(e.used)
 	e.claim, e.used, e.first = e.claim[e.used:], 0, 0
 	return moved
+}
+
+func (e *emitter[R, Q]) emptySpill() {
+	e.flushedTo = 0
+	if e.spill = e.spill[:0]; cap(e.spill) > spillKept {
+		e.spill = nil
+	}
 }
 
 // forget commits the requests before the one under way, whose slots are lost.

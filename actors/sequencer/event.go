@@ -3,6 +3,8 @@ package sequencer
 import (
 	"encoding/binary"
 	"fmt"
+
+	"sluice/transport/listen"
 )
 
 // EventVersion is the version byte that a journaled event begins with. A program reads no other.
@@ -70,7 +72,12 @@ type Event struct {
 	// Request is the client's own number of the request, not interpreted; 0 for other kinds.
 	Request  uint64
 	Identity Identity
-	// Tag is the type of a request, 0x10 to 0x2F; 0 for other kinds.
+	// Client is who sent the request, with what its key may do now. It is there in Check, Admit, Query
+	// and Publisher.Describe, and nil for a client without a key. Everywhere else it is nil, because a replay
+	// does not know it: what an event causes must not depend on it.
+	Client *listen.Identity
+	// Tag is the type of a request, 0x10 to 0x2F, or wire.TagExtended in Publisher.Describe; 0 for other
+	// kinds.
 	Tag uint8
 	// Body is what follows the tag of a request. It belongs to the caller and is valid only
 	// during the call; an application that wants to keep bytes copies them.
@@ -112,8 +119,8 @@ func AppendEvent(dst []byte, ev *Event) []byte {
 	return append(dst, ev.Body...)
 }
 
-// DecodeEvent reads an event of the journal into ev, every field of which is overwritten: Seq and
-// Identity.Key with zero, because the event does not have them. Body points into event. It does not
+// DecodeEvent reads an event of the journal into ev, every field of which is overwritten: Seq,
+// Identity.Key and Client with zero, because the event does not have them. Body points into event. It does not
 // judge the body of a request.
 func DecodeEvent(event []byte, ev *Event) error {
 	if len(event) == 0 {
@@ -132,7 +139,7 @@ func DecodeEvent(event []byte, ev *Event) error {
 	ev.Seq, ev.Time = 0, int64(le.Uint64(event[timeAt:]))
 	ev.Kind, ev.Tag = Kind(event[kindAt]), uint8(word)
 	ev.Conn, ev.Request = le.Uint64(event[16:]), le.Uint64(event[24:])
-	ev.Identity = Identity{Number: word >> 8, Role: event[3]}
+	ev.Identity, ev.Client = Identity{Number: word >> 8, Role: event[3]}, nil
 	ev.Body = event[EventHeader:]
 	if ev.Kind == KindRequest && event[2] == 0 {
 		return nil

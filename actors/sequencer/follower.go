@@ -50,6 +50,9 @@ func (f *Follower[R, Q]) Apply(ev journal.Event) error { return f.event(ev, fals
 // Last is the last event applied.
 func (f *Follower[R, Q]) Last() durability.Seq { return f.state.last }
 
+// Policy is the policy of the log after the last event; false if the log has none.
+func (f *Follower[R, Q]) Policy() (durability.Policy, bool) { return f.state.Policy() }
+
 // Digest is the digest and the number of all outputs so far.
 func (f *Follower[R, Q]) Digest() (digest, outputs uint64) { return f.state.Digest() }
 

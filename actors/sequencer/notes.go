@@ -2,6 +2,7 @@ package sequencer
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -9,33 +10,36 @@ import (
 	"sluice/mailbox"
 )
 
-// ErrBusy is returned by Queue.Connected, Queue.Introduce and Queue.Policy: too many connections have begun that
-// the sequencer has not taken notice of. Close the connection; the client may try again.
-var ErrBusy = errors.New("sequencer: too many new connections wait for the sequencer")
+// ErrBusy is returned by Queue.Connected, Queue.Introduce and Queue.Policy: too many connections have begun, or
+// policies were given, that the sequencer has not taken notice of. Close the connection; the client may try again.
+var ErrBusy = errors.New("sequencer: too many new connections or policies wait for the sequencer")
 
 // notesMost is the number of notes above which no new connection is taken.
 const notesMost = 1 << 17
 
-// note is an event that is not a request: a connection begins or has ended, a key gets a number, or a
-// policy comes into force.
+// policiesMost is the number of policies above which no further one is taken.
+const policiesMost = 64
+
+// note is an event that is not a request: a connection begins or has ended, or a key gets a number.
 type note struct {
-	after  uint64 // requests that were put before it, which are sequenced before it
-	kind   Kind
-	conn   uint64
-	id     Identity
-	policy durability.Policy
+	after uint64 // requests that were put before it, which are sequenced before it
+	kind  Kind
+	conn  uint64
+	id    Identity
 }
 
 // notes is the list beside the ring of requests. It has at most two notes of a connection and one of
 // a key, and a put never waits, so that the end of a connection finds room when the ring is full.
 type notes struct {
-	mu      sync.Mutex   // guards list and refuses
-	list    []note       // in order of after
-	refuses bool         // connections no longer begin
-	ended   bool         // nothing is noted any more
-	waiting atomic.Int64 // length of list
-	done    atomic.Bool  // ended, and the list is empty or was taken
-	signal  *mailbox.Signal
+	mu       sync.Mutex          // guards list, policies and refuses
+	list     []note              // in order of after
+	policies []durability.Policy // that come into force before everything else
+	refuses  bool                // connections no longer begin
+	ended    bool                // nothing is noted any more
+	waiting  atomic.Int64        // length of list
+	urgent   atomic.Int64        // length of policies
+	done     atomic.Bool         // ended, and the list is empty or was taken
+	signal   *mailbox.Signal
 }
 
 // Introduce gives a key the number of its identity, before the first Put or Connected with that
@@ -60,13 +64,26 @@ func (q *Queue) Disconnected(conn uint64, id Identity) {
 
 // Policy has a policy put in force by an event of the journal: what is sequenced after it is released
 // under no earlier policy, on this node and on any that continues from the journal. See
-// Config.OnPolicy. Check the policy against the size of the cluster first. It never waits. Any
+// Config.OnPolicy. It overtakes the requests and notes that wait, which may wait for nothing but
+// another policy. Check the policy against the size of the cluster first. It never waits. Any
 // goroutine. The error is ErrBusy or ErrClosed, or says that the policy has no clause.
 func (q *Queue) Policy(p durability.Policy) error {
 	if p.Len() == 0 {
 		return errors.New("sequencer: a policy without a clause; make one with durability.Parse")
 	}
-	return q.note(note{kind: KindPolicy, policy: p})
+	s := &q.notes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.refuses:
+		return ErrClosed
+	case len(s.policies) >= policiesMost:
+		return ErrBusy
+	}
+	s.policies = append(s.policies, p)
+	s.urgent.Store(int64(len(s.policies)))
+	s.signal.Wake()
+	return nil
 }
 
 func (q *Queue) note(n note) error {
@@ -130,9 +147,30 @@ func (r *Requests) note() *note {
 	return nil
 }
 
+// policy returns the policy that is to be put in force next; false if there is none.
+func (r *Requests) policy() (p durability.Policy, ok bool) {
+	s := r.notes
+	if s.urgent.Load() == 0 {
+		return p, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.policies[0], true
+}
+
+// inForce drops the policy that was returned last: its event is journaled.
+func (r *Requests) inForce() {
+	s := r.notes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policies = slices.Delete(s.policies, 0, 1)
+	s.urgent.Store(int64(len(s.policies)))
+}
+
 // done reports that the queue is closed, and that all requests and notes were taken.
 func (r *Requests) done() bool {
-	return r.notes.done.Load() && r.ring.Done() && r.next == len(r.list) && r.notes.waiting.Load() == 0
+	return r.notes.done.Load() && r.ring.Done() && r.next == len(r.list) && r.notes.waiting.Load() == 0 &&
+		r.notes.urgent.Load() == 0
 }
 
 func (r *Requests) setSignal(s *mailbox.Signal) {

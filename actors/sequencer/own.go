@@ -94,15 +94,26 @@ func (s *Sequencer[R, Q]) noted(n *note) bool {
 		copy(s.body[4:], n.id.Key[:])
 		s.ev.Identity, s.ev.Body = Identity{}, s.body[:12]
 	}
-	if n.kind == KindPolicy {
-		s.ev.Body = []byte(n.policy.String())
-	}
 	if !s.event() {
 		return false
 	}
 	s.cfg.Requests.next++
-	if n.kind == KindPolicy && s.cfg.OnPolicy != nil {
-		s.adopt(n.policy)
+	return true
+}
+
+// swap journals a policy, and before it the checkpoint whose turn it is; false if the journal's ring has
+// no room. It needs no room for slots: those that fill the ring may wait for this policy.
+func (s *Sequencer[R, Q]) swap(p durability.Policy) bool {
+	if s.state.last+1 == s.due.checkpoint {
+		return s.own()
+	}
+	s.ev = Event{Kind: KindPolicy, Body: []byte(p.String())}
+	if !s.event() {
+		return false
+	}
+	s.cfg.Requests.inForce()
+	if s.cfg.OnPolicy != nil {
+		s.adopt(p)
 	}
 	return true
 }
@@ -120,23 +131,31 @@ func (s *Sequencer[R, Q]) adopt(p durability.Policy) {
 }
 
 // event journals s.ev, which is not a request, and delivers it; false if the journal's ring has no
-// room for it.
+// room for it. A checkpoint and a policy are not delivered, so that they have no outputs: those of the
+// event before may still wait for room.
 func (s *Sequencer[R, Q]) event() bool {
 	size := EventHeader + len(s.ev.Body)
 	room := s.cfg.Journal.Claim(size)
 	if room == nil {
 		return false
 	}
-	s.out.begin(&s.ev, s.cfg.Now(), nil)
+	silent := s.ev.Kind == KindPolicy || s.ev.Kind == KindCheckpoint
+	if !silent {
+		s.out.begin(&s.ev, s.cfg.Now(), nil)
+	}
 	s.number()
 	AppendEvent(room[:0], &s.ev)
-	Deliver(s.cfg.Application, &s.ev, &s.out)
+	if !silent {
+		Deliver(s.cfg.Application, &s.ev, &s.out)
+	}
 	if err := s.state.note(&s.ev); err != nil {
 		panic(fmt.Sprintf("sequencer: event %d (%s): %v", s.ev.Seq, s.ev.Kind, err))
 	}
 	s.cfg.Journal.Commit(size)
 	s.counts.Others++
 	s.journaled(size)
-	s.out.end()
+	if !silent {
+		s.out.end()
+	}
 	return true
 }

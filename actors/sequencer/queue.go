@@ -23,7 +23,8 @@ const stampSize = 9
 // some tens of ns, and one ring keeps one order (docs/decisions/0011-sequencer.md).
 //
 // A queue without room for a request is full until half of it is free again, for every reader. So
-// the readers are woken once for half a queue, and one that is late does not find it full again.
+// the readers are woken once for half a queue, and one that is late does not find it full again. A part of
+// it is kept for requests of operators, which are taken while clients fill the rest.
 type Queue struct {
 	mu      sync.Mutex // held by the reader that owns the writing end; nothing waits with it
 	ring    *mailbox.BytesWriter
@@ -107,7 +108,7 @@ func (q *Queue) TryPut(req *Event, trace []byte, received int64) (bool, error) {
 	if q.closed {
 		return false, ErrClosed
 	}
-	record := q.claim(n, received)
+	record := q.claim(n, received, req.Identity.Role == RoleOperator)
 	if record == nil {
 		return false, nil
 	}
@@ -123,22 +124,41 @@ func (q *Queue) TryPut(req *Event, trace []byte, received int64) (bool, error) {
 	return true, nil
 }
 
-// claim returns room for a record, or nil and makes the queue full.
-func (q *Queue) claim(n int, now int64) []byte {
+// operatorsPart is the part of the queue, one in that many, that is kept for requests of operators.
+const operatorsPart = 16
+
+// claim returns room for a record, or nil and makes the queue full. A queue that is full for others has room for
+// operators.
+func (q *Queue) claim(n int, now int64, operator bool) []byte {
+	kept := q.ring.Cap() / operatorsPart
+	if operator {
+		kept = 0
+	}
 	if q.full.Load() != 0 {
+		if operator {
+			return q.ring.Claim(n)
+		}
 		return nil
 	}
-	if room := q.ring.Claim(n); room != nil {
+	if room := q.within(n, kept); room != nil {
 		return room
 	}
 	q.full.Store(max(now, 1))
 	q.signal.Prepare()
-	room := q.ring.Claim(n) // the sequencer may have released something before Prepare
+	room := q.within(n, kept) // the sequencer may have released something before Prepare
 	if room != nil {
 		q.signal.Cancel() // no other reader has found it full
 		q.full.Store(0)
 	}
 	return room
+}
+
+// within returns room for a record that leaves some bytes free; nil if there is none.
+func (q *Queue) within(n, kept int) []byte {
+	if q.ring.Len()+n+kept > q.ring.Cap() {
+		return nil
+	}
+	return q.ring.Claim(n)
 }
 
 // roomWaker is called when the sequencer has released requests of a full queue.

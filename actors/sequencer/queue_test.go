@@ -60,6 +60,46 @@ func TestQueueKeepsEachReadersOrder(t *testing.T) {
 	}
 }
 
+// A queue that clients have filled takes requests of operators, as far as its reserve goes.
+func TestFullQueueHasRoomForOperators(t *testing.T) {
+	q, r := NewQueue(1 << 14)
+	req := trades(1, tagEvent, make3(1, 100)...)
+	put := func() (taken int) {
+		t.Helper()
+		for {
+			ok, err := q.TryPut(&req, nil, 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				return taken
+			}
+			taken++
+		}
+	}
+	req.Identity.Role = RoleTrader
+	if put() == 0 || q.Full() != 7 {
+		t.Fatalf("full since %d", q.Full())
+	}
+	req.Identity.Role = RoleOperator
+	if put() == 0 {
+		t.Error("an operator has no room")
+	}
+	req.Identity.Role = RoleTrader
+	if n := put(); n != 0 {
+		t.Errorf("a trader has room for %d requests in a full queue", n)
+	}
+	for { // the sequencer carries them out
+		if _, ok := r.ring.Next(); !ok {
+			break
+		}
+		r.ring.Release()
+	}
+	if q.Full() != 0 || put() == 0 {
+		t.Error("a queue that is empty has no room")
+	}
+}
+
 func TestCloseReleasesWaitingReaders(t *testing.T) {
 	q, r := NewQueue(1 << 10)
 	req := trades(1, tagEvent, make3(1, 100)...)

@@ -229,11 +229,12 @@ func (c cancellable) Read(p []byte) (int, error) {
 // replayed is the emitter of a replay: it hashes a report when the next one begins.
 type replayed[R, Q any] struct {
 	hasher[R, Q]
-	report  R
-	query   Q
-	conn    uint64 // of report
-	pending bool   // report is not hashed yet
-	gone    uint64 // reports to this connection are dropped
+	report    R
+	query     Q
+	published R
+	conn      uint64 // of report
+	pending   bool   // report is not hashed yet
+	gone      uint64 // reports to this connection are dropped
 }
 
 // Report implements Emitter.
@@ -254,6 +255,16 @@ func (d *replayed[R, Q]) Query(uint64) *Q {
 	d.query = zero
 	return &d.query
 }
+
+// Publish implements Emitter. Topic frames are not part of the digest.
+func (d *replayed[R, Q]) Publish(_, _ uint64) *R {
+	var zero R
+	d.published = zero
+	return &d.published
+}
+
+// Subscribed implements Audience.
+func (d *replayed[R, Q]) Subscribed() bool { return false }
 
 // finish hashes the last report.
 func (d *replayed[R, Q]) finish() {

@@ -79,15 +79,8 @@ func (s *State) write(w io.Writer) error {
 	return err
 }
 
-// CheckSection reads the sequencer's part of a snapshot and returns the last event that it names. What
-// follows in r is the application's.
-func CheckSection(r io.Reader) (durability.Seq, error) {
-	s, err := readState(r)
-	if err != nil {
-		return 0, err
-	}
-	return s.last, nil
-}
+// CheckSection reads the sequencer's part of a snapshot. What follows in r is the application's.
+func CheckSection(r io.Reader) (*State, error) { return readState(r) }
 
 // readState reads a section, and not a byte more.
 func readState(r io.Reader) (*State, error) {

@@ -12,6 +12,8 @@ import (
 	"sluice/encode"
 	"sluice/mailbox"
 	"sluice/telemetry"
+	"sluice/transport/listen"
+	"sluice/transport/wire"
 )
 
 // batchRequests is how many requests a step carries out at most; then it publishes what they
@@ -19,7 +21,7 @@ import (
 const batchRequests = 128
 
 // Config is what a Sequencer works with. All but the two thresholds, Snapshots, OnClockJump,
-// CheckpointEvents, Barriers, Prove and OnPolicy is required.
+// CheckpointEvents, Barriers, Prove, OnPolicy, Poisoned, Clients and Topics is required.
 type Config[R, Q any] struct {
 	Application Application[R, Q]
 	Encoder     encode.Encoder[R, Q]               // of the outputs, for their digest; called on the sequencer's goroutine
@@ -49,6 +51,13 @@ type Config[R, Q any] struct {
 	// the sequencer's goroutine and must not block. Nil: events do not wait.
 	OnPolicy func(p durability.Policy, event durability.Seq, adopted func())
 
+	// Clients, if set, finds the identity of a client by its number, which is not 0, and never returns nil.
+	// It is called for each request, on the sequencer's goroutine, and must not block.
+	Clients func(number uint32) *listen.Identity
+
+	// Topics is for an Application that is a Publisher.
+	Topics Topics
+
 	CheckpointEvents uint64 // a checkpoint is journaled as every Nth event; default 65,536
 
 	// Poisoned are requests on which the application panicked before, by PanicError.Hash. They are
@@ -77,7 +86,7 @@ type Sequencer[R, Q any] struct {
 	cfg   Config[R, Q]
 	state *State
 	table *Table
-	check Checker // the application, nil if it is none
+	also  extras[R, Q] // the application
 	out   emitter[R, Q]
 	ev    Event // passed to the application by reference, so that it does not move to the heap for each request
 	err   error // a *PanicError: the application panicked
@@ -89,13 +98,13 @@ type Sequencer[R, Q any] struct {
 	held    []byte   // a record taken from the queue that was not sequenced yet; nil if none
 	waiting bool     // the last step took no request for want of room
 	counts  Counts
-	events  uint64 // since the last snapshot, including those of earlier runs
-	bytes   uint64 // of these events
+	since   struct{ events, bytes uint64 } // the last snapshot, including those of earlier runs
+	uses    uses
 
-	adopting  atomic.Uint64    // policy event whose policy the gate has not adopted yet; 0 for none
-	stop      atomic.Bool      // written by Stop
-	sequenced atomic.Uint64    // last event that may be journaled; written before it is published, read by any goroutine
-	shared    [6]atomic.Uint64 // counts as of the last step, read by any goroutine
+	adopting  atomic.Uint64     // policy event whose policy the gate has not adopted yet; 0 for none
+	stop      atomic.Bool       // written by Stop
+	sequenced atomic.Uint64     // last event that may be journaled; written before it is published, read by any goroutine
+	shared    [10]atomic.Uint64 // counts as of the last step, read by any goroutine
 }
 
 // New makes a sequencer and sets the signals of the ring ends that it was given. The error says what
@@ -115,20 +124,24 @@ func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 	if s.cfg.CheckpointEvents == 0 {
 		s.cfg.CheckpointEvents = DefaultCheckpointEvents
 	}
-	s.check, _ = cfg.Application.(Checker)
+	s.also = extrasOf(cfg.Application)
+	s.uses = usesOf(cfg.Application)
 	s.due.ticker, _ = cfg.Application.(Ticker[R, Q])
 	s.clock = clock{wall: cfg.Wall, jump: cfg.OnClockJump, last: s.state.time}
 	cfg.Requests.setSignal(cfg.Signal)
-	cfg.Journal.SetSignal(cfg.Signal)
-	cfg.Slots.SetSignal(cfg.Signal)
+	cfg.Journal.SetRoom(cfg.Signal)
+	cfg.Slots.SetRoom(cfg.Signal)
 	if cfg.Barriers != nil {
-		cfg.Barriers.SetSignal(cfg.Signal)
+		cfg.Barriers.SetRoom(cfg.Signal)
+	}
+	for _, r := range cfg.Topics.Feedback {
+		r.SetSignal(cfg.Signal)
 	}
 	s.proofs = proofs{barriers: cfg.Barriers, prove: cfg.Prove}
 	s.out = emitter[R, Q]{hasher: newHasher(&s.state.outputs, cfg.Encoder, cfg.MaxFrame),
-		slots: cfg.Slots, now: cfg.Now, seq: s.state.last}
+		slots: cfg.Slots, now: cfg.Now, seq: s.state.last, topics: newTopics(cfg.Topics)}
 	s.sequenced.Store(uint64(s.state.last))
-	s.events, s.bytes = s.state.replayed, s.state.replayedBytes
+	s.since.events, s.since.bytes = s.state.replayed, s.state.replayedBytes
 	s.due.look(s.state.last, s.cfg.CheckpointEvents)
 	return s, nil
 }
@@ -177,7 +190,9 @@ func (s *Sequencer[R, Q]) Step(now int64) (work int) {
 		}
 	}()
 	s.clock.read(now)
+	s.out.topics.begin(now)
 	work = s.batch()
+	s.uses.step(now, uint64(s.state.last))
 	returned = true
 	return work
 }
@@ -229,12 +244,17 @@ func (s *Sequencer[R, Q]) Close() error {
 
 func (s *Sequencer[R, Q]) over() bool { return s.err != nil || s.stop.Load() }
 
-// next carries out one request or event; false if there is none, or no room for what it causes.
+// next carries out one request or event, or takes one entry of feedback; false if there is none, or no room for what it causes.
 func (s *Sequencer[R, Q]) next() bool {
 	some, done := true, s.out.ready()
+	policy, swaps := s.cfg.Requests.policy()
 	switch {
+	case swaps:
+		done = s.swap(policy)
 	case s.due.owed(s.state.last, s.clock.last):
 		done = done && s.own()
+	case s.out.topics.report() != nil:
+		done = done && s.heed(s.out.topics.report())
 	default:
 		if s.held == nil {
 			s.held, some = s.cfg.Requests.ring.Next()
@@ -264,23 +284,17 @@ func (s *Sequencer[R, Q]) request(record []byte) bool {
 	if err := DecodeEvent(event, ev); err != nil {
 		panic(err) // the queue wrote it
 	}
-	if ev.Identity.Number != 0 {
-		ev.Identity.Key, _ = s.state.key(ev.Identity.Number)
-	}
+	s.identify(ev)
 	s.out.begin(ev, int64(binary.LittleEndian.Uint64(record)), record[stampSize:at])
-	query, why := s.table.judge(ev)
-	if why == 0 && s.check != nil && s.check.Check(ev) != nil {
-		why = encode.RefusedMalformed
-	}
-	if why == 0 && len(s.cfg.Poisoned) > 0 {
-		if _, poisoned := s.cfg.Poisoned[hashOf(ev)]; poisoned {
-			why = encode.RefusedMalformed
-		}
-	}
+	query, why := s.judge(ev)
 	switch {
 	case why != 0:
 		s.counts.Refused++
 		s.out.refuse(why)
+	case ev.Tag == wire.TagExtended:
+		if !s.subscription(ev) {
+			return false
+		}
 	case query:
 		if !s.proofs.begin(s.out.position()) {
 			return false
@@ -296,6 +310,7 @@ func (s *Sequencer[R, Q]) request(record []byte) bool {
 		copy(room, event)
 		binary.LittleEndian.PutUint64(room[timeAt:], uint64(s.clock.last))
 		s.number()
+		ev.Client = nil
 		app.Apply(ev, &s.out)
 		s.cfg.Journal.Commit(len(event))
 		s.counts.Events++
@@ -303,6 +318,18 @@ func (s *Sequencer[R, Q]) request(record []byte) bool {
 	}
 	s.out.end()
 	return true
+}
+
+// identify adds to a request what its client is known by and may do.
+func (s *Sequencer[R, Q]) identify(ev *Event) {
+	number := ev.Identity.Number
+	if number == 0 {
+		return
+	}
+	ev.Identity.Key, _ = s.state.key(number)
+	if s.cfg.Clients != nil {
+		ev.Client = s.cfg.Clients(number)
+	}
 }
 
 // number gives s.ev the next number and the time.
@@ -315,8 +342,8 @@ func (s *Sequencer[R, Q]) number() {
 
 // journaled takes notice of an event of n bytes that was applied.
 func (s *Sequencer[R, Q]) journaled(n int) {
-	s.events++
-	s.bytes += uint64(n)
+	s.since.events++
+	s.since.bytes += uint64(n)
 	s.due.look(s.state.last, s.cfg.CheckpointEvents)
 }
 
@@ -334,14 +361,14 @@ func (s *Sequencer[R, Q]) publish() {
 // event, and with which outputs.
 func (s *Sequencer[R, Q]) snapshot() {
 	c := &s.cfg
-	due := c.SnapshotEvents > 0 && s.events >= c.SnapshotEvents ||
-		c.SnapshotBytes > 0 && s.bytes >= c.SnapshotBytes
+	due := c.SnapshotEvents > 0 && s.since.events >= c.SnapshotEvents ||
+		c.SnapshotBytes > 0 && s.since.bytes >= c.SnapshotBytes
 	if c.Snapshots == nil || !due || !c.Snapshots.ready() {
 		return
 	}
 	digest, outputs := s.state.Digest()
 	c.Snapshots.begin(Mark{s.state.last, digest, outputs})
-	s.events, s.bytes = 0, 0
+	s.since.events, s.since.bytes = 0, 0
 }
 
 // WriteSnapshot writes the state as of the last event, as a snapshot has it. Call it after the

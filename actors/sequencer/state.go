@@ -39,6 +39,9 @@ func (s *State) Last() durability.Seq { return s.last }
 // Keys are the fingerprints of the identities, from number 1 on.
 func (s *State) Keys() [][8]byte { return slices.Clone(s.keys) }
 
+// Rules is the version of the application's rules in force, 0 if no event names one.
+func (s *State) Rules() uint32 { return s.rules }
+
 // Digest is the digest and the number of all outputs so far.
 func (s *State) Digest() (digest, outputs uint64) {
 	s.outputs.flush()

@@ -14,6 +14,7 @@ const (
 	TagOutcome    uint8 = 0x44
 	TagPastFill   uint8 = 0x45
 	TagFills      uint8 = 0x46
+	TagLimitUse   uint8 = 0x47
 )
 
 // Answer is the output of a query: one frame, already encoded. The answers have few fields in

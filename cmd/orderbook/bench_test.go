@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sluice/actors/sequencer"
+	"sluice/cmd/orderbook/marketdata"
 )
 
 // sink is an emitter that reuses one slot, at about the cost of the ring.
@@ -14,10 +15,14 @@ type sink struct {
 	report Report
 	answer Answer
 	count  int
+	topics int  // frames of topics
+	silent bool // no topic has a subscriber
 }
 
-func (s *sink) Report(uint64) *Report { s.count++; s.report = Report{}; return &s.report }
-func (s *sink) Query(uint64) *Answer  { s.count++; s.answer = Answer{}; return &s.answer }
+func (s *sink) Report(uint64) *Report       { s.count++; s.report = Report{}; return &s.report }
+func (s *sink) Query(uint64) *Answer        { s.count++; s.answer = Answer{}; return &s.answer }
+func (s *sink) Publish(_, _ uint64) *Report { s.topics++; s.report = Report{}; return &s.report }
+func (s *sink) Subscribed() bool            { return !s.silent }
 
 // driver applies commands without a new request for each.
 type driver struct {
@@ -28,7 +33,10 @@ type driver struct {
 	ev   sequencer.Event
 }
 
-func newDriver(t testing.TB) *driver { return &driver{book: mustNew(t, Config{})} }
+// newDriver returns a driver of an empty book. No topic has a subscriber.
+func newDriver(t testing.TB) *driver {
+	return &driver{book: mustNew(t, Config{}), out: sink{silent: true}}
+}
 
 func (d *driver) do(c *Command) {
 	d.seq++
@@ -53,8 +61,15 @@ func (d *driver) fill() {
 }
 
 func TestSteadyTradingDoesNotAllocate(t *testing.T) {
+	for _, silent := range []bool{true, false} {
+		steadyTrading(t, silent)
+	}
+}
+
+func steadyTrading(t *testing.T, silent bool) {
 	d := newDriver(t)
 	d.fill()
+	d.out.silent = silent
 	rest, take := gtc(3, Buy, 990, 10), gtc(4, Sell, 1000, 10)
 	replace, cancel := Command{Tag: TagReplace, Account: 3, Price: 980,
 		Quantity: 5}, Command{Tag: TagCancel, Account: 3}
@@ -81,12 +96,21 @@ func TestSteadyTradingDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, round); n != 0 {
 		t.Errorf("a round of trading allocates %v times, want 0", n)
 	}
+	if (d.out.topics == 0) != silent {
+		t.Errorf("%d topic frames were published; no subscribers: %v", d.out.topics, silent)
+	}
 }
 
 // BenchmarkRestAndCancel is two events: an order that rests, and its cancellation.
-func BenchmarkRestAndCancel(b *testing.B) {
+func BenchmarkRestAndCancel(b *testing.B) { restAndCancel(b, true) }
+
+// With subscribers, each event has a Level, and some have a Quote.
+func BenchmarkRestAndCancelWithSubscribers(b *testing.B) { restAndCancel(b, false) }
+
+func restAndCancel(b *testing.B, silent bool) {
 	d := newDriver(b)
 	d.fill()
+	d.out.silent = silent
 	b.ReportAllocs()
 	for b.Loop() {
 		c := gtc(3, Buy, 1000-int64(d.seq*7%64), 10)
@@ -116,9 +140,15 @@ func BenchmarkRest(b *testing.B) {
 
 // BenchmarkMatch is one event with three reports: an order that trades with a part of a
 // resting order.
-func BenchmarkMatch(b *testing.B) {
+func BenchmarkMatch(b *testing.B) { match(b, true) }
+
+// With subscribers, each event has a Trade, a Level and a Quote.
+func BenchmarkMatchWithSubscribers(b *testing.B) { match(b, false) }
+
+func match(b *testing.B, silent bool) {
 	d := newDriver(b)
 	d.fill()
+	d.out.silent = silent
 	c := gtc(3, Buy, 1000, 1<<40)
 	c.Instrument = 1
 	d.do(&c)
@@ -169,6 +199,20 @@ func BenchmarkQueryTop(b *testing.B) {
 	for b.Loop() {
 		d.book.Query(req, &d.out)
 	}
+}
+
+// BenchmarkDescribe is the snapshot of the depth of a book with 128 price levels.
+func BenchmarkDescribe(b *testing.B) {
+	d := newDriver(b)
+	d.fill()
+	ev, topic := &sequencer.Event{Conn: 1}, marketdata.KindDepth.Topic(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		if !d.book.Describe(ev, topic, &d.out) {
+			b.Fatal("refused")
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(128*b.N), "ns/level")
 }
 
 func BenchmarkEncodeFill(b *testing.B) {

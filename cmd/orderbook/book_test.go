@@ -152,8 +152,11 @@ func TestReadonlyRoleCannotTrade(t *testing.T) {
 		req := request(t, 1, g.command)
 		kind, ok := table.Lookup(req.Tag)
 		least := sequencer.RoleTrader
-		if isQuery(req.Tag) {
+		switch {
+		case isQuery(req.Tag):
 			least = sequencer.RoleReadonly
+		case req.Tag == TagRaiseLimits:
+			least = sequencer.RoleOperator
 		}
 		if !ok || kind.Role != least || kind.Query != isQuery(req.Tag) || kind.Size != len(req.Body) {
 			t.Errorf("%s is %+v; it needs role %d and has %d bytes", g.name, kind, least, len(req.Body))

@@ -11,12 +11,14 @@ const (
 	TagCancel                uint8 = 0x11
 	TagReplace               uint8 = 0x12
 	TagSetCancelOnDisconnect uint8 = 0x13
+	TagRaiseLimits           uint8 = 0x14 // of an operator
 
 	TagQueryTop        uint8 = 0x20
 	TagQueryPosition   uint8 = 0x21
 	TagQueryOpenOrders uint8 = 0x22
 	TagQueryOutcome    uint8 = 0x23
 	TagQueryFills      uint8 = 0x24
+	TagQueryLimits     uint8 = 0x25
 )
 
 // MaxPage is the greatest number of open orders or fills in the answer to one query.
@@ -67,6 +69,7 @@ type Command struct {
 	After         uint64 // QueryOpenOrders: order id; QueryFills: event; the answer begins behind it
 	Trade         uint32 // QueryFills: number of the trade within event After
 	Limit         uint16 // QueryOpenOrders, QueryFills: 1 to MaxPage
+	Limits        Limits // RaiseLimits: new values; 0 leaves a limit as it is
 }
 
 const requestHeader = 4 + 8 + 1 // len, request_seq, tag
@@ -83,6 +86,10 @@ func bodySize(tag uint8) (int, bool) {
 		return 24, true
 	case TagSetCancelOnDisconnect:
 		return 1, true
+	case TagRaiseLimits:
+		return limitsSize, true
+	case TagQueryLimits:
+		return 0, true
 	case TagQueryTop:
 		return 4, true
 	case TagQueryPosition:
@@ -100,6 +107,11 @@ func bodySize(tag uint8) (int, bool) {
 // isQuery reports whether a request only reads.
 func isQuery(tag uint8) bool { return tag >= TagQueryTop }
 
+// namesAccount reports whether a request has an account.
+func namesAccount(tag uint8) bool {
+	return tag != TagQueryTop && tag != TagSetCancelOnDisconnect && tag != TagRaiseLimits && tag != TagQueryLimits
+}
+
 // UsesID reports whether a request has a client order id of its own, which it uses up.
 func UsesID(tag uint8) bool { return tag >= TagNew && tag <= TagReplace }
 
@@ -109,8 +121,8 @@ func UsesID(tag uint8) bool { return tag >= TagNew && tag <= TagReplace }
 func AppendRequest(dst []byte, requestSeq uint64, c *Command) ([]byte, error) {
 	size, ok := bodySize(c.Tag)
 	if !ok {
-		return dst, fmt.Errorf("orderbook: request tag 0x%02x is unknown; requests are 0x10 to 0x13 "+
-			"and 0x20 to 0x24", c.Tag)
+		return dst, fmt.Errorf("orderbook: request tag 0x%02x is unknown; requests are 0x10 to 0x14 "+
+			"and 0x20 to 0x25", c.Tag)
 	}
 	le := binary.LittleEndian
 	dst = le.AppendUint32(dst, uint32(requestHeader-4+size))
@@ -128,6 +140,10 @@ func (c *Command) AppendBody(dst []byte) []byte {
 		return le.AppendUint32(dst, c.Instrument)
 	case TagSetCancelOnDisconnect:
 		return append(dst, bit(c.On))
+	case TagRaiseLimits:
+		return c.Limits.append(dst)
+	case TagQueryLimits:
+		return dst
 	}
 	dst = le.AppendUint64(dst, c.Account)
 	switch c.Tag {
@@ -171,8 +187,8 @@ func bit(on bool) byte {
 func DecodeRequest(tag uint8, body []byte, c *Command) error {
 	size, ok := bodySize(tag)
 	if !ok {
-		return fmt.Errorf("orderbook: request tag 0x%02x is unknown; requests are 0x10 to 0x13 "+
-			"and 0x20 to 0x24", tag)
+		return fmt.Errorf("orderbook: request tag 0x%02x is unknown; requests are 0x10 to 0x14 "+
+			"and 0x20 to 0x25", tag)
 	}
 	if len(body) != size {
 		return fmt.Errorf("orderbook: body of request 0x%02x has %d bytes, must have %d", tag,
@@ -197,6 +213,9 @@ func DecodeRequest(tag uint8, body []byte, c *Command) error {
 		if c.On = body[0] == 1; body[0] > 1 {
 			return fmt.Errorf("orderbook: cancel on disconnect is %d, must be 0 (off) or 1 (on)", body[0])
 		}
+	case TagRaiseLimits:
+		c.Limits = decodeLimits(body)
+		return c.Limits.validate()
 	case TagQueryTop:
 		c.Instrument = le.Uint32(body)
 	case TagQueryPosition:

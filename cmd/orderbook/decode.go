@@ -6,7 +6,7 @@ import (
 )
 
 // DecodeAnswer reads the body of an answer with the given tag. It returns a TopOfBook,
-// Position, OpenOrder, OpenOrders, Outcome or Fills, or a Report with TagPastFill. For
+// Position, OpenOrder, OpenOrders, Outcome, Fills or LimitUse, or a Report with TagPastFill. For
 // clients.
 func DecodeAnswer(tag uint8, body []byte) (any, error) {
 	switch tag {
@@ -26,8 +26,10 @@ func DecodeAnswer(tag uint8, body []byte) (any, error) {
 		return r, err
 	case TagFills:
 		return decodeFills(body)
+	case TagLimitUse:
+		return decodeLimitUse(body)
 	}
-	return nil, fmt.Errorf("orderbook: response tag 0x%02x is no answer; answers are 0x40 to 0x46", tag)
+	return nil, fmt.Errorf("orderbook: response tag 0x%02x is no answer; answers are 0x40 to 0x47", tag)
 }
 
 func decodeTop(body []byte) (v TopOfBook, err error) {
@@ -101,7 +103,7 @@ func decodeOutcome(body []byte) (v Outcome, err error) {
 		Event: le.Uint64(body[24:]), OrderID: le.Uint64(body[32:]),
 		Status: Status(body[40]), Request: body[41], Reason: Reason(body[42])}
 	if v.Status < StatusAccepted || v.Status > StatusTooOld ||
-		(v.Status == StatusRejected) != v.Reason.rejects() || v.Reason > BadExpiry {
+		(v.Status == StatusRejected) != v.Reason.rejects() || v.Reason > TooFarAhead {
 		return v, fmt.Errorf("orderbook: outcome is %d with reason %d", v.Status, v.Reason)
 	}
 	return v, nil

@@ -15,7 +15,7 @@ func (*Book) DescribeRequest(tag uint8, body []byte) string {
 	switch {
 	case UsesID(tag):
 		return fmt.Sprintf("account %d #%d %s", c.Account, c.ClientOrderID, c.String())
-	case tag == TagQueryTop || tag == TagSetCancelOnDisconnect:
+	case !namesAccount(tag):
 		return c.String()
 	}
 	return fmt.Sprintf("account %d %s", c.Account, c.String())
@@ -35,6 +35,16 @@ func (c *Command) String() string {
 			return "cancel-on-disconnect on"
 		}
 		return "cancel-on-disconnect off"
+	case TagRaiseLimits:
+		text := "limits"
+		for i, f := range c.Limits.fields() {
+			if *f != 0 {
+				text += fmt.Sprintf(" %s %d", LimitNames()[i], *f)
+			}
+		}
+		return text
+	case TagQueryLimits:
+		return "limits"
 	case TagQueryTop:
 		return fmt.Sprintf("top %d", c.Instrument)
 	case TagQueryPosition:

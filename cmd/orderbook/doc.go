@@ -26,14 +26,18 @@
 //   - The quantity bought equals the quantity sold: net positions of an instrument add to
 //     zero.
 //   - A client order id is used once per account, even if the command was rejected, so a
-//     command that is sent again after a crash is not executed twice.
+//     command that is sent again after a crash is not executed twice. A command that is rejected
+//     before its account exists leaves no trace.
 //   - Reports are in the order of execution. They go to the connection of the command, and
 //     to the connection that entered the resting order last.
 //   - Equal events cause equal reports and equal snapshots, byte for byte. A restored book
 //     continues exactly like the original.
+//   - A subscriber of a topic that applies a snapshot and each frame after it has exactly the
+//     levels, the best quotes and the trades of the book, after each event (topics.go).
 //   - All memory is bounded by Config and by the number of connections. An order does not
 //     allocate once the slab, the levels, the tables and the history of its account have grown.
 //
 // Start reading at Book.Apply, then event.match. The messages and their bytes are
-// specified in docs/orderbook.md. Package trade is the client.
+// specified in docs/orderbook.md. Package trade is the client, and package marketdata has what
+// subscribers of topics need.
 package orderbook

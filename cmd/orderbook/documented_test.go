@@ -26,11 +26,22 @@ var documented = []struct {
 	script   string
 	want     []string // with the order id if it is a rejection
 }{
-	{"a Cancel without an order and a client order id of 0 do too", Config{MaxAccounts: 2},
+	{"A command that is rejected before leaves no trace", Config{MaxAccounts: 1},
 		`c1 a1 cancel 1
 		c1 a2 buy 1@1 id 0
-		c1 a3 buy 1@1`,
-		[]string{"c1 a3#1 rejected: too many accounts, order 0"}},
+		c1 a3 buy 0@1
+		c1 a4 buy 1@1 id 4294967297
+		c1 a5 buy 1@1
+		c1 a1 buy 1@1`,
+		[]string{"c1 a1#2 rejected: too many accounts, order 0"}},
+	{"An id more than 4,294,967,296 above the last one is rejected", Config{},
+		`c1 a1 buy 1@1 id 4294967296
+		c1 a1 buy 1@1 id 8589934593`,
+		[]string{"c1 a1#8589934593 rejected: client order id is too far above the last one of the account, order 0"}},
+	{"and is not used up", Config{},
+		`c1 a1 buy 1@1 id 4294967297
+		c1 a1 buy 1@1 id 1`,
+		[]string{"c1 a1#1 accepted as 2"}},
 	{"A repeated or lower id is rejected as a duplicate, and so is 0", Config{},
 		`c1 a1 buy 1@1 id 0`,
 		[]string{"c1 a1#0 rejected: client order id is not above the last one of the account, order 0"}},
@@ -59,6 +70,14 @@ var documented = []struct {
 		c1 a1 ioc-sell 4611686018427387904@2
 		c1 a1 buy 1@1`,
 		[]string{"c1 a1#3 rejected: position limit, order 0"}},
+	{"After MaxTrades orders the rest is cancelled with reason 37, if it would meet more", Config{MaxTrades: 2},
+		`c1 a1 sell 1@1
+		c1 a1 sell 1@1
+		c1 a1 sell 1@1
+		c2 a2 buy 5@1`,
+		[]string{"c2 a2#1 accepted as 4", "c1 a1#1 sold 1@1 resting, open 0", "c2 a2#1 bought 1@1 taking, open 4",
+			"c1 a1#2 sold 1@1 resting, open 0", "c2 a2#1 bought 1@1 taking, open 3",
+			"c2 a2#1 cancelled 3 by 1: it has met as many orders as one command may; enter the rest again"}},
 	{"An order that may rest needs room (9, 10) when it arrives, even if it would trade in full",
 		Config{MaxOrders: 1},
 		`c1 a1 sell 1@1
@@ -108,6 +127,7 @@ func TestDocumentationHasTheLimits(t *testing.T) {
 		"MaxOrders":                        {uint64(c.MaxOrders), TooManyOrders},
 		"MaxLevels":                        {uint64(c.MaxLevels), TooManyLevels},
 		"MaxQuantity":                      {c.MaxQuantity, BadQuantity},
+		"MaxTrades":                        {uint64(c.MaxTrades), TooDeep},
 		"bought or sold by an account per": {tradedMax, PositionLimit},
 	}
 	_, table, _ := strings.Cut(document(t), "| limit | default | reason |")
@@ -163,10 +183,12 @@ func precedence(t *testing.T, request string) (order []Reason) {
 func crowded(t *testing.T) *Book {
 	t.Helper()
 	b := mustNew(t, Config{})
+	b.rules = 0 // under which a command that is rejected creates its account
 	play(t, b, `c1 a1 buy 2@100
 		c1 a2 ioc-sell 1@100
 		c1 a3 cancel 1
 		c1 a2 buy 1@100`)
+	b.rules = Rules
 	b.positions[0].traded[Buy.index()] = tradedMax - 3 // and 1 lot is open
 	return b
 }
@@ -180,6 +202,7 @@ func TestReasonsHaveTheDocumentedPrecedence(t *testing.T) {
 		t.Helper()
 		b := crowded(t)
 		b.config = limits.withDefaults()
+		b.limits = b.config.limits()
 		r := do(t, b, b.seq+1, 1, c)[0].report
 		first := Reason(0)
 		if at := slices.IndexFunc(order, func(r Reason) bool { return applies[r] }); at >= 0 {

@@ -3,6 +3,8 @@ package orderbook
 import (
 	"encoding/binary"
 	"fmt"
+
+	"sluice/cmd/orderbook/marketdata"
 )
 
 // Encoder encodes reports and answers as frames. It implements
@@ -30,15 +32,23 @@ func reportSize(tag uint8) (int, bool) {
 		return 65, true
 	case TagCancelOnDisconnect:
 		return 9, true
+	case TagLimitsRaised:
+		return 8, true
 	}
 	return 0, false
 }
 
-// AppendReport appends the whole frame of r. A Tag that is not a report's is an error.
+// AppendReport appends the whole frame of r, which may be that of a topic. A Tag that is neither a
+// report's nor a topic's is an error.
 func (Encoder) AppendReport(dst []byte, r *Report) ([]byte, error) {
 	size, ok := reportSize(r.Tag)
+	if !ok && r.Tag >= marketdata.TagQuote && r.Tag <= marketdata.TagLevel {
+		f := r.topicFrame()
+		return f.Append(dst), nil
+	}
 	if !ok {
-		return dst, fmt.Errorf("orderbook: report has tag 0x%02x; reports are 0x30 to 0x35", r.Tag)
+		return dst, fmt.Errorf("orderbook: report has tag 0x%02x; reports are 0x30 to 0x36, "+
+			"frames of topics 0x50 to 0x52", r.Tag)
 	}
 	return r.append(dst, size), nil
 }
@@ -48,8 +58,11 @@ func (r *Report) append(dst []byte, size int) []byte {
 	le := binary.LittleEndian
 	dst = append(le.AppendUint32(dst, uint32(1+size)), r.Tag)
 	dst = le.AppendUint64(dst, r.Seq)
-	if r.Tag == TagCancelOnDisconnect {
+	switch r.Tag {
+	case TagCancelOnDisconnect:
 		return append(dst, bit(r.On))
+	case TagLimitsRaised:
+		return dst
 	}
 	dst = le.AppendUint64(dst, r.Account)
 	dst = le.AppendUint64(dst, r.ClientOrderID)
@@ -80,14 +93,14 @@ func (r *Report) append(dst []byte, size int) []byte {
 
 // IsReport reports whether a response with this tag is a report, which an event caused. Other
 // responses of the book are answers to queries.
-func IsReport(tag uint8) bool { return tag >= TagAccepted && tag <= TagCancelOnDisconnect }
+func IsReport(tag uint8) bool { return tag >= TagAccepted && tag <= TagLimitsRaised }
 
 // DecodeReport reads the body of a report with the given tag into r, every field of which is
 // overwritten. For clients.
 func DecodeReport(tag uint8, body []byte, r *Report) error {
 	size, ok := reportSize(tag)
 	if !ok {
-		return fmt.Errorf("orderbook: response tag 0x%02x is no report; reports are 0x30 to 0x35", tag)
+		return fmt.Errorf("orderbook: response tag 0x%02x is no report; reports are 0x30 to 0x36", tag)
 	}
 	return r.decode(tag, body, size)
 }
@@ -114,16 +127,19 @@ func (r *Report) decode(tag uint8, body []byte, size int) (err error) {
 	}
 	le := binary.LittleEndian
 	*r = Report{Tag: tag, Seq: le.Uint64(body)}
-	if tag == TagCancelOnDisconnect {
+	switch tag {
+	case TagCancelOnDisconnect:
 		r.On, err = boolean("cancel on disconnect", body[8])
 		return err
+	case TagLimitsRaised:
+		return nil
 	}
 	r.Account, r.ClientOrderID, r.OrderID = le.Uint64(body[8:]), le.Uint64(body[16:]), le.Uint64(body[24:])
 	switch tag {
 	case TagRejected:
 		r.Request, r.Reason = body[32], Reason(body[33])
 		if !r.Reason.rejects() {
-			return fmt.Errorf("orderbook: reason of a rejection is %d, must be 1 to 11", r.Reason)
+			return fmt.Errorf("orderbook: reason of a rejection is %d, must be 1 to 13", r.Reason)
 		}
 	case TagFill, TagPastFill:
 		r.Instrument, r.Trade = le.Uint32(body[32:]), le.Uint32(body[36:])
@@ -136,7 +152,7 @@ func (r *Report) decode(tag uint8, body []byte, size int) (err error) {
 	case TagCancelled:
 		r.Command, r.Quantity, r.Reason = le.Uint64(body[32:]), le.Uint64(body[40:]), Reason(body[48])
 		if !r.Reason.cancels() {
-			return fmt.Errorf("orderbook: reason of a cancellation is %d, must be 32 to 36", r.Reason)
+			return fmt.Errorf("orderbook: reason of a cancellation is %d, must be 32 to 37", r.Reason)
 		}
 	case TagReplaced:
 		r.Command, r.Price = le.Uint64(body[32:]), int64(le.Uint64(body[40:]))

@@ -36,11 +36,13 @@ var goldenRequests = []struct {
 	{"replace", Command{Tag: TagReplace, Account: 1, ClientOrderID: 4, Target: 2, Price: 101,
 		Quantity: 12}},
 	{"set-cancel-on-disconnect", Command{Tag: TagSetCancelOnDisconnect, On: true}},
+	{"raise-limits", Command{Tag: TagRaiseLimits, Limits: Limits{Orders: 2_000_000, Levels: 8192}}},
 	{"query-top", Command{Tag: TagQueryTop, Instrument: 3}},
 	{"query-position", Command{Tag: TagQueryPosition, Account: 1, Instrument: 3}},
 	{"query-open-orders", Command{Tag: TagQueryOpenOrders, Account: 1, After: 9, Limit: 256}},
 	{"query-outcome", Command{Tag: TagQueryOutcome, Account: 1, ClientOrderID: 4}},
 	{"query-fills", Command{Tag: TagQueryFills, Account: 1, After: 11, Trade: 1, Limit: 100}},
+	{"query-limits", Command{Tag: TagQueryLimits}},
 }
 
 var goldenResponses = []struct {
@@ -59,6 +61,7 @@ var goldenResponses = []struct {
 	{"cancelled-expired", Report{Tag: TagCancelled, Seq: 14, Account: 1, ClientOrderID: 7, OrderID: 10,
 		Quantity: 10, Reason: Expired}},
 	{"cancel-on-disconnect", Report{Tag: TagCancelOnDisconnect, Seq: 15, On: true}},
+	{"limits-raised", Report{Tag: TagLimitsRaised, Seq: 16}},
 	{"top-of-book", TopOfBook{Seq: 13, Instrument: 3, Bid: Quote{100, 10, 1}, Ask: Quote{101, 25, 2}}},
 	{"position", Position{Seq: 13, Account: 1, Instrument: 3, OpenOrders: 1, Bought: 4, Sold: 7,
 		Accepted: 5, LastID: 4}},
@@ -70,6 +73,8 @@ var goldenResponses = []struct {
 	{"past-fill", Report{Tag: TagPastFill, Seq: 11, Account: 1, ClientOrderID: 2, OrderID: 9, Instrument: 3,
 		Trade: 2, Side: Buy, Liquidity: Taking, Price: -100, Quantity: 4, Open: 6}},
 	{"fills", Fills{Seq: 13, Account: 1, Count: 1, More: true, Dropped: true}},
+	{"limit-use", LimitUse{Seq: 13, Used: Limits{1, 2, 3, 4, 5},
+		Limit: Limits{1024, 1 << 20, 1 << 20, 2_000_000, 8192}}},
 }
 
 func encodeResponse(t testing.TB, value any) []byte {
@@ -97,6 +102,8 @@ func encodeResponse(t testing.TB, value any) []byte {
 	case Outcome:
 		v.encode(&a)
 	case Fills:
+		v.encode(&a)
+	case LimitUse:
 		v.encode(&a)
 	}
 	frame, err := Encoder{}.AppendQuery(nil, &a)
@@ -248,8 +255,8 @@ func TestMalformedResponsesAreRejected(t *testing.T) {
 		at    int
 		value byte
 	}{
-		{"rejected", 33, 0}, {"rejected", 33, 12}, {"rejected", 33, 32}, {"fill", 64, 3}, {"fill", 65, 0},
-		{"cancelled", 48, 1}, {"cancelled", 48, 37}, {"replaced", 64, 2}, {"cancel-on-disconnect", 8, 2},
+		{"rejected", 33, 0}, {"rejected", 33, 14}, {"rejected", 33, 32}, {"fill", 64, 3}, {"fill", 65, 0},
+		{"cancelled", 48, 1}, {"cancelled", 48, 38}, {"replaced", 64, 2}, {"cancel-on-disconnect", 8, 2},
 		{"position", 24, 9}, {"open-order", 36, 0}, {"open-order", 37, 1}, {"open-orders", 20, 2},
 		{"outcome", 40, 0}, {"outcome", 40, 1}, {"outcome", 40, 8}, {"outcome", 42, 0},
 		{"outcome", 42, 32}, {"past-fill", 65, 3}, {"fills", 20, 2}, {"fills", 21, 2},
@@ -272,7 +279,7 @@ func TestMalformedResponsesAreRejected(t *testing.T) {
 
 func TestUnknownTagIsAnErrorAndAppendsNothing(t *testing.T) {
 	dst := []byte("x")
-	for _, tag := range []uint8{0, 2, TagCancelOnDisconnect + 1, TagTopOfBook, TagPastFill, 0xFF} {
+	for _, tag := range []uint8{0, 2, TagLimitsRaised + 1, TagTopOfBook, TagPastFill, 0xFF} {
 		if out, err := (Encoder{}).AppendReport(dst, &Report{Tag: tag}); err == nil || len(out) != 1 {
 			t.Errorf("report tag 0x%02x: %q, %v", tag, out, err)
 		}

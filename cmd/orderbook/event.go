@@ -10,10 +10,12 @@ import (
 type event struct {
 	*Book
 	conn   uint64 // connection of the event, 0 for none
+	who    uint32 // number of the identity of its client, 0 without a key
 	out    sequencer.Emitter[Report, Answer]
 	cmd    Command
 	owner  uint32 // account of the command
 	trades uint32 // number of trades so far
+	silent bool   // no topic has a subscriber
 }
 
 // begin makes the event the last one, and cancels the orders that have expired.
@@ -22,6 +24,8 @@ func (e *event) begin(ev *sequencer.Event) {
 		panic(fmt.Sprintf("orderbook: event %d at %d after event %d at %d; numbers must increase "+
 			"and times must not fall", ev.Seq, ev.Time, e.seq, e.time))
 	}
+	audience, ok := e.out.(sequencer.Audience)
+	e.silent = ok && !audience.Subscribed()
 	e.seq, e.time = ev.Seq, ev.Time
 	e.expire()
 }
@@ -65,8 +69,8 @@ func (e *event) setCancelOnDisconnect() {
 func (e *event) run() {
 	owner, ok := e.accountAt[e.cmd.Account]
 	if !ok {
-		if len(e.accounts) >= e.config.MaxAccounts {
-			e.rejected(TooManyAccounts, 0)
+		if reason := e.stranger(); reason != 0 {
+			e.rejected(reason, 0)
 			return
 		}
 		owner = uint32(len(e.accounts))
@@ -75,8 +79,8 @@ func (e *event) run() {
 	}
 	e.owner = owner
 	a := &e.accounts[owner]
-	if e.cmd.ClientOrderID <= a.last {
-		e.rejected(Duplicate, 0)
+	if reason := e.misnumbered(a.last); reason != 0 {
+		e.rejected(reason, 0)
 		return
 	}
 	// The id is used up even if the command is rejected, so that a command that is sent
@@ -98,6 +102,41 @@ func (e *event) run() {
 	}
 }
 
+// stranger returns why a command of an account that does not exist is rejected, 0 if it is not. It creates
+// the account then. So an account takes a place only with an order, and a command that is rejected uses no
+// id: sent again, it may be accepted. Under rules 0, every command created its account.
+func (e *event) stranger() Reason {
+	if len(e.accounts) >= int(e.limits.Accounts) {
+		return TooManyAccounts
+	}
+	if e.rules == 0 {
+		return 0
+	}
+	if reason := e.misnumbered(0); reason != 0 {
+		return reason
+	}
+	if e.cmd.Tag != TagNew {
+		return UnknownOrder
+	}
+	return e.refusal(uint32(len(e.accounts)))
+}
+
+// maxJump is how far a client order id may be above the last one of its account. Without a bound, one
+// command would use up all ids of an account.
+const maxJump = 1 << 32
+
+// misnumbered returns what is wrong with the client order id of the command, 0 for nothing. Under rules 0,
+// it could be as far ahead as it liked.
+func (e *event) misnumbered(last uint64) Reason {
+	switch id := e.cmd.ClientOrderID; {
+	case id <= last:
+		return Duplicate
+	case e.rules > 0 && id-last > maxJump:
+		return TooFarAhead
+	}
+	return 0
+}
+
 // enter executes a New: it accepts and matches the order, and the rest rests or is cancelled.
 func (e *event) enter(owner uint32) {
 	c := &e.cmd
@@ -108,7 +147,7 @@ func (e *event) enter(owner uint32) {
 	o := order{
 		id: e.seq, client: c.ClientOrderID, conn: e.conn, price: c.Price, open: c.Quantity,
 		total: c.Quantity, expiry: c.Expiry,
-		account: owner, position: e.hold(owner, c.Instrument), side: c.Side,
+		account: owner, identity: e.who, position: e.hold(owner, c.Instrument), side: c.Side,
 	}
 	e.accounts[owner].accepted++
 	e.positions[o.position].open[o.side.index()] += o.open
@@ -116,15 +155,22 @@ func (e *event) enter(owner uint32) {
 	r := e.report(TagAccepted, e.conn)
 	r.Account, r.ClientOrderID, r.OrderID = c.Account, o.client, o.id
 
-	e.match(&o, c.Type == Market)
+	more := e.match(&o, c.Type == Market)
 	switch {
 	case o.open == 0:
+	case more:
+		e.drop(&o, TooDeep)
 	case c.TimeInForce != ImmediateOrCancel:
 		e.rest(&o)
 	default:
-		e.positions[o.position].open[o.side.index()] -= o.open
-		e.cancelled(&o, e.conn, o.client, Unfilled)
+		e.drop(&o, Unfilled)
 	}
+}
+
+// drop cancels the rest of an order of the event, which is in no level.
+func (e *event) drop(o *order, reason Reason) {
+	e.positions[o.position].open[o.side.index()] -= o.open
+	e.cancelled(o, e.conn, e.cmd.ClientOrderID, reason)
 }
 
 // refusal returns why a New cannot be accepted, 0 if it can. An order that may rest needs
@@ -139,17 +185,17 @@ func (e *event) refusal(owner uint32) Reason {
 		return BadExpiry
 	}
 	rests := c.TimeInForce != ImmediateOrCancel
-	if rests && e.orders.count >= e.config.MaxOrders {
+	if rests && e.orders.count >= int(e.limits.Orders) {
 		return TooManyOrders
 	}
 	at, known := e.instrumentAt[c.Instrument]
-	if !known && len(e.instruments) >= e.config.MaxInstruments {
+	if !known && len(e.instruments) >= int(e.limits.Instruments) {
 		return TooManyInstruments
 	}
 	held := false
 	if known {
 		if rests &&
-			!e.instruments[at].sides[c.Side.index()].fits(c.Side.key(c.Price), e.config.MaxLevels) {
+			!e.instruments[at].sides[c.Side.index()].fits(c.Side.key(c.Price), int(e.limits.Levels)) {
 			return TooManyLevels
 		}
 		var p uint32
@@ -158,7 +204,7 @@ func (e *event) refusal(owner uint32) Reason {
 			return PositionLimit
 		}
 	}
-	if !held && len(e.positions) >= e.config.MaxPositions {
+	if !held && len(e.positions) >= int(e.limits.Positions) {
 		return TooManyPositions
 	}
 	return 0
@@ -190,15 +236,21 @@ func (e *event) ladder(o *order, side Side) *ladder {
 
 // match trades an arriving order, which is in no level, against the other side: best price
 // first, oldest first within a price, each trade at the price of the resting order. A
-// resting order of the same account is cancelled instead.
-func (e *event) match(o *order, anyPrice bool) {
+// resting order of the same account is cancelled instead. So that one command takes a bounded time, it meets at
+// most Config.MaxTrades orders; more reports that it would meet others.
+func (e *event) match(o *order, anyPrice bool) (more bool) {
 	side := o.side.opposite()
-	opposite := e.ladder(o, side)
+	at := e.positions[o.position].instrument
+	in := &e.instruments[at]
+	opposite := &in.sides[side.index()]
 	limit := side.key(o.price)
-	for o.open > 0 {
+	for met := 0; o.open > 0; met++ {
 		l := opposite.best()
 		if l == nil || !anyPrice && l.key < limit {
-			return
+			return false
+		}
+		if met >= e.config.MaxTrades && e.rules > 1 {
+			return true
 		}
 		slot := l.head
 		r := &e.orders.slots[slot]
@@ -207,15 +259,20 @@ func (e *event) match(o *order, anyPrice bool) {
 			continue
 		}
 		quantity := min(o.open, r.open)
+		e.touch(at, side, l)
 		l.quantity -= quantity
 		e.trades++
 		e.trade(r, quantity, r.price, Resting)
 		e.trade(o, quantity, r.price, Taking)
+		if !e.silent {
+			e.publishTrade(in, o.side, r.price, quantity)
+		}
 		if r.open == 0 {
 			e.unlevel(slot)
 			e.forget(slot)
 		}
 	}
+	return false
 }
 
 // trade records one side of a trade and reports it to that side.
@@ -246,7 +303,7 @@ func (e *event) replace(slot uint32) {
 	p, own := &e.positions[r.position], e.ladder(r, r.side)
 	executed := r.total - r.open
 	open := c.Quantity - executed
-	levels := e.config.MaxLevels
+	levels := int(e.limits.Levels)
 	if at, _ := own.find(r.side.key(r.price)); own.levels[at].count == 1 {
 		levels++
 	}
@@ -269,6 +326,7 @@ func (e *event) replace(slot uint32) {
 	e.move(slot)
 	if c.Price == r.price && c.Quantity <= r.total {
 		at, _ := own.find(r.side.key(r.price))
+		e.touch(p.instrument, r.side, &own.levels[at])
 		own.levels[at].quantity -= r.open - open
 		r.open, r.total = open, c.Quantity
 		e.replaced(r, true)
@@ -277,11 +335,15 @@ func (e *event) replace(slot uint32) {
 	e.unlevel(slot)
 	r.open, r.total, r.price = open, c.Quantity, c.Price
 	e.replaced(r, false)
-	e.match(r, false)
-	if r.open > 0 {
+	more := e.match(r, false)
+	if r.open > 0 && !more {
 		e.level(slot)
-	} else {
-		e.forget(slot)
+		return
+	}
+	o := *r
+	e.forget(slot)
+	if o.open > 0 {
+		e.drop(&o, TooDeep)
 	}
 }
 

@@ -22,6 +22,8 @@ func (p *printer) Report(conn uint64) *orderbook.Report {
 
 func (p *printer) Query(uint64) *orderbook.Answer { return new(orderbook.Answer) }
 
+func (p *printer) Publish(_, _ uint64) *orderbook.Report { return new(orderbook.Report) }
+
 func (p *printer) flush() {
 	if p.report.Tag == 0 {
 		return

@@ -55,7 +55,7 @@ func FuzzResponse(f *testing.F) {
 // unchanged.
 func FuzzRestore(f *testing.F) {
 	config := Config{MaxInstruments: 3, MaxAccounts: 4, MaxPositions: 9, MaxOrders: 12,
-		MaxLevels: 3, MaxQuantity: 8}
+		MaxLevels: 3, MaxQuantity: 8, MaxTrades: 2}
 	b := mustNew(f, config)
 	st := stepper{next: map[uint64]uint64{}}
 	data := randomBytes(3, 8*40)
@@ -92,4 +92,6 @@ var (
 	_ sequencer.ConnectionObserver[Report, Answer] = (*Book)(nil)
 	_ sequencer.Ticker[Report, Answer]             = (*Book)(nil)
 	_ sequencer.Describer                          = (*Book)(nil)
+	_ sequencer.Limited                            = (*Book)(nil)
+	_ sequencer.Publisher[Report, Answer]          = (*Book)(nil)
 )

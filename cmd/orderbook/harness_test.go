@@ -3,6 +3,7 @@ package orderbook
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"sluice/actors/sequencer"
@@ -23,10 +24,25 @@ type tape struct {
 	answer  Answer
 	pending bool
 	outputs []output
+	topic   *published // set while a topic frame is pending
+	topics  []published
+}
+
+// published is one topic frame that the book filled.
+type published struct {
+	topic, key uint64
+	report     Report
+	after      int // number of outputs before it
 }
 
 func (t *tape) Report(conn uint64) *Report { t.next(conn); return &t.report }
 func (t *tape) Query(conn uint64) *Answer  { t.next(conn); return &t.answer }
+
+func (t *tape) Publish(topic, key uint64) *Report {
+	t.take()
+	t.topic = &published{topic: topic, key: key, after: len(t.outputs)}
+	return &t.topic.report
+}
 
 func (t *tape) next(conn uint64) {
 	t.take()
@@ -35,6 +51,9 @@ func (t *tape) next(conn uint64) {
 
 // take returns all outputs so far.
 func (t *tape) take() []output {
+	if t.topic != nil {
+		t.topics, t.topic = append(t.topics, *t.topic), nil
+	}
 	if t.pending {
 		out := output{conn: t.conn, report: t.report}
 		if frame := t.answer.Frame(); len(frame) > 0 {
@@ -80,17 +99,22 @@ func do(t testing.TB, b *Book, seq, conn uint64, c Command) []output {
 func deliver(t testing.TB, b *Book, ev *sequencer.Event) []output {
 	t.Helper()
 	var out tape
+	deliverTo(t, b, ev, &out)
+	return out.take()
+}
+
+func deliverTo(t testing.TB, b *Book, ev *sequencer.Event, out sequencer.Emitter[Report, Answer]) {
+	t.Helper()
 	if ev.Kind == sequencer.KindRequest {
 		if err := b.Check(ev); err != nil {
 			t.Fatalf("request 0x%02x %x is rejected: %v", ev.Tag, ev.Body, err)
 		}
 	}
 	if ev.Kind == sequencer.KindRequest && isQuery(ev.Tag) {
-		b.Query(ev, &out)
-	} else if !sequencer.Deliver(b, ev, &out) {
+		b.Query(ev, out)
+	} else if !sequencer.Deliver(b, ev, out) {
 		t.Fatalf("the book takes no event of kind %v", ev.Kind)
 	}
-	return out.take()
 }
 
 func snapshot(t testing.TB, b *Book) []byte {
@@ -214,6 +238,15 @@ func auditCounts(b *Book, count int) error {
 	if listed != count || linked != count || due != len(b.expiries) {
 		return fmt.Errorf("%d orders, %d in accounts, %d in connections; %d of %d expire", count,
 			listed, linked, len(b.expiries), due)
+	}
+	owned := make([]uint32, len(b.orders.owned))
+	for slot := range b.orders.slots {
+		if o := &b.orders.slots[slot]; o.id != 0 {
+			owned[o.identity]++
+		}
+	}
+	if !slices.Equal(owned, b.orders.owned) {
+		return fmt.Errorf("identities have %d orders, %d are counted", owned, b.orders.owned)
 	}
 	indexed := 0
 	for _, e := range b.orders.table {

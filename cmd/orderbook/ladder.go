@@ -7,6 +7,7 @@ type level struct {
 	quantity   uint64
 	head, tail uint32 // slots of orders; head is the oldest
 	count      uint32
+	touched    uint32 // index into Book.touched, if the entry there is of this level
 }
 
 // ladder has the price levels of one side: a slice sorted by key with the best price last,

@@ -1,6 +1,7 @@
 package orderbook
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"testing"
@@ -21,6 +22,7 @@ func compareQueries(t *testing.T, book *Book, plain *model, b []byte, seen map[s
 			t.Fatalf("the answer to %+v is\n%+v, want\n%+v", c, got, want)
 		}
 	}
+	ask(Command{Tag: TagQueryLimits}, plain.used())
 	limit := uint16(1 + b[0]%8)
 	if b[0] < 32 {
 		limit = MaxPage
@@ -28,6 +30,12 @@ func compareQueries(t *testing.T, book *Book, plain *model, b []byte, seen map[s
 	for instrument := uint32(0); instrument < 4; instrument++ {
 		top := plain.top(instrument)
 		ask(Command{Tag: TagQueryTop, Instrument: instrument}, top)
+		for kind := byte(1); kind <= 3; kind++ {
+			got := bytes.Join(describe(t, book, uint64(kind)<<56|uint64(instrument)), nil)
+			if want := plain.topic(kind, instrument); !bytes.Equal(got, want) {
+				t.Fatalf("topic %d of instrument %d is described as\n%x, want\n%x", kind, instrument, got, want)
+			}
+		}
 		if top.Bid.Orders > 0 && top.Ask.Orders > 0 && top.Bid.Price >= top.Ask.Price {
 			t.Fatalf("the book is crossed: %+v", top)
 		}
@@ -85,6 +93,9 @@ func (l ledger) check(st *stepper, outputs []output, seen map[string]int) error 
 			o = &entered{conn: st.conn, account: c.Account}
 		case TagCancelOnDisconnect:
 			seen["setting"]++
+			o = &entered{conn: st.conn}
+		case TagLimitsRaised:
+			seen["limits raised"]++
 			o = &entered{conn: st.conn}
 		case TagReplaced:
 			seen["replaced"]++

@@ -24,6 +24,38 @@ func (m *model) top(instrument uint32) TopOfBook {
 	return a
 }
 
+// topic returns the snapshot of a topic of an instrument, as docs/orderbook.md specifies it.
+func (m *model) topic(kind byte, instrument uint32) (frames page) {
+	put := func(tag, side byte, price int64, quantity uint64, orders uint32) {
+		frames.put(uint32(34), tag, m.seq, instrument, orders, price, quantity, side)
+	}
+	if kind == 1 {
+		top := m.top(instrument)
+		put(0x50, 1, top.Bid.Price, top.Bid.Quantity, top.Bid.Orders)
+		put(0x50, 2, top.Ask.Price, top.Ask.Quantity, top.Ask.Orders)
+	}
+	if kind != 3 {
+		return frames
+	}
+	for side := byte(1); side <= 2; side++ {
+		quantity, orders, prices := map[int64]uint64{}, map[int64]uint32{}, []int64{}
+		for _, o := range m.open {
+			if o.instrument == instrument && o.buy == (side == 1) {
+				if orders[o.price] == 0 {
+					prices = append(prices, o.price)
+				}
+				quantity[o.price] += o.total - o.done
+				orders[o.price]++
+			}
+		}
+		sort.Slice(prices, func(i, j int) bool { return (prices[i] > prices[j]) == (side == 1) })
+		for _, price := range prices {
+			put(0x52, side, price, quantity[price], orders[price])
+		}
+	}
+	return frames
+}
+
 func (m *model) queryPosition(account uint64, instrument uint32) Position {
 	p := Position{Seq: m.seq, Account: account, Instrument: instrument}
 	if a := m.account(account); a != nil {
@@ -110,6 +142,36 @@ func (m *model) queryFills(account, event uint64, trade uint32, limit int) (answ
 	return append(answers, end)
 }
 
+func (m *model) raise(conn uint64, to Limits) {
+	l, ok := m.limits, true
+	for _, f := range []struct {
+		limit *uint32
+		to    uint32
+	}{{&l.Instruments, to.Instruments}, {&l.Accounts, to.Accounts}, {&l.Positions, to.Positions},
+		{&l.Orders, to.Orders}, {&l.Levels, to.Levels}} {
+		if f.to > 0 {
+			ok = ok && f.to >= *f.limit
+			*f.limit = f.to
+		}
+	}
+	if !ok || uint64(l.Orders) > (1<<63)/m.config.MaxQuantity {
+		m.report(conn, Report{Tag: TagRejected, Request: TagRaiseLimits, Reason: BadLimit})
+		return
+	}
+	m.limits = l
+	m.report(conn, Report{Tag: TagLimitsRaised})
+}
+
+// used returns what is used of the limits.
+func (m *model) used() LimitUse {
+	use := LimitUse{Seq: m.seq, Limit: m.limits, Used: Limits{Instruments: uint32(len(m.instruments)),
+		Accounts: uint32(len(m.accounts)), Positions: uint32(len(m.positions)), Orders: uint32(len(m.open))}}
+	for _, o := range m.open {
+		use.Used.Levels = max(use.Used.Levels, uint32(m.levelsWith(nil, o.instrument, o.buy, o.price)))
+	}
+	return use
+}
+
 // page is bytes that docs/orderbook.md specifies.
 type page []byte
 
@@ -126,7 +188,9 @@ func (m *model) snapshot() []byte {
 		m.config.MaxOrders, m.config.MaxLevels} {
 		p.put(uint64(limit))
 	}
-	p.put(m.config.MaxQuantity, m.seq, m.time, uint32(len(m.accounts)))
+	p.put(m.config.MaxQuantity, uint64(m.config.MaxTrades), m.limits.Instruments, m.limits.Accounts,
+		m.limits.Positions, m.limits.Orders, m.limits.Levels)
+	p.put(m.seq, m.time, uint32(len(m.accounts)))
 	for _, a := range m.accounts {
 		p.put(a.id, a.last, a.accepted, uint64(len(a.outcomes)), uint64(len(a.fills)))
 		var lost Report
@@ -169,7 +233,7 @@ func (m *model) snapshot() []byte {
 	sort.Slice(on, func(i, j int) bool { return on[i] < on[j] })
 	p.put(uint32(len(on)), on)
 	whole := page("OBSN")
-	whole.put(uint32(2), uint64(len(p)))
+	whole.put(uint32(4), uint64(len(p)))
 	whole = append(whole, p...)
 	whole.put(crc32.Checksum(whole, crc32.MakeTable(crc32.Castagnoli)))
 	return whole
@@ -198,7 +262,7 @@ func (m *model) putSide(p *page, instrument uint32, buy bool) {
 					position = uint32(i)
 				}
 			}
-			p.put(o.id, o.client, o.conn, o.total-o.done, o.total, o.expiry, position)
+			p.put(o.id, o.client, o.conn, o.total-o.done, o.total, o.expiry, position, o.identity)
 		}
 	}
 }

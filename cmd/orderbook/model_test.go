@@ -14,6 +14,9 @@ type model struct {
 	positions   []*modelPosition
 	open        []*modelOrder
 	cancelling  map[uint64]bool // connections with cancel on disconnect
+	old         bool            // rules of version 0
+	deep        bool            // rules without a limit of trades
+	limits      Limits
 	out         []output
 }
 
@@ -35,10 +38,17 @@ type modelOrder struct {
 	buy                       bool
 	price, expiry             int64
 	total, done               uint64
+	identity                  uint32
 }
 
+// identityOf is the number of the identity of a connection in a trial.
+func identityOf(conn uint64) uint32 { return uint32(conn % 3) }
+
 func newModel(config Config) *model {
-	return &model{config: config.withDefaults(), cancelling: map[uint64]bool{}}
+	config = config.withDefaults()
+	return &model{config: config, cancelling: map[uint64]bool{}, limits: Limits{
+		Instruments: uint32(config.MaxInstruments), Accounts: uint32(config.MaxAccounts),
+		Positions: uint32(config.MaxPositions), Orders: uint32(config.MaxOrders), Levels: uint32(config.MaxLevels)}}
 }
 
 func (m *model) report(conn uint64, r Report) {
@@ -80,6 +90,8 @@ func (m *model) apply(kind sequencer.Kind, seq uint64, time int64, conn uint64, 
 	case kind == sequencer.KindRequest && c.Tag == TagSetCancelOnDisconnect:
 		m.cancelling[conn] = c.On
 		m.report(conn, Report{Tag: TagCancelOnDisconnect, On: c.On})
+	case kind == sequencer.KindRequest && c.Tag == TagRaiseLimits:
+		m.raise(conn, c.Limits)
 	case kind == sequencer.KindRequest:
 		m.command(conn, c)
 	}
@@ -118,19 +130,34 @@ func (m *model) command(conn uint64, c Command) {
 			OrderID: id, Request: c.Tag, Reason: reason})
 	}
 	a := m.account(c.Account)
-	if a == nil {
-		if len(m.accounts) == m.config.MaxAccounts {
+	stranger := a == nil
+	if stranger {
+		if len(m.accounts) == int(m.limits.Accounts) {
 			reject(TooManyAccounts, 0)
 			return
 		}
 		a = &modelAccount{id: c.Account}
-		m.accounts = append(m.accounts, a)
+		if m.old {
+			m.accounts = append(m.accounts, a)
+		}
 	}
 	if c.ClientOrderID <= a.last {
 		reject(Duplicate, 0)
 		return
 	}
+	if !m.old && c.ClientOrderID > a.last && c.ClientOrderID-a.last > 1<<32 {
+		reject(TooFarAhead, 0)
+		return
+	}
 	a.last = c.ClientOrderID
+	if stranger && !m.old { // it lives on if the command is accepted
+		m.accounts = append(m.accounts, a)
+		defer func() {
+			if last := len(m.out) - 1; m.out[last].report.Tag == TagRejected {
+				m.accounts = m.accounts[:len(m.accounts)-1]
+			}
+		}()
+	}
 	became := Outcome{Account: a.id, Command: a.last, Event: m.seq, Request: c.Tag}
 	no := func(reason Reason, id uint64) {
 		became.Status, became.Reason, became.OrderID = StatusRejected, reason, id
@@ -174,19 +201,19 @@ func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
 	case c.TimeInForce == GoodTillDate && c.Expiry <= m.time:
 		no(BadExpiry, 0)
 		return
-	case rests && len(m.open) == m.config.MaxOrders:
+	case rests && len(m.open) == int(m.limits.Orders):
 		no(TooManyOrders, 0)
 		return
-	case !seen && len(m.instruments) == m.config.MaxInstruments:
+	case !seen && len(m.instruments) == int(m.limits.Instruments):
 		no(TooManyInstruments, 0)
 		return
-	case rests && m.levelsWith(nil, c.Instrument, c.Side == Buy, c.Price) > m.config.MaxLevels:
+	case rests && m.levelsWith(nil, c.Instrument, c.Side == Buy, c.Price) > int(m.limits.Levels):
 		no(TooManyLevels, 0)
 		return
 	case m.exposure(c.Account, c.Instrument, c.Side == Buy)+c.Quantity > 1<<62:
 		no(PositionLimit, 0)
 		return
-	case position == nil && len(m.positions) == m.config.MaxPositions:
+	case position == nil && len(m.positions) == int(m.limits.Positions):
 		no(TooManyPositions, 0)
 		return
 	}
@@ -197,15 +224,17 @@ func (m *model) enter(conn uint64, c Command, no func(Reason, uint64)) {
 		m.positions = append(m.positions, &modelPosition{account: c.Account, instrument: c.Instrument})
 	}
 	m.account(c.Account).accepted++
-	o := &modelOrder{id: m.seq, client: c.ClientOrderID, account: c.Account, conn: conn,
+	o := &modelOrder{id: m.seq, identity: identityOf(conn), client: c.ClientOrderID, account: c.Account, conn: conn,
 		instrument: c.Instrument, buy: c.Side == Buy, price: c.Price, total: c.Quantity,
 		expiry: c.Expiry}
 	m.report(conn, Report{Tag: TagAccepted, Account: c.Account, ClientOrderID: c.ClientOrderID,
 		OrderID: o.id})
-	m.trade(o, c.Type == Market)
+	tired := m.trade(o, c.Type == Market)
 	if o.done < o.total {
 		m.open = append(m.open, o)
-		if !rests {
+		if tired {
+			m.cancel(o, conn, o.client, TooDeep)
+		} else if !rests {
 			m.cancel(o, conn, o.client, Unfilled)
 		}
 	}
@@ -250,11 +279,15 @@ func (m *model) best(instrument uint32, buy bool) (best *modelOrder) {
 	return best
 }
 
-func (m *model) trade(o *modelOrder, anyPrice bool) {
-	for number := uint32(1); o.done < o.total; {
+func (m *model) trade(o *modelOrder, anyPrice bool) (tired bool) {
+	left := m.config.MaxTrades
+	for number := uint32(1); o.done < o.total; left-- {
 		r := m.best(o.instrument, !o.buy)
 		if r == nil || !anyPrice && (o.buy && r.price > o.price || !o.buy && r.price < o.price) {
-			return
+			return false
+		}
+		if left == 0 && !m.deep {
+			return true
 		}
 		if r.account == o.account {
 			m.cancel(r, r.conn, 0, SelfTrade)
@@ -291,6 +324,7 @@ func (m *model) trade(o *modelOrder, anyPrice bool) {
 		}
 		number++
 	}
+	return false
 }
 
 func (m *model) replace(o *modelOrder, conn uint64, c Command, no func(Reason, uint64)) {
@@ -312,7 +346,7 @@ func (m *model) replace(o *modelOrder, conn uint64, c Command, no func(Reason, u
 		m.exposure(o.account, o.instrument, o.buy)+(c.Quantity-wasTotal) > 1<<62:
 		no(PositionLimit, o.id)
 		return
-	case m.levelsWith(o, o.instrument, o.buy, c.Price) > m.config.MaxLevels:
+	case m.levelsWith(o, o.instrument, o.buy, c.Price) > int(m.limits.Levels):
 		no(TooManyLevels, o.id)
 		return
 	}
@@ -324,9 +358,12 @@ func (m *model) replace(o *modelOrder, conn uint64, c Command, no func(Reason, u
 		return
 	}
 	m.open = append(m.open[:without:without], m.open[without+1:]...)
-	m.trade(o, false)
+	tired := m.trade(o, false)
 	if o.done < o.total {
 		m.open = append(m.open, o)
+	}
+	if tired {
+		m.cancel(o, conn, c.ClientOrderID, TooDeep)
 	}
 }
 

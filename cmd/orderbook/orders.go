@@ -16,6 +16,7 @@ type order struct {
 	total        uint64
 	expiry       int64  // ns since 1970; 0 for none
 	account      uint32 // index into state.accounts
+	identity     uint32 // number of the identity that entered it; 0 without a key, or from a snapshot of version 2
 	position     uint32 // index into state.positions
 	next, prev   uint32 // neighbours in the level's queue; next also links the free list
 	listed       uint32 // index into account.open
@@ -34,8 +35,9 @@ type order struct {
 // search does not grow with time.
 type orders struct {
 	slots []order
-	free  uint32 // head of the free list, 0 if empty
-	count int    // number of open orders
+	free  uint32   // head of the free list, 0 if empty
+	count int      // number of open orders
+	owned []uint32 // number of open orders by identity
 	table []entry
 	seed  uint64 // of the hash, random
 }
@@ -70,6 +72,14 @@ func (o *orders) find(account uint32, client uint64) uint32 {
 	return 0
 }
 
+// of returns the number of open orders that an identity has entered.
+func (o *orders) of(identity uint32) int {
+	if int(identity) >= len(o.owned) {
+		return 0
+	}
+	return int(o.owned[identity])
+}
+
 // reserve makes room for n more orders. A new slice is cleared in parts, between which the garbage
 // collector can stop the goroutine; one that grows is not.
 func (o *orders) reserve(n int) {
@@ -87,6 +97,10 @@ func (o *orders) add(r *order) uint32 {
 		o.slots = append(o.slots, *r)
 	}
 	o.count++
+	if n := int(r.identity); n >= len(o.owned) {
+		o.owned = append(o.owned, make([]uint32, n+1-len(o.owned))...)
+	}
+	o.owned[r.identity]++
 	if o.count*2 > len(o.table) {
 		o.grow()
 	}
@@ -129,6 +143,7 @@ func (o *orders) remove(slot uint32) {
 		}
 	}
 	o.table[hole] = entry{}
+	o.owned[r.identity]--
 	*r = order{next: o.free}
 	o.free = slot
 	o.count--

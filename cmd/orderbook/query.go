@@ -13,8 +13,13 @@ func (b *Book) Query(ev *sequencer.Event, out sequencer.Emitter[Report, Answer])
 	if err := DecodeRequest(ev.Tag, ev.Body, &c); err != nil || !isQuery(ev.Tag) {
 		panic(fmt.Sprintf("orderbook: request with tag 0x%02x is not a query: %v", ev.Tag, err))
 	}
-	if c.Tag == TagQueryTop {
+	switch c.Tag {
+	case TagQueryTop:
 		v := b.top(c.Instrument)
+		v.encode(out.Query(ev.Conn))
+		return
+	case TagQueryLimits:
+		v := LimitUse{b.seq, b.used(), b.limits}
 		v.encode(out.Query(ev.Conn))
 		return
 	}

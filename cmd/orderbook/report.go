@@ -10,29 +10,33 @@ const (
 	TagCancelled          uint8 = 0x33
 	TagReplaced           uint8 = 0x34
 	TagCancelOnDisconnect uint8 = 0x35
+	TagLimitsRaised       uint8 = 0x36
 )
 
 // Reason is why a command was rejected (below 32) or an order cancelled (from 32).
 type Reason uint8
 
 const (
-	Duplicate          Reason = 1  // client order id not above the account's last
-	UnknownOrder       Reason = 2  // the account has no such open order
-	BadQuantity        Reason = 3  // 0 or above Config.MaxQuantity
-	AlreadyExecuted    Reason = 4  // replace to a total that is already executed
-	PositionLimit      Reason = 5  // the quantity bought or sold could exceed 1<<62
-	TooManyAccounts    Reason = 6  // Config.MaxAccounts
-	TooManyInstruments Reason = 7  // Config.MaxInstruments
-	TooManyPositions   Reason = 8  // Config.MaxPositions
-	TooManyOrders      Reason = 9  // Config.MaxOrders
-	TooManyLevels      Reason = 10 // Config.MaxLevels
+	Duplicate          Reason = 1 // client order id not above the account's last
+	UnknownOrder       Reason = 2 // the account has no such open order
+	BadQuantity        Reason = 3 // 0 or above Config.MaxQuantity
+	AlreadyExecuted    Reason = 4 // replace to a total that is already executed
+	PositionLimit      Reason = 5 // the quantity bought or sold could exceed 1<<62
+	TooManyAccounts    Reason = 6 // Limits, as the next four
+	TooManyInstruments Reason = 7
+	TooManyPositions   Reason = 8
+	TooManyOrders      Reason = 9
+	TooManyLevels      Reason = 10
 	BadExpiry          Reason = 11 // not after the time of the event
+	TooFarAhead        Reason = 12 // client order id more than 1<<32 above the account's last
+	BadLimit           Reason = 13 // lower than the limit in force, or more orders than quantities can be added up for
 
 	Requested    Reason = 32 // by a Cancel
 	Unfilled     Reason = 33 // rest of an immediate-or-cancel or market order
 	SelfTrade    Reason = 34 // an order of the same account would have traded with it
 	Expired      Reason = 35 // good till date
 	Disconnected Reason = 36 // its connection ended and had cancel on disconnect
+	TooDeep      Reason = 37 // rest of an order that met Config.MaxTrades orders with one command, and would meet more
 )
 
 // String returns the reason in words, for logs and clients.
@@ -60,6 +64,10 @@ func (r Reason) String() string {
 		return "too many price levels"
 	case BadExpiry:
 		return "the expiry is not in the future"
+	case TooFarAhead:
+		return "client order id is too far above the last one of the account"
+	case BadLimit:
+		return "a limit is lower than the one in force, or too high"
 	case Requested:
 		return "requested"
 	case Unfilled:
@@ -70,12 +78,14 @@ func (r Reason) String() string {
 		return "expired"
 	case Disconnected:
 		return "its connection ended"
+	case TooDeep:
+		return "it has met as many orders as one command may; enter the rest again"
 	}
 	return fmt.Sprintf("reason %d", uint8(r))
 }
 
-func (r Reason) rejects() bool { return r >= Duplicate && r <= BadExpiry }
-func (r Reason) cancels() bool { return r >= Requested && r <= Disconnected }
+func (r Reason) rejects() bool { return r >= Duplicate && r <= BadLimit }
+func (r Reason) cancels() bool { return r >= Requested && r <= TooDeep }
 
 // Liquidity is the side of a trade that an order was on.
 type Liquidity uint8
@@ -86,8 +96,10 @@ const (
 )
 
 // Report is one output of a journaled event. Tag determines the message (Accepted, Rejected,
-// Fill, Cancelled, Replaced, CancelOnDisconnect) and the fields that it uses; the others are
-// zero. It is also the answer PastFill, with the fields of a Fill.
+// Fill, Cancelled, Replaced, CancelOnDisconnect, LimitsRaised) and the fields that it uses; the others are
+// zero. It is also the answer PastFill, with the fields of a Fill, and a frame for the subscribers of
+// a topic: it then has a tag of package marketdata, Seq, Price, Quantity, Instrument, Side, and the
+// Count of a marketdata.Frame in Trade.
 type Report struct {
 	Seq           uint64 // journal sequence number of the event that caused it
 	Account       uint64
@@ -112,5 +124,6 @@ type Report struct {
 // it did not name: a fill of the resting side, or a cancel that the account did not request.
 // Such a report is not part of the response to a command, even if it arrives with one.
 func (r *Report) Unasked() bool {
-	return r.Tag == TagFill && r.Liquidity == Resting || r.Tag == TagCancelled && r.Reason >= SelfTrade
+	return r.Tag == TagFill && r.Liquidity == Resting ||
+		r.Tag == TagCancelled && r.Reason >= SelfTrade && r.Reason <= Disconnected
 }

@@ -14,20 +14,25 @@ func (e *event) rest(o *order) {
 // level adds an order of the slab to its level, behind the others.
 func (e *event) level(slot uint32) {
 	r := &e.orders.slots[slot]
-	e.orders.push(e.ladder(r, r.side).at(r.side.key(r.price)), slot)
-	e.positions[r.position].orders++
+	p := &e.positions[r.position]
+	l := e.instruments[p.instrument].sides[r.side.index()].at(r.side.key(r.price))
+	e.touch(p.instrument, r.side, l)
+	e.orders.push(l, slot)
+	p.orders++
 }
 
 // unlevel removes an order from its level. Its open quantity stays in the position.
 func (e *event) unlevel(slot uint32) {
 	r := &e.orders.slots[slot]
-	l := e.ladder(r, r.side)
+	p := &e.positions[r.position]
+	l := &e.instruments[p.instrument].sides[r.side.index()]
 	at, _ := l.find(r.side.key(r.price))
+	e.touch(p.instrument, r.side, &l.levels[at])
 	e.orders.unlink(&l.levels[at], slot)
 	if l.levels[at].count == 0 {
 		l.remove(at)
 	}
-	e.positions[r.position].orders--
+	p.orders--
 }
 
 // forget removes an order that is in no level.

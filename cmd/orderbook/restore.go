@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"sluice/actors/sequencer"
 )
 
 // Restore replaces the state by that of a snapshot. It reads exactly the snapshot from r. On
@@ -20,17 +22,18 @@ func (b *Book) Restore(r io.Reader) error {
 		return fmt.Errorf("orderbook: not a snapshot of an order book: it begins with %q, not %q",
 			magic, snapshotMagic)
 	}
-	if v := binary.LittleEndian.Uint32(header[4:]); v != snapshotVersion {
-		return fmt.Errorf("orderbook: snapshot has version %d, this program reads version %d; "+
-			"restore it with the program that wrote it", v, snapshotVersion)
+	version := binary.LittleEndian.Uint32(header[4:])
+	if version < withoutIdentities || version > snapshotVersion {
+		return fmt.Errorf("orderbook: snapshot has version %d, this program reads versions %d to %d; "+
+			"restore it with the program that wrote it", version, withoutIdentities, snapshotVersion)
 	}
 	length := binary.LittleEndian.Uint64(header[8:])
 	if length > 1<<50 {
 		return fmt.Errorf("orderbook: snapshot is damaged: it claims %d bytes", length)
 	}
 	s := &snapshotReader{
-		r: r, unread: length, sum: crc32.Checksum(header[:], castagnoli()), state: newState(),
-		buf: make([]byte, min(length, snapshotChunk)),
+		r: r, unread: length, sum: crc32.Checksum(header[:], castagnoli()), state: newState(b.config.limits()),
+		buf: make([]byte, min(length, snapshotChunk)), version: version,
 	}
 	s.payload(b.config)
 	s.index()
@@ -47,15 +50,22 @@ func (b *Book) Restore(r io.Reader) error {
 	return nil
 }
 
+// Older versions of snapshots.
+const (
+	withoutIdentities = 2 // orders have none
+	withoutLimits     = 3 // limits cannot be raised, and trades have none
+)
+
 // snapshotReader builds a state. It keeps the first error. After an error it reads zeros, so
 // that every loop ends.
 type snapshotReader struct {
-	r      io.Reader
-	unread uint64 // bytes of the payload that are still in r
-	buf    []byte
-	window []byte // part of buf that is read and summed but not yet used
-	sum    uint32
-	err    error
+	r       io.Reader
+	version uint32
+	unread  uint64 // bytes of the payload that are still in r
+	buf     []byte
+	window  []byte // part of buf that is read and summed but not yet used
+	sum     uint32
+	err     error
 	*state
 }
 
@@ -138,15 +148,18 @@ func (s *snapshotReader) checksum() {
 }
 
 func (s *snapshotReader) payload(config Config) {
-	var words [6]uint64
+	words := config.words()
 	for i := range words {
-		words[i] = s.u64()
+		if i < 6 || s.version > withoutLimits {
+			words[i] = s.u64()
+		}
 	}
 	if s.err == nil && words != config.words() {
 		s.err = fmt.Errorf("orderbook: snapshot is from a book with limits %v, this one has %v"+
-			" (instruments, accounts, positions, orders, levels, quantity); start with the "+
+			" (instruments, accounts, positions, orders, levels, quantity, trades); start with the "+
 			"limits of the snapshot", words, config.words())
 	}
+	s.readLimits(&config)
 	s.seq, s.time = s.u64(), int64(s.u64())
 	for n := s.count("accounts", config.MaxAccounts); n > 0 && s.err == nil; n-- {
 		s.account()
@@ -172,6 +185,24 @@ func (s *snapshotReader) payload(config Config) {
 		}
 	}
 	s.cancelling()
+}
+
+// readLimits reads the limits in force, and puts them in the place of those of an empty book.
+func (s *snapshotReader) readLimits(config *Config) {
+	if s.version <= withoutLimits {
+		return
+	}
+	first := s.limits
+	for _, limit := range s.limits.fields() {
+		*limit = s.u32()
+	}
+	if to, ok := first.raised(s.limits, config.MaxQuantity); s.err == nil &&
+		(!ok || to != s.limits || s.limits.validate() != nil) {
+		s.fail("the limits in force are %+v, those of an empty book %+v", s.limits, first)
+	}
+	l := &s.limits
+	config.MaxInstruments, config.MaxAccounts, config.MaxPositions = int(l.Instruments), int(l.Accounts), int(l.Positions)
+	config.MaxOrders, config.MaxLevels = int(l.Orders), int(l.Levels)
 }
 
 // ladder reads the levels of a side. They are written best first and stored best last.
@@ -205,6 +236,9 @@ const reserveFrom = 4096
 func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
 	o.id, o.client, o.conn, o.open, o.total = s.u64(), s.u64(), s.u64(), s.u64(), s.u64()
 	o.expiry, o.position = int64(s.u64()), s.u32()
+	if s.version > withoutIdentities {
+		o.identity = s.u32()
+	}
 	if s.err != nil {
 		return
 	}
@@ -223,6 +257,8 @@ func (s *snapshotReader) order(config Config, at uint32, o order, l *level) {
 		s.fail("order %d with client order id %d was not entered", o.id, o.client)
 	case s.orders.find(o.account, o.client) != 0:
 		s.fail("order %d has the client order id %d of another order", o.id, o.client)
+	case o.identity > sequencer.MaxIdentity:
+		s.fail("order %d is of identity %d", o.id, o.identity)
 	case o.conn == 0 || o.expiry != 0 && o.expiry <= s.time:
 		s.fail("order %d has connection %d and expiry %d after time %d", o.id, o.conn, o.expiry, s.time)
 	default:

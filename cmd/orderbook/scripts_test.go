@@ -81,7 +81,8 @@ var scripts = []script{
 		`c1 a1 buy 5@100 id 0`,
 		[]string{"c1 a1#0 rejected: client order id is not above the last one of the account"}},
 	{"a rejected command uses up its id", Config{},
-		`c1 a1 buy 0@100 id 3
+		`c1 a1 buy 1@100
+		c1 a1 buy 0@100 id 3
 		c1 a1 buy 5@100 id 3`,
 		[]string{"c1 a1#3 rejected: client order id is not above the last one of the account"}},
 	{"reducing the quantity keeps the place in the queue", Config{},

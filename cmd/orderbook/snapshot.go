@@ -15,26 +15,26 @@ import (
 // quantities, so these cannot disagree with the payload.
 const (
 	snapshotMagic   = "OBSN"
-	snapshotVersion = 2
+	snapshotVersion = 4
 	snapshotHeader  = 4 + 4 + 8
 	snapshotChunk   = 64 << 10 // bytes per read or write
 
-	configSize     = 6 * 8
+	configSize     = 7*8 + limitsSize
 	accountSize    = 6*8 + 4
 	outcomeSize    = 3*8 + 2
 	fillSize       = 6*8 + 2*4 + 2
 	instrumentSize = 4
 	positionSize   = 2*4 + 2*8
 	levelSize      = 8 + 4
-	orderSize      = 6*8 + 4
+	orderSize      = 6*8 + 2*4
 )
 
 // castagnoli returns the table of CRC-32C, which the standard library caches.
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
-func (c Config) words() [6]uint64 {
-	return [6]uint64{uint64(c.MaxInstruments), uint64(c.MaxAccounts), uint64(c.MaxPositions),
-		uint64(c.MaxOrders), uint64(c.MaxLevels), c.MaxQuantity}
+func (c Config) words() [7]uint64 {
+	return [7]uint64{uint64(c.MaxInstruments), uint64(c.MaxAccounts), uint64(c.MaxPositions),
+		uint64(c.MaxOrders), uint64(c.MaxLevels), c.MaxQuantity, uint64(c.MaxTrades)}
 }
 
 // payloadSize returns the exact size of the payload of a snapshot in bytes.
@@ -62,6 +62,9 @@ func (b *Book) Snapshot(w io.Writer) error {
 	s.u64(b.payloadSize())
 	for _, word := range b.config.words() {
 		s.u64(word)
+	}
+	for _, limit := range b.limits.fields() {
+		s.u32(*limit)
 	}
 	s.u64(b.seq)
 	s.u64(uint64(b.time))
@@ -176,6 +179,7 @@ func (s *snapshotWriter) ladder(orders *orders, side Side, i *instrument) {
 			s.u64(o.total)
 			s.u64(uint64(o.expiry))
 			s.u32(o.position)
+			s.u32(o.identity)
 		}
 	}
 }

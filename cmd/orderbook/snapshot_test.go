@@ -58,6 +58,33 @@ func TestRestoredBookWritesTheSameSnapshot(t *testing.T) {
 	}
 }
 
+// A snapshot of version 3 has neither a limit of trades nor limits in force.
+func TestSnapshotOfVersion3IsRead(t *testing.T) {
+	now := snapshot(t, traded(t))
+	const limits = snapshotHeader + 6*8
+	old := append(bytes.Clone(now[:limits]), now[limits+8+limitsSize:]...)
+	old[4] = 3
+	b := mustNew(t, Config{})
+	if err := b.Restore(bytes.NewReader(withChecksum(old))); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(snapshot(t, b), now) {
+		t.Error("the restored book differs")
+	}
+}
+
+// Limits in force that no event can have made are damage.
+func TestImpossibleLimitsInASnapshotAreRejected(t *testing.T) {
+	for _, orders := range []uint32{0, 1, 1<<20 - 1, 1 << 30} {
+		data := snapshot(t, traded(t))
+		binary.LittleEndian.PutUint32(data[snapshotHeader+7*8+3*4:], orders)
+		if err := mustNew(t, Config{}).Restore(bytes.NewReader(withChecksum(data))); err == nil ||
+			!strings.Contains(err.Error(), "the limits in force") {
+			t.Errorf("%d orders: %v", orders, err)
+		}
+	}
+}
+
 func TestTruncatedSnapshotIsRejected(t *testing.T) {
 	data := snapshot(t, traded(t))
 	b := traded(t)
@@ -98,7 +125,7 @@ func TestForeignSnapshotsAreRejectedByName(t *testing.T) {
 		want   string
 	}{
 		{"other file type", edit(0, "PK\x03\x04"), Config{}, "not a snapshot"},
-		{"older version", edit(4, "\x01"), Config{}, "version 1, this program reads version 2"},
+		{"older version", edit(4, "\x01"), Config{}, "version 1, this program reads versions 2 to 4"},
 		{"other limits", good, Config{MaxOrders: 5}, "start with the limits of the snapshot"},
 		{"extra bytes in the payload", withChecksum(append(bytes.Clone(good), "spare"...)),
 			Config{}, "5 bytes are left"},

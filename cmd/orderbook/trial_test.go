@@ -12,6 +12,7 @@ import (
 // FuzzBook runs the events encoded in the bytes on the book and on a naive model:
 //  1. The first byte selects limits: wide, narrow enough to reach each, or quantities near
 //     the position limit.
+//     Some trials follow the rules of version 0 or 1.
 //  2. Every eight bytes are an event: a command with few accounts, instruments and prices, so
 //     that orders trade, the beginning or end of a connection, or a tick. Client order ids are
 //     mostly new, sometimes used or left out. Time passes slowly, and orders expire soon.
@@ -61,11 +62,11 @@ func TestBookEqualsTheNaiveModel(t *testing.T) {
 	}
 	// A trial in which something never happened says nothing about it.
 	want := []string{"accepted", "fill", "replaced", "kept priority", "crossing replace",
-		"setting"}
-	for r := Duplicate; r <= BadExpiry; r++ {
+		"setting", "limits raised"}
+	for r := Duplicate; r <= BadLimit; r++ {
 		want = append(want, r.String())
 	}
-	for r := Requested; r <= Disconnected; r++ {
+	for r := Requested; r <= TooDeep; r++ {
 		want = append(want, r.String())
 	}
 	for s := StatusAccepted; s <= StatusTooOld; s++ {
@@ -112,6 +113,11 @@ func (s *stepper) spell(b []byte) {
 			s.ended[client]++
 			return
 		}
+		if b[6]%4 == 2 {
+			s.c = Command{Tag: TagRaiseLimits, Limits: Limits{Instruments: uint32(b[0] % 5), Accounts: uint32(b[1] % 7),
+				Positions: uint32(b[2]%4) * 5, Orders: uint32(b[4]%4) * 6, Levels: uint32(b[5] % 5)}}
+			return
+		}
 		s.c = Command{Tag: TagSetCancelOnDisconnect, On: b[6]%4 < 3}
 	case 2:
 		s.kind = sequencer.KindConnected
@@ -134,6 +140,10 @@ func (s *stepper) command(b []byte) {
 	if b[1] >= 244 && b[1] < 250 { // one used already
 		s.next[c.Account]--
 		c.ClientOrderID = uint64(b[2]) % c.ClientOrderID
+	}
+	if b[1] >= 238 && b[1] < 244 { // one too far ahead
+		s.next[c.Account]--
+		c.ClientOrderID += 1<<32 + uint64(b[2])
 	}
 	price, quantity := int64(b[4]%8)-3, uint64(b[5]%10)<<s.scale
 	target := c.ClientOrderID - min(c.ClientOrderID, uint64(b[6]%10))
@@ -162,6 +172,7 @@ func (s *stepper) event(t testing.TB) *sequencer.Event {
 		ev.Conn = 0
 	} else if s.kind == sequencer.KindRequest {
 		ev = request(t, s.conn, s.c)
+		ev.Identity.Number = identityOf(s.conn)
 	}
 	ev.Seq, ev.Time = s.seq, s.time
 	return ev
@@ -171,7 +182,7 @@ func limitsOf(first byte) (config Config, scale uint) {
 	switch first % 3 {
 	case 1:
 		config = Config{MaxInstruments: 3, MaxAccounts: 4, MaxPositions: 9, MaxOrders: 12,
-			MaxLevels: 3, MaxQuantity: 8}
+			MaxLevels: 3, MaxQuantity: 8, MaxTrades: 2}
 	case 2:
 		config, scale = Config{MaxOrders: 4, MaxQuantity: 1 << 61}, 58
 	}
@@ -187,6 +198,12 @@ func trial(t *testing.T, data []byte, every int) map[string]int {
 	}
 	config, scale := limitsOf(data[0])
 	book, plain, books := mustNew(t, config), newModel(config), ledger{}
+	switch data[0] % 7 {
+	case 5:
+		book.rules, plain.deep = 1, true
+	case 6:
+		book.rules, plain.deep, plain.old = 0, true, true
+	}
 	var twin *Book
 	st := stepper{next: map[uint64]uint64{}, scale: scale}
 	steps := data[1:]
@@ -194,6 +211,7 @@ func trial(t *testing.T, data []byte, every int) map[string]int {
 	for i := 0; i+8 <= len(steps); i += 8 {
 		if i == half {
 			twin = mustNew(t, config)
+			twin.rules = book.rules
 			if err := twin.Restore(bytes.NewReader(snapshot(t, book))); err != nil {
 				t.Fatal(err)
 			}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,33 +24,38 @@ const adminHead = `usage: sluice admin [flags] COMMAND
   ready              print whether clients are served; exit code 1 if not
   live               print whether every actor steps; exit code 1 if not
   connections        list connections, ordered by --by, at most --top
+  topics             list topics that have subscribers, ordered by --by, at most --top
   closed             list the last closed connections with reasons and figures, at most --top
   policy             print the durability policy and the nodes in view
   policy POLICY      swap the policy: local, or clauses such as "persisted>=1 && in_memory>=2";
                      returns when the gate has adopted it
+  keys               list the authorized keys, with their open connections
   kick ID            close a connection; connections lists the ids
+  kick KEY           close all connections of a key, by its name or fingerprint; keys lists them
   trace              print which responses are traced
   trace ID N         trace the next N responses to a connection; 0 stops tracing it
-  reload             read limits and authorized keys again, as SIGHUP does, and print both results
+  reload             read limits, keys and certificate again, as SIGHUP does, and print the results
   drain              drain the server and end it
 
 Commands that only read use the admin address by default. policy POLICY, kick, trace ID N, reload
-and drain need the admin socket (--admin-socket), which only the user of the server may open, or the
-address for clients with a key of role operator (--address, --key).
+and drain need the admin socket (--admin-socket), which only the user of the server may open, the
+admin address with TLS and a token (--admin-tls, --token-file), or the address for clients with a key
+of role operator (--address, --key).
 
 Exit codes: 0 done, 1 failed or not ready or live, 64 usage error.`
 
 // adminConfig has the settings of `sluice admin`.
 type adminConfig struct {
 	Socket, Addr, Key, HTTP string
-	Top                     int
-	By                      string
-	Force, JSON             bool
-	Deadline, Timeout       time.Duration
+	adminTLS
+	Top               int
+	By                string
+	Force, JSON       bool
+	Deadline, Timeout time.Duration
 }
 
 func newAdminConfig() *adminConfig {
-	return &adminConfig{HTTP: observe.DefaultAddress, Top: 20, By: "buffered", Timeout: 10 * time.Second}
+	return &adminConfig{HTTP: observe.DefaultAddress, Top: 20, Timeout: 10 * time.Second}
 }
 
 // adminFlag is a setting without a group of its own.
@@ -60,7 +67,7 @@ func adminFlag(name string, v config.Value, help string) config.Setting {
 func (c *adminConfig) endpoints() []config.Setting {
 	flag := adminFlag
 	named := func(former string, s config.Setting) config.Setting { s.Former = former; return s }
-	return []config.Setting{
+	return append([]config.Setting{
 		named("socket", flag("admin-socket", config.Text(&c.Socket, "PATH"),
 			"connect to this admin socket, the --admin-socket of the server")),
 		named("addr", flag("address", config.Text(&c.Addr, "ADDR"),
@@ -71,19 +78,21 @@ func (c *adminConfig) endpoints() []config.Setting {
 		named("admin-addr", flag("admin-address", config.Text(&c.HTTP, "ADDR"),
 			"connect to this admin address, read-only, if neither --admin-socket nor --address is "+
 				"given")),
+		c.adminTLS.address(), c.adminTLS.token(),
 		flag("json", config.Bool(&c.JSON), "print JSON"),
 		flag("timeout", config.Duration(&c.Timeout, time.Millisecond, time.Hour),
 			"wait at most this time for the command"),
-	}
+	}, c.Dial.Settings()...)
 }
 
 func (c *adminConfig) set() *config.Set {
 	flag := adminFlag
 	return config.NewSet("", append(c.endpoints(),
-		flag("top", config.Count(&c.Top, 1, 1000, false), "list at most N connections"),
-		flag("by", config.Text(&c.By, "buffered|age|lag"),
+		flag("top", config.Count(&c.Top, 1, 1000, false), "list at most N connections or topics"),
+		flag("by", config.Text(&c.By, "ORDER"),
 			"order connections by unsent bytes (buffered), by time since connect (age), or by "+
-				"time without progress (lag)"),
+				"time without progress (lag); topics by subscribers, rate, behind, gaps or memory; "+
+				"default buffered, subscribers"),
 		flag("force", config.Bool(&c.Force),
 			"swap to a policy even if it cannot be met now, so that no response leaves until it can; or in "+
 				"a cluster to one that is exposed"),
@@ -120,7 +129,7 @@ func (c *adminConfig) carryOut(api *observe.Client, run adminRequest, w io.Write
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		return fmt.Errorf("no server answers: %w; start one with `sluice serve`, or name another "+
-			"with --admin-address, --admin-socket, or --address and --key", err)
+			"with --admin-address, --admin-socket, --admin-tls, or --address and --key", err)
 	}
 	return err
 }
@@ -132,14 +141,23 @@ func (c *adminConfig) client(set *config.Set) (*observe.Client, error) {
 	switch {
 	case flag("admin-socket") && flag("address"):
 		return nil, config.Usagef("both --admin-socket and --address are given; use one of them")
+	case flag("admin-tls") && (flag("admin-socket") || flag("address") || flag("admin-address")):
+		return nil, config.Usagef("--admin-tls and another address are given; use one of them")
 	case flag("address") && c.Key == "" || flag("key") && c.Addr == "":
 		return nil, config.Usagef("--address and --key belong together: the address for clients, " +
 			"and a key with the role operator")
+	case flag("admin-tls"): // as a variable, it is meant for the server
+		t, token, err := c.options()
+		return &observe.Client{HTTP: c.Address, TLS: t, Token: token}, err
 	case c.Socket != "" && !flag("address"):
 		return &observe.Client{Socket: c.Socket}, nil
 	case c.Addr != "" && c.Key != "":
 		key, err := client.ReadKey(c.Key)
-		return &observe.Client{Addr: c.Addr, Key: key}, err
+		if err != nil {
+			return nil, err
+		}
+		t, err := c.Dial.Options()
+		return &observe.Client{Addr: c.Addr, Key: key, TLS: t}, err
 	}
 	return &observe.Client{HTTP: c.HTTP}, nil
 }
@@ -167,7 +185,11 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 	case verb == "live":
 		return c.page("/livez", new(observe.Life)), nil
 	case verb == "connections":
-		return c.page("/connections"+top+"&by="+c.By, new(observe.Connections)), c.checkBy()
+		by, err := c.order("buffered", "age", "lag")
+		return c.page("/connections"+top+by, new(observe.Connections)), err
+	case verb == "topics":
+		by, err := c.order("subscribers", "rate", "behind", "gaps", "memory")
+		return c.page("/topics"+top+by, new(observe.Topics)), err
 	case verb == "closed":
 		return c.page("/connections/closed?last="+strconv.Itoa(c.Top), new(observe.Closed)), nil
 	case verb == "policy" && len(rest) == 0:
@@ -176,17 +198,13 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 		return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
 			return client.Swap(ctx, rest[0], c.Force)
 		}), nil
+	case verb == "keys":
+		return c.page("/keys", new(observe.Keys)), nil
 	case verb == "kick" && len(rest) == 1:
-		id, err := strconv.ParseUint(rest[0], 10, 64)
-		if err != nil || id == 0 {
-			return nil, config.Usagef("admin kick: ID is %q; write the id of a connection; "+
-				"`sluice admin connections` lists them", rest[0])
-		}
-		return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
-			return client.Kick(ctx, id)
-		}), nil
+		return c.kick(rest[0])
 	case verb == "kick":
-		return nil, config.Usagef("admin kick: name a connection; `sluice admin connections` lists them")
+		return nil, config.Usagef("admin kick: name a connection or a key; `sluice admin connections` and " +
+			"`sluice admin keys` list them")
 	case verb == "trace" && len(rest) == 0:
 		return c.page("/trace", new(observe.Tracing)), nil
 	case verb == "trace":
@@ -204,7 +222,21 @@ func (c *adminConfig) command(words []string) (adminRequest, error) {
 		config.DidYouMean(verb, strings.Split(adminVerbs, ", ")), adminVerbs)
 }
 
-const adminVerbs = "status, ready, live, connections, closed, policy, kick, trace, reload, drain"
+// kick returns the request to close a connection, or those of a key. The name of a key is no number.
+func (c *adminConfig) kick(what string) (adminRequest, error) {
+	id, err := strconv.ParseUint(what, 10, 64)
+	if err == nil && id == 0 || what == "" {
+		return nil, config.Usagef("admin kick: ID is %q; write the id of a connection, or the name of a key", what)
+	}
+	return c.change(func(ctx context.Context, client *observe.Client) (string, error) {
+		if err != nil {
+			return client.KickKey(ctx, what)
+		}
+		return client.Kick(ctx, id)
+	}), nil
+}
+
+const adminVerbs = "status, ready, live, connections, topics, closed, keys, policy, kick, trace, reload, drain"
 
 // trace returns the request of the words ID N.
 func (c *adminConfig) trace(words []string) (adminRequest, error) {
@@ -227,12 +259,14 @@ func (c *adminConfig) trace(words []string) (adminRequest, error) {
 	}), nil
 }
 
-func (c *adminConfig) checkBy() error {
-	switch c.By {
-	case "buffered", "age", "lag":
-		return nil
+// order is the part of a query that names the order of a list, of which the first is the default.
+func (c *adminConfig) order(known ...string) (string, error) {
+	by := cmp.Or(c.By, known[0])
+	if !slices.Contains(known, by) {
+		last := len(known) - 1
+		return "", config.Usagef("--by is %q: write %s or %s", by, strings.Join(known[:last], ", "), known[last])
 	}
-	return config.Usagef("--by is %q: write buffered, age or lag", c.By)
+	return "&by=" + by, nil
 }
 
 // page reads and writes a page. A page that reports a failure is written too, and returns an error.

@@ -45,8 +45,8 @@ func TestAdminCommandsOverSocketAndClientPort(t *testing.T) {
 	for name, way := range map[string][]string{"socket": socket, "key": key} {
 		for words, want := range map[string]string{
 			"status": "ready; ", "ready": "ready\npolicy local", "live": "live\n",
-			"connections --top 3 --by lag": "open connections",
-			"closed":                       "ended connections: ", "policy": "policy local, persisted>=1\n",
+			"connections --top 3 --by lag": "open connections", "topics --by gaps": "0 topics with subscribers\n",
+			"closed": "ended connections: ", "policy": "policy local, persisted>=1\n",
 		} {
 			if out := ask(way, strings.Fields(words)...); !strings.Contains(out, want) {
 				t.Errorf("%s: admin %s: %q, want %q", name, words, out, want)
@@ -107,19 +107,20 @@ func TestReloadAppliesListenerLimits(t *testing.T) {
 	write("request-rate: 5/2\nlistener-limits: /elsewhere=64KiB/32KiB/1s/2s\n")
 	_ = p.cmd.Process.Signal(syscall.SIGHUP)
 	p.err.await(t, "reload of limits rejected; limits unchanged")
-	p.err.await(t, "not an address of --listen-tcp or --listen-unix")
+	p.err.await(t, "not an address of --listen-tcp, --listen-tls or --listen-unix")
 }
 
 func TestAdminUsageErrors(t *testing.T) {
 	for _, v := range []struct{ args, want string }{
 		{"admin", "name a command"}, {"admin statsu", "did you mean status?"},
 		{"admin frob", `unknown admin command "frob"; the commands are status,`},
-		{"admin kick", "name a connection"}, {"admin kick x", `ID is "x"`},
+		{"admin kick", "name a connection or a key"}, {"admin kick 0", `ID is "0"`},
 		{"admin trace x 1", `ID is "x"`}, {"admin trace 1", "write the number of responses"},
 		{"admin trace 1 many", `N is "many"`}, {"admin trace 1 -- -1", `N is "-1"`},
 		{"admin trace 1 2 3", `unexpected argument "3"`},
 		{"admin policy a b", `unexpected argument "b"`},
 		{"admin --by name connections", "write buffered, age or lag"},
+		{"admin --by lag topics", "write subscribers, rate, behind, gaps or memory"},
 		{"admin --address x status", "belong together"},
 		{"admin --admin-socket a --address b --key c status", "use one of them"},
 		{"admin --top 0 closed", `--top is "0"`},

@@ -9,6 +9,7 @@ import (
 
 	"sluice/actors/node/observe/status"
 	"sluice/cmd/internal/config"
+	"sluice/durability"
 )
 
 // announce prints one block with the state of the server and its addresses, once clients can
@@ -18,8 +19,11 @@ func (s *service) announce(files uint64) {
 	var where []string
 	for i, a := range s.addresses {
 		network := "tcp"
-		if i >= len(c.TCP) {
+		switch i -= len(c.TCP); {
+		case i >= len(c.TLSListen):
 			network = "unix"
+		case i >= 0:
+			network = "tls"
 		}
 		where = append(where, network+" "+a)
 	}
@@ -27,16 +31,11 @@ func (s *service) announce(files uint64) {
 	if c.Keys != "" {
 		keys = "keys in " + c.Keys
 	}
-	policy := p.Policy().Current()
-	named := policy.String()
-	if policy.Name() != "" {
-		named = policy.Name() + ", " + named
-	}
 	l := c.Limits
 	var b strings.Builder // one write, so that log lines do not interleave
-	look := "disabled, --admin-address is empty"
-	if at := s.observer.Address(); at != "" {
-		look = fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-address %s", at, at)
+	metrics := ""         // the line of an address of their own
+	if c.Metrics != "" {
+		metrics = fmt.Sprintf("http://%s/metrics, and no other page", c.Metrics)
 	}
 	st := status.Read(p, s.began, nil)
 	member := "" // the line of a member of a cluster
@@ -51,7 +50,7 @@ func (s *service) announce(files uint64) {
 		{"access", fmt.Sprintf("%s; at most %d clients, %d file descriptors", keys,
 			c.MaxConnections, files)},
 		{"data", fmt.Sprintf("%s, at event %d", c.DataDir, st.Persisted)},
-		{"policy", named},
+		{"policy", s.policyLine()},
 		{"engine", fmt.Sprintf("%s Compiled in: %s.", p.Diagnosis().Text, engines())},
 		{"pipeline", fmt.Sprintf("%d shards, placement %v, idle %v", len(p.Rings()), c.Placement,
 			c.Idle)},
@@ -59,8 +58,9 @@ func (s *service) announce(files uint64) {
 			"progress", config.FormatSize(uint64(l.HardBytes)),
 			config.FormatSize(uint64(l.SoftBytes)), config.FormatDuration(l.SoftFor),
 			config.FormatDuration(l.NoProgress))},
-		{"live", look},
-		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits and keys, "+
+		{"live", s.liveLine()},
+		{"metrics", metrics},
+		{"process", fmt.Sprintf("%d: kill -USR1 prints measurements, kill -HUP reloads limits, keys and certificate, "+
 			"kill drains within %s", os.Getpid(), config.FormatDuration(c.DrainFor))},
 	} {
 		if line[1] != "" {
@@ -68,4 +68,33 @@ func (s *service) announce(files uint64) {
 		}
 	}
 	fmt.Fprint(s.stdout, b.String())
+}
+
+// policyLine is the policy in force, and why it is another one than the configuration names.
+func (s *service) policyLine() string {
+	policy := s.server.Policy().Current()
+	line := policy.String()
+	if policy.Name() != "" {
+		line = policy.Name() + ", " + line
+	}
+	configured, err := durability.Parse(s.cfg.Policy, durability.MaxNodes)
+	if err == nil && !s.cfg.Member && configured.String() != policy.String() {
+		line += "; an operator swapped it in an earlier run, and --policy names " + s.cfg.Policy
+	}
+	return line
+}
+
+// liveLine is where the live page is.
+func (s *service) liveLine() string {
+	var at []string
+	if address := s.observer.Address(); address != "" {
+		at = append(at, fmt.Sprintf("http://%s/ in a browser, or sluice top --admin-address %s", address, address))
+	}
+	if s.cfg.AdminTLS != "" {
+		at = append(at, fmt.Sprintf("https://%s/ with the token", s.listeners.TLSAddress()))
+	}
+	if len(at) == 0 {
+		return "disabled, --admin-address is empty"
+	}
+	return strings.Join(at, "; ")
 }

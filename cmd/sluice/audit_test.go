@@ -68,7 +68,7 @@ func TestVerifyOfAMembersDirectory(t *testing.T) {
 	}
 	for want, args := range map[string][]string{
 		"no event is left out on one node only": {"journal", "--data-dir", dir, "skip", "3"},
-		"must never go back to a copy":          {"backup", "--data-dir", dir, filepath.Join(t.TempDir(), "b")},
+		"copy it with sluice cluster backup":    {"backup", "--data-dir", dir, filepath.Join(t.TempDir(), "b")},
 	} {
 		if _, problems, code := local(args...); code != exitFailure || !strings.Contains(problems, want) {
 			t.Errorf("%v: exit code %d, %s", args, code, problems)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sluice/actors/node"
+	"sluice/actors/node/cluster"
 	"sluice/cmd/internal/config"
 	"sluice/durability/journal"
 )
@@ -45,6 +46,10 @@ func takeBackup(e *env, args []string) error {
 		func(ctx context.Context, dir, target string) (journal.Copied, string, error) {
 			if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 				return journal.Copied{}, "", fmt.Errorf("%w; name the data directory of a server with --data-dir", err)
+			}
+			if is, err := cluster.IsMember(dir); is || err != nil {
+				return journal.Copied{}, "", errors.Join(err, fmt.Errorf("%s is the data directory of a member of a "+
+					"cluster: copy it with sluice cluster backup", dir))
 			}
 			c, err := node.Backup(ctx, dir, target)
 			return c, fmt.Sprintf("backup of %s in %s", dir, target), err

@@ -20,6 +20,9 @@ const clientHead = `usage: sluice client [flags] REQUEST
 ` + orderHelp + `
   watch                                      read requests from standard input, one per line, and
                                              print responses as they arrive
+  book INSTRUMENT                            follow all price levels: a live ladder on a terminal,
+                                             which q ends, or one line for each change
+  trades INSTRUMENT...                       follow the trades of these instruments
   keygen FILE [ROLE [COMMENT]]               make a key that only you may read, and print its
                                              line for --authorized-keys;
                                              ROLE is operator, trader (default) or readonly
@@ -36,31 +39,37 @@ type clientConfig struct {
 	ID      int
 	JSON    bool
 	Timeout time.Duration
+	Once    bool
+	Dial    config.Dial
+	tls     *client.TLS // from Dial
 
 	at atomic.Pointer[string] // address of the last attempt; nil: none began
 }
 
 func (c *clientConfig) set() *config.Set {
-	return config.NewSet("",
-		config.Setting{Name: "address", Group: "Flags",
+	settings := []config.Setting{
+		{Name: "address", Group: "Flags",
 			Value: config.Text(&c.Address, "ADDR"),
 			Help: "connect to this server: host:port, or the path of a unix-domain socket, which has a " +
 				"slash (./socket) or begins with @"},
-		config.Setting{Name: "key", Group: "Flags",
+		{Name: "key", Group: "Flags",
 			Value: config.Text(&c.Key, "FILE"), Help: "authenticate with the private key in this file"},
-		config.Setting{Name: "account", Group: "Flags",
+		{Name: "account", Group: "Flags",
 			Value: config.Count(&c.Account, 0, 1<<53, false), Help: "trade for this account"},
-		config.Setting{Name: "id", Group: "Flags",
+		{Name: "id", Group: "Flags",
 			Value: config.Count(&c.ID, 0, 1<<53, true),
 			Help: "send the request with this client order id; auto asks for the last id of the " +
 				"account and takes the next one; " +
 				"a request with a used id is not executed again"},
-		config.Setting{Name: "json", Group: "Flags",
+		{Name: "json", Group: "Flags",
 			Value: config.Bool(&c.JSON), Help: "print one JSON object per line"},
-		config.Setting{Name: "timeout", Group: "Flags",
+		{Name: "timeout", Group: "Flags",
 			Value: config.Duration(&c.Timeout, time.Millisecond, time.Hour),
 			Help:  "wait at most this time for the connection, and for each response"},
-	)
+		{Name: "once", Group: "Flags",
+			Value: config.Bool(&c.Once), Help: "book: print the book as it is, and exit"},
+	}
+	return config.NewSet("", append(settings, c.Dial.Settings()...)...)
 }
 
 // tradeByHand is `sluice client`.
@@ -74,8 +83,12 @@ func tradeByHand(e *env, args []string) error {
 		return keygen(e, words[1:])
 	}
 	watching := len(words) == 1 && words[0] == "watch"
+	market := len(words) > 0 && (words[0] == "book" || words[0] == "trades")
 	var request orderbook.Command
-	if !watching {
+	switch {
+	case c.Once && (!market || words[0] != "book"):
+		return config.Usagef("--once is for `sluice client book INSTRUMENT`")
+	case !watching && !market:
 		if request, err = parseOrder(words); err != nil {
 			return err
 		}
@@ -84,22 +97,28 @@ func tradeByHand(e *env, args []string) error {
 				"with this request; write it in `sluice client watch`")
 		}
 	}
+	if c.tls, err = c.Dial.Options(); err != nil {
+		return err
+	}
 	var key ed25519.PrivateKey
 	if c.Key != "" {
 		if key, err = client.ReadKey(c.Key); err != nil {
 			return err
 		}
 	}
-	screen := &screen{w: e.stdout, json: c.JSON, clock: watching && !c.JSON}
-	if watching {
+	screen := &screen{w: e.stdout, json: c.JSON, clock: (watching || market && !c.Once) && !c.JSON}
+	switch {
+	case watching:
 		return c.watch(e, key, screen)
+	case market:
+		return c.market(e, key, screen, words)
 	}
 	return c.once(e, key, screen, request)
 }
 
 // open starts to connect.
 func (c *clientConfig) open(key ed25519.PrivateKey, screen *screen, o client.SessionOptions) (*trade.Client, error) {
-	o.Conn.Key, o.DialTimeout = key, c.Timeout
+	o.Conn.Key, o.Conn.TLS, o.DialTimeout = key, c.tls, c.Timeout
 	observer := o.OnState
 	o.OnState = func(s client.State) {
 		if s.Phase == client.Connecting {
@@ -209,6 +228,11 @@ func (c *clientConfig) unconnected(err error) error {
 	case errors.Is(err, client.ErrAuthFailed):
 		return fmt.Errorf("the server at %s does not know the key %s: add its line to the file of its "+
 			"--authorized-keys, and send the server SIGHUP", c.server(), c.Key)
+	case errors.Is(err, client.ErrServerCertificate), errors.Is(err, client.ErrNotTLS):
+		return fmt.Errorf("%s: %w", c.server(), err)
+	case errors.Is(err, client.ErrNoChallenge):
+		return fmt.Errorf("the server at %s has not begun a handshake: if it speaks TLS, add --tls; if it speaks "+
+			"another protocol, name another address with --address (%w)", c.server(), err)
 	case errors.As(err, &end):
 		return fmt.Errorf("the server at %s closed the connection: %v: %s", c.server(), end.Reason,
 			remedy(end.Reason))
@@ -250,7 +274,11 @@ func remedy(reason wire.CloseReason) string {
 // explain adds to the error of a request what it means.
 func (c *clientConfig) explain(err error) error {
 	var end *client.CloseError
+	var refused *client.RefusedError
 	switch {
+	case errors.As(err, &refused) && refused.Reason == wire.RefusalMalformed:
+		return fmt.Errorf("%w; a key can be authorized for some accounts only, and account %d was used: choose another one "+
+			"with --account", err, c.Account)
 	case errors.Is(err, client.ErrBusy): // of the question for the last id
 		return fmt.Errorf("asking %s for the last id of the account: the server shed the request, it is busy, "+
 			"and the order was not executed; try again, or name the id with --id", c.server())

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"sluice/cmd/internal/config"
+	"sluice/transport/listen"
 )
 
 const configHead = `usage: sluice config check|print [flags of sluice serve]
@@ -33,7 +34,7 @@ func configure(e *env, args []string) error {
 	if len(rest) != 1 || rest[0] != "check" && rest[0] != "print" {
 		return config.Usagef("write sluice config check or sluice config print")
 	}
-	s := &service{env: e, cfg: c, set: set, console: &console{log: slog.New(slog.DiscardHandler)}}
+	s := &service{env: e, cfg: c, set: set, budget: c.ShardBudget, console: &console{log: slog.New(slog.DiscardHandler)}}
 	if rest[0] == "print" {
 		if _, err := s.judge(); err != nil {
 			return err
@@ -64,5 +65,8 @@ func configure(e *env, args []string) error {
 	fmt.Fprintf(e.stdout,
 		"the configuration%s is valid: %d settings are set, %d have their defaults\n", from, given,
 		len(set.Settings)-given)
+	for _, open := range append(listen.Exposure(s.endpoints()), c.Exposed()...) {
+		fmt.Fprintln(e.stdout, "open endpoint", open)
+	}
 	return nil
 }

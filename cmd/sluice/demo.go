@@ -18,7 +18,8 @@ import (
 const demoHead = `usage: sluice demo [flags] [-- flags of sluice serve]
 
 Starts a server in a temporary directory, lets clients trade, kills the server with -9, starts it
-again, lets the clients continue, and compares every response with a replay of the journal.
+again, lets the clients continue, and compares every response with a replay of the journal. Subscribers
+follow the order books meanwhile, and must have the books of the replay in the end.
 
 With --cluster it starts three nodes and kills the one that leads. Another one takes over, the killed
 one comes back, and every response is compared with the journals of all three.
@@ -27,13 +28,17 @@ Exit codes: 0 done, 1 failed or a response is missing or different, 64 usage err
 
 // demonstrate is `sluice demo`.
 func demonstrate(e *env, args []string) error {
-	seconds, clients, keep, members := 10, 64, false, false
+	seconds, clients, subscribers, keep, members := 10, 64, 500, false, false
 	set := config.NewSet("",
 		config.Setting{Name: "seconds", Group: "Flags",
 			Value: config.Count(&seconds, 1, 3600, false), Help: "trade for N seconds"},
 		config.Setting{Name: "clients", Group: "Flags",
 			Value: config.Count(&clients, 2, 4096, false),
 			Help:  "run N clients, each with a connection and an account of its own"},
+		config.Setting{Name: "subscribers", Group: "Flags",
+			Value: config.Count(&subscribers, 0, 4096, false),
+			Help: "run N clients that follow the book of an instrument; one of ten reads slowly, and one " +
+				"nothing until the end; not with --cluster"},
 		config.Setting{Name: "cluster", Group: "Flags", Value: config.Bool(&members),
 			Help: "run a cluster of three nodes, and kill the leader"},
 		config.Setting{Name: "keep", Group: "Flags",
@@ -54,7 +59,8 @@ func demonstrate(e *env, args []string) error {
 	f, isFile := e.stdout.(*os.File)
 	return demo.Run(ctx, demo.Config{
 		Program: program, Serve: rest, For: time.Duration(seconds) * time.Second, Clients: clients,
-		Keep: keep, Hold: keep, Cluster: members, Out: e.stdout,
+		Subscribers: subscribers,
+		Keep:        keep, Hold: keep, Cluster: members, Out: e.stdout,
 		Terminal: isFile && top.IsTerminal(f),
 	})
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,12 +34,15 @@ type descriptors struct {
 
 func (s *service) descriptors() descriptors {
 	c := s.cfg
-	shards, listeners, doors := c.Shards, len(c.TCP)+len(c.Unix), 1
-	if shards == 0 {
-		shards = min(runtime.GOMAXPROCS(0), 8)
-	}
+	shards, listeners, doors := s.shards(), len(c.TCP)+len(c.TLSListen)+len(c.Unix), 1
 	if c.AdminSocket != "" {
-		doors = 2
+		doors++
+	}
+	if c.AdminTLS != "" {
+		doors++
+	}
+	if c.Metrics != "" {
+		doors++
 	}
 	return descriptors{
 		clients: []share{{"clients", c.MaxConnections}, {"handshakes", listen.DefaultMaxHandshakes}},

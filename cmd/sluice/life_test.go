@@ -86,8 +86,11 @@ func TestFirstExampleOfTheREADMETrades(t *testing.T) {
 	var said strings.Builder
 	for line := range strings.Lines(string(page)) {
 		request, found := strings.CutPrefix(line, "bin/sluice client ")
+		if !found { // of the package
+			request, found = strings.CutPrefix(line, "sudo -u sluice sluice client --address /run/sluice/clients ")
+		}
 		request, _, _ = strings.Cut(request, "#")
-		if !found || strings.Contains(request, "watch") || strings.Contains(request, "--help") {
+		if !found || !strings.Contains(request, " buy ") && !strings.Contains(request, " sell ") { // others go on
 			continue
 		}
 		out, code := ask(t, address, "", strings.Fields(request)...)
@@ -96,8 +99,8 @@ func TestFirstExampleOfTheREADMETrades(t *testing.T) {
 		}
 		said.WriteString(out)
 	}
-	if !strings.Contains(said.String(), "bought     10 @ 101") {
-		t.Errorf("the example does not trade:\n%s", &said)
+	if strings.Count(said.String(), "bought     10 @ 101") != 2 {
+		t.Errorf("the two examples do not trade:\n%s", &said)
 	}
 }
 
@@ -117,6 +120,15 @@ func TestClientPrintsAllPages(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 	expect(t, address, 64, "cancel-on-disconnect on", "write it in `sluice client watch`")
+}
+
+// What is used of the limits is shown to everybody; a trader raises none.
+func TestClientShowsLimits(t *testing.T) {
+	_, address := serving(t, filepath.Join(t.TempDir(), "data"))
+	expect(t, address, 0, "buy 3 10 @ 101", "accepted")
+	expect(t, address, 0, "limits", "orders                1 of 1048576 used after event",
+		"levels                1 of 4096 used")
+	expect(t, address, 1, "limits orders 2000000", "role")
 }
 
 func TestSelfTradeIsExplained(t *testing.T) {

@@ -35,9 +35,10 @@ func commands() []command {
 		{"client", "trade by hand, watch responses, make keys", tradeByHand},
 		{"admin", "inspect or control a running server: status, connections, policy, kick, drain",
 			administer},
+		{"keys", "list, add or revoke the keys that may connect, and have the server take them", manageKeys},
 		{"top", "watch a running server in this terminal", watch},
 		{"demo", "run server and clients, kill -9 the server, and verify every response", demonstrate},
-		{"cluster", "make a member of a cluster, or operate a running one: cluster init|status|transfer", clusterCommand},
+		{"cluster", "make a member of a cluster, or operate a running one: cluster init|status|add|...", clusterCommand},
 		{"config", "check or print a configuration: config check|print", configure},
 		{"journal", "list or verify the events of a data directory, or leave one out: journal list|verify|skip", readJournal},
 		{"audit", "compare what clients recorded with the journals of all nodes", auditHistories},
@@ -45,7 +46,9 @@ func commands() []command {
 		{"restore", "make a data directory from a backup", restore},
 		{"bench", "measure the pipeline, and a plain Go server beside it", benchmark},
 		{"tune", "find shards, placement and idle strategy for your load on this machine", tuneUp},
-		{"version", "print version, kernel and engines", version},
+		{"completion", "print completions for bash, zsh or fish", complete},
+		{"man", "write the manual pages into a directory", writeManual},
+		{"version", "print version, commit, kernel and engines", version},
 	}
 }
 
@@ -122,15 +125,19 @@ func dispatch(e *env, args []string) error {
 		config.DidYouMean(name, names), strings.Join(names, ", "))
 }
 
+// about and overviewFoot are what the overview and the manual page say of the program.
+const (
+	about        = "an order book behind a durable response pipeline"
+	overviewFoot = "`sluice COMMAND --help` lists the flags of a command. Each flag --some-name can also be set as\n" +
+		"SLUICE_SOME_NAME in the environment.\n\nExit codes: 0 done, 1 failed, 64 usage error."
+)
+
 func overview(w io.Writer) {
-	fmt.Fprint(w,
-		"sluice: an order book behind a durable response pipeline\n\nusage: sluice COMMAND [flags]\n\n")
+	fmt.Fprintf(w, "sluice: %s\n\nusage: sluice COMMAND [flags]\n\n", about)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.about)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.about)
 	}
-	fmt.Fprint(w,
-		"\n`sluice COMMAND --help` lists the flags of a command. Each flag --some-name can also be set as\n"+
-			"SLUICE_SOME_NAME in the environment.\n\nExit codes: 0 done, 1 failed, 64 usage error.\n")
+	fmt.Fprintf(w, "\n%s\n", overviewFoot)
 }
 
 // load reads the settings of a command. done means that it printed the help text.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"sluice"
 	"sluice/actors/node"
 	"sluice/actors/node/cluster"
 	"sluice/actors/node/observe"
@@ -41,18 +42,22 @@ func (s *service) checkMember() error {
 	if err != nil {
 		return err
 	}
-	if err := c.MeetPolicy(len(m.Members)); err != nil {
+	now, err := cluster.ReadCurrent(c.DataDir, m)
+	if err != nil {
+		return err
+	}
+	if err := c.MeetPolicy(now.Voters); err != nil {
 		return err
 	}
 	if s.set.Origin("policy") != "default" { // else it is that of a member
-		if err := c.MeetClass(len(m.Members)); err != nil {
+		if err := c.MeetClass(now.Voters); err != nil {
 			return err
 		}
 	}
 	if c.Flight {
 		return config.Usagef("--cluster with --flight-recorder: a member cannot record yet; leave one of them out")
 	}
-	_, err = s.peerConfig(m)
+	_, err = s.peerConfig(m, now)
 	return err
 }
 
@@ -70,7 +75,11 @@ func (s *service) prepareMember(nc node.Config[orderbook.Report, orderbook.Answe
 	if err != nil {
 		return nil, err
 	}
-	pc, err := s.peerConfig(m)
+	now, err := cluster.ReadCurrent(nc.DataDir, m)
+	if err != nil {
+		return nil, err
+	}
+	pc, err := s.peerConfig(m, now)
 	if err != nil {
 		return nil, err
 	}
@@ -84,10 +93,11 @@ func (s *service) prepareMember(nc node.Config[orderbook.Report, orderbook.Answe
 	s.observer = o
 	nc.BeforeClients = func(n node.Running) error {
 		s.console.measure(n.Collector())
+		s.trail.measure(n.Collector())
 		return o.open(n)
 	}
 	p, err := cluster.Prepare(cluster.Config[orderbook.Report, orderbook.Answer]{Node: nc, PeerListen: pc.Listen,
-		TLS: pc.TLS, Version: revision(), Election: s.cfg.Election, DiskStall: s.cfg.DiskStall})
+		TLS: pc.TLS, Version: sluice.ReadBuild().String(), Election: s.cfg.Election, DiskStall: s.cfg.DiskStall})
 	return member{p}, err
 }
 
@@ -140,14 +150,14 @@ func (o *periodObservers) Close(ctx context.Context) error {
 
 // peerConfig translates the settings of the links to the other nodes, and checks them. Receive and
 // Incarnation are those of the node that opens them.
-func (s *service) peerConfig(m *cluster.Membership) (peer.Config, error) {
+func (s *service) peerConfig(m *cluster.Membership, now cluster.Current) (peer.Config, error) {
 	c := s.cfg
 	pc := peer.Config{
-		Cluster: m.Cluster, Node: m.Node, Incarnation: 1, Version: revision(), Listen: c.PeerListen,
-		Peers: m.Peers(), Receive: func(peer.Sender, peer.Lane, []byte) {}, Log: s.log,
+		Cluster: m.Cluster, Node: m.Node, Incarnation: 1, Version: sluice.ReadBuild().String(), Listen: c.PeerListen,
+		Peers: now.Peers, Receive: func(peer.Sender, peer.Lane, []byte) {}, Log: s.log,
 	}
 	if pc.Listen == "" {
-		pc.Listen = m.Self().Peer
+		pc.Listen = now.Self.Peer
 	}
 	var err error
 	if c.TLS() {

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"time"
 
+	"sluice"
 	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
 	"sluice/telemetry/otel"
@@ -29,6 +31,7 @@ func (s *service) observeConfig() (observe.Config, error) {
 		OTLP:       otlp.Exporters{},
 		Histograms: c.Histograms, TraceRatio: c.Ratio(), TraceSlow: c.TraceSlow,
 		TracesPerSecond: c.TracesPerSec, Log: s.log, Console: s.out,
+		ServiceVersion: sluice.ReadBuild().String(),
 	})
 	if err != nil {
 		return observe.Config{}, config.Usagef("the environment: %v", err)
@@ -38,8 +41,9 @@ func (s *service) observeConfig() (observe.Config, error) {
 	}
 	o := observe.Config{
 		Admin: adminAddress(c, s.set,
-			e.AdminAddr), Insecure: c.AdminInsecure, Socket: c.AdminSocket, Pprof: c.Pprof,
-		DrainTimeout: c.DrainFor, Export: e, Log: s.log,
+			e.AdminAddr), Insecure: c.AdminInsecure, TLS: c.AdminTLS, Socket: c.AdminSocket, Metrics: c.Metrics, Pprof: c.Pprof,
+		DrainTimeout: c.DrainFor, Export: e, Log: s.log, Audit: s.trail.logger(),
+		Handlers: map[string]http.Handler{"/docs/": documentation()},
 	}
 	if s.reloads != nil { // not for a check
 		o.Reload = s.reloads.ask

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluice"
 )
 
 // page returns the address of a server's admin pages from its output.
@@ -58,6 +60,10 @@ func TestServerServesPagesAndMetrics(t *testing.T) {
 		{"/live.json", "*/*", 200, `"sequenced":`},
 		{"/metrics", "text/plain", 200, `sluice_mailbox_capacity{mailbox="gate"} 65536`},
 		{"/metrics", "text/plain", 200, "sluice_sequencer_events_total 1"},
+		{"/metrics", "text/plain", 200, `version="` + sluice.Version + `"} 1`},
+		{"/live.json", "*/*", 200, `"version":"` + sluice.Version},
+		{"/docs/docs/operations.md", "*/*", 200, "# Operations"},
+		{"/docs/", "*/*", 200, "CHANGELOG.md"},
 		{"/readyz", "*/*", 200, "ready"},
 		{"/debug/pprof/cmdline", "*/*", 200, "serve"},
 		{"/debug/flight", "*/*", 200, "go 1."},
@@ -69,8 +75,8 @@ func TestServerServesPagesAndMetrics(t *testing.T) {
 		}
 	}
 	out, problems, code := local("top", "--once", "--admin-address", p.page())
-	// The connection of the client begins, sends an order and ends: up to three events.
-	if code != 0 || !regexp.MustCompile(`event [0-3] `).MatchString(out) ||
+	// The version of the rules; the connection of the client begins, sends an order and ends: up to four events.
+	if code != 0 || !regexp.MustCompile(`event [0-4] `).MatchString(out) ||
 		!strings.Contains(out, "gate: open to persisted>=1") {
 		t.Errorf("top: %d %s\n%s", code, problems, out)
 	}
@@ -83,6 +89,42 @@ func TestServerServesPagesAndMetrics(t *testing.T) {
 	taken.ends(1, other, "in use")
 	p.signal(syscall.SIGTERM)
 	p.ends(0, "drained in")
+}
+
+// An address beyond loopback may show /metrics to any host, and shows nothing else.
+func TestMetricsHaveAnAddressOfTheirOwn(t *testing.T) {
+	_, port, _ := net.SplitHostPort(freeAddress(t))
+	p, _ := serving(t, t.TempDir(), "--metrics-address", "0.0.0.0:"+port)
+	p.out.await(t, "http://0.0.0.0:"+port+"/metrics")
+	request := func(path string) (int, string) {
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+port+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Host = "sluice-0.sluice:" + port
+		answer, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(text)
+	}
+	if status, text := request("/metrics"); status != 200 || !strings.Contains(text, "sluice_build_info{") {
+		t.Errorf("/metrics: %d %.200s", status, text)
+	}
+	for _, path := range []string{"/", "/connections", "/live.json", "/docs/", "/metrics/", "/debug/pprof/", "/stats"} {
+		if status, text := request(path); status != 404 {
+			t.Errorf("%s: %d %.200s", path, status, text)
+		}
+	}
+	_, problems, code := local("config", "check", "--metrics-address", p.page(), "--admin-address", p.page(), "--data-dir", t.TempDir())
+	if code != exitUsage || !strings.Contains(problems, "are one address") {
+		t.Errorf("%d %s", code, problems)
+	}
 }
 
 func TestDisabledPagesAreAbsent(t *testing.T) {

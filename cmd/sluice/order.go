@@ -22,6 +22,9 @@ const orderHelp = `  buy  INSTRUMENT QUANTITY [@ PRICE [LIFE]]  limit order; wit
   orders                                     open orders of the account
   outcome ID                                 what the command with this #number did
   fills [since EVENT]                        fills of the account, at most the last 1024
+  limits                                     what the book has room for, and what of it is used
+  limits NAME N [NAME N ...]                 raise limits, as an operator: instruments, accounts,
+                                             positions, orders, levels
   cancel-on-disconnect on|off                cancel the orders of this connection when it ends`
 
 // parseOrder reads a request from the words of a command line. The caller sets account and client
@@ -29,7 +32,7 @@ const orderHelp = `  buy  INSTRUMENT QUANTITY [@ PRICE [LIFE]]  limit order; wit
 func parseOrder(words []string) (c orderbook.Command, err error) {
 	words = strings.Fields(strings.ReplaceAll(strings.Join(words, " "), "@", " @ "))
 	all := []string{"buy", "sell", "cancel", "replace", "top", "position", "orders", "outcome", "fills",
-		"cancel-on-disconnect"}
+		"limits", "cancel-on-disconnect"}
 	if len(words) == 0 {
 		return c, config.Usagef("name a request: %s", strings.Join(all, ", "))
 	}
@@ -60,6 +63,8 @@ func parseOrder(words []string) (c orderbook.Command, err error) {
 		if p.accept("since") {
 			c.After = p.number("EVENT", 0, math.MaxUint64)
 		}
+	case "limits":
+		c = p.limits()
 	case "cancel-on-disconnect":
 		c = orderbook.Command{Tag: orderbook.TagSetCancelOnDisconnect, On: p.accept("on")}
 		if !c.On && !p.accept("off") {
@@ -129,6 +134,24 @@ func (p *wordReader) order(side string) orderbook.Command {
 		c.TimeInForce, c.Expiry = orderbook.GoodTillDate, p.time()
 	case p.accept("for"):
 		c.TimeInForce, c.Expiry = orderbook.GoodTillDate, time.Now().Add(p.duration()).UnixNano()
+	}
+	return c
+}
+
+// limits reads the limits to raise; none is a query.
+func (p *wordReader) limits() orderbook.Command {
+	c := orderbook.Command{Tag: orderbook.TagQueryLimits}
+	for len(p.words) > 0 && p.err == nil {
+		c.Tag = orderbook.TagRaiseLimits
+		name := p.next("NAME")
+		limit := c.Limits.Named(name)
+		if limit == nil {
+			names := orderbook.LimitNames()
+			p.err = config.Usagef("limits: there is no limit %q; write one of %s, and its new value", name,
+				strings.Join(names[:], ", "))
+			break
+		}
+		*limit = uint32(p.number(name, 1, 1<<30))
 	}
 	return c
 }

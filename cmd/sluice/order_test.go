@@ -14,7 +14,7 @@ func TestRequestsAreParsedAndDescribedInTheSameWords(t *testing.T) {
 		"buy 3 10 @ 101", "sell 3 10 @ -5 ioc", "buy 0 1", "cancel 7", "replace 7 12 @ 102",
 		"sell 3 10 @ 101 until 2026-12-01T10:00:00Z", "buy 1 1 @ 1 until 2026-12-01T10:00:00.000000001Z",
 		"top 3", "position 4294967295", "orders", "outcome 9", "fills", "fills since 20",
-		"cancel-on-disconnect on", "cancel-on-disconnect off",
+		"limits", "limits orders 2000000", "limits instruments 2048 levels 8192", "cancel-on-disconnect on", "cancel-on-disconnect off",
 	} {
 		c, err := parseOrder(strings.Fields(text))
 		if err != nil {
@@ -56,6 +56,9 @@ func TestMistypedRequestsAreRejectedWithARemedy(t *testing.T) {
 		"buy 3 1 until 2026-12-01":     "write a price after @",
 		"cancel-on-disconnect":         "write on or off",
 		"cancel-on-disconnect maybe":   "write on or off",
+		"limits ordres 3":              `no limit "ordres"; write one of instruments, accounts, positions, orders, levels`,
+		"limits orders":                "orders is missing",
+		"limits orders 0":              `orders is "0"; write a whole number from 1 to`,
 		"fills from 3":                 `unexpected argument "from 3"`,
 		"ordres":                       `did you mean`,
 		"replace 3 10":                 "write the new price after @",

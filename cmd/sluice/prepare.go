@@ -69,6 +69,9 @@ func (s *service) prepare() (*prepared, error) {
 	if err := s.checkStatsFile(); err != nil {
 		return nil, err
 	}
+	if err := s.checkTrail(); err != nil {
+		return nil, fmt.Errorf("--audit-file: %w", err)
+	}
 	if err := s.checkFlightDir(); err != nil {
 		return nil, err
 	}
@@ -89,6 +92,11 @@ func (s *service) prepare() (*prepared, error) {
 	if p.endpoints, err = observe.Listen(observed); err != nil {
 		return nil, judged(fmt.Errorf("%w (flags --admin-address, --admin-socket)", err))
 	}
+	s.listeners = p.endpoints
+	if _, err = s.reloadAccess(); err != nil {
+		p.endpoints.Close()
+		return nil, judged(err)
+	}
 	if s.cfg.Member {
 		p.node, err = s.prepareMember(nc, p.endpoints)
 	} else {
@@ -108,6 +116,7 @@ func (s *service) prepareSingle(nc node.Config[orderbook.Report, orderbook.Answe
 		s.server = n
 		s.observer, err = endpoints.Open(n)
 		s.console.measure(n.Collector())
+		s.trail.measure(n.Collector())
 		return err
 	}
 	p, err := node.Prepare(nc)

@@ -11,6 +11,7 @@ import (
 
 	"sluice/actors/node"
 	"sluice/cmd/internal/config"
+	"sluice/transport/secure"
 )
 
 // reloadFor is how long an operator waits for a reload.
@@ -30,7 +31,7 @@ type reloads struct {
 func newReloads(s *service) *reloads {
 	r := &reloads{service: s}
 	r.run = errand{do: r.reload, late: func() {
-		s.log.Warn("reload has not finished; the configuration or keys file cannot be read in time")
+		s.log.Warn("reload has not finished; the configuration, keys or certificate cannot be read in time")
 	}}
 	return r
 }
@@ -53,8 +54,8 @@ func (r *reloads) ask(ctx context.Context) (done string, err error) {
 	if !serves {
 		return "", errors.New("the server starts or drains; nothing is reloaded")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, reloadFor, errors.New("the configuration or keys file "+
-		"cannot be read in time; the result will be in the log"))
+	ctx, cancel := context.WithTimeoutCause(ctx, reloadFor, errors.New("the configuration, keys or "+
+		"certificate cannot be read in time; the result will be in the log"))
 	defer cancel()
 	select {
 	case <-r.run.start():
@@ -66,13 +67,28 @@ func (r *reloads) ask(ctx context.Context) (done string, err error) {
 	return r.done, r.err
 }
 
-// reload puts the limits and the keys in force, each as a whole or not at all. Neither depends on the
-// other.
+// reload puts the limits, the keys and the certificate in force, each as a whole or not at all. None depends on
+// another.
 func (r *reloads) reload() {
+	audit, auditErr := r.service.trail.reopen() // first: the line about this belongs in the new file
+	if auditErr != nil {
+		r.service.log.Error("audit file not reopened; the one before stays in use", "error", auditErr)
+	}
+	before := valuesOf(r.service.set)
 	limits, limitsErr := r.service.reloadLimits()
 	keys, keysErr := r.service.reloadKeys()
-	done := fmt.Sprintf("limits: %s; keys: %s", limits, keys)
-	err := errors.Join(limitsErr, keysErr)
+	certificate, certificateErr := r.service.reloadTLS()
+	token, tokenErr := r.service.reloadAccess()
+	done := fmt.Sprintf("limits: %s; keys: %s; certificate: %s", limits, keys, certificate)
+	if token != "" {
+		done += "; admin-tls: " + token
+	}
+	if audit != "" {
+		done += "; audit: " + audit
+	}
+	r.service.trail.record("reload", "limits", limits, "changed", changed(before, r.service.set), "keys", keys,
+		"certificate", certificate, "admin_tls", token)
+	err := errors.Join(limitsErr, keysErr, certificateErr, tokenErr, auditErr)
 	if err != nil {
 		err = errors.New(done)
 	}
@@ -114,11 +130,27 @@ func (s *service) reloadKeys() (done string, err error) {
 	if s.cfg.Keys == "" {
 		return "none", nil
 	}
-	n, err := s.server.ReloadKeys()
+	changes, err := s.server.ReloadKeys()
 	if err != nil {
 		s.log.Error("reload of keys rejected; keys unchanged", "error", err)
 		return fmt.Sprintf("rejected, unchanged: %v", err), err
 	}
-	s.log.Info("keys reloaded", "file", s.cfg.Keys, "keys", n)
-	return fmt.Sprintf("reloaded, %s", plural(uint64(n), "key")), nil
+	s.log.Info("keys reloaded", "file", s.cfg.Keys, "keys", changes.Keys,
+		"added", changes.Added, "removed", changes.Removed, "changed", changes.Changed, "closed", changes.Closed)
+	return fmt.Sprintf("reloaded, %s", changes), nil
+}
+
+// reloadTLS puts the certificate in force.
+func (s *service) reloadTLS() (done string, err error) {
+	if len(s.cfg.TLSListen) == 0 {
+		return "none", nil // that of --admin-tls is reloaded by reloadAccess
+	}
+	leaf, err := s.server.ReloadTLS()
+	if err != nil {
+		s.log.Error("reload of the certificate rejected; certificate unchanged", "error", err)
+		return fmt.Sprintf("rejected, unchanged: %v", err), err
+	}
+	s.log.Info("certificate reloaded", "file", s.cfg.Cert, "fingerprint", secure.FingerprintOf(leaf).String(),
+		"until", leaf.NotAfter.UTC())
+	return "reloaded, valid until " + leaf.NotAfter.UTC().Format(time.DateTime), nil
 }

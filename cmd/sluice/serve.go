@@ -7,7 +7,9 @@ import (
 	"syscall"
 	"time"
 
+	"sluice"
 	"sluice/actors/node"
+	"sluice/actors/node/observe"
 	"sluice/cmd/internal/config"
 	"sluice/cmd/orderbook"
 	"sluice/transport"
@@ -28,7 +30,7 @@ Every flag --some-name can also be SLUICE_SOME_NAME in the environment or some-n
 Sizes are written 512B, 64KiB, 1MiB, times 250ms, 10s, 1m.`
 
 // serve is `sluice serve`.
-func serve(e *env, args []string) error {
+func serve(e *env, args []string) (result error) {
 	signals := catch() // first: a signal that is not caught ends the process
 	defer signals.release()
 	c := config.DefaultServer()
@@ -42,19 +44,28 @@ func serve(e *env, args []string) error {
 	}
 	signal.Ignore(syscall.SIGPIPE) // the reader of the log may end before the server
 	s := &service{env: e, args: args, cfg: c, set: set, console: newConsole(e, c), began: time.Now(),
-		signals: signals}
+		signals: signals, budget: c.ShardBudget}
 	s.reloads = newReloads(s)
 	logStart(s.log, c.IO)
+	s.limitMemory("/")
 	limit, err := s.raiseFiles()
 	if err != nil {
 		return err
 	}
+	if err := s.openTrail(); err != nil {
+		return err
+	}
+	defer func() { s.closeTrail(result) }()
 	p, err := s.prepare()
 	if err != nil {
 		return err
 	}
+	s.recordStart()
 	if err := s.open(p); err != nil {
 		return err
+	}
+	for _, open := range c.Exposed() {
+		s.log.Warn("open endpoint", "endpoint", open)
 	}
 	signals.serving()
 	s.announce(limit)
@@ -71,13 +82,16 @@ type service struct {
 	*console
 	args      []string // flags, to be read again on SIGHUP
 	cfg       *config.Server
+	budget    int64 // of send buffers of a shard: that of cfg, or less under a memory limit
 	began     time.Time
 	signals   *signals
 	server    node.Running
 	set       *config.Set // origins of cfg
 	observer  observation
+	listeners *observe.Listeners // of the admin
 	manager   *notifier
 	reloads   *reloads
+	trail     trail
 	addresses []string
 	until     time.Time // deadline set by a signal; zero before the first one
 }
@@ -92,20 +106,13 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 	sc = node.Config[orderbook.Report, orderbook.Answer]{
 		Application: books, Encoder: orderbook.Encoder{},
 		DataDir: c.DataDir, DataDirMustExist: c.DataDirExists, KeysFile: c.Keys, Policy: c.Policy, ForcePolicy: c.ForcePolicy, Log: s.log,
+		Audit:          s.trail.logger(),
 		SnapshotEvents: uint64(c.SnapshotEvents), SnapshotBytes: c.SnapshotBytes,
 		Journal: node.Journal{SegmentBytes: c.SegmentBytes},
 	}
-	for _, a := range c.TCP {
-		sc.Listen.Endpoints = append(sc.Listen.Endpoints,
-			listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "",
-				ForceOpen: c.Insecure})
-	}
-	for _, a := range c.Unix {
-		sc.Listen.Endpoints = append(sc.Listen.Endpoints,
-			listen.Endpoint{Network: "unix", Address: a, Name: a, Open: c.Keys == ""})
-	}
+	sc.Listen.Endpoints, sc.TLS = s.endpoints(), c.Files
 	sc.Listen.RequestRate, sc.Listen.ConnectRate = c.Rates()
-	sc.Listen.Announce.Name = "sluice"
+	sc.Listen.Announce.Name = "sluice " + sluice.Version
 	need := s.descriptors()
 	sc.Listen.Spare = need.programSpare()
 	sc.EndpointLimits = c.ByListener()
@@ -113,6 +120,27 @@ func (s *service) nodeConfig() (sc node.Config[orderbook.Report, orderbook.Answe
 	p.Egress.DrainSpread = c.DrainSpread
 	p.Shards, p.Placement, p.Idle, p.IO, p.RingEntries = c.Shards, c.Placement, c.Idle, c.IO, c.RingEntries
 	p.MaxFrame, p.MaxConnections, p.Heartbeat = c.FrameMax, c.MaxConnections, c.Heartbeat
-	p.Limits, p.ShardBudget = []transport.Limits{c.Limits}, c.ShardBudget
+	p.Topics = c.Topics.Pipeline()
+	p.Limits, p.ShardBudget = []transport.Limits{c.Limits}, s.budget
 	return sc, nil
+}
+
+// endpoints are the addresses for clients.
+func (s *service) endpoints() (all []listen.Endpoint) {
+	c := s.cfg
+	for _, a := range c.TCP {
+		all = append(all,
+			listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "",
+				ForceOpen: c.Insecure})
+	}
+	for _, a := range c.TLSListen {
+		all = append(all,
+			listen.Endpoint{Network: "tcp", Address: a, Name: a, Open: c.Keys == "",
+				ForceOpen: c.Insecure, TLS: true})
+	}
+	for _, a := range c.Unix {
+		all = append(all,
+			listen.Endpoint{Network: "unix", Address: a, Name: a, Open: c.Keys == ""})
+	}
+	return all
 }

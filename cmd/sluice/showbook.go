@@ -14,6 +14,10 @@ func (s *screen) report(r *orderbook.Report) {
 			fmt.Sprintf("event %d: cancel on disconnect is %s", r.Seq, onOff(r.On)))
 		return
 	}
+	if r.Tag == orderbook.TagLimitsRaised {
+		s.line("limits raised", map[string]any{"seq": r.Seq}, fmt.Sprintf("event %d: the limits are raised", r.Seq))
+		return
+	}
 	all := map[string]any{"seq": r.Seq, "account": r.Account, "client_order_id": r.ClientOrderID,
 		"order_id": r.OrderID}
 	name, text := "", ""
@@ -95,6 +99,8 @@ func (s *screen) answer(answer any) {
 		s.outcome(&a)
 	case orderbook.Report:
 		s.report(&a)
+	case orderbook.LimitUse:
+		s.limits(&a)
 	case orderbook.Fills:
 		text := fmt.Sprintf("account %d after event %d: %s", a.Account, a.Seq,
 			plural(uint64(a.Count), "fill")+andMore(a.More))
@@ -103,6 +109,15 @@ func (s *screen) answer(answer any) {
 		}
 		s.line("fills", map[string]any{"seq": a.Seq, "account": a.Account, "count": a.Count,
 			"more": a.More, "dropped": a.Dropped}, text)
+	}
+}
+
+// limits prints a line for each limit.
+func (s *screen) limits(a *orderbook.LimitUse) {
+	for _, name := range orderbook.LimitNames() {
+		used, limit := *a.Used.Named(name), *a.Limit.Named(name)
+		s.line("limit", map[string]any{"seq": a.Seq, "name": name, "used": used, "limit": limit},
+			fmt.Sprintf("%-12s %10d of %d used after event %d", name, used, limit, a.Seq))
 	}
 }
 

@@ -57,6 +57,7 @@ func (s *service) supervise() error {
 		case err := <-v.drained:
 			v.drainEnded(err)
 		case <-v.finished:
+			v.lastWords()
 			return v.result
 		case <-v.progress.C:
 			s.say("still draining after %s; %s connected", since(v.began), plural(uint64(s.server.Connections()), "client"))
@@ -118,6 +119,7 @@ func (v *supervision) drain(got os.Signal) {
 		v.drained <- v.server.Drain(ctx)
 	}()
 	go v.manager.tell("STOPPING=1")
+	v.trail.record("drain", "signal", got.String(), "deadline", v.cfg.DrainFor.String())
 	v.say("%v: draining for at most %s; the same signal again stops at once", got,
 		config.FormatDuration(v.cfg.DrainFor))
 	v.progress.Reset(time.Second)
@@ -132,6 +134,7 @@ func (v *supervision) stop(got os.Signal) {
 		defer cancel()
 		_ = v.server.Stop(ctx) // Drain returns the same error
 	}()
+	v.trail.record("stop at once", "signal", got.String())
 	v.say("%v again: stopping now", got)
 }
 
@@ -145,8 +148,9 @@ func (v *supervision) drainEnded(err error) {
 	v.finish(err)
 }
 
-// finish reports the final measurements of a server that has ended and ends its observation, beside
-// the loop. It does not wait for a disk that hangs.
+// finish writes the final measurements of a server that has ended to --stats-file, and prints them if
+// it failed: otherwise the log ends with the lines that say how it ended. It ends the observation,
+// beside the loop, and does not wait for a disk that hangs.
 func (v *supervision) finish(result error) {
 	finished := make(chan struct{})
 	v.result, v.ended, v.finished = result, nil, finished
@@ -155,10 +159,12 @@ func (v *supervision) finish(result error) {
 		v.server.Collector().Final()
 		limit, cancel := context.WithTimeout(context.Background(), stopFor)
 		defer cancel()
-		table, file := v.report.start(), v.file.start()
-		select {
-		case <-table:
-		case <-limit.Done():
+		file := v.file.start()
+		if result != nil {
+			select {
+			case <-v.report.start():
+			case <-limit.Done():
+			}
 		}
 		select {
 		case <-file:
@@ -168,6 +174,15 @@ func (v *supervision) finish(result error) {
 		v.unobserve()
 		v.manager.close()
 	}()
+}
+
+// lastWords says behind all measurements that a member has ended because it is not one any more.
+func (s *service) lastWords() {
+	if m, is := s.server.(interface{ Left() error }); is {
+		if err := m.Left(); err != nil {
+			s.say("ended for good: %v", err)
+		}
+	}
 }
 
 // writeStats writes the measurements to --stats-file.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"strings"
 	"time"
 
 	"sluice/actors/node/observe"
@@ -21,24 +22,33 @@ Exit codes: 0 done, 1 failed, 64 usage error.`
 // watch is `sluice top`.
 func watch(e *env, args []string) error {
 	s, once := top.Server{Address: observe.DefaultAddress, Timeout: 5 * time.Second}, false
+	remote := adminTLS{}
 	flag := func(name string, v config.Value, help string) config.Setting {
 		return config.Setting{Name: name, Group: "Flags", Value: v, Help: help}
 	}
 	named := func(former string, s config.Setting) config.Setting { s.Former = former; return s }
-	rest, done, err := load(e, config.NewSet("",
+	set := config.NewSet("", append([]config.Setting{
 		named("admin-addr", flag("admin-address", config.Text(&s.Address, "ADDR"),
 			"connect to this admin address, the --admin-address of the server")),
 		named("socket", flag("admin-socket", config.Text(&s.Socket, "PATH"),
 			"connect to this admin socket, the --admin-socket of the server; takes precedence")),
+		remote.address(), remote.token(),
 		flag("once", config.Bool(&once), "print one frame and exit, for scripts"),
 		flag("timeout", config.Duration(&s.Timeout, time.Millisecond, time.Hour),
 			"wait at most this time for each response of the server"),
-	), args, topHead)
+	}, remote.Dial.Settings()...)...)
+	rest, done, err := load(e, set, args, topHead)
 	if done || err != nil {
 		return err
 	}
 	if err := noArguments(rest, "top"); err != nil {
 		return err
+	}
+	if strings.HasPrefix(set.Origin("admin-tls"), "--") { // as a variable, it is meant for the server
+		s.Address, s.Socket = remote.Address, ""
+		if s.TLS, s.Token, err = remote.options(); err != nil {
+			return err
+		}
 	}
 	if once {
 		return s.Once(context.Background(), e.stdout)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,41 +39,64 @@ func TestUnitRestartsAfterCrashesOnly(t *testing.T) {
 	}
 }
 
-// The unit opens no TCP port for clients, because every local user could trade there. Its drop-in
-// opens one with keys.
+// The unit with the configuration that is shipped opens no TCP port, because every local user could
+// trade there. The lines that the configuration proposes instead open one with keys.
 func TestUnitListensOnASocketOnly(t *testing.T) {
-	command := strings.Fields(unit(t, "ExecStart")[0])
-	arguments := slices.DeleteFunc(command[2:], func(a string) bool { // the file may be empty
-		return a == "--config" || a == "/etc/sluice/sluice.yaml"
-	})
+	text, err := os.ReadFile("../../deploy/sluice.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := string(text)
+	opened := strings.Replace(closed, "listen-tcp: \"\"\n", "", 1)
+	opened = strings.NewReplacer("#listen-tcp:", "listen-tcp:", "#authorized-keys:", "authorized-keys:").Replace(opened)
 	for _, v := range []struct {
-		environment []string
-		tcp         []string
-		keys        string
+		file string
+		tcp  []string
+		keys string
 	}{
-		{unit(t, "Environment"), nil, ""},
-		{append(unit(t, "Environment"), strings.Fields(unit(t, "#   Environment")[0])...),
-			[]string{config.DefaultAddress}, "/etc/sluice/keys"},
+		{closed, nil, ""},
+		{opened, []string{"0.0.0.0:9876"}, "/etc/sluice/keys"},
 	} {
-		c := config.DefaultServer()
-		if _, err := c.Set().Load(arguments, lastOf(v.environment)); err != nil {
+		file := filepath.Join(t.TempDir(), "sluice.yaml")
+		if err := os.WriteFile(file, []byte(v.file), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(c.TCP, v.tcp) || c.Keys != v.keys || len(c.Unix) != 1 {
-			t.Errorf("%q: tcp %q, unix %q, keys %q", v.environment, c.TCP, c.Unix, c.Keys)
+		command := strings.Fields(unit(t, "ExecStart")[0])[2:]
+		i := slices.Index(command, "/etc/sluice/sluice.yaml")
+		if i < 1 || command[i-1] != "--config" {
+			t.Fatalf("the unit does not read the configuration: %q", command)
+		}
+		command[i] = file
+		c := config.DefaultServer()
+		if _, err := c.Set().Load(command, unit(t, "Environment")); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(c.TCP, v.tcp) || c.Keys != v.keys || !slices.Equal(c.Unix, []string{"/run/sluice/clients"}) {
+			t.Errorf("tcp %q, unix %q, keys %q", c.TCP, c.Unix, c.Keys)
+		}
+		if host, _, _ := strings.Cut(c.Admin, ":"); host != "127.0.0.1" {
+			t.Errorf("admin address %q", c.Admin)
+		}
+		if err := c.Validate(); err != nil {
+			t.Error(err)
 		}
 	}
 }
 
-// lastOf keeps the last value of each variable, as a service manager does.
-func lastOf(environment []string) (kept []string) {
-	for i, v := range environment {
-		name, _, _ := strings.Cut(v, "=")
-		later := slices.ContainsFunc(environment[i+1:],
-			func(other string) bool { return strings.HasPrefix(other, name+"=") })
-		if !later {
-			kept = append(kept, v)
-		}
+// The configuration of a member fits the unit: it serves clients with keys and the other nodes with certificates, and
+// what the unit gives it room for.
+func TestUnitServesAMember(t *testing.T) {
+	command := strings.Fields(unit(t, "ExecStart")[0])[2:]
+	command[slices.Index(command, "/etc/sluice/sluice.yaml")] = "../../deploy/sluice-cluster.yaml"
+	c := config.DefaultServer()
+	if _, err := c.Set().Load(command, unit(t, "Environment")); err != nil {
+		t.Fatal(err)
 	}
-	return kept
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	if !c.Member || !c.TLS() || c.DataDir != "/var/lib/"+unit(t, "StateDirectory")[0] || c.Keys == "" ||
+		filepath.Dir(c.AdminSocket) != "/run/"+unit(t, "RuntimeDirectory")[0] || c.Metrics == "" {
+		t.Errorf("%+v", c)
+	}
 }

@@ -4,20 +4,33 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 
+	"sluice"
+	"sluice/cmd/internal/config"
 	"sluice/transport"
 )
 
-// version is `sluice version`. It prints the facts that an issue report needs.
+const versionHead = `usage: sluice version
+
+Prints the version, the commit that it was built from, Go, the kernel, the engines that it was built
+with, and the one that works here.
+
+Exit codes: 0 done, 64 usage error.`
+
+// version is `sluice version`. It prints what an issue report needs.
 func version(e *env, args []string) error {
-	if err := noArguments(args, "version"); err != nil {
+	rest, done, err := load(e, config.NewSet(""), args, versionHead)
+	if done || err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "sluice %s, %s %s/%s\n", revision(), runtime.Version(), runtime.GOOS,
-		runtime.GOARCH)
+	if err := noArguments(rest, "version"); err != nil {
+		return err
+	}
+	b := sluice.ReadBuild()
+	fmt.Fprintf(e.stdout, "sluice %s\ncommit %s\nbuilt with %s for %s/%s\n", b.Version, commit(b), b.Go,
+		runtime.GOOS, runtime.GOARCH)
 	if name := kernel(); name != "" {
 		fmt.Fprintf(e.stdout, "kernel %s\n", name)
 	}
@@ -31,20 +44,15 @@ func version(e *env, args []string) error {
 	return nil
 }
 
-// revision returns the commit that this program was built from.
-func revision() string {
-	text := "unknown revision"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				text = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				text += " with changes"
-			}
-		}
+// commit is the commit that this program was built from, with its date.
+func commit(b sluice.Build) string {
+	switch {
+	case b.Commit == sluice.Unknown:
+		return "unknown: built without version control"
+	case b.Modified:
+		return b.Commit + " of " + b.Date + ", with changes"
 	}
-	return text
+	return b.Commit + " of " + b.Date
 }
 
 // engines lists the engines that this program was built with.
@@ -67,7 +75,7 @@ func logStart(log *slog.Logger, mode transport.Mode) {
 		message = "server starting; built without io_uring"
 	}
 	d, err := probe(mode)
-	attributes := []any{"revision", revision(), "go", runtime.Version(), "engines", engines(),
+	attributes := []any{"version", sluice.ReadBuild().String(), "go", runtime.Version(), "engines", engines(),
 		"engine", d.Engine}
 	if err != nil {
 		attributes = append(attributes, "error", err)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"runtime"
 	"strings"
 	"testing"
 
+	"sluice"
 	"sluice/transport"
 )
 
@@ -18,7 +20,8 @@ func TestVersionAndFirstLogLineNameEngines(t *testing.T) {
 	if code := run(&env{stdout: &out, stderr: &out}, []string{"version"}); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, &out)
 	}
-	for _, want := range []string{"engines compiled in: " + compiled + "\n", "engine " + d.Engine + ": "} {
+	for _, want := range []string{"sluice " + sluice.Version + "\n", "\ncommit ", runtime.Version(),
+		"engines compiled in: " + compiled + "\n", "engine " + d.Engine + ": "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("version does not print %q:\n%s", want, &out)
 		}
@@ -26,7 +29,7 @@ func TestVersionAndFirstLogLineNameEngines(t *testing.T) {
 
 	p, _ := serving(t, t.TempDir())
 	first, _, _ := strings.Cut(p.err.String(), "\n")
-	wanted := []string{"server starting", "engine=" + d.Engine, "poll"}
+	wanted := []string{"server starting", "version=" + sluice.Version, "engine=" + d.Engine, "poll"}
 	if len(transport.Engines()) == 1 {
 		wanted = append(wanted, "built without io_uring", "engines=poll")
 	} else {

@@ -44,16 +44,16 @@ func TestWedgedGateIsVisibleEverywhere(t *testing.T) {
 	operate(t, socket, "--force", "policy", "hybrid")
 	late := lateness(t)
 	w.since, w.seen = time.Now(), map[string]time.Duration{}
-	r.rests(1) // event 3, after the connection and the first order
+	r.rests(1) // event 4, after the version of the rules, the connection and the first order
 	w.sees(map[string]func() error{
 		"the gauge above the alert's bound": w.gauge(func(age float64) bool { return age > status.WedgedFor.Seconds() }),
 		"one answer pending":                p.metric("sluice_gate_pending", "1"),
 		"the log":                           w.wrote("gate wedged; responses wait for durability"),
-		"/readyz":                           w.ready(func(g status.Gate) bool { return g.Wedged && g.Event == 3 && strings.Contains(g.Why, "in view") }),
-		"the feed of the live page":         w.feed(func(g status.Gate) bool { return g.Wedged && g.Event == 3 && strings.Contains(g.Why, "in view") }),
+		"/readyz":                           w.ready(func(g status.Gate) bool { return g.Wedged && g.Event == 4 && strings.Contains(g.Why, "in view") }),
+		"the feed of the live page":         w.feed(func(g status.Gate) bool { return g.Wedged && g.Event == 4 && strings.Contains(g.Why, "in view") }),
 		"the alert":                         w.alert(1),
 	})
-	line := regexp.MustCompile(`gate wedged.* waiting=(\S+) event=3 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
+	line := regexp.MustCompile(`gate wedged.* waiting=(\S+) event=4 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
 	if line == nil {
 		t.Fatalf("the log does not name what the gate waits for:\n%s", p.err)
 	}

@@ -5,22 +5,32 @@
    ring of CAP.
 
      holds: WBOTH
+     holds: RELAY
      mutant: NORECHECK
      mutant: WAKEFIRST
      mutant: CLOSEWRONG
      mutant: WEAK
      mutant: NOTOKEN
+     mutant: RELAY ROOMLATE
+     mutant: RELAY NOROOM
+     mutant: RELAY ONEFLAG
 
    WBOTH: the producer parks as well if there is no room.
+   RELAY: the consumer writes what it reads into a second ring, as the sequencer does. It sleeps for slots
+   and for room with one token and a flag for each reason: Writer.SetRoom.
    NORECHECK: the runner sleeps without looking again after Signal.Prepare.
    WAKEFIRST: Writer.Publish wakes the reader before it stores.
    CLOSEWRONG: Reader.Done checks whether the mailbox is empty before it checks whether it is closed.
    WEAK: the store of Publish is still in a store buffer when the flag is read.
    NOTOKEN: Idle.Wake is lost if the goroutine does not sleep yet.
+   ROOMLATE: awaitRoom looks for room before it sets the flag.
+   NOROOM: a claim without room sets no flag.
+   ONEFLAG: room has no flag of its own; each release reads that of the other reason.
 
    Properties: every slot is read once and in order (assertions); the reader does not sleep while there
    is something to read (Monitor, and no invalid end state); everything committed before Close is read
-   (assertion at the end).
+   (assertion at the end); room wakes the consumer at most once for each claim that found none (assertion
+   in wake_room).
 */
 #ifndef N
 #define N 5
@@ -34,6 +44,12 @@ byte ring[CAP];
 bit parked = 0, token = 0;   /* the reader's Signal.parked and its Idle's channel of one token */
 bit wparked = 0, wtoken = 0; /* the writer's */
 bit asleep = 0;
+#ifdef RELAY
+#define ROOM 1
+byte passed = 0, taken = 0;  /* cursors of the second ring, which has ROOM slots */
+bit wants = 0;               /* its Signal.parked */
+byte failed = 0;             /* claims that found no room, for which the Taker has not woken */
+#endif
 
 #ifdef WEAK
 bit buffered = 0; byte buffer = 0;
@@ -70,6 +86,51 @@ inline wake_writer(f) {
 	:: else
 	fi
 }
+
+#ifdef RELAY
+/* Signal.Wake of the second ring, behind the consumer's Waker. */
+inline wake_room(f) {
+#ifdef ONEFLAG
+#define WANTS parked
+#else
+#define WANTS wants
+#endif
+	f = WANTS;
+	if
+	:: f -> d_step { f = WANTS; WANTS = 0 };
+		if
+		:: f -> atomic { assert(failed > 0); failed--; token = 1 }
+		:: else
+		fi
+	:: else
+	fi
+}
+
+/* Writer.Claim in the second ring. */
+inline claim(ok) {
+	ok = (next - taken < ROOM);
+#ifndef NOROOM
+	if
+	:: ok
+	:: else -> failed++;
+#ifdef ROOMLATE
+		ok = (next - taken < ROOM);
+		wants = 1
+#else
+		wants = 1;                 /* awaitRoom: Signal.Prepare, then the look */
+		ok = (next - taken < ROOM)
+#endif
+	fi
+#endif
+}
+
+active proctype Taker() {
+	bit f;
+end:	do
+	:: passed != taken -> taken++; wake_room(f)
+	od
+}
+#endif
 
 proctype Producer() {
 	byte i = 0, r;
@@ -136,11 +197,22 @@ inline step(work) {
 	p = published;
 	if
 	:: p != next ->
-		assert(ring[next % CAP] == next + 1);
-		next++;
-		released = next;                   /* Reader.Release */
-		wake_writer(f);
-		work = 1
+#ifdef RELAY
+		claim(work);
+#else
+		work = 1;
+#endif
+		if
+		:: work ->
+			assert(ring[next % CAP] == next + 1);
+			next++;
+#ifdef RELAY
+			passed = next;
+#endif
+			released = next;           /* Reader.Release */
+			wake_writer(f)
+		:: else
+		fi
 	:: else -> work = 0
 	fi
 }

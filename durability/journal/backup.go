@@ -299,7 +299,7 @@ func (b *backup) copyFile(from *os.File, path string, offset int64) (differs boo
 		err = to.Sync()
 	}
 	if err = errors.Join(err, to.Close()); err != nil {
-		err = short(err, b.to.path, "the copy of "+from.Name(), info.Size())
+		err = Short(err, b.to.path, "the copy of "+from.Name(), info.Size())
 		return false, fmt.Errorf("journal: copying %s: %w", from.Name(), err)
 	}
 	return differs, nil

@@ -13,66 +13,69 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/durability/journal/powerloss"
 )
 
 // failures is a series of lifetimes in one child; in each, one system call fails.
 type failures struct {
 	t      *testing.T
 	folder string
-	child  *watched
+	child  *powerloss.Process
 	runs   int // in this child
 
 	// State of the current run, written by the supervisor's goroutine until it sends on ended. The
 	// lock is needed because a log that failed to open may still be running from an earlier run.
 	lock       sync.Mutex
 	run        string // its directory
-	disk       *disk
+	disk       *powerloss.Disk
 	oracle     *oracle
 	failAt     int // the n-th call on the journal's files, from 1
 	errno      unix.Errno
 	calls      int
-	failed     syscallSeen // the call that failed; its name is empty if the lifetime ended first
-	unsyncable string      // a file whose sync failed: no sync may follow
+	failed     powerloss.Call // the call that failed; its name is empty if the lifetime ended first
+	unsyncable string         // a file whose sync failed: no sync may follow
 	wrong      error
-	look       func(syscallSeen) // called with each call; may set failAt to calls; optional
-	panics     int               // of the underlying log, while it was created
+	look       func(powerloss.Call) // called with each call; may set failAt to calls; optional
+	panics     int                  // of the underlying log, while it was created
 	ended      chan bool
 }
 
-func (f *failures) hook(c syscallSeen) answer {
+func (f *failures) hook(c powerloss.Call) powerloss.Answer {
 	f.lock.Lock()
 	defer f.lock.Unlock()
-	if c.message != "" {
-		f.wrong = errors.Join(f.wrong, f.oracle.observe(c.message))
-		if c.message == "closed" || strings.HasPrefix(c.message, "error") {
+	if c.Message != "" {
+		f.wrong = errors.Join(f.wrong, f.oracle.observe(c.Message))
+		if c.Message == "closed" || strings.HasPrefix(c.Message, "error") {
 			f.ended <- true
 		}
-		return answer{}
+		return powerloss.Answer{}
 	}
-	if c.path != f.run && !strings.HasPrefix(c.path, f.run+"/") {
-		return answer{} // by a goroutine left running by an earlier lifetime
+	if c.Path != f.run && !strings.HasPrefix(c.Path, f.run+"/") {
+		return powerloss.Answer{} // by a goroutine left running by an earlier lifetime
 	}
 	f.calls++
-	isSync := c.name == "fsync" || c.name == "fdatasync"
-	if isSync && c.path == f.unsyncable {
-		f.wrong = errors.Join(f.wrong, fmt.Errorf("%s of %s again after a failure", c.name, c.path))
+	isSync := c.Name == "fsync" || c.Name == "fdatasync"
+	if isSync && c.Path == f.unsyncable {
+		f.wrong = errors.Join(f.wrong, fmt.Errorf("%s of %s again after a failure", c.Name, c.Path))
 	}
 	relative := c
-	relative.path = strings.TrimPrefix(strings.TrimPrefix(c.path, f.run), "/")
-	relative.to = strings.TrimPrefix(strings.TrimPrefix(c.to, f.run), "/")
+	relative.Path = strings.TrimPrefix(strings.TrimPrefix(c.Path, f.run), "/")
+	relative.To = strings.TrimPrefix(strings.TrimPrefix(c.To, f.run), "/")
 	if f.look != nil {
 		f.look(relative)
 	}
 	if f.calls == f.failAt {
 		f.failed = relative
 		// An interrupted sync has not failed: package os repeats it, which is allowed.
-		if at, _, _ := f.disk.find(relative.path); isSync && at >= 0 && f.errno != unix.EINTR {
-			f.unsyncable, f.disk.nodes[at].refused = c.path, true
+		if isSync && f.disk.Has(relative.Path) && f.errno != unix.EINTR {
+			f.unsyncable = c.Path
+			f.disk.Refuse(relative.Path)
 		}
-		return answer{errno: f.errno}
+		return powerloss.Answer{Errno: f.errno}
 	}
-	f.wrong = errors.Join(f.wrong, f.disk.operation(relative))
-	return answer{}
+	f.wrong = errors.Join(f.wrong, f.disk.Operation(relative))
+	return powerloss.Answer{}
 }
 
 // live runs one lifetime on a copy of a disk with the n-th call failing, and checks the result: the
@@ -80,31 +83,31 @@ func (f *failures) hook(c syscallSeen) answer {
 func (f *failures) live(n int, errno unix.Errno, b base) (reached bool, err error) {
 	if f.child == nil || f.runs == 200 { // a failed Open leaves descriptors of the log open
 		f.stop()
-		f.child, f.runs = watch(f.t, "TestLifetimeChild", f.folder, f.hook), 0
+		f.child, f.runs = powerloss.Watch(f.t, "TestLifetimeChild", f.folder, true, f.hook), 0
 	}
 	f.runs++
 	dir, err := os.MkdirTemp(f.folder, "run-")
 	if err != nil {
 		return false, err
 	}
-	if err := b.disk.put(dir); err != nil {
+	if err := b.disk.Put(dir); err != nil {
 		return false, err
 	}
 	f.lock.Lock()
-	f.run, f.disk, f.oracle, f.failAt, f.errno = dir, b.disk.copy(), b.known.copy(), n, errno
-	f.calls, f.failed, f.unsyncable, f.wrong = 0, syscallSeen{}, "", nil
+	f.run, f.disk, f.oracle, f.failAt, f.errno = dir, b.disk.Copy(), b.known.copy(), n, errno
+	f.calls, f.failed, f.unsyncable, f.wrong = 0, powerloss.Call{}, "", nil
 	f.lock.Unlock()
-	if err := f.child.tell(fmt.Sprintf("7 20 %s/%s", filepath.Base(dir), journalFolder)); err != nil {
+	if err := f.child.Tell(fmt.Sprintf("7 20 %s/%s", filepath.Base(dir), journalFolder)); err != nil {
 		return false, err
 	}
 	select {
 	case <-f.ended:
-	case err := <-f.child.done:
-		f.child.done <- err
-		return false, fmt.Errorf("the child ended: %w %s", err, f.child.stderr.String())
+	case err := <-f.child.Done():
+		f.child.Done() <- err
+		return false, fmt.Errorf("the child ended: %w %s", err, f.child.Output())
 	}
 	f.lock.Lock()
-	err, reached = errors.Join(f.wrong, f.complaint()), f.failed.name != ""
+	err, reached = errors.Join(f.wrong, f.complaint()), f.failed.Name != ""
 	f.lock.Unlock()
 	if err != nil {
 		return true, err
@@ -118,9 +121,9 @@ func (f *failures) complaint() error {
 	switch {
 	case message == "closed":
 		return nil
-	case f.errno == unix.EINTR && f.failed.name == "fdatasync" && !strings.HasPrefix(message, "error open"):
+	case f.errno == unix.EINTR && f.failed.Name == "fdatasync" && !strings.HasPrefix(message, "error open"):
 		return fmt.Errorf("an interrupted sync ended the journal: %q", message)
-	case f.failed.name == "":
+	case f.failed.Name == "":
 		return fmt.Errorf("nothing failed, but the lifetime ended with %q", message)
 	case strings.HasPrefix(message, "error run") && !strings.Contains(message, "[poison "):
 		return fmt.Errorf("not a PoisonError with file and operation: %q", message)
@@ -161,13 +164,13 @@ func (f *failures) judge(dir string) error {
 			return err
 		}
 		f.lock.Lock()
-		left := f.disk.crash(rng)
+		left := f.disk.Crash(rng)
 		f.lock.Unlock()
-		if err := left.put(kept); err != nil {
+		if err := left.Put(kept); err != nil {
 			return err
 		}
 		if err := f.oracle.judge(filepath.Join(kept, journalFolder), false); err != nil {
-			return fmt.Errorf("restarted after a power loss: %w\n%s", err, left.listing())
+			return fmt.Errorf("restarted after a power loss: %w\n%s", err, left.Listing())
 		}
 	}
 	return os.RemoveAll(dir)
@@ -177,7 +180,7 @@ func (f *failures) stop() {
 	if f.child == nil {
 		return
 	}
-	if err := errors.Join(f.child.stdin.Close(), f.child.wait()); err != nil {
+	if err := errors.Join(f.child.End(), f.child.Wait()); err != nil {
 		f.t.Error(err)
 	}
 	f.child = nil
@@ -186,7 +189,7 @@ func (f *failures) stop() {
 // base is a directory with which the script begins, and the known facts about it.
 type base struct {
 	name  string
-	disk  *disk
+	disk  *powerloss.Disk
 	known *oracle
 }
 
@@ -198,20 +201,17 @@ func (o *oracle) copy() *oracle {
 
 // bases are an empty directory, a closed journal, and one whose last write lost a sector.
 func (f *failures) bases() []base {
-	empty := base{"no directory", newDisk(), newOracle()}
+	empty := base{"no directory", powerloss.NewDisk(), newOracle()}
 	torn := base{name: "a torn last write"}
-	f.look = func(c syscallSeen) {
-		at, _, _ := f.disk.find(c.path)
-		gap := (c.off/sectorBytes + 1) * sectorBytes // the second sector of the write
-		if c.name != "write" || f.oracle.tried == f.oracle.acked ||
-			c.off+int64(len(c.data)) < gap+sectorBytes ||
-			allZero(c.data[gap-c.off:][:sectorBytes]) {
+	f.look = func(c powerloss.Call) {
+		gap := (c.Off/sectorBytes + 1) * sectorBytes // the second sector of the write
+		if c.Name != "write" || f.oracle.tried == f.oracle.acked ||
+			c.Off+int64(len(c.Data)) < gap+sectorBytes ||
+			allZero(c.Data[gap-c.Off:][:sectorBytes]) {
 			return
 		}
-		torn.disk, torn.known = f.disk.copy(), f.oracle.copy()
-		file := &torn.disk.nodes[at].now
-		file.apply(change{off: c.off, data: c.data})
-		clear(file.bytes[gap:][:sectorBytes])
+		torn.disk, torn.known = f.disk.Copy(), f.oracle.copy()
+		torn.disk.WriteTorn(c, gap, gap+sectorBytes)
 	}
 	if _, err := f.live(0, 0, empty); err != nil {
 		f.t.Fatal(err)
@@ -220,7 +220,7 @@ func (f *failures) bases() []base {
 	if torn.disk == nil {
 		f.t.Fatal("no write of the lifetime was long enough to tear")
 	}
-	return []base{empty, {"a closed journal", f.disk.copy(), f.oracle}, torn}
+	return []base{empty, {"a closed journal", f.disk.Copy(), f.oracle}, torn}
 }
 
 // TestEveryCallFailsOnce lets every call on a file in a script of openings, commits, rollovers,
@@ -249,11 +249,11 @@ func TestEveryCallFailsOnce(t *testing.T) {
 			var err error
 			if reached, err = f.live(n, errno, b); err != nil {
 				t.Fatalf("beginning with %s, call %d (%s %s) fails with %v: %v", b.name, n,
-					f.failed.name, f.failed.path, errno, err)
+					f.failed.Name, f.failed.Path, errno, err)
 			}
 			if reached {
 				total++
-				failed[f.failed.name]++
+				failed[f.failed.Name]++
 				if strings.Contains(f.oracle.ended, "[poison") {
 					poisoned++
 				} else if f.oracle.ended == "closed" {

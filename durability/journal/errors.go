@@ -60,7 +60,8 @@ type CorruptError struct {
 	Offset int64          // bytes from the start of the file; -1 if it concerns the file as a whole
 	Good   durability.Seq // events up to here are intact; 0 if the file has none, or none is
 	Why    string
-	Backup bool // the file is one of a backup
+	Backup bool   // the file is one of a backup
+	Remedy string // instead of the usual one, from an owner whose events are not those of the journal
 }
 
 // Error names the file, the place, the intact events and the remedy.
@@ -71,6 +72,11 @@ func (e *CorruptError) Error() string {
 	}
 	if e.Backup {
 		return fmt.Sprintf("journal: damaged: %s: %s; this backup is damaged: use another one", place, e.Why)
+	}
+	if e.Remedy != "" {
+		return fmt.Sprintf("journal: damaged: %s: %s; records up to %d are intact; nothing was changed: %s",
+			place, e.Why,
+			e.Good, e.Remedy)
 	}
 	if e.Good == 0 {
 		return fmt.Sprintf("journal: damaged: %s: %s; nothing was changed: restore it from a backup of "+

@@ -85,24 +85,31 @@ func (x *findings) agree(d *directory) error {
 	if err := x.previous.check(d.file(incarnationFile), &x.contents); err != nil {
 		return err
 	}
-	damaged := 0
 	for _, s := range x.snapshots {
 		if s.seq > x.last {
 			return bad(s.path, "the snapshot includes event %d, but the log ends at %d: the end of the "+
 				"log was lost", s.seq, x.last)
 		}
-		if s.damaged {
-			damaged++
-		} else if x.chosen.seq == 0 {
-			x.chosen = s.snapshotFile
-		}
 	}
+	damaged := x.choose()
 	if x.first > x.chosen.seq+1 {
 		return &CorruptError{File: d.snap(), Offset: -1, Good: x.chosen.seq,
 			Why: fmt.Sprintf("no intact snapshot reaches event %d, where the log begins (%d damaged)",
 				x.first, damaged)}
 	}
 	return nil
+}
+
+// choose chooses the snapshot, and returns how many are damaged.
+func (x *findings) choose() (damaged int) {
+	for _, s := range x.snapshots {
+		if s.damaged {
+			damaged++
+		} else if x.chosen.seq == 0 {
+			x.chosen = s.snapshotFile
+		}
+	}
+	return damaged
 }
 
 // readSnapshots verifies all snapshots, newest first. One of another log is a ForeignError.

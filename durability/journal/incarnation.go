@@ -77,7 +77,7 @@ func (i incarnation) line() string {
 }
 
 func (d *directory) writeIncarnation(i incarnation) error {
-	return writeFileDurably(d.file(incarnationFile), []byte(i.line()))
+	return Short(writeFileDurably(d.file(incarnationFile), []byte(i.line())), d.path, incarnationFile, 4<<10)
 }
 
 // check compares the log with the incarnation that was read from the file at path. The log may have
@@ -154,7 +154,7 @@ func (d *directory) restoreLength(full int64) (err error) {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		err = short(err, d.path, "the newest segment", full)
+		err = Short(err, d.path, "the newest segment", full)
 		return fmt.Errorf("journal: restoring the length of a segment: %w", err)
 	}
 	return nil

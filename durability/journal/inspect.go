@@ -40,9 +40,12 @@ const (
 	inspectSame  = 3                     // looks with the same result, after which it is not due to a write
 )
 
-// Inspect verifies everything in dir that Open verifies, or of a backup that Restore verifies, and lists it. It changes nothing. While a server
-// has the journal open, it sees everything that was complete before. Then a write or a removal under way
-// may look like damage, so it looks again, and damage is what several looks agree on.
+// Inspect verifies everything in dir that Open verifies, or of a backup that Restore verifies, and lists it. It
+// changes nothing. While a server has the journal open, it sees everything that was complete before. Then a write
+// or a removal under way may look like damage, so it looks again, and damage is what several looks agree on.
+//
+// With an error it returns what can be read: the events before the damage, and intact snapshots; nil if there is no
+// journal.
 func Inspect(dir string) (*Log, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("journal: cannot read the directory: %w", err)
@@ -56,20 +59,17 @@ func Inspect(dir string) (*Log, error) {
 		used := d.inUse()
 		log, err := inspect(d)
 		used = d.inUse() || used
-		if err == nil {
-			if log.Writing = used; used {
-				log.Torn = "" // the write under way
-			}
-			return log, nil
+		if log.Writing = used; used {
+			log.Torn = "" // the write under way
 		}
-		if !used {
-			return nil, err
+		if err == nil || !used {
+			return log, err
 		}
 		if same++; err.Error() != before || errors.Is(err, ErrRemoved) {
 			before, same = err.Error(), 1
 		}
 		if same == inspectSame || time.Since(began) > inspectTime {
-			return nil, err
+			return log, err
 		}
 	}
 }
@@ -84,7 +84,7 @@ func inspect(d *directory) (*Log, error) {
 		x, err = examine(d, head)
 	}
 	if err != nil {
-		return nil, err
+		x.rest(d, head)
 	}
 	log := &Log{Directory: head.directory, Identity: head.log, First: x.first, Last: x.last,
 		EndMark: x.previous.last, Closed: x.previous.state == closedInOrder, Backup: isBackup,
@@ -95,7 +95,19 @@ func inspect(d *directory) (*Log, error) {
 	for _, s := range x.snapshots {
 		log.Snapshots = append(log.Snapshots, SnapshotInfo{s.seq, s.bytes, s.damaged})
 	}
-	return log, nil
+	return log, err
+}
+
+// rest fills in what can be read of a damaged directory, and was not read.
+func (x *findings) rest(d *directory, head header) {
+	if x.segments == nil {
+		segments, _ := listSegments(d.wal())
+		x.contents, _ = scan(segments, nil)
+	}
+	if x.snapshots == nil {
+		x.snapshots, _ = readSnapshots(d.snap(), head.log)
+	}
+	x.choose()
 }
 
 // SnapshotSeq is the last event of the snapshot that Open would restore; 0 if there is none.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/durability/journal/powerloss"
 )
 
 // A signal interrupts each sync of a lifetime with rollovers, one at a time, that of a segment without
@@ -17,11 +19,11 @@ func TestInterruptedSyncsOfRollovers(t *testing.T) {
 	// interrupt interrupts the nth sync of a lifetime of either kind. The next segment is made beside the
 	// commits, so their order differs from one lifetime to the next.
 	interrupt := func(n int, ofUnnamed bool) (syncs int) {
-		f.look = func(c syscallSeen) {
-			if c.name != "fdatasync" || f.oracle.acked == before { // while the journal is opened, it is an error
+		f.look = func(c powerloss.Call) {
+			if c.Name != "fdatasync" || f.oracle.acked == before { // while the journal is opened, it is an error
 				return
 			}
-			if strings.HasSuffix(c.path, ".tmp") != ofUnnamed {
+			if strings.HasSuffix(c.Path, ".tmp") != ofUnnamed {
 				return
 			}
 			if syncs++; syncs == n {
@@ -29,10 +31,10 @@ func TestInterruptedSyncsOfRollovers(t *testing.T) {
 			}
 		}
 		if _, err := f.live(0, unix.EINTR, used); err != nil {
-			t.Errorf("sync %d (%s %s): %v", n, f.failed.name, f.failed.path, err)
+			t.Errorf("sync %d (%s %s): %v", n, f.failed.Name, f.failed.Path, err)
 		}
-		if f.failed.name == "fdatasync" && f.oracle.ended != "closed" {
-			t.Errorf("sync %d (%s): the lifetime ended with %q", n, f.failed.path, f.oracle.ended)
+		if f.failed.Name == "fdatasync" && f.oracle.ended != "closed" {
+			t.Errorf("sync %d (%s): the lifetime ended with %q", n, f.failed.Path, f.oracle.ended)
 		}
 		return syncs
 	}
@@ -45,5 +47,25 @@ func TestInterruptedSyncsOfRollovers(t *testing.T) {
 	}
 	for n := named - 2; n <= named; n++ {
 		interrupt(n, false)
+	}
+}
+
+// A start makes the names of snapshots durable before it begins with one: a process that was killed may have left a
+// name that is in the kernel's memory only.
+func TestStartSyncsTheNamesOfSnapshots(t *testing.T) {
+	f := &failures{t: t, folder: fastFolder(t), ended: make(chan bool)}
+	defer f.stop()
+	used := f.bases()[1]
+	synced := false
+	f.look = func(c powerloss.Call) {
+		if f.oracle.inc == used.known.inc && c.Name == "fsync" && strings.HasSuffix(c.Path, "/snap") {
+			synced = true
+		}
+	}
+	if _, err := f.live(0, 0, used); err != nil {
+		t.Fatal(err)
+	}
+	if !synced {
+		t.Error("the journal was opened, and the directory of its snapshots not synced")
 	}
 }

@@ -184,12 +184,12 @@ func prepare(d *directory, lg *zap.Logger, log Identity) (header, error) {
 	}
 }
 
-// settle makes the newest segment and its name durable before the log is read. A process that was
-// killed leaves writes and a new segment's name in the kernel's memory: they read as if they were
+// settle makes the newest segment, its name and those of snapshots durable before they are read. A
+// process that was killed leaves writes and new names in the kernel's memory: they read as if they were
 // on disk, and a power loss after the restart would undo events that the restart counted as
-// persisted. Only the newest segment can contain such writes, because a rollover syncs the previous
-// one. Then the kernel is asked to drop its copy: after a failed sync it may keep pages that never
-// reached the disk and mark them clean.
+// persisted, or remove the snapshot that it began with. Only the newest segment can contain such writes,
+// because a rollover syncs the previous one. Then the kernel is asked to drop its copy: after a failed sync
+// it may keep pages that never reached the disk and mark them clean.
 func settle(d *directory, newest segment) error {
 	f, err := os.OpenFile(newest.path, os.O_RDWR, 0)
 	if err != nil {
@@ -198,6 +198,9 @@ func settle(d *directory, newest segment) error {
 	if err = f.Sync(); err == nil {
 		forget(f)
 		err = syncDirectory(d.wal())
+	}
+	if err == nil {
+		err = syncDirectory(d.snap())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("journal: making the end of the log durable: %w", err)
@@ -220,7 +223,7 @@ func createLog(d *directory, lg *zap.Logger, head header) error {
 		err = errors.Join(syncDirectory(d.wal()), syncDirectory(d.path))
 	}
 	if err != nil {
-		return fmt.Errorf("journal: creating the log in %s: %w", d.wal(), short(err, d.path,
+		return fmt.Errorf("journal: creating the log in %s: %w", d.wal(), Short(err, d.path,
 			"the first two segments", 2*wal.SegmentSizeBytes))
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"sluice/durability"
+	"sluice/durability/journal/powerloss"
 )
 
 // lifetimePayload is the payload of event seq as written by an incarnation. An event that was lost
@@ -98,36 +99,36 @@ func (s *lifetime) wait() {
 func live(dir string, seed uint64, steps int) {
 	s := &lifetime{rng: rand.New(rand.NewPCG(seed, 1)), steps: steps}
 	o := testOptions(dir)
-	o.BeforeSync = func() { say("try %d %d %d", s.j.writer.persisted+1, s.appended, s.inc) }
+	o.BeforeSync = func() { powerloss.Say("try %d %d %d", s.j.writer.persisted+1, s.appended, s.inc) }
 	j, r, err := Open(o)
 	if err != nil {
-		say("error open: %s", describe(err))
+		powerloss.Say("error open: %s", describe(err))
 		return
 	}
 	s.j = j
 	s.state, err = recoverChain(r)
 	if err != nil {
-		say("error replay: %s", describe(errors.Join(err, j.Close())))
+		powerloss.Say("error replay: %s", describe(errors.Join(err, j.Close())))
 		return
 	}
 	s.inc, s.appended = r.Incarnation, r.Last
-	say("open %d %d", r.Last, r.Incarnation)
+	powerloss.Say("open %d %d %d", r.Last, r.Incarnation, r.SnapshotSeq)
 	s.c = NewCommitter(CommitterOptions{Writer: j.Writer(), Input: s, Wait: s.wait,
-		OnPersisted: func(seq durability.Seq) { say("ack %d", seq) },
+		OnPersisted: func(seq durability.Seq) { powerloss.Say("ack %d", seq) },
 		OnSnapshot:  func(_ durability.Seq, err error) { s.snapshotErr = errors.Join(s.snapshotErr, err) }})
 	if err := s.c.Run(); err != nil {
-		say("error run: %s", describe(errors.Join(err, j.Close())))
+		powerloss.Say("error run: %s", describe(errors.Join(err, j.Close())))
 		return
 	}
 	if err := j.Close(); err != nil {
-		say("error close: %s", describe(err))
+		powerloss.Say("error close: %s", describe(err))
 		return
 	}
 	if s.snapshotErr != nil {
-		say("error snapshot: %s", describe(s.snapshotErr))
+		powerloss.Say("error snapshot: %s", describe(s.snapshotErr))
 		return
 	}
-	say("closed")
+	powerloss.Say("closed")
 }
 
 // describe prints an error with the types and errnos in its chain.
@@ -147,7 +148,7 @@ func describe(err error) string {
 
 // TestLifetimeChild runs one lifetime per line "seed steps directory" and ends with its input.
 func TestLifetimeChild(t *testing.T) {
-	root, lines := beWatched(t)
+	root, lines := powerloss.BeWatched(t)
 	for lines.Scan() {
 		var seed uint64
 		var steps int
@@ -165,6 +166,7 @@ type oracle struct {
 	incs         []uint64       // [seq]: incarnation that wrote the event
 	states       []uint64       // [seq]: state of chain after the event
 	inc          uint64         // highest incarnation reported so far
+	snapshot     durability.Seq // with which a lifetime began: this one or a later one is found
 	ended        string         // the last message of a lifetime
 }
 
@@ -172,7 +174,8 @@ func newOracle() *oracle { return &oracle{incs: []uint64{0}, states: []uint64{0}
 
 func (o *oracle) observe(message string) error {
 	var a, b, inc uint64
-	if n, _ := fmt.Sscanf(message, "open %d %d", &a, &inc); n == 2 {
+	if n, _ := fmt.Sscanf(message, "open %d %d %d", &a, &inc, &b); n == 3 {
+		o.snapshot = max(o.snapshot, durability.Seq(b))
 		last := durability.Seq(a)
 		if last != o.acked && last != o.tried {
 			return fmt.Errorf("opened with event %d last; acknowledged %d, tried %d", last, o.acked,
@@ -263,6 +266,10 @@ func (o *oracle) reopen(dir string, written, most durability.Seq, inc uint64,
 		return lifetimePayload(seq, o.incs[seq])
 	}
 	state, seq := uint64(0), r.SnapshotSeq
+	if seq < o.snapshot {
+		return 0, 0, fmt.Errorf("the newest snapshot is of event %d, and a lifetime began with that of "+
+			"event %d", seq, o.snapshot)
+	}
 	if err := r.Restore(func(in io.Reader) error { return binary.Read(in, binary.LittleEndian, &state) }); err != nil {
 		return 0, 0, err
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/durability/journal/powerloss"
 )
 
 // lifetimes runs lifetimes in one directory, one after the other. A lifetime ends normally, by a
@@ -21,7 +23,7 @@ type lifetimes struct {
 	rng         *rand.Rand
 	folder      string // parent of all directories
 	root        string // of the current lifetime; the journal is in data/journal, which does not exist yet
-	disk        *disk
+	disk        *powerloss.Disk
 	oracle      *oracle
 	perPoint    int
 	ignoredSync string // syncs of a path with this ending are ignored by the disk; empty for none
@@ -47,7 +49,7 @@ type counts struct {
 const journalFolder = "data/journal"
 
 func newLifetimes(t testing.TB, seed uint64, folder string, perPoint int, c *counts) *lifetimes {
-	s := &lifetimes{t: t, rng: rand.New(rand.NewPCG(seed, 2)), folder: folder, disk: newDisk(),
+	s := &lifetimes{t: t, rng: rand.New(rand.NewPCG(seed, 2)), folder: folder, disk: powerloss.NewDisk(),
 		oracle: newOracle(), perPoint: perPoint, counts: c}
 	s.root = s.mkdir()
 	return s
@@ -62,42 +64,42 @@ func (s *lifetimes) mkdir() string {
 }
 
 // hook is called with each operation and message of the child before it happens.
-func (s *lifetimes) hook(c syscallSeen) answer {
-	switch c.name {
+func (s *lifetimes) hook(c powerloss.Call) powerloss.Answer {
+	switch c.Name {
 	case "read", "pread64", "lseek", "fstat", "getdents64", "flock":
-		return answer{}
+		return powerloss.Answer{}
 	}
 	if s.failure != nil {
-		return answer{kill: true}
+		return powerloss.Answer{Kill: true}
 	}
-	if c.message != "" {
-		s.recent = append(s.recent, c.message)
-		s.failure = s.oracle.observe(c.message)
+	if c.Message != "" {
+		s.recent = append(s.recent, c.Message)
+		s.failure = s.oracle.observe(c.Message)
 	} else {
 		s.counts.operations++
 		s.killAfter--
 		if due := s.killAfter <= 0 && s.willKill; due && (s.after == "" || s.after == s.last) {
 			s.killed = true
-			return answer{kill: true}
+			return powerloss.Answer{Kill: true}
 		}
-		s.last = c.name + filepath.Ext(c.path+c.to)
-		c.path, c.to = s.relative(c.path), s.relative(c.to)
+		s.last = c.Name + filepath.Ext(c.Path+c.To)
+		c.Path, c.To = s.relative(c.Path), s.relative(c.To)
 		s.recent = append(s.recent,
-			fmt.Sprintf("%s %s %s at %d, %d bytes", c.name, c.path, c.to, c.off,
-				len(c.data)+int(c.size)))
-		s.counts.names[c.name]++
+			fmt.Sprintf("%s %s %s at %d, %d bytes", c.Name, c.Path, c.To, c.Off,
+				len(c.Data)+int(c.Size)))
+		s.counts.names[c.Name]++
 		if s.ignoredSync == "" || int(s.oracle.acked) < s.ignoreFrom ||
-			c.name != "fsync" && c.name != "fdatasync" || !strings.HasSuffix(c.path, s.ignoredSync) {
-			s.failure = s.disk.operation(c)
+			c.Name != "fsync" && c.Name != "fdatasync" || !strings.HasSuffix(c.Path, s.ignoredSync) {
+			s.failure = s.disk.Operation(c)
 		}
 	}
-	if s.failure == nil && (c.name != "openat" || c.flag&os.O_CREATE != 0) { // opening without O_CREATE changes nothing
+	if s.failure == nil && (c.Name != "openat" || c.Flag&os.O_CREATE != 0) { // opening without O_CREATE changes nothing
 		s.failure = s.losePower()
 	}
 	if s.failure != nil {
-		return answer{kill: true}
+		return powerloss.Answer{Kill: true}
 	}
-	return answer{}
+	return powerloss.Answer{}
 }
 
 func (s *lifetimes) relative(path string) string {
@@ -110,8 +112,8 @@ func (s *lifetimes) losePower() error {
 	seen := map[uint64]bool{}
 	found := make(chan error, s.perPoint)
 	for range s.perPoint {
-		left := s.disk.crash(s.rng)
-		hash := left.hash()
+		left := s.disk.Crash(s.rng)
+		hash := left.Hash()
 		if seen[hash] {
 			s.counts.same++
 			found <- nil
@@ -130,12 +132,12 @@ func (s *lifetimes) losePower() error {
 	return err
 }
 
-func (s *lifetimes) try(left *disk, dir string, twice bool) error {
-	if err := left.put(dir); err != nil {
+func (s *lifetimes) try(left *powerloss.Disk, dir string, twice bool) error {
+	if err := left.Put(dir); err != nil {
 		return err
 	}
 	if err := s.oracle.judge(filepath.Join(dir, journalFolder), twice); err != nil {
-		return fmt.Errorf("%w\n%s", err, left.listing())
+		return fmt.Errorf("%w\n%s", err, left.Listing())
 	}
 	return os.RemoveAll(dir)
 }
@@ -148,14 +150,14 @@ func (s *lifetimes) runOne(seed uint64, steps int) error {
 	s.killAfter = 1 + s.rng.IntN(steps*6)
 	s.after = [...]string{"", "write.wal", "renameat.wal"}[s.rng.IntN(3)]
 	s.oracle.ended = ""
-	w := watch(s.t, "TestLifetimeChild", s.root, s.hook)
-	if err := w.tell(fmt.Sprintf("%d %d %s", seed, steps, journalFolder)); err != nil {
+	w := powerloss.Watch(s.t, "TestLifetimeChild", s.root, true, s.hook)
+	if err := w.Tell(fmt.Sprintf("%d %d %s", seed, steps, journalFolder)); err != nil {
 		return err
 	}
-	if err := w.stdin.Close(); err != nil {
+	if err := w.End(); err != nil {
 		return err
 	}
-	err := w.wait()
+	err := w.Wait()
 	switch {
 	case s.failure != nil:
 		return fmt.Errorf("%w\nthe last operations:\n  %s", s.failure,
@@ -165,14 +167,14 @@ func (s *lifetimes) runOne(seed uint64, steps int) error {
 	case !s.killed && s.oracle.ended != "closed":
 		return fmt.Errorf("the lifetime ended with %q", s.oracle.ended)
 	case !s.killed:
-		return s.disk.compare(s.root)
+		return s.disk.Compare(s.root)
 	}
 	s.counts.kills++
 	if s.rng.IntN(2) == 0 {
 		s.counts.losses++
-		s.disk = s.disk.crash(s.rng)
+		s.disk = s.disk.Crash(s.rng)
 		s.root = s.mkdir()
-		return s.disk.put(s.root)
+		return s.disk.Put(s.root)
 	}
 	return nil
 }

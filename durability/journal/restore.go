@@ -55,7 +55,7 @@ func Restore(ctx context.Context, backup, dir string, log Identity) (c Copied, e
 		r.head.log = r.head.directory
 	}
 	if err := r.run(head.log); err != nil {
-		err = short(err, s.path, "the restored journal", size.Bytes)
+		err = Short(err, s.path, "the restored journal", size.Bytes)
 		return c, errors.Join(err, s.discard())
 	}
 	c = r.result

@@ -44,8 +44,9 @@ func room(dir, what string, needed int64) error {
 	return nil
 }
 
-// short makes the error of a full disk or quota a SpaceError.
-func short(err error, dir, what string, needed int64) error {
+// Short returns the error of a full disk or quota as a SpaceError, which says that so many bytes are needed in dir for
+// something, and another error as it is.
+func Short(err error, dir, what string, needed int64) error {
 	var known *SpaceError
 	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) || errors.As(err, &known) {
 		return err

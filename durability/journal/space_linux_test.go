@@ -59,6 +59,22 @@ func TestFullDiskIsNoticedBeforeTheFirstEvent(t *testing.T) {
 	}
 }
 
+// A disk without a free byte is named as such, although not even the count of starts can be written.
+func TestFullestDiskIsNamed(t *testing.T) {
+	disk := mountSmallDisk(t, 1<<20)
+	dir := filepath.Join(disk, "journal")
+	j, _ := mustOpen(t, dir)
+	commit(t, j.Writer(), 10)
+	mustClose(t, j)
+	fill(t, disk, 0)
+	_, _, err := Open(testOptions(dir))
+	var space *SpaceError
+	if !errors.As(err, &space) || space.Free != 0 || space.Needed == 0 ||
+		!strings.Contains(err.Error(), incarnationFile) {
+		t.Fatalf("%v, %+v", err, space)
+	}
+}
+
 // A backup and a restore whose target fills up leave nothing, and say how much they need.
 func TestBackupToFullDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")

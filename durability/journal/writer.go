@@ -122,7 +122,7 @@ func (w *Writer) Commit() (durability.Seq, error) {
 }
 
 func (w *Writer) fail(op string, cause error) error {
-	cause = short(cause, w.dir.path, "the next segment", w.segmentBytes)
+	cause = Short(cause, w.dir.path, "the next segment", w.segmentBytes)
 	w.poison = &PoisonError{Dir: w.dir.path, File: w.dir.fileOf(cause), Op: op,
 		Persisted: w.persisted, Cause: cause}
 	w.lg.Error("journal poisoned: nothing more is acknowledged", "error", w.poison)

@@ -3,6 +3,7 @@ package raftlog
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -96,14 +97,15 @@ func TestRecordsAreReadAsTheyWereWritten(t *testing.T) {
 }
 
 func TestMetaIsReadAsItWasWritten(t *testing.T) {
-	want := &Meta{Term: 1, Index: 2, Seq: 3, HardTerm: 4, Vote: 5, Commit: 6, Voters: []uint64{1, 2, 31}}
+	want := &Meta{Term: 1, Index: 2, Seq: 3, HardTerm: 4, Vote: 5, Commit: 6, Members: Members{Index: 2, All: []Member{{1, Voter, "a"}, {2, Leaving, ""}, {NodeID(2, 1), Learner, "b"}},
+		Gone: []uint64{31}}}
 	var b bytes.Buffer
 	if err := want.Write(&b); err != nil {
 		t.Fatal(err)
 	}
 	whole := b.Bytes()
 	got, err := ReadMeta(bytes.NewReader(append(bytes.Clone(whole), "state"...)))
-	if err != nil || !slices.Equal(got.Voters, want.Voters) || got.Seq != 3 || got.Vote != 5 || got.Commit != 6 {
+	if err != nil || !reflect.DeepEqual(got.Members, want.Members) || got.Seq != 3 || got.Vote != 5 || got.Commit != 6 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for n := range whole {

@@ -1,8 +1,8 @@
 // Package raftlog keeps one log of events on several nodes. The library go.etcd.io/raft decides what is
 // in the log; the journal of each node is where it is written. So a durability policy that names
 // replicas holds for what really is on their disks and in their memories, and the loss of a minority of
-// the nodes loses no event that such a policy acknowledged. The members are fixed. See
-// docs/decisions/0035-three-nodes.md.
+// the nodes loses no event that such a policy acknowledged. Members are added and
+// removed by entries of the log. See docs/decisions/0035-three-nodes.md and 0037-membership.md.
 //
 //	                     +---------------- Node.Step: one goroutine, never blocks ----------------+
 //	frames of other ---> | inbox --> library --> entries, hard state --> Store ==> journal, sync  |

@@ -39,7 +39,7 @@ func Example() {
 	}
 	store, wake := raftlog.NewJournalStore(j, found, nil), make(chan struct{}, 1)
 	go store.Run()
-	node, err := raftlog.Open(raftlog.Options{ID: 1, Voters: []uint64{1}, Store: store,
+	node, err := raftlog.Open(raftlog.Options{ID: 1, First: raftlog.FirstMembers(raftlog.Member{ID: 1}), Store: store,
 		Send: func(to uint64, lane raftlog.Lane, frame []byte) {},
 		Wake: func() {
 			select {

@@ -19,7 +19,14 @@ func (n *Node) Holds() bool { return n.proposer.held != nil }
 func (n *Node) IncarnationOf(id uint64) uint64 { return n.peer(id).incarnation }
 
 // VoterAt is the node at a place of the view, from 1 on.
-func (n *Node) VoterAt(place int) uint64 { return n.peers[place-1].id }
+func (n *Node) VoterAt(place int) uint64 {
+	for _, p := range n.peers {
+		if p.place == place {
+			return p.id
+		}
+	}
+	return 0
+}
 
 // Current reports that a leadership is the one that the node holds.
 func (n *Node) Current(l *Leadership) bool { return n.lead == l }
@@ -46,4 +53,13 @@ func PastOf(first, snapshot uint64, newest *Meta, records iter.Seq2[journal.Even
 	p := &Past{Newest: newest}
 	err := p.read(first, snapshot, records)
 	return p, p.events(records), err
+}
+
+// voters are the first members of a log, by number.
+func voters(numbers ...uint64) Members {
+	var all []Member
+	for _, n := range numbers {
+		all = append(all, Member{ID: n})
+	}
+	return FirstMembers(all...)
 }

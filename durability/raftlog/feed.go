@@ -18,7 +18,7 @@ type Item struct {
 	Err         error       // this node has diverged and must not go on: the entry is no batch, or its log has lost entries
 }
 
-// Feed is the queue of Items. Its length is bounded by the library, which hands out 4 MiB that are not
+// Feed is the queue of Items. Its length is bounded by the library, which hands out Bounds.ApplyBytes that are not
 // applied at most. One goroutine takes.
 type Feed struct {
 	mu     sync.Mutex

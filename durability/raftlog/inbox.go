@@ -26,12 +26,6 @@ const (
 	frameChunk   = 2 // a piece of a snapshot
 )
 
-// Bounds of the inbox.
-const (
-	inboxMessages = 4096
-	inboxBytes    = 64 << 20
-)
-
 // message is one of the library's, with the sender's incarnation.
 type message struct {
 	*pb.Message
@@ -55,6 +49,7 @@ type inbox struct {
 	commands []func()
 	dropped  uint64 // messages for which there was no room
 	wake     func()
+	bounds   Bounds
 }
 
 // taken is the content of an inbox.
@@ -96,13 +91,14 @@ func (in *inbox) receive(from, incarnation uint64, frame []byte) error {
 	case len(frame) > 1 && frame[0] == frameMessage:
 		m := new(pb.Message)
 		if err := proto.Unmarshal(frame[1:], m); err != nil {
-			return fmt.Errorf("raftlog: message of node %d: %w", from, err)
+			return fmt.Errorf("raftlog: message of node %d: %w", uint8(from), err)
 		}
 		if m.GetFrom() != from {
-			return fmt.Errorf("raftlog: message of node %d says that it is of node %d", from, m.GetFrom())
+			return fmt.Errorf("raftlog: message of node %d says that it is of node %d of generation %d", uint8(from),
+				uint8(m.GetFrom()), Generation(m.GetFrom()))
 		}
 		in.put(func() {
-			if len(in.messages) >= inboxMessages || in.bytes+len(frame) > inboxBytes {
+			if len(in.messages) >= in.bounds.InboxMessages || in.bytes+len(frame) > in.bounds.InboxBytes {
 				in.dropped++
 				return
 			}
@@ -113,14 +109,14 @@ func (in *inbox) receive(from, incarnation uint64, frame []byte) error {
 		r := receipt{from: from, incarnation: incarnation, term: binary.LittleEndian.Uint64(frame[1:]),
 			index: binary.LittleEndian.Uint64(frame[9:])}
 		in.put(func() {
-			if len(in.receipts) >= inboxMessages {
+			if len(in.receipts) >= in.bounds.InboxMessages {
 				in.dropped++ // the next one says more
 				return
 			}
 			in.receipts = append(in.receipts, r)
 		})
 	default:
-		return fmt.Errorf("raftlog: frame of node %d has %d bytes and begins with % x", from, len(frame),
+		return fmt.Errorf("raftlog: frame of node %d has %d bytes and begins with % x", uint8(from), len(frame),
 			frame[:min(len(frame), 4)])
 	}
 	return nil

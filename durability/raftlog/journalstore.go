@@ -46,12 +46,12 @@ func NewJournalStore(j *journal.Journal, found *journal.Recovery, onCommit func(
 }
 
 // Load implements Store.
-func (s *JournalStore) Load() (meta *Meta, records iter.Seq2[journal.Event, error], err error) {
+func (s *JournalStore) Load() (snap *Meta, upTo uint64, records iter.Seq2[journal.Event, error], err error) {
 	err = s.found.Restore(func(r io.Reader) (err error) {
-		meta, err = ReadMeta(r)
+		snap, err = ReadMeta(r)
 		return err
 	})
-	return meta, s.found.Events(), err
+	return snap, uint64(s.found.SnapshotSeq), s.found.Events(), err
 }
 
 // Write implements Store.
@@ -164,8 +164,7 @@ func (s *JournalStore) commit(group []Write, buffer *[]byte) (err error) {
 	return err
 }
 
-// receive installs a snapshot that another node sent. Its record is the only one pending that belongs
-// to the write: a snapshot comes without entries.
+// receive installs a snapshot that another node sent, behind its record.
 func (s *JournalStore) receive(r *Received) error {
 	w := s.journal.Writer()
 	record, err := w.Commit()

@@ -72,12 +72,12 @@ type proposer struct {
 
 // begin begins a leadership: the entry at index is this node's first of its term.
 func (n *Node) begin(index uint64) {
-	l := &Leadership{Term: n.role.term, Last: n.handed, Cursors: durability.NewCursors(len(n.peers)),
+	l := &Leadership{Term: n.role.term, Last: n.handed, Cursors: durability.NewCursors(MaxMembers - 1),
 		node: n, ended: make(chan struct{})}
 	l.confirmed.Store(uint64(l.Last))
 	n.lead, n.proposer = l, proposer{next: l.Last + 1}
 	n.feed.put(Item{Term: l.Term, Lead: l})
-	n.o.Log.Info("this node leads", "node", n.o.ID, "term", l.Term, "last_event", uint64(l.Last))
+	n.o.Log.Info("this node leads", "node", uint8(n.o.ID), "term", l.Term, "last_event", uint64(l.Last))
 }
 
 // depose ends a leadership. The cursors are shut first.
@@ -87,14 +87,19 @@ func (n *Node) depose() {
 		return
 	}
 	n.lead, n.proposer = nil, proposer{}
+	if c := n.changing; c != nil {
+		n.changing = nil
+		c.done <- ErrChangeUnknown
+	}
 	l.Cursors.Shut()
 	close(l.ended)
-	n.o.Log.Info("this node no longer leads", "node", n.o.ID, "term", l.Term, "confirmed_event", uint64(l.Confirmed()))
+	n.o.Log.Info("this node no longer leads", "node", uint8(n.o.ID), "term", l.Term, "confirmed_event",
+		uint64(l.Confirmed()))
 }
 
 // committed takes notice that an entry of this leadership is committed.
 func (p *proposer) committed(e *pb.Entry) {
-	if len(e.GetData()) > 0 && p.flying > 0 {
+	if len(e.GetData()) > 0 && e.GetType() == pb.EntryNormal && p.flying > 0 {
 		p.flying--
 	}
 }
@@ -106,6 +111,7 @@ func (n *Node) propose() (work int) {
 	if n.lead == nil || n.err != nil {
 		return 0
 	}
+	n.proposeChange()
 	if asked := n.lead.asked.Load(); asked > p.asked {
 		p.asked = asked
 		n.raw.ReadIndex(binary.LittleEndian.AppendUint64(nil, asked))
@@ -186,7 +192,8 @@ func (n *Node) handOver() {
 	}
 	if at := n.oldestWrite(); n.transfer.to == 0 && at != 0 && n.now-at > int64(n.o.DiskStall) {
 		if to := n.fittest(); to != 0 {
-			n.o.Log.Warn("the disk has not answered; the leadership goes to another node", "node", n.o.ID, "to", to,
+			n.o.Log.Warn("the disk has not answered; the leadership goes to another node", "node",
+				uint8(n.o.ID), "to", uint8(to),
 				"since", time.Duration(n.now-at))
 			n.transfer = transfer{to: to, until: n.now + int64(transferFor), next: n.now}
 		}
@@ -206,7 +213,7 @@ func (n *Node) handOver() {
 func (n *Node) fittest() (best uint64) {
 	var most uint64
 	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		if id != n.o.ID && pr.Match > most && n.now-n.peer(id).heardAt < 2*int64(n.o.Election) {
+		if id != n.o.ID && !pr.IsLearner && pr.Match > most && n.now-n.peer(id).heardAt < 2*int64(n.o.Election) {
 			best, most = id, pr.Match
 		}
 	})

@@ -26,23 +26,22 @@ type log struct {
 	records  uint64              // number of the last record that was queued for the journal
 	received uint64              // index of the last snapshot that a record says was received
 	newest   Meta                // of the newest snapshot on disk; Index is 0 if there is none
+	// Members, from those at base on; the last are those of the last change that was applied.
+	memberships []Members
 }
 
 // place is what an entry is in other spaces of numbers.
 type place struct {
 	seq    durability.Seq // last event up to and including the entry
 	record uint64         // number of the entry's record in the journal; 0 for the snapshot
+	bytes  uint64         // of the data of all entries up to it
 }
 
-// loadLog builds the log from the snapshot, nil if there is none, and the records after it.
-func loadLog(snap *Meta, voters []uint64, records iter.Seq2[journal.Event, error]) (*log, error) {
-	l := &log{stored: raft.NewMemoryStorage(), base: firstIndex}
+// loadLog builds the log from what Store.Load returned.
+func loadLog(snap *Meta, upTo uint64, first Members, records iter.Seq2[journal.Event, error]) (*log, error) {
+	l := &log{stored: raft.NewMemoryStorage(), base: firstIndex, records: upTo}
 	if snap == nil {
-		snap = &Meta{Term: 1, Index: firstIndex, HardTerm: 1, Voters: voters}
-	}
-	if !slices.Equal(snap.Voters, voters) {
-		return nil, fmt.Errorf("raftlog: the snapshot has the members %v, the configuration has %v",
-			snap.Voters, voters)
+		snap = &Meta{Term: 1, Index: firstIndex, HardTerm: 1, Members: first}
 	}
 	if err := l.restore(snap); err != nil {
 		return nil, err
@@ -105,7 +104,7 @@ func (l *log) replay(op operation, record uint64, hard **pb.HardState) error {
 
 // restore makes the log begin after a snapshot.
 func (l *log) restore(snap *Meta) error {
-	l.base, l.places = snap.Index, []place{{seq: snap.Seq}}
+	l.base, l.places, l.memberships = snap.Index, []place{{seq: snap.Seq}}, []Members{snap.Members}
 	return l.stored.ApplySnapshot(snap.snapshot())
 }
 
@@ -114,17 +113,29 @@ func (l *log) replace(m Meta, record uint64) {
 	l.base, l.places = m.Index, []place{{seq: m.Seq, record: record}}
 }
 
+// members are those of the last change that was applied.
+func (l *log) members() Members { return l.memberships[len(l.memberships)-1] }
+
+// membersAt are the members after an entry.
+func (l *log) membersAt(index uint64) Members {
+	at := len(l.memberships) - 1
+	for at > 0 && l.memberships[at].Index > index {
+		at--
+	}
+	return l.memberships[at]
+}
+
 func (l *log) lastPlace() uint64 { return l.base + uint64(len(l.places)) - 1 }
 
 // note enters the place of an entry and forgets those of entries that it replaces.
 func (l *log) note(e *pb.Entry, record uint64) {
 	at := e.GetIndex() - l.base
 	l.places = l.places[:at]
-	seq := l.places[at-1].seq
+	seq, bytes := l.places[at-1].seq, l.places[at-1].bytes+uint64(len(e.GetData()))
 	if e.GetType() == pb.EntryNormal {
 		seq = max(seq, lastOf(e.GetData()))
 	}
-	l.places = append(l.places, place{seq, record})
+	l.places = append(l.places, place{seq, record, bytes})
 }
 
 // seq is the last event up to an entry. An index below the log gives 0, which opens nothing.
@@ -135,10 +146,13 @@ func (l *log) seq(index uint64) durability.Seq {
 	return l.places[min(index, l.lastPlace())-l.base].seq
 }
 
+// bytes are those of the entries in memory.
+func (l *log) bytes() uint64 { return l.places[len(l.places)-1].bytes - l.places[0].bytes }
+
 // meta is the Meta of a snapshot of the state after event seq, and the record that the snapshot replaces
 // the journal up to. The event must be the last of its entry. Entries behind it have no events, and may
 // not be committed: only those up to an index are taken.
-func (l *log) meta(seq durability.Seq, upTo uint64, voters []uint64) (m Meta, record uint64, err error) {
+func (l *log) meta(seq durability.Seq, upTo uint64) (m Meta, record uint64, err error) {
 	at, _ := slices.BinarySearchFunc(l.places, seq+1, func(p place, s durability.Seq) int { return cmp.Compare(p.seq, s) })
 	index := min(l.base+uint64(at)-1, upTo)
 	if at == 0 || index <= l.base || l.places[index-l.base].seq != seq {
@@ -150,7 +164,7 @@ func (l *log) meta(seq durability.Seq, upTo uint64, voters []uint64) (m Meta, re
 	}
 	hard, _, err := l.stored.InitialState()
 	return Meta{Term: term, Index: index, Seq: seq, HardTerm: hard.GetTerm(), Vote: hard.GetVote(),
-		Commit: hard.GetCommit(), Voters: voters}, l.places[index-l.base].record, err
+		Commit: hard.GetCommit(), Members: l.membersAt(index)}, l.places[index-l.base].record, err
 }
 
 // installed takes notice of a snapshot of this node's own that is on disk. Entries up to the snapshot
@@ -162,7 +176,7 @@ func (l *log) installed(m Meta, applied uint64) error {
 	}
 	before := l.newest
 	l.newest = m
-	if _, err := l.stored.CreateSnapshot(m.Index, nil, nil); err != nil {
+	if _, err := l.stored.CreateSnapshot(m.Index, m.Members.state(), nil); err != nil {
 		return err
 	}
 	cut := min(before.Index, applied)
@@ -171,5 +185,8 @@ func (l *log) installed(m Meta, applied uint64) error {
 	}
 	l.places = slices.Clone(l.places[cut-l.base:])
 	l.base = cut
+	for len(l.memberships) > 1 && l.memberships[1].Index <= cut {
+		l.memberships = l.memberships[1:]
+	}
 	return l.stored.Compact(cut)
 }

@@ -19,7 +19,7 @@ type Meta struct {
 	// The hard state when the snapshot was taken, which is not older than any record that the
 	// snapshot replaces.
 	HardTerm, Vote, Commit uint64
-	Voters                 []uint64 // members, by number
+	Members                Members // after the entry
 }
 
 func seqOf(p []byte) durability.Seq { return durability.Seq(binary.LittleEndian.Uint64(p)) }
@@ -28,21 +28,17 @@ func seqOf(p []byte) durability.Seq { return durability.Seq(binary.LittleEndian.
 var errMeta = errors.New("raftlog: the snapshot was not written by a node of a cluster")
 
 const (
-	metaMagic = "sluiceL1"
-	metaFixed = len(metaMagic) + 6*8 + 1
+	metaMagic = "sluiceL2"
+	metaFixed = len(metaMagic) + 6*8
 )
 
 // Write writes the beginning of a snapshot's content.
 func (m *Meta) Write(w io.Writer) error {
-	p := append(make([]byte, 0, metaFixed+len(m.Voters)), metaMagic...)
+	p := append(make([]byte, 0, metaFixed), metaMagic...)
 	for _, v := range []uint64{m.Term, m.Index, uint64(m.Seq), m.HardTerm, m.Vote, m.Commit} {
 		p = binary.LittleEndian.AppendUint64(p, v)
 	}
-	p = append(p, byte(len(m.Voters)))
-	for _, id := range m.Voters {
-		p = append(p, byte(id))
-	}
-	_, err := w.Write(p)
+	_, err := w.Write(append(p, m.Members.encode()...))
 	return err
 }
 
@@ -60,12 +56,9 @@ func ReadMeta(r io.Reader) (*Meta, error) {
 		v[i] = binary.LittleEndian.Uint64(fixed[len(metaMagic)+8*i:])
 	}
 	m := &Meta{Term: v[0], Index: v[1], Seq: durability.Seq(v[2]), HardTerm: v[3], Vote: v[4], Commit: v[5]}
-	voters := make([]byte, fixed[metaFixed-1])
-	if _, err := io.ReadFull(r, voters); err != nil {
+	var err error
+	if m.Members, err = readMembers(r); err != nil {
 		return nil, fmt.Errorf("%w: %w", errMeta, err)
-	}
-	for _, id := range voters {
-		m.Voters = append(m.Voters, uint64(id))
 	}
 	return m, nil
 }
@@ -77,5 +70,5 @@ func (m *Meta) hard() *pb.HardState {
 // snapshot is the library's form of m. Its data is empty: the state travels beside it.
 func (m *Meta) snapshot() *pb.Snapshot {
 	return &pb.Snapshot{Metadata: &pb.SnapshotMetadata{Index: new(m.Index), Term: new(m.Term),
-		ConfState: &pb.ConfState{Voters: m.Voters}}}
+		ConfState: m.Members.state()}}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,26 +22,18 @@ const (
 	DefaultDiskStall  = time.Second
 )
 
-// Limits of the membership.
-const (
-	MaxNode   = 31 // largest number of a node
-	MaxVoters = 7
-)
-
 // Bounds.
 const (
-	ticksAtOnce     = 3        // of a step that comes late
-	applyBytes      = 4 << 20  // of committed entries on their way to the state machine
-	followerBacklog = 64 << 20 // of entries that are not on disk: above it a follower takes no more
-	messageBytes    = 1 << 20
-	inflight        = 64
-	readyRounds     = 16 // of one step
+	ticksAtOnce = 3  // of a step that comes late
+	readyRounds = 16 // of one step
 )
 
-// Options are the options of a Node. ID, Voters, Store and Send are required.
+// Options are the options of a Node. ID, First, Store and Send are required.
 type Options struct {
-	ID     uint64   // number of this node, 1 to MaxNode
-	Voters []uint64 // numbers of all members, with this one, in order; 1, or 3 to MaxVoters
+	ID uint64 // of this node, see NodeID
+	// First are the members with which the log began: 1, or 3 to MaxVoters. This node may have been added
+	// later. See FirstMembers.
+	First Members
 
 	Store Store
 	// Send queues a frame for another node. It must not block, and may drop the frame: what is lost is
@@ -52,6 +43,8 @@ type Options struct {
 	// frame behind it, for that node's ReceiveSnapshot. It must not block; ReportSnapshot says how it
 	// ended. nil: nodes that lack what the log no longer has stay behind.
 	SendSnapshot func(to uint64, newest Meta, frame []byte)
+	// OnMembers is called on the node's goroutine when the members have changed, and must not block. nil: not.
+	OnMembers func(Members)
 	// Wake ends the sleep of the node's goroutine. It is called by any goroutine when there is work.
 	Wake func()
 
@@ -60,6 +53,7 @@ type Options struct {
 	BatchBytes int           // of the events of one entry; default 256 KiB
 	Window     int           // batches that are proposed and not committed, at most; default 2
 	DiskStall  time.Duration // a leader whose disk takes longer hands its office over; default 1 s
+	Bounds     Bounds        // of memory
 	Log        *slog.Logger  // default: none
 }
 
@@ -84,26 +78,27 @@ func (o *Options) complete() error {
 	if o.Wake == nil {
 		o.Wake = func() {}
 	}
-	n := len(o.Voters)
+	o.Bounds.complete()
+	if err := checkID(o.ID); err != nil {
+		return err
+	}
+	if err := o.First.check(); err != nil {
+		return err
+	}
+	n := len(o.First.All)
 	switch {
 	case o.Store == nil || o.Send == nil:
 		return errors.New("raftlog: Options needs Store and Send")
 	case n != 1 && n < 3 || n > MaxVoters:
 		return fmt.Errorf("raftlog: %d voters; use 3 to %d, because two of two cannot lose one", n, MaxVoters)
-	case !slices.IsSorted(o.Voters) || len(slices.Compact(slices.Clone(o.Voters))) != n:
-		return fmt.Errorf("raftlog: voters %v: name each once, in order", o.Voters)
-	case o.Voters[0] < 1 || o.Voters[n-1] > MaxNode:
-		return fmt.Errorf("raftlog: voters %v: use numbers from 1 to %d", o.Voters, MaxNode)
-	case !slices.Contains(o.Voters, o.ID):
-		return fmt.Errorf("raftlog: node %d is none of the voters %v", o.ID, o.Voters)
 	case o.Tick < time.Millisecond || o.Election < 4*o.Tick || o.Election > 1000*o.Tick:
 		return fmt.Errorf("raftlog: an election time of %v at a tick of %v; use 4 to 1000 ticks of at least 1ms",
 			o.Election, o.Tick)
-	case o.BatchBytes < 1 || o.BatchBytes > messageBytes || o.Window < 1:
+	case o.BatchBytes < 1 || o.BatchBytes > o.Bounds.MessageBytes || o.Window < 1:
 		return fmt.Errorf("raftlog: batches of %d B, %d in flight; use 1 to %d B, and at least one in flight",
-			o.BatchBytes, o.Window, messageBytes)
+			o.BatchBytes, o.Window, o.Bounds.MessageBytes)
 	}
-	return nil
+	return o.Bounds.check()
 }
 
 // Node is a member of a cluster that keeps one log of events. It is an actor by shape: one goroutine
@@ -127,6 +122,8 @@ type Node struct {
 	trail    trail       // of told
 	lead     *Leadership // while this node leads and its first entry is applied
 	proposer proposer
+	changing *changing // a change of the membership, of this leadership
+	lacking  uint64    // a member that the newest snapshot does not have, and that needs one; 0 for none
 	writes   writes
 	peers    []peer
 	applies  []apply
@@ -171,11 +168,11 @@ func Open(o Options) (*Node, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	snap, records, err := o.Store.Load()
+	snap, upTo, records, err := o.Store.Load()
 	if err != nil {
 		return nil, err
 	}
-	l, err := loadLog(snap, o.Voters, records)
+	l, err := loadLog(snap, upTo, o.First, records)
 	if err != nil {
 		return nil, err
 	}
@@ -183,21 +180,17 @@ func Open(o Options) (*Node, error) {
 		ID: o.ID, ElectionTick: int(o.Election / o.Tick), HeartbeatTick: max(1, int(o.Election/o.Tick)/5),
 		Storage: l.stored, Applied: l.base, AsyncStorageWrites: true,
 		PreVote: true, CheckQuorum: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
-		MaxSizePerMsg: messageBytes, MaxCommittedSizePerReady: applyBytes, MaxInflightMsgs: inflight,
-		MaxInflightBytes: 8 * messageBytes, Logger: quiet{o.Log},
+		MaxSizePerMsg: uint64(o.Bounds.MessageBytes), MaxCommittedSizePerReady: uint64(o.Bounds.ApplyBytes),
+		MaxInflightMsgs: o.Bounds.Inflight, MaxInflightBytes: 8 * uint64(o.Bounds.MessageBytes), Logger: quiet{o.Log},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("raftlog: %w", err)
 	}
 	n := &Node{o: o, raw: raw, log: l, feed: newFeed(), handed: l.places[0].seq, handedAt: l.base}
-	n.in.wake = o.Wake
+	n.in.wake, n.in.bounds = o.Wake, o.Bounds
 	n.in.applied, n.got.applied = l.base, l.base
 	n.writes.stable = l.lastPlace()
-	for _, id := range o.Voters {
-		if id != o.ID {
-			n.peers = append(n.peers, peer{id: id})
-		}
-	}
+	n.meet(l.members())
 	n.look()
 	return n, nil
 }
@@ -284,14 +277,18 @@ func (n *Node) ticks() (work int) {
 
 // messages passes what other nodes sent to the library.
 func (n *Node) messages() {
+	backlog := n.writes.bytes
 	for _, m := range n.got.messages {
 		n.heard(m.GetFrom(), m.incarnation)
 		if m.GetType() == pb.MsgApp {
 			n.told = max(n.told, m.GetCommit())
 		}
-		if m.GetType() == pb.MsgApp && n.writes.bytes > followerBacklog {
+		if m.GetType() == pb.MsgApp && backlog > n.o.Bounds.BacklogBytes {
 			n.in.put(func() { n.in.dropped++ })
 			continue // the leader asks again
+		}
+		for _, e := range m.Entries {
+			backlog += len(e.GetData()) + entryRecord
 		}
 		if n.lacks(m.Message) {
 			continue

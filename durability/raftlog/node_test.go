@@ -61,7 +61,7 @@ func (c *trio) start(id uint64) {
 	}
 	c.logs[id], c.stores[id], c.ran[id] = j, NewJournalStore(j, found, nil), make(chan error, 1)
 	c.starts[id] = found.Incarnation
-	n, err := Open(Options{ID: id, Voters: []uint64{1, 2, 3}, Store: c.stores[id], Wake: c.awake,
+	n, err := Open(Options{ID: id, First: voters(1, 2, 3), Store: c.stores[id], Wake: c.awake,
 		Send: func(to uint64, _ Lane, frame []byte) {
 			if !c.silent[id] && !c.silent[to] {
 				c.frames = append(c.frames, trioFrame{id, to, c.starts[id], frame})
@@ -104,6 +104,9 @@ func (c *trio) round() (work int) {
 	frames := c.frames
 	c.frames = nil
 	for _, f := range frames {
+		if f.to >= uint64(len(c.nodes)) {
+			continue // a member that has no process
+		}
 		if n := c.nodes[f.to]; n != nil {
 			if err := n.Receive(f.from, f.incarnation, f.data); err != nil {
 				c.t.Fatal(err)
@@ -299,13 +302,14 @@ func TestNodeThatLostItsLogSaysSo(t *testing.T) {
 }
 
 func TestWrongOptionsAreRefused(t *testing.T) {
-	good := Options{ID: 1, Voters: []uint64{1, 2, 3}, Store: new(JournalStore), Send: func(uint64, Lane, []byte) {}}
+	good := Options{ID: 1, First: voters(1, 2, 3), Store: new(JournalStore), Send: func(uint64, Lane, []byte) {}}
 	for want, change := range map[string]func(*Options){
 		"needs Store and Send":  func(o *Options) { o.Store = nil },
-		"2 voters":              func(o *Options) { o.Voters = []uint64{1, 2} },
-		"name each once":        func(o *Options) { o.Voters = []uint64{1, 1, 2} },
-		"numbers from 1 to 31":  func(o *Options) { o.Voters = []uint64{1, 2, 32} },
-		"is none of the voters": func(o *Options) { o.ID = 4 },
+		"2 voters":              func(o *Options) { o.First = voters(1, 2) },
+		"name each once":        func(o *Options) { o.First = voters(1, 1, 2) },
+		"numbers from 1 to 31":  func(o *Options) { o.First = voters(1, 2, 32) },
+		"node 32 of generation": func(o *Options) { o.ID = 32 },
+		"generation 16":         func(o *Options) { o.ID = 1 | 16<<8 },
 		"election time of 1ms":  func(o *Options) { o.Election = time.Millisecond },
 		"batches of -1 B":       func(o *Options) { o.BatchBytes = -1 },
 	} {

@@ -6,9 +6,22 @@ import (
 	"io"
 	"iter"
 
+	pb "go.etcd.io/raft/v3/raftpb"
+
 	"sluice/durability"
 	"sluice/durability/journal"
 )
+
+// Damaged gives an error of the journal of a node the remedy of a node whose log others have too.
+func Damaged(err error) error {
+	var damage *journal.CorruptError
+	if errors.As(err, &damage) && !damage.Backup {
+		damage.Remedy = "the other members go on and have the log: replace this one with sluice cluster " +
+			"replace. If no " +
+			"majority of them is left, restore the directory of another one, or a backup"
+	}
+	return err
+}
 
 // Past is what the journal of a node has of the log: without the node, or beside it. It includes events
 // that the node does not know to be committed; those may still be replaced.
@@ -17,11 +30,20 @@ type Past struct {
 	First, Last durability.Seq // events kept; 0 and 0 if there are none. Those up to Newest.Seq may be among them
 	Committed   durability.Seq // last event that this node knows to be committed
 	Term, Index uint64         // of the last entry, or of Newest if none follows it
+	Begin       uint64         // index of the first entry kept; 0 if there is none
+	Hard        Hard
 
 	log    *journal.Log
 	places []pastPlace // of the entries kept
 	base   uint64      // index before the first one
 	fixed  bool        // an entry up to base is in a snapshot; otherwise it is what was replaced
+}
+
+// Hard is the state of a node by which it votes.
+type Hard struct {
+	Term   uint64 // newest that the node knows
+	Vote   uint64 // id of the node for which it has voted in Term; 0 for none
+	Commit uint64 // index of the last entry that it knows to be committed
 }
 
 // pastPlace is an entry that was not replaced.
@@ -37,28 +59,28 @@ type PastEvent struct {
 	Payload     []byte // valid until the next event
 }
 
-// ReadPast reads a journal once. The error names the record.
+// ReadPast reads a journal once. The error names the record; the result then has what precedes it.
 func ReadPast(log *journal.Log) (*Past, error) {
 	p := &Past{log: log}
 	err := log.Restore(func(r io.Reader) (err error) {
 		p.Newest, err = ReadMeta(r)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && p.Newest != nil {
+		p.Hard = Hard{p.Newest.HardTerm, p.Newest.Vote, max(p.Newest.Commit, p.Newest.Index)}
 	}
-	return p, p.read(uint64(log.First), uint64(log.SnapshotSeq()), log.Events())
+	return p, errors.Join(err, p.read(uint64(log.First), uint64(log.SnapshotSeq()), log.Events()))
 }
 
 // read reads the records from first on. snapshot is the number of that up to which Newest includes all.
 func (p *Past) read(first, snapshot uint64, records iter.Seq2[journal.Event, error]) error {
+	defer p.finish()
 	switch {
 	case p.Newest != nil && (first == 0 || first > snapshot):
 		p.restart(p.Newest)
 	case first <= 1:
 		p.base, p.fixed = firstIndex, true
 	}
-	var commit uint64
 	for ev, err := range records {
 		if err != nil {
 			return err
@@ -70,7 +92,10 @@ func (p *Past) read(first, snapshot uint64, records iter.Seq2[journal.Event, err
 			case op.entry != nil:
 				err = p.entry(op, record)
 			case op.hard != nil:
-				commit = max(commit, op.hard.GetCommit())
+				p.Hard.Commit = max(p.Hard.Commit, op.hard.GetCommit())
+				if record > snapshot { // else Newest has what came later
+					p.Hard.Term, p.Hard.Vote = op.hard.GetTerm(), op.hard.GetVote()
+				}
 			case record < snapshot:
 				// If it was not installed, the log went on before it. Newest includes what is left out then.
 				p.restart(op.snap)
@@ -83,7 +108,11 @@ func (p *Past) read(first, snapshot uint64, records iter.Seq2[journal.Event, err
 			p.restart(p.Newest)
 		}
 	}
-	return p.finish(commit)
+	if p.Hard.Commit > p.last() {
+		return fmt.Errorf("raftlog: the journal has entries up to index %d, and says that those up to %d are "+
+			"committed: its end is missing", p.last(), p.Hard.Commit)
+	}
+	return nil
 }
 
 // restart makes the log begin after a snapshot.
@@ -108,6 +137,9 @@ func (p *Past) entry(op operation, record uint64) error {
 			index, p.last())
 	}
 	p.places = p.places[:index-p.base-1]
+	if op.entry.GetType() != pb.EntryNormal {
+		data = nil // it has no events
+	}
 	place := pastPlace{record: record, term: op.entry.GetTerm(), last: lastOf(data)}
 	if len(data) > 0 {
 		b, err := parseBatch(data, place.term)
@@ -136,14 +168,11 @@ func (p *Past) lastEvent() durability.Seq {
 	return 0
 }
 
-func (p *Past) finish(commit uint64) error {
-	if commit > p.last() {
-		return fmt.Errorf("raftlog: the journal has entries up to index %d, and says that those up to %d are "+
-			"committed: its end is missing", p.last(), commit)
-	}
+// finish fills in what the places say.
+func (p *Past) finish() {
 	p.Index = p.last()
 	if n := len(p.places); n > 0 {
-		p.Term = p.places[n-1].term
+		p.Begin, p.Term = p.base+1, p.places[n-1].term
 	} else if p.Newest != nil {
 		p.Term = p.Newest.Term
 	}
@@ -155,14 +184,13 @@ func (p *Past) finish(commit uint64) error {
 			p.First = at.first
 		}
 		p.Last = at.last
-		if p.base+1+uint64(i) <= commit {
+		if p.base+1+uint64(i) <= p.Hard.Commit {
 			p.Committed = at.last
 		}
 	}
 	if p.Newest != nil {
 		p.Committed = max(p.Committed, p.Newest.Seq)
 	}
-	return nil
 }
 
 // Events iterates over the events kept, in order. An error ends it: journal.ErrRemoved if the running

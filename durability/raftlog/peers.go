@@ -14,6 +14,8 @@ import (
 // peer is what this node knows of another one.
 type peer struct {
 	id          uint64
+	place       int   // in the view
+	votes       bool  // only such nodes are in the view
 	heardAt     int64 // monotonic ns, of the last frame
 	incarnation uint64
 	received    uint64 // index up to which it has the log in memory, by its receipts in this term
@@ -57,23 +59,27 @@ func (n *Node) cursors() {
 		l.timeline.note(n.o.ID, own, n.now)
 		l.Cursors.SetPersisted(own)
 	}
+	most := durability.Everything
+	if n.log.members().Joint() { // the majorities of old and new voters decide, and the gate knows only the new
+		most = n.log.seq(n.raw.BasicStatus().HardState.GetCommit())
+	}
 	n.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if id == n.o.ID {
 			return
 		}
 		p := n.peer(id)
-		if pr.Match == 0 || n.now-p.heardAt > 2*int64(n.o.Election) {
+		if !p.votes || pr.Match == 0 || n.now-p.heardAt > 2*int64(n.o.Election) {
 			if p.inView {
 				p.inView = false
 				p.feed.Deactivate()
 			}
 			return
 		}
-		persisted := n.log.seq(pr.Match)
-		inMemory := max(persisted, n.log.seq(p.received))
+		persisted := min(n.log.seq(pr.Match), most)
+		inMemory := max(persisted, min(n.log.seq(p.received), most))
 		if !p.inView {
 			p.inView = true
-			p.feed = l.Cursors.Activate(n.place(id), inMemory, persisted)
+			p.feed = l.Cursors.Activate(p.place, inMemory, persisted)
 		} else {
 			persisted, inMemory = max(persisted, p.persisted), max(inMemory, p.inMemory)
 			p.feed.Advance(inMemory, persisted)
@@ -83,11 +89,6 @@ func (n *Node) cursors() {
 		}
 		p.inMemory, p.persisted = inMemory, persisted
 	})
-}
-
-// place is the place of another node in the view: 1 and up, in the order of their numbers.
-func (n *Node) place(id uint64) int {
-	return 1 + slices.IndexFunc(n.peers, func(p peer) bool { return p.id == id })
 }
 
 // lacks reports that a leader counts on entries that this node has acknowledged and does not have. The
@@ -102,7 +103,7 @@ func (n *Node) lacks(m *pb.Message) bool {
 		n.feed.put(Item{Err: fmt.Errorf("raftlog: node %d has confirmed entry %d to node %d, which leads, and its log "+
 			"ends with entry %d: its directory is an older copy or a new one, or its disk has lost what it said was "+
 			"written. It must not vote: put back the directory that it had, or leave it off",
-			n.o.ID, m.GetCommit(), m.GetFrom(), has)})
+			uint8(n.o.ID), m.GetCommit(), uint8(m.GetFrom()), has)})
 	}
 	return true
 }

@@ -49,7 +49,13 @@ func (p *process) start() {
 	}
 	p.reading = map[uint64]durability.Seq{}
 	p.ticket = (p.Incarnation + 1) << 32
-	p.Start(raftlog.Options{BatchBytes: 64, Window: 1 + p.w.R.IntN(3)})
+	o := raftlog.Options{BatchBytes: 64, Window: 1 + p.w.R.IntN(3)}
+	if p.w.tight {
+		o.Bounds = raftlog.Bounds{MessageBytes: 64, InboxMessages: 8, InboxBytes: 8 << 10, ApplyBytes: 100,
+			BacklogBytes: 100,
+			Inflight:     2}
+	}
+	p.Start(o)
 }
 
 func (p *process) crash() {

@@ -17,13 +17,14 @@ type world struct {
 	policy    durability.Policy
 	counts    simCounts
 	step      int
+	tight     bool   // bounds of memory are small
 	goal      uint64 // content of the last event of the calm end
 	content   uint64 // of the last event a client sent
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	cryptotest.SetGlobalRandom(t, seed)
-	w := &world{World: raftsim.NewWorld(seed)}
+	w := &world{World: raftsim.NewWorld(seed), tight: seed%3 == 0}
 	n := []int{3, 3, 3, 5}[w.R.IntN(4)]
 	texts := []string{"persisted>=2", "persisted>=2 && in_memory>=3", "in_memory>=2", "persisted>=3"}
 	if n == 5 {

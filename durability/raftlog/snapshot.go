@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -54,7 +53,7 @@ func (n *Node) meta(ctx context.Context, seq durability.Seq) (m Meta, record uin
 		if seq > n.handed {
 			return fmt.Errorf("raftlog: event %d is not known to be committed; %d is", seq, n.handed)
 		}
-		if seq <= n.log.newest.Seq {
+		if seq < n.log.newest.Seq || seq == n.log.newest.Seq && !n.wantsSnapshot() {
 			return fmt.Errorf("%w: event %d is wanted, %d is there", ErrHasSnapshot, seq, n.log.newest.Seq)
 		}
 		m, record, err = n.Mark(seq)
@@ -67,7 +66,7 @@ func (n *Node) meta(ctx context.Context, seq durability.Seq) (m Meta, record uin
 // themselves and write snapshots in their own way: what a snapshot after event seq says of the log, and
 // the record of the journal that it replaces all up to. It is called between two Steps.
 func (n *Node) Mark(seq durability.Seq) (m Meta, record uint64, err error) {
-	return n.log.meta(seq, n.handedAt, n.o.Voters)
+	return n.log.meta(seq, n.handedAt)
 }
 
 // Marked takes notice of a snapshot of this node's own that is on disk. See Mark.
@@ -95,7 +94,7 @@ func (n *Node) Committed(after Meta, to durability.Seq) iter.Seq2[journal.Event,
 			last, err := n.log.stored.LastIndex()
 			var entries []*pb.Entry
 			if err == nil && index < last {
-				entries, err = n.log.stored.Entries(index+1, last+1, messageBytes)
+				entries, err = n.log.stored.Entries(index+1, last+1, uint64(n.o.Bounds.MessageBytes))
 			}
 			if err == nil && len(entries) == 0 {
 				err = fmt.Errorf("raftlog: event %d is not in the log, which ends at %d", to, seq)
@@ -106,7 +105,7 @@ func (n *Node) Committed(after Meta, to durability.Seq) iter.Seq2[journal.Event,
 			}
 			for _, e := range entries {
 				index = e.GetIndex()
-				if len(e.GetData()) == 0 {
+				if len(e.GetData()) == 0 || e.GetType() != pb.EntryNormal {
 					continue
 				}
 				b, err := parseBatch(e.GetData(), e.GetTerm())
@@ -146,17 +145,16 @@ func (n *Node) ReceiveSnapshot(from, incarnation uint64, frame []byte, content R
 		return errNoSnapshot
 	}
 	if err := proto.Unmarshal(frame[1:], m); err != nil {
-		return fmt.Errorf("raftlog: snapshot of node %d: %w", from, err)
+		return fmt.Errorf("raftlog: snapshot of node %d: %w", uint8(from), err)
 	}
 	meta := m.GetSnapshot().GetMetadata()
 	if m.GetFrom() != from || m.GetType() != pb.MsgSnap || meta.GetIndex() != content.Meta.Index ||
 		meta.GetTerm() != content.Meta.Term {
-		return fmt.Errorf("%w: node %d sent %v for the snapshot of index %d", errNoSnapshot, from, m.GetType(),
+		return fmt.Errorf("%w: node %d sent %v for the snapshot of index %d", errNoSnapshot, uint8(from), m.GetType(),
 			content.Meta.Index)
 	}
-	if !slices.Equal(content.Meta.Voters, n.o.Voters) {
-		return fmt.Errorf("raftlog: the snapshot of node %d has the members %v, this node has %v", from,
-			content.Meta.Voters, n.o.Voters)
+	if err := meta.GetConfState().Equivalent(content.Meta.Members.state()); err != nil {
+		return fmt.Errorf("raftlog: the snapshot of node %d has other members than its message: %w", uint8(from), err)
 	}
 	n.in.put(func() {
 		n.in.commands = append(n.in.commands, func() {
@@ -187,12 +185,24 @@ func (n *Node) sendSnapshot(m *pb.Message) {
 	if err != nil {
 		panic(fmt.Sprintf("raftlog: a message that cannot be encoded: %v: %v", m, err))
 	}
+	if _, is := n.log.newest.Members.Member(m.GetTo()); !is {
+		n.lacking = m.GetTo() // the library refuses a snapshot at a node that is no member in it
+		n.raw.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
+		return
+	}
 	if n.o.SendSnapshot == nil || m.GetSnapshot().GetMetadata().GetIndex() != n.log.newest.Index {
 		n.raw.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
 		return
 	}
-	n.o.Log.Info("another node needs a snapshot", "node", m.GetTo(), "event", uint64(n.log.newest.Seq))
+	n.o.Log.Info("another node needs a snapshot", "node", uint8(m.GetTo()), "event", uint64(n.log.newest.Seq))
 	n.o.SendSnapshot(m.GetTo(), n.log.newest, frame)
+}
+
+// wantsSnapshot reports that a member needs a snapshot, and that it was added after the newest one.
+func (n *Node) wantsSnapshot() bool {
+	_, is := n.log.members().Member(n.lacking)
+	_, had := n.log.newest.Members.Member(n.lacking)
+	return is && !had
 }
 
 // took returns the snapshot that the library took, of those that it was asked to take.

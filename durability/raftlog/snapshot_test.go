@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 
@@ -176,7 +177,7 @@ func TestSnapshotReachesANodeThatWasAway(t *testing.T) {
 		t.Errorf("after a restart the log begins after event %d, vote %d, want 35 and %d", n.log.seq(n.log.base),
 			n.raw.BasicStatus().HardState.GetVote(), vote)
 	}
-	if m, _, err := c.stores[away].Load(); err != nil || m.Vote != vote {
+	if m, _, _, err := c.stores[away].Load(); err != nil || m.Vote != vote {
 		t.Errorf("the snapshot says that this node voted for %d, want %d, %v", m.Vote, vote, err)
 	}
 	seen = 0
@@ -195,7 +196,7 @@ func TestSnapshotsThatDoNotFitAreRefused(t *testing.T) {
 
 // A snapshot of the node's own that is installed behind a newer one of another node changes nothing.
 func TestOlderSnapshotChangesNothing(t *testing.T) {
-	l, err := loadLog(&Meta{Term: 1, Index: 30, Seq: 30, HardTerm: 1, Voters: []uint64{1}}, []uint64{1},
+	l, err := loadLog(&Meta{Term: 1, Index: 30, Seq: 30, HardTerm: 1, Members: voters(1)}, 0, voters(1),
 		func(func(journal.Event, error) bool) {})
 	if err != nil {
 		t.Fatal(err)
@@ -203,6 +204,55 @@ func TestOlderSnapshotChangesNothing(t *testing.T) {
 	if err := l.installed(Meta{Term: 1, Index: 20, Seq: 20}, 30); err != nil || l.newest.Index != 30 {
 		t.Errorf("the newest snapshot is that of index %d, %v", l.newest.Index, err)
 	}
+}
+
+// A process that ended right behind a snapshot has no record after it, and the journal goes on with the next number.
+func TestRecordsAfterASnapshotGoOnWithItsNumber(t *testing.T) {
+	l, err := loadLog(&Meta{Term: 1, Index: 30, Seq: 30, HardTerm: 1, Members: voters(1)}, 16, voters(1),
+		func(func(journal.Event, error) bool) {})
+	if err != nil || l.records != 16 {
+		t.Errorf("the last record is %d, want 16, %v", l.records, err)
+	}
+}
+
+// What the log says of its memory is what the library holds, after entries were replaced and forgotten too.
+func TestBytesInMemoryAreThoseOfTheLibrary(t *testing.T) {
+	l, err := loadLog(nil, 0, voters(1), func(func(journal.Event, error) bool) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		last, _ := l.stored.LastIndex()
+		first, _ := l.stored.FirstIndex()
+		entries, err := l.stored.Entries(first, last+1, math.MaxUint64)
+		want := uint64(0)
+		for _, e := range entries {
+			want += uint64(len(e.GetData()))
+		}
+		if got := l.bytes(); err != nil || got != want || want == 0 {
+			t.Errorf("%s: %d bytes, the library has %d, %v", when, got, want, err)
+		}
+	}
+	add := func(from, to, term uint64) {
+		for i := from; i <= to; i++ {
+			e := &pb.Entry{Index: new(i), Term: new(term), Type: pb.EntryConfChangeV2.Enum(), Data: make([]byte, 10*i)}
+			l.note(e, i)
+			if err := l.stored.Append([]*pb.Entry{e}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add(2, 20, 1)
+	check("entries")
+	add(15, 18, 2)
+	check("entries that replace others")
+	for _, index := range []uint64{10, 14} {
+		if err := l.installed(Meta{Term: 1, Index: index, Members: voters(1)}, 18); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("entries behind a snapshot")
 }
 
 func TestSnapshotThatTheLibraryTakesIsFound(t *testing.T) {
@@ -216,7 +266,7 @@ func TestSnapshotThatTheLibraryTakesIsFound(t *testing.T) {
 // The newest hard state on disk may be older than the snapshot: how far is committed needs no sync.
 func TestSnapshotSaysWhatIsCommitted(t *testing.T) {
 	behind := &pb.HardState{Term: new(uint64(2)), Vote: new(uint64(1)), Commit: new(uint64(20))}
-	l, err := loadLog(&Meta{Term: 2, Index: 30, Seq: 30, HardTerm: 2, Voters: []uint64{1}}, []uint64{1},
+	l, err := loadLog(&Meta{Term: 2, Index: 30, Seq: 30, HardTerm: 2, Members: voters(1)}, 0, voters(1),
 		func(yield func(journal.Event, error) bool) {
 			yield(journal.Event{Seq: 1, Payload: appendHardRecord(nil, behind)}, nil)
 		})

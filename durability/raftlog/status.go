@@ -23,15 +23,18 @@ type Status struct {
 	Committed          durability.Seq // last event that is known to be committed, and on this disk
 	Stored             durability.Seq // last event on this disk
 	Snapshot           durability.Seq // last event of the newest snapshot on this disk; 0 for none
+	InMemory           uint64         // bytes of the entries in memory: those since the snapshot before the newest one
 	Logged             uint64         // bytes of entries that were written since the start
+	Replaced           uint64         // events of this log since the start that are not in that of the cluster, at most
 	Applied            uint64         // index up to which the state machine is
 	Behind             uint64         // entries that the leader said are committed, and that are not on this disk
 	Late               bool           // the state machine lacks an entry that was committed a second or two ago
-	Dropped            uint64         // messages of other nodes for which there was no room
 	Unsynced           int            // bytes of entries on their way to the disk
 	OldestWrite        int64          // monotonic ns, when the oldest write under way began; 0 for none
 	SlowestWrite       time.Duration  // of those that ended in the last second or two
-	Peers              []PeerStatus
+	Members            Members
+	SnapshotWanted     bool         // a member can be sent no snapshot that there is: it was added later
+	Peers              []PeerStatus // the other members, in the order of Members
 }
 
 // PeerStatus is what a node knows of another one. Match and InMemory are known by the leader only.
@@ -39,6 +42,7 @@ type PeerStatus struct {
 	Node            uint64
 	Match, InMemory durability.Seq // last event on its disk, and in its memory
 	HeardAt         int64          // monotonic ns, of its last message; 0 for never
+	Place           int            // its ID in the View of a leadership
 	State           string         // how the leader sends to it: probe, replicate or snapshot
 }
 
@@ -59,14 +63,16 @@ func (n *Node) report() {
 	s.Node, s.Term, s.Leader, s.Leads, s.Serving = n.o.ID, n.role.term, n.role.leader, n.role.leads, n.lead != nil
 	s.Committed, s.Stored, s.Applied = n.handed, n.log.seq(n.writes.stable), n.got.applied
 	s.LeaderChanges, s.LeaderSince, s.Leaderless = n.leaders.changes, n.leaders.since, n.leaders.without
-	s.Snapshot, s.Logged = n.log.newest.Seq, n.writes.logged
+	s.Snapshot, s.InMemory = n.log.newest.Seq, n.log.bytes()
+	s.Logged, s.Replaced = n.writes.logged, n.writes.replaced
 	s.Unsynced, s.OldestWrite, s.SlowestWrite = n.writes.bytes, n.oldestWrite(), n.writes.slowest.read(n.now)
+	s.Members, s.SnapshotWanted = n.log.members(), n.role.leads && n.wantsSnapshot()
 	n.told = max(n.told, n.handedAt)
 	s.Behind = n.told - n.handedAt
 	s.Late = n.got.applied < n.trail.before(n.now, n.told) && !n.role.leads // a leader executes ahead of its log
 	s.Peers = s.Peers[:0]
 	for _, p := range n.peers {
-		s.Peers = append(s.Peers, PeerStatus{Node: p.id, HeardAt: p.heardAt})
+		s.Peers = append(s.Peers, PeerStatus{Node: p.id, Place: p.place, HeardAt: p.heardAt})
 	}
 	if !n.role.leads {
 		return

@@ -11,9 +11,9 @@ import (
 // Store is what a node writes to: the journal, or a simulated disk. Its writes are carried out in
 // order, and what a later one relies on is on disk before it.
 type Store interface {
-	// Load returns what is on disk: the newest snapshot, nil if there is none, and the records after
-	// it.
-	Load() (*Meta, iter.Seq2[journal.Event, error], error)
+	// Load returns what is on disk: the newest snapshot, nil if there is none, the number of the record
+	// up to which it replaces all, 0 if there is none, and the records after it.
+	Load() (snap *Meta, upTo uint64, records iter.Seq2[journal.Event, error], err error)
 	// Write queues a write and never blocks. It is called on the node's goroutine.
 	Write(Write)
 }
@@ -23,7 +23,7 @@ type Write struct {
 	Entries []*pb.Entry
 	Hard    *pb.HardState // nil if it did not change
 	// Snapshot, if not nil, replaces everything before: the record that says so is written and synced,
-	// then the snapshot is installed under the number of that record.
+	// then the snapshot is installed under the number of that record. It comes alone.
 	Snapshot *Received
 	// Sync says that a message waits for the write. Without it the write may stay in memory until
 	// the next one that is synced.

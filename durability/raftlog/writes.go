@@ -7,6 +7,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
+
+	"sluice/durability"
 )
 
 // writes are the node's writes that the store has not reported yet.
@@ -14,6 +16,9 @@ type writes struct {
 	queue  []write
 	bytes  int    // of their entries
 	logged uint64 // bytes of all entries so far
+	// replaced counts events of this node's log that another leader's took the place of, and those that a
+	// snapshot took the place of before it was known whether they are in it.
+	replaced uint64
 	// stable is the last index that was written. While this node leads, everything up to it is on its
 	// disk: a leadership begins when the node's own entry is on disk, so every write before is, and no
 	// entry is replaced during it.
@@ -32,7 +37,8 @@ type write struct {
 }
 
 // write passes a write to the store. A follower's acknowledgement, which waits for the sync, is sent
-// ahead as a receipt: the entries are in memory.
+// ahead as a receipt: the entries are in memory. A snapshot is a write of its own, before the rest: the hard
+// state says that it is committed, and would be on disk without it if the process ended in between.
 func (n *Node) write(m *pb.Message) {
 	w := write{message: m, at: n.now}
 	out := Write{Entries: m.Entries, Sync: len(m.Responses) > 0 || len(m.Entries) > 0}
@@ -41,11 +47,15 @@ func (n *Node) write(m *pb.Message) {
 	}
 	if !raft.IsEmptySnap(m.GetSnapshot()) {
 		w.snapshot = n.took(m.GetSnapshot().GetMetadata().GetIndex())
-		out.Snapshot = w.snapshot
 		own := n.raw.BasicStatus().HardState // Meta has the sender's, with its vote
 		w.snapshot.Meta.HardTerm, w.snapshot.Meta.Vote, w.snapshot.Meta.Commit = own.GetTerm(), own.GetVote(), own.GetCommit()
 		n.log.records++
+		n.replaces(n.handed)
 		n.log.replace(w.snapshot.Meta, n.log.records)
+		n.o.Store.Write(Write{Snapshot: w.snapshot, Done: func(error) {}}) // the next write fails too
+	}
+	if len(m.Entries) > 0 {
+		n.replaces(n.log.seq(m.Entries[0].GetIndex() - 1))
 	}
 	for _, e := range m.Entries {
 		n.log.records++
@@ -68,6 +78,15 @@ func (n *Node) write(m *pb.Message) {
 	n.writes.bytes += w.bytes
 	n.writes.logged += uint64(w.bytes)
 	n.o.Store.Write(out)
+}
+
+// replaces takes notice that what the log has after an event is about to be replaced. Under a policy of class
+// committed, nothing of it was acknowledged.
+func (n *Node) replaces(after durability.Seq) {
+	if last := n.log.seq(n.log.lastPlace()); last > after {
+		n.writes.replaced += uint64(last - after)
+		n.report()
+	}
 }
 
 // stored takes notice of writes that are on disk, and delivers what waited for them.
@@ -113,7 +132,8 @@ func (n *Node) restored(m Meta) {
 	if err := n.log.stored.ApplySnapshot(m.snapshot()); err != nil {
 		panic(fmt.Sprintf("raftlog: the library took a snapshot of index %d that is older than the log: %v", m.Index, err))
 	}
-	n.log.newest = m
+	n.log.newest, n.log.memberships = m, []Members{m.Members}
+	n.meet(m.Members)
 	n.writes.stable, n.handedAt, n.handed = m.Index, m.Index, m.Seq
 	n.feed.put(Item{Index: m.Index, Term: m.Term, Restore: &m})
 }
@@ -148,6 +168,9 @@ func (n *Node) apply(m *pb.Message) {
 	for _, e := range m.Entries {
 		n.handedAt = e.GetIndex()
 		n.handed = max(n.handed, n.log.seq(e.GetIndex()))
+		if e.GetType() != pb.EntryNormal {
+			n.changes(e)
+		}
 		if l := n.lead; l != nil && e.GetTerm() == l.Term {
 			l.confirmed.Store(uint64(n.handed))
 			n.proposer.committed(e)
@@ -169,6 +192,10 @@ type apply struct {
 // hand gives one committed entry to the state machine.
 func (n *Node) hand(e *pb.Entry) {
 	item := Item{Index: e.GetIndex(), Term: e.GetTerm()}
+	if e.GetType() != pb.EntryNormal {
+		n.feed.put(item)
+		return
+	}
 	if len(e.GetData()) > 0 {
 		item.Batch, item.Err = parseBatch(e.GetData(), e.GetTerm())
 	}

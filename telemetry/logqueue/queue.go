@@ -15,6 +15,7 @@ import (
 const (
 	DefaultBytes = 1 << 20
 	DefaultLines = 4096
+	DefaultLost  = "log lines dropped; the log was not read in time"
 )
 
 const (
@@ -59,8 +60,9 @@ func (k Kind) quarters() int { return [NumKinds]int{Text: 2, Debug: 2, Info: 2, 
 
 // Config bounds a queue. A zero field takes its default.
 type Config struct {
-	Bytes int // of lines that wait to be written; default DefaultBytes
-	Lines int // that wait to be written; default DefaultLines
+	Bytes int    // of lines that wait to be written; default DefaultBytes
+	Lines int    // that wait to be written; default DefaultLines
+	Lost  string // text of the line that reports lost lines; default DefaultLost
 }
 
 // Queue writes lines to a writer on a goroutine of its own. Its methods may be called from any
@@ -103,6 +105,9 @@ func New(w io.Writer, c Config) *Queue {
 	}
 	if c.Lines <= 0 {
 		c.Lines = DefaultLines
+	}
+	if c.Lost == "" {
+		c.Lost = DefaultLost
 	}
 	q := &Queue{to: w, config: c, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go q.run()
@@ -218,8 +223,11 @@ func (q *Queue) write(b *batch) {
 		first := line
 		for line++; line < len(b.ends) && b.ends[line]-from <= pieceBytes; line++ {
 		}
-		_, err := q.to.Write(b.text[from:b.ends[line-1]])
+		n, err := q.to.Write(b.text[from:b.ends[line-1]])
 		if q.unwritten.Add(int64(first - line)); err != nil {
+			for first < line && b.ends[first]-from <= n {
+				first++ // it was written whole
+			}
 			q.failed.Add(uint64(line - first))
 			q.mu.Lock()
 			q.lost()
@@ -280,7 +288,7 @@ func (q *Queue) line(now time.Time, attrs []slog.Attr) []byte {
 		q.format = slog.NewTextHandler(&q.note, nil)
 	}
 	q.note.Reset()
-	r := slog.NewRecord(now, slog.LevelWarn, "log lines dropped; the log was not read in time", 0)
+	r := slog.NewRecord(now, slog.LevelWarn, q.config.Lost, 0)
 	r.AddAttrs(attrs...)
 	_ = q.format.Handle(context.Background(), r) // writes to a buffer
 	return q.note.Bytes()

@@ -192,6 +192,31 @@ func TestFailedWritesAreReported(t *testing.T) {
 	}
 }
 
+// Of a write that ends early, the lines that were written whole are not lost.
+func TestPartlyWrittenLinesAreCounted(t *testing.T) {
+	taken, hold := make(chan struct{}), make(chan struct{})
+	q := New(writer(func(p []byte) (int, error) {
+		if string(p) == "one\n" {
+			close(taken)
+			<-hold // until all lines are queued
+		}
+		if !strings.HasPrefix(string(p), "two") {
+			return len(p), nil
+		}
+		return len("two\nthree\nfo"), errors.New("no space left on device")
+	}), Config{})
+	fmt.Fprintln(q, "one")
+	<-taken
+	for _, line := range []string{"two", "three", "four", "five"} {
+		fmt.Fprintln(q, line)
+	}
+	close(hold)
+	closeIt(t, q)
+	if q.Failed() != 2 {
+		t.Errorf("%d lines failed, want 2", q.Failed())
+	}
+}
+
 // A line that the queue has no room for even when it is empty is reported too.
 func TestTooLongLineIsReported(t *testing.T) {
 	g := &gate{}

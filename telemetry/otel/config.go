@@ -82,6 +82,9 @@ type Config struct {
 	ServiceName, ServiceVersion string // resource attributes; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence
 	InstanceID, ClusterID       string // ClusterID is also part of trace ids
 	NodeRole                    string // set it only if it never changes
+	// Build has the labels of the gauge sluice_build_info of /metrics, whose value is 1: what the program
+	// was built from. nil: no such gauge.
+	Build map[string]string
 
 	KindName   func(kind uint8) string   // name of a slot kind in traces; default its number
 	PolicyName func(policy uint8) string // name of a durability policy in traces; default its number

@@ -264,6 +264,9 @@ func TestEveryAlertUsesExistingMetricsAndIsTested(t *testing.T) {
 				r.Annotations["description"] == "" {
 				t.Errorf("%s has no severity, summary or description", r.Alert)
 			}
+			if g.Name == "sluice-cluster" {
+				checkRunbook(t, r.Alert, r.Annotations["runbook"])
+			}
 		}
 	}
 	if n < 10 {
@@ -273,6 +276,25 @@ func TestEveryAlertUsesExistingMetricsAndIsTested(t *testing.T) {
 		if _, ok := names[m[1]]; !ok {
 			t.Errorf("the rule tests feed %s, which does not exist", m[1])
 		}
+	}
+}
+
+// checkRunbook checks that an alert names a section of a document that exists, and that the list of runbooks has the
+// alert.
+func checkRunbook(t *testing.T, alert, place string) {
+	t.Helper()
+	file, anchor, _ := strings.Cut(place, "#")
+	text, err := os.ReadFile(filepath.Join(deploy, "..", file))
+	if err != nil {
+		t.Errorf("%s: %v", alert, err)
+		return
+	}
+	heading := `(?im)^##+ ` + strings.ReplaceAll(regexp.QuoteMeta(anchor), "-", "[ -]") + `$`
+	if anchor == "" || !regexp.MustCompile(heading).Match(text) {
+		t.Errorf("%s: %s has no section for the anchor %q", alert, file, anchor)
+	}
+	if !regexp.MustCompile(`(?m)^\|.*\b` + alert + `\b.*\(#` + anchor + `\)`).Match(text) {
+		t.Errorf("%s: the list of runbooks in %s does not lead from the alert to %q", alert, file, anchor)
 	}
 }
 

@@ -35,6 +35,11 @@ func newScrapeHandler(src *source, c *Config, res *resource.Resource) (*scrapeHa
 	}{{&s.classic, shape{}}, {&s.native, shape{exponential: true, scale: c.Scale}}} {
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(waits)), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		if c.Build != nil {
+			registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_build_info",
+				Help: "What the program was built from, as labels; always 1.", ConstLabels: c.Build},
+				func() float64 { return 1 }))
+		}
 		exporter, err := otelprom.New(
 			otelprom.WithRegisterer(registry),
 			otelprom.WithProducer(newView(src, r.shape, deltas{})),

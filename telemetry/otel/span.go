@@ -138,9 +138,13 @@ func (b *builder) attributes(r *telemetry.TraceRec) []attribute.KeyValue {
 	case r.Flags&telemetry.TraceBlockedByJournal != 0:
 		blocker = "journal"
 	}
+	of := "sluice.conn.id"
+	if r.Flags&telemetry.TraceTopic != 0 {
+		of = "sluice.topic.id"
+	}
 	return []attribute.KeyValue{
 		attribute.Int64("sluice.seq", signed(r.Seq)),
-		attribute.Int64("sluice.conn.id", signed(r.Conn)),
+		attribute.Int64(of, signed(r.Conn)),
 		attribute.Int("sluice.shard", int(r.Shard)),
 		attribute.String("sluice.response.type", b.kind(r.Kind)),
 		attribute.Int64("sluice.response.size", int64(r.Bytes)),

@@ -313,3 +313,27 @@ func TestExemplarsLinkBucketsToTraces(t *testing.T) {
 	}
 	t.Errorf("no bucket has an exemplar with %s", want)
 }
+
+// A topic frame has the number of its topic in place of a connection.
+func TestTopicFramesNameTheirTopic(t *testing.T) {
+	in, _ := traced(t, ProtocolHTTP, nil, func(r *rig) []telemetry.TraceRec {
+		rec := sampled(r, 7)
+		rec.Flags, rec.Conn, rec.Batch = telemetry.TraceTopic, 3, 500
+		return []telemetry.TraceRec{rec}
+	})
+	for _, spans := range in.trees() {
+		for _, s := range spans {
+			got := map[string]int64{}
+			for _, a := range s.Attributes {
+				got[a.Key] = a.Value.GetIntValue()
+			}
+			if _, conn := got["sluice.conn.id"]; s.Name == spanRoot && (conn || got["sluice.topic.id"] != 3 ||
+				got["sluice.batch.size"] != 500) {
+				t.Errorf("%v", s.Attributes)
+			}
+		}
+	}
+	if len(in.trees()) != 1 {
+		t.Errorf("%d traces", len(in.trees()))
+	}
+}

@@ -16,11 +16,13 @@ import (
 
 // Options of a connection. The zero value works with a server that does not require authentication.
 type Options struct {
-	Key            ed25519.PrivateKey // signs the challenge; nil: no key
-	Congestion     string             // TCP_CONGESTION of tcp(7), such as "cubic", on Linux only; empty: system default
-	ReadBuffer     int                // initial size in bytes, default 4096; grows to the largest frame
-	MaxFrame       int                // limit on the length of a response, default wire.MaxResponse
-	ShowHeartbeats bool               // Next returns the server's heartbeats instead of skipping them
+	Key ed25519.PrivateKey // signs the challenge; nil: no key
+	// how a server proves who it is; nil: a plain connection, on which nothing is secret
+	TLS            *TLS
+	Congestion     string // TCP_CONGESTION of tcp(7), such as "cubic", on Linux only; empty: system default
+	ReadBuffer     int    // initial size in bytes, default 4096; grows to the largest frame
+	MaxFrame       int    // limit on the length of a frame, default that of the longest TopicData
+	ShowHeartbeats bool   // Next returns the server's heartbeats instead of skipping them
 
 	// HeartbeatEvery is the interval after which a heartbeat is sent if nothing was flushed, so the
 	// client is silent for at most twice that time. 0: no automatic heartbeats.
@@ -35,7 +37,9 @@ type Options struct {
 // called from one goroutine, and Next from one, which may be another. Close and the deadlines may
 // be called from any goroutine.
 type Conn struct {
-	conn    net.Conn
+	conn    net.Conn // what is read and written: raw, or TLS over it
+	raw     net.Conn
+	binding []byte // channel binding of TLS; nil on a plain connection
 	options Options
 	server  wire.ServerReady // does not change after the handshake
 
@@ -57,7 +61,7 @@ func Dial(ctx context.Context, network, address string, o Options) (*Conn, error
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	c, err := New(ctx, conn, o)
+	c, err := New(ctx, conn, o.named(network, address))
 	if err != nil {
 		conn.Close()
 		return nil, err
@@ -73,7 +77,7 @@ func (o *Options) dialer(network string) *net.Dialer {
 	return dialer
 }
 
-// New does the handshake on an existing connection. After an error, conn still belongs to the
+// New does the handshake on an existing connection, that of TLS included. After an error, conn still belongs to the
 // caller.
 func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 	if o.Key != nil && len(o.Key) != ed25519.PrivateKeySize {
@@ -81,17 +85,26 @@ func New(ctx context.Context, conn net.Conn, o Options) (*Conn, error) {
 			ed25519.PrivateKeySize)
 	}
 	if o.MaxFrame == 0 {
-		o.MaxFrame = wire.MaxResponse
+		o.MaxFrame = wire.MaxResponse + wire.TopicDataSize
 	}
 	if o.ReadBuffer == 0 {
 		o.ReadBuffer = 4096
 	}
-	c := &Conn{conn: conn, options: o, in: make([]byte, max(o.ReadBuffer, wire.MaxHandshake))}
+	c := &Conn{conn: conn, raw: conn, options: o, in: make([]byte, max(o.ReadBuffer, wire.MaxHandshake))}
 	// When the context ends, the deadline moves into the past, which interrupts a blocked read or
 	// write.
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	err := c.handshake()
+	var err error
+	if o.TLS != nil {
+		err = c.startTLS()
+	}
+	if err == nil {
+		err = c.handshake()
+	}
 	if !stop() && ctx.Err() != nil {
+		if errors.Is(err, ErrNoChallenge) {
+			return nil, fmt.Errorf("client: handshake: %w: %w", context.Cause(ctx), ErrNoChallenge)
+		}
 		return nil, fmt.Errorf("client: handshake: %w", context.Cause(ctx))
 	}
 	if err != nil {
@@ -233,7 +246,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadl
 
 // NetConn is the underlying connection, for socket options. Reading or writing it breaks the
 // framing.
-func (c *Conn) NetConn() net.Conn { return c.conn }
+func (c *Conn) NetConn() net.Conn { return c.raw }
 
 // CloseWrite flushes and closes the sending direction; responses can still be received. It stops
 // automatic heartbeats.

@@ -111,8 +111,8 @@ func TestChallengeIsSigned(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			message := wire.Signed(&nonce)
-			if !ed25519.Verify(hello.Key, message[:], hello.Signature) || hello.Heartbeat != time.Second ||
+			message := wire.Signed(&nonce, nil)
+			if !ed25519.Verify(hello.Key, message, hello.Signature) || hello.Heartbeat != time.Second ||
 				!key.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(hello.Key)) {
 				t.Errorf("%+v", hello)
 			}
@@ -137,6 +137,24 @@ func TestHandshakeEndsWithItsContext(t *testing.T) {
 	if _, err := Dial(ctx, "tcp", address, Options{}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+	near, far := net.Pipe()
+	defer far.Close()
+	ctx, cancel = context.WithCancel(context.Background())
+	_, err := New(ctx, interrupted{near, cancel}, Options{})
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNoChallenge) {
+		t.Errorf("canceled while it waits for a Challenge: %v", err)
+	}
+}
+
+// interrupted is a connection that ends a context when it is read from.
+type interrupted struct {
+	net.Conn
+	cancel func()
+}
+
+func (c interrupted) Read(b []byte) (int, error) {
+	c.cancel()
+	return c.Conn.Read(b)
 }
 
 func TestHandshakeErrorsNameTheCause(t *testing.T) {
@@ -149,22 +167,25 @@ func TestHandshakeErrorsNameTheCause(t *testing.T) {
 	for _, v := range []struct {
 		name, sent, want string
 		key              ed25519.PrivateKey
+		silent           bool // perhaps a server with TLS
 	}{
-		{"closed at once", "", "the server closed the connection", nil},
-		{"refused at once", end(wire.CloseLimit), "limit (come back at once)", nil},
-		{"refused", signed + end(wire.CloseUnauthorized), "unauthorized", key},
-		{"challenged without a key", signed, ErrNoKey.Error(), nil},
-		{"not challenged with a key", open + ready, ErrNotChallenged.Error(), key},
-		{"no challenge", ready, "sent tag 0x08, want a Challenge", nil},
-		{"no challenge with a key", ready, "sent tag 0x08, want a Challenge", key},
-		{"two challenges", signed + signed, "sent tag 0x05, want ServerReady", key},
-		{"two challenges without a signature", open + open, "sent tag 0x05, want ServerReady", nil},
-		{"a later version", open + newer, "that version 1 does not have", nil},
-		{"short challenge", string(wire.AppendResponse(nil, wire.TagChallenge, nil)), "Challenge of 0 bytes", nil},
-		{"short close", open + string(wire.AppendResponse(nil, wire.TagClose, nil)), "Close of 0 bytes", nil},
-		{"application frame", string(batchEnd(1)), "sent tag 0x02", nil},
-		{"another protocol", "HTTP/1.1 400 Bad Request", "frame length", nil},
-		{"half a frame", open[:3], "unexpected EOF", nil},
+		{"closed at once", "", "the server closed the connection", nil, true},
+		{"refused at once", end(wire.CloseLimit), "limit (come back at once)", nil, false},
+		{"silence ended by the server", end(wire.CloseHandshakeTimeout), "handshake_timeout", nil, true},
+		{"refused", signed + end(wire.CloseUnauthorized), "unauthorized", key, false},
+		{"challenged without a key", signed, ErrNoKey.Error(), nil, false},
+		{"not challenged with a key", open + ready, ErrNotChallenged.Error(), key, false},
+		{"no challenge", ready, "sent tag 0x08, want a Challenge", nil, false},
+		{"no challenge with a key", ready, "sent tag 0x08, want a Challenge", key, false},
+		{"two challenges", signed + signed, ErrChallengedTwice.Error(), key, false},
+		{"two challenges without a signature", open + open, ErrChallengedTwice.Error(), nil, false},
+		{"a later version", open + newer, "that version 1 does not have", nil, false},
+		{"short challenge", string(wire.AppendResponse(nil, wire.TagChallenge, nil)),
+			"Challenge of 0 bytes", nil, false},
+		{"short close", open + string(wire.AppendResponse(nil, wire.TagClose, nil)), "Close of 0 bytes", nil, false},
+		{"application frame", string(batchEnd(1)), "sent tag 0x02", nil, false},
+		{"another protocol", "HTTP/1.1 400 Bad Request", "frame length", nil, true},
+		{"half a frame", open[:3], "unexpected EOF", nil, true},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			address := serve(t, "tcp", func(c net.Conn) error {
@@ -178,6 +199,9 @@ func TestHandshakeErrorsNameTheCause(t *testing.T) {
 			_, err := Dial(context.Background(), "tcp", address, Options{Key: v.key})
 			if err == nil || !strings.Contains(err.Error(), v.want) {
 				t.Errorf("%v, want %q", err, v.want)
+			}
+			if errors.Is(err, ErrNoChallenge) != v.silent {
+				t.Errorf("%v is ErrNoChallenge: %t", err, !v.silent)
 			}
 			if errors.Is(err, ErrAuthFailed) != (v.name == "refused") {
 				t.Errorf("%v is ErrAuthFailed: %t", err, errors.Is(err, ErrAuthFailed))

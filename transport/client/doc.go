@@ -10,6 +10,8 @@
 //	                                    [ pending ]                  |
 //	 Call.Wait <------- Response <--- by number <--- reader <========'
 //	                                                   | break
+//	 Subscribe --> events, Replica <--- topics <-----'
+//	                                                   |
 //	 OnState <--- connecting, ready, disconnected <--- plan: address and delay of the next attempt
 //
 // Promises of a Conn:
@@ -32,10 +34,13 @@
 //     it, and never if the server does not want it back, does not know the key or found a
 //     malformed frame. All other attempts are spaced by a delay that doubles up to a limit, half of
 //     it random.
+//   - A subscription outlives connections: it goes on behind the last frame it received, or begins with a
+//     snapshot. Its function receives each frame of its topic once, in order; a hole or a repetition that
+//     the protocol does not allow ends the connection with a SequenceError. Frames cost no allocation.
 //   - Close ends every goroutine.
 //
 // ReadKey, WriteKey and GenerateKey handle files of private keys. The package builds on Linux, macOS
 // and Windows.
 //
-// Start reading at Dial, or at Session.
+// Start reading at Dial, or at Session; for topics, at Session.Subscribe and Follow.
 package client

@@ -15,10 +15,18 @@ var (
 	ErrAuthFailed = errors.New("client: the server rejected the key")
 	ErrNoKey      = errors.New("client: the server requires authentication and no key is configured")
 
+	// ErrNoChallenge means that the server did not begin with a Challenge, as one does not that speaks TLS.
+	ErrNoChallenge = errors.New("this was no Challenge; if the server speaks TLS at this address, set Options.TLS")
+
 	// ErrNotChallenged means that the server admits every client, although this one has a key. Who
 	// answers there is unknown, so the client leaves.
 	ErrNotChallenged = errors.New("client: a key is configured, and the server does not ask for one: " +
 		"connect to an endpoint with authentication, or without a key")
+
+	// ErrChallengedTwice means that the server asked for a second answer. Its second challenge may be
+	// that of another server, to which it would pass the signature on.
+	ErrChallengedTwice = errors.New("client: the server sent a second Challenge: one signature belongs to " +
+		"one connection, so nothing was signed")
 )
 
 // close records the server's last frame.
@@ -35,7 +43,10 @@ func (c *Conn) close(body []byte) error {
 func (c *Conn) handshake() error {
 	tag, body, err := c.nextOfHandshake()
 	if err != nil {
-		return err
+		if c.binding == nil && (c.closed == nil || c.closed.Reason == wire.CloseHandshakeTimeout) {
+			err = fmt.Errorf("%w: %w", err, ErrNoChallenge)
+		}
+		return err // else the server is one, and says why it does not admit this client
 	}
 	if tag != wire.TagChallenge {
 		return fmt.Errorf("client: handshake: the server sent tag %#02x, want a Challenge first", tag)
@@ -50,7 +61,10 @@ func (c *Conn) handshake() error {
 	if tag, body, err = c.nextOfHandshake(); err != nil {
 		return err
 	}
-	if tag != wire.TagServerReady { // a second Challenge too: one signature for a connection
+	if tag == wire.TagChallenge {
+		return ErrChallengedTwice
+	}
+	if tag != wire.TagServerReady {
 		return fmt.Errorf("client: handshake: the server sent tag %#02x, want ServerReady", tag)
 	}
 	c.server, ok = wire.DecodeServerReady(body)
@@ -76,13 +90,14 @@ func (c *Conn) nextOfHandshake() (uint8, []byte, error) {
 func (c *Conn) hello(challenge *wire.Challenge) error {
 	hello := wire.Hello{Version: wire.Version, Heartbeat: c.options.Heartbeat}
 	switch key := c.options.Key; {
+	case challenge.Sign && key == nil && c.options.TLS != nil && c.options.TLS.Certificate != nil: // it is the proof
 	case challenge.Sign && key == nil:
 		return ErrNoKey
 	case !challenge.Sign && key != nil:
 		return ErrNotChallenged
 	case challenge.Sign:
-		message := wire.Signed(&challenge.Nonce)
-		hello.Signature = ed25519.Sign(key, message[:])
+		message := wire.Signed(&challenge.Nonce, c.binding)
+		hello.Signature = ed25519.Sign(key, message)
 		hello.Key = key[ed25519.PrivateKeySize-ed25519.PublicKeySize:]
 	}
 	_, err := c.conn.Write(wire.AppendHello(nil, &hello))

@@ -176,8 +176,9 @@ type Session struct {
 	changed chan struct{} // closed and replaced when link or ended changes
 	waiting []*Call       // not sent yet, in order
 	request uint64        // number of the last request; they rise over all connections
-	failure error         // of the last attempt or connection
-	ended   error         // why the session ended; nil before
+	topics  map[uint64]*Subscription
+	failure error // of the last attempt or connection
+	ended   error // why the session ended; nil before
 }
 
 // OpenSession creates a session with the servers at the addresses, in order of preference:
@@ -198,7 +199,7 @@ func OpenSession(o SessionOptions, addresses ...string) (*Session, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Session{options: o.withDefaults(), addresses: slices.Clone(addresses), cancel: cancel,
-		done: make(chan struct{}), changed: make(chan struct{})}
+		done: make(chan struct{}), changed: make(chan struct{}), topics: make(map[uint64]*Subscription)}
 	go s.run(ctx)
 	return s, nil
 }
@@ -259,6 +260,8 @@ type Call struct {
 	session *Session
 	tag     uint8
 	body    []byte        // of the sender, until placed is closed
+	topic   *Subscription // that the request is for; nil: it is the caller's
+	leaves  bool          // it is an Unsubscribe
 	placed  chan struct{} // closed when the request has a number, or failed before
 	done    chan struct{} // closed when response and err are set
 
@@ -357,11 +360,17 @@ func (s *Session) place() {
 		if limit := s.link.conn.Server().MaxRequest; uint64(wire.RequestHeaderSize+len(c.body)) > uint64(limit) {
 			c.err = fmt.Errorf("client: the request (tag %#02x) has length %d, and the server takes at most %d",
 				c.tag, wire.RequestHeaderSize+len(c.body), limit)
+			if c.topic != nil {
+				c.topic.end(c.err)
+			}
 			close(c.placed)
 			continue
 		}
 		s.request++
 		c.request = s.request
+		if c.topic != nil {
+			c.topic.link = s.link
+		}
 		s.link.put(c)
 		c.body = nil
 		close(c.placed)

@@ -262,7 +262,7 @@ func TestHandshakeWithoutHopeEndsTheSession(t *testing.T) {
 		}
 		return errors.Join(err, p.send(challenge), p.drain())
 	}, func(w *world) {
-		if s := w.last(Disconnected); !strings.Contains(s.Err.Error(), "tag 0x05, want ServerReady") {
+		if s := w.last(Disconnected); !errors.Is(s.Err, ErrChallengedTwice) {
 			t.Errorf("a second challenge: %v", s.Err)
 		}
 	})

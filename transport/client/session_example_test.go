@@ -11,17 +11,16 @@ import (
 	"sluice/transport/wire"
 )
 
-// exchange is the server's side of one connection that serves a few requests, each with one frame,
-// and drains.
-func exchange(l net.Listener, responses ...string) {
+// admit accepts a connection, does the server's side of the handshake, and returns a function that reads
+// the next request.
+func admit(l net.Listener) (c net.Conn, read func() wire.Request) {
 	c, err := l.Accept()
 	if err != nil {
-		return
+		return nil, nil
 	}
-	defer c.Close()
 	c.Write(wire.AppendChallenge(nil, &wire.Challenge{}))
 	var in []byte
-	read := func() (r wire.Request) {
+	read = func() (r wire.Request) {
 		for size := 0; size == 0; {
 			b := make([]byte, 256)
 			n, err := c.Read(b)
@@ -36,6 +35,17 @@ func exchange(l net.Listener, responses ...string) {
 	}
 	read() // Hello
 	c.Write(wire.AppendServerReady(nil, &wire.ServerReady{Version: 1, Leads: true, MaxRequest: 256, Name: "example"}))
+	return c, read
+}
+
+// exchange is the server's side of one connection that serves a few requests, each with one frame,
+// and drains.
+func exchange(l net.Listener, responses ...string) {
+	c, read := admit(l)
+	if c == nil {
+		return
+	}
+	defer c.Close()
 	for _, text := range responses {
 		r := read()
 		frames := wire.AppendResponse(nil, 0x30, []byte(text))

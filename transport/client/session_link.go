@@ -33,7 +33,7 @@ const missedHeartbeats = 3
 type link struct {
 	session *Session
 	conn    *Conn
-	watched *watchedConn // what conn reads and writes
+	watched *watchedConn // below conn
 	window  int
 
 	// guarded by the session's mutex
@@ -47,12 +47,13 @@ type link struct {
 
 	frames []Frame // of the response that is arriving; the reader's, as is size
 	size   int     // bytes of those frames
+	topics topics
 }
 
 func newLink(s *Session, conn *Conn) *link {
-	l := &link{session: s, conn: conn, watched: conn.conn.(*watchedConn), window: s.options.Window,
+	l := &link{session: s, conn: conn, watched: conn.raw.(*watchedConn), window: s.options.Window,
 		pending: make(map[uint64]*Call), wake: make(chan struct{}, 1), stop: make(chan struct{}),
-		stopped: make(chan struct{})}
+		stopped: make(chan struct{}), topics: topics{known: make(map[uint64]*Subscription)}}
 	l.watched.silence.Store(int64(missedHeartbeats * conn.Server().Heartbeat))
 	if l.window == 0 {
 		l.window = DefaultWindow
@@ -101,7 +102,7 @@ func (l *link) write() {
 		if beat && len(buf) == 0 {
 			buf = append(buf, wire.ClientHeartbeat...)
 		}
-		if _, err := l.watched.Write(buf); err != nil {
+		if _, err := l.conn.conn.Write(buf); err != nil {
 			l.watched.lost()
 			return
 		}
@@ -124,7 +125,18 @@ func (l *link) read() error {
 }
 
 func (l *link) frame(tag uint8, body []byte) error {
+	if b := l.topics.snapshot; b != nil {
+		switch {
+		case tag >= wire.ResponseFirst:
+			l.describes(tag, body)
+			return nil
+		case tag == wire.TagBatchEnd || tag == wire.TagEngineError:
+			return inSnapshot(b, fmt.Sprintf("a frame with tag %#02x", tag))
+		}
+	}
 	switch tag {
+	case wire.TagExtended:
+		return l.extended(body)
 	case wire.TagHeartbeat:
 		return nil
 	case wire.TagBatchEnd:
@@ -170,12 +182,20 @@ func (l *link) keep(tag uint8, body []byte) error {
 
 // end completes a request and gives its place to the next one. result runs under the mutex.
 func (l *link) end(request uint64, ok bool, frame string, result func(*Call) error) error {
+	c, err := l.complete(request, ok, frame, result)
+	if err == nil && c.topic != nil {
+		return l.subscribed(c)
+	}
+	return err
+}
+
+func (l *link) complete(request uint64, ok bool, frame string, result func(*Call) error) (*Call, error) {
 	s := l.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := l.pending[request]
 	if !ok || c == nil {
-		return unexpected(request, ok, frame)
+		return nil, unexpected(request, ok, frame)
 	}
 	delete(l.pending, request)
 	if c.err = result(c); c.err != nil {
@@ -183,7 +203,7 @@ func (l *link) end(request uint64, ok bool, frame string, result func(*Call) err
 	}
 	close(c.done)
 	s.place()
-	return nil
+	return c, nil
 }
 
 func (l *link) refused(body []byte) error {
@@ -212,7 +232,7 @@ func (l *link) fail(cause error) {
 	var end *CloseError
 	answered := errors.As(cause, &end) && end.Answered
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	broken := l.lose()
 	for request, c := range l.pending {
 		outcome := ErrUnknownOutcome
 		if answered || request > l.written {
@@ -222,6 +242,13 @@ func (l *link) fail(cause error) {
 		close(c.done)
 	}
 	clear(l.pending)
+	s.mu.Unlock()
+	for _, b := range broken {
+		if b.live || l.topics.known[b.request.Topic] != nil {
+			b.live = false
+			b.tell(TopicEvent{Kind: TopicBroken, Epoch: b.epoch, Seq: b.seq})
+		}
+	}
 }
 
 // watchedConn ends a Read when nothing arrives for some time.

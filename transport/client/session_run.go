@@ -71,6 +71,9 @@ func (s *Session) end(address string, err error) {
 		close(c.placed)
 	}
 	s.waiting = nil
+	for _, b := range s.topics {
+		b.end(err)
+	}
 	s.announce()
 	s.mu.Unlock()
 	s.options.OnState(State{Phase: Ended, Address: address, Err: err})
@@ -102,7 +105,7 @@ func (s *Session) connect(ctx context.Context, address string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	conn, err := New(ctx, &watchedConn{Conn: raw}, s.options.Conn)
+	conn, err := New(ctx, &watchedConn{Conn: raw}, s.options.Conn.named(network(address), address))
 	if err == nil && !conn.Server().Leads {
 		err = whereTo(ctx, conn)
 	}
@@ -153,6 +156,7 @@ func (s *Session) serve(ctx context.Context, conn *Conn, address string) error {
 	s.mu.Lock()
 	s.link, s.failure = l, nil
 	s.announce()
+	s.resubscribe()
 	s.place()
 	s.mu.Unlock()
 

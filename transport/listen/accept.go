@@ -220,6 +220,10 @@ func (a *acceptor) setUp(fd int, peer unix.Sockaddr) {
 	} else {
 		addr, port := addressOf(peer)
 		arriving.addr, arriving.port = addr.As16(), port
+		if !s.addresses.underway.begin(addr) {
+			s.refuseArrival(arriving, transport.ReasonAddressHandshakes)
+			return
+		}
 		if !s.addresses.allow(addr, s.now()) {
 			s.refuseArrival(arriving, transport.ReasonAddressLimit)
 			return

@@ -105,7 +105,7 @@ func BenchmarkHandshake(b *testing.B) {
 	hello := signedHello(key, r.nonces[0])
 	b.ReportAllocs()
 	for b.Loop() {
-		if reason := r.authorize(0, rec, &hello); reason != 0 {
+		if reason := r.authorize(0, rec, &hello, 0); reason != 0 {
 			b.Fatal(reason)
 		}
 	}

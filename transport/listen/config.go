@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -38,6 +39,8 @@ type Endpoint struct {
 	Open      bool
 	OpenRole  Role // default Trader
 	ForceOpen bool
+
+	TLS bool // clients speak TLS, with Config.TLS; network "tcp" only
 
 	Mode os.FileMode // permissions of a unix-domain socket, default DefaultSocketMode
 
@@ -92,6 +95,9 @@ type Config struct {
 	Endpoints []Endpoint
 	Keys      *Keyring // may be nil only if every endpoint is Open
 
+	// TLS is the certificate of the endpoints with TLS, as secure.Files.Load returns it; SetTLS replaces it.
+	TLS *tls.Config
+
 	Readers    int // reader goroutines, 1..64
 	ReadBuffer int // bytes per read(2), raised to hold two requests
 	Sockets
@@ -129,11 +135,12 @@ type Config struct {
 	// NextID returns the id of a new connection, which must not be 0 or in use. It is called by any
 	// reader goroutine. Default: 1, 2, 3, ...
 	NextID func() uint64
-	// Reserve takes a permit for a connection whose handshake succeeded, and reports whether one
-	// was left. It is called before the client is admitted, by any reader goroutine, and must not
-	// block or use the descriptor. Once Handler.Connect accepted the connection, the handler
-	// returns the permit; before that, the listener calls Release. Both nil: no limit.
-	Reserve func(Conn) bool
+	// Reserve takes a permit for a connection whose handshake succeeded, and returns 0, or the reason
+	// why the client is rejected, such as ReasonConnectionLimit. It is called before the client is
+	// admitted, by any reader goroutine, and must not block or use the descriptor. Once Handler.Connect
+	// accepted the connection, the handler returns the permit; before that, the listener calls Release.
+	// Both nil: no limit.
+	Reserve func(Conn) transport.Reason
 	Release func(Conn)
 	// Refused, if set, is called for every connection that ended before Connect accepted it. It is
 	// called by reader and acceptor goroutines and must not block.
@@ -232,6 +239,10 @@ func (c *Config) validate() error {
 	for i := range c.Endpoints {
 		if err := c.Endpoints[i].validate(c.Keys != nil); err != nil {
 			return err
+		}
+		if e := &c.Endpoints[i]; e.TLS && (c.TLS == nil || e.Network != "tcp") {
+			return fmt.Errorf("listen: %s is an endpoint with TLS: it needs Config.TLS and the network tcp",
+				e.Name)
 		}
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"sluice/transport/secure"
+
 	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/wire"
@@ -55,7 +57,7 @@ func TestInvalidConfigurationIsRejectedWithAReason(t *testing.T) {
 		{"a rate that is not a number", Config{Endpoints: local, ConnectRate: Rate{math.NaN(), 1}},
 			"ConnectRate: NaN"},
 		{"Reserve without Release",
-			Config{Endpoints: local, Reserve: func(Conn) bool { return true }}, "belong together"},
+			Config{Endpoints: local, Reserve: func(Conn) transport.Reason { return 0 }}, "belong together"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			_, err := New(v.cfg, nopHandler{})
@@ -85,6 +87,31 @@ func TestErrorsOfAuthorizedKeysNameTheLine(t *testing.T) {
 		{"key that is not base64", "trader !!!", `f:1: key "!!!" is not base64`},
 		{"key too short", "trader " + key(31), "f:1: key has 31 bytes, want 32"},
 		{"key too long", "trader " + key(33), "f:1: key has 33 bytes, want 32"},
+		{"comment without a mark", good + " desk 4", ""},
+		{"all options", good + " accounts=7,100-199 name=desk4 connections=8 rate=1000/2000 orders=10000 " +
+			"topics=0x10-1000 instruments=1-99 connect-rate=0.5/20 expires=2027-01-31 # x=y", ""},
+		{"misspelled option", good + " acounts=7", `f:1: "acounts=7": unknown option: want name, accounts`},
+		{"option in a comment without a mark", good + " seat=4", `f:1: "seat=4": unknown option`},
+		{"option twice", good + " orders=1 orders=1", `f:1: "orders=1": option orders appears twice`},
+		{"no account", good + " accounts=", `f:1: "accounts=": "" is no number`},
+		{"account that is no number", "# x\n" + good + " accounts=7,x", `f:2: "accounts=7,x": "x" is no number`},
+		{"account too large", good + " accounts=18446744073709551616", "is no number"},
+		{"range backwards", good + " accounts=9-7", `"accounts=9-7": range "9-7" ends before it begins`},
+		{"topics that are no numbers", good + " topics=depth", `"topics=depth": "depth" is no number`},
+		{"no connection", good + " connections=0", `"connections=0": want a number from 1`},
+		{"orders below zero", good + " orders=-1", `"orders=-1": want a number from 1`},
+		{"rate without a burst", good + " rate=1000", `"rate=1000": want a rate per second and a burst`},
+		{"no instrument", good + " instruments=", `"instruments=": "" is no number`},
+		{"connect rate without a burst", good + " connect-rate=1",
+			`"connect-rate=1": want a rate per second and a burst`},
+		{"rate of nothing", good + " rate=0/0", `"rate=0/0": want a rate`},
+		{"no day", good + " expires=31.1.2027", `"expires=31.1.2027": want a day, such as 2027-01-31`},
+		{"empty name", good + " name=", `"name=": a name has 1 to 64 bytes`},
+		{"name with a slash", good + " name=a/b", `"name=a/b": '/' in a name`},
+		{"name like a fingerprint", good + " name=0123456789abcdef", "must not look like a fingerprint"},
+		{"name that is a number", good + " name=42", `"name=42": a name must not be a number`},
+		{"name twice", good + " name=a\ntrader " + base64.StdEncoding.EncodeToString(make([]byte, 32)) + " name=a",
+			`f:2: name "a" appears twice`},
 		{"key twice", good + "\noperator " + key(32), "f:2: key"},
 		{"line too long", good + "\ntrader " + strings.Repeat("A", 5000),
 			"f:2: bufio.Scanner: token too long"},
@@ -134,6 +161,9 @@ func FuzzAuthorizedKeys(f *testing.F) {
 	f.Add(string(AppendKeyLine(nil, Trader, public, "desk # 1\n2")))
 	f.Add("# nothing\n")
 	f.Add("readonly AAAA\n")
+	f.Add("trader AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= name=desk4 accounts=7,100-199,0x10 connections=8 " +
+		"rate=1000.5/2000 connect-rate=0.5/20 instruments=1,7-9 orders=10000 topics=none expires=2027-01-31T18:00:00+01:00 # desk 4\n")
+	f.Add("operator cert:95D578" + strings.Repeat(":00", 29) + " name=boss\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		keys, err := ParseKeys("f", strings.NewReader(text))
 		if err != nil {
@@ -144,7 +174,10 @@ func FuzzAuthorizedKeys(f *testing.F) {
 		}
 		var again []byte
 		for key, a := range keys.keys {
-			again = AppendKeyLine(again, a.role, key[:], text)
+			again = a.AppendLine(again, key[:], text)
+		}
+		for _, a := range keys.certs {
+			again = a.AppendLine(again, nil, text)
 		}
 		reread, err := ParseKeys("again", strings.NewReader(string(again)))
 		if len(again) > maxKeyLine/2 { // a comment of that length may make a line too long
@@ -153,12 +186,47 @@ func FuzzAuthorizedKeys(f *testing.F) {
 		if err != nil || reread.Len() != keys.Len() {
 			t.Fatalf("%q became %q: %v", text, again, err)
 		}
+		for key, a := range keys.certs {
+			if b := reread.certs[key]; b.Key != a.Key || a.differences(b) != "" {
+				t.Fatalf("%v became %v: %s", a, b, a.differences(b))
+			}
+		}
 		for key, a := range keys.keys {
-			if reread.keys[key] != a {
-				t.Fatalf("%v became %v", a, reread.keys[key])
+			if b := reread.keys[key]; b.Key != a.Key || a.differences(b) != "" {
+				t.Fatalf("%v became %v: %s", a, b, a.differences(b))
 			}
 		}
 	})
+}
+
+// A certificate is known by its whole fingerprint, while it is valid, and by nothing else.
+func TestCertifiedByValidCertificate(t *testing.T) {
+	now := time.Now()
+	pair, err := secure.SelfSigned(now.Add(-time.Hour), now.Add(time.Hour), "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	print := secure.FingerprintOf(pair.Leaf)
+	ring, err := ParseKeys("f", strings.NewReader("trader cert:"+print.String()+" name=desk\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := ring.Certified(pair.Leaf, now)
+	if id == nil || id.Name != "desk" || id.Certificate != print || ring.Find(id.Key) != id {
+		t.Errorf("the identity is %v", id)
+	}
+	if early, late := ring.Certified(pair.Leaf, now.Add(-2*time.Hour)), ring.Certified(pair.Leaf,
+		now.Add(2*time.Hour)); early != nil || late != nil {
+		t.Errorf("outside its time it is %v, %v", early, late)
+	}
+	if ring.lookup(print[:]) != nil || ring.Certified(nil, now) != nil {
+		t.Error("the fingerprint is a key")
+	}
+	near := print
+	near[31]++ // the same first bytes
+	if _, err := ParseKeys("f", strings.NewReader("trader cert:"+print.String()+"\ntrader cert:"+near.String()+"\n")); err == nil {
+		t.Error("two certificates with the same first bytes are accepted")
+	}
 }
 
 func TestBucketAllowsItsBurstAndThenItsRate(t *testing.T) {

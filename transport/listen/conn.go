@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/netip"
 	"time"
+
+	"sluice/transport/secure"
 )
 
 // NoUID is the UID of a connection that is not over a unix-domain socket.
@@ -24,7 +26,7 @@ func (f Fingerprint) String() string {
 }
 
 // Conn describes one connection. It is a value that does not change while the connection lives, and
-// a copy keeps no resource alive.
+// a copy without Secure keeps no resource alive.
 type Conn struct {
 	ID       uint64         // from Config.NextID; 0 in Config.Refused if the handshake failed
 	FD       int32          // socket; Handler says which goroutine may use it and when
@@ -37,6 +39,10 @@ type Conn struct {
 	// Heartbeat is the interval at which this client wants heartbeats: 0, or from MinHeartbeat to
 	// MaxHeartbeat. 0 means Config.Announce.Heartbeat.
 	Heartbeat time.Duration
+
+	// Secure is the TLS of the connection, in calls of Handler.Connect and Config.Reserve, and of
+	// Config.Refused if the TLS handshake has failed; nil for a plain connection. The shard encrypts with it.
+	Secure *secure.Session
 }
 
 // String describes the connection in the terms in which an operator would search for it.

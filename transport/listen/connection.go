@@ -16,6 +16,10 @@ import (
 // service reads a connection once and handles every complete frame. events is from epoll; 0 if
 // epoll reported nothing.
 func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
+	if rec.tls {
+		r.serviceTLS(slot, rec, events, now)
+		return
+	}
 	if rec.state == handshaking && r.round.signatures == 0 {
 		return // level-triggered: epoll reports it again in the next round
 	}
@@ -28,23 +32,32 @@ func (r *reader) service(slot int32, rec *record, events uint32, now int64) {
 	}
 	kept := copy(r.buf, r.leftovers.get(rec.leftover))
 	n, err := unix.Read(int(rec.fd), r.space(kept))
-	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
-		return
-	case err != nil:
-		r.end(slot, r.lostReason(rec, transport.ReasonPeerReset))
-		return
-	case n == 0:
-		if kept > 0 {
-			r.server.counters.truncated.Add(1)
-		}
-		r.end(slot, r.lostReason(rec, transport.ReasonPeerClosed))
+	if !r.received(slot, rec, n, err, kept > 0) {
 		return
 	}
-	r.server.counters.bytes.Add(uint64(n))
 	r.leftovers.drop(rec.leftover)
 	rec.leftover = none
 	r.process(slot, rec, r.buf[:kept+n], now)
+}
+
+// received judges the result of a read(2): n bytes, or an end of the connection, in the middle of a frame
+// if some of one are kept. It reports whether there is something to process.
+func (r *reader) received(slot int32, rec *record, n int, err error, kept bool) bool {
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return false
+	case err != nil:
+		r.end(slot, r.lostReason(rec, transport.ReasonPeerReset))
+		return false
+	case n == 0:
+		if kept {
+			r.server.counters.truncated.Add(1)
+		}
+		r.end(slot, r.lostReason(rec, transport.ReasonPeerClosed))
+		return false
+	}
+	r.server.counters.bytes.Add(uint64(n))
+	return true
 }
 
 // hangUpReason returns the reason for an EPOLLHUP on TCP, which means that both directions are
@@ -107,7 +120,7 @@ func (r *reader) touch(slot int32, rec *record, now int64) {
 // requests delivers the complete requests in data and returns the rest, which is busy if the handler
 // has no room for its first request. A reason other than 0 ends the connection.
 func (r *reader) requests(rec *record, data []byte, now int64) (rest []byte, busy bool, reason transport.Reason) {
-	c, rate := r.describe(rec), r.server.requestRate.Load()
+	c, rate, who := r.describe(rec), r.server.requestRate.Load(), r.server.shares.at(rec.share)
 	var taken, beats uint64
 	shed := 0 // numbers in r.shed
 	report := func() {
@@ -137,9 +150,12 @@ func (r *reader) requests(rec *record, data []byte, now int64) (rest []byte, bus
 		switch {
 		case req.Tag == wire.TagHeartbeat && len(req.Body) == 0:
 			beats++
+			if !rec.beat(rate.bucket, who, now) {
+				return nil, false, transport.ReasonTooManyHeartbeats
+			}
 		case req.Tag < wire.RequestFirst && !fromClient(req.Tag):
 			return nil, false, transport.ReasonFrameMalformed
-		case rate.interval != 0 && !rate.take(&rec.allowance, now):
+		case rate.interval != 0 && !rate.take(&rec.allowance, now), !who.take(now):
 			if shed == len(r.shed) {
 				report()
 			}
@@ -150,6 +166,7 @@ func (r *reader) requests(rec *record, data []byte, now int64) (rest []byte, bus
 			err := r.server.handler.Request(c, req)
 			if err == ErrBusy {
 				rec.allowance = allowance // it is taken when the request is tried again
+				who.give()
 				return data, true, 0
 			}
 			if err != nil {
@@ -183,7 +200,7 @@ func frameReason(err error) transport.Reason {
 // describe returns the connection as the handler sees it.
 func (r *reader) describe(rec *record) Conn {
 	return Conn{
-		ID: rec.id, FD: rec.fd, UID: rec.uid, Role: rec.role, Key: rec.key, Remote: rec.remote(),
+		ID: rec.id, FD: rec.fd, UID: rec.uid, Role: rec.role, Key: r.server.shares.at(rec.share).fingerprint(), Remote: rec.remote(),
 		Listener:  r.server.cfg.Endpoints[rec.endpoint].Name,
 		Heartbeat: time.Duration(rec.heartbeat) * time.Millisecond,
 	}
@@ -193,7 +210,13 @@ func (r *reader) describe(rec *record) Conn {
 // refusals. It is the only way out of the table.
 func (r *reader) end(slot int32, reason transport.Reason) {
 	rec := r.table.at(slot)
-	c, requests, was := r.describe(rec), rec.requests, rec.state
+	c, requests, was, addr := r.describe(rec), rec.requests, rec.state, rec.addr
+	t := r.secured(slot)
+	if t != nil {
+		t.end()
+		r.leftovers.drop(t.leftover)
+		r.tls.conns[slot] = nil
+	}
 	err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_DEL, int(rec.fd), nil)
 	r.leftovers.drop(rec.leftover)
 	if was == handshaking {
@@ -212,8 +235,8 @@ func (r *reader) end(slot int32, reason transport.Reason) {
 			c.FD, c.ID, err))
 	}
 	if was == handshaking {
-		r.server.handshakeDone()
-		r.server.refuse(c, reason)
+		r.server.handshakeDone(addr, c.UID)
+		r.server.refuse(c, t, reason)
 		return
 	}
 	r.server.counters.live.Add(-1)

@@ -28,7 +28,7 @@ func TestDirectedClientIsToldWhereToGo(t *testing.T) {
 			h := newShard(t)
 			cfg := Config{Endpoints: []Endpoint{endpoint(t, network, false), endpoint(t, network, true)},
 				Keys: keyring(t), Direct: func() (string, bool) { return leader, true },
-				Reserve: func(c Conn) bool { t.Errorf("a permit was taken for %v", c); return true },
+				Reserve: func(c Conn) transport.Reason { t.Errorf("a permit was taken for %v", c); return 0 },
 				Release: func(Conn) {}}
 			s, address := start(t, cfg, h)
 			_, known := keyPair(0)

@@ -18,6 +18,7 @@ import (
 
 	"sluice/transport"
 	"sluice/transport/client"
+	"sluice/transport/secure"
 	"sluice/transport/wire"
 )
 
@@ -43,16 +44,17 @@ type shard struct {
 
 	mu       sync.Mutex
 	open     map[uint64]Conn
-	shed     []uint64       // request numbers
-	sheds    int            // calls of Shed
-	received []wire.Request // with a copy of the body
+	secure   map[uint64]*secure.Session // of connections with TLS
+	shed     []uint64                   // request numbers
+	sheds    int                        // calls of Shed
+	received []wire.Request             // with a copy of the body
 }
 
 func newShard(t testing.TB) *shard {
 	return &shard{
 		t: t, connected: make(chan Conn, 20000), ended: make(chan gone, 20000),
 		refused: make(chan gone, 20000),
-		open:    map[uint64]Conn{},
+		open:    map[uint64]Conn{}, secure: map[uint64]*secure.Session{},
 	}
 }
 
@@ -67,6 +69,7 @@ func (s *shard) Connect(c Conn) error {
 	if _, ok := s.open[c.ID]; ok || c.ID == 0 {
 		s.t.Errorf("%v connected twice or has no id", c)
 	}
+	s.secure[c.ID], c.Secure = c.Secure, nil // later calls do without it
 	s.open[c.ID] = c
 	s.connected <- c
 	return nil
@@ -85,7 +88,7 @@ func (s *shard) Request(c Conn, r wire.Request) error {
 	}
 	s.received = append(s.received,
 		wire.Request{Seq: r.Seq, Tag: r.Tag, Body: append([]byte(nil), r.Body...)})
-	sendAll(c.FD, batchEnd(r.Seq))
+	s.send(c, batchEnd(r.Seq))
 	return nil
 }
 
@@ -98,7 +101,7 @@ func (s *shard) Shed(c Conn, requests []uint64) {
 	s.shed = append(s.shed, requests...)
 	s.sheds++
 	for _, n := range requests {
-		sendAll(c.FD, wire.AppendResponse(nil, wire.TagServerBusy, binary.LittleEndian.AppendUint64(nil, n)))
+		s.send(c, wire.AppendResponse(nil, wire.TagServerBusy, binary.LittleEndian.AppendUint64(nil, n)))
 	}
 }
 
@@ -113,6 +116,17 @@ func (s *shard) Disconnect(c Conn, requests uint64, reason transport.Reason) {
 		s.t.Errorf("closing %v: %v", c, err)
 	}
 	s.ended <- gone{c, requests, reason}
+}
+
+// send writes to a connection. The caller holds mu.
+func (s *shard) send(c Conn, frame []byte) {
+	if t := s.secure[c.ID]; t != nil {
+		var err error
+		if frame, err = t.Seal(nil, frame); err != nil {
+			s.t.Errorf("sealing for %v: %v", c, err)
+		}
+	}
+	sendAll(c.FD, frame)
 }
 
 func (s *shard) requests() []wire.Request {
@@ -286,8 +300,8 @@ func fileConn(t testing.TB, f *os.File) net.Conn {
 
 // signedHello returns a good Hello with a signature.
 func signedHello(key ed25519.PrivateKey, nonce [wire.NonceSize]byte) wire.Hello {
-	message := wire.Signed(&nonce)
-	return wire.Hello{Version: wire.Version, Signature: ed25519.Sign(key, message[:]), Key: key[32:]}
+	message := wire.Signed(&nonce, nil)
+	return wire.Hello{Version: wire.Version, Signature: ed25519.Sign(key, message), Key: key[32:]}
 }
 
 // plainHello is the Hello of a client without a key.

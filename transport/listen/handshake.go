@@ -3,6 +3,7 @@
 package listen
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"math"
@@ -48,6 +49,7 @@ func (r *reader) takeInbox(now int64) {
 	for _, a := range arrivals {
 		r.begin(a, now)
 	}
+	r.takeShaken()
 }
 
 // begin starts a connection's handshake.
@@ -58,6 +60,9 @@ func (r *reader) begin(a arrival, now int64) {
 	rec.fd, rec.uid, rec.addr, rec.port, rec.endpoint = a.fd, a.uid, a.addr, a.port, a.endpoint
 	rec.role = endpoint.OpenRole
 	event := unix.EpollEvent{Events: served, Fd: slot, Pad: int32(rec.gen)}
+	if endpoint.TLS {
+		event.Events = once
+	}
 	if err := unix.EpollCtl(r.epfd, unix.EPOLL_CTL_ADD, int(a.fd), &event); err != nil {
 		r.table.remove(slot)
 		r.server.refuseArrival(a, transport.ReasonSetupFailed)
@@ -65,13 +70,22 @@ func (r *reader) begin(a arrival, now int64) {
 	}
 	rec.state, rec.since = handshaking, now
 	r.handshakes.push(&r.table, slot)
-	challenge := wire.Challenge{Sign: !endpoint.Open}
+	if endpoint.TLS {
+		r.beginTLS(slot, rec)
+		return
+	}
+	r.challenge(slot, rec)
+}
+
+// challenge sends the Challenge of a connection.
+func (r *reader) challenge(slot int32, rec *record) {
+	challenge := wire.Challenge{Sign: !r.server.cfg.Endpoints[rec.endpoint].Open}
 	_, _ = rand.Read(challenge.Nonce[:]) // crypto/rand never fails
 	if challenge.Sign {
 		r.nonces[slot] = challenge.Nonce
 	}
 	var frame [wire.ChallengeFrameSize]byte
-	if !r.server.send(a.fd, wire.AppendChallenge(frame[:0], &challenge)) {
+	if !r.sendTo(slot, rec, wire.AppendChallenge(frame[:0], &challenge)) {
 		r.end(slot, transport.ReasonHandshakeLost)
 	}
 }
@@ -85,6 +99,9 @@ func (r *reader) handshake(
 	if err == nil && size == 0 {
 		return data, 0
 	}
+	if bytes.HasPrefix(data, clientHello) && !rec.tls {
+		return nil, transport.ReasonTLSMismatch
+	}
 	if err != nil || req.Tag != wire.TagHello {
 		return nil, transport.ReasonHandshakeMalformed
 	}
@@ -92,7 +109,7 @@ func (r *reader) handshake(
 	if !ok {
 		return nil, transport.ReasonHandshakeMalformed
 	}
-	if reason := r.authorize(slot, rec, &hello); reason != 0 {
+	if reason := r.authorize(slot, rec, &hello, now); reason != 0 {
 		return nil, reason
 	}
 	if hello.Heartbeat != 0 {
@@ -101,27 +118,53 @@ func (r *reader) handshake(
 	return data[size:], r.establish(slot, rec, now)
 }
 
+// clientHello is how a TLS client begins: a record of a handshake, of any version. As a length it is too long.
+var clientHello = []byte{22, 3}
+
 // authorize checks key and signature if the endpoint needs them; 0 means success. An open endpoint
 // ignores them, as the flag of its Challenge says.
-func (r *reader) authorize(slot int32, rec *record, hello *wire.Hello) transport.Reason {
+func (r *reader) authorize(slot int32, rec *record, hello *wire.Hello, now int64) transport.Reason {
 	if r.server.cfg.Endpoints[rec.endpoint].Open {
 		return 0
 	}
-	if hello.Signature == nil {
-		return transport.ReasonNoSignature
+	id, reason := r.proved(slot, hello)
+	if reason != 0 {
+		return reason
 	}
-	known, ok := r.server.keys.Load().lookup(hello.Key)
-	if !ok {
-		return transport.ReasonUnknownKey
+	rec.role, rec.share = id.Role, r.server.shares.of(id.Key)
+	if id.Expired(time.Now()) {
+		return transport.ReasonKeyExpired
+	}
+	// Behind the signature, so others cannot take its tokens.
+	if !r.server.shares.at(rec.share).connects.take(now) {
+		return transport.ReasonKeyConnectRate
+	}
+	return 0
+}
+
+// proved returns the identity that a client has proved: with its signature, or, if it sends none, with the
+// certificate of its TLS connection.
+func (r *reader) proved(slot int32, hello *wire.Hello) (*Identity, transport.Reason) {
+	ring := r.server.shares.ring.Load()
+	if hello.Signature == nil {
+		if t := r.secured(slot); t != nil {
+			if id := ring.Certified(t.session.Peer(), time.Now()); id != nil {
+				return id, 0
+			}
+		}
+		return nil, transport.ReasonNoSignature
+	}
+	id := ring.lookup(hello.Key)
+	if id == nil {
+		return nil, transport.ReasonUnknownKey
 	}
 	nonce := r.nonces[slot]
-	message := wire.Signed(&nonce)
+	message := wire.Signed(&nonce, r.binding(slot))
 	r.round.signatures = max(0, r.round.signatures-1)
-	if !ed25519.Verify(hello.Key, message[:], hello.Signature) {
-		return transport.ReasonBadSignature
+	if !ed25519.Verify(hello.Key, message, hello.Signature) {
+		return nil, transport.ReasonBadSignature
 	}
-	rec.role, rec.key = known.role, known.key
-	return 0
+	return id, 0
 }
 
 // establish hands the connection to the handler. If it returns a reason, the connection still
@@ -130,21 +173,26 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 	s := r.server
 	rec.id = s.nextID()
 	c := r.describe(rec)
+	if t := r.secured(slot); t != nil {
+		c.Secure = t.session
+	}
 	if end, direct := s.directed(); direct {
 		r.ready = wire.AppendClose(s.appendReady(r.ready[:0], &c, false), end)
-		if !s.send(rec.fd, r.ready) {
+		if !r.sendTo(slot, rec, r.ready) {
 			return transport.ReasonHandshakeLost
 		}
 		return transport.ReasonNotLeader
 	}
-	if s.cfg.Reserve != nil && !s.cfg.Reserve(c) {
-		return transport.ReasonConnectionLimit
+	if s.cfg.Reserve != nil {
+		if reason := s.cfg.Reserve(c); reason != 0 {
+			return reason
+		}
 	}
 	// ServerReady is sent before the shard owns the socket, so only one goroutine writes at any
 	// time.
 	reason := transport.ReasonHandshakeLost
 	r.ready = s.appendReady(r.ready[:0], &c, true)
-	if s.send(rec.fd, r.ready) {
+	if r.sendTo(slot, rec, r.ready) {
 		reason = transport.ReasonConnectFailed
 		if s.handler.Connect(c) == nil {
 			reason = 0
@@ -158,7 +206,7 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 	}
 	r.handshakes.remove(&r.table, slot)
 	delete(r.nonces, slot)
-	s.handshakeDone()
+	s.handshakeDone(rec.addr, rec.uid)
 	rec.state, rec.since = established, now
 	r.live.push(&r.table, slot)
 	s.counters.opened.Add(1)
@@ -168,7 +216,7 @@ func (r *reader) establish(slot int32, rec *record, now int64) transport.Reason 
 
 // appendReady appends the ServerReady for a connection.
 func (s *Server) appendReady(dst []byte, c *Conn, leads bool) []byte {
-	announce, rate := &s.cfg.Announce, s.requestRate.Load().rate
+	announce, rate := &s.cfg.Announce, s.announced(c.Key)
 	ready := wire.ServerReady{
 		Version: wire.Version, Leads: leads, Conn: c.ID,
 		MaxRequest: uint32(s.cfg.MaxRequest), MaxResponse: uint32(announce.MaxResponse),
@@ -179,4 +227,17 @@ func (s *Server) appendReady(dst []byte, c *Conn, leads bool) []byte {
 		ready.Heartbeat = c.Heartbeat
 	}
 	return wire.AppendServerReady(dst, &ready)
+}
+
+// announced is the rate that a new connection of a key is told: of the one of each connection and the one of all
+// connections of the key together, the slower rate and the smaller burst.
+func (s *Server) announced(key Fingerprint) Rate {
+	rate, of := s.requestRate.Load().rate, Rate{}
+	if id := s.shares.ring.Load().Find(key); id != nil {
+		of = id.Rate
+	}
+	if rate == (Rate{}) || of == (Rate{}) {
+		return Rate{rate.PerSecond + of.PerSecond, rate.Burst + of.Burst} // one of them is zero
+	}
+	return Rate{min(rate.PerSecond, of.PerSecond), min(rate.Burst, of.Burst)}
 }

@@ -97,6 +97,11 @@ func TestBadHellosAreRejectedWithTheirReason(t *testing.T) {
 			copy(b[len(b)-32:], known[32:])
 			return b
 		}},
+		{"Hello of another connection", transport.ReasonBadSignature, unauthorized, func(c net.Conn) []byte {
+			challenged(t, c)
+			hello := signedHello(known, [wire.NonceSize]byte{1}) // recorded there
+			return wire.AppendHello(nil, &hello)
+		}},
 		{"no signature", transport.ReasonNoSignature, unauthorized,
 			func(c net.Conn) []byte { answer(t, c, known); return plainHello() }},
 		{"request instead of a Hello", transport.ReasonHandshakeMalformed, malformed,
@@ -313,18 +318,18 @@ func testPermits(t *testing.T, network string) {
 	taken, most := 0, 0
 	_, address := start(t, Config{
 		Endpoints: []Endpoint{endpoint(t, network, false)}, Keys: keyring(t),
-		Reserve: func(c Conn) bool {
+		Reserve: func(c Conn) transport.Reason {
 			if c.ID == 0 || c.Key == (Fingerprint{}) {
 				t.Errorf("a permit is taken for %v", c)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if taken == 2 {
-				return false
+				return transport.ReasonConnectionLimit
 			}
 			taken++
 			most = max(most, taken)
-			return true
+			return 0
 		},
 		Release: func(Conn) { mu.Lock(); taken--; mu.Unlock() },
 	}, h)

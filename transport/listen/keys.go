@@ -2,15 +2,18 @@ package listen
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/base64"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
+	"time"
+
+	"sluice/transport/secure"
 )
 
 // Role is the rights of a client. The listener only carries it; the application checks requests
@@ -47,26 +50,83 @@ func ParseRole(text string) (Role, error) {
 	return 0, fmt.Errorf("unknown role %q: want operator, trader or readonly", text)
 }
 
-// maxKeyLine is the maximum line length of an authorized-keys file, in bytes.
-const maxKeyLine = 4096
-
-// Keyring is the set of authorized public keys. It is immutable, so any goroutine may read it.
+// Keyring is the set of authorized identities. It is immutable, so any goroutine may read it.
 type Keyring struct {
-	keys map[[ed25519.PublicKeySize]byte]authorized
+	keys  map[[ed25519.PublicKeySize]byte]*Identity
+	certs map[secure.Fingerprint]*Identity
+	prove map[Fingerprint]*Identity
+	names map[string]*Identity
+	lines []*Identity // in the order of the file
 }
 
-type authorized struct {
-	role Role
-	key  Fingerprint
+// Len is the number of keys. All methods take a nil Keyring as one without keys.
+func (k *Keyring) Len() int { return len(k.All()) }
+
+// All returns the identities in the order of the file. The slice is shared.
+func (k *Keyring) All() []*Identity {
+	if k == nil {
+		return nil
+	}
+	return k.lines
 }
 
-// Len is the number of keys.
-func (k *Keyring) Len() int { return len(k.keys) }
+// Find returns the identity of a fingerprint, whether it has expired or not; nil if there is none.
+func (k *Keyring) Find(key Fingerprint) *Identity {
+	if k == nil {
+		return nil
+	}
+	return k.prove[key]
+}
 
-// lookup finds a key; public must have exactly ed25519.PublicKeySize bytes.
-func (k *Keyring) lookup(public []byte) (authorized, bool) {
-	a, ok := k.keys[[ed25519.PublicKeySize]byte(public)]
-	return a, ok
+// Named returns the identity that has a name, or a fingerprint in hexadecimal; nil if there is none.
+func (k *Keyring) Named(name string) *Identity {
+	if k == nil {
+		return nil
+	}
+	if id := k.names[name]; id != nil {
+		return id
+	}
+	at := slices.IndexFunc(k.lines, func(id *Identity) bool { return id.Key.String() == name })
+	if at < 0 {
+		return nil
+	}
+	return k.lines[at]
+}
+
+// lookup finds the identity of a public key, which must have exactly ed25519.PublicKeySize bytes; nil if
+// there is none.
+func (k *Keyring) lookup(public []byte) *Identity {
+	return k.keys[[ed25519.PublicKeySize]byte(public)]
+}
+
+// Certified finds the identity of a certificate that its owner has proved; nil if there is none, or it is not
+// valid now.
+func (k *Keyring) Certified(c *x509.Certificate, now time.Time) *Identity {
+	if k == nil || c == nil || now.Before(c.NotBefore) || now.After(c.NotAfter) {
+		return nil
+	}
+	return k.certs[secure.FingerprintOf(c)]
+}
+
+// Changes are the differences between two keyrings, each as text that names the key.
+type Changes struct{ Added, Removed, Changed []string }
+
+// Since returns what is different from an earlier keyring.
+func (k *Keyring) Since(earlier *Keyring) (c Changes) {
+	for _, id := range k.All() {
+		before := earlier.Find(id.Key)
+		if before == nil {
+			c.Added = append(c.Added, id.String())
+		} else if d := before.differences(id); d != "" {
+			c.Changed = append(c.Changed, fmt.Sprintf("%s (%s)", id, d))
+		}
+	}
+	for _, id := range earlier.All() {
+		if k.Find(id.Key) == nil {
+			c.Removed = append(c.Removed, id.String())
+		}
+	}
+	return c
 }
 
 // ReadKeys reads an authorized-keys file. Its errors name the file and the line. As in sshd, a file
@@ -88,12 +148,14 @@ func ReadKeys(path string) (*Keyring, error) {
 	return ParseKeys(path, f)
 }
 
-// ParseKeys reads lines of the form `role base64(public key) comment`. `#` starts a comment, and
-// blank lines are skipped. A duplicate key is an error, because its roles could differ. A file
-// without a key is an error, because no client could connect. name is the name of the source in
-// errors.
+// ParseKeys reads lines of the form `role base64(public key) [option=value ...] # comment`, see
+// Identity and docs/wire.md. Blank lines are skipped. A duplicate key is an error, because its rights
+// could differ; so is a duplicate name. A file without a key is an error, because no client could
+// connect. name is the name of the source in errors.
 func ParseKeys(name string, r io.Reader) (*Keyring, error) {
-	ring := &Keyring{keys: map[[ed25519.PublicKeySize]byte]authorized{}}
+	ring := &Keyring{certs: map[secure.Fingerprint]*Identity{},
+		keys: map[[ed25519.PublicKeySize]byte]*Identity{}, prove: map[Fingerprint]*Identity{},
+		names: map[string]*Identity{}}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, maxKeyLine), maxKeyLine)
 	number := 0
@@ -110,38 +172,36 @@ func ParseKeys(name string, r io.Reader) (*Keyring, error) {
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("listen: %s:%d: %w", name, number+1, err)
 	}
-	if len(ring.keys) == 0 {
+	if len(ring.lines) == 0 {
 		return nil, fmt.Errorf("listen: %s: no key in it, so no client could connect; add a line "+
-			"`role base64key comment`", name)
+			"`role base64key # comment`", name)
 	}
 	return ring, nil
 }
 
 func (k *Keyring) addLine(line string) error {
-	line, _, _ = strings.Cut(line, "#")
-	fields := strings.Fields(line)
-	if len(fields) == 0 {
-		return nil
-	}
-	role, err := ParseRole(fields[0])
-	if err != nil {
+	id, public, err := ParseKeyLine(line)
+	if id == nil || err != nil {
 		return err
 	}
-	if len(fields) < 2 {
-		return fmt.Errorf("role %q without a key: want `role base64key comment`", fields[0])
+	key, isKey := [ed25519.PublicKeySize]byte(public), id.Certificate == (secure.Fingerprint{})
+	switch {
+	case isKey && k.keys[key] != nil, !isKey && k.certs[id.Certificate] != nil:
+		return fmt.Errorf("key %q appears twice", strings.Fields(line)[1])
+	case k.prove[id.Key] != nil:
+		return fmt.Errorf("key %q has the fingerprint of another one", strings.Fields(line)[1])
+	case id.Name != "" && k.names[id.Name] != nil:
+		return fmt.Errorf("name %q appears twice", id.Name)
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(fields[1])
-	if err != nil {
-		return fmt.Errorf("key %q is not base64: %w", fields[1], err)
+	if k.prove[id.Key] = id; isKey {
+		k.keys[key] = id
+	} else {
+		k.certs[id.Certificate] = id
 	}
-	if len(raw) != ed25519.PublicKeySize {
-		return fmt.Errorf("key has %d bytes, want %d", len(raw), ed25519.PublicKeySize)
+	if id.Name != "" {
+		k.names[id.Name] = id
 	}
-	key := [ed25519.PublicKeySize]byte(raw)
-	if _, ok := k.keys[key]; ok {
-		return fmt.Errorf("key %q appears twice", fields[1])
-	}
-	k.keys[key] = authorized{role: role, key: FingerprintOf(raw)}
+	k.lines = append(k.lines, id)
 	return nil
 }
 
@@ -149,24 +209,4 @@ func (k *Keyring) addLine(line string) error {
 func FingerprintOf(public ed25519.PublicKey) Fingerprint {
 	sum := sha256.Sum256(public)
 	return Fingerprint(sum[:len(Fingerprint{})])
-}
-
-// AppendKeyLine appends the line that authorizes a key, with its newline. Line breaks and # in the
-// comment become spaces.
-func AppendKeyLine(dst []byte, role Role, public ed25519.PublicKey, comment string) []byte {
-	dst = append(dst, role.String()...)
-	dst = append(dst, ' ')
-	dst = base64.StdEncoding.AppendEncode(dst, public)
-	if comment != "" {
-		dst = append(dst, ' ')
-		dst = append(dst, bytes.Map(commentRune, []byte(comment))...)
-	}
-	return append(dst, '\n')
-}
-
-func commentRune(r rune) rune {
-	if r == '\n' || r == '\r' || r == '#' {
-		return ' '
-	}
-	return r
 }

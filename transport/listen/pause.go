@@ -69,6 +69,9 @@ func (r *reader) resumePaused(now int64) {
 		r.live.push(&r.table, slot)
 		r.server.counters.paused.Add(-1)
 		r.watch(slot, rec, served)
+		if t := r.secured(slot); t != nil && t.closed {
+			r.endClosed(slot, rec)
+		}
 	}
 	r.resume.Store(true) // for the others, in the next round
 }

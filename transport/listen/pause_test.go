@@ -2,7 +2,6 @@ package listen
 
 import (
 	"net"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,7 +46,7 @@ func fill(t testing.TB, c net.Conn, first, n uint64) {
 // eventually waits for something that a reader does.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); runtime.Gosched() {
+	for deadline := time.Now().Add(patience); !done(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %v for %s", patience, what)
 		}

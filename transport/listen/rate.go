@@ -57,7 +57,8 @@ func (b bucket) take(full *int64, now int64) bool {
 
 // addressLimiter limits connections per address in bounded memory. All acceptors share it.
 type addressLimiter struct {
-	limit int // entries
+	limit    int                // entries
+	underway *addressHandshakes // set by New
 
 	mu     sync.Mutex // guards the fields below
 	bucket bucket
@@ -96,6 +97,44 @@ func (l *addressLimiter) set(r Rate) {
 	if b := r.bucket(); b != l.bucket {
 		l.bucket = b
 		clear(l.full)
+	}
+}
+
+// addressHandshakes counts the handshakes of each address, so that one address cannot hold all places. It
+// has an entry for each address with a handshake under way. Any goroutine.
+type addressHandshakes struct {
+	most int // of an address
+
+	mu sync.Mutex
+	of map[netip.Addr]int
+}
+
+// leastHandshakes is the least limit for an address.
+const leastHandshakes = 64
+
+func newAddressHandshakes(places int) *addressHandshakes {
+	return &addressHandshakes{most: max(places/2, leastHandshakes), of: map[netip.Addr]int{}}
+}
+
+// begin counts a handshake, and reports whether it is within the limit. done follows in either case.
+func (h *addressHandshakes) begin(address netip.Addr) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	address = network(address)
+	h.of[address]++
+	return h.of[address] <= h.most
+}
+
+// done ends the handshake of a TCP connection.
+func (h *addressHandshakes) done(addr [16]byte, uid uint32) {
+	if uid != NoUID {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	address := network(netip.AddrFrom16(addr))
+	if h.of[address]--; h.of[address] <= 0 {
+		delete(h.of, address)
 	}
 }
 

@@ -45,6 +45,7 @@ type reader struct {
 	ready     []byte           // buffer of a ServerReady
 	shed      [shedMost]uint64 // buffer of the numbers for Handler.Shed
 	round     round
+	tls       readerTLS
 	armed     int64 // deadline that file is set to; MaxInt64: none
 
 	mu    sync.Mutex
@@ -198,7 +199,7 @@ func (r *reader) pending() bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.inbox) > 0
+	return len(r.inbox) > 0 || len(r.tls.shaken) > 0
 }
 
 // wait blocks until a socket is readable, a deadline passes or wake is called. With hurry it only

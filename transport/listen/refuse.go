@@ -24,7 +24,7 @@ func (s *Server) directed() (c wire.Close, direct bool) {
 func (s *Server) farewell(reason transport.Reason) (c wire.Close, ok bool) {
 	retry := &s.cfg.RetryAfter
 	switch reason {
-	case transport.ReasonHandshakeLost, transport.ReasonNotLeader:
+	case transport.ReasonHandshakeLost, transport.ReasonNotLeader, transport.ReasonTLSFailed:
 		return wire.Close{}, false
 	case transport.ReasonShutdown:
 		if end, direct := s.directed(); direct {
@@ -33,11 +33,13 @@ func (s *Server) farewell(reason transport.Reason) (c wire.Close, ok bool) {
 		return wire.Close{Reason: wire.CloseShutdown, RetryAfter: retry.Shutdown}, true
 	case transport.ReasonHandshakeTimeout:
 		return wire.Close{Reason: wire.CloseHandshakeTimeout, RetryAfter: retry.HandshakeTimeout}, true
-	case transport.ReasonTooManyHandshakes, transport.ReasonConnectionLimit, transport.ReasonAddressLimit:
+	case transport.ReasonTooManyHandshakes, transport.ReasonConnectionLimit, transport.ReasonAddressLimit,
+		transport.ReasonKeyLimit, transport.ReasonKeyConnectRate, transport.ReasonAddressHandshakes:
 		return wire.Close{Reason: wire.CloseLimit, RetryAfter: retry.Limit}, true
-	case transport.ReasonHandshakeMalformed:
+	case transport.ReasonHandshakeMalformed, transport.ReasonTLSMismatch:
 		return wire.Close{Reason: wire.CloseProtocolError, RetryAfter: wire.Never}, true
-	case transport.ReasonUnknownKey, transport.ReasonBadSignature, transport.ReasonNoSignature:
+	case transport.ReasonUnknownKey, transport.ReasonBadSignature, transport.ReasonNoSignature,
+		transport.ReasonKeyExpired:
 		return wire.Close{Reason: wire.CloseUnauthorized, RetryAfter: wire.Never}, true
 	}
 	return wire.Close{Reason: wire.CloseInternal, RetryAfter: retry.Internal}, true
@@ -45,18 +47,31 @@ func (s *Server) farewell(reason transport.Reason) (c wire.Close, ok bool) {
 
 // refuseArrival closes a socket that never reached the table of a reader.
 func (s *Server) refuseArrival(a arrival, reason transport.Reason) {
-	s.handshakeDone()
+	s.handshakeDone(a.addr, a.uid)
 	rec := record{fd: a.fd, uid: a.uid, addr: a.addr, port: a.port}
+	var t *secured
+	if s.cfg.Endpoints[a.endpoint].TLS {
+		t = &secured{heard: true} // a client that may speak TLS at any moment is not told in the clear
+	}
 	s.refuse(Conn{
 		FD: a.fd, UID: a.uid, Remote: rec.remote(), Listener: s.cfg.Endpoints[a.endpoint].Name,
-	}, reason)
+	}, t, reason)
 }
 
-// refuse sends Close, closes a socket that the handler never owned, and reports it.
-func (s *Server) refuse(c Conn, reason transport.Reason) {
+// refuse sends Close, closes a socket that the handler never owned, and reports it. t is nil for a plain connection.
+func (s *Server) refuse(c Conn, t *secured, reason transport.Reason) {
 	s.counters.ended[reason].Add(1)
 	if end, ok := s.farewell(reason); ok {
-		s.send(c.FD, wire.AppendClose(nil, end))
+		last := wire.AppendClose(nil, end)
+		if t != nil {
+			last = t.lastWords(end, reason)
+		}
+		if len(last) > 0 {
+			s.send(c.FD, last)
+		}
+	}
+	if t != nil && t.err != nil {
+		c.Secure = t.session
 	}
 	discard(c.FD)
 	unix.Close(int(c.FD))

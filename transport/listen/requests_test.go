@@ -183,6 +183,24 @@ func TestTagsThatClientsMaySendReachTheHandler(t *testing.T) {
 	}
 }
 
+// A subscription is a request like any other, and so is one with a sub-tag of a later version.
+func TestSubTagsReachTheHandler(t *testing.T) {
+	h := newShard(t)
+	_, address := openServer(t, "tcp", h, nil)
+	c := greeted(t, "tcp", address)
+	bodies := [][]byte{wire.AppendSubscribeBody(nil, wire.Subscribe{Topic: 7, Epoch: 1, After: 2}),
+		wire.AppendUnsubscribeBody(nil, 7), {wire.SubSubscribe}, {wire.SubTopicData, 1, 2, 3}, {0x03}, {}}
+	for i, body := range bodies {
+		write(t, c, wire.AppendRequest(nil, uint64(i), wire.TagExtended, body))
+		expectEnd(t, c, uint64(i))
+	}
+	for i, r := range h.requests() {
+		if r.Seq != uint64(i) || r.Tag != wire.TagExtended || !bytes.Equal(r.Body, bodies[i]) {
+			t.Errorf("request %d was delivered as %+v, want the body % x", i, r, bodies[i])
+		}
+	}
+}
+
 // The responses are sent only after the reader has reported the end, as a shard behind a durability
 // gate would.
 func TestHalfClosedClientReceivesAllResponses(t *testing.T) {

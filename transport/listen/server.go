@@ -5,6 +5,7 @@ package listen
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,12 +35,13 @@ type Server struct {
 	mute           atomic.Bool   // nothing is sent any more; written by Mute, read by readers and acceptors
 	stopAccepting  chan struct{} // closed by StopAccepting
 	stopping       sync.Once
+	tls            serverTLS
 	handshakeFreed chan struct{} // holds one token when a place among the handshakes became free
 
+	shares   shares
 	headroom headroom
 	counters counters
-	keys     atomic.Pointer[Keyring] // written by New and SetKeys, read by readers
-	ids      atomic.Uint64           // last id given by the default NextID; written by readers
+	ids      atomic.Uint64 // last id given by the default NextID; written by readers
 }
 
 // New checks the configuration and creates a server. It opens nothing.
@@ -57,7 +59,10 @@ func New(cfg Config, handler Handler) (*Server, error) {
 		stopAccepting: make(chan struct{}), handshakeFreed: make(chan struct{}, 1),
 	}
 	s.headroom.spare = cfg.Spare + 2*len(cfg.Endpoints) // an acceptor may hold a socket that waits, and try a number
-	s.keys.Store(cfg.Keys)
+	s.addresses.underway = newAddressHandshakes(cfg.MaxHandshakes)
+	s.shares.set(cfg.Keys)
+	s.tls.config.Store(cfg.TLS)
+	s.tls.computing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	s.requestRate.Store(&limit{cfg.RequestRate, cfg.RequestRate.bucket()})
 	return s, nil
 }
@@ -207,9 +212,13 @@ func (s *Server) Close() error {
 				return
 			}
 		}
+		s.tls.shaking.Wait() // they are told, and wait for nothing
 	})
 	return s.closed
 }
+
+// Exposure is that of the server's endpoints.
+func (s *Server) Exposure() []string { return Exposure(s.cfg.Endpoints) }
 
 // Counters returns a snapshot. Each field is exact, but not all are of the same instant.
 func (s *Server) Counters() Counters { return s.counters.snapshot() }
@@ -230,7 +239,7 @@ func (s *Server) SetKeys(k *Keyring) {
 	if k == nil {
 		panic("listen: SetKeys(nil)")
 	}
-	s.keys.Store(k)
+	s.shares.set(k)
 }
 
 // SetRates replaces the limits of requests per connection and of connections per address, for later
@@ -278,8 +287,9 @@ func (s *Server) crowded() bool {
 	return s.handshakesFull() || s.counters.acceptPaused.Load() > 0
 }
 
-// handshakeDone frees a place among the handshakes.
-func (s *Server) handshakeDone() {
+// handshakeDone frees a place among the handshakes, of an address or a user of this machine.
+func (s *Server) handshakeDone(addr [16]byte, uid uint32) {
+	s.addresses.underway.done(addr, uid)
 	s.counters.handshakes.Add(-1)
 	select {
 	case s.handshakeFreed <- struct{}{}:

@@ -3,6 +3,7 @@
 package listen
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"runtime"
@@ -53,6 +54,12 @@ func (*Server) Counters() Counters { return Counters{} }
 
 // SetKeys does nothing.
 func (*Server) SetKeys(*Keyring) {}
+
+// Exposure returns nil.
+func (*Server) Exposure() []string { return nil }
+
+// SetTLS does nothing.
+func (*Server) SetTLS(*tls.Config) {}
 
 // SetRates does nothing.
 func (*Server) SetRates(requests, connects Rate) error { return nil }

@@ -20,19 +20,21 @@ type record struct {
 	requests  uint64 // Handler.Request calls that returned nil
 	since     int64  // handshaking: time of acceptance; established: time of the last bytes received
 	allowance int64  // bucket state of the request rate
+	beats     int64  // bucket state of heartbeats
 	addr      [16]byte
-	key       Fingerprint
 	gen       uint32 // incremented when the slot is freed; stale events carry an older one
 	fd        int32
 	prev      int32 // neighbours in the list of its state, ordered by since; next also links free slots
 	next      int32
 	leftover  int32 // index of what was read and not handled, or none
+	share     int32 // that of its key; 0 without one
 	uid       uint32
 	port      uint16
 	heartbeat uint16 // ms, wanted by the client; 0: none wanted
 	endpoint  uint8
 	role      Role
 	state     state
+	tls       bool // has an entry in readerTLS.conns
 	paused    bool // in the list of paused connections; its deadline does not run
 }
 

@@ -84,11 +84,14 @@ func (l *Links) greet(raw net.Conn) (a, before *arrival, err error) {
 			err = certified(s.Conn, h.from)
 		}
 		if err == nil {
-			err = l.knows(&h)
+			err = l.admits(&h)
 		}
 	}
 	if err == nil {
 		p := l.peer(h.from)
+		if p == nil {
+			return nil, nil, l.refuse(raw, s, h, errGone)
+		}
 		a = &arrival{stream: s, hello: h, from: p, to: &p.in[h.lane-1], done: make(chan struct{})}
 		before, err = l.register(a)
 	}
@@ -101,11 +104,18 @@ func (l *Links) greet(raw net.Conn) (a, before *arrival, err error) {
 		s.widen(h.lane.limit())
 		return a, before, err
 	}
-	err = l.noHello(err)
+	return nil, nil, l.refuse(raw, s, h, l.noHello(err))
+}
+
+// errGone is why a node is refused that has ceased to be a peer a moment ago.
+var errGone = errors.New("it is not a peer any more")
+
+// refuse logs and tells a refusal.
+func (l *Links) refuse(raw net.Conn, s *stream, h hello, err error) error {
 	l.refused(raw, h, err)
 	refuse(s, err)
 	linger(raw)
-	return nil, nil, err
+	return err
 }
 
 // hear does the TLS handshake and reads the Hello. The stream is for a refusal if there is an error.
@@ -145,8 +155,11 @@ func certified(conn net.Conn, node uint8) error {
 func (l *Links) register(a *arrival) (before *arrival, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	switch {
+	case l.closed:
 		return nil, net.ErrClosed
+	case a.from.ctx.Err() != nil:
+		return nil, errGone
 	}
 	if err := a.from.admit(&a.hello); err != nil {
 		return nil, err
@@ -167,14 +180,14 @@ func (l *Links) register(a *arrival) (before *arrival, err error) {
 
 // receive hands frames to Receive until the connection ends.
 func (l *Links) receive(a *arrival) error {
-	from := Sender{Node: a.from.node, Incarnation: a.hello.incarnation}
+	from := Sender{Node: a.from.node, Generation: a.from.generation, Incarnation: a.hello.incarnation}
 	for {
 		k, payload, err := a.stream.next()
 		switch {
 		case err != nil:
 			return err
-		case k == kindRefusal:
-			return &RefusedError{Text: printable(payload)}
+		case k == kindRefusal, k == kindRemoved:
+			return refusalOf(k, payload)
 		case k != kindData:
 			return fmt.Errorf("a frame of kind %d", k)
 		}
@@ -200,6 +213,10 @@ func (l *Links) left(a *arrival, err error) {
 	}
 	l.mu.Unlock()
 	var network net.Error
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		l.noMember(refused)
+	}
 	switch {
 	case !current:
 	case ended(err) || err == errTakenOver || errors.As(err, &network):
@@ -234,8 +251,12 @@ func refuse(s *stream, why error) {
 		return // there is no stream, or the other end knows
 	}
 	_ = s.raw.SetDeadline(time.Now().Add(lingerTime))
-	text := why.Error()
-	_, _ = s.Write(sealed(kindRefusal, []byte(text[:min(len(text), maxText)])))
+	text, k := why.Error(), kindRefusal
+	var removed *removedError
+	if errors.As(why, &removed) {
+		k = kindRemoved
+	}
+	_, _ = s.Write(sealed(k, []byte(text[:min(len(text), maxText)])))
 }
 
 // linger closes the sending direction, and discards a little of what the other end has sent: closing

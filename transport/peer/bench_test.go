@@ -22,7 +22,7 @@ func benchPair(b *testing.B, secure bool, receive func(frame []byte)) *Links {
 	up := make(chan bool, 100)
 	for n := uint8(1); n <= 2; n++ {
 		c := Config{Cluster: [16]byte{1}, Node: n, Incarnation: 1, Socket: sockets[n],
-			Peers:   map[uint8]string{3 - n: sockets[3-n].Addr().String()},
+			Peers:   map[uint8]Peer{3 - n: {Address: sockets[3-n].Addr().String()}},
 			Receive: func(_ Sender, _ Lane, frame []byte) { receive(frame) }}
 		if n == 1 {
 			c.OnState = func(uint8, Lane, bool) { up <- true }

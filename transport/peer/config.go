@@ -42,27 +42,32 @@ func (l Lane) String() string {
 // Sender is the node that a frame comes from, as its Hello said.
 type Sender struct {
 	Node        uint8
+	Generation  uint8
 	Incarnation uint64
 }
 
-// Data says which data a process of a node runs on, and which process it is.
+// Data says which data a process of a node runs on, and which starts there were on it.
 type Data struct {
 	Directory   [16]byte // Config.Directory
+	Generation  uint8    // Config.Generation
 	Incarnation uint64   // Config.Incarnation: it rises with each start on the data
-	Start       uint64   // random, one for each process
+	Starts      []uint32 // Config.Starts
 }
 
 // Config is the configuration of Links.
 type Config struct {
 	Cluster     [16]byte // identity of the cluster; nodes of another one are refused
 	Node        uint8    // number of this node, 1..MaxNode
+	Generation  uint8    // of this node's id
 	Incarnation uint64   // count of this node's starts, from 1
 	Directory   [16]byte // identity of this node's data, which a node that lost its disk does not have any more
-	Version     string   // of the program, for Status and the texts of refusals; at most 255 bytes
+	// a random number of each start on the data, this one the last, for Known of the others; at most 16,383
+	Starts  []uint32
+	Version string // of the program, for Status and the texts of refusals; at most 255 bytes
 
-	Listen string           // host:port; port 0 picks a free one
-	Socket net.Listener     // if set, used instead of Listen; Links closes it
-	Peers  map[uint8]string // the other nodes: number to host:port
+	Listen string         // host:port; port 0 picks a free one
+	Socket net.Listener   // if set, used instead of Listen; Links closes it
+	Peers  map[uint8]Peer // the other nodes, by number; SetPeers changes them
 
 	// TLS is the configuration of both directions, usually made by the function TLS. It may be nil
 	// only if this node listens on loopback and all peers are on loopback.
@@ -80,8 +85,18 @@ type Config struct {
 	OnState func(to uint8, lane Lane, up bool)
 
 	// Known, if set, reports why the data of a node cannot be what it says, for the text of a refusal: it
-	// had other data before. It is called for each connection, by any goroutine, and may wait for a disk.
+	// had other data before, or is an older copy. It is called for each connection, by any goroutine, and
+	// may wait for a disk.
 	Known func(node uint8, data Data) error
+
+	// Table, if set, is what each Hello says of the members: at most 12 KiB. OnTable is called with that of
+	// another node, before it is judged whether that node is a peer; it may call SetPeers. Removed, if set,
+	// reports that an id was that of a member once; such a node is told so, and its OnRemoved is called
+	// with the refusal. All by any goroutine.
+	Table     func() []byte
+	OnTable   func(from uint8, table []byte)
+	Removed   func(node, generation uint8) bool
+	OnRemoved func(text string)
 
 	Log *slog.Logger // nil: none
 
@@ -127,28 +142,38 @@ func (c *Config) Check() error {
 	add(c.Cluster == [16]byte{}, "Cluster is zero: every cluster needs an identity of its own")
 	add(c.Node < 1 || c.Node > MaxNode, "Node is %d: want 1 to %d", c.Node, MaxNode)
 	add(c.Incarnation == 0, "Incarnation is 0: it counts the starts of this node, from 1")
+	add(len(c.Starts) > maxStarts, "Starts has %d starts: at most %d", len(c.Starts), maxStarts)
 	add(len(c.Version) > maxVersion, "Version has %d bytes: at most %d", len(c.Version), maxVersion)
 	add(c.Receive == nil, "Receive is nil: frames need a consumer")
 	add(c.ControlFrames < 0 || c.AppendBytes < 0 || c.BulkBytes < 0,
 		"ControlFrames is %d, AppendBytes %d, BulkBytes %d: a bound is positive, or 0 for its default",
 		c.ControlFrames, c.AppendBytes, c.BulkBytes)
-	open := []string{c.listenAddress()}
-	for n, address := range c.Peers {
-		add(n < 1 || n > MaxNode, "Peers has node %d: want 1 to %d", n, MaxNode)
-		add(n == c.Node, "Peers has node %d, which is this node: leave it out", n)
-		_, _, err := net.SplitHostPort(address)
-		add(err != nil, "the address %q of node %d: %w", address, n, err)
-		open = append(open, address)
-	}
 	if c.TLS != nil {
 		if err := c.checkTLS(); err != nil {
 			bad = append(bad, err)
 		}
-		return errors.Join(bad...)
+	} else {
+		add(!loopback(c.listenAddress()), notLoopback, c.listenAddress())
 	}
-	for _, address := range open {
-		add(!loopback(address), "%q is not a loopback address, and TLS is nil: "+
-			"nodes on different machines need certificates", address)
+	return errors.Join(append(bad, c.checkPeers())...)
+}
+
+const notLoopback = "%q is not a loopback address, and TLS is nil: nodes on different machines need certificates"
+
+// checkPeers reports what is wrong with the peers.
+func (c *Config) checkPeers() error {
+	var bad []error
+	add := func(wrong bool, format string, args ...any) {
+		if wrong {
+			bad = append(bad, fmt.Errorf(format, args...))
+		}
+	}
+	for n, p := range c.Peers {
+		add(n < 1 || n > MaxNode, "Peers has node %d: want 1 to %d", n, MaxNode)
+		add(n == c.Node, "Peers has node %d, which is this node: leave it out", n)
+		_, _, err := net.SplitHostPort(p.Address)
+		add(err != nil, "the address %q of node %d: %w", p.Address, n, err)
+		add(c.TLS == nil && !loopback(p.Address), notLoopback, p.Address)
 	}
 	return errors.Join(bad...)
 }

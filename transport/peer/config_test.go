@@ -29,15 +29,15 @@ func TestNewRefuses(t *testing.T) {
 		"long version":       {func(c *Config) { c.Version = strings.Repeat("v", 256) }, "Version has 256 bytes"},
 		"no receiver":        {func(c *Config) { c.Receive = nil }, "Receive is nil"},
 		"negative bound":     {func(c *Config) { c.BulkBytes = -1 }, "BulkBytes -1"},
-		"itself":             {func(c *Config) { c.Peers[1] = "localhost:1" }, "Peers has node 1, which is this node"},
-		"peer 40":            {func(c *Config) { c.Peers[40] = "localhost:1" }, "Peers has node 40: want 1 to 31"},
-		"peer without port":  {func(c *Config) { c.Peers[2] = "localhost" }, `the address "localhost" of node 2`},
+		"itself":             {func(c *Config) { c.Peers[1] = Peer{Address: "localhost:1"} }, "Peers has node 1, which is this node"},
+		"peer 40":            {func(c *Config) { c.Peers[40] = Peer{Address: "localhost:1"} }, "Peers has node 40: want 1 to 31"},
+		"peer without port":  {func(c *Config) { c.Peers[2] = Peer{Address: "localhost"} }, `the address "localhost" of node 2`},
 		"all interfaces":     {func(c *Config) { c.Listen = ":0" }, `":0" is not a loopback address, and TLS is nil`},
 		"listens elsewhere":  {func(c *Config) { c.Listen = "192.0.2.1:0" }, `"192.0.2.1:0" is not a loopback address`},
-		"a peer elsewhere":   {func(c *Config) { c.Peers[2] = "192.0.2.1:7" }, `"192.0.2.1:7" is not a loopback address`},
-		"a peer by name":     {func(c *Config) { c.Peers[2] = "n2.example:7" }, `"n2.example:7" is not a loopback address`},
-		"IPv6 loopback":      {func(c *Config) { c.Peers[2] = "[::1]:7" }, ""},
-		"elsewhere with TLS": {func(c *Config) { c.Peers[2] = "192.0.2.1:7"; with(ca.node(1), keep)(c) }, ""},
+		"a peer elsewhere":   {func(c *Config) { c.Peers[2] = Peer{Address: "192.0.2.1:7"} }, `"192.0.2.1:7" is not a loopback address`},
+		"a peer by name":     {func(c *Config) { c.Peers[2] = Peer{Address: "n2.example:7"} }, `"n2.example:7" is not a loopback address`},
+		"IPv6 loopback":      {func(c *Config) { c.Peers[2] = Peer{Address: "[::1]:7"} }, ""},
+		"elsewhere with TLS": {func(c *Config) { c.Peers[2] = Peer{Address: "192.0.2.1:7"}; with(ca.node(1), keep)(c) }, ""},
 		"no client certificates": {with(ca.node(1), func(t *tls.Config) { t.ClientAuth = tls.RequireAnyClientCert }),
 			"TLS is not mutual"},
 		"no authorities":    {with(ca.node(1), func(t *tls.Config) { t.RootCAs = nil }), "TLS is not mutual"},
@@ -61,7 +61,7 @@ func TestNewRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := Config{Cluster: [16]byte{1}, Node: 1, Incarnation: 1, Listen: "127.0.0.1:0",
-				Peers: map[uint8]string{3: "localhost:7"}, Receive: func(Sender, Lane, []byte) {}}
+				Peers: map[uint8]Peer{3: {Address: "localhost:7"}}, Receive: func(Sender, Lane, []byte) {}}
 			tt.change(&c)
 			l, err := New(c)
 			if err == nil {

@@ -14,7 +14,10 @@ import (
 )
 
 // RefusedError is the refusal of the other end, in its words.
-type RefusedError struct{ Text string }
+type RefusedError struct {
+	Text    string
+	Removed bool // this node is not a member any more
+}
 
 // Error returns the text of the refusal.
 func (e *RefusedError) Error() string { return "refused by the peer: " + e.Text }
@@ -67,9 +70,9 @@ func (k *link) pause(d time.Duration) bool {
 	select {
 	case <-timer.C:
 	case <-k.retry:
-	case <-k.links.ctx.Done():
+	case <-k.to.ctx.Done():
 	}
-	return k.links.ctx.Err() == nil
+	return k.to.ctx.Err() == nil
 }
 
 // backoff returns the longest delay before the next attempt. An attempt that was refused is not
@@ -115,21 +118,28 @@ func (k *link) connection() error {
 	err = k.write(s, gone)
 	s.raw.Close()
 	<-gone
+	return cause(err, end)
+}
+
+// cause is why a connection ended on which writing and reading failed with these errors. The kernel tells
+// the reason once: if reading was told, writing finds a broken pipe, or a connection that watch has closed.
+func cause(writing, reading error) error {
 	var refused *RefusedError
-	if err == nil || errors.As(end, &refused) {
-		err = end
+	late := errors.Is(writing, syscall.EPIPE) || errors.Is(writing, net.ErrClosed)
+	if writing == nil || errors.As(reading, &refused) || late && !errors.Is(reading, net.ErrClosed) {
+		return reading
 	}
-	return err
+	return writing
 }
 
 // dial connects and exchanges hellos.
 func (k *link) dial() (s *stream, h hello, err error) {
 	l := k.links
-	ctx, cancel := context.WithTimeout(l.ctx, l.times.dial)
+	ctx, cancel := context.WithTimeout(k.to.ctx, l.times.dial)
 	defer cancel()
 	var dialer net.Dialer
 	dialer.SetMultipathTCP(false)
-	raw, err := dialer.DialContext(ctx, "tcp", k.to.address)
+	raw, err := dialer.DialContext(ctx, "tcp", *k.to.address.Load())
 	if err != nil {
 		return nil, h, err
 	}
@@ -161,7 +171,7 @@ func (k *link) dial() (s *stream, h hello, err error) {
 		return nil, h, explain(l.noHello(err))
 	}
 	if err = l.judge(&h, k.to.node); err == nil {
-		err = l.knows(&h)
+		err = l.admits(&h)
 	}
 	if err != nil {
 		refuse(s, err)
@@ -194,6 +204,9 @@ func (k *link) up(s *stream, h hello) error {
 	l := k.links
 	l.mu.Lock()
 	err := k.to.admit(&h)
+	if err == nil && k.to.ctx.Err() != nil {
+		err = net.ErrClosed // it has ceased to be a peer
+	}
 	if err == nil {
 		k.conn = s
 		k.flow.set(true)
@@ -228,8 +241,8 @@ func watch(s *stream) error {
 	switch {
 	case err != nil:
 		return err
-	case k == kindRefusal:
-		return &RefusedError{Text: printable(payload)}
+	case k == kindRefusal, k == kindRemoved:
+		return refusalOf(k, payload)
 	}
 	return fmt.Errorf("a frame of kind %d from the accepting end", k)
 }
@@ -254,7 +267,7 @@ func (k *link) write(s *stream, gone <-chan struct{}) error {
 			continue
 		case <-gone:
 			return nil
-		case <-k.links.ctx.Done():
+		case <-k.to.ctx.Done():
 			return nil
 		}
 		if buffer, batch = k.queue.take(buffer); len(batch) == 0 {
@@ -273,8 +286,12 @@ func (k *link) write(s *stream, gone <-chan struct{}) error {
 // failed records and logs why a connection ended or was not made.
 func (k *link) failed(err error) {
 	l := k.links
-	if l.ctx.Err() != nil {
+	if k.to.ctx.Err() != nil {
 		return
+	}
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		l.noMember(refused)
 	}
 	if err == nil || ended(err) && !errors.Is(err, errNotConnected) {
 		err = errors.New("closed by the peer")
@@ -294,5 +311,5 @@ func (k *link) failed(err error) {
 
 func (k *link) logState(level slog.Level, text string, attrs ...any) {
 	k.lines.log(k.links.cfg.Log, level, text,
-		append([]any{"node", k.to.node, "lane", k.lane, "address", k.to.address}, attrs...)...)
+		append([]any{"node", k.to.node, "lane", k.lane, "address", *k.to.address.Load()}, attrs...)...)
 }

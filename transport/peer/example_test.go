@@ -23,7 +23,7 @@ func Example() {
 		links, err := peer.New(peer.Config{
 			Cluster: [16]byte{1}, Node: n, Incarnation: 1, Version: "example",
 			Socket: sockets[n],
-			Peers:  map[uint8]string{3 - n: sockets[3-n].Addr().String()},
+			Peers:  map[uint8]peer.Peer{3 - n: {Address: sockets[3-n].Addr().String()}},
 			Receive: func(from peer.Sender, lane peer.Lane, frame []byte) {
 				arrived <- fmt.Sprintf("node %d received %q from node %d on lane %v", n, frame, from.Node, lane)
 			},

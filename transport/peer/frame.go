@@ -30,6 +30,7 @@ const (
 	kindHello   kind = iota + 1
 	kindRefusal      // a text; the sender closes the connection
 	kindData
+	kindRemoved // a refusal: the other end is not a member any more
 )
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }

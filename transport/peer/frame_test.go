@@ -48,7 +48,8 @@ func FuzzFrames(f *testing.F) {
 // FuzzHello checks that what was decoded is encoded to the same bytes, as far as they are known.
 func FuzzHello(f *testing.F) {
 	h := hello{low: 1, high: 3, cluster: [16]byte{1, 2}, from: 31, to: 2, lane: Bulk,
-		identity: identity{incarnation: 1 << 40, start: 9}, version: "v1.2"}
+		identity: identity{incarnation: 1 << 40, start: 9}, version: "v1.2", generation: 2,
+		table: []byte("table"), starts: []uint32{7, 0, 1 << 31}}
 	f.Add(h.encode())
 	f.Add(append(h.encode(), "later fields"...))
 	f.Add(h.encode()[:helloFixed])
@@ -65,6 +66,10 @@ func FuzzHello(f *testing.F) {
 		}
 		if v := b[helloFixed : helloFixed+int(b[helloFixed-1])]; h.version != string(v) && h.version != printable(v) {
 			t.Fatalf("version %q of %q", h.version, v)
+		}
+		if rest := b[helloFixed+int(b[helloFixed-1]):]; h.starts != nil &&
+			!bytes.HasPrefix(rest, again[helloFixed+len(h.version):]) {
+			t.Fatalf("%d starts of % x", len(h.starts), rest)
 		}
 	})
 }

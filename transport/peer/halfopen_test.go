@@ -2,9 +2,11 @@ package peer
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -15,7 +17,7 @@ func TestHalfOpenConnectionIsReplaced(t *testing.T) {
 	r := newRig(t, 1, 2)
 	p := newProxy(t, r.addresses[2])
 	c := r.config(1)
-	c.Peers[2] = p.socket.Addr().String()
+	c.Peers[2] = Peer{Address: p.socket.Addr().String()}
 	a, b := r.start(c, quick()), r.start(r.config(2), quick())
 	a.connected(2)
 	a.reaches(b, Append, "before")
@@ -60,7 +62,7 @@ func TestReceiveDoesNotOverlapAcrossReconnect(t *testing.T) {
 	}
 	b := r.start(c, quick())
 	c = r.config(1)
-	c.Peers[2] = p.socket.Addr().String()
+	c.Peers[2] = Peer{Address: p.socket.Addr().String()}
 	a := r.start(c, quick())
 	goOn := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(goOn) // before Close, which waits for Receive
@@ -143,4 +145,23 @@ func copyStream(dst, src net.Conn) (n int, err error) {
 		_, _ = dst.Write(b[:n])
 	}
 	return 0, err
+}
+
+// TestCauseOfTheEnd has both ends of a link's work fail, in each order.
+func TestCauseOfTheEnd(t *testing.T) {
+	refused := &RefusedError{Text: "another cluster"}
+	for _, c := range []struct{ writing, reading, want error }{
+		{syscall.ETIMEDOUT, net.ErrClosed, syscall.ETIMEDOUT},
+		{syscall.EPIPE, syscall.ETIMEDOUT, syscall.ETIMEDOUT}, // the kernel told the reader
+		{net.ErrClosed, syscall.ETIMEDOUT, syscall.ETIMEDOUT},
+		{net.ErrClosed, net.ErrClosed, net.ErrClosed}, // closed for another connection
+		{syscall.EPIPE, net.ErrClosed, syscall.EPIPE},
+		{syscall.EPIPE, io.EOF, io.EOF},
+		{syscall.ECONNRESET, refused, refused},
+		{nil, io.EOF, io.EOF},
+	} {
+		if got := cause(c.writing, c.reading); got != c.want {
+			t.Errorf("writing fails with %v and reading with %v: %v, want %v", c.writing, c.reading, got, c.want)
+		}
+	}
 }

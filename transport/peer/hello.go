@@ -13,15 +13,17 @@ const (
 
 	helloFixed = 8 + 2 + 16 + 3 + 8 + 8 + 16 + 1 // without the version
 	maxVersion = 255
-	maxText    = 1024 // bytes of a refusal
-	maxHello   = 4096 // bytes of a Hello or Refusal of any protocol
+	maxStarts  = 1<<14 - 1
+	maxText    = 1024     // bytes of a refusal
+	maxHello   = 96 << 10 // bytes of a Hello or Refusal of any protocol
 )
 
 // hello is the first frame of both ends. Magic and protocol range are at the same place in every
 // protocol; later versions append fields, which this one ignores.
 //
 //	magic [8]byte, low u8, high u8, cluster [16]byte, from u8, to u8, lane u8,
-//	incarnation u64, start u64, directory [16]byte, version length u8, version
+//	incarnation u64, start u64, directory [16]byte, version length u8, version, generation u8,
+//	table length u16, table, starts u16, start u32 each
 type hello struct {
 	low, high uint8 // protocols that the sender speaks
 	cluster   [16]byte
@@ -30,6 +32,10 @@ type hello struct {
 	identity
 	directory [16]byte // of the sender's data
 	version   string
+	// What follows was added later; a Hello without it has zero.
+	generation uint8  // of the sender's id
+	table      []byte // what the sender knows of the members
+	starts     []uint32
 }
 
 // identity tells two processes with one node number apart.
@@ -47,7 +53,14 @@ func (h *hello) encode() []byte {
 	b = binary.LittleEndian.AppendUint64(b, h.start)
 	b = append(b, h.directory[:]...)
 	b = append(b, byte(len(h.version)))
-	return append(b, h.version...)
+	b = append(append(b, h.version...), h.generation)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(h.table)))
+	b = append(b, h.table...)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(h.starts)))
+	for _, s := range h.starts {
+		b = binary.LittleEndian.AppendUint32(b, s)
+	}
+	return b
 }
 
 // decodeHello decodes a Hello that this program can speak with.
@@ -69,8 +82,26 @@ func decodeHello(b []byte) (h hello, err error) {
 	h.incarnation = binary.LittleEndian.Uint64(b[19:])
 	h.start = binary.LittleEndian.Uint64(b[27:])
 	copy(h.directory[:], b[35:])
+	rest := b[52+int(b[51]):]
 	h.version = printable(b[52 : 52+int(b[51])])
+	if len(rest) >= 3 && len(rest) >= 3+int(binary.LittleEndian.Uint16(rest[1:])) {
+		h.generation = rest[0]
+		n := int(binary.LittleEndian.Uint16(rest[1:]))
+		h.table, rest = append([]byte(nil), rest[3:3+n]...), rest[3+n:]
+		h.decodeStarts(rest)
+	}
 	return h, nil
+}
+
+// decodeStarts decodes the starts of the sender's data, if they are there.
+func (h *hello) decodeStarts(b []byte) {
+	if len(b) < 2 || len(b) < 2+4*int(binary.LittleEndian.Uint16(b)) {
+		return
+	}
+	h.starts = make([]uint32, binary.LittleEndian.Uint16(b))
+	for i := range h.starts {
+		h.starts[i] = binary.LittleEndian.Uint32(b[2+4*i:])
+	}
 }
 
 // printable returns text of a peer as it may be logged.
@@ -83,6 +114,11 @@ func printable(b []byte) string {
 	}, string(b[:min(len(b), maxText)]))
 }
 
+// refusalOf is the refusal in a frame.
+func refusalOf(k kind, payload []byte) *RefusedError {
+	return &RefusedError{Text: printable(payload), Removed: k == kindRemoved}
+}
+
 // readHello reads the Hello of the other end. A refusal is returned as *RefusedError.
 func readHello(f *frames) (hello, error) {
 	k, payload, err := f.next()
@@ -91,8 +127,8 @@ func readHello(f *frames) (hello, error) {
 		return hello{}, errOnlyOneTLS
 	case err != nil:
 		return hello{}, err
-	case k == kindRefusal:
-		return hello{}, &RefusedError{Text: printable(payload)}
+	case k == kindRefusal, k == kindRemoved:
+		return hello{}, refusalOf(k, payload)
 	case k != kindHello:
 		return hello{}, fmt.Errorf("the first frame is of kind %d, not a hello", k)
 	}
@@ -102,7 +138,11 @@ func readHello(f *frames) (hello, error) {
 // hello returns what this node says on a connection to a node.
 func (l *Links) hello(to uint8, lane Lane) []byte {
 	h := hello{low: protocol, high: protocol, cluster: l.cfg.Cluster, from: l.cfg.Node, to: to,
-		lane: lane, identity: l.identity, directory: l.cfg.Directory, version: l.cfg.Version}
+		lane: lane, identity: l.identity, directory: l.cfg.Directory, version: l.cfg.Version, generation: l.cfg.Generation,
+		starts: l.cfg.Starts}
+	if l.cfg.Table != nil {
+		h.table = l.cfg.Table()
+	}
 	return sealed(kindHello, h.encode())
 }
 
@@ -122,8 +162,6 @@ func (l *Links) judge(h *hello, want uint8) error {
 			h.to, l.cfg.Node)
 	case h.from == l.cfg.Node:
 		return fmt.Errorf("two nodes are number %d: give each node a number of its own", h.from)
-	case l.peer(h.from) == nil:
-		return fmt.Errorf("node %d is unknown to node %d, which has %s", h.from, l.cfg.Node, l.members())
 	case !h.lane.valid():
 		return fmt.Errorf("lane %d is unknown", h.lane)
 	case h.incarnation == 0:
@@ -137,7 +175,7 @@ func (l *Links) knows(h *hello) error {
 	if l.cfg.Known == nil {
 		return nil
 	}
-	return l.cfg.Known(h.from, Data{h.directory, h.incarnation, h.start})
+	return l.cfg.Known(h.from, Data{h.directory, h.generation, h.incarnation, h.starts})
 }
 
 // admit reports whether a process may speak for a node, and remembers it if so. A higher incarnation

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,16 +20,16 @@ type Links struct {
 	times    times
 	identity identity
 	socket   net.Listener
-	remotes  [MaxNode + 1]*remote // by number; nil: not a peer
-	arrivals limiter              // of log lines about connections whose sender is unknown
+	remotes  [MaxNode + 1]atomic.Pointer[remote] // by number; nil: not a peer. Written under mu
+	arrivals limiter                             // of log lines about connections whose sender is unknown
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
 	wg   sync.WaitGroup // every goroutine
 
-	mu     sync.Mutex // guards closed, conns, greeting, and what remote, link and inbound say
-	closed bool
-	conns  map[net.Conn]struct{} // open ones
+	mu              sync.Mutex // guards closed, started, conns, greeting, and what remote, link and inbound say
+	closed, started bool
+	conns           map[net.Conn]struct{} // open ones
 	// accepted connections whose hello is not finished, oldest first
 	greeting []net.Conn
 }
@@ -50,8 +51,10 @@ func defaultTimes() times {
 
 // remote is another node.
 type remote struct {
-	node    uint8
-	address string
+	node       uint8
+	generation uint8
+	address    atomic.Pointer[string]
+	life
 	out     [lanes]*link
 	in      [lanes]inbound
 	known   identity // the highest that was seen; guarded by Links.mu
@@ -72,8 +75,8 @@ func newLinks(cfg Config, t times) (*Links, error) {
 	_, _ = rand.Read(start[:]) // never fails
 	l.identity = identity{incarnation: cfg.Incarnation, start: binary.LittleEndian.Uint64(start[:])}
 	l.ctx, l.stop = context.WithCancel(context.Background())
-	for n, address := range cfg.Peers {
-		l.remotes[n] = l.newRemote(n, address)
+	for n, p := range cfg.Peers {
+		l.remotes[n].Store(l.newRemote(n, p))
 	}
 	l.socket = cfg.Socket
 	if l.socket == nil {
@@ -88,8 +91,10 @@ func newLinks(cfg Config, t times) (*Links, error) {
 	return l, nil
 }
 
-func (l *Links) newRemote(node uint8, address string) *remote {
-	p := &remote{node: node, address: address}
+func (l *Links) newRemote(node uint8, peer Peer) *remote {
+	p := &remote{node: node, generation: peer.Generation}
+	p.address.Store(&peer.Address)
+	p.ctx, p.stop = context.WithCancel(l.ctx)
 	for lane := Control; lane.valid(); lane++ {
 		k := &link{links: l, to: p, lane: lane, tls: l.cfg.client(node), retry: make(chan struct{}, 1)}
 		k.queue = queue{most: lane.limit(), wake: make(chan struct{}, 1)}
@@ -124,10 +129,11 @@ func (l *Links) Start() {
 	if l.closed {
 		return
 	}
+	l.started = true
 	l.wg.Go(l.accept)
-	for _, p := range l.remotes {
-		for i := 0; p != nil && i < lanes; i++ {
-			l.wg.Go(p.out[i].run)
+	for n := range l.remotes {
+		if p := l.remotes[n].Load(); p != nil {
+			l.startRemote(p)
 		}
 	}
 }
@@ -168,14 +174,14 @@ func (l *Links) peer(node uint8) *remote {
 	if node > MaxNode {
 		return nil
 	}
-	return l.remotes[node]
+	return l.remotes[node].Load()
 }
 
 // members lists the numbers of this node's peers.
 func (l *Links) members() string {
 	var all []string
-	for _, p := range l.remotes {
-		if p != nil {
+	for n := range l.remotes {
+		if p := l.remotes[n].Load(); p != nil {
 			all = append(all, fmt.Sprint(p.node))
 		}
 	}

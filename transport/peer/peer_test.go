@@ -152,7 +152,7 @@ func TestReconnectAfterRestart(t *testing.T) {
 		b = r.start(c, quick())
 		a.connected(2)
 		a.reaches(b, Append, "to "+c.Version)
-		if g := b.reaches(a, Append, "from "+c.Version); g.from != (Sender{2, incarnation}) {
+		if g := b.reaches(a, Append, "from "+c.Version); g.from != (Sender{2, 0, incarnation}) {
 			t.Fatalf("frame from %+v, want incarnation %d", g.from, incarnation)
 		}
 		for lane := Control; lane <= Bulk; lane++ {

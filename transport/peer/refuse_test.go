@@ -43,11 +43,11 @@ func TestAcceptorRefuses(t *testing.T) {
 		"data at once":     {sealed(kindData, []byte("x")), []string{"first frame is of kind 3"}},
 		"damaged hello":    {damaged, []string{"has checksum", "damaged on the way"}},
 		"HTTP":             {[]byte("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), []string{`begins with "GET /metr"`}},
-		"much nonsense":    {[]byte(strings.Repeat("nonsense", 4000)), []string{"at most 4096 are allowed here"}},
+		"much nonsense":    {[]byte(strings.Repeat("nonsense", 16000)), []string{"at most 98304 are allowed here"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newRig(t, 1).config(1)
-			c.Peers[2] = "127.0.0.1:1"
+			c.Peers[2] = Peer{Address: "127.0.0.1:1"}
 			n := startNode(t, c, quick())
 			s := dialNode(t, n)
 			s.says(tt.says)
@@ -172,7 +172,7 @@ func TestNonsenseAfterHelloEndsConnection(t *testing.T) {
 			h.lane = Bulk
 			s.greets(h)
 			s.says(append(append(sealed(kindData, []byte("before")), tt.says...), sealed(kindData, []byte("after"))...))
-			if g := n.receives(); g != (got{Sender{2, 1}, Bulk, "before"}) {
+			if g := n.receives(); g != (got{Sender{2, 0, 1}, Bulk, "before"}) {
 				t.Errorf("got %+v", g)
 			}
 			s.refused(tt.words)

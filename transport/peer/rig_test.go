@@ -81,11 +81,11 @@ func quick() times {
 // config returns the configuration of a node whose peers are all others of the rig.
 func (r *rig) config(n uint8) Config {
 	c := Config{Cluster: [16]byte{0xc1}, Node: n, Incarnation: 1, Version: "test",
-		Listen: r.addresses[n], Socket: r.sockets[n], Peers: map[uint8]string{}}
+		Listen: r.addresses[n], Socket: r.sockets[n], Peers: map[uint8]Peer{}}
 	delete(r.sockets, n)
 	for other, address := range r.addresses {
 		if other != n {
-			c.Peers[other] = address
+			c.Peers[other] = Peer{Address: address}
 		}
 	}
 	return c

@@ -58,9 +58,10 @@ func (l *Links) Status() []Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []Status
-	for _, p := range l.remotes {
+	for n := range l.remotes {
+		p := l.remotes[n].Load()
 		for i := 0; p != nil && i < lanes; i++ {
-			s := Status{Node: p.node, Lane: Lane(i + 1), Address: p.address, Version: p.version,
+			s := Status{Node: p.node, Lane: Lane(i + 1), Address: *p.address.Load(), Version: p.version,
 				Incarnation: p.known.incarnation, Out: p.out[i].flow.snapshot(), In: p.in[i].flow.snapshot()}
 			s.Waiting, s.Dropped = p.out[i].queue.state()
 			all = append(all, s)

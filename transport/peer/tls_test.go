@@ -29,7 +29,7 @@ func TestMutualTLS(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", 1<<16)
 	for i, frame := range []string{"short", "", large, "after"} {
 		nodes[1].sends(2, Append, frame)
-		if g := nodes[2].receives(); g != (got{Sender{1, 1}, Append, frame}) {
+		if g := nodes[2].receives(); g != (got{Sender{1, 0, 1}, Append, frame}) {
 			t.Fatalf("frame %d: got %d bytes from %+v, want %d", i, len(g.frame), g.from, len(frame))
 		}
 	}

@@ -17,6 +17,9 @@ const (
 	RefusalRole         Refusal = 3 // the client's role does not permit the request
 	RefusalMalformed    Refusal = 4 // the application's own check rejected the body
 	RefusalNotAvailable Refusal = 5 // an operator's command that is not served, or has no place now
+	RefusalTopic        Refusal = 6 // there is no such topic, or the client may not follow it
+	RefusalLimit        Refusal = 7 // a limit on topics or subscriptions is reached
+	RefusalQuota        Refusal = 8 // the client uses as much as its key may
 )
 
 // String is the reason in words.
@@ -32,6 +35,12 @@ func (r Refusal) String() string {
 		return "malformed"
 	case RefusalNotAvailable:
 		return "not available"
+	case RefusalTopic:
+		return "no such topic, or not permitted"
+	case RefusalLimit:
+		return "limit of topics or subscriptions"
+	case RefusalQuota:
+		return "quota of the key"
 	}
 	return fmt.Sprintf("reason %d", uint8(r))
 }
@@ -74,7 +83,7 @@ const (
 	CloseNotLeader        CloseReason = 10 // the server does not lead its cluster; it read no request
 	CloseElsewhere        CloseReason = 11 // another server has taken over, or is about to
 	CloseBehind           CloseReason = 12 // reserved (cluster)
-	CloseRevoked          CloseReason = 13 // reserved (identities)
+	CloseRevoked          CloseReason = 13 // the key is no longer accepted, or may do less
 	CloseSlowFeed         CloseReason = 15 // reserved (topics)
 )
 

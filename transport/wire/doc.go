@@ -18,8 +18,9 @@
 //   - Every integer is little-endian; `len` counts what follows it.
 //
 // The frames of the pipeline (BatchEnd, EngineError, ServerBusy, the server's Heartbeat) are decoded
-// here and appended in package encode.
+// here and appended in package encode. So are those of topics, which this package can append, too, for
+// tests and simulated servers.
 //
-// Start reading at NextRequest, then handshake.go. The test vectors in vectors_test.go are those of
+// Start reading at NextRequest, then handshake.go and topic.go. The test vectors in vectors_test.go are those of
 // docs/wire.md.
 package wire

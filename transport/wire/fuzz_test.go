@@ -32,6 +32,10 @@ func checkRequest(t *testing.T, r *Request, frame []byte) {
 	if !bytes.Equal(again, frame) || cap(r.Body) != len(r.Body) || len(frame) > PrefixSize+DefaultMaxRequest {
 		t.Fatalf("request %+v, decoded from % x, is encoded as % x", r, frame, again)
 	}
+	if r.Tag == TagExtended {
+		checkSubscription(t, r)
+		return
+	}
 	h, ok := DecodeHello(r.Body)
 	if r.Tag != TagHello || !ok {
 		return
@@ -76,6 +80,8 @@ func checkResponse(t *testing.T, tag uint8, body, frame []byte) {
 		if cap(result) != len(result) {
 			t.Fatal("a result reaches beyond its frame")
 		}
+	case TagExtended:
+		again, ok = appendExtended(t, body)
 	case TagBatchEnd, TagServerBusy:
 		var request uint64
 		request, ok = DecodeBatchEnd(body)
@@ -97,4 +103,40 @@ func checkResponse(t *testing.T, tag uint8, body, frame []byte) {
 	if known := again[PrefixSize+ResponseHeaderSize:]; !bytes.HasPrefix(body, known) {
 		t.Fatalf("% x is encoded as % x", frame, again)
 	}
+}
+
+func checkSubscription(t *testing.T, r *Request) {
+	var again []byte
+	if s, ok := DecodeSubscribe(r.Body); ok {
+		again = AppendSubscribe(nil, r.Seq, s)
+	}
+	if topic, ok := DecodeUnsubscribe(r.Body); ok {
+		if again != nil {
+			t.Fatalf("% x was decoded as two requests", r.Body)
+		}
+		again = AppendUnsubscribe(nil, r.Seq, topic)
+	}
+	if again != nil && !bytes.HasPrefix(r.Body, again[PrefixSize+RequestHeaderSize:]) {
+		t.Fatalf("% x is encoded as % x", r.Body, again)
+	}
+}
+
+// appendExtended decodes a body with TagExtended and appends its frame again.
+func appendExtended(t *testing.T, body []byte) (again []byte, ok bool) {
+	if d, ok := DecodeTopicData(body); ok {
+		if cap(d.Body) != len(d.Body) || d.Tag < ResponseFirst {
+			t.Fatalf("%+v reaches beyond its frame, or is not of the application", d)
+		}
+		again = AppendTopicData(again, d)
+	}
+	if s, ok := DecodeSnapshotBegin(body); ok {
+		again = AppendSnapshotBegin(again, s)
+	}
+	if topic, seq, ok := DecodeSnapshotEnd(body); ok {
+		again = AppendSnapshotEnd(again, topic, seq)
+	}
+	if topic, seq, ok := DecodeGap(body); ok {
+		again = AppendGap(again, topic, seq)
+	}
+	return again, again != nil
 }

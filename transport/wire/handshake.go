@@ -13,13 +13,11 @@ const Version uint8 = 1
 // made for another purpose is never valid here.
 const HandshakeContext = "sluice client handshake v1\x00"
 
-// SignedSize is the size in bytes of the message that a client signs.
-const SignedSize = len(HandshakeContext) + NonceSize // 59
-
-// Signed is the message that a client signs: the context, then the server's nonce.
-func Signed(nonce *[NonceSize]byte) (message [SignedSize]byte) {
-	copy(message[copy(message[:], HandshakeContext):], nonce[:])
-	return message
+// Signed is the message that a client signs: the context, then the server's nonce, then the channel binding of
+// the TLS connection. On a plain connection there is none, and the message has 59 bytes.
+func Signed(nonce *[NonceSize]byte, binding []byte) []byte {
+	message := append([]byte(HandshakeContext), nonce[:]...)
+	return append(message, binding...)
 }
 
 // Challenge is the first frame of a connection. The server sends it.

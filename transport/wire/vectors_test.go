@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -63,6 +64,18 @@ func vectors() []vector {
 		{"response", AppendResponse(nil, ResponseFirst, []byte("abc")), "04000000 30 616263"},
 		{"traced request", AppendTraced(nil, 7, (*[TraceSize]byte)(append(pattern(1, 24), 1)), 0x13,
 			[]byte{0xaa, 0xbb}), "25000000 0700000000000000 0b 01..18 01 13 aabb"},
+		{"Subscribe", AppendSubscribe(nil, number, Subscribe{Topic: 7}),
+			"23000000 0807060504030201 0f 01 0700000000000000 00 0000000000000000 0000000000000000"},
+		{"Subscribe behind a frame",
+			AppendSubscribe(nil, 1, Subscribe{Topic: 0xf1e2d3c4b5a69788, Mode: TopicLatest, Epoch: 0x1112131415161718, After: 1000}),
+			"23000000 0100000000000000 0f 01 8897a6b5c4d3e2f1 02 1817161514131211 e803000000000000"},
+		{"Unsubscribe", AppendUnsubscribe(nil, number, 7), "12000000 0807060504030201 0f 02 0700000000000000"},
+		{"TopicData", AppendTopicData(nil, TopicData{Topic: 7, Seq: 1001, Tag: ResponseFirst, Body: []byte("abc")}),
+			"16000000 0f 81 0700000000000000 e903000000000000 30 616263"},
+		{"SnapshotBegin", AppendSnapshotBegin(nil, SnapshotBegin{Topic: 7, Epoch: 0x1112131415161718, Seq: 1000}),
+			"1a000000 0f 82 0700000000000000 1817161514131211 e803000000000000"},
+		{"SnapshotEnd", AppendSnapshotEnd(nil, 7, 1000), "12000000 0f 83 0700000000000000 e803000000000000"},
+		{"Gap", AppendGap(nil, 7, 1005), "12000000 0f 84 0700000000000000 ed03000000000000"},
 	}
 }
 
@@ -109,11 +122,11 @@ func TestSignatureMatchesTheSpecification(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := ed25519.NewKeyFromSeed(pattern(0, ed25519.SeedSize))
-	message := Signed((*[NonceSize]byte)(pattern(0, NonceSize)))
-	if want := unhex(t, "736c7569636520636c69656e742068616e647368616b6520763100 00..1f"); !bytes.Equal(message[:], want) {
+	message := Signed((*[NonceSize]byte)(pattern(0, NonceSize)), nil)
+	if want := unhex(t, "736c7569636520636c69656e742068616e647368616b6520763100 00..1f"); !bytes.Equal(message, want) {
 		t.Errorf("signed message % x, want % x", message, want)
 	}
-	for name, b := range map[string][]byte{"public key": key[32:], "signature": ed25519.Sign(key, message[:])} {
+	for name, b := range map[string][]byte{"public key": key[32:], "signature": ed25519.Sign(key, message)} {
 		if !strings.Contains(string(page), hex.EncodeToString(b)) {
 			t.Errorf("docs/wire.md has no %s %x", name, b)
 		}
@@ -188,6 +201,17 @@ func TestShortBodiesAreRejected(t *testing.T) {
 			func(b []byte) bool { _, ok := DecodeServerReady(b); return ok }, nil},
 		"Close": {AppendClose(nil, Close{Address: "a:1"})[5:],
 			func(b []byte) bool { _, ok := DecodeClose(b); return ok }, []int{6}},
+		"Subscribe": {AppendSubscribe(nil, 1, Subscribe{})[13:],
+			func(b []byte) bool { _, ok := DecodeSubscribe(b); return ok }, nil},
+		"Unsubscribe": {AppendUnsubscribe(nil, 1, 2)[13:],
+			func(b []byte) bool { _, ok := DecodeUnsubscribe(b); return ok }, nil},
+		"TopicData": {AppendTopicData(nil, TopicData{Tag: ResponseFirst})[5:],
+			func(b []byte) bool { _, ok := DecodeTopicData(b); return ok }, nil},
+		"SnapshotBegin": {AppendSnapshotBegin(nil, SnapshotBegin{})[5:],
+			func(b []byte) bool { _, ok := DecodeSnapshotBegin(b); return ok }, nil},
+		"SnapshotEnd": {AppendSnapshotEnd(nil, 1, 2)[5:],
+			func(b []byte) bool { _, _, ok := DecodeSnapshotEnd(b); return ok }, nil},
+		"Gap":           {AppendGap(nil, 1, 2)[5:], func(b []byte) bool { _, _, ok := DecodeGap(b); return ok }, nil},
 		"AdminResponse": {AppendAdminResponse(nil, 1, nil)[5:], func(b []byte) bool { _, _, ok := DecodeAdminResponse(b); return ok }, nil},
 	} {
 		for n := range len(v.frame) + 1 {
@@ -203,6 +227,33 @@ func TestShortBodiesAreRejected(t *testing.T) {
 	for _, body := range [][]byte{{0, 0, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 0, 9, 1, 0}} {
 		if h, ok := DecodeHello(body); ok {
 			t.Errorf("% x was decoded as %+v", body, h)
+		}
+	}
+}
+
+// A TopicData carries frames of the application only, so no frame of the transport hides in one, and
+// no body is two things.
+func TestBodiesOfTopicsAreTold(t *testing.T) {
+	for tag := range 256 {
+		body := AppendTopicData(nil, TopicData{Topic: 1, Seq: 2, Tag: uint8(tag), Body: []byte{3}})[5:]
+		if d, ok := DecodeTopicData(body); ok != (tag >= int(ResponseFirst)) {
+			t.Errorf("tag %#02x in a TopicData: %+v, %t", tag, d, ok)
+		}
+	}
+	for sub := range 256 {
+		body := make([]byte, 40)
+		body[0], body[17] = uint8(sub), ResponseFirst
+		_, subscribe := DecodeSubscribe(body)
+		_, unsubscribe := DecodeUnsubscribe(body)
+		_, data := DecodeTopicData(body)
+		_, begin := DecodeSnapshotBegin(body)
+		_, _, end := DecodeSnapshotEnd(body)
+		_, _, gap := DecodeGap(body)
+		for of, ok := range map[uint8]bool{SubSubscribe: subscribe, SubUnsubscribe: unsubscribe, SubTopicData: data,
+			SubSnapshotBegin: begin, SubSnapshotEnd: end, SubGap: gap} {
+			if ok != (int(of) == sub) {
+				t.Errorf("sub-tag %#02x was decoded as %#02x: %t", sub, of, ok)
+			}
 		}
 	}
 }
@@ -239,6 +290,9 @@ func TestReasonsHaveNames(t *testing.T) {
 		if got := reason.String(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+	if got := fmt.Sprint(TopicRecover, TopicEvery, TopicLatest, TopicMode(3)); got != "recover every latest mode 3" {
+		t.Error(got)
 	}
 	if RefusalRole.String() != "role not permitted" || Refusal(9).String() != "reason 9" {
 		t.Error(RefusalRole, Refusal(9))

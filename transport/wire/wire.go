@@ -15,7 +15,7 @@ const (
 	TagHello         uint8 = 0x0C // client: key and signature, wishes; ends its part of the handshake
 	TagClose         uint8 = 0x0D // server: why it closes the connection; the last frame
 	TagSessionState  uint8 = 0x0E // server: reserved for sessions
-	TagExtended      uint8 = 0x0F // both: reserved for acknowledgements and topics
+	TagExtended      uint8 = 0x0F // both: topics; the body begins with a sub-tag
 )
 
 // Limits of the tag ranges, all inclusive.

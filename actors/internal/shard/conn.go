@@ -98,6 +98,9 @@ func (e *Shard) connect(ev *Event, now int64) error {
 		c.Heartbeat = ev.Heartbeat
 		e.timers.beat = min(e.timers.beat, ev.Heartbeat)
 	}
+	if ev.Sealer != nil {
+		e.secure(entry, ev.Sealer)
+	}
 	if ev.WriteOnly {
 		c.Owed = uncounted
 		c.Set(transport.StateReaderGone)
@@ -125,6 +128,7 @@ func (e *Shard) disconnect(ev *Event, now int64) {
 	case ev.Reason == transport.ReasonPeerClosed || ev.Reason == transport.ReasonProtocolError:
 		c.Set(transport.StateHalfClosed)
 		c.Final = ev.Reason
+		e.finishSubscriptions(entry, now)
 		e.finishHalfClosed(entry, now)
 	default:
 		e.dismiss(entry, ev.Reason, now)
@@ -138,7 +142,7 @@ func (e *Shard) finishHalfClosed(entry uint32, now int64) {
 	c := &e.table.conns[entry]
 	switch {
 	case c.Ended < c.Owed || c.Unsent() != 0 || c.Sending() != 0:
-	case farewellOf(c.Final) == 0 || c.Has(transport.StateFarewell):
+	case farewellOf(c.Final) == 0 && !c.Has(transport.StateSecure) || c.Has(transport.StateFarewell):
 		e.close(entry, c.Final, now)
 	default:
 		e.outbox.parting = append(e.outbox.parting, entry)
@@ -158,6 +162,7 @@ func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 	c.Set(transport.StateClosing)
 	c.Clear(transport.StateRetry | transport.StateHalfClosed)
 	e.removeBlocked(entry)
+	e.unsubscribe(entry, now)
 	if err := e.ring.Shutdown(c.FD); err != nil {
 		e.rec.B.C[telemetry.EgressShutdownErrors]++ // ENOTCONN: the peer closed first
 	}
@@ -165,6 +170,7 @@ func (e *Shard) close(entry uint32, why transport.Reason, now int64) {
 		e.outbox.cancels = append(e.outbox.cancels, userData(opPoll, c.Gen, entry))
 	}
 	c.Discard(e.slab)
+	e.unseal(c, entry)
 	e.rec.B.C[telemetry.CloseReason(why).Counter()]++
 	e.release(entry, now)
 }
@@ -191,9 +197,17 @@ func (e *Shard) account(c *transport.Conn, now int64) {
 		if !ok {
 			return
 		}
-		if u.Slot {
-			e.drop(c.Reason, 1)
-		}
+		e.dropUnit(u, c.Reason)
+	}
+}
+
+// dropUnit counts a unit that its connection did not receive.
+func (e *Shard) dropUnit(u transport.Unit, why transport.Reason) {
+	if u.Topic {
+		e.rec.B.C[telemetry.TopicSkippedClosed]++
+	}
+	if u.Slot {
+		e.drop(why, 1)
 	}
 }
 
@@ -204,6 +218,12 @@ func (e *Shard) freeEntry(entry uint32) {
 		panic(fmt.Sprintf("actors: connection %d is not in the connection table", c.ID))
 	}
 	c.Vacate(e.table.free)
+	if int(entry) < len(e.topics.subs) {
+		e.topics.subs[entry] = subscriber{}
+	}
+	if int(entry) < len(e.sealing.conns) {
+		e.sealing.conns[entry] = sealed{}
+	}
 	e.table.free = entry
 	e.table.live--
 	if e.permit.Add(-1) < 0 {
@@ -292,6 +312,7 @@ func (e *Shard) tick(now int64) {
 		}
 	}
 	e.heartbeats(now)
+	e.sweepTopics(now)
 	e.slab.Trim()
 	e.Gauges.Connections.Store(int64(e.table.live))
 	e.Gauges.Blocked.Store(int64(e.blocked.count))
@@ -331,7 +352,8 @@ func (e *Shard) heartbeats(now int64) {
 			return
 		}
 		c := &e.table.conns[e.timers.sweep]
-		const idle = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken
+		const idle = transport.StateReaderGone | transport.StateHalfClosed | transport.StateWoken |
+			transport.StateSecure
 		if c.State&^idle != transport.StateOpen || now-c.LastSent < c.Heartbeat ||
 			c.Unsent() > 0 || c.BlockedSince() != 0 {
 			continue

@@ -5,9 +5,24 @@ import (
 	"sluice/transport"
 )
 
-// deliver appends one response to its connection, or counts why it was dropped.
+// deliver appends one response to its connection, or counts why it was dropped. A record of another kind
+// is taken.
 func (e *Shard) deliver(b []byte, now int64) {
 	r := RecordIn(b)
+	if r.Flags >= KindTopic<<RecordKind {
+		if r.Flags >= 1<<RecordCount {
+			e.deliverRun(r, b, now)
+			return
+		}
+		if r.Flags < KindSnapshotBegin<<RecordKind {
+			e.publish(r, b, now)
+			return
+		}
+		if r.Flags >= KindSnapshotEnd<<RecordKind {
+			e.subscribe(r, b, now)
+			return
+		}
+	}
 	entry, ok := e.table.index.Get(r.Hash, r.Conn)
 	if !ok {
 		e.rec.B.C[telemetry.DropClientGone.Counter()]++
@@ -30,7 +45,7 @@ func (e *Shard) deliver(b []byte, now int64) {
 		return
 	}
 	if r.Flags&RecordTraced != 0 || r.Received < e.traces.oldest.record.Received {
-		e.traces.note(len(e.ledger.samples), b, now)
+		e.traces.note(len(e.ledger.samples), b, len(frames), now)
 	}
 	e.ledger.samples = append(e.ledger.samples,
 		sample{entry: entry, bytes: uint32(len(frames)) | sampleSlot, received: r.Received,
@@ -73,6 +88,9 @@ func (e *Shard) reject(r *Record, entry uint32, frames []byte, now int64) {
 func (e *Shard) append(c *transport.Conn, entry uint32, p []byte, now int64) bool {
 	if len(p) == 0 { // of a raw framing; the connection may have no buffer
 		return true
+	}
+	if c.Has(transport.StateSubscribed) && !e.mix(entry, now) {
+		return false
 	}
 	l := &e.class[c.Class]
 	if !c.AppendInPlace(e.slab, l, p) && !e.appendMakingRoom(entry, l, p, now) {
@@ -132,9 +150,16 @@ func (e *Shard) sendPending(entry uint32, now int64) {
 		e.reap(now)
 	}
 	c.Clear(transport.StateRetry) // the kernel may have memory again
-	if c.CanSend() {
-		e.queueSend(entry, now)
+	if c.CanSend() || e.behind(c, entry) {
+		e.send(entry, now)
 		e.submit(now)
+	}
+	for e.sealing.more { // a send takes a part of what it holds
+		e.sealing.more = false
+		if c.State&(transport.StateSecure|transport.StateClosing) == transport.StateSecure {
+			e.send(entry, now)
+			e.submit(now)
+		}
 	}
 	if c.Sending() != 0 {
 		e.addBlocked(entry, now) // its completion is late

@@ -39,7 +39,7 @@ func (e *Shard) end(now int64) int {
 		if !c.Has(transport.StateOpen) || c.Has(transport.StateClosing) {
 			continue
 		}
-		if !force && (c.Unsent() != 0 || c.Sending() != 0 ||
+		if !force && (c.Unsent() != 0 || c.Sending() != 0 || e.behind(c, uint32(i)) ||
 			now-e.ending.began < Jitter(c.Hash, e.ending.spread)) {
 			continue
 		}
@@ -99,7 +99,8 @@ func (e *Shard) force() {
 func (e *Shard) farewells(now int64) {
 	for i := 1; i < len(e.table.conns); i++ {
 		c := &e.table.conns[i]
-		if c.Has(transport.StateOpen) && c.Unsent() == 0 && c.Sending() == 0 {
+		if c.Has(transport.StateOpen) && c.Unsent() == 0 && c.Sending() == 0 &&
+			!e.behind(c, uint32(i)) {
 			e.farewellPinned(uint32(i), now)
 		}
 	}
@@ -160,9 +161,9 @@ func (e *Shard) fence(now int64) int {
 			break
 		}
 		if RecordIn(b).Flags&RecordFailed == 0 {
-			e.drop(transport.ReasonFenced, 1)
+			e.drop(transport.ReasonFenced, responses(b))
 		} else {
-			e.drop(transport.ReasonEncodeError, 1)
+			e.drop(transport.ReasonEncodeError, responses(b))
 		}
 		work++
 	}
@@ -177,8 +178,10 @@ func (e *Shard) fence(now int64) int {
 // holds no buffer.
 func (e *Shard) orphan(entry uint32, now int64) {
 	c := &e.table.conns[entry]
+	e.abandon(entry, now)
 	e.account(c, now)
 	c.Free(e.slab)
+	e.unsealAll(entry)
 	e.ending.orphans = append(e.ending.orphans,
 		Orphan{Conn: c.ID, FD: c.FD, Free: c.Has(transport.StateReaderGone)})
 	e.freeEntry(entry)
@@ -223,11 +226,15 @@ func (e *Shard) Close() error {
 			e.orphan(uint32(i), now)
 		}
 	}
+	for len(e.topics.list) > 0 {
+		e.forgetTopic(e.topics.list[0])
+	}
 	for {
-		if _, ok := e.mail.frames.Next(); !ok {
+		b, ok := e.mail.frames.Next()
+		if !ok {
 			break
 		}
-		e.drop(why, 1)
+		e.drop(why, responses(b))
 		e.mail.frames.Release()
 	}
 	if e.list != nil {
@@ -253,8 +260,8 @@ func (e *Shard) Late() []Notice { return e.mail.late }
 func (e *Shard) Leftover() []Orphan {
 	defer run.Unparked(e.rec)()
 	// These were published after the shard failed.
-	for _, ok := e.mail.frames.Next(); ok; _, ok = e.mail.frames.Next() {
-		e.rec.B.C[telemetry.DropFenced.Counter()]++
+	for b, ok := e.mail.frames.Next(); ok; b, ok = e.mail.frames.Next() {
+		e.rec.B.C[telemetry.DropFenced.Counter()] += uint64(responses(b))
 		e.mail.frames.Release()
 	}
 	if e.ending.closed {

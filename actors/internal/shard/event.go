@@ -30,12 +30,13 @@ type Event struct {
 	FD        int32            // connect
 	Conn      uint64
 	Hash      uint64
-	Since     uint64      // connect: slots before this ring position belong to an earlier owner of the id
-	Owed      uint64      // disconnect: requests accepted in all; busy: requests shed
-	Heartbeat int64       // connect: interval in ns; 0 for that of the configuration
-	Ack       func(error) // connect, respond, settle: called once, on an actor's goroutine; must not block
-	Frame     string      // respond, busy
-	List      *Listing    // list
+	Since     uint64           // connect: slots before this ring position belong to an earlier owner of the id
+	Owed      uint64           // disconnect: requests accepted in all; busy: requests shed
+	Heartbeat int64            // connect: interval in ns; 0 for that of the configuration
+	Ack       func(error)      // connect, respond, settle: called once, on an actor's goroutine; must not block
+	Frame     string           // respond, busy
+	Sealer    transport.Sealer // connect: encrypts what is sent; nil for a plain connection
+	List      *Listing         // list
 }
 
 // Shard is the number of the shard that the event is for.

@@ -13,8 +13,10 @@ func farewellOf(why transport.Reason) encode.CloseReason {
 		return encode.CloseShutdown
 	case transport.ReasonKicked:
 		return encode.CloseKicked
+	case transport.ReasonRevoked:
+		return encode.CloseRevoked
 	case transport.ReasonSlowHard, transport.ReasonSlowSoft, transport.ReasonStalled,
-		transport.ReasonShardBudget:
+		transport.ReasonShardBudget, transport.ReasonSlowFeed:
 		return encode.CloseSlow
 	case transport.ReasonProtocolError:
 		return encode.CloseProtocol
@@ -26,7 +28,8 @@ func farewellOf(why transport.Reason) encode.CloseReason {
 	return 0
 }
 
-// farewell appends the last frame of a connection, which tells the client why it is closed. From
+// farewell appends the last frame of a connection, which tells the client why it is closed. Over TLS it is a
+// heartbeat if there is nothing to tell. From
 // then on responses to it are dropped for that reason. It returns false if there is nothing to send.
 // The caller has pinned the entry. The ledger does not count the frame, and needs no sample of it,
 // because nothing follows whose bytes would have to be told apart.
@@ -44,6 +47,8 @@ func (e *Shard) farewell(entry uint32, why transport.Reason, now int64) bool {
 		}
 		last.Answered = e.answeredAll(c, why, now)
 		frame = e.cfg.Framing.AppendControl(frame, last)
+	} else if c.Has(transport.StateSecure) { // the end of the stream is a record behind it
+		frame = e.cfg.Framing.AppendControl(frame, encode.Control{Kind: encode.ControlHeartbeat})
 	}
 	c.Reason = why
 	c.Set(transport.StateFarewell)
@@ -64,7 +69,8 @@ func (e *Shard) dismiss(entry uint32, why transport.Reason, now int64) {
 	c := &e.table.conns[entry]
 	c.Pin()
 	e.sendPending(entry, now)
-	if c.Unsent() == 0 && c.Sending() == 0 && e.err == nil && e.farewell(entry, why, now) {
+	if c.Unsent() == 0 && c.Sending() == 0 && !e.behind(c, entry) && e.err == nil &&
+		e.farewell(entry, why, now) {
 		e.sendPending(entry, now)
 	}
 	e.close(entry, why, now)
@@ -77,7 +83,8 @@ func (e *Shard) part(now int64) int {
 	n := len(e.outbox.parting)
 	for _, entry := range e.outbox.parting {
 		c := &e.table.conns[entry]
-		if !c.Has(transport.StateOpen|transport.StateHalfClosed) || c.Has(transport.StateClosing) {
+		if !c.Has(transport.StateOpen|transport.StateHalfClosed) ||
+			c.State&(transport.StateClosing|transport.StateFarewell) != 0 { // with a farewell it is closed once that is sent
 			continue
 		}
 		c.Pin()

@@ -16,10 +16,12 @@ type Figures struct {
 	Age       time.Duration // since Connect
 	Quiet     time.Duration // since the kernel took the last byte, or since Connect
 	Lag       time.Duration // time for which the socket has refused bytes; 0 if it does not
-	Unsent    int           // bytes
+	Unsent    int           // bytes of its own buffer
 	Responses int           // responses not fully sent
 	Sent      uint64        // bytes
 	Ended     uint64        // requests whose last response was appended
+	Topics    int           // subscriptions, including those that wait for a snapshot
+	Behind    int           // bytes of topic frames on a tape that it was not sent; in no buffer of its own
 	Slow      bool          // was reported as slow and has not recovered
 	Half      bool          // the client sends no more requests and waits for its responses
 	Closing   bool          // shut down; the kernel or the reader still uses the socket
@@ -28,28 +30,34 @@ type Figures struct {
 // listBatch bounds the table entries that a shard examines in one step for a list.
 const listBatch = 256
 
-// Listing is one shard's part of a list of connections. The pipeline makes it; the shard fills it
-// over several steps and closes Done; then it belongs to the pipeline again.
+// Listing is one shard's part of a list of connections, or of topics. The pipeline makes it; the shard
+// fills it over several steps and closes Done; then it belongs to the pipeline again.
 type Listing struct {
-	Rank func(*Figures) int64 // order of the list, highest first
-	Now  int64                // time of the request, monotonic ns; ages of all shards refer to it
-	Next int                  // table entry to examine next
-	Open int                  // connections seen
-	Top  []Figures            // a heap with the lowest rank at the front; its array never grows
-	Done chan struct{}
+	Conns  Ranked[Figures]
+	Topics *TopicListing // nil for a list of connections
+	Now    int64         // time of the request, monotonic ns; ages of all shards refer to it
+	Next   int           // table entry to examine next
+	Open   int           // connections seen
+	Done   chan struct{}
+}
 
-	offered Figures
+// Ranked is the items with the highest ranks of those that were offered.
+type Ranked[T any] struct {
+	Rank func(*T) int64
+	Top  []T // a heap with the lowest rank at the front; its array never grows
+
+	offered T
 }
 
 // Len, Less, Swap, Push and Pop implement heap.Interface.
-func (l *Listing) Len() int           { return len(l.Top) }
-func (l *Listing) Less(i, j int) bool { return l.Rank(&l.Top[i]) < l.Rank(&l.Top[j]) }
-func (l *Listing) Swap(i, j int)      { l.Top[i], l.Top[j] = l.Top[j], l.Top[i] }
-func (l *Listing) Push(any)           { panic("actors: a list of connections grows in place") }
-func (l *Listing) Pop() any           { panic("actors: a list of connections never shrinks") }
+func (l *Ranked[T]) Len() int           { return len(l.Top) }
+func (l *Ranked[T]) Less(i, j int) bool { return l.Rank(&l.Top[i]) < l.Rank(&l.Top[j]) }
+func (l *Ranked[T]) Swap(i, j int)      { l.Top[i], l.Top[j] = l.Top[j], l.Top[i] }
+func (l *Ranked[T]) Push(any)           { panic("actors: a list grows in place") }
+func (l *Ranked[T]) Pop() any           { panic("actors: a list never shrinks") }
 
-// offer adds f to the list if its rank is high enough.
-func (l *Listing) offer(f Figures) {
+// offer adds an item to the list if its rank is high enough.
+func (l *Ranked[T]) offer(f T) {
 	l.offered = f // a field, because Rank takes a pointer
 	if len(l.Top) < cap(l.Top) {
 		l.Top = append(l.Top, f)
@@ -62,13 +70,27 @@ func (l *Listing) offer(f Figures) {
 	}
 }
 
-// fillList does one step's part of the requested list. Connections that open or close meanwhile may
-// be missing; the figures of each connection are of one moment.
+// fillList does one step's part of the requested list. What begins or ends meanwhile may be missing; the
+// figures of each connection are of one moment.
 func (e *Shard) fillList(now int64) int {
 	l := e.list
 	if l == nil {
 		return 0
 	}
+	done := false
+	if l.Topics != nil {
+		done = e.fillTopics(l, now)
+	} else {
+		done = e.fillConns(l, now)
+	}
+	if done {
+		e.list = nil
+		close(l.Done)
+	}
+	return 1
+}
+
+func (e *Shard) fillConns(l *Listing, now int64) (done bool) {
 	for last := min(len(e.table.conns), l.Next+listBatch); l.Next < last; l.Next++ {
 		c := &e.table.conns[l.Next]
 		if !c.Has(transport.StateOpen) {
@@ -77,13 +99,10 @@ func (e *Shard) fillList(now int64) int {
 		l.Open++
 		f := e.figures(c, now)
 		f.Age = time.Duration(max(l.Now-c.OpenedAt, 0))
-		l.offer(f)
+		f.Topics, f.Behind = e.subscriptionsOf(uint32(l.Next))
+		l.Conns.offer(f)
 	}
-	if l.Next == len(e.table.conns) {
-		e.list = nil
-		close(l.Done)
-	}
-	return 1
+	return l.Next == len(e.table.conns)
 }
 
 func (e *Shard) figures(c *transport.Conn, now int64) Figures {

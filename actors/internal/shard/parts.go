@@ -21,6 +21,7 @@ type Config struct {
 	Heartbeat   time.Duration
 	Tick        time.Duration
 	DrainSpread time.Duration
+	Topics      TopicConfig
 
 	// Pause is how late a tick must be to show that the shard did not run: steps are short, and a
 	// sleep takes at most run.SleepMax. Simulated worlds with shorter sleeps set it lower.
@@ -35,6 +36,7 @@ type Parts struct {
 	Frames   *mailbox.BytesReader
 	Events   *mailbox.Reader[Event]
 	Notices  *mailbox.Writer[Notice]
+	Feedback *mailbox.Writer[Feedback] // nil without a producer of topics
 	Ring     transport.Ring
 	Sockets  *Sockets // that the pipeline owns
 	Slab     *transport.Slab
@@ -57,6 +59,7 @@ func New(p Parts) *Shard {
 		limits: p.Limits, permit: p.Permit, phase: p.Phase, rec: p.Recorder,
 		table:  table{conns: make([]transport.Conn, 1), sockets: p.Sockets},
 		outbox: outbox{entries: p.Ring.Info().Entries},
+		topics: topics{feedback: p.Feedback},
 		timers: timers{beat: int64(p.Config.Heartbeat)},
 		ending: ending{farewell: p.Farewell},
 		traces: tracer{box: p.Box, sampler: p.Sampler, alarm: p.Alarm,

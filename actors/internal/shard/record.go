@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"encoding/binary"
 	"unsafe"
 
 	"sluice/telemetry"
@@ -20,10 +21,10 @@ import (
 //	48 opened    u32   ns after received
 //	52 encoded   u32   ns after received
 //	56 crossed   u32   ns after received when the first of two awaited cursors passed it; 0 if none did
-//	60 flags     u32   the Record bits below, trace reason, kind
+//	60 flags     u32   the Record bits below, trace reason, kind, number of responses in a run
 //
 // If RecordParent is set, the frames are followed by the trace context of the request
-// (ParentBytes).
+// (ParentBytes). The record of a run is described in run.go.
 type Record struct {
 	Conn, Hash, Position, Seq          uint64
 	Received                           int64
@@ -38,13 +39,50 @@ const (
 	RecordLast   = 1 << 0 // the frames end with BatchEnd: a request has its last response
 	RecordFailed = 1 << 1 // no frame follows: encoding failed, and the connection ends
 	RecordParent = 1 << 2 // the frames are followed by a trace context
+	RecordUneven = 1 << 3 // the responses of a run were not all received at the same time
 	RecordTraced = 0xff << RecordReason
 	RecordWaits  = 4  // shift of the cursors that the slot waited for, in Slot.waits as well
 	RecordReason = 8  // shift of the telemetry.TraceReason
 	RecordKind   = 16 // shift of the slot's Kind
+	RecordCount  = 24 // shift of the number of responses in a run; 0 in a record of one slot
 
 	ParentBytes = telemetry.ParentBytes
 )
+
+// Kinds of slots that the shard treats in a way of their own. They are those of package actors.
+const (
+	KindTopic = 4 + iota
+	KindSnapshotBegin
+	KindSnapshotEnd
+	KindResume
+	KindLeave
+)
+
+// The record of a topic frame has the topic in Conn and its key in Hash, and the frame is followed by
+// its number in the topic, u64. The records of KindSnapshotEnd, KindResume and KindLeave end with the
+// subscription: topic u64, number of the last frame that the client has u64, mode u8.
+const (
+	TopicBytes        = 8
+	SubscriptionBytes = 8 + 8 + 1
+)
+
+// PutSubscription writes the end of a record of a subscription to b.
+func PutSubscription(b []byte, topic, seq uint64, mode Mode) {
+	_ = b[SubscriptionBytes-1]
+	binary.LittleEndian.PutUint64(b, topic)
+	binary.LittleEndian.PutUint64(b[8:], seq)
+	b[16] = uint8(mode)
+}
+
+// subscriptionIn reads it from the end of a record.
+func subscriptionIn(b []byte) (topic, seq uint64, mode Mode) {
+	b = b[len(b)-SubscriptionBytes:]
+	return binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), Mode(b[16])
+}
+
+// isTopic reports that a record is a frame for subscribers, which the ledger of responses does not
+// count.
+func isTopic(b []byte) bool { return RecordIn(b).Flags>>RecordKind == KindTopic }
 
 // Cursors that were behind a slot when the gate first looked at it; the record carries them at
 // RecordWaits.

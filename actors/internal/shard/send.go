@@ -11,28 +11,53 @@ import (
 // socket that refuses bytes completes at once, and the socket is polled from then on
 // (docs/decisions/0003).
 func (e *Shard) flush(why telemetry.Counter, now int64) {
-	if len(e.outbox.dirty) == 0 && !e.hasRequests() {
+	if len(e.outbox.dirty) == 0 && len(e.topics.dirty) == 0 && !e.hasRequests() {
 		return
 	}
-	if len(e.outbox.dirty) > 0 {
+	if len(e.outbox.dirty) > 0 || len(e.topics.dirty) > 0 {
 		e.rec.B.C[why]++
 	}
 	e.outbox.flushed = now
+	e.flushDirty(now)
+	for e.sealing.more { // a send takes a part of what its connection holds
+		e.sealing.more = false
+		e.flushDirty(now)
+	}
+}
+
+// flushDirty makes one send for each connection with something new.
+func (e *Shard) flushDirty(now int64) {
 	dirty := e.outbox.dirty
-	e.outbox.dirty = e.outbox.spare[:0] // what becomes dirty meanwhile is for the next flush
+	// What becomes dirty meanwhile is for the next flush, which may be made within this one for want of
+	// memory.
+	e.outbox.dirty, e.outbox.spare = e.outbox.spare[:0], nil
 	for _, entry := range dirty {
 		c := &e.table.conns[entry]
 		c.Clear(transport.StateDirty)
 		if c.CanSend() {
 			e.queueSend(entry, now)
+		} else if c.Has(transport.StateSubscribed) {
+			e.sendTape(entry, now)
 		}
 	}
 	e.outbox.spare = dirty
+	if len(e.topics.dirty) > 0 {
+		e.flushFeeds(now)
+	}
 	e.submit(now)
 	for _, entry := range dirty {
 		if c := &e.table.conns[entry]; c.Sending() != 0 {
 			e.addBlocked(entry, now) // its completion is late: the no-progress clock runs
 		}
+	}
+}
+
+// send queues one send of a connection: of its own bytes, which come first, or from a tape.
+func (e *Shard) send(entry uint32, now int64) {
+	if c := &e.table.conns[entry]; c.CanSend() {
+		e.queueSend(entry, now)
+	} else if c.Has(transport.StateSubscribed) {
+		e.sendTape(entry, now)
 	}
 }
 
@@ -53,6 +78,10 @@ func (e *Shard) queueSend(entry uint32, now int64) {
 		return // ended or blocked while room was made
 	}
 	e.rec.B.Mark(telemetry.MarkBuffered, uint64(c.Unsent()))
+	if c.Has(transport.StateSecure) {
+		e.sendSealed(c, entry, now)
+		return
+	}
 	if !e.ring.Send(c.FD, c.BeginSend(e.slab), userData(opSend, c.Gen, entry)) {
 		panic("actors: the ring rejected a send although it has room")
 	}
@@ -166,7 +195,7 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 		case done.Res < 0 && c.Has(transport.StateBlocked):
 			// The kernel cannot poll it, and polling again at once would spin: the next tick sends.
 			c.Set(transport.StateRetry)
-		case c.Unsent() > 0:
+		case c.Unsent() > 0 || e.behind(c, entry):
 			c.Set(transport.StateWoken)
 			e.markDirty(entry)
 		}
@@ -174,7 +203,18 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 	}
 	asked := c.Sending()
 	sent := max(int(done.Res), 0)
-	remain := c.CompleteSend(e.slab, &e.class[c.Class], sent, now)
+	var remain bool
+	switch {
+	case c.State&(transport.StateSharing|transport.StateSecure) == 0:
+		remain = c.CompleteSend(e.slab, &e.class[c.Class], sent, now)
+		if c.Has(transport.StateSubscribed) && !remain {
+			remain = e.behind(c, entry)
+		}
+	case c.Has(transport.StateSecure):
+		asked, remain = e.completeSealed(c, entry, sent, now)
+	default:
+		remain = e.completeShare(c, entry, sent, now)
+	}
 	e.rec.B.C[telemetry.EgressBytesSent] += uint64(sent)
 	if sent > 0 && c.QueuedUnits() > 0 {
 		e.countDelivered(c, now)
@@ -189,12 +229,20 @@ func (e *Shard) complete(done transport.Completion, now int64) {
 		e.pollBlocked(entry, now)
 	default:
 		e.rec.B.C[telemetry.EgressSendOK]++
-		if remain { // appended while the send was in flight
+		if remain { // appended while the send was in flight, or the next part of a tape
 			e.markDirty(entry)
+			if c.Has(transport.StateSecure) { // it goes on in this flush, and is as blocked as it was
+				e.sealing.more = true
+				return
+			}
+			e.topics.more = e.topics.more || c.Has(transport.StateSubscribed)
 		}
 		const late = transport.StateBlocked | transport.StateSlow | transport.StateHalfClosed
 		if c.BlockedSince() != 0 || c.State&late != 0 {
 			e.clearBlocked(entry, now)
+		}
+		if c.Has(transport.StateLost) {
+			e.recoverLost(entry)
 		}
 	}
 }
@@ -286,95 +334,4 @@ func (e *Shard) removeBlocked(entry uint32) {
 	}
 	c.Next, c.Prev = 0, 0
 	e.blocked.count--
-}
-
-// settle gives the responses of the last step their ledger entries, and those that were sent their
-// end-to-end time: now is the first clock reading after their completion (R37).
-func (e *Shard) settle(now int64) int {
-	n := len(e.ledger.samples)
-	if e.ledger.settled {
-		return 0
-	}
-	e.ledger.settled = true
-	if n == 0 {
-		return 0
-	}
-	b := e.rec.B
-	whole := &b.H[telemetry.StageWhole]
-	sent := uint64(0)
-	for i := range e.ledger.samples {
-		s := &e.ledger.samples[i]
-		c := &e.table.conns[s.entry]
-		c.Unpin()
-		switch {
-		case !c.TakeCredit(s.bytes &^ sampleSlot):
-			e.queueUnsent(s, now)
-		case s.bytes&sampleSlot != 0:
-			sent++
-			e.ledger.whole.Add(whole, uint64(max(now-s.received, 0)))
-			e.ledger.batched.Add(&b.H[telemetry.StageBatch],
-				uint64(max(e.outbox.flushed-s.appended, 0)))
-		}
-		if c.Has(transport.StateClosing) && c.Unsettled == 0 {
-			e.release(s.entry, now)
-		}
-	}
-	e.ledger.whole.Flush(whole)
-	b.C[telemetry.EgressFramesSent] += sent
-	e.ledger.batched.Flush(&b.H[telemetry.StageBatch])
-	b.H[telemetry.StageSend].RecordN(uint64(max(now-e.outbox.flushed, 0)), uint32(sent))
-	b.Batch.Record(sent)
-	b.Mark(telemetry.MarkBatch, sent)
-	e.trace(int(sent), now)
-	e.ledger.samples = e.ledger.samples[:0]
-	return n
-}
-
-// queueUnsent queues a response whose bytes have not all left.
-func (e *Shard) queueUnsent(s *sample, now int64) {
-	c := &e.table.conns[s.entry]
-	u := transport.Unit{Len: s.bytes &^ sampleSlot, Received: uint32(s.received >> receivedShift),
-		Slot: s.bytes&sampleSlot != 0}
-	s.bytes = 0 // not delivered yet
-	c.Pin()     // this connection may be the one that is ended; settle releases it
-	for !c.QueueUnit(e.slab, u) {
-		if c.UnitQueueFull(e.slab) {
-			e.overflow(s.entry, u.Slot, transport.ReasonSlowHard, now)
-			break
-		}
-		if c.Has(transport.StateClosing) || !e.endLargestBlocked(now) {
-			e.overflow(s.entry, u.Slot, transport.ReasonShardBudget, now)
-			break
-		}
-	}
-	c.Unpin()
-}
-
-// receivedShift converts ns to the units of transport.Unit.Received.
-const receivedShift = 10
-
-// overflow ends a connection whose queue of unsent responses could not grow.
-func (e *Shard) overflow(entry uint32, slot bool, why transport.Reason, now int64) {
-	c := &e.table.conns[entry]
-	if !c.Has(transport.StateClosing) && e.err == nil {
-		e.close(entry, why, now)
-	}
-	if slot {
-		e.drop(dropReason(c), 1)
-	}
-}
-
-// countDelivered counts the queued responses that the sent bytes cover.
-func (e *Shard) countDelivered(c *transport.Conn, now int64) {
-	for {
-		u, ok := c.TakeSent(e.slab)
-		if !ok {
-			return
-		}
-		if u.Slot {
-			e.rec.B.C[telemetry.EgressFramesSent]++
-			age := uint32(now>>receivedShift) - u.Received
-			e.rec.B.H[telemetry.StageWhole].Record(uint64(age) << receivedShift)
-		}
-	}
 }

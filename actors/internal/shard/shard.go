@@ -17,10 +17,10 @@ import (
 // connection whose socket refuses bytes gets a writability poll instead of further sends, so it
 // costs the others nothing (I6).
 //
-// It is composed of parts, each a group of fields that change together: the mailboxes it reads and
+// Its groups of fields are parts that change together: the mailboxes it reads and
 // writes, the connection table, the outbox (what is to be handed to the kernel), the list of
 // blocked connections, the ledger (responses that are neither delivered nor dropped yet), the
-// timers, and the progress of the end.
+// timers, the progress of the end, and topics.
 type Shard struct {
 	shard  int
 	cfg    Config
@@ -39,6 +39,8 @@ type Shard struct {
 	timers  timers
 	ending  ending
 	traces  tracer
+	topics  topics
+	sealing sealing
 
 	class  []transport.Limits // this step's limits
 	err    error              // why the ring is in doubt, in which case nothing more is sent
@@ -90,7 +92,10 @@ type blocked struct {
 
 // ledger holds the responses that were appended and are not accounted for.
 type ledger struct {
-	samples []sample      // responses appended since the last settle
+	samples []sample      // responses and runs appended since the last settle
+	units   []Unit        // of the runs: their number, more than that if it is uneven, and then each
+	next    int           // index in units of the run to be settled next
+	single  []byte        // memory for the record of a response in a run
 	settled bool          // the responses of the last flush are accounted for
 	queued  telemetry.Run // times in the inbox of the responses of this drain
 	whole   telemetry.Run // end-to-end times of the responses of this settle
@@ -126,6 +131,10 @@ type Gauges struct {
 	Blocked     atomic.Int64
 	Buffered    atomic.Int64 // bytes of send buffers and response queues in use
 	Held        atomic.Int64 // bytes of memory that the slab holds
+	Topics      atomic.Int64 // with subscribers, or that had some a short while ago
+	Feeds       atomic.Int64 // combinations of subscriptions
+	Subscribed  atomic.Int64 // subscriptions
+	Tapes       atomic.Int64 // bytes of tapes and histories, part of Buffered
 	Fenced      atomic.Bool  // set once no further byte will be sent
 
 	// Refusals is at work from a submit of which the ring takes nothing to one of which it takes
@@ -133,15 +142,21 @@ type Gauges struct {
 	Refusals telemetry.Beat
 }
 
-// sample is one appended response that awaits its ledger entry and its end-to-end time.
+// sample is one appended response, or run of them, that awaits its ledger entry and its end-to-end time.
 type sample struct {
 	entry    uint32
-	bytes    uint32 // with sampleSlot for a response; 0 if it was not delivered
-	received int64  // monotonic ns
+	bytes    uint32 // with sampleSlot, sampleTopic or sampleRun; 0 if it, the first one of a run, was not delivered
+	received int64  // monotonic ns; of a run when its first response was
 	appended int64  // monotonic ns
 }
 
-const sampleSlot = 1 << 31 // of sample.bytes
+// Parts of sample.bytes.
+const (
+	sampleSlot  = 1 << 31 // a response
+	sampleTopic = 1 << 30 // a topic frame, or its rest
+	sampleRun   = 1 << 29 // a run of responses
+	sampleLen   = sampleRun - 1
+)
 
 // User data of a kernel request, never a pointer: operation (8 bits), generation (24), entry (32).
 const (
@@ -178,10 +193,14 @@ func (e *Shard) Step(now int64) int {
 	}
 	e.flush(flushReason(e.mail.frames.Len()), now)
 	e.outbox.gathered, e.ledger.settled = 0, false
+	if e.topics.more {
+		e.topics.more = false
+		work++
+	}
 	if e.phase.Ending() && e.mail.frames.Done() {
 		work += e.end(now)
 	}
-	return work
+	return work + len(e.outbox.parting) // of completions of the last flush
 }
 
 // Gather appends what is in the inbox and leaves the flush to Step. It implements run.Gatherer.
@@ -198,12 +217,13 @@ func (e *Shard) begin(now int64) int {
 	e.rec.Poll()
 	e.rec.B.Mark(telemetry.MarkInbox, uint64(e.mail.frames.Len()))
 	e.class = *e.limits.Load()
-	return e.settle(now) + e.mail.catchUp()
+	return e.settle(now) + e.mail.catchUp() + e.tellLate()
 }
 
 // drain appends responses from the inbox until it is empty or enough for one flush were appended.
 func (e *Shard) drain(now int64) int {
-	n := 0
+	began := e.outbox.gathered
+	release := began + releaseLeast
 	for quota := 0; e.err == nil; {
 		if e.outbox.gathered >= quota {
 			if quota = e.quota(); e.outbox.gathered >= quota {
@@ -215,28 +235,39 @@ func (e *Shard) drain(now int64) int {
 			break
 		}
 		e.deliver(b, now)
-		e.outbox.gathered++
-		if n++; n%1024 == 0 {
+		if e.outbox.gathered++; e.outbox.gathered >= release {
+			release = e.outbox.gathered + releaseLeast
 			e.mail.frames.Release()
 		}
 	}
+	n := e.outbox.gathered - began
 	if n > 0 {
 		e.mail.frames.Release()
-		e.rec.B.C[telemetry.EgressSlots] += uint64(n)
+		e.rec.B.C[telemetry.EgressSlots] += uint64(n - e.topics.taken)
+		e.rec.B.C[telemetry.EgressTopics] += uint64(e.topics.taken)
+		e.topics.taken = 0
 		e.ledger.queued.Flush(&e.rec.B.H[telemetry.StageQueue])
 	}
 	return n
 }
 
+// releaseLeast is how many responses are taken before the encoder gets their memory back, if more follow.
+const releaseLeast = 1024
+
 // responsesPerSend is how many responses of one connection may share a send before the send is
 // made, if that many are queued.
 const responsesPerSend = 256
+
+// topicSends is for how many connections with something to send a feed counts in the quota: its frames
+// are copied once, so more of them fit the caches, and each send is larger.
+const topicSends = 4
 
 // quota is the number of responses that is enough for one flush. It grows with the number of dirty
 // connections, because the number of responses that share a send determines the cost
 // (docs/decisions/0009, 0021).
 func (e *Shard) quota() int {
-	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots, responsesPerSend*len(e.outbox.dirty)))
+	return min(e.cfg.DrainMax, max(e.cfg.FlushSlots,
+		responsesPerSend*(len(e.outbox.dirty)+topicSends*len(e.topics.dirty))))
 }
 
 // flushReason is the reason of a step's flush: the inbox was empty, or enough was appended.

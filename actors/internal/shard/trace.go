@@ -19,7 +19,8 @@ type tracer struct {
 
 // traced is a response with its stamps, which outlive its record in the inbox.
 type traced struct {
-	sample   int // index in ledger.samples
+	sample   int    // index in ledger.samples
+	bytes    uint32 // of its frames
 	record   Record
 	appended int64 // monotonic ns
 	parent   telemetry.Parent
@@ -30,9 +31,9 @@ const never = math.MaxInt64
 
 // note keeps the stamps of a response, whose record is b, if it was selected or is the oldest so
 // far.
-func (t *tracer) note(sample int, b []byte, now int64) {
+func (t *tracer) note(sample int, b []byte, bytes int, now int64) {
 	r := RecordIn(b)
-	noted := traced{sample: sample, record: *r, appended: now}
+	noted := traced{sample: sample, bytes: uint32(bytes), record: *r, appended: now}
 	if r.Flags&RecordParent != 0 {
 		noted.parent.Get(b[len(b)-ParentBytes:])
 	}
@@ -68,10 +69,13 @@ func (e *Shard) trace(batch int, now int64) {
 // put builds the record of one traced response. If the box is full, the record is dropped and
 // counted.
 func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64) {
-	bytes := e.ledger.samples[of.sample].bytes &^ sampleSlot
-	if bytes == 0 {
-		return // not delivered
-	}
+	if e.ledger.samples[of.sample].bytes&sampleLen != 0 {
+		e.putRecord(of, of.bytes, why, batch, now)
+	} // else not delivered
+}
+
+// putRecord does so for bytes that were sent.
+func (e *Shard) putRecord(of *traced, bytes uint32, why telemetry.TraceReason, batch int, now int64) {
 	s, parent := &of.record, of.parent
 	t := telemetry.TraceRec{
 		Received: s.Received, Bytes: bytes, Seq: s.Seq, Conn: s.Conn, TraceID: parent.TraceID,
@@ -81,6 +85,9 @@ func (e *Shard) put(of *traced, why telemetry.TraceReason, batch int, now int64)
 	}
 	if parent.Sampled() {
 		t.Flags |= telemetry.TraceParentSampled
+	}
+	if t.Kind == KindTopic {
+		t.Flags |= telemetry.TraceTopic
 	}
 	if e.traces.alarm.Degraded() {
 		t.Flags |= telemetry.TraceDegraded

@@ -23,11 +23,15 @@ import (
 // moves only by "pass"; a tick is due every 50 ms. The ring carries out four requests at a time.
 //
 //	open                     a new shard; limits: hard=B soft=B soft-for=D no-progress=D; budget=B of all
-//	                         send buffers; heartbeat=D; flush=B, the unsent bytes that queue a send at once
+//	                         send buffers; heartbeat=D; flush=B, the unsent bytes that queue a send at once;
+//	                         tape=B and history=B, the largest of each
 //	connect                  clients' sockets, one a line: client=C [read]; with "read" a reader uses it
 //	                         until it disconnects
 //	disconnect client=C      its reader releases the socket: reason=R accepted=N
 //	frames                   responses, one a line: client=C size=B [last] [failed]; they wait in the inbox
+//	run client=C             responses in one record, one a line: size=B [last]; from=N, the position of the first
+//	topics                   records of topics, one a line: publish topic=T seq=N size=B [key=K] [failed];
+//	                         join client=C topic=T seq=N [mode=M], resume (the same), leave client=C topic=T
 //	socket client=C          the kernel's side: room=B or errno=E for what follows, unread=B by the peer
 //	step                     the shard steps until it finds nothing to do
 //	pass time=D              time passes, with a step at every tick
@@ -36,7 +40,7 @@ import (
 //	farewell address=A       the end of the pipeline sends clients to another server
 //	drain, stop, fence       the pipeline ends: within=D, its deadline
 //	clients                  the connections as a list shows them
-//	ledger                   responses delivered and dropped
+//	ledger                   responses delivered and dropped, and topic frames
 func TestShardTranscripts(t *testing.T) {
 	transcript.Run(t, "testdata/*.txt", func(t *testing.T) func(c *transcript.Command) string {
 		s := &script{t: t}
@@ -52,6 +56,7 @@ type script struct {
 	frames   *mailbox.BytesWriter
 	events   *mailbox.Writer[Event]
 	notices  *mailbox.Reader[Notice]
+	feedback *mailbox.Reader[Feedback]
 	permit   atomic.Int64
 	limits   atomic.Pointer[[]transport.Limits]
 	phase    run.Phase
@@ -80,6 +85,14 @@ func (s *script) carryOut(c *transcript.Command) string {
 	case "frames":
 		for _, line := range c.Input {
 			s.append(line)
+		}
+		s.frames.Publish()
+	case "run":
+		s.appendRun(c, client)
+		s.frames.Publish()
+	case "topics":
+		for _, line := range c.Input {
+			s.appendTopic(line)
 		}
 		s.frames.Publish()
 	case "socket":
@@ -127,7 +140,8 @@ func (s *script) open(c *transcript.Command) {
 	frames, inbox := mailbox.NewBytes(1 << 16)
 	events, queue := mailbox.NewSPSC[Event](64)
 	notices, observer := mailbox.NewSPSC[Notice](64)
-	s.frames, s.events, s.notices = frames, events, observer
+	reports, producer := mailbox.NewSPSC[Feedback](64)
+	s.frames, s.events, s.notices, s.feedback = frames, events, observer, producer
 	s.shard = New(Parts{
 		Config: Config{
 			Framing:    &encode.Framing{},
@@ -135,8 +149,10 @@ func (s *script) open(c *transcript.Command) {
 			Tick:      50 * time.Millisecond,
 			Heartbeat: cmp.Or(c.Duration("heartbeat"), time.Minute), DrainSpread: 1,
 			Pause: time.Second,
+			Topics: TopicConfig{TapeBytes: c.Number("tape", 1<<12), HistoryBytes: c.Number("history", 1<<12),
+				Linger: 10 * time.Second},
 		},
-		Frames: inbox, Events: queue, Notices: notices, Ring: s.kernel, Slab: slab,
+		Frames: inbox, Events: queue, Notices: notices, Feedback: reports, Ring: s.kernel, Slab: slab,
 		Sockets: new(Sockets), Limits: &s.limits, Permit: &s.permit, Phase: &s.phase,
 		Farewell: &s.farewell,
 		Recorder: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0),
@@ -242,6 +258,7 @@ func (s *script) shown() string {
 		s.kernel.show("notice: client %d %s%s; %d B unsent", n.Conn, kind, reason, n.Unsent)
 		s.notices.Release(1)
 	}
+	s.showFeedback()
 	text := s.kernel.shown.String()
 	s.kernel.shown.Reset()
 	return text
@@ -297,5 +314,6 @@ func (s *script) ledger() string {
 			fmt.Fprintf(&b, "dropped, %s: %d\n", why.Name(), n)
 		}
 	}
+	topicLedger(&b, counters)
 	return b.String()
 }

@@ -111,7 +111,7 @@ func TestSnapshotOverLinks(t *testing.T) {
 	for i, n := range []*bulkNode{a, b} {
 		other := uint8(2 - i)
 		l, err := peer.New(peer.Config{Cluster: ID{1}, Node: n.self.Node, Incarnation: n.self.Incarnation,
-			Socket: sockets[i], Peers: map[uint8]string{other: sockets[1-i].Addr().String()},
+			Socket: sockets[i], Peers: map[uint8]peer.Peer{other: {Address: sockets[1-i].Addr().String()}},
 			Receive: func(from peer.Sender, _ peer.Lane, frame []byte) { n.Receive(from, frame) },
 			OnState: func(to uint8, lane peer.Lane, up bool) {
 				if lane == peer.Bulk {

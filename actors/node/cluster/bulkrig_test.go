@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -40,7 +41,7 @@ func newBulkNode(t *testing.T, number uint8, size int) *bulkNode {
 	t.Helper()
 	n := &bulkNode{t: t, self: peer.Sender{Node: number, Incarnation: 1}, out: make(chan []byte, 3),
 		dir:  filepath.Join(t.TempDir(), "incoming"),
-		meta: raftlog.Meta{Term: 3, Index: 40, Seq: 99, HardTerm: 4, Commit: 41, Voters: []uint64{1, 2, 3}}}
+		meta: raftlog.Meta{Term: 3, Index: 40, Seq: 99, HardTerm: 4, Commit: 41, Members: raftlog.FirstMembers(raftlog.Member{ID: 1}, raftlog.Member{ID: 2})}}
 	n.disk = make([]byte, size)
 	seed := rand.NewChaCha8([32]byte{number})
 	_, _ = seed.Read(n.disk) // never fails
@@ -124,7 +125,7 @@ func (n *bulkNode) holds(i int, of *bulkNode, frame string) {
 	}
 	want := fmt.Sprintf("%d.%d %s", of.self.Node, of.self.Incarnation, frame)
 	if !bytes.Equal(n.state(i), of.disk) || n.frames[i] != want || n.received[i].Meta.Index != of.meta.Index ||
-		!slices.Equal(n.received[i].Meta.Voters, of.meta.Voters) {
+		!reflect.DeepEqual(n.received[i].Meta.Members, of.meta.Members) {
 		n.t.Fatalf("received %+v, frame %q, want that of node %d with %q", n.received[i].Meta, n.frames[i],
 			of.self.Node, want)
 	}

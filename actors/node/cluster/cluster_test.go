@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -25,9 +24,9 @@ const patience = 30 * time.Second
 // trio is a cluster of three nodes in this process, on loopback.
 type trio struct {
 	t     *testing.T
-	dirs  [4]string
+	dirs  [8]string
 	all   []Member
-	nodes [4]*Node[orderbook.Report, orderbook.Answer]
+	nodes [8]*Node[orderbook.Report, orderbook.Answer]
 	edit  func(*Config[orderbook.Report, orderbook.Answer])
 }
 
@@ -54,19 +53,22 @@ func newTrio(t *testing.T, edit func(*Config[orderbook.Report, orderbook.Answer]
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() {
-		for id := range c.nodes {
-			if n := c.nodes[id]; n != nil {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-				_ = n.Stop(ctx) // a test that minds looks itself
-				cancel()
-			}
-		}
-	})
+	t.Cleanup(c.end)
 	for id := uint8(1); id <= 3; id++ {
 		c.start(id)
 	}
 	return c
+}
+
+// end ends all nodes.
+func (c *trio) end() {
+	for id := range c.nodes {
+		if n := c.nodes[id]; n != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			_ = n.Stop(ctx) // a test that minds looks itself
+			cancel()
+		}
+	}
 }
 
 func (c *trio) start(id uint8) {
@@ -102,7 +104,7 @@ func (c *trio) stop(id uint8) {
 // until waits for a fact.
 func (c *trio) until(what string, fact func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(patience); !fact(); runtime.Gosched() {
+	for end := time.Now().Add(patience); !fact(); <-time.After(time.Millisecond) {
 		if time.Now().After(end) {
 			c.t.Fatalf("waited for %s", what)
 		}

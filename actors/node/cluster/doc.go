@@ -2,9 +2,12 @@
 // served by the node that leads, and the loss of a minority of the nodes loses no event that was
 // acknowledged under a policy of a majority. See docs/decisions/0035-three-nodes.md.
 //
-//	DATA/cluster   who this node is, and all members: Init writes it, ReadMembership reads it
+//	DATA/cluster   who this node is, and the first members: Init or Join writes it, ReadMembership reads it
+//	DATA/members   who the members are now; a copy of what the log says
 //	DATA/journal   operations on the shared log
 //	DATA/genesis   as on a single node
+//	DATA/known     the last start of each other member that this one has met
+//	DATA/starts    the starts of this member
 //	DATA/incoming  snapshots that are being received; removed at start
 //
 // Promises:

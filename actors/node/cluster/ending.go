@@ -106,9 +106,7 @@ func (m *Node[R, Q]) end(ctx context.Context, how func(*node.Node[R, Q], context
 				}
 			}
 			m.close(ctx)
-			if e.first() == nil { // else fail or the node of the period has logged it
-				m.log.Info("ended")
-			}
+			m.reportEnd()
 			close(e.ended)
 		}()
 	})
@@ -126,6 +124,18 @@ func (m *Node[R, Q]) end(ctx context.Context, how func(*node.Node[R, Q], context
 	case <-time.After(m.cfg.Node.FailTimeout):
 		return fmt.Errorf("cluster: not ended in time: %w", ctx.Err())
 	}
+}
+
+// reportEnd logs the end, unless it had an error: fail, or the node of the period, has logged that.
+func (m *Node[R, Q]) reportEnd() {
+	if m.ending.first() != nil {
+		return
+	}
+	if err := m.Left(); err != nil {
+		m.log.Warn("ended for good", "reason", err)
+		return
+	}
+	m.log.Info("ended")
 }
 
 // bounded gives a context a deadline.

@@ -64,7 +64,7 @@ func (m *Node[R, Q]) item(item raftlog.Item) error {
 		return err
 	}
 	if m.now.Load().lead == nil {
-		return nil // it did not come to serve, and the period before goes on
+		return nil // the next one has begun, or the leadership did not come to serve, and the one before goes on
 	}
 	return m.follow(m.ending.ctx)
 }
@@ -89,10 +89,10 @@ func (m *Node[R, Q]) snapshots() {
 		case <-tick.C:
 		}
 		at, st := m.settled(), m.raft.Status()
-		if last = max(last, st.Snapshot); at <= last {
+		if last = max(last, st.Snapshot); at < last || at == last && !st.SnapshotWanted {
 			continue
 		}
-		if uint64(at-last) < m.cfg.Node.SnapshotEvents && st.Logged-bytes < m.cfg.Node.SnapshotBytes {
+		if !st.SnapshotWanted && uint64(at-last) < m.cfg.Node.SnapshotEvents && st.Logged-bytes < m.cfg.Node.SnapshotBytes {
 			continue
 		}
 		bytes = st.Logged

@@ -50,7 +50,7 @@ func TestExposedPolicyIsRefusedUnlessForced(t *testing.T) {
 
 func TestExposedPolicyIsLoggedEveryHour(t *testing.T) {
 	var out bytes.Buffer
-	e := &exposure{log: slog.New(slog.NewTextHandler(&out, nil)), nodes: 3}
+	e := &exposure{log: slog.New(slog.NewTextHandler(&out, nil)), nodes: func() int { return 3 }}
 	exposed, err := durability.Parse("local", 3)
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,9 @@ type figures struct {
 	links   []peer.Status // likewise
 	class   durability.Class
 	readAt  int64 // monotonic ns
+	// The collector that was given what is known of the other members, and which ones.
+	collector *telemetry.Collector
+	watched   map[uint8]bool
 }
 
 // ownSnapshots is how the snapshots that this member makes go.
@@ -80,7 +83,7 @@ func (m *Node[R, Q]) look() (node.Cluster, []peer.Status, durability.Class) {
 		f.cluster, f.links, f.readAt = m.Cluster(), m.links.Status(), now
 		f.class = 0
 		if p := m.now.Load(); p != nil {
-			f.class = p.Policy().Current().Class(len(m.members.Members))
+			f.class = m.policy(p).Class(max(1, m.voters()))
 		}
 	}
 	return f.cluster, f.links, f.class
@@ -103,38 +106,67 @@ func (m *Node[R, Q]) gauges(c *telemetry.Collector) {
 	add(telemetry.ClusterApplied, func(c *node.Cluster) float64 { return float64(c.Applied) })
 	add(telemetry.ClusterLag, func(c *node.Cluster) float64 { return float64(c.Lag) })
 	add(telemetry.ClusterRebuilds, func(c *node.Cluster) float64 { return float64(c.Rebuilds) })
+	add(telemetry.ClusterReplaced, func(c *node.Cluster) float64 { return float64(c.Replaced) })
 	c.Gauge(telemetry.ClusterPolicyClass, telemetry.NoShard, "", func() float64 {
 		_, _, class := m.look()
 		return float64(class)
 	})
-	for i, x := range m.members.Members {
-		if x.Node == m.members.Node {
-			add(telemetry.ClusterDiskSlowest, func(c *node.Cluster) float64 { return *c.Members[i].Disk })
-			continue
-		}
-		m.peerGauges(c, i, fmt.Sprint(x.Node))
-	}
-	for lane := peer.Control; lane <= peer.Bulk; lane++ {
-		c.Gauge(telemetry.ClusterLinkDropped, telemetry.NoShard, lane.String(), func() float64 {
-			_, links, _ := m.look()
-			dropped := uint64(0)
-			for _, l := range links {
-				if l.Lane == lane {
-					dropped += l.Dropped
-				}
+	add(telemetry.ClusterDiskSlowest, func(c *node.Cluster) float64 {
+		for _, x := range c.Members {
+			if x.Disk != nil {
+				return *x.Disk
 			}
-			return float64(dropped)
-		})
+		}
+		return 0
+	})
+	m.watchPeers(c)
+	for lane := peer.Control; lane <= peer.Bulk; lane++ {
+		sum := func(id telemetry.GaugeID, of func(*peer.Status) uint64) {
+			c.Gauge(id, telemetry.NoShard, lane.String(), func() float64 {
+				_, links, _ := m.look()
+				all := uint64(0)
+				for i := range links {
+					if links[i].Lane == lane {
+						all += of(&links[i])
+					}
+				}
+				return float64(all)
+			})
+		}
+		sum(telemetry.ClusterLinkWaiting, func(s *peer.Status) uint64 { return uint64(s.Waiting) })
+		sum(telemetry.ClusterLinkDropped, func(s *peer.Status) uint64 { return s.Dropped })
 	}
 	m.diskGauges(c)
 }
 
-// peerGauges registers what is known of the member at a place of the membership.
-func (m *Node[R, Q]) peerGauges(c *telemetry.Collector, place int, name string) {
+// watchPeers registers what is known of the other members that there are, with the collector of the present
+// period or that of the next one. A member that is removed stays there, with 0, until the period ends.
+func (m *Node[R, Q]) watchPeers(c *telemetry.Collector) {
+	f := &m.figures
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.collector != c {
+		f.collector, f.watched = c, map[uint8]bool{m.members.Node: true}
+	}
+	for _, x := range m.table.load().rows {
+		if !f.watched[x.Node] {
+			f.watched[x.Node] = true
+			m.peerGauges(c, x.Node, fmt.Sprint(x.Node))
+		}
+	}
+}
+
+// peerGauges registers what is known of a member.
+func (m *Node[R, Q]) peerGauges(c *telemetry.Collector, to uint8, name string) {
 	add := func(id telemetry.GaugeID, read func(c *node.Cluster, x *node.ClusterMember) float64) {
 		c.Gauge(id, telemetry.NoShard, name, func() float64 {
 			now, _, _ := m.look()
-			return read(&now, &now.Members[place])
+			for i := range now.Members {
+				if x := &now.Members[i]; x.Node == to && x.Role != raftlog.Leaving.String() {
+					return read(&now, x)
+				}
+			}
+			return 0
 		})
 	}
 	number := func(n *uint64) float64 {
@@ -155,7 +187,6 @@ func (m *Node[R, Q]) peerGauges(c *telemetry.Collector, place int, name string) 
 		}
 		return min(*x.Heard, c.Since)
 	})
-	to := m.members.Members[place].Node
 	c.Gauge(telemetry.ClusterLinksDown, telemetry.NoShard, name, func() float64 {
 		_, links, _ := m.look()
 		down := 0.0
@@ -181,6 +212,11 @@ func (m *Node[R, Q]) diskGauges(c *telemetry.Collector) {
 	add(telemetry.SnapshotsTaken, func() float64 { return float64(f.own().taken) })
 	add(telemetry.SnapshotFailures, func() float64 { return float64(f.own().failures) })
 	add(telemetry.SnapshotFailing, func() float64 { return float64(f.own().failing) })
+	add(telemetry.ClusterLogSize, func() float64 { return float64(m.raft.Status().InMemory) })
+	for state, count := range map[string]func() int64{"sending": m.bulk.out.underWay, "receiving": m.bulk.in.underWay.Load} {
+		c.Gauge(telemetry.ClusterSnapshotsUnderWay, telemetry.NoShard, state,
+			func() float64 { return float64(count()) })
+	}
 	for outcome, n := range map[string]*atomic.Uint64{"sent": &f.sent, "not_sent": &f.unsent, "received": &f.received,
 		"not_received": &f.unreceived} {
 		c.Gauge(telemetry.ClusterSnapshots, telemetry.NoShard, outcome, func() float64 { return float64(n.Load()) })

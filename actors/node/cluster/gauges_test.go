@@ -38,6 +38,8 @@ func TestGaugesOfAMember(t *testing.T) {
 			g[fmt.Sprintf("cluster_peer_in_memory_seq %d", other)] == g[match] && g["cluster_term"] > 0 &&
 			g["cluster_policy_class"] == 3 && g["cluster_leader_changes"] > 0 && g["snapshots_taken"] > 0 &&
 			g["snapshot_last_event"] > 0 && g["snapshot_duration"] > 0 && g["snapshot_failing"] == 0 &&
+			g["cluster_log_size"] > 0 && g["cluster_snapshots_under_way sending"] == 0 &&
+			g["cluster_link_waiting append"] >= 0 &&
 			g["journal_commits"] > 0 && g["journal_size"] > 0 && g["cluster_disk_slowest"] >= 0
 	})
 	c.until("figures of a follower", func() bool {

@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"sluice/actors/node/inspect"
+	"sluice/durability/journal"
 )
 
-// membersFile is the membership file in a data directory.
-const membersFile = "cluster"
+const membersFile = inspect.MembershipFile // in a data directory
 
 // maxMembersFile is more than a membership file can have, in bytes.
 const maxMembersFile = 64 << 10
@@ -20,6 +22,12 @@ const maxMembersFile = 64 << 10
 // The directory is created if it is missing. One that has anything in it is refused, because it
 // belongs to a single node, to another cluster, or to something else.
 func Init(dir string, m Membership) error {
+	return initWith(dir, &m, nil, func() error { return nil })
+}
+
+// initWith is Init, of a node that was added later if t is not nil. fill makes what is in the directory besides: it
+// is that of a member once all is there.
+func initWith(dir string, m *Membership, t *table, fill func() error) error {
 	if err := m.Check(); err != nil {
 		return err
 	}
@@ -32,11 +40,19 @@ func Init(dir string, m Membership) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "lost+found", membersFile + ".tmp": // of the file system; of an Init that was killed
+		case "lost+found", membersFile + ".tmp", tableFile, tableFile + ".tmp": // of the file system; of an Init that was killed
 		case membersFile:
 			return fmt.Errorf("cluster: %s is the data directory of a member already; name an empty directory", dir)
 		default:
 			return fmt.Errorf("cluster: %s is not empty, it has %s; name an empty directory", dir, e.Name())
+		}
+	}
+	if err := fill(); err != nil {
+		return err
+	}
+	if t != nil {
+		if err := write(dir, tableFile, t.encode()); err != nil {
+			return fmt.Errorf("cluster: writing the table of members: %w", err)
 		}
 	}
 	if err := write(dir, membersFile, m.encode()); err != nil {
@@ -49,18 +65,18 @@ func Init(dir string, m Membership) error {
 func write(dir, name string, data []byte) error {
 	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		_, err = f.Write(data)
+		if err == nil {
+			err = f.Sync()
+		}
+		err = errors.Join(err, f.Close())
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
+	if err == nil {
 		err = os.Rename(path+".tmp", path)
 	}
 	if err != nil {
-		return err
+		return journal.Short(err, dir, name, max(int64(len(data)), 4<<10))
 	}
 	for _, path := range []string{dir, filepath.Dir(filepath.Clean(dir))} { // the file's name, the directory's name
 		if err := syncDirectory(path); err != nil {

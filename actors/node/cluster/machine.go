@@ -43,6 +43,8 @@ type machine[R, Q any] struct {
 	lent     *loan[R, Q]               // of the last leadership, until it is settled
 	included durability.Seq            // last event of the state when it was rebuilt
 	rebuilds atomic.Uint64             // any goroutine reads it
+
+	policy atomic.Pointer[durability.Policy] // that of the log where this node follows it; any goroutine reads it
 }
 
 // loan is a state that a leadership has, or had.
@@ -96,7 +98,16 @@ func (m *machine[R, Q]) take(item raftlog.Item) error {
 			return err
 		}
 	}
+	m.note()
 	return nil
+}
+
+// note publishes the policy of the log.
+func (m *machine[R, Q]) note() {
+	p, ok := m.follower.Policy()
+	if old := m.policy.Load(); ok && (old == nil || *old != p) {
+		m.policy.Store(&p)
+	}
 }
 
 // lend gives the state to the server of a leadership, whose last event before it has been applied.
@@ -146,6 +157,7 @@ func (m *machine[R, Q]) settle() error {
 func (m *machine[R, Q]) rebuild(to durability.Seq) (err error) {
 	if m.follower, err = replayed(m.fresh, m.encoder, m.log, to, m.pace); err == nil {
 		m.included = m.follower.Last()
+		m.note()
 	}
 	return err
 }

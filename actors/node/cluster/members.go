@@ -81,12 +81,26 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// Membership is what a node knows of its cluster: which one it is, which node it is, and all members.
-// It does not change.
+// Membership is what a data directory says of its cluster: which one it is, which node it is, and the members
+// with which the cluster began. It does not change; who the members are now is in the log.
 type Membership struct {
-	Cluster ID
-	Node    uint8    // number of this node
-	Members []Member // with this node, by rising number; 1, or 3 to raftlog.MaxVoters
+	Cluster    ID
+	Node       uint8    // number of this node
+	Generation uint8    // counts how often the number was given to another directory before
+	Joined     bool     // the node was added later, and need not be one of Members
+	Members    []Member // by rising number; 1, or 3 to raftlog.MaxVoters
+}
+
+// id is that of this node in the log.
+func (m *Membership) id() uint64 { return raftlog.NodeID(m.Node, m.Generation) }
+
+// first are the members with which the log begins.
+func (m *Membership) first() raftlog.Members {
+	var all []raftlog.Member
+	for _, x := range m.Members {
+		all = append(all, raftlog.Member{ID: uint64(x.Node), Info: infoOf(x, false)})
+	}
+	return raftlog.FirstMembers(all...)
 }
 
 // Self returns this node's entry.
@@ -104,26 +118,6 @@ func (m *Membership) Member(node uint8) (Member, bool) {
 	return m.Members[i], true
 }
 
-// Peers returns the addresses of the other nodes, for peer.Config.
-func (m *Membership) Peers() map[uint8]string {
-	peers := make(map[uint8]string)
-	for _, x := range m.Members {
-		if x.Node != m.Node {
-			peers[x.Node] = x.Peer
-		}
-	}
-	return peers
-}
-
-// Voters returns the numbers of all members, for raftlog.Options.
-func (m *Membership) Voters() []uint64 {
-	var all []uint64
-	for _, x := range m.Members {
-		all = append(all, uint64(x.Node))
-	}
-	return all
-}
-
 // Check reports what is wrong with a membership.
 func (m *Membership) Check() error {
 	if m.Cluster == (ID{}) {
@@ -138,7 +132,7 @@ func (m *Membership) Check() error {
 	case n > raftlog.MaxVoters:
 		return fmt.Errorf("cluster: %d members: use one, or three to %d", n, raftlog.MaxVoters)
 	}
-	if _, ok := m.Member(m.Node); !ok {
+	if _, ok := m.Member(m.Node); !ok && !m.Joined {
 		return fmt.Errorf("cluster: node %d is none of the members: name it, with its addresses", m.Node)
 	}
 	uses := make(map[string]Member)
@@ -172,6 +166,9 @@ const (
 func (m *Membership) encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n%s\ncluster %s\nnode %d\n", fileHead, fileNote, m.Cluster, m.Node)
+	if m.Joined {
+		fmt.Fprintf(&b, "joined %d\n", m.Generation)
+	}
 	for _, x := range m.Members {
 		fmt.Fprintf(&b, "member %v\n", x)
 	}
@@ -181,17 +178,12 @@ func (m *Membership) encode() []byte {
 
 // decode reads a membership file.
 func decode(file []byte) (m *Membership, err error) {
-	if !bytes.HasPrefix(file, []byte(fileHead+"\n")) {
-		return nil, fmt.Errorf("it begins with %q, not with %q: it is no membership file, or one of a later version",
-			file[:min(len(file), 32)], fileHead)
-	}
-	end := bytes.LastIndexByte(file[:max(0, len(file)-1)], '\n') + 1
-	if got := fmt.Sprintf("crc32c %08x\n", checksum(file[:end])); got != string(file[end:]) {
-		return nil, fmt.Errorf("its last line is %q, and its checksum is %q: it is damaged, or was edited; "+
-			"restore it from a backup", file[end:], got)
+	lines, err := sealedLines(file, fileHead)
+	if err != nil {
+		return nil, err
 	}
 	m = new(Membership)
-	for i, line := range strings.Split(string(file[len(fileHead)+1:end-1]), "\n") {
+	for i, line := range lines {
 		key, value, _ := strings.Cut(line, " ")
 		switch key {
 		case "#":
@@ -201,6 +193,10 @@ func decode(file []byte) (m *Membership, err error) {
 			var n uint64
 			n, err = strconv.ParseUint(value, 10, 8)
 			m.Node = uint8(n)
+		case "joined":
+			var n uint64
+			n, err = strconv.ParseUint(value, 10, 8)
+			m.Joined, m.Generation = true, uint8(n)
 		case "member":
 			var x Member
 			x, err = ParseMember(value)

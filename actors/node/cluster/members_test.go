@@ -38,7 +38,11 @@ func TestMembershipSurvives(t *testing.T) {
 		}
 	}
 	m := three()
-	if p := m.Peers(); len(p) != 2 || p[2] != "node-2.internal:9870" || p[3] != "[fd00::3]:9870" {
+	first, err := firstTable(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := first.peers(1); len(p) != 2 || p[2].Address != "node-2.internal:9870" || p[3].Address != "[fd00::3]:9870" {
 		t.Fatalf("peers %v", p)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"sluice/telemetry"
 	"sluice/transport/listen"
 	"sluice/transport/peer"
+	"sluice/transport/secure"
 )
 
 // DefaultDrainSpread is the time over which a leader that has handed its leadership over closes its
@@ -56,6 +57,9 @@ type Config[R, Q any] struct {
 type Node[R, Q any] struct {
 	cfg     Config[R, Q]
 	members *Membership
+	id      uint64 // of this node in the log
+	table   membership
+	changes changes
 	log     *slog.Logger
 	clock   telemetry.Clock
 
@@ -107,8 +111,16 @@ func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Node[R, Q]{cfg: cfg, members: members, log: cfg.Node.Log, ending: newEnding(),
+	t, err := readTable(cfg.Node.DataDir, members)
+	if err != nil {
+		return nil, err
+	}
+	if err := takesPart(members, t); err != nil {
+		return nil, err
+	}
+	m := &Node[R, Q]{cfg: cfg, members: members, id: members.id(), log: cfg.Node.Log, ending: newEnding(),
 		poisoned: make(map[uint64]struct{})}
+	m.table.init(t)
 	if m.log == nil {
 		m.log = slog.Default()
 	}
@@ -153,6 +165,8 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (_ *Node[R, Q], err error) {
 	m.wg.Go(m.execute)
 	m.wg.Go(m.snapshots)
 	m.wg.Go(m.watchPolicy)
+	m.wg.Go(m.watchMembers)
+	m.wg.Go(m.learners)
 	m.ending.ready.Store(true)
 	return m, nil
 }
@@ -160,8 +174,8 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (_ *Node[R, Q], err error) {
 // complete fills in defaults, and what a member sets itself.
 func (m *Node[R, Q]) complete() {
 	c := &m.cfg
-	self := m.members.Self()
 	if c.PeerListen == "" {
+		self, _ := m.table.load().byID(m.id)
 		c.PeerListen = self.Peer
 	}
 	c.Node.Log = m.log
@@ -179,20 +193,17 @@ func (m *Node[R, Q]) complete() {
 	if c.Node.SnapshotBytes == 0 {
 		c.Node.SnapshotBytes = node.DefaultSnapshotBytes
 	}
-	c.Node.Nodes = len(m.members.Members)
-	if c.Node.Policy == "" {
-		c.Node.Policy = fmt.Sprintf("persisted>=%d", c.Node.Nodes/2+1)
-	}
 	if c.Node.Pipeline.Clock == (telemetry.Clock{}) {
 		c.Node.Pipeline.Clock = telemetry.NewClock()
 	}
 	m.clock = c.Node.Pipeline.Clock
 }
 
-// idBits are the bits of a connection id: node, incarnation, counter.
+// Bits of a connection id: node, generation, incarnation, counter.
 const (
-	incarnationBits = 18
-	nodeShift       = node.IDBits + incarnationBits
+	incarnationBits = 14
+	generationBits  = 4
+	nodeShift       = node.IDBits + incarnationBits + generationBits
 )
 
 // openLog opens journal, log and state machine.
@@ -200,19 +211,26 @@ func (m *Node[R, Q]) openLog() (err error) {
 	dir := m.cfg.Node.DataDir
 	m.journal, m.found, err = journal.Open(journal.Options{Dir: filepath.Join(dir, "journal"),
 		SegmentBytes: m.cfg.Node.Journal.SegmentBytes, Logger: m.log, BeforeSync: m.cfg.Node.Journal.BeforeSync})
+	if errors.Is(err, journal.ErrBackup) {
+		err = fmt.Errorf("cluster: %s is a backup, and a member never goes back to one: make a new "+
+			"cluster from it with "+
+			"sluice cluster restore", dir)
+	}
 	if err != nil {
-		return err
+		return raftlog.Damaged(err)
 	}
 	if m.found.Incarnation >= 1<<incarnationBits {
-		return fmt.Errorf("cluster: %s was opened %d times; connection ids have room for %d starts", dir,
+		return fmt.Errorf("cluster: %s was opened %d times; connection ids have room for %d starts: "+
+			"replace this node with sluice cluster replace", dir,
 			m.found.Incarnation, 1<<incarnationBits-1)
 	}
-	m.ids.Store(uint64(m.members.Node)<<nodeShift | m.found.Incarnation<<node.IDBits)
+	m.ids.Store(uint64(m.members.Node)<<nodeShift |
+		uint64(m.members.Generation)<<(node.IDBits+incarnationBits) | m.found.Incarnation<<node.IDBits)
 	m.store = raftlog.NewJournalStore(m.journal, m.found, func() { m.figures.commits.Add(1) })
 	m.writes = &watchedStore{JournalStore: m.store}
 	idle := &tickingIdle{run.NewAdaptive(0), raftlog.DefaultTick}
 	m.raft, err = raftlog.Open(raftlog.Options{
-		ID: uint64(m.members.Node), Voters: m.members.Voters(), Store: m.writes, Send: m.send, Wake: idle.Wake,
+		ID: m.id, First: m.members.first(), OnMembers: m.table.changed, Store: m.writes, Send: m.send, Wake: idle.Wake,
 		SendSnapshot: func(to uint64, newest raftlog.Meta, frame []byte) { m.bulk.Send(to, newest, frame) },
 		Election:     m.cfg.Election, DiskStall: m.cfg.DiskStall, BatchBytes: m.cfg.Node.Journal.BatchBytes, Log: m.log,
 	})
@@ -235,7 +253,7 @@ type past struct {
 	*raftlog.Node
 }
 
-// holdSockets binds the addresses for clients, and reads the keys.
+// holdSockets binds the addresses for clients, and reads the keys and the certificate.
 func (m *Node[R, Q]) holdSockets() (err error) {
 	held := m.cfg.Node.Listen
 	if file := m.cfg.Node.KeysFile; file != "" {
@@ -244,15 +262,22 @@ func (m *Node[R, Q]) holdSockets() (err error) {
 		}
 		m.reloads.keys = held.Keys
 	}
+	if files := m.cfg.Node.TLS; files != (secure.Files{}) {
+		if held.TLS, err = files.Load(); err != nil {
+			return err
+		}
+		m.reloads.tls = held.TLS
+	}
 	m.cfg.Node.Listen.Endpoints, m.release, err = listen.Hold(held)
 	return err
 }
 
 // linksConfig is the configuration of the links, as far as it is known before the journal is open.
 func (m *Node[R, Q]) linksConfig() peer.Config {
-	return peer.Config{Cluster: m.members.Cluster, Node: m.members.Node, Incarnation: 1, Version: m.cfg.Version,
-		Listen: m.cfg.PeerListen, Peers: m.members.Peers(), TLS: m.cfg.TLS, Receive: m.receive, OnState: m.link,
-		Log: m.log}
+	return peer.Config{Cluster: m.members.Cluster, Node: m.members.Node, Generation: m.members.Generation,
+		Incarnation: 1, Version: m.cfg.Version, Listen: m.cfg.PeerListen, Peers: m.table.load().peers(m.id),
+		TLS: m.cfg.TLS, Receive: m.receive, OnState: m.link, Table: m.table.text, OnTable: m.learn,
+		Removed: m.removed, OnRemoved: m.refusedForGood, Log: m.log}
 }
 
 // openLinks binds the address for the other nodes, and makes what sends snapshots to them.
@@ -263,6 +288,9 @@ func (m *Node[R, Q]) openLinks() (err error) {
 		return err
 	}
 	c.Incarnation, c.Directory, c.Known = m.found.Incarnation, m.found.Directory, others.check
+	if c.Starts, err = begin(m.cfg.Node.DataDir, m.found.Incarnation); err != nil {
+		return err
+	}
 	if m.links, err = peer.New(c); err != nil {
 		return err
 	}
@@ -271,10 +299,10 @@ func (m *Node[R, Q]) openLinks() (err error) {
 		newest: m.store.Newest, log: m.log,
 		report: func(to uint64, sent bool) {
 			count(sent, &m.figures.sent, &m.figures.unsent)
-			m.raft.ReportSnapshot(to, sent)
+			m.raft.ReportSnapshot(m.idOf(uint8(to)), sent)
 		},
 		receive: func(from, incarnation uint64, frame []byte, content raftlog.Received) error {
-			err := m.raft.ReceiveSnapshot(from, incarnation, frame, content)
+			err := m.raft.ReceiveSnapshot(m.idOf(uint8(from)), incarnation, frame, content)
 			count(err == nil, &m.figures.received, &m.figures.unreceived)
 			return err
 		}})
@@ -325,12 +353,14 @@ func (m *Node[R, Q]) fresh() (app application[R, Q], err error) {
 	if app = m.cfg.Node.Application(); app == nil {
 		return nil, errors.New("cluster: Application returned nil; return an empty state machine")
 	}
-	return app, node.Genesis(m.cfg.Node.DataDir, m.found.Directory, m.found.Last, app)
+	return app, raftlog.Damaged(node.Genesis(m.cfg.Node.DataDir, m.found.Directory, m.found.Last, app))
 }
 
 // send sends a frame of the log to another node.
 func (m *Node[R, Q]) send(to uint64, lane raftlog.Lane, frame []byte) {
-	m.links.Send(uint8(to), peer.Lane(lane), frame) // a frame that is dropped is sent again
+	if to == m.idOf(uint8(to)) { // else it is on its way out, and another directory has its number
+		m.links.Send(uint8(to), peer.Lane(lane), frame) // a frame that is dropped is sent again
+	}
 }
 
 // receive takes a frame of another node.
@@ -339,7 +369,7 @@ func (m *Node[R, Q]) receive(from peer.Sender, lane peer.Lane, frame []byte) {
 		m.bulk.Receive(from, frame)
 		return
 	}
-	if err := m.raft.Receive(uint64(from.Node), from.Incarnation, frame); err != nil {
+	if err := m.raft.Receive(raftlog.NodeID(from.Node, from.Generation), from.Incarnation, frame); err != nil {
 		m.log.Warn("frame of another node was dropped", "node", from.Node, "lane", lane, "error", err)
 	}
 }
@@ -358,39 +388,3 @@ func (m *Node[R, Q]) Log() raftlog.Status { return m.raft.Status() }
 
 // Links describes the connections to the other nodes.
 func (m *Node[R, Q]) Links() []peer.Status { return m.links.Status() }
-
-// Transfer hands the leadership to another node, 0 for the fittest. The error says why this node
-// cannot.
-func (m *Node[R, Q]) Transfer(to uint8) error {
-	st := m.raft.Status()
-	if !st.Leads {
-		return fmt.Errorf("cluster: node %d does not lead, %s", st.Node, m.leaderText(uint8(st.Leader)))
-	}
-	if _, ok := m.members.Member(to); to != 0 && !ok || uint64(to) == st.Node {
-		return fmt.Errorf("cluster: node %d cannot be the next leader: name another member", to)
-	}
-	if !m.canTake(to, &st) {
-		return errors.New("cluster: no other member that could lead follows the log now: see the states of the members, " +
-			"and ask again")
-	}
-	m.heir.Store(uint64(to))
-	p := m.now.Load()
-	if p.lead == nil {
-		return errors.New("cluster: this node begins to lead; ask again")
-	}
-	go func() { // answers what was taken, then hands over
-		ctx, cancel := context.WithTimeout(context.Background(), answerFor+handFor)
-		defer cancel()
-		_ = p.Node.Drain(ctx)
-	}()
-	return nil
-}
-
-// leaderText says which node leads.
-func (m *Node[R, Q]) leaderText(leader uint8) string {
-	x, ok := m.members.Member(leader)
-	if !ok {
-		return "and no leader is known; ask again"
-	}
-	return fmt.Sprintf("node %d does: ask that one, whose address for clients is %s", leader, x.Client)
-}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,8 @@ type application[R, Q any] = sequencer.Application[R, Q]
 const (
 	answerFor = 2 * time.Second        // for requests that were taken, before a transfer
 	handFor   = 2 * time.Second        // for the handover
-	lookFor   = 500 * time.Millisecond // for the next leader, so that clients can be told
+	lookFor   = 500 * time.Millisecond // for the next leader after a handover, so that clients can be told
+	lostLook  = 100 * time.Millisecond // the same after a leadership was lost: clients look for themselves
 	partFor   = time.Second            // for telling clients, after a leadership was lost
 	lookEvery = 2 * time.Millisecond
 )
@@ -46,10 +48,12 @@ func (m *Node[R, Q]) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	others := len(m.members.Members) - 1
-	cursors := durability.NewCursors(others)
-	for i := 1; i <= others; i++ { // nothing waits here, so nothing is missing
-		cursors.Activate(i, 0, 0)
+	cursors := durability.NewCursors(raftlog.MaxMembers - 1)
+	st := m.raft.Status()
+	for _, p := range st.Peers { // nothing waits here, so nothing is missing
+		if x, _ := st.Members.Member(p.Node); x.Role.Votes() {
+			cursors.Activate(p.Place, 0, 0)
+		}
 	}
 	return m.turn(ctx, nil, m.direct, m.begins, node.Office[R, Q]{Application: app, State: sequencer.NewState(),
 		Cursors: cursors, Propose: func(*mailbox.BytesReader) {}, IDs: &m.ids, Directs: true})
@@ -62,6 +66,8 @@ func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 	m.reloads.mu.Lock()
 	defer m.reloads.mu.Unlock()
 	c := m.cfg.Node
+	m.choosePolicy(&c)
+	office.Voters = m.voters
 	m.reloads.apply(&c.KeysFile, &c.Listen, &c.Pipeline.Limits, &c.EndpointLimits)
 	c.Listen.Direct, c.Listen.Wait = direct, wait
 	c.BeforeClients = func(n node.Running) error {
@@ -74,6 +80,9 @@ func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 		return m.cfg.Node.BeforeClients(p)
 	}
 	if _, err := node.OpenOffice(ctx, c, office); err != nil {
+		if m.ending.has() && ctx.Err() != nil {
+			return errEnding // the end of the member has ended the opening
+		}
 		return err
 	}
 	old, ok := m.ending.turn(func() any { return m.now.Swap(p) })
@@ -81,7 +90,7 @@ func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 		stopNow(p.Node)
 		return errEnding
 	}
-	if old := old.(*period[R, Q]); old != nil {
+	if old := old.(*period[R, Q]); old != nil && old.lead == nil { // else lead ends it
 		m.wg.Go(func() { stopNow(old.Node) }) // it has few clients or none, and they are told where to go
 	}
 	if lead == nil {
@@ -100,7 +109,7 @@ func stopNow(n interface{ Stop(context.Context) error }) {
 // begins reports that this member was elected, and the server of its office is about to open. Clients
 // that come meanwhile wait for it; they could only be told that no leader serves yet.
 func (m *Node[R, Q]) begins() bool {
-	return m.raft.Status().Leader == uint64(m.members.Node) && !m.ending.has()
+	return m.raft.Status().Leader == m.id && !m.ending.has()
 }
 
 // direct says where clients are sent: to the leader, or nowhere while none is known.
@@ -112,10 +121,10 @@ func (m *Node[R, Q]) direct() (address string, direct bool) {
 // leader is the address for clients of another node that leads; false if none is known.
 func (m *Node[R, Q]) leader() (address string, ok bool) {
 	st := m.raft.Status()
-	if st.Leader == 0 || st.Leader == uint64(m.members.Node) {
+	if st.Leader == 0 || st.Leader == m.id {
 		return "", false
 	}
-	x, ok := m.members.Member(uint8(st.Leader))
+	x, ok := m.table.load().byID(st.Leader)
 	return x.Client, ok
 }
 
@@ -125,7 +134,7 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 	if err != nil {
 		return err
 	}
-	if p, ok := state.Policy(); ok && p.String() != m.cfg.Node.Policy {
+	if p, ok := state.Policy(); ok && m.cfg.Node.Policy != "" && p.String() != m.cfg.Node.Policy {
 		m.log.Info("the policy of the log is in force, not the configured one", "policy", p.String(), "configured",
 			m.cfg.Node.Policy)
 	}
@@ -153,23 +162,29 @@ func (m *Node[R, Q]) serve(l *raftlog.Leadership) error {
 	whole := false
 	switch {
 	case err == nil:
-		whole = m.lead(l)
+		whole, err = m.lead(l)
+		m.machine.back(whole)
+		return err
 	case errors.Is(err, errEnding), ctx.Err() != nil: // the leadership has ended meanwhile
 	default:
 		m.log.Error("serving as the leader failed", "error", err)
-		m.giveUp(l)
+		m.giveUp(l, err)
 	}
 	m.machine.back(whole)
 	return nil
 }
 
-// lead waits for the end of a leadership that serves, and ends its node. It reports whether the state
-// is whole.
-func (m *Node[R, Q]) lead(l *raftlog.Leadership) (whole bool) {
+// lead waits for the end of a leadership that serves, and ends its node. If the leadership was lost or handed over,
+// the next period begins before: clients that come meanwhile are directed by it, and do not wait for that end. It
+// reports whether the state is whole.
+func (m *Node[R, Q]) lead(l *raftlog.Leadership) (whole bool, err error) {
 	p := m.now.Load()
 	select {
 	case <-l.Ended():
-		if f, ok := m.farewell(context.Background()); ok {
+		if !m.ending.has() {
+			err = m.follow(m.ending.ctx)
+		}
+		if f, ok := m.farewell(context.Background(), lostLook); ok {
 			if err := p.Node.SetFarewell(f); err != nil {
 				m.log.Error("clients are not told where to go", "error", err)
 			}
@@ -180,14 +195,15 @@ func (m *Node[R, Q]) lead(l *raftlog.Leadership) (whole bool) {
 		select {
 		case <-p.Node.Ended():
 		case <-m.ending.closing:
+			stopNow(p.Node)
 		}
 	case <-p.Node.Ended(): // it failed, or was drained
 		if !m.ending.has() {
-			m.giveUp(l)
+			m.giveUp(l, p.Node.Err())
 		}
 	}
 	m.poison(p.Node.Err())
-	return p.Node.Whole()
+	return p.Node.Whole(), err
 }
 
 // poisonedMost bounds the requests that are remembered as poisoned.
@@ -197,7 +213,7 @@ const poisonedMost = 1024
 // sends it again must not end the next leadership as well.
 func (m *Node[R, Q]) poison(err error) {
 	var p *sequencer.PanicError
-	if !errors.As(err, &p) || p.Hash == 0 || len(m.poisoned) >= poisonedMost {
+	if !errors.As(err, &p) || p.Hash == 0 || len(m.poisoned) >= poisonedMost || m.voters() == 1 {
 		return
 	}
 	m.log.Error("the application panicked on a request, which is refused from now on", "event", uint64(p.Seq),
@@ -205,8 +221,14 @@ func (m *Node[R, Q]) poison(err error) {
 	m.poisoned[p.Hash] = struct{}{}
 }
 
-// giveUp hands a leadership over that cannot serve, and returns when it has ended.
-func (m *Node[R, Q]) giveUp(l *raftlog.Leadership) {
+// giveUp hands a leadership over that cannot serve, because of an error, and returns when it has ended. The
+// only member with a vote ends, as a node of its own does.
+func (m *Node[R, Q]) giveUp(l *raftlog.Leadership, why error) {
+	if m.voters() == 1 {
+		m.fail(fmt.Errorf("cluster: this node leads in term %d and cannot serve, and no other member has "+
+			"a vote: %w", l.Term, why))
+		return
+	}
 	again := time.NewTicker(handFor)
 	defer again.Stop()
 	for {
@@ -224,7 +246,7 @@ func (m *Node[R, Q]) giveUp(l *raftlog.Leadership) {
 // handOver hands the leadership to another node: the one that Transfer named, or the fittest. It returns
 // the farewell that sends clients there.
 func (m *Node[R, Q]) handOver(ctx context.Context, l *raftlog.Leadership) (f actors.Farewell, ok bool) {
-	if len(m.members.Members) == 1 {
+	if m.voters() == 1 {
 		return f, false // there is no other node
 	}
 	ctx, cancel := context.WithTimeout(ctx, handFor)
@@ -233,7 +255,7 @@ func (m *Node[R, Q]) handOver(ctx context.Context, l *raftlog.Leadership) (f act
 	m.raft.Transfer(m.heir.Swap(0))
 	select {
 	case <-l.Ended():
-		return m.farewell(ctx)
+		return m.farewell(ctx, lookFor)
 	case <-ctx.Done():
 		m.log.Warn("no other node has taken the leadership", "term", l.Term)
 		return f, false
@@ -241,10 +263,10 @@ func (m *Node[R, Q]) handOver(ctx context.Context, l *raftlog.Leadership) (f act
 }
 
 // farewell sends clients to the next leader, as soon as one is known; false if none is in time.
-func (m *Node[R, Q]) farewell(ctx context.Context) (f actors.Farewell, ok bool) {
+func (m *Node[R, Q]) farewell(ctx context.Context, within time.Duration) (f actors.Farewell, ok bool) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	limit := time.NewTimer(lookFor)
+	limit := time.NewTimer(within)
 	defer limit.Stop()
 	for {
 		if address, ok := m.leader(); ok {

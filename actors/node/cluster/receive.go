@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sluice/durability/raftlog"
@@ -22,6 +23,8 @@ const incomingExtension = ".tmp"
 type receiver struct {
 	o      *bulkOptions
 	create func(path string) (*os.File, error)
+
+	underWay atomic.Int64 // transfers that have begun and were neither completed nor given up
 
 	mu     sync.Mutex // guards the rest, and is held while a piece is written
 	from   map[uint8]*arriving
@@ -56,6 +59,17 @@ func createIncoming(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 }
 
+// count renews underWay. The caller holds mu.
+func (r *receiver) count() {
+	n := int64(0)
+	for _, a := range r.from {
+		if a.file != nil {
+			n++
+		}
+	}
+	r.underWay.Store(n)
+}
+
 // frame takes a frame. The error says why a transfer was given up; what follows of it is ignored.
 func (r *receiver) frame(from peer.Sender, frame []byte) error {
 	p, err := parseBulk(frame)
@@ -64,6 +78,7 @@ func (r *receiver) frame(from peer.Sender, frame []byte) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.count()
 	a := r.from[from.Node]
 	switch {
 	case r.closed:

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"maps"
 	"sync"
 
@@ -15,6 +17,7 @@ import (
 type reloads struct {
 	mu      sync.Mutex      // guards the rest, and is held while the node of a period opens
 	keys    *listen.Keyring // nil: the member has no keys file
+	tls     *tls.Config     // nil: the member has no certificate for clients
 	changes *node.Changes   // nil: none
 }
 
@@ -24,6 +27,7 @@ func (r *reloads) apply(keysFile *string, l *listen.Config, limits *[]transport.
 	if r.keys != nil {
 		*keysFile, l.Keys = "", r.keys
 	}
+	l.TLS = r.tls
 	if c := r.changes; c != nil {
 		*limits, *endpoints = []transport.Limits{c.Limits}, c.EndpointLimits
 		l.RequestRate, l.ConnectRate = c.RequestRate, c.ConnectRate
@@ -48,25 +52,47 @@ func (m *Node[R, Q]) Reload(c node.Changes) error {
 }
 
 // ReloadKeys is node.Node.ReloadKeys; the nodes of later periods begin with these keys.
-func (m *Node[R, Q]) ReloadKeys() (keys int, err error) {
+func (m *Node[R, Q]) ReloadKeys() (changes node.KeyChanges, err error) {
 	r := &m.reloads
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := m.now.Load()
 	if r.keys == nil || p == nil {
-		return 0, nil
+		return node.KeyChanges{}, nil
 	}
 	ring, err := node.ReadKeysAgain(m.cfg.Node.KeysFile)
 	if err != nil {
-		return 0, err
+		return node.KeyChanges{}, err
 	}
 	r.keys = ring
-	p.Listener().SetKeys(ring)
-	return ring.Len(), nil
+	return p.Node.SetKeys(ring), nil
+}
+
+// ReloadTLS is node.Node.ReloadTLS; the nodes of later periods begin with this certificate.
+func (m *Node[R, Q]) ReloadTLS() (leaf *x509.Certificate, err error) {
+	r := &m.reloads
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := m.now.Load()
+	if r.tls == nil || p == nil {
+		return nil, nil
+	}
+	c, err := m.cfg.Node.TLS.Load()
+	if err != nil {
+		return nil, err
+	}
+	r.tls = c
+	p.Listener().SetTLS(c)
+	return c.Certificates[0].Leaf, nil
 }
 
 // Reload is Node.Reload.
 func (p *period[R, Q]) Reload(c node.Changes) error { return p.member.Reload(c) }
 
 // ReloadKeys is Node.ReloadKeys.
-func (p *period[R, Q]) ReloadKeys() (keys int, err error) { return p.member.ReloadKeys() }
+func (p *period[R, Q]) ReloadKeys() (changes node.KeyChanges, err error) {
+	return p.member.ReloadKeys()
+}
+
+// ReloadTLS is Node.ReloadTLS.
+func (p *period[R, Q]) ReloadTLS() (leaf *x509.Certificate, err error) { return p.member.ReloadTLS() }

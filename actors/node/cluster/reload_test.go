@@ -31,8 +31,8 @@ func TestReloadOutlivesChangeOfLeader(t *testing.T) {
 	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) { cfg.Node.KeysFile = keys })
 	order(t, c.trader(1), 100)
 	for id := uint8(1); id <= 3; id++ {
-		if n, err := c.nodes[id].ReloadKeys(); n != 1 || err != nil {
-			t.Fatalf("node %d read %d keys again, %v; want 1", id, n, err)
+		if changes, err := c.nodes[id].ReloadKeys(); changes.Keys != 1 || err != nil {
+			t.Fatalf("node %d read %+v keys again, %v; want 1", id, changes, err)
 		}
 		changes := node.Changes{Limits: transport.DefaultLimits(), RequestRate: listen.Rate{PerSecond: 1e-3, Burst: 1}}
 		if err := c.nodes[id].Reload(changes); err != nil {

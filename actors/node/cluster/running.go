@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"sluice/actors"
@@ -48,9 +47,14 @@ func (p *period[R, Q]) View(v *durability.View) bool {
 	if !p.Node.View(v) {
 		return false
 	}
-	others := slices.DeleteFunc(p.member.members.Voters(), func(x uint64) bool { return x == uint64(p.member.members.Node) })
-	for i := 1; i < v.Len; i++ {
-		v.Nodes[i].ID = int(others[v.Nodes[i].ID-1])
+	var numbers [durability.MaxNodes]int // by place
+	for _, x := range p.member.raft.Status().Peers {
+		numbers[x.Place] = int(uint8(x.Node))
+	}
+	for i := range v.Len {
+		if place := v.Nodes[i].ID; place > 0 {
+			v.Nodes[i].ID = numbers[place]
+		}
 	}
 	return true
 }
@@ -143,6 +147,15 @@ func (m *Node[R, Q]) Top(ctx context.Context, by actors.SortBy, most int) (top [
 	return m.period().Top(ctx, by, most)
 }
 
+// TopTopics is node.Node.TopTopics.
+func (m *Node[R, Q]) TopTopics(ctx context.Context, by actors.TopicOrder, most int) (top []actors.TopicFigures,
+	known int, err error) {
+	return m.period().TopTopics(ctx, by, most)
+}
+
+// TopicName is node.Node.TopicName.
+func (m *Node[R, Q]) TopicName(topic uint64) string { return m.period().TopicName(topic) }
+
 // Client is node.Node.Client.
 func (m *Node[R, Q]) Client(id uint64) (node.Client, bool) { return m.period().Client(id) }
 
@@ -153,6 +166,12 @@ func (m *Node[R, Q]) LastClosed(most int) (some []node.Closed, ended uint64) {
 
 // Kick is node.Node.Kick.
 func (m *Node[R, Q]) Kick(conn uint64) error { return m.period().Kick(conn) }
+
+// Keys is node.Node.Keys.
+func (m *Node[R, Q]) Keys() []node.KeyUse { return m.period().Keys() }
+
+// KickKey is node.Node.KickKey.
+func (m *Node[R, Q]) KickKey(name string) (closed int, err error) { return m.period().KickKey(name) }
 
 // SetCommand is node.Node.SetCommand.
 func (m *Node[R, Q]) SetCommand(c node.Command) { m.period().SetCommand(c) }

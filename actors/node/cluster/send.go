@@ -67,6 +67,18 @@ func (s *sender) node(to uint8) *destination {
 	return d
 }
 
+// underWay is the number of transfers.
+func (s *sender) underWay() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.to {
+		if d.now != nil {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *sender) start(to uint8, meta raftlog.Meta, frame []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

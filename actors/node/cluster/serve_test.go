@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -265,9 +264,9 @@ func (c *trio) ctx() context.Context {
 // agree waits until all nodes have applied the same events, and compares their states.
 func (c *trio) agree() {
 	c.t.Helper()
-	leader := c.nodes[c.leader()]
 	var at durability.Seq
 	c.until("all nodes at one event", func() bool {
+		leader := c.nodes[c.leader()]
 		at = leader.settled()
 		for _, n := range c.nodes {
 			if n != nil && n.settled() != at {
@@ -346,14 +345,7 @@ func TestMemberThatLostItsDataIsRefused(t *testing.T) {
 	c := newTrio(t, nil)
 	trader := c.trader(1)
 	order(t, trader, 100)
-	c.until("all to have met", func() bool {
-		for _, n := range c.nodes[1:] {
-			if k, err := readKnown(n.DataDir()); err != nil || len(k.data) != 2 {
-				return false
-			}
-		}
-		return true
-	})
+	c.met(1)
 	lost := c.leader()%3 + 1
 	c.stop(lost)
 	if err := os.RemoveAll(c.dirs[lost]); err != nil {
@@ -371,14 +363,7 @@ func TestMemberThatLostItsDataIsRefused(t *testing.T) {
 	one, other := lost%3+1, (lost+1)%3+1
 	c.start(lost)
 	c.start(one)
-	c.until("the refusal", func() bool {
-		for _, l := range c.nodes[lost].Links() {
-			if l.Node == one && strings.Contains(l.Out.Error, "was made anew") {
-				return true
-			}
-		}
-		return false
-	})
+	c.refused(lost, "was made anew", one)
 	if leader := c.nodes[one].Log().Leader; leader != 0 {
 		t.Errorf("node %d leads with a member that has lost its data", leader)
 	}

@@ -5,6 +5,7 @@ import (
 	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/durability"
+	"sluice/transport/wire"
 )
 
 // simConn is a connection between a client and an office.
@@ -15,12 +16,14 @@ type simConn struct {
 	down   []simMessage      // on their way to the client
 	left   bool              // the client has closed it
 	seen   int64             // monotonic ns, when the server notices that
+	topics []uint64          // of which it gets the frames
 	told   []simTold         // what the client received, for the oracle
 }
 
 // simMessage is a response on its way, or the end of the connection.
 type simMessage struct {
 	slot   simSlot
+	gap    bool // the frame in the slot is missing
 	end    bool
 	broken bool   // without a Close
 	leader uint64 // where to go; 0 if it is not known
@@ -29,13 +32,15 @@ type simMessage struct {
 // simTold is a slot that a client received.
 type simTold struct {
 	slot  simSlot
+	gap   bool        // the frame in the slot is missing
 	query *simRequest // that it answers; nil for a report
 }
 
 // simRequest is a request that waits for its response.
 type simRequest struct {
 	command orderbook.Command
-	bad     bool // it is malformed
+	body    []byte // of a subscription, in the place of command
+	bad     bool   // it is malformed
 	number  uint64
 	floor   durability.Seq // last event of which a response had reached any client when it was sent
 	at      int64          // monotonic ns, when it was sent
@@ -114,9 +119,9 @@ func (c *simClient) connect() {
 	}
 	o := m.office
 	if o == nil {
-		if leader := m.Node.Status().Leader; leader != 0 && leader != m.ID {
+		if leader := m.Node.Status().Leader; leader != 0 && leader != m.NodeID() {
 			w.counts.Directed++
-			c.target = int(leader - 1)
+			c.target = int(uint8(leader) - 1)
 		} else if w.R.IntN(4) == 0 {
 			c.target = w.R.IntN(len(w.members))
 		}
@@ -126,7 +131,7 @@ func (c *simClient) connect() {
 		return
 	}
 	m.conns++
-	id := m.ID<<58 | m.Incarnation<<40 | m.conns
+	id := m.ID<<58 | m.Incarnation<<40 | m.conns // the incarnation rises from generation to generation
 	if err := o.queue.Connected(id, simIdentity()); err != nil {
 		w.Fail("node %d: %v", m.ID, err)
 		return
@@ -171,7 +176,9 @@ func (c *simClient) send() {
 		return
 	default:
 		c.numbers++
-		r = c.draw()
+		if r = c.draw(); w.topics != nil && w.topics.IntN(4) == 0 {
+			r = c.subscribe()
+		}
 	}
 	c.transmit(r)
 }
@@ -183,13 +190,16 @@ func (c *simClient) transmit(r simRequest) {
 	if r.command.Tag >= orderbook.TagQueryTop {
 		w.counts.Queries++
 	}
-	body := r.command.AppendBody(nil)
+	tag, body := r.command.Tag, r.command.AppendBody(nil)
+	if r.body != nil {
+		tag, body = wire.TagExtended, r.body
+	}
 	if r.bad {
 		body = body[1:]
 	}
 	c.waiting = append(c.waiting, r)
 	c.conn.up = append(c.conn.up, sequencer.Event{Kind: sequencer.KindRequest, Conn: c.conn.id, Request: r.number,
-		Identity: simIdentity(), Tag: r.command.Tag, Body: body})
+		Identity: simIdentity(), Tag: tag, Body: body})
 }
 
 // draw draws a request.
@@ -211,7 +221,7 @@ func (c *simClient) draw() simRequest {
 		if r.IntN(4) == 0 {
 			cmd.TimeInForce, cmd.Expiry = orderbook.GoodTillDate, simWall+c.w.Now+int64(r.IntN(500))*1e6
 		}
-		if c.w.OneIn(1000) {
+		if !c.w.changing && c.w.OneIn(300) { // the only voter could not hand over
 			cmd.Price = simPoison
 		}
 		c.orders = append(c.orders, c.next)
@@ -245,28 +255,42 @@ func (c *simClient) receive(m *simMessage) {
 		if m.broken {
 			w.counts.Broken++
 		} else if w.counts.Elsewhere++; m.leader != 0 {
-			target = int(m.leader - 1)
+			target = int(uint8(m.leader) - 1)
 		}
 		c.lost(target)
 		return
 	}
 	s := &m.slot
+	if s.Kind == actors.KindTopic {
+		c.frame(m)
+		return
+	}
 	told := simTold{slot: *s}
 	if s.Request == 0 {
 		w.counts.Pushed++
 	} else if len(c.waiting) == 0 || c.waiting[0].number != s.Request {
 		w.Fail("client %d received a response to request %d, and waits for %+v", c.account, s.Request, c.waiting)
 		return
-	} else if s.Kind == actors.KindQuery {
-		r := c.waiting[0]
+	} else if r := c.waiting[0]; s.Kind == actors.KindQuery && r.body == nil {
 		told.query = &r
 	}
 	c.conn.told = append(c.conn.told, told)
-	w.oracle.received(s, told.query)
+	asked := told.query
+	switch s.Kind {
+	case actors.KindSnapshotEnd:
+		if w.counts.Subscribed++; s.Request != 0 {
+			asked = &c.waiting[0]
+		}
+	case actors.KindLeave:
+		w.counts.Unsubscribed++
+	}
+	w.oracle.received(s, asked)
 	if s.Last && s.Request != 0 {
 		w.counts.Answered++
 		if w.Calm && c.waiting[0].at > w.calmed {
 			w.answers++
+		} else if w.Calm {
+			w.older = w.Now
 		}
 		if s.Kind == actors.KindEngineError {
 			w.counts.Refused++

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"io"
 	"iter"
 	"time"
 
@@ -47,12 +46,16 @@ type simMember struct {
 	shunned int64 // monotonic ns, until which no client connects
 
 	machine  *machine[orderbook.Report, orderbook.Answer]
-	office   *simOffice          // while it leads, until it has noticed that it does not
-	rest     []raftlog.Item      // of the feed, for later
-	told     durability.Seq      // last event that the judge was told of
-	rebuilds uint64              // of machine, counted so far
-	moving   *simTransfer        // a transfer that was asked for
-	conns    uint64              // connection ids given out
+	office   *simOffice     // while it leads, until it has noticed that it does not
+	rest     []raftlog.Item // of the feed, for later
+	told     durability.Seq // last event that the judge was told of
+	rebuilds uint64         // of machine, counted so far
+	moving   *simTransfer   // a transfer that was asked for
+	conns    uint64         // connection ids given out
+	changes  simChanges     // while it leads
+	out      bool           // it is not a member: it was not added yet, was removed, or its disk is lost
+	joined   bool           // it was added later, with its present generation
+	files    simFiles
 	poisoned map[uint64]struct{} // hashes of requests on which the application has panicked in this process
 }
 
@@ -65,26 +68,33 @@ type simTransfer struct {
 func (m *simMember) start() {
 	sw := &m.w.swarm
 	m.machine, m.office, m.rest, m.told, m.rebuilds, m.moving, m.conns = nil, nil, nil, 0, 0, nil, 0
-	m.poisoned = map[uint64]struct{}{}
-	m.Start(raftlog.Options{BatchBytes: sw.batchBytes, Window: sw.window, DiskStall: time.Duration(sw.diskStall)})
+	m.poisoned, m.changes = map[uint64]struct{}{}, simChanges{}
+	o := raftlog.Options{BatchBytes: sw.batchBytes, Window: sw.window, DiskStall: time.Duration(sw.diskStall),
+		Bounds: sw.bounds}
+	if m.w.Power != nil {
+		o.OnMembers = func(now raftlog.Members) {
+			t, err := newTable(now)
+			if err != nil {
+				m.w.Fail("node %d: %v", m.ID, err)
+				return
+			}
+			m.learns(t)
+		}
+		if !m.startFiles() {
+			return
+		}
+	}
+	m.Start(o)
 	if m.Node == nil {
+		m.goes(nil)
 		return
 	}
 	var err error
-	m.machine, err = newMachine(simFresh, orderbook.Encoder{}, history(m))
-	if err != nil {
-		m.w.Fail("node %d: %v", m.ID, err)
+	m.machine, err = newMachine(m.fresh, orderbook.Encoder{}, history(m))
+	if err == nil && m.w.Power != nil {
+		err = m.openLinks()
 	}
-}
-
-// Newest implements history.
-func (m *simMember) Newest(read func(*raftlog.Meta, io.Reader) error) error {
-	s := m.Machine.Newest()
-	if s == nil {
-		return nil
-	}
-	meta := s.Meta
-	return read(&meta, bytes.NewReader(s.Content))
+	m.goes(err)
 }
 
 // Committed implements history.
@@ -101,6 +111,11 @@ func (m *simMember) crash() {
 		o.cut()
 	}
 	m.office = nil
+	if w := m.w; w.Power != nil && !w.Calm && w.R.IntN(4) == 0 && !m.Broken() && !m.PowerLost() {
+		w.onFiles.Stops++
+		m.StopFiles()
+		return
+	}
 	m.Crash()
 }
 
@@ -130,8 +145,23 @@ func (m *simMember) act() {
 			m.office.act()
 		}
 	}
-	if m.Node != nil && w.R.IntN(w.swarm.snapshots) == 0 {
+	if m.Node != nil && (w.R.IntN(w.swarm.snapshots) == 0 || w.Calm && m.Node.Status().SnapshotWanted &&
+		w.R.IntN(50) == 0) {
 		m.snapshot()
+	}
+	if m.Node != nil && w.Power != nil {
+		m.writeTable()
+	}
+	if m.Node == nil {
+		return
+	}
+	if now := m.w.changing && m.Node != nil; now {
+		m.change()
+		members := m.Node.Members()
+		if _, is := members.Member(m.NodeID()); !is && members.NextGeneration(uint8(m.ID)) > m.Generation {
+			w.ends(m)
+			return
+		}
 	}
 	if t := m.moving; t != nil && w.Now >= t.until {
 		if m.moving = nil; m.office != nil && m.office.lead == t.lead {
@@ -185,7 +215,7 @@ func (m *simMember) take(item raftlog.Item) bool {
 	}
 	m.trace("takes index %d term %d batch %d+%d restore %v; lent %v", item.Index, item.Term, item.Batch.First, item.Batch.Count, item.Restore, lent != nil)
 	if err := m.machine.take(item); err != nil {
-		m.w.Fail("node %d: %v", m.ID, err)
+		m.fails("node %d: %v", m.ID, err)
 		return false
 	}
 	m.settles(lent != nil && m.machine.lent == nil && item.Restore == nil)
@@ -220,7 +250,14 @@ func (m *simMember) begin(lead *raftlog.Leadership) {
 		m.office, err = newSimOffice(m, lead, app, state)
 	}
 	if err != nil {
-		m.w.Fail("node %d: %v", m.ID, err)
+		m.fails("node %d: %v", m.ID, err)
+	}
+}
+
+// fails fails the run, unless the member has lost its power.
+func (m *simMember) fails(format string, args ...any) {
+	if m.w.Power == nil || !m.PowerLost() {
+		m.w.Fail(format, args...)
 	}
 }
 
@@ -249,12 +286,12 @@ func (m *simMember) snapshot() {
 		m.confirmed(m.office)
 		seq = m.office.lead.Confirmed()
 	}
-	if s := m.Machine.Newest(); seq == 0 || s != nil && seq <= s.Meta.Seq {
+	if s := m.Machine.Newest(); seq == 0 || s != nil && seq <= s.Meta.Seq && !m.Node.Status().SnapshotWanted {
 		return
 	}
-	f, err := replayed(simFresh, orderbook.Encoder{}, history(m), seq, func() error { return nil })
+	f, err := replayed(m.fresh, orderbook.Encoder{}, history(m), seq, func() error { return nil })
 	if err != nil {
-		m.w.Fail("node %d: a snapshot of event %d: %v", m.ID, seq, err)
+		m.fails("node %d: a snapshot of event %d: %v", m.ID, seq, err)
 		return
 	}
 	m.trace("offers a snapshot of event %d", seq)

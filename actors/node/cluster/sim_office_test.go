@@ -32,6 +32,7 @@ type simOffice struct {
 	state     *sequencer.State
 	gate      *actors.Gate[orderbook.Report, orderbook.Answer]
 	tap       simTap
+	shard     *simShard
 	conns     []*simConn       // open
 	taken     uint64           // slots from the gate
 	held      []durability.Seq // by policy: how far it has ever held, at one instant
@@ -76,6 +77,8 @@ func newSimOffice(m *simMember, lead *raftlog.Leadership, app simApp, state *seq
 	if err != nil {
 		return nil, err
 	}
+	shard, topics := newSimShard(o)
+	o.shard = shard
 	queue, requests := sequencer.NewQueue(sw.queue)
 	ring, events := mailbox.NewBytes(sw.ring)
 	o.queue, o.tap.ring = queue, events
@@ -84,6 +87,7 @@ func newSimOffice(m *simMember, lead *raftlog.Leadership, app simApp, state *seq
 		Requests: requests, Journal: ring, Slots: o.gate.Slots(), Signal: mailbox.NewSignal(simNobody{}),
 		Now: func() int64 { return w.Now }, Wall: func() int64 { return simWall + w.Now + m.skew },
 		Barriers: put, Prove: lead.Prove, Poisoned: maps.Clone(m.poisoned), CheckpointEvents: sw.checkpoint, OnPolicy: o.swap,
+		Topics: topics,
 	})
 	if err != nil {
 		return nil, err
@@ -140,8 +144,14 @@ func (o *simOffice) read(c *simConn) (ended bool) {
 			return false
 		}
 		c.up = c.up[1:]
+		if c.left && o.w.Calm {
+			o.w.older = o.w.Now // those of connections that are gone are executed first
+		}
 	}
 	if !c.left || len(c.up) > 0 || !o.w.Calm && o.w.Now < c.seen {
+		return false
+	}
+	if len(c.topics) > 0 && !o.shard.report(actors.Feedback{Kind: actors.FeedbackGone, Conn: c.id}) {
 		return false
 	}
 	o.queue.Disconnected(c.id, simIdentity())
@@ -152,11 +162,7 @@ func (o *simOffice) read(c *simConn) (ended bool) {
 func (o *simOffice) release(s *simSlot) {
 	o.taken++
 	o.w.oracle.released(o, s)
-	for _, c := range o.conns {
-		if c.id == s.Conn && !c.left {
-			c.down = append(c.down, simMessage{slot: *s})
-		}
-	}
+	o.shard.deliver(s)
 }
 
 // idle reports that everything was executed and released.

@@ -8,6 +8,7 @@ import (
 	"sluice/actors"
 	"sluice/actors/sequencer"
 	"sluice/durability"
+	"sluice/durability/raftlog"
 )
 
 // simOracle knows, without the product's code, what may happen: it reads disks and memories as they are,
@@ -24,6 +25,11 @@ type simOracle struct {
 	requests uint64         // numbers of requests given out
 	conns    []*simConn     // all that there were
 	answered []simAnswered  // under a policy that is not of class committed, by number of the event
+	// numbers and contents of events that a process which ended had in memory, and not on its disk
+	forgotten map[[2]uint64]struct{}
+	untrue    map[durability.Seq]struct{} // answered events that were contradicted
+	// events that the nodes have counted as replaced, without the processes that run
+	replaced uint64
 }
 
 // simAnswered is an event of which a response was released.
@@ -40,7 +46,8 @@ type simPolicy struct {
 
 func (c *simOracle) init(w *simWorld, nodes int) {
 	c.w = w
-	c.inLog = []simPolicy{{}}
+	c.inLog, c.untrue = []simPolicy{{}}, make(map[durability.Seq]struct{})
+	c.forgotten = make(map[[2]uint64]struct{})
 	for _, p := range w.policies {
 		var needs [2]int
 		for i := range p.Len() {
@@ -105,11 +112,19 @@ func (c *simOracle) observe() {
 }
 
 // positions raises held, by policy, to how far it holds for the log of a leader, by sorting, which is not
-// how the gate does it. A process that has ended counts until the leader has heard of the next one.
+// how the gate does it. A process that has ended counts until the leader has heard of the next one. In a joint
+// configuration, what another node has counts only as far as a majority of the voters before has it too.
 func (c *simOracle) positions(leader *simMember, held []durability.Seq) {
 	var disks, memories []durability.Seq
+	voters := leader.Node.Members()
 	for _, m := range c.w.members {
+		if x, _ := voters.Member(m.NodeID()); !x.Role.Votes() {
+			continue
+		}
 		disks = append(disks, leader.Memory.Agrees(&m.Durable))
+		if m.out { // its disk is lost, or it was removed, and the leader counts on what it has said
+			disks[len(disks)-1] = max(disks[len(disks)-1], leader.Memory.Agrees(&m.Wiped))
+		}
 		switch {
 		case m == leader:
 			memories = append(memories, durability.Everything)
@@ -120,17 +135,49 @@ func (c *simOracle) positions(leader *simMember, held []durability.Seq) {
 			}
 		}
 	}
-	slices.Sort(disks)
-	slices.Sort(memories)
-	kth := func(of []durability.Seq, k int) durability.Seq {
-		if k == 0 {
-			return durability.Everything
-		}
-		return of[len(of)-k]
-	}
+	limit := c.before(leader)
 	for i, needs := range c.needs {
-		held[i] = max(held[i], min(kth(disks, needs[0]), kth(memories, needs[1])))
+		upTo := min(simKth(disks, needs[0]), simKth(memories, needs[1]))
+		if max(needs[0], needs[1]) > 1 && upTo > limit {
+			c.w.counts.JointLimits++
+			upTo = limit
+		}
+		held[i] = max(held[i], upTo)
 	}
+}
+
+// before is how far a majority of the voters before a joint configuration has the log of a leader on disk.
+func (c *simOracle) before(leader *simMember) durability.Seq {
+	members := leader.Node.Members()
+	if !members.Joint() {
+		return durability.Everything
+	}
+	var disks []durability.Seq
+	for _, x := range members.All {
+		if x.Role < raftlog.Leaving {
+			continue
+		}
+		m, disk := c.w.members[uint8(x.ID)-1], durability.Seq(0)
+		if m.NodeID() == x.ID {
+			disk = leader.Memory.Agrees(&m.Durable)
+		}
+		if m.out || m.NodeID() != x.ID { // its disk is lost, and the leader counts on what it has said
+			disk = max(disk, leader.Memory.Agrees(&m.Wiped))
+		}
+		disks = append(disks, disk)
+	}
+	return simKth(disks, len(disks)/2+1)
+}
+
+// simKth is how far k of the copies reach.
+func simKth(of []durability.Seq, k int) durability.Seq {
+	switch slices.Sort(of); {
+	case k == 0:
+		return durability.Everything
+	case k > len(of):
+		return 0
+	}
+	return of[len(of)-k]
 }
 
 // released judges a slot that the gate let through (C2).
@@ -145,7 +192,8 @@ func (c *simOracle) released(o *simOffice, s *simSlot) {
 		w.Fail("node %d released a response to event %d; %v is in force for it, and it and later ones held up to event %d (C2)",
 			o.m.ID, s.Seq, p, upTo)
 	}
-	if s.Kind != actors.KindReport {
+	o.checkMajority()
+	if s.Kind != actors.KindReport && s.Kind != actors.KindTopic {
 		return
 	}
 	content := uint64(1) // of an event that the node has not taken yet, which only in_memory>=1 releases
@@ -163,13 +211,16 @@ func (c *simOracle) released(o *simOffice, s *simSlot) {
 		c.contradicted(s.Seq)
 	}
 	if a := &c.answered[s.Seq-1]; a.content != content {
-		*a = simAnswered{content: content}
+		// A receipt of a process that has ended since may have been the one that released it.
+		_, lost := c.forgotten[[2]uint64{uint64(s.Seq), content}]
+		*a = simAnswered{content, lost}
 	}
 }
 
 // contradicted judges an event that was answered, and that is not in the log (C3).
 func (c *simOracle) contradicted(seq durability.Seq) {
 	c.w.counts.Contradicted++
+	c.untrue[seq] = struct{}{}
 	if c.w.class == simCrashSafe && !c.answered[seq-1].lost {
 		c.w.Fail("event %d was answered under %v and is lost, and no node lost its memory (C3)", seq, c.w.policies[0])
 	}
@@ -177,6 +228,7 @@ func (c *simOracle) contradicted(seq durability.Seq) {
 
 // crashed takes notice of a process that ends, before it does.
 func (c *simOracle) crashed(m *simMember) {
+	c.replaced += m.Node.Status().Replaced
 	log := len(c.w.Judge.Log)
 	for at := log; at < len(c.answered); at++ {
 		a, seq := &c.answered[at], durability.Seq(at+1)
@@ -184,8 +236,31 @@ func (c *simOracle) crashed(m *simMember) {
 			a.lost = true
 		}
 	}
+	for at := log; at < len(m.Memory.Events); at++ {
+		if content := m.Memory.Events[at]; !m.Durable.Has(durability.Seq(at+1), content) {
+			c.forgotten[[2]uint64{uint64(at + 1), content}] = struct{}{}
+		}
+	}
 	if m.office != nil && len(m.Memory.Events) > log {
 		c.suffix(m.Memory.Events[log], log)
+	}
+}
+
+// counted judges that what a node had on its disk and was contradicted is counted by that node.
+func (c *simOracle) counted() {
+	onDisk := !slices.ContainsFunc(c.needs, func(needs [2]int) bool { return needs[0] == 0 })
+	for _, m := range c.w.members {
+		if m.Node != nil {
+			c.replaced += m.Node.Status().Replaced
+		}
+	}
+	if onDisk && !c.w.changing && uint64(len(c.untrue)) > c.replaced {
+		c.w.Fail("%d answered events were contradicted, and the nodes have counted %d events that were "+
+			"replaced", len(c.untrue),
+			c.replaced)
+	}
+	if c.replaced > 0 {
+		c.w.counts.EventsReplaced++
 	}
 }
 
@@ -217,6 +292,7 @@ func (c *simOracle) end() {
 			c.contradicted(durability.Seq(at + 1))
 		}
 	}
+	c.counted()
 	for _, s := range w.suffixes {
 		if at := int(s[0]); at < len(w.Judge.Log) && w.Judge.Log[at] == s[1] {
 			w.counts.SuffixesKept++
@@ -234,12 +310,16 @@ func (c *simOracle) end() {
 	}
 	for _, conn := range c.conns {
 		ref.compare(conn)
+		ref.follow(conn)
 	}
 }
 
 // states compares the state of a node with that of the reference (C1).
 func (c *simOracle) states(ref []byte) {
 	for _, m := range c.w.members {
+		if !m.isMember() {
+			continue
+		}
 		var b bytes.Buffer
 		var err error
 		if m.office != nil {

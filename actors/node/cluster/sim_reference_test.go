@@ -19,6 +19,9 @@ type simReference struct {
 	outputs map[uint64][]simOutput        // by connection
 	queries map[durability.Seq][]*simTold // by the event of the response
 	live    map[uint64]bool               // connections that began and have not ended
+	// frames of topics, and snapshots of them that clients received, by the event of the state
+	frames    map[uint64][]simFrame
+	described map[durability.Seq][]*simDescribed
 }
 
 // simOutput is a report.
@@ -33,8 +36,10 @@ func newSimReference(c *simOracle) *simReference {
 		panic(err)
 	}
 	r := &simReference{c: c, book: app.(simBook).Book, outputs: map[uint64][]simOutput{},
-		queries: map[durability.Seq][]*simTold{}, live: map[uint64]bool{}}
+		queries: map[durability.Seq][]*simTold{}, live: map[uint64]bool{},
+		frames: map[uint64][]simFrame{}, described: map[durability.Seq][]*simDescribed{}}
 	for _, conn := range c.conns {
+		r.descriptions(conn)
 		for i := range conn.told {
 			if t := &conn.told[i]; t.query != nil {
 				r.queries[t.slot.Seq] = append(r.queries[t.slot.Seq], t)
@@ -55,6 +60,12 @@ func (r *simReference) Report(conn uint64) *orderbook.Report {
 
 // Query implements sequencer.Emitter.
 func (r *simReference) Query(uint64) *orderbook.Answer { panic("a query is not in the log") }
+
+// Publish implements sequencer.Emitter.
+func (r *simReference) Publish(topic, _ uint64) *orderbook.Report {
+	r.frames[topic] = append(r.frames[topic], simFrame{seq: r.seq})
+	return &r.frames[topic][len(r.frames[topic])-1].report
+}
 
 // apply executes the next event.
 func (r *simReference) apply(event []byte) {
@@ -78,6 +89,7 @@ func (r *simReference) apply(event []byte) {
 		r.book.Tick(&ev, r)
 	}
 	r.answer()
+	r.describe()
 }
 
 // answer answers the queries whose responses are of this event, and compares.
@@ -116,6 +128,8 @@ func (r *simReference) fail(format string, args ...any) {
 type simAnswers []*orderbook.Answer
 
 func (*simAnswers) Report(uint64) *orderbook.Report { panic("a query makes no report") }
+
+func (*simAnswers) Publish(_, _ uint64) *orderbook.Report { panic("a query publishes nothing") }
 
 func (a *simAnswers) Query(uint64) *orderbook.Answer {
 	*a = append(*a, new(orderbook.Answer))

@@ -18,11 +18,12 @@ import (
 // See docs/reliability.md.
 
 var (
-	simSeed  = flag.Uint64("seed", 0, "cluster simulator: run this seed alone")
-	simSeeds = flag.Uint64("seeds", 0, "cluster simulator: how many seeds to run, 0 for a short run")
-	simFirst = flag.Uint64("first", 1, "cluster simulator: first seed")
-	simSteps = flag.Int("steps", 6000, "cluster simulator: steps with faults of each seed")
-	simPrint = flag.Bool("print", false, "cluster simulator: print what members do, for -seed")
+	simSeed   = flag.Uint64("seed", 0, "cluster simulator: run this seed alone")
+	simSeeds  = flag.Uint64("seeds", 0, "cluster simulator: how many seeds to run, 0 for a short run")
+	simFirst  = flag.Uint64("first", 1, "cluster simulator: first seed")
+	simSteps  = flag.Int("steps", 6000, "cluster simulator: steps with faults of each seed")
+	simPoints = flag.Int("points", 0, "power loss of members: at how many calls, 0 for the usual number")
+	simPrint  = flag.Bool("print", false, "cluster simulator: print what members do, for -seed")
 )
 
 // simEnough is how many seeds must together show every event of simCounts.
@@ -78,6 +79,20 @@ type simCounts struct {
 	raftsim.Counts
 	simOfficeCounts
 	simClientCounts
+	simTopicCounts
+	simChangeCounts
+}
+
+// simFileCounts are events of members with real files.
+type simFileCounts struct {
+	PowerLosses, Stops, Met int
+}
+
+// simChangeCounts are events of the membership.
+type simChangeCounts struct {
+	Changes, ChangesRefused, Joined, Removed, Wiped, Replaced int
+	// the voters before a change had less than those after it
+	JointLimits int
 }
 
 // simOfficeCounts are events of members.
@@ -90,6 +105,8 @@ type simOfficeCounts struct {
 	Committed, Released, Checkpoints, Overtaken                    int
 	StaleReceipts                                                  int // of ended incarnations
 	Contradicted                                                   int // under a policy that allows it
+	// worlds in which a node had events that another leader's replaced
+	EventsReplaced int
 }
 
 // simClientCounts are events of clients.

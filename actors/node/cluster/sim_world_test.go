@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"runtime/debug"
 	"testing"
 	"testing/cryptotest"
@@ -14,18 +16,27 @@ import (
 // simWorld is a cluster with its clients.
 type simWorld struct {
 	*raftsim.World
-	members  []*simMember
-	clients  []*simClient
-	policies []durability.Policy // the first one is in force until the log says otherwise
-	class    simClass
-	swarm    simSwarm
-	oracle   simOracle
-	counts   simCounts
-	step     int
-	calmed   int64       // monotonic ns, when the faults ended
-	answers  int         // responses since then, to requests sent since then
-	hush     bool        // clients send nothing new
-	suffixes [][2]uint64 // of leaders that crashed: place and content of the first event that was not committed
+	members   []*simMember
+	clients   []*simClient
+	policies  []durability.Policy // the first one is in force until the log says otherwise
+	class     simClass
+	swarm     simSwarm
+	oracle    simOracle
+	topics    *rand.Rand // draws subscriptions; nil if clients have none
+	changing  bool       // members are added, removed and replaced
+	lost      *simMember // whose disk was wiped, and that was not replaced yet
+	counts    simCounts
+	step      int
+	calmed    int64 // monotonic ns, when the faults ended
+	older     int64 // monotonic ns, of the last response since then to a request sent before
+	answers   int   // responses since then, to requests sent since then
+	hush      bool  // clients send nothing new
+	onFiles   simFileCounts
+	power     simPower              // nil: disks are simulated
+	content   func(io.Writer) error // of the snapshot that arrives
+	transfers uint64                // numbers of transfers given out
+	// of leaders that crashed: place and content of the first event that was not committed
+	suffixes [][2]uint64
 }
 
 // simClass is what a policy promises, by the oracle's own definition.
@@ -51,14 +62,21 @@ type simSwarm struct {
 	pauses                    int   // one in so many steps
 	lazy                      int   // the executor works in one of so many of its turns
 	severed                   int   // step at which the leader is cut off for a while; 0 for none
+	bounds                    raftlog.Bounds
 }
 
 // simWall is the wall clock at the beginning, ns since 1970.
 const simWall = 1_800_000_000_000_000_000
 
-func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
+func newSimWorld(t testing.TB, seed uint64, steps int, power simPower) *simWorld {
 	cryptotest.SetGlobalRandom(t.(*testing.T), seed)
-	w := &simWorld{World: raftsim.NewWorld(seed)}
+	w := &simWorld{World: raftsim.NewWorld(seed), power: power}
+	if power != nil {
+		w.Power, w.OnFrame, w.OnSnapshot = power, w.meets, w.carries
+	}
+	if seed%3 == 1 && seed%10 != 3 {
+		w.topics = rand.New(rand.NewPCG(seed, 1)) // the worlds without are as they were
+	}
 	pick := func(of ...int) int { return of[w.R.IntN(len(of))] }
 	nodes := pick(3, 3, 3, 5)
 	w.Slow = min(w.Slow, 6) // with slower ones hardly any leadership begins
@@ -79,6 +97,9 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 			texts[0] = "persisted>=2" // which a second leader can meet while the first one sleeps
 		}
 	}
+	if w.changing = seed%5 == 3; w.changing {
+		nodes, texts = 3, []string{"persisted>=2", "persisted>=3", "persisted>=1"}
+	}
 	for _, text := range texts {
 		p, err := durability.Parse(text, nodes)
 		if err != nil {
@@ -92,15 +113,28 @@ func newSimWorld(t testing.TB, seed uint64, steps int) *simWorld {
 		checkpoint: uint64(pick(8, 32, 128)), window: pick(1, 2, 3), batchBytes: pick(256, 512, 2048),
 		diskStall: int64(pick(30, 100, 1000)) * 1e6, load: pick(1, 3, 8), asking: pick(0, 0, 50, 95), patience: int64(pick(60, 200, 1000)) * 1e6, snapshots: pick(50, 200, 1000), lazy: pick(1, 1, 2, 20),
 		cuts: pick(300, 1000, 3000), heals: pick(200, 600), crashes: pick(600, 1200, 4000), pauses: pick(500, 2000, 10000)}
+	if w.R.IntN(3) == 0 {
+		w.swarm.bounds = raftlog.Bounds{MessageBytes: w.swarm.batchBytes, InboxMessages: pick(4, 16),
+			InboxBytes: 2*w.swarm.batchBytes + 4096,
+			ApplyBytes: pick(100, 1000), BacklogBytes: pick(100, 1000), Inflight: pick(1, 16)}
+	}
 	if seed%4 == 0 {
 		w.swarm.severed = steps/3&^3 + int(seed/4)%4
 	}
-	w.AddMachines(nodes, w.oracle.content, w.included)
+	if !w.changing {
+		w.AddMachines(nodes, w.oracle.content, w.included)
+	} else {
+		w.AddMachines(nodes+simSpares, w.oracle.content, w.included)
+		w.First, w.Judge.Changes = nodes, true
+		w.OnRemoved = func(o *raftsim.Machine) { w.ends(w.members[o.ID-1]) }
+	}
 	for _, m := range w.Machines {
-		w.members = append(w.members, &simMember{Machine: m, w: w, skew: int64(w.R.IntN(400)-200) * 1e6})
+		w.members = append(w.members, &simMember{Machine: m, w: w, out: int(m.ID) > nodes, skew: int64(w.R.IntN(400)-200) * 1e6})
 	}
 	for _, m := range w.members {
-		m.start()
+		if !m.out {
+			m.start()
+		}
 	}
 	for i := range 6 {
 		w.clients = append(w.clients, &simClient{w: w, account: uint64(i + 1), target: w.R.IntN(nodes), next: 1})
@@ -118,8 +152,8 @@ func (w *simWorld) included(s *raftsim.Snapshot) []uint64 {
 	return w.Judge.Log[:s.Meta.Seq]
 }
 
-// Once the faults have ended, new requests are answered within simAnswer, and within simCalm steps
-// everything settles. The longest of 1,500 seeds were 0.75 s and 5,436 steps.
+// Once the faults have ended, and after older requests, new requests are answered within simAnswer. Within
+// simCalm steps everything settles. The longest of 1,500 seeds were 0.75 s and 5,436 steps.
 const (
 	simAnswer = 20 * int64(raftlog.DefaultElection)
 	simCalm   = 20000
@@ -127,7 +161,12 @@ const (
 
 // simulate runs one seed.
 func simulate(t testing.TB, seed uint64, steps int) (w *simWorld) {
-	w = newSimWorld(t, seed, steps)
+	return simulateOn(t, seed, steps, nil)
+}
+
+// simulateOn runs one seed, on real files if power is not nil.
+func simulateOn(t testing.TB, seed uint64, steps int, power simPower) (w *simWorld) {
+	w = newSimWorld(t, seed, steps, power)
 	defer func() {
 		if v := recover(); v != nil {
 			w.Fail("panic: %v\n%s", v, debug.Stack())
@@ -143,12 +182,13 @@ func simulate(t testing.TB, seed uint64, steps int) (w *simWorld) {
 		if w.step > steps+simCalm {
 			w.Fail("%d steps after the last fault the cluster has not settled: %s (C9)", simCalm, w.describe())
 		}
-		if w.answers == 0 && w.Now > w.calmed+simAnswer {
-			w.Fail("no response within %d ns after the last fault: %s (C9)", simAnswer, w.describe())
+		if w.answers == 0 && w.Now > max(w.calmed, w.older)+simAnswer {
+			w.Fail("no response within %d ns after the last fault and the older responses: %s (C9)",
+				simAnswer, w.describe())
 		}
 		w.turn()
 		for _, m := range w.members {
-			if m.Node == nil { // its disk had failed before
+			if m.Node == nil && !m.out { // its disk had failed before
 				m.start()
 			}
 		}
@@ -163,8 +203,12 @@ func simulate(t testing.TB, seed uint64, steps int) (w *simWorld) {
 func (w *simWorld) turn() {
 	w.Pass()
 	w.clients[w.R.IntN(len(w.clients))].act()
+	if w.changing {
+		w.join()
+	}
 	if m := w.members[w.R.IntN(len(w.members))]; m.Node != nil && w.Now >= m.Paused {
 		m.act()
+		w.withoutPower()
 		w.oracle.observe()
 	}
 }
@@ -173,6 +217,7 @@ func (w *simWorld) turn() {
 func (w *simWorld) disturb() {
 	m := w.members[w.R.IntN(len(w.members))]
 	switch {
+	case m.out:
 	case m.Node == nil:
 		if w.OneIn(40) {
 			m.start()
@@ -197,7 +242,7 @@ func (w *simWorld) disturb() {
 	if w.OneIn(w.swarm.pauses) && m.Node != nil {
 		m.pause()
 	}
-	if l := w.leader(); len(w.policies) > 1 && l != nil && w.OneIn(1000) {
+	if l := w.leader(); len(w.policies) > 1 && l != nil && !w.changing && w.OneIn(1000) {
 		_ = l.office.queue.Policy(w.policies[w.R.IntN(len(w.policies))]) // the office may be closed
 	}
 	if w.OneIn(2000) {
@@ -269,6 +314,9 @@ func (w *simWorld) leader() *simMember {
 // calm ends the faults.
 func (w *simWorld) calm() {
 	w.EndFaults()
+	if w.withoutPower(); w.power != nil {
+		w.power.Calm()
+	}
 	w.calmed = w.Now
 	w.hush = false
 	w.Slow = 1
@@ -277,7 +325,7 @@ func (w *simWorld) calm() {
 		if m.Broken() && m.Node != nil { // what it was told to write is missing
 			m.crash()
 		}
-		if m.Node == nil {
+		if m.Node == nil && !m.out {
 			m.start()
 		}
 	}
@@ -295,9 +343,12 @@ func (w *simWorld) settled() bool {
 		}
 	}
 	for _, m := range w.members {
-		if m.Node == nil || !m.settled() {
+		if !w.changing && m.Node == nil || m.isMember() && (m.Node == nil || !m.settled()) {
 			return false
 		}
+	}
+	if w.lost != nil || w.membership().Joint() {
+		return false
 	}
 	offices := 0
 	for _, m := range w.members {

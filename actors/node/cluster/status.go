@@ -15,10 +15,13 @@ var _, _ node.Clustered = (*Node[struct{}, struct{}])(nil), (*period[struct{}, s
 // Cluster implements node.Clustered.
 func (m *Node[R, Q]) Cluster() node.Cluster {
 	st, p := m.raft.Status(), m.now.Load()
+	t := m.table.load()
+	voters := max(1, t.Voters())
 	c := node.Cluster{ID: m.members.Cluster.String(), Node: m.members.Node, State: m.state(&st, p), Term: st.Term,
-		Leader: uint8(st.Leader), Since: m.ago(st.LeaderSince).Seconds(), Quorum: len(m.members.Members)/2 + 1,
+		Leader: uint8(st.Leader), Since: m.ago(st.LeaderSince).Seconds(), Quorum: voters/2 + 1,
 		Committed: uint64(st.Committed), Applied: uint64(m.settled()),
-		LeaderChanges: st.LeaderChanges, Leaderless: st.Leaderless.Seconds(), Rebuilds: m.machine.rebuilds.Load()}
+		LeaderChanges: st.LeaderChanges, Leaderless: st.Leaderless.Seconds(), Rebuilds: m.machine.rebuilds.Load(),
+		Replaced: st.Replaced}
 	if st.Leader == 0 {
 		c.Leaderless += c.Since
 	}
@@ -26,16 +29,16 @@ func (m *Node[R, Q]) Cluster() node.Cluster {
 	c.Lag = lag(&c, &st)
 	c.Unready = m.unready(&c, &st)
 	if p != nil {
-		policy := p.Policy().Current()
-		c.Policy, c.Class = policy.String(), policy.Class(len(m.members.Members)).String()
+		policy := m.policy(p)
+		c.Policy, c.Class = policy.String(), policy.Class(voters).String()
 	}
 	links := m.links.Status()
-	for _, x := range m.members.Members {
-		row := node.ClusterMember{Node: x.Node, Role: "voter", Client: x.Client}
-		if x.Node == m.members.Node {
+	for _, x := range t.rows {
+		row := node.ClusterMember{Node: x.Node, Generation: raftlog.Generation(x.id), Role: x.role.String(), Client: x.Client}
+		if x.id == m.id {
 			m.self(&row, &c, &st)
 		} else {
-			m.other(&row, &st, links)
+			m.other(x.id, &row, &st, links)
 		}
 		c.Members = append(c.Members, row)
 	}
@@ -114,10 +117,10 @@ func (m *Node[R, Q]) underWay(st *raftlog.Status) time.Duration {
 }
 
 // other completes the row of another member.
-func (m *Node[R, Q]) other(row *node.ClusterMember, st *raftlog.Status, links []peer.Status) {
+func (m *Node[R, Q]) other(id uint64, row *node.ClusterMember, st *raftlog.Status, links []peer.Status) {
 	var up bool
 	row.Link, row.Version, up = linkTo(row.Node, links)
-	i := slices.IndexFunc(st.Peers, func(p raftlog.PeerStatus) bool { return p.Node == uint64(row.Node) })
+	i := slices.IndexFunc(st.Peers, func(p raftlog.PeerStatus) bool { return p.Node == id })
 	if i < 0 {
 		return
 	}
@@ -148,7 +151,8 @@ func (m *Node[R, Q]) other(row *node.ClusterMember, st *raftlog.Status, links []
 // canTake reports whether a member follows the log so that it can lead next: the one named, or any.
 func (m *Node[R, Q]) canTake(to uint8, st *raftlog.Status) bool {
 	return slices.ContainsFunc(st.Peers, func(p raftlog.PeerStatus) bool {
-		return (to == 0 || p.Node == uint64(to)) && p.State == "replicate" && m.ago(p.HeardAt) <= 2*m.election()
+		x, _ := m.table.load().byID(p.Node)
+		return (to == 0 || uint8(p.Node) == to) && x.role.Votes() && p.State == "replicate" && m.ago(p.HeardAt) <= 2*m.election()
 	})
 }
 

@@ -32,6 +32,7 @@ type Journal struct {
 	restorer Restorer         // likewise
 	empty    []byte           // snapshot of the empty application; nil if there is none yet
 	skips    []durability.Seq // events that the next start leaves out
+	rules    uint32           // of the state that Begin or Restore gave
 }
 
 // Restorer is an Application that can be given the state of a snapshot, as every sequencer.Application can.
@@ -41,7 +42,8 @@ type Restorer interface {
 }
 
 // Open verifies the journal below a node's data directory, with its snapshots and the files beside it. It
-// reads everything once. The error names the file and the place; see journal.Inspect.
+// reads everything once. The error names the file and the place; see journal.Inspect. The Journal that is returned
+// with it has what could be read: see Contents.
 func Open(dataDir string, app Application) (*Journal, error) {
 	table, err := sequencer.NewTable(app.Requests())
 	if err != nil {
@@ -74,16 +76,26 @@ func (j *Journal) genesis() ([]byte, error) {
 		return nil, fmt.Errorf("inspect: %s is missing; this backup is damaged: use another one", path)
 	case errors.Is(err, os.ErrNotExist) && j.Last() == 0:
 		return nil, nil
+	case errors.Is(err, os.ErrNotExist) && j.past != nil:
+		return nil, fmt.Errorf("inspect: %s is missing, and the node does not start without it: replace "+
+			"it with sluice "+
+			"cluster replace", path)
 	case errors.Is(err, os.ErrNotExist):
 		return nil, fmt.Errorf("inspect: %s is missing, and the node does not start without it; restore "+
 			"the whole directory from a backup", path)
+	case j.past != nil:
+		err = raftlog.Damaged(err)
 	}
 	return empty, err
 }
 
+// Genesis is the snapshot of the empty application that the node was made with; nil if there is none yet.
+func (j *Journal) Genesis() []byte { return j.empty }
+
 // Begin gives app the state of the empty application that the node was made with, which a start gives it
 // before the first event. A nil app has it checked only.
 func (j *Journal) Begin(app Restorer) error {
+	j.rules = 0
 	if app == nil || j.empty == nil {
 		return nil
 	}
@@ -101,6 +113,9 @@ func (j *Journal) Restore(app Restorer) error {
 	}
 	return j.log.Restore(func(r io.Reader) error { return j.restoreSection(r, app) })
 }
+
+// Rules is the version of the application's rules in force at the state that Begin or Restore gave last.
+func (j *Journal) Rules() uint32 { return j.rules }
 
 // records decodes the events of the journal in order. An error ends it.
 func (j *Journal) records() iter.Seq2[*Record, error] {

@@ -14,12 +14,15 @@ import (
 	"sluice/durability/raftlog"
 )
 
-// membershipFile is in the data directory of a member of a cluster.
-const membershipFile = "cluster"
+// Files in the data directory of a member of a cluster. The second one is missing until the members have changed.
+const (
+	MembershipFile = "cluster" // which member it is of which cluster; without it, a directory is that of a single node
+	MembersFile    = "members" // who the members are now
+)
 
 // IsMember reports whether a data directory is that of a member of a cluster.
 func IsMember(dataDir string) (bool, error) {
-	_, err := os.Lstat(filepath.Join(dataDir, membershipFile))
+	_, err := os.Lstat(filepath.Join(dataDir, MembershipFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
@@ -36,10 +39,14 @@ const readTries = 100
 func (j *Journal) read() error {
 	member, err := IsMember(j.dir)
 	for try := 0; err == nil; try++ {
-		if j.log, err = journal.Inspect(filepath.Join(j.dir, "journal")); err != nil || !member {
-			return err
+		var damage error
+		if j.log, damage = journal.Inspect(filepath.Join(j.dir, "journal")); j.log == nil || !member {
+			return damage
 		}
-		j.past, err = raftlog.ReadPast(j.log)
+		damage = raftlog.Damaged(damage)
+		if j.past, err = raftlog.ReadPast(j.log); damage != nil {
+			return damage
+		}
 		if err == nil || !errors.Is(err, journal.ErrRemoved) || !j.log.Writing || try == readTries {
 			break
 		}
@@ -55,8 +62,13 @@ func (j *Journal) read() error {
 type Member struct {
 	Term      uint64 `json:"term"`      // of the last entry
 	Index     uint64 `json:"index"`     // of the last entry
+	Begin     uint64 `json:"begin"`     // index of the first entry kept; 0 if there is none
 	Committed uint64 `json:"committed"` // last event that the node knows to be committed; later ones may be replaced
 	Snapshot  uint64 `json:"snapshot"`  // last event that the newest intact snapshot includes; 0 without one
+
+	Current uint64 `json:"current_term"` // newest term that the node knows
+	Vote    uint64 `json:"vote"`         // number of the node for which it has voted in that term; 0 for none
+	Commit  uint64 `json:"commit"`       // index of the last entry that it knows to be committed
 }
 
 // Member returns what there is for a member of a cluster; nil for a single node.
@@ -64,7 +76,9 @@ func (j *Journal) Member() *Member {
 	if j.past == nil {
 		return nil
 	}
-	m := &Member{Term: j.past.Term, Index: j.past.Index, Committed: uint64(j.past.Committed)}
+	hard := j.past.Hard
+	m := &Member{Term: j.past.Term, Index: j.past.Index, Begin: j.past.Begin, Committed: uint64(j.past.Committed),
+		Current: hard.Term, Vote: uint64(uint8(hard.Vote)), Commit: hard.Commit}
 	if j.past.Newest != nil {
 		m.Snapshot = uint64(j.past.Newest.Seq)
 	}
@@ -125,6 +139,45 @@ func (j *Journal) Committed() durability.Seq {
 	return j.log.Last
 }
 
+// Writing reports that a server had the journal open when it was read.
+func (j *Journal) Writing() bool { return j.log.Writing }
+
+// Recovered is what a start would begin with: the newest snapshot, and the events after it, up to one.
+func (j *Journal) Recovered(to durability.Seq) sequencer.Recovered { return recovered{j, to} }
+
+type recovered struct {
+	j  *Journal
+	to durability.Seq
+}
+
+// Restore implements sequencer.Recovered.
+func (r recovered) Restore(read func(io.Reader) error) error {
+	return r.j.log.Restore(func(from io.Reader) error {
+		if _, err := r.j.beginOf(from); err != nil {
+			return err
+		}
+		return read(from)
+	})
+}
+
+// Events implements sequencer.Recovered.
+func (r recovered) Events() iter.Seq2[journal.Event, error] {
+	return func(yield func(journal.Event, error) bool) {
+		at := r.j.Snapshot()
+		for e, err := range r.j.Events() {
+			if err == nil && e.Seq <= at {
+				continue
+			}
+			if err == nil && e.Seq > r.to {
+				return
+			}
+			if !yield(journal.Event{Seq: e.Seq, Payload: e.Payload}, err) {
+				return
+			}
+		}
+	}
+}
+
 // Snapshot is the last event of the snapshot that a start would restore; 0 without one.
 func (j *Journal) Snapshot() durability.Seq {
 	if m := j.Member(); m != nil {
@@ -148,7 +201,8 @@ func (j *Journal) beginOf(r io.Reader) (durability.Seq, error) {
 // strange says of a payload that is no event where it may come from.
 func (j *Journal) strange(payload []byte) string {
 	if j.past == nil && len(payload) > 0 && payload[0] >= 'A' {
-		return fmt.Sprintf("; if a member of a cluster wrote it, the file named %s is missing in %s", membershipFile, j.dir)
+		return fmt.Sprintf("; if a member of a cluster wrote it, the file named %s is missing in %s",
+			MembershipFile, j.dir)
 	}
 	return ""
 }
@@ -174,12 +228,15 @@ func (j *Journal) restoreSection(r io.Reader, app Restorer) error {
 	if err != nil {
 		return err
 	}
-	last, err := sequencer.CheckSection(r)
-	if err == nil && last != want {
-		err = fmt.Errorf("it is named after event %d and includes event %d", want, last)
+	state, err := sequencer.CheckSection(r)
+	if err == nil && state.Last() != want {
+		err = fmt.Errorf("it is named after event %d and includes event %d", want, state.Last())
 	}
-	if err == nil && app != nil {
-		err = app.Restore(r)
+	if err == nil {
+		j.rules = state.Rules()
+		if app != nil {
+			err = app.Restore(r)
+		}
 	}
 	return err
 }

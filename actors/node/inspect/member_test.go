@@ -90,7 +90,7 @@ func TestVerifyOfAMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.First != 1 || s.Last != 3 || s.Events != 3 || s.EndMark != 0 || s.Member == nil ||
-		*s.Member != (inspect.Member{Term: 4, Index: 5, Committed: 2}) ||
+		*s.Member != (inspect.Member{Term: 4, Index: 5, Begin: 2, Committed: 2, Current: 3, Vote: 1, Commit: 3}) ||
 		!strings.Contains(s.String(), "its last entry is 5, of term 4; events up to 2 are known to be committed\n") {
 		t.Errorf("%+v\n%s", s.Member, s)
 	}
@@ -109,9 +109,11 @@ func TestVerifyOfAMember(t *testing.T) {
 			return j.Writer().Install(s)
 		}
 	}
-	meta := raftlog.Meta{Term: 4, Index: 4, Seq: 3, HardTerm: 4, Commit: 4, Voters: []uint64{1, 2, 3}}
+	meta := raftlog.Meta{Term: 4, Index: 4, Seq: 3, HardTerm: 4, Vote: 2, Commit: 4,
+		Members: raftlog.FirstMembers(raftlog.Member{ID: 1}, raftlog.Member{ID: 2}, raftlog.Member{ID: 3})}
 	s, err = opened(t, member(t, snapshot(meta), replaced()...), counter{}).Verify()
-	if err != nil || s.Member.Snapshot != 3 || s.Member.Committed != 3 || len(s.Snapshots) != 1 || s.Snapshots[0].Seq != 3 ||
+	if err != nil || s.Member.Snapshot != 3 || s.Member.Committed != 3 || s.Member.Current != 4 ||
+		s.Member.Vote != 2 || len(s.Snapshots) != 1 || s.Snapshots[0].Seq != 3 ||
 		!strings.Contains(s.String(), "snapshot    after event 3: ") {
 		t.Errorf("%+v, %v", s, err)
 	}

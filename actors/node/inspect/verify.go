@@ -95,12 +95,7 @@ func (j *Journal) Verify() (s *Summary, err error) {
 func (j *Journal) verify() (*Summary, error) {
 	s := &Summary{Dir: j.dir, Directory: j.log.Directory.String(), Log: j.log.Identity.String(),
 		First: uint64(j.First()), Last: uint64(j.Last()), Member: j.Member(), Snapshots: j.snapshots(),
-		Condition: Condition{Torn: j.log.Torn, Writing: j.log.Writing, Closed: j.log.Closed,
-			EndMark: uint64(j.log.EndMark), Backup: j.log.Backup},
-		Kinds: map[string]uint64{}, Requests: map[string]uint64{}}
-	if s.Member != nil {
-		s.EndMark = 0 // it counts records
-	}
+		Condition: j.condition(), Kinds: map[string]uint64{}, Requests: map[string]uint64{}}
 	if err := j.Restore(j.restorer); err != nil {
 		return nil, err
 	}
@@ -167,7 +162,11 @@ func (s *Summary) String() string {
 		fmt.Fprintf(&b, "%s is intact\n", s.Dir)
 	}
 	if s.Backup {
-		row("backup", "no server starts in it; sluice restore makes a data directory from it")
+		restore := "sluice restore makes a data directory from it"
+		if s.Member != nil {
+			restore = "sluice cluster restore makes a new cluster from it"
+		}
+		row("backup", "no server starts in it; %s", restore)
 	}
 	row("directory", "%s", s.Directory)
 	if s.Log != s.Directory {

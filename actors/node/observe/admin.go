@@ -2,9 +2,11 @@ package observe
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/pprof"
 	"strings"
@@ -25,6 +27,7 @@ type admin struct {
 	api     *http.ServeMux    // what every endpoint serves, including the client port
 	pages   *http.ServeMux    // api and the pages that only HTTP serves
 	refused linelimit.Limiter // of log lines about commands that are not carried out
+	denied  linelimit.Limiter // of audit lines about requests without the right to them
 	pulse   *status.Pulse
 
 	endpoints []*endpoint
@@ -95,6 +98,12 @@ func (a *admin) serve(l *Listeners) {
 	if l.unix != nil {
 		a.open(&endpoint{name: "unix socket", listener: l.unix, operator: true, anyHost: true})
 	}
+	if l.only != nil {
+		a.open(&endpoint{name: "metrics", listener: l.only, anyHost: true, metrics: true})
+	}
+	if l.tls != nil {
+		a.open(&endpoint{name: "https", listener: l.tls, anyHost: true, access: l.access})
+	}
 	a.node.SetCommand(a.command)
 }
 
@@ -104,33 +113,49 @@ func (a *admin) open(e *endpoint) {
 	if a.cfg.Pprof {
 		timeout = profileTimeout
 	}
-	connections := newPlaces(e.listener, maxConnections)
+	e.places = newPlaces(e.listener, maxConnections)
 	e.http = &http.Server{
-		Handler: e.guard(a.pages), ConnContext: e.connContext, ConnState: connections.state,
+		Handler: e.guard(a, a.pages), ConnContext: e.connContext, ConnState: e.places.state,
 		MaxHeaderBytes:    headerBytes,
 		ReadHeaderTimeout: a.cfg.headerTimeout, ReadTimeout: readTimeout, WriteTimeout: timeout,
 		IdleTimeout: idleTimeout,
 		ErrorLog:    slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	a.endpoints = append(a.endpoints, e)
+	serve := e.http.Serve
+	if e.access != nil {
+		e.http.TLSConfig = e.access.config()
+		e.http.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+		serve = func(l net.Listener) error { return e.http.ServeTLS(l, "", "") }
+	}
 	a.served.Go(func() {
-		err := e.http.Serve(connections)
-		if !errors.Is(err, http.ErrServerClosed) {
+		err := serve(e.places)
+		if !errors.Is(err, net.ErrClosed) { // by close
 			a.log.Error("admin endpoint failed", "endpoint", e.name, "error", err)
 		}
 	})
 }
 
-// close closes the endpoints. Requests under way may finish until ctx ends.
+// close closes the endpoints. Requests under way may finish until ctx ends; so may those of connections
+// that were accepted, if they come soon.
 func (a *admin) close(ctx context.Context) error {
 	a.node.SetCommand(nil)
 	var errs []error
 	for _, e := range a.endpoints {
+		errs = append(errs, e.places.Close())
+	}
+	a.served.Wait()
+	soon, cancel := context.WithTimeout(ctx, a.cfg.settleFor)
+	defer cancel()
+	for _, e := range a.endpoints {
+		e.places.settle(soon)
 		if err := e.http.Shutdown(ctx); err != nil {
 			errs = append(errs, err, e.http.Close())
 		}
 	}
-	a.served.Wait()
 	a.refused.Flush(a.log)
+	if a.cfg.Audit != nil {
+		a.denied.Flush(a.cfg.Audit)
+	}
 	return errors.Join(errs...)
 }

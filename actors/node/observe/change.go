@@ -28,18 +28,25 @@ func (a *admin) change(path string, f commandFunc) {
 			a.refused.Log(a.log, slog.LevelWarn, "command rejected; the endpoint is read-only",
 				"command", path, "from", v.from)
 			reject(w, r, http.StatusForbidden, "POST %s is a command, and this endpoint is read-only: "+
-				"use the admin socket (sluice admin --admin-socket), "+
+				"use the admin socket (sluice admin --admin-socket), the token (--admin-tls, --token-file), "+
 				"or an operator key over the client port (sluice admin --address, --key)", path)
+			a.deny(r, v.from, http.StatusForbidden)
 			return
 		}
 		if r.URL.RawQuery != "" && r.URL.RawQuery != "format=json" && r.URL.RawQuery != "format=text" {
 			a.refused.Log(a.log, slog.LevelWarn, "command rejected; it has a query",
 				"command", path, "from", v.from)
-			reject(w, r, http.StatusBadRequest,
-				"the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
+			err := fmt.Errorf("the query is %q; parameters of a command belong in its body", r.URL.RawQuery)
+			a.audit(path, v.from, "", nil, http.StatusBadRequest, err)
+			reject(w, r, http.StatusBadRequest, "%v", err)
 			return
 		}
-		p, code, err := f(r.Context(), v, func(into any) error { return decode(r.Body, into) })
+		request := ""
+		p, code, err := f(r.Context(), v, func(into any) (err error) {
+			request, err = decode(r.Body, into)
+			return err
+		})
+		a.audit(path, v.from, request, p, code, err)
 		if err != nil {
 			text, what := "command failed", "error"
 			if code == http.StatusUnprocessableEntity && path == "/reload" { // each part has its result
@@ -49,18 +56,46 @@ func (a *admin) change(path string, f commandFunc) {
 			reject(w, r, code, "%v", err)
 			return
 		}
-		a.log.Info("command carried out", "command", path, "from", v.from, "done", p.(*Done).Done)
+		a.log.Info("command carried out", "command", path, "from", v.from, "done", p.(outcome).outcome())
 		answer(w, r, code, p)
 	})
 }
 
-// decode reads exactly one JSON object with known names only.
-func decode(body io.Reader, into any) error {
-	text, err := io.ReadAll(io.LimitReader(body, bodyBytes+1))
-	if err != nil {
-		return fmt.Errorf("the body cannot be read: %w", err)
+// audit reports a command and its result.
+func (a *admin) audit(path, from, request string, p page, code int, err error) {
+	if a.cfg.Audit == nil {
+		return
 	}
-	return decodeText(text, into)
+	var object any = request
+	_ = json.Unmarshal([]byte(request), &object) // what is no JSON stays text
+	about := []any{"command", path, "from", from, "request", object, "status", code}
+	if err != nil {
+		about = append(about, "error", err)
+	} else {
+		about = append(about, "done", p.(outcome).outcome())
+	}
+	a.cfg.Audit.Warn("command", about...)
+}
+
+// deny reports a request without the right to it, which any client that reaches the endpoint can send.
+func (a *admin) deny(r *http.Request, from string, code int) {
+	if a.cfg.Audit != nil {
+		a.denied.Log(a.cfg.Audit, slog.LevelInfo, "command refused", "command", r.URL.Path,
+			"method", r.Method, "from", from,
+			"status", code)
+	}
+}
+
+// outcome is the page of a command that was carried out.
+type outcome interface{ outcome() string }
+
+// decode reads exactly one JSON object with known names only, and returns its text.
+func decode(body io.Reader, into any) (text string, err error) {
+	b, err := io.ReadAll(io.LimitReader(body, bodyBytes+1))
+	if err != nil {
+		return "", fmt.Errorf("the body cannot be read: %w", err)
+	}
+	return string(b), decodeText(b, into)
 }
 
 func decodeText(text []byte, into any) error {
@@ -76,7 +111,7 @@ func decodeText(text []byte, into any) error {
 	var wrong *json.UnmarshalTypeError
 	if want := map[string]string{
 		"policy": `a string, such as "persisted>=1"`, "force": "true or false",
-		"connection": `a string, such as "1099511627777"`, "responses": "a number, such as 100",
+		"key": `a string, such as "desk4"`, "connection": `a string, such as "1099511627777"`, "responses": "a number, such as 100",
 		"deadline": `a string, such as "10s"`, "node": "a number, such as 2",
 	}; errors.As(err, &wrong) && want[wrong.Field] != "" {
 		return fmt.Errorf("%s must be %s", wrong.Field, want[wrong.Field])
@@ -102,7 +137,10 @@ func (a *admin) swap(ctx context.Context, _ *requestInfo, decode func(any) error
 	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
 	defer cancel()
 	old, now, err := a.node.SwapPolicy(ctx, o.Policy, o.Force)
+	done := fmt.Sprintf("policy %s is in force; it was %s", now, old)
 	switch {
+	case errors.Is(err, node.ErrNotKept):
+		return &Done{fmt.Sprintf("%s; %v", done, err)}, http.StatusOK, nil
 	case errors.Is(err, node.ErrRefused):
 		return nil, http.StatusUnprocessableEntity, err
 	case errors.Is(err, durability.ErrSwitchClosed):
@@ -110,13 +148,14 @@ func (a *admin) swap(ctx context.Context, _ *requestInfo, decode func(any) error
 	case err != nil:
 		return nil, http.StatusGatewayTimeout, err
 	}
-	return &Done{fmt.Sprintf("policy %s is in force; it was %s", now, old)}, http.StatusOK, nil
+	return &Done{done}, http.StatusOK, nil
 }
 
 // kickBody is the body of POST /kick. The number is a string, because many programs round large
 // numbers.
 type kickBody struct {
-	Connection string `json:"connection"`
+	Connection string `json:"connection,omitempty"`
+	Key        string `json:"key,omitempty"` // name or fingerprint, in place of a connection
 }
 
 func (a *admin) kick(_ context.Context, _ *requestInfo, decode func(any) error) (page, int, error) {
@@ -125,17 +164,28 @@ func (a *admin) kick(_ context.Context, _ *requestInfo, decode func(any) error) 
 		return nil, http.StatusBadRequest, err
 	}
 	id, err := strconv.ParseUint(o.Connection, 10, 64)
-	if err != nil || id == 0 {
+	done := ""
+	switch {
+	case o.Key != "" && o.Connection != "":
+		return nil, http.StatusBadRequest, errors.New("both connection and key; write one of them")
+	case o.Key != "":
+		var closed int
+		closed, err = a.node.KickKey(o.Key)
+		done = fmt.Sprintf("connections of key %s that are being closed: %d", o.Key, closed)
+	case err != nil || id == 0:
 		return nil, http.StatusBadRequest, fmt.Errorf("connection %q; write its number as "+
 			"/connections shows it, in quotes", o.Connection)
+	default:
+		err = a.node.Kick(id)
+		done = fmt.Sprintf("connection %d is being closed", id)
 	}
-	if err := a.node.Kick(id); err != nil {
-		if errors.Is(err, node.ErrNoConnection) {
-			return nil, http.StatusNotFound, err
-		}
+	switch {
+	case errors.Is(err, node.ErrNoConnection):
+		return nil, http.StatusNotFound, err
+	case err != nil:
 		return nil, http.StatusConflict, err
 	}
-	return &Done{fmt.Sprintf("connection %d is being closed", id)}, http.StatusOK, nil
+	return &Done{done}, http.StatusOK, nil
 }
 
 // traceBody is the body of POST /trace.

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice/actors/node"
 	"sluice/transport/client"
 	"sluice/transport/wire"
 )
@@ -25,6 +26,9 @@ type Client struct {
 	Addr   string // where clients connect: host:port, or the path of a unix socket
 	Key    ed25519.PrivateKey
 	HTTP   string // admin address, host:port
+
+	TLS   *client.TLS // of Addr, or of HTTP, which then is an endpoint with TLS; nil: none
+	Token string      // with HTTP and TLS; empty: none
 }
 
 // Error is a rejection by the server, or a page with an error status, such as /readyz of a server
@@ -37,6 +41,12 @@ type Error struct {
 
 // Error is the message of the server.
 func (e *Error) Error() string { return e.Text }
+
+// ErrUnknownOutcome means that a command was sent, and the connection ended or the time passed before its
+// result arrived.
+var ErrUnknownOutcome = errors.New("observe: the command got no answer, and may have been carried out or " +
+	"may still be; " +
+	"look at the status before you send it again")
 
 // maxAnswer is the number of bytes of an answer that a Client reads at most.
 const maxAnswer = 4 << 20
@@ -53,7 +63,12 @@ func (c *Client) Swap(ctx context.Context, policy string, force bool) (done stri
 
 // Kick ends a connection.
 func (c *Client) Kick(ctx context.Context, id uint64) (done string, err error) {
-	return c.post(ctx, "/kick", kickBody{strconv.FormatUint(id, 10)})
+	return c.post(ctx, "/kick", kickBody{Connection: strconv.FormatUint(id, 10)})
+}
+
+// KickKey ends all connections of a key, by its name or fingerprint.
+func (c *Client) KickKey(ctx context.Context, key string) (done string, err error) {
+	return c.post(ctx, "/kick", kickBody{Key: key})
 }
 
 // Trace has the next n responses to a connection traced; 0 ends that.
@@ -79,6 +94,17 @@ func (c *Client) Reload(ctx context.Context) (done string, err error) {
 // Transfer has the leader of a cluster hand its leadership to another member, 0 for the fittest.
 func (c *Client) Transfer(ctx context.Context, to uint8) (done string, err error) {
 	return c.post(ctx, "/transfer", transferBody{int(to)})
+}
+
+// Change has the leader of a cluster change the membership.
+func (c *Client) Change(ctx context.Context, change node.MemberChange) (done node.MemberChanged, err error) {
+	text, err := json.Marshal(change)
+	if err != nil {
+		return done, fmt.Errorf("observe: %w", err)
+	}
+	var p Changed
+	err = c.do(ctx, http.MethodPost, "/members", text, &p)
+	return p.MemberChanged, err
 }
 
 func (c *Client) post(ctx context.Context, path string, body any) (string, error) {
@@ -130,39 +156,54 @@ const askTries = 3
 // overHTTP sends a request to an HTTP endpoint.
 func (c *Client) overHTTP(ctx context.Context, network, address, method, path string,
 	body []byte) (status int, text []byte, err error) {
+	connected := false
 	for range askTries {
-		status, text, err = c.onceOverHTTP(ctx, network, address, method, path, body)
-		if method != http.MethodGet || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		status, text, connected, err = c.onceOverHTTP(ctx, network, address, method, path, body)
+		if method != http.MethodGet || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) &&
+			!errors.Is(err, syscall.EPIPE) {
 			break
 		}
+	}
+	if err != nil && method != http.MethodGet && connected {
+		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 	}
 	return status, text, err
 }
 
 func (c *Client) onceOverHTTP(ctx context.Context, network, address, method, path string,
-	body []byte) (int, []byte, error) {
-	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}}
+	body []byte) (status int, text []byte, connected bool, err error) {
+	dial := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		if c.TLS != nil && network == "tcp" {
+			conn, err = c.TLS.Dial(ctx, address)
+		} else {
+			conn, err = new(net.Dialer).DialContext(ctx, network, address)
+		}
+		connected = connected || err == nil
+		return conn, err
+	}
+	t := &http.Transport{DialContext: dial} // the connection has TLS already, if it has any
 	defer t.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, fmt.Errorf("observe: %w", err)
+		return 0, nil, false, fmt.Errorf("observe: %w", err)
 	}
 	r.Header.Set("Accept", "application/json")
+	if c.Token != "" && c.TLS != nil {
+		r.Header.Set("Authorization", "Bearer "+c.Token)
+	}
 	answer, err := t.RoundTrip(r)
 	if err != nil {
-		return 0, nil, fmt.Errorf("observe: %s: %w", address, err)
+		return 0, nil, connected, fmt.Errorf("observe: %s: %w", address, err)
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	return answer.StatusCode, text, err
+	text, err = io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	return answer.StatusCode, text, true, err
 }
 
 // overWire sends a request over the client port.
 func (c *Client) overWire(ctx context.Context, method, path string, body []byte) (int, []byte, error) {
 	// A command is for this server, not for the leader that it names.
-	s, err := client.OpenSession(client.SessionOptions{Conn: client.Options{Key: c.Key}, Once: true,
+	s, err := client.OpenSession(client.SessionOptions{Conn: client.Options{Key: c.Key, TLS: c.TLS}, Once: true,
 		Pinned: true}, c.Addr)
 	if err != nil {
 		return 0, nil, err

@@ -29,6 +29,36 @@ func (a *admin) cluster(context.Context, url.Values) (page, int, error) {
 	return &Cluster{m.Cluster()}, http.StatusOK, nil
 }
 
+// Changed is the page of a change of the membership.
+type Changed struct{ node.MemberChanged }
+
+// Text implements page.
+func (c *Changed) Text(w io.Writer) error {
+	_, err := fmt.Fprintln(w, c.Done)
+	return err
+}
+
+// outcome is what the log says of it.
+func (c *Changed) outcome() string { return c.Done }
+
+func (a *admin) members(ctx context.Context, _ *requestInfo, decode func(any) error) (page, int, error) {
+	var c node.MemberChange
+	if err := decode(&c); err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	m, ok := a.node.(node.Clustered)
+	if !ok {
+		return nil, http.StatusNotFound, errSingle
+	}
+	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
+	defer cancel()
+	done, err := m.Change(ctx, c)
+	if err != nil {
+		return nil, http.StatusConflict, err
+	}
+	return &Changed{done}, http.StatusOK, nil
+}
+
 // transferBody is the body of POST /transfer.
 type transferBody struct {
 	Node int `json:"node,omitempty"` // 0 for the fittest
@@ -53,5 +83,6 @@ func (a *admin) transfer(_ context.Context, _ *requestInfo, decode func(any) err
 	if o.Node != 0 {
 		to = fmt.Sprintf("node %d", o.Node)
 	}
-	return &Done{"handing the leadership to " + to + "; GET /cluster shows which node leads"}, http.StatusAccepted, nil
+	return &Done{"handing the leadership to " + to +
+		"; sluice cluster status shows which node leads"}, http.StatusAccepted, nil
 }

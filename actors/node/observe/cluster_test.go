@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ type member struct {
 	cluster node.Cluster
 	to      int // of the last Transfer; -1 for none
 	fail    error
+	change  node.MemberChange // of the last Change
 }
 
 func (m *member) Cluster() node.Cluster { return m.cluster }
@@ -24,6 +26,11 @@ func (m *member) Cluster() node.Cluster { return m.cluster }
 func (m *member) Transfer(to uint8) error {
 	m.to = int(to)
 	return m.fail
+}
+
+func (m *member) Change(_ context.Context, c node.MemberChange) (node.MemberChanged, error) {
+	m.change = c
+	return node.MemberChanged{Done: "done", Ticket: "t"}, m.fail
 }
 
 func (m *member) TraceVoters(bool) {}
@@ -91,6 +98,26 @@ func TestClusterPage(t *testing.T) {
 			refused.Status != http.StatusBadRequest || m.to != -1 {
 			t.Errorf("%s: %v, to %d", body, err, m.to)
 		}
+	}
+}
+
+func TestMembersAreChanged(t *testing.T) {
+	r := newRig(t)
+	m := &member{Running: r.server}
+	api, web := observeMember(t, r, m)
+	change := node.MemberChange{Verb: node.MemberPromote, Node: 4, With: []uint8{5}, InsteadOf: 2, Force: true}
+	done, err := api.Change(context.Background(), change)
+	if err != nil || done.Ticket != "t" || done.Done != "done" || !reflect.DeepEqual(m.change, change) {
+		t.Errorf("%+v, %v: %+v", done, err, m.change)
+	}
+	var refused *Error
+	if _, err := (&Client{HTTP: web}).Change(context.Background(), change); !errors.As(err, &refused) ||
+		refused.Status != http.StatusForbidden {
+		t.Errorf("a change over TCP: %v", err)
+	}
+	m.fail = errors.New("two voters would be left")
+	if _, err := api.Change(context.Background(), change); !errors.As(err, &refused) || refused.Status != http.StatusConflict {
+		t.Errorf("a change that is refused: %v", err)
 	}
 }
 

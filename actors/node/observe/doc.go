@@ -2,7 +2,7 @@
 // with two endpoints, the same API over the client port, a live page, metrics, traces and a flight
 // recorder.
 //
-//	curl, Prometheus, browsers ──> TCP on loopback, read-only ──┐
+//	curl, Prometheus, browsers ──> TCP on loopback, read-only ──┐         (another TCP address: /metrics alone)
 //	sluice admin --admin-socket ──> unix-domain socket, same user ────┼──> API ──> node.Running
 //	sluice admin --address --key ──> client port, AdminCommand ────┘     │
 //	                                                                  ├── status.Status, Snapshot
@@ -14,6 +14,8 @@
 //	GET  /readyz              200 while clients are served, else 503; with policy and gate
 //	GET  /connections         ?top=20&by=buffered|age|lag
 //	GET  /connections/closed  ?last=1024
+//	GET  /keys                the authorized keys and their open connections
+//	GET  /topics              ?top=20&by=subscribers|rate|behind|gaps|memory
 //	GET  /policy              the durability policy, and what the gate waits for
 //	GET  /cluster             what a member of a cluster knows of all members
 //	GET  /stats               all measurements
@@ -21,11 +23,12 @@
 //	GET  /live.json           a status.Snapshot; ?after=N leaves out the points up to number N
 //	GET  /metrics             for Prometheus
 //	POST /policy              {"policy": "persisted>=1", "force": false}
-//	POST /kick                {"connection": "1099511627777"}
+//	POST /kick                {"connection": "1099511627777"}, or {"key": "desk4"}
 //	POST /trace               {"connection": "1099511627777", "responses": 100}
 //	POST /drain               {"deadline": "10s"}
 //	POST /reload              {}
 //	POST /transfer            {"node": 2}; without a node the fittest one becomes the leader
+//	POST /members             a node.MemberChange
 //
 // Answers are text for people; with ?format=json or Accept: application/json they are JSON.
 //

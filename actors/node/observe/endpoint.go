@@ -17,9 +17,12 @@ import (
 type endpoint struct {
 	name     string
 	listener net.Listener
+	places   *places // of listener
 	http     *http.Server
-	operator bool // clients of this endpoint may send commands
-	anyHost  bool // accept any Host header
+	operator bool    // clients of this endpoint may send commands
+	anyHost  bool    // accept any Host header
+	metrics  bool    // serve /metrics and nothing else
+	access   *access // of an endpoint with TLS; nil for the others
 }
 
 // requestInfo accompanies a request over any endpoint.
@@ -32,6 +35,12 @@ type requestInfo struct {
 type infoKey struct{}
 type clientKey struct{}
 
+// caller is the client of a connection.
+type caller struct {
+	from string // for the log
+	conn *placed
+}
+
 func infoOf(r *http.Request) *requestInfo { return r.Context().Value(infoKey{}).(*requestInfo) }
 
 // loopback reports whether only this machine can reach a TCP listener.
@@ -43,25 +52,39 @@ func loopback(l net.Listener) bool {
 // connContext keeps the client of a connection.
 func (e *endpoint) connContext(ctx context.Context, c net.Conn) context.Context {
 	from := e.name + " " + c.RemoteAddr().String()
-	if placed, ok := c.(*placed); ok {
-		if local, ok := placed.Conn.(*localConn); ok {
-			from = fmt.Sprintf("%s, user id %d, process %d", e.name, local.uid, local.pid)
-		}
+	conn, _ := placedOf(c) // of places
+	if local, ok := conn.Conn.(*localConn); ok {
+		from = fmt.Sprintf("%s, user id %d, process %d", e.name, local.uid, local.pid)
 	}
-	return context.WithValue(ctx, clientKey{}, from)
+	return context.WithValue(ctx, clientKey{}, caller{from, conn})
 }
 
 // guard checks the Host header and attaches a requestInfo to each request.
-func (e *endpoint) guard(next http.Handler) http.Handler {
+func (e *endpoint) guard(a *admin, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		client := r.Context().Value(clientKey{}).(caller)
+		e.places.first(client.conn)
 		if !e.anyHost && !plainHost(r.Host) {
 			reject(w, r, http.StatusForbidden,
 				"host %q is not an IP address or localhost; other names are rejected, "+
 					"so that no web page can read this through a name of its own", r.Host)
 			return
 		}
-		from, _ := r.Context().Value(clientKey{}).(string)
-		v := &requestInfo{from: from, operator: e.operator}
+		if e.metrics && r.URL.Path != "/metrics" {
+			reject(w, r, http.StatusNotFound, "this address has /metrics only; the other pages are at the admin address")
+			return
+		}
+		v := &requestInfo{from: client.from, operator: e.operator}
+		if e.access != nil {
+			who, operator := e.access.judge(r, a.node)
+			if who == "" {
+				e.access.denied.Add(1)
+				a.deny(r, client.from, http.StatusUnauthorized)
+				unauthorized(w, r)
+				return
+			}
+			v.from, v.operator = who+", "+client.from, operator
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, bodyBytes)
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), infoKey{}, v)))
 		if v.then != nil {

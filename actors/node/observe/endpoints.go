@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"sluice/transport/listen"
@@ -12,6 +13,7 @@ import (
 // Limits of an HTTP endpoint.
 const (
 	headerTimeout  = 5 * time.Second // for a request's header
+	settleFor      = time.Second     // for the first request of a connection, at the end
 	readTimeout    = 10 * time.Second
 	writeTimeout   = 15 * time.Second
 	profileTimeout = 90 * time.Second // writeTimeout where profiles are taken
@@ -35,13 +37,17 @@ type Listeners struct {
 	cfg  Config
 	tcp  net.Listener // read-only; nil if there is none
 	unix net.Listener // for commands as well; nil if there is none
+	only net.Listener // serves /metrics only; nil if there is none
+	tls  net.Listener // with TLS; nil if there is none
+
+	access *access // of tls, shared by duplicates
 }
 
 // Listen checks a configuration and binds its endpoints. Requests wait in the backlog until Open,
 // so a program can bind its endpoints before it opens its node, and learn in time that an address
 // is taken. On an error nothing is bound.
 func Listen(cfg Config) (*Listeners, error) {
-	l := &Listeners{cfg: cfg.withDefaults()}
+	l := &Listeners{cfg: cfg.withDefaults(), access: new(access)}
 	if l.cfg.DrainTimeout < 0 {
 		return nil, fmt.Errorf("observe: DrainTimeout is %v; use a positive duration",
 			l.cfg.DrainTimeout)
@@ -69,15 +75,36 @@ func Listen(cfg Config) (*Listeners, error) {
 			return nil, err
 		}
 	}
+	if cfg.Metrics != "" {
+		if l.only, err = net.Listen("tcp", cfg.Metrics); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("observe: metrics address: %w; stop what listens there, or "+
+				"choose another address", err)
+		}
+	}
+	if cfg.TLS != "" {
+		if l.tls, err = net.Listen("tcp", cfg.TLS); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("observe: admin address with TLS: %w; stop what listens there, or choose another "+
+				"address", err)
+		}
+	}
 	return l, nil
 }
 
 // Share returns duplicates of the endpoints, for an Observer of a node that follows another one at the
 // same addresses. Close of l, once no further observer is made, removes the socket file.
 func (l *Listeners) Share() (shared *Listeners, err error) {
-	shared = &Listeners{cfg: l.cfg}
-	if l.tcp != nil {
-		if shared.tcp, err = duplicate(l.tcp); err != nil {
+	shared = &Listeners{cfg: l.cfg, access: l.access}
+	for _, one := range []struct {
+		from net.Listener
+		to   *net.Listener
+	}{{l.tcp, &shared.tcp}, {l.only, &shared.only}, {l.tls, &shared.tls}} {
+		if one.from == nil {
+			continue
+		}
+		if *one.to, err = duplicate(one.from); err != nil {
+			shared.Close()
 			return nil, err
 		}
 	}
@@ -118,13 +145,31 @@ func (l *Listeners) Address() string {
 	return l.tcp.Addr().String()
 }
 
+// TLSAddress is the bound address of the endpoint with TLS, empty if there is none.
+func (l *Listeners) TLSAddress() string {
+	if l.tls == nil {
+		return ""
+	}
+	return l.tls.Addr().String()
+}
+
 // Close closes endpoints that are not to be opened.
 func (l *Listeners) Close() {
-	for _, x := range []net.Listener{l.tcp, l.unix} {
+	for _, x := range []net.Listener{l.tcp, l.unix, l.only, l.tls} {
 		if x != nil {
 			_ = x.Close() // an error says that it is closed already
 		}
 	}
+}
+
+// Exposure says what other machines can see at an Admin address; empty if nothing.
+func Exposure(address string) []string {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	if err != nil || strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return []string{address + ": the admin pages show all clients to every machine that reaches it, and are not encrypted"}
 }
 
 // checkAddress rejects an address that other machines can reach.

@@ -4,15 +4,23 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"sluice"
 	"sluice/actors"
 	"sluice/actors/node"
 	"sluice/telemetry/otel"
+	"sluice/transport"
 )
 
 // exportOf completes the configuration of the export with what the node has.
 func exportOf(n node.Running, c otel.Config) otel.Config {
 	c.Collector, c.Clock, c.Boxes = n.Collector(), n.Clock(), n.Traces()
+	if c.Build == nil {
+		b := sluice.ReadBuild()
+		c.Build = map[string]string{"version": b.Version, "revision": b.Commit, "goversion": b.Go,
+			"engines": strings.Join(transport.Engines(), ",")}
+	}
 	id := instanceID(n.DataDir())
 	if c.InstanceID == "" {
 		c.InstanceID = id
@@ -74,6 +82,12 @@ func kindName(kind uint8) string {
 		return "engine_error"
 	case actors.KindBatchEnd:
 		return "batch_end"
+	case actors.KindTopic:
+		return "topic"
+	case actors.KindSnapshotBegin:
+		return "snapshot_begin"
+	case actors.KindSnapshotEnd:
+		return "snapshot_end"
 	}
 	return fmt.Sprint(kind)
 }

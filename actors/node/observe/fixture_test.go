@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +66,7 @@ type bookConfig = node.Config[orderbook.Report, orderbook.Answer]
 type plainBook struct{ *orderbook.Book }
 
 // Those of the book are hidden by methods of other signatures.
+func (plainBook) Version()      {}
 func (plainBook) Connected()    {}
 func (plainBook) Disconnected() {}
 func (plainBook) NextTick()     {}
@@ -261,7 +261,7 @@ func (c *trade) served() {
 // until waits for something another goroutine does.
 func until(t testing.TB, what string, ready func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ready(); runtime.Gosched() {
+	for deadline := time.Now().Add(patience); !ready(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %v for: %s", patience, what)
 		}

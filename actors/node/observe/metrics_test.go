@@ -48,6 +48,7 @@ func elsewhere() map[string]string {
 	return map[string]string{
 		"sluice_replica_lag": "a cluster", "sluice_replica_acked_sequence": "a cluster",
 		"sluice_log_dropped_total": "a program whose log is a queue: TestLostLinesAreMeasured of cmd/sluice",
+		"sluice_audit_lost_total":  "a program with an audit file: TestAuditFile of cmd/sluice",
 	}
 }
 

@@ -35,8 +35,12 @@ const (
 type Config struct {
 	Admin    string // host:port of the read-only HTTP endpoint; empty for none
 	Insecure bool   // allow an Admin address that other machines can reach
-	Socket   string // path of the unix-domain socket that also accepts commands; empty for none
-	Pprof    bool   // serve profiles at /debug/pprof/ of both HTTP endpoints
+	// TLS is the host:port of an HTTP endpoint with TLS, for clients with a token or a certificate of an
+	// operator, which may send commands too. SetAccess comes before Open. Empty for none.
+	TLS     string
+	Socket  string // path of the unix-domain socket that also accepts commands; empty for none
+	Metrics string // host:port that serves /metrics and nothing else, to any host; empty for none
+	Pprof   bool   // serve profiles at /debug/pprof/ of both HTTP endpoints
 	// Handlers are more pages of both HTTP endpoints, by http.ServeMux pattern without a method.
 	// They serve GET and HEAD only.
 	Handlers map[string]http.Handler
@@ -52,8 +56,10 @@ type Config struct {
 	Export otel.Config
 	Flight Flight
 	Log    *slog.Logger // commands and their operators, and a wedged gate; default slog.Default
+	Audit  *slog.Logger // commands, their operators and results, see auditfile; default nil: none
 
 	headerTimeout time.Duration // for a request's header; default 5 s, tests shorten it
+	settleFor     time.Duration // for the first request of a connection, at the end; tests lengthen it
 }
 
 // Flight configures Go's flight recorder, of which a process has one. GET /debug/flight returns
@@ -69,6 +75,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.settleFor == 0 {
+		c.settleFor = settleFor
 	}
 	if c.headerTimeout == 0 {
 		c.headerTimeout = headerTimeout
@@ -158,6 +167,8 @@ func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
 		o = nil
 	}()
 	began := time.Now()
+	n.Collector().Gauge(telemetry.AdminUnauthorized, telemetry.NoShard, "",
+		func() float64 { return float64(l.access.denied.Load()) })
 	o.gate = watchGate(n, l.cfg.Log)
 	o.stalls = watchStalls(n, o.pulse, l.cfg.Log)
 	exports := exportOf(n, l.cfg.Export)
@@ -174,7 +185,7 @@ func (l *Listeners) Open(n node.Running) (o *Observer, err error) {
 			return o, err
 		}
 	}
-	if l.tcp != nil || l.unix != nil || o.flight != nil {
+	if l.tcp != nil || l.unix != nil || l.tls != nil || o.flight != nil {
 		o.watcher = status.Watch(n, began, o.pulse, o.look)
 	}
 	a, err := newAdmin(l.cfg, n, began, o.pulse, o.pages(l.cfg.Handlers), o.front())

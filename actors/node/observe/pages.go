@@ -58,8 +58,17 @@ type Peer struct {
 	ID       uint64 `json:"id,string"`
 	From     string `json:"from"` // address, or the user id of a process on this machine
 	Role     string `json:"role"`
-	Key      string `json:"key"` // fingerprint, - for none
+	Key      string `json:"key"`            // fingerprint, - for none
+	Name     string `json:"name,omitempty"` // of the key
 	Listener string `json:"listener"`
+}
+
+// key is the fingerprint, and the name of the key if it has one.
+func (p *Peer) key() string {
+	if p.Name != "" {
+		return p.Key + " (" + p.Name + ")"
+	}
+	return p.Key
 }
 
 // Connection is one line of /connections.
@@ -70,7 +79,9 @@ type Connection struct {
 	Age       float64 `json:"age_seconds"`
 	Quiet     float64 `json:"quiet_seconds"` // since the kernel took the last byte
 	Lag       float64 `json:"lag_seconds"`   // how long the socket has refused bytes
-	Unsent    int     `json:"unsent_bytes"`
+	Unsent    int     `json:"unsent_bytes"`  // of its own buffer
+	Topics    int     `json:"subscriptions"`
+	Behind    int     `json:"behind_bytes"` // of topic frames on a tape that it was not sent
 	Responses int     `json:"unsent_responses"`
 	Sent      uint64  `json:"sent_bytes"`
 	Ended     uint64  `json:"answered_requests"`
@@ -92,11 +103,41 @@ func (c *Connections) Text(w io.Writer) error {
 	fmt.Fprintf(w, "open connections: %d; the first %d by %s:\n", c.Open, len(c.Top), c.By)
 	t := table(w)
 	fmt.Fprintln(t,
-		"connection\tunsent\tresponses\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
+		"connection\tunsent\tbehind\ttopics\tresponses\tlag\tage\tquiet\tsent\tanswered\tstate\tshard\trole\tkey\tfrom\tlistener\t")
 	for _, x := range c.Top {
-		fmt.Fprintf(t, "%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t\n", x.ID, x.Unsent,
-			x.Responses, status.Span(x.Lag), status.Span(x.Age), status.Span(x.Quiet),
-			x.Sent, x.Ended, x.State, x.Shard, x.Role, x.Key, x.From, x.Listener)
+		fmt.Fprintf(t, "%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\t%s\t%s\t%s\t\n", x.ID, x.Unsent,
+			x.Behind, x.Topics, x.Responses, status.Span(x.Lag), status.Span(x.Age), status.Span(x.Quiet),
+			x.Sent, x.Ended, x.State, x.Shard, x.Role, x.key(), x.From, x.Listener)
+	}
+	return t.Flush()
+}
+
+// Topics is the page at /topics.
+type Topics struct {
+	By            string         `json:"by"`
+	Known         int            `json:"known"`         // topics with subscribers, or that had some a short while ago
+	Subscriptions uint64         `json:"subscriptions"` // of all clients
+	Top           []status.Topic `json:"top"`
+}
+
+// Text implements page.
+func (c *Topics) Text(w io.Writer) error {
+	if c.Known == 0 {
+		_, err := fmt.Fprintln(w, "0 topics with subscribers")
+		return err
+	}
+	fmt.Fprintf(w, "topics: %d, subscriptions: %d; the first %d by %s:\n", c.Known, c.Subscriptions,
+		len(c.Top), c.By)
+	t := table(w)
+	fmt.Fprintln(t, "topic\tname\tsubscribers\twaiting\tframes/s\tdeliveries/s\tbehind\tbehind_frames\t"+
+		"gaps\tfeeds\tmemory\ttopic_seq\t")
+	for _, x := range c.Top {
+		name := x.Name
+		if name == "" {
+			name = "-"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%.4g\t%.4g\t%d\t%d\t%d\t%d\t%d\t%d\t\n", x.ID, name, x.Subscribers,
+			x.Waiting, x.Frames, x.Deliveries, x.Behind, x.BehindBy, x.Gaps, x.Feeds, x.Memory, x.Seq)
 	}
 	return t.Flush()
 }
@@ -131,7 +172,7 @@ func (c *Closed) Text(w io.Writer) error {
 	for _, x := range c.Last {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t\n",
 			x.At.Format(time.RFC3339), x.ID, x.Reason, x.Number, x.Unsent, x.Responses,
-			status.Span(x.Lag), status.Span(x.Age), x.Sent, x.Shard, x.Role, x.Key, x.From, x.Listener)
+			status.Span(x.Lag), status.Span(x.Age), x.Sent, x.Shard, x.Role, x.key(), x.From, x.Listener)
 	}
 	return t.Flush()
 }
@@ -173,5 +214,8 @@ func (d *Done) Text(w io.Writer) error {
 	_, err := fmt.Fprintln(w, d.Done)
 	return err
 }
+
+// outcome is what the log says of it.
+func (d *Done) outcome() string { return d.Done }
 
 func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }

@@ -1,8 +1,12 @@
 package observe
 
 import (
+	"context"
+	"crypto/tls"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,6 +14,9 @@ import (
 // places limits the open connections of an HTTP endpoint. If all places are taken, the connection that
 // has waited longest for a request of its client is closed for the new one, so connections that are
 // only kept open never keep a probe out. Beyond that, clients wait: one accepted, others in the backlog.
+//
+// What was accepted is served, including at the end: another observer may have the same sockets, and
+// answers what this one leaves in the backlog.
 type places struct {
 	net.Listener
 	most int
@@ -26,6 +33,7 @@ type placed struct {
 	of    *places
 	waits bool      // the client has sent nothing of a request
 	since time.Time // if waits
+	fresh bool      // the handler has not got its first request yet
 }
 
 func newPlaces(l net.Listener, most int) *places {
@@ -40,16 +48,13 @@ func (p *places) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &placed{Conn: conn, of: p, waits: true, since: time.Now()}
-	if !p.place(c) {
-		_ = conn.Close() // nothing was sent
-		return nil, net.ErrClosed
-	}
+	c := &placed{Conn: conn, of: p, waits: true, since: time.Now(), fresh: true}
+	p.place(c)
 	return c, nil
 }
 
-// place waits until a connection has a place. It returns false if the listener is closed.
-func (p *places) place(c *placed) bool {
+// place waits until a connection has a place, or the listener is closed: no further one comes then.
+func (p *places) place(c *placed) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.taken) >= p.most && !p.closed {
@@ -60,11 +65,31 @@ func (p *places) place(c *placed) bool {
 		}
 		p.free.Wait()
 	}
-	if p.closed {
-		return false
-	}
 	p.taken[c] = struct{}{}
-	return true
+}
+
+// first notes that the handler has the first request of a connection.
+func (p *places) first(c *placed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.fresh = false
+	p.free.Broadcast()
+}
+
+// settle waits, once nothing is accepted any more, until the handler has a request of each connection, or
+// ctx ends. An http.Server that is shut down drops the first request of a connection.
+func (p *places) settle(ctx context.Context) {
+	defer context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.free.Broadcast()
+	})()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ctx.Err() == nil && slices.ContainsFunc(slices.Collect(maps.Keys(p.taken)),
+		func(c *placed) bool { return c.fresh }) {
+		p.free.Wait()
+	}
 }
 
 // longest returns the connection that has waited longest for a request, nil if none waits.
@@ -77,9 +102,18 @@ func (p *places) longest() (longest *placed) {
 	return longest
 }
 
+// placedOf is the connection that has the place, which may be below TLS.
+func placedOf(conn net.Conn) (c *placed, ok bool) {
+	if t, secure := conn.(*tls.Conn); secure {
+		conn = t.NetConn()
+	}
+	c, ok = conn.(*placed)
+	return c, ok
+}
+
 // state is the ConnState hook of the endpoint's http.Server.
 func (p *places) state(conn net.Conn, state http.ConnState) {
-	c, ok := conn.(*placed)
+	c, ok := placedOf(conn)
 	if !ok {
 		return
 	}

@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	defaultTop  = 20              // connections in a list
-	swapTimeout = 5 * time.Second // for the gate to adopt a policy, or the shards to list connections
+	defaultTop  = 20              // connections or topics in a list
+	swapTimeout = 5 * time.Second // for the gate to adopt a policy, or the shards to list connections or topics
 )
 
 // pageFunc answers a GET. query has only keys of the route.
@@ -35,6 +35,8 @@ func (a *admin) routes() {
 	a.read("/readyz", nil, a.readyz)
 	a.read("/connections", []string{"top", "by"}, a.connections)
 	a.read("/connections/closed", []string{"last"}, a.closed)
+	a.read("/keys", nil, a.keys)
+	a.read("/topics", []string{"top", "by"}, a.topics)
 	a.read("/policy", nil, a.policy)
 	a.read("/stats", nil, a.stats)
 	a.read("/trace", nil, a.tracing)
@@ -45,10 +47,11 @@ func (a *admin) routes() {
 	a.change("/drain", a.drain)
 	a.change("/reload", a.reload)
 	a.change("/transfer", a.transfer)
+	a.change("/members", a.members)
 	a.api.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		reject(w, r, http.StatusNotFound, "there is no %s %s; there are GET / /livez /healthz /readyz "+
-			"/connections /connections/closed /policy /stats /trace /cluster, over HTTP also /metrics "+
-			"/live.json, and POST /policy /kick /trace /drain /reload /transfer", r.Method, r.URL.Path)
+			"/connections /connections/closed /keys /topics /policy /stats /trace /cluster, over HTTP also /metrics "+
+			"/live.json, and POST /policy /kick /trace /drain /reload /transfer /members", r.Method, r.URL.Path)
 	})
 }
 
@@ -154,7 +157,11 @@ func reject(w http.ResponseWriter, r *http.Request, code int, format string, arg
 }
 
 // now reads the state of the node.
-func (a *admin) now() status.Status { return status.Read(a.node, a.began, a.pulse) }
+func (a *admin) now() status.Status {
+	s := status.Read(a.node, a.began, a.pulse)
+	s.Open = append(s.Open, Exposure(a.cfg.Admin)...)
+	return s
+}
 
 func (a *admin) status(context.Context, url.Values) (page, int, error) {
 	return &Status{a.now()}, http.StatusOK, nil
@@ -198,14 +205,14 @@ func (a *admin) connections(ctx context.Context, query url.Values) (page, int, e
 		c.Top = append(c.Top, Connection{
 			Peer: peer(who), Shard: f.Shard, State: status.Condition(&f), Age: f.Age.Seconds(),
 			Quiet: f.Quiet.Seconds(), Lag: f.Lag.Seconds(),
-			Unsent: f.Unsent, Responses: f.Responses, Sent: f.Sent, Ended: f.Ended,
+			Unsent: f.Unsent, Topics: f.Topics, Behind: f.Behind, Responses: f.Responses, Sent: f.Sent, Ended: f.Ended,
 		})
 	}
 	return c, http.StatusOK, nil
 }
 
 func peer(c node.Client) Peer {
-	p := Peer{ID: c.ID, Role: "-", Key: c.Key.String(), Listener: c.Listener, From: "-"}
+	p := Peer{ID: c.ID, Role: "-", Key: c.Key.String(), Name: c.Name, Listener: c.Listener, From: "-"}
 	if c.Role != 0 {
 		p.Role = c.Role.String()
 	}
@@ -235,6 +242,26 @@ func (a *admin) closed(_ context.Context, query url.Values) (page, int, error) {
 		})
 	}
 	return c, http.StatusOK, nil
+}
+
+func (a *admin) topics(ctx context.Context, query url.Values) (page, int, error) {
+	n, err := number(query, "top", defaultTop, actors.MaxTop)
+	if err != nil {
+		return nil, http.StatusBadRequest, err
+	}
+	by := actors.BySubscribers
+	if text := query.Get("by"); text != "" {
+		if by, err = actors.ParseTopicOrder(text); err != nil {
+			return nil, http.StatusBadRequest, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, swapTimeout)
+	defer cancel()
+	t := &Topics{By: by.String(), Subscriptions: a.now().Subscriptions}
+	if t.Top, t.Known, err = status.Topics(ctx, a.node, by, n); err != nil {
+		return nil, http.StatusServiceUnavailable, err
+	}
+	return t, http.StatusOK, nil
 }
 
 func (a *admin) tracing(context.Context, url.Values) (page, int, error) {

@@ -25,6 +25,7 @@ func TestPagesOverBothEndpoints(t *testing.T) {
 			"/policy":             "policy local, persisted>=1\nopen to 2, bound by journal\ngate open\n",
 			"/connections":        "open connections: 1; the first 1 by buffered:\n",
 			"/connections/closed": "ended connections: 0; the last 0:\n",
+			"/topics":             "0 topics with subscribers\n",
 			"/stats":              "sequencer_last_event",
 		} {
 			if code, text := r.request(endpoint, "GET", path, ""); code != 200 ||
@@ -97,6 +98,8 @@ func TestMalformedRequestsAreRejected(t *testing.T) {
 		{"nothing", "GET", "/connections?top=0", "", 400},
 		{"too many", "GET", "/connections?top=1001", "", 400},
 		{"unknown order", "GET", "/connections?by=name", "", 400},
+		{"order of connections", "GET", "/topics?by=lag", "", 400},
+		{"no topics", "GET", "/topics?top=0", "", 400},
 		{"unknown form", "GET", "/?format=xml", "", 400},
 		{"broken query", "GET", "/?a=%zz", "", 400},
 		{"key of another page", "GET", "/connections/closed?top=3", "", 400},

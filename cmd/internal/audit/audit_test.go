@@ -275,7 +275,7 @@ func TestWhatCannotBeAuditedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, c := range map[string][2][]string{
-		"1 journals of a cluster of 3 members: name at least 2": {at("node1"), at("histories")},
+		"the journals of 1 voters of a cluster of 3: name at least 2": {at("node1"), at("histories")},
 		"are both of node 1":               {at("node1", "node1"), at("histories")},
 		"or one directory of a single":     {at("node1", "single"), at("histories")},
 		"has no history (*.jsonl)":         {at("node1", "node2"), at("node1")},

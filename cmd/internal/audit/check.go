@@ -34,7 +34,8 @@ func check(l *log, c *claims, r *Result) error {
 	if err := l.state(book); err != nil {
 		return err
 	}
-	r.First, r.Last, r.Replayed, r.Needed, r.Histories = l.first, l.newest.Last, l.after, l.needed, len(c.clients)
+	r.First, r.Last, r.Replayed, r.Histories = l.first, l.newest.Last, l.after, len(c.clients)
+	r.Needed, r.Voting = l.needed, l.voting
 	for _, conn := range c.conns {
 		conn.begun = l.after == 0
 	}
@@ -108,6 +109,11 @@ func (k *checker) event(e entry) (err error) {
 	if c := k.conns[ev.Conn]; c != nil && ev.Kind == sequencer.KindConnected {
 		c.begun = true
 	}
+	if ev.Kind == sequencer.KindVersion {
+		if err := k.book.UseRules(ev.Rules()); err != nil {
+			return fmt.Errorf("audit: event %d: %w", e.seq, err)
+		}
+	}
 	k.at = e.seq
 	applied := sequencer.Deliver(k.book, &ev, k)
 	k.compare()
@@ -169,7 +175,7 @@ func (k *checker) acknowledged(ev *sequencer.Event, copies int) {
 			k.fault(Loss, ev.Seq, "%s was answered as event %d, which is %s", name, ev.Seq, say(ev))
 		case copies < k.log.needed:
 			k.fault(Loss, ev.Seq, "%s was answered as event %d, which %d of %d journals have; it must be in %d", name, ev.Seq,
-				copies, len(k.log.sources), k.log.needed)
+				copies, k.log.voting, k.log.needed)
 		default:
 			k.Found++
 		}
@@ -185,6 +191,9 @@ func (k *checker) Report(id uint64) *orderbook.Report {
 	k.to, k.report = k.conns[id], orderbook.Report{}
 	return &k.report
 }
+
+// Publish implements sequencer.Emitter. Topic frames are no responses.
+func (*checker) Publish(_, _ uint64) *orderbook.Report { return new(orderbook.Report) }
 
 // Query implements sequencer.Emitter.
 func (k *checker) Query(uint64) *orderbook.Answer {

@@ -16,9 +16,10 @@
 //     complete before a request was sent that comes before it in the log, or a query that does not know of
 //     it.
 //
-// The log is what the node with the newest last entry has: of a majority of the members, it has
+// The log is what the voter with the newest last entry has: of a majority of the voters, it has
 // everything that was committed. An event that was answered must be on as many of the given journals
-// as a majority of the members needs if all others have it. The promise that is checked is that of policies
+// as a majority of the voters needs if all others have it. Who votes is what the directory says that knows of the
+// last change. The promise that is checked is that of policies
 // of the class committed. Under another policy, losses after a crash are what was chosen.
 //
 // What is not checked is counted: events before the oldest one kept, clients without a history.

@@ -14,10 +14,13 @@ import (
 // source is a journal. Its first fields are those of inspect.Journal, once.
 type source struct {
 	JournalResult
+	of       *cluster.Membership // nil: of a single node
+	votes    bool
 	snapshot uint64
 	events   func() iter.Seq2[inspect.Event, error]
 	begin    func(inspect.Restorer) error // gives the empty state
 	restore  func(inspect.Restorer) error // gives the state after event snapshot
+	rules    func() uint32                // of the book, in force at that state
 	skips    []uint64
 
 	next func() (inspect.Event, error, bool)
@@ -30,7 +33,8 @@ type source struct {
 type log struct {
 	sources []*source
 	newest  *source // has everything that was committed
-	needed  int     // sources that must have an event that was answered
+	voting  int     // sources of voters
+	needed  int     // of those, sources that must have an event that was answered
 	first   uint64  // oldest event that some source has, without a gap up to the last one; 0 if there is none
 	base    *source // replayed from its state: its snapshot, or the empty one
 	after   uint64  // the replay begins after this event
@@ -40,13 +44,13 @@ type log struct {
 type entry struct {
 	seq     uint64
 	payload []byte // valid until the next one
-	copies  int    // sources that have it, in a snapshot too
+	copies  int    // sources of voters that have it, in a snapshot too
 }
 
 // open opens the journals of data directories.
 func open(dirs []string) (*log, error) {
 	var l log
-	var members *cluster.Membership
+	var electors cluster.Electors
 	seen := map[uint8]string{}
 	for _, dir := range dirs {
 		j, err := inspect.Open(dir, new(orderbook.Book))
@@ -55,7 +59,7 @@ func open(dirs []string) (*log, error) {
 		}
 		s := &source{JournalResult: JournalResult{Name: dir, First: uint64(j.First()), Last: uint64(j.Last()),
 			Committed: uint64(j.Committed())}, snapshot: uint64(j.Snapshot()), events: j.Events, begin: j.Begin,
-			restore: j.Restore}
+			restore: j.Restore, rules: j.Rules}
 		for _, seq := range j.Skips() {
 			s.skips = append(s.skips, uint64(seq))
 		}
@@ -64,39 +68,55 @@ func open(dirs []string) (*log, error) {
 			if err != nil {
 				return nil, err
 			}
-			if members != nil && own.Cluster != members.Cluster {
+			if l.sources != nil && l.sources[0].of != nil && own.Cluster != l.sources[0].of.Cluster {
 				return nil, fmt.Errorf("audit: %s is of cluster %v and %s of cluster %v: name directories of one cluster",
-					dirs[0], members.Cluster, dir, own.Cluster)
+					dirs[0], l.sources[0].of.Cluster, dir, own.Cluster)
 			}
 			if other, double := seen[own.Node]; double {
 				return nil, fmt.Errorf("audit: %s and %s are both of node %d: name one directory for each node", other, dir,
 					own.Node)
 			}
-			members, seen[own.Node] = own, dir
+			now, err := cluster.ReadElectors(dir, own)
+			if err != nil {
+				return nil, err
+			}
+			if electors.IDs == nil || now.Index > electors.Index {
+				electors = now
+			}
+			s.of, seen[own.Node] = own, dir
 			s.Name, s.Term, s.Index = fmt.Sprintf("node %d (%s)", own.Node, dir), m.Term, m.Index
 		}
 		l.sources = append(l.sources, s)
 	}
-	size := 1
-	if members != nil {
-		size = len(members.Members)
+	for _, s := range l.sources {
+		s.votes = s.of == nil || electors.Include(s.of)
 	}
 	if len(dirs) > 1 && len(seen) != len(dirs) {
 		return nil, errors.New("audit: name the directories of the members of one cluster, or one directory of a single node")
 	}
-	return &l, l.survey(size)
+	return &l, l.survey(max(1, len(electors.IDs)))
 }
 
 // survey finds the newest source, how many must have an event, and where the replay can begin, in a
-// cluster of that size.
-func (l *log) survey(size int) error {
-	majority := size/2 + 1
-	if len(l.sources) < majority {
-		return fmt.Errorf("audit: %d journals of a cluster of %d members: name at least %d, or an event that is missing "+
-			"might be on the others", len(l.sources), size, majority)
-	}
-	l.needed = max(1, majority-(size-len(l.sources)))
+// cluster of that many voters. The other sources only show what was.
+func (l *log) survey(voters int) error {
 	for _, s := range l.sources {
+		if s.votes {
+			l.voting++
+		} else {
+			s.Name += ", which is not a voter"
+		}
+	}
+	majority := voters/2 + 1
+	if l.voting < majority {
+		return fmt.Errorf("audit: the journals of %d voters of a cluster of %d: name at least %d, or an event that is missing "+
+			"might be on the others", l.voting, voters, majority)
+	}
+	l.needed = max(1, majority-(voters-l.voting))
+	for _, s := range l.sources {
+		if !s.votes {
+			continue
+		}
 		if n := l.newest; n == nil || s.Term > n.Term || s.Term == n.Term && s.Index > n.Index {
 			l.newest = s
 		}
@@ -128,12 +148,16 @@ func (l *log) survey(size int) error {
 	return nil
 }
 
-// state gives the book the state after event l.after.
+// state gives the book the state after event l.after, and the rules in force there.
 func (l *log) state(book *orderbook.Book) error {
+	give := l.base.restore
 	if l.after == 0 {
-		return l.base.begin(book)
+		give = l.base.begin
 	}
-	return l.base.restore(book)
+	if err := give(book); err != nil {
+		return err
+	}
+	return book.UseRules(l.base.rules())
 }
 
 // all iterates over the log, and reports where the sources contradict. An error ends it.
@@ -203,7 +227,7 @@ func (l *log) at(seq uint64, r *Result) (entry, error) {
 			return e, err
 		}
 		if !s.has || uint64(s.head.Seq) != seq {
-			if seq <= s.snapshot {
+			if seq <= s.snapshot && s.votes {
 				e.copies++
 			}
 			continue
@@ -220,7 +244,9 @@ func (l *log) at(seq uint64, r *Result) (entry, error) {
 		switch {
 		case !s.has || uint64(s.head.Seq) != seq:
 		case s.head.Term == right.head.Term && bytes.Equal(s.head.Payload, e.payload):
-			e.copies++
+			if s.votes {
+				e.copies++
+			}
 		case s.Committed >= seq:
 			r.fault(Contradiction, seq, "event %d of %s is %s, and that of %s is %s; both know it to be in the log for good",
 				seq, right.Name, describe(right.head), s.Name, describe(s.head))

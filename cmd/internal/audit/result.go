@@ -25,7 +25,8 @@ type Fault struct {
 // Result is what an audit found.
 type Result struct {
 	Journals  []JournalResult `json:"journals"`
-	Needed    int             `json:"needed"`   // journals that must have an event that was answered
+	Voting    int             `json:"voting"`   // journals of voters
+	Needed    int             `json:"needed"`   // of those, journals that must have an event that was answered
 	First     uint64          `json:"first"`    // oldest event that was compared; 0 if there is none
 	Last      uint64          `json:"last"`     // newest event of the log
 	Replayed  uint64          `json:"replayed"` // the replay begins after this event
@@ -93,8 +94,8 @@ func (r *Result) String() string {
 		}
 		row("journal", "%s", text)
 	}
-	row("log", "events %d to %d, replayed after event %d; an answered request must be in %d of %d journals", r.First,
-		r.Last, r.Replayed, r.Needed, len(r.Journals))
+	row("log", "events %d to %d, replayed after event %d; an answered request must be in %d of %d journals of voters", r.First,
+		r.Last, r.Replayed, r.Needed, r.Voting)
 	row("requests", "%d answered as an event, %d of them found, %d before the log and not checked; %d refused, %d without "+
 		"a response", r.Answered, r.Found, r.Early, r.Refused, r.Unknown)
 	row("frames", "%d received, %d of them as in the replay, %d not checked; %d were lost with a connection", r.Frames,

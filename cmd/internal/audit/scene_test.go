@@ -141,6 +141,9 @@ func (s *scene) Report(conn uint64) *orderbook.Report {
 	return &s.report
 }
 
+// Publish implements sequencer.Emitter.
+func (*scene) Publish(_, _ uint64) *orderbook.Report { return new(orderbook.Report) }
+
 // Query implements sequencer.Emitter.
 func (s *scene) Query(uint64) *orderbook.Answer {
 	s.answers = append(s.answers, new(orderbook.Answer))

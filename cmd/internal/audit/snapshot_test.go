@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sluice/actors/sequencer"
+	"sluice/cmd/internal/history"
 	"sluice/cmd/orderbook"
 	"sluice/durability"
 	"sluice/durability/journal"
@@ -30,7 +31,7 @@ func (s *scene) writeReceiver(t *testing.T, dir string, node uint8) {
 			t.Fatal(err)
 		}
 	}
-	meta := raftlog.Meta{Term: 2, Index: 8, Seq: 6, HardTerm: 2, Commit: 8, Voters: []uint64{1, 2, 3}}
+	meta := raftlog.Meta{Term: 2, Index: 8, Seq: 6, HardTerm: 2, Commit: 8, Members: raftlog.FirstMembers(raftlog.Member{ID: 1}, raftlog.Member{ID: 2}, raftlog.Member{ID: 3})}
 	le := binary.LittleEndian
 	received := le.AppendUint64(le.AppendUint64(le.AppendUint64([]byte{'S'}, meta.Term), meta.Index), uint64(meta.Seq))
 	writeNodeWith(t, dir, node, [][]byte{received}, func(j *journal.Journal) error {
@@ -80,4 +81,66 @@ func TestReplayBeginsAtSnapshot(t *testing.T) {
 	if r = auditedIn(t, dir, 2, 3); r.Failed() != 1 || r.Faults[0].Event != 14 {
 		t.Errorf("a frame after the snapshot is another one:\n%s", r)
 	}
+}
+
+// A response follows the rules in force at its event: those that the log names, or those of the snapshot
+// that the replay begins with.
+func TestRulesOfTheLogHold(t *testing.T) {
+	t.Run("log begins with version 0", func(t *testing.T) {
+		s, dir := newScene(t), t.TempDir()
+		s.changeRules(t)
+		s.write(t, dir)
+		if r := auditedIn(t, dir, 1, 2, 3); r.Failed() != 0 || r.Found != 10 || r.Same != r.Frames {
+			t.Errorf("%s", r)
+		}
+	})
+	t.Run("snapshot of version 0", func(t *testing.T) {
+		s := newScene(t)
+		s.changeRules(t)
+		if r := s.auditedFromSnapshot(t); r.Failed() != 0 || r.Found != 6 || r.Same == 0 {
+			t.Errorf("%s", r)
+		}
+	})
+	t.Run("snapshot of version 1", func(t *testing.T) {
+		s := newScene(t)
+		s.events[0] = sequencer.Event{Kind: sequencer.KindVersion, Body: []byte{1, 0, 0, 0}, Time: s.events[0].Time}
+		s.request(3, 0, a2, 9, leap(8))
+		s.line(0, history.Line{Conn: a2})
+		if r := s.auditedFromSnapshot(t); r.Failed() != 0 || r.Found != 5 || r.Same == 0 {
+			t.Errorf("%s", r)
+		}
+	})
+}
+
+// leap is a command that each version of the rules rejects for another reason.
+func leap(account uint64) orderbook.Command {
+	return orderbook.Command{Tag: orderbook.TagCancel, Account: account, ClientOrderID: 1 << 40, Target: 1}
+}
+
+// changeRules has one command be judged by version 0 of the rules, and then one by version 1.
+func (s *scene) changeRules(t *testing.T) {
+	t.Helper()
+	for version := range uint32(2) {
+		if version > 0 {
+			s.apply(3, sequencer.Event{Kind: sequencer.KindVersion, Body: []byte{byte(version), 0, 0, 0}})
+		}
+		if err := s.book.UseRules(version); err != nil {
+			t.Fatal(err)
+		}
+		s.request(3, 0, a2, 9+uint64(version), leap(8+uint64(version)))
+	}
+	s.line(0, history.Line{Conn: a2})
+}
+
+// auditedFromSnapshot audits nodes 2 and 3, which received the state after event 6.
+func (s *scene) auditedFromSnapshot(t *testing.T) *Result {
+	t.Helper()
+	dir := t.TempDir()
+	for node := 2; node <= 3; node++ {
+		s.writeReceiver(t, filepath.Join(dir, fmt.Sprint("node", node)), uint8(node))
+	}
+	if err := s.writeHistories(filepath.Join(dir, "histories")); err != nil {
+		t.Fatal(err)
+	}
+	return auditedIn(t, dir, 2, 3)
 }

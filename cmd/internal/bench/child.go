@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ func Child(in io.Reader, out io.Writer, servers map[string]NewTarget) error {
 		return serveHiccups(l)
 	}
 	// A killed parent cannot end its child.
-	most := 2*(spec.Warm+spec.Run) + time.Minute
+	most := 2*(spec.Warm+spec.Run) + time.Minute + spec.handshakes()
 	defer time.AfterFunc(most, func() {
 		panic(fmt.Sprintf("bench: the run of %v is not over after %v", spec.Warm+spec.Run, most))
 	}).Stop()
@@ -167,10 +168,9 @@ func connectAll(spec *Spec, l *link, t Target) (*guests, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	for range spec.Connections {
-		if err = accept(spec, fd, t); err != nil {
-			break
-		}
+	config, err := spec.serverTLS()
+	for i := 0; i < spec.Connections && err == nil; i++ {
+		err = accept(spec, fd, t, config)
 	}
 	var g *guests
 	if err != nil {
@@ -186,12 +186,18 @@ func connectAll(spec *Spec, l *link, t Target) (*guests, error) {
 }
 
 // accept accepts one client.
-func accept(spec *Spec, listener int, t Target) error {
+func accept(spec *Spec, listener int, t Target, config *tls.Config) error {
 	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("accept: %w", err)
 	}
 	h, err := greet(spec, fd)
+	if err == nil && config != nil {
+		if s, ok := t.(secured); ok {
+			return s.Secure(uint64(h.index)+1, fd, config)
+		}
+		err = fmt.Errorf("bench: server %s has no TLS", spec.Server)
+	}
 	if err == nil {
 		err = unix.SetNonblock(fd, true)
 	}
@@ -220,7 +226,7 @@ func greet(spec *Spec, fd int) (h hello, err error) {
 		n += k
 	}
 	h = parseHello(b[:])
-	if spec.Net == "tcp" {
+	if spec.overTCP() {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err == nil && h.stalled {

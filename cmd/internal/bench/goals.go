@@ -133,7 +133,7 @@ func within(limit float64, r spread, a, b *Row) verdictOf {
 
 // missed returns how much of its rate a row reached, "" if it reached all of it.
 func missed(r *Row) string {
-	want, got := r.Spec.wanted(), r.of(func(res *Result) float64 { return res.Frames }).mid
+	want, got := r.Spec.Wanted(), r.of(func(res *Result) float64 { return res.Frames }).mid
 	if got >= rateShare*want || r.Spec.Server == ordersServer || r.Spec.Server == syncServer {
 		return ""
 	}
@@ -267,7 +267,7 @@ func steady(mib float64) func([]*Row) verdictOf {
 				Amount(frames.mid), closed),
 			share: over.mid / mib, reason: broken(r),
 		}
-		if want := r.Spec.wanted(); v.reason == "" && frames.mid < rateShare*want {
+		if want := r.Spec.Wanted(); v.reason == "" && frames.mid < rateShare*want {
 			v.reason = fmt.Sprintf("%.0f %% of the rate", 100*frames.mid/want)
 		}
 		if v.reason == "" && closed > 0 {
@@ -305,8 +305,21 @@ func (v verdictOf) line(what, goal, missing string) goalLine {
 
 // judge returns the table of goals from the sections measured in this command. With a list of
 // sections, it has only their goals.
-func judge(measured []pageSection, micro string, only []string) (lines []goalLine) {
-	for _, g := range goals() {
+func judge(measured []pageSection, micro string, only []string) []goalLine {
+	lines := judgeAll(goals(), measured, only)
+	if len(only) == 0 || micro != "" {
+		const what = "pipeline to a ring that costs nothing (gate, encode, hop, append), one " +
+			"core, each batch size of the benchmark"
+		lines = append(lines, nullRing(micro, 60).line(what,
+			"<= 60 ns a slot (16.7 M slots/s; asked are 15 M)",
+			"give the output of go test -bench with --micro"))
+	}
+	return lines
+}
+
+// judgeAll judges goals by the sections measured in this command, or by those of them that are named.
+func judgeAll(goals []goal, measured []pageSection, only []string) (lines []goalLine) {
+	for _, g := range goals {
 		if len(only) > 0 && !slices.Contains(only, g.section) {
 			continue
 		}
@@ -318,13 +331,6 @@ func judge(measured []pageSection, micro string, only []string) (lines []goalLin
 			}
 		}
 		lines = append(lines, g.judge(rows).line(g.what, g.goal, missing))
-	}
-	if len(only) == 0 || micro != "" {
-		const what = "pipeline to a ring that costs nothing (gate, encode, hop, append), one " +
-			"core, each batch size of the benchmark"
-		lines = append(lines, nullRing(micro, 60).line(what,
-			"<= 60 ns a slot (16.7 M slots/s; asked are 15 M)",
-			"give the output of go test -bench with --micro"))
 	}
 	return lines
 }

@@ -175,8 +175,56 @@ func TestMergeGoalsReplacesMeasuredLines(t *testing.T) {
 	now := []goalLine{{"fast", "<= 1x", "0.50x", "met, 50.0 % to spare"},
 		{"steady", "<= 1", "-", "not measured: no"}}
 	want := []goalLine{now[0], was[1], was[2]}
-	if got := mergeGoals(page, now); !slices.Equal(got, want) {
+	if got := mergeGoals(page, "goals", now); !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestGoalsOfTopicsAreComputedFromRows(t *testing.T) {
+	with := func(change func(*Spec)) Spec {
+		s := Spec{Server: "sluice", IO: "uring", Shards: 1, Connections: 200, Fan: Fan{Topics: 1, Each: 1, Subscribers: 200}}
+		change(&s)
+		return s
+	}
+	server := func(name string) Spec { return with(func(s *Spec) { s.Server = name }) }
+	stalled := func(n int) Spec { return with(func(s *Spec) { s.Stalled = n }) }
+	topics := func(n int) Spec { return with(func(s *Spec) { s.Fan.Topics, s.Fan.Each = n, n }) }
+	last := planted(server("loop"), [2]float64{1, 1})
+	last.Results[0].Last[0] = 10
+	ours := planted(server("sluice"), [2]float64{1, 1})
+	ours.Results[0].Last[0] = 5
+	lossy := planted(topics(1), [2]float64{1, 1})
+	lossy.Results[0].Skipped = 3
+	for _, tt := range []struct {
+		what, section, measured, verdict string
+		rows                             []*Row
+	}{
+		{"server CPU per delivered frame, 64 B, 1,000 subscribers of one topic, full speed, against the bare", "fan",
+			"1.40x", "met", []*Row{planted(server("sluice"), [2]float64{140, 1}), planted(server("tape"), [2]float64{100, 1})}},
+		{"p50 of the last subscriber", "fan-events", "0.50x", "met", []*Row{ours, last}},
+		{"half of the frames", "fan-own", "0.60x", "met",
+			[]*Row{planted(server("sluice"), [2]float64{60, 1}), planted(server(slotsServer), [2]float64{100, 1})}},
+		{"clients of 64 topics", "fan-sets", "2.00x", "missed by 33.3 %",
+			[]*Row{planted(topics(1), [2]float64{100, 1}), planted(topics(64), [2]float64{200, 1})}},
+		{"10 % of the subscribers stalled: p50", "fan-stalled", "1.00x (1.00-9.00), median of 3 pairs", "met", []*Row{
+			planted(stalled(0), [2]float64{1, 10}, [2]float64{1, 20}, [2]float64{1, 30}),
+			planted(stalled(20), [2]float64{1, 90}, [2]float64{1, 20}, [2]float64{1, 30})}},
+		{"memory over idle", "fan-stalled", "1.00x", "met",
+			[]*Row{planted(stalled(20), [2]float64{1, 1}), planted(stalled(100), [2]float64{1, 1})}},
+		{"1,000 topics", "fan-many", "3 frames lost", "missed: clients that read lost frames", []*Row{lossy}},
+		{"10,000 subscribers", "fan-many", "-", "not measured", nil},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			for _, l := range judgeAll(topicGoals(), []pageSection{{name: tt.section, rows: tt.rows}}, nil) {
+				if strings.HasPrefix(l.what, tt.what) {
+					if !strings.Contains(l.measured, tt.measured) || !strings.HasPrefix(l.verdict, tt.verdict) {
+						t.Errorf("measured %q, %q; want %q, %q", l.measured, l.verdict, tt.measured, tt.verdict)
+					}
+					return
+				}
+			}
+			t.Error("no such goal")
+		})
 	}
 }
 
@@ -192,10 +240,10 @@ func TestEverySectionHasAPlace(t *testing.T) {
 	}
 	page := string(text)
 	names := []string{"goals", "environment", "micro"}
-	for _, s := range sections {
+	for _, s := range slices.Concat(sections, topicSections(), tlsSections()) {
 		names = append(names, s.name)
 	}
-	for _, name := range names {
+	for _, name := range append(names, topicGoalsPlace, tlsGoalsPlace, "tls-environment") {
 		if _, err := replaceSection(page, name, ""); err != nil {
 			t.Error(err)
 		}
@@ -206,6 +254,12 @@ func TestEverySectionHasAPlace(t *testing.T) {
 	}
 	for _, g := range goals() {
 		if !slices.ContainsFunc(sections, func(s section) bool { return s.name == g.section }) {
+			t.Errorf("goal %q is about a section %q, which is not in the profile", g.what, g.section)
+		}
+	}
+	for _, g := range append(topicGoals(), tlsGoals()...) {
+		if !slices.ContainsFunc(append(topicSections(), tlsSections()...),
+			func(s section) bool { return s.name == g.section }) {
 			t.Errorf("goal %q is about a section %q, which is not in the profile", g.what, g.section)
 		}
 	}

@@ -70,13 +70,18 @@ func (g *goroutines) Connect(id uint64, fd int) error {
 	if err != nil {
 		return fmt.Errorf("bench: connection %d: %w", id, err)
 	}
+	g.serve(id, conn)
+	return nil
+}
+
+// serve starts the goroutine of a connection.
+func (g *goroutines) serve(id uint64, conn net.Conn) {
 	c := &peerConn{owner: g, conn: conn, in: make(chan Report, g.room)}
 	g.mu.Lock()
 	g.conns[id] = c
 	g.mu.Unlock()
 	g.wait.Add(1)
 	go c.run()
-	return nil
 }
 
 // NetConn returns a net.Conn of a socket. It closes the descriptor, even on an error.

@@ -197,9 +197,9 @@ func (p *producer) serveGuests(now int64) {
 	}
 }
 
-// linger serves guests after the schedule has ended, until stop is called.
+// linger serves guests, and clients that lost topic frames, after the schedule has ended, until stop is called.
 func (p *producer) linger() (stop func()) {
-	if p.guests == nil {
+	if p.guests == nil && p.fan == nil {
 		return func() {}
 	}
 	ending, ended := make(chan struct{}), make(chan struct{})

@@ -50,8 +50,9 @@ func Main(ctx context.Context, p Process, args []string) error {
 	const output = "Output"
 	set := config.NewSet("", append(append(o.settings(), o.clusterSettings()...),
 		config.Setting{Name: "profile", Group: output,
-			Help: "run the tables of a profile instead of one: quick (half a minute) or full " +
-				"(thirteen minutes, with the goals of the project); the profile sets the axes",
+			Help: "run the tables of a profile instead of one: quick (half a minute), full " +
+				"(thirteen minutes, with the goals of the project), topics (four minutes, with " +
+				"those of topics) or tls (six minutes, with those of TLS); the profile sets the axes",
 			Value: config.Text(&o.profile, "NAME")},
 		config.Setting{Name: "section", Group: output,
 			Help: "run only these tables of the profile", Value: config.List(&o.section, "LIST")},

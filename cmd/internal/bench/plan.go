@@ -16,6 +16,7 @@ import (
 type Plan struct {
 	Connections, Rate, Frame, Shards, Stalled, Flush, Batch []string // numbers
 	Burst, Repeat, Churn                                    []string // numbers
+	Fan                                                     FanAxes
 	Lag                                                     []string // times
 	Placement, Idle, IO, Net, Peer, Policy, Pick            []string
 	Congestion, Profile, Peers, Dir                         string
@@ -34,7 +35,7 @@ func DefaultPlan() Plan {
 		Burst: []string{"0"}, Repeat: []string{"1"}, Churn: []string{"0"}, Lag: []string{"0s"},
 		Policy: []string{"local"}, Pick: []string{"random"}, Dir: ".",
 		Peer: []string{"sluice", "goroutines"}, Congestion: "cubic",
-		Warm: time.Second, Run: 3 * time.Second, Runs: 5, Receivers: 2, Window: 1 << 18,
+		Warm: time.Second, Run: 3 * time.Second, Runs: 5, Receivers: 2, Window: 1 << 18, Fan: defaultFan(),
 	}
 }
 
@@ -46,7 +47,7 @@ const (
 
 // settings returns the flags of the plan's fields.
 func (p *Plan) settings() []config.Setting {
-	return slices.Concat(p.serverSettings(), p.loadSettings(), p.runSettings())
+	return slices.Concat(p.serverSettings(), p.loadSettings(), p.topicSettings(), p.runSettings())
 }
 
 // serverSettings returns the axes of servers and clients.
@@ -68,7 +69,9 @@ func (p *Plan) serverSettings() []config.Setting {
 			Help:  "let this percentage of the clients never read",
 			Value: config.List(&p.Stalled, "LIST")},
 		{Name: "net", Group: axesGroup,
-			Help: "connect over tcp (loopback) or unix sockets", Value: config.List(&p.Net, "LIST")},
+			Help: "connect over tcp (loopback), unix sockets, or tls (TLS 1.3 over tcp; sluice, slots and " +
+				"goroutines only)",
+			Value: config.List(&p.Net, "LIST")},
 		{Name: "io", Group: axesGroup,
 			Help:  "run sluice with these engines: uring, poll, auto",
 			Value: config.List(&p.IO, "LIST")},
@@ -193,7 +196,7 @@ func (p *Plan) parse() (a axes, err error) {
 	}{
 		{"placement", p.Placement, []string{"auto", "fused", "front", "spread"}},
 		{"idle", p.Idle, []string{"adaptive", "spin"}},
-		{"io", p.IO, []string{"auto", "uring", "poll"}}, {"net", p.Net, []string{"tcp", "unix"}},
+		{"io", p.IO, []string{"auto", "uring", "poll"}}, {"net", p.Net, []string{"tcp", "unix", tlsNet}},
 		{"peer", p.Peer, serverNames()},
 		{"pick", p.Pick, []string{"random", "turn"}},
 	} {
@@ -213,6 +216,9 @@ func (p *Plan) parse() (a axes, err error) {
 // Specs returns all combinations without duplicates. Rows that are compared are adjacent.
 func (p *Plan) Specs() ([]Spec, error) {
 	a, err := p.parse()
+	if err == nil {
+		err = p.checkTLS()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +227,9 @@ func (p *Plan) Specs() ([]Spec, error) {
 	if p.Durable {
 		return durableSpecs(specs, p), nil
 	}
-	specs = cross(specs, p.Net, func(s *Spec, v string) { s.Net = v })
+	if specs, err = p.Fan.cross(specs); err != nil {
+		return nil, err
+	}
 	specs = cross(specs, a.connections, func(s *Spec, v int) { s.Connections = v })
 	specs = cross(specs, a.frame, func(s *Spec, v int) { s.Frame = v })
 	specs = cross(specs, a.rate, func(s *Spec, v int) { s.Rate = v })
@@ -229,6 +237,7 @@ func (p *Plan) Specs() ([]Spec, error) {
 	specs = cross(specs, a.burst, func(s *Spec, v int) { s.Burst = v })
 	specs = cross(specs, a.repeat, func(s *Spec, v int) { s.Repeat = v })
 	specs = cross(specs, a.lag, func(s *Spec, v time.Duration) { s.Lag = v })
+	specs = cross(specs, p.Net, func(s *Spec, v string) { s.Net = v })
 	specs = cross(specs, p.Peer, func(s *Spec, v string) { s.Server = v })
 	specs = cross(specs, p.Policy, func(s *Spec, v string) { s.Policy = v })
 	specs = cross(specs, p.IO, func(s *Spec, v string) { s.IO = v })
@@ -254,7 +263,10 @@ func (p *Plan) Specs() ([]Spec, error) {
 // settle clears settings that do not apply to the server, and rejects combinations that are not
 // possible.
 func (s *Spec) settle() error {
-	if s.Server != "sluice" {
+	if err := s.settleTopics(); err != nil {
+		return err
+	}
+	if s.Server != "sluice" && s.Server != slotsServer {
 		s.IO, s.Shards, s.Placement, s.Idle, s.Flush, s.Batch, s.Policy = "", 0, "", "", 0, 0, "local"
 		if s.Churn > 0 && s.Server != "goroutines" {
 			return config.Usagef("--churn %d with --peer %s: only sluice and goroutines accept "+
@@ -335,7 +347,7 @@ func words(flag string, given []string, known ...string) error {
 // Name identifies the server and its variant in a table.
 func (s *Spec) Name() string {
 	switch s.Server {
-	case "sluice":
+	case "sluice", slotsServer:
 	case ordersServer:
 		return fmt.Sprintf("sluice %s, order to answer", s.IO)
 	case syncServer:
@@ -344,6 +356,9 @@ func (s *Spec) Name() string {
 		return s.Server
 	}
 	name := fmt.Sprintf("sluice %s K=%d", s.IO, s.Shards)
+	if s.Server == slotsServer {
+		name += ", a slot for each client"
+	}
 	if s.Placement != "auto" {
 		name += " " + s.Placement
 	}

@@ -12,6 +12,7 @@ import (
 	"sluice/actors"
 	"sluice/durability"
 	"sluice/mailbox"
+	"sluice/telemetry"
 )
 
 // producer publishes slots according to the schedule, and advances the durability cursors behind
@@ -23,10 +24,11 @@ type producer struct {
 	slots  *mailbox.Writer[Slot]
 	now    func() int64 // clock of the pipeline
 	taken  *progress
-	direct direct    // nil for servers that take slots
-	follow *follower // the durability cursors
-	guests *guests   // nil without churn
-	idle   int64     // resident memory before the first client, bytes
+	direct direct     // nil for servers that take slots
+	follow *follower  // the durability cursors
+	guests *guests    // nil without churn
+	fan    *publisher // nil without topics
+	idle   int64      // resident memory before the first client, bytes
 
 	seq    uint64   // number of published slots
 	wanted uint64   // published slots that the schedule wanted
@@ -58,6 +60,7 @@ func newProducer(spec *Spec, c clock, t Target, follow *follower, taken *progres
 	p.roomy = mailbox.NewSignal(p)
 	p.slots.SetSignal(p.roomy)
 	p.direct, _ = t.(direct)
+	p.fan = newPublisher(spec, t)
 	return p
 }
 
@@ -77,6 +80,9 @@ func (p *producer) run(begin int64) (err error) {
 		every, _ = p.spec.tick()
 	}
 	tick := every
+	if p.fan != nil && p.spec.Rate == 0 {
+		tick = floodTick
+	}
 	if p.spec.Lag > 0 || p.spec.Churn > 0 {
 		tick = min(tick, tickLeast)
 	}
@@ -84,9 +90,13 @@ func (p *producer) run(begin int64) (err error) {
 		return err
 	}
 	defer p.tick.Close()
-	if p.spec.Rate == 0 {
+	p.join()
+	switch {
+	case p.spec.Rate == 0 && p.fan != nil:
+		err = p.flood()
+	case p.spec.Rate == 0:
 		err = p.saturate()
-	} else {
+	default:
 		err = p.schedule(begin, every)
 	}
 	for err == nil && p.follow.advance(p.clock.now()) {
@@ -98,6 +108,9 @@ func (p *producer) run(begin int64) (err error) {
 // report adds the producer's measurements to r, after run.
 func (p *producer) report(r *ChildReport) {
 	r.Published, r.Idle = p.counts, p.idle
+	if p.fan != nil {
+		r.Topics = p.fan.seqs
+	}
 	r.LateP50, r.LateP99, r.LateMax = p.late.ValueAtQuantile(50), p.late.ValueAtQuantile(99), p.late.Max()
 }
 
@@ -158,6 +171,7 @@ func (p *producer) saturate() error {
 func (p *producer) beside(now int64) {
 	p.follow.advance(now)
 	p.serveGuests(now)
+	p.resubscribe()
 }
 
 // publish writes n slots that are scheduled for the time at.
@@ -170,11 +184,12 @@ func (p *producer) publish(n int, at int64) {
 		p.sendDirect(n, at)
 		return
 	}
+	if p.fan != nil {
+		p.publishEvents(n, at)
+		return
+	}
 	p.write(n, func(s *Slot) {
-		conn := p.pick()
-		p.counts[conn]++
-		s.Conn = uint64(conn) + 1
-		s.Report = Report{Conn: s.Conn, Seq: p.counts[conn], Stamp: at, Size: int32(p.spec.Frame)}
+		p.ownSlot(s, int(p.pick()), at)
 	})
 }
 
@@ -192,6 +207,9 @@ func (p *producer) write(n int, fill func(*Slot)) {
 			s := &room[i]
 			s.Seq, s.Kind, s.Last, s.Bypass = durability.Seq(p.seq), actors.KindReport, false, false
 			s.Received, s.Matched = stamp, stamp
+			if p.fan != nil { // SetTopic and SetSubscription leave something behind
+				s.Parent, s.Refusal = telemetry.Parent{}, 0
+			}
 			fill(s)
 		}
 		p.slots.Commit(len(room))

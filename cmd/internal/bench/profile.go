@@ -72,7 +72,13 @@ func profile(name string) ([]section, error) {
 			{"churn", "--churn 0,200 --io uring" + short},
 		}, nil
 	}
-	return nil, config.Usagef("--profile is %q; use quick or full", name)
+	switch name {
+	case "topics":
+		return topicSections(), nil
+	case tlsNet:
+		return tlsSections(), nil
+	}
+	return nil, config.Usagef("--profile is %q; use quick, full, topics or tls", name)
 }
 
 // chosen returns the sections with the given names, or all of them without names.
@@ -104,7 +110,7 @@ func (p *Plan) without(r *Runner) (note string, ok bool) {
 	for _, name := range p.Peer {
 		_, missing := r.serverCommand(&Spec{Server: name})
 		switch {
-		case err != nil && slices.Contains([]string{"bare", "bare8", "classic"}, name):
+		case err != nil && slices.Contains([]string{"bare", "bare8", "classic", "tape"}, name):
 			note += fmt.Sprintf("Without %s, which needs io_uring.\n\n", name)
 		case missing != nil:
 			note += fmt.Sprintf("Without %s: the program with the peers is missing; `make peers` "+

@@ -10,24 +10,28 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
+
+	"sluice/transport/secure"
 )
 
 // receiver reads some of the connections on one goroutine, with large reads and an epoll(7) inside
 // the poller of Go, so that waiting blocks no thread. It checks every frame and records its
 // latency.
 type receiver struct {
-	clock clock
-	cell  *cell
-	epfd  int
-	file  *os.File
-	conns []*reader // epoll events carry the index
-	buf   []byte
+	clock  clock
+	cell   *cell
+	epfd   int
+	file   *os.File
+	conns  []*reader // epoll events carry the index
+	buf    []byte
+	sealed []byte // records as they were read; nil without TLS
 	latency
 	open   int
 	from   int64 // frames scheduled in from..to count
 	to     int64
-	lag    int64 // lag of the durability cursors, ns
-	each   bool  // keep every sample
+	lag    int64   // lag of the durability cursors, ns
+	each   bool    // keep every sample
+	last   []int64 // by topic frame: latency to the last client of this receiver, ns; nil without topics
 	events [256]unix.EpollEvent
 	ready  int
 	err    error
@@ -45,10 +49,13 @@ type latency struct {
 
 // reader is one connection of a receiver.
 type reader struct {
-	fd    int
-	check checker
-	rest  []byte        // bytes of an incomplete frame
-	got   atomic.Uint64 // written by the receiver, read by the parent: number of the last frame
+	fd      int
+	session *secure.Session // nil without TLS
+	sealed  []byte          // bytes of an incomplete record
+	check   checker
+	rest    []byte         // bytes of an incomplete frame
+	got     atomic.Uint64  // written by the receiver, read by the parent: number of the last frame, of topics the sum
+	topics  *subscriptions // nil without topics
 }
 
 const (
@@ -120,22 +127,30 @@ func (r *receiver) collect() bool {
 // read reads from one socket, at most one buffer.
 func (r *receiver) read(c *reader) {
 	kept := copy(r.buf, c.rest)
-	n, err := unix.Read(c.fd, r.buf[kept:])
+	n, full, err := r.fetch(c, r.buf[kept:])
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
-	if err != nil || n == 0 {
+	if err != nil {
 		r.end(c)
 		return
 	}
 	now := r.clock.now()
-	frames, err := r.parse(c, r.buf[:kept+n], now)
+	var frames uint64
+	if c.topics != nil {
+		lost := c.topics.skipped
+		frames, err = r.parseTopics(c, r.buf[:kept+n], now)
+		r.cell.frames.Add(c.topics.skipped - lost) // they are not in flight any more
+		c.got.Store(c.check.next + c.topics.sum)
+	} else {
+		frames, err = r.parse(c, r.buf[:kept+n], now)
+		c.got.Store(c.check.next)
+	}
 	r.cell.frames.Add(frames)
-	c.got.Store(c.check.next)
 	if now >= r.from && now < r.to {
 		r.inRun += frames
 		r.reads++
-		if n == len(r.buf)-kept {
+		if full {
 			r.full++
 		}
 	}
@@ -200,11 +215,11 @@ func (f *fleet) connect(spec *Spec, address string) error {
 	f.address = address
 	for i := range spec.Connections {
 		h := hello{index: uint32(i), stalled: isStalled(spec, i)}
-		fd, err := dial(spec, address, h)
+		fd, session, err := dial(spec, address, h)
 		if err != nil {
 			return err
 		}
-		c := &reader{fd: fd, check: checker{conn: uint64(i) + 1}}
+		c := &reader{fd: fd, session: session, check: checker{conn: uint64(i) + 1}, topics: newSubscriptions(spec, i)}
 		if h.stalled {
 			f.stalled = append(f.stalled, c)
 		} else {
@@ -222,9 +237,9 @@ func (f *fleet) start(n int, c clock, spec *Spec, shared *progress, from, to int
 		if err != nil {
 			return err
 		}
-		r.lag = int64(spec.Lag)
+		r.lag, r.last = int64(spec.Lag), spec.lastEvents()
 		if r.each = spec.Hiccups; r.each {
-			r.all = make([]timed, 0, int(spec.wanted()*spec.Run.Seconds())*5/4/n) // growing would delay the receiver
+			r.all = make([]timed, 0, int(spec.Wanted()*spec.Run.Seconds())*5/4/n) // growing would delay the receiver
 		}
 		f.receivers = append(f.receivers, r)
 	}
@@ -242,11 +257,11 @@ func (f *fleet) start(n int, c clock, spec *Spec, shared *progress, from, to int
 
 // complete waits until every healthy client has received all frames, at most until deadline
 // (CLOCK_MONOTONIC, ns).
-func (f *fleet) complete(c clock, published []uint64, deadline int64) {
+func (f *fleet) complete(c clock, published, topics []uint64, deadline int64) {
 	for c.now() < deadline {
 		left := 0
 		for _, cl := range f.healthy {
-			if cl.got.Load() < published[cl.check.conn-1] {
+			if cl.got.Load() < published[cl.check.conn-1]+cl.topics.expected(topics) {
 				left++
 			}
 		}

@@ -36,8 +36,8 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 	}
 	report := page{title: "sluice bench --profile " + o.profile, environment: describe()}
 	var broken []error
-	if len(o.section) == 0 { // with --section the environment of the page stays
-		broken = append(broken, o.put(p, "environment", report.environment+"\n"))
+	if place := o.environmentPlace(); place != "" && len(o.section) == 0 { // else that of the page stays
+		broken = append(broken, o.put(p, place, report.environment+"\n"))
 	}
 	if micro != "" {
 		broken = append(broken, o.put(p, "micro", "```\n"+micro+"\n```\n"))
@@ -51,9 +51,14 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 		pictures, err := o.draw(&got)
 		broken = append(broken, err, o.put(p, got.name, got.markdown()+pictures))
 	}
-	if o.profile == "full" {
-		report.goals = judge(report.sections, micro, o.section)
-		broken = append(broken, o.putGoals(p, report.goals, len(o.section) > 0 || ctx.Err() != nil))
+	if name := o.goalsPlace(); name != "" {
+		switch report.goals = judge(report.sections, micro, o.section); name {
+		case topicGoalsPlace:
+			report.goals = judgeAll(topicGoals(), report.sections, o.section)
+		case tlsGoalsPlace:
+			report.goals = judgeAll(tlsGoals(), report.sections, o.section)
+		}
+		broken = append(broken, o.putGoals(p, name, report.goals, len(o.section) > 0 || ctx.Err() != nil))
 	}
 	if micro != "" {
 		report.sections = append(report.sections, pageSection{name: "micro", command: micro})
@@ -61,25 +66,52 @@ func (o *options) runProfile(ctx context.Context, p Process) error {
 	return errors.Join(append(broken, o.saveHTML(&report))...)
 }
 
+// Places of the goals of the profiles "topics" and "tls" in the page.
+const topicGoalsPlace, tlsGoalsPlace = "topic-goals", "tls-goals"
+
+// environmentPlace is the place of the environment of the profile, "" if the page has none.
+func (o *options) environmentPlace() string {
+	switch o.profile {
+	case "topics":
+		return ""
+	case tlsNet:
+		return "tls-environment"
+	}
+	return "environment"
+}
+
+// goalsPlace is the place of the goals of the profile, "" if it has none.
+func (o *options) goalsPlace() string {
+	switch o.profile {
+	case "full":
+		return "goals"
+	case "topics":
+		return topicGoalsPlace
+	case tlsNet:
+		return tlsGoalsPlace
+	}
+	return ""
+}
+
 // putGoals writes the goals to their place. If only some were judged, it keeps the lines of the
 // others.
-func (o *options) putGoals(p Process, lines []goalLine, some bool) error {
+func (o *options) putGoals(p Process, name string, lines []goalLine, some bool) error {
 	if some && o.into != "" {
 		page, err := os.ReadFile(o.into)
 		if err != nil {
 			return fmt.Errorf("bench: page for the results: %w", err)
 		}
-		lines = mergeGoals(string(page), lines)
+		lines = mergeGoals(string(page), name, lines)
 	}
 	text := &strings.Builder{}
 	writeCells(text, goalCells(lines))
-	return o.put(p, "goals", text.String())
+	return o.put(p, name, text.String())
 }
 
 // mergeGoals returns the goals of a page, with the lines replaced that were measured now.
-func mergeGoals(page string, now []goalLine) (all []goalLine) {
-	_, rest, _ := strings.Cut(page, "<!-- begin goals -->\n")
-	table, _, _ := strings.Cut(rest, "<!-- end goals -->")
+func mergeGoals(page, name string, now []goalLine) (all []goalLine) {
+	_, rest, _ := strings.Cut(page, "<!-- begin "+name+" -->\n")
+	table, _, _ := strings.Cut(rest, "<!-- end "+name+" -->")
 	for i, line := range strings.Split(strings.TrimSpace(table), "\n") {
 		cells := strings.Split(strings.Trim(line, "|"), "|")
 		if i < 2 || len(cells) != 4 { // the head and the line under it
@@ -172,9 +204,12 @@ func (o *options) checkPlaces(sections []section, micro string) error {
 	if o.into == "" {
 		return o.checkHTML()
 	}
-	names := []string{"environment"}
-	if o.profile == "full" {
-		names = append(names, "goals")
+	var names []string
+	if place := o.environmentPlace(); place != "" {
+		names = append(names, place)
+	}
+	if name := o.goalsPlace(); name != "" {
+		names = append(names, name)
 	}
 	if micro != "" {
 		names = append(names, "micro")

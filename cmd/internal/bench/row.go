@@ -114,8 +114,11 @@ func (res *Result) calmP999() float64 {
 	return res.Calm.P999
 }
 
-// wanted returns the frames per second that the schedule has for clients that read.
-func (s *Spec) wanted() float64 {
+// Wanted returns the frames per second that the schedule has for clients that read.
+func (s *Spec) Wanted() float64 {
+	if s.Fan.Topics > 0 {
+		return float64(s.Rate) * s.perEvent()
+	}
 	return float64(s.Rate) * float64(s.Connections-s.Stalled) / float64(s.Connections)
 }
 
@@ -152,7 +155,7 @@ func (r *Row) doubts() (all []doubt) {
 	}
 	ring := share(func(res *Result) int64 { return res.WaitRing })
 	peer := share(func(res *Result) int64 { return res.WaitPeer })
-	if want := r.Spec.wanted(); want > 0 {
+	if want := r.Spec.Wanted(); want > 0 {
 		got := mid(func(res *Result) float64 { return res.Frames })
 		add(got < rateShare*want, "the target rate was missed, the server reached", 100*got/want, "%")
 		add(r.unpublished() && ring < 0.1,
@@ -176,6 +179,8 @@ func (r *Row) doubts() (all []doubt) {
 	full := mid(func(res *Result) float64 { return res.FullRead })
 	add(full > FullShare, "the receivers fell behind, the buffer was filled by", 100*full,
 		"% of their reads")
+	skipped := mid(func(res *Result) float64 { return float64(res.Skipped) / float64(max(res.Sent, 1)) })
+	add(skipped > 0, "clients lost topic frames as their mode allows,", 100*skipped, "%")
 	others := mid(func(res *Result) float64 { return res.Others })
 	add(others > OthersCores, "the machine was shared, other processes used", others, "cores")
 	stolen := mid(func(res *Result) float64 { return res.Stolen })

@@ -28,17 +28,19 @@ type Result struct {
 	Server   Usage        // usage of the server process, within the measured time
 	Clients  Usage        // usage of this process, within the measured time
 	Counts   Counts
-	Late     [3]int64 // p50, p99 and maximum of the producer's lateness, ns
-	WaitRing int64    // time that the producer waited for the server, ns
-	WaitPeer int64    // time that it waited for the receivers, ns
-	InTime   uint64   // frames published within the measured time
-	Sent     uint64   // frames published in all, for clients that read
-	Idle     int64    // resident memory of the server process before the first client, bytes
-	Guests   Guests   // with churn
-	FullRead float64  // share of reads that filled the buffer
-	Others   float64  // cores that other processes used
-	Stolen   float64  // cores that the hypervisor withheld
-	Calm     Calm     // latencies while the host ran all processors, with Spec.Hiccups
+	Late     [3]int64   // p50, p99 and maximum of the producer's lateness, ns
+	WaitRing int64      // time that the producer waited for the server, ns
+	WaitPeer int64      // time that it waited for the receivers, ns
+	InTime   uint64     // frames published within the measured time
+	Sent     uint64     // frames published in all, for clients that read
+	Skipped  uint64     // topic frames among them that were lost as the mode allows
+	Last     [2]float64 // p50 and p99 over the topic frames of the latency of the last client, ns
+	Idle     int64      // resident memory of the server process before the first client, bytes
+	Guests   Guests     // with churn
+	FullRead float64    // share of reads that filled the buffer
+	Others   float64    // cores that other processes used
+	Stolen   float64    // cores that the hypervisor withheld
+	Calm     Calm       // latencies while the host ran all processors, with Spec.Hiccups
 	Faults   Faults
 	First    string                  // description of the first violation
 	hist     *hdrhistogram.Histogram // all latencies, ns
@@ -64,7 +66,7 @@ func (r *Runner) measure(ctx context.Context, spec Spec) (res *Result, err error
 	case syncServer:
 		return r.measureSync(ctx, spec)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*(spec.Warm+spec.Run)+30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*(spec.Warm+spec.Run)+30*time.Second+spec.handshakes())
 	defer cancel()
 	l, shared, end, err := r.launch(ctx, &spec)
 	if err != nil {
@@ -133,7 +135,7 @@ func (r *Runner) load(l *link, f *fleet, shared *progress, res *Result) (from in
 		return from, fmt.Errorf("bench: server: %s", child.Error)
 	}
 	res.Guests = visits.end()
-	f.complete(c, child.Published, c.now()+int64(finishTime))
+	f.complete(c, child.Published, child.Topics, c.now()+int64(finishTime))
 	stopped = true
 	if err := errors.Join(f.stop(), l.give(begin{})); err != nil {
 		return from, err
@@ -163,6 +165,8 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 	res.Frames = float64(inRun) / res.Spec.Run.Seconds()
 	res.FullRead = float64(full) / float64(max(reads, 1))
 	res.record(hist)
+	last := lastReached(f.receivers)
+	res.Last = [2]float64{float64(last.ValueAtQuantile(50)), float64(last.ValueAtQuantile(99))}
 	res.Idle = child.Idle
 	res.Server, res.Counts, res.InTime = child.Usage, child.Counts, child.InTime
 	res.Late = [3]int64{child.LateP50, child.LateP99, child.LateMax}
@@ -172,6 +176,11 @@ func (res *Result) take(child *ChildReport, f *fleet) {
 	for _, c := range f.healthy {
 		res.Sent += child.Published[c.check.conn-1]
 		c.check.end(child.Published[c.check.conn-1])
+		if c.topics != nil {
+			res.Sent += c.topics.sum
+			res.Skipped += c.topics.skipped
+			c.topics.end(&c.check, child.Topics)
+		}
 		res.Faults.add(c.check.faults)
 		if res.First == "" {
 			res.First = c.check.first

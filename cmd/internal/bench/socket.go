@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"sluice/transport/secure"
 )
 
 // listen opens the socket of the server, on loopback or in the private directory of the run.
@@ -42,7 +44,7 @@ func socket(spec *Spec) (fd int, at unix.Sockaddr, err error) {
 	if err != nil {
 		return -1, nil, fmt.Errorf("bench: socket: %w", err)
 	}
-	if spec.Net == "tcp" && spec.Congestion != "" {
+	if spec.overTCP() && spec.Congestion != "" {
 		if err := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION,
 			spec.Congestion); err != nil {
 			unix.Close(fd)
@@ -54,16 +56,16 @@ func socket(spec *Spec) (fd int, at unix.Sockaddr, err error) {
 	return fd, at, nil
 }
 
-// dial connects a client and sends its hello.
-func dial(spec *Spec, address string, h hello) (fd int, err error) {
+// dial connects a client, sends its hello and does its TLS handshake, if the spec has TLS.
+func dial(spec *Spec, address string, h hello) (fd int, session *secure.Session, err error) {
 	fd, at, err := socket(spec)
 	if err != nil {
-		return -1, err
+		return -1, nil, err
 	}
 	if in, ok := at.(*unix.SockaddrInet4); ok {
 		if _, err := fmt.Sscan(address, &in.Port); err != nil {
 			unix.Close(fd)
-			return -1, fmt.Errorf("bench: port %q of the server: %w", address, err)
+			return -1, nil, fmt.Errorf("bench: port %q of the server: %w", address, err)
 		}
 	}
 	if h.stalled {
@@ -76,11 +78,14 @@ func dial(spec *Spec, address string, h hello) (fd int, err error) {
 		_, err = unix.Write(fd, h.bytes())
 	}
 	if err == nil {
+		session, err = spec.clientTLS(fd)
+	}
+	if err == nil {
 		err = unix.SetNonblock(fd, true)
 	}
 	if err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("bench: client %d: %w", h.index, err)
+		return -1, nil, fmt.Errorf("bench: client %d: %w", h.index, err)
 	}
-	return fd, nil
+	return fd, session, nil
 }

@@ -11,7 +11,7 @@ import (
 type Spec struct {
 	Server      string // one of serverNames
 	IO          string // engine of the pipeline: uring, poll or auto
-	Net         string // "tcp" or "unix"
+	Net         string // "tcp", "unix" or "tls", which is TLS over TCP
 	Socket      string // path for unix
 	Congestion  string // TCP_CONGESTION of both sides, tcp(7); empty leaves the kernel's default
 	Connections int
@@ -34,6 +34,7 @@ type Spec struct {
 	Profile     string // file for a CPU profile of the child, empty for none
 	Warm, Run   time.Duration
 	Window      int // most frames in flight if Rate is 0
+	Fan         Fan // topics, of which Rate is the number of frames per second
 }
 
 // span returns the bounds of the measured time for a run that begins at begin.
@@ -74,7 +75,8 @@ type ChildReport struct {
 	Error     string
 	Usage     Usage    // within the measured time
 	Counts    Counts   // within the measured time
-	Published []uint64 // slots published in all, by connection
+	Published []uint64 // slots published in all, by connection; without topic frames
+	Topics    []uint64 // topic frames published in all, by topic
 	InTime    uint64   // slots published within the measured time
 	LateP50   int64    // lateness of publication relative to the schedule, ns
 	LateP99   int64

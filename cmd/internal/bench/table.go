@@ -38,6 +38,10 @@ func columns() []column {
 		axis("lag", "0s", func(s *Spec) any { return s.Lag }),
 		axis("stalled", "0", func(s *Spec) any { return s.Stalled }),
 		axis("churn/s", "0", func(s *Spec) any { return s.Churn }),
+		axis("topics", "0", func(s *Spec) any { return s.Fan.Topics }),
+		axis("topics of a client", "0", func(s *Spec) any { return s.Fan.Each }),
+		axis("own %", "0", func(s *Spec) any { return s.Fan.Own }),
+		axis("mode", "", func(s *Spec) any { return s.Fan.Mode }),
 		value("server", func(r *Row) string { return r.Spec.Name() }),
 		value("frames/s", func(r *Row) string {
 			s := r.of(func(res *Result) float64 { return res.Frames })
@@ -97,6 +101,12 @@ func tabulate(rows []*Row) (same string, cells [][]string) {
 			column{head: "% of the time",
 				cell: func(r *Row) string { return r.of(func(res *Result) float64 { return 100 * res.Calm.Share }).text(1) }})
 	}
+	if rows[0].Spec.Fan.Topics > 0 && rows[0].Spec.Rate > 0 {
+		for i, head := range []string{"last client p50 us", "p99 us of that"} {
+			all = append(all, column{head: head,
+				cell: func(r *Row) string { return r.of(func(res *Result) float64 { return res.Last[i] }).text(micro) }})
+		}
+	}
 	for _, c := range all {
 		switch {
 		case !c.axis || !constant(rows, c.cell):
@@ -106,7 +116,7 @@ func tabulate(rows []*Row) (same string, cells [][]string) {
 		}
 	}
 	s := &rows[0].Spec
-	if s.Net == "tcp" && s.Congestion != "" {
+	if s.overTCP() && s.Congestion != "" {
 		fixed = append(fixed, "congestion control "+s.Congestion)
 	}
 	same = fmt.Sprintf("Same in all rows: %s. Medians of %d runs of %v (smallest-largest).",
@@ -131,6 +141,7 @@ func writeTable(w io.Writer, rows []*Row) {
 	fmt.Fprintf(w, "%s\n\n", same)
 	writeCells(w, cells)
 	writeStalled(w, rows)
+	writeTLS(w, rows)
 	for _, line := range remarks(rows) {
 		fmt.Fprintf(w, "- %s\n", line)
 	}
@@ -179,6 +190,7 @@ func (r *Row) where() string {
 	if s.Stalled > 0 {
 		text += fmt.Sprintf(", %d stalled", s.Stalled)
 	}
+	text += s.Fan.text()
 	return text
 }
 

@@ -43,14 +43,15 @@ type NewTarget func(spec *Spec, cursors *durability.Cursors) (Target, error)
 
 // Servers returns the servers of this package, for Child.
 func Servers() map[string]NewTarget {
-	return map[string]NewTarget{"sluice": newPipeline, "goroutines": newGoroutines, "raw": newRaw}
+	return map[string]NewTarget{"sluice": newPipeline, "goroutines": newGoroutines, "raw": newRaw,
+		slotsServer: newPipeline, "loop": newLoop, "channels": newChannels}
 }
 
 // serverNames returns the values of --peer. Those that are not in Servers need the program of
 // --peers.
 func serverNames() []string {
 	return []string{"sluice", "goroutines", "single", "netpoll", "gnet", "classic", "bare", "bare8",
-		"raw"}
+		"raw", slotsServer, "loop", "channels", "tape"}
 }
 
 // serverCommand returns the program and arguments that serve the spec: this program, or the one
@@ -74,6 +75,7 @@ func (r *Runner) serverCommand(spec *Spec) ([]string, error) {
 // pipeline is the response stage as it ships.
 type pipeline struct {
 	*actors.Pipeline[Report, struct{}]
+	feedback []*mailbox.Reader[actors.Feedback]
 }
 
 func newPipeline(spec *Spec, cursors *durability.Cursors) (Target, error) {
@@ -93,8 +95,10 @@ func newPipeline(spec *Spec, cursors *durability.Cursors) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	writers, readers := actors.NewFeedback(spec.Shards)
 	p, err := actors.Open(actors.Config{
-		Policy: policy, IO: io, Placement: placement, Idle: idle, Shards: spec.Shards,
+		Feedback: writers,
+		Policy:   policy, IO: io, Placement: placement, Idle: idle, Shards: spec.Shards,
 		Batch:    spec.Batch,
 		MaxFrame: max(spec.Frame, 512), MaxConnections: spec.places(), Heartbeat: time.Hour,
 		// Limits are not measured, so a stalled client stays for the whole run.
@@ -108,11 +112,14 @@ func newPipeline(spec *Spec, cursors *durability.Cursors) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pipeline{p}, nil
+	return &pipeline{p, readers}, nil
 }
 
 // Engine implements Target.
 func (p *pipeline) Engine() string { return p.Rings()[0].Engine }
+
+// Feedback implements topical.
+func (p *pipeline) Feedback() []*mailbox.Reader[actors.Feedback] { return p.feedback }
 
 // Connect implements Target. It hides the method of the pipeline, which has another signature.
 func (p *pipeline) Connect(id uint64, fd int) error {
@@ -138,7 +145,7 @@ func (p *pipeline) Counts() Counts {
 	}
 	c := &p.Collector().Sum().C
 	n := Counts{
-		Frames: c[telemetry.EgressFramesSent], Bytes: c[telemetry.EgressBytesSent],
+		Frames: c[telemetry.EgressFramesSent] + c[telemetry.TopicDelivered], Bytes: c[telemetry.EgressBytesSent],
 		Sends:   c[telemetry.EgressSendOK] + c[telemetry.EgressSendShort],
 		Refused: c[telemetry.EgressSendAgain], Submits: c[telemetry.EgressSubmits],
 		Parks: c[telemetry.RunnerParks],

@@ -101,7 +101,7 @@ func (v *visits) visit(index int, at int64) (Faults, string) {
 }
 
 func (v *visits) stay(c *checker, index int, at int64) error {
-	fd, err := dial(v.spec, v.address, hello{index: uint32(index)})
+	fd, _, err := dial(v.spec, v.address, hello{index: uint32(index)})
 	if err != nil {
 		return err
 	}

@@ -134,9 +134,9 @@ func (v limitList) Set(text string) error {
 // validate checks the limits of listeners against the rest of the configuration.
 func (e *Endpoints) validate(c *Server) error {
 	for address, l := range e.ByListener() {
-		if !slices.Contains(c.TCP, address) && !slices.Contains(c.Unix, address) {
-			return Usagef("--listener-limits names %q, which is not an address of --listen-tcp "+
-				"or --listen-unix", address)
+		if !slices.Contains(slices.Concat(c.TCP, c.TLSListen, c.Unix), address) {
+			return Usagef("--listener-limits names %q, which is not an address of --listen-tcp, "+
+				"--listen-tls or --listen-unix", address)
 		}
 		if err := c.checkLimits(l, fmt.Sprintf("--listener-limits of %q: hard", address),
 			"soft"); err != nil {

@@ -15,6 +15,9 @@ import (
 type Observe struct {
 	Admin         string // host:port of the live page, /metrics and the other pages; "" for none
 	AdminInsecure bool   // allows an Admin address that other machines can reach
+	AdminTLS      string // host:port of the same pages and commands over TLS; "" for none
+	AdminToken    string // path of the token for AdminTLS
+	Metrics       string // host:port of /metrics alone; "" for none
 	AdminSocket   string // path of the unix-domain socket that also accepts commands; "" for none
 	Pprof         bool   // serves profiles at /debug/pprof/
 
@@ -60,9 +63,18 @@ func (o *Observe) settings() []Setting {
 		{Name: "admin-insecure", Value: Bool(&o.AdminInsecure),
 			Help: "allow an --admin-address that other machines can reach; its pages show all " +
 				"connected clients"},
+		{Name: "admin-tls", Value: Text(&o.AdminTLS, "ADDR"),
+			Help: "serve the same pages and accept commands over TLS on this host:port, with the certificate of " +
+				"--tls-cert, for clients with the token of --admin-token-file or the certificate of an operator; empty " +
+				"for none"},
+		{Name: "admin-token-file", Value: Text(&o.AdminToken, "FILE"),
+			Help: "accept the token in this file, of at least 32 characters, on --admin-tls; SIGHUP reads it again"},
 		{Name: "admin-socket", Value: Text(&o.AdminSocket, "PATH"),
 			Help: "serve the same pages and accept commands on this unix-domain socket, for this " +
 				"user only; empty for none"},
+		{Name: "metrics-address", Value: Text(&o.Metrics, "ADDR"),
+			Help: "serve /metrics, and no other page, on this host:port, which other machines may reach: they " +
+				"name no client; empty for none"},
 		{Name: "pprof", Value: Bool(&o.Pprof),
 			Help: "serve profiles at /debug/pprof/ of the admin address"},
 		{Name: "metrics-histograms", Value: Checked(&o.Histograms, "auto|classic|native",
@@ -94,10 +106,28 @@ func (o *Observe) settings() []Setting {
 
 // validate rejects an address whose pages other machines could read, and a socket that cannot
 // exist.
-func (o *Observe) validate() error {
+func (o *Observe) validate(c *Server) error {
+	switch {
+	case o.AdminTLS == "" && o.AdminToken != "":
+		return Usagef("--admin-token-file is for --admin-tls, which is empty")
+	case o.AdminTLS != "" && (c.Cert == "" || c.Key == ""):
+		return Usagef("--admin-tls needs a certificate: name it with --tls-cert, and its key with --tls-key")
+	case o.AdminTLS != "" && o.AdminToken == "" && c.Keys == "":
+		return Usagef("--admin-tls would serve no client: name a token with --admin-token-file, or keys of operators with " +
+			"--authorized-keys")
+	case o.AdminTLS != "":
+		if _, err := checkAddress("--admin-tls", o.AdminTLS, "0.0.0.0:9466"); err != nil {
+			return err
+		}
+	}
 	if o.AdminSocket != "" {
 		if err := listen.CheckSocketPath(o.AdminSocket); err != nil {
 			return Usagef("--admin-socket: %v", err)
+		}
+	}
+	if o.Metrics != "" {
+		if _, err := checkAddress("--metrics-address", o.Metrics, "0.0.0.0:9465"); err != nil {
+			return err
 		}
 	}
 	if o.Admin == "" {
@@ -110,9 +140,14 @@ func (o *Observe) validate() error {
 	if !o.AdminInsecure && !loopback(host) {
 		return Usagef("--admin-address is %q, which other machines can reach, and its pages show "+
 			"all connected clients: "+
-			"listen on 127.0.0.1 or [::1], or accept it with --admin-insecure", o.Admin)
+			"listen on 127.0.0.1 or [::1], serve them with --admin-tls, or accept it with --admin-insecure", o.Admin)
 	}
 	return nil
+}
+
+// Exposed says what other machines can see at the admin address; empty if nothing.
+func (o *Observe) Exposed() []string {
+	return observe.Exposure(o.Admin)
 }
 
 func checkHistograms(text string) error {

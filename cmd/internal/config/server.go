@@ -53,9 +53,12 @@ type Server struct {
 	LogLevel  slog.Level
 	LogFormat Format
 	StatsFile string
+	AuditFile string
 
 	Observe
 	Endpoints
+	ClientTLS
+	Topics
 	Cluster
 }
 
@@ -85,7 +88,7 @@ func DefaultServer() *Server {
 		Heartbeat: actors.DefaultHeartbeat,
 		Limits:    transport.DefaultLimits(), ShardBudget: actors.DefaultShardBudget,
 		DrainFor: observe.DefaultDrainTimeout, LogFormat: FormatText, Observe: defaultObserve(),
-		Endpoints: defaultEndpoints(), Cluster: defaultCluster(),
+		Endpoints: defaultEndpoints(), Topics: defaultTopics(), Cluster: defaultCluster(),
 	}
 }
 
@@ -98,12 +101,14 @@ func (c *Server) Set() *Set {
 	}{
 		{"Configuration", c.fileSettings()},
 		{"Clients", c.clientSettings()},
+		{"Clients", c.ClientTLS.settings()},
 		{"Clients", c.Endpoints.settings()},
 		{"Data", c.dataSettings()},
 		{"Durability", c.durabilitySettings()},
 		{"Cluster", c.Cluster.settings()},
 		{"Response pipeline", c.pipelineSettings()},
 		{"Slow clients", c.limitSettings()},
+		{"Topics", c.Topics.settings()},
 		{"Operation", c.operationSettings()},
 		{"Observation", c.Observe.settings()},
 	} {
@@ -213,7 +218,8 @@ func (c *Server) limitSettings() []Setting {
 			Help: "close a connection whose client accepts none of its unsent bytes for this time"},
 		{Name: "shard-budget", Value: Size(&c.ShardBudget, 1<<20, 1<<40),
 			Help: "limit the send buffers of one shard to this size in all; beyond it, the " +
-				"slowest client is disconnected"},
+				"slowest client is disconnected; by default less if all shards had more than a quarter of the " +
+				"memory limit of the cgroup"},
 	}
 }
 
@@ -231,6 +237,9 @@ func (c *Server) operationSettings() []Setting {
 			Help: "write log lines in this format"},
 		{Name: "stats-file", Value: Text(&c.StatsFile, "FILE"),
 			Help: "write all measurements to this file as JSON, on SIGUSR1 and at the end"},
+		{Name: "audit-file", Value: Text(&c.AuditFile, "FILE"),
+			Help: "append who did what to this file, a JSON object a line: logins, refused logins, operators' " +
+				"commands, reloads, start and stop; SIGHUP opens it again, for a rotation"},
 	}
 }
 
@@ -245,20 +254,16 @@ func checkPolicy(text string) error {
 
 // Validate checks the settings against one another. Its errors are a *UsageError.
 func (c *Server) Validate() error {
-	if len(c.TCP)+len(c.Unix) == 0 {
-		return Usagef("no address to listen on: set --listen-tcp or --listen-unix")
+	if len(c.TCP)+len(c.TLSListen)+len(c.Unix) == 0 {
+		return Usagef("no address to listen on: set --listen-tls, --listen-tcp or --listen-unix")
 	}
 	for _, a := range c.TCP {
-		host, err := checkAddress("--listen-tcp", a, DefaultAddress)
-		if err != nil {
+		if err := c.checkReach("--listen-tcp", a); err != nil {
 			return err
 		}
-		if c.Keys == "" && !c.Insecure && !loopback(host) {
-			return Usagef("--listen-tcp is %q, which other machines can reach, and clients would "+
-				"not have to authenticate: "+
-				"name the keys that may connect with --authorized-keys, listen on 127.0.0.1, or "+
-				"accept it with --insecure", a)
-		}
+	}
+	if err := c.ClientTLS.validate(c); err != nil {
+		return err
 	}
 	for _, path := range c.Unix {
 		if err := listen.CheckSocketPath(path); err != nil {
@@ -284,13 +289,24 @@ func (c *Server) Validate() error {
 	if err := c.Endpoints.validate(c); err != nil {
 		return err
 	}
-	if err := c.Observe.validate(); err != nil {
+	if err := c.Observe.validate(c); err != nil {
 		return err
 	}
 	if err := c.checkTwice(); err != nil {
 		return err
 	}
 	return c.checkLimits(c.Limits, "--hard-limit", "--soft-limit")
+}
+
+// checkReach checks an address for TCP clients. One that other machines can reach needs keys, or consent.
+func (c *Server) checkReach(flag, a string) error {
+	host, err := checkAddress(flag, a, DefaultAddress)
+	if err == nil && c.Keys == "" && !c.Insecure && !loopback(host) {
+		err = Usagef("%s is %q, which other machines can reach, and clients would not have to authenticate: "+
+			"name the keys that may connect with --authorized-keys, listen on 127.0.0.1, or accept it with "+
+			"--insecure", flag, a)
+	}
+	return err
 }
 
 // checkAddress checks the form of an address and returns its host. Names are not looked up, so that

@@ -17,11 +17,20 @@ func (c *Server) checkTwice() error {
 	for _, a := range c.TCP {
 		tcp = append(tcp, place{"--listen-tcp", a})
 	}
+	for _, a := range c.TLSListen {
+		tcp = append(tcp, place{"--listen-tls", a})
+	}
 	for _, a := range c.Unix {
 		unix = append(unix, place{"--listen-unix", a})
 	}
 	if c.Admin != "" {
 		tcp = append(tcp, place{"--admin-address", c.Admin})
+	}
+	if c.AdminTLS != "" {
+		tcp = append(tcp, place{"--admin-tls", c.AdminTLS})
+	}
+	if c.Metrics != "" {
+		tcp = append(tcp, place{"--metrics-address", c.Metrics})
 	}
 	if c.PeerListen != "" {
 		tcp = append(tcp, place{"--peer-listen", c.PeerListen})

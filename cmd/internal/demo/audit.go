@@ -10,6 +10,8 @@ import (
 )
 
 // findings are the counts of the audit and the contradictions that it found.
+//
+// Its groups of fields are: the traders' orders, reports and positions; the subscribers' books; contradictions.
 type findings struct {
 	events   uint64 // events in the journal
 	acked    int    // acknowledged commands
@@ -21,6 +23,9 @@ type findings struct {
 	repeats  int    // commands sent again after the crash
 	asked    int    // positions that the traders asked for
 	agreed   int    // positions that equal the replay
+
+	copies, equal, levels   int    // books of subscribers; those that equal the replay; price levels of all
+	frames, gaps, snapshots uint64 // that the subscribers received
 
 	wrong []string // contradictions in words, at most maxWrong
 	more  int      // number of further contradictions
@@ -58,15 +63,19 @@ type replayed struct {
 	next    int
 }
 
-// audit compares the reports that the traders received with the journal in dir. Contradictions are
+// audit compares the reports that the traders received, and the books of subscribers, with the journal in dir. Contradictions are
 // findings; an error means that the journal cannot be read.
-func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) {
+func audit(dir string, seed maphash.Seed, traders []*trader,
+	watchers []*watcher) (*findings, error) {
 	log, err := journal.Inspect(dir)
 	if err != nil {
 		return nil, err
 	}
 	book, err := orderbook.New(orderbook.Config{})
 	if err != nil {
+		return nil, err
+	}
+	if err := book.UseRules(0); err != nil { // until an event names others
 		return nil, err
 	}
 	a := &auditor{seed: seed, traders: make(map[uint64]*trader), acks: make(map[uint64]int),
@@ -100,11 +109,17 @@ func audit(dir string, seed maphash.Seed, traders []*trader) (*findings, error) 
 			}
 			a.request = ev.Seq
 		}
+		if ev.Kind == sequencer.KindVersion {
+			if err := book.UseRules(ev.Rules()); err != nil {
+				return nil, fmt.Errorf("event %d: %w", ev.Seq, err)
+			}
+		}
 		a.seq = ev.Seq
 		sequencer.Deliver(book, &ev, a)
 		a.compare()
 	}
 	a.close(book)
+	a.books(book, watchers)
 	return &a.findings, nil
 }
 
@@ -152,6 +167,9 @@ func (a *auditor) Report(conn uint64) *orderbook.Report {
 	a.to, a.report = conn, orderbook.Report{}
 	return &a.report
 }
+
+// Publish implements sequencer.Emitter. Topic frames are no responses.
+func (*auditor) Publish(_, _ uint64) *orderbook.Report { return new(orderbook.Report) }
 
 // Query implements sequencer.Emitter.
 func (a *auditor) Query(uint64) *orderbook.Answer {

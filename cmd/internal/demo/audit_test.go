@@ -35,6 +35,8 @@ func (r *recorder) Report(conn uint64) *orderbook.Report {
 
 func (r *recorder) Query(uint64) *orderbook.Answer { panic("an event has no answers to queries") }
 
+func (r *recorder) Publish(_, _ uint64) *orderbook.Report { return new(orderbook.Report) }
+
 func (r *recorder) flush() {
 	if s := r.sessions[r.to]; s != nil && r.report != nil {
 		s.got = append(s.got, maphash.Comparable(r.seed, *r.report))
@@ -42,7 +44,7 @@ func (r *recorder) flush() {
 	r.report = nil
 }
 
-// newStory writes a journal of a few trades.
+// newStory writes a journal of a few trades, which begins with version 0 of the rules.
 func newStory(t *testing.T) *story {
 	t.Helper()
 	s := &story{dir: t.TempDir(), seed: maphash.MakeSeed()}
@@ -59,16 +61,9 @@ func newStory(t *testing.T) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limit := func(account, conn, id uint64, side orderbook.Side, quantity uint64) {
-		c := orderbook.Command{Tag: orderbook.TagNew, Account: account, ClientOrderID: id,
-			Instrument: 1, Side: side, Type: orderbook.Limit,
-			TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: quantity}
-		frame, err := orderbook.AppendRequest(nil, id, &c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req := sequencer.Event{Kind: sequencer.KindRequest, Conn: conn, Request: id, Tag: c.Tag,
-			Body: frame[13:]}
+	send := func(conn uint64, c orderbook.Command) {
+		req := sequencer.Event{Kind: sequencer.KindRequest, Conn: conn, Request: c.ClientOrderID, Tag: c.Tag,
+			Body: c.AppendBody(nil)}
 		seq, err := j.Writer().Append(sequencer.AppendEvent(nil, &req))
 		if err != nil {
 			t.Fatal(err)
@@ -77,10 +72,29 @@ func newStory(t *testing.T) *story {
 		if session.first == 0 {
 			session.first = uint64(seq)
 		}
-		s.traders[account-1].acks = append(s.traders[account-1].acks, ack{id, uint64(seq)})
+		s.traders[c.Account-1].acks = append(s.traders[c.Account-1].acks, ack{c.ClientOrderID, uint64(seq)})
 		req.Seq = uint64(seq)
 		book.Apply(&req, rec)
 		rec.flush()
+	}
+	limit := func(account, conn, id uint64, side orderbook.Side, quantity uint64) {
+		send(conn, orderbook.Command{Tag: orderbook.TagNew, Account: account, ClientOrderID: id,
+			Instrument: 1, Side: side, Type: orderbook.Limit,
+			TimeInForce: orderbook.GoodTillCancel, Price: 100, Quantity: quantity})
+	}
+	rules := func(version uint32) {
+		if err := book.UseRules(version); err != nil {
+			t.Fatal(err)
+		}
+		if version > 0 {
+			ev := sequencer.Event{Kind: sequencer.KindVersion, Body: []byte{byte(version), 0, 0, 0}}
+			if _, err := j.Writer().Append(sequencer.AppendEvent(nil, &ev)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Each version rejects this command for another reason.
+		send(11, orderbook.Command{Tag: orderbook.TagCancel, Account: 1, ClientOrderID: 1 << (40 + version),
+			Target: 99})
 	}
 	limit(1, 11, 1, orderbook.Buy, 10)
 	limit(2, 12, 1, orderbook.Sell, 4)
@@ -88,6 +102,8 @@ func newStory(t *testing.T) *story {
 	limit(1, 13, 3, orderbook.Buy, 5)
 	limit(2, 12, 2, orderbook.Sell, 9)
 	limit(2, 12, 3, orderbook.Sell, 3)
+	rules(0) // the journal began with them
+	rules(1)
 	for _, tr := range s.traders {
 		for i := range tr.position {
 			tr.position[i] = new(auditor).position(book, tr.account, uint32(1+i))
@@ -172,15 +188,15 @@ func TestAuditFindsContradictions(t *testing.T) {
 	} {
 		s := original.clone()
 		tt.plant(s)
-		f, err := audit(s.dir, s.seed, s.traders)
+		f, err := audit(s.dir, s.seed, s.traders, nil)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
 		all := strings.Join(f.wrong, "\n")
 		if tt.want == "" &&
-			(all != "" || f.acked != 6 || f.found != 6 || f.asked != f.agreed ||
-				f.same != f.received || f.events != 6) {
+			(all != "" || f.acked != 8 || f.found != 8 || f.asked != f.agreed ||
+				f.same != f.received || f.events != 8) {
 			t.Errorf("%s: %s\n%+v", tt.name, all, f)
 		}
 		if !strings.Contains(all, tt.want) {

@@ -9,6 +9,9 @@
 // With Config.Cluster there are three nodes (package fleet), of which the leader is killed; its traders
 // record histories, and package audit compares them with the journals of all nodes.
 //
+// With Config.Subscribers, clients follow the books by topics (watcher). At the end each has the book that
+// the replay has, byte for byte.
+//
 // Each trader has an account. When the server is back, the trader asks which of its commands was
 // executed last, and sends the later ones again with their old numbers.
 //

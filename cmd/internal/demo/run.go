@@ -17,16 +17,19 @@ import (
 
 // Config is the configuration of Run.
 type Config struct {
-	Program  string        // path of the sluice binary
-	Serve    []string      // additional flags of sluice serve
-	For      time.Duration // time of trading
-	Clients  int           // number of traders, half over TCP, half over unix-domain sockets
-	Dir      string        // working directory; "" for a new temporary one
-	Keep     bool          // keep Dir even after success
-	Hold     bool          // trade until the context of Run ends, at most for holdMost, and check after that
-	Cluster  bool          // three nodes, of which the leader is killed
-	Out      io.Writer
-	Terminal bool // Out is a terminal: progress is one line that is overwritten
+	Program string        // path of the sluice binary
+	Serve   []string      // additional flags of sluice serve
+	For     time.Duration // time of trading
+	Clients int           // number of traders, half over TCP, half over unix-domain sockets
+	// Subscribers is the number of clients that follow the book of an instrument; some of them read slowly,
+	// and one nothing. Not with Cluster.
+	Subscribers int
+	Dir         string // working directory; "" for a new temporary one
+	Keep        bool   // keep Dir even after success
+	Hold        bool   // trade until the context of Run ends, at most for holdMost, and check after that
+	Cluster     bool   // three nodes, of which the leader is killed
+	Out         io.Writer
+	Terminal    bool // Out is a terminal: progress is one line that is overwritten
 }
 
 const (
@@ -87,7 +90,7 @@ func (r *run) single(ctx context.Context) (err error) {
 		return fmt.Errorf("%w\nThe server's log ends:\n%s", err, fleet.Tail(r.path("server.log"), 5))
 	}
 	r.say("replaying the journal")
-	r.found, err = audit(r.path("data", "journal"), r.seed, r.traders)
+	r.found, err = audit(r.path("data", "journal"), r.seed, r.traders, r.watchers)
 	if err != nil {
 		return fmt.Errorf("demo: cannot audit the journal: %w", err)
 	}
@@ -107,11 +110,12 @@ func (r *run) single(ctx context.Context) (err error) {
 type run struct {
 	Config
 	market
-	traders []*trader
-	held    context.Context // with Hold: the context whose end ends the trading
-	release func() bool     // with Hold: makes the end of held end only the trading
-	clock   telemetry.Clock
-	times   *telemetry.Collector // latencies of round trips
+	traders  []*trader
+	watchers []*watcher
+	held     context.Context // with Hold: the context whose end ends the trading
+	release  func() bool     // with Hold: makes the end of held end only the trading
+	clock    telemetry.Clock
+	times    *telemetry.Collector // latencies of round trips
 
 	began    time.Time
 	kill     int64         // time of the kill, ns of clock
@@ -154,6 +158,7 @@ func (r *run) start(ctx context.Context, tcp string, log io.Writer) (*fleet.Proc
 		"serve", "--data-dir", r.path("data"), "--listen-tcp", tcp, "--listen-unix", r.path("socket"),
 		"--stats-file", r.path("stats.json"), "--admin-address", "127.0.0.1:0",
 		"--snapshot-events", "1073741824", "--snapshot-bytes", "1TiB",
+		"--topic-tape", "64KiB", // less than a subscriber that reads nothing misses
 	}
 	return fleet.Spawn(ctx, r.Program, append(args, r.Serve...), log)
 }
@@ -174,8 +179,14 @@ func (r *run) trade(ctx context.Context) error {
 	if r.Hold {
 		fmt.Fprintf(r.Out, "live page until the kill: %s\n", first.Live)
 	}
+	defer r.closeWatchers()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	r.seed, r.clock = maphash.MakeSeed(), telemetry.NewClock()
+	r.stop, r.settled = make(chan struct{}), make(chan struct{})
+	if err := r.watch(ctx); err != nil {
+		return err
+	}
 	ended := r.open(ctx, cancel)
 	if err := r.wait(ctx, "trading", r.For/2); err != nil {
 		return err
@@ -204,14 +215,16 @@ func (r *run) trade(ctx context.Context) error {
 	if err := r.settle(ctx, ended); err != nil {
 		return err
 	}
+	if err := r.catchUp(ctx); err != nil {
+		return err
+	}
 	return second.Drain(drainTime)
 }
 
 // open starts the traders. The channel is closed when all of them have ended. The first error
 // cancels ctx.
 func (r *run) open(ctx context.Context, cancel context.CancelCauseFunc) (ended chan struct{}) {
-	r.seed, r.clock = maphash.MakeSeed(), telemetry.NewClock()
-	r.stop, r.settled, ended = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	ended = make(chan struct{})
 	r.times = telemetry.NewCollector(r.clock)
 	r.began = time.Now()
 	r.quiet.Add(r.Clients)

@@ -77,6 +77,11 @@ func (r *run) traffic() {
 	row("orders", "%s (%s/s), including cancels and replaces", thousands(orders), rate(orders))
 	row("fills", "%s (%s/s), counted on both sides", thousands(fills), rate(fills))
 	row("responses", "%s (%s/s)", thousands(answers), rate(answers))
+	if f := r.found; f.copies > 0 {
+		row("topics", "%d subscribers received %s frames (%s/s); %d read slowly, 1 nothing until the end:\n"+
+			"\t%s gaps, after which a snapshot is sent (%s snapshots in all)", f.copies, thousands(int64(f.frames)),
+			rate(int64(f.frames)), f.copies/slowEvery, thousands(int64(f.gaps)), thousands(int64(f.snapshots)))
+	}
 	s := r.server2
 	row("engine", "%s", s.Diagnosis)
 	row("shards", "%d", s.Shards)
@@ -124,6 +129,10 @@ func (r *run) promises() {
 		thousands(int64(f.found)), thousands(int64(f.acked)))
 	row(f.same == f.received, "reports", "%s of %s equal the replay, in the same order",
 		thousands(int64(f.same)), thousands(int64(f.received)))
+	if f.copies > 0 {
+		row(f.equal == f.copies, "subscribers' books", "%d of %d equal the replay, byte for byte (%s price levels)",
+			f.equal, f.copies, thousands(int64(f.levels)))
+	}
 	row(f.agreed == f.asked, "positions", "%d of %d equal the replay", f.agreed, f.asked)
 	row(len(f.wrong) == 0, "contradictions", "%d", len(f.wrong)+f.more)
 	_ = w.Flush()

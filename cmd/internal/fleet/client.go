@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"sluice/cmd/internal/history"
@@ -18,6 +19,7 @@ const maxBackoff = 500 * time.Millisecond
 // ClientOptions are the options of a Client. Account, History and Clock are required.
 type ClientOptions struct {
 	Account uint64
+	Name    string         // of the history; clientN by default, with N the account
 	History string         // directory of histories
 	Clock   *history.Clock // of all clients whose responses are compared
 
@@ -32,14 +34,17 @@ type Client struct {
 	account  uint64
 	session  *client.Session
 	recorder *history.Recorder
-	conn     uint64 // of the session's goroutine: the connection
+	conn     uint64        // of the session's goroutine: the connection
+	ready    atomic.Uint64 // number of connections that were ready
 	report   func(*orderbook.Report)
 }
 
 // Open creates a client of the nodes at the addresses. It returns at once.
 func Open(o ClientOptions, addresses ...string) (*Client, error) {
-	name := fmt.Sprintf("client%d", o.Account)
-	r, err := history.Create(filepath.Join(o.History, name+".jsonl"), name, o.Clock)
+	if o.Name == "" {
+		o.Name = fmt.Sprintf("client%d", o.Account)
+	}
+	r, err := history.Create(filepath.Join(o.History, o.Name+".jsonl"), o.Name, o.Clock)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +65,7 @@ func (c *Client) Close() error {
 func (c *Client) state(s client.State) {
 	if s.Phase == client.Ready {
 		c.conn = s.Server.Conn
+		c.ready.Add(1)
 	}
 }
 

@@ -101,6 +101,9 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// PID is the number of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends a signal.
 func (p *Process) Signal(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {
@@ -111,6 +114,12 @@ func (p *Process) Signal(s os.Signal) error {
 
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
+
+// ExitCode waits for the end of the process. It is -1 if a signal ended it.
+func (p *Process) ExitCode() int {
+	<-p.exited
+	return p.cmd.ProcessState.ExitCode()
+}
 
 // Drain ends the process in order. An error means that the process failed or took too long.
 func (p *Process) Drain(limit time.Duration) error {

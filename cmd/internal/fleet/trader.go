@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,8 +12,8 @@ import (
 	"sluice/transport/client"
 )
 
-// answerTime limits the time until a response, over all failures of nodes.
-const answerTime = 20 * time.Second
+// defaultPatience is the Patience of a Trader that has none.
+const defaultPatience = 20 * time.Second
 
 // Trader sends requests with a Client, as long as the cluster responds. After a break it asks what became
 // of the commands under way, and sends those again that the cluster has not executed, with their ids. It
@@ -20,6 +21,9 @@ const answerTime = 20 * time.Second
 type Trader struct {
 	Client *Client
 	Window int // requests under way
+
+	// Patience limits the time until a response, over all failures of nodes. 0: 20 s.
+	Patience time.Duration
 
 	// Next fills in a request, without account and client order id.
 	Next func(*orderbook.Command)
@@ -37,6 +41,7 @@ type Trader struct {
 	Repeats  int // commands that were sent again
 
 	again []orderbook.Command // to be sent again
+	conn  uint64              // count of connections when the last request was sent; 0 after a failure
 }
 
 // Break is a time without responses because a connection was lost.
@@ -103,18 +108,33 @@ func (t *Trader) send(ctx context.Context) (*Call, error) {
 		t.LastID++
 		c.ClientOrderID = t.LastID
 	}
-	ctx, cancel := limited(ctx)
+	ctx, cancel := t.limited(ctx)
 	defer cancel()
-	return t.Client.Send(ctx, c)
+	call, err := t.Client.Send(ctx, c)
+	if conn := t.Client.ready.Load(); err == nil && conn != t.conn {
+		if t.conn != 0 { // the connection was lost between two requests
+			t.broken(time.Now())
+		}
+		t.conn = conn
+	}
+	return call, err
 }
 
-func limited(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("no response within %v", answerTime))
+// broken begins a break, unless one is under way.
+func (t *Trader) broken(now time.Time) {
+	if n := len(t.Breaks); n == 0 || !t.Breaks[n-1].Over.IsZero() {
+		t.Breaks = append(t.Breaks, Break{Since: t.Answered, Noticed: now})
+	}
+}
+
+func (t *Trader) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := cmp.Or(t.Patience, defaultPatience)
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("no response within %v", limit))
 }
 
 // wait waits for a response. failed says that there will be none.
 func (t *Trader) wait(ctx context.Context, call *Call) (failed bool, err error) {
-	limit, cancel := limited(ctx)
+	limit, cancel := t.limited(ctx)
 	defer cancel()
 	r, err := call.Wait(limit)
 	now := time.Now()
@@ -123,9 +143,8 @@ func (t *Trader) wait(ctx context.Context, call *Call) (failed bool, err error) 
 	case limit.Err() != nil:
 		return false, err
 	case errors.Is(err, client.ErrUnknownOutcome), errors.Is(err, client.ErrNotSent):
-		if n := len(t.Breaks); n == 0 || !t.Breaks[n-1].Over.IsZero() {
-			t.Breaks = append(t.Breaks, Break{Since: t.Answered, Noticed: now})
-		}
+		t.broken(now)
+		t.conn = 0
 		return true, nil
 	default:
 		return false, err
@@ -187,7 +206,7 @@ func (t *Trader) resume(ctx context.Context, calls []*Call) error {
 // Ask sends a query, again after each break, and returns the last frame of the response.
 func (t *Trader) Ask(ctx context.Context, query orderbook.Command) (answer any, err error) {
 	for {
-		limit, cancel := limited(ctx)
+		limit, cancel := t.limited(ctx)
 		defer cancel()
 		call, err := t.Client.Send(limit, query)
 		if err != nil {

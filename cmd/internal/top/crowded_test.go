@@ -48,6 +48,12 @@ func crowded() *status.Snapshot {
 			From:  fmt.Sprintf("[2001:db8:1234:5678:9abc:def0:1234:%04x]:54321", i),
 			State: []string{"slow", "blocked", "closing"}[i%3], Unsent: 1023 << 10, Lag: 100})
 	}
+	s.Topics, s.Subscriptions = 65_536, 10_000_000
+	for i := range 8 {
+		s.Busiest = append(s.Busiest, status.Topic{ID: 1<<63 + uint64(i), Name: "depth/4294967295",
+			Subscribers: 16_000, Waiting: 384, Frames: 987_654, Deliveries: 25e6, Behind: 1023 << 20, Gaps: 99_999,
+			Feeds: 16_000, Memory: 1023 << 20})
+	}
 	for i := range 5 {
 		s.Ended = append(s.Ended, status.Ended{From: s.Slow[i].From, Reason: "heartbeat_timeout",
 			Ago: 7000, Unsent: 1023 << 10})

@@ -67,10 +67,12 @@ func (p *painter) tall() (all []string) {
 	all = append(p.block(p.head), "")
 	for _, b := range [][]string{
 		p.block(p.flow), p.block(func() { p.plot(plotRows, true) }), p.block(p.stages),
-		p.block(func() { p.shards(true) }),
+		p.block(func() { p.shards(true) }), p.block(func() { p.topics(len(p.s.Busiest)) }),
 		p.block(func() { p.clients(len(p.s.Slow), len(p.s.Ended)) }),
 	} {
-		all = append(append(all, b...), "")
+		if len(b) > 0 {
+			all = append(append(all, b...), "")
+		}
 	}
 	return all[:len(all)-1]
 }
@@ -87,11 +89,14 @@ func (p *painter) low() []string {
 	}
 	tables := p.beside(stages, shards)
 	left -= len(tables)
+	topics := p.block(func() { p.topics(min(left/2-2, 4)) }) // the plot gets at least half of what is left
+	topics = topics[:max(min(left, len(topics)), 0)]
+	left -= len(topics)
 	all := top
 	if left >= 3 {
 		all = append(all, p.block(func() { p.plot(min(left-1, plotRows+plotRows/2), false) })...)
 	}
-	return append(append(all, tables...), clients...)
+	return append(append(append(all, tables...), topics...), clients...)
 }
 
 // beside puts the table of shards to the right of the table of stages.
@@ -337,7 +342,7 @@ func (p *painter) clients(slow, ended int) {
 	}
 	for _, c := range p.s.Slow[:min(slow, len(p.s.Slow))] {
 		text := fmt.Sprintf("%-22s %-7s %9s %8s %14d %6d", short(c.From), c.State,
-			size(float64(c.Unsent)), seconds(c.Lag), c.ID, c.Shard)
+			size(float64(c.Unsent+c.Behind)), seconds(c.Lag), c.ID, c.Shard)
 		p.line(p.paint(text, gold))
 	}
 	if t := p.s.Tracing; t.Left > 0 {

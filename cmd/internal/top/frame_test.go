@@ -64,10 +64,34 @@ func TestFrameFitsTerminal(t *testing.T) {
 	}
 }
 
+// Topics have a line of their own, and a table where there is room.
+func TestFrameShowsTopics(t *testing.T) {
+	s := exampleSnapshot()
+	s.Topics, s.Subscriptions = 3, 512
+	s.Points[1].Topics, s.Points[1].Delivered, s.Points[1].Gaps = 1200, 1.5e6, 2
+	s.Busiest = []status.Topic{
+		{ID: 3<<56 + 7, Name: "depth/7", Subscribers: 500, Waiting: 2, Frames: 1000, Deliveries: 5e5, Behind: 5 << 20,
+			Gaps: 12, Feeds: 4, Memory: 1 << 20},
+		{ID: 99, Subscribers: 1}}
+	for _, f := range []Frame{{Width: 100}, {Width: 100, Height: 40}} {
+		text := strings.Join(bare(t, s, f), "\n")
+		for _, want := range []string{"topics: 3, 512 subscriptions, 1,200 frames/s, 1.50 M deliveries/s, 2.0 gaps/s",
+			"depth/7              502     1,000        500 k  5.00 MiB      12  1.00 MiB", "\n99     "} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%+v: no %q in\n%s", f, want, text)
+			}
+		}
+	}
+	if text := strings.Join(bare(t, exampleSnapshot(), Frame{Width: 100}), "\n"); strings.Contains(text, "topic") {
+		t.Errorf("topics of a server without any:\n%s", text)
+	}
+}
+
 // A frame that is too low for all blocks below each other has a plot of the remaining height.
 func TestLowFrameHasLowPlot(t *testing.T) {
 	s := crowded()
 	s.Shards, s.Slow, s.Ended, s.Dropped, s.Tracing = s.Shards[:2], nil, nil, nil, status.Tracing{}
+	s.Topics, s.Busiest = 0, nil
 	for _, tt := range []struct{ height, rows int }{{19, 0}, {20, 0}, {21, 2}, {22, 3}, {23, 4},
 		{25, 6}, {29, 8}} {
 		lines, rows := bare(t, s, Frame{Width: 80, Height: tt.height}), 0

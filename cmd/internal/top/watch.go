@@ -4,20 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"sluice/actors/node/observe/status"
+	"sluice/transport/client"
 )
 
 // Server is the running server to show.
@@ -25,6 +23,9 @@ type Server struct {
 	Address string        // admin address of the server, host:port
 	Socket  string        // path of its admin socket; if set, Address is not used
 	Timeout time.Duration // for each response of the server
+
+	TLS   *client.TLS // of an Address with TLS; nil: none
+	Token string      // for an Address with TLS; empty: none
 }
 
 // Once writes one frame without colours, for scripts.
@@ -58,6 +59,9 @@ func (c Server) feed() *feed {
 		network, address = "unix", c.Socket
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if c.TLS != nil && c.Socket == "" {
+			return c.TLS.Dial(ctx, address)
+		}
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	return &feed{Server: c, transport: &http.Transport{DialContext: dial}}
@@ -97,6 +101,9 @@ func (f *feed) request(ctx context.Context, known uint64) (*status.Snapshot, err
 	if err != nil {
 		return nil, fmt.Errorf("top: %w", err)
 	}
+	if f.Token != "" && f.TLS != nil {
+		r.Header.Set("Authorization", "Bearer "+f.Token)
+	}
 	answer, err := f.transport.RoundTrip(r)
 	if err != nil {
 		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or "+
@@ -134,40 +141,13 @@ func (f *feed) frame() *status.Snapshot {
 	return &s
 }
 
-// Control sequences of terminals.
-const (
-	ownScreen  = "\x1b[?1049h\x1b[?25l\x1b[?7l" // alternate screen, no cursor, long lines are cut
-	giveBack   = "\x1b[?7h\x1b[?25h\x1b[?1049l" // undo ownScreen
-	fromTop    = "\x1b[H"                       // draw over the last frame, because clearing flickers
-	clearLine  = "\x1b[K"                       // the rest of the line
-	clearBelow = "\x1b[J"                       // the rest of the screen
-)
-
 // watch draws until q or a signal.
 func (f *feed) watch(in, out *os.File) error {
-	restore, err := rawKeys(in)
+	d, err := OpenDisplay(in, out)
 	if err != nil {
 		return err
 	}
-	defer restore()
-	if _, err := io.WriteString(out, ownScreen); err != nil {
-		return fmt.Errorf("top: %w", err)
-	}
-	defer io.WriteString(out, giveBack)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, append(resized(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)...)
-	defer signal.Stop(signals)
-	keys := make(chan byte)
-	go func() { // ends with the process, because a read of a terminal cannot be cancelled
-		var b [1]byte
-		for {
-			if n, err := in.Read(b[:]); err != nil || n == 0 {
-				close(keys)
-				return
-			}
-			keys <- b[0]
-		}
-	}()
+	defer d.Close()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	answers, waiting := make(chan answer, 1), false // a slow server must not delay keys and signals
@@ -194,16 +174,16 @@ func (f *feed) watch(in, out *os.File) error {
 			if got.err == nil {
 				f.merge(got.snapshot)
 			}
-		case got := <-signals:
-			if !slices.Contains(resized(), got) {
+		case got := <-d.Signals():
+			if d.Ended(got) {
 				return nil
 			}
-		case key, ok := <-keys:
-			if !ok || key == 'q' || key == 3 || key == 4 { // ctrl-C, ctrl-D
+		case key, ok := <-d.Keys():
+			if d.Quit(key, ok) {
 				return nil
 			}
 		}
-		if err := f.draw(out, failure); err != nil {
+		if err := f.draw(d, failure); err != nil {
 			return err
 		}
 	}
@@ -216,8 +196,8 @@ type answer struct {
 }
 
 // draw writes a frame of the terminal's present size, below the error of the last request, if any.
-func (f *feed) draw(out *os.File, failure error) error {
-	width, height := terminalSize(out)
+func (f *feed) draw(d *Display, failure error) error {
+	width, height := d.Size()
 	var b bytes.Buffer
 	if failure != nil {
 		for line := range slices.Chunk([]rune(failure.Error()), width) {
@@ -231,10 +211,5 @@ func (f *feed) draw(out *os.File, failure error) error {
 			return err
 		}
 	}
-	text := strings.ReplaceAll(b.String(), "\n", clearLine+"\r\n")
-	text = fromTop + strings.TrimSuffix(text, "\r\n") + clearBelow
-	if _, err := io.WriteString(out, text); err != nil && !errors.Is(err, syscall.EINTR) {
-		return fmt.Errorf("top: %w", err)
-	}
-	return nil
+	return d.Draw(b.String())
 }

@@ -20,12 +20,14 @@ type Process struct {
 	Pin            []string // program and arguments that call Pin with the rest
 }
 
-// options are the flags.
+// options are the flags. The first two lines are the load as text, as package bench takes it; the others say
+// how it is measured.
 type options struct {
 	connections, frame, rate, net, io string
+	topics, subscribers, each         string
 	run, warm, target                 time.Duration
 	runs                              int
-	json                              bool
+	json, tls                         bool
 }
 
 // defaults are those of a table of package bench, except that a run is shorter.
@@ -33,6 +35,7 @@ func defaults() options {
 	p := bench.DefaultPlan()
 	return options{
 		connections: p.Connections[0], frame: p.Frame[0], rate: p.Rate[0], net: p.Net[0], io: p.IO[0],
+		topics: p.Fan.Topics[0], subscribers: p.Fan.Subscribers[0], each: p.Fan.Each[0],
 		run: 2 * time.Second, warm: 500 * time.Millisecond, runs: p.Runs,
 	}
 }
@@ -47,12 +50,22 @@ func (o *options) set() *config.Set {
 		config.Setting{Name: "rate", Group: load,
 			Help:  "send N frames per second to all clients together, open loop; 0 is as fast as possible",
 			Value: config.Text(&o.rate, "N")},
+		config.Setting{Name: "topics", Group: load,
+			Help: "publish frames of N topics to subscribers instead; --rate is topic frames per " +
+				"second then, and the subscribers are the clients",
+			Value: config.Text(&o.topics, "N")},
+		config.Setting{Name: "subscribers", Group: load,
+			Help: "subscribe N clients to each topic", Value: config.Text(&o.subscribers, "N")},
+		config.Setting{Name: "each", Group: load,
+			Help:  "let each client subscribe to N topics; 0 is all",
+			Value: config.Text(&o.each, "N")},
 		config.Setting{Name: "latency-target", Group: load,
 			Help:  "accept this p99: among the choices that meet it, CPU decides; 0s is as low as possible",
 			Value: config.Duration(&o.target, 0, time.Minute)},
 		config.Setting{Name: "net", Group: load,
-			Help:  "connect over TCP on loopback (tcp) or unix-domain sockets (unix)",
-			Value: config.Text(&o.net, "tcp|unix")},
+			Help:  "connect over TCP on loopback (tcp), unix-domain sockets (unix), or TLS over TCP (tls)",
+			Value: config.Text(&o.net, "tcp|unix|tls")},
+		config.Setting{Name: "tls", Group: load, Help: "the same as --net tls", Value: config.Bool(&o.tls)},
 		config.Setting{Name: "io", Group: load,
 			Help: "send with io_uring (uring), with send and epoll (poll), " +
 				"or with the first of the two that works here (auto)",
@@ -82,9 +95,16 @@ Exit codes: 0 done, 1 failed or stopped early, 64 usage error.
 
 // spec returns the load as a spec of package bench, which also checks it.
 func (o *options) spec() (bench.Spec, error) {
+	if o.tls && o.net == "unix" {
+		return bench.Spec{}, config.Usagef("--tls with --net unix: TLS is measured over TCP; leave out --net")
+	}
+	if o.tls {
+		o.net = "tls"
+	}
 	p := bench.DefaultPlan()
 	p.Peer, p.Shards = []string{"sluice"}, []string{"1"}
 	p.Connections, p.Frame, p.Rate = []string{o.connections}, []string{o.frame}, []string{o.rate}
+	p.Fan.Topics, p.Fan.Subscribers, p.Fan.Each = []string{o.topics}, []string{o.subscribers}, []string{o.each}
 	p.Net, p.IO, p.Run, p.Warm = []string{o.net}, []string{o.io}, o.run, o.warm
 	specs, err := p.Specs()
 	if err != nil {
@@ -147,7 +167,7 @@ func (o *options) tune(ctx context.Context, p Process, spec bench.Spec, where la
 	}
 	r := report{Load: loadOf(&spec, o.target), Engine: s.engine(), Machine: where, Rows: rows,
 		Doubts: s.doubts(), Complete: ended == nil}
-	r.Advice = Advise(rows, Goal{Rate: spec.Rate, P99: o.target})
+	r.Advice = Advise(rows, Goal{Rate: int(spec.Wanted()), P99: o.target})
 	if r.Advice != nil {
 		r.Flags = r.Advice.Flags()
 		if spec.IO != "auto" {

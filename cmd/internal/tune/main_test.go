@@ -80,6 +80,22 @@ func TestMainPrintsTableAndAdvice(t *testing.T) {
 	}
 }
 
+func TestTopicsAreTuned(t *testing.T) {
+	var out, log strings.Builder
+	args := quick + " --runs 1 --topics 2 --subscribers 4 --rate 200"
+	if err := Main(t.Context(), process(&out, &log), strings.Fields(args)); err != nil {
+		t.Fatal(err, log.String())
+	}
+	for _, want := range []string{"2 topics, of which each client has 1", "8 connections", "Recommended: "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "No choice") {
+		t.Errorf("topic frames are taken for the frames of a client:\n%s", out.String())
+	}
+}
+
 // A line with five figures and their bounds fits a terminal of 100 columns.
 func TestTableFitsATerminal(t *testing.T) {
 	r := report{Load: load{Rate: 20000},
@@ -195,6 +211,16 @@ func TestStoppedRunReportsPartialResults(t *testing.T) {
 	}
 }
 
+func TestTLSIsANetwork(t *testing.T) {
+	var out, log strings.Builder
+	if err := Main(t.Context(), process(&out, &log), strings.Fields(quick+" --tls")); err != nil {
+		t.Fatal(err, log.String())
+	}
+	if want := "1000 frames/s, tls, engine poll"; !strings.Contains(out.String(), want) {
+		t.Errorf("the report lacks %q:\n%s", want, out.String())
+	}
+}
+
 func TestUsageErrors(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"--connections 0", `--connections has "0"; use numbers from 1`},
@@ -203,6 +229,7 @@ func TestUsageErrors(t *testing.T) {
 		{"--rate fast", `--rate has "fast"; use numbers from 0`},
 		{"--net tpc", `--net has "tpc"; did you mean tcp?`},
 		{"--rate 0 --latency-target 1ms", "--latency-target 1ms with --rate 0"},
+		{"--tls --net unix", "--tls with --net unix"},
 		{"--runs 0", "--runs is \"0\""},
 		{"--seconds 1h", "--seconds is \"1h\""},
 		{"--latency 1ms", "unknown flag --latency"},

@@ -30,10 +30,13 @@ type load struct {
 	IO          string  `json:"io"`
 	Seconds     float64 `json:"seconds"`
 	Target      int64   `json:"latency_target_ns"`
+	Topics      int     `json:"topics,omitempty"` // the rate is that of their frames, to all subscribers
+	Each        int     `json:"topics_of_a_client,omitempty"`
 }
 
 func loadOf(s *bench.Spec, target time.Duration) load {
-	return load{s.Connections, s.Frame, s.Rate, s.Net, s.IO, s.Run.Seconds(), int64(target)}
+	return load{s.Connections, s.Frame, s.Rate, s.Net, s.IO, s.Run.Seconds(), int64(target),
+		s.Fan.Topics, s.Fan.Each}
 }
 
 // write writes the report as text.
@@ -42,6 +45,9 @@ func (r *report) write(w io.Writer) {
 	rate := fmt.Sprintf("%d frames/s", l.Rate)
 	if l.Rate == 0 {
 		rate = "as fast as possible"
+	}
+	if l.Topics > 0 {
+		fmt.Fprintf(w, "%d topics, of which each client has %d; the rate is that of topic frames.\n", l.Topics, l.Each)
 	}
 	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s.\nMedians of %d runs of "+
 		"%gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, r.runs(), l.Seconds)

@@ -138,6 +138,13 @@ func TestPageFitsItsWindow(t *testing.T) {
 			s.Gate = status.Gate{Waiting: true, Wedged: true, Event: s.Persisted + 1, Seconds: 75, Why: "waits for replication: needs persisted>=2 && in_memory>=3 at 98765420001, has persisted 1 (node 1), in_memory 2 (nodes 1 and 2); 1 of 3 nodes is in view"}
 			s.Shards, s.Slow = s.Shards[:6], s.Slow[:1]
 		}},
+		{"topics", `document.querySelectorAll("#topics tbody tr").length === 6`, func(s *status.Snapshot) {
+			s.Topics, s.Subscriptions = 65_536, 10_000_000
+			for i := range uint64(8) {
+				s.Busiest = append(s.Busiest, status.Topic{ID: 1<<63 + i, Name: "depth/4294967295", Subscribers: 16_000, Waiting: 384, Frames: 987_654,
+					Deliveries: 25e6, Behind: 1023 << 20, BehindBy: 99_999, Gaps: 99_999, Feeds: 16_000, Memory: 1023 << 20, Seq: 1 << 40})
+			}
+		}},
 		{"degraded", `document.body.dataset.state === "degraded"`, func(s *status.Snapshot) {
 			s.Degraded, s.Dropped, s.Ended, s.Shards = true, s.Dropped[:1], []status.Ended{}, s.Shards[:1]
 		}},

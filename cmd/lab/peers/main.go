@@ -39,6 +39,6 @@ func run(args []string) error {
 func servers() map[string]bench.NewTarget {
 	return map[string]bench.NewTarget{
 		"single": newSingle, "netpoll": newNetpoll, "gnet": newGnet, "classic": newClassic,
-		"bare": newBare(1), "bare8": newBare(8),
+		"bare": newBare(1), "bare8": newBare(8), "tape": newTape,
 	}
 }

@@ -34,10 +34,13 @@ func measured(t *testing.T, peer string, change func(*bench.Plan)) (*bench.Resul
 	plan := bench.DefaultPlan()
 	plan.Peer, plan.Connections, plan.Rate = []string{peer}, []string{"16"}, []string{"5000"}
 	plan.Warm, plan.Run = 50*time.Millisecond, 300*time.Millisecond
+	if peer == "tape" { // 16 clients of a topic
+		plan.Fan.Topics, plan.Fan.Subscribers, plan.Rate = []string{"1"}, []string{"16"}, []string{"300"}
+	}
 	change(&plan)
 	specs, err := plan.Specs()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	r := &bench.Runner{Command: []string{program, bench.ChildArgument}, Peers: program, Receivers: 2, Stderr: os.Stderr}
 	rows, err := r.Rounds(t.Context(), specs, 1, io.Discard)
@@ -105,7 +108,7 @@ func TestNothingLeavesBeforeItIsDurable(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {
 			res, err := measured(t, peer, func(p *bench.Plan) { p.Lag = []string{"3ms"} })
-			if strings.HasPrefix(peer, "bare") {
+			if strings.HasPrefix(peer, "bare") || peer == "tape" {
 				if err == nil || !strings.Contains(err.Error(), "leave --lag out") {
 					t.Errorf("error %v, want one that says that the limit has no gate", err)
 				}
@@ -125,8 +128,8 @@ func TestStalledClientsDoNotAffectOthers(t *testing.T) {
 	for peer := range servers() {
 		t.Run(peer, func(t *testing.T) {
 			res, err := measured(t, peer, func(p *bench.Plan) { p.Stalled, p.Run = []string{"25"}, time.Second })
-			if strings.HasPrefix(peer, "bare") {
-				if err == nil || !strings.Contains(err.Error(), "leave --stalled out") {
+			if strings.HasPrefix(peer, "bare") || peer == "tape" {
+				if err == nil || !strings.Contains(err.Error(), "--stalled out") && !strings.Contains(err.Error(), "leave both out") {
 					t.Errorf("error %v, want one that says that the limit has no stalled clients", err)
 				}
 				return
@@ -153,8 +156,9 @@ func TestNoAllocationForAFrame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if each := float64(res.Server.Mallocs) / float64(max(res.InTime, 1)); each > 0.05 {
-				t.Errorf("%.3f objects a frame: %d for %d frames", each, res.Server.Mallocs, res.InTime)
+			const others = 5000 // objects that do not depend on the frames
+			if n := res.Server.Mallocs; n > others+res.InTime/20 {
+				t.Errorf("%d objects for %d frames; want at most %d and one for 20 frames", n, res.InTime, others)
 			}
 		})
 	}

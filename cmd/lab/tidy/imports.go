@@ -19,9 +19,12 @@ func imports(t *tree) (bad []string) {
 		for _, spec := range f.ast.Imports {
 			p := strings.Trim(spec.Path.Value, `"`)
 			why := ""
-			if own, ok := strings.CutPrefix(p, "sluice/"); ok {
-				why = ownImport(f, own)
-			} else if strings.Contains(strings.SplitN(p, "/", 2)[0], ".") {
+			own, ok := strings.CutPrefix(p+"/", "sluice/")
+			switch {
+			case ok && own == "": // the top has the version only
+			case ok:
+				why = ownImport(f, strings.TrimSuffix(own, "/"))
+			case strings.Contains(strings.SplitN(p, "/", 2)[0], "."):
 				why = foreignImport(f, p)
 			}
 			if why != "" {

@@ -15,7 +15,8 @@ func planted(change ...string) fstest.MapFS {
 	for _, name := range strings.Fields("go.mod go.sum README.md Makefile CHANGELOG.md LICENSE .ci/run deploy/unit") {
 		put(name, "package sluice\n")
 	}
-	for _, dir := range strings.Fields("mailbox durability durability/journal encode transport transport/wire telemetry telemetry/otel actors actors/internal/run actors/sequencer actors/node actors/node/observe cmd/tool") {
+	for _, dir := range strings.Fields("mailbox durability durability/journal encode transport " +
+		"transport/wire telemetry telemetry/otel actors actors/internal/run actors/sequencer actors/node actors/node/cluster actors/node/observe cmd/tool") {
 		name := path.Base(dir)
 		put(dir+"/doc.go", "// Package "+name+" is there.\npackage "+name+"\n")
 		put(dir+"/example_test.go", "package "+name+"\nfunc Example() {\n// Output:\n}\n")
@@ -97,6 +98,10 @@ func TestRulesReportViolations(t *testing.T) {
 		{"top", "internal/a.go", "package internal\n", "internal: does not belong"},
 		{"top", "LICENSE", "", "LICENSE: missing"},
 		{"sleeps", "encode/a_test.go", sleep, "a_test.go:2:15: a test sleeps"},
+		{"clocks", "durability/raftlog/a.go", "package p\nimport \"time\"\nfunc f() { time.Now() }\n",
+			"a.go:3:17 reads a clock by Now"},
+		{"clocks", "transport/peer/a.go",
+			"package p\nimport \"time\"\nfunc f() { time.Now().UnixNano() }\n", "by UnixNano"},
 		{"atomics", "encode/a.go", "package p\nfunc f() { atomic.AddUint64(&n, 1) }\n", "atomic.AddUint64: use the typed"},
 		{"decisions", "docs/decisions/0004-four.md", "# 0004", "the next number is 0003"},
 		{"decisions", "docs/decisions/0002-again.md", "# 0002", "the next number is 0003"},
@@ -134,6 +139,7 @@ func TestRulesAcceptConformingTree(t *testing.T) {
 		"actors/sequencer/a.go", "package p\nimport _ \"sluice/actors\"\nimport _ \"sluice/durability/journal\"\n",
 		"actors/node/a.go", "package p\nimport _ \"sluice/actors/sequencer\"\nimport _ \"sluice/transport/wire\"\n",
 		"actors/node/a_test.go", "package p\nimport _ \"sluice/cmd/orderbook\"\n",
+		"actors/node/cluster/a.go", "package p\nimport \"time\"\nfunc f() { time.Since(time.Now()) }\n",
 		"actors/node/observe/a.go", "package p\nimport _ \"sluice/actors/node\"\nimport _ \"sluice/telemetry/otel\"\nimport _ \"go.opentelemetry.io/otel\"\n",
 		"transport/a.go", "package p\nimport _ \"github.com/pawelgaczynski/giouring\"\nimport _ \"golang.org/x/sys/unix\"\n",
 		"telemetry/otel/a.go", "package p\nimport _ \"go.opentelemetry.io/otel\"\nimport _ \"sluice/telemetry\"\n",

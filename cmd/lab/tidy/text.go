@@ -64,7 +64,7 @@ func words(t *tree) (bad []string) {
 // top checks the entries at the top of the repository, whose list shows the architecture.
 func top(t *tree) (bad []string) {
 	must := strings.Fields("actors mailbox transport encode durability telemetry cmd go.mod go.sum README.md Makefile CHANGELOG.md LICENSE docs .ci doc.go")
-	may := strings.Fields("deploy .git .gitignore bin data sluice-data")
+	may := strings.Fields("deploy .git .gitignore bin dist data sluice-data version.go version_test.go SECURITY.md CONTRIBUTING.md")
 	entries, _ := fs.ReadDir(t.root, ".")
 	for _, e := range entries {
 		i := slices.Index(must, e.Name())

@@ -42,6 +42,10 @@ func rules() map[string]func(*tree) []string {
 		"sleeps": func(t *tree) []string {
 			return sleeps(t, map[string]string{}) // path of a test that may sleep outside a synctest bubble: the reason
 		},
+		"clocks": func(t *tree) []string {
+			return clocks(t, map[string]string{"transport/peer/tls.go": "certificates are valid from one " +
+				"date to another"})
+		},
 		"atomics":      atomics,
 		"decisions":    decisions,
 		"pages":        pages,

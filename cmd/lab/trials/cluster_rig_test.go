@@ -7,8 +7,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 )
 
 // trioPatience is the limit of whatever a trial of a cluster waits for.
-const trioPatience = 30 * time.Second
+const trioPatience = time.Minute
 
 // trio is three real nodes and clients that trade with the one that leads. What the clients were told is
 // compared with all journals at the end.
@@ -29,6 +31,8 @@ type trio struct {
 	fleet   *fleet.Fleet
 	clock   *history.Clock
 	clients []*tradingClient
+	opened  uint64   // clients so far
+	story   []string // what is worth knowing of a failure
 	stop    chan struct{}
 	cancel  context.CancelCauseFunc
 	ctx     context.Context
@@ -39,6 +43,7 @@ type trio struct {
 type tradingClient struct {
 	fleet.Trader
 	account uint64
+	pace    time.Duration // between two requests, on average; 0: as fast as it can
 	answers atomic.Int64  // commands answered
 	done    chan struct{} // nil if it does not trade by itself
 	err     error         // after done
@@ -46,6 +51,14 @@ type tradingClient struct {
 
 // newTrio starts three nodes with additional flags of serve, and waits for a leader.
 func newTrio(t testing.TB, program string, serve ...string) *trio {
+	t.Helper()
+	r := layTrio(t, fleet.Options{Program: program, Serve: serve})
+	r.begin()
+	return r
+}
+
+// layTrio makes the directories of three nodes, and starts none.
+func layTrio(t testing.TB, o fleet.Options) *trio {
 	t.Helper()
 	dir, err := os.MkdirTemp(scratch(t), "sluice-trio-")
 	if err != nil {
@@ -58,19 +71,24 @@ func newTrio(t testing.TB, program string, serve ...string) *trio {
 	})
 	r := &trio{t: t, dir: dir, clock: history.NewClock(), stop: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancelCause(t.Context())
-	if r.fleet, err = fleet.New(fleet.Options{Program: program, Dir: dir, Nodes: 3,
-		Serve: append([]string{"--journal-segment", "1MiB"}, serve...)}); err == nil {
+	o.Dir, o.Nodes, o.Serve = dir, 3, append([]string{"--journal-segment", "1MiB"}, o.Serve...)
+	if r.fleet, err = fleet.New(o); err == nil {
 		err = os.Mkdir(r.histories(), 0o700)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.fleet.Kill)
+	return r
+}
+
+// begin starts all nodes, and waits for a leader.
+func (r *trio) begin() {
+	r.t.Helper()
 	if err := r.fleet.Start(r.ctx); err != nil {
-		t.Fatal(err)
+		r.fail("%v", err)
 	}
 	r.leader()
-	return r
 }
 
 func (r *trio) histories() string { return filepath.Join(r.dir, "histories") }
@@ -108,7 +126,8 @@ func (r *trio) open(addresses ...string) *tradingClient {
 	if len(addresses) == 0 {
 		addresses = r.fleet.Addresses()
 	}
-	c := &tradingClient{account: uint64(len(r.clients) + 1)}
+	r.opened++
+	c := &tradingClient{account: r.opened}
 	var err error
 	c.Client, err = fleet.Open(fleet.ClientOptions{Account: c.account, History: r.histories(), Clock: r.clock}, addresses...)
 	if err != nil {
@@ -125,6 +144,9 @@ func (r *trio) open(addresses ...string) *tradingClient {
 
 // next fills in a request: one of four is a query.
 func (c *tradingClient) next(command *orderbook.Command) {
+	if c.pace > 0 {
+		<-time.After(rand.N(2 * c.pace))
+	}
 	*command = *orderOf(placement{c.account, c.LastID + 1})
 	switch rand.IntN(8) {
 	case 0:
@@ -136,14 +158,18 @@ func (c *tradingClient) next(command *orderbook.Command) {
 }
 
 // trade lets n clients trade until finish.
-func (r *trio) trade(n, window int) {
+func (r *trio) trade(n, window int) { r.tradeAt(n, window, 0) }
+
+// tradeAt lets n clients trade at a pace.
+func (r *trio) tradeAt(n, window int, pace time.Duration) {
 	r.t.Helper()
 	for range n {
 		c := r.open()
-		c.Window, c.done = window, make(chan struct{})
+		c.Window, c.pace, c.Patience, c.done = window, pace, 2*trioPatience, make(chan struct{})
+		stop := r.stop
 		go func() {
 			defer close(c.done)
-			if c.err = c.Run(r.ctx, r.stop); c.err != nil {
+			if c.err = c.Run(r.ctx, stop); c.err != nil {
 				r.cancel(fmt.Errorf("client %d: %w", c.account, c.err)) // nothing waits for this client
 			}
 		}()
@@ -157,14 +183,34 @@ func (r *trio) answered(n int64) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for _, c := range r.clients {
+		if c.done == nil {
+			continue
+		}
 		for from := c.answers.Load(); c.answers.Load() < from+n; {
 			select {
 			case <-tick.C:
 			case <-r.ctx.Done():
 				r.fail("%v", context.Cause(r.ctx))
 			case <-limit:
+				r.stacks()
 				r.fail("client %d got no response to %d orders within %v", c.account, n, trioPatience)
 			}
+		}
+	}
+}
+
+// stacks leaves the goroutines of every node in its log, and those of this process beside it: a request without
+// a response waits in one of them. The nodes have ended afterwards.
+func (r *trio) stacks() {
+	all := make([]byte, 4<<20)
+	_ = os.WriteFile(filepath.Join(r.dir, "goroutines"), all[:runtime.Stack(all, true)], 0o600)
+	for _, n := range r.fleet.Nodes {
+		if n.Signal(syscall.SIGQUIT) != nil {
+			continue
+		}
+		select {
+		case <-n.Exited():
+		case <-time.After(trioPatience):
 		}
 	}
 }
@@ -172,7 +218,16 @@ func (r *trio) answered(n int64) {
 // finish ends the trading and the nodes, and compares what clients were told with all journals.
 func (r *trio) finish() *audit.Result {
 	r.t.Helper()
+	r.quit()
+	r.fleet.Kill()
+	return r.audit()
+}
+
+// quit ends the trading. The clients stay listed.
+func (r *trio) quit() {
+	r.t.Helper()
 	close(r.stop)
+	r.stop = make(chan struct{})
 	var failed []error
 	for _, c := range r.clients {
 		if c.done != nil {
@@ -180,10 +235,14 @@ func (r *trio) finish() *audit.Result {
 		}
 		failed = append(failed, c.err, c.Client.Close())
 	}
-	r.fleet.Kill()
 	if err := errors.Join(failed...); err != nil {
 		r.fail("%v", err)
 	}
+}
+
+// audit compares what clients were told with all journals, of nodes that have ended.
+func (r *trio) audit() *audit.Result {
+	r.t.Helper()
 	result, err := audit.Run(r.fleet.Dirs(), []string{r.histories()})
 	if err != nil {
 		r.fail("%v", err)
@@ -199,6 +258,9 @@ func (r *trio) fail(format string, args ...any) {
 	r.t.Helper()
 	for _, n := range r.fleet.Nodes {
 		r.t.Logf("the log of node %d ends:\n%s", n.Number, fleet.Tail(n.Log, 8))
+	}
+	for _, line := range r.story {
+		r.t.Log(line)
 	}
 	r.t.Fatalf("data in %s: %s", r.dir, fmt.Sprintf(format, args...))
 }

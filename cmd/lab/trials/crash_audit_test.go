@@ -141,6 +141,8 @@ func (r *echo) Report(conn uint64) *orderbook.Report {
 
 func (r *echo) Query(uint64) *orderbook.Answer { panic("an event answers no queries") }
 
+func (r *echo) Publish(_, _ uint64) *orderbook.Report { return new(orderbook.Report) }
+
 // keep encodes the reports of one event.
 func (r *echo) keep() error {
 	for i, report := range r.open {

@@ -19,6 +19,7 @@ import (
 
 	"sluice/cmd/lab/program"
 	"sluice/cmd/orderbook"
+	"sluice/transport/client"
 	"sluice/transport/wire"
 )
 
@@ -29,9 +30,11 @@ import (
 // Lives are short, and some end before the server was ready. A kill -9 leaves the page cache
 // intact, so the journal may be on tmpfs, which makes lives shorter still. Tests in
 // durability/journal cover power failures.
+//
+// Clients connect over TCP, TLS and unix-domain sockets in turn. Both engines have their lives.
 func TestKillsNeitherLoseNorInventOrders(t *testing.T) {
-	const eraLives = 20 // with one data directory, so that no journal grows long
 	kills := scale(4, 10, 2_000)
+	eraLives := min(kills/2, 20) // with one data directory, so that no journal grows long
 	program := buildProgram(t)
 	seed := uint64(time.Now().UnixNano())
 	sum := &tally{}
@@ -50,6 +53,9 @@ func TestKillsNeitherLoseNorInventOrders(t *testing.T) {
 	t.Logf("seed %d, journals in %s, %v: %v", seed, scratch(t), time.Since(began).Round(time.Millisecond), sum)
 	if sum.acked < kills {
 		t.Errorf("%d acknowledgements in %d lives are too few to prove anything", sum.acked, kills)
+	}
+	if sum.acked > 1000 && sum.sealed == 0 {
+		t.Errorf("none of %d orders was acknowledged over TLS", sum.acked)
 	}
 }
 
@@ -73,16 +79,18 @@ func scratch(t testing.TB) string {
 
 // tally counts the events of all lives.
 type tally struct {
+	eras               int // data directories
 	kills, early, mute int // lives; lives killed before they were ready; lives without an acknowledgement
 	acked, reports     int // acknowledged orders; received reports
+	sealed             int // acknowledged over TLS
 	events, unheard    int // orders in the journals; orders there whose acknowledgement was lost with the kill
 	torn, trimmed      int // kills that left an unfinished write; kills after which snapshots had trimmed the log
 }
 
 func (s *tally) String() string {
 	return fmt.Sprintf("%d kills (%d before the server was ready, %d lives without an acknowledgement, %d with an unfinished write, %d with a trimmed log): "+
-		"%d orders acknowledged, all found; %d orders in journals (%d unacknowledged), none twice, none invented; %d reports equal to the replay",
-		s.kills, s.early, s.mute, s.torn, s.trimmed, s.acked, s.events, s.unheard, s.reports)
+		"%d orders acknowledged, %d of them over TLS, all found; %d orders in journals (%d unacknowledged), none twice, none invented; %d reports equal to the replay",
+		s.kills, s.early, s.mute, s.torn, s.trimmed, s.acked, s.sealed, s.events, s.unheard, s.reports)
 }
 
 // traders is the number of clients of a life. Client i trades for account i+1.
@@ -96,7 +104,8 @@ type era struct {
 	t        testing.TB
 	dir      string
 	cmd      func() *exec.Cmd
-	most     int // acknowledgements after which a life ends early
+	pin      *client.TLS // of the server's certificate
+	most     int         // acknowledgements after which a life ends early
 	rng      *rand.Rand
 	sum      *tally
 	events   map[uint64][]byte    // the journal as it was after each kill, by event number
@@ -109,7 +118,8 @@ type era struct {
 
 // session is the record of one client in one life.
 type session struct {
-	account, last uint64   // last: highest client order id sent
+	account, last uint64 // last: highest client order id sent
+	tls           bool
 	reports       [][]byte // tag and body, in order
 	acks          []orderbook.Report
 }
@@ -125,11 +135,15 @@ func newEra(t testing.TB, program string, rng *rand.Rand, sum *tally) *era {
 			_ = os.RemoveAll(dir)
 		}
 	})
+	cert, key, pin := certificateFiles(t, dir)
 	args := []string{"serve", "--data-dir", filepath.Join(dir, "data"), "--listen-tcp", "127.0.0.1:0",
+		"--listen-tls", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
 		"--listen-unix", filepath.Join(dir, "s"), "--admin-address", "127.0.0.1:0", "--journal-segment", "64KiB", "--log-level", "warn",
-		"--io", []string{"auto", "poll"}[rng.IntN(2)], "--shards", fmt.Sprint(1 + rng.IntN(3)),
+		"--io", []string{"auto", "poll"}[sum.eras%2], "--shards", fmt.Sprint(1 + rng.IntN(3)),
 	}
-	e := &era{t: t, dir: dir, rng: rng, sum: sum, most: 6_000, events: map[uint64][]byte{}, placed: map[placement]uint64{}}
+	sum.eras++
+	e := &era{t: t, dir: dir, pin: pin, rng: rng, sum: sum, most: 6_000, events: map[uint64][]byte{},
+		placed: map[placement]uint64{}}
 	if rng.IntN(2) == 0 {
 		// Snapshots trim the journal. A life has time for fewer than two, including one that the events
 		// of lives before it made due, so its events are all there when it ends.
@@ -172,11 +186,11 @@ func (e *era) life() {
 	if early {
 		time.AfterFunc(time.Duration(e.rng.IntN(60_000))*time.Microsecond, kill)
 	}
-	tcp, ready := address(out)
+	at, ready := addresses(out)
 	if ready {
 		var acks atomic.Int64
 		enough := int64(100 + e.rng.IntN(e.most-100)) // otherwise fast clients would finish before the kill
-		ended := e.open(tcp, func() {
+		ended := e.open(at, func() {
 			if acks.Add(1) == enough {
 				kill()
 			}
@@ -187,7 +201,9 @@ func (e *era) life() {
 		acked := 0
 		for range traders {
 			s := <-ended
-			acked += len(s.acks)
+			if acked += len(s.acks); s.tls {
+				e.sum.sealed += len(s.acks)
+			}
 			e.used[s.account-1] = s.last
 			e.sessions = append(e.sessions, s)
 		}
@@ -206,30 +222,35 @@ func (e *era) life() {
 	e.sum.kills++
 }
 
-// address reads the block that a server prints when it is ready: "  clients   tcp 127.0.0.1:1234,
-// unix /path" and, last, how to end it.
-func address(out io.Reader) (tcp string, ready bool) {
+// addresses reads the block that a server prints when it is ready: "  clients   tcp 127.0.0.1:1234,
+// tls 127.0.0.1:1235, unix /path" and, last, how to end it. The result has the address of each kind.
+func addresses(out io.Reader) (at map[string]string, ready bool) {
+	at = map[string]string{}
 	for scan := bufio.NewScanner(out); scan.Scan(); {
-		if _, rest, ok := strings.Cut(scan.Text(), "tcp "); ok && tcp == "" {
-			tcp, _, _ = strings.Cut(rest, ",")
+		line := strings.TrimSpace(scan.Text())
+		if list, ok := strings.CutPrefix(line, "clients "); ok {
+			for _, where := range strings.Split(strings.TrimSpace(list), ", ") {
+				kind, address, _ := strings.Cut(where, " ")
+				at[kind] = address
+			}
 		}
-		if strings.Contains(scan.Text(), "kill drains") {
-			return tcp, true
+		if strings.Contains(line, "kill drains") {
+			return at, true
 		}
 	}
-	return tcp, false
+	return at, false
 }
 
-// open connects the clients of a life, over TCP and unix-domain sockets in turn. Each session is
-// delivered when its connection has ended; acked is called for each acknowledgement.
-func (e *era) open(tcp string, acked func()) <-chan *session {
+// open connects the clients of a life, over TCP, TLS and unix-domain sockets in turn, and an account
+// otherwise than in the life before. Each session is delivered when its connection has ended; acked is
+// called for each acknowledgement.
+func (e *era) open(at map[string]string, acked func()) <-chan *session {
 	ended := make(chan *session, traders)
+	ways := []how{{network: "tcp", address: at["tcp"]}, {network: "tcp", address: at["tls"], tls: e.pin},
+		{network: "unix", address: at["unix"]}}
 	for i := range uint64(traders) {
-		h := how{network: "tcp", address: tcp}
-		if i%2 == 1 {
-			h = how{network: "unix", address: filepath.Join(e.dir, "s")}
-		}
-		s := &session{account: i + 1, last: e.used[i]}
+		h := ways[(int(i)+e.sum.kills)%len(ways)]
+		s := &session{account: i + 1, last: e.used[i], tls: h.tls != nil}
 		window := 1 << e.rng.IntN(6)
 		go func() {
 			defer func() { ended <- s }()

@@ -37,8 +37,9 @@ type reader struct {
 // how is the way in which a client connects.
 type how struct {
 	network, address string
-	receive          int  // SO_RCVBUF; 0 for the default of the system. If set, TCP segments have 536 B
-	beats            bool // show heartbeats
+	tls              *client.TLS // over TCP; nil for a plain connection
+	receive          int         // SO_RCVBUF; 0 for the default of the system. If set, TCP segments have 536 B
+	beats            bool        // show heartbeats
 }
 
 // connect dials and makes the handshake.
@@ -60,7 +61,7 @@ func connect(h how, token uint64, size int) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.New(ctx, conn, client.Options{ReadBuffer: 1024, ShowHeartbeats: h.beats})
+	c, err := client.New(ctx, conn, client.Options{ReadBuffer: 1024, ShowHeartbeats: h.beats, TLS: h.tls})
 	if err != nil {
 		conn.Close()
 		return nil, err

@@ -82,11 +82,11 @@ func startLong(t *testing.T, program, dir string) *longLived {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.cmd.Process.Kill() })
-	tcp, ready := address(out)
+	at, ready := addresses(out)
 	if !ready {
 		t.Fatalf("the server is not ready: %v\n%s", s.cmd.Wait(), &s.log)
 	}
-	s.tcp, s.ready = tcp, time.Since(began)
+	s.tcp, s.ready = at["tcp"], time.Since(began)
 	return s
 }
 

@@ -18,6 +18,7 @@ import (
 	"sluice/telemetry"
 	"sluice/transport"
 	"sluice/transport/listen"
+	"sluice/transport/secure"
 	"sluice/transport/wire"
 )
 
@@ -79,6 +80,7 @@ type rig struct {
 	feed     *feed
 	tcp      how
 	unix     how
+	tls      how
 	closing  chan struct{} // closed when readers must no longer wait for the feed
 	tokens   atomic.Uint64 // last token given out; written by any goroutine
 	fresh    atomic.Uint64 // ids given out beyond the pool; written by readers
@@ -138,11 +140,14 @@ func newRig(t testing.TB, o options) *rig {
 		r.feed.ids <- id + 1
 	}
 	dir := t.TempDir()
+	pair, pin := certificate(t)
 	r.listener, err = listen.New(listen.Config{
 		Endpoints: []listen.Endpoint{
 			{Network: "tcp", Address: "127.0.0.1:0", Open: true},
 			{Network: "unix", Address: filepath.Join(dir, "s"), Open: true},
+			{Network: "tcp", Address: "127.0.0.1:0", Open: true, TLS: true},
 		},
+		TLS:     secure.Config(pair),
 		Readers: 2, Sockets: listen.Sockets{SendBuffer: o.sendBuffer, Backlog: 4096}, IdleTimeout: time.Hour, NextID: r.nextID,
 		MaxHandshakes: 4096, Fatal: r.fail,
 	}, (*handler)(r))
@@ -156,6 +161,7 @@ func newRig(t testing.TB, o options) *rig {
 	r.listener.Serve()
 	addresses := r.listener.Addresses()
 	r.tcp, r.unix = how{network: "tcp", address: addresses[0]}, how{network: "unix", address: addresses[1]}
+	r.tls = how{network: "tcp", address: addresses[2], tls: pin}
 	t.Cleanup(r.abandon)
 	return r
 }
@@ -181,7 +187,11 @@ func (r *rig) nextID() uint64 {
 type handler rig
 
 func (h *handler) Connect(c listen.Conn) error {
-	err := h.pipeline.Connect(actors.Conn{ID: c.ID, FD: int(c.FD)})
+	conn := actors.Conn{ID: c.ID, FD: int(c.FD)}
+	if c.Secure != nil {
+		conn.Sealer = c.Secure
+	}
+	err := h.pipeline.Connect(conn)
 	if err != nil {
 		h.feed.giveBack(c.ID)
 	}
@@ -236,16 +246,12 @@ func (r *rig) dial(h how, size int) *reader {
 	return c
 }
 
-// followers connects n clients that follow the feed, over TCP and unix-domain sockets in turn.
+// followers connects n clients that follow the feed, over TCP, unix-domain sockets and TLS in turn.
 func (r *rig) followers(n, size int) []*reader {
 	r.t.Helper()
 	var list []*reader
 	for i := range n {
-		h := r.tcp
-		if i%2 == 1 {
-			h = r.unix
-		}
-		list = append(list, r.dial(h, size))
+		list = append(list, r.dial([]how{r.tcp, r.unix, r.tls}[i%3], size))
 	}
 	if err := all(list, (*reader).follow); err != nil {
 		r.t.Fatal(err)

@@ -68,6 +68,13 @@ def encode(frame, sender, f):
         ("AdminResponse", "server"): lambda: numbered(wire.ADMIN_RESPONSE, f["text"].encode()),
         ("Traced", "client"): lambda: request(
             wire.TRACED, f["trace"] + bytes([f["trace_flags"], f["tag"]]) + f["body"]),
+        ("Subscribe", "client"): lambda: wire.subscribe(f["request_seq"], **{
+            k: f[k] for k in wire.SUBSCRIPTION}),
+        ("Unsubscribe", "client"): lambda: wire.unsubscribe(f["request_seq"], f["topic"]),
+        ("TopicData", "server"): lambda: wire.topic_frame(wire.TOPIC_DATA, **f),
+        ("SnapshotBegin", "server"): lambda: wire.topic_frame(wire.SNAPSHOT_BEGIN, **f),
+        ("SnapshotEnd", "server"): lambda: wire.topic_frame(wire.SNAPSHOT_END, **f),
+        ("Gap", "server"): lambda: wire.topic_frame(wire.GAP, **f),
         ("request", "client"): lambda: request(f["tag"], f["body"]),
         ("response", "server"): lambda: wire.server_frame(f["tag"], f["body"]),
     }
@@ -93,6 +100,8 @@ def decode(sender, data):
         for kind, extension in fields.pop("extensions", []):
             fields.update(extension_type=kind, extension=extension)
         return fields
+    if tag == wire.EXTENDED:
+        return {"request_seq": seq, **wire.decode_subscription(body)}
     if tag == wire.ADMIN_COMMAND:
         return {"request_seq": seq, "text": body.decode()}
     if tag == wire.TRACED:
@@ -115,7 +124,7 @@ def vectors(path):
         for n in range(len(data)):
             equal(wire.cut(data[:n], 1, 1024), None, f"{n} bytes of {frame}")
         seen.add(frame)
-    equal(len(seen), 13, "kinds of frames with a vector")
+    equal(len(seen), 19, "kinds of frames with a vector")
     two = {r[0]: unhex(r[1].strip("`")) for r in rows if len(r) == 2 and r[1].startswith("`")}
     rejected = 0
     for what, data in two.items():

@@ -3,9 +3,9 @@
 // only tests: they start a server with a small application and run the checks against it.
 //
 //	docs/wire.md ──► check.py: every vector, decoded and encoded
-//	                 check.py ──► wire.py, ed25519.py ══TCP, unix══► actors/node with an echo
+//	                 check.py, topics.py ──► wire.py, ed25519.py ══TCP, unix══► actors/node with an echo
 //
 // The Python is that of the standard library. The tests skip where there is no Python.
 //
-// Start reading at wire.py, then check.py, then wire_test.go.
+// Start reading at wire.py, then check.py and topics.py, then wire_test.go.
 package wire

@@ -7,6 +7,9 @@ import ed25519
 
 HEARTBEAT, BATCH_END, ENGINE_ERROR, SERVER_BUSY, CHALLENGE = 0x01, 0x02, 0x03, 0x04, 0x05
 SERVER_READY, ADMIN_COMMAND, ADMIN_RESPONSE, TRACED, HELLO, CLOSE = 0x08, 0x09, 0x0A, 0x0B, 0x0C, 0x0D
+EXTENDED, SUBSCRIBE, UNSUBSCRIBE = 0x0F, 0x01, 0x02
+RECOVER, EVERY, LATEST = 0, 1, 2  # modes of a subscription
+TOPIC_DATA, SNAPSHOT_BEGIN, SNAPSHOT_END, GAP = 0x81, 0x82, 0x83, 0x84
 FIRST_RESPONSE = 0x30
 NEVER = 0xFFFFFFFF
 CONTEXT = b"sluice client handshake v1\0"
@@ -109,6 +112,53 @@ def decode_close(body):
     return fields
 
 
+SUBSCRIPTION = ("topic", "mode", "epoch", "after")
+
+
+def subscribe(seq, **fields):
+    return client_frame(seq, EXTENDED, struct.pack("<BQBQQ", SUBSCRIBE, *(fields[f] for f in SUBSCRIPTION)))
+
+
+def unsubscribe(seq, topic):
+    return client_frame(seq, EXTENDED, struct.pack("<BQ", UNSUBSCRIBE, topic))
+
+
+def decode_subscription(body):
+    """The fields of a Subscribe or an Unsubscribe."""
+    sub, = known("<B", body)
+    if sub == SUBSCRIBE:
+        return dict(zip(SUBSCRIPTION, known("<xQBQQ", body)))
+    if sub == UNSUBSCRIBE:
+        return {"topic": known("<xQ", body)[0]}
+    raise Malformed(f"sub-tag {sub:#04x} from a client")
+
+
+# The fields of the frames of topics that a server sends.
+TOPICS = {TOPIC_DATA: ("<xQQB", ("topic", "topic_seq", "tag")),
+          SNAPSHOT_BEGIN: ("<xQQQ", ("topic", "epoch", "topic_seq")),
+          SNAPSHOT_END: ("<xQQ", ("topic", "topic_seq")), GAP: ("<xQQ", ("topic", "topic_seq"))}
+
+
+def topic_frame(sub, body=b"", **fields):
+    layout, names = TOPICS[sub]
+    packed = struct.pack(layout, *(fields[n] for n in names))
+    return server_frame(EXTENDED, bytes([sub]) + packed[1:] + body)
+
+
+def decode_topic(body):
+    """The sub-tag of a frame of a topic, and its fields."""
+    sub, = known("<B", body)
+    if sub not in TOPICS:
+        raise Malformed(f"sub-tag {sub:#04x} from a server")
+    layout, names = TOPICS[sub]
+    fields = dict(zip(names, known(layout, body)))
+    if sub == TOPIC_DATA:
+        if fields["tag"] < FIRST_RESPONSE:
+            raise Malformed(f"tag {fields['tag']:#04x} in a TopicData")
+        fields["body"] = body[struct.calcsize(layout):]
+    return sub, fields
+
+
 def decode_server(tag, body):
     """The fields of a frame of the transport that a server sends."""
     if tag == HEARTBEAT:
@@ -125,11 +175,57 @@ def decode_server(tag, body):
         return {"request": known("<Q", body)[0], "text": body[8:].decode()}
     if tag == CLOSE:
         return decode_close(body)
+    if tag == EXTENDED:
+        return decode_topic(body)[1]
     raise Malformed(f"tag {tag:#04x} from a server")
+
+
+class Topics:
+    """The topics that a connection follows, and what it knows of them."""
+
+    def __init__(self):
+        self.known = {}  # by number
+        self.snapshot = None  # the topic that is being described
+
+    def begin(self, topic, mode, epoch, after):
+        """The client sends a Subscribe. From epoch 0 nothing is known before a snapshot."""
+        self.known[topic] = {"mode": mode, "epoch": epoch, "topic_seq": after, "whole": epoch != 0,
+                             "described": [], "frames": [], "snapshots": 0, "gaps": 0}
+
+    def describe(self, tag, body):
+        self.known[self.snapshot]["described"].append((tag, body))
+
+    def frame(self, sub, topic, topic_seq, **fields):
+        t = self.known.get(topic)
+        if t is None or (self.snapshot is not None) != (sub == SNAPSHOT_END):
+            raise Malformed(f"sub-tag {sub:#04x} of topic {topic}; the snapshot is of {self.snapshot}")
+        last = t["topic_seq"]
+        if sub == SNAPSHOT_BEGIN:
+            if fields["epoch"] == t["epoch"] and topic_seq < last:
+                raise Malformed(f"snapshot {topic_seq} of topic {topic} after frame {last}")
+            self.snapshot, t["whole"], t["described"] = topic, False, []
+            t["epoch"], t["topic_seq"] = fields["epoch"], topic_seq
+        elif sub == SNAPSHOT_END:
+            if (self.snapshot, last) != (topic, topic_seq):
+                raise Malformed(f"the snapshot of {self.snapshot} at {last} ends as {topic} at {topic_seq}")
+            self.snapshot, t["whole"] = None, True
+            t["snapshots"] += 1
+        elif sub == GAP:
+            if topic_seq < last:
+                raise Malformed(f"gap {topic_seq} of topic {topic} after frame {last}")
+            t["whole"], t["topic_seq"] = False, topic_seq
+            t["gaps"] += 1
+        else:
+            if not t["whole"] or topic_seq <= last or t["mode"] != LATEST and topic_seq != last + 1:
+                raise Malformed(f"frame {topic_seq} of topic {topic} after frame {last}")
+            t["topic_seq"] = topic_seq
+            t["frames"].append((topic_seq, fields["tag"], fields["body"]))
 
 
 class Client:
     """A connection. The handshake is done by the constructor."""
+
+    receive = 0  # bytes of the socket's receive buffer; 0: the system's choice
 
     def __init__(self, address, seed=None, heartbeat=0, early=b""):
         self.connect(address)
@@ -141,7 +237,10 @@ class Client:
         family = socket.AF_UNIX if network == "unix" else socket.AF_INET
         self.socket, self.buffer, self.most = socket.socket(family), b"", 1024
         self.begun, self.reason = [], None  # of the response that is being received
+        self.topics = Topics()
         self.socket.settimeout(60)
+        if self.receive:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.receive)
         host, _, port = where.rpartition(":")
         self.socket.connect(where if network == "unix" else (host, int(port)))
         tag, body = self.frame()
@@ -164,7 +263,7 @@ class Client:
         if tag != SERVER_READY:
             raise Malformed(f"tag {tag:#04x} instead of ServerReady")
         self.ready = decode_server_ready(body)
-        self.most = max(65536, self.ready["max_response"])
+        self.most = max(65536, self.ready["max_response"] + 18)
 
     def send(self, data):
         self.socket.sendall(data)
@@ -184,32 +283,58 @@ class Client:
                 raise EOFError
             self.buffer += received
 
+    def subscribe(self, seq, topic, mode=RECOVER, epoch=0, after=0):
+        self.topics.begin(topic, mode, epoch, after)
+        self.send(subscribe(seq, topic=topic, mode=mode, epoch=epoch, after=after))
+
+    def follow(self, done):
+        """Receives frames of topics until done() is true. Responses are not expected."""
+        while not done():
+            response = self.step()
+            if response is not None:
+                raise Malformed(f"{response} while nothing was asked for")
+
     def response(self):
         """The next response: its request, its kind, and the application's frames. A response that
         another one interrupts is continued by the next call."""
         while True:
-            frames, reason = self.begun, self.reason
-            tag, body = self.frame()
-            if tag == HEARTBEAT:
-                continue
-            if tag >= FIRST_RESPONSE:
+            response = self.step()
+            if response is not None:
+                return response
+
+    def step(self):
+        """Handles the next frame. The response that it completes, or None."""
+        frames, reason = self.begun, self.reason
+        tag, body = self.frame()
+        if tag == HEARTBEAT:
+            return None
+        if tag >= FIRST_RESPONSE:
+            if self.topics.snapshot is None:
                 frames.append((tag, body))
-                continue
-            fields = decode_server(tag, body)
-            if tag == SERVER_BUSY:
-                return fields["request"], "shed", None
-            if tag == ADMIN_RESPONSE:
-                return fields["request"], "operated", fields["text"]
-            if tag == ENGINE_ERROR:
-                if frames or reason is not None:
-                    raise Malformed("an EngineError within a response")
-                self.reason = fields
-                continue
-            if tag != BATCH_END:
-                raise Malformed(f"tag {tag:#04x} in the middle of the stream")
-            self.begun, self.reason = [], None
-            if reason is None:
-                return fields["request"], "executed", frames
-            if reason["request"] != fields["request"]:
-                raise Malformed("EngineError and its BatchEnd are of different requests")
-            return fields["request"], "refused", reason["reason"]
+            else:
+                self.topics.describe(tag, body)
+            return None
+        if tag == EXTENDED:
+            sub, fields = decode_topic(body)
+            self.topics.frame(sub, **fields)
+            return None
+        fields = decode_server(tag, body)
+        if tag == SERVER_BUSY:
+            return fields["request"], "shed", None
+        if tag == ADMIN_RESPONSE:
+            return fields["request"], "operated", fields["text"]
+        if self.topics.snapshot is not None:
+            raise Malformed(f"tag {tag:#04x} within the snapshot of topic {self.topics.snapshot}")
+        if tag == ENGINE_ERROR:
+            if frames or reason is not None:
+                raise Malformed("an EngineError within a response")
+            self.reason = fields
+            return None
+        if tag != BATCH_END:
+            raise Malformed(f"tag {tag:#04x} in the middle of the stream")
+        self.begun, self.reason = [], None
+        if reason is None:
+            return fields["request"], "executed", frames
+        if reason["request"] != fields["request"]:
+            raise Malformed("EngineError and its BatchEnd are of different requests")
+        return fields["request"], "refused", reason["reason"]

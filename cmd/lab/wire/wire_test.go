@@ -106,7 +106,7 @@ func (s *server) dial(t *testing.T, i int) *client.Conn {
 	return c
 }
 
-// python returns the command for a check.
+// python returns the command for a script and a check of it.
 func python(t *testing.T, arguments ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath("python3")
@@ -115,14 +115,19 @@ func python(t *testing.T, arguments ...string) *exec.Cmd {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
-	return exec.CommandContext(ctx, path, append([]string{"-B", "check.py"}, arguments...)...)
+	return exec.CommandContext(ctx, path, append([]string{"-B"}, arguments...)...)
 }
 
 // check runs a check of check.py.
 func check(t *testing.T, arguments ...string) {
 	t.Helper()
-	if out, err := python(t, arguments...).CombinedOutput(); err != nil {
-		t.Errorf("check.py %v: %v\n%s", arguments, err, out)
+	checkBy(t, "check.py", arguments...)
+}
+
+func checkBy(t *testing.T, script string, arguments ...string) {
+	t.Helper()
+	if out, err := python(t, append([]string{script}, arguments...)...).CombinedOutput(); err != nil {
+		t.Errorf("%s %v: %v\n%s", script, arguments, err, out)
 	}
 }
 
@@ -182,7 +187,7 @@ func TestClientLearnsWhyTheServerCloses(t *testing.T) {
 // closed runs the check of a connection that end, which is given its id, has the server close.
 func closed(t *testing.T, address, reason string, end func(conn uint64) error) {
 	t.Helper()
-	command := python(t, "closed", address, reason)
+	command := python(t, "check.py", "closed", address, reason)
 	var problem bytes.Buffer
 	command.Stderr = &problem
 	out, err := command.StdoutPipe()
@@ -229,6 +234,25 @@ func TestClientLearnsWhereToGo(t *testing.T) {
 			check(t, "directed", s.tcp, leader)
 			check(t, "directed", s.unix, leader)
 			check(t, "directed", s.keyed, leader, s.seed)
+		}
+	})
+}
+
+// Each check has topics and a server of its own. One shard, so a client that comes back finds the history.
+func TestTopics(t *testing.T) {
+	each(t, func(t *testing.T, mode transport.Mode) {
+		for _, name := range []string{"order", "resumption", "refused", "half_close", "slow"} {
+			t.Run(name, func(t *testing.T) {
+				for i := range 2 {
+					s := serve(t, mode, func(c *echoConfig) {
+						c.Pipeline.Shards, c.Pipeline.Topics.TapeBytes = 1, 64<<10
+						patient := transport.DefaultLimits() // a client that is to be behind reads nothing meanwhile
+						patient.NoProgress = time.Hour
+						c.Pipeline.Limits = []transport.Limits{patient}
+					})
+					checkBy(t, "topics.py", name, []string{s.tcp, s.unix}[i])
+				}
+			})
 		}
 	})
 }

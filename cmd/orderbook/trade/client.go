@@ -50,6 +50,10 @@ func Open(o Options, addresses ...string) (*Client, error) {
 // Ready waits until the client is connected and returns what the server said.
 func (c *Client) Ready(ctx context.Context) (wire.ServerReady, error) { return c.session.Ready(ctx) }
 
+// Session is the session of the client, for its topics. Orders that are sent past the Client disturb the
+// numbers of its commands.
+func (c *Client) Session() *client.Session { return c.session }
+
 // Close ends the connection. Requests under way fail.
 func (c *Client) Close() error { return c.session.Close() }
 

@@ -13,7 +13,7 @@ import (
 	"sluice/transport/client"
 )
 
-const patience = 30 * time.Second // limit for steps that take milliseconds on an idle machine
+const patience = 2 * time.Minute // limit for steps that take milliseconds on an idle machine
 
 func serve(t *testing.T, dir string) (stop func()) {
 	t.Helper()

@@ -4,7 +4,8 @@
 //	New, Cancel, Replace ──> ids ──> Session ══> server
 //	Top, Position, ...                  │
 //	Result, OpenOrder, ...  <── response ┤
-//	Options.OnReport        <── reports ─┘  each as it arrives, also those that no request caused
+//	Options.OnReport        <── reports ─┤  each as it arrives, also those that no request caused
+//	Book, Trades            <── topics ──┘  of an instrument, of all accounts
 //
 // The client numbers the commands of its account, and nothing else may trade for the account at
 // the same time. It never sends a command twice. A command whose response was lost fails with

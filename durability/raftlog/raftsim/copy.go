@@ -24,6 +24,7 @@ const (
 	firstIndex  = 1
 	entryHeader = 18 // 'E', term u64, index u64, type u8
 	indexAt     = 9
+	typeAt      = 17
 	batchHeader = 28 // count u32 at 4
 	countAt     = 4
 )
@@ -31,6 +32,9 @@ const (
 // record reads a record of the journal. Only entries count.
 func (c *Copy) record(p []byte) {
 	if len(p) >= entryHeader && p[0] == 'E' {
+		if p[typeAt] != 0 { // it has no events
+			p = p[:entryHeader]
+		}
 		c.entry(binary.LittleEndian.Uint64(p[indexAt:]), p[entryHeader:])
 	}
 }

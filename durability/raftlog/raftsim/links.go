@@ -15,6 +15,7 @@ type Links struct {
 
 // frame is on its way.
 type frame struct {
+	from, to    uint64 // ids in the log
 	incarnation uint64 // of the sender
 	lane        raftlog.Lane
 	data        []byte
@@ -24,8 +25,9 @@ type frame struct {
 // linkFrames is how many frames a link holds; then the oldest is dropped.
 const linkFrames = 12
 
-// receiptKind is the first byte of a receipt, and receiptBytes its size.
+// messageKind is the first byte of a message, receiptKind that of a receipt, and receiptBytes its size.
 const (
+	messageKind  = 0
 	receiptKind  = 1
 	receiptBytes = 17
 )
@@ -39,7 +41,7 @@ func (f *frame) receipt() (term uint64, ok bool) {
 }
 
 func (l *Links) send(from, to, incarnation uint64, lane raftlog.Lane, data []byte) {
-	w, key := l.w, [2]int{int(from), int(to)}
+	w, key := l.w, [2]int{int(uint8(from)), int(uint8(to))}
 	if l.cut[key] || w.OneIn(40) {
 		w.Counts.Lost++
 		return
@@ -47,9 +49,10 @@ func (l *Links) send(from, to, incarnation uint64, lane raftlog.Lane, data []byt
 	q := l.queues[key]
 	if len(q) > linkFrames {
 		w.Counts.Dropped++
+		l.lose(q[0])
 		q = q[1:]
 	}
-	f := frame{incarnation, lane, data, nil}
+	f := frame{from, to, incarnation, lane, data, nil}
 	q = append(q, f)
 	if w.OneIn(60) {
 		w.Counts.Duplicated++
@@ -79,6 +82,14 @@ func (l *Links) deliver(key [2]int) {
 	f := q[at]
 	l.queues[key] = append(q[:at:at], q[at+1:]...)
 	from, to := w.Machines[key[0]-1], w.Machines[key[1]-1]
+	if f.to != to.NodeID() || l.refused(from, to, f.from) {
+		l.lose(f)
+		return
+	}
+	if to.Node != nil && w.OnFrame != nil && !w.OnFrame(from, to, f.incarnation) {
+		l.lose(f)
+		return
+	}
 	if f.snapshot != nil {
 		l.deliverSnapshot(from, to, f)
 		return
@@ -98,9 +109,24 @@ func (l *Links) deliver(key [2]int) {
 		}
 	}
 	to.arrived[from.ID] = max(to.arrived[from.ID], f.incarnation)
-	if err := to.Node.Receive(from.ID, f.incarnation, f.data); err != nil {
+	if err := to.Node.Receive(f.from, f.incarnation, f.data); err != nil {
 		w.Fail("%v", err)
 	}
+}
+
+// refused reports that a node knows that a member was removed, and tells its machine so.
+func (l *Links) refused(from, to *Machine, id uint64) bool {
+	if to.Node == nil {
+		return false
+	}
+	members := to.Node.Members()
+	if _, is := members.Member(id); is || members.NextGeneration(uint8(id)) <= raftlog.Generation(id) {
+		return false
+	}
+	if id == from.NodeID() && from.Node != nil && l.w.OnRemoved != nil {
+		l.w.OnRemoved(from)
+	}
+	return true
 }
 
 // deliverSnapshot delivers a snapshot, or loses it.
@@ -109,12 +135,29 @@ func (l *Links) deliverSnapshot(from, to *Machine, f frame) {
 	sent := to.Node != nil && !l.cut[[2]int{int(from.ID), int(to.ID)}] && !w.OneIn(3)
 	if sent {
 		to.arrived[from.ID] = max(to.arrived[from.ID], f.incarnation)
-		if err := to.Node.ReceiveSnapshot(from.ID, f.incarnation, f.data, *f.snapshot); err != nil {
+		receive := func() error { return to.Node.ReceiveSnapshot(f.from, f.incarnation, f.data, *f.snapshot) }
+		if w.OnSnapshot != nil {
+			receive = func() error { return w.OnSnapshot(from, to, f.incarnation, f.data, *f.snapshot) }
+		}
+		if err := receive(); err != nil {
 			w.Fail("%v", err)
 		}
 	}
+	l.report(f, sent)
+}
+
+// lose takes notice of a frame that is lost. Its sender is told if it was a snapshot.
+func (l *Links) lose(f frame) {
+	if f.snapshot != nil {
+		l.report(f, false)
+	}
+}
+
+// report tells the sender of a snapshot, if its process still runs, whether it arrived.
+func (l *Links) report(f frame, sent bool) {
+	from := l.w.Machines[uint8(f.from)-1]
 	if from.Node != nil && from.Incarnation == f.incarnation {
-		from.Node.ReportSnapshot(to.ID, sent)
+		from.Node.ReportSnapshot(f.to, sent)
 	}
 }
 

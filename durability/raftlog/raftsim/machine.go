@@ -2,6 +2,7 @@ package raftsim
 
 import (
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 
@@ -11,47 +12,93 @@ import (
 )
 
 // Machine is one machine: what is on its disk, and its process, if one runs. It implements
-// raftlog.Store for the process.
+// raftlog.Store for the process. Its groups of fields are, in this order: who it is and its process; the truth about
+// disk and memory; the disk and what is on its way there; and what other machines have sent.
 type Machine struct {
-	ID          uint64
+	ID          uint64        // number
+	Generation  uint8         // of its id in the log: it rises when its disk is wiped
 	Incarnation uint64        // count of the starts of its process
 	Node        *raftlog.Node // of the process; nil while none runs
 	Paused      int64         // monotonic ns, until which the process takes no frames; who steps it decides about the rest
 	Durable     Copy          // what is on the disk
+	Wiped       Copy          // what the disk had when it was wiped the last time: acknowledgements may be on their way
 	Memory      Copy          // what the process has: Durable, and what is on its way to the disk
+	Dir         string        // of its real files, in a world that has a Power
 
 	w        *World
+	options  raftlog.Options // that Start was given
 	included func(*Snapshot) []uint64
 	records  [][]byte   // on the disk
 	purged   uint64     // records that are no longer on the disk
 	snaps    []Snapshot // at most two
 	offer    *Snapshot  // waits to be installed
+	begun    *Snapshot  // may have been installed when the power was lost
+	files    *files     // real ones, nil for none or while no process runs
 	pending  [][]byte   // written and not synced
 	writes   []raftlog.Write
 	written  uint64 // last index written
+	largest  int    // bytes of the largest entry
 	stalled  int    // turns for which the disk does nothing
 	broken   bool
+	dropped  uint64 // messages that the process has dropped
 
-	arrived, heard map[uint64]uint64 // by machine: incarnation of the last frame that arrived, and that was taken
-	ended          map[uint64]Copy   // by incarnation: Memory when its process ended
+	earlier uint64                           // starts on disks that were wiped
+	sources map[uint64]func(io.Writer) error // by index: the files of received snapshots
+	// by machine: incarnation of the last frame that arrived, and that was taken
+	arrived, heard map[uint64]uint64
+	ended          map[uint64]Copy // by incarnation: Memory when its process ended
 }
 
-// Start starts a process: a raftlog.Node on what is on the disk. ID, Voters, Store, Send and SendSnapshot
-// are set. After a failure the world has failed.
+// NodeID is the id of its disk in the log.
+func (m *Machine) NodeID() uint64 { return raftlog.NodeID(uint8(m.ID), m.Generation) }
+
+// Wipe ends the process, and empties the disk.
+func (m *Machine) Wipe() {
+	if m.Node != nil {
+		m.Crash()
+	}
+	m.records, m.purged, m.snaps, m.pending, m.writes, m.begun = nil, 0, nil, nil, nil, nil
+	m.earlier = m.Incarnation
+	if m.w.Power != nil {
+		m.Dir = m.w.Power.Fresh()
+	}
+	m.Wiped = m.Durable
+	m.Durable, m.Memory = Copy{content: m.Durable.content}, Copy{content: m.Durable.content}
+}
+
+// Start starts a process: a raftlog.Node on what is on the disk. ID, First, Store, Send and SendSnapshot
+// are set. After a failure the world has failed, or the power was lost.
 func (m *Machine) Start(o raftlog.Options) {
 	m.Incarnation++
-	m.writes, m.pending, m.stalled, m.broken, m.written, m.offer = nil, nil, 0, false, 0, nil
+	if m.files != nil {
+		last := m.Incarnation
+		if m.Incarnation = m.earlier + m.files.found.Incarnation; m.Incarnation < last {
+			m.w.Fail("node %d starts as number %d, after number %d", m.ID, m.Incarnation, last-1)
+		}
+	}
+	m.writes, m.pending, m.stalled, m.broken, m.written, m.offer, m.dropped = nil, nil, 0, false, 0, nil, 0
 	m.Memory = m.Durable.clone()
 	m.arrived, m.heard = map[uint64]uint64{}, map[uint64]uint64{}
-	for _, o2 := range m.w.Machines {
-		o.Voters = append(o.Voters, o2.ID)
+	m.sources = map[uint64]func(io.Writer) error{}
+	var first []raftlog.Member
+	for id := uint64(1); id <= uint64(m.w.First); id++ {
+		first = append(first, raftlog.Member{ID: id, Info: m.w.Info(id)})
 	}
+	if o.Window == 0 {
+		o.Window = raftlog.DefaultWindow
+	}
+	m.options = o
+	o.First = raftlog.FirstMembers(first...)
 	incarnation := m.Incarnation
-	o.ID, o.Store, o.SendSnapshot = m.ID, m, m.sendSnapshot
+	o.ID, o.Store, o.SendSnapshot = m.NodeID(), m, m.sendSnapshot
 	o.Send = func(to uint64, lane raftlog.Lane, frame []byte) {
-		m.w.Links.send(m.ID, to, incarnation, lane, frame)
+		m.w.Judge.sent(o.ID, frame)
+		m.w.Links.send(o.ID, to, incarnation, lane, frame)
 	}
 	n, err := raftlog.Open(o)
+	if err != nil && m.PowerLost() {
+		return
+	}
 	if err != nil {
 		m.w.Fail("node %d does not start: %v", m.ID, err)
 		return
@@ -60,9 +107,15 @@ func (m *Machine) Start(o raftlog.Options) {
 }
 
 // Crash ends the process. A beginning of what was not synced may be on disk: of what was written, and,
-// with a chance of one half, of writes under way.
+// with a chance of one half, of writes under way. With real files, Power says what is left.
 func (m *Machine) Crash() {
 	m.w.Counts.Crashes++
+	if m.w.Power != nil {
+		m.ended[m.Incarnation] = m.Memory
+		m.Node = nil
+		m.CloseFiles()
+		return
+	}
 	if m.w.R.IntN(2) == 0 && !m.broken {
 		for _, w := range m.writes {
 			if w.Snapshot != nil {
@@ -100,12 +153,15 @@ func (m *Machine) Stall(turns int) { m.stalled = turns }
 // Step steps the node once, and judges its part.
 func (m *Machine) Step() {
 	was := m.Node.Status()
+	m.checkInbox()
 	m.Node.Step(m.w.Now)
+	m.checkMemory()
 	for from, incarnation := range m.arrived {
 		m.heard[from] = max(m.heard[from], incarnation)
 	}
 	clear(m.arrived)
 	now := m.Node.Status()
+	m.w.Judge.Members(m.ID, now.Members)
 	if now.Term == was.Term && now.Leader == was.Leader && now.Leads == was.Leads || !now.Leads {
 		return
 	}
@@ -116,13 +172,14 @@ func (m *Machine) Step() {
 }
 
 // Load implements raftlog.Store.
-func (m *Machine) Load() (*raftlog.Meta, iter.Seq2[journal.Event, error], error) {
-	var meta *raftlog.Meta
-	first := uint64(1)
-	if s := m.Newest(); s != nil {
-		meta, first = &s.Meta, s.record+1
+func (m *Machine) Load() (snap *raftlog.Meta, upTo uint64, records iter.Seq2[journal.Event, error], err error) {
+	if m.files != nil {
+		return m.files.store.Load()
 	}
-	return meta, m.from(first), nil
+	if s := m.Newest(); s != nil {
+		snap, upTo = &s.Meta, s.record
+	}
+	return snap, upTo, m.from(upTo + 1), nil
 }
 
 // from iterates over the records on the disk from one on.
@@ -149,7 +206,12 @@ func (m *Machine) Write(w raftlog.Write) {
 			m.w.Counts.Truncations++
 		}
 		m.written = e.GetIndex()
-		m.Memory.entry(e.GetIndex(), e.GetData())
+		data := e.GetData()
+		if e.GetType() != 0 {
+			data = nil
+		}
+		m.Memory.entry(e.GetIndex(), data)
+		m.largest = max(m.largest, len(e.GetData()))
 	}
 	m.writes = append(m.writes, w)
 }
@@ -182,10 +244,17 @@ func (m *Machine) Disk() {
 		m.broken = true
 	}
 	k := w.R.IntN(len(m.writes) + 1)
-	for _, write := range m.writes[:k] {
+	now := m.writes[:k]
+	m.writes = m.writes[k:]
+	if m.files != nil && !m.broken && k > 0 {
+		if m.carryOut(now); m.PowerLost() {
+			return
+		}
+		now = nil
+	}
+	for _, write := range now {
 		m.write(write)
 	}
-	m.writes = m.writes[k:]
 	m.install()
 }
 
@@ -195,6 +264,12 @@ func (m *Machine) write(w raftlog.Write) {
 		return
 	}
 	m.append(w)
+	m.wrote(w)
+	w.Done(nil)
+}
+
+// wrote takes notice of a write that was carried out.
+func (m *Machine) wrote(w raftlog.Write) {
 	if w.Sync || w.Snapshot != nil {
 		m.harden(m.pending)
 		m.pending = nil
@@ -202,7 +277,6 @@ func (m *Machine) write(w raftlog.Write) {
 	if w.Snapshot != nil {
 		m.receive(w.Snapshot)
 	}
-	w.Done(nil)
 }
 
 // append appends the records of a write to those that are not synced.

@@ -17,7 +17,8 @@ type Snapshot struct {
 	Content []byte
 	Events  []uint64 // contents of the events that it includes, by number from 1
 
-	record uint64 // of the journal, up to which the snapshot replaces it
+	record   uint64 // of the journal, up to which the snapshot replaces it
+	received bool   // from another node
 }
 
 // Newest is the newest snapshot on the disk, nil if there is none.
@@ -61,10 +62,24 @@ func (m *Machine) install() {
 		return
 	}
 	if s := m.Newest(); s != nil && o.record <= s.record {
+		if o.Meta.Index > s.Meta.Index {
+			m.w.Fail("node %d makes a snapshot of index %d up to record %d; that of index %d is up to record %d",
+				m.ID, o.Meta.Index, o.record, s.Meta.Index, s.record)
+		}
 		return // a received one is newer
 	}
-	m.harden(m.pending)
-	m.pending = nil
+	if m.files != nil {
+		if m.PowerLost() || !m.put(o) {
+			return
+		}
+		if o.record > m.purged+uint64(len(m.records)) { // what was pending was committed with it
+			m.harden(m.pending)
+			m.pending = nil
+		}
+	} else {
+		m.harden(m.pending)
+		m.pending = nil
+	}
 	if have := m.purged + uint64(len(m.records)); o.record > have {
 		m.w.Fail("node %d replaces %d records by a snapshot, and %d are on disk", m.ID, o.record, have)
 	}
@@ -118,7 +133,7 @@ func (m *Machine) sendSnapshot(to uint64, newest raftlog.Meta, data []byte) {
 		_, err := w.Write(s.Content)
 		return err
 	}
-	key := [2]int{int(m.ID), int(to)}
-	m.w.Links.queues[key] = append(m.w.Links.queues[key], frame{m.Incarnation, raftlog.LaneBulk, data,
+	key := [2]int{int(m.ID), int(uint8(to))}
+	m.w.Links.queues[key] = append(m.w.Links.queues[key], frame{m.NodeID(), to, m.Incarnation, raftlog.LaneBulk, data,
 		&raftlog.Received{Meta: s.Meta, Content: content}})
 }

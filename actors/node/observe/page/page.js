@@ -91,11 +91,15 @@ function header(s) {
   text("clients", whole(s.clients));
   text("event", whole(s.sequenced));
   text("up", span(s.up));
+  const open = s.open || [], at = $("open");
+  at.hidden = !open.length;
+  if (open.length) text(at.querySelector("dd"), at.title = open.join("; "));
   const t = s.tracing, of = $("tracing");
   of.hidden = !(t && t.left);
   if (!of.hidden) text(of.querySelector("dd"), of.title = "connection " + t.connection + ", " + plural(t.left, "response") + " left");
   member(s.cluster);
   document.title = "sluice · " + say;
+  text("build", "sluice " + s.version + (s.host ? " on " + s.host : ""));
 }
 
 // memberState says what is known of one member of the cluster.
@@ -122,7 +126,7 @@ function flow(s, p) {
   node("n-gate", rate(p.released), "resp/s", g.wedged ? "shut for " + span(g.seconds) : waits ? "waiting " + span(g.seconds) : "open",
     g.wedged ? "wedged" : waits ? "waiting" : "open");
   node("n-encode", rate(p.encoded), "resp/s", "busy " + percent(s.busy.encode));
-  node("n-egress", rate(p.responses), "resp/s", plural(s.shards.length, "shard"));
+  node("n-egress", rate(p.responses), "resp/s", p.delivered > 0 ? rate(p.delivered) + " deliveries/s" : plural(s.shards.length, "shard"));
   const b = bytes(p.bytes);
   node("n-sockets", b[0], b[1] + "/s", s.blocked ? whole(s.blocked) + " blocked" : "none blocked");
   node("n-journal", rate(p.commits), "syncs/s", p.commits > 0 ? rate(p.events / p.commits) + " events each" : "event " + whole(s.persisted));
@@ -183,7 +187,7 @@ function shards(s) {
 function clients(s) {
   const most = s.ended.length ? 3 : 6; // rows that fit
   rows("slow", s.slow.slice(0, most).map(c => make("tr", {}, make("td", { title: c.from + ", connection " + c.id + ", shard " + c.shard + "; sluice admin trace " + c.id + " 100" }, short(c.from)), make("td", { class: "state-" + c.state }, c.state),
-    make("td", {}, ...united(bytes(c.unsent))), make("td", {}, c.lag > 0 ? span(c.lag) : "–"))));
+    make("td", c.behind ? { title: bytes(c.behind).join(" ") + " of topic frames, in no buffer of its own" } : {}, ...united(bytes(c.unsent + c.behind))), make("td", {}, c.lag > 0 ? span(c.lag) : "–"))));
   $("slow").hidden = !s.slow.length;
   text("slow-empty", s.slow.length ? "" : s.clients ? "Every client takes its responses." : "No client is connected.");
   $("slow-empty").hidden = s.slow.length > 0;
@@ -194,9 +198,23 @@ function clients(s) {
   $("ended").hidden = !s.ended.length;
 }
 
+// topics takes the place of the plot of responses, whose rate the flow has, where clients subscribe.
+function topics(s) {
+  const list = s.busiest_topics || [], most = 6, some = list.length > 0; // rows that fit
+  $("topic-card").hidden = !some;
+  $("rate-card").hidden = some;
+  if (!some) return;
+  text("topic-note", plural(s.subscriptions, "subscription") + (s.topics > most ? ", the first " + most + " of " + whole(s.topics) + " topics" : ""));
+  rows("topics", list.slice(0, most).map(t => make("tr", {},
+    make("td", { title: "topic " + t.id + (t.name ? ", " + t.name : "") + ": frame " + whole(t.topic_seq) + ", " + plural(t.feeds, "feed") + ", " + bytes(t.memory_bytes).join(" ") + (t.waiting ? ", " + plural(t.waiting, "client") + " without a snapshot after a gap" : "") }, t.name || t.id),
+    make("td", {}, whole(t.subscribers + t.waiting)), make("td", {}, rate(t.frames_per_second)), make("td", {}, rate(t.deliveries_per_second)),
+    make("td", { title: plural(t.behind_frames, "frame") }, ...united(bytes(t.behind_bytes))), make("td", t.gaps ? { class: "state-slow", title: whole(t.gaps) } : {}, rate(t.gaps)))));
+}
+
 // plot draws lines over the last minutes. y maps a value to 0..1.
 function plot(id, o) {
   const box = $(id), W = box.clientWidth, H = box.clientHeight, left = 46, right = o.right, top = 10, bottom = 20;
+  if (W <= left + right) return; // it is hidden
   const shown = [60, 120, seconds].find(n => n >= points.length) || seconds;
   const w = W - left - right, h = H - top - bottom, end = points.length ? points[points.length - 1].n : 0;
   const x = n => left + w * (1 - (end - n) / (shown - 1)), y = v => top + h * (1 - o.y(v));
@@ -270,7 +288,7 @@ function show(s) {
   points = points.concat(s.points).slice(-seconds);
   last = s;
   const p = points[points.length - 1] || { requests: 0, events: 0, commits: 0, released: 0, encoded: 0, responses: 0, bytes: 0 };
-  header(s); flow(s, p); stages(s); shards(s); clients(s); charts();
+  header(s); flow(s, p); stages(s); shards(s); clients(s); topics(s); charts();
 }
 
 // One request at a time. Without an answer, the page shows since when, and tries again.
@@ -298,4 +316,6 @@ async function ask() {
 $("latency").addEventListener("mousemove", e => { hover = e.clientX - $("latency").getBoundingClientRect().left; charts(); });
 $("latency").addEventListener("mouseleave", () => { hover = null; charts(); });
 new ResizeObserver(() => { if (last) charts(); }).observe($("latency"));
+// A program may serve its documentation.
+fetch("/docs/", { method: "HEAD" }).then(answer => { $("docs").hidden = !answer.ok; }, () => {});
 ask();

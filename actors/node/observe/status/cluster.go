@@ -46,6 +46,19 @@ func memberLine(c *node.Cluster) string {
 		c.Class)
 }
 
+// writeFollower writes, in the place of gate and cursors, that a member does not lead: it releases nothing
+// by the policy.
+func writeFollower(w io.Writer, c *node.Cluster) error {
+	text := "no leader is known, so it cannot be changed now"
+	for _, m := range c.Members {
+		if m.Node == c.Leader {
+			text = fmt.Sprintf("node %d leads, and shows how far it is met; it is changed there (for clients: %s)", m.Node, m.Client)
+		}
+	}
+	_, err := fmt.Fprintf(w, "class %s\nnode %d does not lead; %s\n", c.Class, c.Node, text)
+	return err
+}
+
 // leader says which member leads, and for how long.
 func leader(c *node.Cluster) string {
 	if c.Leader == 0 {
@@ -56,8 +69,14 @@ func leader(c *node.Cluster) string {
 
 // clusterLine is the state of a cluster in one line.
 func clusterLine(c *node.Cluster) string {
+	voters := 0
+	for _, x := range c.Members {
+		if x.Role == "voter" {
+			voters++
+		}
+	}
 	return fmt.Sprintf("term %d  %s  quorum %d of %d  policy %s (%s)  committed %d  applied %d", c.Term, leader(c),
-		c.Quorum, len(c.Members), c.Policy, c.Class, c.Committed, c.Applied)
+		c.Quorum, voters, c.Policy, c.Class, c.Committed, c.Applied)
 }
 
 // events is a number that may not be known.

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"strings"
 	"testing"
 
 	"sluice/actors/node"
@@ -18,6 +19,22 @@ func TestFollowerHasTheEventsOfItsLog(t *testing.T) {
 		s.follow()
 		if got := [2]uint64{s.Sequenced, s.Persisted}; got != tt.want {
 			t.Errorf("%s: sequenced and persisted are %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The page of the policy on a member that does not lead says so, and where the leader is.
+func TestFollowerShowsWhereThePolicyIsChanged(t *testing.T) {
+	for leader, want := range map[uint8]string{
+		1: "policy persisted>=2\nclass committed\nnode 2 does not lead; node 1 leads, and shows how far it is met; it is " +
+			"changed there (for clients: 10.0.0.1:9876)\n",
+		0: "policy persisted>=2\nclass committed\nnode 2 does not lead; no leader is known, so it cannot be changed now\n",
+	} {
+		s := Status{Policy: "persisted>=2", Cluster: &node.Cluster{Node: 2, Leader: leader, Class: "committed",
+			Members: []node.ClusterMember{{Node: 1, Client: "10.0.0.1:9876"}, {Node: 2}}}}
+		var b strings.Builder
+		if err := s.WritePolicy(&b); err != nil || b.String() != want {
+			t.Errorf("%q, %v; want %q", b.String(), err, want)
 		}
 	}
 }

@@ -27,6 +27,9 @@ type Point struct {
 	Encoded   float64  `json:"encoded"`   // responses
 	Responses float64  `json:"responses"` // responses whose last byte the kernel accepted
 	Bytes     float64  `json:"bytes"`     // bytes the kernel accepted
+	Topics    float64  `json:"topics"`    // topic frames encoded
+	Delivered float64  `json:"delivered"` // topic frames whose last byte the kernel accepted, for each subscriber
+	Gaps      float64  `json:"gaps"`      // subscriptions that lost frames
 	Dropped   float64  `json:"dropped"`   // responses, for any reason
 	Oldest    float64  `json:"oldest"`    // seconds that the first waiting response has waited
 	Whole     *Latency `json:"whole"`     // from request to response in the kernel; nil without any
@@ -178,6 +181,8 @@ func (h *history) take() Point {
 	p.Commits = change(telemetry.JournalCommits)
 	p.Released, p.Encoded = rate(telemetry.GateSlots), rate(telemetry.EncodeFrames)
 	p.Responses, p.Bytes = rate(telemetry.EgressFramesSent), rate(telemetry.EgressBytesSent)
+	p.Topics, p.Delivered = rate(telemetry.EncodeTopics), rate(telemetry.TopicDelivered)
+	p.Gaps = rate(telemetry.TopicGaps)
 	p.Dropped = rate(drops()...)
 	return *p
 }

@@ -28,7 +28,8 @@ type Snapshot struct {
 	Stages  []Stage `json:"stages"`
 	Points  []Point `json:"points"` // oldest first
 
-	Slow    []Client `json:"slow"` // clients that do not take their responses; most unsent bytes first
+	Busiest []Topic  `json:"busiest_topics"` // with most subscribers first; empty without any
+	Slow    []Client `json:"slow"`           // clients that do not take their responses; most unsent bytes first
 	Tracing Tracing  `json:"tracing"`
 	Dropped []Drop   `json:"dropped"`
 	Ended   []Ended  `json:"ended"`  // connections, the latest first
@@ -81,7 +82,8 @@ type Client struct {
 	From      string  `json:"from"`
 	Shard     int     `json:"shard"`
 	State     string  `json:"state"`
-	Unsent    int     `json:"unsent"`    // bytes
+	Unsent    int     `json:"unsent"`    // bytes of its own buffer
+	Behind    int     `json:"behind"`    // bytes of topic frames on a tape that it was not sent
 	Responses int     `json:"responses"` // not fully sent
 	Lag       float64 `json:"lag"`       // seconds that the socket has refused bytes
 	Age       float64 `json:"age"`       // seconds
@@ -111,7 +113,9 @@ type Ended struct {
 const (
 	slowMost   = 8                      // slow clients in a Snapshot
 	endedMost  = 5                      // ended connections in a Snapshot
-	slowWithin = 500 * time.Millisecond // for the shards to list their connections
+	slowWithin = 500 * time.Millisecond // for the shards to list their connections, or topics
+
+	listEvery = time.Second - 50*time.Millisecond // a list is not made again within
 )
 
 // Snapshot assembles the present, and the points after a number. Any goroutine. It waits for the
@@ -122,6 +126,7 @@ func (w *Watcher) Snapshot(ctx context.Context, after uint64) *Snapshot {
 	s.Points = w.history.after(after)
 	s.Stages, s.Seconds = w.history.stages()
 	w.fill(s, len(n.Rings()))
+	s.Busiest = w.topics(ctx, now, s.Topics > 0)
 	s.Slow = w.slow(ctx, now)
 	s.Tracing.Connection, s.Tracing.Left = n.Sampler().Load().Following()
 	ended, total := n.LastClosed(endedMost)
@@ -173,7 +178,7 @@ func (w *Watcher) fill(s *Snapshot, shards int) {
 func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 	w.slowMu.Lock()
 	defer w.slowMu.Unlock()
-	if now.Sub(w.slowAt) < time.Second-50*time.Millisecond {
+	if now.Sub(w.slowAt) < listEvery {
 		return w.slowest
 	}
 	ctx, cancel := context.WithTimeout(ctx, slowWithin)
@@ -202,11 +207,11 @@ func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 		if !ok {
 			continue // it ended meanwhile
 		}
-		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent,
+		c := Client{ID: f.Conn, From: from(who), Shard: f.Shard, State: state, Unsent: f.Unsent, Behind: f.Behind,
 			Responses: f.Responses, Lag: f.Lag.Seconds(), Age: f.Age.Seconds()}
 		w.slowest = append(w.slowest, c)
 	}
-	slices.SortStableFunc(w.slowest, func(a, b Client) int { return b.Unsent - a.Unsent })
+	slices.SortStableFunc(w.slowest, func(a, b Client) int { return b.Unsent + b.Behind - a.Unsent - a.Behind })
 	w.slowest = w.slowest[:min(slowMost, len(w.slowest))]
 	return w.slowest
 }

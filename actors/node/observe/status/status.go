@@ -3,11 +3,14 @@ package status
 import (
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"sluice"
 	"sluice/actors/node"
 	"sluice/durability"
 	"sluice/telemetry"
@@ -38,6 +41,8 @@ const (
 type Status struct {
 	State    string   `json:"state"`    // StateReady or another of its values
 	Ready    bool     `json:"ready"`    // the state is StateReady
+	Version  string   `json:"version"`  // of sluice, with the commit if it is known
+	Host     string   `json:"host"`     // name of this machine; empty if it is not known
 	Up       float64  `json:"up"`       // seconds since the node is observed
 	Engine   string   `json:"engine"`   // in use
 	Engines  []string `json:"engines"`  // compiled in
@@ -55,15 +60,30 @@ type Status struct {
 
 	Stalled []Silent `json:"stalled"` // actors and other loops that have not come round for StalledFor
 
+	// endpoints without authentication, or without TLS that other machines can reach
+	Open []string `json:"open,omitempty"`
+
 	Clients   int    `json:"clients"`   // open connections
 	Blocked   int    `json:"blocked"`   // connections whose sockets refuse bytes
 	Paused    int    `json:"paused"`    // connections that are not read until the request queue has room
 	Sequenced uint64 `json:"sequenced"` // last event
 	Persisted uint64 `json:"persisted"` // last event on this node's disk
 
+	Topics        uint64 `json:"topics"`        // that have subscribers
+	Subscriptions uint64 `json:"subscriptions"` // of all clients
+
 	Snapshots Snapshots `json:"snapshots"` // of the application
 
+	Limits []Limit `json:"limits,omitempty"` // of the application's state
+
 	Cluster *node.Cluster `json:"cluster,omitempty"` // of a member of one; nil on a single node
+}
+
+// Limit is a limit of the application's state.
+type Limit struct {
+	Name  string `json:"name"`
+	Used  uint64 `json:"used"`
+	Limit uint64 `json:"limit"`
 }
 
 // Snapshots is how the snapshots of the application go. While they fail, the journal grows, and the
@@ -101,11 +121,19 @@ const unproven = "waits for a majority to confirm that this node still leads"
 // goroutine. Any goroutine; it never waits.
 func Read(n node.Running, began time.Time, p *Pulse) Status {
 	d, current := n.Diagnosis(), n.Policy().Current()
+	host, _ := os.Hostname()
 	s := Status{
+		Version: sluice.ReadBuild().String(), Host: host,
 		Cluster: readCluster(n), Up: time.Since(began).Seconds(),
 		Engine: d.Engine, Engines: transport.Engines(), Fallback: d.FellBack, Note: d.Text,
 		Policy: current.String(), PolicyName: current.Name(), Verdict: unknown,
 		Gate: ReadGate(n), Nodes: []Node{}, Clients: n.Connections(), Stalled: []Silent{},
+	}
+	if c := s.Cluster; c != nil && c.Policy != "" && c.Policy != s.Policy { // that of another node, which leads
+		s.Policy, s.PolicyName = c.Policy, ""
+	}
+	if l := n.Listener(); l != nil {
+		s.Open = l.Exposure()
 	}
 	s.State = state(n, s.Cluster)
 	s.Ready = s.State == StateReady
@@ -135,6 +163,14 @@ func Read(n node.Running, began time.Time, p *Pulse) Status {
 			s.Paused = int(v)
 		case telemetry.SequencerLastEvent:
 			s.Sequenced = uint64(v)
+		case telemetry.ApplicationUsed:
+			s.limit(g.Value).Used = uint64(v)
+		case telemetry.ApplicationLimit:
+			s.limit(g.Value).Limit = uint64(v)
+		case telemetry.SequencerTopics:
+			s.Topics = uint64(v)
+		case telemetry.SequencerSubscriptions:
+			s.Subscriptions = uint64(v)
 		case telemetry.JournalLastEvent:
 			s.Persisted = uint64(v)
 		case telemetry.SnapshotLastEvent:
@@ -147,6 +183,15 @@ func Read(n node.Running, began time.Time, p *Pulse) Status {
 	})
 	s.follow()
 	return s
+}
+
+// limit returns the limit with a name, a new one if there is none yet.
+func (s *Status) limit(name string) *Limit {
+	at := slices.IndexFunc(s.Limits, func(l Limit) bool { return l.Name == name })
+	if at < 0 {
+		at, s.Limits = len(s.Limits), append(s.Limits, Limit{Name: name})
+	}
+	return &s.Limits[at]
 }
 
 // follow sets the last event of a member that does not lead: its node sequences none.
@@ -256,8 +301,9 @@ func (s *Status) WriteReadiness(w io.Writer) error {
 		}
 		member = "\n" + memberLine(c)
 	}
-	_, err := fmt.Fprintf(w, "%s%s\npolicy %s, degraded %s in all\ngate %s\n%s%s%s\n",
-		word, member, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note, s.Snapshots, s.stalled("\n"))
+	_, err := fmt.Fprintf(w, "%s%s\npolicy %s, degraded %s in all\ngate %s\n%s%s%s%s\n",
+		word, member, s.policy(), Span(s.DegradedSeconds), s.Gate, s.Note, s.Snapshots, s.stalled("\n"),
+		s.openEndpoints("\n"))
 	return err
 }
 
@@ -278,11 +324,22 @@ func (s *Status) stalled(separator string) (text string) {
 	return text
 }
 
+// openEndpoints is a text for each open endpoint, each behind a separator.
+func (s *Status) openEndpoints(separator string) (text string) {
+	for _, one := range s.Open {
+		text += separator + "open " + one
+	}
+	return text
+}
+
 // WritePolicy writes the durability policy and the progress of each node.
 func (s *Status) WritePolicy(w io.Writer) error {
 	fmt.Fprintf(w, "policy %s\n", s.policy())
 	if s.Pending != "" {
 		fmt.Fprintf(w, "pending %s\n", s.Pending)
+	}
+	if c := s.Cluster; c != nil && c.Leader != c.Node {
+		return writeFollower(w, c)
 	}
 	fmt.Fprintf(w, "%s\ngate %s\n", s.Verdict, s.Gate)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

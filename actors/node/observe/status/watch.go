@@ -19,9 +19,11 @@ type Watcher struct {
 	history *history
 	onPoint func(Point)
 
-	slowMu  sync.Mutex // guards slowAt and slowest, and is held while a list is made
-	slowAt  time.Time  // time of the list
-	slowest []Client   // the last list of slow clients
+	slowMu   sync.Mutex // guards what follows, and is held while a list is made
+	slowAt   time.Time  // time of the list
+	slowest  []Client   // the last list of slow clients
+	topicsAt time.Time  // time of the list
+	busiest  []Topic    // the last list of topics
 
 	stop chan struct{}
 	done chan struct{}
@@ -32,7 +34,7 @@ type Watcher struct {
 // each point, on the goroutine that takes them.
 func Watch(n node.Running, began time.Time, p *Pulse, onPoint func(Point)) *Watcher {
 	w := &Watcher{
-		node: n, began: began, pulse: p, onPoint: onPoint, slowest: []Client{},
+		node: n, began: began, pulse: p, onPoint: onPoint, slowest: []Client{}, busiest: []Topic{},
 		history: newHistory(n.Collector(), n.Now, time.Now),
 		stop:    make(chan struct{}), done: make(chan struct{}),
 	}

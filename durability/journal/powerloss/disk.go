@@ -1,4 +1,4 @@
-package journal
+package powerloss
 
 import (
 	"fmt"
@@ -9,24 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 )
 
-// fastFolder is the parent of the directories of these tests: in memory if possible, because each
-// point needs a new one.
-func fastFolder(t testing.TB) string {
-	t.Helper()
-	shm, err := os.MkdirTemp("/dev/shm", "journal-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(shm) })
-	return shm
-}
-
-// disk is a model of the guarantees of a file system. It follows the operations of a program and
+// Disk is a model of the guarantees of a file system. It follows the operations of a program and
 // records, separately for each file and directory, which content is durable and which operations
-// came after the last sync. From that, crash derives a state that a power loss may leave.
+// came after the last sync. From that, Crash derives a state that a power loss may leave.
 //
 // Guaranteed (POSIX, and what Linux file systems have in common): fsync and fdatasync of a file
 // make its bytes and its length durable, but not its name; fsync of a directory makes the names in
@@ -34,7 +21,7 @@ func fastFolder(t testing.TB) string {
 // not at all; space that was never written reads as zeroes. Nothing else is guaranteed: each sector
 // of each unsynced write may be there or not, and so may each unsynced change of length and of
 // names. Names change either in order (a file system with a journal) or in any order (one without).
-type disk struct {
+type Disk struct {
 	nodes map[int]*node
 	next  int
 }
@@ -68,13 +55,13 @@ type change struct {
 
 const rootNode = 0
 
-func newDisk() *disk {
-	d := &disk{nodes: map[int]*node{}}
+func NewDisk() *Disk {
+	d := &Disk{nodes: map[int]*node{}}
 	d.make(true)
 	return d
 }
 
-func (d *disk) make(directory bool) int {
+func (d *Disk) make(directory bool) int {
 	n := &node{}
 	if directory {
 		n.now.names, n.durable.names = map[string]int{}, map[string]int{}
@@ -86,7 +73,7 @@ func (d *disk) make(directory bool) int {
 
 // find returns the node of a path relative to the root, and that of its directory; -1 if there is
 // none.
-func (d *disk) find(path string) (at, folder int, base string) {
+func (d *Disk) find(path string) (at, folder int, base string) {
 	at, folder = rootNode, -1
 	if path == "" {
 		return at, folder, ""
@@ -105,13 +92,13 @@ func (d *disk) find(path string) (at, folder int, base string) {
 	return at, folder, base
 }
 
-func (d *disk) do(at int, c change) {
+func (d *Disk) do(at int, c change) {
 	n := d.nodes[at]
 	n.now.apply(c)
 	n.pending = append(n.pending, c)
 }
 
-func (d *disk) sync(at int) {
+func (d *Disk) sync(at int) {
 	n := d.nodes[at]
 	if !n.refused {
 		n.durable, n.pending = n.now.clone(), nil
@@ -147,16 +134,38 @@ func (c *content) resize(n int64) {
 	c.bytes = append(c.bytes, make([]byte, n-int64(len(c.bytes)))...)
 }
 
-// operation applies a call of a program to the model. It is called before the call is executed, and
+// Refuse takes notice of a sync of a path that failed: what is pending may be lost, and a later success does not
+// cover it.
+func (d *Disk) Refuse(path string) {
+	if at, _, _ := d.find(path); at >= 0 {
+		d.nodes[at].refused = true
+	}
+}
+
+// Has reports that there is a file or a directory.
+func (d *Disk) Has(path string) bool {
+	at, _, _ := d.find(path)
+	return at >= 0
+}
+
+// WriteTorn applies a write of which the bytes from one offset to another never reached the disk.
+func (d *Disk) WriteTorn(c Call, from, to int64) {
+	at, _, _ := d.find(c.Path)
+	now := &d.nodes[at].now
+	now.apply(change{off: c.Off, data: c.Data})
+	clear(now.bytes[from:to])
+}
+
+// Operation applies a call of a program to the model. It is called before the call is executed, and
 // must not be called for one that will fail. Paths are relative to the root.
-func (d *disk) operation(c syscallSeen) error {
-	at, folder, base := d.find(c.path)
-	switch c.name {
+func (d *Disk) Operation(c Call) error {
+	at, folder, base := d.find(c.Path)
+	switch c.Name {
 	case "openat":
 		const create, truncate = os.O_CREATE, os.O_TRUNC
-		if at < 0 && c.flag&create != 0 {
+		if at < 0 && c.Flag&create != 0 {
 			d.do(folder, change{add: base, node: d.make(false)})
-		} else if at >= 0 && c.flag&truncate != 0 {
+		} else if at >= 0 && c.Flag&truncate != 0 {
 			d.do(at, change{off: 0})
 		}
 	case "mkdirat":
@@ -168,43 +177,43 @@ func (d *disk) operation(c syscallSeen) error {
 			d.do(folder, change{remove: base})
 		}
 	case "renameat", "renameat2":
-		if _, there, target := d.find(c.to); at >= 0 && there == folder {
+		if _, there, target := d.find(c.To); at >= 0 && there == folder {
 			d.do(folder, change{add: target, node: at, remove: base})
 		} else if at >= 0 {
-			return fmt.Errorf("rename of %s to another directory: %s", c.path, c.to)
+			return fmt.Errorf("rename of %s to another directory: %s", c.Path, c.To)
 		}
 	case "write", "pwrite64", "copy_file_range", "ftruncate", "fallocate", "fsync", "fdatasync":
 		if at < 0 {
-			if strings.HasSuffix(c.path, " (deleted)") {
+			if strings.HasSuffix(c.Path, " (deleted)") {
 				return nil
 			}
-			return fmt.Errorf("%s on %s, which was never created", c.name, c.path)
+			return fmt.Errorf("%s on %s, which was never created", c.Name, c.Path)
 		}
 		d.fileOperation(at, c)
 	}
 	return nil
 }
 
-func (d *disk) fileOperation(at int, c syscallSeen) {
-	switch c.name {
+func (d *Disk) fileOperation(at int, c Call) {
+	switch c.Name {
 	case "ftruncate":
-		d.do(at, change{off: c.off})
+		d.do(at, change{off: c.Off})
 	case "fallocate":
-		if c.flag == 0 { // otherwise the length does not change
-			d.do(at, change{off: c.off + c.size, grow: true})
+		if c.Flag == 0 { // otherwise the length does not change
+			d.do(at, change{off: c.Off + c.Size, grow: true})
 		}
 	case "fsync", "fdatasync":
 		d.sync(at)
 	default:
-		if len(c.data) > 0 {
-			d.do(at, change{off: c.off, data: c.data})
+		if len(c.Data) > 0 {
+			d.do(at, change{off: c.Off, data: c.Data})
 		}
 	}
 }
 
-// crash returns a disk as a power loss may leave it: everything on it is durable.
-func (d *disk) crash(rng *rand.Rand) *disk {
-	out := &disk{nodes: map[int]*node{}, next: d.next}
+// Crash returns a disk as a power loss may leave it: everything on it is durable.
+func (d *Disk) Crash(rng *rand.Rand) *Disk {
+	out := &Disk{nodes: map[int]*node{}, next: d.next}
 	sector := int64(512)
 	if rng.IntN(2) == 0 {
 		sector = 4096
@@ -261,24 +270,24 @@ func (c *content) applyTorn(x change, sector int64, keep func() bool) {
 	}
 }
 
-// copy returns the same disk with everything on it durable.
-func (d *disk) copy() *disk {
-	out := &disk{nodes: map[int]*node{}, next: d.next}
+// Copy returns the same disk with everything on it durable.
+func (d *Disk) Copy() *Disk {
+	out := &Disk{nodes: map[int]*node{}, next: d.next}
 	for at, n := range d.nodes {
 		out.nodes[at] = &node{now: n.now.clone(), durable: n.now.clone()}
 	}
 	return out
 }
 
-// put writes the disk's files to an empty directory.
-func (d *disk) put(folder string) error { return d.putNode(rootNode, folder) }
+// Put writes the disk's files to an empty directory.
+func (d *Disk) Put(folder string) error { return d.putNode(rootNode, folder) }
 
-func (d *disk) putNode(at int, path string) error {
+func (d *Disk) putNode(at int, path string) error {
 	n := d.nodes[at]
 	if n.now.names == nil {
-		return os.WriteFile(path, n.now.bytes, privateFile)
+		return os.WriteFile(path, n.now.bytes, 0o600)
 	}
-	if err := os.Mkdir(path, privateFolder); err != nil && at != rootNode {
+	if err := os.Mkdir(path, 0o700); err != nil && at != rootNode {
 		return err
 	}
 	for name, child := range n.now.names {
@@ -289,10 +298,10 @@ func (d *disk) putNode(at int, path string) error {
 	return nil
 }
 
-// compare checks the model against the real directory: the model must have seen all operations.
-func (d *disk) compare(folder string) error { return d.compareNode(rootNode, folder) }
+// Compare checks the model against the real directory: the model must have seen all operations.
+func (d *Disk) Compare(folder string) error { return d.compareNode(rootNode, folder) }
 
-func (d *disk) compareNode(at int, path string) error {
+func (d *Disk) compareNode(at int, path string) error {
 	n := d.nodes[at]
 	if n.now.names == nil {
 		real, err := os.ReadFile(path)
@@ -317,8 +326,8 @@ func (d *disk) compareNode(at int, path string) error {
 	return nil
 }
 
-// hash identifies a state by the files reachable from the root.
-func (d *disk) hash() uint64 {
+// Hash identifies a state by the files reachable from the root.
+func (d *Disk) Hash() uint64 {
 	h := fnv.New64a()
 	var walk func(at int)
 	walk = func(at int) {
@@ -334,8 +343,8 @@ func (d *disk) hash() uint64 {
 	return h.Sum64()
 }
 
-// listing returns names and lengths.
-func (d *disk) listing() string {
+// Listing returns names and lengths.
+func (d *Disk) Listing() string {
 	var out strings.Builder
 	out.WriteString("the power loss left:\n")
 	var walk func(at int, path string)

@@ -1,4 +1,4 @@
-package journal
+package powerloss
 
 import (
 	"bufio"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,67 +19,57 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Interception of the log's system calls. The log writes through package os, so the system call is
-// the narrowest interface that all writes pass. A child process installs a seccomp filter that
-// reports chosen calls to its parent (seccomp_unotify(2)); the child is stopped until the parent
-// answers "continue" or "fail with errno e". No product code is involved, no tracer is attached,
-// and the bytes are those that the log really writes. See docs/decisions/0018-power-loss.md.
-//
-//	child: journal --> write(2) --|filter|--> parent: hook(syscall) --> continue, fail, or kill
-//
-// watchedEnv makes the test binary run as the child.
-const watchedEnv = "SLUICE_JOURNAL_WATCHED"
+// Environment of a child: the root, which makes the test binary run as one, and whether calls that only read
+// are reported too.
+const (
+	watchedEnv = "SLUICE_WATCHED"
+	readsEnv   = "SLUICE_WATCHED_READS"
+)
 
-// watchedCalls are the calls that reach the disk or can fail on it. Go's runtime makes some of them
-// itself; the parent ignores calls on other files.
-var watchedCalls = map[int]string{
-	unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64", unix.SYS_FSYNC: "fsync",
-	unix.SYS_FDATASYNC: "fdatasync",
-	unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_OPENAT: "openat",
-	unix.SYS_RENAMEAT:  "renameat",
-	unix.SYS_RENAMEAT2: "renameat2", unix.SYS_UNLINKAT: "unlinkat", unix.SYS_MKDIRAT: "mkdirat",
-	unix.SYS_FLOCK:           "flock",
-	unix.SYS_COPY_FILE_RANGE: "copy_file_range", unix.SYS_READ: "read", unix.SYS_PREAD64: "pread64",
-	unix.SYS_GETDENTS64: "getdents64", unix.SYS_LSEEK: "lseek", unix.SYS_FSTAT: "fstat",
+// calls are the calls that change a disk or, with reads, can fail on it. Go's runtime makes some of them itself; the
+// parent ignores calls on other files.
+func calls(reads bool) map[int]string {
+	all := map[int]string{
+		unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64", unix.SYS_FSYNC: "fsync",
+		unix.SYS_FDATASYNC: "fdatasync",
+		unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_OPENAT: "openat",
+		unix.SYS_RENAMEAT:  "renameat",
+		unix.SYS_RENAMEAT2: "renameat2", unix.SYS_UNLINKAT: "unlinkat", unix.SYS_MKDIRAT: "mkdirat",
+		unix.SYS_COPY_FILE_RANGE: "copy_file_range",
+	}
+	if reads {
+		maps.Copy(all, map[int]string{unix.SYS_FLOCK: "flock", unix.SYS_READ: "read", unix.SYS_PREAD64: "pread64",
+			unix.SYS_GETDENTS64: "getdents64", unix.SYS_LSEEK: "lseek", unix.SYS_FSTAT: "fstat"})
+	}
+	return all
 }
 
 // messageFD is the child's descriptor for messages. A write to it is reported like any other call,
 // so messages and file operations are in one order.
 const messageFD = 4
 
-// syscallSeen is one call of the child, before it is executed.
-type syscallSeen struct {
-	name    string
-	path    string // of the file, or of the name concerned
-	to      string // renames: the new name
-	off     int64  // write, fallocate: offset; ftruncate: new size
-	size    int64  // fallocate: number of bytes
-	data    []byte // write
-	flag    int    // openat
-	message string // message of the child instead of a file operation
+// Answer is the result of a hook.
+type Answer struct {
+	Errno unix.Errno // not 0: the call is not executed and fails with it
+	Kill  bool       // the child is killed before the call
 }
 
-// answer is the result of a hook.
-type answer struct {
-	errno unix.Errno // not 0: the call is not executed and fails with it
-	kill  bool       // the child is killed before the call
-}
-
-// watched is a child process under the filter.
-type watched struct {
+// Process is a child process under the filter.
+type Process struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stderr bytes.Buffer
 	notify int
 	root   string
-	hook   func(syscallSeen) answer
+	hook   func(Call) Answer
+	names  map[int]string
 	done   chan error // result of the supervising goroutine
 }
 
-// watch starts the test binary as a child that runs the named test under the filter. hook is called
-// on one goroutine for each call on a file below root and for each message. Skips the test if the
-// kernel does not allow it.
-func watch(t testing.TB, child, root string, hook func(syscallSeen) answer) *watched {
+// Watch starts the test binary as a child that runs the named test under the filter. hook is called
+// on one goroutine for each call on a file below root that changes it, or with reads also for those that read it,
+// and for each message. Skips the test if the kernel does not allow it.
+func Watch(t testing.TB, child, root string, reads bool, hook func(Call) Answer) *Process {
 	t.Helper()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -92,9 +83,12 @@ func watch(t testing.TB, child, root string, hook func(syscallSeen) answer) *wat
 		t.Fatal(err)
 	}
 	defer null.Close()
-	w := &watched{cmd: exec.Command(os.Args[0], "-test.run=^"+child+"$"), root: root, hook: hook,
-		done: make(chan error, 1)}
+	w := &Process{cmd: exec.Command(os.Args[0], "-test.run=^"+child+"$"), root: root, hook: hook,
+		names: calls(true), done: make(chan error, 1)}
 	w.cmd.Env = append(os.Environ(), watchedEnv+"="+root)
+	if reads {
+		w.cmd.Env = append(w.cmd.Env, readsEnv+"=1")
+	}
 	w.cmd.ExtraFiles = []*os.File{theirs, null}
 	w.cmd.Stderr = &w.stderr
 	w.cmd.Stdout = &w.stderr
@@ -133,12 +127,21 @@ func receiveDescriptor(socket int) (int, error) {
 	return fds[0], nil
 }
 
-// tell sends a line to the child.
-func (w *watched) tell(line string) error { _, err := io.WriteString(w.stdin, line+"\n"); return err }
+// End ends the child's input.
+func (w *Process) End() error { return w.stdin.Close() }
 
-// wait waits for the child's end and returns the error of the supervisor or, unless it was killed,
+// Done is sent the result of the child once it has ended; Wait takes it.
+func (w *Process) Done() chan error { return w.done }
+
+// Output is what the child has printed, once it has ended.
+func (w *Process) Output() string { return w.stderr.String() }
+
+// Tell sends a line to the child.
+func (w *Process) Tell(line string) error { _, err := io.WriteString(w.stdin, line+"\n"); return err }
+
+// Wait waits for the child's end and returns the error of the supervisor or, unless it was killed,
 // of the child.
-func (w *watched) wait() error {
+func (w *Process) Wait() error {
 	err := <-w.done
 	w.stdin.Close()
 	exit := w.cmd.Wait()
@@ -153,109 +156,61 @@ func (w *watched) wait() error {
 	return errors.Join(err, exit)
 }
 
-// notification and its reply as in linux/seccomp.h.
-type notification struct {
-	id         uint64
-	pid, flags uint32
-	nr         int32
-	arch       uint32
-	ip         uint64
-	args       [6]uint64
-}
-
-type reply struct {
-	id    uint64
-	val   int64
-	errno int32
-	flags uint32
-}
-
-func (w *watched) supervise() error {
-	for {
-		poll := []unix.PollFd{{Fd: int32(w.notify), Events: unix.POLLIN}}
-		if _, err := unix.Poll(poll, -1); err != nil && err != unix.EINTR {
-			return fmt.Errorf("poll: %w", err)
-		}
-		if poll[0].Revents&unix.POLLIN == 0 {
-			if poll[0].Revents&unix.POLLHUP != 0 {
-				return nil // no process is left under the filter
-			}
-			continue
-		}
-		var n notification
-		if err := w.ioctl(unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
-			if err == unix.EINTR || err == unix.ENOENT { // the child was killed meanwhile
-				continue
-			}
-			return fmt.Errorf("receiving a notification: %w", err)
-		}
-		r := reply{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		if call, ours := w.describe(&n); ours {
+func (w *Process) supervise() error {
+	return Notified(w.notify, func(n *Notification) error {
+		r := n.Continue()
+		if call, ours := w.describe(n); ours {
 			switch a := w.hook(call); {
-			case a.kill:
-				if err := w.cmd.Process.Kill(); err != nil {
-					return err
-				}
-				continue // the thread was killed while it waited for the answer
-			case a.errno != 0:
-				r.errno, r.flags = -int32(a.errno), 0
+			case a.Kill: // the thread is killed while it waits for the answer
+				return w.cmd.Process.Kill()
+			case a.Errno != 0:
+				r = n.Fail(a.Errno)
 			}
 		}
-		if err := w.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil &&
-			err != unix.ENOENT {
-			return fmt.Errorf("answering a notification: %w", err)
-		}
-	}
-}
-
-func (w *watched) ioctl(request uint, argument unsafe.Pointer) error {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(w.notify), uintptr(request), uintptr(argument))
-	if errno != 0 {
-		return errno
-	}
-	return nil
+		return r.Send(w.notify)
+	})
 }
 
 // describe reads the arguments of a call from the child; false if it does not concern the journal's
 // files.
-func (w *watched) describe(n *notification) (syscallSeen, bool) {
-	c := syscallSeen{name: watchedCalls[int(n.nr)]}
-	pid, a := int(n.pid), n.args
-	if c.name == "write" && a[0] == messageFD {
-		c.message = strings.TrimSpace(string(memory(pid, a[1], int(a[2]))))
+func (w *Process) describe(n *Notification) (Call, bool) {
+	c := Call{Name: w.names[int(n.NR)]}
+	pid, a := int(n.PID), n.Args
+	if c.Name == "write" && a[0] == messageFD {
+		c.Message = strings.TrimSpace(string(memory(pid, a[1], int(a[2]))))
 		return c, true
 	}
-	switch c.name {
+	switch c.Name {
 	case "openat", "unlinkat", "mkdirat", "renameat", "renameat2":
-		c.path = name(pid, a[0], a[1])
-		c.flag = int(int32(a[2]))
-		if strings.HasPrefix(c.name, "renameat") {
-			c.to = name(pid, a[2], a[3])
+		c.Path = name(pid, a[0], a[1])
+		c.Flag = int(int32(a[2]))
+		if strings.HasPrefix(c.Name, "renameat") {
+			c.To = name(pid, a[2], a[3])
 		}
 	case "copy_file_range":
-		c.path = link(pid, a[2])
+		c.Path = link(pid, a[2])
 	default:
-		c.path = link(pid, a[0])
+		c.Path = link(pid, a[0])
 	}
-	if c.path != w.root && !strings.HasPrefix(c.path, w.root+"/") {
+	if c.Path != w.root && !strings.HasPrefix(c.Path, w.root+"/") {
 		return c, false
 	}
-	switch c.name {
+	switch c.Name {
 	case "write":
-		c.off, c.data = position(pid, a[0]), memory(pid, a[1], int(a[2]))
+		c.Off, c.Data = position(pid, a[0]), memory(pid, a[1], int(a[2]))
 	case "pwrite64":
-		c.off, c.data = int64(a[3]), memory(pid, a[1], int(a[2]))
+		c.Off, c.Data = int64(a[3]), memory(pid, a[1], int(a[2]))
 	case "ftruncate":
-		c.off = int64(a[1])
+		c.Off = int64(a[1])
 	case "fallocate":
-		c.flag, c.off, c.size = int(a[1]), int64(a[2]), int64(a[3])
+		c.Flag, c.Off, c.Size = int(a[1]), int64(a[2]), int64(a[3])
 	case "copy_file_range": // one file to another: the bytes that can be read are those that will be written
 		from, err := os.ReadFile(link(pid, a[0]))
 		at := position(pid, a[0])
 		if a[1] != 0 || a[3] != 0 || err != nil || at > int64(len(from)) {
 			panic(fmt.Sprintf("unexpected copy_file_range: %v, %v", a, err))
 		}
-		c.off, c.data = position(pid, a[2]), from[at:min(int64(len(from)), at+int64(a[4]))]
+		c.Off, c.Data = position(pid, a[2]), from[at:min(int64(len(from)), at+int64(a[4]))]
 	}
 	return c, true
 }
@@ -313,15 +268,15 @@ func position(pid int, fd uint64) int64 {
 	return n
 }
 
-// beWatched is called by the child: it installs the filter for the whole process and passes the
+// BeWatched is called by the child: it installs the filter for the whole process and passes the
 // listener to the parent. It returns the root and the parent's lines.
-func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
+func BeWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 	root = os.Getenv(watchedEnv)
 	if root == "" {
 		t.Skip("runs only as a child of the tests that watch its system calls")
 	}
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}}
-	for number := range watchedCalls {
+	for number := range calls(os.Getenv(readsEnv) != "") {
 		filter = append(filter, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K,
 			K: uint32(number), Jf: 1},
 			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
@@ -350,8 +305,14 @@ func beWatched(t *testing.T) (root string, lines *bufio.Scanner) {
 	return root, bufio.NewScanner(os.Stdin)
 }
 
-// say sends a message to the parent, in order with the file operations.
-func say(format string, values ...any) {
+// Ask is Say for a question, and reports whether the parent failed it.
+func Ask(format string, values ...any) bool {
+	_, err := unix.Write(messageFD, fmt.Appendf(nil, format, values...))
+	return err != nil
+}
+
+// Say sends a message to the parent, in order with the file operations.
+func Say(format string, values ...any) {
 	text := fmt.Appendf(nil, format, values...)
 	if _, err := unix.Write(messageFD, text); err != nil {
 		panic(err)
