@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,14 +127,19 @@ func startBlocked(t *testing.T, program string, engine transport.Mode) *blockedS
 	return s
 }
 
-// freePort returns an address that was free a moment ago: what a server prints cannot be read here.
+// freePort returns an address that was free a moment ago, for a server whose output cannot be read
+// here. The kernel gives its port to nobody: those that it gives, from 32768, may be given twice.
 func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // fullPipe returns the writing end of a pipe that has no room left.
