@@ -4,8 +4,10 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sluice/actors/node"
@@ -59,6 +61,51 @@ func TestClusterStatusAndTransfer(t *testing.T) {
 		if out, problems, code := local(append(tt.words, socket...)...); code != tt.code ||
 			!strings.Contains(problems, tt.want) {
 			t.Errorf("%v: exit code %d, %s%s", tt.words, code, out, problems)
+		}
+	}
+}
+
+// A member has the audit file and the admin address with TLS of a single server.
+func TestMemberIsAudited(t *testing.T) {
+	r := newTrailRig(t)
+	if err := os.WriteFile(r.path("token"), []byte(strings.Repeat("good", 8)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	certificate(t, r.dir, "server")
+	p, _, _ := servingAlone(t, "--authorized-keys", r.path("keys"), "--audit-file", r.path("audit"),
+		"--admin-tls", "127.0.0.1:0", "--admin-token-file", r.path("token"),
+		"--tls-cert", r.path("server.crt"), "--tls-key", r.path("server.key"))
+	_, rest, _ := strings.Cut(p.out.String(), "https://")
+	at, _, _ := strings.Cut(rest, "/")
+	for _, tt := range []struct {
+		words string
+		code  int
+	}{
+		{"cluster status", exitOK},
+		{"admin policy persisted>=1", exitOK},
+		{"cluster transfer 2", exitFailure},
+		{"cluster add 2 --peer-addr 127.0.0.1:9 --client-addr 127.0.0.1:10", exitOK},
+	} {
+		words := append(strings.Fields(tt.words), "--admin-tls", at, "--ca", r.path("server.crt"),
+			"--token-file", r.path("token"))
+		if out, problems, code := local(words...); code != tt.code {
+			t.Errorf("%s: exit code %d: %s%s", tt.words, code, out, problems)
+		}
+	}
+	expect(t, p.address(), 0, "buy 1 1 @ 5 --account 1 --key "+r.path("anna"), "accepted")
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	all := r.read("audit")
+	for _, want := range [][]string{
+		{"what", "start", "authorized_keys", r.path("keys")},
+		{"what", "command", "command", "/policy", "from", "token, https", "request", "persisted>=1", "status", "200"},
+		{"what", "command", "command", "/transfer", "from", "token, https", "error", ""},
+		{"what", "command", "command", "/add", "from", "token, https", "request", "127.0.0.1:9", "status", "200"},
+		{"what", "login", "name", "anna", "role", "trader"},
+		{"what", "stop"},
+	} {
+		if got := find(all, want...); len(got) != 1 {
+			t.Errorf("%d lines have %q: %v", len(got), want, all)
 		}
 	}
 }
