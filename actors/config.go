@@ -121,7 +121,7 @@ func (p Placement) String() string {
 type IdleMode uint8
 
 const (
-	// IdleAdaptive runs a few more rounds, then sleeps until woken.
+	// IdleAdaptive sleeps until woken.
 	IdleAdaptive IdleMode = iota
 	// IdleSpin never sleeps and locks each group to a thread. It needs a core for every group.
 	IdleSpin
@@ -229,8 +229,7 @@ const (
 	shardEvents     = 1024    // control events on their way to a shard
 	shardNotices    = 4096
 	traceRecords    = 1024 // traced responses of a shard that wait for the exporter
-	adaptiveSpins   = 8
-	frameRingLeast  = 8 // largest frames that a shard's inbox holds at least
+	frameRingLeast  = 8    // largest frames that a shard's inbox holds at least
 	defaultDrainMax = 1 << 16
 )
 

@@ -81,7 +81,7 @@ func (c *Config) newIdle() run.Idle {
 	if c.Idle == IdleSpin {
 		return run.NewSpin()
 	}
-	return run.NewAdaptive(adaptiveSpins)
+	return run.NewAdaptive()
 }
 
 // gauges registers what histograms cannot show: a gate that never opens ends no wait.

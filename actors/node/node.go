@@ -212,7 +212,7 @@ func (n *Node[R, Q]) build(ctx context.Context) error {
 	} else {
 		n.office.Propose(events)
 	}
-	group := run.NewGroup("sequencer", run.NewAdaptive(0))
+	group := run.NewGroup("sequencer", run.NewAdaptive())
 	sc.State, sc.Requests, sc.Journal, sc.Slots = n.state, requests, ring, n.pipeline.Slots()
 	sc.Signal, sc.Now, sc.Snapshots = group.Signal(), n.pipeline.Now, n.snapshots
 	if n.sequencer, err = sequencer.New(sc); err != nil {

@@ -241,7 +241,7 @@ func Genesis[R, Q any](dataDir string, owner journal.Identity, last durability.S
 // that is on disk.
 func (s *store) newCommitter(events *mailbox.BytesReader, batchBytes int,
 	persisted func(durability.Seq)) {
-	idle := run.NewAdaptive(0)
+	idle := run.NewAdaptive()
 	signal := mailbox.NewSignal(idle)
 	events.SetSignal(signal)
 	s.committer = journal.NewCommitter(journal.CommitterOptions{

@@ -42,8 +42,8 @@ func Example() {
 	slots, gate := mailbox.NewSPSC[actors.Slot[uint64, struct{}]](16)
 	s, err := sequencer.New(sequencer.Config[uint64, struct{}]{
 		Application: &total{}, Requests: requests, Journal: ring, Slots: slots,
-		Signal:  mailbox.NewSignal(run.NewAdaptive(0)), // of the goroutine that steps it, in a program
-		Now:     func() int64 { return 0 },             // of the pipeline
+		Signal:  mailbox.NewSignal(run.NewAdaptive()), // of the goroutine that steps it, in a program
+		Now:     func() int64 { return 0 },            // of the pipeline
 		Wall:    func() int64 { return 0 },
 		State:   sequencer.NewState(), // of sequencer.Replay
 		Encoder: frames{},

@@ -34,7 +34,7 @@ func Example_topic() {
 	_, feedback := actors.NewFeedback(1) // the other end is for the shards of the pipeline
 	s, err := sequencer.New(sequencer.Config[uint64, struct{}]{
 		Application: &counter{}, Requests: requests, Journal: ring, Slots: slots,
-		Signal: mailbox.NewSignal(run.NewAdaptive(0)), Now: func() int64 { return 0 },
+		Signal: mailbox.NewSignal(run.NewAdaptive()), Now: func() int64 { return 0 },
 		Wall: func() int64 { return 0 }, State: sequencer.NewState(), Encoder: frames{},
 		Topics: sequencer.Topics{Feedback: feedback, Epoch: 500},
 	})

@@ -111,7 +111,7 @@ type stage struct {
 }
 
 func newStage(t testing.TB, slots int, change func(*Config[report, report])) *stage {
-	st := &stage{t: t, app: &script{}, group: run.NewGroup("sequencer", run.NewAdaptive(0))}
+	st := &stage{t: t, app: &script{}, group: run.NewGroup("sequencer", run.NewAdaptive())}
 	w, r := mailbox.NewSPSC[actors.Slot[report, report]](slots)
 	ring, log := mailbox.NewBytes(1 << 16)
 	queue, requests := NewQueue(1 << 16)

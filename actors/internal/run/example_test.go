@@ -27,7 +27,7 @@ func (c *countdown) Recorder() *telemetry.Recorder { return nil }
 
 // A runner steps an actor until it is done, and closes it.
 func Example() {
-	g := run.NewGroup("example", run.NewAdaptive(0), &countdown{left: 3})
+	g := run.NewGroup("example", run.NewAdaptive(), &countdown{left: 3})
 	r := run.NewRunner(func() int64 { return 0 }, nil, g)
 	r.Start()
 	fmt.Println(r.Wait())

@@ -1,9 +1,6 @@
 package run
 
-import (
-	"runtime"
-	"time"
-)
+import "time"
 
 // Idle is how a group's goroutine spends the time between rounds that found no work. It is also the
 // Waker behind the group's parking signal. Wake may be called from any goroutine and never blocks;
@@ -28,17 +25,16 @@ func (spin) Wake()                {}
 func (spin) Pause(empty int) bool { return false }
 func (spin) Sleep(time.Duration)  {}
 
-// NewAdaptive returns an idle strategy that runs the given number of further rounds, then sleeps on
-// a channel token until it is woken. A goroutine that sleeps this way gives up its core at once,
-// which a raw futex or eventfd wait does not (docs/decisions/0010).
-func NewAdaptive(spins int) Idle {
+// NewAdaptive returns an idle strategy that sleeps on a channel token until it is woken. A goroutine
+// that sleeps this way gives up its core at once, which a raw futex or eventfd wait does not
+// (docs/decisions/0010). Further rounds before the sleep cost CPU and save no time (0045).
+func NewAdaptive() Idle {
 	t := time.NewTimer(time.Hour)
 	t.Stop()
-	return &adaptive{spins: spins, token: make(chan struct{}, 1), timer: t}
+	return &adaptive{token: make(chan struct{}, 1), timer: t}
 }
 
 type adaptive struct {
-	spins int
 	token chan struct{}
 	timer *time.Timer
 }
@@ -50,13 +46,7 @@ func (a *adaptive) Wake() {
 	}
 }
 
-func (a *adaptive) Pause(empty int) bool {
-	if empty <= a.spins {
-		runtime.Gosched()
-		return false
-	}
-	return true
-}
+func (*adaptive) Pause(int) bool { return true }
 
 func (a *adaptive) Sleep(max time.Duration) {
 	select {

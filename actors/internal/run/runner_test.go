@@ -52,7 +52,7 @@ func startRunner(onFail func(error), groups ...*Group) (*Runner, chan error) {
 }
 
 func idles() map[string]func() Idle {
-	return map[string]func() Idle{"adaptive": func() Idle { return NewAdaptive(8) },
+	return map[string]func() Idle{"adaptive": func() Idle { return NewAdaptive() },
 		"spin": NewSpin}
 }
 
@@ -87,7 +87,7 @@ func TestRunnerParksAndIsWokenBySignal(t *testing.T) {
 		}
 		return 0
 	}
-	g := NewGroup("g", NewAdaptive(0), a)
+	g := NewGroup("g", NewAdaptive(), a)
 	_, ended := startRunner(nil, g)
 	for i := int64(1); i <= 1000; i++ {
 		work.Store(i) // publish, then wake
@@ -164,9 +164,9 @@ func TestRunnerNamesRunningGroups(t *testing.T) {
 	release := make(chan struct{})
 	busy := &scripted{name: "busy", step: func(int64) int { <-release; return 0 },
 		done: func() bool { return true }}
-	r, ended := startRunner(nil, NewGroup("first", NewAdaptive(1), busy, &scripted{name: "mate",
+	r, ended := startRunner(nil, NewGroup("first", NewAdaptive(), busy, &scripted{name: "mate",
 		done: func() bool { return true }}),
-		NewGroup("second", NewAdaptive(1), &scripted{name: "a", done: func() bool { return true }}))
+		NewGroup("second", NewAdaptive(), &scripted{name: "a", done: func() bool { return true }}))
 	eventually(t, "only the first runs", func() bool { return len(r.Running()) == 1 })
 	if got := r.Running()[0]; got != "first (busy, mate)" {
 		t.Errorf("running: %q", got)
@@ -181,13 +181,13 @@ func TestRunnerReportsFailedCloseAndPanicInClose(t *testing.T) {
 	broken := errors.New("planted")
 	a := &scripted{name: "a", done: func() bool { return true },
 		close: func() error { return broken }}
-	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(1), a, &scripted{name: "b"}))
+	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(), a, &scripted{name: "b"}))
 	if err := <-ended; !errors.Is(err, broken) || !strings.Contains(err.Error(), "closing a") {
 		t.Errorf("ended with %v, want the error of a's Close", err)
 	}
 	c := &scripted{name: "c", done: func() bool { return true },
 		close: func() error { panic("in Close") }}
-	_, ended = startRunner(nil, NewGroup("g", NewAdaptive(1), c, &scripted{name: "d"}))
+	_, ended = startRunner(nil, NewGroup("g", NewAdaptive(), c, &scripted{name: "d"}))
 	var panicked *PanicError
 	if err := <-ended; !errors.As(err, &panicked) || panicked.Actor != "c" {
 		t.Errorf("ended with %v, want the panic in c's Close", err)
@@ -198,7 +198,7 @@ func TestPanicInCloseClosesNoActorTwice(t *testing.T) {
 	sick := &scripted{name: "sick", step: func(int64) int { panic("planted") }}
 	before, after := &scripted{name: "before"}, &scripted{name: "after"}
 	worse := &scripted{name: "worse", close: func() error { panic("in Close") }}
-	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(1), before, sick, worse, after))
+	_, ended := startRunner(nil, NewGroup("g", NewAdaptive(), before, sick, worse, after))
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "planted") ||
 		!strings.Contains(err.Error(), "in Close") {
 		t.Errorf("ended with %v, want both panics", err)
@@ -210,7 +210,7 @@ func TestPanicInCloseClosesNoActorTwice(t *testing.T) {
 }
 
 func TestWakeBeforeSleepEndsIt(t *testing.T) {
-	a := NewAdaptive(0)
+	a := NewAdaptive()
 	a.Wake()
 	a.Wake()
 	a.Sleep(time.Hour) // returns at once, or the test hangs
@@ -221,15 +221,9 @@ func TestWakeBeforeSleepEndsIt(t *testing.T) {
 	a.Sleep(time.Nanosecond) // and without a wake it ends by time
 }
 
-func TestAdaptivePausesBeforeItParks(t *testing.T) {
-	a := NewAdaptive(3)
-	for empty := 1; empty <= 5; empty++ {
-		if got, want := a.Pause(empty), empty > 3; got != want {
-			t.Errorf("Pause(%d) = %t, want %t", empty, got, want)
-		}
-	}
-	if NewSpin().Pause(1 << 30) {
-		t.Error("spin parks")
+func TestOnlyAdaptiveParks(t *testing.T) {
+	if !NewAdaptive().Pause(1) || NewSpin().Pause(1<<30) {
+		t.Error("adaptive parks after a round without work, spin never does")
 	}
 }
 

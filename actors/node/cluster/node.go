@@ -228,7 +228,7 @@ func (m *Node[R, Q]) openLog() (err error) {
 		uint64(m.members.Generation)<<(node.IDBits+incarnationBits) | m.found.Incarnation<<node.IDBits)
 	m.store = raftlog.NewJournalStore(m.journal, m.found, func() { m.figures.commits.Add(1) })
 	m.writes = &watchedStore{JournalStore: m.store}
-	idle := &tickingIdle{run.NewAdaptive(0), raftlog.DefaultTick}
+	idle := &tickingIdle{run.NewAdaptive(), raftlog.DefaultTick}
 	m.raft, err = raftlog.Open(raftlog.Options{
 		ID: m.id, First: m.members.first(), OnMembers: m.table.changed, Store: m.writes, Send: m.send, Wake: idle.Wake,
 		SendSnapshot: func(to uint64, newest raftlog.Meta, frame []byte) { m.bulk.Send(to, newest, frame) },

@@ -188,8 +188,7 @@ func (c *Server) pipelineSettings() []Setting {
 				"each further shard (front), " +
 				"one each (spread)"},
 		{Name: "idle", Value: Choice(&c.Idle, actors.ParseIdle, "adaptive", "spin"),
-			Help: "wait for work by polling a few times and then sleeping (adaptive), or by " +
-				"polling only (spin), " +
+			Help: "wait for work by sleeping (adaptive), or by polling (spin), " +
 				"which needs a core for every goroutine"},
 		{Name: "io", Value: Choice(&c.IO, transport.ParseMode, "auto", "uring", "poll"),
 			Help: "send with io_uring (uring), with send and epoll (poll), or with the first of " +
