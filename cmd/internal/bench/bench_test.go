@@ -71,7 +71,7 @@ func TestRunDeliversEverything(t *testing.T) {
 		{"portable engine with clients that never read", with(func(s *Spec) { s.Stalled = 2 })},
 		{"portable engine over TLS", with(func(s *Spec) { s.Net = "tls" })},
 		{"io_uring over TLS at full speed, frames larger than a record",
-			with(func(s *Spec) { s.Net, s.IO, s.Rate, s.Frame, s.Window = "tls", "uring", 0, 20000, 256 })},
+			with(func(s *Spec) { s.Net, s.IO, s.Rate, s.Frame, s.Window = "tls", "uring", 0, 20000, 2048 })},
 		{"goroutines over TLS", with(func(s *Spec) { s.Server, s.Net = "goroutines", "tls" })},
 		{"goroutines over TLS at full speed",
 			with(func(s *Spec) { s.Server, s.Net, s.Rate = "goroutines", "tls", 0 })},
