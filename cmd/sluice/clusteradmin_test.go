@@ -100,7 +100,7 @@ func TestMemberIsAudited(t *testing.T) {
 		{"what", "start", "authorized_keys", r.path("keys")},
 		{"what", "command", "command", "/policy", "from", "token, https", "request", "persisted>=1", "status", "200"},
 		{"what", "command", "command", "/transfer", "from", "token, https", "error", ""},
-		{"what", "command", "command", "/add", "from", "token, https", "request", "127.0.0.1:9", "status", "200"},
+		{"what", "command", "command", "/members", "from", "token, https", "request", "127.0.0.1:9", "status", "200"},
 		{"what", "login", "name", "anna", "role", "trader"},
 		{"what", "stop"},
 	} {
