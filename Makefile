@@ -12,7 +12,7 @@ WANT        := SLUICE_WANT_IOURING=1
 # The simulator is built with the costly assertions; SIMTAGS= leaves them out.
 SIMTAGS     ?= invariants
 PKGS        ?= ./...
-TIMEOUT     ?= 10m
+TIMEOUT     ?= 30m
 COUNT       ?= 1
 FUZZTIME    ?= 10s
 BENCH       ?= ^Benchmark(Gate|Encode|Egress|Pipeline|Chain|ChainAlone|Bytes|ParkedRoundTrip|Report|Evaluate|Snapshot)$$
