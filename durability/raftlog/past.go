@@ -104,7 +104,7 @@ func (p *Past) read(first, snapshot uint64, records iter.Seq2[journal.Event, err
 		if err != nil {
 			return fmt.Errorf("record %d of the journal: %w", record, err)
 		}
-		if record == snapshot && p.Newest != nil && p.last() != p.Newest.Index {
+		if record == snapshot && p.Newest != nil && !p.endsWith(p.Newest) {
 			p.restart(p.Newest)
 		}
 	}
@@ -118,6 +118,13 @@ func (p *Past) read(first, snapshot uint64, records iter.Seq2[journal.Event, err
 // restart makes the log begin after a snapshot.
 func (p *Past) restart(m *Meta) {
 	p.base, p.fixed, p.places = m.Index, true, p.places[:0]
+}
+
+// endsWith reports that the last entry is the one of a snapshot. One that another node sent may take the place of
+// an entry with the same index, of an earlier term.
+func (p *Past) endsWith(m *Meta) bool {
+	n := len(p.places)
+	return p.last() == m.Index && n > 0 && p.places[n-1].term == m.Term
 }
 
 func (p *Past) last() uint64 { return p.base + uint64(len(p.places)) }

@@ -86,6 +86,8 @@ func TestPastIsWhatWasNotReplaced(t *testing.T) {
 			[][]byte{entryOf(2, 12, 32, 1)}, "32:2", 31, 2, 12},
 		{"a received snapshot", 1, 2, &Meta{Term: 1, Index: 20, Seq: 50},
 			[][]byte{entryOf(1, 2, 1, 3), snap(20, 50), entryOf(2, 21, 51, 1)}, "51:2", 50, 2, 21},
+		{"a received snapshot in the place of an entry that was replaced", 1, 3, &Meta{Term: 2, Index: 3, Seq: 1},
+			[][]byte{entryOf(1, 2, 1, 1), entryOf(1, 3, 2, 4), snap(3, 1), entryOf(2, 4, 2, 1)}, "2:2", 1, 2, 4},
 		{"a received snapshot before the newest", 1, 3, &Meta{Term: 2, Index: 21, Seq: 51},
 			[][]byte{entryOf(1, 2, 1, 3), snap(20, 50), entryOf(2, 21, 51, 1), entryOf(2, 22, 52, 1)},
 			"51:2 52:2", 51, 2, 22},
