@@ -243,7 +243,8 @@ func (t *simTopics) ledger(sum *telemetry.Totals) {
 	}
 	published, delivered := c[telemetry.TopicPublished], c[telemetry.TopicDelivered]
 	if published != delivered+skipped {
-		w.fail("ledger of topics: %d published, %d delivered + %d skipped: gap %d, latest %d, closed %d, failed %d", published, delivered,
+		w.fail("ledger of topics: %d published, %d delivered + %d skipped: gap %d, latest %d, closed %d, failed %d",
+			published, delivered,
 			skipped, c[telemetry.TopicSkippedGap], c[telemetry.TopicSkippedLatest],
 			c[telemetry.TopicSkippedClosed], c[telemetry.TopicSkippedFailed])
 	}

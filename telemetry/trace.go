@@ -53,7 +53,8 @@ const (
 	TraceBlockedByJournal                        // the journal's cursor was the last to reach it
 	TraceBlockedByReplica                        // a replica's cursor was the last to reach it
 	TraceFailed                                  // it was dropped
-	TraceTopic                                   // a frame for the subscribers of a topic, whose number is in Conn; Batch is the number of sends
+	// a frame for the subscribers of a topic, whose number is in Conn; Batch is the number of sends
+	TraceTopic
 )
 
 // Stamp records that the slot passed p at now.

@@ -183,9 +183,10 @@ const whole = "intact up to event LAST"
 // damages are what can happen to a data directory, and what a start and verify say. The second text is that
 // of verify if it has other words.
 var damages = map[string][]string{
-	"oldest segment halved":   {".wal at byte"}, // of the next one, if the half ends between two records
-	"oldest segment removed":  {"no intact snapshot reaches event"},
-	"oldest segment swapped":  {"0000000000000000-0000000000000000.wal at byte 1"}, // 128 or 136, by the size of its first record
+	"oldest segment halved":  {".wal at byte"}, // of the next one, if the half ends between two records
+	"oldest segment removed": {"no intact snapshot reaches event"},
+	// 128 or 136, by the size of its first record
+	"oldest segment swapped":  {"0000000000000000-0000000000000000.wal at byte 1"},
 	"oldest segment foreign":  {"0000000000000000-0000000000000000.wal belongs to directory OTHER, not to OWN"},
 	"oldest segment zeroed":   {"0000000000000000-0000000000000000.wal at byte 0: the segment's header is incomplete"},
 	"inner segment halved":    {"max entry size limit exceeded"},

@@ -142,7 +142,8 @@ func TestSubscribersHaveTheBook(t *testing.T) {
 				t.Errorf("follower %d has %d bytes at %+v, the server %d at %+v", i, len(got), at, len(want), end)
 			}
 		}
-		if topics, subs := gauge(n, telemetry.SequencerTopics), gauge(n, telemetry.SequencerSubscriptions); topics != 1 || subs != 9 {
+		if topics, subs := gauge(n, telemetry.SequencerTopics),
+			gauge(n, telemetry.SequencerSubscriptions); topics != 1 || subs != 9 {
 			t.Errorf("%v topics with %v subscriptions, want 1 with 9", topics, subs)
 		}
 		for _, f := range append(all, last) {

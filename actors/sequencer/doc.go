@@ -62,6 +62,7 @@
 //	| version | kind | flags | role | tag | identity      | time u64 | conn. u64 | request u64 | body |
 //	+---------+------+-------+------+-----+---------------+----------+-----------+------------+------+
 //
-// Start reading at Application, then Sequencer.next and request, emitter, and subscription; Replay is the way back. The order book in cmd/orderbook
+// Start reading at Application, then Sequencer.next and request, emitter, and subscription; Replay
+// is the way back. The order book in cmd/orderbook
 // is an application.
 package sequencer

@@ -244,7 +244,8 @@ func (s *Sequencer[R, Q]) Close() error {
 
 func (s *Sequencer[R, Q]) over() bool { return s.err != nil || s.stop.Load() }
 
-// next carries out one request or event, or takes one entry of feedback; false if there is none, or no room for what it causes.
+// next carries out one request or event, or takes one entry of feedback; false if there is none, or
+// no room for what it causes.
 func (s *Sequencer[R, Q]) next() bool {
 	some, done := true, s.out.ready()
 	policy, swaps := s.cfg.Requests.policy()

@@ -77,7 +77,8 @@ func TestSubscriptionsAreRefused(t *testing.T) {
 		bypass bool
 	}{
 		{"no sub-tag", RoleTrader, nil, encode.RefusedTag, true},
-		{"a sub-tag of the server", RoleTrader, append([]byte{wire.SubTopicData}, make([]byte, 30)...), encode.RefusedTag, true},
+		{"a sub-tag of the server", RoleTrader, append([]byte{wire.SubTopicData}, make([]byte, 30)...),
+			encode.RefusedTag, true},
 		{"short", RoleTrader, sub(1, 0)[:25], encode.RefusedSize, true},
 		{"short to leave", RoleTrader, wire.AppendUnsubscribeBody(nil, 1)[:8], encode.RefusedSize, true},
 		{"no role", 0, sub(1, 0), encode.RefusedRole, true},
@@ -353,7 +354,8 @@ func TestResyncIsSnapshotOfNoRequest(t *testing.T) {
 	if at := addressOf(&got[3]); at != (address{2, 5, 2, 1001, 0, actors.ModeLatest}) {
 		t.Errorf("the join is %+v", at)
 	}
-	if asked := d.board.asked; len(asked) != 1 || asked[0].Identity != ev.Identity || asked[0].Seq != 2 || asked[0].Conn != 2 {
+	if asked := d.board.asked; len(asked) != 1 || asked[0].Identity != ev.Identity || asked[0].Seq != 2 ||
+		asked[0].Conn != 2 {
 		t.Errorf("described for %+v", asked)
 	}
 	d.board.revoke = map[uint64]bool{5: true}

@@ -147,7 +147,8 @@ func TestLadderIsDrawnOnATerminal(t *testing.T) {
 
 func TestUnknownRefusalsOfTopicsAreNamed(t *testing.T) {
 	c := &clientConfig{Address: "a:1"}
-	for reason, want := range map[wire.Refusal]string{1: "has no topics", 3: "role not permitted", 6: "no such topic", 99: "reason 99"} {
+	for reason, want := range map[wire.Refusal]string{1: "has no topics", 3: "role not permitted",
+		6: "no such topic", 99: "reason 99"} {
 		err := c.unfollowed(&client.RefusedError{Reason: reason})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", reason, err, want)

@@ -137,7 +137,10 @@ func TestClusterInspectReadsDamagedDirectories(t *testing.T) {
 		{"genesis", "genesis", nil},
 		{"journal/FORMAT", "FORMAT", func(now *inspection) bool { return now.Cluster == was.Cluster }},
 		{"journal/INCARNATION", "INCARNATION", nil},
-		{"journal/wal/*.wal", "damaged", func(now *inspection) bool { return now.Cluster == was.Cluster && now.Member != nil }},
+		{"journal/wal/*.wal", "damaged", func(now *inspection) bool {
+			return now.Cluster == was.Cluster &&
+				now.Member != nil
+		}},
 	} {
 		files, err := filepath.Glob(filepath.Join(dir, tt.file))
 		if err != nil || len(files) == 0 {

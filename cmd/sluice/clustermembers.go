@@ -71,26 +71,30 @@ func clusterAdd(e *env, args []string) error {
 
 func clusterPromote(e *env, args []string) error {
 	instead := 0
-	return changeMembers(e, args, memberVerb{node.MemberPromote, clusterPromoteHead, func(c *node.MemberChange) []config.Setting {
-		return []config.Setting{
-			adminFlag("instead-of", config.Count(&instead, 0, 31, false), "the number of a voter that leaves at the same time; 0 for none"),
-			forceFlag(c, "promote also if two voters would be left, or a learner has not caught up")}
-	}, func(c *node.MemberChange) error {
-		c.InsteadOf = uint8(instead)
-		return nil
-	}})
+	return changeMembers(e, args, memberVerb{node.MemberPromote, clusterPromoteHead,
+		func(c *node.MemberChange) []config.Setting {
+			return []config.Setting{
+				adminFlag("instead-of", config.Count(&instead, 0, 31, false),
+					"the number of a voter that leaves at the same time; 0 for none"),
+				forceFlag(c, "promote also if two voters would be left, or a learner has not caught up")}
+		}, func(c *node.MemberChange) error {
+			c.InsteadOf = uint8(instead)
+			return nil
+		}})
 }
 
 func clusterRemove(e *env, args []string) error {
-	return changeMembers(e, args, memberVerb{node.MemberRemove, clusterRemoveHead, func(c *node.MemberChange) []config.Setting {
-		return []config.Setting{forceFlag(c, "remove also if two voters would be left")}
-	}, nil})
+	return changeMembers(e, args, memberVerb{node.MemberRemove, clusterRemoveHead,
+		func(c *node.MemberChange) []config.Setting {
+			return []config.Setting{forceFlag(c, "remove also if two voters would be left")}
+		}, nil})
 }
 
 func clusterReplace(e *env, args []string) error {
-	return changeMembers(e, args, memberVerb{node.MemberReplace, clusterReplaceHead, func(c *node.MemberChange) []config.Setting {
-		return append(addressFlags(c, "; its present one if empty"), forceFlag(c, "replace also a node that is up"))
-	}, nil})
+	return changeMembers(e, args, memberVerb{node.MemberReplace, clusterReplaceHead,
+		func(c *node.MemberChange) []config.Setting {
+			return append(addressFlags(c, "; its present one if empty"), forceFlag(c, "replace also a node that is up"))
+		}, nil})
 }
 
 // changeMembers runs a command that changes the membership.

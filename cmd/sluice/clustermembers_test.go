@@ -30,7 +30,8 @@ func TestClusterMembersAreChanged(t *testing.T) {
 	if err != nil || m.Node != 2 || !m.Joined {
 		t.Fatalf("%+v, %v", m, err)
 	}
-	if now, err := cluster.ReadCurrent(dir, m); err != nil || len(now.Peers) != 1 || now.Self.Client != client || now.Voters != 1 {
+	if now, err := cluster.ReadCurrent(dir, m); err != nil || len(now.Peers) != 1 || now.Self.Client != client ||
+		now.Voters != 1 {
 		t.Fatalf("%+v, %v", now, err)
 	}
 	if out, problems, code := run("status"); code != 0 || !strings.Contains(out, "learner") ||

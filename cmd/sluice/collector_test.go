@@ -119,8 +119,8 @@ service:
 	return c
 }
 
-// freeAddress returns an address that is probably free, for a program that cannot choose a port. The
-// kernel gives its port to nobody: those that it gives, from 32768, may be given twice.
+// freeAddress returns an address that is probably free, for a program that cannot choose a port. Its
+// port is none of those that the kernel chooses, from 32768 on, which it may choose twice.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for {

@@ -108,7 +108,8 @@ func TestKubernetesManifests(t *testing.T) {
 		for _, p := range c.Ports {
 			ports[p.Name] = p.ContainerPort
 		}
-		if a := m.Spec.Template.Metadata.Annotations; a["prometheus.io/port"] != port || port != "9465" || ports["metrics"] != 9465 ||
+		if a := m.Spec.Template.Metadata.Annotations; a["prometheus.io/port"] != port || port != "9465" ||
+			ports["metrics"] != 9465 ||
 			a["prometheus.io/scrape"] != "true" || ports["clients"] != 9876 {
 			t.Errorf("%s: metrics at %q, ports %v, annotations %v", name, cfg.Metrics, ports, a)
 		}

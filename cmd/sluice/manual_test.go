@@ -65,7 +65,8 @@ func TestBashCompletesWordsFlagsAndValues(t *testing.T) {
 		"sluice serve --config /etc/os-rel": "/etc/os-release",
 	} {
 		words := strings.Fields(line)
-		script := completions(t, "bash") + "\nCOMP_WORDS=(" + strings.Join(words, " ") + ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_sluice\necho ${COMPREPLY[@]}"
+		script := completions(t, "bash") + "\nCOMP_WORDS=(" + strings.Join(words, " ") +
+			")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_sluice\necho ${COMPREPLY[@]}"
 		out, err := exec.Command(bash, "--norc", "-c", script).CombinedOutput()
 		if got := strings.TrimSpace(string(out)); err != nil || got != want {
 			t.Errorf("%s: %q, want %q (%v)", line, got, want, err)

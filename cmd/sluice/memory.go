@@ -39,7 +39,8 @@ func cgroupLimit(root string) (lowest int64) {
 		for dir := filepath.Clean("/" + part[2]); ; dir = filepath.Dir(dir) { // each parent limits as well
 			text, err := os.ReadFile(filepath.Join(root, top, dir, file))
 			n, bad := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-			if err == nil && bad == nil && n > 0 && n < 1<<60 && (lowest == 0 || n < lowest) { // v1 has 2^63 less a page for none
+			if err == nil && bad == nil && n > 0 && n < 1<<60 &&
+				(lowest == 0 || n < lowest) { // v1 has 2^63 less a page for none
 				lowest = n
 			}
 			if dir == "/" {
@@ -68,7 +69,8 @@ func (s *service) limitMemory(root string) {
 	}
 	heap := debug.SetMemoryLimit(-1)
 	if os.Getenv("GOMEMLIMIT") == "" {
-		heap = limit / 10 * 9 >> 20 << 20 // the rest is the kernel's: rings, page tables, journal pages that are being written
+		// the rest is the kernel's: rings, page tables, journal pages that are being written
+		heap = limit / 10 * 9 >> 20 << 20
 		debug.SetMemoryLimit(heap)
 	}
 	if s.set.Origin("shard-budget") == "default" {

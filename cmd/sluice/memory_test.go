@@ -19,15 +19,20 @@ func TestMemoryLimitIsTheLowestOfAllCgroups(t *testing.T) {
 		files map[string]string
 		want  int64
 	}{
-		"no cgroup":          {nil, 0},
-		"version 2":          {map[string]string{own: "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "1048576\n"}, 1 << 20},
-		"of a parent":        {map[string]string{own: "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n", "sys/fs/cgroup/a/memory.max": "2097152\n"}, 2 << 20},
-		"no limit":           {map[string]string{own: "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 0},
-		"namespace":          {map[string]string{own: "0::/\n", "sys/fs/cgroup/memory.max": "4096\n"}, 4096},
-		"version 1":          {map[string]string{own: "4:cpu,memory:/d\n0::/\n", "sys/fs/cgroup/memory/d/memory.limit_in_bytes": "8192\n"}, 8192},
-		"version 1, none":    {map[string]string{own: "4:memory:/d\n", "sys/fs/cgroup/memory/d/memory.limit_in_bytes": none}, 0},
-		"path from outside":  {map[string]string{own: "4:memory:/host/d\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "4096\n"}, 4096},
-		"another controller": {map[string]string{own: "4:memory_x:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "4096\n"}, 0},
+		"no cgroup": {nil, 0},
+		"version 2": {map[string]string{own: "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "1048576\n"}, 1 << 20},
+		"of a parent": {map[string]string{own: "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n",
+			"sys/fs/cgroup/a/memory.max": "2097152\n"}, 2 << 20},
+		"no limit":  {map[string]string{own: "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 0},
+		"namespace": {map[string]string{own: "0::/\n", "sys/fs/cgroup/memory.max": "4096\n"}, 4096},
+		"version 1": {map[string]string{own: "4:cpu,memory:/d\n0::/\n",
+			"sys/fs/cgroup/memory/d/memory.limit_in_bytes": "8192\n"}, 8192},
+		"version 1, none": {map[string]string{own: "4:memory:/d\n",
+			"sys/fs/cgroup/memory/d/memory.limit_in_bytes": none}, 0},
+		"path from outside": {map[string]string{own: "4:memory:/host/d\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "4096\n"}, 4096},
+		"another controller": {map[string]string{own: "4:memory_x:/\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "4096\n"}, 0},
 	} {
 		root := t.TempDir()
 		for file, text := range v.files {
@@ -50,7 +55,8 @@ func TestBudgetOfSendBuffersFitsTheMemoryLimit(t *testing.T) {
 		limit, want int64
 		shards      int
 	}{
-		{8 << 30, 256 << 20, 2}, {2 << 30, 256 << 20, 2}, {1 << 30, 128 << 20, 2}, {1 << 30, 32 << 20, 8}, {4 << 20, 1 << 20, 8},
+		{8 << 30, 256 << 20, 2}, {2 << 30, 256 << 20, 2}, {1 << 30, 128 << 20, 2}, {1 << 30, 32 << 20, 8},
+		{4 << 20, 1 << 20, 8},
 	} {
 		c := config.DefaultServer()
 		c.Shards = v.shards
@@ -96,9 +102,11 @@ func TestServerAdaptsToTheMemoryLimitOfItsCgroup(t *testing.T) {
 		{"GOMEMLIMIT=100MiB", "--shards 1 --shard-budget 300MiB", []string{"go_memory_limit=100MiB", "shard_budget=300MiB",
 			"send buffers may take more than half of the memory limit"}},
 	} {
-		args := append([]string{"-c", `echo $$ > "$1" && shift && exec "$@"`, "sh", procs, os.Args[0], "serve", "--data-dir", t.TempDir(),
+		args := append([]string{"-c", `echo $$ > "$1" && shift && exec "$@"`, "sh", procs, os.Args[0], "serve",
+			"--data-dir", t.TempDir(),
 			"--listen-tcp", "127.0.0.1:0", "--admin-address", ""}, strings.Fields(v.flags)...)
-		p := &process{t: t, cmd: exec.Command("/bin/sh", args...), out: newOutput(), err: newOutput(), exited: make(chan struct{})}
+		p := &process{t: t, cmd: exec.Command("/bin/sh", args...), out: newOutput(), err: newOutput(),
+			exited: make(chan struct{})}
 		p.cmd.Stderr = p.err
 		p.cmd.Env = append(os.Environ(), v.environment)
 		p.run()

@@ -121,7 +121,8 @@ func TestMetricsHaveAnAddressOfTheirOwn(t *testing.T) {
 			t.Errorf("%s: %d %.200s", path, status, text)
 		}
 	}
-	_, problems, code := local("config", "check", "--metrics-address", p.page(), "--admin-address", p.page(), "--data-dir", t.TempDir())
+	_, problems, code := local("config", "check", "--metrics-address", p.page(), "--admin-address", p.page(),
+		"--data-dir", t.TempDir())
 	if code != exitUsage || !strings.Contains(problems, "are one address") {
 		t.Errorf("%d %s", code, problems)
 	}

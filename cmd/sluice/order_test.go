@@ -14,7 +14,8 @@ func TestRequestsAreParsedAndDescribedInTheSameWords(t *testing.T) {
 		"buy 3 10 @ 101", "sell 3 10 @ -5 ioc", "buy 0 1", "cancel 7", "replace 7 12 @ 102",
 		"sell 3 10 @ 101 until 2026-12-01T10:00:00Z", "buy 1 1 @ 1 until 2026-12-01T10:00:00.000000001Z",
 		"top 3", "position 4294967295", "orders", "outcome 9", "fills", "fills since 20",
-		"limits", "limits orders 2000000", "limits instruments 2048 levels 8192", "cancel-on-disconnect on", "cancel-on-disconnect off",
+		"limits", "limits orders 2000000", "limits instruments 2048 levels 8192", "cancel-on-disconnect on",
+		"cancel-on-disconnect off",
 	} {
 		c, err := parseOrder(strings.Fields(text))
 		if err != nil {

@@ -49,9 +49,15 @@ func TestWedgedGateIsVisibleEverywhere(t *testing.T) {
 		"the gauge above the alert's bound": w.gauge(func(age float64) bool { return age > status.WedgedFor.Seconds() }),
 		"one answer pending":                p.metric("sluice_gate_pending", "1"),
 		"the log":                           w.wrote("gate wedged; responses wait for durability"),
-		"/readyz":                           w.ready(func(g status.Gate) bool { return g.Wedged && g.Event == 4 && strings.Contains(g.Why, "in view") }),
-		"the feed of the live page":         w.feed(func(g status.Gate) bool { return g.Wedged && g.Event == 4 && strings.Contains(g.Why, "in view") }),
-		"the alert":                         w.alert(1),
+		"/readyz": w.ready(func(g status.Gate) bool {
+			return g.Wedged && g.Event == 4 &&
+				strings.Contains(g.Why, "in view")
+		}),
+		"the feed of the live page": w.feed(func(g status.Gate) bool {
+			return g.Wedged && g.Event == 4 &&
+				strings.Contains(g.Why, "in view")
+		}),
+		"the alert": w.alert(1),
 	})
 	line := regexp.MustCompile(`gate wedged.* waiting=(\S+) event=4 why="?[^"]*in view`).FindStringSubmatch(p.err.String())
 	if line == nil {

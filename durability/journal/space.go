@@ -44,7 +44,7 @@ func room(dir, what string, needed int64) error {
 	return nil
 }
 
-// Short returns the error of a full disk or quota as a SpaceError, which says that so many bytes are needed in dir for
+// Short returns the error of a full disk or quota as a SpaceError, which says how many bytes are needed in dir for
 // something, and another error as it is.
 func Short(err error, dir, what string, needed int64) error {
 	var known *SpaceError

@@ -97,8 +97,9 @@ func TestRecordsAreReadAsTheyWereWritten(t *testing.T) {
 }
 
 func TestMetaIsReadAsItWasWritten(t *testing.T) {
-	want := &Meta{Term: 1, Index: 2, Seq: 3, HardTerm: 4, Vote: 5, Commit: 6, Members: Members{Index: 2, All: []Member{{1, Voter, "a"}, {2, Leaving, ""}, {NodeID(2, 1), Learner, "b"}},
-		Gone: []uint64{31}}}
+	want := &Meta{Term: 1, Index: 2, Seq: 3, HardTerm: 4, Vote: 5, Commit: 6,
+		Members: Members{Index: 2, All: []Member{{1, Voter, "a"}, {2, Leaving, ""}, {NodeID(2, 1), Learner, "b"}},
+			Gone: []uint64{31}}}
 	var b bytes.Buffer
 	if err := want.Write(&b); err != nil {
 		t.Fatal(err)

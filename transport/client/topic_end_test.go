@@ -302,7 +302,8 @@ func TestMistakesOfASubscriberSendNothing(t *testing.T) {
 			}
 		}
 	})
-	if got := fmt.Sprint(TopicEventKind(0), SnapshotBegin, TopicResumed, TopicEventKind(99)); got != "unknown snapshot begin resumed unknown" {
+	if got := fmt.Sprint(TopicEventKind(0), SnapshotBegin, TopicResumed,
+		TopicEventKind(99)); got != "unknown snapshot begin resumed unknown" {
 		t.Error(got)
 	}
 }

@@ -200,7 +200,8 @@ func frameReason(err error) transport.Reason {
 // describe returns the connection as the handler sees it.
 func (r *reader) describe(rec *record) Conn {
 	return Conn{
-		ID: rec.id, FD: rec.fd, UID: rec.uid, Role: rec.role, Key: r.server.shares.at(rec.share).fingerprint(), Remote: rec.remote(),
+		ID: rec.id, FD: rec.fd, UID: rec.uid, Role: rec.role, Key: r.server.shares.at(rec.share).fingerprint(),
+		Remote:    rec.remote(),
 		Listener:  r.server.cfg.Endpoints[rec.endpoint].Name,
 		Heartbeat: time.Duration(rec.heartbeat) * time.Millisecond,
 	}

@@ -108,9 +108,10 @@ func TestClientCertificateIsOptionalAndVerified(t *testing.T) {
 	server, err := files.Load()
 	must(t, err)
 	client := func(with ...tls.Certificate) *tls.Config {
-		return &tls.Config{InsecureSkipVerify: true, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return &append(with, tls.Certificate{})[0], nil
-		}}
+		return &tls.Config{InsecureSkipVerify: true,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				return &append(with, tls.Certificate{})[0], nil
+			}}
 	}
 	s, err, _ := try(t, server, client(ours))
 	must(t, err)

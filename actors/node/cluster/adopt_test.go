@@ -19,8 +19,9 @@ func TestSingleNodeBecomesCluster(t *testing.T) {
 	}
 	c := &trio{t: t, all: []Member{{1, freePort(t), freePort(t)}}}
 	t.Cleanup(c.end)
-	old := node.Config[orderbook.Report, orderbook.Answer]{DataDir: t.TempDir(), Application: books, Encoder: orderbook.Encoder{},
-		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: c.all[0].Client, Open: true}}}}
+	old := node.Config[orderbook.Report, orderbook.Answer]{DataDir: t.TempDir(), Application: books,
+		Encoder: orderbook.Encoder{},
+		Listen:  listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: c.all[0].Client, Open: true}}}}
 	single, err := node.Open(context.Background(), old)
 	if err != nil {
 		t.Fatal(err)

@@ -40,8 +40,9 @@ type bulkNode struct {
 func newBulkNode(t *testing.T, number uint8, size int) *bulkNode {
 	t.Helper()
 	n := &bulkNode{t: t, self: peer.Sender{Node: number, Incarnation: 1}, out: make(chan []byte, 3),
-		dir:  filepath.Join(t.TempDir(), "incoming"),
-		meta: raftlog.Meta{Term: 3, Index: 40, Seq: 99, HardTerm: 4, Commit: 41, Members: raftlog.FirstMembers(raftlog.Member{ID: 1}, raftlog.Member{ID: 2})}}
+		dir: filepath.Join(t.TempDir(), "incoming"),
+		meta: raftlog.Meta{Term: 3, Index: 40, Seq: 99, HardTerm: 4, Commit: 41,
+			Members: raftlog.FirstMembers(raftlog.Member{ID: 1}, raftlog.Member{ID: 2})}}
 	n.disk = make([]byte, size)
 	seed := rand.NewChaCha8([32]byte{number})
 	_, _ = seed.Read(n.disk) // never fails

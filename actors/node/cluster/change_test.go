@@ -47,7 +47,8 @@ func (c *trio) add(learner bool) (id uint8) {
 	id = uint8(len(c.all) + 1)
 	m := Member{id, freePort(c.t), freePort(c.t)}
 	c.all = append(c.all, m)
-	c.join(id, c.change(node.MemberChange{Verb: node.MemberAdd, Node: id, Peer: m.Peer, Client: m.Client, Learner: learner}))
+	c.join(id, c.change(node.MemberChange{Verb: node.MemberAdd, Node: id, Peer: m.Peer, Client: m.Client,
+		Learner: learner}))
 	return id
 }
 

@@ -32,8 +32,8 @@ type trio struct {
 	edit  func(*Config[orderbook.Report, orderbook.Answer])
 }
 
-// freePort returns a loopback address whose port was free a moment ago. The kernel gives it to nobody:
-// those that it gives, from 32768, may be given twice.
+// freePort returns a loopback address whose port was free a moment ago. It is none of those that the
+// kernel chooses, from 32768 on, which it may choose twice.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for {

@@ -213,7 +213,8 @@ func (m *Node[R, Q]) diskGauges(c *telemetry.Collector) {
 	add(telemetry.SnapshotFailures, func() float64 { return float64(f.own().failures) })
 	add(telemetry.SnapshotFailing, func() float64 { return float64(f.own().failing) })
 	add(telemetry.ClusterLogSize, func() float64 { return float64(m.raft.Status().InMemory) })
-	for state, count := range map[string]func() int64{"sending": m.bulk.out.underWay, "receiving": m.bulk.in.underWay.Load} {
+	for state, count := range map[string]func() int64{"sending": m.bulk.out.underWay,
+		"receiving": m.bulk.in.underWay.Load} {
 		c.Gauge(telemetry.ClusterSnapshotsUnderWay, telemetry.NoShard, state,
 			func() float64 { return float64(count()) })
 	}

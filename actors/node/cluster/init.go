@@ -40,7 +40,8 @@ func initWith(dir string, m *Membership, t *table, fill func() error) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "lost+found", membersFile + ".tmp", tableFile, tableFile + ".tmp": // of the file system; of an Init that was killed
+		case "lost+found", // of the file system; the others are of an Init that was killed
+			membersFile + ".tmp", tableFile, tableFile + ".tmp":
 		case membersFile:
 			return fmt.Errorf("cluster: %s is the data directory of a member already; name an empty directory", dir)
 		default:

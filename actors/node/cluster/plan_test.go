@@ -157,8 +157,9 @@ func TestWrongTicketIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := ticket(&m, first)
-	for want, text := range map[string]string{"illegal base64": "no ticket!", "it begins with": "bm8", "none of its members": good,
-		"in one piece": good[:len(good)/2]} {
+	for want, text := range map[string]string{"illegal base64": "no ticket!", "it begins with": "bm8",
+		"none of its members": good,
+		"in one piece":        good[:len(good)/2]} {
 		if _, err := Join(t.TempDir(), text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v; want %q", text, err, want)
 		}

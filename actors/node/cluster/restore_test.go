@@ -231,7 +231,8 @@ func TestRestoreEndsBeforeCheckpointOfDivergedLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := Membership{Cluster: ID{9}, Node: id, Members: c.all[id-1 : id]}
-	if _, err := InitFrom(c.ctx(), filepath.Join(t.TempDir(), "x"), m, made(t, c.dirs[id]), 0); !errors.Is(err, sequencer.ErrDiverged) {
+	if _, err := InitFrom(c.ctx(), filepath.Join(t.TempDir(), "x"), m, made(t, c.dirs[id]), 0); !errors.Is(err,
+		sequencer.ErrDiverged) {
 		t.Fatalf("the whole log: %v", err)
 	}
 	from := c.dirs[id]

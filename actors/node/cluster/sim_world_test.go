@@ -129,7 +129,8 @@ func newSimWorld(t testing.TB, seed uint64, steps int, power simPower) *simWorld
 		w.OnRemoved = func(o *raftsim.Machine) { w.ends(w.members[o.ID-1]) }
 	}
 	for _, m := range w.Machines {
-		w.members = append(w.members, &simMember{Machine: m, w: w, out: int(m.ID) > nodes, skew: int64(w.R.IntN(400)-200) * 1e6})
+		w.members = append(w.members, &simMember{Machine: m, w: w, out: int(m.ID) > nodes,
+			skew: int64(w.R.IntN(400)-200) * 1e6})
 	}
 	for _, m := range w.members {
 		if !m.out {

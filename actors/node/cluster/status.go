@@ -152,7 +152,8 @@ func (m *Node[R, Q]) other(id uint64, row *node.ClusterMember, st *raftlog.Statu
 func (m *Node[R, Q]) canTake(to uint8, st *raftlog.Status) bool {
 	return slices.ContainsFunc(st.Peers, func(p raftlog.PeerStatus) bool {
 		x, _ := m.table.load().byID(p.Node)
-		return (to == 0 || uint8(p.Node) == to) && x.role.Votes() && p.State == "replicate" && m.ago(p.HeardAt) <= 2*m.election()
+		return (to == 0 || uint8(p.Node) == to) && x.role.Votes() && p.State == "replicate" &&
+			m.ago(p.HeardAt) <= 2*m.election()
 	})
 }
 

@@ -55,12 +55,13 @@ func TestPolicyIsSwappedUnderLoad(t *testing.T) {
 // A cluster with one voter ends as a node of its own does when the application panics, with the panic as its
 // error. The request is in no log: the next start serves, and has everything else.
 func TestOnlyVoterEndsByAPanic(t *testing.T) {
-	c := &trio{t: t, all: []Member{{1, freePort(t), freePort(t)}}, edit: func(cfg *Config[orderbook.Report, orderbook.Answer]) {
-		books := cfg.Node.Application
-		cfg.Node.Application = func() sequencer.Application[orderbook.Report, orderbook.Answer] {
-			return panicking{books()}
-		}
-	}}
+	c := &trio{t: t, all: []Member{{1, freePort(t), freePort(t)}},
+		edit: func(cfg *Config[orderbook.Report, orderbook.Answer]) {
+			books := cfg.Node.Application
+			cfg.Node.Application = func() sequencer.Application[orderbook.Report, orderbook.Answer] {
+				return panicking{books()}
+			}
+		}}
 	c.dirs[1] = t.TempDir()
 	if err := Init(c.dirs[1], Membership{Cluster: ID{1}, Node: 1, Members: c.all}); err != nil {
 		t.Fatal(err)

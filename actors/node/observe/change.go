@@ -111,8 +111,9 @@ func decodeText(text []byte, into any) error {
 	var wrong *json.UnmarshalTypeError
 	if want := map[string]string{
 		"policy": `a string, such as "persisted>=1"`, "force": "true or false",
-		"key": `a string, such as "desk4"`, "connection": `a string, such as "1099511627777"`, "responses": "a number, such as 100",
-		"deadline": `a string, such as "10s"`, "node": "a number, such as 2",
+		"key": `a string, such as "desk4"`, "connection": `a string, such as "1099511627777"`,
+		"responses": "a number, such as 100",
+		"deadline":  `a string, such as "10s"`, "node": "a number, such as 2",
 	}; errors.As(err, &wrong) && want[wrong.Field] != "" {
 		return fmt.Errorf("%s must be %s", wrong.Field, want[wrong.Field])
 	}

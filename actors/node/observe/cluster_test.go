@@ -116,7 +116,8 @@ func TestMembersAreChanged(t *testing.T) {
 		t.Errorf("a change over TCP: %v", err)
 	}
 	m.fail = errors.New("two voters would be left")
-	if _, err := api.Change(context.Background(), change); !errors.As(err, &refused) || refused.Status != http.StatusConflict {
+	if _, err := api.Change(context.Background(), change); !errors.As(err, &refused) ||
+		refused.Status != http.StatusConflict {
 		t.Errorf("a change that is refused: %v", err)
 	}
 }

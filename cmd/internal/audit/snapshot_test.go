@@ -31,7 +31,8 @@ func (s *scene) writeReceiver(t *testing.T, dir string, node uint8) {
 			t.Fatal(err)
 		}
 	}
-	meta := raftlog.Meta{Term: 2, Index: 8, Seq: 6, HardTerm: 2, Commit: 8, Members: raftlog.FirstMembers(raftlog.Member{ID: 1}, raftlog.Member{ID: 2}, raftlog.Member{ID: 3})}
+	meta := raftlog.Meta{Term: 2, Index: 8, Seq: 6, HardTerm: 2, Commit: 8,
+		Members: raftlog.FirstMembers(raftlog.Member{ID: 1}, raftlog.Member{ID: 2}, raftlog.Member{ID: 3})}
 	le := binary.LittleEndian
 	received := le.AppendUint64(le.AppendUint64(le.AppendUint64([]byte{'S'}, meta.Term), meta.Index), uint64(meta.Seq))
 	writeNodeWith(t, dir, node, [][]byte{received}, func(j *journal.Journal) error {

@@ -131,7 +131,8 @@ func TestCheckOfTopicFrames(t *testing.T) {
 }
 
 func TestCheckOfTopicFramesDetectsATornStream(t *testing.T) {
-	for _, stream := range []string{"\xff\xff\xff\xff\x0f\x81", "\x03\x00\x00\x00\x0f\x83\x00", "\x20\x00\x00\x00\x31\x00"} {
+	for _, stream := range []string{"\xff\xff\xff\xff\x0f\x81", "\x03\x00\x00\x00\x0f\x83\x00",
+		"\x20\x00\x00\x00\x31\x00"} {
 		if _, err := (&receiver{}).parseTopics(topicReader("recover"), []byte(stream), 1); err == nil {
 			t.Errorf("%x passes", stream)
 		}
@@ -163,7 +164,8 @@ func TestTopicFrameIsATopicData(t *testing.T) {
 // Every client has the number of topics that the plan says, and every topic the number of clients.
 func TestTopicsDivideEvenly(t *testing.T) {
 	for _, f := range []Fan{{Topics: 1, Subscribers: 7, Each: 1}, {Topics: 64, Subscribers: 4, Each: 64},
-		{Topics: 12, Subscribers: 2, Each: 6}, {Topics: 10, Subscribers: 1, Each: 5}, {Topics: 10, Subscribers: 10, Each: 2}} {
+		{Topics: 12, Subscribers: 2, Each: 6}, {Topics: 10, Subscribers: 1, Each: 5},
+		{Topics: 10, Subscribers: 10, Each: 2}} {
 		f.Mode = "recover"
 		s := Spec{Server: "sluice", Frame: 64, Fan: f}
 		if err := s.settleTopics(); err != nil {

@@ -63,7 +63,8 @@ type replayed struct {
 	next    int
 }
 
-// audit compares the reports that the traders received, and the books of subscribers, with the journal in dir. Contradictions are
+// audit compares the reports that the traders received, and the books of subscribers, with the
+// journal in dir. Contradictions are
 // findings; an error means that the journal cannot be read.
 func audit(dir string, seed maphash.Seed, traders []*trader,
 	watchers []*watcher) (*findings, error) {

@@ -17,7 +17,8 @@ func TestWrongBookIsDetected(t *testing.T) {
 	}
 	level := (&marketdata.Frame{Tag: marketdata.TagLevel, Instrument: 1, Side: marketdata.Buy, Price: 100,
 		Quantity: 1, Count: 1}).Append(nil)
-	same, other, half := marketdata.NewBookView(1, false), marketdata.NewBookView(1, false), marketdata.NewBookView(1, false)
+	same, other, half := marketdata.NewBookView(1, false), marketdata.NewBookView(1, false),
+		marketdata.NewBookView(1, false)
 	for _, v := range []*marketdata.BookView{same, other, half} {
 		v.Begin(0)
 	}

@@ -34,7 +34,8 @@ func Page(program, version string, c Command) string {
 func Overview(program, version, about, text string, all []Command) string {
 	var b strings.Builder
 	head(&b, program, version, about)
-	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n.I COMMAND\n[flags]\n.SH DESCRIPTION\n%s\n.SH COMMANDS\n", escape(program), lines(text))
+	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n.I COMMAND\n[flags]\n.SH DESCRIPTION\n%s\n.SH COMMANDS\n",
+		escape(program), lines(text))
 	var pages []string
 	for _, c := range all {
 		page := program + "-" + strings.ReplaceAll(c.Name, " ", "-")
@@ -48,7 +49,8 @@ func Overview(program, version, about, text string, all []Command) string {
 }
 
 func head(b *strings.Builder, name, version, about string) {
-	fmt.Fprintf(b, ".TH %s 1 \"\" %q\n.SH NAME\n%s \\- %s\n", escape(strings.ToUpper(name)), version, escape(name), escape(about))
+	fmt.Fprintf(b, ".TH %s 1 \"\" %q\n.SH NAME\n%s \\- %s\n", escape(strings.ToUpper(name)), version, escape(name),
+		escape(about))
 }
 
 // lines escapes a text of several lines. A line that begins with a dot or an apostrophe would be a

@@ -141,8 +141,10 @@ func TestPageFitsItsWindow(t *testing.T) {
 		{"topics", `document.querySelectorAll("#topics tbody tr").length === 6`, func(s *status.Snapshot) {
 			s.Topics, s.Subscriptions = 65_536, 10_000_000
 			for i := range uint64(8) {
-				s.Busiest = append(s.Busiest, status.Topic{ID: 1<<63 + i, Name: "depth/4294967295", Subscribers: 16_000, Waiting: 384, Frames: 987_654,
-					Deliveries: 25e6, Behind: 1023 << 20, BehindBy: 99_999, Gaps: 99_999, Feeds: 16_000, Memory: 1023 << 20, Seq: 1 << 40})
+				s.Busiest = append(s.Busiest, status.Topic{ID: 1<<63 + i, Name: "depth/4294967295", Subscribers: 16_000,
+					Waiting: 384, Frames: 987_654,
+					Deliveries: 25e6, Behind: 1023 << 20, BehindBy: 99_999, Gaps: 99_999, Feeds: 16_000, Memory: 1023 << 20,
+					Seq: 1 << 40})
 			}
 		}},
 		{"degraded", `document.body.dataset.state === "degraded"`, func(s *status.Snapshot) {

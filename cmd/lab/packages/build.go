@@ -20,7 +20,8 @@ func settings(t target) (environ, flags []string) {
 			environ = append(environ, v)
 		}
 	}
-	environ = append(environ, "GOFLAGS=", "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0", "GOWORK=off",
+	environ = append(environ, "GOFLAGS=", "GOOS="+t.os, "GOARCH="+t.arch, "CGO_ENABLED=0", "GOAMD64=v1",
+		"GOARM64=v8.0", "GOWORK=off",
 		// git tells the commit to go build, with any owner of the checkout.
 		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
 	if t.os == "linux" {

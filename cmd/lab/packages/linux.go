@@ -19,7 +19,8 @@ const description = `order book behind a durable response pipeline
 func (r *release) writePackage(t target, format string, all []staged) error {
 	script := func(name string) string { return filepath.Join(r.source, "deploy", "package", name) }
 	info := nfpm.WithDefaults(&nfpm.Info{
-		Name: "sluice", Arch: t.arch, Platform: "linux", Version: r.version, Release: "1", Section: "net", Priority: "optional",
+		Name: "sluice", Arch: t.arch, Platform: "linux", Version: r.version, Release: "1", Section: "net",
+		Priority:   "optional",
 		Maintainer: "sluice maintainers <maintainers@sluice.invalid>", Description: description,
 		License: "Apache-2.0", MTime: r.when, DisableGlobbing: true,
 		Overridables: nfpm.Overridables{

@@ -165,7 +165,8 @@ func (r *release) identify() error {
 		}
 		r.commit, r.when = commit, time.Unix(n, 0).UTC()
 	} else {
-		fmt.Println("packages: no git history here: the program does not know its commit, and files are of", r.when.Format(time.DateOnly))
+		fmt.Println("packages: no git history here: the program does not know its commit, and files are of",
+			r.when.Format(time.DateOnly))
 	}
 	fmt.Printf("sluice %s, commit %s, %s\n", r.version, r.commit, r.when.Format(time.RFC3339))
 	return nil

@@ -74,7 +74,8 @@ func (r *release) writeImage(t target, all []staged) error {
 	manifest.Platform = &platform{t.arch, "linux"}
 	manifest.Annotations = map[string]string{"org.opencontainers.image.ref.name": r.version,
 		"io.containerd.image.name": "docker.io/library/sluice:" + r.version}
-	index := text(map[string]any{"schemaVersion": 2, "mediaType": ociTypes + "index.v1+json", "manifests": []descriptor{manifest}})
+	index := text(map[string]any{"schemaVersion": 2, "mediaType": ociTypes + "index.v1+json",
+		"manifests": []descriptor{manifest}})
 	if bad != nil {
 		return bad
 	}
@@ -125,7 +126,8 @@ func (r *release) layer(all []staged) ([]byte, error) {
 			if err := w.file("sluice", f); err != nil {
 				return nil, err
 			}
-		case f.to == docs+"/LICENSE", f.to == docs+"/NOTICE", f.to == docs+"/sbom.cdx.json", strings.HasPrefix(f.to, docs+"/licences/"):
+		case f.to == docs+"/LICENSE", f.to == docs+"/NOTICE", f.to == docs+"/sbom.cdx.json",
+			strings.HasPrefix(f.to, docs+"/licences/"):
 			if err := w.file(strings.TrimPrefix(f.to, "/"), f); err != nil {
 				return nil, err
 			}
@@ -161,11 +163,13 @@ func (r *release) imageConfig(t target, diff string) map[string]any {
 		"created": r.when.Format(time.RFC3339), "architecture": t.arch, "os": "linux",
 		"config": map[string]any{
 			"User": "65532:65532", "ExposedPorts": map[string]any{"9876/tcp": struct{}{}},
-			"Env":        []string{"PATH=/", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"},
-			"Entrypoint": []string{"/sluice", "serve", "--data-dir", "/data", "--listen-tcp", "0.0.0.0:9876", "--authorized-keys", "/etc/sluice/keys", "--admin-socket", "/run/sluice/admin"},
+			"Env": []string{"PATH=/", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"},
+			"Entrypoint": []string{"/sluice", "serve", "--data-dir", "/data", "--listen-tcp", "0.0.0.0:9876",
+				"--authorized-keys", "/etc/sluice/keys", "--admin-socket", "/run/sluice/admin"},
 			"Volumes":    map[string]any{"/data": struct{}{}, "/run/sluice": struct{}{}},
 			"WorkingDir": "/", "StopSignal": "SIGTERM",
-			"Labels": map[string]string{"org.opencontainers.image.version": r.version, "org.opencontainers.image.revision": r.commit,
+			"Labels": map[string]string{"org.opencontainers.image.version": r.version,
+				"org.opencontainers.image.revision": r.commit,
 				"org.opencontainers.image.licenses": "Apache-2.0", "org.opencontainers.image.title": "sluice"},
 		},
 		"rootfs":  map[string]any{"type": "layers", "diff_ids": []string{diff}},

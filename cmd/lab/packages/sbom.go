@@ -67,7 +67,8 @@ func (r *release) writeBill() error {
 		Metadata: metadata{r.when.Format(time.RFC3339), own}}
 	refs := map[string]string{"sluice": own.Ref} // of the modules that are linked, by path
 	for _, m := range r.modules {
-		c := component{Type: "library", Name: m.Path, Version: m.Version, Licences: []expression{{m.licence}}, Purl: purl(m.Path, m.Version)}
+		c := component{Type: "library", Name: m.Path, Version: m.Version, Licences: []expression{{m.licence}},
+			Purl: purl(m.Path, m.Version)}
 		c.Ref = c.Purl
 		if m.Sum != "" {
 			c.Properties = []property{{"go:sum", m.Sum}}

@@ -106,7 +106,8 @@ func (s *stager) service() {
 	s.from("/etc/sluice/sluice.yaml", "deploy/sluice.yaml")
 	s.files[len(s.files)-1].config = true
 	s.folder("/usr/share/sluice", "deploy", func(name string) bool {
-		return !strings.HasPrefix(name, "package/") && name != "sluice.service" && name != "sluice.yaml" && name != "Containerfile"
+		return !strings.HasPrefix(name, "package/") && name != "sluice.service" && name != "sluice.yaml" &&
+			name != "Containerfile"
 	})
 }
 

@@ -129,7 +129,8 @@ func TestStalledClientsDoNotAffectOthers(t *testing.T) {
 		t.Run(peer, func(t *testing.T) {
 			res, err := measured(t, peer, func(p *bench.Plan) { p.Stalled, p.Run = []string{"25"}, time.Second })
 			if strings.HasPrefix(peer, "bare") || peer == "tape" {
-				if err == nil || !strings.Contains(err.Error(), "--stalled out") && !strings.Contains(err.Error(), "leave both out") {
+				if err == nil || !strings.Contains(err.Error(), "--stalled out") &&
+					!strings.Contains(err.Error(), "leave both out") {
 					t.Errorf("error %v, want one that says that the limit has no stalled clients", err)
 				}
 				return

@@ -120,7 +120,8 @@ func (t *tape) round() (took int) {
 		at := cursor % uint64(len(t.memory))
 		run := t.memory[at:min(at+min(t.head-cursor, tapeSend), uint64(len(t.memory)))]
 		*entry = giouring.SubmissionQueueEntry{} // the library does not clear fields of the last use
-		entry.PrepareSend(t.fds[i], uintptr(unsafe.Pointer(unsafe.SliceData(run))), uint32(len(run)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		entry.PrepareSend(t.fds[i], uintptr(unsafe.Pointer(unsafe.SliceData(run))), uint32(len(run)),
+			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		entry.UserData = uint64(i)
 		t.flying[i] = true
 		queued++

@@ -128,7 +128,7 @@ func startBlocked(t *testing.T, program string, engine transport.Mode) *blockedS
 }
 
 // freePort returns an address that was free a moment ago, for a server whose output cannot be read
-// here. The kernel gives its port to nobody: those that it gives, from 32768, may be given twice.
+// here. Its port is none of those that the kernel chooses, from 32768 on, which it may choose twice.
 func freePort(t *testing.T) string {
 	for {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))

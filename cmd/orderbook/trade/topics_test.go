@@ -117,7 +117,8 @@ func TestBookIsResumedAfterABreak(t *testing.T) {
 		await(t, b, "first order", func(_ *marketdata.BookView, at client.ReplicaPosition) bool { return at.Seq == 1 })
 		line.begin()
 		for price := range int64(5) {
-			if _, err := trader.New(ctx, trade.Order{Instrument: 3, Side: orderbook.Buy, Price: 91 + price, Quantity: 1}); err != nil {
+			if _, err := trader.New(ctx, trade.Order{Instrument: 3, Side: orderbook.Buy, Price: 91 + price,
+				Quantity: 1}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -52,7 +52,8 @@ func writeFollower(w io.Writer, c *node.Cluster) error {
 	text := "no leader is known, so it cannot be changed now"
 	for _, m := range c.Members {
 		if m.Node == c.Leader {
-			text = fmt.Sprintf("node %d leads, and shows how far it is met; it is changed there (for clients: %s)", m.Node, m.Client)
+			text = fmt.Sprintf("node %d leads, and shows how far it is met; it is changed there (for clients: %s)",
+				m.Node, m.Client)
 		}
 	}
 	_, err := fmt.Fprintf(w, "class %s\nnode %d does not lead; %s\n", c.Class, c.Node, text)
