@@ -101,7 +101,7 @@ func (j *Journal) PrepareSnapshot(seq durability.Seq, write func(io.Writer) erro
 	}
 	if err != nil {
 		if info != nil {
-			err = Short(err, j.dir.path, "a snapshot", info.Size())
+			err = Short(err, j.dir.path, "a snapshot", info.Size()+4<<10) // more than what found room
 		}
 		return nil, errors.Join(fmt.Errorf("journal: writing snapshot %d in %s: %w", seq,
 			j.dir.snap(), err), os.Remove(f.Name()))

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,21 @@ func TestFullestDiskIsNamed(t *testing.T) {
 		!strings.Contains(err.Error(), incarnationFile) {
 		t.Fatalf("%v, %+v", err, space)
 	}
+}
+
+// A snapshot that finds no room needs more than what found room, and leaves nothing.
+func TestSnapshotOnAFullDisk(t *testing.T) {
+	disk := mountSmallDisk(t, 1<<20)
+	j, _ := mustOpen(t, filepath.Join(disk, "journal"))
+	last := commit(t, j.Writer(), 10)
+	fill(t, disk, 0)
+	_, err := j.PrepareSnapshot(last, func(w io.Writer) error { _, err := w.Write(make([]byte, 64<<10)); return err })
+	var space *SpaceError
+	if !errors.As(err, &space) || space.Free != 0 || space.Needed < 4<<10 {
+		t.Errorf("%v, %+v", err, space)
+	}
+	nothingIn(t, j.dir.snap())
+	mustClose(t, j)
 }
 
 // A backup and a restore whose target fills up leave nothing, and say how much they need.
