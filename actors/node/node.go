@@ -139,13 +139,18 @@ func (p *Prepared[R, Q]) Open(ctx context.Context) (*Node[R, Q], error) {
 		n.ending.ready.Store(false)
 	}
 	close(n.ending.opened)
-	if n.office == nil || !n.office.Directs {
-		n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine,
-			"policy", n.Policy().Current().String(),
-			"last_event", uint64(n.sequencer.Sequenced()), "incarnation", n.base>>IDBits)
+	if n.office == nil {
+		n.Announce()
 	}
 	n.warn()
 	return n, nil
+}
+
+// Announce logs that the node serves. The owner of a node with an office calls it; others have it from Open.
+func (n *Node[R, Q]) Announce() {
+	n.log.Info("serving", "addresses", n.addresses, "engine", n.pipeline.Diagnosis().Engine,
+		"policy", n.Policy().Current().String(),
+		"last_event", uint64(n.sequencer.Sequenced()), "incarnation", n.base>>IDBits)
 }
 
 // SpareDescriptors is how many file descriptors a node opens at the same time, at most, beside its

@@ -43,8 +43,8 @@ type Office[R, Q any] struct {
 	// AnswerFor has passed, before clients are told the farewell that it returns. It ends soon after ctx.
 	HandOver  func(ctx context.Context) (actors.Farewell, bool)
 	AnswerFor time.Duration
-	// Directs says that the node serves no client and only directs them: its beginning is not logged. The
-	// end of a node with an office is logged only if it is an error; the owner goes on.
+	// Directs says that the node serves no client and only directs them. The beginning of a node with an
+	// office is logged by the owner, with Announce, and its end only if it is an error: the owner goes on.
 	Directs bool
 }
 

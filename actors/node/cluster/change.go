@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -59,7 +60,7 @@ func newSituation(t *table, self uint64, st *raftlog.Status, now int64, election
 func (m *Node[R, Q]) Change(ctx context.Context, c node.MemberChange) (done node.MemberChanged, err error) {
 	st, p := m.raft.Status(), m.now.Load()
 	if !st.Leads || p == nil || p.lead == nil {
-		return done, fmt.Errorf("cluster: node %d does not lead, %s", m.members.Node, m.leaderText(uint8(st.Leader)))
+		return done, errors.New("cluster: " + m.notLeading(uint8(st.Leader)))
 	}
 	if !m.changes.one.TryLock() {
 		return done, raftlog.ErrChanging

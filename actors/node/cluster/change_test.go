@@ -21,8 +21,8 @@ func (c *trio) change(change node.MemberChange) (done node.MemberChanged) {
 	c.until(fmt.Sprintf("%+v", change), func() bool {
 		var err error
 		done, err = c.nodes[c.leader()].Change(c.ctx(), change)
-		if err != nil && !slices.ContainsFunc([]string{"does not lead", "under way", "is up", "are up",
-			"not caught up"},
+		if err != nil && !slices.ContainsFunc([]string{"does not lead", "begins to lead", "under way", "is up",
+			"are up", "not caught up"},
 			func(later string) bool { return strings.Contains(err.Error(), later) }) {
 			c.t.Fatalf("%+v: %v", change, err)
 		}

@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"errors"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -41,4 +44,30 @@ func TestNextPeriodBeginsBeforeALostLeaderEnds(t *testing.T) {
 		t.Error("the node of the leader had ended when the next period began")
 	}
 	c.agree()
+}
+
+// An operator who asks a member that was elected, before its server has begun, is not sent to another one.
+func TestElectedMemberBeginsToLead(t *testing.T) {
+	said := make(chan error, 1)
+	var once sync.Once
+	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) {
+		cfg.Node.BeforeClients = func(n node.Running) error {
+			p := n.(*period[orderbook.Report, orderbook.Answer])
+			if p.lead == nil {
+				return nil
+			}
+			once.Do(func() {
+				m := p.member
+				_, _, policy := m.SwapPolicy(t.Context(), "persisted>=1", false)
+				_, member := m.Change(t.Context(), node.MemberChange{})
+				said <- errors.Join(policy, member, m.Transfer(0))
+			})
+			return nil
+		}
+	})
+	order(t, c.trader(1), 100)
+	text := (<-said).Error()
+	if strings.Count(text, "was elected and begins to lead; ask again") != 3 || strings.Contains(text, "does not lead") {
+		t.Error(text)
+	}
 }

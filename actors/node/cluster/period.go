@@ -93,7 +93,9 @@ func (m *Node[R, Q]) turn(ctx context.Context, lead *raftlog.Leadership,
 	if old := old.(*period[R, Q]); old != nil && old.lead == nil { // else lead ends it
 		m.wg.Go(func() { stopNow(old.Node) }) // it has few clients or none, and they are told where to go
 	}
-	if lead == nil {
+	if lead != nil {
+		p.Node.Announce() // not before: an operator who has read it may ask the leader at once
+	} else {
 		m.log.Info("following; clients are directed to the leader", "node", m.members.Node, "addresses", p.Addresses())
 	}
 	return nil

@@ -36,8 +36,8 @@ func (p *period[R, Q]) SwapPolicy(ctx context.Context, text string, force bool) 
 	now durability.Policy, err error) {
 	if p.lead == nil {
 		old = p.Policy().Current()
-		return old, old, fmt.Errorf("cluster: %w: node %d does not lead, %s; the policy is changed there",
-			node.ErrRefused, p.member.members.Node, p.member.leaderText(uint8(p.member.raft.Status().Leader)))
+		return old, old, fmt.Errorf("cluster: %w: %s; the leader changes the policy", node.ErrRefused,
+			p.member.notLeading(uint8(p.member.raft.Status().Leader)))
 	}
 	return p.Node.SwapPolicy(ctx, text, force)
 }

@@ -9,9 +9,9 @@ import (
 // Transfer hands the leadership to another node, 0 for the fittest. The error says why this node
 // cannot.
 func (m *Node[R, Q]) Transfer(to uint8) error {
-	st := m.raft.Status()
-	if !st.Leads {
-		return fmt.Errorf("cluster: node %d does not lead, %s", m.members.Node, m.leaderText(uint8(st.Leader)))
+	st, p := m.raft.Status(), m.now.Load()
+	if !st.Leads || p == nil || p.lead == nil {
+		return errors.New("cluster: " + m.notLeading(uint8(st.Leader)))
 	}
 	if x, _ := m.table.load().byNode(to); to != 0 && (!x.role.Votes() || to == m.members.Node) {
 		return fmt.Errorf("cluster: node %d cannot be the next leader: name another member", to)
@@ -21,10 +21,6 @@ func (m *Node[R, Q]) Transfer(to uint8) error {
 			"and ask again")
 	}
 	m.heir.Store(m.idOf(to))
-	p := m.now.Load()
-	if p.lead == nil {
-		return errors.New("cluster: this node begins to lead; ask again")
-	}
 	go func() { // answers what was taken, then hands over
 		ctx, cancel := context.WithTimeout(context.Background(), answerFor+handFor)
 		defer cancel()
@@ -33,11 +29,16 @@ func (m *Node[R, Q]) Transfer(to uint8) error {
 	return nil
 }
 
-// leaderText says which node leads.
-func (m *Node[R, Q]) leaderText(leader uint8) string {
+// notLeading says that this node cannot do what a leader does, and which node leads. One that was elected
+// leads when its server has begun.
+func (m *Node[R, Q]) notLeading(leader uint8) string {
+	if leader == m.members.Node {
+		return fmt.Sprintf("node %d was elected and begins to lead; ask again", leader)
+	}
 	x, ok := m.table.load().byNode(leader)
 	if !ok {
-		return "and no leader is known; ask again"
+		return fmt.Sprintf("node %d does not lead, and no leader is known; ask again", m.members.Node)
 	}
-	return fmt.Sprintf("node %d does: ask that one, whose address for clients is %s", leader, x.Client)
+	return fmt.Sprintf("node %d does not lead, node %d does: ask that one, whose address for clients is %s",
+		m.members.Node, leader, x.Client)
 }
