@@ -160,8 +160,9 @@ func (f *File) Write(text []byte) (n int, err error) {
 		n, err = f.file.Write(text)
 		f.torn = n > 0 && text[n-1] != '\n'
 	}
+	file := f.file
 	f.mu.Unlock()
-	f.judge(err)
+	f.judge(file, err)
 	f.changed()
 	return n, err
 }
@@ -173,9 +174,13 @@ func (f *File) changed() {
 	}
 }
 
-// judge logs the first error, and the first success after it.
-func (f *File) judge(err error) {
+// judge logs the first error of the file that is in use, and the first success after it.
+func (f *File) judge(file *os.File, err error) {
 	f.mu.Lock()
+	if f.file != file {
+		f.mu.Unlock()
+		return
+	}
 	was := f.failing
 	f.failing = err != nil
 	f.mu.Unlock()
@@ -208,13 +213,14 @@ func (f *File) sync() {
 	}
 }
 
-// syncOnce syncs the file. A file that Reopen has closed meanwhile was synced by it.
+// syncOnce syncs the file. A file that Reopen has closed meanwhile was synced by it, and an error of one that
+// is not written any more says nothing of its successor.
 func (f *File) syncOnce() {
 	f.mu.Lock()
 	file := f.file
 	f.mu.Unlock()
 	if err := file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
-		f.judge(err)
+		f.judge(file, err)
 	}
 }
 
