@@ -20,7 +20,7 @@ func Example() {
 	log.Info("serving", "clients", 3)
 	fmt.Fprintln(q, "a table, or anything else that is not logged")
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := q.Close(ctx); err != nil {
 		panic(err) // the reader of standard output does not read

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,20 +35,14 @@ func prometheusOf(t *testing.T, target, params string, flags ...string) *server 
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("global: {scrape_interval: 250ms, scrape_timeout: 200ms, "+
+	text := fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s, "+
 		"evaluation_interval: 250ms}\nrule_files: [%q]\nscrape_configs:\n- job_name: sluice\n%s  "+
 		"static_configs: [{targets: [%q]}]\n", rules, params, target)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close() // Prometheus cannot choose a port; this one was free a moment ago
 	args := append([]string{"--config.file=" + config,
-		"--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + addr}, flags...)
+		"--storage.tsdb.path=" + filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0"}, flags...)
 	log := new(lockedBuffer)
 	cmd := exec.Command(program, args...)
 	cmd.Stderr = log
@@ -63,8 +57,23 @@ func prometheusOf(t *testing.T, target, params string, flags ...string) *server 
 			t.Logf("prometheus:\n%s", log)
 		}
 	})
-	return &server{t: t, base: "http://" + addr}
+	for deadline := time.After(patience); ; {
+		if at := listening.FindStringSubmatch(log.String()); at != nil {
+			return &server{t: t, base: "http://" + at[1]}
+		}
+		select {
+		case <-deadline:
+			t.Fatal("Prometheus does not listen")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
+
+// listening finds the address in Prometheus's log.
+var listening = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+
+// patience is how long tests wait for Prometheus.
+const patience = 2 * time.Minute
 
 // get queries the HTTP API. It returns false if there is no valid response.
 func (s *server) get(path string, query url.Values, into any) bool {
@@ -98,7 +107,7 @@ func (s *server) value(query string) (v float64, ok bool) {
 // wait repeats the query until its value is the wanted one.
 func (s *server) wait(query string, want float64) {
 	s.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
 		got, ok := s.value(query)
 		if ok && got == want {
@@ -210,7 +219,7 @@ func TestPrometheusStoresExemplars(t *testing.T) {
 	p := prometheusOf(t, target, "", "--enable-feature=exemplar-storage")
 	r.boxes[0].TryPut(&rec)
 	want, _ := newIDsOf("test", &rec).NewIDs(context.Background())
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	for {
 		var answer struct {
 			Data []struct {

@@ -133,6 +133,7 @@ func TestCertificatesAreUsed(t *testing.T) {
 		t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", ownFile)
 		t.Setenv("OTEL_METRIC_EXPORT_TIMEOUT", "2000")
 		if shown {
+			t.Setenv("OTEL_METRIC_EXPORT_TIMEOUT", "60000")
 			t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", clientFile)
 			t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", clientKey)
 		} else {

@@ -20,6 +20,9 @@ import (
 // serveAlone makes this test binary a server with few descriptors instead of running tests.
 const serveAlone = "LISTEN_TEST_SERVE_ALONE"
 
+// handshakes is the time that this server has for a handshake.
+const handshakes = "LISTEN_TEST_HANDSHAKES"
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv(serveAlone); path != "" {
 		if err := serveWithFewDescriptors(path); err != nil {
@@ -54,8 +57,12 @@ func limitDescriptors(n uint64) error {
 // serveWithFewDescriptors serves until standard input ends. For each line read it prints counters, and
 // how many descriptors can be opened.
 func serveWithFewDescriptors(path string) error {
+	limit, err := time.ParseDuration(os.Getenv(handshakes))
+	if err != nil {
+		return err
+	}
 	s, err := New(Config{Endpoints: []Endpoint{{Network: "unix", Address: path, Open: true}},
-		HandshakeTimeout: 8 * time.Second}, answering{})
+		HandshakeTimeout: limit}, answering{})
 	if err != nil {
 		return err
 	}
@@ -134,10 +141,10 @@ func (c *child) until(what string, good func(figures) bool) (f figures) {
 	return f
 }
 
-func startChild(t *testing.T, path string) *child {
+func startChild(t *testing.T, path string, limit time.Duration) *child {
 	t.Helper()
 	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), serveAlone+"="+path)
+	command.Env = append(os.Environ(), serveAlone+"="+path, handshakes+"="+limit.String())
 	command.Stderr = os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // the server ends with a test that is killed
 	in, err := command.StdinPipe()
@@ -168,7 +175,7 @@ func startChild(t *testing.T, path string) *child {
 // in the backlog and are accepted when descriptors become free.
 func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 	path := endpoint(t, "unix", true).Address
-	server := startChild(t, path)
+	server := startChild(t, path, time.Hour)
 	const clients = 60
 	readySize := len(wire.AppendServerReady(nil, &wire.ServerReady{}))
 	ready := make(chan net.Conn, clients)
@@ -208,7 +215,7 @@ func TestRunningOutOfDescriptorsPausesAcceptingOnly(t *testing.T) {
 // others wait for them.
 func TestSilentClientsAreEndedEarlyWhenDescriptorsRunOut(t *testing.T) {
 	path := endpoint(t, "unix", true).Address
-	server := startChild(t, path)
+	server := startChild(t, path, 8*time.Second)
 	var silent []net.Conn
 	for range fewDescriptors {
 		silent = append(silent, raw(t, "unix", path))

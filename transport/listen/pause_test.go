@@ -36,11 +36,14 @@ func newCrowded(t testing.TB) *crowded {
 // fill sends n filling requests, numbered from first.
 func fill(t testing.TB, c net.Conn, first, n uint64) {
 	t.Helper()
-	var frames []byte
+	write(t, c, appendFilling(nil, first, n))
+}
+
+func appendFilling(frames []byte, first, n uint64) []byte {
 	for i := range n {
 		frames = wire.AppendRequest(frames, first+i, filling, make([]byte, 100))
 	}
-	write(t, c, frames)
+	return frames
 }
 
 // eventually waits for something that a reader does.
@@ -195,8 +198,10 @@ func TestPausedConnectionIsNotSilentAndNotCharged(t *testing.T) {
 		c.IdleTimeout = 100 * time.Millisecond
 		c.RequestRate = Rate{PerSecond: 0.001, Burst: n}
 	})
-	c := greeted(t, "tcp", address)
-	fill(t, c, 1, n)
+	c := raw(t, "tcp", address)
+	challenged(t, c)
+	write(t, c, appendFilling(plainHello(), 1, n)) // at once: it must not be silent before
+	admitted(t, c)
 	paused(t, s, 1)
 	idle := greeted(t, "tcp", address)
 	if g := await(t, "end of the idle connection", h.ended); g.reason != transport.ReasonSilent {

@@ -174,7 +174,7 @@ func TestHandshakesOfAnAddressAreBounded(t *testing.T) {
 func TestHandshakesBeyondTheLimitOfAnAddress(t *testing.T) {
 	h := newShard(t)
 	s, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, "tcp", true)},
-		MaxHandshakes: 2 * leastHandshakes}, h)
+		MaxHandshakes: 2 * leastHandshakes, HandshakeTimeout: time.Hour}, h)
 	for range leastHandshakes {
 		challenged(t, raw(t, "tcp", address))
 	}

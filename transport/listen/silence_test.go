@@ -18,15 +18,15 @@ func TestSilentClientIsEndedInTimeOnAnIdleServer(t *testing.T) {
 		name string
 		open bool
 	}{{"open", true}, {"key", false}} {
-		server := func(t *testing.T, network string) (*shard, string) {
+		server := func(t *testing.T, network string, handshake time.Duration) (*shard, string) {
 			h := newShard(t)
 			_, address := start(t, Config{Endpoints: []Endpoint{endpoint(t, network, v.open)},
-				Keys: keyring(t), IdleTimeout: limit, HandshakeTimeout: limit}, h)
+				Keys: keyring(t), IdleTimeout: limit, HandshakeTimeout: handshake}, h)
 			return h, address
 		}
 		t.Run(v.name+"/during the handshake", func(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
-				h, address := server(t, network)
+				h, address := server(t, network, limit)
 				began := time.Now()
 				c := raw(t, network, address)
 				if g := await(t, "refusal", h.refused); g.reason != transport.ReasonHandshakeTimeout {
@@ -41,7 +41,7 @@ func TestSilentClientIsEndedInTimeOnAnIdleServer(t *testing.T) {
 		})
 		t.Run(v.name+"/after the handshake", func(t *testing.T) {
 			each(t, func(t *testing.T, network string) {
-				h, address := server(t, network)
+				h, address := server(t, network, time.Hour)
 				o := client.Options{Key: key}
 				if v.open {
 					o.Key = nil

@@ -224,6 +224,7 @@ func TestTLSAtAPlainEndpointAndTheReverse(t *testing.T) {
 		t.Errorf("a silent client at an endpoint with TLS: %v", err)
 	}
 	await(t, "refusal", h.refused)
+	_, at, _ = startTLS(t, Config{HandshakeTimeout: time.Hour}, h, true)
 	c := raw(t, "tcp", at)
 	write(t, c, wire.AppendHello(nil, &wire.Hello{Version: 1}))
 	if tag, body := receive(t, c); tag != wire.TagClose || wire.CloseReason(body[0]) != wire.CloseProtocolError {
@@ -250,13 +251,14 @@ func TestOlderVersionOfTLSIsRefused(t *testing.T) {
 // byte that is not TLS.
 func TestStalledTLSHandshakesDelayNoOther(t *testing.T) {
 	h := newShard(t)
-	s, at, pinned := startTLS(t, Config{HandshakeTimeout: 500 * time.Millisecond}, h, true)
+	s, at, pinned := startTLS(t, Config{HandshakeTimeout: 5 * time.Second}, h, true)
 	var stalled []net.Conn
 	for range 50 {
 		c := raw(t, "tcp", at)
 		write(t, c, []byte{22, 3, 1, 2, 0, 1})
 		stalled = append(stalled, c)
 	}
+	eventually(t, "50 handshakes", func() bool { return s.Counters().Handshakes == 50 })
 	for range 5 {
 		c := dial(t, "tcp", at, client.Options{TLS: pinned})
 		c.Send(1, 0x10, nil)

@@ -28,13 +28,14 @@ func TestPeersAreExchanged(t *testing.T) {
 			t.Errorf("node %d is a peer", s.Node)
 		}
 	}
-	if err := a.SetPeers(map[uint8]Peer{3: {Address: r.addresses[3], Generation: 1}}); err != nil {
+	next := r.config(3)
+	next.Socket, next.Generation = listen(t), 1
+	next.Listen = next.Socket.Addr().String()
+	if err := a.SetPeers(map[uint8]Peer{3: {Address: next.Listen, Generation: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	a.logs("of generation 0 is unknown to node 1, which has generation 1")
 	c.Close()
-	next := r.config(3)
-	next.Listen, next.Socket, next.Generation = r.addresses[3], nil, 1
 	c = r.start(next, quick())
 	if g := a.reaches(c, Append, "next"); g.from != (Sender{1, 0, 1}) {
 		t.Errorf("the frame is of %+v", g.from)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,9 @@ func TestFramesArriveWholeAndInOrder(t *testing.T) {
 	}
 	senders.Wait()
 	for _, n := range nodes {
+		eventually(t, "the last frames are counted", func() bool { // after the write, which may have arrived before
+			return !slices.ContainsFunc(n.Status(), func(s Status) bool { return s.Out.Frames != each })
+		})
 		for _, s := range n.Status() {
 			if s.Out.Frames != each || s.In.Frames != each || s.Version != "test" || s.Incarnation != 1 || s.Waiting != 0 {
 				t.Errorf("status %+v, want %d frames in both directions", s, each)
@@ -170,11 +174,16 @@ func TestReconnectAfterRestart(t *testing.T) {
 func TestReturningPeerEndsTheBackoff(t *testing.T) {
 	r := newRig(t, 1, 2)
 	later := r.config(2)
-	later.Socket.Close() // no process listens there
-	later.Socket = nil
 	slow := quick()
 	slow.minBackoff, slow.maxBackoff = time.Hour, time.Hour
 	a := r.start(r.config(1), slow)
+	for range lanes {
+		conn, err := later.Socket.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
 	for lane := Control; lane <= Bulk; lane++ {
 		eventually(t, "the first attempt fails", func() bool { return a.status(2, lane).Out.Error != "" })
 	}

@@ -96,6 +96,14 @@ func (r *rig) start(c Config, t times) *node { return startNode(r.t, c, t) }
 
 func startNode(t testing.TB, c Config, limits times) *node {
 	t.Helper()
+	n := newNode(t, c, limits)
+	n.Start()
+	return n
+}
+
+// newNode makes a node that is not started yet, and is closed when the test ends.
+func newNode(t testing.TB, c Config, limits times) *node {
+	t.Helper()
 	n := &node{t: t, got: make(chan got, 1<<16), states: make(chan bool, 1024), log: &lines{}}
 	if c.Receive == nil {
 		c.Receive = func(from Sender, lane Lane, frame []byte) { n.got <- got{from, lane, string(frame)} }
@@ -114,7 +122,6 @@ func startNode(t testing.TB, c Config, limits times) *node {
 	if n.Links, err = newLinks(c, limits); err != nil {
 		t.Fatal(err)
 	}
-	n.Start()
 	t.Cleanup(func() { n.Close() })
 	return n
 }

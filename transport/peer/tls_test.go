@@ -38,7 +38,7 @@ func TestMutualTLS(t *testing.T) {
 	nodes[1].logs("peer disconnected", "closed by the peer")
 }
 
-// Node 1 is right in each case. The certificate of node 2 is exchanged after its start, because New
+// Node 1 is right in each case. The certificate of node 2 is exchanged before its start, because New
 // would refuse it.
 func TestCertificatesAreRefused(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
@@ -71,10 +71,11 @@ func TestCertificatesAreRefused(t *testing.T) {
 			c = r.config(2)
 			own, now := tt.authority.config(tt.authority.node(2))
 			own.RootCAs, own.ClientCAs, c.TLS = tt.trusts, tt.trusts, own
-			b := r.start(c, quick())
+			b := newNode(t, c, quick())
 			if tt.then != nil {
 				now.Store(tt.then)
 			}
+			b.Start()
 			a.logs("peer refused", tt.dials[0])
 			b.logs("peer not connected", "node=1", tt.dials[1])
 			a.logs("peer not connected", "node=2", tt.accepts)
