@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"sluice/durability"
 )
@@ -135,8 +136,9 @@ func (p *Pipeline[R, Q]) cause(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if _, bounded := ctx.Deadline(); bounded && !p.phase.Over() {
-		return context.DeadlineExceeded // the actors saw it first
+	// The actors may see a deadline before the timer of the context does.
+	if at, bounded := ctx.Deadline(); bounded && (!p.phase.Over() || !time.Now().Before(at)) {
+		return context.DeadlineExceeded
 	}
 	return ErrOvertaken
 }

@@ -245,13 +245,15 @@ func (p *Pipeline[R, Q]) hangs(op string, cause error) error {
 	return &DrainError{Op: op, Cause: cause, Running: p.runner.Running()}
 }
 
-// deadline converts the deadline of ctx to the pipeline's clock; 0 means no deadline.
+// deadline converts the deadline of ctx to the pipeline's clock, on which it is never earlier; 0 means no
+// deadline.
 func (p *Pipeline[R, Q]) deadline(ctx context.Context) int64 {
 	at, ok := ctx.Deadline()
 	if !ok {
 		return 0
 	}
-	return p.Now() + int64(max(time.Until(at), time.Millisecond))
+	left := max(time.Until(at), time.Millisecond) // before Now
+	return p.Now() + int64(left)
 }
 
 // failed is called when an actor has failed: nothing more is sent, and every actor ends.
