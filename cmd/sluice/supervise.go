@@ -34,6 +34,7 @@ type supervision struct {
 	began    time.Time        // of the drain; zero without one
 	counted  time.Time        // last SIGTERM or SIGINT that was not an echo
 	stopping bool             // a second signal came
+	notified <-chan struct{}  // closed when the service manager knows of the drain; nil without one
 	result   error            // of serve
 }
 
@@ -85,9 +86,11 @@ func (v *supervision) asked(got os.Signal) {
 // told handles SIGTERM and SIGINT: the first one drains, after --drain-delay, the second one stops, and the next one ends
 // the process whatever it waits for, which is the result.
 func (v *supervision) told(got os.Signal) (now bool) {
-	switch {
-	case !v.counted.IsZero() && time.Since(v.counted) < sameSignal: // an echo
+	if !v.counted.IsZero() && time.Since(v.counted) < sameSignal { // an echo
 		return false
+	}
+	v.counted = time.Now() // before anything is printed, on which another signal may follow
+	switch {
 	case v.finished != nil: // nothing is left but reports and exports
 		return true
 	case v.stopping:
@@ -103,7 +106,6 @@ func (v *supervision) told(got os.Signal) (now bool) {
 	default:
 		v.stop(got)
 	}
-	v.counted = time.Now()
 	return false
 }
 
@@ -118,7 +120,12 @@ func (v *supervision) drain(got os.Signal) {
 		defer cancel()
 		v.drained <- v.server.Drain(ctx)
 	}()
-	go v.manager.tell("STOPPING=1")
+	told := make(chan struct{})
+	v.notified = told
+	go func() {
+		defer close(told)
+		v.manager.tell("STOPPING=1")
+	}()
 	v.trail.record("drain", "signal", got.String(), "deadline", v.cfg.DrainFor.String())
 	v.say("%v: draining for at most %s; the same signal again stops at once", got,
 		config.FormatDuration(v.cfg.DrainFor))
@@ -152,7 +159,7 @@ func (v *supervision) drainEnded(err error) {
 // it failed: otherwise the log ends with the lines that say how it ended. It ends the observation,
 // beside the loop, and does not wait for a disk that hangs.
 func (v *supervision) finish(result error) {
-	finished := make(chan struct{})
+	finished, told := make(chan struct{}), v.notified
 	v.result, v.ended, v.finished = result, nil, finished
 	go func() {
 		defer close(finished)
@@ -172,6 +179,9 @@ func (v *supervision) finish(result error) {
 			v.log.Warn("measurements not written in time", "file", v.cfg.StatsFile)
 		}
 		v.unobserve()
+		if told != nil {
+			<-told // which takes at most tellFor
+		}
 		v.manager.close()
 	}()
 }
