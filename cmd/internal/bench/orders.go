@@ -229,7 +229,7 @@ func oneByOne(ctx context.Context, spec *Spec, begun func(at int64) error,
 	from, to := spec.span(at)
 	var before Usage
 	busy, stolen, warm := int64(0), int64(0), true
-	for now := at; now < to; {
+	for now := at; now < to || hist.TotalCount() == 0; { // a disk may take longer than the whole time
 		if warm && now >= from {
 			var err error
 			if before, err = c.usage(); err != nil {
