@@ -170,7 +170,7 @@ func (r *run) trade(ctx context.Context) error {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer log.Close()
-	first, err := r.start(ctx, "127.0.0.1:0", log)
+	first, err := r.start(ctx, fleet.Loopback()+":0", log) // the next process takes the same port
 	if err != nil {
 		return err
 	}

@@ -56,13 +56,18 @@ type Node struct {
 	lay func(ctx context.Context) error // makes its data directory
 }
 
+// Loopback is a host of 127.0.0.0/8 which hardly any other program uses: a port there may be given back and taken again.
+func Loopback() string {
+	var at [3]byte          // 127.x.y.z; the last one is neither 0 nor 255
+	_, _ = rand.Read(at[:]) // never fails
+	return fmt.Sprintf("127.%d.%d.%d", 1+at[0]%254, at[1], 1+at[2]%254)
+}
+
 // New makes the data directories of a cluster. No process is started.
 func New(o Options) (*Fleet, error) {
-	var at [3]byte // 127.x.y.z; the last one is neither 0 nor 255
 	m := cluster.Membership{}
-	_, _ = rand.Read(at[:]) // never fails
-	_, _ = rand.Read(m.Cluster[:])
-	f := &Fleet{options: o, host: fmt.Sprintf("127.%d.%d.%d", 1+at[0]%254, at[1], 1+at[2]%254)}
+	_, _ = rand.Read(m.Cluster[:]) // never fails
+	f := &Fleet{options: o, host: Loopback()}
 	for i := range o.Nodes {
 		n, err := f.Further(i + 1)
 		if err != nil {
