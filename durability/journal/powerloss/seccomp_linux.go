@@ -63,10 +63,15 @@ func Notified(listener int, judge func(n *Notification) error) error {
 
 // Send sends a Reply. That the process was killed meanwhile is no error.
 func (r Reply) Send(listener int) error {
-	if err := control(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("answering a notification: %w", err)
+	for {
+		switch err := control(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r)); err {
+		case nil, unix.ENOENT:
+			return nil
+		case unix.EINTR: // while it waited for the lock
+		default:
+			return fmt.Errorf("answering a notification: %w", err)
+		}
 	}
-	return nil
 }
 
 func control(fd int, request uint, argument unsafe.Pointer) error {
