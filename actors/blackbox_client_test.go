@@ -94,6 +94,9 @@ func (c *client) halfClose() {
 
 // frame reads one whole frame, whatever it is.
 func (c *client) frame() (tag byte, body []byte, err error) {
+	if c.in.Buffered() == 0 && c.file != nil { // the limit is for progress, not for the life of a client
+		c.file.SetReadDeadline(time.Now().Add(patience))
+	}
 	var head [5]byte
 	if _, err := io.ReadFull(c.in, head[:]); err != nil {
 		return 0, nil, err

@@ -153,6 +153,13 @@ func TestEndsHonourCancellation(t *testing.T) {
 	})
 }
 
+// patiently is the context of an end that waits for slow readers, too.
+func patiently(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // A drain that another end overtakes has not delivered everything; the ends that want no more than an
 // end succeed.
 func TestEndsAtTheSameTimeAllReturn(t *testing.T) {
@@ -160,9 +167,9 @@ func TestEndsAtTheSameTimeAllReturn(t *testing.T) {
 		r := newRig(t, w, nil)
 		r.dialAll(1, 4, socket{})
 		ends, drained := make(chan error, 3), make(chan error, 1)
-		go func() { ends <- r.Stop(context.Background()) }()
-		go func() { ends <- r.Fence(context.Background()) }()
-		go func() { ends <- r.Stop(context.Background()) }()
+		go func() { ends <- r.Stop(patiently(t)) }()
+		go func() { ends <- r.Fence(patiently(t)) }()
+		go func() { ends <- r.Stop(patiently(t)) }()
 		go func() { drained <- r.Drain(context.Background()) }()
 		var unfinished *DrainError
 		if err := <-drained; !errors.Is(err, ErrOvertaken) || !errors.As(err, &unfinished) {
@@ -201,7 +208,7 @@ func TestConnectsDuringTheEndAllReturn(t *testing.T) {
 			}()
 		}
 		r.until("some are on their way", func() bool { return begun.Load() > n/2 })
-		r.must(r.Stop(context.Background()))
+		r.must(r.Stop(patiently(t)))
 		for range n {
 			if err := <-answered; err != nil && !errors.Is(err, ErrEnded) {
 				t.Error(err)

@@ -87,7 +87,7 @@ func newRig(t testing.TB, w way, change func(*Config)) *rig {
 	r.fds, r.goroutines = openFDs(t), runtime.NumGoroutine()
 	cfg := Config{
 		Policy: durability.Local(), IO: w.engine, Shards: 2, Log: slog.New(slog.DiscardHandler),
-		Egress: EgressConfig{DrainSpread: 1},
+		Egress: EgressConfig{DrainSpread: 1}, Heartbeat: time.Hour,
 		Limits: []transport.Limits{{HardBytes: 1 << 20, SoftBytes: 1 << 20, SoftFor: time.Hour,
 			NoProgress: time.Hour}},
 	}
@@ -299,10 +299,33 @@ func eventually(t testing.TB, fact string, holds func() bool) {
 	}
 }
 
-// count collects and returns one counter, over all actors.
+// count collects and returns one counter, over all actors. It collects until all actors have answered twice: what
+// one hands over first may be what an earlier collection asked for.
 func (r *rig) count(c telemetry.Counter) uint64 {
-	r.Collector().Collect(0)
+	r.t.Helper()
+	deadline := time.Now().Add(patience)
+	for whole := 0; whole < 2; whole++ {
+		if r.Collector().Collect(0) == 0 {
+			continue
+		}
+		if whole = -1; time.Now().After(deadline) {
+			r.t.Fatal("an actor does not answer the collector")
+		}
+	}
 	return r.Collector().Sum().C[c]
+}
+
+// settled returns a counter once it has not changed for half a second.
+func (r *rig) settled(c telemetry.Counter) uint64 {
+	r.t.Helper()
+	value, since := r.count(c), time.Now()
+	r.until("a counter that stays", func() bool {
+		if now := r.count(c); now != value {
+			value, since = now, time.Now()
+		}
+		return time.Since(since) > 500*time.Millisecond
+	})
+	return value
 }
 
 // gauge reads a gauge, added up over its shards.

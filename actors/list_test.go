@@ -121,7 +121,7 @@ func TestDrainSpreadsItsCloses(t *testing.T) {
 		name             string
 		spread, deadline time.Duration
 	}{{"as configured", 300 * time.Millisecond, patience}, {"a third of the time left", time.Hour,
-		1500 * time.Millisecond}} {
+		3 * time.Second}} {
 		t.Run(v.name, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, w way) {
 				r := newRig(t, w, func(c *Config) { c.Egress.DrainSpread = v.spread })

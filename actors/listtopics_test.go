@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice/telemetry"
 	"sluice/transport"
@@ -28,11 +29,15 @@ func TestTopicsAreListed(t *testing.T) {
 			c.Topics = TopicConfig{TapeBytes: 16 << 10, HistoryBytes: 4 << 10}
 		})
 		const clients, idle = 7, 6
+		var fast []*subscriberClient // all that read
 		start := make(chan struct{})
 		var reading sync.WaitGroup
 		for id := uint64(1); id <= clients; id++ {
 			s := &subscriberClient{c: p.dial(id, socket{small: id == idle}), modes: map[uint64]Mode{},
 				next: map[uint64]uint64{}}
+			if id != idle {
+				fast = append(fast, s)
+			}
 			reading.Go(func() {
 				if id == idle {
 					<-start
@@ -48,19 +53,27 @@ func TestTopicsAreListed(t *testing.T) {
 			f := p.topicFigures(BySubscribers, 7)
 			return f.Subscribers == clients && p.topicFigures(ByGaps, 8).Subscribers == 2
 		})
-		full := 0
+		publish := func() { // no reader may fall behind as the idle one does
+			p.publish(7, 0, 500)
+			p.until("the others have the frame", func() bool {
+				return !slices.ContainsFunc(fast, func(s *subscriberClient) bool {
+					s.mu.Lock()
+					defer s.mu.Unlock()
+					return s.next[7] != p.seqs[7]+1
+				})
+			})
+		}
+		full := time.Time{} // the kernel may take more a little later
 		p.until("the client that reads nothing takes nothing", func() bool {
-			if p.topicFigures(ByRate, 7).LagBytes >= 8<<10 {
-				full++
-			} else {
-				full = 0
-				p.publish(7, 0, 500)
+			if p.topicFigures(ByRate, 7).LagBytes < 8<<10 {
+				full = time.Now()
+				publish()
 			}
-			return full == 50
+			return time.Since(full) > 500*time.Millisecond
 		})
 		p.until("the list shows rates, and the client that reads nothing", func() bool {
 			for range 10 {
-				p.publish(7, 0, 500)
+				publish()
 			}
 			f := p.topicFigures(ByRate, 7)
 			return f.Rate > 10 && f.Deliveries > 6*f.Rate && f.LagBytes > 32<<10 && f.LagFrames > 64 &&

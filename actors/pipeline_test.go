@@ -71,7 +71,7 @@ type stage struct {
 
 func newStage(t *testing.T, mode transport.Mode, change func(*Config)) *stage {
 	t.Helper()
-	cfg := Config{Policy: durability.Local(), IO: mode, Shards: 2}
+	cfg := Config{Policy: durability.Local(), IO: mode, Shards: 2, Limits: []transport.Limits{lenient()}}
 	if change != nil {
 		change(&cfg)
 	}
@@ -120,7 +120,7 @@ func (s *stage) publish(conn uint64, r tick, edit func(*Slot[tick, struct{}])) {
 // expect reads n reports in order from first, each ended by BatchEnd.
 func expect(t *testing.T, f *os.File, first, n uint64) {
 	t.Helper()
-	f.SetReadDeadline(time.Now().Add(20 * time.Second))
+	f.SetReadDeadline(time.Now().Add(patience))
 	var head [4]byte
 	for i := first; i < first+n; i++ {
 		for _, want := range []byte{tickTag, 0x02} {
@@ -144,7 +144,7 @@ func expect(t *testing.T, f *os.File, first, n uint64) {
 func drainAll(t *testing.T, s *stage) {
 	t.Helper()
 	s.Slots().Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.Drain(ctx); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait of a test that should not take long at all.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // engines runs a test on both engines; io_uring is skipped, with the reason, where it cannot be
 // had.

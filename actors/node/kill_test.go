@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -80,11 +81,10 @@ type killed struct {
 // goes on from there.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
 	k := &killed{t: t, dir: t.TempDir(), events: map[uint64][]byte{}, got: map[uint64][][]byte{}}
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	rng := rand.New(rand.NewPCG(7, 1))
 	quick := 0
 	for run := range uint64(kills) {
-		after := time.Duration(rng.IntN(20000)) * time.Microsecond
-		n := k.run(run+1, after, run*ordersPerRun)
+		n := k.run(run+1, int64(max(rng.IntN(250)-10, 0)), run*ordersPerRun)
 		if n == 0 {
 			quick++
 		}
@@ -99,17 +99,26 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 }
 
 // run starts a server, checks that it knows what was acknowledged before, trades with it and kills
-// it.
-func (k *killed) run(incarnation uint64, after time.Duration, firstID uint64) (received int) {
+// it after that many reports: at once after none.
+func (k *killed) run(incarnation uint64, after int64, firstID uint64) (received int) {
 	kill, ended := startChild(k.t, k.dir, "")
 	defer ended()
 	seller, buyer := dial(k.t, "unix", filepath.Join(k.dir, "s")), dial(k.t, "unix",
 		filepath.Join(k.dir, "s"))
 	k.checkPosition(seller)
 	done := make(chan [][]byte, 2)
-	go func() { done <- trade(seller.conn, 1, orderbook.Sell, firstID) }()
-	go func() { done <- trade(buyer.conn, 2, orderbook.Buy, firstID) }()
-	time.AfterFunc(after, kill)
+	var seen atomic.Int64
+	report := func() {
+		if seen.Add(1) == after {
+			kill()
+		}
+	}
+	go func() { done <- trade(seller.conn, 1, orderbook.Sell, firstID, report) }()
+	go func() { done <- trade(buyer.conn, 2, orderbook.Buy, firstID, report) }()
+	if after == 0 {
+		kill()
+	}
+	defer time.AfterFunc(patience, kill).Stop()
 	for range 2 {
 		for _, frame := range <-done {
 			conn := incarnation<<connBits | uint64(frame[0])
@@ -182,7 +191,7 @@ func (k *killed) checkPosition(c *trader) {
 
 // trade sends orders, up to 16 without an answer, until the server is gone. It returns the reports,
 // each with the account in front.
-func trade(c *client.Conn, account uint64, side orderbook.Side, firstID uint64) (frames [][]byte) {
+func trade(c *client.Conn, account uint64, side orderbook.Side, firstID uint64, report func()) (frames [][]byte) {
 	defer c.Close()
 	open, id := 0, firstID
 	for {
@@ -203,6 +212,7 @@ func trade(c *client.Conn, account uint64, side orderbook.Side, firstID uint64) 
 			continue
 		}
 		frames = append(frames, append([]byte{byte(account), tag}, b...))
+		report()
 	}
 }
 

@@ -223,7 +223,6 @@ func TestOpenFailsIfEndsOfConnectionsCannotBeApplied(t *testing.T) {
 	leaks(t)
 	dir := t.TempDir()
 	cfg := presenceConfig(dir, &lines{})
-	cfg.FailTimeout = 500 * time.Millisecond
 	_, ended := startChild(t, dir, "presence")
 	join(t, dir, client.Options{}).do(tagMark)
 	ended()
@@ -232,7 +231,8 @@ func TestOpenFailsIfEndsOfConnectionsCannotBeApplied(t *testing.T) {
 		"panic": func() { panic("planted") }, "hang": func() { <-release },
 	} {
 		cfg.Application = presenceWith(func(p *presence) { p.onEnd = onEnd })
-		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		cfg.FailTimeout = map[string]time.Duration{"panic": patience, "hang": 500 * time.Millisecond}[name]
+		ctx, cancel := context.WithTimeout(t.Context(), cfg.FailTimeout)
 		n, err := Open(ctx, cfg)
 		cancel()
 		want := map[string]string{"panic": "planted", "hang": "deadline exceeded"}[name]

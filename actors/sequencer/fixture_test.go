@@ -17,7 +17,7 @@ import (
 	"sluice/mailbox"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Tags of the script application.
 const (

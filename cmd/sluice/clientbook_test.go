@@ -55,7 +55,9 @@ func TestBookIsPrintedOnce(t *testing.T) {
 // again, and trades that this client did not observe are reported.
 func TestBookAndTradesAreFollowedOverARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	p, address := serving(t, dir)
+	address := freeAddress(t) // which the server takes again
+	p := start(t, "serve", "--data-dir", dir, "--listen-tcp", address, "--admin-address", "127.0.0.1:0")
+	p.address()
 	fill(t, address)
 	book := start(t, "client", "--address", address, "book", "3")
 	book.out.await(t, "snapshot   instrument 3: these are all price levels")

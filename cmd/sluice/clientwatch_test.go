@@ -203,9 +203,9 @@ func TestWatchCountsRequestsWithoutResponse(t *testing.T) {
 		t.Fatal(problems)
 	}
 	w.types("buy 1 5 @ 100")
-	awaitEvents(t, p)
-	out, code := ask(t, socket, "", "buy", "1", "5", "--timeout", "2s")
-	if want := "the order was not sent: the server did not return the last id of account 1 within 2s"; code != 1 ||
+	awaitEvents(t, p, 2)
+	out, code := ask(t, socket, "", "buy", "1", "5", "--timeout", "5s")
+	if want := "the order was not sent: the server did not return the last id of account 1 within 5s"; code != 1 ||
 		!strings.Contains(out, want) {
 		t.Errorf("behind a shut gate: exit code %d, %s", code, out)
 	}

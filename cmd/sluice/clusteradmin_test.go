@@ -26,6 +26,7 @@ func servingAlone(t *testing.T, args ...string) (p *process, socket []string, di
 		"127.0.0.1:0", "--admin-socket", path}, args...)...)
 	p.err.await(t, "this node leads")
 	p.err.await(t, "msg=serving")
+	p.out.await(t, "kill drains")
 	return p, []string{"--admin-socket", path}, dir
 }
 

@@ -21,12 +21,8 @@ func deafCollectors(t *testing.T) map[string]func() string {
 		return l
 	}
 	return map[string]func() string{
-		"refuses": func() string {
-			l := listening()
-			l.Close() // no process listens on this port after that
-			return l.Addr().String()
-		},
-		"hangs": func() string { return listening().Addr().String() }, // the kernel accepts connections, but no process reads
+		"refuses": func() string { return freeAddress(t) },
+		"hangs":   func() string { return listening().Addr().String() }, // the kernel accepts connections, but no process reads
 		"answers after 5 s": func() string {
 			l, quit := listening(), make(chan struct{})
 			s := &http.Server{ReadHeaderTimeout: patience,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,21 +24,32 @@ func TestSwappedPolicyOutlivesTheServer(t *testing.T) {
 			t.Errorf("the policy is %s%s, want %s", out, problems, want)
 		}
 	}
+	audited := func(n int, what ...string) { // a killed server does not write what is queued
+		t.Helper()
+		until(t, what[0], func() error {
+			if got := len(find(r.read("audit"), append([]string{"what"}, what...)...)); got != n {
+				return fmt.Errorf("%d lines", got)
+			}
+			return nil
+		})
+	}
 	p, _ := r.serve()
 	r.command(0, append(admin, "policy", "in_memory>=1")...)
 	p.signal(syscall.SIGTERM)
 	p.ends(0)
-	for _, end := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+	for i, end := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
 		p, _ = r.serve()
 		inForce("in_memory>=1")
 		p.err.await(t, "policy of the last run adopted")
 		p.out.await(t, "in_memory>=1; an operator swapped it in an earlier run, and --policy names local")
+		audited(i+1, "policy adopted")
 		p.signal(end)
 		p.code()
 	}
 	for range 2 { // the second start has nothing to report
 		p, _ = r.serve("--policy", "persisted>=1 && in_memory>=1")
 		inForce("persisted>=1 && in_memory>=1")
+		audited(1, "policy not adopted")
 		p.signal(syscall.SIGKILL)
 		p.code()
 	}

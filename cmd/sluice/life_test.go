@@ -57,7 +57,7 @@ func TestOrderExpiresWithoutTraffic(t *testing.T) {
 	r := trading(t, address, 0)
 	order := r.order(r.account, orderbook.Buy, 1)
 	order.ClientOrderID = 1
-	expiry := time.Now().Add(300 * time.Millisecond)
+	expiry := time.Now().Add(3 * time.Second) // it must not expire on its way
 	order.TimeInForce, order.Expiry = orderbook.GoodTillDate, expiry.UnixNano()
 	r.command(order)
 	r.flush()

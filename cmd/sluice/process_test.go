@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const patience = 30 * time.Second // limit for steps that take milliseconds on an idle machine
+const patience = time.Minute // limit for steps that take milliseconds on an idle machine
 
 // output collects the output of a process. Tests wait for words in it.
 type output struct {

@@ -302,12 +302,7 @@ func TestKeysDeterminePermissions(t *testing.T) {
 }
 
 func TestClientWithoutServerNamesARemedy(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := gone.Addr().String()
-	gone.Close()
+	address := freeAddress(t)
 	expect(t, address, 1, "top 1", "no server at "+address, "start one with `sluice serve`")
 	expect(t, "/nonexistent/s", 1, "top 1", "dial unix /nonexistent/s")
 	expect(t, "socket", 64, "top 1", "write host:port, or the path of a unix-domain socket with a slash", "./socket")

@@ -72,6 +72,7 @@ func TestReloadReportsLimitsAndKeys(t *testing.T) {
 		!strings.HasPrefix(out, `{"error":"limits: reloaded; keys: rejected`) || !strings.HasPrefix(problems, "sluice: ") {
 		t.Errorf("as JSON: exit code %d, %s%s", code, out, problems)
 	}
+	p.err.await(t, "limits: reloaded; keys: rejected, unchanged: ")
 	if log := p.err.String(); strings.Contains(log, "command failed") ||
 		!strings.Contains(log, `msg="reload is not complete" command=/reload`) ||
 		!strings.Contains(log, "limits: reloaded; keys: rejected, unchanged: ") {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,6 +75,20 @@ func (r *trailRig) read(name string) (all []map[string]any) {
 	return all
 }
 
+// awaits waits for a line in a file of lines, which need not exist yet.
+func (r *trailRig) awaits(name string, fields ...string) {
+	r.t.Helper()
+	until(r.t, fmt.Sprint(fields), func() error {
+		if _, err := os.Stat(r.path(name)); err != nil {
+			return err
+		}
+		if len(find(r.read(name), fields...)) == 0 {
+			return errors.New("no such line")
+		}
+		return nil
+	})
+}
+
 // find returns the lines whose fields have these values, as they are printed.
 func find(all []map[string]any, fields ...string) []map[string]any {
 	return slices.DeleteFunc(slices.Clone(all), func(one map[string]any) bool {
@@ -108,6 +123,7 @@ func TestAuditFile(t *testing.T) {
 	watching := watchServer(t, address, "--key", r.path("anna"), "--account", "1")
 	r.command(0, append(admin, "kick", "anna")...)
 	watching.out.await(t, "kicked")
+	r.awaits("audit", "what", "connection closed", "name", "anna") // before her key is removed
 	configure("soft-limit: 128KiB\n")
 	if err := os.Rename(r.path("audit"), r.path("audit.1")); err != nil {
 		t.Fatal(err)
@@ -115,7 +131,7 @@ func TestAuditFile(t *testing.T) {
 	r.authorize(r.key("carl", "readonly"), r.key("boss2", "operator"))
 	p.signal(syscall.SIGHUP)
 	p.err.await(t, "keys reloaded")
-	until(t, "the file after the rotation", func() error { _, err := os.Stat(r.path("audit")); return err })
+	r.awaits("audit", "what", "reload")
 	if got := p.scraped(`sluice_audit_lost_total{kind="dropped"}`); got != "0" {
 		t.Errorf("lost lines at /metrics: %q", got)
 	}

@@ -28,6 +28,7 @@ func TestVersionAndFirstLogLineNameEngines(t *testing.T) {
 	}
 
 	p, _ := serving(t, t.TempDir())
+	p.err.await(t, "\n")
 	first, _, _ := strings.Cut(p.err.String(), "\n")
 	wanted := []string{"server starting", "version=" + sluice.Version, "engine=" + d.Engine, "poll"}
 	if len(transport.Engines()) == 1 {

@@ -16,7 +16,7 @@ import (
 	"sluice/transport"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // start serves until the test ends, or stop is called, which returns the error of serve.
 func start(t *testing.T, cfg actors.Config) (address string, stop func() error) {

@@ -136,8 +136,8 @@ func TestRolloverWaitsForDescriptors(t *testing.T) {
 			if err := s.roll(); err != nil {
 				t.Fatal(err)
 			}
-			s.prepared()
 			for _, free := range []int{0, 1, descriptorsTried - 1} {
+				s.prepared()
 				s.waiting, s.began = make(chan struct{}), false
 				leave(t, free)
 				done := make(chan error, 1)

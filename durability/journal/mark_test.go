@@ -305,6 +305,7 @@ func TestSnapshotOfMovedDirectoryIsRefused(t *testing.T) {
 	j, _ := mustOpen(t, dir)
 	commit(t, j.Writer(), 2)
 	ready := takeSnapshot(t, j, 2)
+	awaitPrepared(t, dir) // or it would be prepared in the other directory
 	if err := os.Rename(dir, dir+".moved"); err != nil {
 		t.Fatal(err)
 	}

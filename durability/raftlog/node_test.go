@@ -62,6 +62,7 @@ func (c *trio) start(id uint64) {
 	c.logs[id], c.stores[id], c.ran[id] = j, NewJournalStore(j, found, nil), make(chan error, 1)
 	c.starts[id] = found.Incarnation
 	n, err := Open(Options{ID: id, First: voters(1, 2, 3), Store: c.stores[id], Wake: c.awake,
+		Election: time.Second, DiskStall: time.Hour, // of a clock that goes on while the real disk works
 		Send: func(to uint64, _ Lane, frame []byte) {
 			if !c.silent[id] && !c.silent[to] {
 				c.frames = append(c.frames, trioFrame{id, to, c.starts[id], frame})

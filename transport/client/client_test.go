@@ -15,7 +15,7 @@ import (
 	"sluice/transport/wire"
 )
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // serve runs the server's side of one connection and returns its address. An error that side
 // returns fails the test.

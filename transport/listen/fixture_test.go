@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds waits for events that must happen. Reaching it is a failure, so it is generous.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // gone is one Disconnect.
 type gone struct {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const patience = 30 * time.Second // until a test gives up
+const patience = time.Minute // until a test gives up
 
 // rig is a cluster in one process. Its addresses are bound before its nodes start.
 type rig struct {

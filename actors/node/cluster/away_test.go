@@ -85,9 +85,7 @@ func TestMemberThatWasAwayGetsASnapshot(t *testing.T) {
 	at := c.nodes[c.leader()].settled()
 	c.start(away)
 	c.until("the member that was away", func() bool { return c.nodes[away].settled() >= at })
-	if !logs[away].has("snapshot received") {
-		t.Errorf("no snapshot was received:\n%s", logs[away].text.String())
-	}
+	c.until("the line of a snapshot that was received", func() bool { return logs[away].has("snapshot received") })
 	c.stop(third)
 	enter(t, trader, 1) // on the two that are left
 	c.start(third)

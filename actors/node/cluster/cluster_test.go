@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen at once.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // trio is a cluster of three nodes in this process, on loopback.
 type trio struct {
@@ -32,12 +33,21 @@ type trio struct {
 	edit  func(*Config[orderbook.Report, orderbook.Answer])
 }
 
-// freePort returns a loopback address whose port was free a moment ago. It is none of those that the
-// kernel chooses, from 32768 on, which it may choose twice.
+// host is one of 127.0.0.0/8 that belongs to this process of tests.
+var host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+
+// given are the ports that freePort has returned.
+var given sync.Map
+
+// freePort returns an address whose port was free a moment ago, and which nobody else takes.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)))
+		at := fmt.Sprintf("%s:%d", host, 10_000+rand.IntN(20_000))
+		if _, had := given.LoadOrStore(at, true); had {
+			continue
+		}
+		l, err := net.Listen("tcp", at)
 		if err == nil {
 			defer l.Close()
 			return l.Addr().String()
@@ -47,6 +57,9 @@ func freePort(t *testing.T) string {
 		}
 	}
 }
+
+// steady is a cluster whose leader stays, however busy the machine is, unless the test ends its office.
+func steady(cfg *Config[orderbook.Report, orderbook.Answer]) { cfg.Election = time.Second }
 
 func newTrio(t *testing.T, edit func(*Config[orderbook.Report, orderbook.Answer])) *trio {
 	c := &trio{t: t, edit: edit}
@@ -88,7 +101,7 @@ func (c *trio) start(id uint8) {
 		Application: books, Encoder: orderbook.Encoder{}, DataDir: c.dirs[id], Log: slog.New(slog.NewTextHandler(testWriter{c.t, id}, nil)),
 		Listen: listen.Config{Endpoints: []listen.Endpoint{{Network: "tcp", Address: c.all[id-1].Client, Open: true}}},
 	}}
-	cfg.Election = 250 * time.Millisecond // the machine may be busy
+	cfg.Election, cfg.DiskStall = 250*time.Millisecond, time.Minute // the machine may be busy
 	if c.edit != nil {
 		c.edit(&cfg)
 	}

@@ -23,7 +23,7 @@ func gaugesOf(n node.Running) map[string]float64 {
 }
 
 func TestGaugesOfAMember(t *testing.T) {
-	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) { cfg.Node.SnapshotEvents = 20 })
+	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) { steady(cfg); cfg.Node.SnapshotEvents = 20 })
 	trader := c.trader(1)
 	for i := range int64(50) {
 		order(t, trader, 100+i)

@@ -51,6 +51,7 @@ func TestFollowerBehindTheLog(t *testing.T) {
 	var gates [4]sync.RWMutex
 	started := 0
 	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) {
+		steady(cfg)
 		started++
 		gate := &gates[(started-1)%3+1] // nodes are started by their numbers
 		cfg.Node.Application = func() sequencer.Application[orderbook.Report, orderbook.Answer] {

@@ -202,7 +202,7 @@ func TestWrongSourceOfCluster(t *testing.T) {
 
 // A diverged leader has written a checkpoint that no other node can pass. A new cluster begins before it.
 func TestRestoreEndsBeforeCheckpointOfDivergedLeader(t *testing.T) {
-	c := newTrio(t, nil)
+	c := newTrio(t, steady)
 	trader := c.trader(1)
 	for i := range int64(5) {
 		order(t, trader, 100+i)

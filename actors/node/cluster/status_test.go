@@ -12,7 +12,7 @@ import (
 
 // Only the leader says how far the others are; every member says which node leads.
 func TestClusterStatus(t *testing.T) {
-	c := newTrio(t, nil)
+	c := newTrio(t, steady)
 	trader := c.trader(1)
 	for i := range int64(5) {
 		order(t, trader, 100+i)
@@ -68,7 +68,7 @@ func TestClusterStatus(t *testing.T) {
 }
 
 func TestTransferNamesTheNextLeader(t *testing.T) {
-	c := newTrio(t, nil)
+	c := newTrio(t, steady)
 	var id, to uint8
 	c.until("a follower that says who leads", func() bool {
 		id = c.leader()
@@ -98,7 +98,7 @@ func TestTransferNamesTheNextLeader(t *testing.T) {
 
 // A leader that no other member can follow goes on: a transfer would end its service and have no heir.
 func TestTransferNeedsAnHeir(t *testing.T) {
-	c := newTrio(t, nil)
+	c := newTrio(t, steady)
 	id := c.leader()
 	gone := id%3 + 1
 	c.stop(gone)

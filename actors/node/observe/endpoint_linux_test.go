@@ -99,7 +99,7 @@ func TestSocketFile(t *testing.T) {
 // Clients that send a part of a header occupy connections and are closed. Other requests are
 // answered: at once below the limit of connections, and after the time limit of a header above it.
 func TestDrippingClientsDoNotBlockOthers(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(_ *bookConfig, c *Config) { c.headerTimeout = 300 * time.Millisecond })
 	drip := func() net.Conn {
 		c, err := net.Dial("tcp", r.web)
 		if err != nil {

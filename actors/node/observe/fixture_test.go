@@ -34,7 +34,7 @@ type limit = transport.Limits
 func limits() limit { return transport.DefaultLimits() }
 
 // patience bounds every wait for something that takes milliseconds on an idle machine.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // rig is an observed server that demands keys on TCP and is open on a unix socket.
 type rig struct {
@@ -116,8 +116,7 @@ func newRig(t testing.TB, changes ...setup) *rig {
 	}
 	sc.Pipeline.IO, sc.Pipeline.Shards = transport.ModePoll, 2
 	sc.Pipeline.Egress.DrainSpread = 10 * time.Millisecond
-	c := Config{Admin: "127.0.0.1:0", Socket: r.socket, Log: quiet,
-		headerTimeout: 300 * time.Millisecond}
+	c := Config{Admin: "127.0.0.1:0", Socket: r.socket, Log: quiet}
 	for _, change := range changes {
 		change(&sc, &c)
 	}

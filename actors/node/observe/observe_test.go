@@ -30,7 +30,7 @@ func TestListenReportsTakenEndpoints(t *testing.T) {
 		t.Errorf("a taken address: %v", err)
 	}
 	// The TCP endpoint is bound first, and released when the socket turns out to be taken.
-	free, err := Listen(Config{Admin: "127.0.0.1:0"})
+	free, err := Listen(Config{Admin: "127.0.0.2:0"}) // where nobody else gets the same port meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestFailedOpenLeavesNothingOpen(t *testing.T) {
 	} {
 		for range 2 { // the second time, everything is free again
 			socket := filepath.Join(t.TempDir(), "a")
-			c := Config{Admin: "127.0.0.1:0", Socket: socket, Flight: Flight{Dir: t.TempDir()},
+			c := Config{Admin: "127.0.0.2:0", Socket: socket, Flight: Flight{Dir: t.TempDir()},
 				Log: quiet}
 			v.change(&c)
 			l, err := Listen(c)

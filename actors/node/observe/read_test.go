@@ -225,12 +225,12 @@ func TestFullQueueIsNotReady(t *testing.T) {
 		n.Policy, n.ForcePolicy = "persisted>=2", true // cannot be met by one node
 	})
 	c := r.dial("tcp", r.tcp, r.trader)
-	sent := make(chan error, 1)
+	sent := make(chan struct{})
 	go func() {
+		defer close(sent) // order ends this goroutine if the connection fails
 		for range 5000 {
 			c.order()
 		}
-		sent <- nil
 	}()
 	until(t, "503", func() bool {
 		code, text := r.request("tcp", "GET", "/readyz", "")
@@ -240,6 +240,9 @@ func TestFullQueueIsNotReady(t *testing.T) {
 		t.Errorf("status %q", text)
 	}
 	if _, _, err := r.server.SwapPolicy(soon(t), "local", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.NetConn().SetReadDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	go io.Copy(io.Discard, c.NetConn())
