@@ -255,7 +255,8 @@ func (lateTimer) Deadline() (time.Time, bool) { return time.Now().Add(-time.Micr
 // A lone end whose actors see its deadline first is not said to be overtaken by another one.
 func TestDeadlineBeforeItsTimerIsTheCause(t *testing.T) {
 	r := newRig(t, way{transport.ModePoll, "unix"}, nil)
-	r.drain()
+	r.must(r.Stop(patiently(t)))
+	r.nothingLeft()
 	if err := r.cause(lateTimer{context.Background()}); err != context.DeadlineExceeded {
 		t.Errorf("the cause is %v", err)
 	}
