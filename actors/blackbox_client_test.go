@@ -67,8 +67,7 @@ func (c *client) fd(f func(fd int)) {
 // reset ends the connection with a reset where the family knows one.
 func (c *client) reset() {
 	c.fd(func(fd int) {
-		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER,
-			&unix.Linger{Onoff: 1})
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	})
 	c.close()
 }
@@ -94,7 +93,7 @@ func (c *client) halfClose() {
 
 // frame reads one whole frame, whatever it is.
 func (c *client) frame() (tag byte, body []byte, err error) {
-	if c.in.Buffered() == 0 && c.file != nil { // the limit is for progress, not for the life of a client
+	if c.in.Buffered() == 0 && c.file != nil { // the limit is for progress
 		c.file.SetReadDeadline(time.Now().Add(patience))
 	}
 	var head [5]byte

@@ -64,7 +64,7 @@ func TestEveryPeerDeliversEverything(t *testing.T) {
 		// More data is in flight than sockets hold, so sends are short and sockets are full all the
 		// time.
 		{"large frames to unix sockets at full speed", func(p *bench.Plan) {
-			p.Rate, p.Frame, p.Net, p.Window = []string{"0"}, []string{"5000"}, []string{"unix"}, 1<<14
+			p.Rate, p.Frame, p.Net, p.Window = []string{"0"}, []string{"5000"}, []string{"unix"}, 1<<11
 		}},
 	}
 	for peer := range servers() {

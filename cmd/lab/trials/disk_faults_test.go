@@ -133,7 +133,10 @@ func wrongClock(a *attack, h *hit) (func() error, error) {
 	return func() error {
 		again.Stop()
 		a.tell("the clock of node %d was off by %v", h.node.Number, first)
-		if k.set(0) == before {
+		ctx, cancel := context.WithTimeout(a.ctx, trioPatience)
+		defer cancel()
+		read := poll(ctx, func() bool { return k.wrongReads() != before })
+		if k.set(0); !read {
 			return errors.New("its clock was never read")
 		}
 		return nil

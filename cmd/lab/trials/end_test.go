@@ -256,9 +256,7 @@ func (h *house) close() {
 	for _, c := range h.clients {
 		c.Close()
 	}
-	if n := h.Connections(); n != 0 {
-		h.t.Errorf("%d permits are still out", n)
-	}
+	until(h.t, "all permits to be returned", func() bool { return h.Connections() == 0 })
 	until(h.t, fmt.Sprintf("at most %d goroutines", h.goroutines), func() bool { return runtime.NumGoroutine() <= h.goroutines })
 	until(h.t, "the journal of a disk that hung to be closed", func() bool { // its directory is removed next
 		unlock, err := journal.Lock(h.dir)

@@ -297,3 +297,10 @@ func (k *kernel) set(ahead time.Duration) int {
 	k.wall = ahead
 	return k.wrong
 }
+
+// wrongReads is how often a wrong clock was read until now.
+func (k *kernel) wrongReads() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wrong
+}

@@ -125,14 +125,17 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 		const interval, owed, size = time.Second, 3000, 200
 		r := newRig(t, options{engine: engine, heartbeat: interval, sendBuffer: 4608})
 		idle := []*reader{r.dial(beating(r.tcp), size), r.dial(beating(r.unix), size)}
+		from := time.Now()
 		var busy []*reader
 		for range 10 {
 			busy = append(busy, r.dial(beating(r.tcp), size))
 		}
 		r.need(all(busy, (*reader).follow))
+		dialled := time.Now()
 		mute := r.dial(how{network: "tcp", address: r.tcp.address, receive: 1, beats: true}, size)
 		r.need(errors.Join(mute.ask(1, owed), mute.Flush()))
 		until(t, "a blocked client", func() bool { return r.gauge(telemetry.EgressBlockedConnections) >= 1 })
+		blocked := time.Since(dialled) // until then it may have been idle
 		asked := len(busy) + 2
 		if shut {
 			r.shutGate()
@@ -140,6 +143,7 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 			asked += len(idle)
 		}
 		stop, checked := make(chan struct{}), watch(busy)
+		before := time.Since(from)
 		streamed := r.stream(5_000, endless, stop)
 		for range 2 { // each idle client gets heartbeats repeatedly
 			r.need(all(idle, (*reader).beat))
@@ -151,20 +155,22 @@ func TestHeartbeatsGoToIdleClientsOnly(t *testing.T) {
 			r.openGate()
 			r.need(all(idle, func(c *reader) error { return c.freed(1) }))
 		}
+		ending := time.Now()
 		close(stop)
 		<-streamed
 		r.need(<-checked)
+		after := time.Since(ending)
 		beats := 0
 		for _, c := range busy {
 			beats += c.beats
 		}
 		var gap time.Duration
 		r.call(func(f *feed) { gap = f.gap })
-		if !shut && beats > 0 && gap < interval/2 {
-			t.Errorf("%d heartbeats to clients that were never idle for more than %v", beats, gap)
+		if idle := max(before, gap, after); !shut && beats > 0 && idle < interval/2 {
+			t.Errorf("%d heartbeats to clients that were never idle for more than %v", beats, idle)
 		}
 		r.need(errors.Join(mute.notes(owed), mute.end(), mute.notes(1), mute.end()))
-		if mute.beats > 0 {
+		if mute.beats > 0 && blocked < interval/2 {
 			t.Errorf("%d heartbeats to a client that was blocked", mute.beats)
 		}
 		r.drain()

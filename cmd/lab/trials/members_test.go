@@ -12,7 +12,7 @@ import (
 // which becomes a voter; then the next node loses its disk, so that in the end no first directory is left. No
 // answered order is lost, which the audit checks with the journals that there are then.
 func TestClusterReplace(t *testing.T) {
-	serve := []string{}
+	serve := []string{"--election", "2s"} // the leader stays, unless the test kills it
 	if rand.IntN(2) == 0 {
 		serve = append(serve, "--snapshot-events", "2000") // a new directory receives a snapshot
 	}
@@ -57,7 +57,7 @@ func TestClusterReplace(t *testing.T) {
 
 // A directory that was replaced is refused, ends in order, and is not started again.
 func TestClusterRefuseReplacedDisk(t *testing.T) {
-	r := newTrio(t, buildProgram(t))
+	r := newTrio(t, buildProgram(t), "--election", "2s")
 	r.trade(2, 1)
 	leader := r.leader()
 	lost := r.followers(leader)[0]

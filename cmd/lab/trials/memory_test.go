@@ -56,7 +56,7 @@ func measureIdle(t *testing.T, engine string, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, options{engine: mode, max: 16 << 10, ids: 16, mute: true})
+	r := newRig(t, options{engine: mode, max: 16 << 10, ids: 16, mute: true, heartbeat: time.Hour})
 	heap, resident := memory(t)
 	fmt.Printf("\nready %s\n", r.tcp.address)
 	in := bufio.NewScanner(os.Stdin)

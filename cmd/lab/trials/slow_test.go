@@ -14,7 +14,7 @@ import (
 // change.
 func TestSlowReaderStaysAndSilentReaderIsClosed(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
-		const size, progress = 200, 5 * time.Second
+		const size, progress = 200, 8 * time.Second // a unix socket shows progress once the client has read a whole send
 		limits := transport.Limits{HardBytes: 1 << 20, SoftBytes: 512 << 10, SoftFor: 2 * time.Second, NoProgress: progress}
 		r := newRig(t, options{engine: engine, sendBuffer: 4608, limits: limits})
 		seconds := scale(12, 12, 120)

@@ -234,8 +234,7 @@ def closes(client, reason, retry_after=None):
 
 def closed(address, reason):
     """Prints the connection's id, then waits for Close. What ends the connection is the test's."""
-    client = wire.Client(address)
-    client.send(wire.client_frame(1, ECHO, b"\x01x"))
+    client = wire.Client(address, early=wire.client_frame(1, ECHO, b"\x01x"))
     equal(client.response(), (1, "executed", [(0x30, b"x")]), "response")
     print(client.ready["connection"], flush=True)
     closes(client, reason)
