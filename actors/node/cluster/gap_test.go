@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -49,19 +48,24 @@ func TestNextPeriodBeginsBeforeALostLeaderEnds(t *testing.T) {
 // An operator who asks a member that was elected, before its server has begun, is not sent to another one.
 func TestElectedMemberBeginsToLead(t *testing.T) {
 	said := make(chan error, 1)
-	var once sync.Once
 	c := newTrio(t, func(cfg *Config[orderbook.Report, orderbook.Answer]) {
+		steady(cfg)
 		cfg.Node.BeforeClients = func(n node.Running) error {
 			p := n.(*period[orderbook.Report, orderbook.Answer])
 			if p.lead == nil {
 				return nil
 			}
-			once.Do(func() {
-				m := p.member
-				_, _, policy := m.SwapPolicy(t.Context(), "persisted>=1", false)
-				_, member := m.Change(t.Context(), node.MemberChange{})
-				said <- errors.Join(policy, member, m.Transfer(0))
-			})
+			m := p.member
+			_, _, policy := m.SwapPolicy(t.Context(), "persisted>=1", false)
+			_, member := m.Change(t.Context(), node.MemberChange{})
+			text := errors.Join(policy, member, m.Transfer(0))
+			if !m.begins() {
+				return nil // another member was elected meanwhile
+			}
+			select {
+			case said <- text:
+			default:
+			}
 			return nil
 		}
 	})
