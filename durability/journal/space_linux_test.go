@@ -79,8 +79,10 @@ func TestFullestDiskIsNamed(t *testing.T) {
 // A snapshot that finds no room needs more than what found room, and leaves nothing.
 func TestSnapshotOnAFullDisk(t *testing.T) {
 	disk := mountSmallDisk(t, 1<<20)
-	j, _ := mustOpen(t, filepath.Join(disk, "journal"))
+	dir := filepath.Join(disk, "journal")
+	j, _ := mustOpen(t, dir)
 	last := commit(t, j.Writer(), 10)
+	awaitPrepared(t, dir) // which takes room, too
 	fill(t, disk, 0)
 	_, err := j.PrepareSnapshot(last, func(w io.Writer) error { _, err := w.Write(make([]byte, 64<<10)); return err })
 	var space *SpaceError
