@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/secure"
@@ -83,6 +85,21 @@ func TestRequestsAndHalfCloseOverTLS(t *testing.T) {
 	}
 }
 
+// cork holds back what a client sends over TCP, or sends it, tcp(7).
+func cork(t testing.TB, c *client.Conn, on int) {
+	t.Helper()
+	socket, err := c.NetConn().(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	if err := socket.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, on)
+	}); err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+}
+
 // While the handler has no room, what was decrypted is kept, and so is the end behind it.
 func TestPausedConnectionOverTLSKeepsItsEnd(t *testing.T) {
 	h := newShard(t)
@@ -97,12 +114,14 @@ func TestPausedConnectionOverTLSKeepsItsEnd(t *testing.T) {
 	}
 	s, at, pinned := startTLS(t, Config{}, h, true)
 	c := dial(t, "tcp", at, client.Options{TLS: pinned})
+	cork(t, c, 1) // requests and end arrive together, before the connection is paused
 	for i := range uint64(100) {
 		c.Send(i, 0x10, []byte("request"))
 	}
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
+	cork(t, c, 0)
 	for s.Counters().Paused == 0 {
 		runtime.Gosched()
 	}
