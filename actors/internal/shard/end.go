@@ -146,6 +146,11 @@ func Jitter(hash uint64, window int64) int64 {
 func (e *Shard) fence(now int64) int {
 	work := 0
 	e.force()
+	if !e.ending.closing {
+		// What Gather appended waits for a flush that does not come, and would hold its connection.
+		e.ledger.settled = false
+		work += e.settle(now)
+	}
 	for i := 1; i < len(e.table.conns) && !e.ending.closing; i++ {
 		if c := &e.table.conns[i]; c.Has(transport.StateOpen) && !c.Has(transport.StateClosing) {
 			e.close(uint32(i), transport.ReasonFenced, now)
