@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"sync"
 
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
@@ -71,6 +72,10 @@ func Open(o Options) (*Journal, *Recovery, error) {
 	return j, r, nil
 }
 
+// segmentSize guards the setting of the library, which is the process's: journals that are opened at the same
+// time must have the same one.
+var segmentSize sync.Mutex
+
 func (o *Options) complete() error {
 	if o.Dir == "" {
 		return errors.New("journal: Options.Dir is empty; name the directory for the journal")
@@ -86,7 +91,9 @@ func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if wal.SegmentSizeBytes != o.SegmentBytes { // written only when it changes, so equal settings never race
+	segmentSize.Lock()
+	defer segmentSize.Unlock()
+	if wal.SegmentSizeBytes != o.SegmentBytes { // written only when it changes: equal settings never race
 		wal.SegmentSizeBytes = o.SegmentBytes
 	}
 	return nil
