@@ -102,6 +102,18 @@ func (b *books) close() (sent int, dropped map[string]int) {
 	return sent, dropped
 }
 
+// hasWritten checks the counts in the file alone.
+func (b *books) hasWritten(sent, shutdown int) {
+	b.t.Helper()
+	written, err := status.ReadMeasurements(b.file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if s, d := int(written.Counter("egress_frames_sent")), int(written.Counter("dropped", "shutdown")); s != sent || d != shutdown {
+		b.t.Errorf("%d sent and %d dropped written; want %d and %d", s, d, sent, shutdown)
+	}
+}
+
 // wants checks the counts of the ledger.
 func (b *books) wants(sent int, dropped map[string]int) {
 	b.t.Helper()
@@ -239,7 +251,11 @@ func TestLedgerAfterClosedGate(t *testing.T) {
 				b.p.signal(syscall.SIGTERM)
 			}
 			b.p.ends(1, "responses unsent")
-			b.wants(10, map[string]int{"shutdown": 120})
+			if strings.Contains(b.p.err.String(), "not everything that was measured was exported") {
+				b.hasWritten(10, 120) // a machine that is busy has no time left for the last export
+			} else {
+				b.wants(10, map[string]int{"shutdown": 120})
+			}
 			if !strings.Contains(b.p.err.String(), "dropped") {
 				t.Errorf("the last report lacks the dropped responses:\n%s", b.p.err)
 			}
