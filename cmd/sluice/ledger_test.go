@@ -109,7 +109,8 @@ func (b *books) hasWritten(sent, shutdown int) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if s, d := int(written.Counter("egress_frames_sent")), int(written.Counter("dropped", "shutdown")); s != sent || d != shutdown {
+	s, d := int(written.Counter("egress_frames_sent")), int(written.Counter("dropped", "shutdown"))
+	if s != sent || d != shutdown {
 		b.t.Errorf("%d sent and %d dropped written; want %d and %d", s, d, sent, shutdown)
 	}
 }
