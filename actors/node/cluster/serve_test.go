@@ -265,21 +265,26 @@ func (c *trio) ctx() context.Context {
 	return ctx
 }
 
-// agree waits until all nodes have applied the same events, and compares their states.
+// agree waits until all nodes have applied the same events, for some time, and compares their states: of those that
+// have ended at the same event, for a client may come or leave before all have ended.
 func (c *trio) agree() {
 	c.t.Helper()
 	var at durability.Seq
+	looks := 0
 	c.until("all nodes at one event", func() bool {
+		looks++
 		leader := c.nodes[c.leader()]
-		at = leader.settled()
+		if now := leader.settled(); now != at || leader.now.Load().Sequenced() != at {
+			at, looks = now, 0
+		}
 		for _, n := range c.nodes {
 			if n != nil && n.settled() != at {
-				return false
+				looks = 0
 			}
 		}
-		return leader.now.Load().Sequenced() == at
+		return looks == 20
 	})
-	digests := map[string][]int{}
+	states := map[durability.Seq]map[string][]int{} // by event: states, and who has them
 	for id, n := range c.nodes {
 		if n == nil {
 			continue
@@ -305,10 +310,16 @@ func (c *trio) agree() {
 		if err := f.WriteSnapshot(state); err != nil {
 			c.t.Error(err)
 		}
-		digests[fmt.Sprintf("%x %d %v", digest, outputs, *state)] = append(digests[fmt.Sprintf("%x %d %v", digest, outputs, *state)], id)
+		if states[f.Last()] == nil {
+			states[f.Last()] = map[string][]int{}
+		}
+		all, own := states[f.Last()], fmt.Sprintf("%x %d %v", digest, outputs, *state)
+		all[own] = append(all[own], id)
 	}
-	if len(digests) != 1 {
-		c.t.Errorf("at event %d the nodes have the states %v", at, digests)
+	for event, all := range states {
+		if len(all) != 1 {
+			c.t.Errorf("at event %d the nodes have the states %v", event, all)
+		}
 	}
 }
 
