@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"sync"
 
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
@@ -72,10 +71,6 @@ func Open(o Options) (*Journal, *Recovery, error) {
 	return j, r, nil
 }
 
-// segmentSize guards the setting of the library, which is the process's: journals that are opened at the same
-// time must have the same one.
-var segmentSize sync.Mutex
-
 func (o *Options) complete() error {
 	if o.Dir == "" {
 		return errors.New("journal: Options.Dir is empty; name the directory for the journal")
@@ -91,9 +86,7 @@ func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	segmentSize.Lock()
-	defer segmentSize.Unlock()
-	if wal.SegmentSizeBytes != o.SegmentBytes { // written only when it changes: equal settings never race
+	if wal.SegmentSizeBytes != o.SegmentBytes { // written only when it changes, so equal settings never race
 		wal.SegmentSizeBytes = o.SegmentBytes
 	}
 	return nil
