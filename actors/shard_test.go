@@ -288,26 +288,6 @@ func TestTrap15FenceSendsNothingThatIsBuffered(t *testing.T) {
 	}
 }
 
-// Responses that were appended and not flushed when the fence comes hold no connection until the deadline.
-func TestFenceEndsAtOnceBehindWhatWasGathered(t *testing.T) {
-	b := newTable(t, nil)
-	b.join(1)
-	b.saySize(1, 100)
-	b.persist()
-	b.gate.Step(b.now)
-	b.encoder.Step(b.now)
-	b.shards[0].Gather(b.now)
-	b.phase.Advance(run.PhaseFenced, b.now+int64(time.Hour))
-	b.settle()
-	if b.ring.bytes[1] != 0 || b.ring.shut[1] != 1 || b.Connections() != 0 {
-		t.Errorf("%d bytes were sent, the socket was shut %d times, and %d permits are out", b.ring.bytes[1],
-			b.ring.shut[1], b.Connections())
-	}
-	if n := b.sum(telemetry.DropFenced.Counter()); n != 1 {
-		t.Errorf("%d responses dropped as fenced, want 1", n)
-	}
-}
-
 func TestShardIgnoresCompletionsOfAnEarlierGeneration(t *testing.T) {
 	b := blockedTable(t, lenient())
 	stale := b.ring.polls[0]

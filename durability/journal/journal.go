@@ -32,7 +32,7 @@ type Options struct {
 	// SegmentBytes is the size of a file of the log, 0 for DefaultSegmentBytes. The next file is
 	// allocated in full in advance, so a full disk is detected before a batch is half written. All
 	// journals open in one process must use the same size: the underlying log keeps it in a package
-	// variable, which Open sets.
+	// variable, which Open sets. So the first journal of a process is opened before others are.
 	SegmentBytes int64
 	// Log is the identity of the log, which its snapshots carry. It is written when the directory is
 	// created and compared later. Zero at the creation: the identity of the directory, which is
@@ -86,7 +86,9 @@ func (o *Options) complete() error {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if wal.SegmentSizeBytes != o.SegmentBytes { // written only when it changes, so equal settings never race
+	// A setting of the process, written only when it changes: journals with equal settings race only while the
+	// first of them is opened.
+	if wal.SegmentSizeBytes != o.SegmentBytes {
 		wal.SegmentSizeBytes = o.SegmentBytes
 	}
 	return nil
