@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -239,4 +240,21 @@ func TestCheckMakesNothing(t *testing.T) {
 			closeIt(t, f)
 		}
 	}
+}
+
+// An error of a file that was exchanged meanwhile is not one of its successor.
+func TestErrorOfTheFormerFileIsNotLogged(t *testing.T) {
+	var log strings.Builder // the queue is idle: only this goroutine writes
+	f, err := Open(filepath.Join(t.TempDir(), "audit"), slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.judge(nil, syscall.EIO)
+	if log.Len() > 0 {
+		t.Errorf("%s", &log)
+	}
+	if f.judge(f.file, syscall.EIO); !strings.Contains(log.String(), "cannot be written") {
+		t.Errorf("an error of the file in use is not logged: %q", &log)
+	}
+	closeIt(t, f)
 }

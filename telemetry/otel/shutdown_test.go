@@ -27,7 +27,7 @@ func badCollectors() map[string]func(t *testing.T) string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { unix.Close(fd) }) // until then nobody else gets the port, which is not listened to
+			t.Cleanup(func() { unix.Close(fd) }) // until then the port is taken, and refuses connections
 			if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 				t.Fatal(err)
 			}
