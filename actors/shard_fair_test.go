@@ -335,11 +335,7 @@ func TestDrainPollsUnackedBytesOnceATick(t *testing.T) {
 // Responses that were appended and not flushed when the fence comes hold no connection until the deadline.
 func TestFenceEndsAtOnceBehindWhatWasGathered(t *testing.T) {
 	b := newTable(t, nil)
-	b.join(1)
-	b.saySize(1, 100)
-	b.persist()
-	b.gate.Step(b.now)
-	b.encoder.Step(b.now)
+	b.offer(1, 100)
 	b.shards[0].Gather(b.now)
 	b.phase.Advance(run.PhaseFenced, b.now+int64(time.Hour))
 	b.settle()

@@ -363,11 +363,7 @@ func TestStopSendsWhatFollowsAQueuedSend(t *testing.T) {
 // stop, so clients are sent nothing more, no farewell either (R15).
 func TestFenceWithinAStepSendsNothingMore(t *testing.T) {
 	b := newTable(t, nil)
-	b.join(1)
-	b.saySize(1, 100)
-	b.persist()
-	b.gate.Step(b.now)
-	b.encoder.Step(b.now)
+	b.offer(1, 100)
 	b.ring.answer = func(_ int32, n int) int32 {
 		b.phase.Advance(run.PhaseFenced, b.now+int64(time.Second))
 		b.gate.Close()

@@ -219,6 +219,15 @@ func (b *table) saySize(id uint64, size int) {
 	b.say(id, func(s *Slot[tick, struct{}]) { s.Report.size = size })
 }
 
+// offer connects a client whose response, of size bytes, is in the inbox of its shard.
+func (b *table) offer(id uint64, size int) {
+	b.join(id)
+	b.saySize(id, size)
+	b.persist()
+	b.gate.Step(b.now)
+	b.encoder.Step(b.now)
+}
+
 func (b *table) persist() { b.cursors.SetPersisted(durability.Seq(b.seq)) }
 
 // sum is one counter over all actors.

@@ -22,7 +22,8 @@ func deafCollectors(t *testing.T) map[string]func() string {
 	}
 	return map[string]func() string{
 		"refuses": func() string { return freeAddress(t) },
-		"hangs":   func() string { return listening().Addr().String() }, // the kernel accepts connections, but no process reads
+		// The kernel accepts connections, but no process reads.
+		"hangs": func() string { return listening().Addr().String() },
 		"answers after 5 s": func() string {
 			l, quit := listening(), make(chan struct{})
 			s := &http.Server{ReadHeaderTimeout: patience,

@@ -233,7 +233,7 @@ func TestDrainDelayServesClientsThatAreNotReady(t *testing.T) {
 	if out, code := ask(t, address, "", "buy", "1", "1", "--id", "1"); code != 0 {
 		t.Errorf("a new client is not served: %d\n%s", code, out)
 	}
-	for deadline := time.Now().Add(2 * sameSignal); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(sameSignal); time.Now().Before(deadline); {
 		get(t, "http://"+p.page()+"/readyz", "*/*") // a signal that comes earlier is an echo
 	}
 	p.signal(syscall.SIGTERM)

@@ -34,7 +34,7 @@ type supervision struct {
 	began    time.Time        // of the drain; zero without one
 	counted  time.Time        // last SIGTERM or SIGINT that was not an echo
 	stopping bool             // a second signal came
-	notified <-chan struct{}  // closed when the service manager knows of the drain; nil without one
+	notified <-chan struct{}  // closed when the service manager was told of the drain; nil without one
 	result   error            // of serve
 }
 

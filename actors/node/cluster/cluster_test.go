@@ -39,7 +39,7 @@ var host = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.
 // given are the ports that freePort has returned.
 var given sync.Map
 
-// freePort returns an address whose port was free a moment ago, and which nobody else takes.
+// freePort returns an address whose port was free a moment ago, and which no other test takes.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for {

@@ -30,7 +30,7 @@ func TestListenReportsTakenEndpoints(t *testing.T) {
 		t.Errorf("a taken address: %v", err)
 	}
 	// The TCP endpoint is bound first, and released when the socket turns out to be taken.
-	free, err := Listen(Config{Admin: "127.0.0.2:0"}) // where nobody else gets the same port meanwhile
+	free, err := Listen(Config{Admin: "127.0.0.2:0"}) // where no other test gets the same port meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}

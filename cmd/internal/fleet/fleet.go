@@ -56,7 +56,8 @@ type Node struct {
 	lay func(ctx context.Context) error // makes its data directory
 }
 
-// Loopback is a host of 127.0.0.0/8 which hardly any other program uses: a port there may be given back and taken again.
+// Loopback is a random host of 127.0.0.0/8, which hardly any other program uses: a port there stays free between
+// two processes.
 func Loopback() string {
 	var at [3]byte          // 127.x.y.z; the last one is neither 0 nor 255
 	_, _ = rand.Read(at[:]) // never fails

@@ -93,7 +93,7 @@ type keys struct {
 // Options of the flood's keys: as an operator would write them for a trader.
 const (
 	floodRights = "accounts=1000-1999 instruments=1-20 connections=16 rate=2000/4000 orders=1000"
-	churnRights = "accounts=none connections=4 connect-rate=2/5"
+	churnRights = "accounts=none connections=4 connect-rate=10/20"
 )
 
 // writeKeys makes keys and their file.

@@ -20,7 +20,7 @@ const mostIdle = 512
 
 // An idle connection takes at most 512 B of the server's memory (R26), measured with ten thousand
 // of them as the growth of the resident set, and of heap and stacks. The server has a process to
-// itself, in which nothing else runs. Nothing is sent meanwhile: a shard that has sent anything, and be it
+// itself, in which nothing else runs. Nothing is sent meanwhile: a shard that has sent something, such as
 // heartbeats, keeps one segment of its send buffers, 1 MiB, for all its connections together.
 func TestMemoryOfIdleConnection(t *testing.T) {
 	engines(t, func(t *testing.T, engine transport.Mode) {
