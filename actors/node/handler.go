@@ -118,10 +118,12 @@ func (h *handler[R, Q]) Shed(c listen.Conn, requests []uint64) { _ = h.pipeline.
 
 // Disconnect implements listen.Handler.
 func (h *handler[R, Q]) Disconnect(c listen.Conn, requests uint64, reason transport.Reason) {
-	switch reason {
-	case transport.ReasonFrameTooLong, transport.ReasonFrameMalformed, transport.ReasonRecordMalformed:
-		h.lines.ends.Log(h.log, slog.LevelWarn, "connection closed; its framing is lost",
-			"connection", c.String(), "reason", reason.String())
+	if reason.Closing() == transport.ReasonProtocolError {
+		line := "connection closed; its framing is lost"
+		if reason == transport.ReasonTooManyHeartbeats {
+			line = "connection closed; it floods the server with heartbeats"
+		}
+		h.lines.ends.Log(h.log, slog.LevelWarn, line, "connection", c.String(), "reason", reason.String())
 	}
 	(*Node[R, Q])(h).auditBroken(c, reason)
 	h.clients.unread(c.ID)

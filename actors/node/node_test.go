@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"sluice/transport"
 	"sluice/transport/client"
 	"sluice/transport/listen"
+	"sluice/transport/wire"
 )
 
 func TestBothSidesOfATradeAreAnswered(t *testing.T) {
@@ -248,6 +250,25 @@ func TestMalformedFrameEndsConnectionWithLogLine(t *testing.T) {
 	}
 	until(t, "a line in the log",
 		func() bool { return strings.Contains(log.String(), "framing is lost") })
+	until(t, "the permit to come back", func() bool { return s.pipeline.Connections() == 0 })
+	drain(t, s)
+}
+
+// Heartbeats are framed well; without a line, an operator would find no cause.
+func TestFloodOfHeartbeatsEndsConnectionWithLogLine(t *testing.T) {
+	log := &lines{}
+	s, at := serve(t, config(t.TempDir(), transport.ModePoll, log))
+	c := dial(t, "tcp", at[0])
+	beats := bytes.Repeat(wire.AppendRequest(nil, 0, wire.TagHeartbeat, nil), 1000)
+	for range 100 {
+		if _, err := c.conn.NetConn().Write(beats); err != nil {
+			break // it is ended
+		}
+	}
+	until(t, "a line in the log", func() bool {
+		return strings.Contains(log.String(), "floods the server with heartbeats") &&
+			strings.Contains(log.String(), "reason=too_many_heartbeats")
+	})
 	until(t, "the permit to come back", func() bool { return s.pipeline.Connections() == 0 })
 	drain(t, s)
 }
