@@ -34,7 +34,7 @@ const adminHead = `usage: sluice admin [flags] COMMAND
   kick KEY           close all connections of a key, by its name or fingerprint; keys lists them
   trace              print which responses are traced
   trace ID N         trace the next N responses to a connection; 0 stops tracing it
-  reload             read limits, keys and certificate again, as SIGHUP does, and print the results
+  reload             read limits, keys, certificate and token again, as SIGHUP does, and print the results
   drain              drain the server and end it
 
 Commands that only read use the admin address by default. policy POLICY, kick, trace ID N, reload

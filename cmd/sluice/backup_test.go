@@ -147,6 +147,61 @@ func TestProcedureOfBackupPage(t *testing.T) {
 	}
 }
 
+// The commands of docs/backup.md for the shipped unit. What only systemd and root can do is replaced.
+func TestProcedureOfBackupPageUnderSystemd(t *testing.T) {
+	page, err := os.ReadFile("../../docs/backup.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "### Under the shipped systemd unit")
+	_, block, _ = strings.Cut(block, "```\n")
+	block, _, found := strings.Cut(block, "```\n")
+	for _, file := range []string{"sluice.yaml data-dir: /var/lib/sluice", "sluice.service User=sluice"} {
+		name, line, _ := strings.Cut(file, " ")
+		if text, err := os.ReadFile("../../deploy/" + name); err != nil || !strings.Contains(string(text), line+"\n") {
+			t.Errorf("%s has no line %q, from which the page starts: %v", name, line, err)
+		}
+	}
+	b := trades(t)
+	target := filepath.Join(t.TempDir(), "monday")
+	here := strings.NewReplacer("/var/lib/sluice", b.dir, "/backup/monday", target)
+	before := b.seen()
+	if out, problems, code := local("backup", "--data-dir", b.dir, target); code != 0 {
+		t.Fatalf("exit code %d, %s%s", code, out, problems)
+	}
+	var done []string
+	for line := range strings.Lines(block) {
+		words := strings.Fields(here.Replace(line))
+		done = append(done, words[0])
+		switch strings.Join(words[:2], " ") {
+		case "systemctl stop":
+			b.stop()
+			b.p.signal(syscall.SIGTERM)
+			b.p.ends(0)
+		case "mv " + b.dir:
+			if err := os.Rename(words[1], words[2]); err != nil {
+				t.Fatal(err)
+			}
+		case "sluice restore":
+			if out, problems, code := local(words[1:]...); code != 0 {
+				t.Fatalf("%s: exit code %d, %s%s", line, code, out, problems)
+			}
+		case "chown -R":
+			if words[2] != "sluice:sluice" || words[3] != b.dir {
+				t.Errorf("%s: want the user of the unit and its directory", line)
+			}
+		case "systemctl start":
+			b.has(b.dir, before)
+		case "systemctl status":
+		default:
+			t.Errorf("the page has a command that this test does not know: %s", line)
+		}
+	}
+	if want := "systemctl mv sluice chown systemctl systemctl"; !found || strings.Join(done, " ") != want {
+		t.Errorf("the page has the commands %q, want %q", done, want)
+	}
+}
+
 func TestBackupIsNotServed(t *testing.T) {
 	dir, target := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "backup")
 	p, address := serving(t, dir)

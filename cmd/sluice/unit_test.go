@@ -47,15 +47,19 @@ func TestUnitListensOnASocketOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed := string(text)
+	secure := strings.NewReplacer("#listen-tls:", "listen-tls:", "#tls-", "tls-", "#authorized-keys:", "authorized-keys:").
+		Replace(closed)
 	opened := strings.Replace(closed, "listen-tcp: \"\"\n", "", 1)
 	opened = strings.NewReplacer("#listen-tcp:", "listen-tcp:", "#authorized-keys:", "authorized-keys:").Replace(opened)
 	for _, v := range []struct {
 		file string
 		tcp  []string
+		tls  []string
 		keys string
 	}{
-		{closed, nil, ""},
-		{opened, []string{"0.0.0.0:9876"}, "/etc/sluice/keys"},
+		{closed, nil, nil, ""},
+		{opened, []string{"0.0.0.0:9876"}, nil, "/etc/sluice/keys"},
+		{secure, nil, []string{"0.0.0.0:9877"}, "/etc/sluice/keys"},
 	} {
 		file := filepath.Join(t.TempDir(), "sluice.yaml")
 		if err := os.WriteFile(file, []byte(v.file), 0o644); err != nil {
@@ -71,8 +75,8 @@ func TestUnitListensOnASocketOnly(t *testing.T) {
 		if _, err := c.Set().Load(command, unit(t, "Environment")); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(c.TCP, v.tcp) || c.Keys != v.keys || !slices.Equal(c.Unix, []string{"/run/sluice/clients"}) {
-			t.Errorf("tcp %q, unix %q, keys %q", c.TCP, c.Unix, c.Keys)
+		if !slices.Equal(c.TCP, v.tcp) || !slices.Equal(c.TLSListen, v.tls) || c.Keys != v.keys || !slices.Equal(c.Unix, []string{"/run/sluice/clients"}) {
+			t.Errorf("tcp %q, tls %q, unix %q, keys %q", c.TCP, c.TLSListen, c.Unix, c.Keys)
 		}
 		if host, _, _ := strings.Cut(c.Admin, ":"); host != "127.0.0.1" {
 			t.Errorf("admin address %q", c.Admin)

@@ -93,7 +93,7 @@ func (o *Observe) settings() []Setting {
 		{Name: "flight-recorder", Value: Bool(&o.Flight),
 			Help: "run Go's flight recorder, which keeps the last seconds of the scheduler in " +
 				"memory; " +
-				"GET /debug/flight of the admin address returns them for `go tool trace`"},
+				"GET /debug/flight of the admin address returns them for `go tool trace`; not with --cluster"},
 		{Name: "flight-slow", Value: Duration(&o.FlightSlow, time.Microsecond, time.Hour),
 			Help: fmt.Sprintf("save the flight recording when a response takes or has waited "+
 				"longer than this; "+
