@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"sluice/cmd/internal/config"
@@ -233,6 +234,12 @@ func (c *clientConfig) unconnected(err error) error {
 	case errors.Is(err, client.ErrNoChallenge):
 		return fmt.Errorf("the server at %s has not begun a handshake: if it speaks TLS, add --tls; if it speaks "+
 			"another protocol, name another address with --address (%w)", c.server(), err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the server at %s has not begun a handshake within %v: name another address with --address, "+
+			"add --tls if it speaks TLS, or raise --timeout (%w)", c.server(), c.Timeout, err)
+	case errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("the server at %s reset the connection, as one does that has ended; try again (%w)",
+			c.server(), err)
 	case errors.As(err, &end):
 		return fmt.Errorf("the server at %s closed the connection: %v: %s", c.server(), end.Reason,
 			remedy(end.Reason))

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,9 +60,13 @@ func clusterCommand(e *env, args []string) error {
 		if len(args) > 0 && args[0] == v.name {
 			return v.run(e, args[1:])
 		}
-		names = append(names, "sluice cluster "+v.name)
+		names = append(names, v.name)
 	}
-	return config.Usagef("write %s", strings.Join(names, " or "))
+	if len(args) == 0 {
+		return config.Usagef("name a command: %s", strings.Join(names, ", "))
+	}
+	return config.Usagef("unknown cluster command %q; %sthe commands are %s", args[0],
+		config.DidYouMean(args[0], names), strings.Join(names, ", "))
 }
 
 const clusterInitHead = `usage: sluice cluster init --node N --member 1=PEER,CLIENT --member 2=... --member 3=... [flags]
@@ -69,8 +74,8 @@ const clusterInitHead = `usage: sluice cluster init --node N --member 1=PEER,CLI
        sluice cluster init --join TICKET [--data-dir DIR]
        sluice cluster init --from DIR --node N --member N=PEER,CLIENT [flags]
 
-Makes the data directory of one member of a new cluster of one node, or three to seven. Without --cluster-id, a random identity is made, and the commands for the other nodes are
-printed. All nodes must be made with the same identity and the same members.
+Makes the data directory of one member of a new cluster of one node, or three to seven. Without --cluster-id,
+a random identity is made, and the commands for the other nodes are printed. All nodes must be made with the same identity and the same members.
 
 With --from, makes that of the first node of a cluster that goes on where a single node has ended. The
 others are added while it runs.
@@ -90,7 +95,7 @@ func clusterInit(e *env, args []string) error {
 		config.Setting{Name: "data-dir", Group: "Flags", Value: config.Text(&dir, "DIR"),
 			Help: "make this directory, which must be empty or missing"},
 		config.Setting{Name: "node", Group: "Flags", Value: config.Count(&node, 0, raftlog.MaxNode, false),
-			Help: "the number of this node, one of the members"},
+			Help: "the number of this node, one of the members: 1 to " + strconv.Itoa(raftlog.MaxNode)},
 		config.Setting{Name: "member", Group: "Flags", Value: &members,
 			Help: "a member: its number, its address for the other nodes, and its address for clients; " +
 				"once for each member, this node included"},
@@ -125,7 +130,11 @@ func clusterInit(e *env, args []string) error {
 	m := cluster.Membership{Node: uint8(node), Members: members}
 	switch {
 	case node == 0:
-		return config.Usagef("--node is missing: write the number of this node, one of the members")
+		return config.Usagef("--node is missing: write the number of this node, one of the members, from 1 to %d",
+			raftlog.MaxNode)
+	case len(members) == 0:
+		return config.Usagef("--member is missing: write one as N=PEER,CLIENT for each member, this node included, such " +
+			"as --member 1=10.0.0.1:9870,10.0.0.1:9876")
 	case id == "":
 		_, _ = rand.Read(m.Cluster[:]) // never fails
 	default:

@@ -54,7 +54,7 @@ func configure(e *env, args []string) error {
 	}
 	given := 0
 	for i := range set.Settings {
-		if set.Origin(set.Settings[i].Name) != "default" {
+		if name := set.Settings[i].Name; name != "config" && set.Origin(name) != "default" {
 			given++
 		}
 	}
@@ -63,7 +63,7 @@ func configure(e *env, args []string) error {
 		from = " with " + c.File
 	}
 	fmt.Fprintf(e.stdout,
-		"the configuration%s is valid: %d settings are set, %d have their defaults\n", from, given,
+		"the configuration%s is valid; set: %d, defaults: %d\n", from, given,
 		len(set.Settings)-given)
 	for _, open := range append(listen.Exposure(s.endpoints()), c.Exposed()...) {
 		fmt.Fprintln(e.stdout, "open endpoint", open)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
 	"strconv"
 
 	"sluice/actors/node"
@@ -61,8 +62,14 @@ func readJournal(e *env, args []string) error {
 	if len(rest) == 2 && rest[0] == "skip" {
 		return skip(e, dir, rest[1])
 	}
-	if len(rest) != 1 || rest[0] != "list" && rest[0] != "verify" {
+	switch verbs := []string{"list", "verify", "skip"}; {
+	case len(rest) == 0 || len(rest) == 1 && rest[0] == "skip":
 		return config.Usagef("write sluice journal list, sluice journal verify or sluice journal skip N")
+	case !slices.Contains(verbs, rest[0]):
+		return config.Usagef("unknown journal command %q; %sthe commands are list, verify and skip N", rest[0],
+			config.DidYouMean(rest[0], verbs))
+	case len(rest) > 1:
+		return config.Usagef("journal %s: unexpected argument %q; name a directory with --data-dir", rest[0], rest[len(rest)-1])
 	}
 	book, err := orderbook.New(orderbook.Config{})
 	if err != nil {

@@ -143,6 +143,11 @@ func TestDisabledPagesAreAbsent(t *testing.T) {
 		!strings.Contains(problems, "no server answers at 127.0.0.1:1") {
 		t.Errorf("%d %s", code, problems)
 	}
+	_, clients := serving(t, t.TempDir())
+	if _, problems, code := local("top", "--once", "--admin-address", clients); code != 1 ||
+		!strings.Contains(problems, "what answers at "+clients+" does not speak HTTP") {
+		t.Errorf("%d %s", code, problems)
+	}
 }
 
 func TestSlowResponseSavesAFlightRecording(t *testing.T) {

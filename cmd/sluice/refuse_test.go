@@ -47,12 +47,16 @@ func TestUsageErrorsExit64WithARemedy(t *testing.T) {
 		{"client keygen", "name the file"},
 		{"client keygen /tmp/k admin", `ROLE is "admin"; write operator, trader or readonly`},
 		{"journal", "journal list, sluice journal verify or sluice journal skip N"},
+		{"journal verfy", `unknown journal command "verfy"; did you mean verify?`},
+		{"journal verify data", `journal verify: unexpected argument "data"; name a directory with --data-dir`},
+		{"journal skip", "sluice journal skip N"},
 		{"demo --clients 1", `--clients is "1"`},
-		{"cluster", "write sluice cluster init"},
-		{"cluster start", "write sluice cluster init"},
+		{"cluster", "name a command: init, status"},
+		{"cluster start", `unknown cluster command "start"; the commands are init`},
 		{"cluster init now", `takes no arguments, but got "now"`},
 		{"cluster init --member 1=h:1,h:2", "--node is missing"},
-		{"cluster init --node 1", "no members"},
+		{"cluster ini", `unknown cluster command "ini"; did you mean init?`},
+		{"cluster init --node 1", "--member is missing: write one as N=PEER,CLIENT"},
 		{"cluster init --node 1 --member 1=h:1", `--member is "1=h:1": `},
 		{"cluster init --node 1 --member 1=h:1,h:2 --member 2=g:1,g:2", "use one node, or three"},
 		{"cluster init --node 1 --member 1=h:1,h:2 --cluster-id 12", "write 32 hexadecimal digits"},
@@ -92,7 +96,7 @@ func TestConfigAgreesWithServe(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 	if out, _, code := local("config", "check", "--shards=3"); code != 0 ||
-		!strings.Contains(out, "1 settings are set") {
+		!strings.Contains(out, "is valid; set: 1, defaults: ") {
 		t.Errorf("exit code %d:\n%s", code, out)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"sluice/transport/wire"
 )
@@ -43,7 +44,8 @@ func (c *Conn) close(body []byte) error {
 func (c *Conn) handshake() error {
 	tag, body, err := c.nextOfHandshake()
 	if err != nil {
-		if c.binding == nil && (c.closed == nil || c.closed.Reason == wire.CloseHandshakeTimeout) {
+		silent := c.closed == nil && !errors.Is(err, syscall.ECONNRESET) // a server that ends resets connections
+		if c.binding == nil && (silent || c.closed != nil && c.closed.Reason == wire.CloseHandshakeTimeout) {
 			err = fmt.Errorf("%w: %w", err, ErrNoChallenge)
 		}
 		return err // else the server is one, and says why it does not admit this client

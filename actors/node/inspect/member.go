@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"sluice/actors/sequencer"
 	"sluice/durability"
@@ -23,8 +24,11 @@ const (
 // IsMember reports whether a data directory is that of a member of a cluster.
 func IsMember(dataDir string) (bool, error) {
 	_, err := os.Lstat(filepath.Join(dataDir, MembershipFile))
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return false, nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return false, fmt.Errorf("inspect: %s is not a directory; name the data directory", dataDir)
 	}
 	if err != nil {
 		return false, fmt.Errorf("inspect: %w", err)

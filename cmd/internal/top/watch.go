@@ -105,7 +105,12 @@ func (f *feed) request(ctx context.Context, known uint64) (*status.Snapshot, err
 		r.Header.Set("Authorization", "Bearer "+f.Token)
 	}
 	answer, err := f.transport.RoundTrip(r)
-	if err != nil {
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), "malformed HTTP"): // the type of that error is not exported
+		return nil, fmt.Errorf("what answers at %s does not speak HTTP; if that is the address for clients, name the admin "+
+			"address with --admin-address", f.where())
+	default:
 		return nil, fmt.Errorf("no server answers at %s: %w; start one with `sluice serve`, or "+
 			"name its admin address with --admin-address", f.where(), err)
 	}
