@@ -42,6 +42,9 @@ const readTries = 100
 // read reads the journal, and what it says of the log of a cluster.
 func (j *Journal) read() error {
 	member, err := IsMember(j.dir)
+	if err != nil {
+		return err
+	}
 	for try := 0; err == nil; try++ {
 		var damage error
 		if j.log, damage = journal.Inspect(filepath.Join(j.dir, "journal")); j.log == nil || !member {

@@ -12,9 +12,15 @@ func TestFollowerHasTheEventsOfItsLog(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		leader uint8
+		node   [2]uint64 // what its node says
 		want   [2]uint64
-	}{{"leads", 2, [2]uint64{7, 6}}, {"follows", 1, [2]uint64{23, 24}}, {"no leader", 0, [2]uint64{23, 24}}} {
-		s := Status{Sequenced: 7, Persisted: 6, Cluster: &node.Cluster{Node: 2, Leader: tt.leader, Applied: 23,
+	}{
+		{"leads", 2, [2]uint64{27, 26}, [2]uint64{27, 26}},
+		{"leads and does not serve yet", 2, [2]uint64{0, 0}, [2]uint64{23, 24}},
+		{"follows", 1, [2]uint64{27, 26}, [2]uint64{23, 24}},
+		{"no leader", 0, [2]uint64{7, 6}, [2]uint64{23, 24}},
+	} {
+		s := Status{Sequenced: tt.node[0], Persisted: tt.node[1], Cluster: &node.Cluster{Node: 2, Leader: tt.leader, Applied: 23,
 			Members: []node.ClusterMember{{Node: 1, Match: new(uint64)}, {Node: 2, Match: &match}}}}
 		s.follow()
 		if got := [2]uint64{s.Sequenced, s.Persisted}; got != tt.want {

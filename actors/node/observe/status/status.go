@@ -194,16 +194,20 @@ func (s *Status) limit(name string) *Limit {
 	return &s.Limits[at]
 }
 
-// follow sets the last event of a member that does not lead: its node sequences none.
+// follow sets the last events of a member from its log: its node sequences none unless it leads, and knows
+// none before it serves.
 func (s *Status) follow() {
 	c := s.Cluster
-	if c == nil || c.Leader == c.Node {
+	if c == nil {
 		return
 	}
-	s.Sequenced = c.Applied
+	if c.Leader != c.Node {
+		s.Sequenced, s.Persisted = 0, 0 // what its node did when it led
+	}
+	s.Sequenced = max(s.Sequenced, c.Applied)
 	for _, m := range c.Members {
 		if m.Node == c.Node && m.Match != nil {
-			s.Persisted = *m.Match
+			s.Persisted = max(s.Persisted, *m.Match)
 		}
 	}
 }
