@@ -158,13 +158,12 @@ func (a *Advice) say(format string, args ...any) {
 	a.Reasons = append(a.Reasons, fmt.Sprintf(format, args...))
 }
 
-// reaching keeps the rows that reach the rate in at least one run, to be compared by p99. A single
-// run may miss the rate because of the machine. If no row reaches it, reaching keeps all, to be
-// compared by frames.
+// reaching keeps the rows whose median reaches the rate, to be compared by p99: a single run may miss it, or
+// reach it, because of the machine. If no row reaches it, reaching keeps all, to be compared by frames.
 func (a *Advice) reaching(rows []*Row, rate int, frames, p99 *figure) (left []*Row, by *figure) {
 	unsure, least := 0, reachedShare*float64(rate)
 	for _, r := range rows {
-		if s := spreadOf(r.Frames); s.high >= least {
+		if s := spreadOf(r.Frames); s.mid >= least {
 			left = append(left, r)
 			if s.low < least {
 				unsure++
@@ -180,11 +179,11 @@ func (a *Advice) reaching(rows []*Row, rate int, frames, p99 *figure) (left []*R
 		return rows, frames
 	case len(rows):
 	default:
-		a.say("%d of %d choices did not reach %s frames/s in any run and are left out.",
+		a.say("%d of %d choices did not reach %s frames/s by their median and are left out.",
 			len(rows)-len(left), len(rows), bench.Amount(float64(rate)))
 	}
 	if unsure > 0 {
-		a.say("%d of %d reached %s frames/s in some runs only; lateness shows in p99.", unsure,
+		a.say("%d of %d missed %s frames/s in some runs; lateness shows in p99.", unsure,
 			len(left), bench.Amount(float64(rate)))
 	}
 	return left, p99
