@@ -149,6 +149,10 @@ func TestUsageErrors(t *testing.T) {
 		{"--profile full --section unit", "did you mean unix?"},
 		{"--congestion nonsense --runs 1 --seconds 100ms --warm 0s",
 			"tcp_available_congestion_control"},
+		{"--into page.md", "--into, --section and --micro are for a --profile"},
+		{"--section unit", "--into, --section and --micro are for a --profile"},
+		{"--topics 1 --peer goroutines", "it knows no topics"},
+		{"--topics 1 --stalled 10", "--peer loop with --stalled 10"}, // the default of --peer knows topics
 		{"now", "takes no arguments"},
 	} {
 		t.Run(tt.args, func(t *testing.T) {

@@ -32,9 +32,9 @@ func (p *Plan) topicSettings() []config.Setting {
 	const group = "Topics (with these axes --rate is topic frames per second, and subscribers are the connections)"
 	return []config.Setting{
 		{Name: "topics", Group: group,
-			Help: "publish frames of this number of topics, in turn; compare with --peer slots (sluice, " +
-				"a slot for each client), loop (encodes once, a write for each client), channels (a " +
-				"goroutine for each client) and tape (only sends)",
+			Help: "publish frames of this number of topics, in turn; the default of --peer is then sluice, slots " +
+				"(sluice, a slot for each client), loop (encodes once, a write for each client) and channels " +
+				"(a goroutine for each client); tape only sends",
 			Value: config.List(&p.Fan.Topics, "LIST")},
 		{Name: "subscribers", Group: group,
 			Help: "subscribe this number of clients to each topic", Value: config.List(&p.Fan.Subscribers, "LIST")},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -82,11 +83,17 @@ func Main(ctx context.Context, p Process, args []string) error {
 	if len(rest) > 0 {
 		return config.Usagef("bench takes no arguments, but got %q; flags begin with --", rest[0])
 	}
-	if o.Cluster > 0 {
-		return o.runCluster(ctx, p, args)
+	if set.Origin("peer") == "default" && !slices.Contains(o.Fan.Topics, "0") {
+		o.Peer = []string{"sluice", slotsServer, "loop", "channels"}
 	}
-	if o.profile != "" {
+	switch {
+	case o.Cluster > 0:
+		return o.runCluster(ctx, p, args)
+	case o.profile != "":
 		return o.runProfile(ctx, p)
+	case o.into != "" || o.micro != "" || len(o.section) > 0:
+		return config.Usagef("--into, --section and --micro are for a --profile, which has sections; for one table, " +
+			"--markdown prints it for a page")
 	}
 	return o.runPlan(ctx, p, args)
 }
