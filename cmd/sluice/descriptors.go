@@ -34,15 +34,11 @@ type descriptors struct {
 
 func (s *service) descriptors() descriptors {
 	c := s.cfg
-	shards, listeners, doors := s.shards(), len(c.TCP)+len(c.TLSListen)+len(c.Unix), 1
-	if c.AdminSocket != "" {
-		doors++
-	}
-	if c.AdminTLS != "" {
-		doors++
-	}
-	if c.Metrics != "" {
-		doors++
+	shards, listeners, doors := s.shards(), len(c.TCP)+len(c.TLSListen)+len(c.Unix), 0
+	for _, at := range []string{c.Admin, c.AdminSocket, c.AdminTLS, c.Metrics} {
+		if at != "" {
+			doors++
+		}
 	}
 	return descriptors{
 		clients: []share{{"clients", c.MaxConnections}, {"handshakes", listen.DefaultMaxHandshakes}},

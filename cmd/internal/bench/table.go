@@ -119,8 +119,8 @@ func tabulate(rows []*Row) (same string, cells [][]string) {
 	if s.overTCP() && s.Congestion != "" {
 		fixed = append(fixed, "congestion control "+s.Congestion)
 	}
-	same = fmt.Sprintf("Same in all rows: %s. Medians of %d runs of %v (smallest-largest).",
-		strings.Join(fixed, ", "), len(rows[0].Results), s.Run)
+	same = fmt.Sprintf("Same in all rows: %s. Medians of %s of %v (smallest-largest).",
+		strings.Join(fixed, ", "), Runs(len(rows[0].Results)), s.Run)
 	cells = [][]string{nil}
 	for _, c := range shown {
 		cells[0] = append(cells[0], c.head)

@@ -49,8 +49,8 @@ func (r *report) write(w io.Writer) {
 	if l.Topics > 0 {
 		fmt.Fprintf(w, "%d topics, of which each client has %d; the rate is that of topic frames.\n", l.Topics, l.Each)
 	}
-	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s.\nMedians of %d runs of "+
-		"%gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, r.runs(), l.Seconds)
+	fmt.Fprintf(w, "%d connections, frames of %d B, %s, %s, engine %s.\nMedians of %s of "+
+		"%gs (smallest-largest).\n", l.Connections, l.Frame, rate, l.Net, r.Engine, bench.Runs(r.runs()), l.Seconds)
 	fmt.Fprintln(w, r.Machine.sentence())
 	if !r.Complete {
 		fmt.Fprintln(w, "STOPPED EARLY: some runs are missing.")
