@@ -23,8 +23,9 @@ func (r *release) writeArchive(t target, all []staged) error {
 				return folder + "/sluice.exe"
 			}
 			return folder + "/bin/sluice"
-		case docs + "/LICENSE", docs + "/NOTICE", docs + "/README.md":
-			return folder + "/" + path.Base(f.to)
+		}
+		if document, ok := strings.CutPrefix(f.to, docs+"/"); ok {
+			return folder + "/" + document // so that the links of the README lead to them
 		}
 		return folder + "/" + strings.TrimPrefix(strings.TrimPrefix(f.to, "/usr"), "/")
 	}

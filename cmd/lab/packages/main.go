@@ -113,9 +113,14 @@ func (r *release) run() (err error) {
 		return err
 	}
 	for _, t := range r.targets {
+		before, began := len(r.made), time.Now()
 		if err := r.packageFor(t, host); err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
+		for _, file := range r.made[before:] {
+			fmt.Println(file)
+		}
+		fmt.Printf("%s took %s\n", t, time.Since(began).Round(time.Second))
 	}
 	return r.writeSums()
 }
