@@ -62,7 +62,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	fmt.Println(durability.Hybrid().MetBy(1))
 	// Output:
-	// durability: clause 2 "in_memory>=5": count 5 is above the cluster size 3; use a count from 1 to 3, or a larger cluster
+	// durability: clause 2 "in_memory>=5": count 5 is above 3, the most nodes that there can be; use a count from 1 to 3, or a larger cluster
 	// durability: clause 2 "fsynced>=2": unknown level "fsynced"; use in_memory or persisted
 	// durability: policy "persisted>=1 && in_memory>=2" can never be met here: clause 2 "in_memory>=2" asks for 2 nodes, this node with 0 replicas makes 1; add replicas, choose a weaker policy such as local, or force it and nothing is released
 }

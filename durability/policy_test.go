@@ -58,7 +58,7 @@ func TestParseErrorsNameClauseValueAndFix(t *testing.T) {
 		{"blanks only", " \t", 3, []string{"without a clause"}},
 		{"count 0", "persisted>=0", 3, []string{`clause 1 "persisted>=0"`, "count 0", "1 to 3"}},
 		{"a count above the cluster", "persisted>=1 && in_memory>=4", 3,
-			[]string{`clause 2 "in_memory>=4"`, "count 4", "cluster size 3", "1 to 3"}},
+			[]string{`clause 2 "in_memory>=4"`, "count 4", "above 3, the most nodes", "1 to 3"}},
 		{"a count above every cluster", "persisted>=99999999999", 3,
 			[]string{`clause 1`, `"99999999999"`, "1 to 16"}},
 		{"an unknown level", "persisted>=1 && on_tape>=2", 3,
@@ -82,7 +82,7 @@ func TestParseErrorsNameClauseValueAndFix(t *testing.T) {
 		{"five clauses", "persisted>=1&&persisted>=1&&persisted>=1&&persisted>=1&&persisted>=2", 3,
 			[]string{`clause 5 "persisted>=2"`, "at most 4"}},
 		{"a name too large for the cluster", "hybrid", 1,
-			[]string{`policy "hybrid"`, `clause 2 "in_memory>=2"`, "cluster size 1"}},
+			[]string{`policy "hybrid"`, `clause 2 "in_memory>=2"`, "above 1, the most nodes"}},
 		{"a cluster of none", "local", 0, []string{"cluster size 0", "1 to 16"}},
 		{"a cluster too large", "local", 17, []string{"cluster size 17", "1 to 16"}},
 		{"a long invalid text is cut", strings.Repeat("x", 10_000), 3, []string{`..."`[:3]}},
@@ -116,7 +116,7 @@ func TestNewPolicyRejectsInvalidClauses(t *testing.T) {
 		{"a negative count", []Clause{{Persisted, -1}},
 			`clause 1 "persisted>=-1": count -1 asks for no node`},
 		{"a count that would not fit a byte", []Clause{{Persisted, 257}},
-			"count 257 is above the cluster size 3"},
+			"count 257 is above 3, the most nodes"},
 		{"five clauses", make([]Clause, 5), "clause 5"},
 	} {
 		t.Run(test.sentence, func(t *testing.T) {

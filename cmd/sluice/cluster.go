@@ -87,6 +87,15 @@ PEER is the host:port where the other nodes reach a node, CLIENT the one that cl
 
 Exit codes: 0 done, 1 failed, 64 usage error.`
 
+// joined makes the data directory of a node that was added to a running cluster.
+func joined(e *env, dir, ticket string) error {
+	m, err := cluster.Join(dir, ticket)
+	if err == nil {
+		_, err = fmt.Fprintf(e.stdout, "# %s is that of node %d of cluster %s.\n", dir, m.Node, m.Cluster)
+	}
+	return err
+}
+
 // clusterInit is `sluice cluster init`.
 func clusterInit(e *env, args []string) error {
 	dir, id, join, from, node, again := "./sluice-data", "", "", "", 0, false
@@ -121,11 +130,7 @@ func clusterInit(e *env, args []string) error {
 		if node != 0 || id != "" || len(members) > 0 {
 			return config.Usagef("--join has everything that --node, --member and --cluster-id say: leave them out")
 		}
-		m, err := cluster.Join(dir, join)
-		if err == nil {
-			_, err = fmt.Fprintf(e.stdout, "# %s is that of node %d of cluster %s.\n", dir, m.Node, m.Cluster)
-		}
-		return err
+		return joined(e, dir, join)
 	}
 	m := cluster.Membership{Node: uint8(node), Members: members}
 	switch {

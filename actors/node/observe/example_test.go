@@ -49,7 +49,7 @@ func Example() {
 	fmt.Println(o.Close(context.Background()), s.Err())
 	// Output:
 	// policy in_memory>=1 is in force; it was persisted>=1 <nil>
-	//  node: refused: durability: clause 1 "persisted>=9": count 9 is above the cluster size 3; use a count from 1 to 3, or a larger cluster
+	//  node: refused: durability: clause 1 "persisted>=9": count 9 is above 3, the most nodes that there can be; use a count from 1 to 3, or a larger cluster
 	//  node: kick 7: no such connection; it may have ended already
 	// draining, for at most 10s <nil>
 	// <nil> <nil>
