@@ -8,11 +8,20 @@ import (
 	"testing"
 )
 
-// A server that ends while a client connects is not one that speaks TLS.
+// A server that ends while a client waits for a Challenge is not one that speaks TLS.
 func TestResetBeforeTheChallengeIsNoSilence(t *testing.T) {
-	address := serve(t, "tcp", func(c net.Conn) error { return c.(*net.TCPConn).SetLinger(0) })
-	_, err := Dial(context.Background(), "tcp", address, Options{})
-	if !errors.Is(err, syscall.ECONNRESET) || errors.Is(err, ErrNoChallenge) {
+	connected := make(chan struct{})
+	address := serve(t, "tcp", func(c net.Conn) error {
+		<-connected // else connect(2) could fail
+		return c.(*net.TCPConn).SetLinger(0)
+	})
+	c, err := net.Dial("tcp", address)
+	close(connected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(context.Background(), c, Options{}); !errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, ErrNoChallenge) {
 		t.Errorf("%v, want a reset and no advice to use TLS", err)
 	}
 }
