@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The server notifies the service manager when clients can connect, regularly while it is alive,
@@ -43,4 +45,38 @@ func TestServiceManagerIsNotified(t *testing.T) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	hear("STOPPING=1")
 	<-p.exited
+}
+
+// The process does not end before it has told the service manager of the drain, or tellFor has passed: here
+// the manager's queue is full, so nothing can be told. A slow machine makes the end later, never earlier.
+func TestEndWaitsUntilTheManagerIsTold(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	p, _ := serving(t, filepath.Join(dir, "data"), "--drain-spread", "1ms")
+	if _, err := manager.Read(make([]byte, 64)); err != nil { // READY=1
+		t.Fatal(err)
+	}
+	other, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	for err == nil {
+		err = unix.Sendto(other, []byte("EXTEND_TIMEOUT_USEC=1"), 0, &unix.SockaddrUnix{Name: socket})
+	}
+	if err != unix.EAGAIN {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	p.signal(syscall.SIGTERM)
+	p.ends(0, "drained in")
+	if took := time.Since(began); took < tellFor {
+		t.Errorf("the process ended %v after the signal, and could not tell the manager for %v", took, tellFor)
+	}
 }
