@@ -139,3 +139,38 @@ func TestUnackedCountsBytesThatACloseCouldLose(t *testing.T) {
 		t.Errorf("%d bytes unacked on a unix-domain socket, %d unread", n, set.Unread(int32(fds[0])))
 	}
 }
+
+// A client on a unix socket that reads 36 KiB within each time of no progress is not stalled, as
+// docs/operations.md says: the kernel then reports that something was read. It reports no byte before a
+// send, or the part of it that has a buffer of its own, was read whole.
+func TestUnixSocketReportsWhatWasReadAfter36KiB(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	for err == nil {
+		_, err = unix.Write(pair[0], make([]byte, 1<<20))
+	}
+	if err != unix.EAGAIN {
+		t.Fatal(err)
+	}
+	unread := func() int {
+		n, err := unix.IoctlGetInt(pair[0], unix.SIOCOUTQ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before, read := unread(), 0
+	for piece := make([]byte, 512); unread() == before; read += len(piece) {
+		if n, err := unix.Read(pair[1], piece); n != len(piece) {
+			t.Fatalf("read %d bytes, %v", n, err)
+		}
+	}
+	if read > 36<<10 {
+		t.Errorf("SIOCOUTQ fell after %d bytes were read, want at most 36 KiB", read)
+	}
+	t.Logf("SIOCOUTQ fell by %d after %d bytes were read", before-unread(), read)
+}
