@@ -48,13 +48,13 @@ func (r *reader) resumePaused(now int64) {
 			return
 		}
 		rec := r.table.at(slot)
-		n := copy(r.buf, r.leftovers.get(rec.leftover))
-		rest, busy, reason := r.requests(rec, r.buf[:n], now)
+		data := r.leftovers.get(rec.leftover) // over TLS it can be longer than the read buffer
+		rest, busy, reason := r.requests(rec, data, now)
 		if reason != 0 {
 			r.end(slot, reason)
 			continue
 		}
-		if !busy || len(rest) < n {
+		if !busy || len(rest) < len(data) {
 			r.leftovers.drop(rec.leftover)
 			rec.leftover = none
 			if len(rest) > 0 {

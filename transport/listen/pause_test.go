@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"encoding/binary"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sluice/transport"
+	"sluice/transport/client"
 	"sluice/transport/wire"
 )
 
@@ -95,6 +97,43 @@ func TestBusyHandlerPausesOneConnection(t *testing.T) {
 			t.Errorf("%d requests were delivered", g.requests)
 		}
 	})
+}
+
+// What was decrypted before a pause can be longer than the read buffer. All of it is delivered, in order, also if
+// the handler is full again in the middle.
+func TestPausedConnectionOverTLSKeepsMoreThanAReadBuffer(t *testing.T) {
+	h := newShard(t)
+	var room, delivered atomic.Int64
+	h.request = func(_ Conn, r wire.Request) error {
+		if room.Add(-1) < 0 {
+			room.Add(1)
+			return ErrBusy
+		}
+		if n := uint64(delivered.Add(1)); r.Seq != n || binary.LittleEndian.Uint64(r.Body) != n || len(r.Body) != 100 {
+			t.Errorf("request %d of %d bytes, which begin with % x, came as number %d", r.Seq, len(r.Body), r.Body[:8], n)
+		}
+		return nil
+	}
+	s, at, pinned := startTLS(t, Config{ReadBuffer: 1 << 10, MaxRequest: 256}, h, true)
+	c := dial(t, "tcp", at, client.Options{TLS: pinned})
+	cork(t, c, 1) // they arrive together
+	const n = 100
+	body := make([]byte, 100)
+	for i := range uint64(n) {
+		binary.LittleEndian.PutUint64(body, i+1)
+		c.Send(i+1, 0x10, body)
+	}
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	cork(t, c, 0)
+	paused(t, s, 1)
+	for range n / 10 {
+		room.Add(10)
+		s.Resume()
+		eventually(t, "room to be used", func() bool { return room.Load() == 0 })
+	}
+	eventually(t, "all requests", func() bool { return delivered.Load() == n })
 }
 
 // Paused connections are tried again in the order in which they were paused. One that is above its

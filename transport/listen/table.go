@@ -131,7 +131,7 @@ func (l *list) remove(t *table, slot int32) {
 }
 
 // leftovers stores the beginnings of incomplete frames, each shorter than a frame, and what was read
-// from a connection before it was paused, which is at most a read buffer.
+// from a connection before it was paused: at most a read buffer, over TLS at most readerTLS.plain.
 type leftovers struct {
 	bufs [][]byte
 	free []int32
@@ -140,7 +140,8 @@ type leftovers struct {
 // spareLeftovers is the number of unused buffers that keep their memory.
 const spareLeftovers = 64
 
-// keep stores a copy of data, which must not be empty, and returns its index.
+// keep stores a copy of data, which must not be empty, and returns its index. data may be the end of what was
+// dropped last.
 func (l *leftovers) keep(data []byte) int32 {
 	if n := len(l.free); n > 0 {
 		i := l.free[n-1]
