@@ -46,12 +46,15 @@ func (c *Config) bind(e *Endpoint) (bound, error) {
 }
 
 // open listens on a bound endpoint.
-func (c *Config) open(e *Endpoint, b *bound) (err error) {
+func (c *Config) open(e *Endpoint, b *bound) error {
 	if e.Socket != nil {
 		return nil // it listens already
 	}
 	if e.Network == "unix" {
-		*b, err = c.openUnix(e)
+		opened, err := c.openUnix(e)
+		if err == nil {
+			*b = opened // else b has no descriptor, and must not seem to have number 0
+		}
 		return err
 	}
 	// Fails if another process has bound the address since and was faster.

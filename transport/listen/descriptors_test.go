@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -229,5 +231,49 @@ func TestSilentClientsAreEndedEarlyWhenDescriptorsRunOut(t *testing.T) {
 	end, ok := wire.DecodeClose(body)
 	if !ok || end.Reason != wire.CloseLimit {
 		t.Errorf("a silent client is told %+v after %v, want %v", end, time.Since(began), wire.CloseLimit)
+	}
+}
+
+// Listen and Hold of a name that is in use close no descriptor that they have not opened. Number 0 is the one that
+// a forgotten value would name.
+func TestFailedListenClosesNoDescriptorOfOthers(t *testing.T) {
+	stdin, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Dup3(stdin, 0, 0); unix.Close(stdin) }()
+	_, address := openServer(t, "unix", newShard(t), nil)
+	once := filepath.Join(t.TempDir(), "s")
+	unused := func(at string) Endpoint { return Endpoint{Network: "unix", Address: at, Open: true} }
+	abstract := "@" + once
+	holder, err := net.Listen("unix", abstract)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	for name, endpoints := range map[string][]Endpoint{
+		"a path in use":           {unused(address)},
+		"an abstract name in use": {unused(abstract)},
+		"one path twice":          {unused(once), unused(once)},
+	} {
+		listen := func() error {
+			s, err := New(Config{Endpoints: slices.Clone(endpoints)}, newShard(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Listen()
+		}
+		hold := func() error {
+			_, _, err := Hold(Config{Endpoints: slices.Clone(endpoints)})
+			return err
+		}
+		for _, failing := range []func() error{listen, hold} {
+			if err := failing(); err == nil {
+				t.Fatalf("%s: no error", name)
+			}
+			if err := unix.Fstat(0, new(unix.Stat_t)); err != nil {
+				t.Fatalf("%s: descriptor 0 of the process was closed: %v", name, err)
+			}
+		}
 	}
 }
