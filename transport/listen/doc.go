@@ -6,11 +6,12 @@
 //	clients ==> acceptor (one per endpoint) --inbox--> reader 0 --Connect, Request, Disconnect--> Handler
 //	                                        \--inbox--> reader 1 --------------------------------/
 //
-//	            reader: one goroutine, one epoll(7) inside Go's poller, one read buffer, a table of 88-byte records
+//	            reader: one goroutine, one epoll(7) inside Go's poller, one read buffer, a table of 96-byte records
 //
 // Promises:
 //   - No goroutine per connection. An idle connection occupies one record without pointers. A
-//     buffer is held only while a frame is incomplete, and is never larger than a frame.
+//     buffer is held only while a frame is incomplete, and is then smaller than a frame, or while it is paused:
+//     then it has what was read at once.
 //   - A reader never blocks a thread in a system call. If the handler has no room for a request, its
 //     connection alone is paused. Other connections, handshakes and ends are handled as before.
 //   - The whole handshake has one deadline, which bytes from the peer do not extend. While all
