@@ -36,7 +36,7 @@ type bulkOptions struct {
 	// report says how a transfer ended: Node.ReportSnapshot.
 	report func(to uint64, sent bool)
 	// receive takes a whole snapshot, with the frame that was given to Send: Node.ReceiveSnapshot.
-	receive func(from, incarnation uint64, frame []byte, content raftlog.Received) error
+	receive func(from peer.Sender, frame []byte, content raftlog.Received) error
 	log     *slog.Logger
 	times   bulkTimes // of zero: defaults
 }

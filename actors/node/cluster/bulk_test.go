@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,9 +98,9 @@ func TestSnapshotOverLinks(t *testing.T) {
 	a, b := newBulkNode(t, 1, 8<<20), newBulkNode(t, 2, 0)
 	arrived := make(chan struct{})
 	take := b.in.o.receive
-	b.in.o.receive = func(from, incarnation uint64, frame []byte, content raftlog.Received) error {
+	b.in.o.receive = func(from peer.Sender, frame []byte, content raftlog.Received) error {
 		defer close(arrived)
-		return take(from, incarnation, frame, content)
+		return take(from, frame, content)
 	}
 	sockets := make([]net.Listener, 2)
 	for i := range sockets {
@@ -196,7 +197,7 @@ func TestTwoNodesSendAtOnce(t *testing.T) {
 		}
 		for a.carry(b, 1, nil)+c.carry(b, 1, nil) > 0 {
 		}
-		if len(b.received) != 2 || b.frames[0] != "3.1 message" || b.frames[1] != "1.1 message" {
+		if len(b.received) != 2 || b.frames[0] != "{3 0 1} message" || b.frames[1] != "{1 0 1} message" {
 			t.Fatalf("received %q:\n%s", b.frames, b.log.String())
 		}
 		if !bytes.Equal(b.state(0), c.disk) || !bytes.Equal(b.state(1), a.disk) {
@@ -214,7 +215,7 @@ func TestQuietTransferIsRemoved(t *testing.T) {
 			n.Link(2, true)
 			n.Send(2, n.meta, nil)
 			n.carry(b, 2, nil)
-			if got := files(t, b.dir); len(got) != 1 || got[0] != fmt.Sprintf("%d-1-1.tmp", 1+2*i) {
+			if got := files(t, b.dir); len(got) != 1 || got[0] != fmt.Sprintf("%d-0-1-1.tmp", 1+2*i) {
 				t.Fatalf("files %v", got)
 			}
 			time.Sleep(time.Minute)
@@ -252,6 +253,31 @@ func TestRestartedSenderBeginsAnew(t *testing.T) {
 			return [][]byte{f}
 		})
 		b.holds(0, a, "new")
+	})
+}
+
+// The starts of a node that was replaced count from 1 again. What its earlier directory sent may still arrive.
+func TestReplacedSenderBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newBulkNode(t, 1, 2<<20), newBulkNode(t, 2, 0)
+		a.self.Incarnation = 5
+		a.Link(2, true)
+		a.Send(2, a.meta, []byte("old"))
+		a.carry(b, 2, nil)
+		late := <-a.out
+		a.Close()
+		next := newBulkNode(t, 1, 1<<20)
+		next.self.Generation = 1
+		next.Link(2, true)
+		next.Send(2, next.meta, []byte("new"))
+		next.carry(b, 1000, func(i int, f []byte) [][]byte {
+			if got := files(t, b.dir); i == 1 && !slices.Equal(got, []string{"1-1-1-1.tmp"}) {
+				t.Errorf("files %v", got)
+			}
+			b.Receive(a.self, late)
+			return [][]byte{f}
+		})
+		b.holds(0, next, "new")
 	})
 }
 

@@ -69,11 +69,11 @@ func (n *bulkNode) restart() {
 			defer n.mu.Unlock()
 			n.reports = append(n.reports, sent)
 		},
-		receive: func(from, incarnation uint64, frame []byte, content raftlog.Received) error {
+		receive: func(from peer.Sender, frame []byte, content raftlog.Received) error {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.received = append(n.received, content)
-			n.frames = append(n.frames, fmt.Sprintf("%d.%d %s", from, incarnation, frame))
+			n.frames = append(n.frames, fmt.Sprintf("%v %s", from, frame))
 			return nil
 		},
 		log: slog.New(slog.NewTextHandler(&n.log, nil)),
@@ -124,7 +124,7 @@ func (n *bulkNode) holds(i int, of *bulkNode, frame string) {
 	if len(n.received) != i+1 {
 		n.t.Fatalf("%d snapshots were received, want %d:\n%s", len(n.received), i+1, n.log.String())
 	}
-	want := fmt.Sprintf("%d.%d %s", of.self.Node, of.self.Incarnation, frame)
+	want := fmt.Sprintf("%v %s", of.self, frame)
 	if !bytes.Equal(n.state(i), of.disk) || n.frames[i] != want || n.received[i].Meta.Index != of.meta.Index ||
 		!reflect.DeepEqual(n.received[i].Meta.Members, of.meta.Members) {
 		n.t.Fatalf("received %+v, frame %q, want that of node %d with %q", n.received[i].Meta, n.frames[i],

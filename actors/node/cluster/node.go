@@ -301,8 +301,8 @@ func (m *Node[R, Q]) openLinks() (err error) {
 			count(sent, &m.figures.sent, &m.figures.unsent)
 			m.raft.ReportSnapshot(m.idOf(uint8(to)), sent)
 		},
-		receive: func(from, incarnation uint64, frame []byte, content raftlog.Received) error {
-			err := m.raft.ReceiveSnapshot(m.idOf(uint8(from)), incarnation, frame, content)
+		receive: func(from peer.Sender, frame []byte, content raftlog.Received) error {
+			err := m.raft.ReceiveSnapshot(raftlog.NodeID(from.Node, from.Generation), from.Incarnation, frame, content)
 			count(err == nil, &m.figures.received, &m.figures.unreceived)
 			return err
 		}})

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,11 +34,19 @@ type receiver struct {
 
 // arriving is the last transfer of another node.
 type arriving struct {
-	incarnation, transfer uint64
-	file                  *os.File // nil: it is whole, or was given up
-	bytes                 uint64   // that have arrived
-	sum                   uint32   // CRC-32C of these
-	at                    time.Time
+	from     peer.Sender
+	transfer uint64
+	file     *os.File // nil: it is whole, or was given up
+	bytes    uint64   // that have arrived
+	sum      uint32   // CRC-32C of these
+	at       time.Time
+}
+
+// order compares a transfer with the last one: it is later with a result above 0. The numbers of transfers
+// begin anew with each start of a node, and its starts with each directory.
+func (a *arriving) order(from peer.Sender, transfer uint64) int {
+	return cmp.Or(cmp.Compare(from.Generation, a.from.Generation),
+		cmp.Compare(from.Incarnation, a.from.Incarnation), cmp.Compare(transfer, a.transfer))
 }
 
 // clean makes the directory and removes what an earlier process left in it.
@@ -83,11 +92,11 @@ func (r *receiver) frame(from peer.Sender, frame []byte) error {
 	switch {
 	case r.closed:
 		return nil
-	case a == nil || from.Incarnation > a.incarnation || from.Incarnation == a.incarnation && p.transfer > a.transfer:
+	case a == nil || a.order(from, p.transfer) > 0:
 		if a, err = r.begin(from, p.transfer); err != nil {
 			return err
 		}
-	case from.Incarnation != a.incarnation || p.transfer != a.transfer:
+	case a.order(from, p.transfer) < 0:
 		return nil // of an earlier one
 	}
 	if a.file == nil {
@@ -96,7 +105,7 @@ func (r *receiver) frame(from peer.Sender, frame []byte) error {
 	if p.kind == bulkPiece {
 		err = a.piece(p)
 	} else {
-		err = r.whole(from, a, p)
+		err = r.whole(a, p)
 	}
 	if err != nil {
 		a.drop()
@@ -113,11 +122,11 @@ func (r *receiver) begin(from peer.Sender, transfer uint64) (*arriving, error) {
 			other.drop()
 		}
 	}
-	a := &arriving{incarnation: from.Incarnation, transfer: transfer, at: now}
+	a := &arriving{from: from, transfer: transfer, at: now}
 	r.from[from.Node] = a
 	var err error
 	a.file, err = r.create(filepath.Join(r.o.dir,
-		fmt.Sprintf("%d-%d-%d%s", from.Node, from.Incarnation, transfer, incomingExtension)))
+		fmt.Sprintf("%d-%d-%d-%d%s", from.Node, from.Generation, from.Incarnation, transfer, incomingExtension)))
 	if err != nil {
 		a.file = nil
 		return nil, err
@@ -141,7 +150,7 @@ func (a *arriving) piece(p bulkParts) error {
 
 // whole verifies a snapshot at its end and hands it over. The file loses its name here: it is gone when
 // the node has read it, or does not want it.
-func (r *receiver) whole(from peer.Sender, a *arriving, p bulkParts) error {
+func (r *receiver) whole(a *arriving, p bulkParts) error {
 	if sum := binary.LittleEndian.Uint32(p.body); p.offset != a.bytes || sum != a.sum {
 		return fmt.Errorf("%d bytes with checksum %08x arrived of %d with %08x", a.bytes, a.sum, p.offset, sum)
 	}
@@ -157,10 +166,10 @@ func (r *receiver) whole(from peer.Sender, a *arriving, p bulkParts) error {
 		return err
 	}
 	content := raftlog.Received{Meta: *meta, Content: received(a.file, a.sum, state, int64(a.bytes))}
-	if err := r.o.receive(uint64(from.Node), from.Incarnation, p.body[4:], content); err != nil {
+	if err := r.o.receive(a.from, p.body[4:], content); err != nil {
 		return err
 	}
-	r.o.log.Info("snapshot received", "node", from.Node, "event", uint64(meta.Seq), "bytes", a.bytes)
+	r.o.log.Info("snapshot received", "node", a.from.Node, "event", uint64(meta.Seq), "bytes", a.bytes)
 	err = os.Remove(a.file.Name())
 	a.file = nil // it is closed when it was read; if the node does not want it, by its finalizer
 	return err

@@ -140,11 +140,11 @@ func (m *simMember) openLinks() (err error) {
 		return err
 	}
 	f.bulk, err = newBulk(bulkOptions{dir: filepath.Join(m.Dir, "incoming"), log: slog.New(slog.DiscardHandler),
-		receive: func(from, incarnation uint64, frame []byte, content raftlog.Received) error {
+		receive: func(from peer.Sender, frame []byte, content raftlog.Received) error {
 			whole := content.Content
 			m.Arrives(content.Meta.Index, whole)
 			content.Content = m.w.content
-			return m.Node.ReceiveSnapshot(m.w.members[from-1].NodeID(), incarnation, frame, content)
+			return m.Node.ReceiveSnapshot(raftlog.NodeID(from.Node, from.Generation), from.Incarnation, frame, content)
 		}})
 	return err
 }
@@ -197,7 +197,7 @@ func (w *simWorld) carries(from, to *raftsim.Machine, incarnation uint64, frame 
 	}
 	w.content = content.Content
 	w.transfers++
-	sender := peer.Sender{Node: uint8(from.ID), Incarnation: incarnation}
+	sender := peer.Sender{Node: uint8(from.ID), Generation: from.Generation, Incarnation: incarnation}
 	sum := crc32.Checksum(whole.Bytes(), castagnoli())
 	for at := uint64(0); ; {
 		piece := append(make([]byte, bulkHead), whole.Next(1+w.R.IntN(4<<10))...)
