@@ -38,14 +38,21 @@ func initWith(dir string, m *Membership, t *table, fill func() error) error {
 	if err != nil {
 		return fmt.Errorf("cluster: data directory: %w", err)
 	}
+	var left []string // by an Init or a Join that was killed; the table can be that of another cluster
 	for _, e := range entries {
 		switch e.Name() {
-		case "lost+found", // of the file system; the others are of an Init that was killed
-			membersFile + ".tmp", tableFile, tableFile + ".tmp":
+		case "lost+found": // of the file system
+		case membersFile + ".tmp", tableFile, tableFile + ".tmp":
+			left = append(left, filepath.Join(dir, e.Name()))
 		case membersFile:
 			return fmt.Errorf("cluster: %s is the data directory of a member already; name an empty directory", dir)
 		default:
 			return fmt.Errorf("cluster: %s is not empty, it has %s; name an empty directory", dir, e.Name())
+		}
+	}
+	for _, path := range left {
+		if err := errors.Join(os.Remove(path), syncDirectory(dir)); err != nil {
+			return fmt.Errorf("cluster: removing what a killed init or join left: %w", err)
 		}
 	}
 	if err := fill(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -68,6 +69,30 @@ func TestInitRefusesUsedDirectory(t *testing.T) {
 	}
 	if err := Init(dir, three()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A Join that was killed left the table of its cluster.
+func TestInitAfterKilledJoin(t *testing.T) {
+	m := three()
+	m.Cluster, m.Joined = ID{9}, true
+	other, err := firstTable(&m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, err := Join(dir, ticket(&m, other)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(filepath.Join(dir, membersFile)),
+		os.WriteFile(filepath.Join(dir, tableFile+".tmp"), other.encode(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Init(dir, three()); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, dir); !slices.Equal(got, []string{membersFile}) {
+		t.Fatalf("files %v: the peers of another cluster are left", got)
 	}
 }
 
