@@ -50,8 +50,9 @@ type topics struct {
 	latest int  // bytes of newest frames that feeds keep, about
 	sends  int  // begun from tapes since the last flush was settled
 	traced []tracedTopic
-	swept  int    // index of the last sweep in list and all
 	lists  uint32 // lists of topics begun
+
+	sweptTopic, sweptFeed int // indices in list and in all of what was looked at last
 }
 
 // topic is what a shard keeps of a topic with subscribers, or that had some a short while ago.
@@ -257,15 +258,15 @@ func (e *Shard) sweepTopics(now int64) {
 		n, linger = sweepMany, 0
 	}
 	for n = min(len(e.topics.list), n); n > 0 && len(e.topics.list) > 0; n-- {
-		e.topics.swept++
-		t := e.topics.list[e.topics.swept%len(e.topics.list)]
+		e.topics.sweptTopic = (e.topics.sweptTopic + 1) % len(e.topics.list)
+		t := e.topics.list[e.topics.sweptTopic]
 		if t.deserted != 0 && now-t.deserted >= linger {
 			e.forgetTopic(t)
 		}
 	}
 	for n := min(len(e.topics.all), sweepBatch); n > 0; n-- {
-		e.topics.swept++
-		f := e.topics.all[e.topics.swept%len(e.topics.all)]
+		e.topics.sweptFeed = (e.topics.sweptFeed + 1) % len(e.topics.all)
+		f := e.topics.all[e.topics.sweptFeed]
 		if f.flights == 0 && f.seen == f.tape.Next() && f.tape.Size() > 0 && e.lowest(f) == f.tape.Next() {
 			e.clearTape(&f.tape)
 		}

@@ -30,6 +30,37 @@ func TestDesertedTopicsAreBounded(t *testing.T) {
 	}
 }
 
+// Topics and feeds are many times what a tick looks at, and all of them are looked at.
+func TestSweepReachesAllTopicsAndFeeds(t *testing.T) {
+	slab, err := transport.NewSlab(1<<20, 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Shard{slab: slab, rec: telemetry.NewCollector(telemetry.NewClock()).Register("egress", 0)}
+	const many = 2 * sweepBatch
+	for id := range uint64(many) {
+		e.topic(id+1, 0).deserted = 1
+		f := &feed{place: len(e.topics.all)}
+		e.topics.all = append(e.topics.all, f)
+		if !e.growTape(&f.tape, tapeLeast) {
+			t.Fatal("no room for a tape")
+		}
+	}
+	e.cfg.Topics.Linger = time.Second
+	for now := range int64(3 * many / sweepBatch) { // before the linger time is over
+		e.sweepTopics(now + 1)
+	}
+	if left := len(e.topics.list); left != many || e.topics.held != 0 {
+		t.Errorf("%d of %d topics are left, and %d bytes of idle tapes", left, many, e.topics.held)
+	}
+	for now := range int64(3 * many / sweepBatch) {
+		e.sweepTopics(now + int64(time.Minute))
+	}
+	if left := len(e.topics.list); left != 0 {
+		t.Errorf("%d of %d topics without a subscriber are left", left, many)
+	}
+}
+
 // Feeds keep the newest frames of keys in a part of the shard's budget, however many feeds there are. A
 // feed that finds no room has none of them, and gives up what it had.
 func TestNewestFramesAreBounded(t *testing.T) {
