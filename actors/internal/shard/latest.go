@@ -15,7 +15,7 @@ const (
 	// latestMost is the number of keys of which a feed keeps the newest frame. With more, and if all
 	// feeds of a shard keep more than a quarter of its budget, ModeLatest is ModeRecover.
 	latestMost = 4096
-	latestCost = 128 // bytes besides the frame, about
+	latestCost = 128 // bytes besides the capacity for the frame, about
 )
 
 // keepLatest notes the frame that was appended last as the newest of its key.
@@ -24,19 +24,23 @@ func (e *Shard) keepLatest(f *feed, topic, key uint64, frame []byte) {
 		return
 	}
 	k := latestKey{topic, key}
-	l := f.latest[k]
+	l, cost := f.latest[k], 0
 	if l == nil {
-		cost := latestCost + len(frame)
-		if len(f.latest) == latestMost || int64(e.topics.latest+cost) > e.slab.Budget()/4 {
+		if len(f.latest) == latestMost {
 			e.dropLatest(f)
 			return
 		}
-		f.kept += cost
-		e.topics.latest += cost
-		l = &latestFrame{}
+		l, cost = &latestFrame{}, latestCost
 		f.latest[k] = l
 	}
+	cost -= cap(l.bytes)
 	l.frame, l.bytes = f.tape.Next()-1, append(l.bytes[:0], frame...)
+	cost += cap(l.bytes)
+	f.kept += cost
+	e.topics.latest += cost
+	if int64(e.topics.latest) > e.slab.Budget()/4 {
+		e.dropLatest(f)
+	}
 }
 
 // dropLatest forgets the newest frames of a feed, which keeps none any more.

@@ -99,6 +99,38 @@ func TestNewestFramesAreBounded(t *testing.T) {
 	}
 }
 
+// A frame that is larger than the one before of its key counts with what it takes.
+func TestNewestFramesThatGrowAreBounded(t *testing.T) {
+	slab, err := transport.NewSlab(0, 4<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &Shard{slab: slab}
+	small, grown := &feed{latest: map[latestKey]*latestFrame{}}, &feed{latest: map[latestKey]*latestFrame{}}
+	e.keepLatest(small, 1, 1, make([]byte, 8))
+	alone := e.topics.latest
+	const keys = 1000
+	for i, size := range []int{8, 400, 8, 800, 8} { // 800 finds no room
+		for key := range uint64(keys) {
+			e.keepLatest(grown, 1, key, make([]byte, size))
+		}
+		held := 0
+		for _, l := range grown.latest {
+			held += cap(l.bytes) + latestCost
+		}
+		if e.topics.latest != alone+held || int64(e.topics.latest) > slab.Budget()/4 {
+			t.Errorf("after frames of %d bytes: %d bytes are counted, %d are held, of a quarter of %d", size,
+				e.topics.latest, alone+held, slab.Budget())
+		}
+		if grown.many != (i >= 3) || (grown.latest == nil) != grown.many {
+			t.Errorf("after frames of %d bytes: the feed keeps %d keys", size, len(grown.latest))
+		}
+	}
+	if e.topics.latest != alone || len(small.latest) != 1 {
+		t.Errorf("%d bytes are counted at the end, want those of another feed, %d", e.topics.latest, alone)
+	}
+}
+
 // A topic that had no subscribers for a while begins again with frame 1. If its first new subscriber is gone
 // when its join arrives, one that resumes must not get old frames with the numbers of new ones.
 func TestJoinOfGoneConnectionRestartsHistory(t *testing.T) {
