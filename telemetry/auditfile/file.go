@@ -87,6 +87,7 @@ func Check(path string) error {
 }
 
 // Reopen opens the file again by its name, after its rotation. On an error, the file that was open stays in use.
+// One of the file before, which is not in use any more, goes to the program's log.
 func (f *File) Reopen() error {
 	if err := Check(f.path); err != nil {
 		return err
@@ -108,7 +109,8 @@ func (f *File) Reopen() error {
 	f.mu.Unlock()
 	if last != nil {
 		if err := errors.Join(last.Sync(), last.Close()); err != nil {
-			return fmt.Errorf("auditfile: the file before: %w", err)
+			f.log.Error("audit file before the rotation cannot be synced; its last lines may be lost", "file", f.path,
+				"error", err)
 		}
 	}
 	return nil

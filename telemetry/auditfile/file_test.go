@@ -114,6 +114,27 @@ func TestReopenAfterRotation(t *testing.T) {
 	}
 }
 
+// Reopen returns no error of the file before, because the new one is in use. The log has it.
+func TestReopenWhenTheFileBeforeFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	var log strings.Builder // the queue writes nothing until Reopen has returned, and nothing fails then
+	f, err := Open(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Reopen(); err != nil || !strings.Contains(log.String(), "before the rotation cannot be synced") {
+		t.Errorf("Reopen: %v, log %q", err, &log)
+	}
+	f.Logger().Info("login")
+	closeIt(t, f)
+	if all := read(t, path); len(all) != 1 || f.Failed() != 0 {
+		t.Errorf("%d lines, %d failed", len(all), f.Failed())
+	}
+}
+
 // A line that a crash has torn is closed, so that the next one is whole.
 func TestTornLineIsClosed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
