@@ -113,7 +113,7 @@ type Ended struct {
 const (
 	slowMost   = 8                      // slow clients in a Snapshot
 	endedMost  = 5                      // ended connections in a Snapshot
-	slowWithin = 500 * time.Millisecond // for the shards to list their connections, or topics
+	slowWithin = 500 * time.Millisecond // for the shards to list their topics and connections
 
 	listEvery = time.Second - 50*time.Millisecond // a list is not made again within
 )
@@ -126,8 +126,7 @@ func (w *Watcher) Snapshot(ctx context.Context, after uint64) *Snapshot {
 	s.Points = w.history.after(after)
 	s.Stages, s.Seconds = w.history.stages()
 	w.fill(s, len(n.Rings()))
-	s.Busiest = w.topics(ctx, now, s.Topics > 0)
-	s.Slow = w.slow(ctx, now)
+	s.Busiest, s.Slow = w.lists(ctx, now, s.Topics > 0)
 	s.Tracing.Connection, s.Tracing.Left = n.Sampler().Load().Following()
 	ended, total := n.LastClosed(endedMost)
 	s.Closed, s.Ended = total, []Ended{}
@@ -174,6 +173,13 @@ func (w *Watcher) fill(s *Snapshot, shards int) {
 	}
 }
 
+// lists asks the shards for both lists, which have one time together.
+func (w *Watcher) lists(ctx context.Context, now time.Time, topics bool) ([]Topic, []Client) {
+	ctx, cancel := context.WithTimeout(ctx, slowWithin)
+	defer cancel()
+	return w.topics(ctx, now, topics), w.slow(ctx, now)
+}
+
 // slow lists the slow clients, at most once a second for all readers.
 func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 	w.slowMu.Lock()
@@ -181,8 +187,6 @@ func (w *Watcher) slow(ctx context.Context, now time.Time) []Client {
 	if now.Sub(w.slowAt) < listEvery {
 		return w.slowest
 	}
-	ctx, cancel := context.WithTimeout(ctx, slowWithin)
-	defer cancel()
 	// By lag first, so that busy connections do not displace blocked ones with few bytes.
 	top, _, err := w.node.Top(ctx, actors.ByLag, slowMost)
 	if err == nil {

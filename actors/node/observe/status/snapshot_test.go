@@ -1,12 +1,15 @@
 package status
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sluice/actors"
+	"sluice/actors/node"
 )
 
 // A client that takes its responses usually has some unsent, and is not slow.
@@ -27,6 +30,31 @@ func TestSlowClients(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+// silent is a node whose shards do not answer.
+type silent struct{ node.Running }
+
+func (silent) Top(ctx context.Context, _ actors.SortBy, _ int) ([]actors.Figures, int, error) {
+	<-ctx.Done()
+	return nil, 0, ctx.Err()
+}
+
+func (silent) TopTopics(ctx context.Context, _ actors.TopicOrder, _ int) ([]actors.TopicFigures, int, error) {
+	<-ctx.Done()
+	return nil, 0, ctx.Err()
+}
+
+func TestSnapshotWaitsOnceForSilentShards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &Watcher{node: silent{}, slowest: []Client{{ID: 7}}, busiest: []Topic{{ID: 8}}}
+		began := time.Now() // of the bubble
+		topics, clients := w.lists(t.Context(), began, true)
+		if took := time.Since(began); took != slowWithin || len(topics) != 1 || len(clients) != 1 {
+			t.Errorf("%d topics and %d clients after %v, want the former lists after %v", len(topics), len(clients), took,
+				slowWithin)
+		}
+	})
 }
 
 // The feed of the live page reads these names.

@@ -61,8 +61,6 @@ func (w *Watcher) topics(ctx context.Context, now time.Time, some bool) []Topic 
 		w.busiest = []Topic{}
 		return w.busiest
 	}
-	ctx, cancel := context.WithTimeout(ctx, slowWithin)
-	defer cancel()
 	if list, _, err := Topics(ctx, w.node, actors.BySubscribers, topicsMost); err == nil {
 		w.topicsAt, w.busiest = now, list
 	} // else the list is as old as it was
