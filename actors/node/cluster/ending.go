@@ -74,7 +74,8 @@ func (e *ending) first() error {
 }
 
 // Drain ends the member in order. A leader answers what it took, hands its leadership over, and sends its
-// clients to the next leader. See node.Node.Drain for ctx and the error.
+// clients to the next leader. See node.Node.Drain for ctx and the error. Unlike there, an end whose ctx has no
+// deadline has one of Config.Node.DrainTimeout.
 func (m *Node[R, Q]) Drain(ctx context.Context) error {
 	return m.end(ctx, func(n *node.Node[R, Q], ctx context.Context) error { return n.Drain(ctx) })
 }

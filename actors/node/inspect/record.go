@@ -13,8 +13,8 @@ import (
 	"sluice/transport/listen"
 )
 
-// connBits is the width of the counter in a connection id; above it is the incarnation of the journal, and
-// from nodeBits on the number of the node.
+// connBits is the width of the counter in a connection id; above it is the incarnation of the journal. In a
+// cluster that has 14 bits, and then come 4 of the node's generation, and from nodeBits on its number.
 const (
 	connBits = 40
 	nodeBits = 58
@@ -95,8 +95,9 @@ func (j *Journal) describe(r *Record, ev *sequencer.Event, bytes int) {
 	}
 }
 
-// String is the record in one line: number, term in a cluster, time, connection as incarnation.counter with
-// the number of its node in front in a cluster, kind, who it is from, and what it says.
+// String is the record in one line: number, term in a cluster, time, connection, who it is from, and what it
+// says with its kind. A connection is incarnation.counter, in a cluster node.start.counter: start is the
+// incarnation plus 16,384 times the generation of the node.
 func (r *Record) String() string {
 	counter := r.Connection & (1<<connBits - 1)
 	from, text := "-", r.what()

@@ -35,13 +35,14 @@ const (
 type Config struct {
 	Admin    string // host:port of the read-only HTTP endpoint; empty for none
 	Insecure bool   // allow an Admin address that other machines can reach
-	// TLS is the host:port of an HTTP endpoint with TLS, for clients with a token or a certificate of an
-	// operator, which may send commands too. SetAccess comes before Open. Empty for none.
+	// TLS is the host:port of an HTTP endpoint with TLS, for clients with the token or with a certificate of an
+	// authorized key. The token, and the certificate of an operator, may send commands too. SetAccess comes
+	// before Open. Empty for none.
 	TLS     string
 	Socket  string // path of the unix-domain socket that also accepts commands; empty for none
 	Metrics string // host:port that serves /metrics and nothing else, to any host; empty for none
-	Pprof   bool   // serve profiles at /debug/pprof/ of both HTTP endpoints
-	// Handlers are more pages of both HTTP endpoints, by http.ServeMux pattern without a method.
+	Pprof   bool   // serve profiles at /debug/pprof/ of all HTTP endpoints but Metrics
+	// Handlers are more pages of these endpoints, by http.ServeMux pattern without a method.
 	// They serve GET and HEAD only.
 	Handlers map[string]http.Handler
 	// DrainTimeout bounds a drain whose command names no deadline; default DefaultDrainTimeout.

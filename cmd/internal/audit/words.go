@@ -8,7 +8,8 @@ import (
 	"sluice/cmd/orderbook"
 )
 
-// connection is a connection's id as people see it: node.start.counter, or start.counter.
+// connection is a connection's id as people see it: node.start.counter, or start.counter. The start of a node
+// of a later generation has 16,384 added for each generation.
 func connection(id uint64) string {
 	node, start, counter := id>>58, id>>40&(1<<18-1), id&(1<<40-1)
 	if node == 0 {

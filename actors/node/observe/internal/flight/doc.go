@@ -1,6 +1,6 @@
 // Package flight runs Go's flight recorder and saves its recording when a response was slow.
 //
-//	runtime events ──> ring in memory ──Look: slower than Slow?──> DIR/flight-TIME-REASON.trace
+//	runtime events ──> ring in memory ──Look: slower than Slow?──> DIR/flight-NUMBER-TIME-REASON.trace
 //	                   the last seconds                            the last few
 //
 // Promises:
