@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -91,7 +92,7 @@ type Config[R, Q any] struct {
 // Journal configures the log on disk.
 type Journal struct {
 	SegmentBytes int64  // of a file of the log; default journal.DefaultSegmentBytes
-	BatchBytes   int    // ends a group commit; default journal.DefaultBatchBytes
+	BatchBytes   int    // ends a group commit; default journal.DefaultBatchBytes; see also cluster.Config
 	RingBytes    int    // of events on their way to the disk, a power of two; if it is full, the sequencer waits; default 8 MiB
 	BeforeSync   func() // called on the journal's goroutine before each write and sync; tests hold the disk back with it
 }
@@ -168,12 +169,10 @@ func (c *Config[R, Q]) complete(nodes int) error {
 	if err := c.completePolicy(nodes); err != nil {
 		return err
 	}
-	event := sequencer.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
-	if event > journal.MaxPayloadBytes {
-		return fmt.Errorf("node: Listen.MaxRequest is %d B; an event of that size does not fit "+
-			"the journal, which takes %d B",
-			c.Listen.MaxRequest, journal.MaxPayloadBytes)
+	if err := c.CheckEvent(journal.MaxPayloadBytes); err != nil {
+		return err
 	}
+	event := sequencer.EventHeader + c.Listen.MaxRequest - wire.RequestHeaderSize
 	for _, ring := range []struct {
 		name  string
 		bytes int
@@ -197,6 +196,17 @@ func (c *Config[R, Q]) complete(nodes int) error {
 			return fmt.Errorf("node: %s is %v; use a positive duration, or 0 for %v", timeout.name,
 				timeout.value, timeout.or)
 		}
+	}
+	return nil
+}
+
+// CheckEvent refuses a Listen.MaxRequest whose event has more bytes than the journal takes, which is at most
+// journal.MaxPayloadBytes.
+func (c *Config[R, Q]) CheckEvent(takes int) error {
+	request := cmp.Or(c.Listen.MaxRequest, wire.DefaultMaxRequest)
+	if most := takes - sequencer.EventHeader + wire.RequestHeaderSize; request > most {
+		return fmt.Errorf("node: Listen.MaxRequest is %d B; an event of that size does not fit the journal, "+
+			"which takes %d B: use at most %d B", request, takes, most)
 	}
 	return nil
 }

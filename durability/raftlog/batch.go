@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"sluice/durability"
+	"sluice/durability/journal"
 )
 
 // Layout of the data of an entry, little-endian:
@@ -21,6 +22,13 @@ const (
 	batchVersion = 1
 	batchHeader  = 28
 	sumAt        = 24
+	eventLength  = 3 // bytes of the length of an event, at most
+)
+
+// Limits of an entry, which is one record of the journal.
+const (
+	MaxBatchBytes = journal.MaxPayloadBytes - entryRecord     // of its data
+	MaxEventBytes = MaxBatchBytes - batchHeader - eventLength // of an event, which then is alone in its entry
 )
 
 // errBatch marks the data of an entry that is no batch of its term. A node that has it committed has

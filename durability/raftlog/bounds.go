@@ -8,8 +8,10 @@ import "fmt"
 type Bounds struct {
 	MessageBytes  int // of the entries of a message, unless one is longer; at least BatchBytes; default 1 MiB
 	InboxMessages int // that arrived and were not taken; default 4096
-	InboxBytes    int // of these messages; at least 2 MessageBytes + 4 KiB; default 64 MiB
-	ApplyBytes    int // of committed entries on their way to the state machine, and one more; default 4 MiB
+	// of these messages; at least 2 MessageBytes + 4 KiB, and room for the longest entry, or it is refused each
+	// time; default 64 MiB
+	InboxBytes int
+	ApplyBytes int // of committed entries on their way to the state machine, and one more; default 4 MiB
 	// of entries that are not on disk, above which a follower takes no message with entries; default 64 MiB
 	BacklogBytes int
 	Inflight     int // messages with entries that another node has not acknowledged; default 64

@@ -134,7 +134,7 @@ func (s *JournalStore) refuse(err error) {
 	}
 }
 
-// maxGroup ends a group commit, in bytes.
+// maxGroup ends a group commit, in bytes, also within a write: the journal bounds what one commit takes.
 const maxGroup = 4 << 20
 
 // commit writes a group and syncs it if one of its writes has Sync set.
@@ -142,15 +142,17 @@ func (s *JournalStore) commit(group []Write, buffer *[]byte) (err error) {
 	w, sync := s.journal.Writer(), false
 	for i := range group {
 		*buffer, err = group[i].Records(*buffer, func(payload []byte) error {
+			if w.Pending() >= maxGroup {
+				if _, err := w.Commit(); err != nil {
+					return err
+				}
+			}
 			_, err := w.Append(payload)
 			return err
 		})
 		sync = sync || group[i].Sync
 		if r := group[i].Snapshot; err == nil && r != nil {
 			err = s.receive(r)
-		}
-		if err == nil && w.Pending() >= maxGroup {
-			_, err = w.Commit()
 		}
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package raftlog
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +37,8 @@ func (l *Leadership) Ended() <-chan struct{} { return l.ended }
 func (l *Leadership) Confirmed() durability.Seq { return durability.Seq(l.confirmed.Load()) }
 
 // Propose has the node propose events from a ring, in the order of their numbers from Last+1 on,
-// until the leadership ends or the ring is done. Any goroutine, once.
+// until the leadership ends or the ring is done. An event above MaxEventBytes ends this node, as a store
+// that fails does. Any goroutine, once.
 func (l *Leadership) Propose(from Input) {
 	l.node.in.put(func() {
 		l.node.in.commands = append(l.node.in.commands, func() {
@@ -134,13 +136,22 @@ func (n *Node) propose() (work int) {
 	return work
 }
 
-// fill makes a batch of the events that are there; false if there are none.
+// fill makes a batch of the events that are there; false if there are none. An event that does not fit the
+// entry begins the next batch.
 func (n *Node) fill() bool {
 	p := &n.proposer
-	for p.builder.size() < n.o.BatchBytes {
+	for p.held == nil && p.builder.size() < n.o.BatchBytes {
 		event, ok := p.input.Next()
 		if !ok {
 			break
+		}
+		if len(event) > MaxEventBytes {
+			n.fail(fmt.Errorf("raftlog: event %d has %d B; the log takes %d B: bound what makes events",
+				uint64(p.next)+uint64(p.builder.count), len(event), MaxEventBytes))
+			return false
+		}
+		if p.builder.size()+eventLength+len(event) > MaxBatchBytes {
+			p.held = p.builder.seal(p.next, n.lead.Term)
 		}
 		p.builder.add(event)
 	}
@@ -148,7 +159,9 @@ func (n *Node) fill() bool {
 		return false
 	}
 	p.input.Release()
-	p.held = p.builder.seal(p.next, n.lead.Term)
+	if p.held == nil {
+		p.held = p.builder.seal(p.next, n.lead.Term)
+	}
 	return true
 }
 

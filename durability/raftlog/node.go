@@ -50,7 +50,7 @@ type Options struct {
 
 	Tick       time.Duration // unit of the node's time; default 10 ms
 	Election   time.Duration // a follower that hears nothing for one to two of these stands for election; default 100 ms
-	BatchBytes int           // of the events of one entry; default 256 KiB
+	BatchBytes int           // ends a batch, one event above it; at most MaxBatchBytes; default 256 KiB
 	Window     int           // batches that are proposed and not committed, at most; default 2
 	DiskStall  time.Duration // a leader whose disk takes longer hands its office over; default 1 s
 	Bounds     Bounds        // of memory
@@ -94,9 +94,11 @@ func (o *Options) complete() error {
 	case o.Tick < time.Millisecond || o.Election < 4*o.Tick || o.Election > 1000*o.Tick:
 		return fmt.Errorf("raftlog: an election time of %v at a tick of %v; use 4 to 1000 ticks of at least 1ms",
 			o.Election, o.Tick)
-	case o.BatchBytes < 1 || o.BatchBytes > o.Bounds.MessageBytes || o.Window < 1:
-		return fmt.Errorf("raftlog: batches of %d B, %d in flight; use 1 to %d B, and at least one in flight",
-			o.BatchBytes, o.Window, o.Bounds.MessageBytes)
+	case o.BatchBytes < 1 || o.BatchBytes > min(o.Bounds.MessageBytes, MaxBatchBytes):
+		return fmt.Errorf("raftlog: BatchBytes is %d; use 1 to %d: Bounds.MessageBytes is %d, and an entry has at "+
+			"most %d B", o.BatchBytes, min(o.Bounds.MessageBytes, MaxBatchBytes), o.Bounds.MessageBytes, MaxBatchBytes)
+	case o.Window < 1:
+		return fmt.Errorf("raftlog: Window is %d; use 1 or more batches in flight", o.Window)
 	}
 	return o.Bounds.check()
 }
@@ -132,7 +134,7 @@ type Node struct {
 	incoming []*Received    // snapshots that the library was asked to take in this step
 
 	now, tickAt int64 // monotonic ns
-	err         error // the store failed
+	err         error // the store failed, or an event is above MaxEventBytes
 	lost        bool  // what this node has acknowledged is not in its log
 	failedAt    int64
 	transfer    transfer
@@ -237,8 +239,8 @@ func (n *Node) Step(now int64) (work int) {
 	return work
 }
 
-// Done reports that the node has failed: its store did, and it no longer leads or had no success in
-// handing its office over.
+// Done reports that the node has failed: its store did, or it was given an event above MaxEventBytes; and it
+// no longer leads, or had no success in handing its office over.
 func (n *Node) Done() bool {
 	return n.err != nil && (!n.role.leads || n.now-n.failedAt > int64(failedTransfer))
 }

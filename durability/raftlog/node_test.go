@@ -312,7 +312,10 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 		"node 32 of generation": func(o *Options) { o.ID = 32 },
 		"generation 16":         func(o *Options) { o.ID = 1 | 16<<8 },
 		"election time of 1ms":  func(o *Options) { o.Election = time.Millisecond },
-		"batches of -1 B":       func(o *Options) { o.BatchBytes = -1 },
+		"BatchBytes is -1":      func(o *Options) { o.BatchBytes = -1 },
+		"use 1 to 1048558":      func(o *Options) { o.BatchBytes = journal.MaxPayloadBytes },
+		"use 1 to 1000":         func(o *Options) { o.BatchBytes, o.Bounds.MessageBytes = 1001, 1000 },
+		"Window is -1":          func(o *Options) { o.Window = -1 },
 	} {
 		o := good
 		change(&o)

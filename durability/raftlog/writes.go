@@ -138,8 +138,8 @@ func (n *Node) restored(m Meta) {
 	n.feed.put(Item{Index: m.Index, Term: m.Term, Restore: &m})
 }
 
-// fail remembers the first failure of the store. Nothing is acknowledged any more; a leader still has a
-// moment to hand its office over.
+// fail remembers the first failure: of the store, or an event that is too large. Nothing is acknowledged any
+// more; a leader still has a moment to hand its office over.
 func (n *Node) fail(err error) {
 	if n.err != nil {
 		return

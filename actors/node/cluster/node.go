@@ -32,7 +32,8 @@ type Config[R, Q any] struct {
 	// Node is what a single node is configured with. DataDir is that of a member, see Init. The default
 	// of Policy is persisted on a majority, that of Pipeline.Egress.DrainSpread is DefaultDrainSpread.
 	// Nodes and Listen.Direct are set here. BeforeClients is called for the node of each period, see Node;
-	// an error of the first one ends Open.
+	// an error of the first one ends Open. Journal.BatchBytes is that of raftlog.Options, and the event of
+	// Listen.MaxRequest has at most raftlog.MaxEventBytes.
 	Node node.Config[R, Q]
 
 	PeerListen string        // host:port where the other nodes are accepted; default: this member's own address for them
@@ -128,8 +129,12 @@ func Prepare[R, Q any](cfg Config[R, Q]) (*Prepared[R, Q], error) {
 	if err := node.CheckOffice(m.cfg.Node); err != nil {
 		return nil, err
 	}
-	if err := m.checkClass(); err != nil {
+	if err := errors.Join(m.cfg.Node.CheckEvent(raftlog.MaxEventBytes), m.checkClass()); err != nil {
 		return nil, err
+	}
+	if b := m.cfg.Node.Journal.BatchBytes; b > raftlog.MaxBatchBytes {
+		return nil, fmt.Errorf("cluster: Journal.BatchBytes is %d; use at most %d, or 0 for %d", b,
+			raftlog.MaxBatchBytes, raftlog.DefaultBatchBytes)
 	}
 	links := m.linksConfig()
 	if err := links.Check(); err != nil {
