@@ -11,8 +11,11 @@ import (
 	"sluice/durability/journal"
 )
 
-// errStoreClosed is the result of writes after Close.
-var errStoreClosed = errors.New("raftlog: the store is closed")
+// Results of what is not carried out.
+var (
+	errStoreClosed = errors.New("raftlog: the store is closed") // also after Run has failed
+	errReplaced    = errors.New("raftlog: this snapshot is not installed: a newer one came first")
+)
 
 // JournalStore is a Store over a journal. Run writes, on a goroutine of its own: it blocks in
 // fdatasync(2), and all writes that arrived meanwhile share the next one.
@@ -69,16 +72,25 @@ func (s *JournalStore) Write(w Write) {
 	s.some.Signal()
 }
 
-// Install has a prepared snapshot installed behind the writes that are queued. done is called with
-// the result on Run's goroutine, also for a snapshot that a newer one replaced.
+// drop discards a snapshot that is not installed, because of err. o may be nil.
+func (o *offered) drop(err error) {
+	if o != nil {
+		o.done(errors.Join(err, o.snapshot.Discard()))
+	}
+}
+
+// Install has a prepared snapshot installed behind the writes that are queued. done is called once with the
+// result, on Run's goroutine. A snapshot that is not installed is discarded, which is an error: if the store
+// was closed or has failed before, done is called before Install returns; if a newer snapshot replaces this
+// one, by the Install of that.
 func (s *JournalStore) Install(snapshot *journal.Snapshot, done func(error)) {
 	s.mu.Lock()
-	replaced := s.offer
-	s.offer = &offered{snapshot, done}
-	s.mu.Unlock()
-	if replaced != nil {
-		replaced.done(replaced.snapshot.Discard())
+	dropped, why := &offered{snapshot, done}, errStoreClosed
+	if !s.closed {
+		s.offer, dropped, why = dropped, s.offer, errReplaced
 	}
+	s.mu.Unlock()
+	dropped.drop(why)
 	s.some.Signal()
 }
 
@@ -90,8 +102,9 @@ func (s *JournalStore) Close() {
 	s.some.Signal()
 }
 
-// Run writes until Close. The error is that of the journal, which is poisoned then: every write after
-// it fails too.
+// Run writes until Close, or until a write fails: with the error of the journal, with that of the received
+// snapshot that it brings, or with journal.ErrTooLarge for an entry that is longer than a node makes any.
+// Every write after it fails too.
 func (s *JournalStore) Run() error {
 	var buffer []byte
 	var group []Write
@@ -110,9 +123,10 @@ func (s *JournalStore) Run() error {
 			group[i] = Write{}
 		}
 		if err == nil && offer != nil {
-			err = s.install(offer)
+			offer, err = nil, s.install(offer)
 		}
 		if err != nil {
+			offer.drop(err)
 			s.refuse(err)
 			return err
 		}
@@ -126,12 +140,13 @@ func (s *JournalStore) Run() error {
 // refuse fails what is queued, and everything that comes.
 func (s *JournalStore) refuse(err error) {
 	s.mu.Lock()
-	queue := s.queue
-	s.queue, s.closed = nil, true
+	queue, offer := s.queue, s.offer
+	s.queue, s.offer, s.closed = nil, nil, true
 	s.mu.Unlock()
 	for _, w := range queue {
 		w.Done(err)
 	}
+	offer.drop(err)
 }
 
 // maxGroup ends a group commit, in bytes, also within a write: the journal bounds what one commit takes.
@@ -185,6 +200,7 @@ func (s *JournalStore) install(o *offered) error {
 	w := s.journal.Writer()
 	if o.snapshot.Seq() > w.Persisted() { // its last record is pending
 		if _, err := w.Commit(); err != nil {
+			o.drop(err)
 			return err
 		}
 	}
