@@ -27,18 +27,29 @@ func (s *Sequencer[R, Q]) judge(ev *Event) (query bool, why encode.Refusal) {
 	}
 	if ev.Tag == wire.TagExtended && s.also.publisher != nil && len(s.out.topics.Feedback) > 0 {
 		why = judgeSubscription(ev)
-	} else if query, why = s.table.judge(ev); why == 0 && s.also.checker != nil &&
-		s.also.checker.Check(ev) != nil {
+	} else {
+		query, why = s.table.judge(ev)
+	}
+	switch {
+	case why != 0:
+	case s.poisoned(ev): // before anything else of the application sees it
 		why = encode.RefusedMalformed
-	} else if why == 0 && !query && s.also.admitter != nil && s.also.admitter.Admit(ev) != nil {
+	case ev.Tag == wire.TagExtended: // Describe judges the rest
+	case s.also.checker != nil && s.also.checker.Check(ev) != nil:
+		why = encode.RefusedMalformed
+	case !query && s.also.admitter != nil && s.also.admitter.Admit(ev) != nil:
 		why = encode.RefusedQuota
 	}
-	if why == 0 && len(s.cfg.Poisoned) > 0 {
-		if _, poisoned := s.cfg.Poisoned[hashOf(ev)]; poisoned {
-			why = encode.RefusedMalformed
-		}
-	}
 	return query, why
+}
+
+// poisoned reports whether the application has panicked on such a request before.
+func (s *Sequencer[R, Q]) poisoned(ev *Event) bool {
+	if len(s.cfg.Poisoned) == 0 {
+		return false
+	}
+	_, found := s.cfg.Poisoned[hashOf(ev)]
+	return found
 }
 
 // judgeSubscription validates a Subscribe or Unsubscribe.
