@@ -40,10 +40,10 @@ func (s *Sequencer[R, Q]) share() {
 }
 
 // PanicError is the end of a sequencer whose application panicked. The event at fault is not in the
-// journal, unless it was the Snapshot after it that panicked.
+// journal.
 type PanicError struct {
 	Seq   durability.Seq // last event sequenced, the one at fault included
-	Kind  Kind           // of the event at fault
+	Kind  Kind           // of the event at fault; 0 if the application panicked in New
 	Tag   uint8          // of the request at fault
 	Conn  uint64
 	Hash  uint64 // of the request at fault, see Config.Poisoned; 0 for other events
@@ -52,6 +52,10 @@ type PanicError struct {
 }
 
 func (e *PanicError) Error() string {
+	if e.Kind == 0 {
+		return fmt.Sprintf("sequencer: the application panicked on its state after event %d: %v\n%s", e.Seq,
+			e.Value, e.Stack)
+	}
 	return fmt.Sprintf("sequencer: the application panicked near event %d (%s, tag 0x%02x of "+
 		"connection %d): %v\n%s", e.Seq, e.Kind, e.Tag, e.Conn, e.Value, e.Stack)
 }

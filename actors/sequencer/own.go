@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 
 	"sluice/durability"
@@ -49,7 +50,7 @@ func (d *dues[R, Q]) open(rest []Event) {
 	}
 }
 
-// look finds out what is due after event last.
+// look finds out what is due after event last. It comes before the event is committed: NextTick may panic.
 func (d *dues[R, Q]) look(last durability.Seq, checkpoints uint64) {
 	if last >= d.checkpoint {
 		d.checkpoint = last + durability.Seq(checkpoints-uint64(last)%checkpoints)
@@ -57,6 +58,19 @@ func (d *dues[R, Q]) look(last durability.Seq, checkpoints uint64) {
 	if d.ticker != nil {
 		d.tick = d.ticker.NextTick()
 	}
+}
+
+// consult asks the application, at the start, what it uses and when its next tick is due. The error is
+// its panic.
+func (s *Sequencer[R, Q]) consult() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Seq: s.state.last, Value: v, Stack: debug.Stack()}
+		}
+	}()
+	s.uses = usesOf(s.cfg.Application)
+	s.due.look(s.state.last, s.cfg.CheckpointEvents)
+	return nil
 }
 
 // owed reports whether something is due, after event last and at a time.
@@ -151,6 +165,7 @@ func (s *Sequencer[R, Q]) event() bool {
 	if err := s.state.note(&s.ev); err != nil {
 		panic(fmt.Sprintf("sequencer: event %d (%s): %v", s.ev.Seq, s.ev.Kind, err))
 	}
+	s.due.look(s.state.last, s.cfg.CheckpointEvents)
 	s.cfg.Journal.Commit(size)
 	s.counts.Others++
 	s.journaled(size)

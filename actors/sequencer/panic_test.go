@@ -1,6 +1,8 @@
 package sequencer
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"sluice/encode"
@@ -9,8 +11,22 @@ import (
 // brittle is the script with methods that panic.
 type brittle struct {
 	script
-	check, admit bool // on a request that begins with 9
+	check, admit bool   // on a request that begins with 9
+	tick         uint64 // NextTick panics after this event
 }
+
+func (b *brittle) NextTick() int64 {
+	if b.tick > 0 && b.seq == b.tick {
+		panic("planted in NextTick")
+	}
+	return 0
+}
+
+func (b *brittle) Connected(ev *Event, _ Emitter[report, report]) { b.seq = ev.Seq }
+
+func (*brittle) Disconnected(*Event, Emitter[report, report]) {}
+
+func (*brittle) Tick(*Event, Emitter[report, report]) {}
 
 func (b *brittle) Check(ev *Event) error { return b.judge(ev, b.check) }
 
@@ -57,5 +73,43 @@ func TestPoisonedRequestIsNotJudgedAgain(t *testing.T) {
 				t.Errorf("the next run ends with %v", err)
 			}
 		})
+	}
+}
+
+// An event after which NextTick panics is not journaled, whatever its kind, and neither are its outputs.
+func TestPanicOfNextTickIsNotJournaled(t *testing.T) {
+	for kind, next := range map[Kind]func(*stage){
+		KindRequest: func(st *stage) { st.put(5, tagEvent, 5) },
+		KindConnected: func(st *stage) {
+			if err := st.queue.Connected(6, trader(0)); err != nil {
+				st.t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(kind.String(), func(t *testing.T) {
+			st := newBrittle(t, &brittle{tick: 2}, nil)
+			st.put(1, tagEvent, 1)
+			next(st)
+			if err := st.fails(); err.Seq != 2 || err.Kind != kind {
+				t.Errorf("error of event %d (%s), want event 2 (%s)", err.Seq, err.Kind, kind)
+			}
+			st.take()
+			if got := describe(st.slots.Batch(16)); len(st.events) != 1 || got != "1:R@1!" {
+				t.Errorf("%d events and slots %s, want those of event 1", len(st.events), got)
+			}
+		})
+	}
+}
+
+// An application that panics on the state of a replay is an error of New, not its panic.
+func TestPanicAtStartIsError(t *testing.T) {
+	cfg := newBrittle(t, &brittle{}, nil).seq.cfg
+	app := &brittle{tick: 3}
+	app.seq = 3
+	cfg.Application, cfg.State.last = app, 3
+	_, err := New(cfg)
+	var p *PanicError
+	if !errors.As(err, &p) || p.Seq != 3 || p.Hash != 0 || !strings.Contains(err.Error(), "brittle).NextTick") {
+		t.Errorf("error %v, want a PanicError after event 3 that names NextTick", err)
 	}
 }

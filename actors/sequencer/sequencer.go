@@ -80,8 +80,8 @@ const DefaultCheckpointEvents = 1 << 16
 // journal's ring or the slot ring is full it takes no request, and its queue fills up.
 //
 // A request is carried out whole or not at all: its event is committed after the application
-// returned, and before its slots, so an event that makes the application panic is not journaled and
-// does not end every restart as well.
+// returned, from NextTick too, and before its slots, so an event that makes the application panic is
+// not journaled and does not end every restart as well.
 type Sequencer[R, Q any] struct {
 	cfg   Config[R, Q]
 	state *State
@@ -108,7 +108,8 @@ type Sequencer[R, Q any] struct {
 }
 
 // New makes a sequencer and sets the signals of the ring ends that it was given. The error says what
-// is wrong with the application's table, or that the application has not the rules in force.
+// is wrong with the application's table, that the application has not the rules in force, or that its
+// NextTick, Limits or Use panicked, which is a *PanicError.
 func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 	table, err := NewTable(cfg.Application.Requests())
 	if err != nil {
@@ -125,7 +126,6 @@ func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 		s.cfg.CheckpointEvents = DefaultCheckpointEvents
 	}
 	s.also = extrasOf(cfg.Application)
-	s.uses = usesOf(cfg.Application)
 	s.due.ticker, _ = cfg.Application.(Ticker[R, Q])
 	s.clock = clock{wall: cfg.Wall, jump: cfg.OnClockJump, last: s.state.time}
 	cfg.Requests.setSignal(cfg.Signal)
@@ -142,7 +142,9 @@ func New[R, Q any](cfg Config[R, Q]) (*Sequencer[R, Q], error) {
 		slots: cfg.Slots, now: cfg.Now, seq: s.state.last, topics: newTopics(cfg.Topics)}
 	s.sequenced.Store(uint64(s.state.last))
 	s.since.events, s.since.bytes = s.state.replayed, s.state.replayedBytes
-	s.due.look(s.state.last, s.cfg.CheckpointEvents)
+	if err := s.consult(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -313,6 +315,7 @@ func (s *Sequencer[R, Q]) request(record []byte) bool {
 		s.number()
 		ev.Client = nil
 		app.Apply(ev, &s.out)
+		s.due.look(s.state.last, s.cfg.CheckpointEvents)
 		s.cfg.Journal.Commit(len(event))
 		s.counts.Events++
 		s.journaled(len(event))
@@ -345,7 +348,6 @@ func (s *Sequencer[R, Q]) number() {
 func (s *Sequencer[R, Q]) journaled(n int) {
 	s.since.events++
 	s.since.bytes += uint64(n)
-	s.due.look(s.state.last, s.cfg.CheckpointEvents)
 }
 
 // publish shows what was done to the journal, then to the pipeline. The journal may not report more
