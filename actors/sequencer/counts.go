@@ -43,7 +43,7 @@ func (s *Sequencer[R, Q]) share() {
 // journal.
 type PanicError struct {
 	Seq   durability.Seq // last event sequenced, the one at fault included
-	Kind  Kind           // of the event at fault; 0 if the application panicked in New
+	Kind  Kind           // of the event at fault; 0 if the application panicked in New or in Limited.Use
 	Tag   uint8          // of the request at fault
 	Conn  uint64
 	Hash  uint64 // of the request at fault, see Config.Poisoned; 0 for other events

@@ -12,7 +12,7 @@ import (
 type brittle struct {
 	script
 	check, admit bool   // on a request that begins with 9
-	tick         uint64 // NextTick panics after this event
+	tick, use    uint64 // NextTick and Use panic after this event
 }
 
 func (b *brittle) NextTick() int64 {
@@ -25,6 +25,14 @@ func (b *brittle) NextTick() int64 {
 func (b *brittle) Connected(ev *Event, _ Emitter[report, report]) { b.seq = ev.Seq }
 
 func (*brittle) Disconnected(*Event, Emitter[report, report]) {}
+
+func (*brittle) Limits() []string { return nil }
+
+func (b *brittle) Use([]Use) {
+	if b.use > 0 && b.seq == b.use {
+		panic("planted in Use")
+	}
+}
 
 func (*brittle) Tick(*Event, Emitter[report, report]) {}
 
@@ -111,5 +119,14 @@ func TestPanicAtStartIsError(t *testing.T) {
 	var p *PanicError
 	if !errors.As(err, &p) || p.Seq != 3 || p.Hash != 0 || !strings.Contains(err.Error(), "brittle).NextTick") {
 		t.Errorf("error %v, want a PanicError after event 3 that names NextTick", err)
+	}
+}
+
+// A panic of Use is not that of the request before it, which must not be refused from then on.
+func TestPanicOfUseIsOfNoRequest(t *testing.T) {
+	st := newBrittle(t, &brittle{use: 1}, nil)
+	st.put(1, tagEvent, 1)
+	if err := st.fails(); err.Seq != 1 || err.Kind != 0 || err.Hash != 0 {
+		t.Errorf("error after event %d of a %s with hash %x, want event 1 and no hash", err.Seq, err.Kind, err.Hash)
 	}
 }

@@ -194,6 +194,7 @@ func (s *Sequencer[R, Q]) Step(now int64) (work int) {
 	s.clock.read(now)
 	s.out.topics.begin(now)
 	work = s.batch()
+	s.ev = Event{} // no event is at fault if Use panics
 	s.uses.step(now, uint64(s.state.last))
 	returned = true
 	return work
