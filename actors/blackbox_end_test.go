@@ -267,6 +267,23 @@ func TestPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 	})
 }
 
+// A gate that panicked releases nothing more: who waits for it hears of the pipeline's end.
+func TestPassedReturnsAfterThePanicOfTheGate(t *testing.T) {
+	source := &failingSource{Cursors: durability.NewCursors(0)}
+	source.broken.Store(true)
+	cfg := Config{Policy: durability.Local(), IO: transport.ModePoll, Shards: 1, Log: (new(logBook)).logger()}
+	pipeline, err := Open(cfg, askEncoder{}, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passed := make(chan error, 1)
+	go func() { passed <- pipeline.Passed(context.Background()) }()
+	eventually(t, "Passed returns", func() bool { return len(passed) > 0 })
+	if err := <-passed; err != nil || !isClosed(pipeline.Ended()) {
+		t.Errorf("Passed returns %v before the end of the pipeline", err)
+	}
+}
+
 // A client that keeps sending while the node drains receives all its responses. Linux would close
 // its socket with a reset and drop what the client has not acknowledged, so the close waits for
 // that.

@@ -132,6 +132,8 @@ func (p *Pipeline[R, Q]) Passed(ctx context.Context) error {
 	select {
 	case <-p.gate.ended:
 		return nil
+	case <-p.ended: // a gate that panicked was not closed
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
