@@ -175,7 +175,7 @@ func (n *Node[R, Q]) newListener() error {
 	return err
 }
 
-// build makes everything. Only the pipeline runs already.
+// build makes everything. Only the pipeline runs already, and the goroutine for snapshots waits.
 func (n *Node[R, Q]) build(ctx context.Context) error {
 	pc := n.cfg.Pipeline
 	pc.OnFail = n.fail
@@ -239,6 +239,10 @@ func (n *Node[R, Q]) unbuild() {
 		_ = n.pipeline.Stop(ctx) // the error that ended the build is the one to report
 	}
 	_ = n.listener.Close()
+	if n.snapshots != nil {
+		n.snapshots.Close()
+		<-n.snapshots.Done() // at once: it was asked for none
+	}
 	if n.store != nil && n.store.journal != nil {
 		if err := n.store.journal.Close(); err != nil {
 			n.log.Error("closing the journal failed", "error", err)

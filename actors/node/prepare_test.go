@@ -105,3 +105,19 @@ func TestBeforeClientsIsBeforeClients(t *testing.T) {
 		}
 	})
 }
+
+// An opening that fails when all but the sequencer is made leaves no goroutine and no descriptor.
+func TestFailedOpenLeavesNothing(t *testing.T) {
+	leaks(t)
+	c := config(t.TempDir(), transport.ModePoll, &lines{})
+	c.Application = newFull
+	n, err := Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	drain(t, n)
+	c.Application = newPlain // it has not the rules in force
+	if _, err = Open(t.Context(), c); err == nil || !strings.Contains(err.Error(), "rules") {
+		t.Errorf("error %v, want one of the sequencer about rules", err)
+	}
+}
