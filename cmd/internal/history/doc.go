@@ -21,7 +21,9 @@
 //     and a request of another one is known.
 //   - The frames of a connection are in the order of arrival, over all its lines, and none is left out
 //     before the last one.
-//   - A client that is killed leaves a history that can be read: a last line that is not whole is ignored.
+//   - A client that is killed leaves a history that can be read: its Head is in the file from the start, and
+//     a last line that is not whole is ignored. What is missing at its end are up to 64 KiB of lines, the
+//     requests under way, and frames that waited for a line.
 //
 // Start reading at Recorder, then Line.
 package history

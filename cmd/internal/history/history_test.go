@@ -155,6 +155,41 @@ func TestMisuseIsAnError(t *testing.T) {
 	}
 }
 
+// A killed client does not close its history: here the file is read while the recorder is open.
+func TestHistoryOfKilledClientCanBeRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.jsonl")
+	r, err := history.Create(path, "a", history.NewClock())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	const requests = 2000 // more than the buffer holds
+	for n := range uint64(requests + 1) {
+		if n == 0 || n == 1 || n == requests {
+			file, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, lines, err := history.Read(file)
+			if err != nil || head.Client != "a" {
+				t.Fatalf("after %d requests: head %+v, %v", n, head, err)
+			}
+			read := uint64(0)
+			for l, err := range lines {
+				if read++; err != nil || l.Request != read {
+					t.Fatalf("line %d after %d requests: %+v, %v", read, n, l, err)
+				}
+			}
+			if n == requests && read == 0 || read > n {
+				t.Errorf("%d lines after %d requests", read, n)
+			}
+			file.Close()
+		}
+		r.Sent(r.Now(), 7, n+1, 0x10, nil)
+		r.Answered(7, n+1, n+1)
+	}
+}
+
 const head = `{"history":1,"client":"a","clock":"b"}` + "\n"
 
 func TestUnfinishedLastLineIsIgnored(t *testing.T) {

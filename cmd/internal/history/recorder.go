@@ -48,11 +48,12 @@ type Recorder struct {
 type key struct{ conn, request uint64 }
 
 const (
-	bufferBytes = 64 << 10
-	frameRow    = 64 // frames of a connection that wait for a line at most
+	bufferBytes = 64 << 10 // of lines that are not in the file yet
+	frameRow    = 64       // frames of a connection that wait for a line at most
 )
 
-// Create creates the file of a client's history. It refuses one that exists.
+// Create creates the file of a client's history, with its Head. It refuses one that exists, and leaves no
+// file behind if there is an error.
 func Create(path, client string, clock *Clock) (*Recorder, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -61,6 +62,10 @@ func Create(path, client string, clock *Clock) (*Recorder, error) {
 	r := &Recorder{clock: clock, file: f, out: bufio.NewWriterSize(f, bufferBytes),
 		pending: make(map[key]Line), frames: make(map[uint64][]Hash)}
 	r.line(Head{Version: version, Client: client, Clock: clock.name})
+	r.fail(r.out.Flush()) // Read needs it, and the client may be killed at any time
+	if r.err != nil {
+		return nil, fmt.Errorf("history: the first line of %s: %w", path, errors.Join(r.err, f.Close(), os.Remove(path)))
+	}
 	return r, nil
 }
 
