@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -276,6 +277,42 @@ func TestPrintedFileLoadsBack(t *testing.T) {
 	if again.DrainFor != 90*time.Second || again.Limits.HardBytes != 3<<19 ||
 		again.IO != transport.ModePoll {
 		t.Errorf("%+v", again)
+	}
+}
+
+func TestPrintedTextsLoadBack(t *testing.T) {
+	for _, text := range []string{"", "null", "NULL", "Null", "~", "true", "0x1f", "1:30", "<<", "a\u0085b",
+		"a\u2028b", "a\x01b", "a\x7fb", "a\x00b", "a\rb", "a\n\nb", "a\tb", " a", "a ", "--- x", "- x", "k: ",
+		"a:", "k: v", "\u00a0x", "\ufeffx", "x\ufeff", "\ufffd", "a #b", "a#b", "#a", "&a", "*a", "!!str a",
+		"| a", "'a'", `"a"`, "{a", "[a]", "a, b", "%a", "@a", "`a`", "?", "? a", "\\n", "\U0010ffff"} {
+		field := "another"
+		set := NewSet("config", Setting{Name: "greeting", Value: Text(&field, "TEXT")},
+			Setting{Name: "config", Value: Text(new(string), "FILE"), NotInFile: true})
+		load := func(args ...string) {
+			if _, err := set.Load(args, nil); err != nil || field != text {
+				t.Errorf("%q of %q is read as %q, %v", text, args, field, err)
+			}
+		}
+		load("--greeting=" + text)
+		var printed bytes.Buffer
+		if err := set.Print(&printed); err != nil {
+			t.Fatal(err)
+		}
+		field = "another"
+		load("--config=" + write(t, printed.String()))
+		set.origins["greeting"] = "a\nb\x01\u0085.yaml:1" // the name of a file can have any characters
+		printed.Reset()
+		if err := set.Print(&printed); err != nil {
+			t.Fatal(err)
+		}
+		load("--config=" + write(t, printed.String()))
+	}
+	var usage *UsageError
+	field := "a\xff"
+	set := NewSet("", Setting{Name: "greeting", Value: Text(&field, "TEXT")})
+	err := set.Print(io.Discard)
+	if !errors.As(err, &usage) || !strings.Contains(err.Error(), `--greeting is "a\xff"`) {
+		t.Errorf("a text that is not UTF-8: %v", err)
 	}
 }
 

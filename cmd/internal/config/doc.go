@@ -12,7 +12,7 @@
 //   - An unknown name is an error that names the nearest known one. A bad value is an error that
 //     names its place, the value, and what to write instead. Both are a *UsageError.
 //   - Settings are applied all or none: after an error the fields are unchanged.
-//   - Print writes a file that Load reads back to the same values.
+//   - Print writes a file that Load reads back to the same values. It refuses texts that are not UTF-8.
 //
 // Start reading at Setting and Set.Load; Server is the configuration of `sluice serve`.
 package config

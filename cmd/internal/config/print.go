@@ -3,7 +3,12 @@ package config
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Usage writes the help text: the settings by group.
@@ -52,7 +57,8 @@ func (s *Set) notes(set *Setting) string {
 	return text + "]"
 }
 
-// Print writes the settings as a file that Load reads, each with the origin of its value.
+// Print writes the settings as a file that Load reads, each with the origin of its value. A value that
+// no file can hold, because it is not UTF-8, is an error.
 func (s *Set) Print(w io.Writer) error {
 	var b strings.Builder
 	group := ""
@@ -68,19 +74,32 @@ func (s *Set) Print(w io.Writer) error {
 			group = set.Group
 			fmt.Fprintf(&b, "# %s\n", group)
 		}
-		line := set.Name + ": " + quoteYAML(set.Value.String())
-		fmt.Fprintf(&b, "%-48s # %s\n", line, s.origins[set.Name])
+		text := set.Value.String()
+		if !utf8.ValidString(text) {
+			return Usagef("--%s is %q, which is not UTF-8 and cannot be written to a file; use another name",
+				set.Name, text)
+		}
+		origin := strings.Map(func(r rune) rune { // a comment is one line
+			if !unicode.IsPrint(r) {
+				return '?'
+			}
+			return r
+		}, s.origins[set.Name])
+		fmt.Fprintf(&b, "%-48s # %s\n", set.Name+": "+quoteYAML(text), origin)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// quoteYAML quotes a text that YAML would not read back as the same string.
+// quoteYAML quotes a text that YAML would not read back as the same string. The text is UTF-8.
 func quoteYAML(text string) string {
-	plain := text != "" && !strings.ContainsAny(text, "\"'#&*!|>%@`{}[]\n\t\\") && !strings.Contains(text, ": ") &&
-		strings.Trim(text, " -:?,=<>.") == text
-	if plain {
-		return text
+	var doc yaml.Node
+	if yaml.Unmarshal([]byte("name: "+text+" # origin"), &doc) == nil && len(doc.Content[0].Content) == 2 {
+		value := doc.Content[0].Content[1]
+		plain := value.Kind == yaml.ScalarNode && value.Style == 0 && value.Tag != "!!null"
+		if plain && value.Value == text {
+			return text
+		}
 	}
-	return fmt.Sprintf("%q", text)
+	return strconv.Quote(text) // YAML has all escapes of Go
 }
