@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 )
 
@@ -51,9 +52,9 @@ func Engines() []string {
 type Diagnosis struct {
 	Mode     Mode     // requested mode
 	Engine   string   // "uring" or "poll"; "" if there is an error
-	FellBack bool     // ModeAuto was asked for and io_uring cannot be used; worth a warning at start
-	Fallback Fallback // why io_uring is not in use
-	Err      error    // error of io_uring; nil if Fallback is FallbackNone or FallbackAsked
+	FellBack bool     // ModeAuto was asked for and the portable engine is in use; worth a warning at start
+	Fallback Fallback // why io_uring is not in use, or why no engine is
+	Err      error    // error of io_uring; nil if it is in use or was not tried
 	Text     string   // one sentence for people: engine, cause, remedy
 }
 
@@ -128,16 +129,23 @@ func open(
 			d.Text = fmt.Sprintf("io_uring cannot be used: %s.", why)
 			return nil, d, fmt.Errorf("transport: io_uring cannot be used: %s: %w", why, err)
 		}
-		d.FellBack = true
 		d.Text = fmt.Sprintf("The portable engine (poll) is in use instead of io_uring: %s.", why)
 	default:
 		panic(fmt.Sprintf("transport: Open(%v); want ModeAuto, ModeUring or ModePoll", mode))
 	}
 	ring, err := openPoll(cfg)
 	if err != nil {
+		why := strings.TrimPrefix(err.Error(), "transport: ")
+		if d.Fallback = FallbackOther; errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			d.Fallback, why = diagnose(err, cfg.Entries, environment{})
+		}
+		d.Text = fmt.Sprintf("The portable engine (poll) cannot be used: %s.", why)
+		if d.Err != nil {
+			d.Text += fmt.Sprintf(" io_uring cannot either: %v.", d.Err)
+		}
 		return nil, d, err
 	}
-	d.Engine = ring.Info().Engine
+	d.Engine, d.FellBack = ring.Info().Engine, mode == ModeAuto
 	return ring, d, nil
 }
 

@@ -103,6 +103,49 @@ func TestOpenWhereUringIsDenied(t *testing.T) {
 	}
 }
 
+// TestDiagnosisWithoutAnyEngine lowers the limit of descriptors to those that are open.
+func TestDiagnosisWithoutAnyEngine(t *testing.T) {
+	ring, _, err := Open(ModePoll, RingConfig{Entries: 8, Wake: func() {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring.Close() // the first one initializes the Go poller
+	next, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(next)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		mode Mode
+		want string
+	}{
+		{ModePoll, "The portable engine (poll) cannot be used: this process has no file descriptor left; " +
+			"raise LimitNOFILE (ulimit -n)."},
+		{ModeAuto, "The portable engine (poll) cannot be used: this process has no file descriptor left; " +
+			"raise LimitNOFILE (ulimit -n). io_uring cannot either: built without io_uring."},
+	} {
+		low := unix.Rlimit{Cur: uint64(next), Max: limit.Max}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			t.Fatal(err)
+		}
+		ring, d, err := open(c.mode, RingConfig{Entries: 8, Wake: func() {}},
+			func(RingConfig) (Ring, error, error) { return nil, nil, errNotBuilt })
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		if ring != nil || !errors.Is(err, unix.EMFILE) {
+			t.Fatalf("%v: ring %v, error %v; want EMFILE", c.mode, ring, err)
+		}
+		if d.Text != c.want || d.Fallback != FallbackFiles || d.Engine != "" || d.FellBack {
+			t.Errorf("%v: %+v; want the text %q", c.mode, d, c.want)
+		}
+	}
+}
+
 // asNobody runs the child as an ordinary user, to whom the locked-memory limit applies, with a copy
 // of the test binary that this user may run.
 func asNobody(t *testing.T, child *exec.Cmd) {
