@@ -41,7 +41,10 @@ func (p *pollRing) Counters() *Counters { return &p.counts }
 
 // Queued implements Ring.
 func (p *pollRing) Queued() int {
-	if p.broken != nil {
+	switch {
+	case p.closed:
+		return 0
+	case p.broken != nil:
 		return max(1, len(p.queue))
 	}
 	return len(p.queue)

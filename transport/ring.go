@@ -54,7 +54,7 @@ type Ring interface {
 	Reap(dst []Completion) int
 
 	// Queued is the number of requests that the next Submit will hand over. While Submit would
-	// return an error, Queued is not 0 either, so that the owner calls it.
+	// return an error, Queued is not 0 either, so that the owner calls it; after Close it is 0.
 	Queued() int
 
 	// Park announces that the owner is about to sleep. Wake is then called at least once as soon as

@@ -28,6 +28,7 @@ func TestRingCloseLeaksNothing(t *testing.T) {
 				r.submit()
 				r.poll(fd, 1)
 				ring.Park()
+				ring.Send(fd, []byte{1}, 2)
 				for range 2 {
 					if err := ring.Close(); err != nil {
 						t.Fatal(err)
@@ -35,6 +36,9 @@ func TestRingCloseLeaksNothing(t *testing.T) {
 				}
 				if err := ring.Submit(); !errors.Is(err, ErrRingInDoubt) {
 					t.Fatalf("Submit after Close: %v; want ErrRingInDoubt", err)
+				}
+				if n := ring.Queued(); n != 0 {
+					t.Fatalf("%d requests queued after Close", n)
 				}
 				unix.Close(int(fd))
 				peer.Drain()

@@ -66,7 +66,7 @@ func (s *SimRing) refill() bool {
 
 // Park implements Ring.
 func (s *SimRing) Park() {
-	if len(s.ready) > 0 || len(s.excess) > 0 || len(s.queue) > 0 {
+	if len(s.ready) > 0 || len(s.excess) > 0 || s.Queued() > 0 {
 		s.cfg.Wake()
 		return
 	}

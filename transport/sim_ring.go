@@ -92,7 +92,12 @@ func (s *SimRing) Info() Info { return Info{Engine: "sim", Entries: s.cfg.Entrie
 func (s *SimRing) Counters() *Counters { return &s.count }
 
 // Queued implements Ring.
-func (s *SimRing) Queued() int { return len(s.queue) }
+func (s *SimRing) Queued() int {
+	if s.doubt != nil && !s.closed {
+		return max(1, len(s.queue))
+	}
+	return len(s.queue)
+}
 
 // Send implements Ring.
 func (s *SimRing) Send(fd int32, b []byte, user uint64) bool {

@@ -237,6 +237,29 @@ func TestSimRingReturnsErrRingInDoubt(t *testing.T) {
 	}
 }
 
+// A ring in doubt has something queued even if it took all requests, so that its owner hears of it.
+func TestSimRingInDoubtHasSomethingQueued(t *testing.T) {
+	for seed := range uint64(20) {
+		wakes := 0
+		net := NewSimNet()
+		ring := NewSimRing(net, SimConfig{Entries: 4, Completions: 4, Seed: seed, Faults: Faults{Doubt: 1},
+			Wake: func() { wakes++ }})
+		fd, _ := net.Open(10)
+		ring.Send(fd, []byte("x"), 1)
+		if err := ring.Submit(); !errors.Is(err, ErrRingInDoubt) {
+			t.Fatalf("Submit: %v; want ErrRingInDoubt", err)
+		}
+		ring.Reap(make([]Completion, 4))
+		if ring.Park(); ring.Queued() == 0 || wakes == 0 {
+			t.Fatalf("seed %d: in doubt, %d queued and %d wake-ups by Park", seed, ring.Queued(), wakes)
+		}
+		ring.Close()
+		if ring.Queued() != 0 {
+			t.Fatalf("seed %d: %d queued after Close", seed, ring.Queued())
+		}
+	}
+}
+
 // TestSimRingReadsBuffersWhenASendRuns checks that a buffer changed before its completion reaches
 // the client changed.
 func TestSimRingReadsBuffersWhenASendRuns(t *testing.T) {

@@ -61,7 +61,7 @@ func (u *uring) Queued() int {
 	switch {
 	case u.closed:
 		return 0
-	case u.broken != nil:
+	case u.doubt != nil, u.broken != nil:
 		return max(1, int(u.ring.SQReady()))
 	}
 	return int(u.ring.SQReady())

@@ -270,6 +270,23 @@ func TestUringInDoubt(t *testing.T) {
 	closeAll(t, r, fd)
 }
 
+// The kernel took everything, and then reported an error.
+func TestUringInDoubtHasSomethingQueued(t *testing.T) {
+	r, u := uringRig(t, 8)
+	enter := u.enter
+	u.enter = func() (uint, error) {
+		_, _ = enter()
+		return 0, unix.EFAULT
+	}
+	fd, _ := r.open()
+	r.ring.Send(fd, []byte{1}, 1)
+	err := r.ring.Submit()
+	if left := u.ring.SQReady(); !errors.Is(err, ErrRingInDoubt) || left != 0 || r.ring.Queued() == 0 {
+		t.Fatalf("Submit: %v; %d left to the kernel, %d queued", err, left, r.ring.Queued())
+	}
+	closeAll(t, r, fd)
+}
+
 // TestRingUnderSignals sends signals at a rate of about 1 kHz to the process while streams are
 // compared byte by byte. Preemption by the Go runtime does the same with SIGURG, at a lower rate.
 func TestRingUnderSignals(t *testing.T) {
