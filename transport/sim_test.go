@@ -237,7 +237,7 @@ func TestSimRingReturnsErrRingInDoubt(t *testing.T) {
 	}
 }
 
-// A ring in doubt has something queued even if it took all requests, so that its owner hears of it.
+// A ring in doubt has something queued even if it took all requests, so that its owner submits and learns of it.
 func TestSimRingInDoubtHasSomethingQueued(t *testing.T) {
 	for seed := range uint64(20) {
 		wakes := 0
