@@ -267,7 +267,7 @@ func TestPanicInAnActorEndsThePipelineAndNamesActorAndStack(t *testing.T) {
 	})
 }
 
-// A gate that panicked releases nothing more: who waits for it hears of the pipeline's end.
+// A gate that panicked releases nothing more: a wait for it ends with the pipeline.
 func TestPassedReturnsAfterThePanicOfTheGate(t *testing.T) {
 	source := &failingSource{Cursors: durability.NewCursors(0)}
 	source.broken.Store(true)

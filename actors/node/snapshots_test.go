@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -325,6 +326,13 @@ func TestUsageFollowsDisk(t *testing.T) {
 	u.look(dir)
 	if got := u.size.Load(); got != 20 {
 		t.Errorf("size %d", got)
+	}
+	at := filepath.Join(dir, journalFolder)
+	if err := os.Rename(at, at+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if u.look(dir); u.size.Load() != 20 {
+		t.Errorf("size %d of a journal that cannot be read, want that of the last look", u.size.Load())
 	}
 	free, err := freeBytes(dir)
 	if err != nil {

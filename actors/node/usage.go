@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"io/fs"
 	"path/filepath"
 	"sync/atomic"
@@ -55,16 +56,19 @@ func (u *Usage) Gauges(c *telemetry.Collector) {
 // look keeps the last values of what cannot be read.
 func (u *Usage) look(dataDir string) {
 	var size int64
-	err := filepath.WalkDir(filepath.Join(dataDir, journalFolder),
-		func(_ string, e fs.DirEntry, err error) error {
-			if err != nil || e.IsDir() {
-				return nil // it was removed meanwhile
-			}
-			if info, err := e.Info(); err == nil {
+	root := filepath.Join(dataDir, journalFolder)
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			var info fs.FileInfo
+			if info, err = e.Info(); err == nil {
 				size += info.Size()
 			}
-			return nil
-		})
+		}
+		if path != root && errors.Is(err, fs.ErrNotExist) {
+			return nil // it was removed meanwhile
+		}
+		return err
+	})
 	if err == nil {
 		u.size.Store(size)
 	}
