@@ -41,12 +41,20 @@ func list(set *unix.CPUSet) (text string) {
 	return text
 }
 
-// pin binds the calling thread to one CPU, see sched_setaffinity(2). A negative cpu does nothing.
-func pin(cpu int) error {
+// pin binds the calling thread to one CPU, see sched_setaffinity(2). A negative cpu does nothing. unpin,
+// which is never nil, lets the thread use the CPUs from before; the same thread calls it.
+func pin(cpu int) (unpin func() error, err error) {
+	unpin = func() error { return nil }
 	if cpu < 0 {
-		return nil
+		return unpin, nil
 	}
-	var set unix.CPUSet
+	var before, set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return unpin, err
+	}
 	set.Set(cpu)
-	return unix.SchedSetaffinity(0, &set)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return unpin, err
+	}
+	return func() error { return unix.SchedSetaffinity(0, &before) }, nil
 }

@@ -132,10 +132,15 @@ func (r *Runner) Wake() {
 func (r *Runner) run(g *Group) {
 	if g.Lock {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		if err := pin(g.CPU); err != nil {
+		unpin, err := pin(g.CPU)
+		if err != nil {
 			r.fail(fmt.Errorf("group %s cannot be pinned to CPU %d: %w", g.Name, g.CPU, err))
 		}
+		defer func() {
+			if unpin() == nil {
+				runtime.UnlockOSThread()
+			} // else no other goroutine may get the thread: it ends with this one
+		}()
 	}
 	live := Members(g.Actors)
 	empty := 0
