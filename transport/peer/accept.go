@@ -66,7 +66,7 @@ func (l *Links) serve(raw net.Conn) {
 	}
 	defer close(a.done)
 	if before != nil {
-		<-before.done // its connection is closed; Receive may still run
+		<-before // its connection is closed; Receive may still run
 	}
 	if err == nil {
 		err = l.receive(a)
@@ -74,9 +74,9 @@ func (l *Links) serve(raw net.Conn) {
 	l.left(a, err)
 }
 
-// greet does the handshake. It returns the connection and the one that it replaces, each nil if there
-// is none. A refusal is logged, and told to the other end.
-func (l *Links) greet(raw net.Conn) (a, before *arrival, err error) {
+// greet does the handshake. It returns the connection, nil if there is none, and the end of the one before
+// it. A refusal is logged, and told to the other end.
+func (l *Links) greet(raw net.Conn) (a *arrival, before <-chan struct{}, err error) {
 	_ = raw.SetDeadline(time.Now().Add(l.times.hello))
 	s, h, err := l.hear(raw)
 	if err == nil {
@@ -151,8 +151,9 @@ func certified(conn net.Conn, node uint8) error {
 	return nil
 }
 
-// register makes a connection the one of its node and lane. It closes and returns the one before.
-func (l *Links) register(a *arrival) (before *arrival, err error) {
+// register makes a connection the one of its node and lane. It closes the one before, and returns a channel
+// that is closed when that one has ended; nil if there was none.
+func (l *Links) register(a *arrival) (before <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -164,10 +165,11 @@ func (l *Links) register(a *arrival) (before *arrival, err error) {
 	if err := a.from.admit(&a.hello); err != nil {
 		return nil, err
 	}
-	if before = a.to.now; before != nil {
-		before.stream.raw.Close()
+	if replaced := a.to.now; replaced != nil {
+		replaced.stream.raw.Close()
 	}
-	a.to.now = a
+	last := &l.receiving[a.from.node][a.hello.lane-1]
+	before, *last, a.to.now = *last, a.done, a
 	a.to.flow.set(true)
 	for _, k := range a.from.out { // the node is there: do not wait
 		select {

@@ -74,14 +74,15 @@ type Config struct {
 	TLS *tls.Config
 
 	// Receive is called for each frame by the reading goroutine of its connection: never twice at a
-	// time for one node and lane. The frame is valid during the call. While Receive blocks, TCP holds
+	// time for one node and lane, whatever SetPeers changes meanwhile. It may be called a little longer for
+	// a node that SetPeers has removed. The frame is valid during the call. While Receive blocks, TCP holds
 	// that lane of that sender back; after 5 seconds, the sender reconnects. It must not call Close.
 	Receive func(from Sender, lane Lane, frame []byte)
 
 	// OnState, if set, is called with true when a link to a node is up, and with false when frames
 	// that Send accepted may be lost: the link broke, or could not be made while frames waited. The
-	// calls for one node and lane come from one goroutine, in order. It must neither block for long
-	// nor call Close.
+	// calls for one node and lane come from one goroutine at a time, in order, whatever SetPeers changes
+	// meanwhile. It must neither block for long nor call Close.
 	OnState func(to uint8, lane Lane, up bool)
 
 	// Known, if set, reports why the data of a node cannot be what it says, for the text of a refusal: it

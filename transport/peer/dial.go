@@ -151,6 +151,7 @@ func (k *link) dial() (s *stream, h hello, err error) {
 			l.release(raw)
 		}
 	}()
+	defer context.AfterFunc(k.to.ctx, func() { raw.Close() })()
 	tune(raw, l.times.silence)
 	if err = raw.SetDeadline(time.Now().Add(l.times.hello)); err != nil {
 		return nil, h, err

@@ -18,8 +18,8 @@
 //   - Send never waits. It copies the frame into a bounded queue; a full queue drops and counts.
 //   - The frames of a lane arrive whole, in order and at most once. A lane that is full or stalled
 //     does not delay another lane.
-//   - Receive is called by one goroutine at a time for a sender and lane, including across a
-//     reconnect. While it blocks, TCP holds that lane of that sender back.
+//   - Receive is called by one goroutine at a time for a node and lane, including across a reconnect and
+//     while SetPeers exchanges the node. While it blocks, TCP holds that lane of that node back.
 //   - A frame waits for at most one attempt to connect. While a peer cannot be reached, Send
 //     reports that it drops; nothing is sent again after a break.
 //   - A connection is used only if both ends agree on cluster, node numbers and protocol, and, under

@@ -49,8 +49,16 @@ func (l *Links) startRemote(p *remote) {
 	if !l.started {
 		return
 	}
-	for i := range p.out {
-		l.wg.Go(p.out[i].run)
+	for i, k := range p.out {
+		before, done := l.reporting[p.node][i], make(chan struct{})
+		l.reporting[p.node][i] = done
+		l.wg.Go(func() {
+			defer close(done)
+			if before != nil {
+				<-before // its node has ceased to be a peer; OnState may still run
+			}
+			k.run()
+		})
 	}
 }
 

@@ -2,8 +2,12 @@ package peer
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A node that is added, or whose number another directory has now, is connected to; one that is left out is not.
@@ -46,6 +50,84 @@ func TestPeersAreExchanged(t *testing.T) {
 	if err := a.SetPeers(map[uint8]Peer{1: {Address: r.addresses[3]}}); err == nil {
 		t.Error("a node is a peer of itself")
 	}
+}
+
+// A call of Receive and one of OnState last while their node is removed and added again. The next calls wait
+// for them; the other lanes and SetPeers do not.
+func TestCallsDoNotOverlapAcrossSetPeers(t *testing.T) {
+	r := newRig(t, 1, 2)
+	var receives, reports atomic.Int32
+	release, arrived, reported := make(chan struct{}), make(chan string, 1000), make(chan bool, 1000)
+	goOn := sync.OnceFunc(func() { close(release) })
+	c := r.config(2)
+	c.Receive = func(_ Sender, lane Lane, frame []byte) {
+		if lane == Append && receives.Add(1) > 1 {
+			t.Error("Receive is called twice at a time for one lane")
+		}
+		arrived <- string(frame)
+		if lane == Append {
+			<-release
+			receives.Add(-1)
+		}
+	}
+	c.OnState = func(_ uint8, lane Lane, up bool) {
+		if lane != Bulk {
+			return
+		}
+		if reports.Add(1) > 1 {
+			t.Error("OnState is called twice at a time for one lane")
+		}
+		reported <- up
+		if !up {
+			<-release
+		}
+		reports.Add(-1)
+	}
+	a, b := r.start(r.config(1), quick()), r.start(c, quick())
+	t.Cleanup(goOn) // before Close, which waits for the calls
+	a.connected(2)
+	b.connected(1)
+	a.sends(2, Append, "first")
+	if got := next(t, arrived); got != "first" {
+		t.Fatal(got)
+	}
+	for range 2 {
+		if err := errors.Join(b.SetPeers(nil), b.SetPeers(c.Peers)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "a new connection", func() bool {
+		return b.status(1, Control).Out.Connected && b.status(1, Append).In.Connected
+	})
+	a.sends(2, Append, "second")
+	for i := range 200 { // the goroutines of the other lanes would have time
+		a.sends(2, Control, fmt.Sprint(i))
+		for got := ""; got != fmt.Sprint(i); {
+			if got = next(t, arrived); got == "second" {
+				t.Fatal("Receive is called for the second frame before the call for the first one returned")
+			}
+		}
+	}
+	goOn()
+	if got := next(t, arrived); got != "second" {
+		t.Error(got)
+	}
+	for i, want := range []bool{true, false, true} {
+		if up := next(t, reported); up != want {
+			t.Errorf("call %d of OnState says %v", i, up)
+		}
+	}
+}
+
+// next waits for a value.
+func next[T any](t *testing.T, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+	}
+	return v
 }
 
 // A node that was removed is told so, and what a Hello says of the members is known before it is judged.

@@ -27,11 +27,14 @@ type Links struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup // every goroutine
 
-	mu              sync.Mutex // guards closed, started, conns, greeting, and what remote, link and inbound say
+	mu              sync.Mutex // guards all below, and what remote, link and inbound say
 	closed, started bool
 	conns           map[net.Conn]struct{} // open ones
 	// accepted connections whose hello is not finished, oldest first
 	greeting []net.Conn
+	// closed when the last goroutine that calls Receive, or OnState, for a node and lane has ended. The next
+	// one waits for it, also if the node was removed and added again meanwhile
+	receiving, reporting [MaxNode + 1][lanes]chan struct{}
 }
 
 // times are the limits of time, which only tests change.

@@ -108,13 +108,15 @@ func newNode(t testing.TB, c Config, limits times) *node {
 	if c.Receive == nil {
 		c.Receive = func(from Sender, lane Lane, frame []byte) { n.got <- got{from, lane, string(frame)} }
 	}
-	c.OnState = func(_ uint8, lane Lane, up bool) {
-		if lane != Append {
-			return
-		}
-		select {
-		case n.states <- up:
-		default: // more than any test expects
+	if c.OnState == nil {
+		c.OnState = func(_ uint8, lane Lane, up bool) {
+			if lane != Append {
+				return
+			}
+			select {
+			case n.states <- up:
+			default: // more than any test expects
+			}
 		}
 	}
 	c.Log = slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
