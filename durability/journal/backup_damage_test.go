@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -85,5 +86,35 @@ func TestInspectOfABackupIsThatOfRestore(t *testing.T) {
 			}
 			nothingIn(t, filepath.Dir(target))
 		})
+	}
+}
+
+// Of a directory with one damaged small file, Inspect shows what the other files say.
+func TestInspectShowsWhatADamagedFileDoesNotSay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j, _ := mustOpen(t, dir)
+	for range 3 {
+		commit(t, j.Writer(), 15)
+		install(t, j, j.Writer().Persisted())
+	}
+	mustClose(t, j)
+	backup, _ := backedUp(t, dir)
+	for _, damaged := range []struct{ dir, file string }{
+		{backup, backupFile}, {backup, formatFile}, {backup, incarnationFile},
+		{dir, formatFile}, {dir, incarnationFile},
+	} {
+		want, err := Inspect(damaged.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if damaged.file == incarnationFile { // it alone says this
+			want.EndMark, want.Closed = 0, false
+		}
+		flip(t, filepath.Join(damaged.dir, damaged.file), 3)
+		got, err := Inspect(damaged.dir)
+		flip(t, filepath.Join(damaged.dir, damaged.file), 3)
+		if !errors.Is(err, ErrCorrupt) || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s damaged in %s: %v\n got %+v\nwant %+v", damaged.file, damaged.dir, err, got, want)
+		}
 	}
 }

@@ -50,7 +50,7 @@ func (i incarnation) String() string {
 	return fmt.Sprintf("%s %d %d %d %d %s", i.directory, i.number, i.least, i.segment, i.last, i.state)
 }
 
-// readIncarnation returns the zero value for a new directory.
+// readIncarnation returns the zero value for a new directory, and with an error.
 func (d *directory) readIncarnation() (i incarnation, err error) {
 	text, err := os.ReadFile(d.file(incarnationFile))
 	if errors.Is(err, os.ErrNotExist) {
@@ -66,7 +66,7 @@ func (d *directory) readIncarnation() (i incarnation, err error) {
 		i.directory = Identity(owner)
 	}
 	if err != nil || string(text) != i.line() {
-		return i, &CorruptError{File: d.file(incarnationFile), Offset: -1,
+		return incarnation{}, &CorruptError{File: d.file(incarnationFile), Offset: -1,
 			Why: fmt.Sprintf("not an incarnation: %.120q", text)}
 	}
 	return i, nil

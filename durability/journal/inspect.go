@@ -44,8 +44,8 @@ const (
 // changes nothing. While a server has the journal open, it sees everything that was complete before. Then a write
 // or a removal under way may look like damage, so it looks again, and damage is what several looks agree on.
 //
-// With an error it returns what can be read: the events before the damage, and intact snapshots; nil if there is no
-// journal.
+// With an error it returns what can be read: the events before the damage, intact snapshots, identities and end mark;
+// nil if there is no journal.
 func Inspect(dir string) (*Log, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("journal: cannot read the directory: %w", err)
@@ -79,11 +79,14 @@ func inspect(d *directory) (*Log, error) {
 	head, err := d.readFormat()
 	isBackup := d.has(backupFile)
 	if isBackup {
-		_, head, x, err = examineBackup(d)
+		_, _, x, err = examineBackup(d)
 	} else if err == nil {
 		x, err = examine(d, head)
 	}
 	if err != nil {
+		if segments, _ := listSegments(d.wal()); head == (header{}) && len(segments) > 0 {
+			head, _, _ = segmentHeader(segments[0].path)
+		}
 		x.rest(d, head)
 	}
 	log := &Log{Directory: head.directory, Identity: head.log, First: x.first, Last: x.last,
@@ -103,6 +106,9 @@ func (x *findings) rest(d *directory, head header) {
 	if x.segments == nil {
 		segments, _ := listSegments(d.wal())
 		x.contents, _ = scan(segments, nil)
+	}
+	if x.previous == (incarnation{}) {
+		x.previous, _ = d.readIncarnation()
 	}
 	if x.snapshots == nil {
 		x.snapshots, _ = readSnapshots(d.snap(), head.log)
