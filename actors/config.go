@@ -187,8 +187,12 @@ type Config struct {
 	MaxFrame int            // bytes of a payload frame; default 512, at most 1 MiB
 	Framing  encode.Framing // how responses become bytes; default the frames of docs/wire.md
 
-	Shards         int           // egress actors, 1..64; default: the number of cores, at most 8
-	FrameRing      int           // bytes of a shard's inbox, a power of two; default up to 4 MiB
+	Shards int // egress actors, 1..64; default: the number of cores, at most 8
+
+	// FrameRing is the size of a shard's inbox in bytes, a power of two; default up to 4 MiB, but room for
+	// eight frames of MaxFrame.
+	FrameRing int
+
 	MaxConnections int           // of the whole pipeline; default 16,384
 	ShardBudget    int64         // bytes of send buffers of a shard; default 256 MiB
 	Heartbeat      time.Duration // default 10 s

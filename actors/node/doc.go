@@ -12,6 +12,7 @@
 //	DataDir/journal  log and snapshots, see durability/journal
 //	DataDir/genesis  snapshot of the empty application: the configuration under which every event was judged
 //	DataDir/skips    events that every replay leaves out, see Skip; usually missing
+//	DataDir/policy   policy that an operator put in force, for the next start; usually missing
 //
 // An application implements sequencer.Application (its state machine) and encode.Encoder (its
 // frames); Example shows a whole one. Package observe adds admin pages, metrics and traces to a

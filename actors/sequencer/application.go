@@ -77,7 +77,7 @@ type Checker interface {
 	// answered with EngineError (malformed) and BatchEnd and the request goes no further.
 	// The error's text is neither sent nor logged. Check must not depend on the state,
 	// because it runs before the request's place in the order is known; what depends on
-	// the state is an output of Apply. Seq is 0.
+	// the state is an output of Apply. Seq and Time are 0.
 	Check(ev *Event) error
 }
 
@@ -86,7 +86,7 @@ type Admitter interface {
 	// Admit is called for a request that is to be journaled and has passed Check, right before
 	// Apply: it sees the state that Apply will change, and changes nothing. An error is answered with
 	// EngineError (quota) and BatchEnd, and the request leaves no event. A replay does not call it.
-	// So it may depend on ev.Client. Its text is neither sent nor logged.
+	// So it may depend on ev.Client. Its text is neither sent nor logged. Seq and Time are 0.
 	Admit(ev *Event) error
 }
 

@@ -13,7 +13,7 @@ type Counts struct {
 	Events     uint64 // requests that were journaled and applied
 	Others     uint64 // other events that were journaled
 	Queries    uint64 // answered from the state
-	Refused    uint64 // refused by the application's table, Check or Describe, or by a limit of topics
+	Refused    uint64 // by table, Check, Admit or Describe, a lowered role, a limit of topics, or as poisoned
 	Waits      uint64 // times it began to wait for room in the journal's ring or the slot ring
 	ClockJumps uint64 // times the wall clock began to disagree with the time of events by more than a second
 	Subscribes uint64 // requests to begin or end a subscription that were carried out

@@ -57,11 +57,11 @@ type Identity struct {
 
 // Event is one entry of the journal, or a request on its way there.
 type Event struct {
-	// Seq is the number of the event in the journal. It is 0 in Check, and in Query that of
-	// the last event applied.
+	// Seq is the number of the event in the journal. It is 0 in Check and Admit, and in Query and
+	// Describe that of the last event applied.
 	Seq uint64
 	// Time is ns since 1970, the only clock an application may read. It never falls, and is
-	// the same in a replay. It is 0 in Check, and in Query the present.
+	// the same in a replay. It is 0 in Check and Admit, and in Query and Describe the present.
 	Time int64
 	Kind Kind
 	// Conn is the connection of the event, never 0 for a client. A replay sees the number the

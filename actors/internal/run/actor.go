@@ -4,9 +4,9 @@ import "sluice/telemetry"
 
 // Actor is one stage of the pipeline: a struct that owns its data and does one bounded batch at a
 // time. It never blocks, sleeps, yields or reads the clock, and never loops until its input is
-// empty; the runner does all that. All methods are called on one goroutine.
+// empty; the runner does all that. All methods but Name are called on one goroutine.
 type Actor interface {
-	// Name is the actor's role, for labels, errors and metrics.
+	// Name is the actor's role, for labels, errors and metrics. It never changes. Any goroutine.
 	Name() string
 	// Step does one bounded batch and returns how much work that was; 0 means that there was
 	// nothing to do. now is monotonic ns.

@@ -54,8 +54,8 @@ func (p *Phase) Spread(configured, now int64) int64 {
 	return configured
 }
 
-// NearDeadline reports that a quarter of the time that was left at since remains, or less than a
-// second: clients are no longer awaited.
+// NearDeadline reports that at most a quarter of the time that was left at since remains, and at most
+// a second: clients are no longer awaited.
 func (p *Phase) NearDeadline(since, now int64) bool {
 	d := p.deadline.Load()
 	return d != 0 && d-now <= min(int64(time.Second), max(d-since, 0)/4)
