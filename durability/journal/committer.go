@@ -43,6 +43,7 @@ type Committer struct {
 	CommitterOptions
 	offered atomic.Pointer[Snapshot] // written by any goroutine in Offer, taken by the committer's
 	waiting *Snapshot                // taken, while its events are not on disk yet
+	failed  error                    // of the first Run that failed
 }
 
 // NewCommitter checks the options and panics if they are invalid.
@@ -78,14 +79,20 @@ func (c *Committer) Offered() bool { return c.offered.Load() != nil }
 
 // Run commits until the input is done and then returns nil. If the journal fails, it returns the
 // PoisonError (or ErrTooLarge, if the input contains a payload above MaxPayloadBytes). In either
-// case nothing is persisted afterwards. Events of the failed batch are not released.
+// case nothing is persisted afterwards: another Run returns the same error. Events of the failed batch are not
+// released.
 func (c *Committer) Run() error {
+	if c.failed == nil {
+		c.failed = c.run()
+	}
+	return c.failed
+}
+
+func (c *Committer) run() error {
 	for {
 		if err := c.fill(); err != nil {
 			return err
 		}
-		// Pending events count, not those that fill took: a second Run after a failure must return
-		// the error again, not sleep.
 		committing := c.Writer.Pending() > 0
 		if committing {
 			last, err := c.Writer.Commit()

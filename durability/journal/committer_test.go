@@ -202,6 +202,24 @@ func TestNothingIsPersistedAfterFailure(t *testing.T) {
 	mustClose(t, j)
 }
 
+// An event that the journal does not take ends the committer for good: what follows it would get its number.
+func TestNothingIsPersistedAfterATooLargeEvent(t *testing.T) {
+	j, _ := mustOpen(t, t.TempDir())
+	q := newQueue()
+	q.push([]byte("1"), make([]byte, MaxPayloadBytes+1), []byte("3"))
+	q.close()
+	c := NewCommitter(CommitterOptions{Writer: j.Writer(), Input: q, Wait: q.wait,
+		OnPersisted: func(s durability.Seq) { t.Errorf("event %d is persisted", s) }})
+	err := c.Run()
+	if again := c.Run(); !errors.Is(err, ErrTooLarge) || again != err {
+		t.Errorf("Run: %v; second Run: %v", err, again)
+	}
+	if q.released != 0 {
+		t.Errorf("%d events were released", q.released)
+	}
+	mustClose(t, j)
+}
+
 func TestOfferedSnapshotWaitsForItsEvents(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := mustOpen(t, dir)
