@@ -37,10 +37,10 @@ type Cursors struct {
 	waker    atomicWaker
 
 	mu           sync.Mutex       // serialises writers
-	isShut       bool             // under mu: nothing is in view any more
+	isShut       bool             // under mu: nothing is in view any more, and nothing is proven
 	incarnations [MaxNodes]uint64 // under mu: activations of each node
 
-	proven  atomic.Uint64    // last ticket proven; rises; written by Prove
+	proven  atomic.Uint64    // last ticket proven; rises; written by Prove under mu, read by Snapshot
 	version atomic.Uint64    // odd while a write is under way; written by writers under mu, read by Snapshot
 	active  atomic.Uint32    // bit i: node i is in view; written by writers under mu, read by Snapshot
 	nodes   [MaxNodes]cursor // written by writers under mu, read by Snapshot
@@ -150,20 +150,19 @@ func (c *Cursors) Deactivate(replica int) bool {
 // Prove raises the last ticket proven: this node still led when that ticket was drawn. Any goroutine;
 // a lower ticket changes nothing.
 func (c *Cursors) Prove(ticket uint64) {
-	for {
-		was := c.proven.Load()
-		if ticket <= was {
-			return
-		}
-		if c.proven.CompareAndSwap(was, ticket) {
-			c.waker.wake()
-			return
-		}
+	c.mu.Lock()
+	raises := !c.isShut && ticket > c.proven.Load()
+	if raises {
+		c.proven.Store(ticket)
+	}
+	c.mu.Unlock()
+	if raises {
+		c.waker.wake()
 	}
 }
 
 // Shut takes every node out of view for good: a Snapshot that begins afterwards opens nothing, and
-// later writes change nothing. It ends the cursors of a primary that is one no longer.
+// later writes change nothing, nor does Prove. It ends the cursors of a primary that is one no longer.
 func (c *Cursors) Shut() {
 	c.mu.Lock()
 	c.isShut = true

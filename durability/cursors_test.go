@@ -302,9 +302,14 @@ func TestShutCursorsOpenNothing(t *testing.T) {
 		t.Error("a feed still has an effect")
 	}
 	c.Activate(1, 9, 9).Advance(10, 10)
+	before = w.wakes.Load()
+	c.Prove(7)
 	var v View
-	if !c.Snapshot(&v) || v.Len != 0 {
-		t.Errorf("a view of %d nodes", v.Len)
+	if !c.Snapshot(&v) || v.Len != 0 || v.Proven != 0 {
+		t.Errorf("a view of %d nodes, ticket %d proven", v.Len, v.Proven)
+	}
+	if w.wakes.Load() != before {
+		t.Error("the waker was called for a ticket that is not proven")
 	}
 }
 
