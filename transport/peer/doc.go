@@ -28,8 +28,8 @@
 //   - Without TLS, all addresses are on loopback; otherwise New returns an error.
 //   - Handshakes have a deadline and a bounded number of places.
 //   - Close ends every goroutine.
-//   - Sending and receiving do not allocate once the buffers have grown. Under TLS, package
-//     crypto/tls allocates at most once for a record.
+//   - Sending and receiving do not allocate once the buffers have grown. Buffers above 2 MiB are not
+//     kept when they are empty. Under TLS, package crypto/tls allocates at most once for a record.
 //
 // A peer that is unreachable without a reset is noticed after 5 seconds: by unacknowledged data
 // (TCP_USER_TIMEOUT, on Linux), or by keepalive probes on an idle connection. That is far slower

@@ -20,7 +20,9 @@ const (
 	crcAt      = 5 // the checksum covers what is before it and the payload
 
 	bufferSize = 64 << 10 // of a reader
-	keepSize   = 1 << 20  // a larger buffer is released when it is empty for a while
+	// a larger buffer is released when it is empty, that of a queue after a while; a message of the log has
+	// 1 MiB of entries and their headers
+	keepSize = 2 << 20
 )
 
 // kind says what a frame carries. Hello and Refusal are the same in every protocol.

@@ -113,6 +113,30 @@ func TestFramesBoundMemory(t *testing.T) {
 	}
 }
 
+// repeated is a frame that comes again and again.
+type repeated struct {
+	frame []byte
+	at    int
+}
+
+func (r *repeated) Read(b []byte) (int, error) {
+	n := copy(b, r.frame[r.at:])
+	r.at = (r.at + n) % len(r.frame)
+	return n, nil
+}
+
+// The largest messages of the log, with their headers, are read without allocating.
+func TestFramesOfTheLogReuseTheirBuffer(t *testing.T) {
+	f := frames{src: &repeated{frame: whole(1<<20 + 64<<10)}, max: MaxFrame}
+	if n := testing.AllocsPerRun(20, func() {
+		if _, _, err := f.next(); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for each frame", n)
+	}
+}
+
 func whole(n int) []byte { return sealed(kindData, make([]byte, n)) }
 
 // model is a queue as a list of frames.
