@@ -257,6 +257,19 @@ func TestPowerChild(t *testing.T) {
 	}
 }
 
+// missed are the files of a data directory at none of whose calls power was lost.
+func (r *powerRig) missed() (names []string) {
+	for _, what := range []string{"INCARNATION", "known", "members", "starts", "cluster", "genesis",
+		"incoming", "snap/", "wal/"} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(r.counts.at)), func(at string) bool {
+			return strings.Contains(at, what)
+		}) {
+			names = append(names, what)
+		}
+	}
+	return names
+}
+
 // TestPowerLossOfMembers loses the power of members, and of all, at 300 calls; with SLUICE_SOAK at 20,000, or
 // at -points. With -seed one world is run, and with SLUICE_SIM_PRINT=1 its failure has what members did.
 func TestPowerLossOfMembers(t *testing.T) {
@@ -279,7 +292,10 @@ func TestPowerLossOfMembers(t *testing.T) {
 	w := powerloss.Watch(t, "TestPowerChild", root, false, r.hook)
 	began := time.Now()
 	counts, worlds := "", 0
-	for n := *simFirst; r.counts.points < points && (*simSeed == 0 || worlds == 0); n++ {
+	all := points > 200 && *simSeed == 0 // files are to be met
+	// A few files have a call or two in 300 points. Which calls are drawn depends on the goroutines of the worlds.
+	more := func() bool { return all && r.counts.points < 4*points && len(r.missed()) > 0 }
+	for n := *simFirst; (r.counts.points < points || more()) && (*simSeed == 0 || worlds == 0); n++ {
 		seed := n
 		switch {
 		case *simSeed != 0:
@@ -311,14 +327,8 @@ func TestPowerLossOfMembers(t *testing.T) {
 		"%d between two; %.1f points/s",
 		r.counts.points, worlds, r.counts.together, r.counts.calls, r.counts.killed, r.counts.ended,
 		float64(r.counts.points)/time.Since(began).Seconds())
-	for _, what := range []string{"INCARNATION", "known", "members", "starts", "cluster", "genesis",
-		"incoming", "snap/", "wal/"} {
-		if points > 200 && *simSeed == 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(r.counts.at)),
-			func(at string) bool {
-				return strings.Contains(at, what)
-			}) {
-			t.Errorf("no power was lost at a call on %s", what)
-		}
+	if all && len(r.missed()) > 0 {
+		t.Errorf("no power was lost at a call on %q", r.missed())
 	}
 	t.Logf("in the worlds: %s", counts)
 	var at []string
