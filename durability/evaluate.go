@@ -43,7 +43,8 @@ type Verdict struct {
 	// several cursors equal the Position, Binding is the first of these nodes in the view.
 	Binding int
 	// Journal is the primary's persisted cursor if the policy has a persisted clause, else
-	// Everything. If it is below a slot's sequence, the slot waits for the journal.
+	// Everything. A slot above Position waits for the journal if it is also above Journal. A slot
+	// above Journal alone passes: enough replicas have persisted its event.
 	Journal Seq
 	// Replicas is the position with the primary counted as Everything at every level: what the
 	// replicas alone allow. If it is below a slot's sequence, the slot waits for a replica. 0 when

@@ -9,10 +9,10 @@ type Waker interface{ Wake() }
 // Source is where the gate reads durability from.
 type Source interface {
 	// Snapshot fills v with the cursors of one instant. It never blocks and tries a bounded number
-	// of times. False means that writers kept moving: v is empty then, which opens nothing, and the
-	// caller tries again on its next step. A caller that parks instead reads again after it
-	// prepared to sleep, as with any inbox, because the writer that was in progress wakes it only
-	// once. One goroutine calls it.
+	// of times. False means that writers kept moving: v.Len is 0 then, which opens nothing, the rest
+	// of v means nothing, and the caller tries again on its next step. A caller that parks instead
+	// reads again after it prepared to sleep, as with any inbox, because the writer that was in
+	// progress wakes it only once. One goroutine calls it.
 	Snapshot(v *View) bool
 	// SetWaker sets the waker to call after every change that a Snapshot would show. Set it before
 	// the first Snapshot: that Snapshot contains all earlier changes.

@@ -54,8 +54,9 @@ type Journal struct {
 
 // Open locks, verifies and if necessary repairs the directory, and makes the next incarnation
 // durable. It verifies the whole log before it returns, so that damage is found here and not in the
-// middle of Recovery's events. Errors: ErrLocked, ErrNewerFormat, ErrOlderFormat, ErrForeign (as
-// *ForeignError), ErrCorrupt (as *CorruptError if the place is known), and those of the file system.
+// middle of Recovery's events. Errors: those of the options, of a directory that is used for something
+// else, ErrLocked, ErrBackup, ErrNewerFormat, ErrOlderFormat, ErrForeign (as *ForeignError), ErrCorrupt (as
+// *CorruptError if the place is known), ErrMoved, a full disk (as *SpaceError), and those of the file system.
 func Open(o Options) (*Journal, *Recovery, error) {
 	if err := o.complete(); err != nil {
 		return nil, nil, err

@@ -48,8 +48,8 @@ type Writer struct {
 }
 
 // Append copies a payload into the pending batch and returns its sequence number, the next one.
-// Nothing is written before Commit. Errors: ErrTooLarge, which changes nothing, and the
-// PoisonError.
+// Nothing is written before Commit, which the caller calls before 16 MiB are Pending: Append panics
+// then. Errors: ErrTooLarge, which changes nothing, and the PoisonError.
 func (w *Writer) Append(payload []byte) (durability.Seq, error) {
 	if w.poison != nil {
 		return 0, w.poison

@@ -20,8 +20,15 @@
 // node proposes them in batches. The cursors of a leadership say how far each node holds the log. They
 // belong to that leadership alone, and are shut when it ends.
 //
-// Three spaces of numbers meet here, and only the first one leaves the package: events, counted from 1;
-// the library's index of entries, a batch of events each; the journal's number of records.
+// Three spaces of numbers meet here:
+//
+//   - Events, counted from 1, are what the rest of the program counts. Only they are compared with cursors.
+//   - Entries are counted by the library's index, as is the state with which a log begins. An entry has a
+//     batch of events, a change of the members, or nothing. Its index is the same on all nodes, and says how
+//     far the log is committed and applied: Item, Node.Applied, Meta, Members.
+//   - Records are counted by the journal of one node, from 1, and mean something in that journal only. They
+//     are entries, hard states, and notes that a snapshot was received. Snapshots on disk are numbered by
+//     them: Store.Load, Node.Mark.
 //
 // Promises:
 //

@@ -50,7 +50,7 @@ type Options struct {
 
 	Tick       time.Duration // unit of the node's time; default 10 ms
 	Election   time.Duration // a follower that hears nothing for one to two of these stands for election; default 100 ms
-	BatchBytes int           // ends a batch, one event above it; at most MaxBatchBytes; default 256 KiB
+	BatchBytes int           // at which a batch ends, an entry of events; at most MaxBatchBytes; default 256 KiB
 	Window     int           // batches that are proposed and not committed, at most; default 2
 	DiskStall  time.Duration // a leader whose disk takes longer hands its office over; default 1 s
 	Bounds     Bounds        // of memory
