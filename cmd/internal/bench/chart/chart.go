@@ -1,8 +1,8 @@
 package chart
 
 import (
+	"encoding/xml"
 	"fmt"
-	"html"
 	"math"
 	"strings"
 	"unicode/utf8"
@@ -86,16 +86,25 @@ func newScale(a *Axis, values []float64, begin, end float64) scale {
 	if !finite(s.from) || !finite(s.to) {
 		s.from, s.to = 0, 1
 	}
-	if s.to == s.from {
-		s.from, s.to = s.from-0.5, s.to+0.5
-	}
 	return s
 }
 
 // place returns the position of a value. It reports false if the value has none.
 func (s *scale) place(v float64) (float64, bool) {
 	v = s.axis.value(v)
-	return s.begin + (v-s.from)/(s.to-s.from)*(s.end-s.begin), finite(v)
+	share := 0.5
+	if s.to > s.from {
+		share = (v/2 - s.from/2) / (s.to/2 - s.from/2) // halves, because a difference may be above all numbers
+	}
+	at := s.begin + share*(s.end-s.begin)
+	return at, finite(v) && finite(at)
+}
+
+// escape makes a text one of XML. What XML cannot contain becomes U+FFFD.
+func escape(text string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(text)) // fails only if the writer does
+	return b.String()
 }
 
 // SVG returns the chart as SVG.
@@ -115,13 +124,13 @@ func (c *Chart) SVG() string {
 	b := &strings.Builder{}
 	fmt.Fprintf(b,
 		`<svg class="chart" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s" xmlns="http://www.w3.org/2000/svg">`+"\n",
-		width, height+legend+6, html.EscapeString(c.Title))
+		width, height+legend+6, escape(c.Title))
 	fit := ""
 	if utf8.RuneCountInString(c.Title) > titleMost { // SVG cuts text that does not fit
 		fit = fmt.Sprintf(` textLength="%.0f" lengthAdjust="spacingAndGlyphs"`, width-2*right)
 	}
 	fmt.Fprintf(b, `<text class="title" x="%.0f" y="16"%s>%s</text>`+"\n", right, fit,
-		html.EscapeString(c.Title))
+		escape(c.Title))
 	c.grid(b, x, y)
 	for _, s := range c.Series {
 		c.line(b, &s, x, y)
@@ -131,7 +140,7 @@ func (c *Chart) SVG() string {
 		from := left + legendColumn*float64(i%2)
 		fmt.Fprintf(b,
 			`<path class="series" style="%s" d="M%.1f %.1fh24"/><text x="%.1f" y="%.1f">%s</text>`+"\n",
-			style(s.Style), from, at-4, from+30, at, html.EscapeString(s.Name))
+			style(s.Style), from, at-4, from+30, at, escape(s.Name))
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
@@ -158,22 +167,22 @@ func (c *Chart) grid(b *strings.Builder, x, y scale) {
 			}
 			fmt.Fprintf(b,
 				`<path class="grid" d="M%.1f %.1fV%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n",
-				at, y.begin, y.end, from, y.begin+16, anchor, html.EscapeString(t.Text))
+				at, y.begin, y.end, from, y.begin+16, anchor, escape(t.Text))
 		}
 	}
 	for _, t := range c.Y.Ticks {
 		if at, ok := y.place(t.At); ok {
 			fmt.Fprintf(b,
 				`<path class="grid" d="M%.1f %.1fH%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`+"\n",
-				x.begin, at, x.end, x.begin-6, at+4, html.EscapeString(t.Text))
+				x.begin, at, x.end, x.begin-6, at+4, escape(t.Text))
 		}
 	}
 	fmt.Fprintf(b, `<path class="axis" d="M%.1f %.1fV%.1fH%.1f"/>`+"\n", x.begin, y.end, y.begin, x.end)
 	fmt.Fprintf(b, `<text class="label" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n",
-		(x.begin+x.end)/2, y.begin+34, html.EscapeString(c.X.Label))
+		(x.begin+x.end)/2, y.begin+34, escape(c.X.Label))
 	middle := (y.begin + y.end) / 2
 	fmt.Fprintf(b,
-		`<text class="label" transform="translate(14 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", middle, html.EscapeString(c.Y.Label))
+		`<text class="label" transform="translate(14 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", middle, escape(c.Y.Label))
 }
 
 // line draws one series: bars, line, dots.
@@ -196,7 +205,7 @@ func (c *Chart) line(b *strings.Builder, s *Series, x, y scale) {
 		if c.Marks {
 			fmt.Fprintf(dots,
 				`<circle class="dot" style="%s" cx="%.1f" cy="%.1f" r="3.2"><title>%s</title></circle>`+"\n",
-				style(s.Style), px, py, html.EscapeString(s.Name+": "+p.Text))
+				style(s.Style), px, py, escape(s.Name+": "+p.Text))
 		}
 	}
 	if bars.Len() > 0 {
@@ -204,7 +213,7 @@ func (c *Chart) line(b *strings.Builder, s *Series, x, y scale) {
 	}
 	if path.Len() > 0 {
 		fmt.Fprintf(b, `<path class="series" style="%s" d="%s"><title>%s</title></path>`+"\n",
-			style(s.Style), path, html.EscapeString(s.Name))
+			style(s.Style), path, escape(s.Name))
 	}
 	b.WriteString(dots.String())
 }

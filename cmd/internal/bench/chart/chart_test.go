@@ -31,6 +31,10 @@ func TestOutputIsWellFormedAndFinite(t *testing.T) {
 		{"names with markup", Chart{Title: `<b> & "quotes"`,
 			Series: []Series{{Name: "<script>", Points: []Point{{X: 1, Y: 1, Text: "&"}}}},
 			Marks:  true}},
+		{"names that XML cannot contain", Chart{Title: "a\x01\xff\ufffe", Marks: true,
+			X:      Axis{Label: "\x00", Ticks: []Tick{{At: 1, Text: "\x02"}}},
+			Y:      Axis{Label: "\xc3", Ticks: []Tick{{At: 1, Text: "\x7f\b"}}},
+			Series: []Series{{Name: "\v", Points: []Point{{X: 1, Y: 1, Text: "\x1b[0m"}}}}}},
 		{"one point", Chart{X: Axis{Log: true}, Y: Axis{Log: true},
 			Series: []Series{{Points: []Point{{X: 1, Y: 1}}}}}},
 		{"values without a position",
@@ -50,6 +54,23 @@ func TestOutputIsWellFormedAndFinite(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestExtremeValuesHavePositions(t *testing.T) {
+	for _, tt := range []struct {
+		points []Point
+		want   string
+	}{
+		{[]Point{{X: -math.MaxFloat64, Y: math.MaxFloat64}, {X: math.MaxFloat64, Y: -math.MaxFloat64}},
+			`d="M62.0 30.0L624.0 286.0"`},
+		{[]Point{{X: 1e17, Y: math.MaxFloat64}}, `d="M343.0 158.0"`}, // alone: in the middle
+		{[]Point{{X: 1, Y: 1}, {X: math.Inf(1), Y: 1}}, `d="M343.0 158.0"`},
+	} {
+		c := Chart{Series: []Series{{Points: tt.points}}}
+		if svg := c.SVG(); !strings.Contains(svg, tt.want) {
+			t.Errorf("%v: want %s in\n%s", tt.points, tt.want, svg)
+		}
 	}
 }
 
