@@ -6,7 +6,8 @@
 //
 // Promises:
 //
-//   - A frame is never wider or higher than its terminal, and at 80 by 24 it has all parts.
+//   - A frame is never higher than its terminal, and never wider than one of at least 60 columns. At 80 by 24
+//     it has all parts.
 //   - A server that does not respond delays neither keys nor signals nor a new window size.
 //   - The terminal is given back as it was.
 //

@@ -13,7 +13,7 @@ import (
 
 // Frame is the area in which a Snapshot is drawn with characters.
 type Frame struct {
-	Width, Height int  // of the terminal, in characters; Height 0 means any number of lines
+	Width, Height int  // of the terminal, in characters: at least 60 wide; Height 0 means any number of lines
 	Color         bool // use the colours of the terminal
 }
 
@@ -26,8 +26,8 @@ const (
 )
 
 // WriteFrame draws a snapshot, which needs points for the plot and the rates. Lines are cut to the
-// width. In a frame that is too low for all blocks below each other, the plot is lower and the
-// tables are side by side.
+// width, or to 60 characters if it is less. In a frame that is too low for all blocks below each other, the
+// plot is lower and the tables are side by side.
 func WriteFrame(w io.Writer, s *status.Snapshot, f Frame) error {
 	p := &painter{Frame: f, s: s}
 	p.Width = max(p.Width, leastWidth)
