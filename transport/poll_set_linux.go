@@ -232,13 +232,18 @@ func (p *pollSet) close() {
 	clear(p.byFD)
 }
 
-// fifo is a queue of completions. It never shrinks, and allocates only to grow.
+// fifo is a queue of completions. It never shrinks, and allocates only when more than half of it is in use.
 type fifo struct {
 	items []Completion
 	head  int
 }
 
-func (f *fifo) push(c Completion) { f.items = append(f.items, c) }
+func (f *fifo) push(c Completion) {
+	if len(f.items) == cap(f.items) && 2*f.head >= len(f.items) {
+		f.items, f.head = f.items[:copy(f.items, f.items[f.head:])], 0
+	}
+	f.items = append(f.items, c)
+}
 
 func (f *fifo) pop() (Completion, bool) {
 	if f.head == len(f.items) {

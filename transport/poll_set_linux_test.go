@@ -63,6 +63,27 @@ func TestPendingPollCostsNoSystemCalls(t *testing.T) {
 	}
 }
 
+// A queue that is never empty uses the places of what was taken again.
+func TestFifoReusesItsFront(t *testing.T) {
+	var f fifo
+	pushed, popped := uint64(0), uint64(0)
+	for range 10_000 {
+		for f.len() < 4 {
+			f.push(Completion{User: pushed})
+			pushed++
+		}
+		for f.len() > 1 {
+			if c, ok := f.pop(); !ok || c.User != popped {
+				t.Fatalf("got %d, %t; want %d", c.User, ok, popped)
+			}
+			popped++
+		}
+	}
+	if cap(f.items) > 8 {
+		t.Errorf("a queue of 1 to 4 completions has room for %d", cap(f.items))
+	}
+}
+
 // A net.Conn whose descriptor was duplicated may be open longer than the duplicate that is sent on.
 func TestPollOfClosedDuplicateIsNotReported(t *testing.T) {
 	for _, mode := range []Mode{ModeUring, ModePoll} {
