@@ -69,6 +69,7 @@ type Writer[T any] struct {
 	claimed   int    // slots of the current claim that are not committed
 	closed    bool
 	awaits    bool // a Claim without room has the next Release wake this end, see SetRoom
+	signalled bool // wake-ups go to a Signal of SetSignal or SetRoom, so ClaimWait cannot sleep
 	_         [cacheLine]byte
 }
 
@@ -152,10 +153,12 @@ func (w *Writer[T]) Len() int { return between(w.upstream, w.own, w.Cap()) }
 
 // SetSignal sets the Signal of the writer's goroutine, woken when the last reader releases slots or
 // a reader ends. Call it before the goroutines start. A writer that has it does not use ClaimWait.
-func (w *Writer[T]) SetSignal(s *Signal) { w.upstream.signal = s }
+func (w *Writer[T]) SetSignal(s *Signal) { w.upstream.signal, w.signalled = s, true }
 
 // SetRoom is SetSignal for a writer whose goroutine also sleeps for other reasons. s is the Signal of
 // that goroutine. After a Claim that found no room, its Waker is called once, by the next Release or
 // when a reader ends, including while the goroutine is awake. Any other Release wakes nothing. s need
 // not be prepared for it: Claim announces that the writer waits.
-func (w *Writer[T]) SetRoom(s *Signal) { w.upstream.signal, w.awaits = NewSignal(s.waker), true }
+func (w *Writer[T]) SetRoom(s *Signal) {
+	w.upstream.signal, w.awaits, w.signalled = NewSignal(s.waker), true, true
+}

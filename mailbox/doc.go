@@ -22,7 +22,8 @@
 //   - Everything published before Close is read before Done returns true.
 //   - A goroutine that sleeps as described at [Signal] is woken by everything that gives it work.
 //   - No allocation after construction; memory is bounded by the capacities.
-//   - A broken contract (releasing more than is readable, closing twice) panics with the values.
+//   - A broken contract (releasing more than is readable, closing a ring twice) panics with the values.
+//     A Sender, which any goroutine may close, may be closed again.
 //
 // Every shared cursor has a cache line of its own, and each end caches the position of the other,
 // so that a batch costs one atomic store and at most one load of the other end's cursor.

@@ -24,7 +24,7 @@ func (t token) Wake() {
 // ClaimWait is Claim for a goroutine that has nothing else to do: if the ring is full, it publishes
 // what is committed and sleeps until there is room. It returns the cause of ctx when ctx ends first,
 // and ErrReaderEnded once a reader has ended, including when there is room. Panics if max < 1, and
-// after SetSignal, because the wake-up then goes to that Signal's owner.
+// after SetSignal or SetRoom, because the wake-up then goes to that Signal's owner.
 //
 // With room it costs one atomic load more than Claim. Without, the goroutine sleeps on a channel and
 // is woken when the last reader releases a batch, which costs each side about a microsecond. An
@@ -32,6 +32,9 @@ func (t token) Wake() {
 func (w *Writer[T]) ClaimWait(ctx context.Context, max int) ([]T, error) {
 	if max < 1 {
 		panic(fmt.Sprintf("mailbox: ClaimWait of %d slots; wait for at least 1", max))
+	}
+	if w.signalled {
+		panic("mailbox: ClaimWait after SetSignal; use Claim, and sleep on that Signal")
 	}
 	if w.chain.ended.Load() {
 		return nil, ErrReaderEnded
@@ -45,9 +48,6 @@ func (w *Writer[T]) ClaimWait(ctx context.Context, max int) ([]T, error) {
 // wait is ClaimWait in a full ring. It sleeps as described at Signal.
 func (w *Writer[T]) wait(ctx context.Context, max int) ([]T, error) {
 	signal := w.upstream.signal
-	if signal.waker != Waker(w.chain.room) {
-		panic("mailbox: ClaimWait after SetSignal; use Claim, and sleep on that Signal")
-	}
 	w.Publish() // slots that are only committed never become free
 	for {
 		slots, ended := w.lookAgain(max)

@@ -72,9 +72,11 @@ func TestClaimWaitAfterLeftoverWakeup(t *testing.T) {
 func TestClaimWaitContract(t *testing.T) {
 	w, _ := NewSPSC[int](4)
 	mustPanic(t, func() { w.ClaimWait(t.Context(), 0) }, "ClaimWait of 0 slots")
-	w.SetSignal(newSleeper().signal)
-	w.Commit(len(w.Claim(4)))
-	mustPanic(t, func() { w.ClaimWait(t.Context(), 1) }, "SetSignal")
+	for _, set := range []func(){func() { w.SetSignal(newSleeper().signal) },
+		func() { w, _ = NewSPSC[int](4); w.SetRoom(newSleeper().signal) }} {
+		set()
+		mustPanic(t, func() { w.ClaimWait(t.Context(), 1) }, "SetSignal") // with room too
+	}
 }
 
 // All ends park, and the bubble panics at once if nothing can wake any of them any more.
