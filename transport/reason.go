@@ -6,7 +6,7 @@ package transport
 //
 //	 1..16  a shard closes a connection; the listener reports some of them for a connection that a handler owns
 //	24..29  only the listener reports them, for a connection that a handler owns
-//	32..48  the listener rejects a client before a handler owns the connection
+//	32..49  the listener rejects a client before a handler owns the connection
 type Reason uint8
 
 const (

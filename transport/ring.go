@@ -76,7 +76,8 @@ type Ring interface {
 	// Shutdown ends both directions of a socket, see shutdown(2). A pending poll of it completes.
 	Shutdown(fd int32) error
 
-	// CloseSocket ends both directions of a socket and closes it. A pending poll of it completes,
+	// CloseSocket closes a descriptor, see close(2). That ends both directions of its socket, unless a
+	// duplicate of the descriptor is open: then call Shutdown first. A pending poll of it completes,
 	// with any result. No send for it may be queued, because it would go to the next socket with
 	// the same descriptor.
 	CloseSocket(fd int32) error
