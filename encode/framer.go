@@ -55,7 +55,9 @@ func NewFramer[R, Q any](encoder Encoder[R, Q], framing Framing, maxFrame int) (
 func (f *Framer[R, Q]) Framing() *Framing { return &f.framing }
 
 // Room returns the largest number of bytes that one slot can take: a frame of the largest size, or
-// EngineError, and what ends a response. The buffers passed to Report, Query, Refuse and End must
+// EngineError, and what ends a response, or a topic frame of the largest size. For the frames of wire.md
+// that is maxFrame + TopicBytes, and at least 27; a raw framing has up to MaxControl for what ends a response.
+// The buffers passed to Report, Query, Refuse and End must
 // have at least that much free capacity.
 func (f *Framer[R, Q]) Room() int { return f.room }
 
