@@ -51,7 +51,8 @@
 //
 //   - An application is a deterministic state machine; it is rebuilt after a crash by
 //     Restore of the last snapshot and Apply of the journal behind it.
-//   - A request that the application's table, Check or Admit refuses is answered and leaves no trace in the journal.
+//   - A request that the application's table, Check or Admit refuses is answered and leaves no trace in
+//     the journal.
 //   - Queries are answered from the same goroutine as events and are never journaled.
 //   - Outputs are written in place into ring slots; the seam allocates nothing.
 //
