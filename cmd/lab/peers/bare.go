@@ -116,7 +116,7 @@ func (b *bare) rest() {
 
 // Finish implements bench.Target.
 func (b *bare) Finish(ctx context.Context) error {
-	err := b.wait(ctx, b.ring.interrupt)
+	err := b.wait(ctx, func() { b.ring.interrupt(false) })
 	b.ring.close()
 	return err
 }

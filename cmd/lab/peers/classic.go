@@ -32,7 +32,7 @@ func newClassic(spec *bench.Spec, cursors *durability.Cursors) (bench.Target, er
 	if c.ring, err = newSendRing(spec.Connections, &c.sent, spec.Stalled > 0); err != nil {
 		return nil, fmt.Errorf("classic: %w", err)
 	}
-	c.watch.start(spec, &c.stage, func(uint64) { c.ring.interrupt() })
+	c.watch.start(spec, &c.stage, func(uint64) { c.ring.interrupt(true) })
 	go c.run(c)
 	return c, nil
 }
@@ -73,7 +73,7 @@ func (c *classic) flush() {
 
 // Finish implements bench.Target.
 func (c *classic) Finish(ctx context.Context) error {
-	err := c.wait(ctx, c.ring.interrupt)
+	err := c.wait(ctx, func() { c.ring.interrupt(false) })
 	c.ring.close()
 	if err != nil {
 		return errors.Join(err, errors.New("classic: a client did not read the rest"))

@@ -38,7 +38,11 @@ type netpollConn struct {
 
 func newNetpoll(spec *bench.Spec, cursors *durability.Cursors) (bench.Target, error) {
 	n := &netpoller{stage: newStage(bench.NewGate(cursors)), conns: make([]netpollConn, spec.Connections)}
-	n.watch.start(spec, &n.stage, func(id uint64) { n.conns[id].conn.Close() })
+	n.watch.start(spec, &n.stage, func(id uint64) {
+		if c := n.conns[id].conn; full(c.(netpoll.Conn).Fd()) {
+			c.Close()
+		}
+	})
 	go n.run(n)
 	return n, nil
 }

@@ -137,10 +137,11 @@ func (r *sendRing) complete(e *giouring.CompletionQueueEvent) {
 	r.flying--
 }
 
-// interrupt ends the sends in flight with an error. Any goroutine may call it while flush waits.
-func (r *sendRing) interrupt() {
+// interrupt ends the sends in flight with an error, or those to full sockets alone. Any goroutine may call it
+// while flush waits.
+func (r *sendRing) interrupt(stuck bool) {
 	for i := range r.conns {
-		if c := &r.conns[i]; c.flying.Load() {
+		if c := &r.conns[i]; c.flying.Load() && (!stuck || full(c.fd)) {
 			_ = unix.Shutdown(c.fd, unix.SHUT_RDWR) // an error means that the client has closed already
 		}
 	}

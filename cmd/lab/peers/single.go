@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 
 	"sluice/cmd/internal/bench"
 	"sluice/durability"
@@ -34,7 +35,11 @@ type singleConn struct {
 
 func newSingle(spec *bench.Spec, cursors *durability.Cursors) (bench.Target, error) {
 	s := &single{stage: newStage(bench.NewGate(cursors)), conns: make([]singleConn, spec.Connections)}
-	s.watch.start(spec, &s.stage, func(id uint64) { s.conns[id].net.Close() })
+	s.watch.start(spec, &s.stage, func(id uint64) {
+		if c := s.conns[id].net; fullConn(c.(syscall.Conn)) {
+			c.Close()
+		}
+	})
 	go s.run(s)
 	return s, nil
 }

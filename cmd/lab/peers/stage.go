@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"sluice/cmd/internal/bench"
 )
@@ -87,6 +90,22 @@ func (s *stage) wait(ctx context.Context, interrupt func()) error {
 	interrupt()
 	<-s.ended
 	return ctx.Err()
+}
+
+// full reports whether a socket takes no more bytes. A write that lasts long and whose socket is not full is not
+// stuck: its goroutine has had no processor.
+func full(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0)
+	return n == 0 && err == nil
+}
+
+// fullConn is full of a connection.
+func fullConn(c syscall.Conn) (is bool) {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { is = full(int(fd)) })
+	}
+	return is && err == nil
 }
 
 // watch closes connections whose write is stuck. It costs two readings of the clock a write, and
