@@ -56,9 +56,9 @@ func (f *Framer[R, Q]) Framing() *Framing { return &f.framing }
 
 // Room returns the largest number of bytes that one slot can take: a frame of the largest size, or
 // EngineError, and what ends a response, or a topic frame of the largest size. For the frames of wire.md
-// that is maxFrame + TopicBytes, and at least 27; a raw framing has up to MaxControl for what ends a response.
-// The buffers passed to Report, Query, Refuse and End must
-// have at least that much free capacity.
+// that is maxFrame + TopicBytes, and at least 27; a raw framing has up to MaxControl for what ends a
+// response. The buffers passed to Report, Query, Topic, Refuse and End must have at least that much free
+// capacity.
 func (f *Framer[R, Q]) Room() int { return f.room }
 
 // Report appends the frame of a report to dst, and BatchEnd of the request if it is the last one of
