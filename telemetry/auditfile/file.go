@@ -96,17 +96,10 @@ func (f *File) Reopen() error {
 	if err != nil {
 		return fmt.Errorf("auditfile: %w", err)
 	}
-	torn, err := cut(file)
-	if err == nil {
-		err = syncDir(filepath.Dir(f.path))
-	}
+	last, err := f.use(file)
 	if err != nil {
 		return errors.Join(fmt.Errorf("auditfile: %w", err), file.Close())
 	}
-	f.mu.Lock()
-	last := f.file
-	f.file, f.torn = file, torn
-	f.mu.Unlock()
 	if last != nil {
 		if err := errors.Join(last.Sync(), last.Close()); err != nil {
 			f.log.Error("audit file before the rotation cannot be synced; its last lines may be lost", "file", f.path,
@@ -114,6 +107,21 @@ func (f *File) Reopen() error {
 		}
 	}
 	return nil
+}
+
+// use has the next line written to file, and returns the one before. Without a rotation both are one file, so
+// no write may be under way when its end is looked at.
+func (f *File) use(file *os.File) (last *os.File, err error) {
+	if err := syncDir(filepath.Dir(f.path)); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	torn, err := cut(file)
+	if err == nil {
+		last, f.file, f.torn = f.file, file, torn
+	}
+	return last, err
 }
 
 // syncDir makes the name of the file durable.

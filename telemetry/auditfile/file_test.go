@@ -114,6 +114,38 @@ func TestReopenAfterRotation(t *testing.T) {
 	}
 }
 
+// A write under way is not a torn line for a Reopen without a rotation. The kernel shows the size of a file page
+// by page, so a write of many pages is met in its middle.
+func TestReopenBesideAWriteAddsNoLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	f := open(t, path)
+	line := append([]byte(strings.Repeat("x", 1<<20)), '\n')
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for range 50 {
+			if _, err := f.Write(line); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for done := false; !done; {
+		select {
+		case <-written:
+			done = true
+		default:
+			if err := f.Reopen(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	closeIt(t, f)
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) != 50*len(line) || strings.Contains(string(text), "\n\n") {
+		t.Errorf("%d bytes, want %d: %v", len(text), 50*len(line), err)
+	}
+}
+
 // Reopen returns no error of the file before, because the new one is in use. The log has it.
 func TestReopenWhenTheFileBeforeFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit")
