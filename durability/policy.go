@@ -67,8 +67,8 @@ func (c Clause) check(nodes int) error {
 	case c.Count < 1:
 		return fmt.Errorf("count %d asks for no node; use a count from 1 to %d", c.Count, nodes)
 	case c.Count > nodes:
-		return fmt.Errorf("count %d is above %d, the most nodes that there can be; use a count from 1 to %d, or a larger cluster",
-			c.Count, nodes, nodes)
+		return fmt.Errorf("count %d is above %d, the most nodes that there can be; use a count from 1 to %d, or a "+
+			"larger cluster", c.Count, nodes, nodes)
 	}
 	return nil
 }

@@ -75,7 +75,8 @@ const clusterInitHead = `usage: sluice cluster init --node N --member 1=PEER,CLI
        sluice cluster init --from DIR --node N --member N=PEER,CLIENT [flags]
 
 Makes the data directory of one member of a new cluster of one node, or three to seven. Without --cluster-id,
-a random identity is made, and the commands for the other nodes are printed. All nodes must be made with the same identity and the same members.
+a random identity is made, and the commands for the other nodes are printed. All nodes must be made with the
+same identity and the same members.
 
 With --from, makes that of the first node of a cluster that goes on where a single node has ended. The
 others are added while it runs.

@@ -69,7 +69,8 @@ func readJournal(e *env, args []string) error {
 		return config.Usagef("unknown journal command %q; %sthe commands are list, verify and skip N", rest[0],
 			config.DidYouMean(rest[0], verbs))
 	case len(rest) > 1:
-		return config.Usagef("journal %s: unexpected argument %q; name a directory with --data-dir", rest[0], rest[len(rest)-1])
+		return config.Usagef("journal %s: unexpected argument %q; name a directory with --data-dir", rest[0],
+			rest[len(rest)-1])
 	}
 	book, err := orderbook.New(orderbook.Config{})
 	if err != nil {

@@ -10,19 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The server notifies the service manager when clients can connect, regularly while it is alive,
-// and when it stops.
-func TestServiceManagerIsNotified(t *testing.T) {
-	dir := t.TempDir()
-	socket := filepath.Join(dir, "notify")
+// serviceManager is the socket of a service manager, of which the servers of the test are told.
+func serviceManager(t *testing.T) (manager *net.UnixConn, socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer manager.Close()
+	t.Cleanup(func() { manager.Close() })
 	t.Setenv("NOTIFY_SOCKET", socket)
+	return manager, socket
+}
+
+// The server notifies the service manager when clients can connect, regularly while it is alive,
+// and when it stops.
+func TestServiceManagerIsNotified(t *testing.T) {
+	manager, _ := serviceManager(t)
 	t.Setenv("WATCHDOG_USEC", "300000")
-	p, _ := serving(t, filepath.Join(dir, "data"), "--drain-spread", "1ms")
+	p, _ := serving(t, t.TempDir(), "--drain-spread", "1ms")
 	hear := func(want string) {
 		t.Helper()
 		b := make([]byte, 64)
@@ -50,15 +56,8 @@ func TestServiceManagerIsNotified(t *testing.T) {
 // The process does not end before it has told the service manager of the drain, or tellFor has passed: here
 // the manager's queue is full, so nothing can be told. A slow machine makes the end later, never earlier.
 func TestEndWaitsUntilTheManagerIsTold(t *testing.T) {
-	dir := t.TempDir()
-	socket := filepath.Join(dir, "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", socket)
-	p, _ := serving(t, filepath.Join(dir, "data"), "--drain-spread", "1ms")
+	manager, socket := serviceManager(t)
+	p, _ := serving(t, t.TempDir(), "--drain-spread", "1ms")
 	if _, err := manager.Read(make([]byte, 64)); err != nil { // READY=1
 		t.Fatal(err)
 	}

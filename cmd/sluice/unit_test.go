@@ -75,7 +75,8 @@ func TestUnitListensOnASocketOnly(t *testing.T) {
 		if _, err := c.Set().Load(command, unit(t, "Environment")); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(c.TCP, v.tcp) || !slices.Equal(c.TLSListen, v.tls) || c.Keys != v.keys || !slices.Equal(c.Unix, []string{"/run/sluice/clients"}) {
+		if !slices.Equal(c.TCP, v.tcp) || !slices.Equal(c.TLSListen, v.tls) || c.Keys != v.keys ||
+			!slices.Equal(c.Unix, []string{"/run/sluice/clients"}) {
 			t.Errorf("tcp %q, tls %q, unix %q, keys %q", c.TCP, c.TLSListen, c.Unix, c.Keys)
 		}
 		if host, _, _ := strings.Cut(c.Admin, ":"); host != "127.0.0.1" {

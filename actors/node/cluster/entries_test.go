@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,18 +16,7 @@ import (
 
 // What no entry of the log can hold is refused before anything is opened, although a journal would take it.
 func TestEventsAndBatchesAboveAnEntryAreRefused(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "member")
-	var all []Member
-	for id := uint8(1); id <= 3; id++ {
-		all = append(all, Member{id, freePort(t), freePort(t)})
-	}
-	if err := Init(dir, Membership{Cluster: ID{1}, Node: 1, Members: all}); err != nil {
-		t.Fatal(err)
-	}
-	books, err := orderbook.Factory(orderbook.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir, all, books := firstOfThree(t)
 	const most = raftlog.MaxEventBytes - sequencer.EventHeader + wire.RequestHeaderSize // of a request
 	for _, tt := range []struct {
 		request, batch int

@@ -9,14 +9,17 @@ import (
 	"time"
 
 	"sluice/actors/node"
+	"sluice/actors/sequencer"
 	"sluice/cmd/orderbook"
 	"sluice/durability"
 	"sluice/transport/listen"
 )
 
-func TestExposedPolicyIsRefusedUnlessForced(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "member")
-	var all []Member
+// firstOfThree makes the directory of node 1 of three, which is not served yet.
+func firstOfThree(t *testing.T) (dir string, all []Member,
+	books func() sequencer.Application[orderbook.Report, orderbook.Answer]) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "member")
 	for id := uint8(1); id <= 3; id++ {
 		all = append(all, Member{id, freePort(t), freePort(t)})
 	}
@@ -27,6 +30,11 @@ func TestExposedPolicyIsRefusedUnlessForced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dir, all, books
+}
+
+func TestExposedPolicyIsRefusedUnlessForced(t *testing.T) {
+	dir, all, books := firstOfThree(t)
 	for _, tt := range []struct {
 		policy string
 		force  bool

@@ -39,6 +39,6 @@ func (m *Node[R, Q]) notLeading(leader uint8) string {
 	if !ok {
 		return fmt.Sprintf("node %d does not lead, and no leader is known; ask again", m.members.Node)
 	}
-	return fmt.Sprintf("node %d does not lead, node %d does: ask that one, at its admin socket or with an operator's key at %s",
-		m.members.Node, leader, x.Client)
+	return fmt.Sprintf("node %d does not lead, node %d does: ask that one, at its admin socket or with an operator's "+
+		"key at %s", m.members.Node, leader, x.Client)
 }

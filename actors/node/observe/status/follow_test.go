@@ -20,8 +20,9 @@ func TestFollowerHasTheEventsOfItsLog(t *testing.T) {
 		{"follows", 1, [2]uint64{27, 26}, [2]uint64{23, 24}},
 		{"no leader", 0, [2]uint64{7, 6}, [2]uint64{23, 24}},
 	} {
-		s := Status{Sequenced: tt.node[0], Persisted: tt.node[1], Cluster: &node.Cluster{Node: 2, Leader: tt.leader, Applied: 23,
-			Members: []node.ClusterMember{{Node: 1, Match: new(uint64)}, {Node: 2, Match: &match}}}}
+		members := []node.ClusterMember{{Node: 1, Match: new(uint64)}, {Node: 2, Match: &match}}
+		s := Status{Sequenced: tt.node[0], Persisted: tt.node[1],
+			Cluster: &node.Cluster{Node: 2, Leader: tt.leader, Applied: 23, Members: members}}
 		s.follow()
 		if got := [2]uint64{s.Sequenced, s.Persisted}; got != tt.want {
 			t.Errorf("%s: sequenced and persisted are %d, want %d", tt.name, got, tt.want)

@@ -182,7 +182,8 @@ func (c *Chart) grid(b *strings.Builder, x, y scale) {
 		(x.begin+x.end)/2, y.begin+34, escape(c.X.Label))
 	middle := (y.begin + y.end) / 2
 	fmt.Fprintf(b,
-		`<text class="label" transform="translate(14 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n", middle, escape(c.Y.Label))
+		`<text class="label" transform="translate(14 %.1f) rotate(-90)" text-anchor="middle">%s</text>`+"\n",
+		middle, escape(c.Y.Label))
 }
 
 // line draws one series: bars, line, dots.
